@@ -1,0 +1,12 @@
+//! The types of the contract, generated from `wit/`.
+
+#![allow(missing_docs)]
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "mneme",
+    additional_derives: [PartialEq],
+});
+
+pub use self::mneme::cache::{events, policy, store, types};
+pub use exports::mneme::cache::cache as api;

@@ -1,0 +1,159 @@
+//! The [`Store`] trait, which a backend implements, and the stores that ship
+//! with this crate.
+//!
+//! | store | feature | survives the process | shared between processes |
+//! |---|---|---|---|
+//! | [`MemoryStore`] | always there | no | no |
+//! | [`SqliteStore`] | `sqlite` (default) | yes | yes, on one machine |
+
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+pub use memory::MemoryStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
+
+pub use crate::contract::store::{CapabilitySet, Inserted, StampPage, Touch, VectorPage};
+pub use crate::contract::types::{
+    BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error as StoreError,
+    FingerprintMismatch,
+};
+
+/// What a store's operations return.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A backend that holds a cache's entries: the Rust face of the `store`
+/// interface, whose document, `wit/store.wit`, is the contract. What is said
+/// there of each operation and of the six invariants holds here word for word.
+///
+/// Every operation fails with [`StoreError::Closed`] before [`open`](Self::open)
+/// and after [`close`](Self::close). A failed write leaves nothing behind.
+pub trait Store: Send {
+    /// What this store can do. Works on a closed store.
+    fn capabilities(&self) -> CapabilitySet;
+
+    /// Connects, creates what is missing, and checks that the data was made with
+    /// this embedder. Reads no entry.
+    fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()>;
+
+    /// Releases the backend. Closing a closed store does nothing.
+    fn close(&mut self) -> Result<()>;
+
+    /// The entries under `keys`, in that order; none for a key that is not there.
+    fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>>;
+
+    /// The entries with these ids, in the order asked, without those that do not
+    /// exist.
+    fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>>;
+
+    /// How many entries there are, in one namespace or in all.
+    fn count(&mut self, namespace: Option<&str>) -> Result<u64>;
+
+    /// The namespaces that hold entries, sorted by their bytes.
+    fn list_namespaces(&mut self) -> Result<Vec<String>>;
+
+    /// The `n` least recently used entries: ascending last access, then id.
+    fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>>;
+
+    /// The first `limit` entries with an id above `last_id`, ascending.
+    fn iter_since(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>>;
+
+    /// The vectors of the first `limit` entries with an id above `last_id`.
+    fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Result<VectorPage>;
+
+    /// The ids and creation times of the first `limit` entries with an id above
+    /// `last_id`.
+    fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Result<StampPage>;
+
+    /// Stores entries in one atomic step, replacing those whose namespace and hash
+    /// exist under their present id. At most [`CapabilitySet::max_batch`] of them.
+    fn insert(&mut self, entries: Vec<Entry>) -> Result<Vec<Inserted>>;
+
+    /// Records hits. Unknown ids are passed over; the version counter stays.
+    fn update_access(&mut self, touches: &[Touch]) -> Result<()>;
+
+    /// Deletes one entry. False where it did not exist.
+    fn delete_by_id(&mut self, id: u64) -> Result<bool>;
+
+    /// Deletes those of the entries whose `created_at` is still the one named, and
+    /// returns their ids.
+    fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>>;
+
+    /// Deletes at most `limit` entries expired at `now`, lowest ids first, and
+    /// returns them.
+    fn delete_expired(
+        &mut self,
+        now: u64,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<EntryRef>>;
+
+    /// Deletes every entry, of one namespace or of all, in one atomic step.
+    fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64>;
+
+    /// Sets or removes a namespace's quota.
+    fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()>;
+
+    /// A namespace's quota, if it has one.
+    fn get_namespace_quota(&mut self, namespace: &str) -> Result<Option<u64>>;
+
+    /// Every quota, sorted by the namespace's bytes.
+    fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>>;
+
+    /// The version counter: one more after each call that changed entries.
+    fn read_version_counter(&mut self) -> Result<u64>;
+
+    /// A value kept beside the entries.
+    fn read_meta(&mut self, key: &str) -> Result<Option<String>>;
+
+    /// Sets a value if the present one is `expected`; false, changing nothing, if
+    /// it is not.
+    fn replace_meta(&mut self, key: &str, expected: Option<&str>, value: &str) -> Result<bool>;
+
+    /// True where the backend's data is sound.
+    fn integrity_check(&mut self) -> Result<bool>;
+
+    /// Fixes a consistent picture of all data and returns its size in bytes. By
+    /// default, as the other five of its family: [`StoreError::Unsupported`].
+    fn begin_snapshot(&mut self) -> Result<u64> {
+        Err(self.no_snapshots())
+    }
+
+    /// The next bytes of the snapshot, at most `max`; none at its end.
+    fn read_snapshot(&mut self, max: u32) -> Result<Vec<u8>> {
+        let _ = max;
+        Err(self.no_snapshots())
+    }
+
+    /// Forgets the snapshot.
+    fn end_snapshot(&mut self) -> Result<()> {
+        Err(self.no_snapshots())
+    }
+
+    /// Prepares to take in a snapshot; the present data stays until
+    /// [`commit_restore`](Self::commit_restore).
+    fn begin_restore(&mut self) -> Result<()> {
+        Err(self.no_snapshots())
+    }
+
+    /// Appends bytes of the snapshot.
+    fn write_restore(&mut self, bytes: &[u8]) -> Result<()> {
+        let _ = bytes;
+        Err(self.no_snapshots())
+    }
+
+    /// Checks the bytes received and replaces all data by them in one step.
+    fn commit_restore(&mut self) -> Result<()> {
+        Err(self.no_snapshots())
+    }
+
+    /// The error of a store without snapshots of its own.
+    #[doc(hidden)]
+    fn no_snapshots(&self) -> StoreError {
+        StoreError::Unsupported(format!(
+            "the {} store has no snapshots of its own; make a portable checkpoint, or use the backend's own backup tools",
+            self.capabilities().name
+        ))
+    }
+}

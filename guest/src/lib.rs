@@ -1,4 +1,74 @@
-#[allow(missing_docs)]
-mod bindings { wit_bindgen::generate!({ path: "../wit", world: "mneme", additional_derives: [PartialEq], generate_all }); }
-pub use bindings::mneme::cache::types::*;
-pub fn f() -> Error { Error::Closed }
+//! The mneme semantic cache, as it runs inside the WebAssembly component.
+//!
+//! The decisions are plain Rust over two traits, [`Store`](store::Store) for the data and
+//! [`Host`](host::Host) for the clock and the host's own policies, and run natively in
+//! unit tests. Their data types are those generated from `wit/`, so that
+//! `component.rs`, the glue, converts nothing.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cache`] | the layered decisions: look up, store, remove, report |
+//! | [`query`] | normalising and hashing |
+//! | [`vector`] | checking and comparing embeddings |
+//! | [`index`] | finding the rows that may be similar enough |
+//! | [`policy`] | confidence and validator |
+//! | [`counters`], [`backlog`] | what is counted, and written later |
+//! | [`coordination`] | following other processes |
+//! | [`options`] | defaults and limits |
+//!
+//! ```
+//! use mneme_guest::query;
+//!
+//! let text = query::normalize("  How do I\treset my PASSWORD? ");
+//! assert_eq!(text, "how do i reset my password?");
+//! assert_eq!(query::hash(&text).len(), 64);
+//! ```
+
+#[allow(missing_docs, clippy::all)]
+mod bindings {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "mneme",
+        additional_derives: [PartialEq],
+        generate_all,
+        pub_export_macro: true,
+    });
+}
+
+pub mod backlog;
+pub mod cache;
+#[cfg(target_arch = "wasm32")]
+mod component;
+pub mod coordination;
+pub mod counters;
+pub mod error;
+pub mod host;
+pub mod index;
+pub mod options;
+pub mod policy;
+pub mod query;
+pub mod store;
+pub mod vector;
+
+#[cfg(test)]
+mod testing;
+
+/// The contract's data types, generated from `wit/`.
+pub mod types {
+    pub use crate::bindings::exports::mneme::cache::cache::{
+        CacheStats, ConfidenceRule, Coordination, Counters, Decay, GetRequest, HealthReport, Hit,
+        Lookup, NamespaceStats, NormalizedQuery, Options, PutOutcome, PutRequest, TtlChoice,
+        ValidatorRule, VectorSource,
+    };
+    pub use crate::bindings::mneme::cache::events::{
+        CountEvent, Event, HitEvent, Layer, MissEvent, MissReason,
+    };
+    pub use crate::bindings::mneme::cache::policy::Candidate;
+    pub use crate::bindings::mneme::cache::store::{
+        CapabilitySet, Inserted, StampPage, Touch, VectorPage,
+    };
+    pub use crate::bindings::mneme::cache::types::{
+        BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error, FingerprintMismatch,
+        VectorDtype,
+    };
+}

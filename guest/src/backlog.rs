@@ -1,0 +1,127 @@
+//! Writes that wait: access data of hits and counters.
+//!
+//! A hit must not cost a write transaction, so hits are gathered, several on one entry
+//! as one, and written together: when there are enough of them, when they have waited
+//! long enough, before anything that reads what they change, and at close.
+
+use crate::counters::{Kind, PendingCounters};
+use crate::error::Result;
+use crate::host::Now;
+use crate::store::Store;
+use crate::types::Touch;
+use std::collections::BTreeMap;
+
+/// What waits to be written.
+#[derive(Default)]
+pub struct Backlog {
+    touches: BTreeMap<u64, Touch>,
+    /// The counters.
+    pub counters: PendingCounters,
+    /// Things recorded since the last write.
+    waiting: u32,
+    /// When the oldest of them was recorded, or writing last failed.
+    since: Option<Now>,
+}
+
+impl Backlog {
+    /// Records a hit on an entry.
+    pub fn touch(&mut self, id: u64, now: Now) {
+        let touch = self.touches.entry(id).or_insert(Touch {
+            id,
+            hits: 0,
+            last_accessed_at: 0,
+        });
+        touch.hits = touch.hits.saturating_add(1);
+        touch.last_accessed_at = touch.last_accessed_at.max(now.seconds());
+        self.record(now);
+    }
+
+    /// Counts `n` of `kind`.
+    pub fn count(&mut self, namespace: &str, kind: Kind, n: u64, now: Now) {
+        self.counters.count(namespace, kind, n);
+        self.record(now);
+    }
+
+    /// Drops what waits for an entry that is gone or new.
+    pub fn forget(&mut self, id: u64) {
+        self.touches.remove(&id);
+    }
+
+    /// Drops what waits for all entries.
+    pub fn forget_all(&mut self) {
+        self.touches.clear();
+    }
+
+    /// Whether it is time to write.
+    pub fn is_due(&self, now: Now, limit: u32, interval_ms: u32) -> bool {
+        let Some(since) = self.since else { return false };
+        // A clock set back must not postpone writing for good.
+        let overdue = now < since || now.millis - since.millis >= u64::from(interval_ms);
+        overdue || self.waiting >= limit.max(1)
+    }
+
+    /// Writes everything. On error it all goes on waiting, for another interval.
+    pub fn flush(&mut self, store: &impl Store, now: Now) -> Result<()> {
+        if self.since.is_none() {
+            return Ok(());
+        }
+        self.since = Some(now);
+        self.waiting = 0;
+        self.flush_touches(store)?;
+        self.counters.flush(store)?;
+        self.since = None;
+        Ok(())
+    }
+
+    /// Writes the access data only.
+    pub fn flush_touches(&mut self, store: &impl Store) -> Result<()> {
+        if !self.touches.is_empty() {
+            let touches: Vec<Touch> = self.touches.values().copied().collect();
+            store.update_access(&touches)?;
+            self.touches.clear();
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, now: Now) {
+        self.waiting = self.waiting.saturating_add(1);
+        self.since.get_or_insert(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TestStore, entry};
+
+    fn at(millis: u64) -> Now {
+        Now { millis }
+    }
+
+    #[test]
+    fn due_by_count_by_time_and_after_a_clock_set_back() {
+        let mut backlog = Backlog::default();
+        assert!(!backlog.is_due(at(9_999), 2, 5_000));
+        backlog.touch(1, at(1_000));
+        assert!(!backlog.is_due(at(5_999), 2, 5_000));
+        assert!(backlog.is_due(at(6_000), 2, 5_000));
+        assert!(backlog.is_due(at(0), 2, 5_000));
+        backlog.touch(1, at(1_000));
+        assert!(backlog.is_due(at(1_000), 2, 5_000));
+    }
+
+    #[test]
+    fn hits_on_one_entry_are_written_as_one_touch_and_survive_a_failure() {
+        let store = TestStore::opened(2);
+        let id = store.insert(&[entry("n", "q", &[1.0, 0.0], 0)]).unwrap()[0].id;
+        let mut backlog = Backlog::default();
+        backlog.touch(id, at(7_000));
+        backlog.touch(id, at(3_000));
+        store.fail_at(1);
+        assert!(backlog.flush(&store, at(8_000)).is_err());
+        store.fail_never();
+        backlog.flush(&store, at(8_000)).unwrap();
+        let stored = &store.get_by_ids(&[id]).unwrap()[0];
+        assert_eq!((stored.access_count, stored.last_accessed_at), (2, 7));
+    }
+}

@@ -1,0 +1,260 @@
+//! The cache: every decision about looking up, storing, removing and reporting.
+//!
+//! One rule holds throughout: a call checks its arguments before it changes anything,
+//! and whatever the store refuses leaves the cache consistent with the store. The index
+//! in particular is dropped rather than kept in doubt; it is built again when needed.
+
+mod indexing;
+mod lookup;
+mod removing;
+mod reporting;
+mod storing;
+
+use crate::backlog::Backlog;
+use crate::coordination::Follower;
+use crate::counters::Kind;
+use crate::error::{Result, describe, invalid};
+use crate::host::{Host, Now};
+use crate::index::Index;
+use crate::options;
+use crate::query;
+use crate::store::Store;
+use crate::types::{
+    Coordination, CountEvent, EntryKey, EntryRef, Error, Event, Options, VectorDtype,
+};
+use std::collections::BTreeMap;
+
+/// A cache over a store, with a host for the clock and the policies.
+pub struct Cache<S, H> {
+    store: S,
+    host: H,
+    open: Option<Open>,
+}
+
+/// The state of an open cache.
+struct Open {
+    options: Options,
+    backlog: Backlog,
+    /// None until the first semantic look-up, and whenever it was in doubt.
+    index: Option<Index>,
+    /// Rows that the index leaves out because their vectors are no embeddings.
+    unindexable: u64,
+    follower: Follower,
+    sizes: Sizes,
+    /// Every quota, once read.
+    quotas: Option<BTreeMap<String, u64>>,
+    max_batch: usize,
+    /// Failures of work that was not the caller's, by the work that failed.
+    problems: BTreeMap<&'static str, String>,
+}
+
+/// Entry counts that have been read, kept up by this instance's own writes.
+#[derive(Default)]
+struct Sizes {
+    total: Option<u64>,
+    namespaces: BTreeMap<String, u64>,
+}
+
+impl Sizes {
+    fn add(&mut self, namespace: &str, n: u64) {
+        self.total = self.total.map(|total| total.saturating_add(n));
+        if let Some(count) = self.namespaces.get_mut(namespace) {
+            *count = count.saturating_add(n);
+        }
+    }
+
+    fn subtract(&mut self, namespace: &str, n: u64) {
+        self.total = self.total.map(|total| total.saturating_sub(n));
+        if let Some(count) = self.namespaces.get_mut(namespace) {
+            *count = count.saturating_sub(n);
+        }
+    }
+}
+
+impl<S: Store, H: Host> Cache<S, H> {
+    /// A closed cache.
+    pub const fn new(store: S, host: H) -> Self {
+        Cache {
+            store,
+            host,
+            open: None,
+        }
+    }
+
+    /// See `cache.open`.
+    pub fn open(&mut self, options: Options) -> Result<()> {
+        if self.open.is_some() {
+            return Err(invalid("the cache is already open; close it first"));
+        }
+        options::check(&options)?;
+        let store = &self.store;
+        store.open(&options.embedder_fingerprint, options.embedder_dim)?;
+        let set_up = || {
+            for (namespace, quota) in &options.namespace_quotas {
+                if store.get_namespace_quota(namespace)? != Some(*quota) {
+                    store.set_namespace_quota(namespace, Some(*quota))?;
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = set_up() {
+            // The first error is the one to report.
+            let _ = store.close();
+            return Err(error);
+        }
+        self.open = Some(Open {
+            follower: Follower::new(match options.coordination {
+                Coordination::Single => None,
+                Coordination::StaleTolerant(interval_ms) => Some(interval_ms),
+            }),
+            options,
+            backlog: Backlog::default(),
+            index: None,
+            unindexable: 0,
+            sizes: Sizes::default(),
+            quotas: None,
+            max_batch: (store.capabilities().max_batch as usize).max(1),
+            problems: BTreeMap::new(),
+        });
+        Ok(())
+    }
+
+    /// See `cache.close`.
+    pub fn close(&mut self) -> Result<()> {
+        let Some(mut open) = self.open.take() else {
+            return Ok(());
+        };
+        let flushed = open.backlog.flush(&self.store, self.host.now());
+        self.store.close()?;
+        flushed
+    }
+
+    /// See `cache.flush`.
+    pub fn flush(&mut self) -> Result<()> {
+        let now = self.host.now();
+        let (store, open) = (&self.store, opened(&mut self.open)?);
+        open.backlog.flush(store, now)?;
+        open.problems.remove(WRITING_LATER);
+        Ok(())
+    }
+
+    /// The open state, beside the store and the host.
+    fn parts(&mut self) -> Result<(&S, &H, &mut Open)> {
+        Ok((&self.store, &self.host, opened(&mut self.open)?))
+    }
+}
+
+/// Names the flush of the backlog in `problems`.
+const WRITING_LATER: &str = "writing access data and counters";
+/// Names eviction in `problems`.
+const EVICTING: &str = "evicting";
+
+fn opened(open: &mut Option<Open>) -> Result<&mut Open> {
+    open.as_mut().ok_or(Error::Closed)
+}
+
+impl Open {
+    /// The key of a query in a namespace, and the normalised text.
+    fn key(&self, query: &str, namespace: &str) -> (EntryKey, String) {
+        let text = if self.options.normalize {
+            query::normalize(query)
+        } else {
+            query.to_owned()
+        };
+        let key = EntryKey {
+            namespace: namespace.to_owned(),
+            query_hash: query::hash(&text),
+        };
+        (key, text)
+    }
+
+    /// Writes the backlog if it is due. A failure must not spoil an answer that was
+    /// found: it is kept for `health`, and the writing tried again later.
+    fn flush_if_due(&mut self, store: &impl Store, now: Now) {
+        let options = &self.options;
+        if self.backlog.is_due(now, options.touch_limit, options.touch_interval_ms) {
+            let flushed = self.backlog.flush(store, now);
+            self.note(WRITING_LATER, flushed);
+        }
+    }
+
+    /// Remembers how work went that was not the caller's.
+    fn note(&mut self, work: &'static str, outcome: Result<()>) {
+        match outcome {
+            Ok(()) => drop(self.problems.remove(work)),
+            Err(error) => {
+                self.problems.insert(work, describe(&error));
+            }
+        }
+    }
+
+    /// Entries were deleted from the store by this instance, in one call.
+    fn deleted(&mut self, entries: &[EntryRef]) {
+        if entries.is_empty() {
+            return;
+        }
+        self.follower.wrote();
+        for entry in entries {
+            self.forget(entry.id);
+            self.sizes.subtract(&entry.namespace, 1);
+        }
+    }
+
+    /// An entry is gone from the store, by whoever's doing.
+    fn forget(&mut self, id: u64) {
+        self.backlog.forget(id);
+        if let Some(index) = &mut self.index {
+            index.remove(id);
+        }
+    }
+
+    /// Counts entries of `kind`, and reports them as events.
+    fn count_entries(
+        &mut self,
+        host: &impl Host,
+        kind: Kind,
+        entries: &[EntryRef],
+        event: fn(CountEvent) -> Event,
+        now: Now,
+    ) {
+        for (namespace, count) in by_namespace(entries) {
+            self.backlog.count(namespace, kind, count, now);
+            self.emit(host, || {
+                event(CountEvent {
+                    namespace: namespace.to_owned(),
+                    count,
+                })
+            });
+        }
+    }
+
+    fn emit(&self, host: &impl Host, event: impl FnOnce() -> Event) {
+        if self.options.events {
+            host.on_event(&event());
+        }
+    }
+
+    fn quota(&mut self, store: &impl Store, namespace: &str) -> Result<Option<u64>> {
+        if self.quotas.is_none() {
+            self.quotas = Some(store.list_namespace_quotas()?.into_iter().collect());
+        }
+        Ok(self.quotas.as_ref().and_then(|quotas| quotas.get(namespace).copied()))
+    }
+
+    fn new_index(&self, dtype: VectorDtype) -> Index {
+        Index::new(self.options.embedder_dim, dtype)
+    }
+}
+
+fn by_namespace(entries: &[EntryRef]) -> BTreeMap<&str, u64> {
+    let mut counts = BTreeMap::new();
+    for entry in entries {
+        *counts.entry(entry.namespace.as_str()).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// Whether an entry has outlived its time to live.
+fn is_expired(created_at: u64, ttl: Option<u64>, now: Now) -> bool {
+    ttl.is_some_and(|ttl| now.seconds() >= created_at.saturating_add(ttl))
+}

@@ -1,0 +1,364 @@
+//! Looking up: the exact layer, then the semantic layer.
+
+use super::{Cache, Open, is_expired};
+use crate::counters::Kind;
+use crate::error::Result;
+use crate::host::{Host, Now};
+use crate::index::Found;
+use crate::options;
+use crate::policy;
+use crate::store::Store;
+use crate::types::{
+    Candidate, Entry, EntryKey, EntryRef, Error, Event, GetRequest, Hit, HitEvent, Layer, Lookup,
+    MissEvent, MissReason, VectorSource,
+};
+use crate::vector::{cosine, unit};
+use std::collections::BTreeSet;
+
+/// Candidates that the index is first asked for; each further time eight times as many.
+const FIRST_CANDIDATES: usize = 16;
+/// Candidates that are read from the store at a time.
+const CANDIDATES_PER_CALL: usize = 4;
+
+/// A request that has been checked.
+struct Question {
+    key: EntryKey,
+    text: String,
+    query: String,
+    threshold: f32,
+    path: Path,
+}
+
+/// How a question is to be answered.
+enum Path {
+    Bypass,
+    /// The exact layer, then the semantic one if there is a vector.
+    Both(Option<Vec<f32>>),
+    Semantic(Vec<f32>),
+    Miss(MissReason),
+}
+
+impl<S: Store, H: Host> Cache<S, H> {
+    /// See `cache.get`.
+    pub fn get(&mut self, request: GetRequest) -> Result<Lookup> {
+        let (store, host, open) = self.parts()?;
+        let question = open.check_get(request)?;
+        let now = host.now();
+        let answer = open.answer(store, host, question, now);
+        open.flush_if_due(store, now);
+        answer
+    }
+
+    /// See `cache.get-many`.
+    pub fn get_many(&mut self, requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
+        let (store, host, open) = self.parts()?;
+        let questions: Vec<Question> = super::storing::check_all(requests, |r| open.check_get(r))?;
+        let now = host.now();
+        let answers = questions
+            .into_iter()
+            .map(|question| open.answer(store, host, question, now))
+            .collect();
+        open.flush_if_due(store, now);
+        answers
+    }
+}
+
+impl Open {
+    fn check_get(&self, request: GetRequest) -> Result<Question> {
+        options::check_namespace(&request.namespace)?;
+        options::check_size("query", &request.query, self.options.max_query_bytes)?;
+        let threshold = match request.threshold {
+            Some(threshold) => {
+                options::check_threshold(threshold)?;
+                threshold
+            }
+            None => self.options.similarity_threshold,
+        };
+        let dim = self.options.embedder_dim;
+        let path = match request.vector {
+            VectorSource::Given(vector) => Path::Both(Some(unit(vector, dim)?)),
+            VectorSource::Pending => Path::Both(None),
+            VectorSource::Embedded(vector) => match unit(vector, dim) {
+                Ok(vector) => Path::Semantic(vector),
+                Err(Error::EmbedderDimension(_)) => Path::Miss(MissReason::DimMismatch),
+                Err(_) => Path::Miss(MissReason::EmbedderFailure),
+            },
+            VectorSource::Failed(_) => Path::Miss(MissReason::EmbedderFailure),
+        };
+        let (key, text) = self.key(&request.query, &request.namespace);
+        Ok(Question {
+            key,
+            text,
+            query: request.query,
+            threshold,
+            path: if request.bypass { Path::Bypass } else { path },
+        })
+    }
+
+    fn answer(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        question: Question,
+        now: Now,
+    ) -> Result<Lookup> {
+        let Question { key, text, query, threshold, path } = question;
+        let vector = match path {
+            Path::Bypass => return Ok(self.miss(host, key.namespace, MissReason::Bypass, now)),
+            Path::Miss(reason) => return Ok(self.miss(host, key.namespace, reason, now)),
+            Path::Semantic(vector) => vector,
+            Path::Both(vector) => {
+                if let Some(entry) = self.find_exact(store, host, &key, now)? {
+                    let confidence = self.confidence(host, 1.0, &entry, now);
+                    return Ok(self.hit(host, entry, Layer::Exact, 1.0, confidence, now));
+                }
+                match vector {
+                    Some(vector) => vector,
+                    None => return Ok(Lookup::NeedsEmbedding(text)),
+                }
+            }
+        };
+        self.follow(store, now)?;
+        let mut search = Search {
+            namespace: key.namespace,
+            query,
+            vector,
+            threshold,
+            expired: Vec::new(),
+            rejected: Vec::new(),
+        };
+        let found = self.find_similar(store, host, &mut search, now);
+        // What the search came across is deleted also where it then failed.
+        let expired = self.delete_expired_entries(store, host, &search.expired, now);
+        let rejected = self.delete_rejected(store, host, &search.rejected);
+        let outcome = found?;
+        expired?;
+        rejected?;
+        Ok(match outcome {
+            Ok((entry, similarity, confidence)) => {
+                self.hit(host, entry, Layer::Semantic, similarity, confidence, now)
+            }
+            Err(reason) => self.miss(host, search.namespace, reason, now),
+        })
+    }
+
+    /// The fresh entry under a key. One that is expired is deleted.
+    fn find_exact(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        key: &EntryKey,
+        now: Now,
+    ) -> Result<Option<Entry>> {
+        let Some(entry) = store
+            .get_by_hash(std::slice::from_ref(key))?
+            .pop()
+            .flatten()
+        else {
+            return Ok(None);
+        };
+        if is_expired(entry.created_at, entry.ttl, now) {
+            self.delete_expired_entries(store, host, &[entry_ref(&entry)], now)?;
+            return Ok(None);
+        }
+        Ok(Some(entry))
+    }
+
+    /// The best entry that may answer, with its similarity and confidence, or why there
+    /// is none. Candidates are judged best first, by similarity and then by id.
+    fn find_similar(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        search: &mut Search,
+        now: Now,
+    ) -> Result<std::result::Result<(Entry, f32, f32), MissReason>> {
+        let mut limit = FIRST_CANDIDATES;
+        let mut any_similar = false;
+        let mut read: BTreeSet<u64> = BTreeSet::new();
+        let mut ready: Vec<(Found, Entry)> = Vec::new();
+        loop {
+            let index = self.index(store, now)?;
+            if read.is_empty() && index.rows_in(&search.namespace) == 0 {
+                return Ok(Err(MissReason::NoMatch));
+            }
+            let mut found = index.search(&search.namespace, &search.vector, search.threshold, limit);
+            let beyond = (found.len() == limit).then(|| found[limit - 1]);
+            found.retain(|found| !read.contains(&found.id));
+            let mut unread = found.into_iter().peekable();
+            loop {
+                // No candidate that is yet to be read is better than this one.
+                let rest = unread.peek().copied().or(beyond);
+                while let Some((similar, entry)) = take_best(&mut ready, rest) {
+                    any_similar = true;
+                    let similarity = similar.bound;
+                    if let Some(confidence) = self.judge(host, search, &entry, similarity, now) {
+                        return Ok(Ok((entry, similarity, confidence)));
+                    }
+                }
+                let batch: Vec<u64> =
+                    unread.by_ref().take(CANDIDATES_PER_CALL).map(|found| found.id).collect();
+                if batch.is_empty() {
+                    break;
+                }
+                read.extend(&batch);
+                self.read_candidates(store, search, &batch, &mut ready)?;
+            }
+            if beyond.is_none() {
+                return Ok(Err(if any_similar {
+                    MissReason::NoMatch
+                } else {
+                    MissReason::BelowThreshold
+                }));
+            }
+            limit = limit.saturating_mul(8);
+        }
+    }
+
+    /// Reads candidates from the store and adds those that are similar enough.
+    fn read_candidates(
+        &mut self,
+        store: &impl Store,
+        search: &Search,
+        ids: &[u64],
+        ready: &mut Vec<(Found, Entry)>,
+    ) -> Result<()> {
+        let entries = store.get_by_ids(ids)?;
+        for &id in ids {
+            if !entries.iter().any(|entry| entry.id == id) {
+                // Deleted by another process.
+                self.forget(id);
+            }
+        }
+        for mut entry in entries {
+            if entry.namespace != search.namespace {
+                continue;
+            }
+            let vector = unit(std::mem::take(&mut entry.embedding), self.options.embedder_dim)
+                .map_err(|_| {
+                    Error::Corrupt(format!(
+                        "the embedding of entry {} in namespace {:?} is damaged; put its query again or delete it",
+                        entry.id, entry.namespace
+                    ))
+                })?;
+            let similarity = cosine(&search.vector, &vector);
+            if similarity >= search.threshold {
+                let found = Found { id: entry.id, bound: similarity };
+                ready.push((found, entry));
+            }
+        }
+        Ok(())
+    }
+
+    /// The confidence of a candidate that may answer. Expired and rejected ones are
+    /// marked for deletion.
+    fn judge(
+        &self,
+        host: &impl Host,
+        search: &mut Search,
+        entry: &Entry,
+        similarity: f32,
+        now: Now,
+    ) -> Option<f32> {
+        if is_expired(entry.created_at, entry.ttl, now) {
+            search.expired.push(entry_ref(entry));
+            return None;
+        }
+        let confidence = self.confidence(host, similarity, entry, now);
+        if confidence < policy::cut_off(&self.options.confidence) {
+            return None;
+        }
+        let candidate = Candidate {
+            namespace: entry.namespace.clone(),
+            query: search.query.clone(),
+            entry_query: entry.query.clone(),
+            response: entry.response.clone(),
+            metadata: entry.metadata.clone(),
+            similarity,
+            age_seconds: age(entry, now),
+        };
+        if !policy::accepts(&self.options, host, &candidate) {
+            search.rejected.push(entry_ref(entry));
+            return None;
+        }
+        Some(confidence)
+    }
+
+    fn confidence(&self, host: &impl Host, similarity: f32, entry: &Entry, now: Now) -> f32 {
+        let rule = &self.options.confidence;
+        policy::confidence(rule, host, similarity, age(entry, now), &entry.metadata)
+    }
+
+    fn hit(
+        &mut self,
+        host: &impl Host,
+        entry: Entry,
+        layer: Layer,
+        similarity: f32,
+        confidence: f32,
+        now: Now,
+    ) -> Lookup {
+        let kind = match layer {
+            Layer::Exact => Kind::HitsExact,
+            Layer::Semantic => Kind::HitsSemantic,
+        };
+        let age_seconds = age(&entry, now);
+        self.backlog.touch(entry.id, now);
+        self.backlog.count(&entry.namespace, kind, 1, now);
+        self.emit(host, || {
+            Event::Hit(HitEvent {
+                namespace: entry.namespace.clone(),
+                layer,
+                similarity,
+                confidence,
+                age_seconds,
+            })
+        });
+        Lookup::Hit(Hit {
+            response: entry.response,
+            metadata: entry.metadata,
+            namespace: entry.namespace,
+            layer,
+            similarity,
+            confidence,
+            age_seconds,
+            query: entry.query,
+            id: entry.id,
+        })
+    }
+
+    fn miss(&mut self, host: &impl Host, namespace: String, reason: MissReason, now: Now) -> Lookup {
+        self.backlog.count(&namespace, Kind::Misses, 1, now);
+        self.emit(host, || Event::Miss(MissEvent { namespace, reason }));
+        Lookup::Miss(reason)
+    }
+}
+
+/// A semantic search and what it came across.
+struct Search {
+    namespace: String,
+    query: String,
+    vector: Vec<f32>,
+    threshold: f32,
+    expired: Vec<EntryRef>,
+    rejected: Vec<EntryRef>,
+}
+
+/// Takes the best of the entries that have been read, if none that is yet to be read
+/// can be better. Their `bound` is the similarity itself.
+fn take_best(ready: &mut Vec<(Found, Entry)>, rest: Option<Found>) -> Option<(Found, Entry)> {
+    let (at, (best, _)) = ready.iter().enumerate().max_by_key(|(_, (found, _))| *found)?;
+    rest.is_none_or(|rest| *best >= rest).then(|| ready.swap_remove(at))
+}
+
+fn age(entry: &Entry, now: Now) -> u64 {
+    now.seconds().saturating_sub(entry.created_at)
+}
+
+fn entry_ref(entry: &Entry) -> EntryRef {
+    EntryRef {
+        id: entry.id,
+        namespace: entry.namespace.clone(),
+        created_at: entry.created_at,
+    }
+}

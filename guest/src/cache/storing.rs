@@ -1,0 +1,244 @@
+//! Storing, and making room.
+
+use super::{Cache, EVICTING, Open};
+use crate::counters::Kind;
+use crate::error::{Result, invalid};
+use crate::host::{Host, Now};
+use crate::options;
+use crate::store::Store;
+use crate::types::{
+    BackendError, CountEvent, Entry, EntryRef, Error, Event, PutOutcome, PutRequest, TtlChoice,
+    VectorSource,
+};
+use crate::vector::unit;
+use std::collections::BTreeSet;
+
+/// A request that has been checked: the entry to store, without a vector if that is
+/// still to be embedded.
+struct Draft {
+    entry: Entry,
+    text: String,
+    has_vector: bool,
+}
+
+impl<S: Store, H: Host> Cache<S, H> {
+    /// See `cache.put`.
+    pub fn put(&mut self, request: PutRequest) -> Result<PutOutcome> {
+        let mut outcomes = self.put_many(vec![request])?;
+        outcomes
+            .pop()
+            .ok_or_else(|| Error::Corrupt("the store returned no id for an insert".into()))
+    }
+
+    /// See `cache.put-many`.
+    pub fn put_many(&mut self, requests: Vec<PutRequest>) -> Result<Vec<PutOutcome>> {
+        let (store, host, open) = self.parts()?;
+        let now = host.now();
+        let drafts: Vec<Draft> = check_all(requests, |request| open.check_put(request, now))?;
+        if drafts.iter().any(|draft| !draft.has_vector) {
+            return Ok(drafts
+                .into_iter()
+                .map(|draft| match draft.has_vector {
+                    true => PutOutcome::Ready,
+                    false => PutOutcome::NeedsEmbedding(draft.text),
+                })
+                .collect());
+        }
+        open.follow(store, now)?;
+        let namespaces: BTreeSet<String> =
+            drafts.iter().map(|draft| draft.entry.namespace.clone()).collect();
+        for namespace in &namespaces {
+            if open.quota(store, namespace)? == Some(0) {
+                return Err(Error::QuotaExceeded(format!(
+                    "the namespace {namespace:?} has a quota of 0 entries and takes none; raise or remove its quota"
+                )));
+            }
+        }
+        let entries: Vec<Entry> = drafts.into_iter().map(|draft| draft.entry).collect();
+        let mut outcomes = Vec::with_capacity(entries.len());
+        for batch in entries.chunks(open.max_batch) {
+            open.insert(store, host, batch, &mut outcomes)?;
+        }
+        // The entries are stored, so what goes wrong from here on is not their failure.
+        let evicted = open.enforce_limits(store, host, &namespaces, now);
+        open.note(EVICTING, evicted);
+        open.flush_if_due(store, now);
+        Ok(outcomes)
+    }
+}
+
+impl Open {
+    fn check_put(&self, request: PutRequest, now: Now) -> Result<Draft> {
+        let limits = &self.options;
+        options::check_namespace(&request.namespace)?;
+        options::check_size("query", &request.query, limits.max_query_bytes)?;
+        options::check_size("response", &request.response, limits.max_response_bytes)?;
+        options::check_size("metadata", &request.metadata, limits.max_metadata_bytes)?;
+        options::check_metadata(&request.metadata)?;
+        let embedding = match request.vector {
+            VectorSource::Pending => None,
+            VectorSource::Given(vector) | VectorSource::Embedded(vector) => {
+                Some(unit(vector, limits.embedder_dim)?)
+            }
+            VectorSource::Failed(reason) => {
+                return Err(Error::Backend(BackendError {
+                    message: format!("the embedder failed, so nothing was stored: {reason}"),
+                    retryable: false,
+                }));
+            }
+        };
+        let (key, text) = self.key(&request.query, &request.namespace);
+        Ok(Draft {
+            text,
+            has_vector: embedding.is_some(),
+            entry: Entry {
+                id: 0,
+                namespace: key.namespace,
+                query_hash: key.query_hash,
+                query: request.query,
+                response: request.response,
+                embedding: embedding.unwrap_or_default(),
+                metadata: request.metadata,
+                created_at: now.seconds(),
+                last_accessed_at: now.seconds(),
+                ttl: match request.ttl {
+                    TtlChoice::Inherit => limits.default_ttl,
+                    TtlChoice::Unlimited => None,
+                    TtlChoice::Seconds(ttl) => Some(ttl),
+                },
+                access_count: 0,
+            },
+        })
+    }
+
+    /// Inserts one batch and brings everything derived up to it.
+    fn insert(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        entries: &[Entry],
+        outcomes: &mut Vec<PutOutcome>,
+    ) -> Result<()> {
+        let inserted = store.insert(entries)?;
+        self.follower.wrote();
+        if inserted.len() != entries.len() {
+            self.index = None;
+            self.sizes = super::Sizes::default();
+            return Err(Error::Corrupt(format!(
+                "store.insert returned {} ids for {} entries; the store is at fault, run the conformance battery on it",
+                inserted.len(),
+                entries.len()
+            )));
+        }
+        for (entry, inserted) in entries.iter().zip(inserted) {
+            self.backlog.forget(inserted.id);
+            if !inserted.replaced {
+                self.sizes.add(&entry.namespace, 1);
+            }
+            if let Some(index) = &mut self.index {
+                let (id, created_at) = (inserted.id, entry.created_at);
+                if index.add(&entry.namespace, id, created_at, &entry.embedding).is_err() {
+                    // The entry is stored. The next semantic look-up reports what is wrong.
+                    self.index = None;
+                }
+            }
+            outcomes.push(PutOutcome::Stored(inserted.id));
+            self.emit(host, || {
+                Event::Put(CountEvent {
+                    namespace: entry.namespace.clone(),
+                    count: 1,
+                })
+            });
+        }
+        Ok(())
+    }
+
+    /// Evicts what is over a quota of these namespaces, and then over the global cap.
+    fn enforce_limits(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        namespaces: &BTreeSet<String>,
+        now: Now,
+    ) -> Result<()> {
+        for namespace in namespaces {
+            if let Some(quota) = self.quota(store, namespace)? {
+                self.evict(store, host, Some(namespace), quota, now)?;
+            }
+        }
+        if let Some(cap) = self.options.max_entries {
+            self.evict(store, host, None, cap, now)?;
+        }
+        Ok(())
+    }
+
+    /// Evicts the least recently used entries of one namespace, or of all, if there are
+    /// more than `limit`: the excess, but at least a tenth of the limit, and at least one.
+    fn evict(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        namespace: Option<&str>,
+        limit: u64,
+        now: Now,
+    ) -> Result<()> {
+        if self.entries_in(store, namespace)? <= limit {
+            return Ok(());
+        }
+        if self.follower.is_shared() {
+            // Others may have deleted since the entries were counted.
+            self.sizes = super::Sizes::default();
+            if self.entries_in(store, namespace)? <= limit {
+                return Ok(());
+            }
+        }
+        self.backlog.flush_touches(store)?;
+        let excess = self.entries_in(store, namespace)? - limit;
+        let n = excess.max(limit / 10).max(1).try_into().unwrap_or(u32::MAX);
+        let oldest = store.iter_lru_ids(n, namespace)?;
+        let deleted = store.delete_unchanged(&oldest)?;
+        let evicted: Vec<EntryRef> =
+            oldest.into_iter().filter(|entry| deleted.contains(&entry.id)).collect();
+        self.deleted(&evicted);
+        self.count_entries(host, Kind::Evictions, &evicted, Event::Eviction, now);
+        Ok(())
+    }
+
+    /// How many entries a namespace, or all, hold.
+    fn entries_in(&mut self, store: &impl Store, namespace: Option<&str>) -> Result<u64> {
+        let known = match namespace {
+            Some(namespace) => self.sizes.namespaces.get(namespace).copied(),
+            None => self.sizes.total,
+        };
+        if let Some(count) = known {
+            return Ok(count);
+        }
+        let count = store.count(namespace)?;
+        match namespace {
+            Some(namespace) => drop(self.sizes.namespaces.insert(namespace.to_owned(), count)),
+            None => self.sizes.total = Some(count),
+        }
+        Ok(count)
+    }
+}
+
+/// Checks every request; an error names the position of the first bad one, if there are
+/// several requests.
+pub(super) fn check_all<R, T>(
+    requests: Vec<R>,
+    check: impl Fn(R) -> Result<T>,
+) -> Result<Vec<T>> {
+    let several = requests.len() > 1;
+    requests
+        .into_iter()
+        .enumerate()
+        .map(|(at, request)| {
+            check(request).map_err(|error| match error {
+                Error::InvalidArgument(message) if several => {
+                    invalid(format!("request {at} (counted from 0): {message}"))
+                }
+                error => error,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,252 @@
+//! The glue between the component's imports and exports and the cache.
+
+use crate::bindings::exports::mneme::cache::cache::Guest;
+use crate::bindings::mneme::cache::{policy, store as imported};
+use crate::bindings::wasi::clocks::wall_clock;
+use crate::cache::Cache;
+use crate::error::{Result, invalid};
+use crate::host::{Host, Now};
+use crate::store::Store;
+use crate::types::*;
+use crate::{options, query, vector};
+use std::cell::Cell;
+
+/// The imported store.
+struct ImportedStore;
+
+/// The imported clock and policy.
+struct ImportedHost;
+
+type Instance = Cache<ImportedStore, ImportedHost>;
+
+thread_local! {
+    /// The one cache of this instance. It is taken out for the time of a call, so that
+    /// nothing is borrowed while an import runs.
+    static CACHE: Cell<Option<Instance>> = const { Cell::new(Some(Cache::new(ImportedStore, ImportedHost))) };
+}
+
+/// Runs a call on the cache.
+fn with<T>(call: impl FnOnce(&mut Instance) -> Result<T>) -> Result<T> {
+    let Some(mut cache) = CACHE.take() else {
+        return Err(invalid("the cache is in the middle of another call; an import must not call back into it"));
+    };
+    let result = call(&mut cache);
+    CACHE.set(Some(cache));
+    result
+}
+
+struct Component;
+
+crate::bindings::export!(Component with_types_in crate::bindings);
+
+impl Guest for Component {
+    fn default_options(embedder_fingerprint: String, embedder_dim: u32) -> Options {
+        options::defaults(&embedder_fingerprint, embedder_dim)
+    }
+
+    fn open(options: Options) -> Result<()> {
+        with(|cache| cache.open(options))
+    }
+
+    fn close() -> Result<()> {
+        with(Cache::close)
+    }
+
+    fn flush() -> Result<()> {
+        with(Cache::flush)
+    }
+
+    fn get(request: GetRequest) -> Result<Lookup> {
+        with(|cache| cache.get(request))
+    }
+
+    fn get_many(requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
+        with(|cache| cache.get_many(requests))
+    }
+
+    fn put(request: PutRequest) -> Result<PutOutcome> {
+        with(|cache| cache.put(request))
+    }
+
+    fn put_many(requests: Vec<PutRequest>) -> Result<Vec<PutOutcome>> {
+        with(|cache| cache.put_many(requests))
+    }
+
+    fn delete(query: String, namespace: String) -> Result<bool> {
+        with(|cache| cache.delete(&query, &namespace))
+    }
+
+    fn clear() -> Result<u64> {
+        with(Cache::clear)
+    }
+
+    fn clear_namespace(namespace: String) -> Result<u64> {
+        with(|cache| cache.clear_namespace(&namespace))
+    }
+
+    fn vacuum(namespace: Option<String>, compact: bool) -> Result<u64> {
+        with(|cache| cache.vacuum(namespace.as_deref(), compact))
+    }
+
+    fn compact() -> Result<u64> {
+        with(Cache::compact)
+    }
+
+    fn set_namespace_quota(namespace: String, max_entries: Option<u64>) -> Result<()> {
+        with(|cache| cache.set_namespace_quota(&namespace, max_entries))
+    }
+
+    fn get_namespace_quota(namespace: String) -> Result<Option<u64>> {
+        with(|cache| cache.namespace_quota(&namespace))
+    }
+
+    fn set_similarity_threshold(threshold: f32) -> Result<()> {
+        with(|cache| cache.set_similarity_threshold(threshold))
+    }
+
+    fn requantize(dtype: VectorDtype) -> Result<()> {
+        with(|cache| cache.requantize(dtype))
+    }
+
+    fn list_namespaces() -> Result<Vec<String>> {
+        with(Cache::list_namespaces)
+    }
+
+    fn stats(namespace: Option<String>) -> Result<CacheStats> {
+        with(|cache| cache.stats(namespace.as_deref()))
+    }
+
+    fn health() -> Result<HealthReport> {
+        with(Cache::health)
+    }
+
+    fn normalize(query: String) -> NormalizedQuery {
+        let text = query::normalize(&query);
+        NormalizedQuery {
+            hash: query::hash(&text),
+            text,
+        }
+    }
+
+    fn similarity(a: Vec<f32>, b: Vec<f32>, dtype: VectorDtype) -> Result<f32> {
+        vector::similarity(a, b, dtype)
+    }
+}
+
+impl Host for ImportedHost {
+    fn now(&self) -> Now {
+        let now = wall_clock::now();
+        Now {
+            millis: now
+                .seconds
+                .saturating_mul(1000)
+                .saturating_add(u64::from(now.nanoseconds / 1_000_000)),
+        }
+    }
+
+    fn confidence(&self, similarity: f32, age_seconds: u64, metadata: &str) -> f32 {
+        policy::confidence(similarity, age_seconds, metadata)
+    }
+
+    fn accept(&self, candidate: &Candidate) -> bool {
+        policy::accept(candidate)
+    }
+
+    fn on_event(&self, event: &Event) {
+        policy::on_event(event);
+    }
+}
+
+impl Store for ImportedStore {
+    fn capabilities(&self) -> CapabilitySet {
+        imported::capabilities()
+    }
+
+    fn open(&self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
+        imported::open(embedder_fingerprint, embedder_dim)
+    }
+
+    fn close(&self) -> Result<()> {
+        imported::close()
+    }
+
+    fn get_by_hash(&self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
+        imported::get_by_hash(keys)
+    }
+
+    fn get_by_ids(&self, ids: &[u64]) -> Result<Vec<Entry>> {
+        imported::get_by_ids(ids)
+    }
+
+    fn count(&self, namespace: Option<&str>) -> Result<u64> {
+        imported::count(namespace)
+    }
+
+    fn list_namespaces(&self) -> Result<Vec<String>> {
+        imported::list_namespaces()
+    }
+
+    fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
+        imported::iter_lru_ids(n, namespace)
+    }
+
+    fn iter_vectors(&self, last_id: u64, limit: u32) -> Result<VectorPage> {
+        imported::iter_vectors(last_id, limit)
+    }
+
+    fn iter_stamps(&self, last_id: u64, limit: u32) -> Result<StampPage> {
+        imported::iter_stamps(last_id, limit)
+    }
+
+    fn insert(&self, entries: &[Entry]) -> Result<Vec<Inserted>> {
+        imported::insert(entries)
+    }
+
+    fn update_access(&self, touches: &[Touch]) -> Result<()> {
+        imported::update_access(touches)
+    }
+
+    fn delete_by_id(&self, id: u64) -> Result<bool> {
+        imported::delete_by_id(id)
+    }
+
+    fn delete_unchanged(&self, entries: &[EntryRef]) -> Result<Vec<u64>> {
+        imported::delete_unchanged(entries)
+    }
+
+    fn delete_expired(&self, now: u64, namespace: Option<&str>, limit: u32) -> Result<Vec<EntryRef>> {
+        imported::delete_expired(now, namespace, limit)
+    }
+
+    fn clear_namespace(&self, namespace: Option<&str>) -> Result<u64> {
+        imported::clear_namespace(namespace)
+    }
+
+    fn set_namespace_quota(&self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
+        imported::set_namespace_quota(namespace, max_entries)
+    }
+
+    fn get_namespace_quota(&self, namespace: &str) -> Result<Option<u64>> {
+        imported::get_namespace_quota(namespace)
+    }
+
+    fn list_namespace_quotas(&self) -> Result<Vec<(String, u64)>> {
+        imported::list_namespace_quotas()
+    }
+
+    fn read_version_counter(&self) -> Result<u64> {
+        imported::read_version_counter()
+    }
+
+    fn read_meta(&self, key: &str) -> Result<Option<String>> {
+        imported::read_meta(key)
+    }
+
+    fn replace_meta(&self, key: &str, expected: Option<&str>, value: &str) -> Result<bool> {
+        imported::replace_meta(key, expected, value)
+    }
+
+    fn integrity_check(&self) -> Result<bool> {
+        imported::integrity_check()
+    }
+}

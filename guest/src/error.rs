@@ -1,0 +1,43 @@
+//! Making the contract's errors.
+
+use crate::types::{DimensionMismatch, Error};
+
+/// What every fallible function of this crate returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An [`Error::InvalidArgument`].
+pub fn invalid(message: impl Into<String>) -> Error {
+    Error::InvalidArgument(message.into())
+}
+
+/// An [`Error::EmbedderDimension`].
+pub fn dimension(expected: u32, actual: usize) -> Error {
+    Error::EmbedderDimension(DimensionMismatch {
+        expected,
+        actual: u32::try_from(actual).unwrap_or(u32::MAX),
+    })
+}
+
+/// The error as a sentence, for reports. Hosts render errors their own way.
+pub fn describe(error: &Error) -> String {
+    match error {
+        Error::Closed => "the cache is closed".into(),
+        Error::EmbedderMismatch(m) => format!(
+            "the store was made with the embedder {:?}, not {:?}",
+            m.stored, m.given
+        ),
+        Error::EmbedderDimension(m) => format!(
+            "a vector has {} values instead of {}",
+            m.actual, m.expected
+        ),
+        Error::Backend(e) => e.message.clone(),
+        Error::Corrupt(m)
+        | Error::Schema(m)
+        | Error::Checkpoint(m)
+        | Error::QuotaExceeded(m)
+        | Error::IndexUnavailable(m)
+        | Error::Quantization(m)
+        | Error::InvalidArgument(m)
+        | Error::Unsupported(m) => m.clone(),
+    }
+}

@@ -1,0 +1,29 @@
+//! What the cache asks of its host besides the store.
+
+use crate::types::{Candidate, Event};
+
+/// A point in time as the host's wall clock tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Milliseconds since the Unix epoch.
+    pub millis: u64,
+}
+
+impl Now {
+    /// Whole seconds since the Unix epoch.
+    pub fn seconds(self) -> u64 {
+        self.millis / 1000
+    }
+}
+
+/// The clock, and the decisions that the options leave to the host.
+pub trait Host {
+    /// The time.
+    fn now(&self) -> Now;
+    /// See `policy.confidence`.
+    fn confidence(&self, similarity: f32, age_seconds: u64, metadata: &str) -> f32;
+    /// See `policy.accept`.
+    fn accept(&self, candidate: &Candidate) -> bool;
+    /// See `policy.on-event`.
+    fn on_event(&self, event: &Event);
+}

@@ -1,0 +1,174 @@
+//! Defaults and limits.
+
+use crate::error::{Result, invalid};
+use crate::types::{ConfidenceRule, Coordination, Decay, Options, ValidatorRule, VectorDtype};
+
+/// The most values an embedding may have. The integer sums of the index rely on it.
+pub const MAX_DIM: u32 = 8192;
+/// The most bytes of a namespace or a fingerprint.
+pub const MAX_NAME_BYTES: usize = 1024;
+
+/// Every default, for an embedder.
+pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
+    Options {
+        embedder_fingerprint: embedder_fingerprint.into(),
+        embedder_dim,
+        similarity_threshold: 0.85,
+        default_ttl: None,
+        max_entries: None,
+        namespace_quotas: Vec::new(),
+        confidence: ConfidenceRule::Decay(Decay {
+            half_life_seconds: 86_400,
+            cut_off: 0.7,
+        }),
+        validator: ValidatorRule::Builtin,
+        events: false,
+        vector_dtype: VectorDtype::Float32,
+        coordination: Coordination::Single,
+        normalize: true,
+        max_query_bytes: 32 << 10,
+        max_response_bytes: 4 << 20,
+        max_metadata_bytes: 64 << 10,
+        touch_limit: 512,
+        touch_interval_ms: 5_000,
+    }
+}
+
+/// Refuses options that are out of range.
+pub fn check(options: &Options) -> Result<()> {
+    let fingerprint = &options.embedder_fingerprint;
+    if fingerprint.is_empty() || fingerprint.len() > MAX_NAME_BYTES || fingerprint.contains('\0') {
+        return Err(invalid(format!(
+            "option embedder-fingerprint has {} bytes; it needs 1 to {MAX_NAME_BYTES}, none of them NUL",
+            fingerprint.len()
+        )));
+    }
+    let dim = options.embedder_dim;
+    if dim == 0 || dim > MAX_DIM {
+        return Err(invalid(format!("option embedder-dim is {dim}; it must be 1 to {MAX_DIM}")));
+    }
+    check_threshold(options.similarity_threshold)?;
+    if options.max_entries == Some(0) {
+        return Err(invalid(
+            "option max-entries is 0; it must be at least 1, or none for no limit",
+        ));
+    }
+    for (namespace, _) in &options.namespace_quotas {
+        check_namespace(namespace)?;
+    }
+    let cut_off = match &options.confidence {
+        ConfidenceRule::Decay(decay) => {
+            if decay.half_life_seconds == 0 {
+                return Err(invalid("option confidence: half-life-seconds must be at least 1"));
+            }
+            decay.cut_off
+        }
+        ConfidenceRule::Host(cut_off) => *cut_off,
+    };
+    if !(0.0..=1.0).contains(&cut_off) {
+        return Err(invalid(format!(
+            "option confidence: the cut-off is {cut_off}; it must be 0 to 1"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses thresholds that no cosine can be compared with.
+pub fn check_threshold(threshold: f32) -> Result<()> {
+    if (-1.0..=1.0).contains(&threshold) {
+        Ok(())
+    } else {
+        Err(invalid(format!(
+            "the similarity threshold is {threshold}; a cosine lies within -1 to 1"
+        )))
+    }
+}
+
+/// Refuses namespaces that a caller may not write to.
+pub fn check_namespace(namespace: &str) -> Result<()> {
+    if namespace.is_empty() {
+        return Err(invalid("the namespace is empty; give it a name, such as \"default\""));
+    }
+    if namespace.len() > MAX_NAME_BYTES {
+        return Err(invalid(format!(
+            "the namespace has {} bytes; at most {MAX_NAME_BYTES} are allowed",
+            namespace.len()
+        )));
+    }
+    if namespace.contains('\0') {
+        return Err(invalid("the namespace contains the character U+0000; leave it out"));
+    }
+    Ok(())
+}
+
+/// Refuses a text that is longer than its limit.
+pub fn check_size(what: &str, text: &str, limit: u32) -> Result<()> {
+    if text.len() > limit as usize {
+        return Err(invalid(format!(
+            "the {what} has {} bytes; at most {limit} are allowed (option max-{what}-bytes)",
+            text.len()
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses metadata that is not one JSON object.
+pub fn check_metadata(metadata: &str) -> Result<()> {
+    if metadata == "{}" {
+        return Ok(());
+    }
+    match serde_json::from_str(metadata) {
+        Ok(serde_json::Value::Object(_)) => Ok(()),
+        Ok(other) => Err(invalid(format!(
+            "the metadata is JSON, but {} instead of an object",
+            match other {
+                serde_json::Value::Null => "null",
+                serde_json::Value::Bool(_) => "a boolean",
+                serde_json::Value::Number(_) => "a number",
+                serde_json::Value::String(_) => "a string",
+                _ => "an array",
+            }
+        ))),
+        Err(error) => Err(invalid(format!("the metadata is not a JSON object: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_pass() {
+        assert!(check(&defaults("f", 384)).is_ok());
+    }
+
+    #[test]
+    fn out_of_range_options_are_refused() {
+        let broken: [fn(&mut Options); 9] = [
+            |o| o.embedder_fingerprint.clear(),
+            |o| o.embedder_fingerprint = "x".repeat(1025),
+            |o| o.embedder_dim = 0,
+            |o| o.embedder_dim = 8193,
+            |o| o.similarity_threshold = f32::NAN,
+            |o| o.similarity_threshold = 1.01,
+            |o| o.max_entries = Some(0),
+            |o| o.confidence = ConfidenceRule::Host(-0.1),
+            |o| o.namespace_quotas = vec![("a\0b".into(), 1)],
+        ];
+        for (i, break_it) in broken.iter().enumerate() {
+            let mut options = defaults("f", 4);
+            break_it(&mut options);
+            assert!(check(&options).is_err(), "case {i}");
+        }
+    }
+
+    #[test]
+    fn metadata_is_one_object() {
+        assert!(check_metadata(r#" {"a": [1, {"b": null}]} "#).is_ok());
+        for bad in ["", "[]", "1", "{", "{} {}", "{\"a\": NaN}", "null", "\"{}\""] {
+            assert!(check_metadata(bad).is_err(), "{bad}");
+        }
+        let deep = format!("{}1{}", "{\"a\":".repeat(5000), "}".repeat(5000));
+        assert!(check_metadata(&deep).is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! Confidence and validator: which candidates may answer.
+
+use crate::host::Host;
+use crate::types::{Candidate, ConfidenceRule, Options, ValidatorRule};
+
+/// Responses that begin with one of these are failures somebody cached by mistake.
+const FAILURE_MARKS: [&str; 2] = ["[LLM Error]", "[ERROR]"];
+
+/// The confidence of an entry, 0 to 1.
+pub fn confidence(
+    rule: &ConfidenceRule,
+    host: &impl Host,
+    similarity: f32,
+    age_seconds: u64,
+    metadata: &str,
+) -> f32 {
+    let value = match rule {
+        ConfidenceRule::Decay(decay) => {
+            let half_lives = age_seconds as f64 / decay.half_life_seconds as f64;
+            (f64::from(similarity) * 0.5_f64.powf(half_lives)) as f32
+        }
+        ConfidenceRule::Host(_) => host.confidence(similarity, age_seconds, metadata),
+    };
+    if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) }
+}
+
+/// Below this confidence a candidate does not answer.
+pub fn cut_off(rule: &ConfidenceRule) -> f32 {
+    match rule {
+        ConfidenceRule::Decay(decay) => decay.cut_off,
+        ConfidenceRule::Host(cut_off) => *cut_off,
+    }
+}
+
+/// Whether a candidate's response may answer.
+pub fn accepts(options: &Options, host: &impl Host, candidate: &Candidate) -> bool {
+    match options.validator {
+        ValidatorRule::None => true,
+        ValidatorRule::Host => host.accept(candidate),
+        ValidatorRule::Builtin => {
+            let response = candidate.response.trim_start();
+            !response.is_empty() && !FAILURE_MARKS.iter().any(|mark| response.starts_with(mark))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::defaults;
+    use crate::testing::TestHost;
+
+    fn accepted(response: &str) -> bool {
+        let candidate = Candidate {
+            namespace: "n".into(),
+            query: "q".into(),
+            entry_query: "e".into(),
+            response: response.into(),
+            metadata: "{}".into(),
+            similarity: 0.9,
+            age_seconds: 0,
+        };
+        accepts(&defaults("f", 2), &TestHost::default(), &candidate)
+    }
+
+    #[test]
+    fn the_builtin_validator_refuses_failures() {
+        for bad in ["", " \n", "[ERROR] no", "[LLM Error]", "  [ERROR]"] {
+            assert!(!accepted(bad), "{bad:?}");
+        }
+        for good in ["yes", "see [ERROR] codes", "[error] x"] {
+            assert!(accepted(good), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn confidence_halves_each_half_life() {
+        let rule = defaults("f", 2).confidence;
+        let host = TestHost::default();
+        assert_eq!(confidence(&rule, &host, 0.9, 0, "{}"), 0.9);
+        assert_eq!(confidence(&rule, &host, 0.9, 86_400, "{}"), 0.45);
+        assert_eq!(confidence(&rule, &host, 1.0, u64::MAX, "{}"), 0.0);
+        assert_eq!(confidence(&rule, &host, -0.5, 0, "{}"), 0.0);
+    }
+}

@@ -1,0 +1,95 @@
+//! Normalising and hashing queries.
+//!
+//! Equal to Python's `re.sub(r"\s+", " ", text.strip()).casefold()` with Unicode 14
+//! to 15.1 (CPython 3.11 to 3.13), whatever the host: the hash is the identity of
+//! stored data.
+
+use caseless::Caseless;
+use sha2::{Digest, Sha256};
+
+/// White space trimmed and collapsed, then fully case-folded.
+pub fn normalize(query: &str) -> String {
+    let mut text = String::with_capacity(query.len());
+    let mut gap = false;
+    for c in query.chars() {
+        if is_space(c) {
+            gap = !text.is_empty();
+            continue;
+        }
+        if gap {
+            text.push(' ');
+            gap = false;
+        }
+        if c.is_ascii() {
+            text.push(c.to_ascii_lowercase());
+        } else if is_cased_since_unicode_16(c) {
+            text.push(c);
+        } else {
+            text.extend(std::iter::once(c).default_case_fold());
+        }
+    }
+    text
+}
+
+/// SHA-256 of the UTF-8 text as 64 lowercase hexadecimal digits.
+pub fn hash(text: &str) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        hex.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        hex.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    hex
+}
+
+/// Python's `str.isspace`: Unicode white space and the four information separators.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}
+
+/// Letters that the folding table (Unicode 16) folds and Unicode 15.1 does not know.
+fn is_cased_since_unicode_16(c: char) -> bool {
+    matches!(
+        c,
+        '\u{1c89}'
+            | '\u{a7cb}'
+            | '\u{a7cc}'
+            | '\u{a7da}'
+            | '\u{a7dc}'
+            | '\u{10d50}'..='\u{10d65}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn white_space_is_trimmed_and_collapsed() {
+        assert_eq!(normalize("\u{1f} a\u{3000}\u{85}b\t\r\n c\u{a0}"), "a b c");
+        assert_eq!(normalize(" \u{2029} "), "");
+        assert_eq!(normalize("a\u{200b}b"), "a\u{200b}b");
+    }
+
+    #[test]
+    fn folding_is_full() {
+        assert_eq!(normalize("Straße ΣΑΣ ﬀ İ"), "strasse σασ ff i\u{307}");
+    }
+
+    #[test]
+    fn hash_is_sha256() {
+        assert_eq!(
+            hash("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn normalizing_twice_changes_nothing_more(text in "\\PC{0,40}") {
+            let once = normalize(&text);
+            prop_assert_eq!(normalize(&once), once);
+        }
+    }
+}

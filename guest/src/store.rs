@@ -1,0 +1,38 @@
+//! The store as the cache sees it: the operations of `wit/store.wit` that the cache
+//! uses. What each does and promises is said there.
+
+#![allow(missing_docs)]
+
+use crate::error::Result;
+use crate::types::{CapabilitySet, Entry, EntryKey, EntryRef, Inserted, StampPage, Touch, VectorPage};
+
+pub trait Store {
+    fn capabilities(&self) -> CapabilitySet;
+    fn open(&self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()>;
+    fn close(&self) -> Result<()>;
+    fn get_by_hash(&self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>>;
+    fn get_by_ids(&self, ids: &[u64]) -> Result<Vec<Entry>>;
+    fn count(&self, namespace: Option<&str>) -> Result<u64>;
+    fn list_namespaces(&self) -> Result<Vec<String>>;
+    fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>>;
+    fn iter_vectors(&self, last_id: u64, limit: u32) -> Result<VectorPage>;
+    fn iter_stamps(&self, last_id: u64, limit: u32) -> Result<StampPage>;
+    fn insert(&self, entries: &[Entry]) -> Result<Vec<Inserted>>;
+    fn update_access(&self, touches: &[Touch]) -> Result<()>;
+    fn delete_by_id(&self, id: u64) -> Result<bool>;
+    fn delete_unchanged(&self, entries: &[EntryRef]) -> Result<Vec<u64>>;
+    fn delete_expired(
+        &self,
+        now: u64,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<EntryRef>>;
+    fn clear_namespace(&self, namespace: Option<&str>) -> Result<u64>;
+    fn set_namespace_quota(&self, namespace: &str, max_entries: Option<u64>) -> Result<()>;
+    fn get_namespace_quota(&self, namespace: &str) -> Result<Option<u64>>;
+    fn list_namespace_quotas(&self) -> Result<Vec<(String, u64)>>;
+    fn read_version_counter(&self) -> Result<u64>;
+    fn read_meta(&self, key: &str) -> Result<Option<String>>;
+    fn replace_meta(&self, key: &str, expected: Option<&str>, value: &str) -> Result<bool>;
+    fn integrity_check(&self) -> Result<bool>;
+}

@@ -1,1 +1,77 @@
-fn main(){}
+//! Builds the guest for wasm and wraps it into the component that the library
+//! embeds, so that `cargo build` needs no other tool.
+
+use std::env;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    for input in ["guest/src", "guest/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", root.join(input).display());
+    }
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set; run this through cargo")?);
+    ensure_target()?;
+    let module = build_guest(&root, &out.join("guest"))?;
+    let component = wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(&std::fs::read(module)?)?
+        .encode()?;
+    std::fs::write(out.join("mneme.wasm"), component)?;
+    Ok(())
+}
+
+/// Adds the wasm target where it is missing.
+fn ensure_target() -> Result<(), Box<dyn Error>> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let printed = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()?;
+    let libdir = PathBuf::from(String::from_utf8(printed.stdout)?.trim());
+    if libdir.is_dir() {
+        return Ok(());
+    }
+    let added = Command::new("rustup").args(["target", "add", TARGET]).status();
+    match added {
+        Ok(status) if status.success() => Ok(()),
+        outcome => Err(format!(
+            "the Rust target {TARGET} is not installed and `rustup target add {TARGET}` failed ({}); install the target's standard library",
+            match outcome {
+                Ok(status) => status.to_string(),
+                Err(error) => error.to_string(),
+            }
+        )
+        .into()),
+    }
+}
+
+/// Compiles the guest in a target folder of its own: cargo holds a lock on the other.
+fn build_guest(root: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(root)
+        .args(["build", "--package", "mneme-guest", "--profile", "guest", "--target", TARGET])
+        .arg("--target-dir")
+        .arg(target_dir);
+    // What cargo has set for this crate must not leak into the guest's build.
+    for (name, _) in env::vars_os() {
+        let name_text = name.to_string_lossy();
+        let leaks = name_text.starts_with("CARGO_")
+            && name_text != "CARGO_HOME"
+            && !name_text.starts_with("CARGO_NET_")
+            && !name_text.starts_with("CARGO_HTTP_")
+            && !name_text.starts_with("CARGO_REGISTR");
+        if leaks || ["RUSTFLAGS", "RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTDOCFLAGS"].contains(&&*name_text) {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo.env("RUSTFLAGS", "-Ctarget-feature=+simd128");
+    let status = cargo.status()?;
+    if !status.success() {
+        return Err(format!("building the guest for {TARGET} failed: {status}").into());
+    }
+    Ok(target_dir.join(TARGET).join("guest/mneme_guest.wasm"))
+}

@@ -1,0 +1,193 @@
+//! The [`Embedder`] trait, which turns text into vectors, and the embedders that
+//! ship with this crate.
+//!
+//! | embedder | feature | runs where | needs |
+//! |---|---|---|---|
+//! | [`MiniLm`] | `minilm` (default) | in this process, on the CPU | nothing; the weights are part of the program |
+//! | [`OpenAi`] | `openai` (default) | behind any OpenAI-compatible `/embeddings` API | a URL, a model, often a key |
+//! | [`Precomputed`] | always there | nowhere | the caller passes each vector |
+
+#[cfg(feature = "minilm")]
+pub mod minilm;
+#[cfg(feature = "openai")]
+pub mod openai;
+
+use std::sync::Arc;
+
+#[cfg(feature = "minilm")]
+pub use minilm::MiniLm;
+#[cfg(feature = "openai")]
+pub use openai::{OpenAi, OpenAiBuilder};
+
+/// Turns text into vectors whose cosine tells how close two texts are in meaning.
+///
+/// The cache calls it without holding any lock, from whatever thread asks, so an
+/// embedder may take its time.
+///
+/// ```
+/// use mneme::embedder::{EmbedError, Embedder};
+///
+/// /// Counts the letters a to z.
+/// struct Letters;
+///
+/// impl Embedder for Letters {
+///     fn fingerprint(&self) -> &str {
+///         "letters-1"
+///     }
+///
+///     fn dim(&self) -> u32 {
+///         26
+///     }
+///
+///     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+///         texts
+///             .iter()
+///             .map(|text| {
+///                 let mut counts = vec![0.0; 26];
+///                 for letter in text.bytes().filter(u8::is_ascii_lowercase) {
+///                     counts[usize::from(letter - b'a')] += 1.0;
+///                 }
+///                 if counts.iter().all(|&n| n == 0.0) {
+///                     return Err(EmbedError::permanent("letters: the text has no letters"));
+///                 }
+///                 Ok(counts)
+///             })
+///             .collect()
+///     }
+/// }
+///
+/// assert_eq!(Letters.embed(&["abba"]).unwrap()[0][..2], [2.0, 2.0]);
+/// ```
+pub trait Embedder: Send + Sync {
+    /// Names the model and its version, 1 to 1,024 bytes. It is stored with the
+    /// data, and data of another fingerprint is refused: change it exactly when
+    /// vectors of before and after must not be compared.
+    fn fingerprint(&self) -> &str;
+
+    /// How many values each vector has, 1 to 8,192.
+    fn dim(&self) -> u32;
+
+    /// One vector for each text, in the order of the texts: [`dim`](Self::dim)
+    /// finite values, not all zero. The same text gives the same vector. Texts are
+    /// normalised queries: case-folded, white space collapsed, perhaps empty. No
+    /// texts give no vectors.
+    ///
+    /// # Errors
+    ///
+    /// [`EmbedError`] where any of the texts could not be embedded.
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError>;
+}
+
+impl<E: Embedder + ?Sized> Embedder for Arc<E> {
+    fn fingerprint(&self) -> &str {
+        (**self).fingerprint()
+    }
+
+    fn dim(&self) -> u32 {
+        (**self).dim()
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        (**self).embed(texts)
+    }
+}
+
+impl<E: Embedder + ?Sized> Embedder for Box<E> {
+    fn fingerprint(&self) -> &str {
+        (**self).fingerprint()
+    }
+
+    fn dim(&self) -> u32 {
+        (**self).dim()
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        (**self).embed(texts)
+    }
+}
+
+/// Why a text could not be embedded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct EmbedError {
+    /// What happened, where, and what to do. Never holds a secret, nor the text.
+    pub message: String,
+    /// True where the same call may succeed later without any repair: a server
+    /// that is down, overloaded or slow.
+    pub retryable: bool,
+}
+
+impl EmbedError {
+    /// An error that repeats until something is repaired.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            retryable: false,
+        }
+    }
+
+    /// An error that may go away by itself.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            retryable: true,
+        }
+    }
+}
+
+/// Stands for an embedder that runs elsewhere: it names the vectors, and every
+/// look-up and `put` brings its own.
+///
+/// A call without a vector fails to embed: in a look-up that is a miss after the
+/// exact layer, in a `put` an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Precomputed {
+    fingerprint: String,
+    dim: u32,
+}
+
+impl Precomputed {
+    /// Vectors of `dim` values made by the model that `fingerprint` names. Their
+    /// ranges are checked when the cache is opened.
+    pub fn new(fingerprint: impl Into<String>, dim: u32) -> Self {
+        Self {
+            fingerprint: fingerprint.into(),
+            dim,
+        }
+    }
+}
+
+impl Embedder for Precomputed {
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    fn dim(&self) -> u32 {
+        self.dim
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        Err(EmbedError::permanent(format!(
+            "no embedder runs here for the vectors of {:?}; pass the embedding ({} values) with the request",
+            self.fingerprint, self.dim
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn precomputed_never_embeds() {
+        let embedder: Box<dyn Embedder> = Box::new(Arc::new(Precomputed::new("model-7", 3)));
+        assert_eq!((embedder.fingerprint(), embedder.dim()), ("model-7", 3));
+        assert_eq!(embedder.embed(&[]), Ok(Vec::new()));
+        let error = embedder.embed(&["text"]).unwrap_err();
+        assert!(!error.retryable);
+        assert!(error.message.contains("pass the embedding (3 values)"), "{error}");
+    }
+}

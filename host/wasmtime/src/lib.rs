@@ -1,2 +1,82 @@
+//! A semantic cache for Rust programs: the mneme component, run by wasmtime.
+//!
+//! It keeps the result of an expensive function of text (a call of a language model, a
+//! reranker, a translation) and returns it when a later input *means* the same. An exact
+//! layer compares normalised queries, a semantic one compares embeddings.
+//!
+//! ```
+//! # #[cfg(feature = "minilm")] {
+//! use mneme::embedder::MiniLm;
+//! use mneme::{MemoryStore, PutRequest, SemanticCache};
+//!
+//! let cache = SemanticCache::builder()
+//!     .store(MemoryStore::new())      // or SqliteStore::new("answers.db")
+//!     .embedder(MiniLm::new()?)       // part of this crate, nothing to download
+//!     .similarity_threshold(0.75)
+//!     .open()?;
+//!
+//! cache.put(PutRequest::new("How do I reset my password?", "Follow the link on the sign-in page."))?;
+//!
+//! let hit = cache.get("How can I reset my password")?.hit().expect("it means the same");
+//! assert_eq!(hit.response, "Follow the link on the sign-in page.");
+//! assert!(cache.get("What is the weather in Oslo?")?.hit().is_none());
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is where
+//!
+//! - [`SemanticCache`] is the cache, made by a [`Builder`]; with the feature `tokio`,
+//!   `AsyncSemanticCache` is its asynchronous front.
+//! - [`store`] has the [`Store`] trait and the stores; implement it for a backend of
+//!   your own.
+//! - [`embedder`] has the [`Embedder`] trait and the embedders.
+//! - [`Engine`] is the compiled component; [`component()`] its bytes, for other hosts.
+//!
+//! # Features
+//!
+//! | feature | default | brings |
+//! |---|---|---|
+//! | `sqlite` | yes | [`SqliteStore`], with SQLite compiled in |
+//! | `minilm` | yes | `embedder::MiniLm`, a sentence encoder with its weights compiled in (about 10 MB) |
+//! | `openai` | yes | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API |
+//! | `cli` | yes | the `mneme` command |
+//! | `tokio` | no | `AsyncSemanticCache` |
+//!
+//! # Isolation
+//!
+//! The component has no access to files, network, environment or randomness. Its memory,
+//! the duration of its calls and the amount of data it hands over are limited by the
+//! [`Builder`]. If it ever traps, a new instance takes over on the same store.
+
+#[cfg(feature = "tokio")]
+mod asynchronous;
+mod builder;
+mod cache;
+mod component;
 mod contract;
+pub mod embedder;
+mod error;
+mod flights;
+mod host;
+mod request;
 pub mod store;
+
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncSemanticCache;
+pub use builder::{Builder, Coordination};
+pub use cache::{Counters, Health, NamespaceStats, NormalizedQuery, SemanticCache, Stats};
+pub use component::{Engine, component};
+pub use contract::events::{CountEvent, Event, HitEvent, MissEvent};
+pub use contract::policy::Candidate;
+pub use contract::types::VectorDtype;
+pub use embedder::Embedder;
+pub use error::{Error, Limit, Result};
+pub use host::{Clock, ManualClock, SystemClock};
+pub use request::{
+    Answer, DEFAULT_NAMESPACE, GetRequest, Hit, Layer, Lookup, Miss, MissReason, Origin,
+    PutRequest, Ttl,
+};
+pub use store::{MemoryStore, Store};
+#[cfg(feature = "sqlite")]
+pub use store::SqliteStore;

@@ -1,0 +1,233 @@
+//! The cache for tokio programs.
+
+use crate::cache::{Health, SemanticCache, Stats, from_cache};
+use crate::error::{Error, Result};
+use crate::request::{Answer, GetRequest, Lookup, Origin, PutRequest};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A response being computed, for those who wait.
+type Flight = Arc<tokio::sync::Mutex<Option<String>>>;
+
+/// A [`SemanticCache`] whose calls are futures. Cloning gives another handle.
+///
+/// Whatever may wait (store, embedder, another call) runs on tokio's blocking threads,
+/// so that the runtime never stands still. The embedder runs without any lock. Dropping
+/// a future does not stop a call that has begun.
+///
+/// ```
+/// use mneme::embedder::Precomputed;
+/// use mneme::{AsyncSemanticCache, GetRequest, MemoryStore, PutRequest, SemanticCache};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let cache = SemanticCache::builder()
+///     .store(MemoryStore::new())
+///     .embedder(Precomputed::new("my-model-1", 2))
+///     .open()?;
+/// let cache = AsyncSemanticCache::new(cache);
+/// cache.put(PutRequest::new("ping", "pong").embedding(vec![1.0, 0.0])).await?;
+/// let hit = cache.get(GetRequest::new("PING")).await?.hit();
+/// assert_eq!(hit.unwrap().response, "pong");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct AsyncSemanticCache {
+    cache: SemanticCache,
+    flights: Arc<Mutex<HashMap<(String, String), Flight>>>,
+}
+
+impl AsyncSemanticCache {
+    /// Wraps a cache, which may be used directly as well.
+    pub fn new(cache: SemanticCache) -> Self {
+        AsyncSemanticCache {
+            cache,
+            flights: Arc::default(),
+        }
+    }
+
+    /// The cache itself, for calls that this front does not have. They block.
+    pub fn blocking(&self) -> &SemanticCache {
+        &self.cache
+    }
+
+    /// See [`SemanticCache::get`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn get(&self, request: impl Into<GetRequest>) -> Result<Lookup> {
+        let request = request.into();
+        self.run(move |cache| cache.get(request)).await
+    }
+
+    /// See [`SemanticCache::get_many`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn get_many(&self, requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
+        self.run(move |cache| cache.get_many(requests)).await
+    }
+
+    /// See [`SemanticCache::put`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn put(&self, request: PutRequest) -> Result<u64> {
+        self.run(move |cache| cache.put(request)).await
+    }
+
+    /// See [`SemanticCache::put_many`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn put_many(&self, requests: Vec<PutRequest>) -> Result<Vec<u64>> {
+        self.run(move |cache| cache.put_many(requests)).await
+    }
+
+    /// See [`SemanticCache::get_or_compute`]; `compute` is awaited on the caller's task,
+    /// and not started where the cache has an answer.
+    ///
+    /// # Errors
+    ///
+    /// What `compute` returns.
+    pub async fn get_or_compute<E, F>(
+        &self,
+        request: impl Into<GetRequest>,
+        compute: F,
+    ) -> std::result::Result<Answer, E>
+    where
+        F: Future<Output = std::result::Result<String, E>>,
+    {
+        let request = request.into();
+        let asked = request.clone();
+        let looked_up = self
+            .run(move |cache| {
+                let outcome = cache.look_up(asked.clone());
+                let key = match &outcome {
+                    Ok((Lookup::Hit(_), _)) => None,
+                    _ => cache.flight_key(&asked),
+                };
+                Ok((outcome, key))
+            })
+            .await;
+        let (outcome, key) = match looked_up {
+            Ok((outcome, key)) => (outcome, key),
+            Err(error) => (Err(error), None),
+        };
+        let vector = match outcome {
+            Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
+            Ok((Lookup::Miss(_), vector)) => Ok(vector),
+            Err(error) => Err(error),
+        };
+        let joined = key.map(|key| Joined::new(self, key));
+        let flight = joined.as_ref().map(|joined| Arc::clone(&joined.flight));
+        let mut result = match &flight {
+            Some(flight) => Some(flight.lock().await),
+            None => None,
+        };
+        if let Some(Some(response)) = result.as_deref() {
+            let response = response.clone();
+            return Ok(Answer { response, origin: Origin::Shared });
+        }
+        let response = compute.await?;
+        if let Some(result) = &mut result {
+            **result = Some(response.clone());
+        }
+        let to_keep = response.clone();
+        let stored = self.run(move |cache| cache.keep(request, &to_keep, vector)).await;
+        Ok(Answer { response, origin: Origin::Computed(stored) })
+    }
+
+    /// See [`SemanticCache::delete`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn delete(&self, query: impl Into<String>, namespace: impl Into<String>) -> Result<bool> {
+        let (query, namespace) = (query.into(), namespace.into());
+        self.run(move |cache| cache.delete(&query, &namespace)).await
+    }
+
+    /// See [`SemanticCache::stats`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn stats(&self, namespace: Option<String>) -> Result<Stats> {
+        self.run(move |cache| cache.stats(namespace.as_deref())).await
+    }
+
+    /// See [`SemanticCache::health`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn health(&self) -> Result<Health> {
+        self.run(|cache| cache.health()).await
+    }
+
+    /// See [`SemanticCache::flush`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn flush(&self) -> Result<()> {
+        self.run(|cache| cache.flush()).await
+    }
+
+    /// See [`SemanticCache::close`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn close(&self) -> Result<()> {
+        self.run(|cache| cache.close()).await
+    }
+
+    /// Runs any calls of the blocking cache on a thread that may block.
+    ///
+    /// # Errors
+    ///
+    /// What `calls` returns; [`Error::Component`] where it panicked or the runtime is
+    /// shutting down.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        calls: impl FnOnce(&SemanticCache) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let cache = self.cache.clone();
+        tokio::task::spawn_blocking(move || calls(&cache))
+            .await
+            .unwrap_or_else(|error| Err(Error::Component(format!("a call of the cache did not end: {error}"))))
+    }
+}
+
+/// A part in a computation. The last one to leave takes it off the list.
+struct Joined<'a> {
+    cache: &'a AsyncSemanticCache,
+    key: (String, String),
+    flight: Flight,
+}
+
+impl<'a> Joined<'a> {
+    fn new(cache: &'a AsyncSemanticCache, key: (String, String)) -> Self {
+        let mut flights = cache.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let flight = Arc::clone(flights.entry(key.clone()).or_default());
+        Joined { cache, key, flight }
+    }
+}
+
+impl Drop for Joined<'_> {
+    fn drop(&mut self) {
+        let mut flights = self.cache.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        // The list's handle and this one: nobody else waits.
+        if Arc::strong_count(&self.flight) == 2 {
+            flights.remove(&self.key);
+        }
+    }
+}

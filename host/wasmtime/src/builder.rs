@@ -1,0 +1,271 @@
+//! Opening a cache.
+
+use crate::cache::SemanticCache;
+use crate::component::{Engine, Instance, Limits, State};
+use crate::contract::api::{ConfidenceRule, Decay, ValidatorRule};
+use crate::contract::events::Event;
+use crate::contract::policy::Candidate;
+use crate::contract::types::VectorDtype;
+use crate::embedder::Embedder;
+use crate::error::{Error, Result};
+use crate::host::{Clock, Policies, SystemClock};
+use crate::store::Store;
+use std::time::Duration;
+
+pub use crate::contract::api::{Coordination, Options};
+
+/// Collects what a cache is made of; [`open`](Self::open) opens it. Store and embedder
+/// have no default, everything else has.
+pub struct Builder {
+    store: Option<Box<dyn Store>>,
+    embedder: Option<Box<dyn Embedder>>,
+    engine: Option<Engine>,
+    clock: Box<dyn Clock>,
+    policies: Policies,
+    limits: Limits,
+    settings: Vec<Box<dyn FnOnce(&mut Options)>>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Builder {
+            store: None,
+            embedder: None,
+            engine: None,
+            clock: Box::new(SystemClock),
+            policies: Policies::default(),
+            limits: Limits {
+                memory_bytes: 2 << 30,
+                call_timeout: Duration::from_secs(60),
+                host_call_bytes: 128 << 20,
+            },
+            settings: Vec::new(),
+        }
+    }
+
+    /// Where entries are kept.
+    #[must_use]
+    pub fn store(self, store: impl Store + 'static) -> Self {
+        self.boxed_store(Box::new(store))
+    }
+
+    /// Where entries are kept, for stores chosen at run time.
+    #[must_use]
+    pub fn boxed_store(mut self, store: Box<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// What turns queries into vectors.
+    #[must_use]
+    pub fn embedder(self, embedder: impl Embedder + 'static) -> Self {
+        self.boxed_embedder(Box::new(embedder))
+    }
+
+    /// What turns queries into vectors, for embedders chosen at run time.
+    #[must_use]
+    pub fn boxed_embedder(mut self, embedder: Box<dyn Embedder>) -> Self {
+        self.embedder = Some(embedder);
+        self
+    }
+
+    /// The least similarity of a semantic hit, -1 to 1. Default 0.85. The right value
+    /// depends on the embedder: measure it on questions of your own.
+    #[must_use]
+    pub fn similarity_threshold(self, threshold: f32) -> Self {
+        self.set(move |options| options.similarity_threshold = threshold)
+    }
+
+    /// Lifetime in seconds of entries put without one. Default: unlimited.
+    #[must_use]
+    pub fn default_ttl(self, seconds: u64) -> Self {
+        self.set(move |options| options.default_ttl = Some(seconds))
+    }
+
+    /// The most entries in all namespaces together, at least 1. Default: no limit.
+    #[must_use]
+    pub fn max_entries(self, max_entries: u64) -> Self {
+        self.set(move |options| options.max_entries = Some(max_entries))
+    }
+
+    /// The most entries of one namespace. Kept in the store. 0 closes the namespace to
+    /// writing.
+    #[must_use]
+    pub fn namespace_quota(self, namespace: impl Into<String>, max_entries: u64) -> Self {
+        let quota = (namespace.into(), max_entries);
+        self.set(move |options| options.namespace_quotas.push(quota))
+    }
+
+    /// Confidence halves in this many seconds (at least 1; default 86,400), and
+    /// semantic candidates below the cut-off (0 to 1; default 0.7) do not answer.
+    #[must_use]
+    pub fn confidence_decay(self, half_life_seconds: u64, cut_off: f32) -> Self {
+        self.set(move |options| {
+            options.confidence = ConfidenceRule::Decay(Decay { half_life_seconds, cut_off });
+        })
+    }
+
+    /// Confidence, 0 to 1, is what this function makes of similarity, age in seconds and
+    /// metadata; semantic candidates below the cut-off (0 to 1) do not answer.
+    #[must_use]
+    pub fn confidence_fn(
+        mut self,
+        cut_off: f32,
+        confidence: impl FnMut(f32, u64, &str) -> f32 + Send + 'static,
+    ) -> Self {
+        self.policies.confidence = Some(Box::new(confidence));
+        self.set(move |options| options.confidence = ConfidenceRule::Host(cut_off))
+    }
+
+    /// A semantic candidate answers only if this function agrees; one that is refused is
+    /// deleted. Default: blank responses, and those that begin with `[LLM Error]` or
+    /// `[ERROR]`, are refused.
+    #[must_use]
+    pub fn validator(mut self, accept: impl FnMut(&Candidate) -> bool + Send + 'static) -> Self {
+        self.policies.validator = Some(Box::new(accept));
+        self.set(|options| options.validator = ValidatorRule::Host)
+    }
+
+    /// Refuses no candidate for its response.
+    #[must_use]
+    pub fn no_validator(self) -> Self {
+        self.set(|options| options.validator = ValidatorRule::None)
+    }
+
+    /// Is told of every hit, miss, put, deletion, eviction, expiration and rejection. It
+    /// runs inside the call, while other callers wait: it must be quick, and must not
+    /// call the cache.
+    #[must_use]
+    pub fn on_event(mut self, on_event: impl FnMut(&Event) + Send + 'static) -> Self {
+        self.policies.on_event = Some(Box::new(on_event));
+        self.set(|options| options.events = true)
+    }
+
+    /// How the index holds vectors in memory. Default [`VectorDtype::Float32`]. Answers
+    /// are the same with all of them.
+    #[must_use]
+    pub fn vector_dtype(self, dtype: VectorDtype) -> Self {
+        self.set(move |options| options.vector_dtype = dtype)
+    }
+
+    /// Whether other processes write to the same store. Default [`Coordination::Single`].
+    #[must_use]
+    pub fn coordination(self, coordination: Coordination) -> Self {
+        self.set(move |options| options.coordination = coordination)
+    }
+
+    /// Whether queries are normalised (white space, case) before they are compared and
+    /// embedded. Default true.
+    #[must_use]
+    pub fn normalize(self, normalize: bool) -> Self {
+        self.set(move |options| options.normalize = normalize)
+    }
+
+    /// The most bytes of a query, a response and the metadata. Default 32 KiB, 4 MiB and
+    /// 64 KiB.
+    #[must_use]
+    pub fn max_bytes(self, query: u32, response: u32, metadata: u32) -> Self {
+        self.set(move |options| {
+            options.max_query_bytes = query;
+            options.max_response_bytes = response;
+            options.max_metadata_bytes = metadata;
+        })
+    }
+
+    /// How many hits (default 512) and how many milliseconds (default 5,000) access data
+    /// and counters may wait in memory before they are written to the store. A process
+    /// that is killed loses what waits; entries never wait.
+    #[must_use]
+    pub fn touches(self, limit: u32, interval_ms: u32) -> Self {
+        self.set(move |options| {
+            options.touch_limit = limit;
+            options.touch_interval_ms = interval_ms;
+        })
+    }
+
+    /// What tells the time. Default [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// The most memory of the component, index included. Default 2 GiB; never more than
+    /// 4 GiB. A call that needs more fails with [`Error::Limit`] or
+    /// [`Error::IndexUnavailable`].
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.limits.memory_bytes = bytes;
+        self
+    }
+
+    /// The longest that one call may take, the store's time included. Default 60 s. It is
+    /// checked inside the component about every 50 ms: a store that hangs is not stopped
+    /// by it. A call that takes longer fails with [`Error::Limit`].
+    #[must_use]
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.call_timeout = timeout;
+        self
+    }
+
+    /// The most bytes that one call of the component may hand to the store or the
+    /// policies. Default 128 MiB. A call with more fails with [`Error::Limit`].
+    #[must_use]
+    pub fn host_call_bytes(mut self, bytes: usize) -> Self {
+        self.limits.host_call_bytes = bytes;
+        self
+    }
+
+    /// The compiled component to run. Default [`Engine::shared`].
+    #[must_use]
+    pub fn engine(mut self, engine: &Engine) -> Self {
+        self.engine = Some(engine.clone());
+        self
+    }
+
+    /// Opens the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for a setting out of range or a missing store or
+    /// embedder; [`Error::EmbedderMismatch`], [`Error::EmbedderDimension`],
+    /// [`Error::Schema`], [`Error::Corrupt`] and [`Error::Backend`] from the store;
+    /// [`Error::Component`].
+    pub fn open(self) -> Result<SemanticCache> {
+        let missing = |what: &str| {
+            Error::InvalidArgument(format!("the cache has no {what}; set one with Builder::{what}"))
+        };
+        let store = self.store.ok_or_else(|| missing("store"))?;
+        let embedder = self.embedder.ok_or_else(|| missing("embedder"))?;
+        let engine = match self.engine {
+            Some(engine) => engine,
+            None => Engine::shared()?,
+        };
+        let state = State::new(store, self.clock, self.policies, self.limits);
+        let settings = self.settings;
+        let instance = Instance::open(
+            engine,
+            state,
+            |mut options| {
+                for set in settings {
+                    set(&mut options);
+                }
+                options
+            },
+            embedder.fingerprint(),
+            embedder.dim(),
+        )?;
+        Ok(SemanticCache::new(instance, embedder))
+    }
+
+    fn set(mut self, setting: impl FnOnce(&mut Options) + 'static) -> Self {
+        self.settings.push(Box::new(setting));
+        self
+    }
+}

@@ -1,0 +1,488 @@
+//! The cache as a Rust program uses it.
+
+use crate::builder::Builder;
+use crate::component::Instance;
+use crate::contract::api::{self, PutOutcome, VectorSource};
+use crate::contract::types::VectorDtype;
+use crate::embedder::{EmbedError, Embedder};
+use crate::error::{Error, Result};
+use crate::flights::Flights;
+use crate::request::{Answer, GetRequest, Lookup, Miss, Origin, PutRequest};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use crate::contract::api::{
+    CacheStats as Stats, Counters, HealthReport as Health, NamespaceStats, NormalizedQuery,
+};
+
+/// A semantic cache over one store.
+///
+/// Clones are handles of the same cache, and any number of threads may use them: calls
+/// run one at a time, the embedding of their queries at the same time. When the last
+/// handle is dropped the cache is closed; [`close`](Self::close) tells whether that went
+/// well.
+#[derive(Clone)]
+pub struct SemanticCache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    embedder: Box<dyn Embedder>,
+    /// Never locked while embedding or computing.
+    instance: Mutex<Instance>,
+    flights: Flights,
+}
+
+impl std::fmt::Debug for SemanticCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SemanticCache")
+            .field("embedder", &self.inner.embedder.fingerprint())
+            .finish_non_exhaustive()
+    }
+}
+
+impl SemanticCache {
+    /// Starts to describe a cache.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn new(instance: Instance, embedder: Box<dyn Embedder>) -> Self {
+        SemanticCache {
+            inner: Arc::new(Inner {
+                embedder,
+                instance: Mutex::new(instance),
+                flights: Flights::default(),
+            }),
+        }
+    }
+
+    /// Asks for an answer: the entry with the same normalised query, or else the most
+    /// similar one above the threshold. An embedder that fails makes a miss, with its
+    /// error in [`Miss::embedder_error`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] and [`Error::EmbedderDimension`] for a bad request;
+    /// what the store returns; [`Error::IndexUnavailable`] and [`Error::Limit`].
+    pub fn get(&self, request: impl Into<GetRequest>) -> Result<Lookup> {
+        self.look_up(request.into()).map(|(lookup, _)| lookup)
+    }
+
+    /// Asks for several answers, in order; their queries are embedded together. Every
+    /// request is checked before the first is answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn get_many(&self, mut requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
+        let first: Vec<_> = requests.iter_mut().map(GetRequest::first).collect();
+        let answers = self.instance().call(|guest, store| guest.call_get_many(store, &first))?;
+        drop(first);
+        let open: Vec<usize> = (0..answers.len())
+            .filter(|&at| matches!(answers[at], api::Lookup::NeedsEmbedding(_)))
+            .collect();
+        let mut again = Vec::new();
+        let mut error = None;
+        if !open.is_empty() {
+            let texts: Vec<&str> = answers.iter().filter_map(text_to_embed).collect();
+            let vectors: Vec<VectorSource> = match self.embed(&texts) {
+                Ok(vectors) => vectors.into_iter().map(VectorSource::Embedded).collect(),
+                Err(failure) => {
+                    let failed = VectorSource::Failed(failure.message.clone());
+                    error = Some(failure);
+                    vec![failed; open.len()]
+                }
+            };
+            let second: Vec<_> =
+                open.iter().zip(vectors).map(|(&at, vector)| requests[at].with(vector)).collect();
+            again = self.instance().call(|guest, store| guest.call_get_many(store, &second))?;
+        }
+        let mut again = again.into_iter();
+        answers
+            .into_iter()
+            .map(|answer| match answer {
+                api::Lookup::NeedsEmbedding(_) => {
+                    again.next().ok_or_else(broken_promise).and_then(|a| finish(a, error.clone()))
+                }
+                answer => finish(answer, None),
+            })
+            .collect()
+    }
+
+    /// Stores a response and returns the id of its entry. What the namespace holds under
+    /// the same normalised query is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`], [`Error::EmbedderDimension`], [`Error::QuotaExceeded`]
+    /// for a quota of 0, [`Error::Embedder`], and what the store returns. On error
+    /// nothing was stored.
+    pub fn put(&self, mut request: PutRequest) -> Result<u64> {
+        let first = request.first();
+        let outcome = self.instance().call(|guest, store| guest.call_put(store, &first))?;
+        drop(first);
+        match outcome {
+            PutOutcome::Stored(id) => Ok(id),
+            PutOutcome::NeedsEmbedding(text) => {
+                let vector = self.embed_one(&text).map_err(Error::Embedder)?;
+                self.put_embedded(&request, vector)
+            }
+            PutOutcome::Ready => Err(broken_promise()),
+        }
+    }
+
+    /// Stores several responses and returns their ids, in order; their queries are
+    /// embedded together. Every request is checked, and embedded, before the first is
+    /// stored. They are stored in atomic steps of the store's batch size (SQLite:
+    /// 1,000); where a later step fails, earlier ones stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub fn put_many(&self, mut requests: Vec<PutRequest>) -> Result<Vec<u64>> {
+        let given: Vec<Option<Vec<f32>>> = requests.iter().map(|r| r.embedding.clone()).collect();
+        let first: Vec<_> = requests.iter_mut().map(PutRequest::first).collect();
+        let outcomes = self.instance().call(|guest, store| guest.call_put_many(store, &first))?;
+        drop(first);
+        if outcomes.iter().all(|outcome| matches!(outcome, PutOutcome::Stored(_))) {
+            return stored_ids(outcomes);
+        }
+        let texts: Vec<&str> = outcomes
+            .iter()
+            .filter_map(|outcome| match outcome {
+                PutOutcome::NeedsEmbedding(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect();
+        let mut vectors = self.embed(&texts).map_err(Error::Embedder)?.into_iter();
+        let second = requests
+            .iter()
+            .zip(given)
+            .map(|(request, given)| {
+                Ok(request.with(match given {
+                    Some(vector) => VectorSource::Given(vector),
+                    None => VectorSource::Embedded(vectors.next().ok_or_else(broken_promise)?),
+                }))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        stored_ids(self.instance().call(|guest, store| guest.call_put_many(store, &second))?)
+    }
+
+    /// The cached answer, or else what `compute` returns, which is then stored. Callers
+    /// who ask the same (after normalisation) at the same time share one computation;
+    /// if it fails, the next of them tries its own. A cache that fails does not keep
+    /// the answer from the caller: see [`Origin::Computed`].
+    ///
+    /// ```
+    /// # use mneme::{SemanticCache, MemoryStore, embedder::Precomputed, GetRequest};
+    /// # let cache = SemanticCache::builder().store(MemoryStore::new()).embedder(Precomputed::new("v", 2)).open()?;
+    /// let ask = || GetRequest::new("What is 6 x 7?").embedding(vec![1.0, 0.0]);
+    /// let answer = cache.get_or_compute(ask(), || Ok::<_, std::io::Error>("42".into()))?;
+    /// let again = cache.get_or_compute(ask(), || unreachable!("it is cached") as Result<_, std::io::Error>)?;
+    /// assert_eq!(again.response, answer.response);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What `compute` returns.
+    pub fn get_or_compute<E>(
+        &self,
+        request: impl Into<GetRequest>,
+        compute: impl FnOnce() -> std::result::Result<String, E>,
+    ) -> std::result::Result<Answer, E> {
+        let request = request.into();
+        let vector = match self.look_up(request.clone()) {
+            Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
+            Ok((Lookup::Miss(_), vector)) => Ok(vector),
+            Err(error) => Err(error),
+        };
+        let Some(key) = self.flight_key(&request) else {
+            let response = compute()?;
+            let stored = self.keep(request, &response, vector);
+            return Ok(Answer { response, origin: Origin::Computed(stored) });
+        };
+        let mut origin = Origin::Shared;
+        let response = self.inner.flights.share(key, || {
+            let response = compute()?;
+            origin = Origin::Computed(self.keep(request, &response, vector));
+            Ok(response)
+        })?;
+        Ok(Answer { response, origin })
+    }
+
+    /// Deletes the entry of a query, compared after normalisation. False where there was
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] and what the store returns.
+    pub fn delete(&self, query: &str, namespace: &str) -> Result<bool> {
+        self.instance().call(|guest, store| guest.call_delete(store, query, namespace))
+    }
+
+    /// Deletes all entries and counters of all namespaces, and returns how many entries.
+    /// Quotas stay.
+    ///
+    /// # Errors
+    ///
+    /// What the store returns.
+    pub fn clear(&self) -> Result<u64> {
+        self.instance().call(|guest, store| guest.call_clear(store))
+    }
+
+    /// Deletes the entries and counters of one namespace, and returns how many entries.
+    /// Its quota stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] and what the store returns.
+    pub fn clear_namespace(&self, namespace: &str) -> Result<u64> {
+        self.instance().call(|guest, store| guest.call_clear_namespace(store, namespace))
+    }
+
+    /// The namespaces that hold entries, sorted by their bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the store returns.
+    pub fn list_namespaces(&self) -> Result<Vec<String>> {
+        self.instance().call(|guest, store| guest.call_list_namespaces(store))
+    }
+
+    /// Deletes expired entries, of one namespace or of all, and returns how many; then,
+    /// with `compact`, as [`compact`](Self::compact).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] and what the store returns.
+    pub fn vacuum(&self, namespace: Option<&str>, compact: bool) -> Result<u64> {
+        self.instance().call(|guest, store| guest.call_vacuum(store, namespace, compact))
+    }
+
+    /// Gives back the index memory of deleted rows, and returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub fn compact(&self) -> Result<u64> {
+        self.instance().call(|guest, store| guest.call_compact(store))
+    }
+
+    /// Sets, or with none removes, the most entries that a namespace may hold. A
+    /// namespace over its new quota shrinks at its next put; 0 closes it to writing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] and what the store returns.
+    pub fn set_namespace_quota(&self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
+        self.instance()
+            .call(|guest, store| guest.call_set_namespace_quota(store, namespace, max_entries))
+    }
+
+    /// The most entries that a namespace may hold, if it has a quota.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] and what the store returns.
+    pub fn namespace_quota(&self, namespace: &str) -> Result<Option<u64>> {
+        self.instance().call(|guest, store| guest.call_get_namespace_quota(store, namespace))
+    }
+
+    /// Changes the least similarity of a semantic hit: -1 to 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`].
+    pub fn set_similarity_threshold(&self, threshold: f32) -> Result<()> {
+        let mut instance = self.instance();
+        instance.call(|guest, store| guest.call_set_similarity_threshold(store, threshold))?;
+        instance.options.similarity_threshold = threshold;
+        Ok(())
+    }
+
+    /// Changes how the index holds vectors in memory, building it anew from the store.
+    ///
+    /// # Errors
+    ///
+    /// What the store returns; [`Error::IndexUnavailable`], with the old index in place.
+    pub fn requantize(&self, dtype: VectorDtype) -> Result<()> {
+        let mut instance = self.instance();
+        instance.call(|guest, store| guest.call_requantize(store, dtype))?;
+        instance.options.vector_dtype = dtype;
+        Ok(())
+    }
+
+    /// Counts, settings and memory, of one namespace or of all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] and what the store returns.
+    pub fn stats(&self, namespace: Option<&str>) -> Result<Stats> {
+        self.instance().call(|guest, store| guest.call_stats(store, namespace))
+    }
+
+    /// Checks the store and reports. A store that fails is part of the report.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] and [`Error::Limit`].
+    pub fn health(&self) -> Result<Health> {
+        self.instance().call(|guest, store| guest.call_health(store))
+    }
+
+    /// A query as the cache compares and embeds it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`].
+    pub fn normalize(&self, query: &str) -> Result<NormalizedQuery> {
+        self.instance().call_infallible(|guest, store| guest.call_normalize(store, query))
+    }
+
+    /// The cosine of two vectors after rounding both to what an index of this dtype
+    /// holds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmbedderDimension`] where their lengths differ; [`Error::InvalidArgument`]
+    /// for a vector that is empty, zero, or not finite.
+    pub fn similarity(&self, a: &[f32], b: &[f32], dtype: VectorDtype) -> Result<f32> {
+        self.instance().call(|guest, store| guest.call_similarity(store, a, b, dtype))
+    }
+
+    /// Writes waiting access data and counters to the store. Useful when idle.
+    ///
+    /// # Errors
+    ///
+    /// What the store returns; the data goes on waiting.
+    pub fn flush(&self) -> Result<()> {
+        self.instance().call(|guest, store| guest.call_flush(store))
+    }
+
+    /// Writes what waits and closes the store. Other handles of this cache are closed
+    /// with it. Closing a closed cache does nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the store returns. The cache is closed all the same.
+    pub fn close(&self) -> Result<()> {
+        self.instance().close()
+    }
+
+    /// Looks up, and returns the query's vector too, if it was embedded.
+    pub(crate) fn look_up(&self, mut request: GetRequest) -> Result<(Lookup, Option<Vec<f32>>)> {
+        let given = request.embedding.clone();
+        let first = request.first();
+        let answer = self.instance().call(|guest, store| guest.call_get(store, &first))?;
+        let api::Lookup::NeedsEmbedding(text) = answer else {
+            return Ok((finish(answer, None)?, given));
+        };
+        let (source, vector, error) = match self.embed_one(&text) {
+            Ok(vector) => (VectorSource::Embedded(vector.clone()), Some(vector), None),
+            Err(error) => (VectorSource::Failed(error.message.clone()), None, Some(error)),
+        };
+        let second = api::GetRequest { vector: source, ..first };
+        let answer = self.instance().call(|guest, store| guest.call_get(store, &second))?;
+        Ok((finish(answer, error)?, vector))
+    }
+
+    /// Stores a computed response, with the vector of its look-up if there is one.
+    pub(crate) fn keep(
+        &self,
+        request: GetRequest,
+        response: &str,
+        vector: Result<Option<Vec<f32>>>,
+    ) -> Result<u64> {
+        let put = PutRequest::new(request.query, response).namespace(request.namespace);
+        match vector? {
+            Some(vector) => self.put_embedded(&put, vector),
+            None => self.put(put),
+        }
+    }
+
+    /// Names what is being asked, for those who ask the same.
+    pub(crate) fn flight_key(&self, request: &GetRequest) -> Option<(String, String)> {
+        let hash = self.normalize(&request.query).ok()?.hash;
+        Some((request.namespace.clone(), hash))
+    }
+
+    fn put_embedded(&self, request: &PutRequest, vector: Vec<f32>) -> Result<u64> {
+        let request = request.with(VectorSource::Embedded(vector));
+        match self.instance().call(|guest, store| guest.call_put(store, &request))? {
+            PutOutcome::Stored(id) => Ok(id),
+            PutOutcome::NeedsEmbedding(_) | PutOutcome::Ready => Err(broken_promise()),
+        }
+    }
+
+    fn embed_one(&self, text: &str) -> std::result::Result<Vec<f32>, EmbedError> {
+        self.embed(&[text])?.pop().ok_or_else(|| self.wrong_count(0, 1))
+    }
+
+    fn embed(&self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedError> {
+        let vectors = self.inner.embedder.embed(texts)?;
+        if vectors.len() == texts.len() {
+            Ok(vectors)
+        } else {
+            Err(self.wrong_count(vectors.len(), texts.len()))
+        }
+    }
+
+    fn wrong_count(&self, vectors: usize, texts: usize) -> EmbedError {
+        EmbedError::permanent(format!(
+            "the embedder {:?} returned {vectors} vectors for {texts} texts; it must return one for each",
+            self.inner.embedder.fingerprint()
+        ))
+    }
+
+    fn instance(&self) -> MutexGuard<'_, Instance> {
+        // A panic in another thread left the instance in a state that it knows how to
+        // deal with.
+        self.inner.instance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let instance = self.instance.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Nobody is left to be told; close() is there for those who want to know.
+        let _ = instance.close();
+    }
+}
+
+pub(crate) fn from_cache(hit: api::Hit) -> Answer {
+    Answer {
+        response: hit.response.clone(),
+        origin: Origin::Cache(Box::new(hit)),
+    }
+}
+
+fn finish(answer: api::Lookup, embedder_error: Option<EmbedError>) -> Result<Lookup> {
+    match answer {
+        api::Lookup::Hit(hit) => Ok(Lookup::Hit(hit)),
+        api::Lookup::Miss(reason) => Ok(Lookup::Miss(Miss { reason, embedder_error })),
+        api::Lookup::NeedsEmbedding(_) => Err(broken_promise()),
+    }
+}
+
+fn text_to_embed(answer: &api::Lookup) -> Option<&str> {
+    match answer {
+        api::Lookup::NeedsEmbedding(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn stored_ids(outcomes: Vec<PutOutcome>) -> Result<Vec<u64>> {
+    outcomes
+        .into_iter()
+        .map(|outcome| match outcome {
+            PutOutcome::Stored(id) => Ok(id),
+            PutOutcome::NeedsEmbedding(_) | PutOutcome::Ready => Err(broken_promise()),
+        })
+        .collect()
+}
+
+/// The component asked for something that it had been given.
+fn broken_promise() -> Error {
+    Error::Component("the component asked again for a vector that it was given, which is a bug of mneme".into())
+}

@@ -1,0 +1,515 @@
+//! [`OpenAi`]: embeddings from any server that speaks the OpenAI `/embeddings`
+//! API, such as OpenAI itself, Ollama, vLLM, llama.cpp or LiteLLM.
+
+use std::fmt;
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use ureq::Agent;
+use ureq::http::{Response, StatusCode, header};
+
+use super::{EmbedError, Embedder};
+
+/// No wait between two attempts is longer.
+const MAX_BACKOFF: Duration = Duration::from_secs(8);
+/// The longest vector that the cache takes.
+const MAX_DIM: usize = 8192;
+
+/// An embedder behind an OpenAI-compatible `/embeddings` API.
+///
+/// ```no_run
+/// use mneme::embedder::{Embedder, OpenAi};
+///
+/// let embedder = OpenAi::builder("http://localhost:11434/v1", "nomic-embed-text").connect()?;
+/// let vectors = embedder.embed(&["how do i reset my password?"])?;
+/// assert_eq!(vectors[0].len() as u32, embedder.dim());
+/// # Ok::<(), mneme::embedder::EmbedError>(())
+/// ```
+///
+/// The fingerprint is `openai:MODEL:DIM`. The URL is no part of it: the same model
+/// gives the same vectors wherever it is served, and data outlives addresses. Two
+/// servers that mean different models by one name need different
+/// [fingerprints](OpenAiBuilder::fingerprint).
+pub struct OpenAi {
+    agent: Agent,
+    url: String,
+    /// The URL as messages show it.
+    shown: String,
+    model: String,
+    key: Option<String>,
+    fingerprint: String,
+    dim: u32,
+    send_dimensions: bool,
+    timeout: Duration,
+    retries: u32,
+    backoff: Duration,
+    batch: usize,
+}
+
+/// What [`OpenAi::builder`] returns; [`connect`](Self::connect) ends it.
+#[derive(Clone)]
+pub struct OpenAiBuilder {
+    base_url: String,
+    model: String,
+    key: Option<String>,
+    fingerprint: Option<String>,
+    dim: Option<u32>,
+    send_dimensions: bool,
+    timeout: Duration,
+    retries: u32,
+    backoff: Duration,
+    batch: usize,
+}
+
+impl OpenAi {
+    /// Begins an embedder for `model` at `base_url`, the address that
+    /// `/embeddings` is appended to: `https://api.openai.com/v1`,
+    /// `http://localhost:11434/v1`.
+    pub fn builder(base_url: impl Into<String>, model: impl Into<String>) -> OpenAiBuilder {
+        OpenAiBuilder {
+            base_url: base_url.into(),
+            model: model.into(),
+            key: None,
+            fingerprint: None,
+            dim: None,
+            send_dimensions: false,
+            timeout: Duration::from_secs(30),
+            retries: 3,
+            backoff: Duration::from_millis(250),
+            batch: 128,
+        }
+    }
+}
+
+impl OpenAiBuilder {
+    /// The key, sent as a bearer token. None by default. It appears in no message.
+    pub fn api_key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The number of values that the model's vectors have. Without it,
+    /// [`connect`](Self::connect) embeds one word to find out.
+    pub fn dim(mut self, dim: u32) -> Self {
+        self.dim = Some(dim);
+        self.send_dimensions = false;
+        self
+    }
+
+    /// Asks the server to shorten vectors to `dim` values (the API's `dimensions`
+    /// field), which only some models can.
+    pub fn shorten_to(mut self, dim: u32) -> Self {
+        self.dim = Some(dim);
+        self.send_dimensions = true;
+        self
+    }
+
+    /// Replaces the fingerprint `openai:MODEL:DIM`.
+    pub fn fingerprint(mut self, fingerprint: impl Into<String>) -> Self {
+        self.fingerprint = Some(fingerprint.into());
+        self
+    }
+
+    /// The longest that one attempt may take, the answer included. Default 30 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How often a request is repeated after a failed connection or the statuses
+    /// 408, 429 and 5xx. Default 3. A timeout is not repeated.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// The wait before the first repetition; it doubles each time, up to 8 s.
+    /// Default 250 ms. A `Retry-After` of the server takes its place; where that is
+    /// longer than the timeout, the request fails at once.
+    pub fn backoff(mut self, backoff: Duration) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// The most texts in one request, at least 1. Default 128.
+    pub fn batch_size(mut self, texts: usize) -> Self {
+        self.batch = texts.max(1);
+        self
+    }
+
+    /// Checks the settings and, where the dimension was not given, learns it with
+    /// one request.
+    ///
+    /// # Errors
+    ///
+    /// [`EmbedError`] for settings that cannot work, and whatever goes wrong with
+    /// the request.
+    pub fn connect(self) -> Result<OpenAi, EmbedError> {
+        let (url, shown) = endpoint(&self.base_url)?;
+        if self.model.trim().is_empty() {
+            return Err(EmbedError::permanent(
+                "openai: the model has no name; name one that the server has, such as text-embedding-3-small",
+            ));
+        }
+        let key = self.key.map(|key| key.trim().to_owned());
+        let key = key.filter(|key| !key.is_empty());
+        if key.as_deref().is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(EmbedError::permanent(
+                "openai: the API key holds characters that no key has, such as a line break; pass the key alone",
+            ));
+        }
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_global(Some(self.timeout))
+            .user_agent(concat!("mneme/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .into();
+        let mut embedder = OpenAi {
+            agent,
+            url,
+            shown,
+            model: self.model,
+            key,
+            fingerprint: String::new(),
+            dim: self.dim.unwrap_or(0),
+            send_dimensions: self.send_dimensions,
+            timeout: self.timeout,
+            retries: self.retries,
+            backoff: self.backoff,
+            batch: self.batch,
+        };
+        if self.dim.is_none() {
+            embedder.dim = embedder.request(&["probe"])?[0].len() as u32;
+        }
+        embedder.fingerprint = self
+            .fingerprint
+            .unwrap_or_else(|| format!("openai:{}:{}", embedder.model, embedder.dim));
+        Ok(embedder)
+    }
+}
+
+/// Where to send requests, and the same without user, password and query string.
+fn endpoint(base_url: &str) -> Result<(String, String), EmbedError> {
+    let base_url = base_url.trim();
+    let (base, query) = match base_url.split_once('?') {
+        Some((base, query)) => (base, format!("?{query}")),
+        None => (base_url, String::new()),
+    };
+    let parts = base.split_once("://").filter(|(scheme, rest)| {
+        ["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme))
+            && !matches!(rest.chars().next(), None | Some('/' | ':'))
+    });
+    let Some((scheme, rest)) = parts else {
+        return Err(EmbedError::permanent(
+            "openai: the base URL is none; write it with its scheme, as in https://api.openai.com/v1 or http://localhost:11434/v1",
+        ));
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    let path = path.trim_end_matches('/').trim_end_matches("/embeddings");
+    Ok((
+        format!("{scheme}://{authority}{path}/embeddings{query}"),
+        format!("{scheme}://{host}{path}/embeddings"),
+    ))
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    model: &'a str,
+    input: &'a [&'a str],
+    encoding_format: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    data: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    /// Some servers leave it out and answer in order.
+    index: Option<usize>,
+    embedding: Vec<f32>,
+}
+
+/// A failed attempt.
+struct Failure {
+    error: EmbedError,
+    again: bool,
+    /// The server's `Retry-After`.
+    after: Option<Duration>,
+}
+
+impl OpenAi {
+    /// The vectors of at most one batch.
+    fn request(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let mut attempt = 0;
+        loop {
+            let failure = match self.attempt(texts) {
+                Ok(vectors) => return Ok(vectors),
+                Err(failure) => failure,
+            };
+            if !failure.again || attempt >= self.retries {
+                return Err(failure.error.after_attempts(attempt + 1));
+            }
+            let wait = failure.after.unwrap_or_else(|| {
+                self.backoff
+                    .saturating_mul(1 << attempt.min(16))
+                    .min(MAX_BACKOFF)
+            });
+            if wait > self.timeout {
+                return Err(EmbedError::transient(format!(
+                    "{}; the server asks to wait {} s, longer than the timeout: ask later",
+                    failure.error,
+                    wait.as_secs()
+                )));
+            }
+            thread::sleep(wait);
+            attempt += 1;
+        }
+    }
+
+    fn attempt(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Failure> {
+        let mut request = self.agent.post(&self.url);
+        if let Some(key) = &self.key {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+        }
+        let mut response = request
+            .send_json(Request {
+                model: &self.model,
+                input: texts,
+                encoding_format: "float",
+                dimensions: self.send_dimensions.then_some(self.dim),
+            })
+            .map_err(|error| self.transport(error))?;
+        // A value in JSON takes some 20 bytes.
+        let limit = (texts.len() * MAX_DIM * 32 + (1 << 20)) as u64;
+        let status = response.status();
+        let after = retry_after(&response);
+        let body = response.body_mut().with_config().limit(limit).read_to_vec();
+        if !status.is_success() {
+            return Err(self.refused(status, after, &body.unwrap_or_default()));
+        }
+        let body = body.map_err(|error| self.transport(error))?;
+        self.vectors(texts.len(), &body).map_err(|problem| {
+            Failure::final_one(EmbedError::permanent(format!(
+                "openai: {} answered with no usable embeddings: {problem}; check that the URL and the model {:?} are those of an embeddings API",
+                self.shown, self.model
+            )))
+        })
+    }
+
+    /// Checks an answer and puts its vectors in the order of the texts.
+    fn vectors(&self, wanted: usize, body: &[u8]) -> Result<Vec<Vec<f32>>, String> {
+        // serde_json's own message may quote the answer.
+        let reply: Reply = serde_json::from_slice(body).map_err(|error| {
+            format!(
+                "not the expected JSON (line {}, column {})",
+                error.line(),
+                error.column()
+            )
+        })?;
+        if reply.data.len() != wanted {
+            return Err(format!("{} vectors for {wanted} texts", reply.data.len()));
+        }
+        let mut vectors: Vec<Option<Vec<f32>>> = vec![None; wanted];
+        let mut length = (self.dim > 0).then_some(self.dim as usize);
+        for (position, item) in reply.data.into_iter().enumerate() {
+            let index = item.index.unwrap_or(position);
+            let values = item.embedding.len();
+            let expected = *length.get_or_insert(values);
+            if values != expected {
+                return Err(format!("a vector of {values} values instead of {expected}"));
+            }
+            if values == 0 || values > MAX_DIM {
+                return Err(format!("a vector of {values} values; 1 to {MAX_DIM} are possible"));
+            }
+            if item.embedding.iter().any(|value| !value.is_finite()) {
+                return Err("a value that is not finite".into());
+            }
+            let slot = vectors.get_mut(index).filter(|slot| slot.is_none());
+            let slot = slot.ok_or_else(|| format!("index {index} is out of range or repeated"))?;
+            *slot = Some(item.embedding);
+        }
+        Ok(vectors.into_iter().flatten().collect())
+    }
+
+    fn transport(&self, error: ureq::Error) -> Failure {
+        use std::io::ErrorKind;
+        let shown = &self.shown;
+        match error {
+            ureq::Error::Timeout(_) => Failure::final_one(EmbedError::transient(format!(
+                "openai: {shown} did not answer within {:?}; check the server, or raise the timeout",
+                self.timeout
+            ))),
+            ureq::Error::HostNotFound => Failure::repeated(format!(
+                "openai: the host of {shown} was not found; check the base URL and the network"
+            )),
+            ureq::Error::ConnectionFailed => Failure::repeated(format!(
+                "openai: no connection to {shown}; check that the server is running and the base URL is right"
+            )),
+            ureq::Error::Io(error) => {
+                let message = format!(
+                    "openai: the connection to {shown} failed ({}); check that the server is running and the base URL is right",
+                    error.kind()
+                );
+                if error.kind() == ErrorKind::InvalidInput {
+                    Failure::final_one(EmbedError::permanent(message))
+                } else {
+                    Failure::repeated(message)
+                }
+            }
+            ureq::Error::BodyExceedsLimit(limit) => Failure::final_one(EmbedError::permanent(
+                format!("openai: the answer of {shown} is longer than {limit} bytes; is it an embeddings API?"),
+            )),
+            // Only kinds are named: the texts of these errors may quote the URL.
+            ureq::Error::Tls(_) | ureq::Error::Rustls(_) => Failure::final_one(EmbedError::permanent(
+                format!("openai: no secure connection to {shown}; check its certificate, or whether it speaks plain http"),
+            )),
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Failure::final_one(
+                EmbedError::permanent(format!("openai: {shown} is no valid URL; correct the base URL")),
+            ),
+            _ => Failure::final_one(EmbedError::permanent(format!(
+                "openai: {shown} does not speak HTTP as expected; check the base URL"
+            ))),
+        }
+    }
+
+    /// A status other than 2xx.
+    fn refused(&self, status: StatusCode, after: Option<Duration>, body: &[u8]) -> Failure {
+        let again = status.is_server_error()
+            || matches!(
+                status,
+                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+            );
+        let remedy = match status.as_u16() {
+            401 | 403 if self.key.is_none() => "the server wants an API key; pass one",
+            401 | 403 => "check the API key and its rights",
+            404 => "check the base URL and the model's name",
+            413 => "send smaller batches or shorter texts",
+            429 => "the rate or the quota is used up; ask later",
+            300..400 => "the API has moved; set the base URL that it redirects to",
+            400..500 => "check the model's name and the length of the text",
+            _ => "the server has a problem; ask later",
+        };
+        // A refusal of credentials may quote them.
+        let said = match status.as_u16() {
+            401 | 403 => String::new(),
+            _ => self.said(body),
+        };
+        Failure {
+            error: EmbedError {
+                message: format!(
+                    "openai: {} answered {} for the model {:?}{said}; {remedy}",
+                    self.shown,
+                    status.as_u16(),
+                    self.model
+                ),
+                retryable: again,
+            },
+            again,
+            after,
+        }
+    }
+
+    /// The message in an error's body, on one line, shortened, without the key.
+    fn said(&self, body: &[u8]) -> String {
+        let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else {
+            return String::new();
+        };
+        let places = ["/error/message", "/error", "/message", "/detail"];
+        let text = places
+            .iter()
+            .find_map(|place| json.pointer(place)?.as_str())
+            .unwrap_or("");
+        let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some(key) = &self.key {
+            text = text.replace(key.as_str(), "[key]");
+        }
+        text.truncate(text.floor_char_boundary(200));
+        if text.is_empty() {
+            text
+        } else {
+            format!(" ({text})")
+        }
+    }
+}
+
+impl Failure {
+    fn final_one(error: EmbedError) -> Self {
+        Self {
+            error,
+            again: false,
+            after: None,
+        }
+    }
+
+    fn repeated(message: String) -> Self {
+        Self {
+            error: EmbedError::transient(message),
+            again: true,
+            after: None,
+        }
+    }
+}
+
+impl EmbedError {
+    fn after_attempts(mut self, attempts: u32) -> Self {
+        if attempts > 1 {
+            self.message += &format!(" ({attempts} attempts)");
+        }
+        self
+    }
+}
+
+/// The seconds of a `Retry-After`; its other form, a date, is passed over.
+fn retry_after<T>(response: &Response<T>) -> Option<Duration> {
+    let value = response.headers().get(header::RETRY_AFTER)?;
+    let seconds: u64 = value.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+impl Embedder for OpenAi {
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    fn dim(&self) -> u32 {
+        self.dim
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let mut vectors = Vec::with_capacity(texts.len());
+        for batch in texts.chunks(self.batch) {
+            vectors.extend(self.request(batch)?);
+        }
+        Ok(vectors)
+    }
+}
+
+impl fmt::Debug for OpenAi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenAi")
+            .field("url", &self.shown)
+            .field("model", &self.model)
+            .field("dim", &self.dim)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OpenAiBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenAiBuilder")
+            .field("model", &self.model)
+            .field("dim", &self.dim)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

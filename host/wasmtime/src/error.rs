@@ -1,0 +1,171 @@
+//! What can go wrong.
+
+use crate::contract::types::Error as ContractError;
+use crate::embedder::EmbedError;
+
+/// What this crate's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong with a cache. The text says what happened, where, and
+/// what to do; it never holds a secret. After any error but [`Closed`](Self::Closed)
+/// the cache goes on working.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The cache, or its store, is closed.
+    #[error("the cache is closed; open it again to go on")]
+    Closed,
+    /// The store holds the vectors of another embedder.
+    #[error(
+        "the store was made with the embedder {stored:?} and is opened with {given:?}, whose vectors mean something else; use the first one, or another store"
+    )]
+    EmbedderMismatch {
+        /// The fingerprint that the store was created with.
+        stored: String,
+        /// The fingerprint it was opened with.
+        given: String,
+    },
+    /// A vector, or the store, has another number of dimensions.
+    #[error(
+        "{actual} dimensions where the store has {expected}; use the embedder that the store was made with"
+    )]
+    EmbedderDimension {
+        /// The number of values that the store was created with.
+        expected: u32,
+        /// The number of values given.
+        actual: u32,
+    },
+    /// Stored data is damaged.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The store's schema is of a version that this release does not know.
+    #[error("{0}")]
+    Schema(String),
+    /// A checkpoint archive is malformed, or does not fit this cache.
+    #[error("{0}")]
+    Checkpoint(String),
+    /// The namespace's quota leaves no room.
+    #[error("{0}")]
+    QuotaExceeded(String),
+    /// The vector index could not be built. The exact layer goes on answering.
+    #[error("{0}")]
+    IndexUnavailable(String),
+    /// A vector cannot be held in the chosen dtype.
+    #[error("{0}")]
+    Quantization(String),
+    /// An argument that no call accepts; nothing changed.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// The store does not offer the operation.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The store's backend failed.
+    #[error("{message}")]
+    Backend {
+        /// What the backend said, where, and what to do.
+        message: String,
+        /// Whether the same call may succeed later without any repair.
+        retryable: bool,
+    },
+    /// The embedder failed, so nothing was stored.
+    #[error("the embedder failed, so nothing was stored: {0}")]
+    Embedder(#[source] EmbedError),
+    /// A call reached one of the limits set on the component and was stopped. Access
+    /// data and counters of the last moments may be lost, entries are not.
+    #[error("{0}")]
+    Limit(Limit),
+    /// The component could not be compiled or started, or it trapped, which is a bug
+    /// of mneme.
+    #[error("{0}")]
+    Component(String),
+}
+
+/// A limit on the component; see the builder's methods of these names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Limit {
+    /// The component's memory.
+    #[error(
+        "the cache needs more than its memory limit of {bytes} bytes; raise it with Builder::memory_limit, or choose a smaller vector dtype"
+    )]
+    Memory {
+        /// The limit.
+        bytes: usize,
+    },
+    /// The duration of one call.
+    #[error(
+        "a call took longer than its limit of {milliseconds} ms and was stopped; raise it with Builder::call_timeout, or look at what the store was doing"
+    )]
+    Time {
+        /// The limit.
+        milliseconds: u64,
+    },
+    /// What one call of the component may hand to the host.
+    #[error(
+        "the cache tried to hand more than {bytes} bytes to the host in one call; raise the limit with Builder::host_call_bytes, or put smaller batches"
+    )]
+    HostCall {
+        /// The limit.
+        bytes: usize,
+    },
+}
+
+impl Error {
+    /// A stable name of the kind of error, in snake case, for logs and JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Error::Closed => "closed",
+            Error::EmbedderMismatch { .. } => "embedder_mismatch",
+            Error::EmbedderDimension { .. } => "embedder_dimension",
+            Error::Corrupt(_) => "corrupt",
+            Error::Schema(_) => "schema",
+            Error::Checkpoint(_) => "checkpoint",
+            Error::QuotaExceeded(_) => "quota_exceeded",
+            Error::IndexUnavailable(_) => "index_unavailable",
+            Error::Quantization(_) => "quantization",
+            Error::InvalidArgument(_) => "invalid_argument",
+            Error::Unsupported(_) => "unsupported",
+            Error::Backend { .. } => "backend",
+            Error::Embedder(_) => "embedder",
+            Error::Limit(_) => "limit",
+            Error::Component(_) => "component",
+        }
+    }
+
+    /// Whether the same call may succeed later without any repair.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Error::Backend { retryable, .. } => *retryable,
+            Error::Embedder(error) => error.retryable,
+            _ => false,
+        }
+    }
+}
+
+impl From<ContractError> for Error {
+    fn from(error: ContractError) -> Self {
+        match error {
+            ContractError::Closed => Error::Closed,
+            ContractError::EmbedderMismatch(m) => Error::EmbedderMismatch {
+                stored: m.stored,
+                given: m.given,
+            },
+            ContractError::EmbedderDimension(m) => Error::EmbedderDimension {
+                expected: m.expected,
+                actual: m.actual,
+            },
+            ContractError::Corrupt(m) => Error::Corrupt(m),
+            ContractError::Schema(m) => Error::Schema(m),
+            ContractError::Checkpoint(m) => Error::Checkpoint(m),
+            ContractError::QuotaExceeded(m) => Error::QuotaExceeded(m),
+            ContractError::IndexUnavailable(m) => Error::IndexUnavailable(m),
+            ContractError::Quantization(m) => Error::Quantization(m),
+            ContractError::InvalidArgument(m) => Error::InvalidArgument(m),
+            ContractError::Unsupported(m) => Error::Unsupported(m),
+            ContractError::Backend(e) => Error::Backend {
+                message: e.message,
+                retryable: e.retryable,
+            },
+        }
+    }
+}

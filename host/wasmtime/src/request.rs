@@ -1,0 +1,258 @@
+//! What is asked of a cache, and what it answers.
+
+use crate::contract::api;
+use crate::embedder::EmbedError;
+
+pub use crate::contract::api::Hit;
+pub use crate::contract::events::{Layer, MissReason};
+
+/// The namespace of requests that name none.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// A question for the cache. A string is a question in the namespace `default`.
+///
+/// ```
+/// use mneme::GetRequest;
+///
+/// let request = GetRequest::new("Where is my parcel?").namespace("support").threshold(0.9);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct GetRequest {
+    pub(crate) query: String,
+    pub(crate) namespace: String,
+    pub(crate) embedding: Option<Vec<f32>>,
+    pub(crate) threshold: Option<f32>,
+    pub(crate) bypass: bool,
+}
+
+impl GetRequest {
+    /// A question: at most 32 KiB unless the cache was built with another limit.
+    pub fn new(query: impl Into<String>) -> Self {
+        GetRequest {
+            query: query.into(),
+            namespace: DEFAULT_NAMESPACE.into(),
+            embedding: None,
+            threshold: None,
+            bypass: false,
+        }
+    }
+
+    /// Asks in this namespace: 1 to 1,024 bytes without NUL.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Brings the query's embedding, so that the embedder is not asked. It is scaled to
+    /// unit length.
+    #[must_use]
+    pub fn embedding(mut self, embedding: Vec<f32>) -> Self {
+        self.embedding = Some(embedding);
+        self
+    }
+
+    /// Replaces the cache's similarity threshold for this question: -1 to 1.
+    #[must_use]
+    pub fn threshold(mut self, threshold: f32) -> Self {
+        self.threshold = Some(threshold);
+        self
+    }
+
+    /// Misses at once, and counts the miss.
+    #[must_use]
+    pub fn bypass(mut self, bypass: bool) -> Self {
+        self.bypass = bypass;
+        self
+    }
+
+    pub(crate) fn with(&self, vector: api::VectorSource) -> api::GetRequest {
+        api::GetRequest {
+            query: self.query.clone(),
+            namespace: self.namespace.clone(),
+            vector,
+            threshold: self.threshold,
+            bypass: self.bypass,
+        }
+    }
+
+    /// The request as it is first made: with the caller's embedding or none.
+    pub(crate) fn first(&mut self) -> api::GetRequest {
+        let vector = given(self.embedding.take());
+        self.with(vector)
+    }
+}
+
+impl From<&str> for GetRequest {
+    fn from(query: &str) -> Self {
+        GetRequest::new(query)
+    }
+}
+
+impl From<String> for GetRequest {
+    fn from(query: String) -> Self {
+        GetRequest::new(query)
+    }
+}
+
+impl From<&String> for GetRequest {
+    fn from(query: &String) -> Self {
+        GetRequest::new(query)
+    }
+}
+
+/// An entry's lifetime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ttl {
+    /// The cache's default lifetime.
+    #[default]
+    Inherit,
+    /// Unlimited.
+    Unlimited,
+    /// This many seconds from the put. 0 is expired at once.
+    Seconds(u64),
+}
+
+/// A response to keep.
+///
+/// ```
+/// use mneme::{PutRequest, Ttl};
+///
+/// let request = PutRequest::new("Where is my parcel?", "On its way.")
+///     .namespace("support")
+///     .ttl(Ttl::Seconds(3600))
+///     .metadata(r#"{"model": "small"}"#);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct PutRequest {
+    pub(crate) query: String,
+    pub(crate) response: String,
+    pub(crate) namespace: String,
+    pub(crate) embedding: Option<Vec<f32>>,
+    pub(crate) ttl: Ttl,
+    pub(crate) metadata: String,
+}
+
+impl PutRequest {
+    /// A response to a query: at most 4 MiB and 32 KiB unless the cache was built with
+    /// other limits.
+    pub fn new(query: impl Into<String>, response: impl Into<String>) -> Self {
+        PutRequest {
+            query: query.into(),
+            response: response.into(),
+            namespace: DEFAULT_NAMESPACE.into(),
+            embedding: None,
+            ttl: Ttl::Inherit,
+            metadata: "{}".into(),
+        }
+    }
+
+    /// Stores in this namespace: 1 to 1,024 bytes without NUL.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Brings the query's embedding, so that the embedder is not asked. It is scaled to
+    /// unit length.
+    #[must_use]
+    pub fn embedding(mut self, embedding: Vec<f32>) -> Self {
+        self.embedding = Some(embedding);
+        self
+    }
+
+    /// How long the response may be used.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Ttl) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// Keeps this JSON object, given as text, with the response: at most 64 KiB unless
+    /// the cache was built with another limit.
+    #[must_use]
+    pub fn metadata(mut self, metadata: impl Into<String>) -> Self {
+        self.metadata = metadata.into();
+        self
+    }
+
+    pub(crate) fn with(&self, vector: api::VectorSource) -> api::PutRequest {
+        api::PutRequest {
+            query: self.query.clone(),
+            response: self.response.clone(),
+            namespace: self.namespace.clone(),
+            vector,
+            ttl: match self.ttl {
+                Ttl::Inherit => api::TtlChoice::Inherit,
+                Ttl::Unlimited => api::TtlChoice::Unlimited,
+                Ttl::Seconds(seconds) => api::TtlChoice::Seconds(seconds),
+            },
+            metadata: self.metadata.clone(),
+        }
+    }
+
+    /// The request as it is first made: with the caller's embedding or none.
+    pub(crate) fn first(&mut self) -> api::PutRequest {
+        let vector = given(self.embedding.take());
+        self.with(vector)
+    }
+}
+
+fn given(embedding: Option<Vec<f32>>) -> api::VectorSource {
+    embedding.map_or(api::VectorSource::Pending, api::VectorSource::Given)
+}
+
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Lookup {
+    /// An answer.
+    Hit(Hit),
+    /// No answer, and why.
+    Miss(Miss),
+}
+
+impl Lookup {
+    /// The answer, if there is one.
+    pub fn hit(self) -> Option<Hit> {
+        match self {
+            Lookup::Hit(hit) => Some(hit),
+            Lookup::Miss(_) => None,
+        }
+    }
+
+    /// Whether there is an answer.
+    pub fn is_hit(&self) -> bool {
+        matches!(self, Lookup::Hit(_))
+    }
+}
+
+/// Why there was no answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Miss {
+    /// The reason.
+    pub reason: MissReason,
+    /// What the embedder said, where it failed.
+    pub embedder_error: Option<EmbedError>,
+}
+
+/// An answer found or computed by `get_or_compute`.
+#[derive(Debug)]
+pub struct Answer {
+    /// The response.
+    pub response: String,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where an [`Answer`] comes from.
+#[derive(Debug)]
+pub enum Origin {
+    /// The cache.
+    Cache(Box<Hit>),
+    /// The function given, now. The response was stored under the id, or could not be,
+    /// which does not keep it from the caller.
+    Computed(crate::Result<u64>),
+    /// The function of another caller who asked the same at the same time.
+    Shared,
+}

@@ -6,6 +6,7 @@
 //! | [`MemoryStore`] | always there | no | no |
 //! | [`SqliteStore`] | `sqlite` (default) | yes | yes, on one machine |
 
+mod checks;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -1,0 +1,77 @@
+//! What every store checks alike before it touches its data.
+
+use super::{DimensionMismatch, Entry, FingerprintMismatch, Result, StoreError};
+
+/// The largest number of dimensions that a store accepts.
+const MAX_DIM: u32 = 65_536;
+
+/// The meta keys that only a store itself writes.
+const RESERVED_META: [&str; 3] = ["schema_version", "embedder_fingerprint", "embedder_dim"];
+
+/// The embedder that a store's vectors come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Embedder {
+    pub fingerprint: String,
+    pub dim: u32,
+}
+
+impl Embedder {
+    /// The embedder given to `open`.
+    pub fn given(fingerprint: &str, dim: u32) -> Result<Self> {
+        if !(1..=MAX_DIM).contains(&dim) {
+            return Err(StoreError::InvalidArgument(format!(
+                "embedder_dim is {dim}; it must be from 1 to {MAX_DIM}"
+            )));
+        }
+        Ok(Self {
+            fingerprint: fingerprint.to_owned(),
+            dim,
+        })
+    }
+
+    /// Compares what the data was made with (`self`) to what `open` was given.
+    pub fn accept(&self, given: &Self) -> Result<()> {
+        if self.fingerprint != given.fingerprint {
+            return Err(StoreError::EmbedderMismatch(FingerprintMismatch {
+                stored: self.fingerprint.clone(),
+                given: given.fingerprint.clone(),
+            }));
+        }
+        if self.dim != given.dim {
+            return Err(StoreError::EmbedderDimension(DimensionMismatch {
+                expected: self.dim,
+                actual: given.dim,
+            }));
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a list that is too long, or a vector of the wrong length.
+pub(super) fn batch(entries: &[Entry], max_batch: u32, dim: u32) -> Result<()> {
+    if entries.len() > max_batch as usize {
+        return Err(StoreError::InvalidArgument(format!(
+            "insert was given {} entries; this store takes at most {max_batch} a call, so split the list",
+            entries.len()
+        )));
+    }
+    for entry in entries {
+        if entry.embedding.len() != dim as usize {
+            return Err(StoreError::EmbedderDimension(DimensionMismatch {
+                expected: dim,
+                actual: u32::try_from(entry.embedding.len()).unwrap_or(u32::MAX),
+            }));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses the meta keys that are the store's own.
+pub(super) fn meta_key(key: &str) -> Result<()> {
+    if RESERVED_META.contains(&key) {
+        return Err(StoreError::InvalidArgument(format!(
+            "the meta key {key} belongs to the store and cannot be written; choose another key"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! The operations that change the file, each one transaction.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::error::Outcome;
+use super::layout;
+use super::reads::HAS_EXPIRED;
+use super::rows::{self, created_at};
+use super::session::Session;
+use crate::store::{Entry, EntryRef, Inserted, Touch};
+
+pub(super) const INSERT: &str =
+    "INSERT INTO entries (namespace, query_hash, query, response, embedding,
+        metadata, created_at, last_accessed_at, ttl, access_count)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    ON CONFLICT (namespace, query_hash) DO NOTHING";
+pub(super) const REPLACE: &str =
+    "UPDATE entries SET query = ?3, response = ?4, embedding = ?5, metadata = ?6,
+        created_at = ?7, last_accessed_at = ?8, ttl = ?9, access_count = ?10
+    WHERE namespace = ?1 AND query_hash = ?2 RETURNING id";
+/// A sum beyond an integer becomes a float in SQLite, which `min` cuts back.
+const TOUCH: &str = "UPDATE entries SET last_accessed_at = max(last_accessed_at, ?2),
+        access_count = min(max(access_count, 0) + ?3, 9223372036854775807)
+    WHERE id = ?1";
+const DELETE: &str = "DELETE FROM entries WHERE id = ?1";
+const DELETE_UNCHANGED: &str = concat!(
+    "DELETE FROM entries WHERE id = ?1 AND ",
+    created_at!(),
+    " = ?2"
+);
+const DELETE_EXPIRED: &str = concat!(
+    "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE ttl IS NOT NULL AND ",
+    created_at!(),
+    " + max(CAST(ttl AS INTEGER), 0) <= ?1 AND (?2 IS NULL OR namespace = ?2)
+      ORDER BY id LIMIT ?3) RETURNING id, namespace, created_at"
+);
+const CLEAR: &str = "DELETE FROM entries";
+const CLEAR_ONE: &str = "DELETE FROM entries WHERE namespace = ?1";
+pub(super) const SET_QUOTA: &str =
+    "INSERT INTO namespace_quotas (namespace, max_entries) VALUES (?1, ?2)
+    ON CONFLICT (namespace) DO UPDATE SET max_entries = excluded.max_entries";
+const REMOVE_QUOTA: &str = "DELETE FROM namespace_quotas WHERE namespace = ?1";
+pub(super) const SET_META: &str = "INSERT INTO schema_meta (key, value) VALUES (?1, ?2)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+pub(super) const BUMP: &str =
+    "INSERT INTO multi_process_state (key, value) VALUES ('version_counter', '1')
+    ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)";
+
+impl Session {
+    pub fn insert(&mut self, entries: &[Entry]) -> Outcome<Vec<Inserted>> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write_entries(
+            |conn| {
+                let mut blob = Vec::new();
+                entries
+                    .iter()
+                    .map(|entry| insert_one(conn, entry, &mut blob))
+                    .collect()
+            },
+            |_| true,
+        )
+    }
+
+    pub fn update_access(&mut self, touches: &[Touch]) -> Outcome<()> {
+        if touches.is_empty() {
+            return Ok(());
+        }
+        self.write(|conn| {
+            let mut update = conn.prepare_cached(TOUCH)?;
+            for touch in touches {
+                let Ok(id) = i64::try_from(touch.id) else {
+                    continue;
+                };
+                let at = rows::stored(touch.last_accessed_at, "last_accessed_at")?;
+                update.execute((id, at, touch.hits))?;
+            }
+            Ok(())
+        })
+    }
+
+    pub fn delete_by_id(&mut self, id: u64) -> Outcome<bool> {
+        let Ok(id) = i64::try_from(id) else {
+            return Ok(false);
+        };
+        self.write_entries(
+            |conn| Ok(conn.prepare_cached(DELETE)?.execute([id])? > 0),
+            |deleted| *deleted,
+        )
+    }
+
+    pub fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Outcome<Vec<u64>> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write_entries(
+            |conn| {
+                let mut delete = conn.prepare_cached(DELETE_UNCHANGED)?;
+                let mut deleted = Vec::new();
+                for named in entries {
+                    let (Ok(id), Ok(created_at)) =
+                        (i64::try_from(named.id), i64::try_from(named.created_at))
+                    else {
+                        continue;
+                    };
+                    if delete.execute((id, created_at))? > 0 {
+                        deleted.push(named.id);
+                    }
+                }
+                Ok(deleted)
+            },
+            |deleted| !deleted.is_empty(),
+        )
+    }
+
+    pub fn delete_expired(
+        &mut self,
+        now: u64,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Outcome<Vec<EntryRef>> {
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        // Looking takes a walk over the table, which must not hold up writers for nothing.
+        let some: bool = self
+            .conn
+            .prepare_cached(HAS_EXPIRED)?
+            .query_row((now, namespace), |row| row.get(0))?;
+        if limit == 0 || !some {
+            return Ok(Vec::new());
+        }
+        self.write_entries(
+            |conn| {
+                let mut delete = conn.prepare_cached(DELETE_EXPIRED)?;
+                let mut found = delete.query((now, namespace, limit))?;
+                let mut deleted = Vec::new();
+                while let Some(row) = found.next()? {
+                    deleted.push(rows::reference(row)?);
+                }
+                deleted.sort_unstable_by_key(|entry| entry.id);
+                Ok(deleted)
+            },
+            |deleted| !deleted.is_empty(),
+        )
+    }
+
+    pub fn clear_namespace(&mut self, namespace: Option<&str>) -> Outcome<u64> {
+        self.write_entries(
+            |conn| {
+                let deleted = match namespace {
+                    Some(name) => conn.prepare_cached(CLEAR_ONE)?.execute([name])?,
+                    None => conn.prepare_cached(CLEAR)?.execute([])?,
+                };
+                Ok(deleted as u64)
+            },
+            |deleted| *deleted > 0,
+        )
+    }
+
+    pub fn set_namespace_quota(
+        &mut self,
+        namespace: &str,
+        max_entries: Option<u64>,
+    ) -> Outcome<()> {
+        let quota = max_entries
+            .map(|quota| rows::stored(quota, "max_entries"))
+            .transpose()?;
+        self.write(|conn| {
+            match quota {
+                Some(quota) => conn
+                    .prepare_cached(SET_QUOTA)?
+                    .execute((namespace, quota))?,
+                None => conn.prepare_cached(REMOVE_QUOTA)?.execute([namespace])?,
+            };
+            Ok(())
+        })
+    }
+
+    pub fn replace_meta(
+        &mut self,
+        key: &str,
+        expected: Option<&str>,
+        value: &str,
+    ) -> Outcome<bool> {
+        self.write(|conn| {
+            if layout::meta(conn, key)?.as_deref() != expected {
+                return Ok(false);
+            }
+            conn.prepare_cached(SET_META)?.execute((key, value))?;
+            Ok(true)
+        })
+    }
+}
+
+/// Moves the version counter on by one.
+pub(super) fn bump_version(conn: &Connection) -> Outcome<()> {
+    conn.prepare_cached(BUMP)?.execute([])?;
+    Ok(())
+}
+
+fn insert_one(conn: &Connection, entry: &Entry, blob: &mut Vec<u8>) -> Outcome<Inserted> {
+    rows::encode_embedding(&entry.embedding, blob);
+    let ttl = entry.ttl.map(|ttl| rows::stored(ttl, "ttl")).transpose()?;
+    let created_at = rows::stored(entry.created_at, "created_at")?;
+    let last_accessed_at = rows::stored(entry.last_accessed_at, "last_accessed_at")?;
+    let access_count = rows::stored(entry.access_count, "access_count")?;
+    let values = rusqlite::params![
+        entry.namespace,
+        entry.query_hash,
+        entry.query,
+        entry.response,
+        *blob,
+        entry.metadata,
+        created_at,
+        last_accessed_at,
+        ttl,
+        access_count,
+    ];
+    if conn.prepare_cached(INSERT)?.execute(values)? > 0 {
+        return Ok(Inserted {
+            id: conn.last_insert_rowid().unsigned_abs(),
+            replaced: false,
+        });
+    }
+    let id: Option<i64> = conn
+        .prepare_cached(REPLACE)?
+        .query_row(values, |row| row.get(0))
+        .optional()?;
+    match id {
+        Some(id) => Ok(Inserted {
+            id: id.unsigned_abs(),
+            replaced: true,
+        }),
+        None => Err(super::error::Fault::Corrupt(
+            "the indexes of table entries disagree; run an integrity check and restore a checkpoint".into(),
+        )),
+    }
+}

@@ -16,7 +16,7 @@ use super::session::PROBES;
 use crate::store::checks::Embedder;
 
 /// Room for the upper levels of every index of some hundred thousand entries.
-const CACHE_KIB: i64 = 16 * 1024;
+const CACHE_KIB: i64 = 64 * 1024;
 
 /// A write-ahead log that has grown beyond this shrinks at the next checkpoint.
 const LOG_BYTES: i64 = 64 * 1024 * 1024;
@@ -183,6 +183,7 @@ fn configure(conn: &Connection, options: &Options) -> Outcome<()> {
     conn.pragma_update(None, "synchronous", options.synchronous.sql())?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     conn.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
+    conn.pragma_update(None, "wal_autocheckpoint", 4000)?;
     Ok(())
 }
 

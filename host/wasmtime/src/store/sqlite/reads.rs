@@ -53,6 +53,24 @@ pub(super) const HAS_EXPIRED: &str = concat!(
 const WRONG_LENGTH: &str = "SELECT EXISTS (SELECT 1 FROM entries
     WHERE typeof(embedding) <> 'blob' OR length(embedding) <> ?1)";
 
+/// Queries, and whether they walk the whole table.
+#[cfg(test)]
+pub(super) const PLANNED: &[(&str, bool)] = &[
+    (BY_HASH, false),
+    (BY_ID, false),
+    (SINCE, false),
+    (VECTORS, false),
+    (STAMPS, false),
+    (COUNT, false),
+    (COUNT_IN, false),
+    (NAMESPACES, false),
+    (OLDEST, false),
+    (OLDEST_IN, false),
+    (QUOTA, false),
+    (VERSION, false),
+    (HAS_EXPIRED, true),
+];
+
 /// Rows that a page makes room for before it knows how many there are.
 const ROOM: u32 = 4096;
 

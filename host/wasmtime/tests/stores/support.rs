@@ -6,6 +6,34 @@ use mneme::store::{Entry, EntryKey, Store};
 pub const FINGERPRINT: &str = "test-embedder@1";
 pub const DIM: u32 = 3;
 
+/// Runs each test on an empty, open store of either kind.
+macro_rules! on_every_store {
+    ($($test:ident)*) => {
+        mod memory {
+            $(#[test] fn $test() {
+                let mut store = mneme::store::MemoryStore::new();
+                crate::stores::support::reopen(&mut store);
+                super::$test(&mut store);
+            })*
+        }
+        #[cfg(feature = "sqlite")]
+        mod sqlite {
+            $(#[test] fn $test() {
+                let dir = tempfile::tempdir().unwrap();
+                let mut store = mneme::store::SqliteStore::new(dir.path().join("cache.db"));
+                crate::stores::support::reopen(&mut store);
+                super::$test(&mut store);
+            })*
+        }
+    };
+}
+pub(crate) use on_every_store;
+
+/// Opens a store with the embedder of the tests.
+pub fn reopen(store: &mut dyn Store) {
+    store.open(FINGERPRINT, DIM).unwrap();
+}
+
 /// A hash that differs for every `n`.
 pub fn hash(n: u64) -> String {
     format!("{n:064x}")

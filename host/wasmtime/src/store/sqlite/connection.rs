@@ -16,7 +16,7 @@ use super::session::PROBES;
 use crate::store::checks::Embedder;
 
 /// Room for the indexes of some hundred thousand entries; taken as it is needed.
-const CACHE_KIB: i64 = 64 * 1024;
+const CACHE_KIB: i64 = 32 * 1024;
 
 /// Pages after which the log is copied into the database, which waits for the disk; with
 /// SQLite's 1000 that is every hundred entries.

@@ -15,8 +15,12 @@ use super::layout::{self, Found};
 use super::session::PROBES;
 use crate::store::checks::Embedder;
 
-/// Room for the upper levels of every index of some hundred thousand entries.
-const CACHE_KIB: i64 = 64 * 1024;
+/// Room for the indexes of some hundred thousand entries; taken as it is needed.
+const CACHE_KIB: i64 = 32 * 1024;
+
+/// Pages after which the log is copied into the database, which waits for the disk; with
+/// SQLite's 1000 that is every hundred entries.
+const CHECKPOINT_PAGES: i64 = 4000;
 
 /// A write-ahead log that has grown beyond this shrinks at the next checkpoint.
 const LOG_BYTES: i64 = 64 * 1024 * 1024;
@@ -183,7 +187,7 @@ fn configure(conn: &Connection, options: &Options) -> Outcome<()> {
     conn.pragma_update(None, "synchronous", options.synchronous.sql())?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     conn.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
-    conn.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! The layout is shared with the Python library `mneme-cache`; schema version 1 fixes
 //! tables, columns and indexes.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::error::{Fault, Outcome};
 use crate::store::checks::Embedder;
@@ -132,18 +132,7 @@ pub(super) fn provision(conn: &Connection, embedder: &Embedder) -> Outcome<()> {
 /// that the store builds on.
 pub(super) fn probe(conn: &Connection, statements: &[&str]) -> Outcome<()> {
     for sql in statements {
-        if let Err(error) = conn.prepare_cached(sql) {
-            let fault = Fault::Sqlite(error);
-            if fault.is_busy() || fault.is_damage() {
-                return Err(fault);
-            }
-            let Fault::Sqlite(error) = fault else {
-                return Err(fault);
-            };
-            return Err(Fault::Schema(format!(
-                "the tables are not those of a cache ({error}); give another path"
-            )));
-        }
+        conn.prepare_cached(sql).map_err(misfit)?;
     }
     Ok(())
 }
@@ -152,13 +141,20 @@ pub(super) fn probe(conn: &Connection, statements: &[&str]) -> Outcome<()> {
 pub(super) fn meta(conn: &Connection, key: &str) -> Outcome<Option<String>> {
     let mut query = conn
         .prepare_cached("SELECT value FROM schema_meta WHERE key = ?1")
-        .map_err(|error| match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::Unknown) => Fault::Schema(format!(
-                "table schema_meta is not that of a cache ({error}); give another path"
-            )),
-            _ => Fault::Sqlite(error),
-        })?;
+        .map_err(misfit)?;
     Ok(query.query_row([key], |row| row.get(0)).optional()?)
+}
+
+/// Statements of ours that do not compile mean tables that are not ours.
+fn misfit(error: rusqlite::Error) -> Fault {
+    let uncompiled = matches!(error, rusqlite::Error::SqlInputError { .. })
+        || error.sqlite_error_code() == Some(ErrorCode::Unknown);
+    if uncompiled {
+        return Fault::Schema(format!(
+            "the tables are not those of a cache ({error}); give another path"
+        ));
+    }
+    Fault::Sqlite(error)
 }
 
 fn check_version(text: &str) -> Outcome<()> {

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row, ToSql};
 
 use super::error::{Fault, Outcome};
 use super::layout;
-use super::rows::{self, created_at, entry_columns};
+use super::rows::{self, entry_columns, expired};
 use super::session::Session;
 use crate::store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 
@@ -46,12 +46,36 @@ pub(super) const QUOTA: &str = "SELECT max_entries FROM namespace_quotas WHERE n
 const QUOTAS: &str = "SELECT namespace, max_entries FROM namespace_quotas ORDER BY namespace";
 const VERSION: &str = "SELECT value FROM multi_process_state WHERE key = 'version_counter'";
 pub(super) const HAS_EXPIRED: &str = concat!(
-    "SELECT EXISTS (SELECT 1 FROM entries WHERE ttl IS NOT NULL AND ",
-    created_at!(),
-    " + max(CAST(ttl AS INTEGER), 0) <= ?1 AND (?2 IS NULL OR namespace = ?2))"
+    "SELECT EXISTS (SELECT 1 FROM entries WHERE ",
+    expired!(),
+    ")"
+);
+pub(super) const HAS_EXPIRED_IN: &str = concat!(
+    "SELECT EXISTS (SELECT 1 FROM entries WHERE namespace = ?2 AND ",
+    expired!(),
+    ")"
 );
 const WRONG_LENGTH: &str = "SELECT EXISTS (SELECT 1 FROM entries
     WHERE typeof(embedding) <> 'blob' OR length(embedding) <> ?1)";
+
+/// Queries, and whether they walk the whole table.
+#[cfg(test)]
+pub(super) const PLANNED: &[(&str, bool)] = &[
+    (BY_HASH, false),
+    (BY_ID, false),
+    (SINCE, false),
+    (VECTORS, false),
+    (STAMPS, false),
+    (COUNT, false),
+    (COUNT_IN, false),
+    (NAMESPACES, false),
+    (OLDEST, false),
+    (OLDEST_IN, false),
+    (QUOTA, false),
+    (VERSION, false),
+    (HAS_EXPIRED, true),
+    (HAS_EXPIRED_IN, false),
+];
 
 /// Rows that a page makes room for before it knows how many there are.
 const ROOM: u32 = 4096;

@@ -27,6 +27,15 @@ macro_rules! created_at {
 }
 pub(super) use created_at;
 
+/// SQL for "expired at ?1", with the times as [`whole`] reads them.
+macro_rules! expired {
+    () => {
+        "ttl IS NOT NULL AND max(CAST(created_at AS INTEGER), 0) \
+         + max(CAST(ttl AS INTEGER), 0) <= ?1"
+    };
+}
+pub(super) use expired;
+
 /// A row of [`entry_columns`].
 pub(super) fn entry(row: &Row<'_>, dim: u32) -> Outcome<Entry> {
     let id = id(row, 0)?;

@@ -4,8 +4,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::error::Outcome;
 use super::layout;
-use super::reads::HAS_EXPIRED;
-use super::rows::{self, created_at};
+use super::reads::{HAS_EXPIRED, HAS_EXPIRED_IN};
+use super::rows::{self, created_at, expired};
 use super::session::Session;
 use crate::store::{Entry, EntryRef, Inserted, Touch};
 
@@ -29,10 +29,14 @@ const DELETE_UNCHANGED: &str = concat!(
     " = ?2"
 );
 const DELETE_EXPIRED: &str = concat!(
-    "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE ttl IS NOT NULL AND ",
-    created_at!(),
-    " + max(CAST(ttl AS INTEGER), 0) <= ?1 AND (?2 IS NULL OR namespace = ?2)
-      ORDER BY id LIMIT ?3) RETURNING id, namespace, created_at"
+    "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE ",
+    expired!(),
+    " ORDER BY id LIMIT ?2) RETURNING id, namespace, created_at"
+);
+const DELETE_EXPIRED_IN: &str = concat!(
+    "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE namespace = ?3 AND ",
+    expired!(),
+    " ORDER BY id LIMIT ?2) RETURNING id, namespace, created_at"
 );
 const CLEAR: &str = "DELETE FROM entries";
 const CLEAR_ONE: &str = "DELETE FROM entries WHERE namespace = ?1";
@@ -122,17 +126,29 @@ impl Session {
     ) -> Outcome<Vec<EntryRef>> {
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         // Looking takes a walk over the table, which must not hold up writers for nothing.
-        let some: bool = self
-            .conn
-            .prepare_cached(HAS_EXPIRED)?
-            .query_row((now, namespace), |row| row.get(0))?;
+        let some: bool = match namespace {
+            Some(name) => self
+                .conn
+                .prepare_cached(HAS_EXPIRED_IN)?
+                .query_row((now, name), |row| row.get(0))?,
+            None => self
+                .conn
+                .prepare_cached(HAS_EXPIRED)?
+                .query_row([now], |row| row.get(0))?,
+        };
         if limit == 0 || !some {
             return Ok(Vec::new());
         }
         self.write_entries(
             |conn| {
-                let mut delete = conn.prepare_cached(DELETE_EXPIRED)?;
-                let mut found = delete.query((now, namespace, limit))?;
+                let mut delete = conn.prepare_cached(match namespace {
+                    Some(_) => DELETE_EXPIRED_IN,
+                    None => DELETE_EXPIRED,
+                })?;
+                let mut found = match namespace {
+                    Some(name) => delete.query((now, limit, name))?,
+                    None => delete.query((now, limit))?,
+                };
                 let mut deleted = Vec::new();
                 while let Some(row) = found.next()? {
                     deleted.push(rows::reference(row)?);

@@ -1,0 +1,13 @@
+//! What holds for every store of this crate, and what holds for SQLite alone.
+
+mod stores {
+    pub mod entries;
+    #[cfg(feature = "sqlite")]
+    pub mod place;
+    #[cfg(feature = "sqlite")]
+    pub mod snapshots;
+    #[cfg(feature = "sqlite")]
+    pub mod sqlite;
+    pub mod support;
+    pub mod upkeep;
+}

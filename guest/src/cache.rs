@@ -9,6 +9,8 @@ mod lookup;
 mod removing;
 mod reporting;
 mod storing;
+#[cfg(test)]
+mod tests;
 
 use crate::backlog::Backlog;
 use crate::coordination::Follower;

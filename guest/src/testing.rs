@@ -1,1 +1,383 @@
+//! A store and a host for the unit tests of this crate.
 
+use crate::cache::Cache;
+use crate::error::Result;
+use crate::host::{Host, Now};
+use crate::options::defaults;
+use crate::query;
+use crate::store::Store;
+use crate::types::*;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// A store in memory that can be told to fail. Clones share their data, as two
+/// processes would.
+#[derive(Clone, Default)]
+pub struct TestStore {
+    data: Rc<RefCell<Data>>,
+    /// Calls made, and the number of the one that is to fail.
+    calls: Rc<Cell<u64>>,
+    failing: Rc<Cell<Option<u64>>>,
+}
+
+#[derive(Default)]
+struct Data {
+    entries: BTreeMap<u64, Entry>,
+    last_id: u64,
+    version: u64,
+    quotas: BTreeMap<String, u64>,
+    meta: BTreeMap<String, String>,
+    dim: u32,
+}
+
+impl TestStore {
+    pub fn opened(dim: u32) -> Self {
+        let store = TestStore::default();
+        store.open("f", dim).unwrap();
+        store
+    }
+
+    /// Makes the `n`-th call from now fail, counted from 1.
+    pub fn fail_at(&self, n: u64) {
+        self.failing.set(Some(self.calls.get() + n));
+    }
+
+    pub fn fail_never(&self) {
+        self.failing.set(None);
+    }
+
+    /// Whether the call that was to fail has come.
+    pub fn has_failed(&self) -> bool {
+        self.failing.get().is_some_and(|at| self.calls.get() >= at)
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.calls.get()
+    }
+
+    /// All entries, by id.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.data.borrow().entries.values().cloned().collect()
+    }
+
+    fn call(&self) -> Result<std::cell::RefMut<'_, Data>> {
+        self.calls.set(self.calls.get() + 1);
+        if self.failing.get() == Some(self.calls.get()) {
+            return Err(Error::Backend(BackendError {
+                message: "the test store was told to fail".into(),
+                retryable: true,
+            }));
+        }
+        Ok(self.data.borrow_mut())
+    }
+}
+
+impl Store for TestStore {
+    fn capabilities(&self) -> CapabilitySet {
+        CapabilitySet {
+            name: "test".into(),
+            durable: false,
+            shared: true,
+            snapshot: false,
+            max_batch: 3,
+        }
+    }
+
+    fn open(&self, _embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
+        self.call()?.dim = embedder_dim;
+        Ok(())
+    }
+
+    fn close(&self) -> Result<()> {
+        self.call().map(drop)
+    }
+
+    fn get_by_hash(&self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
+        let data = self.call()?;
+        let find = |key: &EntryKey| {
+            let same = |e: &&Entry| e.namespace == key.namespace && e.query_hash == key.query_hash;
+            data.entries.values().find(same).cloned()
+        };
+        Ok(keys.iter().map(find).collect())
+    }
+
+    fn get_by_ids(&self, ids: &[u64]) -> Result<Vec<Entry>> {
+        let data = self.call()?;
+        Ok(ids.iter().filter_map(|id| data.entries.get(id).cloned()).collect())
+    }
+
+    fn count(&self, namespace: Option<&str>) -> Result<u64> {
+        let data = self.call()?;
+        Ok(data.entries.values().filter(|e| is_in(namespace, e)).count() as u64)
+    }
+
+    fn list_namespaces(&self) -> Result<Vec<String>> {
+        let mut names: Vec<_> =
+            self.call()?.entries.values().map(|e| e.namespace.clone()).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
+        let data = self.call()?;
+        let mut entries: Vec<_> = data.entries.values().filter(|e| is_in(namespace, e)).collect();
+        entries.sort_by_key(|e| (e.last_accessed_at, e.id));
+        Ok(entries.into_iter().take(n as usize).map(reference).collect())
+    }
+
+    fn iter_vectors(&self, last_id: u64, limit: u32) -> Result<VectorPage> {
+        let data = self.call()?;
+        let mut page = VectorPage {
+            ids: Vec::new(),
+            namespaces: Vec::new(),
+            created_at: Vec::new(),
+            vectors: Vec::new(),
+        };
+        for entry in data.entries.range(last_id + 1..).take(limit as usize).map(|(_, e)| e) {
+            page.ids.push(entry.id);
+            page.namespaces.push(entry.namespace.clone());
+            page.created_at.push(entry.created_at);
+            page.vectors.extend(&entry.embedding);
+        }
+        Ok(page)
+    }
+
+    fn iter_stamps(&self, last_id: u64, limit: u32) -> Result<StampPage> {
+        let data = self.call()?;
+        let (ids, created_at) = data
+            .entries
+            .range(last_id + 1..)
+            .take(limit as usize)
+            .map(|(&id, e)| (id, e.created_at))
+            .unzip();
+        Ok(StampPage { ids, created_at })
+    }
+
+    fn insert(&self, entries: &[Entry]) -> Result<Vec<Inserted>> {
+        assert!(entries.len() <= 3, "more than max-batch");
+        let mut data = self.call()?;
+        data.version += 1;
+        let mut inserted = Vec::new();
+        for entry in entries {
+            assert_eq!(entry.embedding.len(), data.dim as usize);
+            let old = data
+                .entries
+                .values()
+                .find(|e| e.namespace == entry.namespace && e.query_hash == entry.query_hash)
+                .map(|e| e.id);
+            let id = old.unwrap_or(data.last_id + 1);
+            data.last_id = data.last_id.max(id);
+            data.entries.insert(id, Entry { id, ..entry.clone() });
+            inserted.push(Inserted { id, replaced: old.is_some() });
+        }
+        Ok(inserted)
+    }
+
+    fn update_access(&self, touches: &[Touch]) -> Result<()> {
+        let mut data = self.call()?;
+        for touch in touches {
+            if let Some(entry) = data.entries.get_mut(&touch.id) {
+                entry.access_count += u64::from(touch.hits);
+                entry.last_accessed_at = entry.last_accessed_at.max(touch.last_accessed_at);
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_by_id(&self, id: u64) -> Result<bool> {
+        let mut data = self.call()?;
+        let was_there = data.entries.remove(&id).is_some();
+        data.version += u64::from(was_there);
+        Ok(was_there)
+    }
+
+    fn delete_unchanged(&self, entries: &[EntryRef]) -> Result<Vec<u64>> {
+        let mut data = self.call()?;
+        let mut deleted = Vec::new();
+        for entry in entries {
+            if data.entries.get(&entry.id).is_some_and(|e| e.created_at == entry.created_at) {
+                data.entries.remove(&entry.id);
+                deleted.push(entry.id);
+            }
+        }
+        data.version += u64::from(!deleted.is_empty());
+        Ok(deleted)
+    }
+
+    fn delete_expired(&self, now: u64, namespace: Option<&str>, limit: u32) -> Result<Vec<EntryRef>> {
+        let mut data = self.call()?;
+        let expired: Vec<EntryRef> = data
+            .entries
+            .values()
+            .filter(|e| is_in(namespace, e) && e.ttl.is_some_and(|ttl| e.created_at + ttl <= now))
+            .take(limit as usize)
+            .map(reference)
+            .collect();
+        for entry in &expired {
+            data.entries.remove(&entry.id);
+        }
+        data.version += u64::from(!expired.is_empty());
+        Ok(expired)
+    }
+
+    fn clear_namespace(&self, namespace: Option<&str>) -> Result<u64> {
+        let mut data = self.call()?;
+        let before = data.entries.len();
+        data.entries.retain(|_, e| !is_in(namespace, e));
+        let count = (before - data.entries.len()) as u64;
+        data.version += u64::from(count > 0);
+        Ok(count)
+    }
+
+    fn set_namespace_quota(&self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
+        let mut data = self.call()?;
+        match max_entries {
+            Some(quota) => drop(data.quotas.insert(namespace.into(), quota)),
+            None => drop(data.quotas.remove(namespace)),
+        }
+        Ok(())
+    }
+
+    fn get_namespace_quota(&self, namespace: &str) -> Result<Option<u64>> {
+        Ok(self.call()?.quotas.get(namespace).copied())
+    }
+
+    fn list_namespace_quotas(&self) -> Result<Vec<(String, u64)>> {
+        Ok(self.call()?.quotas.iter().map(|(n, &q)| (n.clone(), q)).collect())
+    }
+
+    fn read_version_counter(&self) -> Result<u64> {
+        Ok(self.call()?.version)
+    }
+
+    fn read_meta(&self, key: &str) -> Result<Option<String>> {
+        Ok(self.call()?.meta.get(key).cloned())
+    }
+
+    fn replace_meta(&self, key: &str, expected: Option<&str>, value: &str) -> Result<bool> {
+        let mut data = self.call()?;
+        if data.meta.get(key).map(String::as_str) != expected {
+            return Ok(false);
+        }
+        data.meta.insert(key.into(), value.into());
+        Ok(true)
+    }
+
+    fn integrity_check(&self) -> Result<bool> {
+        self.call().map(|_| true)
+    }
+}
+
+fn is_in(namespace: Option<&str>, entry: &Entry) -> bool {
+    namespace.is_none_or(|namespace| entry.namespace == namespace)
+}
+
+fn reference(entry: &Entry) -> EntryRef {
+    EntryRef {
+        id: entry.id,
+        namespace: entry.namespace.clone(),
+        created_at: entry.created_at,
+    }
+}
+
+/// A host whose clock stands still and whose policies are set by the test. Clones are
+/// the same host.
+#[derive(Clone, Default)]
+pub struct TestHost {
+    pub millis: Rc<Cell<u64>>,
+    pub confidence: Rc<Cell<f32>>,
+    pub refused: Rc<RefCell<String>>,
+    pub events: Rc<RefCell<Vec<Event>>>,
+}
+
+impl TestHost {
+    pub fn at(seconds: u64) -> Self {
+        let host = TestHost::default();
+        host.set(seconds);
+        host
+    }
+
+    pub fn set(&self, seconds: u64) {
+        self.millis.set(seconds * 1000);
+    }
+}
+
+impl Host for TestHost {
+    fn now(&self) -> Now {
+        Now { millis: self.millis.get() }
+    }
+
+    fn confidence(&self, _similarity: f32, _age_seconds: u64, _metadata: &str) -> f32 {
+        self.confidence.get()
+    }
+
+    fn accept(&self, candidate: &Candidate) -> bool {
+        candidate.response != *self.refused.borrow()
+    }
+
+    fn on_event(&self, event: &Event) {
+        self.events.borrow_mut().push(event.clone());
+    }
+}
+
+/// An entry as the cache would store it.
+pub fn entry(namespace: &str, query: &str, embedding: &[f32], created_at: u64) -> Entry {
+    Entry {
+        id: 0,
+        namespace: namespace.into(),
+        query_hash: query::hash(&query::normalize(query)),
+        query: query.into(),
+        response: format!("response to {query}"),
+        embedding: embedding.to_vec(),
+        metadata: "{}".into(),
+        created_at,
+        last_accessed_at: created_at,
+        ttl: None,
+        access_count: 0,
+    }
+}
+
+/// A cache of two-dimensional vectors over a store, opened at second 1,000 with changed
+/// options.
+pub fn cache_on(
+    store: &TestStore,
+    change: impl FnOnce(&mut Options),
+) -> (Cache<TestStore, TestHost>, TestHost) {
+    let host = TestHost::at(1000);
+    let mut options = defaults("f", 2);
+    change(&mut options);
+    let mut cache = Cache::new(store.clone(), host.clone());
+    cache.open(options).unwrap();
+    (cache, host)
+}
+
+/// A unit vector at an angle in degrees, so that similarities are cosines of differences.
+pub fn at_angle(degrees: f64) -> Vec<f32> {
+    let (sin, cos) = degrees.to_radians().sin_cos();
+    vec![cos as f32, sin as f32]
+}
+
+/// A question with the caller's vector.
+pub fn ask(query: &str, degrees: f64) -> GetRequest {
+    GetRequest {
+        query: query.into(),
+        namespace: "n".into(),
+        vector: VectorSource::Given(at_angle(degrees)),
+        threshold: None,
+        bypass: false,
+    }
+}
+
+/// A response with the caller's vector.
+pub fn response(query: &str, degrees: f64) -> PutRequest {
+    PutRequest {
+        query: query.into(),
+        response: format!("response to {query}"),
+        namespace: "n".into(),
+        vector: VectorSource::Given(at_angle(degrees)),
+        ttl: TtlChoice::Inherit,
+        metadata: "{}".into(),
+    }
+}

@@ -20,7 +20,13 @@ pub fn unit(mut vector: Vec<f32>, dim: u32) -> Result<Vec<f32>> {
     if vector.len() != dim as usize {
         return Err(dimension(dim, vector.len()));
     }
-    let norm = norm(&vector);
+    scale_to_unit(&mut vector)?;
+    Ok(vector)
+}
+
+/// As [`unit`], in place.
+pub fn scale_to_unit(vector: &mut [f32]) -> Result<()> {
+    let norm = norm(vector);
     if !norm.is_finite() {
         let at = vector.iter().position(|x| !x.is_finite()).unwrap_or(0);
         return Err(invalid(format!(
@@ -34,20 +40,26 @@ pub fn unit(mut vector: Vec<f32>, dim: u32) -> Result<Vec<f32>> {
         ));
     }
     if (norm - 1.0).abs() > UNIT_TOLERANCE {
-        for x in &mut vector {
+        for x in vector {
             *x = (f64::from(*x) / norm) as f32;
         }
     }
-    Ok(vector)
+    Ok(())
 }
 
-/// Euclidean length, summed in order in float64. Not finite if a value is not.
+/// Euclidean length, summed in float64 in four lanes. Not finite if a value is not.
 fn norm(vector: &[f32]) -> f64 {
-    vector
-        .iter()
-        .map(|&x| f64::from(x) * f64::from(x))
-        .sum::<f64>()
-        .sqrt()
+    let mut lanes = [0.0_f64; 4];
+    let (chunks, rest) = vector.as_chunks::<4>();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane += f64::from(x) * f64::from(x);
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane += f64::from(x) * f64::from(x);
+    }
+    ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])).sqrt()
 }
 
 /// The cosine of two unit vectors of the same length, -1 to 1.

@@ -1,17 +1,17 @@
 //! Building the index from the store and keeping it up with other processes.
 
 use super::{Cache, Open};
-use crate::error::Result;
+use crate::error::{Result, dimension};
 use crate::host::{Host, Now};
 use crate::index::Index;
 use crate::store::Store;
-use crate::types::{Error, VectorDtype, VectorPage};
-use crate::vector::unit;
+use crate::types::{Entry, Error, VectorDtype, VectorPage};
+use crate::vector::scale_to_unit;
 
 /// Bytes of vectors to ask the store for at a time.
 const PAGE_BYTES: u32 = 4 << 20;
 /// Stamps to ask the store for at a time.
-const STAMPS_PER_PAGE: u32 = 16_384;
+pub(super) const STAMPS_PER_PAGE: u32 = 262_144;
 /// Changed entries to ask the store for at a time.
 const CHANGED_PER_CALL: usize = 256;
 /// With more changed rows than this, and than a quarter of all, reading all of them
@@ -83,16 +83,11 @@ impl Open {
         let dim = self.options.embedder_dim;
         let limit = (PAGE_BYTES / (4 * dim)).clamp(16, 8192);
         loop {
-            let page = store.iter_vectors(last_id, limit)?;
+            let mut page = store.iter_vectors(last_id, limit)?;
             check_page(&page, last_id, dim)?;
-            for (row, vector) in page.vectors.chunks_exact(dim as usize).enumerate() {
-                self.index_row(
-                    index,
-                    &page.namespaces[row],
-                    page.ids[row],
-                    page.created_at[row],
-                    vector.to_vec(),
-                )?;
+            for (row, vector) in page.vectors.chunks_exact_mut(dim as usize).enumerate() {
+                let (id, created_at) = (page.ids[row], page.created_at[row]);
+                self.index_row(index, &page.namespaces[row], id, created_at, vector)?;
             }
             match page.ids.last() {
                 Some(&id) if page.ids.len() >= limit as usize => last_id = id,
@@ -103,16 +98,16 @@ impl Open {
 
     /// Adds one row. A vector that is no embedding, which other writers may have let
     /// in, is left out and counted.
-    pub(super) fn index_row(
+    fn index_row(
         &mut self,
         index: &mut Index,
         namespace: &str,
         id: u64,
         created_at: u64,
-        vector: Vec<f32>,
+        vector: &mut [f32],
     ) -> Result<()> {
-        match unit(vector, self.options.embedder_dim) {
-            Ok(vector) => index.add(namespace, id, created_at, &vector),
+        match scale_to_unit(vector) {
+            Ok(()) => index.add(namespace, id, created_at, vector),
             Err(_) => {
                 index.remove(id);
                 self.unindexable += 1;
@@ -174,8 +169,12 @@ impl Open {
                     index.remove(id);
                 }
             }
-            for entry in entries {
-                self.index_row(index, &entry.namespace, entry.id, entry.created_at, entry.embedding)?;
+            for mut entry in entries {
+                if entry.embedding.len() != self.options.embedder_dim as usize {
+                    return Err(dimension(self.options.embedder_dim, entry.embedding.len()));
+                }
+                let Entry { id, created_at, .. } = entry;
+                self.index_row(index, &entry.namespace, id, created_at, &mut entry.embedding)?;
             }
         }
         self.read_rows_after(index, last_indexed, store)?;

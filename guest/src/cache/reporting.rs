@@ -1,6 +1,7 @@
 //! Settings and reports.
 
 use super::Cache;
+use super::indexing::STAMPS_PER_PAGE;
 use crate::counters::{self, ZERO};
 use crate::error::{Result, describe};
 use crate::host::{Host, Now};
@@ -8,9 +9,6 @@ use crate::options;
 use crate::store::Store;
 use crate::types::{CacheStats, HealthReport, NamespaceStats};
 use std::collections::BTreeSet;
-
-/// Stamps to ask the store for at a time.
-const STAMPS_PER_PAGE: u32 = 16_384;
 
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.set-namespace-quota`.

@@ -36,16 +36,19 @@ impl Codes {
     pub fn of(vector: &[f32]) -> Self {
         let scale = (greatest(vector) / ROW_MAX) as f32;
         let mut codes = vec![0_i8; padded(vector.len())];
-        let mut error = 0.0;
-        for (code, &x) in codes.iter_mut().zip(vector) {
-            let rounded = round(x, scale, ROW_MAX);
+        let per_scale = inverse(scale);
+        // Four lanes, so that the sum does not wait for itself.
+        let mut errors = [0.0_f64; 4];
+        for (i, (code, &x)) in codes.iter_mut().zip(vector).enumerate() {
+            let rounded = round(x, per_scale, ROW_MAX);
             *code = rounded as i8;
-            error += (f64::from(x) - rounded * f64::from(scale)).powi(2);
+            let error = f64::from(x) - rounded * f64::from(scale);
+            errors[i % 4] += error * error;
         }
         Codes {
             codes,
             scale,
-            error: up(error.sqrt()),
+            error: up(errors.iter().sum::<f64>().sqrt()),
             len: vector.len(),
         }
     }
@@ -74,9 +77,10 @@ impl QueryCodes {
     pub fn of(query: &[f32]) -> Self {
         let scale = (greatest(query) / QUERY_MAX) as f32;
         let mut codes = vec![0_i16; padded(query.len())];
-        let (mut error, mut length) = (0.0, 0.0);
+        let per_scale = inverse(scale);
+        let (mut error, mut length) = (0.0_f64, 0.0_f64);
         for (code, &x) in codes.iter_mut().zip(query) {
-            let rounded = round(x, scale, QUERY_MAX);
+            let rounded = round(x, per_scale, QUERY_MAX);
             *code = rounded as i16;
             length += (rounded * f64::from(scale)).powi(2);
             error += (f64::from(x) - rounded * f64::from(scale)).powi(2);
@@ -115,12 +119,16 @@ fn greatest(vector: &[f32]) -> f64 {
     f64::from(vector.iter().fold(0.0_f32, |max, x| max.max(x.abs())))
 }
 
-fn round(x: f32, scale: f32, max: f64) -> f64 {
-    if scale == 0.0 {
-        0.0
-    } else {
-        (f64::from(x) / f64::from(scale)).round().clamp(-max, max)
-    }
+/// 1/scale; 0 for the scale of a zero vector, and of one so small that its inverse is
+/// no number.
+fn inverse(scale: f32) -> f64 {
+    let inverse = 1.0 / f64::from(scale);
+    if inverse.is_finite() { inverse } else { 0.0 }
+}
+
+/// The nearest code. Any other would do: the error is measured, not assumed.
+fn round(x: f32, per_scale: f64, max: f64) -> f64 {
+    (f64::from(x) * per_scale).round_ties_even().clamp(-max, max)
 }
 
 fn up(x: f64) -> f32 {

@@ -7,6 +7,7 @@
 //! dropped at any time and built again from the store.
 
 pub mod codes;
+mod column;
 mod rows;
 pub mod simd;
 

@@ -1,17 +1,19 @@
 //! The rows of one namespace, column by column.
 
 use super::codes::{Codes, QueryCodes, padded, sum_error};
+use super::column::Column;
 use super::{Found, TopFound};
 use crate::error::Result;
 use crate::types::{Error, VectorDtype};
 use crate::vector::cosine;
 use half::f16;
+use std::collections::TryReserveError;
 
 /// The vectors beside the codes.
 enum Kept {
-    Float32(Vec<f32>),
+    Float32(Column<f32>),
     Float16 {
-        values: Vec<f16>,
+        values: Column<f16>,
         /// Upper bounds of each row's rounding error.
         errors: Vec<f32>,
     },
@@ -24,7 +26,7 @@ pub struct Rows {
     dim: usize,
     ids: Vec<u64>,
     created_at: Vec<u64>,
-    codes: Vec<i8>,
+    codes: Column<i8>,
     scales: Vec<f32>,
     errors: Vec<f32>,
     kept: Kept,
@@ -39,13 +41,13 @@ impl Rows {
             dim,
             ids: Vec::new(),
             created_at: Vec::new(),
-            codes: Vec::new(),
+            codes: Column::new(padded(dim)),
             scales: Vec::new(),
             errors: Vec::new(),
             kept: match dtype {
-                VectorDtype::Float32 => Kept::Float32(Vec::new()),
+                VectorDtype::Float32 => Kept::Float32(Column::new(dim)),
                 VectorDtype::Float16 => Kept::Float16 {
-                    values: Vec::new(),
+                    values: Column::new(dim),
                     errors: Vec::new(),
                 },
                 VectorDtype::Int8 => Kept::CodesOnly,
@@ -58,7 +60,6 @@ impl Rows {
     pub fn len(&self) -> usize {
         self.ids.len()
     }
-
 
     /// Rows that `compact` would give back.
     pub fn spare(&self) -> usize {
@@ -87,18 +88,18 @@ impl Rows {
         self.ids.push(id);
         self.created_at.push(created_at);
         let codes = Codes::of(vector);
-        self.codes.extend_from_slice(&codes.codes);
+        self.codes.push(codes.codes);
         self.scales.push(codes.scale);
         self.errors.push(codes.error);
         match &mut self.kept {
-            Kept::Float32(values) => values.extend_from_slice(vector),
+            Kept::Float32(values) => values.push(vector.iter().copied()),
             Kept::Float16 { values, errors } => {
-                let mut error = 0.0;
-                for &x in vector {
+                let mut error = 0.0_f64;
+                values.push(vector.iter().map(|&x| {
                     let rounded = f16::from_f32(x);
                     error += (f64::from(x) - f64::from(rounded)).powi(2);
-                    values.push(rounded);
-                }
+                    rounded
+                }));
                 errors.push((error.sqrt() * (1.0 + 1e-6)) as f32 + f32::MIN_POSITIVE);
             }
             Kept::CodesOnly => {}
@@ -113,11 +114,11 @@ impl Rows {
         self.created_at.swap_remove(row);
         self.scales.swap_remove(row);
         self.errors.swap_remove(row);
-        swap_remove_block(&mut self.codes, row, padded(self.dim));
+        self.codes.swap_remove(row);
         match &mut self.kept {
-            Kept::Float32(values) => swap_remove_block(values, row, self.dim),
+            Kept::Float32(values) => values.swap_remove(row),
             Kept::Float16 { values, errors } => {
-                swap_remove_block(values, row, self.dim);
+                values.swap_remove(row);
                 errors.swap_remove(row);
             }
             Kept::CodesOnly => {}
@@ -130,21 +131,20 @@ impl Rows {
     /// `top`'s cut.
     pub fn scan(&self, query: &[f32], top: &mut TopFound) {
         let query_codes = QueryCodes::of(query);
-        let width = padded(self.dim);
         let float_slack = 2.0 * sum_error(self.dim);
         let mut floats = Vec::new();
-        for (row, codes) in self.codes.chunks_exact(width).enumerate() {
+        for (row, codes) in self.codes.rows().enumerate() {
             let mut bound = query_codes.upper_bound(codes, self.scales[row], self.errors[row]);
             if bound < top.cut() {
                 continue;
             }
             match &self.kept {
                 Kept::Float32(values) => {
-                    bound = cosine(query, &values[row * self.dim..][..self.dim]);
+                    bound = cosine(query, values.row(row));
                 }
                 Kept::Float16 { values, errors } => {
                     floats.clear();
-                    floats.extend(values[row * self.dim..][..self.dim].iter().map(|x| x.to_f32()));
+                    floats.extend(values.row(row).iter().map(|x| x.to_f32()));
                     bound = bound.min(cosine(query, &floats) + errors[row] + float_slack);
                 }
                 Kept::CodesOnly => {}
@@ -162,13 +162,13 @@ impl Rows {
     pub fn compact(&mut self) -> usize {
         self.ids.shrink_to_fit();
         self.created_at.shrink_to_fit();
-        self.codes.shrink_to_fit();
+        self.codes.shrink();
         self.scales.shrink_to_fit();
         self.errors.shrink_to_fit();
         match &mut self.kept {
-            Kept::Float32(values) => values.shrink_to_fit(),
+            Kept::Float32(values) => values.shrink(),
             Kept::Float16 { values, errors } => {
-                values.shrink_to_fit();
+                values.shrink();
                 errors.shrink_to_fit();
             }
             Kept::CodesOnly => {}
@@ -183,47 +183,29 @@ impl Rows {
         }
         of(&self.ids)
             + of(&self.created_at)
-            + of(&self.codes)
+            + self.codes.bytes()
             + of(&self.scales)
             + of(&self.errors)
             + match &self.kept {
-                Kept::Float32(values) => of(values),
-                Kept::Float16 { values, errors } => of(values) + of(errors),
+                Kept::Float32(values) => values.bytes(),
+                Kept::Float16 { values, errors } => values.bytes() + of(errors),
                 Kept::CodesOnly => 0,
             }
     }
 
-    fn reserve_one(&mut self) -> std::result::Result<(), std::collections::TryReserveError> {
-        reserve(&mut self.ids, 1)?;
-        reserve(&mut self.created_at, 1)?;
-        reserve(&mut self.codes, padded(self.dim))?;
-        reserve(&mut self.scales, 1)?;
-        reserve(&mut self.errors, 1)?;
+    fn reserve_one(&mut self) -> std::result::Result<(), TryReserveError> {
+        self.ids.try_reserve(1)?;
+        self.created_at.try_reserve(1)?;
+        self.scales.try_reserve(1)?;
+        self.errors.try_reserve(1)?;
+        self.codes.reserve_one()?;
         match &mut self.kept {
-            Kept::Float32(values) => reserve(values, self.dim),
+            Kept::Float32(values) => values.reserve_one(),
             Kept::Float16 { values, errors } => {
-                reserve(errors, 1)?;
-                reserve(values, self.dim)
+                errors.try_reserve(1)?;
+                values.reserve_one()
             }
             Kept::CodesOnly => Ok(()),
         }
     }
-}
-
-/// Makes room for `more` values, growing by a quarter: doubling would waste half of a
-/// memory that is limited to 4 GiB.
-fn reserve<T>(
-    values: &mut Vec<T>,
-    more: usize,
-) -> std::result::Result<(), std::collections::TryReserveError> {
-    if values.capacity() - values.len() >= more {
-        return Ok(());
-    }
-    values.try_reserve_exact(more.max(values.len() / 4).max(16 * more.min(256)))
-}
-
-fn swap_remove_block<T: Copy>(values: &mut Vec<T>, row: usize, width: usize) {
-    let last = values.len() - width;
-    values.copy_within(last.., row * width);
-    values.truncate(last);
 }

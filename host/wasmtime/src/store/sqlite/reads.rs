@@ -173,9 +173,9 @@ impl Session {
 
     pub fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Outcome<StampPage> {
         let last_id = key(last_id);
-        let mut stamps = self.stamps(STAMPS_UNORDERED, last_id, u64::from(limit) + 1)?;
+        let mut stamps = self.stamps(STAMPS_UNORDERED, last_id, i64::from(limit) + 1)?;
         if stamps.len() > limit as usize {
-            stamps = self.stamps(STAMPS, last_id, u64::from(limit))?;
+            stamps = self.stamps(STAMPS, last_id, i64::from(limit))?;
         } else {
             stamps.sort_unstable();
         }
@@ -183,7 +183,7 @@ impl Session {
         Ok(StampPage { ids, created_at })
     }
 
-    fn stamps(&self, sql: &str, last_id: i64, limit: u64) -> Outcome<Vec<(u64, u64)>> {
+    fn stamps(&self, sql: &str, last_id: i64, limit: i64) -> Outcome<Vec<(u64, u64)>> {
         self.collect(sql, &[&last_id, &limit], |row| {
             let id = rows::id(row, 0)?;
             Ok((id, rows::number(row, 1, id, "created_at")?))

@@ -188,6 +188,9 @@ mod tests {
         assert_eq!(embedder.embed(&[]), Ok(Vec::new()));
         let error = embedder.embed(&["text"]).unwrap_err();
         assert!(!error.retryable);
-        assert!(error.message.contains("pass the embedding (3 values)"), "{error}");
+        assert!(
+            error.message.contains("pass the embedding (3 values)"),
+            "{error}"
+        );
     }
 }

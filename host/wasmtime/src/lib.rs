@@ -11,7 +11,7 @@
 //!
 //! let cache = SemanticCache::builder()
 //!     .store(MemoryStore::new())      // or SqliteStore::new("answers.db")
-//!     .embedder(MiniLm::new()?)       // part of this crate, nothing to download
+//!     .embedder(MiniLm::new())        // part of this crate, nothing to download
 //!     .similarity_threshold(0.75)
 //!     .open()?;
 //!

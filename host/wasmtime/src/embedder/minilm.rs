@@ -1,5 +1,8 @@
 //! [`MiniLm`]: a sentence encoder inside the program.
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use pocket_encoder::{Encoder, ModelInfo, model_info};
 
 use super::{EmbedError, Embedder};
@@ -8,13 +11,16 @@ use super::{EmbedError, Embedder};
 const MAX_TEXT: usize = 64 * 1024;
 /// Texts a call, by the encoder's limits of 4,096 and 4 MiB.
 const MAX_BATCH: usize = 64;
+/// Fewer texts are not worth a thread.
+const MIN_PART: usize = 8;
 
 /// The bundled sentence encoder: `paraphrase-MiniLM-L3-v2`, 384 dimensions, on
 /// the CPU, about 5 ms for a short question. Nothing is downloaded.
 ///
 /// Made for English. It reads the first 128 word pieces of a text, about 90
-/// words. Blank text is an error. The weights are shared by all instances of a
-/// process and unpacked at the first use, in some 0.1 s.
+/// words. Blank text is an error. Many texts at once are shared out over the
+/// cores. The weights are shared by all instances of a process and unpacked at the
+/// first use, in some 0.1 s.
 #[derive(Debug, Clone)]
 pub struct MiniLm {
     fingerprint: String,
@@ -60,12 +66,33 @@ impl Embedder for MiniLm {
             )));
         }
         let encoder = Encoder::new().map_err(failed)?;
-        let mut vectors = Vec::with_capacity(texts.len());
-        for batch in texts.chunks(MAX_BATCH) {
-            vectors.extend(encoder.embed(batch).map_err(failed)?);
-        }
-        Ok(vectors)
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let threads = cores.min(texts.len() / MIN_PART).max(1);
+        let vectors = if threads == 1 {
+            encode(&encoder, &texts)
+        } else {
+            thread::scope(|scope| {
+                let parts = texts.chunks(texts.len().div_ceil(threads));
+                let parts: Vec<_> = parts
+                    .map(|part| scope.spawn(|| encode(&encoder, part)))
+                    .collect();
+                let mut vectors = Vec::with_capacity(texts.len());
+                for part in parts {
+                    vectors.extend(part.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+                }
+                Ok(vectors)
+            })
+        };
+        vectors.map_err(failed)
     }
+}
+
+fn encode(encoder: &Encoder, texts: &[&str]) -> Result<Vec<Vec<f32>>, pocket_encoder::Error> {
+    let mut vectors = Vec::with_capacity(texts.len());
+    for batch in texts.chunks(MAX_BATCH) {
+        vectors.extend(encoder.embed(batch)?);
+    }
+    Ok(vectors)
 }
 
 fn failed(error: pocket_encoder::Error) -> EmbedError {
@@ -124,7 +151,10 @@ mod tests {
     /// Data on disk depends on it: it may change only with the encoder.
     #[test]
     fn the_fingerprint_is_pinned() {
-        assert_eq!(MiniLm::new().fingerprint(), "pocket-encoder/minilm-l3-q4-g32-v1;weights=dabb40d5d98a;tokenizer=a9576e4dadfe;all=805daf7f47338859");
+        assert_eq!(
+            MiniLm::new().fingerprint(),
+            "pocket-encoder/minilm-l3-q4-g32-v1;weights=dabb40d5d98a;tokenizer=a9576e4dadfe;all=805daf7f47338859"
+        );
         assert_eq!(MiniLm::new().dim(), 384);
     }
 
@@ -170,8 +200,23 @@ mod tests {
                 "what time does the pool open on sunday?",
             ])
             .unwrap();
-        let (near, far) = (cosine(&vectors[0], &vectors[1]), cosine(&vectors[0], &vectors[2]));
+        let (near, far) = (
+            cosine(&vectors[0], &vectors[1]),
+            cosine(&vectors[0], &vectors[2]),
+        );
         assert!(near > 0.7 && far < 0.3, "paraphrase {near}, other {far}");
+    }
+
+    #[test]
+    fn many_texts_keep_their_order() {
+        let texts: Vec<String> = (0..41).map(|n| format!("question number {n}")).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let encoder = MiniLm::new();
+        let together = encoder.embed(&texts).unwrap();
+        assert_eq!(together.len(), texts.len());
+        for at in [0, 20, 40] {
+            assert_eq!(encoder.embed(&texts[at..=at]).unwrap()[0], together[at]);
+        }
     }
 
     #[test]

@@ -5,16 +5,15 @@ use std::fmt;
 use std::thread;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
 use super::{EmbedError, Embedder};
 
+mod wire;
+
 /// No wait between two attempts is longer.
 const MAX_BACKOFF: Duration = Duration::from_secs(8);
-/// The longest vector that the cache takes.
-const MAX_DIM: usize = 8192;
 
 /// An embedder behind an OpenAI-compatible `/embeddings` API.
 ///
@@ -154,7 +153,10 @@ impl OpenAiBuilder {
         }
         let key = self.key.map(|key| key.trim().to_owned());
         let key = key.filter(|key| !key.is_empty());
-        if key.as_deref().is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+        if key
+            .as_deref()
+            .is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
             return Err(EmbedError::permanent(
                 "openai: the API key holds characters that no key has, such as a line break; pass the key alone",
             ));
@@ -199,7 +201,9 @@ fn endpoint(base_url: &str) -> Result<(String, String), EmbedError> {
         None => (base_url, String::new()),
     };
     let parts = base.split_once("://").filter(|(scheme, rest)| {
-        ["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme))
+        ["http", "https"]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(scheme))
             && !matches!(rest.chars().next(), None | Some('/' | ':'))
     });
     let Some((scheme, rest)) = parts else {
@@ -214,27 +218,6 @@ fn endpoint(base_url: &str) -> Result<(String, String), EmbedError> {
         format!("{scheme}://{authority}{path}/embeddings{query}"),
         format!("{scheme}://{host}{path}/embeddings"),
     ))
-}
-
-#[derive(Serialize)]
-struct Request<'a> {
-    model: &'a str,
-    input: &'a [&'a str],
-    encoding_format: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dimensions: Option<u32>,
-}
-
-#[derive(Deserialize)]
-struct Reply {
-    data: Vec<Item>,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    /// Some servers leave it out and answer in order.
-    index: Option<usize>,
-    embedding: Vec<f32>,
 }
 
 /// A failed attempt.
@@ -280,7 +263,7 @@ impl OpenAi {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
         }
         let mut response = request
-            .send_json(Request {
+            .send_json(wire::Request {
                 model: &self.model,
                 input: texts,
                 encoding_format: "float",
@@ -288,7 +271,7 @@ impl OpenAi {
             })
             .map_err(|error| self.transport(error))?;
         // A value in JSON takes some 20 bytes.
-        let limit = (texts.len() * MAX_DIM * 32 + (1 << 20)) as u64;
+        let limit = (texts.len() * wire::MAX_DIM * 32 + (1 << 20)) as u64;
         let status = response.status();
         let after = retry_after(&response);
         let body = response.body_mut().with_config().limit(limit).read_to_vec();
@@ -296,47 +279,12 @@ impl OpenAi {
             return Err(self.refused(status, after, &body.unwrap_or_default()));
         }
         let body = body.map_err(|error| self.transport(error))?;
-        self.vectors(texts.len(), &body).map_err(|problem| {
+        wire::vectors(&body, texts.len(), self.dim).map_err(|problem| {
             Failure::final_one(EmbedError::permanent(format!(
                 "openai: {} answered with no usable embeddings: {problem}; check that the URL and the model {:?} are those of an embeddings API",
                 self.shown, self.model
             )))
         })
-    }
-
-    /// Checks an answer and puts its vectors in the order of the texts.
-    fn vectors(&self, wanted: usize, body: &[u8]) -> Result<Vec<Vec<f32>>, String> {
-        // serde_json's own message may quote the answer.
-        let reply: Reply = serde_json::from_slice(body).map_err(|error| {
-            format!(
-                "not the expected JSON (line {}, column {})",
-                error.line(),
-                error.column()
-            )
-        })?;
-        if reply.data.len() != wanted {
-            return Err(format!("{} vectors for {wanted} texts", reply.data.len()));
-        }
-        let mut vectors: Vec<Option<Vec<f32>>> = vec![None; wanted];
-        let mut length = (self.dim > 0).then_some(self.dim as usize);
-        for (position, item) in reply.data.into_iter().enumerate() {
-            let index = item.index.unwrap_or(position);
-            let values = item.embedding.len();
-            let expected = *length.get_or_insert(values);
-            if values != expected {
-                return Err(format!("a vector of {values} values instead of {expected}"));
-            }
-            if values == 0 || values > MAX_DIM {
-                return Err(format!("a vector of {values} values; 1 to {MAX_DIM} are possible"));
-            }
-            if item.embedding.iter().any(|value| !value.is_finite()) {
-                return Err("a value that is not finite".into());
-            }
-            let slot = vectors.get_mut(index).filter(|slot| slot.is_none());
-            let slot = slot.ok_or_else(|| format!("index {index} is out of range or repeated"))?;
-            *slot = Some(item.embedding);
-        }
-        Ok(vectors.into_iter().flatten().collect())
     }
 
     fn transport(&self, error: ureq::Error) -> Failure {
@@ -364,16 +312,22 @@ impl OpenAi {
                     Failure::repeated(message)
                 }
             }
-            ureq::Error::BodyExceedsLimit(limit) => Failure::final_one(EmbedError::permanent(
-                format!("openai: the answer of {shown} is longer than {limit} bytes; is it an embeddings API?"),
-            )),
+            ureq::Error::BodyExceedsLimit(limit) => {
+                Failure::final_one(EmbedError::permanent(format!(
+                    "openai: the answer of {shown} is longer than {limit} bytes; is it an embeddings API?"
+                )))
+            }
             // Only kinds are named: the texts of these errors may quote the URL.
-            ureq::Error::Tls(_) | ureq::Error::Rustls(_) => Failure::final_one(EmbedError::permanent(
-                format!("openai: no secure connection to {shown}; check its certificate, or whether it speaks plain http"),
-            )),
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Failure::final_one(
-                EmbedError::permanent(format!("openai: {shown} is no valid URL; correct the base URL")),
-            ),
+            ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
+                Failure::final_one(EmbedError::permanent(format!(
+                    "openai: no secure connection to {shown}; check its certificate, or whether it speaks plain http"
+                )))
+            }
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+                Failure::final_one(EmbedError::permanent(format!(
+                    "openai: {shown} is no valid URL; correct the base URL"
+                )))
+            }
             _ => Failure::final_one(EmbedError::permanent(format!(
                 "openai: {shown} does not speak HTTP as expected; check the base URL"
             ))),
@@ -400,7 +354,7 @@ impl OpenAi {
         // A refusal of credentials may quote them.
         let said = match status.as_u16() {
             401 | 403 => String::new(),
-            _ => self.said(body),
+            _ => wire::reason(body, self.key.as_deref()),
         };
         Failure {
             error: EmbedError {
@@ -414,28 +368,6 @@ impl OpenAi {
             },
             again,
             after,
-        }
-    }
-
-    /// The message in an error's body, on one line, shortened, without the key.
-    fn said(&self, body: &[u8]) -> String {
-        let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else {
-            return String::new();
-        };
-        let places = ["/error/message", "/error", "/message", "/detail"];
-        let text = places
-            .iter()
-            .find_map(|place| json.pointer(place)?.as_str())
-            .unwrap_or("");
-        let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if let Some(key) = &self.key {
-            text = text.replace(key.as_str(), "[key]");
-        }
-        text.truncate(text.floor_char_boundary(200));
-        if text.is_empty() {
-            text
-        } else {
-            format!(" ({text})")
         }
     }
 }

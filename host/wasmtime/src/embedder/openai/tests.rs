@@ -57,10 +57,13 @@ impl Server {
     }
 
     fn builder(&self) -> OpenAiBuilder {
-        OpenAi::builder(format!("http://user:pass-word@127.0.0.1:{}/v1/", self.port), "model-x")
-            .api_key(KEY)
-            .backoff(Duration::ZERO)
-            .timeout(Duration::from_secs(10))
+        OpenAi::builder(
+            format!("http://user:pass-word@127.0.0.1:{}/v1/", self.port),
+            "model-x",
+        )
+        .api_key(KEY)
+        .backoff(Duration::ZERO)
+        .timeout(Duration::from_secs(10))
     }
 
     fn client(&self) -> OpenAi {
@@ -80,7 +83,16 @@ fn read_request(stream: &mut TcpStream) -> (String, Value) {
     }
     let head = head.to_lowercase();
     let length = head.split("content-length: ").nth(1);
-    let mut body = vec![0; length.unwrap().split("\r\n").next().unwrap().parse().unwrap()];
+    let mut body = vec![
+        0;
+        length
+            .unwrap()
+            .split("\r\n")
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    ];
     reader.read_exact(&mut body).unwrap();
     (head, serde_json::from_slice(&body).unwrap())
 }
@@ -98,13 +110,20 @@ fn vectors(items: &[(usize, [f32; 2])]) -> Reply {
 }
 
 fn status(code: u16, headers: &'static str) -> Reply {
-    Reply::Status(code, headers, json!({"error": {"message": "out of\n  order"}}).to_string())
+    Reply::Status(
+        code,
+        headers,
+        json!({"error": {"message": "out of\n  order"}}).to_string(),
+    )
 }
 
 /// The error of embedding one text, which must hold no secret.
 fn error_of(client: &OpenAi) -> (String, bool) {
     let error = client.embed(&["a"]).unwrap_err();
-    assert!(!error.message.contains(KEY) && !error.message.contains("pass-word"), "{error}");
+    assert!(
+        !error.message.contains(KEY) && !error.message.contains("pass-word"),
+        "{error}"
+    );
     assert!(error.message.contains("127.0.0.1"), "{error}");
     (error.message, error.retryable)
 }
@@ -116,9 +135,18 @@ fn a_request_as_the_api_wants_it() {
     assert_eq!(client.embed(&["a", "b"]).unwrap(), [[1.0, 0.0], [0.6, 0.8]]);
     assert_eq!(client.fingerprint(), "openai:model-x:2");
     let (head, body) = server.requests.recv().unwrap();
-    assert!(head.starts_with("post /v1/embeddings http/1.1\r\n"), "{head}");
-    assert!(head.contains(&format!("authorization: bearer {KEY}\r\n")), "{head}");
-    assert_eq!(body, json!({"model": "model-x", "input": ["a", "b"], "encoding_format": "float"}));
+    assert!(
+        head.starts_with("post /v1/embeddings http/1.1\r\n"),
+        "{head}"
+    );
+    assert!(
+        head.contains(&format!("authorization: bearer {KEY}\r\n")),
+        "{head}"
+    );
+    assert_eq!(
+        body,
+        json!({"model": "model-x", "input": ["a", "b"], "encoding_format": "float"})
+    );
     assert_eq!(client.embed(&[]).unwrap(), Vec::<Vec<f32>>::new());
 }
 
@@ -126,13 +154,21 @@ fn a_request_as_the_api_wants_it() {
 fn connect_learns_the_dimension() {
     let server = Server::new(vec![vectors(&[(0, [1.0, 0.0])])]);
     let client = server.builder().connect().unwrap();
-    assert_eq!((client.dim(), client.fingerprint()), (2, "openai:model-x:2"));
+    assert_eq!(
+        (client.dim(), client.fingerprint()),
+        (2, "openai:model-x:2")
+    );
 }
 
 #[test]
 fn shorter_vectors_are_asked_for() {
     let server = Server::new(vec![vectors(&[(0, [1.0, 0.0])])]);
-    let client = server.builder().shorten_to(2).fingerprint("mine").connect().unwrap();
+    let client = server
+        .builder()
+        .shorten_to(2)
+        .fingerprint("mine")
+        .connect()
+        .unwrap();
     assert_eq!(client.fingerprint(), "mine");
     client.embed(&["a"]).unwrap();
     assert_eq!(server.requests.recv().unwrap().1["dimensions"], 2);
@@ -145,7 +181,10 @@ fn batches_keep_the_order() {
         vectors(&[(0, [0.0, 3.0])]),
     ]);
     let client = server.builder().dim(2).batch_size(2).connect().unwrap();
-    assert_eq!(client.embed(&["a", "b", "c"]).unwrap(), [[0.0, 1.0], [0.0, 2.0], [0.0, 3.0]]);
+    assert_eq!(
+        client.embed(&["a", "b", "c"]).unwrap(),
+        [[0.0, 1.0], [0.0, 2.0], [0.0, 3.0]]
+    );
 }
 
 #[test]
@@ -161,7 +200,12 @@ fn passing_failures_are_repeated() {
             status(code, "retry-after: 0\r\n"),
             vectors(&[(0, [1.0, 0.0])]),
         ]);
-        let client = server.builder().dim(2).backoff(Duration::from_secs(9)).connect().unwrap();
+        let client = server
+            .builder()
+            .dim(2)
+            .backoff(Duration::from_secs(9))
+            .connect()
+            .unwrap();
         assert_eq!(client.embed(&["a"]).unwrap(), [[1.0, 0.0]], "{code}");
         assert_eq!(server.count(), 2);
     }
@@ -172,7 +216,10 @@ fn repetition_ends() {
     let server = Server::new(vec![status(500, ""), status(502, ""), status(503, "")]);
     let client = server.builder().dim(2).retries(2).connect().unwrap();
     let (message, retryable) = error_of(&client);
-    assert!(message.contains("answered 503") && message.contains("(out of order)"), "{message}");
+    assert!(
+        message.contains("answered 503") && message.contains("(out of order)"),
+        "{message}"
+    );
     assert!(message.ends_with("(3 attempts)") && retryable, "{message}");
 }
 
@@ -185,7 +232,12 @@ fn a_long_wait_is_refused() {
 
 #[test]
 fn other_statuses_are_final() {
-    for (code, remedy) in [(400, "length"), (404, "model's name"), (413, "smaller"), (307, "moved")] {
+    for (code, remedy) in [
+        (400, "length"),
+        (404, "model's name"),
+        (413, "smaller"),
+        (307, "moved"),
+    ] {
         let server = Server::new(vec![status(code, "location: http://127.0.0.1:1/\r\n")]);
         let (message, retryable) = error_of(&server.client());
         assert!(message.contains(remedy) && !retryable, "{message}");
@@ -199,7 +251,10 @@ fn a_refused_key_is_not_repeated_to_anyone() {
     for code in [401, 403] {
         let server = Server::new(vec![Reply::Status(code, "", body.to_string())]);
         let (message, retryable) = error_of(&server.client());
-        assert!(message.contains("check the API key") && !retryable, "{message}");
+        assert!(
+            message.contains("check the API key") && !retryable,
+            "{message}"
+        );
     }
     let server = Server::new(vec![Reply::Status(400, "", body.to_string())]);
     let client = server.client();
@@ -212,13 +267,31 @@ fn a_refused_key_is_not_repeated_to_anyone() {
 fn unusable_answers_are_refused() {
     let cases = [
         (vectors(&[]), "0 vectors for 1 texts"),
-        (vectors(&[(0, [1.0, 0.0]), (1, [1.0, 0.0])]), "2 vectors for 1 texts"),
+        (
+            vectors(&[(0, [1.0, 0.0]), (1, [1.0, 0.0])]),
+            "2 vectors for 1 texts",
+        ),
         (vectors(&[(1, [1.0, 0.0])]), "index 1"),
-        (ok(json!({"data": [{"index": 0, "embedding": [1, 2, 3]}]})), "3 values instead of 2"),
-        (ok(json!({"data": [{"index": 0, "embedding": "AACAPw=="}]})), "not the expected JSON"),
-        (Reply::Status(200, "", r#"{"data":[{"embedding":[1e39,0]}]}"#.into()), "not finite"),
-        (Reply::Status(200, "", "<html>secret</html>".into()), "not the expected JSON"),
-        (Reply::Status(200, "", String::new()), "not the expected JSON"),
+        (
+            ok(json!({"data": [{"index": 0, "embedding": [1, 2, 3]}]})),
+            "3 values instead of 2",
+        ),
+        (
+            ok(json!({"data": [{"index": 0, "embedding": "AACAPw=="}]})),
+            "not the expected JSON",
+        ),
+        (
+            Reply::Status(200, "", r#"{"data":[{"embedding":[1e39,0]}]}"#.into()),
+            "not finite",
+        ),
+        (
+            Reply::Status(200, "", "<html>secret</html>".into()),
+            "not the expected JSON",
+        ),
+        (
+            Reply::Status(200, "", String::new()),
+            "not the expected JSON",
+        ),
     ];
     for (reply, expected) in cases {
         let server = Server::new(vec![reply]);
@@ -234,23 +307,38 @@ fn unusable_answers_are_refused() {
 #[test]
 fn a_silent_server_times_out() {
     let server = Server::new(vec![Reply::Silence]);
-    let client = server.builder().dim(2).timeout(Duration::from_millis(80)).connect().unwrap();
+    let client = server
+        .builder()
+        .dim(2)
+        .timeout(Duration::from_millis(80))
+        .connect()
+        .unwrap();
     let started = Instant::now();
     let (message, retryable) = error_of(&client);
-    assert!(message.contains("did not answer within 80ms") && retryable, "{message}");
+    assert!(
+        message.contains("did not answer within 80ms") && retryable,
+        "{message}"
+    );
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
 fn nobody_listens() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let client = OpenAi::builder(format!("http://127.0.0.1:{port}/v1"), "m")
         .dim(2)
         .backoff(Duration::ZERO)
         .connect()
         .unwrap();
     let (message, retryable) = error_of(&client);
-    assert!(message.contains("check that the server is running") && retryable, "{message}");
+    assert!(
+        message.contains("check that the server is running") && retryable,
+        "{message}"
+    );
     assert!(message.ends_with("(4 attempts)"), "{message}");
 }
 
@@ -260,9 +348,18 @@ fn settings_that_cannot_work() {
         let builder = OpenAi::builder(url, model).api_key(key).dim(2);
         builder.connect().unwrap_err().message
     };
-    for url in ["", "localhost:1/v1", "ftp://host/v1", "https://", "https:///v1?key=secret"] {
+    for url in [
+        "",
+        "localhost:1/v1",
+        "ftp://host/v1",
+        "https://",
+        "https:///v1?key=secret",
+    ] {
         let message = of(url, "m", "k");
-        assert!(message.contains("base URL") && !message.contains("secret"), "{url}: {message}");
+        assert!(
+            message.contains("base URL") && !message.contains("secret"),
+            "{url}: {message}"
+        );
     }
     assert!(of("http://h/v1", " ", "k").contains("no name"));
     assert!(!of("http://h/v1", "m", "secret\nkey").contains("secret"));
@@ -271,11 +368,31 @@ fn settings_that_cannot_work() {
 #[test]
 fn endpoints() {
     let cases = [
-        ("https://h/v1", "https://h/v1/embeddings", "https://h/v1/embeddings"),
-        ("https://h/v1/", "https://h/v1/embeddings", "https://h/v1/embeddings"),
-        ("https://h/v1/embeddings", "https://h/v1/embeddings", "https://h/v1/embeddings"),
-        ("http://h:1", "http://h:1/embeddings", "http://h:1/embeddings"),
-        ("https://u:p@h/v1?key=s", "https://u:p@h/v1/embeddings?key=s", "https://h/v1/embeddings"),
+        (
+            "https://h/v1",
+            "https://h/v1/embeddings",
+            "https://h/v1/embeddings",
+        ),
+        (
+            "https://h/v1/",
+            "https://h/v1/embeddings",
+            "https://h/v1/embeddings",
+        ),
+        (
+            "https://h/v1/embeddings",
+            "https://h/v1/embeddings",
+            "https://h/v1/embeddings",
+        ),
+        (
+            "http://h:1",
+            "http://h:1/embeddings",
+            "http://h:1/embeddings",
+        ),
+        (
+            "https://u:p@h/v1?key=s",
+            "https://u:p@h/v1/embeddings?key=s",
+            "https://h/v1/embeddings",
+        ),
     ];
     for (base, url, shown) in cases {
         assert_eq!(endpoint(base).unwrap(), (url.to_owned(), shown.to_owned()));

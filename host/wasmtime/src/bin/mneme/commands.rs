@@ -1,0 +1,37 @@
+//! The commands.
+
+mod component;
+mod demo;
+mod entries;
+mod import;
+mod namespaces;
+mod run;
+mod upkeep;
+
+use anyhow::Result;
+
+use crate::args::{Args, Command};
+use crate::output::Output;
+
+/// The exit code of a program whose own has no place in a byte.
+const FAILED: u8 = 2;
+
+/// Runs the command and returns the exit code.
+pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
+    let global = &args.global;
+    match &args.command {
+        Command::Get(get) => entries::get(global, out, get),
+        Command::Put(put) => entries::put(global, out, put),
+        Command::Delete { query } => entries::delete(global, out, query),
+        Command::Clear { all } => namespaces::clear(global, out, *all),
+        Command::Namespaces => namespaces::list(global, out),
+        Command::Quota { quota } => namespaces::quota(global, out, *quota),
+        Command::Vacuum { compact } => upkeep::vacuum(global, out, *compact),
+        Command::Stats => upkeep::stats(global, out),
+        Command::Health => upkeep::health(global, out),
+        Command::Run(run) => run::run(global, out, run),
+        Command::Import(import) => import::import(global, out, import),
+        Command::Component { output } => component::write(out, output),
+        Command::Demo => demo::demo(global, out),
+    }
+}

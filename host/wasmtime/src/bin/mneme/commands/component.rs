@@ -1,0 +1,31 @@
+//! `component`.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use crate::output::{self, Output};
+
+/// `component`: writes the WebAssembly component.
+pub fn write(out: Output, path: &Path) -> Result<u8> {
+    let component = mneme::component();
+    if path == Path::new("-") {
+        let mut stdout = io::stdout().lock();
+        if stdout.is_terminal() {
+            bail!("component: it is no text for a terminal; name a file, or pipe it on");
+        }
+        stdout.write_all(component)?;
+        stdout.flush()?;
+        return Ok(0);
+    }
+    fs::write(path, component).with_context(|| format!("component: cannot write {path:?}"))?;
+    let size = component.len() as u64;
+    out.result(
+        || json!({"path": path.to_string_lossy(), "bytes": size}),
+        || format!("{}: {}", path.display(), output::bytes(size)),
+    )?;
+    Ok(0)
+}

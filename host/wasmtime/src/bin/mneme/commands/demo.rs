@@ -1,0 +1,135 @@
+//! `demo`.
+
+mod questions;
+mod report;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use mneme::{GetRequest, Lookup, PutRequest};
+use serde::Deserialize;
+
+use crate::args::Global;
+use crate::embedder_spec::EmbedderSpec;
+use crate::output::Output;
+use crate::session::Session;
+use crate::store_url::StoreUrl;
+
+use questions::{QUESTIONS, Question};
+
+/// The least similarity of a hit here. See [`report::THRESHOLD_WHY`].
+const THRESHOLD: f32 = 0.8;
+
+/// The answers that the cache starts with, as `import` reads them.
+const FAQ: &str = include_str!("demo/faq.jsonl");
+
+#[derive(Deserialize)]
+struct Faq {
+    query: String,
+    response: String,
+}
+
+/// What filling the cache took.
+struct Filled {
+    entries: usize,
+    embedding: Duration,
+    cache: Duration,
+}
+
+/// What became of a question.
+struct Asked {
+    question: &'static Question,
+    lookup: Lookup,
+    /// The stored question next to a missed one, with its similarity.
+    nearest: Option<(f32, String)>,
+    /// None where nothing was embedded.
+    embedding: Option<Duration>,
+    cache: Duration,
+}
+
+impl Asked {
+    /// Whether the answer, or that there was none, is what a person would want.
+    fn is_right(&self) -> bool {
+        match (&self.lookup, self.question.answer) {
+            (Lookup::Hit(hit), Some(answer)) => hit.query == answer,
+            (Lookup::Miss(_), None) => true,
+            _ => false,
+        }
+    }
+}
+
+/// `demo`. Heeds the command line only, lest it fill the cache that the environment names.
+pub fn demo(global: &Global, out: Output) -> Result<u8> {
+    let spec = EmbedderSpec::parse(global.embedder.as_deref().unwrap_or("minilm"))?;
+    let folder = tempfile::tempdir().context("demo: cannot make a temporary directory")?;
+    let store = match &global.store {
+        Some(url) => StoreUrl::parse(url)?,
+        None => StoreUrl::Sqlite(folder.path().join("demo.db")),
+    };
+    let namespace = global.namespace.as_deref().unwrap_or("demo");
+    let session = Session::with(&store, &spec, |builder| {
+        // Without a cut-off the nearest entry of a miss can be asked for.
+        builder
+            .similarity_threshold(THRESHOLD)
+            .confidence_decay(86_400, 0.0)
+    })?;
+    let kept = global.store.is_some().then_some(namespace);
+    report::begin(out, &session, &store, kept)?;
+
+    let filled = fill(&session, namespace)?;
+    report::filled(out, &filled)?;
+    let mut asked = Vec::new();
+    for question in QUESTIONS {
+        report::heading(out, asked.last(), question)?;
+        let answer = ask(&session, namespace, question)?;
+        report::asked(out, &answer)?;
+        asked.push(answer);
+    }
+    report::end(out, &session, &filled, &asked)?;
+    session.cache.close()?;
+    Ok(0)
+}
+
+fn fill(session: &Session, namespace: &str) -> Result<Filled> {
+    let mut requests = Vec::new();
+    for line in FAQ.lines() {
+        let faq: Faq = serde_json::from_str(line).context("demo: the questions are damaged")?;
+        requests.push(PutRequest::new(faq.query, faq.response).namespace(namespace));
+    }
+    let entries = requests.len();
+    let started = Instant::now();
+    session.cache.put_many(requests)?;
+    let total = started.elapsed();
+    let embedding = session.embedder.take_spent();
+    Ok(Filled {
+        entries,
+        embedding,
+        cache: total.saturating_sub(embedding),
+    })
+}
+
+fn ask(session: &Session, namespace: &str, question: &'static Question) -> Result<Asked> {
+    let request = GetRequest::new(question.text).namespace(namespace);
+    let started = Instant::now();
+    let lookup = session.cache.get(request)?;
+    let total = started.elapsed();
+    let embedding = session.embedder.take_spent();
+    let nearest = match &lookup {
+        Lookup::Hit(_) => None,
+        Lookup::Miss(_) => {
+            let request = GetRequest::new(question.text)
+                .namespace(namespace)
+                .threshold(-1.0);
+            let nearest = session.cache.get(request)?.hit();
+            nearest.map(|hit| (hit.similarity, hit.query))
+        }
+    };
+    session.embedder.take_spent();
+    Ok(Asked {
+        question,
+        lookup,
+        nearest,
+        embedding: (!embedding.is_zero()).then_some(embedding),
+        cache: total.saturating_sub(embedding),
+    })
+}

@@ -1,0 +1,111 @@
+//! `get`, `put` and `delete`.
+
+use std::io::Read;
+
+use anyhow::{Context, Result};
+use mneme::{GetRequest, Hit, Lookup, PutRequest, Ttl};
+use serde_json::json;
+
+use crate::args::{Get, Global, Put};
+use crate::embedding;
+use crate::output::{self, Output};
+use crate::session::Session;
+
+/// `get`: 0 for a hit, 1 for a miss.
+pub fn get(global: &Global, out: Output, args: &Get) -> Result<u8> {
+    let mut request = GetRequest::new(&args.query)
+        .namespace(global.namespace())
+        .bypass(args.bypass);
+    if let Some(text) = &args.embedding {
+        request = request.embedding(embedding::parse(text)?);
+    }
+    if let Some(threshold) = args.threshold {
+        request = request.threshold(threshold);
+    }
+    let session = Session::open(global)?;
+    let lookup = session.cache.get(request)?;
+    session.cache.close()?;
+    match lookup {
+        Lookup::Hit(hit) => {
+            out.note(&describe(&hit));
+            out.result(|| output::hit_json(&hit), || with_line_end(&hit.response))?;
+            Ok(0)
+        }
+        Lookup::Miss(miss) => {
+            out.warn_of(&miss);
+            out.note(&format!("miss: {}", output::reason_name(miss.reason)));
+            out.result(|| output::miss_json(miss.reason), String::new)?;
+            Ok(1)
+        }
+    }
+}
+
+/// A hit in one line.
+pub fn describe(hit: &Hit) -> String {
+    format!(
+        "{} hit: similarity {:.3}, confidence {:.3}, {} old, asked as {:?}",
+        output::layer_name(hit.layer),
+        hit.similarity,
+        hit.confidence,
+        output::duration(hit.age_seconds as f64),
+        hit.query,
+    )
+}
+
+/// An empty response is a line too.
+fn with_line_end(response: &str) -> String {
+    match response {
+        "" => "\n".into(),
+        response => response.into(),
+    }
+}
+
+/// `put`
+pub fn put(global: &Global, out: Output, args: &Put) -> Result<u8> {
+    let response = if args.response == "-" {
+        let mut text = String::new();
+        std::io::stdin()
+            .lock()
+            .read_to_string(&mut text)
+            .context("cannot read the response from standard input")?;
+        text
+    } else {
+        args.response.clone()
+    };
+    let mut request = PutRequest::new(&args.query, response).namespace(global.namespace());
+    if let Some(text) = &args.embedding {
+        request = request.embedding(embedding::parse(text)?);
+    }
+    if let Some(seconds) = args.ttl {
+        request = request.ttl(Ttl::Seconds(seconds));
+    }
+    if let Some(metadata) = &args.metadata {
+        request = request.metadata(metadata);
+    }
+    let session = Session::open(global)?;
+    let id = session.cache.put(request)?;
+    session.cache.close()?;
+    out.note(&format!(
+        "stored as entry {id} of namespace {:?}",
+        global.namespace()
+    ));
+    out.result(
+        || json!({"id": id, "namespace": global.namespace()}),
+        String::new,
+    )?;
+    Ok(0)
+}
+
+/// `delete`: 0 where there was an entry, else 1.
+pub fn delete(global: &Global, out: Output, query: &str) -> Result<u8> {
+    let session = Session::open(global)?;
+    let deleted = session.cache.delete(query, global.namespace())?;
+    session.cache.close()?;
+    out.note(if deleted {
+        "deleted"
+    } else {
+        "there is no entry of this question"
+    });
+    out.result(|| json!({"deleted": deleted}), String::new)?;
+    Ok(u8::from(!deleted))
+}

@@ -1,0 +1,306 @@
+//! `import`.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use mneme::{PutRequest, Ttl};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::args::{Global, Import};
+use crate::output::{self, Output};
+use crate::session::{self, Session};
+
+/// Lines that are embedded and stored together.
+const BATCH: usize = 256;
+/// A longer line is no entry: response, metadata and vector at their limits, escaped, fit.
+const MAX_LINE: u64 = 32 << 20;
+/// Bad lines that are named one by one.
+const MAX_NAMED: usize = 20;
+
+/// A line of the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    query: String,
+    response: String,
+    namespace: Option<String>,
+    /// Absent: the cache's default; null: unlimited.
+    #[serde(default, deserialize_with = "present")]
+    ttl: Option<Option<u64>>,
+    metadata: Option<Map<String, Value>>,
+    embedding: Option<Vec<f32>>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+impl Line {
+    fn request(&self, namespace: &str) -> PutRequest {
+        let namespace = self.namespace.as_deref().unwrap_or(namespace);
+        let mut request = PutRequest::new(&self.query, &self.response)
+            .namespace(namespace)
+            .ttl(match self.ttl {
+                None => Ttl::Inherit,
+                Some(None) => Ttl::Unlimited,
+                Some(Some(seconds)) => Ttl::Seconds(seconds),
+            });
+        if let Some(metadata) = &self.metadata {
+            request = request.metadata(Value::from(metadata.clone()).to_string());
+        }
+        if let Some(embedding) = &self.embedding {
+            request = request.embedding(embedding.clone());
+        }
+        request
+    }
+}
+
+/// `import`: 0 where every line was stored, else 2.
+pub fn import(global: &Global, out: Output, args: &Import) -> Result<u8> {
+    let (mut reader, size) = open(&args.file)?;
+    let session = Session::open(global)?;
+    let mut job = Job {
+        session: &session,
+        namespace: global.namespace(),
+        keep_going: args.keep_going,
+        bar: progress(out, size),
+        batch: Vec::new(),
+        stored: 0,
+        bad: Vec::new(),
+    };
+    let started = Instant::now();
+    let result = job.read(&mut reader);
+    job.bar.finish_and_clear();
+    let (stored, bad) = (job.stored, job.bad);
+    let closed = session.cache.close();
+    let so_far = || {
+        format!(
+            "{} stored before it",
+            output::counted(stored, "line", "lines")
+        )
+    };
+    result.with_context(|| format!("import: stopped, {}", so_far()))?;
+    closed?;
+
+    let seconds = started.elapsed().as_secs_f64();
+    for (line, message) in bad.iter().take(MAX_NAMED) {
+        out.warn(&format!("line {line}: {message}"));
+    }
+    if bad.len() > MAX_NAMED {
+        out.warn(&format!("and {} more bad lines", bad.len() - MAX_NAMED));
+    }
+    out.result(
+        || {
+            let bad: Vec<Value> = bad
+                .iter()
+                .map(|(line, message)| json!({"line": line, "message": message}))
+                .collect();
+            json!({"stored": stored, "failed": bad.len(), "seconds": seconds, "errors": bad})
+        },
+        || {
+            let failed = match bad.len() {
+                0 => String::new(),
+                count => format!(", {} not", output::counted(count as u64, "line", "lines")),
+            };
+            format!(
+                "{} stored{failed}, in {}",
+                output::counted(stored, "entry", "entries"),
+                output::duration(seconds)
+            )
+        },
+    )?;
+    Ok(if bad.is_empty() { 0 } else { super::FAILED })
+}
+
+fn open(path: &Path) -> Result<(Box<dyn BufRead>, Option<u64>)> {
+    if path == Path::new("-") {
+        return Ok((Box::new(BufReader::new(io::stdin())), None));
+    }
+    let file = File::open(path).with_context(|| format!("import: cannot open {path:?}"))?;
+    let kind = file
+        .metadata()
+        .with_context(|| format!("import: cannot read {path:?}"))?;
+    if kind.is_dir() {
+        bail!("import: {path:?} is a directory; name a file of JSON lines");
+    }
+    let size = kind.is_file().then_some(kind.len());
+    Ok((Box::new(BufReader::new(file)), size))
+}
+
+/// A bar by bytes, or a spinner where the size is unknown; both on standard error, and only
+/// if that is a terminal.
+fn progress(out: Output, size: Option<u64>) -> ProgressBar {
+    if out.is_json() {
+        return ProgressBar::hidden();
+    }
+    let (bar, template) = match size {
+        Some(size) => (
+            ProgressBar::new(size),
+            "{bar:40.cyan/dim} {percent:>3} %  {decimal_bytes}/{decimal_total_bytes}  {msg}  {eta} left",
+        ),
+        None => (
+            ProgressBar::new_spinner(),
+            "{spinner} {decimal_bytes}  {msg}",
+        ),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// An import under way.
+struct Job<'a> {
+    session: &'a Session,
+    namespace: &'a str,
+    keep_going: bool,
+    bar: ProgressBar,
+    /// Line numbers and what is to be stored.
+    batch: Vec<(u64, Line)>,
+    stored: u64,
+    bad: Vec<(u64, String)>,
+}
+
+impl Job<'_> {
+    fn read(&mut self, reader: &mut dyn BufRead) -> Result<()> {
+        let mut bytes = Vec::new();
+        for number in 1.. {
+            bytes.clear();
+            let length = reader
+                .take(MAX_LINE + 1)
+                .read_until(b'\n', &mut bytes)
+                .context("cannot read on")?;
+            if length == 0 {
+                break;
+            }
+            if length as u64 > MAX_LINE {
+                self.store()?;
+                bail!("line {number} is longer than {}", output::bytes(MAX_LINE));
+            }
+            if !bytes.trim_ascii().is_empty() {
+                match parse(&bytes) {
+                    Ok(line) => self.batch.push((number, line)),
+                    Err(error) => {
+                        // What came before it is stored before it is reported.
+                        self.store()?;
+                        self.reject(number, &error)?;
+                    }
+                }
+            }
+            if self.batch.len() == BATCH {
+                self.store()?;
+            }
+            self.bar.inc(length as u64);
+        }
+        self.store()
+    }
+
+    /// Stores the batch together or, where the cache refuses it, line by line.
+    fn store(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let requests = batch
+            .iter()
+            .map(|(_, line)| line.request(self.namespace))
+            .collect();
+        match self.session.cache.put_many(requests) {
+            Ok(ids) => self.stored += ids.len() as u64,
+            Err(error) if !session::blames_the_request(&error) => {
+                let first = batch.first().map_or(0, |(number, _)| *number);
+                return Err(error).with_context(|| format!("from line {first} on"));
+            }
+            Err(_) => {
+                for (number, line) in &batch {
+                    match self.session.cache.put(line.request(self.namespace)) {
+                        Ok(_) => self.stored += 1,
+                        Err(error) if session::blames_the_request(&error) => {
+                            self.reject(*number, &error.to_string())?;
+                        }
+                        Err(error) => {
+                            return Err(error).with_context(|| format!("line {number}"));
+                        }
+                    }
+                }
+            }
+        }
+        self.bar
+            .set_message(output::counted(self.stored, "entry", "entries"));
+        Ok(())
+    }
+
+    fn reject(&mut self, number: u64, message: &str) -> Result<()> {
+        if !self.keep_going {
+            bail!("line {number}: {message} (--keep-going passes over bad lines)");
+        }
+        self.bad.push((number, message.to_owned()));
+        Ok(())
+    }
+}
+
+/// Reads a line; the error is for people.
+fn parse(text: &[u8]) -> Result<Line, String> {
+    const SHAPE: &str =
+        "{\"query\": ..., \"response\": ...}, optionally with namespace, ttl, metadata, embedding";
+    // serde would take an array of the fields' values too.
+    if !text.trim_ascii_start().starts_with(b"{") {
+        return Err(format!("not a JSON object; a line is {SHAPE}"));
+    }
+    serde_json::from_slice(text).map_err(|error| {
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or(&message);
+        format!("{message} (column {}); a line is {SHAPE}", error.column())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Result<Line, String> {
+        parse(text.as_bytes())
+    }
+
+    #[test]
+    fn lines() {
+        let full =
+            line(r#"{"query":"q","response":"r","ttl":null,"metadata":{"a":1},"embedding":[1,2]}"#);
+        let full = full.unwrap();
+        assert_eq!(
+            (full.ttl, full.embedding),
+            (Some(None), Some(vec![1.0, 2.0]))
+        );
+        assert_eq!(
+            line(r#"{"query":"q","response":"r","ttl":5}"#).unwrap().ttl,
+            Some(Some(5))
+        );
+        assert_eq!(line(r#"{"query":"q","response":"r"}"#).unwrap().ttl, None);
+        for (text, expected) in [
+            ("{", "EOF while parsing"),
+            ("[]", "not a JSON object"),
+            (r#"{"query":"q"}"#, "missing field `response`"),
+            (
+                r#"{"query":"q","response":"r","TTL":5}"#,
+                "unknown field `TTL`",
+            ),
+            (r#"{"query":"q","response":"r","ttl":-5}"#, "invalid value"),
+            (
+                r#"{"query":"q","response":"r","metadata":[1]}"#,
+                "expected a map",
+            ),
+        ] {
+            let message = line(text).err().unwrap_or_default();
+            assert!(
+                message.contains(expected) && message.contains("a line is"),
+                "{text}: {message}"
+            );
+        }
+    }
+}

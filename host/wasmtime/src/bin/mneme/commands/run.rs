@@ -1,0 +1,192 @@
+//! `run`.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+
+use anyhow::{Context, Result};
+use mneme::{GetRequest, Lookup, PutRequest, Ttl};
+use serde_json::{Value, json};
+
+use crate::args::{Global, Run};
+use crate::output::{self, Output};
+use crate::session::Session;
+
+use super::entries::describe;
+
+/// Longer output is passed on and not kept: the cache would refuse it.
+const MAX_RESPONSE: usize = 4 << 20;
+
+/// `run`: the answer from the cache, else the program's, with its exit code.
+pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
+    let mut input = Vec::new();
+    io::stdin()
+        .lock()
+        .read_to_end(&mut input)
+        .context("run: cannot read the query from standard input")?;
+
+    let mut cache = None;
+    let mut reason = Value::Null;
+    match look_up(global, args, &input) {
+        Ok((_, Lookup::Hit(hit))) => {
+            out.note(&describe(&hit));
+            if out.is_json() {
+                out.result(|| output::hit_json(&hit), String::new)?;
+            } else {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(hit.response.as_bytes())?;
+                stdout.flush()?;
+            }
+            return Ok(0);
+        }
+        Ok((session, Lookup::Miss(miss))) => {
+            out.warn_of(&miss);
+            out.note(&format!(
+                "miss: {}; running the program",
+                output::reason_name(miss.reason)
+            ));
+            reason = json!(output::reason_name(miss.reason));
+            cache = Some(session);
+        }
+        Err(error) => out.warn(&format!("running the program without the cache: {error:#}")),
+    }
+
+    let finished = execute(out, &args.program, input.clone())?;
+    let mut stored = false;
+    if let Some(session) = cache.filter(|_| finished.status.success()) {
+        match store(global, args, &session, &input, &finished) {
+            Ok(()) => stored = true,
+            Err(error) => out.warn(&format!("the answer was not cached: {error:#}")),
+        }
+    }
+    let code = exit_code(finished.status);
+    if out.is_json() {
+        out.result(
+            || {
+                json!({
+                    "hit": false,
+                    "reason": reason,
+                    "response": String::from_utf8_lossy(&finished.output),
+                    "stored": stored,
+                    "exit_code": code,
+                })
+            },
+            String::new,
+        )?;
+    }
+    Ok(code)
+}
+
+fn look_up(global: &Global, args: &Run, input: &[u8]) -> Result<(Session, Lookup)> {
+    let query = query(input)?;
+    let mut request = GetRequest::new(query).namespace(global.namespace());
+    if let Some(threshold) = args.threshold {
+        request = request.threshold(threshold);
+    }
+    let session = Session::open(global)?;
+    let lookup = session.cache.get(request)?;
+    Ok((session, lookup))
+}
+
+fn store(
+    global: &Global,
+    args: &Run,
+    session: &Session,
+    input: &[u8],
+    finished: &Finished,
+) -> Result<()> {
+    if finished.cut {
+        anyhow::bail!("it is longer than {}", output::bytes(MAX_RESPONSE as u64));
+    }
+    let response = std::str::from_utf8(&finished.output).context("it is no UTF-8 text")?;
+    let mut request = PutRequest::new(query(input)?, response).namespace(global.namespace());
+    if let Some(seconds) = args.ttl {
+        request = request.ttl(Ttl::Seconds(seconds));
+    }
+    session.cache.put(request)?;
+    session.cache.close()?;
+    Ok(())
+}
+
+fn query(input: &[u8]) -> Result<&str> {
+    std::str::from_utf8(input).context("the query is no UTF-8 text")
+}
+
+/// A program that has ended.
+struct Finished {
+    status: ExitStatus,
+    output: Vec<u8>,
+    /// Whether `output` lacks what came after [`MAX_RESPONSE`] bytes.
+    cut: bool,
+}
+
+/// Runs the program on `input`; its output is kept and, except under --json, passed on as it
+/// comes.
+fn execute(out: Output, program: &[OsString], input: Vec<u8>) -> Result<Finished> {
+    let mut child = Command::new(&program[0])
+        .args(&program[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| {
+            format!(
+                "run: cannot start {:?}; check its name and path",
+                program[0]
+            )
+        })?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that does not read all of its input is within its rights.
+        thread::spawn(move || stdin.write_all(&input));
+    }
+    let passed = pass_on(out, &mut child);
+    // Waiting comes first: a program whose reader left is not left behind.
+    let status = child.wait().context("run: cannot wait for the program")?;
+    let (output, cut) = passed?;
+    Ok(Finished {
+        status,
+        output,
+        cut,
+    })
+}
+
+fn pass_on(out: Output, child: &mut Child) -> Result<(Vec<u8>, bool)> {
+    let (mut kept, mut cut) = (Vec::new(), false);
+    let Some(mut from) = child.stdout.take() else {
+        return Ok((kept, cut));
+    };
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let length = match from.read(&mut buffer) {
+            Ok(0) => return Ok((kept, cut)),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error).context("run: cannot read the program's output"),
+        };
+        let bytes = &buffer[..length];
+        if !out.is_json() {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(bytes)?;
+            stdout.flush()?;
+        }
+        if kept.len() + length > MAX_RESPONSE {
+            cut = true;
+        }
+        if !cut {
+            kept.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// The program's own code; for one that a signal ended, as shells have it, 128 more than
+/// the signal.
+fn exit_code(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return 128 + signal as u8;
+    }
+    // Windows has codes of 32 bits.
+    status.code().map_or(super::FAILED, |code| {
+        u8::try_from(code).unwrap_or(super::FAILED)
+    })
+}

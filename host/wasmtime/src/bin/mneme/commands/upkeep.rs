@@ -1,0 +1,207 @@
+//! `vacuum`, `stats` and `health`.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use mneme::{Coordination, Counters, Health, Stats, VectorDtype};
+use serde_json::{Value, json};
+
+use crate::args::Global;
+use crate::output::{self, Output};
+use crate::session::Session;
+
+/// `vacuum`
+pub fn vacuum(global: &Global, out: Output, compact: bool) -> Result<u8> {
+    let session = Session::open(global)?;
+    let deleted = session.cache.vacuum(global.namespace.as_deref(), compact)?;
+    session.cache.close()?;
+    out.result(
+        || json!({"deleted": deleted, "compacted": compact}),
+        || {
+            format!(
+                "{} deleted",
+                output::counted(deleted, "expired entry", "expired entries")
+            )
+        },
+    )?;
+    Ok(0)
+}
+
+/// `stats`
+pub fn stats(global: &Global, out: Output) -> Result<u8> {
+    let session = Session::open(global)?;
+    let stats = session.cache.stats(global.namespace.as_deref())?;
+    session.cache.close()?;
+    out.result(|| stats_json(&stats), || stats_text(&stats))?;
+    Ok(0)
+}
+
+/// `health`: 0 for a healthy cache, else 1.
+pub fn health(global: &Global, out: Output) -> Result<u8> {
+    let session = Session::open(global)?;
+    let health = session.cache.health()?;
+    session.cache.close()?;
+    out.result(|| health_json(&health), || health_text(&health))?;
+    Ok(u8::from(!health.healthy))
+}
+
+fn stats_json(stats: &Stats) -> Value {
+    let namespaces: Vec<Value> = stats
+        .namespaces
+        .iter()
+        .map(|item| {
+            json!({
+                "namespace": item.namespace,
+                "entries": item.entries,
+                "quota": item.quota,
+                "counters": counters_json(&item.counters),
+            })
+        })
+        .collect();
+    json!({
+        "namespace": stats.namespace,
+        "entries": stats.entries,
+        "counters": counters_json(&stats.counters),
+        "namespaces": namespaces,
+        "max_entries": stats.max_entries,
+        "similarity_threshold": output::number(stats.similarity_threshold),
+        "embedder_fingerprint": stats.embedder_fingerprint,
+        "embedder_dim": stats.embedder_dim,
+        "vector_dtype": dtype_name(stats.vector_dtype),
+        "index_loaded": stats.index_loaded,
+        "index_rows": stats.index_rows,
+        "index_bytes": stats.index_bytes,
+        "index_tombstones": stats.index_tombstones,
+    })
+}
+
+fn counters_json(counters: &Counters) -> Value {
+    json!({
+        "hits_exact": counters.hits_exact,
+        "hits_semantic": counters.hits_semantic,
+        "misses": counters.misses,
+        "evictions": counters.evictions,
+        "expirations": counters.expirations,
+    })
+}
+
+fn stats_text(stats: &Stats) -> String {
+    let mut table = output::table(&[
+        "namespace",
+        "entries",
+        "quota",
+        "exact",
+        "semantic",
+        "misses",
+        "hit rate",
+        "evicted",
+        "expired",
+    ]);
+    let mut row = |name: &str, entries: u64, quota: Option<u64>, counters: &Counters| {
+        table.add_row([
+            // A name may hold anything, terminal commands included.
+            name.escape_debug().to_string(),
+            entries.to_string(),
+            quota.map_or_else(|| "-".into(), |quota| quota.to_string()),
+            counters.hits_exact.to_string(),
+            counters.hits_semantic.to_string(),
+            counters.misses.to_string(),
+            hit_rate(counters),
+            counters.evictions.to_string(),
+            counters.expirations.to_string(),
+        ]);
+    };
+    for item in &stats.namespaces {
+        row(&item.namespace, item.entries, item.quota, &item.counters);
+    }
+    if stats.namespaces.len() != 1 {
+        row("(all)", stats.entries, None, &stats.counters);
+    }
+    let mut text = format!("{}\n\n", table.trim_fmt());
+    let cap = stats
+        .max_entries
+        .map_or_else(|| "none".into(), |cap| cap.to_string());
+    let _ = writeln!(
+        text,
+        " embedder   {}, {} dimensions",
+        stats.embedder_fingerprint, stats.embedder_dim
+    );
+    let _ = writeln!(text, " threshold  {}", stats.similarity_threshold);
+    let _ = writeln!(text, " cap        {cap}");
+    let _ = match stats.index_loaded {
+        true => writeln!(
+            text,
+            " index      {} as {}, {} ({} deleted)",
+            output::counted(stats.index_rows, "row", "rows"),
+            dtype_name(stats.vector_dtype),
+            output::bytes(stats.index_bytes),
+            stats.index_tombstones
+        ),
+        false => writeln!(
+            text,
+            " index      not loaded until a semantic look-up needs it"
+        ),
+    };
+    text
+}
+
+fn hit_rate(counters: &Counters) -> String {
+    let hits = counters.hits_exact + counters.hits_semantic;
+    match hits + counters.misses {
+        0 => "-".into(),
+        asked => format!("{:.1} %", 100.0 * hits as f64 / asked as f64),
+    }
+}
+
+fn health_json(health: &Health) -> Value {
+    json!({
+        "healthy": health.healthy,
+        "integrity_ok": health.integrity_ok,
+        "problems": health.problems,
+        "entries": health.entries,
+        "namespaces": health.namespaces,
+        "oldest_entry_age_seconds": health.oldest_entry_age_seconds,
+        "store": health.store,
+        "embedder_fingerprint": health.embedder_fingerprint,
+        "vector_dtype": dtype_name(health.vector_dtype),
+        "coordination": coordination_name(&health.coordination),
+    })
+}
+
+fn health_text(health: &Health) -> String {
+    let mut text = String::from(if health.healthy {
+        "healthy\n"
+    } else {
+        "NOT HEALTHY\n"
+    });
+    for problem in &health.problems {
+        let _ = writeln!(text, " problem    {problem}");
+    }
+    let age = health.oldest_entry_age_seconds;
+    let age = age.map_or_else(|| "-".into(), |age| output::duration(age as f64));
+    let integrity = if health.integrity_ok { "ok" } else { "damaged" };
+    let _ = writeln!(text, " store      {}, integrity {integrity}", health.store);
+    let _ = writeln!(
+        text,
+        " entries    {} in {}, the oldest {age} old",
+        health.entries,
+        output::counted(health.namespaces, "namespace", "namespaces")
+    );
+    let _ = writeln!(text, " embedder   {}", health.embedder_fingerprint);
+    text
+}
+
+fn dtype_name(dtype: VectorDtype) -> &'static str {
+    match dtype {
+        VectorDtype::Float32 => "float32",
+        VectorDtype::Float16 => "float16",
+        VectorDtype::Int8 => "int8",
+    }
+}
+
+fn coordination_name(coordination: &Coordination) -> &'static str {
+    match coordination {
+        Coordination::Single => "single",
+        Coordination::StaleTolerant(_) => "stale_tolerant",
+    }
+}

@@ -1,0 +1,196 @@
+//! What the command prints.
+
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use mneme::{Hit, Layer, Miss, MissReason};
+use serde_json::{Value, json};
+
+/// Prints results to standard output, all else to standard error.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// Output in JSON, or else for people.
+    pub fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether results are printed as JSON.
+    pub fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// The result: `value` as one line under --json, else `text` (unless empty).
+    pub fn result(
+        self,
+        value: impl FnOnce() -> Value,
+        text: impl FnOnce() -> String,
+    ) -> io::Result<()> {
+        let text = if self.json {
+            value().to_string()
+        } else {
+            text()
+        };
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            stdout.write_all(b"\n")?;
+        }
+        stdout.flush()
+    }
+
+    /// A remark for whoever watches: dropped under --json and where standard error
+    /// is no terminal.
+    pub fn note(self, text: &str) {
+        if !self.json && io::stderr().is_terminal() {
+            let _ = writeln!(io::stderr(), "{}", console::style(text).for_stderr().dim());
+        }
+    }
+
+    /// Something that went wrong without stopping the command.
+    pub fn warn(self, message: &str) {
+        let text = if self.json {
+            json!({"warning": {"message": message}}).to_string()
+        } else {
+            format!(
+                "{} {message}",
+                console::style("mneme: warning:").for_stderr().yellow()
+            )
+        };
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    /// What the embedder said, where a miss comes of its failure.
+    pub fn warn_of(self, miss: &Miss) {
+        if let Some(error) = &miss.embedder_error {
+            self.warn(&error.message);
+        }
+    }
+
+    /// The error that stopped the command.
+    pub fn error(self, kind: &str, message: &str) {
+        let text = if self.json {
+            json!({"error": {"kind": kind, "message": message}}).to_string()
+        } else {
+            format!("{} {message}", console::style("mneme:").for_stderr().red())
+        };
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
+/// A hit as `get --json` prints it.
+pub fn hit_json(hit: &Hit) -> Value {
+    json!({
+        "hit": true,
+        "layer": layer_name(hit.layer),
+        "similarity": number(hit.similarity),
+        "confidence": number(hit.confidence),
+        "age_seconds": hit.age_seconds,
+        "namespace": hit.namespace,
+        "response": hit.response,
+        "metadata": serde_json::from_str(&hit.metadata).unwrap_or_else(|_| json!(hit.metadata)),
+        "query": hit.query,
+        "id": hit.id,
+    })
+}
+
+/// A miss as `get --json` prints it.
+pub fn miss_json(reason: MissReason) -> Value {
+    json!({"hit": false, "reason": reason_name(reason)})
+}
+
+/// A layer's name in JSON and tables.
+pub fn layer_name(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Exact => "exact",
+        Layer::Semantic => "semantic",
+    }
+}
+
+/// A miss reason's name in JSON.
+pub fn reason_name(reason: MissReason) -> &'static str {
+    match reason {
+        MissReason::Bypass => "bypass",
+        MissReason::BelowThreshold => "below_threshold",
+        MissReason::NoMatch => "no_match",
+        MissReason::DimMismatch => "dim_mismatch",
+        MissReason::EmbedderFailure => "embedder_failure",
+    }
+}
+
+/// A number with the digits of an f32, not those of its nearest f64.
+pub fn number(value: f32) -> Value {
+    value
+        .to_string()
+        .parse::<f64>()
+        .map_or(Value::Null, |value| json!(value))
+}
+
+/// A count with its noun.
+pub fn counted(count: u64, singular: &str, plural: &str) -> String {
+    let noun = if count == 1 { singular } else { plural };
+    format!("{count} {noun}")
+}
+
+/// A duration in the unit that suits it.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 0.000_999_5 => format!("{:.0} µs", s * 1e6),
+        s if s < 0.999_5 => format!("{:.1} ms", s * 1e3),
+        s if s < 120.0 => format!("{s:.1} s"),
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.0} h", s / 3600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
+}
+
+/// A number of bytes in the unit that suits it.
+pub fn bytes(count: u64) -> String {
+    match count as f64 {
+        n if n < 1024.0 => format!("{count} B"),
+        n if n < 1_048_576.0 => format!("{:.1} KiB", n / 1024.0),
+        n => format!("{:.1} MiB", n / 1_048_576.0),
+    }
+}
+
+/// A table whose columns, but for the first, hold numbers.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units() {
+        let durations = [
+            (0.000_012, "12 µs"),
+            (0.000_999_9, "1.0 ms"),
+            (0.5, "500.0 ms"),
+            (90.0, "90.0 s"),
+            (600.0, "10 min"),
+            (86_400.0, "24 h"),
+            (864_000.0, "10 days"),
+        ];
+        for (seconds, expected) in durations {
+            assert_eq!(duration(seconds), expected);
+        }
+        assert_eq!(bytes(100), "100 B");
+        assert_eq!(bytes(3 << 20), "3.0 MiB");
+        assert_eq!(counted(1, "entry", "entries"), "1 entry");
+        assert_eq!(number(0.85).to_string(), "0.85");
+        assert_eq!(number(f32::NAN), Value::Null);
+    }
+}

@@ -1,0 +1,54 @@
+//! The cache that the global options name.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use mneme::{Builder, Coordination, Error, SemanticCache};
+
+use crate::args::Global;
+use crate::embedder_spec::EmbedderSpec;
+use crate::store_url::StoreUrl;
+use crate::watched::Watched;
+
+/// An open cache with its embedder.
+pub struct Session {
+    pub cache: SemanticCache,
+    pub embedder: Arc<Watched>,
+}
+
+impl Session {
+    /// Opens the cache that the options name. Other processes may use the same store
+    /// at the same time.
+    pub fn open(global: &Global) -> Result<Self> {
+        let store = StoreUrl::choose(global.store.as_deref())?;
+        let embedder = EmbedderSpec::choose(global.embedder.as_deref())?;
+        Self::with(&store, &embedder, |builder| builder)
+    }
+
+    /// Opens the cache, with options other than the defaults.
+    pub fn with(
+        store: &StoreUrl,
+        embedder: &EmbedderSpec,
+        options: impl FnOnce(Builder) -> Builder,
+    ) -> Result<Self> {
+        let embedder = Arc::new(Watched::new(embedder.embedder()?));
+        let builder = SemanticCache::builder()
+            .boxed_store(store.store()?)
+            .embedder(Arc::clone(&embedder))
+            .coordination(Coordination::StaleTolerant(0));
+        let cache = options(builder).open()?;
+        Ok(Self { cache, embedder })
+    }
+}
+
+/// Whether the request is at fault, so that others may well succeed.
+pub fn blames_the_request(error: &Error) -> bool {
+    match error {
+        Error::InvalidArgument(_)
+        | Error::EmbedderDimension { .. }
+        | Error::QuotaExceeded(_)
+        | Error::Quantization(_) => true,
+        Error::Embedder(error) => !error.retryable,
+        _ => false,
+    }
+}

@@ -1,0 +1,89 @@
+//! The JSON of the `/embeddings` API.
+
+use serde::{Deserialize, Serialize};
+
+/// The longest vector that the cache takes.
+pub const MAX_DIM: usize = 8192;
+
+/// What is asked.
+#[derive(Serialize)]
+pub struct Request<'a> {
+    pub model: &'a str,
+    pub input: &'a [&'a str],
+    pub encoding_format: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    data: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    /// Some servers leave it out and answer in order.
+    index: Option<usize>,
+    embedding: Vec<f32>,
+}
+
+/// Checks the answer to `wanted` texts and puts its vectors in their order. Where `dim`
+/// is 0, the first vector sets the length of all.
+pub fn vectors(body: &[u8], wanted: usize, dim: u32) -> Result<Vec<Vec<f32>>, String> {
+    // serde_json's own message may quote the answer.
+    let reply: Reply = serde_json::from_slice(body).map_err(|error| {
+        format!(
+            "not the expected JSON (line {}, column {})",
+            error.line(),
+            error.column()
+        )
+    })?;
+    if reply.data.len() != wanted {
+        return Err(format!("{} vectors for {wanted} texts", reply.data.len()));
+    }
+    let mut vectors: Vec<Option<Vec<f32>>> = vec![None; wanted];
+    let mut length = (dim > 0).then_some(dim as usize);
+    for (position, item) in reply.data.into_iter().enumerate() {
+        let index = item.index.unwrap_or(position);
+        let values = item.embedding.len();
+        let expected = *length.get_or_insert(values);
+        if values != expected {
+            return Err(format!("a vector of {values} values instead of {expected}"));
+        }
+        if values == 0 || values > MAX_DIM {
+            return Err(format!(
+                "a vector of {values} values; 1 to {MAX_DIM} are possible"
+            ));
+        }
+        if item.embedding.iter().any(|value| !value.is_finite()) {
+            return Err("a value that is not finite".into());
+        }
+        let slot = vectors.get_mut(index).filter(|slot| slot.is_none());
+        let slot = slot.ok_or_else(|| format!("index {index} is out of range or repeated"))?;
+        *slot = Some(item.embedding);
+    }
+    Ok(vectors.into_iter().flatten().collect())
+}
+
+/// The message in an error's body, on one line, shortened, without the key.
+pub fn reason(body: &[u8], key: Option<&str>) -> String {
+    let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else {
+        return String::new();
+    };
+    let places = ["/error/message", "/error", "/message", "/detail"];
+    let text = places
+        .iter()
+        .find_map(|place| json.pointer(place)?.as_str())
+        .unwrap_or("");
+    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    text.retain(|character| !character.is_control());
+    if let Some(key) = key {
+        text = text.replace(key, "[key]");
+    }
+    text.truncate(text.floor_char_boundary(200));
+    if text.is_empty() {
+        text
+    } else {
+        format!(" ({text})")
+    }
+}

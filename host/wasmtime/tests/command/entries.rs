@@ -1,0 +1,123 @@
+//! `get` and `put`.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::{Folder, VECTORS};
+
+#[test]
+fn an_answer_alone_goes_to_standard_output() {
+    let folder = Folder::new();
+    folder.put("What is it?", "A cache.", "[1, 0, 0]");
+    let exact = folder.mneme(&["get", "  what IS\tit? "]);
+    assert_eq!(
+        (exact.code, exact.stdout.as_str(), exact.stderr.as_str()),
+        (0, "A cache.\n", "")
+    );
+    let semantic = folder.mneme(&["get", "What would it be?", "--embedding", "[2, 0.2, 0]"]);
+    assert_eq!(
+        (semantic.code, semantic.stdout.as_str()),
+        (0, "A cache.\n"),
+        "{semantic:?}"
+    );
+    let miss = folder.mneme(&["get", "Who?", "--embedding", "[0, 1, 0]"]);
+    assert_eq!(
+        (miss.code, miss.stdout.as_str(), miss.stderr.as_str()),
+        (1, "", "")
+    );
+}
+
+#[test]
+fn get_in_json() {
+    let folder = Folder::new();
+    let id = folder.json(&[
+        "put",
+        "What is it?",
+        "A cache.",
+        "--embedding",
+        "[3, 4, 0]",
+        "--metadata",
+        r#"{"by": "me"}"#,
+    ])["id"]
+        .clone();
+    let mut hit = folder.json(&["get", "what is it?"]);
+    assert!(hit["age_seconds"].take().as_u64().unwrap() < 60);
+    let expected = json!({
+        "hit": true, "layer": "exact", "similarity": 1.0, "confidence": 1.0, "age_seconds": null,
+        "namespace": "default", "response": "A cache.", "metadata": {"by": "me"},
+        "query": "What is it?", "id": id,
+    });
+    assert_eq!(hit, expected);
+
+    folder.write("vector.json", "[6, 8, 0]\n");
+    let hit = folder.json(&["get", "And what?", "--embedding", "@vector.json"]);
+    assert_eq!(
+        (&hit["layer"], &hit["similarity"]),
+        (&json!("semantic"), &json!(1.0))
+    );
+    let hit = folder.run(
+        VECTORS,
+        &["--json", "get", "And?", "--embedding", "@-"],
+        b"[3, 4, 0.1]",
+    );
+    assert_eq!(hit.json()["hit"], true);
+
+    let misses: [(&[&str], &str); 5] = [
+        (&["get", "what is it?", "--bypass"], "bypass"),
+        (
+            &["get", "other", "--embedding", "[4, -3, 0]"],
+            "below_threshold",
+        ),
+        (
+            &["get", "other", "--embedding", "[3, 4, 1]", "-t", "0.99"],
+            "below_threshold",
+        ),
+        (
+            &["get", "other", "--embedding", "[3, 4, 0]", "-n", "empty"],
+            "no_match",
+        ),
+        (&["get", "other"], "embedder_failure"),
+    ];
+    for (args, reason) in misses {
+        assert_eq!(
+            folder.json(args),
+            json!({"hit": false, "reason": reason}),
+            "{args:?}"
+        );
+    }
+    let failed = folder.mneme(&["get", "other"]);
+    assert!(
+        failed.stderr.contains("pass the embedding (3 values)"),
+        "{failed:?}"
+    );
+}
+
+#[test]
+fn the_store_is_named_by_option_or_environment() {
+    let folder = Folder::new();
+    let put = ["put", "q", "r", "--embedding", "[1, 0, 0]"];
+    folder.mneme(&[&["--store", "sqlite:other.db"], &put[..]].concat());
+    assert!(folder.path("other.db").exists() && !folder.path("mneme.db").exists());
+    folder.mneme(&[&["--store", "memory:"], &put[..]].concat());
+    assert_eq!(
+        fs::read_dir(folder.0.path())
+            .unwrap()
+            .filter(|entry| {
+                !entry
+                    .as_ref()
+                    .unwrap()
+                    .file_name()
+                    .to_string_lossy()
+                    .starts_with("other.db")
+            })
+            .count(),
+        0
+    );
+    assert_eq!(
+        folder
+            .mneme(&["--store", "sqlite:other.db", "get", "q"])
+            .stdout,
+        "r\n"
+    );
+}

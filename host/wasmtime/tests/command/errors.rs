@@ -1,0 +1,186 @@
+//! Bad input.
+
+use std::fs;
+use std::io::Write;
+
+use serde_json::json;
+
+use crate::Folder;
+
+#[test]
+fn bad_input_gives_its_error_and_changes_nothing() {
+    let folder = Folder::new();
+    folder.put("question", "answer", "[1, 0, 0]");
+    let good = fs::read(folder.path("mneme.db")).unwrap();
+    folder.write("cut.db", &good[..good.len() / 2]);
+    folder.write("text.db", "not a database, by any means; ".repeat(40));
+    let long = "x".repeat(33 * 1024);
+    let name = "n".repeat(10 * 1024);
+    let given = ["--embedding", "[1, 0, 0]"];
+    let cases: &[(&[&str], &str, &str)] = &[
+        (
+            &["--embedder", "vectors:other,3", "stats"],
+            "embedder_mismatch",
+            "other",
+        ),
+        (
+            &["--embedder", "vectors:test-model,4", "stats"],
+            "embedder_dimension",
+            "4",
+        ),
+        (
+            &["get", "other", "--embedding", "[1, 0]"],
+            "embedder_dimension",
+            "2",
+        ),
+        (
+            &["put", "q", "r", "--embedding", "[1, 0]"],
+            "embedder_dimension",
+            "2",
+        ),
+        (&["put", "q", "r"], "embedder", "pass the embedding"),
+        (
+            &["put", "q", "r", "--embedding", "[0, 0, 0]"],
+            "invalid_argument",
+            "",
+        ),
+        (
+            &["put", "q", "r", "--embedding", "[1e39, 0, 0]"],
+            "invalid_argument",
+            "",
+        ),
+        (
+            &["get", "q", "--embedding", "[1e999, 0, 0]"],
+            "argument",
+            "JSON array of numbers",
+        ),
+        (
+            &["get", "q", "--embedding", "[NaN, 0, 0]"],
+            "argument",
+            "JSON array of numbers",
+        ),
+        (
+            &["get", "q", "--embedding", "@nothing"],
+            "io",
+            "cannot read \"nothing\"",
+        ),
+        (&["get", &long], "invalid_argument", ""),
+        (
+            &[&["put", &long, "r"], &given[..]].concat(),
+            "invalid_argument",
+            "",
+        ),
+        (
+            &[&["put", "q", "r", "--metadata", "[1]"], &given[..]].concat(),
+            "invalid_argument",
+            "object",
+        ),
+        (
+            &[&["put", "q", "r", "--metadata", "{"], &given[..]].concat(),
+            "invalid_argument",
+            "object",
+        ),
+        (&["-n", "", "get", "q"], "invalid_argument", "namespace"),
+        (&["-n", &name, "get", "q"], "invalid_argument", "namespace"),
+        (&["get", "q", "-t", "1.5"], "invalid_argument", "threshold"),
+        (&["get", "q", "-t", "NaN"], "invalid_argument", "threshold"),
+        (
+            &["--store", "mysql://u:secret@h/x", "stats"],
+            "argument",
+            "memory:, sqlite:PATH",
+        ),
+        (
+            &["--store", "mneme.db", "stats"],
+            "argument",
+            "sqlite:mneme.db",
+        ),
+        (
+            &["--store", "sqlite:cut.db", "get", "question"],
+            "corrupt",
+            "cut.db",
+        ),
+        (
+            &["--store", "sqlite:text.db", "stats"],
+            "corrupt",
+            "text.db",
+        ),
+        (
+            &["--store", "sqlite:no/such/folder.db", "stats"],
+            "backend",
+            "no/such/folder.db",
+        ),
+        (
+            &["--embedder", "bert", "stats"],
+            "argument",
+            "minilm, openai",
+        ),
+        (
+            &["--embedder", "vectors:x,0", "stats"],
+            "argument",
+            "1 to 8192",
+        ),
+        (
+            &["component", "-o", "no/such/file.wasm"],
+            "io",
+            "no/such/file.wasm",
+        ),
+        (&["import", "nothing.jsonl"], "io", "nothing.jsonl"),
+        (&["get"], "usage", "<QUERY>"),
+        (&["quota", "many"], "usage", "none"),
+        (&["clear", "--all", "-n", "x"], "usage", "cannot be used"),
+    ];
+    for &(args, kind, part) in cases {
+        let done = folder.mneme(&[&["--json"], args].concat());
+        let (found, message) = done.error();
+        let shown: Vec<&str> = args.iter().map(|arg| &arg[..arg.len().min(40)]).collect();
+        assert_eq!(found, kind, "{shown:?}: {message}");
+        assert!(
+            message.contains(part) && !message.contains("secret"),
+            "{shown:?}: {message}"
+        );
+        assert_eq!(folder.json(&["stats"])["entries"], 1, "{shown:?}");
+    }
+    assert_eq!(folder.mneme(&["get", "question"]).stdout, "answer\n");
+    let plain = folder.mneme(&["get", "q", "-t", "1.5"]);
+    assert!(
+        plain.stderr.starts_with("mneme: ") && plain.code == 2,
+        "{plain:?}"
+    );
+}
+
+#[test]
+fn a_refused_key_is_not_shown() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let _ = stream.write_all(
+                b"HTTP/1.1 401 X\r\ncontent-length: 9\r\nconnection: close\r\n\r\nsk-secret",
+            );
+        }
+    });
+    let folder = Folder::new();
+    let spec = format!("openai:http://user:pass-word@127.0.0.1:{port}/v1,model");
+    let (kind, message) = folder.run(&spec, &["--json", "get", "q"], b"").error();
+    assert_eq!(kind, "embedder");
+    assert!(
+        message.contains("answered 401") && message.contains("check the API key"),
+        "{message}"
+    );
+    assert!(
+        !message.contains("secret") && !message.contains("pass-word"),
+        "{message}"
+    );
+    // With the dimension given, opening asks nobody, and the failure is a miss.
+    let done = folder.run(&format!("{spec},3"), &["--json", "get", "q"], b"");
+    assert_eq!(
+        done.json(),
+        json!({"hit": false, "reason": "embedder_failure"})
+    );
+    assert!(
+        done.stderr.contains("answered 401") && !done.stderr.contains("secret"),
+        "{done:?}"
+    );
+}

@@ -1,0 +1,99 @@
+//! The other commands on a cache, and `component`.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::Folder;
+
+#[test]
+fn upkeep() {
+    let folder = Folder::new();
+    for (query, namespace) in [("a", "x"), ("b", "x"), ("c", "y")] {
+        let done = folder.mneme(&[
+            "put",
+            query,
+            "r",
+            "--embedding",
+            "[1, 0, 0]",
+            "-n",
+            namespace,
+        ]);
+        assert_eq!(done.code, 0, "{done:?}");
+    }
+    assert_eq!(
+        folder.json(&["namespaces"]),
+        json!({"namespaces": ["x", "y"]})
+    );
+    assert_eq!(folder.mneme(&["namespaces"]).stdout, "x\ny\n");
+    assert_eq!(
+        folder.json(&["-n", "x", "delete", " A "]),
+        json!({"deleted": true})
+    );
+    assert_eq!(folder.mneme(&["-n", "x", "delete", "a"]).code, 1);
+
+    assert_eq!(folder.mneme(&["quota", "-n", "x"]).stdout, "none\n");
+    assert_eq!(
+        folder.json(&["quota", "-n", "x", "7"]),
+        json!({"namespace": "x", "quota": 7})
+    );
+    assert_eq!(folder.mneme(&["quota", "-n", "x"]).stdout, "7\n");
+    assert_eq!(folder.json(&["stats"])["namespaces"][0]["quota"], 7);
+    assert_eq!(folder.mneme(&["quota", "-n", "x", "none"]).stdout, "none\n");
+    let closed = folder.mneme(&["quota", "-n", "x", "0"]);
+    assert_eq!(closed.stdout, "0\n");
+    let refused = folder.mneme(&[
+        "--json",
+        "put",
+        "d",
+        "r",
+        "--embedding",
+        "[1, 0, 0]",
+        "-n",
+        "x",
+    ]);
+    assert_eq!(refused.error().0, "quota_exceeded");
+
+    let gone = folder.mneme(&["put", "e", "r", "--embedding", "[1, 0, 0]", "--ttl", "0"]);
+    assert_eq!(gone.code, 0);
+    assert_eq!(
+        folder.json(&["vacuum", "-n", "x", "--compact"])["deleted"],
+        0
+    );
+    assert_eq!(
+        folder.json(&["vacuum", "--compact"]),
+        json!({"deleted": 1, "compacted": true})
+    );
+
+    let stats = folder.mneme(&["stats"]);
+    for part in ["namespace", "x", "y", "(all)", "test-model, 3 dimensions"] {
+        assert!(stats.stdout.contains(part), "{part}: {}", stats.stdout);
+    }
+    assert_eq!(folder.json(&["stats", "-n", "y"])["entries"], 1);
+    let health = folder.json(&["health"]);
+    assert_eq!(
+        (&health["healthy"], &health["problems"]),
+        (&json!(true), &json!([]))
+    );
+    assert_eq!(
+        folder.mneme(&["health"]).stdout.lines().next(),
+        Some("healthy")
+    );
+
+    assert_eq!(folder.json(&["clear", "-n", "x"]), json!({"deleted": 1}));
+    assert_eq!(
+        folder.mneme(&["clear", "--all"]).stdout,
+        "1 entry deleted\n"
+    );
+    assert_eq!(folder.json(&["namespaces"]), json!({"namespaces": []}));
+}
+
+#[test]
+fn the_component_is_written() {
+    let folder = Folder::new();
+    let done = folder.json(&["component", "-o", "mneme.wasm"]);
+    let bytes = fs::read(folder.path("mneme.wasm")).unwrap();
+    assert_eq!(done["bytes"], bytes.len());
+    assert_eq!(bytes[..8], *b"\0asm\x0d\0\x01\0");
+    assert_eq!(bytes, mneme::component());
+}

@@ -57,12 +57,12 @@ impl Embedder for MiniLm {
         let texts: Vec<&str> = texts.iter().map(|text| clip(text)).collect();
         if let Some(at) = texts.iter().position(|text| text.trim().is_empty()) {
             let place = if texts.len() == 1 {
-                String::new()
+                "the text".to_owned()
             } else {
-                format!(" {} of {}", at + 1, texts.len())
+                format!("text {} of {}", at + 1, texts.len())
             };
             return Err(EmbedError::permanent(format!(
-                "minilm: text{place} is blank and has no meaning to embed; ask a question that has words"
+                "minilm: {place} is blank and has no meaning to embed; ask a question that has words"
             )));
         }
         let encoder = Encoder::new().map_err(failed)?;

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         // Whoever read the output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            out.error(kind(&error), &format!("{error:#}"));
+            out.error(kind(&error), &output::message(&error));
             ExitCode::from(ERROR)
         }
     }

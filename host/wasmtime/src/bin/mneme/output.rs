@@ -135,6 +135,27 @@ pub fn counted(count: u64, singular: &str, plural: &str) -> String {
     format!("{count} {noun}")
 }
 
+/// An error with its causes, as far as they add something.
+pub fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text += &format!(": {cause}");
+        }
+    }
+    text
+}
+
+/// The age of something whose time is kept in whole seconds.
+pub fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        _ => duration(seconds as f64),
+    }
+}
+
 /// A duration in the unit that suits it.
 pub fn duration(seconds: f64) -> String {
     match seconds {
@@ -187,10 +208,23 @@ mod tests {
         for (seconds, expected) in durations {
             assert_eq!(duration(seconds), expected);
         }
+        assert_eq!(
+            (age(0), age(60), age(7_200)),
+            ("0 s".into(), "60 s".into(), "2 h".into())
+        );
         assert_eq!(bytes(100), "100 B");
         assert_eq!(bytes(3 << 20), "3.0 MiB");
         assert_eq!(counted(1, "entry", "entries"), "1 entry");
         assert_eq!(number(0.85).to_string(), "0.85");
         assert_eq!(number(f32::NAN), Value::Null);
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow::anyhow!("no route").context("the host failed: no route");
+        assert_eq!(
+            message(&error.context("import")),
+            "import: the host failed: no route"
+        );
     }
 }

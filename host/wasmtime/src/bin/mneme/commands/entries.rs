@@ -47,7 +47,7 @@ pub fn describe(hit: &Hit) -> String {
         output::layer_name(hit.layer),
         hit.similarity,
         hit.confidence,
-        output::duration(hit.age_seconds as f64),
+        output::age(hit.age_seconds),
         hit.query,
     )
 }

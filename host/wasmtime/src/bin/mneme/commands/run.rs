@@ -49,7 +49,10 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
             reason = json!(output::reason_name(miss.reason));
             cache = Some(session);
         }
-        Err(error) => out.warn(&format!("running the program without the cache: {error:#}")),
+        Err(error) => out.warn(&format!(
+            "running the program without the cache: {}",
+            output::message(&error)
+        )),
     }
 
     let finished = execute(out, &args.program, input.clone())?;
@@ -57,7 +60,10 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
     if let Some(session) = cache.filter(|_| finished.status.success()) {
         match store(global, args, &session, &input, &finished) {
             Ok(()) => stored = true,
-            Err(error) => out.warn(&format!("the answer was not cached: {error:#}")),
+            Err(error) => out.warn(&format!(
+                "the answer was not cached: {}",
+                output::message(&error)
+            )),
         }
     }
     let code = exit_code(finished.status);

@@ -43,8 +43,10 @@ fn get_in_json() {
         .clone();
     let mut hit = folder.json(&["get", "what is it?"]);
     assert!(hit["age_seconds"].take().as_u64().unwrap() < 60);
+    // It decays from the first second on.
+    assert!(hit["confidence"].take().as_f64().unwrap() > 0.999);
     let expected = json!({
-        "hit": true, "layer": "exact", "similarity": 1.0, "confidence": 1.0, "age_seconds": null,
+        "hit": true, "layer": "exact", "similarity": 1.0, "confidence": null, "age_seconds": null,
         "namespace": "default", "response": "A cache.", "metadata": {"by": "me"},
         "query": "What is it?", "id": id,
     });

@@ -178,7 +178,7 @@ fn health_text(health: &Health) -> String {
         let _ = writeln!(text, " problem    {problem}");
     }
     let age = health.oldest_entry_age_seconds;
-    let age = age.map_or_else(|| "-".into(), |age| output::age(age));
+    let age = age.map_or_else(|| "-".into(), output::age);
     let integrity = if health.integrity_ok { "ok" } else { "damaged" };
     let _ = writeln!(text, " store      {}, integrity {integrity}", health.store);
     let _ = writeln!(

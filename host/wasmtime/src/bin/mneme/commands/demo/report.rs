@@ -284,10 +284,12 @@ fn question_json(asked: &Asked) -> Value {
 
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
-    times
-        .get(times.len().saturating_sub(1) / 2)
-        .copied()
-        .unwrap_or_default()
+    let half = times.len() / 2;
+    match times.len() {
+        0 => Duration::ZERO,
+        count if count % 2 == 0 => (times[half - 1] + times[half]) / 2,
+        _ => times[half],
+    }
 }
 
 fn micros(time: Duration) -> u64 {

@@ -54,7 +54,9 @@ impl Backlog {
 
     /// Whether it is time to write.
     pub fn is_due(&self, now: Now, limit: u32, interval_ms: u32) -> bool {
-        let Some(since) = self.since else { return false };
+        let Some(since) = self.since else {
+            return false;
+        };
         // A clock set back must not postpone writing for good.
         let overdue = now < since || now.millis - since.millis >= u64::from(interval_ms);
         overdue || self.waiting >= limit.max(1)

@@ -174,7 +174,10 @@ impl Open {
     /// found: it is kept for `health`, and the writing tried again later.
     fn flush_if_due(&mut self, store: &impl Store, now: Now) {
         let options = &self.options;
-        if self.backlog.is_due(now, options.touch_limit, options.touch_interval_ms) {
+        if self
+            .backlog
+            .is_due(now, options.touch_limit, options.touch_interval_ms)
+        {
             let flushed = self.backlog.flush(store, now);
             self.note(WRITING_LATER, flushed);
         }
@@ -240,7 +243,10 @@ impl Open {
         if self.quotas.is_none() {
             self.quotas = Some(store.list_namespace_quotas()?.into_iter().collect());
         }
-        Ok(self.quotas.as_ref().and_then(|quotas| quotas.get(namespace).copied()))
+        Ok(self
+            .quotas
+            .as_ref()
+            .and_then(|quotas| quotas.get(namespace).copied()))
     }
 
     fn new_index(&self, dtype: VectorDtype) -> Index {

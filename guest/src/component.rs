@@ -28,7 +28,9 @@ thread_local! {
 /// Runs a call on the cache.
 fn with<T>(call: impl FnOnce(&mut Instance) -> Result<T>) -> Result<T> {
     let Some(mut cache) = CACHE.take() else {
-        return Err(invalid("the cache is in the middle of another call; an import must not call back into it"));
+        return Err(invalid(
+            "the cache is in the middle of another call; an import must not call back into it",
+        ));
     };
     let result = call(&mut cache);
     CACHE.set(Some(cache));
@@ -214,7 +216,12 @@ impl Store for ImportedStore {
         imported::delete_unchanged(entries)
     }
 
-    fn delete_expired(&self, now: u64, namespace: Option<&str>, limit: u32) -> Result<Vec<EntryRef>> {
+    fn delete_expired(
+        &self,
+        now: u64,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<EntryRef>> {
         imported::delete_expired(now, namespace, limit)
     }
 

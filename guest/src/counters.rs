@@ -122,7 +122,9 @@ impl PendingCounters {
         let (stored, _) = read(store)?;
         let mut totals = self.counts.clone();
         for (key, value) in &stored {
-            let Some((namespace, name)) = key.rsplit_once(':') else { continue };
+            let Some((namespace, name)) = key.rsplit_once(':') else {
+                continue;
+            };
             let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == name) else {
                 continue;
             };
@@ -211,7 +213,9 @@ mod tests {
         let mut counters = PendingCounters::default();
         counters.count("a", Kind::HitsExact, 1);
         assert!(matches!(counters.flush(&store), Err(Error::Corrupt(_))));
-        store.replace_meta(META_KEY, Some("[1]"), "{\"other\": \"kept\"}").unwrap();
+        store
+            .replace_meta(META_KEY, Some("[1]"), "{\"other\": \"kept\"}")
+            .unwrap();
         counters.flush(&store).unwrap();
         assert_eq!(
             store.read_meta(META_KEY).unwrap().unwrap(),

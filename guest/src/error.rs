@@ -26,10 +26,9 @@ pub fn describe(error: &Error) -> String {
             "the store was made with the embedder {:?}, not {:?}",
             m.stored, m.given
         ),
-        Error::EmbedderDimension(m) => format!(
-            "a vector has {} values instead of {}",
-            m.actual, m.expected
-        ),
+        Error::EmbedderDimension(m) => {
+            format!("a vector has {} values instead of {}", m.actual, m.expected)
+        }
         Error::Backend(e) => e.message.clone(),
         Error::Corrupt(m)
         | Error::Schema(m)

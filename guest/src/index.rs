@@ -31,7 +31,9 @@ impl Eq for Found {}
 impl Ord for Found {
     /// The better one is greater: higher bound, then lower id.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.bound.total_cmp(&other.bound).then(other.id.cmp(&self.id))
+        self.bound
+            .total_cmp(&other.bound)
+            .then(other.id.cmp(&self.id))
     }
 }
 
@@ -117,7 +119,13 @@ impl Index {
             }
         };
         let row = self.spaces[number as usize].push(id, created_at, vector)? as u32;
-        self.places.insert(id, Place { namespace: number, row });
+        self.places.insert(
+            id,
+            Place {
+                namespace: number,
+                row,
+            },
+        );
         Ok(())
     }
 
@@ -151,12 +159,22 @@ impl Index {
     /// The at most `limit` rows of a namespace with the greatest bounds of at least
     /// `threshold`, best first. No other row of the namespace has a greater bound than
     /// the last, if `limit` were found, and none reaches the threshold otherwise.
-    pub fn search(&self, namespace: &str, query: &[f32], threshold: f32, limit: usize) -> Vec<Found> {
+    pub fn search(
+        &self,
+        namespace: &str,
+        query: &[f32],
+        threshold: f32,
+        limit: usize,
+    ) -> Vec<Found> {
         let mut top = TopFound::new(threshold, limit);
         if let Some(&number) = self.numbers.get(namespace) {
             self.spaces[number as usize].scan(query, &mut top);
         }
-        top.best.into_sorted_vec().into_iter().map(|Reverse(found)| found).collect()
+        top.best
+            .into_sorted_vec()
+            .into_iter()
+            .map(|Reverse(found)| found)
+            .collect()
     }
 
     /// How many rows a namespace has.
@@ -174,7 +192,10 @@ impl Index {
     /// Ids and creation times of all rows, by ascending id.
     pub fn stamps(&self) -> impl Iterator<Item = (u64, u64)> {
         self.places.iter().map(|(&id, place)| {
-            (id, self.spaces[place.namespace as usize].created_at(place.row as usize))
+            (
+                id,
+                self.spaces[place.namespace as usize].created_at(place.row as usize),
+            )
         })
     }
 
@@ -205,7 +226,11 @@ mod tests {
     use crate::vector::{cosine, unit};
     use proptest::prelude::*;
 
-    const DTYPES: [VectorDtype; 3] = [VectorDtype::Float32, VectorDtype::Float16, VectorDtype::Int8];
+    const DTYPES: [VectorDtype; 3] = [
+        VectorDtype::Float32,
+        VectorDtype::Float16,
+        VectorDtype::Int8,
+    ];
 
     #[derive(Clone, Debug)]
     enum Step {
@@ -289,7 +314,9 @@ mod tests {
         for dtype in DTYPES {
             let mut index = Index::new(64, dtype);
             for id in 1..=1000 {
-                let v: Vec<f32> = (0..64).map(|i| ((id * 31 + i * 17) % 13) as f32 - 6.0).collect();
+                let v: Vec<f32> = (0..64)
+                    .map(|i| ((id * 31 + i * 17) % 13) as f32 - 6.0)
+                    .collect();
                 index.add("n", id, 0, &unit(v, 64).unwrap()).unwrap();
             }
             index.compact();

@@ -45,7 +45,9 @@ pub fn check(options: &Options) -> Result<()> {
     }
     let dim = options.embedder_dim;
     if dim == 0 || dim > MAX_DIM {
-        return Err(invalid(format!("option embedder-dim is {dim}; it must be 1 to {MAX_DIM}")));
+        return Err(invalid(format!(
+            "option embedder-dim is {dim}; it must be 1 to {MAX_DIM}"
+        )));
     }
     check_threshold(options.similarity_threshold)?;
     if options.max_entries == Some(0) {
@@ -59,7 +61,9 @@ pub fn check(options: &Options) -> Result<()> {
     let cut_off = match &options.confidence {
         ConfidenceRule::Decay(decay) => {
             if decay.half_life_seconds == 0 {
-                return Err(invalid("option confidence: half-life-seconds must be at least 1"));
+                return Err(invalid(
+                    "option confidence: half-life-seconds must be at least 1",
+                ));
             }
             decay.cut_off
         }
@@ -87,7 +91,9 @@ pub fn check_threshold(threshold: f32) -> Result<()> {
 /// Refuses namespaces that a caller may not write to.
 pub fn check_namespace(namespace: &str) -> Result<()> {
     if namespace.is_empty() {
-        return Err(invalid("the namespace is empty; give it a name, such as \"default\""));
+        return Err(invalid(
+            "the namespace is empty; give it a name, such as \"default\"",
+        ));
     }
     if namespace.len() > MAX_NAME_BYTES {
         return Err(invalid(format!(
@@ -96,7 +102,9 @@ pub fn check_namespace(namespace: &str) -> Result<()> {
         )));
     }
     if namespace.contains('\0') {
-        return Err(invalid("the namespace contains the character U+0000; leave it out"));
+        return Err(invalid(
+            "the namespace contains the character U+0000; leave it out",
+        ));
     }
     Ok(())
 }
@@ -129,7 +137,9 @@ pub fn check_metadata(metadata: &str) -> Result<()> {
                 _ => "an array",
             }
         ))),
-        Err(error) => Err(invalid(format!("the metadata is not a JSON object: {error}"))),
+        Err(error) => Err(invalid(format!(
+            "the metadata is not a JSON object: {error}"
+        ))),
     }
 }
 
@@ -165,7 +175,16 @@ mod tests {
     #[test]
     fn metadata_is_one_object() {
         assert!(check_metadata(r#" {"a": [1, {"b": null}]} "#).is_ok());
-        for bad in ["", "[]", "1", "{", "{} {}", "{\"a\": NaN}", "null", "\"{}\""] {
+        for bad in [
+            "",
+            "[]",
+            "1",
+            "{",
+            "{} {}",
+            "{\"a\": NaN}",
+            "null",
+            "\"{}\"",
+        ] {
             assert!(check_metadata(bad).is_err(), "{bad}");
         }
         let deep = format!("{}1{}", "{\"a\":".repeat(5000), "}".repeat(5000));

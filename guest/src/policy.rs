@@ -21,7 +21,11 @@ pub fn confidence(
         }
         ConfidenceRule::Host(_) => host.confidence(similarity, age_seconds, metadata),
     };
-    if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) }
+    if value.is_nan() {
+        0.0
+    } else {
+        value.clamp(0.0, 1.0)
+    }
 }
 
 /// Below this confidence a candidate does not answer.

@@ -51,12 +51,7 @@ fn is_space(c: char) -> bool {
 fn is_cased_since_unicode_16(c: char) -> bool {
     matches!(
         c,
-        '\u{1c89}'
-            | '\u{a7cb}'
-            | '\u{a7cc}'
-            | '\u{a7da}'
-            | '\u{a7dc}'
-            | '\u{10d50}'..='\u{10d65}'
+        '\u{1c89}' | '\u{a7cb}' | '\u{a7cc}' | '\u{a7da}' | '\u{a7dc}' | '\u{10d50}'..='\u{10d65}'
     )
 }
 

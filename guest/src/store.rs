@@ -4,7 +4,9 @@
 #![allow(missing_docs)]
 
 use crate::error::Result;
-use crate::types::{CapabilitySet, Entry, EntryKey, EntryRef, Inserted, StampPage, Touch, VectorPage};
+use crate::types::{
+    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, StampPage, Touch, VectorPage,
+};
 
 pub trait Store {
     fn capabilities(&self) -> CapabilitySet;

@@ -104,17 +104,28 @@ impl Store for TestStore {
 
     fn get_by_ids(&self, ids: &[u64]) -> Result<Vec<Entry>> {
         let data = self.call()?;
-        Ok(ids.iter().filter_map(|id| data.entries.get(id).cloned()).collect())
+        Ok(ids
+            .iter()
+            .filter_map(|id| data.entries.get(id).cloned())
+            .collect())
     }
 
     fn count(&self, namespace: Option<&str>) -> Result<u64> {
         let data = self.call()?;
-        Ok(data.entries.values().filter(|e| is_in(namespace, e)).count() as u64)
+        Ok(data
+            .entries
+            .values()
+            .filter(|e| is_in(namespace, e))
+            .count() as u64)
     }
 
     fn list_namespaces(&self) -> Result<Vec<String>> {
-        let mut names: Vec<_> =
-            self.call()?.entries.values().map(|e| e.namespace.clone()).collect();
+        let mut names: Vec<_> = self
+            .call()?
+            .entries
+            .values()
+            .map(|e| e.namespace.clone())
+            .collect();
         names.sort();
         names.dedup();
         Ok(names)
@@ -122,9 +133,17 @@ impl Store for TestStore {
 
     fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
         let data = self.call()?;
-        let mut entries: Vec<_> = data.entries.values().filter(|e| is_in(namespace, e)).collect();
+        let mut entries: Vec<_> = data
+            .entries
+            .values()
+            .filter(|e| is_in(namespace, e))
+            .collect();
         entries.sort_by_key(|e| (e.last_accessed_at, e.id));
-        Ok(entries.into_iter().take(n as usize).map(reference).collect())
+        Ok(entries
+            .into_iter()
+            .take(n as usize)
+            .map(reference)
+            .collect())
     }
 
     fn iter_vectors(&self, last_id: u64, limit: u32) -> Result<VectorPage> {
@@ -135,7 +154,12 @@ impl Store for TestStore {
             created_at: Vec::new(),
             vectors: Vec::new(),
         };
-        for entry in data.entries.range(last_id + 1..).take(limit as usize).map(|(_, e)| e) {
+        for entry in data
+            .entries
+            .range(last_id + 1..)
+            .take(limit as usize)
+            .map(|(_, e)| e)
+        {
             page.ids.push(entry.id);
             page.namespaces.push(entry.namespace.clone());
             page.created_at.push(entry.created_at);
@@ -169,8 +193,17 @@ impl Store for TestStore {
                 .map(|e| e.id);
             let id = old.unwrap_or(data.last_id + 1);
             data.last_id = data.last_id.max(id);
-            data.entries.insert(id, Entry { id, ..entry.clone() });
-            inserted.push(Inserted { id, replaced: old.is_some() });
+            data.entries.insert(
+                id,
+                Entry {
+                    id,
+                    ..entry.clone()
+                },
+            );
+            inserted.push(Inserted {
+                id,
+                replaced: old.is_some(),
+            });
         }
         Ok(inserted)
     }
@@ -197,7 +230,11 @@ impl Store for TestStore {
         let mut data = self.call()?;
         let mut deleted = Vec::new();
         for entry in entries {
-            if data.entries.get(&entry.id).is_some_and(|e| e.created_at == entry.created_at) {
+            if data
+                .entries
+                .get(&entry.id)
+                .is_some_and(|e| e.created_at == entry.created_at)
+            {
                 data.entries.remove(&entry.id);
                 deleted.push(entry.id);
             }
@@ -206,7 +243,12 @@ impl Store for TestStore {
         Ok(deleted)
     }
 
-    fn delete_expired(&self, now: u64, namespace: Option<&str>, limit: u32) -> Result<Vec<EntryRef>> {
+    fn delete_expired(
+        &self,
+        now: u64,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<EntryRef>> {
         let mut data = self.call()?;
         let expired: Vec<EntryRef> = data
             .entries
@@ -245,7 +287,12 @@ impl Store for TestStore {
     }
 
     fn list_namespace_quotas(&self) -> Result<Vec<(String, u64)>> {
-        Ok(self.call()?.quotas.iter().map(|(n, &q)| (n.clone(), q)).collect())
+        Ok(self
+            .call()?
+            .quotas
+            .iter()
+            .map(|(n, &q)| (n.clone(), q))
+            .collect())
     }
 
     fn read_version_counter(&self) -> Result<u64> {
@@ -306,7 +353,9 @@ impl TestHost {
 
 impl Host for TestHost {
     fn now(&self) -> Now {
-        Now { millis: self.millis.get() }
+        Now {
+            millis: self.millis.get(),
+        }
     }
 
     fn confidence(&self, _similarity: f32, _age_seconds: u64, _metadata: &str) -> f32 {

@@ -93,11 +93,20 @@ mod tests {
 
     #[test]
     fn bad_vectors_are_refused() {
-        assert!(matches!(unit(vec![1.0], 2), Err(Error::EmbedderDimension(_))));
+        assert!(matches!(
+            unit(vec![1.0], 2),
+            Err(Error::EmbedderDimension(_))
+        ));
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert!(matches!(unit(vec![1.0, bad], 2), Err(Error::InvalidArgument(_))));
+            assert!(matches!(
+                unit(vec![1.0, bad], 2),
+                Err(Error::InvalidArgument(_))
+            ));
         }
-        assert!(matches!(unit(vec![0.0, -0.0], 2), Err(Error::InvalidArgument(_))));
+        assert!(matches!(
+            unit(vec![0.0, -0.0], 2),
+            Err(Error::InvalidArgument(_))
+        ));
     }
 
     #[test]

@@ -9,11 +9,20 @@ use std::process::Command;
 const TARGET: &str = "wasm32-unknown-unknown";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
-    for input in ["guest/src", "guest/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock"] {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()?;
+    for input in [
+        "guest/src",
+        "guest/Cargo.toml",
+        "wit",
+        "Cargo.toml",
+        "Cargo.lock",
+    ] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set; run this through cargo")?);
+    let out =
+        PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set; run this through cargo")?);
     ensure_target()?;
     let module = build_guest(&root, &out.join("guest"))?;
     let component = wit_component::ComponentEncoder::default()
@@ -34,7 +43,9 @@ fn ensure_target() -> Result<(), Box<dyn Error>> {
     if libdir.is_dir() {
         return Ok(());
     }
-    let added = Command::new("rustup").args(["target", "add", TARGET]).status();
+    let added = Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .status();
     match added {
         Ok(status) if status.success() => Ok(()),
         outcome => Err(format!(
@@ -53,7 +64,15 @@ fn build_guest(root: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn Error>
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(root)
-        .args(["build", "--package", "mneme-guest", "--profile", "guest", "--target", TARGET])
+        .args([
+            "build",
+            "--package",
+            "mneme-guest",
+            "--profile",
+            "guest",
+            "--target",
+            TARGET,
+        ])
         .arg("--target-dir")
         .arg(target_dir);
     // What cargo has set for this crate must not leak into the guest's build.
@@ -64,7 +83,16 @@ fn build_guest(root: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn Error>
             && !name_text.starts_with("CARGO_NET_")
             && !name_text.starts_with("CARGO_HTTP_")
             && !name_text.starts_with("CARGO_REGISTR");
-        if leaks || ["RUSTFLAGS", "RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTDOCFLAGS"].contains(&&*name_text) {
+        if leaks
+            || [
+                "RUSTFLAGS",
+                "RUSTC",
+                "RUSTC_WRAPPER",
+                "RUSTC_WORKSPACE_WRAPPER",
+                "RUSTDOCFLAGS",
+            ]
+            .contains(&&*name_text)
+        {
             cargo.env_remove(&name);
         }
     }

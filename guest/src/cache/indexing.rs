@@ -174,7 +174,13 @@ impl Open {
                     return Err(dimension(self.options.embedder_dim, entry.embedding.len()));
                 }
                 let Entry { id, created_at, .. } = entry;
-                self.index_row(index, &entry.namespace, id, created_at, &mut entry.embedding)?;
+                self.index_row(
+                    index,
+                    &entry.namespace,
+                    id,
+                    created_at,
+                    &mut entry.embedding,
+                )?;
             }
         }
         self.read_rows_after(index, last_indexed, store)?;

@@ -102,7 +102,13 @@ impl Open {
         question: Question,
         now: Now,
     ) -> Result<Lookup> {
-        let Question { key, text, query, threshold, path } = question;
+        let Question {
+            key,
+            text,
+            query,
+            threshold,
+            path,
+        } = question;
         let vector = match path {
             Path::Bypass => return Ok(self.miss(host, key.namespace, MissReason::Bypass, now)),
             Path::Miss(reason) => return Ok(self.miss(host, key.namespace, reason, now)),
@@ -182,7 +188,8 @@ impl Open {
             if read.is_empty() && index.rows_in(&search.namespace) == 0 {
                 return Ok(Err(MissReason::NoMatch));
             }
-            let mut found = index.search(&search.namespace, &search.vector, search.threshold, limit);
+            let mut found =
+                index.search(&search.namespace, &search.vector, search.threshold, limit);
             let beyond = (found.len() == limit).then(|| found[limit - 1]);
             found.retain(|found| !read.contains(&found.id));
             let mut unread = found.into_iter().peekable();
@@ -196,8 +203,11 @@ impl Open {
                         return Ok(Ok((entry, similarity, confidence)));
                     }
                 }
-                let batch: Vec<u64> =
-                    unread.by_ref().take(CANDIDATES_PER_CALL).map(|found| found.id).collect();
+                let batch: Vec<u64> = unread
+                    .by_ref()
+                    .take(CANDIDATES_PER_CALL)
+                    .map(|found| found.id)
+                    .collect();
                 if batch.is_empty() {
                     break;
                 }
@@ -243,7 +253,10 @@ impl Open {
                 })?;
             let similarity = cosine(&search.vector, &vector);
             if similarity >= search.threshold {
-                let found = Found { id: entry.id, bound: similarity };
+                let found = Found {
+                    id: entry.id,
+                    bound: similarity,
+                };
                 ready.push((found, entry));
             }
         }
@@ -327,7 +340,13 @@ impl Open {
         })
     }
 
-    fn miss(&mut self, host: &impl Host, namespace: String, reason: MissReason, now: Now) -> Lookup {
+    fn miss(
+        &mut self,
+        host: &impl Host,
+        namespace: String,
+        reason: MissReason,
+        now: Now,
+    ) -> Lookup {
         self.backlog.count(&namespace, Kind::Misses, 1, now);
         self.emit(host, || Event::Miss(MissEvent { namespace, reason }));
         Lookup::Miss(reason)
@@ -347,8 +366,12 @@ struct Search {
 /// Takes the best of the entries that have been read, if none that is yet to be read
 /// can be better. Their `bound` is the similarity itself.
 fn take_best(ready: &mut Vec<(Found, Entry)>, rest: Option<Found>) -> Option<(Found, Entry)> {
-    let (at, (best, _)) = ready.iter().enumerate().max_by_key(|(_, (found, _))| *found)?;
-    rest.is_none_or(|rest| *best >= rest).then(|| ready.swap_remove(at))
+    let (at, (best, _)) = ready
+        .iter()
+        .enumerate()
+        .max_by_key(|(_, (found, _))| *found)?;
+    rest.is_none_or(|rest| *best >= rest)
+        .then(|| ready.swap_remove(at))
 }
 
 fn age(entry: &Entry, now: Now) -> u64 {

@@ -118,7 +118,10 @@ impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.compact`.
     pub fn compact(&mut self) -> Result<u64> {
         let (_, _, open) = self.parts()?;
-        Ok(open.index.as_mut().map_or(0, |index| index.compact() as u64))
+        Ok(open
+            .index
+            .as_mut()
+            .map_or(0, |index| index.compact() as u64))
     }
 }
 
@@ -163,8 +166,11 @@ impl Open {
             return Ok(Vec::new());
         }
         let ids = store.delete_unchanged(entries)?;
-        let deleted: Vec<EntryRef> =
-            entries.iter().filter(|entry| ids.contains(&entry.id)).cloned().collect();
+        let deleted: Vec<EntryRef> = entries
+            .iter()
+            .filter(|entry| ids.contains(&entry.id))
+            .cloned()
+            .collect();
         self.deleted(&deleted);
         Ok(deleted)
     }

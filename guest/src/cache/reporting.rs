@@ -61,7 +61,10 @@ impl<S: Store, H: Host> Cache<S, H> {
         for name in names {
             namespaces.push(NamespaceStats {
                 entries: store.count(Some(&name))?,
-                quota: quotas.iter().find(|(n, _)| *n == name).map(|&(_, quota)| quota),
+                quota: quotas
+                    .iter()
+                    .find(|(n, _)| *n == name)
+                    .map(|&(_, quota)| quota),
                 counters: totals.get(&name).copied().unwrap_or(ZERO),
                 namespace: name,
             });
@@ -99,7 +102,10 @@ impl<S: Store, H: Host> Cache<S, H> {
                 false
             }
             Err(error) => {
-                problems.push(format!("the store could not be checked: {}", describe(&error)));
+                problems.push(format!(
+                    "the store could not be checked: {}",
+                    describe(&error)
+                ));
                 false
             }
         };
@@ -115,7 +121,10 @@ impl<S: Store, H: Host> Cache<S, H> {
             store.list_namespaces().map(|names| names.len() as u64),
         );
         let oldest = oldest_age(store, host.now()).unwrap_or_else(|error| {
-            problems.push(format!("the oldest entry could not be read: {}", describe(&error)));
+            problems.push(format!(
+                "the oldest entry could not be read: {}",
+                describe(&error)
+            ));
             None
         });
         if let Err(error) = open.backlog.counters.totals(store) {

@@ -45,8 +45,10 @@ impl<S: Store, H: Host> Cache<S, H> {
                 .collect());
         }
         open.follow(store, now)?;
-        let namespaces: BTreeSet<String> =
-            drafts.iter().map(|draft| draft.entry.namespace.clone()).collect();
+        let namespaces: BTreeSet<String> = drafts
+            .iter()
+            .map(|draft| draft.entry.namespace.clone())
+            .collect();
         for namespace in &namespaces {
             if open.quota(store, namespace)? == Some(0) {
                 return Err(Error::QuotaExceeded(format!(
@@ -137,7 +139,10 @@ impl Open {
             }
             if let Some(index) = &mut self.index {
                 let (id, created_at) = (inserted.id, entry.created_at);
-                if index.add(&entry.namespace, id, created_at, &entry.embedding).is_err() {
+                if index
+                    .add(&entry.namespace, id, created_at, &entry.embedding)
+                    .is_err()
+                {
                     // The entry is stored. The next semantic look-up reports what is wrong.
                     self.index = None;
                 }
@@ -197,8 +202,10 @@ impl Open {
         let n = excess.max(limit / 10).max(1).try_into().unwrap_or(u32::MAX);
         let oldest = store.iter_lru_ids(n, namespace)?;
         let deleted = store.delete_unchanged(&oldest)?;
-        let evicted: Vec<EntryRef> =
-            oldest.into_iter().filter(|entry| deleted.contains(&entry.id)).collect();
+        let evicted: Vec<EntryRef> = oldest
+            .into_iter()
+            .filter(|entry| deleted.contains(&entry.id))
+            .collect();
         self.deleted(&evicted);
         self.count_entries(host, Kind::Evictions, &evicted, Event::Eviction, now);
         Ok(())
@@ -224,10 +231,7 @@ impl Open {
 
 /// Checks every request; an error names the position of the first bad one, if there are
 /// several requests.
-pub(super) fn check_all<R, T>(
-    requests: Vec<R>,
-    check: impl Fn(R) -> Result<T>,
-) -> Result<Vec<T>> {
+pub(super) fn check_all<R, T>(requests: Vec<R>, check: impl Fn(R) -> Result<T>) -> Result<Vec<T>> {
     let several = requests.len() > 1;
     requests
         .into_iter()

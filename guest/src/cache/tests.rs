@@ -29,7 +29,11 @@ fn miss(lookup: Lookup) -> MissReason {
 }
 
 fn queries(store: &TestStore) -> Vec<String> {
-    store.entries().into_iter().map(|entry| entry.query).collect()
+    store
+        .entries()
+        .into_iter()
+        .map(|entry| entry.query)
+        .collect()
 }
 
 #[test]
@@ -45,8 +49,14 @@ fn the_exact_layer_compares_normalised_queries() {
 fn without_normalising_texts_are_compared_as_they_are() {
     let (mut cache, _, _) = new_cache(|o| o.normalize = false);
     cache.put(response("Ping", 0.0)).unwrap();
-    assert_eq!(miss(cache.get(ask("ping", 90.0)).unwrap()), MissReason::BelowThreshold);
-    assert_eq!(hit(cache.get(ask("Ping", 90.0)).unwrap()).layer, Layer::Exact);
+    assert_eq!(
+        miss(cache.get(ask("ping", 90.0)).unwrap()),
+        MissReason::BelowThreshold
+    );
+    assert_eq!(
+        hit(cache.get(ask("Ping", 90.0)).unwrap()).layer,
+        Layer::Exact
+    );
 }
 
 #[test]
@@ -58,11 +68,24 @@ fn the_semantic_layer_finds_the_most_similar() {
     let found = hit(cache.get(ask("x", 21.0)).unwrap());
     assert_eq!((found.query.as_str(), found.layer), ("b", Layer::Semantic));
     assert!((found.similarity - 1.0_f32.to_radians().cos()).abs() < 1e-6);
-    assert_eq!(miss(cache.get(ask("x", 90.0)).unwrap()), MissReason::BelowThreshold);
-    let strict = GetRequest { threshold: Some(1.0), ..ask("x", 21.0) };
+    assert_eq!(
+        miss(cache.get(ask("x", 90.0)).unwrap()),
+        MissReason::BelowThreshold
+    );
+    let strict = GetRequest {
+        threshold: Some(1.0),
+        ..ask("x", 21.0)
+    };
     assert_eq!(miss(cache.get(strict).unwrap()), MissReason::BelowThreshold);
-    let lax = GetRequest { threshold: Some(-1.0), ..ask("x", 180.0) };
-    assert_eq!(miss(cache.get(lax).unwrap()), MissReason::NoMatch, "confidence is below the cut-off");
+    let lax = GetRequest {
+        threshold: Some(-1.0),
+        ..ask("x", 180.0)
+    };
+    assert_eq!(
+        miss(cache.get(lax).unwrap()),
+        MissReason::NoMatch,
+        "confidence is below the cut-off"
+    );
 }
 
 #[test]
@@ -80,17 +103,32 @@ fn equal_similarities_go_to_the_lower_id_however_many() {
 fn namespaces_never_meet() {
     let (mut cache, _, _) = new_cache(|_| {});
     cache.put(response("a", 0.0)).unwrap();
-    let elsewhere = GetRequest { namespace: "m".into(), ..ask("a", 0.0) };
+    let elsewhere = GetRequest {
+        namespace: "m".into(),
+        ..ask("a", 0.0)
+    };
     assert_eq!(miss(cache.get(elsewhere).unwrap()), MissReason::NoMatch);
 }
 
 #[test]
 fn a_vector_is_asked_for_only_when_it_is_needed() {
     let (mut cache, _, store) = new_cache(|_| {});
-    let pending = |query: &str| GetRequest { vector: VectorSource::Pending, ..ask(query, 0.0) };
-    assert_eq!(cache.get(pending(" A ")).unwrap(), Lookup::NeedsEmbedding("a".into()));
-    let put = PutRequest { vector: VectorSource::Pending, ..response("A", 0.0) };
-    assert_eq!(cache.put(put.clone()).unwrap(), PutOutcome::NeedsEmbedding("a".into()));
+    let pending = |query: &str| GetRequest {
+        vector: VectorSource::Pending,
+        ..ask(query, 0.0)
+    };
+    assert_eq!(
+        cache.get(pending(" A ")).unwrap(),
+        Lookup::NeedsEmbedding("a".into())
+    );
+    let put = PutRequest {
+        vector: VectorSource::Pending,
+        ..response("A", 0.0)
+    };
+    assert_eq!(
+        cache.put(put.clone()).unwrap(),
+        PutOutcome::NeedsEmbedding("a".into())
+    );
     assert_eq!(
         cache.put_many(vec![response("b", 0.0), put]).unwrap(),
         [PutOutcome::Ready, PutOutcome::NeedsEmbedding("a".into())]
@@ -121,17 +159,38 @@ fn a_look_up_costs_few_calls_of_the_store() {
 #[test]
 fn misses_say_why() {
     let (mut cache, host, _) = new_cache(|o| o.events = true);
-    let with = |vector| GetRequest { vector, ..ask("x", 0.0) };
+    let with = |vector| GetRequest {
+        vector,
+        ..ask("x", 0.0)
+    };
     let cases = [
-        (GetRequest { bypass: true, ..ask("x", 0.0) }, MissReason::Bypass),
+        (
+            GetRequest {
+                bypass: true,
+                ..ask("x", 0.0)
+            },
+            MissReason::Bypass,
+        ),
         (ask("x", 0.0), MissReason::NoMatch),
-        (with(VectorSource::Embedded(vec![1.0])), MissReason::DimMismatch),
-        (with(VectorSource::Embedded(vec![f32::NAN, 0.0])), MissReason::EmbedderFailure),
-        (with(VectorSource::Failed("down".into())), MissReason::EmbedderFailure),
+        (
+            with(VectorSource::Embedded(vec![1.0])),
+            MissReason::DimMismatch,
+        ),
+        (
+            with(VectorSource::Embedded(vec![f32::NAN, 0.0])),
+            MissReason::EmbedderFailure,
+        ),
+        (
+            with(VectorSource::Failed("down".into())),
+            MissReason::EmbedderFailure,
+        ),
     ];
     for (request, reason) in cases {
         assert_eq!(miss(cache.get(request).unwrap()), reason);
-        let event = Event::Miss(MissEvent { namespace: "n".into(), reason });
+        let event = Event::Miss(MissEvent {
+            namespace: "n".into(),
+            reason,
+        });
         assert_eq!(host.events.borrow_mut().pop(), Some(event));
     }
     assert_eq!(cache.stats(Some("n")).unwrap().counters.misses, 5);
@@ -170,16 +229,31 @@ fn bad_requests_are_refused_and_change_nothing() {
         assert!(message.starts_with("request 1 "), "{message}");
     }
     let wrong_dim = put(|r| r.vector = VectorSource::Given(vec![1.0]));
-    assert!(matches!(cache.put(wrong_dim), Err(Error::EmbedderDimension(_))));
+    assert!(matches!(
+        cache.put(wrong_dim),
+        Err(Error::EmbedderDimension(_))
+    ));
     let failed = put(|r| r.vector = VectorSource::Failed("down".into()));
     assert!(matches!(cache.put(failed), Err(Error::Backend(_))));
     assert_eq!(queries(&store), [""; 0]);
 
     for bad in [
-        GetRequest { namespace: String::new(), ..ask("q", 0.0) },
-        GetRequest { threshold: Some(1.5), ..ask("q", 0.0) },
-        GetRequest { threshold: Some(f32::NAN), ..ask("q", 0.0) },
-        GetRequest { vector: VectorSource::Given(vec![f32::NAN, 1.0]), ..ask("q", 0.0) },
+        GetRequest {
+            namespace: String::new(),
+            ..ask("q", 0.0)
+        },
+        GetRequest {
+            threshold: Some(1.5),
+            ..ask("q", 0.0)
+        },
+        GetRequest {
+            threshold: Some(f32::NAN),
+            ..ask("q", 0.0)
+        },
+        GetRequest {
+            vector: VectorSource::Given(vec![f32::NAN, 1.0]),
+            ..ask("q", 0.0)
+        },
         ask("a query too long", 0.0),
     ] {
         assert!(matches!(cache.get(bad), Err(Error::InvalidArgument(_))));
@@ -193,10 +267,28 @@ fn bad_requests_are_refused_and_change_nothing() {
 fn entries_expire_at_the_second() {
     let (mut cache, host, store) = new_cache(|o| o.default_ttl = Some(10));
     cache.put(response("inherit", 0.0)).unwrap();
-    cache.put(PutRequest { ttl: TtlChoice::Seconds(20), ..response("own", 40.0) }).unwrap();
-    cache.put(PutRequest { ttl: TtlChoice::Unlimited, ..response("never", 80.0) }).unwrap();
-    cache.put(PutRequest { ttl: TtlChoice::Seconds(0), ..response("at once", 120.0) }).unwrap();
-    assert_eq!(miss(cache.get(ask("at once", 120.0)).unwrap()), MissReason::BelowThreshold);
+    cache
+        .put(PutRequest {
+            ttl: TtlChoice::Seconds(20),
+            ..response("own", 40.0)
+        })
+        .unwrap();
+    cache
+        .put(PutRequest {
+            ttl: TtlChoice::Unlimited,
+            ..response("never", 80.0)
+        })
+        .unwrap();
+    cache
+        .put(PutRequest {
+            ttl: TtlChoice::Seconds(0),
+            ..response("at once", 120.0)
+        })
+        .unwrap();
+    assert_eq!(
+        miss(cache.get(ask("at once", 120.0)).unwrap()),
+        MissReason::BelowThreshold
+    );
     host.set(1009);
     assert_eq!(hit(cache.get(ask("inherit", 0.0)).unwrap()).age_seconds, 9);
     host.set(1010);
@@ -215,8 +307,14 @@ fn an_entry_replaced_by_another_process_outlives_its_expired_version() {
     cache.put(response("q", 0.0)).unwrap();
     host.set(1010);
     let stale = store.entries()[0].clone();
-    store.insert(&[entry("n", "q", &at_angle(0.0), 1010)]).unwrap();
-    let stale = EntryRef { id: stale.id, namespace: "n".into(), created_at: stale.created_at };
+    store
+        .insert(&[entry("n", "q", &at_angle(0.0), 1010)])
+        .unwrap();
+    let stale = EntryRef {
+        id: stale.id,
+        namespace: "n".into(),
+        created_at: stale.created_at,
+    };
     assert_eq!(store.delete_unchanged(&[stale]).unwrap(), [0_u64; 0]);
     hit(cache.get(ask("q", 0.0)).unwrap());
 }
@@ -224,7 +322,12 @@ fn an_entry_replaced_by_another_process_outlives_its_expired_version() {
 #[test]
 fn refused_candidates_are_deleted_and_the_next_one_answers() {
     let (mut cache, _, store) = new_cache(|_| {});
-    cache.put(PutRequest { response: " [ERROR] x".into(), ..response("a", 0.0) }).unwrap();
+    cache
+        .put(PutRequest {
+            response: " [ERROR] x".into(),
+            ..response("a", 0.0)
+        })
+        .unwrap();
     cache.put(response("b", 5.0)).unwrap();
     assert_eq!(hit(cache.get(ask("a", 0.0)).unwrap()).layer, Layer::Exact);
     assert_eq!(hit(cache.get(ask("x", 0.0)).unwrap()).query, "b");
@@ -250,7 +353,10 @@ fn the_host_may_decide() {
     cache.put(response("a", 0.0)).unwrap();
     for (confidence, answers) in [(0.4, false), (f32::NAN, false), (7.0, true)] {
         host.confidence.set(confidence);
-        assert_eq!(matches!(cache.get(ask("x", 0.0)).unwrap(), Lookup::Hit(_)), answers);
+        assert_eq!(
+            matches!(cache.get(ask("x", 0.0)).unwrap(), Lookup::Hit(_)),
+            answers
+        );
     }
     host.refused.replace("response to a".into());
     assert_eq!(miss(cache.get(ask("x", 0.0)).unwrap()), MissReason::NoMatch);
@@ -260,12 +366,20 @@ fn the_host_may_decide() {
 #[test]
 fn putting_again_replaces_under_the_same_id() {
     let (mut cache, host, store) = new_cache(|_| {});
-    let PutOutcome::Stored(id) = cache.put(response("q", 0.0)).unwrap() else { panic!() };
+    let PutOutcome::Stored(id) = cache.put(response("q", 0.0)).unwrap() else {
+        panic!()
+    };
     hit(cache.get(ask("x", 1.0)).unwrap());
     host.set(1005);
-    let again = PutRequest { response: "new".into(), ..response(" Q ", 90.0) };
+    let again = PutRequest {
+        response: "new".into(),
+        ..response(" Q ", 90.0)
+    };
     assert_eq!(cache.put(again).unwrap(), PutOutcome::Stored(id));
-    assert_eq!(miss(cache.get(ask("x", 1.0)).unwrap()), MissReason::BelowThreshold);
+    assert_eq!(
+        miss(cache.get(ask("x", 1.0)).unwrap()),
+        MissReason::BelowThreshold
+    );
     let found = hit(cache.get(ask("x", 91.0)).unwrap());
     assert_eq!((found.id, found.response.as_str()), (id, "new"));
     cache.flush().unwrap();
@@ -287,20 +401,33 @@ fn quotas_and_the_cap_evict_the_least_recently_used() {
     host.set(1010);
     hit(cache.get(ask("q0", 0.0)).unwrap());
     cache.put(response("q3", 0.0)).unwrap();
-    assert_eq!(queries(&store), ["q0", "q2", "q3"], "a hit that waits in memory counts");
-    let elsewhere = |i: u64| PutRequest { namespace: "m".into(), ..response(&format!("m{i}"), 0.0) };
+    assert_eq!(
+        queries(&store),
+        ["q0", "q2", "q3"],
+        "a hit that waits in memory counts"
+    );
+    let elsewhere = |i: u64| PutRequest {
+        namespace: "m".into(),
+        ..response(&format!("m{i}"), 0.0)
+    };
     for i in 0..28 {
         host.set(1020 + i);
         cache.put(elsewhere(i)).unwrap();
     }
     // 31 entries: a tenth of the cap goes, oldest first, whatever the namespace.
-    let evicted = Event::Eviction(CountEvent { namespace: "n".into(), count: 3 });
+    let evicted = Event::Eviction(CountEvent {
+        namespace: "n".into(),
+        count: 3,
+    });
     assert!(host.events.borrow().contains(&evicted));
     assert_eq!(store.entries().len(), 28);
     let stats = cache.stats(None).unwrap();
     assert_eq!((stats.entries, stats.counters.evictions), (28, 4));
     cache.set_namespace_quota("m", Some(0)).unwrap();
-    assert!(matches!(cache.put(elsewhere(99)), Err(Error::QuotaExceeded(_))));
+    assert!(matches!(
+        cache.put(elsewhere(99)),
+        Err(Error::QuotaExceeded(_))
+    ));
     cache.set_namespace_quota("m", None).unwrap();
     cache.put(elsewhere(99)).unwrap();
     assert_eq!(cache.namespace_quota("m").unwrap(), None);
@@ -310,14 +437,22 @@ fn quotas_and_the_cap_evict_the_least_recently_used() {
 fn clearing_resets_entries_and_counters_and_keeps_quotas() {
     let (mut cache, _, _) = new_cache(|o| o.namespace_quotas = vec![("n".into(), 9)]);
     cache.put(response("a", 0.0)).unwrap();
-    cache.put(PutRequest { namespace: "m".into(), ..response("a", 0.0) }).unwrap();
+    cache
+        .put(PutRequest {
+            namespace: "m".into(),
+            ..response("a", 0.0)
+        })
+        .unwrap();
     hit(cache.get(ask("a", 0.0)).unwrap());
     cache.flush().unwrap();
     hit(cache.get(ask("x", 0.0)).unwrap());
     assert_eq!(cache.clear_namespace("n").unwrap(), 1);
     assert_eq!(miss(cache.get(ask("x", 0.0)).unwrap()), MissReason::NoMatch);
     let stats = cache.stats(Some("n")).unwrap();
-    assert_eq!((stats.counters.hits_exact, stats.counters.hits_semantic), (0, 0));
+    assert_eq!(
+        (stats.counters.hits_exact, stats.counters.hits_semantic),
+        (0, 0)
+    );
     assert_eq!(stats.namespaces[0].quota, Some(9));
     assert_eq!(cache.list_namespaces().unwrap(), ["m"]);
     assert_eq!(cache.clear().unwrap(), 1);
@@ -346,7 +481,11 @@ fn requantizing_changes_memory_and_not_answers() {
         cache.put(response(&format!("q{i}"), f64::from(i))).unwrap();
     }
     let before = hit(cache.get(ask("x", 20.3)).unwrap());
-    for dtype in [VectorDtype::Float16, VectorDtype::Int8, VectorDtype::Float32] {
+    for dtype in [
+        VectorDtype::Float16,
+        VectorDtype::Int8,
+        VectorDtype::Float32,
+    ] {
         cache.requantize(dtype).unwrap();
         let after = hit(cache.get(ask("x", 20.3)).unwrap());
         assert_eq!((after.id, after.similarity), (before.id, before.similarity));
@@ -358,8 +497,9 @@ fn requantizing_changes_memory_and_not_answers() {
 fn a_stale_tolerant_reader_follows_inserts_deletes_and_replacements() {
     let store = TestStore::default();
     let (mut writer, clock) = cache_on(&store, |_| {});
-    let (mut reader, reader_clock) =
-        cache_on(&store, |o| o.coordination = Coordination::StaleTolerant(5_000));
+    let (mut reader, reader_clock) = cache_on(&store, |o| {
+        o.coordination = Coordination::StaleTolerant(5_000)
+    });
     writer.put(response("a", 0.0)).unwrap();
     hit(reader.get(ask("x", 0.0)).unwrap());
     writer.put(response("b", 90.0)).unwrap();
@@ -381,16 +521,20 @@ fn a_stale_tolerant_reader_follows_inserts_deletes_and_replacements() {
     }
     writer.clear().unwrap();
     reader_clock.set(1030);
-    assert_eq!(miss(reader.get(ask("x", 90.0)).unwrap()), MissReason::NoMatch);
+    assert_eq!(
+        miss(reader.get(ask("x", 90.0)).unwrap()),
+        MissReason::NoMatch
+    );
 }
 
 #[test]
 fn own_writes_do_not_make_a_follower_compare() {
-    let (mut cache, host, store) =
-        new_cache(|o| o.coordination = Coordination::StaleTolerant(0));
+    let (mut cache, host, store) = new_cache(|o| o.coordination = Coordination::StaleTolerant(0));
     cache.put(response("a", 0.0)).unwrap();
     hit(cache.get(ask("x", 0.0)).unwrap());
-    cache.put_many((0..7).map(|i| response(&format!("q{i}"), 50.0)).collect()).unwrap();
+    cache
+        .put_many((0..7).map(|i| response(&format!("q{i}"), 50.0)).collect())
+        .unwrap();
     cache.delete("q1", "n").unwrap();
     host.set(1500);
     let before = store.calls();
@@ -403,12 +547,20 @@ fn own_writes_do_not_make_a_follower_compare() {
 #[test]
 fn vectors_that_are_no_embeddings_are_left_out_and_reported() {
     let store = TestStore::opened(2);
-    store.insert(&[entry("n", "bad", &[f32::NAN, 0.0], 0), entry("n", "good", &at_angle(0.0), 1000)]).unwrap();
+    store
+        .insert(&[
+            entry("n", "bad", &[f32::NAN, 0.0], 0),
+            entry("n", "good", &at_angle(0.0), 1000),
+        ])
+        .unwrap();
     let (mut cache, _) = cache_on(&store, |_| {});
     assert_eq!(hit(cache.get(ask("x", 0.0)).unwrap()).query, "good");
     hit(cache.get(ask("bad", 0.0)).unwrap());
     let health = cache.health().unwrap();
-    assert!(!health.healthy && health.problems[0].contains("1 entries"), "{health:?}");
+    assert!(
+        !health.healthy && health.problems[0].contains("1 entries"),
+        "{health:?}"
+    );
 }
 
 #[test]
@@ -452,7 +604,9 @@ fn run_script(cache: &mut TestCache, host: &TestHost) -> Vec<std::result::Result
         results.push(show(cache.get(ask("x", angle))));
     }
     results.push(show(cache.get_many(vec![ask("q1", 30.0), ask("x", 90.0)])));
-    results.push(show(cache.put_many((0..5).map(|i| response(&format!("m{i}"), 5.0)).collect())));
+    results.push(show(
+        cache.put_many((0..5).map(|i| response(&format!("m{i}"), 5.0)).collect()),
+    ));
     results.push(show(cache.delete("q1", "n")));
     results.push(show(cache.set_namespace_quota("n", Some(6))));
     results.push(show(cache.put(response("one more", 70.0))));
@@ -485,7 +639,10 @@ fn a_store_may_fail_at_any_call() {
         let failures: Vec<_> = results.iter().filter(|result| result.is_err()).collect();
         // Writing later and evicting are tried again; everything else is reported.
         assert!(failures.len() <= 1, "call {at}: {failures:?}");
-        assert!(failures.iter().all(|f| matches!(f, Err(Error::Backend(_)))), "call {at}");
+        assert!(
+            failures.iter().all(|f| matches!(f, Err(Error::Backend(_)))),
+            "call {at}"
+        );
         // Whatever failed, the cache is right about the store afterwards.
         cache.set_namespace_quota("n", None).unwrap();
         cache.put(response("after", 33.0)).unwrap();
@@ -505,12 +662,18 @@ fn an_open_that_fails_leaves_the_cache_closed_and_able_to_open() {
     options.namespace_quotas = vec![("n".into(), 5)];
     for at in 1..=3 {
         store.fail_at(at);
-        assert!(matches!(cache.open(options.clone()), Err(Error::Backend(_))), "call {at}");
+        assert!(
+            matches!(cache.open(options.clone()), Err(Error::Backend(_))),
+            "call {at}"
+        );
         assert!(matches!(cache.get(ask("q", 0.0)), Err(Error::Closed)));
     }
     store.fail_never();
     cache.open(options.clone()).unwrap();
-    assert!(matches!(cache.open(options), Err(Error::InvalidArgument(_))));
+    assert!(matches!(
+        cache.open(options),
+        Err(Error::InvalidArgument(_))
+    ));
 }
 
 proptest! {

@@ -128,7 +128,9 @@ fn inverse(scale: f32) -> f64 {
 
 /// The nearest code. Any other would do: the error is measured, not assumed.
 fn round(x: f32, per_scale: f64, max: f64) -> f64 {
-    (f64::from(x) * per_scale).round_ties_even().clamp(-max, max)
+    (f64::from(x) * per_scale)
+        .round_ties_even()
+        .clamp(-max, max)
 }
 
 fn up(x: f64) -> f32 {

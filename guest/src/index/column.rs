@@ -17,7 +17,10 @@ pub struct Column<T> {
 impl<T: Copy> Column<T> {
     /// No rows.
     pub fn new(width: usize) -> Self {
-        Column { width, blocks: Vec::new() }
+        Column {
+            width,
+            blocks: Vec::new(),
+        }
     }
 
     /// Makes room for one more row.
@@ -58,12 +61,16 @@ impl<T: Copy> Column<T> {
 
     /// All rows in order.
     pub fn rows(&self) -> impl Iterator<Item = &[T]> {
-        self.blocks.iter().flat_map(|block| block.chunks_exact(self.width))
+        self.blocks
+            .iter()
+            .flat_map(|block| block.chunks_exact(self.width))
     }
 
     /// Removes a row; the last one takes its place.
     pub fn swap_remove(&mut self, row: usize) {
-        let Some(mut last) = self.blocks.pop() else { return };
+        let Some(mut last) = self.blocks.pop() else {
+            return;
+        };
         let end = last.len() - self.width;
         let number = self.blocks.len() * BLOCK_ROWS + end / self.width;
         if row != number {
@@ -91,7 +98,10 @@ impl<T: Copy> Column<T> {
 
     /// Bytes allocated.
     pub fn bytes(&self) -> usize {
-        self.blocks.iter().map(|block| block.capacity() * size_of::<T>()).sum()
+        self.blocks
+            .iter()
+            .map(|block| block.capacity() * size_of::<T>())
+            .sum()
     }
 }
 
@@ -123,7 +133,7 @@ mod tests {
         while !model.is_empty() {
             column.swap_remove(0);
             model.swap_remove(0);
-            if model.len() % 97 == 0 {
+            if model.len().is_multiple_of(97) {
                 assert!(column.rows().eq(model.iter()));
             }
         }

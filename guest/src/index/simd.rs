@@ -66,10 +66,16 @@ mod imp {
         let (wide, narrow) = codes.split_at(whole);
         for (q, c) in query.chunks_exact(WIDE).zip(wide.chunks_exact(WIDE)) {
             for (j, sum) in sums.iter_mut().enumerate() {
-                *sum = i32x4_add(*sum, dot_lanes(&q[j * LANES..][..LANES], &c[j * LANES..][..LANES]));
+                *sum = i32x4_add(
+                    *sum,
+                    dot_lanes(&q[j * LANES..][..LANES], &c[j * LANES..][..LANES]),
+                );
             }
         }
-        for (q, c) in query[whole..].chunks_exact(LANES).zip(narrow.chunks_exact(LANES)) {
+        for (q, c) in query[whole..]
+            .chunks_exact(LANES)
+            .zip(narrow.chunks_exact(LANES))
+        {
             sums[0] = i32x4_add(sums[0], dot_lanes(q, c));
         }
         let sum = i32x4_add(i32x4_add(sums[0], sums[1]), i32x4_add(sums[2], sums[3]));

@@ -133,15 +133,23 @@ impl AsyncSemanticCache {
         };
         if let Some(Some(response)) = result.as_deref() {
             let response = response.clone();
-            return Ok(Answer { response, origin: Origin::Shared });
+            return Ok(Answer {
+                response,
+                origin: Origin::Shared,
+            });
         }
         let response = compute.await?;
         if let Some(result) = &mut result {
             **result = Some(response.clone());
         }
         let to_keep = response.clone();
-        let stored = self.run(move |cache| cache.keep(request, &to_keep, vector)).await;
-        Ok(Answer { response, origin: Origin::Computed(stored) })
+        let stored = self
+            .run(move |cache| cache.keep(request, &to_keep, vector))
+            .await;
+        Ok(Answer {
+            response,
+            origin: Origin::Computed(stored),
+        })
     }
 
     /// See [`SemanticCache::delete`].
@@ -149,9 +157,14 @@ impl AsyncSemanticCache {
     /// # Errors
     ///
     /// As there.
-    pub async fn delete(&self, query: impl Into<String>, namespace: impl Into<String>) -> Result<bool> {
+    pub async fn delete(
+        &self,
+        query: impl Into<String>,
+        namespace: impl Into<String>,
+    ) -> Result<bool> {
         let (query, namespace) = (query.into(), namespace.into());
-        self.run(move |cache| cache.delete(&query, &namespace)).await
+        self.run(move |cache| cache.delete(&query, &namespace))
+            .await
     }
 
     /// See [`SemanticCache::stats`].
@@ -160,7 +173,8 @@ impl AsyncSemanticCache {
     ///
     /// As there.
     pub async fn stats(&self, namespace: Option<String>) -> Result<Stats> {
-        self.run(move |cache| cache.stats(namespace.as_deref())).await
+        self.run(move |cache| cache.stats(namespace.as_deref()))
+            .await
     }
 
     /// See [`SemanticCache::health`].
@@ -203,7 +217,11 @@ impl AsyncSemanticCache {
         let cache = self.cache.clone();
         tokio::task::spawn_blocking(move || calls(&cache))
             .await
-            .unwrap_or_else(|error| Err(Error::Component(format!("a call of the cache did not end: {error}"))))
+            .unwrap_or_else(|error| {
+                Err(Error::Component(format!(
+                    "a call of the cache did not end: {error}"
+                )))
+            })
     }
 }
 
@@ -224,7 +242,11 @@ impl<'a> Joined<'a> {
 
 impl Drop for Joined<'_> {
     fn drop(&mut self) {
-        let mut flights = self.cache.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self
+            .cache
+            .flights
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         // The list's handle and this one: nobody else waits.
         if Arc::strong_count(&self.flight) == 2 {
             flights.remove(&self.key);

@@ -23,12 +23,17 @@ pub struct Builder {
     clock: Box<dyn Clock>,
     policies: Policies,
     limits: Limits,
-    settings: Vec<Box<dyn FnOnce(&mut Options)>>,
+    settings: Vec<Setting>,
 }
+
+/// A change of the default options.
+type Setting = Box<dyn FnOnce(&mut Options)>;
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +112,10 @@ impl Builder {
     #[must_use]
     pub fn confidence_decay(self, half_life_seconds: u64, cut_off: f32) -> Self {
         self.set(move |options| {
-            options.confidence = ConfidenceRule::Decay(Decay { half_life_seconds, cut_off });
+            options.confidence = ConfidenceRule::Decay(Decay {
+                half_life_seconds,
+                cut_off,
+            });
         })
     }
 
@@ -239,7 +247,9 @@ impl Builder {
     /// [`Error::Component`].
     pub fn open(self) -> Result<SemanticCache> {
         let missing = |what: &str| {
-            Error::InvalidArgument(format!("the cache has no {what}; set one with Builder::{what}"))
+            Error::InvalidArgument(format!(
+                "the cache has no {what}; set one with Builder::{what}"
+            ))
         };
         let store = self.store.ok_or_else(|| missing("store"))?;
         let embedder = self.embedder.ok_or_else(|| missing("embedder"))?;

@@ -76,7 +76,9 @@ impl SemanticCache {
     /// As [`get`](Self::get).
     pub fn get_many(&self, mut requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
         let first: Vec<_> = requests.iter_mut().map(GetRequest::first).collect();
-        let answers = self.instance().call(|guest, store| guest.call_get_many(store, &first))?;
+        let answers = self
+            .instance()
+            .call(|guest, store| guest.call_get_many(store, &first))?;
         drop(first);
         let open: Vec<usize> = (0..answers.len())
             .filter(|&at| matches!(answers[at], api::Lookup::NeedsEmbedding(_)))
@@ -93,17 +95,23 @@ impl SemanticCache {
                     vec![failed; open.len()]
                 }
             };
-            let second: Vec<_> =
-                open.iter().zip(vectors).map(|(&at, vector)| requests[at].with(vector)).collect();
-            again = self.instance().call(|guest, store| guest.call_get_many(store, &second))?;
+            let second: Vec<_> = open
+                .iter()
+                .zip(vectors)
+                .map(|(&at, vector)| requests[at].with(vector))
+                .collect();
+            again = self
+                .instance()
+                .call(|guest, store| guest.call_get_many(store, &second))?;
         }
         let mut again = again.into_iter();
         answers
             .into_iter()
             .map(|answer| match answer {
-                api::Lookup::NeedsEmbedding(_) => {
-                    again.next().ok_or_else(broken_promise).and_then(|a| finish(a, error.clone()))
-                }
+                api::Lookup::NeedsEmbedding(_) => again
+                    .next()
+                    .ok_or_else(broken_promise)
+                    .and_then(|a| finish(a, error.clone())),
                 answer => finish(answer, None),
             })
             .collect()
@@ -119,7 +127,9 @@ impl SemanticCache {
     /// nothing was stored.
     pub fn put(&self, mut request: PutRequest) -> Result<u64> {
         let first = request.first();
-        let outcome = self.instance().call(|guest, store| guest.call_put(store, &first))?;
+        let outcome = self
+            .instance()
+            .call(|guest, store| guest.call_put(store, &first))?;
         drop(first);
         match outcome {
             PutOutcome::Stored(id) => Ok(id),
@@ -142,9 +152,14 @@ impl SemanticCache {
     pub fn put_many(&self, mut requests: Vec<PutRequest>) -> Result<Vec<u64>> {
         let given: Vec<Option<Vec<f32>>> = requests.iter().map(|r| r.embedding.clone()).collect();
         let first: Vec<_> = requests.iter_mut().map(PutRequest::first).collect();
-        let outcomes = self.instance().call(|guest, store| guest.call_put_many(store, &first))?;
+        let outcomes = self
+            .instance()
+            .call(|guest, store| guest.call_put_many(store, &first))?;
         drop(first);
-        if outcomes.iter().all(|outcome| matches!(outcome, PutOutcome::Stored(_))) {
+        if outcomes
+            .iter()
+            .all(|outcome| matches!(outcome, PutOutcome::Stored(_)))
+        {
             return stored_ids(outcomes);
         }
         let texts: Vec<&str> = outcomes
@@ -165,7 +180,10 @@ impl SemanticCache {
                 }))
             })
             .collect::<Result<Vec<_>>>()?;
-        stored_ids(self.instance().call(|guest, store| guest.call_put_many(store, &second))?)
+        stored_ids(
+            self.instance()
+                .call(|guest, store| guest.call_put_many(store, &second))?,
+        )
     }
 
     /// The cached answer, or else what `compute` returns, which is then stored. Callers
@@ -200,7 +218,10 @@ impl SemanticCache {
         let Some(key) = self.flight_key(&request) else {
             let response = compute()?;
             let stored = self.keep(request, &response, vector);
-            return Ok(Answer { response, origin: Origin::Computed(stored) });
+            return Ok(Answer {
+                response,
+                origin: Origin::Computed(stored),
+            });
         };
         let mut origin = Origin::Shared;
         let response = self.inner.flights.share(key, || {
@@ -218,7 +239,8 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn delete(&self, query: &str, namespace: &str) -> Result<bool> {
-        self.instance().call(|guest, store| guest.call_delete(store, query, namespace))
+        self.instance()
+            .call(|guest, store| guest.call_delete(store, query, namespace))
     }
 
     /// Deletes all entries and counters of all namespaces, and returns how many entries.
@@ -238,7 +260,8 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn clear_namespace(&self, namespace: &str) -> Result<u64> {
-        self.instance().call(|guest, store| guest.call_clear_namespace(store, namespace))
+        self.instance()
+            .call(|guest, store| guest.call_clear_namespace(store, namespace))
     }
 
     /// The namespaces that hold entries, sorted by their bytes.
@@ -247,7 +270,8 @@ impl SemanticCache {
     ///
     /// What the store returns.
     pub fn list_namespaces(&self) -> Result<Vec<String>> {
-        self.instance().call(|guest, store| guest.call_list_namespaces(store))
+        self.instance()
+            .call(|guest, store| guest.call_list_namespaces(store))
     }
 
     /// Deletes expired entries, of one namespace or of all, and returns how many; then,
@@ -257,7 +281,8 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn vacuum(&self, namespace: Option<&str>, compact: bool) -> Result<u64> {
-        self.instance().call(|guest, store| guest.call_vacuum(store, namespace, compact))
+        self.instance()
+            .call(|guest, store| guest.call_vacuum(store, namespace, compact))
     }
 
     /// Gives back the index memory of deleted rows, and returns how many there were.
@@ -266,7 +291,8 @@ impl SemanticCache {
     ///
     /// [`Error::Closed`].
     pub fn compact(&self) -> Result<u64> {
-        self.instance().call(|guest, store| guest.call_compact(store))
+        self.instance()
+            .call(|guest, store| guest.call_compact(store))
     }
 
     /// Sets, or with none removes, the most entries that a namespace may hold. A
@@ -286,7 +312,8 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn namespace_quota(&self, namespace: &str) -> Result<Option<u64>> {
-        self.instance().call(|guest, store| guest.call_get_namespace_quota(store, namespace))
+        self.instance()
+            .call(|guest, store| guest.call_get_namespace_quota(store, namespace))
     }
 
     /// Changes the least similarity of a semantic hit: -1 to 1.
@@ -319,7 +346,8 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn stats(&self, namespace: Option<&str>) -> Result<Stats> {
-        self.instance().call(|guest, store| guest.call_stats(store, namespace))
+        self.instance()
+            .call(|guest, store| guest.call_stats(store, namespace))
     }
 
     /// Checks the store and reports. A store that fails is part of the report.
@@ -328,7 +356,8 @@ impl SemanticCache {
     ///
     /// [`Error::Closed`] and [`Error::Limit`].
     pub fn health(&self) -> Result<Health> {
-        self.instance().call(|guest, store| guest.call_health(store))
+        self.instance()
+            .call(|guest, store| guest.call_health(store))
     }
 
     /// A query as the cache compares and embeds it.
@@ -337,7 +366,8 @@ impl SemanticCache {
     ///
     /// [`Error::Limit`].
     pub fn normalize(&self, query: &str) -> Result<NormalizedQuery> {
-        self.instance().call_infallible(|guest, store| guest.call_normalize(store, query))
+        self.instance()
+            .call_infallible(|guest, store| guest.call_normalize(store, query))
     }
 
     /// The cosine of two vectors after rounding both to what an index of this dtype
@@ -348,7 +378,8 @@ impl SemanticCache {
     /// [`Error::EmbedderDimension`] where their lengths differ; [`Error::InvalidArgument`]
     /// for a vector that is empty, zero, or not finite.
     pub fn similarity(&self, a: &[f32], b: &[f32], dtype: VectorDtype) -> Result<f32> {
-        self.instance().call(|guest, store| guest.call_similarity(store, a, b, dtype))
+        self.instance()
+            .call(|guest, store| guest.call_similarity(store, a, b, dtype))
     }
 
     /// Writes waiting access data and counters to the store. Useful when idle.
@@ -374,16 +405,27 @@ impl SemanticCache {
     pub(crate) fn look_up(&self, mut request: GetRequest) -> Result<(Lookup, Option<Vec<f32>>)> {
         let given = request.embedding.clone();
         let first = request.first();
-        let answer = self.instance().call(|guest, store| guest.call_get(store, &first))?;
+        let answer = self
+            .instance()
+            .call(|guest, store| guest.call_get(store, &first))?;
         let api::Lookup::NeedsEmbedding(text) = answer else {
             return Ok((finish(answer, None)?, given));
         };
         let (source, vector, error) = match self.embed_one(&text) {
             Ok(vector) => (VectorSource::Embedded(vector.clone()), Some(vector), None),
-            Err(error) => (VectorSource::Failed(error.message.clone()), None, Some(error)),
+            Err(error) => (
+                VectorSource::Failed(error.message.clone()),
+                None,
+                Some(error),
+            ),
         };
-        let second = api::GetRequest { vector: source, ..first };
-        let answer = self.instance().call(|guest, store| guest.call_get(store, &second))?;
+        let second = api::GetRequest {
+            vector: source,
+            ..first
+        };
+        let answer = self
+            .instance()
+            .call(|guest, store| guest.call_get(store, &second))?;
         Ok((finish(answer, error)?, vector))
     }
 
@@ -409,14 +451,19 @@ impl SemanticCache {
 
     fn put_embedded(&self, request: &PutRequest, vector: Vec<f32>) -> Result<u64> {
         let request = request.with(VectorSource::Embedded(vector));
-        match self.instance().call(|guest, store| guest.call_put(store, &request))? {
+        match self
+            .instance()
+            .call(|guest, store| guest.call_put(store, &request))?
+        {
             PutOutcome::Stored(id) => Ok(id),
             PutOutcome::NeedsEmbedding(_) | PutOutcome::Ready => Err(broken_promise()),
         }
     }
 
     fn embed_one(&self, text: &str) -> std::result::Result<Vec<f32>, EmbedError> {
-        self.embed(&[text])?.pop().ok_or_else(|| self.wrong_count(0, 1))
+        self.embed(&[text])?
+            .pop()
+            .ok_or_else(|| self.wrong_count(0, 1))
     }
 
     fn embed(&self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedError> {
@@ -438,13 +485,19 @@ impl SemanticCache {
     fn instance(&self) -> MutexGuard<'_, Instance> {
         // A panic in another thread left the instance in a state that it knows how to
         // deal with.
-        self.inner.instance.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .instance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let instance = self.instance.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let instance = self
+            .instance
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         // Nobody is left to be told; close() is there for those who want to know.
         let _ = instance.close();
     }
@@ -460,7 +513,10 @@ pub(crate) fn from_cache(hit: api::Hit) -> Answer {
 fn finish(answer: api::Lookup, embedder_error: Option<EmbedError>) -> Result<Lookup> {
     match answer {
         api::Lookup::Hit(hit) => Ok(Lookup::Hit(hit)),
-        api::Lookup::Miss(reason) => Ok(Lookup::Miss(Miss { reason, embedder_error })),
+        api::Lookup::Miss(reason) => Ok(Lookup::Miss(Miss {
+            reason,
+            embedder_error,
+        })),
         api::Lookup::NeedsEmbedding(_) => Err(broken_promise()),
     }
 }
@@ -484,5 +540,7 @@ fn stored_ids(outcomes: Vec<PutOutcome>) -> Result<Vec<u64>> {
 
 /// The component asked for something that it had been given.
 fn broken_promise() -> Error {
-    Error::Component("the component asked again for a vector that it was given, which is a bug of mneme".into())
+    Error::Component(
+        "the component asked again for a vector that it was given, which is a bug of mneme".into(),
+    )
 }

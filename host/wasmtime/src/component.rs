@@ -91,16 +91,20 @@ impl Engine {
             Mneme::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
             let pre = MnemePre::new(linker.instantiate_pre(&component)?)?;
             let ticking = engine.weak();
-            std::thread::Builder::new().name("mneme-epoch".into()).spawn(move || {
-                while let Some(engine) = ticking.upgrade() {
-                    engine.increment_epoch();
-                    drop(engine);
-                    std::thread::sleep(TICK);
-                }
-            })?;
+            std::thread::Builder::new()
+                .name("mneme-epoch".into())
+                .spawn(move || {
+                    while let Some(engine) = ticking.upgrade() {
+                        engine.increment_epoch();
+                        drop(engine);
+                        std::thread::sleep(TICK);
+                    }
+                })?;
             Ok(Engine { pre: Arc::new(pre) })
         };
-        start().map_err(|error| Error::Component(format!("the component cannot be compiled: {error:#}")))
+        start().map_err(|error| {
+            Error::Component(format!("the component cannot be compiled: {error:#}"))
+        })
     }
 }
 
@@ -122,8 +126,19 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub fn new(store: Box<dyn Backend>, clock: Box<dyn Clock>, policies: Policies, limits: Limits) -> Self {
-        State { store, clock, policies, limits, memory_denied: false }
+    pub fn new(
+        store: Box<dyn Backend>,
+        clock: Box<dyn Clock>,
+        policies: Policies,
+        limits: Limits,
+    ) -> Self {
+        State {
+            store,
+            clock,
+            policies,
+            limits,
+            memory_denied: false,
+        }
     }
 }
 
@@ -137,7 +152,10 @@ pub(crate) struct Instance {
 }
 
 enum Running {
-    Live { store: Box<Store<State>>, guest: Mneme },
+    Live {
+        store: Box<Store<State>>,
+        guest: Box<Mneme>,
+    },
     /// A trap or a panic has left the component in the middle of something. Its next
     /// call starts a new one over the same store.
     Broken(Box<Store<State>>),
@@ -147,9 +165,18 @@ enum Running {
 
 impl Instance {
     /// Starts the component and opens its cache.
-    pub fn open(engine: Engine, state: State, options: impl FnOnce(Options) -> Options, fingerprint: &str, dim: u32) -> Result<Self> {
+    pub fn open(
+        engine: Engine,
+        state: State,
+        options: impl FnOnce(Options) -> Options,
+        fingerprint: &str,
+        dim: u32,
+    ) -> Result<Self> {
         let (mut store, guest) = start(&engine, state)?;
-        let defaults = guest.mneme_cache_cache().call_default_options(&mut *store, fingerprint, dim);
+        let defaults =
+            guest
+                .mneme_cache_cache()
+                .call_default_options(&mut *store, fingerprint, dim);
         let defaults = defaults.map_err(|error| explain(&error, store.data()))?;
         let mut instance = Instance {
             engine,
@@ -215,7 +242,7 @@ impl Instance {
     }
 
     /// Takes the running component out, starting it anew if it is broken.
-    fn live(&mut self) -> Result<(Box<Store<State>>, Mneme)> {
+    fn live(&mut self) -> Result<(Box<Store<State>>, Box<Mneme>)> {
         match std::mem::replace(&mut self.running, Running::Gone) {
             Running::Live { store, guest } => Ok((store, guest)),
             Running::Gone => Err(Error::Component(
@@ -242,7 +269,7 @@ impl Instance {
     }
 }
 
-fn start(engine: &Engine, state: State) -> Result<(Box<Store<State>>, Mneme)> {
+fn start(engine: &Engine, state: State) -> Result<(Box<Store<State>>, Box<Mneme>)> {
     let mut store = Box::new(Store::new(engine.pre.engine(), state));
     store.set_hostcall_fuel(store.data().limits.host_call_bytes);
     store.limiter(|state| state);
@@ -251,40 +278,64 @@ fn start(engine: &Engine, state: State) -> Result<(Box<Store<State>>, Mneme)> {
         .pre
         .instantiate(&mut *store)
         .map_err(|error| explain(&error, store.data()))?;
-    Ok((store, guest))
+    Ok((store, Box::new(guest)))
 }
 
 fn set_deadline(store: &mut Store<State>) {
     let timeout = store.data().limits.call_timeout;
     let ticks = timeout.as_millis().div_ceil(TICK.as_millis()) + 1;
-    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 2).min(u64::MAX / 2));
+    store.set_epoch_deadline(
+        u64::try_from(ticks)
+            .unwrap_or(u64::MAX / 2)
+            .min(u64::MAX / 2),
+    );
 }
 
 /// Says why a call of the component was stopped.
 fn explain(error: &wasmtime::Error, state: &State) -> Error {
     let limits = state.limits;
     if state.memory_denied {
-        return Error::Limit(Limit::Memory { bytes: limits.memory_bytes });
+        return Error::Limit(Limit::Memory {
+            bytes: limits.memory_bytes,
+        });
     }
     if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
         let milliseconds = u64::try_from(limits.call_timeout.as_millis()).unwrap_or(u64::MAX);
         return Error::Limit(Limit::Time { milliseconds });
     }
     // wasmtime keeps the type of this error to itself.
-    if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
-        return Error::Limit(Limit::HostCall { bytes: limits.host_call_bytes });
+    if error
+        .root_cause()
+        .to_string()
+        .contains("fuel allocated for hostcalls")
+    {
+        return Error::Limit(Limit::HostCall {
+            bytes: limits.host_call_bytes,
+        });
     }
-    Error::Component(format!("the component failed, which is a bug of mneme: {error:#}"))
+    Error::Component(format!(
+        "the component failed, which is a bug of mneme: {error:#}"
+    ))
 }
 
 impl ResourceLimiter for State {
-    fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let limit = self.limits.memory_bytes.min(maximum.unwrap_or(usize::MAX));
         self.memory_denied = desired > limit;
         Ok(!self.memory_denied)
     }
 
-    fn table_growing(&mut self, _current: usize, _desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        _desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(true)
     }
 }
@@ -292,11 +343,17 @@ impl ResourceLimiter for State {
 impl wall_clock::Host for State {
     fn now(&mut self) -> wall_clock::Datetime {
         let now = self.clock.now();
-        wall_clock::Datetime { seconds: now.as_secs(), nanoseconds: now.subsec_nanos() }
+        wall_clock::Datetime {
+            seconds: now.as_secs(),
+            nanoseconds: now.subsec_nanos(),
+        }
     }
 
     fn resolution(&mut self) -> wall_clock::Datetime {
-        wall_clock::Datetime { seconds: 0, nanoseconds: 1_000_000 }
+        wall_clock::Datetime {
+            seconds: 0,
+            nanoseconds: 1_000_000,
+        }
     }
 }
 
@@ -312,7 +369,10 @@ impl policy::Host for State {
     }
 
     fn accept(&mut self, candidate: policy::Candidate) -> bool {
-        self.policies.validator.as_mut().is_none_or(|accept| accept(&candidate))
+        self.policies
+            .validator
+            .as_mut()
+            .is_none_or(|accept| accept(&candidate))
     }
 
     fn on_event(&mut self, event: events::Event) {
@@ -385,7 +445,12 @@ impl imports::store::Host for State {
         self.store.delete_unchanged(&entries)
     }
 
-    fn delete_expired(&mut self, now: u64, namespace: Option<String>, limit: u32) -> Stored<Vec<EntryRef>> {
+    fn delete_expired(
+        &mut self,
+        now: u64,
+        namespace: Option<String>,
+        limit: u32,
+    ) -> Stored<Vec<EntryRef>> {
         self.store.delete_expired(now, namespace.as_deref(), limit)
     }
 
@@ -413,7 +478,12 @@ impl imports::store::Host for State {
         self.store.read_meta(&key)
     }
 
-    fn replace_meta(&mut self, key: String, expected: Option<String>, value: String) -> Stored<bool> {
+    fn replace_meta(
+        &mut self,
+        key: String,
+        expected: Option<String>,
+        value: String,
+    ) -> Stored<bool> {
         self.store.replace_meta(&key, expected.as_deref(), &value)
     }
 

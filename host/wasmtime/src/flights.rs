@@ -80,7 +80,10 @@ mod tests {
     fn a_failure_is_not_shared_and_leaves_nothing() {
         let flights = Flights::default();
         assert_eq!(flights.share(key(), || Err("no")), Err("no"));
-        assert_eq!(flights.share(key(), || Ok::<_, ()>("r".into())), Ok("r".into()));
+        assert_eq!(
+            flights.share(key(), || Ok::<_, ()>("r".into())),
+            Ok("r".into())
+        );
         assert!(flights.flights.lock().unwrap().is_empty());
     }
 }

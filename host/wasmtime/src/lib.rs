@@ -77,6 +77,6 @@ pub use request::{
     Answer, DEFAULT_NAMESPACE, GetRequest, Hit, Layer, Lookup, Miss, MissReason, Origin,
     PutRequest, Ttl,
 };
-pub use store::{MemoryStore, Store};
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
+pub use store::{MemoryStore, Store};

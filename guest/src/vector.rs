@@ -24,7 +24,7 @@ pub fn unit(mut vector: Vec<f32>, dim: u32) -> Result<Vec<f32>> {
     Ok(vector)
 }
 
-/// As [`unit`], in place.
+/// As [`unit()`], in place.
 pub fn scale_to_unit(vector: &mut [f32]) -> Result<()> {
     let norm = norm(vector);
     if !norm.is_finite() {

@@ -170,7 +170,8 @@ fn a_file_of_ours_answers_through_theirs() {
         };
         assert_eq!(version(&path), 5);
 
-        let mut peer = Peer::open(python, &path, json!({}));
+        // It enforces the quotas that it was opened with, not those of the file.
+        let mut peer = Peer::open(python, &path, json!({"namespace_quotas": {"small": 2}}));
         let hit = peer.get("default", " ONE two\tthree");
         assert_eq!((&hit["layer"], &hit["response"]), (&json!("exact"), &json!("first")));
         assert_eq!(hit["metadata"], json!({"a": [1, {"ü": null}]}));

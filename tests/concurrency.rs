@@ -1,6 +1,8 @@
 //! Many threads, and many tasks, on one cache.
 
-use mneme::{AsyncSemanticCache, GetRequest, MemoryStore, Origin, PutRequest, SemanticCache, SqliteStore};
+use mneme::{
+    AsyncSemanticCache, GetRequest, MemoryStore, Origin, PutRequest, SemanticCache, SqliteStore,
+};
 use mneme_tests::embedders::{Gated, Words, axis};
 use mneme_tests::unless_it_hangs;
 use std::convert::Infallible;
@@ -8,7 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
 fn cache(embedder: impl mneme::Embedder + 'static) -> SemanticCache {
-    SemanticCache::builder().store(MemoryStore::new()).embedder(embedder).open().unwrap()
+    SemanticCache::builder()
+        .store(MemoryStore::new())
+        .embedder(embedder)
+        .open()
+        .unwrap()
 }
 
 #[test]
@@ -44,11 +50,23 @@ fn eight_threads_get_their_own_answers() {
 /// every other one.
 fn mixed_calls(cache: &SemanticCache, namespace: &str) {
     for n in 0..100 {
-        let (query, reworded) = (format!("red{n} green{n} blue{n}"), format!("blue{n} red{n} green{n}"));
-        let ask = |query: &str| cache.get(GetRequest::new(query).namespace(namespace).threshold(0.99)).unwrap();
-        cache.put(PutRequest::new(&query, format!("{namespace}: {n}")).namespace(namespace)).unwrap();
+        let (query, reworded) = (
+            format!("red{n} green{n} blue{n}"),
+            format!("blue{n} red{n} green{n}"),
+        );
+        let ask = |query: &str| {
+            cache
+                .get(GetRequest::new(query).namespace(namespace).threshold(0.99))
+                .unwrap()
+        };
+        cache
+            .put(PutRequest::new(&query, format!("{namespace}: {n}")).namespace(namespace))
+            .unwrap();
         for query in [&query, &reworded] {
-            assert_eq!(ask(query).hit().unwrap().response, format!("{namespace}: {n}"));
+            assert_eq!(
+                ask(query).hit().unwrap().response,
+                format!("{namespace}: {n}")
+            );
         }
         if n % 2 == 0 {
             assert!(cache.delete(&query, namespace).unwrap());
@@ -62,14 +80,18 @@ fn no_lock_is_held_while_embedding() {
     unless_it_hangs(|| {
         let (embedder, gate) = Gated::new();
         let cache = cache(embedder);
-        cache.put(PutRequest::new("quick question", "quick answer")).unwrap();
+        cache
+            .put(PutRequest::new("quick question", "quick answer"))
+            .unwrap();
         std::thread::scope(|scope| {
             let slow = scope.spawn(|| cache.get("slow question").unwrap().is_hit());
             assert_eq!(gate.arrivals.recv().unwrap(), "slow question");
             // The embedder is at work. Everybody else goes on.
             assert!(cache.get("quick question").unwrap().is_hit());
             assert!(cache.get("question quick").unwrap().is_hit());
-            cache.put(PutRequest::new("slow question", "found").embedding(axis(0))).unwrap();
+            cache
+                .put(PutRequest::new("slow question", "found").embedding(axis(0)))
+                .unwrap();
             assert!(cache.delete("slow question", "default").unwrap());
             assert!(!slow.is_finished());
             gate.open.send(()).unwrap();
@@ -88,13 +110,20 @@ fn the_same_question_at_the_same_time_is_computed_once() {
                 for thread in 0..8 {
                     let (cache, computed, start) = (&cache, &computed, &start);
                     scope.spawn(move || {
-                        let question = if thread % 2 == 0 { "The  Question" } else { "the question" };
+                        let question = if thread % 2 == 0 {
+                            "The  Question"
+                        } else {
+                            "the question"
+                        };
                         start.wait();
                         let answer = cache
-                            .get_or_compute(GetRequest::new(question).namespace(format!("{round}")), || {
-                                computed.fetch_add(1, Ordering::SeqCst);
-                                Ok::<_, Infallible>(format!("answer {round}"))
-                            })
+                            .get_or_compute(
+                                GetRequest::new(question).namespace(format!("{round}")),
+                                || {
+                                    computed.fetch_add(1, Ordering::SeqCst);
+                                    Ok::<_, Infallible>(format!("answer {round}"))
+                                },
+                            )
                             .unwrap();
                         assert_eq!(answer.response, format!("answer {round}"));
                         if let Origin::Computed(stored) = answer.origin {
@@ -133,7 +162,10 @@ fn different_questions_are_computed_at_the_same_time() {
 async fn the_runtime_goes_on_while_the_embedder_is_slow() {
     let (embedder, gate) = Gated::new();
     let cache = AsyncSemanticCache::new(cache(embedder));
-    cache.put(PutRequest::new("quick question", "quick answer")).await.unwrap();
+    cache
+        .put(PutRequest::new("quick question", "quick answer"))
+        .await
+        .unwrap();
     let slow = tokio::spawn({
         let cache = cache.clone();
         async move { cache.get("slow question").await.unwrap().is_hit() }
@@ -149,7 +181,10 @@ async fn the_runtime_goes_on_while_the_embedder_is_slow() {
     assert_eq!(arrived, "slow question");
     assert!(cache.get("quick question").await.unwrap().is_hit());
     assert!(cache.get("question quick").await.unwrap().is_hit());
-    cache.put(PutRequest::new("another", "answer")).await.unwrap();
+    cache
+        .put(PutRequest::new("another", "answer"))
+        .await
+        .unwrap();
     assert!(!slow.is_finished());
     gate.open.send(()).unwrap();
     assert!(!slow.await.unwrap());
@@ -159,7 +194,9 @@ async fn the_runtime_goes_on_while_the_embedder_is_slow() {
 #[test]
 fn tasks_that_ask_the_same_share_one_computation() {
     unless_it_hangs(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let cache = AsyncSemanticCache::new(cache(Words));
             for round in 0..100 {
@@ -173,8 +210,13 @@ fn tasks_that_ask_the_same_share_one_computation() {
                                 tokio::task::yield_now().await;
                                 Ok::<_, Infallible>("answer".to_owned())
                             };
-                            let question = GetRequest::new("question").namespace(format!("{round}"));
-                            cache.get_or_compute(question, compute).await.unwrap().response
+                            let question =
+                                GetRequest::new("question").namespace(format!("{round}"));
+                            cache
+                                .get_or_compute(question, compute)
+                                .await
+                                .unwrap()
+                                .response
                         })
                     })
                     .collect();
@@ -190,7 +232,9 @@ fn tasks_that_ask_the_same_share_one_computation() {
 #[test]
 fn a_computation_that_is_dropped_passes_to_the_next() {
     unless_it_hangs(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let cache = AsyncSemanticCache::new(cache(Words));
             let (begun, begins) = tokio::sync::oneshot::channel();
@@ -209,13 +253,20 @@ fn a_computation_that_is_dropped_passes_to_the_next() {
                 let cache = cache.clone();
                 async move {
                     let compute = async { Ok::<_, Infallible>("second".to_owned()) };
-                    cache.get_or_compute("question", compute).await.unwrap().response
+                    cache
+                        .get_or_compute("question", compute)
+                        .await
+                        .unwrap()
+                        .response
                 }
             });
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
-            assert!(!second.is_finished(), "the first computation is still under way");
+            assert!(
+                !second.is_finished(),
+                "the first computation is still under way"
+            );
             first.abort();
             assert_eq!(second.await.unwrap(), "second");
         });
@@ -225,13 +276,22 @@ fn a_computation_that_is_dropped_passes_to_the_next() {
 #[test]
 fn a_failed_computation_is_not_shared_and_not_kept() {
     let cache = cache(Words);
-    let failed = cache.get_or_compute("question", || Err::<String, _>("no")).unwrap_err();
+    let failed = cache
+        .get_or_compute("question", || Err::<String, _>("no"))
+        .unwrap_err();
     assert_eq!(failed, "no");
-    let answer = cache.get_or_compute("question", || Ok::<_, Infallible>("yes".into())).unwrap();
+    let answer = cache
+        .get_or_compute("question", || Ok::<_, Infallible>("yes".into()))
+        .unwrap();
     assert_eq!(answer.response, "yes");
     // The model behind the cache matters more than the cache.
     cache.close().unwrap();
-    let answer = cache.get_or_compute("question", || Ok::<_, Infallible>("without".into())).unwrap();
+    let answer = cache
+        .get_or_compute("question", || Ok::<_, Infallible>("without".into()))
+        .unwrap();
     assert_eq!(answer.response, "without");
-    assert!(matches!(answer.origin, Origin::Computed(Err(mneme::Error::Closed))));
+    assert!(matches!(
+        answer.origin,
+        Origin::Computed(Err(mneme::Error::Closed))
+    ));
 }

@@ -29,11 +29,15 @@ fn table() -> Table {
             table.spaces.extend(text(line).chars());
         } else if section.starts_with("case folding") {
             let (from, to) = line.split_once("; ").expect("two columns");
-            table.folded.insert(text(from).chars().next().expect("a scalar"), text(to));
+            table
+                .folded
+                .insert(text(from).chars().next().expect("a scalar"), text(to));
         } else if section.starts_with("SHA-256") {
             table.all_hash = line.to_owned();
         } else {
-            table.queries.push(serde_json::from_str(line).expect("three strings"));
+            table
+                .queries
+                .push(serde_json::from_str(line).expect("three strings"));
         }
     }
     table
@@ -43,18 +47,30 @@ fn table() -> Table {
 fn text(codes: &str) -> String {
     codes
         .split(' ')
-        .map(|code| u32::from_str_radix(code, 16).ok().and_then(char::from_u32).expect("a scalar"))
+        .map(|code| {
+            u32::from_str_radix(code, 16)
+                .ok()
+                .and_then(char::from_u32)
+                .expect("a scalar")
+        })
         .collect()
 }
 
 fn cache() -> SemanticCache {
-    SemanticCache::builder().store(MemoryStore::new()).embedder(Words).open().unwrap()
+    SemanticCache::builder()
+        .store(MemoryStore::new())
+        .embedder(Words)
+        .open()
+        .unwrap()
 }
 
 #[test]
 fn every_scalar_value_is_normalised_as_python_does_it() {
     let table = table();
-    assert!(table.spaces.len() > 20 && table.folded.len() > 1400, "the table is cut off");
+    assert!(
+        table.spaces.len() > 20 && table.folded.len() > 1400,
+        "the table is cut off"
+    );
     let (mut query, mut expected) = (String::new(), String::new());
     for scalar in '\0'..=char::MAX {
         query.extend(['a', scalar, '|']);
@@ -69,8 +85,17 @@ fn every_scalar_value_is_normalised_as_python_does_it() {
     let normalized = cache().normalize(&query).unwrap();
     let pairs = || normalized.text.chars().zip(expected.chars());
     if let Some(at) = pairs().position(|(is, should)| is != should) {
-        let around = |text: &str| text.chars().skip(at.saturating_sub(4)).take(9).collect::<String>();
-        panic!("{:?} where Python has {:?}", around(&normalized.text), around(&expected));
+        let around = |text: &str| {
+            text.chars()
+                .skip(at.saturating_sub(4))
+                .take(9)
+                .collect::<String>()
+        };
+        panic!(
+            "{:?} where Python has {:?}",
+            around(&normalized.text),
+            around(&expected)
+        );
     }
     assert_eq!(normalized.text.len(), expected.len());
     assert_eq!(normalized.hash, table.all_hash);
@@ -82,7 +107,11 @@ fn mixed_white_space_and_letters_give_pythons_text_and_hash() {
     assert_eq!(table.queries.len(), 200);
     for (query, text, hash) in table.queries {
         let normalized = cache.normalize(&query).unwrap();
-        assert_eq!((normalized.text, normalized.hash), (text, hash), "{query:?}");
+        assert_eq!(
+            (normalized.text, normalized.hash),
+            (text, hash),
+            "{query:?}"
+        );
     }
 }
 
@@ -93,13 +122,23 @@ fn the_python_at_hand_writes_the_same_table() {
         Ok(output) => output,
         Err(error) => return skip(&format!("no Python: {error}")),
     };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let written = String::from_utf8(output.stdout).unwrap();
     let (header, rest) = written.split_once('\n').unwrap();
     let known = ["14.0.0", "15.0.0", "15.1.0"];
     if !known.iter().any(|version| header.contains(version)) {
-        return skip(&format!("this Python has another Unicode version: {header}"));
+        return skip(&format!(
+            "this Python has another Unicode version: {header}"
+        ));
     }
     let (_, checked_in) = TABLE.split_once('\n').unwrap();
-    assert!(rest == checked_in, "unicode/casefold.txt differs from what {} writes", script.display());
+    assert!(
+        rest == checked_in,
+        "unicode/casefold.txt differs from what {} writes",
+        script.display()
+    );
 }

@@ -8,6 +8,7 @@ use mneme_tests::children::{Running, argument, hear, say};
 use mneme_tests::embedders::Words;
 use mneme_tests::{sqlite, unless_it_hangs};
 use std::collections::{HashMap, HashSet};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,20 +37,37 @@ fn response(cache: &SemanticCache, query: &str) -> Option<String> {
     cache.get(query).unwrap().hit().map(|hit| hit.response)
 }
 
+/// Rounds that the writer goes on for before it waits for the reader, and questions that
+/// the reader asks before it lets the writer go on: so neither is done before the other.
+const ROUNDS_PER_GO: u64 = 20;
+const QUESTIONS_PER_GO: u64 = 5;
+
 /// Puts new answers, deletes older ones and replaces others, and says what is done.
 #[test]
 fn child_writes_and_deletes() {
-    let (Some(path), Some(rounds)) = (argument("PATH"), argument("ROUNDS")) else { return };
+    let (Some(path), Some(rounds)) = (argument("PATH"), argument("ROUNDS")) else {
+        return;
+    };
     let cache = open(Path::new(&path), Coordination::Single);
     for n in 0..rounds.parse().unwrap() {
-        cache.put(PutRequest::new(query(n), format!("answer {n} 0"))).unwrap();
+        if n % ROUNDS_PER_GO == 0 {
+            hear();
+        }
+        cache
+            .put(PutRequest::new(query(n), format!("answer {n} 0")))
+            .unwrap();
         say(&format!("put {n} 0"));
         if n % 2 == 1 {
             assert!(cache.delete(&query(n - 1), "default").unwrap());
             say(&format!("deleted {}", n - 1));
         }
         if n % 4 == 3 {
-            cache.put(PutRequest::new(query(n - 2), format!("answer {} {n}", n - 2))).unwrap();
+            cache
+                .put(PutRequest::new(
+                    query(n - 2),
+                    format!("answer {} {n}", n - 2),
+                ))
+                .unwrap();
             say(&format!("put {} {n}", n - 2));
         }
     }
@@ -83,11 +101,16 @@ fn check_answer(cache: &SemanticCache, n: u64, before: &Acknowledged) {
     for query in [query(n), reworded(n)] {
         let answer = response(cache, &query);
         let version = answer.as_deref().and_then(|answer| {
-            answer.strip_prefix(&format!("answer {n} ")).map(|version| version.parse::<u64>().unwrap())
+            answer
+                .strip_prefix(&format!("answer {n} "))
+                .map(|version| version.parse::<u64>().unwrap())
         });
         match before.put.get(&n) {
             _ if before.deleted.contains(&n) => {
-                assert_eq!(version, None, "{query:?} was deleted, and answers {answer:?}");
+                assert_eq!(
+                    version, None,
+                    "{query:?} was deleted, and answers {answer:?}"
+                );
             }
             // Even numbers are deleted in time, perhaps just now.
             Some(&acknowledged) if n % 2 == 1 => assert!(
@@ -108,8 +131,12 @@ fn a_reader_follows_a_writer_and_no_lock_fails() {
         let reader = open(&path, Coordination::StaleTolerant(0));
         let mut writer = Running::test(
             "child_writes_and_deletes",
-            &[("PATH", path.to_str().unwrap()), ("ROUNDS", &ROUNDS.to_string())],
+            &[
+                ("PATH", path.to_str().unwrap()),
+                ("ROUNDS", &ROUNDS.to_string()),
+            ],
         );
+        let mut go = writer.take_input();
         let acknowledged = Mutex::new(Acknowledged::default());
         let ended = AtomicBool::new(false);
         let asked = std::thread::scope(|scope| {
@@ -125,8 +152,17 @@ fn a_reader_follows_a_writer_and_no_lock_fails() {
                 let before = acknowledged.lock().unwrap().clone();
                 let latest = before.put.keys().copied().max().unwrap_or(0);
                 // The newest answers, and older ones in turn.
-                for n in [latest, latest.saturating_sub(1), latest.saturating_sub(2), asked % (latest + 1)] {
+                for n in [
+                    latest,
+                    latest.saturating_sub(1),
+                    latest.saturating_sub(2),
+                    asked % (latest + 1),
+                ] {
                     check_answer(&reader, n, &before);
+                }
+                if asked % QUESTIONS_PER_GO == 0 {
+                    // A writer that has ended does not listen.
+                    let _ = writeln!(go, "go");
                 }
                 asked += 1;
                 if at_the_end {
@@ -136,8 +172,15 @@ fn a_reader_follows_a_writer_and_no_lock_fails() {
         });
         writer.finish();
         let acknowledged = acknowledged.into_inner().unwrap();
-        assert_eq!(acknowledged.put.len() as u64, ROUNDS, "the writer was cut short");
-        assert!(asked > 20, "the reader asked only {asked} times beside the writer");
+        assert_eq!(
+            acknowledged.put.len() as u64,
+            ROUNDS,
+            "the writer was cut short"
+        );
+        assert!(
+            asked >= ROUNDS / ROUNDS_PER_GO * QUESTIONS_PER_GO - QUESTIONS_PER_GO,
+            "{asked}"
+        );
         for n in 0..ROUNDS {
             check_answer(&reader, n, &acknowledged);
         }
@@ -156,7 +199,9 @@ fn child_obeys() {
         match order.split_once(' ').unwrap() {
             ("put", rest) => {
                 let (n, response) = rest.split_once(' ').unwrap();
-                cache.put(PutRequest::new(query(n.parse().unwrap()), response)).unwrap();
+                cache
+                    .put(PutRequest::new(query(n.parse().unwrap()), response))
+                    .unwrap();
             }
             ("delete", n) => assert!(cache.delete(&query(n.parse().unwrap()), "default").unwrap()),
             _ => panic!("an order of no known kind: {order}"),
@@ -179,7 +224,9 @@ fn a_reader_with_an_interval_follows_when_it_has_passed() {
         order("put 1 one");
         order("put 2 two");
         // The entries are those of the real clock; this one only drives the interval.
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
         let clock = ManualClock::default();
         clock.set(now);
         let reader = SemanticCache::builder()
@@ -197,7 +244,11 @@ fn a_reader_with_an_interval_follows_when_it_has_passed() {
         assert_eq!(response(&reader, &reworded(1)), None);
         assert_eq!(response(&reader, &reworded(2)).as_deref(), Some("zwei"));
         assert_eq!(response(&reader, &query(3)).as_deref(), Some("three"));
-        assert_eq!(response(&reader, &reworded(3)), None, "it was looked for before the interval had passed");
+        assert_eq!(
+            response(&reader, &reworded(3)),
+            None,
+            "it was looked for before the interval had passed"
+        );
         clock.advance(Duration::from_millis(5_000));
         assert_eq!(response(&reader, &reworded(3)).as_deref(), Some("three"));
         for round in 0..20 {
@@ -206,7 +257,11 @@ fn a_reader_with_an_interval_follows_when_it_has_passed() {
             order(&format!("put {new} answer {new}"));
             assert_eq!(response(&reader, &reworded(old)), None, "round {round}");
             clock.advance(Duration::from_millis(5_000));
-            assert_eq!(response(&reader, &reworded(new)), Some(format!("answer {new}")), "round {round}");
+            assert_eq!(
+                response(&reader, &reworded(new)),
+                Some(format!("answer {new}")),
+                "round {round}"
+            );
             assert_eq!(response(&reader, &reworded(old)), None, "round {round}");
         }
         reader.close().unwrap();
@@ -226,7 +281,9 @@ fn batch_queries(n: u64) -> impl Iterator<Item = String> {
 /// Puts, one entry or several in one step, and says so after each.
 #[test]
 fn child_puts_until_killed() {
-    let (Some(path), Some(first)) = (argument("PATH"), argument("FIRST")) else { return };
+    let (Some(path), Some(first)) = (argument("PATH"), argument("FIRST")) else {
+        return;
+    };
     let cache = open(Path::new(&path), Coordination::Single);
     let response = "x".repeat(3000);
     for n in first.parse().unwrap().. {
@@ -245,7 +302,10 @@ fn puts_acknowledged_before_a_kill_are_there_after_it() {
         for round in 0..8 {
             let mut child = Running::test(
                 "child_puts_until_killed",
-                &[("PATH", path.to_str().unwrap()), ("FIRST", &puts.to_string())],
+                &[
+                    ("PATH", path.to_str().unwrap()),
+                    ("FIRST", &puts.to_string()),
+                ],
             );
             let mut acknowledged = Vec::new();
             while acknowledged.len() < 40 + 23 * round {
@@ -261,7 +321,8 @@ fn puts_acknowledged_before_a_kill_are_there_after_it() {
             for n in &acknowledged {
                 for query in batch_queries(n.parse().unwrap()) {
                     let hit = cache.get(GetRequest::new(&query)).unwrap().hit();
-                    let hit = hit.unwrap_or_else(|| panic!("round {round}: {query:?} was acknowledged"));
+                    let hit =
+                        hit.unwrap_or_else(|| panic!("round {round}: {query:?} was acknowledged"));
                     assert_eq!((hit.query, hit.response.len()), (query, 3000));
                 }
             }

@@ -32,18 +32,30 @@ struct Arguments {
 
 impl Arguments {
     fn parse() -> Result<Self> {
-        let mut parsed = Arguments { entries: 100_000, json: false };
+        let mut parsed = Arguments {
+            entries: 100_000,
+            json: false,
+        };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             match &*argument {
                 "--entries" => {
-                    let entries = arguments.next().and_then(|n| n.replace('_', "").parse().ok());
-                    parsed.entries = entries.filter(|&n| n >= 10).ok_or("--entries takes a number from 10 up")?;
+                    let entries = arguments
+                        .next()
+                        .and_then(|n| n.replace('_', "").parse().ok());
+                    parsed.entries = entries
+                        .filter(|&n| n >= 10)
+                        .ok_or("--entries takes a number from 10 up")?;
                 }
                 "--json" => parsed.json = true,
                 // cargo says that this is a benchmark.
                 "--bench" => {}
-                other => return Err(format!("unknown argument {other}; there are --entries N and --json").into()),
+                other => {
+                    return Err(format!(
+                        "unknown argument {other}; there are --entries N and --json"
+                    )
+                    .into());
+                }
             }
         }
         Ok(parsed)
@@ -73,7 +85,11 @@ impl Random {
 
     /// A direction, heavier in the first dimensions, as the spectrum of sentence vectors is.
     fn direction(&mut self) -> Vec<f32> {
-        unit((0..DIM).map(|i| self.normal() / (1.0 + i as f32 / 64.0).sqrt()).collect())
+        unit(
+            (0..DIM)
+                .map(|i| self.normal() / (1.0 + i as f32 / 64.0).sqrt())
+                .collect(),
+        )
     }
 }
 
@@ -86,7 +102,12 @@ fn unit(mut vector: Vec<f32>) -> Vec<f32> {
 /// `a` and `b` of unit length and about orthogonal, mixed to a cosine with `a`.
 fn mix(a: &[f32], b: &[f32], cosine: f32) -> Vec<f32> {
     let rest = (1.0 - cosine * cosine).sqrt();
-    unit(a.iter().zip(b).map(|(a, b)| cosine * a + rest * b).collect())
+    unit(
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| cosine * a + rest * b)
+            .collect(),
+    )
 }
 
 /// What both sides work on: entries to fill in, entries to put, queries that hit, queries
@@ -115,7 +136,10 @@ impl Data {
             let query = mix(&vectors[like], &random.direction(), 0.94);
             vectors.push(query);
         }
-        vectors.extend((0..PARTS * SEMANTIC).map(|n| mix(&topics[n % topics.len()], &random.direction(), 0.775)));
+        vectors.extend(
+            (0..PARTS * SEMANTIC)
+                .map(|n| mix(&topics[n % topics.len()], &random.direction(), 0.775)),
+        );
         Data { entries, vectors }
     }
 
@@ -140,7 +164,8 @@ impl Data {
 }
 
 fn request(data: &Data, n: usize) -> PutRequest {
-    PutRequest::new(format!("question number {n}"), format!("answer number {n}")).embedding(data.vectors[n].clone())
+    PutRequest::new(format!("question number {n}"), format!("answer number {n}"))
+        .embedding(data.vectors[n].clone())
 }
 
 /// Nanoseconds that a call takes.
@@ -159,7 +184,10 @@ struct Ours {
 impl Ours {
     fn open(path: &Path) -> mneme::Result<SemanticCache> {
         let embedder = Precomputed::new("bench-1", DIM as u32);
-        SemanticCache::builder().store(SqliteStore::new(path)).embedder(embedder).open()
+        SemanticCache::builder()
+            .store(SqliteStore::new(path))
+            .embedder(embedder)
+            .open()
     }
 
     fn reopen(&mut self, query: &str) -> Result<Vec<u64>> {
@@ -187,7 +215,10 @@ impl Ours {
             .map(|n| {
                 let query = format!("question number {n}");
                 let (took, lookup) = timed(|| self.cache.get(&query))?;
-                assert_eq!(lookup.hit().map(|hit| hit.response), Some(format!("answer number {n}")));
+                assert_eq!(
+                    lookup.hit().map(|hit| hit.response),
+                    Some(format!("answer number {n}"))
+                );
                 Ok(took)
             })
             .collect()
@@ -195,7 +226,8 @@ impl Ours {
 
     fn semantic(&self, data: &Data, rows: std::ops::Range<usize>, hits: bool) -> Result<Vec<u64>> {
         rows.map(|n| {
-            let request = GetRequest::new(format!("reworded {n}")).embedding(data.vectors[n].clone());
+            let request =
+                GetRequest::new(format!("reworded {n}")).embedding(data.vectors[n].clone());
             let (took, lookup) = timed(|| self.cache.get(request))?;
             assert_eq!(lookup.is_hit(), hits, "query {n}: {lookup:?}");
             Ok(took)
@@ -210,7 +242,10 @@ struct Theirs(Running);
 impl Theirs {
     fn call(&mut self, name: &str, arguments: Value) -> Result<Value> {
         self.0.tell(&json!([name, arguments]).to_string());
-        let line = self.0.line().ok_or("the peer has ended; see its message above")?;
+        let line = self
+            .0
+            .line()
+            .ok_or("the peer has ended; see its message above")?;
         Ok(serde_json::from_str(&line)?)
     }
 
@@ -228,7 +263,11 @@ struct Row {
 
 impl Row {
     fn new(name: &'static str) -> Self {
-        Row { name, ours: Vec::new(), theirs: Vec::new() }
+        Row {
+            name,
+            ours: Vec::new(),
+            theirs: Vec::new(),
+        }
     }
 
     fn add(&mut self, ours: Vec<u64>, theirs: Vec<u64>) {
@@ -242,13 +281,17 @@ fn quantile(times: &[u64], share: f64) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let at = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(at.saturating_sub(1)).map_or(f64::NAN, |&nanos| nanos as f64 / 1000.0)
+    sorted
+        .get(at.saturating_sub(1))
+        .map_or(f64::NAN, |&nanos| nanos as f64 / 1000.0)
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse()?;
     let python = python::peer()?;
-    let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(kept_folder())?;
+    let dir = tempfile::Builder::new()
+        .prefix("bench-")
+        .tempdir_in(kept_folder())?;
     let vectors = dir.path().join("vectors.f32");
 
     eprintln!("making {} vectors", arguments.entries);
@@ -259,7 +302,10 @@ fn main() -> Result<()> {
     let start = json!({"path": dir.path().join("theirs.db"), "vectors": vectors, "dim": DIM});
     let versions: Vec<String> = serde_json::from_value(theirs.call("start", start)?)?;
     let path = dir.path().join("ours.db");
-    let mut ours = Ours { cache: Ours::open(&path)?, path };
+    let mut ours = Ours {
+        cache: Ours::open(&path)?,
+        path,
+    };
 
     let rows = measure(&data, &mut ours, &mut theirs)?;
     ours.cache.close()?;
@@ -278,7 +324,8 @@ fn measure(data: &Data, ours: &mut Ours, theirs: &mut Theirs) -> Result<Vec<Row>
     eprintln!("filling both");
     for start in (0..data.entries).step_by(1000) {
         let rows = start..(start + 1000).min(data.entries);
-        ours.cache.put_many(rows.map(|n| request(data, n)).collect())?;
+        ours.cache
+            .put_many(rows.map(|n| request(data, n)).collect())?;
     }
     theirs.call("open", json!({}))?;
     theirs.call("put", json!({"first": 0, "count": data.entries}))?;
@@ -286,49 +333,87 @@ fn measure(data: &Data, ours: &mut Ours, theirs: &mut Theirs) -> Result<Vec<Row>
     let mut open = Row::new("open to first exact hit");
     let mut exact = Row::new("exact hit");
     let mut put = Row::new("put");
-    let mut first = Row::new("first semantic look-up");
+    let mut first = Row::new("open to first semantic");
     let mut hit = Row::new("semantic hit");
     let mut miss = Row::new("semantic miss");
     for part in 0..PARTS {
         eprintln!("part {} of {PARTS}", part + 1);
         let query = format!("question number {}", random.below(data.entries));
         theirs.call("close", json!({}))?;
-        open.add(ours.reopen(&query)?, theirs.time("reopen", json!({"query": query}))?);
+        let opened = (
+            ours.reopen(&query)?,
+            theirs.time("reopen", json!({"query": query}))?,
+        );
         let rows: Vec<usize> = (0..EXACT).map(|_| random.below(data.entries)).collect();
-        exact.add(ours.exact(&rows)?, theirs.time("exact", json!({"rows": rows}))?);
+        exact.add(
+            ours.exact(&rows)?,
+            theirs.time("exact", json!({"rows": rows}))?,
+        );
         let rows = data.puts(part);
         let ask = json!({"first": rows.start, "count": rows.len()});
         put.add(ours.put(data, rows)?, theirs.time("put", ask)?);
         let rows = data.queries(part, true);
         let ask = |rows: std::ops::Range<usize>, hits| json!({"rows": rows.collect::<Vec<_>>(), "hits": hits});
         let one = rows.start..rows.start + 1;
-        first.add(ours.semantic(data, one.clone(), true)?, theirs.time("semantic", ask(one, true))?);
-        hit.add(ours.semantic(data, rows.clone(), true)?, theirs.time("semantic", ask(rows, true))?);
+        // One side reads its vectors when it is opened, the other when it needs them.
+        let asked = (
+            ours.semantic(data, one.clone(), true)?,
+            theirs.time("semantic", ask(one, true))?,
+        );
+        first.add(sums(&opened.0, &asked.0), sums(&opened.1, &asked.1));
+        open.add(opened.0, opened.1);
+        hit.add(
+            ours.semantic(data, rows.clone(), true)?,
+            theirs.time("semantic", ask(rows, true))?,
+        );
         let rows = data.queries(part, false);
-        miss.add(ours.semantic(data, rows.clone(), false)?, theirs.time("semantic", ask(rows, false))?);
+        miss.add(
+            ours.semantic(data, rows.clone(), false)?,
+            theirs.time("semantic", ask(rows, false))?,
+        );
     }
-    Ok(vec![open, exact, put, first, hit, miss])
+    Ok(vec![open, first, exact, put, hit, miss])
+}
+
+fn sums(a: &[u64], b: &[u64]) -> Vec<u64> {
+    a.iter().zip(b).map(|(a, b)| a + b).collect()
 }
 
 fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map(|(_, name)| name);
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    format!("{}, {cores} cores, {os} {arch}", model.unwrap_or("unknown processor"))
+    format!(
+        "{}, {cores} cores, {os} {arch}",
+        model.unwrap_or("unknown processor")
+    )
 }
 
 fn ours_versions() -> String {
-    format!("mneme {}, SQLite {}", env!("CARGO_PKG_VERSION"), rusqlite::version())
+    format!(
+        "mneme {}, SQLite {}",
+        env!("CARGO_PKG_VERSION"),
+        rusqlite::version()
+    )
 }
 
 fn print_table(arguments: &Arguments, versions: &[String], rows: &[Row]) {
-    println!("{} entries of {DIM} dimensions, SQLite on disk; microseconds", arguments.entries);
+    println!(
+        "{} entries of {DIM} dimensions, SQLite on disk; microseconds",
+        arguments.entries
+    );
     println!("machine: {}", machine());
     println!("ours:    {}", ours_versions());
     println!("peer:    {}", versions.join(", "));
     println!();
-    println!("{:<24} {:>12} {:>12} {:>12} {:>12} {:>11}", "", "ours p50", "ours p99", "peer p50", "peer p99", "peer/ours");
+    println!(
+        "{:<24} {:>12} {:>12} {:>12} {:>12} {:>11}",
+        "", "ours p50", "ours p99", "peer p50", "peer p99", "peer/ours"
+    );
     for row in rows {
         let (ours, theirs) = (quantile(&row.ours, 0.5), quantile(&row.theirs, 0.5));
         println!(

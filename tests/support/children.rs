@@ -16,7 +16,10 @@ pub fn argument(name: &str) -> Option<String> {
 pub fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     // A parent that has gone away ends the child by its closed pipe.
-    if writeln!(out, "\n{MARK}{line}").and_then(|()| out.flush()).is_err() {
+    if writeln!(out, "\n{MARK}{line}")
+        .and_then(|()| out.flush())
+        .is_err()
+    {
         std::process::exit(3);
     }
 }
@@ -58,11 +61,18 @@ impl Running {
     ///
     /// Where it cannot be started.
     pub fn start(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the child starts");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the child starts");
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().expect("its output is a pipe"));
-        Running { child, input, output }
+        Running {
+            child,
+            input,
+            output,
+        }
     }
 
     /// Starts the test `name` of this program.
@@ -77,13 +87,25 @@ impl Running {
             match self.output.read_line(&mut line) {
                 Ok(n) if n > 0 => {
                     // A line cut off by a kill was not said.
-                    if let Some(said) = line.strip_prefix(MARK).and_then(|rest| rest.strip_suffix('\n')) {
+                    if let Some(said) = line
+                        .strip_prefix(MARK)
+                        .and_then(|rest| rest.strip_suffix('\n'))
+                    {
                         return Some(said.to_owned());
                     }
                 }
                 _ => return None,
             }
         }
+    }
+
+    /// The child's input, for a thread that tells it while another one listens.
+    ///
+    /// # Panics
+    ///
+    /// Where it was taken before.
+    pub fn take_input(&mut self) -> ChildStdin {
+        self.input.take().expect("its input is a pipe")
     }
 
     /// Tells the child.
@@ -93,7 +115,9 @@ impl Running {
     /// Where it does not listen.
     pub fn tell(&mut self, line: &str) {
         let input = self.input.as_mut().expect("its input is a pipe");
-        writeln!(input, "{line}").and_then(|()| input.flush()).expect("the child listens");
+        writeln!(input, "{line}")
+            .and_then(|()| input.flush())
+            .expect("the child listens");
     }
 
     /// Kills the child with SIGKILL.

@@ -20,7 +20,9 @@ pub fn words(text: &str) -> Vec<f32> {
             state = (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         }
         for value in &mut sum {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             *value += ((state >> 40) as f32) / ((1 << 23) as f32) - 1.0;
         }
     }
@@ -90,7 +92,10 @@ impl Gated {
     /// An embedder, and its gate.
     pub fn new() -> (Gated, Gate) {
         let ((arrived, arrivals), (open, gate)) = (channel(), channel());
-        let gated = Gated { arrived: Mutex::new(arrived), gate: Mutex::new(gate) };
+        let gated = Gated {
+            arrived: Mutex::new(arrived),
+            gate: Mutex::new(gate),
+        };
         (gated, Gate { arrivals, open })
     }
 }
@@ -108,7 +113,9 @@ impl Embedder for Gated {
         for text in texts.iter().filter(|text| text.contains("slow")) {
             let gone = |_| EmbedError::permanent("the gate is gone");
             let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-            arrived.send((*text).to_owned()).map_err(|error| gone(error.to_string()))?;
+            arrived
+                .send((*text).to_owned())
+                .map_err(|error| gone(error.to_string()))?;
             drop(arrived);
             let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
             gate.recv().map_err(|error| gone(error.to_string()))?;

@@ -10,12 +10,14 @@ use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-/// A folder of cargo's for what tests keep between runs.
+/// A folder for what tests keep between runs: `tmp` in cargo's target folder, which test
+/// programs lie three levels below.
 pub fn kept_folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map(|root| root.join("target/tmp"))
-        .unwrap_or_else(std::env::temp_dir)
+    let program = std::env::current_exe().unwrap_or_default();
+    program
+        .ancestors()
+        .nth(3)
+        .map_or_else(std::env::temp_dir, |target| target.join("tmp"))
 }
 
 /// Says that a test cannot run here, for the reason given; fails it where
@@ -36,7 +38,7 @@ pub fn skip(reason: &str) {
 ///
 /// # Panics
 ///
-/// Where `work` panics, or has not ended after a minute.
+/// Where `work` panics, or has not ended after two minutes.
 pub fn unless_it_hangs(work: impl FnOnce() + Send + 'static) {
     let (done, ended) = channel();
     let worker = std::thread::spawn(move || {
@@ -44,7 +46,7 @@ pub fn unless_it_hangs(work: impl FnOnce() + Send + 'static) {
         // Nobody listens any more where it was too late.
         let _ = done.send(());
     });
-    match ended.recv_timeout(Duration::from_secs(60)) {
+    match ended.recv_timeout(Duration::from_secs(120)) {
         Ok(()) => {}
         Err(RecvTimeoutError::Timeout) => panic!("it hangs"),
         Err(RecvTimeoutError::Disconnected) => match worker.join() {

@@ -12,18 +12,23 @@ pub const PEER: &str = "mneme-cache==1.0.1";
 /// The Python of a virtual environment that has the peer; made on first use. The error
 /// says why there is none.
 pub fn peer() -> Result<&'static Path, &'static str> {
-    static PEER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    PEER.get_or_init(create).as_deref().map_err(String::as_str)
+    static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    MADE.get_or_init(create).as_deref().map_err(String::as_str)
 }
 
 fn create() -> Result<PathBuf, String> {
     let folder = kept_folder();
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     // Test programs run at the same time; the first makes it for all.
-    let lock = File::create(folder.join("peer.lock")).map_err(|error| format!("peer.lock: {error}"))?;
+    let lock =
+        File::create(folder.join("peer.lock")).map_err(|error| format!("peer.lock: {error}"))?;
     lock.lock().map_err(|error| format!("peer.lock: {error}"))?;
     let venv = folder.join(format!("peer-{}", PEER.replace("==", "-")));
-    let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let python = venv.join(if cfg!(windows) {
+        "Scripts/python.exe"
+    } else {
+        "bin/python"
+    });
     if run(Command::new(&python).args(["-c", "import mneme, numpy"])).is_ok() {
         return Ok(python);
     }
@@ -35,14 +40,30 @@ fn create() -> Result<PathBuf, String> {
         _ => {}
     }
     run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PEER, "numpy"]))?;
+    run(Command::new(&python).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        PEER,
+        "numpy",
+    ]))?;
     Ok(python)
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output() {
+    match command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+    {
         Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Ok(output) => Err(format!(
+            "{command:?}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
         Err(error) => Err(format!("no Python: {command:?}: {error}")),
     }
 }

@@ -12,13 +12,21 @@ use std::path::Path;
 pub fn dump(path: &Path) -> Vec<String> {
     let conn = Connection::open(path).expect("the file opens");
     let mut rows = Vec::new();
-    for table in ["entries", "namespace_quotas", "multi_process_state", "schema_meta"] {
-        let mut query = conn.prepare(&format!("SELECT * FROM {table} ORDER BY 1")).expect("the table exists");
+    for table in [
+        "entries",
+        "namespace_quotas",
+        "multi_process_state",
+        "schema_meta",
+    ] {
+        let mut query = conn
+            .prepare(&format!("SELECT * FROM {table} ORDER BY 1"))
+            .expect("the table exists");
         let columns = query.column_count();
         let mut found = query.query([]).expect("the table is readable");
         while let Some(row) = found.next().expect("the rows are readable") {
-            let values: Vec<Value> =
-                (0..columns).map(|column| row.get(column).expect("the value is readable")).collect();
+            let values: Vec<Value> = (0..columns)
+                .map(|column| row.get(column).expect("the value is readable"))
+                .collect();
             rows.push(format!("{table}: {values:?}"));
         }
     }
@@ -41,5 +49,8 @@ pub fn value<T: rusqlite::types::FromSql>(path: &Path, sql: &str) -> T {
 ///
 /// Where they fail.
 pub fn execute(path: &Path, sql: &str) {
-    Connection::open(path).expect("the file opens").execute_batch(sql).expect("the statements run");
+    Connection::open(path)
+        .expect("the file opens")
+        .execute_batch(sql)
+        .expect("the statements run");
 }

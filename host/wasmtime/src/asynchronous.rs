@@ -138,6 +138,12 @@ impl AsyncSemanticCache {
                 origin: Origin::Shared,
             });
         }
+        if result.is_some() {
+            let asked = request.clone();
+            if let Ok(Some(hit)) = self.run(move |cache| Ok(cache.stored_meanwhile(&asked))).await {
+                return Ok(from_cache(hit));
+            }
+        }
         let response = compute.await?;
         if let Some(result) = &mut result {
             **result = Some(response.clone());

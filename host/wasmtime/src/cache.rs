@@ -225,6 +225,11 @@ impl SemanticCache {
         };
         let mut origin = Origin::Shared;
         let response = self.inner.flights.share(key, || {
+            if let Some(hit) = self.stored_meanwhile(&request) {
+                let answer = from_cache(hit);
+                origin = answer.origin;
+                return Ok(answer.response);
+            }
             let response = compute()?;
             origin = Origin::Computed(self.keep(request, &response, vector));
             Ok(response)
@@ -427,6 +432,19 @@ impl SemanticCache {
             .instance()
             .call(|guest, store| guest.call_get(store, &second))?;
         Ok((finish(answer, error)?, vector))
+    }
+
+    /// The answer to exactly this question, if somebody has stored it since it was looked
+    /// up: whoever was computing it may have finished between the two.
+    pub(crate) fn stored_meanwhile(&self, request: &GetRequest) -> Option<api::Hit> {
+        if request.bypass {
+            return None;
+        }
+        let again = request.with(VectorSource::Pending);
+        match self.instance().call(|guest, store| guest.call_get(store, &again)) {
+            Ok(api::Lookup::Hit(hit)) => Some(hit),
+            _ => None,
+        }
     }
 
     /// Stores a computed response, with the vector of its look-up if there is one.

@@ -1,0 +1,57 @@
+//! What the tests of this package share.
+
+pub mod children;
+pub mod embedders;
+pub mod python;
+pub mod sqlite;
+pub mod stores;
+
+use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// A folder for what tests keep between runs: `tmp` in cargo's target folder, which test
+/// programs lie three levels below.
+pub fn kept_folder() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    program
+        .ancestors()
+        .nth(3)
+        .map_or_else(std::env::temp_dir, |target| target.join("tmp"))
+}
+
+/// Says that a test cannot run here, for the reason given; fails it where
+/// `MNEME_REQUIRE_ALL=1` asks for every test.
+///
+/// # Panics
+///
+/// Where every test is required.
+pub fn skip(reason: &str) {
+    assert!(
+        std::env::var_os("MNEME_REQUIRE_ALL").is_none_or(|value| value != "1"),
+        "MNEME_REQUIRE_ALL=1, and this test cannot run: {reason}"
+    );
+    println!("skipped: {reason}");
+}
+
+/// Runs `work` on a thread of its own, and fails where it hangs.
+///
+/// # Panics
+///
+/// Where `work` panics, or has not ended after two minutes.
+pub fn unless_it_hangs(work: impl FnOnce() + Send + 'static) {
+    let (done, ended) = channel();
+    let worker = std::thread::spawn(move || {
+        work();
+        // Nobody listens any more where it was too late.
+        let _ = done.send(());
+    });
+    match ended.recv_timeout(Duration::from_secs(120)) {
+        Ok(()) => {}
+        Err(RecvTimeoutError::Timeout) => panic!("it hangs"),
+        Err(RecvTimeoutError::Disconnected) => match worker.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => unreachable!("a worker that ends says so"),
+        },
+    }
+}

@@ -1,0 +1,69 @@
+//! The real mneme-cache, in a virtual environment of its own.
+
+use crate::kept_folder;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// The release of the peer that files are exchanged with.
+pub const PEER: &str = "mneme-cache==1.0.1";
+
+/// The Python of a virtual environment that has the peer; made on first use. The error
+/// says why there is none.
+pub fn peer() -> Result<&'static Path, &'static str> {
+    static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    MADE.get_or_init(create).as_deref().map_err(String::as_str)
+}
+
+fn create() -> Result<PathBuf, String> {
+    let folder = kept_folder();
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    // Test programs run at the same time; the first makes it for all.
+    let lock =
+        File::create(folder.join("peer.lock")).map_err(|error| format!("peer.lock: {error}"))?;
+    lock.lock().map_err(|error| format!("peer.lock: {error}"))?;
+    let venv = folder.join(format!("peer-{}", PEER.replace("==", "-")));
+    let python = venv.join(if cfg!(windows) {
+        "Scripts/python.exe"
+    } else {
+        "bin/python"
+    });
+    if run(Command::new(&python).args(["-c", "import mneme, numpy"])).is_ok() {
+        return Ok(python);
+    }
+    // What an interrupted run left behind.
+    match std::fs::remove_dir_all(&venv) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(format!("{}: {error}", venv.display()));
+        }
+        _ => {}
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    run(Command::new(&python).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        PEER,
+        "numpy",
+    ]))?;
+    Ok(python)
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    match command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+    {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!(
+            "{command:?}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+        Err(error) => Err(format!("no Python: {command:?}: {error}")),
+    }
+}

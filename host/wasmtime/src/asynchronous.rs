@@ -140,7 +140,10 @@ impl AsyncSemanticCache {
         }
         if result.is_some() {
             let asked = request.clone();
-            if let Ok(Some(hit)) = self.run(move |cache| Ok(cache.stored_meanwhile(&asked))).await {
+            if let Ok(Some(hit)) = self
+                .run(move |cache| Ok(cache.stored_meanwhile(&asked)))
+                .await
+            {
                 return Ok(from_cache(hit));
             }
         }

@@ -441,7 +441,10 @@ impl SemanticCache {
             return None;
         }
         let again = request.with(VectorSource::Pending);
-        match self.instance().call(|guest, store| guest.call_get(store, &again)) {
+        match self
+            .instance()
+            .call(|guest, store| guest.call_get(store, &again))
+        {
             Ok(api::Lookup::Hit(hit)) => Some(hit),
             _ => None,
         }

@@ -1,7 +1,7 @@
 //! Confidence and validator: which candidates may answer.
 
 use crate::host::Host;
-use crate::types::{Candidate, ConfidenceRule, Options, ValidatorRule};
+use crate::types::{Candidate, ConfidenceRule, ValidatorRule};
 
 /// Responses that begin with one of these are failures somebody cached by mistake.
 const FAILURE_MARKS: [&str; 2] = ["[LLM Error]", "[ERROR]"];
@@ -36,13 +36,19 @@ pub fn cut_off(rule: &ConfidenceRule) -> f32 {
     }
 }
 
-/// Whether a candidate's response may answer.
-pub fn accepts(options: &Options, host: &impl Host, candidate: &Candidate) -> bool {
-    match options.validator {
+/// Whether a response may answer. The candidate, which holds copies, is made only for
+/// the host's own validator.
+pub fn accepts(
+    rule: ValidatorRule,
+    host: &impl Host,
+    response: &str,
+    candidate: impl FnOnce() -> Candidate,
+) -> bool {
+    match rule {
         ValidatorRule::None => true,
-        ValidatorRule::Host => host.accept(candidate),
+        ValidatorRule::Host => host.accept(&candidate()),
         ValidatorRule::Builtin => {
-            let response = candidate.response.trim_start();
+            let response = response.trim_start();
             !response.is_empty() && !FAILURE_MARKS.iter().any(|mark| response.starts_with(mark))
         }
     }
@@ -55,16 +61,12 @@ mod tests {
     use crate::testing::TestHost;
 
     fn accepted(response: &str) -> bool {
-        let candidate = Candidate {
-            namespace: "n".into(),
-            query: "q".into(),
-            entry_query: "e".into(),
-            response: response.into(),
-            metadata: "{}".into(),
-            similarity: 0.9,
-            age_seconds: 0,
-        };
-        accepts(&defaults("f", 2), &TestHost::default(), &candidate)
+        accepts(
+            ValidatorRule::Builtin,
+            &TestHost::default(),
+            response,
+            || unreachable!("only the host's validator needs it"),
+        )
     }
 
     #[test]

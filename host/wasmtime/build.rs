@@ -1,14 +1,14 @@
 //! Builds the guest for wasm and wraps it into the component that the library
 //! embeds, so that `cargo build` needs no other tool.
 
+use anyhow::{Context, Result, bail};
 use std::env;
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .canonicalize()?;
@@ -21,8 +21,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     ] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
-    let out =
-        PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set; run this through cargo")?);
+    let out = PathBuf::from(
+        env::var_os("OUT_DIR").context("OUT_DIR is not set; run this through cargo")?,
+    );
     ensure_target()?;
     let module = build_guest(&root, &out.join("guest"))?;
     let component = wit_component::ComponentEncoder::default()
@@ -34,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Adds the wasm target where it is missing.
-fn ensure_target() -> Result<(), Box<dyn Error>> {
+fn ensure_target() -> Result<()> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let printed = Command::new(rustc)
         .args(["--print", "target-libdir", "--target", TARGET])
@@ -48,19 +49,18 @@ fn ensure_target() -> Result<(), Box<dyn Error>> {
         .status();
     match added {
         Ok(status) if status.success() => Ok(()),
-        outcome => Err(format!(
+        outcome => bail!(
             "the Rust target {TARGET} is not installed and `rustup target add {TARGET}` failed ({}); install the target's standard library",
             match outcome {
                 Ok(status) => status.to_string(),
                 Err(error) => error.to_string(),
             }
-        )
-        .into()),
+        ),
     }
 }
 
 /// Compiles the guest in a target folder of its own: cargo holds a lock on the other.
-fn build_guest(root: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
+fn build_guest(root: &Path, target_dir: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(root)
@@ -99,7 +99,7 @@ fn build_guest(root: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn Error>
     cargo.env("RUSTFLAGS", "-Ctarget-feature=+simd128");
     let status = cargo.status()?;
     if !status.success() {
-        return Err(format!("building the guest for {TARGET} failed: {status}").into());
+        bail!("building the guest for {TARGET} failed: {status}");
     }
     Ok(target_dir.join(TARGET).join("guest/mneme_guest.wasm"))
 }

@@ -281,16 +281,18 @@ impl Open {
         if confidence < policy::cut_off(&self.options.confidence) {
             return None;
         }
-        let candidate = Candidate {
-            namespace: entry.namespace.clone(),
-            query: search.query.clone(),
-            entry_query: entry.query.clone(),
-            response: entry.response.clone(),
-            metadata: entry.metadata.clone(),
-            similarity,
-            age_seconds: age(entry, now),
-        };
-        if !policy::accepts(&self.options, host, &candidate) {
+        let accepted = policy::accepts(self.options.validator, host, &entry.response, || {
+            Candidate {
+                namespace: entry.namespace.clone(),
+                query: search.query.clone(),
+                entry_query: entry.query.clone(),
+                response: entry.response.clone(),
+                metadata: entry.metadata.clone(),
+                similarity,
+                age_seconds: age(entry, now),
+            }
+        });
+        if !accepted {
             search.rejected.push(entry_ref(entry));
             return None;
         }

@@ -41,7 +41,10 @@
 //! | `minilm` | yes | `embedder::MiniLm`, a sentence encoder with its weights compiled in (about 10 MB) |
 //! | `openai` | yes | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API |
 //! | `cli` | yes | the `mneme` command |
-//! | `tokio` | no | `AsyncSemanticCache` |
+//! | `tokio` | yes | `AsyncSemanticCache` |
+//!
+//! A program that embeds the library usually wants
+//! `default-features = false` and `sqlite`, and what else it needs.
 //!
 //! # Isolation
 //!

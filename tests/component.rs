@@ -2,10 +2,7 @@
 //! becomes of a cache whose store fails, panics or hangs.
 
 use mneme::store::{Store, StoreError};
-use mneme::{
-    Coordination, Error, GetRequest, Limit, ManualClock, MemoryStore, PutRequest, SemanticCache,
-    Ttl,
-};
+use mneme::{Coordination, Error, Limit, ManualClock, MemoryStore, PutRequest, SemanticCache, Ttl};
 use mneme_tests::embedders::{DIM, FINGERPRINT, Words, axis};
 use mneme_tests::stores::{Hooked, fault};
 use std::sync::Arc;
@@ -397,25 +394,24 @@ fn run_with_fault(
 
 /// What was put after a fault is found by both layers, and gone when it is deleted.
 fn answers_are_right(cache: &SemanticCache, name: &str, nth: u64) {
-    let say = |what: &str| format!("{what} after {name}, call {nth}");
-    cache
-        .put(PutRequest::new("alpha beta gamma", "probe"))
-        .expect(&say("put"));
-    for query in ["Alpha  beta gamma", "gamma beta alpha"] {
-        let hit = cache.get(GetRequest::new(query)).expect(&say("get")).hit();
-        assert_eq!(
-            hit.map(|hit| hit.response).as_deref(),
-            Some("probe"),
-            "{}",
-            say(query)
+    let probe = || -> mneme::Result<()> {
+        cache.put(PutRequest::new("alpha beta gamma", "probe"))?;
+        for query in ["Alpha  beta gamma", "gamma beta alpha"] {
+            let hit = cache.get(query)?.hit().map(|hit| hit.response);
+            assert_eq!(
+                hit.as_deref(),
+                Some("probe"),
+                "{query:?} after {name}, call {nth}"
+            );
+        }
+        assert!(cache.delete("alpha beta gamma", "default")?);
+        assert!(
+            !cache.get("gamma beta alpha")?.is_hit(),
+            "after {name}, call {nth}"
         );
-    }
-    assert!(
-        cache
-            .delete("alpha beta gamma", "default")
-            .expect(&say("delete"))
-    );
-    assert!(!cache.get("gamma beta alpha").expect(&say("get")).is_hit());
+        Ok(())
+    };
+    probe().unwrap_or_else(|error| panic!("after {name}, call {nth}: {error:?}"));
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn a_reader_follows_a_writer_and_no_lock_fails() {
                 ("ROUNDS", &ROUNDS.to_string()),
             ],
         );
-        let mut go = writer.take_input();
+        let go = writer.take_input();
         let acknowledged = Mutex::new(Acknowledged::default());
         let ended = AtomicBool::new(false);
         let asked = std::thread::scope(|scope| {
@@ -146,6 +146,8 @@ fn a_reader_follows_a_writer_and_no_lock_fails() {
                 }
                 ended.store(true, Ordering::SeqCst);
             });
+            // Dropped where a question fails, so that the writer ends.
+            let mut go = go;
             let mut asked = 0_u64;
             loop {
                 let at_the_end = ended.load(Ordering::SeqCst);
@@ -160,7 +162,7 @@ fn a_reader_follows_a_writer_and_no_lock_fails() {
                 ] {
                     check_answer(&reader, n, &before);
                 }
-                if asked % QUESTIONS_PER_GO == 0 {
+                if asked.is_multiple_of(QUESTIONS_PER_GO) {
                     // A writer that has ended does not listen.
                     let _ = writeln!(go, "go");
                 }
@@ -334,5 +336,72 @@ fn puts_acknowledged_before_a_kill_are_there_after_it() {
             assert_eq!(cache.stats(None).unwrap().entries, entries, "round {round}");
             cache.close().unwrap();
         }
+    });
+}
+
+/// Opens the file when told to, and puts and asks beside its siblings.
+#[test]
+fn child_works_beside_others() {
+    let (Some(path), Some(name)) = (argument("PATH"), argument("NAME")) else {
+        return;
+    };
+    say("ready");
+    hear();
+    let cache = open(Path::new(&path), Coordination::StaleTolerant(0));
+    for n in 0..WORK {
+        let put = |namespace: &str, response: &str| {
+            let request = PutRequest::new(query(n), response).namespace(namespace);
+            cache.put(request).unwrap();
+        };
+        put(&name, &name);
+        put("shared", &name);
+        for query in [query(n), reworded(n)] {
+            let hit = cache.get(GetRequest::new(query).namespace(&*name)).unwrap();
+            assert_eq!(hit.hit().unwrap().response, name);
+        }
+    }
+    cache.close().unwrap();
+}
+
+/// How many entries each of them puts into its own namespace and into the shared one.
+const WORK: u64 = 60;
+
+#[test]
+fn processes_that_create_and_fill_a_file_together_lose_nothing() {
+    unless_it_hangs(|| {
+        const CHILDREN: u64 = 4;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cache.db");
+        let mut children: Vec<Running> = (0..CHILDREN)
+            .map(|n| {
+                let arguments = [
+                    ("PATH", path.to_str().unwrap()),
+                    ("NAME", &format!("child {n}")),
+                ];
+                Running::test("child_works_beside_others", &arguments)
+            })
+            .collect();
+        for child in &mut children {
+            assert_eq!(child.line().as_deref(), Some("ready"));
+        }
+        for child in &mut children {
+            child.tell("go");
+        }
+        for child in children {
+            child.finish();
+        }
+        let cache = open(&path, Coordination::Single);
+        let stats = cache.stats(None).unwrap();
+        assert_eq!(stats.entries, (CHILDREN + 1) * WORK);
+        // Counts of several processes add up; none overwrites those of another.
+        assert_eq!(stats.counters.hits_exact, CHILDREN * WORK);
+        assert_eq!(stats.counters.hits_semantic, CHILDREN * WORK);
+        let version: String = sqlite::value(&path, "SELECT value FROM multi_process_state");
+        assert_eq!(
+            version,
+            (2 * CHILDREN * WORK).to_string(),
+            "one step for each put"
+        );
+        assert!(cache.health().unwrap().healthy);
     });
 }

@@ -137,6 +137,8 @@ impl Running {
     /// Where it fails.
     pub fn finish(mut self) {
         self.input = None;
+        // A child that finds its pipe full would not end.
+        while self.line().is_some() {}
         let status = self.child.wait().expect("the child ends");
         assert!(status.success(), "the child failed: {status}");
     }

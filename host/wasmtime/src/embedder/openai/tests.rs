@@ -34,10 +34,10 @@ impl Server {
             let mut held = Vec::new();
             for reply in replies {
                 let (mut stream, _) = listener.accept().unwrap();
-                let request = read_request(&mut stream);
+                // Before the reply, after which the test may count at once.
+                let _ = sender.send(read_request(&mut stream));
                 let Reply::Status(status, headers, body) = reply else {
                     held.push(stream);
-                    let _ = sender.send(request);
                     continue;
                 };
                 write!(
@@ -46,7 +46,6 @@ impl Server {
                     body.len()
                 )
                 .unwrap();
-                let _ = sender.send(request);
             }
             // Silent connections stay open until the test has ended.
             if !held.is_empty() {

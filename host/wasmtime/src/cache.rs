@@ -124,7 +124,8 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`], [`Error::EmbedderDimension`], [`Error::QuotaExceeded`]
     /// for a quota of 0, [`Error::Embedder`], and what the store returns. On error
-    /// nothing was stored.
+    /// nothing was stored, except perhaps where a [`Limit::Time`](crate::Limit::Time)
+    /// stopped the call.
     pub fn put(&self, mut request: PutRequest) -> Result<u64> {
         let first = request.first();
         let outcome = self

@@ -70,7 +70,8 @@ pub enum Error {
     /// The embedder failed, so nothing was stored.
     #[error("the embedder failed, so nothing was stored: {0}")]
     Embedder(#[source] EmbedError),
-    /// A call reached one of the limits set on the component and was stopped. Access
+    /// A call reached one of the limits set on the component and was stopped. What the
+    /// store had completed by then stays, so that a put may have been stored; access
     /// data and counters of the last moments may be lost, entries are not.
     #[error("{0}")]
     Limit(Limit),

@@ -1,0 +1,1 @@
+//! Programs that use mneme; see the example targets of this package.

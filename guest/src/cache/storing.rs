@@ -13,6 +13,9 @@ use crate::types::{
 use crate::vector::unit;
 use std::collections::BTreeSet;
 
+/// Hosts limit what one call may hand them; a batch stays well below that.
+const BATCH_BYTES: usize = 16 << 20;
+
 /// A request that has been checked: the entry to store, without a vector if that is
 /// still to be embedded.
 struct Draft {
@@ -58,8 +61,11 @@ impl<S: Store, H: Host> Cache<S, H> {
         }
         let entries: Vec<Entry> = drafts.into_iter().map(|draft| draft.entry).collect();
         let mut outcomes = Vec::with_capacity(entries.len());
-        for batch in entries.chunks(open.max_batch) {
+        let mut rest = entries.as_slice();
+        while !rest.is_empty() {
+            let (batch, after) = rest.split_at(batch_length(rest, open.max_batch));
             open.insert(store, host, batch, &mut outcomes)?;
+            rest = after;
         }
         // The entries are stored, so what goes wrong from here on is not their failure.
         let evicted = open.enforce_limits(store, host, &namespaces, now);
@@ -227,6 +233,24 @@ impl Open {
         }
         Ok(count)
     }
+}
+
+/// How many of the entries to insert in one call: at least one, at most `max_batch`, and
+/// no more than about [`BATCH_BYTES`].
+fn batch_length(entries: &[Entry], max_batch: usize) -> usize {
+    let mut bytes = 0;
+    entries
+        .iter()
+        .take(max_batch)
+        .take_while(|entry| {
+            bytes += entry.query.len()
+                + entry.response.len()
+                + entry.metadata.len()
+                + size_of_val(entry.embedding.as_slice());
+            bytes <= BATCH_BYTES
+        })
+        .count()
+        .max(1)
 }
 
 /// Checks every request; an error names the position of the first bad one, if there are

@@ -157,6 +157,32 @@ fn a_look_up_costs_few_calls_of_the_store() {
 }
 
 #[test]
+fn batches_are_split_by_number_and_by_size() {
+    let (mut cache, _, store) = new_cache(|o| o.max_response_bytes = u32::MAX);
+    let puts = |n: usize, bytes: usize| -> Vec<PutRequest> {
+        (0..n)
+            .map(|i| PutRequest {
+                response: "x".repeat(bytes),
+                ..response(&format!("{n} {i}"), 0.0)
+            })
+            .collect()
+    };
+    let mut calls = |requests| {
+        let before = store.read_version_counter().unwrap();
+        cache.put_many(requests).unwrap();
+        store.read_version_counter().unwrap() - before
+    };
+    assert_eq!(calls(puts(7, 1)), 3, "the store takes three at a time");
+    assert_eq!(calls(puts(3, 5 << 20)), 1);
+    assert_eq!(calls(puts(2, 9 << 20)), 2, "16 MiB at a time");
+    assert_eq!(
+        calls(puts(1, 17 << 20)),
+        1,
+        "whatever its size, one entry is one"
+    );
+}
+
+#[test]
 fn misses_say_why() {
     let (mut cache, host, _) = new_cache(|o| o.events = true);
     let with = |vector| GetRequest {

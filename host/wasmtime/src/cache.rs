@@ -144,8 +144,8 @@ impl SemanticCache {
 
     /// Stores several responses and returns their ids, in order; their queries are
     /// embedded together. Every request is checked, and embedded, before the first is
-    /// stored. They are stored in atomic steps of the store's batch size (SQLite:
-    /// 1,000); where a later step fails, earlier ones stay.
+    /// stored. They are stored in atomic steps of at most the store's batch size (SQLite:
+    /// 1,000) and about 16 MiB; where a later step fails, earlier ones stay.
     ///
     /// # Errors
     ///

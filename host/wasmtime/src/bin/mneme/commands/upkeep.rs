@@ -178,12 +178,14 @@ fn health_text(health: &Health) -> String {
         let _ = writeln!(text, " problem    {problem}");
     }
     let age = health.oldest_entry_age_seconds;
-    let age = age.map_or_else(|| "-".into(), output::age);
+    let age = age.map_or_else(String::new, |age| {
+        format!(", the oldest {} old", output::age(age))
+    });
     let integrity = if health.integrity_ok { "ok" } else { "damaged" };
     let _ = writeln!(text, " store      {}, integrity {integrity}", health.store);
     let _ = writeln!(
         text,
-        " entries    {} in {}, the oldest {age} old",
+        " entries    {} in {}{age}",
         health.entries,
         output::counted(health.namespaces, "namespace", "namespaces")
     );

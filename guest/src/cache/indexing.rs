@@ -12,8 +12,8 @@ use crate::vector::scale_to_unit;
 const PAGE_BYTES: u32 = 4 << 20;
 /// Stamps to ask the store for at a time.
 pub(super) const STAMPS_PER_PAGE: u32 = 262_144;
-/// Changed entries to ask the store for at a time.
-const CHANGED_PER_CALL: usize = 256;
+/// Changed entries to ask the store for at a time. They come with their responses.
+const CHANGED_PER_CALL: usize = 64;
 /// With more changed rows than this, and than a quarter of all, reading all of them
 /// anew is faster.
 const FEW_CHANGES: usize = 4096;

@@ -154,6 +154,16 @@ impl Open {
             }
         }
         gone.extend(ours.map(|(old, _)| old));
+        // What was stored lately is at the end. There, reading all rows costs less than
+        // picking out the changed ones.
+        let mut read_after = last_indexed;
+        if let Some(&first) = changed.first()
+            && changed.len() > CHANGED_PER_CALL
+            && last_indexed - first < 4 * changed.len() as u64
+        {
+            read_after = first - 1;
+            changed.clear();
+        }
         if changed.len() > FEW_CHANGES.max(indexed.len() / 4) {
             return Ok(false);
         }
@@ -183,7 +193,7 @@ impl Open {
                 )?;
             }
         }
-        self.read_rows_after(index, last_indexed, store)?;
+        self.read_rows_after(index, read_after, store)?;
         self.follower.compared_at(now);
         Ok(true)
     }

@@ -1,0 +1,203 @@
+//! Bad requests, bad data, and a store that fails at any call.
+
+use super::*;
+use crate::testing::entry;
+
+#[test]
+fn bad_requests_are_refused_and_change_nothing() {
+    let (mut cache, _, store) = new_cache(|o| {
+        o.max_query_bytes = 10;
+        o.max_response_bytes = 20;
+        o.max_metadata_bytes = 30;
+    });
+    let put = |change: fn(&mut PutRequest)| {
+        let mut request = response("q", 0.0);
+        change(&mut request);
+        request
+    };
+    let bad_puts = [
+        put(|r| r.namespace.clear()),
+        put(|r| r.namespace = "x".repeat(10_240)),
+        put(|r| r.namespace = "a\0".into()),
+        put(|r| r.query = "x".repeat(11)),
+        put(|r| r.response = "x".repeat(21)),
+        put(|r| r.metadata = format!("{{\"k\": \"{}\"}}", "x".repeat(30))),
+        put(|r| r.metadata = "[]".into()),
+        put(|r| r.vector = VectorSource::Given(vec![f32::INFINITY, 0.0])),
+        put(|r| r.vector = VectorSource::Given(vec![0.0, 0.0])),
+        put(|r| r.vector = VectorSource::Embedded(vec![f32::NAN, 0.0])),
+    ];
+    for request in bad_puts {
+        let batch = vec![response("good", 0.0), request.clone()];
+        assert!(matches!(cache.put(request), Err(Error::InvalidArgument(_))));
+        let Err(Error::InvalidArgument(message)) = cache.put_many(batch) else {
+            panic!("accepted");
+        };
+        assert!(message.starts_with("request 1 "), "{message}");
+    }
+    let wrong_dim = put(|r| r.vector = VectorSource::Given(vec![1.0]));
+    assert!(matches!(
+        cache.put(wrong_dim),
+        Err(Error::EmbedderDimension(_))
+    ));
+    let failed = put(|r| r.vector = VectorSource::Failed("down".into()));
+    assert!(matches!(cache.put(failed), Err(Error::Backend(_))));
+    assert_eq!(queries(&store), [""; 0]);
+
+    for bad in [
+        GetRequest {
+            namespace: String::new(),
+            ..ask("q", 0.0)
+        },
+        GetRequest {
+            threshold: Some(1.5),
+            ..ask("q", 0.0)
+        },
+        GetRequest {
+            threshold: Some(f32::NAN),
+            ..ask("q", 0.0)
+        },
+        GetRequest {
+            vector: VectorSource::Given(vec![f32::NAN, 1.0]),
+            ..ask("q", 0.0)
+        },
+        ask("a query too long", 0.0),
+    ] {
+        assert!(matches!(cache.get(bad), Err(Error::InvalidArgument(_))));
+    }
+    assert!(cache.set_similarity_threshold(2.0).is_err());
+    assert!(cache.set_namespace_quota("", Some(1)).is_err());
+    assert_eq!(cache.stats(None).unwrap().counters.misses, 0);
+}
+
+#[test]
+fn vectors_that_are_no_embeddings_are_left_out_and_reported() {
+    let store = TestStore::opened(2);
+    store
+        .insert(&[
+            entry("n", "bad", &[f32::NAN, 0.0], 0),
+            entry("n", "good", &at_angle(0.0), 1000),
+        ])
+        .unwrap();
+    let (mut cache, _) = cache_on(&store, |_| {});
+    assert_eq!(hit(cache.get(ask("x", 0.0)).unwrap()).query, "good");
+    hit(cache.get(ask("bad", 0.0)).unwrap());
+    let health = cache.health().unwrap();
+    assert!(
+        !health.healthy && health.problems[0].contains("1 entries"),
+        "{health:?}"
+    );
+}
+
+#[test]
+fn a_trouble_free_cache_is_healthy() {
+    let (mut cache, host, _) = new_cache(|_| {});
+    cache.put(response("a", 0.0)).unwrap();
+    host.set(1042);
+    let health = cache.health().unwrap();
+    assert!(health.healthy, "{health:?}");
+    assert_eq!((health.entries, health.namespaces), (1, 1));
+    assert_eq!(health.oldest_entry_age_seconds, Some(42));
+}
+
+#[test]
+fn similarity_needs_no_open_cache_and_checks_its_vectors() {
+    use crate::vector::similarity;
+    let s = similarity(vec![3.0, 4.0], vec![4.0, 3.0], VectorDtype::Float32).unwrap();
+    assert!((s - 0.96).abs() < 1e-6);
+    assert!(matches!(
+        similarity(vec![1.0], vec![1.0, 0.0], VectorDtype::Int8),
+        Err(Error::EmbedderDimension(_))
+    ));
+    assert!(similarity(Vec::new(), Vec::new(), VectorDtype::Float32).is_err());
+}
+
+/// What the calls of a script returned, made comparable.
+fn run_script(cache: &mut TestCache, host: &TestHost) -> Vec<std::result::Result<String, Error>> {
+    fn show<T: std::fmt::Debug>(result: crate::error::Result<T>) -> crate::error::Result<String> {
+        result.map(|value| format!("{value:?}"))
+    }
+    let mut results = Vec::new();
+    for i in 0..4_u64 {
+        host.set(1000 + i * 7);
+        let angle = i as f64 * 30.0;
+        results.push(show(cache.put(response(&format!("q{i}"), angle))));
+        results.push(show(cache.put(PutRequest {
+            ttl: TtlChoice::Seconds(5),
+            ..response(&format!("t{i}"), angle + 10.0)
+        })));
+        results.push(show(cache.get(ask(&format!("q{i}"), angle))));
+        results.push(show(cache.get(ask("x", angle))));
+    }
+    results.push(show(cache.get_many(vec![ask("q1", 30.0), ask("x", 90.0)])));
+    results.push(show(
+        cache.put_many((0..5).map(|i| response(&format!("m{i}"), 5.0)).collect()),
+    ));
+    results.push(show(cache.delete("q1", "n")));
+    results.push(show(cache.set_namespace_quota("n", Some(6))));
+    results.push(show(cache.put(response("one more", 70.0))));
+    results.push(show(cache.requantize(VectorDtype::Int8)));
+    results.push(show(cache.vacuum(None, true)));
+    results.push(show(cache.stats(None).map(|stats| stats.entries > 0)));
+    results.push(show(cache.flush()));
+    results.push(show(cache.clear_namespace("n")));
+    results.push(show(cache.clear()));
+    results
+}
+
+#[test]
+fn a_store_may_fail_at_any_call() {
+    let options = |o: &mut Options| {
+        o.coordination = Coordination::StaleTolerant(0);
+        o.max_entries = Some(8);
+        o.touch_limit = 2;
+    };
+    let mut at = 0;
+    loop {
+        at += 1;
+        let (mut cache, host, store) = new_cache(options);
+        store.fail_at(at);
+        let results = run_script(&mut cache, &host);
+        if !store.has_failed() {
+            assert!(at > 60, "the script is too short to mean anything");
+            break;
+        }
+        let failures: Vec<_> = results.iter().filter(|result| result.is_err()).collect();
+        // Writing later and evicting are tried again; everything else is reported.
+        assert!(failures.len() <= 1, "call {at}: {failures:?}");
+        assert!(
+            failures.iter().all(|f| matches!(f, Err(Error::Backend(_)))),
+            "call {at}"
+        );
+        // Whatever failed, the cache is right about the store afterwards.
+        cache.set_namespace_quota("n", None).unwrap();
+        cache.put(response("after", 33.0)).unwrap();
+        assert_eq!(hit(cache.get(ask("y", 33.0)).unwrap()).query, "after");
+        let stats = cache.stats(None).unwrap();
+        assert_eq!(stats.entries, store.entries().len() as u64, "call {at}");
+        assert_eq!(stats.index_rows, stats.entries, "call {at}");
+        cache.close().unwrap();
+    }
+}
+
+#[test]
+fn an_open_that_fails_leaves_the_cache_closed_and_able_to_open() {
+    let store = TestStore::default();
+    let mut cache = Cache::new(store.clone(), TestHost::at(1000));
+    let mut options = crate::options::defaults("f", 2);
+    options.namespace_quotas = vec![("n".into(), 5)];
+    for at in 1..=3 {
+        store.fail_at(at);
+        assert!(
+            matches!(cache.open(options.clone()), Err(Error::Backend(_))),
+            "call {at}"
+        );
+        assert!(matches!(cache.get(ask("q", 0.0)), Err(Error::Closed)));
+    }
+    store.fail_never();
+    cache.open(options.clone()).unwrap();
+    assert!(matches!(
+        cache.open(options),
+        Err(Error::InvalidArgument(_))
+    ));
+}

@@ -1,0 +1,95 @@
+//! Other processes that write to the same store.
+
+use super::*;
+use crate::testing::entry;
+
+#[test]
+fn an_entry_replaced_by_another_process_outlives_its_expired_version() {
+    let store = TestStore::default();
+    let (mut cache, host) = cache_on(&store, |o| o.default_ttl = Some(10));
+    cache.put(response("q", 0.0)).unwrap();
+    host.set(1010);
+    let stale = store.entries()[0].clone();
+    store
+        .insert(&[entry("n", "q", &at_angle(0.0), 1010)])
+        .unwrap();
+    let stale = EntryRef {
+        id: stale.id,
+        namespace: "n".into(),
+        created_at: stale.created_at,
+    };
+    assert_eq!(store.delete_unchanged(&[stale]).unwrap(), [0_u64; 0]);
+    hit(cache.get(ask("q", 0.0)).unwrap());
+}
+
+#[test]
+fn a_stale_tolerant_reader_follows_inserts_deletes_and_replacements() {
+    let store = TestStore::default();
+    let (mut writer, clock) = cache_on(&store, |_| {});
+    let (mut reader, reader_clock) = cache_on(&store, |o| {
+        o.coordination = Coordination::StaleTolerant(5_000)
+    });
+    writer.put(response("a", 0.0)).unwrap();
+    hit(reader.get(ask("x", 0.0)).unwrap());
+    writer.put(response("b", 90.0)).unwrap();
+    writer.delete("a", "n").unwrap();
+    assert_eq!(
+        miss(reader.get(ask("x", 0.0)).unwrap()),
+        MissReason::BelowThreshold,
+        "a deleted entry never answers, not even before the check"
+    );
+    for time in [1005, 1010, 1015, 1020] {
+        clock.set(time);
+        reader_clock.set(time);
+        // The same query with another vector, first in the same second, later not.
+        let angle = (time - 1000) as f64;
+        writer.put(response("b", 90.0 + angle)).unwrap();
+        let found = hit(reader.get(ask("x", 90.0 + angle)).unwrap());
+        assert!(found.similarity > 0.999_99, "at {time}");
+        writer.put(response("b", 180.0 + angle)).unwrap();
+    }
+    writer.clear().unwrap();
+    reader_clock.set(1030);
+    assert_eq!(
+        miss(reader.get(ask("x", 90.0)).unwrap()),
+        MissReason::NoMatch
+    );
+}
+
+#[test]
+fn following_right_after_many_writes_takes_few_calls() {
+    let store = TestStore::default();
+    let (mut writer, _) = cache_on(&store, |_| {});
+    let (mut reader, _) = cache_on(&store, |o| o.coordination = Coordination::StaleTolerant(0));
+    for i in 0..300 {
+        writer.put(response(&format!("q{i}"), 90.0)).unwrap();
+    }
+    hit(reader.get(ask("x", 90.0)).unwrap());
+    // All of this within the second in which replacements cannot be told by their time.
+    writer.put(response("q7", 0.0)).unwrap();
+    writer.put(response("q8", 2.0)).unwrap();
+    writer.delete("q8", "n").unwrap();
+    writer.put(response("new", 180.0)).unwrap();
+    let before = store.calls();
+    assert_eq!(hit(reader.get(ask("x", 1.0)).unwrap()).query, "q7");
+    assert!(store.calls() - before <= 6, "{}", store.calls() - before);
+    assert_eq!(hit(reader.get(ask("x", 180.0)).unwrap()).query, "new");
+    assert_eq!(reader.stats(None).unwrap().index_rows, 300);
+}
+
+#[test]
+fn own_writes_do_not_make_a_follower_compare() {
+    let (mut cache, host, store) = new_cache(|o| o.coordination = Coordination::StaleTolerant(0));
+    cache.put(response("a", 0.0)).unwrap();
+    hit(cache.get(ask("x", 0.0)).unwrap());
+    cache
+        .put_many((0..7).map(|i| response(&format!("q{i}"), 50.0)).collect())
+        .unwrap();
+    cache.delete("q1", "n").unwrap();
+    host.set(1500);
+    let before = store.calls();
+    hit(cache.get(ask("x", 0.0)).unwrap());
+    // Exact layer, version counter, candidates, and the touches that are due: no stamps.
+    assert!(store.calls() - before <= 6, "{}", store.calls() - before);
+    assert_eq!(cache.stats(None).unwrap().index_rows, 7);
+}

@@ -1,0 +1,244 @@
+//! Which answer is given, and why none is.
+
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn the_exact_layer_compares_normalised_queries() {
+    let (mut cache, _, _) = new_cache(|_| {});
+    cache.put(response("How  are YOU?", 0.0)).unwrap();
+    let hit = hit(cache.get(ask(" how are\tyou? ", 90.0)).unwrap());
+    assert_eq!((hit.layer, hit.similarity), (Layer::Exact, 1.0));
+    assert_eq!(hit.query, "How  are YOU?");
+}
+
+#[test]
+fn without_normalising_texts_are_compared_as_they_are() {
+    let (mut cache, _, _) = new_cache(|o| o.normalize = false);
+    cache.put(response("Ping", 0.0)).unwrap();
+    assert_eq!(
+        miss(cache.get(ask("ping", 90.0)).unwrap()),
+        MissReason::BelowThreshold
+    );
+    assert_eq!(
+        hit(cache.get(ask("Ping", 90.0)).unwrap()).layer,
+        Layer::Exact
+    );
+}
+
+#[test]
+fn the_semantic_layer_finds_the_most_similar() {
+    let (mut cache, _, _) = new_cache(|_| {});
+    for (query, angle) in [("a", 0.0), ("b", 20.0), ("c", 24.0)] {
+        cache.put(response(query, angle)).unwrap();
+    }
+    let found = hit(cache.get(ask("x", 21.0)).unwrap());
+    assert_eq!((found.query.as_str(), found.layer), ("b", Layer::Semantic));
+    assert!((found.similarity - 1.0_f32.to_radians().cos()).abs() < 1e-6);
+    assert_eq!(
+        miss(cache.get(ask("x", 90.0)).unwrap()),
+        MissReason::BelowThreshold
+    );
+    let strict = GetRequest {
+        threshold: Some(1.0),
+        ..ask("x", 21.0)
+    };
+    assert_eq!(miss(cache.get(strict).unwrap()), MissReason::BelowThreshold);
+    let lax = GetRequest {
+        threshold: Some(-1.0),
+        ..ask("x", 180.0)
+    };
+    assert_eq!(
+        miss(cache.get(lax).unwrap()),
+        MissReason::NoMatch,
+        "confidence is below the cut-off"
+    );
+}
+
+#[test]
+fn equal_similarities_go_to_the_lower_id_however_many() {
+    let (mut cache, _, _) = new_cache(|_| {});
+    for i in 0..200 {
+        cache.put(response(&format!("q{i}"), 10.0)).unwrap();
+    }
+    assert_eq!(hit(cache.get(ask("x", 10.0)).unwrap()).id, 1);
+    cache.delete("q0", "n").unwrap();
+    assert_eq!(hit(cache.get(ask("x", 12.0)).unwrap()).id, 2);
+}
+
+#[test]
+fn namespaces_never_meet() {
+    let (mut cache, _, _) = new_cache(|_| {});
+    cache.put(response("a", 0.0)).unwrap();
+    let elsewhere = GetRequest {
+        namespace: "m".into(),
+        ..ask("a", 0.0)
+    };
+    assert_eq!(miss(cache.get(elsewhere).unwrap()), MissReason::NoMatch);
+}
+
+#[test]
+fn a_vector_is_asked_for_only_when_it_is_needed() {
+    let (mut cache, _, store) = new_cache(|_| {});
+    let pending = |query: &str| GetRequest {
+        vector: VectorSource::Pending,
+        ..ask(query, 0.0)
+    };
+    assert_eq!(
+        cache.get(pending(" A ")).unwrap(),
+        Lookup::NeedsEmbedding("a".into())
+    );
+    let put = PutRequest {
+        vector: VectorSource::Pending,
+        ..response("A", 0.0)
+    };
+    assert_eq!(
+        cache.put(put.clone()).unwrap(),
+        PutOutcome::NeedsEmbedding("a".into())
+    );
+    assert_eq!(
+        cache.put_many(vec![response("b", 0.0), put]).unwrap(),
+        [PutOutcome::Ready, PutOutcome::NeedsEmbedding("a".into())]
+    );
+    assert_eq!(queries(&store), [""; 0]);
+    cache.put(response("A", 0.0)).unwrap();
+    hit(cache.get(pending("a")).unwrap());
+    assert_eq!(cache.stats(None).unwrap().counters.misses, 0);
+}
+
+#[test]
+fn a_look_up_costs_few_calls_of_the_store() {
+    let (mut cache, _, store) = new_cache(|_| {});
+    cache.put(response("a", 0.0)).unwrap();
+    cache.get(ask("x", 1.0)).unwrap();
+    let calls = |cache: &mut TestCache, request| {
+        let before = store.calls();
+        hit(cache.get(request).unwrap());
+        store.calls() - before
+    };
+    assert_eq!(calls(&mut cache, ask("a", 0.0)), 1);
+    assert_eq!(calls(&mut cache, ask("x", 1.0)), 2);
+    let before = store.calls();
+    cache.put(response("b", 50.0)).unwrap();
+    assert_eq!(store.calls() - before, 1);
+}
+
+#[test]
+fn misses_say_why() {
+    let (mut cache, host, _) = new_cache(|o| o.events = true);
+    let with = |vector| GetRequest {
+        vector,
+        ..ask("x", 0.0)
+    };
+    let cases = [
+        (
+            GetRequest {
+                bypass: true,
+                ..ask("x", 0.0)
+            },
+            MissReason::Bypass,
+        ),
+        (ask("x", 0.0), MissReason::NoMatch),
+        (
+            with(VectorSource::Embedded(vec![1.0])),
+            MissReason::DimMismatch,
+        ),
+        (
+            with(VectorSource::Embedded(vec![f32::NAN, 0.0])),
+            MissReason::EmbedderFailure,
+        ),
+        (
+            with(VectorSource::Failed("down".into())),
+            MissReason::EmbedderFailure,
+        ),
+    ];
+    for (request, reason) in cases {
+        assert_eq!(miss(cache.get(request).unwrap()), reason);
+        let event = Event::Miss(MissEvent {
+            namespace: "n".into(),
+            reason,
+        });
+        assert_eq!(host.events.borrow_mut().pop(), Some(event));
+    }
+    assert_eq!(cache.stats(Some("n")).unwrap().counters.misses, 5);
+}
+
+#[test]
+fn refused_candidates_are_deleted_and_the_next_one_answers() {
+    let (mut cache, _, store) = new_cache(|_| {});
+    cache
+        .put(PutRequest {
+            response: " [ERROR] x".into(),
+            ..response("a", 0.0)
+        })
+        .unwrap();
+    cache.put(response("b", 5.0)).unwrap();
+    assert_eq!(hit(cache.get(ask("a", 0.0)).unwrap()).layer, Layer::Exact);
+    assert_eq!(hit(cache.get(ask("x", 0.0)).unwrap()).query, "b");
+    assert_eq!(queries(&store), ["b"]);
+}
+
+#[test]
+fn confidence_decays_with_age_and_never_stops_an_exact_hit() {
+    let (mut cache, host, store) = new_cache(|_| {});
+    cache.put(response("a", 0.0)).unwrap();
+    host.set(1000 + 86_400);
+    assert_eq!(miss(cache.get(ask("x", 0.0)).unwrap()), MissReason::NoMatch);
+    assert_eq!(hit(cache.get(ask("a", 0.0)).unwrap()).confidence, 0.5);
+    assert_eq!(queries(&store), ["a"]);
+}
+
+#[test]
+fn the_host_may_decide() {
+    let (mut cache, host, store) = new_cache(|o| {
+        o.confidence = ConfidenceRule::Host(0.5);
+        o.validator = ValidatorRule::Host;
+    });
+    cache.put(response("a", 0.0)).unwrap();
+    for (confidence, answers) in [(0.4, false), (f32::NAN, false), (7.0, true)] {
+        host.confidence.set(confidence);
+        assert_eq!(
+            matches!(cache.get(ask("x", 0.0)).unwrap(), Lookup::Hit(_)),
+            answers
+        );
+    }
+    host.refused.replace("response to a".into());
+    assert_eq!(miss(cache.get(ask("x", 0.0)).unwrap()), MissReason::NoMatch);
+    assert_eq!(queries(&store), [""; 0]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// The cache answers what a search through all of the store's entries answers.
+    #[test]
+    fn answers_equal_brute_force(
+        angles in prop::collection::vec(0_u32..360, 1..40),
+        asked in 0_u32..360,
+        threshold in -1.0_f32..=1.0,
+        dtype in prop_oneof![Just(VectorDtype::Float32), Just(VectorDtype::Float16), Just(VectorDtype::Int8)],
+    ) {
+        let (mut cache, _, store) = new_cache(|o| {
+            o.vector_dtype = dtype;
+            o.confidence = ConfidenceRule::Decay(Decay { half_life_seconds: 1, cut_off: 0.0 });
+        });
+        for (i, angle) in angles.iter().enumerate() {
+            cache.put(response(&format!("q{i}"), f64::from(*angle))).unwrap();
+        }
+        let query = at_angle(f64::from(asked));
+        let best = store
+            .entries()
+            .into_iter()
+            .map(|e| (crate::vector::cosine(&query, &e.embedding), e.id))
+            .filter(|(similarity, _)| *similarity >= threshold)
+            .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+        let request = GetRequest { threshold: Some(threshold), ..ask("x", f64::from(asked)) };
+        match (cache.get(request).unwrap(), best) {
+            (Lookup::Hit(hit), Some((similarity, id))) => {
+                prop_assert_eq!((hit.similarity, hit.id), (similarity, id));
+            }
+            (Lookup::Miss(MissReason::BelowThreshold), None) => {}
+            (got, expected) => prop_assert!(false, "{got:?} instead of {expected:?}"),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Replacing, expiring, evicting, clearing, counting.
+
+use super::*;
+
+#[test]
+fn batches_are_split_by_number_and_by_size() {
+    let (mut cache, _, store) = new_cache(|o| o.max_response_bytes = u32::MAX);
+    let puts = |n: usize, bytes: usize| -> Vec<PutRequest> {
+        (0..n)
+            .map(|i| PutRequest {
+                response: "x".repeat(bytes),
+                ..response(&format!("{n} {i}"), 0.0)
+            })
+            .collect()
+    };
+    let mut calls = |requests| {
+        let before = store.read_version_counter().unwrap();
+        cache.put_many(requests).unwrap();
+        store.read_version_counter().unwrap() - before
+    };
+    assert_eq!(calls(puts(7, 1)), 3, "the store takes three at a time");
+    assert_eq!(calls(puts(3, 5 << 20)), 1);
+    assert_eq!(calls(puts(2, 9 << 20)), 2, "16 MiB at a time");
+    assert_eq!(
+        calls(puts(1, 17 << 20)),
+        1,
+        "whatever its size, one entry is one"
+    );
+}
+
+#[test]
+fn entries_expire_at_the_second() {
+    let (mut cache, host, store) = new_cache(|o| o.default_ttl = Some(10));
+    cache.put(response("inherit", 0.0)).unwrap();
+    cache
+        .put(PutRequest {
+            ttl: TtlChoice::Seconds(20),
+            ..response("own", 40.0)
+        })
+        .unwrap();
+    cache
+        .put(PutRequest {
+            ttl: TtlChoice::Unlimited,
+            ..response("never", 80.0)
+        })
+        .unwrap();
+    cache
+        .put(PutRequest {
+            ttl: TtlChoice::Seconds(0),
+            ..response("at once", 120.0)
+        })
+        .unwrap();
+    assert_eq!(
+        miss(cache.get(ask("at once", 120.0)).unwrap()),
+        MissReason::BelowThreshold
+    );
+    host.set(1009);
+    assert_eq!(hit(cache.get(ask("inherit", 0.0)).unwrap()).age_seconds, 9);
+    host.set(1010);
+    assert_eq!(miss(cache.get(ask("x", 0.0)).unwrap()), MissReason::NoMatch);
+    assert_eq!(queries(&store), ["own", "never"]);
+    host.set(1020);
+    assert_eq!(cache.vacuum(None, true).unwrap(), 1);
+    hit(cache.get(ask("never", 0.0)).unwrap());
+    assert_eq!(cache.stats(None).unwrap().counters.expirations, 3);
+}
+
+#[test]
+fn putting_again_replaces_under_the_same_id() {
+    let (mut cache, host, store) = new_cache(|_| {});
+    let PutOutcome::Stored(id) = cache.put(response("q", 0.0)).unwrap() else {
+        panic!()
+    };
+    hit(cache.get(ask("x", 1.0)).unwrap());
+    host.set(1005);
+    let again = PutRequest {
+        response: "new".into(),
+        ..response(" Q ", 90.0)
+    };
+    assert_eq!(cache.put(again).unwrap(), PutOutcome::Stored(id));
+    assert_eq!(
+        miss(cache.get(ask("x", 1.0)).unwrap()),
+        MissReason::BelowThreshold
+    );
+    let found = hit(cache.get(ask("x", 91.0)).unwrap());
+    assert_eq!((found.id, found.response.as_str()), (id, "new"));
+    cache.flush().unwrap();
+    let stored = &store.entries()[0];
+    assert_eq!((stored.created_at, stored.access_count), (1005, 1));
+}
+
+#[test]
+fn quotas_and_the_cap_evict_the_least_recently_used() {
+    let (mut cache, host, store) = new_cache(|o| {
+        o.max_entries = Some(30);
+        o.namespace_quotas = vec![("n".into(), 3)];
+        o.events = true;
+    });
+    for i in 0..3 {
+        host.set(1000 + i);
+        cache.put(response(&format!("q{i}"), 0.0)).unwrap();
+    }
+    host.set(1010);
+    hit(cache.get(ask("q0", 0.0)).unwrap());
+    cache.put(response("q3", 0.0)).unwrap();
+    assert_eq!(
+        queries(&store),
+        ["q0", "q2", "q3"],
+        "a hit that waits in memory counts"
+    );
+    let elsewhere = |i: u64| PutRequest {
+        namespace: "m".into(),
+        ..response(&format!("m{i}"), 0.0)
+    };
+    for i in 0..28 {
+        host.set(1020 + i);
+        cache.put(elsewhere(i)).unwrap();
+    }
+    // 31 entries: a tenth of the cap goes, oldest first, whatever the namespace.
+    let evicted = Event::Eviction(CountEvent {
+        namespace: "n".into(),
+        count: 3,
+    });
+    assert!(host.events.borrow().contains(&evicted));
+    assert_eq!(store.entries().len(), 28);
+    let stats = cache.stats(None).unwrap();
+    assert_eq!((stats.entries, stats.counters.evictions), (28, 4));
+    cache.set_namespace_quota("m", Some(0)).unwrap();
+    assert!(matches!(
+        cache.put(elsewhere(99)),
+        Err(Error::QuotaExceeded(_))
+    ));
+    cache.set_namespace_quota("m", None).unwrap();
+    cache.put(elsewhere(99)).unwrap();
+    assert_eq!(cache.namespace_quota("m").unwrap(), None);
+}
+
+#[test]
+fn clearing_resets_entries_and_counters_and_keeps_quotas() {
+    let (mut cache, _, _) = new_cache(|o| o.namespace_quotas = vec![("n".into(), 9)]);
+    cache.put(response("a", 0.0)).unwrap();
+    cache
+        .put(PutRequest {
+            namespace: "m".into(),
+            ..response("a", 0.0)
+        })
+        .unwrap();
+    hit(cache.get(ask("a", 0.0)).unwrap());
+    cache.flush().unwrap();
+    hit(cache.get(ask("x", 0.0)).unwrap());
+    assert_eq!(cache.clear_namespace("n").unwrap(), 1);
+    assert_eq!(miss(cache.get(ask("x", 0.0)).unwrap()), MissReason::NoMatch);
+    let stats = cache.stats(Some("n")).unwrap();
+    assert_eq!(
+        (stats.counters.hits_exact, stats.counters.hits_semantic),
+        (0, 0)
+    );
+    assert_eq!(stats.namespaces[0].quota, Some(9));
+    assert_eq!(cache.list_namespaces().unwrap(), ["m"]);
+    assert_eq!(cache.clear().unwrap(), 1);
+    assert_eq!(cache.stats(None).unwrap().counters.misses, 0);
+}
+
+#[test]
+fn counters_and_access_data_survive_reopening() {
+    let (mut cache, _, store) = new_cache(|_| {});
+    cache.put(response("a", 0.0)).unwrap();
+    hit(cache.get(ask("a", 0.0)).unwrap());
+    hit(cache.get(ask("x", 0.0)).unwrap());
+    cache.close().unwrap();
+    assert!(matches!(cache.get(ask("a", 0.0)), Err(Error::Closed)));
+    cache.close().unwrap();
+    assert_eq!(store.entries()[0].access_count, 2);
+    let (mut cache, _) = cache_on(&store, |_| {});
+    let counters = cache.stats(None).unwrap().counters;
+    assert_eq!((counters.hits_exact, counters.hits_semantic), (1, 1));
+}
+
+#[test]
+fn requantizing_changes_memory_and_not_answers() {
+    let (mut cache, _, _) = new_cache(|_| {});
+    for i in 0..50 {
+        cache.put(response(&format!("q{i}"), f64::from(i))).unwrap();
+    }
+    let before = hit(cache.get(ask("x", 20.3)).unwrap());
+    for dtype in [
+        VectorDtype::Float16,
+        VectorDtype::Int8,
+        VectorDtype::Float32,
+    ] {
+        cache.requantize(dtype).unwrap();
+        let after = hit(cache.get(ask("x", 20.3)).unwrap());
+        assert_eq!((after.id, after.similarity), (before.id, before.similarity));
+        assert_eq!(cache.stats(None).unwrap().vector_dtype, dtype);
+    }
+}

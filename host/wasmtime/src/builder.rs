@@ -1,7 +1,7 @@
 //! Opening a cache.
 
 use crate::cache::SemanticCache;
-use crate::component::{Engine, Instance, Limits, State};
+use crate::component::{Engine, Instance};
 use crate::contract::api::{ConfidenceRule, Decay, ValidatorRule};
 use crate::contract::events::Event;
 use crate::contract::policy::Candidate;
@@ -9,6 +9,7 @@ use crate::contract::types::VectorDtype;
 use crate::embedder::Embedder;
 use crate::error::{Error, Result};
 use crate::host::{Clock, Policies, SystemClock};
+use crate::imports::{Limits, State};
 use crate::store::Store;
 use std::time::Duration;
 

@@ -62,6 +62,7 @@ pub mod embedder;
 mod error;
 mod flights;
 mod host;
+mod imports;
 mod request;
 pub mod store;
 

@@ -1,0 +1,244 @@
+//! What the component's imports do: calls of the store, the clock and the policies.
+
+use crate::contract::mneme::cache as imports;
+use crate::contract::store::{CapabilitySet, Inserted, StampPage, Touch, VectorPage};
+use crate::contract::types::{Entry, EntryKey, EntryRef, Error as StoreError};
+use crate::contract::wasi::clocks::wall_clock;
+use crate::contract::{events, policy};
+use crate::host::{Clock, Policies};
+use crate::store::Store as Backend;
+use std::time::Duration;
+use wasmtime::ResourceLimiter;
+
+/// Limits on the component.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub memory_bytes: usize,
+    pub call_timeout: Duration,
+    pub host_call_bytes: usize,
+}
+
+/// What the component's imports work on.
+pub(crate) struct State {
+    pub store: Box<dyn Backend>,
+    pub clock: Box<dyn Clock>,
+    pub policies: Policies,
+    pub limits: Limits,
+    /// The component was refused memory since this was last cleared.
+    pub memory_denied: bool,
+}
+
+impl State {
+    pub fn new(
+        store: Box<dyn Backend>,
+        clock: Box<dyn Clock>,
+        policies: Policies,
+        limits: Limits,
+    ) -> Self {
+        State {
+            store,
+            clock,
+            policies,
+            limits,
+            memory_denied: false,
+        }
+    }
+}
+
+impl ResourceLimiter for State {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let limit = self.limits.memory_bytes.min(maximum.unwrap_or(usize::MAX));
+        self.memory_denied = desired > limit;
+        Ok(!self.memory_denied)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        _desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(true)
+    }
+}
+
+impl wall_clock::Host for State {
+    fn now(&mut self) -> wall_clock::Datetime {
+        let now = self.clock.now();
+        wall_clock::Datetime {
+            seconds: now.as_secs(),
+            nanoseconds: now.subsec_nanos(),
+        }
+    }
+
+    fn resolution(&mut self) -> wall_clock::Datetime {
+        wall_clock::Datetime {
+            seconds: 0,
+            nanoseconds: 1_000_000,
+        }
+    }
+}
+
+impl imports::types::Host for State {}
+impl imports::events::Host for State {}
+
+impl policy::Host for State {
+    fn confidence(&mut self, similarity: f32, age_seconds: u64, metadata: String) -> f32 {
+        match &mut self.policies.confidence {
+            Some(confidence) => confidence(similarity, age_seconds, &metadata),
+            None => similarity,
+        }
+    }
+
+    fn accept(&mut self, candidate: policy::Candidate) -> bool {
+        self.policies
+            .validator
+            .as_mut()
+            .is_none_or(|accept| accept(&candidate))
+    }
+
+    fn on_event(&mut self, event: events::Event) {
+        if let Some(on_event) = &mut self.policies.on_event {
+            on_event(&event);
+        }
+    }
+}
+
+type Stored<T> = std::result::Result<T, StoreError>;
+
+impl imports::store::Host for State {
+    fn capabilities(&mut self) -> CapabilitySet {
+        self.store.capabilities()
+    }
+
+    fn open(&mut self, embedder_fingerprint: String, embedder_dim: u32) -> Stored<()> {
+        self.store.open(&embedder_fingerprint, embedder_dim)
+    }
+
+    fn close(&mut self) -> Stored<()> {
+        self.store.close()
+    }
+
+    fn get_by_hash(&mut self, keys: Vec<EntryKey>) -> Stored<Vec<Option<Entry>>> {
+        self.store.get_by_hash(&keys)
+    }
+
+    fn get_by_ids(&mut self, ids: Vec<u64>) -> Stored<Vec<Entry>> {
+        self.store.get_by_ids(&ids)
+    }
+
+    fn count(&mut self, namespace: Option<String>) -> Stored<u64> {
+        self.store.count(namespace.as_deref())
+    }
+
+    fn list_namespaces(&mut self) -> Stored<Vec<String>> {
+        self.store.list_namespaces()
+    }
+
+    fn iter_lru_ids(&mut self, n: u32, namespace: Option<String>) -> Stored<Vec<EntryRef>> {
+        self.store.iter_lru_ids(n, namespace.as_deref())
+    }
+
+    fn iter_since(&mut self, last_id: u64, limit: u32) -> Stored<Vec<Entry>> {
+        self.store.iter_since(last_id, limit)
+    }
+
+    fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Stored<VectorPage> {
+        self.store.iter_vectors(last_id, limit)
+    }
+
+    fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Stored<StampPage> {
+        self.store.iter_stamps(last_id, limit)
+    }
+
+    fn insert(&mut self, entries: Vec<Entry>) -> Stored<Vec<Inserted>> {
+        self.store.insert(entries)
+    }
+
+    fn update_access(&mut self, touches: Vec<Touch>) -> Stored<()> {
+        self.store.update_access(&touches)
+    }
+
+    fn delete_by_id(&mut self, id: u64) -> Stored<bool> {
+        self.store.delete_by_id(id)
+    }
+
+    fn delete_unchanged(&mut self, entries: Vec<EntryRef>) -> Stored<Vec<u64>> {
+        self.store.delete_unchanged(&entries)
+    }
+
+    fn delete_expired(
+        &mut self,
+        now: u64,
+        namespace: Option<String>,
+        limit: u32,
+    ) -> Stored<Vec<EntryRef>> {
+        self.store.delete_expired(now, namespace.as_deref(), limit)
+    }
+
+    fn clear_namespace(&mut self, namespace: Option<String>) -> Stored<u64> {
+        self.store.clear_namespace(namespace.as_deref())
+    }
+
+    fn set_namespace_quota(&mut self, namespace: String, max_entries: Option<u64>) -> Stored<()> {
+        self.store.set_namespace_quota(&namespace, max_entries)
+    }
+
+    fn get_namespace_quota(&mut self, namespace: String) -> Stored<Option<u64>> {
+        self.store.get_namespace_quota(&namespace)
+    }
+
+    fn list_namespace_quotas(&mut self) -> Stored<Vec<(String, u64)>> {
+        self.store.list_namespace_quotas()
+    }
+
+    fn read_version_counter(&mut self) -> Stored<u64> {
+        self.store.read_version_counter()
+    }
+
+    fn read_meta(&mut self, key: String) -> Stored<Option<String>> {
+        self.store.read_meta(&key)
+    }
+
+    fn replace_meta(
+        &mut self,
+        key: String,
+        expected: Option<String>,
+        value: String,
+    ) -> Stored<bool> {
+        self.store.replace_meta(&key, expected.as_deref(), &value)
+    }
+
+    fn integrity_check(&mut self) -> Stored<bool> {
+        self.store.integrity_check()
+    }
+
+    fn begin_snapshot(&mut self) -> Stored<u64> {
+        self.store.begin_snapshot()
+    }
+
+    fn read_snapshot(&mut self, max: u32) -> Stored<Vec<u8>> {
+        self.store.read_snapshot(max)
+    }
+
+    fn end_snapshot(&mut self) -> Stored<()> {
+        self.store.end_snapshot()
+    }
+
+    fn begin_restore(&mut self) -> Stored<()> {
+        self.store.begin_restore()
+    }
+
+    fn write_restore(&mut self, bytes: Vec<u8>) -> Stored<()> {
+        self.store.write_restore(&bytes)
+    }
+
+    fn commit_restore(&mut self) -> Stored<()> {
+        self.store.commit_restore()
+    }
+}

@@ -5,7 +5,7 @@ use mneme::store::{SqliteStore, Store};
 use mneme::{Builder, Error, PutRequest, SemanticCache};
 use mneme_tests::children::{self, Running, argument, say};
 use mneme_tests::embedders::{DIM, FINGERPRINT, Words};
-use mneme_tests::{sqlite, unless_it_hangs};
+use mneme_tests::{assert_answers, sqlite, unless_it_hangs};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,17 +21,6 @@ fn entries(path: &Path) -> u64 {
     store.count(None).unwrap()
 }
 
-fn assert_works(cache: &SemanticCache) {
-    assert_eq!(
-        cache.get("QUESTION").unwrap().hit().unwrap().response,
-        "answer"
-    );
-}
-
-fn put(query: &str, response: &str) -> PutRequest {
-    PutRequest::new(query, response)
-}
-
 /// The file of a closed cache with 200 entries.
 fn closed_file(dir: &Path) -> PathBuf {
     let path = dir.join("cache.db");
@@ -40,7 +29,7 @@ fn closed_file(dir: &Path) -> PathBuf {
     cache
         .put_many(
             (0..200)
-                .map(|n| put(&format!("question {n}"), &long))
+                .map(|n| PutRequest::new(&format!("question {n}"), &long))
                 .collect(),
         )
         .unwrap();
@@ -82,7 +71,7 @@ fn a_file_cut_off_anywhere_gives_typed_errors_only() {
                     !health.healthy && !health.integrity_ok,
                     "cut at {length}: {health:?}"
                 );
-                errors.extend(cache.put(put("new", "r")).err());
+                errors.extend(cache.put(PutRequest::new("new", "r")).err());
                 errors.extend(cache.close().err());
             }
         }
@@ -210,16 +199,19 @@ fn child_fills_the_disk() {
     let Some(path) = argument("PATH") else { return };
     let path = Path::new(&path);
     let cache = builder(path).open().unwrap();
-    cache.put(put("question", "answer")).unwrap();
+    cache.put(PutRequest::new("question", "answer")).unwrap();
     let long = "x".repeat(20_000);
     let mut kept = Vec::new();
-    let error = (0..10_000).find_map(|n| match cache.put(put(&format!("fill {n}"), &long)) {
-        Ok(_) => {
-            kept.push(n);
-            None
-        }
-        Err(error) => Some(error),
-    });
+    let error =
+        (0..10_000).find_map(
+            |n| match cache.put(PutRequest::new(&format!("fill {n}"), &long)) {
+                Ok(_) => {
+                    kept.push(n);
+                    None
+                }
+                Err(error) => Some(error),
+            },
+        );
     let error = error.expect("the disk is full in the end");
     assert!(
         matches!(
@@ -233,7 +225,9 @@ fn child_fills_the_disk() {
     );
     say(&error.to_string());
     let before = sqlite::dump(path);
-    let batch = (0..50).map(|n| put(&format!("batch {n}"), &long)).collect();
+    let batch = (0..50)
+        .map(|n| PutRequest::new(&format!("batch {n}"), &long))
+        .collect();
     let error = cache.put_many(batch).unwrap_err();
     assert!(
         matches!(
@@ -250,7 +244,7 @@ fn child_fills_the_disk() {
         before,
         "a put that failed has left something behind"
     );
-    assert_works(&cache);
+    assert_answers(&cache);
     for n in &kept {
         assert!(cache.get(format!("fill {n}")).unwrap().is_hit());
     }
@@ -296,8 +290,8 @@ fn a_file_that_may_not_grow_keeps_what_it_has() {
         assert_eq!(entries(&path), kept + 1);
         let cache = builder(&path).open().unwrap();
         assert!(cache.health().unwrap().healthy);
-        assert_works(&cache);
-        cache.put(put("more", "room")).unwrap();
+        assert_answers(&cache);
+        cache.put(PutRequest::new("more", "room")).unwrap();
         assert!(cache.get("more").unwrap().is_hit());
     });
 }

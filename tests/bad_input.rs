@@ -5,7 +5,7 @@ use mneme::embedder::EmbedError;
 use mneme::store::SqliteStore;
 use mneme::{Builder, Embedder, Error, GetRequest, MissReason, PutRequest, SemanticCache, Ttl};
 use mneme_tests::embedders::{By, DIM, FINGERPRINT, Words, axis, words};
-use mneme_tests::sqlite;
+use mneme_tests::{assert_answers, sqlite};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -53,20 +53,9 @@ impl Scene {
             );
         }
         assert_eq!(sqlite::dump(&self.path), before, "{error}");
-        assert_works(&self.cache);
+        assert_answers(&self.cache);
         assert_eq!(sqlite::dump(&self.path), before);
     }
-}
-
-fn assert_works(cache: &SemanticCache) {
-    assert_eq!(
-        cache.get("QUESTION").unwrap().hit().unwrap().response,
-        "answer"
-    );
-}
-
-fn put(query: &str, response: &str) -> PutRequest {
-    PutRequest::new(query, response)
 }
 
 #[test]
@@ -83,10 +72,10 @@ fn vectors_that_are_no_embeddings_are_refused() {
         vectors.push((vector, says));
     }
     for (vector, says) in vectors {
-        let bad = put("new", "r").embedding(vector.clone());
+        let bad = PutRequest::new("new", "r").embedding(vector.clone());
         scene.refuses(|cache| cache.put(bad.clone()), "invalid_argument", &[says]);
         scene.refuses(
-            |cache| cache.put_many(vec![put("fine", "r"), bad]),
+            |cache| cache.put_many(vec![PutRequest::new("fine", "r"), bad]),
             "invalid_argument",
             &[says, "request 1"],
         );
@@ -100,15 +89,15 @@ fn vectors_that_are_no_embeddings_are_refused() {
         let vector = vec![0.5; wrong];
         let says = [&*format!("{wrong} dimensions"), "16", "use the embedder"];
         scene.refuses(
-            |cache| cache.put(put("new", "r").embedding(vector.clone())),
+            |cache| cache.put(PutRequest::new("new", "r").embedding(vector.clone())),
             "embedder_dimension",
             &says,
         );
         scene.refuses(
             |cache| {
                 cache.put_many(vec![
-                    put("fine", "r"),
-                    put("new", "r").embedding(vector.clone()),
+                    PutRequest::new("fine", "r"),
+                    PutRequest::new("new", "r").embedding(vector.clone()),
                 ])
             },
             "embedder_dimension",
@@ -129,18 +118,21 @@ fn texts_beyond_their_limits_are_refused_and_those_at_them_are_not() {
     let metadata = |bytes: usize| format!(r#"{{"a":"{}"}}"#, long(bytes - 8));
     let says = |limit: &'static str, option: &'static str| [limit, option];
     for (request, says) in [
-        (put(&long(32_769), "r"), says("32768", "max-query-bytes")),
+        (
+            PutRequest::new(long(32_769), "r"),
+            says("32768", "max-query-bytes"),
+        ),
         // 16,385 letters of two bytes each.
         (
-            put(&"ä".repeat(16_385), "r"),
+            PutRequest::new("ä".repeat(16_385), "r"),
             says("32768", "max-query-bytes"),
         ),
         (
-            put("q", &long((4 << 20) + 1)),
+            PutRequest::new("q", long((4 << 20) + 1)),
             says("4194304", "max-response-bytes"),
         ),
         (
-            put("q", "r").metadata(metadata(65_537)),
+            PutRequest::new("q", "r").metadata(metadata(65_537)),
             says("65536", "max-metadata-bytes"),
         ),
     ] {
@@ -150,7 +142,7 @@ fn texts_beyond_their_limits_are_refused_and_those_at_them_are_not() {
             &says,
         );
         scene.refuses(
-            |cache| cache.put_many(vec![put("fine", "r"), request]),
+            |cache| cache.put_many(vec![PutRequest::new("fine", "r"), request]),
             "invalid_argument",
             &says,
         );
@@ -164,7 +156,7 @@ fn texts_beyond_their_limits_are_refused_and_those_at_them_are_not() {
     );
     scene
         .cache
-        .put(put(&long(32_768), &long(4 << 20)).metadata(metadata(65_536)))
+        .put(PutRequest::new(long(32_768), long(4 << 20)).metadata(metadata(65_536)))
         .unwrap();
     let hit = scene.cache.get(long(32_768)).unwrap().hit().unwrap();
     assert_eq!((hit.response.len(), hit.metadata.len()), (4 << 20, 65_536));
@@ -187,7 +179,7 @@ fn metadata_that_is_no_object_is_refused() {
         "{\"a\":NaN}",
     ] {
         scene.refuses(
-            |cache| cache.put(put("new", "r").metadata(bad)),
+            |cache| cache.put(PutRequest::new("new", "r").metadata(bad)),
             "invalid_argument",
             &["the metadata is", "object"],
         );
@@ -200,7 +192,7 @@ fn namespaces_that_are_no_names_are_refused_everywhere() {
     let long = "n".repeat(10 << 10);
     for (bad, says) in [("", "empty"), ("a\0b", "U+0000"), (&long, "at most 1024")] {
         scene.refuses(
-            |cache| cache.put(put("new", "r").namespace(bad)),
+            |cache| cache.put(PutRequest::new("new", "r").namespace(bad)),
             "invalid_argument",
             &[says],
         );
@@ -234,7 +226,7 @@ fn namespaces_that_are_no_names_are_refused_everywhere() {
     }
     scene
         .cache
-        .put(put("q", "r").namespace("n".repeat(1024)))
+        .put(PutRequest::new("q", "r").namespace("n".repeat(1024)))
         .unwrap();
 }
 
@@ -270,13 +262,13 @@ fn thresholds_that_are_no_cosines_are_refused() {
 fn times_beyond_a_file_are_refused_by_it() {
     let scene = scene();
     scene.refuses(
-        |cache| cache.put(put("new", "r").ttl(Ttl::Seconds(u64::MAX))),
+        |cache| cache.put(PutRequest::new("new", "r").ttl(Ttl::Seconds(u64::MAX))),
         "invalid_argument",
         &["ttl"],
     );
     scene
         .cache
-        .put(put("new", "r").ttl(Ttl::Seconds(i64::MAX as u64)))
+        .put(PutRequest::new("new", "r").ttl(Ttl::Seconds(i64::MAX as u64)))
         .unwrap();
     assert!(scene.cache.get("new").unwrap().is_hit());
 }
@@ -286,12 +278,17 @@ fn a_namespace_with_a_quota_of_nothing_takes_nothing() {
     let scene = scene();
     scene.cache.set_namespace_quota("closed", Some(0)).unwrap();
     scene.refuses(
-        |cache| cache.put(put("new", "r").namespace("closed")),
+        |cache| cache.put(PutRequest::new("new", "r").namespace("closed")),
         "quota_exceeded",
         &["\"closed\"", "raise or remove its quota"],
     );
     scene.refuses(
-        |cache| cache.put_many(vec![put("fine", "r"), put("new", "r").namespace("closed")]),
+        |cache| {
+            cache.put_many(vec![
+                PutRequest::new("fine", "r"),
+                PutRequest::new("new", "r").namespace("closed"),
+            ])
+        },
         "quota_exceeded",
         &["\"closed\""],
     );
@@ -341,7 +338,7 @@ fn a_file_of_another_embedder_is_refused_and_left_alone() {
         "{error:?}"
     );
     assert_eq!(sqlite::dump(&scene.path), before);
-    assert_works(&scene.cache);
+    assert_answers(&scene.cache);
 }
 
 #[test]
@@ -400,16 +397,25 @@ fn an_embedder_that_fails_is_a_miss_in_get_and_an_error_in_put() {
             .open()
             .unwrap();
         cache
-            .put(put("question", "answer").embedding(axis(0)))
+            .put(PutRequest::new("question", "answer").embedding(axis(0)))
             .unwrap();
         let scene = Scene {
             _dir: dir,
             path,
             cache,
         };
-        scene.refuses(|cache| cache.put(put("new", "r")), kind, &[says]);
         scene.refuses(
-            |cache| cache.put_many(vec![put("fine", "r").embedding(axis(1)), put("new", "r")]),
+            |cache| cache.put(PutRequest::new("new", "r")),
+            kind,
+            &[says],
+        );
+        scene.refuses(
+            |cache| {
+                cache.put_many(vec![
+                    PutRequest::new("fine", "r").embedding(axis(1)),
+                    PutRequest::new("new", "r"),
+                ])
+            },
             kind,
             &[says],
         );

@@ -6,6 +6,7 @@ pub mod python;
 pub mod sqlite;
 pub mod stores;
 
+use mneme::SemanticCache;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -32,6 +33,16 @@ pub fn skip(reason: &str) {
         "MNEME_REQUIRE_ALL=1, and this test cannot run: {reason}"
     );
     println!("skipped: {reason}");
+}
+
+/// Fails where a cache that was asked "question" does not say "answer" any more.
+///
+/// # Panics
+///
+/// Where it does not.
+pub fn assert_answers(cache: &SemanticCache) {
+    let hit = cache.get("QUESTION").unwrap().hit();
+    assert_eq!(hit.unwrap().response, "answer");
 }
 
 /// Runs `work` on a thread of its own, and fails where it hangs.

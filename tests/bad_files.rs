@@ -29,7 +29,7 @@ fn closed_file(dir: &Path) -> PathBuf {
     cache
         .put_many(
             (0..200)
-                .map(|n| PutRequest::new(&format!("question {n}"), &long))
+                .map(|n| PutRequest::new(format!("question {n}"), &long))
                 .collect(),
         )
         .unwrap();
@@ -204,7 +204,7 @@ fn child_fills_the_disk() {
     let mut kept = Vec::new();
     let error =
         (0..10_000).find_map(
-            |n| match cache.put(PutRequest::new(&format!("fill {n}"), &long)) {
+            |n| match cache.put(PutRequest::new(format!("fill {n}"), &long)) {
                 Ok(_) => {
                     kept.push(n);
                     None
@@ -226,7 +226,7 @@ fn child_fills_the_disk() {
     say(&error.to_string());
     let before = sqlite::dump(path);
     let batch = (0..50)
-        .map(|n| PutRequest::new(&format!("batch {n}"), &long))
+        .map(|n| PutRequest::new(format!("batch {n}"), &long))
         .collect();
     let error = cache.put_many(batch).unwrap_err();
     assert!(

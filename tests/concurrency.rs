@@ -1,13 +1,14 @@
 //! Many threads, and many tasks, on one cache.
 
 use mneme::{
-    AsyncSemanticCache, GetRequest, MemoryStore, Origin, PutRequest, SemanticCache, SqliteStore,
+    AsyncSemanticCache, Error, GetRequest, MemoryStore, Origin, PutRequest, SemanticCache,
+    SqliteStore,
 };
 use mneme_tests::embedders::{Gated, Words, axis};
 use mneme_tests::unless_it_hangs;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 
 fn cache(embedder: impl mneme::Embedder + 'static) -> SemanticCache {
     SemanticCache::builder()
@@ -294,4 +295,34 @@ fn a_failed_computation_is_not_shared_and_not_kept() {
         answer.origin,
         Origin::Computed(Err(mneme::Error::Closed))
     ));
+}
+
+#[test]
+fn a_call_from_inside_a_call_fails_instead_of_waiting_for_itself() {
+    unless_it_hangs(|| {
+        let itself: Arc<OnceLock<SemanticCache>> = Arc::default();
+        let outcomes = Arc::new(Mutex::new(Vec::new()));
+        let (inside, seen) = (Arc::clone(&itself), Arc::clone(&outcomes));
+        let cache = SemanticCache::builder()
+            .store(MemoryStore::new())
+            .embedder(Words)
+            .on_event(move |_| {
+                if let Some(cache) = inside.get() {
+                    seen.lock().unwrap().push(cache.get("question"));
+                }
+            })
+            .open()
+            .unwrap();
+        itself.set(cache.clone()).unwrap();
+        cache.put(PutRequest::new("question", "answer")).unwrap();
+        assert!(cache.get("question").unwrap().is_hit());
+        let outcomes = std::mem::take(&mut *outcomes.lock().unwrap());
+        assert_eq!(outcomes.len(), 2);
+        for outcome in outcomes {
+            assert!(
+                matches!(outcome, Err(Error::InvalidArgument(_))),
+                "{outcome:?}"
+            );
+        }
+    });
 }

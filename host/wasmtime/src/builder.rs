@@ -148,8 +148,8 @@ impl Builder {
     }
 
     /// Is told of every hit, miss, put, deletion, eviction, expiration and rejection. It
-    /// runs inside the call, while other callers wait: it must be quick, and must not
-    /// call the cache.
+    /// runs inside the call, while other callers wait: it must be quick, and calls of the
+    /// cache from within it fail.
     #[must_use]
     pub fn on_event(mut self, on_event: impl FnMut(&Event) + Send + 'static) -> Self {
         self.policies.on_event = Some(Box::new(on_event));

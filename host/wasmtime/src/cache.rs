@@ -8,7 +8,8 @@ use crate::embedder::{EmbedError, Embedder};
 use crate::error::{Error, Result};
 use crate::flights::Flights;
 use crate::request::{Answer, GetRequest, Lookup, Miss, Origin, PutRequest};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::turn::Turn;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use crate::contract::api::{
     CacheStats as Stats, Counters, HealthReport as Health, NamespaceStats, NormalizedQuery,
@@ -77,7 +78,7 @@ impl SemanticCache {
     pub fn get_many(&self, mut requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
         let first: Vec<_> = requests.iter_mut().map(GetRequest::first).collect();
         let answers = self
-            .instance()
+            .instance()?
             .call(|guest, store| guest.call_get_many(store, &first))?;
         drop(first);
         let open: Vec<usize> = (0..answers.len())
@@ -101,7 +102,7 @@ impl SemanticCache {
                 .map(|(&at, vector)| requests[at].with(vector))
                 .collect();
             again = self
-                .instance()
+                .instance()?
                 .call(|guest, store| guest.call_get_many(store, &second))?;
         }
         let mut again = again.into_iter();
@@ -129,7 +130,7 @@ impl SemanticCache {
     pub fn put(&self, mut request: PutRequest) -> Result<u64> {
         let first = request.first();
         let outcome = self
-            .instance()
+            .instance()?
             .call(|guest, store| guest.call_put(store, &first))?;
         drop(first);
         match outcome {
@@ -154,7 +155,7 @@ impl SemanticCache {
         let given: Vec<Option<Vec<f32>>> = requests.iter().map(|r| r.embedding.clone()).collect();
         let first: Vec<_> = requests.iter_mut().map(PutRequest::first).collect();
         let outcomes = self
-            .instance()
+            .instance()?
             .call(|guest, store| guest.call_put_many(store, &first))?;
         drop(first);
         if outcomes
@@ -182,7 +183,7 @@ impl SemanticCache {
             })
             .collect::<Result<Vec<_>>>()?;
         stored_ids(
-            self.instance()
+            self.instance()?
                 .call(|guest, store| guest.call_put_many(store, &second))?,
         )
     }
@@ -245,7 +246,7 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn delete(&self, query: &str, namespace: &str) -> Result<bool> {
-        self.instance()
+        self.instance()?
             .call(|guest, store| guest.call_delete(store, query, namespace))
     }
 
@@ -256,7 +257,8 @@ impl SemanticCache {
     ///
     /// What the store returns.
     pub fn clear(&self) -> Result<u64> {
-        self.instance().call(|guest, store| guest.call_clear(store))
+        self.instance()?
+            .call(|guest, store| guest.call_clear(store))
     }
 
     /// Deletes the entries and counters of one namespace, and returns how many entries.
@@ -266,7 +268,7 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn clear_namespace(&self, namespace: &str) -> Result<u64> {
-        self.instance()
+        self.instance()?
             .call(|guest, store| guest.call_clear_namespace(store, namespace))
     }
 
@@ -276,7 +278,7 @@ impl SemanticCache {
     ///
     /// What the store returns.
     pub fn list_namespaces(&self) -> Result<Vec<String>> {
-        self.instance()
+        self.instance()?
             .call(|guest, store| guest.call_list_namespaces(store))
     }
 
@@ -287,7 +289,7 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn vacuum(&self, namespace: Option<&str>, compact: bool) -> Result<u64> {
-        self.instance()
+        self.instance()?
             .call(|guest, store| guest.call_vacuum(store, namespace, compact))
     }
 
@@ -297,7 +299,7 @@ impl SemanticCache {
     ///
     /// [`Error::Closed`].
     pub fn compact(&self) -> Result<u64> {
-        self.instance()
+        self.instance()?
             .call(|guest, store| guest.call_compact(store))
     }
 
@@ -308,7 +310,7 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn set_namespace_quota(&self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
-        self.instance()
+        self.instance()?
             .call(|guest, store| guest.call_set_namespace_quota(store, namespace, max_entries))
     }
 
@@ -318,7 +320,7 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn namespace_quota(&self, namespace: &str) -> Result<Option<u64>> {
-        self.instance()
+        self.instance()?
             .call(|guest, store| guest.call_get_namespace_quota(store, namespace))
     }
 
@@ -328,7 +330,7 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`].
     pub fn set_similarity_threshold(&self, threshold: f32) -> Result<()> {
-        let mut instance = self.instance();
+        let mut instance = self.instance()?;
         instance.call(|guest, store| guest.call_set_similarity_threshold(store, threshold))?;
         instance.options.similarity_threshold = threshold;
         Ok(())
@@ -340,7 +342,7 @@ impl SemanticCache {
     ///
     /// What the store returns; [`Error::IndexUnavailable`], with the old index in place.
     pub fn requantize(&self, dtype: VectorDtype) -> Result<()> {
-        let mut instance = self.instance();
+        let mut instance = self.instance()?;
         instance.call(|guest, store| guest.call_requantize(store, dtype))?;
         instance.options.vector_dtype = dtype;
         Ok(())
@@ -352,7 +354,7 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn stats(&self, namespace: Option<&str>) -> Result<Stats> {
-        self.instance()
+        self.instance()?
             .call(|guest, store| guest.call_stats(store, namespace))
     }
 
@@ -362,7 +364,7 @@ impl SemanticCache {
     ///
     /// [`Error::Closed`] and [`Error::Limit`].
     pub fn health(&self) -> Result<Health> {
-        self.instance()
+        self.instance()?
             .call(|guest, store| guest.call_health(store))
     }
 
@@ -372,7 +374,7 @@ impl SemanticCache {
     ///
     /// [`Error::Limit`].
     pub fn normalize(&self, query: &str) -> Result<NormalizedQuery> {
-        self.instance()
+        self.instance()?
             .call_infallible(|guest, store| guest.call_normalize(store, query))
     }
 
@@ -384,7 +386,7 @@ impl SemanticCache {
     /// [`Error::EmbedderDimension`] where their lengths differ; [`Error::InvalidArgument`]
     /// for a vector that is empty, zero, or not finite.
     pub fn similarity(&self, a: &[f32], b: &[f32], dtype: VectorDtype) -> Result<f32> {
-        self.instance()
+        self.instance()?
             .call(|guest, store| guest.call_similarity(store, a, b, dtype))
     }
 
@@ -394,7 +396,8 @@ impl SemanticCache {
     ///
     /// What the store returns; the data goes on waiting.
     pub fn flush(&self) -> Result<()> {
-        self.instance().call(|guest, store| guest.call_flush(store))
+        self.instance()?
+            .call(|guest, store| guest.call_flush(store))
     }
 
     /// Writes what waits and closes the store. Other handles of this cache are closed
@@ -404,7 +407,7 @@ impl SemanticCache {
     ///
     /// What the store returns. The cache is closed all the same.
     pub fn close(&self) -> Result<()> {
-        self.instance().close()
+        self.instance()?.close()
     }
 
     /// Looks up, and returns the query's vector too, if it was embedded.
@@ -412,7 +415,7 @@ impl SemanticCache {
         let given = request.embedding.clone();
         let first = request.first();
         let answer = self
-            .instance()
+            .instance()?
             .call(|guest, store| guest.call_get(store, &first))?;
         let api::Lookup::NeedsEmbedding(text) = answer else {
             return Ok((finish(answer, None)?, given));
@@ -430,7 +433,7 @@ impl SemanticCache {
             ..first
         };
         let answer = self
-            .instance()
+            .instance()?
             .call(|guest, store| guest.call_get(store, &second))?;
         Ok((finish(answer, error)?, vector))
     }
@@ -442,10 +445,10 @@ impl SemanticCache {
             return None;
         }
         let again = request.with(VectorSource::Pending);
-        match self
+        let answer = self
             .instance()
-            .call(|guest, store| guest.call_get(store, &again))
-        {
+            .and_then(|mut turn| turn.call(|guest, store| guest.call_get(store, &again)));
+        match answer {
             Ok(api::Lookup::Hit(hit)) => Some(hit),
             _ => None,
         }
@@ -474,7 +477,7 @@ impl SemanticCache {
     fn put_embedded(&self, request: &PutRequest, vector: Vec<f32>) -> Result<u64> {
         let request = request.with(VectorSource::Embedded(vector));
         match self
-            .instance()
+            .instance()?
             .call(|guest, store| guest.call_put(store, &request))?
         {
             PutOutcome::Stored(id) => Ok(id),
@@ -504,13 +507,8 @@ impl SemanticCache {
         ))
     }
 
-    fn instance(&self) -> MutexGuard<'_, Instance> {
-        // A panic in another thread left the instance in a state that it knows how to
-        // deal with.
-        self.inner
-            .instance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn instance(&self) -> Result<Turn<'_>> {
+        Turn::wait(&self.inner.instance)
     }
 }
 

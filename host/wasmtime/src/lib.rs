@@ -65,6 +65,7 @@ mod host;
 mod imports;
 mod request;
 pub mod store;
+mod turn;
 
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncSemanticCache;

@@ -21,6 +21,14 @@ fn entries(path: &Path) -> u64 {
     store.count(None).unwrap()
 }
 
+/// The backend failed for good, and the text names a remedy.
+fn assert_refused(error: &Error, remedy: &str) {
+    let Error::Backend { message, retryable } = error else {
+        panic!("{error:?}");
+    };
+    assert!(!retryable && message.contains(remedy), "{error}");
+}
+
 /// The file of a closed cache with 200 entries.
 fn closed_file(dir: &Path) -> PathBuf {
     let path = dir.join("cache.db");
@@ -121,17 +129,7 @@ fn what_is_no_cache_is_refused_and_left_alone() {
         (dir.path().into(), "path of a file"),
     ] {
         let error = builder(&path).open().unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::Backend {
-                    retryable: false,
-                    ..
-                }
-            ),
-            "{error:?}"
-        );
-        assert!(error.to_string().contains(says), "{error}");
+        assert_refused(&error, says);
     }
 }
 
@@ -180,17 +178,7 @@ fn a_file_that_may_not_be_written_is_refused() {
         return;
     }
     let error = builder(&path).open().unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Backend {
-                retryable: false,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
-    assert!(error.to_string().contains("the right to write"), "{error}");
+    assert_refused(&error, "the right to write");
 }
 
 /// Fills a file until the disk refuses.

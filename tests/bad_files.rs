@@ -21,12 +21,24 @@ fn entries(path: &Path) -> u64 {
     store.count(None).unwrap()
 }
 
-/// The backend failed for good, and the text names a remedy.
+/// The backend failed, and calling again would not help.
+fn assert_final(error: &Error) {
+    assert!(
+        matches!(
+            error,
+            Error::Backend {
+                retryable: false,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+}
+
+/// As [`assert_final`], and the text names a remedy.
 fn assert_refused(error: &Error, remedy: &str) {
-    let Error::Backend { message, retryable } = error else {
-        panic!("{error:?}");
-    };
-    assert!(!retryable && message.contains(remedy), "{error}");
+    assert_final(error);
+    assert!(error.to_string().contains(remedy), "{error}");
 }
 
 /// The file of a closed cache with 200 entries.
@@ -201,32 +213,14 @@ fn child_fills_the_disk() {
             },
         );
     let error = error.expect("the disk is full in the end");
-    assert!(
-        matches!(
-            error,
-            Error::Backend {
-                retryable: false,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert_final(&error);
     say(&error.to_string());
     let before = sqlite::dump(path);
     let batch = (0..50)
         .map(|n| PutRequest::new(format!("batch {n}"), &long))
         .collect();
     let error = cache.put_many(batch).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Backend {
-                retryable: false,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert_final(&error);
     assert_eq!(
         sqlite::dump(path),
         before,

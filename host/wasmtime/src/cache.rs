@@ -75,31 +75,29 @@ impl SemanticCache {
     /// # Errors
     ///
     /// As [`get`](Self::get).
-    pub fn get_many(&self, mut requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
-        let first: Vec<_> = requests.iter_mut().map(GetRequest::first).collect();
+    pub fn get_many(&self, requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
+        let first: Vec<api::GetRequest> = requests.into_iter().map(Into::into).collect();
         let answers = self
             .instance()?
             .call(|guest, store| guest.call_get_many(store, &first))?;
-        drop(first);
-        let open: Vec<usize> = (0..answers.len())
-            .filter(|&at| matches!(answers[at], api::Lookup::NeedsEmbedding(_)))
-            .collect();
+        let texts: Vec<&str> = answers.iter().filter_map(text_to_embed).collect();
         let mut again = Vec::new();
         let mut error = None;
-        if !open.is_empty() {
-            let texts: Vec<&str> = answers.iter().filter_map(text_to_embed).collect();
+        if !texts.is_empty() {
             let vectors: Vec<VectorSource> = match self.embed(&texts) {
                 Ok(vectors) => vectors.into_iter().map(VectorSource::Embedded).collect(),
                 Err(failure) => {
                     let failed = VectorSource::Failed(failure.message.clone());
                     error = Some(failure);
-                    vec![failed; open.len()]
+                    vec![failed; texts.len()]
                 }
             };
-            let second: Vec<_> = open
-                .iter()
+            let second: Vec<_> = first
+                .into_iter()
+                .zip(&answers)
+                .filter(|(_, answer)| text_to_embed(answer).is_some())
                 .zip(vectors)
-                .map(|(&at, vector)| requests[at].with(vector))
+                .map(|((request, _), vector)| api::GetRequest { vector, ..request })
                 .collect();
             again = self
                 .instance()?
@@ -127,17 +125,16 @@ impl SemanticCache {
     /// for a quota of 0, [`Error::Embedder`], and what the store returns. On error
     /// nothing was stored, except perhaps where a [`Limit::Time`](crate::Limit::Time)
     /// stopped the call.
-    pub fn put(&self, mut request: PutRequest) -> Result<u64> {
-        let first = request.first();
+    pub fn put(&self, request: PutRequest) -> Result<u64> {
+        let first = request.into();
         let outcome = self
             .instance()?
             .call(|guest, store| guest.call_put(store, &first))?;
-        drop(first);
         match outcome {
             PutOutcome::Stored(id) => Ok(id),
             PutOutcome::NeedsEmbedding(text) => {
                 let vector = self.embed_one(&text).map_err(Error::Embedder)?;
-                self.put_embedded(&request, vector)
+                self.put_embedded(first, vector)
             }
             PutOutcome::Ready => Err(broken_promise()),
         }
@@ -151,40 +148,32 @@ impl SemanticCache {
     /// # Errors
     ///
     /// As [`put`](Self::put).
-    pub fn put_many(&self, mut requests: Vec<PutRequest>) -> Result<Vec<u64>> {
-        let given: Vec<Option<Vec<f32>>> = requests.iter().map(|r| r.embedding.clone()).collect();
-        let first: Vec<_> = requests.iter_mut().map(PutRequest::first).collect();
+    pub fn put_many(&self, requests: Vec<PutRequest>) -> Result<Vec<u64>> {
+        let mut requests: Vec<api::PutRequest> = requests.into_iter().map(Into::into).collect();
         let outcomes = self
             .instance()?
-            .call(|guest, store| guest.call_put_many(store, &first))?;
-        drop(first);
+            .call(|guest, store| guest.call_put_many(store, &requests))?;
         if outcomes
             .iter()
             .all(|outcome| matches!(outcome, PutOutcome::Stored(_)))
         {
             return stored_ids(outcomes);
         }
-        let texts: Vec<&str> = outcomes
-            .iter()
-            .filter_map(|outcome| match outcome {
-                PutOutcome::NeedsEmbedding(text) => Some(text.as_str()),
+        let (pending, texts): (Vec<&mut api::PutRequest>, Vec<&str>) = requests
+            .iter_mut()
+            .zip(&outcomes)
+            .filter_map(|(request, outcome)| match outcome {
+                PutOutcome::NeedsEmbedding(text) => Some((request, text.as_str())),
                 _ => None,
             })
-            .collect();
-        let mut vectors = self.embed(&texts).map_err(Error::Embedder)?.into_iter();
-        let second = requests
-            .iter()
-            .zip(given)
-            .map(|(request, given)| {
-                Ok(request.with(match given {
-                    Some(vector) => VectorSource::Given(vector),
-                    None => VectorSource::Embedded(vectors.next().ok_or_else(broken_promise)?),
-                }))
-            })
-            .collect::<Result<Vec<_>>>()?;
+            .unzip();
+        let vectors = self.embed(&texts).map_err(Error::Embedder)?;
+        for (request, vector) in pending.into_iter().zip(vectors) {
+            request.vector = VectorSource::Embedded(vector);
+        }
         stored_ids(
             self.instance()?
-                .call(|guest, store| guest.call_put_many(store, &second))?,
+                .call(|guest, store| guest.call_put_many(store, &requests))?,
         )
     }
 
@@ -410,15 +399,18 @@ impl SemanticCache {
         self.instance()?.close()
     }
 
-    /// Looks up, and returns the query's vector too, if it was embedded.
-    pub(crate) fn look_up(&self, mut request: GetRequest) -> Result<(Lookup, Option<Vec<f32>>)> {
-        let given = request.embedding.clone();
-        let first = request.first();
+    /// Looks up, and returns the query's vector too, if it was given or embedded.
+    pub(crate) fn look_up(&self, request: GetRequest) -> Result<(Lookup, Option<Vec<f32>>)> {
+        let first = request.into();
         let answer = self
             .instance()?
             .call(|guest, store| guest.call_get(store, &first))?;
         let api::Lookup::NeedsEmbedding(text) = answer else {
-            return Ok((finish(answer, None)?, given));
+            let vector = match first.vector {
+                VectorSource::Given(vector) => Some(vector),
+                _ => None,
+            };
+            return Ok((finish(answer, None)?, vector));
         };
         let (source, vector, error) = match self.embed_one(&text) {
             Ok(vector) => (VectorSource::Embedded(vector.clone()), Some(vector), None),
@@ -444,7 +436,10 @@ impl SemanticCache {
         if request.bypass {
             return None;
         }
-        let again = request.with(VectorSource::Pending);
+        let again = api::GetRequest {
+            vector: VectorSource::Pending,
+            ..request.clone().into()
+        };
         let answer = self
             .instance()
             .and_then(|mut turn| turn.call(|guest, store| guest.call_get(store, &again)));
@@ -463,7 +458,7 @@ impl SemanticCache {
     ) -> Result<u64> {
         let put = PutRequest::new(request.query, response).namespace(request.namespace);
         match vector? {
-            Some(vector) => self.put_embedded(&put, vector),
+            Some(vector) => self.put_embedded(put.into(), vector),
             None => self.put(put),
         }
     }
@@ -474,8 +469,11 @@ impl SemanticCache {
         Some((request.namespace.clone(), hash))
     }
 
-    fn put_embedded(&self, request: &PutRequest, vector: Vec<f32>) -> Result<u64> {
-        let request = request.with(VectorSource::Embedded(vector));
+    fn put_embedded(&self, request: api::PutRequest, vector: Vec<f32>) -> Result<u64> {
+        let request = api::PutRequest {
+            vector: VectorSource::Embedded(vector),
+            ..request
+        };
         match self
             .instance()?
             .call(|guest, store| guest.call_put(store, &request))?

@@ -65,21 +65,17 @@ impl GetRequest {
         self.bypass = bypass;
         self
     }
+}
 
-    pub(crate) fn with(&self, vector: api::VectorSource) -> api::GetRequest {
+impl From<GetRequest> for api::GetRequest {
+    fn from(request: GetRequest) -> Self {
         api::GetRequest {
-            query: self.query.clone(),
-            namespace: self.namespace.clone(),
-            vector,
-            threshold: self.threshold,
-            bypass: self.bypass,
+            query: request.query,
+            namespace: request.namespace,
+            vector: given(request.embedding),
+            threshold: request.threshold,
+            bypass: request.bypass,
         }
-    }
-
-    /// The request as it is first made: with the caller's embedding or none.
-    pub(crate) fn first(&mut self) -> api::GetRequest {
-        let vector = given(self.embedding.take());
-        self.with(vector)
     }
 }
 
@@ -176,29 +172,26 @@ impl PutRequest {
         self.metadata = metadata.into();
         self
     }
+}
 
-    pub(crate) fn with(&self, vector: api::VectorSource) -> api::PutRequest {
+impl From<PutRequest> for api::PutRequest {
+    fn from(request: PutRequest) -> Self {
         api::PutRequest {
-            query: self.query.clone(),
-            response: self.response.clone(),
-            namespace: self.namespace.clone(),
-            vector,
-            ttl: match self.ttl {
+            query: request.query,
+            response: request.response,
+            namespace: request.namespace,
+            vector: given(request.embedding),
+            ttl: match request.ttl {
                 Ttl::Inherit => api::TtlChoice::Inherit,
                 Ttl::Unlimited => api::TtlChoice::Unlimited,
                 Ttl::Seconds(seconds) => api::TtlChoice::Seconds(seconds),
             },
-            metadata: self.metadata.clone(),
+            metadata: request.metadata,
         }
-    }
-
-    /// The request as it is first made: with the caller's embedding or none.
-    pub(crate) fn first(&mut self) -> api::PutRequest {
-        let vector = given(self.embedding.take());
-        self.with(vector)
     }
 }
 
+/// The caller's vector, or none yet.
 fn given(embedding: Option<Vec<f32>>) -> api::VectorSource {
     embedding.map_or(api::VectorSource::Pending, api::VectorSource::Given)
 }

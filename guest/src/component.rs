@@ -249,7 +249,7 @@ impl Store for ImportedStore {
         imported::read_meta(key)
     }
 
-    fn replace_meta(&self, key: &str, expected: Option<&str>, value: &str) -> Result<bool> {
+    fn replace_meta(&self, key: &str, expected: Option<&str>, value: Option<&str>) -> Result<bool> {
         imported::replace_meta(key, expected, value)
     }
 

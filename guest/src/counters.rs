@@ -171,7 +171,11 @@ fn update(store: &impl Store, change: impl Fn(&mut Map<String, Value>)) -> Resul
         let mut after = before.clone();
         change(&mut after);
         if after == before
-            || store.replace_meta(META_KEY, text.as_deref(), &Value::Object(after).to_string())?
+            || store.replace_meta(
+                META_KEY,
+                text.as_deref(),
+                Some(&Value::Object(after).to_string()),
+            )?
         {
             return Ok(());
         }
@@ -209,12 +213,12 @@ mod tests {
     #[test]
     fn damaged_counts_are_an_error_and_kept() {
         let store = TestStore::opened(2);
-        store.replace_meta(META_KEY, None, "[1]").unwrap();
+        store.replace_meta(META_KEY, None, Some("[1]")).unwrap();
         let mut counters = PendingCounters::default();
         counters.count("a", Kind::HitsExact, 1);
         assert!(matches!(counters.flush(&store), Err(Error::Corrupt(_))));
         store
-            .replace_meta(META_KEY, Some("[1]"), "{\"other\": \"kept\"}")
+            .replace_meta(META_KEY, Some("[1]"), Some("{\"other\": \"kept\"}"))
             .unwrap();
         counters.flush(&store).unwrap();
         assert_eq!(

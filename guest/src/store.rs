@@ -35,6 +35,6 @@ pub trait Store {
     fn list_namespace_quotas(&self) -> Result<Vec<(String, u64)>>;
     fn read_version_counter(&self) -> Result<u64>;
     fn read_meta(&self, key: &str) -> Result<Option<String>>;
-    fn replace_meta(&self, key: &str, expected: Option<&str>, value: &str) -> Result<bool>;
+    fn replace_meta(&self, key: &str, expected: Option<&str>, value: Option<&str>) -> Result<bool>;
     fn integrity_check(&self) -> Result<bool>;
 }

@@ -81,6 +81,7 @@ impl Store for TestStore {
             shared: true,
             snapshot: false,
             max_batch: 3,
+            max_delete: u32::MAX,
         }
     }
 
@@ -303,12 +304,15 @@ impl Store for TestStore {
         Ok(self.call()?.meta.get(key).cloned())
     }
 
-    fn replace_meta(&self, key: &str, expected: Option<&str>, value: &str) -> Result<bool> {
+    fn replace_meta(&self, key: &str, expected: Option<&str>, value: Option<&str>) -> Result<bool> {
         let mut data = self.call()?;
         if data.meta.get(key).map(String::as_str) != expected {
             return Ok(false);
         }
-        data.meta.insert(key.into(), value.into());
+        match value {
+            Some(value) => drop(data.meta.insert(key.into(), value.into())),
+            None => drop(data.meta.remove(key)),
+        }
         Ok(true)
     }
 

@@ -1,5 +1,5 @@
-//! Builds the guest for wasm and wraps it into the component that the library
-//! embeds, so that `cargo build` needs no other tool.
+//! Builds the guest, and the conformance battery, for wasm and wraps them into the
+//! components that the library embeds, so that `cargo build` needs no other tool.
 
 use anyhow::{Context, Result, bail};
 use std::env;
@@ -15,6 +15,8 @@ fn main() -> Result<()> {
     for input in [
         "guest/src",
         "guest/Cargo.toml",
+        "tests/conformance/src",
+        "tests/conformance/Cargo.toml",
         "wit",
         "Cargo.toml",
         "Cargo.lock",
@@ -25,12 +27,19 @@ fn main() -> Result<()> {
         env::var_os("OUT_DIR").context("OUT_DIR is not set; run this through cargo")?,
     );
     ensure_target()?;
-    let module = build_guest(&root, &out.join("guest"))?;
-    let component = wit_component::ComponentEncoder::default()
-        .validate(true)
-        .module(&std::fs::read(module)?)?
-        .encode()?;
-    std::fs::write(out.join("mneme.wasm"), component)?;
+    let mut packages = vec![("mneme-guest", "mneme.wasm")];
+    if env::var_os("CARGO_FEATURE_CONFORMANCE").is_some() {
+        packages.push(("mneme-conformance", "conformance.wasm"));
+    }
+    let modules = build(&root, &out.join("guest"), packages.iter().map(|(p, _)| *p))?;
+    for (package, file) in packages {
+        let module = modules.join(package.replace('-', "_") + ".wasm");
+        let component = wit_component::ComponentEncoder::default()
+            .validate(true)
+            .module(&std::fs::read(module)?)?
+            .encode()?;
+        std::fs::write(out.join(file), component)?;
+    }
     Ok(())
 }
 
@@ -59,20 +68,18 @@ fn ensure_target() -> Result<()> {
     }
 }
 
-/// Compiles the guest in a target folder of its own: cargo holds a lock on the other.
-fn build_guest(root: &Path, target_dir: &Path) -> Result<PathBuf> {
+/// Compiles packages to modules in a target folder of their own, since cargo holds a lock
+/// on the other, and returns the folder that has them.
+fn build<'a>(
+    root: &Path,
+    target_dir: &Path,
+    packages: impl Iterator<Item = &'a str>,
+) -> Result<PathBuf> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(root)
-        .args([
-            "build",
-            "--package",
-            "mneme-guest",
-            "--profile",
-            "guest",
-            "--target",
-            TARGET,
-        ])
+        .args(["build", "--profile", "guest", "--target", TARGET])
+        .args(packages.flat_map(|package| ["--package", package]))
         .arg("--target-dir")
         .arg(target_dir);
     // What cargo has set for this crate must not leak into the guest's build.
@@ -99,7 +106,7 @@ fn build_guest(root: &Path, target_dir: &Path) -> Result<PathBuf> {
     cargo.env("RUSTFLAGS", "-Ctarget-feature=+simd128");
     let status = cargo.status()?;
     if !status.success() {
-        bail!("building the guest for {TARGET} failed: {status}");
+        bail!("building the components for {TARGET} failed: {status}");
     }
-    Ok(target_dir.join(TARGET).join("guest/mneme_guest.wasm"))
+    Ok(target_dir.join(TARGET).join("guest"))
 }

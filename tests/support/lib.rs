@@ -3,6 +3,7 @@
 pub mod children;
 pub mod embedders;
 pub mod python;
+pub mod servers;
 pub mod sqlite;
 pub mod stores;
 

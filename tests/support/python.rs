@@ -1,4 +1,4 @@
-//! The real mneme-cache, in a virtual environment of its own.
+//! The real mneme-cache with its server stores, and moto, in a virtual environment.
 
 use crate::kept_folder;
 use std::fs::File;
@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// The release of the peer that files are exchanged with.
-pub const PEER: &str = "mneme-cache==1.0.1";
+/// The release of the peer that data is exchanged with.
+pub const PEER: &str = "mneme-cache[redis,postgres,dynamodb]==1.0.1";
+/// What else the tests want from Python.
+const MORE: [&str; 2] = ["numpy", "moto[server]>=5,<6"];
 
 /// The Python of a virtual environment that has the peer; made on first use. The error
 /// says why there is none.
@@ -23,13 +25,18 @@ fn create() -> Result<PathBuf, String> {
     let lock =
         File::create(folder.join("peer.lock")).map_err(|error| format!("peer.lock: {error}"))?;
     lock.lock().map_err(|error| format!("peer.lock: {error}"))?;
-    let venv = folder.join(format!("peer-{}", PEER.replace("==", "-")));
+    let venv = folder.join("peer");
     let python = venv.join(if cfg!(windows) {
         "Scripts/python.exe"
     } else {
         "bin/python"
     });
-    if run(Command::new(&python).args(["-c", "import mneme, numpy"])).is_ok() {
+    if run(Command::new(&python).args([
+        "-c",
+        "import mneme, numpy, redis, psycopg, boto3, moto.server",
+    ]))
+    .is_ok()
+    {
         return Ok(python);
     }
     // What an interrupted run left behind.
@@ -40,15 +47,16 @@ fn create() -> Result<PathBuf, String> {
         _ => {}
     }
     run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    run(Command::new(&python).args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        PEER,
-        "numpy",
-    ]))?;
+    run(Command::new(&python)
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ])
+        .arg(PEER)
+        .args(MORE))?;
     Ok(python)
 }
 

@@ -87,7 +87,7 @@ impl Store for Hooked {
         fn list_namespace_quotas() -> Vec<(String, u64)>;
         fn read_version_counter() -> u64;
         fn read_meta(key: &str) -> Option<String>;
-        fn replace_meta(key: &str, expected: Option<&str>, value: &str) -> bool;
+        fn replace_meta(key: &str, expected: Option<&str>, value: Option<&str>) -> bool;
         fn integrity_check() -> bool;
     }
 }

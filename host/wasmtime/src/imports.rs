@@ -209,9 +209,10 @@ impl imports::store::Host for State {
         &mut self,
         key: String,
         expected: Option<String>,
-        value: String,
+        value: Option<String>,
     ) -> Stored<bool> {
-        self.store.replace_meta(&key, expected.as_deref(), &value)
+        self.store
+            .replace_meta(&key, expected.as_deref(), value.as_deref())
     }
 
     fn integrity_check(&mut self) -> Stored<bool> {

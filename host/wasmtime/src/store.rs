@@ -90,7 +90,7 @@ pub trait Store: Send {
         limit: u32,
     ) -> Result<Vec<EntryRef>>;
 
-    /// Deletes every entry, of one namespace or of all, in one atomic step.
+    /// Deletes every entry, of one namespace or of all.
     fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64>;
 
     /// Sets or removes a namespace's quota.
@@ -108,9 +108,14 @@ pub trait Store: Send {
     /// A value kept beside the entries.
     fn read_meta(&mut self, key: &str) -> Result<Option<String>>;
 
-    /// Sets a value if the present one is `expected`; false, changing nothing, if
-    /// it is not.
-    fn replace_meta(&mut self, key: &str, expected: Option<&str>, value: &str) -> Result<bool>;
+    /// Sets or removes a value if the present one is `expected`; false, changing
+    /// nothing, if it is not.
+    fn replace_meta(
+        &mut self,
+        key: &str,
+        expected: Option<&str>,
+        value: Option<&str>,
+    ) -> Result<bool>;
 
     /// True where the backend's data is sound.
     fn integrity_check(&mut self) -> Result<bool>;

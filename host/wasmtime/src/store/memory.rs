@@ -119,6 +119,7 @@ impl Store for MemoryStore {
             shared: false,
             snapshot: false,
             max_batch: MAX_BATCH,
+            max_delete: u32::MAX,
         }
     }
 
@@ -355,13 +356,21 @@ impl Store for MemoryStore {
         })
     }
 
-    fn replace_meta(&mut self, key: &str, expected: Option<&str>, value: &str) -> Result<bool> {
+    fn replace_meta(
+        &mut self,
+        key: &str,
+        expected: Option<&str>,
+        value: Option<&str>,
+    ) -> Result<bool> {
         self.opened()?;
         checks::meta_key(key)?;
         if self.meta.get(key).map(String::as_str) != expected {
             return Ok(false);
         }
-        self.meta.insert(key.to_owned(), value.to_owned());
+        match value {
+            Some(value) => drop(self.meta.insert(key.to_owned(), value.to_owned())),
+            None => drop(self.meta.remove(key)),
+        }
         Ok(true)
     }
 

@@ -166,6 +166,7 @@ impl Store for SqliteStore {
             shared: true,
             snapshot: true,
             max_batch: MAX_BATCH,
+            max_delete: u32::MAX,
         }
     }
 
@@ -285,7 +286,12 @@ impl Store for SqliteStore {
         self.run("read_meta", |session| session.read_meta(key))
     }
 
-    fn replace_meta(&mut self, key: &str, expected: Option<&str>, value: &str) -> Result<bool> {
+    fn replace_meta(
+        &mut self,
+        key: &str,
+        expected: Option<&str>,
+        value: Option<&str>,
+    ) -> Result<bool> {
         self.run("replace_meta", |session| {
             checks::meta_key(key)?;
             session.replace_meta(key, expected, value)

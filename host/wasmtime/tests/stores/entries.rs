@@ -226,7 +226,7 @@ fn ids_are_not_used_again(store: &mut dyn Store) {
 fn ids_and_data_survive_reopening(store: &mut dyn Store) {
     let id = put(store, entry("a", 1));
     store.set_namespace_quota("a", Some(4)).unwrap();
-    store.replace_meta("k", None, "v").unwrap();
+    store.replace_meta("k", None, Some("v")).unwrap();
     let before = (by_id(store, id), version(store));
     store.close().unwrap();
     reopen(store);
@@ -337,7 +337,7 @@ fn the_counter_moves_by_one_on_changes_only(store: &mut dyn Store) {
     moved(store, 1, "delete_expired");
     store.set_namespace_quota("a", Some(1)).unwrap();
     store.set_namespace_quota("a", None).unwrap();
-    store.replace_meta("k", None, "v").unwrap();
+    store.replace_meta("k", None, Some("v")).unwrap();
     moved(store, 0, "quota and meta");
     store.clear_namespace(Some("b")).unwrap();
     moved(store, 0, "clear_namespace of nothing");

@@ -40,7 +40,7 @@ fn a_snapshot_round_trip_brings_everything_back() {
         .insert((0..50).map(|n| entry("a", n)).collect())
         .unwrap();
     store.set_namespace_quota("a", Some(9)).unwrap();
-    store.replace_meta("k", None, "v").unwrap();
+    store.replace_meta("k", None, Some("v")).unwrap();
     let before = store.iter_since(0, 100).unwrap();
     let bytes = snapshot(&mut store);
 

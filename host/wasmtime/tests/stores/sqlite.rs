@@ -274,7 +274,7 @@ fn many_writers_never_see_a_lock() {
                     store.insert(list.collect()).unwrap();
                     put(&mut store, entry("shared", n));
                     store.count(None).unwrap();
-                    store.replace_meta("k", Some("no"), "v").unwrap();
+                    store.replace_meta("k", Some("no"), Some("v")).unwrap();
                 }
                 store.close().unwrap();
             });

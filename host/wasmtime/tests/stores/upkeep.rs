@@ -234,7 +234,7 @@ fn clearing_tells_how_many(store: &mut dyn Store) {
         ])
         .unwrap();
     store.set_namespace_quota("a", Some(3)).unwrap();
-    store.replace_meta("k", None, "v").unwrap();
+    store.replace_meta("k", None, Some("v")).unwrap();
     assert_eq!(store.clear_namespace(Some("a")).unwrap(), 2);
     assert_eq!(store.clear_namespace(Some("a")).unwrap(), 0);
     assert_eq!(store.list_namespaces().unwrap(), ["b", "c"]);
@@ -294,21 +294,29 @@ fn quotas_are_set_overwritten_and_removed(store: &mut dyn Store) {
 fn meta_is_compared_and_set(store: &mut dyn Store) {
     for key in ["k", "", "a\0b", "version_counter", "counters", "🦀"] {
         assert_eq!(store.read_meta(key).unwrap(), None);
-        assert!(!store.replace_meta(key, Some("x"), "y").unwrap());
+        assert!(!store.replace_meta(key, Some("x"), Some("y")).unwrap());
         assert_eq!(store.read_meta(key).unwrap(), None);
-        assert!(store.replace_meta(key, None, "").unwrap());
-        assert!(!store.replace_meta(key, None, "z").unwrap());
-        assert!(!store.replace_meta(key, Some("z"), "z").unwrap());
-        assert!(store.replace_meta(key, Some(""), "n\0\u{10FFFF}").unwrap());
+        assert!(store.replace_meta(key, None, Some("")).unwrap());
+        assert!(!store.replace_meta(key, None, Some("z")).unwrap());
+        assert!(!store.replace_meta(key, Some("z"), Some("z")).unwrap());
+        assert!(
+            store
+                .replace_meta(key, Some(""), Some("n\0\u{10FFFF}"))
+                .unwrap()
+        );
         assert_eq!(
             store.read_meta(key).unwrap().as_deref(),
             Some("n\0\u{10FFFF}")
         );
         assert!(
             store
-                .replace_meta(key, Some("n\0\u{10FFFF}"), "same")
+                .replace_meta(key, Some("n\0\u{10FFFF}"), Some("same"))
                 .unwrap()
         );
+        assert!(!store.replace_meta(key, Some("other"), None).unwrap());
+        assert!(store.replace_meta(key, Some("same"), None).unwrap());
+        assert_eq!(store.read_meta(key).unwrap(), None);
+        assert!(store.replace_meta(key, None, None).unwrap());
     }
     assert_eq!(version(store), 0);
 }
@@ -317,7 +325,7 @@ fn reserved_meta_is_refused(store: &mut dyn Store) {
     for key in ["schema_version", "embedder_fingerprint", "embedder_dim"] {
         let present = store.read_meta(key).unwrap();
         for expected in [None, present.as_deref()] {
-            let outcome = store.replace_meta(key, expected, "1");
+            let outcome = store.replace_meta(key, expected, Some("1"));
             assert!(
                 matches!(outcome, Err(StoreError::InvalidArgument(_))),
                 "{key}"
@@ -387,8 +395,8 @@ fn a_closed_store_says_so(store: &mut dyn Store) {
         store.list_namespace_quotas(),
         store.read_version_counter(),
         store.read_meta("k"),
-        store.replace_meta("k", None, "v"),
-        store.replace_meta("schema_version", None, "v"),
+        store.replace_meta("k", None, Some("v")),
+        store.replace_meta("schema_version", None, Some("v")),
         store.integrity_check(),
     );
     if snapshot {

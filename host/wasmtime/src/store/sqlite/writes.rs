@@ -44,6 +44,7 @@ pub(super) const SET_QUOTA: &str =
     "INSERT INTO namespace_quotas (namespace, max_entries) VALUES (?1, ?2)
     ON CONFLICT (namespace) DO UPDATE SET max_entries = excluded.max_entries";
 const REMOVE_QUOTA: &str = "DELETE FROM namespace_quotas WHERE namespace = ?1";
+const REMOVE_META: &str = "DELETE FROM schema_meta WHERE key = ?1";
 pub(super) const SET_META: &str = "INSERT INTO schema_meta (key, value) VALUES (?1, ?2)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 pub(super) const BUMP: &str =
@@ -196,13 +197,16 @@ impl Session {
         &mut self,
         key: &str,
         expected: Option<&str>,
-        value: &str,
+        value: Option<&str>,
     ) -> Outcome<bool> {
         self.write(|conn| {
             if layout::meta(conn, key)?.as_deref() != expected {
                 return Ok(false);
             }
-            conn.prepare_cached(SET_META)?.execute((key, value))?;
+            match value {
+                Some(value) => conn.prepare_cached(SET_META)?.execute((key, value))?,
+                None => conn.prepare_cached(REMOVE_META)?.execute([key])?,
+            };
             Ok(true)
         })
     }

@@ -5,13 +5,18 @@
 //! |---|---|---|---|
 //! | [`MemoryStore`] | always there | no | no |
 //! | [`SqliteStore`] | `sqlite` (default) | yes | yes, on one machine |
+//! | [`RedisStore`] | `redis` (default) | as the server is set up | yes |
 
 mod checks;
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 

@@ -146,6 +146,7 @@ impl Client {
                 "string" => ask("GET", &[]),
                 "hash" => ask("HGETALL", &[]),
                 "set" => ask("SMEMBERS", &[]),
+                "list" => ask("LRANGE", &["0", "-1"]),
                 "zset" => ask("ZRANGE", &["0", "-1", "WITHSCORES"]),
                 other => panic!("{}: {other}", shown(&key)),
             };
@@ -167,7 +168,7 @@ impl Client {
                         .join("=")
                 })
                 .collect();
-            if kind != "zset" {
+            if matches!(&*kind, "hash" | "set") {
                 items.sort();
             }
             all.insert(shown(&key), items.join(" "));

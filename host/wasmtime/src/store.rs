@@ -6,7 +6,10 @@
 //! | [`MemoryStore`] | always there | no | no |
 //! | [`SqliteStore`] | `sqlite` (default) | yes | yes, on one machine |
 
-mod checks;
+pub mod checks;
+pub mod guide {
+    #![doc = include_str!("store/guide.md")]
+}
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -227,9 +227,11 @@ impl Case {
     pub fn note(&mut self, name: &str, value: &str) -> Checked {
         let key = self.key(name);
         let done = self.replace_meta(&key, None, Some(value))?;
-        check(done, format!("replace-meta sets the new key {key:?}"), || {
-            "it returned false".to_owned()
-        })
+        check(
+            done,
+            format!("replace-meta sets the new key {key:?}"),
+            || "it returned false".to_owned(),
+        )
     }
 
     /// The note that an earlier phase left.

@@ -26,11 +26,7 @@ pub fn failed(expected: impl Into<String>, actual: impl Into<String>) -> Stop {
 }
 
 /// Fails unless the condition holds.
-pub fn check(
-    holds: bool,
-    expected: impl Into<String>,
-    actual: impl FnOnce() -> String,
-) -> Checked {
+pub fn check(holds: bool, expected: impl Into<String>, actual: impl FnOnce() -> String) -> Checked {
     if holds {
         return Ok(());
     }
@@ -53,7 +49,10 @@ where
 /// Fails unless `actual` is `expected`, bit for bit.
 pub fn same_entry(demand: &str, actual: Option<&Entry>, expected: &Entry) -> Checked {
     let Some(actual) = actual else {
-        return Err(failed(demand, format!("{} was not found", show::key(expected))));
+        return Err(failed(
+            demand,
+            format!("{} was not found", show::key(expected)),
+        ));
     };
     match show::difference(expected, actual) {
         None => Ok(()),
@@ -64,7 +63,11 @@ pub fn same_entry(demand: &str, actual: Option<&Entry>, expected: &Entry) -> Che
 /// Fails unless both lists hold the same entries in the same order, bit for bit.
 pub fn same_entries(demand: &str, actual: &[Entry], expected: &[Entry]) -> Checked {
     let ids = |entries: &[Entry]| entries.iter().map(|entry| entry.id).collect::<Vec<_>>();
-    equal(&format!("{demand}, with the ids"), ids(actual), ids(expected))?;
+    equal(
+        &format!("{demand}, with the ids"),
+        ids(actual),
+        ids(expected),
+    )?;
     actual
         .iter()
         .zip(expected)

@@ -11,7 +11,10 @@ pub const CASES: &[Spec] = &[
     case!(closed the_store_has_a_short_lowercase_name, "the name is one short lowercase word"),
     case!(closed a_call_takes_at_least_one_entry, "max-batch and max-delete are at least 1"),
     case!(closed capabilities_are_the_same_open_and_closed, "capabilities are readable before open and after close, and do not change"),
-    case!(capabilities_do_not_change_with_the_data, "capabilities are the same whatever the store holds"),
+    case!(
+        capabilities_do_not_change_with_the_data,
+        "capabilities are the same whatever the store holds"
+    ),
 ];
 
 fn the_store_has_a_short_lowercase_name(case: &mut Case) -> Checked {
@@ -38,16 +41,32 @@ fn a_call_takes_at_least_one_entry(case: &mut Case) -> Checked {
 fn capabilities_are_the_same_open_and_closed(case: &mut Case) -> Checked {
     let before = case.capabilities.clone();
     case.open()?;
-    equal("an open store has the capabilities it had closed", store::capabilities(), before.clone())?;
+    equal(
+        "an open store has the capabilities it had closed",
+        store::capabilities(),
+        before.clone(),
+    )?;
     case.close()?;
-    equal("a store keeps its capabilities when it is closed", store::capabilities(), before)
+    equal(
+        "a store keeps its capabilities when it is closed",
+        store::capabilities(),
+        before,
+    )
 }
 
 fn capabilities_do_not_change_with_the_data(case: &mut Case) -> Checked {
     let before = case.capabilities.clone();
     let space = case.space("a");
     case.insert(&case.entries(&space, 20))?;
-    equal("inserting changes no capability", store::capabilities(), before.clone())?;
+    equal(
+        "inserting changes no capability",
+        store::capabilities(),
+        before.clone(),
+    )?;
     case.clear(&space)?;
-    equal("clearing changes no capability", store::capabilities(), before)
+    equal(
+        "clearing changes no capability",
+        store::capabilities(),
+        before,
+    )
 }

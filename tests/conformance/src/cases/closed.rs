@@ -10,11 +10,26 @@ pub const CASES: &[Spec] = &[
     case!(closed reads_before_open_are_refused, "every reading operation is closed before open"),
     case!(closed writes_before_open_are_refused, "every writing operation is closed before open"),
     case!(closed snapshots_before_open_are_refused, "no snapshot or restore before open"),
-    case!(reads_after_close_are_refused, "every reading operation is closed after close"),
-    case!(writes_after_close_are_refused, "every writing operation is closed after close"),
-    case!(snapshots_after_close_are_refused, "no snapshot or restore after close"),
-    case!(closed_calls_leave_nothing, "what was written to a closed store is not there after open"),
-    case!(closed_calls_need_no_arguments, "empty lists are refused by a closed store too"),
+    case!(
+        reads_after_close_are_refused,
+        "every reading operation is closed after close"
+    ),
+    case!(
+        writes_after_close_are_refused,
+        "every writing operation is closed after close"
+    ),
+    case!(
+        snapshots_after_close_are_refused,
+        "no snapshot or restore after close"
+    ),
+    case!(
+        closed_calls_leave_nothing,
+        "what was written to a closed store is not there after open"
+    ),
+    case!(
+        closed_calls_need_no_arguments,
+        "empty lists are refused by a closed store too"
+    ),
 ];
 
 type Calls = Vec<(&'static str, Result<(), Error>)>;
@@ -52,7 +67,11 @@ fn writes(case: &mut Case) -> Calls {
     let space = case.space("a");
     let entry = case.entry(&space, 1);
     let key = case.key("k");
-    let touch = Touch { id: 1, hits: 0, last_accessed_at: 0 };
+    let touch = Touch {
+        id: 1,
+        hits: 0,
+        last_accessed_at: 0,
+    };
     calls![
         "insert" => store::insert(std::slice::from_ref(&entry)),
         "update-access" => store::update_access(&[touch]),
@@ -78,9 +97,9 @@ fn transfers() -> Calls {
 }
 
 fn all_closed(calls: Calls, when: &str) -> Checked {
-    calls
-        .into_iter()
-        .try_for_each(|(name, outcome)| refused(&format!("{name} {when}"), outcome, &[Kind::Closed]))
+    calls.into_iter().try_for_each(|(name, outcome)| {
+        refused(&format!("{name} {when}"), outcome, &[Kind::Closed])
+    })
 }
 
 /// A store without snapshots may say so first.
@@ -139,8 +158,16 @@ fn closed_calls_leave_nothing(case: &mut Case) -> Checked {
     case.holds("a call on a closed store deletes nothing", &known)?;
     let count = case.count(Some(&space))?;
     crate::check::equal("the entries after calls on a closed store", count, 1)?;
-    crate::check::equal("the quota after calls on a closed store", case.quota(&space)?, None)?;
-    crate::check::equal("the meta value after calls on a closed store", case.meta(&key)?, None)?;
+    crate::check::equal(
+        "the quota after calls on a closed store",
+        case.quota(&space)?,
+        None,
+    )?;
+    crate::check::equal(
+        "the meta value after calls on a closed store",
+        case.meta(&key)?,
+        None,
+    )?;
     case.moved(before, 0, "a call on a closed store")
 }
 

@@ -7,9 +7,18 @@ use crate::contract::Entry;
 
 /// The cases of this section.
 pub const CASES: &[Spec] = &[
-    case!(sound_data_is_sound, "integrity-check is true before and after writes of every kind"),
-    case!(odd_data_is_sound, "integrity-check is true of empty, large and odd entries"),
-    case!(a_check_changes_nothing, "integrity-check leaves data and counter as they are"),
+    case!(
+        sound_data_is_sound,
+        "integrity-check is true before and after writes of every kind"
+    ),
+    case!(
+        odd_data_is_sound,
+        "integrity-check is true of empty, large and odd entries"
+    ),
+    case!(
+        a_check_changes_nothing,
+        "integrity-check leaves data and counter as they are"
+    ),
 ];
 
 fn sound(case: &Case, when: &str) -> Checked {
@@ -20,7 +29,10 @@ fn sound_data_is_sound(case: &mut Case) -> Checked {
     let space = case.space("a");
     sound(case, "before any write")?;
     let list: Vec<_> = (0..12)
-        .map(|n| Entry { ttl: (n % 3 == 0).then_some(10), ..case.entry(&space, n) })
+        .map(|n| Entry {
+            ttl: (n % 3 == 0).then_some(10),
+            ..case.entry(&space, n)
+        })
         .collect();
     let stored = case.insert(&list)?;
     sound(case, "after inserts")?;

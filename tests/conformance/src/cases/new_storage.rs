@@ -7,8 +7,14 @@ use crate::check::{Checked, Stop, equal};
 
 /// The cases of this section.
 pub const CASES: &[Spec] = &[
-    case!(new_storage_is_empty, "a version counter of 0 means that no operation finds an entry"),
-    case!(the_first_id_is_one, "the first id that new storage gives is 1"),
+    case!(
+        new_storage_is_empty,
+        "a version counter of 0 means that no operation finds an entry"
+    ),
+    case!(
+        the_first_id_is_one,
+        "the first id that new storage gives is 1"
+    ),
 ];
 
 fn needs_new_storage(case: &Case) -> Checked {
@@ -23,12 +29,36 @@ fn needs_new_storage(case: &Case) -> Checked {
 fn new_storage_is_empty(case: &mut Case) -> Checked {
     needs_new_storage(case)?;
     equal("the count of new storage", case.count(None)?, 0)?;
-    equal("the namespaces of new storage", case.list_namespaces()?.len(), 0)?;
-    equal("the ids in new storage, by iter-since", ids(&case.since(0, 10)?), [])?;
-    equal("the ids in new storage, by iter-vectors", case.vectors(0, 10)?.ids, [])?;
-    equal("the ids in new storage, by iter-stamps", case.stamps(0, 10)?.ids, [])?;
-    equal("the least recently used of new storage", case.lru(10, None)?.len(), 0)?;
-    equal("what can be deleted by id 1 in new storage", case.delete(1)?, false)?;
+    equal(
+        "the namespaces of new storage",
+        case.list_namespaces()?.len(),
+        0,
+    )?;
+    equal(
+        "the ids in new storage, by iter-since",
+        ids(&case.since(0, 10)?),
+        [],
+    )?;
+    equal(
+        "the ids in new storage, by iter-vectors",
+        case.vectors(0, 10)?.ids,
+        [],
+    )?;
+    equal(
+        "the ids in new storage, by iter-stamps",
+        case.stamps(0, 10)?.ids,
+        [],
+    )?;
+    equal(
+        "the least recently used of new storage",
+        case.lru(10, None)?.len(),
+        0,
+    )?;
+    equal(
+        "what can be deleted by id 1 in new storage",
+        case.delete(1)?,
+        false,
+    )?;
     case.moved(0, 0, "looking at new storage")
 }
 

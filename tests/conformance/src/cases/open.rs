@@ -3,25 +3,61 @@
 use crate::battery::{Spec, case};
 use crate::calls::called;
 use crate::case::Case;
-use crate::check::{Checked, Kind, check, failed, equal, refused};
+use crate::check::{Checked, Kind, check, equal, failed, refused};
 use crate::contract::{Error, store};
 use crate::show;
 
 /// The cases of this section.
 pub const CASES: &[Spec] = &[
-    case!(opening_an_open_store_is_allowed, "open of an open store succeeds, and the data is there"),
-    case!(data_survives_close_and_open, "entries, ids, quotas and meta are there after close and open"),
-    case!(opening_moves_no_counter, "close and open leave the version counter where it was"),
-    case!(closing_twice_is_allowed, "close of a closed store does nothing"),
+    case!(
+        opening_an_open_store_is_allowed,
+        "open of an open store succeeds, and the data is there"
+    ),
+    case!(
+        data_survives_close_and_open,
+        "entries, ids, quotas and meta are there after close and open"
+    ),
+    case!(
+        opening_moves_no_counter,
+        "close and open leave the version counter where it was"
+    ),
+    case!(
+        closing_twice_is_allowed,
+        "close of a closed store does nothing"
+    ),
     case!(closed closing_before_open_is_allowed, "close of a store that was never open does nothing"),
-    case!(another_fingerprint_is_refused, "open with another fingerprint is embedder-mismatch, with both named"),
-    case!(fingerprints_are_compared_exactly, "fingerprints are compared byte for byte"),
-    case!(another_dimension_is_refused, "open with another dimension is embedder-dimension, with both named"),
-    case!(a_dimension_of_zero_is_refused, "open with dimension 0 is invalid-argument"),
-    case!(too_large_a_dimension_is_refused, "open with a dimension above 65,536 is invalid-argument"),
-    case!(a_refused_open_leaves_a_closed_store, "after a refused open the store is closed, even if it was open"),
-    case!(a_refused_open_changes_nothing, "after a refused open the right embedder finds all data"),
-    case!(a_store_can_be_opened_many_times, "a store works after many rounds of open and close"),
+    case!(
+        another_fingerprint_is_refused,
+        "open with another fingerprint is embedder-mismatch, with both named"
+    ),
+    case!(
+        fingerprints_are_compared_exactly,
+        "fingerprints are compared byte for byte"
+    ),
+    case!(
+        another_dimension_is_refused,
+        "open with another dimension is embedder-dimension, with both named"
+    ),
+    case!(
+        a_dimension_of_zero_is_refused,
+        "open with dimension 0 is invalid-argument"
+    ),
+    case!(
+        too_large_a_dimension_is_refused,
+        "open with a dimension above 65,536 is invalid-argument"
+    ),
+    case!(
+        a_refused_open_leaves_a_closed_store,
+        "after a refused open the store is closed, even if it was open"
+    ),
+    case!(
+        a_refused_open_changes_nothing,
+        "after a refused open the right embedder finds all data"
+    ),
+    case!(
+        a_store_can_be_opened_many_times,
+        "a store works after many rounds of open and close"
+    ),
 ];
 
 fn opening_an_open_store_is_allowed(case: &mut Case) -> Checked {
@@ -45,7 +81,11 @@ fn data_survives_close_and_open(case: &mut Case) -> Checked {
     }
     equal("the count after open", case.count(Some(&space))?, 5)?;
     equal("the quota after open", case.quota(&space)?, Some(7))?;
-    equal("the meta value after open", case.meta(&key)?.as_deref(), Some("v"))
+    equal(
+        "the meta value after open",
+        case.meta(&key)?.as_deref(),
+        Some("v"),
+    )
 }
 
 fn opening_moves_no_counter(case: &mut Case) -> Checked {
@@ -135,7 +175,11 @@ fn another_dimension_is_refused(case: &mut Case) -> Checked {
 fn a_dimension_of_zero_is_refused(case: &mut Case) -> Checked {
     case.close()?;
     let outcome = store::open(&case.fingerprint, 0);
-    refused("open with the dimension 0", outcome, &[Kind::InvalidArgument])?;
+    refused(
+        "open with the dimension 0",
+        outcome,
+        &[Kind::InvalidArgument],
+    )?;
     case.open()
 }
 
@@ -143,7 +187,11 @@ fn too_large_a_dimension_is_refused(case: &mut Case) -> Checked {
     case.close()?;
     for dim in [65_537, u32::MAX] {
         let outcome = store::open(&case.fingerprint, dim);
-        refused(&format!("open with the dimension {dim}"), outcome, &[Kind::InvalidArgument])?;
+        refused(
+            &format!("open with the dimension {dim}"),
+            outcome,
+            &[Kind::InvalidArgument],
+        )?;
     }
     case.open()
 }
@@ -154,13 +202,21 @@ fn a_refused_open_leaves_a_closed_store(case: &mut Case) -> Checked {
         store::open("another-embedder@1", case.dim),
         &[Kind::EmbedderMismatch],
     )?;
-    refused("count after a refused open", store::count(None), &[Kind::Closed])?;
+    refused(
+        "count after a refused open",
+        store::count(None),
+        &[Kind::Closed],
+    )?;
     refused(
         "open with another fingerprint",
         store::open("another-embedder@1", case.dim),
         &[Kind::EmbedderMismatch],
     )?;
-    refused("insert after a refused open", store::insert(&[]), &[Kind::Closed])
+    refused(
+        "insert after a refused open",
+        store::insert(&[]),
+        &[Kind::Closed],
+    )
 }
 
 fn a_refused_open_changes_nothing(case: &mut Case) -> Checked {
@@ -188,5 +244,9 @@ fn a_store_can_be_opened_many_times(case: &mut Case) -> Checked {
         case.put(case.entry(&space, round))?;
         case.reopen()?;
     }
-    equal("the count after ten rounds of insert, close and open", case.count(Some(&space))?, 10)
+    equal(
+        "the count after ten rounds of insert, close and open",
+        case.count(Some(&space))?,
+        10,
+    )
 }

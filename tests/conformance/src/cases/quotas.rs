@@ -7,16 +7,46 @@ use crate::{data, show};
 
 /// The cases of this section.
 pub const CASES: &[Spec] = &[
-    case!(a_quota_is_kept, "a quota that was set is read, in its own namespace only"),
-    case!(a_quota_can_be_changed, "setting a quota again replaces it, with a greater or a smaller one"),
-    case!(a_quota_can_be_removed, "a quota set to none is gone, also from the list"),
-    case!(removing_no_quota_does_nothing, "none for a namespace without a quota is accepted"),
-    case!(a_quota_of_zero_is_a_quota, "0 is kept, and is not the same as none"),
-    case!(large_quotas_are_kept_exactly, "quotas up to 2^53 - 1 are kept exactly"),
-    case!(a_quota_needs_no_entries, "a namespace without entries can have a quota"),
-    case!(a_store_enforces_no_quota, "more entries than the quota can be inserted"),
-    case!(quotas_are_listed_by_bytes, "list-namespace-quotas has each quota once, sorted by UTF-8 bytes"),
-    case!(quotas_of_odd_namespaces_are_kept, "namespaces of any characters can have a quota"),
+    case!(
+        a_quota_is_kept,
+        "a quota that was set is read, in its own namespace only"
+    ),
+    case!(
+        a_quota_can_be_changed,
+        "setting a quota again replaces it, with a greater or a smaller one"
+    ),
+    case!(
+        a_quota_can_be_removed,
+        "a quota set to none is gone, also from the list"
+    ),
+    case!(
+        removing_no_quota_does_nothing,
+        "none for a namespace without a quota is accepted"
+    ),
+    case!(
+        a_quota_of_zero_is_a_quota,
+        "0 is kept, and is not the same as none"
+    ),
+    case!(
+        large_quotas_are_kept_exactly,
+        "quotas up to 2^53 - 1 are kept exactly"
+    ),
+    case!(
+        a_quota_needs_no_entries,
+        "a namespace without entries can have a quota"
+    ),
+    case!(
+        a_store_enforces_no_quota,
+        "more entries than the quota can be inserted"
+    ),
+    case!(
+        quotas_are_listed_by_bytes,
+        "list-namespace-quotas has each quota once, sorted by UTF-8 bytes"
+    ),
+    case!(
+        quotas_of_odd_namespaces_are_kept,
+        "namespaces of any characters can have a quota"
+    ),
 ];
 
 fn a_quota_is_kept(case: &mut Case) -> Checked {
@@ -31,7 +61,10 @@ fn a_quota_is_kept(case: &mut Case) -> Checked {
 
 fn listed(case: &Case, namespace: &str) -> Checked<Vec<u64>> {
     let quotas = case.quotas()?.into_iter();
-    Ok(quotas.filter(|(name, _)| name == namespace).map(|(_, quota)| quota).collect())
+    Ok(quotas
+        .filter(|(name, _)| name == namespace)
+        .map(|(_, quota)| quota)
+        .collect())
 }
 
 fn a_quota_can_be_changed(case: &mut Case) -> Checked {
@@ -40,7 +73,11 @@ fn a_quota_can_be_changed(case: &mut Case) -> Checked {
         case.set_quota(&space, Some(quota))?;
         equal("the quota last set", case.quota(&space)?, Some(quota))?;
     }
-    equal("the quotas listed for the namespace", listed(case, &space)?, [1_000_000])
+    equal(
+        "the quotas listed for the namespace",
+        listed(case, &space)?,
+        [1_000_000],
+    )
 }
 
 fn a_quota_can_be_removed(case: &mut Case) -> Checked {
@@ -67,15 +104,29 @@ fn a_quota_of_zero_is_a_quota(case: &mut Case) -> Checked {
     let space = case.space("a");
     case.set_quota(&space, Some(0))?;
     equal("the quota", case.quota(&space)?, Some(0))?;
-    equal("the quotas listed for the namespace", listed(case, &space)?, [0])
+    equal(
+        "the quotas listed for the namespace",
+        listed(case, &space)?,
+        [0],
+    )
 }
 
 fn large_quotas_are_kept_exactly(case: &mut Case) -> Checked {
     let space = case.space("a");
-    for quota in [1 << 31, u64::from(u32::MAX), 1 << 32, (1 << 52) + 1, GREATEST] {
+    for quota in [
+        1 << 31,
+        u64::from(u32::MAX),
+        1 << 32,
+        (1 << 52) + 1,
+        GREATEST,
+    ] {
         case.set_quota(&space, Some(quota))?;
         equal("the quota", case.quota(&space)?, Some(quota))?;
-        equal("the quotas listed for the namespace", listed(case, &space)?, [quota])?;
+        equal(
+            "the quotas listed for the namespace",
+            listed(case, &space)?,
+            [quota],
+        )?;
     }
     Ok(())
 }
@@ -85,18 +136,39 @@ fn a_quota_needs_no_entries(case: &mut Case) -> Checked {
     case.set_quota(&space, Some(4))?;
     let stored = case.put(case.entry(&space, 1))?;
     case.delete(stored.id)?;
-    equal("the quota after the last entry is gone", case.quota(&space)?, Some(4))
+    equal(
+        "the quota after the last entry is gone",
+        case.quota(&space)?,
+        Some(4),
+    )
 }
 
 fn a_store_enforces_no_quota(case: &mut Case) -> Checked {
     let space = case.space("a");
     case.set_quota(&space, Some(1))?;
     case.insert(&case.entries(&space, 4))?;
-    equal("the count of a namespace with quota 1 after 4 inserts", case.count(Some(&space))?, 4)
+    equal(
+        "the count of a namespace with quota 1 after 4 inserts",
+        case.count(Some(&space))?,
+        4,
+    )
 }
 
 fn quotas_are_listed_by_bytes(case: &mut Case) -> Checked {
-    let names = ["b", "a", "B", "é", "ab", "a\0", "\u{FFFF}", "\u{10000}", "_", "10", "9"].map(|name| case.space(name));
+    let names = [
+        "b",
+        "a",
+        "B",
+        "é",
+        "ab",
+        "a\0",
+        "\u{FFFF}",
+        "\u{10000}",
+        "_",
+        "10",
+        "9",
+    ]
+    .map(|name| case.space(name));
     for (name, n) in names.iter().zip(0..) {
         case.set_quota(name, Some(n))?;
     }
@@ -108,12 +180,18 @@ fn quotas_are_listed_by_bytes(case: &mut Case) -> Checked {
     )?;
     let mut wanted: Vec<_> = names.iter().cloned().zip(0..).collect();
     wanted.sort();
-    let own: Vec<_> = all.into_iter().filter(|(name, _)| names.contains(name)).collect();
+    let own: Vec<_> = all
+        .into_iter()
+        .filter(|(name, _)| names.contains(name))
+        .collect();
     equal("the quotas of the case", own, wanted)
 }
 
 fn quotas_of_odd_namespaces_are_kept(case: &mut Case) -> Checked {
-    let names: Vec<_> = data::ODD_TEXTS.iter().map(|text| case.space_around(text)).collect();
+    let names: Vec<_> = data::ODD_TEXTS
+        .iter()
+        .map(|text| case.space_around(text))
+        .collect();
     for (name, n) in names.iter().zip(1..) {
         case.set_quota(name, Some(n))?;
     }
@@ -121,7 +199,9 @@ fn quotas_of_odd_namespaces_are_kept(case: &mut Case) -> Checked {
     for (name, n) in names.iter().zip(1..) {
         equal("its quota", case.quota(name)?, Some(n))
             .and_then(|()| {
-                let listed = all.iter().any(|(listed, quota)| listed == name && *quota == n);
+                let listed = all
+                    .iter()
+                    .any(|(listed, quota)| listed == name && *quota == n);
                 equal("whether its quota is listed", listed, true)
             })
             .about(|| format!("the namespace {name:?}"))?;

@@ -52,11 +52,18 @@ fn sample(case: &mut Case) -> Checked<Vec<Entry>> {
     case.needs_empty_store()?;
     let (a, b) = (case.space("a"), case.space("b"));
     let list: Vec<_> = (0..9)
-        .map(|n| Entry { ttl: (n % 2 == 0).then_some(70), ..case.entry(if n % 3 == 0 { &a } else { &b }, n) })
+        .map(|n| Entry {
+            ttl: (n % 2 == 0).then_some(70),
+            ..case.entry(if n % 3 == 0 { &a } else { &b }, n)
+        })
         .collect();
     let stored = case.insert(&list)?;
     case.delete(stored[4].id)?;
-    case.touch(&[Touch { id: stored[1].id, hits: 6, last_accessed_at: START + 9_000 }])?;
+    case.touch(&[Touch {
+        id: stored[1].id,
+        hits: 6,
+        last_accessed_at: START + 9_000,
+    }])?;
     case.since(stored[0].id - 1, 20)
 }
 
@@ -69,7 +76,10 @@ fn a_restore_brings_everything_back(case: &mut Case) -> Checked {
     let bytes = take()?;
 
     case.delete(before[0].id)?;
-    case.put(Entry { response: "new".to_owned(), ..before[1].clone() })?;
+    case.put(Entry {
+        response: "new".to_owned(),
+        ..before[1].clone()
+    })?;
     case.put(case.entry(&c, 50))?;
     case.set_quota(&a, Some(6))?;
     case.set_quota(&b, Some(1))?;
@@ -78,17 +88,33 @@ fn a_restore_brings_everything_back(case: &mut Case) -> Checked {
 
     restore(&bytes, 4_000)?;
     let after = case.since(before[0].id - 1, 20)?;
-    same_entries("iter-since after a restore is as at the snapshot", &after, &before)?;
+    same_entries(
+        "iter-since after a restore is as at the snapshot",
+        &after,
+        &before,
+    )?;
     for entry in &before {
         case.holds("the entry is as at the snapshot", entry)?;
     }
-    equal("the namespaces", case.list_namespaces()?, [a.clone(), b.clone()])?;
+    equal(
+        "the namespaces",
+        case.list_namespaces()?,
+        [a.clone(), b.clone()],
+    )?;
     equal("the quota", case.quota(&a)?, Some(5))?;
     equal("a quota set since", case.quota(&b)?, None)?;
     equal("the meta value", case.meta(&key)?.as_deref(), Some("then"))?;
     equal("a meta value set since", case.meta(&other)?, None)?;
-    equal("the recorded fingerprint", case.meta("embedder_fingerprint")?, Some(case.fingerprint.clone()))?;
-    equal("the least recently used", case.lru(20, None)?.len(), before.len())?;
+    equal(
+        "the recorded fingerprint",
+        case.meta("embedder_fingerprint")?,
+        Some(case.fingerprint.clone()),
+    )?;
+    equal(
+        "the least recently used",
+        case.lru(20, None)?.len(),
+        before.len(),
+    )?;
     equal("integrity-check", case.integrity()?, true)
 }
 
@@ -103,9 +129,11 @@ fn a_restore_moves_the_counter_on(case: &mut Case) -> Checked {
         let before = case.version()?;
         restore(&bytes, 50_000)?;
         let after = case.version()?;
-        check(after > before, "the version counter is greater after a restore than before it", || {
-            format!("it went from {before} to {after} in restore {round}")
-        })?;
+        check(
+            after > before,
+            "the version counter is greater after a restore than before it",
+            || format!("it went from {before} to {after} in restore {round}"),
+        )?;
     }
     Ok(())
 }
@@ -138,8 +166,14 @@ fn data_is_served_until_commit(case: &mut Case) -> Checked {
     let later = case.put(case.entry(&space, 61))?;
     case.holds("the present data can be written during a restore", &later)?;
     called("commit-restore", store::commit_restore())?;
-    case.lacks("what is not in the snapshot is gone after commit-restore", &late)?;
-    case.lacks("what is not in the snapshot is gone after commit-restore", &later)?;
+    case.lacks(
+        "what is not in the snapshot is gone after commit-restore",
+        &late,
+    )?;
+    case.lacks(
+        "what is not in the snapshot is gone after commit-restore",
+        &later,
+    )?;
     case.holds("what is in the snapshot is there", &before[0])
 }
 
@@ -151,12 +185,18 @@ fn a_restored_store_goes_on_working(case: &mut Case) -> Checked {
     let counter = case.version()?;
     let new = case.put(case.entry(&space, 60))?;
     case.holds("a new entry is taken", &new)?;
-    let replaced = case.put(Entry { response: "new".to_owned(), ..before[2].clone() })?;
+    let replaced = case.put(Entry {
+        response: "new".to_owned(),
+        ..before[2].clone()
+    })?;
     equal("the id of a replaced entry", replaced.id, before[2].id)?;
     equal("delete-by-id", case.delete(before[0].id)?, true)?;
     case.moved(counter, 3, "an insert, a replacement and a delete")?;
     case.reopen()?;
-    case.holds("the replaced entry is there after close and open", &replaced)?;
+    case.holds(
+        "the replaced entry is there after close and open",
+        &replaced,
+    )?;
     equal("the count of all", case.count(None)?, before.len() as u64)
 }
 
@@ -174,11 +214,27 @@ fn refused_and_unchanged(case: &mut Case, what: &str, bytes: &[u8]) -> Checked {
         .chunks(10_000)
         .try_for_each(store::write_restore)
         .and_then(|()| store::commit_restore());
-    refused(&format!("the restore of {what}"), outcome, &[Kind::Corrupt, Kind::Schema])?;
+    refused(
+        &format!("the restore of {what}"),
+        outcome,
+        &[Kind::Corrupt, Kind::Schema],
+    )?;
     let after = case.since(0, 100)?;
-    same_entries(&format!("the restore of {what} leaves the entries"), &after, &before)?;
-    equal("the meta value after a failed restore", case.meta(&key)?, meta)?;
-    equal("the count after a failed restore", case.count(Some(&space))?, count)?;
+    same_entries(
+        &format!("the restore of {what} leaves the entries"),
+        &after,
+        &before,
+    )?;
+    equal(
+        "the meta value after a failed restore",
+        case.meta(&key)?,
+        meta,
+    )?;
+    equal(
+        "the count after a failed restore",
+        case.count(Some(&space))?,
+        count,
+    )?;
     case.moved(version, 0, "a failed restore")
 }
 
@@ -213,14 +269,30 @@ fn a_failed_restore_is_over(case: &mut Case) -> Checked {
     sample(case)?;
     let good = take()?;
     refused_and_unchanged(case, "a few bytes", b"no snapshot")?;
-    refused("commit-restore after one that failed", store::commit_restore(), &[Kind::InvalidArgument])?;
-    refused("write-restore after one that failed", store::write_restore(&good), &[Kind::InvalidArgument])?;
+    refused(
+        "commit-restore after one that failed",
+        store::commit_restore(),
+        &[Kind::InvalidArgument],
+    )?;
+    refused(
+        "write-restore after one that failed",
+        store::write_restore(&good),
+        &[Kind::InvalidArgument],
+    )?;
     restore(&good, 30_000)
 }
 
 fn a_restore_must_be_begun(_: &mut Case) -> Checked {
-    refused("write-restore without begin-restore", store::write_restore(b"x"), &[Kind::InvalidArgument])?;
-    refused("commit-restore without begin-restore", store::commit_restore(), &[Kind::InvalidArgument])
+    refused(
+        "write-restore without begin-restore",
+        store::write_restore(b"x"),
+        &[Kind::InvalidArgument],
+    )?;
+    refused(
+        "commit-restore without begin-restore",
+        store::commit_restore(),
+        &[Kind::InvalidArgument],
+    )
 }
 
 fn a_new_restore_forgets_the_bytes_before(case: &mut Case) -> Checked {
@@ -239,5 +311,9 @@ fn a_restore_does_not_outlive_close(case: &mut Case) -> Checked {
     called("begin-restore", store::begin_restore())?;
     called("write-restore", store::write_restore(&bytes))?;
     case.reopen()?;
-    refused("commit-restore after close and open", store::commit_restore(), &[Kind::InvalidArgument])
+    refused(
+        "commit-restore after close and open",
+        store::commit_restore(),
+        &[Kind::InvalidArgument],
+    )
 }

@@ -9,7 +9,10 @@ use crate::show;
 
 /// The cases of this section.
 pub const CASES: &[Spec] = &[
-    case!(snapshots_are_as_the_capabilities_say, "all six calls are unsupported where snapshots are not claimed, else none is"),
+    case!(
+        snapshots_are_as_the_capabilities_say,
+        "all six calls are unsupported where snapshots are not claimed, else none is"
+    ),
     case!(needs Snapshot, a_snapshot_has_the_size_it_names, "a snapshot read to its end has as many bytes as begin-snapshot said"),
     case!(needs Snapshot, reads_of_a_snapshot_respect_their_maximum, "read-snapshot returns at most as many bytes as asked for"),
     case!(needs Snapshot, a_snapshot_is_one_picture, "writes between two reads do not show in the bytes"),
@@ -69,10 +72,10 @@ fn snapshots_are_as_the_capabilities_say(case: &mut Case) -> Checked {
         ("begin-snapshot", store::begin_snapshot().map(|_| ())),
         ("read-snapshot", store::read_snapshot(1).map(|_| ())),
         ("end-snapshot", store::end_snapshot()),
-        ("begin-restore", store::begin_restore()),
-        // No bytes are no snapshot.
-        ("write-restore", store::write_restore(&[])),
+        // In an order that restores nothing.
         ("commit-restore", store::commit_restore()),
+        ("write-restore", store::write_restore(&[])),
+        ("begin-restore", store::begin_restore()),
     ];
     for (name, outcome) in outcomes {
         if !case.capabilities.snapshot {
@@ -83,10 +86,14 @@ fn snapshots_are_as_the_capabilities_say(case: &mut Case) -> Checked {
             )?;
             continue;
         }
-        let unsupported = outcome.as_ref().is_err_and(|error| Kind::of(error) == Kind::Unsupported);
-        check(!unsupported, format!("{name} is supported by a store that claims snapshots"), || {
-            show::value(&outcome)
-        })?;
+        let unsupported = outcome
+            .as_ref()
+            .is_err_and(|error| Kind::of(error) == Kind::Unsupported);
+        check(
+            !unsupported,
+            format!("{name} is supported by a store that claims snapshots"),
+            || show::value(&outcome),
+        )?;
     }
     Ok(())
 }
@@ -95,7 +102,11 @@ fn a_snapshot_has_the_size_it_names(case: &mut Case) -> Checked {
     sample(case)?;
     let size = called("begin-snapshot", store::begin_snapshot())?;
     let bytes = rest_of_snapshot(100_000)?;
-    equal("the bytes of a snapshot read to its end", bytes.len() as u64, size)?;
+    equal(
+        "the bytes of a snapshot read to its end",
+        bytes.len() as u64,
+        size,
+    )?;
     let more = called("read-snapshot", store::read_snapshot(10))?;
     equal("the bytes after the end", more.len(), 0)?;
     called("end-snapshot", store::end_snapshot())
@@ -121,7 +132,11 @@ fn reads_of_a_snapshot_respect_their_maximum(case: &mut Case) -> Checked {
     };
     called("end-snapshot", store::end_snapshot())?;
     let size = head.len() + rest.len();
-    equal("the bytes read in small steps, and at once", size, whole.len())
+    equal(
+        "the bytes read in small steps, and at once",
+        size,
+        whole.len(),
+    )
 }
 
 fn a_snapshot_is_one_picture(case: &mut Case) -> Checked {
@@ -141,7 +156,11 @@ fn a_snapshot_is_one_picture(case: &mut Case) -> Checked {
     equal("the count before the restore", case.count(None)?, 15)?;
     super::restores::restore(&bytes, 9_999)?;
     equal("the count after the restore", case.count(None)?, 10)?;
-    equal("the count of what was written during the snapshot", case.count(Some(&space))?, 0)?;
+    equal(
+        "the count of what was written during the snapshot",
+        case.count(Some(&space))?,
+        0,
+    )?;
     equal("integrity-check after the restore", case.integrity()?, true)
 }
 
@@ -165,7 +184,11 @@ fn a_new_snapshot_drops_the_one_before(case: &mut Case) -> Checked {
     let bytes = rest_of_snapshot(50_000)?;
     called("end-snapshot", store::end_snapshot())?;
     equal("the bytes of the second snapshot", bytes.len() as u64, size)?;
-    same_bytes("the second snapshot begins as the first did", &bytes[..head.len().min(bytes.len())], &head)
+    same_bytes(
+        "the second snapshot begins as the first did",
+        &bytes[..head.len().min(bytes.len())],
+        &head,
+    )
 }
 
 fn an_ended_snapshot_cannot_be_read(case: &mut Case) -> Checked {
@@ -173,11 +196,19 @@ fn an_ended_snapshot_cannot_be_read(case: &mut Case) -> Checked {
     called("begin-snapshot", store::begin_snapshot())?;
     called("read-snapshot", store::read_snapshot(10))?;
     called("end-snapshot", store::end_snapshot())?;
-    refused("read-snapshot after end-snapshot", store::read_snapshot(10), &[Kind::InvalidArgument])
+    refused(
+        "read-snapshot after end-snapshot",
+        store::read_snapshot(10),
+        &[Kind::InvalidArgument],
+    )
 }
 
 fn reading_needs_a_snapshot(_: &mut Case) -> Checked {
-    refused("read-snapshot without begin-snapshot", store::read_snapshot(10), &[Kind::InvalidArgument])
+    refused(
+        "read-snapshot without begin-snapshot",
+        store::read_snapshot(10),
+        &[Kind::InvalidArgument],
+    )
 }
 
 fn ending_no_snapshot_is_allowed(_: &mut Case) -> Checked {
@@ -189,5 +220,9 @@ fn a_snapshot_does_not_outlive_close(case: &mut Case) -> Checked {
     sample(case)?;
     called("begin-snapshot", store::begin_snapshot())?;
     case.reopen()?;
-    refused("read-snapshot after close and open", store::read_snapshot(10), &[Kind::InvalidArgument])
+    refused(
+        "read-snapshot after close and open",
+        store::read_snapshot(10),
+        &[Kind::InvalidArgument],
+    )
 }

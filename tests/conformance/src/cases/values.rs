@@ -8,31 +8,103 @@ use crate::{data, show};
 
 /// The cases of this section.
 pub const CASES: &[Spec] = &[
-    case!(odd_queries_are_kept, "queries of any characters are kept byte for byte"),
-    case!(odd_responses_are_kept, "responses of any characters are kept byte for byte"),
-    case!(empty_texts_are_kept, "an empty query and an empty response are kept"),
-    case!(characters_beyond_the_first_plane_are_kept, "text of 4-byte characters is kept, alone and between others"),
-    case!(metadata_keeps_order_and_spaces, "the order of keys, spaces and line ends of metadata are kept"),
-    case!(metadata_keeps_the_spelling_of_numbers, "numbers in metadata keep their spelling and all their digits"),
-    case!(metadata_keeps_escapes, "escapes in metadata, NUL and half surrogates included, keep their spelling"),
-    case!(metadata_keeps_keys_that_come_twice, "a key that comes twice in metadata stays twice"),
-    case!(metadata_may_be_nested_deeply, "metadata of 60 levels is kept"),
-    case!(vectors_are_kept_bit_for_bit, "vectors keep every bit, in entries and in pages"),
+    case!(
+        odd_queries_are_kept,
+        "queries of any characters are kept byte for byte"
+    ),
+    case!(
+        odd_responses_are_kept,
+        "responses of any characters are kept byte for byte"
+    ),
+    case!(
+        empty_texts_are_kept,
+        "an empty query and an empty response are kept"
+    ),
+    case!(
+        characters_beyond_the_first_plane_are_kept,
+        "text of 4-byte characters is kept, alone and between others"
+    ),
+    case!(
+        metadata_keeps_order_and_spaces,
+        "the order of keys, spaces and line ends of metadata are kept"
+    ),
+    case!(
+        metadata_keeps_the_spelling_of_numbers,
+        "numbers in metadata keep their spelling and all their digits"
+    ),
+    case!(
+        metadata_keeps_escapes,
+        "escapes in metadata, NUL and half surrogates included, keep their spelling"
+    ),
+    case!(
+        metadata_keeps_keys_that_come_twice,
+        "a key that comes twice in metadata stays twice"
+    ),
+    case!(
+        metadata_may_be_nested_deeply,
+        "metadata of 60 levels is kept"
+    ),
+    case!(
+        vectors_are_kept_bit_for_bit,
+        "vectors keep every bit, in entries and in pages"
+    ),
     case!(the_sign_of_zero_is_kept, "-0.0 in a vector is not 0.0"),
-    case!(tiny_values_are_kept, "subnormal numbers in a vector are kept"),
-    case!(every_position_of_a_vector_is_kept, "a vector with its weight at any position is kept"),
-    case!(a_response_of_many_kilobytes_is_kept, "a response of 300,000 bytes is kept and read by every operation"),
-    case!(a_query_of_many_kilobytes_is_kept, "a query of 200,000 bytes is kept"),
-    case!(metadata_of_many_kilobytes_is_kept, "metadata of 60,000 bytes is kept"),
-    case!(a_response_of_a_megabyte_is_kept_or_refused, "a response of 1 MB is kept, or refused and nothing stored"),
-    case!(a_response_of_four_megabytes_is_kept_or_refused, "a response of 4 MB is kept, or refused and nothing stored"),
-    case!(a_refused_replacement_leaves_the_entry, "where a huge replacement is refused, the old entry stays"),
-    case!(zeros_are_kept, "times, ttl and counts of 0 are kept, ttl 0 not being none"),
-    case!(great_numbers_are_kept_exactly, "times, ttl and counts up to 2^53 - 1 are kept exactly"),
-    case!(greater_numbers_are_kept_or_refused, "numbers from 2^53 on are kept exactly, or refused and nothing stored"),
-    case!(greater_quotas_are_kept_or_refused, "quotas from 2^53 on are kept exactly, or refused"),
-    case!(greater_times_of_touches_are_kept_or_refused, "touches at times from 2^53 on are kept exactly, or refused"),
-    case!(greater_times_are_no_trap_for_deletes, "delete-expired and delete-unchanged take or refuse any time"),
+    case!(
+        tiny_values_are_kept,
+        "subnormal numbers in a vector are kept"
+    ),
+    case!(
+        every_position_of_a_vector_is_kept,
+        "a vector with its weight at any position is kept"
+    ),
+    case!(
+        a_response_of_many_kilobytes_is_kept,
+        "a response of 300,000 bytes is kept and read by every operation"
+    ),
+    case!(
+        a_query_of_many_kilobytes_is_kept,
+        "a query of 200,000 bytes is kept"
+    ),
+    case!(
+        metadata_of_many_kilobytes_is_kept,
+        "metadata of 60,000 bytes is kept"
+    ),
+    case!(
+        a_response_of_a_megabyte_is_kept_or_refused,
+        "a response of 1 MB is kept, or refused and nothing stored"
+    ),
+    case!(
+        a_response_of_four_megabytes_is_kept_or_refused,
+        "a response of 4 MB is kept, or refused and nothing stored"
+    ),
+    case!(
+        a_refused_replacement_leaves_the_entry,
+        "where a huge replacement is refused, the old entry stays"
+    ),
+    case!(
+        zeros_are_kept,
+        "times, ttl and counts of 0 are kept, ttl 0 not being none"
+    ),
+    case!(
+        great_numbers_are_kept_exactly,
+        "times, ttl and counts up to 2^53 - 1 are kept exactly"
+    ),
+    case!(
+        greater_numbers_are_kept_or_refused,
+        "numbers from 2^53 on are kept exactly, or refused and nothing stored"
+    ),
+    case!(
+        greater_quotas_are_kept_or_refused,
+        "quotas from 2^53 on are kept exactly, or refused"
+    ),
+    case!(
+        greater_times_of_touches_are_kept_or_refused,
+        "touches at times from 2^53 on are kept exactly, or refused"
+    ),
+    case!(
+        greater_times_are_no_trap_for_deletes,
+        "delete-expired and delete-unchanged take or refuse any time"
+    ),
 ];
 
 /// Stores an entry for each text, in lists, and reads all of them in every way.
@@ -49,11 +121,18 @@ fn texts_are_kept(case: &mut Case, texts: &[String], put: fn(Entry, String) -> E
             .about(|| format!("the text {}", show::value(text)))?;
     }
     let page = case.since(stored[0].id - 1, stored.len() as u32)?;
-    same_entries("iter-since: the entries are as they were inserted", &page, &stored)
+    same_entries(
+        "iter-since: the entries are as they were inserted",
+        &page,
+        &stored,
+    )
 }
 
 fn odd() -> Vec<String> {
-    data::ODD_TEXTS.iter().map(|text| (*text).to_owned()).collect()
+    data::ODD_TEXTS
+        .iter()
+        .map(|text| (*text).to_owned())
+        .collect()
 }
 
 fn owned(texts: &[&str]) -> Vec<String> {
@@ -61,7 +140,10 @@ fn owned(texts: &[&str]) -> Vec<String> {
 }
 
 fn metadata_is_kept(case: &mut Case, texts: &[&str]) -> Checked {
-    texts_are_kept(case, &owned(texts), |entry, metadata| Entry { metadata, ..entry })
+    texts_are_kept(case, &owned(texts), |entry, metadata| Entry {
+        metadata,
+        ..entry
+    })
 }
 
 fn odd_queries_are_kept(case: &mut Case) -> Checked {
@@ -144,7 +226,11 @@ fn metadata_keeps_escapes(case: &mut Case) -> Checked {
 fn metadata_keeps_keys_that_come_twice(case: &mut Case) -> Checked {
     metadata_is_kept(
         case,
-        &[r#"{"a":1,"a":2}"#, r#"{"a":{"b":1,"b":null},"c":0,"a":[]}"#, r#"{"a":1,"\u0061":2}"#],
+        &[
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":{"b":1,"b":null},"c":0,"a":[]}"#,
+            r#"{"a":1,"\u0061":2}"#,
+        ],
     )
 }
 
@@ -160,7 +246,10 @@ fn vectors_are_kept_exactly(case: &mut Case, vectors: Vec<Vec<f32>>) -> Checked 
     let list: Vec<_> = vectors
         .iter()
         .zip(0..)
-        .map(|(vector, n)| Entry { embedding: vector.clone(), ..case.entry(&space, n) })
+        .map(|(vector, n)| Entry {
+            embedding: vector.clone(),
+            ..case.entry(&space, n)
+        })
         .collect();
     let stored = case.insert(&list)?;
     for entry in &stored {
@@ -175,7 +264,11 @@ fn vectors_are_kept_exactly(case: &mut Case, vectors: Vec<Vec<f32>>) -> Checked 
         || show::vectors(&wanted, &page.vectors).unwrap_or_default(),
     )?;
     let page = case.since(stored[0].id - 1, stored.len() as u32)?;
-    same_entries("iter-since: the vectors are as they were inserted", &page, &stored)
+    same_entries(
+        "iter-since: the vectors are as they were inserted",
+        &page,
+        &stored,
+    )
 }
 
 /// A vector that is 1 at one place and `rest` elsewhere, which must be next to nothing.
@@ -202,8 +295,19 @@ fn the_sign_of_zero_is_kept(case: &mut Case) -> Checked {
 fn tiny_values_are_kept(case: &mut Case) -> Checked {
     case.needs_dim(2)?;
     let dim = case.dim;
-    let tiny = [f32::from_bits(1), -f32::from_bits(1), f32::MIN_POSITIVE / 2.0, f32::MIN_POSITIVE, 1e-30, -1e-38];
-    let vectors = tiny.into_iter().zip(0..).map(|(value, n)| spike(dim, n, value)).collect();
+    let tiny = [
+        f32::from_bits(1),
+        -f32::from_bits(1),
+        f32::MIN_POSITIVE / 2.0,
+        f32::MIN_POSITIVE,
+        1e-30,
+        -1e-38,
+    ];
+    let vectors = tiny
+        .into_iter()
+        .zip(0..)
+        .map(|(value, n)| spike(dim, n, value))
+        .collect();
     vectors_are_kept_exactly(case, vectors)
 }
 
@@ -228,16 +332,31 @@ fn room(case: &Case, bytes: usize) -> usize {
     bytes.min(360_000_usize.saturating_sub(case.dim as usize * 4))
 }
 
-fn large_entry_is_kept(case: &mut Case, change: fn(Entry, String) -> Entry, bytes: usize) -> Checked {
+fn large_entry_is_kept(
+    case: &mut Case,
+    change: fn(Entry, String) -> Entry,
+    bytes: usize,
+) -> Checked {
     let space = case.space("a");
     let text = case.long_text(1, room(case, bytes));
     let stored = case.put(change(case.entry(&space, 1), text))?;
     let small = case.put(case.entry(&space, 2))?;
     case.holds("the large entry is as it was inserted", &stored)?;
     let page = case.since(stored.id - 1, 2)?;
-    same_entries("iter-since: both entries are as they were inserted", &page, &[stored.clone(), small])?;
-    case.touch(&[Touch { id: stored.id, hits: 1, last_accessed_at: START }])?;
-    let touched = Entry { access_count: stored.access_count + 1, ..stored };
+    same_entries(
+        "iter-since: both entries are as they were inserted",
+        &page,
+        &[stored.clone(), small],
+    )?;
+    case.touch(&[Touch {
+        id: stored.id,
+        hits: 1,
+        last_accessed_at: START,
+    }])?;
+    let touched = Entry {
+        access_count: stored.access_count + 1,
+        ..stored
+    };
     case.holds("the large entry is as it was, after a touch", &touched)
 }
 
@@ -252,7 +371,10 @@ fn a_query_of_many_kilobytes_is_kept(case: &mut Case) -> Checked {
 fn metadata_of_many_kilobytes_is_kept(case: &mut Case) -> Checked {
     large_entry_is_kept(
         case,
-        |entry, text| Entry { metadata: format!("{{\"t\":\"{}\"}}", text.replace('\n', "\\n")), ..entry },
+        |entry, text| Entry {
+            metadata: format!("{{\"t\":\"{}\"}}", text.replace('\n', "\\n")),
+            ..entry
+        },
         60_000,
     )
 }
@@ -266,17 +388,30 @@ fn kept_or_refused(case: &mut Case, doing: &str, entry: Entry) -> Checked<bool> 
     match store::insert(std::slice::from_ref(&entry)) {
         Ok(inserted) => {
             let id = inserted.first().map_or(0, |one| one.id);
-            case.holds(&format!("{doing} was taken, and is kept exactly"), &Entry { id, ..entry })?;
+            case.holds(
+                &format!("{doing} was taken, and is kept exactly"),
+                &Entry { id, ..entry },
+            )?;
             Ok(true)
         }
         Err(error) => {
-            refused(&format!("{doing}, if it is refused,"), Err::<(), _>(error), &[Kind::InvalidArgument])?;
+            refused(
+                &format!("{doing}, if it is refused,"),
+                Err::<(), _>(error),
+                &[Kind::InvalidArgument],
+            )?;
             case.moved(before, 0, &format!("{doing}, being refused,"))?;
             let after = case.find(&entry)?;
-            check(after == present, format!("{doing}, being refused, changes nothing"), || {
-                "another entry is under its key".to_owned()
-            })?;
-            equal("the count after a refusal", case.count(Some(&entry.namespace))?, count)?;
+            check(
+                after == present,
+                format!("{doing}, being refused, changes nothing"),
+                || "another entry is under its key".to_owned(),
+            )?;
+            equal(
+                "the count after a refusal",
+                case.count(Some(&entry.namespace))?,
+                count,
+            )?;
             Ok(false)
         }
     }
@@ -286,7 +421,14 @@ fn huge_response(case: &mut Case, bytes: usize) -> Checked {
     let space = case.space("a");
     let response = case.long_text(1, bytes);
     let doing = format!("insert of a response of {bytes} bytes");
-    kept_or_refused(case, &doing, Entry { response, ..case.entry(&space, 1) })?;
+    kept_or_refused(
+        case,
+        &doing,
+        Entry {
+            response,
+            ..case.entry(&space, 1)
+        },
+    )?;
     let next = case.put(case.entry(&space, 2))?;
     case.holds("the store takes the next entry", &next)
 }
@@ -302,19 +444,29 @@ fn a_response_of_four_megabytes_is_kept_or_refused(case: &mut Case) -> Checked {
 fn a_refused_replacement_leaves_the_entry(case: &mut Case) -> Checked {
     let space = case.space("a");
     let stored = case.insert(&case.entries(&space, 2))?;
-    let huge = Entry { response: case.long_text(1, 2 << 20), ..stored[0].clone() };
+    let huge = Entry {
+        response: case.long_text(1, 2 << 20),
+        ..stored[0].clone()
+    };
     if case.capabilities.max_batch < 2 {
         return kept_or_refused(case, "a replacement with 2 MB", huge).map(|_| ());
     }
     // A small replacement in the same list must not be stored either.
-    let small = Entry { response: "new".to_owned(), ..stored[1].clone() };
+    let small = Entry {
+        response: "new".to_owned(),
+        ..stored[1].clone()
+    };
     match store::insert(&[small.clone(), huge.clone()]) {
         Ok(_) => {
             case.holds("the small replacement was taken", &small)?;
             case.holds("the huge replacement was taken, and is kept exactly", &huge)
         }
         Err(error) => {
-            refused("a replacement with 2 MB, if it is refused,", Err::<(), _>(error), &[Kind::InvalidArgument])?;
+            refused(
+                "a replacement with 2 MB, if it is refused,",
+                Err::<(), _>(error),
+                &[Kind::InvalidArgument],
+            )?;
             case.holds("the small entry is as it was after a refusal", &stored[1])?;
             case.holds("the entry is as it was after a refusal", &stored[0])
         }
@@ -324,12 +476,25 @@ fn a_refused_replacement_leaves_the_entry(case: &mut Case) -> Checked {
 fn zeros_are_kept(case: &mut Case) -> Checked {
     let space = case.space("a");
     let stored = case.insert(&[
-        Entry { created_at: 0, last_accessed_at: 0, access_count: 0, ..case.entry(&space, 1) },
-        Entry { ttl: Some(0), access_count: 0, ..case.entry(&space, 2) },
+        Entry {
+            created_at: 0,
+            last_accessed_at: 0,
+            access_count: 0,
+            ..case.entry(&space, 1)
+        },
+        Entry {
+            ttl: Some(0),
+            access_count: 0,
+            ..case.entry(&space, 2)
+        },
     ])?;
     case.holds("times of 0 are kept", &stored[0])?;
     case.holds("a ttl of 0 is kept", &stored[1])?;
-    equal("the times by iter-stamps", case.stamps(stored[0].id - 1, 1)?.created_at, [0])
+    equal(
+        "the times by iter-stamps",
+        case.stamps(stored[0].id - 1, 1)?.created_at,
+        [0],
+    )
 }
 
 /// A field of an entry, and how it is set.
@@ -337,7 +502,9 @@ type Field = (&'static str, fn(&mut Entry, u64));
 
 const NUMBERS: [Field; 4] = [
     ("created-at", |entry, value| entry.created_at = value),
-    ("last-accessed-at", |entry, value| entry.last_accessed_at = value),
+    ("last-accessed-at", |entry, value| {
+        entry.last_accessed_at = value
+    }),
     ("ttl", |entry, value| entry.ttl = Some(value)),
     ("access-count", |entry, value| entry.access_count = value),
 ];
@@ -345,13 +512,24 @@ const NUMBERS: [Field; 4] = [
 fn great_numbers_are_kept_exactly(case: &mut Case) -> Checked {
     let space = case.space("a");
     let mut n = 0;
-    for value in [1 << 31, u64::from(u32::MAX), 1 << 32, (1 << 52) + 1, GREATEST - 1, GREATEST] {
+    for value in [
+        1 << 31,
+        u64::from(u32::MAX),
+        1 << 32,
+        (1 << 52) + 1,
+        GREATEST - 1,
+        GREATEST,
+    ] {
         for (field, set) in NUMBERS {
             // A ttl that ends too soon may be cut short by a backend's own clock.
-            let mut entry = Entry { created_at: START, ..case.entry(&space, n) };
+            let mut entry = Entry {
+                created_at: START,
+                ..case.entry(&space, n)
+            };
             set(&mut entry, value);
             let stored = case.put(entry)?;
-            case.holds("it is kept exactly", &stored).about(|| format!("{field} {value}"))?;
+            case.holds("it is kept exactly", &stored)
+                .about(|| format!("{field} {value}"))?;
             n += 1;
         }
     }
@@ -364,19 +542,36 @@ fn great_numbers_are_kept_exactly(case: &mut Case) -> Checked {
         ..case.entry(&space, n)
     })?;
     case.holds("all numbers of 2^53 - 1 are kept exactly", &stored)?;
-    let last = case.lru(100, Some(&space))?.last().map(|one| (one.id, one.created_at));
-    equal("the most recently used, by the greatest time", last, Some((stored.id, all)))
+    let last = case
+        .lru(100, Some(&space))?
+        .last()
+        .map(|one| (one.id, one.created_at));
+    equal(
+        "the most recently used, by the greatest time",
+        last,
+        Some((stored.id, all)),
+    )
 }
 
 /// Numbers that a store may refuse.
-const GREATER: [u64; 6] = [GREATEST + 1, GREATEST + 2, i64::MAX as u64, 1 << 63, (1 << 63) + 1, u64::MAX];
+const GREATER: [u64; 6] = [
+    GREATEST + 1,
+    GREATEST + 2,
+    i64::MAX as u64,
+    1 << 63,
+    (1 << 63) + 1,
+    u64::MAX,
+];
 
 fn greater_numbers_are_kept_or_refused(case: &mut Case) -> Checked {
     let space = case.space("a");
     let mut n = 0;
     for value in GREATER {
         for (field, set) in NUMBERS {
-            let mut entry = Entry { created_at: START, ..case.entry(&space, n) };
+            let mut entry = Entry {
+                created_at: START,
+                ..case.entry(&space, n)
+            };
             set(&mut entry, value);
             kept_or_refused(case, &format!("insert of {field} {value}"), entry)?;
             n += 1;
@@ -399,7 +594,11 @@ fn greater_quotas_are_kept_or_refused(case: &mut Case) -> Checked {
                 &[Kind::InvalidArgument],
             )?,
         }
-        equal(&format!("the quota after it was set to {value} or refused"), case.quota(&space)?, Some(present))?;
+        equal(
+            &format!("the quota after it was set to {value} or refused"),
+            case.quota(&space)?,
+            Some(present),
+        )?;
     }
     Ok(())
 }
@@ -410,8 +609,16 @@ fn greater_times_of_touches_are_kept_or_refused(case: &mut Case) -> Checked {
     let mut stored = case.put(case.entry(&space, 2))?;
     for value in GREATER {
         let touches = [
-            Touch { id: other.id, hits: 1, last_accessed_at: 0 },
-            Touch { id: stored.id, hits: 1, last_accessed_at: value },
+            Touch {
+                id: other.id,
+                hits: 1,
+                last_accessed_at: 0,
+            },
+            Touch {
+                id: stored.id,
+                hits: 1,
+                last_accessed_at: value,
+            },
         ];
         match store::update_access(&touches) {
             Ok(()) => {
@@ -436,7 +643,11 @@ fn greater_times_of_touches_are_kept_or_refused(case: &mut Case) -> Checked {
 fn greater_times_are_no_trap_for_deletes(case: &mut Case) -> Checked {
     let space = case.space("a");
     for value in GREATER {
-        let stored = case.put(Entry { created_at: START, ttl: Some(5), ..case.entry(&space, 1) })?;
+        let stored = case.put(Entry {
+            created_at: START,
+            ttl: Some(5),
+            ..case.entry(&space, 1)
+        })?;
         match store::delete_expired(value, Some(&space), 10) {
             Ok(gone) => {
                 let gone: Vec<_> = gone.iter().map(|one| one.id).collect();
@@ -458,7 +669,9 @@ fn greater_times_are_no_trap_for_deletes(case: &mut Case) -> Checked {
             Ok(deleted) if deleted.is_empty() => {}
             Ok(deleted) => {
                 return Err(failed(
-                    format!("delete-unchanged of version {value}, which is not stored, deletes nothing"),
+                    format!(
+                        "delete-unchanged of version {value}, which is not stored, deletes nothing"
+                    ),
                     format!("it deleted {deleted:?}"),
                 ));
             }

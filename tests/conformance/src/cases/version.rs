@@ -7,18 +7,51 @@ use crate::contract::{Entry, EntryRef, store};
 
 /// The cases of this section.
 pub const CASES: &[Spec] = &[
-    case!(the_counter_moves_by_one_on_insert, "an insert moves it by one, of one entry as of a list"),
-    case!(the_counter_moves_by_one_on_replacement, "a replacement moves it by one, of one entry as of a list"),
-    case!(the_counter_moves_by_one_on_delete_by_id, "delete-by-id moves it by one where it deletes, else not"),
-    case!(the_counter_moves_by_one_on_delete_unchanged, "delete-unchanged moves it by one where it deletes, else not"),
-    case!(the_counter_moves_by_one_on_delete_expired, "delete-expired moves it by one where it deletes, else not"),
-    case!(the_counter_moves_by_one_on_clear, "clear-namespace moves it by one where it deletes, else not"),
-    case!(quotas_move_no_counter, "setting, changing and removing a quota leaves it"),
-    case!(meta_moves_no_counter, "setting, changing and removing a meta value leaves it"),
+    case!(
+        the_counter_moves_by_one_on_insert,
+        "an insert moves it by one, of one entry as of a list"
+    ),
+    case!(
+        the_counter_moves_by_one_on_replacement,
+        "a replacement moves it by one, of one entry as of a list"
+    ),
+    case!(
+        the_counter_moves_by_one_on_delete_by_id,
+        "delete-by-id moves it by one where it deletes, else not"
+    ),
+    case!(
+        the_counter_moves_by_one_on_delete_unchanged,
+        "delete-unchanged moves it by one where it deletes, else not"
+    ),
+    case!(
+        the_counter_moves_by_one_on_delete_expired,
+        "delete-expired moves it by one where it deletes, else not"
+    ),
+    case!(
+        the_counter_moves_by_one_on_clear,
+        "clear-namespace moves it by one where it deletes, else not"
+    ),
+    case!(
+        quotas_move_no_counter,
+        "setting, changing and removing a quota leaves it"
+    ),
+    case!(
+        meta_moves_no_counter,
+        "setting, changing and removing a meta value leaves it"
+    ),
     case!(reads_move_no_counter, "no reading operation moves it"),
-    case!(failed_inserts_move_no_counter, "an insert that fails leaves it"),
-    case!(the_counter_is_not_zero_after_a_write, "it is at least 1 once an entry was inserted"),
-    case!(the_counter_survives_reopen, "it is the same after close and open, and goes on from there"),
+    case!(
+        failed_inserts_move_no_counter,
+        "an insert that fails leaves it"
+    ),
+    case!(
+        the_counter_is_not_zero_after_a_write,
+        "it is at least 1 once an entry was inserted"
+    ),
+    case!(
+        the_counter_survives_reopen,
+        "it is the same after close and open, and goes on from there"
+    ),
 ];
 
 fn the_counter_moves_by_one_on_insert(case: &mut Case) -> Checked {
@@ -27,9 +60,15 @@ fn the_counter_moves_by_one_on_insert(case: &mut Case) -> Checked {
     case.insert_list(&[case.entry(&space, 0)])?;
     case.moved(before, 1, "insert of one entry")?;
     let few = case.capabilities.max_batch.min(9);
-    let list: Vec<_> = (1..=u64::from(few)).map(|n| case.entry(&space, n)).collect();
+    let list: Vec<_> = (1..=u64::from(few))
+        .map(|n| case.entry(&space, n))
+        .collect();
     case.insert_list(&list)?;
-    case.moved(before, 2, &format!("insert of one entry, then of {few} in a list,"))
+    case.moved(
+        before,
+        2,
+        &format!("insert of one entry, then of {few} in a list,"),
+    )
 }
 
 fn the_counter_moves_by_one_on_replacement(case: &mut Case) -> Checked {
@@ -41,7 +80,11 @@ fn the_counter_moves_by_one_on_replacement(case: &mut Case) -> Checked {
     case.insert_list(&list[..1])?;
     case.moved(before, 1, "a replacement")?;
     case.insert_list(&list)?;
-    case.moved(before, 2, &format!("a replacement, then one of {few} in a list,"))
+    case.moved(
+        before,
+        2,
+        &format!("a replacement, then one of {few} in a list,"),
+    )
 }
 
 fn the_counter_moves_by_one_on_delete_by_id(case: &mut Case) -> Checked {
@@ -53,7 +96,11 @@ fn the_counter_moves_by_one_on_delete_by_id(case: &mut Case) -> Checked {
     case.delete(stored[0].id)?;
     case.delete(0)?;
     case.delete(u64::MAX)?;
-    case.moved(before, 1, "one delete-by-id that deletes and three that do not")
+    case.moved(
+        before,
+        1,
+        "one delete-by-id that deletes and three that do not",
+    )
 }
 
 fn the_counter_moves_by_one_on_delete_unchanged(case: &mut Case) -> Checked {
@@ -65,7 +112,10 @@ fn the_counter_moves_by_one_on_delete_unchanged(case: &mut Case) -> Checked {
     case.moved(before, 1, &format!("delete-unchanged of {few} entries"))?;
     case.delete_unchanged(&references(&stored[..few]))?;
     case.moved(before, 1, "delete-unchanged, then the same once more,")?;
-    case.delete_unchanged(&[EntryRef { created_at: 1, ..reference(&stored[3]) }])?;
+    case.delete_unchanged(&[EntryRef {
+        created_at: 1,
+        ..reference(&stored[3])
+    }])?;
     case.moved(before, 1, "delete-unchanged, then one of another version,")
 }
 
@@ -73,7 +123,11 @@ fn the_counter_moves_by_one_on_delete_expired(case: &mut Case) -> Checked {
     let space = case.space("a");
     let few = u64::from(case.capabilities.max_delete.min(3));
     let list: Vec<_> = (0..few)
-        .map(|n| Entry { ttl: Some(10), created_at: START, ..case.entry(&space, n) })
+        .map(|n| Entry {
+            ttl: Some(10),
+            created_at: START,
+            ..case.entry(&space, n)
+        })
         .collect();
     case.insert(&list)?;
     let before = case.version()?;
@@ -143,7 +197,10 @@ fn failed_inserts_move_no_counter(case: &mut Case) -> Checked {
     let space = case.space("a");
     case.put(case.entry(&space, 1))?;
     let before = case.version()?;
-    let short = Entry { embedding: Vec::new(), ..case.entry(&space, 2) };
+    let short = Entry {
+        embedding: Vec::new(),
+        ..case.entry(&space, 2)
+    };
     // That they fail is another case's affair.
     let _ = store::insert(std::slice::from_ref(&short));
     let _ = store::insert(&[case.entry(&space, 3), short]);
@@ -154,9 +211,11 @@ fn the_counter_is_not_zero_after_a_write(case: &mut Case) -> Checked {
     let space = case.space("a");
     case.put(case.entry(&space, 1))?;
     let version = case.version()?;
-    check(version >= 1, "the version counter is at least 1 after an insert", || {
-        format!("it is {version}")
-    })
+    check(
+        version >= 1,
+        "the version counter is at least 1 after an insert",
+        || format!("it is {version}"),
+    )
 }
 
 fn the_counter_survives_reopen(case: &mut Case) -> Checked {

@@ -99,6 +99,8 @@ pub const SECTIONS: &[(&str, &[Spec])] = &[
     ("quotas", cases::quotas::CASES),
     ("meta", cases::meta::CASES),
     ("values", cases::values::CASES),
+    ("sizes", cases::sizes::CASES),
+    ("numbers", cases::numbers::CASES),
     ("atomicity", cases::atomicity::CASES),
     ("integrity-check", cases::integrity::CASES),
     ("snapshots", cases::snapshots::CASES),

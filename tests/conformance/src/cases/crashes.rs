@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use crate::battery::{Spec, phases};
-use crate::case::{Case, START, references};
-use crate::check::{Checked, Stop, check, equal, failed};
+use crate::case::{Case, START, key_of, references};
+use crate::check::{Checked, check, equal, failed};
 use crate::contract::Entry;
 use crate::show;
 
@@ -24,24 +24,12 @@ pub const CASES: &[Spec] = &[
 
 /// Notes where the counter stands before the phase that is killed.
 fn note_base(case: &mut Case) -> Checked {
-    needs_lists(case)?;
     let version = case.version()?;
     case.note_numbers("base", &[version])
 }
 
-fn needs_lists(case: &Case) -> Checked {
-    case.needs_batch(LIST as u32)?;
-    if case.capabilities.max_delete >= LIST as u32 {
-        return Ok(());
-    }
-    Err(Stop::Skipped(format!(
-        "the store deletes {} entries in one step, and the case needs {LIST}",
-        case.capabilities.max_delete
-    )))
-}
-
-/// Entries of a list.
-const LIST: u64 = 6;
+/// Entries of a list, where the store takes that many.
+const LIST: u32 = 6;
 /// Lists after which the first is replaced.
 const LISTS: u64 = 40;
 
@@ -73,9 +61,7 @@ fn read_settled(
     for _ in 0..100 {
         let mut found = Vec::new();
         for name in &names {
-            let keys: Vec<_> = (0..numbers)
-                .map(|n| crate::case::key_of(&case.entry(name, n)))
-                .collect();
+            let keys: Vec<_> = (0..numbers).map(|n| key_of(&case.entry(name, n))).collect();
             found.push(case.by_keys(&keys)?);
         }
         let after = case.version()?;
@@ -165,10 +151,15 @@ fn goes_on_working(case: &mut Case, highest: u64) -> Checked {
     equal("integrity-check after a kill", case.integrity()?, true)
 }
 
+fn list_length(case: &Case) -> u64 {
+    u64::from(case.capabilities.max_batch.clamp(1, LIST))
+}
+
 fn insert_lists(case: &mut Case) -> Checked {
+    let length = list_length(case);
     for call in 0.. {
-        let first = call % LISTS * LIST;
-        let list: Vec<_> = (first..first + LIST)
+        let first = call % LISTS * length;
+        let list: Vec<_> = (first..first + length)
             .map(|n| row(case, "a", n, call))
             .collect();
         case.insert_list(&list)?;
@@ -178,87 +169,128 @@ fn insert_lists(case: &mut Case) -> Checked {
 
 fn read_lists(case: &mut Case) -> Checked {
     case.space("after");
-    let (steps, found) = read_settled(case, &["a"], LISTS * LIST)?;
+    let length = list_length(case);
+    let (steps, found) = read_settled(case, &["a"], LISTS * length)?;
     let wanted: Rows = (steps.saturating_sub(LISTS)..steps)
-        .flat_map(|call| (0..LIST).map(move |n| (("a", call % LISTS * LIST + n), call)))
+        .flat_map(|call| (0..length).map(move |n| (("a", call % LISTS * length + n), call)))
         .collect();
     same_rows(case, steps, &["a"], found, &wanted)
 }
 
-/// Calls of a round of [`write_mixed`].
-const ROUND: u64 = 6;
-
-/// One call, which changes at least one entry of those that the call before it left.
-fn mixed_call(case: &mut Case, call: u64) -> Checked {
-    let (a, b) = (case.space("a"), case.space("b"));
-    let list = |case: &mut Case, space, n| {
-        (0..n)
-            .map(|n| row(case, space, n, call))
-            .collect::<Vec<_>>()
-    };
-    match call % ROUND {
-        0 => {
-            let list = list(case, "a", LIST);
-            case.insert_list(&list)?;
-        }
-        1 => {
-            let list = list(case, "b", 4);
-            case.insert_list(&list)?;
-        }
-        2 => {
-            let keys: Vec<_> = [0, 2, 4]
-                .map(|n| crate::case::key_of(&case.entry(&a, n)))
-                .into();
-            let found: Vec<_> = case.by_keys(&keys)?.into_iter().flatten().collect();
-            equal(
-                "the entries deleted",
-                case.delete_unchanged(&references(&found))?.len(),
-                3,
-            )?;
-        }
-        3 => {
-            let found = case.find(&case.entry(&a, 1))?;
-            equal(
-                "delete-by-id",
-                case.delete(found.map_or(0, |entry| entry.id))?,
-                true,
-            )?;
-        }
-        4 => {
-            let gone = case.delete_expired(START + call + 5, Some(&b), 2)?;
-            equal("the entries expired", gone.len(), 2)?;
-        }
-        _ => equal("the entries cleared", case.clear(&b)?, 2)?,
-    }
-    Ok(())
+/// A call of the process that writes of every kind, which changes at least one entry.
+#[derive(Clone, Debug, PartialEq)]
+enum Call {
+    /// Inserts or replaces these numbers.
+    Insert(&'static str, Vec<u64>),
+    /// Deletes these numbers of `a` by `delete-unchanged`.
+    DeleteUnchanged(Vec<u64>),
+    /// Deletes this number of `a`.
+    DeleteById(u64),
+    /// Deletes so many of `b` by `delete-expired`, the lowest first.
+    Expire(u32),
+    /// Clears `b`.
+    Clear,
 }
 
-/// What is there after so many of those calls.
-fn mixed_rows(steps: u64) -> Rows {
-    let mut rows = Rows::new();
-    // Nothing is left of a round but what the next one replaces.
-    for call in (steps.saturating_sub(2 * ROUND) / ROUND * ROUND)..steps {
-        match call % ROUND {
-            0 => rows.extend((0..LIST).map(|n| (("a", n), call))),
-            1 => rows.extend((0..4).map(|n| (("b", n), call))),
-            2 => rows.retain(|(space, n), _| *space != "a" || ![0, 2, 4].contains(n)),
-            3 => drop(rows.remove(&("a", 1))),
-            4 => rows.retain(|(space, n), _| *space != "b" || *n >= 2),
-            _ => rows.retain(|(space, _), _| *space != "b"),
+/// The calls of a round, after which all begins anew; each is one step of the counter.
+fn round(max_batch: u32, max_delete: u32) -> Vec<Call> {
+    let (batch, delete) = (max_batch.max(1) as usize, max_delete.max(1) as usize);
+    let lists = |space, numbers: &[u64]| -> Vec<Call> {
+        let lists = numbers.chunks(batch);
+        lists
+            .map(|list| Call::Insert(space, list.to_vec()))
+            .collect()
+    };
+    let mut calls = lists("a", &[0, 1, 2, 3, 4, 5]);
+    calls.extend(lists("b", &[0, 1, 2, 3]));
+    calls.extend(
+        [0, 2, 4]
+            .chunks(delete)
+            .map(|list| Call::DeleteUnchanged(list.to_vec())),
+    );
+    calls.push(Call::DeleteById(1));
+    calls.extend(
+        [0, 1, 2]
+            .chunks(delete)
+            .map(|list| Call::Expire(list.len() as u32)),
+    );
+    calls.push(Call::Clear);
+    calls
+}
+
+/// What is there after this call, number `call` of all.
+fn follow(rows: &mut Rows, doing: &Call, call: u64) {
+    match doing {
+        Call::Insert(space, list) => rows.extend(list.iter().map(|n| ((*space, *n), call))),
+        Call::DeleteUnchanged(list) => {
+            rows.retain(|(space, n), _| *space != "a" || !list.contains(n));
         }
+        Call::DeleteById(gone) => {
+            rows.remove(&("a", *gone));
+        }
+        Call::Expire(most) => {
+            let keys = rows.keys().filter(|(space, _)| *space == "b");
+            let gone: Vec<_> = keys.take(*most as usize).copied().collect();
+            for key in gone {
+                rows.remove(&key);
+            }
+        }
+        Call::Clear => rows.retain(|(space, _), _| *space != "b"),
+    }
+}
+
+/// What is there after so many calls.
+fn mixed_rows(round: &[Call], calls: u64) -> Rows {
+    let length = round.len() as u64;
+    // What is left of a round the next one replaces, so that two of them tell all.
+    let first = (calls / length).saturating_sub(1) * length;
+    let mut rows = Rows::new();
+    for call in first..calls {
+        follow(&mut rows, &round[(call % length) as usize], call);
     }
     rows
 }
 
+fn make_call(case: &mut Case, doing: &Call, call: u64) -> Checked {
+    let (a, b) = (case.space("a"), case.space("b"));
+    match doing {
+        Call::Insert(space, list) => {
+            let list: Vec<_> = list.iter().map(|n| row(case, space, *n, call)).collect();
+            case.insert_list(&list)?;
+        }
+        Call::DeleteUnchanged(list) => {
+            let keys: Vec<_> = list.iter().map(|n| key_of(&case.entry(&a, *n))).collect();
+            let found: Vec<_> = case.by_keys(&keys)?.into_iter().flatten().collect();
+            let deleted = case.delete_unchanged(&references(&found))?;
+            equal("the entries deleted", deleted.len(), list.len())?;
+        }
+        Call::DeleteById(n) => {
+            let found = case.find(&case.entry(&a, *n))?;
+            let deleted = case.delete(found.map_or(0, |entry| entry.id))?;
+            equal("delete-by-id", deleted, true)?;
+        }
+        Call::Expire(most) => {
+            let gone = case.delete_expired(START + call + 5, Some(&b), *most)?;
+            equal("the entries expired", gone.len(), *most as usize)?;
+        }
+        Call::Clear => equal("the entries cleared", case.clear(&b)?, 1)?,
+    }
+    Ok(())
+}
+
 fn write_mixed(case: &mut Case) -> Checked {
-    (0..).try_for_each(|call| mixed_call(case, call))
+    let round = round(case.capabilities.max_batch, case.capabilities.max_delete);
+    (0..)
+        .zip(round.iter().cycle())
+        .try_for_each(|(call, doing)| make_call(case, doing, call))
 }
 
 fn read_mixed(case: &mut Case) -> Checked {
     case.space("after");
     let spaces = ["a", "b"];
-    let (steps, found) = read_settled(case, &spaces, LIST)?;
-    same_rows(case, steps, &spaces, found, &mixed_rows(steps))
+    let round = round(case.capabilities.max_batch, case.capabilities.max_delete);
+    let (steps, found) = read_settled(case, &spaces, 6)?;
+    same_rows(case, steps, &spaces, found, &mixed_rows(&round, steps))
 }
 
 /// The value of a meta key after so many replacements.
@@ -301,27 +333,44 @@ fn read_meta(case: &mut Case) -> Checked {
 mod tests {
     use super::*;
 
+    fn rounds() -> Vec<Vec<Call>> {
+        let sizes = [(1, 1), (2, 1), (1, 2), (4, 3), (10, 49), (1_000, u32::MAX)];
+        sizes
+            .into_iter()
+            .map(|(batch, delete)| round(batch, delete))
+            .collect()
+    }
+
     #[test]
     fn the_rows_of_mixed_calls_do_not_depend_on_where_counting_begins() {
-        let mut rows = Rows::new();
-        for steps in 0..200 {
-            assert_eq!(mixed_rows(steps), rows, "{steps}");
-            let call = steps;
-            match call % ROUND {
-                0 => rows.extend((0..LIST).map(|n| (("a", n), call))),
-                1 => rows.extend((0..4).map(|n| (("b", n), call))),
-                2 => rows.retain(|(space, n), _| *space == "b" || n % 2 == 1),
-                3 => drop(rows.remove(&("a", 1))),
-                4 => rows.retain(|(space, n), _| *space == "a" || *n > 1),
-                _ => rows.retain(|(space, _), _| *space == "a"),
+        for round in rounds() {
+            let mut rows = Rows::new();
+            for (call, doing) in (0..300).zip(round.iter().cycle()) {
+                assert_eq!(mixed_rows(&round, call), rows, "{call}");
+                follow(&mut rows, doing, call);
             }
         }
     }
 
     #[test]
     fn every_mixed_call_changes_something() {
-        for steps in 0..100 {
-            assert_ne!(mixed_rows(steps), mixed_rows(steps + 1), "{steps}");
+        for round in rounds() {
+            for call in 0..100 {
+                assert_ne!(
+                    mixed_rows(&round, call),
+                    mixed_rows(&round, call + 1),
+                    "{call}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_round_leaves_one_entry_to_clear() {
+        for round in rounds() {
+            let before = mixed_rows(&round, round.len() as u64 - 1);
+            assert_eq!(round.last(), Some(&Call::Clear));
+            assert_eq!(before.keys().filter(|(space, _)| *space == "b").count(), 1);
         }
     }
 }

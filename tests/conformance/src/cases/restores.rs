@@ -1,31 +1,71 @@
 //! Taking in a snapshot. A restore replaces all data of the store, so that these cases
-//! run only where there are no entries of others.
+//! run only where there are no entries of others, and no capability alone decides it.
 
 use crate::battery::{Spec, case};
 use crate::calls::called;
 use crate::case::{Case, START, ids};
-use crate::cases::snapshots::take;
-use crate::check::{Checked, Kind, check, equal, refused, same_entries};
+use crate::cases::snapshots::{rest_of_snapshot, take};
+use crate::check::{Checked, Kind, Stop, check, equal, refused, same_entries};
 use crate::contract::{Entry, Error, Touch, store};
 
 /// The cases of this section.
 pub const CASES: &[Spec] = &[
-    case!(needs Snapshot, a_restore_brings_everything_back, "entries, ids, access data, quotas and meta are those of the snapshot"),
-    case!(needs Snapshot, a_restore_moves_the_counter_on, "the counter is greater after a restore than before it"),
-    case!(needs Snapshot, ids_are_not_reused_after_a_restore, "ids given since the snapshot are not given again"),
-    case!(needs Snapshot, data_is_served_until_commit, "until commit-restore the present data is read and written"),
-    case!(needs Snapshot, a_restored_store_goes_on_working, "after a restore entries are inserted, replaced and deleted"),
-    case!(needs Snapshot, garbage_is_not_restored, "bytes that are no snapshot are corrupt or schema, and the data stays"),
-    case!(needs Snapshot, a_truncated_snapshot_is_not_restored, "a snapshot without its end is refused, and the data stays"),
-    case!(needs Snapshot, an_empty_snapshot_is_not_restored, "no bytes are refused, and the data stays"),
-    case!(needs Snapshot, a_failed_restore_is_over, "after a failed commit-restore another one is invalid-argument"),
-    case!(needs Snapshot, a_restore_must_be_begun, "write-restore and commit-restore without begin-restore are invalid-argument"),
-    case!(needs Snapshot, a_new_restore_forgets_the_bytes_before, "begin-restore starts from no bytes"),
-    case!(needs Snapshot, a_restore_does_not_outlive_close, "close forgets a restore that was begun"),
+    case!(
+        a_restore_brings_everything_back,
+        "entries, ids, access data, quotas and meta are those of the snapshot"
+    ),
+    case!(
+        a_restore_moves_the_counter_on,
+        "the counter is greater after a restore than before it"
+    ),
+    case!(
+        ids_are_not_reused_after_a_restore,
+        "ids given since the snapshot are not given again"
+    ),
+    case!(
+        a_snapshot_is_one_picture,
+        "writes while a snapshot is read do not show in it"
+    ),
+    case!(
+        data_is_served_until_commit,
+        "until commit-restore the present data is read and written"
+    ),
+    case!(
+        a_restored_store_goes_on_working,
+        "after a restore entries are inserted, replaced and deleted"
+    ),
+    case!(
+        garbage_is_not_restored,
+        "bytes that are no snapshot are corrupt or schema, and the data stays"
+    ),
+    case!(
+        a_truncated_snapshot_is_not_restored,
+        "a snapshot without its end is refused, and the data stays"
+    ),
+    case!(
+        an_empty_snapshot_is_not_restored,
+        "no bytes are refused, and the data stays"
+    ),
+    case!(
+        a_failed_restore_is_over,
+        "after a failed commit-restore another one is invalid-argument"
+    ),
+    case!(
+        a_restore_must_be_begun,
+        "write-restore and commit-restore without begin-restore are invalid-argument"
+    ),
+    case!(
+        a_new_restore_forgets_the_bytes_before,
+        "begin-restore starts from no bytes"
+    ),
+    case!(
+        a_restore_does_not_outlive_close,
+        "close forgets a restore that was begun"
+    ),
 ];
 
 /// Writes a snapshot back in steps, and commits it.
-pub fn restore(bytes: &[u8], step: usize) -> Checked {
+fn restore(bytes: &[u8], step: usize) -> Checked {
     called("begin-restore", store::begin_restore())?;
     for chunk in bytes.chunks(step) {
         called("write-restore", store::write_restore(chunk))?;
@@ -33,22 +73,18 @@ pub fn restore(bytes: &[u8], step: usize) -> Checked {
     called("commit-restore", store::commit_restore())
 }
 
-impl Case {
-    /// Skips the case unless the store holds no more entries than the case's own.
-    pub fn needs_empty_store_but(&self, own: u64) -> Checked {
-        let entries = self.count(None)?;
-        if entries == own {
-            return Ok(());
-        }
-        Err(crate::check::Stop::Skipped(format!(
-            "the store holds {} entries of others, which a restore would replace",
-            entries.saturating_sub(own)
-        )))
+fn needs_snapshots(case: &Case) -> Checked {
+    if case.capabilities.snapshot {
+        return Ok(());
     }
+    Err(Stop::Skipped(
+        "the store does not claim to make snapshots".to_owned(),
+    ))
 }
 
 /// Entries of two namespaces with a gap among their ids, some of them touched.
 fn sample(case: &mut Case) -> Checked<Vec<Entry>> {
+    needs_snapshots(case)?;
     case.needs_empty_store()?;
     let (a, b) = (case.space("a"), case.space("b"));
     let list: Vec<_> = (0..9)
@@ -151,6 +187,28 @@ fn ids_are_not_reused_after_a_restore(case: &mut Case) -> Checked {
         format!("a new entry has an id above {highest}, the highest given since the snapshot"),
         || format!("it has id {}", next.id),
     )
+}
+
+fn a_snapshot_is_one_picture(case: &mut Case) -> Checked {
+    let before = sample(case)?;
+    let space = case.space("c");
+    called("begin-snapshot", store::begin_snapshot())?;
+    let mut bytes = called("read-snapshot", store::read_snapshot(100))?;
+    for n in 20..25 {
+        case.put(case.entry(&space, n))?;
+        case.delete(before[n as usize - 20].id)?;
+        bytes.extend(called("read-snapshot", store::read_snapshot(3_000))?);
+    }
+    bytes.extend(rest_of_snapshot(10_000)?);
+    called("end-snapshot", store::end_snapshot())?;
+    restore(&bytes, 9_999)?;
+    let after = case.since(before[0].id - 1, 20)?;
+    same_entries(
+        "what was there when the snapshot began is restored",
+        &after,
+        &before,
+    )?;
+    equal("integrity-check", case.integrity()?, true)
 }
 
 fn data_is_served_until_commit(case: &mut Case) -> Checked {
@@ -282,7 +340,8 @@ fn a_failed_restore_is_over(case: &mut Case) -> Checked {
     restore(&good, 30_000)
 }
 
-fn a_restore_must_be_begun(_: &mut Case) -> Checked {
+fn a_restore_must_be_begun(case: &mut Case) -> Checked {
+    needs_snapshots(case)?;
     refused(
         "write-restore without begin-restore",
         store::write_restore(b"x"),

@@ -15,7 +15,6 @@ pub const CASES: &[Spec] = &[
     ),
     case!(needs Snapshot, a_snapshot_has_the_size_it_names, "a snapshot read to its end has as many bytes as begin-snapshot said"),
     case!(needs Snapshot, reads_of_a_snapshot_respect_their_maximum, "read-snapshot returns at most as many bytes as asked for"),
-    case!(needs Snapshot, a_snapshot_is_one_picture, "writes between two reads do not show in the bytes"),
     case!(needs Snapshot, a_snapshot_changes_nothing, "taking a snapshot leaves data and counter as they are"),
     case!(needs Snapshot, a_new_snapshot_drops_the_one_before, "begin-snapshot starts from the beginning"),
     case!(needs Snapshot, an_ended_snapshot_cannot_be_read, "read-snapshot after end-snapshot is invalid-argument"),
@@ -25,7 +24,7 @@ pub const CASES: &[Spec] = &[
 ];
 
 /// The rest of a snapshot, read in steps.
-fn rest_of_snapshot(step: u32) -> Checked<Vec<u8>> {
+pub fn rest_of_snapshot(step: u32) -> Checked<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
         let chunk = called("read-snapshot", store::read_snapshot(step))?;
@@ -137,31 +136,6 @@ fn reads_of_a_snapshot_respect_their_maximum(case: &mut Case) -> Checked {
         size,
         whole.len(),
     )
-}
-
-fn a_snapshot_is_one_picture(case: &mut Case) -> Checked {
-    sample(case)?;
-    let space = case.space("b");
-    // In a backend's own format two snapshots of the same data may differ, so a
-    // restore tells what was in the bytes.
-    case.needs_empty_store_but(10)?;
-    called("begin-snapshot", store::begin_snapshot())?;
-    let mut bytes = called("read-snapshot", store::read_snapshot(100))?;
-    for n in 20..25 {
-        case.put(case.entry(&space, n))?;
-        bytes.extend(called("read-snapshot", store::read_snapshot(3_000))?);
-    }
-    bytes.extend(rest_of_snapshot(10_000)?);
-    called("end-snapshot", store::end_snapshot())?;
-    equal("the count before the restore", case.count(None)?, 15)?;
-    super::restores::restore(&bytes, 9_999)?;
-    equal("the count after the restore", case.count(None)?, 10)?;
-    equal(
-        "the count of what was written during the snapshot",
-        case.count(Some(&space))?,
-        0,
-    )?;
-    equal("integrity-check after the restore", case.integrity()?, true)
 }
 
 fn a_snapshot_changes_nothing(case: &mut Case) -> Checked {

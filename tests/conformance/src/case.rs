@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::calls::called;
-use crate::check::{Checked, Kind, Stop, check, failed};
+use crate::check::{About, Checked, Kind, Stop, check, failed, same_entries, same_entry};
 use crate::contract::{CapabilitySet, Entry, EntryKey, EntryRef, Error, store};
 use crate::{data, show};
 
@@ -197,9 +197,21 @@ impl Case {
     /// Fails unless the entry is found by its key and by its id, bit for bit.
     pub fn holds(&self, demand: &str, entry: &Entry) -> Checked {
         let found = self.find(entry)?;
-        crate::check::same_entry(&format!("get-by-hash: {demand}"), found.as_ref(), entry)?;
+        same_entry(&format!("get-by-hash: {demand}"), found.as_ref(), entry)?;
         let found = self.by_ids(&[entry.id])?;
-        crate::check::same_entry(&format!("get-by-ids: {demand}"), found.first(), entry)
+        same_entry(&format!("get-by-ids: {demand}"), found.first(), entry)
+    }
+
+    /// As [`holds`](Self::holds), of many entries in two calls.
+    pub fn holds_all(&self, demand: &str, entries: &[Entry]) -> Checked {
+        let keys: Vec<_> = entries.iter().map(key_of).collect();
+        let found = self.by_keys(&keys)?;
+        for (entry, found) in entries.iter().zip(&found) {
+            same_entry(&format!("get-by-hash: {demand}"), found.as_ref(), entry)
+                .about(|| show::key(entry))?;
+        }
+        let found = self.by_ids(&ids(entries))?;
+        same_entries(&format!("get-by-ids: {demand}"), &found, entries)
     }
 
     /// Fails if the entry is found by its key or by its id.

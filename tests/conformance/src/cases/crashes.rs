@@ -298,8 +298,11 @@ fn meta_value(case: &Case, n: u64) -> String {
     format!("{n} {}", case.long_text(n, 4_000))
 }
 
+/// Inserts an entry, which tells the host that writing has begun, and then sets one value
+/// after another.
 fn write_meta(case: &mut Case) -> Checked {
-    let key = case.key("value");
+    let (space, key) = (case.space("a"), case.key("value"));
+    case.put(case.entry(&space, 0))?;
     let mut present: Option<String> = None;
     for n in 0.. {
         let value = meta_value(case, n);
@@ -311,10 +314,11 @@ fn write_meta(case: &mut Case) -> Checked {
 }
 
 fn read_meta(case: &mut Case) -> Checked {
-    let key = case.key("value");
+    let (space, key) = (case.space("a"), case.key("value"));
     case.space("after");
     let base = case.noted_numbers("base")?[0];
-    case.moved(base, 0, "a process that wrote meta only")?;
+    let inserted = case.count(Some(&space))?;
+    case.moved(base, inserted, "one insert, or none, and many replace-meta")?;
     if let Some(value) = case.meta(&key)? {
         let n = value.split(' ').next().and_then(|n| n.parse().ok());
         let whole = n.is_some_and(|n| meta_value(case, n) == value);

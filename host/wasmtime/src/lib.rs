@@ -31,6 +31,7 @@
 //! - [`store`] has the [`Store`] trait and the stores; implement it for a backend of
 //!   your own.
 //! - [`embedder`] has the [`Embedder`] trait and the embedders.
+//! - `conformance`, with the feature of that name, judges a store of your own.
 //! - [`Engine`] is the compiled component; [`component()`] its bytes, for other hosts.
 //!
 //! # Features
@@ -42,6 +43,7 @@
 //! | `openai` | yes | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API |
 //! | `cli` | yes | the `mneme` command |
 //! | `tokio` | yes | `AsyncSemanticCache` |
+//! | `conformance` | yes | `conformance`, the battery that judges a [`Store`] |
 //!
 //! A program that embeds the library usually wants
 //! `default-features = false` and `sqlite`, and what else it needs.
@@ -57,6 +59,8 @@ mod asynchronous;
 mod builder;
 mod cache;
 mod component;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod contract;
 pub mod embedder;
 mod error;

@@ -19,13 +19,18 @@ const KNOWN: &str = "memory:, sqlite:PATH";
 impl StoreUrl {
     /// The store of the option, else of $MNEME_STORE, else `sqlite:mneme.db`.
     pub fn choose(option: Option<&str>) -> Result<Self> {
-        match option {
-            Some(url) => Self::parse(url),
-            None => match std::env::var("MNEME_STORE") {
-                Ok(url) if !url.is_empty() => Self::parse(&url),
-                _ => Ok(Self::Sqlite("mneme.db".into())),
-            },
+        match Self::named(option) {
+            Some(url) => Self::parse(&url),
+            None => Ok(Self::Sqlite("mneme.db".into())),
         }
+    }
+
+    /// The URL of the option, else of $MNEME_STORE, if there is one.
+    pub fn named(option: Option<&str>) -> Option<String> {
+        option.map(str::to_owned).or_else(|| {
+            let url = std::env::var("MNEME_STORE").ok();
+            url.filter(|url| !url.is_empty())
+        })
     }
 
     /// Reads a URL. `sqlite:PATH` and `sqlite://PATH` are the same.

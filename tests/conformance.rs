@@ -1,0 +1,21 @@
+//! The stores that ship with the library, judged by the conformance battery.
+
+use mneme::conformance::Harness;
+use mneme::{MemoryStore, SqliteStore};
+use std::process::ExitCode;
+use tempfile::TempDir;
+
+fn main() -> ExitCode {
+    Harness::new()
+        .require_all(mneme_tests::every_test_is_required())
+        .store("memory", || Ok(MemoryStore::new()))
+        .store_at("sqlite", file, |path| Ok(SqliteStore::new(path)))
+        .run()
+}
+
+/// The path of a file in a folder of its own.
+fn file() -> Result<(String, TempDir), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let path = folder.path().join("judged.db");
+    Ok((path.display().to_string(), folder))
+}

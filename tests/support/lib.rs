@@ -3,7 +3,9 @@
 pub mod broken;
 pub mod children;
 pub mod embedders;
+pub mod proxy;
 pub mod python;
+pub mod rows;
 pub mod servers;
 pub mod sqlite;
 pub mod stores;

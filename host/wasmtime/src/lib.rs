@@ -39,6 +39,7 @@
 //! | feature | default | brings |
 //! |---|---|---|
 //! | `sqlite` | yes | [`SqliteStore`], with SQLite compiled in |
+//! | `redis` | yes | [`RedisStore`], a Redis server |
 //! | `minilm` | yes | `embedder::MiniLm`, a sentence encoder with its weights compiled in (about 10 MB) |
 //! | `openai` | yes | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API |
 //! | `cli` | yes | the `mneme` command |
@@ -86,6 +87,8 @@ pub use request::{
     Answer, DEFAULT_NAMESPACE, GetRequest, Hit, Layer, Lookup, Miss, MissReason, Origin,
     PutRequest, Ttl,
 };
+#[cfg(feature = "redis")]
+pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{MemoryStore, Store};

@@ -5,16 +5,21 @@
 //! |---|---|---|---|
 //! | [`MemoryStore`] | always there | no | no |
 //! | [`SqliteStore`] | `sqlite` (default) | yes | yes, on one machine |
+//! | [`RedisStore`] | `redis` (default) | as the server is set up | yes |
 
 pub mod checks;
 pub mod guide {
     #![doc = include_str!("store/guide.md")]
 }
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 

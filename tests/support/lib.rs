@@ -2,6 +2,7 @@
 
 pub mod children;
 pub mod embedders;
+pub mod proxy;
 pub mod python;
 pub mod servers;
 pub mod sqlite;

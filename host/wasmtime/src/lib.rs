@@ -38,6 +38,7 @@
 //! | feature | default | brings |
 //! |---|---|---|
 //! | `sqlite` | yes | [`SqliteStore`], with SQLite compiled in |
+//! | `postgres` | yes | [`PostgresStore`] |
 //! | `minilm` | yes | `embedder::MiniLm`, a sentence encoder with its weights compiled in (about 10 MB) |
 //! | `openai` | yes | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API |
 //! | `cli` | yes | the `mneme` command |
@@ -82,6 +83,8 @@ pub use request::{
     Answer, DEFAULT_NAMESPACE, GetRequest, Hit, Layer, Lookup, Miss, MissReason, Origin,
     PutRequest, Ttl,
 };
+#[cfg(feature = "postgres")]
+pub use store::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{MemoryStore, Store};

@@ -5,15 +5,20 @@
 //! |---|---|---|---|
 //! | [`MemoryStore`] | always there | no | no |
 //! | [`SqliteStore`] | `sqlite` (default) | yes | yes, on one machine |
+//! | [`PostgresStore`] | `postgres` (default) | yes | yes |
 
 #[cfg(any(feature = "dynamodb", feature = "postgres"))]
 mod background;
 mod checks;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 

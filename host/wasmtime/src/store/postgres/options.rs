@@ -78,13 +78,16 @@ impl Options {
             .iter()
             .find_map(|scheme| url.strip_prefix(scheme))
             .ok_or_else(|| invalid(format!("the URL of a Postgres store begins with postgres:// or postgresql://; write {FORM}")))?;
-        // A question mark before the host belongs to the password.
-        let host = rest.find('@').map_or(0, |at| at + 1);
-        let (place, query) = match rest[host..].find('?') {
-            Some(mark) => (&rest[..host + mark], &rest[host + mark + 1..]),
-            None => (rest, ""),
-        };
-        let mut passed_on = format!("postgres://{place}?");
+        // As libpq has it: user and password end at an `@` before any `/`, the place at a `?`.
+        let login = rest
+            .find(['@', '/'])
+            .filter(|at| rest[*at..].starts_with('@'))
+            .map_or(0, |at| at + 1);
+        let (login, place) = rest.split_at(login);
+        let (place, query) = place.split_once('?').unwrap_or((place, ""));
+        // The client takes whatever is before an `@` for the user.
+        let place = place.replace('@', "%40");
+        let mut passed_on = format!("postgres://{login}{place}?");
         let mut own: [Option<String>; OWN.len()] = Default::default();
         // As libpq does, a plus sign is taken for itself.
         for (key, value) in form_urlencoded::parse(query.replace('+', "%2B").as_bytes()) {

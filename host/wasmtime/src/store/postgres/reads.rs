@@ -59,7 +59,7 @@ const VERSION: &str =
     "SELECT value FROM {schema}.multi_process_state WHERE key = 'version_counter'";
 /// No row may have an embedding of another length, or an id that is none.
 const WRONG_ROWS: &str = "SELECT EXISTS (SELECT FROM {schema}.entries
-    WHERE id < 1 OR octet_length(embedding) <> $1)";
+    WHERE id < 1 OR octet_length(embedding) <> $1::bigint)";
 /// The indexes that the store relies on are there, and none is broken.
 const WRONG_INDEXES: &str = "
     SELECT count(*) FILTER (WHERE i.indisprimary) < 1

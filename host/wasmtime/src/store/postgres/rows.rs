@@ -166,30 +166,42 @@ pub(super) fn unescaped(text: &str) -> String {
     to
 }
 
-/// Metadata for a JSONB, which refuses the escape `\u0000`: the same JSON with a character
-/// of its own in its place. None where nothing needs to be replaced.
+/// Metadata for a JSONB, which refuses the escape `\u0000` and halves of surrogate pairs:
+/// the same JSON with other characters in their place. None where it holds them as they
+/// are.
 pub(super) fn for_jsonb(metadata: &str) -> Option<String> {
-    const NUL: &str = r"\u0000";
-    if !metadata.contains(NUL) {
+    if !metadata.contains(r"\u") {
         return None;
     }
     let mut to = String::with_capacity(metadata.len());
+    let mut changed = false;
     let mut rest = metadata;
     while let Some(at) = rest.find('\\') {
         let (before, after) = rest.split_at(at);
         to.push_str(before);
-        if let Some(after) = after.strip_prefix(NUL) {
-            to.extend([ESCAPE, '0']);
-            rest = after;
-        } else {
+        let (taken, instead) = match code_unit(after) {
+            Some(0) => (6, Some("\u{10FFFE}0")),
+            Some(0xD800..0xDC00) if matches!(code_unit(&after[6..]), Some(0xDC00..0xE000)) => {
+                (12, None)
+            }
+            Some(0xD800..0xE000) => (6, Some("\u{FFFD}")),
+            Some(_) => (6, None),
             // The character after a backslash belongs to it.
-            let pair = after.chars().take(2).map(char::len_utf8).sum();
-            to.push_str(&after[..pair]);
-            rest = &after[pair..];
-        }
+            None => (after.chars().take(2).map(char::len_utf8).sum(), None),
+        };
+        to.push_str(instead.unwrap_or(&after[..taken]));
+        changed |= instead.is_some();
+        rest = &after[taken..];
     }
     to.push_str(rest);
-    Some(to)
+    changed.then_some(to)
+}
+
+/// The code unit of an escape `\uXXXX` that a text begins with.
+fn code_unit(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix(r"\u")?.get(..4)?;
+    let all = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u16::from_str_radix(digits, 16).ok().filter(|_| all)
 }
 
 pub(super) fn wrong(column: &str, id: u64, what: &str) -> Fault {
@@ -255,24 +267,42 @@ mod tests {
         }
 
         #[test]
-        fn json_for_a_jsonb_has_no_escaped_nul(text in texts(), key in texts()) {
-            let json = serde_json::json!({ key: text }).to_string();
+        fn json_for_a_jsonb_has_no_escape_that_it_refuses(
+            parts in prop::collection::vec(r#"\\\\|\\"|\\n|\\u(0000|d83e|dd80|D8FF|00e9)|u0000|x🦀"#, 0..8),
+        ) {
+            let json = format!("{{\"a\":\"{}\"}}", parts.concat());
             let stored = for_jsonb(&json).unwrap_or(json);
+            // It refuses halves of surrogate pairs too.
             let read: serde_json::Value = serde_json::from_str(&stored).unwrap();
-            for (key, value) in read.as_object().unwrap() {
-                prop_assert!(!key.contains('\0') && !value.as_str().unwrap().contains('\0'));
-            }
+            prop_assert!(!read["a"].as_str().unwrap().contains('\0'));
+        }
+
+        #[test]
+        fn any_text_as_metadata_is_passed_on(text in r#"[\\u0dD8{}"🦀]*"#) {
+            let _ = for_jsonb(&text);
+        }
+
+        #[test]
+        fn json_that_a_jsonb_holds_is_left(text in "[^\0]*") {
+            prop_assert_eq!(for_jsonb(&serde_json::json!({ "a": text }).to_string()), None);
         }
     }
 
     #[test]
-    fn only_an_escaped_nul_is_replaced_in_json() {
-        assert_eq!(for_jsonb(r#"{"a":"\u0001\\"}"#), None);
+    fn only_what_a_jsonb_refuses_is_replaced() {
+        assert_eq!(for_jsonb(r#"{"a":"\u0001\\ \ud83e\uDD80"}"#), None);
         assert_eq!(
             for_jsonb(r#"{"a":"\\u0000 \\\u0000\u00000"}"#).as_deref(),
             Some("{\"a\":\"\\\\u0000 \\\\\u{10FFFE}0\u{10FFFE}00\"}")
         );
+        assert_eq!(
+            for_jsonb(r#"["\ud800","\udc00x","\ud83e\ud83e\udd80"]"#).as_deref(),
+            Some("[\"\u{FFFD}\",\"\u{FFFD}x\",\"\u{FFFD}\\ud83e\\udd80\"]")
+        );
         // No JSON, and for Postgres to refuse.
-        assert_eq!(for_jsonb("\\u0000\\").as_deref(), Some("\u{10FFFE}0\\"));
+        assert_eq!(
+            for_jsonb("\\u0000\\u00é\\").as_deref(),
+            Some("\u{10FFFE}0\\u00é\\")
+        );
     }
 }

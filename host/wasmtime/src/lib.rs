@@ -40,6 +40,7 @@
 //! |---|---|---|
 //! | `sqlite` | yes | [`SqliteStore`], with SQLite compiled in |
 //! | `redis` | yes | [`RedisStore`], a Redis server |
+//! | `postgres` | yes | [`PostgresStore`], a PostgreSQL server |
 //! | `minilm` | yes | `embedder::MiniLm`, a sentence encoder with its weights compiled in (about 10 MB) |
 //! | `openai` | yes | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API |
 //! | `cli` | yes | the `mneme` command |
@@ -89,6 +90,8 @@ pub use request::{
 };
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
+#[cfg(feature = "postgres")]
+pub use store::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{MemoryStore, Store};

@@ -48,7 +48,8 @@ impl DictStore {
     fn after(&self, last_id: u64, limit: u32) -> impl Iterator<Item = &Entry> {
         let rows = self.rows.iter().map(|(_, row)| row);
         // Mistake: `id >= last_id`, which reads one row twice.
-        rows.filter(move |row| row.id > last_id).take(limit as usize)
+        rows.filter(move |row| row.id > last_id)
+            .take(limit as usize)
     }
 
     /// Deletes rows. Mistake: to forget the counter, or to move it once a row, or also

@@ -88,10 +88,10 @@ pub use request::{
     Answer, DEFAULT_NAMESPACE, GetRequest, Hit, Layer, Lookup, Miss, MissReason, Origin,
     PutRequest, Ttl,
 };
-#[cfg(feature = "redis")]
-pub use store::RedisStore;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
+#[cfg(feature = "redis")]
+pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{MemoryStore, Store};

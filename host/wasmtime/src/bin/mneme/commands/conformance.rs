@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use glob::Pattern;
 use indicatif::{ProgressBar, ProgressStyle};
 use mneme::conformance::{Battery, Case, Processes, Report, Seed, Stores, Writer};
-use mneme::store::{BackendError, Store, StoreError};
+use mneme::store;
 use serde_json::json;
 
 use crate::args::{Conformance, Global};
@@ -19,8 +19,7 @@ use crate::store_url::StoreUrl;
 /// `conformance`: 0 where no case failed, else 1.
 pub fn conformance(global: &Global, out: Output, args: &Conformance) -> Result<u8> {
     if let Some(writer) = Writer::of_this_process() {
-        let store = store(writer.place());
-        writer.write(store);
+        writer.write(store::from_url(writer.place()));
         return Ok(0);
     }
     let battery = Battery::new()?;
@@ -37,7 +36,7 @@ pub fn conformance(global: &Global, out: Output, args: &Conformance) -> Result<u
         bail!("conformance: name the store to judge, with --store URL or in $MNEME_STORE");
     };
     // A URL that makes no sense is no failure of a store.
-    StoreUrl::parse(&url)?.store()?;
+    url.store()?;
 
     let report = run(out, &battery, &cases, seed, url);
     out.result(
@@ -63,10 +62,10 @@ fn choose<'a>(cases: &'a [Case], glob: Option<&str>) -> Result<Vec<&'a Case>> {
     Ok(chosen)
 }
 
-fn run(out: Output, battery: &Battery, cases: &[&Case], seed: Seed, url: String) -> Report {
+fn run(out: Output, battery: &Battery, cases: &[&Case], seed: Seed, url: StoreUrl) -> Report {
     // The processes are told the URL in private, not on their command line.
-    let processes = Processes::this_program(["conformance"]).told("", &url);
-    let stores = Stores::boxed(move || store(&url)).processes(processes);
+    let processes = Processes::this_program(["conformance"]).told("", url.secret());
+    let stores = Stores::boxed(move || store::from_url(url.secret())).processes(processes);
     let bar = progress(out, cases.len());
     out.note("judging the store; nobody else may write to it meanwhile");
     let report = battery.judge(cases.iter().copied(), seed, &stores, |judged| {
@@ -95,15 +94,4 @@ fn progress(out: Output, cases: usize) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
-}
-
-/// The store of a URL that was read before.
-fn store(url: &str) -> mneme::store::Result<Box<dyn Store>> {
-    let store = StoreUrl::parse(url).and_then(|url| url.store());
-    store.map_err(|error| {
-        StoreError::Backend(BackendError {
-            message: crate::output::message(&error),
-            retryable: false,
-        })
-    })
 }

@@ -78,8 +78,9 @@ pub(crate) use phases;
 
 /// The sections with their cases, in the order to run them.
 pub const SECTIONS: &[(&str, &[Spec])] = &[
-    ("capabilities", cases::capabilities::CASES),
+    // First, as there is nothing to see once something was written.
     ("new storage", cases::new_storage::CASES),
+    ("capabilities", cases::capabilities::CASES),
     ("open and close", cases::open::CASES),
     ("closed", cases::closed::CASES),
     ("insert", cases::insert::CASES),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::calls::called;
-use crate::check::{Checked, Kind, Stop, check, failed};
+use crate::check::{About, Checked, Kind, Stop, check, failed, same_entries, same_entry};
 use crate::contract::{CapabilitySet, Entry, EntryKey, EntryRef, Error, store};
 use crate::{data, show};
 
@@ -197,9 +197,21 @@ impl Case {
     /// Fails unless the entry is found by its key and by its id, bit for bit.
     pub fn holds(&self, demand: &str, entry: &Entry) -> Checked {
         let found = self.find(entry)?;
-        crate::check::same_entry(&format!("get-by-hash: {demand}"), found.as_ref(), entry)?;
+        same_entry(&format!("get-by-hash: {demand}"), found.as_ref(), entry)?;
         let found = self.by_ids(&[entry.id])?;
-        crate::check::same_entry(&format!("get-by-ids: {demand}"), found.first(), entry)
+        same_entry(&format!("get-by-ids: {demand}"), found.first(), entry)
+    }
+
+    /// As [`holds`](Self::holds), of many entries in two calls.
+    pub fn holds_all(&self, demand: &str, entries: &[Entry]) -> Checked {
+        let keys: Vec<_> = entries.iter().map(key_of).collect();
+        let found = self.by_keys(&keys)?;
+        for (entry, found) in entries.iter().zip(&found) {
+            same_entry(&format!("get-by-hash: {demand}"), found.as_ref(), entry)
+                .about(|| show::key(entry))?;
+        }
+        let found = self.by_ids(&ids(entries))?;
+        same_entries(&format!("get-by-ids: {demand}"), &found, entries)
     }
 
     /// Fails if the entry is found by its key or by its id.
@@ -233,25 +245,29 @@ impl Case {
         {
             self.open()?;
         }
+        // What cannot be removed keeps nothing else from being removed.
+        let mut removals: Vec<Checked> = Vec::new();
         for namespace in &self.namespaces {
-            called("clear-namespace", store::clear_namespace(Some(namespace)))?;
+            removals.push(self.clear(namespace).map(|_| ()));
         }
         for namespace in &self.quotas {
-            called(
-                "set-namespace-quota",
-                store::set_namespace_quota(namespace, None),
-            )?;
+            let outcome = store::set_namespace_quota(namespace, None);
+            removals.push(called("set-namespace-quota", outcome));
         }
         for key in &self.meta {
-            let present = called("read-meta", store::read_meta(key))?;
-            if present.is_some() {
-                called(
-                    "replace-meta",
-                    store::replace_meta(key, present.as_deref(), None),
-                )?;
-            }
+            removals.push(self.remove_meta(key));
         }
-        self.close()
+        removals.push(self.close());
+        removals.into_iter().collect()
+    }
+
+    fn remove_meta(&self, key: &str) -> Checked {
+        let present = self.meta(key)?;
+        if present.is_some() {
+            let outcome = store::replace_meta(key, present.as_deref(), None);
+            called("replace-meta", outcome)?;
+        }
+        Ok(())
     }
 }
 

@@ -71,7 +71,9 @@ pub fn same_entries(demand: &str, actual: &[Entry], expected: &[Entry]) -> Check
     actual
         .iter()
         .zip(expected)
-        .try_for_each(|(actual, expected)| same_entry(demand, Some(actual), expected))
+        .try_for_each(|(actual, expected)| {
+            same_entry(demand, Some(actual), expected).about(|| show::key(expected))
+        })
 }
 
 /// The kinds of error that the cases expect.

@@ -191,9 +191,7 @@ fn a_store_works_after_errors(case: &mut Case) -> Checked {
     let _ = store::read_snapshot(10);
     let _ = store::write_restore(b"x");
     let _ = store::commit_restore();
-    for entry in &stored {
-        case.holds("the entry is as it was", entry)?;
-    }
+    case.holds_all("the entry is as it was", &stored)?;
     let next = case.put(case.entry(&space, 5))?;
     case.holds("a new entry is taken", &next)?;
     equal("delete-by-id", case.delete(stored[0].id)?, true)?;

@@ -72,10 +72,7 @@ fn all_but_one(case: &mut Case, names: &[&str]) -> Checked {
         1,
     )?;
     case.lacks("the entry of the cleared namespace is gone", &stored[0])?;
-    for entry in &stored[1..] {
-        case.holds("an entry of another namespace stays", entry)?;
-    }
-    Ok(())
+    case.holds_all("an entry of another namespace stays", &stored[1..])
 }
 
 fn clearing_leaves_other_namespaces(case: &mut Case) -> Checked {
@@ -161,9 +158,7 @@ fn a_cleared_namespace_can_be_filled_again(case: &mut Case) -> Checked {
     let old = case.insert(&case.entries(&space, 3))?;
     case.clear(&space)?;
     let new = case.insert(&case.entries(&space, 3))?;
-    for entry in &new {
-        case.holds("the new entry is there", entry)?;
-    }
+    case.holds_all("the new entry is there", &new)?;
     equal("what the old ids find", ids(&case.by_ids(&ids(&old))?), [])?;
     equal("the count", case.count(Some(&space))?, 3)
 }

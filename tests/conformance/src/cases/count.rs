@@ -256,15 +256,13 @@ fn odd_namespaces_are_kept_exactly(case: &mut Case) -> Checked {
         .collect();
     let stored = case.insert(&list)?;
     let listed = case.list_namespaces()?;
-    for entry in &stored {
-        let name = &entry.namespace;
-        case.holds("the entry is in its namespace", entry)
-            .and_then(|()| equal("whether it is listed", listed.contains(name), true))
+    case.holds_all("the entry is in its namespace", &stored)?;
+    for name in &names {
+        equal("whether it is listed", listed.contains(name), true)
             .and_then(|()| equal("its count", case.count(Some(name))?, 1))
             .about(|| format!("the namespace {name:?}"))?;
     }
-    for entry in &stored {
-        let name = &entry.namespace;
+    for name in &names {
         equal(
             &format!("the entries cleared of {name:?}"),
             case.clear(name)?,

@@ -68,9 +68,7 @@ fn read_sample(case: &mut Case) -> Checked {
     )?;
     let found = case.since(stored[0].id - 1, 20)?;
     same_entries("iter-since of a new store has the entries", &found, &stored)?;
-    for entry in &stored {
-        case.holds("the entry is as it was written", entry)?;
-    }
+    case.holds_all("the entry is as it was written", &stored)?;
     let space = case.space("a");
     equal("the count", case.count(Some(&space))?, 12)?;
     equal(

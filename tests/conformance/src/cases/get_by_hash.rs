@@ -2,7 +2,7 @@
 
 use crate::battery::{Spec, case};
 use crate::case::{Case, key_of};
-use crate::check::{About, Checked, check, equal, same_entry};
+use crate::check::{Checked, check, equal, same_entry};
 use crate::contract::{Entry, EntryKey};
 use crate::show;
 
@@ -176,10 +176,14 @@ fn all_different(case: &mut Case, names: &[String]) -> Checked {
         )?;
     }
     let list: Vec<_> = (0..names.len()).map(|n| entry(case, n)).collect();
-    for stored in case.insert(&list)? {
-        case.holds("it is an entry of its own", &stored)
-            .and_then(|()| equal("its count", case.count(Some(&stored.namespace))?, 1))
-            .about(|| format!("the namespace {:?}", stored.namespace))?;
+    let stored = case.insert(&list)?;
+    case.holds_all("it is an entry of its own", &stored)?;
+    for name in names {
+        equal(
+            &format!("the count of {name:?}"),
+            case.count(Some(name))?,
+            1,
+        )?;
     }
     Ok(())
 }
@@ -287,9 +291,8 @@ fn hashes_that_begin_alike_are_different(case: &mut Case) -> Checked {
             ..case.entry(&space, n)
         })
         .collect();
-    for stored in case.insert(&list)? {
-        case.holds("a hash that differs in one digit is another", &stored)?;
-    }
+    let stored = case.insert(&list)?;
+    case.holds_all("a hash that differs in one digit is another", &stored)?;
     let mut flipped = list[0].clone();
     flipped.query_hash.replace_range(..1, "1");
     let found = case.find(&flipped)?;
@@ -345,9 +348,8 @@ fn key_parts_do_not_run_together(case: &mut Case) -> Checked {
         query_hash: one,
         ..case.entry(&space, 90)
     })?;
-    for stored in case.insert(&list)? {
-        case.holds("the entry is under its own key", &stored)?;
-    }
+    let stored = case.insert(&list)?;
+    case.holds_all("the entry is under its own key", &stored)?;
     case.holds("the entry is as it was", &first)?;
     let keys: Vec<EntryKey> = list.iter().map(key_of).collect();
     let found: Vec<_> = case

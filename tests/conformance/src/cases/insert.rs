@@ -80,10 +80,7 @@ fn an_inserted_entry_is_there_whole(case: &mut Case) -> Checked {
 fn insert_returns_one_item_an_entry_in_order(case: &mut Case) -> Checked {
     let space = case.space("a");
     let entries = case.insert(&case.entries(&space, 10))?;
-    for entry in &entries {
-        case.holds("insert returned the id of this entry", entry)?;
-    }
-    Ok(())
+    case.holds_all("insert returned the id of this entry", &entries)
 }
 
 fn an_empty_list_is_accepted(case: &mut Case) -> Checked {
@@ -133,9 +130,7 @@ fn a_list_may_span_namespaces(case: &mut Case) -> Checked {
         .map(|n| case.entry(&spaces[n as usize % 6], n))
         .collect();
     let entries = case.insert(&list)?;
-    for entry in &entries {
-        case.holds("an entry of a list is in its namespace", entry)?;
-    }
+    case.holds_all("an entry of a list is in its namespace", &entries)?;
     for space in &spaces {
         equal(
             "the entries of each namespace of the list",
@@ -390,8 +385,5 @@ fn equal_contents_under_other_hashes_are_kept_apart(case: &mut Case) -> Checked 
         case.count(Some(&space))?,
         5,
     )?;
-    for entry in &stored {
-        case.holds("the entry is as it was inserted", entry)?;
-    }
-    Ok(())
+    case.holds_all("the entry is as it was inserted", &stored)
 }

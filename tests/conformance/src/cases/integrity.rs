@@ -69,8 +69,5 @@ fn a_check_changes_nothing(case: &mut Case) -> Checked {
     sound(case, "the first time")?;
     sound(case, "the second time")?;
     case.moved(before, 0, "integrity-check")?;
-    for entry in &stored {
-        case.holds("the entry is as it was", entry)?;
-    }
-    Ok(())
+    case.holds_all("the entry is as it was", &stored)
 }

@@ -76,9 +76,7 @@ fn data_survives_close_and_open(case: &mut Case) -> Checked {
     case.set_quota(&space, Some(7))?;
     case.replace_meta(&key, None, Some("v"))?;
     case.reopen()?;
-    for entry in &entries {
-        case.holds("the entry is as it was before close", entry)?;
-    }
+    case.holds_all("the entry is as it was before close", &entries)?;
     equal("the count after open", case.count(Some(&space))?, 5)?;
     equal("the quota after open", case.quota(&space)?, Some(7))?;
     equal(
@@ -226,9 +224,7 @@ fn a_refused_open_changes_nothing(case: &mut Case) -> Checked {
     case.close()?;
     mismatch(case, "another-embedder@1")?;
     called("open", store::open(&case.fingerprint, case.dim))?;
-    for entry in &entries {
-        case.holds("the entry is as it was before the refused open", entry)?;
-    }
+    case.holds_all("the entry is as it was before the refused open", &entries)?;
     case.moved(before, 0, "a refused open")?;
     let stored = case.meta("embedder_fingerprint")?;
     check(

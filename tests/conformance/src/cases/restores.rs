@@ -129,9 +129,7 @@ fn a_restore_brings_everything_back(case: &mut Case) -> Checked {
         &after,
         &before,
     )?;
-    for entry in &before {
-        case.holds("the entry is as at the snapshot", entry)?;
-    }
+    case.holds_all("the entry is as at the snapshot", &before)?;
     equal(
         "the namespaces",
         case.list_namespaces()?,

@@ -84,9 +84,7 @@ fn read_sample(case: &mut Case) -> Checked {
     let stored = sample(case)?;
     let version = case.noted_numbers("version")?[0];
     equal("the version counter", case.version()?, version)?;
-    for entry in &stored {
-        case.holds("the entry of another store is there", entry)?;
-    }
+    case.holds_all("the entry of another store is there", &stored)?;
     let found = case.since(stored[0].id - 1, 20)?;
     same_entries(
         "iter-since has the entries of another store",

@@ -144,10 +144,7 @@ fn a_snapshot_changes_nothing(case: &mut Case) -> Checked {
     let before = case.version()?;
     take()?;
     case.moved(before, 0, "a snapshot")?;
-    for entry in &stored {
-        case.holds("the entry is as it was", entry)?;
-    }
-    Ok(())
+    case.holds_all("the entry is as it was", &stored)
 }
 
 fn a_new_snapshot_drops_the_one_before(case: &mut Case) -> Checked {

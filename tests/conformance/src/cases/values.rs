@@ -2,7 +2,7 @@
 
 use crate::battery::{Spec, case};
 use crate::case::{Case, ids};
-use crate::check::{About, Checked, check, equal, same_entries};
+use crate::check::{Checked, check, equal, same_entries};
 use crate::contract::Entry;
 use crate::{data, show};
 
@@ -68,10 +68,7 @@ fn texts_are_kept(case: &mut Case, texts: &[String], put: fn(Entry, String) -> E
         .map(|(text, n)| put(case.entry(&space, n), text.clone()))
         .collect();
     let stored = case.insert(&list)?;
-    for (entry, text) in stored.iter().zip(texts) {
-        case.holds("it is as it was inserted", entry)
-            .about(|| format!("the text {}", show::value(text)))?;
-    }
+    case.holds_all("the entries are as they were inserted", &stored)?;
     let page = case.since(stored[0].id - 1, stored.len() as u32)?;
     same_entries(
         "iter-since: the entries are as they were inserted",
@@ -204,9 +201,7 @@ fn vectors_are_kept_exactly(case: &mut Case, vectors: Vec<Vec<f32>>) -> Checked 
         })
         .collect();
     let stored = case.insert(&list)?;
-    for entry in &stored {
-        case.holds("its vector is as it was inserted", entry)?;
-    }
+    case.holds_all("its vector is as it was inserted", &stored)?;
     let page = case.vectors(stored[0].id - 1, stored.len() as u32)?;
     equal("the ids of iter-vectors", page.ids, ids(&stored))?;
     let wanted = vectors.concat();

@@ -245,25 +245,29 @@ impl Case {
         {
             self.open()?;
         }
+        // What cannot be removed keeps nothing else from being removed.
+        let mut removals: Vec<Checked> = Vec::new();
         for namespace in &self.namespaces {
-            called("clear-namespace", store::clear_namespace(Some(namespace)))?;
+            removals.push(self.clear(namespace).map(|_| ()));
         }
         for namespace in &self.quotas {
-            called(
-                "set-namespace-quota",
-                store::set_namespace_quota(namespace, None),
-            )?;
+            let outcome = store::set_namespace_quota(namespace, None);
+            removals.push(called("set-namespace-quota", outcome));
         }
         for key in &self.meta {
-            let present = called("read-meta", store::read_meta(key))?;
-            if present.is_some() {
-                called(
-                    "replace-meta",
-                    store::replace_meta(key, present.as_deref(), None),
-                )?;
-            }
+            removals.push(self.remove_meta(key));
         }
-        self.close()
+        removals.push(self.close());
+        removals.into_iter().collect()
+    }
+
+    fn remove_meta(&self, key: &str) -> Checked {
+        let present = self.meta(key)?;
+        if present.is_some() {
+            let outcome = store::replace_meta(key, present.as_deref(), None);
+            called("replace-meta", outcome)?;
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::battery::{Spec, phases};
 use crate::case::{Case, START, key_of, references};
-use crate::check::{Checked, check, equal, failed};
+use crate::check::{Checked, check, equal, failed, same_entry};
 use crate::contract::Entry;
 use crate::show;
 
@@ -48,89 +48,101 @@ fn row(case: &mut Case, space: &str, n: u64, call: u64) -> Entry {
     }
 }
 
-/// The steps of the counter since [`note_base`], and the entries found, both read at one
-/// time: what the killed process had sent may still arrive at a server.
-fn read_settled(
-    case: &mut Case,
-    spaces: &[&'static str],
-    numbers: u64,
-) -> Checked<(u64, Vec<Vec<Option<Entry>>>)> {
+/// What a killed process has left behind.
+#[derive(PartialEq)]
+struct Left {
+    /// The steps of the counter since [`note_base`].
+    steps: u64,
+    /// The entries of each namespace, by number.
+    entries: Vec<Vec<Option<Entry>>>,
+    /// The count of each namespace.
+    counts: Vec<u64>,
+}
+
+fn read_once(case: &mut Case, spaces: &[&'static str], numbers: u64) -> Checked<Left> {
     let base = case.noted_numbers("base")?[0];
-    let names: Vec<_> = spaces.iter().map(|space| case.space(space)).collect();
-    let mut before = case.version()?;
+    let version = case.version()?;
+    let steps = version.checked_sub(base).ok_or_else(|| {
+        failed(
+            format!("the version counter is at least {base}, where it stood before"),
+            format!("it is {version}"),
+        )
+    })?;
+    let (mut entries, mut counts) = (Vec::new(), Vec::new());
+    for space in spaces {
+        let name = case.space(space);
+        let keys: Vec<_> = (0..numbers)
+            .map(|n| key_of(&case.entry(&name, n)))
+            .collect();
+        entries.push(case.by_keys(&keys)?);
+        counts.push(case.count(Some(&name))?);
+    }
+    Ok(Left {
+        steps,
+        entries,
+        counts,
+    })
+}
+
+/// Reads until all stands still: what the killed process has sent may still arrive at a
+/// server.
+fn read_settled(case: &mut Case, spaces: &[&'static str], numbers: u64) -> Checked<Left> {
+    let mut last = read_once(case, spaces, numbers)?;
+    let mut same = 0;
     for _ in 0..100 {
-        let mut found = Vec::new();
-        for name in &names {
-            let keys: Vec<_> = (0..numbers).map(|n| key_of(&case.entry(name, n))).collect();
-            found.push(case.by_keys(&keys)?);
+        let next = read_once(case, spaces, numbers)?;
+        same = if next == last { same + 1 } else { 0 };
+        if same == 3 {
+            return Ok(last);
         }
-        let after = case.version()?;
-        if after == before {
-            let steps = after.checked_sub(base).ok_or_else(|| {
-                failed(
-                    format!("the version counter is at least {base}, where it stood before"),
-                    format!("it is {after}"),
-                )
-            })?;
-            return Ok((steps, found));
-        }
-        before = after;
+        last = next;
     }
     Err(failed(
-        "the version counter stands still once the writer is killed",
-        "it moved between 100 pairs of reads",
+        "the data stands still once the writer is killed",
+        "it went on changing during 100 reads",
     ))
 }
 
-/// Compares what was found to what must be there after `steps` calls, and looks whether
+/// Compares what was found to what must be there after so many calls, and looks whether
 /// the store works on.
-fn same_rows(
-    case: &mut Case,
-    steps: u64,
-    spaces: &[&'static str],
-    found: Vec<Vec<Option<Entry>>>,
-    wanted: &Rows,
-) -> Checked {
+fn same_rows(case: &mut Case, spaces: &[&'static str], found: Left, wanted: &Rows) -> Checked {
+    let Left {
+        steps,
+        entries,
+        counts,
+    } = found;
     let mut all = BTreeMap::new();
-    for (space, entries) in spaces.iter().zip(found) {
+    for ((space, entries), count) in spaces.iter().zip(entries).zip(counts) {
         let mut rows = 0;
         for (entry, n) in entries.into_iter().zip(0..) {
-            let call = wanted.get(&(*space, n));
             let demand = format!("after {steps} calls, entry {n} of namespace {space}");
-            match (entry, call) {
+            match (entry, wanted.get(&(*space, n))) {
                 (None, None) => {}
-                (Some(entry), Some(call)) => {
+                (Some(entry), None) => {
+                    let response = show::value(&entry.response);
+                    return Err(failed(format!("{demand} is gone"), response));
+                }
+                (entry, Some(call)) => {
+                    let id = entry.as_ref().map_or(0, |entry| entry.id);
                     let whole = Entry {
-                        id: entry.id,
+                        id,
                         ..row(case, space, n, *call)
                     };
-                    case.holds(&format!("{demand} is that of call {call}"), &whole)?;
-                    let earlier = all.insert(entry.id, (*space, n));
+                    let demand = format!("{demand} is that of call {call}");
+                    same_entry(&demand, entry.as_ref(), &whole)?;
+                    let earlier = all.insert(id, (*space, n));
                     equal(
-                        &format!("{demand} shares its id {} with", entry.id),
+                        &format!("{demand}, and shares its id {id} with"),
                         earlier,
                         None,
                     )?;
                     rows += 1;
                 }
-                (None, Some(call)) => {
-                    return Err(failed(
-                        format!("{demand} is that of call {call}"),
-                        "it is missing",
-                    ));
-                }
-                (Some(entry), None) => {
-                    return Err(failed(
-                        format!("{demand} is gone"),
-                        show::value(&entry.response),
-                    ));
-                }
             }
         }
-        let name = case.space(space);
         equal(
             &format!("the count of namespace {space} after {steps} calls"),
-            case.count(Some(&name))?,
+            count,
             rows,
         )?;
     }
@@ -170,11 +182,12 @@ fn insert_lists(case: &mut Case) -> Checked {
 fn read_lists(case: &mut Case) -> Checked {
     case.space("after");
     let length = list_length(case);
-    let (steps, found) = read_settled(case, &["a"], LISTS * length)?;
+    let left = read_settled(case, &["a"], LISTS * length)?;
+    let steps = left.steps;
     let wanted: Rows = (steps.saturating_sub(LISTS)..steps)
         .flat_map(|call| (0..length).map(move |n| (("a", call % LISTS * length + n), call)))
         .collect();
-    same_rows(case, steps, &["a"], found, &wanted)
+    same_rows(case, &["a"], left, &wanted)
 }
 
 /// A call of the process that writes of every kind, which changes at least one entry.
@@ -289,8 +302,9 @@ fn read_mixed(case: &mut Case) -> Checked {
     case.space("after");
     let spaces = ["a", "b"];
     let round = round(case.capabilities.max_batch, case.capabilities.max_delete);
-    let (steps, found) = read_settled(case, &spaces, 6)?;
-    same_rows(case, steps, &spaces, found, &mixed_rows(&round, steps))
+    let left = read_settled(case, &spaces, 6)?;
+    let wanted = mixed_rows(&round, left.steps);
+    same_rows(case, &spaces, left, &wanted)
 }
 
 /// The value of a meta key after so many replacements.

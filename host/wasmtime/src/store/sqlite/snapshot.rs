@@ -112,7 +112,8 @@ impl Session {
             Found::New => return Err(Fault::Corrupt("it holds no cache".into())),
         }
         // SQLite takes the rest of a last page that is cut for zeros.
-        if size < pages(&source)?.saturating_mul(page_size(&source)?) {
+        let whole = pages(&source)?.saturating_mul(page_size(&source)?);
+        if size < whole.unsigned_abs() {
             return Err(Fault::Corrupt("its end is missing".into()));
         }
         refuse_code(&source)?;
@@ -256,11 +257,11 @@ fn refuse_code(source: &Connection) -> Outcome<()> {
 }
 
 /// The size of a page, in bytes.
-fn page_size(conn: &Connection) -> Outcome<u64> {
+fn page_size(conn: &Connection) -> Outcome<i64> {
     Ok(conn.query_row("PRAGMA page_size", [], |row| row.get(0))?)
 }
 
 /// How many pages the file should have.
-fn pages(conn: &Connection) -> Outcome<u64> {
+fn pages(conn: &Connection) -> Outcome<i64> {
     Ok(conn.query_row("PRAGMA page_count", [], |row| row.get(0))?)
 }

@@ -71,10 +71,7 @@ fn the_keys_are_those_of_the_shared_layout() {
                 r"access_count=0 created_at=1002 embedding=\x00\x00\x00@\x00\x00\x00\xbf\x00\x00\x80> last_accessed_at=2002 metadata={{}} namespace=b query=query 2 query_hash={two} response=response 2 ttl=9007199254738991"
             ),
         ),
-        (
-            "mneme:expiring",
-            &format!("2=1002 9007199254739993 64 {two}b"),
-        ),
+        ("mneme:expiring", &format!("2={two}:b")),
         (&format!("mneme:hash:b:{two}"), "2"),
         (&format!("mneme:hash:n|s:x:{one}"), "1"),
         ("mneme:lru:b", "2=2002"),

@@ -1,16 +1,17 @@
 -- Deletes entries: an id and a creation time each, `-` for any. Returns the ids deleted.
-local doomed, ghosts, seen = {}, {}, {}
+local doomed, ghosts, settled = {}, {}, {}
 check()
 for id, created in string.gmatch(ARGV[1], '(%d+) (%S+)') do
-  if not seen[id] then
-    seen[id] = true
+  if not settled[id] then
     local any = created == '-'
     local fields = any and peek(id) or look(id)
     if fields then
       if any or number(fields[3]) == tonumber(created) then
+        settled[id] = true
         doomed[#doomed + 1] = { id, fields[1], fields[2] }
       end
     elseif redis.call('ZSCORE', by_id, id) then
+      settled[id] = true
       ghosts[#ghosts + 1] = id
     end
   end

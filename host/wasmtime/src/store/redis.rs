@@ -80,7 +80,8 @@ const MAX_BATCH: u32 = 1000;
 /// In a cluster all keys of a prefix have to be on one node: give a prefix with a hash
 /// tag, such as `{mneme}`, and the address of the node that has it.
 ///
-/// Listing quotas walks over the names of all keys in the database.
+/// Listing quotas walks over the names of all keys in the database. The integrity check
+/// looks at the first 100,000 entries.
 ///
 /// ```no_run
 /// use mneme::store::{RedisStore, Store};

@@ -136,12 +136,17 @@ impl Fault {
                 without_line(damage)
             ));
         }
-        if text.contains("WRONGTYPE") {
-            return Self::Corrupt(
-                "a key is of the wrong type; give a prefix that nothing else uses".to_owned(),
-            );
-        }
         Self::Refused(error)
+    }
+
+    /// Names the key that the server was asked for, if it is of the wrong type.
+    pub fn of(self, key: &str) -> Self {
+        match self {
+            Self::Refused(error) if error.code() == Some("WRONGTYPE") => Self::Corrupt(format!(
+                "key {key} is of the wrong type; delete the key, or give another prefix"
+            )),
+            other => other,
+        }
     }
 
     /// The server does not have the script, and so has not run it.
@@ -430,9 +435,11 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        assert!(matches!(
-            answered("-WRONGTYPE Operation against a key holding the wrong kind of value"),
-            StoreError::Corrupt(_)
-        ));
+        let line = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+        let answer = redis::parse_redis_value(line.as_bytes()).unwrap();
+        match Fault::refused(answer.extract_error().unwrap_err()).of("p:version") {
+            Fault::Corrupt(text) => assert!(text.contains("key p:version is"), "{text}"),
+            other => panic!("{other:?}"),
+        }
     }
 }

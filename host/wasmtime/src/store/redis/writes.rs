@@ -239,13 +239,10 @@ impl Session {
             let members: Vec<&[u8]> = members.iter().map(Vec::as_slice).collect();
             self.write(&scripts::TIDY, &members)?;
         }
-        let mut cursor = b"0".to_vec();
-        while surplus {
-            let reply = self.write(&scripts::SWEEP, &[&cursor])?;
-            cursor = rows::bytes(reply)?.unwrap_or_default();
-            if cursor == b"0" {
-                break;
-            }
+        let mut cursor = Some(b"0".to_vec()).filter(|_| surplus);
+        while let Some(from) = cursor {
+            let reply = self.write(&scripts::SWEEP, &[&from])?;
+            cursor = rows::bytes(reply)?.filter(|next| next != b"0");
         }
         Ok(())
     }
@@ -273,16 +270,16 @@ impl Session {
         let command = match max_entries {
             Some(quota) => {
                 let mut set = redis::cmd("SET");
-                set.arg(key).arg(quota);
+                set.arg(&key).arg(quota);
                 set
             }
             None => {
                 let mut delete = redis::cmd("DEL");
-                delete.arg(key);
+                delete.arg(&key);
                 delete
             }
         };
-        self.ask(Call::Write, &command)?;
+        self.ask(Call::Write, &command, &key)?;
         Ok(())
     }
 

@@ -2,16 +2,18 @@
 local doomed, ghosts, seen = {}, {}, {}
 check()
 for id, created in string.gmatch(ARGV[1], '(%d+) (%S+)') do
+  -- An entry may be named in several versions, of which one is right.
   if not seen[id] then
-    seen[id] = true
     local any = created == '-'
     local fields = any and peek(id) or look(id)
-    if fields then
-      if any or number(fields[3]) == tonumber(created) then
-        doomed[#doomed + 1] = { id, fields[1], fields[2] }
+    if not fields then
+      seen[id] = true
+      if redis.call('ZSCORE', by_id, id) then
+        ghosts[#ghosts + 1] = id
       end
-    elseif redis.call('ZSCORE', by_id, id) then
-      ghosts[#ghosts + 1] = id
+    elseif any or number(fields[3]) == tonumber(created) then
+      seen[id] = true
+      doomed[#doomed + 1] = { id, fields[1], fields[2] }
     end
   end
 end

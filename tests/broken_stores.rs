@@ -15,6 +15,11 @@ use tempfile::TempDir;
 /// The cases that no fault here is failed by, with the reason.
 const NEVER_FAILED: &[(&str, &str)] = &[];
 
+/// The battery, with less patience than usual: a fault may keep a case from ending.
+fn battery() -> Battery {
+    Battery::new().unwrap().time_limit(Duration::from_secs(10))
+}
+
 /// A store with a fault, on a file of its own.
 struct Judged {
     known: Arc<Known>,
@@ -44,7 +49,7 @@ impl Judged {
     fn failed(&self, battery: &Battery) -> BTreeSet<String> {
         let cases = battery.cases().iter();
         cases
-            .filter(|case| self.run(battery, case).is_failed())
+            .filter(|case| { let t = std::time::Instant::now(); let r = self.run(battery, case).is_failed(); if t.elapsed().as_secs_f64() > 1.0 { eprintln!("SLOWCASE {:?} {} {}", t.elapsed(), case.name, self.known.name); } r })
             .map(|case| case.name.clone())
             .collect()
     }
@@ -75,17 +80,19 @@ struct Verdict {
 fn verdicts() -> &'static [Verdict] {
     static VERDICTS: OnceLock<Vec<Verdict>> = OnceLock::new();
     VERDICTS.get_or_init(|| {
-        let battery = Battery::new().unwrap();
+        let battery = battery();
         let judged: Vec<Judged> = all_known().into_iter().map(Judged::new).collect();
         let next = AtomicUsize::new(0);
         let work = || {
             let mut found = Vec::new();
             while let Some(store) = judged.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let __t = std::time::Instant::now();
                 found.push(Verdict {
                     fault: store.known.name,
                     caught_by: store.known.caught_by,
                     failed: store.failed(&battery),
                 });
+                eprintln!("SLOW {:?} {}", __t.elapsed(), store.known.name);
             }
             found
         };
@@ -102,7 +109,7 @@ fn verdicts() -> &'static [Verdict] {
 
 #[test]
 fn a_store_without_a_fault_passes() {
-    let battery = Battery::new().unwrap();
+    let battery = battery();
     for base in [Base::Memory, Base::Sqlite] {
         let failed = Judged::new(healthy(base)).failed(&battery);
         assert!(failed.is_empty(), "{base:?}: {failed:#?}");
@@ -137,7 +144,7 @@ fn faults_have_names_of_their_own() {
 
 #[test]
 fn nearly_every_case_is_failed_by_some_store() {
-    let battery = Battery::new().unwrap();
+    let battery = battery();
     let failed: BTreeSet<_> = verdicts().iter().flat_map(|v| &v.failed).collect();
     let never: BTreeSet<_> = battery
         .cases()
@@ -155,7 +162,7 @@ fn nearly_every_case_is_failed_by_some_store() {
 
 #[test]
 fn a_panic_is_a_failure_that_says_so() {
-    let battery = Battery::new().unwrap();
+    let battery = battery();
     let judged = Judged::new(panicking());
     let failed = judged.failed(&battery);
     let case = case(&battery, judged.known.caught_by);
@@ -170,7 +177,7 @@ fn a_panic_is_a_failure_that_says_so() {
 
 #[test]
 fn a_call_that_does_not_return_is_a_failure_that_says_so() {
-    let battery = Battery::new().unwrap().time_limit(Duration::from_secs(1));
+    let battery = battery().time_limit(Duration::from_secs(1));
     let judged = Judged::new(hanging());
     match judged.run(&battery, case(&battery, judged.known.caught_by)) {
         Outcome::Failed(failure) => {

@@ -149,8 +149,9 @@ impl Fault for EnforcesQuotas {
     fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
         for entry in &entries {
             let quota = store.get_namespace_quota(&entry.namespace)?;
-            let count = store.count(Some(&entry.namespace))?;
-            if quota.is_some_and(|quota| count >= quota) {
+            let asked = entries.iter().filter(|e| e.namespace == entry.namespace);
+            let count = store.count(Some(&entry.namespace))? + asked.count() as u64;
+            if quota.is_some_and(|quota| count > quota) {
                 return Err(StoreError::QuotaExceeded("the namespace is full".into()));
             }
         }

@@ -20,14 +20,14 @@ use super::opening::{
     StaysOpen, close_once, forget_at_close, open_in_range, open_once,
 };
 use super::pages::{
-    ByHash, ByIds, Entries, Eviction, NothingIsAll, NothingIsAnError, OtherPage, PagesByRank,
-    Stamps, Vectors, by_access, reversed, vectors_reversed,
+    ByHash, ByIds, Entries, Eviction, NothingIsAnError, OtherPage, PagesByRank, Stamps, Vectors,
+    by_access, reversed, vectors_reversed,
 };
 use super::settings::{
     ListsQuotas, MetaText, ReadsMeta, ReplacesMeta, SaysQuota, SetsQuota, regardless, reserved_too,
 };
 use super::snapshots::{
-    KeepsCounter, LatePicture, LosesCounter, Steps, commit_whatever_comes, commit_without_quotas,
+    KeepsCounter, LosesCounter, Steps, commit_whatever_comes, commit_without_quotas,
     restore_into_nothing,
 };
 use super::{Base, Broken, Fault, all, crashing, expiry, keys, snapshots, texts};
@@ -225,7 +225,7 @@ fn ids() -> Vec<Known> {
         }),
         sqlite(
             "the id of a deleted entry is used again",
-            "ids-are-not-reused-after-delete-by-id",
+            "ids-are-not-reused-after-delete-expired",
             |path| ReusesIds(path.to_owned()),
         ),
         sqlite(
@@ -241,7 +241,7 @@ fn ids() -> Vec<Known> {
         ),
         memory(
             "the results of an insert are in another order",
-            "results-are-in-the-order-of-the-list",
+            "insert-returns-one-item-an-entry-in-order",
             || ResultsReversed,
         ),
         sqlite(
@@ -306,9 +306,9 @@ fn pages() -> Vec<Known> {
             page(|last, limit| (last, limit.saturating_sub(1))),
         ),
         memory(
-            "a page has 100 rows at most",
-            "?",
-            page(|last, limit| (last, limit.min(100))),
+            "a page has 10 rows at most",
+            "a-limit-may-be-the-greatest-number",
+            page(|last, limit| (last, limit.min(10))),
         ),
         memory(
             "a page of entries skips a row",
@@ -739,7 +739,7 @@ fn stored_values() -> Vec<Known> {
         ),
         memory(
             "vectors are rounded to 16 bits",
-            "vectors-are-kept-bit-by-bit",
+            "vectors-are-kept-bit-for-bit",
             stores(texts::half_precision),
         ),
         memory(
@@ -749,7 +749,7 @@ fn stored_values() -> Vec<Known> {
         ),
         memory(
             "vectors are made unit length",
-            "?",
+            "vectors-are-kept-bit-for-bit",
             stores(texts::unit_length),
         ),
         memory(
@@ -839,11 +839,6 @@ fn looking_up() -> Vec<Known> {
             || Returns(|entry| entry.id = 0),
         ),
         memory(
-            "looking up nothing finds everything",
-            "a-look-up-of-no-ids-is-empty",
-            || NothingIsAll,
-        ),
-        memory(
             "looking up nothing fails",
             "a-look-up-of-no-keys-is-empty",
             || NothingIsAnError,
@@ -913,11 +908,6 @@ fn names() -> Vec<Known> {
             "delete-expired takes a namespace for a pattern",
             "expiry-covers-all-namespaces",
             patterns("delete_expired", like),
-        ),
-        memory(
-            "iter-lru-ids takes a namespace for a pattern",
-            "?",
-            patterns("iter_lru_ids", like),
         ),
         memory(
             "count takes a namespace for a prefix",
@@ -1497,9 +1487,11 @@ fn capabilities() -> Vec<Known> {
             "a-list-of-max-batch-is-accepted",
             || Says(|says| says.max_batch *= 2),
         ),
-        memory("entries are said to survive, and do not", "?", || {
-            Says(|says| says.durable = true)
-        }),
+        memory(
+            "entries are said to survive, and do not",
+            "entries-survive-a-drop",
+            || Says(|says| says.durable = true),
+        ),
         memory(
             "snapshots are promised and not there",
             "a-restore-brings-everything-back",
@@ -1525,13 +1517,21 @@ fn capabilities() -> Vec<Known> {
 
 fn between_stores() -> Vec<Known> {
     vec![
-        sqlite("a second store sees what it read before", "?", |_| {
-            StaleReads::default()
-        }),
-        sqlite("a second store counts its own writes only", "?", |_| {
-            OwnCounter::default()
-        }),
-        sqlite("a list is stored one by one", "?", |_| OneByOne),
+        sqlite(
+            "a second store sees what it read before",
+            "deletes-are-seen-by-another-store",
+            |_| StaleReads::default(),
+        ),
+        sqlite(
+            "a second store counts its own writes only",
+            "an-insert-beside-is-seen-by-the-first-store",
+            |_| OwnCounter::default(),
+        ),
+        sqlite(
+            "a list is stored one by one",
+            "an-insert-is-seen-by-another-store",
+            |_| OneByOne,
+        ),
     ]
 }
 
@@ -1555,11 +1555,6 @@ fn snapshots_() -> Vec<Known> {
             |_| KeepsCounter::default(),
         ),
         sqlite(
-            "a snapshot is taken when it is read",
-            "a-snapshot-is-one-picture",
-            |_| LatePicture::default(),
-        ),
-        sqlite(
             "the size of a snapshot is not its size",
             "a-snapshot-has-the-size-it-names",
             steps(|s| {
@@ -1568,7 +1563,7 @@ fn snapshots_() -> Vec<Known> {
         ),
         sqlite(
             "a snapshot is read in pieces that are too large",
-            "?",
+            "reads-of-a-snapshot-respect-their-maximum",
             steps(|s| {
                 s.read = |store, max| store.read_snapshot(max.saturating_mul(2));
             }),

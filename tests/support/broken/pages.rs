@@ -154,25 +154,6 @@ impl Fault for ByHash {
     }
 }
 
-/// Takes an empty list of ids or keys for all there are.
-pub struct NothingIsAll;
-
-impl Fault for NothingIsAll {
-    fn get_by_ids(&mut self, store: &mut Sound, ids: &[u64]) -> Result<Vec<Entry>> {
-        match ids {
-            [] => all(store),
-            ids => store.get_by_ids(ids),
-        }
-    }
-
-    fn get_by_hash(&mut self, store: &mut Sound, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
-        match keys {
-            [] => Ok(all(store)?.into_iter().map(Some).collect()),
-            keys => store.get_by_hash(keys),
-        }
-    }
-}
-
 /// Fails at an empty list of ids or keys, as SQL does at `IN ()`.
 pub struct NothingIsAnError;
 

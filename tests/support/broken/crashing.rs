@@ -91,7 +91,8 @@ impl Fault for OneByOne {
     fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
         let dim = store.read_meta("embedder_dim")?;
         let sound = |entry: &Entry| dim.as_deref() == Some(&entry.embedding.len().to_string());
-        if !entries.iter().all(sound) {
+        let short = entries.len() <= store.capabilities().max_batch as usize;
+        if !short || !entries.iter().all(sound) {
             return store.insert(entries);
         }
         let mut inserted = Vec::with_capacity(entries.len());

@@ -1,29 +1,33 @@
 //! The table of faults, and which case of the battery each of them is failed by.
 
 use super::access::{self, MovesBack, RefusesUnknown, SetsCount, Touches};
-use super::counting::{CountsEntries, CountsSinceOpen, ForgetsReplacing, IgnoresSame, Miscounts};
+use super::counting::{
+    CountsEntries, CountsFailures, CountsSinceOpen, ForgetsReplacing, IgnoresSame, Miscounts,
+};
 use super::crashing::{OneByOne, OwnCounter, StaleReads};
 use super::entries::{
-    AnonymousRefs, FirstOfTwins, HashesCollide, Keeps, Returns, Stores, StoresHalf, SwallowsErrors,
+    AnonymousRefs, EnforcesQuotas, FirstOfTwins, HashesCollide, Keeps, Returns, Stores, StoresHalf,
+    SwallowsErrors,
 };
 use super::expiry::{Clear, DeleteById, Expiry, GuardByAge, NoGuard, SaysDeleted};
 use super::ids::{
-    BeginsAtZero, HonoursIds, NeverReplaced, NewIdOnReplacing, ResultsReversed, ReusesIds,
+    BeginsAtZero, CountsBack, HonoursIds, IdsByNamespace, NeverReplaced, NewIdOnReplacing,
+    ResultsReversed, ReusesIds,
 };
 use super::keys::{Counts, Folds, Ghosts, Lists, Patterns, like, prefix};
 use super::opening::{
-    AnswersClosed, ChecksOnce, Opens, OpensAnyway, PagesClosed, Says, SaysOfHealth, StaysOpen,
-    close_once, forget_at_close, open_once,
+    AnswersClosed, ChangesItsMind, ChecksOnce, Opens, OpensAnyway, PagesClosed, Says, SaysOfHealth,
+    StaysOpen, close_once, forget_at_close, open_in_range, open_once,
 };
 use super::pages::{
-    ByHash, ByIds, Entries, Eviction, OtherPage, PagesByRank, Stamps, Vectors, by_access, reversed,
-    vectors_reversed,
+    ByHash, ByIds, Entries, Eviction, NothingIsAnError, OtherPage, PagesByRank, Stamps, Vectors,
+    by_access, reversed, vectors_reversed,
 };
 use super::settings::{
-    ListsQuotas, MetaText, ReplacesMeta, SaysQuota, SetsQuota, regardless, reserved_too,
+    ListsQuotas, MetaText, ReadsMeta, ReplacesMeta, SaysQuota, SetsQuota, regardless, reserved_too,
 };
 use super::snapshots::{
-    KeepsCounter, LatePicture, LosesCounter, Steps, commit_whatever_comes, commit_without_quotas,
+    KeepsCounter, LosesCounter, Steps, commit_whatever_comes, commit_without_quotas,
     restore_into_nothing,
 };
 use super::{Base, Broken, Fault, all, crashing, expiry, keys, snapshots, texts};
@@ -206,6 +210,11 @@ fn counting() -> Vec<Known> {
             "the-counter-survives-reopen",
             CountsSinceOpen::default,
         ),
+        memory(
+            "the counter moves at a failed insert",
+            "failed-inserts-move-no-counter",
+            CountsFailures::default,
+        ),
     ]
 }
 
@@ -216,7 +225,7 @@ fn ids() -> Vec<Known> {
         }),
         sqlite(
             "the id of a deleted entry is used again",
-            "ids-are-not-reused-after-delete-by-id",
+            "ids-are-not-reused-after-delete-expired",
             |path| ReusesIds(path.to_owned()),
         ),
         sqlite(
@@ -232,8 +241,18 @@ fn ids() -> Vec<Known> {
         ),
         memory(
             "the results of an insert are in another order",
-            "results-come-in-the-order-of-the-list",
+            "insert-returns-one-item-an-entry-in-order",
             || ResultsReversed,
+        ),
+        sqlite(
+            "ids grow in each namespace by itself",
+            "ids-grow-across-namespaces",
+            IdsByNamespace::new,
+        ),
+        memory(
+            "an id is told twice after a failed insert",
+            "a-failed-insert-does-not-give-its-ids-twice",
+            CountsBack::default,
         ),
     ]
 }
@@ -287,9 +306,9 @@ fn pages() -> Vec<Known> {
             page(|last, limit| (last, limit.saturating_sub(1))),
         ),
         memory(
-            "a page has 100 rows at most",
-            "?",
-            page(|last, limit| (last, limit.min(100))),
+            "a page has 10 rows at most",
+            "a-limit-may-be-the-greatest-number",
+            page(|last, limit| (last, limit.min(10))),
         ),
         memory(
             "a page of entries skips a row",
@@ -665,74 +684,102 @@ fn stored_values() -> Vec<Known> {
     vec![
         memory(
             "text beyond U+FFFF is lost",
-            "?",
+            "characters-beyond-the-first-plane-are-kept",
             stores(texts::three_bytes_only),
         ),
-        memory("text ends at U+0000", "?", stores(texts::cut_at_nul)),
-        memory("text is trimmed", "?", stores(texts::trimmed)),
-        memory("line ends are changed", "?", stores(texts::line_ends)),
-        memory("text is composed", "?", stores(texts::composed)),
-        memory("text ends at 64 KiB", "?", stores(texts::cut_at_64k)),
+        memory(
+            "text ends at U+0000",
+            "odd-responses-are-kept",
+            stores(texts::cut_at_nul),
+        ),
+        memory(
+            "text is trimmed",
+            "odd-responses-are-kept",
+            stores(texts::trimmed),
+        ),
+        memory(
+            "line ends are changed",
+            "odd-responses-are-kept",
+            stores(texts::line_ends),
+        ),
+        memory(
+            "text is composed",
+            "odd-queries-are-kept",
+            stores(texts::composed),
+        ),
+        memory(
+            "text ends at 64 KiB",
+            "a-response-of-many-kilobytes-is-kept",
+            stores(texts::cut_at_64k),
+        ),
         memory(
             "empty text is taken for none",
-            "?",
+            "empty-texts-are-kept",
             stores(texts::empty_is_null),
         ),
         memory(
             "the query is kept in lower case",
-            "?",
+            "odd-queries-are-kept",
             stores(texts::query_in_lower_case),
         ),
-        memory("metadata is sorted", "?", stores(texts::sorted_metadata)),
-        memory("vectors are cut", "?", || Returns(texts::last_value_lost)),
+        memory(
+            "metadata is sorted",
+            "metadata-keeps-order-and-spaces",
+            stores(texts::sorted_metadata),
+        ),
+        memory(
+            "vectors are cut",
+            "every-position-of-a-vector-is-kept",
+            || Returns(texts::last_value_lost),
+        ),
         memory(
             "the last value of a vector is lost",
-            "?",
+            "every-position-of-a-vector-is-kept",
             stores(texts::last_value_zero),
         ),
         memory(
             "vectors are rounded to 16 bits",
-            "?",
+            "vectors-are-kept-bit-for-bit",
             stores(texts::half_precision),
         ),
         memory(
             "very small values of vectors are lost",
-            "?",
+            "tiny-values-are-kept",
             stores(texts::no_small_numbers),
         ),
         memory(
             "vectors are made unit length",
-            "?",
+            "vectors-are-kept-bit-for-bit",
             stores(texts::unit_length),
         ),
         memory(
             "numbers are cut to 32 bits",
-            "?",
+            "great-numbers-are-kept-exactly",
             stores(texts::small_integers),
         ),
         memory(
             "numbers are kept as floating point",
-            "?",
+            "great-numbers-are-kept-exactly",
             stores(texts::rounded_integers),
         ),
         memory(
             "a lifetime of 0 is taken for none",
-            "?",
+            "a-ttl-of-zero-expires-at-once",
             stores(texts::zero_ttl_is_none),
         ),
         memory(
             "no lifetime is taken for 0",
-            "?",
+            "an-entry-without-a-ttl-never-expires",
             stores(texts::no_ttl_is_zero),
         ),
         memory(
             "the last access is that of creation",
-            "?",
+            "an-inserted-entry-is-there-whole",
             stores(texts::accessed_when_created),
         ),
         memory(
             "access counts begin at 0",
-            "?",
+            "an-inserted-entry-is-there-whole",
             stores(texts::no_access_yet),
         ),
     ]
@@ -790,6 +837,11 @@ fn looking_up() -> Vec<Known> {
             "an entry loses its id on the way out",
             "an-inserted-entry-is-there-whole",
             || Returns(|entry| entry.id = 0),
+        ),
+        memory(
+            "looking up nothing fails",
+            "a-look-up-of-no-keys-is-empty",
+            || NothingIsAnError,
         ),
     ]
 }
@@ -856,11 +908,6 @@ fn names() -> Vec<Known> {
             "delete-expired takes a namespace for a pattern",
             "expiry-covers-all-namespaces",
             patterns("delete_expired", like),
-        ),
-        memory(
-            "iter-lru-ids takes a namespace for a pattern",
-            "?",
-            patterns("iter_lru_ids", like),
         ),
         memory(
             "count takes a namespace for a prefix",
@@ -964,13 +1011,33 @@ fn names() -> Vec<Known> {
                 })
             },
         ),
+        memory(
+            "count of an unknown namespace fails",
+            "count-of-an-unknown-namespace-is-zero",
+            || {
+                Counts(|store, namespace| match store.count(namespace)? {
+                    0 => Err(StoreError::InvalidArgument(
+                        "there is no such namespace".into(),
+                    )),
+                    count => Ok(count),
+                })
+            },
+        ),
     ]
 }
 
 fn batches() -> Vec<Known> {
     vec![
-        memory("errors of insert are swallowed", "?", || SwallowsErrors),
-        memory("a bad list is stored by half", "?", || StoresHalf),
+        memory(
+            "errors of insert are swallowed",
+            "a-wrong-vector-in-the-middle-stores-nothing",
+            || SwallowsErrors,
+        ),
+        memory(
+            "a bad list is stored by half",
+            "a-wrong-vector-in-the-middle-stores-nothing",
+            || StoresHalf,
+        ),
         memory(
             "of two entries of one key the first is kept",
             "a-pair-twice-in-a-list-is-its-last",
@@ -1057,6 +1124,9 @@ fn quotas() -> Vec<Known> {
                 })
             },
         ),
+        memory("quotas are enforced", "a-store-enforces-no-quota", || {
+            EnforcesQuotas
+        }),
     ]
 }
 
@@ -1153,6 +1223,22 @@ fn meta() -> Vec<Known> {
                 value: |value| value.chars().take(255).collect(),
             },
         ),
+        memory(
+            "a missing meta key reads as empty",
+            "a-missing-key-reads-as-none",
+            || ReadsMeta(|_, value| Some(value.unwrap_or_default())),
+        ),
+        memory(
+            "the store's own keys cannot be read",
+            "the-stores-own-keys-are-readable",
+            || ReadsMeta(|key, value| value.filter(|_| !key.starts_with("embedder_"))),
+        ),
+        memory("a new meta key is not set", "a-new-key-is-set", || {
+            ReplacesMeta(|store, key, expected, value| match expected {
+                Some(_) => store.replace_meta(key, expected, value),
+                None => Ok(store.read_meta(key)?.is_none()),
+            })
+        }),
     ]
 }
 
@@ -1230,17 +1316,31 @@ fn opening() -> Vec<Known> {
                 close: |store| store.close(),
             },
         ),
-        memory("a sound store is called damaged", "?", || {
-            SaysOfHealth(|| Ok(false))
-        }),
-        memory("the check of a sound store fails", "?", || {
-            SaysOfHealth(|| {
-                Err(StoreError::Backend(BackendError {
-                    message: "the check is not there; call later".into(),
-                    retryable: true,
-                }))
-            })
-        }),
+        memory(
+            "a sound store is called damaged",
+            "sound-data-is-sound",
+            || SaysOfHealth(|| Ok(false)),
+        ),
+        memory(
+            "the check of a sound store fails",
+            "sound-data-is-sound",
+            || {
+                SaysOfHealth(|| {
+                    Err(StoreError::Backend(BackendError {
+                        message: "the check is not there; call later".into(),
+                        retryable: true,
+                    }))
+                })
+            },
+        ),
+        memory(
+            "any number of dimensions is accepted",
+            "too-large-a-dimension-is-refused",
+            || Opens {
+                open: open_in_range,
+                close: |store| store.close(),
+            },
+        ),
     ]
 }
 
@@ -1387,27 +1487,51 @@ fn capabilities() -> Vec<Known> {
             "a-list-of-max-batch-is-accepted",
             || Says(|says| says.max_batch *= 2),
         ),
-        memory("entries are said to survive, and do not", "?", || {
-            Says(|says| says.durable = true)
-        }),
-        memory("snapshots are promised and not there", "?", || {
-            Says(|says| says.snapshot = true)
-        }),
-        sqlite("snapshots are there and not promised", "?", |_| {
-            Says(|says| says.snapshot = false)
-        }),
+        memory(
+            "entries are said to survive, and do not",
+            "entries-survive-a-drop",
+            || Says(|says| says.durable = true),
+        ),
+        memory(
+            "snapshots are promised and not there",
+            "a-restore-brings-everything-back",
+            || Says(|says| says.snapshot = true),
+        ),
+        sqlite(
+            "snapshots are there and not promised",
+            "snapshots-are-as-the-capabilities-say",
+            |_| Says(|says| says.snapshot = false),
+        ),
+        memory(
+            "capabilities change when the store opens",
+            "capabilities-are-the-same-open-and-closed",
+            ChangesItsMind::by_opening,
+        ),
+        memory(
+            "capabilities change with the data",
+            "capabilities-do-not-change-with-the-data",
+            ChangesItsMind::by_inserting,
+        ),
     ]
 }
 
 fn between_stores() -> Vec<Known> {
     vec![
-        sqlite("a second store sees what it read before", "?", |_| {
-            StaleReads::default()
-        }),
-        sqlite("a second store counts its own writes only", "?", |_| {
-            OwnCounter::default()
-        }),
-        sqlite("a list is stored one by one", "?", |_| OneByOne),
+        sqlite(
+            "a second store sees what it read before",
+            "deletes-are-seen-by-another-store",
+            |_| StaleReads::default(),
+        ),
+        sqlite(
+            "a second store counts its own writes only",
+            "an-insert-beside-is-seen-by-the-first-store",
+            |_| OwnCounter::default(),
+        ),
+        sqlite(
+            "a list is stored one by one",
+            "an-insert-is-seen-by-another-store",
+            |_| OneByOne,
+        ),
     ]
 }
 
@@ -1420,49 +1544,50 @@ fn snapshots_() -> Vec<Known> {
         }
     };
     vec![
-        sqlite("a restore sets the counter back", "?", |_| {
-            LosesCounter::default()
-        }),
-        sqlite("a restore does not move the counter", "?", |_| {
-            KeepsCounter::default()
-        }),
-        sqlite("a snapshot is taken when it is read", "?", |_| {
-            LatePicture::default()
-        }),
+        sqlite(
+            "a restore sets the counter back",
+            "a-restore-moves-the-counter-on",
+            |_| LosesCounter::default(),
+        ),
+        sqlite(
+            "a restore does not move the counter",
+            "a-restore-moves-the-counter-on",
+            |_| KeepsCounter::default(),
+        ),
         sqlite(
             "the size of a snapshot is not its size",
-            "?",
+            "a-snapshot-has-the-size-it-names",
             steps(|s| {
                 s.begin = |store| store.begin_snapshot().map(|size| size + 1);
             }),
         ),
         sqlite(
             "a snapshot is read in pieces that are too large",
-            "?",
+            "reads-of-a-snapshot-respect-their-maximum",
             steps(|s| {
                 s.read = |store, max| store.read_snapshot(max.saturating_mul(2));
             }),
         ),
         sqlite(
             "a restore loses the quotas",
-            "?",
+            "a-restore-brings-everything-back",
             steps(|s| s.commit = commit_without_quotas),
         ),
         sqlite(
             "a restore passes over damage",
-            "?",
+            "garbage-is-not-restored",
             steps(|s| s.commit = commit_whatever_comes),
         ),
         sqlite(
             "a restore empties the store before it is done",
-            "?",
+            "data-is-served-until-commit",
             steps(|s| {
                 s.restore = restore_into_nothing;
             }),
         ),
         sqlite(
             "a restore does nothing",
-            "?",
+            "a-restore-brings-everything-back",
             steps(|s| s.commit = |_| Ok(())),
         ),
     ]

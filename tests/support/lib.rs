@@ -4,6 +4,7 @@ pub mod children;
 pub mod embedders;
 pub mod proxy;
 pub mod python;
+pub mod rows;
 pub mod servers;
 pub mod sqlite;
 pub mod stores;

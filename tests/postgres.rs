@@ -6,6 +6,7 @@ use mneme_tests::or_skip;
 use mneme_tests::proxy::Proxy;
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, hash, ids, key, put};
 use mneme_tests::servers::postgres::{Postgres, url};
+use mneme_tests::unless_it_hangs;
 use std::collections::BTreeSet;
 use std::sync::Barrier;
 use std::thread;
@@ -276,78 +277,73 @@ fn an_operation_takes_as_many_round_trips_as_it_must() {
         })
         .collect();
     let all: Vec<u64> = (1..=1000).collect();
-    // The first time each statement is prepared too.
-    for round in 0..2 {
-        let mut trips = |expected: u64, what: &str, work: &mut dyn FnMut(&mut PostgresStore)| {
-            let (counted, ()) = proxy.count(|| work(&mut store));
-            assert!(
-                round == 0 || counted == expected,
-                "{what}: {counted} round trips"
-            );
-        };
-        trips(2, "insert of 1000", &mut |store| {
-            drop(store.insert(many.clone()).unwrap())
-        });
-        trips(2, "insert of one", &mut |store| {
-            assert!(put(store, entry("b", 1)) > 0)
-        });
-        trips(1, "get_by_hash of one", &mut |store| {
-            drop(get(store, "a", 5).unwrap())
-        });
-        trips(1, "get_by_hash of 1000", &mut |store| {
-            drop(store.get_by_hash(&keys).unwrap())
-        });
-        trips(1, "get_by_ids of 1000", &mut |store| {
+    let operations: &[(&str, u64, &dyn Fn(&mut PostgresStore))] = &[
+        ("insert of one", 2, &|store| {
+            assert!(put(store, entry("b", 1)) > 0);
+        }),
+        ("get_by_hash of one", 1, &|store| {
+            assert!(get(store, "b", 1).is_some());
+        }),
+        ("get_by_hash and delete_by_id", 1 + 2, &|store| {
+            let id = get(store, "b", 1).unwrap().id;
+            assert!(store.delete_by_id(id).unwrap());
+        }),
+        ("delete_by_id of none", 2, &|store| {
+            assert!(!store.delete_by_id(1_000_000).unwrap());
+        }),
+        ("get_by_hash of 1000", 1, &|store| {
+            assert_eq!(store.get_by_hash(&keys).unwrap().len(), 1000);
+        }),
+        ("get_by_ids of 1000", 1, &|store| {
             assert_eq!(store.get_by_ids(&all).unwrap().len(), 1000);
-        });
-        trips(1, "update_access of 1000", &mut |store| {
-            store.update_access(&touches).unwrap()
-        });
-        trips(1, "iter_since", &mut |store| {
-            drop(store.iter_since(0, 1000).unwrap())
-        });
-        trips(1, "iter_vectors", &mut |store| {
-            drop(store.iter_vectors(0, 1000).unwrap())
-        });
-        trips(1, "iter_stamps", &mut |store| {
-            drop(store.iter_stamps(0, 1000).unwrap())
-        });
-        trips(1, "iter_lru_ids", &mut |store| {
-            drop(store.iter_lru_ids(10, Some("a")).unwrap())
-        });
-        trips(1, "list_namespaces", &mut |store| {
-            drop(store.list_namespaces().unwrap())
-        });
-        trips(1, "read_version_counter", &mut |store| {
-            assert!(version(store) > 0)
-        });
-        trips(1, "replace_meta", &mut |store| {
-            assert!(store.replace_meta("k", None, None).unwrap())
-        });
-        trips(1, "set_namespace_quota", &mut |store| {
-            store.set_namespace_quota("a", Some(1)).unwrap()
-        });
-        trips(1, "delete_expired of none", &mut |store| {
-            drop(store.delete_expired(9, None, 10).unwrap())
-        });
-        let one = get(&mut store, "b", 1).unwrap().id;
-        let mut trips = |expected: u64, what: &str, work: &mut dyn FnMut(&mut PostgresStore)| {
-            let (counted, ()) = proxy.count(|| work(&mut store));
-            assert!(
-                round == 0 || counted == expected,
-                "{what}: {counted} round trips"
-            );
-        };
-        trips(2, "delete_by_id", &mut |store| {
-            assert!(store.delete_by_id(one).unwrap())
-        });
-        trips(2, "delete_by_id of none", &mut |store| {
-            assert!(!store.delete_by_id(one).unwrap())
-        });
-        trips(3, "clear_namespace", &mut |store| {
+        }),
+        ("update_access of 1000", 1, &|store| {
+            store.update_access(&touches).unwrap();
+        }),
+        ("iter_since", 1, &|store| {
+            assert_eq!(store.iter_since(0, 1000).unwrap().len(), 1000);
+        }),
+        ("iter_vectors", 1, &|store| {
+            assert_eq!(store.iter_vectors(0, 1000).unwrap().ids.len(), 1000);
+        }),
+        ("iter_stamps", 1, &|store| {
+            assert_eq!(store.iter_stamps(0, 1000).unwrap().ids.len(), 1000);
+        }),
+        ("iter_lru_ids", 1, &|store| {
+            assert_eq!(store.iter_lru_ids(10, Some("a")).unwrap().len(), 10);
+        }),
+        ("list_namespaces", 1, &|store| {
+            assert_eq!(store.list_namespaces().unwrap(), ["a"]);
+        }),
+        ("read_version_counter", 1, &|store| {
+            assert!(version(store) > 0);
+        }),
+        ("replace_meta", 1, &|store| {
+            assert!(store.replace_meta("k", None, None).unwrap());
+        }),
+        ("set_namespace_quota", 1, &|store| {
+            store.set_namespace_quota("a", Some(1)).unwrap();
+        }),
+        ("delete_expired of none", 1, &|store| {
+            assert!(store.delete_expired(9, None, 10).unwrap().is_empty());
+        }),
+        ("clear_namespace", 3, &|store| {
             assert_eq!(store.clear_namespace(Some("b")).unwrap(), 0);
-        });
+        }),
+    ];
+    store.insert(many.clone()).unwrap();
+    // The first time each statement is prepared too.
+    for (_, _, work) in operations {
+        work(&mut store);
     }
+    for (what, expected, work) in operations {
+        let (counted, ()) = proxy.count(|| work(&mut store));
+        assert_eq!(counted, *expected, "{what}");
+    }
+    // What does not go out at once may be answered in parts while it goes out.
+    store.insert(many.clone()).unwrap();
+    let (counted, _) = proxy.count(|| store.insert(many.clone()).unwrap());
+    assert!(counted <= 3, "insert of 1000: {counted} round trips");
     assert_eq!(proxy.connections(), 1);
 }
 
@@ -448,6 +444,10 @@ fn a_store_works_inside_of_a_runtime() {
 
 #[test]
 fn closing_gives_the_connection_back() {
+    unless_it_hangs(closing);
+}
+
+fn closing() {
     let server = or_skip!(Postgres::shared());
     let count =
         || server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'closing'");
@@ -459,7 +459,8 @@ fn closing_gives_the_connection_back() {
     }
     store.close().unwrap();
     store.close().unwrap();
-    assert_eq!(count(), "0");
+    // The server takes a moment to notice.
+    while count() != "0" {}
     assert!(matches!(store.count(None), Err(StoreError::Closed)));
     store.open(FINGERPRINT, DIM).unwrap();
     assert_eq!(store.count(None).unwrap(), 0);

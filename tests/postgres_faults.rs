@@ -6,21 +6,43 @@ use mneme_tests::or_skip;
 use mneme_tests::proxy::{Fault, Proxy};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, hash, ids, key, put};
 use mneme_tests::servers::postgres::{PASSWORD, Postgres, url};
+use mneme_tests::unless_it_hangs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, Shutdown, TcpListener};
 use std::thread;
 use std::time::Duration;
 
+/// An open store, whose session has the name of its schema.
 fn opened(server: &Postgres, schema: &str) -> PostgresStore {
-    let mut store = server.store(schema);
+    let url = format!("{}?schema={schema}&application_name={schema}", server.url());
+    let mut store = PostgresStore::from_url(&url).unwrap();
     store.open(FINGERPRINT, DIM).unwrap();
     store
 }
 
+/// Ends the sessions of the stores in a schema, and waits until they are gone.
+fn end_sessions(server: &Postgres, schema: &str) {
+    let ended = server.sql(&format!(
+        "SELECT count(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity
+         WHERE application_name = '{schema}'"
+    ));
+    assert_ne!(ended, "0");
+}
+
+/// Waits until a store in a schema waits for a lock.
+fn wait_for_lock(server: &Postgres, schema: &str) {
+    let waiting = format!(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE application_name = '{schema}' AND wait_event_type = 'Lock'"
+    );
+    while server.sql(&waiting) == "0" {}
+}
+
 /// An open store that reaches the server through a proxy.
 fn through(proxy: &Proxy, schema: &str, timeout: Duration) -> PostgresStore {
-    let store = PostgresStore::from_url(&url("mneme", proxy.port())).unwrap();
-    let mut store = store.schema(schema).call_timeout(timeout);
+    let name = format!("?schema={schema}&application_name=through_{schema}");
+    let store = PostgresStore::from_url(&(url("mneme", proxy.port()) + &name));
+    let mut store = store.unwrap().call_timeout(timeout);
     store.open(FINGERPRINT, DIM).unwrap();
     store
 }
@@ -76,14 +98,14 @@ fn no_server() {
 
 #[test]
 fn a_server_that_says_nothing_or_nonsense() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let store = || {
-        PostgresStore::from_url(&url("mneme", port))
-            .unwrap()
-            .connect_timeout(SHORT)
+    let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let store = |listener: &TcpListener| {
+        let port = listener.local_addr().unwrap().port();
+        PostgresStore::from_url(&url("mneme", port)).unwrap()
     };
-    let message = passing(store().open(FINGERPRINT, DIM));
+    let silent = listen();
+    let outcome = store(&silent).connect_timeout(SHORT).open(FINGERPRINT, DIM);
+    let message = passing(outcome);
     assert!(message.contains("600 ms"), "{message}");
     for said in [
         &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
@@ -93,22 +115,18 @@ fn a_server_that_says_nothing_or_nonsense() {
         b"N",
         b"",
     ] {
-        let listener = listener.try_clone().unwrap();
+        let listener = listen();
+        let mut store = store(&listener).connect_timeout(LONG);
         let server = thread::spawn(move || {
-            // The first that connected was the one that gave up.
-            for client in listener.incoming() {
-                let mut client = client.unwrap();
-                let mut asked = [0; 8];
-                if client.read_exact(&mut asked).is_ok() {
-                    client.write_all(said).unwrap();
-                    let _ = client.shutdown(std::net::Shutdown::Write);
-                    let _ = client.read_to_end(&mut Vec::new());
-                    return;
-                }
-            }
+            let (mut client, _) = listener.accept().unwrap();
+            client.read_exact(&mut [0; 8]).unwrap();
+            client.write_all(said).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            // Until the client has had enough.
+            let _ = client.read_to_end(&mut Vec::new());
         });
-        let mut store = store().connect_timeout(LONG);
-        backend(store.open(FINGERPRINT, DIM));
+        let message = backend(store.open(FINGERPRINT, DIM)).message;
+        assert!(!message.contains("30000 ms"), "{said:?}: {message}");
         server.join().unwrap();
     }
 }
@@ -159,8 +177,9 @@ fn a_restarted_server_is_found_again() {
         passing(store.integrity_check());
     }
     server.restart().unwrap();
-    assert_eq!(put(&mut store, entry("a", 2)), 2);
-    assert_eq!(ids(&mut store), [1, 2]);
+    // After a crash Postgres leaves out some ids.
+    let id = put(&mut store, entry("a", 2));
+    assert_eq!(ids(&mut store), [1, id]);
     assert_eq!(store.read_version_counter().unwrap(), 2);
     // One that slept through it all, and begins with each kind of write.
     let touch = Touch {
@@ -181,12 +200,10 @@ fn a_cache_that_was_replaced_meanwhile_is_not_taken_for_the_old_one() {
     let server = or_skip!(Postgres::shared());
     let mut store = opened(&server, "replaced");
     put(&mut store, entry("a", 1));
-    let end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE application_name = 'mneme' AND query LIKE '%replaced%'";
     server.sql(
         "UPDATE replaced.schema_meta SET value = 'another' WHERE key = 'embedder_fingerprint'",
     );
-    server.sql(end_sessions);
+    end_sessions(&server, "replaced");
     assert!(matches!(
         store.count(None),
         Err(StoreError::EmbedderMismatch(_))
@@ -211,7 +228,7 @@ fn a_session_that_the_server_ends_is_replaced() {
     let mut store = opened(&server, "ended");
     for n in 1..=5 {
         assert_eq!(put(&mut store, entry("a", n)), n);
-        server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%ended%' AND pid <> pg_backend_pid()");
+        end_sessions(&server, "ended");
     }
     assert_eq!(store.read_version_counter().unwrap(), 5);
 }
@@ -243,6 +260,10 @@ fn a_reply_that_comes_too_late_is_nobodys() {
 /// Cuts the connection after every so many bytes of a request or reply, through a write and a read.
 #[test]
 fn a_cut_connection_leaves_all_or_nothing() {
+    unless_it_hangs(cut_connections);
+}
+
+fn cut_connections() {
     let server = or_skip!(Postgres::shared());
     let proxy = Proxy::start(server.port()).unwrap();
     let mut store = through(&proxy, "cut", LONG);
@@ -259,6 +280,12 @@ fn a_cut_connection_leaves_all_or_nothing() {
         let before = past.read_version_counter().unwrap();
         let outcome = store.insert(vec![entry("a", n), entry("b", n)]);
         proxy.set(Fault::None);
+        if outcome.is_err() {
+            // The server may still be at it.
+            let sessions = "SELECT count(*) FROM pg_stat_activity
+                WHERE application_name = 'through_cut'";
+            while server.sql(sessions) != "0" {}
+        }
         let there = past.get_by_hash(&[key("a", n), key("b", n)]).unwrap();
         let there: Vec<bool> = there.iter().map(Option::is_some).collect();
         assert_eq!(there[0], there[1], "half a batch, {outcome:?}");
@@ -278,7 +305,8 @@ fn a_cut_connection_leaves_all_or_nothing() {
                 );
             }
         }
-        // Reads are repeated until they succeed.
+        // A read is repeated.
+        assert!(store.count(None).unwrap() > 0);
         proxy.set(Fault::CutReply(bytes));
         assert!(store.get_by_ids(&[1]).unwrap().len() == 1);
         proxy.set(Fault::None);
@@ -297,17 +325,22 @@ fn what_would_count_twice_is_not_called_repeatable() {
         hits: 1,
         last_accessed_at: 9_999,
     };
+    // Each is called before, so that the reply which is cut is not that to its preparation.
     store.update_access(&[touch]).unwrap();
-    assert!(store.replace_meta("k", None, Some("0")).unwrap());
-    assert!(store.replace_meta("k", Some("0"), Some("1")).unwrap());
     proxy.set(Fault::CutReply(0));
     assert!(lasting(store.update_access(&[touch])).contains("twice"));
     assert_eq!(get(&mut store, "a", 1).unwrap().access_count, 2);
+
+    assert!(store.replace_meta("k", None, Some("0")).unwrap());
+    assert!(store.replace_meta("k", Some("0"), Some("1")).unwrap());
     proxy.set(Fault::CutReply(0));
     assert!(lasting(store.replace_meta("k", Some("1"), Some("2"))).contains("twice"));
     assert_eq!(store.read_meta("k").unwrap().as_deref(), Some("2"));
+
+    store.set_namespace_quota("a", Some(2)).unwrap();
     proxy.set(Fault::CutReply(0));
     assert!(passing(store.set_namespace_quota("a", Some(1))).contains("safe"));
+    assert_eq!(store.get_namespace_quota("a").unwrap(), Some(1));
 }
 
 #[test]
@@ -439,8 +472,7 @@ fn of_two_that_wait_for_each_other_ours_gives_way() {
         (inserted, store)
     });
     // Until ours has the lock on the counter, and waits for the row.
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%deadlock%' AND wait_event_type = 'Lock'";
-    while server.sql(waits) == "0" {}
+    wait_for_lock(&server, "deadlock");
     other.run("UPDATE deadlock.multi_process_state SET value = (value::bigint + 1)::text");
     other.run("COMMIT");
     let (inserted, mut store) = ours.join().unwrap();
@@ -460,8 +492,7 @@ fn a_row_that_another_program_inserts_meanwhile_is_replaced() {
         hash(1)
     ));
     let ours = thread::spawn(move || (store.insert(vec![entry("a", 1)]), store));
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%meanwhile%' AND wait_event_type = 'Lock'";
-    while server.sql(waits) == "0" {}
+    wait_for_lock(&server, "meanwhile");
     other.run("UPDATE meanwhile.multi_process_state SET value = (value::bigint + 1)::text; COMMIT");
     let (inserted, mut store) = ours.join().unwrap();
     let inserted = &inserted.unwrap()[0];

@@ -138,7 +138,7 @@ pub(super) async fn open(conn: &Connection, schema: &str, embedder: &Embedder) -
         match provision(conn, schema, embedder).await {
             Ok(()) if tries < TRIES => {}
             Ok(()) => break,
-            Err(fault) if fault.is_creation_race() && !fault.breaks() && tries < TRIES => {}
+            Err(fault) if fault.is_creation_race() && !fault.is_lost() && tries < TRIES => {}
             Err(fault) => return Err(fault),
         }
     }
@@ -229,7 +229,7 @@ async fn provision(conn: &Connection, schema: &str, embedder: &Embedder) -> Outc
         Ok(()) => "COMMIT",
         Err(_) => "ROLLBACK",
     };
-    if !outcome.as_ref().is_err_and(Fault::breaks) {
+    if !outcome.as_ref().is_err_and(Fault::is_lost) {
         conn.plain(end).await?;
     }
     outcome

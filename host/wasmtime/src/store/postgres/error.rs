@@ -119,10 +119,10 @@ impl Fault {
             let what = self.text();
             let (advice, retryable) = match repeat {
                 Repeat::Twice => (
-                    "it may have happened, and would count twice if called again, so look first",
+                    "whether it has happened is unknown, and called again it might count twice, so look first",
                     false,
                 ),
-                _ => ("it may have happened; calling again is safe", true),
+                _ => ("whether it has happened is unknown, and calling again is safe", true),
             };
             return backend(format!("{site}: {what}; {advice}"), retryable);
         }

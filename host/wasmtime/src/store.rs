@@ -6,6 +6,8 @@
 //! | [`MemoryStore`] | always there | no | no |
 //! | [`SqliteStore`] | `sqlite` (default) | yes | yes, on one machine |
 
+#[cfg(any(feature = "dynamodb", feature = "postgres"))]
+mod background;
 mod checks;
 pub mod memory;
 #[cfg(feature = "sqlite")]

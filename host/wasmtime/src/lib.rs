@@ -38,6 +38,7 @@
 //! | feature | default | brings |
 //! |---|---|---|
 //! | `sqlite` | yes | [`SqliteStore`], with SQLite compiled in |
+//! | `dynamodb` | yes | [`DynamoDbStore`], one table of Amazon DynamoDB |
 //! | `minilm` | yes | `embedder::MiniLm`, a sentence encoder with its weights compiled in (about 10 MB) |
 //! | `openai` | yes | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API |
 //! | `cli` | yes | the `mneme` command |
@@ -82,6 +83,8 @@ pub use request::{
     Answer, DEFAULT_NAMESPACE, GetRequest, Hit, Layer, Lookup, Miss, MissReason, Origin,
     PutRequest, Ttl,
 };
+#[cfg(feature = "dynamodb")]
+pub use store::DynamoDbStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{MemoryStore, Store};

@@ -5,14 +5,19 @@
 //! |---|---|---|---|
 //! | [`MemoryStore`] | always there | no | no |
 //! | [`SqliteStore`] | `sqlite` (default) | yes | yes, on one machine |
+//! | [`DynamoDbStore`] | `dynamodb` (default) | yes | yes |
 
 #[cfg(any(feature = "dynamodb", feature = "postgres"))]
 mod background;
 mod checks;
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::DynamoDbStore;
 pub use memory::MemoryStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;

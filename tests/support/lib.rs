@@ -1,8 +1,11 @@
 //! What the tests of this package share.
 
 pub mod children;
+pub mod dynamodb;
+pub mod dynamodb_wire;
 pub mod embedders;
 pub mod python;
+pub mod rows;
 pub mod servers;
 pub mod sqlite;
 pub mod stores;

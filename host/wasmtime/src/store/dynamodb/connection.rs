@@ -6,6 +6,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::config::ProvideCredentials;
+use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::{Client, config};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -188,7 +189,12 @@ pub(super) async fn connect(options: &Options) -> Outcome<Table> {
             "{message}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose a profile by AWS_PROFILE, or give the machine a role"
         )));
     }
-    let mut builder = config::Builder::from(&shared);
+    // A store makes one call at a time: attempts and time limit its repetitions, and the
+    // failures of others need not.
+    let own = RetryPartition::custom("mneme")
+        .token_bucket(TokenBucket::unlimited())
+        .build();
+    let mut builder = config::Builder::from(&shared).retry_partition(own);
     if let Some(endpoint) = &options.endpoint {
         builder = builder.endpoint_url(endpoint);
     }

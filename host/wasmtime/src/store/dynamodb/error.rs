@@ -47,7 +47,7 @@ pub(super) struct Refusal {
     pub text: String,
     /// The same request may succeed later.
     pub retryable: bool,
-    /// The request may have been carried out.
+    /// A write may have been carried out.
     pub unknown: bool,
 }
 
@@ -100,6 +100,17 @@ impl Refusal {
         refusal
     }
 
+    /// There is no table of this name.
+    pub fn no_table() -> Self {
+        Self {
+            request: "DescribeTable",
+            code: Some("ResourceNotFoundException".to_owned()),
+            text: "the table does not exist".to_owned(),
+            retryable: false,
+            unknown: false,
+        }
+    }
+
     pub fn has_code(&self, codes: &[&str]) -> bool {
         self.code
             .as_deref()
@@ -111,11 +122,10 @@ impl Refusal {
         self.has_code(&THROTTLED)
     }
 
-
     fn remedy(&self) -> &'static str {
         match self.code.as_deref() {
             Some("ResourceNotFoundException" | "TableNotFoundException") => {
-                "there is no such table or index; check its name and region, or create it with create=true"
+                "check the name and the region, or create the table with create=true (DynamoDbStore::create)"
             }
             Some(
                 "AccessDeniedException"
@@ -136,11 +146,18 @@ impl Refusal {
 }
 
 impl Fault {
+    /// A request that may be repeated, whatever became of it, has failed.
     pub fn request<E>(request: &'static str) -> impl FnOnce(SdkError<E>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        move |error| Self::Request(Refusal::new(request, &error))
+        move |error| {
+            let refusal = Refusal::new(request, &error);
+            Self::Request(Refusal {
+                unknown: false,
+                ..refusal
+            })
+        }
     }
 
     pub fn invalid(message: impl Into<String>) -> Self {

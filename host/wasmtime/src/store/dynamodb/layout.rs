@@ -48,11 +48,7 @@ pub(super) async fn open(table: &Table, create: bool, embedder: &Embedder) -> Ou
     loop {
         match describe(table).await? {
             None if create => create_table(table).await?,
-            None => {
-                return Err(Fault::system(
-                    "the table does not exist; check its name and region, or create it with create=true (DynamoDbStore::create)",
-                ));
-            }
+            None => return Err(Fault::Request(Refusal::no_table())),
             Some(description) => {
                 check_shape(&description)?;
                 match readiness(&description) {
@@ -104,7 +100,7 @@ pub(super) fn headless() -> Fault {
 pub(super) async fn check(table: &Table, embedder: &Embedder) -> Outcome<()> {
     let description = describe(table)
         .await?
-        .ok_or_else(|| Fault::system("the table does not exist any more; open it again"))?;
+        .ok_or_else(|| Fault::Request(Refusal::no_table()))?;
     check_shape(&description)?;
     let head = head(table, &[]).await?.ok_or_else(headless)?;
     check_version(&head)?;
@@ -300,23 +296,31 @@ async fn provision(table: &Table, embedder: &Embedder) -> Outcome<Item> {
 
 fn check_version(head: &Item) -> Outcome<()> {
     let meta = head.get("meta").and_then(|meta| meta.as_m().ok());
-    let recorded = head
-        .get("schema_version")
-        .or_else(|| meta?.get("schema_version"));
-    let version = match recorded {
-        None => return Ok(()),
-        Some(AttributeValue::N(digits) | AttributeValue::S(digits)) => digits.parse::<u64>().ok(),
-        Some(_) => None,
-    };
-    match version {
-        Some(SCHEMA_VERSION) => Ok(()),
-        Some(newer) if newer > SCHEMA_VERSION => Err(Fault::Schema(format!(
-            "schema_version is {newer}, and this release knows {SCHEMA_VERSION}; use the release that wrote the table, or a later one"
-        ))),
-        _ => Err(Fault::Schema(
-            "item 0, attribute schema_version is no version of a cache; restore a checkpoint into a new table, or give another name".into(),
-        )),
+    let recorded = [Some(head), meta];
+    for value in recorded
+        .into_iter()
+        .flatten()
+        .filter_map(|map| map.get("schema_version"))
+    {
+        let version = match value {
+            AttributeValue::N(digits) | AttributeValue::S(digits) => digits.parse::<u64>().ok(),
+            _ => None,
+        };
+        match version {
+            Some(SCHEMA_VERSION) => {}
+            Some(newer) if newer > SCHEMA_VERSION => {
+                return Err(Fault::Schema(format!(
+                    "schema_version is {newer}, and this release knows {SCHEMA_VERSION}; use the release that wrote the table, or a later one"
+                )));
+            }
+            _ => {
+                return Err(Fault::Schema(
+                    "item 0, attribute schema_version is no version of a cache; restore a checkpoint into a new table, or give another name".into(),
+                ));
+            }
+        }
     }
+    Ok(())
 }
 
 fn stored_embedder(head: &Item) -> Outcome<Embedder> {

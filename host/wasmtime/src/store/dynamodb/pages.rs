@@ -74,7 +74,7 @@ impl Session {
                     // The more are missed, the further ahead it looks.
                     let ahead = (wanted + missed).min(KEYS_PER_WAVE) as u64;
                     let reached = last.saturating_add(ahead).min(end).max(last);
-                    ((last + 1..=reached).collect(), reached)
+                    ((last..reached).map(|id| id + 1).collect(), reached)
                 }
             };
             let asked = ids.len();

@@ -38,15 +38,20 @@ const CONTENDED: &str = "others were writing the same items";
 
 impl Session {
     pub async fn insert(&mut self, entries: &[Entry]) -> Outcome<Vec<Inserted>> {
-        let mut latest: BTreeMap<Key, &Entry> = BTreeMap::new();
-        let mut keys = Vec::with_capacity(entries.len());
-        for (place, entry) in entries.iter().enumerate() {
+        // Each key once, where it comes first, with the last of its entries.
+        let mut latest: Vec<(Key, &Entry)> = Vec::with_capacity(entries.len());
+        let mut places = Vec::with_capacity(entries.len());
+        for (number, entry) in entries.iter().enumerate() {
             let key = Key::new(&entry.namespace, &entry.query_hash);
-            check_size(place, &key, entry)?;
-            latest.insert(key.clone(), entry);
-            keys.push(key);
+            check_size(number, &key, entry)?;
+            let place = latest.iter().position(|(known, _)| *known == key);
+            match place {
+                Some(place) => latest[place].1 = entry,
+                None => latest.push((key, entry)),
+            }
+            places.push(place.unwrap_or(latest.len() - 1));
         }
-        if keys.is_empty() {
+        if entries.is_empty() {
             return Ok(Vec::new());
         }
         let mut attempts = Attempts::new(self.table.patience);
@@ -56,29 +61,25 @@ impl Session {
             }
             attempts.again(CONTENDED).await?;
         };
-        let inserted = keys.iter().map(|key| {
-            let one = stored.get_mut(key)?;
-            let result = *one;
+        let inserted = places.into_iter().map(|place| {
+            let result = stored[place];
             // A later occurrence replaces what the first one has stored.
-            one.replaced = true;
-            Some(result)
+            stored[place].replaced = true;
+            result
         });
-        Ok(inserted.flatten().collect())
+        Ok(inserted.collect())
     }
 
     /// Looks which entries exist and stores all; none where others were faster.
-    async fn try_insert(
-        &mut self,
-        latest: &BTreeMap<Key, &Entry>,
-    ) -> Outcome<Option<BTreeMap<Key, Inserted>>> {
+    async fn try_insert(&mut self, latest: &[(Key, &Entry)]) -> Outcome<Option<Vec<Inserted>>> {
         const KEY: &[&str] = &["id", "namespace", "query_hash", "stamp"];
-        let keys: Vec<Key> = latest.keys().cloned().collect();
+        let keys: Vec<Key> = latest.iter().map(|(key, _)| key.clone()).collect();
         let (found, head) = pointers::find(&self.table, &keys, KEY).await?;
         let first = layout::counter(&head.ok_or_else(layout::headless)?, "next_id")?;
         let mut next = first;
         let mut items = Vec::new();
         let mut surplus = Vec::new();
-        let mut stored = BTreeMap::new();
+        let mut stored = Vec::with_capacity(latest.len());
         for ((key, entry), found) in latest.iter().zip(found) {
             let (id, replaced) = match &found.entry {
                 Some(item) => (rows::id(item)?, true),
@@ -106,7 +107,7 @@ impl Session {
                 }
             });
             surplus.extend(found.others);
-            stored.insert(key.clone(), Inserted { id, replaced });
+            stored.push(Inserted { id, replaced });
         }
         for id in surplus.into_iter().take(MAX_ITEMS - 1 - items.len()) {
             items.push(self.table.delete(&id.to_string(), None, vec![])?);
@@ -243,10 +244,15 @@ impl Session {
             id.zip(created_at)
                 .is_some_and(|version| named.contains(&version))
         };
-        let deleted = self
+        let mut deleted = BTreeSet::new();
+        for item in self
             .delete(items.into_values().collect(), unchanged)
-            .await?;
-        deleted.iter().map(rows::id).collect()
+            .await?
+        {
+            deleted.insert(rows::id(&item)?);
+        }
+        let ids = entries.iter().map(|entry| entry.id);
+        Ok(ids.filter(|id| deleted.remove(id)).collect())
     }
 
     pub async fn delete_expired(

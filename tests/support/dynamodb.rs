@@ -29,28 +29,40 @@ pub const NOTHING_ELSE: [(&str, &str); 3] = [
     ("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent"),
 ];
 
+/// Gives this program credentials for the server. They come from the environment, so where
+/// that lacks them, the program runs once more with them, and its end is the result.
+///
+/// # Panics
+///
+/// Where the program cannot be started.
+pub fn run_with_credentials() -> Option<ExitCode> {
+    let mut given = credentials().into_iter();
+    if given.all(|(name, value)| std::env::var(name).as_deref() == Ok(value)) {
+        return None;
+    }
+    let program = std::env::current_exe().expect("the path of this program");
+    let status = Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .envs(credentials())
+        .envs(NOTHING_ELSE)
+        .status()
+        .expect("it starts");
+    Some(match status.success() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
 /// What `main` of a program of such tests does: starts a server and runs the tests.
-/// Credentials come from the environment, so the program starts itself once more with them.
 ///
 /// # Panics
 ///
 /// Where there is no server, and every test is required.
 pub fn run_tests(tests: &[Test]) -> ExitCode {
-    let arguments = Arguments::from_args();
-    let mut given = credentials().into_iter();
-    if given.any(|(name, value)| std::env::var(name).as_deref() != Ok(value)) {
-        let program = std::env::current_exe().expect("the path of this program");
-        let status = Command::new(program)
-            .args(std::env::args_os().skip(1))
-            .envs(credentials())
-            .envs(NOTHING_ELSE)
-            .status()
-            .expect("it starts");
-        return match status.success() {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        };
+    if let Some(end) = run_with_credentials() {
+        return end;
     }
+    let arguments = Arguments::from_args();
     let server = match arguments.list {
         true => None,
         false => match DynamoDb::start() {

@@ -1,9 +1,11 @@
 //! What the tests of this package share.
 
+pub mod broken;
 pub mod children;
 pub mod dynamodb;
 pub mod dynamodb_wire;
 pub mod embedders;
+pub mod proxy;
 pub mod python;
 pub mod rows;
 pub mod servers;
@@ -33,10 +35,15 @@ pub fn kept_folder() -> PathBuf {
 /// Where every test is required.
 pub fn skip(reason: &str) {
     assert!(
-        std::env::var_os("MNEME_REQUIRE_ALL").is_none_or(|value| value != "1"),
+        !every_test_is_required(),
         "MNEME_REQUIRE_ALL=1, and this test cannot run: {reason}"
     );
     println!("skipped: {reason}");
+}
+
+/// Whether `MNEME_REQUIRE_ALL=1` asks for every test.
+pub fn every_test_is_required() -> bool {
+    std::env::var_os("MNEME_REQUIRE_ALL").is_some_and(|value| value == "1")
 }
 
 /// Fails where a cache that was asked "question" does not say "answer" any more.

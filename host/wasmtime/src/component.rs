@@ -43,9 +43,7 @@ impl Engine {
     pub fn shared() -> Result<Self> {
         static SHARED: OnceLock<Result<Engine, String>> = OnceLock::new();
         SHARED
-            .get_or_init(|| {
-                Self::compile(Cache::new(CacheConfig::new()).ok()).map_err(|e| e.to_string())
-            })
+            .get_or_init(|| Self::compile(code_cache()).map_err(|e| e.to_string()))
             .clone()
             .map_err(Error::Component)
     }
@@ -79,29 +77,43 @@ impl Engine {
 
     fn compile(cache: Option<Cache>) -> Result<Self> {
         let start = || -> wasmtime::Result<Self> {
-            let mut config = Config::new();
-            config.epoch_interruption(true).cache(cache);
-            let engine = wasmtime::Engine::new(&config)?;
-            let component = Component::new(&engine, component())?;
+            let (engine, component) = compile(component(), cache)?;
             let mut linker = Linker::new(&engine);
             Mneme::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
             let pre = MnemePre::new(linker.instantiate_pre(&component)?)?;
-            let ticking = engine.weak();
-            std::thread::Builder::new()
-                .name("mneme-epoch".into())
-                .spawn(move || {
-                    while let Some(engine) = ticking.upgrade() {
-                        engine.increment_epoch();
-                        drop(engine);
-                        std::thread::sleep(TICK);
-                    }
-                })?;
             Ok(Engine { pre: Arc::new(pre) })
         };
         start().map_err(|error| {
             Error::Component(format!("the component cannot be compiled: {error:#}"))
         })
     }
+}
+
+/// The user's folder for compiled code, where there is one.
+pub(crate) fn code_cache() -> Option<Cache> {
+    Cache::new(CacheConfig::new()).ok()
+}
+
+/// Compiles a component for an engine of its own, whose clock ticks as long as it lives.
+pub(crate) fn compile(
+    bytes: &[u8],
+    cache: Option<Cache>,
+) -> wasmtime::Result<(wasmtime::Engine, Component)> {
+    let mut config = Config::new();
+    config.epoch_interruption(true).cache(cache);
+    let engine = wasmtime::Engine::new(&config)?;
+    let component = Component::new(&engine, bytes)?;
+    let ticking = engine.weak();
+    std::thread::Builder::new()
+        .name("mneme-epoch".into())
+        .spawn(move || {
+            while let Some(engine) = ticking.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::sleep(TICK);
+            }
+        })?;
+    Ok((engine, component))
 }
 
 /// A running component, and how to start it again.
@@ -232,10 +244,7 @@ impl Instance {
 }
 
 fn start(engine: &Engine, state: State) -> Result<(Box<Store<State>>, Box<Mneme>)> {
-    let mut store = Box::new(Store::new(engine.pre.engine(), state));
-    store.set_hostcall_fuel(store.data().limits.host_call_bytes);
-    store.limiter(|state| state);
-    set_deadline(&mut store);
+    let mut store = Box::new(limited(engine.pre.engine(), state));
     let guest = engine
         .pre
         .instantiate(&mut *store)
@@ -243,7 +252,17 @@ fn start(engine: &Engine, state: State) -> Result<(Box<Store<State>>, Box<Mneme>
     Ok((store, Box::new(guest)))
 }
 
-fn set_deadline(store: &mut Store<State>) {
+/// A place for an instance to run in, within the limits of its state.
+pub(crate) fn limited(engine: &wasmtime::Engine, state: State) -> Store<State> {
+    let mut store = Store::new(engine, state);
+    store.set_hostcall_fuel(store.data().limits.host_call_bytes);
+    store.limiter(|state| state);
+    set_deadline(&mut store);
+    store
+}
+
+/// Gives the component its time for one call, from now on.
+pub(crate) fn set_deadline(store: &mut Store<State>) {
     let timeout = store.data().limits.call_timeout;
     let ticks = timeout.as_millis().div_ceil(TICK.as_millis()) + 1;
     store.set_epoch_deadline(
@@ -255,27 +274,32 @@ fn set_deadline(store: &mut Store<State>) {
 
 /// Says why a call of the component was stopped.
 fn explain(error: &wasmtime::Error, state: &State) -> Error {
+    match reached(error, state) {
+        Some(limit) => Error::Limit(limit),
+        None => Error::Component(format!(
+            "the component failed, which is a bug of mneme: {error:#}"
+        )),
+    }
+}
+
+/// The limit that stopped a call of the component, if one did.
+pub(crate) fn reached(error: &wasmtime::Error, state: &State) -> Option<Limit> {
     let limits = state.limits;
     if state.memory_denied {
-        return Error::Limit(Limit::Memory {
+        return Some(Limit::Memory {
             bytes: limits.memory_bytes,
         });
     }
     if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
         let milliseconds = u64::try_from(limits.call_timeout.as_millis()).unwrap_or(u64::MAX);
-        return Error::Limit(Limit::Time { milliseconds });
+        return Some(Limit::Time { milliseconds });
     }
     // wasmtime keeps the type of this error to itself.
-    if error
+    error
         .root_cause()
         .to_string()
         .contains("fuel allocated for hostcalls")
-    {
-        return Error::Limit(Limit::HostCall {
+        .then_some(Limit::HostCall {
             bytes: limits.host_call_bytes,
-        });
-    }
-    Error::Component(format!(
-        "the component failed, which is a bug of mneme: {error:#}"
-    ))
+        })
 }

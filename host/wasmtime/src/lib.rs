@@ -31,6 +31,7 @@
 //! - [`store`] has the [`Store`] trait and the stores; implement it for a backend of
 //!   your own.
 //! - [`embedder`] has the [`Embedder`] trait and the embedders.
+//! - `conformance`, with the feature of that name, judges a store of your own.
 //! - [`Engine`] is the compiled component; [`component()`] its bytes, for other hosts.
 //!
 //! # Features
@@ -38,11 +39,14 @@
 //! | feature | default | brings |
 //! |---|---|---|
 //! | `sqlite` | yes | [`SqliteStore`], with SQLite compiled in |
+//! | `redis` | yes | [`RedisStore`], a Redis server |
+//! | `postgres` | yes | [`PostgresStore`], a PostgreSQL server |
 //! | `dynamodb` | yes | [`DynamoDbStore`], one table of Amazon DynamoDB |
 //! | `minilm` | yes | `embedder::MiniLm`, a sentence encoder with its weights compiled in (about 10 MB) |
 //! | `openai` | yes | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API |
 //! | `cli` | yes | the `mneme` command |
 //! | `tokio` | yes | `AsyncSemanticCache` |
+//! | `conformance` | yes | `conformance`, the battery that judges a [`Store`] |
 //!
 //! A program that embeds the library usually wants
 //! `default-features = false` and `sqlite`, and what else it needs.
@@ -58,6 +62,8 @@ mod asynchronous;
 mod builder;
 mod cache;
 mod component;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod contract;
 pub mod embedder;
 mod error;
@@ -85,6 +91,10 @@ pub use request::{
 };
 #[cfg(feature = "dynamodb")]
 pub use store::DynamoDbStore;
+#[cfg(feature = "postgres")]
+pub use store::PostgresStore;
+#[cfg(feature = "redis")]
+pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{MemoryStore, Store};

@@ -5,22 +5,39 @@
 //! |---|---|---|---|
 //! | [`MemoryStore`] | always there | no | no |
 //! | [`SqliteStore`] | `sqlite` (default) | yes | yes, on one machine |
+//! | [`RedisStore`] | `redis` (default) | as the server is set up | yes |
+//! | [`PostgresStore`] | `postgres` (default) | yes | yes |
 //! | [`DynamoDbStore`] | `dynamodb` (default) | yes | yes |
+//!
+//! [`from_url`] makes any of them. To write one of your own, read the [`guide`].
 
 #[cfg(any(feature = "dynamodb", feature = "postgres"))]
 mod background;
-mod checks;
+pub mod checks;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
+pub mod guide {
+    #![doc = include_str!("store/guide.md")]
+}
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod url;
 
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::DynamoDbStore;
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
+pub use url::from_url;
 
 pub use crate::contract::store::{CapabilitySet, Inserted, StampPage, Touch, VectorPage};
 pub use crate::contract::types::{

@@ -1,6 +1,9 @@
 //! `redis-server`.
 
 use super::{Daemon, free_port};
+use mneme::RedisStore;
+use redis::{Connection, FromRedisValue};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;
@@ -74,6 +77,103 @@ impl Redis {
     /// The URL of the server, without a path.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// A closed store on the server.
+    ///
+    /// # Panics
+    ///
+    /// Where the store refuses the URL.
+    pub fn store(&self, prefix: &str) -> RedisStore {
+        RedisStore::from_url(&self.url()).unwrap().prefix(prefix)
+    }
+
+    /// A client that looks past the store.
+    ///
+    /// # Panics
+    ///
+    /// Where the server cannot be reached.
+    pub fn client(&self) -> Client {
+        let client = redis::Client::open(self.url()).unwrap();
+        Client(client.get_connection().unwrap())
+    }
+}
+
+/// A client of a Redis server.
+pub struct Client(Connection);
+
+impl Client {
+    /// Runs a command.
+    ///
+    /// # Errors
+    ///
+    /// What the server says against it.
+    pub fn attempt<T: FromRedisValue>(&mut self, command: &[&str]) -> redis::RedisResult<T> {
+        let (name, arguments) = command.split_first().expect("a command has a name");
+        let mut command = redis::cmd(name);
+        command.arg(arguments);
+        command.query(&mut self.0)
+    }
+
+    /// Runs a command.
+    ///
+    /// # Panics
+    ///
+    /// Where the server refuses it.
+    pub fn run<T: FromRedisValue>(&mut self, command: &[&str]) -> T {
+        self.attempt(command)
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    /// All keys with what they hold, as text: bytes beyond ASCII are escaped, hashes and sets are
+    /// sorted, members of sorted sets have their scores.
+    ///
+    /// # Panics
+    ///
+    /// Where they cannot be read.
+    pub fn dump(&mut self) -> BTreeMap<String, String> {
+        let keys: Vec<Vec<u8>> = self.run(&["KEYS", "*"]);
+        let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        let mut all = BTreeMap::new();
+        for key in keys {
+            let ask = |name: &str, more: &[&str]| {
+                let mut command = redis::cmd(name);
+                command.arg(&key).arg(more);
+                command
+            };
+            let kind: String = ask("TYPE", &[]).query(&mut self.0).unwrap();
+            let command = match &*kind {
+                "string" => ask("GET", &[]),
+                "hash" => ask("HGETALL", &[]),
+                "set" => ask("SMEMBERS", &[]),
+                "list" => ask("LRANGE", &["0", "-1"]),
+                "zset" => ask("ZRANGE", &["0", "-1", "WITHSCORES"]),
+                other => panic!("{}: {other}", shown(&key)),
+            };
+            let values: Vec<Vec<u8>> = match &*kind {
+                "string" => vec![command.query(&mut self.0).unwrap()],
+                _ => command.query(&mut self.0).unwrap(),
+            };
+            let width = if matches!(&*kind, "hash" | "zset") {
+                2
+            } else {
+                1
+            };
+            let mut items: Vec<String> = values
+                .chunks(width)
+                .map(|item| {
+                    item.iter()
+                        .map(|part| shown(part))
+                        .collect::<Vec<_>>()
+                        .join("=")
+                })
+                .collect();
+            if matches!(&*kind, "hash" | "set") {
+                items.sort();
+            }
+            all.insert(shown(&key), items.join(" "));
+        }
+        all
     }
 }
 

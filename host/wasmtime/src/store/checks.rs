@@ -1,6 +1,9 @@
-//! What every store checks alike before it touches its data.
+//! What every store checks alike before it touches its data, for stores of your own too.
 
 use super::{DimensionMismatch, Entry, FingerprintMismatch, Result, StoreError};
+
+/// The version of the layout that stores write.
+const SCHEMA_VERSION: u32 = 1;
 
 /// The largest number of dimensions that a store accepts.
 const MAX_DIM: u32 = 65_536;
@@ -10,13 +13,19 @@ const RESERVED_META: [&str; 3] = ["schema_version", "embedder_fingerprint", "emb
 
 /// The embedder that a store's vectors come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Embedder {
+pub struct Embedder {
+    /// Names the model and its version.
     pub fingerprint: String,
+    /// The number of values of its vectors, 1 to 65,536.
     pub dim: u32,
 }
 
 impl Embedder {
     /// The embedder given to `open`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InvalidArgument`] for a `dim` out of range.
     pub fn given(fingerprint: &str, dim: u32) -> Result<Self> {
         if !(1..=MAX_DIM).contains(&dim) {
             return Err(StoreError::InvalidArgument(format!(
@@ -29,7 +38,22 @@ impl Embedder {
         })
     }
 
+    /// The value of one of the store's own meta keys; none for any other key.
+    pub fn meta(&self, key: &str) -> Option<String> {
+        match key {
+            "schema_version" => Some(SCHEMA_VERSION.to_string()),
+            "embedder_fingerprint" => Some(self.fingerprint.clone()),
+            "embedder_dim" => Some(self.dim.to_string()),
+            _ => None,
+        }
+    }
+
     /// Compares what the data was made with (`self`) to what `open` was given.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::EmbedderMismatch`], and [`StoreError::EmbedderDimension`] where only
+    /// the number of values differs.
     pub fn accept(&self, given: &Self) -> Result<()> {
         if self.fingerprint != given.fingerprint {
             return Err(StoreError::EmbedderMismatch(FingerprintMismatch {
@@ -47,8 +71,13 @@ impl Embedder {
     }
 }
 
-/// Refuses a list that is too long, or a vector of the wrong length.
-pub(super) fn batch(entries: &[Entry], max_batch: u32, dim: u32) -> Result<()> {
+/// Refuses entries that `insert` must not store: a list longer than `max_batch`, or a vector
+/// that has not `dim` values.
+///
+/// # Errors
+///
+/// [`StoreError::InvalidArgument`] and [`StoreError::EmbedderDimension`].
+pub fn batch(entries: &[Entry], max_batch: u32, dim: u32) -> Result<()> {
     if entries.len() > max_batch as usize {
         return Err(StoreError::InvalidArgument(format!(
             "insert was given {} entries; this store takes at most {max_batch} a call, so split the list",
@@ -67,7 +96,11 @@ pub(super) fn batch(entries: &[Entry], max_batch: u32, dim: u32) -> Result<()> {
 }
 
 /// Refuses the meta keys that are the store's own.
-pub(super) fn meta_key(key: &str) -> Result<()> {
+///
+/// # Errors
+///
+/// [`StoreError::InvalidArgument`] for these three.
+pub fn meta_key(key: &str) -> Result<()> {
     if RESERVED_META.contains(&key) {
         return Err(StoreError::InvalidArgument(format!(
             "the meta key {key} belongs to the store and cannot be written; choose another key"

@@ -3,19 +3,22 @@
 mod connection;
 mod error;
 mod layout;
+mod options;
 mod pages;
 mod pointers;
 mod reads;
 mod requests;
 mod rows;
 mod session;
+mod transactions;
+mod waiting;
 mod writes;
 
 use std::fmt;
 use std::time::Duration;
 
-use self::connection::Options;
 use self::error::{Fault, Outcome};
+use self::options::Options;
 use self::session::Session;
 use super::background;
 use super::checks::{self, Embedder};
@@ -52,7 +55,7 @@ const MAX_BATCH: u32 = 9;
 /// | `get_by_ids` | one wave for each 1600 ids |
 /// | `iter_since`, `iter_vectors`, `iter_stamps` | one wave for each 1600 rows; where most ids have been deleted, a scan of the table at the beginning of a walk |
 /// | `insert` | one wave and one transaction |
-/// | `update_access` | one read and one transaction for each 50 entries |
+/// | `update_access` | one wave of reads and one of transactions, of 50 entries each |
 /// | `delete_by_id`, `delete_unchanged` | one read and one transaction for each 49 entries |
 /// | `read_version_counter`, `read_meta`, quotas | one |
 /// | `replace_meta`, `set_namespace_quota` | one transaction |

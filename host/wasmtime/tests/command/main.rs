@@ -2,6 +2,7 @@
 
 #![cfg(feature = "cli")]
 
+mod conformance;
 mod demo;
 mod entries;
 mod errors;

@@ -145,6 +145,7 @@ fn unfit_snapshots_leave_the_data_as_it_is() {
         ("Corrupt", b"garbage".to_vec()),
         ("Corrupt", vec![0; 50_000]),
         ("Corrupt", good[..good.len() - 4096].to_vec()),
+        ("Corrupt", good[..good.len() - 1].to_vec()),
         ("Corrupt", torn),
         (
             "Corrupt",

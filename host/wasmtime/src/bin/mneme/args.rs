@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use mneme::conformance::Seed;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, or an answer found; 1 no answer (get), nothing to delete
-(delete), not healthy (health); 2 an error. `run` passes its program's own code on.
+(delete), not healthy (health), a case failed (conformance); 2 an error. `run` passes its program's own code on.
 
 Under --json each command prints one JSON object on standard output; an error is
 {\"error\":{\"kind\",\"message\"}} on standard error.
@@ -32,7 +33,8 @@ pub struct Args {
 /// Options of every command.
 #[derive(Debug, clap::Args)]
 pub struct Global {
-    /// Where the cache is kept: `sqlite:PATH`, or `memory:` for nothing but the
+    /// Where the cache is kept: `sqlite:PATH`, `redis://HOST`, `postgres://HOST/DB`,
+    /// `dynamodb://TABLE` with what its store takes besides, or `memory:` for nothing but the
     /// time of this command. Default: $MNEME_STORE, else sqlite:mneme.db
     #[arg(
         long,
@@ -123,6 +125,8 @@ pub enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
     },
+    /// Judge a store: run the conformance battery on it
+    Conformance(Conformance),
     /// See it work: fill a cache, then ask reworded, unrelated and opposite questions
     Demo,
 }
@@ -196,6 +200,26 @@ pub struct Import {
     /// exit code is 2 all the same
     #[arg(long)]
     pub keep_going: bool,
+}
+
+/// See [`Command::Conformance`].
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The store is named by --store, or by $MNEME_STORE; there is no default. It is judged as
+if nobody else wrote to it: stop whatever does. It may hold entries, which stay as they
+are, but an empty one keeps the battery's embedder, so give it one that you can throw
+away. Exit codes: 0 no case failed; 1 a case failed; 2 an error.")]
+pub struct Conformance {
+    /// Run the cases whose names match, with `*`, `?` and `[...]` as in file names
+    #[arg(long, value_name = "GLOB")]
+    pub case: Option<String>,
+    /// What the cases draw their values from, decimal or 0x...: the same seed makes the
+    /// same calls. Default: $MNEME_CONFORMANCE_SEED, else 1
+    #[arg(long, value_name = "N")]
+    pub seed: Option<Seed>,
+    /// List the cases instead of running them
+    #[arg(long)]
+    pub list: bool,
 }
 
 /// A namespace's quota: none is unlimited.

@@ -1,6 +1,7 @@
 //! The commands.
 
 mod component;
+mod conformance;
 mod demo;
 mod entries;
 mod import;
@@ -32,6 +33,7 @@ pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
         Command::Run(run) => run::run(global, out, run),
         Command::Import(import) => import::import(global, out, import),
         Command::Component { output } => component::write(out, output),
+        Command::Conformance(args) => conformance::conformance(global, out, args),
         Command::Demo => demo::demo(global, out),
     }
 }

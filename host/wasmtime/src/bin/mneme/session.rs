@@ -20,7 +20,7 @@ impl Session {
     /// Opens the cache that the options name. Other processes may use the same store
     /// at the same time.
     pub fn open(global: &Global) -> Result<Self> {
-        let store = StoreUrl::choose(global.store.as_deref())?;
+        let store = StoreUrl::choose(global.store.as_deref());
         let embedder = EmbedderSpec::choose(global.embedder.as_deref())?;
         Self::with(&store, &embedder, |builder| builder)
     }

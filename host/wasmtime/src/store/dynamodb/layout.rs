@@ -13,13 +13,14 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::error::{Fault, Outcome, Refusal};
-use super::requests::{Attempts, Table};
+use super::requests::Table;
 use super::rows::{Item, number, text, whole};
+use super::waiting::Attempts;
 use crate::store::checks::Embedder;
 
 /// The schema version that this release reads and writes. The layout records none as long
 /// as it is 1.
-pub(super) const SCHEMA_VERSION: u64 = 1;
+const SCHEMA_VERSION: u64 = 1;
 
 /// The id of the item that keeps what is not an entry.
 pub(super) const HEAD: &str = "0";
@@ -80,6 +81,12 @@ pub(super) async fn head(table: &Table, attributes: &[&str]) -> Outcome<Option<I
     table.get(HEAD, attributes).await
 }
 
+/// The id that the next new entry gets.
+pub(super) async fn next_id(table: &Table) -> Outcome<u64> {
+    let head = head(table, &["next_id"]).await?.ok_or_else(headless)?;
+    counter(&head, "next_id")
+}
+
 /// A counter of item 0.
 pub(super) fn counter(head: &Item, name: &str) -> Outcome<u64> {
     head.get(name).and_then(whole).ok_or_else(|| {
@@ -96,18 +103,17 @@ pub(super) fn headless() -> Fault {
     )
 }
 
-/// Whether table and item 0 are as they must be.
-pub(super) async fn check(table: &Table, embedder: &Embedder) -> Outcome<()> {
+/// Whether table and item 0 are as they must be. Returns the next id.
+pub(super) async fn check(table: &Table, embedder: &Embedder) -> Outcome<u64> {
     let description = describe(table)
         .await?
         .ok_or_else(|| Fault::Request(Refusal::no_table()))?;
     check_shape(&description)?;
     let head = head(table, &[]).await?.ok_or_else(headless)?;
     check_version(&head)?;
-    counter(&head, "next_id")?;
     counter(&head, "version_counter")?;
     match stored_embedder(&head)? == *embedder {
-        true => Ok(()),
+        true => counter(&head, "next_id"),
         false => Err(Fault::Corrupt(
             "item 0 names another embedder than at open; restore a checkpoint into a new table"
                 .into(),

@@ -5,7 +5,7 @@
 //! a scan first finds out which are.
 
 use super::error::Outcome;
-use super::layout::{self, HEAD};
+use super::layout;
 use super::requests::{KEYS_PER_WAVE, Visit};
 use super::rows::{self, Item};
 use super::session::Session;
@@ -82,11 +82,10 @@ impl Session {
             let items = match current {
                 true => self.table.batch_get(ids, attributes).await?,
                 false => {
-                    let head = self.table.get(HEAD, &["next_id"]);
+                    let next_id = layout::next_id(&self.table);
                     let items = self.table.batch_get(ids, attributes);
-                    let (head, items) = tokio::try_join!(head, items)?;
-                    let head = head.ok_or_else(layout::headless)?;
-                    self.next_id = self.next_id.max(layout::counter(&head, "next_id")?);
+                    let (next_id, items) = tokio::try_join!(next_id, items)?;
+                    self.next_id = self.next_id.max(next_id);
                     current = true;
                     items
                 }

@@ -14,8 +14,9 @@ use sha2::{Digest, Sha256};
 
 use super::error::Outcome;
 use super::layout::HEAD;
-use super::requests::{Table, random, together};
+use super::requests::Table;
 use super::rows::{self, Item, Key, number, text};
+use super::waiting::{random, together};
 
 /// What a pointer holds, and of item 0 what an insert needs.
 const POINTER: &[&str] = &["id", "entry_id", "stamp", "next_id"];

@@ -41,7 +41,7 @@ impl Session {
     }
 
     pub async fn get_by_ids(&mut self, ids: &[u64]) -> Outcome<Vec<Entry>> {
-        let items = self.items(ids.iter().copied(), &[]).await?;
+        let items = self.table.entries(ids.iter().copied(), &[]).await?;
         let mut entries = BTreeMap::new();
         for (id, item) in items {
             entries.insert(id, rows::entry(item, self.embedder.dim)?);
@@ -50,21 +50,6 @@ impl Session {
             .iter()
             .filter_map(|id| entries.get(id).cloned())
             .collect())
-    }
-
-    /// The items of entries by their ids.
-    pub async fn items(
-        &self,
-        ids: impl IntoIterator<Item = u64>,
-        attributes: &'static [&'static str],
-    ) -> Outcome<BTreeMap<u64, Item>> {
-        let ids: BTreeSet<u64> = ids.into_iter().filter(|id| *id > 0).collect();
-        let ids = ids.iter().map(u64::to_string).collect();
-        let mut items = BTreeMap::new();
-        for item in self.table.batch_get(ids, attributes).await? {
-            items.insert(rows::id(&item)?, item);
-        }
-        Ok(items)
     }
 
     pub async fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
@@ -124,7 +109,7 @@ impl Session {
             for row in &rows {
                 ids.push(rows::id(row)?);
             }
-            for item in self.items(ids, AGE).await?.into_values() {
+            for item in self.table.entries(ids, AGE).await?.into_values() {
                 if Key::is_in(&item, namespace) {
                     aged.push(age(&item)?);
                 }
@@ -218,11 +203,8 @@ impl Session {
     }
 
     pub async fn read_meta(&mut self, key: &str) -> Outcome<Option<String>> {
-        match key {
-            "schema_version" => return Ok(Some(layout::SCHEMA_VERSION.to_string())),
-            "embedder_fingerprint" => return Ok(Some(self.embedder.fingerprint.clone())),
-            "embedder_dim" => return Ok(Some(self.embedder.dim.to_string())),
-            _ => {}
+        if let Some(own) = self.embedder.meta(key) {
+            return Ok(Some(own));
         }
         match self.table.head_value("meta", &escape(key)).await? {
             None => Ok(None),
@@ -241,7 +223,6 @@ impl Session {
     }
 
     async fn check(&mut self) -> Outcome<bool> {
-        layout::check(&self.table, &self.embedder).await?;
         let visit = Visit {
             pages: Some(CHECKED_PAGES),
             ..Visit::default()
@@ -249,11 +230,13 @@ impl Session {
         let dim = self.embedder.dim;
         let each = move |item: Item| {
             let key = Key::of(&item).as_ref().map(pointers::id);
-            rows::entry(item, dim).map(|_| key)
+            rows::entry(item, dim).map(|entry| (entry.id, key))
         };
-        let keys = self.table.scan(visit, each).await?;
-        let unique: BTreeSet<_> = keys.iter().collect();
-        Ok(unique.len() == keys.len())
+        let seen = self.table.scan(visit, each).await?;
+        // What was stored while it was walking is below that, too.
+        let next_id = layout::check(&self.table, &self.embedder).await?;
+        let unique: BTreeSet<_> = seen.iter().map(|(_, key)| key).collect();
+        Ok(unique.len() == seen.len() && seen.iter().all(|(id, _)| *id < next_id))
     }
 }
 

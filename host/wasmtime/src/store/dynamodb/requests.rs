@@ -1,29 +1,18 @@
-//! A table, and the requests to it: reading items, walking over all of them, and
-//! writing several in one atomic step.
+//! A table, and the requests that read it: items by their ids, rows of its indexes, and walks
+//! over all of it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::future::Future;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Delete, KeysAndAttributes, Put, Select, TransactWriteItem,
-    Update,
-};
-use tokio::task::JoinSet;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Select};
 
-use super::error::{Fault, Outcome, Refusal};
+use super::error::{Fault, Outcome};
 use super::layout::{self, HEAD};
-use super::rows::{Item, number};
-
-/// Requests on the way at the same time.
-const PARALLEL: usize = 16;
+use super::rows::{self, Item, number};
+use super::waiting::{Attempts, PARALLEL, together};
 
 /// Keys that one BatchGetItem takes.
 pub(super) const KEYS_PER_REQUEST: usize = 100;
@@ -70,17 +59,6 @@ pub(super) struct Visit {
     pub pages: Option<usize>,
 }
 
-/// What became of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Commit {
-    /// All of it is stored.
-    Stored,
-    /// A condition did not hold. Nothing is stored.
-    Refused,
-    /// Somebody else was writing one of the items. Nothing is stored.
-    Contended,
-}
-
 impl Table {
     /// Reads one item.
     pub async fn get(&self, id: &str, attributes: &[&str]) -> Outcome<Option<Item>> {
@@ -112,6 +90,21 @@ impl Table {
             parts.push(self.clone().batch_get_part(keys, attributes));
         }
         Ok(together(parts).await?.into_iter().flatten().collect())
+    }
+
+    /// Reads entries by their ids; see [`batch_get`](Self::batch_get).
+    pub async fn entries(
+        &self,
+        ids: impl IntoIterator<Item = u64>,
+        attributes: &'static [&'static str],
+    ) -> Outcome<BTreeMap<u64, Item>> {
+        let ids: BTreeSet<u64> = ids.into_iter().filter(|id| *id > 0).collect();
+        let ids = ids.iter().map(u64::to_string).collect();
+        let mut items = BTreeMap::new();
+        for item in self.batch_get(ids, attributes).await? {
+            items.insert(rows::id(&item)?, item);
+        }
+        Ok(items)
     }
 
     async fn batch_get_part(
@@ -334,211 +327,11 @@ impl Table {
         }
         Ok(())
     }
-
-    /// Writes items in one atomic step. A request whose answer was lost is sent again under
-    /// the same token, by which DynamoDB knows it, so that it takes effect once.
-    pub async fn commit(&self, items: Vec<TransactWriteItem>) -> Outcome<Commit> {
-        let request = self
-            .once
-            .transact_write_items()
-            .set_transact_items(Some(items))
-            .client_request_token(format!("{:016x}{:016x}", random(), random()));
-        let mut attempts = Attempts::new(self.patience);
-        let mut unknown = false;
-        loop {
-            let error = match request.clone().send().await {
-                Ok(_) => return Ok(Commit::Stored),
-                Err(error) => error,
-            };
-            if let Some(reasons) = cancellation(&error) {
-                return cancelled(reasons);
-            }
-            let mut refusal = Refusal::new("TransactWriteItems", &error);
-            if refusal.has_code(&["TransactionConflictException"]) {
-                return Ok(Commit::Contended);
-            }
-            unknown |= refusal.unknown;
-            refusal.unknown = unknown;
-            if !refusal.retryable || !attempts.wait().await {
-                return Err(Fault::Request(refusal));
-            }
-        }
-    }
-
-    /// A new item in a transaction, or a replacement.
-    pub fn put(
-        &self,
-        item: Item,
-        condition: &str,
-        values: Vec<(&str, AttributeValue)>,
-    ) -> Outcome<TransactWriteItem> {
-        let put = Put::builder()
-            .table_name(&*self.name)
-            .set_item(Some(item))
-            .condition_expression(condition)
-            .set_expression_attribute_names(names(&[condition]))
-            .set_expression_attribute_values(named(values))
-            .build()?;
-        Ok(TransactWriteItem::builder().put(put).build())
-    }
-
-    /// A change of an item in a transaction. Where the expressions speak of `#key`, it is
-    /// the attribute of that name.
-    pub fn update(
-        &self,
-        id: &str,
-        change: &str,
-        condition: Option<&str>,
-        values: Vec<(&str, AttributeValue)>,
-        key_name: Option<&str>,
-    ) -> Outcome<TransactWriteItem> {
-        let mut names = names(&[change, condition.unwrap_or_default()]).unwrap_or_default();
-        if let Some(name) = key_name {
-            names.insert("#key".to_owned(), name.to_owned());
-        }
-        let update = Update::builder()
-            .table_name(&*self.name)
-            .set_key(Some(key(id)))
-            .update_expression(change)
-            .set_condition_expression(condition.map(str::to_owned))
-            .set_expression_attribute_names(Some(names))
-            .set_expression_attribute_values(named(values))
-            .build()?;
-        Ok(TransactWriteItem::builder().update(update).build())
-    }
-
-    /// A removal in a transaction.
-    pub fn delete(
-        &self,
-        id: &str,
-        condition: Option<&str>,
-        values: Vec<(&str, AttributeValue)>,
-    ) -> Outcome<TransactWriteItem> {
-        let delete = Delete::builder()
-            .table_name(&*self.name)
-            .set_key(Some(key(id)))
-            .set_condition_expression(condition.map(str::to_owned))
-            .set_expression_attribute_names(names(&[condition.unwrap_or_default()]))
-            .set_expression_attribute_values(named(values))
-            .build()?;
-        Ok(TransactWriteItem::builder().delete(delete).build())
-    }
-}
-
-/// The time left to try again, and ever longer waits between the attempts.
-pub(super) struct Attempts {
-    deadline: Option<Instant>,
-    patience: Duration,
-    tries: u32,
-}
-
-impl Attempts {
-    pub fn new(patience: Duration) -> Self {
-        Self {
-            deadline: Instant::now().checked_add(patience),
-            patience,
-            tries: 0,
-        }
-    }
-
-    /// Waits before the next attempt, or fails where there is no time left for one.
-    pub async fn again(&mut self, why: &str) -> Outcome<()> {
-        match self.wait().await {
-            true => Ok(()),
-            false => Err(Fault::System {
-                message: format!(
-                    "{why}, {} times within {:?}; call again later",
-                    self.tries + 1,
-                    self.patience
-                ),
-                retryable: true,
-            }),
-        }
-    }
-
-    /// Waits before the next attempt; false where there is no time left for one.
-    pub async fn wait(&mut self) -> bool {
-        // At random, so that those who met once do not meet again.
-        let longest = (8 << self.tries.min(5)) * 1000;
-        let pause = Duration::from_micros(1000 + random() % longest);
-        let in_time = |deadline| Instant::now() + pause < deadline;
-        if !self.deadline.is_none_or(in_time) {
-            return false;
-        }
-        self.tries += 1;
-        tokio::time::sleep(pause).await;
-        true
-    }
-}
-
-/// Runs several requests at the same time, and returns the results in their order.
-pub(super) async fn together<T, F>(futures: impl IntoIterator<Item = F>) -> Outcome<Vec<T>>
-where
-    T: Send + 'static,
-    F: Future<Output = Outcome<T>> + Send + 'static,
-{
-    let mut waiting = futures.into_iter().enumerate();
-    let mut running = JoinSet::new();
-    let mut results = Vec::new();
-    loop {
-        while running.len() < PARALLEL
-            && let Some((place, future)) = waiting.next()
-        {
-            results.push(None);
-            running.spawn(async move { (place, future.await) });
-        }
-        match running.join_next().await {
-            None => return Ok(results.into_iter().flatten().collect()),
-            Some(Ok((place, result))) => results[place] = Some(result?),
-            Some(Err(error)) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(error) => return Err(Fault::system(format!("a request ended: {error}"))),
-            },
-        }
-    }
-}
-
-/// A number that has not been before.
-pub(super) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 /// The key of an item.
 pub(super) fn key(id: &str) -> Item {
     [("id".to_owned(), AttributeValue::N(id.to_owned()))].into()
-}
-
-fn cancellation(error: &SdkError<TransactWriteItemsError>) -> Option<&[CancellationReason]> {
-    match error.as_service_error()? {
-        TransactWriteItemsError::TransactionCanceledException(error) => {
-            Some(error.cancellation_reasons())
-        }
-        _ => None,
-    }
-}
-
-/// Why a transaction was cancelled, which is told item by item.
-fn cancelled(reasons: &[CancellationReason]) -> Outcome<Commit> {
-    let code = |reason: &CancellationReason| reason.code().unwrap_or("None").to_owned();
-    let has = |wanted: &str| reasons.iter().any(|reason| code(reason) == wanted);
-    if has("ConditionalCheckFailed") {
-        return Ok(Commit::Refused);
-    }
-    let refusal = reasons
-        .iter()
-        .filter(|reason| code(reason) != "None" && code(reason) != "TransactionConflict")
-        .map(|reason| Refusal {
-            request: "TransactWriteItems",
-            code: reason.code().map(str::to_owned),
-            text: reason.message().unwrap_or_default().to_owned(),
-            retryable: false,
-            unknown: false,
-        })
-        .next();
-    match refusal {
-        Some(refusal) if !refusal.is_throttled() => Err(Fault::Request(refusal)),
-        _ => Ok(Commit::Contended),
-    }
 }
 
 /// An expression that reads the attributes, and the names in it; none for all attributes.
@@ -553,7 +346,7 @@ fn projection(attributes: &[&str]) -> (Option<String>, Option<HashMap<String, St
 
 /// The attributes that expressions speak of as `#name`. Said plainly, some would be
 /// reserved words.
-fn names(expressions: &[&str]) -> Option<HashMap<String, String>> {
+pub(super) fn names(expressions: &[&str]) -> Option<HashMap<String, String>> {
     let mut names = HashMap::new();
     for expression in expressions {
         for part in expression.split('#').skip(1) {
@@ -566,43 +359,9 @@ fn names(expressions: &[&str]) -> Option<HashMap<String, String>> {
     (!names.is_empty()).then_some(names)
 }
 
-fn named(values: Vec<(&str, AttributeValue)>) -> Option<Item> {
-    let values: Item = values
-        .into_iter()
-        .map(|(name, value)| (format!(":{name}"), value))
-        .collect();
-    (!values.is_empty()).then_some(values)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn reason(code: &str) -> CancellationReason {
-        CancellationReason::builder()
-            .code(code)
-            .message("m")
-            .build()
-    }
-
-    #[test]
-    fn a_cancelled_transaction_is_read_item_by_item() {
-        let read =
-            |codes: &[&str]| cancelled(&codes.iter().map(|code| reason(code)).collect::<Vec<_>>());
-        let refused = ["None", "ConditionalCheckFailed", "TransactionConflict"];
-        assert_eq!(read(&refused).unwrap(), Commit::Refused);
-        for contended in [
-            "TransactionConflict",
-            "ThrottlingError",
-            "ProvisionedThroughputExceeded",
-        ] {
-            assert_eq!(read(&["None", contended]).unwrap(), Commit::Contended);
-        }
-        assert!(matches!(
-            read(&["TransactionConflict", "ValidationError"]),
-            Err(Fault::Request(refusal)) if !refusal.retryable
-        ));
-    }
 
     #[test]
     fn names_are_found_in_expressions() {
@@ -612,43 +371,5 @@ mod tests {
         let pair = |name: &str| (format!("#{name}"), name.to_owned());
         assert_eq!(found, ["a_b", "c", "key", "meta"].map(pair));
         assert_eq!(names(&["", "a = b"]), None);
-    }
-
-    #[test]
-    fn waits_grow_and_end() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let mut none = Attempts::new(Duration::ZERO);
-            let Err(Fault::System { message, retryable }) = none.again("busy").await else {
-                panic!("there was no time left");
-            };
-            assert!(retryable && message.contains("busy, 1 times"), "{message}");
-            assert!(Attempts::new(Duration::MAX).wait().await);
-        });
-    }
-
-    #[test]
-    fn results_come_in_order() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        let numbers = (0..100u64).map(|n| async move {
-            for _ in 0..(100 - n) {
-                tokio::task::yield_now().await;
-            }
-            Ok(n)
-        });
-        let results = runtime.block_on(together(numbers)).unwrap();
-        assert_eq!(results, (0..100).collect::<Vec<_>>());
-        let failing = (0..50).map(|n| async move {
-            match n {
-                40 => Err(Fault::system("no")),
-                _ => Ok(()),
-            }
-        });
-        assert!(runtime.block_on(together(failing)).is_err());
     }
 }

@@ -1,8 +1,9 @@
 //! An open store.
 
-use super::connection::{self, Options};
+use super::connection;
 use super::error::Outcome;
 use super::layout;
+use super::options::Options;
 use super::pages::Live;
 use super::requests::Table;
 use crate::store::checks::Embedder;

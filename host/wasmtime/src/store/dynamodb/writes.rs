@@ -7,9 +7,11 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use super::error::{Fault, Outcome};
 use super::layout::{self, HEAD};
 use super::pointers::{self, Pointer};
-use super::requests::{Attempts, Commit, Visit};
+use super::requests::{Table, Visit};
 use super::rows::{self, Item, Key, escape, number, text};
 use super::session::Session;
+use super::transactions::Commit;
+use super::waiting::{Attempts, together};
 use crate::store::{Entry, EntryRef, Inserted, Touch};
 
 /// Entries that one transaction deletes: each takes two of the hundred items that it may
@@ -59,7 +61,9 @@ impl Session {
             if let Some(stored) = self.try_insert(&latest).await? {
                 break stored;
             }
-            attempts.again(CONTENDED).await?;
+            if let Err(fault) = attempts.again(CONTENDED).await {
+                return Err(self.obstacle().await?.unwrap_or(fault));
+            }
         };
         let inserted = places.into_iter().map(|place| {
             let result = stored[place];
@@ -135,6 +139,18 @@ impl Session {
         })
     }
 
+    /// What keeps every insert from being stored, if it is not other writers.
+    async fn obstacle(&self) -> Outcome<Option<Fault>> {
+        let next = layout::next_id(&self.table).await?;
+        let taken = self.table.get(&next.to_string(), &["id"]).await?.is_some();
+        // An insert moves the counter together with the entry.
+        Ok((taken && layout::next_id(&self.table).await? == next).then(|| {
+            Fault::Corrupt(format!(
+                "item 0, attribute next_id is {next}, though there is an item of that id; set it to one above all ids"
+            ))
+        }))
+    }
+
     /// The version counter's step in a transaction.
     fn moved_version(&self) -> Outcome<TransactWriteItem> {
         self.table.update(
@@ -154,78 +170,15 @@ impl Session {
             *at = touch.last_accessed_at.max(*at);
         }
         let gathered: Vec<_> = gathered.into_iter().collect();
-        for part in gathered.chunks(MAX_TOUCH) {
-            let mut attempts = Attempts::new(self.table.patience);
-            loop {
-                let items = self.items(part.iter().map(|(id, _)| *id), TOUCHED).await?;
-                let changes = self.touched(part, &items)?;
-                if changes.is_empty() || self.table.commit(changes).await? == Commit::Stored {
-                    break;
-                }
-                attempts.again(CONTENDED).await?;
-            }
-        }
+        let parts = gathered
+            .chunks(MAX_TOUCH)
+            .map(|part| touch(self.table.clone(), part.to_vec()));
+        together(parts).await?;
         Ok(())
     }
 
-    /// The changes by which entries that exist are touched. They and their pointers get a
-    /// new stamp, as the index lags behind with touches too.
-    fn touched(
-        &self,
-        touches: &[(u64, (u64, u64))],
-        items: &BTreeMap<u64, Item>,
-    ) -> Outcome<Vec<TransactWriteItem>> {
-        let mut changes = Vec::new();
-        let mut pointed = BTreeSet::new();
-        for (id, (hits, at)) in touches {
-            let Some(item) = items.get(id) else {
-                continue;
-            };
-            let stamp = pointers::stamp();
-            let mut condition = "attribute_exists(#id)".to_owned();
-            let mut values = Vec::new();
-            let mut seen = |name: &'static str, value: &'static str| {
-                let present = item.get(name);
-                match present {
-                    Some(present) => {
-                        condition.push_str(&format!(" AND #{name} = :{value}"));
-                        values.push((value, present.clone()));
-                    }
-                    None => condition.push_str(&format!(" AND attribute_not_exists(#{name})")),
-                }
-                present.and_then(rows::whole).unwrap_or(0)
-            };
-            let count = seen("access_count", "seen_count").saturating_add(*hits);
-            let at = seen("last_accessed_at", "seen_at").max(*at);
-            values.extend([
-                ("count", number(count)),
-                ("at", number(at)),
-                ("stamp", stamp.clone()),
-            ]);
-            changes.push(self.table.update(
-                &id.to_string(),
-                "SET #access_count = :count, #last_accessed_at = :at, #stamp = :stamp",
-                Some(&condition),
-                values,
-                None,
-            )?);
-            if let Some(pointer) = Key::of(item).as_ref().map(pointers::id)
-                && pointed.insert(pointer.clone())
-            {
-                changes.push(self.table.update(
-                    &pointer,
-                    "SET #entry_id = :entry, #stamp = :stamp",
-                    None,
-                    vec![("entry", number(*id)), ("stamp", stamp)],
-                    None,
-                )?);
-            }
-        }
-        Ok(changes)
-    }
-
     pub async fn delete_by_id(&mut self, id: u64) -> Outcome<bool> {
-        let items = self.items([id], VERSION).await?;
+        let items = self.table.entries([id], VERSION).await?;
         let deleted = self.delete(items.into_values().collect(), |_| true).await?;
         Ok(!deleted.is_empty())
     }
@@ -236,7 +189,8 @@ impl Session {
             .map(|entry| (entry.id, entry.created_at))
             .collect();
         let items = self
-            .items(entries.iter().map(|entry| entry.id), VERSION)
+            .table
+            .entries(entries.iter().map(|entry| entry.id), VERSION)
             .await?;
         let unchanged = |item: &Item| {
             let created_at = item.get("created_at").and_then(rows::whole);
@@ -329,7 +283,12 @@ impl Session {
                 }
                 attempts.again(CONTENDED).await?;
                 let ids = part.iter().filter_map(|item| rows::id(item).ok());
-                part = self.items(ids, VERSION).await?.into_values().collect();
+                part = self
+                    .table
+                    .entries(ids, VERSION)
+                    .await?
+                    .into_values()
+                    .collect();
             }
         }
         Ok(deleted)
@@ -424,6 +383,76 @@ impl Session {
             }
         }
     }
+}
+
+/// Touches entries in one atomic step.
+async fn touch(table: Table, touches: Vec<(u64, (u64, u64))>) -> Outcome<()> {
+    let mut attempts = Attempts::new(table.patience);
+    loop {
+        let ids = touches.iter().map(|(id, _)| *id);
+        let items = table.entries(ids, TOUCHED).await?;
+        let changes = touched(&table, &touches, &items)?;
+        if changes.is_empty() || table.commit(changes).await? == Commit::Stored {
+            return Ok(());
+        }
+        attempts.again(CONTENDED).await?;
+    }
+}
+
+/// The changes by which entries that exist are touched. They and their pointers get a
+/// new stamp, as the index lags behind with touches too.
+fn touched(
+    table: &Table,
+    touches: &[(u64, (u64, u64))],
+    items: &BTreeMap<u64, Item>,
+) -> Outcome<Vec<TransactWriteItem>> {
+    let mut changes = Vec::new();
+    let mut pointed = BTreeSet::new();
+    for (id, (hits, at)) in touches {
+        let Some(item) = items.get(id) else {
+            continue;
+        };
+        let stamp = pointers::stamp();
+        let mut condition = "attribute_exists(#id)".to_owned();
+        let mut values = Vec::new();
+        let mut seen = |name: &'static str, value: &'static str| {
+            let present = item.get(name);
+            match present {
+                Some(present) => {
+                    condition.push_str(&format!(" AND #{name} = :{value}"));
+                    values.push((value, present.clone()));
+                }
+                None => condition.push_str(&format!(" AND attribute_not_exists(#{name})")),
+            }
+            present.and_then(rows::whole).unwrap_or(0)
+        };
+        let count = seen("access_count", "seen_count").saturating_add(*hits);
+        let at = seen("last_accessed_at", "seen_at").max(*at);
+        values.extend([
+            ("count", number(count)),
+            ("at", number(at)),
+            ("stamp", stamp.clone()),
+        ]);
+        changes.push(table.update(
+            &id.to_string(),
+            "SET #access_count = :count, #last_accessed_at = :at, #stamp = :stamp",
+            Some(&condition),
+            values,
+            None,
+        )?);
+        if let Some(pointer) = Key::of(item).as_ref().map(pointers::id)
+            && pointed.insert(pointer.clone())
+        {
+            changes.push(table.update(
+                &pointer,
+                "SET #entry_id = :entry, #stamp = :stamp",
+                None,
+                vec![("entry", number(*id)), ("stamp", stamp)],
+                None,
+            )?);
+        }
+    }
+    Ok(changes)
 }
 
 /// When an entry expires, if it does.

@@ -87,8 +87,8 @@ impl Session {
                 "no restore was begun; call begin_restore first",
             ));
         };
-        finish(file.as_file_mut()).map_err(|error| self.disk(&error))?;
-        let source = self.admit(file.path()).map_err(unfit)?;
+        let size = finish(file.as_file_mut()).map_err(|error| self.disk(&error))?;
+        let source = self.admit(file.path(), size).map_err(unfit)?;
         let timeout = self.options.busy_timeout;
         let live = connect(&self.path, timeout)?;
         let backup = Backup::new(&source, &mut self.conn)?;
@@ -99,9 +99,9 @@ impl Session {
         step(&backup, -1, timeout)
     }
 
-    /// Opens what was received, if it is a sound cache of this embedder, and makes its
-    /// layout complete.
-    fn admit(&self, path: &Path) -> Outcome<Connection> {
+    /// Opens the `size` bytes received, if they are a sound cache of this embedder, and
+    /// makes its layout complete.
+    fn admit(&self, path: &Path, size: u64) -> Outcome<Connection> {
         let source = connect(path, self.options.busy_timeout)?;
         source.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         source.execute_batch(
@@ -111,6 +111,11 @@ impl Session {
             Found::Cache { embedder, .. } => embedder.accept(&self.embedder)?,
             Found::New => return Err(Fault::Corrupt("it holds no cache".into())),
         }
+        // SQLite takes the rest of a last page that is cut for zeros.
+        let whole = pages(&source)?.saturating_mul(page_size(&source)?);
+        if size < whole.unsigned_abs() {
+            return Err(Fault::Corrupt("its end is missing".into()));
+        }
         refuse_code(&source)?;
         layout::provision(&source, &self.embedder)?;
         layout::probe(&source, PROBES)?;
@@ -119,7 +124,7 @@ impl Session {
             return Err(Fault::Corrupt("its pages or rows are damaged".into()));
         }
         // A write-ahead log cannot take pages of another size.
-        let size: i64 = page_size(&self.conn)?;
+        let size = page_size(&self.conn)?;
         if page_size(&source)? != size {
             source.execute_batch(&format!("PRAGMA page_size = {size}; VACUUM;"))?;
         }
@@ -251,6 +256,12 @@ fn refuse_code(source: &Connection) -> Outcome<()> {
     }
 }
 
+/// The size of a page, in bytes.
 fn page_size(conn: &Connection) -> Outcome<i64> {
     Ok(conn.query_row("PRAGMA page_size", [], |row| row.get(0))?)
+}
+
+/// How many pages the file should have.
+fn pages(conn: &Connection) -> Outcome<i64> {
+    Ok(conn.query_row("PRAGMA page_count", [], |row| row.get(0))?)
 }

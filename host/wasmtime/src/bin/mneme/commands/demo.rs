@@ -63,8 +63,11 @@ pub fn demo(global: &Global, out: Output) -> Result<u8> {
     let spec = EmbedderSpec::parse(global.embedder.as_deref().unwrap_or("minilm"))?;
     let folder = tempfile::tempdir().context("demo: cannot make a temporary directory")?;
     let store = match &global.store {
-        Some(url) => StoreUrl::parse(url)?,
-        None => StoreUrl::Sqlite(folder.path().join("demo.db")),
+        Some(url) => StoreUrl::new(url),
+        None => StoreUrl::new(format!(
+            "sqlite:{}",
+            folder.path().join("demo.db").display()
+        )),
     };
     let namespace = global.namespace.as_deref().unwrap_or("demo");
     let session = Session::with(&store, &spec, |builder| {

@@ -27,14 +27,6 @@ const INDENT: usize = 43;
 /// The most that is shown of an answer.
 const WIDTH: usize = 60;
 
-/// Where the entries are.
-fn store_name(store: &StoreUrl) -> String {
-    match store {
-        StoreUrl::Memory => "memory".into(),
-        StoreUrl::Sqlite(path) => path.display().to_string(),
-    }
-}
-
 /// The heading. `kept` is the namespace whose entries outlive the demo.
 pub fn begin(out: Output, session: &Session, store: &StoreUrl, kept: Option<&str>) -> Result<()> {
     if out.is_json() {
@@ -57,7 +49,7 @@ pub fn begin(out: Output, session: &Session, store: &StoreUrl, kept: Option<&str
         style("A semantic cache in one WebAssembly component").bold()
     );
     text += &line("component", output::bytes(mneme::component().len() as u64));
-    text += &line("store", format!("{} ({kept})", store_name(store)));
+    text += &line("store", format!("{store} ({kept})"));
     text += &line(
         "encoder",
         format!("{encoder}, {} dimensions", session.embedder.dim()),

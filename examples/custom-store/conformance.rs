@@ -1,0 +1,7 @@
+//! The battery on the store of this example: one line, one test a case.
+
+mod dict_store;
+
+fn main() -> std::process::ExitCode {
+    mneme::conformance::test(|| Ok(dict_store::DictStore::new()))
+}

@@ -1,0 +1,315 @@
+//! A complete store, in the order in which to write one. `mneme::store::guide` is the text
+//! to it; the comments here name the mistakes that each part invites.
+
+use mneme::store::checks::{self, Embedder};
+use mneme::store::{
+    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store, StoreError,
+    Touch, VectorPage,
+};
+use std::collections::BTreeMap;
+
+/// A store in ordered maps: gone with its value, as the data of its backend would not be.
+#[derive(Default)]
+pub struct DictStore {
+    open: bool,
+    /// The embedder that the vectors come from, recorded by the first open.
+    embedder: Option<Embedder>,
+    rows: BTreeMap<u64, Entry>,
+    ids: BTreeMap<(String, String), u64>,
+    last_id: u64,
+    version: u64,
+    quotas: BTreeMap<String, u64>,
+    meta: BTreeMap<String, String>,
+}
+
+const MAX_BATCH: u32 = 1000;
+
+// 1. The constructor takes what is needed to connect, and does not connect.
+impl DictStore {
+    /// An empty, closed store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every operation begins with this. Mistake: a closed store that goes on answering.
+    fn opened(&self) -> Result<&Embedder> {
+        let embedder = self.embedder.as_ref().filter(|_| self.open);
+        embedder.ok_or(StoreError::Closed)
+    }
+
+    fn key(entry: &Entry) -> (String, String) {
+        (entry.namespace.clone(), entry.query_hash.clone())
+    }
+
+    /// Rows in the order of their ids, which is what pages and deletes want. Mistake: the
+    /// order of a hash map, or of insertion, or ids as text, where "10" comes before "9".
+    fn after(&self, last_id: u64, limit: u32) -> impl Iterator<Item = &Entry> {
+        let rows = self.rows.iter().map(|(_, row)| row);
+        // Mistake: `id >= last_id`, which reads one row twice.
+        rows.filter(move |row| row.id > last_id)
+            .take(limit as usize)
+    }
+
+    /// Deletes rows. Mistake: to forget the counter, or to move it once a row, or also
+    /// where there was nothing to delete.
+    fn delete(&mut self, ids: Vec<u64>) -> u64 {
+        for id in &ids {
+            if let Some(row) = self.rows.remove(id) {
+                self.ids.remove(&Self::key(&row));
+            }
+        }
+        self.version += u64::from(!ids.is_empty());
+        ids.len() as u64
+    }
+}
+
+/// Mistake: LIKE or a key prefix, which finds "team" in "team-b" too.
+fn is_in(row: &Entry, namespace: Option<&str>) -> bool {
+    namespace.is_none_or(|namespace| row.namespace == namespace)
+}
+
+/// Expired from the second `created_at + ttl` on. Mistake: `<`.
+fn is_expired(row: &Entry, now: u64) -> bool {
+    let end = row.ttl.map(|ttl| row.created_at.saturating_add(ttl));
+    end.is_some_and(|end| end <= now)
+}
+
+fn reference(row: &Entry) -> EntryRef {
+    EntryRef {
+        id: row.id,
+        namespace: row.namespace.clone(),
+        created_at: row.created_at,
+    }
+}
+
+impl Store for DictStore {
+    // Mistake: to claim what is not so. What is claimed is tested.
+    fn capabilities(&self) -> CapabilitySet {
+        CapabilitySet {
+            name: "dict".to_owned(),
+            durable: false,
+            shared: false,
+            snapshot: false,
+            max_batch: MAX_BATCH,
+            max_delete: u32::MAX,
+        }
+    }
+
+    // 2. Open connects, creates what is missing, and compares the embedder. Mistake: to
+    // leave out the comparison, and so to mix vectors of two models.
+    fn open(&mut self, fingerprint: &str, dim: u32) -> Result<()> {
+        self.open = false;
+        let given = Embedder::given(fingerprint, dim)?;
+        let stored = self.embedder.get_or_insert_with(|| given.clone());
+        stored.accept(&given)?;
+        self.open = true;
+        Ok(())
+    }
+
+    // 3. Close releases the connection. A second close is no error.
+    fn close(&mut self) -> Result<()> {
+        self.open = false;
+        Ok(())
+    }
+
+    // 4. Reads. Mistake: to fold case, trim or normalise a key; the cache has done all that
+    // is to be done. Here as everywhere a list is one round trip, not one an item.
+    fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
+        self.opened()?;
+        let find = |key: &EntryKey| {
+            let key = (key.namespace.clone(), key.query_hash.clone());
+            self.rows.get(self.ids.get(&key)?).cloned()
+        };
+        Ok(keys.iter().map(find).collect())
+    }
+
+    fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>> {
+        self.opened()?;
+        let rows = ids.iter().filter_map(|id| self.rows.get(id));
+        Ok(rows.cloned().collect())
+    }
+
+    fn count(&mut self, namespace: Option<&str>) -> Result<u64> {
+        self.opened()?;
+        let rows = self.rows.values();
+        Ok(rows.filter(|row| is_in(row, namespace)).count() as u64)
+    }
+
+    fn list_namespaces(&mut self) -> Result<Vec<String>> {
+        self.opened()?;
+        let mut names: Vec<String> = self.ids.keys().map(|(name, _)| name.clone()).collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    // Mistake: rows of the same second in any order. The second key is the id.
+    fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
+        self.opened()?;
+        let rows = self.rows.values();
+        let mut rows: Vec<&Entry> = rows.filter(|row| is_in(row, namespace)).collect();
+        rows.sort_by_key(|row| (row.last_accessed_at, row.id));
+        Ok(rows.into_iter().take(n as usize).map(reference).collect())
+    }
+
+    fn iter_since(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+        self.opened()?;
+        Ok(self.after(last_id, limit).cloned().collect())
+    }
+
+    // Mistake: whole rows. The index is built from these pages, so responses and metadata
+    // had better stay where they are; and vectors are bytes to a backend, never JSON.
+    fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Result<VectorPage> {
+        self.opened()?;
+        let page = || self.after(last_id, limit);
+        Ok(VectorPage {
+            ids: page().map(|row| row.id).collect(),
+            namespaces: page().map(|row| row.namespace.clone()).collect(),
+            created_at: page().map(|row| row.created_at).collect(),
+            vectors: page().flat_map(|row| row.embedding.clone()).collect(),
+        })
+    }
+
+    fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Result<StampPage> {
+        self.opened()?;
+        let page = || self.after(last_id, limit);
+        Ok(StampPage {
+            ids: page().map(|row| row.id).collect(),
+            created_at: page().map(|row| row.created_at).collect(),
+        })
+    }
+
+    // 5. Writes, each one transaction with its counter. Here, check all and then change all.
+    fn insert(&mut self, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
+        let dim = self.opened()?.dim;
+        // Mistake: to find the bad entry when the good ones before it are stored.
+        checks::batch(&entries, MAX_BATCH, dim)?;
+        self.version += u64::from(!entries.is_empty());
+        let store = |mut entry: Entry| {
+            // Mistake: a new id for a pair that exists, or a used one after a delete.
+            let id = *self.ids.entry(Self::key(&entry)).or_insert_with(|| {
+                self.last_id += 1;
+                self.last_id
+            });
+            // Mistake: to believe the id that came with the entry.
+            entry.id = id;
+            let replaced = self.rows.insert(id, entry).is_some();
+            Inserted { id, replaced }
+        };
+        Ok(entries.into_iter().map(store).collect())
+    }
+
+    // Mistake: to move the counter, or the clock of an entry backwards, or to fail for an
+    // entry that somebody has deleted in the meantime.
+    fn update_access(&mut self, touches: &[Touch]) -> Result<()> {
+        self.opened()?;
+        for touch in touches {
+            if let Some(row) = self.rows.get_mut(&touch.id) {
+                row.access_count = row.access_count.saturating_add(touch.hits.into());
+                row.last_accessed_at = row.last_accessed_at.max(touch.last_accessed_at);
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_by_id(&mut self, id: u64) -> Result<bool> {
+        self.opened()?;
+        let ids = self.rows.contains_key(&id).then_some(id);
+        Ok(self.delete(ids.into_iter().collect()) > 0)
+    }
+
+    // Mistake: to delete what has just been put again.
+    fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>> {
+        self.opened()?;
+        let same = |entry: &&EntryRef| {
+            let row = self.rows.get(&entry.id);
+            row.is_some_and(|row| row.created_at == entry.created_at)
+        };
+        let mut ids: Vec<u64> = entries.iter().filter(same).map(|entry| entry.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        self.delete(ids.clone());
+        Ok(ids)
+    }
+
+    fn delete_expired(
+        &mut self,
+        now: u64,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<EntryRef>> {
+        self.opened()?;
+        let rows = self.rows.values();
+        let expired = rows.filter(|row| is_in(row, namespace) && is_expired(row, now));
+        let gone: Vec<EntryRef> = expired.take(limit as usize).map(reference).collect();
+        self.delete(gone.iter().map(|entry| entry.id).collect());
+        Ok(gone)
+    }
+
+    // Mistake: to delete the quota along with the entries.
+    fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64> {
+        self.opened()?;
+        let rows = self.rows.values();
+        let ids = rows.filter(|row| is_in(row, namespace)).map(|row| row.id);
+        let ids = ids.collect();
+        Ok(self.delete(ids))
+    }
+
+    fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
+        self.opened()?;
+        // Mistake: to take 0 for none. A quota of 0 lets nothing in.
+        match max_entries {
+            Some(quota) => drop(self.quotas.insert(namespace.to_owned(), quota)),
+            None => drop(self.quotas.remove(namespace)),
+        }
+        Ok(())
+    }
+
+    fn get_namespace_quota(&mut self, namespace: &str) -> Result<Option<u64>> {
+        self.opened()?;
+        Ok(self.quotas.get(namespace).copied())
+    }
+
+    fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>> {
+        self.opened()?;
+        let quotas = self.quotas.iter();
+        Ok(quotas.map(|(name, quota)| (name.clone(), *quota)).collect())
+    }
+
+    fn read_version_counter(&mut self) -> Result<u64> {
+        self.opened()?;
+        Ok(self.version)
+    }
+
+    fn read_meta(&mut self, key: &str) -> Result<Option<String>> {
+        let own = self.opened()?.meta(key);
+        Ok(own.or_else(|| self.meta.get(key).cloned()))
+    }
+
+    // Mistake: to compare in one step and to write in another.
+    fn replace_meta(
+        &mut self,
+        key: &str,
+        expected: Option<&str>,
+        value: Option<&str>,
+    ) -> Result<bool> {
+        self.opened()?;
+        checks::meta_key(key)?;
+        if self.meta.get(key).map(String::as_str) != expected {
+            return Ok(false);
+        }
+        match value {
+            Some(value) => drop(self.meta.insert(key.to_owned(), value.to_owned())),
+            None => drop(self.meta.remove(key)),
+        }
+        Ok(true)
+    }
+
+    // Mistake: an error for damaged data. It is what is asked for: the answer is false.
+    fn integrity_check(&mut self) -> Result<bool> {
+        self.opened()?;
+        Ok(self.ids.len() == self.rows.len())
+    }
+
+    // 6. Snapshots, where the backend makes them itself. The six operations have defaults
+    // that answer `unsupported`, which is right for all others.
+}

@@ -1,0 +1,227 @@
+//! Connections: making them, asking over them, making them anew.
+
+use std::time::{Duration, Instant};
+
+use redis::{
+    Client, Cmd, Connection, ErrorKind, IntoConnectionInfo, RedisError, TlsCertificates, Value,
+};
+
+use super::error::{Fault, Outcome};
+use super::options::Options;
+use super::scripts::Script;
+
+/// A connection that was not used for this long is tried before a write, which must not be
+/// repeated once it was sent.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What may happen to a call whose connection breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// It changes nothing, so it is repeated.
+    Read,
+    /// It is not repeated once it was sent. The caller may.
+    Write,
+    /// As [`Call::Write`], and the caller must not repeat it blindly: a second time, it would
+    /// do more, or something else.
+    WriteOnce,
+}
+
+/// A connection, made when it is needed and after it was lost.
+pub(super) struct Wire {
+    options: Options,
+    link: Option<Link>,
+}
+
+/// An open connection that owes no answer.
+struct Link {
+    connection: Connection,
+    used: Instant,
+}
+
+/// Why an exchange has brought no answer.
+struct Broken {
+    error: RedisError,
+    /// The server has all of the request, and may have done it.
+    sent: bool,
+}
+
+impl Wire {
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            link: None,
+        }
+    }
+
+    /// Runs a script, which is sent along where the server does not have it.
+    pub fn run(
+        &mut self,
+        call: Call,
+        script: &Script,
+        key: &str,
+        args: &[&[u8]],
+    ) -> Outcome<Value> {
+        let command = |name: &str, code: &str| {
+            let size = args.iter().map(|arg| arg.len()).sum::<usize>() + code.len() + key.len();
+            let mut command = Cmd::with_capacity(args.len() + 4, size + 64);
+            command.arg(name).arg(code).arg(1).arg(key);
+            for arg in args {
+                command.arg(*arg);
+            }
+            command
+        };
+        match self.ask(call, &command("EVALSHA", script.hash())) {
+            Err(fault) if fault.is_unknown_script() => {
+                self.ask(call, &command("EVAL", script.code))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Sends a command and returns its answer.
+    pub fn ask(&mut self, call: Call, command: &Cmd) -> Outcome<Value> {
+        let request = command.get_packed_command();
+        if let Some(mut link) = self.link.take()
+            && (call == Call::Read || link.is_sound())
+        {
+            match link.exchange(&request) {
+                Ok(answer) => return self.answered(link, answer),
+                Err(broken) => {
+                    let again = !broken.sent || (call == Call::Read && !broken.error.is_timeout());
+                    if !again || !is_connection_fault(&broken.error) {
+                        return Err(self.lost(call, broken));
+                    }
+                }
+            }
+        }
+        let mut link = connect(&self.options)?;
+        match link.exchange(&request) {
+            Ok(answer) => self.answered(link, answer),
+            Err(broken) => Err(self.lost(call, broken)),
+        }
+    }
+
+    /// Keeps the connection, unless its answer is that it is of no use.
+    fn answered(&mut self, link: Link, answer: Value) -> Outcome<Value> {
+        let outcome = answer.extract_error().map_err(Fault::refused);
+        if !outcome.as_ref().is_err_and(Fault::spoils_connection) {
+            self.link = Some(link);
+        }
+        outcome
+    }
+
+    fn lost(&self, call: Call, broken: Broken) -> Fault {
+        if broken.error.kind() == ErrorKind::Parse {
+            return Fault::Nonsense("the server's answer is not of Redis's protocol".to_owned());
+        }
+        Fault::Lost {
+            error: broken.error,
+            unknown: call == Call::WriteOnce && broken.sent,
+            waited: self.options.call_timeout,
+        }
+    }
+}
+
+impl Link {
+    /// Whether the connection is still there, as far as can be told without asking for more
+    /// than an idle one is worth.
+    fn is_sound(&mut self) -> bool {
+        self.used.elapsed() < IDLE
+            || self
+                .exchange(&redis::cmd("PING").get_packed_command())
+                .is_ok()
+    }
+
+    fn exchange(&mut self, request: &[u8]) -> Result<Value, Broken> {
+        self.connection
+            .send_packed_command(request)
+            .map_err(|error| Broken { error, sent: false })?;
+        let answer = self
+            .connection
+            .recv_response()
+            .map_err(|error| Broken { error, sent: true })?;
+        self.used = Instant::now();
+        Ok(answer)
+    }
+}
+
+/// Whether the connection is to blame, as opposed to what came over it.
+fn is_connection_fault(error: &RedisError) -> bool {
+    error.kind() != ErrorKind::Parse
+}
+
+/// Connects, and says who is asking. The connection's own set-up would hide why the server
+/// refuses.
+fn connect(options: &Options) -> Outcome<Link> {
+    let info = options
+        .address
+        .clone()
+        .into_connection_info()
+        .map_err(Fault::Unconnected)?;
+    let settings = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
+    if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. })
+        && rustls::crypto::CryptoProvider::get_default().is_none()
+    {
+        // Another thread may be first, with a provider that does as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let client = match &options.cafile {
+        None => Client::open(info),
+        Some(path) => {
+            let pem = std::fs::read(path).map_err(|error| {
+                Fault::Setup(format!(
+                    "cafile {} cannot be read: {error}; give the path of a PEM file",
+                    path.display()
+                ))
+            })?;
+            let certificates = TlsCertificates {
+                client_tls: None,
+                root_cert: Some(pem),
+            };
+            Client::build_with_tls(info, certificates)
+        }
+    };
+    let connection = client
+        .and_then(|client| client.get_connection_with_timeout(options.connect_timeout))
+        .map_err(Fault::Unconnected)?;
+    let set_timeouts = |connection: &Connection, timeout: Duration| {
+        connection
+            .set_read_timeout(Some(timeout))
+            .and_then(|()| connection.set_write_timeout(Some(timeout)))
+            .map_err(Fault::Unconnected)
+    };
+    set_timeouts(&connection, options.connect_timeout)?;
+    let mut link = Link {
+        connection,
+        used: Instant::now(),
+    };
+    for command in greeting(options) {
+        let answer = link
+            .exchange(&command.get_packed_command())
+            .map_err(|broken| Fault::Unconnected(broken.error))?;
+        answer.extract_error().map_err(Fault::refused)?;
+    }
+    set_timeouts(&link.connection, options.call_timeout)?;
+    Ok(link)
+}
+
+/// What is said first. At least one command, so that TLS is agreed on here.
+fn greeting(options: &Options) -> Vec<Cmd> {
+    let mut commands = Vec::new();
+    if let Some(password) = &options.password {
+        let mut auth = redis::cmd("AUTH");
+        auth.arg(options.user.as_slice()).arg(password);
+        commands.push(auth);
+    }
+    if options.database != 0 {
+        let mut select = redis::cmd("SELECT");
+        select.arg(options.database);
+        commands.push(select);
+    }
+    if commands.is_empty() {
+        commands.push(redis::cmd("PING"));
+    }
+    commands
+}

@@ -1,0 +1,81 @@
+//! The keys: what a prefix must hold to be ours, and their creation.
+//!
+//! The layout is shared with the Python library `mneme-cache`; schema version 1 fixes the
+//! keys and fields. `expiring`, a hash, is ours alone: it holds of each entry with a ttl
+//! what is needed to clear away after Redis has expired it.
+
+use super::connection::{Call, Wire};
+use super::error::{Fault, Outcome};
+use super::rows;
+use super::scripts;
+use crate::store::checks::Embedder;
+
+/// The schema version that this release reads and writes.
+const SCHEMA_VERSION: u64 = 1;
+
+/// Checks what is there, and records version and embedder where there is nothing.
+pub(super) fn open(wire: &mut Wire, by_id: &str, embedder: &Embedder) -> Outcome<()> {
+    let (version, dim) = (SCHEMA_VERSION.to_string(), embedder.dim.to_string());
+    let args = [
+        version.as_bytes(),
+        embedder.fingerprint.as_bytes(),
+        dim.as_bytes(),
+    ];
+    // A second time it finds what it recorded the first.
+    let reply = wire.run(Call::Write, &scripts::OPEN, by_id, &args)?;
+    let [version, fingerprint, dim, entries] = rows::tuple::<4>(reply)?;
+    let entries = rows::count(&entries)?;
+    if let Some(version) = text(version, "schema_version")? {
+        check_version(&version)?;
+    }
+    let stored = (
+        text(fingerprint, "embedder_fingerprint")?,
+        text(dim, "embedder_dim")?,
+    );
+    let (fingerprint, dim) = match stored {
+        (Some(fingerprint), Some(dim)) => (fingerprint, Some(dim)),
+        // The script has recorded what was missing, if the rest agreed.
+        (fingerprint, dim) if entries == 0 => (
+            fingerprint.unwrap_or_else(|| embedder.fingerprint.clone()),
+            dim,
+        ),
+        _ => {
+            return Err(Fault::Corrupt(
+                "key meta lacks embedder_fingerprint or embedder_dim though there are entries; restore a backup, or give another prefix".into(),
+            ));
+        }
+    };
+    let dim = match dim {
+        None => embedder.dim,
+        Some(dim) => dim.parse().map_err(|_| {
+            Fault::Corrupt(format!(
+                "key meta, field embedder_dim holds {dim:?}, which is no number of dimensions; restore a backup, or give another prefix"
+            ))
+        })?,
+    };
+    Embedder { fingerprint, dim }.accept(embedder)?;
+    Ok(())
+}
+
+fn text(value: redis::Value, field: &str) -> Outcome<Option<String>> {
+    let Some(bytes) = rows::bytes(value)? else {
+        return Ok(None);
+    };
+    String::from_utf8(bytes).map(Some).map_err(|_| {
+        Fault::Corrupt(format!(
+            "key meta, field {field} is not valid UTF-8; restore a backup, or give another prefix"
+        ))
+    })
+}
+
+fn check_version(text: &str) -> Outcome<()> {
+    match text.parse::<u64>() {
+        Ok(SCHEMA_VERSION) => Ok(()),
+        Ok(newer) if newer > SCHEMA_VERSION => Err(Fault::Schema(format!(
+            "schema_version is {newer}, and this release knows {SCHEMA_VERSION}; use the release that wrote the data, or a later one"
+        ))),
+        _ => Err(Fault::Schema(format!(
+            "key meta, field schema_version holds {text:?}, which is no version of a cache; give another prefix"
+        ))),
+    }
+}

@@ -1,0 +1,89 @@
+-- What every script begins with. The keys of a cache share a prefix, and so in a cluster a
+-- node where the prefix has a hash tag; all but KEYS[1] are named here.
+
+local by_id = KEYS[1]
+local p = string.sub(by_id, 1, -6)
+local by_ttl, expiring = p .. 'by_ttl', p .. 'expiring'
+local namespaces, version, next_id = p .. 'namespaces', p .. 'version', p .. 'next_id'
+
+-- The greatest number that a double holds exactly, with all below.
+local GREATEST = 9007199254740991
+
+local function damaged(key, what)
+  error('MNEME-CORRUPT key ' .. key .. ' ' .. what, 0)
+end
+
+-- A read that tells damage from other failures.
+local function read(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) == 'table' and reply.err then
+    if string.find(reply.err, 'WRONGTYPE', 1, true) then
+      damaged(key, 'is of the wrong type')
+    end
+    error(reply.err, 0)
+  end
+  return reply
+end
+
+-- The text of a whole number; `..` would round it to 14 digits.
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+-- A count or a time as a field holds it: never below zero, never a fraction.
+local function number(text)
+  local value = text and tonumber(text)
+  if not value or value ~= value then
+    return nil
+  end
+  return math.max(math.floor(value), 0)
+end
+
+-- The seconds on the server's clock.
+local function clock()
+  return tonumber(redis.call('TIME')[1])
+end
+
+-- The namespace, hash, creation time and ttl of an entry, none of which is there where Redis
+-- has expired it: a touch that came too late may have left the access fields alone. Nil
+-- for such an entry, or for none.
+local function alive(fields)
+  if fields.err or fields[1] or fields[2] or fields[3] then
+    return fields
+  end
+end
+
+local function look(id)
+  return alive(read('HMGET', p .. 'entry:' .. id, 'namespace', 'query_hash', 'created_at', 'ttl'))
+end
+
+-- The same, without an error for a key of the wrong type, which has no fields.
+local function peek(id)
+  local key = p .. 'entry:' .. id
+  return alive(redis.pcall('HMGET', key, 'namespace', 'query_hash', 'created_at', 'ttl'))
+end
+
+-- The namespace and id in a member of by_ttl. The namespace may hold any character.
+local function split(member)
+  return string.match(member, '^(.*)|(%d+)$')
+end
+
+-- What we recorded of an entry with a ttl, for when Redis expires it: its creation
+-- and expiry time, its hash and its namespace.
+local function recorded(id)
+  local record = read('HGET', expiring, id)
+  if not record then
+    return nil
+  end
+  local created, expires, length, rest = string.match(record, '^(%d+) (%d+) (%d+) (.*)$')
+  if not created then
+    return nil
+  end
+  length = tonumber(length)
+  return {
+    created = created,
+    expires = expires,
+    hash = string.sub(rest, 1, length),
+    namespace = string.sub(rest, length + 1),
+  }
+end

@@ -1,0 +1,12 @@
+-- Removes records of entries that have no ttl any more, from the cursor ARGV[1] on. Returns
+-- the next cursor, `0` at the end.
+check()
+local scanned = redis.call('HSCAN', expiring, ARGV[1], 'COUNT', 1000)
+for i = 1, #scanned[2], 2 do
+  local id = scanned[2][i]
+  local record = recorded(id)
+  if not (record and redis.call('ZSCORE', by_ttl, record.namespace .. '|' .. id)) then
+    redis.call('HDEL', expiring, id)
+  end
+end
+return scanned[1]

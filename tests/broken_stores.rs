@@ -1,0 +1,186 @@
+//! The judge of stores, judged: the conformance battery must fail every store that is broken
+//! on purpose, for the fault that it has, and pass the same store without it.
+
+use mneme::conformance::{Battery, Case, Outcome, Processes, Seed, Stores, Writer};
+use mneme::store::Store;
+use mneme_tests::broken::Base;
+use mneme_tests::broken::faults::{Known, all_known, hanging, healthy, panicking};
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The cases that no fault here is failed by, with the reason.
+const NEVER_FAILED: &[(&str, &str)] = &[];
+
+/// A store with a fault, on a file of its own.
+struct Judged {
+    known: Arc<Known>,
+    folder: TempDir,
+}
+
+impl Judged {
+    fn new(known: Known) -> Self {
+        Judged {
+            known: Arc::new(known),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// The outcome of a case.
+    fn run(&self, battery: &Battery, case: &Case) -> Outcome {
+        let known = Arc::clone(&self.known);
+        let path = self.folder.path().join("broken.db");
+        let place = path.display().to_string();
+        let writers = Processes::this_program(["--exact", "writer", "--nocapture"]);
+        let stores = Stores::boxed(move || Ok(Box::new(known.store(&path)) as Box<dyn Store>))
+            .processes(writers.told(self.known.name, place));
+        battery.run(case, Seed::default(), &stores)
+    }
+
+    /// The names of the cases that fail.
+    fn failed(&self, battery: &Battery) -> BTreeSet<String> {
+        let cases = battery.cases().iter();
+        cases
+            .filter(|case| self.run(battery, case).is_failed())
+            .map(|case| case.name.clone())
+            .collect()
+    }
+}
+
+/// The process that a case kills: no test when it is run as one.
+#[test]
+fn writer() {
+    let Some(writer) = Writer::of_this_process() else {
+        return;
+    };
+    let known = all_known()
+        .into_iter()
+        .find(|known| known.name == writer.store())
+        .unwrap_or_else(|| healthy(Base::Sqlite));
+    let store = known.store(writer.place().as_ref());
+    assert_eq!(writer.write(Ok(Box::new(store))), ExitCode::SUCCESS);
+}
+
+/// Which cases a fault is failed by.
+struct Verdict {
+    fault: &'static str,
+    caught_by: &'static str,
+    failed: BTreeSet<String>,
+}
+
+/// The verdicts on all faults, found once for all tests.
+fn verdicts() -> &'static [Verdict] {
+    static VERDICTS: OnceLock<Vec<Verdict>> = OnceLock::new();
+    VERDICTS.get_or_init(|| {
+        let battery = Battery::new().unwrap();
+        let judged: Vec<Judged> = all_known().into_iter().map(Judged::new).collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut found = Vec::new();
+            while let Some(store) = judged.get(next.fetch_add(1, Ordering::Relaxed)) {
+                found.push(Verdict {
+                    fault: store.known.name,
+                    caught_by: store.known.caught_by,
+                    failed: store.failed(&battery),
+                });
+            }
+            found
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let found = workers
+                .into_iter()
+                .flat_map(|worker| worker.join().unwrap());
+            found.collect()
+        })
+    })
+}
+
+#[test]
+fn a_store_without_a_fault_passes() {
+    let battery = Battery::new().unwrap();
+    for base in [Base::Memory, Base::Sqlite] {
+        let failed = Judged::new(healthy(base)).failed(&battery);
+        assert!(failed.is_empty(), "{base:?}: {failed:#?}");
+    }
+}
+
+#[test]
+fn every_fault_is_failed_by_the_case_that_names_it() {
+    let mut missed = Vec::new();
+    for Verdict {
+        fault,
+        caught_by,
+        failed,
+    } in verdicts()
+    {
+        if !failed.contains(*caught_by) {
+            missed.push(format!(
+                "{fault}: {caught_by} should fail, and what does is {failed:?}"
+            ));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn faults_have_names_of_their_own() {
+    let faults = all_known();
+    let names: BTreeSet<_> = faults.iter().map(|known| known.name).collect();
+    assert_eq!(names.len(), faults.len());
+    assert!(names.len() >= 24);
+}
+
+#[test]
+fn nearly_every_case_is_failed_by_some_store() {
+    let battery = Battery::new().unwrap();
+    let failed: BTreeSet<_> = verdicts().iter().flat_map(|v| &v.failed).collect();
+    let never: BTreeSet<_> = battery
+        .cases()
+        .iter()
+        .map(|case| case.name.as_str())
+        .filter(|name| !failed.contains(&(*name).to_owned()))
+        .collect();
+    let known: BTreeSet<_> = NEVER_FAILED.iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        never, known,
+        "the cases that no broken store fails (left) are not those that are known (right)"
+    );
+    assert!(never.len() * 10 <= battery.cases().len(), "{never:?}");
+}
+
+#[test]
+fn a_panic_is_a_failure_that_says_so() {
+    let battery = Battery::new().unwrap();
+    let judged = Judged::new(panicking());
+    let failed = judged.failed(&battery);
+    let case = case(&battery, judged.known.caught_by);
+    match judged.run(&battery, case) {
+        Outcome::Failed(failure) => {
+            assert!(failure.actual.contains("panicked: no row"), "{failure:?}");
+        }
+        outcome => panic!("{outcome:?}"),
+    }
+    assert!(failed.len() < battery.cases().len() / 2, "{failed:?}");
+}
+
+#[test]
+fn a_call_that_does_not_return_is_a_failure_that_says_so() {
+    let battery = Battery::new().unwrap().time_limit(Duration::from_secs(1));
+    let judged = Judged::new(hanging());
+    match judged.run(&battery, case(&battery, judged.known.caught_by)) {
+        Outcome::Failed(failure) => {
+            assert!(failure.actual.contains("has not returned"), "{failure:?}");
+        }
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
+fn case<'a>(battery: &'a Battery, name: &str) -> &'a Case {
+    let found = battery.cases().iter().find(|case| case.name == name);
+    found.unwrap_or_else(|| panic!("no case is named {name}"))
+}

@@ -1,0 +1,267 @@
+//! The operations of the store, an error being a failure of the case.
+
+use crate::case::{Case, key_of};
+use crate::check::{Checked, check, failed};
+use crate::contract::{
+    Entry, EntryKey, EntryRef, Error, Inserted, StampPage, Touch, VectorPage, store,
+};
+use crate::show;
+
+/// What an operation returned; its error is a failure.
+pub fn called<T>(operation: &str, outcome: Result<T, Error>) -> Checked<T> {
+    outcome.map_err(|error| failed(format!("{operation} succeeds"), show::error(&error)))
+}
+
+impl Case {
+    /// Inserts entries, in as many calls as the store needs, and returns them with
+    /// their ids.
+    pub fn insert(&mut self, entries: &[Entry]) -> Checked<Vec<Entry>> {
+        let mut stored = Vec::with_capacity(entries.len());
+        for list in entries.chunks(self.capabilities.max_batch.max(1) as usize) {
+            let inserted = self.insert_list(list)?;
+            stored.extend(list.iter().zip(inserted).map(|(entry, inserted)| Entry {
+                id: inserted.id,
+                ..entry.clone()
+            }));
+        }
+        Ok(stored)
+    }
+
+    /// Inserts entries in one call, and returns what it returned.
+    pub fn insert_list(&mut self, entries: &[Entry]) -> Checked<Vec<Inserted>> {
+        self.namespaces
+            .extend(entries.iter().map(|entry| entry.namespace.clone()));
+        let inserted = called("insert", store::insert(entries))?;
+        check(
+            inserted.len() == entries.len(),
+            format!(
+                "insert of {} entries returns as many results",
+                entries.len()
+            ),
+            || format!("it returned {}", inserted.len()),
+        )?;
+        Ok(inserted)
+    }
+
+    /// Inserts one entry, and returns it with its id.
+    pub fn put(&mut self, entry: Entry) -> Checked<Entry> {
+        let inserted = self.insert_list(std::slice::from_ref(&entry))?;
+        Ok(Entry {
+            id: inserted[0].id,
+            ..entry
+        })
+    }
+
+    /// The entry under the key of this one.
+    pub fn find(&self, entry: &Entry) -> Checked<Option<Entry>> {
+        Ok(self.by_keys(&[key_of(entry)])?.pop().flatten())
+    }
+
+    /// The entry under a namespace and a hash.
+    pub fn find_at(&self, namespace: &str, query_hash: &str) -> Checked<Option<Entry>> {
+        let key = EntryKey {
+            namespace: namespace.to_owned(),
+            query_hash: query_hash.to_owned(),
+        };
+        Ok(self.by_keys(&[key])?.pop().flatten())
+    }
+
+    /// `get-by-hash`
+    pub fn by_keys(&self, keys: &[EntryKey]) -> Checked<Vec<Option<Entry>>> {
+        let found = called("get-by-hash", store::get_by_hash(keys))?;
+        check(
+            found.len() == keys.len(),
+            format!("get-by-hash of {} keys returns as many items", keys.len()),
+            || format!("it returned {}", found.len()),
+        )?;
+        Ok(found)
+    }
+
+    /// `get-by-ids`
+    pub fn by_ids(&self, ids: &[u64]) -> Checked<Vec<Entry>> {
+        called("get-by-ids", store::get_by_ids(ids))
+    }
+
+    /// `count`
+    pub fn count(&self, namespace: Option<&str>) -> Checked<u64> {
+        called("count", store::count(namespace))
+    }
+
+    /// `list-namespaces`
+    pub fn list_namespaces(&self) -> Checked<Vec<String>> {
+        called("list-namespaces", store::list_namespaces())
+    }
+
+    /// `iter-lru-ids`
+    pub fn lru(&self, n: u32, namespace: Option<&str>) -> Checked<Vec<EntryRef>> {
+        called("iter-lru-ids", store::iter_lru_ids(n, namespace))
+    }
+
+    /// `iter-since`
+    pub fn since(&self, last_id: u64, limit: u32) -> Checked<Vec<Entry>> {
+        called("iter-since", store::iter_since(last_id, limit))
+    }
+
+    /// `iter-vectors`, with as many vectors, namespaces and times as ids.
+    pub fn vectors(&self, last_id: u64, limit: u32) -> Checked<VectorPage> {
+        let page = called("iter-vectors", store::iter_vectors(last_id, limit))?;
+        let rows = page.ids.len();
+        let wanted = (rows, rows, rows * self.dim as usize);
+        let lengths = (
+            page.namespaces.len(),
+            page.created_at.len(),
+            page.vectors.len(),
+        );
+        check(
+            lengths == wanted,
+            format!(
+                "iter-vectors returns one item a row, and {} values a vector",
+                self.dim
+            ),
+            || {
+                format!(
+                    "{rows} ids came with {} namespaces, {} times and {} values",
+                    lengths.0, lengths.1, lengths.2
+                )
+            },
+        )?;
+        Ok(page)
+    }
+
+    /// `iter-stamps`, with as many times as ids.
+    pub fn stamps(&self, last_id: u64, limit: u32) -> Checked<StampPage> {
+        let page = called("iter-stamps", store::iter_stamps(last_id, limit))?;
+        check(
+            page.ids.len() == page.created_at.len(),
+            "iter-stamps returns one item a row",
+            || {
+                format!(
+                    "{} ids came with {} times",
+                    page.ids.len(),
+                    page.created_at.len()
+                )
+            },
+        )?;
+        Ok(page)
+    }
+
+    /// `update-access`
+    pub fn touch(&self, touches: &[Touch]) -> Checked {
+        called("update-access", store::update_access(touches))
+    }
+
+    /// `delete-by-id`
+    pub fn delete(&self, id: u64) -> Checked<bool> {
+        called("delete-by-id", store::delete_by_id(id))
+    }
+
+    /// `delete-unchanged`
+    pub fn delete_unchanged(&self, entries: &[EntryRef]) -> Checked<Vec<u64>> {
+        called("delete-unchanged", store::delete_unchanged(entries))
+    }
+
+    /// `delete-expired`
+    pub fn delete_expired(
+        &self,
+        now: u64,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Checked<Vec<EntryRef>> {
+        called(
+            "delete-expired",
+            store::delete_expired(now, namespace, limit),
+        )
+    }
+
+    /// `clear-namespace` of one namespace
+    pub fn clear(&self, namespace: &str) -> Checked<u64> {
+        called("clear-namespace", store::clear_namespace(Some(namespace)))
+    }
+
+    /// `set-namespace-quota`
+    pub fn set_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Checked {
+        self.quotas.insert(namespace.to_owned());
+        called(
+            "set-namespace-quota",
+            store::set_namespace_quota(namespace, max_entries),
+        )
+    }
+
+    /// `get-namespace-quota`
+    pub fn quota(&self, namespace: &str) -> Checked<Option<u64>> {
+        called("get-namespace-quota", store::get_namespace_quota(namespace))
+    }
+
+    /// `list-namespace-quotas`
+    pub fn quotas(&self) -> Checked<Vec<(String, u64)>> {
+        called("list-namespace-quotas", store::list_namespace_quotas())
+    }
+
+    /// `read-version-counter`
+    pub fn version(&self) -> Checked<u64> {
+        called("read-version-counter", store::read_version_counter())
+    }
+
+    /// `read-meta`
+    pub fn meta(&self, key: &str) -> Checked<Option<String>> {
+        called("read-meta", store::read_meta(key))
+    }
+
+    /// `replace-meta`
+    pub fn replace_meta(
+        &mut self,
+        key: &str,
+        expected: Option<&str>,
+        value: Option<&str>,
+    ) -> Checked<bool> {
+        self.meta.insert(key.to_owned());
+        called("replace-meta", store::replace_meta(key, expected, value))
+    }
+
+    /// `integrity-check`
+    pub fn integrity(&self) -> Checked<bool> {
+        called("integrity-check", store::integrity_check())
+    }
+
+    /// Leaves a note for a later phase, in a meta key of the case.
+    pub fn note(&mut self, name: &str, value: &str) -> Checked {
+        let key = self.key(name);
+        let done = self.replace_meta(&key, None, Some(value))?;
+        check(
+            done,
+            format!("replace-meta sets the new key {key:?}"),
+            || "it returned false".to_owned(),
+        )
+    }
+
+    /// The note that an earlier phase left.
+    pub fn noted(&mut self, name: &str) -> Checked<String> {
+        let key = self.key(name);
+        self.meta(&key)?.ok_or_else(|| {
+            failed(
+                format!("the meta key {key:?} has the value of an earlier phase"),
+                "it does not exist",
+            )
+        })
+    }
+
+    /// The numbers that an earlier phase left.
+    pub fn noted_numbers(&mut self, name: &str) -> Checked<Vec<u64>> {
+        let text = self.noted(name)?;
+        text.split(',')
+            .map(|number| number.parse().ok())
+            .collect::<Option<_>>()
+            .ok_or_else(|| {
+                failed(
+                    format!("the meta key {name:?} has the value of an earlier phase"),
+                    show::text(&text),
+                )
+            })
+    }
+
+    /// Leaves numbers for a later phase.
+    pub fn note_numbers(&mut self, name: &str, numbers: &[u64]) -> Checked {
+        let text: Vec<_> = numbers.iter().map(u64::to_string).collect();
+        self.note(name, &text.join(","))
+    }
+}

@@ -1,0 +1,32 @@
+//! The cases, a file for each section.
+
+pub mod atomicity;
+pub mod capabilities;
+pub mod clear;
+pub mod closed;
+pub mod count;
+pub mod crashes;
+pub mod delete_by_id;
+pub mod delete_expired;
+pub mod delete_unchanged;
+pub mod durability;
+pub mod get_by_hash;
+pub mod get_by_ids;
+pub mod ids;
+pub mod insert;
+pub mod integrity;
+pub mod lru;
+pub mod meta;
+pub mod new_storage;
+pub mod numbers;
+pub mod open;
+pub mod pages;
+pub mod quotas;
+pub mod restores;
+pub mod sharing;
+pub mod sizes;
+pub mod snapshots;
+pub mod touches;
+pub mod upsert;
+pub mod values;
+pub mod version;

@@ -1,0 +1,190 @@
+//! Every operation on a store that is not open.
+
+use crate::battery::{Spec, case};
+use crate::case::{Case, START, key_of, reference};
+use crate::check::{Checked, Kind, refused};
+use crate::contract::{Error, Touch, store};
+
+/// The cases of this section.
+pub const CASES: &[Spec] = &[
+    case!(closed reads_before_open_are_refused, "every reading operation is closed before open"),
+    case!(closed writes_before_open_are_refused, "every writing operation is closed before open"),
+    case!(closed snapshots_before_open_are_refused, "no snapshot or restore before open"),
+    case!(
+        reads_after_close_are_refused,
+        "every reading operation is closed after close"
+    ),
+    case!(
+        writes_after_close_are_refused,
+        "every writing operation is closed after close"
+    ),
+    case!(
+        snapshots_after_close_are_refused,
+        "no snapshot or restore after close"
+    ),
+    case!(
+        closed_calls_leave_nothing,
+        "what was written to a closed store is not there after open"
+    ),
+    case!(
+        closed_calls_need_no_arguments,
+        "empty lists are refused by a closed store too"
+    ),
+];
+
+type Calls = Vec<(&'static str, Result<(), Error>)>;
+
+macro_rules! calls {
+    ($($name:literal => $call:expr),* $(,)?) => {
+        vec![$(($name, $call.map(|_| ()))),*]
+    };
+}
+
+fn reads(case: &mut Case) -> Calls {
+    let space = case.space("a");
+    let entry = case.entry(&space, 1);
+    let key = case.key("k");
+    calls![
+        "get-by-hash" => store::get_by_hash(&[key_of(&entry)]),
+        "get-by-ids" => store::get_by_ids(&[1]),
+        "count of one namespace" => store::count(Some(&space)),
+        "count" => store::count(None),
+        "list-namespaces" => store::list_namespaces(),
+        "iter-lru-ids" => store::iter_lru_ids(1, None),
+        "iter-since" => store::iter_since(0, 1),
+        "iter-vectors" => store::iter_vectors(0, 1),
+        "iter-stamps" => store::iter_stamps(0, 1),
+        "get-namespace-quota" => store::get_namespace_quota(&space),
+        "list-namespace-quotas" => store::list_namespace_quotas(),
+        "read-version-counter" => store::read_version_counter(),
+        "read-meta" => store::read_meta(&key),
+        "read-meta of schema_version" => store::read_meta("schema_version"),
+        "integrity-check" => store::integrity_check(),
+    ]
+}
+
+fn writes(case: &mut Case) -> Calls {
+    let space = case.space("a");
+    let entry = case.entry(&space, 1);
+    let key = case.key("k");
+    let touch = Touch {
+        id: 1,
+        hits: 0,
+        last_accessed_at: 0,
+    };
+    calls![
+        "insert" => store::insert(std::slice::from_ref(&entry)),
+        "update-access" => store::update_access(&[touch]),
+        "delete-by-id" => store::delete_by_id(u64::MAX),
+        "delete-unchanged" => store::delete_unchanged(&[reference(&entry)]),
+        "delete-expired" => store::delete_expired(START, Some(&space), 1),
+        "clear-namespace" => store::clear_namespace(Some(&space)),
+        "set-namespace-quota" => store::set_namespace_quota(&space, Some(1)),
+        "set-namespace-quota to none" => store::set_namespace_quota(&space, None),
+        "replace-meta" => store::replace_meta(&key, None, Some("v")),
+    ]
+}
+
+fn transfers() -> Calls {
+    calls![
+        "begin-snapshot" => store::begin_snapshot(),
+        "read-snapshot" => store::read_snapshot(1),
+        "end-snapshot" => store::end_snapshot(),
+        "begin-restore" => store::begin_restore(),
+        "write-restore" => store::write_restore(&[1]),
+        "commit-restore" => store::commit_restore(),
+    ]
+}
+
+fn all_closed(calls: Calls, when: &str) -> Checked {
+    calls.into_iter().try_for_each(|(name, outcome)| {
+        refused(&format!("{name} {when}"), outcome, &[Kind::Closed])
+    })
+}
+
+/// A store without snapshots may say so first.
+fn transfers_closed(case: &Case, when: &str) -> Checked {
+    let kinds: &[Kind] = match case.capabilities.snapshot {
+        true => &[Kind::Closed],
+        false => &[Kind::Closed, Kind::Unsupported],
+    };
+    transfers()
+        .into_iter()
+        .try_for_each(|(name, outcome)| refused(&format!("{name} {when}"), outcome, kinds))
+}
+
+fn reads_before_open_are_refused(case: &mut Case) -> Checked {
+    all_closed(reads(case), "before open")
+}
+
+fn writes_before_open_are_refused(case: &mut Case) -> Checked {
+    all_closed(writes(case), "before open")
+}
+
+fn snapshots_before_open_are_refused(case: &mut Case) -> Checked {
+    transfers_closed(case, "before open")
+}
+
+fn reads_after_close_are_refused(case: &mut Case) -> Checked {
+    let space = case.space("a");
+    case.put(case.entry(&space, 1))?;
+    case.close()?;
+    all_closed(reads(case), "after close")
+}
+
+fn writes_after_close_are_refused(case: &mut Case) -> Checked {
+    let space = case.space("a");
+    case.put(case.entry(&space, 1))?;
+    case.close()?;
+    all_closed(writes(case), "after close")
+}
+
+fn snapshots_after_close_are_refused(case: &mut Case) -> Checked {
+    case.close()?;
+    transfers_closed(case, "after close")
+}
+
+fn closed_calls_leave_nothing(case: &mut Case) -> Checked {
+    let space = case.space("a");
+    let key = case.key("k");
+    case.quotas.insert(space.clone());
+    let known = case.put(case.entry(&space, 2))?;
+    let before = case.version()?;
+    case.close()?;
+    // That they are refused is another case's affair.
+    let _ = store::delete_by_id(known.id);
+    let _ = writes(case);
+    case.open()?;
+    case.holds("a call on a closed store deletes nothing", &known)?;
+    let count = case.count(Some(&space))?;
+    crate::check::equal("the entries after calls on a closed store", count, 1)?;
+    crate::check::equal(
+        "the quota after calls on a closed store",
+        case.quota(&space)?,
+        None,
+    )?;
+    crate::check::equal(
+        "the meta value after calls on a closed store",
+        case.meta(&key)?,
+        None,
+    )?;
+    case.moved(before, 0, "a call on a closed store")
+}
+
+fn closed_calls_need_no_arguments(case: &mut Case) -> Checked {
+    case.close()?;
+    let calls = calls![
+        "get-by-hash of no keys" => store::get_by_hash(&[]),
+        "get-by-ids of no ids" => store::get_by_ids(&[]),
+        "insert of no entries" => store::insert(&[]),
+        "update-access of no touches" => store::update_access(&[]),
+        "delete-unchanged of no entries" => store::delete_unchanged(&[]),
+        "iter-lru-ids of none" => store::iter_lru_ids(0, None),
+        "iter-since with limit 0" => store::iter_since(0, 0),
+        "iter-vectors with limit 0" => store::iter_vectors(0, 0),
+        "iter-stamps with limit 0" => store::iter_stamps(0, 0),
+        "iter-since after the last id" => store::iter_since(u64::MAX, 1),
+        "delete-by-id of an id that never is" => store::delete_by_id(0),
+    ];
+    all_closed(calls, "after close")
+}

@@ -4,7 +4,7 @@ use super::access::{self, MovesBack, RefusesUnknown, SetsCount, Touches};
 use super::counting::{
     CountsEntries, CountsFailures, CountsSinceOpen, ForgetsReplacing, IgnoresSame, Miscounts,
 };
-use super::crashing::{OneByOne, OwnCounter, StaleReads};
+use super::crashing::{OneByOne, OwnCounter, StaleGuard, StaleReads, StaleSettings, StaleWalk};
 use super::entries::{
     AnonymousRefs, EnforcesQuotas, FirstOfTwins, HashesCollide, Keeps, Returns, Stores, StoresHalf,
     SwallowsErrors,
@@ -307,7 +307,7 @@ fn pages() -> Vec<Known> {
         ),
         memory(
             "a page has 10 rows at most",
-            "a-limit-may-be-the-greatest-number",
+            "pages-cover-all-namespaces",
             page(|last, limit| (last, limit.min(10))),
         ),
         memory(
@@ -1531,6 +1531,42 @@ fn between_stores() -> Vec<Known> {
             "a list is stored one by one",
             "an-insert-is-seen-by-another-store",
             |_| OneByOne,
+        ),
+        sqlite(
+            "a second store keeps the quotas that it read",
+            "quotas-are-seen-by-another-store",
+            |_| StaleSettings::default(),
+        ),
+        sqlite(
+            "meta is compared to what the store has read before",
+            "meta-is-compared-across-stores",
+            |_| StaleSettings::default(),
+        ),
+        sqlite(
+            "an entry that another store replaced is deleted",
+            "an-entry-replaced-beside-stays",
+            |_| StaleGuard::default(),
+        ),
+        sqlite(
+            "a walk goes on in the rows of its beginning",
+            "a-page-goes-on-after-writes-beside",
+            |_| StaleWalk::default(),
+        ),
+        sqlite(
+            "a second store may have another embedder",
+            "another-embedder-is-refused-beside",
+            |_| OpensAnyway {
+                fingerprint: true,
+                dim: true,
+            },
+        ),
+        sqlite(
+            "closing one store empties the other",
+            "closing-one-store-leaves-the-other",
+            |_| Opens {
+                open: |store, fingerprint, dim| store.open(fingerprint, dim),
+                close: forget_at_close,
+            },
         ),
     ]
 }

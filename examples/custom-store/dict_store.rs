@@ -32,11 +32,9 @@ impl DictStore {
     }
 
     /// Every operation begins with this. Mistake: a closed store that goes on answering.
-    fn dim(&self) -> Result<u32> {
-        match &self.embedder {
-            Some(embedder) if self.open => Ok(embedder.dim),
-            _ => Err(StoreError::Closed),
-        }
+    fn opened(&self) -> Result<&Embedder> {
+        let embedder = self.embedder.as_ref().filter(|_| self.open);
+        embedder.ok_or(StoreError::Closed)
     }
 
     fn key(entry: &Entry) -> (String, String) {
@@ -117,7 +115,7 @@ impl Store for DictStore {
     // 4. Reads. Mistake: to fold case, trim or normalise a key; the cache has done all that
     // is to be done. Here as everywhere a list is one round trip, not one an item.
     fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
-        self.dim()?;
+        self.opened()?;
         let find = |key: &EntryKey| {
             let key = (key.namespace.clone(), key.query_hash.clone());
             self.rows.get(self.ids.get(&key)?).cloned()
@@ -126,19 +124,19 @@ impl Store for DictStore {
     }
 
     fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>> {
-        self.dim()?;
+        self.opened()?;
         let rows = ids.iter().filter_map(|id| self.rows.get(id));
         Ok(rows.cloned().collect())
     }
 
     fn count(&mut self, namespace: Option<&str>) -> Result<u64> {
-        self.dim()?;
+        self.opened()?;
         let rows = self.rows.values();
         Ok(rows.filter(|row| is_in(row, namespace)).count() as u64)
     }
 
     fn list_namespaces(&mut self) -> Result<Vec<String>> {
-        self.dim()?;
+        self.opened()?;
         let mut names: Vec<String> = self.ids.keys().map(|(name, _)| name.clone()).collect();
         names.dedup();
         Ok(names)
@@ -146,7 +144,7 @@ impl Store for DictStore {
 
     // Mistake: rows of the same second in any order. The second key is the id.
     fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
-        self.dim()?;
+        self.opened()?;
         let rows = self.rows.values();
         let mut rows: Vec<&Entry> = rows.filter(|row| is_in(row, namespace)).collect();
         rows.sort_by_key(|row| (row.last_accessed_at, row.id));
@@ -154,14 +152,14 @@ impl Store for DictStore {
     }
 
     fn iter_since(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
-        self.dim()?;
+        self.opened()?;
         Ok(self.after(last_id, limit).cloned().collect())
     }
 
     // Mistake: whole rows. The index is built from these pages, so responses and metadata
     // had better stay where they are; and vectors are bytes to a backend, never JSON.
     fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Result<VectorPage> {
-        self.dim()?;
+        self.opened()?;
         let page = || self.after(last_id, limit);
         Ok(VectorPage {
             ids: page().map(|row| row.id).collect(),
@@ -172,7 +170,7 @@ impl Store for DictStore {
     }
 
     fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Result<StampPage> {
-        self.dim()?;
+        self.opened()?;
         let page = || self.after(last_id, limit);
         Ok(StampPage {
             ids: page().map(|row| row.id).collect(),
@@ -182,7 +180,7 @@ impl Store for DictStore {
 
     // 5. Writes, each one transaction with its counter. Here, check all and then change all.
     fn insert(&mut self, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        let dim = self.dim()?;
+        let dim = self.opened()?.dim;
         // Mistake: to find the bad entry when the good ones before it are stored.
         checks::batch(&entries, MAX_BATCH, dim)?;
         self.version += u64::from(!entries.is_empty());
@@ -203,7 +201,7 @@ impl Store for DictStore {
     // Mistake: to move the counter, or the clock of an entry backwards, or to fail for an
     // entry that somebody has deleted in the meantime.
     fn update_access(&mut self, touches: &[Touch]) -> Result<()> {
-        self.dim()?;
+        self.opened()?;
         for touch in touches {
             if let Some(row) = self.rows.get_mut(&touch.id) {
                 row.access_count = row.access_count.saturating_add(touch.hits.into());
@@ -214,14 +212,14 @@ impl Store for DictStore {
     }
 
     fn delete_by_id(&mut self, id: u64) -> Result<bool> {
-        self.dim()?;
+        self.opened()?;
         let ids = self.rows.contains_key(&id).then_some(id);
         Ok(self.delete(ids.into_iter().collect()) > 0)
     }
 
     // Mistake: to delete what has just been put again.
     fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>> {
-        self.dim()?;
+        self.opened()?;
         let same = |entry: &&EntryRef| {
             let row = self.rows.get(&entry.id);
             row.is_some_and(|row| row.created_at == entry.created_at)
@@ -239,7 +237,7 @@ impl Store for DictStore {
         namespace: Option<&str>,
         limit: u32,
     ) -> Result<Vec<EntryRef>> {
-        self.dim()?;
+        self.opened()?;
         let rows = self.rows.values();
         let expired = rows.filter(|row| is_in(row, namespace) && is_expired(row, now));
         let gone: Vec<EntryRef> = expired.take(limit as usize).map(reference).collect();
@@ -249,7 +247,7 @@ impl Store for DictStore {
 
     // Mistake: to delete the quota along with the entries.
     fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64> {
-        self.dim()?;
+        self.opened()?;
         let rows = self.rows.values();
         let ids = rows.filter(|row| is_in(row, namespace)).map(|row| row.id);
         let ids = ids.collect();
@@ -257,7 +255,7 @@ impl Store for DictStore {
     }
 
     fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
-        self.dim()?;
+        self.opened()?;
         // Mistake: to take 0 for none. A quota of 0 lets nothing in.
         match max_entries {
             Some(quota) => drop(self.quotas.insert(namespace.to_owned(), quota)),
@@ -267,24 +265,24 @@ impl Store for DictStore {
     }
 
     fn get_namespace_quota(&mut self, namespace: &str) -> Result<Option<u64>> {
-        self.dim()?;
+        self.opened()?;
         Ok(self.quotas.get(namespace).copied())
     }
 
     fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>> {
-        self.dim()?;
+        self.opened()?;
         let quotas = self.quotas.iter();
         Ok(quotas.map(|(name, quota)| (name.clone(), *quota)).collect())
     }
 
     fn read_version_counter(&mut self) -> Result<u64> {
-        self.dim()?;
+        self.opened()?;
         Ok(self.version)
     }
 
     fn read_meta(&mut self, key: &str) -> Result<Option<String>> {
-        self.dim()?;
-        Ok(self.meta.get(key).cloned())
+        let own = self.opened()?.meta(key);
+        Ok(own.or_else(|| self.meta.get(key).cloned()))
     }
 
     // Mistake: to compare in one step and to write in another.
@@ -294,7 +292,7 @@ impl Store for DictStore {
         expected: Option<&str>,
         value: Option<&str>,
     ) -> Result<bool> {
-        self.dim()?;
+        self.opened()?;
         checks::meta_key(key)?;
         if self.meta.get(key).map(String::as_str) != expected {
             return Ok(false);
@@ -308,7 +306,7 @@ impl Store for DictStore {
 
     // Mistake: an error for damaged data. It is what is asked for: the answer is false.
     fn integrity_check(&mut self) -> Result<bool> {
-        self.dim()?;
+        self.opened()?;
         Ok(self.ids.len() == self.rows.len())
     }
 

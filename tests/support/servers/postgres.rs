@@ -1,9 +1,12 @@
 //! `postgres`, from any installed release.
 
 use super::{Daemon, PATIENCE, free_port};
+use crate::children::Running;
+use mneme::PostgresStore;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -35,7 +38,50 @@ impl Postgres {
     ///
     /// Where Postgres is not installed or does not answer.
     pub fn with(settings: &[&str]) -> Result<Self, String> {
+        Self::prepared(settings, |_| Ok(()))
+    }
+
+    /// Starts a server that offers TLS, with a certificate for `localhost`. The path is that
+    /// of the certificate that signed it.
+    ///
+    /// # Errors
+    ///
+    /// Where Postgres or OpenSSL is not installed, or the server does not answer.
+    pub fn with_tls() -> Result<(Self, PathBuf), String> {
+        let settings = [
+            "ssl=on",
+            "ssl_cert_file=../server.pem",
+            "ssl_key_file=../server.key",
+        ];
+        let server = Self::prepared(&settings, make_certificates)?;
+        let authority = server.folder.path().join("authority.pem");
+        Ok((server, authority))
+    }
+
+    /// A server that tests which run at the same time share, and that is stopped when the
+    /// last of them ends. Each works in schemas of its own.
+    ///
+    /// # Errors
+    ///
+    /// Where Postgres is not installed or does not answer.
+    pub fn shared() -> Result<Arc<Self>, String> {
+        static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = shared.upgrade() {
+            return Ok(server);
+        }
+        let server = Arc::new(Self::start()?);
+        *shared = Arc::downgrade(&server);
+        Ok(server)
+    }
+
+    /// Starts a server after `prepare` has put into its folder what it needs there.
+    fn prepared(
+        settings: &[&str],
+        prepare: impl FnOnce(&Path) -> Result<(), String>,
+    ) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        prepare(folder.path())?;
         let data = folder.path().join("data");
         let password = folder.path().join("password");
         std::fs::write(&password, PASSWORD).map_err(|error| error.to_string())?;
@@ -108,11 +154,140 @@ impl Postgres {
 
     /// The URL of the server's database, without parameters.
     pub fn url(&self) -> String {
-        format!(
-            "postgres://mneme:{PASSWORD}@127.0.0.1:{}/postgres",
-            self.port
-        )
+        url("mneme", self.port)
     }
+
+    /// A closed store in a schema.
+    ///
+    /// # Panics
+    ///
+    /// Where the store refuses the URL.
+    pub fn store(&self, schema: &str) -> PostgresStore {
+        let store = PostgresStore::from_url(&self.url());
+        store.unwrap().schema(schema)
+    }
+
+    /// Runs SQL past the store, in one transaction, and returns the rows: `|` between the
+    /// columns, a line each.
+    ///
+    /// # Errors
+    ///
+    /// What the server says against it.
+    pub fn attempt(&self, sql: &str) -> Result<String, String> {
+        let output = self.psql()?.args(["-c", sql]).stdin(Stdio::null()).output();
+        let output = output.map_err(|error| error.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(text(&output.stderr)),
+        }
+    }
+
+    /// Runs SQL past the store, in one transaction, and returns the rows: `|` between the
+    /// columns, a line each.
+    ///
+    /// # Panics
+    ///
+    /// Where the server refuses it.
+    pub fn sql(&self, sql: &str) -> String {
+        self.attempt(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// Another program with a session of its own.
+    ///
+    /// # Panics
+    ///
+    /// Where `psql` is not installed.
+    pub fn other(&self) -> Other {
+        Other(Running::start(&mut self.psql().expect("psql is installed")))
+    }
+
+    /// `psql` as the superuser, whose output is the bare rows.
+    fn psql(&self) -> Result<Command, String> {
+        let path = find("psql").ok_or("psql is not installed")?;
+        let mut command = Command::new(path);
+        command
+            .env("PGPASSWORD", PASSWORD)
+            .args(["--no-psqlrc", "--no-password", "--quiet", "-A", "-t"])
+            .args(["-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse"])
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", "mneme", "postgres"]);
+        Ok(command)
+    }
+}
+
+/// The URL of a server's database for one of its roles, whose password is [`PASSWORD`].
+pub fn url(role: &str, port: u16) -> String {
+    format!("postgres://{role}:{PASSWORD}@127.0.0.1:{port}/postgres")
+}
+
+/// A session of another program. Dropping it ends it in the middle of what it does.
+pub struct Other(Running);
+
+impl Other {
+    /// Begins to run SQL, without waiting for its end.
+    pub fn begin(&mut self, sql: &str) {
+        self.0.tell(&format!("{sql};\n\\echo\n\\echo child>done"));
+    }
+
+    /// Waits for the end of what was begun; false where the server refused it, after which
+    /// the session is over.
+    pub fn ended(&mut self) -> bool {
+        self.0.line().is_some()
+    }
+
+    /// Runs SQL.
+    ///
+    /// # Panics
+    ///
+    /// Where the server refuses it.
+    pub fn run(&mut self, sql: &str) {
+        self.begin(sql);
+        assert!(self.ended(), "{sql}");
+    }
+}
+
+/// An authority, and a certificate of it for `localhost`.
+fn make_certificates(folder: &Path) -> Result<(), String> {
+    let key = [
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ];
+    let request = |arguments: &[&str]| {
+        let mut command = Command::new("openssl");
+        command
+            .current_dir(folder)
+            .args(["req", "-x509", "-days", "2"]);
+        run(command.args(key).args(arguments))
+    };
+    request(&[
+        "-subj",
+        "/CN=authority",
+        "-keyout",
+        "authority.key",
+        "-out",
+        "authority.pem",
+    ])?;
+    request(&[
+        "-subj",
+        "/CN=server",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-CA",
+        "authority.pem",
+        "-CAkey",
+        "authority.key",
+        "-keyout",
+        "server.key",
+        "-out",
+        "server.pem",
+    ])
 }
 
 /// Whether the server says in its file that it takes connections.

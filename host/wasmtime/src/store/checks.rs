@@ -2,6 +2,9 @@
 
 use super::{DimensionMismatch, Entry, FingerprintMismatch, Result, StoreError};
 
+/// The version of the layout that stores write.
+const SCHEMA_VERSION: u32 = 1;
+
 /// The largest number of dimensions that a store accepts.
 const MAX_DIM: u32 = 65_536;
 
@@ -33,6 +36,16 @@ impl Embedder {
             fingerprint: fingerprint.to_owned(),
             dim,
         })
+    }
+
+    /// The value of one of the store's own meta keys; none for any other key.
+    pub fn meta(&self, key: &str) -> Option<String> {
+        match key {
+            "schema_version" => Some(SCHEMA_VERSION.to_string()),
+            "embedder_fingerprint" => Some(self.fingerprint.clone()),
+            "embedder_dim" => Some(self.dim.to_string()),
+            _ => None,
+        }
     }
 
     /// Compares what the data was made with (`self`) to what `open` was given.

@@ -348,12 +348,7 @@ impl Store for MemoryStore {
 
     fn read_meta(&mut self, key: &str) -> Result<Option<String>> {
         let embedder = self.opened()?;
-        Ok(match key {
-            "schema_version" => Some("1".to_owned()),
-            "embedder_fingerprint" => Some(embedder.fingerprint.clone()),
-            "embedder_dim" => Some(embedder.dim.to_string()),
-            _ => self.meta.get(key).cloned(),
-        })
+        Ok(embedder.meta(key).or_else(|| self.meta.get(key).cloned()))
     }
 
     fn replace_meta(

@@ -33,7 +33,8 @@ pub struct Args {
 /// Options of every command.
 #[derive(Debug, clap::Args)]
 pub struct Global {
-    /// Where the cache is kept: `sqlite:PATH`, or `memory:` for nothing but the
+    /// Where the cache is kept: `sqlite:PATH`, `redis://HOST`, `postgres://HOST/DB`,
+    /// `dynamodb://TABLE` with what its store takes besides, or `memory:` for nothing but the
     /// time of this command. Default: $MNEME_STORE, else sqlite:mneme.db
     #[arg(
         long,

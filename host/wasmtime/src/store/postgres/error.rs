@@ -74,21 +74,21 @@ impl Fault {
         self.said().map_or("", |said| said.code().code())
     }
 
-    /// Whether the connection is lost, or not to be used again.
-    pub fn breaks(&self) -> bool {
+    /// Whether the connection ended before the server's verdict.
+    pub fn is_lost(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Lost(_) | Self::Unfinished(..) => true,
-            Self::Statement(_) => match self.said() {
-                None => true,
-                Some(said) => {
-                    !matches!(said.parsed_severity(), Some(Severity::Error))
-                        // A standby may have become one, and plans and prepared statements
-                        // are the connection's.
-                        || matches!(self.code(), "25006" | "0A000" | "26000" | "42P05")
-                }
-            },
+            Self::Statement(_) => self
+                .said()
+                .is_none_or(|said| said.parsed_severity() != Some(Severity::Error)),
             _ => false,
         }
+    }
+
+    /// Whether another connection may fare better: plans and prepared statements belong to
+    /// the connection, and a server that only reads may not be the primary any more.
+    pub fn spoils(&self) -> bool {
+        self.is_lost() || matches!(self.code(), "25006" | "0A000" | "26000" | "42P05")
     }
 
     /// Whether other transactions were in the way, and nothing of this one is stored.
@@ -119,10 +119,10 @@ impl Fault {
             let what = self.text();
             let (advice, retryable) = match repeat {
                 Repeat::Twice => (
-                    "it may have happened, and would count twice if called again, so look first",
+                    "whether it has happened is unknown, and called again it might count twice, so look first",
                     false,
                 ),
-                _ => ("it may have happened; calling again is safe", true),
+                _ => ("whether it has happened is unknown, and calling again is safe", true),
             };
             return backend(format!("{site}: {what}; {advice}"), retryable);
         }

@@ -108,9 +108,17 @@ enum Found {
     /// A cache made with this embedder.
     Cache {
         embedder: Embedder,
-        /// All tables and columns are there.
-        complete: bool,
+        missing: Missing,
     },
+}
+
+/// What has to be created. Each needs rights that a role which only uses the cache may
+/// lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Missing {
+    Nothing,
+    OwnColumns,
+    Tables,
 }
 
 /// Creates what is missing, records the embedder where none is, and compares it where one
@@ -119,18 +127,18 @@ pub(super) async fn open(conn: &Connection, schema: &str, embedder: &Embedder) -
     for tries in 1.. {
         if let Found::Cache {
             embedder: stored,
-            complete,
+            missing,
         } = inspect(conn, schema).await?
         {
             stored.accept(embedder)?;
-            if complete {
+            if missing == Missing::Nothing {
                 return Ok(());
             }
         }
         match provision(conn, schema, embedder).await {
             Ok(()) if tries < TRIES => {}
             Ok(()) => break,
-            Err(fault) if fault.is_creation_race() && !fault.breaks() && tries < TRIES => {}
+            Err(fault) if fault.is_creation_race() && !fault.is_lost() && tries < TRIES => {}
             Err(fault) => return Err(fault),
         }
     }
@@ -170,12 +178,16 @@ async fn inspect(conn: &Connection, schema: &str) -> Outcome<Found> {
     };
     let missing = match recorded {
         Recorded::Embedder(embedder) => {
-            let complete = COLUMNS.iter().all(|(table, column, _)| {
-                present
-                    .iter()
-                    .any(|(name, field, _)| name == table && field == column)
+            let missing = COLUMNS.iter().filter(|(table, column, _)| {
+                let mut fields = present.iter();
+                !fields.any(|(name, field, _)| name == table && field == column)
             });
-            return Ok(Found::Cache { embedder, complete });
+            let missing = missing.map(|(_, column, _)| match OWN_COLUMNS.contains(column) {
+                true => Missing::OwnColumns,
+                false => Missing::Tables,
+            });
+            let missing = missing.max().unwrap_or(Missing::Nothing);
+            return Ok(Found::Cache { embedder, missing });
         }
         Recorded::Version => "embedder_fingerprint or embedder_dim",
         Recorded::Nothing => "schema_version",
@@ -217,7 +229,7 @@ async fn provision(conn: &Connection, schema: &str, embedder: &Embedder) -> Outc
         Ok(()) => "COMMIT",
         Err(_) => "ROLLBACK",
     };
-    if !outcome.as_ref().is_err_and(Fault::breaks) {
+    if !outcome.as_ref().is_err_and(Fault::is_lost) {
         conn.plain(end).await?;
     }
     outcome
@@ -226,15 +238,21 @@ async fn provision(conn: &Connection, schema: &str, embedder: &Embedder) -> Outc
 async fn create(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome<()> {
     conn.query(CREATION_LOCK, &[&schema]).await?;
     let found = inspect(conn, schema).await?;
-    // Each of these wants rights that a role which only uses the cache may lack.
-    if let Found::New { has_schema: false } = found {
-        conn.plain(&format!("CREATE SCHEMA {}", quoted(schema)))
-            .await?;
+    let missing = match found {
+        Found::Cache { missing, .. } => missing,
+        Found::New { has_schema } => {
+            if !has_schema {
+                let create = format!("CREATE SCHEMA {}", quoted(schema));
+                conn.plain(&create).await?;
+            }
+            Missing::Tables
+        }
+    };
+    match missing {
+        Missing::Nothing => return Ok(()),
+        Missing::OwnColumns => {}
+        Missing::Tables => conn.plain(&conn.text(CREATE_TABLES)).await?,
     }
-    if matches!(found, Found::Cache { complete: true, .. }) {
-        return Ok(());
-    }
-    conn.plain(&conn.text(CREATE_TABLES)).await?;
     let add = conn.text(ADD_COLUMNS);
     conn.plain(&add).await.map_err(|fault| match fault.code() {
         "42501" => Fault::System(format!(

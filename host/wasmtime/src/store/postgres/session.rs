@@ -79,9 +79,9 @@ impl Session {
                 Err(Fault::Unfinished(why, _)) => Fault::Unfinished(why, limit),
                 Err(fault) => fault,
             };
-            let unknown = fault.breaks() && conn.at_risk.get() && repeat != Repeat::Read;
+            let unknown = fault.is_lost() && conn.at_risk.get() && repeat != Repeat::Read;
             let is_late = matches!(fault, Fault::Unfinished(..)) || start.elapsed() >= limit;
-            if !fault.breaks() {
+            if !fault.spoils() {
                 self.conn = Some(conn);
             } else if let (Fault::Statement(error), Some(cause)) = (&fault, conn.cause())
                 && error.is_closed()
@@ -95,7 +95,7 @@ impl Session {
                     conflicts += 1;
                     conflicts < CONFLICTS
                 }
-                ref fault => fault.breaks() && !std::mem::replace(&mut reconnected, true),
+                ref fault => fault.spoils() && !std::mem::replace(&mut reconnected, true),
             };
             if !again {
                 return Err(fault.at(&self.place, doing, unknown.then_some(repeat)));

@@ -321,7 +321,7 @@ async fn expired(
 /// Runs what begins a transaction. Where it fails, the transaction is rolled back.
 async fn transaction<T>(conn: &Connection, work: impl AsyncFnOnce() -> Outcome<T>) -> Outcome<T> {
     let outcome = work().await;
-    if outcome.as_ref().is_err_and(|fault| !fault.breaks()) {
+    if outcome.as_ref().is_err_and(|fault| !fault.is_lost()) {
         conn.at_risk.set(false);
         conn.plain(ROLLBACK).await?;
     }

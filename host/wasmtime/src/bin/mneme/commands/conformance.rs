@@ -19,7 +19,8 @@ use crate::store_url::StoreUrl;
 /// `conformance`: 0 where no case failed, else 1.
 pub fn conformance(global: &Global, out: Output, args: &Conformance) -> Result<u8> {
     if let Some(writer) = Writer::of_this_process() {
-        writer.write(store::from_url(writer.place()));
+        let store = store::from_url(writer.place());
+        writer.write(store);
         return Ok(0);
     }
     let battery = Battery::new()?;

@@ -1,18 +1,19 @@
 -- Deletes entries: an id and a creation time each, `-` for any. Returns the ids deleted.
-local doomed, ghosts, settled = {}, {}, {}
+local doomed, ghosts, seen = {}, {}, {}
 check()
 for id, created in string.gmatch(ARGV[1], '(%d+) (%S+)') do
-  if not settled[id] then
+  -- An entry may be named in several versions, of which one is right.
+  if not seen[id] then
     local any = created == '-'
     local fields = any and peek(id) or look(id)
-    if fields then
-      if any or number(fields[3]) == tonumber(created) then
-        settled[id] = true
-        doomed[#doomed + 1] = { id, fields[1], fields[2] }
+    if not fields then
+      seen[id] = true
+      if redis.call('ZSCORE', by_id, id) then
+        ghosts[#ghosts + 1] = id
       end
-    elseif redis.call('ZSCORE', by_id, id) then
-      settled[id] = true
-      ghosts[#ghosts + 1] = id
+    elseif any or number(fields[3]) == tonumber(created) then
+      seen[id] = true
+      doomed[#doomed + 1] = { id, fields[1], fields[2] }
     end
   end
 end

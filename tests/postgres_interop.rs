@@ -1,0 +1,445 @@
+//! One Postgres schema for the Python library mneme-cache, which runs for it, and for ours.
+
+use mneme::store::{Entry, Store, StoreError, Touch};
+use mneme::{Coordination, GetRequest, Hit, Layer, PostgresStore, PutRequest, SemanticCache};
+use mneme_tests::children::Running;
+use mneme_tests::embedders::{DIM, FINGERPRINT, Words, axis, words};
+use mneme_tests::rows::hash;
+use mneme_tests::servers::postgres::Postgres;
+use mneme_tests::{python, skip, unless_it_hangs};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+
+/// The Python library, with a cache open on a schema.
+struct Peer(Running);
+
+impl Peer {
+    fn start(python: &Path) -> Peer {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("postgres_interop.py");
+        Peer(Running::start(Command::new(python).arg(script)))
+    }
+
+    fn open(python: &Path, server: &Postgres, schema: &str, more: &Value) -> Peer {
+        let mut peer = Peer::start(python);
+        peer.call("open", place(server, schema, more));
+        peer
+    }
+
+    /// The result of a call, or the name of its exception.
+    fn attempt(&mut self, name: &str, arguments: Value) -> Result<Value, String> {
+        self.0.tell(&json!([name, arguments]).to_string());
+        let line = self.0.line().expect("the peer answers");
+        let mut outcome: Value = serde_json::from_str(&line).unwrap();
+        match outcome["error"].as_str() {
+            Some(error) => Err(format!("{error}: {}", outcome["message"])),
+            None => Ok(outcome["ok"].take()),
+        }
+    }
+
+    fn call(&mut self, name: &str, arguments: Value) -> Value {
+        self.attempt(name, arguments)
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn put(&mut self, namespace: &str, query: &str, response: &str) {
+        let vector = words(query);
+        self.call("put", json!({"namespace": namespace, "query": query, "response": response, "embedding": vector}));
+    }
+
+    /// Asks with a vector, so that both layers are tried.
+    fn get(&mut self, namespace: &str, query: &str) -> Value {
+        self.call(
+            "get",
+            json!({"namespace": namespace, "query": query, "embedding": words(query)}),
+        )
+    }
+
+    fn close(mut self) {
+        self.call("close", json!({}));
+        self.0.finish();
+    }
+}
+
+/// What `open` there wants.
+fn place(server: &Postgres, schema: &str, more: &Value) -> Value {
+    let mut arguments =
+        json!({"url": server.url(), "schema": schema, "fingerprint": FINGERPRINT, "dim": DIM});
+    let more = more.as_object().unwrap().clone();
+    arguments.as_object_mut().unwrap().extend(more);
+    arguments
+}
+
+/// A row as it is stored there.
+fn row(namespace: &str, n: u64, more: &Value) -> Value {
+    let mut row = json!({
+        "id": 0, "namespace": namespace, "query_hash": hash(n), "query": format!("query {n}"),
+        "response": "theirs", "embedding": axis(n as usize), "metadata": {}, "created_at": 1000,
+        "last_accessed_at": 2000, "ttl": null, "access_count": 0,
+    });
+    row.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    row
+}
+
+fn entry(namespace: &str, n: u64) -> Entry {
+    Entry {
+        embedding: axis(n as usize),
+        ..mneme_tests::rows::entry(namespace, n)
+    }
+}
+
+fn opened(server: &Postgres, schema: &str) -> PostgresStore {
+    let mut store = server.store(schema);
+    store.open(FINGERPRINT, DIM).unwrap();
+    store
+}
+
+fn ours(server: &Postgres, schema: &str) -> SemanticCache {
+    let builder = SemanticCache::builder()
+        .store(server.store(schema))
+        .embedder(Words);
+    let coordination = Coordination::StaleTolerant(0);
+    builder
+        .coordination(coordination)
+        .touches(1, 0)
+        .open()
+        .unwrap()
+}
+
+fn ask(cache: &SemanticCache, namespace: &str, query: &str) -> Option<Hit> {
+    cache
+        .get(GetRequest::new(query).namespace(namespace))
+        .unwrap()
+        .hit()
+}
+
+/// Runs a test with the peer's Python and a server, where there are both.
+fn with_peer(test: impl FnOnce(&'static Path, Arc<Postgres>) + Send + 'static) {
+    match (python::peer(), Postgres::shared()) {
+        (Ok(python), Ok(server)) => unless_it_hangs(move || test(python, server)),
+        (Err(reason), _) => skip(reason),
+        (_, Err(reason)) => skip(&reason),
+    }
+}
+
+/// Tables, columns, defaults, constraints, indexes and sequences of a schema.
+fn layout(server: &Postgres, schema: &str) -> String {
+    let own = "('metadata_text', 'metadata_text_of')";
+    let parts = [
+        format!(
+            "SELECT table_name, column_name, data_type, is_nullable, column_default
+             FROM information_schema.columns
+             WHERE table_schema = '{schema}' AND column_name NOT IN {own}
+             ORDER BY table_name, ordinal_position"
+        ),
+        format!(
+            "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint
+             WHERE connamespace = '{schema}'::regnamespace ORDER BY 1, 2"
+        ),
+        format!(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = '{schema}' ORDER BY 1"
+        ),
+        format!(
+            "SELECT sequencename, data_type, start_value, increment_by, cycle, cache_size
+             FROM pg_sequences WHERE schemaname = '{schema}'"
+        ),
+        format!("SELECT key, value FROM {schema}.schema_meta ORDER BY 1"),
+        format!("SELECT key, value FROM {schema}.multi_process_state ORDER BY 1"),
+    ];
+    let lines: Vec<String> = parts.iter().map(|sql| server.sql(sql)).collect();
+    lines.join("\n").replace(schema, "SCHEMA")
+}
+
+#[test]
+fn both_make_the_same_tables() {
+    with_peer(|python, server| {
+        Peer::open(python, &server, "made_by_them", &json!({})).close();
+        let mut store = opened(&server, "made_by_us");
+        // Closing, it stores its counters, which are a meta key like others.
+        assert!(store.replace_meta("counters", None, Some("{}")).unwrap());
+        let theirs = layout(&server, "made_by_them");
+        assert!(
+            theirs.contains("entries_namespace_query_hash_key"),
+            "{theirs}"
+        );
+        assert_eq!(layout(&server, "made_by_us"), theirs);
+        // Ours adds its two columns to theirs, and nothing else.
+        opened(&server, "made_by_them");
+        assert_eq!(layout(&server, "made_by_them"), theirs);
+    });
+}
+
+#[test]
+fn rows_of_theirs_are_read_and_changed() {
+    with_peer(|python, server| {
+        let mut peer = Peer::open(python, &server, "their_rows", &json!({}));
+        let odd = "'\"\\ %_:/| 🦀\u{10FFFF}\u{FEFF}\n";
+        let metadata = json!({"b": 1.5, "a": [null, "ü🦀", {"x": 12345678901234567890_u64}]});
+        for (n, more) in [
+            (
+                1,
+                json!({"query": odd, "response": "", "metadata": metadata, "ttl": 50, "access_count": 3}),
+            ),
+            (2, json!({"namespace": odd})),
+            (3, json!({"ttl": 0})),
+        ] {
+            assert_eq!(peer.call("store.insert", row("a", n, &more)), n);
+        }
+        peer.call(
+            "store.set_namespace_quota",
+            json!({"namespace": odd, "max_entries": 5}),
+        );
+        peer.call("store.write_meta", json!({"key": odd, "value": odd}));
+
+        let mut store = opened(&server, "their_rows");
+        assert_eq!(store.read_version_counter().unwrap(), 3);
+        assert_eq!(store.list_namespaces().unwrap(), [odd, "a"]);
+        assert_eq!(
+            store.list_namespace_quotas().unwrap(),
+            [(odd.to_owned(), 5)]
+        );
+        assert_eq!(store.read_meta(odd).unwrap().as_deref(), Some(odd));
+        let found = store.iter_since(0, 10).unwrap();
+        assert_eq!((&*found[0].query, &*found[0].response), (odd, ""));
+        assert_eq!((found[0].ttl, found[0].access_count), (Some(50), 3));
+        assert_eq!(
+            serde_json::from_str::<Value>(&found[0].metadata).unwrap(),
+            metadata
+        );
+        assert_eq!(found[0].embedding, axis(1));
+
+        // Replaced by us, then by them: each time the metadata are the last ones.
+        let mine = Entry {
+            metadata: r#"{"mine":  "\u0000"}"#.into(),
+            ..entry("a", 1)
+        };
+        let inserted = store.insert(vec![mine.clone()]).unwrap();
+        assert_eq!((inserted[0].id, inserted[0].replaced), (1, true));
+        let theirs = peer.call("store.get_by_id", json!({"id": 1}));
+        assert_eq!(theirs["metadata"], json!({"mine": "\u{10FFFE}0"}));
+        assert_eq!(theirs["embedding"], json!(axis(1)));
+        assert_eq!(store.get_by_ids(&[1]).unwrap()[0].metadata, mine.metadata);
+        assert_eq!(
+            peer.call(
+                "store.insert",
+                row("a", 1, &json!({"metadata": {"theirs": 1}}))
+            ),
+            1
+        );
+        assert_eq!(
+            store.get_by_ids(&[1]).unwrap()[0].metadata,
+            r#"{"theirs": 1}"#
+        );
+
+        store
+            .update_access(&[Touch {
+                id: 1,
+                hits: 2,
+                last_accessed_at: 5000,
+            }])
+            .unwrap();
+        peer.call("store.update_access", json!({"id": 1, "now": 6000}));
+        let found = store.get_by_ids(&[1]).unwrap();
+        assert_eq!(
+            (found[0].access_count, found[0].last_accessed_at),
+            (3, 6000)
+        );
+        assert_eq!(store.delete_expired(1000, None, 9).unwrap()[0].id, 3);
+        assert_eq!(peer.call("store.count", json!({})), 2);
+        assert_eq!(store.read_version_counter().unwrap(), 3 + 3);
+        assert_eq!(peer.call("store.delete_by_id", json!({"id": 2})), true);
+        assert_eq!(store.get_by_ids(&[2]).unwrap(), []);
+        assert!(store.integrity_check().unwrap());
+        assert_eq!(peer.call("store.integrity_check", json!({})), true);
+        peer.close();
+    });
+}
+
+#[test]
+fn rows_of_ours_are_read_and_changed() {
+    with_peer(|python, server| {
+        let mut store = opened(&server, "our_rows");
+        let given = Entry {
+            query: "'\"\\🦀".into(),
+            metadata: r#"{ "b":1.0, "a":"é" }"#.into(),
+            ttl: Some(7),
+            ..entry("a", 1)
+        };
+        store
+            .insert(vec![given.clone(), entry("b", 2), entry("b", 3)])
+            .unwrap();
+        store.set_namespace_quota("b", Some(4)).unwrap();
+        assert!(store.replace_meta("k", None, Some("v")).unwrap());
+
+        let mut peer = Peer::open(python, &server, "our_rows", &json!({}));
+        let theirs = peer.call(
+            "store.get_by_hash",
+            json!({"namespace": "a", "query_hash": hash(1)}),
+        );
+        assert_eq!(
+            theirs,
+            json!({
+                "id": 1, "namespace": "a", "query_hash": hash(1), "query": given.query,
+                "response": given.response, "embedding": given.embedding,
+                "metadata": {"b": 1.0, "a": "é"}, "created_at": 1001, "last_accessed_at": 2001,
+                "ttl": 7, "access_count": 0,
+            })
+        );
+        assert_eq!(
+            peer.call("store.iter_lru_ids", json!({"n": 2})),
+            json!([1, 2])
+        );
+        assert_eq!(
+            peer.call("store.list_namespaces", json!({})),
+            json!(["a", "b"])
+        );
+        assert_eq!(
+            peer.call("store.get_namespace_quota", json!({"namespace": "b"})),
+            4
+        );
+        assert_eq!(peer.call("store.read_meta", json!({"key": "k"})), "v");
+        assert_eq!(peer.call("store.read_version_counter", json!({})), 1);
+        assert_eq!(peer.call("store.delete_expired", json!({"now": 1008})), 1);
+        assert_eq!(store.read_version_counter().unwrap(), 2);
+        assert_eq!(
+            peer.call("store.clear_namespace", json!({"namespace": "b"})),
+            2
+        );
+        assert_eq!(store.read_version_counter().unwrap(), 3);
+        assert_eq!(store.count(None).unwrap(), 0);
+        // Neither uses an id again.
+        assert_eq!(peer.call("store.insert", row("a", 1, &json!({}))), 4);
+        assert_eq!(store.insert(vec![entry("a", 2)]).unwrap()[0].id, 5);
+        peer.close();
+    });
+}
+
+#[test]
+fn both_use_one_schema_at_the_same_time() {
+    with_peer(|python, server| {
+        let shared = json!({"multi_process_mode": "stale-tolerant"});
+        let mut peer = Peer::open(python, &server, "live", &shared);
+        let cache = ours(&server, "live");
+        for n in 0..15 {
+            let (theirs, mine) = (
+                format!("their{n} alpha beta{n}"),
+                format!("mine{n} gamma delta{n}"),
+            );
+            let (turned, mine_turned) = (
+                format!("beta{n} their{n} alpha"),
+                format!("delta{n} mine{n} gamma"),
+            );
+            peer.put("default", &theirs, &format!("theirs {n}"));
+            cache
+                .put(PutRequest::new(&mine, format!("mine {n}")))
+                .unwrap();
+            for (query, layer) in [(&theirs, Layer::Exact), (&turned, Layer::Semantic)] {
+                let hit = ask(&cache, "default", query).unwrap();
+                assert_eq!((hit.layer, hit.response), (layer, format!("theirs {n}")));
+            }
+            for query in [&mine, &mine_turned] {
+                assert_eq!(peer.get("default", query)["response"], format!("mine {n}"));
+            }
+            // Replaced and deleted by the other side.
+            peer.put("default", &mine, &format!("replaced {n}"));
+            for query in [&mine, &mine_turned] {
+                assert_eq!(
+                    ask(&cache, "default", query).unwrap().response,
+                    format!("replaced {n}")
+                );
+            }
+            assert_eq!(peer.call("delete", json!({"query": theirs})), json!(true));
+            for query in [&theirs, &turned] {
+                assert!(
+                    ask(&cache, "default", query).is_none(),
+                    "{query} was deleted"
+                );
+            }
+            assert!(cache.delete(&mine, "default").unwrap());
+            assert!(
+                peer.call("get", json!({"query": mine})).is_null(),
+                "{mine} was deleted"
+            );
+        }
+        assert_eq!(cache.stats(None).unwrap().entries, 0);
+        assert!(cache.health().unwrap().healthy);
+        assert_eq!(peer.call("health", json!({}))["healthy"], true);
+        cache.close().unwrap();
+        peer.close();
+    });
+}
+
+/// Both write the same rows as fast as they can. It has no means against a deadlock, so
+/// ours must give way.
+#[test]
+fn neither_disturbs_the_other() {
+    const ROUNDS: u64 = 150;
+    with_peer(|python, server| {
+        let mut peer = Peer::open(python, &server, "rush", &json!({}));
+        let mut store = opened(&server, "rush");
+        let theirs = thread::spawn(move || {
+            for n in 0..ROUNDS {
+                peer.call("store.insert", row("a", n % 5, &json!({})));
+            }
+            peer
+        });
+        for n in 0..ROUNDS {
+            let pair = vec![entry("a", n % 5), entry("a", (n + 1) % 5)];
+            store.insert(pair).unwrap();
+        }
+        let mut peer = theirs.join().unwrap();
+        assert_eq!(store.read_version_counter().unwrap(), 2 * ROUNDS);
+        assert_eq!(store.count(None).unwrap(), 5);
+        assert_eq!(peer.call("store.count", json!({})), 5);
+        peer.close();
+    });
+}
+
+#[test]
+fn an_empty_schema_may_be_opened_by_both_at_once() {
+    with_peer(|python, server| {
+        for round in 0..4 {
+            let schema = format!("both_{round}");
+            let mut peer = Peer::start(python);
+            let arguments = json!(["open", place(&server, &schema, &json!({}))]);
+            peer.0.tell(&arguments.to_string());
+            let mut store = server.store(&schema);
+            store.open(FINGERPRINT, DIM).unwrap();
+            // It has no means against such a race, and may have lost it.
+            let lost = peer.0.line().unwrap().contains("error");
+            if lost {
+                peer = Peer::open(python, &server, &schema, &json!({}));
+            }
+            assert_eq!(peer.call("store.insert", row("a", 1, &json!({}))), 1);
+            assert_eq!(store.insert(vec![entry("a", 1)]).unwrap()[0].id, 1);
+            peer.close();
+        }
+    });
+}
+
+#[test]
+fn another_embedder_is_refused_by_both() {
+    with_peer(|python, server| {
+        Peer::open(python, &server, "embedder_of_theirs", &json!({})).close();
+        let mut store = server.store("embedder_of_theirs");
+        assert!(matches!(
+            store.open("another", DIM),
+            Err(StoreError::EmbedderMismatch(_))
+        ));
+        assert!(matches!(
+            store.open(FINGERPRINT, 8),
+            Err(StoreError::EmbedderDimension(_))
+        ));
+        opened(&server, "embedder_of_ours");
+        let mut peer = Peer::start(python);
+        let another = json!({"fingerprint": "another-1"});
+        let error = peer
+            .attempt("open", place(&server, "embedder_of_ours", &another))
+            .unwrap_err();
+        assert!(error.starts_with("EmbedderMismatchError"), "{error}");
+    });
+}

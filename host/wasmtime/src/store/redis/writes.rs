@@ -191,7 +191,7 @@ impl Session {
         Ok(deleted)
     }
 
-    /// Finds what is expired, and clears away what Redis has expired and nothing is known of.
+    /// Finds what is expired, and clears away what is left of entries that Redis has expired.
     fn search(&mut self, now: u64, namespace: Option<&str>) -> Outcome<Expired> {
         let (base, beyond) = sum(now);
         let limit = EXPIRED_PER_LOOK.to_string();

@@ -122,7 +122,10 @@ impl Fault {
                     "whether it has happened is unknown, and called again it might count twice, so look first",
                     false,
                 ),
-                _ => ("whether it has happened is unknown, and calling again is safe", true),
+                _ => (
+                    "whether it has happened is unknown, and calling again is safe",
+                    true,
+                ),
             };
             return backend(format!("{site}: {what}; {advice}"), retryable);
         }
@@ -254,7 +257,7 @@ fn refused(site: &str, said: &DbError, what: &str) -> StoreError {
         "3D000" => backend(say("create the database, or name another one"), false),
         "42501" => backend(
             say(
-                "grant the role USAGE on the schema and SELECT, INSERT, UPDATE and DELETE on its tables, and to create them CREATE on schema and database",
+                "grant the role USAGE on the schema and its sequences, SELECT, INSERT, UPDATE and DELETE on its tables, and to create them CREATE on schema and database",
             ),
             false,
         ),

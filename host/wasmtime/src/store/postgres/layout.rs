@@ -80,7 +80,7 @@ CREATE TABLE IF NOT EXISTS {schema}.multi_process_state (key TEXT PRIMARY KEY, v
 const ADD_COLUMNS: &str = "ALTER TABLE {schema}.entries
     ADD COLUMN IF NOT EXISTS metadata_text TEXT,
     ADD COLUMN IF NOT EXISTS metadata_text_of BYTEA";
-const START_COUNTER: &str = "INSERT INTO {schema}.multi_process_state (key, value)
+pub(super) const START_COUNTER: &str = "INSERT INTO {schema}.multi_process_state (key, value)
     VALUES ('version_counter', '0') ON CONFLICT (key) DO NOTHING";
 const RECORD: &str = "INSERT INTO {schema}.schema_meta (key, value)
     SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT (key) DO NOTHING";

@@ -13,6 +13,7 @@ use tokio_postgres::Row;
 use super::batch::{self, Batch};
 use super::connection::{Connection, Values, pipeline};
 use super::error::{Fault, Outcome, Repeat};
+use super::layout::START_COUNTER;
 use super::reads::version;
 use super::rows::{self, escaped, stored};
 use super::session::Session;
@@ -348,8 +349,13 @@ async fn begin(
     ])
     .await?;
     let found = replies.pop().unwrap_or_default();
-    // The counter is text; moving on one that is no number would fail.
-    version(&replies.pop().unwrap_or_default())?;
+    let counter = replies.pop().unwrap_or_default();
+    // It is text; moving on one that is no number would fail.
+    version(&counter)?;
+    if counter.is_empty() {
+        // Whoever begins a new one has its lock.
+        conn.plain(&conn.text(START_COUNTER)).await?;
+    }
     Ok(found)
 }
 

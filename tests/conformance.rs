@@ -1,19 +1,25 @@
 //! The stores that ship with the library, judged by the conformance battery.
 
 use mneme::conformance::Harness;
-use mneme::{MemoryStore, PostgresStore, RedisStore, SqliteStore};
+use mneme::{DynamoDbStore, MemoryStore, PostgresStore, RedisStore, SqliteStore};
+use mneme_tests::dynamodb::run_with_credentials;
+use mneme_tests::servers::dynamodb::DynamoDb;
 use mneme_tests::servers::postgres::Postgres;
 use mneme_tests::servers::redis::Redis;
 use std::process::ExitCode;
 use tempfile::TempDir;
 
 fn main() -> ExitCode {
+    if let Some(end) = run_with_credentials() {
+        return end;
+    }
     Harness::new()
         .require_all(mneme_tests::every_test_is_required())
         .store("memory", || Ok(MemoryStore::new()))
         .store_at("sqlite", file, |path| Ok(SqliteStore::new(path)))
         .store_at("redis", redis, |url| RedisStore::from_url(url))
         .store_at("postgres", postgres, |url| PostgresStore::from_url(url))
+        .store_at("dynamodb", dynamodb, |url| DynamoDbStore::from_url(url))
         .run()
 }
 
@@ -32,4 +38,9 @@ fn redis() -> Result<(String, Redis), String> {
 fn postgres() -> Result<(String, Postgres), String> {
     let server = Postgres::start()?;
     Ok((server.url(), server))
+}
+
+fn dynamodb() -> Result<(String, DynamoDb), String> {
+    let server = DynamoDb::start()?;
+    Ok((server.url("judged"), server))
 }

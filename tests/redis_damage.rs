@@ -300,6 +300,12 @@ fn damaged_values_beside_the_entries_are_named() {
     client.run::<()>(&["SET", "p:version", "many"]);
     corrupt(store.read_version_counter(), &["p:version", "many"]);
     client.run::<()>(&["DEL", "p:version", "p:quota:a"]);
+    client.run::<()>(&["RPUSH", "p:version", "x"]);
+    corrupt(
+        store.read_version_counter(),
+        &["key p:version is of the wrong type"],
+    );
+    client.run::<()>(&["DEL", "p:version"]);
     assert_eq!(store.read_version_counter().unwrap(), 0);
     // A key of a quota that is no text is no quota.
     client.run::<()>(&["RPUSH", "p:quota:a", "x"]);

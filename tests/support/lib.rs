@@ -2,6 +2,8 @@
 
 pub mod broken;
 pub mod children;
+pub mod dynamodb;
+pub mod dynamodb_wire;
 pub mod embedders;
 pub mod proxy;
 pub mod python;

@@ -1,7 +1,7 @@
 //! Judges a store: the conformance battery, and a test harness that runs it.
 //!
 //! The battery is a WebAssembly component. The same bytes judge a store in any language;
-//! here they judge an implementation of [`Store`](crate::Store). A store that passes works
+//! here they judge an implementation of [`Store`]. A store that passes works
 //! with the cache.
 //!
 //! # In the tests of a store of your own

@@ -41,6 +41,7 @@
 //! | `sqlite` | yes | [`SqliteStore`], with SQLite compiled in |
 //! | `redis` | yes | [`RedisStore`], a Redis server |
 //! | `postgres` | yes | [`PostgresStore`], a PostgreSQL server |
+//! | `dynamodb` | yes | [`DynamoDbStore`], one table of Amazon DynamoDB |
 //! | `minilm` | yes | `embedder::MiniLm`, a sentence encoder with its weights compiled in (about 10 MB) |
 //! | `openai` | yes | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API |
 //! | `cli` | yes | the `mneme` command |
@@ -88,6 +89,8 @@ pub use request::{
     Answer, DEFAULT_NAMESPACE, GetRequest, Hit, Layer, Lookup, Miss, MissReason, Origin,
     PutRequest, Ttl,
 };
+#[cfg(feature = "dynamodb")]
+pub use store::DynamoDbStore;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "redis")]

@@ -7,12 +7,15 @@
 //! | [`SqliteStore`] | `sqlite` (default) | yes | yes, on one machine |
 //! | [`RedisStore`] | `redis` (default) | as the server is set up | yes |
 //! | [`PostgresStore`] | `postgres` (default) | yes | yes |
+//! | [`DynamoDbStore`] | `dynamodb` (default) | yes | yes |
 //!
 //! [`from_url`] makes any of them. To write one of your own, read the [`guide`].
 
 #[cfg(any(feature = "dynamodb", feature = "postgres"))]
 mod background;
 pub mod checks;
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
 pub mod guide {
     #![doc = include_str!("store/guide.md")]
 }
@@ -25,6 +28,8 @@ pub mod redis;
 pub mod sqlite;
 mod url;
 
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::DynamoDbStore;
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;

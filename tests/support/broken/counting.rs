@@ -100,3 +100,21 @@ impl Fault for CountsSinceOpen {
         Ok(store.read_version_counter()? - self.first.unwrap_or_default())
     }
 }
+
+/// Moves the counter where an insert fails.
+#[derive(Default)]
+pub struct CountsFailures {
+    failed: u64,
+}
+
+impl Fault for CountsFailures {
+    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
+        let result = store.insert(entries);
+        self.failed += u64::from(result.is_err());
+        result
+    }
+
+    fn read_version_counter(&mut self, store: &mut Sound) -> Result<u64> {
+        Ok(store.read_version_counter()? + self.failed)
+    }
+}

@@ -1,7 +1,7 @@
 //! Faults that show between stores, or when a process ends.
 
 use super::{Fault, Sound};
-use mneme::store::{Entry, EntryKey, Inserted, Result};
+use mneme::store::{Entry, EntryKey, EntryRef, Inserted, Result};
 use std::collections::BTreeMap;
 
 /// Keeps what it has once read, whatever other stores write.
@@ -84,6 +84,98 @@ impl Fault for OwnCounter {
     }
 }
 
+/// Keeps the meta values and quotas that it has once read or set.
+#[derive(Default)]
+pub struct StaleSettings {
+    meta: BTreeMap<String, Option<String>>,
+    quotas: BTreeMap<String, Option<u64>>,
+}
+
+impl Fault for StaleSettings {
+    fn read_meta(&mut self, store: &mut Sound, key: &str) -> Result<Option<String>> {
+        let value = store.read_meta(key)?;
+        Ok(self.meta.entry(key.to_owned()).or_insert(value).clone())
+    }
+
+    fn replace_meta(
+        &mut self,
+        store: &mut Sound,
+        key: &str,
+        expected: Option<&str>,
+        value: Option<&str>,
+    ) -> Result<bool> {
+        let kept = self.read_meta(store, key)?;
+        if kept.as_deref() != expected {
+            return Ok(false);
+        }
+        let replaced = super::settings::regardless(store, key, expected, value)?;
+        self.meta.insert(key.to_owned(), value.map(str::to_owned));
+        Ok(replaced)
+    }
+
+    fn get_namespace_quota(&mut self, store: &mut Sound, namespace: &str) -> Result<Option<u64>> {
+        let quota = store.get_namespace_quota(namespace)?;
+        Ok(*self.quotas.entry(namespace.to_owned()).or_insert(quota))
+    }
+
+    fn set_namespace_quota(
+        &mut self,
+        store: &mut Sound,
+        namespace: &str,
+        max_entries: Option<u64>,
+    ) -> Result<()> {
+        store.set_namespace_quota(namespace, max_entries)?;
+        self.quotas.insert(namespace.to_owned(), max_entries);
+        Ok(())
+    }
+}
+
+/// Compares the versions of entries to those that it has itself inserted.
+#[derive(Default)]
+pub struct StaleGuard {
+    inserted: BTreeMap<u64, u64>,
+}
+
+impl Fault for StaleGuard {
+    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
+        let times: Vec<u64> = entries.iter().map(|entry| entry.created_at).collect();
+        let inserted = store.insert(entries)?;
+        let ids = inserted.iter().map(|item| item.id);
+        self.inserted.extend(ids.zip(times));
+        Ok(inserted)
+    }
+
+    fn delete_unchanged(&mut self, store: &mut Sound, entries: &[EntryRef]) -> Result<Vec<u64>> {
+        let mut named = entries.to_vec();
+        for entry in &mut named {
+            if self.inserted.get(&entry.id) == Some(&entry.created_at)
+                && let Some(present) = store.get_by_ids(&[entry.id])?.pop()
+            {
+                entry.created_at = present.created_at;
+            }
+        }
+        store.delete_unchanged(&named)
+    }
+}
+
+/// Reads all rows when a walk begins, and takes the pages from them.
+#[derive(Default)]
+pub struct StaleWalk {
+    rows: Vec<Entry>,
+}
+
+impl Fault for StaleWalk {
+    fn iter_since(&mut self, store: &mut Sound, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+        let present = store.iter_since(last_id, limit)?;
+        if last_id == 0 || self.rows.is_empty() {
+            self.rows = super::all(store)?;
+            return Ok(present);
+        }
+        let rows = self.rows.iter().filter(|entry| entry.id > last_id);
+        Ok(rows.take(limit as usize).cloned().collect())
+    }
+}
+
 /// Stores the entries of a list one by one, so that a crash leaves some of them.
 pub struct OneByOne;
 
@@ -91,7 +183,8 @@ impl Fault for OneByOne {
     fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
         let dim = store.read_meta("embedder_dim")?;
         let sound = |entry: &Entry| dim.as_deref() == Some(&entry.embedding.len().to_string());
-        if !entries.iter().all(sound) {
+        let short = entries.len() <= store.capabilities().max_batch as usize;
+        if !short || !entries.iter().all(sound) {
             return store.insert(entries);
         }
         let mut inserted = Vec::with_capacity(entries.len());

@@ -1,7 +1,7 @@
 //! Faults of storing entries.
 
 use super::{Fault, Sound, all, same_key};
-use mneme::store::{Entry, EntryRef, Inserted, Result};
+use mneme::store::{Entry, EntryRef, Inserted, Result, StoreError};
 
 /// Keeps something of the entry that is replaced.
 pub struct Keeps(pub fn(&mut Entry, &Entry));
@@ -34,7 +34,7 @@ impl Fault for SwallowsErrors {
     fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
         let asked = entries.len();
         store.insert(entries).or_else(|error| match error {
-            mneme::store::StoreError::Closed => Err(error),
+            StoreError::Closed => Err(error),
             _ => Ok((1..=asked as u64)
                 .map(|id| Inserted {
                     id,
@@ -139,5 +139,22 @@ impl Fault for AnonymousRefs {
             item.namespace.clear();
         }
         Ok(refs)
+    }
+}
+
+/// Enforces the quotas itself.
+pub struct EnforcesQuotas;
+
+impl Fault for EnforcesQuotas {
+    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
+        for entry in &entries {
+            let quota = store.get_namespace_quota(&entry.namespace)?;
+            let asked = entries.iter().filter(|e| e.namespace == entry.namespace);
+            let count = store.count(Some(&entry.namespace))? + asked.count() as u64;
+            if quota.is_some_and(|quota| count > quota) {
+                return Err(StoreError::QuotaExceeded("the namespace is full".into()));
+            }
+        }
+        store.insert(entries)
     }
 }

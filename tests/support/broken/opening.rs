@@ -31,6 +31,20 @@ impl Fault for OpensAnyway {
     }
 }
 
+/// Takes a number of dimensions that is out of range for the nearest that is not.
+pub fn open_in_range(store: &mut Sound, fingerprint: &str, dim: u32) -> Result<()> {
+    match store.open(fingerprint, dim) {
+        Err(StoreError::InvalidArgument(_)) => {
+            let mut sound = OpensAnyway {
+                fingerprint: false,
+                dim: true,
+            };
+            sound.open(store, fingerprint, dim.clamp(1, 65_536))
+        }
+        result => result,
+    }
+}
+
 /// Is open after it has refused to be.
 pub struct StaysOpen;
 
@@ -188,6 +202,48 @@ impl Fault for Says {
         let mut capabilities = store.capabilities();
         (self.0)(&mut capabilities);
         capabilities
+    }
+}
+
+/// Says something else of itself after a while.
+pub struct ChangesItsMind {
+    changed: bool,
+    opening: bool,
+}
+
+impl ChangesItsMind {
+    /// After it was opened.
+    pub fn by_opening() -> Self {
+        ChangesItsMind {
+            changed: false,
+            opening: true,
+        }
+    }
+
+    /// After entries were inserted.
+    pub fn by_inserting() -> Self {
+        ChangesItsMind {
+            changed: false,
+            opening: false,
+        }
+    }
+}
+
+impl Fault for ChangesItsMind {
+    fn capabilities(&self, store: &Sound) -> CapabilitySet {
+        let mut capabilities = store.capabilities();
+        capabilities.max_batch -= u32::from(self.changed);
+        capabilities
+    }
+
+    fn open(&mut self, store: &mut Sound, fingerprint: &str, dim: u32) -> Result<()> {
+        self.changed |= self.opening;
+        store.open(fingerprint, dim)
+    }
+
+    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
+        self.changed |= !self.opening;
+        store.insert(entries)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Faults of the pages, of the order of eviction, and of look-ups by id.
 
 use super::{Fault, Sound, all, reference};
-use mneme::store::{Entry, EntryKey, EntryRef, Result, StampPage, VectorPage};
+use mneme::store::{
+    BackendError, Entry, EntryKey, EntryRef, Result, StampPage, StoreError, VectorPage,
+};
 
 /// Asks the sound store for another page.
 pub struct OtherPage {
@@ -148,6 +150,36 @@ impl Fault for ByHash {
     fn get_by_hash(&mut self, store: &mut Sound, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
         let mut found = store.get_by_hash(keys)?;
         (self.0)(&mut found);
+        Ok(found)
+    }
+}
+
+/// Fails at an empty list of ids or keys, as SQL does at `IN ()`.
+pub struct NothingIsAnError;
+
+impl NothingIsAnError {
+    fn error() -> StoreError {
+        StoreError::Backend(BackendError {
+            message: "syntax error near \")\"".into(),
+            retryable: false,
+        })
+    }
+}
+
+impl Fault for NothingIsAnError {
+    fn get_by_ids(&mut self, store: &mut Sound, ids: &[u64]) -> Result<Vec<Entry>> {
+        let found = store.get_by_ids(ids)?;
+        if ids.is_empty() {
+            return Err(Self::error());
+        }
+        Ok(found)
+    }
+
+    fn get_by_hash(&mut self, store: &mut Sound, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
+        let found = store.get_by_hash(keys)?;
+        if keys.is_empty() {
+            return Err(Self::error());
+        }
         Ok(found)
     }
 }

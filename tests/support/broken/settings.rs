@@ -56,6 +56,16 @@ impl Fault for ReplacesMeta {
     }
 }
 
+/// Reads values in another way.
+pub struct ReadsMeta(pub fn(&str, Option<String>) -> Option<String>);
+
+impl Fault for ReadsMeta {
+    fn read_meta(&mut self, store: &mut Sound, key: &str) -> Result<Option<String>> {
+        let value = store.read_meta(key)?;
+        Ok((self.0)(key, value))
+    }
+}
+
 /// Sets a value whatever it is.
 ///
 /// # Errors

@@ -40,26 +40,6 @@ impl Fault for KeepsCounter {
     }
 }
 
-/// Takes the picture when it is first read.
-#[derive(Default)]
-pub struct LatePicture {
-    begun: bool,
-}
-
-impl Fault for LatePicture {
-    fn begin_snapshot(&mut self, store: &mut Sound) -> Result<u64> {
-        self.begun = true;
-        store.begin_snapshot()
-    }
-
-    fn read_snapshot(&mut self, store: &mut Sound, max: u32) -> Result<Vec<u8>> {
-        if std::mem::take(&mut self.begun) {
-            store.begin_snapshot()?;
-        }
-        store.read_snapshot(max)
-    }
-}
-
 /// Changes a step of taking a snapshot or of restoring one.
 pub struct Steps {
     /// Instead of beginning a snapshot.

@@ -6,6 +6,7 @@ use redis::{Connection, FromRedisValue};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -15,6 +16,8 @@ pub struct Redis {
     folder: TempDir,
     options: Vec<String>,
     process: Option<Daemon>,
+    /// The port for TLS, where it has one.
+    tls_port: Option<u16>,
 }
 
 impl Redis {
@@ -33,14 +36,45 @@ impl Redis {
     ///
     /// Where `redis-server` is not installed or does not answer.
     pub fn with(options: &[&str]) -> Result<Self, String> {
-        let mut server = Redis {
+        let mut server = Self::stopped(options)?;
+        server.restart()?;
+        Ok(server)
+    }
+
+    /// Starts a server that also takes TLS connections, on a port of their own, with a certificate
+    /// for 127.0.0.1 by an authority of its own.
+    ///
+    /// # Errors
+    ///
+    /// Where `redis-server` or `openssl` is not installed, or the server does not answer.
+    pub fn with_tls() -> Result<Self, String> {
+        let mut server = Self::stopped(&[])?;
+        let port = free_port().map_err(|error| error.to_string())?;
+        let folder = server.folder.path();
+        certify(folder)?;
+        server.options = [
+            ("--tls-port", port.to_string()),
+            ("--tls-auth-clients", "no".to_owned()),
+            ("--tls-cert-file", path(folder, "server.crt")),
+            ("--tls-key-file", path(folder, "server.key")),
+            ("--tls-ca-cert-file", path(folder, "ca.crt")),
+        ]
+        .into_iter()
+        .flat_map(|(name, value)| [name.to_owned(), value])
+        .collect();
+        server.tls_port = Some(port);
+        server.restart()?;
+        Ok(server)
+    }
+
+    fn stopped(options: &[&str]) -> Result<Self, String> {
+        Ok(Redis {
             port: free_port().map_err(|error| error.to_string())?,
             folder: tempfile::tempdir().map_err(|error| error.to_string())?,
             options: options.iter().map(ToString::to_string).collect(),
             process: None,
-        };
-        server.restart()?;
-        Ok(server)
+            tls_port: None,
+        })
     }
 
     /// Kills the server with SIGKILL.
@@ -77,6 +111,20 @@ impl Redis {
     /// The URL of the server, without a path.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The port for TLS.
+    ///
+    /// # Panics
+    ///
+    /// Where the server was started without.
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port.expect("the server was started with TLS")
+    }
+
+    /// The certificate of the authority that has certified the server.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("ca.crt")
     }
 
     /// A closed store on the server.
@@ -174,6 +222,68 @@ impl Client {
             all.insert(shown(&key), items.join(" "));
         }
         all
+    }
+}
+
+fn path(folder: &Path, name: &str) -> String {
+    folder.join(name).to_string_lossy().into_owned()
+}
+
+/// Makes an authority, and a certificate for 127.0.0.1.
+fn certify(folder: &Path) -> Result<(), String> {
+    let extensions = "subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n";
+    std::fs::write(folder.join("extensions"), extensions).map_err(|error| error.to_string())?;
+    let key = [
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+    ];
+    let authority = ["req", "-x509", "-days", "2", "-subj", "/CN=tests"];
+    let authority = authority.into_iter().chain(key);
+    openssl(
+        folder,
+        authority.chain(["-keyout", "ca.key", "-out", "ca.crt"]),
+    )?;
+    let request = ["req", "-subj", "/CN=127.0.0.1"].into_iter().chain(key);
+    openssl(
+        folder,
+        request.chain(["-keyout", "server.key", "-out", "server.csr"]),
+    )?;
+    let sign = [
+        "x509",
+        "-req",
+        "-in",
+        "server.csr",
+        "-days",
+        "2",
+        "-CA",
+        "ca.crt",
+    ];
+    let more = [
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-extfile",
+        "extensions",
+    ];
+    openssl(
+        folder,
+        sign.into_iter().chain(more).chain(["-out", "server.crt"]),
+    )
+}
+
+fn openssl<'a>(folder: &Path, arguments: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut command = Command::new("openssl");
+    command.args(arguments).current_dir(folder);
+    match command.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!(
+            "openssl: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )),
+        Err(error) => Err(format!("no certificates: openssl: {error}")),
     }
 }
 

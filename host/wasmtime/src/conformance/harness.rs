@@ -17,7 +17,7 @@ const ERROR: u8 = 2;
 /// runs a test a case, and returns the exit code.
 ///
 /// `make` makes a new, closed store on the same data each time, in this process and in others
-/// that the harness starts from the same program. See the [module](self).
+/// that the harness starts from the same program. See the module.
 pub fn test<S: Store + 'static>(
     make: impl Fn() -> store::Result<S> + Send + Sync + 'static,
 ) -> ExitCode {

@@ -66,9 +66,9 @@ const MAX_BATCH: u32 = 1000;
 /// # Expiry
 ///
 /// Redis expires entries with a ttl by itself, by the server's clock. From then on they are
-/// not found or counted any more. `delete_expired` returns those of them that this store
-/// wrote, unless an `insert` has cleared them away before. An entry that is already
-/// expired when it is stored stays until it is deleted.
+/// gone for every operation, `delete_expired` included; `insert` and `delete_expired` clear
+/// away what other keys still say of them. An entry that is already expired when it is
+/// stored stays until it is deleted.
 ///
 /// # Limits
 ///
@@ -80,7 +80,8 @@ const MAX_BATCH: u32 = 1000;
 /// In a cluster all keys of a prefix have to be on one node: give a prefix with a hash
 /// tag, such as `{mneme}`, and the address of the node that has it.
 ///
-/// Listing quotas walks over the names of all keys in the database.
+/// Listing quotas walks over the names of all keys in the database. The integrity check
+/// looks at the first 100,000 entries.
 ///
 /// ```no_run
 /// use mneme::store::{RedisStore, Store};

@@ -41,6 +41,7 @@ pub fn from_url(url: &str) -> Result<Box<dyn Store>> {
         "sqlite" => sqlite(rest.strip_prefix("//").unwrap_or(rest)),
         "redis" | "rediss" => redis(url),
         "postgres" | "postgresql" => postgres(url),
+        "dynamodb" => dynamodb(url),
         // What follows the scheme may hold a password.
         _ => invalid(format!(
             "a store of the scheme {scheme:?} is not known; known are {KNOWN}"
@@ -85,6 +86,7 @@ macro_rules! by_feature {
 by_feature! {
     redis, "redis", RedisStore;
     postgres, "postgres", PostgresStore;
+    dynamodb, "dynamodb", DynamoDbStore;
 }
 
 #[cfg(not(all(
@@ -120,6 +122,8 @@ mod tests {
             ("postgres://user:secret@localhost/db?schema=s", "postgres"),
             #[cfg(feature = "postgres")]
             ("postgresql://user@localhost/db", "postgres"),
+            #[cfg(feature = "dynamodb")]
+            ("dynamodb://table?region=eu-north-1", "dynamodb"),
         ];
         for (url, name) in good {
             let store = from_url(url).unwrap_or_else(|error| panic!("{url}: {error:?}"));

@@ -2,7 +2,7 @@
 
 use crate::battery::{Spec, case};
 use crate::case::{Case, START, key_of, reference};
-use crate::check::{Checked, Kind, refused};
+use crate::check::{Checked, Kind, equal, refused};
 use crate::contract::{Error, Touch, store};
 
 /// The cases of this section.
@@ -157,13 +157,13 @@ fn closed_calls_leave_nothing(case: &mut Case) -> Checked {
     case.open()?;
     case.holds("a call on a closed store deletes nothing", &known)?;
     let count = case.count(Some(&space))?;
-    crate::check::equal("the entries after calls on a closed store", count, 1)?;
-    crate::check::equal(
+    equal("the entries after calls on a closed store", count, 1)?;
+    equal(
         "the quota after calls on a closed store",
         case.quota(&space)?,
         None,
     )?;
-    crate::check::equal(
+    equal(
         "the meta value after calls on a closed store",
         case.meta(&key)?,
         None,

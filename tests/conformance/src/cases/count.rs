@@ -2,7 +2,7 @@
 
 use crate::battery::{Spec, case};
 use crate::case::Case;
-use crate::check::{About, Checked, check, equal};
+use crate::check::{About, Checked, Stop, check, equal};
 use crate::contract::Entry;
 use crate::{data, show};
 
@@ -276,7 +276,7 @@ fn the_empty_namespace_is_a_namespace(case: &mut Case) -> Checked {
     match case.count(Some(""))? {
         0 => {}
         entries => {
-            return Err(crate::check::Stop::Skipped(format!(
+            return Err(Stop::Skipped(format!(
                 "the empty namespace holds {entries} entries of others"
             )));
         }

@@ -3,7 +3,7 @@
 use crate::battery::{Spec, case};
 use crate::case::{Case, START, ids, reference, references};
 use crate::check::{Checked, check, equal};
-use crate::contract::{Entry, EntryRef};
+use crate::contract::{Entry, EntryRef, Touch};
 
 /// The cases of this section.
 pub const CASES: &[Spec] = &[
@@ -93,7 +93,7 @@ fn a_replaced_entry_stays(case: &mut Case) -> Checked {
 
 fn an_entry_touched_since_is_deleted(case: &mut Case) -> Checked {
     let stored = sample(case, 1)?;
-    case.touch(&[crate::contract::Touch {
+    case.touch(&[Touch {
         id: stored[0].id,
         hits: 5,
         last_accessed_at: START + 9_000,

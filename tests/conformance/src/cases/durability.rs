@@ -3,8 +3,8 @@
 
 use crate::battery::{Spec, phases};
 use crate::calls::called;
-use crate::case::{Case, START, ids, reference};
-use crate::check::{Checked, Kind, check, equal, refused, same_entries};
+use crate::case::{Case, GREATEST, START, ids, reference};
+use crate::check::{Checked, Kind, check, equal, failed, refused, same_entries};
 use crate::contract::{Entry, Error, Touch, store};
 use crate::show;
 
@@ -331,7 +331,7 @@ fn open_wrongly(case: &mut Case) -> Checked {
     match store::open(&case.fingerprint, other) {
         Err(Error::EmbedderDimension(error)) if error.expected == case.dim => {}
         outcome => {
-            return Err(crate::check::failed(
+            return Err(failed(
                 format!(
                     "open with dimension {other} returns embedder-dimension with expected {}",
                     case.dim
@@ -355,10 +355,10 @@ fn odd_values(case: &mut Case) -> Vec<Entry> {
         },
         Entry {
             response: case.long_text(1, 100_000),
-            created_at: crate::case::GREATEST,
+            created_at: GREATEST,
             last_accessed_at: 0,
-            ttl: Some(crate::case::GREATEST),
-            access_count: crate::case::GREATEST,
+            ttl: Some(GREATEST),
+            access_count: GREATEST,
             ..case.entry(&b, 2)
         },
     ]

@@ -5,8 +5,8 @@
 
 use crate::battery::{Spec, case};
 use crate::case::{Case, START, ids};
-use crate::check::{About, Checked, check, equal, same_entries};
-use crate::contract::Entry;
+use crate::check::{About, Checked, check, equal, failed, same_entries};
+use crate::contract::{Entry, Touch};
 use crate::show;
 
 /// The cases of this section.
@@ -343,7 +343,7 @@ fn walk(
         seen.extend(&found);
         meanwhile(case, last)?;
     }
-    Err(crate::check::failed(
+    Err(failed(
         "a walk over some 30 rows in steps of 3 ends",
         "it went on for 100 pages",
     ))
@@ -429,7 +429,7 @@ fn a_touch_moves_no_row_of_a_walk(case: &mut Case) -> Checked {
     let stored = sample(case, 9)?;
     let before = case.stamps(stored[0].id - 1, 20)?;
     let seen = walk(case, stored[0].id, |case, last| {
-        case.touch(&[crate::contract::Touch {
+        case.touch(&[Touch {
             id: last,
             hits: 1,
             last_accessed_at: START + 90_000,

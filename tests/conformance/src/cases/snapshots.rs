@@ -48,18 +48,6 @@ pub fn take() -> Checked<Vec<u8>> {
     Ok(bytes)
 }
 
-fn same_bytes(demand: &str, actual: &[u8], expected: &[u8]) -> Checked {
-    let difference = show::first_difference(expected, actual);
-    check(difference.is_none(), demand, || {
-        format!(
-            "there were {} and {} bytes, which differ from byte {} on",
-            expected.len(),
-            actual.len(),
-            difference.unwrap_or_default()
-        )
-    })
-}
-
 fn sample(case: &mut Case) -> Checked {
     let space = case.space("a");
     case.insert(&case.entries(&space, 10))?;
@@ -113,8 +101,8 @@ fn a_snapshot_has_the_size_it_names(case: &mut Case) -> Checked {
 
 fn reads_of_a_snapshot_respect_their_maximum(case: &mut Case) -> Checked {
     sample(case)?;
-    called("begin-snapshot", store::begin_snapshot())?;
-    let mut head = Vec::new();
+    let size = called("begin-snapshot", store::begin_snapshot())?;
+    let mut read = 0;
     for most in [1, 2, 3, 7, 100] {
         let chunk = called("read-snapshot", store::read_snapshot(most))?;
         check(
@@ -122,19 +110,14 @@ fn reads_of_a_snapshot_respect_their_maximum(case: &mut Case) -> Checked {
             format!("read-snapshot({most}) returns 1 to {most} bytes amid a snapshot"),
             || format!("it returned {}", chunk.len()),
         )?;
-        head.extend(chunk);
+        read += chunk.len();
     }
-    let rest = rest_of_snapshot(5_000)?;
-    let whole = {
-        called("begin-snapshot", store::begin_snapshot())?;
-        rest_of_snapshot(u32::MAX)?
-    };
+    read += rest_of_snapshot(u32::MAX)?.len();
     called("end-snapshot", store::end_snapshot())?;
-    let size = head.len() + rest.len();
     equal(
-        "the bytes read in small steps, and at once",
+        "the bytes read in small steps, and then at once",
+        read as u64,
         size,
-        whole.len(),
     )
 }
 
@@ -150,16 +133,11 @@ fn a_snapshot_changes_nothing(case: &mut Case) -> Checked {
 fn a_new_snapshot_drops_the_one_before(case: &mut Case) -> Checked {
     sample(case)?;
     called("begin-snapshot", store::begin_snapshot())?;
-    let head = called("read-snapshot", store::read_snapshot(16))?;
+    called("read-snapshot", store::read_snapshot(16))?;
     let size = called("begin-snapshot", store::begin_snapshot())?;
     let bytes = rest_of_snapshot(50_000)?;
     called("end-snapshot", store::end_snapshot())?;
-    equal("the bytes of the second snapshot", bytes.len() as u64, size)?;
-    same_bytes(
-        "the second snapshot begins as the first did",
-        &bytes[..head.len().min(bytes.len())],
-        &head,
-    )
+    equal("the bytes of the second snapshot", bytes.len() as u64, size)
 }
 
 fn an_ended_snapshot_cannot_be_read(case: &mut Case) -> Checked {

@@ -1,7 +1,7 @@
 //! Recording hits: `update-access`.
 
 use crate::battery::{Spec, case};
-use crate::case::{Case, START};
+use crate::case::{Case, START, reference};
 use crate::check::{Checked, equal};
 use crate::contract::{Entry, Touch};
 
@@ -256,11 +256,7 @@ fn a_touch_does_not_prolong_a_ttl(case: &mut Case) -> Checked {
         [],
     )?;
     let gone = case.delete_expired(end, Some(&space), 1)?;
-    equal(
-        "what expires at the end",
-        gone,
-        [crate::case::reference(&stored[0])],
-    )
+    equal("what expires at the end", gone, [reference(&stored[0])])
 }
 
 fn a_touch_of_a_deleted_entry_brings_nothing_back(case: &mut Case) -> Checked {

@@ -4,6 +4,7 @@ use crate::battery::{Spec, case};
 use crate::case::{Case, START, ids, reference};
 use crate::check::{Checked, check, equal, same_entries};
 use crate::contract::{Entry, Touch};
+use crate::show;
 
 /// The cases of this section.
 pub const CASES: &[Spec] = &[
@@ -218,7 +219,7 @@ fn upsert_replaces_the_vector(case: &mut Case) -> Checked {
     check(
         page.vectors == expected,
         "the page has the new vector in its place",
-        || crate::show::vectors(&expected, &page.vectors).unwrap_or_default(),
+        || show::vectors(&expected, &page.vectors).unwrap_or_default(),
     )?;
     let stamps = case.stamps(stored[0].id - 1, 10)?;
     equal(

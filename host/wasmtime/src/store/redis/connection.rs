@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use redis::{
-    Client, Cmd, Connection, ErrorKind, IntoConnectionInfo, RedisError, TlsCertificates, Value,
+    Client, Cmd, Connection, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo,
+    RedisError, TlsCertificates, Value,
 };
 
 use super::error::{Fault, Outcome};
@@ -88,7 +89,7 @@ impl Wire {
                 Ok(answer) => return self.answered(link, answer),
                 Err(broken) => {
                     let again = !broken.sent || (call == Call::Read && !broken.error.is_timeout());
-                    if !again || !is_connection_fault(&broken.error) {
+                    if !again || is_nonsense(&broken.error) {
                         return Err(self.lost(call, broken));
                     }
                 }
@@ -111,8 +112,8 @@ impl Wire {
     }
 
     fn lost(&self, call: Call, broken: Broken) -> Fault {
-        if broken.error.kind() == ErrorKind::Parse {
-            return Fault::Nonsense("the server's answer is not of Redis's protocol".to_owned());
+        if is_nonsense(&broken.error) {
+            return nonsense();
         }
         Fault::Lost {
             error: broken.error,
@@ -145,52 +146,35 @@ impl Link {
     }
 }
 
-/// Whether the connection is to blame, as opposed to what came over it.
-fn is_connection_fault(error: &RedisError) -> bool {
-    error.kind() != ErrorKind::Parse
+/// Whether something came over the connection that no Redis server says.
+fn is_nonsense(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType
+    )
+}
+
+fn nonsense() -> Fault {
+    Fault::Nonsense("the server's answer is not of Redis's protocol".to_owned())
 }
 
 /// Connects, and says who is asking. The connection's own set-up would hide why the server
 /// refuses.
 fn connect(options: &Options) -> Outcome<Link> {
-    let info = options
-        .address
-        .clone()
-        .into_connection_info()
-        .map_err(Fault::Unconnected)?;
-    let settings = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
-    if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. })
-        && rustls::crypto::CryptoProvider::get_default().is_none()
-    {
+    let tls = matches!(options.address, ConnectionAddr::TcpTls { .. });
+    if tls && rustls::crypto::CryptoProvider::get_default().is_none() {
         // Another thread may be first, with a provider that does as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
-    let client = match &options.cafile {
-        None => Client::open(info),
-        Some(path) => {
-            let pem = std::fs::read(path).map_err(|error| {
-                Fault::Setup(format!(
-                    "cafile {} cannot be read: {error}; give the path of a PEM file",
-                    path.display()
-                ))
-            })?;
-            let certificates = TlsCertificates {
-                client_tls: None,
-                root_cert: Some(pem),
-            };
-            Client::build_with_tls(info, certificates)
-        }
-    };
-    let connection = client
-        .and_then(|client| client.get_connection_with_timeout(options.connect_timeout))
-        .map_err(Fault::Unconnected)?;
+    let unconnected = |error| Fault::Unconnected { error, tls };
+    let connection = client(options)?
+        .get_connection_with_timeout(options.connect_timeout)
+        .map_err(unconnected)?;
     let set_timeouts = |connection: &Connection, timeout: Duration| {
         connection
             .set_read_timeout(Some(timeout))
             .and_then(|()| connection.set_write_timeout(Some(timeout)))
-            .map_err(Fault::Unconnected)
+            .map_err(unconnected)
     };
     set_timeouts(&connection, options.connect_timeout)?;
     let mut link = Link {
@@ -200,11 +184,49 @@ fn connect(options: &Options) -> Outcome<Link> {
     for command in greeting(options) {
         let answer = link
             .exchange(&command.get_packed_command())
-            .map_err(|broken| Fault::Unconnected(broken.error))?;
+            .map_err(|broken| match is_nonsense(&broken.error) {
+                true => nonsense(),
+                false => unconnected(broken.error),
+            })?;
         answer.extract_error().map_err(Fault::refused)?;
     }
     set_timeouts(&link.connection, options.call_timeout)?;
     Ok(link)
+}
+
+fn client(options: &Options) -> Outcome<Client> {
+    let wrong = |error| {
+        Fault::Setup(format!(
+            "no client for this address: {error}; correct the URL"
+        ))
+    };
+    let info = options
+        .address
+        .clone()
+        .into_connection_info()
+        .map_err(wrong)?;
+    let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
+    let Some(path) = &options.cafile else {
+        return Client::open(info).map_err(wrong);
+    };
+    let pem = std::fs::read(path).map_err(|error| {
+        Fault::Setup(format!(
+            "cafile {} cannot be read: {error}; give the path of a PEM file",
+            path.display()
+        ))
+    })?;
+    let certificates = TlsCertificates {
+        client_tls: None,
+        root_cert: Some(pem),
+    };
+    Client::build_with_tls(info, certificates).map_err(|error| {
+        Fault::Setup(format!(
+            "cafile {} is of no use: {error}; give the path of a PEM file with certificates",
+            path.display()
+        ))
+    })
 }
 
 /// What is said first. At least one command, so that TLS is agreed on here.

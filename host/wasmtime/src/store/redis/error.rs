@@ -1,6 +1,7 @@
 //! From what Redis says to what the contract says.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError};
@@ -13,7 +14,11 @@ pub(super) enum Fault {
     /// The server refused, and did nothing.
     Refused(RedisError),
     /// There is no connection; nothing was asked.
-    Unconnected(RedisError),
+    Unconnected {
+        error: RedisError,
+        /// It was to be one with TLS.
+        tls: bool,
+    },
     /// The connection was lost.
     Lost {
         error: RedisError,
@@ -126,19 +131,22 @@ impl Fault {
     pub fn refused(error: RedisError) -> Self {
         let text = error.to_string();
         if let Some((_, damage)) = text.split_once(DAMAGE) {
-            // Redis adds the script and the line.
-            let damage = damage
-                .rfind(" script: ")
-                .map_or(damage, |end| &damage[..end]);
-            let damage = damage.trim_end_matches(',');
-            return Self::Corrupt(format!("{damage}; delete the key, or give another prefix"));
-        }
-        if text.contains("WRONGTYPE") {
-            return Self::Corrupt(
-                "a key is of the wrong type; give a prefix that nothing else uses".to_owned(),
-            );
+            return Self::Corrupt(format!(
+                "{}; delete the key, or give another prefix",
+                without_line(damage)
+            ));
         }
         Self::Refused(error)
+    }
+
+    /// Names the key that the server was asked for, if it is of the wrong type.
+    pub fn of(self, key: &str) -> Self {
+        match self {
+            Self::Refused(error) if error.code() == Some("WRONGTYPE") => Self::Corrupt(format!(
+                "key {key} is of the wrong type; delete the key, or give another prefix"
+            )),
+            other => other,
+        }
     }
 
     /// The server does not have the script, and so has not run it.
@@ -171,7 +179,7 @@ impl Fault {
                 false,
             ),
             Self::Refused(error) => refused(&site, &error),
-            Self::Unconnected(error) => unconnected(&site, &error),
+            Self::Unconnected { error, tls } => unconnected(&site, &error, tls),
             Self::Lost {
                 error,
                 unknown,
@@ -211,6 +219,15 @@ fn refused(site: &str, error: &RedisError) -> StoreError {
     if let Some((_, retryable, remedy)) = refusal(error) {
         return backend(format!("{site}: {said}; {remedy}"), *retryable);
     }
+    // What a script of ours is told of keys that are elsewhere.
+    if said.contains("non local key") || said.contains("hash to the same slot") {
+        return backend(
+            format!(
+                "{site}: {said}; in a cluster give a prefix with a hash tag, such as {{mneme}}"
+            ),
+            false,
+        );
+    }
     if said.contains("max number of clients") {
         return backend(
             format!("{site}: {said}; call again when other clients have gone, or raise maxclients"),
@@ -223,16 +240,21 @@ fn refused(site: &str, error: &RedisError) -> StoreError {
 /// The server's words, without what it adds of scripts.
 fn said(error: &RedisError) -> String {
     let detail = error.detail().unwrap_or_default();
-    let detail = detail
-        .rfind(" script: ")
-        .map_or(detail, |end| &detail[..end]);
     match error.code() {
-        Some(code) => format!("{code} {}", detail.trim_end_matches(',')),
+        Some(code) => format!("{code} {}", without_line(detail)),
         None => error.to_string(),
     }
 }
 
-fn unconnected(site: &str, error: &RedisError) -> StoreError {
+/// Without the script and the line that Redis adds.
+fn without_line(text: &str) -> &str {
+    match text.rfind(" script: ") {
+        Some(end) if text[end..].contains(", on @") => text[..end].trim_end_matches(','),
+        _ => text,
+    }
+}
+
+fn unconnected(site: &str, error: &RedisError, tls: bool) -> StoreError {
     if error.kind() == ErrorKind::InvalidClientConfig {
         return backend(format!("{site}: {error}; correct the URL"), false);
     }
@@ -248,9 +270,10 @@ fn unconnected(site: &str, error: &RedisError) -> StoreError {
         true => "the server did not answer within the connect timeout".to_owned(),
         false => error.to_string(),
     };
+    let speaks = if tls { " and speaks TLS" } else { "" };
     backend(
         format!(
-            "{site}: no connection: {what}; check that the server runs at this address and call again"
+            "{site}: no connection: {what}; check that the server runs at this address{speaks}, and call again"
         ),
         true,
     )
@@ -270,21 +293,153 @@ fn lost(site: &str, error: &RedisError, unknown: bool, waited: Duration) -> Stor
 
 /// Whether TLS could not be agreed on, as opposed to a connection that was lost.
 fn is_tls(error: &RedisError) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
-    while let Some(inner) = source {
-        if inner.is::<rustls::Error>() {
-            return true;
-        }
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            if io.kind() == io::ErrorKind::InvalidData
-                || io
-                    .get_ref()
-                    .is_some_and(|inner| inner.is::<rustls::Error>())
-            {
-                return true;
+    let source = std::error::Error::source(error);
+    let shared =
+        source.and_then(|source| source.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>());
+    let io = shared.and_then(|source| source.downcast_ref::<io::Error>());
+    io.is_some_and(|error| {
+        error.kind() == io::ErrorKind::InvalidData
+            || error
+                .get_ref()
+                .is_some_and(|inner| inner.is::<rustls::Error>())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a line that the server answers with.
+    fn answered(line: &str) -> StoreError {
+        let answer = redis::parse_redis_value(format!("{line}\r\n").as_bytes()).unwrap();
+        let error = answer.extract_error().unwrap_err();
+        Fault::refused(error).at("h:1/0, prefix \"p\"", "insert")
+    }
+
+    #[test]
+    fn refusals_say_what_to_do_and_whether_again() {
+        let lines = [
+            (
+                "-LOADING Redis is loading the dataset in memory",
+                true,
+                "reads its data",
+            ),
+            (
+                "-BUSY Redis is busy running a script.",
+                true,
+                "kept the server busy",
+            ),
+            (
+                "-READONLY You can't write against a read only replica.",
+                true,
+                "is a replica",
+            ),
+            (
+                "-MASTERDOWN Link with MASTER is down",
+                true,
+                "lost its primary",
+            ),
+            ("-CLUSTERDOWN Hash slot not served", true, "lacks nodes"),
+            (
+                "-TRYAGAIN Multiple keys request during rehashing of slot",
+                true,
+                "moves these keys",
+            ),
+            (
+                "-NOREPLICAS Not enough good replicas to write.",
+                true,
+                "too few replicas",
+            ),
+            ("-MOVED 3999 10.0.0.1:6381", false, "hash tag"),
+            (
+                "-CROSSSLOT Keys in request don't hash to the same slot",
+                false,
+                "hash tag",
+            ),
+            (
+                "-ERR Script attempted to access a non local key in a cluster node script: f00, on @user_script:3.",
+                false,
+                "hash tag",
+            ),
+            (
+                "-OOM command not allowed when used memory > 'maxmemory'. script: f00, on @user_script:3.",
+                false,
+                "nothing was stored",
+            ),
+            // Before Redis 7.
+            (
+                "-ERR Error running script (call to f_00): @user_script:5: @user_script: 5: -OOM command not allowed when used memory > 'maxmemory'.",
+                false,
+                "nothing was stored",
+            ),
+            (
+                "-ERR Error running script (call to f_00): @user_script:5: @user_script: 5: -READONLY You can't write against a read only replica.",
+                true,
+                "is a replica",
+            ),
+            (
+                "-MISCONF Redis is configured to save RDB snapshots",
+                false,
+                "cannot save",
+            ),
+            ("-NOAUTH Authentication required.", false, "password"),
+            (
+                "-WRONGPASS invalid username-password pair or user is disabled.",
+                false,
+                "right user",
+            ),
+            (
+                "-NOPERM this user has no permissions to run the 'get' command",
+                false,
+                "the right to all commands",
+            ),
+            ("-ERR max number of clients reached", true, "maxclients"),
+            (
+                "-ERR something OOMs in LOADINGs",
+                false,
+                "the server refused: ERR something",
+            ),
+        ];
+        for (line, retryable, expected) in lines {
+            match answered(line) {
+                StoreError::Backend(error) => {
+                    let text = &error.message;
+                    assert_eq!(error.retryable, retryable, "{text}");
+                    assert!(
+                        text.starts_with("Redis store h:1/0, prefix \"p\", insert: "),
+                        "{text}"
+                    );
+                    assert!(text.contains(expected), "{text} lacks {expected}");
+                    assert!(
+                        !text.contains("user_script:3") && !text.contains("f00"),
+                        "{text}"
+                    );
+                }
+                other => panic!("{line}: {other:?}"),
             }
         }
-        source = inner.source();
     }
-    false
+
+    #[test]
+    fn damage_that_a_script_found_names_the_key() {
+        let lines = [
+            "-ERR MNEME-CORRUPT key p:lru: script: x is of the wrong type script: f00, on @user_script:3.",
+            "-ERR Error running script (call to f_00): @user_script:5: MNEME-CORRUPT key p:lru: script: x is of the wrong type",
+        ];
+        for line in lines {
+            match answered(line) {
+                StoreError::Corrupt(text) => {
+                    assert!(text.contains("key p:lru: script: x"), "{text}");
+                    assert!(!text.contains("user_script:"), "{text}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let line = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+        let answer = redis::parse_redis_value(line.as_bytes()).unwrap();
+        match Fault::refused(answer.extract_error().unwrap_err()).of("p:version") {
+            Fault::Corrupt(text) => assert!(text.contains("key p:version is"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! The keys: what a prefix must hold to be ours, and their creation.
 //!
 //! The layout is shared with the Python library `mneme-cache`; schema version 1 fixes the
-//! keys and fields. `expiring`, a hash, is ours alone: it holds of each entry with a ttl
-//! what is needed to clear away after Redis has expired it.
+//! keys and fields. `expiring`, a hash, is ours alone: for the id of each entry with a ttl it
+//! holds `query_hash:namespace`, to find the other keys when Redis has expired the entry.
 
 use super::connection::{Call, Wire};
 use super::error::{Fault, Outcome};

@@ -6,7 +6,7 @@ use redis::Value;
 
 use super::connection::Call;
 use super::error::{Fault, Outcome};
-use super::rows::{self, decode_embedding};
+use super::rows::{self, append_embedding};
 use super::scripts::{self, Script};
 use super::session::Session;
 use crate::store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
@@ -16,7 +16,7 @@ const LOOK_UPS: usize = 1000;
 /// Entries that one script of a page returns.
 const ENTRIES: u32 = 1000;
 /// Vectors that one script of a page returns.
-const VECTORS: u32 = 4096;
+const VECTORS: u32 = 2048;
 /// Stamps that one script of a page returns.
 const STAMPS: u32 = 8192;
 /// A script of a page ends when it has gathered so many bytes.
@@ -30,6 +30,7 @@ const SCANNED: u32 = 5000;
 
 /// A script's part of a page.
 struct Part<const N: usize> {
+    /// The last id that it looked at.
     last_id: u64,
     /// There is nothing beyond.
     ended: bool,
@@ -125,19 +126,18 @@ impl Session {
             let part = session.part::<4>(&scripts::VECTORS, last_id, limit.min(VECTORS))?;
             let [ids, namespaces, times, vectors] = part.columns;
             let rows = session.reader().references(ids, namespaces, times)?;
-            let vectors = decode_embedding(&rows::bytes(vectors)?.unwrap_or_default());
-            if vectors.len() != rows.len() * session.embedder.dim as usize {
-                return Err(rows::nonsense(&Value::Array(Vec::new())));
-            }
-            match page.vectors.is_empty() {
-                true => page.vectors = vectors,
-                false => page.vectors.extend_from_slice(&vectors),
+            for vector in rows::list(vectors)? {
+                append_embedding(&mut page.vectors, &rows::bytes(vector)?.unwrap_or_default());
             }
             let count = rows.len();
             for row in rows {
                 page.ids.push(row.id);
                 page.namespaces.push(row.namespace);
                 page.created_at.push(row.created_at);
+            }
+            // The script has checked their lengths.
+            if page.vectors.len() != page.ids.len() * session.embedder.dim as usize {
+                return Err(rows::nonsense(&Value::Array(Vec::new())));
             }
             Ok((part.last_id, part.ended, count))
         })?;
@@ -204,11 +204,14 @@ impl Session {
         let (Some(last), Some(ended)) = (items.next(), items.next()) else {
             return Err(rows::nonsense(&Value::Array(Vec::new())));
         };
-        let last = rows::bytes(last)?.unwrap_or_default();
+        let ended = rows::count(&ended)? == 1;
         Ok(Part {
-            // It is `last_id` itself where the walk found nothing.
-            last_id: String::from_utf8_lossy(&last).parse().unwrap_or(u64::MAX),
-            ended: rows::count(&ended)? == 1,
+            last_id: if ended {
+                u64::MAX
+            } else {
+                self.reader().id(last)?
+            },
+            ended,
             columns: rows::tuple(Value::Array(items.collect()))?,
         })
     }
@@ -217,7 +220,7 @@ impl Session {
         let key = self.quota_key(namespace);
         let mut get = redis::cmd("GET");
         get.arg(&key);
-        match rows::bytes(self.ask(Call::Read, &get)?)? {
+        match rows::bytes(self.ask(Call::Read, &get, &key)?)? {
             None => Ok(None),
             Some(text) => Ok(Some(quota(&text, &key)?)),
         }
@@ -238,7 +241,7 @@ impl Session {
                 .arg(&pattern)
                 .arg("COUNT")
                 .arg(SCANNED);
-            let [next, keys] = rows::tuple(self.ask(Call::Read, &scan)?)?;
+            let [next, keys] = rows::tuple(self.ask(Call::Read, &scan, &start)?)?;
             for key in rows::list(keys)? {
                 let key = text(key, &start)?;
                 if let Some(name) = key.strip_prefix(&start) {
@@ -256,7 +259,7 @@ impl Session {
             let keys: Vec<_> = names.iter().map(|name| self.quota_key(name)).collect();
             let mut get = redis::cmd("MGET");
             get.arg(&keys);
-            let values = rows::list(self.ask(Call::Read, &get)?)?;
+            let values = rows::list(self.ask(Call::Read, &get, &start)?)?;
             for ((name, key), value) in names.iter().zip(keys).zip(values) {
                 // None where it was removed in between.
                 if let Some(value) = rows::bytes(value)? {
@@ -275,7 +278,7 @@ impl Session {
         let key = self.key("version");
         let mut get = redis::cmd("GET");
         get.arg(&key);
-        let Some(bytes) = rows::bytes(self.ask(Call::Read, &get)?)? else {
+        let Some(bytes) = rows::bytes(self.ask(Call::Read, &get, &key)?)? else {
             return Ok(0);
         };
         let text = String::from_utf8_lossy(&bytes);
@@ -290,7 +293,7 @@ impl Session {
         let meta = self.key("meta");
         let mut get = redis::cmd("HGET");
         get.arg(&meta).arg(key);
-        match self.ask(Call::Read, &get)? {
+        match self.ask(Call::Read, &get, &meta)? {
             Value::Nil => Ok(None),
             value => text(value, &meta).map(Some),
         }

@@ -87,13 +87,10 @@ pub(super) fn encode_embedding(values: &[f32], to: &mut Vec<u8>) {
     }
 }
 
-/// The values of one embedding or several.
-pub(super) fn decode_embedding(bytes: &[u8]) -> Vec<f32> {
+/// Appends the values of an embedding.
+pub(super) fn append_embedding(to: &mut Vec<f32>, bytes: &[u8]) {
     let (values, _) = bytes.as_chunks::<4>();
-    values
-        .iter()
-        .map(|value| f32::from_le_bytes(*value))
-        .collect()
+    to.extend(values.iter().map(|value| f32::from_le_bytes(*value)));
 }
 
 /// Reads the rows of one prefix.
@@ -120,26 +117,28 @@ impl Reader<'_> {
             access_count,
         ] = tuple::<11>(value)?;
         let id = self.id(id)?;
-        let embedding = self.present(embedding, id, "embedding")?;
-        if embedding.len() as u64 != u64::from(self.dim) * 4 {
+        let stored = self.present(embedding, id, "embedding")?;
+        if stored.len() as u64 != u64::from(self.dim) * 4 {
             return Err(self.wrong(
                 id,
                 "embedding",
                 &format!(
                     "has {} bytes, where {} float32 values take {}",
-                    embedding.len(),
+                    stored.len(),
                     self.dim,
                     u64::from(self.dim) * 4
                 ),
             ));
         }
+        let mut embedding = Vec::with_capacity(self.dim as usize);
+        append_embedding(&mut embedding, &stored);
         Ok(Entry {
             id,
             namespace: self.text(namespace, id, "namespace")?,
             query_hash: self.text(query_hash, id, "query_hash")?,
             query: self.text(query, id, "query")?,
             response: self.text(response, id, "response")?,
-            embedding: decode_embedding(&embedding),
+            embedding,
             metadata: self.text(metadata, id, "metadata")?,
             created_at: self.number(created_at, id, "created_at")?,
             last_accessed_at: self.number(last_accessed_at, id, "last_accessed_at")?,
@@ -241,7 +240,9 @@ mod tests {
             let values: Vec<f32> = bits.iter().copied().map(f32::from_bits).collect();
             let mut bytes = vec![7; 3];
             encode_embedding(&values, &mut bytes);
-            let back: Vec<u32> = decode_embedding(&bytes).into_iter().map(f32::to_bits).collect();
+            let mut back = Vec::new();
+            append_embedding(&mut back, &bytes);
+            let back: Vec<u32> = back.into_iter().map(f32::to_bits).collect();
             prop_assert_eq!(back, bits);
         }
 

@@ -51,9 +51,9 @@ impl Session {
         self.wire.run(Call::WriteOnce, script, &self.by_id, args)
     }
 
-    /// Runs one command.
-    pub fn ask(&mut self, call: Call, command: &Cmd) -> Outcome<Value> {
-        self.wire.ask(call, command)
+    /// Runs one command, which is about a key.
+    pub fn ask(&mut self, call: Call, command: &Cmd, key: &str) -> Outcome<Value> {
+        self.wire.ask(call, command).map_err(|fault| fault.of(key))
     }
 
     /// The full name of a key.

@@ -23,6 +23,10 @@ const MAX_BYTES: usize = 500 * 1024 * 1024;
 /// Members of `by_ttl` that one script looks at.
 const EXPIRED_PER_LOOK: u64 = 5000;
 
+/// Expired entries that a script is given beyond those it is to delete, for the case that
+/// Redis has expired some in the meantime.
+const SPARE: usize = 1000;
+
 /// How often a search for expired entries starts anew because others write.
 const SEARCHES: u32 = 5;
 
@@ -154,7 +158,7 @@ impl Session {
                 }
             };
             let wanted = (limit as usize - deleted.len()).min(MAX_DELETE as usize);
-            let rest = expired.ids.len().saturating_sub(wanted);
+            let rest = expired.ids.len().saturating_sub(wanted + SPARE);
             let mut ids = expired.ids.split_off(rest);
             if ids.is_empty() {
                 break;
@@ -166,15 +170,18 @@ impl Session {
                 _ => &expired.version,
             };
             let (base, beyond) = sum(now);
-            let ids = joined(&ids);
-            let args = [version, base.as_bytes(), beyond.as_bytes(), ids.as_bytes()];
+            let (named, wanted) = (joined(&ids), wanted.to_string());
+            let args = [&base, &beyond, &named, &wanted].map(|arg| arg.as_bytes());
+            let args = [&[version], &args[..]].concat();
             let reply = self.write(&scripts::EXPIRE, &args)?;
             if reply == Value::Nil {
                 continue;
             }
-            let [ids, names, times, version] = rows::tuple(reply)?;
-            deleted.extend(self.reader().references(ids, names, times)?);
+            let [gone, names, times, version, looked] = rows::tuple(reply)?;
+            deleted.extend(self.reader().references(gone, names, times)?);
             expired.version = rows::bytes(version)?.unwrap_or_default();
+            let looked = rows::count(&looked)? as usize;
+            expired.ids.extend(ids.iter().skip(looked).rev());
             if expired.ids.is_empty() {
                 break;
             }
@@ -232,13 +239,10 @@ impl Session {
             let members: Vec<&[u8]> = members.iter().map(Vec::as_slice).collect();
             self.write(&scripts::TIDY, &members)?;
         }
-        let mut cursor = b"0".to_vec();
-        while surplus {
-            let reply = self.write(&scripts::SWEEP, &[&cursor])?;
-            cursor = rows::bytes(reply)?.unwrap_or_default();
-            if cursor == b"0" {
-                break;
-            }
+        let mut cursor = Some(b"0".to_vec()).filter(|_| surplus);
+        while let Some(from) = cursor {
+            let reply = self.write(&scripts::SWEEP, &[&from])?;
+            cursor = rows::bytes(reply)?.filter(|next| next != b"0");
         }
         Ok(())
     }
@@ -266,16 +270,16 @@ impl Session {
         let command = match max_entries {
             Some(quota) => {
                 let mut set = redis::cmd("SET");
-                set.arg(key).arg(quota);
+                set.arg(&key).arg(quota);
                 set
             }
             None => {
                 let mut delete = redis::cmd("DEL");
-                delete.arg(key);
+                delete.arg(&key);
                 delete
             }
         };
-        self.ask(Call::Write, &command)?;
+        self.ask(Call::Write, &command, &key)?;
         Ok(())
     }
 

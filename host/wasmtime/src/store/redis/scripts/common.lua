@@ -67,23 +67,3 @@ end
 local function split(member)
   return string.match(member, '^(.*)|(%d+)$')
 end
-
--- What we recorded of an entry with a ttl, for when Redis expires it: its creation
--- and expiry time, its hash and its namespace.
-local function recorded(id)
-  local record = read('HGET', expiring, id)
-  if not record then
-    return nil
-  end
-  local created, expires, length, rest = string.match(record, '^(%d+) (%d+) (%d+) (.*)$')
-  if not created then
-    return nil
-  end
-  length = tonumber(length)
-  return {
-    created = created,
-    expires = expires,
-    hash = string.sub(rest, 1, length),
-    namespace = string.sub(rest, length + 1),
-  }
-end

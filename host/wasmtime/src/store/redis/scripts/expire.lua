@@ -1,20 +1,19 @@
--- Deletes those of the entries ARGV[4] that are expired at ARGV[2] + ARGV[3], if the version
--- is ARGV[1] or that is `-`; else returns nothing. Returns ids, namespaces, creation times
--- and the new version.
-local base, rest = tonumber(ARGV[2]), tonumber(ARGV[3])
+-- Deletes the first ARGV[5] of the entries ARGV[4] that are expired at ARGV[2] + ARGV[3], if
+-- the version is ARGV[1] or that is `-`; else returns nothing. Returns ids, namespaces,
+-- creation times, the new version and how many entries it looked at.
+local base, rest, limit = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
 check()
 if ARGV[1] ~= '-' and (read('GET', version) or '0') ~= ARGV[1] then
   return false
 end
-local doomed = {}
+local doomed, looked = {}, 0
 for id in string.gmatch(ARGV[4], '%d+') do
+  if #doomed >= limit then
+    break
+  end
+  looked = looked + 1
   local fields = look(id)
-  if not fields then
-    local record = ghost(id, base, rest)
-    if record then
-      doomed[#doomed + 1] = { id, record.namespace, record.hash, record.created }
-    end
-  elseif is_expired(fields, base, rest) then
+  if fields and is_expired(fields, base, rest) then
     doomed[#doomed + 1] = { id, fields[1], fields[2], fields[3] }
   end
 end
@@ -26,4 +25,4 @@ end
 if #ids > 0 then
   redis.call('INCR', version)
 end
-return { ids, names, times, redis.call('GET', version) or '0' }
+return { ids, names, times, redis.call('GET', version) or '0', looked }

@@ -1,7 +1,7 @@
 -- Looks at ARGV[4] members of by_ttl from ARGV[3] on, of the namespace ARGV[5] or of all, for
 -- what is expired at ARGV[1] + ARGV[2]. Returns the version, how many members there were,
--- the ids of expired entries, the members that are out of date, and 1 where there are
--- more records than members.
+-- the ids of expired entries, the members that are out of date, those of entries that
+-- Redis has expired among them, and 1 where there are more records than members.
 local base, rest = tonumber(ARGV[1]), tonumber(ARGV[2])
 local name = ARGV[5]
 local latest = rest > 0 and '+inf' or whole(base)
@@ -11,13 +11,7 @@ for _, member in ipairs(members) do
   local namespace, id = split(member)
   if id and (not name or namespace == name) then
     local fields = look(id)
-    local expired
-    if fields then
-      expired = is_expired(fields, base, rest)
-    else
-      expired = ghost(id, base, rest)
-    end
-    if expired then
+    if fields and is_expired(fields, base, rest) then
       ids[#ids + 1] = id
     else
       outdated[#outdated + 1] = member

@@ -52,14 +52,14 @@ for _, entry in ipairs(entries) do
     last = last + 1
     id = whole(last)
   end
-  local namespace, hash, created, expires = ARGV[at], ARGV[at + 1], ARGV[at + 6], ARGV[at + 10]
+  local namespace, hash, expires = ARGV[at], ARGV[at + 1], ARGV[at + 10]
   local key, member = p .. 'entry:' .. id, namespace .. '|' .. id
   if not entry.id then
     redis.call('DEL', key)
   end
   redis.call('HSET', key, 'namespace', namespace, 'query_hash', hash, 'query', ARGV[at + 2],
     'response', ARGV[at + 3], 'embedding', ARGV[at + 4], 'metadata', ARGV[at + 5],
-    'created_at', created, 'last_accessed_at', ARGV[at + 7], 'ttl', ARGV[at + 8],
+    'created_at', ARGV[at + 6], 'last_accessed_at', ARGV[at + 7], 'ttl', ARGV[at + 8],
     'access_count', ARGV[at + 9])
   redis.call('SET', entry.key, id)
   redis.call('ZADD', p .. 'lru:' .. namespace, ARGV[at + 7], id)
@@ -73,8 +73,7 @@ for _, entry in ipairs(entries) do
     end
   else
     redis.call('ZADD', by_ttl, expires, member)
-    redis.call('HSET', expiring, id,
-      created .. ' ' .. expires .. ' ' .. #hash .. ' ' .. hash .. namespace)
+    redis.call('HSET', expiring, id, hash .. ':' .. namespace)
     -- A time that is over would delete the entry at once; one beyond all times is refused.
     local time = tonumber(expires)
     if time > now and time <= GREATEST then

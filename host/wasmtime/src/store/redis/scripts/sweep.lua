@@ -4,8 +4,8 @@ check()
 local scanned = redis.call('HSCAN', expiring, ARGV[1], 'COUNT', 1000)
 for i = 1, #scanned[2], 2 do
   local id = scanned[2][i]
-  local record = recorded(id)
-  if not (record and redis.call('ZSCORE', by_ttl, record.namespace .. '|' .. id)) then
+  local namespace = recorded(id)
+  if not (namespace and redis.call('ZSCORE', by_ttl, namespace .. '|' .. id)) then
     redis.call('HDEL', expiring, id)
   end
 end

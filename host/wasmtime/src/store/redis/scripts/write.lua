@@ -15,14 +15,21 @@ local function check()
   end
 end
 
+-- The namespace and hash that we recorded of an entry with a ttl, for when Redis has expired it.
+local function recorded(id)
+  local record = redis.call('HGET', expiring, id)
+  if record then
+    local hash, namespace = string.match(record, '^([^:]*):(.*)$')
+    return namespace, hash
+  end
+end
+
 -- Removes all that there is of an entry, or that Redis has left of one. A namespace or hash
 -- that is not given is found as far as it can be.
 local function remove(id, namespace, hash)
   if not (namespace and hash) then
-    local record = recorded(id)
-    if record then
-      namespace, hash = namespace or record.namespace, hash or record.hash
-    end
+    local space, digest = recorded(id)
+    namespace, hash = namespace or space, hash or digest
   end
   redis.call('DEL', p .. 'entry:' .. id)
   redis.call('ZREM', by_id, id)

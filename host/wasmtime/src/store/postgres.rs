@@ -84,7 +84,8 @@ const MAX_BATCH: u32 = 1000;
 ///
 /// Writers of entries go one after another, by a lock on the version counter. A writer
 /// that waits for the other program's rows while that waits for the counter gives way
-/// after half a second and begins anew.
+/// after half a second and begins anew. `mneme-cache` takes the lock last: of entries that
+/// it inserts while others do, a smaller id may appear after a greater one.
 ///
 /// # Limits
 ///

@@ -1,13 +1,12 @@
 //! The DynamoDB store on a server: its layout, what it asks for, and its walks.
 
 use mneme::store::{Entry, EntryRef, Store, StoreError, Touch};
-use mneme_tests::dynamodb::{fill, fresh, open, proxied, run_tests};
+use mneme_tests::dynamodb::{fill, fresh, proxied, run_tests};
 use mneme_tests::dynamodb_tests;
-use mneme_tests::dynamodb_wire::{Action, Proxy, call, id, items};
+use mneme_tests::dynamodb_wire::{Action, call, id, items};
 use mneme_tests::rows::{FINGERPRINT, entry, get, hash, ids, key, put};
 use mneme_tests::servers::dynamodb::DynamoDb;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -16,7 +15,6 @@ fn main() -> ExitCode {
         every_operation_asks_as_little_as_documented
         walks_pass_over_large_gaps
         long_answers_come_in_several_parts
-        writers_at_the_same_time_lose_nothing
         many_deletes_take_several_steps
         it_works_inside_of_a_runtime
     ])
@@ -188,6 +186,19 @@ fn every_operation_asks_as_little_as_documented(server: &DynamoDb) {
         "update_access",
         &[("BatchGetItem", 1), ("TransactWriteItems", 1)],
     );
+    let more: Vec<_> = (101..=250)
+        .map(|id| Touch {
+            id,
+            hits: 1,
+            last_accessed_at: 9_000,
+        })
+        .collect();
+    proxy.gather(3);
+    store.update_access(&more).unwrap();
+    expect(
+        "update_access of many",
+        &[("BatchGetItem", 3), ("TransactWriteItems", 3)],
+    );
     proxy.gather(2);
     assert_eq!(get(&mut store, "a", 7).unwrap().access_count, 1);
     expect(
@@ -339,58 +350,6 @@ fn long_answers_come_in_several_parts(server: &DynamoDb) {
     );
     assert_eq!(store.clear_namespace(Some("a")).unwrap(), 12);
     assert_eq!(items(server.port(), "long").len(), 1);
-}
-
-fn writers_at_the_same_time_lose_nothing(server: &DynamoDb) {
-    const WRITERS: u64 = 4;
-    const ROUNDS: u64 = 12;
-    let proxy = Proxy::start(server.port());
-    open(&proxy.url("together"));
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| {
-            let mut store = open(&proxy.url("together"));
-            std::thread::spawn(move || {
-                let mut given = Vec::new();
-                for round in 0..ROUNDS {
-                    // One that all write, and one of its own.
-                    let own = Entry {
-                        created_at: writer,
-                        ..entry("own", writer * ROUNDS + round)
-                    };
-                    let shared = Entry {
-                        created_at: writer,
-                        ..entry("shared", round)
-                    };
-                    let inserted = store.insert(vec![shared, own]).unwrap();
-                    let hit = Touch {
-                        id: inserted[0].id,
-                        hits: 1,
-                        last_accessed_at: 9_000 + writer,
-                    };
-                    store.update_access(&[hit]).unwrap();
-                    given.push((round, inserted[0].id, inserted[1].id));
-                }
-                given
-            })
-        })
-        .collect();
-    let mut shared = BTreeSet::new();
-    let mut own = BTreeSet::new();
-    for writer in writers {
-        for (round, shared_id, own_id) in writer.join().unwrap() {
-            shared.insert((round, shared_id));
-            assert!(own.insert(own_id), "id {own_id} was given twice");
-        }
-    }
-    assert_eq!(shared.len() as u64, ROUNDS, "a key has one id for good");
-    let mut store = open(&proxy.url("together"));
-    assert_eq!(store.read_version_counter().unwrap(), WRITERS * ROUNDS);
-    assert_eq!(store.count(Some("shared")).unwrap(), ROUNDS);
-    assert_eq!(store.count(Some("own")).unwrap(), WRITERS * ROUNDS);
-    assert!(store.integrity_check().unwrap());
-    for (round, id) in shared {
-        assert_eq!(get(&mut store, "shared", round).unwrap().id, id);
-    }
 }
 
 fn many_deletes_take_several_steps(server: &DynamoDb) {

@@ -1,17 +1,17 @@
 //! The DynamoDB store when the network, the server, its rights or its capacity fail.
 
 use mneme::store::{BackendError, DynamoDbStore, Entry, EntryRef, Store, StoreError, Touch};
-use mneme_tests::children::{argument, say};
+use mneme_tests::children::{Running, argument, say};
 use mneme_tests::dynamodb::{NOTHING_ELSE, open, proxied, run_tests};
 use mneme_tests::dynamodb_tests;
 use mneme_tests::dynamodb_wire::{Action, Proxy, Request, refusal};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, ids, key, put};
 use mneme_tests::servers::dynamodb::{DynamoDb, credentials};
-use mneme_tests::unless_it_hangs;
+use mneme_tests::{python, unless_it_hangs};
 use serde_json::json;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 fn main() -> ExitCode {
@@ -33,6 +33,8 @@ fn main() -> ExitCode {
         a_restarted_server_is_found_again
         a_lost_table_is_told
         missing_credentials_and_regions_are_told
+        an_unknown_certificate_is_refused
+        what_item_0_cannot_hold_is_refused
         nothing_tells_the_secret
     ])
 }
@@ -490,5 +492,57 @@ fn nothing_tells_the_secret(server: &DynamoDb) {
     match odd.open(FINGERPRINT, DIM) {
         Err(StoreError::InvalidArgument(text)) => assert!(!text.contains("hidden"), "{text}"),
         other => panic!("{other:?}"),
+    }
+}
+
+fn an_unknown_certificate_is_refused(_: &DynamoDb) {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut command = Command::new(python::peer().unwrap());
+    command.args(["-m", "moto.server", "--ssl", "--host", "127.0.0.1"]);
+    command.args(["--port", &port.to_string()]);
+    let _server = Running::start(command.stderr(Stdio::null()));
+    let url = format!("dynamodb://t?region=eu-north-1&endpoint=https://127.0.0.1:{port}");
+    let mut store = DynamoDbStore::from_url(&url).unwrap();
+    // Until it listens, the connection is refused.
+    let error = loop {
+        let error = backend(store.open(FINGERPRINT, DIM).unwrap_err());
+        if !error.retryable {
+            break error;
+        }
+        assert!(error.message.contains("refused"), "{}", error.message);
+    };
+    assert!(error.message.contains("certificate"), "{}", error.message);
+}
+
+/// As DynamoDB says it; the server of the tests has no such limit.
+fn what_item_0_cannot_hold_is_refused(server: &DynamoDb) {
+    let (mut store, proxy) = proxied(server, "full");
+    let text = "Item size to update has exceeded the maximum allowed size";
+    proxy.set_rule(move |request| match request.operation.as_str() {
+        "TransactWriteItems" => Action::Answer(
+            400,
+            json!({
+                "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+                "message": "Transaction cancelled",
+                "CancellationReasons": [{"Code": "ValidationError", "Message": text}],
+            }),
+        ),
+        _ => Action::Forward,
+    });
+    for error in [
+        store.replace_meta("k", None, Some("v")).unwrap_err(),
+        store.set_namespace_quota("a", Some(1)).unwrap_err(),
+    ] {
+        match error {
+            StoreError::InvalidArgument(message) => {
+                assert!(
+                    message.contains("table full") && message.contains("400 KB"),
+                    "{message}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -8,6 +8,7 @@ use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, hash, ids, key, put};
 use mneme_tests::servers::dynamodb::DynamoDb;
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use std::time::Duration;
 
 fn main() -> ExitCode {
     run_tests(dynamodb_tests![
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         tables_are_created_once_and_only_when_asked
         other_tables_are_refused
         damaged_items_are_told_and_the_others_readable
+        a_counter_behind_the_ids_is_told
     ])
 }
 
@@ -354,4 +356,43 @@ fn damaged_items_are_told_and_the_others_readable(server: &DynamoDb) {
     });
     corrupt(store.read_version_counter().unwrap_err(), "version_counter");
     assert!(!store.integrity_check().unwrap());
+}
+
+fn a_counter_behind_the_ids_is_told(server: &DynamoDb) {
+    let mut store = fresh(server, "behind");
+    fill(&mut store, "a", 0..3);
+    let set_next = |next: &str| {
+        let change = json!({
+            "TableName": "behind", "Key": {"id": {"N": "0"}},
+            "UpdateExpression": "SET next_id = :next",
+            "ExpressionAttributeValues": {":next": {"N": next}},
+        });
+        call(server.port(), "UpdateItem", &change);
+    };
+    set_next("2");
+    assert!(!store.integrity_check().unwrap());
+    let store = DynamoDbStore::from_url(&server.url("behind")).unwrap();
+    let mut hasty = store.call_timeout(Duration::from_millis(1500));
+    let error = loop {
+        match hasty.open(FINGERPRINT, DIM) {
+            Ok(()) => match hasty.insert(vec![entry("b", 1)]).unwrap_err() {
+                // The machine was busy.
+                StoreError::Backend(error) if error.retryable => {}
+                error => break error,
+            },
+            Err(StoreError::Backend(error)) if error.retryable => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    match error {
+        StoreError::Corrupt(text) => {
+            assert!(text.contains("item 0, attribute next_id is 2"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // What replaces an entry needs no new id.
+    assert!(hasty.insert(vec![entry("a", 1)]).unwrap()[0].replaced);
+    set_next("4");
+    assert_eq!(put(&mut hasty, entry("b", 1)), 4);
+    assert!(hasty.integrity_check().unwrap());
 }

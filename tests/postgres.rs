@@ -259,6 +259,9 @@ fn replacing_takes_no_new_id() {
     assert_eq!(put(&mut store, entry("a", 1)), 4);
 }
 
+/// What it is called, how many round trips it takes, and the calls.
+type Operation<'a> = (&'a str, u64, &'a dyn Fn(&mut PostgresStore));
+
 #[test]
 fn an_operation_takes_as_many_round_trips_as_it_must() {
     let server = or_skip!(Postgres::shared());
@@ -277,7 +280,7 @@ fn an_operation_takes_as_many_round_trips_as_it_must() {
         })
         .collect();
     let all: Vec<u64> = (1..=1000).collect();
-    let operations: &[(&str, u64, &dyn Fn(&mut PostgresStore))] = &[
+    let operations: &[Operation<'_>] = &[
         ("insert of one", 2, &|store| {
             assert!(put(store, entry("b", 1)) > 0);
         }),

@@ -110,7 +110,22 @@ impl Postgres {
 
     /// Kills the server and all of its processes with SIGKILL.
     pub fn kill(&mut self) {
-        self.process = None;
+        let Some(postmaster) = self.process.take() else {
+            return;
+        };
+        // Without it they would go on for a moment.
+        let parent = postmaster.0.id().to_string();
+        let children = Command::new("pgrep").args(["-P", &parent]).output();
+        drop(postmaster);
+        if let Ok(children) = children {
+            let children = String::from_utf8_lossy(&children.stdout).into_owned();
+            // Most have ended by themselves.
+            let _ = Command::new("kill")
+                .arg("-KILL")
+                .args(children.split_whitespace())
+                .stderr(Stdio::null())
+                .status();
+        }
     }
 
     /// Starts the server anew on the same port and data, killing it first if it runs.

@@ -69,10 +69,10 @@ const MAX_BATCH: u32 = 9;
 ///
 /// # Failures
 ///
-/// Requests that only read are repeated within the [`call_timeout`](Self::call_timeout).
-/// Transactions carry a token by which DynamoDB knows a repetition, so they are repeated too
-/// and take effect once. Writers that meet wait and try again; since every write moves one
-/// counter, some ten a second get through.
+/// A request that meets no network, a failing server or throttling is sent up to five times
+/// within the [`call_timeout`](Self::call_timeout). Transactions carry a token by which
+/// DynamoDB knows a repetition, so that they take effect once. Writers that meet wait and
+/// try again until the timeout; since every write moves one counter, they go one by one.
 ///
 /// An error is retryable where the network or the server failed or the table was throttled.
 /// It is not where it is unknown whether an `update_access` or a `replace_meta` was stored.

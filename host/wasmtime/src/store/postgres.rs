@@ -84,15 +84,21 @@ const MAX_BATCH: u32 = 1000;
 ///
 /// Writers of entries go one after another, by a lock on the version counter. A writer
 /// that waits for the other program's rows while that waits for the counter gives way
-/// after half a second and begins anew.
+/// after half a second and begins anew. `mneme-cache` takes the lock last: of entries that
+/// it inserts while others do, a smaller id may appear after a greater one.
 ///
 /// # Limits
 ///
 /// One `insert` takes at most 1000 entries and 500 MB. Times, TTLs, access counts and quotas
 /// go up to 2^63 - 1; metadata must be JSON that a JSONB holds; namespaces and meta keys
 /// have about 2,700 bytes at most, more where they compress. What is beyond is
-/// [`StoreError::InvalidArgument`]. U+0000, which Postgres does not hold, is stored as
-/// U+10FFFE and `0`. There are no snapshots: use `pg_dump`, or a portable checkpoint.
+/// [`StoreError::InvalidArgument`]. There are no snapshots: use `pg_dump`, or a portable
+/// checkpoint.
+///
+/// Every text comes back as it was given, but for other programs some look different:
+/// U+0000, which Postgres does not hold, is stored as U+10FFFE and `0`; of metadata they see
+/// the JSONB, where the halves of surrogate pairs are U+FFFD. Metadata that another
+/// program replaces are returned as Postgres writes a JSONB.
 ///
 /// ```no_run
 /// use std::time::Duration;

@@ -14,9 +14,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use super::error::{self, Fault, Outcome};
 use super::options::Options;
 use super::requests::Table;
-
-/// Attempts at a request that only reads, the first one included.
-const READ_ATTEMPTS: u32 = 5;
+use super::waiting::{FIRST_WAIT, SENDINGS};
 
 /// Finds region and credentials. Connections are made when they are needed.
 pub(super) async fn connect(options: &Options) -> Outcome<Table> {
@@ -64,8 +62,8 @@ pub(super) async fn connect(options: &Options) -> Outcome<Table> {
         builder = builder.endpoint_url(endpoint);
     }
     let retries = RetryConfig::standard()
-        .with_max_attempts(READ_ATTEMPTS)
-        .with_initial_backoff(Duration::from_millis(50))
+        .with_max_attempts(SENDINGS)
+        .with_initial_backoff(FIRST_WAIT)
         .with_max_backoff(Duration::from_secs(1));
     let repeating = builder.clone().retry_config(retries).build();
     let once = builder.retry_config(RetryConfig::disabled()).build();

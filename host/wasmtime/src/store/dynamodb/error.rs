@@ -19,6 +19,9 @@ const THROTTLED: [&str; 8] = [
     "TooManyRequestsException",
 ];
 
+/// What is said of a server that does not prove to be the one asked for.
+const DISTRUST: &str = "invalid peer certificate";
+
 /// A failure inside the store, before it is told where it happened.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -81,8 +84,9 @@ impl Refusal {
                 refusal.unknown = true;
             }
             SdkError::DispatchFailure(failure) => {
-                refusal.retryable =
-                    failure.is_io() || failure.is_timeout() || failure.as_other().is_some();
+                let distrusted = refusal.text.contains(DISTRUST);
+                refusal.retryable = !distrusted
+                    && (failure.is_io() || failure.is_timeout() || failure.as_other().is_some());
                 refusal.unknown = refusal.retryable && !never_connected(error);
             }
             SdkError::ServiceError(service) => {
@@ -138,6 +142,9 @@ impl Refusal {
             ) => "check the credentials and their rights to the table",
             Some(code) if THROTTLED.contains(&code) => {
                 "the table is throttled, so call again later, or raise its capacity"
+            }
+            _ if self.text.contains(DISTRUST) => {
+                "check the endpoint; its certificate must be issued by one of the system's roots"
             }
             _ if self.retryable => "call again; if it stays, check the endpoint and the network",
             _ => "check the endpoint, the region and the table",

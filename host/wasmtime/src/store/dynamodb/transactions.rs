@@ -31,7 +31,7 @@ impl Table {
             .transact_write_items()
             .set_transact_items(Some(items))
             .client_request_token(format!("{:016x}{:016x}", random(), random()));
-        let mut attempts = Attempts::new(self.patience);
+        let mut attempts = Attempts::of_sending(self.patience);
         let mut unknown = false;
         loop {
             let error = match request.clone().send().await {

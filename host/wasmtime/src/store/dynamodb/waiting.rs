@@ -12,23 +12,43 @@ use super::error::{Fault, Outcome};
 /// Requests on the way at the same time.
 pub(super) const PARALLEL: usize = 16;
 
-/// The time left to try again, and ever longer waits between the attempts.
+/// Attempts at a request that fails for want of a network or a server, the first included.
+pub(super) const SENDINGS: u32 = 5;
+
+/// The first wait before a failed request is sent again, at most.
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(50);
+
+/// The attempts that are left, and ever longer waits between them.
 pub(super) struct Attempts {
     deadline: Option<Instant>,
     patience: Duration,
+    first_wait: Duration,
+    most: u32,
     tries: u32,
 }
 
 impl Attempts {
+    /// As many as there is time for.
     pub fn new(patience: Duration) -> Self {
         Self {
             deadline: Instant::now().checked_add(patience),
             patience,
+            first_wait: Duration::from_millis(8),
+            most: u32::MAX,
             tries: 0,
         }
     }
 
-    /// Waits before the next attempt, or fails where there is no time left for one.
+    /// [`SENDINGS`], if there is time for them.
+    pub fn of_sending(patience: Duration) -> Self {
+        Self {
+            first_wait: FIRST_WAIT,
+            most: SENDINGS - 1,
+            ..Self::new(patience)
+        }
+    }
+
+    /// Waits before the next attempt, or fails where none is left.
     pub async fn again(&mut self, why: &str) -> Outcome<()> {
         match self.wait().await {
             true => Ok(()),
@@ -43,13 +63,13 @@ impl Attempts {
         }
     }
 
-    /// Waits before the next attempt; false where there is no time left for one.
+    /// Waits before the next attempt; false where none is left.
     pub async fn wait(&mut self) -> bool {
         // At random, so that those who met once do not meet again.
-        let longest = (8 << self.tries.min(5)) * 1000;
-        let pause = Duration::from_micros(1000 + random() % longest);
+        let longest = self.first_wait * (1 << self.tries.min(5));
+        let pause = longest.mul_f64(random() as f64 / u64::MAX as f64);
         let in_time = |deadline| Instant::now() + pause < deadline;
-        if !self.deadline.is_none_or(in_time) {
+        if self.tries >= self.most || !self.deadline.is_none_or(in_time) {
             return false;
         }
         self.tries += 1;
@@ -107,6 +127,12 @@ mod tests {
             };
             assert!(retryable && message.contains("busy, 1 times"), "{message}");
             assert!(Attempts::new(Duration::MAX).wait().await);
+            let mut sending = Attempts::of_sending(Duration::MAX);
+            let mut repeats = 0;
+            while sending.wait().await {
+                repeats += 1;
+            }
+            assert_eq!(repeats, SENDINGS - 1);
         });
     }
 

@@ -113,6 +113,12 @@ impl Session {
             surplus.extend(found.others);
             stored.push(Inserted { id, replaced });
         }
+        // Of reads at the same time, one may know of an insert and the other may not.
+        let replaced = stored.iter().filter(|one: &&Inserted| one.replaced);
+        let mut present = replaced.map(|one| one.id).chain(surplus.iter().copied());
+        if present.any(|id| (first..next).contains(&id)) {
+            return Ok(None);
+        }
         for id in surplus.into_iter().take(MAX_ITEMS - 1 - items.len()) {
             items.push(self.table.delete(&id.to_string(), None, vec![])?);
         }

@@ -186,7 +186,7 @@ impl<'e> Batch<'e> {
     pub fn results(&self, found: &[Option<i64>], made: &[Row]) -> Outcome<Vec<Inserted>> {
         let mut new = HashMap::with_capacity(made.len());
         for row in made {
-            let key: (&str, &str) = (row.try_get(1)?, row.try_get(2)?);
+            let key: (&str, &str) = (rows::column(row, 1)?, rows::column(row, 2)?);
             new.insert(key, rows::id(row, 0)?);
         }
         let one = |(place, repeated): &(usize, bool)| {

@@ -122,7 +122,10 @@ impl Fault {
                     "whether it has happened is unknown, and called again it might count twice, so look first",
                     false,
                 ),
-                _ => ("whether it has happened is unknown, and calling again is safe", true),
+                _ => (
+                    "whether it has happened is unknown, and calling again is safe",
+                    true,
+                ),
             };
             return backend(format!("{site}: {what}; {advice}"), retryable);
         }
@@ -232,6 +235,10 @@ fn refused(site: &str, said: &DbError, what: &str) -> StoreError {
         "23505" if said.constraint() == Some("entries_pkey") => StoreError::Corrupt(say(
             "the sequence of the ids is behind the entries; set it beyond the greatest id with setval",
         )),
+        "23505" => backend(
+            say("another program keeps inserting the same entry; nothing was stored, call again"),
+            true,
+        ),
         "54000" if said.constraint().is_some() => {
             let part = match said.table() {
                 Some("schema_meta") => "the key",
@@ -254,7 +261,7 @@ fn refused(site: &str, said: &DbError, what: &str) -> StoreError {
         "3D000" => backend(say("create the database, or name another one"), false),
         "42501" => backend(
             say(
-                "grant the role USAGE on the schema and SELECT, INSERT, UPDATE and DELETE on its tables, and to create them CREATE on schema and database",
+                "grant the role USAGE on the schema and its sequences, SELECT, INSERT, UPDATE and DELETE on its tables, and to create them CREATE on schema and database",
             ),
             false,
         ),
@@ -279,9 +286,15 @@ fn refused(site: &str, said: &DbError, what: &str) -> StoreError {
         "57P04" => backend(say("name another database"), false),
         _ => match &code[..code.len().min(2)] {
             "08" | "57" => backend(say("call again when the server is back"), true),
-            "40" | "55" | "23" => backend(
+            "40" | "55" => backend(
                 say("other transactions were in the way; nothing was stored, call again"),
-                code != "23502" && code != "23514" && code != "23503",
+                true,
+            ),
+            "23" => backend(
+                say(
+                    "a constraint refuses the row; nothing was stored, remove what the cache's tables do not have",
+                ),
+                false,
             ),
             "22" | "54" => StoreError::InvalidArgument(say("Postgres cannot hold this value")),
             "28" => backend(

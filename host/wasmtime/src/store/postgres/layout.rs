@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 
 use super::connection::{Connection, quoted};
 use super::error::{Fault, Outcome};
-use super::rows::{escaped, unescaped};
+use super::rows::{column, escaped, unescaped};
 use crate::store::checks::Embedder;
 
 /// The schema version that this release reads and writes.
@@ -80,7 +80,7 @@ CREATE TABLE IF NOT EXISTS {schema}.multi_process_state (key TEXT PRIMARY KEY, v
 const ADD_COLUMNS: &str = "ALTER TABLE {schema}.entries
     ADD COLUMN IF NOT EXISTS metadata_text TEXT,
     ADD COLUMN IF NOT EXISTS metadata_text_of BYTEA";
-const START_COUNTER: &str = "INSERT INTO {schema}.multi_process_state (key, value)
+pub(super) const START_COUNTER: &str = "INSERT INTO {schema}.multi_process_state (key, value)
     VALUES ('version_counter', '0') ON CONFLICT (key) DO NOTHING";
 const RECORD: &str = "INSERT INTO {schema}.schema_meta (key, value)
     SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT (key) DO NOTHING";
@@ -164,7 +164,7 @@ async fn inspect(conn: &Connection, schema: &str) -> Outcome<Found> {
     tables.dedup();
     let mut present = Vec::new();
     for row in conn.query(FIND_COLUMNS, &[&schema, &tables]).await? {
-        present.push((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+        present.push((column(&row, 0)?, column(&row, 1)?, column(&row, 2)?));
     }
     check_columns(&present)?;
     let has = |table: &str| present.iter().any(|(name, ..)| name == table);
@@ -282,7 +282,7 @@ enum Recorded {
 fn recorded(rows: &[Row]) -> Outcome<Recorded> {
     let mut found = [None, None, None];
     for row in rows {
-        let (key, value): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+        let (key, value): (&str, &str) = (column(row, 0)?, column(row, 1)?);
         let place = match key {
             "schema_version" => 0,
             "embedder_fingerprint" => 1,
@@ -320,7 +320,7 @@ fn check_version(text: &str) -> Outcome<()> {
 
 fn exists(rows: &[Row]) -> Outcome<bool> {
     match rows.first() {
-        Some(row) => Ok(row.try_get(0)?),
+        Some(row) => column(row, 0),
         None => Ok(false),
     }
 }

@@ -85,8 +85,12 @@ impl Options {
             .map_or(0, |at| at + 1);
         let (login, place) = rest.split_at(login);
         let (place, query) = place.split_once('?').unwrap_or((place, ""));
-        // The client takes whatever is before an `@` for the user.
-        let place = place.replace('@', "%40");
+        // What is before it may be a part of the password.
+        if place.contains('@') {
+            return Err(invalid(format!(
+                "the URL of a Postgres store has an @ in the wrong place; write {FORM}, with %40 for an @ and %2F for a / in user, password or database"
+            )));
+        }
         let mut passed_on = format!("postgres://{login}{place}?");
         let mut own: [Option<String>; OWN.len()] = Default::default();
         // As libpq does, a plus sign is taken for itself.
@@ -332,6 +336,8 @@ mod tests {
             ("postgres://u:secret@h/d?shcema=x", "the parameter shcema"),
             ("postgres://u:se?cret@h/d?tls=1", "the parameter tls"),
             ("postgres://u:se/secret?x@h/d?secret%40=1", "a parameter"),
+            ("postgres://u:1/secret@h/d", "%2F for a /"),
+            ("postgres://u:se@secret@h/d", "%40 for an @"),
             ("postgres://h/d?u:secret@h=1", "a parameter"),
             ("postgres://h/d?sslmode=secret", "sslmode"),
             ("postgres://h/d?sslmode=verify-ca", "sslmode"),

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use super::connection::{Connection, Values};
 use super::error::{Fault, Outcome, Repeat};
 use super::layout::{self, META};
-use super::rows::{self, entry_columns, escaped, unescaped};
+use super::rows::{self, column, entry_columns, escaped, unescaped};
 use super::session::Session;
 use crate::store::checks::Embedder;
 use crate::store::{Entry, EntryKey, EntryRef, Result, StampPage, VectorPage};
@@ -114,7 +114,7 @@ impl Session {
             _ => {
                 let values: Values<'_> = &[&namespaces, &hashes];
                 let found = self.rows(DOING, BY_HASHES, values, |row| {
-                    let place: i64 = row.try_get(11)?;
+                    let place: i64 = column(row, 11)?;
                     Ok((place, rows::entry(row, dim)?))
                 })?;
                 for (place, entry) in found {
@@ -147,7 +147,7 @@ impl Session {
     }
 
     pub fn count(&mut self, namespace: Option<&str>) -> Result<u64> {
-        let count = |row: &Row| Ok(rows::whole(row.try_get(0)?));
+        let count = |row: &Row| Ok(rows::whole(column(row, 0)?));
         let counts = match namespace {
             Some(name) => self.rows("count", COUNT_IN, &[&escaped(name)], count)?,
             None => self.rows("count", COUNT, &[], count)?,
@@ -156,7 +156,7 @@ impl Session {
     }
 
     pub fn list_namespaces(&mut self) -> Result<Vec<String>> {
-        let name = |row: &Row| Ok(unescaped(row.try_get(0)?));
+        let name = |row: &Row| Ok(unescaped(column(row, 0)?));
         let mut names = self.rows("list_namespaces", NAMESPACES, &[], name)?;
         // In the order of the database's collation, and of the escaped texts.
         names.sort_unstable();
@@ -214,7 +214,7 @@ impl Session {
     }
 
     pub fn get_namespace_quota(&mut self, namespace: &str) -> Result<Option<u64>> {
-        let quota = |row: &Row| Ok(rows::whole(row.try_get(0)?));
+        let quota = |row: &Row| Ok(rows::whole(column(row, 0)?));
         let values: Values<'_> = &[&escaped(namespace)];
         Ok(self
             .rows("get_namespace_quota", QUOTA, values, quota)?
@@ -223,7 +223,7 @@ impl Session {
 
     pub fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>> {
         let mut quotas = self.rows("list_namespace_quotas", QUOTAS, &[], |row| {
-            Ok((unescaped(row.try_get(0)?), rows::whole(row.try_get(1)?)))
+            Ok((unescaped(column(row, 0)?), rows::whole(column(row, 1)?)))
         })?;
         quotas.sort_unstable();
         Ok(quotas)
@@ -237,7 +237,7 @@ impl Session {
 
     pub fn read_meta(&mut self, key: &str) -> Result<Option<String>> {
         let values: Values<'_> = &[&escaped(key)];
-        let value = |row: &Row| Ok(unescaped(row.try_get(0)?));
+        let value = |row: &Row| Ok(unescaped(column(row, 0)?));
         Ok(self.rows("read_meta", META, values, value)?.pop())
     }
 
@@ -268,7 +268,7 @@ async fn check(conn: &Connection, embedder: &Embedder) -> Outcome<bool> {
     for (sql, values) in wrong {
         let found = conn.query(sql, values).await?;
         for row in &found {
-            if row.try_get(0)? {
+            if column(row, 0)? {
                 return Ok(false);
             }
         }
@@ -281,7 +281,7 @@ pub(super) fn version(rows: &[Row]) -> Outcome<u64> {
     let Some(row) = rows.first() else {
         return Ok(0);
     };
-    let text: &str = row.try_get(0)?;
+    let text: &str = column(row, 0)?;
     text.parse().map_err(|_| {
         Fault::Corrupt(format!(
             "table multi_process_state, key version_counter holds {text:?}, which is no count; set it to a number above the last, or restore a backup"
@@ -290,7 +290,7 @@ pub(super) fn version(rows: &[Row]) -> Outcome<u64> {
 }
 
 /// The ids that a row can have.
-pub(super) fn stored_ids(ids: &[u64]) -> Vec<i64> {
+fn stored_ids(ids: &[u64]) -> Vec<i64> {
     ids.iter()
         .filter_map(|id| i64::try_from(*id).ok())
         .collect()

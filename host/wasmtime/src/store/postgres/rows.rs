@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
-use super::error::{Fault, Outcome};
+use super::error::{Fault, Outcome, describe};
 use crate::store::{Entry, EntryRef};
 
 /// A noncharacter, which texts do not have.
@@ -86,7 +86,18 @@ pub(super) fn value<'r, T: FromSql<'r>>(
     name: &str,
 ) -> Outcome<T> {
     row.try_get(column)
-        .map_err(|error| wrong(name, id, &super::error::describe(&error)))
+        .map_err(|error| wrong(name, id, &describe(&error)))
+}
+
+/// A value of a row that has no id.
+pub(super) fn column<'r, T: FromSql<'r>>(row: &'r Row, column: usize) -> Outcome<T> {
+    row.try_get(column).map_err(|error| {
+        let name = row.columns().get(column).map_or("", |column| column.name());
+        Fault::Corrupt(format!(
+            "column {name} of a table: {}; restore a backup",
+            describe(&error)
+        ))
+    })
 }
 
 /// A count or a time, which is never below zero.

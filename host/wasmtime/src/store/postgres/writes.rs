@@ -13,8 +13,9 @@ use tokio_postgres::Row;
 use super::batch::{self, Batch};
 use super::connection::{Connection, Values, pipeline};
 use super::error::{Fault, Outcome, Repeat};
+use super::layout::START_COUNTER;
 use super::reads::version;
-use super::rows::{self, escaped, stored};
+use super::rows::{self, column, escaped, stored};
 use super::session::Session;
 use crate::store::{Entry, EntryRef, Inserted, Result, Touch};
 
@@ -96,9 +97,9 @@ impl Session {
                 let later = [batch::INSERT, batch::REPLACE];
                 let keys: Values<'_> = &[&batch.namespaces(), &batch.hashes()];
                 let mut ids = vec![None; batch.len()];
-                for row in begin(conn, FIND_BY_HASH, keys, &later).await? {
-                    let place: i64 = row.try_get(1)?;
-                    ids[place as usize - 1] = Some(row.try_get(0)?);
+                for row in &begin(conn, FIND_BY_HASH, keys, &later).await? {
+                    let place: i64 = column(row, 1)?;
+                    ids[place as usize - 1] = Some(column(row, 0)?);
                 }
                 let made = store(conn, &batch, &ids).await.map_err(unfit_metadata)?;
                 batch.results(&ids, &made)
@@ -212,7 +213,7 @@ impl Session {
                     None => conn.query(CLEAR, &[]).await?,
                 };
                 let count = match cleared.first() {
-                    Some(row) => rows::whole(row.try_get(0)?),
+                    Some(row) => rows::whole(column(row, 0)?),
                     None => 0,
                 };
                 finish(conn, count > 0, &[]).await?;
@@ -348,8 +349,13 @@ async fn begin(
     ])
     .await?;
     let found = replies.pop().unwrap_or_default();
-    // The counter is text; moving on one that is no number would fail.
-    version(&replies.pop().unwrap_or_default())?;
+    let counter = replies.pop().unwrap_or_default();
+    // It is text; moving on one that is no number would fail.
+    version(&counter)?;
+    if counter.is_empty() {
+        // Whoever begins a new one has its lock.
+        conn.plain(&conn.text(START_COUNTER)).await?;
+    }
     Ok(found)
 }
 
@@ -384,5 +390,5 @@ async fn finish(
 
 /// The first column of some rows, as it is in the table.
 fn ids(rows: &[Row]) -> Outcome<Vec<i64>> {
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    rows.iter().map(|row| column(row, 0)).collect()
 }

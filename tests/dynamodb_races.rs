@@ -3,9 +3,10 @@
 use mneme::store::{DynamoDbStore, Entry, EntryRef, Store, Touch};
 use mneme_tests::dynamodb::{fresh, open, proxied, run_tests};
 use mneme_tests::dynamodb_tests;
-use mneme_tests::dynamodb_wire::{Action, Proxy, items};
+use mneme_tests::dynamodb_wire::{Action, Proxy, call, items};
 use mneme_tests::rows::{entry, get, ids, put};
 use mneme_tests::servers::dynamodb::DynamoDb;
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
@@ -83,6 +84,15 @@ fn an_insert_meets_a_delete(server: &DynamoDb) {
     assert_eq!((inserted.id, inserted.replaced), (3, true));
     assert_eq!(get(&mut store, "a", 1).unwrap().response, "last");
     assert_eq!(items(server.port(), "insert-delete").len(), 3);
+    // As a writer without pointers deletes.
+    let port = server.port();
+    meanwhile(server, &proxy, "insert-delete", move |_| {
+        let name = json!({"TableName": "insert-delete", "Key": {"id": {"N": "3"}}});
+        call(port, "DeleteItem", &name);
+    });
+    let inserted = store.insert(vec![says("a", 1, "anew")]).unwrap()[0];
+    assert_eq!((inserted.id, inserted.replaced), (4, false));
+    assert_eq!(ids(&mut store), [4]);
 }
 
 fn a_touch_meets_a_delete_and_a_touch(server: &DynamoDb) {

@@ -17,9 +17,9 @@ fn main() -> ExitCode {
         .require_all(mneme_tests::every_test_is_required())
         .store("memory", || Ok(MemoryStore::new()))
         .store_at("sqlite", file, |path| Ok(SqliteStore::new(path)))
-        .store_at("redis", redis, |url| RedisStore::from_url(url))
-        .store_at("postgres", postgres, |url| PostgresStore::from_url(url))
-        .store_at("dynamodb", dynamodb, |url| DynamoDbStore::from_url(url))
+        .store_at("redis", redis, RedisStore::from_url)
+        .store_at("postgres", postgres, PostgresStore::from_url)
+        .store_at("dynamodb", dynamodb, DynamoDbStore::from_url)
         .run()
 }
 

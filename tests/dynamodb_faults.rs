@@ -149,8 +149,11 @@ fn fail_first(
     }
 }
 
+/// A kind of failure, and what answers in its place.
+type Failure = (&'static str, fn() -> Action);
+
 fn what_fails_for_a_moment_is_tried_again(server: &DynamoDb) {
-    let kinds: [(&str, fn() -> Action); 5] = [
+    let kinds: [Failure; 5] = [
         ("throttled", || refusal(400, "ThrottlingException")),
         ("capacity", || {
             refusal(400, "ProvisionedThroughputExceededException")

@@ -44,7 +44,7 @@ impl DictStore {
     /// Rows in the order of their ids, which is what pages and deletes want. Mistake: the
     /// order of a hash map, or of insertion, or ids as text, where "10" comes before "9".
     fn after(&self, last_id: u64, limit: u32) -> impl Iterator<Item = &Entry> {
-        let rows = self.rows.iter().map(|(_, row)| row);
+        let rows = self.rows.values();
         // Mistake: `id >= last_id`, which reads one row twice.
         rows.filter(move |row| row.id > last_id)
             .take(limit as usize)

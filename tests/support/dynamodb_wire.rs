@@ -47,7 +47,7 @@ pub fn call(port: u16, operation: &str, body: &Value) -> Value {
 pub fn items(port: u16, table: &str) -> Vec<Value> {
     let mut items = call(port, "Scan", &json!({"TableName": table}))["Items"].take();
     let mut items = items.as_array_mut().map(std::mem::take).unwrap_or_default();
-    items.sort_by_key(|item| id(item));
+    items.sort_by_key(id);
     items
 }
 

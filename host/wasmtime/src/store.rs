@@ -1,13 +1,13 @@
 //! The [`Store`] trait, which a backend implements, and the stores that ship
 //! with this crate.
 //!
-//! | store | feature | survives the process | shared between processes |
-//! |---|---|---|---|
-//! | [`MemoryStore`] | always there | no | no |
-//! | [`SqliteStore`] | `sqlite` (default) | yes | yes, on one machine |
-//! | [`RedisStore`] | `redis` (default) | as the server is set up | yes |
-//! | [`PostgresStore`] | `postgres` (default) | yes | yes |
-//! | [`DynamoDbStore`] | `dynamodb` (default) | yes | yes |
+//! | store | feature | survives the process | shared between processes | snapshots of its own |
+//! |---|---|---|---|---|
+//! | [`MemoryStore`] | always there | no | no | no |
+//! | [`SqliteStore`] | `sqlite` (default) | yes | yes, on one machine | yes |
+//! | [`RedisStore`] | `redis` (default) | as the server is set up | yes | no; `BGSAVE` |
+//! | [`PostgresStore`] | `postgres` (default) | yes | yes | no; `pg_dump` |
+//! | [`DynamoDbStore`] | `dynamodb` (default) | yes | yes | no; AWS backups |
 //!
 //! [`from_url`] makes any of them. To write one of your own, read the [`guide`].
 

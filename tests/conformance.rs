@@ -42,5 +42,7 @@ fn postgres() -> Result<(String, Postgres), String> {
 
 fn dynamodb() -> Result<(String, DynamoDb), String> {
     let server = DynamoDb::start()?;
-    Ok((server.url("judged"), server))
+    // It copies all tables for each transaction.
+    let url = format!("{}&call_timeout_ms=60000", server.url("judged"));
+    Ok((url, server))
 }

@@ -2,7 +2,7 @@
 
 use mneme::store::{BackendError, DynamoDbStore, Entry, EntryRef, Store, StoreError, Touch};
 use mneme_tests::children::{Running, argument, say};
-use mneme_tests::dynamodb::{NOTHING_ELSE, open, proxied, run_tests};
+use mneme_tests::dynamodb::{NOTHING_ELSE, fill, open, proxied, run_tests};
 use mneme_tests::dynamodb_tests;
 use mneme_tests::dynamodb_wire::{Action, Proxy, Request, refusal};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, ids, key, put};
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         a_refusal_is_final
         a_write_whose_answer_is_lost_takes_effect_once
         an_unknown_outcome_is_retryable_where_repeating_is_harmless
+        touches_stored_in_part_are_not_to_be_repeated
         conflicts_are_tried_again_for_a_while
         a_broken_answer_is_read_again
         a_server_that_hangs_is_given_up
@@ -281,6 +282,37 @@ fn an_unknown_outcome_is_retryable_where_repeating_is_harmless(server: &DynamoDb
     }
     proxy.clear_rule();
     assert_eq!(ids(&mut open(&proxy.url("unknown"))), [1]);
+}
+
+fn touches_stored_in_part_are_not_to_be_repeated(server: &DynamoDb) {
+    let (mut store, proxy) = proxied(server, "partly");
+    fill(&mut store, "a", 0..60);
+    let touches: Vec<_> = (1..=60)
+        .map(|id| Touch {
+            id,
+            hits: 1,
+            last_accessed_at: 9_000,
+        })
+        .collect();
+    // Of the two steps, one fails, and then both.
+    for (refused, in_part) in [(1, true), (2, false)] {
+        let mut left = refused;
+        proxy.set_rule(move |request| match request.operation.as_str() {
+            "BatchGetItem" if left > 0 => {
+                left -= 1;
+                refusal(400, "AccessDeniedException")
+            }
+            _ => Action::Forward,
+        });
+        let error = backend(store.update_access(&touches).unwrap_err());
+        assert!(!error.retryable, "{}", error.message);
+        let told = error.message.contains("unknown whether it was stored");
+        assert_eq!(told, in_part, "{}", error.message);
+    }
+    proxy.clear_rule();
+    let entries = store.iter_since(0, 60).unwrap();
+    let touched = entries.iter().filter(|entry| entry.access_count > 0);
+    assert!([10, 50].contains(&touched.count()));
 }
 
 fn conflicts_are_tried_again_for_a_while(server: &DynamoDb) {

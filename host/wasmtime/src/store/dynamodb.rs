@@ -38,7 +38,8 @@ const MAX_BATCH: u32 = 9;
 /// with ids below zero, which that library passes over: they make look-ups by query exact
 /// although DynamoDB's indexes lag behind its tables. What this store has written is seen
 /// at once by all others of its kind; a look-up by query may see what `mneme-cache`
-/// changed a moment later.
+/// changed a moment later, and a query that both store in the same moment may be there twice
+/// until it is stored again.
 ///
 /// Region and credentials are found where every AWS program finds them: in the environment,
 /// a profile, or the role of the machine or container. [`region`](Self::region) and
@@ -51,7 +52,7 @@ const MAX_BATCH: u32 = 9;
 ///
 /// | operation | requests |
 /// |---|---|
-/// | `get_by_hash` | one wave; a second one for entries that `mneme-cache` wrote, or that changed within the last moments |
+/// | `get_by_hash` | one wave for each 15 keys; a second one for entries that `mneme-cache` wrote, or that changed within the last moments |
 /// | `get_by_ids` | one wave for each 1600 ids |
 /// | `iter_since`, `iter_vectors`, `iter_stamps` | one wave for each 1600 rows; where most ids have been deleted, a scan of the table at the beginning of a walk |
 /// | `insert` | one wave and one transaction |

@@ -178,6 +178,20 @@ impl Fault {
         }
     }
 
+    /// The failure of a write of which a part is stored.
+    pub fn in_part(self) -> Self {
+        match self {
+            Self::Request(refusal) => Self::Request(Refusal {
+                unknown: true,
+                ..refusal
+            }),
+            Self::System { message, .. } => Self::system(format!(
+                "{message}, but a part is stored, so read before writing again"
+            )),
+            other => other,
+        }
+    }
+
     /// Damage, as opposed to a failure to look.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Corrupt(_) | Self::Schema(_))

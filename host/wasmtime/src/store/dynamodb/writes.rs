@@ -176,10 +176,19 @@ impl Session {
             *at = touch.last_accessed_at.max(*at);
         }
         let gathered: Vec<_> = gathered.into_iter().collect();
-        let parts = gathered
-            .chunks(MAX_TOUCH)
-            .map(|part| touch(self.table.clone(), part.to_vec()));
-        together(parts).await?;
+        let parts = gathered.chunks(MAX_TOUCH).map(|part| {
+            let part = touch(self.table.clone(), part.to_vec());
+            // One that fails does not break off the others.
+            async { Ok(part.await) }
+        });
+        let outcomes = together(parts).await?;
+        let some_stored = outcomes.iter().any(|outcome| matches!(outcome, Ok(true)));
+        for outcome in outcomes {
+            outcome.map_err(|fault| match some_stored {
+                true => fault.in_part(),
+                false => fault,
+            })?;
+        }
         Ok(())
     }
 
@@ -391,15 +400,18 @@ impl Session {
     }
 }
 
-/// Touches entries in one atomic step.
-async fn touch(table: Table, touches: Vec<(u64, (u64, u64))>) -> Outcome<()> {
+/// Touches entries in one atomic step. False where none of them exists.
+async fn touch(table: Table, touches: Vec<(u64, (u64, u64))>) -> Outcome<bool> {
     let mut attempts = Attempts::new(table.patience);
     loop {
         let ids = touches.iter().map(|(id, _)| *id);
         let items = table.entries(ids, TOUCHED).await?;
         let changes = touched(&table, &touches, &items)?;
-        if changes.is_empty() || table.commit(changes).await? == Commit::Stored {
-            return Ok(());
+        if changes.is_empty() {
+            return Ok(false);
+        }
+        if table.commit(changes).await? == Commit::Stored {
+            return Ok(true);
         }
         attempts.again(CONTENDED).await?;
     }

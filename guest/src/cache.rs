@@ -4,6 +4,7 @@
 //! and whatever the store refuses leaves the cache consistent with the store. The index
 //! in particular is dropped rather than kept in doubt; it is built again when needed.
 
+mod checkpointing;
 mod indexing;
 mod lookup;
 mod removing;

@@ -1,14 +1,15 @@
 //! The glue between the component's imports and exports and the cache.
 
 use crate::bindings::exports::mneme::cache::cache::Guest;
-use crate::bindings::mneme::cache::{policy, store as imported};
+use crate::bindings::exports::mneme::cache::checkpoint::Guest as CheckpointGuest;
+use crate::bindings::mneme::cache::{archive, policy, store as imported};
 use crate::bindings::wasi::clocks::wall_clock;
 use crate::cache::Cache;
 use crate::error::{Result, invalid};
-use crate::host::{Host, Now};
+use crate::host::{Archive, Host, Now};
 use crate::store::Store;
 use crate::types::*;
-use crate::{options, query, vector};
+use crate::{checkpoint, options, query, vector};
 use std::cell::Cell;
 
 /// The imported store.
@@ -16,6 +17,9 @@ struct ImportedStore;
 
 /// The imported clock and policy.
 struct ImportedHost;
+
+/// The imported archive.
+struct ImportedArchive;
 
 type Instance = Cache<ImportedStore, ImportedHost>;
 
@@ -135,6 +139,42 @@ impl Guest for Component {
     }
 }
 
+impl CheckpointGuest for Component {
+    fn default_dump_options() -> DumpOptions {
+        checkpoint::default_dump_options()
+    }
+
+    fn default_load_options() -> LoadOptions {
+        checkpoint::default_load_options()
+    }
+
+    fn dump(options: DumpOptions) -> Result<DumpReport> {
+        with(|cache| cache.dump(&options, &ImportedArchive))
+    }
+
+    fn load(options: LoadOptions) -> Result<LoadReport> {
+        with(|cache| cache.load(options, &ImportedArchive))
+    }
+
+    fn inspect(max_expansion: u32) -> Result<Summary> {
+        with(|cache| cache.inspect(max_expansion, &ImportedArchive))
+    }
+}
+
+impl Archive for ImportedArchive {
+    fn read(&self, max: u32) -> Result<Vec<u8>> {
+        archive::read(max)
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<()> {
+        archive::write(bytes)
+    }
+
+    fn progress(&self, done: u64, total: Option<u64>, unit: Unit) {
+        archive::progress(done, total, unit);
+    }
+}
+
 impl Host for ImportedHost {
     fn now(&self) -> Now {
         let now = wall_clock::now();
@@ -190,6 +230,10 @@ impl Store for ImportedStore {
 
     fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
         imported::iter_lru_ids(n, namespace)
+    }
+
+    fn iter_since(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+        imported::iter_since(last_id, limit)
     }
 
     fn iter_vectors(&self, last_id: u64, limit: u32) -> Result<VectorPage> {
@@ -253,7 +297,71 @@ impl Store for ImportedStore {
         imported::replace_meta(key, expected, value)
     }
 
+    fn list_meta(&self) -> Result<Vec<(String, String)>> {
+        imported::list_meta()
+    }
+
     fn integrity_check(&self) -> Result<bool> {
         imported::integrity_check()
+    }
+
+    fn begin_view(&self) -> Result<bool> {
+        imported::begin_view()
+    }
+
+    fn end_view(&self) -> Result<()> {
+        imported::end_view()
+    }
+
+    fn begin_import(&self, mode: ImportMode) -> Result<()> {
+        imported::begin_import(mode)
+    }
+
+    fn write_import(&self, entries: &[Entry]) -> Result<()> {
+        imported::write_import(entries)
+    }
+
+    fn commit_import(&self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
+        imported::commit_import(quotas, meta)
+    }
+
+    fn end_import(&self) -> Result<()> {
+        imported::end_import()
+    }
+
+    fn begin_snapshot(&self) -> Result<u64> {
+        imported::begin_snapshot()
+    }
+
+    fn read_snapshot(&self, max: u32) -> Result<Vec<u8>> {
+        imported::read_snapshot(max)
+    }
+
+    fn end_snapshot(&self) -> Result<()> {
+        imported::end_snapshot()
+    }
+
+    fn begin_restore(&self) -> Result<()> {
+        imported::begin_restore()
+    }
+
+    fn write_restore(&self, bytes: &[u8]) -> Result<()> {
+        imported::write_restore(bytes)
+    }
+
+    fn check_restore(&self) -> Result<Restored> {
+        imported::check_restore()
+    }
+
+    fn read_restore(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+        imported::read_restore(last_id, limit)
+    }
+
+    fn commit_restore(&self, only_if_empty: bool) -> Result<()> {
+        imported::commit_restore(only_if_empty)
+    }
+
+    fn end_restore(&self) -> Result<()> {
+        imported::end_restore()
     }
 }

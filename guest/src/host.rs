@@ -1,6 +1,7 @@
 //! What the cache asks of its host besides the store.
 
-use crate::types::{Candidate, Event};
+use crate::error::Result;
+use crate::types::{Candidate, Event, Unit};
 
 /// A point in time as the host's wall clock tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,4 +27,14 @@ pub trait Host {
     fn accept(&self, candidate: &Candidate) -> bool;
     /// See `policy.on-event`.
     fn on_event(&self, event: &Event);
+}
+
+/// The bytes of a checkpoint, in or out; see `wit/archive.wit`.
+pub trait Archive {
+    /// See `archive.read`.
+    fn read(&self, max: u32) -> Result<Vec<u8>>;
+    /// See `archive.write`.
+    fn write(&self, bytes: &[u8]) -> Result<()>;
+    /// See `archive.progress`.
+    fn progress(&self, done: u64, total: Option<u64>, unit: Unit);
 }

@@ -37,6 +37,7 @@ mod bindings {
 
 pub mod backlog;
 pub mod cache;
+pub mod checkpoint;
 #[cfg(target_arch = "wasm32")]
 mod component;
 pub mod coordination;
@@ -60,12 +61,17 @@ pub mod types {
         Lookup, NamespaceStats, NormalizedQuery, Options, PutOutcome, PutRequest, TtlChoice,
         ValidatorRule, VectorSource,
     };
+    pub use crate::bindings::exports::mneme::cache::checkpoint::{
+        Compression, DumpOptions, DumpReport, Layout, LoadOptions, LoadReport, Manifest,
+        NamespaceSummary, Summary, TtlOverride,
+    };
+    pub use crate::bindings::mneme::cache::archive::Unit;
     pub use crate::bindings::mneme::cache::events::{
         CountEvent, Event, HitEvent, Layer, MissEvent, MissReason,
     };
     pub use crate::bindings::mneme::cache::policy::Candidate;
     pub use crate::bindings::mneme::cache::store::{
-        CapabilitySet, Inserted, StampPage, Touch, VectorPage,
+        CapabilitySet, ImportMode, Inserted, MetaChange, Restored, StampPage, Touch, VectorPage,
     };
     pub use crate::bindings::mneme::cache::types::{
         BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error, FingerprintMismatch,

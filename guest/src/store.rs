@@ -5,7 +5,8 @@
 
 use crate::error::Result;
 use crate::types::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, StampPage, Touch, VectorPage,
+    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Restored,
+    StampPage, Touch, VectorPage,
 };
 
 pub trait Store {
@@ -17,6 +18,7 @@ pub trait Store {
     fn count(&self, namespace: Option<&str>) -> Result<u64>;
     fn list_namespaces(&self) -> Result<Vec<String>>;
     fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>>;
+    fn iter_since(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>>;
     fn iter_vectors(&self, last_id: u64, limit: u32) -> Result<VectorPage>;
     fn iter_stamps(&self, last_id: u64, limit: u32) -> Result<StampPage>;
     fn insert(&self, entries: &[Entry]) -> Result<Vec<Inserted>>;
@@ -36,5 +38,21 @@ pub trait Store {
     fn read_version_counter(&self) -> Result<u64>;
     fn read_meta(&self, key: &str) -> Result<Option<String>>;
     fn replace_meta(&self, key: &str, expected: Option<&str>, value: Option<&str>) -> Result<bool>;
+    fn list_meta(&self) -> Result<Vec<(String, String)>>;
     fn integrity_check(&self) -> Result<bool>;
+    fn begin_view(&self) -> Result<bool>;
+    fn end_view(&self) -> Result<()>;
+    fn begin_import(&self, mode: ImportMode) -> Result<()>;
+    fn write_import(&self, entries: &[Entry]) -> Result<()>;
+    fn commit_import(&self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool>;
+    fn end_import(&self) -> Result<()>;
+    fn begin_snapshot(&self) -> Result<u64>;
+    fn read_snapshot(&self, max: u32) -> Result<Vec<u8>>;
+    fn end_snapshot(&self) -> Result<()>;
+    fn begin_restore(&self) -> Result<()>;
+    fn write_restore(&self, bytes: &[u8]) -> Result<()>;
+    fn check_restore(&self) -> Result<Restored>;
+    fn read_restore(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>>;
+    fn commit_restore(&self, only_if_empty: bool) -> Result<()>;
+    fn end_restore(&self) -> Result<()>;
 }

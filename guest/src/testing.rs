@@ -29,6 +29,54 @@ struct Data {
     quotas: BTreeMap<String, u64>,
     meta: BTreeMap<String, String>,
     dim: u32,
+    import: Option<Import>,
+}
+
+struct Import {
+    mode: ImportMode,
+    entries: Vec<Entry>,
+}
+
+impl Data {
+    fn put(&mut self, entry: &Entry) -> Inserted {
+        let old = self
+            .entries
+            .values()
+            .find(|e| same_key(e, entry))
+            .map(|e| e.id);
+        let id = old.unwrap_or(self.last_id + 1);
+        self.last_id = self.last_id.max(id);
+        self.entries.insert(
+            id,
+            Entry {
+                id,
+                ..entry.clone()
+            },
+        );
+        Inserted {
+            id,
+            replaced: old.is_some(),
+        }
+    }
+
+    fn check_empty(&self, mode: ImportMode) -> Result<()> {
+        if mode == ImportMode::Empty && !self.entries.is_empty() {
+            return Err(Error::Checkpoint("the store is not empty".into()));
+        }
+        Ok(())
+    }
+}
+
+fn same_key(a: &Entry, b: &Entry) -> bool {
+    a.namespace == b.namespace && a.query_hash == b.query_hash
+}
+
+fn no_import() -> Error {
+    Error::InvalidArgument("no import was begun".into())
+}
+
+fn no_snapshots() -> Error {
+    Error::Unsupported("the test store has no snapshots".into())
 }
 
 impl TestStore {
@@ -187,24 +235,7 @@ impl Store for TestStore {
         let mut inserted = Vec::new();
         for entry in entries {
             assert_eq!(entry.embedding.len(), data.dim as usize);
-            let old = data
-                .entries
-                .values()
-                .find(|e| e.namespace == entry.namespace && e.query_hash == entry.query_hash)
-                .map(|e| e.id);
-            let id = old.unwrap_or(data.last_id + 1);
-            data.last_id = data.last_id.max(id);
-            data.entries.insert(
-                id,
-                Entry {
-                    id,
-                    ..entry.clone()
-                },
-            );
-            inserted.push(Inserted {
-                id,
-                replaced: old.is_some(),
-            });
+            inserted.push(data.put(entry));
         }
         Ok(inserted)
     }
@@ -316,8 +347,120 @@ impl Store for TestStore {
         Ok(true)
     }
 
+    fn iter_since(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+        let data = self.call()?;
+        let rows = data.entries.range(last_id + 1..);
+        Ok(rows.take(limit as usize).map(|(_, e)| e.clone()).collect())
+    }
+
+    fn list_meta(&self) -> Result<Vec<(String, String)>> {
+        let data = self.call()?;
+        Ok(data.meta.clone().into_iter().collect())
+    }
+
     fn integrity_check(&self) -> Result<bool> {
         self.call().map(|_| true)
+    }
+
+    fn begin_view(&self) -> Result<bool> {
+        self.call().map(|_| true)
+    }
+
+    fn end_view(&self) -> Result<()> {
+        self.call().map(drop)
+    }
+
+    fn begin_import(&self, mode: ImportMode) -> Result<()> {
+        let mut data = self.call()?;
+        data.import = None;
+        data.check_empty(mode)?;
+        data.import = Some(Import {
+            mode,
+            entries: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn write_import(&self, entries: &[Entry]) -> Result<()> {
+        assert!(entries.len() <= 3, "more than max-batch");
+        let mut data = self.call()?;
+        let dim = data.dim as usize;
+        let import = data.import.as_mut().ok_or_else(no_import)?;
+        for entry in entries {
+            assert_eq!(entry.embedding.len(), dim);
+            if import.entries.iter().any(|e| same_key(e, entry)) {
+                data.import = None;
+                return Err(Error::Checkpoint("a key comes twice".into()));
+            }
+            import.entries.push(entry.clone());
+        }
+        Ok(())
+    }
+
+    fn commit_import(&self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
+        let mut data = self.call()?;
+        let import = data.import.take().ok_or_else(no_import)?;
+        data.check_empty(import.mode)?;
+        if import.mode == ImportMode::Replace {
+            data.entries.clear();
+            data.quotas.clear();
+            data.meta.clear();
+        } else if meta
+            .iter()
+            .any(|m| data.meta.get(&m.key) != m.expected.as_ref())
+        {
+            data.import = Some(import);
+            return Ok(false);
+        }
+        data.version += 1;
+        for entry in &import.entries {
+            data.put(entry);
+        }
+        data.quotas.extend(quotas.iter().cloned());
+        data.meta
+            .extend(meta.iter().map(|m| (m.key.clone(), m.value.clone())));
+        Ok(true)
+    }
+
+    fn end_import(&self) -> Result<()> {
+        self.call()?.import = None;
+        Ok(())
+    }
+
+    fn begin_snapshot(&self) -> Result<u64> {
+        Err(no_snapshots())
+    }
+
+    fn read_snapshot(&self, _max: u32) -> Result<Vec<u8>> {
+        Err(no_snapshots())
+    }
+
+    fn end_snapshot(&self) -> Result<()> {
+        Err(no_snapshots())
+    }
+
+    fn begin_restore(&self) -> Result<()> {
+        Err(no_snapshots())
+    }
+
+    fn write_restore(&self, _bytes: &[u8]) -> Result<()> {
+        Err(no_snapshots())
+    }
+
+    fn check_restore(&self) -> Result<Restored> {
+        Err(no_snapshots())
+    }
+
+    fn read_restore(&self, _last_id: u64, _limit: u32) -> Result<Vec<Entry>> {
+        Err(no_snapshots())
+    }
+
+    fn commit_restore(&self, _only_if_empty: bool) -> Result<()> {
+        Err(no_snapshots())
+    }
+
+    fn end_restore(&self) -> Result<()> {
+        Err(no_snapshots())
     }
 }
 

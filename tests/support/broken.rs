@@ -15,7 +15,8 @@ pub mod snapshots;
 pub mod texts;
 
 use mneme::store::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store, Touch, VectorPage,
+    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Restored, Result,
+    StampPage, Store, Touch, VectorPage,
 };
 use mneme::{MemoryStore, SqliteStore};
 use std::path::Path;
@@ -114,13 +115,22 @@ faulty! {
         fn get_namespace_quota(namespace: &str) -> Option<u64>;
         fn list_namespace_quotas() -> Vec<(String, u64)>;
         fn read_meta(key: &str) -> Option<String>;
+        fn list_meta() -> Vec<(String, String)>;
         fn integrity_check() -> bool;
+        fn begin_view() -> bool;
+        fn end_view() -> ();
+        fn begin_import(mode: ImportMode) -> ();
+        fn write_import(entries: Vec<Entry>) -> ();
+        fn end_import() -> ();
         fn begin_snapshot() -> u64;
         fn read_snapshot(max: u32) -> Vec<u8>;
         fn end_snapshot() -> ();
         fn begin_restore() -> ();
         fn write_restore(bytes: &[u8]) -> ();
-        fn commit_restore() -> ();
+        fn check_restore() -> Restored;
+        fn read_restore(last_id: u64, limit: u32) -> Vec<Entry>;
+        fn commit_restore(only_if_empty: bool) -> ();
+        fn end_restore() -> ();
     }
     writes {
         fn insert(entries: Vec<Entry>) -> Vec<Inserted>;
@@ -131,6 +141,7 @@ faulty! {
         fn clear_namespace(namespace: Option<&str>) -> u64;
         fn set_namespace_quota(namespace: &str, max_entries: Option<u64>) -> ();
         fn replace_meta(key: &str, expected: Option<&str>, value: Option<&str>) -> bool;
+        fn commit_import(quotas: &[(String, u64)], meta: &[MetaChange]) -> bool;
     }
 }
 

@@ -8,5 +8,6 @@ wasmtime::component::bindgen!({
     additional_derives: [PartialEq],
 });
 
-pub use self::mneme::cache::{events, policy, store, types};
+pub use self::mneme::cache::{archive, events, policy, store, types};
 pub use exports::mneme::cache::cache as api;
+pub use exports::mneme::cache::checkpoint;

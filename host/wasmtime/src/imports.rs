@@ -1,10 +1,12 @@
 //! What the component's imports do: calls of the store, the clock and the policies.
 
 use crate::contract::mneme::cache as imports;
-use crate::contract::store::{CapabilitySet, Inserted, StampPage, Touch, VectorPage};
+use crate::contract::store::{
+    CapabilitySet, ImportMode, Inserted, MetaChange, Restored, StampPage, Touch, VectorPage,
+};
 use crate::contract::types::{Entry, EntryKey, EntryRef, Error as StoreError};
 use crate::contract::wasi::clocks::wall_clock;
-use crate::contract::{events, policy};
+use crate::contract::{archive, events, policy};
 use crate::host::{Clock, Policies};
 use crate::store::Store as Backend;
 use std::time::Duration;
@@ -106,6 +108,22 @@ impl policy::Host for State {
         if let Some(on_event) = &mut self.policies.on_event {
             on_event(&event);
         }
+    }
+}
+
+impl archive::Host for State {
+    fn read(&mut self, max: u32) -> Stored<Vec<u8>> {
+        let _ = max;
+        Err(StoreError::Unsupported("no archive was given".into()))
+    }
+
+    fn write(&mut self, bytes: Vec<u8>) -> Stored<()> {
+        let _ = bytes;
+        Err(StoreError::Unsupported("no archive was given".into()))
+    }
+
+    fn progress(&mut self, done: u64, total: Option<u64>, unit: archive::Unit) {
+        let _ = (done, total, unit);
     }
 }
 
@@ -215,8 +233,36 @@ impl imports::store::Host for State {
             .replace_meta(&key, expected.as_deref(), value.as_deref())
     }
 
+    fn list_meta(&mut self) -> Stored<Vec<(String, String)>> {
+        self.store.list_meta()
+    }
+
     fn integrity_check(&mut self) -> Stored<bool> {
         self.store.integrity_check()
+    }
+
+    fn begin_view(&mut self) -> Stored<bool> {
+        self.store.begin_view()
+    }
+
+    fn end_view(&mut self) -> Stored<()> {
+        self.store.end_view()
+    }
+
+    fn begin_import(&mut self, mode: ImportMode) -> Stored<()> {
+        self.store.begin_import(mode)
+    }
+
+    fn write_import(&mut self, entries: Vec<Entry>) -> Stored<()> {
+        self.store.write_import(entries)
+    }
+
+    fn commit_import(&mut self, quotas: Vec<(String, u64)>, meta: Vec<MetaChange>) -> Stored<bool> {
+        self.store.commit_import(&quotas, &meta)
+    }
+
+    fn end_import(&mut self) -> Stored<()> {
+        self.store.end_import()
     }
 
     fn begin_snapshot(&mut self) -> Stored<u64> {
@@ -239,7 +285,19 @@ impl imports::store::Host for State {
         self.store.write_restore(&bytes)
     }
 
-    fn commit_restore(&mut self) -> Stored<()> {
-        self.store.commit_restore()
+    fn check_restore(&mut self) -> Stored<Restored> {
+        self.store.check_restore()
+    }
+
+    fn read_restore(&mut self, last_id: u64, limit: u32) -> Stored<Vec<Entry>> {
+        self.store.read_restore(last_id, limit)
+    }
+
+    fn commit_restore(&mut self, only_if_empty: bool) -> Stored<()> {
+        self.store.commit_restore(only_if_empty)
+    }
+
+    fn end_restore(&mut self) -> Stored<()> {
+        self.store.end_restore()
     }
 }

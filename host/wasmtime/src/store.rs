@@ -39,7 +39,9 @@ pub use redis::RedisStore;
 pub use sqlite::SqliteStore;
 pub use url::from_url;
 
-pub use crate::contract::store::{CapabilitySet, Inserted, StampPage, Touch, VectorPage};
+pub use crate::contract::store::{
+    CapabilitySet, ImportMode, Inserted, MetaChange, Restored, StampPage, Touch, VectorPage,
+};
 pub use crate::contract::types::{
     BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error as StoreError,
     FingerprintMismatch,
@@ -141,11 +143,58 @@ pub trait Store: Send {
         value: Option<&str>,
     ) -> Result<bool>;
 
+    /// Every key and value that [`replace_meta`](Self::replace_meta) has set, sorted by the
+    /// key's bytes.
+    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
+        Err(self.no_imports())
+    }
+
     /// True where the backend's data is sound.
     fn integrity_check(&mut self) -> Result<bool>;
 
+    /// From here to [`end_view`](Self::end_view) reads answer from the data of one instant.
+    /// False, by default, where the backend cannot do that, and nothing happens.
+    fn begin_view(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Ends the view, if there is one.
+    fn end_view(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Prepares to take in any number of entries that become part of the data in one step.
+    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
+        let _ = mode;
+        Err(self.no_imports())
+    }
+
+    /// Adds entries to the import. At most [`CapabilitySet::max_batch`] of them.
+    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
+        let _ = entries;
+        Err(self.no_imports())
+    }
+
+    /// Makes the import part of the data, with quotas and meta, in one step. False, with
+    /// nothing changed and the import still there, where a meta value is not the expected
+    /// one.
+    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
+        let _ = (quotas, meta);
+        Err(self.no_imports())
+    }
+
+    /// Forgets the import, if there is one.
+    fn end_import(&mut self) -> Result<()> {
+        Err(self.no_imports())
+    }
+
+    #[doc(hidden)]
+    fn no_imports(&self) -> StoreError {
+        StoreError::Unsupported("imports".into())
+    }
+
     /// Fixes a consistent picture of all data and returns its size in bytes. By
-    /// default, as the other five of its family: [`StoreError::Unsupported`].
+    /// default, as the others of its family: [`StoreError::Unsupported`].
     fn begin_snapshot(&mut self) -> Result<u64> {
         Err(self.no_snapshots())
     }
@@ -173,8 +222,26 @@ pub trait Store: Send {
         Err(self.no_snapshots())
     }
 
-    /// Checks the bytes received and replaces all data by them in one step.
-    fn commit_restore(&mut self) -> Result<()> {
+    /// Checks the bytes received, which are complete then, and says what is in them.
+    fn check_restore(&mut self) -> Result<Restored> {
+        Err(self.no_snapshots())
+    }
+
+    /// The first `limit` entries of the checked snapshot with an id above `last_id`.
+    fn read_restore(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+        let _ = (last_id, limit);
+        Err(self.no_snapshots())
+    }
+
+    /// Replaces all data by the snapshot in one step, after checking it, if there is no
+    /// entry or `only_if_empty` is false.
+    fn commit_restore(&mut self, only_if_empty: bool) -> Result<()> {
+        let _ = only_if_empty;
+        Err(self.no_snapshots())
+    }
+
+    /// Forgets the restore, if there is one.
+    fn end_restore(&mut self) -> Result<()> {
         Err(self.no_snapshots())
     }
 

@@ -2,8 +2,8 @@
 
 use super::{Fault, Sound};
 use mneme::store::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, StoreError, Touch,
-    VectorPage,
+    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
+    StoreError, Touch, VectorPage,
 };
 
 /// Opens with another embedder than it was made with.
@@ -163,7 +163,15 @@ impl Fault for AnswersClosed {
         fn end_snapshot() -> ();
         fn begin_restore() -> ();
         fn write_restore(bytes: &[u8]) -> ();
-        fn commit_restore() -> ();
+        fn commit_restore(only_if_empty: bool) -> ();
+        fn end_restore() -> ();
+        fn list_meta() -> Vec<(String, String)>;
+        fn begin_view() -> bool;
+        fn end_view() -> ();
+        fn begin_import(mode: ImportMode) -> ();
+        fn write_import(entries: Vec<Entry>) -> ();
+        fn commit_import(quotas: &[(String, u64)], meta: &[MetaChange]) -> bool;
+        fn end_import() -> ();
     }
 }
 

@@ -10,8 +10,8 @@ pub struct LosesCounter {
 }
 
 impl Fault for LosesCounter {
-    fn commit_restore(&mut self, store: &mut Sound) -> Result<()> {
-        store.commit_restore()?;
+    fn commit_restore(&mut self, store: &mut Sound, only_if_empty: bool) -> Result<()> {
+        store.commit_restore(only_if_empty)?;
         self.lost = store.read_version_counter()?;
         Ok(())
     }
@@ -28,9 +28,9 @@ pub struct KeepsCounter {
 }
 
 impl Fault for KeepsCounter {
-    fn commit_restore(&mut self, store: &mut Sound) -> Result<()> {
+    fn commit_restore(&mut self, store: &mut Sound, only_if_empty: bool) -> Result<()> {
         let before = store.read_version_counter()?;
-        store.commit_restore()?;
+        store.commit_restore(only_if_empty)?;
         self.ahead += store.read_version_counter()? - before;
         Ok(())
     }
@@ -49,7 +49,7 @@ pub struct Steps {
     /// Instead of beginning to restore one.
     pub restore: fn(&mut Sound) -> Result<()>,
     /// Instead of ending to restore one.
-    pub commit: fn(&mut Sound) -> Result<()>,
+    pub commit: fn(&mut Sound, bool) -> Result<()>,
 }
 
 /// The sound steps.
@@ -57,7 +57,7 @@ pub const SOUND: Steps = Steps {
     begin: |store| store.begin_snapshot(),
     read: |store, max| store.read_snapshot(max),
     restore: |store| store.begin_restore(),
-    commit: |store| store.commit_restore(),
+    commit: |store, only_if_empty| store.commit_restore(only_if_empty),
 };
 
 impl Fault for Steps {
@@ -73,8 +73,8 @@ impl Fault for Steps {
         (self.restore)(store)
     }
 
-    fn commit_restore(&mut self, store: &mut Sound) -> Result<()> {
-        (self.commit)(store)
+    fn commit_restore(&mut self, store: &mut Sound, only_if_empty: bool) -> Result<()> {
+        (self.commit)(store, only_if_empty)
     }
 }
 
@@ -83,8 +83,8 @@ impl Fault for Steps {
 /// # Errors
 ///
 /// Those of the store.
-pub fn commit_without_quotas(store: &mut Sound) -> Result<()> {
-    store.commit_restore()?;
+pub fn commit_without_quotas(store: &mut Sound, only_if_empty: bool) -> Result<()> {
+    store.commit_restore(only_if_empty)?;
     for (name, _) in store.list_namespace_quotas()? {
         store.set_namespace_quota(&name, None)?;
     }
@@ -96,8 +96,8 @@ pub fn commit_without_quotas(store: &mut Sound) -> Result<()> {
 /// # Errors
 ///
 /// Those of the store, but for damage.
-pub fn commit_whatever_comes(store: &mut Sound) -> Result<()> {
-    match store.commit_restore() {
+pub fn commit_whatever_comes(store: &mut Sound, only_if_empty: bool) -> Result<()> {
+    match store.commit_restore(only_if_empty) {
         Err(StoreError::Corrupt(_) | StoreError::Schema(_)) => Ok(()),
         result => result,
     }

@@ -1,7 +1,8 @@
 //! A store that tells when its writes return.
 
 use crate::store::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store, Touch, VectorPage,
+    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Restored, Result,
+    StampPage, Store, Touch, VectorPage,
 };
 
 /// Passes every call on, and calls `wrote` after each successful `insert`.
@@ -51,12 +52,22 @@ impl<F: FnMut() + Send> Store for Marked<F> {
         fn read_version_counter() -> u64;
         fn read_meta(key: &str) -> Option<String>;
         fn replace_meta(key: &str, expected: Option<&str>, value: Option<&str>) -> bool;
+        fn list_meta() -> Vec<(String, String)>;
         fn integrity_check() -> bool;
+        fn begin_view() -> bool;
+        fn end_view() -> ();
+        fn begin_import(mode: ImportMode) -> ();
+        fn write_import(entries: Vec<Entry>) -> ();
+        fn commit_import(quotas: &[(String, u64)], meta: &[MetaChange]) -> bool;
+        fn end_import() -> ();
         fn begin_snapshot() -> u64;
         fn read_snapshot(max: u32) -> Vec<u8>;
         fn end_snapshot() -> ();
         fn begin_restore() -> ();
         fn write_restore(bytes: &[u8]) -> ();
-        fn commit_restore() -> ();
+        fn check_restore() -> Restored;
+        fn read_restore(last_id: u64, limit: u32) -> Vec<Entry>;
+        fn commit_restore(only_if_empty: bool) -> ();
+        fn end_restore() -> ();
     }
 }

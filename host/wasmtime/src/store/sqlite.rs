@@ -325,7 +325,8 @@ impl Store for SqliteStore {
         self.run("write_restore", |session| session.write_restore(bytes))
     }
 
-    fn commit_restore(&mut self) -> Result<()> {
+    fn commit_restore(&mut self, only_if_empty: bool) -> Result<()> {
+        let _ = only_if_empty;
         self.run("commit_restore", Session::commit_restore)
     }
 }

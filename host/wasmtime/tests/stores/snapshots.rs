@@ -29,7 +29,7 @@ fn restore(store: &mut SqliteStore, bytes: &[u8]) -> Result<(), StoreError> {
     for chunk in bytes.chunks(777) {
         store.write_restore(chunk)?;
     }
-    store.commit_restore()
+    store.commit_restore(false)
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn unfit_snapshots_leave_the_data_as_it_is() {
     for (kind, bytes) in cases {
         let error = restore(&mut store, &bytes).unwrap_err();
         assert!(format!("{error:?}").contains(kind), "{kind}: {error:?}");
-        let again = store.commit_restore().unwrap_err();
+        let again = store.commit_restore(false).unwrap_err();
         assert!(
             matches!(again, StoreError::InvalidArgument(_)),
             "the restore was over"
@@ -221,7 +221,7 @@ fn snapshot_calls_out_of_order_are_refused() {
     for outcome in [
         store.read_snapshot(1).map(drop),
         store.write_restore(b"x"),
-        store.commit_restore(),
+        store.commit_restore(false),
     ] {
         assert!(
             matches!(outcome, Err(StoreError::InvalidArgument(_))),

@@ -406,7 +406,7 @@ fn a_closed_store_says_so(store: &mut dyn Store) {
             store.end_snapshot(),
             store.begin_restore(),
             store.write_restore(&[]),
-            store.commit_restore(),
+            store.commit_restore(false),
         );
     }
 }
@@ -438,7 +438,7 @@ fn snapshots_are_what_the_capabilities_say(store: &mut dyn Store) {
         store.end_snapshot(),
         store.begin_restore(),
         store.write_restore(&[]),
-        store.commit_restore(),
+        store.commit_restore(false),
     ];
     for refusal in refusals {
         assert!(

@@ -190,7 +190,7 @@ fn a_store_works_after_errors(case: &mut Case) -> Checked {
     let _ = store::replace_meta("schema_version", None, Some("9"));
     let _ = store::read_snapshot(10);
     let _ = store::write_restore(b"x");
-    let _ = store::commit_restore();
+    let _ = store::commit_restore(false);
     case.holds_all("the entry is as it was", &stored)?;
     let next = case.put(case.entry(&space, 5))?;
     case.holds("a new entry is taken", &next)?;

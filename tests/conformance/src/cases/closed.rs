@@ -92,7 +92,7 @@ fn transfers() -> Calls {
         "end-snapshot" => store::end_snapshot(),
         "begin-restore" => store::begin_restore(),
         "write-restore" => store::write_restore(&[1]),
-        "commit-restore" => store::commit_restore(),
+        "commit-restore" => store::commit_restore(false),
     ]
 }
 

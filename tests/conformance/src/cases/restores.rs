@@ -70,7 +70,7 @@ fn restore(bytes: &[u8], step: usize) -> Checked {
     for chunk in bytes.chunks(step) {
         called("write-restore", store::write_restore(chunk))?;
     }
-    called("commit-restore", store::commit_restore())
+    called("commit-restore", store::commit_restore(false))
 }
 
 fn needs_snapshots(case: &Case) -> Checked {
@@ -221,7 +221,7 @@ fn data_is_served_until_commit(case: &mut Case) -> Checked {
     }
     let later = case.put(case.entry(&space, 61))?;
     case.holds("the present data can be written during a restore", &later)?;
-    called("commit-restore", store::commit_restore())?;
+    called("commit-restore", store::commit_restore(false))?;
     case.lacks(
         "what is not in the snapshot is gone after commit-restore",
         &late,
@@ -269,7 +269,7 @@ fn refused_and_unchanged(case: &mut Case, what: &str, bytes: &[u8]) -> Checked {
     let outcome: Result<(), Error> = bytes
         .chunks(10_000)
         .try_for_each(store::write_restore)
-        .and_then(|()| store::commit_restore());
+        .and_then(|()| store::commit_restore(false));
     refused(
         &format!("the restore of {what}"),
         outcome,
@@ -327,7 +327,7 @@ fn a_failed_restore_is_over(case: &mut Case) -> Checked {
     refused_and_unchanged(case, "a few bytes", b"no snapshot")?;
     refused(
         "commit-restore after one that failed",
-        store::commit_restore(),
+        store::commit_restore(false),
         &[Kind::InvalidArgument],
     )?;
     refused(
@@ -347,7 +347,7 @@ fn a_restore_must_be_begun(case: &mut Case) -> Checked {
     )?;
     refused(
         "commit-restore without begin-restore",
-        store::commit_restore(),
+        store::commit_restore(false),
         &[Kind::InvalidArgument],
     )
 }
@@ -370,7 +370,7 @@ fn a_restore_does_not_outlive_close(case: &mut Case) -> Checked {
     case.reopen()?;
     refused(
         "commit-restore after close and open",
-        store::commit_restore(),
+        store::commit_restore(false),
         &[Kind::InvalidArgument],
     )
 }

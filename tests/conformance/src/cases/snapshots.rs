@@ -60,7 +60,7 @@ fn snapshots_are_as_the_capabilities_say(case: &mut Case) -> Checked {
         ("read-snapshot", store::read_snapshot(1).map(|_| ())),
         ("end-snapshot", store::end_snapshot()),
         // In an order that restores nothing.
-        ("commit-restore", store::commit_restore()),
+        ("commit-restore", store::commit_restore(false)),
         ("write-restore", store::write_restore(&[])),
         ("begin-restore", store::begin_restore()),
     ];

@@ -403,7 +403,7 @@ pub fn snapshots() -> Vec<Known> {
         sqlite(
             "a restore does nothing",
             "a-restore-brings-everything-back",
-            steps(|s| s.commit = |_| Ok(())),
+            steps(|s| s.commit = |_, _| Ok(())),
         ),
     ]
 }

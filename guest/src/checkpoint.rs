@@ -1,9 +1,7 @@
 //! Checkpoints: a whole cache as one archive. The format is described in
 //! `wit/checkpoint.wit`.
 
-/// The compressed stream.
 pub mod compression;
-/// The tar file in it.
 pub mod tarball;
 
 use crate::types::{Compression, DumpOptions, ImportMode, LoadOptions, TtlOverride};

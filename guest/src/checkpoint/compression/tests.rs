@@ -1,5 +1,6 @@
 //! Streams through an archive in memory, whole, cut off, damaged and hostile.
 
+use super::decompressor::ZSTD_MAGIC;
 use super::*;
 use crate::testing::{TestArchive, archive_failure};
 use proptest::prelude::*;

@@ -5,10 +5,10 @@ use mneme::{
     Builder, Coordination, Embedder, Error, GetRequest, Hit, Layer, ManualClock, PutRequest,
     SemanticCache, SqliteStore, Ttl,
 };
-use mneme_tests::embedders::{DIM, FINGERPRINT, Words, words};
+use mneme_tests::embedders::{DIM, FINGERPRINT, Words};
 use mneme_tests::peer::Peer;
 use mneme_tests::{python, skip, sqlite, unless_it_hangs};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;

@@ -2,8 +2,12 @@
 
 mod stores {
     pub mod entries;
+    pub mod imports;
+    pub mod measure;
     #[cfg(feature = "sqlite")]
     pub mod place;
+    #[cfg(feature = "sqlite")]
+    pub mod sharing;
     #[cfg(feature = "sqlite")]
     pub mod snapshots;
     #[cfg(feature = "sqlite")]

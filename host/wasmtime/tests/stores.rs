@@ -3,7 +3,6 @@
 mod stores {
     pub mod entries;
     pub mod imports;
-    pub mod measure;
     #[cfg(feature = "sqlite")]
     pub mod place;
     #[cfg(feature = "sqlite")]

@@ -276,7 +276,7 @@ impl<'a, A: Archive> FrameReader<'a, A> {
             } else if !self.decoder.is_finished() {
                 let one = BlockDecodingStrategy::UptoBlocks(1);
                 let decoded = self.decoder.decode_blocks(&mut self.source, one);
-                decoded.map_err(|error| self.source.failure("zstd", explain(&error)))?;
+                decoded.map_err(|error| self.undecodable(&error))?;
             } else {
                 self.check()?;
                 self.open = false;
@@ -298,10 +298,26 @@ impl<'a, A: Archive> FrameReader<'a, A> {
             Err(error) => return Err(self.source.failure("zstd", error)),
         }
         let begun = self.decoder.init(&mut self.source);
-        begun.map_err(|error| self.source.failure("zstd", explain(&error)))?;
+        begun.map_err(|error| self.undecodable(&error))?;
         self.open = true;
         self.plain = 0;
         Ok(true)
+    }
+
+    /// What the decoder's error means.
+    fn undecodable(&mut self, error: &FrameDecoderError) -> Failure {
+        match error {
+            FrameDecoderError::WindowSizeTooBig { requested: got, .. }
+            | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig { got }) => {
+                Failure::Content(format!(
+                    "its zstd window is {got} bytes and may be {MAX_WINDOW}; compress it without `--long` and `--ultra`"
+                ))
+            }
+            FrameDecoderError::DictNotProvided { .. } => {
+                Failure::Content("it needs a zstd dictionary".into())
+            }
+            _ => self.source.failure("zstd", "a frame cannot be decoded"),
+        }
     }
 
     /// Compares what the frame said of its content with what came out of it.
@@ -318,16 +334,5 @@ impl<'a, A: Archive> FrameReader<'a, A> {
             return Err(self.source.failure("zstd", reason));
         }
         Ok(())
-    }
-}
-
-fn explain(error: &FrameDecoderError) -> String {
-    match error {
-        FrameDecoderError::WindowSizeTooBig { requested: got, .. }
-        | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig { got }) => format!(
-            "its window is {got} bytes and may be {MAX_WINDOW}; compress it without `--long` and `--ultra`"
-        ),
-        FrameDecoderError::DictNotProvided { .. } => "it needs a dictionary".into(),
-        _ => "a frame cannot be decoded".into(),
     }
 }

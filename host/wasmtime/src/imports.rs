@@ -341,3 +341,32 @@ impl imports::store::Host for State {
         self.backend().end_restore()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::mneme::cache::store::Host;
+    use crate::host::SystemClock;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn only_a_checkpoint_that_goes_on_gets_more_time() {
+        let mut state = State::new(
+            Box::new(MemoryStore::new()),
+            Box::new(SystemClock),
+            Policies::default(),
+            Limits::default(),
+        );
+        Host::capabilities(&mut state);
+        assert!(!state.deserves_time(), "no checkpoint");
+        state.archive = Some(Archive::reading(std::io::empty(), None));
+        assert!(!state.deserves_time(), "nothing has happened since");
+        Host::capabilities(&mut state);
+        assert!(state.deserves_time());
+        assert!(!state.deserves_time());
+        assert_eq!(archive::Host::read(&mut state, 1), Ok(Vec::new()));
+        assert!(state.deserves_time());
+        state.archive = None;
+        assert!(archive::Host::read(&mut state, 1).is_err());
+    }
+}

@@ -45,7 +45,8 @@ pub struct Load {
     /// Delete all that the store holds, in the same step
     #[arg(long, conflicts_with = "merge")]
     pub replace: bool,
-    /// Take this namespace, by its name in the archive, and others so named. Default: all
+    /// Take this namespace only, by its name in the archive; may be given again. Default:
+    /// all
     #[arg(long, value_name = "NS")]
     pub only: Vec<String>,
     /// Put this before the name of every namespace
@@ -60,8 +61,8 @@ pub struct Load {
     /// longer and unlimited ones; counted from when the entry was stored
     #[arg(long, value_name = "TTL", default_value = "keep", value_parser = parse_ttl)]
     pub ttl: TtlOverride,
-    /// Set this quota, by the namespace's name in the store, and others so named, and none
-    /// of the archive's
+    /// Set this quota, by the namespace's name in the store, and none of the archive's; may
+    /// be given again
     #[arg(long, value_name = "NS=N", value_parser = parse_quota)]
     pub quota: Vec<(String, u64)>,
     /// Set none of the archive's quotas

@@ -53,7 +53,7 @@ pub fn dump(global: &Global, out: Output, args: &Dump) -> Result<u8> {
     let dumped = session.cache.dump(destination, options);
     bar.clear();
     let closed = session.cache.close();
-    let (report, destination) = dumped.context("dump")?;
+    let (report, destination) = dumped.with_context(|| format!("dump: {:?}", args.file))?;
     closed?;
     destination
         .finish()

@@ -6,7 +6,7 @@
 use anyhow::{Context, ensure};
 use mneme::checkpoint::{self, DumpOptions, InspectOptions, LoadOptions};
 use mneme::embedder::{MiniLm, Precomputed};
-use mneme::{Error, PutRequest, SemanticCache, SqliteStore, VectorDtype};
+use mneme::{Error, PutRequest, SemanticCache, SqliteStore, Ttl, VectorDtype};
 use std::fs::File;
 use std::path::Path;
 
@@ -24,9 +24,12 @@ fn snapshot(store: &Path, archive: &Path) -> anyhow::Result<()> {
         .embedder(MiniLm::new())
         .open()?;
     for question in QUESTIONS {
-        cache.put(PutRequest::new(question, format!("The answer to {question:?}")))?;
+        cache.put(PutRequest::new(
+            question,
+            format!("The answer to {question:?}"),
+        ))?;
     }
-    cache.put(PutRequest::new("Is the shop open today?", "Yes").expired())?;
+    cache.put(PutRequest::new("Is the shop open today?", "Yes").ttl(Ttl::Seconds(0)))?;
 
     let expired = cache.vacuum(None, false)?;
     ensure!(expired == 1, "{expired} expired");
@@ -75,7 +78,10 @@ fn main() -> anyhow::Result<()> {
     let hit = cache.get("how can I delete my account")?.hit();
     let hit = hit.context("it means the same as a question of staging")?;
     assert_eq!(hit.query, "How do I delete my account?");
-    println!("asked:       {:.2} similar, {}", hit.similarity, hit.response);
+    println!(
+        "asked:       {:.2} similar, {}",
+        hit.similarity, hit.response
+    );
 
     // An archive of another model fails at once, and the store stays as it is.
     let other = SemanticCache::builder()

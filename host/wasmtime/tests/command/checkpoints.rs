@@ -73,7 +73,10 @@ fn a_cache_goes_through_a_file() {
         );
         let store = format!("sqlite:{file}.db");
         let loaded = folder.json(&["--store", &store, "load", file]);
-        assert_eq!((&loaded["entries"], &loaded["skipped"]), (&json!(4), &json!(0)));
+        assert_eq!(
+            (&loaded["entries"], &loaded["skipped"]),
+            (&json!(4), &json!(0))
+        );
         assert_eq!(loaded["manifest"], summary["manifest"]);
         let done = folder.mneme(&["--store", &store, "-n", "tenant", "get", "C"]);
         assert_eq!(done.stdout, "4\n");
@@ -94,7 +97,10 @@ fn a_cache_goes_through_pipes() {
     let args = ["--store", "sqlite:b.db", "load", "-"];
     let loaded = folder.run(VECTORS, &args, &done.stdout);
     assert_eq!(loaded.code, 0, "{loaded:?}");
-    assert!(loaded.stdout.starts_with("4 entries loaded, in "), "{loaded:?}");
+    assert!(
+        loaded.stdout.starts_with("4 entries loaded, in "),
+        "{loaded:?}"
+    );
     assert!(loaded.stdout.contains("test-model, 3 dimensions"));
     // A native archive, into a store of another kind.
     let native = folder.output(VECTORS, &["dump", "-"], b"");
@@ -179,14 +185,25 @@ fn bad_archives_and_wrong_places_change_nothing() {
         (&["dump", "no/such/file"], "io", "no/such/file"),
         (&["dump", "mneme.db"], "argument", "the store itself"),
         (&["-n", "tenant", "dump", "x"], "argument", "--only"),
-        (&["-n", "tenant", "load", "good.tar.gz"], "argument", "--only"),
+        (
+            &["-n", "tenant", "load", "good.tar.gz"],
+            "argument",
+            "--only",
+        ),
         (&["dump", "--level", "10", "x"], "invalid_argument", "level"),
         (&["dump", "--zstd", "--level", "1", "x"], "usage", "--level"),
         (&["load", "--merge", "--replace", "x"], "usage", "--replace"),
         (&["load", "--ttl", "1h", "x"], "usage", "max:SECONDS"),
         (&["load", "--quota", "a", "x"], "usage", "tenant-a=1000"),
         (
-            &["--embedder", other, "--store", "memory:", "load", "good.tar.gz"],
+            &[
+                "--embedder",
+                other,
+                "--store",
+                "memory:",
+                "load",
+                "good.tar.gz",
+            ],
             "embedder_mismatch",
             "test-model",
         ),
@@ -257,7 +274,11 @@ fn a_dump_that_is_killed_leaves_nothing() {
     // Large enough that the command is still writing when its reader has seen the beginning.
     let line = |n: u32| {
         let noise: String = (0..2000u32)
-            .map(|i| char::from(b'a' + (n.wrapping_mul(2_654_435_761).wrapping_add(i * i * n) >> 13) as u8 % 26))
+            .map(|i| {
+                char::from(
+                    b'a' + (n.wrapping_mul(2_654_435_761).wrapping_add(i * i * n) >> 13) as u8 % 26,
+                )
+            })
             .collect();
         format!("{{\"query\":\"q{n}\",\"response\":\"{noise}\",\"embedding\":[1,0,0]}}\n")
     };
@@ -281,7 +302,12 @@ fn a_dump_that_is_killed_leaves_nothing() {
     // Killed while it writes to a pipe that nobody empties.
     let mut child = start("-");
     let mut beginning = [0; 2];
-    child.stdout.as_mut().unwrap().read_exact(&mut beginning).unwrap();
+    child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut beginning)
+        .unwrap();
     assert_eq!(beginning, [0x1f, 0x8b]);
     child.kill().unwrap();
     assert!(!child.wait().unwrap().success());

@@ -162,8 +162,6 @@ impl Instance {
         };
         let options = instance.options.clone();
         instance.call(|guest, store| guest.call_open(store, &options))?;
-        // They are the store's now, and may change there.
-        instance.options.namespace_quotas.clear();
         Ok(instance)
     }
 

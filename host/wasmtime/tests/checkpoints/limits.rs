@@ -103,7 +103,7 @@ fn what_a_load_has_set_outlives_a_component_that_is_stopped() {
         let quota = cache.namespace_quota("default").unwrap();
         (stats.max_entries, stats.vector_dtype, quota)
     };
-    let expected = (Some(4), VectorDtype::Int8, None);
+    let expected = (Some(4), VectorDtype::Int8, Some(100));
     assert_eq!(settings(), expected);
     let too_much = mneme::PutRequest::new("q", "x".repeat(300 << 10)).embedding(vec![1.0, 0.0]);
     let error = cache.put(too_much).unwrap_err();

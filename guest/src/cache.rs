@@ -92,15 +92,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         options::check(&options)?;
         let store = &self.store;
         store.open(&options.embedder_fingerprint, options.embedder_dim)?;
-        let set_up = || {
-            for (namespace, quota) in &options.namespace_quotas {
-                if store.get_namespace_quota(namespace)? != Some(*quota) {
-                    store.set_namespace_quota(namespace, Some(*quota))?;
-                }
-            }
-            Ok(())
-        };
-        if let Err(error) = set_up() {
+        if let Err(error) = set_quotas(store, &options) {
             // The first error is the one to report.
             let _ = store.close();
             return Err(error);
@@ -151,6 +143,16 @@ impl<S: Store, H: Host> Cache<S, H> {
 const WRITING_LATER: &str = "writing access data and counters";
 /// Names eviction in `problems`.
 const EVICTING: &str = "evicting";
+
+/// Sets the quotas that the options name.
+fn set_quotas(store: &impl Store, options: &Options) -> Result<()> {
+    for (namespace, quota) in &options.namespace_quotas {
+        if store.get_namespace_quota(namespace)? != Some(*quota) {
+            store.set_namespace_quota(namespace, Some(*quota))?;
+        }
+    }
+    Ok(())
+}
 
 fn opened(open: &mut Option<Open>) -> Result<&mut Open> {
     open.as_mut().ok_or(Error::Closed)

@@ -156,13 +156,16 @@ fn read(store: &impl Store) -> Result<(Map<String, Value>, Option<String>)> {
     let text = store.read_meta(META_KEY)?;
     let map = match &text {
         None => Map::new(),
-        Some(text) => serde_json::from_str(text).map_err(|error| {
-            Error::Corrupt(format!(
-                "meta key {META_KEY:?} is not a JSON object of counts ({error}); delete the key to count anew"
-            ))
-        })?,
+        Some(text) => serde_json::from_str(text).map_err(|error| damaged(&error))?,
     };
     Ok((map, text))
+}
+
+/// The error for counters that cannot be read.
+pub fn damaged(error: &serde_json::Error) -> Error {
+    Error::Corrupt(format!(
+        "meta key {META_KEY:?} is not a JSON object of counts ({error}); delete the key to count anew"
+    ))
 }
 
 fn update(store: &impl Store, change: impl Fn(&mut Map<String, Value>)) -> Result<()> {

@@ -19,9 +19,11 @@ pub struct TestStore {
     /// Calls made, and the number of the one that is to fail.
     calls: Rc<Cell<u64>>,
     failing: Rc<Cell<Option<u64>>>,
+    /// Whether it claims to make snapshots.
+    pub snapshots: Rc<Cell<bool>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Data {
     entries: BTreeMap<u64, Entry>,
     last_id: u64,
@@ -30,14 +32,45 @@ struct Data {
     meta: BTreeMap<String, String>,
     dim: u32,
     import: Option<Import>,
+    snapshot: Option<Vec<u8>>,
+    restore: Option<Vec<u8>>,
 }
 
+thread_local! {
+    /// What the snapshots of this test hold.
+    static SNAPSHOTS: RefCell<Vec<Data>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The bytes of a snapshot: which one of the test's it is, and something more.
+struct Snapshot;
+
+impl Snapshot {
+    fn of(data: &Data) -> Vec<u8> {
+        SNAPSHOTS.with_borrow_mut(|snapshots| {
+            snapshots.push(data.clone());
+            format!("{:3000}", snapshots.len() - 1).into_bytes()
+        })
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Data> {
+        let number: usize = str::from_utf8(bytes).ok()?.trim().parse().ok()?;
+        (bytes.len() == 3000).then_some(())?;
+        SNAPSHOTS.with_borrow(|snapshots| snapshots.get(number).cloned())
+    }
+}
+
+#[derive(Clone)]
 struct Import {
     mode: ImportMode,
     entries: Vec<Entry>,
 }
 
 impl Data {
+    fn restored(&self) -> Result<Data> {
+        let bytes = self.restore.as_ref().ok_or_else(nothing_begun)?;
+        Snapshot::decode(bytes).ok_or_else(|| Error::Corrupt("no snapshot of a test store".into()))
+    }
+
     fn put(&mut self, entry: &Entry) -> Inserted {
         let old = self
             .entries
@@ -71,12 +104,8 @@ fn same_key(a: &Entry, b: &Entry) -> bool {
     a.namespace == b.namespace && a.query_hash == b.query_hash
 }
 
-fn no_import() -> Error {
-    Error::InvalidArgument("no import was begun".into())
-}
-
-fn no_snapshots() -> Error {
-    Error::Unsupported("the test store has no snapshots".into())
+fn nothing_begun() -> Error {
+    Error::InvalidArgument("nothing was begun".into())
 }
 
 impl TestStore {
@@ -104,6 +133,24 @@ impl TestStore {
         self.calls.get()
     }
 
+    /// Puts an entry there as it is, whether a cache would or not.
+    pub fn plant(&self, entry: Entry) {
+        self.data.borrow_mut().entries.insert(entry.id, entry);
+    }
+
+    /// All that the cache keeps there.
+    pub fn content(&self) -> (Vec<Entry>, BTreeMap<String, u64>, BTreeMap<String, String>, u64) {
+        let data = self.data.borrow();
+        let entries = data.entries.values().cloned().collect();
+        (entries, data.quotas.clone(), data.meta.clone(), data.version)
+    }
+
+    /// Whether an import, a restore or a snapshot has been left behind.
+    pub fn has_leftovers(&self) -> bool {
+        let data = self.data.borrow();
+        data.import.is_some() || data.restore.is_some() || data.snapshot.is_some()
+    }
+
     /// All entries, by id.
     pub fn entries(&self) -> Vec<Entry> {
         self.data.borrow().entries.values().cloned().collect()
@@ -127,7 +174,7 @@ impl Store for TestStore {
             name: "test".into(),
             durable: false,
             shared: true,
-            snapshot: false,
+            snapshot: self.snapshots.get(),
             max_batch: 3,
             max_delete: u32::MAX,
         }
@@ -385,7 +432,7 @@ impl Store for TestStore {
         assert!(entries.len() <= 3, "more than max-batch");
         let mut data = self.call()?;
         let dim = data.dim as usize;
-        let import = data.import.as_mut().ok_or_else(no_import)?;
+        let import = data.import.as_mut().ok_or_else(nothing_begun)?;
         for entry in entries {
             assert_eq!(entry.embedding.len(), dim);
             if import.entries.iter().any(|e| same_key(e, entry)) {
@@ -399,7 +446,7 @@ impl Store for TestStore {
 
     fn commit_import(&self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
         let mut data = self.call()?;
-        let import = data.import.take().ok_or_else(no_import)?;
+        let import = data.import.take().ok_or_else(nothing_begun)?;
         data.check_empty(import.mode)?;
         if import.mode == ImportMode::Replace {
             data.entries.clear();
@@ -428,39 +475,69 @@ impl Store for TestStore {
     }
 
     fn begin_snapshot(&self) -> Result<u64> {
-        Err(no_snapshots())
+        let mut data = self.call()?;
+        let bytes = Snapshot::of(&data);
+        let size = bytes.len() as u64;
+        data.snapshot = Some(bytes);
+        Ok(size)
     }
 
-    fn read_snapshot(&self, _max: u32) -> Result<Vec<u8>> {
-        Err(no_snapshots())
+    fn read_snapshot(&self, max: u32) -> Result<Vec<u8>> {
+        let mut data = self.call()?;
+        let rest = data.snapshot.as_mut().ok_or_else(nothing_begun)?;
+        let after = rest.split_off(rest.len().min(max as usize).min(999));
+        Ok(std::mem::replace(rest, after))
     }
 
     fn end_snapshot(&self) -> Result<()> {
-        Err(no_snapshots())
+        self.call()?.snapshot = None;
+        Ok(())
     }
 
     fn begin_restore(&self) -> Result<()> {
-        Err(no_snapshots())
+        self.call()?.restore = Some(Vec::new());
+        Ok(())
     }
 
-    fn write_restore(&self, _bytes: &[u8]) -> Result<()> {
-        Err(no_snapshots())
+    fn write_restore(&self, bytes: &[u8]) -> Result<()> {
+        let mut data = self.call()?;
+        data.restore.as_mut().ok_or_else(nothing_begun)?.extend(bytes);
+        Ok(())
     }
 
     fn check_restore(&self) -> Result<Restored> {
-        Err(no_snapshots())
+        let found = self.call()?.restored()?;
+        Ok(Restored {
+            entries: found.entries.len() as u64,
+            quotas: found.quotas.into_iter().collect(),
+            meta: found.meta.into_iter().collect(),
+        })
     }
 
-    fn read_restore(&self, _last_id: u64, _limit: u32) -> Result<Vec<Entry>> {
-        Err(no_snapshots())
+    fn read_restore(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+        let found = self.call()?.restored()?;
+        let rows = found.entries.into_values().filter(|e| e.id > last_id);
+        Ok(rows.take(limit as usize).collect())
     }
 
-    fn commit_restore(&self, _only_if_empty: bool) -> Result<()> {
-        Err(no_snapshots())
+    fn commit_restore(&self, only_if_empty: bool) -> Result<()> {
+        let mut data = self.call()?;
+        if only_if_empty {
+            data.check_empty(ImportMode::Empty)?;
+        }
+        let found = data.restored()?;
+        data.entries = found.entries;
+        data.quotas = found.quotas;
+        data.meta = found.meta;
+        data.last_id = data.last_id.max(found.last_id);
+        data.version += 1;
+        data.restore = None;
+        Ok(())
     }
 
     fn end_restore(&self) -> Result<()> {
-        Err(no_snapshots())
+        self.call()?.restore = None;
+        Ok(())
     }
 }
 

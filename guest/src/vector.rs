@@ -26,6 +26,25 @@ pub fn unit(mut vector: Vec<f32>, dim: u32) -> Result<Vec<f32>> {
 
 /// As [`unit()`], in place.
 pub fn scale_to_unit(vector: &mut [f32]) -> Result<()> {
+    let norm = direction(vector)?;
+    if (norm - 1.0).abs() > UNIT_TOLERANCE {
+        for x in vector {
+            *x = (f64::from(*x) / norm) as f32;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what [`unit()`] refuses.
+pub fn check(vector: &[f32], dim: u32) -> Result<()> {
+    if vector.len() != dim as usize {
+        return Err(dimension(dim, vector.len()));
+    }
+    direction(vector).map(drop)
+}
+
+/// The length of a vector that has a direction.
+fn direction(vector: &[f32]) -> Result<f64> {
     let norm = norm(vector);
     if !norm.is_finite() {
         let at = vector.iter().position(|x| !x.is_finite()).unwrap_or(0);
@@ -39,12 +58,7 @@ pub fn scale_to_unit(vector: &mut [f32]) -> Result<()> {
             "the embedding is the zero vector, which has no direction; check the embedder's input",
         ));
     }
-    if (norm - 1.0).abs() > UNIT_TOLERANCE {
-        for x in vector {
-            *x = (f64::from(*x) / norm) as f32;
-        }
-    }
-    Ok(())
+    Ok(norm)
 }
 
 /// Euclidean length, summed in float64 in four lanes. Not finite if a value is not.

@@ -1,27 +1,451 @@
-//! Dump, load and inspect.
+//! Dumping the cache to an archive, and making an archive part of it.
+//!
+//! A native archive is first received and checked by the store, then its rows are read and
+//! checked here like those of a portable one. What is left as it is then becomes the store's
+//! data as a whole; everything else goes row by row through an import.
 
-use super::Cache;
+use super::storing::{BATCH_BYTES, size};
+use super::{Cache, EVICTING, Open, Sizes, opened, set_quotas};
+use crate::checkpoint::manifest::{
+    FORMAT_VERSION, SCHEMA_VERSION, check_embedder, check_namespaces, check_store,
+};
+use crate::checkpoint::overrides::Overrides;
+use crate::checkpoint::reader::{Part, Reader, Verified};
+use crate::checkpoint::rows::check_entry;
+use crate::checkpoint::state::{State, add_counters};
+use crate::checkpoint::{ENTRIES_PER_READ, SNAPSHOT, refused, writer};
+use crate::coordination::Follower;
+use crate::counters;
 use crate::error::{Result, invalid};
-use crate::host::{Archive, Host};
+use crate::host::{Archive, Host, Now};
 use crate::store::Store;
-use crate::types::{DumpOptions, DumpReport, LoadOptions, LoadReport, Summary};
+use crate::types::{
+    BackendError, Coordination, DumpOptions, DumpReport, Entry, Error, ImportMode, Layout,
+    LoadOptions, LoadReport, Manifest, MetaChange, NamespaceSummary, Restored, Summary, Unit,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Attempts to commit while others change the counters.
+const ATTEMPTS: u32 = 16;
 
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `checkpoint.dump`.
     pub fn dump(&mut self, options: &DumpOptions, archive: &impl Archive) -> Result<DumpReport> {
-        let _ = (options, archive.read(0));
-        Err(invalid("being written"))
+        let (store, host, open) = self.parts()?;
+        let now = host.now();
+        open.backlog.flush(store, now)?;
+        let described = Manifest {
+            format_version: FORMAT_VERSION,
+            schema_version: SCHEMA_VERSION,
+            embedder_fingerprint: open.options.embedder_fingerprint.clone(),
+            embedder_dim: open.options.embedder_dim,
+            layout: Layout::Portable,
+            store: String::new(),
+            vector_dtype: open.options.vector_dtype,
+            created_at: now.seconds(),
+            namespaces: Vec::new(),
+            written_by: None,
+            consistent: false,
+        };
+        writer::dump(store, archive, options, described)
     }
 
     /// See `checkpoint.load`.
     pub fn load(&mut self, options: LoadOptions, archive: &impl Archive) -> Result<LoadReport> {
-        let _ = (options, archive.read(0));
-        Err(invalid("being written"))
+        let (store, host, open) = (&self.store, &self.host, opened(&mut self.open)?);
+        let overrides = Overrides::new(&options)?;
+        check_expansion(options.max_expansion)?;
+        if options.max_entries == Some(0) {
+            return Err(invalid(
+                "option max-entries is 0; it must be at least 1, or none for no change",
+            ));
+        }
+        let now = host.now();
+        open.backlog.flush(store, now)?;
+        let reader = Reader::open(archive, options.max_expansion)?;
+        let manifest = reader.manifest().clone();
+        check_embedder(
+            &manifest,
+            &open.options.embedder_fingerprint,
+            open.options.embedder_dim,
+        )?;
+        let capabilities = store.capabilities();
+        check_store(&manifest, &capabilities.name, capabilities.snapshot)?;
+        check_namespaces(&manifest, options.namespaces.as_deref().unwrap_or_default())?;
+        if options.mode == ImportMode::Empty {
+            check_empty(store.count(None)?)?;
+        }
+        let mut import = Import {
+            store,
+            archive,
+            mode: options.mode,
+            overrides: &overrides,
+            dim: open.options.embedder_dim,
+            max_batch: open.max_batch,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            entries: 0,
+            skipped: 0,
+            expected: None,
+        };
+        match manifest.layout {
+            Layout::Native => import.native(reader)?,
+            Layout::Portable => import.portable(reader)?,
+        }
+        let (entries, skipped) = (import.entries, import.skipped);
+        open.start_over();
+        if let Some(dtype) = options.vector_dtype {
+            open.options.vector_dtype = dtype;
+        }
+        if options.max_entries.is_some() {
+            open.options.max_entries = options.max_entries;
+        }
+        // The archive is loaded, so what goes wrong from here on is not its failure.
+        let evicted = set_quotas(store, &open.options).and_then(|()| open.shrink(store, host, now));
+        let count = *evicted.as_ref().unwrap_or(&0);
+        open.note(EVICTING, evicted.map(drop));
+        Ok(LoadReport {
+            manifest,
+            entries,
+            skipped,
+            evicted: count,
+        })
     }
 
     /// See `checkpoint.inspect`.
     pub fn inspect(&mut self, max_expansion: u32, archive: &impl Archive) -> Result<Summary> {
-        let _ = (max_expansion, archive.read(0));
-        Err(invalid("being written"))
+        if self.open.is_some() {
+            return Err(invalid("the cache is open; inspect works on a closed one"));
+        }
+        check_expansion(max_expansion)?;
+        let store = &self.store;
+        let reader = Reader::open(archive, max_expansion)?;
+        let manifest = reader.manifest().clone();
+        let compression = reader.compression();
+        let mut namespaces = BTreeMap::<String, NamespaceSummary>::new();
+        let mut tally = |entry: &Entry| match namespaces.get_mut(&entry.namespace) {
+            Some(summary) => summary.entries += 1,
+            None => drop(namespaces.insert(
+                entry.namespace.clone(),
+                NamespaceSummary {
+                    namespace: entry.namespace.clone(),
+                    entries: 1,
+                    quota: None,
+                },
+            )),
+        };
+        let (verified, state) = match manifest.layout {
+            Layout::Native => {
+                let capabilities = store.capabilities();
+                check_store(&manifest, &capabilities.name, capabilities.snapshot)?;
+                store.open(&manifest.embedder_fingerprint, manifest.embedder_dim)?;
+                let found = receive(store, archive, reader).and_then(|(verified, restored)| {
+                    let state = state_of(restored)?;
+                    let rows = read_restored(store, manifest.embedder_dim, |entry| {
+                        tally(&entry);
+                        Ok(())
+                    })?;
+                    let entries = rows;
+                    Ok((Verified { entries, ..verified }, state))
+                });
+                // The first error is the one to report.
+                let ended = store.end_restore();
+                let closed = store.close();
+                let found = found?;
+                ended.and(closed)?;
+                found
+            }
+            Layout::Portable => {
+                let mut state = State::default();
+                let verified = reader.read(&mut |part| {
+                    match part {
+                        Part::State(found) => state = found,
+                        Part::Entries(entries) => entries.iter().for_each(&mut tally),
+                        Part::Snapshot(..) => {}
+                    }
+                    Ok(())
+                })?;
+                (verified, state)
+            }
+        };
+        for (namespace, quota) in state.quotas {
+            let summary = namespaces
+                .entry(namespace.clone())
+                .or_insert(NamespaceSummary {
+                    namespace,
+                    entries: 0,
+                    quota: None,
+                });
+            summary.quota = Some(quota);
+        }
+        Ok(Summary {
+            manifest,
+            compression,
+            checksummed: verified.checksummed,
+            entries: verified.entries,
+            namespaces: namespaces.into_values().collect(),
+            meta_keys: state.meta.into_keys().collect(),
+            bytes: verified.sizes.plain,
+            compressed_bytes: verified.sizes.compressed,
+        })
+    }
+}
+
+impl Open {
+    /// The store's data is another. What is known of it is forgotten.
+    fn start_over(&mut self) {
+        self.backlog.forget_all();
+        self.index = None;
+        self.unindexable = 0;
+        self.sizes = Sizes::default();
+        self.quotas = None;
+        self.follower = Follower::new(match self.options.coordination {
+            Coordination::Single => None,
+            Coordination::StaleTolerant(interval_ms) => Some(interval_ms),
+        });
+    }
+
+    /// Evicts what is over the global cap, and returns how many that were.
+    fn shrink(&mut self, store: &impl Store, host: &impl Host, now: Now) -> Result<u64> {
+        if self.options.max_entries.is_none() {
+            return Ok(0);
+        }
+        let before = store.count(None)?;
+        self.enforce_limits(store, host, &BTreeSet::new(), now)?;
+        Ok(before.saturating_sub(store.count(None)?))
+    }
+}
+
+/// An archive on its way into a store.
+struct Import<'a, S, A> {
+    store: &'a S,
+    archive: &'a A,
+    mode: ImportMode,
+    overrides: &'a Overrides,
+    dim: u32,
+    max_batch: usize,
+    /// Entries that are to be written next.
+    batch: Vec<Entry>,
+    batch_bytes: usize,
+    entries: u64,
+    skipped: u64,
+    /// How many entries the archive has, where that is known.
+    expected: Option<u64>,
+}
+
+impl<S: Store, A: Archive> Import<'_, S, A> {
+    fn portable(&mut self, reader: Reader<A>) -> Result<()> {
+        self.store.begin_import(self.mode)?;
+        let mut state = State::default();
+        let imported = reader
+            .read(&mut |part| match part {
+                Part::State(found) => {
+                    state = found;
+                    Ok(())
+                }
+                Part::Entries(entries) => entries.into_iter().try_for_each(|e| self.take(e)),
+                Part::Snapshot(..) => Ok(()),
+            })
+            .and_then(|_| self.commit(state));
+        self.forgetting(imported, S::end_import)
+    }
+
+    fn native(&mut self, reader: Reader<A>) -> Result<()> {
+        let loaded = receive(self.store, self.archive, reader)
+            .and_then(|(_, restored)| self.restored(restored));
+        self.forgetting(loaded, S::end_restore)
+    }
+
+    /// Makes a snapshot that the store has received and checked part of its data.
+    fn restored(&mut self, restored: Restored) -> Result<()> {
+        self.expected = Some(restored.entries);
+        let state = state_of(restored)?;
+        if self.can_be_taken_whole()? {
+            let rows = read_restored(self.store, self.dim, |_| Ok(()))?;
+            self.entries = rows;
+            return self
+                .store
+                .commit_restore(self.mode == ImportMode::Empty);
+        }
+        self.store.begin_import(self.mode)?;
+        let (store, dim) = (self.store, self.dim);
+        let imported =
+            read_restored(store, dim, |entry| self.take(entry)).and_then(|_| self.commit(state));
+        self.forgetting(imported, S::end_import)
+    }
+
+    /// Whether the snapshot may become the store's data as it is: nothing is to be changed,
+    /// and nothing that is there is to stay.
+    fn can_be_taken_whole(&self) -> Result<bool> {
+        Ok(self.overrides.change_nothing()
+            && match self.mode {
+                ImportMode::Replace => true,
+                ImportMode::Merge => false,
+                ImportMode::Empty => {
+                    self.store.list_meta()?.is_empty()
+                        && self.store.list_namespace_quotas()?.is_empty()
+                }
+            })
+    }
+
+    fn take(&mut self, entry: Entry) -> Result<()> {
+        let Some(entry) = self.overrides.entry(entry)? else {
+            self.skipped += 1;
+            return Ok(());
+        };
+        let size = size(&entry);
+        if self.batch.len() >= self.max_batch || self.batch_bytes + size > BATCH_BYTES {
+            self.write()?;
+        }
+        self.batch_bytes += size;
+        self.batch.push(entry);
+        self.entries += 1;
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<()> {
+        if !self.batch.is_empty() {
+            self.store.write_import(&self.batch)?;
+            self.batch.clear();
+            self.batch_bytes = 0;
+        }
+        let done = self.entries + self.skipped;
+        self.archive.progress(done, self.expected, Unit::Entries);
+        Ok(())
+    }
+
+    fn commit(&mut self, archived: State) -> Result<()> {
+        self.write()?;
+        let state = self.overrides.state(archived)?;
+        let quotas: Vec<(String, u64)> = state.quotas.into_iter().collect();
+        for _ in 0..ATTEMPTS {
+            let meta = self.meta_changes(&state.meta)?;
+            if self.store.commit_import(&quotas, &meta)? {
+                return Ok(());
+            }
+        }
+        Err(Error::Backend(BackendError {
+            message: format!(
+                "the cache's meta values were changed by others during {ATTEMPTS} attempts to load; nothing was loaded, try again when fewer write"
+            ),
+            retryable: true,
+        }))
+    }
+
+    /// The archive's values, the counters added to those of the cache.
+    fn meta_changes(&self, archived: &BTreeMap<String, String>) -> Result<Vec<MetaChange>> {
+        archived
+            .iter()
+            .map(|(key, value)| {
+                let mut change = MetaChange {
+                    key: key.clone(),
+                    expected: None,
+                    value: value.clone(),
+                };
+                if self.mode == ImportMode::Replace {
+                    return Ok(change);
+                }
+                change.expected = self.store.read_meta(key)?;
+                if key == counters::META_KEY {
+                    change.value = add_counters(change.expected.as_deref(), value)
+                        .map_err(|error| counters::damaged(&error))?;
+                }
+                Ok(change)
+            })
+            .collect()
+    }
+
+    /// What came of it, once the store has been told to forget what is left. The first error
+    /// is the one to report, and after a success nothing is left.
+    fn forgetting(&self, outcome: Result<()>, forget: fn(&S) -> Result<()>) -> Result<()> {
+        let _ = forget(self.store);
+        outcome
+    }
+}
+
+/// Hands a native archive to the store, which then says what is in it. Nothing of the store's
+/// data changes.
+fn receive(
+    store: &impl Store,
+    archive: &impl Archive,
+    reader: Reader<impl Archive>,
+) -> Result<(Verified, Restored)> {
+    store.begin_restore()?;
+    let mut done = 0;
+    let verified = reader.read(&mut |part| {
+        if let Part::Snapshot(bytes, size) = part {
+            store.write_restore(bytes)?;
+            done += bytes.len() as u64;
+            archive.progress(done, Some(size), Unit::Bytes);
+        }
+        Ok(())
+    })?;
+    let restored = store.check_restore().map_err(|error| match error {
+        Error::Corrupt(reason) => refused(SNAPSHOT, reason),
+        error => error,
+    })?;
+    Ok((verified, restored))
+}
+
+/// Reads and checks the entries of a snapshot that the store has received. Returns how many.
+fn read_restored(
+    store: &impl Store,
+    dim: u32,
+    mut take: impl FnMut(Entry) -> Result<()>,
+) -> Result<u64> {
+    let (mut rows, mut last_id) = (0, 0);
+    loop {
+        let page = store
+            .read_restore(last_id, ENTRIES_PER_READ)
+            .map_err(|error| match error {
+                Error::Corrupt(reason) => refused(SNAPSHOT, reason),
+                error => error,
+            })?;
+        let read = page.len();
+        for entry in page {
+            if entry.id <= last_id {
+                return Err(refused(
+                    SNAPSHOT,
+                    format!("id {} after {last_id}; ids begin at 1 and ascend", entry.id),
+                ));
+            }
+            last_id = entry.id;
+            check_entry(&entry, dim).map_err(|reason| {
+                refused(
+                    SNAPSHOT,
+                    format!("entry {last_id} of namespace {:?}: {reason}", entry.namespace),
+                )
+            })?;
+            rows += 1;
+            take(entry)?;
+        }
+        if read < ENTRIES_PER_READ as usize {
+            return Ok(rows);
+        }
+    }
+}
+
+fn state_of(restored: Restored) -> Result<State> {
+    let state = State {
+        quotas: restored.quotas.into_iter().collect(),
+        meta: restored.meta.into_iter().collect(),
+    };
+    state.check(SNAPSHOT)?;
+    Ok(state)
+}
+
+fn check_empty(entries: u64) -> Result<()> {
+    if entries == 0 {
+        return Ok(());
+    }
+    Err(Error::Checkpoint(format!(
+        "the cache already holds {entries} entries; load with the mode merge to add to them, or replace to delete them"
+    )))
+}
+
+fn check_expansion(max_expansion: u32) -> Result<()> {
+    match max_expansion {
+        0 => Err(invalid("option max-expansion is 0; it must be at least 1")),
+        _ => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ use crate::vector::unit;
 use std::collections::BTreeSet;
 
 /// Hosts limit what one call may hand them; a batch stays well below that.
-const BATCH_BYTES: usize = 16 << 20;
+pub(super) const BATCH_BYTES: usize = 16 << 20;
 
 /// A request that has been checked: the entry to store, without a vector if that is
 /// still to be embedded.
@@ -165,7 +165,7 @@ impl Open {
     }
 
     /// Evicts what is over a quota of these namespaces, and then over the global cap.
-    fn enforce_limits(
+    pub(super) fn enforce_limits(
         &mut self,
         store: &impl Store,
         host: &impl Host,
@@ -243,14 +243,19 @@ fn batch_length(entries: &[Entry], max_batch: usize) -> usize {
         .iter()
         .take(max_batch)
         .take_while(|entry| {
-            bytes += entry.query.len()
-                + entry.response.len()
-                + entry.metadata.len()
-                + size_of_val(entry.embedding.as_slice());
+            bytes += size(entry);
             bytes <= BATCH_BYTES
         })
         .count()
         .max(1)
+}
+
+/// The bytes of an entry, but for what all have.
+pub(super) fn size(entry: &Entry) -> usize {
+    entry.query.len()
+        + entry.response.len()
+        + entry.metadata.len()
+        + size_of_val(entry.embedding.as_slice())
 }
 
 /// Checks every request; an error names the position of the first bad one, if there are

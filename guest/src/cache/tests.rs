@@ -1,6 +1,8 @@
 //! Behaviour of the cache over a store in memory.
 
+mod checkpoints;
 mod faults;
+mod hostile_archives;
 mod following;
 mod lookup;
 mod storing;

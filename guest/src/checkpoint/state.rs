@@ -1,0 +1,173 @@
+//! What a cache holds besides its entries: quotas and meta, the counters among them.
+
+use super::{MAX_DESCRIPTION_BYTES, MAX_NUMBER, STATE, refused};
+use crate::counters;
+use crate::error::Result;
+use crate::options::MAX_NAME_BYTES;
+use crate::types::Error;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Meta keys that belong to the store itself.
+const STORES_OWN: [&str; 3] = ["schema_version", "embedder_fingerprint", "embedder_dim"];
+
+/// The content of `state.json`.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The most entries, by namespace.
+    pub quotas: BTreeMap<String, u64>,
+    /// Values by key. The counters are one of them, as the store holds them.
+    pub meta: BTreeMap<String, String>,
+}
+
+impl State {
+    /// The text of `state.json`.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::Checkpoint(format!("{STATE} cannot be written: {error}")))?;
+        if text.len() as u64 > MAX_DESCRIPTION_BYTES {
+            return Err(Error::Checkpoint(format!(
+                "{STATE} would have {} bytes, for {} quotas and {} meta values; at most {MAX_DESCRIPTION_BYTES} are read back",
+                text.len(),
+                self.quotas.len(),
+                self.meta.len()
+            )));
+        }
+        Ok(text)
+    }
+
+    /// Reads `state.json`.
+    pub fn decode(text: &[u8]) -> Result<Self> {
+        let state: State = serde_json::from_slice(text).map_err(|error| refused(STATE, error))?;
+        state.check(STATE)?;
+        Ok(state)
+    }
+
+    /// Refuses what no cache could have stored. `member` is where it comes from.
+    pub fn check(&self, member: &str) -> Result<()> {
+        for (namespace, quota) in &self.quotas {
+            if namespace.contains('\0') || namespace.len() > MAX_NAME_BYTES {
+                return Err(refused(
+                    member,
+                    format!("the quota of {namespace:.40?}: that is no namespace"),
+                ));
+            }
+            if *quota > MAX_NUMBER {
+                return Err(refused(
+                    member,
+                    format!("the quota of {namespace:?} is {quota}, more than 2^53 - 1"),
+                ));
+            }
+        }
+        if let Some(key) = STORES_OWN.iter().find(|key| self.meta.contains_key(**key)) {
+            return Err(refused(
+                member,
+                format!("the meta key {key:?} is the store's own"),
+            ));
+        }
+        if let Some(text) = self.meta.get(counters::META_KEY) {
+            counts(text).map_err(|error| {
+                refused(
+                    member,
+                    format!("the meta value {:?}: {error}", counters::META_KEY),
+                )
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The counters of an archive without those that `rename` has no new name for, and the
+/// others under the new one.
+pub fn rename_counters(
+    text: &str,
+    rename: impl Fn(&str) -> Option<String>,
+) -> serde_json::Result<String> {
+    let mut renamed = Map::new();
+    for (key, count) in counts(text)? {
+        if let Some((namespace, name)) = key.rsplit_once(':')
+            && let Some(namespace) = rename(namespace)
+        {
+            renamed.insert(format!("{namespace}:{name}"), count);
+        }
+    }
+    Ok(Value::Object(renamed).to_string())
+}
+
+/// The sum of the counters of a cache, if it has any, and those of an archive.
+pub fn add_counters(present: Option<&str>, archived: &str) -> serde_json::Result<String> {
+    let Some(present) = present else {
+        return Ok(archived.to_owned());
+    };
+    let mut sum = counts(present)?;
+    for (key, more) in counts(archived)? {
+        let before = sum.get(&key).and_then(Value::as_u64).unwrap_or(0);
+        let value = match more.as_u64() {
+            Some(more) => before.saturating_add(more).into(),
+            None => more,
+        };
+        sum.insert(key, value);
+    }
+    Ok(Value::Object(sum).to_string())
+}
+
+fn counts(text: &str) -> serde_json::Result<Map<String, Value>> {
+    serde_json::from_str(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let state = State {
+            quotas: [("a".into(), 0), ("\u{1f600}".into(), MAX_NUMBER)].into(),
+            meta: [
+                ("counters".into(), r#"{"a:misses":3}"#.into()),
+                ("mine\0".into(), "\u{0} \n".into()),
+            ]
+            .into(),
+        };
+        assert_eq!(State::decode(&state.encode().unwrap()).unwrap(), state);
+    }
+
+    #[test]
+    fn what_no_cache_stores_is_refused() {
+        for text in [
+            "",
+            "{}",
+            r#"{"quotas": {}, "meta": {"embedder_dim": "5"}}"#,
+            r#"{"quotas": {}, "meta": {"counters": "[]"}}"#,
+            r#"{"quotas": {}, "meta": {"counters": 1}}"#,
+            r#"{"quotas": {"a": -1}, "meta": {}}"#,
+            r#"{"quotas": {"a": 9007199254740992}, "meta": {}}"#,
+            r#"{"quotas": {"a\u0000": 1}, "meta": {}}"#,
+            r#"{"quotas": {}, "meta": {}} {}"#,
+        ] {
+            assert!(
+                matches!(State::decode(text.as_bytes()), Err(Error::Checkpoint(m)) if m.contains(STATE)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn counters_are_added_and_renamed() {
+        let sum = add_counters(
+            Some(r#"{"a:misses":1,"b:misses":2,"x":"kept"}"#),
+            r#"{"b:misses":5,"c:d:misses":7}"#,
+        );
+        assert_eq!(
+            sum.unwrap(),
+            r#"{"a:misses":1,"b:misses":7,"c:d:misses":7,"x":"kept"}"#
+        );
+        assert_eq!(add_counters(None, "{}").unwrap(), "{}");
+        assert!(add_counters(Some("?"), "{}").is_err());
+        let renamed = rename_counters(r#"{"a:misses":1,"c:d:misses":7,"x":1}"#, |namespace| {
+            (namespace != "a").then(|| format!("p/{namespace}"))
+        });
+        assert_eq!(renamed.unwrap(), r#"{"p/c:d:misses":7}"#);
+    }
+}

@@ -1,0 +1,184 @@
+//! Writing an archive, in one pass over the store.
+
+use super::compression::Compressor;
+use super::rows::Page;
+use super::state::State;
+use super::tarball::TarWriter;
+use super::{
+    CHECKSUMS, Checksum, Checksums, ENTRIES_PER_READ, MANIFEST, MAX_DESCRIPTION_BYTES, SNAPSHOT,
+    STATE, manifest, page_names,
+};
+use crate::error::Result;
+use crate::host::Archive;
+use crate::store::Store;
+use crate::types::{DumpOptions, DumpReport, Error, Layout, Manifest, Unit};
+use sha2::{Digest, Sha256};
+
+/// Bytes of a snapshot to ask the store for at a time.
+const SNAPSHOT_STEP: u32 = 1 << 20;
+
+/// Writes the data of an open store. `described` is the manifest but for what only the store
+/// knows: layout, kind of store, namespaces and consistency are filled in.
+pub fn dump(
+    store: &impl Store,
+    archive: &impl Archive,
+    options: &DumpOptions,
+    described: Manifest,
+) -> Result<DumpReport> {
+    let capabilities = store.capabilities();
+    let layout = options.layout.unwrap_or(match capabilities.snapshot {
+        true => Layout::Native,
+        false => Layout::Portable,
+    });
+    if layout == Layout::Native && !capabilities.snapshot {
+        return Err(Error::Unsupported(format!(
+            "the {} store has no snapshots of its own; dump with the portable layout",
+            capabilities.name
+        )));
+    }
+    let tar = TarWriter::new(
+        Compressor::new(archive, options.compression, options.level)?,
+        described.created_at,
+    );
+    let writer = Writer {
+        store,
+        archive,
+        tar,
+        members: Vec::new(),
+        manifest: Manifest {
+            layout,
+            store: capabilities.name,
+            ..described
+        },
+    };
+    match layout {
+        Layout::Native => {
+            let size = store.begin_snapshot()?;
+            let written = writer.native(size);
+            let ended = store.end_snapshot();
+            written.and_then(|report| ended.map(|()| report))
+        }
+        Layout::Portable => {
+            let consistent = store.begin_view()?;
+            let written = writer.portable(consistent);
+            let ended = store.end_view();
+            written.and_then(|report| ended.map(|()| report))
+        }
+    }
+}
+
+struct Writer<'a, S, A: Archive> {
+    store: &'a S,
+    archive: &'a A,
+    tar: TarWriter<'a, A>,
+    members: Vec<Checksum>,
+    manifest: Manifest,
+}
+
+impl<S: Store, A: Archive> Writer<'_, S, A> {
+    fn native(mut self, size: u64) -> Result<DumpReport> {
+        self.manifest.consistent = true;
+        self.describe()?;
+        self.tar.begin(SNAPSHOT, size)?;
+        let mut hash = Sha256::new();
+        let mut done = 0;
+        loop {
+            let bytes = self.store.read_snapshot(SNAPSHOT_STEP)?;
+            if bytes.is_empty() {
+                break;
+            }
+            hash.update(&bytes);
+            self.tar.write(&bytes)?;
+            done += bytes.len() as u64;
+            self.archive.progress(done, Some(size), Unit::Bytes);
+        }
+        self.tar.end()?;
+        self.members.push(Checksum::new(SNAPSHOT, size, hash));
+        self.finish(None)
+    }
+
+    fn portable(mut self, consistent: bool) -> Result<DumpReport> {
+        self.manifest.consistent = consistent;
+        self.describe()?;
+        let state = State {
+            quotas: self.store.list_namespace_quotas()?.into_iter().collect(),
+            meta: self.store.list_meta()?.into_iter().collect(),
+        };
+        self.member(STATE, &state.encode()?)?;
+        let expected = self.store.count(None)?;
+        let (mut pages, mut entries, mut last_id) = (0, 0, 0);
+        let mut page = Page::default();
+        loop {
+            let read = self.store.iter_since(last_id, ENTRIES_PER_READ)?;
+            for entry in &read {
+                page.add(entry, self.manifest.embedder_dim)?;
+                last_id = entry.id;
+                if page.is_full() {
+                    entries += self.page(&mut pages, &mut page)?;
+                    self.archive
+                        .progress(entries, Some(expected.max(entries)), Unit::Entries);
+                }
+            }
+            if read.len() < ENTRIES_PER_READ as usize {
+                break;
+            }
+        }
+        if page.rows > 0 {
+            entries += self.page(&mut pages, &mut page)?;
+        }
+        self.archive
+            .progress(entries, Some(entries), Unit::Entries);
+        self.finish(Some(entries))
+    }
+
+    /// Writes a page, and leaves it empty. Returns how many rows it had.
+    fn page(&mut self, pages: &mut u32, page: &mut Page) -> Result<u64> {
+        *pages += 1;
+        let (vectors, lines) = page_names(*pages);
+        self.member(&vectors, &page.vectors)?;
+        self.member(&lines, &page.lines)?;
+        let rows = page.rows;
+        page.vectors.clear();
+        page.lines.clear();
+        page.rows = 0;
+        Ok(rows)
+    }
+
+    fn describe(&mut self) -> Result<()> {
+        self.manifest.namespaces = self.store.list_namespaces()?;
+        let text = manifest::encode(&self.manifest)?;
+        self.member(MANIFEST, &text)
+    }
+
+    fn member(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.tar.member(name, bytes)?;
+        self.members.push(Checksum::of(name, bytes));
+        Ok(())
+    }
+
+    fn finish(mut self, entries: Option<u64>) -> Result<DumpReport> {
+        let checksums = Checksums {
+            members: self.members,
+            entries,
+        };
+        let text = serde_json::to_vec(&checksums).map_err(|error| {
+            Error::Checkpoint(format!("{CHECKSUMS} cannot be written: {error}"))
+        })?;
+        if text.len() as u64 > MAX_DESCRIPTION_BYTES {
+            return Err(Error::Checkpoint(format!(
+                "the cache is too large for one archive: {CHECKSUMS} would have {} bytes, for {} members; at most {MAX_DESCRIPTION_BYTES} are read back",
+                text.len(),
+                checksums.members.len()
+            )));
+        }
+        self.tar.member(CHECKSUMS, &text)?;
+        let sizes = self.tar.finish()?;
+        Ok(DumpReport {
+            layout: self.manifest.layout,
+            entries,
+            bytes: sizes.plain,
+            compressed_bytes: sizes.compressed,
+            consistent: self.manifest.consistent,
+        })
+    }
+}

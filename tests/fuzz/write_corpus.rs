@@ -1,0 +1,44 @@
+//! Writes the corpora: small archives of each layout and compression, and the tar files in
+//! them. Run it where the format has changed: `cargo run --bin write_corpus`.
+
+use mneme_guest::checkpoint::default_dump_options;
+use mneme_guest::testing::{TestArchive, plain, response};
+use mneme_guest::types::{Compression, Layout, TtlChoice, VectorSource};
+use std::fs;
+use std::path::Path;
+
+fn main() -> std::io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let (archives, members) = (
+        corpus.join("checkpoint_archive"),
+        corpus.join("checkpoint_members"),
+    );
+    fs::create_dir_all(&archives)?;
+    fs::create_dir_all(&members)?;
+    for entries in [0, 3] {
+        for layout in [Layout::Native, Layout::Portable] {
+            for compression in [Compression::Gzip, Compression::Zstd] {
+                let (mut cache, store) = mneme_fuzz::cache();
+                for n in 0..entries {
+                    let mut request = response(&format!("question {n}"), 0.0);
+                    request.vector = VectorSource::Given(mneme_fuzz::vector(n));
+                    request.ttl = TtlChoice::Seconds(u64::from(n));
+                    cache.put(request).expect("a memory store takes an entry");
+                }
+                cache
+                    .set_namespace_quota("n", Some(9))
+                    .expect("a memory store takes a quota");
+                let archive = TestArchive::default();
+                let mut options = default_dump_options();
+                options.layout = Some(layout);
+                options.compression = compression;
+                cache.dump(&options, &archive).expect("a memory store is dumped");
+                let name = format!("{layout:?}-{compression:?}-{entries}").to_lowercase();
+                fs::write(archives.join(&name), &*archive.bytes.borrow())?;
+                fs::write(members.join(&name), plain(&archive))?;
+                drop(store);
+            }
+        }
+    }
+    Ok(())
+}

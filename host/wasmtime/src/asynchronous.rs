@@ -1,10 +1,12 @@
 //! The cache for tokio programs.
 
 use crate::cache::{Health, SemanticCache, Stats, from_cache};
+use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
 use crate::error::{Error, Result};
 use crate::request::{Answer, GetRequest, Lookup, Origin, PutRequest};
 use std::collections::HashMap;
 use std::future::Future;
+use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A response being computed, for those who wait.
@@ -202,6 +204,32 @@ impl AsyncSemanticCache {
     /// As there.
     pub async fn flush(&self) -> Result<()> {
         self.run(|cache| cache.flush()).await
+    }
+
+    /// See [`SemanticCache::dump`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn dump<W: Write + Send + 'static>(
+        &self,
+        archive: W,
+        options: DumpOptions,
+    ) -> Result<(DumpReport, W)> {
+        self.run(move |cache| cache.dump(archive, options)).await
+    }
+
+    /// See [`SemanticCache::load`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn load(
+        &self,
+        archive: impl Read + Send + 'static,
+        options: LoadOptions,
+    ) -> Result<LoadReport> {
+        self.run(move |cache| cache.load(archive, options)).await
     }
 
     /// See [`SemanticCache::close`].

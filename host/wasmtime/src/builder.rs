@@ -46,11 +46,7 @@ impl Builder {
             engine: None,
             clock: Box::new(SystemClock),
             policies: Policies::default(),
-            limits: Limits {
-                memory_bytes: 2 << 30,
-                call_timeout: Duration::from_secs(60),
-                host_call_bytes: 128 << 20,
-            },
+            limits: Limits::default(),
             settings: Vec::new(),
         }
     }
@@ -216,7 +212,8 @@ impl Builder {
 
     /// The longest that one call may take, the store's time included. Default 60 s. It is
     /// checked inside the component about every 50 ms: a store that hangs is not stopped
-    /// by it. A call that takes longer fails with [`Error::Limit`].
+    /// by it. A call that takes longer fails with [`Error::Limit`]. A checkpoint may take
+    /// any time; it fails once it has called neither store nor archive for this long.
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.limits.call_timeout = timeout;

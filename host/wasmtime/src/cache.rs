@@ -505,7 +505,7 @@ impl SemanticCache {
         ))
     }
 
-    fn instance(&self) -> Result<Turn<'_>> {
+    pub(crate) fn instance(&self) -> Result<Turn<'_>> {
         Turn::wait(&self.inner.instance)
     }
 }

@@ -1,7 +1,9 @@
 //! Running the component: engine, linking, limits, and starting anew after a trap.
 
+use crate::checkpoint::archive::Archive;
 use crate::contract::api::Options;
 use crate::contract::exports::mneme::cache::cache::Guest;
+use crate::contract::exports::mneme::cache::checkpoint::Guest as CheckpointGuest;
 use crate::contract::types::Error as StoreError;
 use crate::contract::{Mneme, MnemePre};
 use crate::error::{Error, Limit, Result};
@@ -10,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Cache, CacheConfig, Config, Store, Trap};
+use wasmtime::{Cache, CacheConfig, Config, Store, Trap, UpdateDeadline};
 
 /// How often the clock ticks by which calls are timed.
 const TICK: Duration = Duration::from_millis(50);
@@ -118,7 +120,7 @@ pub(crate) fn compile(
 
 /// A running component, and how to start it again.
 pub(crate) struct Instance {
-    engine: Engine,
+    pub engine: Engine,
     /// What it was opened with, kept up with later changes of the settings.
     pub options: Options,
     running: Running,
@@ -176,15 +178,45 @@ impl Instance {
         &mut self,
         call: impl FnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T> {
+        self.run(|guest, store| call(guest.mneme_cache_cache(), store))
+    }
+
+    /// Calls an export that reads or writes this archive, which is given back unless the
+    /// call could not begin.
+    pub fn call_with<T>(
+        &mut self,
+        archive: Archive,
+        call: impl FnOnce(
+            &CheckpointGuest,
+            &mut Store<State>,
+        ) -> wasmtime::Result<Result<T, StoreError>>,
+    ) -> (Result<T>, Option<Archive>) {
+        let mut back = None;
+        let outcome = self.run(|guest, store| {
+            let outcome = with_archive(archive, guest, store, call, &mut back);
+            if outcome.is_err() {
+                // What the component has begun in the store must not go on until it is
+                // started again. Closing forgets it, and leaves nothing to be told.
+                let _ = store.data_mut().store.close();
+            }
+            outcome
+        });
+        (outcome.and_then(|result| result.map_err(Error::from)), back)
+    }
+
+    /// Runs a call within its limits. If it panics, the component is dropped with its
+    /// store; if it traps, the next one starts a new component.
+    fn run<T>(
+        &mut self,
+        call: impl FnOnce(&Mneme, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T> {
         if self.closed {
             return Err(Error::Closed);
         }
         let (mut store, guest) = self.live()?;
         set_deadline(&mut store);
         store.data_mut().memory_denied = false;
-        // If the call panics, the component is dropped with the store.
-        let outcome = call(guest.mneme_cache_cache(), &mut store);
-        match outcome {
+        match call(&guest, &mut store) {
             Ok(value) => {
                 self.running = Running::Live { store, guest };
                 Ok(value)
@@ -220,7 +252,7 @@ impl Instance {
         match std::mem::replace(&mut self.running, Running::Gone) {
             Running::Live { store, guest } => Ok((store, guest)),
             Running::Gone => Err(Error::Component(
-                "the cache was lost when a store, policy or clock of the program panicked; open it again".into(),
+                "the cache was lost when a store, policy, clock or archive of the program panicked; open it again".into(),
             )),
             Running::Broken(broken) => {
                 let mut state = broken.into_data();
@@ -243,6 +275,34 @@ impl Instance {
     }
 }
 
+/// Calls an export that needs no cache, in a component started for it alone.
+pub(crate) fn call_alone<T>(
+    engine: &Engine,
+    state: State,
+    archive: Archive,
+    call: impl FnOnce(&CheckpointGuest, &mut Store<State>) -> wasmtime::Result<Result<T, StoreError>>,
+) -> Result<T> {
+    let (mut store, guest) = start(engine, state)?;
+    let outcome = with_archive(archive, &guest, &mut store, call, &mut None);
+    outcome
+        .map_err(|error| explain(&error, store.data()))?
+        .map_err(Error::from)
+}
+
+/// Lends the archive to the component for the time of the call.
+fn with_archive<T>(
+    archive: Archive,
+    guest: &Mneme,
+    store: &mut Store<State>,
+    call: impl FnOnce(&CheckpointGuest, &mut Store<State>) -> T,
+    back: &mut Option<Archive>,
+) -> T {
+    store.data_mut().archive = Some(archive);
+    let outcome = call(guest.mneme_cache_checkpoint(), store);
+    *back = store.data_mut().archive.take();
+    outcome
+}
+
 fn start(engine: &Engine, state: State) -> Result<(Box<Store<State>>, Box<Mneme>)> {
     let mut store = Box::new(limited(engine.pre.engine(), state));
     let guest = engine
@@ -257,19 +317,28 @@ pub(crate) fn limited(engine: &wasmtime::Engine, state: State) -> Store<State> {
     let mut store = Store::new(engine, state);
     store.set_hostcall_fuel(store.data().limits.host_call_bytes);
     store.limiter(|state| state);
+    store.epoch_deadline_callback(|mut store| {
+        let ticks = ticks(store.data().limits.call_timeout);
+        Ok(match store.data_mut().deserves_time() {
+            true => UpdateDeadline::Continue(ticks),
+            false => UpdateDeadline::Interrupt,
+        })
+    });
     set_deadline(&mut store);
     store
 }
 
 /// Gives the component its time for one call, from now on.
 pub(crate) fn set_deadline(store: &mut Store<State>) {
-    let timeout = store.data().limits.call_timeout;
+    store.data_mut().deserves_time();
+    store.set_epoch_deadline(ticks(store.data().limits.call_timeout));
+}
+
+fn ticks(timeout: Duration) -> u64 {
     let ticks = timeout.as_millis().div_ceil(TICK.as_millis()) + 1;
-    store.set_epoch_deadline(
-        u64::try_from(ticks)
-            .unwrap_or(u64::MAX / 2)
-            .min(u64::MAX / 2),
-    );
+    u64::try_from(ticks)
+        .unwrap_or(u64::MAX / 2)
+        .min(u64::MAX / 2)
 }
 
 /// Says why a call of the component was stopped.

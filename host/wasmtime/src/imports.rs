@@ -1,5 +1,6 @@
 //! What the component's imports do: calls of the store, the clock and the policies.
 
+use crate::checkpoint::archive::Archive;
 use crate::contract::mneme::cache as imports;
 use crate::contract::store::{
     CapabilitySet, ImportMode, Inserted, MetaChange, Restored, StampPage, Touch, VectorPage,
@@ -20,6 +21,16 @@ pub(crate) struct Limits {
     pub host_call_bytes: usize,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            memory_bytes: 2 << 30,
+            call_timeout: Duration::from_secs(60),
+            host_call_bytes: 128 << 20,
+        }
+    }
+}
+
 /// What the component's imports work on.
 pub(crate) struct State {
     pub store: Box<dyn Backend>,
@@ -28,6 +39,12 @@ pub(crate) struct State {
     pub limits: Limits,
     /// The component was refused memory since this was last cleared.
     pub memory_denied: bool,
+    /// What a checkpoint is written to or read from, during that call only.
+    pub archive: Option<Archive>,
+    /// How often the component has called the store or the archive.
+    calls: u64,
+    /// The same when its deadline was last set.
+    calls_then: u64,
 }
 
 impl State {
@@ -43,7 +60,29 @@ impl State {
             policies,
             limits,
             memory_denied: false,
+            archive: None,
+            calls: 0,
+            calls_then: 0,
         }
+    }
+
+    /// Whether the component, at its deadline, deserves another: a checkpoint takes as long
+    /// as its size and the other ends make it, as long as it goes on.
+    pub fn deserves_time(&mut self) -> bool {
+        let went_on = self.archive.is_some() && self.calls != self.calls_then;
+        self.calls_then = self.calls;
+        went_on
+    }
+
+    fn backend(&mut self) -> &mut dyn Backend {
+        self.calls += 1;
+        &mut *self.store
+    }
+
+    fn archive(&mut self) -> Stored<&mut Archive> {
+        self.calls += 1;
+        let none = || StoreError::Unsupported("there is no archive outside of a checkpoint".into());
+        self.archive.as_mut().ok_or_else(none)
     }
 }
 
@@ -113,17 +152,17 @@ impl policy::Host for State {
 
 impl archive::Host for State {
     fn read(&mut self, max: u32) -> Stored<Vec<u8>> {
-        let _ = max;
-        Err(StoreError::Unsupported("no archive was given".into()))
+        self.archive()?.read(max)
     }
 
     fn write(&mut self, bytes: Vec<u8>) -> Stored<()> {
-        let _ = bytes;
-        Err(StoreError::Unsupported("no archive was given".into()))
+        self.archive()?.write(&bytes)
     }
 
     fn progress(&mut self, done: u64, total: Option<u64>, unit: archive::Unit) {
-        let _ = (done, total, unit);
+        if let Ok(archive) = self.archive() {
+            archive.progress(done, total, unit);
+        }
     }
 }
 
@@ -131,63 +170,63 @@ type Stored<T> = std::result::Result<T, StoreError>;
 
 impl imports::store::Host for State {
     fn capabilities(&mut self) -> CapabilitySet {
-        self.store.capabilities()
+        self.backend().capabilities()
     }
 
     fn open(&mut self, embedder_fingerprint: String, embedder_dim: u32) -> Stored<()> {
-        self.store.open(&embedder_fingerprint, embedder_dim)
+        self.backend().open(&embedder_fingerprint, embedder_dim)
     }
 
     fn close(&mut self) -> Stored<()> {
-        self.store.close()
+        self.backend().close()
     }
 
     fn get_by_hash(&mut self, keys: Vec<EntryKey>) -> Stored<Vec<Option<Entry>>> {
-        self.store.get_by_hash(&keys)
+        self.backend().get_by_hash(&keys)
     }
 
     fn get_by_ids(&mut self, ids: Vec<u64>) -> Stored<Vec<Entry>> {
-        self.store.get_by_ids(&ids)
+        self.backend().get_by_ids(&ids)
     }
 
     fn count(&mut self, namespace: Option<String>) -> Stored<u64> {
-        self.store.count(namespace.as_deref())
+        self.backend().count(namespace.as_deref())
     }
 
     fn list_namespaces(&mut self) -> Stored<Vec<String>> {
-        self.store.list_namespaces()
+        self.backend().list_namespaces()
     }
 
     fn iter_lru_ids(&mut self, n: u32, namespace: Option<String>) -> Stored<Vec<EntryRef>> {
-        self.store.iter_lru_ids(n, namespace.as_deref())
+        self.backend().iter_lru_ids(n, namespace.as_deref())
     }
 
     fn iter_since(&mut self, last_id: u64, limit: u32) -> Stored<Vec<Entry>> {
-        self.store.iter_since(last_id, limit)
+        self.backend().iter_since(last_id, limit)
     }
 
     fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Stored<VectorPage> {
-        self.store.iter_vectors(last_id, limit)
+        self.backend().iter_vectors(last_id, limit)
     }
 
     fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Stored<StampPage> {
-        self.store.iter_stamps(last_id, limit)
+        self.backend().iter_stamps(last_id, limit)
     }
 
     fn insert(&mut self, entries: Vec<Entry>) -> Stored<Vec<Inserted>> {
-        self.store.insert(entries)
+        self.backend().insert(entries)
     }
 
     fn update_access(&mut self, touches: Vec<Touch>) -> Stored<()> {
-        self.store.update_access(&touches)
+        self.backend().update_access(&touches)
     }
 
     fn delete_by_id(&mut self, id: u64) -> Stored<bool> {
-        self.store.delete_by_id(id)
+        self.backend().delete_by_id(id)
     }
 
     fn delete_unchanged(&mut self, entries: Vec<EntryRef>) -> Stored<Vec<u64>> {
-        self.store.delete_unchanged(&entries)
+        self.backend().delete_unchanged(&entries)
     }
 
     fn delete_expired(
@@ -196,31 +235,32 @@ impl imports::store::Host for State {
         namespace: Option<String>,
         limit: u32,
     ) -> Stored<Vec<EntryRef>> {
-        self.store.delete_expired(now, namespace.as_deref(), limit)
+        self.backend()
+            .delete_expired(now, namespace.as_deref(), limit)
     }
 
     fn clear_namespace(&mut self, namespace: Option<String>) -> Stored<u64> {
-        self.store.clear_namespace(namespace.as_deref())
+        self.backend().clear_namespace(namespace.as_deref())
     }
 
     fn set_namespace_quota(&mut self, namespace: String, max_entries: Option<u64>) -> Stored<()> {
-        self.store.set_namespace_quota(&namespace, max_entries)
+        self.backend().set_namespace_quota(&namespace, max_entries)
     }
 
     fn get_namespace_quota(&mut self, namespace: String) -> Stored<Option<u64>> {
-        self.store.get_namespace_quota(&namespace)
+        self.backend().get_namespace_quota(&namespace)
     }
 
     fn list_namespace_quotas(&mut self) -> Stored<Vec<(String, u64)>> {
-        self.store.list_namespace_quotas()
+        self.backend().list_namespace_quotas()
     }
 
     fn read_version_counter(&mut self) -> Stored<u64> {
-        self.store.read_version_counter()
+        self.backend().read_version_counter()
     }
 
     fn read_meta(&mut self, key: String) -> Stored<Option<String>> {
-        self.store.read_meta(&key)
+        self.backend().read_meta(&key)
     }
 
     fn replace_meta(
@@ -229,75 +269,104 @@ impl imports::store::Host for State {
         expected: Option<String>,
         value: Option<String>,
     ) -> Stored<bool> {
-        self.store
+        self.backend()
             .replace_meta(&key, expected.as_deref(), value.as_deref())
     }
 
     fn list_meta(&mut self) -> Stored<Vec<(String, String)>> {
-        self.store.list_meta()
+        self.backend().list_meta()
     }
 
     fn integrity_check(&mut self) -> Stored<bool> {
-        self.store.integrity_check()
+        self.backend().integrity_check()
     }
 
     fn begin_view(&mut self) -> Stored<bool> {
-        self.store.begin_view()
+        self.backend().begin_view()
     }
 
     fn end_view(&mut self) -> Stored<()> {
-        self.store.end_view()
+        self.backend().end_view()
     }
 
     fn begin_import(&mut self, mode: ImportMode) -> Stored<()> {
-        self.store.begin_import(mode)
+        self.backend().begin_import(mode)
     }
 
     fn write_import(&mut self, entries: Vec<Entry>) -> Stored<()> {
-        self.store.write_import(entries)
+        self.backend().write_import(entries)
     }
 
     fn commit_import(&mut self, quotas: Vec<(String, u64)>, meta: Vec<MetaChange>) -> Stored<bool> {
-        self.store.commit_import(&quotas, &meta)
+        self.backend().commit_import(&quotas, &meta)
     }
 
     fn end_import(&mut self) -> Stored<()> {
-        self.store.end_import()
+        self.backend().end_import()
     }
 
     fn begin_snapshot(&mut self) -> Stored<u64> {
-        self.store.begin_snapshot()
+        self.backend().begin_snapshot()
     }
 
     fn read_snapshot(&mut self, max: u32) -> Stored<Vec<u8>> {
-        self.store.read_snapshot(max)
+        self.backend().read_snapshot(max)
     }
 
     fn end_snapshot(&mut self) -> Stored<()> {
-        self.store.end_snapshot()
+        self.backend().end_snapshot()
     }
 
     fn begin_restore(&mut self) -> Stored<()> {
-        self.store.begin_restore()
+        self.backend().begin_restore()
     }
 
     fn write_restore(&mut self, bytes: Vec<u8>) -> Stored<()> {
-        self.store.write_restore(&bytes)
+        self.backend().write_restore(&bytes)
     }
 
     fn check_restore(&mut self) -> Stored<Restored> {
-        self.store.check_restore()
+        self.backend().check_restore()
     }
 
     fn read_restore(&mut self, last_id: u64, limit: u32) -> Stored<Vec<Entry>> {
-        self.store.read_restore(last_id, limit)
+        self.backend().read_restore(last_id, limit)
     }
 
     fn commit_restore(&mut self, only_if_empty: bool) -> Stored<()> {
-        self.store.commit_restore(only_if_empty)
+        self.backend().commit_restore(only_if_empty)
     }
 
     fn end_restore(&mut self) -> Stored<()> {
-        self.store.end_restore()
+        self.backend().end_restore()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::mneme::cache::store::Host;
+    use crate::host::SystemClock;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn only_a_checkpoint_that_goes_on_gets_more_time() {
+        let mut state = State::new(
+            Box::new(MemoryStore::new()),
+            Box::new(SystemClock),
+            Policies::default(),
+            Limits::default(),
+        );
+        Host::capabilities(&mut state);
+        assert!(!state.deserves_time(), "no checkpoint");
+        state.archive = Some(Archive::reading(std::io::empty(), None));
+        assert!(!state.deserves_time(), "nothing has happened since");
+        Host::capabilities(&mut state);
+        assert!(state.deserves_time());
+        assert!(!state.deserves_time());
+        assert_eq!(archive::Host::read(&mut state, 1), Ok(Vec::new()));
+        assert!(state.deserves_time());
+        state.archive = None;
+        assert!(archive::Host::read(&mut state, 1).is_err());
     }
 }

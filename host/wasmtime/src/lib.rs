@@ -31,6 +31,7 @@
 //! - [`store`] has the [`Store`] trait and the stores; implement it for a backend of
 //!   your own.
 //! - [`embedder`] has the [`Embedder`] trait and the embedders.
+//! - [`checkpoint`] moves a whole cache into an archive and out of one.
 //! - `conformance`, with the feature of that name, judges a store of your own.
 //! - [`Engine`] is the compiled component; [`component()`] its bytes, for other hosts.
 //!
@@ -61,6 +62,7 @@
 mod asynchronous;
 mod builder;
 mod cache;
+pub mod checkpoint;
 mod component;
 #[cfg(feature = "conformance")]
 pub mod conformance;

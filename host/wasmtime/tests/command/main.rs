@@ -2,6 +2,7 @@
 
 #![cfg(feature = "cli")]
 
+mod checkpoints;
 mod conformance;
 mod demo;
 mod entries;
@@ -14,7 +15,7 @@ mod upkeep;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -46,12 +47,13 @@ impl Folder {
         name.to_owned()
     }
 
-    fn run(&self, embedder: &str, args: &[&str], input: &[u8]) -> Done {
+    fn output(&self, embedder: &str, args: &[&str], input: &[u8]) -> Output {
         let mut child = Command::new(env!("CARGO_BIN_EXE_mneme"))
             .current_dir(self.0.path())
             .env_remove("MNEME_STORE")
             .env("MNEME_EMBEDDER", embedder)
             .env("OPENAI_API_KEY", "sk-secret")
+            .env("TMPDIR", self.0.path())
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -60,7 +62,11 @@ impl Folder {
             .unwrap();
         // A command that does not read its input may have ended.
         let _ = child.stdin.take().unwrap().write_all(input);
-        let output = child.wait_with_output().unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    fn run(&self, embedder: &str, args: &[&str], input: &[u8]) -> Done {
+        let output = self.output(embedder, args, input);
         Done {
             code: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),

@@ -1,10 +1,14 @@
 //! The command line.
 
+mod checkpoint;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use mneme::conformance::Seed;
+
+pub use checkpoint::{Dump, Inspect, Load};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, or an answer found; 1 no answer (get), nothing to delete
@@ -119,6 +123,12 @@ pub enum Command {
     Run(Run),
     /// Store many answers from a file of JSON lines
     Import(Import),
+    /// Write the whole cache to an archive
+    Dump(Dump),
+    /// Make an archive part of the cache
+    Load(Load),
+    /// Check an archive and show what is in it
+    Inspect(Inspect),
     /// Write the WebAssembly component to a file
     Component {
         /// The file to write; `-` is standard output

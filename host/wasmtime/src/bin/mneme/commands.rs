@@ -1,5 +1,6 @@
 //! The commands.
 
+mod checkpoint;
 mod component;
 mod conformance;
 mod demo;
@@ -32,6 +33,9 @@ pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
         Command::Health => upkeep::health(global, out),
         Command::Run(run) => run::run(global, out, run),
         Command::Import(import) => import::import(global, out, import),
+        Command::Dump(dump) => checkpoint::dump(global, out, dump),
+        Command::Load(load) => checkpoint::load(global, out, load),
+        Command::Inspect(inspect) => checkpoint::inspect(out, inspect),
         Command::Component { output } => component::write(out, output),
         Command::Conformance(args) => conformance::conformance(global, out, args),
         Command::Demo => demo::demo(global, out),

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use mneme::{Hit, Layer, Miss, MissReason};
+use mneme::{Hit, Layer, Miss, MissReason, VectorDtype};
 use serde_json::{Value, json};
 
 /// Prints results to standard output, all else to standard error.
@@ -40,6 +40,16 @@ impl Output {
             stdout.write_all(b"\n")?;
         }
         stdout.flush()
+    }
+
+    /// The result where standard output is taken: on standard error.
+    pub fn aside(self, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
+        match self.json {
+            true => {
+                let _ = writeln!(io::stderr(), "{}", value());
+            }
+            false => self.note(&text()),
+        }
     }
 
     /// A remark for whoever watches: dropped under --json and where standard error
@@ -118,6 +128,15 @@ pub fn reason_name(reason: MissReason) -> &'static str {
         MissReason::NoMatch => "no_match",
         MissReason::DimMismatch => "dim_mismatch",
         MissReason::EmbedderFailure => "embedder_failure",
+    }
+}
+
+/// A dtype's name in JSON and tables.
+pub fn dtype_name(dtype: VectorDtype) -> &'static str {
+    match dtype {
+        VectorDtype::Float32 => "float32",
+        VectorDtype::Float16 => "float16",
+        VectorDtype::Int8 => "int8",
     }
 }
 

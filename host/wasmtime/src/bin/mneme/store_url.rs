@@ -1,6 +1,7 @@
 //! `--store URL`.
 
 use std::fmt;
+use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use mneme::store::{self, Store};
@@ -35,6 +36,12 @@ impl StoreUrl {
         &self.0
     }
 
+    /// The file of a SQLite store.
+    pub fn file(&self) -> Option<&Path> {
+        let path = self.0.strip_prefix("sqlite:")?;
+        Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
+    }
+
     /// The store, not opened yet.
     pub fn store(&self) -> Result<Box<dyn Store>> {
         store::from_url(&self.0).map_err(|error| match mneme::Error::from(error) {
@@ -47,10 +54,10 @@ impl StoreUrl {
 /// Where the entries are: a path, or the kind of server. Nothing that may be secret.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.split_once(':') {
-            Some(("sqlite", path)) => f.write_str(path.strip_prefix("//").unwrap_or(path)),
-            Some((scheme, _)) => f.write_str(scheme),
-            None => f.write_str(&self.0),
+        match (self.file(), self.0.split_once(':')) {
+            (Some(path), _) => path.display().fmt(f),
+            (None, Some((scheme, _))) => f.write_str(scheme),
+            (None, None) => f.write_str(&self.0),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use mneme::{Coordination, Counters, Health, Stats, VectorDtype};
+use mneme::{Coordination, Counters, Health, Stats};
 use serde_json::{Value, json};
 
 use crate::args::Global;
@@ -67,7 +67,7 @@ fn stats_json(stats: &Stats) -> Value {
         "similarity_threshold": output::number(stats.similarity_threshold),
         "embedder_fingerprint": stats.embedder_fingerprint,
         "embedder_dim": stats.embedder_dim,
-        "vector_dtype": dtype_name(stats.vector_dtype),
+        "vector_dtype": output::dtype_name(stats.vector_dtype),
         "index_loaded": stats.index_loaded,
         "index_rows": stats.index_rows,
         "index_bytes": stats.index_bytes,
@@ -133,7 +133,7 @@ fn stats_text(stats: &Stats) -> String {
             text,
             " index      {} as {}, {} ({} deleted)",
             output::counted(stats.index_rows, "row", "rows"),
-            dtype_name(stats.vector_dtype),
+            output::dtype_name(stats.vector_dtype),
             output::bytes(stats.index_bytes),
             stats.index_tombstones
         ),
@@ -163,7 +163,7 @@ fn health_json(health: &Health) -> Value {
         "oldest_entry_age_seconds": health.oldest_entry_age_seconds,
         "store": health.store,
         "embedder_fingerprint": health.embedder_fingerprint,
-        "vector_dtype": dtype_name(health.vector_dtype),
+        "vector_dtype": output::dtype_name(health.vector_dtype),
         "coordination": coordination_name(&health.coordination),
     })
 }
@@ -191,14 +191,6 @@ fn health_text(health: &Health) -> String {
     );
     let _ = writeln!(text, " embedder   {}", health.embedder_fingerprint);
     text
-}
-
-fn dtype_name(dtype: VectorDtype) -> &'static str {
-    match dtype {
-        VectorDtype::Float32 => "float32",
-        VectorDtype::Float16 => "float16",
-        VectorDtype::Int8 => "int8",
-    }
 }
 
 fn coordination_name(coordination: &Coordination) -> &'static str {

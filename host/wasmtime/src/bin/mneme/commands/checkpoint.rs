@@ -1,0 +1,233 @@
+//! `dump`, `load` and `inspect`.
+
+mod destination;
+mod report;
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use mneme::checkpoint::{
+    self, Compression, DumpOptions, ImportMode, InspectOptions, Layout, LoadOptions, Progress, Unit,
+};
+use mneme::{Error, SemanticCache};
+
+use crate::args::{Dump, Global, Inspect, Load};
+use crate::output::{self, Output};
+use crate::session::Session;
+use crate::store_url::StoreUrl;
+
+use destination::Destination;
+
+/// `dump`
+pub fn dump(global: &Global, out: Output, args: &Dump) -> Result<u8> {
+    if global.namespace.is_some() {
+        bail!(
+            "dump: an archive has all namespaces; leave --namespace out, and choose with `load --only`"
+        );
+    }
+    let store = StoreUrl::choose(global.store.as_deref());
+    if is_same_file(&args.file, &store) {
+        bail!(
+            "dump: {:?} is the store itself; name another file",
+            args.file
+        );
+    }
+    let destination = Destination::new(&args.file)?;
+    let session = Session::open(global)?;
+    let bar = Bar::new(out);
+    let mut options = DumpOptions::new().on_progress(bar.watch());
+    if args.portable {
+        options = options.layout(Layout::Portable);
+    }
+    if args.zstd {
+        options = options.compression(Compression::Zstd);
+    }
+    if let Some(level) = args.level {
+        options = options.level(level);
+    }
+    let started = Instant::now();
+    let dumped = session.cache.dump(destination, options);
+    bar.clear();
+    let closed = session.cache.close();
+    let (report, destination) = dumped.with_context(|| format!("dump: {:?}", args.file))?;
+    closed?;
+    destination
+        .finish()
+        .with_context(|| format!("dump: cannot write {:?}", args.file))?;
+    let seconds = started.elapsed().as_secs_f64();
+    if !report.consistent {
+        out.warn("the store cannot be read as of one instant: what others wrote during the dump may be in it or not");
+    }
+    let json = || report::dump_json(&report, &args.file, seconds);
+    let text = || report::dump_text(&report, &args.file, seconds);
+    match args.file == Path::new("-") {
+        true => out.aside(json, text),
+        false => out.result(json, text)?,
+    }
+    Ok(0)
+}
+
+/// `load`
+pub fn load(global: &Global, out: Output, args: &Load) -> Result<u8> {
+    if global.namespace.is_some() {
+        bail!(
+            "load: an archive has namespaces of its own; leave --namespace out, and choose with --only"
+        );
+    }
+    let archive = open("load", &args.file)?;
+    let session = Session::open(global)?;
+    let bar = Bar::new(out);
+    let started = Instant::now();
+    let loaded = session
+        .cache
+        .load(archive, load_options(args).on_progress(bar.watch()));
+    bar.clear();
+    let hint = match &loaded {
+        Err(Error::Checkpoint(_)) if !args.merge && !args.replace => present(&session.cache),
+        _ => None,
+    };
+    let closed = session.cache.close();
+    let report = loaded.with_context(|| match hint {
+        Some(entries) => format!(
+            "load: the store has {}: --merge adds to what it holds, --replace deletes that",
+            output::counted(entries, "entry", "entries")
+        ),
+        None => "load".into(),
+    })?;
+    closed?;
+    let seconds = started.elapsed().as_secs_f64();
+    out.result(
+        || report::load_json(&report, seconds),
+        || report::load_text(&report, seconds),
+    )?;
+    Ok(0)
+}
+
+/// `inspect`
+pub fn inspect(out: Output, args: &Inspect) -> Result<u8> {
+    let archive = open("inspect", &args.file)?;
+    let bar = Bar::new(out);
+    let mut options = InspectOptions::new().on_progress(bar.watch());
+    if let Some(times) = args.trust.max_expansion {
+        options = options.max_expansion(times);
+    }
+    let summary = checkpoint::inspect(archive, options);
+    bar.clear();
+    let summary = summary.with_context(|| format!("inspect: {:?}", args.file))?;
+    out.result(
+        || report::summary_json(&summary),
+        || report::summary_text(&summary),
+    )?;
+    Ok(0)
+}
+
+fn load_options(args: &Load) -> LoadOptions {
+    let mut options = LoadOptions::new()
+        .namespace_prefix(&args.prefix)
+        .ttl(args.ttl);
+    if args.merge {
+        options = options.mode(ImportMode::Merge);
+    }
+    if args.replace {
+        options = options.mode(ImportMode::Replace);
+    }
+    if !args.only.is_empty() {
+        options = options.namespaces(&args.only);
+    }
+    if args.no_quotas || !args.quota.is_empty() {
+        options = options.quotas(args.quota.clone());
+    }
+    if let Some(cap) = args.max_entries {
+        options = options.max_entries(cap);
+    }
+    if let Some(times) = args.trust.max_expansion {
+        options = options.max_expansion(times);
+    }
+    options
+}
+
+/// How many entries there are, if there are any.
+fn present(cache: &SemanticCache) -> Option<u64> {
+    let entries = cache.stats(None).ok()?.entries;
+    (entries > 0).then_some(entries)
+}
+
+fn is_same_file(file: &Path, store: &StoreUrl) -> bool {
+    let is =
+        |file: &Path, store: &Path| Some(file.canonicalize().ok()? == store.canonicalize().ok()?);
+    store
+        .file()
+        .and_then(|store| is(file, store))
+        .unwrap_or(false)
+}
+
+fn open(command: &str, path: &Path) -> Result<Box<dyn Read + Send>> {
+    if path == Path::new("-") {
+        let stdin = io::stdin();
+        if stdin.is_terminal() {
+            bail!("{command}: an archive is no text to type; name a file, or pipe one in");
+        }
+        return Ok(Box::new(stdin));
+    }
+    let file = File::open(path).with_context(|| format!("{command}: cannot open {path:?}"))?;
+    let kind = file
+        .metadata()
+        .with_context(|| format!("{command}: cannot read {path:?}"))?;
+    if kind.is_dir() {
+        bail!("{command}: {path:?} is a directory; name an archive");
+    }
+    Ok(Box::new(file))
+}
+
+/// How far it is, on standard error, if that is a terminal.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(out: Output) -> Self {
+        if out.is_json() {
+            return Bar(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::no_length();
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Bar(bar)
+    }
+
+    fn watch(&self) -> impl FnMut(Progress) + Send + use<> {
+        let bar = self.0.clone();
+        let mut shown = None;
+        move |progress| {
+            let kind = (progress.unit, progress.total.is_some());
+            if shown != Some(kind) {
+                shown = Some(kind);
+                if let Ok(style) = ProgressStyle::with_template(template(kind)) {
+                    bar.set_style(style);
+                }
+            }
+            if let Some(total) = progress.total {
+                bar.set_length(total);
+            }
+            bar.set_position(progress.done);
+        }
+    }
+
+    fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn template((unit, bounded): (Unit, bool)) -> &'static str {
+    match (unit, bounded) {
+        (Unit::Bytes, true) => {
+            "{bar:40.cyan/dim} {percent:>3} %  {decimal_bytes}/{decimal_total_bytes}  {eta} left"
+        }
+        (Unit::Bytes, false) => "{spinner} {decimal_bytes}",
+        (Unit::Entries, true) => {
+            "{bar:40.cyan/dim} {percent:>3} %  {human_pos}/{human_len} entries  {eta} left"
+        }
+        (Unit::Entries, false) => "{spinner} {human_pos} entries",
+    }
+}

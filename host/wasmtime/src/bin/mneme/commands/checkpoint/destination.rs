@@ -1,0 +1,166 @@
+//! Where a dump goes.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tempfile::{Builder, NamedTempFile, TempPath};
+
+/// Standard output, or a file that takes its name when it is complete.
+pub struct Destination(To);
+
+enum To {
+    Stdout(io::Stdout),
+    /// A device or a pipe, which is written to as it is.
+    Special(File),
+    File {
+        file: Unfinished,
+        path: PathBuf,
+    },
+}
+
+/// A file that goes with the value unless it is given its name. Only its owner may read it.
+enum Unfinished {
+    /// Without any name, so that nothing is left even of a process that is killed.
+    #[cfg(target_os = "linux")]
+    Unnamed(File),
+    Named(NamedTempFile),
+}
+
+impl Destination {
+    /// Prepares to write, without touching what is there.
+    pub fn new(path: &Path) -> Result<Self> {
+        if path == Path::new("-") {
+            let stdout = io::stdout();
+            if stdout.is_terminal() {
+                bail!("dump: an archive is no text for a terminal; name a file, or pipe it on");
+            }
+            return Ok(Self(To::Stdout(stdout)));
+        }
+        let cannot = || format!("dump: cannot write {path:?}");
+        // Of a link, what it leads to is replaced.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let to = match fs::metadata(&path) {
+            Ok(there) if there.is_dir() => {
+                bail!("dump: {path:?} is a directory; name a file")
+            }
+            Ok(there) if !there.is_file() => To::Special(
+                File::options()
+                    .write(true)
+                    .open(&path)
+                    .with_context(cannot)?,
+            ),
+            _ => To::File {
+                file: Unfinished::within(folder(&path)).with_context(cannot)?,
+                path,
+            },
+        };
+        Ok(Self(to))
+    }
+
+    /// Makes what was written last, and gives the file its name.
+    pub fn finish(self) -> io::Result<()> {
+        match self.0 {
+            To::Stdout(mut stdout) => stdout.flush(),
+            To::Special(_) => Ok(()),
+            To::File { file, path } => {
+                file.file().sync_all()?;
+                file.named(folder(&path))?.persist(&path)?;
+                // That the name lasts as well; some file systems do not offer it.
+                #[cfg(unix)]
+                let _ = File::open(folder(&path)).and_then(|folder| folder.sync_all());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Write for Destination {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            To::Stdout(stdout) => stdout.write(bytes),
+            To::Special(file) => file.write(bytes),
+            To::File { file, .. } => file.file().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            To::Stdout(stdout) => stdout.flush(),
+            // Files are not buffered here.
+            To::Special(_) | To::File { .. } => Ok(()),
+        }
+    }
+}
+
+impl Unfinished {
+    fn within(folder: &Path) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        if let Some(file) = linux::unnamed(folder) {
+            return Ok(Self::Unnamed(file));
+        }
+        names().tempfile_in(folder).map(Self::Named)
+    }
+
+    fn file(&self) -> &File {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Unnamed(file) => file,
+            Self::Named(file) => file.as_file(),
+        }
+    }
+
+    /// Gives it a name for the moment, under which it can be moved.
+    fn named(self, folder: &Path) -> io::Result<TempPath> {
+        let _ = folder;
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Unnamed(file) => {
+                let link = names().make_in(folder, |name| linux::link(&file, name))?;
+                Ok(link.into_temp_path())
+            }
+            Self::Named(file) => Ok(file.into_temp_path()),
+        }
+    }
+}
+
+fn names() -> Builder<'static, 'static> {
+    let mut builder = Builder::new();
+    builder.prefix(".mneme-dump-");
+    builder
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::AsRawFd;
+    use std::path::{Path, PathBuf};
+
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
+
+    /// A file without a name, where the file system has such and can name them later.
+    pub fn unnamed(folder: &Path) -> Option<File> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = File::from(openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR).ok()?);
+        handle(&file).exists().then_some(file)
+    }
+
+    /// Gives it a name that is not taken.
+    pub fn link(file: &File, name: &Path) -> io::Result<()> {
+        linkat(CWD, handle(file), CWD, name, AtFlags::SYMLINK_FOLLOW)?;
+        Ok(())
+    }
+
+    fn handle(file: &File) -> PathBuf {
+        format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+    }
+}

@@ -1,0 +1,223 @@
+//! Checkpoints: a whole cache as one archive, for backups, for moving it between
+//! processes, machines and stores, and for bug reports.
+//!
+//! [`SemanticCache::dump`] writes one, [`SemanticCache::load`] makes one part of a cache,
+//! all of it or nothing, and [`inspect`] reads one without a cache. An archive holds
+//! entries, namespaces, quotas, counters, meta and access data, and names the embedder: a
+//! cache with another one refuses it. It streams through any reader or writer, in memory
+//! that does not grow with the cache.
+//!
+//! ```
+//! use mneme::checkpoint::{self, DumpOptions, InspectOptions, LoadOptions};
+//! use mneme::embedder::Precomputed;
+//! use mneme::{MemoryStore, PutRequest, SemanticCache};
+//!
+//! let open = || {
+//!     SemanticCache::builder()
+//!         .store(MemoryStore::new())
+//!         .embedder(Precomputed::new("my-model-1", 2))
+//!         .open()
+//! };
+//! let staging = open()?;
+//! staging.put(PutRequest::new("ping", "pong").embedding(vec![1.0, 0.0]))?;
+//!
+//! // The writer is given back: bytes in memory here, a file to sync elsewhere.
+//! let (report, archive) = staging.dump(Vec::new(), DumpOptions::new())?;
+//! assert_eq!(report.entries, Some(1));
+//!
+//! // A reader is used up; of bytes in memory, `Cursor` makes one.
+//! let summary = checkpoint::inspect(std::io::Cursor::new(archive.clone()), InspectOptions::new())?;
+//! assert_eq!(summary.manifest.embedder_fingerprint, "my-model-1");
+//!
+//! let production = open()?;
+//! let report = production.load(std::io::Cursor::new(archive), LoadOptions::new())?;
+//! assert_eq!(report.entries, 1);
+//! assert_eq!(production.get("ping")?.hit().unwrap().response, "pong");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The `checkpoint` interface of the component, `wit/checkpoint.wit`, describes the archive
+//! and what is checked of one that nobody vouches for.
+
+pub(crate) mod archive;
+#[cfg(feature = "sqlite")]
+mod convert;
+mod options;
+
+use crate::cache::SemanticCache;
+use crate::component::{Engine, Instance, call_alone};
+use crate::error::{Error, Result};
+use crate::host::{Policies, SystemClock};
+use crate::imports::{Limits, State};
+use archive::Archive;
+use std::io::{Read, Write};
+
+pub use crate::contract::archive::Unit;
+pub use crate::contract::checkpoint::{
+    Compression, DumpReport, Layout, LoadReport, Manifest, NamespaceSummary, Summary, TtlOverride,
+};
+pub use crate::contract::store::ImportMode;
+pub use options::{DumpOptions, InspectOptions, LoadOptions};
+
+use crate::contract::checkpoint as api;
+
+/// How far a checkpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// So much is done.
+    pub done: u64,
+    /// Of so much, where that is known; it may be a little off where others write.
+    pub total: Option<u64>,
+    /// What is counted. A call may count one after the other.
+    pub unit: Unit,
+}
+
+impl SemanticCache {
+    /// Writes the whole cache to an archive, after what waits in memory has been written to
+    /// the store, and gives the writer back, flushed. Other callers of this cache wait
+    /// meanwhile; other processes go on.
+    ///
+    /// Wrapping the writer in a `BufWriter` gains nothing: it is written to in large
+    /// pieces. To get at the bytes while they are written, or after an error, pass a handle
+    /// such as `Arc<File>`. For an example see [`checkpoint`](crate::checkpoint).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Backend`] with what the writer said, and from the store;
+    /// [`Error::Unsupported`] for a native archive of a store that has no snapshots;
+    /// [`Error::InvalidArgument`] for a level that there is not; [`Error::Limit`]. What was
+    /// written until then is of no use.
+    pub fn dump<W: Write + Send + 'static>(
+        &self,
+        archive: W,
+        options: DumpOptions,
+    ) -> Result<(DumpReport, W)> {
+        dump(&mut *self.instance()?, archive, options)
+    }
+
+    /// Reads an archive and makes it part of the cache: all of it, or nothing. Other
+    /// callers of this cache wait meanwhile.
+    ///
+    /// A native archive of another kind of store is converted on the way, with the feature
+    /// `sqlite`: that takes room for it in the folder of temporary files.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] for an archive that is malformed, and for a cache that is not
+    /// empty unless [`LoadOptions::mode`] says what to do then; [`Error::EmbedderMismatch`]
+    /// and [`Error::EmbedderDimension`] for an archive of another embedder;
+    /// [`Error::Schema`]; [`Error::InvalidArgument`] for options out of range;
+    /// [`Error::Unsupported`] for a native archive that cannot be converted;
+    /// [`Error::Backend`] with what the reader said, and from the store; [`Error::Limit`],
+    /// after which the archive may have been loaded.
+    pub fn load(
+        &self,
+        archive: impl Read + Send + 'static,
+        options: LoadOptions,
+    ) -> Result<LoadReport> {
+        #[cfg(feature = "sqlite")]
+        return convert::load(self, archive, options);
+        #[cfg(not(feature = "sqlite"))]
+        load(
+            &mut *self.instance()?,
+            Archive::reading(archive, options.watch),
+            &options.choice,
+        )
+        .0
+    }
+}
+
+/// Reads an archive and checks it as [`SemanticCache::load`] would, without a cache or an
+/// embedder. A native archive needs the feature `sqlite`, and room for it in the folder of
+/// temporary files.
+///
+/// # Errors
+///
+/// As [`SemanticCache::load`].
+pub fn inspect(archive: impl Read + Send + 'static, options: InspectOptions) -> Result<Summary> {
+    let engine = match options.engine {
+        Some(engine) => engine,
+        None => Engine::shared()?,
+    };
+    #[cfg(feature = "sqlite")]
+    let (_folder, store) = convert::scratch()?;
+    #[cfg(not(feature = "sqlite"))]
+    let store = crate::store::MemoryStore::new();
+    let state = State::new(
+        Box::new(store),
+        Box::new(SystemClock),
+        Policies::default(),
+        Limits::default(),
+    );
+    let archive = Archive::reading(archive, options.watch);
+    call_alone(&engine, state, archive, |guest, store| {
+        guest.call_inspect(store, options.max_expansion)
+    })
+}
+
+fn dump<W: Write + Send + 'static>(
+    instance: &mut Instance,
+    archive: W,
+    options: DumpOptions,
+) -> Result<(DumpReport, W)> {
+    let archive = Archive::writing(archive, options.watch);
+    let (report, archive) = instance.call_with(archive, |guest, store| {
+        guest.call_dump(store, options.choice)
+    });
+    let report = report?;
+    let lost = || Error::Component("the archive was lost, which is a bug of mneme".into());
+    let mut archive = archive.ok_or_else(lost)?;
+    archive.flush()?;
+    let writer = archive.into_parts().0.ok_or_else(lost)?;
+    Ok((report, writer))
+}
+
+/// Loads, and gives back what was read from.
+fn load(
+    instance: &mut Instance,
+    archive: Archive,
+    options: &api::LoadOptions,
+) -> (Result<LoadReport>, Option<Archive>) {
+    let (report, archive) =
+        instance.call_with(archive, |guest, store| guest.call_load(store, options));
+    if report.is_ok() {
+        // A component that takes over later goes on with them.
+        let now = &mut instance.options;
+        now.max_entries = options.max_entries.or(now.max_entries);
+        now.vector_dtype = options.vector_dtype.unwrap_or(now.vector_dtype);
+    }
+    (report, archive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn the_defaults_are_those_of_the_component() {
+        let call = |call: fn(
+            &crate::contract::exports::mneme::cache::checkpoint::Guest,
+            &mut wasmtime::Store<State>,
+        ) -> wasmtime::Result<String>| {
+            let state = State::new(
+                Box::new(MemoryStore::new()),
+                Box::new(SystemClock),
+                Policies::default(),
+                Limits::default(),
+            );
+            let archive = Archive::reading(std::io::empty(), None);
+            let engine = Engine::shared().unwrap();
+            call_alone(&engine, state, archive, |guest, store| {
+                call(guest, store).map(Ok)
+            })
+            .unwrap()
+        };
+        let dump =
+            call(|guest, store| Ok(format!("{:?}", guest.call_default_dump_options(store)?)));
+        assert_eq!(format!("{:?}", DumpOptions::new()), dump);
+        let load =
+            call(|guest, store| Ok(format!("{:?}", guest.call_default_load_options(store)?)));
+        assert_eq!(format!("{:?}", LoadOptions::new()), load);
+    }
+}

@@ -1,0 +1,172 @@
+//! Native archives in stores of another kind: they are restored in a store of their own
+//! kind, which nobody else sees, and dumped from there as portable ones.
+
+use super::archive::{Archive, Watch};
+use super::{DumpOptions, Layout, LoadOptions, LoadReport, Manifest, api};
+use crate::cache::SemanticCache;
+use crate::component::{Engine, Instance};
+use crate::contract::api::Options;
+use crate::error::{Error, Result};
+use crate::host::{Policies, SystemClock};
+use crate::imports::{Limits, State};
+use crate::store::SqliteStore;
+use std::fs::File;
+use std::io::{Cursor, Read, Seek};
+use tempfile::TempDir;
+
+/// The most that is kept of an archive until it is known whether it fits. Its layout is
+/// told by its first member, of a few hundred bytes.
+const MAX_KEPT: usize = 16 << 20;
+
+/// A new SQLite store in a folder that nobody else can enter, and that goes with the value.
+pub(super) fn scratch() -> Result<(TempDir, SqliteStore)> {
+    let mut folder = tempfile::Builder::new();
+    folder.prefix("mneme-");
+    #[cfg(unix)]
+    folder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    let folder = folder.tempdir().map_err(|error| temporary(&error))?;
+    let store = SqliteStore::new(folder.path().join("scratch.db"));
+    Ok((folder, store))
+}
+
+/// Loads an archive, converting it if it must be.
+pub(super) fn load<R: Read + Send + 'static>(
+    cache: &SemanticCache,
+    archive: R,
+    options: LoadOptions,
+) -> Result<LoadReport> {
+    let LoadOptions { choice, watch } = options;
+    let mut instance = cache.instance()?;
+    let archive = Archive::reading(Keeping::new(archive), watch);
+    let (report, archive) = super::load(&mut instance, archive, &choice);
+    let (Err(Error::Unsupported(_)), Some(archive)) = (&report, archive) else {
+        return report;
+    };
+    let (Some(read), watch) = archive.into_parts::<Keeping<R>>() else {
+        return report;
+    };
+    let Some(archive) = read.from_the_start() else {
+        return report;
+    };
+    let scratch = Scratch {
+        engine: instance.engine.clone(),
+        like: instance.options.clone(),
+        max_expansion: choice.max_expansion,
+    };
+    // The others go on while it is converted.
+    drop(instance);
+    let (manifest, portable, watch) = match scratch.convert(archive, watch) {
+        Ok(Some(converted)) => converted,
+        // Converting would not help, so what was said first holds.
+        Ok(None) | Err(Error::Unsupported(_)) => return report,
+        Err(error) => return Err(error),
+    };
+    let archive = Archive::reading(portable, watch);
+    let (report, _) = super::load(&mut *cache.instance()?, archive, &choice);
+    Ok(LoadReport {
+        manifest,
+        ..report?
+    })
+}
+
+/// A cache for the time of the conversion.
+struct Scratch {
+    engine: Engine,
+    /// The options of the cache that is loaded into.
+    like: Options,
+    max_expansion: u32,
+}
+
+impl Scratch {
+    /// The archive's manifest and its content as a portable archive, in a file that has no
+    /// name. None where it was portable before.
+    fn convert(
+        self,
+        archive: impl Read + Send + 'static,
+        watch: Option<Watch>,
+    ) -> Result<Option<(Manifest, File, Option<Watch>)>> {
+        let (_folder, store) = scratch()?;
+        let state = State::new(
+            Box::new(store),
+            Box::new(SystemClock),
+            Policies::default(),
+            Limits::default(),
+        );
+        let like = self.like;
+        let options = |defaults: Options| Options {
+            normalize: like.normalize,
+            max_query_bytes: like.max_query_bytes,
+            max_response_bytes: like.max_response_bytes,
+            max_metadata_bytes: like.max_metadata_bytes,
+            ..defaults
+        };
+        let (fingerprint, dim) = (&like.embedder_fingerprint, like.embedder_dim);
+        let mut instance = Instance::open(self.engine, state, options, fingerprint, dim)?;
+
+        let choice = api::LoadOptions {
+            max_expansion: self.max_expansion,
+            ..LoadOptions::new().choice
+        };
+        let archive = Archive::reading(archive, watch);
+        let (report, archive) = super::load(&mut instance, archive, &choice);
+        let manifest = report?.manifest;
+        if manifest.layout == Layout::Portable {
+            return Ok(None);
+        }
+        let watch = archive.and_then(|archive| archive.into_parts::<()>().1);
+
+        let portable = tempfile::tempfile().map_err(|error| temporary(&error))?;
+        let options = DumpOptions::new().layout(Layout::Portable).level(0);
+        let (_, mut portable) = super::dump(&mut instance, portable, options)?;
+        portable.rewind().map_err(|error| temporary(&error))?;
+        instance.close()?;
+        Ok(Some((manifest, portable, watch)))
+    }
+}
+
+fn temporary(error: &std::io::Error) -> Error {
+    Error::Backend {
+        message: format!(
+            "temporary files in {:?}, where an archive is unpacked, cannot be used: {error}; name another folder in $TMPDIR",
+            std::env::temp_dir()
+        ),
+        retryable: false,
+    }
+}
+
+/// A reader that keeps what was read, as long as that is little.
+struct Keeping<R> {
+    reader: R,
+    /// None once it was too much.
+    kept: Option<Vec<u8>>,
+}
+
+impl<R: Read> Keeping<R> {
+    fn new(reader: R) -> Self {
+        Keeping {
+            reader,
+            kept: Some(Vec::new()),
+        }
+    }
+
+    /// A reader that begins anew, if that can be had.
+    fn from_the_start(self) -> Option<impl Read + Send + 'static>
+    where
+        R: Send + 'static,
+    {
+        Some(Cursor::new(self.kept?).chain(self.reader))
+    }
+}
+
+impl<R: Read> Read for Keeping<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.reader.read(bytes)?;
+        if let (Some(kept), Some(read)) = (&mut self.kept, bytes.get(..length)) {
+            match kept.len() + length <= MAX_KEPT {
+                true => kept.extend_from_slice(read),
+                false => self.kept = None,
+            }
+        }
+        Ok(length)
+    }
+}

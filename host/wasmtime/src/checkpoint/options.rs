@@ -1,0 +1,234 @@
+//! How to dump, load and inspect.
+
+use super::archive::Watch;
+use super::{Compression, ImportMode, Layout, Progress, TtlOverride};
+use crate::component::Engine;
+use crate::contract::checkpoint as api;
+use crate::contract::types::VectorDtype;
+use std::fmt;
+
+/// How to dump. The default: gzip, in the store's own layout where it has one.
+pub struct DumpOptions {
+    pub(super) choice: api::DumpOptions,
+    pub(super) watch: Option<Watch>,
+}
+
+impl Default for DumpOptions {
+    fn default() -> Self {
+        DumpOptions {
+            choice: api::DumpOptions {
+                layout: None,
+                compression: Compression::Gzip,
+                level: None,
+            },
+            watch: None,
+        }
+    }
+}
+
+impl DumpOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The layout. Default: native where the store has snapshots of its own (SQLite), else
+    /// portable. A native archive goes into a store of the same kind, and into others by
+    /// way of a conversion; a portable one goes into any.
+    #[must_use]
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.choice.layout = Some(layout);
+        self
+    }
+
+    /// The compression. Default [`Compression::Gzip`], which mneme-cache reads too.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.choice.compression = compression;
+        self
+    }
+
+    /// The level of gzip, 0 (stored) to 9 (smallest). Default 1: vectors hardly compress.
+    /// Zstd has one level here.
+    #[must_use]
+    pub fn level(mut self, level: u8) -> Self {
+        self.choice.level = Some(level);
+        self
+    }
+
+    /// Is told how far it is, from time to time. It runs inside the call: calls of the
+    /// cache from within it fail.
+    #[must_use]
+    pub fn on_progress(mut self, watch: impl FnMut(Progress) + Send + 'static) -> Self {
+        self.watch = Some(Box::new(watch));
+        self
+    }
+}
+
+/// How to load. The default: everything as it is, into an empty cache.
+pub struct LoadOptions {
+    pub(super) choice: api::LoadOptions,
+    pub(super) watch: Option<Watch>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        LoadOptions {
+            choice: api::LoadOptions {
+                mode: ImportMode::Empty,
+                namespaces: None,
+                namespace_prefix: String::new(),
+                ttl: TtlOverride::Keep,
+                quotas: None,
+                max_entries: None,
+                vector_dtype: None,
+                max_expansion: MAX_EXPANSION,
+            },
+            watch: None,
+        }
+    }
+}
+
+impl LoadOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What becomes of the cache's present data. Default [`ImportMode::Empty`]: the call
+    /// is refused if there is an entry.
+    #[must_use]
+    pub fn mode(mut self, mode: ImportMode) -> Self {
+        self.choice.mode = mode;
+        self
+    }
+
+    /// Takes only these namespaces, by their names in the archive. Default: all.
+    #[must_use]
+    pub fn namespaces(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.choice.namespaces = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Put before every namespace's name. Default: nothing.
+    #[must_use]
+    pub fn namespace_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.choice.namespace_prefix = prefix.into();
+        self
+    }
+
+    /// What becomes of the entries' lifetimes. Default [`TtlOverride::Keep`].
+    #[must_use]
+    pub fn ttl(mut self, ttl: TtlOverride) -> Self {
+        self.choice.ttl = ttl;
+        self
+    }
+
+    /// Quotas to set instead of the archive's, by the namespaces' names in the cache.
+    /// Default: the archive's.
+    #[must_use]
+    pub fn quotas(mut self, quotas: impl IntoIterator<Item = (impl Into<String>, u64)>) -> Self {
+        let quotas = quotas.into_iter().map(|(name, most)| (name.into(), most));
+        self.choice.quotas = Some(quotas.collect());
+        self
+    }
+
+    /// The cache's cap from now on, at least 1: the least recently used entries over it are
+    /// evicted once the archive is loaded. Default: the cap that it has.
+    #[must_use]
+    pub fn max_entries(mut self, max_entries: u64) -> Self {
+        self.choice.max_entries = Some(max_entries);
+        self
+    }
+
+    /// How the index of this cache holds vectors from now on. Default: as it does.
+    #[must_use]
+    pub fn vector_dtype(mut self, dtype: VectorDtype) -> Self {
+        self.choice.vector_dtype = Some(dtype);
+        self
+    }
+
+    /// The most bytes that one byte of the archive may become, past the first 64 MiB.
+    /// Default 200.
+    #[must_use]
+    pub fn max_expansion(mut self, times: u32) -> Self {
+        self.choice.max_expansion = times;
+        self
+    }
+
+    /// Is told how far it is, from time to time. It runs inside the call: calls of the
+    /// cache from within it fail.
+    #[must_use]
+    pub fn on_progress(mut self, watch: impl FnMut(Progress) + Send + 'static) -> Self {
+        self.watch = Some(Box::new(watch));
+        self
+    }
+}
+
+/// How to inspect. The default suits archives that nobody vouches for.
+pub struct InspectOptions {
+    pub(super) max_expansion: u32,
+    pub(super) engine: Option<Engine>,
+    pub(super) watch: Option<Watch>,
+}
+
+impl Default for InspectOptions {
+    fn default() -> Self {
+        InspectOptions {
+            max_expansion: MAX_EXPANSION,
+            engine: None,
+            watch: None,
+        }
+    }
+}
+
+impl InspectOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The most bytes that one byte of the archive may become, past the first 64 MiB.
+    /// Default 200.
+    #[must_use]
+    pub fn max_expansion(mut self, times: u32) -> Self {
+        self.max_expansion = times;
+        self
+    }
+
+    /// The compiled component to run. Default [`Engine::shared`].
+    #[must_use]
+    pub fn engine(mut self, engine: &Engine) -> Self {
+        self.engine = Some(engine.clone());
+        self
+    }
+
+    /// Is told how far it is, from time to time.
+    #[must_use]
+    pub fn on_progress(mut self, watch: impl FnMut(Progress) + Send + 'static) -> Self {
+        self.watch = Some(Box::new(watch));
+        self
+    }
+}
+
+const MAX_EXPANSION: u32 = 200;
+
+impl fmt::Debug for DumpOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.choice.fmt(f)
+    }
+}
+
+impl fmt::Debug for LoadOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.choice.fmt(f)
+    }
+}
+
+impl fmt::Debug for InspectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InspectOptions")
+            .field("max_expansion", &self.max_expansion)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,10 @@
+//! Checkpoints as a Rust program makes them: readers and writers of any kind, limits, and
+//! archives of another kind of store.
+
+mod checkpoints {
+    #[cfg(feature = "sqlite")]
+    pub mod converted;
+    pub mod ends;
+    pub mod limits;
+    pub mod support;
+}

@@ -1,11 +1,14 @@
 //! A store in the memory of the process.
 
+mod import;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::import::Import;
 use super::checks::{self, Embedder};
 use super::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store, StoreError,
-    Touch, VectorPage,
+    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
+    Store, StoreError, Touch, VectorPage,
 };
 
 const MAX_BATCH: u32 = 1000;
@@ -14,8 +17,9 @@ const MAX_BATCH: u32 = 1000;
 ///
 /// [`close`](Store::close) followed by [`open`](Store::open) on the same value
 /// finds the entries, their ids and the recorded embedder again; dropping the
-/// value loses them. Nothing is shared with other stores or processes, there are no
-/// snapshots, and one `insert` takes at most 1000 entries.
+/// value loses them. Nothing is shared with other stores or processes, so that every view
+/// is of one instant; there are no snapshots. One `insert` or `write_import` takes at most
+/// 1000 entries, and an import is held in memory until it is committed.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     open: bool,
@@ -26,6 +30,7 @@ pub struct MemoryStore {
     version: u64,
     meta: BTreeMap<String, String>,
     quotas: BTreeMap<String, u64>,
+    import: Option<Import>,
 }
 
 /// The look-ups of one namespace. It exists as long as it has entries.
@@ -124,7 +129,7 @@ impl Store for MemoryStore {
     }
 
     fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
-        self.open = false;
+        self.close()?;
         let given = Embedder::given(embedder_fingerprint, embedder_dim)?;
         match &self.embedder {
             Some(stored) => stored.accept(&given)?,
@@ -136,6 +141,7 @@ impl Store for MemoryStore {
 
     fn close(&mut self) -> Result<()> {
         self.open = false;
+        self.import = None;
         Ok(())
     }
 
@@ -369,8 +375,47 @@ impl Store for MemoryStore {
         Ok(true)
     }
 
+    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
+        self.opened()?;
+        let values = self.meta.iter();
+        Ok(values
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
+    }
+
     fn integrity_check(&mut self) -> Result<bool> {
         self.opened()?;
         Ok(true)
+    }
+
+    fn begin_view(&mut self) -> Result<bool> {
+        self.opened()?;
+        Ok(true)
+    }
+
+    fn end_view(&mut self) -> Result<()> {
+        self.opened()?;
+        Ok(())
+    }
+
+    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
+        self.opened()?;
+        self.begin(mode)
+    }
+
+    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
+        let dim = self.opened()?.dim;
+        self.stage(entries, dim)
+    }
+
+    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
+        self.opened()?;
+        self.commit(quotas, meta)
+    }
+
+    fn end_import(&mut self) -> Result<()> {
+        self.opened()?;
+        self.import = None;
+        Ok(())
     }
 }

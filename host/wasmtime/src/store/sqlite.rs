@@ -2,22 +2,30 @@
 
 mod connection;
 mod error;
+mod import;
 mod layout;
+mod options;
+mod private;
 mod reads;
+mod restore;
 mod rows;
 mod session;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod writes;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::error::{Fault, Outcome};
+use self::options::Options;
+pub use self::options::Synchronous;
 use self::session::Session;
 use super::checks::{self, Embedder};
 use super::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store, StoreError,
-    Touch, VectorPage,
+    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Restored, Result,
+    StampPage, Store, StoreError, Touch, VectorPage,
 };
 
 const MAX_BATCH: u32 = 1000;
@@ -36,16 +44,22 @@ const MAX_BATCH: u32 = 1000;
 ///
 /// # Limits
 ///
-/// One `insert` takes at most 1000 entries. Times, TTLs, access counts and quotas go up to
+/// One `insert` or `write_import` takes at most 1000 entries. Times, TTLs, access counts and quotas go up to
 /// 2^63 - 1, and greater ones are [`StoreError::InvalidArgument`]; an entry holds at most
 /// about 1 GB. Numbers below zero that another program wrote read as 0, and fractions
 /// are cut off.
 ///
-/// # Snapshots
+/// # Views, imports and snapshots
 ///
-/// Snapshot and restore go through a private temporary file beside the database, which is
-/// removed when the snapshot ends or the store is closed or dropped. A restore keeps
-/// giving out ids above all that the file has ever used.
+/// A view is a read transaction: it holds up nobody, but the `-wal` file grows with what
+/// others write meanwhile. In a view the store refuses to write.
+///
+/// Imports, snapshots and restores go through a private temporary file beside the database,
+/// readable and writable for its owner only, which is removed when they end or the store is
+/// closed or dropped. What a killed process has left of one is removed, on Unix, when the next
+/// one begins in that directory. Committing an import or a restore holds the write lock
+/// for as long as it takes to copy the entries. A restore keeps giving out ids above all that
+/// the file has ever used.
 ///
 /// ```
 /// use std::time::Duration;
@@ -68,34 +82,6 @@ pub struct SqliteStore {
     path: PathBuf,
     options: Options,
     session: Option<Session>,
-}
-
-/// What a write survives once it has returned.
-///
-/// Under both, a crash leaves a sound file and no write in part.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Synchronous {
-    /// Writes survive the end of the process, `kill -9` included. The last of them may be
-    /// lost when the machine loses power or its kernel crashes. The default.
-    #[default]
-    Normal,
-    /// Writes survive power loss too. Each waits for the disk, which takes milliseconds.
-    Full,
-}
-
-impl Synchronous {
-    fn sql(self) -> &'static str {
-        match self {
-            Self::Normal => "NORMAL",
-            Self::Full => "FULL",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Options {
-    busy_timeout: Duration,
-    synchronous: Synchronous,
 }
 
 impl SqliteStore {
@@ -298,8 +284,43 @@ impl Store for SqliteStore {
         })
     }
 
+    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
+        self.run("list_meta", Session::list_meta)
+    }
+
     fn integrity_check(&mut self) -> Result<bool> {
         self.run("integrity_check", Session::integrity_check)
+    }
+
+    fn begin_view(&mut self) -> Result<bool> {
+        self.run("begin_view", |session| session.begin_view().map(|()| true))
+    }
+
+    fn end_view(&mut self) -> Result<()> {
+        self.run("end_view", Session::end_view)
+    }
+
+    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
+        self.run("begin_import", |session| session.begin_import(mode))
+    }
+
+    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
+        self.run("write_import", |session| {
+            session.write_import(&entries, MAX_BATCH)
+        })
+    }
+
+    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
+        self.run("commit_import", |session| {
+            session.commit_import(quotas, meta)
+        })
+    }
+
+    fn end_import(&mut self) -> Result<()> {
+        self.run("end_import", |session| {
+            session.end_import();
+            Ok(())
+        })
     }
 
     fn begin_snapshot(&mut self) -> Result<u64> {
@@ -325,76 +346,26 @@ impl Store for SqliteStore {
         self.run("write_restore", |session| session.write_restore(bytes))
     }
 
+    fn check_restore(&mut self) -> Result<Restored> {
+        self.run("check_restore", Session::check_restore)
+    }
+
+    fn read_restore(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+        self.run("read_restore", |session| {
+            session.read_restore(last_id, limit)
+        })
+    }
+
     fn commit_restore(&mut self, only_if_empty: bool) -> Result<()> {
-        let _ = only_if_empty;
-        self.run("commit_restore", Session::commit_restore)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(n: u64) -> Entry {
-        Entry {
-            id: 0,
-            namespace: "a".to_owned(),
-            query_hash: format!("{n:064x}"),
-            query: "q".to_owned(),
-            response: "r".repeat(3000),
-            embedding: vec![1.0, 0.0],
-            metadata: "{}".to_owned(),
-            created_at: 1,
-            last_accessed_at: 1,
-            ttl: None,
-            access_count: 0,
-        }
+        self.run("commit_restore", |session| {
+            session.commit_restore(only_if_empty)
+        })
     }
 
-    #[test]
-    fn a_full_disk_is_told_and_leaves_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = SqliteStore::new(dir.path().join("cache.db"));
-        store.open("fp", 2).unwrap();
-        store.insert(vec![entry(1)]).unwrap();
-        let conn = &store.session.as_ref().unwrap().conn;
-        conn.execute_batch("PRAGMA max_page_count = 1").unwrap();
-        match store.insert((2..50).map(entry).collect()) {
-            Err(StoreError::Backend(error)) => {
-                assert!(!error.retryable);
-                assert!(error.message.contains("free space"), "{}", error.message);
-                assert!(error.message.contains("cache.db"), "{}", error.message);
-            }
-            other => panic!("{other:?}"),
-        }
-        assert_eq!(store.count(None).unwrap(), 1);
-        assert_eq!(store.read_version_counter().unwrap(), 1);
-        let conn = &store.session.as_ref().unwrap().conn;
-        conn.execute_batch("PRAGMA max_page_count = 100000")
-            .unwrap();
-        assert_eq!(
-            store.insert((2..50).map(entry).collect()).unwrap().len(),
-            48
-        );
-    }
-
-    #[test]
-    fn every_look_up_goes_by_an_index() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = SqliteStore::new(dir.path().join("cache.db"));
-        store.open("fp", 2).unwrap();
-        let conn = &store.session.as_ref().unwrap().conn;
-        for (sql, walks) in reads::PLANNED {
-            let mut query = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-            let rows = query
-                .raw_query()
-                .mapped(|row| row.get::<_, String>(3))
-                .collect::<rusqlite::Result<Vec<_>>>()
-                .unwrap();
-            let table_walk = rows
-                .iter()
-                .any(|step| step.starts_with("SCAN entries") && !step.contains("COVERING INDEX"));
-            assert_eq!(table_walk, *walks, "{sql}: {rows:?}");
-        }
+    fn end_restore(&mut self) -> Result<()> {
+        self.run("end_restore", |session| {
+            session.end_restore();
+            Ok(())
+        })
     }
 }

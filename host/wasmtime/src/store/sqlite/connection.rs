@@ -94,7 +94,8 @@ pub(super) fn in_transaction<T>(
     outcome
 }
 
-fn run(conn: &Connection, sql: &str) -> Outcome<()> {
+/// Runs a statement that returns nothing.
+pub(super) fn run(conn: &Connection, sql: &str) -> Outcome<()> {
     conn.prepare_cached(sql)?.execute([])?;
     Ok(())
 }

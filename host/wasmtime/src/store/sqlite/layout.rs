@@ -61,6 +61,14 @@ INSERT INTO multi_process_state (key, value) VALUES ('version_counter', '0')
     ON CONFLICT (key) DO NOTHING;
 ";
 
+/// SQL for "a key that `replace_meta` may set".
+macro_rules! user_meta {
+    () => {
+        "key NOT IN ('schema_version', 'embedder_fingerprint', 'embedder_dim')"
+    };
+}
+pub(super) use user_meta;
+
 /// What a file is, seen from here.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -183,7 +191,8 @@ fn embedder(conn: &Connection) -> Outcome<Option<Embedder>> {
     Ok(Some(Embedder { fingerprint, dim }))
 }
 
-fn has_entries(conn: &Connection) -> Outcome<bool> {
+/// Whether there is any entry.
+pub(super) fn has_entries(conn: &Connection) -> Outcome<bool> {
     Ok(
         conn.query_row("SELECT EXISTS (SELECT 1 FROM entries)", [], |row| {
             row.get(0)

@@ -1,9 +1,9 @@
 //! The operations that change nothing.
 
-use rusqlite::{OptionalExtension, Row, ToSql};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use super::error::{Fault, Outcome};
-use super::layout;
+use super::layout::{self, user_meta};
 use super::rows::{self, entry_columns, expired};
 use super::session::Session;
 use crate::store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
@@ -19,6 +19,7 @@ const SINCE: &str = concat!(
     entry_columns!(),
     " FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2"
 );
+pub(super) const ALL: &str = concat!("SELECT ", entry_columns!(), " FROM entries ORDER BY id");
 const VECTORS: &str = "SELECT id, namespace, created_at, embedding FROM entries
     WHERE id > ?1 ORDER BY id LIMIT ?2";
 const STAMPS: &str = "SELECT id, created_at FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2";
@@ -47,6 +48,11 @@ const OLDEST_IN: &str = "SELECT id, namespace, created_at FROM entries
     WHERE namespace = ?2 ORDER BY last_accessed_at, id LIMIT ?1";
 pub(super) const QUOTA: &str = "SELECT max_entries FROM namespace_quotas WHERE namespace = ?1";
 const QUOTAS: &str = "SELECT namespace, max_entries FROM namespace_quotas ORDER BY namespace";
+const META: &str = concat!(
+    "SELECT key, value FROM schema_meta WHERE ",
+    user_meta!(),
+    " ORDER BY key"
+);
 const VERSION: &str = "SELECT value FROM multi_process_state WHERE key = 'version_counter'";
 pub(super) const HAS_EXPIRED: &str = concat!(
     "SELECT EXISTS (SELECT 1 FROM entries WHERE ",
@@ -119,15 +125,10 @@ impl Session {
     }
 
     pub fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
-        let number = |row: &Row<'_>| row.get::<_, i64>(0);
-        let count = match namespace {
-            Some(name) => self
-                .conn
-                .prepare_cached(COUNT_IN)?
-                .query_row([name], number)?,
-            None => self.conn.prepare_cached(COUNT)?.query_row([], number)?,
-        };
-        Ok(u64::try_from(count).unwrap_or(0))
+        match namespace {
+            Some(name) => number_of(&self.conn, COUNT_IN, &[&name]),
+            None => count(&self.conn),
+        }
     }
 
     pub fn list_namespaces(&mut self) -> Outcome<Vec<String>> {
@@ -138,15 +139,13 @@ impl Session {
 
     pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Outcome<Vec<EntryRef>> {
         match namespace {
-            Some(name) => self.collect(OLDEST_IN, &[&n, &name], rows::reference),
-            None => self.collect(OLDEST, &[&n], rows::reference),
+            Some(name) => collect(&self.conn, OLDEST_IN, &[&n, &name], rows::reference),
+            None => collect(&self.conn, OLDEST, &[&n], rows::reference),
         }
     }
 
     pub fn iter_since(&mut self, last_id: u64, limit: u32) -> Outcome<Vec<Entry>> {
-        let last_id = key(last_id);
-        let dim = self.embedder.dim;
-        self.collect(SINCE, &[&last_id, &limit], |row| rows::entry(row, dim))
+        page(&self.conn, self.embedder.dim, last_id, limit)
     }
 
     pub fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Outcome<VectorPage> {
@@ -184,7 +183,7 @@ impl Session {
     }
 
     fn stamps(&self, sql: &str, last_id: i64, limit: i64) -> Outcome<Vec<(u64, u64)>> {
-        self.collect(sql, &[&last_id, &limit], |row| {
+        collect(&self.conn, sql, &[&last_id, &limit], |row| {
             let id = rows::id(row, 0)?;
             Ok((id, rows::number(row, 1, id, "created_at")?))
         })
@@ -200,7 +199,7 @@ impl Session {
     }
 
     pub fn list_namespace_quotas(&mut self) -> Outcome<Vec<(String, u64)>> {
-        self.collect(QUOTAS, &[], |row| Ok((row.get(0)?, quota(row, 1)?)))
+        quotas(&self.conn)
     }
 
     pub fn read_version_counter(&mut self) -> Outcome<u64> {
@@ -209,6 +208,10 @@ impl Session {
 
     pub fn read_meta(&mut self, key: &str) -> Outcome<Option<String>> {
         layout::meta(&self.conn, key)
+    }
+
+    pub fn list_meta(&mut self) -> Outcome<Vec<(String, String)>> {
+        meta(&self.conn)
     }
 
     pub fn integrity_check(&mut self) -> Outcome<bool> {
@@ -222,26 +225,56 @@ impl Session {
         version(&self.conn)?;
         sound(&self.conn, self.embedder.dim)
     }
+}
 
-    fn collect<T>(
-        &self,
-        sql: &str,
-        values: &[&dyn ToSql],
-        mut each: impl FnMut(&Row<'_>) -> Outcome<T>,
-    ) -> Outcome<Vec<T>> {
-        let mut query = self.conn.prepare_cached(sql)?;
-        let mut found = query.query(values)?;
-        let mut all = Vec::new();
-        while let Some(row) = found.next()? {
-            all.push(each(row)?);
-        }
-        Ok(all)
+fn collect<T>(
+    conn: &Connection,
+    sql: &str,
+    values: &[&dyn ToSql],
+    mut each: impl FnMut(&Row<'_>) -> Outcome<T>,
+) -> Outcome<Vec<T>> {
+    let mut query = conn.prepare_cached(sql)?;
+    let mut found = query.query(values)?;
+    let mut all = Vec::new();
+    while let Some(row) = found.next()? {
+        all.push(each(row)?);
     }
+    Ok(all)
+}
+
+/// How many entries there are.
+pub(super) fn count(conn: &Connection) -> Outcome<u64> {
+    number_of(conn, COUNT, &[])
+}
+
+fn number_of(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Outcome<u64> {
+    let number: i64 = conn
+        .prepare_cached(sql)?
+        .query_row(values, |row| row.get(0))?;
+    Ok(u64::try_from(number).unwrap_or(0))
+}
+
+/// The first `limit` entries with an id above `last_id`.
+pub(super) fn page(conn: &Connection, dim: u32, last_id: u64, limit: u32) -> Outcome<Vec<Entry>> {
+    let last_id = key(last_id);
+    collect(conn, SINCE, &[&last_id, &limit], |row| {
+        rows::entry(row, dim)
+    })
+}
+
+/// Every quota, sorted by namespace.
+pub(super) fn quotas(conn: &Connection) -> Outcome<Vec<(String, u64)>> {
+    collect(conn, QUOTAS, &[], |row| Ok((row.get(0)?, quota(row, 1)?)))
+}
+
+/// Every meta value that is not the store's own, sorted by key.
+pub(super) fn meta(conn: &Connection) -> Outcome<Vec<(String, String)>> {
+    collect(conn, META, &[], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 /// Whether every page and index of a database is in order, and every embedding as long
 /// as it must be.
-pub(super) fn sound(conn: &rusqlite::Connection, dim: u32) -> Outcome<bool> {
+pub(super) fn sound(conn: &Connection, dim: u32) -> Outcome<bool> {
     let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Ok(false);
@@ -251,7 +284,7 @@ pub(super) fn sound(conn: &rusqlite::Connection, dim: u32) -> Outcome<bool> {
 }
 
 /// The version counter, which is kept as text.
-pub(super) fn version(conn: &rusqlite::Connection) -> Outcome<u64> {
+pub(super) fn version(conn: &Connection) -> Outcome<u64> {
     let mut query = conn.prepare_cached(VERSION)?;
     let text: Option<String> = query.query_row([], |row| row.get(0)).optional()?;
     let Some(text) = text else {

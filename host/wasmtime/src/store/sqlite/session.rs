@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tempfile::NamedTempFile;
 
 use super::Options;
 use super::connection::{self, in_transaction};
-use super::error::Outcome;
+use super::error::{Fault, Outcome};
+use super::import::Import;
+use super::restore::Restore;
 use super::snapshot::Snapshot;
 use super::{reads, writes};
 use crate::store::checks::Embedder;
@@ -35,7 +36,10 @@ pub(super) struct Session {
     pub options: Options,
     pub embedder: Embedder,
     pub snapshot: Option<Snapshot>,
-    pub restore: Option<NamedTempFile>,
+    pub restore: Option<Restore>,
+    pub import: Option<Import>,
+    /// A read transaction is open, from which all reads answer.
+    view: bool,
     /// When a long write transaction ended, and how long the next has to wait from then.
     gap: Option<(Instant, Duration)>,
 }
@@ -50,17 +54,56 @@ impl Session {
             embedder,
             snapshot: None,
             restore: None,
+            import: None,
+            view: false,
             gap: None,
         })
     }
 
+    /// Keeps one picture of the data for all reads up to `end_view`. Writers append to the
+    /// log meanwhile.
+    pub fn begin_view(&mut self) -> Outcome<()> {
+        self.end_view()?;
+        connection::run(&self.conn, "BEGIN")?;
+        self.view = true;
+        // The picture is that of the first read.
+        if let Err(fault) = reads::version(&self.conn) {
+            self.end_view()?;
+            return Err(fault);
+        }
+        Ok(())
+    }
+
+    pub fn end_view(&mut self) -> Outcome<()> {
+        self.view = false;
+        // An error of the disk has ended it already.
+        if self.conn.is_autocommit() {
+            return Ok(());
+        }
+        connection::run(&self.conn, "ROLLBACK")
+    }
+
     /// Runs several reads on one picture of the data.
     pub fn read<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Outcome<T> {
+        if self.view {
+            return work(&self.conn);
+        }
         in_transaction(&self.conn, "BEGIN", work)
+    }
+
+    /// Refuses writes in a view, which could not see them.
+    pub fn outside_of_views(&self) -> Outcome<()> {
+        if self.view {
+            return Err(Fault::invalid(
+                "this store is in a view, and cannot write; call end_view first",
+            ));
+        }
+        Ok(())
     }
 
     /// Runs a write that leaves the version counter alone.
     pub fn write<T>(&mut self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Outcome<T> {
+        self.outside_of_views()?;
         self.leave_gap();
         let start = Instant::now();
         let outcome = in_transaction(&self.conn, "BEGIN IMMEDIATE", work);

@@ -1,9 +1,9 @@
 //! The operations that change the file, each one transaction.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use super::error::Outcome;
-use super::layout;
+use super::layout::{self, user_meta};
 use super::reads::{HAS_EXPIRED, HAS_EXPIRED_IN};
 use super::rows::{self, created_at, expired};
 use super::session::Session;
@@ -39,6 +39,8 @@ const DELETE_EXPIRED_IN: &str = concat!(
     " ORDER BY id LIMIT ?2) RETURNING id, namespace, created_at"
 );
 const CLEAR: &str = "DELETE FROM entries";
+const CLEAR_QUOTAS: &str = "DELETE FROM namespace_quotas";
+const CLEAR_META: &str = concat!("DELETE FROM schema_meta WHERE ", user_meta!());
 const CLEAR_ONE: &str = "DELETE FROM entries WHERE namespace = ?1";
 pub(super) const SET_QUOTA: &str =
     "INSERT INTO namespace_quotas (namespace, max_entries) VALUES (?1, ?2)
@@ -179,16 +181,11 @@ impl Session {
         namespace: &str,
         max_entries: Option<u64>,
     ) -> Outcome<()> {
-        let quota = max_entries
-            .map(|quota| rows::stored(quota, "max_entries"))
-            .transpose()?;
         self.write(|conn| {
-            match quota {
-                Some(quota) => conn
-                    .prepare_cached(SET_QUOTA)?
-                    .execute((namespace, quota))?,
-                None => conn.prepare_cached(REMOVE_QUOTA)?.execute([namespace])?,
-            };
+            match max_entries {
+                Some(quota) => set_quota(conn, namespace, quota)?,
+                None => drop(conn.prepare_cached(REMOVE_QUOTA)?.execute([namespace])?),
+            }
             Ok(())
         })
     }
@@ -204,9 +201,9 @@ impl Session {
                 return Ok(false);
             }
             match value {
-                Some(value) => conn.prepare_cached(SET_META)?.execute((key, value))?,
-                None => conn.prepare_cached(REMOVE_META)?.execute([key])?,
-            };
+                Some(value) => set_meta(conn, key, value)?,
+                None => drop(conn.prepare_cached(REMOVE_META)?.execute([key])?),
+            }
             Ok(true)
         })
     }
@@ -218,13 +215,72 @@ pub(super) fn bump_version(conn: &Connection) -> Outcome<()> {
     Ok(())
 }
 
-fn insert_one(conn: &Connection, entry: &Entry, blob: &mut Vec<u8>) -> Outcome<Inserted> {
+pub(super) fn set_quota(conn: &Connection, namespace: &str, quota: u64) -> Outcome<()> {
+    let quota = rows::stored(quota, "max_entries")?;
+    conn.prepare_cached(SET_QUOTA)?
+        .execute((namespace, quota))?;
+    Ok(())
+}
+
+pub(super) fn set_meta(conn: &Connection, key: &str, value: &str) -> Outcome<()> {
+    conn.prepare_cached(SET_META)?.execute((key, value))?;
+    Ok(())
+}
+
+/// Deletes all data but the store's own meta, and tells whether there was an entry.
+pub(super) fn clear_all(conn: &Connection) -> Outcome<bool> {
+    let deleted = conn.prepare_cached(CLEAR)?.execute([])?;
+    conn.prepare_cached(CLEAR_QUOTAS)?.execute([])?;
+    conn.prepare_cached(CLEAR_META)?.execute([])?;
+    Ok(deleted > 0)
+}
+
+/// Stores an entry, unless its namespace and hash exist. `blob` is room to work in.
+pub(super) fn insert_new(conn: &Connection, entry: &Entry, blob: &mut Vec<u8>) -> Outcome<bool> {
+    with_values(entry, blob, |values| {
+        Ok(conn.prepare_cached(INSERT)?.execute(values)? > 0)
+    })
+}
+
+/// Stores an entry, or replaces the one with its namespace and hash.
+pub(super) fn insert_one(
+    conn: &Connection,
+    entry: &Entry,
+    blob: &mut Vec<u8>,
+) -> Outcome<Inserted> {
+    if insert_new(conn, entry, blob)? {
+        return Ok(Inserted {
+            id: conn.last_insert_rowid().unsigned_abs(),
+            replaced: false,
+        });
+    }
+    let id: Option<i64> = with_values(entry, blob, |values| {
+        let mut replace = conn.prepare_cached(REPLACE)?;
+        Ok(replace.query_row(values, |row| row.get(0)).optional()?)
+    })?;
+    match id {
+        Some(id) => Ok(Inserted {
+            id: id.unsigned_abs(),
+            replaced: true,
+        }),
+        None => Err(super::error::Fault::Corrupt(
+            "the indexes of table entries disagree; run an integrity check and restore a checkpoint".into(),
+        )),
+    }
+}
+
+/// Calls `work` with what [`INSERT`] and [`REPLACE`] take.
+fn with_values<T>(
+    entry: &Entry,
+    blob: &mut Vec<u8>,
+    work: impl FnOnce(&[&dyn ToSql]) -> Outcome<T>,
+) -> Outcome<T> {
     rows::encode_embedding(&entry.embedding, blob);
     let ttl = entry.ttl.map(|ttl| rows::stored(ttl, "ttl")).transpose()?;
     let created_at = rows::stored(entry.created_at, "created_at")?;
     let last_accessed_at = rows::stored(entry.last_accessed_at, "last_accessed_at")?;
     let access_count = rows::stored(entry.access_count, "access_count")?;
-    let values = rusqlite::params![
+    work(rusqlite::params![
         entry.namespace,
         entry.query_hash,
         entry.query,
@@ -235,24 +291,5 @@ fn insert_one(conn: &Connection, entry: &Entry, blob: &mut Vec<u8>) -> Outcome<I
         last_accessed_at,
         ttl,
         access_count,
-    ];
-    if conn.prepare_cached(INSERT)?.execute(values)? > 0 {
-        return Ok(Inserted {
-            id: conn.last_insert_rowid().unsigned_abs(),
-            replaced: false,
-        });
-    }
-    let id: Option<i64> = conn
-        .prepare_cached(REPLACE)?
-        .query_row(values, |row| row.get(0))
-        .optional()?;
-    match id {
-        Some(id) => Ok(Inserted {
-            id: id.unsigned_abs(),
-            replaced: true,
-        }),
-        None => Err(super::error::Fault::Corrupt(
-            "the indexes of table entries disagree; run an integrity check and restore a checkpoint".into(),
-        )),
-    }
+    ])
 }

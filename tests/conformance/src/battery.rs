@@ -107,6 +107,7 @@ pub const SECTIONS: &[(&str, &[Spec])] = &[
     ("integrity-check", cases::integrity::CASES),
     ("views", cases::views::CASES),
     ("imports", cases::imports::CASES),
+    ("ids of an import", cases::import_ids::CASES),
     ("steps of an import", cases::import_steps::CASES),
     ("errors of an import", cases::import_errors::CASES),
     (

@@ -16,6 +16,7 @@ pub mod get_by_ids;
 pub mod ids;
 pub mod import_crashes;
 pub mod import_errors;
+pub mod import_ids;
 pub mod import_modes;
 pub mod import_settings;
 pub mod import_sharing;

@@ -18,7 +18,7 @@ pub struct Steps {
     /// Instead of writing entries.
     pub write: fn(&mut Sound, Vec<Entry>) -> Result<()>,
     /// Instead of committing.
-    pub commit: fn(&mut Sound, Quotas, &[MetaChange]) -> Result<bool>,
+    pub commit: fn(&mut Sound, Quotas<'_>, &[MetaChange]) -> Result<bool>,
     /// Instead of ending.
     pub end: fn(&mut Sound) -> Result<()>,
 }
@@ -235,7 +235,7 @@ pub fn write_within_quotas(store: &mut Sound, entries: Vec<Entry>) -> Result<()>
 /// # Errors
 ///
 /// Those of the store, but for the one that is due.
-pub fn commit_anyway(store: &mut Sound, quotas: Quotas, meta: &[MetaChange]) -> Result<bool> {
+pub fn commit_anyway(store: &mut Sound, quotas: Quotas<'_>, meta: &[MetaChange]) -> Result<bool> {
     match store.commit_import(quotas, meta) {
         Err(StoreError::InvalidArgument(_)) => Ok(true),
         result => result,
@@ -247,7 +247,7 @@ pub fn commit_anyway(store: &mut Sound, quotas: Quotas, meta: &[MetaChange]) -> 
 /// # Errors
 ///
 /// Those of the store.
-pub fn commit_nothing(store: &mut Sound, _: Quotas, _: &[MetaChange]) -> Result<bool> {
+pub fn commit_nothing(store: &mut Sound, _: Quotas<'_>, _: &[MetaChange]) -> Result<bool> {
     store.end_import()?;
     Ok(true)
 }
@@ -257,7 +257,11 @@ pub fn commit_nothing(store: &mut Sound, _: Quotas, _: &[MetaChange]) -> Result<
 /// # Errors
 ///
 /// Those of the store.
-pub fn commit_and_go_on(store: &mut Sound, quotas: Quotas, meta: &[MetaChange]) -> Result<bool> {
+pub fn commit_and_go_on(
+    store: &mut Sound,
+    quotas: Quotas<'_>,
+    meta: &[MetaChange],
+) -> Result<bool> {
     let done = store.commit_import(quotas, meta)?;
     if done {
         store.begin_import(ImportMode::Merge)?;
@@ -270,7 +274,11 @@ pub fn commit_and_go_on(store: &mut Sound, quotas: Quotas, meta: &[MetaChange]) 
 /// # Errors
 ///
 /// Those of the store.
-pub fn commit_or_forget(store: &mut Sound, quotas: Quotas, meta: &[MetaChange]) -> Result<bool> {
+pub fn commit_or_forget(
+    store: &mut Sound,
+    quotas: Quotas<'_>,
+    meta: &[MetaChange],
+) -> Result<bool> {
     let done = store.commit_import(quotas, meta)?;
     if !done {
         store.end_import()?;
@@ -283,7 +291,11 @@ pub fn commit_or_forget(store: &mut Sound, quotas: Quotas, meta: &[MetaChange]) 
 /// # Errors
 ///
 /// Those of the store.
-pub fn commit_cut_at_nul(store: &mut Sound, quotas: Quotas, meta: &[MetaChange]) -> Result<bool> {
+pub fn commit_cut_at_nul(
+    store: &mut Sound,
+    quotas: Quotas<'_>,
+    meta: &[MetaChange],
+) -> Result<bool> {
     let cut = |name: &str| name.split('\0').next().unwrap_or_default().to_owned();
     let quotas: Vec<_> = quotas
         .iter()
@@ -295,7 +307,7 @@ pub fn commit_cut_at_nul(store: &mut Sound, quotas: Quotas, meta: &[MetaChange])
 /// Takes a present value that is alike for the expected one.
 fn commit_if_alike(
     store: &mut Sound,
-    quotas: Quotas,
+    quotas: Quotas<'_>,
     meta: &[MetaChange],
     alike: fn(Option<&str>, Option<&str>) -> bool,
 ) -> Result<bool> {
@@ -314,7 +326,11 @@ fn commit_if_alike(
 /// # Errors
 ///
 /// Those of the store.
-pub fn commit_regardless(store: &mut Sound, quotas: Quotas, meta: &[MetaChange]) -> Result<bool> {
+pub fn commit_regardless(
+    store: &mut Sound,
+    quotas: Quotas<'_>,
+    meta: &[MetaChange],
+) -> Result<bool> {
     commit_if_alike(store, quotas, meta, |_, _| true)
 }
 
@@ -323,7 +339,11 @@ pub fn commit_regardless(store: &mut Sound, quotas: Quotas, meta: &[MetaChange])
 /// # Errors
 ///
 /// Those of the store.
-pub fn commit_without_case(store: &mut Sound, quotas: Quotas, meta: &[MetaChange]) -> Result<bool> {
+pub fn commit_without_case(
+    store: &mut Sound,
+    quotas: Quotas<'_>,
+    meta: &[MetaChange],
+) -> Result<bool> {
     commit_if_alike(store, quotas, meta, |present, expected| {
         present.map(str::to_lowercase) == expected.map(str::to_lowercase)
     })
@@ -334,7 +354,11 @@ pub fn commit_without_case(store: &mut Sound, quotas: Quotas, meta: &[MetaChange
 /// # Errors
 ///
 /// Those of the store, but for the one that is due.
-pub fn commit_what_is_free(store: &mut Sound, quotas: Quotas, meta: &[MetaChange]) -> Result<bool> {
+pub fn commit_what_is_free(
+    store: &mut Sound,
+    quotas: Quotas<'_>,
+    meta: &[MetaChange],
+) -> Result<bool> {
     let own = ["schema_version", "embedder_fingerprint", "embedder_dim"];
     let mut meta = meta.to_vec();
     meta.retain(|change| !own.contains(&change.key.as_str()));

@@ -1,6 +1,6 @@
 //! Faults of what an import does about data that is there.
 
-use super::super::{Fault, Sound, all};
+use crate::broken::{Fault, Sound, all};
 use crate::sqlite::execute;
 use mneme::store::{Entry, ImportMode, MetaChange, Result, StoreError};
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Faults of what is there once an import is committed.
 
-use super::super::{Fault, Sound};
 use super::key;
+use crate::broken::{Fault, Sound};
 use crate::sqlite::execute;
 use mneme::store::{Entry, EntryKey, EntryRef, MetaChange, Result, VectorPage};
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! Faults of what an import keeps until its commit.
 
-use super::super::{Fault, Sound};
 use super::{key, same_pair};
+use crate::broken::{Fault, Sound};
 use mneme::store::{Entry, EntryKey, ImportMode, MetaChange, Result, StoreError};
 use std::sync::{Arc, Mutex, PoisonError};
 

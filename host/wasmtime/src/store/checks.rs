@@ -71,7 +71,7 @@ impl Embedder {
     }
 }
 
-/// Refuses entries that `insert` must not store: a list longer than `max_batch`, or a vector
+/// Refuses entries that `insert` and `write_import` must not store: a list longer than `max_batch`, or a vector
 /// that has not `dim` values.
 ///
 /// # Errors
@@ -80,7 +80,7 @@ impl Embedder {
 pub fn batch(entries: &[Entry], max_batch: u32, dim: u32) -> Result<()> {
     if entries.len() > max_batch as usize {
         return Err(StoreError::InvalidArgument(format!(
-            "insert was given {} entries; this store takes at most {max_batch} a call, so split the list",
+            "the list has {} entries; this store takes at most {max_batch} a call, so split it",
             entries.len()
         )));
     }
@@ -107,4 +107,26 @@ pub fn meta_key(key: &str) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// The error of `begin_import` and `commit_import` in mode `empty` on a store with entries.
+pub fn import_not_empty() -> StoreError {
+    StoreError::Checkpoint(
+        "the store has entries, and an import of mode empty goes ahead only where there are none; use mode merge or replace, or clear the store first".into(),
+    )
+}
+
+/// The error of `write_import` for an entry whose namespace and hash the import already has.
+pub fn imported_twice(entry: &Entry) -> StoreError {
+    StoreError::Checkpoint(format!(
+        "namespace {:?} has two entries with the hash {:?}, and an import takes one; leave one of them out",
+        entry.namespace, entry.query_hash
+    ))
+}
+
+/// The error of `write_import` and `commit_import` where no import was begun.
+pub fn import_not_begun() -> StoreError {
+    StoreError::InvalidArgument(
+        "no import was begun, or it is over; call begin_import first".into(),
+    )
 }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod error;
+mod imports;
 mod layout;
 mod options;
 mod reads;
@@ -18,8 +19,8 @@ use self::options::Options;
 use self::session::Session;
 use super::checks::{self, Embedder};
 use super::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store, StoreError,
-    Touch, VectorPage,
+    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
+    Store, StoreError, Touch, VectorPage,
 };
 
 const MAX_BATCH: u32 = 1000;
@@ -147,6 +148,13 @@ impl RedisStore {
         self
     }
 
+    fn leave(&mut self) {
+        if let Some(mut session) = self.session.take() {
+            // What cannot be removed now expires.
+            let _ = session.end_import();
+        }
+    }
+
     fn run<T>(
         &mut self,
         doing: &str,
@@ -170,7 +178,7 @@ impl Store for RedisStore {
     }
 
     fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
-        self.session = None;
+        self.leave();
         let embedder = Embedder::given(embedder_fingerprint, embedder_dim)?;
         let session = options::check_prefix(&self.options.prefix)
             .and_then(|()| Session::open(&self.options, embedder))
@@ -180,7 +188,7 @@ impl Store for RedisStore {
     }
 
     fn close(&mut self) -> Result<()> {
-        self.session = None;
+        self.leave();
         Ok(())
     }
 
@@ -292,7 +300,29 @@ impl Store for RedisStore {
         })
     }
 
+    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
+        self.run("list_meta", Session::list_meta)
+    }
+
     fn integrity_check(&mut self) -> Result<bool> {
         self.run("integrity_check", Session::integrity_check)
+    }
+
+    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
+        self.run("begin_import", |session| session.begin_import(mode))
+    }
+
+    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
+        self.run("write_import", |session| session.write_import(&entries))
+    }
+
+    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
+        self.run("commit_import", |session| {
+            session.commit_import(quotas, meta)
+        })
+    }
+
+    fn end_import(&mut self) -> Result<()> {
+        self.run("end_import", Session::end_import)
     }
 }

@@ -53,12 +53,22 @@ const MAX_BATCH: u32 = 1000;
 /// Every write is one Lua script, and so one atomic step. A call that deletes more than
 /// 10,000 entries takes several, so that the server can serve others in between.
 ///
+/// # Imports
+///
+/// What is written to an import goes to the server at once, under keys that nobody reads, and
+/// is only renamed by the commit. Those keys expire an hour after the last write. The commit
+/// is one script, during which the server does nothing else: some 3 to 5 seconds for 100,000 entries.
+/// For each entry it may take 0.2 ms longer than the call timeout. Others may be told after
+/// five seconds that the server is busy, which is retryable.
+///
+/// The mode `replace` looks at the names of all keys in the database, in the same step.
+///
 /// # Failures
 ///
 /// A connection that was lost is made anew by the next call; a read that finds it lost
 /// does so by itself. A write whose answer did not come is not repeated. Where repeating it
-/// by hand can do no harm, its error is retryable; of `update_access` and
-/// `replace_meta`, it is not.
+/// by hand can do no harm, its error is retryable; of `update_access`, `replace_meta` and
+/// `commit_import`, it is not.
 ///
 /// A full memory (`OOM`) and a server that cannot save (`MISCONF`) are not retryable, and
 /// nothing was stored. A replica (`READONLY`) is, as after a failover the next call finds the
@@ -73,7 +83,7 @@ const MAX_BATCH: u32 = 1000;
 ///
 /// # Limits
 ///
-/// One `insert` takes at most 1000 entries and 500 MiB. Times, TTLs and access counts go up
+/// One `insert` or `write_import` takes at most 1000 entries and 500 MiB. Times, TTLs and access counts go up
 /// to 2^53 - 1, and greater ones are [`StoreError::InvalidArgument`]. A `query_hash`
 /// has no colon. No part of the prefix after its first colon is `entry`, `hash`, `lru` or
 /// `quota`, as two caches could then share keys.

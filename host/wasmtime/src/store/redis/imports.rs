@@ -19,7 +19,7 @@ const KEPT: u64 = 3600;
 /// They are all renewed when the first has fewer seconds left.
 const RENEWED: u64 = 2700;
 /// Staged keys that one script renews or removes.
-const KEYS: u64 = 10_000;
+const KEYS: usize = 10_000;
 /// How much longer than the call timeout a commit may take, for each of its entries.
 const LONGER: Duration = Duration::from_micros(200);
 
@@ -33,6 +33,18 @@ pub(super) struct Import {
     sent: u64,
     /// It has failed, and only waits to be removed.
     over: bool,
+}
+
+impl Import {
+    /// The numbers of the first and the last entry of each part that one script takes, and
+    /// one empty part of an import without entries.
+    fn parts(&self) -> impl Iterator<Item = (String, String)> {
+        let sent = self.sent;
+        (1..=sent.max(1)).step_by(KEYS).map(move |from| {
+            let to = sent.min(from + KEYS as u64 - 1);
+            (from.to_string(), to.to_string())
+        })
+    }
 }
 
 impl Session {
@@ -53,8 +65,9 @@ impl Session {
     }
 
     pub fn write_import(&mut self, entries: &[Entry]) -> Outcome<()> {
-        let outcome = self.stage(entries);
-        self.unless_failed(outcome)
+        let mut import = self.begun()?;
+        let outcome = self.stage(&mut import, entries);
+        self.keep(import, outcome)
     }
 
     pub fn commit_import(
@@ -62,8 +75,11 @@ impl Session {
         quotas: &[(String, u64)],
         meta: &[MetaChange],
     ) -> Outcome<bool> {
-        let outcome = self.commit(quotas, meta);
-        self.unless_failed(outcome)
+        let import = self.begun()?;
+        match self.commit(&import, quotas, meta) {
+            Ok(true) => Ok(true),
+            outcome => self.keep(import, outcome),
+        }
     }
 
     /// Forgets the import, and removes what was staged.
@@ -71,59 +87,52 @@ impl Session {
         let Some(import) = self.import.take() else {
             return Ok(());
         };
-        let mut from = 1;
-        loop {
-            let to = import.sent.min(from + KEYS - 1);
-            let range = [from, to].map(|number| number.to_string());
-            let args = [&*import.number, range[0].as_bytes(), range[1].as_bytes()];
+        for (from, to) in import.parts() {
+            let args = [&*import.number, from.as_bytes(), to.as_bytes()];
             self.write(&scripts::DISCARD, &args)?;
-            if to == import.sent {
-                return Ok(());
-            }
-            from = to + 1;
         }
+        Ok(())
     }
 
-    /// Ends the import after an error, now or, where the server is out of reach, later.
-    fn unless_failed<T>(&mut self, outcome: Outcome<T>) -> Outcome<T> {
-        if let Err(fault) = &outcome {
-            if let Some(import) = &mut self.import {
-                import.over = true;
-            }
-            if !fault.is_of_connection() {
-                // What cannot be removed now expires.
-                let _ = self.end_import();
-            }
+    /// Takes the import out, for what may be its end.
+    fn begun(&mut self) -> Outcome<Import> {
+        self.import
+            .take_if(|import| !import.over)
+            .ok_or_else(|| checks::import_not_begun().into())
+    }
+
+    /// Keeps the import. After an error that is to remove it: now or, where the server is out of
+    /// reach, when it is ended.
+    fn keep<T>(&mut self, mut import: Import, outcome: Outcome<T>) -> Outcome<T> {
+        import.over = outcome.is_err();
+        self.import = Some(import);
+        if let Err(fault) = &outcome
+            && !fault.is_of_connection()
+        {
+            // What cannot be removed now expires.
+            let _ = self.end_import();
         }
         outcome
     }
 
-    /// The mode and name of the import, and how many entries it has.
-    fn begun(&self) -> Outcome<(ImportMode, Vec<u8>, u64)> {
-        match &self.import {
-            Some(import) if !import.over => Ok((import.mode, import.number.clone(), import.sent)),
-            _ => Err(checks::import_not_begun().into()),
-        }
-    }
-
-    fn stage(&mut self, entries: &[Entry]) -> Outcome<()> {
-        let (_, number, sent) = self.begun()?;
+    fn stage(&mut self, import: &mut Import, entries: &[Entry]) -> Outcome<()> {
         checks::batch(entries, MAX_BATCH, self.embedder.dim)?;
         let rows = entries.iter().map(Row::new).collect::<Outcome<Vec<_>>>()?;
-        let numbers = [sent + 1, KEPT].map(|number| number.to_string());
-        let mut args = vec![&*number, numbers[0].as_bytes(), numbers[1].as_bytes()];
+        let numbers = [import.sent + 1, KEPT].map(|number| number.to_string());
+        let mut args = vec![
+            &*import.number,
+            numbers[0].as_bytes(),
+            numbers[1].as_bytes(),
+        ];
         args.extend(rows.iter().flat_map(Row::arguments));
         check_size(&args)?;
-        let sent = sent + entries.len() as u64;
-        if let Some(import) = &mut self.import {
-            import.sent = sent;
-        }
+        import.sent += entries.len() as u64;
         let [what, detail] = rows::tuple(self.write(&scripts::STAGE, &args)?)?;
         let detail = rows::count(&detail)?;
         match rows::bytes(what)?.as_deref() {
-            Some(b"staged") if detail < RENEWED => self.renew(&number, sent),
+            Some(b"staged") if detail < RENEWED => self.renew(import),
             Some(b"staged") => Ok(()),
-            Some(b"gone") => Err(self.gone(&number)),
+            Some(b"gone") => Err(self.gone(import)),
             Some(b"twice") if detail < entries.len() as u64 => {
                 Err(checks::imported_twice(&entries[detail as usize]).into())
             }
@@ -131,35 +140,35 @@ impl Session {
         }
     }
 
-    fn renew(&mut self, number: &[u8], sent: u64) -> Outcome<()> {
+    fn renew(&mut self, import: &Import) -> Outcome<()> {
         let kept = KEPT.to_string();
-        let mut from = 1;
-        while from <= sent {
-            let to = sent.min(from + KEYS - 1);
-            let range = [from, to].map(|number| number.to_string());
+        for (from, to) in import.parts() {
             let args = [
-                number,
-                range[0].as_bytes(),
-                range[1].as_bytes(),
+                &*import.number,
+                from.as_bytes(),
+                to.as_bytes(),
                 kept.as_bytes(),
             ];
             self.write(&scripts::RENEW, &args)?;
-            from = to + 1;
         }
         Ok(())
     }
 
-    fn commit(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Outcome<bool> {
-        let (mode, number, sent) = self.begun()?;
+    fn commit(
+        &mut self,
+        import: &Import,
+        quotas: &[(String, u64)],
+        meta: &[MetaChange],
+    ) -> Outcome<bool> {
         for change in meta {
             checks::meta_key(&change.key)?;
         }
-        let counts = [sent, quotas.len() as u64].map(|number| number.to_string());
+        let counts = [import.sent, quotas.len() as u64].map(|number| number.to_string());
         let pattern = format!("{}*", escaped(&self.quota_key("")));
         let limits: Vec<_> = quotas.iter().map(|(_, limit)| limit.to_string()).collect();
         let mut args = vec![
-            &*number,
-            name(mode).as_bytes(),
+            &*import.number,
+            name(import.mode).as_bytes(),
             counts[0].as_bytes(),
             pattern.as_bytes(),
             counts[1].as_bytes(),
@@ -177,22 +186,20 @@ impl Session {
             ]);
         }
         check_size(&args)?;
-        let longer = LONGER.saturating_mul(u32::try_from(sent).unwrap_or(u32::MAX));
+        let longer = LONGER.saturating_mul(u32::try_from(import.sent).unwrap_or(u32::MAX));
         let reply = self.write_long(&scripts::COMMIT, &args, longer)?;
         match rows::bytes(reply)?.as_deref() {
-            Some(b"done") => {
-                self.import = None;
-                Ok(true)
-            }
+            Some(b"done") => Ok(true),
             Some(b"unexpected") => Ok(false),
             Some(b"full") => Err(checks::import_not_empty().into()),
-            Some(b"gone") => Err(self.gone(&number)),
+            Some(b"gone") => Err(self.gone(import)),
             _ => Err(unexpected()),
         }
     }
 
-    fn gone(&self, number: &[u8]) -> Fault {
-        let key = self.key(&format!("import:{}", String::from_utf8_lossy(number)));
+    fn gone(&self, import: &Import) -> Fault {
+        let number = String::from_utf8_lossy(&import.number);
+        let key = self.key(&format!("import:{number}"));
         Fault::Gone(format!(
             "entries under {key} are not there any more, as nothing was written for {KEPT} seconds, or the server has lost or evicted them; nothing was stored, so begin the import anew"
         ))

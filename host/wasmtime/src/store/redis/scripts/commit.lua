@@ -76,9 +76,8 @@ for n = 1, count do
     id = whole(last)
   end
   redis.call('RENAME', staged .. n, p .. 'entry:' .. id)
-  redis.call('PERSIST', p .. 'entry:' .. id)
   local expires = fields[5] == '' and '' or whole(tonumber(fields[4]) + tonumber(fields[5]))
-  place(id, ids[n], fields[1], fields[2], fields[3], expires)
+  place(id, ids[n], true, fields[1], fields[2], fields[3], expires)
 end
 for _, ghost in ipairs(ghosts) do
   remove(ghost[1], ghost[2])

@@ -27,7 +27,7 @@ for _, entry in ipairs(entries) do
     redis.call('DEL', p .. 'entry:' .. id)
   end
   write_fields(p .. 'entry:' .. id, at)
-  place(id, entry.id, ARGV[at], ARGV[at + 1], ARGV[at + 7], ARGV[at + 10])
+  place(id, entry.id, entry.id, ARGV[at], ARGV[at + 1], ARGV[at + 7], ARGV[at + 10])
   reply[#reply + 1] = id
   reply[#reply + 1] = entry.id and 1 or 0
 end

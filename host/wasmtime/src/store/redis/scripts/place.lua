@@ -42,16 +42,20 @@ local function last_id(fresh)
   return last
 end
 
--- Names an entry, whose fields are set, in all other keys. `kept` where it has replaced one.
-local function place(id, kept, namespace, hash, accessed, expires)
+-- Names an entry, whose fields are set, in all other keys: `kept` where it has replaced one,
+-- `mortal` where its own key may have a time of expiry.
+local named = {}
+local function place(id, kept, mortal, namespace, hash, accessed, expires)
   local key, member = p .. 'entry:' .. id, namespace .. '|' .. id
   redis.call('SET', p .. 'hash:' .. namespace .. ':' .. hash, id)
   redis.call('ZADD', p .. 'lru:' .. namespace, accessed, id)
   redis.call('ZADD', by_id, id, id)
-  redis.call('SADD', namespaces, namespace)
+  if not named[namespace] then
+    redis.call('SADD', namespaces, namespace)
+    named[namespace] = true
+  end
   if expires == '' then
     if kept then
-      redis.call('PERSIST', key)
       redis.call('ZREM', by_ttl, member)
       redis.call('HDEL', expiring, id)
     end
@@ -62,8 +66,10 @@ local function place(id, kept, namespace, hash, accessed, expires)
     local time = tonumber(expires)
     if time > now and time <= GREATEST then
       redis.call('EXPIREAT', key, expires)
-    elseif kept then
-      redis.call('PERSIST', key)
+      mortal = false
     end
+  end
+  if mortal then
+    redis.call('PERSIST', key)
   end
 end

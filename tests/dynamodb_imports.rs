@@ -540,7 +540,7 @@ fn item_0_must_have_room(server: &DynamoDb) {
 
 fn entries_of_the_largest_size_are_imported(server: &DynamoDb) {
     let (mut store, proxy) = proxied(server, "large");
-    let text = "x".repeat(408_000);
+    let text = "x".repeat(404_000);
     let given: Vec<_> = (0..21).map(|n| says("a", n, &text)).collect();
     stage(&mut store, ImportMode::Empty, &given);
     proxy.take_seen();

@@ -30,6 +30,10 @@ def call(name, args):
         embedder = Given(args.pop("fingerprint"), args.pop("dim"))
         cache = SemanticCache(embedder=embedder, **args)
         return None
+    if name == "loads":
+        embedder = Given(args.pop("fingerprint"), args.pop("dim"))
+        cache = SemanticCache.loads(args.pop("archive"), embedder=embedder, **args)
+        return None
     if args.get("embedding") is not None:
         args["embedding"] = numpy.array(args["embedding"], dtype=numpy.float32)
     result = getattr(cache, name)(**args)

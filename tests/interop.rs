@@ -5,84 +5,13 @@ use mneme::{
     Builder, Coordination, Embedder, Error, GetRequest, Hit, Layer, ManualClock, PutRequest,
     SemanticCache, SqliteStore, Ttl,
 };
-use mneme_tests::children::Running;
-use mneme_tests::embedders::{DIM, FINGERPRINT, Words, words};
+use mneme_tests::embedders::{DIM, FINGERPRINT, Words};
+use mneme_tests::peer::Peer;
 use mneme_tests::{python, skip, sqlite, unless_it_hangs};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
-
-/// The Python library, with a cache open on a file.
-struct Peer(Running);
-
-impl Peer {
-    fn start(python: &Path) -> Peer {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop.py");
-        Peer(Running::start(Command::new(python).arg(script)))
-    }
-
-    /// The result of a call, or the name of its exception.
-    fn attempt(&mut self, name: &str, arguments: Value) -> Result<Value, String> {
-        self.0.tell(&json!([name, arguments]).to_string());
-        let line = self.0.line().expect("the peer answers");
-        let mut outcome: Value = serde_json::from_str(&line).unwrap();
-        match outcome["error"].as_str() {
-            Some(error) => Err(format!("{error}: {}", outcome["message"])),
-            None => Ok(outcome["ok"].take()),
-        }
-    }
-
-    fn call(&mut self, name: &str, arguments: Value) -> Value {
-        self.attempt(name, arguments)
-            .unwrap_or_else(|error| panic!("{name}: {error}"))
-    }
-
-    fn open(python: &Path, path: &Path, more: Value) -> Peer {
-        let mut peer = Peer::start(python);
-        let mut arguments = json!({"path": path, "fingerprint": FINGERPRINT, "dim": DIM});
-        arguments
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        peer.call("open", arguments);
-        peer
-    }
-
-    fn put(&mut self, namespace: &str, query: &str, response: &str, more: Value) {
-        let mut arguments = json!({"namespace": namespace, "query": query, "response": response, "embedding": vector(query)});
-        arguments
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        self.call("put", arguments);
-    }
-
-    /// Asks with a vector, so that both layers are tried.
-    fn get(&mut self, namespace: &str, query: &str) -> Value {
-        self.call(
-            "get",
-            json!({"namespace": namespace, "query": query, "embedding": vector(query)}),
-        )
-    }
-
-    fn close(mut self) {
-        self.call("close", json!({}));
-        self.0.finish();
-    }
-}
-
-/// What our embedder makes of a query.
-fn vector(query: &str) -> Vec<f32> {
-    words(
-        &query
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
-            .to_lowercase(),
-    )
-}
 
 fn ours(path: &Path) -> Builder {
     SemanticCache::builder()
@@ -373,7 +302,7 @@ fn another_embedder_is_refused_by_both() {
         let cache = ours(&path).open().unwrap();
         cache.put(PutRequest::new("question", "answer")).unwrap();
         cache.close().unwrap();
-        let mut peer = Peer::start(python);
+        let mut peer = Peer::start(python, "interop.py");
         let error = peer
             .attempt(
                 "open",

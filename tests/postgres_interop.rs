@@ -1,6 +1,6 @@
 //! One Postgres schema for the Python library mneme-cache, which runs for it, and for ours.
 
-use mneme::store::{Entry, Store, StoreError, Touch};
+use mneme::store::{Entry, ImportMode, MetaChange, Store, StoreError, Touch};
 use mneme::{Coordination, GetRequest, Hit, Layer, PostgresStore, PutRequest, SemanticCache};
 use mneme_tests::children::Running;
 use mneme_tests::embedders::{DIM, FINGERPRINT, Words, axis, words};
@@ -314,6 +314,64 @@ fn rows_of_ours_are_read_and_changed() {
         // Neither uses an id again.
         assert_eq!(peer.call("store.insert", row("a", 1, &json!({}))), 4);
         assert_eq!(store.insert(vec![entry("a", 2)]).unwrap()[0].id, 5);
+        peer.close();
+    });
+}
+
+#[test]
+fn what_we_import_is_read_and_changed() {
+    with_peer(|python, server| {
+        let mut peer = Peer::open(python, &server, "our_import", &json!({}));
+        for n in 1..=2 {
+            peer.call("store.insert", row("a", n, &json!({})));
+        }
+        let mut store = opened(&server, "our_import");
+        store.begin_import(ImportMode::Merge).unwrap();
+        let replaced = Entry {
+            metadata: r#"{ "b":1.0, "a":"\u0000" }"#.into(),
+            ttl: Some(7),
+            access_count: 3,
+            ..entry("a", 2)
+        };
+        store.write_import(vec![entry("b", 9), replaced]).unwrap();
+        store.write_import(vec![entry("b", 3)]).unwrap();
+        // Theirs may write meanwhile.
+        assert_eq!(peer.call("store.insert", row("b", 3, &json!({}))), 3);
+        let meta = MetaChange {
+            key: "k".into(),
+            expected: None,
+            value: "v".into(),
+        };
+        let quotas = [("b".to_owned(), 4)];
+        assert!(store.commit_import(&quotas, &[meta]).unwrap());
+
+        assert_eq!(peer.call("store.count", json!({})), 4);
+        assert_eq!(peer.call("store.read_version_counter", json!({})), 4);
+        let theirs = peer.call("store.get_by_id", json!({"id": 2}));
+        assert_eq!(theirs["metadata"], json!({"b": 1.0, "a": "\u{10FFFE}0"}));
+        assert_eq!(theirs["embedding"], json!(axis(2)));
+        assert_eq!(
+            (&theirs["ttl"], &theirs["access_count"]),
+            (&json!(7), &json!(3))
+        );
+        let key = json!({"namespace": "b", "query_hash": hash(3)});
+        let theirs = peer.call("store.get_by_hash", key);
+        assert_eq!(
+            (&theirs["id"], &theirs["response"]),
+            (&json!(3), &json!("response 3"))
+        );
+        let quota = peer.call("store.get_namespace_quota", json!({"namespace": "b"}));
+        assert_eq!(quota, 4);
+        assert_eq!(peer.call("store.read_meta", json!({"key": "k"})), "v");
+        assert_eq!(peer.call("store.integrity_check", json!({})), true);
+        let next = peer.call("store.insert", row("c", 1, &json!({})));
+        assert!(
+            store
+                .iter_stamps(0, 9)
+                .unwrap()
+                .ids
+                .ends_with(&[next.as_u64().unwrap()])
+        );
         peer.close();
     });
 }

@@ -1,7 +1,7 @@
 //! Data on Redis exchanged with the Python library mneme-cache, which runs for it.
 
 use mneme::embedder::Precomputed;
-use mneme::store::Store;
+use mneme::store::{ImportMode, Store};
 use mneme::{
     Builder, Coordination, Embedder, Error, GetRequest, Hit, Layer, ManualClock, PutRequest,
     SemanticCache, Ttl,
@@ -356,6 +356,53 @@ fn data_of_ours_answers_through_theirs() {
                 .iter()
                 .all(|entry| entry.access_count > 0)
         );
+    });
+}
+
+#[test]
+fn an_import_is_nothing_to_theirs_until_it_is_data() {
+    with_peer(|python, server| {
+        let mut source = server.store("source");
+        source.open(FINGERPRINT, DIM).unwrap();
+        let cache = ours(&server, "source").open().unwrap();
+        for namespace in ODD {
+            let request = PutRequest::new("alpha beta", namespace).namespace(namespace);
+            cache.put(request.ttl(Ttl::Seconds(1000))).unwrap();
+        }
+        cache.close().unwrap();
+        let entries = source.iter_since(0, 99).unwrap();
+
+        let mut peer = Peer::open(python, &server, "p", json!({}));
+        peer.put("default", "one two three", "first", json!({}));
+        peer.put(ODD[0], "alpha beta", "theirs", json!({"ttl": 10}));
+        let mut store = server.store("p");
+        store.open(FINGERPRINT, DIM).unwrap();
+        store.begin_import(ImportMode::Merge).unwrap();
+        store.write_import(entries).unwrap();
+        assert_eq!(peer.call("stats", json!({}))["entries"], 2);
+        assert_eq!(peer.get(ODD[0], "alpha beta")["response"], "theirs");
+        assert!(peer.get(ODD[1], "alpha beta").is_null());
+        assert!(peer.delete("default", "one two three") == json!(true));
+        let quotas = [("small".to_owned(), 2)];
+        assert!(store.commit_import(&quotas, &[]).unwrap());
+        peer.close();
+
+        let mut peer = Peer::open(python, &server, "p", json!({}));
+        for namespace in ODD {
+            assert_eq!(peer.get(namespace, "beta alpha")["response"], namespace);
+            assert_eq!(peer.get(namespace, "alpha beta")["layer"], "exact");
+        }
+        assert_eq!(peer.call("stats", json!({}))["entries"], 5);
+        assert_eq!(peer.call("health", json!({}))["healthy"], true);
+        let quota = peer.call("store.get_namespace_quota", json!({"namespace": "small"}));
+        assert_eq!(quota, 2);
+        peer.put("default", "another one", "later", json!({}));
+        assert_eq!(peer.delete(ODD[0], "alpha beta"), json!(true));
+        peer.close();
+        assert_eq!(store.count(None).unwrap(), 5);
+        let last = store.iter_since(0, 9).unwrap().pop().unwrap();
+        assert_eq!((last.id, &*last.response), (7, "later"));
+        assert!(store.integrity_check().unwrap());
     });
 }
 

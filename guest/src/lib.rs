@@ -14,6 +14,7 @@
 //! | [`policy`] | confidence and validator |
 //! | [`counters`], [`backlog`] | what is counted, and written later |
 //! | [`coordination`] | following other processes |
+//! | [`checkpoint`] | archives of a whole cache: dump, load, inspect |
 //! | [`options`] | defaults and limits |
 //!
 //! ```
@@ -51,8 +52,10 @@ pub mod query;
 pub mod store;
 pub mod vector;
 
-#[cfg(test)]
-mod testing;
+/// A store, a host and an archive for tests, and for the fuzz targets.
+#[cfg(any(test, feature = "testing"))]
+#[allow(missing_docs)]
+pub mod testing;
 
 /// The contract's data types, generated from `wit/`.
 pub mod types {

@@ -11,8 +11,12 @@ pub fn cache() -> (Cache<TestStore, TestHost>, TestStore) {
     let store = TestStore::default();
     store.snapshots.set(true);
     let mut cache = Cache::new(store.clone(), TestHost::at(1000));
-    cache.open(options::defaults("f", 2)).expect("a memory store opens");
-    cache.put(response("mine", 45.0)).expect("a memory store takes an entry");
+    cache
+        .open(options::defaults("f", 2))
+        .expect("a memory store opens");
+    cache
+        .put(response("mine", 45.0))
+        .expect("a memory store takes an entry");
     (cache, store)
 }
 

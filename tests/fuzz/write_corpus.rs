@@ -16,9 +16,9 @@ fn main() -> std::io::Result<()> {
     fs::create_dir_all(&archives)?;
     fs::create_dir_all(&members)?;
     for entries in [0, 3] {
-        for layout in [Layout::Native, Layout::Portable] {
-            for compression in [Compression::Gzip, Compression::Zstd] {
-                let (mut cache, store) = mneme_fuzz::cache();
+        for (layout, layout_name) in [(Layout::Native, "native"), (Layout::Portable, "portable")] {
+            for (compression, suffix) in [(Compression::Gzip, "gz"), (Compression::Zstd, "zst")] {
+                let (mut cache, _) = mneme_fuzz::cache();
                 for n in 0..entries {
                     let mut request = response(&format!("question {n}"), 0.0);
                     request.vector = VectorSource::Given(mneme_fuzz::vector(n));
@@ -32,11 +32,13 @@ fn main() -> std::io::Result<()> {
                 let mut options = default_dump_options();
                 options.layout = Some(layout);
                 options.compression = compression;
-                cache.dump(&options, &archive).expect("a memory store is dumped");
-                let name = format!("{layout:?}-{compression:?}-{entries}").to_lowercase();
-                fs::write(archives.join(&name), &*archive.bytes.borrow())?;
-                fs::write(members.join(&name), plain(&archive))?;
-                drop(store);
+                cache
+                    .dump(&options, &archive)
+                    .expect("a memory store is dumped");
+                let name = format!("{layout_name}-{entries}.tar");
+                let archived = archives.join(format!("{name}.{suffix}"));
+                fs::write(archived, &*archive.bytes.borrow())?;
+                fs::write(members.join(name), plain(&archive))?;
             }
         }
     }

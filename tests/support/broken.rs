@@ -7,12 +7,14 @@ pub mod entries;
 pub mod expiry;
 pub mod faults;
 pub mod ids;
+pub mod imports;
 pub mod keys;
 pub mod opening;
 pub mod pages;
 pub mod settings;
 pub mod snapshots;
 pub mod texts;
+pub mod views;
 
 use mneme::store::{
     CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Restored, Result,

@@ -5,6 +5,7 @@ pub mod children;
 pub mod dynamodb;
 pub mod dynamodb_wire;
 pub mod embedders;
+pub mod peer;
 pub mod proxy;
 pub mod python;
 pub mod rows;

@@ -140,13 +140,19 @@ impl<S: Store, H: Host> Cache<S, H> {
                 check_store(&manifest, &capabilities.name, capabilities.snapshot)?;
                 store.open(&manifest.embedder_fingerprint, manifest.embedder_dim)?;
                 let found = receive(store, archive, reader).and_then(|(verified, restored)| {
+                    let entries = restored.entries;
                     let state = state_of(restored)?;
-                    let rows = read_restored(store, manifest.embedder_dim, |entry| {
+                    read_restored(store, manifest.embedder_dim, entries, |entry| {
                         tally(&entry);
                         Ok(())
                     })?;
-                    let entries = rows;
-                    Ok((Verified { entries, ..verified }, state))
+                    Ok((
+                        Verified {
+                            entries,
+                            ..verified
+                        },
+                        state,
+                    ))
                 });
                 // The first error is the one to report.
                 let ended = store.end_restore();
@@ -258,19 +264,18 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
 
     /// Makes a snapshot that the store has received and checked part of its data.
     fn restored(&mut self, restored: Restored) -> Result<()> {
-        self.expected = Some(restored.entries);
+        let rows = restored.entries;
+        self.expected = Some(rows);
         let state = state_of(restored)?;
         if self.can_be_taken_whole()? {
-            let rows = read_restored(self.store, self.dim, |_| Ok(()))?;
+            read_restored(self.store, self.dim, rows, |_| Ok(()))?;
             self.entries = rows;
-            return self
-                .store
-                .commit_restore(self.mode == ImportMode::Empty);
+            return self.store.commit_restore(self.mode == ImportMode::Empty);
         }
         self.store.begin_import(self.mode)?;
         let (store, dim) = (self.store, self.dim);
-        let imported =
-            read_restored(store, dim, |entry| self.take(entry)).and_then(|_| self.commit(state));
+        let imported = read_restored(store, dim, rows, |entry| self.take(entry))
+            .and_then(|()| self.commit(state));
         self.forgetting(imported, S::end_import)
     }
 
@@ -387,12 +392,13 @@ fn receive(
     Ok((verified, restored))
 }
 
-/// Reads and checks the entries of a snapshot that the store has received. Returns how many.
+/// Reads and checks the entries of a snapshot that the store has received: all `expected`.
 fn read_restored(
     store: &impl Store,
     dim: u32,
+    expected: u64,
     mut take: impl FnMut(Entry) -> Result<()>,
-) -> Result<u64> {
+) -> Result<()> {
     let (mut rows, mut last_id) = (0, 0);
     loop {
         let page = store
@@ -413,16 +419,26 @@ fn read_restored(
             check_entry(&entry, dim).map_err(|reason| {
                 refused(
                     SNAPSHOT,
-                    format!("entry {last_id} of namespace {:?}: {reason}", entry.namespace),
+                    format!(
+                        "entry {last_id} of namespace {:?}: {reason}",
+                        entry.namespace
+                    ),
                 )
             })?;
             rows += 1;
             take(entry)?;
         }
         if read < ENTRIES_PER_READ as usize {
-            return Ok(rows);
+            break;
         }
     }
+    if rows != expected {
+        return Err(refused(
+            SNAPSHOT,
+            format!("it has {expected} entries, and {rows} of them with ids from 1 up"),
+        ));
+    }
+    Ok(())
 }
 
 fn state_of(restored: Restored) -> Result<State> {

@@ -2,8 +2,8 @@
 
 mod checkpoints;
 mod faults;
-mod hostile_archives;
 mod following;
+mod hostile_archives;
 mod lookup;
 mod storing;
 

@@ -162,7 +162,10 @@ pub fn check_store(manifest: &Manifest, store: &str, snapshots: bool) -> Result<
 
 /// The namespaces that an archive is said to have, if all of `wanted` are among them.
 pub fn check_namespaces(manifest: &Manifest, wanted: &[String]) -> Result<()> {
-    match wanted.iter().find(|name| !manifest.namespaces.contains(name)) {
+    match wanted
+        .iter()
+        .find(|name| !manifest.namespaces.contains(name))
+    {
         Some(missing) => Err(invalid(format!(
             "the archive has no namespace {missing:?}; inspect lists those that it has"
         ))),
@@ -179,9 +182,13 @@ fn dtype_name(dtype: VectorDtype) -> &'static str {
 }
 
 fn dtype(name: &str) -> Option<VectorDtype> {
-    [VectorDtype::Float32, VectorDtype::Float16, VectorDtype::Int8]
-        .into_iter()
-        .find(|&dtype| dtype_name(dtype) == name)
+    [
+        VectorDtype::Float32,
+        VectorDtype::Float16,
+        VectorDtype::Int8,
+    ]
+    .into_iter()
+    .find(|&dtype| dtype_name(dtype) == name)
 }
 
 #[cfg(test)]
@@ -232,10 +239,16 @@ mod tests {
     #[test]
     fn unknown_fields_are_ignored_and_unknown_versions_refused() {
         let more = PEER.replacen('{', r#"{"new": [{"x": 1}],"#, 1);
-        assert_eq!(decode(more.as_bytes()).unwrap(), decode(PEER.as_bytes()).unwrap());
+        assert_eq!(
+            decode(more.as_bytes()).unwrap(),
+            decode(PEER.as_bytes()).unwrap()
+        );
         let later = r#"{"format_version": 2, "everything": "else"}"#;
         let error = decode(later.as_bytes()).unwrap_err();
-        assert!(matches!(&error, Error::Checkpoint(m) if m.contains("format_version is 2")), "{error:?}");
+        assert!(
+            matches!(&error, Error::Checkpoint(m) if m.contains("format_version is 2")),
+            "{error:?}"
+        );
         let schema = PEER.replace(r#""schema_version": 1"#, r#""schema_version": 2"#);
         assert!(matches!(decode(schema.as_bytes()), Err(Error::Schema(_))));
     }
@@ -247,9 +260,15 @@ mod tests {
             (PEER, ""),
             (r#""embedder_dim": 4"#, r#""embedder_dim": -4"#),
             (r#""embedder_dim": 4"#, r#""embedder_dim": 4e9"#),
-            (r#""embedder_dim": 4"#, r#""embedder_dim": 4, "embedder_dim": 5"#),
+            (
+                r#""embedder_dim": 4"#,
+                r#""embedder_dim": 4, "embedder_dim": 5"#,
+            ),
             (r#""format_version": 1"#, r#""format_version": -1"#),
-            (r#""format_version": 1"#, r#""format_version": 1, "format_version": 1"#),
+            (
+                r#""format_version": 1"#,
+                r#""format_version": 1, "format_version": 1"#,
+            ),
             (r#""format_version": 1,"#, ""),
             (r#"["default"]"#, r#"[1]"#),
             (r#"["default"]"#, "null"),
@@ -257,7 +276,10 @@ mod tests {
             ("1795563008", "99999999999999999999"),
             (r#""int8""#, r#""int4""#),
             (r#""sqlite""#, r#""portable""#),
-            (r#"["default"]"#, &format!("{}{}", "[".repeat(9000), "]".repeat(9000))),
+            (
+                r#"["default"]"#,
+                &format!("{}{}", "[".repeat(9000), "]".repeat(9000)),
+            ),
         ];
         for (from, to) in broken {
             let text = match from {
@@ -275,11 +297,20 @@ mod tests {
     fn an_archive_must_fit_the_cache() {
         let native = manifest(Layout::Native);
         assert!(check_embedder(&native, "fp", 4).is_ok());
-        assert!(matches!(check_embedder(&native, "other", 4), Err(Error::EmbedderMismatch(_))));
-        assert!(matches!(check_embedder(&native, "fp", 5), Err(Error::EmbedderDimension(_))));
+        assert!(matches!(
+            check_embedder(&native, "other", 4),
+            Err(Error::EmbedderMismatch(_))
+        ));
+        assert!(matches!(
+            check_embedder(&native, "fp", 5),
+            Err(Error::EmbedderDimension(_))
+        ));
         assert!(check_store(&native, "sqlite", true).is_ok());
         let error = check_store(&native, "redis", false).unwrap_err();
-        assert!(matches!(&error, Error::Unsupported(m) if m.contains("portable")), "{error:?}");
+        assert!(
+            matches!(&error, Error::Unsupported(m) if m.contains("portable")),
+            "{error:?}"
+        );
         assert!(check_store(&manifest(Layout::Portable), "redis", false).is_ok());
         assert!(check_namespaces(&native, &["a".into()]).is_ok());
         assert!(check_namespaces(&native, &["c".into()]).is_err());

@@ -192,7 +192,10 @@ mod tests {
         let none = overrides(|o| o.quotas = Some(Vec::new())).unwrap();
         assert!(none.state(state()).unwrap().quotas.is_empty());
         let own = overrides(|o| o.quotas = Some(vec![("z".into(), 9)])).unwrap();
-        assert_eq!(own.state(state()).unwrap().quotas, [("z".to_owned(), 9)].into());
+        assert_eq!(
+            own.state(state()).unwrap().quotas,
+            [("z".to_owned(), 9)].into()
+        );
     }
 
     #[test]

@@ -105,7 +105,10 @@ impl<'a, A: Archive> Reader<'a, A> {
         let mut checksums = None;
         while let Some(member) = self.next()? {
             if checksums.is_some() {
-                return Err(refused(&member.name, format!("it comes after {CHECKSUMS:?}")));
+                return Err(refused(
+                    &member.name,
+                    format!("it comes after {CHECKSUMS:?}"),
+                ));
             }
             let (vectors, lines) = page_names(page + 1);
             if member.name == CHECKSUMS && self.manifest.written_by.is_some() {
@@ -127,7 +130,10 @@ impl<'a, A: Archive> Reader<'a, A> {
         match checksums {
             Some(text) => self.compare(&text)?,
             None if self.manifest.written_by.is_some() => {
-                return Err(refused(CHECKSUMS, "it is missing; the archive is incomplete"));
+                return Err(refused(
+                    CHECKSUMS,
+                    "it is missing; the archive is incomplete",
+                ));
             }
             None => {}
         }
@@ -166,7 +172,10 @@ impl<'a, A: Archive> Reader<'a, A> {
             && (member.name == MANIFEST
                 || member.name == SNAPSHOT
                 || member.name == STATE && self.manifest.layout == Layout::Portable)
-            && self.members.iter().any(|seen| seen.member.name == member.name)
+            && self
+                .members
+                .iter()
+                .any(|seen| seen.member.name == member.name)
         {
             return Err(refused(&member.name, "it comes twice"));
         }
@@ -206,7 +215,9 @@ impl<'a, A: Archive> Reader<'a, A> {
         if self.unknown > MAX_UNKNOWN_MEMBERS {
             return Err(refused(
                 &member.name,
-                format!("the archive has more than {MAX_UNKNOWN_MEMBERS} members that are not part of a checkpoint"),
+                format!(
+                    "the archive has more than {MAX_UNKNOWN_MEMBERS} members that are not part of a checkpoint"
+                ),
             ));
         }
         let mut hash = Sha256::new();

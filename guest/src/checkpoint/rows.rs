@@ -132,7 +132,10 @@ pub fn decode(
     if !rest.is_empty() {
         return Err(refused(
             &vectors_name,
-            format!("it has {} bytes more than the rows of {lines_name:?} need", rest.len()),
+            format!(
+                "it has {} bytes more than the rows of {lines_name:?} need",
+                rest.len()
+            ),
         ));
     }
     if entries.is_empty() {

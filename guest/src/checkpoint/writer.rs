@@ -126,8 +126,7 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
         if page.rows > 0 {
             entries += self.page(&mut pages, &mut page)?;
         }
-        self.archive
-            .progress(entries, Some(entries), Unit::Entries);
+        self.archive.progress(entries, Some(entries), Unit::Entries);
         self.finish(Some(entries))
     }
 

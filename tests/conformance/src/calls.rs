@@ -3,7 +3,8 @@
 use crate::case::{Case, key_of};
 use crate::check::{Checked, check, failed};
 use crate::contract::{
-    Entry, EntryKey, EntryRef, Error, Inserted, StampPage, Touch, VectorPage, store,
+    Entry, EntryKey, EntryRef, Error, ImportMode, Inserted, MetaChange, StampPage, Touch,
+    VectorPage, store,
 };
 use crate::show;
 
@@ -75,6 +76,23 @@ impl Case {
             || format!("it returned {}", found.len()),
         )?;
         Ok(found)
+    }
+
+    /// Entries with the ids under which their keys are found.
+    pub fn with_ids(&self, entries: &[Entry]) -> Checked<Vec<Entry>> {
+        let keys: Vec<_> = entries.iter().map(key_of).collect();
+        let found = self.by_keys(&keys)?.into_iter();
+        let found = found.zip(entries).map(|(found, entry)| match found {
+            Some(found) => Ok(Entry {
+                id: found.id,
+                ..entry.clone()
+            }),
+            None => Err(failed(
+                format!("{} is there", show::key(entry)),
+                "it was not found",
+            )),
+        });
+        found.collect()
     }
 
     /// `get-by-ids`
@@ -216,6 +234,76 @@ impl Case {
     ) -> Checked<bool> {
         self.meta.insert(key.to_owned());
         called("replace-meta", store::replace_meta(key, expected, value))
+    }
+
+    /// What `list-meta` lists of the case's own keys.
+    pub fn own_meta(&self) -> Checked<Vec<(String, String)>> {
+        let mut listed = self.list_meta()?;
+        listed.retain(|(key, _)| self.is_own(key));
+        Ok(listed)
+    }
+
+    /// `list-meta`
+    pub fn list_meta(&self) -> Checked<Vec<(String, String)>> {
+        called("list-meta", store::list_meta())
+    }
+
+    /// `begin-view`
+    pub fn begin_view(&self) -> Checked<bool> {
+        called("begin-view", store::begin_view())
+    }
+
+    /// `end-view`
+    pub fn end_view(&self) -> Checked {
+        called("end-view", store::end_view())
+    }
+
+    /// `begin-import`
+    pub fn begin_import(&self, mode: ImportMode) -> Checked {
+        called("begin-import", store::begin_import(mode))
+    }
+
+    /// `write-import`, in as many calls as the store needs.
+    pub fn write_import(&mut self, entries: &[Entry]) -> Checked {
+        self.namespaces
+            .extend(entries.iter().map(|entry| entry.namespace.clone()));
+        entries
+            .chunks(self.capabilities.max_batch.max(1) as usize)
+            .try_for_each(|list| called("write-import", store::write_import(list)))
+    }
+
+    /// `commit-import`
+    pub fn commit_import(
+        &mut self,
+        quotas: &[(String, u64)],
+        meta: &[MetaChange],
+    ) -> Checked<bool> {
+        self.quotas
+            .extend(quotas.iter().map(|(namespace, _)| namespace.clone()));
+        self.meta
+            .extend(meta.iter().map(|change| change.key.clone()));
+        called("commit-import", store::commit_import(quotas, meta))
+    }
+
+    /// Commits an import without quotas and meta, and returns its entries with their ids.
+    pub fn commit_entries(&mut self, entries: &[Entry]) -> Checked<Vec<Entry>> {
+        let done = self.commit_import(&[], &[])?;
+        check(done, "commit-import without meta is true", || {
+            "it returned false".to_owned()
+        })?;
+        self.with_ids(entries)
+    }
+
+    /// Imports entries, and returns them with their ids.
+    pub fn import(&mut self, mode: ImportMode, entries: &[Entry]) -> Checked<Vec<Entry>> {
+        self.begin_import(mode)?;
+        self.write_import(entries)?;
+        self.commit_entries(entries)
+    }
+
+    /// `end-import`
+    pub fn end_import(&self) -> Checked {
+        called("end-import", store::end_import())
     }
 
     /// `integrity-check`

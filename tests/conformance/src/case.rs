@@ -120,6 +120,11 @@ impl Case {
 
     // Data.
 
+    /// Whether a name is one of this case.
+    pub fn is_own(&self, name: &str) -> bool {
+        name.contains(&format!("{}/", self.prefix))
+    }
+
     /// The hash number `n` of this case.
     pub fn hash(&self, n: u64) -> String {
         data::hash(self.seed, n)
@@ -192,6 +197,18 @@ impl Case {
         }
     }
 
+    /// Skips the case unless the store holds no entry, no quota and no meta value.
+    pub fn needs_new_store(&self) -> Checked {
+        self.needs_empty_store()?;
+        let (quotas, meta) = (self.quotas()?.len(), self.list_meta()?.len());
+        if (quotas, meta) == (0, 0) {
+            return Ok(());
+        }
+        Err(Stop::Skipped(format!(
+            "the store holds {quotas} quotas and {meta} meta values of others, which the case would reach"
+        )))
+    }
+
     // Checks that many cases make.
 
     /// Fails unless the entry is found by its key and by its id, bit for bit.
@@ -226,6 +243,23 @@ impl Case {
         })
     }
 
+    /// Fails if the key of one of the entries is found.
+    pub fn lacks_all(&self, demand: &str, entries: &[Entry]) -> Checked {
+        let keys: Vec<_> = entries.iter().map(key_of).collect();
+        let found = self.by_keys(&keys)?;
+        check(
+            found.iter().all(Option::is_none),
+            format!("get-by-hash: {demand}"),
+            || {
+                format!(
+                    "{} of {} were found",
+                    found.iter().flatten().count(),
+                    keys.len()
+                )
+            },
+        )
+    }
+
     /// Fails unless the version counter has moved on by `steps` since it was `before`.
     pub fn moved(&self, before: u64, steps: u64, doing: &str) -> Checked {
         let after = self.version()?;
@@ -245,6 +279,8 @@ impl Case {
         {
             self.open()?;
         }
+        // In a view nothing is written.
+        let _ = store::end_view();
         // What cannot be removed keeps nothing else from being removed.
         let mut removals: Vec<Checked> = Vec::new();
         for namespace in &self.namespaces {

@@ -93,6 +93,8 @@ pub enum Kind {
     EmbedderMismatch,
     /// `embedder-dimension`
     EmbedderDimension,
+    /// `checkpoint`
+    Checkpoint,
     /// Any other one.
     Other,
 }
@@ -108,6 +110,7 @@ impl Kind {
             Error::Schema(_) => Self::Schema,
             Error::EmbedderMismatch(_) => Self::EmbedderMismatch,
             Error::EmbedderDimension(_) => Self::EmbedderDimension,
+            Error::Checkpoint(_) => Self::Checkpoint,
             _ => Self::Other,
         }
     }
@@ -121,6 +124,7 @@ impl Kind {
             Self::Schema => "schema",
             Self::EmbedderMismatch => "embedder-mismatch",
             Self::EmbedderDimension => "embedder-dimension",
+            Self::Checkpoint => "checkpoint",
             Self::Other => "another error",
         }
     }

@@ -11,6 +11,7 @@
 //! | [`case`] | what a case works with: names of its own, entries, clearing up |
 //! | [`calls`] | the operations of the store, an error being a failure of the case |
 //! | [`check`] | how a case passes, fails or is skipped |
+//! | [`picture`] | all that a store answers, to compare two moments |
 //! | [`data`] | hashes, vectors and texts, made from the seed |
 //! | [`show`] | values as a person reads them |
 //! | [`cases`] | the cases, a file for each section |
@@ -35,6 +36,7 @@ pub mod case;
 pub mod cases;
 pub mod check;
 pub mod data;
+pub mod picture;
 pub mod show;
 
 /// The contract, generated from `wit/`.
@@ -43,7 +45,8 @@ pub mod contract {
         Capability, Failure, Outcome, Phase, TestCase,
     };
     pub use crate::bindings::mneme::cache::store::{
-        self, CapabilitySet, Inserted, StampPage, Touch, VectorPage,
+        self, CapabilitySet, ImportMode, Inserted, MetaChange, Restored, StampPage, Touch,
+        VectorPage,
     };
     pub use crate::bindings::mneme::cache::types::{Entry, EntryKey, EntryRef, Error};
 }

@@ -1,7 +1,9 @@
 //! The table of faults, and which case of the battery each of them is failed by.
 
+mod imports;
 mod lives;
 mod reads;
+mod transfers;
 mod values;
 mod writes;
 
@@ -80,6 +82,15 @@ pub fn all_known() -> Vec<Known> {
         lives::capabilities(),
         lives::between_stores(),
         lives::snapshots(),
+        transfers::listing_meta(),
+        transfers::views(),
+        transfers::checked_restores(),
+        imports::results(),
+        imports::steps_of_one(),
+        imports::errors(),
+        imports::settings(),
+        imports::modes(),
+        imports::between_stores(),
     ]
     .into_iter()
     .flatten()

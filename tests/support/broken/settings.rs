@@ -66,6 +66,31 @@ impl Fault for ReadsMeta {
     }
 }
 
+/// Changes the list of meta values.
+pub struct ListsMeta(pub fn(&mut Listed));
+
+/// Meta keys with their values.
+pub type Listed = Vec<(String, String)>;
+
+impl Fault for ListsMeta {
+    fn list_meta(&mut self, store: &mut Sound) -> Result<Listed> {
+        let mut listed = store.list_meta()?;
+        (self.0)(&mut listed);
+        Ok(listed)
+    }
+}
+
+/// Lists the meta values that were there when it was first asked.
+#[derive(Default)]
+pub struct StaleList(Option<Listed>);
+
+impl Fault for StaleList {
+    fn list_meta(&mut self, store: &mut Sound) -> Result<Listed> {
+        let listed = store.list_meta()?;
+        Ok(self.0.get_or_insert(listed).clone())
+    }
+}
+
 /// Sets a value whatever it is.
 ///
 /// # Errors

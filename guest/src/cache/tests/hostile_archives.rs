@@ -43,7 +43,10 @@ fn numbered(id: u64) -> Entry {
 /// checksums.
 fn portable() -> Members {
     let mut members = vec![
-        (MANIFEST.to_owned(), manifest::encode(&described(Layout::Portable)).unwrap()),
+        (
+            MANIFEST.to_owned(),
+            manifest::encode(&described(Layout::Portable)).unwrap(),
+        ),
         (STATE.to_owned(), State::default().encode().unwrap()),
     ];
     for number in 1..=2_u32 {
@@ -60,10 +63,16 @@ fn portable() -> Members {
 
 fn checksums(members: &[(String, Vec<u8>)], entries: Option<u64>) -> (String, Vec<u8>) {
     let checksums = Checksums {
-        members: members.iter().map(|(name, bytes)| Checksum::of(name, bytes)).collect(),
+        members: members
+            .iter()
+            .map(|(name, bytes)| Checksum::of(name, bytes))
+            .collect(),
         entries,
     };
-    (CHECKSUMS.to_owned(), serde_json::to_vec(&checksums).unwrap())
+    (
+        CHECKSUMS.to_owned(),
+        serde_json::to_vec(&checksums).unwrap(),
+    )
 }
 
 fn archive(members: &[(String, Vec<u8>)]) -> TestArchive {
@@ -82,7 +91,9 @@ fn archive(members: &[(String, Vec<u8>)]) -> TestArchive {
 fn load(archive: &TestArchive) -> Result<LoadReport> {
     let (mut target, _, store) = new_cache(|_| {});
     store.snapshots.set(true);
-    store.insert(&[entry("mine", "q", &at_angle(3.0), 7)]).unwrap();
+    store
+        .insert(&[entry("mine", "q", &at_angle(3.0), 7)])
+        .unwrap();
     let before = store.content();
     let loaded = load_with(&mut target, archive, |o| o.mode = ImportMode::Merge);
     if loaded.is_err() {
@@ -135,7 +146,10 @@ fn members_must_be_all_there_and_in_order() {
             true => assert!(load(&archive(&members)).is_err()),
             false => {
                 members.push(checksums(&members, Some(4)));
-                assert!(matches!(load(&archive(&members)), Err(Error::Checkpoint(_))), "{name}");
+                assert!(
+                    matches!(load(&archive(&members)), Err(Error::Checkpoint(_))),
+                    "{name}"
+                );
             }
         }
     }
@@ -143,7 +157,10 @@ fn members_must_be_all_there_and_in_order() {
         let mut members = portable();
         members.swap(a, b);
         members.push(checksums(&members, Some(4)));
-        assert!(matches!(load(&archive(&members)), Err(Error::Checkpoint(_))), "{a} {b}");
+        assert!(
+            matches!(load(&archive(&members)), Err(Error::Checkpoint(_))),
+            "{a} {b}"
+        );
     }
     for name in [MANIFEST, STATE] {
         let mut members = portable();
@@ -157,7 +174,7 @@ fn members_must_be_all_there_and_in_order() {
     refuse(members, 4, &second_vectors, "follow");
     let mut members = portable();
     members.truncate(3);
-    refuse(members, 0, &first_lines, "missing");
+    refuse(members, 0, CHECKSUMS, &first_lines);
     let mut members = portable();
     members.push((page_names(4).0, vec![0; 8]));
     refuse(members, 4, &page_names(4).0, "numbered");
@@ -191,7 +208,11 @@ fn checksums_are_compared() {
     refuse_as_it_is(&members, "more", "after");
 
     let mut members = portable();
-    let some: Vec<_> = members.iter().filter(|(n, _)| n != STATE).cloned().collect();
+    let some: Vec<_> = members
+        .iter()
+        .filter(|(n, _)| n != STATE)
+        .cloned()
+        .collect();
     members.push(checksums(&some, Some(4)));
     refuse_as_it_is(&members, STATE, "list");
 
@@ -216,7 +237,14 @@ fn an_entry_that_comes_twice_is_refused() {
     let mut members = portable();
     let (vectors, lines) = page_names(3);
     let mut page = Page::default();
-    page.add(&Entry { id: 9, ..numbered(1) }, 2).unwrap();
+    page.add(
+        &Entry {
+            id: 9,
+            ..numbered(1)
+        },
+        2,
+    )
+    .unwrap();
     members.push((vectors, page.vectors));
     members.push((lines, page.lines));
     members.push(checksums(&members, Some(5)));
@@ -263,7 +291,7 @@ fn rows_of_a_snapshot_are_checked_like_those_of_a_page() {
         ("values", |e| e.embedding = vec![1.0]),
         ("query_hash", |e| e.query_hash = "0".repeat(64)),
         ("U+0000", |e| e.namespace = "\0".into()),
-        ("id", |e| e.id = 0),
+        ("ids", |e| e.id = 0),
         ("metadata", |e| e.metadata = "NaN".into()),
     ];
     for (word, break_it) in broken {
@@ -275,11 +303,15 @@ fn rows_of_a_snapshot_are_checked_like_those_of_a_page() {
             let archive = dump_with(&mut source, |o| o.layout = Some(Layout::Native));
             let (mut target, _, copy) = new_cache(|_| {});
             copy.snapshots.set(true);
-            copy.insert(&[entry("mine", "q", &at_angle(3.0), 7)]).unwrap();
+            copy.insert(&[entry("mine", "q", &at_angle(3.0), 7)])
+                .unwrap();
             let before = copy.content();
             match load_with(&mut target, &archive, |o| o.mode = mode) {
                 Err(Error::Checkpoint(message)) => {
-                    assert!(message.contains("\"store\"") && message.contains(word), "{message}");
+                    assert!(
+                        message.contains("\"store\"") && message.contains(word),
+                        "{message}"
+                    );
                 }
                 other => panic!("{word}: {other:?}"),
             }
@@ -327,7 +359,11 @@ fn an_archive_cut_anywhere_is_refused() {
     for bytes in samples() {
         assert!(loaded_content(&bytes).is_some());
         for length in 0..bytes.len() {
-            assert!(loaded_content(&bytes[..length]).is_none(), "{length} of {}", bytes.len());
+            assert!(
+                loaded_content(&bytes[..length]).is_none(),
+                "{length} of {}",
+                bytes.len()
+            );
         }
     }
 }

@@ -1,7 +1,9 @@
 //! A store in one DynamoDB table.
 
 mod connection;
+mod decided;
 mod error;
+mod imports;
 mod layout;
 mod options;
 mod pages;
@@ -10,6 +12,8 @@ mod reads;
 mod requests;
 mod rows;
 mod session;
+mod settings;
+mod staging;
 mod transactions;
 mod waiting;
 mod writes;
@@ -23,8 +27,8 @@ use self::session::Session;
 use super::background;
 use super::checks::{self, Embedder};
 use super::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store, StoreError,
-    Touch, VectorPage,
+    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
+    Store, StoreError, Touch, VectorPage,
 };
 
 /// Nine of the largest items, and item 0 at its largest, stay below the 4 MB that one
@@ -239,7 +243,7 @@ impl Store for DynamoDbStore {
     }
 
     fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
-        self.session = None;
+        self.close()?;
         let embedder = Embedder::given(embedder_fingerprint, embedder_dim)?;
         let session = wait(Session::open(&self.options, embedder))
             .map_err(|fault| fault.at(&self.options.table, "open", true))?;
@@ -248,6 +252,9 @@ impl Store for DynamoDbStore {
     }
 
     fn close(&mut self) -> Result<()> {
+        if self.session.as_ref().is_some_and(Session::is_importing) {
+            self.end_import()?;
+        }
         self.session = None;
         Ok(())
     }
@@ -372,7 +379,36 @@ impl Store for DynamoDbStore {
         })
     }
 
+    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
+        self.run("list_meta", Session::list_meta)
+    }
+
     fn integrity_check(&mut self) -> Result<bool> {
         self.run("integrity_check", Session::integrity_check)
+    }
+
+    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
+        self.run("begin_import", async |session| {
+            session.begin_import(mode).await
+        })
+    }
+
+    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
+        self.run("write_import", async |session| {
+            session.write_import(&entries).await
+        })
+    }
+
+    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
+        self.run_once("commit_import", async |session| {
+            session.commit_import(quotas, meta).await
+        })
+    }
+
+    fn end_import(&mut self) -> Result<()> {
+        self.run("end_import", async |session| {
+            session.end_import().await;
+            Ok(())
+        })
     }
 }

@@ -3,6 +3,7 @@
 mod batch;
 mod connection;
 mod error;
+mod imports;
 mod layout;
 mod options;
 mod reads;
@@ -18,8 +19,8 @@ use self::options::Options;
 use self::session::Session;
 use super::checks::{self, Embedder};
 use super::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store, StoreError,
-    Touch, VectorPage,
+    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
+    Store, StoreError, Touch, VectorPage,
 };
 
 const MAX_BATCH: u32 = 1000;
@@ -87,6 +88,22 @@ const MAX_BATCH: u32 = 1000;
 /// after half a second and begins anew. `mneme-cache` takes the lock last: of entries that
 /// it inserts while others do, a smaller id may appear after a greater one.
 ///
+/// # Views and imports
+///
+/// A view is a transaction of isolation level REPEATABLE READ that only reads. Where the
+/// connection is lost, reads fail until the view is ended or begun anew, instead of showing
+/// later data.
+///
+/// An import gathers its entries in a temporary table, in a transaction on a second
+/// connection, for which the role needs the right TEMPORARY on the database, as every role
+/// has unless it was taken away. Until the commit it holds no lock on the tables. In the
+/// commit writers of entries wait as they do for any other, and those that have waited for as
+/// long as their call may take fail with a retryable error.
+///
+/// Both may stand still for as long as the caller likes: the server's
+/// `idle_in_transaction_session_timeout` and `transaction_timeout` are set to 0 in them.
+/// While one is open, the server's vacuum keeps rows that were deleted since.
+///
 /// # Limits
 ///
 /// One `insert` takes at most 1000 entries and 500 MB. Times, TTLs, access counts and quotas
@@ -146,8 +163,8 @@ impl PostgresStore {
 
     /// How long a call may take before it fails with a retryable [`StoreError::Backend`],
     /// without the time for a new connection. 10 seconds by default; deleting millions of
-    /// entries takes more. The server is told to give up a little earlier. Takes effect on
-    /// the next open.
+    /// entries takes more. Committing an import may take that long once more for each 10,000
+    /// entries. The server is told to give up a little earlier. Takes effect on the next open.
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.options.call_timeout = timeout;
@@ -292,7 +309,37 @@ impl Store for PostgresStore {
         session.replace_meta(key, expected, value)
     }
 
+    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
+        self.session()?.list_meta()
+    }
+
     fn integrity_check(&mut self) -> Result<bool> {
         self.session()?.integrity_check()
+    }
+
+    fn begin_view(&mut self) -> Result<bool> {
+        self.session()?.begin_view()
+    }
+
+    fn end_view(&mut self) -> Result<()> {
+        self.session()?.end_view();
+        Ok(())
+    }
+
+    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
+        self.session()?.begin_import(mode)
+    }
+
+    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
+        self.session()?.write_import(&entries)
+    }
+
+    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
+        self.session()?.commit_import(quotas, meta)
+    }
+
+    fn end_import(&mut self) -> Result<()> {
+        self.session()?.end_import();
+        Ok(())
     }
 }

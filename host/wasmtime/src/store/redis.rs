@@ -2,6 +2,7 @@
 
 mod connection;
 mod error;
+mod imports;
 mod layout;
 mod options;
 mod reads;
@@ -18,8 +19,8 @@ use self::options::Options;
 use self::session::Session;
 use super::checks::{self, Embedder};
 use super::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store, StoreError,
-    Touch, VectorPage,
+    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
+    Store, StoreError, Touch, VectorPage,
 };
 
 const MAX_BATCH: u32 = 1000;
@@ -52,12 +53,22 @@ const MAX_BATCH: u32 = 1000;
 /// Every write is one Lua script, and so one atomic step. A call that deletes more than
 /// 10,000 entries takes several, so that the server can serve others in between.
 ///
+/// # Imports
+///
+/// What is written to an import goes to the server at once, under keys that nobody reads, and
+/// is only renamed by the commit. Those keys expire an hour after the last write. The commit
+/// is one script, during which the server does nothing else: some 3 to 5 seconds for 100,000 entries.
+/// For each entry it may take 0.2 ms longer than the call timeout. Others may be told after
+/// five seconds that the server is busy, which is retryable.
+///
+/// The mode `replace` looks at the names of all keys in the database, in the same step.
+///
 /// # Failures
 ///
 /// A connection that was lost is made anew by the next call; a read that finds it lost
 /// does so by itself. A write whose answer did not come is not repeated. Where repeating it
-/// by hand can do no harm, its error is retryable; of `update_access` and
-/// `replace_meta`, it is not.
+/// by hand can do no harm, its error is retryable; of `update_access`, `replace_meta` and
+/// `commit_import`, it is not.
 ///
 /// A full memory (`OOM`) and a server that cannot save (`MISCONF`) are not retryable, and
 /// nothing was stored. A replica (`READONLY`) is, as after a failover the next call finds the
@@ -72,7 +83,7 @@ const MAX_BATCH: u32 = 1000;
 ///
 /// # Limits
 ///
-/// One `insert` takes at most 1000 entries and 500 MiB. Times, TTLs and access counts go up
+/// One `insert` or `write_import` takes at most 1000 entries and 500 MiB. Times, TTLs and access counts go up
 /// to 2^53 - 1, and greater ones are [`StoreError::InvalidArgument`]. A `query_hash`
 /// has no colon. No part of the prefix after its first colon is `entry`, `hash`, `lru` or
 /// `quota`, as two caches could then share keys.
@@ -147,6 +158,13 @@ impl RedisStore {
         self
     }
 
+    fn leave(&mut self) {
+        if let Some(mut session) = self.session.take() {
+            // What cannot be removed now expires.
+            let _ = session.end_import();
+        }
+    }
+
     fn run<T>(
         &mut self,
         doing: &str,
@@ -170,7 +188,7 @@ impl Store for RedisStore {
     }
 
     fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
-        self.session = None;
+        self.leave();
         let embedder = Embedder::given(embedder_fingerprint, embedder_dim)?;
         let session = options::check_prefix(&self.options.prefix)
             .and_then(|()| Session::open(&self.options, embedder))
@@ -180,7 +198,7 @@ impl Store for RedisStore {
     }
 
     fn close(&mut self) -> Result<()> {
-        self.session = None;
+        self.leave();
         Ok(())
     }
 
@@ -292,7 +310,29 @@ impl Store for RedisStore {
         })
     }
 
+    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
+        self.run("list_meta", Session::list_meta)
+    }
+
     fn integrity_check(&mut self) -> Result<bool> {
         self.run("integrity_check", Session::integrity_check)
+    }
+
+    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
+        self.run("begin_import", |session| session.begin_import(mode))
+    }
+
+    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
+        self.run("write_import", |session| session.write_import(&entries))
+    }
+
+    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
+        self.run("commit_import", |session| {
+            session.commit_import(quotas, meta)
+        })
+    }
+
+    fn end_import(&mut self) -> Result<()> {
+        self.run("end_import", Session::end_import)
     }
 }

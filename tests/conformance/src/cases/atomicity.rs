@@ -3,7 +3,7 @@
 use crate::battery::{Spec, case};
 use crate::case::{Case, references};
 use crate::check::{Checked, Kind, check, equal, failed, refused, same_entries};
-use crate::contract::{Entry, Error, store};
+use crate::contract::{Entry, Error, ImportMode, store};
 use crate::show;
 
 /// The cases of this section.
@@ -191,6 +191,9 @@ fn a_store_works_after_errors(case: &mut Case) -> Checked {
     let _ = store::read_snapshot(10);
     let _ = store::write_restore(b"x");
     let _ = store::commit_restore(false);
+    let _ = store::commit_import(&[], &[]);
+    let _ = store::begin_import(ImportMode::Merge);
+    let _ = store::write_import(&[wrong(case, &space, 9, 0)]);
     case.holds_all("the entry is as it was", &stored)?;
     let next = case.put(case.entry(&space, 5))?;
     case.holds("a new entry is taken", &next)?;

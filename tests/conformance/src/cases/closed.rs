@@ -3,7 +3,7 @@
 use crate::battery::{Spec, case};
 use crate::case::{Case, START, key_of, reference};
 use crate::check::{Checked, Kind, equal, refused};
-use crate::contract::{Error, Touch, store};
+use crate::contract::{Error, ImportMode, Touch, store};
 
 /// The cases of this section.
 pub const CASES: &[Spec] = &[
@@ -59,7 +59,10 @@ fn reads(case: &mut Case) -> Calls {
         "read-version-counter" => store::read_version_counter(),
         "read-meta" => store::read_meta(&key),
         "read-meta of schema_version" => store::read_meta("schema_version"),
+        "list-meta" => store::list_meta(),
         "integrity-check" => store::integrity_check(),
+        "begin-view" => store::begin_view(),
+        "end-view" => store::end_view(),
     ]
 }
 
@@ -82,6 +85,10 @@ fn writes(case: &mut Case) -> Calls {
         "set-namespace-quota" => store::set_namespace_quota(&space, Some(1)),
         "set-namespace-quota to none" => store::set_namespace_quota(&space, None),
         "replace-meta" => store::replace_meta(&key, None, Some("v")),
+        "begin-import" => store::begin_import(ImportMode::Merge),
+        "write-import" => store::write_import(std::slice::from_ref(&entry)),
+        "commit-import" => store::commit_import(&[(space, 1)], &[]),
+        "end-import" => store::end_import(),
     ]
 }
 
@@ -92,7 +99,10 @@ fn transfers() -> Calls {
         "end-snapshot" => store::end_snapshot(),
         "begin-restore" => store::begin_restore(),
         "write-restore" => store::write_restore(&[1]),
+        "check-restore" => store::check_restore(),
+        "read-restore" => store::read_restore(0, 1),
         "commit-restore" => store::commit_restore(false),
+        "end-restore" => store::end_restore(),
     ]
 }
 
@@ -182,6 +192,8 @@ fn closed_calls_need_no_arguments(case: &mut Case) -> Checked {
         "iter-lru-ids of none" => store::iter_lru_ids(0, None),
         "iter-since with limit 0" => store::iter_since(0, 0),
         "iter-vectors with limit 0" => store::iter_vectors(0, 0),
+        "write-import of no entries" => store::write_import(&[]),
+        "commit-import of nothing" => store::commit_import(&[], &[]),
         "iter-stamps with limit 0" => store::iter_stamps(0, 0),
         "iter-since after the last id" => store::iter_since(u64::MAX, 1),
         "delete-by-id of an id that never is" => store::delete_by_id(0),

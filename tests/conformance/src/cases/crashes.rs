@@ -23,7 +23,7 @@ pub const CASES: &[Spec] = &[
 ];
 
 /// Notes where the counter stands before the phase that is killed.
-fn note_base(case: &mut Case) -> Checked {
+pub(super) fn note_base(case: &mut Case) -> Checked {
     let version = case.version()?;
     case.note_numbers("base", &[version])
 }
@@ -149,7 +149,7 @@ fn same_rows(case: &mut Case, spaces: &[&'static str], found: Left, wanted: &Row
     goes_on_working(case, all.keys().next_back().copied().unwrap_or_default())
 }
 
-fn goes_on_working(case: &mut Case, highest: u64) -> Checked {
+pub(super) fn goes_on_working(case: &mut Case, highest: u64) -> Checked {
     let space = case.space("after");
     let before = case.version()?;
     let next = case.put(case.entry(&space, 0))?;

@@ -65,7 +65,7 @@ pub const CASES: &[Spec] = &[
 ];
 
 /// Writes a snapshot back in steps, and commits it.
-fn restore(bytes: &[u8], step: usize) -> Checked {
+pub(super) fn restore(bytes: &[u8], step: usize) -> Checked {
     called("begin-restore", store::begin_restore())?;
     for chunk in bytes.chunks(step) {
         called("write-restore", store::write_restore(chunk))?;
@@ -73,7 +73,7 @@ fn restore(bytes: &[u8], step: usize) -> Checked {
     called("commit-restore", store::commit_restore(false))
 }
 
-fn needs_snapshots(case: &Case) -> Checked {
+pub(super) fn needs_snapshots(case: &Case) -> Checked {
     if case.capabilities.snapshot {
         return Ok(());
     }
@@ -83,7 +83,7 @@ fn needs_snapshots(case: &Case) -> Checked {
 }
 
 /// Entries of two namespaces with a gap among their ids, some of them touched.
-fn sample(case: &mut Case) -> Checked<Vec<Entry>> {
+pub(super) fn sample(case: &mut Case) -> Checked<Vec<Entry>> {
     needs_snapshots(case)?;
     case.needs_empty_store()?;
     let (a, b) = (case.space("a"), case.space("b"));
@@ -257,7 +257,7 @@ fn a_restored_store_goes_on_working(case: &mut Case) -> Checked {
 }
 
 /// Tries to restore bytes that are no snapshot, and looks whether anything has changed.
-fn refused_and_unchanged(case: &mut Case, what: &str, bytes: &[u8]) -> Checked {
+pub(super) fn refused_and_unchanged(case: &mut Case, what: &str, bytes: &[u8]) -> Checked {
     let space = case.space("a");
     let key = case.key("k");
     let before = case.since(0, 100)?;

@@ -11,7 +11,7 @@ use crate::show;
 pub const CASES: &[Spec] = &[
     case!(
         snapshots_are_as_the_capabilities_say,
-        "all six calls are unsupported where snapshots are not claimed, else none is"
+        "all calls are unsupported where snapshots are not claimed, else none is"
     ),
     case!(needs Snapshot, a_snapshot_has_the_size_it_names, "a snapshot read to its end has as many bytes as begin-snapshot said"),
     case!(needs Snapshot, reads_of_a_snapshot_respect_their_maximum, "read-snapshot returns at most as many bytes as asked for"),
@@ -61,8 +61,11 @@ fn snapshots_are_as_the_capabilities_say(case: &mut Case) -> Checked {
         ("end-snapshot", store::end_snapshot()),
         // In an order that restores nothing.
         ("commit-restore", store::commit_restore(false)),
+        ("check-restore", store::check_restore().map(|_| ())),
+        ("read-restore", store::read_restore(0, 1).map(|_| ())),
         ("write-restore", store::write_restore(&[])),
         ("begin-restore", store::begin_restore()),
+        ("end-restore", store::end_restore()),
     ];
     for (name, outcome) in outcomes {
         if !case.capabilities.snapshot {

@@ -223,6 +223,46 @@ pub fn closed() -> Vec<Known> {
             "reads-after-close-are-refused",
             closed("integrity_check"),
         ),
+        memory(
+            "list-meta answers when it is closed",
+            "reads-after-close-are-refused",
+            closed("list_meta"),
+        ),
+        memory(
+            "begin-view answers when it is closed",
+            "reads-after-close-are-refused",
+            closed("begin_view"),
+        ),
+        memory(
+            "end-view answers when it is closed",
+            "reads-after-close-are-refused",
+            closed("end_view"),
+        ),
+        memory(
+            "begin-import answers when it is closed",
+            "writes-after-close-are-refused",
+            closed("begin_import"),
+        ),
+        memory(
+            "write-import answers when it is closed",
+            "writes-after-close-are-refused",
+            closed("write_import"),
+        ),
+        memory(
+            "commit-import answers when it is closed",
+            "writes-after-close-are-refused",
+            closed("commit_import"),
+        ),
+        memory(
+            "end-import answers when it is closed",
+            "writes-after-close-are-refused",
+            closed("end_import"),
+        ),
+        sqlite(
+            "end-restore answers when it is closed",
+            "snapshots-after-close-are-refused",
+            move |_| closed("end_restore")(),
+        ),
         sqlite(
             "begin-snapshot answers when it is closed",
             "snapshots-after-close-are-refused",

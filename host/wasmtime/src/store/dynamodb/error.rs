@@ -158,12 +158,17 @@ impl Fault {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        move |error| {
-            let refusal = Refusal::new(request, &error);
-            Self::Request(Refusal {
+        move |error| Self::Request(Refusal::new(request, &error)).repeatable()
+    }
+
+    /// The failure of a write that may be repeated, whatever became of it.
+    pub fn repeatable(self) -> Self {
+        match self {
+            Self::Request(refusal) => Self::Request(Refusal {
                 unknown: false,
                 ..refusal
-            })
+            }),
+            other => other,
         }
     }
 
@@ -188,6 +193,24 @@ impl Fault {
             Self::System { message, .. } => Self::system(format!(
                 "{message}, but a part is stored, so read before writing again"
             )),
+            other => other,
+        }
+    }
+
+    /// The failure of an import that has been decided.
+    pub fn once_decided(self) -> Self {
+        let decided = "the import is decided, and the next write or open completes it";
+        match self {
+            Self::Request(Refusal {
+                request,
+                code,
+                text,
+                ..
+            }) => {
+                let code = code.map(|code| format!("{code}: ")).unwrap_or_default();
+                Self::system(format!("{request}: {code}{text}; {decided}"))
+            }
+            Self::System { message, .. } => Self::system(format!("{message}; {decided}")),
             other => other,
         }
     }

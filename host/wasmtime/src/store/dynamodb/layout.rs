@@ -1,8 +1,9 @@
 //! The table: what it must be like to be ours, its creation, and item 0.
 //!
 //! The layout is shared with the Python library `mneme-cache`. Item 0 keeps the counters,
-//! the embedder, the meta values and the quotas; entries have ids from 1 upwards. Pointers,
-//! which that library passes over, have ids below zero; see `pointers`.
+//! the embedder, the meta values and the quotas; entries have ids from 1 upwards. Pointers
+//! and the entries of imports, which that library passes over, have ids below zero; see
+//! `pointers` and `staging`.
 
 use std::time::Duration;
 
@@ -43,8 +44,8 @@ const INDEXES: [(&str, &str, &str); 2] = [
 ];
 
 /// Makes the table ready: creates it where it is missing and may be, checks its shape, and
-/// records the embedder in a new one or compares it. Returns the next id.
-pub(super) async fn open(table: &Table, create: bool, embedder: &Embedder) -> Outcome<u64> {
+/// records the embedder in a new one or compares it. Returns item 0.
+pub(super) async fn open(table: &Table, create: bool, embedder: &Embedder) -> Outcome<Item> {
     let mut attempts = Attempts::new(CREATION);
     loop {
         match describe(table).await? {
@@ -73,7 +74,7 @@ pub(super) async fn open(table: &Table, create: bool, embedder: &Embedder) -> Ou
     stored_embedder(&head)?.accept(embedder)?;
     complete(table, &head).await?;
     counter(&head, "version_counter")?;
-    counter(&head, "next_id")
+    Ok(head)
 }
 
 /// Attributes of item 0.

@@ -12,14 +12,15 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
 
+use super::decided::DECIDED;
 use super::error::Outcome;
 use super::layout::HEAD;
 use super::requests::Table;
-use super::rows::{self, Item, Key, number, text};
+use super::rows::{self, Item, Key, text};
 use super::waiting::{random, together};
 
 /// What a pointer holds, and of item 0 what an insert needs.
-const POINTER: &[&str] = &["id", "entry_id", "stamp", "next_id"];
+const POINTER: &[&str] = &["id", "entry_id", "stamp", "next_id", DECIDED];
 
 /// What is known of a key.
 #[derive(Debug)]
@@ -42,27 +43,34 @@ pub(super) enum Pointer {
     Damaged,
 }
 
-/// The id of a key's pointer: 120 bits of a hash, below zero. DynamoDB's numbers have 38
-/// digits.
+/// Above all that [`digest`] returns.
+pub(super) const DIGESTS: u128 = 1 << 120;
+
+/// The id of a key's pointer: its digest, below zero. DynamoDB's numbers have 38 digits.
 pub(super) fn id(key: &Key) -> String {
+    format!("-{}", digest(key) + 1)
+}
+
+/// 120 bits of a key's hash.
+pub(super) fn digest(key: &Key) -> u128 {
     let mut hash = Sha256::new();
     hash.update((key.namespace.len() as u64).to_le_bytes());
     hash.update(&key.namespace);
     hash.update(&key.query_hash);
     let mut bytes = [0; 16];
     bytes[1..].copy_from_slice(&hash.finalize()[..15]);
-    format!("-{}", u128::from_be_bytes(bytes) + 1)
+    u128::from_be_bytes(bytes)
 }
 
-/// The pointer from a key to an entry.
-pub(super) fn item(key: &Key, entry: u64, stamp: &AttributeValue) -> Item {
-    [
-        ("id", AttributeValue::N(id(key))),
-        ("entry_id", number(entry)),
-        ("stamp", stamp.clone()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+/// The pointer from a key to an entry's item.
+pub(super) fn item(key: &Key, entry: &Item) -> Item {
+    let named = [("entry_id", "id"), ("stamp", "stamp")];
+    let mut pointer: Item = named
+        .into_iter()
+        .filter_map(|(name, of)| Some((name.to_owned(), entry.get(of)?.clone())))
+        .collect();
+    pointer.insert("id".to_owned(), AttributeValue::N(id(key)));
+    pointer
 }
 
 /// A stamp that no entry has had.
@@ -170,6 +178,7 @@ fn is_latest(pointer: Option<&Item>, row: &Item, id: u64) -> bool {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::rows::number;
     use super::*;
 
     proptest! {
@@ -178,7 +187,7 @@ mod tests {
             let id = id(&Key::new(&namespace, &hash));
             let digits = id.strip_prefix('-').unwrap();
             prop_assert!(digits.len() <= 38);
-            prop_assert!(digits.parse::<u128>().unwrap() > 0);
+            prop_assert!((1..=DIGESTS).contains(&digits.parse().unwrap()));
         }
     }
 
@@ -202,12 +211,12 @@ mod tests {
     fn only_a_row_with_the_pointers_stamp_is_the_latest() {
         let key = Key::new("a", "b");
         let (old, new) = (text("1"), text("2"));
-        let pointer = item(&key, 7, &new);
         let row = |id: u64, stamp: Option<&AttributeValue>| {
             let mut row: Item = [("id".to_owned(), number(id))].into();
             row.extend(stamp.map(|stamp| ("stamp".to_owned(), stamp.clone())));
             row
         };
+        let pointer = item(&key, &row(7, Some(&new)));
         let latest = |row: &Item| is_latest(Some(&pointer), row, 7);
         assert!(latest(&row(7, Some(&new))));
         assert!(!latest(&row(7, Some(&old))));

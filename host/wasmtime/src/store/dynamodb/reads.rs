@@ -10,6 +10,7 @@ use super::pointers;
 use super::requests::Visit;
 use super::rows::{self, Item, Key, escape};
 use super::session::Session;
+use super::settings;
 use crate::store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 
 /// What tells the age of an entry.
@@ -209,9 +210,7 @@ impl Session {
         match self.table.head_value("meta", &escape(key)).await? {
             None => Ok(None),
             Some(AttributeValue::S(value)) => Ok(Some(value)),
-            Some(_) => Err(Fault::Corrupt(format!(
-                "item 0, attribute meta, key {key:?} holds no text; remove that value"
-            ))),
+            Some(_) => Err(settings::no_text(key)),
         }
     }
 

@@ -138,6 +138,8 @@ pub(super) fn size(item: &Item) -> usize {
                 + match value {
                     AttributeValue::S(text) => text.len(),
                     AttributeValue::B(bytes) => bytes.as_ref().len(),
+                    AttributeValue::M(map) => 3 + map.len() + size(map),
+                    AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
                     _ => NUMBER_BYTES,
                 }
         })

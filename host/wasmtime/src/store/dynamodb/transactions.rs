@@ -3,13 +3,18 @@
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Delete, Put, TransactWriteItem, Update,
+    AttributeValue, CancellationReason, ConditionCheck, Delete, Put, TransactWriteItem, Update,
 };
 
 use super::error::{Fault, Outcome, Refusal};
 use super::requests::{Table, key, names};
 use super::rows::Item;
 use super::waiting::{Attempts, random};
+
+/// Items that one transaction may have.
+pub(super) const MAX_ITEMS: usize = 100;
+
+pub(super) const CONTENDED: &str = "others were writing the same items";
 
 /// What became of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,19 @@ impl Table {
             refusal.unknown = unknown;
             if !refusal.retryable || !attempts.wait().await {
                 return Err(Fault::Request(refusal));
+            }
+        }
+    }
+
+    /// Writes items in one atomic step, as soon as nobody else writes them. False where a
+    /// condition does not hold.
+    pub async fn commit_in_turn(&self, items: Vec<TransactWriteItem>) -> Outcome<bool> {
+        let mut attempts = Attempts::new(self.patience);
+        loop {
+            match self.commit(items.clone()).await? {
+                Commit::Stored => return Ok(true),
+                Commit::Refused => return Ok(false),
+                Commit::Contended => attempts.again(CONTENDED).await?,
             }
         }
     }
@@ -110,6 +128,23 @@ impl Table {
             .set_expression_attribute_values(named(values))
             .build()?;
         Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    /// A condition in a transaction on an item that it does not change.
+    pub fn check(
+        &self,
+        id: &str,
+        condition: &str,
+        values: Vec<(&str, AttributeValue)>,
+    ) -> Outcome<TransactWriteItem> {
+        let check = ConditionCheck::builder()
+            .table_name(&*self.name)
+            .set_key(Some(key(id)))
+            .condition_expression(condition)
+            .set_expression_attribute_names(names(&[condition]))
+            .set_expression_attribute_values(named(values))
+            .build()?;
+        Ok(TransactWriteItem::builder().condition_check(check).build())
     }
 }
 

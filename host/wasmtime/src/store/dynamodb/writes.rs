@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 
+use super::decided::DECIDED;
 use super::error::{Fault, Outcome};
 use super::layout::{self, HEAD};
 use super::pointers::{self, Pointer};
 use super::requests::{Table, Visit};
-use super::rows::{self, Item, Key, escape, number, text};
+use super::rows::{self, Item, Key, escape, number};
 use super::session::Session;
-use super::transactions::Commit;
+use super::transactions::{CONTENDED, Commit, MAX_ITEMS};
 use super::waiting::{Attempts, together};
 use crate::store::{Entry, EntryRef, Inserted, Touch};
 
@@ -21,11 +22,8 @@ pub(super) const MAX_DELETE: u32 = 49;
 /// Entries that one transaction touches.
 const MAX_TOUCH: usize = 50;
 
-/// Items that one transaction may have.
-const MAX_ITEMS: usize = 100;
-
 /// What tells which version of which entry it is.
-const VERSION: &[&str] = &["id", "namespace", "query_hash", "created_at", "ttl"];
+pub(super) const VERSION: &[&str] = &["id", "namespace", "query_hash", "created_at", "ttl"];
 
 /// What a touch has to know.
 const TOUCHED: &[&str] = &[
@@ -35,8 +33,6 @@ const TOUCHED: &[&str] = &[
     "last_accessed_at",
     "access_count",
 ];
-
-const CONTENDED: &str = "others were writing the same items";
 
 impl Session {
     pub async fn insert(&mut self, entries: &[Entry]) -> Outcome<Vec<Inserted>> {
@@ -61,7 +57,9 @@ impl Session {
             if let Some(stored) = self.try_insert(&latest).await? {
                 break stored;
             }
-            if let Err(fault) = attempts.again(CONTENDED).await {
+            if self.complete_import().await? {
+                attempts = Attempts::new(self.table.patience);
+            } else if let Err(fault) = attempts.again(CONTENDED).await {
                 return Err(self.obstacle().await?.unwrap_or(fault));
             }
         };
@@ -79,7 +77,11 @@ impl Session {
         const KEY: &[&str] = &["id", "namespace", "query_hash", "stamp"];
         let keys: Vec<Key> = latest.iter().map(|(key, _)| key.clone()).collect();
         let (found, head) = pointers::find(&self.table, &keys, KEY).await?;
-        let first = layout::counter(&head.ok_or_else(layout::headless)?, "next_id")?;
+        let head = head.ok_or_else(layout::headless)?;
+        if head.contains_key(DECIDED) {
+            return Ok(None);
+        }
+        let first = layout::counter(&head, "next_id")?;
         let mut next = first;
         let mut items = Vec::new();
         let mut surplus = Vec::new();
@@ -92,24 +94,8 @@ impl Session {
                     (next - 1, false)
                 }
             };
-            let stamp = pointers::stamp();
-            let item = rows::item(id, key, entry, &stamp);
-            items.push(match replaced {
-                // Not one that has been deleted meanwhile: its id is not used again.
-                true => self.table.put(item, "attribute_exists(#id)", vec![])?,
-                false => self.table.put(item, "attribute_not_exists(#id)", vec![])?,
-            });
-            let pointer = pointers::item(key, id, &stamp);
-            items.push(match found.pointer {
-                Pointer::Absent => self
-                    .table
-                    .put(pointer, "attribute_not_exists(#id)", vec![])?,
-                Pointer::Damaged => self.table.put(pointer, "attribute_exists(#id)", vec![])?,
-                Pointer::Entry(seen) => {
-                    let seen = vec![("seen", number(seen))];
-                    self.table.put(pointer, "#entry_id = :seen", seen)?
-                }
-            });
+            let item = rows::item(id, key, entry, &pointers::stamp());
+            items.extend(self.replacement(key, item, found.pointer, replaced)?);
             surplus.extend(found.others);
             stored.push(Inserted { id, replaced });
         }
@@ -126,7 +112,7 @@ impl Session {
             true => self.table.update(
                 HEAD,
                 "SET #next_id = :next, #version_counter = #version_counter + :one",
-                Some("#next_id = :first"),
+                Some("#next_id = :first AND attribute_not_exists(#import)"),
                 vec![
                     ("next", number(next)),
                     ("first", number(first)),
@@ -145,8 +131,37 @@ impl Session {
         })
     }
 
+    /// The writes that store the item of an entry, and the pointer to it in place of the
+    /// present one.
+    pub(super) fn replacement(
+        &self,
+        key: &Key,
+        item: Item,
+        present: Pointer,
+        replaced: bool,
+    ) -> Outcome<[TransactWriteItem; 2]> {
+        let pointer = pointers::item(key, &item);
+        Ok([
+            match replaced {
+                // Not one that has been deleted meanwhile: its id is not used again.
+                true => self.table.put(item, "attribute_exists(#id)", vec![])?,
+                false => self.table.put(item, "attribute_not_exists(#id)", vec![])?,
+            },
+            match present {
+                Pointer::Absent => self
+                    .table
+                    .put(pointer, "attribute_not_exists(#id)", vec![])?,
+                Pointer::Damaged => self.table.put(pointer, "attribute_exists(#id)", vec![])?,
+                Pointer::Entry(seen) => {
+                    let seen = vec![("seen", number(seen))];
+                    self.table.put(pointer, "#entry_id = :seen", seen)?
+                }
+            },
+        ])
+    }
+
     /// What keeps every insert from being stored, if it is not other writers.
-    async fn obstacle(&self) -> Outcome<Option<Fault>> {
+    pub(super) async fn obstacle(&self) -> Outcome<Option<Fault>> {
         let next = layout::next_id(&self.table).await?;
         let taken = self.table.get(&next.to_string(), &["id"]).await?.is_some();
         // An insert moves the counter together with the entry.
@@ -162,7 +177,7 @@ impl Session {
         self.table.update(
             HEAD,
             "SET #version_counter = #version_counter + :one",
-            Some("attribute_exists(#id)"),
+            Some("attribute_exists(#id) AND attribute_not_exists(#import)"),
             vec![("one", number(1))],
             None,
         )
@@ -234,6 +249,7 @@ impl Session {
         if limit == 0 {
             return Ok(Vec::new());
         }
+        self.complete_import().await?;
         let visit = Visit {
             attributes: VERSION,
             namespace: namespace.map(escape),
@@ -270,8 +286,17 @@ impl Session {
             namespace: namespace.map(escape),
             ..Visit::default()
         };
-        let items = self.table.scan(visit, Ok).await?;
-        Ok(self.delete(items, |_| true).await?.len() as u64)
+        self.complete_import().await?;
+        let mut deleted = 0;
+        loop {
+            let imports = self.imports_completed;
+            let items = self.table.scan(visit.clone(), Ok).await?;
+            deleted += self.delete(items, |_| true).await?.len() as u64;
+            // What became part of the data meanwhile goes as a whole, too.
+            if self.imports_completed == imports {
+                return Ok(deleted);
+            }
+        }
     }
 
     /// Deletes entries, given by their [`VERSION`], in steps of [`MAX_DELETE`], and returns
@@ -291,12 +316,15 @@ impl Session {
                 if part.is_empty() {
                     break;
                 }
-                let changes = self.deletions(&part)?;
+                let changes = self.deletions(self.moved_version()?, &part)?;
                 if self.table.commit(changes).await? == Commit::Stored {
                     deleted.append(&mut part);
                     break;
                 }
-                attempts.again(CONTENDED).await?;
+                match self.complete_import().await? {
+                    true => attempts = Attempts::new(self.table.patience),
+                    false => attempts.again(CONTENDED).await?,
+                }
                 let ids = part.iter().filter_map(|item| rows::id(item).ok());
                 part = self
                     .table
@@ -309,9 +337,14 @@ impl Session {
         Ok(deleted)
     }
 
-    /// The removal of entries as they were seen, of their pointers, and the counter's step.
-    fn deletions(&self, items: &[Item]) -> Outcome<Vec<TransactWriteItem>> {
-        let mut changes = vec![self.moved_version()?];
+    /// The removal of entries as they were seen and of their pointers, with a change of
+    /// item 0.
+    pub(super) fn deletions(
+        &self,
+        head: TransactWriteItem,
+        items: &[Item],
+    ) -> Outcome<Vec<TransactWriteItem>> {
+        let mut changes = vec![head];
         let mut pointers = BTreeSet::new();
         for item in items {
             let mut condition = "attribute_exists(#id)".to_owned();
@@ -333,70 +366,6 @@ impl Session {
             changes.push(self.table.delete(&pointer, None, vec![])?);
         }
         Ok(changes)
-    }
-
-    pub async fn set_namespace_quota(
-        &mut self,
-        namespace: &str,
-        max_entries: Option<u64>,
-    ) -> Outcome<()> {
-        let key = escape(namespace);
-        check_value("quota of a namespace", &key, "")?;
-        let (change, values) = match max_entries {
-            Some(quota) => ("SET #quotas.#key = :quota", vec![("quota", number(quota))]),
-            None => ("REMOVE #quotas.#key", vec![]),
-        };
-        let mut attempts = Attempts::new(self.table.patience);
-        loop {
-            let condition = Some("attribute_exists(#id)");
-            let change = self
-                .table
-                .update(HEAD, change, condition, values.clone(), Some(&key))?;
-            match self.table.commit(vec![change]).await? {
-                Commit::Stored => return Ok(()),
-                Commit::Refused => return Err(layout::headless()),
-                Commit::Contended => attempts.again(CONTENDED).await?,
-            }
-        }
-    }
-
-    pub async fn replace_meta(
-        &mut self,
-        key: &str,
-        expected: Option<&str>,
-        value: Option<&str>,
-    ) -> Outcome<bool> {
-        if value.is_none() && expected.is_none() {
-            return Ok(self.read_meta(key).await?.is_none());
-        }
-        let key = escape(key);
-        check_value("meta value", &key, value.unwrap_or_default())?;
-        let mut values = Vec::new();
-        let change = match value {
-            Some(value) => {
-                values.push(("value", text(value)));
-                "SET #meta.#key = :value"
-            }
-            None => "REMOVE #meta.#key",
-        };
-        let condition = match expected {
-            Some(expected) => {
-                values.push(("expected", text(expected)));
-                "#meta.#key = :expected"
-            }
-            None => "attribute_exists(#id) AND attribute_not_exists(#meta.#key)",
-        };
-        let mut attempts = Attempts::new(self.table.patience);
-        loop {
-            let change =
-                self.table
-                    .update(HEAD, change, Some(condition), values.clone(), Some(&key))?;
-            match self.table.commit(vec![change]).await? {
-                Commit::Stored => return Ok(true),
-                Commit::Refused => return Ok(false),
-                Commit::Contended => attempts.again(CONTENDED).await?,
-            }
-        }
     }
 }
 
@@ -481,7 +450,7 @@ fn expires(item: &Item) -> Option<u64> {
 }
 
 /// Refuses an entry that no item holds.
-fn check_size(place: usize, key: &Key, entry: &Entry) -> Outcome<()> {
+pub(super) fn check_size(place: usize, key: &Key, entry: &Entry) -> Outcome<()> {
     let named = || {
         format!(
             "entry {place} of the list (query hash {})",
@@ -503,19 +472,6 @@ fn check_size(place: usize, key: &Key, entry: &Entry) -> Outcome<()> {
             "{}: it takes {size} bytes, and an item of DynamoDB holds at most {}; store a shorter response",
             named(),
             rows::MAX_ITEM_BYTES
-        )));
-    }
-    Ok(())
-}
-
-/// Refuses a value that item 0 could not hold even if it held nothing else.
-fn check_value(what: &str, key: &str, value: &str) -> Outcome<()> {
-    let size = key.len() + value.len();
-    // The names of attributes end at 64 KB.
-    if key.len() > 65_535 || size > rows::MAX_ITEM_BYTES {
-        return Err(Fault::invalid(format!(
-            "this {what} takes {size} bytes, {} of them the key; all of them together have 400 KB in DynamoDB, and a key 64 KB",
-            key.len()
         )));
     }
     Ok(())

@@ -27,6 +27,15 @@ macro_rules! given {
     };
 }
 
+/// The columns that an entry is given: all but its id.
+macro_rules! columns {
+    () => {
+        "namespace, query_hash, query, response, embedding, metadata, metadata_text, \
+         metadata_text_of, created_at, last_accessed_at, ttl, access_count"
+    };
+}
+pub(super) use columns;
+
 /// SQL for what is kept of the text of metadata: nothing where the JSONB gives the same.
 macro_rules! metadata_text {
     () => {
@@ -42,16 +51,38 @@ macro_rules! metadata_text_of {
     };
 }
 
+/// SQL for the [`columns`] of entries that come with their keys, and for more.
+macro_rules! given_columns {
+    ($more:literal) => {
+        concat!(
+            "SELECT n.namespace, n.query_hash, n.query, n.response, n.embedding, j.json, ",
+            metadata_text!(),
+            ", ",
+            metadata_text_of!(),
+            ", n.created_at, n.last_accessed_at, n.ttl, n.access_count",
+            $more,
+            " FROM ",
+            given!("$10::text[], $11::text[]" as "namespace, query_hash"),
+            " ORDER BY n.place"
+        )
+    };
+}
+
 pub(super) const INSERT: &str = concat!(
-    "INSERT INTO {schema}.entries (namespace, query_hash, query, response, embedding, metadata,
-        metadata_text, metadata_text_of, created_at, last_accessed_at, ttl, access_count)
-    SELECT n.namespace, n.query_hash, n.query, n.response, n.embedding, j.json, ",
-    metadata_text!(),
-    ", ",
-    metadata_text_of!(),
-    ", n.created_at, n.last_accessed_at, n.ttl, n.access_count FROM ",
-    given!("$10::text[], $11::text[]" as "namespace, query_hash"),
-    " ORDER BY n.place RETURNING id, namespace, query_hash"
+    "INSERT INTO {schema}.entries (",
+    columns!(),
+    ") ",
+    given_columns!(""),
+    " RETURNING id, namespace, query_hash"
+);
+/// Adds the entries to an import that has `$12` already, and returns the places of those
+/// whose keys it did not have.
+pub(super) const STAGE: &str = concat!(
+    "INSERT INTO pg_temp.mneme_import (",
+    columns!(),
+    ", place) ",
+    given_columns!(", n.place + $12::bigint"),
+    " ON CONFLICT (namespace, query_hash) DO NOTHING RETURNING place"
 );
 pub(super) const REPLACE: &str = concat!(
     "UPDATE {schema}.entries AS e SET query = n.query, response = n.response,
@@ -146,6 +177,11 @@ impl<'e> Batch<'e> {
         Ok(Self { items, places })
     }
 
+    /// The first of the entries given whose pair the list had before.
+    pub fn repeated(&self) -> Option<usize> {
+        self.places.iter().position(|(_, repeated)| *repeated)
+    }
+
     /// How many pairs there are.
     pub fn len(&self) -> usize {
         self.items.len()
@@ -207,7 +243,7 @@ impl<'e> Batch<'e> {
     }
 }
 
-/// The parameters `$1` to `$9` of [`INSERT`] and [`REPLACE`].
+/// The parameters `$1` to `$9` of [`INSERT`], [`STAGE`] and [`REPLACE`].
 #[derive(Default)]
 pub(super) struct Columns<'b> {
     query: Vec<&'b str>,
@@ -289,6 +325,7 @@ mod tests {
         let batch = Batch::new(&entries).unwrap();
         assert_eq!(batch.namespaces(), ["a", "b"]);
         assert_eq!(batch.places, [(0, false), (1, false), (0, true)]);
+        assert_eq!(batch.repeated(), Some(2));
         let (kept, ids) = batch.kept(&[Some(5), None]);
         assert_eq!((kept.response, ids), (vec!["last"], vec![5]));
         let (fresh, namespaces, hashes) = batch.fresh(&[Some(5), None]);

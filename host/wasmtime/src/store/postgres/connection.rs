@@ -33,6 +33,11 @@ pub(super) type Step<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, ClientEr
 /// each other it is this one that gives way: other programs may not begin anew.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Lets a transaction that holds up nobody stand still for as long as it likes. Not every
+/// release has both settings.
+pub(super) const PATIENT: &str = "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings
+    WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')";
+
 /// How long closing waits for the server.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -71,7 +76,7 @@ impl Connection {
             schema: quoted(&options.schema),
             at_risk: Cell::new(false),
         };
-        let settings = settings(options.call_timeout);
+        let settings = settings(options.call_timeout, options.call_timeout);
         conn.wait(conn.plain(&settings), limit)?;
         Ok(conn)
     }
@@ -219,14 +224,13 @@ pub(super) fn quoted(name: &str) -> String {
 
 /// The server gives up a little earlier than the client, so that its word is heard, and
 /// ends a transaction whose client stands still with the lock in its hands.
-fn settings(call_timeout: Duration) -> String {
-    let call = call_timeout
-        .as_millis()
-        .clamp(2, i32::MAX.unsigned_abs().into());
-    let lock = LOCK_TIMEOUT.as_millis().min(call / 2);
+pub(super) fn settings(limit: Duration, idle: Duration) -> String {
+    let milliseconds = |time: Duration| time.as_millis().clamp(2, i32::MAX.unsigned_abs().into());
+    let (limit, idle) = (milliseconds(limit), milliseconds(idle));
+    let lock = LOCK_TIMEOUT.as_millis().min(limit / 2);
     format!(
-        "SET statement_timeout = {}; SET lock_timeout = {lock}; SET idle_in_transaction_session_timeout = {call}",
-        (call * 9 / 10).max(1)
+        "SET statement_timeout = {}; SET lock_timeout = {lock}; SET idle_in_transaction_session_timeout = {idle}",
+        (limit * 9 / 10).max(1)
     )
 }
 
@@ -243,16 +247,17 @@ mod tests {
     #[test]
     fn the_server_gives_up_before_the_client() {
         assert_eq!(
-            settings(Duration::from_secs(10)),
-            "SET statement_timeout = 9000; SET lock_timeout = 500; SET idle_in_transaction_session_timeout = 10000"
+            settings(Duration::from_secs(10), Duration::from_secs(5)),
+            "SET statement_timeout = 9000; SET lock_timeout = 500; SET idle_in_transaction_session_timeout = 5000"
         );
         // None of them is 0, which would mean no limit.
         assert_eq!(
-            settings(Duration::ZERO),
+            settings(Duration::ZERO, Duration::ZERO),
             "SET statement_timeout = 1; SET lock_timeout = 1; SET idle_in_transaction_session_timeout = 2"
         );
         assert!(
-            settings(Duration::MAX).contains("idle_in_transaction_session_timeout = 2147483647")
+            settings(Duration::MAX, Duration::MAX)
+                .contains("idle_in_transaction_session_timeout = 2147483647")
         );
     }
 }

@@ -21,6 +21,11 @@ pub(super) enum Fault {
     Lost(String),
     /// The time was up, which was this long.
     Unfinished(Unfinished, Duration),
+    /// The connection ended, or cannot be used any more, for this reason, and the view with
+    /// it.
+    View(String),
+    /// An import does not fit; the text has the remedy.
+    Import(String),
     /// Stored data is damaged; the text says where, and the remedy.
     Corrupt(String),
     /// The schema is of another layout; the text has the remedy.
@@ -77,7 +82,7 @@ impl Fault {
     /// Whether the connection ended before the server's verdict.
     pub fn is_lost(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Lost(_) | Self::Unfinished(..) => true,
+            Self::Connect(_) | Self::Lost(_) | Self::View(_) | Self::Unfinished(..) => true,
             Self::Statement(_) => self
                 .said()
                 .is_none_or(|said| said.parsed_severity() != Some(Severity::Error)),
@@ -131,6 +136,13 @@ impl Fault {
         }
         match self {
             Self::Typed(error) => error,
+            Self::View(what) => backend(
+                format!(
+                    "{site}: {what}; the view is over, as another connection would show later data; begin another, and read from the start"
+                ),
+                true,
+            ),
+            Self::Import(what) => StoreError::Checkpoint(format!("{site}: {what}")),
             Self::Corrupt(what) => StoreError::Corrupt(format!("{site}: {what}")),
             Self::Schema(what) => StoreError::Schema(format!("{site}: {what}")),
             Self::System(what) => backend(format!("{site}: {what}"), false),
@@ -157,13 +169,16 @@ impl Fault {
     }
 
     /// What happened, on one line.
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         match self {
             Self::Connect(error) | Self::Statement(error) => describe(error),
             Self::Unfinished(why, _) => why.to_string(),
-            Self::Lost(what) | Self::Corrupt(what) | Self::Schema(what) | Self::System(what) => {
-                what.clone()
-            }
+            Self::Lost(what)
+            | Self::View(what)
+            | Self::Import(what)
+            | Self::Corrupt(what)
+            | Self::Schema(what)
+            | Self::System(what) => what.clone(),
             Self::Typed(error) => format!("{error:?}"),
         }
     }

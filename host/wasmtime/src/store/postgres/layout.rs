@@ -43,6 +43,14 @@ const COLUMNS: [(&str, &str, &str); 22] = [
     ("multi_process_state", "value", "text"),
 ];
 
+/// SQL for the meta keys that only a store itself writes.
+macro_rules! own_keys {
+    () => {
+        "('schema_version', 'embedder_fingerprint', 'embedder_dim')"
+    };
+}
+pub(super) use own_keys;
+
 /// The columns that the Python library does not make.
 const OWN_COLUMNS: [&str; 2] = ["metadata_text", "metadata_text_of"];
 
@@ -96,8 +104,10 @@ const FIND_COLUMNS: &str = "
     WHERE n.nspname = $1 AND c.relname = ANY ($2::text[])
         AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped";
 pub(super) const META: &str = "SELECT value FROM {schema}.schema_meta WHERE key = $1";
-const OWN_META: &str = "SELECT key, value FROM {schema}.schema_meta
-    WHERE key IN ('schema_version', 'embedder_fingerprint', 'embedder_dim')";
+const OWN_META: &str = concat!(
+    "SELECT key, value FROM {schema}.schema_meta WHERE key IN ",
+    own_keys!()
+);
 const HAS_ENTRIES: &str = "SELECT EXISTS (SELECT FROM {schema}.entries)";
 
 /// What a schema is, seen from here.
@@ -169,7 +179,7 @@ async fn inspect(conn: &Connection, schema: &str) -> Outcome<Found> {
     check_columns(&present)?;
     let has = |table: &str| present.iter().any(|(name, ..)| name == table);
     let has_entries = match has("entries") {
-        true => exists(&conn.query(HAS_ENTRIES, &[]).await?)?,
+        true => has_entry(conn).await?,
         false => false,
     };
     let recorded = match has("schema_meta") {
@@ -316,6 +326,11 @@ fn check_version(text: &str) -> Outcome<()> {
             "table schema_meta, key schema_version holds {text:?}, which is no version of a cache; restore a backup, or give another schema"
         ))),
     }
+}
+
+/// Whether there is an entry.
+pub(super) async fn has_entry(conn: &Connection) -> Outcome<bool> {
+    exists(&conn.query(HAS_ENTRIES, &[]).await?)
 }
 
 fn exists(rows: &[Row]) -> Outcome<bool> {

@@ -6,9 +6,9 @@ use tokio_postgres::Row;
 
 use super::connection::{Connection, Values};
 use super::error::{Fault, Outcome, Repeat};
-use super::layout::{self, META};
+use super::layout::{self, META, own_keys};
 use super::rows::{self, column, entry_columns, escaped, unescaped};
-use super::session::Session;
+use super::session::{BACK_TO_VIEW, Session};
 use crate::store::checks::Embedder;
 use crate::store::{Entry, EntryKey, EntryRef, Result, StampPage, VectorPage};
 
@@ -55,6 +55,10 @@ const OLDEST_IN: &str = "SELECT id, namespace, created_at FROM {schema}.entries
     WHERE namespace = $2 ORDER BY last_accessed_at, id LIMIT $1";
 const QUOTA: &str = "SELECT max_entries FROM {schema}.namespace_quotas WHERE namespace = $1";
 const QUOTAS: &str = "SELECT namespace, max_entries FROM {schema}.namespace_quotas";
+const ALL_META: &str = concat!(
+    "SELECT key, value FROM {schema}.schema_meta WHERE key NOT IN ",
+    own_keys!()
+);
 const VERSION: &str =
     "SELECT value FROM {schema}.multi_process_state WHERE key = 'version_counter'";
 /// No row may have an embedding of another length, or an id that is none.
@@ -241,11 +245,25 @@ impl Session {
         Ok(self.rows("read_meta", META, values, value)?.pop())
     }
 
+    pub fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
+        let mut meta = self.rows("list_meta", ALL_META, &[], |row| {
+            Ok((unescaped(column(row, 0)?), unescaped(column(row, 1)?)))
+        })?;
+        meta.sort_unstable();
+        Ok(meta)
+    }
+
     pub fn integrity_check(&mut self) -> Result<bool> {
         let embedder = self.embedder.clone();
+        let in_view = self.in_view;
         self.read("integrity_check", async |conn| {
             match check(conn, &embedder).await {
-                Err(fault) if fault.is_damage() => Ok(false),
+                Err(fault) if fault.is_damage() => {
+                    if in_view {
+                        conn.plain(BACK_TO_VIEW).await?;
+                    }
+                    Ok(false)
+                }
                 outcome => outcome,
             }
         })

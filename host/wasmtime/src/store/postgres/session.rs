@@ -5,20 +5,31 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::connection::Connection;
+use super::connection::{Connection, PATIENT};
 use super::error::{Fault, Outcome, Repeat};
+use super::imports::Import;
 use super::options::Options;
+use super::writes::transaction;
 use super::{layout, tls};
 use crate::store::StoreError;
 use crate::store::checks::Embedder;
 
+const BEGIN_VIEW: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+const KEEP_VIEW: &str = "SAVEPOINT view";
+/// Without it, a statement that fails would end the view.
+pub(super) const BACK_TO_VIEW: &str = "ROLLBACK TO SAVEPOINT view";
+const END_VIEW: &str = "COMMIT";
+
 /// An open store.
 pub(super) struct Session {
-    options: Options,
+    pub options: Options,
     tls: MakeRustlsConnect,
     pub embedder: Embedder,
     /// None after it was lost, until the next call.
     conn: Option<Connection>,
+    /// Whether a view has begun. Its transaction is that of `conn`: without one it is lost.
+    pub in_view: bool,
+    pub import: Option<Import>,
     place: String,
 }
 
@@ -36,10 +47,13 @@ impl Session {
             tls,
             embedder,
             conn: Some(conn),
+            in_view: false,
+            import: None,
         })
     }
 
-    pub fn close(self) {
+    pub fn close(mut self) {
+        self.end_import();
         if let Some(conn) = self.conn {
             conn.close();
         }
@@ -47,18 +61,53 @@ impl Session {
 
     /// Says of a failure before anything was sent where it happened.
     pub fn here<T>(&self, doing: &str, outcome: Outcome<T>) -> Result<T, StoreError> {
-        outcome.map_err(|fault| fault.at(&self.place, doing, None))
+        outcome.map_err(|fault| self.error(doing, fault, None))
+    }
+
+    /// The error for the caller. `unknown` where nobody knows whether it has happened.
+    pub fn error(&self, doing: &str, fault: Fault, unknown: Option<Repeat>) -> StoreError {
+        fault.at(&self.place, doing, unknown)
+    }
+
+    /// Fixes the data that is read from here on.
+    pub fn begin_view(&mut self) -> Result<bool, StoreError> {
+        self.end_view();
+        self.run("begin_view", Repeat::Read, async |conn| {
+            transaction(conn, async || {
+                conn.plain(BEGIN_VIEW).await?;
+                // The first query is the instant that the view shows.
+                conn.plain(PATIENT).await?;
+                conn.plain(KEEP_VIEW).await
+            })
+            .await
+        })?;
+        self.in_view = true;
+        Ok(true)
+    }
+
+    pub fn end_view(&mut self) {
+        if !std::mem::take(&mut self.in_view) {
+            return;
+        }
+        // Where it cannot be ended, it ends with its connection.
+        let limit = self.options.call_timeout;
+        let ended = |conn: &Connection| conn.wait(conn.plain(END_VIEW), limit).is_ok();
+        self.conn = self.conn.take().filter(ended);
     }
 
     /// Runs an operation. It is begun anew, within the time of a call, where it is certain
     /// that nothing of it has happened: where the connection proves to be lost before
-    /// anything was at risk, and where another transaction was in the way.
+    /// anything was at risk, and where another transaction was in the way. In a view it must
+    /// be a read, and a lost connection is final.
     pub fn run<T>(
         &mut self,
         doing: &str,
         repeat: Repeat,
         operation: impl AsyncFn(&Connection) -> Outcome<T>,
     ) -> Result<T, StoreError> {
+        if self.in_view && repeat != Repeat::Read {
+            return self.here(doing, Err(written_in_view(doing)));
+        }
         let mut start = None;
         let mut reconnected = false;
         let mut conflicts = 0;
@@ -79,14 +128,17 @@ impl Session {
                 Err(Fault::Unfinished(why, _)) => Fault::Unfinished(why, limit),
                 Err(fault) => fault,
             };
+            let is_usable = !fault.spoils()
+                && (!self.in_view || conn.wait(conn.plain(BACK_TO_VIEW), limit).is_ok());
+            if self.in_view && !is_usable {
+                let view = Fault::View(explained(fault, &conn).text());
+                return Err(view.at(&self.place, doing, None));
+            }
             let unknown = fault.is_lost() && conn.at_risk.get() && repeat != Repeat::Read;
             let is_late = matches!(fault, Fault::Unfinished(..)) || start.elapsed() >= limit;
-            if !fault.spoils() {
-                self.conn = Some(conn);
-            } else if let (Fault::Statement(error), Some(cause)) = (&fault, conn.cause())
-                && error.is_closed()
-            {
-                fault = Fault::Lost(format!("connection closed ({cause})"));
+            match is_usable {
+                true => self.conn = Some(conn),
+                false => fault = explained(fault, &conn),
             }
             let again = match fault {
                 _ if unknown || is_late => false,
@@ -108,6 +160,14 @@ impl Session {
         if let Some(conn) = self.conn.take().filter(Connection::is_open) {
             return Ok(conn);
         }
+        if self.in_view {
+            return Err(Fault::View("the connection was lost".into()));
+        }
+        self.connect()
+    }
+
+    /// A connection to the same cache.
+    pub fn connect(&self) -> Outcome<Connection> {
         let conn = Connection::open(&self.options, &self.tls)?;
         conn.wait(
             layout::verify(&conn, &self.embedder),
@@ -117,11 +177,28 @@ impl Session {
     }
 }
 
+/// A write in a view, whose transaction does not write.
+pub(super) fn written_in_view(doing: &str) -> Fault {
+    Fault::invalid(format!(
+        "{doing} was called in a view, in which the store is only read; end the view first"
+    ))
+}
+
+/// Says of a connection that was found closed what had closed it.
+pub(super) fn explained(fault: Fault, conn: &Connection) -> Fault {
+    match (&fault, conn.cause()) {
+        (Fault::Statement(error), Some(cause)) if error.is_closed() => {
+            Fault::Lost(format!("connection closed ({cause})"))
+        }
+        _ => fault,
+    }
+}
+
 /// How many times other transactions may be in the way of one call.
-const CONFLICTS: u32 = 20;
+pub(super) const CONFLICTS: u32 = 20;
 
 /// Longer each time, and not the same for two that were in each other's way.
-fn pause(conflicts: u32) -> Duration {
+pub(super) fn pause(conflicts: u32) -> Duration {
     let random = RandomState::new().build_hasher().finish();
     let longest = 1000 << conflicts.min(5);
     Duration::from_micros(random % longest)

@@ -19,12 +19,12 @@ use super::rows::{self, column, escaped, stored};
 use super::session::Session;
 use crate::store::{Entry, EntryRef, Inserted, Result, Touch};
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
-const COMMIT: &str = "COMMIT";
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+pub(super) const COMMIT: &str = "COMMIT";
 const ROLLBACK: &str = "ROLLBACK";
-const LOCK: &str = "SELECT value FROM {schema}.multi_process_state
+pub(super) const LOCK: &str = "SELECT value FROM {schema}.multi_process_state
     WHERE key = 'version_counter' FOR UPDATE";
-const BUMP: &str = "INSERT INTO {schema}.multi_process_state AS s (key, value)
+pub(super) const BUMP: &str = "INSERT INTO {schema}.multi_process_state AS s (key, value)
     VALUES ('version_counter', '1')
     ON CONFLICT (key) DO UPDATE SET value = (s.value::bigint + 1)::text";
 
@@ -60,7 +60,7 @@ const FIND_EXPIRED: &str = concat!(
     " AND id = ANY ($2) ORDER BY id FOR UPDATE"
 );
 const DELETE: &str = "DELETE FROM {schema}.entries WHERE id = ANY ($1)";
-const CLEAR: &str = "
+pub(super) const CLEAR: &str = "
     WITH gone AS (DELETE FROM {schema}.entries RETURNING 1) SELECT count(*) FROM gone";
 const CLEAR_ONE: &str = "
     WITH gone AS (DELETE FROM {schema}.entries WHERE namespace = $1 RETURNING 1)
@@ -73,12 +73,12 @@ const TOUCH: &str = "
     FROM (SELECT id FROM {schema}.entries WHERE id = ANY ($1) ORDER BY id FOR UPDATE) AS locked
     JOIN unnest($1, $2::bigint[], $3::bigint[]) AS t (id, hits, at) ON t.id = locked.id
     WHERE e.id = locked.id";
-const SET_QUOTA: &str = "INSERT INTO {schema}.namespace_quotas (namespace, max_entries)
+pub(super) const SET_QUOTA: &str = "INSERT INTO {schema}.namespace_quotas (namespace, max_entries)
     VALUES ($1, $2) ON CONFLICT (namespace) DO UPDATE SET max_entries = excluded.max_entries";
 const REMOVE_QUOTA: &str = "DELETE FROM {schema}.namespace_quotas WHERE namespace = $1";
-const NEW_META: &str = "INSERT INTO {schema}.schema_meta (key, value) VALUES ($1, $2)
+pub(super) const NEW_META: &str = "INSERT INTO {schema}.schema_meta (key, value) VALUES ($1, $2)
     ON CONFLICT (key) DO NOTHING RETURNING true";
-const CHANGE_META: &str = "UPDATE {schema}.schema_meta SET value = $2
+pub(super) const CHANGE_META: &str = "UPDATE {schema}.schema_meta SET value = $2
     WHERE key = $1 AND value = $3 RETURNING true";
 const REMOVE_META: &str = "DELETE FROM {schema}.schema_meta
     WHERE key = $1 AND value = $2 RETURNING true";
@@ -208,13 +208,9 @@ impl Session {
             transaction(conn, async || {
                 // The number is known only afterwards, so this takes one more round trip.
                 begin(conn, LOCK, &[], &[CLEAR, CLEAR_ONE]).await?;
-                let cleared = match &namespace {
-                    Some(name) => conn.query(CLEAR_ONE, &[name]).await?,
-                    None => conn.query(CLEAR, &[]).await?,
-                };
-                let count = match cleared.first() {
-                    Some(row) => rows::whole(column(row, 0)?),
-                    None => 0,
+                let count = match &namespace {
+                    Some(name) => count(conn, CLEAR_ONE, &[name]).await?,
+                    None => count(conn, CLEAR, &[]).await?,
                 };
                 finish(conn, count > 0, &[]).await?;
                 Ok(count)
@@ -275,7 +271,7 @@ async fn store(conn: &Connection, batch: &Batch<'_>, ids: &[Option<i64>]) -> Out
 }
 
 /// Everything else in an entry is a text, a number or bytes that were checked before.
-fn unfit_metadata(fault: Fault) -> Fault {
+pub(super) fn unfit_metadata(fault: Fault) -> Fault {
     match fault.said() {
         Some(said) if said.constraint().is_none() && matches!(&fault.code()[..2], "22" | "54") => {
             Fault::invalid(format!(
@@ -320,7 +316,10 @@ async fn expired(
 }
 
 /// Runs what begins a transaction. Where it fails, the transaction is rolled back.
-async fn transaction<T>(conn: &Connection, work: impl AsyncFnOnce() -> Outcome<T>) -> Outcome<T> {
+pub(super) async fn transaction<T>(
+    conn: &Connection,
+    work: impl AsyncFnOnce() -> Outcome<T>,
+) -> Outcome<T> {
     let outcome = work().await;
     if outcome.as_ref().is_err_and(|fault| !fault.is_lost()) {
         conn.at_risk.set(false);
@@ -350,13 +349,19 @@ async fn begin(
     .await?;
     let found = replies.pop().unwrap_or_default();
     let counter = replies.pop().unwrap_or_default();
+    locked(conn, &counter).await?;
+    Ok(found)
+}
+
+/// Makes sure that there is a counter, of which [`LOCK`] has found this.
+pub(super) async fn locked(conn: &Connection, counter: &[Row]) -> Outcome<()> {
     // It is text; moving on one that is no number would fail.
-    version(&counter)?;
+    version(counter)?;
     if counter.is_empty() {
         // Whoever begins a new one has its lock.
         conn.plain(&conn.text(START_COUNTER)).await?;
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Runs the writes of a transaction, moves the counter and commits; only ends it where
@@ -386,6 +391,18 @@ async fn finish(
     steps.push(conn.plain_step(COMMIT));
     conn.at_risk.set(true);
     pipeline(steps).await
+}
+
+/// The number that a statement counts.
+pub(super) async fn count(
+    conn: &Connection,
+    sql: &'static str,
+    values: Values<'_>,
+) -> Outcome<u64> {
+    match conn.query(sql, values).await?.first() {
+        Some(row) => Ok(rows::whole(column(row, 0)?)),
+        None => Ok(0),
+    }
 }
 
 /// The first column of some rows, as it is in the table.

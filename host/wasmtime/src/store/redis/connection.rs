@@ -31,12 +31,16 @@ pub(super) enum Call {
 pub(super) struct Wire {
     options: Options,
     link: Option<Link>,
+    /// How much longer than the call timeout an answer may take.
+    pub longer: Duration,
 }
 
 /// An open connection that owes no answer.
 struct Link {
     connection: Connection,
     used: Instant,
+    /// How long it waits for an answer.
+    timeout: Duration,
 }
 
 /// Why an exchange has brought no answer.
@@ -51,6 +55,7 @@ impl Wire {
         Self {
             options,
             link: None,
+            longer: Duration::ZERO,
         }
     }
 
@@ -82,10 +87,11 @@ impl Wire {
     /// Sends a command and returns its answer.
     pub fn ask(&mut self, call: Call, command: &Cmd) -> Outcome<Value> {
         let request = command.get_packed_command();
+        let timeout = self.timeout();
         if let Some(mut link) = self.link.take()
-            && (call == Call::Read || link.is_sound())
+            && (call == Call::Read || link.is_sound(timeout))
         {
-            match link.exchange(&request) {
+            match link.exchange_within(timeout, &request) {
                 Ok(answer) => return self.answered(link, answer),
                 Err(broken) => {
                     let again = !broken.sent || (call == Call::Read && !broken.error.is_timeout());
@@ -96,7 +102,7 @@ impl Wire {
             }
         }
         let mut link = connect(&self.options)?;
-        match link.exchange(&request) {
+        match link.exchange_within(timeout, &request) {
             Ok(answer) => self.answered(link, answer),
             Err(broken) => Err(self.lost(call, broken)),
         }
@@ -118,19 +124,40 @@ impl Wire {
         Fault::Lost {
             error: broken.error,
             unknown: call == Call::WriteOnce && broken.sent,
-            waited: self.options.call_timeout,
+            waited: self.timeout(),
         }
+    }
+
+    /// How long the answer to a request is waited for.
+    fn timeout(&self) -> Duration {
+        self.options.call_timeout.saturating_add(self.longer)
     }
 }
 
 impl Link {
     /// Whether the connection is still there, as far as can be told without asking for more
     /// than an idle one is worth.
-    fn is_sound(&mut self) -> bool {
+    fn is_sound(&mut self, timeout: Duration) -> bool {
         self.used.elapsed() < IDLE
             || self
-                .exchange(&redis::cmd("PING").get_packed_command())
+                .exchange_within(timeout, &redis::cmd("PING").get_packed_command())
                 .is_ok()
+    }
+
+    fn exchange_within(&mut self, timeout: Duration, request: &[u8]) -> Result<Value, Broken> {
+        self.wait(timeout)
+            .map_err(|error| Broken { error, sent: false })?;
+        self.exchange(request)
+    }
+
+    /// Sets how long answers are waited for.
+    fn wait(&mut self, timeout: Duration) -> Result<(), RedisError> {
+        if self.timeout != timeout {
+            self.connection.set_read_timeout(Some(timeout))?;
+            self.connection.set_write_timeout(Some(timeout))?;
+            self.timeout = timeout;
+        }
+        Ok(())
     }
 
     fn exchange(&mut self, request: &[u8]) -> Result<Value, Broken> {
@@ -170,17 +197,12 @@ fn connect(options: &Options) -> Outcome<Link> {
     let connection = client(options)?
         .get_connection_with_timeout(options.connect_timeout)
         .map_err(unconnected)?;
-    let set_timeouts = |connection: &Connection, timeout: Duration| {
-        connection
-            .set_read_timeout(Some(timeout))
-            .and_then(|()| connection.set_write_timeout(Some(timeout)))
-            .map_err(unconnected)
-    };
-    set_timeouts(&connection, options.connect_timeout)?;
     let mut link = Link {
         connection,
         used: Instant::now(),
+        timeout: Duration::ZERO,
     };
+    link.wait(options.connect_timeout).map_err(unconnected)?;
     for command in greeting(options) {
         let answer = link
             .exchange(&command.get_packed_command())
@@ -190,7 +212,6 @@ fn connect(options: &Options) -> Outcome<Link> {
             })?;
         answer.extract_error().map_err(Fault::refused)?;
     }
-    set_timeouts(&link.connection, options.call_timeout)?;
     Ok(link)
 }
 

@@ -35,6 +35,8 @@ pub(super) enum Fault {
     Schema(String),
     /// The set-up is wrong; the text has the remedy.
     Setup(String),
+    /// What an earlier call has stored is not there any more; the text has the remedy.
+    Gone(String),
     /// An error of the contract that needs nothing added.
     Typed(StoreError),
 }
@@ -161,6 +163,11 @@ impl Fault {
         }))
     }
 
+    /// There is no connection, or none any more.
+    pub fn is_of_connection(&self) -> bool {
+        matches!(self, Self::Unconnected { .. } | Self::Lost { .. })
+    }
+
     /// Damage, as opposed to a failure to look.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Corrupt(_))
@@ -173,7 +180,7 @@ impl Fault {
             Self::Typed(error) => error,
             Self::Corrupt(what) => StoreError::Corrupt(format!("{site}: {what}")),
             Self::Schema(what) => StoreError::Schema(format!("{site}: {what}")),
-            Self::Setup(what) => backend(format!("{site}: {what}"), false),
+            Self::Setup(what) | Self::Gone(what) => backend(format!("{site}: {what}"), false),
             Self::Nonsense(what) => backend(
                 format!("{site}: {what}; check that the address is one of a Redis server"),
                 false,

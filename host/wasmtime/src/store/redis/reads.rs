@@ -9,7 +9,7 @@ use super::error::{Fault, Outcome};
 use super::rows::{self, append_embedding};
 use super::scripts::{self, Script};
 use super::session::Session;
-use crate::store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
+use crate::store::{Entry, EntryKey, EntryRef, StampPage, VectorPage, checks};
 
 /// Keys or ids that one script looks up.
 const LOOK_UPS: usize = 1000;
@@ -299,6 +299,22 @@ impl Session {
         }
     }
 
+    pub fn list_meta(&mut self) -> Outcome<Vec<(String, String)>> {
+        let key = self.key("meta");
+        let mut get = redis::cmd("HGETALL");
+        get.arg(&key);
+        let mut items = rows::list(self.ask(Call::Read, &get, &key)?)?.into_iter();
+        let mut found = Vec::with_capacity(items.len() / 2);
+        while let (Some(name), Some(value)) = (items.next(), items.next()) {
+            let name = text(name, &key)?;
+            if checks::meta_key(&name).is_ok() {
+                found.push((name, text(value, &key)?));
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
     pub fn integrity_check(&mut self) -> Outcome<bool> {
         match self.check() {
             Err(fault) if fault.is_damage() => Ok(false),
@@ -341,7 +357,7 @@ pub(super) fn joined(ids: &[u64]) -> String {
 }
 
 /// A pattern that matches this text alone.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for character in text.chars() {
         if matches!(character, '*' | '?' | '[' | ']' | '^' | '\\' | '-') {

@@ -39,11 +39,18 @@ script!(LRU, "lru");
 script!(EXPIRED, "expiry", "expired");
 script!(OPEN, "write", "open");
 script!(INSPECT, "write", "walk", "inspect");
-script!(INSERT, "write", "insert");
+script!(INSERT, "write", "given", "place", "insert");
 script!(TOUCH, "touch");
 script!(DELETE, "write", "delete");
-script!(CLEAR, "write", "clear");
+script!(CLEAR, "write", "clearing", "clear");
 script!(EXPIRE, "write", "expiry", "expire");
 script!(TIDY, "write", "tidy");
 script!(SWEEP, "write", "sweep");
 script!(META, "meta");
+script!(BEGIN, "write", "ghosts", "begin");
+script!(STAGE, "staged", "given", "stage");
+script!(RENEW, "staged", "renew");
+script!(DISCARD, "staged", "discard");
+script!(
+    COMMIT, "write", "ghosts", "clearing", "place", "staged", "commit"
+);

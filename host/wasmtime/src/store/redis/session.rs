@@ -1,9 +1,12 @@
 //! An open store: its connection, and what it remembers.
 
+use std::time::Duration;
+
 use redis::{Cmd, Value};
 
 use super::connection::{Call, Wire};
 use super::error::Outcome;
+use super::imports::Import;
 use super::layout;
 use super::options::Options;
 use super::rows::Reader;
@@ -20,6 +23,7 @@ pub(super) struct Session {
     pub embedder: Embedder,
     /// What `delete_expired` has found and not deleted yet.
     pub expired: Option<Expired>,
+    pub import: Option<Import>,
 }
 
 impl Session {
@@ -33,6 +37,7 @@ impl Session {
             by_id,
             embedder,
             expired: None,
+            import: None,
         })
     }
 
@@ -49,6 +54,19 @@ impl Session {
     /// Runs a script that must not be run again where the first run may have succeeded.
     pub fn write_once(&mut self, script: &Script, args: &[&[u8]]) -> Outcome<Value> {
         self.wire.run(Call::WriteOnce, script, &self.by_id, args)
+    }
+
+    /// The same, for a script that may take so much longer than the call timeout.
+    pub fn write_long(
+        &mut self,
+        script: &Script,
+        args: &[&[u8]],
+        longer: Duration,
+    ) -> Outcome<Value> {
+        self.wire.longer = longer;
+        let outcome = self.write_once(script, args);
+        self.wire.longer = Duration::ZERO;
+        outcome
     }
 
     /// Runs one command, which is about a key.

@@ -20,6 +20,9 @@ pub(super) const MAX_DELETE: u32 = 10_000;
 /// connection of a client that sends 1 GiB in one command.
 const MAX_BYTES: usize = 500 * 1024 * 1024;
 
+/// The most values that one call sends. A command takes 1,048,576 arguments.
+const MAX_ARGUMENTS: usize = 1_000_000;
+
 /// Members of `by_ttl` that one script looks at.
 const EXPIRED_PER_LOOK: u64 = 5000;
 
@@ -66,12 +69,7 @@ impl Session {
             .map(Row::new)
             .collect::<Outcome<Vec<_>>>()?;
         let args: Vec<&[u8]> = rows.iter().flat_map(Row::arguments).collect();
-        let bytes: usize = args.iter().map(|arg| arg.len()).sum();
-        if bytes > MAX_BYTES {
-            return Err(Fault::invalid(format!(
-                "insert was given {bytes} bytes; a Redis store takes at most {MAX_BYTES} a call, so give fewer entries at once, or smaller ones"
-            )));
-        }
+        check_size(&args)?;
         let reply = rows::list(self.write(&scripts::INSERT, &args)?)?;
         let mut reply = reply.into_iter();
         let mut stored = Vec::with_capacity(rows.len());
@@ -289,10 +287,6 @@ impl Session {
         expected: Option<&str>,
         value: Option<&str>,
     ) -> Outcome<bool> {
-        let flag = |given: Option<&str>| match given {
-            Some(_) => b"1",
-            None => b"0",
-        };
         let args: [&[u8]; 5] = [
             key.as_bytes(),
             flag(expected),
@@ -305,6 +299,18 @@ impl Session {
     }
 }
 
+/// Refuses more than one call sends.
+pub(super) fn check_size(args: &[&[u8]]) -> Outcome<()> {
+    let bytes: usize = args.iter().map(|arg| arg.len()).sum();
+    if bytes > MAX_BYTES || args.len() > MAX_ARGUMENTS {
+        return Err(Fault::invalid(format!(
+            "the call was given {} values of {bytes} bytes; a Redis store takes at most {MAX_ARGUMENTS} values and {MAX_BYTES} bytes a call, so give fewer at once, or smaller ones",
+            args.len()
+        )));
+    }
+    Ok(())
+}
+
 /// A number as the sum of two that Lua holds exactly. No sum of a time and a ttl is beyond
 /// the greatest of them.
 fn sum(number: u64) -> (String, String) {
@@ -313,8 +319,16 @@ fn sum(number: u64) -> (String, String) {
     (base.to_string(), beyond.to_string())
 }
 
-/// An entry as arguments of `insert.lua`.
-struct Row<'a> {
+/// Whether an argument that may be missing is given.
+pub(super) fn flag(given: Option<&str>) -> &'static [u8] {
+    match given {
+        Some(_) => b"1",
+        None => b"0",
+    }
+}
+
+/// An entry as arguments; see `given.lua`.
+pub(super) struct Row<'a> {
     entry: &'a Entry,
     embedding: Vec<u8>,
     created_at: String,
@@ -325,7 +339,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(entry: &'a Entry) -> Outcome<Self> {
+    pub fn new(entry: &'a Entry) -> Outcome<Self> {
         if entry.query_hash.contains(':') {
             return Err(Fault::invalid(
                 "query_hash has a colon, which a Redis store cannot tell from the one after the namespace; give 64 hexadecimal digits",
@@ -350,7 +364,7 @@ impl<'a> Row<'a> {
         })
     }
 
-    fn arguments(&self) -> [&[u8]; 11] {
+    pub fn arguments(&self) -> [&[u8]; 11] {
         [
             self.entry.namespace.as_bytes(),
             self.entry.query_hash.as_bytes(),

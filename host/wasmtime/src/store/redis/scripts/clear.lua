@@ -1,28 +1,7 @@
 -- Deletes the first ARGV[1] entries of the namespace ARGV[2] or of all. Returns how many
 -- it deleted, and 1 where there may be more.
-local limit, name = tonumber(ARGV[1]), ARGV[2]
 check()
-local ids = read('ZRANGE', name and p .. 'lru:' .. name or by_id, 0, limit - 1)
-local deleted = 0
-for _, id in ipairs(ids) do
-  local fields = peek(id)
-  if fields then
-    deleted = deleted + 1
-  end
-  remove(id, name or fields and fields[1], fields and fields[2])
-end
-local more = #ids >= limit
-if not more and not name then
-  -- What no entry belongs to any more.
-  for _, space in ipairs(redis.call('SMEMBERS', namespaces)) do
-    local lru = p .. 'lru:' .. space
-    for _, id in ipairs(redis.pcall('ZRANGE', lru, 0, -1)) do
-      redis.call('DEL', p .. 'entry:' .. id)
-    end
-    redis.call('DEL', lru)
-  end
-  redis.call('DEL', namespaces, by_ttl, expiring)
-end
+local deleted, more = clear(tonumber(ARGV[1]), ARGV[2])
 if deleted > 0 then
   redis.call('INCR', version)
 end

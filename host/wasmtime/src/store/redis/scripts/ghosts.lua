@@ -13,3 +13,17 @@ local function each_ghost(take)
     offset = offset + #members
   until #members < 10000
 end
+
+-- How many entries there are, in a namespace or in all.
+local function living(name)
+  local ids = name and p .. 'lru:' .. name or by_id
+  local count = read('ZCARD', ids)
+  if count > 0 then
+    each_ghost(function(namespace, id)
+      if (not name or namespace == name) and redis.call('ZSCORE', ids, id) then
+        count = count - 1
+      end
+    end)
+  end
+  return count
+end

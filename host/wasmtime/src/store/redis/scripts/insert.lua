@@ -1,46 +1,19 @@
--- Stores entries: eleven arguments each, the fields and then the time of expiry, empty
--- where there is none. Returns an id and 1 for a replaced entry, 0 for a new one.
-local WIDTH = 11
+-- Stores entries. Returns an id and 1 for a replaced entry, 0 for a new one.
 local entries = {}
 local fresh = 0
-local spaces = {}
 
 check()
-local now = clock()
 for at = 1, #ARGV, WIDTH do
-  local namespace, hash = ARGV[at], ARGV[at + 1]
-  local key = p .. 'hash:' .. namespace .. ':' .. hash
-  local entry = { at = at, key = key }
-  local id = read('GET', key)
-  if id then
-    if not string.match(id, '^%d+$') then
-      damaged(key, 'holds no id')
-    end
-    local old = look(id)
-    if not old then
-      entry.ghost = id
-    elseif (not old[1] or old[1] == namespace) and (not old[2] or old[2] == hash) then
-      entry.id = id
-    end
-  end
+  local entry = { at = at }
+  entry.id, entry.ghost = find(ARGV[at], ARGV[at + 1])
   if not entry.id then
     fresh = fresh + 1
   end
-  if not spaces[namespace] then
-    read('ZCARD', p .. 'lru:' .. namespace)
-    spaces[namespace] = true
-  end
+  visit(ARGV[at])
   entries[#entries + 1] = entry
 end
 
--- No id above those of all entries has ever been used, wherever the counter is.
-local last = tonumber(read('GET', next_id) or 0)
-local top = read('ZREVRANGE', by_id, 0, 0, 'WITHSCORES')
-last = math.max(last, number(top[2]) or 0)
-if last + fresh >= GREATEST then
-  damaged(next_id, 'leaves no ids')
-end
-
+local last = last_id(fresh)
 -- The first write is one that Redis refuses when its memory is full.
 if fresh > 0 then
   redis.call('SET', next_id, whole(last + fresh))
@@ -51,37 +24,10 @@ for _, entry in ipairs(entries) do
   if not id then
     last = last + 1
     id = whole(last)
+    redis.call('DEL', p .. 'entry:' .. id)
   end
-  local namespace, hash, expires = ARGV[at], ARGV[at + 1], ARGV[at + 10]
-  local key, member = p .. 'entry:' .. id, namespace .. '|' .. id
-  if not entry.id then
-    redis.call('DEL', key)
-  end
-  redis.call('HSET', key, 'namespace', namespace, 'query_hash', hash, 'query', ARGV[at + 2],
-    'response', ARGV[at + 3], 'embedding', ARGV[at + 4], 'metadata', ARGV[at + 5],
-    'created_at', ARGV[at + 6], 'last_accessed_at', ARGV[at + 7], 'ttl', ARGV[at + 8],
-    'access_count', ARGV[at + 9])
-  redis.call('SET', entry.key, id)
-  redis.call('ZADD', p .. 'lru:' .. namespace, ARGV[at + 7], id)
-  redis.call('ZADD', by_id, id, id)
-  redis.call('SADD', namespaces, namespace)
-  if expires == '' then
-    if entry.id then
-      redis.call('PERSIST', key)
-      redis.call('ZREM', by_ttl, member)
-      redis.call('HDEL', expiring, id)
-    end
-  else
-    redis.call('ZADD', by_ttl, expires, member)
-    redis.call('HSET', expiring, id, hash .. ':' .. namespace)
-    -- A time that is over would delete the entry at once; one beyond all times is refused.
-    local time = tonumber(expires)
-    if time > now and time <= GREATEST then
-      redis.call('EXPIREAT', key, expires)
-    elseif entry.id then
-      redis.call('PERSIST', key)
-    end
-  end
+  write_fields(p .. 'entry:' .. id, at)
+  place(id, entry.id, entry.id, ARGV[at], ARGV[at + 1], ARGV[at + 7], ARGV[at + 10])
   reply[#reply + 1] = id
   reply[#reply + 1] = entry.id and 1 or 0
 end

@@ -1,0 +1,321 @@
+//! Streams through an archive in memory, whole, cut off, damaged and hostile.
+
+use super::decompressor::ZSTD_MAGIC;
+use super::*;
+use crate::testing::{TestArchive, archive_failure};
+use proptest::prelude::*;
+
+const KINDS: [Compression; 2] = [Compression::Gzip, Compression::Zstd];
+
+/// Bytes that do not compress, the same for the same seed.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2) + 1;
+    let next = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(99);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+fn pack(compression: Compression, level: Option<u8>, parts: &[&[u8]]) -> (TestArchive, Sizes) {
+    let archive = TestArchive::default();
+    let mut compressor = Compressor::new(&archive, compression, level).unwrap();
+    for part in parts {
+        compressor.write(part).unwrap();
+    }
+    let sizes = compressor.finish().unwrap();
+    (archive, sizes)
+}
+
+fn packed(compression: Compression, bytes: &[u8]) -> Vec<u8> {
+    pack(compression, None, &[bytes]).0.bytes.take()
+}
+
+/// Reads all, in a buffer of `step` bytes.
+fn drain(archive: &TestArchive, step: usize, max_expansion: u32) -> Result<(Vec<u8>, Sizes)> {
+    let mut decompressor = Decompressor::new(archive, max_expansion)?;
+    let mut all = Vec::new();
+    let mut buffer = vec![0; step];
+    loop {
+        match decompressor.read(&mut buffer)? {
+            0 => return Ok((all, decompressor.finish()?)),
+            read => all.extend_from_slice(&buffer[..read]),
+        }
+    }
+}
+
+fn unpack(bytes: &[u8]) -> Result<Vec<u8>> {
+    drain(&TestArchive::of(bytes), 1 << 16, 200).map(|(all, _)| all)
+}
+
+/// The message of a refusal.
+fn reason<T: std::fmt::Debug>(outcome: Result<T>) -> String {
+    match outcome {
+        Err(Error::Checkpoint(reason)) => {
+            assert!(reason.ends_with("nothing was loaded"), "{reason}");
+            reason
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn what_goes_in_comes_out() {
+    for compression in KINDS {
+        for len in [0, 1, 511, 512, 513, FRAME - 1, FRAME, FRAME + 1, 3_500_000] {
+            let content = noise(len as u64, len);
+            let (archive, written) = pack(compression, None, &[&content]);
+            let (read, sizes) = drain(&archive, 1 << 16, 200).unwrap();
+            assert!(read == content, "{compression:?} {len}");
+            assert_eq!(written, sizes);
+            assert_eq!(written.plain, len as u64);
+            assert_eq!(written.compressed, archive.bytes.borrow().len() as u64);
+            assert!(archive.written.get() <= PIECE);
+            let found = Decompressor::new(&TestArchive::of(&archive.bytes.borrow()), 1)
+                .map(|decompressor| decompressor.compression());
+            assert_eq!(found, Ok(compression));
+        }
+    }
+}
+
+#[test]
+fn pieces_are_handed_over_as_they_come() {
+    for compression in KINDS {
+        let archive = TestArchive::default();
+        let mut compressor = Compressor::new(&archive, compression, None).unwrap();
+        for seed in 0..40 {
+            compressor.write(&noise(seed, 100_000)).unwrap();
+        }
+        assert!(archive.bytes.borrow().len() > 2_500_000, "{compression:?}");
+    }
+}
+
+#[test]
+fn levels_are_those_of_gzip() {
+    let text = "the same words again and again; ".repeat(20_000);
+    let size = |level| {
+        let (archive, sizes) = pack(Compression::Gzip, level, &[text.as_bytes()]);
+        assert!(unpack(&archive.bytes.borrow()).unwrap() == text.as_bytes());
+        sizes.compressed
+    };
+    assert!(size(Some(0)) > text.len() as u64);
+    assert_eq!(size(None), size(Some(1)));
+    assert!(size(Some(9)) < size(Some(1)));
+    let archive = TestArchive::default();
+    for (compression, level) in [(Compression::Gzip, 10), (Compression::Zstd, 1)] {
+        let refused = Compressor::new(&archive, compression, Some(level)).map(drop);
+        assert!(
+            matches!(&refused, Err(Error::InvalidArgument(m)) if m.contains(&level.to_string())),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn zstd_frames_carry_checksums() {
+    let bytes = packed(Compression::Zstd, b"content");
+    assert_eq!(bytes[4] & 4, 4);
+}
+
+#[test]
+fn other_formats_are_named_by_their_first_bytes() {
+    assert!(reason(unpack(b"")).contains("empty"));
+    let message = reason(unpack(b"PK\x03\x04 and so on"));
+    assert!(message.contains("50 4b 03 04"), "{message}");
+    assert!(message.contains("1f 8b") && message.contains("28 b5 2f fd"));
+    assert!(reason(unpack(b"\x1f")).contains("begins with 1f,"));
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    for compression in KINDS {
+        let mut content = noise(1, 700);
+        content.extend_from_slice(&[7; 900]);
+        let bytes = packed(compression, &content);
+        for end in 0..bytes.len() {
+            let message = reason(unpack(&bytes[..end]));
+            assert!(end < 4 || message.contains("cut off"), "{end}: {message}");
+        }
+    }
+}
+
+#[test]
+fn no_flipped_bit_changes_the_content() {
+    for compression in KINDS {
+        let mut content = noise(2, 150);
+        content.extend_from_slice(&"words, words, words. ".repeat(30).into_bytes());
+        let bytes = packed(compression, &content);
+        let mut refused = 0;
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            match unpack(&damaged) {
+                Ok(read) => assert!(read == content, "{compression:?} bit {bit}"),
+                outcome => {
+                    reason(outcome);
+                    refused += 1;
+                }
+            }
+        }
+        // Free are gzip's time, system and flags, and zstd's window and unused flags.
+        assert!(refused >= bytes.len() * 8 - 80, "{compression:?} {refused}");
+    }
+}
+
+#[test]
+fn concatenated_streams_are_one() {
+    for compression in KINDS {
+        let mut bytes = packed(compression, b"one, ");
+        bytes.extend(packed(compression, b""));
+        bytes.extend(packed(compression, b"two"));
+        assert_eq!(unpack(&bytes).unwrap(), b"one, two");
+    }
+    let mut mixed = packed(Compression::Gzip, b"one");
+    mixed.extend(packed(Compression::Zstd, b"two"));
+    reason(unpack(&mixed));
+}
+
+#[test]
+fn nothing_may_follow() {
+    for compression in KINDS {
+        let bytes = packed(compression, b"content");
+        for rest in [&b"\0"[..], b"\n", b"more", &[0; 600], &bytes[..7]] {
+            let mut followed = bytes.clone();
+            followed.extend_from_slice(rest);
+            reason(unpack(&followed));
+        }
+        let archive = TestArchive::of(&bytes);
+        let mut decompressor = Decompressor::new(&archive, 200).unwrap();
+        assert_eq!(decompressor.read(&mut [0; 3]), Ok(3));
+        assert!(reason(decompressor.finish()).contains("data follows"));
+    }
+}
+
+#[test]
+fn an_error_stays() {
+    let mut bytes = packed(Compression::Gzip, b"content");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    let archive = TestArchive::of(&bytes);
+    let mut decompressor = Decompressor::new(&archive, 200).unwrap();
+    assert_eq!(decompressor.read(&mut [0; 9]), Ok(7));
+    reason(decompressor.read(&mut [0; 9]));
+    reason(decompressor.read(&mut [0; 9]));
+    reason(decompressor.finish());
+}
+
+#[test]
+fn errors_of_the_archive_pass_unchanged() {
+    for compression in KINDS {
+        let content = noise(3, 3 << 20);
+        let bytes = packed(compression, &content);
+        for call in 1..=8 {
+            let archive = TestArchive::of(&bytes);
+            archive.fail_at(call);
+            assert_eq!(drain(&archive, 1 << 16, 200), Err(archive_failure()));
+            let archive = TestArchive::default();
+            archive.fail_at(call);
+            let mut compressor = Compressor::new(&archive, compression, None).unwrap();
+            let outcome = compressor
+                .write(&content)
+                .and_then(|()| compressor.finish());
+            assert_eq!(outcome, Err(archive_failure()));
+        }
+    }
+}
+
+/// A zstd frame without checksum that repeats blocks of 128 KiB zeros.
+fn zstd_zeros(blocks: usize) -> Vec<u8> {
+    // A window of 128 KiB; blocks of type RLE, the last one flagged.
+    let mut bytes = [&ZSTD_MAGIC[..], &[0, 7 << 3]].concat();
+    for block in 1..=blocks {
+        let header = (128 << 10) << 3 | 1 << 1 | u32::from(block == blocks);
+        bytes.extend_from_slice(&header.to_le_bytes()[..3]);
+        bytes.push(0);
+    }
+    bytes
+}
+
+#[test]
+fn bombs_are_refused_past_64_mib() {
+    let zeros = vec![0; 1 << 20];
+    let gzip = |mebibytes: usize| pack(Compression::Gzip, Some(1), &vec![&zeros[..]; mebibytes]).0;
+    let zstd = |mebibytes: usize| TestArchive::of(&zstd_zeros(mebibytes * 8));
+    for (free, bomb) in [(gzip(64), gzip(66)), (zstd(64), zstd(66))] {
+        let (all, _) = drain(&free, 1 << 20, 1).unwrap();
+        assert_eq!(all.len(), 64 << 20);
+        let message = reason(drain(&bomb, 1 << 20, 100));
+        assert!(message.contains("`max-expansion` (100)"), "{message}");
+        bomb.position.set(0);
+        let (all, _) = drain(&bomb, 1 << 20, 1_000_000).unwrap();
+        assert_eq!(all.len(), 66 << 20);
+    }
+}
+
+#[test]
+fn zstd_windows_are_bounded_before_they_are_allocated() {
+    let frame = |window: u8| [&ZSTD_MAGIC[..], &[0, window, 1, 0, 0]].concat();
+    assert_eq!(unpack(&frame(13 << 3)), Ok(Vec::new()));
+    // 8 MiB and an eighth; the most that the format has.
+    for window in [13 << 3 | 1, 0xff] {
+        let message = reason(unpack(&frame(window)));
+        assert!(message.contains("window"), "{message}");
+    }
+    // One segment of 2^40 bytes.
+    let segment = [&ZSTD_MAGIC[..], &[0xe0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0]].concat();
+    assert!(reason(unpack(&segment)).contains("window"));
+}
+
+#[test]
+fn zstd_dictionaries_skippable_frames_and_wrong_sizes_are_refused() {
+    let dictionary = [&ZSTD_MAGIC[..], &[1, 0, 9, 1, 0, 0]].concat();
+    assert!(reason(unpack(&dictionary)).contains("dictionary"));
+    let mut skippable = packed(Compression::Zstd, b"content");
+    skippable.extend([0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0]);
+    assert!(reason(unpack(&skippable)).contains("other data"));
+    // One segment of three bytes that holds a raw block of two.
+    let short = [&ZSTD_MAGIC[..], &[0x20, 3, 2 << 3 | 1, 0, 0, 7, 7]].concat();
+    assert!(reason(unpack(&short)).contains("2 bytes came out of a frame of 3"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn any_parts_and_pieces(
+        parts in prop::collection::vec((any::<u64>(), 0usize..40_000, any::<bool>()), 0..8),
+        zstd in any::<bool>(),
+        piece in 1usize..5000,
+        step in 1usize..5000,
+    ) {
+        let parts: Vec<Vec<u8>> = parts
+            .into_iter()
+            .map(|(seed, len, flat)| if flat { vec![seed as u8; len] } else { noise(seed, len) })
+            .collect();
+        let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        let (archive, written) = pack(KINDS[usize::from(zstd)], None, &slices);
+        archive.piece.set(piece);
+        let (read, sizes) = drain(&archive, step, 200).unwrap();
+        prop_assert!(read == parts.concat());
+        prop_assert_eq!(written, sizes);
+    }
+
+    #[test]
+    fn damage_is_refused_or_harmless(
+        seed in any::<u64>(),
+        zstd in any::<bool>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut content = noise(seed, 300);
+        content.extend("some words. ".repeat(50).into_bytes());
+        let mut bytes = packed(KINDS[usize::from(zstd)], &content);
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        match unpack(&bytes) {
+            Ok(read) => prop_assert!(read == content),
+            outcome => drop(reason(outcome)),
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! Imports into the Postgres store: what they do to the data, and when.
+
+use mneme::PostgresStore;
+use mneme::store::{Entry, ImportMode, MetaChange, Store, StoreError};
+use mneme_tests::or_skip;
+use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, ids, put};
+use mneme_tests::servers::postgres::Postgres;
+use std::time::Instant;
+
+const MODES: [ImportMode; 3] = [ImportMode::Empty, ImportMode::Merge, ImportMode::Replace];
+
+/// An open store, whose sessions have the name of its schema.
+fn opened(server: &Postgres, schema: &str) -> PostgresStore {
+    let url = format!("{}?schema={schema}&application_name={schema}", server.url());
+    let mut store = PostgresStore::from_url(&url).unwrap();
+    store.open(FINGERPRINT, DIM).unwrap();
+    store
+}
+
+fn version(store: &mut dyn Store) -> u64 {
+    store.read_version_counter().unwrap()
+}
+
+/// Imports entries in one part, and commits them.
+fn import(store: &mut dyn Store, mode: ImportMode, entries: Vec<Entry>) {
+    store.begin_import(mode).unwrap();
+    store.write_import(entries).unwrap();
+    assert!(store.commit_import(&[], &[]).unwrap());
+}
+
+fn change(key: &str, expected: Option<&str>, value: &str) -> MetaChange {
+    MetaChange {
+        key: key.to_owned(),
+        expected: expected.map(str::to_owned),
+        value: value.to_owned(),
+    }
+}
+
+fn pair<V>(name: &str, value: impl Into<V>) -> (String, V) {
+    (name.to_owned(), value.into())
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> String {
+    match outcome {
+        Err(StoreError::Checkpoint(message)) => {
+            assert!(message.contains("Postgres store"), "{message}");
+            message
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// There is no import, and so nothing to add to or to commit.
+#[track_caller]
+fn is_over(store: &mut dyn Store) {
+    let none =
+        |error| matches!(error, StoreError::InvalidArgument(what) if what.contains("begin_import"));
+    assert!(store.write_import(Vec::new()).is_err_and(none));
+    assert!(store.commit_import(&[], &[]).is_err_and(none));
+}
+
+/// Entries with what a text or a JSONB does not hold as it is, and with extreme numbers.
+fn odd() -> Vec<Entry> {
+    let metadata = [
+        r#"{"b":1.50,"a":"\u0000"}"#,
+        r#"{"a": "\ud800", "a":1}"#,
+        " [ ] ",
+        r#"{"a": 1}"#,
+        "123456789012345678901234567890.0",
+    ];
+    let of = |(n, metadata): (u64, &str)| Entry {
+        query: format!("nul \0 and é {n}"),
+        response: "\u{10FFFE}0".repeat(n as usize),
+        metadata: metadata.to_owned(),
+        ttl: [None, Some(0), Some(i64::MAX as u64)][n as usize % 3],
+        access_count: n * 1_000_000_007,
+        created_at: [0, i64::MAX as u64][n as usize % 2],
+        last_accessed_at: n,
+        embedding: vec![f32::MIN_POSITIVE, -0.0, f32::MAX],
+        ..entry("a\0b", n)
+    };
+    (0..).zip(metadata).map(of).collect()
+}
+
+#[test]
+fn an_import_stores_the_rows_that_inserting_stores() {
+    let server = or_skip!(Postgres::shared());
+    let mut inserted = opened(&server, "odd_inserted");
+    inserted.insert(odd()).unwrap();
+    let rows = |schema: &str| {
+        let rows = "string_agg(e::text, '|' ORDER BY e.id)";
+        server.sql(&format!("SELECT md5({rows}) FROM {schema}.entries AS e"))
+    };
+    for (n, mode) in MODES.into_iter().enumerate() {
+        let schema = format!("odd_{n}");
+        let mut store = opened(&server, &schema);
+        import(&mut store, mode, odd());
+        assert_eq!(rows(&schema), rows("odd_inserted"));
+        let given = (1..).zip(odd()).map(|(id, entry)| Entry { id, ..entry });
+        assert_eq!(store.iter_since(0, 99).unwrap(), given.collect::<Vec<_>>());
+        assert_eq!(version(&mut store), 1);
+        assert!(store.integrity_check().unwrap());
+        is_over(&mut store);
+    }
+}
+
+#[test]
+fn merging_keeps_ids_and_gives_new_ones_in_order() {
+    let server = or_skip!(Postgres::shared());
+    let mut store = opened(&server, "merged");
+    store
+        .insert((1..=4).map(|n| entry("a", n)).collect())
+        .unwrap();
+    assert!(store.delete_by_id(4).unwrap());
+    store.set_namespace_quota("kept", Some(1)).unwrap();
+    store.set_namespace_quota("a", Some(1)).unwrap();
+    assert!(store.replace_meta("kept", None, Some("v")).unwrap());
+    assert_eq!(version(&mut store), 2);
+
+    store.begin_import(ImportMode::Merge).unwrap();
+    let replaced = Entry {
+        response: "replaced".into(),
+        metadata: "[ ]".into(),
+        embedding: vec![7.0; DIM as usize],
+        access_count: 70,
+        ttl: Some(7),
+        created_at: 7,
+        last_accessed_at: 77,
+        ..entry("a", 2)
+    };
+    let new = |n| entry("a", n);
+    store
+        .write_import(vec![new(90), new(50), replaced.clone()])
+        .unwrap();
+    store.write_import(Vec::new()).unwrap();
+    store
+        .write_import(vec![new(70), new(4), entry("b", 2)])
+        .unwrap();
+    let quotas = [pair("a", 5_u64), pair("q\0", 6_u64), pair("a", 7_u64)];
+    let meta = [change("kept", Some("v"), "w"), change("m\0", None, "\0")];
+    assert!(store.commit_import(&quotas, &meta).unwrap());
+
+    assert_eq!(version(&mut store), 3);
+    assert_eq!(
+        get(&mut store, "a", 2).unwrap(),
+        Entry { id: 2, ..replaced }
+    );
+    assert_eq!(get(&mut store, "a", 1).unwrap().response, "response 1");
+    let found = store.iter_since(0, 99).unwrap();
+    let hashes: Vec<&str> = found[3..].iter().map(|entry| &*entry.query_hash).collect();
+    let order = [new(90), new(50), new(70), new(4), entry("b", 2)].map(|entry| entry.query_hash);
+    assert_eq!(hashes, order);
+    assert!(
+        found[3].id > 4,
+        "the id of a deleted entry is not used again"
+    );
+    assert_eq!(
+        store.list_namespace_quotas().unwrap(),
+        [pair("a", 7_u64), pair("kept", 1_u64), pair("q\0", 6_u64)]
+    );
+    let all: [(String, String); 2] = [pair("kept", "w"), pair("m\0", "\0")];
+    assert_eq!(store.list_meta().unwrap(), all);
+    assert_eq!(
+        store.read_meta("embedder_fingerprint").unwrap().unwrap(),
+        FINGERPRINT
+    );
+    let last = *ids(&mut store).last().unwrap();
+    assert!(put(&mut store, entry("c", 1)) > last);
+}
+
+#[test]
+fn replacing_deletes_all_in_the_same_step() {
+    let server = or_skip!(Postgres::shared());
+    let mut store = opened(&server, "replaced_all");
+    let mut other = opened(&server, "replaced_all");
+    // Without entries before and after, the counter stays.
+    import(&mut store, ImportMode::Replace, Vec::new());
+    assert_eq!(version(&mut store), 0);
+    store.insert(vec![entry("a", 1), entry("a", 2)]).unwrap();
+    store.set_namespace_quota("old", Some(1)).unwrap();
+    assert!(store.replace_meta("old", None, Some("v")).unwrap());
+    assert!(store.replace_meta("both", None, Some("v")).unwrap());
+
+    store.begin_import(ImportMode::Replace).unwrap();
+    store
+        .write_import(vec![entry("a", 2), entry("z", 9)])
+        .unwrap();
+    assert_eq!(ids(&mut other), [1, 2]);
+    // What is expected does not matter.
+    let meta = [
+        change("both", Some("another"), "new"),
+        change("new", Some("x"), "y"),
+    ];
+    assert!(store.commit_import(&[pair("z", 3_u64)], &meta).unwrap());
+    assert_eq!(version(&mut other), 2);
+    let found = other.iter_since(0, 9).unwrap();
+    assert!(found.iter().all(|entry| entry.id > 2), "{found:?}");
+    let of = |entry: &Entry| (entry.namespace.clone(), entry.response.clone());
+    assert_eq!(
+        found.iter().map(of).collect::<Vec<_>>(),
+        [pair("a", "response 2"), pair("z", "response 9")]
+    );
+    assert_eq!(other.list_namespace_quotas().unwrap(), [pair("z", 3_u64)]);
+    let all: [(String, String); 2] = [pair("both", "new"), pair("new", "y")];
+    assert_eq!(other.list_meta().unwrap(), all);
+    other.open(FINGERPRINT, DIM).unwrap();
+
+    import(&mut store, ImportMode::Replace, Vec::new());
+    assert_eq!((version(&mut other), other.count(None).unwrap()), (3, 0));
+    assert_eq!(other.list_meta().unwrap(), []);
+}
+
+#[test]
+fn an_import_for_an_empty_cache_finds_it_empty_twice() {
+    let server = or_skip!(Postgres::shared());
+    let mut store = opened(&server, "must_be_empty");
+    let mut other = opened(&server, "must_be_empty");
+    store.set_namespace_quota("kept", Some(1)).unwrap();
+    assert!(store.replace_meta("kept", None, Some("v")).unwrap());
+    store.begin_import(ImportMode::Empty).unwrap();
+    store
+        .write_import(vec![entry("a", 1), entry("a", 2)])
+        .unwrap();
+    let id = put(&mut other, entry("a", 2));
+    let message = refused(store.commit_import(&[pair("q", 1_u64)], &[change("m", None, "v")]));
+    assert!(message.contains("merge"), "{message}");
+    is_over(&mut store);
+    assert_eq!((ids(&mut store), version(&mut store)), (vec![id], 1));
+    assert_eq!(
+        store.list_namespace_quotas().unwrap(),
+        [pair("kept", 1_u64)]
+    );
+    assert_eq!(store.list_meta().unwrap(), [pair::<String>("kept", "v")]);
+    refused(store.begin_import(ImportMode::Empty));
+    is_over(&mut store);
+
+    assert!(store.delete_by_id(id).unwrap());
+    store.begin_import(ImportMode::Empty).unwrap();
+    store.write_import(vec![entry("a", 1)]).unwrap();
+    // Entries that have come and gone do not matter.
+    let passing = put(&mut other, entry("a", 2));
+    assert!(other.delete_by_id(passing).unwrap());
+    assert!(store.commit_import(&[], &[change("m", None, "v")]).unwrap());
+    assert!(get(&mut other, "a", 1).unwrap().id > passing);
+    let all: [(String, String); 2] = [pair("kept", "v"), pair("m", "v")];
+    assert_eq!(store.list_meta().unwrap(), all);
+    assert_eq!(store.get_namespace_quota("kept").unwrap(), Some(1));
+}
+
+#[test]
+fn another_meta_value_changes_nothing_and_keeps_the_import() {
+    let server = or_skip!(Postgres::shared());
+    let mut store = opened(&server, "other_meta");
+    let mut other = opened(&server, "other_meta");
+    put(&mut store, entry("a", 1));
+    store.begin_import(ImportMode::Merge).unwrap();
+    store.write_import(vec![entry("a", 2)]).unwrap();
+    assert!(other.replace_meta("k", None, Some("theirs")).unwrap());
+    let quotas = [pair("a", 1_u64)];
+    for wrong in [
+        change("k", None, "ours"),
+        change("k", Some("v"), "ours"),
+        change("none", Some("v"), "ours"),
+    ] {
+        let changes = [change("first", None, "ours"), wrong];
+        assert!(!store.commit_import(&quotas, &changes).unwrap());
+        assert_eq!((ids(&mut other), version(&mut other)), (vec![1], 1));
+        assert_eq!(other.list_meta().unwrap(), [pair::<String>("k", "theirs")]);
+        assert_eq!(other.list_namespace_quotas().unwrap(), []);
+        // It holds no lock either.
+        assert!(
+            other
+                .replace_meta("k", Some("theirs"), Some("theirs"))
+                .unwrap()
+        );
+        assert!(!other.delete_by_id(99).unwrap());
+    }
+    // More may be added before the next attempt.
+    store.write_import(vec![entry("a", 3)]).unwrap();
+    let right = [change("k", Some("theirs"), "ours")];
+    assert!(store.commit_import(&quotas, &right).unwrap());
+    assert_eq!((other.count(None).unwrap(), version(&mut other)), (3, 2));
+    assert_eq!(other.read_meta("k").unwrap().unwrap(), "ours");
+
+    // Quotas and meta alone do not move the counter.
+    store.begin_import(ImportMode::Merge).unwrap();
+    assert!(
+        store
+            .commit_import(&[pair("a", 2_u64)], &[change("k", Some("ours"), "v")])
+            .unwrap()
+    );
+    assert_eq!(version(&mut other), 2);
+    assert_eq!(other.get_namespace_quota("a").unwrap(), Some(2));
+
+    for wrong in [
+        change("embedder_dim", None, "1"),
+        change(&random_text(3000), None, "v"),
+    ] {
+        store.begin_import(ImportMode::Replace).unwrap();
+        let outcome = store.commit_import(&[], &[wrong]);
+        assert!(
+            matches!(outcome, Err(StoreError::InvalidArgument(_))),
+            "{outcome:?}"
+        );
+        is_over(&mut store);
+    }
+    assert_eq!(other.count(None).unwrap(), 3);
+}
+
+/// A text that does not compress.
+fn random_text(length: u32) -> String {
+    let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    let states = std::iter::successors(Some(7), next).take(length as usize);
+    states
+        .filter_map(|state| char::from_u32(0x4E00 + (state >> 16) % 20_000))
+        .collect()
+}
+
+#[test]
+fn a_key_that_comes_twice_ends_the_import() {
+    let server = or_skip!(Postgres::shared());
+    let mut store = opened(&server, "twice");
+    put(&mut store, entry("a", 1));
+    for parts in [
+        vec![vec![entry("a", 1), entry("a", 2), entry("a", 1)]],
+        vec![
+            vec![entry("a", 1)],
+            vec![entry("b", 1)],
+            vec![entry("c", 1), entry("a", 1)],
+        ],
+    ] {
+        store.begin_import(ImportMode::Merge).unwrap();
+        let mut outcomes: Vec<_> = parts
+            .into_iter()
+            .map(|part| store.write_import(part))
+            .collect();
+        let message = refused(outcomes.pop().unwrap());
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        assert!(
+            message.contains("\"a\"") && message.contains(&entry("a", 1).query_hash),
+            "{message}"
+        );
+        is_over(&mut store);
+    }
+    // What inserting refuses ends it too.
+    for wrong in [
+        Entry {
+            embedding: vec![1.0],
+            ..entry("a", 2)
+        },
+        Entry {
+            ttl: Some(1 << 63),
+            ..entry("a", 2)
+        },
+        Entry {
+            metadata: "{".into(),
+            ..entry("a", 2)
+        },
+        Entry {
+            namespace: random_text(3000),
+            ..entry("a", 2)
+        },
+    ] {
+        store.begin_import(ImportMode::Merge).unwrap();
+        store.write_import(vec![entry("a", 3)]).unwrap();
+        let expected = store.insert(vec![wrong.clone()]).unwrap_err();
+        let error = store.write_import(vec![wrong]).unwrap_err();
+        assert_eq!(
+            std::mem::discriminant(&error),
+            std::mem::discriminant(&expected),
+            "{error:?}"
+        );
+        assert!(!matches!(error, StoreError::Backend(_)), "{error:?}");
+        is_over(&mut store);
+    }
+    assert_eq!((ids(&mut store), version(&mut store)), (vec![1], 1));
+}
+
+#[test]
+fn until_the_commit_nobody_sees_it_or_waits_for_it() {
+    let server = or_skip!(Postgres::shared());
+    let mut store = opened(&server, "unseen");
+    let mut other = opened(&server, "unseen");
+    store.insert(vec![entry("a", 1), entry("a", 2)]).unwrap();
+    store.begin_import(ImportMode::Merge).unwrap();
+    store
+        .write_import(vec![entry("a", 1), entry("a", 3)])
+        .unwrap();
+    let locks = "SELECT count(*) FROM pg_locks JOIN pg_class AS c ON c.oid = relation
+        WHERE c.relnamespace = 'unseen'::regnamespace";
+    assert_eq!(server.sql(locks), "0");
+    // Both go on, with the rows of the import too.
+    for (n, one) in [&mut store, &mut other].into_iter().enumerate() {
+        assert_eq!(one.count(None).unwrap(), 2 + n as u64);
+        let theirs = Entry {
+            response: "theirs".into(),
+            ..entry("a", 3 + n as u64)
+        };
+        put(one, theirs);
+    }
+    assert!(other.delete_by_id(2).unwrap());
+    assert_eq!(version(&mut other), 4);
+    assert!(store.commit_import(&[], &[]).unwrap());
+    assert_eq!((ids(&mut other), version(&mut other)), (vec![1, 3, 4], 5));
+    assert_eq!(get(&mut other, "a", 3).unwrap().response, "response 3");
+    assert_eq!(get(&mut other, "a", 4).unwrap().response, "theirs");
+}
+
+#[test]
+fn an_import_that_is_not_committed_is_forgotten() {
+    let server = or_skip!(Postgres::shared());
+    let mut store = opened(&server, "forgotten");
+    put(&mut store, entry("a", 1));
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'forgotten'";
+    let forget: [fn(&mut PostgresStore); 4] = [
+        |store| store.end_import().unwrap(),
+        |store| store.close().unwrap(),
+        |store| store.open(FINGERPRINT, DIM).unwrap(),
+        |store| {
+            drop(std::mem::replace(
+                store,
+                PostgresStore::from_url("postgres://h").unwrap(),
+            ))
+        },
+    ];
+    for forget in forget {
+        store = opened(&server, "forgotten");
+        while server.sql(sessions) != "1" {}
+        for mode in [ImportMode::Merge, ImportMode::Replace] {
+            store.begin_import(mode).unwrap();
+            store
+                .write_import(vec![entry("a", 1), entry("a", 2)])
+                .unwrap();
+        }
+        while server.sql(sessions) != "2" {}
+        forget(&mut store);
+        // The server takes a moment to see that its client has gone.
+        while server.sql(sessions).parse::<u32>().unwrap() > 1 {}
+        store = opened(&server, "forgotten");
+        is_over(&mut store);
+        store.end_import().unwrap();
+        assert_eq!((ids(&mut store), version(&mut store)), (vec![1], 1));
+    }
+    store.close().unwrap();
+    for outcome in [
+        store.begin_import(ImportMode::Merge),
+        store.write_import(Vec::new()),
+        store.commit_import(&[], &[]).map(drop),
+        store.end_import(),
+        store.list_meta().map(drop),
+    ] {
+        assert!(matches!(outcome, Err(StoreError::Closed)), "{outcome:?}");
+    }
+}
+
+#[test]
+fn twenty_thousand_entries() {
+    const COUNT: u64 = 20_000;
+    const WIDE: u32 = 384;
+    let server = or_skip!(Postgres::shared());
+    let mut store = server.store("many");
+    store.open(FINGERPRINT, WIDE).unwrap();
+    // In another order than that of their hashes.
+    let numbers: Vec<u64> = (0..COUNT).map(|n| n * 7919 % COUNT).collect();
+    let start = Instant::now();
+    store.begin_import(ImportMode::Empty).unwrap();
+    for part in numbers.chunks(1000) {
+        let wide = |n: &u64| Entry {
+            embedding: (0..WIDE)
+                .map(|at| (n * 31 + u64::from(at)) as f32)
+                .collect(),
+            ..entry("a", *n)
+        };
+        store.write_import(part.iter().map(wide).collect()).unwrap();
+    }
+    let written = start.elapsed();
+    assert!(store.commit_import(&[], &[]).unwrap());
+    println!(
+        "{COUNT} entries: {written:?} to write, {:?} with the commit",
+        start.elapsed()
+    );
+    let stamps = store.iter_stamps(0, u32::MAX).unwrap();
+    assert_eq!(stamps.ids, (1..=COUNT).collect::<Vec<_>>());
+    assert!(
+        stamps
+            .created_at
+            .iter()
+            .zip(&numbers)
+            .all(|(at, n)| *at == 1000 + n)
+    );
+    assert_eq!(version(&mut store), 1);
+}

@@ -1,0 +1,671 @@
+//! Imports into the Redis store: what they leave, and what nobody sees of them before.
+
+use mneme::RedisStore;
+use mneme::store::{Entry, ImportMode, MetaChange, Result, Store, StoreError};
+use mneme_tests::children::{Running, argument, hear, say};
+use mneme_tests::or_skip;
+use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, hash, ids, put};
+use mneme_tests::servers::redis::{Client, Redis};
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const MODES: [ImportMode; 3] = [ImportMode::Empty, ImportMode::Merge, ImportMode::Replace];
+
+fn opened(server: &Redis, prefix: &str) -> RedisStore {
+    let mut store = server.store(prefix);
+    store.open(FINGERPRINT, DIM).unwrap();
+    store
+}
+
+fn entries(namespace: &str, numbers: impl IntoIterator<Item = u64>) -> Vec<Entry> {
+    let numbers = numbers.into_iter();
+    numbers.map(|n| entry(namespace, n)).collect()
+}
+
+fn meta(key: &str, expected: Option<&str>, value: &str) -> MetaChange {
+    MetaChange {
+        key: key.into(),
+        expected: expected.map(str::to_owned),
+        value: value.into(),
+    }
+}
+
+fn quota(namespace: &str, limit: u64) -> (String, u64) {
+    (namespace.to_owned(), limit)
+}
+
+fn checkpoint<T: std::fmt::Debug>(outcome: Result<T>, part: &str) {
+    assert!(
+        matches!(&outcome, Err(StoreError::Checkpoint(text)) if text.contains(part)),
+        "{outcome:?}"
+    );
+}
+
+/// The import is over, and nothing is left of it.
+fn is_over(store: &mut RedisStore, client: &mut Client, before: &BTreeMap<String, String>) {
+    for outcome in [
+        store.write_import(Vec::new()),
+        store.commit_import(&[], &[]).map(drop),
+    ] {
+        assert!(
+            matches!(&outcome, Err(StoreError::InvalidArgument(text)) if text.contains("begin_import")),
+            "{outcome:?}"
+        );
+    }
+    assert_eq!(client.dump(), *before);
+}
+
+/// A store with two entries, a quota and a meta value.
+fn filled(server: &Redis) -> RedisStore {
+    let mut store = opened(server, "p");
+    store.insert(vec![entry("a", 1), entry("b", 2)]).unwrap();
+    store.set_namespace_quota("b", Some(5)).unwrap();
+    assert!(store.replace_meta("k", None, Some("old")).unwrap());
+    store
+}
+
+#[test]
+fn nothing_is_seen_before_the_commit_and_all_after_it() {
+    let server = or_skip!(Redis::start());
+    let mut client = server.client();
+    let mut store = filled(&server);
+    let mut other = opened(&server, "p");
+    let before = client.dump();
+    store.begin_import(ImportMode::Merge).unwrap();
+    let replaced = Entry {
+        response: "new".into(),
+        access_count: 7,
+        created_at: 5,
+        last_accessed_at: 6,
+        ..entry("b", 2)
+    };
+    store.write_import(entries("c|:", [9, 8])).unwrap();
+    store
+        .write_import(vec![entry("a", 7), replaced.clone()])
+        .unwrap();
+    store.write_import(Vec::new()).unwrap();
+
+    let staged = client.dump();
+    for (key, value) in &staged {
+        match before.get(key) {
+            Some(old) => assert_eq!(value, old, "{key}"),
+            None => {
+                assert!(key.starts_with("p:import:"), "{key}");
+                let left: i64 = client.run(&["TTL", key]);
+                assert!((3000..=3600).contains(&left), "{key} {left}");
+            }
+        }
+    }
+    assert_eq!(staged.len(), before.len() + 4 + 1);
+    for store in [&mut store, &mut other] {
+        assert_eq!(ids(store), [1, 2]);
+        assert_eq!(store.count(None).unwrap(), 2);
+        assert_eq!(store.list_namespaces().unwrap(), ["a", "b"]);
+        assert_eq!(store.list_namespace_quotas().unwrap(), [quota("b", 5)]);
+        assert_eq!(store.read_version_counter().unwrap(), 1);
+        assert_eq!(get(store, "b", 2).unwrap().response, "response 2");
+        assert!(store.integrity_check().unwrap());
+    }
+
+    let quotas = [quota("a", 3), quota("x:y", u64::MAX)];
+    let changes = [meta("k", Some("old"), "new"), meta("l", None, "")];
+    assert!(store.commit_import(&quotas, &changes).unwrap());
+    for store in [&mut store, &mut other] {
+        assert_eq!(ids(store), [1, 2, 3, 4, 5]);
+        assert_eq!(
+            get(store, "b", 2).unwrap(),
+            Entry {
+                id: 2,
+                ..replaced.clone()
+            }
+        );
+        for (n, namespace, id) in [(9, "c|:", 3), (8, "c|:", 4), (7, "a", 5)] {
+            assert_eq!(
+                get(store, namespace, n).unwrap(),
+                Entry {
+                    id,
+                    ..entry(namespace, n)
+                }
+            );
+        }
+        let used: Vec<u64> = store
+            .iter_lru_ids(9, None)
+            .unwrap()
+            .iter()
+            .map(|e| e.id)
+            .collect();
+        assert_eq!(used, [2, 1, 5, 4, 3]);
+        assert_eq!(store.read_version_counter().unwrap(), 2);
+        assert_eq!(
+            store.list_namespace_quotas().unwrap(),
+            [quota("a", 3), quota("b", 5), quota("x:y", u64::MAX)]
+        );
+        let all = [("k", "new"), ("l", "")].map(|(key, value)| (key.into(), value.into()));
+        assert_eq!(store.list_meta().unwrap(), all);
+        assert!(store.integrity_check().unwrap());
+    }
+    let after = client.dump();
+    assert!(after.keys().all(|key| !key.contains("import")), "{after:?}");
+    is_over(&mut store, &mut client, &after);
+
+    // The keys are those that inserts would have made.
+    let mut twin = opened(&server, "q");
+    twin.insert(vec![entry("a", 1), entry("b", 2)]).unwrap();
+    let rest = [entry("c|:", 9), entry("c|:", 8), entry("a", 7), replaced];
+    twin.insert(rest.to_vec()).unwrap();
+    for (key, value) in client.dump() {
+        let Some(name) = key.strip_prefix("q:") else {
+            continue;
+        };
+        if name != "meta" {
+            assert_eq!(after[&format!("p:{name}")], value, "{name}");
+        }
+    }
+    assert_eq!(put(&mut store, entry("d", 1)), 6);
+}
+
+#[test]
+fn each_mode_keeps_what_it_promises() {
+    let server = or_skip!(Redis::start());
+    let mut client = server.client();
+    for mode in MODES {
+        client.run::<()>(&["FLUSHALL"]);
+        let mut store = opened(&server, "p");
+        // A neighbour whose names a pattern could match.
+        let mut near = opened(&server, "p*");
+        near.set_namespace_quota("b", Some(1)).unwrap();
+        put(&mut near, entry("b", 1));
+        store.set_namespace_quota("b", Some(5)).unwrap();
+        assert!(store.replace_meta("k", None, Some("old")).unwrap());
+        if mode != ImportMode::Empty {
+            store.insert(entries("a", 1..=3)).unwrap();
+        }
+        let version = store.read_version_counter().unwrap();
+        store.begin_import(mode).unwrap();
+        store
+            .write_import(vec![entry("a", 3), entry("z", 1)])
+            .unwrap();
+        let changes = [meta("n", None, "1"), meta("o", None, "2")];
+        assert!(store.commit_import(&[quota("z", 2)], &changes).unwrap());
+        assert_eq!(store.read_version_counter().unwrap(), version + 1);
+        let (expected_ids, rest): (&[u64], bool) = match mode {
+            ImportMode::Empty => (&[1, 2], true),
+            ImportMode::Merge => (&[1, 2, 3, 4], true),
+            ImportMode::Replace => (&[4, 5], false),
+        };
+        assert_eq!(ids(&mut store), expected_ids);
+        assert_eq!(
+            get(&mut store, "z", 1).unwrap().id,
+            *expected_ids.last().unwrap()
+        );
+        let names: Vec<String> = store
+            .list_meta()
+            .unwrap()
+            .into_iter()
+            .map(|(k, _)| k)
+            .collect();
+        let quotas = store.list_namespace_quotas().unwrap();
+        match rest {
+            true => {
+                assert_eq!(names, ["k", "n", "o"]);
+                assert_eq!(quotas, [quota("b", 5), quota("z", 2)]);
+            }
+            false => {
+                assert_eq!(names, ["n", "o"]);
+                assert_eq!(quotas, [quota("z", 2)]);
+            }
+        }
+        assert!(store.integrity_check().unwrap());
+        assert_eq!(near.list_namespace_quotas().unwrap(), [quota("b", 1)]);
+        assert_eq!(near.count(None).unwrap(), 1);
+        assert_eq!(
+            store.read_meta("schema_version").unwrap().as_deref(),
+            Some("1")
+        );
+        opened(&server, "p");
+    }
+}
+
+#[test]
+fn the_counter_moves_for_entries_only() {
+    let server = or_skip!(Redis::start());
+    let mut client = server.client();
+    let mut store = filled(&server);
+    store.begin_import(ImportMode::Merge).unwrap();
+    assert!(
+        store
+            .commit_import(&[quota("q", 1)], &[meta("m", None, "1")])
+            .unwrap()
+    );
+    assert_eq!(store.read_version_counter().unwrap(), 1);
+    store.begin_import(ImportMode::Replace).unwrap();
+    assert!(store.commit_import(&[], &[]).unwrap());
+    assert_eq!(store.read_version_counter().unwrap(), 2);
+    assert!(store.list_meta().unwrap().is_empty());
+    store.begin_import(ImportMode::Replace).unwrap();
+    assert!(store.commit_import(&[], &[]).unwrap());
+    assert_eq!(store.read_version_counter().unwrap(), 2);
+    let left: Vec<String> = client.dump().into_keys().collect();
+    assert_eq!(left, ["p:meta", "p:next_id", "p:version"]);
+    assert_eq!(put(&mut store, entry("a", 1)), 3, "ids are not used again");
+}
+
+#[test]
+fn an_unexpected_meta_value_leaves_the_import_as_it_is() {
+    let server = or_skip!(Redis::start());
+    let mut client = server.client();
+    let mut store = filled(&server);
+    store.begin_import(ImportMode::Merge).unwrap();
+    store.write_import(entries("a", [3])).unwrap();
+    let before = client.dump();
+    for wrong in [
+        meta("k", Some("other"), "new"),
+        meta("k", None, "new"),
+        meta("none", Some(""), "new"),
+    ] {
+        let changes = [meta("fine", None, "1"), wrong];
+        assert!(!store.commit_import(&[quota("q", 1)], &changes).unwrap());
+        assert_eq!(client.dump(), before);
+    }
+    store.write_import(entries("a", [4])).unwrap();
+    assert!(
+        store
+            .commit_import(&[], &[meta("k", Some("old"), "new")])
+            .unwrap()
+    );
+    assert_eq!(ids(&mut store), [1, 2, 3, 4]);
+    // What is there is not compared where it is replaced.
+    store.begin_import(ImportMode::Replace).unwrap();
+    assert!(
+        store
+            .commit_import(&[], &[meta("k", Some("x"), "newer")])
+            .unwrap()
+    );
+    assert_eq!(store.read_meta("k").unwrap().as_deref(), Some("newer"));
+
+    store.begin_import(ImportMode::Merge).unwrap();
+    let before = client.dump().into_iter();
+    let before = before.filter(|(key, _)| !key.contains("import")).collect();
+    let outcome = store.commit_import(&[], &[meta("embedder_dim", None, "4")]);
+    assert!(
+        matches!(&outcome, Err(StoreError::InvalidArgument(text)) if text.contains("embedder_dim")),
+        "{outcome:?}"
+    );
+    is_over(&mut store, &mut client, &before);
+}
+
+#[test]
+fn a_store_that_is_not_empty_any_more_is_left_alone() {
+    let server = or_skip!(Redis::start());
+    let mut client = server.client();
+    let mut store = opened(&server, "p");
+    let mut other = opened(&server, "p");
+    store.begin_import(ImportMode::Empty).unwrap();
+    store.write_import(entries("a", 1..=5)).unwrap();
+    put(&mut other, entry("b", 1));
+    let before = client.dump().into_iter();
+    let before = before.filter(|(key, _)| !key.contains("import")).collect();
+    checkpoint(
+        store.commit_import(&[quota("q", 1)], &[meta("m", None, "1")]),
+        "has entries",
+    );
+    is_over(&mut store, &mut client, &before);
+    checkpoint(store.begin_import(ImportMode::Empty), "has entries");
+    is_over(&mut store, &mut client, &before);
+
+    // One that Redis has expired is none.
+    let mortal = Entry {
+        ttl: Some(10),
+        ..entry("b", 1)
+    };
+    assert_eq!(put(&mut other, mortal), 1);
+    client.run::<()>(&["DEL", "p:entry:1"]);
+    store.begin_import(ImportMode::Empty).unwrap();
+    store.write_import(entries("b", [1])).unwrap();
+    assert!(store.commit_import(&[], &[]).unwrap());
+    assert_eq!(
+        get(&mut store, "b", 1).unwrap(),
+        Entry {
+            id: 2,
+            ..entry("b", 1)
+        }
+    );
+    assert_eq!((ids(&mut store), store.count(None).unwrap()), (vec![2], 1));
+    assert!(store.integrity_check().unwrap());
+}
+
+#[test]
+fn a_pair_comes_once_in_an_import() {
+    let server = or_skip!(Redis::start());
+    let mut client = server.client();
+    let mut store = filled(&server);
+    let before = client.dump();
+    let batches: [&[&[Entry]]; 2] = [
+        &[&[entry("a", 1), entry("a", 2), entry("b", 1), entry("a", 2)]],
+        &[
+            &[entry("a", 1), entry("a", 2)],
+            &[entry("b", 2), entry("a", 1)],
+        ],
+    ];
+    for batches in batches {
+        store.begin_import(ImportMode::Merge).unwrap();
+        let (last, first) = batches.split_last().unwrap();
+        for batch in first {
+            store.write_import(batch.to_vec()).unwrap();
+        }
+        let twice = last.last().unwrap();
+        checkpoint(store.write_import(last.to_vec()), &twice.query_hash);
+        is_over(&mut store, &mut client, &before);
+    }
+}
+
+#[test]
+fn entries_that_cannot_be_stored_end_the_import() {
+    let server = or_skip!(Redis::start());
+    let mut client = server.client();
+    let mut store = filled(&server);
+    let before = client.dump();
+    let wrong: [Vec<Entry>; 4] = [
+        vec![Entry {
+            embedding: vec![1.0],
+            ..entry("a", 9)
+        }],
+        vec![Entry {
+            query_hash: "a:b".into(),
+            ..entry("a", 9)
+        }],
+        vec![Entry {
+            ttl: Some(1 << 53),
+            ..entry("a", 9)
+        }],
+        entries("a", 0..1001),
+    ];
+    for wrong in wrong {
+        store.begin_import(ImportMode::Replace).unwrap();
+        store.write_import(entries("a", [5])).unwrap();
+        let outcome = store.write_import(wrong);
+        assert!(
+            matches!(
+                outcome,
+                Err(StoreError::InvalidArgument(_) | StoreError::EmbedderDimension(_))
+            ),
+            "{outcome:?}"
+        );
+        is_over(&mut store, &mut client, &before);
+    }
+}
+
+#[test]
+fn an_import_can_be_forgotten() {
+    let server = or_skip!(Redis::start());
+    let mut client = server.client();
+    let mut store = filled(&server);
+    let before = client.dump();
+    is_over(&mut store, &mut client, &before);
+    store.end_import().unwrap();
+    let ways: [fn(&mut RedisStore); 3] = [
+        |store| store.end_import().unwrap(),
+        |store| {
+            store.close().unwrap();
+            assert!(matches!(store.end_import(), Err(StoreError::Closed)));
+            store.open(FINGERPRINT, DIM).unwrap();
+        },
+        |store| store.open(FINGERPRINT, DIM).unwrap(),
+    ];
+    for end in ways {
+        store.begin_import(ImportMode::Merge).unwrap();
+        store.write_import(entries("a", 1..=900)).unwrap();
+        end(&mut store);
+        is_over(&mut store, &mut client, &before);
+    }
+    // A second one begins anew.
+    store.begin_import(ImportMode::Merge).unwrap();
+    store.write_import(entries("a", [7])).unwrap();
+    store.begin_import(ImportMode::Merge).unwrap();
+    store.write_import(entries("a", [7, 8])).unwrap();
+    assert!(store.commit_import(&[], &[]).unwrap());
+    assert_eq!(ids(&mut store), [1, 2, 3, 4]);
+    assert_eq!(client.run::<Vec<String>>(&["KEYS", "*import*"]), [""; 0]);
+}
+
+#[test]
+fn imports_of_two_handles_are_apart() {
+    let server = or_skip!(Redis::start());
+    let mut stores = [opened(&server, "p"), opened(&server, "p")];
+    for (n, store) in (1..).zip(&mut stores) {
+        store.begin_import(ImportMode::Merge).unwrap();
+        store
+            .write_import(vec![entry("same", 1), entry("own", n)])
+            .unwrap();
+    }
+    for store in stores.iter_mut().rev() {
+        assert!(store.commit_import(&[], &[]).unwrap());
+    }
+    let [store, _] = &mut stores;
+    assert_eq!(get(store, "own", 2).unwrap().id, 2);
+    assert_eq!(get(store, "own", 1).unwrap().id, 3);
+    assert_eq!(ids(store), [1, 2, 3]);
+    assert_eq!(store.read_version_counter().unwrap(), 2);
+}
+
+#[test]
+fn what_others_write_meanwhile_stays() {
+    let server = or_skip!(Redis::start());
+    let mut store = opened(&server, "p");
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..3_u64)
+            .map(|thread| {
+                let server = &server;
+                scope.spawn(move || {
+                    let mut store = opened(server, "p");
+                    for n in 0..150 {
+                        put(&mut store, entry("both", n));
+                        put(&mut store, entry("own", thread * 1000 + n));
+                    }
+                })
+            })
+            .collect();
+        let mut imports = 0;
+        while imports < 3 || writers.iter().any(|writer| !writer.is_finished()) {
+            store.begin_import(ImportMode::Merge).unwrap();
+            store.write_import(entries("both", 100..400)).unwrap();
+            store.write_import(entries("imported", 0..100)).unwrap();
+            assert!(store.commit_import(&[], &[]).unwrap());
+            imports += 1;
+        }
+        let version = store.read_version_counter().unwrap();
+        assert!(version <= imports + 3 * 300);
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        assert_eq!(store.read_version_counter().unwrap(), imports + 3 * 300);
+    });
+    assert_eq!(store.count(Some("own")).unwrap(), 450);
+    assert_eq!(store.count(Some("both")).unwrap(), 400);
+    assert_eq!(store.count(Some("imported")).unwrap(), 100);
+    assert!(ids(&mut store).is_sorted_by(|a, b| a < b));
+    assert_eq!(ids(&mut store).len(), 950);
+    assert!(store.integrity_check().unwrap());
+}
+
+#[test]
+fn times_to_live_begin_with_the_commit() {
+    let server = or_skip!(Redis::start());
+    let mut client = server.client();
+    let mut store = opened(&server, "p");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let with = |n, created_at, ttl| Entry {
+        created_at,
+        ttl,
+        ..entry("a", n)
+    };
+    // One that had a ttl, and one that gets one.
+    store
+        .insert(vec![with(1, now, Some(5000)), entry("a", 2)])
+        .unwrap();
+    store.begin_import(ImportMode::Merge).unwrap();
+    let given = vec![
+        with(1, now, None),
+        with(2, now, Some(7000)),
+        with(3, now, Some(9_000_000)),
+        with(4, 1000, Some(10)),
+        with(5, 1000, None),
+        with(6, now, Some((1 << 53) - 2)),
+    ];
+    store.write_import(given.clone()).unwrap();
+    assert!(store.commit_import(&[], &[]).unwrap());
+    let at = |offset: u64| i64::try_from(now + offset).unwrap();
+    // The fourth is over already, and stays until it is deleted, as after an insert.
+    for (id, expected) in (1..).zip([-1, at(7000), at(9_000_000), -1, -1, -1]) {
+        let time: i64 = client.run(&["EXPIRETIME", &format!("p:entry:{id}")]);
+        assert_eq!(time, expected, "{id}");
+        assert_eq!(
+            get(&mut store, "a", id).unwrap(),
+            Entry {
+                id,
+                ..given[id as usize - 1].clone()
+            }
+        );
+    }
+    let twin: Vec<Entry> = given.into_iter().collect();
+    let mut other = opened(&server, "q");
+    other.insert(twin).unwrap();
+    let all = client.dump();
+    for name in ["by_ttl", "expiring", "by_id", "lru:a", "namespaces"] {
+        assert_eq!(
+            all[&format!("p:{name}")],
+            all[&format!("q:{name}")],
+            "{name}"
+        );
+    }
+    let expired = store.delete_expired(now, None, 9).unwrap();
+    assert_eq!(
+        expired.iter().map(|entry| entry.id).collect::<Vec<_>>(),
+        [4]
+    );
+
+    // What Redis has expired comes back as another entry.
+    client.run::<()>(&["PEXPIRE", "p:entry:2", "0"]);
+    store.begin_import(ImportMode::Merge).unwrap();
+    store.write_import(entries("a", [2])).unwrap();
+    assert!(store.commit_import(&[], &[]).unwrap());
+    assert_eq!(get(&mut store, "a", 2).unwrap().id, 7);
+    assert_eq!(ids(&mut store), [1, 3, 5, 6, 7]);
+    assert_eq!(store.count(Some("a")).unwrap(), 5);
+    let record: Option<String> = client.run(&["HGET", "p:expiring", "2"]);
+    assert_eq!(record, None);
+}
+
+#[test]
+fn many_entries_are_one_step() {
+    let server = or_skip!(Redis::start());
+    let mut client = server.client();
+    let mut store = opened(&server, "p");
+    for (mode, first) in [
+        (ImportMode::Empty, 1),
+        (ImportMode::Replace, 20_002),
+        (ImportMode::Merge, 20_002),
+    ] {
+        store.begin_import(mode).unwrap();
+        for from in (0..20_000).step_by(1000) {
+            let batch = (from..from + 1000).map(|n| entry(["a", "b"][n as usize % 2], n));
+            store.write_import(batch.collect()).unwrap();
+        }
+        // All are renewed in time.
+        let before: Vec<String> = client.run(&["KEYS", "p:import:*"]);
+        assert_eq!(before.len(), 20_001);
+        for key in &before {
+            client.run::<()>(&["EXPIRE", key, "2000"]);
+        }
+        store.write_import(vec![entry("last", 1)]).unwrap();
+        for key in &before {
+            assert!(client.run::<i64>(&["TTL", key]) > 3000, "{key}");
+        }
+        let version = store.read_version_counter().unwrap();
+        assert!(store.commit_import(&[], &[]).unwrap());
+        assert_eq!(store.read_version_counter().unwrap(), version + 1);
+        assert_eq!(ids(&mut store), (first..first + 20_001).collect::<Vec<_>>());
+        assert_eq!(store.count(Some("b")).unwrap(), 10_000);
+        assert_eq!(get(&mut store, "b", 19_999).unwrap().id, first + 19_999);
+        assert!(store.integrity_check().unwrap());
+        assert_eq!(client.run::<usize>(&["DBSIZE"]), 20_001 * 2 + 3 + 3 + 2);
+    }
+    // A long one is forgotten too.
+    store.begin_import(ImportMode::Replace).unwrap();
+    for from in (0..20_000).step_by(1000) {
+        store.write_import(entries("c", from..from + 1000)).unwrap();
+    }
+    store.end_import().unwrap();
+    assert_eq!(client.run::<Vec<String>>(&["KEYS", "*import*"]), [""; 0]);
+}
+
+#[test]
+fn a_killed_process_leaves_nothing_for_long() {
+    let server = or_skip!(Redis::start());
+    let mut client = server.client();
+    let mut store = filled(&server);
+    let before = client.dump();
+    let mut child = Running::test("child_imports", &[("URL", &server.url())]);
+    assert_eq!(child.line().as_deref(), Some("written"));
+    child.kill();
+    let left = client.dump();
+    assert_eq!(left.len(), before.len() + 300 + 1);
+    for key in left.keys().filter(|key| !before.contains_key(*key)) {
+        assert!(key.starts_with("p:import:"), "{key}");
+        assert!(client.run::<i64>(&["TTL", key]) > 0, "{key}");
+    }
+    assert!(store.integrity_check().unwrap());
+    // It does not disturb the next one, nor a clearing.
+    store.begin_import(ImportMode::Merge).unwrap();
+    store.write_import(entries("a", 1..=300)).unwrap();
+    assert!(store.commit_import(&[], &[]).unwrap());
+    assert_eq!(store.count(None).unwrap(), 301);
+    assert_eq!(store.clear_namespace(None).unwrap(), 301);
+}
+
+#[test]
+fn child_imports() {
+    let Some(url) = argument("URL") else { return };
+    let mut store = RedisStore::from_url(&url).unwrap().prefix("p");
+    store.open(FINGERPRINT, DIM).unwrap();
+    store.begin_import(ImportMode::Merge).unwrap();
+    store.write_import(entries("a", 1..=300)).unwrap();
+    say("written");
+    hear();
+    panic!("it was not killed");
+}
+
+#[test]
+fn lists_of_meta_have_what_callers_have_set() {
+    let server = or_skip!(Redis::start());
+    let mut client = server.client();
+    let mut store = opened(&server, "p");
+    assert!(store.list_meta().unwrap().is_empty());
+    for key in ["b", "", "\u{1f600}", "a:b", "\u{ff}"] {
+        assert!(store.replace_meta(key, None, Some(&hash(1))).unwrap());
+    }
+    let names: Vec<String> = store
+        .list_meta()
+        .unwrap()
+        .into_iter()
+        .map(|(key, value)| {
+            assert_eq!(value, hash(1));
+            key
+        })
+        .collect();
+    assert_eq!(names, ["", "a:b", "b", "\u{ff}", "\u{1f600}"]);
+    store.close().unwrap();
+    assert!(matches!(store.list_meta(), Err(StoreError::Closed)));
+    store.open(FINGERPRINT, DIM).unwrap();
+    client.run::<()>(&["DEL", "p:meta"]);
+    client.run::<()>(&["SET", "p:meta", "x"]);
+    let outcome = store.list_meta();
+    assert!(
+        matches!(&outcome, Err(StoreError::Corrupt(text)) if text.contains("p:meta")),
+        "{outcome:?}"
+    );
+}

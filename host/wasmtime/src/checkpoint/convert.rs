@@ -45,7 +45,7 @@ pub(super) fn load<R: Read + Send + 'static>(
     let (Some(read), watch) = archive.into_parts::<Keeping<R>>() else {
         return report;
     };
-    let Some(archive) = read.from_the_start() else {
+    let Some(archive) = read.restarted() else {
         return report;
     };
     let scratch = Scratch {
@@ -150,7 +150,7 @@ impl<R: Read> Keeping<R> {
     }
 
     /// A reader that begins anew, if that can be had.
-    fn from_the_start(self) -> Option<impl Read + Send + 'static>
+    fn restarted(self) -> Option<impl Read + Send + 'static>
     where
         R: Send + 'static,
     {

@@ -1,7 +1,7 @@
 //! Checkpoints as a Rust program makes them: readers and writers of any kind, limits, and
 //! archives of another kind of store.
 
-mod checkpoints {
+mod archives {
     #[cfg(feature = "sqlite")]
     pub mod converted;
     pub mod ends;

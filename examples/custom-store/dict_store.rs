@@ -3,10 +3,10 @@
 
 use mneme::store::checks::{self, Embedder};
 use mneme::store::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store, StoreError,
-    Touch, VectorPage,
+    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
+    Store, StoreError, Touch, VectorPage,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A store in ordered maps: gone with its value, as the data of its backend would not be.
 #[derive(Default)]
@@ -20,6 +20,14 @@ pub struct DictStore {
     version: u64,
     quotas: BTreeMap<String, u64>,
     meta: BTreeMap<String, String>,
+    /// What has come in of an import: beside the rows, where no read looks.
+    import: Option<Import>,
+}
+
+struct Import {
+    mode: ImportMode,
+    entries: Vec<Entry>,
+    keys: BTreeSet<(String, String)>,
 }
 
 const MAX_BATCH: u32 = 1000;
@@ -48,6 +56,26 @@ impl DictStore {
         // Mistake: `id >= last_id`, which reads one row twice.
         rows.filter(move |row| row.id > last_id)
             .take(limit as usize)
+    }
+
+    /// Stores an entry. Mistake: a new id for a pair that exists, or a used one after a
+    /// delete; or to believe the id that came with the entry.
+    fn put(&mut self, mut entry: Entry) -> Inserted {
+        let id = *self.ids.entry(Self::key(&entry)).or_insert_with(|| {
+            self.last_id += 1;
+            self.last_id
+        });
+        entry.id = id;
+        let replaced = self.rows.insert(id, entry).is_some();
+        Inserted { id, replaced }
+    }
+
+    /// Mistake: to let an import in where somebody has written since it was begun.
+    fn accept(&self, mode: ImportMode) -> Result<()> {
+        match mode {
+            ImportMode::Empty if !self.rows.is_empty() => Err(checks::import_not_empty()),
+            _ => Ok(()),
+        }
     }
 
     /// Deletes rows. Mistake: to forget the counter, or to move it once a row, or also
@@ -98,7 +126,7 @@ impl Store for DictStore {
     // 2. Open connects, creates what is missing, and compares the embedder. Mistake: to
     // leave out the comparison, and so to mix vectors of two models.
     fn open(&mut self, fingerprint: &str, dim: u32) -> Result<()> {
-        self.open = false;
+        self.close()?;
         let given = Embedder::given(fingerprint, dim)?;
         let stored = self.embedder.get_or_insert_with(|| given.clone());
         stored.accept(&given)?;
@@ -109,6 +137,7 @@ impl Store for DictStore {
     // 3. Close releases the connection. A second close is no error.
     fn close(&mut self) -> Result<()> {
         self.open = false;
+        self.import = None;
         Ok(())
     }
 
@@ -184,18 +213,7 @@ impl Store for DictStore {
         // Mistake: to find the bad entry when the good ones before it are stored.
         checks::batch(&entries, MAX_BATCH, dim)?;
         self.version += u64::from(!entries.is_empty());
-        let store = |mut entry: Entry| {
-            // Mistake: a new id for a pair that exists, or a used one after a delete.
-            let id = *self.ids.entry(Self::key(&entry)).or_insert_with(|| {
-                self.last_id += 1;
-                self.last_id
-            });
-            // Mistake: to believe the id that came with the entry.
-            entry.id = id;
-            let replaced = self.rows.insert(id, entry).is_some();
-            Inserted { id, replaced }
-        };
-        Ok(entries.into_iter().map(store).collect())
+        Ok(entries.into_iter().map(|entry| self.put(entry)).collect())
     }
 
     // Mistake: to move the counter, or the clock of an entry backwards, or to fail for an
@@ -304,12 +322,101 @@ impl Store for DictStore {
         Ok(true)
     }
 
+    // Mistake: to list the store's own keys too, which nobody could set elsewhere.
+    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
+        self.opened()?;
+        let meta = self.meta.iter();
+        Ok(meta
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
+    }
+
     // Mistake: an error for damaged data. It is what is asked for: the answer is false.
     fn integrity_check(&mut self) -> Result<bool> {
         self.opened()?;
         Ok(self.ids.len() == self.rows.len())
     }
 
-    // 6. Snapshots, where the backend makes them itself. The six operations have defaults
+    // 6. Views, where the backend can read from one instant. The defaults say that it
+    // cannot, which is true of most. Here nobody else writes.
+    fn begin_view(&mut self) -> Result<bool> {
+        self.opened()?;
+        Ok(true)
+    }
+
+    fn end_view(&mut self) -> Result<()> {
+        self.opened().map(drop)
+    }
+
+    // 7. Imports: what comes in waits where no read finds it. Mistake: to store it at once,
+    // which a crash leaves in part.
+    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
+        self.opened()?;
+        self.import = None;
+        self.accept(mode)?;
+        self.import = Some(Import {
+            mode,
+            entries: Vec::new(),
+            keys: BTreeSet::new(),
+        });
+        Ok(())
+    }
+
+    // Taken out and put back, so that any error ends the import. Mistake: to store a pair
+    // that comes twice as its last, as an insert would.
+    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
+        let dim = self.opened()?.dim;
+        let mut import = self.import.take().ok_or_else(checks::import_not_begun)?;
+        checks::batch(&entries, MAX_BATCH, dim)?;
+        for entry in entries {
+            if !import.keys.insert(Self::key(&entry)) {
+                return Err(checks::imported_twice(&entry));
+            }
+            import.entries.push(entry);
+        }
+        self.import = Some(import);
+        Ok(())
+    }
+
+    // One transaction. Check all and then change all.
+    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
+        self.opened()?;
+        let import = self.import.take().ok_or_else(checks::import_not_begun)?;
+        for change in meta {
+            checks::meta_key(&change.key)?;
+        }
+        self.accept(import.mode)?;
+        let replace = import.mode == ImportMode::Replace;
+        let same = |change: &MetaChange| self.meta.get(&change.key) == change.expected.as_ref();
+        if !replace && !meta.iter().all(same) {
+            // Mistake: an error, or to forget the import. The cache reads again and retries.
+            self.import = Some(import);
+            return Ok(false);
+        }
+        // Mistake: to move the counter once for the deletes and once for the entries.
+        let old = if replace { self.rows.len() } else { 0 };
+        self.version += u64::from(old + import.entries.len() > 0);
+        if replace {
+            self.rows.clear();
+            self.ids.clear();
+            self.quotas.clear();
+            self.meta.clear();
+        }
+        for entry in import.entries {
+            self.put(entry);
+        }
+        self.quotas.extend(quotas.iter().cloned());
+        let values = meta.iter().map(|one| (one.key.clone(), one.value.clone()));
+        self.meta.extend(values);
+        Ok(true)
+    }
+
+    fn end_import(&mut self) -> Result<()> {
+        self.opened()?;
+        self.import = None;
+        Ok(())
+    }
+
+    // 8. Snapshots, where the backend makes them itself. The nine operations have defaults
     // that answer `unsupported`, which is right for all others.
 }

@@ -2,8 +2,11 @@
 
 mod stores {
     pub mod entries;
+    pub mod imports;
     #[cfg(feature = "sqlite")]
     pub mod place;
+    #[cfg(feature = "sqlite")]
+    pub mod sharing;
     #[cfg(feature = "sqlite")]
     pub mod snapshots;
     #[cfg(feature = "sqlite")]

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 use super::place::{open, place};
 use super::support::*;
 
-fn snapshot(store: &mut SqliteStore) -> Vec<u8> {
+/// A snapshot of a store.
+pub fn snapshot(store: &mut SqliteStore) -> Vec<u8> {
     let size = store.begin_snapshot().unwrap();
     let mut bytes = Vec::new();
     loop {
@@ -24,12 +25,27 @@ fn snapshot(store: &mut SqliteStore) -> Vec<u8> {
     bytes
 }
 
-fn restore(store: &mut SqliteStore, bytes: &[u8]) -> Result<(), StoreError> {
+/// Replaces all data by a snapshot.
+pub fn restore(store: &mut SqliteStore, bytes: &[u8]) -> Result<(), StoreError> {
+    receive(store, bytes)?;
+    store.commit_restore(false)
+}
+
+fn receive(store: &mut SqliteStore, bytes: &[u8]) -> Result<(), StoreError> {
     store.begin_restore()?;
     for chunk in bytes.chunks(777) {
         store.write_restore(chunk)?;
     }
-    store.commit_restore(false)
+    Ok(())
+}
+
+/// A snapshot, changed by SQL.
+fn altered(good: &[u8], sql: &str) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("altered.db");
+    fs::write(&path, good).unwrap();
+    Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    fs::read(&path).unwrap()
 }
 
 #[test]
@@ -130,13 +146,7 @@ fn unfit_snapshots_leave_the_data_as_it_is() {
     let good = snapshot(&mut store);
     let before = (store.iter_since(0, 1_000).unwrap(), version(&mut store));
 
-    let altered = |sql: &str| {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("altered.db");
-        fs::write(&path, &good).unwrap();
-        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
-        fs::read(&path).unwrap()
-    };
+    let altered = |sql: &str| altered(&good, sql);
     let mut torn = good.clone();
     let middle = good.len() / 8192 * 4096;
     torn[middle..middle + 4096].fill(0xFF);
@@ -150,6 +160,10 @@ fn unfit_snapshots_leave_the_data_as_it_is() {
         (
             "Corrupt",
             altered("UPDATE entries SET embedding = x'00' WHERE id = 7"),
+        ),
+        (
+            "Corrupt",
+            altered("UPDATE entries SET id = -5 WHERE id = 1"),
         ),
         (
             "Corrupt",
@@ -178,18 +192,26 @@ fn unfit_snapshots_leave_the_data_as_it_is() {
         ),
     ];
     for (kind, bytes) in cases {
-        let error = restore(&mut store, &bytes).unwrap_err();
-        assert!(format!("{error:?}").contains(kind), "{kind}: {error:?}");
-        let again = store.commit_restore(false).unwrap_err();
-        assert!(
-            matches!(again, StoreError::InvalidArgument(_)),
-            "the restore was over"
-        );
-        assert_eq!(
-            (store.iter_since(0, 1_000).unwrap(), version(&mut store)),
-            before
-        );
-        assert_eq!(fs::read_dir(place.dir.path()).unwrap().count(), 3);
+        for checked_first in [false, true] {
+            let error = if checked_first {
+                receive(&mut store, &bytes).unwrap();
+                store.check_restore().map(drop)
+            } else {
+                restore(&mut store, &bytes)
+            };
+            let error = error.unwrap_err();
+            assert!(format!("{error:?}").contains(kind), "{kind}: {error:?}");
+            let again = store.commit_restore(false).unwrap_err();
+            assert!(
+                matches!(again, StoreError::InvalidArgument(_)),
+                "the restore was over"
+            );
+            assert_eq!(
+                (store.iter_since(0, 1_000).unwrap(), version(&mut store)),
+                before
+            );
+            assert_eq!(fs::read_dir(place.dir.path()).unwrap().count(), 3);
+        }
     }
     restore(&mut store, &good).unwrap();
 }
@@ -214,14 +236,93 @@ fn a_snapshot_with_other_pages_is_taken() {
 }
 
 #[test]
+fn a_checked_snapshot_can_be_read_before_it_is_committed() {
+    let place = place();
+    let mut store = open(&place.path);
+    store
+        .insert((0..30).map(|n| entry("a", n)).collect())
+        .unwrap();
+    for (namespace, quota) in [("b", 2), ("a", 1)] {
+        store.set_namespace_quota(namespace, Some(quota)).unwrap();
+    }
+    for key in ["z", "counters"] {
+        store.replace_meta(key, None, Some("v")).unwrap();
+    }
+    let entries = store.iter_since(0, 100).unwrap();
+    let bytes = snapshot(&mut store);
+    store.clear_namespace(None).unwrap();
+
+    receive(&mut store, &bytes).unwrap();
+    for _ in 0..2 {
+        let restored = store.check_restore().unwrap();
+        assert_eq!(restored.entries, 30);
+        assert_eq!(restored.quotas, [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+        let meta = ["counters", "z"].map(|key| (key.to_owned(), "v".to_owned()));
+        assert_eq!(restored.meta, meta);
+    }
+    let more = store.write_restore(b"x");
+    assert!(matches!(more, Err(StoreError::InvalidArgument(_))));
+    let mut read = Vec::new();
+    loop {
+        let last = read
+            .last()
+            .map_or(0, |entry: &mneme::store::Entry| entry.id);
+        let page = store.read_restore(last, 7).unwrap();
+        assert!(page.len() <= 7);
+        if page.is_empty() {
+            break;
+        }
+        read.extend(page);
+    }
+    assert_eq!(read, entries);
+    assert_eq!(store.count(None).unwrap(), 0, "it is not committed");
+    store.commit_restore(true).unwrap();
+    assert_eq!(store.iter_since(0, 100).unwrap(), entries);
+}
+
+#[test]
+fn rows_of_a_snapshot_that_are_no_entries_are_corrupt() {
+    let place = place();
+    let mut store = open(&place.path);
+    store
+        .insert((0..9).map(|n| entry("a", n)).collect())
+        .unwrap();
+    let good = snapshot(&mut store);
+    for sql in [
+        "UPDATE entries SET query = x'FF' WHERE id = 5",
+        "UPDATE entries SET response = CAST(x'FF' AS TEXT) WHERE id = 5",
+        "UPDATE entries SET created_at = 'soon' WHERE id = 5",
+    ] {
+        receive(&mut store, &altered(&good, sql)).unwrap();
+        store.check_restore().unwrap();
+        let mut outcome = Ok(());
+        for last in 0..9 {
+            outcome = outcome.and(store.read_restore(last, 1).map(drop));
+        }
+        assert!(matches!(outcome, Err(StoreError::Corrupt(_))), "{sql}");
+        store.end_restore().unwrap();
+        let over = store.commit_restore(false);
+        assert!(matches!(over, Err(StoreError::InvalidArgument(_))));
+    }
+    assert_eq!(store.count(None).unwrap(), 9);
+}
+
+#[test]
 fn snapshot_calls_out_of_order_are_refused() {
     let place = place();
     let mut store = open(&place.path);
     store.end_snapshot().unwrap();
+    store.end_restore().unwrap();
     for outcome in [
         store.read_snapshot(1).map(drop),
         store.write_restore(b"x"),
+        store.check_restore().map(drop),
+        store.read_restore(0, 1).map(drop),
         store.commit_restore(false),
+        store
+            .begin_restore()
+            .and_then(|()| store.read_restore(0, 1))
+            .map(drop),
     ] {
         assert!(
             matches!(outcome, Err(StoreError::InvalidArgument(_))),

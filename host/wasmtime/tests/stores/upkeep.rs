@@ -1,6 +1,6 @@
 //! Access data, deletion, expiry, quotas, meta and the life cycle, in every store.
 
-use mneme::store::{Entry, EntryRef, Store, StoreError, Touch};
+use mneme::store::{Entry, EntryRef, ImportMode, Store, StoreError, Touch};
 
 use super::support::*;
 
@@ -397,7 +397,14 @@ fn a_closed_store_says_so(store: &mut dyn Store) {
         store.read_meta("k"),
         store.replace_meta("k", None, Some("v")),
         store.replace_meta("schema_version", None, Some("v")),
+        store.list_meta(),
         store.integrity_check(),
+        store.begin_view(),
+        store.end_view(),
+        store.begin_import(ImportMode::Merge),
+        store.write_import(Vec::new()),
+        store.commit_import(&[], &[]),
+        store.end_import(),
     );
     if snapshot {
         closed!(
@@ -406,7 +413,10 @@ fn a_closed_store_says_so(store: &mut dyn Store) {
             store.end_snapshot(),
             store.begin_restore(),
             store.write_restore(&[]),
+            store.check_restore(),
+            store.read_restore(0, 1),
             store.commit_restore(false),
+            store.end_restore(),
         );
     }
 }
@@ -438,7 +448,10 @@ fn snapshots_are_what_the_capabilities_say(store: &mut dyn Store) {
         store.end_snapshot(),
         store.begin_restore(),
         store.write_restore(&[]),
+        store.check_restore().map(drop),
+        store.read_restore(0, 1).map(drop),
         store.commit_restore(false),
+        store.end_restore(),
     ];
     for refusal in refusals {
         assert!(

@@ -55,9 +55,12 @@ fn remove_leftovers(directory: &Path) {
     };
     for found in names.flatten() {
         let name = found.file_name();
-        let named = |prefix: &&str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+        let name = name.as_encoded_bytes();
+        let ours = PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix.as_bytes()));
         let plain = found.file_type().is_ok_and(|kind| kind.is_file());
-        if !plain || !PREFIXES.iter().any(|prefix| named(&prefix)) {
+        if !plain || !ours {
             continue;
         }
         if let Ok(file) = File::open(found.path())

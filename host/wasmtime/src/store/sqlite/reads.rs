@@ -64,8 +64,9 @@ pub(super) const HAS_EXPIRED_IN: &str = concat!(
     expired!(),
     ")"
 );
-const WRONG_LENGTH: &str = "SELECT EXISTS (SELECT 1 FROM entries
-    WHERE typeof(embedding) <> 'blob' OR length(embedding) <> ?1)";
+/// Rows that no page would show, or no index could take.
+const WRONG_ROW: &str = "SELECT EXISTS (SELECT 1 FROM entries
+    WHERE id < 1 OR typeof(embedding) <> 'blob' OR length(embedding) <> ?1)";
 
 /// Queries, and whether they walk the whole table.
 #[cfg(test)]
@@ -272,14 +273,14 @@ pub(super) fn meta(conn: &Connection) -> Outcome<Vec<(String, String)>> {
     collect(conn, META, &[], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// Whether every page and index of a database is in order, and every embedding as long
-/// as it must be.
+/// Whether every page and index of a database is in order, and every row has an id and
+/// an embedding as they must be.
 pub(super) fn sound(conn: &Connection, dim: u32) -> Outcome<bool> {
     let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Ok(false);
     }
-    let wrong: bool = conn.query_row(WRONG_LENGTH, [i64::from(dim) * 4], |row| row.get(0))?;
+    let wrong: bool = conn.query_row(WRONG_ROW, [i64::from(dim) * 4], |row| row.get(0))?;
     Ok(!wrong)
 }
 

@@ -221,6 +221,48 @@ fn a_killed_server_has_all_or_nothing() {
 }
 
 #[test]
+fn a_server_that_is_killed_during_a_commit_has_all_or_nothing() {
+    let mut server = or_skip!(Redis::start());
+    unless_it_hangs(move || {
+        let mut store = server.store("p");
+        store.open(FINGERPRINT, DIM).unwrap();
+        let all =
+            |namespace: &str| -> Vec<Entry> { (0..1000).map(|n| entry(namespace, n)).collect() };
+        store.insert(all("old")).unwrap();
+        for answers in 0..8 {
+            let old = store.list_namespaces().unwrap();
+            let new = format!("new {answers}");
+            store.begin_import(ImportMode::Replace).unwrap();
+            store.write_import(all(&new)).unwrap();
+            store.write_import(all("rest")).unwrap();
+            let mut client = server.client();
+            let before = data(&mut client);
+            let outcome = std::thread::scope(|scope| {
+                let commit = scope.spawn(|| store.commit_import(&[], &[]));
+                for _ in 0..answers * 3 {
+                    client.run::<()>(&["PING"]);
+                }
+                server.kill();
+                commit.join().unwrap()
+            });
+            server.restart().unwrap();
+            let found = store.list_namespaces().unwrap();
+            if found == old {
+                assert!(outcome.is_err());
+                assert_eq!(data(&mut server.client()), before);
+            } else {
+                assert_eq!(found, [new, "rest".to_owned()]);
+                assert_eq!(store.count(None).unwrap(), 2000);
+                assert_eq!(staged(&mut server.client()), 0);
+            }
+            assert!(store.integrity_check().unwrap());
+            store.end_import().unwrap();
+            assert_eq!(staged(&mut server.client()), 0);
+        }
+    });
+}
+
+#[test]
 fn what_was_staged_and_is_gone_is_missed() {
     let server = or_skip!(Redis::start());
     let mut client = server.client();

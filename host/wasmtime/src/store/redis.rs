@@ -56,12 +56,12 @@ const MAX_BATCH: u32 = 1000;
 /// # Imports
 ///
 /// What is written to an import goes to the server at once, under keys that nobody reads, and
-/// is only renamed by the commit. Those keys expire an hour after the last write. The commit
-/// is one script, during which the server does nothing else: some 3 to 5 seconds for 100,000 entries.
-/// For each entry it may take 0.2 ms longer than the call timeout. Others may be told after
-/// five seconds that the server is busy, which is retryable.
+/// is only renamed by the commit. Those keys expire an hour after the last write.
 ///
-/// The mode `replace` looks at the names of all keys in the database, in the same step.
+/// The commit is one script, during which the server does nothing else: some 3 to 5 seconds
+/// for 100,000 entries. It may take 0.2 ms longer than the call timeout for each of them. After
+/// five seconds Redis tells other callers that it is busy, which is retryable. In the mode
+/// `replace` the script also walks over the names of all keys in the database.
 ///
 /// # Failures
 ///
@@ -83,10 +83,10 @@ const MAX_BATCH: u32 = 1000;
 ///
 /// # Limits
 ///
-/// One `insert` or `write_import` takes at most 1000 entries and 500 MiB. Times, TTLs and access counts go up
-/// to 2^53 - 1, and greater ones are [`StoreError::InvalidArgument`]. A `query_hash`
-/// has no colon. No part of the prefix after its first colon is `entry`, `hash`, `lru` or
-/// `quota`, as two caches could then share keys.
+/// One `insert` or `write_import` takes at most 1000 entries and 500 MiB. Times, TTLs and
+/// access counts go up to 2^53 - 1, and greater ones are [`StoreError::InvalidArgument`]. A
+/// `query_hash` has no colon. No part of the prefix after its first colon is `entry`, `hash`,
+/// `lru` or `quota`, as two caches could then share keys.
 ///
 /// In a cluster all keys of a prefix have to be on one node: give a prefix with a hash
 /// tag, such as `{mneme}`, and the address of the node that has it.

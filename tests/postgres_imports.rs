@@ -5,6 +5,8 @@ use mneme::store::{Entry, ImportMode, MetaChange, Store, StoreError};
 use mneme_tests::or_skip;
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, ids, put};
 use mneme_tests::servers::postgres::Postgres;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
 use std::time::Instant;
 
 const MODES: [ImportMode; 3] = [ImportMode::Empty, ImportMode::Merge, ImportMode::Replace];
@@ -405,6 +407,53 @@ fn until_the_commit_nobody_sees_it_or_waits_for_it() {
     assert_eq!((ids(&mut other), version(&mut other)), (vec![1, 3, 4], 5));
     assert_eq!(get(&mut other, "a", 3).unwrap().response, "response 3");
     assert_eq!(get(&mut other, "a", 4).unwrap().response, "theirs");
+}
+
+#[test]
+fn writers_go_on_during_an_import() {
+    const WRITERS: u64 = 3;
+    let server = or_skip!(Postgres::shared());
+    let mut store = opened(&server, "busy");
+    let is_over = AtomicBool::new(false);
+    let (store, is_over, server) = (&mut store, &is_over, &server);
+    let writes: u64 = thread::scope(|scope| {
+        let write = move |writer: u64| {
+            let mut store = opened(server, "busy");
+            let namespace = format!("writer {writer}");
+            for n in 0.. {
+                // Their own rows, and one that all write and the import has.
+                store
+                    .insert(vec![entry(&namespace, n), entry("all", 7)])
+                    .unwrap();
+                if is_over.load(SeqCst) {
+                    return n + 1;
+                }
+            }
+            0
+        };
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|n| scope.spawn(move || write(n)))
+            .collect();
+        for _ in 0..3 {
+            store.begin_import(ImportMode::Merge).unwrap();
+            for part in 0..4 {
+                let rows = part * 500..(part + 1) * 500;
+                store
+                    .write_import(rows.map(|n| entry("all", n)).collect())
+                    .unwrap();
+            }
+            assert!(store.commit_import(&[], &[]).unwrap());
+        }
+        is_over.store(true, SeqCst);
+        writers
+            .into_iter()
+            .map(|writer| writer.join().unwrap())
+            .sum()
+    });
+    assert_eq!(version(store), writes + 3);
+    assert_eq!(store.count(Some("all")).unwrap(), 2000);
+    assert_eq!(store.count(None).unwrap(), 2000 + writes);
+    assert!(store.integrity_check().unwrap());
 }
 
 #[test]

@@ -453,7 +453,7 @@ fn an_import_that_cannot_be_completed_is_told(server: &DynamoDb) {
     let told = |table: &str, said: &str| {
         let url = server.url(table);
         let store = DynamoDbStore::from_url(&url).unwrap();
-        let mut store = store.call_timeout(Duration::from_secs(2));
+        let mut store = store.call_timeout(Duration::from_secs(10));
         match store.open(FINGERPRINT, DIM) {
             Err(StoreError::Corrupt(message)) => assert!(message.contains(said), "{message}"),
             other => panic!("{other:?}"),

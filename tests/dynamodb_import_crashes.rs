@@ -162,71 +162,70 @@ fn die_at(number: usize, answered: bool) -> impl FnMut(&Request) -> Action {
 fn stopped_at_every_request(server: &DynamoDb, name: &str, mode: ImportMode) {
     let mut decided = 0;
     let mut undecided = 0;
-    for answered in [false, true] {
-        for number in 1.. {
-            let table = format!("{name}-{answered}-{number}");
-            let mut writer = fresh(server, &table);
-            furnish(&mut writer);
-            let (mut store, proxy) = proxied(server, &table);
-            stage(&mut store, mode);
-            proxy.take_seen();
-            proxy.set_rule(die_at(number, answered));
-            let outcome = commit(&mut store);
-            let requests = proxy.take_seen();
-            drop(store);
-            let of_import = |request: &Request| {
-                let text = request.body.to_string();
-                request.operation == "TransactWriteItems" && text.contains(":seen_meta")
-                    || text.contains("#import = :import")
-            };
-            let was_decided = items(server.port(), &table)
-                .iter()
-                .any(|item| item["meta"]["M"]["k"]["S"] == "new");
-            let wanted = match was_decided {
-                true => Data::after(mode),
-                false => Data::before(),
-            };
-            let at = format!("{table}: {outcome:?}");
-            match &outcome {
-                Ok(true) => assert!(was_decided, "{at}"),
-                Err(StoreError::Backend(error)) => {
-                    assert!(!error.retryable, "{at}");
-                    let told = ["next write or open", "unknown whether it was stored"];
-                    let told = told.iter().any(|told| error.message.contains(told));
-                    assert_eq!(told, was_decided, "{at}");
-                }
-                _ => panic!("{at}"),
+    for number in 1.. {
+        let answered = number % 2 == 0;
+        let table = format!("{name}-{answered}-{number}");
+        let mut writer = fresh(server, &table);
+        furnish(&mut writer);
+        let (mut store, proxy) = proxied(server, &table);
+        stage(&mut store, mode);
+        proxy.take_seen();
+        proxy.set_rule(die_at(number, answered));
+        let outcome = commit(&mut store);
+        let requests = proxy.take_seen();
+        drop(store);
+        let of_import = |request: &Request| {
+            let text = request.body.to_string();
+            request.operation == "TransactWriteItems" && text.contains(":seen_meta")
+                || text.contains("#import = :import")
+        };
+        let was_decided = items(server.port(), &table)
+            .iter()
+            .any(|item| item["meta"]["M"]["k"]["S"] == "new");
+        let wanted = match was_decided {
+            true => Data::after(mode),
+            false => Data::before(),
+        };
+        let at = format!("{table}: {outcome:?}");
+        match &outcome {
+            Ok(true) => assert!(was_decided, "{at}"),
+            Err(StoreError::Backend(error)) => {
+                assert!(!error.retryable, "{at}");
+                let told = ["next write or open", "unknown whether it was stored"];
+                let told = told.iter().any(|told| error.message.contains(told));
+                assert_eq!(told, was_decided, "{at}");
             }
-            decided += usize::from(was_decided);
-            undecided += usize::from(!was_decided);
-            // One that was open all the time writes, or a new one opens.
-            match number % 2 {
-                0 => {
-                    let id = put(&mut writer, says(500, "own"));
-                    let next = match was_decided {
-                        true => 3 + GIVEN,
-                        false => 3,
-                    };
-                    assert_eq!(id, next, "{at}");
-                    assert_eq!(Data::of(&mut writer), wanted.with(id, 500, "own"), "{at}");
-                }
-                _ => assert_eq!(Data::of(&mut fresh(server, &table)), wanted, "{at}"),
+            _ => panic!("{at}"),
+        }
+        decided += usize::from(was_decided);
+        undecided += usize::from(!was_decided);
+        // One that was open all the time writes, or a new one opens.
+        match number / 2 % 2 {
+            0 => {
+                let id = put(&mut writer, says(500, "own"));
+                let next = match was_decided {
+                    true => 3 + GIVEN,
+                    false => 3,
+                };
+                assert_eq!(id, next, "{at}");
+                assert_eq!(Data::of(&mut writer), wanted.with(id, 500, "own"), "{at}");
             }
-            assert!(writer.integrity_check().unwrap(), "{at}");
-            let head = &items(server.port(), &table);
-            let head = head.iter().find(|item| item["id"]["N"] == "0").unwrap();
-            assert!(head["import"].is_null(), "{at}");
-            let reached_end = requests
-                .iter()
-                .filter(|one| one.operation != "Query")
-                .count();
-            if reached_end < number {
-                assert!(requests.iter().any(of_import), "{at}");
-                break;
-            }
+            _ => assert_eq!(Data::of(&mut fresh(server, &table)), wanted, "{at}"),
+        }
+        assert!(writer.integrity_check().unwrap(), "{at}");
+        let head = &items(server.port(), &table);
+        let head = head.iter().find(|item| item["id"]["N"] == "0").unwrap();
+        assert!(head["import"].is_null(), "{at}");
+        let reached_end = requests
+            .iter()
+            .filter(|one| one.operation != "Query")
+            .count();
+        if reached_end < number {
+            assert!(requests.iter().any(of_import), "{at}");
+            break;
         }
     }
-    assert!(undecided >= 4 && decided >= 12, "{undecided}, {decided}");
+    assert!(undecided >= 4 && decided >= 8, "{undecided}, {decided}");
 }
 
 fn a_merge_is_stopped_at_every_request(server: &DynamoDb) {
@@ -453,7 +452,7 @@ fn an_import_that_cannot_be_completed_is_told(server: &DynamoDb) {
     let told = |table: &str, said: &str| {
         let url = server.url(table);
         let store = DynamoDbStore::from_url(&url).unwrap();
-        let mut store = store.call_timeout(Duration::from_secs(2));
+        let mut store = store.call_timeout(Duration::from_secs(10));
         match store.open(FINGERPRINT, DIM) {
             Err(StoreError::Corrupt(message)) => assert!(message.contains(said), "{message}"),
             other => panic!("{other:?}"),

@@ -62,15 +62,37 @@ const MAX_BATCH: u32 = 9;
 /// | `insert` | one wave and one transaction |
 /// | `update_access` | one wave of reads and one of transactions, of 50 entries each |
 /// | `delete_by_id`, `delete_unchanged` | one read and one transaction for each 49 entries |
-/// | `read_version_counter`, `read_meta`, quotas | one |
+/// | `read_version_counter`, `read_meta`, `list_meta`, quotas | one |
 /// | `replace_meta`, `set_namespace_quota` | one transaction |
 /// | `iter_lru_ids` of a namespace | one query and one wave for each 1000 entries asked for, read from an index and checked in the table |
 /// | `iter_lru_ids` of all, `count`, `list_namespaces` | a scan of the table |
 /// | `delete_expired`, `clear_namespace` | a scan, and one transaction for each 49 entries deleted |
 /// | `integrity_check` | a scan of up to 64 MB |
+/// | `begin_import` | a few; a scan with mode `empty` |
+/// | `write_import` | one transaction |
+/// | `commit_import` | for each 45 entries a read, four waves and a transaction, and a delete of 25 staged entries each, 16 at a time; a scan and one transaction for each 49 entries that mode `replace` deletes |
 ///
 /// A scan reads, and DynamoDB charges for, the whole table, 1 MB a request and four requests
 /// at a time.
+///
+/// # Imports
+///
+/// The entries of an import wait as items with ids below zero, in no index, that nobody looks
+/// at. `commit_import` decides by one write, with which quotas and meta values change and
+/// new entries get their ids reserved, and then stores the entries in steps of up to 45, which
+/// others may see one after another; the version counter moves with the last. Mode `replace`
+/// deletes first, and all its entries get new ids. Where an entry is replaced under its id,
+/// the id of its place in the import stays unused.
+///
+/// Between the decision and the last step every write of a store of this kind, and every
+/// open, first completes the import, however long that takes. So one that a killed process
+/// has decided becomes part of the data as a whole. `mneme-cache` does not wait: what it
+/// replaces or inserts meanwhile may be overwritten by the import, or be there twice, as
+/// with any two writes at the same time.
+///
+/// An import that has not been decided or written to for an hour is taken for abandoned, and
+/// the next open (up to 10,000 entries) or `begin_import` removes it. One that is in progress
+/// holds about 32 bytes an entry in memory, to know keys that come twice.
 ///
 /// # Failures
 ///
@@ -80,7 +102,8 @@ const MAX_BATCH: u32 = 9;
 /// try again until the timeout; since every write moves one counter, they go one by one.
 ///
 /// An error is retryable where the network or the server failed or the table was throttled.
-/// It is not where it is unknown whether an `update_access` or a `replace_meta` was stored.
+/// It is not where it is unknown whether an `update_access`, a `replace_meta` or a
+/// `commit_import` was stored, nor where an import is decided and not complete.
 ///
 /// # Limits
 ///

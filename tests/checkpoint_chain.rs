@@ -168,7 +168,12 @@ fn through_every_store() -> Result<(), String> {
         }
     };
     // The servers drop what has expired by their own clocks.
-    let clock = ManualClock::at(SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
+    let clock = ManualClock::at(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs(),
+    );
     let mut cache = filled(&clock);
     let reference = SemanticCache::builder()
         .store(MemoryStore::new())

@@ -141,7 +141,12 @@ fn their_archives_are_loaded() {
 fn our_archives_are_loaded_by_them() {
     with_peer(|python, dir| {
         let (path, archive) = (dir.join("ours.db"), dir.join("ours.tar.gz"));
-        let clock = ManualClock::at(SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
+        let clock = ManualClock::at(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap()
+                .as_secs(),
+        );
         let cache = SemanticCache::builder()
             .store(SqliteStore::new(&path))
             .embedder(Words)

@@ -71,10 +71,10 @@ fn a_dump_while_another_process_writes_is_one_picture() {
                 .unwrap();
             loaded.close().unwrap();
             // Whole pairs only, none left out.
-            let count: u64 = sqlite::value(&copy, "SELECT count(*) FROM entries");
-            assert_eq!(report.entries, count);
+            let count: i64 = sqlite::value(&copy, "SELECT count(*) FROM entries");
+            assert_eq!(i64::try_from(report.entries).unwrap(), count);
             assert_eq!(count % 2, 0);
-            let last: u64 =
+            let last: i64 =
                 sqlite::value(&copy, "SELECT max(CAST(response AS INTEGER)) FROM entries");
             assert_eq!(count, 2 * (last + 1));
             versions.insert(last);

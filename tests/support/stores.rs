@@ -2,8 +2,8 @@
 
 use mneme::MemoryStore;
 use mneme::store::{
-    BackendError, CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store,
-    StoreError, Touch, VectorPage,
+    BackendError, CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange,
+    Result, StampPage, Store, StoreError, Touch, VectorPage,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -88,6 +88,13 @@ impl Store for Hooked {
         fn read_version_counter() -> u64;
         fn read_meta(key: &str) -> Option<String>;
         fn replace_meta(key: &str, expected: Option<&str>, value: Option<&str>) -> bool;
+        fn list_meta() -> Vec<(String, String)>;
         fn integrity_check() -> bool;
+        fn begin_view() -> bool;
+        fn end_view() -> ();
+        fn begin_import(mode: ImportMode) -> ();
+        fn write_import(entries: Vec<Entry>) -> ();
+        fn commit_import(quotas: &[(String, u64)], meta: &[MetaChange]) -> bool;
+        fn end_import() -> ();
     }
 }

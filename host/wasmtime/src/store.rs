@@ -145,9 +145,7 @@ pub trait Store: Send {
 
     /// Every key and value that [`replace_meta`](Self::replace_meta) has set, sorted by the
     /// key's bytes.
-    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
-        Err(self.no_imports())
-    }
+    fn list_meta(&mut self) -> Result<Vec<(String, String)>>;
 
     /// True where the backend's data is sound.
     fn integrity_check(&mut self) -> Result<bool>;
@@ -164,34 +162,18 @@ pub trait Store: Send {
     }
 
     /// Prepares to take in any number of entries that become part of the data in one step.
-    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
-        let _ = mode;
-        Err(self.no_imports())
-    }
+    fn begin_import(&mut self, mode: ImportMode) -> Result<()>;
 
     /// Adds entries to the import. At most [`CapabilitySet::max_batch`] of them.
-    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
-        let _ = entries;
-        Err(self.no_imports())
-    }
+    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()>;
 
     /// Makes the import part of the data, with quotas and meta, in one step. False, with
     /// nothing changed and the import still there, where a meta value is not the expected
     /// one.
-    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
-        let _ = (quotas, meta);
-        Err(self.no_imports())
-    }
+    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool>;
 
     /// Forgets the import, if there is one.
-    fn end_import(&mut self) -> Result<()> {
-        Err(self.no_imports())
-    }
-
-    #[doc(hidden)]
-    fn no_imports(&self) -> StoreError {
-        StoreError::Unsupported("imports".into())
-    }
+    fn end_import(&mut self) -> Result<()>;
 
     /// Fixes a consistent picture of all data and returns its size in bytes. By
     /// default, as the others of its family: [`StoreError::Unsupported`].

@@ -160,7 +160,7 @@ fn content(store: &mut dyn Store) -> Content {
 }
 
 fn through_every_store() -> Result<(), String> {
-    let places = match places() {
+    let mut places = match places() {
         Ok(places) => places,
         Err(reason) => {
             skip(&reason);
@@ -199,7 +199,7 @@ fn through_every_store() -> Result<(), String> {
     );
 
     let mut expected: Option<Content> = None;
-    for (step, mut place) in places.into_iter().enumerate() {
+    for (step, place) in places.iter_mut().enumerate() {
         let archive = dump(&cache, step);
         cache.close().unwrap();
         cache = open((place.open)(), &clock);

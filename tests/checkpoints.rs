@@ -25,7 +25,10 @@ fn open(path: &Path) -> SemanticCache {
         .unwrap()
 }
 
-/// Each round puts a pair of entries in one step, and deletes the pair before the last.
+/// Rounds that the writer goes on for before it waits for the dumps to keep up.
+const ROUNDS_PER_GO: u64 = 400;
+
+/// Each round puts a pair of entries in one step.
 #[test]
 fn child_writes_pairs() {
     let Some(path) = argument("PATH") else {
@@ -40,7 +43,7 @@ fn child_writes_pairs() {
             say("writing");
         }
         // The parent closes the pipe when it has seen enough.
-        if n > 30 && n % 50 == 0 {
+        if n > 30 && n % ROUNDS_PER_GO == 0 {
             say("still writing");
             if hear().is_none() {
                 return;
@@ -81,7 +84,8 @@ fn a_dump_while_another_process_writes_is_one_picture() {
             writer.tell("go on");
             assert_eq!(writer.line().as_deref(), Some("still writing"));
         }
-        assert_eq!(versions.len(), 6, "the writer went on all the time");
+        // It is at most one go ahead of each dump.
+        assert!(versions.len() >= 3, "the writer went on all the time");
     });
 }
 

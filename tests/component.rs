@@ -45,6 +45,7 @@ fn the_component_imports_its_own_interfaces_and_the_clock() {
     assert_eq!(
         imports,
         [
+            "mneme:cache/archive@0.1.0",
             "mneme:cache/events@0.1.0",
             "mneme:cache/policy@0.1.0",
             "mneme:cache/store@0.1.0",
@@ -52,7 +53,10 @@ fn the_component_imports_its_own_interfaces_and_the_clock() {
             "wasi:clocks/wall-clock@0.2.6",
         ]
     );
-    assert_eq!(exports, ["mneme:cache/cache@0.1.0"]);
+    assert_eq!(
+        exports,
+        ["mneme:cache/cache@0.1.0", "mneme:cache/checkpoint@0.1.0"]
+    );
     wasmparser::Validator::new()
         .validate_all(mneme::component())
         .expect("the component is valid");

@@ -106,7 +106,10 @@ fn what_is_too_large_is_refused_and_nothing_stored(server: &DynamoDb) {
     );
     refused(store.set_namespace_quota(&much, Some(1)), &["64 KB"]);
     let list = (0..=u64::from(store.capabilities().max_batch)).map(|n| entry("a", n));
-    refused(store.insert(list.collect()).map(drop), &["split the list"]);
+    refused(
+        store.insert(list.collect()).map(drop),
+        &["at most", "split it"],
+    );
     assert_eq!(
         (
             store.count(None).unwrap(),

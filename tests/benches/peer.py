@@ -75,6 +75,20 @@ class Bench:
             assert (hit is not None) == hits, (n, hit)
         return times
 
+    def dump(self, archive):
+        start = clock()
+        self.cache.dumps(archive)
+        return [clock() - start]
+
+    def load(self, archive, path, query):
+        start = clock()
+        cache = SemanticCache.loads(archive, path=path, embedder=Given(self.dim))
+        hit = cache.get(query)
+        took = clock() - start
+        assert hit is not None
+        cache.close()
+        return [took]
+
 
 bench = Bench()
 for line in sys.stdin:

@@ -1,17 +1,19 @@
 //! This cache beside the Python library mneme-cache: same data, same machine, same run.
 //!
-//!     cargo bench -p mneme-tests --bench peer -- [--entries N] [--json]
+//!     cargo bench --bench peer -- [--entries N] [--json]
 //!
 //! Either keeps the entries in a SQLite file of its own on disk. Phases alternate: a part
 //! of ours, the same part of theirs, the next part of ours. Each side times its calls
 //! inside its own process; starting the process and loading its code are not counted.
 
+use mneme::checkpoint::{Compression, DumpOptions, LoadOptions};
 use mneme::embedder::Precomputed;
 use mneme::{GetRequest, PutRequest, SemanticCache, SqliteStore};
 use mneme_tests::children::Running;
 use mneme_tests::{kept_folder, python};
 use serde_json::{Value, json};
 use std::error::Error;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -22,6 +24,8 @@ const PARTS: usize = 5;
 const EXACT: usize = 1000;
 const PUTS: usize = 400;
 const SEMANTIC: usize = 40;
+/// How often the whole cache is dumped and loaded.
+const CHECKPOINTS: usize = 3;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -236,6 +240,72 @@ impl Ours {
     }
 }
 
+/// A way to dump, by the name of its row and that of loading what it makes.
+type Dump = (&'static str, &'static str, fn() -> DumpOptions);
+
+/// The peer's archive is gzip at level 9, so that is one of them.
+const DUMPS: [Dump; 4] = [
+    ("dump (gzip 1)", "load (gzip 1)", DumpOptions::new),
+    ("dump (gzip 6)", "load (gzip 6)", || {
+        DumpOptions::new().level(6)
+    }),
+    ("dump (gzip 9)", "load (gzip 9)", || {
+        DumpOptions::new().level(9)
+    }),
+    ("dump (zstd)", "load (zstd)", || {
+        DumpOptions::new().compression(Compression::Zstd)
+    }),
+];
+
+/// Each side dumps its cache and loads that into a new one, up to the first exact hit.
+fn checkpoints(data: &Data, dir: &Path, ours: &Ours, theirs: &mut Theirs) -> Result<Vec<Row>> {
+    let random = &mut Random(5);
+    let mut rows: Vec<Row> = DUMPS
+        .iter()
+        .flat_map(|(dump, load, _)| [Row::new(dump), Row::new(load)])
+        .collect();
+    for part in 0..CHECKPOINTS {
+        eprintln!("checkpoint {} of {CHECKPOINTS}", part + 1);
+        let query = format!("question number {}", random.below(data.entries));
+        let archive = dir.join("theirs.tar.gz");
+        let their_dump = theirs.time("dump", json!({"archive": archive}))?;
+        let path = dir.join(format!("theirs-{part}.db"));
+        let ask = json!({"archive": archive, "path": path, "query": query});
+        let their_load = theirs.time("load", ask)?;
+        remove_database(&path)?;
+        for (rows, (_, _, options)) in rows.chunks_exact_mut(2).zip(DUMPS) {
+            let archive = dir.join("ours.archive");
+            let file = File::create(&archive)?;
+            let (took, _) = timed(|| ours.cache.dump(file, options()))?;
+            rows[0].add(vec![took], their_dump.clone());
+            let path = dir.join("ours-loaded.db");
+            let file = File::open(&archive)?;
+            let (took, cache) = timed(|| {
+                let cache = Ours::open(&path)?;
+                cache.load(file, LoadOptions::new())?;
+                assert!(cache.get(query.as_str())?.is_hit());
+                Ok(cache)
+            })?;
+            rows[1].add(vec![took], their_load.clone());
+            cache.close()?;
+            remove_database(&path)?;
+        }
+    }
+    Ok(rows)
+}
+
+fn remove_database(path: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// The other side.
 struct Theirs(Running);
 
@@ -307,7 +377,8 @@ fn main() -> Result<()> {
         path,
     };
 
-    let rows = measure(&data, &mut ours, &mut theirs)?;
+    let mut rows = measure(&data, &mut ours, &mut theirs)?;
+    rows.extend(checkpoints(&data, dir.path(), &ours, &mut theirs)?);
     ours.cache.close()?;
     theirs.call("close", json!({}))?;
     theirs.0.finish();

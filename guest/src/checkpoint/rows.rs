@@ -186,6 +186,8 @@ mod tests {
     use crate::testing::{at_angle, entry};
     use proptest::prelude::*;
 
+    type Change = fn(&mut Entry);
+
     fn numbered(id: u64, query: &str) -> Entry {
         Entry {
             id,
@@ -223,7 +225,7 @@ mod tests {
 
     #[test]
     fn entries_that_no_cache_stores_are_refused_both_ways() {
-        let broken: [(&str, fn(&mut Entry)); 12] = [
+        let broken: [(&str, Change); 12] = [
             ("id", |e| e.id = 0),
             ("id", |e| e.id = 1 << 53),
             ("namespace", |e| e.namespace = "a\0".into()),

@@ -153,12 +153,13 @@ pub trait Store: Send {
     /// From here to [`end_view`](Self::end_view) reads answer from the data of one instant.
     /// False, by default, where the backend cannot do that, and nothing happens.
     fn begin_view(&mut self) -> Result<bool> {
-        Ok(false)
+        // Of a closed store, the error.
+        self.read_version_counter().map(|_| false)
     }
 
     /// Ends the view, if there is one.
     fn end_view(&mut self) -> Result<()> {
-        Ok(())
+        self.read_version_counter().map(drop)
     }
 
     /// Prepares to take in any number of entries that become part of the data in one step.

@@ -14,6 +14,7 @@ use crate::testing::{TestArchive, TestStore, at_angle, entry};
 use crate::types::*;
 use proptest::prelude::*;
 
+type Change = fn(&mut Entry);
 type Members = Vec<(String, Vec<u8>)>;
 
 fn described(layout: Layout) -> Manifest {
@@ -286,7 +287,7 @@ fn other_files_are_no_checkpoints() {
 
 #[test]
 fn rows_of_a_snapshot_are_checked_like_those_of_a_page() {
-    let broken: [(&str, fn(&mut Entry)); 6] = [
+    let broken: [(&str, Change); 6] = [
         ("finite", |e| e.embedding = vec![f32::INFINITY, 0.0]),
         ("values", |e| e.embedding = vec![1.0]),
         ("query_hash", |e| e.query_hash = "0".repeat(64)),

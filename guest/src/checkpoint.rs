@@ -25,6 +25,7 @@ pub mod writer;
 use crate::types::{Compression, DumpOptions, Error, ImportMode, LoadOptions, TtlOverride};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::fmt::Display;
 
 /// The member that describes the archive; the first.
 pub const MANIFEST: &str = "manifest.json";
@@ -92,11 +93,14 @@ impl Checksum {
     }
 }
 
-/// The error for an archive that is not to be loaded.
-pub fn refused(member: &str, reason: impl std::fmt::Display) -> Error {
-    Error::Checkpoint(format!(
-        "the archive is refused: member {member:?}: {reason}; nothing was loaded"
-    ))
+/// The error for an archive that is not to be loaded, because of one of its members.
+pub fn refused(member: &str, reason: impl Display) -> Error {
+    refused_at(&format!("member {member:?}"), reason)
+}
+
+/// The error for an archive that is not to be loaded, because of what was found somewhere.
+pub fn refused_at(place: &str, reason: impl Display) -> Error {
+    Error::Checkpoint(format!("{place}: {reason}; nothing was loaded"))
 }
 
 /// The defaults of `dump`.

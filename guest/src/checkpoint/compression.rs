@@ -22,7 +22,7 @@ mod decompressor;
 mod tests;
 
 pub use decompressor::Decompressor;
-pub(super) use decompressor::{Failure, refused};
+pub(super) use decompressor::Failure;
 
 /// Bytes asked of and handed to the archive at once.
 const PIECE: usize = 256 << 10;

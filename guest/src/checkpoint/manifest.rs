@@ -93,7 +93,7 @@ pub fn decode(text: &[u8]) -> Result<Manifest> {
     let file: File = serde_json::from_slice(text).map_err(malformed)?;
     if file.schema_version != SCHEMA_VERSION {
         return Err(Error::Schema(format!(
-            "the archive is refused: member {MANIFEST:?}: schema_version is {}, and this release knows {SCHEMA_VERSION}; nothing was loaded",
+            "member {MANIFEST:?}: schema_version is {}, and this release knows {SCHEMA_VERSION}; nothing was loaded",
             file.schema_version
         )));
     }

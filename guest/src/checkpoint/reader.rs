@@ -5,11 +5,11 @@ use super::state::State;
 use super::tarball::{Member, TarReader};
 use super::{
     CHECKSUMS, Checksum, Checksums, MANIFEST, MAX_DESCRIPTION_BYTES, MAX_PAGE_BYTES,
-    MAX_UNKNOWN_MEMBERS, SNAPSHOT, STATE, manifest, page_names, refused, rows,
+    MAX_UNKNOWN_MEMBERS, SNAPSHOT, STATE, manifest, page_names, refused, refused_at, rows,
 };
 use crate::error::Result;
 use crate::host::Archive;
-use crate::types::{Compression, Entry, Error, Layout, Manifest};
+use crate::types::{Compression, Entry, Layout, Manifest};
 use sha2::{Digest, Sha256};
 
 /// Bytes of a snapshot to pass on at a time.
@@ -62,9 +62,12 @@ impl<'a, A: Archive> Reader<'a, A> {
             Some(member) if member.name == MANIFEST => tar.read_all(MAX_DESCRIPTION_BYTES)?,
             other => {
                 let found = other.map_or("nothing".into(), |member| format!("{:?}", member.name));
-                return Err(Error::Checkpoint(format!(
-                    "the archive is refused: it begins with {found} instead of {MANIFEST:?}; is it a checkpoint? Nothing was loaded"
-                )));
+                return Err(refused_at(
+                    "the archive",
+                    format!(
+                        "it begins with {found} instead of {MANIFEST:?}, so it is no checkpoint"
+                    ),
+                ));
             }
         };
         Ok(Reader {

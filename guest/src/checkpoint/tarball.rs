@@ -9,7 +9,8 @@
 //! Memory beyond that of the stream is a block, or 64 KiB for what is passed over, and
 //! what [`TarReader::read_all`] returns.
 
-use super::compression::{Compressor, Decompressor, Failure, Sizes, refused};
+use super::compression::{Compressor, Decompressor, Failure, Sizes};
+use super::refused_at;
 use crate::error::{Result, invalid};
 use crate::host::Archive;
 use crate::types::Error;
@@ -312,6 +313,6 @@ impl<'a, A: Archive> TarReader<'a, A> {
     }
 
     fn refuse(&self, reason: &str) -> Error {
-        refused(&self.place, reason)
+        refused_at(&self.place, reason)
     }
 }

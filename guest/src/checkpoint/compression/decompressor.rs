@@ -1,6 +1,7 @@
 //! Reading compressed streams.
 
 use super::{PIECE, Sizes};
+use crate::checkpoint::refused_at;
 use crate::error::Result;
 use crate::host::Archive;
 use crate::types::{Compression, Error};
@@ -29,14 +30,9 @@ impl Failure {
     pub(in crate::checkpoint) fn at(self, place: &str) -> Error {
         match self {
             Failure::Archive(error) => error,
-            Failure::Content(reason) => refused(place, &reason),
+            Failure::Content(reason) => refused_at(place, reason),
         }
     }
-}
-
-/// An error of what an archive holds.
-pub(in crate::checkpoint) fn refused(place: &str, reason: &str) -> Error {
-    Error::Checkpoint(format!("{place}: {reason}; nothing was loaded"))
 }
 
 const WHOLE: &str = "the archive";
@@ -73,13 +69,13 @@ impl<'a, A: Archive> Decompressor<'a, A> {
             Ok(first) if first.starts_with(&ZSTD_MAGIC) => {
                 Decoder::Zstd(Box::new(FrameReader::new(source)))
             }
-            Ok([]) => return Err(refused(WHOLE, "it is empty")),
+            Ok([]) => return Err(refused_at(WHOLE, "it is empty")),
             Ok(first) => {
                 let reason = format!(
                     "it begins with {}, but gzip begins with 1f 8b and zstd with 28 b5 2f fd",
                     hex(&first[..first.len().min(4)])
                 );
-                return Err(refused(WHOLE, &reason));
+                return Err(refused_at(WHOLE, reason));
             }
             Err(error) => return Err(source.failure("", error).at(WHOLE)),
         };
@@ -120,7 +116,7 @@ impl<'a, A: Archive> Decompressor<'a, A> {
     /// Checks that everything has been read, and nothing follows.
     pub fn finish(&mut self) -> Result<Sizes> {
         if self.read(&mut [0])? > 0 {
-            return Err(refused(WHOLE, "data follows where it should end"));
+            return Err(refused_at(WHOLE, "data follows where it should end"));
         }
         Ok(self.sizes())
     }

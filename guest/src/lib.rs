@@ -52,7 +52,6 @@ pub mod query;
 pub mod store;
 pub mod vector;
 
-/// A store, a host and an archive for tests, and for the fuzz targets.
 #[cfg(any(test, feature = "testing"))]
 #[allow(missing_docs)]
 pub mod testing;

@@ -1,0 +1,565 @@
+//! A store in memory.
+
+use crate::error::Result;
+use crate::store::Store;
+use crate::types::*;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// A store in memory that can be told to fail. Clones share their data, as two
+/// processes would.
+#[derive(Clone, Default)]
+pub struct TestStore {
+    data: Rc<RefCell<Data>>,
+    /// Calls made, and the number of the one that is to fail.
+    calls: Rc<Cell<u64>>,
+    failing: Rc<Cell<Option<u64>>>,
+    /// Whether it claims to make snapshots.
+    pub snapshots: Rc<Cell<bool>>,
+}
+
+#[derive(Clone, Default)]
+struct Data {
+    entries: BTreeMap<u64, Entry>,
+    last_id: u64,
+    version: u64,
+    quotas: BTreeMap<String, u64>,
+    meta: BTreeMap<String, String>,
+    dim: u32,
+    import: Option<Import>,
+    snapshot: Option<Vec<u8>>,
+    restore: Option<Vec<u8>>,
+}
+
+thread_local! {
+    /// What the snapshots of this test hold.
+    static SNAPSHOTS: RefCell<Vec<Data>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The bytes of a snapshot: which one of the test's it is, and something more.
+struct Snapshot;
+
+impl Snapshot {
+    fn of(data: &Data) -> Vec<u8> {
+        SNAPSHOTS.with_borrow_mut(|snapshots| {
+            snapshots.push(data.clone());
+            format!("{:3000}", snapshots.len() - 1).into_bytes()
+        })
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Data> {
+        let number: usize = str::from_utf8(bytes).ok()?.trim().parse().ok()?;
+        (bytes.len() == 3000).then_some(())?;
+        SNAPSHOTS.with_borrow(|snapshots| snapshots.get(number).cloned())
+    }
+}
+
+#[derive(Clone)]
+struct Import {
+    mode: ImportMode,
+    entries: Vec<Entry>,
+}
+
+impl Data {
+    fn restored(&self) -> Result<Data> {
+        let bytes = self.restore.as_ref().ok_or_else(nothing_begun)?;
+        Snapshot::decode(bytes).ok_or_else(|| Error::Corrupt("no snapshot of a test store".into()))
+    }
+
+    fn put(&mut self, entry: &Entry) -> Inserted {
+        let old = self
+            .entries
+            .values()
+            .find(|e| same_key(e, entry))
+            .map(|e| e.id);
+        let id = old.unwrap_or(self.last_id + 1);
+        self.last_id = self.last_id.max(id);
+        self.entries.insert(
+            id,
+            Entry {
+                id,
+                ..entry.clone()
+            },
+        );
+        Inserted {
+            id,
+            replaced: old.is_some(),
+        }
+    }
+
+    fn check_empty(&self, mode: ImportMode) -> Result<()> {
+        if mode == ImportMode::Empty && !self.entries.is_empty() {
+            return Err(Error::Checkpoint("the store is not empty".into()));
+        }
+        Ok(())
+    }
+}
+
+fn same_key(a: &Entry, b: &Entry) -> bool {
+    a.namespace == b.namespace && a.query_hash == b.query_hash
+}
+
+fn nothing_begun() -> Error {
+    Error::InvalidArgument("nothing was begun".into())
+}
+
+impl TestStore {
+    pub fn opened(dim: u32) -> Self {
+        let store = TestStore::default();
+        store.open("f", dim).unwrap();
+        store
+    }
+
+    /// Makes the `n`-th call from now fail, counted from 1.
+    pub fn fail_at(&self, n: u64) {
+        self.failing.set(Some(self.calls.get() + n));
+    }
+
+    pub fn fail_never(&self) {
+        self.failing.set(None);
+    }
+
+    /// Whether the call that was to fail has come.
+    pub fn has_failed(&self) -> bool {
+        self.failing.get().is_some_and(|at| self.calls.get() >= at)
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.calls.get()
+    }
+
+    /// Puts an entry there as it is, whether a cache would or not.
+    pub fn plant(&self, entry: Entry) {
+        self.data.borrow_mut().entries.insert(entry.id, entry);
+    }
+
+    /// All that the cache keeps there.
+    pub fn content(
+        &self,
+    ) -> (
+        Vec<Entry>,
+        BTreeMap<String, u64>,
+        BTreeMap<String, String>,
+        u64,
+    ) {
+        let data = self.data.borrow();
+        let entries = data.entries.values().cloned().collect();
+        (
+            entries,
+            data.quotas.clone(),
+            data.meta.clone(),
+            data.version,
+        )
+    }
+
+    /// Whether an import, a restore or a snapshot has been left behind.
+    pub fn has_leftovers(&self) -> bool {
+        let data = self.data.borrow();
+        data.import.is_some() || data.restore.is_some() || data.snapshot.is_some()
+    }
+
+    /// All entries, by id.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.data.borrow().entries.values().cloned().collect()
+    }
+
+    fn call(&self) -> Result<std::cell::RefMut<'_, Data>> {
+        self.calls.set(self.calls.get() + 1);
+        if self.failing.get() == Some(self.calls.get()) {
+            return Err(Error::Backend(BackendError {
+                message: "the test store was told to fail".into(),
+                retryable: true,
+            }));
+        }
+        Ok(self.data.borrow_mut())
+    }
+}
+
+impl Store for TestStore {
+    fn capabilities(&self) -> CapabilitySet {
+        CapabilitySet {
+            name: "test".into(),
+            durable: false,
+            shared: true,
+            snapshot: self.snapshots.get(),
+            max_batch: 3,
+            max_delete: u32::MAX,
+        }
+    }
+
+    fn open(&self, _embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
+        self.call()?.dim = embedder_dim;
+        Ok(())
+    }
+
+    fn close(&self) -> Result<()> {
+        self.call().map(drop)
+    }
+
+    fn get_by_hash(&self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
+        let data = self.call()?;
+        let find = |key: &EntryKey| {
+            let same = |e: &&Entry| e.namespace == key.namespace && e.query_hash == key.query_hash;
+            data.entries.values().find(same).cloned()
+        };
+        Ok(keys.iter().map(find).collect())
+    }
+
+    fn get_by_ids(&self, ids: &[u64]) -> Result<Vec<Entry>> {
+        let data = self.call()?;
+        Ok(ids
+            .iter()
+            .filter_map(|id| data.entries.get(id).cloned())
+            .collect())
+    }
+
+    fn count(&self, namespace: Option<&str>) -> Result<u64> {
+        let data = self.call()?;
+        Ok(data
+            .entries
+            .values()
+            .filter(|e| is_in(namespace, e))
+            .count() as u64)
+    }
+
+    fn list_namespaces(&self) -> Result<Vec<String>> {
+        let mut names: Vec<_> = self
+            .call()?
+            .entries
+            .values()
+            .map(|e| e.namespace.clone())
+            .collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
+        let data = self.call()?;
+        let mut entries: Vec<_> = data
+            .entries
+            .values()
+            .filter(|e| is_in(namespace, e))
+            .collect();
+        entries.sort_by_key(|e| (e.last_accessed_at, e.id));
+        Ok(entries
+            .into_iter()
+            .take(n as usize)
+            .map(reference)
+            .collect())
+    }
+
+    fn iter_vectors(&self, last_id: u64, limit: u32) -> Result<VectorPage> {
+        let data = self.call()?;
+        let mut page = VectorPage {
+            ids: Vec::new(),
+            namespaces: Vec::new(),
+            created_at: Vec::new(),
+            vectors: Vec::new(),
+        };
+        for entry in data
+            .entries
+            .range(last_id + 1..)
+            .take(limit as usize)
+            .map(|(_, e)| e)
+        {
+            page.ids.push(entry.id);
+            page.namespaces.push(entry.namespace.clone());
+            page.created_at.push(entry.created_at);
+            page.vectors.extend(&entry.embedding);
+        }
+        Ok(page)
+    }
+
+    fn iter_stamps(&self, last_id: u64, limit: u32) -> Result<StampPage> {
+        let data = self.call()?;
+        let (ids, created_at) = data
+            .entries
+            .range(last_id + 1..)
+            .take(limit as usize)
+            .map(|(&id, e)| (id, e.created_at))
+            .unzip();
+        Ok(StampPage { ids, created_at })
+    }
+
+    fn insert(&self, entries: &[Entry]) -> Result<Vec<Inserted>> {
+        assert!(entries.len() <= 3, "more than max-batch");
+        let mut data = self.call()?;
+        data.version += 1;
+        let mut inserted = Vec::new();
+        for entry in entries {
+            assert_eq!(entry.embedding.len(), data.dim as usize);
+            inserted.push(data.put(entry));
+        }
+        Ok(inserted)
+    }
+
+    fn update_access(&self, touches: &[Touch]) -> Result<()> {
+        let mut data = self.call()?;
+        for touch in touches {
+            if let Some(entry) = data.entries.get_mut(&touch.id) {
+                entry.access_count += u64::from(touch.hits);
+                entry.last_accessed_at = entry.last_accessed_at.max(touch.last_accessed_at);
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_by_id(&self, id: u64) -> Result<bool> {
+        let mut data = self.call()?;
+        let was_there = data.entries.remove(&id).is_some();
+        data.version += u64::from(was_there);
+        Ok(was_there)
+    }
+
+    fn delete_unchanged(&self, entries: &[EntryRef]) -> Result<Vec<u64>> {
+        let mut data = self.call()?;
+        let mut deleted = Vec::new();
+        for entry in entries {
+            if data
+                .entries
+                .get(&entry.id)
+                .is_some_and(|e| e.created_at == entry.created_at)
+            {
+                data.entries.remove(&entry.id);
+                deleted.push(entry.id);
+            }
+        }
+        data.version += u64::from(!deleted.is_empty());
+        Ok(deleted)
+    }
+
+    fn delete_expired(
+        &self,
+        now: u64,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<EntryRef>> {
+        let mut data = self.call()?;
+        let expired: Vec<EntryRef> = data
+            .entries
+            .values()
+            .filter(|e| is_in(namespace, e) && e.ttl.is_some_and(|ttl| e.created_at + ttl <= now))
+            .take(limit as usize)
+            .map(reference)
+            .collect();
+        for entry in &expired {
+            data.entries.remove(&entry.id);
+        }
+        data.version += u64::from(!expired.is_empty());
+        Ok(expired)
+    }
+
+    fn clear_namespace(&self, namespace: Option<&str>) -> Result<u64> {
+        let mut data = self.call()?;
+        let before = data.entries.len();
+        data.entries.retain(|_, e| !is_in(namespace, e));
+        let count = (before - data.entries.len()) as u64;
+        data.version += u64::from(count > 0);
+        Ok(count)
+    }
+
+    fn set_namespace_quota(&self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
+        let mut data = self.call()?;
+        match max_entries {
+            Some(quota) => drop(data.quotas.insert(namespace.into(), quota)),
+            None => drop(data.quotas.remove(namespace)),
+        }
+        Ok(())
+    }
+
+    fn get_namespace_quota(&self, namespace: &str) -> Result<Option<u64>> {
+        Ok(self.call()?.quotas.get(namespace).copied())
+    }
+
+    fn list_namespace_quotas(&self) -> Result<Vec<(String, u64)>> {
+        Ok(self
+            .call()?
+            .quotas
+            .iter()
+            .map(|(n, &q)| (n.clone(), q))
+            .collect())
+    }
+
+    fn read_version_counter(&self) -> Result<u64> {
+        Ok(self.call()?.version)
+    }
+
+    fn read_meta(&self, key: &str) -> Result<Option<String>> {
+        Ok(self.call()?.meta.get(key).cloned())
+    }
+
+    fn replace_meta(&self, key: &str, expected: Option<&str>, value: Option<&str>) -> Result<bool> {
+        let mut data = self.call()?;
+        if data.meta.get(key).map(String::as_str) != expected {
+            return Ok(false);
+        }
+        match value {
+            Some(value) => drop(data.meta.insert(key.into(), value.into())),
+            None => drop(data.meta.remove(key)),
+        }
+        Ok(true)
+    }
+
+    fn iter_since(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+        let data = self.call()?;
+        let rows = data.entries.range(last_id + 1..);
+        Ok(rows.take(limit as usize).map(|(_, e)| e.clone()).collect())
+    }
+
+    fn list_meta(&self) -> Result<Vec<(String, String)>> {
+        let data = self.call()?;
+        Ok(data.meta.clone().into_iter().collect())
+    }
+
+    fn integrity_check(&self) -> Result<bool> {
+        self.call().map(|_| true)
+    }
+
+    fn begin_view(&self) -> Result<bool> {
+        self.call().map(|_| true)
+    }
+
+    fn end_view(&self) -> Result<()> {
+        self.call().map(drop)
+    }
+
+    fn begin_import(&self, mode: ImportMode) -> Result<()> {
+        let mut data = self.call()?;
+        data.import = None;
+        data.check_empty(mode)?;
+        data.import = Some(Import {
+            mode,
+            entries: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn write_import(&self, entries: &[Entry]) -> Result<()> {
+        assert!(entries.len() <= 3, "more than max-batch");
+        let mut data = self.call()?;
+        let dim = data.dim as usize;
+        let import = data.import.as_mut().ok_or_else(nothing_begun)?;
+        for entry in entries {
+            assert_eq!(entry.embedding.len(), dim);
+            if import.entries.iter().any(|e| same_key(e, entry)) {
+                data.import = None;
+                return Err(Error::Checkpoint("a key comes twice".into()));
+            }
+            import.entries.push(entry.clone());
+        }
+        Ok(())
+    }
+
+    fn commit_import(&self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
+        let mut data = self.call()?;
+        let import = data.import.take().ok_or_else(nothing_begun)?;
+        data.check_empty(import.mode)?;
+        if import.mode == ImportMode::Replace {
+            data.entries.clear();
+            data.quotas.clear();
+            data.meta.clear();
+        } else if meta
+            .iter()
+            .any(|m| data.meta.get(&m.key) != m.expected.as_ref())
+        {
+            data.import = Some(import);
+            return Ok(false);
+        }
+        data.version += 1;
+        for entry in &import.entries {
+            data.put(entry);
+        }
+        data.quotas.extend(quotas.iter().cloned());
+        data.meta
+            .extend(meta.iter().map(|m| (m.key.clone(), m.value.clone())));
+        Ok(true)
+    }
+
+    fn end_import(&self) -> Result<()> {
+        self.call()?.import = None;
+        Ok(())
+    }
+
+    fn begin_snapshot(&self) -> Result<u64> {
+        let mut data = self.call()?;
+        let bytes = Snapshot::of(&data);
+        let size = bytes.len() as u64;
+        data.snapshot = Some(bytes);
+        Ok(size)
+    }
+
+    fn read_snapshot(&self, max: u32) -> Result<Vec<u8>> {
+        let mut data = self.call()?;
+        let rest = data.snapshot.as_mut().ok_or_else(nothing_begun)?;
+        let after = rest.split_off(rest.len().min(max as usize).min(999));
+        Ok(std::mem::replace(rest, after))
+    }
+
+    fn end_snapshot(&self) -> Result<()> {
+        self.call()?.snapshot = None;
+        Ok(())
+    }
+
+    fn begin_restore(&self) -> Result<()> {
+        self.call()?.restore = Some(Vec::new());
+        Ok(())
+    }
+
+    fn write_restore(&self, bytes: &[u8]) -> Result<()> {
+        let mut data = self.call()?;
+        data.restore
+            .as_mut()
+            .ok_or_else(nothing_begun)?
+            .extend(bytes);
+        Ok(())
+    }
+
+    fn check_restore(&self) -> Result<Restored> {
+        let found = self.call()?.restored()?;
+        Ok(Restored {
+            entries: found.entries.len() as u64,
+            quotas: found.quotas.into_iter().collect(),
+            meta: found.meta.into_iter().collect(),
+        })
+    }
+
+    fn read_restore(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+        let found = self.call()?.restored()?;
+        let rows = found.entries.into_values().filter(|e| e.id > last_id);
+        Ok(rows.take(limit as usize).collect())
+    }
+
+    fn commit_restore(&self, only_if_empty: bool) -> Result<()> {
+        let mut data = self.call()?;
+        if only_if_empty {
+            data.check_empty(ImportMode::Empty)?;
+        }
+        let found = data.restored()?;
+        data.entries = found.entries;
+        data.quotas = found.quotas;
+        data.meta = found.meta;
+        data.last_id = data.last_id.max(found.last_id);
+        data.version += 1;
+        data.restore = None;
+        Ok(())
+    }
+
+    fn end_restore(&self) -> Result<()> {
+        self.call()?.restore = None;
+        Ok(())
+    }
+}
+
+fn is_in(namespace: Option<&str>, entry: &Entry) -> bool {
+    namespace.is_none_or(|namespace| entry.namespace == namespace)
+}
+
+fn reference(entry: &Entry) -> EntryRef {
+    EntryRef {
+        id: entry.id,
+        namespace: entry.namespace.clone(),
+        created_at: entry.created_at,
+    }
+}

@@ -2,87 +2,36 @@
 
 use mneme::store::{Entry, ImportMode, MetaChange, Store, StoreError, Touch};
 use mneme::{Coordination, GetRequest, Hit, Layer, PostgresStore, PutRequest, SemanticCache};
-use mneme_tests::children::Running;
-use mneme_tests::embedders::{DIM, FINGERPRINT, Words, axis, words};
+use mneme_tests::embedders::{DIM, FINGERPRINT, Words, axis};
+use mneme_tests::peer::{Peer, joined};
 use mneme_tests::rows::hash;
 use mneme_tests::servers::postgres::Postgres;
 use mneme_tests::{python, skip, unless_it_hangs};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
 /// The Python library, with a cache open on a schema.
-struct Peer(Running);
-
-impl Peer {
-    fn start(python: &Path) -> Peer {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("postgres_interop.py");
-        Peer(Running::start(Command::new(python).arg(script)))
-    }
-
-    fn open(python: &Path, server: &Postgres, schema: &str, more: &Value) -> Peer {
-        let mut peer = Peer::start(python);
-        peer.call("open", place(server, schema, more));
-        peer
-    }
-
-    /// The result of a call, or the name of its exception.
-    fn attempt(&mut self, name: &str, arguments: Value) -> Result<Value, String> {
-        self.0.tell(&json!([name, arguments]).to_string());
-        let line = self.0.line().expect("the peer answers");
-        let mut outcome: Value = serde_json::from_str(&line).unwrap();
-        match outcome["error"].as_str() {
-            Some(error) => Err(format!("{error}: {}", outcome["message"])),
-            None => Ok(outcome["ok"].take()),
-        }
-    }
-
-    fn call(&mut self, name: &str, arguments: Value) -> Value {
-        self.attempt(name, arguments)
-            .unwrap_or_else(|error| panic!("{name}: {error}"))
-    }
-
-    fn put(&mut self, namespace: &str, query: &str, response: &str) {
-        let vector = words(query);
-        self.call("put", json!({"namespace": namespace, "query": query, "response": response, "embedding": vector}));
-    }
-
-    /// Asks with a vector, so that both layers are tried.
-    fn get(&mut self, namespace: &str, query: &str) -> Value {
-        self.call(
-            "get",
-            json!({"namespace": namespace, "query": query, "embedding": words(query)}),
-        )
-    }
-
-    fn close(mut self) {
-        self.call("close", json!({}));
-        self.0.finish();
-    }
+fn open_peer(python: &Path, server: &Postgres, schema: &str, more: &Value) -> Peer {
+    Peer::open_at(python, "postgres_interop.py", place(server, schema, more))
 }
 
 /// What `open` there wants.
 fn place(server: &Postgres, schema: &str, more: &Value) -> Value {
-    let mut arguments =
+    let basic =
         json!({"url": server.url(), "schema": schema, "fingerprint": FINGERPRINT, "dim": DIM});
-    let more = more.as_object().unwrap().clone();
-    arguments.as_object_mut().unwrap().extend(more);
-    arguments
+    joined(basic, more.clone())
 }
 
 /// A row as it is stored there.
 fn row(namespace: &str, n: u64, more: &Value) -> Value {
-    let mut row = json!({
+    let row = json!({
         "id": 0, "namespace": namespace, "query_hash": hash(n), "query": format!("query {n}"),
         "response": "theirs", "embedding": axis(n as usize), "metadata": {}, "created_at": 1000,
         "last_accessed_at": 2000, "ttl": null, "access_count": 0,
     });
-    row.as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
-    row
+    joined(row, more.clone())
 }
 
 fn entry(namespace: &str, n: u64) -> Entry {
@@ -157,7 +106,7 @@ fn layout(server: &Postgres, schema: &str) -> String {
 #[test]
 fn both_make_the_same_tables() {
     with_peer(|python, server| {
-        Peer::open(python, &server, "made_by_them", &json!({})).close();
+        open_peer(python, &server, "made_by_them", &json!({})).close();
         let mut store = opened(&server, "made_by_us");
         // Closing, it stores its counters, which are a meta key like others.
         assert!(store.replace_meta("counters", None, Some("{}")).unwrap());
@@ -176,7 +125,7 @@ fn both_make_the_same_tables() {
 #[test]
 fn rows_of_theirs_are_read_and_changed() {
     with_peer(|python, server| {
-        let mut peer = Peer::open(python, &server, "their_rows", &json!({}));
+        let mut peer = open_peer(python, &server, "their_rows", &json!({}));
         let odd = "'\"\\ %_:/| 🦀\u{10FFFF}\u{FEFF}\n";
         let metadata = json!({"b": 1.5, "a": [null, "ü🦀", {"x": 12345678901234567890_u64}]});
         for (n, more) in [
@@ -275,7 +224,7 @@ fn rows_of_ours_are_read_and_changed() {
         store.set_namespace_quota("b", Some(4)).unwrap();
         assert!(store.replace_meta("k", None, Some("v")).unwrap());
 
-        let mut peer = Peer::open(python, &server, "our_rows", &json!({}));
+        let mut peer = open_peer(python, &server, "our_rows", &json!({}));
         let theirs = peer.call(
             "store.get_by_hash",
             json!({"namespace": "a", "query_hash": hash(1)}),
@@ -321,7 +270,7 @@ fn rows_of_ours_are_read_and_changed() {
 #[test]
 fn what_we_import_is_read_and_changed() {
     with_peer(|python, server| {
-        let mut peer = Peer::open(python, &server, "our_import", &json!({}));
+        let mut peer = open_peer(python, &server, "our_import", &json!({}));
         for n in 1..=2 {
             peer.call("store.insert", row("a", n, &json!({})));
         }
@@ -380,7 +329,7 @@ fn what_we_import_is_read_and_changed() {
 fn both_use_one_schema_at_the_same_time() {
     with_peer(|python, server| {
         let shared = json!({"multi_process_mode": "stale-tolerant"});
-        let mut peer = Peer::open(python, &server, "live", &shared);
+        let mut peer = open_peer(python, &server, "live", &shared);
         let cache = ours(&server, "live");
         for n in 0..15 {
             let (theirs, mine) = (
@@ -391,7 +340,7 @@ fn both_use_one_schema_at_the_same_time() {
                 format!("beta{n} their{n} alpha"),
                 format!("delta{n} mine{n} gamma"),
             );
-            peer.put("default", &theirs, &format!("theirs {n}"));
+            peer.put("default", &theirs, &format!("theirs {n}"), json!({}));
             cache
                 .put(PutRequest::new(&mine, format!("mine {n}")))
                 .unwrap();
@@ -403,7 +352,7 @@ fn both_use_one_schema_at_the_same_time() {
                 assert_eq!(peer.get("default", query)["response"], format!("mine {n}"));
             }
             // Replaced and deleted by the other side.
-            peer.put("default", &mine, &format!("replaced {n}"));
+            peer.put("default", &mine, &format!("replaced {n}"), json!({}));
             for query in [&mine, &mine_turned] {
                 assert_eq!(
                     ask(&cache, "default", query).unwrap().response,
@@ -437,7 +386,7 @@ fn both_use_one_schema_at_the_same_time() {
 fn neither_disturbs_the_other() {
     const ROUNDS: u64 = 150;
     with_peer(|python, server| {
-        let mut peer = Peer::open(python, &server, "rush", &json!({}));
+        let mut peer = open_peer(python, &server, "rush", &json!({}));
         let mut store = opened(&server, "rush");
         // It looks for a row and then adds it, and fails where another was faster. So the
         // rows are there.
@@ -466,15 +415,13 @@ fn an_empty_schema_may_be_opened_by_both_at_once() {
     with_peer(|python, server| {
         for round in 0..4 {
             let schema = format!("both_{round}");
-            let mut peer = Peer::start(python);
-            let arguments = json!(["open", place(&server, &schema, &json!({}))]);
-            peer.0.tell(&arguments.to_string());
+            let mut peer = Peer::start(python, "postgres_interop.py");
+            peer.ask("open", place(&server, &schema, &json!({})));
             let mut store = server.store(&schema);
             store.open(FINGERPRINT, DIM).unwrap();
             // It has no means against such a race, and may have lost it.
-            let lost = peer.0.line().unwrap().contains("error");
-            if lost {
-                peer = Peer::open(python, &server, &schema, &json!({}));
+            if peer.answer().is_err() {
+                peer = open_peer(python, &server, &schema, &json!({}));
             }
             assert_eq!(peer.call("store.insert", row("a", 1, &json!({}))), 1);
             assert_eq!(store.insert(vec![entry("a", 1)]).unwrap()[0].id, 1);
@@ -486,7 +433,7 @@ fn an_empty_schema_may_be_opened_by_both_at_once() {
 #[test]
 fn another_embedder_is_refused_by_both() {
     with_peer(|python, server| {
-        Peer::open(python, &server, "embedder_of_theirs", &json!({})).close();
+        open_peer(python, &server, "embedder_of_theirs", &json!({})).close();
         let mut store = server.store("embedder_of_theirs");
         assert!(matches!(
             store.open("another", DIM),
@@ -497,7 +444,7 @@ fn another_embedder_is_refused_by_both() {
             Err(StoreError::EmbedderDimension(_))
         ));
         opened(&server, "embedder_of_ours");
-        let mut peer = Peer::start(python);
+        let mut peer = Peer::start(python, "postgres_interop.py");
         let another = json!({"fingerprint": "another-1"});
         let error = peer
             .attempt("open", place(&server, "embedder_of_ours", &another))

@@ -6,81 +6,22 @@ use mneme::{
     Builder, Coordination, Embedder, Error, GetRequest, Hit, Layer, ManualClock, PutRequest,
     SemanticCache, Ttl,
 };
-use mneme_tests::children::Running;
-use mneme_tests::embedders::{By, DIM, FINGERPRINT, Words, axis, words};
+use mneme_tests::embedders::{By, DIM, FINGERPRINT, Words, axis};
+use mneme_tests::peer::{Peer, joined};
 use mneme_tests::servers::redis::Redis;
 use mneme_tests::{or_skip, python, unless_it_hangs};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Namespaces whose names are hard on keys made by joining.
 const ODD: [&str; 5] = ["a:b|c", "é\u{1f600}", "x|7", "{tag}", "'\"\\ *?"];
 
 /// The Python library, with a cache open on the server.
-struct Peer(Running);
-
-impl Peer {
-    fn start(python: &Path) -> Peer {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("redis_interop.py");
-        Peer(Running::start(Command::new(python).arg(script)))
-    }
-
-    /// The result of a call, or the name of its exception.
-    fn attempt(&mut self, name: &str, arguments: Value) -> Result<Value, String> {
-        self.0.tell(&json!([name, arguments]).to_string());
-        let line = self.0.line().expect("the peer answers");
-        let mut outcome: Value = serde_json::from_str(&line).unwrap();
-        match outcome["error"].as_str() {
-            Some(error) => Err(format!("{error}: {}", outcome["message"])),
-            None => Ok(outcome["ok"].take()),
-        }
-    }
-
-    fn call(&mut self, name: &str, arguments: Value) -> Value {
-        self.attempt(name, arguments)
-            .unwrap_or_else(|error| panic!("{name}: {error}"))
-    }
-
-    fn open(python: &Path, server: &Redis, prefix: &str, more: Value) -> Peer {
-        let mut peer = Peer::start(python);
-        let basic =
-            json!({"url": server.url(), "prefix": prefix, "fingerprint": FINGERPRINT, "dim": DIM});
-        peer.call("open", joined(basic, more));
-        peer
-    }
-
-    fn put(&mut self, namespace: &str, query: &str, response: &str, more: Value) {
-        let basic = json!({"namespace": namespace, "query": query, "response": response, "embedding": words(query)});
-        self.call("put", joined(basic, more));
-    }
-
-    /// Asks with a vector, so that both layers are tried.
-    fn get(&mut self, namespace: &str, query: &str) -> Value {
-        self.call(
-            "get",
-            json!({"namespace": namespace, "query": query, "embedding": words(query)}),
-        )
-    }
-
-    fn delete(&mut self, namespace: &str, query: &str) -> Value {
-        self.call("delete", json!({"namespace": namespace, "query": query}))
-    }
-
-    fn close(mut self) {
-        self.call("close", json!({}));
-        self.0.finish();
-    }
-}
-
-fn joined(mut basic: Value, more: Value) -> Value {
-    let Value::Object(more) = more else {
-        panic!("{more} is no object");
-    };
-    basic.as_object_mut().unwrap().extend(more);
-    basic
+fn open_peer(python: &Path, server: &Redis, prefix: &str, more: Value) -> Peer {
+    let place = joined(json!({"url": server.url(), "prefix": prefix}), more);
+    Peer::open_at(python, "redis_interop.py", place)
 }
 
 fn ours(server: &Redis, prefix: &str) -> Builder {
@@ -129,7 +70,7 @@ fn under(server: &Redis, prefix: &str) -> BTreeMap<String, String> {
 fn both_write_the_same_keys_and_values() {
     with_peer(|python, server| {
         let quotas = json!({"namespace_quotas": {"a:b|c": 5}});
-        let mut peer = Peer::open(python, &server, "theirs", quotas);
+        let mut peer = open_peer(python, &server, "theirs", quotas);
         // Exactly of unit length, as the two round otherwise.
         let cache = ours(&server, "ours")
             .embedder(By(|texts: &[&str]| Ok(vec![axis(1); texts.len()])))
@@ -230,7 +171,7 @@ fn both_write_the_same_keys_and_values() {
 #[test]
 fn data_of_theirs_answers_through_ours() {
     with_peer(|python, server| {
-        let mut peer = Peer::open(
+        let mut peer = open_peer(
             python,
             &server,
             "p",
@@ -308,7 +249,7 @@ fn data_of_ours_answers_through_theirs() {
         }
         cache.close().unwrap();
 
-        let mut peer = Peer::open(python, &server, "p", json!({}));
+        let mut peer = open_peer(python, &server, "p", json!({}));
         let hit = peer.get("default", " ONE two\tthree");
         assert_eq!(
             (&hit["layer"], &hit["response"]),
@@ -372,7 +313,7 @@ fn an_import_is_nothing_to_theirs_until_it_is_data() {
         cache.close().unwrap();
         let entries = source.iter_since(0, 99).unwrap();
 
-        let mut peer = Peer::open(python, &server, "p", json!({}));
+        let mut peer = open_peer(python, &server, "p", json!({}));
         peer.put("default", "one two three", "first", json!({}));
         peer.put(ODD[0], "alpha beta", "theirs", json!({"ttl": 10}));
         let mut store = server.store("p");
@@ -387,7 +328,7 @@ fn an_import_is_nothing_to_theirs_until_it_is_data() {
         assert!(store.commit_import(&quotas, &[]).unwrap());
         peer.close();
 
-        let mut peer = Peer::open(python, &server, "p", json!({}));
+        let mut peer = open_peer(python, &server, "p", json!({}));
         for namespace in ODD {
             assert_eq!(peer.get(namespace, "beta alpha")["response"], namespace);
             assert_eq!(peer.get(namespace, "alpha beta")["layer"], "exact");
@@ -410,7 +351,7 @@ fn an_import_is_nothing_to_theirs_until_it_is_data() {
 fn both_use_one_prefix_at_the_same_time() {
     with_peer(|python, server| {
         let shared = json!({"multi_process_mode": "stale-tolerant"});
-        let mut peer = Peer::open(python, &server, "p", shared);
+        let mut peer = open_peer(python, &server, "p", shared);
         let cache = ours(&server, "p")
             .coordination(Coordination::StaleTolerant(0))
             .open()
@@ -477,7 +418,7 @@ fn both_use_one_prefix_at_the_same_time() {
 #[test]
 fn what_expires_is_gone_for_both() {
     with_peer(|python, server| {
-        let mut peer = Peer::open(python, &server, "p", json!({}));
+        let mut peer = open_peer(python, &server, "p", json!({}));
         let mut store = server.store("p");
         store.open(FINGERPRINT, DIM).unwrap();
         peer.put("theirs", "short", "r", json!({"ttl": 1}));
@@ -520,7 +461,7 @@ fn what_expires_is_gone_for_both() {
 #[test]
 fn another_embedder_is_refused_by_both() {
     with_peer(|python, server| {
-        let mut peer = Peer::open(python, &server, "p", json!({}));
+        let mut peer = open_peer(python, &server, "p", json!({}));
         peer.put("default", "question", "answer", json!({}));
         peer.close();
         let before = server.client().dump();
@@ -547,7 +488,7 @@ fn another_embedder_is_refused_by_both() {
         assert_eq!(server.client().dump(), before);
 
         ours(&server, "q").open().unwrap().close().unwrap();
-        let mut peer = Peer::start(python);
+        let mut peer = Peer::start(python, "redis_interop.py");
         let arguments =
             json!({"url": server.url(), "prefix": "q", "fingerprint": "another-1", "dim": DIM});
         let error = peer.attempt("open", arguments).unwrap_err();

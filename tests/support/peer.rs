@@ -31,7 +31,29 @@ impl Peer {
     ///
     /// Where there is no answer.
     pub fn attempt(&mut self, name: &str, arguments: Value) -> Result<Value, String> {
+        self.ask(name, arguments);
+        self.answer()
+    }
+
+    /// Begins a call.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not listen.
+    pub fn ask(&mut self, name: &str, arguments: Value) {
         self.0.tell(&json!([name, arguments]).to_string());
+    }
+
+    /// The result of the call that was begun.
+    ///
+    /// # Errors
+    ///
+    /// As [`attempt`](Self::attempt).
+    ///
+    /// # Panics
+    ///
+    /// Where there is no answer.
+    pub fn answer(&mut self) -> Result<Value, String> {
         let line = self.0.line().expect("the peer answers");
         let mut outcome: Value = serde_json::from_str(&line).expect("the answer is JSON");
         match outcome["error"].as_str() {
@@ -56,9 +78,19 @@ impl Peer {
     ///
     /// Where it fails.
     pub fn open(python: &Path, path: &Path, more: Value) -> Peer {
-        let mut peer = Peer::start(python, "interop.py");
-        let basic = json!({"path": path, "fingerprint": FINGERPRINT, "dim": DIM});
-        peer.call("open", joined(basic, more));
+        Peer::open_at(python, "interop.py", joined(json!({"path": path}), more))
+    }
+
+    /// Has a script open a cache at a place, with the embedder of
+    /// [`embedders`](crate::embedders).
+    ///
+    /// # Panics
+    ///
+    /// Where it fails.
+    pub fn open_at(python: &Path, script: &str, place: Value) -> Peer {
+        let mut peer = Peer::start(python, script);
+        let basic = json!({"fingerprint": FINGERPRINT, "dim": DIM});
+        peer.call("open", joined(basic, place));
         peer
     }
 
@@ -84,6 +116,15 @@ impl Peer {
         )
     }
 
+    /// Deletes an answer.
+    ///
+    /// # Panics
+    ///
+    /// Where it fails.
+    pub fn delete(&mut self, namespace: &str, query: &str) -> Value {
+        self.call("delete", json!({"namespace": namespace, "query": query}))
+    }
+
     /// Closes its cache and waits for its end.
     ///
     /// # Panics
@@ -102,7 +143,12 @@ fn vector(query: &str) -> Vec<f32> {
 }
 
 /// The two objects as one, the second deciding.
-fn joined(mut basic: Value, more: Value) -> Value {
+///
+/// # Panics
+///
+/// Where one is no object.
+#[must_use]
+pub fn joined(mut basic: Value, more: Value) -> Value {
     let object = basic.as_object_mut().expect("an object");
     object.extend(more.as_object().expect("an object").clone());
     basic

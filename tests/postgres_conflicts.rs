@@ -1,24 +1,11 @@
 //! The Postgres store and other transactions: conflicts, locks, and what takes too long.
 
-use mneme::PostgresStore;
 use mneme::store::{BackendError, Entry, Store, StoreError, Touch};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, hash, ids, put};
 use mneme_tests::servers::postgres::Postgres;
 use mneme_tests::{or_skip, unless_it_hangs};
 use std::thread;
 use std::time::Duration;
-
-/// A closed store, whose session has the name of its schema.
-fn closed(server: &Postgres, schema: &str) -> PostgresStore {
-    let url = format!("{}?schema={schema}&application_name={schema}", server.url());
-    PostgresStore::from_url(&url).unwrap()
-}
-
-fn opened(server: &Postgres, schema: &str) -> PostgresStore {
-    let mut store = closed(server, schema);
-    store.open(FINGERPRINT, DIM).unwrap();
-    store
-}
 
 /// The text of a failure after which the same call may succeed.
 #[track_caller]
@@ -44,7 +31,7 @@ fn wait_for_lock(server: &Postgres, schema: &str) {
 #[test]
 fn conflicts_are_repeated_while_there_is_time() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "conflicts");
+    let mut store = server.opened("conflicts");
     // What a sequence gave out stays so when its transaction is rolled back.
     server.sql(
         "CREATE SEQUENCE conflicts.tries;
@@ -80,7 +67,7 @@ fn of_two_that_wait_for_each_other_ours_gives_way() {
 
 fn wait_for_each_other() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "deadlock");
+    let mut store = server.opened("deadlock");
     let id = put(&mut store, entry("a", 1));
     let mut other = server.other();
     // As the Python library does it: first the row, then the counter.
@@ -111,7 +98,7 @@ fn a_row_that_another_program_inserts_meanwhile_is_replaced() {
 
 fn insert_meanwhile() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "meanwhile");
+    let mut store = server.opened("meanwhile");
     let mut other = server.other();
     other.run(&format!(
         "BEGIN; INSERT INTO meanwhile.entries (namespace, query_hash, query, response, embedding, metadata, created_at, last_accessed_at)
@@ -131,7 +118,9 @@ fn insert_meanwhile() {
 #[test]
 fn a_lock_that_is_never_given_back_ends_the_call_in_time() {
     let server = or_skip!(Postgres::shared());
-    let mut store = closed(&server, "held").call_timeout(Duration::from_millis(1500));
+    let mut store = server
+        .named_store("held")
+        .call_timeout(Duration::from_millis(1500));
     store.open(FINGERPRINT, DIM).unwrap();
     put(&mut store, entry("a", 1));
     let mut other = server.other();
@@ -157,7 +146,9 @@ fn a_lock_that_is_never_given_back_ends_the_call_in_time() {
 #[test]
 fn a_statement_that_takes_too_long_is_ended() {
     let server = or_skip!(Postgres::shared());
-    let mut store = closed(&server, "slow").call_timeout(Duration::from_millis(600));
+    let mut store = server
+        .named_store("slow")
+        .call_timeout(Duration::from_millis(600));
     store.open(FINGERPRINT, DIM).unwrap();
     server.sql(
         "CREATE FUNCTION slow.wait() RETURNS trigger LANGUAGE plpgsql AS

@@ -12,14 +12,6 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener};
 use std::thread;
 use std::time::Duration;
 
-/// An open store, whose session has the name of its schema.
-fn opened(server: &Postgres, schema: &str) -> PostgresStore {
-    let url = format!("{}?schema={schema}&application_name={schema}", server.url());
-    let mut store = PostgresStore::from_url(&url).unwrap();
-    store.open(FINGERPRINT, DIM).unwrap();
-    store
-}
-
 /// Ends the sessions of the stores in a schema, and waits until they are gone.
 fn end_sessions(server: &Postgres, schema: &str) {
     let ended = server.sql(&format!(
@@ -164,8 +156,8 @@ fn who_may_not_come_in() {
 #[test]
 fn a_restarted_server_is_found_again() {
     let mut server = or_skip!(Postgres::start());
-    let mut store = opened(&server, "restarted");
-    let mut idle = opened(&server, "restarted");
+    let mut store = server.opened("restarted");
+    let mut idle = server.opened("restarted");
     put(&mut store, entry("a", 1));
     server.kill();
     for _ in 0..3 {
@@ -195,7 +187,7 @@ fn a_restarted_server_is_found_again() {
 #[test]
 fn a_cache_that_was_replaced_meanwhile_is_not_taken_for_the_old_one() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "replaced");
+    let mut store = server.opened("replaced");
     put(&mut store, entry("a", 1));
     server.sql(
         "UPDATE replaced.schema_meta SET value = 'another' WHERE key = 'embedder_fingerprint'",
@@ -222,7 +214,7 @@ fn a_cache_that_was_replaced_meanwhile_is_not_taken_for_the_old_one() {
 #[test]
 fn a_session_that_the_server_ends_is_replaced() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "ended");
+    let mut store = server.opened("ended");
     for n in 1..=5 {
         assert_eq!(put(&mut store, entry("a", n)), n);
         end_sessions(&server, "ended");
@@ -247,7 +239,7 @@ fn a_reply_that_comes_too_late_is_nobodys() {
     // A writer that hears nothing any more does not keep the lock.
     proxy.set(Fault::Stall);
     passing(store.insert(vec![entry("a", 3)]));
-    let mut other = opened(&server, "late");
+    let mut other = server.opened("late");
     put(&mut other, entry("a", 4));
     proxy.set(Fault::None);
     assert_eq!(store.count(None).unwrap(), 3);
@@ -264,7 +256,7 @@ fn cut_connections() {
     let server = or_skip!(Postgres::shared());
     let proxy = Proxy::start(server.port()).unwrap();
     let mut store = through(&proxy, "cut", LONG);
-    let mut past = opened(&server, "cut");
+    let mut past = server.opened("cut");
     put(&mut store, entry("a", 0));
     let (mut failed, mut done) = (0, 0);
     for step in 0..120 {
@@ -379,7 +371,7 @@ fn a_server_that_only_reads() {
 #[test]
 fn a_server_that_fails_in_the_middle_stores_nothing() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "middle");
+    let mut store = server.opened("middle");
     put(&mut store, entry("a", 1));
     for (code, retryable) in [
         ("53100", false),

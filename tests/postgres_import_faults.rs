@@ -11,18 +11,6 @@ use mneme_tests::unless_it_hangs;
 use std::thread;
 use std::time::Duration;
 
-/// A closed store, whose sessions have the name of its schema.
-fn closed(server: &Postgres, schema: &str) -> PostgresStore {
-    let url = format!("{}?schema={schema}&application_name={schema}", server.url());
-    PostgresStore::from_url(&url).unwrap()
-}
-
-fn opened(server: &Postgres, schema: &str) -> PostgresStore {
-    let mut store = closed(server, schema);
-    store.open(FINGERPRINT, DIM).unwrap();
-    store
-}
-
 /// An error of the backend, which does not tell the password.
 #[track_caller]
 fn backend<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> BackendError {
@@ -78,7 +66,7 @@ fn change(key: &str, expected: Option<&str>, value: &str) -> MetaChange {
 #[test]
 fn a_session_that_ends_takes_the_import_with_it() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "import_ended");
+    let mut store = server.opened("import_ended");
     put(&mut store, entry("a", 1));
     for mode in [ImportMode::Merge, ImportMode::Replace] {
         store.begin_import(mode).unwrap();
@@ -126,7 +114,7 @@ fn cut_commits() {
     let name = "?schema=import_cut&application_name=through_import_cut";
     let mut store = PostgresStore::from_url(&(url("mneme", proxy.port()) + name)).unwrap();
     store.open(FINGERPRINT, DIM).unwrap();
-    let mut past = opened(&server, "import_cut");
+    let mut past = server.opened("import_cut");
     past.insert(vec![entry("old", 0), entry("old", 1)]).unwrap();
     let (mut nothing, mut unknown) = (0, 0);
     let mut n = 0;
@@ -190,7 +178,7 @@ fn of_two_that_wait_for_each_other_the_import_gives_way() {
 
 fn wait_for_each_other() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "import_deadlock");
+    let mut store = server.opened("import_deadlock");
     let id = put(&mut store, entry("a", 1));
     store.begin_import(ImportMode::Merge).unwrap();
     store
@@ -226,7 +214,9 @@ fn a_lock_that_is_never_given_back_ends_the_commit_in_time() {
 
 fn locked_counter() {
     let server = or_skip!(Postgres::shared());
-    let mut store = closed(&server, "import_held").call_timeout(Duration::from_millis(1500));
+    let mut store = server
+        .named_store("import_held")
+        .call_timeout(Duration::from_millis(1500));
     store.open(FINGERPRINT, DIM).unwrap();
     put(&mut store, entry("a", 1));
     store.begin_import(ImportMode::Replace).unwrap();
@@ -247,7 +237,9 @@ fn it_may_take_longer_than_a_call() {
     let server = or_skip!(Postgres::start());
     server.sql("ALTER SYSTEM SET idle_in_transaction_session_timeout = 100");
     server.sql("SELECT pg_reload_conf()");
-    let mut store = closed(&server, "import_slow").call_timeout(Duration::from_millis(400));
+    let mut store = server
+        .named_store("import_slow")
+        .call_timeout(Duration::from_millis(400));
     store.open(FINGERPRINT, DIM).unwrap();
     store.begin_import(ImportMode::Empty).unwrap();
     store.write_import(vec![entry("a", 1)]).unwrap();
@@ -299,7 +291,7 @@ fn the_error_names_the_right_that_is_missing() {
 #[test]
 fn a_server_that_fails_in_the_commit_stores_nothing() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "import_middle");
+    let mut store = server.opened("import_middle");
     put(&mut store, entry("a", 1));
     server.sql(
         "CREATE FUNCTION import_middle.fail() RETURNS trigger LANGUAGE plpgsql AS

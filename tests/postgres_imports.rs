@@ -11,14 +11,6 @@ use std::time::Instant;
 
 const MODES: [ImportMode; 3] = [ImportMode::Empty, ImportMode::Merge, ImportMode::Replace];
 
-/// An open store, whose sessions have the name of its schema.
-fn opened(server: &Postgres, schema: &str) -> PostgresStore {
-    let url = format!("{}?schema={schema}&application_name={schema}", server.url());
-    let mut store = PostgresStore::from_url(&url).unwrap();
-    store.open(FINGERPRINT, DIM).unwrap();
-    store
-}
-
 fn version(store: &mut dyn Store) -> u64 {
     store.read_version_counter().unwrap()
 }
@@ -88,7 +80,7 @@ fn odd() -> Vec<Entry> {
 #[test]
 fn an_import_stores_the_rows_that_inserting_stores() {
     let server = or_skip!(Postgres::shared());
-    let mut inserted = opened(&server, "odd_inserted");
+    let mut inserted = server.opened("odd_inserted");
     inserted.insert(odd()).unwrap();
     let rows = |schema: &str| {
         let rows = "string_agg(e::text, '|' ORDER BY e.id)";
@@ -96,7 +88,7 @@ fn an_import_stores_the_rows_that_inserting_stores() {
     };
     for (n, mode) in MODES.into_iter().enumerate() {
         let schema = format!("odd_{n}");
-        let mut store = opened(&server, &schema);
+        let mut store = server.opened(&schema);
         import(&mut store, mode, odd());
         assert_eq!(rows(&schema), rows("odd_inserted"));
         let given = (1..).zip(odd()).map(|(id, entry)| Entry { id, ..entry });
@@ -110,7 +102,7 @@ fn an_import_stores_the_rows_that_inserting_stores() {
 #[test]
 fn merging_keeps_ids_and_gives_new_ones_in_order() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "merged");
+    let mut store = server.opened("merged");
     store
         .insert((1..=4).map(|n| entry("a", n)).collect())
         .unwrap();
@@ -174,8 +166,8 @@ fn merging_keeps_ids_and_gives_new_ones_in_order() {
 #[test]
 fn replacing_deletes_all_in_the_same_step() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "replaced_all");
-    let mut other = opened(&server, "replaced_all");
+    let mut store = server.opened("replaced_all");
+    let mut other = server.opened("replaced_all");
     // Without entries before and after, the counter stays.
     import(&mut store, ImportMode::Replace, Vec::new());
     assert_eq!(version(&mut store), 0);
@@ -216,8 +208,8 @@ fn replacing_deletes_all_in_the_same_step() {
 #[test]
 fn an_import_for_an_empty_cache_finds_it_empty_twice() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "must_be_empty");
-    let mut other = opened(&server, "must_be_empty");
+    let mut store = server.opened("must_be_empty");
+    let mut other = server.opened("must_be_empty");
     store.set_namespace_quota("kept", Some(1)).unwrap();
     assert!(store.replace_meta("kept", None, Some("v")).unwrap());
     store.begin_import(ImportMode::Empty).unwrap();
@@ -253,8 +245,8 @@ fn an_import_for_an_empty_cache_finds_it_empty_twice() {
 #[test]
 fn another_meta_value_changes_nothing_and_keeps_the_import() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "other_meta");
-    let mut other = opened(&server, "other_meta");
+    let mut store = server.opened("other_meta");
+    let mut other = server.opened("other_meta");
     put(&mut store, entry("a", 1));
     store.begin_import(ImportMode::Merge).unwrap();
     store.write_import(vec![entry("a", 2)]).unwrap();
@@ -322,7 +314,7 @@ fn random_text(length: u32) -> String {
 #[test]
 fn a_key_that_comes_twice_ends_the_import() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "twice");
+    let mut store = server.opened("twice");
     put(&mut store, entry("a", 1));
     for parts in [
         vec![vec![entry("a", 1), entry("a", 2), entry("a", 1)]],
@@ -382,8 +374,8 @@ fn a_key_that_comes_twice_ends_the_import() {
 #[test]
 fn until_the_commit_nobody_sees_it_or_waits_for_it() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "unseen");
-    let mut other = opened(&server, "unseen");
+    let mut store = server.opened("unseen");
+    let mut other = server.opened("unseen");
     store.insert(vec![entry("a", 1), entry("a", 2)]).unwrap();
     store.begin_import(ImportMode::Merge).unwrap();
     store
@@ -413,12 +405,12 @@ fn until_the_commit_nobody_sees_it_or_waits_for_it() {
 fn writers_go_on_during_an_import() {
     const WRITERS: u64 = 3;
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "busy");
+    let mut store = server.opened("busy");
     let is_over = AtomicBool::new(false);
     let (store, is_over, server) = (&mut store, &is_over, &server);
     let writes: u64 = thread::scope(|scope| {
         let write = move |writer: u64| {
-            let mut store = opened(server, "busy");
+            let mut store = server.opened("busy");
             let namespace = format!("writer {writer}");
             for n in 0.. {
                 // Their own rows, and one that all write and the import has.
@@ -459,7 +451,7 @@ fn writers_go_on_during_an_import() {
 #[test]
 fn an_import_that_is_not_committed_is_forgotten() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "forgotten");
+    let mut store = server.opened("forgotten");
     put(&mut store, entry("a", 1));
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'forgotten'";
     let forget: [fn(&mut PostgresStore); 4] = [
@@ -474,7 +466,7 @@ fn an_import_that_is_not_committed_is_forgotten() {
         },
     ];
     for forget in forget {
-        store = opened(&server, "forgotten");
+        store = server.opened("forgotten");
         while server.sql(sessions) != "1" {}
         for mode in [ImportMode::Merge, ImportMode::Replace] {
             store.begin_import(mode).unwrap();
@@ -486,7 +478,7 @@ fn an_import_that_is_not_committed_is_forgotten() {
         forget(&mut store);
         // The server takes a moment to see that its client has gone.
         while server.sql(sessions).parse::<u32>().unwrap() > 1 {}
-        store = opened(&server, "forgotten");
+        store = server.opened("forgotten");
         is_over(&mut store);
         store.end_import().unwrap();
         assert_eq!((ids(&mut store), version(&mut store)), (vec![1], 1));

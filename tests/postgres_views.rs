@@ -7,14 +7,6 @@ use mneme_tests::rows::{DIM, FINGERPRINT, entry, ids, key, put};
 use mneme_tests::servers::postgres::Postgres;
 use std::time::Duration;
 
-/// An open store, whose session has the name of its schema.
-fn opened(server: &Postgres, schema: &str) -> PostgresStore {
-    let url = format!("{}?schema={schema}&application_name={schema}", server.url());
-    let mut store = PostgresStore::from_url(&url).unwrap();
-    store.open(FINGERPRINT, DIM).unwrap();
-    store
-}
-
 /// What every reading operation answers.
 fn picture(store: &mut PostgresStore) -> String {
     let keys = [key("a", 1), key("a", 2), key("b", 3)];
@@ -62,8 +54,8 @@ fn change_all(store: &mut PostgresStore, round: u64) {
 #[test]
 fn a_view_shows_one_instant_while_others_write() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "view");
-    let mut other = opened(&server, "view");
+    let mut store = server.opened("view");
+    let mut other = server.opened("view");
     assert!(store.begin_view().unwrap());
     store.insert(vec![entry("a", 1)]).unwrap_err();
     store.end_view().unwrap();
@@ -105,7 +97,7 @@ fn a_view_shows_one_instant_while_others_write() {
 #[test]
 fn a_view_is_not_written_to() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "view_writes");
+    let mut store = server.opened("view_writes");
     put(&mut store, entry("a", 1));
     store.begin_import(ImportMode::Merge).unwrap();
     store.write_import(vec![entry("a", 2)]).unwrap();
@@ -146,7 +138,7 @@ fn a_view_is_not_written_to() {
 #[test]
 fn a_lost_connection_never_shows_later_data() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "view_lost");
+    let mut store = server.opened("view_lost");
     let mut other = server.store("view_lost");
     other.open(FINGERPRINT, DIM).unwrap();
     put(&mut store, entry("a", 1));
@@ -191,8 +183,8 @@ fn a_lost_connection_never_shows_later_data() {
 #[test]
 fn a_read_that_fails_does_not_end_the_view() {
     let server = or_skip!(Postgres::shared());
-    let mut store = opened(&server, "view_failed");
-    let mut other = opened(&server, "view_failed");
+    let mut store = server.opened("view_failed");
+    let mut other = server.opened("view_failed");
     put(&mut store, entry("a", 1));
     assert!(store.begin_view().unwrap());
     server.sql("ALTER TABLE view_failed.namespace_quotas RENAME TO hidden");
@@ -226,7 +218,7 @@ fn a_view_may_take_longer_than_a_call() {
         .call_timeout(Duration::from_millis(400));
     store.open(FINGERPRINT, DIM).unwrap();
     assert!(store.begin_view().unwrap());
-    put(&mut opened(&server, "view_slow"), entry("a", 1));
+    put(&mut server.opened("view_slow"), entry("a", 1));
     server.sql("SELECT pg_sleep(1)");
     assert_eq!(store.count(None).unwrap(), 0);
     store.end_view().unwrap();

@@ -22,9 +22,7 @@ use crate::index::Index;
 use crate::options;
 use crate::query;
 use crate::store::Store;
-use crate::types::{
-    Coordination, CountEvent, EntryKey, EntryRef, Error, Event, Options, VectorDtype,
-};
+use crate::types::{CountEvent, EntryKey, EntryRef, Error, Event, Options, VectorDtype};
 use std::collections::BTreeMap;
 
 /// A cache over a store, with a host for the clock and the policies.
@@ -98,10 +96,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             return Err(error);
         }
         self.open = Some(Open {
-            follower: Follower::new(match options.coordination {
-                Coordination::Single => None,
-                Coordination::StaleTolerant(interval_ms) => Some(interval_ms),
-            }),
+            follower: Follower::new(options.coordination),
             options,
             backlog: Backlog::default(),
             index: None,

@@ -5,6 +5,7 @@
 //! store's (id, created-at) stamps with those of its index: see `cache::indexing`.
 
 use crate::host::Now;
+use crate::types::Coordination;
 
 /// A replacement within the same second leaves `created-at` as it was. Rows stored less
 /// than this many seconds before a comparison are therefore read again by the next one.
@@ -22,10 +23,13 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows other processes at this interval, or none.
-    pub fn new(interval_ms: Option<u32>) -> Self {
+    /// Follows other processes, if there are any.
+    pub fn new(coordination: Coordination) -> Self {
         Follower {
-            interval_ms,
+            interval_ms: match coordination {
+                Coordination::Single => None,
+                Coordination::StaleTolerant(interval_ms) => Some(interval_ms),
+            },
             checked: None,
             version: None,
             compared: Now { millis: 0 },

@@ -50,11 +50,7 @@ pub fn check(options: &Options) -> Result<()> {
         )));
     }
     check_threshold(options.similarity_threshold)?;
-    if options.max_entries == Some(0) {
-        return Err(invalid(
-            "option max-entries is 0; it must be at least 1, or none for no limit",
-        ));
-    }
+    check_max_entries(options.max_entries)?;
     for (namespace, _) in &options.namespace_quotas {
         check_namespace(namespace)?;
     }
@@ -75,6 +71,16 @@ pub fn check(options: &Options) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Refuses a cap that no cache could keep.
+pub fn check_max_entries(max_entries: Option<u64>) -> Result<()> {
+    match max_entries {
+        Some(0) => Err(invalid(
+            "option max-entries is 0; it must be at least 1, or none",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses thresholds that no cosine can be compared with.

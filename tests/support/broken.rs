@@ -221,11 +221,15 @@ pub(crate) fn all(store: &mut Sound) -> Result<Vec<Entry>> {
 ///
 /// Those of the store.
 pub(crate) fn same_key(store: &mut Sound, entry: &Entry) -> Result<Option<Entry>> {
-    let key = EntryKey {
+    Ok(store.get_by_hash(&[key(entry)])?.pop().flatten())
+}
+
+/// What names an entry, whatever its version.
+pub(crate) fn key(entry: &Entry) -> EntryKey {
+    EntryKey {
         namespace: entry.namespace.clone(),
         query_hash: entry.query_hash.clone(),
-    };
-    Ok(store.get_by_hash(&[key])?.pop().flatten())
+    }
 }
 
 /// What names the present version of an entry.

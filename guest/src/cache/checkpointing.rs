@@ -18,10 +18,11 @@ use crate::coordination::Follower;
 use crate::counters;
 use crate::error::{Result, invalid};
 use crate::host::{Archive, Host, Now};
+use crate::options;
 use crate::store::Store;
 use crate::types::{
-    BackendError, Coordination, DumpOptions, DumpReport, Entry, Error, ImportMode, Layout,
-    LoadOptions, LoadReport, Manifest, MetaChange, NamespaceSummary, Restored, Summary, Unit,
+    BackendError, DumpOptions, DumpReport, Entry, Error, ImportMode, Layout, LoadOptions,
+    LoadReport, Manifest, MetaChange, NamespaceSummary, Restored, Summary, Unit,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,11 +56,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (store, host, open) = (&self.store, &self.host, opened(&mut self.open)?);
         let overrides = Overrides::new(&options)?;
         check_expansion(options.max_expansion)?;
-        if options.max_entries == Some(0) {
-            return Err(invalid(
-                "option max-entries is 0; it must be at least 1, or none for no change",
-            ));
-        }
+        options::check_max_entries(options.max_entries)?;
         let now = host.now();
         open.backlog.flush(store, now)?;
         let reader = Reader::open(archive, options.max_expansion)?;
@@ -205,10 +202,7 @@ impl Open {
         self.unindexable = 0;
         self.sizes = Sizes::default();
         self.quotas = None;
-        self.follower = Follower::new(match self.options.coordination {
-            Coordination::Single => None,
-            Coordination::StaleTolerant(interval_ms) => Some(interval_ms),
-        });
+        self.follower = Follower::new(self.options.coordination);
     }
 
     /// Evicts what is over the global cap, and returns how many that were.
@@ -385,10 +379,7 @@ fn receive(
         }
         Ok(())
     })?;
-    let restored = store.check_restore().map_err(|error| match error {
-        Error::Corrupt(reason) => refused(SNAPSHOT, reason),
-        error => error,
-    })?;
+    let restored = store.check_restore().map_err(of_snapshot)?;
     Ok((verified, restored))
 }
 
@@ -403,10 +394,7 @@ fn read_restored(
     loop {
         let page = store
             .read_restore(last_id, ENTRIES_PER_READ)
-            .map_err(|error| match error {
-                Error::Corrupt(reason) => refused(SNAPSHOT, reason),
-                error => error,
-            })?;
+            .map_err(of_snapshot)?;
         let read = page.len();
         for entry in page {
             if entry.id <= last_id {
@@ -439,6 +427,14 @@ fn read_restored(
         ));
     }
     Ok(())
+}
+
+/// Damage of a snapshot that was received is the archive's, not that of the store's data.
+fn of_snapshot(error: Error) -> Error {
+    match error {
+        Error::Corrupt(reason) => refused(SNAPSHOT, reason),
+        error => error,
+    }
 }
 
 fn state_of(restored: Restored) -> Result<State> {

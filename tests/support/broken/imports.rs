@@ -5,8 +5,8 @@ pub mod modes;
 pub mod results;
 pub mod staging;
 
-use super::{Fault, Sound, same_key};
-use mneme::store::{Entry, EntryKey, ImportMode, MetaChange, Result, StoreError};
+use super::{Fault, Sound, key, same_key};
+use mneme::store::{Entry, ImportMode, MetaChange, Result, StoreError};
 
 /// Quotas as an import has them.
 pub type Quotas<'a> = &'a [(String, u64)];
@@ -61,14 +61,6 @@ impl Fault for Writes {
     fn write_import(&mut self, store: &mut Sound, mut entries: Vec<Entry>) -> Result<()> {
         entries.iter_mut().for_each(self.0);
         store.write_import(entries)
-    }
-}
-
-/// What names an entry, whatever its version.
-pub(super) fn key(entry: &Entry) -> EntryKey {
-    EntryKey {
-        namespace: entry.namespace.clone(),
-        query_hash: entry.query_hash.clone(),
     }
 }
 

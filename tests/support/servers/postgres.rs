@@ -2,7 +2,9 @@
 
 use super::{Daemon, PATIENCE, free_port};
 use crate::children::Running;
+use crate::rows::{DIM, FINGERPRINT};
 use mneme::PostgresStore;
+use mneme::store::Store;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -180,6 +182,27 @@ impl Postgres {
     pub fn store(&self, schema: &str) -> PostgresStore {
         let store = PostgresStore::from_url(&self.url());
         store.unwrap().schema(schema)
+    }
+
+    /// A closed store in a schema, whose sessions have the schema's name.
+    ///
+    /// # Panics
+    ///
+    /// Where the store refuses the URL.
+    pub fn named_store(&self, schema: &str) -> PostgresStore {
+        let url = format!("{}?schema={schema}&application_name={schema}", self.url());
+        PostgresStore::from_url(&url).unwrap()
+    }
+
+    /// The same, opened for the entries of [`rows`](crate::rows).
+    ///
+    /// # Panics
+    ///
+    /// Where it does not open.
+    pub fn opened(&self, schema: &str) -> PostgresStore {
+        let mut store = self.named_store(schema);
+        store.open(FINGERPRINT, DIM).unwrap();
+        store
     }
 
     /// Runs SQL past the store, in one transaction, and returns the rows: `|` between the

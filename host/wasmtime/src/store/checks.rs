@@ -71,8 +71,8 @@ impl Embedder {
     }
 }
 
-/// Refuses entries that `insert` and `write_import` must not store: a list longer than `max_batch`, or a vector
-/// that has not `dim` values.
+/// Refuses entries that `insert` and `write_import` must not store: a list longer than
+/// `max_batch`, or a vector that has not `dim` values.
 ///
 /// # Errors
 ///

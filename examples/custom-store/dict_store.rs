@@ -120,6 +120,7 @@ impl Store for DictStore {
             snapshot: false,
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
+            max_blob: 0,
         }
     }
 

@@ -98,6 +98,10 @@ impl Guest for Component {
         with(Cache::compact)
     }
 
+    fn warm_up() -> Result<u64> {
+        with(Cache::warm_up)
+    }
+
     fn set_namespace_quota(namespace: String, max_entries: Option<u64>) -> Result<()> {
         with(|cache| cache.set_namespace_quota(&namespace, max_entries))
     }
@@ -303,6 +307,22 @@ impl Store for ImportedStore {
 
     fn integrity_check(&self) -> Result<bool> {
         imported::integrity_check()
+    }
+
+    fn read_blob(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        imported::read_blob(name)
+    }
+
+    fn write_blob(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        imported::write_blob(name, bytes)
+    }
+
+    fn delete_blobs(&self, names: &[String]) -> Result<()> {
+        imported::delete_blobs(names)
+    }
+
+    fn list_blobs(&self) -> Result<Vec<String>> {
+        imported::list_blobs()
     }
 
     fn begin_view(&self) -> Result<bool> {

@@ -59,9 +59,9 @@ pub mod testing;
 /// The contract's data types, generated from `wit/`.
 pub mod types {
     pub use crate::bindings::exports::mneme::cache::cache::{
-        CacheStats, ConfidenceRule, Coordination, Counters, Decay, GetRequest, HealthReport, Hit,
-        Lookup, NamespaceStats, NormalizedQuery, Options, PutOutcome, PutRequest, TtlChoice,
-        ValidatorRule, VectorSource,
+        CacheStats, ConfidenceRule, Coordination, Counters, Decay, GetRequest, GraphOptions,
+        HealthReport, Hit, IndexKind, Lookup, NamespaceStats, NormalizedQuery, Options, PutOutcome,
+        PutRequest, TtlChoice, ValidatorRule, VectorSource,
     };
     pub use crate::bindings::exports::mneme::cache::checkpoint::{
         Compression, DumpOptions, DumpReport, Layout, LoadOptions, LoadReport, Manifest,

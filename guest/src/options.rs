@@ -1,10 +1,15 @@
 //! Defaults and limits.
 
 use crate::error::{Result, invalid};
-use crate::types::{ConfidenceRule, Coordination, Decay, Options, ValidatorRule, VectorDtype};
+use crate::types::{
+    ConfidenceRule, Coordination, Decay, GraphOptions, IndexKind, Options, ValidatorRule,
+    VectorDtype,
+};
 
 /// The most values an embedding may have. The integer sums of the index rely on it.
 pub const MAX_DIM: u32 = 8192;
+/// The most candidates of a graph's search.
+pub const MAX_EF: u32 = 10_000;
 /// The most bytes of a namespace or a fingerprint.
 pub const MAX_NAME_BYTES: usize = 1024;
 
@@ -24,6 +29,13 @@ pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
         validator: ValidatorRule::Builtin,
         events: false,
         vector_dtype: VectorDtype::Float32,
+        index: IndexKind::Auto,
+        graph: GraphOptions {
+            ef_search: 100,
+            ef_construction: 100,
+            heuristic: true,
+        },
+        persist_index: true,
         coordination: Coordination::Single,
         normalize: true,
         max_query_bytes: 32 << 10,
@@ -50,6 +62,21 @@ pub fn check(options: &Options) -> Result<()> {
         )));
     }
     check_threshold(options.similarity_threshold)?;
+    let GraphOptions {
+        ef_search,
+        ef_construction,
+        ..
+    } = options.graph;
+    for (name, ef) in [
+        ("ef-search", ef_search),
+        ("ef-construction", ef_construction),
+    ] {
+        if !(1..=MAX_EF).contains(&ef) {
+            return Err(invalid(format!(
+                "option graph: {name} is {ef}; it must be 1 to {MAX_EF}"
+            )));
+        }
+    }
     check_max_entries(options.max_entries)?;
     for (namespace, _) in &options.namespace_quotas {
         check_namespace(namespace)?;

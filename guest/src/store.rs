@@ -40,6 +40,10 @@ pub trait Store {
     fn replace_meta(&self, key: &str, expected: Option<&str>, value: Option<&str>) -> Result<bool>;
     fn list_meta(&self) -> Result<Vec<(String, String)>>;
     fn integrity_check(&self) -> Result<bool>;
+    fn read_blob(&self, name: &str) -> Result<Option<Vec<u8>>>;
+    fn write_blob(&self, name: &str, bytes: &[u8]) -> Result<()>;
+    fn delete_blobs(&self, names: &[String]) -> Result<()>;
+    fn list_blobs(&self) -> Result<Vec<String>>;
     fn begin_view(&self) -> Result<bool>;
     fn end_view(&self) -> Result<()>;
     fn begin_import(&self, mode: ImportMode) -> Result<()>;

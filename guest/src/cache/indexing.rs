@@ -19,6 +19,14 @@ const CHANGED_PER_CALL: usize = 64;
 const FEW_CHANGES: usize = 4096;
 
 impl<S: Store, H: Host> Cache<S, H> {
+    /// See `cache.warm-up`.
+    pub fn warm_up(&mut self) -> Result<u64> {
+        let (store, host, open) = self.parts()?;
+        let now = host.now();
+        open.follow(store, now)?;
+        Ok(open.index(store, now)?.rows() as u64)
+    }
+
     /// See `cache.requantize`.
     pub fn requantize(&mut self, dtype: VectorDtype) -> Result<()> {
         let (store, host, open) = self.parts()?;

@@ -88,6 +88,10 @@ impl<S: Store, H: Host> Cache<S, H> {
             index_rows: index.map_or(0, |index| index.rows() as u64),
             index_bytes: index.map_or(0, |index| index.bytes() as u64),
             index_tombstones: index.map_or(0, |index| index.tombstones() as u64),
+            index_coded_rows: 0,
+            index_resident_rows: 0,
+            index_graph_rows: 0,
+            index_pass_rate: 0.0,
         })
     }
 

@@ -26,6 +26,7 @@ struct Data {
     version: u64,
     quotas: BTreeMap<String, u64>,
     meta: BTreeMap<String, String>,
+    blobs: BTreeMap<String, Vec<u8>>,
     dim: u32,
     import: Option<Import>,
     snapshot: Option<Vec<u8>>,
@@ -185,6 +186,7 @@ impl Store for TestStore {
             snapshot: self.snapshots.get(),
             max_batch: 3,
             max_delete: u32::MAX,
+            max_blob: 65_536,
         }
     }
 
@@ -549,6 +551,24 @@ impl Store for TestStore {
     fn end_restore(&self) -> Result<()> {
         self.call()?.restore = None;
         Ok(())
+    }
+
+    fn read_blob(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.call()?.blobs.get(name).cloned())
+    }
+
+    fn write_blob(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.call()?.blobs.insert(name.into(), bytes.into());
+        Ok(())
+    }
+
+    fn delete_blobs(&self, names: &[String]) -> Result<()> {
+        self.call()?.blobs.retain(|name, _| !names.contains(name));
+        Ok(())
+    }
+
+    fn list_blobs(&self) -> Result<Vec<String>> {
+        Ok(self.call()?.blobs.keys().cloned().collect())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::imports::{Limits, State};
 use crate::store::Store;
 use std::time::Duration;
 
-pub use crate::contract::api::{Coordination, Options};
+pub use crate::contract::api::{Coordination, GraphOptions, IndexKind, Options};
 
 /// Collects what a cache is made of; [`open`](Self::open) opens it. Store and embedder
 /// have no default, everything else has.
@@ -157,6 +157,27 @@ impl Builder {
     #[must_use]
     pub fn vector_dtype(self, dtype: VectorDtype) -> Self {
         self.set(move |options| options.vector_dtype = dtype)
+    }
+
+    /// How the index searches. Default [`IndexKind::Auto`].
+    #[must_use]
+    pub fn index(self, index: IndexKind) -> Self {
+        self.set(move |options| options.index = index)
+    }
+
+    /// How graphs are built and searched, where [`index`](Self::index) asks for them.
+    /// Default: 100 candidates while searching and building, neighbours chosen by the
+    /// heuristic.
+    #[must_use]
+    pub fn graph(self, graph: GraphOptions) -> Self {
+        self.set(move |options| options.graph = graph)
+    }
+
+    /// Whether the index is kept in the store, so that the next process need not build it
+    /// anew. Default true; without effect in stores that keep no blobs.
+    #[must_use]
+    pub fn persist_index(self, persist: bool) -> Self {
+        self.set(move |options| options.persist_index = persist)
     }
 
     /// Whether other processes write to the same store. Default [`Coordination::Single`].

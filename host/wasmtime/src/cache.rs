@@ -282,7 +282,9 @@ impl SemanticCache {
             .call(|guest, store| guest.call_vacuum(store, namespace, compact))
     }
 
-    /// Gives back the index memory of deleted rows, and returns how many there were.
+    /// Gives back the index memory of deleted rows, and returns how many there were. With
+    /// [`Builder::index`](crate::Builder::index) it may seal rows into graphs, which takes
+    /// seconds to minutes.
     ///
     /// # Errors
     ///
@@ -290,6 +292,18 @@ impl SemanticCache {
     pub fn compact(&self) -> Result<u64> {
         self.instance()?
             .call(|guest, store| guest.call_compact(store))
+    }
+
+    /// Makes the index as fast as it gets, now instead of bit by bit during semantic
+    /// look-ups, and returns how many rows it has. Changes no answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::IndexUnavailable`] for want of memory; [`Error::Backend`],
+    /// [`Error::Corrupt`], [`Error::Limit`], [`Error::Closed`].
+    pub fn warm_up(&self) -> Result<u64> {
+        self.instance()?
+            .call(|guest, store| guest.call_warm_up(store))
     }
 
     /// Sets, or with none removes, the most entries that a namespace may hold. A

@@ -281,6 +281,22 @@ impl imports::store::Host for State {
         self.backend().integrity_check()
     }
 
+    fn read_blob(&mut self, name: String) -> Stored<Option<Vec<u8>>> {
+        self.backend().read_blob(&name)
+    }
+
+    fn write_blob(&mut self, name: String, bytes: Vec<u8>) -> Stored<()> {
+        self.backend().write_blob(&name, bytes)
+    }
+
+    fn delete_blobs(&mut self, names: Vec<String>) -> Stored<()> {
+        self.backend().delete_blobs(&names)
+    }
+
+    fn list_blobs(&mut self) -> Stored<Vec<String>> {
+        self.backend().list_blobs()
+    }
+
     fn begin_view(&mut self) -> Stored<bool> {
         self.backend().begin_view()
     }

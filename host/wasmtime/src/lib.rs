@@ -78,7 +78,7 @@ mod turn;
 
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncSemanticCache;
-pub use builder::{Builder, Coordination};
+pub use builder::{Builder, Coordination, GraphOptions, IndexKind};
 pub use cache::{Counters, Health, NamespaceStats, NormalizedQuery, SemanticCache, Stats};
 pub use component::{Engine, component};
 pub use contract::events::{CountEvent, Event, HitEvent, MissEvent};

@@ -150,6 +150,31 @@ pub trait Store: Send {
     /// True where the backend's data is sound.
     fn integrity_check(&mut self) -> Result<bool>;
 
+    /// The bytes under a name of [`write_blob`](Self::write_blob). By default, as the others
+    /// of its family, [`StoreError::Unsupported`].
+    fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
+        let _ = name;
+        Err(self.no_blobs())
+    }
+
+    /// Keeps derived data beside the entries, at most
+    /// [`CapabilitySet::max_blob`] bytes under a name.
+    fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let _ = (name, bytes);
+        Err(self.no_blobs())
+    }
+
+    /// Deletes blobs. Names that are not there are passed over.
+    fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
+        let _ = names;
+        Err(self.no_blobs())
+    }
+
+    /// The names of all blobs, sorted.
+    fn list_blobs(&mut self) -> Result<Vec<String>> {
+        Err(self.no_blobs())
+    }
+
     /// From here to [`end_view`](Self::end_view) reads answer from the data of one instant.
     /// False, by default, where the backend cannot do that, and nothing happens.
     fn begin_view(&mut self) -> Result<bool> {
@@ -226,6 +251,15 @@ pub trait Store: Send {
     /// Forgets the restore, if there is one.
     fn end_restore(&mut self) -> Result<()> {
         Err(self.no_snapshots())
+    }
+
+    /// The error of a store without blobs.
+    #[doc(hidden)]
+    fn no_blobs(&self) -> StoreError {
+        StoreError::Unsupported(format!(
+            "the {} store keeps no blobs; what would be in them is derived anew from the entries",
+            self.capabilities().name
+        ))
     }
 
     /// The error of a store without snapshots of its own.

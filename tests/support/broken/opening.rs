@@ -166,6 +166,10 @@ impl Fault for AnswersClosed {
         fn commit_restore(only_if_empty: bool) -> ();
         fn end_restore() -> ();
         fn list_meta() -> Vec<(String, String)>;
+        fn read_blob(name: &str) -> Option<Vec<u8>>;
+        fn write_blob(name: &str, bytes: Vec<u8>) -> ();
+        fn delete_blobs(names: &[String]) -> ();
+        fn list_blobs() -> Vec<String>;
         fn begin_view() -> bool;
         fn end_view() -> ();
         fn begin_import(mode: ImportMode) -> ();

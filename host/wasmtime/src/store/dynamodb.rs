@@ -262,6 +262,7 @@ impl Store for DynamoDbStore {
             snapshot: false,
             max_batch: MAX_BATCH,
             max_delete: writes::MAX_DELETE,
+            max_blob: 0,
         }
     }
 

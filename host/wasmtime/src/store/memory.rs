@@ -125,6 +125,7 @@ impl Store for MemoryStore {
             snapshot: false,
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
+            max_blob: 0,
         }
     }
 

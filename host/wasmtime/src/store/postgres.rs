@@ -195,6 +195,7 @@ impl Store for PostgresStore {
             snapshot: false,
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
+            max_blob: 0,
         }
     }
 

@@ -184,6 +184,7 @@ impl Store for RedisStore {
             snapshot: false,
             max_batch: MAX_BATCH,
             max_delete: writes::MAX_DELETE,
+            max_blob: 0,
         }
     }
 

@@ -153,6 +153,7 @@ impl Store for SqliteStore {
             snapshot: true,
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
+            max_blob: 0,
         }
     }
 

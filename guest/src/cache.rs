@@ -6,6 +6,7 @@
 
 mod checkpointing;
 mod indexing;
+mod kept;
 mod lookup;
 mod removing;
 mod reporting;
@@ -115,6 +116,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             return Ok(());
         };
         let flushed = open.backlog.flush(&self.store, self.host.now());
+        open.keep_index(&self.store);
         self.store.close()?;
         flushed
     }
@@ -125,6 +127,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (store, open) = (&self.store, opened(&mut self.open)?);
         open.backlog.flush(store, now)?;
         open.problems.remove(WRITING_LATER);
+        open.keep_index(store);
         Ok(())
     }
 
@@ -136,6 +139,10 @@ impl<S: Store, H: Host> Cache<S, H> {
 
 /// Names the flush of the backlog in `problems`.
 const WRITING_LATER: &str = "writing access data and counters";
+/// Names the writing and reading of the index that is kept in the store in `problems`.
+const KEEPING: &str = "keeping the index in the store";
+/// Names the reading of vectors into memory in `problems`.
+const READING_VECTORS: &str = "reading vectors into memory";
 /// Names eviction in `problems`.
 const EVICTING: &str = "evicting";
 
@@ -198,16 +205,16 @@ impl Open {
         }
         self.follower.wrote();
         for entry in entries {
-            self.forget(entry.id);
+            self.forget(&entry.namespace, entry.id);
             self.sizes.subtract(&entry.namespace, 1);
         }
     }
 
     /// An entry is gone from the store, by whoever's doing.
-    fn forget(&mut self, id: u64) {
+    fn forget(&mut self, namespace: &str, id: u64) {
         self.backlog.forget(id);
         if let Some(index) = &mut self.index {
-            index.remove(id);
+            index.remove(namespace, id);
         }
     }
 

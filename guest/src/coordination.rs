@@ -63,6 +63,16 @@ impl Follower {
         self.checked = Some(now);
     }
 
+    /// What the counter is, as far as is known.
+    pub fn version(&self) -> Option<u64> {
+        self.version
+    }
+
+    /// From when on the index has been read or compared.
+    pub fn compared(&self) -> Now {
+        self.compared
+    }
+
     /// This instance has made one call that moved the counter.
     pub fn wrote(&mut self) {
         self.version = self.version.map(|version| version.saturating_add(1));

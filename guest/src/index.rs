@@ -1,21 +1,49 @@
 //! The vector index: which entries of a namespace may be similar enough.
 //!
-//! An exact scan over small integer [`codes`] rules out almost every row with a proof;
-//! see there. What is left is compared with the vector in the chosen dtype. The index
-//! reports candidates with an *upper bound* of their cosine; the cache computes the
-//! cosine itself from the store's float32 vector. The index is derived data: it can be
-//! dropped at any time and built again from the store.
+//! An exact scan over small integer codes rules out almost every row with a proof: see
+//! [`projections`] for the bound. What is left is compared with the vector in the chosen
+//! dtype. The index reports candidates with an *upper bound* of their cosine; the cache
+//! computes the cosine itself from the store's float32 vector. The index is derived data: it
+//! can be dropped at any time and built again from the store.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`basis`] | the directions that codes are along, and learning them |
+//! | [`projections`] | codes along them, and the bound with its proof |
+//! | [`codes`] | codes of whole vectors, for int8 |
+//! | [`block`], [`rows`] | the rows of a namespace |
+//! | [`persisted`] | the form in which an index is kept in the store |
+//! | [`scan`] | a query's forms, and what a search took |
+//! | [`simd`] | the inner loops |
+//!
+//! Rows that come in are searched at once, by comparing them in full if need be. Learning the
+//! basis and encoding rows is done bit by bit, by [`Index::work`].
 
+pub mod basis;
+pub mod block;
 pub mod codes;
-mod column;
-mod rows;
+pub mod persisted;
+pub mod projections;
+pub mod rows;
+pub mod scan;
 pub mod simd;
 
 use crate::error::Result;
-use crate::types::VectorDtype;
-use rows::Rows;
+use crate::types::{Error, VectorDtype};
+use basis::{Basis, Learner, sample_rows};
+use block::{Block, block_rows, stamp};
+use rows::{Place, Rows};
+use scan::{Query, Tally};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
+use std::rc::Rc;
+
+/// With fewer rows than this, comparing all in full costs less than looking at codes.
+const FEWEST_TO_LEARN_FROM: usize = 1024;
+/// The basis is loose where heads leave more than this share of the rows.
+const LOOSE: f32 = 0.1;
+/// How much of a rate the last search makes up.
+const RATE_WEIGHT: f32 = 0.125;
 
 /// A row that may be similar enough.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,11 +104,15 @@ impl TopFound {
     }
 }
 
-/// Where a row is.
-#[derive(Clone, Copy)]
-struct Place {
-    namespace: u32,
-    row: u32,
+/// Which version of which entry a row stands for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stamp {
+    /// The entry's id.
+    pub id: u64,
+    /// See [`block::stamp`].
+    pub stamp: u32,
+    /// The number of its namespace, for [`Index::remove_numbered`].
+    pub namespace: u32,
 }
 
 /// The rows of all namespaces.
@@ -90,7 +122,23 @@ pub struct Index {
     /// Position in `spaces` of each namespace that was ever seen.
     numbers: BTreeMap<String, u32>,
     spaces: Vec<Rows>,
-    places: BTreeMap<u64, Place>,
+    basis: Option<Rc<Basis>>,
+    learner: Option<Learner>,
+    /// [`FEWEST_TO_LEARN_FROM`], or fewer in tests.
+    fewest_to_learn_from: usize,
+    /// Rows that there were when the basis was last learned, or could not be.
+    learned_rows: usize,
+    /// Rows that have been added or replaced since.
+    added: usize,
+    /// Whether any block may lack codes of the present basis.
+    unencoded: bool,
+    /// While vectors are in the store only: the id after which they are to be read.
+    absent_after: Option<u64>,
+    /// Rows that have been added, replaced or removed since the index was kept in the store.
+    changes: usize,
+    /// Shares of the coded rows that heads, and all codes, did not rule out lately.
+    passed: f32,
+    compared: f32,
 }
 
 impl Index {
@@ -101,52 +149,89 @@ impl Index {
             dtype,
             numbers: BTreeMap::new(),
             spaces: Vec::new(),
-            places: BTreeMap::new(),
+            basis: None,
+            learner: None,
+            fewest_to_learn_from: FEWEST_TO_LEARN_FROM,
+            learned_rows: 0,
+            added: 0,
+            unencoded: false,
+            absent_after: None,
+            changes: 0,
+            passed: 0.0,
+            compared: 0.0,
         }
     }
 
-    /// Adds a row for a unit vector, in place of the one with the same id. On error
-    /// (`index-unavailable`) there is no row with that id.
+    /// How vectors are held.
+    pub fn dtype(&self) -> VectorDtype {
+        self.dtype
+    }
+
+    /// Adds a row for a unit vector, in place of the one with the same id, whose namespace is
+    /// the same. On error (`index-unavailable`) nothing has changed.
     pub fn add(&mut self, namespace: &str, id: u64, created_at: u64, vector: &[f32]) -> Result<()> {
-        self.remove(id);
-        let number = match self.numbers.get(namespace) {
-            Some(&number) => number,
-            None => {
-                let number = self.spaces.len() as u32;
-                self.spaces.push(Rows::new(self.dim, self.dtype));
-                self.numbers.insert(namespace.into(), number);
-                number
-            }
-        };
-        let row = self.spaces[number as usize].push(id, created_at, vector)? as u32;
-        self.places.insert(
-            id,
-            Place {
-                namespace: number,
-                row,
-            },
-        );
+        let number = self.number(namespace);
+        let rows = &mut self.spaces[number];
+        rows.add(id, created_at, vector, self.basis.as_ref())
+            .map_err(|_| self.no_memory())?;
+        self.added += 1;
+        self.changes += 1;
+        Ok(())
+    }
+
+    /// Adds rows of one namespace by ascending id, whose unit vectors stand one after another.
+    /// Fastest where they are as many as a block holds, and new.
+    pub fn add_page(
+        &mut self,
+        namespace: &str,
+        ids: &[u64],
+        created_at: &[u64],
+        vectors: Vec<f32>,
+    ) -> Result<()> {
+        let number = self.number(namespace);
+        let rows = &self.spaces[number];
+        let new = rows.last_id().is_none_or(|last| last < ids[0]);
+        // Not in place of a block that is yet to be filled.
+        let full = ids.len() == block_rows(self.dim);
+        if new && full && self.dtype == VectorDtype::Float32 {
+            let stamps = created_at.iter().copied().map(stamp).collect();
+            let block = Block::of_float32(self.dim, ids.to_vec(), stamps, vectors);
+            self.spaces[number].append(block);
+            self.added += ids.len();
+            self.changes += ids.len();
+            self.unencoded = true;
+            return Ok(());
+        }
+        for ((&id, &created_at), vector) in ids
+            .iter()
+            .zip(created_at)
+            .zip(vectors.chunks_exact(self.dim))
+        {
+            self.add(namespace, id, created_at, vector)?;
+        }
         Ok(())
     }
 
     /// Removes a row. False where there was none.
-    pub fn remove(&mut self, id: u64) -> bool {
-        let Some(place) = self.places.remove(&id) else {
-            return false;
-        };
-        if let Some(moved) = self.spaces[place.namespace as usize].swap_remove(place.row as usize) {
-            self.places.insert(moved, place);
+    pub fn remove(&mut self, namespace: &str, id: u64) -> bool {
+        match self.numbers.get(namespace) {
+            Some(&number) => self.remove_numbered(number, id),
+            None => false,
         }
-        true
+    }
+
+    /// As [`remove`](Self::remove), for the namespace of a [`Stamp`].
+    pub fn remove_numbered(&mut self, namespace: u32, id: u64) -> bool {
+        let removed = self.spaces[namespace as usize].remove(id);
+        self.changes += usize::from(removed);
+        removed
     }
 
     /// Removes the rows of one namespace.
     pub fn clear_namespace(&mut self, namespace: &str) {
         if let Some(&number) = self.numbers.get(namespace) {
             let rows = &mut self.spaces[number as usize];
-            for id in rows.ids() {
-                self.places.remove(id);
-            }
+            self.changes += rows.len();
             *rows = Rows::new(self.dim, self.dtype);
         }
     }
@@ -160,7 +245,7 @@ impl Index {
     /// `threshold`, best first. No other row of the namespace has a greater bound than
     /// the last, if `limit` were found, and none reaches the threshold otherwise.
     pub fn search(
-        &self,
+        &mut self,
         namespace: &str,
         query: &[f32],
         threshold: f32,
@@ -168,13 +253,161 @@ impl Index {
     ) -> Vec<Found> {
         let mut top = TopFound::new(threshold, limit);
         if let Some(&number) = self.numbers.get(namespace) {
-            self.spaces[number as usize].scan(query, &mut top);
+            let mut tally = Tally::default();
+            self.spaces[number as usize].scan(&mut Query::new(query), &mut top, &mut tally);
+            self.learn_rates(tally);
         }
         top.best
             .into_sorted_vec()
             .into_iter()
             .map(|Reverse(found)| found)
             .collect()
+    }
+
+    fn learn_rates(&mut self, tally: Tally) {
+        // A few rows say little.
+        if tally.coded < self.fewest_to_learn_from {
+            return;
+        }
+        let share = |n: usize| n as f32 / tally.coded as f32;
+        let compared = tally.compared.saturating_sub(tally.uncoded);
+        self.passed += (share(tally.passed) - self.passed) * RATE_WEIGHT;
+        self.compared += (share(compared) - self.compared) * RATE_WEIGHT;
+    }
+
+    /// Makes the index faster: learns a basis where that is due, and encodes rows. Goes on for
+    /// about `budget` multiplications, or a block. False where nothing is left to do. Changes
+    /// no answer.
+    pub fn work(&mut self, mut budget: u64) -> bool {
+        while budget > 0 {
+            if let Some(learner) = &mut self.learner {
+                if let Some(basis) = learner.step(&mut budget) {
+                    self.basis = Some(Rc::new(basis));
+                    self.learner = None;
+                    (self.passed, self.compared) = (0.0, 0.0);
+                    self.unencoded = true;
+                } else if budget > 0 {
+                    self.learner = None;
+                }
+            } else if self.should_learn() {
+                self.learned_rows = self.rows();
+                self.added = 0;
+                let sample = self.sample();
+                self.learner = Learner::new(self.dim, sample);
+            } else if !self.encode(&mut budget) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether the data is so much more, or so different, that a new basis pays.
+    fn should_learn(&self) -> bool {
+        self.added > self.learned_rows
+            && (self.basis.is_none() || self.passed > LOOSE)
+            && self.resident_rows() >= self.fewest_to_learn_from
+    }
+
+    /// Vectors to learn from, evenly from all rows in memory.
+    fn sample(&self) -> Vec<f32> {
+        let blocks = || {
+            let blocks = self.spaces.iter().flat_map(Rows::blocks);
+            blocks.filter(|block| block.is_resident())
+        };
+        let rows: usize = blocks().map(Block::live).sum();
+        let every = rows.div_ceil(sample_rows(self.dim)).max(1);
+        let (mut sample, mut vector) = (Vec::new(), Vec::new());
+        let live = blocks().flat_map(|block| block.live_rows().map(move |row| (block, row)));
+        for (block, row) in live.step_by(every) {
+            block.vector(row, &mut vector);
+            sample.extend_from_slice(&vector);
+        }
+        sample
+    }
+
+    /// Encodes blocks that lack codes of the present basis. False where there are none.
+    fn encode(&mut self, budget: &mut u64) -> bool {
+        let Some(basis) = self.basis.clone().filter(|_| self.unencoded) else {
+            return false;
+        };
+        let blocks = self.spaces.iter_mut().flat_map(Rows::blocks_mut);
+        for block in blocks.filter(|block| block.is_resident() && !block.is_coded_in(&basis)) {
+            if *budget == 0 {
+                return true;
+            }
+            if !block.encode(&basis) {
+                // Memory is short: what is not encoded is compared in full.
+                break;
+            }
+            let cost = block.len() * basis.len() * self.dim;
+            *budget = budget.saturating_sub(cost as u64);
+        }
+        self.unencoded = false;
+        false
+    }
+
+    /// The id after which vectors are to be read from the store, for [`arrive`](Self::arrive);
+    /// none where all are in memory.
+    pub fn absent_after(&self) -> Option<u64> {
+        self.absent_after
+    }
+
+    /// Takes in what the store has of a row whose vector may be absent.
+    pub fn arrive(
+        &mut self,
+        namespace: &str,
+        id: u64,
+        created_at: u64,
+        vector: &[f32],
+    ) -> Result<()> {
+        let number = self.number(namespace);
+        let rows = &mut self.spaces[number];
+        if let Some(Place { block, row }) = rows.find(id) {
+            let block = &mut rows.blocks_mut()[block];
+            if block.stamps()[row] == stamp(created_at) && !block.is_dead(row) {
+                return match block.is_resident() {
+                    true => Ok(()),
+                    false => block.arrive(row, vector).map_err(|_| self.no_memory()),
+                };
+            }
+        }
+        self.add(namespace, id, created_at, vector)
+    }
+
+    /// All vectors up to this id have arrived; none: all that there are.
+    pub fn arrived(&mut self, up_to: Option<u64>) {
+        let dtype = self.dtype;
+        for block in self.spaces.iter_mut().flat_map(Rows::blocks_mut) {
+            let last = block.ids().last().copied();
+            if !block.is_resident() && (up_to.is_none() || last <= up_to) {
+                block.arrived(dtype);
+            }
+        }
+        self.absent_after = up_to;
+        self.unencoded = true;
+    }
+
+    /// No more vectors will arrive: what is absent stays in the store.
+    pub fn stop_arriving(&mut self) {
+        self.absent_after = None;
+    }
+
+    /// Rows that have been added, replaced or removed since the index was kept in the store.
+    pub fn changes(&self) -> usize {
+        self.changes
+    }
+
+    /// The index was kept in the store as it is.
+    pub fn kept(&mut self) {
+        self.changes = 0;
+    }
+
+    /// Whether all rows have codes of one basis, so that the index can be kept.
+    pub fn is_encoded(&self) -> bool {
+        self.basis.as_ref().is_some_and(|basis| {
+            let mut blocks = self.spaces.iter().flat_map(Rows::blocks);
+            blocks.all(|block| block.is_coded_in(basis))
+        })
     }
 
     /// How many rows a namespace has.
@@ -186,27 +419,53 @@ impl Index {
 
     /// How many rows there are.
     pub fn rows(&self) -> usize {
-        self.places.len()
+        self.spaces.iter().map(Rows::len).sum()
     }
 
-    /// Ids and creation times of all rows, by ascending id.
-    pub fn stamps(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.places.iter().map(|(&id, place)| {
-            (
-                id,
-                self.spaces[place.namespace as usize].created_at(place.row as usize),
-            )
-        })
+    /// Rows that have codes.
+    pub fn coded_rows(&self) -> usize {
+        self.count(|block| block.coded().is_some())
     }
 
-    /// The greatest id that has a row, 0 without rows.
+    /// Rows whose vectors, or int8 codes of them, are in memory.
+    pub fn resident_rows(&self) -> usize {
+        self.count(Block::is_resident)
+    }
+
+    /// The share of the coded rows that codes did not rule out in the last searches.
+    pub fn pass_rate(&self) -> f32 {
+        self.compared
+    }
+
+    /// The greatest id that has, or had, a row; 0 where there is none.
     pub fn last_id(&self) -> u64 {
-        self.places.last_key_value().map_or(0, |(&id, _)| id)
+        self.spaces
+            .iter()
+            .filter_map(Rows::last_id)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// All rows, by ascending id.
+    pub fn stamps(&self) -> Vec<Stamp> {
+        let mut stamps = Vec::with_capacity(self.rows());
+        for (namespace, rows) in self.spaces.iter().enumerate() {
+            for block in rows.blocks() {
+                stamps.extend(block.live_rows().map(|row| Stamp {
+                    id: block.ids()[row],
+                    stamp: block.stamps()[row],
+                    namespace: namespace as u32,
+                }));
+            }
+        }
+        // Stable, so that runs that are sorted already are only merged.
+        stamps.sort_by_key(|stamp| stamp.id);
+        stamps
     }
 
     /// Rows that `compact` would give back.
     pub fn tombstones(&self) -> usize {
-        self.spaces.iter().map(Rows::spare).sum()
+        self.spaces.iter().map(Rows::dead).sum()
     }
 
     /// Gives back the memory of removed rows and returns how many they were.
@@ -214,123 +473,36 @@ impl Index {
         self.spaces.iter_mut().map(Rows::compact).sum()
     }
 
-    /// Bytes allocated. The map of ids is counted at 32 bytes a row.
+    /// Bytes allocated, but for names of namespaces.
     pub fn bytes(&self) -> usize {
-        self.spaces.iter().map(Rows::bytes).sum::<usize>() + self.places.len() * 32
+        self.spaces.iter().map(Rows::bytes).sum::<usize>()
+            + self.basis.as_ref().map_or(0, |basis| basis.bytes())
+            + self.learner.as_ref().map_or(0, Learner::bytes)
+    }
+
+    fn count(&self, which: impl Fn(&Block) -> bool) -> usize {
+        let blocks = self.spaces.iter().flat_map(Rows::blocks);
+        blocks.filter(|block| which(block)).map(Block::live).sum()
+    }
+
+    fn number(&mut self, namespace: &str) -> usize {
+        if let Some(&number) = self.numbers.get(namespace) {
+            return number as usize;
+        }
+        let number = self.spaces.len();
+        self.spaces.push(Rows::new(self.dim, self.dtype));
+        self.numbers.insert(namespace.into(), number as u32);
+        number
+    }
+
+    /// The error of an index for which there is no memory.
+    pub fn no_memory(&self) -> Error {
+        Error::IndexUnavailable(format!(
+            "no memory left for the vector index after {} rows; raise the memory limit, choose a smaller vector dtype, or split the cache",
+            self.rows()
+        ))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::vector::{cosine, unit};
-    use proptest::prelude::*;
-
-    const DTYPES: [VectorDtype; 3] = [
-        VectorDtype::Float32,
-        VectorDtype::Float16,
-        VectorDtype::Int8,
-    ];
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Add(u64, usize, Vec<f32>),
-        Remove(u64),
-        Clear(usize),
-        Compact,
-    }
-
-    fn vector(dim: usize) -> impl Strategy<Value = Vec<f32>> {
-        // Few distinct values, so that ties and identical rows are common.
-        prop::collection::vec((-3_i8..=3).prop_map(f32::from), dim)
-            .prop_filter_map("zero vector", move |v| unit(v, dim as u32).ok())
-    }
-
-    fn steps(dim: usize) -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            8 => (1_u64..30, 0_usize..2, vector(dim)).prop_map(|(id, n, v)| Step::Add(id, n, v)),
-            3 => (1_u64..30).prop_map(Step::Remove),
-            1 => (0_usize..2).prop_map(Step::Clear),
-            1 => Just(Step::Compact),
-        ];
-        prop::collection::vec(step, 0..60)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(400))]
-
-        /// Nothing that brute force finds is missing, in any dtype, and bounds are bounds.
-        #[test]
-        fn search_loses_nothing(
-            (dim, steps, query) in (2_usize..40).prop_flat_map(|d| (Just(d), steps(d), vector(d))),
-            threshold in -1.0_f32..=1.0,
-        ) {
-            const NAMES: [&str; 2] = ["a", "b"];
-            for dtype in DTYPES {
-                let mut index = Index::new(dim as u32, dtype);
-                let mut model: BTreeMap<u64, (usize, Vec<f32>)> = BTreeMap::new();
-                for step in &steps {
-                    match step {
-                        Step::Add(id, n, v) => {
-                            index.add(NAMES[*n], *id, *id, v).unwrap();
-                            model.insert(*id, (*n, v.clone()));
-                        }
-                        Step::Remove(id) => {
-                            prop_assert_eq!(index.remove(*id), model.remove(id).is_some());
-                        }
-                        Step::Clear(n) => {
-                            index.clear_namespace(NAMES[*n]);
-                            model.retain(|_, (namespace, _)| namespace != n);
-                        }
-                        Step::Compact => {
-                            index.compact();
-                            prop_assert_eq!(index.tombstones(), 0);
-                        }
-                    }
-                }
-                prop_assert_eq!(index.rows(), model.len());
-                prop_assert_eq!(index.stamps().map(|(id, _)| id).collect::<Vec<_>>(), model.keys().copied().collect::<Vec<_>>());
-                for (n, name) in NAMES.iter().enumerate() {
-                    let rows: Vec<_> = model.iter().filter(|(_, (m, _))| *m == n).collect();
-                    let found = index.search(name, &query, threshold, 1000);
-                    for (id, (_, v)) in &rows {
-                        let exact = cosine(&query, v);
-                        match found.iter().find(|f| f.id == **id) {
-                            Some(f) => prop_assert!(f.bound >= exact),
-                            None => prop_assert!(exact < threshold),
-                        }
-                    }
-                    prop_assert!(found.windows(2).all(|w| w[0] > w[1]));
-                    let few = index.search(name, &query, threshold, 3);
-                    prop_assert_eq!(&few[..], &found[..found.len().min(3)]);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn memory_shrinks_with_the_dtype_and_with_compact() {
-        let mut sizes = Vec::new();
-        for dtype in DTYPES {
-            let mut index = Index::new(64, dtype);
-            for id in 1..=1000 {
-                let v: Vec<f32> = (0..64)
-                    .map(|i| ((id * 31 + i * 17) % 13) as f32 - 6.0)
-                    .collect();
-                index.add("n", id, 0, &unit(v, 64).unwrap()).unwrap();
-            }
-            index.compact();
-            sizes.push(index.bytes() / 1000);
-            for id in 1..=500 {
-                index.remove(id);
-            }
-            assert_eq!(index.tombstones(), 500);
-            let before = index.bytes();
-            assert_eq!(index.compact(), 500);
-            assert!(index.bytes() < before - 500 * 64);
-        }
-        assert!(sizes[0] >= 5 * 64 && sizes[0] <= 5 * 64 + 60, "{sizes:?}");
-        assert!(sizes[1] >= 3 * 64 && sizes[1] <= 3 * 64 + 64, "{sizes:?}");
-        assert!(sizes[2] >= 64 && sizes[2] <= 64 + 64, "{sizes:?}");
-    }
-}
+mod tests;

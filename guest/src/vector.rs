@@ -35,6 +35,11 @@ pub fn scale_to_unit(vector: &mut [f32]) -> Result<()> {
     Ok(())
 }
 
+/// Whether [`unit()`] would leave the vector as it is.
+pub fn is_unit(vector: &[f32]) -> bool {
+    (norm(vector) - 1.0).abs() <= UNIT_TOLERANCE
+}
+
 /// Refuses what [`unit()`] refuses.
 pub fn check(vector: &[f32], dim: u32) -> Result<()> {
     if vector.len() != dim as usize {

@@ -1,15 +1,18 @@
 //! Building the index from the store and keeping it up with other processes.
 
-use super::{Cache, Open};
+use super::kept::{self, Kept};
+use super::{Cache, KEEPING, Open, READING_VECTORS};
 use crate::error::{Result, dimension};
 use crate::host::{Host, Now};
-use crate::index::Index;
+use crate::index::block::{block_rows, stamp};
+use crate::index::{Index, Stamp};
 use crate::store::Store;
 use crate::types::{Entry, Error, VectorDtype, VectorPage};
-use crate::vector::scale_to_unit;
+use crate::vector::{is_unit, scale_to_unit};
 
-/// Bytes of vectors to ask the store for at a time.
-const PAGE_BYTES: u32 = 4 << 20;
+/// Multiplications by which a semantic look-up makes the index faster for later ones: some
+/// milliseconds.
+const WORK_PER_LOOKUP: u64 = 24 << 20;
 /// Stamps to ask the store for at a time.
 pub(super) const STAMPS_PER_PAGE: u32 = 262_144;
 /// Changed entries to ask the store for at a time. They come with their responses.
@@ -24,7 +27,11 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (store, host, open) = self.parts()?;
         let now = host.now();
         open.follow(store, now)?;
-        Ok(open.index(store, now)?.rows() as u64)
+        open.index(store, now)?;
+        while open.read_absent(store)? {}
+        let index = open.index(store, now)?;
+        while index.work(u64::MAX) {}
+        Ok(index.rows() as u64)
     }
 
     /// See `cache.requantize`.
@@ -70,15 +77,117 @@ impl Open {
         Ok(())
     }
 
-    /// Reads all vectors into a new index, which replaces the present one only when
-    /// complete.
+    /// Makes the index anew, which replaces the present one only when it is complete: from
+    /// what is kept in the store, or else by reading all vectors.
     fn load_index(&mut self, store: &impl Store, dtype: VectorDtype, now: Now) -> Result<()> {
-        let mut index = self.new_index(dtype);
         self.unindexable = 0;
-        self.read_rows_after(&mut index, 0, store)?;
+        // Before any row is read: what is written meanwhile shows as a change.
+        let version = store.read_version_counter()?;
+        let index = match self.read_kept_index(store, dtype, version, now)? {
+            Some(index) => index,
+            None => {
+                self.unindexable = 0;
+                let mut index = self.new_index(dtype);
+                self.read_rows_after(&mut index, 0, store)?;
+                index
+            }
+        };
+        self.follower.caught_up(version, now);
         self.follower.compared_at(now);
         self.index = Some(index);
         Ok(())
+    }
+
+    /// The index that is kept in the store, brought up to the entries; none where there is
+    /// none, or it is of no use.
+    fn read_kept_index(
+        &mut self,
+        store: &impl Store,
+        dtype: VectorDtype,
+        version: u64,
+        now: Now,
+    ) -> Result<Option<Index>> {
+        if !self.options.persist_index {
+            return Ok(None);
+        }
+        let kept = match kept::read(store, self.options.embedder_dim, dtype) {
+            Ok(kept) => kept,
+            Err(error) => {
+                self.note(KEEPING, Err(error));
+                None
+            }
+        };
+        let Some(Kept {
+            mut index,
+            version: kept_at,
+            compared,
+        }) = kept
+        else {
+            return Ok(None);
+        };
+        if kept_at != version {
+            self.follower.compared_at(compared);
+            if !self.compare_with_store(&mut index, store, now)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(index))
+    }
+
+    /// Keeps the index in the store, if it is ready and has changed enough. That it could not
+    /// be kept is not the caller's failure.
+    pub(super) fn keep_index(&mut self, store: &impl Store) {
+        let Some(index) = self.index.as_mut().filter(|_| self.options.persist_index) else {
+            return;
+        };
+        let (Some(version), true) = (self.follower.version(), kept::is_due(index)) else {
+            return;
+        };
+        let outcome = kept::write(store, index, version, self.follower.compared());
+        if outcome.is_ok() {
+            index.kept();
+        }
+        self.note(KEEPING, outcome);
+    }
+
+    /// Makes the index faster for later look-ups, a little.
+    pub(super) fn improve_index(&mut self, store: &impl Store) {
+        if let Err(error) = self.read_absent(store) {
+            self.note(READING_VECTORS, Err(error));
+        } else if let Some(index) = &mut self.index
+            && index.absent_after().is_none()
+        {
+            index.work(WORK_PER_LOOKUP);
+        }
+    }
+
+    /// Reads one page of the vectors that are in the store only. False where none is left.
+    fn read_absent(&mut self, store: &impl Store) -> Result<bool> {
+        let dim = self.options.embedder_dim;
+        let Some(index) = &mut self.index else {
+            return Ok(false);
+        };
+        let Some(after) = index.absent_after() else {
+            return Ok(false);
+        };
+        let limit = block_rows(dim as usize);
+        let mut page = store.iter_vectors(after, limit as u32)?;
+        check_page(&page, after, dim)?;
+        let vectors = page.vectors.chunks_exact_mut(dim as usize);
+        for (row, vector) in vectors.enumerate() {
+            let (id, created_at) = (page.ids[row], page.created_at[row]);
+            if scale_to_unit(vector).is_err() {
+                continue;
+            }
+            if let Err(error) = index.arrive(&page.namespaces[row], id, created_at, vector) {
+                // The store goes on answering for what does not fit into memory.
+                index.stop_arriving();
+                return Err(error);
+            }
+        }
+        let more = page.ids.last().copied().filter(|_| page.ids.len() >= limit);
+        index.arrived(more);
+        Ok(more.is_some())
     }
 
     /// Adds the rows with an id above `last_id`.
@@ -88,20 +197,37 @@ impl Open {
         mut last_id: u64,
         store: &impl Store,
     ) -> Result<()> {
-        let dim = self.options.embedder_dim;
-        let limit = (PAGE_BYTES / (4 * dim)).clamp(16, 8192);
+        let dim = self.options.embedder_dim as usize;
+        let limit = block_rows(dim);
         loop {
-            let mut page = store.iter_vectors(last_id, limit)?;
-            check_page(&page, last_id, dim)?;
-            for (row, vector) in page.vectors.chunks_exact_mut(dim as usize).enumerate() {
-                let (id, created_at) = (page.ids[row], page.created_at[row]);
-                self.index_row(index, &page.namespaces[row], id, created_at, vector)?;
-            }
-            match page.ids.last() {
-                Some(&id) if page.ids.len() >= limit as usize => last_id = id,
+            check_room(index, limit * (dim * size_of::<f32>() + 64))?;
+            let page = store.iter_vectors(last_id, limit as u32)?;
+            check_page(&page, last_id, dim as u32)?;
+            let rows = page.ids.len();
+            let last = page.ids.last().copied();
+            self.index_page(index, page)?;
+            match last {
+                Some(id) if rows >= limit => last_id = id,
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// Adds the rows of a page.
+    fn index_page(&mut self, index: &mut Index, mut page: VectorPage) -> Result<()> {
+        let dim = self.options.embedder_dim as usize;
+        let vectors = || page.vectors.chunks_exact(dim);
+        let one = page.namespaces.windows(2).all(|pair| pair[0] == pair[1]);
+        if let Some(namespace) = page.namespaces.first().filter(|_| one)
+            && vectors().all(|vector| is_unit(vector))
+        {
+            return index.add_page(namespace, &page.ids, &page.created_at, page.vectors);
+        }
+        for (row, vector) in page.vectors.chunks_exact_mut(dim).enumerate() {
+            let (id, created_at) = (page.ids[row], page.created_at[row]);
+            self.index_row(index, &page.namespaces[row], id, created_at, vector)?;
+        }
+        Ok(())
     }
 
     /// Adds one row. A vector that is no embedding, which other writers may have let
@@ -117,7 +243,7 @@ impl Open {
         match scale_to_unit(vector) {
             Ok(()) => index.add(namespace, id, created_at, vector),
             Err(_) => {
-                index.remove(id);
+                index.remove(namespace, id);
                 self.unindexable += 1;
                 Ok(())
             }
@@ -132,10 +258,10 @@ impl Open {
         store: &impl Store,
         now: Now,
     ) -> Result<bool> {
-        let indexed: Vec<(u64, u64)> = index.stamps().collect();
+        let indexed = index.stamps();
         let last_indexed = index.last_id();
         let mut ours = indexed.iter().copied().peekable();
-        let (mut gone, mut changed) = (Vec::new(), Vec::new());
+        let (mut gone, mut changed): (Vec<Stamp>, Vec<u64>) = (Vec::new(), Vec::new());
         let mut last_id = 0;
         loop {
             let page = store.iter_stamps(last_id, STAMPS_PER_PAGE)?;
@@ -144,12 +270,12 @@ impl Open {
                 if id > last_indexed {
                     break;
                 }
-                while let Some((old, _)) = ours.next_if(|&(old, _)| old < id) {
+                while let Some(old) = ours.next_if(|old| old.id < id) {
                     gone.push(old);
                 }
                 let same = ours
-                    .next_if(|&(old, _)| old == id)
-                    .is_some_and(|(_, stamp)| stamp == created_at);
+                    .next_if(|old| old.id == id)
+                    .is_some_and(|old| old.stamp == stamp(created_at));
                 if !same || self.follower.is_unsettled(created_at) {
                     changed.push(id);
                 }
@@ -161,7 +287,7 @@ impl Open {
                 _ => break,
             }
         }
-        gone.extend(ours.map(|(old, _)| old));
+        gone.extend(ours);
         // What was stored lately is at the end. There, reading all rows costs less than
         // picking out the changed ones.
         let mut read_after = last_indexed;
@@ -176,15 +302,17 @@ impl Open {
             return Ok(false);
         }
         self.unindexable = 0;
-        for id in gone {
-            index.remove(id);
-            self.backlog.forget(id);
+        for gone in gone {
+            index.remove_numbered(gone.namespace, gone.id);
+            self.backlog.forget(gone.id);
         }
         for ids in changed.chunks(CHANGED_PER_CALL) {
             let entries = store.get_by_ids(ids)?;
             for &id in ids {
-                if !entries.iter().any(|entry| entry.id == id) {
-                    index.remove(id);
+                if !entries.iter().any(|entry| entry.id == id)
+                    && let Ok(at) = indexed.binary_search_by_key(&id, |row| row.id)
+                {
+                    index.remove_numbered(indexed[at].namespace, id);
                 }
             }
             for mut entry in entries {
@@ -205,6 +333,13 @@ impl Open {
         self.follower.compared_at(now);
         Ok(true)
     }
+}
+
+/// Refuses to ask for more bytes than there is room for: where memory is short, receiving them
+/// would end the component.
+fn check_room(index: &Index, bytes: usize) -> Result<()> {
+    let mut room: Vec<u8> = Vec::new();
+    room.try_reserve_exact(bytes).map_err(|_| index.no_memory())
 }
 
 /// Refuses a page that breaks the store's contract: such a store would make the cache

@@ -133,7 +133,11 @@ impl Open {
             expired: Vec::new(),
             rejected: Vec::new(),
         };
+        let loaded = self.index.is_some();
         let found = self.find_similar(store, host, &mut search, now);
+        if loaded {
+            self.improve_index(store);
+        }
         // What the search came across is deleted also where it then failed.
         let expired = self.delete_expired_entries(store, host, &search.expired, now);
         let rejected = self.delete_rejected(store, host, &search.rejected);
@@ -237,7 +241,7 @@ impl Open {
         for &id in ids {
             if !entries.iter().any(|entry| entry.id == id) {
                 // Deleted by another process.
-                self.forget(id);
+                self.forget(&search.namespace, id);
             }
         }
         for mut entry in entries {

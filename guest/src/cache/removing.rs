@@ -22,7 +22,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             return Ok(false);
         };
         if !store.delete_by_id(entry.id)? {
-            open.forget(entry.id);
+            open.forget(&entry.namespace, entry.id);
             return Ok(false);
         }
         let entry = EntryRef {

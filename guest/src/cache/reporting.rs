@@ -5,6 +5,7 @@ use super::indexing::STAMPS_PER_PAGE;
 use crate::counters::{self, ZERO};
 use crate::error::{Result, describe};
 use crate::host::{Host, Now};
+use crate::index::Index;
 use crate::options;
 use crate::store::Store;
 use crate::types::{CacheStats, HealthReport, NamespaceStats};
@@ -88,10 +89,10 @@ impl<S: Store, H: Host> Cache<S, H> {
             index_rows: index.map_or(0, |index| index.rows() as u64),
             index_bytes: index.map_or(0, |index| index.bytes() as u64),
             index_tombstones: index.map_or(0, |index| index.tombstones() as u64),
-            index_coded_rows: 0,
-            index_resident_rows: 0,
+            index_coded_rows: index.map_or(0, |index| index.coded_rows() as u64),
+            index_resident_rows: index.map_or(0, |index| index.resident_rows() as u64),
             index_graph_rows: 0,
-            index_pass_rate: 0.0,
+            index_pass_rate: index.map_or(0.0, Index::pass_rate),
         })
     }
 

@@ -11,7 +11,7 @@
 //! by the Cauchy-Schwarz inequality. `d·c` is an exact integer, so a row whose right
 //! side is below the threshold cannot be an answer, and ruling it out loses nothing.
 
-use super::simd::{LANES, dot_codes};
+use super::simd::{CODE_LANES, LANES, dot_codes};
 
 /// Greatest code of a row.
 const ROW_MAX: f64 = 127.0;
@@ -22,7 +22,7 @@ const ROUND_UP: f64 = 1.0 + 1e-6;
 
 /// One row's codes.
 pub struct Codes {
-    /// Padded with zeros to a multiple of [`LANES`].
+    /// Padded with zeros to a multiple of [`CODE_LANES`].
     pub codes: Vec<i8>,
     /// `s` above.
     pub scale: f32,
@@ -110,9 +110,9 @@ pub fn sum_error(len: usize) -> f32 {
     (len as f32 / LANES as f32 + 16.0) * 1.2e-7
 }
 
-/// `len` rounded up to a multiple of [`LANES`].
+/// `len` rounded up to a multiple of [`CODE_LANES`].
 pub fn padded(len: usize) -> usize {
-    len.next_multiple_of(LANES)
+    len.next_multiple_of(CODE_LANES)
 }
 
 fn greatest(vector: &[f32]) -> f64 {

@@ -1,37 +1,28 @@
-//! The rows of one namespace, column by column.
+//! The rows of one namespace: blocks by ascending id.
 
-use super::codes::{Codes, QueryCodes, padded, sum_error};
-use super::column::Column;
-use super::{Found, TopFound};
-use crate::error::Result;
-use crate::types::{Error, VectorDtype};
-use crate::vector::cosine;
-use half::f16;
+use super::TopFound;
+use super::basis::Basis;
+use super::block::{Block, block_rows};
+use super::scan::{Query, Tally};
+use crate::types::VectorDtype;
 use std::collections::TryReserveError;
+use std::rc::Rc;
 
-/// The vectors beside the codes.
-enum Kept {
-    Float32(Column<f32>),
-    Float16 {
-        values: Column<f16>,
-        /// Upper bounds of each row's rounding error.
-        errors: Vec<f32>,
-    },
-    CodesOnly,
+/// Where a row is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place {
+    /// Position of its block.
+    pub block: usize,
+    /// Position in that.
+    pub row: usize,
 }
 
-/// Rows of one namespace. Row numbers are dense: removing a row moves the last one
-/// into its place.
+/// Rows of one namespace.
 pub struct Rows {
     dim: usize,
-    ids: Vec<u64>,
-    created_at: Vec<u64>,
-    codes: Column<i8>,
-    scales: Vec<f32>,
-    errors: Vec<f32>,
-    kept: Kept,
-    /// Rows removed whose memory has not been used again or given back.
-    spare: usize,
+    dtype: VectorDtype,
+    blocks: Vec<Block>,
+    live: usize,
 }
 
 impl Rows {
@@ -39,173 +30,159 @@ impl Rows {
     pub fn new(dim: usize, dtype: VectorDtype) -> Self {
         Rows {
             dim,
-            ids: Vec::new(),
-            created_at: Vec::new(),
-            codes: Column::new(padded(dim)),
-            scales: Vec::new(),
-            errors: Vec::new(),
-            kept: match dtype {
-                VectorDtype::Float32 => Kept::Float32(Column::new(dim)),
-                VectorDtype::Float16 => Kept::Float16 {
-                    values: Column::new(dim),
-                    errors: Vec::new(),
-                },
-                VectorDtype::Int8 => Kept::CodesOnly,
-            },
-            spare: 0,
+            dtype,
+            blocks: Vec::new(),
+            live: 0,
         }
     }
 
     /// How many rows.
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.live
     }
 
-    /// Rows that `compact` would give back.
-    pub fn spare(&self) -> usize {
-        self.spare
+    /// Removed rows that `compact` would give back.
+    pub fn dead(&self) -> usize {
+        self.blocks.iter().map(Block::dead).sum()
     }
 
-    /// All ids, in row order.
-    pub fn ids(&self) -> &[u64] {
-        &self.ids
+    /// The blocks, by ascending id.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
     }
 
-    /// When the entry of a row was stored.
-    pub fn created_at(&self, row: usize) -> u64 {
-        self.created_at[row]
+    /// The blocks, whose rows must stay as many.
+    pub fn blocks_mut(&mut self) -> &mut [Block] {
+        &mut self.blocks
     }
 
-    /// Appends a row for a unit vector and returns its number. Changes nothing where
-    /// memory is short.
-    pub fn push(&mut self, id: u64, created_at: u64, vector: &[f32]) -> Result<usize> {
-        self.reserve_one().map_err(|_| {
-            Error::IndexUnavailable(format!(
-                "no memory left for the vector index after {} rows of one namespace; raise the memory limit, choose a smaller vector dtype, or split the cache",
-                self.ids.len()
-            ))
-        })?;
-        self.ids.push(id);
-        self.created_at.push(created_at);
-        let codes = Codes::of(vector);
-        self.codes.push(codes.codes);
-        self.scales.push(codes.scale);
-        self.errors.push(codes.error);
-        match &mut self.kept {
-            Kept::Float32(values) => values.push(vector.iter().copied()),
-            Kept::Float16 { values, errors } => {
-                let mut error = 0.0_f64;
-                values.push(vector.iter().map(|&x| {
-                    let rounded = f16::from_f32(x);
-                    error += (f64::from(x) - f64::from(rounded)).powi(2);
-                    rounded
-                }));
-                errors.push((error.sqrt() * (1.0 + 1e-6)) as f32 + f32::MIN_POSITIVE);
-            }
-            Kept::CodesOnly => {}
+    /// Appends a block of rows that are all alive and have greater ids than those that are
+    /// there. False, with nothing done, where they have not.
+    pub fn append(&mut self, block: Block) -> bool {
+        let last = self.blocks.last().and_then(|block| block.ids().last());
+        if last.is_some_and(|last| block.ids().first().is_none_or(|first| first <= last)) {
+            return false;
         }
-        self.spare = self.spare.saturating_sub(1);
-        Ok(self.ids.len() - 1)
+        self.live += block.live();
+        self.blocks.push(block);
+        true
     }
 
-    /// Removes a row and returns the id that has moved into its place, if one has.
-    pub fn swap_remove(&mut self, row: usize) -> Option<u64> {
-        self.ids.swap_remove(row);
-        self.created_at.swap_remove(row);
-        self.scales.swap_remove(row);
-        self.errors.swap_remove(row);
-        self.codes.swap_remove(row);
-        match &mut self.kept {
-            Kept::Float32(values) => values.swap_remove(row),
-            Kept::Float16 { values, errors } => {
-                values.swap_remove(row);
-                errors.swap_remove(row);
-            }
-            Kept::CodesOnly => {}
+    /// The last id, dead rows included.
+    pub fn last_id(&self) -> Option<u64> {
+        self.blocks.last()?.ids().last().copied()
+    }
+
+    /// The row of an id, dead or alive.
+    pub fn find(&self, id: u64) -> Option<Place> {
+        let after = self.block_after(id);
+        let block = after.checked_sub(1)?;
+        let row = self.blocks[block].ids().binary_search(&id).ok()?;
+        Some(Place { block, row })
+    }
+
+    /// Adds a row for a unit vector, in place of the one with the same id. Changes nothing
+    /// where memory is short.
+    pub fn add(
+        &mut self,
+        id: u64,
+        created_at: u64,
+        vector: &[f32],
+        basis: Option<&Rc<Basis>>,
+    ) -> Result<(), TryReserveError> {
+        if let Some(Place { block, row }) = self.find(id) {
+            let block = &mut self.blocks[block];
+            self.live += usize::from(block.is_dead(row));
+            block.replace(row, created_at, vector);
+            return Ok(());
         }
-        self.spare += 1;
-        self.ids.get(row).copied()
+        let at = self.block_for(id, basis)?;
+        let pushed = self.blocks[at].push(id, created_at, vector);
+        if self.blocks[at].len() == 0 {
+            self.blocks.remove(at);
+        }
+        pushed?;
+        self.live += 1;
+        Ok(())
     }
 
-    /// Offers to `top` every row whose cosine with the unit vector `query` may reach
-    /// `top`'s cut.
-    pub fn scan(&self, query: &[f32], top: &mut TopFound) {
-        let query_codes = QueryCodes::of(query);
-        let float_slack = 2.0 * sum_error(self.dim);
-        let mut floats = Vec::new();
-        for (row, codes) in self.codes.rows().enumerate() {
-            let mut bound = query_codes.upper_bound(codes, self.scales[row], self.errors[row]);
-            if bound < top.cut() {
-                continue;
+    /// The block that a new id is to be pushed to.
+    fn block_for(&mut self, id: u64, basis: Option<&Rc<Basis>>) -> Result<usize, TryReserveError> {
+        let after = self.block_after(id);
+        if let Some(before) = after.checked_sub(1) {
+            let block = &self.blocks[before];
+            let split = block.ids().partition_point(|&other| other < id);
+            if split < block.len() {
+                // Another process has stored an entry under an id older than the last.
+                let upper: Vec<usize> = (split..block.len()).collect();
+                let lower: Vec<usize> = (0..split).collect();
+                let halves = [block.select(&lower), block.select(&upper)];
+                self.blocks.splice(before..=before, halves);
             }
-            match &self.kept {
-                Kept::Float32(values) => {
-                    bound = cosine(query, values.row(row));
-                }
-                Kept::Float16 { values, errors } => {
-                    floats.clear();
-                    floats.extend(values.row(row).iter().map(|x| x.to_f32()));
-                    bound = bound.min(cosine(query, &floats) + errors[row] + float_slack);
-                }
-                Kept::CodesOnly => {}
-            }
-            if bound >= top.cut() {
-                top.offer(Found {
-                    id: self.ids[row],
-                    bound,
-                });
+            if self.blocks[before].has_room() {
+                return Ok(before);
             }
         }
+        self.blocks.try_reserve(1)?;
+        self.blocks
+            .insert(after, Block::new(self.dim, self.dtype, basis));
+        Ok(after)
     }
 
-    /// Gives back unused memory; returns how many removed rows it held.
+    /// Removes a row. False where there was none.
+    pub fn remove(&mut self, id: u64) -> bool {
+        let Some(Place { block: at, row }) = self.find(id) else {
+            return false;
+        };
+        let block = &mut self.blocks[at];
+        if !block.remove(row) {
+            return false;
+        }
+        self.live -= 1;
+        if block.live() == 0 {
+            self.blocks.remove(at);
+        } else if block.dead() > block.live() && block.len() >= 64 {
+            // What is dead is scanned all the same.
+            let rows: Vec<usize> = block.live_rows().collect();
+            *block = block.select(&rows);
+        }
+        true
+    }
+
+    /// Offers to `top` every row whose cosine with the query may reach `top`'s cut, but for
+    /// those in graphs.
+    pub fn scan(&self, query: &mut Query, top: &mut TopFound, tally: &mut Tally) {
+        for block in &self.blocks {
+            if block.sealed.is_none() {
+                block.scan(query, top, tally);
+            }
+        }
+    }
+
+    /// Gives back the memory of removed rows and returns how many they were.
     pub fn compact(&mut self) -> usize {
-        self.ids.shrink_to_fit();
-        self.created_at.shrink_to_fit();
-        self.codes.shrink();
-        self.scales.shrink_to_fit();
-        self.errors.shrink_to_fit();
-        match &mut self.kept {
-            Kept::Float32(values) => values.shrink(),
-            Kept::Float16 { values, errors } => {
-                values.shrink();
-                errors.shrink_to_fit();
+        let dead = self.dead();
+        self.blocks.retain(|block| block.live() > 0);
+        for block in &mut self.blocks {
+            let full = block.len() == block_rows(self.dim);
+            if block.dead() > 0 || (!full && block.sealed.is_none()) {
+                let rows: Vec<usize> = block.live_rows().collect();
+                *block = block.select(&rows);
             }
-            Kept::CodesOnly => {}
         }
-        std::mem::take(&mut self.spare)
+        self.blocks.shrink_to_fit();
+        dead
     }
 
     /// Bytes allocated.
     pub fn bytes(&self) -> usize {
-        fn of<T>(values: &Vec<T>) -> usize {
-            values.capacity() * size_of::<T>()
-        }
-        of(&self.ids)
-            + of(&self.created_at)
-            + self.codes.bytes()
-            + of(&self.scales)
-            + of(&self.errors)
-            + match &self.kept {
-                Kept::Float32(values) => values.bytes(),
-                Kept::Float16 { values, errors } => values.bytes() + of(errors),
-                Kept::CodesOnly => 0,
-            }
+        let unused = self.blocks.capacity() - self.blocks.len();
+        self.blocks.iter().map(Block::bytes).sum::<usize>() + unused * size_of::<Block>()
     }
 
-    fn reserve_one(&mut self) -> std::result::Result<(), TryReserveError> {
-        self.ids.try_reserve(1)?;
-        self.created_at.try_reserve(1)?;
-        self.scales.try_reserve(1)?;
-        self.errors.try_reserve(1)?;
-        self.codes.reserve_one()?;
-        match &mut self.kept {
-            Kept::Float32(values) => values.reserve_one(),
-            Kept::Float16 { values, errors } => {
-                errors.try_reserve(1)?;
-                values.reserve_one()
-            }
-            Kept::CodesOnly => Ok(()),
-        }
+    /// The first block whose ids are all greater.
+    fn block_after(&self, id: u64) -> usize {
+        self.blocks
+            .partition_point(|block| block.ids().first().is_some_and(|&first| first <= id))
     }
 }

@@ -1,16 +1,27 @@
 //! Dot products, the same to the bit with and without SIMD.
 //!
-//! Only fixed-width SIMD is used, and a fixed order of summation: value `i` is added
-//! to lane `i % 16`, and the lanes are summed pairwise at the end.
+//! Only fixed-width SIMD is used. Integer sums are exact; float sums are taken in a fixed
+//! order: value `i` is added to lane `i % L`, and the lanes are summed pairwise at the end.
 
-/// Lanes of the float sum, and the multiple that code rows are padded to.
+/// Lanes of [`dot_f32`].
 pub const LANES: usize = 16;
+/// Lanes of [`project`].
+pub const PROJECT_LANES: usize = 8;
+/// The multiple that rows of codes are padded to.
+pub const CODE_LANES: usize = 8;
+
+/// Bytes of a row's head: 16 lanes of 16 bits.
+pub const HEAD_BYTES: usize = 32;
+/// 16-bit lanes of a head.
+pub const HEAD_LANES: usize = HEAD_BYTES / 2;
+/// Heads that are interleaved.
+pub const QUAD: usize = 4;
 
 /// The dot product of two vectors of the same length in float32.
 pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     let n = a.len().min(b.len());
     let whole = n - n % LANES;
-    let mut lanes = lanes_f32(&a[..whole], &b[..whole]);
+    let mut lanes = imp::lanes_f32(&a[..whole], &b[..whole]);
     for (lane, (x, y)) in lanes.iter_mut().zip(a[whole..n].iter().zip(&b[whole..n])) {
         *lane += x * y;
     }
@@ -18,22 +29,88 @@ pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     (quad(0) + quad(1)) + (quad(2) + quad(3))
 }
 
+/// The dot products of `x` with each row of `rows`, which has `out.len()` rows as long as
+/// `x`.
+pub fn project(rows: &[f32], x: &[f32], out: &mut [f32]) {
+    let (groups, rest) = out.as_chunks_mut::<4>();
+    let mut rows = rows.chunks_exact(x.len());
+    for group in groups {
+        let [Some(a), Some(b), Some(c), Some(d)] = std::array::from_fn(|_| rows.next()) else {
+            return;
+        };
+        *group = project_rows([a, b, c, d], x);
+    }
+    for (out, row) in rest.iter_mut().zip(rows) {
+        [*out] = project_rows([row], x);
+    }
+}
+
+/// Several rows at a time, so that each value of `x` is loaded once.
+fn project_rows<const N: usize>(rows: [&[f32]; N], x: &[f32]) -> [f32; N] {
+    let mut lanes = [[0.0_f32; PROJECT_LANES]; N];
+    let (chunks, rest) = x.as_chunks::<PROJECT_LANES>();
+    let rows = rows.map(<[f32]>::as_chunks::<PROJECT_LANES>);
+    for (i, x) in chunks.iter().enumerate() {
+        for (lanes, (row, _)) in lanes.iter_mut().zip(&rows) {
+            let row = &row[i];
+            for j in 0..PROJECT_LANES {
+                lanes[j] += x[j] * row[j];
+            }
+        }
+    }
+    for (lanes, (_, row)) in lanes.iter_mut().zip(&rows) {
+        for (lane, (x, y)) in lanes.iter_mut().zip(rest.iter().zip(*row)) {
+            *lane += x * y;
+        }
+    }
+    lanes.map(|l| ((l[0] + l[4]) + (l[1] + l[5])) + ((l[2] + l[6]) + (l[3] + l[7])))
+}
+
 /// The dot product of a widened query with a row of codes, both padded with zeros
-/// to a multiple of [`LANES`]. Exact while `|query| < 2^11` and the length is at
+/// to a multiple of [`CODE_LANES`]. Exact while `|query| < 2^11` and the length is at
 /// most 8192.
 pub fn dot_codes(query: &[i16], codes: &[i8]) -> i32 {
-    debug_assert!(query.len() == codes.len() && query.len().is_multiple_of(LANES));
+    debug_assert!(query.len() == codes.len() && query.len().is_multiple_of(CODE_LANES));
     imp::dot_codes(query, codes)
 }
 
-/// The lane sums of two slices whose length is a multiple of [`LANES`].
-fn lanes_f32(a: &[f32], b: &[f32]) -> [f32; LANES] {
-    imp::lanes_f32(a, b)
+/// A query against heads: the factors of each 16-bit lane as a whole (signed), and of its
+/// low byte alone (unsigned).
+#[derive(Clone, Debug, Default)]
+pub struct HeadQuery {
+    /// Within -2047..=2047, so that no sum overflows.
+    pub whole: [i16; HEAD_LANES],
+    /// Any value.
+    pub low: [i16; HEAD_LANES],
+}
+
+impl HeadQuery {
+    /// The sum over the lanes of one head.
+    pub fn dot(&self, head: &[u8; HEAD_BYTES]) -> i32 {
+        let (lanes, _) = head.as_chunks::<2>();
+        lanes.iter().enumerate().fold(0_i32, |sum, (j, &lane)| {
+            sum + i32::from(self.whole[j]) * i32::from(i16::from_le_bytes(lane))
+                + i32::from(self.low[j]) * i32::from(lane[0])
+        })
+    }
+}
+
+/// The place of byte `b` of the head of `row` among interleaved heads: four rows share 128
+/// bytes, in which each 16 hold four bytes of every row.
+pub fn head_byte(row: usize, b: usize) -> usize {
+    row / QUAD * QUAD * HEAD_BYTES + b / 4 * 16 + row % QUAD * 4 + b % 4
+}
+
+/// Hands the number of each row of interleaved heads whose sum is greater than `above`, and
+/// the sum, to `found`, in ascending order. Rows are counted from 0; the last quad may have
+/// some that are padding.
+pub fn scan_heads(heads: &[u8], query: &HeadQuery, above: i32, found: impl FnMut(usize, i32)) {
+    imp::scan_heads(heads, query, above, found);
 }
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod imp {
-    use super::LANES;
+    use super::{CODE_LANES, HEAD_BYTES, HEAD_LANES, HeadQuery, LANES, QUAD};
     use core::arch::wasm32::*;
 
     pub fn lanes_f32(a: &[f32], b: &[f32]) -> [f32; LANES] {
@@ -59,52 +136,112 @@ mod imp {
     }
 
     pub fn dot_codes(query: &[i16], codes: &[i8]) -> i32 {
-        // Four chunks at a time: a loop's turn costs about as much as a chunk.
-        const WIDE: usize = 4 * LANES;
+        // Four times 16 codes at a time: a loop's turn costs about as much as 16.
+        const WIDE: usize = 64;
         let mut sums = [i32x4_splat(0); 4];
         let whole = codes.len() - codes.len() % WIDE;
         let (wide, narrow) = codes.split_at(whole);
         for (q, c) in query.chunks_exact(WIDE).zip(wide.chunks_exact(WIDE)) {
             for (j, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: `c` holds 64 codes and `q` as many values; no alignment is needed.
+                let (low, high, codes) = unsafe {
+                    let q = q.as_ptr().add(16 * j);
+                    (
+                        v128_load(q.cast()),
+                        v128_load(q.add(8).cast()),
+                        v128_load(c.as_ptr().add(16 * j).cast()),
+                    )
+                };
                 *sum = i32x4_add(
                     *sum,
-                    dot_lanes(&q[j * LANES..][..LANES], &c[j * LANES..][..LANES]),
+                    i32x4_add(
+                        i32x4_dot_i16x8(low, i16x8_extend_low_i8x16(codes)),
+                        i32x4_dot_i16x8(high, i16x8_extend_high_i8x16(codes)),
+                    ),
                 );
             }
         }
-        for (q, c) in query[whole..]
-            .chunks_exact(LANES)
-            .zip(narrow.chunks_exact(LANES))
-        {
-            sums[0] = i32x4_add(sums[0], dot_lanes(q, c));
+        let rest = query[whole..].chunks_exact(CODE_LANES);
+        for (q, c) in rest.zip(narrow.chunks_exact(CODE_LANES)) {
+            // SAFETY: both chunks hold 8 values; no alignment is needed.
+            let (q, c) = unsafe {
+                (
+                    v128_load(q.as_ptr().cast()),
+                    i16x8_load_extend_i8x8(c.as_ptr()),
+                )
+            };
+            sums[0] = i32x4_add(sums[0], i32x4_dot_i16x8(q, c));
         }
         let sum = i32x4_add(i32x4_add(sums[0], sums[1]), i32x4_add(sums[2], sums[3]));
         (i32x4_extract_lane::<0>(sum).wrapping_add(i32x4_extract_lane::<1>(sum)))
             .wrapping_add(i32x4_extract_lane::<2>(sum).wrapping_add(i32x4_extract_lane::<3>(sum)))
     }
 
-    /// Products of 16 values, summed into 4 lanes.
-    #[inline(always)]
-    fn dot_lanes(query: &[i16], codes: &[i8]) -> v128 {
-        debug_assert!(query.len() == LANES && codes.len() == LANES);
-        // SAFETY: both slices hold 16 values, and v128_load needs no alignment.
-        let (low, high, codes) = unsafe {
-            (
-                v128_load(query.as_ptr().cast()),
-                v128_load(query.as_ptr().add(8).cast()),
-                v128_load(codes.as_ptr().cast()),
-            )
+    /// Lanes `2k` and `2k + 1`, for each of four rows.
+    fn spread(lanes: &[i16; HEAD_LANES]) -> [v128; HEAD_LANES / 2] {
+        std::array::from_fn(|k| {
+            let pair = (i32::from(lanes[2 * k + 1]) << 16) | i32::from(lanes[2 * k] as u16);
+            i32x4_splat(pair)
+        })
+    }
+
+    pub fn scan_heads(
+        heads: &[u8],
+        query: &HeadQuery,
+        above: i32,
+        mut found: impl FnMut(usize, i32),
+    ) {
+        const BYTES: usize = QUAD * HEAD_BYTES;
+        let (whole, low) = (spread(&query.whole), spread(&query.low));
+        let (above, bytes) = (i32x4_splat(above), i16x8_splat(0xff));
+        let sums = |quad: &[u8]| {
+            let mut sums = i32x4_splat(0);
+            for k in 0..HEAD_LANES / 2 {
+                // SAFETY: the quad has 8 times 16 bytes; no alignment is needed.
+                let lanes = unsafe { v128_load(quad.as_ptr().add(16 * k).cast()) };
+                sums = i32x4_add(
+                    sums,
+                    i32x4_add(
+                        i32x4_dot_i16x8(lanes, whole[k]),
+                        i32x4_dot_i16x8(v128_and(lanes, bytes), low[k]),
+                    ),
+                );
+            }
+            sums
         };
-        i32x4_add(
-            i32x4_dot_i16x8(low, i16x8_extend_low_i8x16(codes)),
-            i32x4_dot_i16x8(high, i16x8_extend_high_i8x16(codes)),
-        )
+        let mut report = |quad: usize, sums: v128, greater: v128| {
+            let mut which = u32::from(i32x4_bitmask(greater));
+            let mut of_rows = [0_i32; QUAD];
+            // SAFETY: `of_rows` has 16 bytes.
+            unsafe { v128_store(of_rows.as_mut_ptr().cast(), sums) };
+            while which != 0 {
+                let row = which.trailing_zeros() as usize;
+                found(quad * QUAD + row, of_rows[row]);
+                which &= which - 1;
+            }
+        };
+        // Two quads a turn: a turn's own cost is shared.
+        let mut pairs = heads.chunks_exact(2 * BYTES);
+        let mut quad = 0;
+        for pair in &mut pairs {
+            let (a, b) = (sums(&pair[..BYTES]), sums(&pair[BYTES..]));
+            let (a_greater, b_greater) = (i32x4_gt(a, above), i32x4_gt(b, above));
+            if v128_any_true(v128_or(a_greater, b_greater)) {
+                report(quad, a, a_greater);
+                report(quad + 1, b, b_greater);
+            }
+            quad += 2;
+        }
+        if let Some(last) = pairs.remainder().get(..BYTES) {
+            let a = sums(last);
+            report(quad, a, i32x4_gt(a, above));
+        }
     }
 }
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod imp {
-    use super::LANES;
+    use super::{HEAD_BYTES, HeadQuery, LANES, QUAD, head_byte};
 
     pub fn lanes_f32(a: &[f32], b: &[f32]) -> [f32; LANES] {
         let mut lanes = [0.0; LANES];
@@ -121,6 +258,20 @@ mod imp {
             sum.wrapping_add(i32::from(q) * i32::from(c))
         })
     }
+
+    pub fn scan_heads(
+        heads: &[u8],
+        query: &HeadQuery,
+        above: i32,
+        mut found: impl FnMut(usize, i32),
+    ) {
+        for row in 0..heads.len() / (QUAD * HEAD_BYTES) * QUAD {
+            let sum = query.dot(&std::array::from_fn(|b| heads[head_byte(row, b)]));
+            if sum > above {
+                found(row, sum);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -135,11 +286,78 @@ mod tests {
             let exact: f64 = pairs.iter().map(|&(x, y)| f64::from(x) * f64::from(y)).sum();
             prop_assert!((f64::from(dot_f32(&a, &b)) - exact).abs() < 1e-5);
         }
+
+        #[test]
+        fn project_is_a_dot_product_a_row(
+            (rows, x) in (1_usize..40, 0_usize..11).prop_flat_map(|(dim, n)| {
+                let values = |n| prop::collection::vec(-1.0_f32..1.0, n);
+                (values(dim * n), values(dim))
+            }),
+        ) {
+            let mut out = vec![0.0; rows.len() / x.len()];
+            project(&rows, &x, &mut out);
+            for (row, out) in rows.chunks_exact(x.len()).zip(out) {
+                prop_assert!((dot_f32(row, &x) - out).abs() < 1e-5);
+                // A row's product does not depend on those beside it.
+                let mut alone = [0.0];
+                project(row, &x, &mut alone);
+                prop_assert_eq!(alone[0].to_bits(), out.to_bits());
+            }
+        }
     }
 
     #[test]
     fn dot_codes_does_not_overflow_at_its_limits() {
         let (query, codes) = ([2047_i16; 8192], [-127_i8; 8192]);
         assert_eq!(dot_codes(&query, &codes), -2047 * 127 * 8192);
+    }
+
+    #[test]
+    fn heads_do_not_overflow_at_their_limits() {
+        for (whole, low, lane) in [
+            (2047, i16::MAX, i16::MAX),
+            (-2047, i16::MAX, i16::MIN | 0xff),
+        ] {
+            let query = HeadQuery {
+                whole: [whole; HEAD_LANES],
+                low: [low; HEAD_LANES],
+            };
+            let head: [u8; HEAD_BYTES] = std::array::from_fn(|b| lane.to_le_bytes()[b % 2]);
+            let sum = i64::from(whole) * i64::from(lane) + i64::from(low) * i64::from(lane as u8);
+            assert_eq!(i64::from(query.dot(&head)), 16 * sum);
+        }
+    }
+
+    #[test]
+    fn heads_are_found_where_they_were_put() {
+        let rows = 11;
+        let heads: Vec<[u8; HEAD_BYTES]> = (0..rows)
+            .map(|row| std::array::from_fn(|b| (row * 37 + b * 11) as u8))
+            .collect();
+        let mut interleaved = vec![0; rows.next_multiple_of(QUAD) * HEAD_BYTES];
+        for (row, head) in heads.iter().enumerate() {
+            for (b, &byte) in head.iter().enumerate() {
+                interleaved[head_byte(row, b)] = byte;
+            }
+        }
+        let query = HeadQuery {
+            whole: std::array::from_fn(|j| j as i16 * 100 - 700),
+            low: std::array::from_fn(|j| 900 - j as i16 * 130),
+        };
+        let sums: Vec<i32> = heads.iter().map(|head| query.dot(head)).collect();
+        for above in [i32::MIN, sums[3], sums[7], i32::MAX] {
+            let mut found = Vec::new();
+            scan_heads(&interleaved, &query, above, |row, sum| {
+                found.push((row, sum))
+            });
+            found.retain(|&(row, _)| row < rows);
+            let expected: Vec<(usize, i32)> = sums
+                .iter()
+                .copied()
+                .enumerate()
+                .filter(|&(_, sum)| sum > above)
+                .collect();
+            assert_eq!(found, expected);
+        }
     }
 }

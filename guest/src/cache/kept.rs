@@ -1,0 +1,216 @@
+//! The index that is kept in the store, so that opening a large cache need not build it anew.
+//!
+//! Its bytes (see `index::persisted`) are cut into pieces, each a blob
+//! `index/<generation>/<number>`. The blob `index/head` names the generation, the length and
+//! checksum of each piece, and the version counter that the index belongs to; it is written
+//! last, so that a process that is killed leaves the earlier one. Whoever finds something else
+//! than the head says takes it for damaged.
+
+use crate::error::Result;
+use crate::host::Now;
+use crate::index::Index;
+use crate::index::persisted::{Sink, Source, damaged};
+use crate::store::Store;
+use crate::types::VectorDtype;
+use serde::{Deserialize, Serialize};
+
+/// The form of the head.
+const FORMAT: u32 = 1;
+const HEAD: &str = "index/head";
+/// Bytes of a piece, if the store's blobs may be as large.
+const PIECE_BYTES: usize = 1 << 20;
+/// Blobs are at least this large, where there are any.
+const LEAST_BLOB: u32 = 65_536;
+/// Smaller indexes are built as fast as they are read.
+const FEWEST_ROWS: usize = 1024;
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    format: u32,
+    generation: u64,
+    /// The version counter when the index held just the store's rows.
+    version: u64,
+    /// The time at which it was read or compared, for replacements within a second.
+    compared_millis: u64,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Piece {
+    bytes: usize,
+    crc32: u32,
+}
+
+/// An index that was kept, and what it belongs to.
+pub struct Kept {
+    pub index: Index,
+    pub version: u64,
+    pub compared: Now,
+}
+
+/// Whether an index is ready to be kept, and so many rows have changed that it pays: the
+/// others are read from the entries at the next opening.
+pub fn is_due(index: &Index) -> bool {
+    let rows = index.rows();
+    rows >= FEWEST_ROWS && index.changes() > FEWEST_ROWS.max(rows / 16) && index.is_encoded()
+}
+
+/// Reads what is kept; none where nothing is.
+pub fn read(store: &impl Store, dim: u32, dtype: VectorDtype) -> Result<Option<Kept>> {
+    if store.capabilities().max_blob < LEAST_BLOB {
+        return Ok(None);
+    }
+    let Some(head) = store.read_blob(HEAD)? else {
+        return Ok(None);
+    };
+    let head: Head = serde_json::from_slice(&head).map_err(|e| damaged(&e.to_string()))?;
+    if head.format != FORMAT {
+        return Err(damaged("it is of another format"));
+    }
+    let lengths = head.pieces.iter().map(|piece| piece.bytes);
+    let left = lengths.fold(0, usize::saturating_add);
+    let mut pieces = Pieces {
+        store,
+        generation: head.generation,
+        pieces: head.pieces.iter().enumerate(),
+        bytes: Vec::new(),
+        at: 0,
+        left,
+    };
+    Ok(Some(Kept {
+        index: Index::read(&mut pieces, dim, dtype)?,
+        version: head.version,
+        compared: Now {
+            millis: head.compared_millis,
+        },
+    }))
+}
+
+/// Keeps an index that holds just the rows that the store has at this version.
+pub fn write(store: &impl Store, index: &Index, version: u64, compared: Now) -> Result<()> {
+    let max_blob = store.capabilities().max_blob;
+    if max_blob < LEAST_BLOB {
+        return Ok(());
+    }
+    let before = store.list_blobs()?;
+    let before: Vec<String> = before
+        .into_iter()
+        .filter(|name| name.starts_with("index/") && name != HEAD)
+        .collect();
+    // Not that of any blob that is there, so that the earlier index stays whole until then.
+    let generation = before
+        .iter()
+        .filter_map(|name| name.split('/').nth(1)?.parse::<u64>().ok())
+        .fold(0, u64::max)
+        .max(compared.millis)
+        + 1;
+    let mut writer = Writer {
+        store,
+        generation,
+        piece_bytes: PIECE_BYTES.min(max_blob as usize),
+        bytes: Vec::new(),
+        pieces: Vec::new(),
+    };
+    index.write(&mut writer)?;
+    writer.end_piece()?;
+    let head = Head {
+        format: FORMAT,
+        generation,
+        version,
+        compared_millis: compared.millis,
+        pieces: writer.pieces,
+    };
+    let head = serde_json::to_vec(&head).map_err(|e| damaged(&e.to_string()))?;
+    store.write_blob(HEAD, &head)?;
+    store.delete_blobs(&before)
+}
+
+fn name(generation: u64, number: usize) -> String {
+    format!("index/{generation}/{number}")
+}
+
+struct Writer<'a, S> {
+    store: &'a S,
+    generation: u64,
+    piece_bytes: usize,
+    bytes: Vec<u8>,
+    pieces: Vec<Piece>,
+}
+
+impl<S: Store> Writer<'_, S> {
+    fn end_piece(&mut self) -> Result<()> {
+        let name = name(self.generation, self.pieces.len());
+        self.store.write_blob(&name, &self.bytes)?;
+        self.pieces.push(Piece {
+            bytes: self.bytes.len(),
+            crc32: crc32fast::hash(&self.bytes),
+        });
+        self.bytes.clear();
+        Ok(())
+    }
+}
+
+impl<S: Store> Sink for Writer<'_, S> {
+    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let room = self.piece_bytes - self.bytes.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.bytes.extend_from_slice(now);
+            bytes = later;
+            if self.bytes.len() == self.piece_bytes {
+                self.end_piece()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Pieces<'a, S> {
+    store: &'a S,
+    generation: u64,
+    pieces: std::iter::Enumerate<std::slice::Iter<'a, Piece>>,
+    bytes: Vec<u8>,
+    at: usize,
+    left: usize,
+}
+
+impl<S: Store> Source for Pieces<'_, S> {
+    fn read(&mut self, mut to: &mut [u8]) -> Result<()> {
+        while !to.is_empty() {
+            if self.at == self.bytes.len() {
+                self.next_piece()?;
+            }
+            let n = to.len().min(self.bytes.len() - self.at);
+            let (now, later) = to.split_at_mut(n);
+            now.copy_from_slice(&self.bytes[self.at..][..n]);
+            self.at += n;
+            self.left -= n;
+            to = later;
+        }
+        Ok(())
+    }
+
+    fn left(&self) -> usize {
+        self.left
+    }
+}
+
+impl<S: Store> Pieces<'_, S> {
+    fn next_piece(&mut self) -> Result<()> {
+        let (number, piece) = self
+            .pieces
+            .next()
+            .ok_or_else(|| damaged("it ends too early"))?;
+        let name = name(self.generation, number);
+        self.bytes = self
+            .store
+            .read_blob(&name)?
+            .ok_or_else(|| damaged(&format!("the blob {name} is missing")))?;
+        self.at = 0;
+        let sound = self.bytes.len() == piece.bytes && crc32fast::hash(&self.bytes) == piece.crc32;
+        match sound {
+            true => Ok(()),
+            false => Err(damaged(&format!("the blob {name} is another"))),
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The form in which an index is kept in the store: the basis and the codes, from which it can
+//! answer without having read a vector.
+//!
+//! All numbers are little-endian. A sequence of bytes holds, in this order:
+//!
+//! | what | as |
+//! |---|---|
+//! | [`MAGIC`], dimensions, directions, 1 for int8 or 0 | u32 each |
+//! | the directions, and the numbers of the scales | f32 each |
+//! | rows when the basis was learned, rows added since | u64 each |
+//! | number of namespaces | u32 |
+//! | of each: length of the name, name, number of blocks | u32, UTF-8, u32 |
+//! | of each block: number of rows, ids, stamps | u32, u64 each, u32 each |
+//! | the errors of heads and details | f32 each |
+//! | number of outliers, outliers | u32, u16 each |
+//! | heads, details | bytes |
+//! | for int8: codes, scales, errors | bytes, f32 each, f32 each |
+//!
+//! Reading believes nothing: whatever does not fit together is an error, and then the index is
+//! built from the entries.
+
+use super::Index;
+use super::basis::{Basis, directions};
+use super::block::{Block, Coded, Vectors, block_rows};
+use super::codes::padded;
+use super::projections::{Errors, Scales, detail_bytes};
+use super::rows::Rows;
+use super::simd::{HEAD_BYTES, QUAD};
+use crate::error::Result;
+use crate::options::MAX_NAME_BYTES;
+use crate::types::{Error, VectorDtype};
+use std::rc::Rc;
+
+/// The first four bytes; another number for another form.
+const MAGIC: u32 = u32::from_le_bytes(*b"mni1");
+
+/// Where the bytes of an index go.
+pub trait Sink {
+    /// Appends bytes.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+}
+
+/// Where the bytes of an index come from.
+pub trait Source {
+    /// The next bytes, exactly as many as there is room for.
+    fn read(&mut self, bytes: &mut [u8]) -> Result<()>;
+    /// How many are left.
+    fn left(&self) -> usize;
+}
+
+impl Sink for Vec<u8> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl Source for &[u8] {
+    fn read(&mut self, bytes: &mut [u8]) -> Result<()> {
+        let (first, rest) = self
+            .split_at_checked(bytes.len())
+            .ok_or_else(|| damaged("it ends too early"))?;
+        bytes.copy_from_slice(first);
+        *self = rest;
+        Ok(())
+    }
+
+    fn left(&self) -> usize {
+        self.len()
+    }
+}
+
+/// What is wrong with an index that was kept.
+pub fn damaged(what: &str) -> Error {
+    Error::Corrupt(format!("the index kept in the store is damaged: {what}"))
+}
+
+/// Numbers as they are kept.
+trait Number: Sized + Copy {
+    const BYTES: usize;
+    fn append(self, to: &mut Vec<u8>);
+    fn of(bytes: &[u8]) -> Self;
+}
+
+macro_rules! numbers {
+    ($($type:ty)*) => {
+        $(impl Number for $type {
+            const BYTES: usize = size_of::<$type>();
+
+            fn append(self, to: &mut Vec<u8>) {
+                to.extend_from_slice(&self.to_le_bytes());
+            }
+
+            fn of(bytes: &[u8]) -> Self {
+                let mut own = [0; size_of::<$type>()];
+                own.copy_from_slice(bytes);
+                <$type>::from_le_bytes(own)
+            }
+        })*
+    };
+}
+
+numbers!(u8 i8 u16 u32 u64 f32);
+
+fn write<T: Number>(sink: &mut impl Sink, numbers: &[T]) -> Result<()> {
+    let mut bytes = Vec::with_capacity(numbers.len() * T::BYTES);
+    for &number in numbers {
+        number.append(&mut bytes);
+    }
+    sink.write(&bytes)
+}
+
+fn write_count(sink: &mut impl Sink, count: usize) -> Result<()> {
+    let count = u32::try_from(count).map_err(|_| damaged("it is too large"))?;
+    write(sink, &[count])
+}
+
+fn read<T: Number>(source: &mut impl Source, count: usize) -> Result<Vec<T>> {
+    let size = count.checked_mul(T::BYTES);
+    let size = size.filter(|&size| size <= source.left());
+    let mut bytes = vec![0; size.ok_or_else(|| damaged("it ends too early"))?];
+    source.read(&mut bytes)?;
+    Ok(bytes.chunks_exact(T::BYTES).map(T::of).collect())
+}
+
+fn read_one<T: Number>(source: &mut impl Source) -> Result<T> {
+    let mut bytes = [0; 8];
+    let bytes = &mut bytes[..T::BYTES];
+    source.read(bytes)?;
+    Ok(T::of(bytes))
+}
+
+fn read_count(source: &mut impl Source) -> Result<usize> {
+    Ok(read_one::<u32>(source)? as usize)
+}
+
+fn expect(condition: bool, what: &str) -> Result<()> {
+    condition.then_some(()).ok_or_else(|| damaged(what))
+}
+
+impl Index {
+    /// Writes the index, all of whose rows must have codes (see
+    /// [`is_encoded`](Self::is_encoded)).
+    pub fn write(&self, sink: &mut impl Sink) -> Result<()> {
+        let basis = self
+            .basis
+            .as_ref()
+            .ok_or_else(|| damaged("it has no basis"))?;
+        write(sink, &[MAGIC])?;
+        for number in [self.dim, basis.len(), usize::from(self.is_int8())] {
+            write_count(sink, number)?;
+        }
+        write(sink, basis.directions())?;
+        let scales: Vec<f32> = basis.scales().to_floats().collect();
+        write(sink, &scales)?;
+        write(sink, &[self.learned_rows as u64, self.added as u64])?;
+        write_count(sink, self.numbers.len())?;
+        for (name, &number) in &self.numbers {
+            write_count(sink, name.len())?;
+            sink.write(name.as_bytes())?;
+            let blocks = self.spaces[number as usize].blocks().iter();
+            let blocks: Vec<&Block> = blocks.filter(|block| block.live() > 0).collect();
+            write_count(sink, blocks.len())?;
+            for block in blocks {
+                if block.dead() > 0 {
+                    let rows: Vec<usize> = block.live_rows().collect();
+                    write_block(sink, &block.select(&rows))?;
+                } else {
+                    write_block(sink, block)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what [`write`](Self::write) has written for this number of dimensions and this
+    /// dtype; float32 and float16 are kept alike. Their vectors are absent then.
+    pub fn read(source: &mut impl Source, dim: u32, dtype: VectorDtype) -> Result<Self> {
+        let mut index = Index::new(dim, dtype);
+        let dim = index.dim;
+        expect(read_one::<u32>(source)? == MAGIC, "it is of another form")?;
+        expect(read_count(source)? == dim, "it has other dimensions")?;
+        let k = read_count(source)?;
+        expect(k == directions(dim), "its basis has another size")?;
+        let is_int8 = read_count(source)? == 1;
+        expect(is_int8 == index.is_int8(), "it is for another dtype")?;
+        let rows = read(source, k * dim)?;
+        let scales = Scales::from_floats(read(source, k + 2)?);
+        let basis = scales.and_then(|scales| Basis::new(dim, rows, scales));
+        let basis = Rc::new(basis.ok_or_else(|| damaged("its basis is none"))?);
+        index.learned_rows = read_one::<u64>(source)? as usize;
+        index.added = read_one::<u64>(source)? as usize;
+        for _ in 0..read_count(source)? {
+            let length = read_count(source)?;
+            expect(length <= MAX_NAME_BYTES, "a namespace is too long")?;
+            let name = String::from_utf8(read(source, length)?)
+                .map_err(|_| damaged("a namespace is no UTF-8"))?;
+            let mut rows = Rows::new(dim, dtype);
+            for _ in 0..read_count(source)? {
+                let block = read_block(source, &basis, is_int8)?;
+                expect(rows.append(block), "its ids do not ascend")?;
+            }
+            let number = index.spaces.len() as u32;
+            let earlier = index.numbers.insert(name, number);
+            expect(earlier.is_none(), "a namespace comes twice")?;
+            index.spaces.push(rows);
+        }
+        expect(source.left() == 0, "it goes on after its end")?;
+        index.basis = Some(basis);
+        index.absent_after = (!is_int8 && index.rows() > 0).then_some(0);
+        Ok(index)
+    }
+
+    fn is_int8(&self) -> bool {
+        self.dtype == VectorDtype::Int8
+    }
+}
+
+fn write_block(sink: &mut impl Sink, block: &Block) -> Result<()> {
+    let coded = block
+        .coded()
+        .ok_or_else(|| damaged("a block has no codes"))?;
+    write_count(sink, block.len())?;
+    write(sink, block.ids())?;
+    write(sink, block.stamps())?;
+    write(sink, &[coded.errors.head, coded.errors.detail])?;
+    write_count(sink, coded.outliers.len())?;
+    write(sink, &coded.outliers)?;
+    sink.write(&coded.heads)?;
+    write(sink, &coded.details)?;
+    if let Vectors::Int8 {
+        codes,
+        scales,
+        errors,
+    } = block.vectors()
+    {
+        write(sink, codes)?;
+        write(sink, scales)?;
+        write(sink, errors)?;
+    }
+    Ok(())
+}
+
+fn read_block(source: &mut impl Source, basis: &Rc<Basis>, is_int8: bool) -> Result<Block> {
+    let dim = basis.dim();
+    let rows = read_count(source)?;
+    expect(
+        (1..=block_rows(dim)).contains(&rows),
+        "a block has another size",
+    )?;
+    let ids: Vec<u64> = read(source, rows)?;
+    expect(
+        ids[0] > 0 && ids.is_sorted_by(|a, b| a < b),
+        "its ids do not ascend",
+    )?;
+    let stamps = read(source, rows)?;
+    let (head, detail) = (read_one(source)?, read_one(source)?);
+    let outliers = read_count(source)?;
+    let outliers: Vec<u16> = read(source, outliers)?;
+    let sorted = outliers.is_sorted_by(|a, b| a < b);
+    expect(
+        sorted && outliers.last().is_none_or(|&last| usize::from(last) < rows),
+        "a row is missing",
+    )?;
+    let heads = read(source, rows.next_multiple_of(QUAD) * HEAD_BYTES)?;
+    let width = if is_int8 {
+        0
+    } else {
+        detail_bytes(basis.len())
+    };
+    let details = read(source, rows * width)?;
+    let mut vectors = Vectors::Absent;
+    if is_int8 {
+        let codes: Vec<i8> = read(source, rows * padded(dim))?;
+        let (scales, errors) = (read(source, rows)?, read(source, rows)?);
+        expect(
+            are_lengths(&scales) && are_lengths(&errors),
+            "a scale is none",
+        )?;
+        vectors = Vectors::Int8 {
+            codes: codes.into(),
+            scales,
+            errors,
+        };
+    }
+    expect(are_lengths(&[head, detail]), "an error is none")?;
+    let coded = Coded {
+        basis: Rc::clone(basis),
+        heads,
+        details,
+        detail_bytes: width,
+        errors: Errors { head, detail },
+        outliers,
+    };
+    Ok(Block::of_codes(dim, ids, stamps, vectors, coded))
+}
+
+fn are_lengths(values: &[f32]) -> bool {
+    values.iter().all(|value| (0.0..=2.0).contains(value))
+}

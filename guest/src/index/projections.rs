@@ -1,0 +1,437 @@
+//! Codes of a vector's coordinates along a [`Basis`], and bounds of cosines from them.
+//!
+//! Let the rows of `V` be the `k` directions of the basis and `G = V Vᵀ`. A row `x` and a
+//! query `q` have the coordinates `a = V x` and `b = V q`, and what is orthogonal to all
+//! directions is `x⊥` and `q⊥`. Then
+//!
+//! ```text
+//! q·x  =  bᵀ G⁻¹ a + q⊥·x⊥  ≤  b·a + d/(1-d) |b| |a| + |q⊥| |x⊥|
+//! ```
+//!
+//! by the Cauchy-Schwarz inequality, where `d` is at least the spectral norm of `G - I`. A
+//! row keeps `a` as small integers: `a = ã + e` with `ã` the values of the codes and the
+//! length of `e` measured, and `|x⊥|` as one more code, rounded up. A query takes `b` times
+//! the unit of each code as integers, too: `b = b̃ + f`. Then
+//!
+//! ```text
+//! b·a  =  b̃·ã + f·ã + b·e  ≤  b̃·ã + |f| |ã| + |b| |e|
+//! ```
+//!
+//! and `b̃·ã` plus the term of `|q⊥| |x⊥|` is one exact integer sum times one factor. A row
+//! whose bound is below the threshold cannot be an answer, and ruling it out loses nothing.
+//! What float32 products may be off by is part of every term (see `projection_error` and
+//! [`sum_error`]). This is the partial distance bound that goes back to Bei and Gray, "An
+//! improvement of the minimum distortion encoding algorithm for vector quantization" (1985),
+//! with the lengths of the remainders as in Fukunaga and Narendra's branch and bound (1975).
+//!
+//! A row is ruled out in two steps. Its *head*, 32 bytes, has the first 31 directions and the
+//! length of the rest; four heads are interleaved, so that one SIMD lane belongs to one row.
+//! A lane of 16 bits holds two codes: its low byte is a code by itself (unsigned, 128 stands
+//! for zero), and the lane as a whole is a finer code of another direction. Its *detail* has
+//! the other directions, a signed byte each, and again the length of the rest.
+//!
+//! A row with a coordinate out of range, or one whose error is greater than that of others,
+//! is an *outlier*: it is always compared in full.
+
+use super::basis::{Basis, projection_error};
+use super::codes::sum_error;
+use super::simd::{CODE_LANES, HEAD_BYTES, HEAD_LANES, HeadQuery, dot_codes};
+
+/// Directions that are codes of whole lanes.
+const WHOLE: usize = HEAD_LANES;
+/// Directions that are codes of low bytes. The last low byte is the length of the rest.
+const LOW: usize = HEAD_LANES - 1;
+/// The byte of a head that holds the length of the rest.
+pub const REST_BYTE: usize = 2 * LOW;
+/// What the low byte of a zero is.
+const LOW_ZERO: f64 = 128.0;
+/// Greatest value of a lane that any low byte leaves possible.
+const WHOLE_MAX: f64 = 32_512.0;
+const LOW_MAX: f64 = 127.0;
+const DETAIL_MAX: f64 = 127.0;
+const REST_MAX: f64 = 254.0;
+/// Greatest factors of a query.
+const QUERY_WHOLE_MAX: f64 = 2047.0;
+const QUERY_LOW_MAX: f64 = 32_766.0;
+const QUERY_DETAIL_MAX: f64 = 2047.0;
+/// How much further than in the sample a coordinate may be from zero.
+const HEADROOM: f64 = 1.15;
+/// Unit vectors are this close to unit length, squared; see `vector::unit`.
+const UNIT_SQUARE: f64 = 1.0 + 3e-6;
+/// Lengths of unit vectors, of their coordinates and of codes of those are below it.
+const LENGTH: f64 = 1.1;
+/// Vectors that are known less well than this are outliers.
+const GREATEST_OFF: f64 = 0.04;
+/// Makes up for float64 rounding in the constants of a query.
+const ROUNDING: f64 = 1e-9;
+
+/// Directions of the head.
+fn head_directions(k: usize) -> usize {
+    k.min(WHOLE + LOW)
+}
+
+/// Bytes of a row's detail in a basis of `k` directions; 0 where the head has them all.
+pub fn detail_bytes(k: usize) -> usize {
+    match k - head_directions(k) {
+        0 => 0,
+        more => (more + 1).next_multiple_of(CODE_LANES),
+    }
+}
+
+/// What one step of each code stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scales {
+    /// A direction each, in the order of the basis.
+    steps: Vec<f32>,
+    /// Of the length that the head leaves over.
+    head_rest: f32,
+    /// Of the length that all directions leave over.
+    detail_rest: f32,
+    /// Rows of greater error are outliers.
+    head_error: f64,
+    detail_error: f64,
+}
+
+impl Scales {
+    /// Scales for `k` directions of vectors of `dim` values, by which the coordinates of these
+    /// rows can be kept.
+    pub fn covering<R: Iterator<Item = f32>>(
+        k: usize,
+        dim: usize,
+        rows: impl Iterator<Item = R>,
+    ) -> Self {
+        let heads = head_directions(k);
+        let mut greatest = vec![0.0_f64; k];
+        let (mut head_rest, mut detail_rest) = (0.0_f64, 0.0_f64);
+        for row in rows {
+            let mut squares = 0.0;
+            for (j, x) in row.map(f64::from).enumerate() {
+                greatest[j] = greatest[j].max(x.abs());
+                squares += x * x;
+                if j + 1 == heads {
+                    head_rest = head_rest.max(1.0 - squares);
+                }
+            }
+            detail_rest = detail_rest.max(1.0 - squares);
+        }
+        // A rest of nothing is taken for what it may be, as far as rounding lets one know.
+        let unknown = (4.0 * k as f64 * projection_error(dim)).sqrt() + 0.01;
+        let rest = |square: f64| (square.max(0.0).sqrt() * HEADROOM + unknown).min(1.02) as f32;
+        let steps = greatest
+            .iter()
+            .enumerate()
+            .map(|(j, &greatest)| {
+                let range = (greatest * HEADROOM).min(1.01) + 1e-4;
+                (range / codes_of(j)) as f32
+            })
+            .collect();
+        Self::new(
+            steps,
+            rest(head_rest) / REST_MAX as f32,
+            rest(detail_rest) / DETAIL_MAX as f32,
+        )
+    }
+
+    /// The scales with these steps, of which the rest follows.
+    fn new(steps: Vec<f32>, head_rest: f32, detail_rest: f32) -> Self {
+        let heads = head_directions(steps.len());
+        // Half a step in each direction: whatever is further off was out of range.
+        let cap = |from: usize, to: usize| {
+            let halves = (from..to).map(|j| {
+                let codes = if j < WHOLE { 256.0 } else { 1.0 };
+                (codes * f64::from(steps[j]) / 2.0).powi(2)
+            });
+            halves.sum::<f64>().sqrt() * 1.001 + 1e-4
+        };
+        let (head_error, detail_error) = (cap(0, heads), cap(heads, steps.len()));
+        Scales {
+            steps,
+            head_rest,
+            detail_rest,
+            head_error,
+            detail_error,
+        }
+    }
+
+    /// The numbers that make these scales again.
+    pub fn to_floats(&self) -> impl Iterator<Item = f32> {
+        let rests = [self.head_rest, self.detail_rest];
+        self.steps.iter().copied().chain(rests)
+    }
+
+    /// The scales of [`to_floats`](Self::to_floats); none where those are no scales.
+    pub fn from_floats(mut floats: Vec<f32>) -> Option<Self> {
+        let sound = floats.iter().all(|x| *x > 1e-12 && *x < 1.0);
+        let detail_rest = floats.pop()?;
+        let head_rest = floats.pop()?;
+        (sound && !floats.is_empty()).then(|| Self::new(floats, head_rest, detail_rest))
+    }
+
+    /// Bytes allocated.
+    pub fn bytes(&self) -> usize {
+        self.steps.capacity() * size_of::<f32>()
+    }
+
+    fn step(&self, j: usize) -> f64 {
+        f64::from(self.steps[j])
+    }
+}
+
+/// The greatest code of a direction.
+fn codes_of(j: usize) -> f64 {
+    match j {
+        _ if j < WHOLE => WHOLE_MAX,
+        _ if j < WHOLE + LOW => LOW_MAX,
+        _ => DETAIL_MAX,
+    }
+}
+
+/// The greatest length that what is left of a unit vector may have, when its coordinates, of
+/// which each is `off` as a whole at most, have squares that sum to `squares`.
+fn rest(squares: f64, off: f64, defect: f64) -> f64 {
+    let length = (squares.sqrt() - off).max(0.0);
+    (UNIT_SQUARE - length * length / (1.0 + defect))
+        .max(0.0)
+        .sqrt()
+}
+
+/// What one row's codes are certified for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Errors {
+    /// At least `|e|` of the head.
+    pub head: f32,
+    /// At least `|e|` of the detail.
+    pub detail: f32,
+}
+
+/// Turns vectors into codes; holds room for one vector's coordinates.
+pub struct Encoder<'a> {
+    basis: &'a Basis,
+    coordinates: Vec<f32>,
+}
+
+impl<'a> Encoder<'a> {
+    /// An encoder for a basis.
+    pub fn new(basis: &'a Basis) -> Self {
+        Encoder {
+            basis,
+            coordinates: vec![0.0; basis.len()],
+        }
+    }
+
+    /// Writes the codes of a unit vector, of which `vector` is at most `off` away, and returns
+    /// how good they are; none for an outlier. `detail` is empty, or has
+    /// [`detail_bytes`] values.
+    pub fn encode(
+        &mut self,
+        vector: &[f32],
+        off: f64,
+        head: &mut [u8; HEAD_BYTES],
+        detail: &mut [i8],
+    ) -> Option<Errors> {
+        let (basis, scales) = (self.basis, self.basis.scales());
+        basis.project(vector, &mut self.coordinates);
+        let heads = head_directions(basis.len());
+        // The bound takes lengths to be below `LENGTH`.
+        let mut outlier = off > GREATEST_OFF;
+        let off = off * LENGTH + projected_error(basis);
+        *head = [0; HEAD_BYTES];
+        let low = &self.coordinates[heads.min(WHOLE)..heads];
+        let whole = &self.coordinates[..heads.min(WHOLE)];
+        let (mut squares, mut errors) = (0.0_f64, 0.0_f64);
+        for lane in 0..LOW {
+            head[2 * lane] = LOW_ZERO as u8;
+            let Some(&x) = low.get(lane) else { continue };
+            let (x, step) = (f64::from(x), scales.step(WHOLE + lane));
+            let code = (x / step).round_ties_even().clamp(-LOW_MAX, LOW_MAX);
+            head[2 * lane] = (code + LOW_ZERO) as u8;
+            squares += x * x;
+            errors += (x - code * step).powi(2);
+        }
+        // Of the coordinates that the head has; those of whole lanes are yet to come.
+        let all = squares + whole.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+        let rest_code = (rest(all, off, basis.defect()) / f64::from(scales.head_rest)).ceil();
+        head[REST_BYTE] = rest_code.min(REST_MAX) as u8;
+        for lane in 0..WHOLE {
+            let low = f64::from(head[2 * lane]);
+            let (x, step) = match whole.get(lane) {
+                Some(&x) => (f64::from(x), scales.step(lane)),
+                None => (0.0, 1.0),
+            };
+            // The nearest lane that has this low byte.
+            let high = ((x / step - low) / 256.0)
+                .round_ties_even()
+                .clamp(-127.0, 126.0);
+            head[2 * lane + 1] = high as i8 as u8;
+            if lane < whole.len() {
+                errors += (x - (256.0 * high + low) * step).powi(2);
+            }
+        }
+        let head_error = errors.sqrt() + off;
+        outlier |= rest_code > REST_MAX || head_error > scales.head_error + off;
+        let mut detail_error = 0.0;
+        if !detail.is_empty() {
+            let coordinates = &self.coordinates[heads..];
+            let (mut squares, mut errors) = (all, 0.0_f64);
+            for (j, (code, &x)) in detail.iter_mut().zip(coordinates).enumerate() {
+                let (x, step) = (f64::from(x), scales.step(heads + j));
+                let rounded = (x / step).round_ties_even().clamp(-DETAIL_MAX, DETAIL_MAX);
+                *code = rounded as i8;
+                squares += x * x;
+                errors += (x - rounded * step).powi(2);
+            }
+            let left = rest(squares, off, basis.defect()) / f64::from(scales.detail_rest);
+            detail[coordinates.len()..].fill(0);
+            detail[coordinates.len()] = left.ceil().min(DETAIL_MAX) as i8;
+            detail_error = errors.sqrt() + off;
+            outlier |= left.ceil() > DETAIL_MAX || detail_error > scales.detail_error + off;
+        }
+        (!outlier).then(|| Errors {
+            head: up(head_error),
+            detail: up(detail_error),
+        })
+    }
+}
+
+/// The most that the computed coordinates of a unit vector may be off by, as a whole.
+fn projected_error(basis: &Basis) -> f64 {
+    (basis.len() as f64).sqrt() * projection_error(basis.dim()) * LENGTH
+}
+
+fn up(x: f64) -> f32 {
+    (x * (1.0 + 1e-6)) as f32 + f32::MIN_POSITIVE
+}
+
+/// A query against codes of a basis.
+pub struct ProjectedQuery {
+    head: HeadQuery,
+    /// What 1 in the sum of a head stands for.
+    head_unit: f64,
+    /// What the sum is for a head of zeros but for the rest's length.
+    head_zero: f64,
+    head_length: f64,
+    head_slack: f64,
+    /// The factor of the head's rest, for taking it out again.
+    head_rest: i32,
+    detail: Vec<i16>,
+    detail_unit: f64,
+    length: f64,
+    detail_slack: f64,
+}
+
+impl ProjectedQuery {
+    /// Takes a unit vector.
+    pub fn new(basis: &Basis, query: &[f32]) -> Self {
+        let scales = basis.scales();
+        let k = basis.len();
+        let heads = head_directions(k);
+        let mut coordinates = vec![0.0; k];
+        basis.project(query, &mut coordinates);
+        let coordinates: Vec<f64> = coordinates.into_iter().map(f64::from).collect();
+        let off = projected_error(basis);
+        let squares = |to: usize| coordinates[..to].iter().map(|x| x * x).sum::<f64>();
+        let (head_squares, all_squares) = (squares(heads), squares(k));
+        let rest_of =
+            |squares: f64, step: f32| rest(squares, off, basis.defect()) * f64::from(step);
+        let factor = |j: usize| coordinates[j] * scales.step(j);
+
+        let head_rest = rest_of(head_squares, scales.head_rest);
+        let whole = (0..heads.min(WHOLE)).map(|j| factor(j).abs() / QUERY_WHOLE_MAX);
+        let low = (heads.min(WHOLE)..heads).map(|j| factor(j).abs() / QUERY_LOW_MAX);
+        let head_unit = whole
+            .chain(low)
+            .fold(head_rest / QUERY_LOW_MAX, f64::max)
+            .max(f64::MIN_POSITIVE);
+        let mut head = HeadQuery::default();
+        let mut errors = 0.0;
+        let mut zero = 0.0;
+        for j in 0..heads {
+            let rounded = (factor(j) / head_unit).round_ties_even();
+            errors += (coordinates[j] - rounded * head_unit / scales.step(j)).powi(2);
+            if j < WHOLE {
+                head.whole[j] = rounded as i16;
+            } else {
+                head.low[j - WHOLE] = rounded as i16;
+                zero += rounded * LOW_ZERO;
+            }
+        }
+        let head_rest = (head_rest / head_unit).ceil();
+        head.low[LOW] = head_rest as i16;
+
+        let detail_rest = rest_of(all_squares, scales.detail_rest);
+        let detail_unit = (heads..k)
+            .map(|j| factor(j).abs())
+            .fold(detail_rest, f64::max)
+            .max(f64::MIN_POSITIVE)
+            / (QUERY_DETAIL_MAX - 1.0);
+        let mut detail = vec![0; detail_bytes(k)];
+        let mut detail_errors = errors;
+        if !detail.is_empty() {
+            for j in heads..k {
+                let rounded = (factor(j) / detail_unit).round_ties_even();
+                detail_errors += (coordinates[j] - rounded * detail_unit / scales.step(j)).powi(2);
+                detail[j - heads] = rounded as i16;
+            }
+            detail[k - heads] = (detail_rest / detail_unit).ceil() as i16;
+        }
+
+        let defect = basis.defect();
+        // The products with the directions that are off, on either side, the defect, and what
+        // the float32 cosine itself may be off by.
+        let fixed = LENGTH * LENGTH * defect / (1.0 - defect)
+            + LENGTH * off
+            + f64::from(sum_error(basis.dim()))
+            + ROUNDING;
+        ProjectedQuery {
+            head,
+            head_unit,
+            head_zero: zero,
+            head_length: head_squares.sqrt(),
+            head_slack: fixed + errors.sqrt() * LENGTH,
+            head_rest: head_rest as i32,
+            detail,
+            detail_unit,
+            length: all_squares.sqrt(),
+            detail_slack: fixed + detail_errors.sqrt() * LENGTH,
+        }
+    }
+
+    /// The factors for `simd::scan_heads`.
+    pub fn head(&self) -> &HeadQuery {
+        &self.head
+    }
+
+    /// No row whose sum is this or less has a cosine of `cut` or more, if its head is off by
+    /// no more than `error`.
+    pub fn head_above(&self, cut: f32, error: f32) -> i32 {
+        let left = f64::from(cut) - self.head_slack - self.head_length * f64::from(error);
+        // A float64 holds such sums exactly; the cast saturates.
+        ((left / self.head_unit + self.head_zero).floor() as i32).saturating_sub(1)
+    }
+
+    /// An upper bound of the cosine from a head's sum alone.
+    pub fn head_bound(&self, sum: i32, error: f32) -> f32 {
+        let bound = (f64::from(sum) - self.head_zero) * self.head_unit
+            + self.head_slack
+            + self.head_length * f64::from(error);
+        up_signed(bound)
+    }
+
+    /// An upper bound of the cosine with a row, from the sum of its head, of which `rest` is
+    /// the last low byte, and its detail.
+    pub fn bound(&self, sum: i32, rest: u8, detail: &[i8], errors: Errors) -> f32 {
+        let head = f64::from(sum - self.head_rest * i32::from(rest)) - self.head_zero;
+        let detail = f64::from(dot_codes(&self.detail, detail));
+        let errors = f64::from(errors.head).hypot(f64::from(errors.detail));
+        let bound = head * self.head_unit
+            + detail * self.detail_unit
+            + self.detail_slack
+            + self.length * errors;
+        up_signed(bound)
+    }
+}
+
+/// The next float32 or the one after it.
+fn up_signed(x: f64) -> f32 {
+    ((x + x.abs() * 1e-7) as f32).next_up()
+}

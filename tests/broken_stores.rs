@@ -4,7 +4,7 @@
 use mneme::conformance::{Battery, Case, Outcome, Processes, Seed, Stores, Writer};
 use mneme::store::Store;
 use mneme_tests::broken::Base;
-use mneme_tests::broken::faults::{Known, all_known, hanging, healthy, panicking};
+use mneme_tests::broken::faults::{Known, all_known, hanging, healthy, panicking, without_blobs};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -135,8 +135,10 @@ fn judge(
 fn a_store_without_a_fault_passes() {
     let battery = battery();
     for base in [Base::Memory, Base::Sqlite] {
-        let failed = Judged::new(healthy(base)).failed(&battery, battery.cases());
-        assert!(failed.is_empty(), "{base:?}: {failed:#?}");
+        for known in [healthy(base), without_blobs(base)] {
+            let failed = Judged::new(known).failed(&battery, battery.cases());
+            assert!(failed.is_empty(), "{base:?}: {failed:#?}");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Stores that are broken on purpose, each by one fault, to judge the judge of stores.
 
 pub mod access;
+pub mod blobs;
 pub mod counting;
 pub mod crashing;
 pub mod entries;

@@ -90,6 +90,10 @@ impl Store for Hooked {
         fn replace_meta(key: &str, expected: Option<&str>, value: Option<&str>) -> bool;
         fn list_meta() -> Vec<(String, String)>;
         fn integrity_check() -> bool;
+        fn read_blob(name: &str) -> Option<Vec<u8>>;
+        fn write_blob(name: &str, bytes: Vec<u8>) -> ();
+        fn delete_blobs(names: &[String]) -> ();
+        fn list_blobs() -> Vec<String>;
         fn begin_view() -> bool;
         fn end_view() -> ();
         fn begin_import(mode: ImportMode) -> ();

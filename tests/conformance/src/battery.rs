@@ -105,6 +105,7 @@ pub const SECTIONS: &[(&str, &[Spec])] = &[
     ("numbers", cases::numbers::CASES),
     ("atomicity", cases::atomicity::CASES),
     ("integrity-check", cases::integrity::CASES),
+    ("blobs", cases::blobs::CASES),
     ("views", cases::views::CASES),
     ("imports", cases::imports::CASES),
     ("ids of an import", cases::import_ids::CASES),
@@ -120,6 +121,7 @@ pub const SECTIONS: &[(&str, &[Spec])] = &[
     ("restores that are checked", cases::checked_restores::CASES),
     ("durability", cases::durability::CASES),
     ("sharing", cases::sharing::CASES),
+    ("blobs beside the rest", cases::blobs_beside::CASES),
     ("imports and other stores", cases::import_sharing::CASES),
     ("crashes", cases::crashes::CASES),
     ("imports and crashes", cases::import_crashes::CASES),
@@ -192,6 +194,7 @@ fn missing(need: Capability, capabilities: &CapabilitySet) -> Option<String> {
         Capability::Durable => (capabilities.durable, "keep entries beyond its process"),
         Capability::Shared => (capabilities.shared, "share its data between processes"),
         Capability::Snapshot => (capabilities.snapshot, "make snapshots"),
+        Capability::Blobs => (capabilities.max_blob > 0, "keep blobs"),
     };
     (!claimed).then(|| format!("the store does not claim to {what}"))
 }

@@ -248,6 +248,34 @@ impl Case {
         called("list-meta", store::list_meta())
     }
 
+    /// `read-blob`
+    pub fn read_blob(&self, name: &str) -> Checked<Option<Vec<u8>>> {
+        called("read-blob", store::read_blob(name))
+    }
+
+    /// `write-blob`
+    pub fn write_blob(&mut self, name: &str, bytes: &[u8]) -> Checked {
+        self.blobs.insert(name.to_owned());
+        called("write-blob", store::write_blob(name, bytes))
+    }
+
+    /// `delete-blobs`
+    pub fn delete_blobs(&self, names: &[String]) -> Checked {
+        called("delete-blobs", store::delete_blobs(names))
+    }
+
+    /// `list-blobs`
+    pub fn list_blobs(&self) -> Checked<Vec<String>> {
+        called("list-blobs", store::list_blobs())
+    }
+
+    /// What `list-blobs` lists of the case's own blobs.
+    pub fn own_blobs(&self) -> Checked<Vec<String>> {
+        let mut listed = self.list_blobs()?;
+        listed.retain(|name| name.starts_with(&self.blob_prefix()));
+        Ok(listed)
+    }
+
     /// `begin-view`
     pub fn begin_view(&self) -> Checked<bool> {
         called("begin-view", store::begin_view())

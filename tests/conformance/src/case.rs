@@ -21,8 +21,8 @@ const DIM: u32 = 8;
 /// One phase of one case at work.
 ///
 /// Whatever a case writes goes under names that hold the name of the case and the
-/// seed. A namespace is known to the clearing-up when it has been named, a quota or a meta
-/// key when it has been named or set.
+/// seed. A namespace or a blob is known to the clearing-up when it has been named, a quota or
+/// a meta key when it has been named or set.
 #[derive(Debug)]
 pub struct Case {
     prefix: String,
@@ -36,6 +36,7 @@ pub struct Case {
     pub(crate) namespaces: BTreeSet<String>,
     pub(crate) quotas: BTreeSet<String>,
     pub(crate) meta: BTreeSet<String>,
+    pub(crate) blobs: BTreeSet<String>,
 }
 
 impl Case {
@@ -50,6 +51,7 @@ impl Case {
             namespaces: BTreeSet::new(),
             quotas: BTreeSet::new(),
             meta: BTreeSet::new(),
+            blobs: BTreeSet::new(),
         }
     }
 
@@ -118,6 +120,20 @@ impl Case {
         key
     }
 
+    /// The name of a blob of this case, which has room for 30 bytes more.
+    pub fn blob(&mut self, name: &str) -> String {
+        let blob = format!("{}{name}", self.blob_prefix());
+        self.blobs.insert(blob.clone());
+        blob
+    }
+
+    /// What the names of all blobs of this case begin with. The name of the case would not
+    /// always fit.
+    pub fn blob_prefix(&self) -> String {
+        let case: String = self.prefix.chars().take(50).collect();
+        format!("{case}/{:016x}/", self.seed)
+    }
+
     // Data.
 
     /// Whether a name is one of this case.
@@ -133,6 +149,11 @@ impl Case {
     /// The vector number `n` of this case, as long as the store wants it.
     pub fn vector(&self, n: u64) -> Vec<f32> {
         data::vector(self.seed, n, self.dim)
+    }
+
+    /// Bytes that do not compress well, and of which none is alike for two `n`.
+    pub fn bytes(&self, n: u64, count: usize) -> Vec<u8> {
+        data::bytes(self.seed ^ n, count)
     }
 
     /// A text that does not compress well.
@@ -185,6 +206,16 @@ impl Case {
             "the store's vectors have {} values, and the case needs {dim}",
             self.dim
         )))
+    }
+
+    /// Skips the case unless the store keeps blobs.
+    pub fn needs_blobs(&self) -> Checked {
+        if self.capabilities.max_blob > 0 {
+            return Ok(());
+        }
+        Err(Stop::Skipped(
+            "the store does not claim to keep blobs".to_owned(),
+        ))
     }
 
     /// Skips the case unless the store holds no entry.
@@ -260,6 +291,16 @@ impl Case {
         )
     }
 
+    /// Fails unless the blob has these bytes, or is not there where there are none.
+    pub fn has_blob(&self, demand: &str, name: &str, bytes: Option<&[u8]>) -> Checked {
+        let found = self.read_blob(name)?;
+        check(
+            found.as_deref() == bytes,
+            format!("read-blob: {demand}: {}", show::bytes(bytes)),
+            || show::bytes(found.as_deref()),
+        )
+    }
+
     /// Fails unless the version counter has moved on by `steps` since it was `before`.
     pub fn moved(&self, before: u64, steps: u64, doing: &str) -> Checked {
         let after = self.version()?;
@@ -292,6 +333,10 @@ impl Case {
         }
         for key in &self.meta {
             removals.push(self.remove_meta(key));
+        }
+        if self.capabilities.max_blob > 0 {
+            let blobs: Vec<_> = self.blobs.iter().cloned().collect();
+            removals.push(self.delete_blobs(&blobs));
         }
         removals.push(self.close());
         removals.into_iter().collect()

@@ -1,6 +1,8 @@
 //! The cases, a file for each section.
 
 pub mod atomicity;
+pub mod blobs;
+pub mod blobs_beside;
 pub mod capabilities;
 pub mod checked_restores;
 pub mod clear;

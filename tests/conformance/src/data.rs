@@ -59,6 +59,18 @@ pub fn long_text(seed: u64, bytes: usize) -> String {
     text
 }
 
+/// This many bytes of any value that do not compress well.
+pub fn bytes(seed: u64, count: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(count + 7);
+    let mut state = mix(seed);
+    while bytes.len() < count {
+        state = mix(state);
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(count);
+    bytes
+}
+
 /// Texts that stores are known to change, confuse or refuse.
 pub const ODD_TEXTS: &[&str] = &[
     "",
@@ -154,6 +166,16 @@ mod tests {
             assert_eq!(long_text(3, bytes).len(), bytes);
         }
         assert_ne!(long_text(1, 100), long_text(2, 100));
+    }
+
+    #[test]
+    fn bytes_are_as_many_as_asked_for_and_of_every_value() {
+        for count in [0, 1, 7, 8, 9, 5000] {
+            assert_eq!(bytes(3, count).len(), count);
+        }
+        assert_ne!(bytes(1, 100), bytes(2, 100));
+        let values: BTreeSet<u8> = bytes(1, 5000).into_iter().collect();
+        assert_eq!(values.len(), 256);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt::{Debug, Write};
 
 use crate::contract::{Entry, Error};
+use crate::data::mix;
 
 /// The most characters shown of one value.
 const LONGEST: usize = 240;
@@ -15,6 +16,23 @@ pub fn value(value: &impl Debug) -> String {
 /// A text in quotes with its length, cut where it is long.
 pub fn text(text: &str) -> String {
     format!("{} ({} bytes)", cut(format!("{text:?}")), text.len())
+}
+
+/// The bytes of a blob: how many, and the first of them.
+pub fn bytes(bytes: Option<&[u8]>) -> String {
+    match bytes {
+        None => "none".to_owned(),
+        Some(bytes) => {
+            let first = &bytes[..bytes.len().min(16)];
+            let sum = bytes
+                .iter()
+                .fold(0, |sum, byte| mix(sum ^ u64::from(*byte)));
+            format!(
+                "{} bytes, {first:02x?} first, checksum {sum:016x}",
+                bytes.len()
+            )
+        }
+    }
 }
 
 /// An error of the store.

@@ -1,5 +1,6 @@
 //! The table of faults, and which case of the battery each of them is failed by.
 
+mod blobs;
 mod imports;
 mod lives;
 mod reads;
@@ -7,6 +8,7 @@ mod transfers;
 mod values;
 mod writes;
 
+use super::blobs::NONE;
 use super::{Base, Broken, Fault, crashing};
 use std::path::Path;
 
@@ -91,6 +93,10 @@ pub fn all_known() -> Vec<Known> {
         imports::settings(),
         imports::modes(),
         imports::between_stores(),
+        blobs::bytes(),
+        blobs::names(),
+        blobs::beside(),
+        blobs::claims(),
     ]
     .into_iter()
     .flatten()
@@ -118,4 +124,9 @@ pub fn hanging() -> Known {
 /// No fault, before a store of either kind.
 pub fn healthy(base: Base) -> Known {
     known(base, "none", "", |_| super::Healthy)
+}
+
+/// A store of either kind that keeps no blobs, and says so.
+pub fn without_blobs(base: Base) -> Known {
+    known(base, "none", "", |_| NONE)
 }

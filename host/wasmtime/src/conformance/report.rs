@@ -34,6 +34,8 @@ pub enum Capability {
     Shared,
     /// The store takes and restores snapshots.
     Snapshot,
+    /// The store keeps blobs.
+    Blobs,
 }
 
 /// The store that a part of a case works on.
@@ -121,6 +123,7 @@ impl fmt::Display for Capability {
             Capability::Durable => "durable",
             Capability::Shared => "shared",
             Capability::Snapshot => "snapshot",
+            Capability::Blobs => "blobs",
         })
     }
 }
@@ -132,6 +135,7 @@ impl Capability {
             Capability::Durable => claims.durable,
             Capability::Shared => claims.shared,
             Capability::Snapshot => claims.snapshot,
+            Capability::Blobs => claims.max_blob > 0,
         }
     }
 }
@@ -330,6 +334,7 @@ impl From<suite::TestCase> for Case {
                 suite::Capability::Durable => Capability::Durable,
                 suite::Capability::Shared => Capability::Shared,
                 suite::Capability::Snapshot => Capability::Snapshot,
+                suite::Capability::Blobs => Capability::Blobs,
             }),
             phases: case
                 .phases

@@ -11,6 +11,9 @@ const MAX_DIM: u32 = 65_536;
 /// The meta keys that only a store itself writes.
 const RESERVED_META: [&str; 3] = ["schema_version", "embedder_fingerprint", "embedder_dim"];
 
+/// The most bytes of a blob's name.
+const MAX_BLOB_NAME: usize = 100;
+
 /// The embedder that a store's vectors come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Embedder {
@@ -104,6 +107,48 @@ pub fn meta_key(key: &str) -> Result<()> {
     if RESERVED_META.contains(&key) {
         return Err(StoreError::InvalidArgument(format!(
             "the meta key {key} belongs to the store and cannot be written; choose another key"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses names that are none of a blob.
+///
+/// # Errors
+///
+/// [`StoreError::InvalidArgument`] for anything but 1 to 100 lowercase letters, digits, `-`,
+/// `.` and `/`.
+pub fn blob_name(name: &str) -> Result<()> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-./".contains(&b);
+    if !(1..=MAX_BLOB_NAME).contains(&name.len()) || !name.bytes().all(fits) {
+        return Err(StoreError::InvalidArgument(format!(
+            "{:?} is no name of a blob; give 1 to {MAX_BLOB_NAME} lowercase letters, digits, hyphens, dots and slashes",
+            name.chars().take(MAX_BLOB_NAME).collect::<String>()
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses lists with a name that is none of a blob.
+///
+/// # Errors
+///
+/// Those of [`blob_name`].
+pub fn blob_names(names: &[String]) -> Result<()> {
+    names.iter().try_for_each(|name| blob_name(name))
+}
+
+/// Refuses a blob of more than `max_blob` bytes, or with a name that is none.
+///
+/// # Errors
+///
+/// [`StoreError::InvalidArgument`] for both.
+pub fn blob(name: &str, bytes: &[u8], max_blob: u32) -> Result<()> {
+    blob_name(name)?;
+    if bytes.len() > max_blob as usize {
+        return Err(StoreError::InvalidArgument(format!(
+            "the blob {name} has {} bytes, and this store takes at most {max_blob}; split it",
+            bytes.len()
         )));
     }
     Ok(())

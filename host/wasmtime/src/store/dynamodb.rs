@@ -1,5 +1,6 @@
 //! A store in one DynamoDB table.
 
+mod blobs;
 mod connection;
 mod decided;
 mod error;
@@ -35,6 +36,9 @@ use super::{
 /// transaction may have.
 const MAX_BATCH: u32 = 9;
 
+/// One blob is one item, with room for its name.
+const MAX_BLOB: u32 = 350_000;
+
 /// A store in one DynamoDB table, shared by any number of processes and machines.
 ///
 /// The layout of the table is that of the Python library `mneme-cache` 1.0, and each uses
@@ -68,11 +72,14 @@ const MAX_BATCH: u32 = 9;
 /// | `iter_lru_ids` of all, `count`, `list_namespaces` | a scan of the table |
 /// | `delete_expired`, `clear_namespace` | a scan, and one transaction for each 49 entries deleted |
 /// | `integrity_check` | a scan of up to 64 MB |
+/// | `read_blob`, `list_blobs` | one |
+/// | `write_blob` | one transaction |
+/// | `delete_blobs` | one transaction for each 49 blobs |
 /// | `begin_import` | a few; a scan with mode `empty` |
 /// | `write_import` | one transaction |
 /// | `commit_import` | for each 45 entries a read, four waves and a transaction, and a delete of 25 staged entries each, 16 at a time; a scan and one transaction for each 49 entries that mode `replace` deletes |
 ///
-/// A scan reads, and DynamoDB charges for, the whole table, 1 MB a request and four requests
+/// A scan reads, and DynamoDB charges for, the whole table, blobs too, 1 MB a request and four requests
 /// at a time.
 ///
 /// # Imports
@@ -110,6 +117,7 @@ const MAX_BATCH: u32 = 9;
 /// - One `insert` takes at most 9 entries. An entry takes at most 400 KB, its embedding
 ///   included, and its namespace at most 2048 bytes. Meta values and quotas have 400 KB
 ///   together. Beyond that it is [`StoreError::InvalidArgument`].
+/// - A blob has at most 350,000 bytes, and the names of all blobs have 400 KB together.
 /// - One atomic step deletes at most 49 entries, and touches at most 50; longer lists take
 ///   several steps.
 /// - The longest unused entries of one namespace are found through an index, and one that
@@ -262,7 +270,7 @@ impl Store for DynamoDbStore {
             snapshot: false,
             max_batch: MAX_BATCH,
             max_delete: writes::MAX_DELETE,
-            max_blob: 0,
+            max_blob: MAX_BLOB,
         }
     }
 
@@ -409,6 +417,31 @@ impl Store for DynamoDbStore {
 
     fn integrity_check(&mut self) -> Result<bool> {
         self.run("integrity_check", Session::integrity_check)
+    }
+
+    fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.run("read_blob", async |session| {
+            checks::blob_name(name)?;
+            session.read_blob(name).await
+        })
+    }
+
+    fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        self.run("write_blob", async |session| {
+            checks::blob(name, &bytes, MAX_BLOB)?;
+            session.write_blob(name, bytes).await
+        })
+    }
+
+    fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
+        self.run("delete_blobs", async |session| {
+            checks::blob_names(names)?;
+            session.delete_blobs(names).await
+        })
+    }
+
+    fn list_blobs(&mut self) -> Result<Vec<String>> {
+        self.run("list_blobs", Session::list_blobs)
     }
 
     fn begin_import(&mut self, mode: ImportMode) -> Result<()> {

@@ -13,13 +13,17 @@ use super::{
 
 const MAX_BATCH: u32 = 1000;
 
+/// 4 MiB.
+const MAX_BLOB: u32 = 4 << 20;
+
 /// A store in the memory of the process: the fastest, and gone with its value.
 ///
 /// [`close`](Store::close) followed by [`open`](Store::open) on the same value
 /// finds the entries, their ids and the recorded embedder again; dropping the
 /// value loses them. Nothing is shared with other stores or processes, so that every view
 /// is of one instant; there are no snapshots. One `insert` or `write_import` takes at most
-/// 1000 entries, and an import is held in memory until it is committed.
+/// 1000 entries, and an import is held in memory until it is committed. A blob has at most
+/// 4 MiB.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     open: bool,
@@ -30,6 +34,7 @@ pub struct MemoryStore {
     version: u64,
     meta: BTreeMap<String, String>,
     quotas: BTreeMap<String, u64>,
+    blobs: BTreeMap<String, Vec<u8>>,
     import: Option<Import>,
 }
 
@@ -125,7 +130,7 @@ impl Store for MemoryStore {
             snapshot: false,
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
-            max_blob: 0,
+            max_blob: MAX_BLOB,
         }
     }
 
@@ -387,6 +392,33 @@ impl Store for MemoryStore {
     fn integrity_check(&mut self) -> Result<bool> {
         self.opened()?;
         Ok(true)
+    }
+
+    fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.opened()?;
+        checks::blob_name(name)?;
+        Ok(self.blobs.get(name).cloned())
+    }
+
+    fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        self.opened()?;
+        checks::blob(name, &bytes, MAX_BLOB)?;
+        self.blobs.insert(name.to_owned(), bytes);
+        Ok(())
+    }
+
+    fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
+        self.opened()?;
+        checks::blob_names(names)?;
+        for name in names {
+            self.blobs.remove(name);
+        }
+        Ok(())
+    }
+
+    fn list_blobs(&mut self) -> Result<Vec<String>> {
+        self.opened()?;
+        Ok(self.blobs.keys().cloned().collect())
     }
 
     fn begin_view(&mut self) -> Result<bool> {

@@ -1,6 +1,7 @@
 //! A store in a Postgres database.
 
 mod batch;
+mod blobs;
 mod connection;
 mod error;
 mod imports;
@@ -25,13 +26,19 @@ use super::{
 
 const MAX_BATCH: u32 = 1000;
 
+/// 4 MiB.
+const MAX_BLOB: u32 = 4 << 20;
+
 /// A store in one schema of a Postgres database, shared by any number of processes on any
 /// number of machines.
 ///
 /// The schema and its tables are created on first [`open`](Store::open). The layout is
 /// that of the Python library `mneme-cache` 1.0: each opens what the other wrote, and both
 /// may use it at the same time. Two columns of our own are added to its table `entries`,
-/// which it does not look at. Postgres 12 or newer is needed, and a database whose encoding is
+/// which it does not look at, and a table `derived_blobs`, which `mneme-cache` does not know.
+/// Where that table is missing, the first write of a blob makes it, for which the role needs
+/// the right CREATE on the schema; without it blobs cannot be written, and all else works.
+/// Postgres 12 or newer is needed, and a database whose encoding is
 /// UTF8.
 ///
 /// # URL
@@ -108,7 +115,7 @@ const MAX_BATCH: u32 = 1000;
 ///
 /// One `insert` takes at most 1000 entries and 500 MB. Times, TTLs, access counts and quotas
 /// go up to 2^63 - 1; metadata must be JSON that a JSONB holds; namespaces and meta keys
-/// have about 2,700 bytes at most, more where they compress. What is beyond is
+/// have about 2,700 bytes at most, more where they compress; a blob has at most 4 MiB. What is beyond is
 /// [`StoreError::InvalidArgument`]. There are no snapshots: use `pg_dump`, or a portable
 /// checkpoint.
 ///
@@ -195,7 +202,7 @@ impl Store for PostgresStore {
             snapshot: false,
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
-            max_blob: 0,
+            max_blob: MAX_BLOB,
         }
     }
 
@@ -316,6 +323,28 @@ impl Store for PostgresStore {
 
     fn integrity_check(&mut self) -> Result<bool> {
         self.session()?.integrity_check()
+    }
+
+    fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
+        let session = self.session()?;
+        checks::blob_name(name)?;
+        session.read_blob(name)
+    }
+
+    fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let session = self.session()?;
+        checks::blob(name, &bytes, MAX_BLOB)?;
+        session.write_blob(name, &bytes)
+    }
+
+    fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
+        let session = self.session()?;
+        checks::blob_names(names)?;
+        session.delete_blobs(names)
+    }
+
+    fn list_blobs(&mut self) -> Result<Vec<String>> {
+        self.session()?.list_blobs()
     }
 
     fn begin_view(&mut self) -> Result<bool> {

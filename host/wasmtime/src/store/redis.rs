@@ -1,5 +1,6 @@
 //! A store on a Redis server.
 
+mod blobs;
 mod connection;
 mod error;
 mod imports;
@@ -24,6 +25,9 @@ use super::{
 };
 
 const MAX_BATCH: u32 = 1000;
+
+/// 4 MiB.
+const MAX_BLOB: u32 = 4 << 20;
 
 /// A store on a Redis server (5.0 or later, or Valkey), shared by any number of processes.
 ///
@@ -90,6 +94,10 @@ const MAX_BATCH: u32 = 1000;
 ///
 /// In a cluster all keys of a prefix have to be on one node: give a prefix with a hash
 /// tag, such as `{mneme}`, and the address of the node that has it.
+///
+/// A blob has at most 4 MiB. Blobs stay in the server's memory as the entries do, and a
+/// server that has no room for one refuses it (`OOM`) or, by its `maxmemory-policy`, may drop
+/// all of them at once.
 ///
 /// Listing quotas walks over the names of all keys in the database. The integrity check
 /// looks at the first 100,000 entries.
@@ -184,7 +192,7 @@ impl Store for RedisStore {
             snapshot: false,
             max_batch: MAX_BATCH,
             max_delete: writes::MAX_DELETE,
-            max_blob: 0,
+            max_blob: MAX_BLOB,
         }
     }
 
@@ -317,6 +325,31 @@ impl Store for RedisStore {
 
     fn integrity_check(&mut self) -> Result<bool> {
         self.run("integrity_check", Session::integrity_check)
+    }
+
+    fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.run("read_blob", |session| {
+            checks::blob_name(name)?;
+            session.read_blob(name)
+        })
+    }
+
+    fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        self.run("write_blob", |session| {
+            checks::blob(name, &bytes, MAX_BLOB)?;
+            session.write_blob(name, &bytes)
+        })
+    }
+
+    fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
+        self.run("delete_blobs", |session| {
+            checks::blob_names(names)?;
+            session.delete_blobs(names)
+        })
+    }
+
+    fn list_blobs(&mut self) -> Result<Vec<String>> {
+        self.run("list_blobs", Session::list_blobs)
     }
 
     fn begin_import(&mut self, mode: ImportMode) -> Result<()> {

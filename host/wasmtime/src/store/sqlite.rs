@@ -1,5 +1,6 @@
 //! A store in one SQLite file.
 
+mod blobs;
 mod connection;
 mod error;
 mod import;
@@ -30,6 +31,9 @@ use super::{
 
 const MAX_BATCH: u32 = 1000;
 
+/// 4 MiB.
+const MAX_BLOB: u32 = 4 << 20;
+
 /// A store in one SQLite file, shared by any number of processes on one machine.
 ///
 /// The file is created on first [`open`](Store::open), readable and writable for its owner
@@ -46,7 +50,7 @@ const MAX_BATCH: u32 = 1000;
 ///
 /// One `insert` or `write_import` takes at most 1000 entries. Times, TTLs, access counts and quotas go up to
 /// 2^63 - 1, and greater ones are [`StoreError::InvalidArgument`]; an entry holds at most
-/// about 1 GB. Numbers below zero that another program wrote read as 0, and fractions
+/// about 1 GB, a blob at most 4 MiB. Numbers below zero that another program wrote read as 0, and fractions
 /// are cut off.
 ///
 /// # Views, imports and snapshots
@@ -59,7 +63,8 @@ const MAX_BATCH: u32 = 1000;
 /// closed or dropped. What a killed process has left of one is removed, on Unix, when the next
 /// one begins in that directory. Committing an import or a restore holds the write lock
 /// for as long as it takes to copy the entries. A restore keeps giving out ids above all that
-/// the file has ever used.
+/// the file has ever used. Blobs are part of a snapshot, and a restore replaces those that are
+/// there by those of the snapshot.
 ///
 /// ```
 /// use std::time::Duration;
@@ -153,7 +158,7 @@ impl Store for SqliteStore {
             snapshot: true,
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
-            max_blob: 0,
+            max_blob: MAX_BLOB,
         }
     }
 
@@ -291,6 +296,31 @@ impl Store for SqliteStore {
 
     fn integrity_check(&mut self) -> Result<bool> {
         self.run("integrity_check", Session::integrity_check)
+    }
+
+    fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.run("read_blob", |session| {
+            checks::blob_name(name)?;
+            session.read_blob(name)
+        })
+    }
+
+    fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        self.run("write_blob", |session| {
+            checks::blob(name, &bytes, MAX_BLOB)?;
+            session.write_blob(name, &bytes)
+        })
+    }
+
+    fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
+        self.run("delete_blobs", |session| {
+            checks::blob_names(names)?;
+            session.delete_blobs(names)
+        })
+    }
+
+    fn list_blobs(&mut self) -> Result<Vec<String>> {
+        self.run("list_blobs", Session::list_blobs)
     }
 
     fn begin_view(&mut self) -> Result<bool> {

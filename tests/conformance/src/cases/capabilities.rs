@@ -10,6 +10,7 @@ use crate::show;
 pub const CASES: &[Spec] = &[
     case!(closed the_store_has_a_short_lowercase_name, "the name is one short lowercase word"),
     case!(closed a_call_takes_at_least_one_entry, "max-batch and max-delete are at least 1"),
+    case!(closed a_blob_may_have_enough_bytes_or_none, "max-blob is 0 or at least 65,536"),
     case!(closed capabilities_are_the_same_open_and_closed, "capabilities are readable before open and after close, and do not change"),
     case!(
         capabilities_do_not_change_with_the_data,
@@ -35,6 +36,15 @@ fn a_call_takes_at_least_one_entry(case: &mut Case) -> Checked {
         capabilities.max_batch >= 1 && capabilities.max_delete >= 1,
         "max-batch and max-delete are at least 1",
         || show::value(capabilities),
+    )
+}
+
+fn a_blob_may_have_enough_bytes_or_none(case: &mut Case) -> Checked {
+    let max_blob = case.capabilities.max_blob;
+    check(
+        max_blob == 0 || max_blob >= 65_536,
+        "max-blob is 0 or at least 65536",
+        || max_blob.to_string(),
     )
 }
 

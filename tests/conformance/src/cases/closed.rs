@@ -10,6 +10,7 @@ pub const CASES: &[Spec] = &[
     case!(closed reads_before_open_are_refused, "every reading operation is closed before open"),
     case!(closed writes_before_open_are_refused, "every writing operation is closed before open"),
     case!(closed snapshots_before_open_are_refused, "no snapshot or restore before open"),
+    case!(closed blobs_before_open_are_refused, "no blob is read, written, deleted or listed before open"),
     case!(
         reads_after_close_are_refused,
         "every reading operation is closed after close"
@@ -21,6 +22,10 @@ pub const CASES: &[Spec] = &[
     case!(
         snapshots_after_close_are_refused,
         "no snapshot or restore after close"
+    ),
+    case!(
+        blobs_after_close_are_refused,
+        "no blob is read, written, deleted or listed after close"
     ),
     case!(
         closed_calls_leave_nothing,
@@ -106,19 +111,30 @@ fn transfers() -> Calls {
     ]
 }
 
+fn blobs(case: &mut Case) -> Calls {
+    let name = case.blob("a");
+    calls![
+        "read-blob" => store::read_blob(&name),
+        "write-blob" => store::write_blob(&name, b"a"),
+        "delete-blobs" => store::delete_blobs(std::slice::from_ref(&name)),
+        "delete-blobs of no names" => store::delete_blobs(&[]),
+        "list-blobs" => store::list_blobs(),
+    ]
+}
+
 fn all_closed(calls: Calls, when: &str) -> Checked {
     calls.into_iter().try_for_each(|(name, outcome)| {
         refused(&format!("{name} {when}"), outcome, &[Kind::Closed])
     })
 }
 
-/// A store without snapshots may say so first.
-fn transfers_closed(case: &Case, when: &str) -> Checked {
-    let kinds: &[Kind] = match case.capabilities.snapshot {
+/// A store that does not do such a thing at all may say so first.
+fn closed_if(claimed: bool, calls: Calls, when: &str) -> Checked {
+    let kinds: &[Kind] = match claimed {
         true => &[Kind::Closed],
         false => &[Kind::Closed, Kind::Unsupported],
     };
-    transfers()
+    calls
         .into_iter()
         .try_for_each(|(name, outcome)| refused(&format!("{name} {when}"), outcome, kinds))
 }
@@ -132,7 +148,11 @@ fn writes_before_open_are_refused(case: &mut Case) -> Checked {
 }
 
 fn snapshots_before_open_are_refused(case: &mut Case) -> Checked {
-    transfers_closed(case, "before open")
+    closed_if(case.capabilities.snapshot, transfers(), "before open")
+}
+
+fn blobs_before_open_are_refused(case: &mut Case) -> Checked {
+    closed_if(case.capabilities.max_blob > 0, blobs(case), "before open")
 }
 
 fn reads_after_close_are_refused(case: &mut Case) -> Checked {
@@ -151,7 +171,26 @@ fn writes_after_close_are_refused(case: &mut Case) -> Checked {
 
 fn snapshots_after_close_are_refused(case: &mut Case) -> Checked {
     case.close()?;
-    transfers_closed(case, "after close")
+    closed_if(case.capabilities.snapshot, transfers(), "after close")
+}
+
+fn blobs_after_close_are_refused(case: &mut Case) -> Checked {
+    let claimed = case.capabilities.max_blob > 0;
+    let name = case.blob("a");
+    if claimed {
+        case.write_blob(&name, b"before")?;
+    }
+    case.close()?;
+    closed_if(claimed, blobs(case), "after close")?;
+    if claimed {
+        case.open()?;
+        case.has_blob(
+            "a call on a closed store changes nothing",
+            &name,
+            Some(b"before"),
+        )?;
+    }
+    Ok(())
 }
 
 fn closed_calls_leave_nothing(case: &mut Case) -> Checked {

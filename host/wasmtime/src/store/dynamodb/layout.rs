@@ -1,9 +1,9 @@
 //! The table: what it must be like to be ours, its creation, and item 0.
 //!
 //! The layout is shared with the Python library `mneme-cache`. Item 0 keeps the counters,
-//! the embedder, the meta values and the quotas; entries have ids from 1 upwards. Pointers
-//! and the entries of imports, which that library passes over, have ids below zero; see
-//! `pointers` and `staging`.
+//! the embedder, the meta values and the quotas; entries have ids from 1 upwards. Pointers,
+//! the entries of imports and blobs, which that library passes over, have ids below zero; see
+//! `pointers`, `staging` and `blobs`.
 
 use std::time::Duration;
 

@@ -2,7 +2,8 @@
 //!
 //! The layout is shared with the Python library `mneme-cache`; schema version 1 fixes
 //! tables, columns and indexes. The columns `metadata_text` and `metadata_text_of` are
-//! ours: a JSONB does not keep the text that it was made from.
+//! ours: a JSONB does not keep the text that it was made from. So is the table
+//! `derived_blobs`, which a cache may lack; see `blobs`.
 
 use tokio_postgres::Row;
 
@@ -84,6 +85,11 @@ CREATE TABLE IF NOT EXISTS {schema}.namespace_quotas (
     max_entries BIGINT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS {schema}.multi_process_state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+";
+/// Not compressed: it would cost every read, and what is derived from vectors hardly shrinks.
+pub(super) const CREATE_BLOBS: &str = "
+CREATE TABLE IF NOT EXISTS {schema}.derived_blobs (name TEXT COLLATE \"C\" PRIMARY KEY, bytes BYTEA NOT NULL);
+ALTER TABLE {schema}.derived_blobs ALTER COLUMN bytes SET STORAGE EXTERNAL;
 ";
 const ADD_COLUMNS: &str = "ALTER TABLE {schema}.entries
     ADD COLUMN IF NOT EXISTS metadata_text TEXT,
@@ -261,7 +267,10 @@ async fn create(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome
     match missing {
         Missing::Nothing => return Ok(()),
         Missing::OwnColumns => {}
-        Missing::Tables => conn.plain(&conn.text(CREATE_TABLES)).await?,
+        Missing::Tables => {
+            conn.plain(&conn.text(CREATE_TABLES)).await?;
+            conn.plain(&conn.text(CREATE_BLOBS)).await?;
+        }
     }
     let add = conn.text(ADD_COLUMNS);
     conn.plain(&add).await.map_err(|fault| match fault.code() {

@@ -284,7 +284,11 @@ pub(super) fn unfit_metadata(fault: Fault) -> Fault {
 }
 
 /// Runs a write that is a transaction of its own.
-async fn single(conn: &Connection, sql: &'static str, values: Values<'_>) -> Outcome<Vec<Row>> {
+pub(super) async fn single(
+    conn: &Connection,
+    sql: &'static str,
+    values: Values<'_>,
+) -> Outcome<Vec<Row>> {
     conn.statement(sql).await?;
     conn.at_risk.set(true);
     conn.query(sql, values).await

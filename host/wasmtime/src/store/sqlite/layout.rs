@@ -1,7 +1,8 @@
 //! The tables: what a file must hold to be ours, and their creation.
 //!
 //! The layout is shared with the Python library `mneme-cache`; schema version 1 fixes
-//! tables, columns and indexes.
+//! tables, columns and indexes. The table `derived_blobs` (name TEXT PRIMARY KEY, bytes BLOB
+//! NOT NULL) is ours alone, and there only once something was kept in it; see `blobs`.
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
@@ -18,6 +19,9 @@ const TABLES: [&str; 5] = [
     "namespace_quotas",
     "multi_process_state",
 ];
+
+/// The table of blobs, which a cache may lack.
+pub(super) const BLOBS: &str = "derived_blobs";
 
 const INDEXES: [&str; 4] = [
     "idx_entries_ns_hash",
@@ -95,7 +99,7 @@ pub(super) fn inspect(conn: &Connection) -> Outcome<Found> {
         let foreign: Vec<_> = names
             .iter()
             .map(String::as_str)
-            .filter(|name| !TABLES.contains(name) && !INDEXES.contains(name))
+            .filter(|name| !TABLES.contains(name) && !INDEXES.contains(name) && *name != BLOBS)
             .collect();
         if !foreign.is_empty() {
             return Err(Fault::Schema(format!(
@@ -154,7 +158,7 @@ pub(super) fn meta(conn: &Connection, key: &str) -> Outcome<Option<String>> {
 }
 
 /// Statements of ours that do not compile mean tables that are not ours.
-fn misfit(error: rusqlite::Error) -> Fault {
+pub(super) fn misfit(error: rusqlite::Error) -> Fault {
     let uncompiled = matches!(error, rusqlite::Error::SqlInputError { .. })
         || error.sqlite_error_code() == Some(ErrorCode::Unknown);
     if uncompiled {

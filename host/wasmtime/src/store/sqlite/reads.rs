@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
+use super::blobs;
 use super::error::{Fault, Outcome};
 use super::layout::{self, user_meta};
 use super::rows::{self, entry_columns, expired};
@@ -273,15 +274,15 @@ pub(super) fn meta(conn: &Connection) -> Outcome<Vec<(String, String)>> {
     collect(conn, META, &[], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// Whether every page and index of a database is in order, and every row has an id and
-/// an embedding as they must be.
+/// Whether every page and index of a database is in order, every row has an id and an
+/// embedding as they must be, and every blob is one.
 pub(super) fn sound(conn: &Connection, dim: u32) -> Outcome<bool> {
     let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Ok(false);
     }
     let wrong: bool = conn.query_row(WRONG_ROW, [i64::from(dim) * 4], |row| row.get(0))?;
-    Ok(!wrong)
+    Ok(!wrong && blobs::sound(conn)?)
 }
 
 /// The version counter, which is kept as text.

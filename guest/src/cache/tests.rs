@@ -4,6 +4,7 @@ mod checkpoints;
 mod faults;
 mod following;
 mod hostile_archives;
+mod kept;
 mod lookup;
 mod storing;
 

@@ -55,7 +55,7 @@ const QUERY_WHOLE_MAX: f64 = 2047.0;
 const QUERY_LOW_MAX: f64 = 32_766.0;
 const QUERY_DETAIL_MAX: f64 = 2047.0;
 /// How much further than in the sample a coordinate may be from zero.
-const HEADROOM: f64 = 1.15;
+const HEADROOM: f64 = 1.35;
 /// Unit vectors are this close to unit length, squared; see `vector::unit`.
 const UNIT_SQUARE: f64 = 1.0 + 3e-6;
 /// Lengths of unit vectors, of their coordinates and of codes of those are below it.

@@ -160,6 +160,11 @@ impl TestStore {
         data.import.is_some() || data.restore.is_some() || data.snapshot.is_some()
     }
 
+    /// The blobs, by name, to look at and to damage.
+    pub fn blobs(&self) -> std::cell::RefMut<'_, BTreeMap<String, Vec<u8>>> {
+        std::cell::RefMut::map(self.data.borrow_mut(), |data| &mut data.blobs)
+    }
+
     /// All entries, by id.
     pub fn entries(&self) -> Vec<Entry> {
         self.data.borrow().entries.values().cloned().collect()

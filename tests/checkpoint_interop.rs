@@ -2,6 +2,7 @@
 
 use mneme::checkpoint::{self, DumpOptions, InspectOptions, Layout, LoadOptions};
 use mneme::embedder::Precomputed;
+use mneme::store::Store;
 use mneme::{
     Error, GetRequest, ManualClock, MemoryStore, PutRequest, SemanticCache, SqliteStore, Ttl,
 };
@@ -170,6 +171,9 @@ fn our_archives_are_loaded_by_them() {
         for query in ["one two three", "three two one", "no such words"] {
             cache.get(query).unwrap();
         }
+        let mut beside = SqliteStore::new(&path);
+        beside.open(FINGERPRINT, DIM).unwrap();
+        beside.write_blob("beside/1", vec![7; 100_000]).unwrap();
         let file = File::create(&archive).unwrap();
         let (report, _) = cache.dump(file, DumpOptions::new()).unwrap();
         assert_eq!(report.layout, Layout::Native);
@@ -199,6 +203,12 @@ fn our_archives_are_loaded_by_them() {
         assert_eq!(peer.get("default", "THREE one two")["response"], "first");
         assert_eq!(peer.get("a:b", ODD)["response"], "second\0\u{1f600}");
         peer.close();
+        let mut beside = SqliteStore::new(&copy);
+        beside.open(FINGERPRINT, DIM).unwrap();
+        assert_eq!(
+            beside.read_blob("beside/1").unwrap(),
+            Some(vec![7; 100_000])
+        );
 
         let mut stranger = Peer::start(python, "interop.py");
         let refused = stranger.attempt(

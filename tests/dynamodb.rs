@@ -116,6 +116,20 @@ fn the_table_is_laid_out_as_documented(server: &DynamoDb) {
         1,
         "the pointer is gone too"
     );
+    store.write_blob("index/1", vec![1, 2, 3]).unwrap();
+    let items = self::items(server.port(), "layout");
+    let [blob, names, head] = items.as_slice() else {
+        panic!("{items:?}");
+    };
+    assert_eq!(*blob, json!({"id": blob["id"], "bytes": {"B": "AQID"}}));
+    assert_eq!(
+        *names,
+        json!({"id": {"N": "-3987683987354747618711421180841033728"}, "names": {"SS": ["index/1"]}})
+    );
+    assert!(id(blob) < id(names) && id(head) == 0);
+    assert_eq!(head["version_counter"]["N"], "3");
+    store.delete_blobs(&["index/1".to_owned()]).unwrap();
+    assert_eq!(self::items(server.port(), "layout").len(), 2);
 }
 
 fn every_operation_asks_as_little_as_documented(server: &DynamoDb) {
@@ -228,6 +242,17 @@ fn every_operation_asks_as_little_as_documented(server: &DynamoDb) {
     store.replace_meta("k", None, Some("v")).unwrap();
     store.set_namespace_quota("a", Some(1)).unwrap();
     expect("meta and quota", &[("TransactWriteItems", 2)]);
+    let names: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+    for name in &names {
+        store.write_blob(name, vec![7]).unwrap();
+    }
+    expect("write_blob, 50 times", &[("TransactWriteItems", 50)]);
+    assert_eq!(store.read_blob("7").unwrap(), Some(vec![7]));
+    assert_eq!(store.list_blobs().unwrap().len(), 50);
+    expect("read_blob and list_blobs", &[("GetItem", 2)]);
+    store.delete_blobs(&names).unwrap();
+    expect("delete_blobs", &[("TransactWriteItems", 2)]);
+    assert_eq!(store.iter_stamps(0, 10).unwrap().ids.len(), 10);
 }
 
 fn walks_pass_over_large_gaps(server: &DynamoDb) {

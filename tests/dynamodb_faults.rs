@@ -257,6 +257,11 @@ fn a_write_whose_answer_is_lost_takes_effect_once(server: &DynamoDb) {
     assert!(store.replace_meta("k", Some("v"), Some("w")).unwrap());
     assert_eq!(get(&mut store, "a", 1).unwrap().access_count, 3);
     assert!(store.delete_by_id(id).unwrap());
+    store.write_blob("a", vec![1]).unwrap();
+    store.write_blob("b", vec![2]).unwrap();
+    store.delete_blobs(&["a".to_owned()]).unwrap();
+    assert_eq!(store.list_blobs().unwrap(), ["b"]);
+    assert_eq!(store.read_blob("b").unwrap(), Some(vec![2]));
     assert_eq!(store.read_version_counter().unwrap(), 2);
     assert_eq!(store.read_meta("k").unwrap().as_deref(), Some("w"));
 }

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         we_read_all_that_it_writes
         each_replaces_and_deletes_what_the_other_stored
         its_table_is_opened_and_ours_by_it
+        it_passes_over_blobs
         both_write_at_the_same_time
     ])
 }
@@ -319,6 +320,29 @@ fn its_table_is_opened_and_ours_by_it(server: &DynamoDb) {
     assert_eq!(made("made-by-it"), made("made-by-us"));
     let mut other = DynamoDbStore::from_url(&url).unwrap();
     assert!(other.open("another", DIM).is_err());
+}
+
+fn it_passes_over_blobs(server: &DynamoDb) {
+    let mut store = fresh(server, "blobs");
+    let bytes = vec![7; store.capabilities().max_blob as usize];
+    store.write_blob("index/1", bytes.clone()).unwrap();
+    store.write_blob("index/2", Vec::new()).unwrap();
+    let Some(mut peer) = Peer::open(server.port(), "blobs") else {
+        return;
+    };
+    assert_eq!(peer.insert(&entry("a", 1)), 1);
+    assert_eq!(put(&mut store, entry("b", 2)), 2);
+    assert_eq!(peer.get("b", 2)["query"], "query 2");
+    assert_eq!(peer.call("count", json!([null])), 2);
+    assert_eq!(peer.call("list_namespaces", json!([])), json!(["a", "b"]));
+    assert_eq!(ids(&mut store), [1, 2]);
+    assert_eq!(store.count(None).unwrap(), 2);
+    assert!(store.integrity_check().unwrap());
+    assert_eq!(store.clear_namespace(None).unwrap(), 2);
+    assert_eq!(peer.call("count", json!([null])), 0);
+    assert_eq!(store.list_blobs().unwrap(), ["index/1", "index/2"]);
+    assert_eq!(store.read_blob("index/1").unwrap(), Some(bytes));
+    assert_eq!(store.read_blob("index/2").unwrap(), Some(Vec::new()));
 }
 
 fn both_write_at_the_same_time(server: &DynamoDb) {

@@ -1,6 +1,7 @@
 //! Files exchanged with the Python library mneme-cache, which runs for it.
 
 use mneme::embedder::Precomputed;
+use mneme::store::Store;
 use mneme::{
     Builder, Coordination, Embedder, Error, GetRequest, Hit, Layer, ManualClock, PutRequest,
     SemanticCache, SqliteStore, Ttl,
@@ -263,6 +264,41 @@ fn both_use_one_file_at_the_same_time() {
         assert_eq!(peer.call("health", json!({}))["healthy"], true);
         cache.close().unwrap();
         peer.close();
+    });
+}
+
+#[test]
+fn their_cache_passes_over_blobs() {
+    with_peer(|python, path| {
+        let mut peer = Peer::open(python, &path, json!({}));
+        peer.put("default", "one two three", "first", json!({}));
+        peer.close();
+        let index: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 253) as u8).collect();
+        let mut store = SqliteStore::new(&path);
+        store.open(FINGERPRINT, DIM).unwrap();
+        store.write_blob("index/1", index.clone()).unwrap();
+        store.write_blob("index/empty", Vec::new()).unwrap();
+        let version = store.read_version_counter().unwrap();
+        store.close().unwrap();
+
+        let mut peer = Peer::open(python, &path, json!({}));
+        assert_eq!(peer.get("default", "three two one")["response"], "first");
+        peer.put("default", "alpha beta", "second", json!({}));
+        assert_eq!(peer.call("health", json!({}))["healthy"], true);
+        assert_eq!(peer.call("stats", json!({}))["entries"], 2);
+        assert_eq!(
+            peer.call("delete", json!({"query": "one two three"})),
+            json!(true)
+        );
+        peer.close();
+
+        store.open(FINGERPRINT, DIM).unwrap();
+        assert_eq!(store.read_version_counter().unwrap(), version + 2);
+        assert_eq!(store.count(None).unwrap(), 1);
+        assert_eq!(store.list_blobs().unwrap(), ["index/1", "index/empty"]);
+        assert_eq!(store.read_blob("index/1").unwrap(), Some(index));
+        assert_eq!(store.read_blob("index/empty").unwrap(), Some(Vec::new()));
+        assert!(store.integrity_check().unwrap());
     });
 }
 

@@ -78,19 +78,24 @@ fn with_peer(test: impl FnOnce(&'static Path, Arc<Postgres>) + Send + 'static) {
 /// Tables, columns, defaults, constraints, indexes and sequences of a schema.
 fn layout(server: &Postgres, schema: &str) -> String {
     let own = "('metadata_text', 'metadata_text_of')";
+    // So is this table.
+    let blobs = "derived_blobs";
     let parts = [
         format!(
             "SELECT table_name, column_name, data_type, is_nullable, column_default
              FROM information_schema.columns
              WHERE table_schema = '{schema}' AND column_name NOT IN {own}
+                 AND table_name <> '{blobs}'
              ORDER BY table_name, ordinal_position"
         ),
         format!(
             "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint
-             WHERE connamespace = '{schema}'::regnamespace ORDER BY 1, 2"
+             WHERE connamespace = '{schema}'::regnamespace
+                 AND conrelid::regclass::text NOT LIKE '%{blobs}' ORDER BY 1, 2"
         ),
         format!(
-            "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = '{schema}' ORDER BY 1"
+            "SELECT indexname, indexdef FROM pg_indexes
+             WHERE schemaname = '{schema}' AND tablename <> '{blobs}' ORDER BY 1"
         ),
         format!(
             "SELECT sequencename, data_type, start_value, increment_by, cycle, cache_size
@@ -120,6 +125,35 @@ fn both_make_the_same_tables() {
         opened(&server, "made_by_them");
         assert_eq!(layout(&server, "made_by_them"), theirs);
     });
+}
+
+#[test]
+fn their_cache_passes_over_blobs() {
+    with_peer(|python, server| {
+        let mut peer = open_peer(python, &server, "blobs", &json!({}));
+        assert_eq!(peer.call("store.insert", row("a", 1, &json!({}))), 1);
+        let mut store = opened(&server, "blobs");
+        assert!(store.begin_view().unwrap());
+        assert_eq!(store.read_blob("index/1").unwrap(), None);
+        assert!(store.list_blobs().unwrap().is_empty());
+        assert_eq!(store.count(None).unwrap(), 1, "the view goes on");
+        store.end_view().unwrap();
+        store.delete_blobs(&["index/1".to_owned()]).unwrap();
+        assert_eq!(tables(&server), "5", "only a write makes the table");
+        store.write_blob("index/1", vec![0; 1 << 20]).unwrap();
+        assert_eq!(tables(&server), "6");
+        assert_eq!(peer.call("store.insert", row("a", 2, &json!({}))), 2);
+        peer.close();
+        open_peer(python, &server, "blobs", &json!({})).close();
+        assert_eq!(store.count(None).unwrap(), 2);
+        assert_eq!(store.read_version_counter().unwrap(), 2);
+        assert_eq!(store.list_blobs().unwrap(), ["index/1"]);
+        assert_eq!(store.read_blob("index/1").unwrap(), Some(vec![0; 1 << 20]));
+        assert!(store.integrity_check().unwrap());
+    });
+    fn tables(server: &Postgres) -> String {
+        server.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'blobs'")
+    }
 }
 
 #[test]

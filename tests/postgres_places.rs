@@ -316,6 +316,19 @@ fn a_role_needs_only_the_rights_it_uses() {
     );
     assert_eq!(get(&mut store, "a", 1).unwrap().metadata, "{ }");
     assert!(store.delete_by_id(1).unwrap());
+    store.write_blob("a", vec![1]).unwrap();
+    assert_eq!(store.read_blob("a").unwrap(), Some(vec![1]));
+    // Without the table there are no blobs, and all else works.
+    server.sql("DROP TABLE rights.derived_blobs");
+    assert_eq!(store.read_blob("a").unwrap(), None);
+    assert!(store.list_blobs().unwrap().is_empty());
+    store.delete_blobs(&["a".to_owned()]).unwrap();
+    let message = final_error(store.write_blob("a", vec![1]).unwrap_err());
+    assert!(
+        message.contains("42501") && message.contains("CREATE"),
+        "{message}"
+    );
+    store.open(FINGERPRINT, DIM).unwrap();
     assert!(store.integrity_check().unwrap());
     server.sql("REVOKE DELETE ON rights.entries FROM user_only");
     put(&mut store, entry("a", 2));

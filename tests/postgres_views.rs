@@ -122,6 +122,8 @@ fn a_view_is_not_written_to() {
         store.set_namespace_quota("a", Some(1)),
         store.replace_meta("k", None, Some("v")).map(drop),
         store.commit_import(&[], &[]).map(drop),
+        store.write_blob("a", vec![1]),
+        store.delete_blobs(&["a".to_owned()]),
     ] {
         let named = |what: &String| what.contains("end the view first");
         assert!(

@@ -136,6 +136,25 @@ fn keys_of_the_wrong_type_are_named() {
 }
 
 #[test]
+fn blobs_of_the_wrong_type_are_named_and_the_rest_works() {
+    let server = or_skip!(Redis::start());
+    let mut client = server.client();
+    client.run::<()>(&["SET", "p:blobs", "x"]);
+    let mut store = opened(&server);
+    corrupt(store.read_blob("a"), &["p:blobs", "wrong type"]);
+    corrupt(store.write_blob("a", vec![1]), &["p:blobs", "wrong type"]);
+    corrupt(store.delete_blobs(&["a".to_owned()]), &["p:blobs"]);
+    corrupt(store.list_blobs(), &["p:blobs"]);
+    put(&mut store, entry("a", 1));
+    client.run::<()>(&["DEL", "p:blobs"]);
+    store.write_blob("a", vec![0, 255]).unwrap();
+    assert_eq!(client.run::<Vec<u8>>(&["HGET", "p:blobs", "a"]), [0, 255]);
+    client.run::<()>(&["HSET", "p:blobs", "\u{e9}", "x"]);
+    assert_eq!(store.list_blobs().unwrap(), ["a", "\u{e9}"]);
+    assert!(store.integrity_check().unwrap());
+}
+
+#[test]
 fn writes_that_meet_damage_change_nothing() {
     let server = or_skip!(Redis::start());
     let mut client = server.client();

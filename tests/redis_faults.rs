@@ -288,6 +288,7 @@ fn a_full_memory_stores_nothing_and_still_deletes() {
     store
         .insert((1..=50).map(|n| entry("a", n)).collect())
         .unwrap();
+    store.write_blob("a", vec![1]).unwrap();
     client.run::<()>(&["CONFIG", "SET", "maxmemory", "100kb"]);
     let before = client.dump();
     fails(
@@ -302,7 +303,10 @@ fn a_full_memory_stores_nothing_and_still_deletes() {
     );
     fails(store.update_access(&[HIT]), "maxmemory", false);
     fails(store.replace_meta("k", None, Some("v")), "maxmemory", false);
+    fails(store.write_blob("a", vec![2]), "maxmemory", false);
+    fails(store.write_blob("b", vec![2]), "maxmemory", false);
     assert_eq!(client.dump(), before);
+    assert_eq!(store.read_blob("a").unwrap(), Some(vec![1]));
     assert_eq!(store.count(None).unwrap(), 50);
     assert!(get(&mut store, "a", 1).is_some());
     assert!(store.delete_by_id(1).unwrap());
@@ -446,8 +450,11 @@ fn in_a_cluster_a_prefix_with_a_tag_works() {
         store.list_namespace_quotas().unwrap(),
         [("a".to_owned(), 3)]
     );
+    store.write_blob("a", vec![1]).unwrap();
+    assert_eq!(store.list_blobs().unwrap(), ["a"]);
     assert!(store.integrity_check().unwrap());
     assert_eq!(store.clear_namespace(None).unwrap(), 2);
+    assert_eq!(store.read_blob("a").unwrap(), Some(vec![1]));
     fails(open(&mut server.store("p")), "hash tag", false);
     fails(open(&mut server.store("q")), "cluster lacks nodes", true);
 }

@@ -67,6 +67,34 @@ fn under(server: &Redis, prefix: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
+fn their_cache_passes_over_blobs() {
+    with_peer(|python, server| {
+        let mut store = server.store("p");
+        store.open(FINGERPRINT, DIM).unwrap();
+        store.write_blob("index/1", vec![7; 1 << 20]).unwrap();
+        let mut peer = open_peer(python, &server, "p", json!({}));
+        peer.put("default", "one two three", "first", json!({}));
+        peer.put("other", "one two three", "first", json!({}));
+        assert_eq!(peer.get("default", "three two one")["response"], "first");
+        assert_eq!(peer.call("stats", json!({}))["entries"], 2);
+        assert_eq!(
+            peer.call("list_namespaces", json!({})),
+            json!(["default", "other"])
+        );
+        assert_eq!(
+            peer.call("delete", json!({"query": "one two three"})),
+            json!(true)
+        );
+        peer.close();
+        assert_eq!(store.count(None).unwrap(), 1);
+        assert_eq!(store.read_version_counter().unwrap(), 3);
+        assert_eq!(store.list_blobs().unwrap(), ["index/1"]);
+        assert_eq!(store.read_blob("index/1").unwrap(), Some(vec![7; 1 << 20]));
+        assert!(store.integrity_check().unwrap());
+    });
+}
+
+#[test]
 fn both_write_the_same_keys_and_values() {
     with_peer(|python, server| {
         let quotas = json!({"namespace_quotas": {"a:b|c": 5}});

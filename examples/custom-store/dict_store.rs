@@ -20,6 +20,8 @@ pub struct DictStore {
     version: u64,
     quotas: BTreeMap<String, u64>,
     meta: BTreeMap<String, String>,
+    /// What the cache has derived from the rows.
+    blobs: BTreeMap<String, Vec<u8>>,
     /// What has come in of an import: beside the rows, where no read looks.
     import: Option<Import>,
 }
@@ -31,6 +33,8 @@ struct Import {
 }
 
 const MAX_BATCH: u32 = 1000;
+/// The cache cuts what it keeps into pieces of 1 MiB, or of less where the store says so.
+const MAX_BLOB: u32 = 1 << 20;
 
 // 1. The constructor takes what is needed to connect, and does not connect.
 impl DictStore {
@@ -120,7 +124,7 @@ impl Store for DictStore {
             snapshot: false,
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
-            max_blob: 0,
+            max_blob: MAX_BLOB,
         }
     }
 
@@ -338,7 +342,37 @@ impl Store for DictStore {
         Ok(self.ids.len() == self.rows.len())
     }
 
-    // 6. Views, where the backend can read from one instant. The defaults say that it
+    // 6. Blobs, where the backend has room for some tens of megabytes more. The four
+    // operations have defaults too, which go with `max_blob: 0`: then the cache builds its
+    // index from the rows each time. Mistake: to keep blobs among the rows or the meta, where
+    // counts, clearing and imports meet them; to move the counter.
+    fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.opened()?;
+        checks::blob_name(name)?;
+        Ok(self.blobs.get(name).cloned())
+    }
+
+    // Mistake: to take an empty blob for none, or bytes for text.
+    fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        self.opened()?;
+        checks::blob(name, &bytes, MAX_BLOB)?;
+        self.blobs.insert(name.to_owned(), bytes);
+        Ok(())
+    }
+
+    fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
+        self.opened()?;
+        checks::blob_names(names)?;
+        self.blobs.retain(|name, _| !names.contains(name));
+        Ok(())
+    }
+
+    fn list_blobs(&mut self) -> Result<Vec<String>> {
+        self.opened()?;
+        Ok(self.blobs.keys().cloned().collect())
+    }
+
+    // 7. Views, where the backend can read from one instant. The defaults say that it
     // cannot, which is true of most. Here nobody else writes.
     fn begin_view(&mut self) -> Result<bool> {
         self.opened()?;
@@ -349,7 +383,7 @@ impl Store for DictStore {
         self.opened().map(drop)
     }
 
-    // 7. Imports: what comes in waits where no read finds it. Mistake: to store it at once,
+    // 8. Imports: what comes in waits where no read finds it. Mistake: to store it at once,
     // which a crash leaves in part.
     fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
         self.opened()?;
@@ -418,6 +452,6 @@ impl Store for DictStore {
         Ok(())
     }
 
-    // 8. Snapshots, where the backend makes them itself. The nine operations have defaults
+    // 9. Snapshots, where the backend makes them itself. The nine operations have defaults
     // that answer `unsupported`, which is right for all others.
 }

@@ -150,15 +150,15 @@ pub trait Store: Send {
     /// True where the backend's data is sound.
     fn integrity_check(&mut self) -> Result<bool>;
 
-    /// The bytes under a name of [`write_blob`](Self::write_blob). By default, as the others
-    /// of its family, [`StoreError::Unsupported`].
+    /// The bytes under a name of [`write_blob`](Self::write_blob), none where there are none. By
+    /// default, as the others of its family, [`StoreError::Unsupported`].
     fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
         let _ = name;
         Err(self.no_blobs())
     }
 
-    /// Keeps derived data beside the entries, at most
-    /// [`CapabilitySet::max_blob`] bytes under a name.
+    /// Keeps derived data beside the entries, at most [`CapabilitySet::max_blob`] bytes under a
+    /// name of 1 to 100 lowercase letters, digits, `-`, `.` and `/`. Replaces what is there.
     fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
         let _ = (name, bytes);
         Err(self.no_blobs())
@@ -170,7 +170,7 @@ pub trait Store: Send {
         Err(self.no_blobs())
     }
 
-    /// The names of all blobs, sorted.
+    /// The names of all blobs, sorted by their bytes.
     fn list_blobs(&mut self) -> Result<Vec<String>> {
         Err(self.no_blobs())
     }

@@ -1,6 +1,8 @@
 //! What holds for every store of this crate, and what holds for SQLite alone.
 
 mod stores {
+    #[cfg(feature = "sqlite")]
+    pub mod blobs;
     pub mod entries;
     pub mod imports;
     #[cfg(feature = "sqlite")]

@@ -36,8 +36,8 @@ use super::{
 /// transaction may have.
 const MAX_BATCH: u32 = 9;
 
-/// One blob is one item, with room for its name.
-const MAX_BLOB: u32 = 350_000;
+/// One blob is one item, also for servers that count the base64 of its bytes.
+const MAX_BLOB: u32 = 300_000;
 
 /// A store in one DynamoDB table, shared by any number of processes and machines.
 ///
@@ -117,7 +117,7 @@ const MAX_BLOB: u32 = 350_000;
 /// - One `insert` takes at most 9 entries. An entry takes at most 400 KB, its embedding
 ///   included, and its namespace at most 2048 bytes. Meta values and quotas have 400 KB
 ///   together. Beyond that it is [`StoreError::InvalidArgument`].
-/// - A blob has at most 350,000 bytes, and the names of all blobs have 400 KB together.
+/// - A blob has at most 300,000 bytes, and the names of all blobs have 400 KB together.
 /// - One atomic step deletes at most 49 entries, and touches at most 50; longer lists take
 ///   several steps.
 /// - The longest unused entries of one namespace are found through an index, and one that

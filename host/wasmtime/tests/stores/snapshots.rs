@@ -40,7 +40,7 @@ fn receive(store: &mut SqliteStore, bytes: &[u8]) -> Result<(), StoreError> {
 }
 
 /// A snapshot, changed by SQL.
-fn altered(good: &[u8], sql: &str) -> Vec<u8> {
+pub fn altered(good: &[u8], sql: &str) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("altered.db");
     fs::write(&path, good).unwrap();

@@ -32,14 +32,12 @@ impl Session {
     }
 
     pub async fn write_blob(&self, name: &str, bytes: Vec<u8>) -> Outcome<()> {
-        let bytes = AttributeValue::B(Blob::new(bytes));
-        let blob = self.table.update(
-            &id(name),
-            "SET #bytes = :bytes",
-            None,
-            vec![("bytes", bytes)],
-            None,
-        )?;
+        let blob = [
+            ("id", AttributeValue::N(id(name))),
+            ("bytes", AttributeValue::B(Blob::new(bytes))),
+        ];
+        let blob = blob.map(|(name, value)| (name.to_owned(), value));
+        let blob = self.table.put(blob.into(), None, vec![])?;
         let names = vec![("names", AttributeValue::Ss(vec![name.to_owned()]))];
         let list = self
             .table

@@ -68,7 +68,7 @@ impl Table {
         ];
         let header = header.map(|(name, value)| (name.to_owned(), value));
         let items = vec![
-            self.put(header.into(), "attribute_not_exists(#id)", vec![])?,
+            self.put(header.into(), Some("attribute_not_exists(#id)"), vec![])?,
             self.update(
                 HEAD,
                 "ADD #imports :tokens",
@@ -93,7 +93,7 @@ impl Table {
         let mut items = Vec::with_capacity(entries.len() + 1);
         for (place, (key, entry)) in (staged + 1..).zip(entries) {
             let item = staged_item(token.id(place), key, entry);
-            items.push(self.put(item, "attribute_not_exists(#id)", vec![])?);
+            items.push(self.put(item, Some("attribute_not_exists(#id)"), vec![])?);
         }
         items.push(self.update(
             &token.id(0),

@@ -75,14 +75,14 @@ impl Table {
     pub fn put(
         &self,
         item: Item,
-        condition: &str,
+        condition: Option<&str>,
         values: Vec<(&str, AttributeValue)>,
     ) -> Outcome<TransactWriteItem> {
         let put = Put::builder()
             .table_name(&*self.name)
             .set_item(Some(item))
-            .condition_expression(condition)
-            .set_expression_attribute_names(names(&[condition]))
+            .set_condition_expression(condition.map(str::to_owned))
+            .set_expression_attribute_names(names(&[condition.unwrap_or_default()]))
             .set_expression_attribute_values(named(values))
             .build()?;
         Ok(TransactWriteItem::builder().put(put).build())

@@ -144,17 +144,25 @@ impl Session {
         Ok([
             match replaced {
                 // Not one that has been deleted meanwhile: its id is not used again.
-                true => self.table.put(item, "attribute_exists(#id)", vec![])?,
-                false => self.table.put(item, "attribute_not_exists(#id)", vec![])?,
+                true => self
+                    .table
+                    .put(item, Some("attribute_exists(#id)"), vec![])?,
+                false => self
+                    .table
+                    .put(item, Some("attribute_not_exists(#id)"), vec![])?,
             },
             match present {
-                Pointer::Absent => self
-                    .table
-                    .put(pointer, "attribute_not_exists(#id)", vec![])?,
-                Pointer::Damaged => self.table.put(pointer, "attribute_exists(#id)", vec![])?,
+                Pointer::Absent => {
+                    self.table
+                        .put(pointer, Some("attribute_not_exists(#id)"), vec![])?
+                }
+                Pointer::Damaged => {
+                    self.table
+                        .put(pointer, Some("attribute_exists(#id)"), vec![])?
+                }
                 Pointer::Entry(seen) => {
                     let seen = vec![("seen", number(seen))];
-                    self.table.put(pointer, "#entry_id = :seen", seen)?
+                    self.table.put(pointer, Some("#entry_id = :seen"), seen)?
                 }
             },
         ])

@@ -3,7 +3,7 @@
 //! The table is made by the first write. So a file that never had a blob is as
 //! `mneme-cache` makes it, and opening one writes nothing for it.
 
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::MAX_BLOB;
 use super::connection;
@@ -27,18 +27,20 @@ const HAS_TABLE: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name =
 
 impl Session {
     pub fn read_blob(&mut self, name: &str) -> Outcome<Option<Vec<u8>>> {
-        let Some(mut query) = prepared(&self.conn, READ)? else {
-            return Ok(None);
-        };
-        let mut rows = query.query([name])?;
-        let Some(row) = rows.next()? else {
-            return Ok(None);
-        };
-        match row.get_ref(0)?.as_blob() {
-            Ok(bytes) => Ok(Some(bytes.to_vec())),
-            Err(_) => Err(Fault::Corrupt(format!(
+        let found = unless_missing(&self.conn, None, |conn| {
+            let mut query = conn.prepare_cached(READ)?;
+            query
+                .query_row([name], |row| {
+                    let bytes = row.get_ref(0)?.as_blob();
+                    Ok(bytes.ok().map(<[u8]>::to_vec))
+                })
+                .optional()
+        })?;
+        match found {
+            Some(None) => Err(Fault::Corrupt(format!(
                 "table {BLOBS}, row {name} holds no bytes; delete that row"
             ))),
+            found => Ok(found.flatten()),
         }
     }
 
@@ -46,7 +48,7 @@ impl Session {
         self.write(|conn| {
             connection::run(conn, CREATE)?;
             let mut write = conn.prepare_cached(WRITE).map_err(layout::misfit)?;
-            write.execute((name, bytes))?;
+            write.execute((name, bytes)).map_err(layout::misfit)?;
             Ok(())
         })
     }
@@ -56,41 +58,46 @@ impl Session {
             return Ok(());
         }
         self.write(|conn| {
-            let Some(mut delete) = prepared(conn, DELETE)? else {
-                return Ok(());
-            };
-            for name in names {
-                delete.execute([name])?;
-            }
-            Ok(())
+            unless_missing(conn, (), |conn| {
+                let mut delete = conn.prepare_cached(DELETE)?;
+                for name in names {
+                    delete.execute([name])?;
+                }
+                Ok(())
+            })
         })
     }
 
     pub fn list_blobs(&mut self) -> Outcome<Vec<String>> {
-        let Some(mut query) = prepared(&self.conn, LIST)? else {
-            return Ok(Vec::new());
-        };
-        let names = query.query_map([], |row| row.get(0))?;
-        Ok(names.collect::<rusqlite::Result<_>>()?)
+        unless_missing(&self.conn, Vec::new(), |conn| {
+            let mut query = conn.prepare_cached(LIST)?;
+            let names = query.query_map([], |row| row.get(0))?;
+            names.collect()
+        })
     }
 }
 
 /// Whether every blob is one.
 pub(super) fn sound(conn: &Connection) -> Outcome<bool> {
-    let Some(mut query) = prepared(conn, WRONG_ROW)? else {
-        return Ok(true);
-    };
-    let wrong: bool = query.query_row([MAX_BLOB], |row| row.get(0))?;
-    Ok(!wrong)
+    unless_missing(conn, true, |conn| {
+        let mut query = conn.prepare_cached(WRONG_ROW)?;
+        query.query_row([MAX_BLOB], |row| Ok(!row.get::<_, bool>(0)?))
+    })
 }
 
-/// A statement about the table, or none where there is no table.
-fn prepared<'c>(conn: &'c Connection, sql: &str) -> Outcome<Option<CachedStatement<'c>>> {
-    match conn.prepare_cached(sql) {
-        Ok(statement) => Ok(Some(statement)),
-        Err(_) if !has_table(conn)? => Ok(None),
-        // Another process may just have made it.
-        Err(_) => Ok(Some(conn.prepare_cached(sql).map_err(layout::misfit)?)),
+/// Does something about the table; `none` where there is no table.
+fn unless_missing<T>(
+    conn: &Connection,
+    none: T,
+    work: impl Fn(&Connection) -> rusqlite::Result<T>,
+) -> Outcome<T> {
+    match work(conn) {
+        Err(error) if layout::is_uncompiled(&error) => match has_table(conn)? {
+            false => Ok(none),
+            // Another process may just have made it.
+            true => work(conn).map_err(layout::misfit),
+        },
+        outcome => Ok(outcome?),
     }
 }
 

@@ -159,14 +159,18 @@ pub(super) fn meta(conn: &Connection, key: &str) -> Outcome<Option<String>> {
 
 /// Statements of ours that do not compile mean tables that are not ours.
 pub(super) fn misfit(error: rusqlite::Error) -> Fault {
-    let uncompiled = matches!(error, rusqlite::Error::SqlInputError { .. })
-        || error.sqlite_error_code() == Some(ErrorCode::Unknown);
-    if uncompiled {
+    if is_uncompiled(&error) {
         return Fault::Schema(format!(
             "the tables are not those of a cache ({error}); give another path"
         ));
     }
     Fault::Sqlite(error)
+}
+
+/// Whether a statement does not compile, for want of a table or a column, say.
+pub(super) fn is_uncompiled(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqlInputError { .. })
+        || error.sqlite_error_code() == Some(ErrorCode::Unknown)
 }
 
 fn check_version(text: &str) -> Outcome<()> {

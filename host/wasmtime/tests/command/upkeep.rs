@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use mneme::store::Store;
 use serde_json::json;
 
 use crate::Folder;
@@ -86,6 +87,39 @@ fn upkeep() {
         "1 entry deleted\n"
     );
     assert_eq!(folder.json(&["namespaces"]), json!({"namespaces": []}));
+}
+
+#[test]
+fn warming_up_keeps_the_index_for_those_who_come_next() {
+    let folder = Folder::new();
+    assert_eq!(
+        folder.json(&["warm-up"]),
+        json!({"rows": 0, "index_bytes": 0})
+    );
+    let lines: String = (0..1500)
+        .map(|n| {
+            let angle = f64::from(n) / 300.0;
+            let entry = json!({"query": format!("q{n}"), "response": "r", "embedding": [angle.cos(), angle.sin(), 0.1]});
+            format!("{entry}\n")
+        })
+        .collect();
+    fs::write(folder.path("lines"), lines).unwrap();
+    assert_eq!(folder.mneme(&["import", "lines"]).code, 0);
+    let done = folder.json(&["warm-up"]);
+    assert_eq!(done["rows"], 1500);
+    assert!(done["index_bytes"].as_u64().unwrap() > 1500 * 12);
+    assert!(
+        folder
+            .mneme(&["warm-up"])
+            .stdout
+            .starts_with("1500 rows ready")
+    );
+    let found = folder.json(&["get", "in other words", "--embedding", "[1, 0, 0.1]"]);
+    assert_eq!(found["hit"], true, "{found}");
+    let mut store = mneme::SqliteStore::new(folder.path("mneme.db"));
+    store.open("test-model", 3).unwrap();
+    let blobs = store.list_blobs().unwrap();
+    assert!(blobs.contains(&"index/head".to_owned()), "{blobs:?}");
 }
 
 #[test]

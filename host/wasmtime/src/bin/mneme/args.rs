@@ -115,6 +115,8 @@ pub enum Command {
         #[arg(long)]
         compact: bool,
     },
+    /// Make the index ready and keep it in the store, for the processes that come next
+    WarmUp,
     /// Count entries, hits and misses
     Stats,
     /// Check the store and report problems

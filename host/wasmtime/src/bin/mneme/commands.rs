@@ -29,6 +29,7 @@ pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
         Command::Namespaces => namespaces::list(global, out),
         Command::Quota { quota } => namespaces::quota(global, out, *quota),
         Command::Vacuum { compact } => upkeep::vacuum(global, out, *compact),
+        Command::WarmUp => upkeep::warm_up(global, out),
         Command::Stats => upkeep::stats(global, out),
         Command::Health => upkeep::health(global, out),
         Command::Run(run) => run::run(global, out, run),

@@ -1,4 +1,4 @@
-//! `vacuum`, `stats` and `health`.
+//! `vacuum`, `warm-up`, `stats` and `health`.
 
 use std::fmt::Write;
 
@@ -21,6 +21,26 @@ pub fn vacuum(global: &Global, out: Output, compact: bool) -> Result<u8> {
             format!(
                 "{} deleted",
                 output::counted(deleted, "expired entry", "expired entries")
+            )
+        },
+    )?;
+    Ok(0)
+}
+
+/// `warm-up`
+pub fn warm_up(global: &Global, out: Output) -> Result<u8> {
+    let session = Session::open(global)?;
+    let rows = session.cache.warm_up()?;
+    let bytes = session.cache.stats(None)?.index_bytes;
+    // Closing keeps the index.
+    session.cache.close()?;
+    out.result(
+        || json!({"rows": rows, "index_bytes": bytes}),
+        || {
+            format!(
+                "{} ready, {} in memory",
+                output::counted(rows, "row", "rows"),
+                output::bytes(bytes)
             )
         },
     )?;
@@ -72,6 +92,10 @@ fn stats_json(stats: &Stats) -> Value {
         "index_rows": stats.index_rows,
         "index_bytes": stats.index_bytes,
         "index_tombstones": stats.index_tombstones,
+        "index_coded_rows": stats.index_coded_rows,
+        "index_resident_rows": stats.index_resident_rows,
+        "index_graph_rows": stats.index_graph_rows,
+        "index_pass_rate": output::number(stats.index_pass_rate),
     })
 }
 

@@ -1,13 +1,15 @@
 //! Faults of blobs, by themselves and beside everything else.
 
-use super::{Known, known, memory, sqlite};
-use crate::broken::blobs::{
-    Buries, KeepsThemHere, ListsTheDead, Loses, Lost, MixesAtRestore, Named, NeverEmpty, SOUND,
-    Stale, Steps, Taken, Takes, delete_all, delete_by_prefix, delete_known, delete_names,
-    delete_one_by_one, delete_some, delete_until_unknown, read_by_prefix, read_names, read_once,
-    unsupported, write_changed, write_once, write_or_lose, write_over, write_what_fits,
+use super::{Known, memory, sqlite};
+use crate::broken::blobs::beside::{
+    KeepsThemHere, Loses, Lost, MixesAtRestore, NeverEmpty, Stale, Taken, Takes,
 };
-use crate::broken::{Base, opening::AnswersClosed, opening::Says};
+use crate::broken::blobs::{
+    Buries, ListsTheDead, Named, SOUND, Steps, delete_all, delete_by_prefix, delete_known,
+    delete_names, delete_one_by_one, delete_some, delete_until_unknown, read_by_prefix, read_names,
+    read_once, unsupported, write_changed, write_once, write_or_lose, write_over, write_what_fits,
+};
+use crate::broken::opening::{AnswersClosed, Says};
 use mneme::store::{ImportMode, Result, StoreError};
 
 fn steps(name: &'static str, caught_by: &'static str, change: fn(&mut Steps)) -> Known {
@@ -212,38 +214,38 @@ pub fn names() -> Vec<Known> {
 
 /// Of blobs beside everything else.
 pub fn beside() -> Vec<Known> {
-    let takes = |taken: fn() -> Taken| move || Takes::them(taken());
+    let takes = |taken: Taken| move || Takes::them(taken);
     let loses = |by: Lost| move || Loses::all(by);
     vec![
         memory(
             "writing a blob moves the counter",
             "blobs-move-no-counter",
-            takes(|| Taken::ForWrites),
+            takes(Taken::ForWrites),
         ),
         memory(
             "blobs are counted",
             "blobs-are-no-entries",
-            takes(|| Taken::ForEntries),
+            takes(Taken::ForEntries),
         ),
         memory(
             "blobs are read as meta",
             "blobs-and-meta-are-apart",
-            takes(|| Taken::ForMeta),
+            takes(Taken::ForMeta),
         ),
         memory(
             "blobs are listed as meta",
             "blobs-and-meta-are-apart",
-            takes(|| Taken::ForListedMeta),
+            takes(Taken::ForListedMeta),
         ),
         memory(
             "a meta value takes the blob of its name along",
             "blobs-and-meta-are-apart",
-            takes(|| Taken::WithMeta),
+            takes(Taken::WithMeta),
         ),
         memory(
             "a blob takes the meta value of its name along",
             "blobs-and-meta-are-apart",
-            takes(|| Taken::WithBlobs),
+            takes(Taken::WithBlobs),
         ),
         memory(
             "deleting an entry loses the blobs",
@@ -330,8 +332,7 @@ pub fn claims() -> Vec<Known> {
             "blobs-are-as-the-capabilities-say",
             || Says(|says| says.max_blob = 0),
         ),
-        known(
-            Base::Sqlite,
+        sqlite(
             "blobs that last are there and not promised",
             "blobs-survive-a-drop",
             |_| Says(|says| says.max_blob = 0),

@@ -3,9 +3,9 @@
 //! The layout is shared with the Python library `mneme-cache`; schema version 1 fixes the
 //! keys and fields. `expiring`, a hash, is ours alone: for the id of each entry with a ttl it
 //! holds `query_hash:namespace`, to find the other keys when Redis has expired the entry.
-//! `blobs`, a hash from names to bytes, holds what the cache has derived from the entries; no
-//! script touches it. So are the keys of an import, `import:{number}:{name}`, ours, which all
-//! expire by themselves. No key of a cache with another prefix is named so.
+//! So is `blobs`, a hash from names to what the cache has derived from the entries, which no
+//! script touches. So are the keys of an import, `import:{number}:{name}`, which all expire by
+//! themselves. No key of a cache with another prefix is named like one of these.
 
 use super::connection::{Call, Wire};
 use super::error::{Fault, Outcome};

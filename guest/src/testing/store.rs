@@ -547,6 +547,7 @@ impl Store for TestStore {
         data.entries = found.entries;
         data.quotas = found.quotas;
         data.meta = found.meta;
+        data.blobs = found.blobs;
         data.last_id = data.last_id.max(found.last_id);
         data.version += 1;
         data.restore = None;

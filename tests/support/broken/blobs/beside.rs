@@ -276,10 +276,10 @@ impl Fault for Stale {
     }
 }
 
-/// Puts the blobs of a snapshot behind those that were there.
-pub struct MixesAtRestore;
+/// Leaves blobs as they were when it restores a snapshot of other entries.
+pub struct KeptOverRestore;
 
-impl Fault for MixesAtRestore {
+impl Fault for KeptOverRestore {
     fn commit_restore(&mut self, store: &mut Sound, only_if_empty: bool) -> Result<()> {
         let mut before = Vec::new();
         for name in store.list_blobs()? {
@@ -287,9 +287,7 @@ impl Fault for MixesAtRestore {
         }
         store.commit_restore(only_if_empty)?;
         for (bytes, name) in before {
-            let mut bytes = bytes.unwrap_or_default();
-            bytes.extend(store.read_blob(&name)?.unwrap_or_default());
-            store.write_blob(&name, bytes)?;
+            store.write_blob(&name, bytes.unwrap_or_default())?;
         }
         Ok(())
     }

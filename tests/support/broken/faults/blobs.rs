@@ -2,7 +2,7 @@
 
 use super::{Known, memory, sqlite};
 use crate::broken::blobs::beside::{
-    KeepsThemHere, Loses, Lost, MixesAtRestore, NeverEmpty, Stale, Taken, Takes,
+    KeepsThemHere, KeptOverRestore, Loses, Lost, NeverEmpty, Stale, Taken, Takes,
 };
 use crate::broken::blobs::{
     Buries, ListsTheDead, Named, SOUND, Steps, delete_all, delete_by_prefix, delete_known,
@@ -311,9 +311,9 @@ pub fn beside() -> Vec<Known> {
             |_| Stale::default(),
         ),
         sqlite(
-            "a restore mixes the blobs of two moments",
+            "a restore leaves blobs as they were",
             "a-restore-makes-no-blob-up",
-            |_| MixesAtRestore,
+            |_| KeptOverRestore,
         ),
     ]
 }

@@ -35,6 +35,8 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (store, host, open) = self.parts()?;
         let now = host.now();
         open.backlog.flush(store, now)?;
+        // A native archive has it, too.
+        open.keep_index(store);
         let described = Manifest {
             format_version: FORMAT_VERSION,
             schema_version: SCHEMA_VERSION,

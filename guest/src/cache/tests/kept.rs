@@ -257,3 +257,24 @@ fn a_store_that_fails_while_the_index_is_kept_or_read_spoils_nothing() {
         }
     }
 }
+
+#[test]
+fn a_native_archive_has_it_and_a_portable_one_has_not() {
+    for snapshots in [true, false] {
+        let store = TestStore::default();
+        store.snapshots.set(snapshots);
+        let (mut source, _) = cache_on(&store, |_| {});
+        for n in 0..ROWS {
+            source.put(response(&format!("q{n}"), angle(n))).unwrap();
+        }
+        source.warm_up().unwrap();
+        let archive = checkpoints::dump_with(&mut source, |_| {});
+        let copy = TestStore::default();
+        copy.snapshots.set(snapshots);
+        let (mut target, _) = cache_on(&copy, |_| {});
+        checkpoints::load_with(&mut target, &archive, |_| {}).unwrap();
+        assert_eq!(nearest(&mut target, angle(70) + 0.01), "q70");
+        let coded = target.stats(None).unwrap().index_coded_rows;
+        assert_eq!(coded, if snapshots { ROWS as u64 } else { 0 });
+    }
+}

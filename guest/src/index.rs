@@ -495,6 +495,12 @@ impl Index {
         number
     }
 
+    /// Learns from fewer rows than it pays to.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn learn_from(&mut self, rows: usize) {
+        self.fewest_to_learn_from = rows;
+    }
+
     /// The error of an index for which there is no memory.
     pub fn no_memory(&self) -> Error {
         Error::IndexUnavailable(format!(

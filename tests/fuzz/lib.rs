@@ -2,9 +2,10 @@
 
 use mneme_guest::cache::Cache;
 use mneme_guest::checkpoint::default_load_options;
+use mneme_guest::index::Index;
 use mneme_guest::options;
 use mneme_guest::testing::{TestArchive, TestHost, TestStore, at_angle, response};
-use mneme_guest::types::{Error, ImportMode};
+use mneme_guest::types::{Error, ImportMode, VectorDtype};
 
 /// A cache of two-dimensional vectors that holds one entry.
 pub fn cache() -> (Cache<TestStore, TestHost>, TestStore) {
@@ -55,4 +56,49 @@ pub fn load(bytes: &[u8]) {
 /// A vector for entries of the corpus.
 pub fn vector(n: u32) -> Vec<f32> {
     at_angle(f64::from(n) * 10.0)
+}
+
+/// The dimensions and dtypes of indexes that the first byte of a file chooses among.
+pub const INDEXES: [(u32, VectorDtype); 4] = [
+    (2, VectorDtype::Float32),
+    (40, VectorDtype::Float32),
+    (2, VectorDtype::Int8),
+    (40, VectorDtype::Int8),
+];
+
+/// A unit vector of so many dimensions.
+pub fn long_vector(dim: u32, n: u32) -> Vec<f32> {
+    let values = (0..dim).map(|i| ((n * 31 + i * 17) % 23) as f32 - 11.0);
+    mneme_guest::vector::unit(values.collect(), dim).expect("it has a direction")
+}
+
+/// Reads an index. One that is taken can be searched, changed and kept again.
+pub fn read_index(bytes: &[u8]) {
+    let Some((&first, mut bytes)) = bytes.split_first() else {
+        return;
+    };
+    let (dim, dtype) = INDEXES[usize::from(first) % INDEXES.len()];
+    let mut index = match Index::read(&mut bytes, dim, dtype) {
+        Ok(index) => index,
+        Err(Error::Corrupt(_)) => return,
+        Err(other) => panic!("{other:?}"),
+    };
+    let query = long_vector(dim, 1);
+    index.search("n", &query, 0.5, 4);
+    for stamp in index.stamps().into_iter().step_by(3) {
+        index.remove_numbered(stamp.namespace, stamp.id);
+    }
+    for id in [1, 5, 1000] {
+        index.add("n", id, 0, &query).expect("there is memory");
+        let found = index.search("n", &query, 0.9, 1_000_000);
+        assert!(found.iter().any(|found| found.id == id));
+    }
+    index.arrived(None);
+    while index.work(u64::MAX) {}
+    index.compact();
+    if index.is_encoded() {
+        let mut kept = Vec::new();
+        index.write(&mut kept).expect("it is encoded");
+        Index::read(&mut &kept[..], dim, dtype).expect("it was just written");
+    }
 }

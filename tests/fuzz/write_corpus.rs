@@ -1,7 +1,8 @@
-//! Writes the corpora: small archives of each layout and compression, and the tar files in
-//! them. Run it where the format has changed: `cargo run --bin write_corpus`.
+//! Writes the corpora: small archives of each layout and compression, the tar files in them,
+//! and small indexes. Run it where a format has changed: `cargo run --bin write_corpus`.
 
 use mneme_guest::checkpoint::default_dump_options;
+use mneme_guest::index::Index;
 use mneme_guest::testing::{TestArchive, plain, response};
 use mneme_guest::types::{Compression, Layout, TtlChoice, VectorSource};
 use std::fs;
@@ -41,6 +42,25 @@ fn main() -> std::io::Result<()> {
                 fs::write(members.join(name), plain(&archive))?;
             }
         }
+    }
+    let indexes = corpus.join("kept_index");
+    fs::create_dir_all(&indexes)?;
+    for (number, (dim, dtype)) in mneme_fuzz::INDEXES.into_iter().enumerate() {
+        let mut index = Index::new(dim, dtype);
+        index.learn_from(4);
+        for n in 1..=6 {
+            let namespace = if n == 4 { "other" } else { "n" };
+            index
+                .add(namespace, n, 1000, &mneme_fuzz::long_vector(dim, n as u32))
+                .expect("there is memory");
+        }
+        while index.work(u64::MAX) {}
+        let mut bytes = vec![number as u8];
+        index.write(&mut bytes).expect("it is encoded");
+        fs::write(
+            indexes.join(format!("{dim}-{dtype:?}").to_lowercase()),
+            bytes,
+        )?;
     }
     Ok(())
 }

@@ -121,10 +121,12 @@ impl Open {
             mut index,
             version: kept_at,
             compared,
+            unindexable,
         }) = kept
         else {
             return Ok(None);
         };
+        self.unindexable = unindexable;
         if kept_at != version {
             self.follower.compared_at(compared);
             if !self.compare_with_store(&mut index, store, now)? {
@@ -143,7 +145,8 @@ impl Open {
         let (Some(version), true) = (self.follower.version(), kept::is_due(index)) else {
             return;
         };
-        let outcome = kept::write(store, index, version, self.follower.compared());
+        let compared = self.follower.compared();
+        let outcome = kept::write(store, index, version, compared, self.unindexable);
         if outcome.is_ok() {
             index.kept();
         }

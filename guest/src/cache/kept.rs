@@ -32,6 +32,8 @@ struct Head {
     version: u64,
     /// The time at which it was read or compared, for replacements within a second.
     compared_millis: u64,
+    /// Entries whose vectors are no embeddings, which the index leaves out.
+    unindexable: u64,
     pieces: Vec<Piece>,
 }
 
@@ -46,6 +48,7 @@ pub struct Kept {
     pub index: Index,
     pub version: u64,
     pub compared: Now,
+    pub unindexable: u64,
 }
 
 /// Whether an index is ready to be kept, and so many rows have changed that it pays: the
@@ -83,11 +86,19 @@ pub fn read(store: &impl Store, dim: u32, dtype: VectorDtype) -> Result<Option<K
         compared: Now {
             millis: head.compared_millis,
         },
+        unindexable: head.unindexable,
     }))
 }
 
-/// Keeps an index that holds just the rows that the store has at this version.
-pub fn write(store: &impl Store, index: &Index, version: u64, compared: Now) -> Result<()> {
+/// Keeps an index that holds just the rows that the store has at this version, but for those
+/// that are `unindexable`.
+pub fn write(
+    store: &impl Store,
+    index: &Index,
+    version: u64,
+    compared: Now,
+    unindexable: u64,
+) -> Result<()> {
     let max_blob = store.capabilities().max_blob;
     if max_blob < LEAST_BLOB {
         return Ok(());
@@ -118,6 +129,7 @@ pub fn write(store: &impl Store, index: &Index, version: u64, compared: Now) -> 
         generation,
         version,
         compared_millis: compared.millis,
+        unindexable,
         pieces: writer.pieces,
     };
     let head = serde_json::to_vec(&head).map_err(|e| damaged(&e.to_string()))?;

@@ -62,7 +62,7 @@ fn steps(dim: usize) -> impl Strategy<Value = Vec<Step>> {
 
 fn new_index(dim: usize, dtype: VectorDtype) -> Index {
     let mut index = Index::new(dim as u32, dtype);
-    index.fewest_to_learn_from = 4;
+    index.learn_from(4);
     index
 }
 
@@ -77,7 +77,7 @@ fn reopened(index: &Index) -> Index {
         stamps.map(|stamp| (stamp.id, stamp.stamp)).collect()
     };
     assert_eq!(versions(&read), versions(index));
-    read.fewest_to_learn_from = 4;
+    read.learn_from(4);
     read
 }
 

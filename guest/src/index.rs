@@ -174,7 +174,7 @@ impl Index {
         let rows = &mut self.spaces[number];
         rows.add(id, created_at, vector, self.basis.as_ref())
             .map_err(|_| self.no_memory())?;
-        self.added += 1;
+        self.added = self.added.saturating_add(1);
         self.changes += 1;
         Ok(())
     }
@@ -197,7 +197,7 @@ impl Index {
             let stamps = created_at.iter().copied().map(stamp).collect();
             let block = Block::of_float32(self.dim, ids.to_vec(), stamps, vectors);
             self.spaces[number].append(block);
-            self.added += ids.len();
+            self.added = self.added.saturating_add(ids.len());
             self.changes += ids.len();
             self.unencoded = true;
             return Ok(());

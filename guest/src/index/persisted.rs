@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`MAGIC`], dimensions, directions, 1 for int8 or 0 | u32 each |
 //! | the directions, and the numbers of the scales | f32 each |
-//! | rows when the basis was learned, rows added since | u64 each |
+//! | rows when the basis was learned, rows added since | u32 each |
 //! | number of namespaces | u32 |
 //! | of each: length of the name, name, number of blocks | u32, UTF-8, u32 |
 //! | of each block: number of rows, ids, stamps | u32, u64 each, u32 each |
@@ -153,7 +153,8 @@ impl Index {
         write(sink, basis.directions())?;
         let scales: Vec<f32> = basis.scales().to_floats().collect();
         write(sink, &scales)?;
-        write(sink, &[self.learned_rows as u64, self.added as u64])?;
+        write_count(sink, self.learned_rows)?;
+        write_count(sink, self.added.min(u32::MAX as usize / 2))?;
         write_count(sink, self.numbers.len())?;
         for (name, &number) in &self.numbers {
             write_count(sink, name.len())?;
@@ -188,8 +189,8 @@ impl Index {
         let scales = Scales::from_floats(read(source, k + 2)?);
         let basis = scales.and_then(|scales| Basis::new(dim, rows, scales));
         let basis = Rc::new(basis.ok_or_else(|| damaged("its basis is none"))?);
-        index.learned_rows = read_one::<u64>(source)? as usize;
-        index.added = read_one::<u64>(source)? as usize;
+        index.learned_rows = read_count(source)?;
+        index.added = read_count(source)?;
         for _ in 0..read_count(source)? {
             let length = read_count(source)?;
             expect(length <= MAX_NAME_BYTES, "a namespace is too long")?;
@@ -272,11 +273,12 @@ fn read_block(source: &mut impl Source, basis: &Rc<Basis>, is_int8: bool) -> Res
     let mut vectors = Vectors::Absent;
     if is_int8 {
         let codes: Vec<i8> = read(source, rows * padded(dim))?;
-        let (scales, errors) = (read(source, rows)?, read(source, rows)?);
-        expect(
-            are_lengths(&scales) && are_lengths(&errors),
-            "a scale is none",
-        )?;
+        let scales: Vec<f32> = read(source, rows)?;
+        let errors: Vec<f32> = read(source, rows)?;
+        // No value of a unit vector is greater than 1.
+        let are_scales = scales.iter().all(|scale| (0.0..=0.008).contains(scale));
+        expect(are_scales, "a scale is none")?;
+        expect(are_lengths(&errors), "an error is none")?;
         vectors = Vectors::Int8 {
             codes: codes.into(),
             scales,

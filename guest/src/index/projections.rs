@@ -161,9 +161,16 @@ impl Scales {
 
     /// The scales of [`to_floats`](Self::to_floats); none where those are no scales.
     pub fn from_floats(mut floats: Vec<f32>) -> Option<Self> {
-        let sound = floats.iter().all(|x| *x > 1e-12 && *x < 1.0);
         let detail_rest = floats.pop()?;
         let head_rest = floats.pop()?;
+        // Coordinates of unit vectors need no more, and errors stay small by it.
+        let covers = |step: f32, codes: f64| step > 1e-12 && f64::from(step) * codes < 1.03;
+        let sound = covers(head_rest, REST_MAX)
+            && covers(detail_rest, DETAIL_MAX)
+            && floats
+                .iter()
+                .enumerate()
+                .all(|(j, &step)| covers(step, codes_of(j)));
         (sound && !floats.is_empty()).then(|| Self::new(floats, head_rest, detail_rest))
     }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use mneme::conformance::Seed;
 
-pub use bench::{Bench, PeerChoice, Suite};
+pub use bench::{Bench, Dtype, Kind, PeerChoice, Suite};
 pub use checkpoint::{Dump, Inspect, Load};
 
 const AFTER_HELP: &str = "\

@@ -61,7 +61,9 @@ struct Plan {
 impl Plan {
     fn new(global: &Global, args: &Bench) -> Result<Self> {
         if global.namespace.is_some() || global.embedder.is_some() {
-            bail!("bench: it brings vectors and namespaces of its own; leave --embedder and --namespace out");
+            bail!(
+                "bench: it brings vectors and namespaces of its own; leave --embedder and --namespace out"
+            );
         }
         // Only the command line counts, lest the store of the environment is filled.
         let in_memory = match global.store.as_deref() {
@@ -73,7 +75,12 @@ impl Plan {
         };
         let mut suites = args.suite.clone();
         if suites.contains(&Suite::All) {
-            suites = vec![Suite::Lookup, Suite::Open, Suite::Tenants, Suite::Checkpoint];
+            suites = vec![
+                Suite::Lookup,
+                Suite::Open,
+                Suite::Tenants,
+                Suite::Checkpoint,
+            ];
         }
         if args.namespaces.is_some() && !suites.contains(&Suite::Tenants) {
             suites.push(Suite::Tenants);
@@ -139,10 +146,16 @@ impl Plan {
 
 /// The peers of the choices, and whether they were named.
 fn peers(choices: &[PeerChoice]) -> Result<(Vec<peer::Kind>, bool)> {
-    if choices.len() > 1 && (choices.contains(&PeerChoice::All) || choices.contains(&PeerChoice::None)) {
+    if choices.len() > 1
+        && (choices.contains(&PeerChoice::All) || choices.contains(&PeerChoice::None))
+    {
         bail!("bench: --peers: `all` and `none` stand alone");
     }
-    let named: Vec<_> = choices.iter().copied().filter_map(peer::Kind::named).collect();
+    let named: Vec<_> = choices
+        .iter()
+        .copied()
+        .filter_map(peer::Kind::named)
+        .collect();
     Ok(match choices {
         [] | [PeerChoice::All] => (peer::Kind::ALL.to_vec(), false),
         [PeerChoice::None] => (Vec::new(), false),
@@ -196,7 +209,8 @@ pub fn bench(global: &Global, out: Output, args: &Bench) -> Result<u8> {
             let corpus = corpus(&plan, entries, dim, folder.path())?;
             origins.push(format!("{entries} x {dim}: {}", corpus.origin));
             if corpus.misses.is_empty() {
-                let note = format!("{entries} x {dim}: no query is far from every entry, so none misses");
+                let note =
+                    format!("{entries} x {dim}: no query is far from every entry, so none misses");
                 contest.notes.push(note);
             }
             for &dtype in &plan.dtypes {
@@ -207,7 +221,12 @@ pub fn bench(global: &Global, out: Output, args: &Bench) -> Result<u8> {
     progress.clear();
     let mut notes = contest.notes;
     let mut seen = Vec::new();
-    notes.retain(|note| !seen.contains(note) && { seen.push(note.clone()); true });
+    notes.retain(|note| {
+        !seen.contains(note) && {
+            seen.push(note.clone());
+            true
+        }
+    });
     if plan.in_memory && plan.suites.contains(&Suite::Open) {
         notes.push("ours is in memory, which does not outlive its process: no opening".into());
     }
@@ -220,7 +239,8 @@ pub fn bench(global: &Global, out: Output, args: &Bench) -> Result<u8> {
         queries: plan.queries,
     };
     if let Some(path) = &args.markdown {
-        std::fs::write(path, report.markdown()).with_context(|| format!("bench: cannot write {path:?}"))?;
+        std::fs::write(path, report.markdown())
+            .with_context(|| format!("bench: cannot write {path:?}"))?;
     }
     if let Some(path) = &args.plot {
         let picture = plot::draw(&report.cells)?;
@@ -233,7 +253,13 @@ pub fn bench(global: &Global, out: Output, args: &Bench) -> Result<u8> {
 fn corpus(plan: &Plan, entries: usize, dim: usize, folder: &Path) -> Result<Corpus> {
     let generator = Generator::new(plan.dataset.as_ref(), entries + PARTS * PUTS, dim);
     let path = folder.join("vectors.f32");
-    Corpus::create(&path, &generator, (entries, dim), plan.queries, plan.namespaces(entries))
+    Corpus::create(
+        &path,
+        &generator,
+        (entries, dim),
+        plan.queries,
+        plan.namespaces(entries),
+    )
 }
 
 /// What is being done, on standard error, if that is a terminal. It is drawn between

@@ -39,7 +39,10 @@ impl Contest<'_> {
     pub fn run(&mut self, corpus: &Corpus, dtype: Dtype, folder: &Path) -> Result<Vec<Cell>> {
         let wants = |suite| self.plan.suites.contains(&suite);
         let mut cells = Vec::new();
-        if [Suite::Lookup, Suite::Open, Suite::Checkpoint].into_iter().any(wants) {
+        if [Suite::Lookup, Suite::Open, Suite::Checkpoint]
+            .into_iter()
+            .any(wants)
+        {
             cells.push(self.alone(corpus, dtype, folder)?);
         }
         if self.plan.suites.contains(&Suite::Tenants) {
@@ -67,7 +70,14 @@ impl Contest<'_> {
                 persisted: folder.join(format!("ours-{name}.db")),
                 plain: folder.join(format!("ours-{name}-plain.db")),
             });
-            ours.push(Ours::fill(name, settings, files, corpus, namespaces, self.progress)?);
+            ours.push(Ours::fill(
+                name,
+                settings,
+                files,
+                corpus,
+                namespaces,
+                self.progress,
+            )?);
         }
         Ok(ours)
     }
@@ -139,7 +149,12 @@ impl Contest<'_> {
         let namespaces = Some(corpus.namespaces);
         let mut ours = self.ours(corpus, dtype, folder, namespaces)?;
         let mut rivals = Rivals::none(plan.required, &mut self.notes);
-        let caches: Vec<Kind> = plan.peers.iter().copied().filter(|k| k.is_cache()).collect();
+        let caches: Vec<Kind> = plan
+            .peers
+            .iter()
+            .copied()
+            .filter(|k| k.is_cache())
+            .collect();
         if let Some(python) = self.python {
             let start = Start {
                 python,
@@ -157,7 +172,13 @@ impl Contest<'_> {
             let tenant = &corpus.tenants[number];
             for ours in &mut ours {
                 let lookups = ours.look_up(&tenant.hits, tenant.number)?;
-                judge(&mut ours.side, Work::TenantHit, corpus, &tenant.hits, &lookups)?;
+                judge(
+                    &mut ours.side,
+                    Work::TenantHit,
+                    corpus,
+                    &tenant.hits,
+                    &lookups,
+                )?;
                 ours.side.add(Work::TenantHit, lookups.times);
             }
             rivals.each(|rival| rival.tenant(corpus, number))?;

@@ -136,11 +136,14 @@ impl Corpus {
                 asked.push(generator.related(&like, n)?);
             }
             let nearest = self.nearest(number..self.entries, namespaces, &asked)?;
-            let hits = asked.into_iter().zip(nearest).map(|(vector, nearest)| Query {
-                row: 0,
-                vector,
-                nearest,
-            });
+            let hits = asked
+                .into_iter()
+                .zip(nearest)
+                .map(|(vector, nearest)| Query {
+                    row: 0,
+                    vector,
+                    nearest,
+                });
             self.tenants.push(Tenant {
                 number,
                 hits: hits.collect(),
@@ -175,7 +178,10 @@ impl Corpus {
             .and_then(|_| file.read_exact(&mut bytes))
             .with_context(|| format!("bench: cannot read {:?}", self.path))?;
         let numbers = bytes.as_chunks().0;
-        Ok(numbers.iter().map(|&four| f32::from_le_bytes(four)).collect())
+        Ok(numbers
+            .iter()
+            .map(|&four| f32::from_le_bytes(four))
+            .collect())
     }
 
     /// For each query the greatest cosine with a row of these, every `step`th.
@@ -205,7 +211,9 @@ impl Corpus {
             }
         }
         let exact = asked.iter().zip(&best);
-        Ok(exact.map(|(query, (_, near))| cosine(query, near)).collect())
+        Ok(exact
+            .map(|(query, (_, near))| cosine(query, near))
+            .collect())
     }
 
     /// Whether no entry is nearer to the query than this one.
@@ -218,7 +226,6 @@ impl Corpus {
         let first = self.entries + part * PUTS;
         first..first + PUTS
     }
-
 }
 
 /// The queries of a part.

@@ -62,10 +62,16 @@ impl Dataset {
         if let Some(dim) = dim
             && dim != found
         {
-            bail!("{}: vectors of {found} values, where --dims has {dim}", named());
+            bail!(
+                "{}: vectors of {found} values, where --dims has {dim}",
+                named()
+            );
         }
         if !(2..=8192).contains(&found) {
-            bail!("{}: vectors of {found} values; 2 to 8192 are possible", named());
+            bail!(
+                "{}: vectors of {found} values; 2 to 8192 are possible",
+                named()
+            );
         }
         let (body, row) = (bytes.saturating_sub(start), (found * number.bytes()) as u64);
         if body == 0 || body % row != 0 {
@@ -76,7 +82,10 @@ impl Dataset {
         }
         let rows = usize::try_from(body / row)?;
         if rows < LEAST_ROWS {
-            bail!("{}: {rows} vectors; at least {LEAST_ROWS} are needed", named());
+            bail!(
+                "{}: {rows} vectors; at least {LEAST_ROWS} are needed",
+                named()
+            );
         }
         let mut dataset = Self {
             path: path.to_owned(),
@@ -129,7 +138,10 @@ fn header(file: &mut File) -> Result<(Number, usize, u64)> {
         other => bail!("its numbers are {other}; <f4 or <f2 are needed"),
     };
     let &[rows, dim] = header.shape() else {
-        bail!("{} dimensions; rows of vectors are needed", header.shape().len());
+        bail!(
+            "{} dimensions; rows of vectors are needed",
+            header.shape().len()
+        );
     };
     if header.order() != Order::C {
         bail!("it is in Fortran's order; rows of vectors are needed");

@@ -29,7 +29,9 @@ pub fn machine_text() -> String {
 
 fn processor() -> Option<String> {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"))?;
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))?;
     Some(model.trim_start_matches([' ', '\t', ':']).trim().to_owned())
 }
 

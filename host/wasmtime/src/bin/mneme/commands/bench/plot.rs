@@ -15,7 +15,11 @@ const PANELS: [(Work, &str); 4] = [
     (Work::ExactHit, "exact hit"),
     (Work::Open, "open to the first semantic answer"),
 ];
-const OURS: [RGBColor; 3] = [RGBColor(200, 30, 40), RGBColor(236, 112, 20), RGBColor(150, 20, 110)];
+const OURS: [RGBColor; 3] = [
+    RGBColor(200, 30, 40),
+    RGBColor(236, 112, 20),
+    RGBColor(150, 20, 110),
+];
 const PEERS: [RGBColor; 5] = [
     RGBColor(31, 119, 180),
     RGBColor(23, 150, 140),
@@ -58,8 +62,14 @@ fn lines(cells: &[Cell]) -> Vec<Line> {
     let many_dtypes = cells.iter().any(|cell| cell.dtype != cells[0].dtype);
     let mut lines: Vec<Line> = Vec::new();
     for cell in cells.iter().filter(|cell| cell.namespaces.is_none()) {
-        let ours = cell.ours.iter().map(|side| (format!("mneme ({})", side.name), side, true));
-        let peers = cell.peers.iter().map(|side| (side.name.clone(), side, false));
+        let ours = cell
+            .ours
+            .iter()
+            .map(|side| (format!("mneme ({})", side.name), side, true));
+        let peers = cell
+            .peers
+            .iter()
+            .map(|side| (side.name.clone(), side, false));
         for (mut name, side, is_ours) in ours.chain(peers) {
             if many_dims {
                 name += &format!(", {}", cell.dim);
@@ -70,7 +80,14 @@ fn lines(cells: &[Cell]) -> Vec<Line> {
             add(&mut lines, &name, cell.entries, side, Work::Open, is_ours);
             if is_ours && side.work.contains_key(&Work::OpenPersisted) {
                 let name = format!("{name}, index persisted");
-                add(&mut lines, &name, cell.entries, side, Work::OpenPersisted, true);
+                add(
+                    &mut lines,
+                    &name,
+                    cell.entries,
+                    side,
+                    Work::OpenPersisted,
+                    true,
+                );
             }
         }
     }
@@ -80,17 +97,24 @@ fn lines(cells: &[Cell]) -> Vec<Line> {
 
 /// Adds a contender's points; a line of the persisted index has only that panel.
 fn add(lines: &mut Vec<Line>, name: &str, entries: usize, side: &Side, open: Work, ours: bool) {
-    let at = lines.iter().position(|line| line.name == name).unwrap_or_else(|| {
-        let width = if ours { 3 } else { 2 };
-        let before = lines.iter().filter(|line| line.width == width).count();
-        lines.push(Line {
-            name: name.to_owned(),
-            color: if ours { OURS[before % OURS.len()] } else { PEERS[before % PEERS.len()] },
-            width,
-            panels: Default::default(),
+    let at = lines
+        .iter()
+        .position(|line| line.name == name)
+        .unwrap_or_else(|| {
+            let width = if ours { 3 } else { 2 };
+            let before = lines.iter().filter(|line| line.width == width).count();
+            lines.push(Line {
+                name: name.to_owned(),
+                color: if ours {
+                    OURS[before % OURS.len()]
+                } else {
+                    PEERS[before % PEERS.len()]
+                },
+                width,
+                panels: Default::default(),
+            });
+            lines.len() - 1
         });
-        lines.len() - 1
-    });
     for (points, (work, _)) in lines[at].panels.iter_mut().zip(PANELS) {
         let work = match (work, open) {
             (Work::Open, open) => open,
@@ -127,7 +151,11 @@ fn panel(area: &Area<'_>, n: usize, lines: &[Line]) -> Drawn {
         decades(points().map(|point| point.0)),
         decades(points().map(|point| point.1)),
     ) else {
-        area.draw_text("not measured", &small.pos(middle), (width as i32 / 2, height as i32 / 2))?;
+        area.draw_text(
+            "not measured",
+            &small.pos(middle),
+            (width as i32 / 2, height as i32 / 2),
+        )?;
         return Ok(());
     };
     let mut chart = ChartBuilder::on(area)
@@ -162,9 +190,16 @@ fn key(area: &Area<'_>, lines: &[Line]) -> Drawn {
     let text = ("sans-serif", 14).into_font().color(&INK);
     for (n, line) in lines.iter().enumerate() {
         let y = 50 + 24 * n as i32;
-        area.draw(&PathElement::new(vec![(0, y), (26, y)], line.color.stroke_width(line.width)))?;
+        area.draw(&PathElement::new(
+            vec![(0, y), (26, y)],
+            line.color.stroke_width(line.width),
+        ))?;
         area.draw(&Circle::new((13, y), line.width + 1, line.color.filled()))?;
-        area.draw_text(&line.name, &text.pos(Pos::new(HPos::Left, VPos::Center)), (34, y))?;
+        area.draw_text(
+            &line.name,
+            &text.pos(Pos::new(HPos::Left, VPos::Center)),
+            (34, y),
+        )?;
     }
     Ok(())
 }

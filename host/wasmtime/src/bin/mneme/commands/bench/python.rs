@@ -27,7 +27,9 @@ pub fn choose(
         return Ok(python);
     }
     let cache = dirs::cache_dir().ok_or_else(|| {
-        PeerError("no folder for caches is known to this system; name a Python with --python".into())
+        PeerError(
+            "no folder for caches is known to this system; name a Python with --python".into(),
+        )
     })?;
     create(&cache.join("mneme").join("bench"), out, notes)
 }
@@ -53,7 +55,12 @@ fn create(folder: &Path, out: Output, notes: &mut Vec<String>) -> Result<PathBuf
         && let Some(lacks) = found.strip_prefix(&wanted)
         && run(Command::new(&python).arg("--version")).is_ok()
     {
-        notes.extend(lacks.lines().filter(|line| !line.is_empty()).map(str::to_owned));
+        notes.extend(
+            lacks
+                .lines()
+                .filter(|line| !line.is_empty())
+                .map(str::to_owned),
+        );
         return Ok(python);
     }
     match fs::remove_dir_all(&venv) {
@@ -103,5 +110,8 @@ fn run(command: &mut Command) -> Result<(), PeerError> {
     let said = String::from_utf8_lossy(&output.stderr);
     let arguments: Vec<_> = command.get_args().collect();
     let command = arguments.join(" ".as_ref());
-    Err(PeerError(format!("{program:?} {command:?}: {}", said.trim())))
+    Err(PeerError(format!(
+        "{program:?} {command:?}: {}",
+        said.trim()
+    )))
 }

@@ -12,7 +12,16 @@ use super::{PARTS, THRESHOLD};
 use crate::output;
 
 const HEADER: [&str; 10] = [
-    "work", "index", "p50", "p99", "recall", "peer", "p50", "p99", "recall", "peer/ours",
+    "work",
+    "index",
+    "p50",
+    "p99",
+    "recall",
+    "peer",
+    "p50",
+    "p99",
+    "recall",
+    "peer/ours",
 ];
 
 /// How to read the tables.
@@ -39,7 +48,12 @@ pub struct Report {
 impl Report {
     /// For programs.
     pub fn json(&self) -> Value {
-        let rows: Vec<Value> = self.cells.iter().flat_map(Cell::rows).map(|row| row_json(&row)).collect();
+        let rows: Vec<Value> = self
+            .cells
+            .iter()
+            .flat_map(Cell::rows)
+            .map(|row| row_json(&row))
+            .collect();
         json!({
             "rows": rows,
             "machine": machine::machine(),
@@ -141,10 +155,15 @@ fn coloured(line: &str, ratio: Option<f64>) -> String {
 }
 
 fn title(cell: &Cell) -> String {
-    let namespaces = cell
-        .namespaces
-        .map_or_else(String::new, |count| format!(", in {} namespaces", grouped(count as u64)));
-    format!("{} entries x {}, {}{namespaces}", grouped(cell.entries as u64), cell.dim, cell.dtype)
+    let namespaces = cell.namespaces.map_or_else(String::new, |count| {
+        format!(", in {} namespaces", grouped(count as u64))
+    });
+    format!(
+        "{} entries x {}, {}{namespaces}",
+        grouped(cell.entries as u64),
+        cell.dim,
+        cell.dtype
+    )
 }
 
 /// The rows with their fields as text; what repeats is said once.
@@ -170,7 +189,10 @@ fn lines(cell: &Cell) -> Vec<(Row<'_>, Vec<String>)> {
                 };
                 fields.push(name);
                 fields.extend(numbers(tally));
-                fields.push(row.ratio().map_or_else(String::new, |ratio| format!("{ratio:.1}x")));
+                fields.push(
+                    row.ratio()
+                        .map_or_else(String::new, |ratio| format!("{ratio:.1}x")),
+                );
             }
         }
         (row, fields)
@@ -180,7 +202,9 @@ fn lines(cell: &Cell) -> Vec<(Row<'_>, Vec<String>)> {
 
 fn numbers(tally: &Tally) -> [String; 3] {
     let micros = |share| tally.quantile(share).map_or_else(String::new, micros);
-    let recall = tally.recall().map_or_else(String::new, |recall| format!("{recall:.3}"));
+    let recall = tally
+        .recall()
+        .map_or_else(String::new, |recall| format!("{recall:.3}"));
     [micros(0.5), micros(0.99), recall]
 }
 
@@ -206,13 +230,19 @@ fn grouped(number: u64) -> String {
 
 /// What each contender holds in memory.
 fn memory(cell: &Cell) -> String {
-    let sides = cell.ours.iter().map(|side| (format!("ours, {}", side.name), side));
+    let sides = cell
+        .ours
+        .iter()
+        .map(|side| (format!("ours, {}", side.name), side));
     let peers = cell.peers.iter().map(|side| (side.name.clone(), side));
-    let known = sides.chain(peers).filter_map(|(name, side)| {
-        Some(format!("{name} {}", output::bytes(side.memory?)))
-    });
+    let known = sides
+        .chain(peers)
+        .filter_map(|(name, side)| Some(format!("{name} {}", output::bytes(side.memory?))));
     let known: Vec<String> = known.collect();
-    format!("{} (ours: the index; peers: what their process grew by)", known.join("; "))
+    format!(
+        "{} (ours: the index; peers: what their process grew by)",
+        known.join("; ")
+    )
 }
 
 fn row_json(row: &Row<'_>) -> Value {

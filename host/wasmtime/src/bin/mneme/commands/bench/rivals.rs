@@ -7,10 +7,10 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::PeerError;
+use super::Progress;
 use super::corpus::{Corpus, Query, part};
 use super::peer::{Kind, Lookups, Opened, Peer};
 use super::tally::{Side, Work};
-use super::Progress;
 
 /// The ef of usearch's default and of hnswlib's use in mneme-cache.
 const USEARCH_EF: u32 = 64;
@@ -234,7 +234,13 @@ impl Rival {
             let tenant = &corpus.tenants[number];
             let namespaces = Some(corpus.namespaces);
             let lookups = self.peer.look_up(&tenant.hits, namespaces, tenant.number)?;
-            judge(&mut self.sides[0], Work::TenantHit, corpus, &tenant.hits, &lookups)?;
+            judge(
+                &mut self.sides[0],
+                Work::TenantHit,
+                corpus,
+                &tenant.hits,
+                &lookups,
+            )?;
             self.sides[0].add(Work::TenantHit, lookups.times);
         }
         Ok(())

@@ -160,7 +160,11 @@ impl Cell {
     /// The lines, by work.
     pub fn rows(&self) -> Vec<Row<'_>> {
         let mut rows = Vec::new();
-        let mut works: Vec<Work> = self.ours.iter().flat_map(|s| s.work.keys().copied()).collect();
+        let mut works: Vec<Work> = self
+            .ours
+            .iter()
+            .flat_map(|s| s.work.keys().copied())
+            .collect();
         works.sort_unstable();
         works.dedup();
         for work in works {

@@ -48,7 +48,9 @@ impl<'a> Generator<'a> {
     pub fn related(&self, entry: &[f32], n: usize) -> std::io::Result<Vec<f32>> {
         let other = match self {
             Self::Synthetic(synthetic) => synthetic.direction(&mut seeded(4, n)),
-            Self::Mixed(mixed) => mixed.dataset.row(mixed.held_out[n % mixed.held_out.len()])?,
+            Self::Mixed(mixed) => mixed
+                .dataset
+                .row(mixed.held_out[n % mixed.held_out.len()])?,
         };
         Ok(mix(entry, &other, 0.93))
     }
@@ -67,7 +69,7 @@ impl<'a> Generator<'a> {
                     0 => String::new(),
                     rest => format!(", and {rest} mixed of two of them (cosines 0.6 to 0.84)"),
                 };
-                format!("{real} vectors of {}{rest}", file.to_string_lossy())
+                format!("{real} vectors of {}{rest}; those to put included", file.to_string_lossy())
             }
         }
     }
@@ -147,7 +149,9 @@ impl<'a> Mixed<'a> {
             return Ok(row);
         }
         let random = &mut seeded(7, n);
-        let other = self.dataset.row(self.base[random.usize(..self.base.len())])?;
+        let other = self
+            .dataset
+            .row(self.base[random.usize(..self.base.len())])?;
         Ok(mix(&row, &other, 0.6 + 0.24 * random.f32()))
     }
 }
@@ -164,7 +168,11 @@ fn normal(random: &mut Rng) -> f32 {
 
 /// The vector scaled to unit length; what has no direction becomes the first axis.
 pub fn unit(mut vector: Vec<f32>) -> Vec<f32> {
-    let norm = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+    let norm = vector
+        .iter()
+        .map(|&x| f64::from(x).powi(2))
+        .sum::<f64>()
+        .sqrt();
     if norm < 1e-20 {
         vector.fill(0.0);
         vector[0] = 1.0;

@@ -347,7 +347,7 @@ fn bad_input_is_refused_before_anything_runs() {
         ),
     ];
     for &(args, kind, part) in cases {
-        let done = folder.mneme(&[&["--json"], &ALONE[..], args].concat());
+        let done = folder.mneme(&[&["--json"], &ALONE[..3], args].concat());
         let (found, message) = done.error();
         assert_eq!(found, kind, "{args:?}: {message}");
         assert!(message.contains(part), "{args:?}: {message}");

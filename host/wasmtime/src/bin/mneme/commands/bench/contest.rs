@@ -244,7 +244,11 @@ fn look_up(
                 }
                 ours.side.add(work, lookups.times);
             }
-            rivals.each(|rival| rival.semantic(corpus, work, number))?;
+            rivals.each(|rival| rival.semantic(corpus, work, number, 0))?;
+        }
+        // Not right after the first side, which leaves the memory of the same queries warm.
+        for work in [Work::SemanticHit, Work::SemanticMiss] {
+            rivals.each(|rival| rival.semantic(corpus, work, number, 1))?;
         }
     }
     Ok(())

@@ -74,7 +74,7 @@ impl Dataset {
             );
         }
         let (body, row) = (bytes.saturating_sub(start), (found * number.bytes()) as u64);
-        if body == 0 || body % row != 0 {
+        if body == 0 || !body.is_multiple_of(row) {
             bail!(
                 "{}: {body} bytes of numbers are no whole vectors of {found} values, {row} bytes each",
                 named()

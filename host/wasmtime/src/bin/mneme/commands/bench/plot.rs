@@ -10,10 +10,10 @@ use super::tally::{Cell, Side, Work};
 const SIZE: (u32, u32) = (1180, 860);
 const LEGEND: u32 = 240;
 const PANELS: [(Work, &str); 4] = [
-    (Work::SemanticHit, "semantic hit"),
-    (Work::SemanticMiss, "semantic miss"),
-    (Work::ExactHit, "exact hit"),
-    (Work::Open, "open to the first semantic answer"),
+    (Work::SemanticHit, "semantic hit, median"),
+    (Work::SemanticMiss, "semantic miss, median"),
+    (Work::ExactHit, "exact hit, median"),
+    (Work::Open, "open to the first semantic answer, median"),
 ];
 const OURS: [RGBColor; 3] = [
     RGBColor(200, 30, 40),
@@ -131,13 +131,15 @@ fn add(lines: &mut Vec<Line>, name: &str, entries: usize, side: &Side, open: Wor
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 
-/// The powers of ten around the values.
-fn decades(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+/// The logarithms of the least and the greatest value, and some room.
+fn bounds(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let (least, most) = values.fold((f64::MAX, f64::MIN), |(least, most), value| {
         (least.min(value), most.max(value))
     });
-    let (low, high) = (least.log10().floor(), most.log10().ceil());
-    (least <= most).then(|| (low, if high > low { high } else { low + 1.0 }))
+    let (low, high) = (least.log10(), most.log10());
+    // A single size is not at the edge.
+    let room = if high - low < 0.3 { 0.3 } else { 0.08 };
+    (least <= most).then_some((low - room, high + room))
 }
 
 fn panel(area: &Area<'_>, n: usize, lines: &[Line]) -> Drawn {
@@ -148,8 +150,8 @@ fn panel(area: &Area<'_>, n: usize, lines: &[Line]) -> Drawn {
     let (width, height) = area.dim_in_pixel();
     area.draw_text(PANELS[n].1, &title.pos(middle), (width as i32 / 2 + 25, 20))?;
     let (Some(x), Some(y)) = (
-        decades(points().map(|point| point.0)),
-        decades(points().map(|point| point.1)),
+        bounds(points().map(|point| point.0)),
+        bounds(points().map(|point| point.1)),
     ) else {
         area.draw_text(
             "not measured",
@@ -164,7 +166,7 @@ fn panel(area: &Area<'_>, n: usize, lines: &[Line]) -> Drawn {
         .margin_bottom(8)
         .x_label_area_size(48)
         .y_label_area_size(72)
-        .build_cartesian_2d(Decades(x), Decades(y))?;
+        .build_cartesian_2d(Logarithms(x), Logarithms(y))?;
     chart
         .configure_mesh()
         .bold_line_style(GRID)
@@ -172,7 +174,6 @@ fn panel(area: &Area<'_>, n: usize, lines: &[Line]) -> Drawn {
         .axis_style(INK)
         .label_style(small)
         .x_desc("entries")
-        .y_desc(if n % 2 == 0 { "median" } else { "" })
         .x_label_formatter(&|log| count(*log))
         .y_label_formatter(&|log| time(*log))
         .draw()?;
@@ -204,10 +205,10 @@ fn key(area: &Area<'_>, lines: &[Line]) -> Drawn {
     Ok(())
 }
 
-/// An axis of logarithms, marked at whole powers of ten.
-struct Decades((f64, f64));
+/// An axis of logarithms, marked at 1, 2 and 5 times the powers of ten.
+struct Logarithms((f64, f64));
 
-impl Ranged for Decades {
+impl Ranged for Logarithms {
     type FormatOption = plotters::coord::ranged1d::NoDefaultFormatting;
     type ValueType = f64;
 
@@ -217,7 +218,22 @@ impl Ranged for Decades {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
-        (self.0.0 as i32..=self.0.1 as i32).map(f64::from).collect()
+        let (low, high) = self.0;
+        // Beyond two decades 2 and 5 would be too dense.
+        let steps: &[f64] = if high - low > 2.2 {
+            &[1.0]
+        } else {
+            &[1.0, 2.0, 5.0]
+        };
+        let decades = low.floor() as i32..=high.ceil() as i32;
+        decades
+            .flat_map(|decade| {
+                steps
+                    .iter()
+                    .map(move |step| f64::from(decade) + step.log10())
+            })
+            .filter(|log| (low..=high).contains(log))
+            .collect()
     }
 
     fn range(&self) -> std::ops::Range<f64> {
@@ -225,24 +241,44 @@ impl Ranged for Decades {
     }
 }
 
-impl plotters::coord::ranged1d::ValueFormatter<f64> for Decades {
+impl plotters::coord::ranged1d::ValueFormatter<f64> for Logarithms {
     fn format(value: &f64) -> String {
         value.to_string()
     }
 }
 
 fn count(log: f64) -> String {
-    match log.round() as i32 {
-        log @ 0..3 => format!("{}", 10_u64.pow(log as u32)),
-        log @ 3..6 => format!("{}k", 10_u64.pow(log as u32 - 3)),
-        log => format!("{}M", 10_f64.powi(log - 6)),
-    }
+    scaled(10_f64.powf(log), &["", "k", "M"])
 }
 
 fn time(log: f64) -> String {
-    match log.round() as i32 {
-        log if log < 3 => format!("{} µs", 10_f64.powi(log)),
-        log @ 3..6 => format!("{} ms", 10_u64.pow(log as u32 - 3)),
-        log => format!("{} s", 10_f64.powi(log - 6)),
+    scaled(10_f64.powf(log), &[" \u{b5}s", " ms", " s"])
+}
+
+/// A number in the unit, of those each 1,000 times the one before, that suits it.
+fn scaled(value: f64, units: &[&str; 3]) -> String {
+    let unit = match value {
+        v if v < 999.5 => 0,
+        v if v < 999_500.0 => 1,
+        _ => 2,
+    };
+    let value = value / 1000_f64.powi(unit);
+    let digits = if value < 0.95 { 2 } else { 0 };
+    format!("{value:.digits$}{}", units[unit as usize])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks() {
+        assert_eq!(count(2.0), "100");
+        assert_eq!(count(200_000_f64.log10()), "200k");
+        assert_eq!(time(500_f64.log10()), "500 \u{b5}s");
+        assert_eq!(time(3.0), "1 ms");
+        assert_eq!(time(6.0), "1 s");
+        let axis = Logarithms((1.95, 4.05));
+        assert_eq!(axis.key_points(7).len(), 7);
     }
 }

@@ -207,24 +207,31 @@ impl Rival {
         Ok(())
     }
 
-    /// Semantic look-ups of a part, with each ef.
-    pub fn semantic(&mut self, corpus: &Corpus, work: Work, number: usize) -> Result<()> {
+    /// Semantic look-ups of a part by one of the sides, if there are so many.
+    pub fn semantic(
+        &mut self,
+        corpus: &Corpus,
+        work: Work,
+        number: usize,
+        side: usize,
+    ) -> Result<()> {
+        let Some(side) = self.sides.get_mut(side) else {
+            return Ok(());
+        };
         let queries = match work {
             Work::SemanticHit => &corpus.hits,
             _ => &corpus.misses,
         };
         let queries = part(queries, number);
-        for side in &mut self.sides {
-            if let Some(ef) = side.ef {
-                self.peer.call::<()>("beam", json!({"ef": ef}))?;
-            }
-            let lookups = self.peer.look_up(queries, None, 0)?;
-            // A cache finds nothing where it misses.
-            if work == Work::SemanticHit || !self.peer.kind.is_cache() {
-                judge(side, work, corpus, queries, &lookups)?;
-            }
-            side.add(work, lookups.times);
+        if let Some(ef) = side.ef {
+            self.peer.call::<()>("beam", json!({"ef": ef}))?;
         }
+        let lookups = self.peer.look_up(queries, None, 0)?;
+        // A cache finds nothing where it misses.
+        if work == Work::SemanticHit || !self.peer.kind.is_cache() {
+            judge(side, work, corpus, queries, &lookups)?;
+        }
+        side.add(work, lookups.times);
         Ok(())
     }
 

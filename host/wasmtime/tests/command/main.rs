@@ -2,6 +2,7 @@
 
 #![cfg(feature = "cli")]
 
+mod bench;
 mod checkpoints;
 mod conformance;
 mod demo;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod checkpoint;
 
 use std::ffi::OsString;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use mneme::conformance::Seed;
 
+pub use bench::{Bench, Dtype, Kind, PeerChoice, Suite};
 pub use checkpoint::{Dump, Inspect, Load};
 
 const AFTER_HELP: &str = "\
@@ -139,6 +141,8 @@ pub enum Command {
     },
     /// Judge a store: run the conformance battery on it
     Conformance(Conformance),
+    /// Measure the cache, beside other caches and indexes
+    Bench(Bench),
     /// See it work: fill a cache, then ask reworded, unrelated and opposite questions
     Demo,
 }

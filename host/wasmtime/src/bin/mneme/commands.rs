@@ -1,5 +1,6 @@
 //! The commands.
 
+mod bench;
 mod checkpoint;
 mod component;
 mod conformance;
@@ -9,6 +10,8 @@ mod import;
 mod namespaces;
 mod run;
 mod upkeep;
+
+pub use bench::PeerError;
 
 use anyhow::Result;
 
@@ -39,6 +42,7 @@ pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
         Command::Inspect(inspect) => checkpoint::inspect(out, inspect),
         Command::Component { output } => component::write(out, output),
         Command::Conformance(args) => conformance::conformance(global, out, args),
+        Command::Bench(args) => bench::bench(global, out, args),
         Command::Demo => demo::demo(global, out),
     }
 }

@@ -64,7 +64,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// What went wrong, for programs: the kind of the cache's error, else `embedder`,
-/// `io` or `argument`.
+/// `peer`, `io` or `argument`.
 fn kind(error: &anyhow::Error) -> &'static str {
     for cause in error.chain() {
         if let Some(cause) = cause.downcast_ref::<mneme::Error>() {
@@ -72,6 +72,9 @@ fn kind(error: &anyhow::Error) -> &'static str {
         }
         if cause.is::<mneme::embedder::EmbedError>() {
             return "embedder";
+        }
+        if cause.is::<commands::PeerError>() {
+            return "peer";
         }
         if cause.is::<io::Error>() {
             return "io";

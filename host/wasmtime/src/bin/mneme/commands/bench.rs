@@ -1,0 +1,293 @@
+//! `bench`.
+
+mod contest;
+mod corpus;
+mod dataset;
+mod machine;
+mod ours;
+mod peer;
+mod plot;
+mod python;
+mod report;
+mod rivals;
+mod tally;
+mod vectors;
+
+pub use peer::PeerError;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Map;
+
+use crate::args::{Bench, Dtype, Global, Kind, PeerChoice, Suite};
+use crate::output::Output;
+
+use contest::Contest;
+use corpus::Corpus;
+use dataset::Dataset;
+use report::Report;
+use vectors::Generator;
+
+/// The length of vectors where none is asked for.
+const DIM: usize = 384;
+/// The least similarity of a hit: the default of either cache.
+const THRESHOLD: f32 = 0.85;
+/// Into how many parts, done in turns, the work is cut.
+const PARTS: usize = 5;
+/// Puts of a part.
+const PUTS: usize = 400;
+/// Namespaces where their number is not asked for.
+const NAMESPACES: usize = 1000;
+
+/// What to measure, checked.
+struct Plan {
+    suites: Vec<Suite>,
+    sizes: Vec<usize>,
+    dims: Vec<usize>,
+    dtypes: Vec<Dtype>,
+    kinds: Vec<Kind>,
+    dataset: Option<Dataset>,
+    peers: Vec<peer::Kind>,
+    /// Whether peers were asked for by name.
+    required: bool,
+    queries: usize,
+    namespaces: Option<usize>,
+    in_memory: bool,
+    folder: PathBuf,
+}
+
+impl Plan {
+    fn new(global: &Global, args: &Bench) -> Result<Self> {
+        if global.namespace.is_some() || global.embedder.is_some() {
+            bail!(
+                "bench: it brings vectors and namespaces of its own; leave --embedder and --namespace out"
+            );
+        }
+        // Only the command line counts, lest the store of the environment is filled.
+        let in_memory = match global.store.as_deref() {
+            None => false,
+            Some("memory:") => true,
+            Some(_) => bail!(
+                "bench: --store can be memory: here; without it SQLite files are made in --dir and removed again"
+            ),
+        };
+        let mut suites = args.suite.clone();
+        if suites.contains(&Suite::All) {
+            suites = vec![
+                Suite::Lookup,
+                Suite::Open,
+                Suite::Tenants,
+                Suite::Checkpoint,
+            ];
+        }
+        if args.namespaces.is_some() && !suites.contains(&Suite::Tenants) {
+            suites.push(Suite::Tenants);
+        }
+        let sizes = unique(&args.sizes);
+        if let Some(namespaces) = args.namespaces
+            && let Some(size) = sizes.iter().find(|&&size| size < namespaces)
+        {
+            bail!("bench: --namespaces {namespaces}: {size} entries are fewer");
+        }
+        let (peers, required) = peers(&args.peers)?;
+        if let Some(path) = &args.plot
+            && path.extension().is_none_or(|end| end != "svg")
+        {
+            bail!("bench: --plot {path:?}: the name must end in .svg");
+        }
+        for path in args.markdown.iter().chain(&args.plot) {
+            let folder = path.parent().filter(|folder| *folder != Path::new(""));
+            if path.is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
+                bail!("bench: {path:?} is no place for a file");
+            }
+        }
+        let folder = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+        if !folder.is_dir() {
+            bail!("bench: --dir {folder:?} is no folder");
+        }
+        let mut dims = unique(&args.dims);
+        let dataset = match &args.dataset {
+            None => None,
+            Some(path) => {
+                if dims.len() > 1 {
+                    bail!("bench: a file has vectors of one length; give --dims one");
+                }
+                Some(Dataset::open(path, dims.first().copied())?)
+            }
+        };
+        if dims.is_empty() {
+            dims = vec![dataset.as_ref().map_or(DIM, |dataset| dataset.dim)];
+        }
+        Ok(Self {
+            suites,
+            sizes,
+            dims,
+            dtypes: unique(&args.dtypes),
+            kinds: unique(&args.index),
+            dataset,
+            peers,
+            required,
+            queries: args.queries,
+            namespaces: args.namespaces,
+            in_memory,
+            folder,
+        })
+    }
+
+    /// Among how many namespaces so many entries are divided.
+    fn namespaces(&self, entries: usize) -> Option<usize> {
+        let wanted = self.suites.contains(&Suite::Tenants);
+        let usual = NAMESPACES.min(entries / 10).max(1);
+        wanted.then(|| self.namespaces.unwrap_or(usual))
+    }
+}
+
+/// The peers of the choices, and whether they were named.
+fn peers(choices: &[PeerChoice]) -> Result<(Vec<peer::Kind>, bool)> {
+    if choices.len() > 1
+        && (choices.contains(&PeerChoice::All) || choices.contains(&PeerChoice::None))
+    {
+        bail!("bench: --peers: `all` and `none` stand alone");
+    }
+    let named: Vec<_> = choices
+        .iter()
+        .copied()
+        .filter_map(peer::Kind::named)
+        .collect();
+    Ok(match choices {
+        [] | [PeerChoice::All] => (peer::Kind::ALL.to_vec(), false),
+        [PeerChoice::None] => (Vec::new(), false),
+        _ => (unique(&named), true),
+    })
+}
+
+fn unique<T: Copy + PartialEq>(items: &[T]) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::new();
+    for &item in items {
+        if !kept.contains(&item) {
+            kept.push(item);
+        }
+    }
+    kept
+}
+
+/// `bench`
+pub fn bench(global: &Global, out: Output, args: &Bench) -> Result<u8> {
+    let plan = Plan::new(global, args)?;
+    let mut notes = Vec::new();
+    let python = match plan.peers.is_empty() {
+        true => None,
+        false => match python::choose(args.python.as_deref(), out, &mut notes) {
+            Ok(python) => Some(python),
+            Err(error) if plan.required => return Err(error.into()),
+            Err(PeerError(why)) => {
+                notes.push(format!("measured without peers: {why}"));
+                None
+            }
+        },
+    };
+    let progress = Progress::new(out);
+    let mut contest = Contest {
+        plan: &plan,
+        python: python.as_deref(),
+        progress: &progress,
+        notes,
+        versions: Map::new(),
+    };
+    let mut cells = Vec::new();
+    let mut origins = Vec::new();
+    for &dim in &plan.dims {
+        for &entries in &plan.sizes {
+            progress.prefix(&format!("{entries} x {dim}"));
+            let folder = tempfile::Builder::new()
+                .prefix("mneme-bench-")
+                .tempdir_in(&plan.folder)
+                .context("bench: cannot make a folder")?;
+            progress.step("making vectors");
+            let corpus = corpus(&plan, entries, dim, folder.path())?;
+            origins.push(format!("{entries} x {dim}: {}", corpus.origin));
+            if corpus.misses.is_empty() {
+                let note =
+                    format!("{entries} x {dim}: no query is far from every entry, so none misses");
+                contest.notes.push(note);
+            }
+            for &dtype in &plan.dtypes {
+                cells.extend(contest.run(&corpus, dtype, folder.path())?);
+            }
+        }
+    }
+    progress.clear();
+    let mut notes = contest.notes;
+    let mut seen = Vec::new();
+    notes.retain(|note| {
+        !seen.contains(note) && {
+            seen.push(note.clone());
+            true
+        }
+    });
+    if plan.in_memory && plan.suites.contains(&Suite::Open) {
+        notes.push("ours is in memory, which does not outlive its process: no opening".into());
+    }
+    let report = Report {
+        cells,
+        origins,
+        notes,
+        versions: contest.versions,
+        in_memory: plan.in_memory,
+        queries: plan.queries,
+    };
+    if let Some(path) = &args.markdown {
+        std::fs::write(path, report.markdown())
+            .with_context(|| format!("bench: cannot write {path:?}"))?;
+    }
+    if let Some(path) = &args.plot {
+        let picture = plot::draw(&report.cells)?;
+        std::fs::write(path, picture).with_context(|| format!("bench: cannot write {path:?}"))?;
+    }
+    out.result(|| report.json(), || report.text())?;
+    Ok(0)
+}
+
+fn corpus(plan: &Plan, entries: usize, dim: usize, folder: &Path) -> Result<Corpus> {
+    let generator = Generator::new(plan.dataset.as_ref(), entries + PARTS * PUTS, dim);
+    let path = folder.join("vectors.f32");
+    Corpus::create(
+        &path,
+        &generator,
+        (entries, dim),
+        plan.queries,
+        plan.namespaces(entries),
+    )
+}
+
+/// What is being done, on standard error, if that is a terminal. It is drawn between
+/// measurements only.
+struct Progress(ProgressBar);
+
+impl Progress {
+    fn new(out: Output) -> Self {
+        if out.is_json() {
+            return Self(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {prefix}  {msg}") {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    fn prefix(&self, text: &str) {
+        self.0.set_prefix(text.to_owned());
+    }
+
+    fn step(&self, text: &str) {
+        self.0.set_message(text.to_owned());
+        self.0.tick();
+    }
+
+    fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -8,6 +8,7 @@
 
 pub mod codes;
 mod column;
+pub mod graph;
 mod rows;
 pub mod simd;
 

@@ -43,11 +43,7 @@ fn damaged(what: &str) -> Error {
 }
 
 /// Appends a graph.
-pub fn write<P: Point + Serialize>(
-    hnsw: &Hnsw<P>,
-    rows: usize,
-    bytes: &mut Vec<u8>,
-) -> Result<()> {
+pub fn write<P: Point + Serialize>(hnsw: &Hnsw<P>, rows: usize, bytes: &mut Vec<u8>) -> Result<()> {
     reserve(rows, LINKS * 4)?;
     bytes.extend_from_slice(&MAGIC.to_le_bytes());
     bytes.extend_from_slice(&(rows as u32).to_le_bytes());
@@ -57,11 +53,7 @@ pub fn write<P: Point + Serialize>(
 }
 
 /// A graph to be searched with `ef_search`, and the bytes that it has allocated.
-pub fn read(
-    bytes: &[u8],
-    rows: usize,
-    ef_search: usize,
-) -> Result<(Hnsw<Node<'static>>, usize)> {
+pub fn read(bytes: &[u8], rows: usize, ef_search: usize) -> Result<(Hnsw<Node<'static>>, usize)> {
     let (header, body) = bytes
         .split_at_checked(HEADER)
         .ok_or_else(|| damaged("it ends too early"))?;
@@ -79,7 +71,8 @@ pub fn read(
         Cow::Borrowed(body)
     } else {
         let mut body = Vec::with_capacity(links.len() + 10);
-        body = postcard::to_extend(&ef_search, body).map_err(|error| damaged(&error.to_string()))?;
+        body =
+            postcard::to_extend(&ef_search, body).map_err(|error| damaged(&error.to_string()))?;
         body.extend_from_slice(links);
         Cow::Owned(body)
     };

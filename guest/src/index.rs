@@ -22,6 +22,7 @@
 pub mod basis;
 pub mod block;
 pub mod codes;
+pub mod graph;
 pub mod persisted;
 pub mod projections;
 pub mod rows;

@@ -1,0 +1,210 @@
+//! Graphs: approximate search among rows that do not change.
+//!
+//! A graph is a hierarchical navigable small world (Malkov and Yashunin, "Efficient and robust
+//! approximate nearest neighbor search using Hierarchical Navigable Small World graphs", 2018),
+//! built and searched by the crate `instant-distance`. It holds links between row numbers and
+//! no vectors: whoever builds or searches it says how far rows are from each other and from
+//! the query. What is near is found with high probability, never with certainty, and what is
+//! found must be compared by its true vector.
+
+mod entropy;
+mod persisted;
+#[cfg(test)]
+mod tests;
+
+use crate::error::Result;
+use crate::types::{Error, GraphOptions};
+use instant_distance::{Builder, Heuristic, Hnsw, Point, Search};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// The most rows of a graph.
+pub const MAX_ROWS: usize = 1 << 20;
+/// Links of a row in the lowest layer; half as many in each other.
+const LINKS: usize = 64;
+/// What `build` takes for each row while it runs, at most.
+const BUILD_BYTES: usize = 1200;
+
+/// How far two rows are from each other: the less the nearer, as 1 - cosine. It must be
+/// symmetrical; NaN is farthest.
+pub type Between<'a> = dyn Fn(u32, u32) -> f32 + Sync + 'a;
+
+/// How far the query is from a row, in the measure of [`Between`].
+pub type FromQuery<'a> = dyn Fn(u32) -> f32 + Sync + 'a;
+
+/// A row that was found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Near {
+    /// Its number, less than [`Graph::rows`].
+    pub row: u32,
+    /// What [`FromQuery`] said of it.
+    pub distance: f32,
+}
+
+/// Memory that searches use again, of any graphs: a byte for each row of the largest.
+#[derive(Default)]
+pub struct Searcher(Search);
+
+/// A graph of the rows `0..rows`.
+pub struct Graph {
+    rows: usize,
+    ef_search: usize,
+    bytes: usize,
+    hnsw: Hnsw<Node<'static>>,
+}
+
+impl Graph {
+    /// Builds a graph. The same arguments give the same graph in every component; natively
+    /// several threads take part, and no two graphs are the same.
+    ///
+    /// Errors: `invalid-argument` for more than [`MAX_ROWS`], `index-unavailable` for want of
+    /// memory.
+    pub fn build(
+        rows: usize,
+        between: &Between<'_>,
+        options: &GraphOptions,
+        seed: u64,
+    ) -> Result<Self> {
+        if rows > MAX_ROWS {
+            return Err(Error::InvalidArgument(format!(
+                "a graph of {rows} rows; the most is {MAX_ROWS}"
+            )));
+        }
+        reserve(rows, BUILD_BYTES)?;
+        let nodes = (0..rows as u32)
+            .map(|row| BuildNode { row, between })
+            .collect();
+        // A search that keeps no candidate finds nothing.
+        let (hnsw, _) = Builder::default()
+            .seed(seed)
+            .ef_search(options.ef_search.max(1) as usize)
+            .ef_construction(options.ef_construction.max(1) as usize)
+            .select_heuristic(options.heuristic.then(Heuristic::default))
+            .build_hnsw(nodes);
+        // From here on there is but one way to make a graph.
+        let mut bytes = Vec::new();
+        persisted::write(&hnsw, rows, &mut bytes)?;
+        drop(hnsw);
+        Self::read(&bytes, rows, options)
+    }
+
+    /// How many rows it was built of.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The most rows that a search finds.
+    pub fn ef_search(&self) -> usize {
+        self.ef_search
+    }
+
+    /// The nearest rows, nearest first: at most `limit`, and at most
+    /// [`ef_search`](Self::ef_search). Whoever needs more must compare all rows.
+    pub fn search(
+        &self,
+        from_query: &FromQuery<'_>,
+        limit: usize,
+        searcher: &mut Searcher,
+    ) -> Vec<Near> {
+        // Of the lifetime of the query, which nodes never use.
+        let hnsw: &Hnsw<Node<'_>> = &self.hnsw;
+        hnsw.search(&Node::Query(from_query), &mut searcher.0)
+            .take(limit)
+            .filter_map(|item| match *item.point {
+                Node::Row(row) => Some(Near {
+                    row,
+                    distance: item.distance,
+                }),
+                Node::Query(_) => None,
+            })
+            .collect()
+    }
+
+    /// Bytes allocated.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends the form in which a graph is kept, of about three bytes a link.
+    pub fn write(&self, bytes: &mut Vec<u8>) -> Result<()> {
+        persisted::write(&self.hnsw, self.rows, bytes)
+    }
+
+    /// Takes a graph of `rows` rows from all of what [`write`](Self::write) appended. Of the
+    /// options, those for searching are used.
+    ///
+    /// Errors: `corrupt` for any bytes that could not be searched safely, `index-unavailable`
+    /// for want of memory.
+    pub fn read(bytes: &[u8], rows: usize, options: &GraphOptions) -> Result<Self> {
+        let ef_search = options.ef_search.max(1) as usize;
+        let (hnsw, bytes) = persisted::read(bytes, rows, ef_search)?;
+        Ok(Graph {
+            rows,
+            ef_search,
+            bytes,
+            hnsw,
+        })
+    }
+}
+
+/// Refuses what there is no memory for, as running out of it ends the component.
+fn reserve(rows: usize, bytes: usize) -> Result<()> {
+    Vec::<u8>::new()
+        .try_reserve_exact(rows.saturating_mul(bytes))
+        .map_err(|_| {
+            Error::IndexUnavailable(format!(
+                "no memory for a graph of {rows} rows; raise the memory limit or set the option index to exact"
+            ))
+        })
+}
+
+/// A row while the graph is built.
+#[derive(Clone)]
+struct BuildNode<'a> {
+    row: u32,
+    between: &'a Between<'a>,
+}
+
+impl Point for BuildNode<'_> {
+    fn distance(&self, other: &Self) -> f32 {
+        (self.between)(self.row, other.row)
+    }
+}
+
+impl Serialize for BuildNode<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.row)
+    }
+}
+
+/// A row of a graph, or what is sought in it. A search compares a query with rows only.
+#[derive(Clone)]
+enum Node<'a> {
+    Row(u32),
+    Query(&'a FromQuery<'a>),
+}
+
+impl Point for Node<'_> {
+    fn distance(&self, other: &Self) -> f32 {
+        match (self, other) {
+            (Node::Query(from_query), Node::Row(row)) => from_query(*row),
+            _ => f32::INFINITY,
+        }
+    }
+}
+
+impl Serialize for Node<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_u32(match self {
+            Node::Row(row) => *row,
+            Node::Query(_) => u32::MAX,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Node<'_> {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
+        u32::deserialize(deserializer).map(Node::Row)
+    }
+}

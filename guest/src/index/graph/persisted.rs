@@ -1,0 +1,155 @@
+//! The form in which a graph is kept.
+//!
+//! | what | as |
+//! |---|---|
+//! | [`MAGIC`], rows | little-endian u32 each |
+//! | `ef-search` when it was written | varint |
+//! | number of nodes, which row each stands for | varints |
+//! | number of nodes, [`LINKS`] links of each in the lowest layer | varints |
+//! | number of further layers | varint |
+//! | of each, from the lower to the higher: number of nodes, half of [`LINKS`] links of each | varints |
+//!
+//! This is how postcard encodes `instant-distance`'s own type, whose fields cannot be seen.
+//! Varints are its, of 7 bits a byte, the least first. A link is the number of a node;
+//! `u32::MAX` ends those of a node that has fewer.
+//!
+//! `instant-distance` believes what it deserialises. So [`check`] walks all of it first, and
+//! holds it to what a search relies on: links lead to nodes of their own layer, a node of a
+//! layer is in each lower one, and each layer has the first node. It allocates a bit for each
+//! row, and nothing by what the bytes say.
+
+use super::{LINKS, Node, reserve};
+use crate::error::Result;
+use crate::types::Error;
+use instant_distance::{Hnsw, Point};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// The first four bytes; another number for another form.
+const MAGIC: u32 = u32::from_le_bytes(*b"mng1");
+/// Bytes before what postcard encodes.
+const HEADER: usize = 8;
+/// A node without a link.
+const NONE: u32 = u32::MAX;
+/// What a deserialised graph takes for each row at most: vectors grow by doubling.
+const READ_BYTES: usize = 1000;
+/// serde reserves no more than this for a sequence before it has seen its elements.
+const SERDE_RESERVES: usize = 1 << 20;
+
+fn damaged(what: &str) -> Error {
+    Error::Corrupt(format!(
+        "a graph of the index kept in the store is damaged: {what}"
+    ))
+}
+
+/// Appends a graph.
+pub fn write<P: Point + Serialize>(hnsw: &Hnsw<P>, rows: usize, bytes: &mut Vec<u8>) -> Result<()> {
+    reserve(rows, LINKS * 4)?;
+    bytes.extend_from_slice(&MAGIC.to_le_bytes());
+    bytes.extend_from_slice(&(rows as u32).to_le_bytes());
+    *bytes = postcard::to_extend(hnsw, std::mem::take(bytes))
+        .map_err(|error| damaged(&error.to_string()))?;
+    Ok(())
+}
+
+/// A graph to be searched with `ef_search`, and the bytes that it has allocated.
+pub fn read(bytes: &[u8], rows: usize, ef_search: usize) -> Result<(Hnsw<Node<'static>>, usize)> {
+    let (header, body) = bytes
+        .split_at_checked(HEADER)
+        .ok_or_else(|| damaged("it ends too early"))?;
+    if header[..4] != MAGIC.to_le_bytes() {
+        return Err(damaged("it is of an unknown form"));
+    }
+    if header[4..] != (rows as u32).to_le_bytes() || rows > super::MAX_ROWS {
+        return Err(damaged("it is of another number of rows"));
+    }
+    let mut links = body;
+    let written_with: usize = next(&mut links)?;
+    let bytes = check(links, rows)?;
+    reserve(rows, READ_BYTES)?;
+    let body = if written_with == ef_search {
+        Cow::Borrowed(body)
+    } else {
+        let mut body = Vec::with_capacity(links.len() + 10);
+        body =
+            postcard::to_extend(&ef_search, body).map_err(|error| damaged(&error.to_string()))?;
+        body.extend_from_slice(links);
+        Cow::Owned(body)
+    };
+    let hnsw = postcard::from_bytes(&body).map_err(|error| damaged(&error.to_string()))?;
+    Ok((hnsw, bytes))
+}
+
+/// The next number.
+fn next<'a, T: Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T> {
+    let (number, rest) =
+        postcard::take_from_bytes(bytes).map_err(|error| damaged(&error.to_string()))?;
+    *bytes = rest;
+    Ok(number)
+}
+
+/// Refuses all that could not be searched; otherwise the bytes that it will allocate.
+fn check(mut bytes: &[u8], rows: usize) -> Result<usize> {
+    let bytes = &mut bytes;
+    if next::<usize>(bytes)? != rows {
+        return Err(damaged("it has another number of nodes than rows"));
+    }
+    let mut seen = vec![0_u64; rows.div_ceil(64)];
+    for _ in 0..rows {
+        let row: u32 = next(bytes)?;
+        let word = seen.get_mut(row as usize / 64);
+        let word = word.filter(|_| (row as usize) < rows);
+        let word = word.ok_or_else(|| damaged("a node stands for no row"))?;
+        let bit = 1 << (row % 64);
+        if *word & bit != 0 {
+            return Err(damaged("two nodes stand for one row"));
+        }
+        *word |= bit;
+    }
+    if next::<usize>(bytes)? != rows {
+        return Err(damaged("not all nodes are in the lowest layer"));
+    }
+    check_links(bytes, rows, LINKS)?;
+    let mut allocated = grown(rows, size_of::<Node>()) + grown(rows, LINKS * 4);
+    let layers: usize = next(bytes)?;
+    let mut below = rows;
+    for _ in 0..layers {
+        let nodes: usize = next(bytes)?;
+        // `instant-distance` makes each layer 0.29 times the one below it.
+        if nodes == 0 || nodes > below / 2 {
+            return Err(damaged("a layer has an impossible number of nodes"));
+        }
+        check_links(bytes, nodes, LINKS / 2)?;
+        allocated += grown(nodes, LINKS / 2 * 4) + size_of::<Vec<u32>>();
+        below = nodes;
+    }
+    if !bytes.is_empty() {
+        return Err(damaged("something follows it"));
+    }
+    Ok(allocated)
+}
+
+/// Refuses links of a layer that lead out of it.
+fn check_links(bytes: &mut &[u8], nodes: usize, links: usize) -> Result<()> {
+    for _ in 0..nodes {
+        let mut ended = false;
+        for _ in 0..links {
+            let link: u32 = next(bytes)?;
+            if link == NONE {
+                ended = true;
+            } else if ended || link as usize >= nodes {
+                return Err(damaged("a link leads nowhere"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of a vector that serde has filled with elements.
+fn grown(count: usize, size: usize) -> usize {
+    let mut capacity = count.min(SERDE_RESERVES / size);
+    while capacity < count {
+        capacity *= 2;
+    }
+    capacity * size
+}

@@ -256,6 +256,7 @@ impl Open {
 
     fn new_index(&self, dtype: VectorDtype) -> Index {
         Index::new(self.options.embedder_dim, dtype)
+            .searching(self.options.index, self.options.graph)
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`codes`] | codes of whole vectors, for int8 |
 //! | [`block`], [`rows`] | the rows of a namespace |
 //! | [`persisted`] | the form in which an index is kept in the store |
+//! | [`segment`], [`graph`] | approximate search of rows that have not changed |
 //! | [`scan`] | a query's forms, and what a search took |
 //! | [`simd`] | the inner loops |
 //!
@@ -27,12 +28,14 @@ pub mod persisted;
 pub mod projections;
 pub mod rows;
 pub mod scan;
+pub mod segment;
 pub mod simd;
 
 use crate::error::Result;
-use crate::types::{Error, VectorDtype};
+use crate::types::{Error, GraphOptions, IndexKind, VectorDtype};
 use basis::{Basis, Learner, sample_rows};
 use block::{Block, block_rows, stamp};
+use graph::Searcher;
 use rows::{Place, Rows};
 use scan::{Query, Tally};
 use std::cmp::{Ordering, Reverse};
@@ -43,6 +46,9 @@ use std::rc::Rc;
 const FEWEST_TO_LEARN_FROM: usize = 1024;
 /// The basis is loose where heads leave more than this share of the rows.
 const LOOSE: f32 = 0.1;
+/// Where codes leave more than this share of the rows to be compared in full, a search of a
+/// graph costs less; see [`graph`].
+const CODES_FAIL: f32 = 0.25;
 /// How much of a rate the last search makes up.
 const RATE_WEIGHT: f32 = 0.125;
 
@@ -123,6 +129,9 @@ pub struct Index {
     /// Position in `spaces` of each namespace that was ever seen.
     numbers: BTreeMap<String, u32>,
     spaces: Vec<Rows>,
+    kind: IndexKind,
+    graph: GraphOptions,
+    searcher: Searcher,
     basis: Option<Rc<Basis>>,
     learner: Option<Learner>,
     /// [`FEWEST_TO_LEARN_FROM`], or fewer in tests.
@@ -150,6 +159,13 @@ impl Index {
             dtype,
             numbers: BTreeMap::new(),
             spaces: Vec::new(),
+            kind: IndexKind::Exact,
+            graph: GraphOptions {
+                ef_search: 1,
+                ef_construction: 1,
+                heuristic: false,
+            },
+            searcher: Searcher::default(),
             basis: None,
             learner: None,
             fewest_to_learn_from: FEWEST_TO_LEARN_FROM,
@@ -161,6 +177,13 @@ impl Index {
             passed: 0.0,
             compared: 0.0,
         }
+    }
+
+    /// The index, made to search as the options ask. Without it, it is exact.
+    pub fn searching(mut self, kind: IndexKind, graph: GraphOptions) -> Self {
+        (self.kind, self.graph) = (kind, graph);
+        self.take_kept_graphs();
+        self
     }
 
     /// How vectors are held.
@@ -239,7 +262,8 @@ impl Index {
 
     /// Removes all rows.
     pub fn clear(&mut self) {
-        *self = Index::new(self.dim as u32, self.dtype);
+        let empty = Index::new(self.dim as u32, self.dtype);
+        *self = empty.searching(self.kind, self.graph);
     }
 
     /// The at most `limit` rows of a namespace with the greatest bounds of at least
@@ -255,7 +279,13 @@ impl Index {
         let mut top = TopFound::new(threshold, limit);
         if let Some(&number) = self.numbers.get(namespace) {
             let mut tally = Tally::default();
-            self.spaces[number as usize].scan(&mut Query::new(query), &mut top, &mut tally);
+            let rows = &self.spaces[number as usize];
+            rows.search(
+                &mut Query::new(query),
+                &mut self.searcher,
+                &mut top,
+                &mut tally,
+            );
             self.learn_rates(tally);
         }
         top.best
@@ -386,6 +416,42 @@ impl Index {
         }
         self.absent_after = up_to;
         self.unencoded = true;
+        self.take_kept_graphs();
+    }
+
+    /// Makes graphs that were kept part of the index, once the vectors are in memory.
+    fn take_kept_graphs(&mut self) {
+        if self.absent_after.is_some() {
+            return;
+        }
+        for rows in &mut self.spaces {
+            match self.kind {
+                IndexKind::Exact => rows.set_kept_graphs(Vec::new()),
+                _ => rows.take_kept_graphs(&self.graph),
+            }
+        }
+    }
+
+    /// Seals rows into one more graph, if graphs are wanted. False where nothing is left to
+    /// seal.
+    ///
+    /// Errors: `index-unavailable` for want of memory.
+    pub fn seal(&mut self) -> Result<bool> {
+        let wanted = match self.kind {
+            IndexKind::Exact => false,
+            IndexKind::Hnsw => true,
+            IndexKind::Auto => self.compared > CODES_FAIL,
+        };
+        if !wanted {
+            return Ok(false);
+        }
+        for rows in &mut self.spaces {
+            if rows.seal(&self.graph)? {
+                self.changes = self.changes.saturating_add(segment::SEGMENT_ROWS);
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// No more vectors will arrive: what is absent stays in the store.
@@ -431,6 +497,11 @@ impl Index {
     /// Rows whose vectors, or int8 codes of them, are in memory.
     pub fn resident_rows(&self) -> usize {
         self.count(Block::is_resident)
+    }
+
+    /// Rows that are in graphs.
+    pub fn graph_rows(&self) -> usize {
+        self.count(|block| block.sealed.is_some())
     }
 
     /// The share of the coded rows that codes did not rule out in the last searches.

@@ -27,9 +27,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (store, host, open) = self.parts()?;
         let now = host.now();
         open.follow(store, now)?;
-        open.index(store, now)?;
-        while open.read_absent(store)? {}
-        let index = open.index(store, now)?;
+        let index = open.resident_index(store, now)?;
         while index.work(u64::MAX) {}
         Ok(index.rows() as u64)
     }
@@ -54,6 +52,13 @@ impl Open {
         self.index
             .as_mut()
             .ok_or_else(|| Error::IndexUnavailable("the index is not loaded".into()))
+    }
+
+    /// The index, with all vectors in memory.
+    pub(super) fn resident_index(&mut self, store: &impl Store, now: Now) -> Result<&mut Index> {
+        self.index(store, now)?;
+        while self.read_absent(store)? {}
+        self.index(store, now)
     }
 
     /// Looks whether others have written, if that is due, and if so follows them.
@@ -118,7 +123,7 @@ impl Open {
             }
         };
         let Some(Kept {
-            mut index,
+            index,
             version: kept_at,
             compared,
             unindexable,
@@ -126,6 +131,7 @@ impl Open {
         else {
             return Ok(None);
         };
+        let mut index = index.searching(self.options.index, self.options.graph);
         self.unindexable = unindexable;
         if kept_at != version {
             self.follower.compared_at(compared);

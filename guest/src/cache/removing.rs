@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::host::{Host, Now};
 use crate::options;
 use crate::store::Store;
-use crate::types::{CountEvent, EntryRef, Event};
+use crate::types::{CountEvent, EntryRef, Event, IndexKind};
 
 /// Expired entries to delete in one call of the store.
 const EXPIRED_PER_CALL: u32 = 1000;
@@ -117,11 +117,18 @@ impl<S: Store, H: Host> Cache<S, H> {
 
     /// See `cache.compact`.
     pub fn compact(&mut self) -> Result<u64> {
-        let (_, _, open) = self.parts()?;
-        Ok(open
-            .index
-            .as_mut()
-            .map_or(0, |index| index.compact() as u64))
+        let (store, host, open) = self.parts()?;
+        if open.options.index == IndexKind::Hnsw {
+            let now = host.now();
+            open.follow(store, now)?;
+            open.resident_index(store, now)?;
+        }
+        let Some(index) = &mut open.index else {
+            return Ok(0);
+        };
+        let tombstones = index.compact();
+        index.seal()?;
+        Ok(tombstones as u64)
     }
 }
 

@@ -91,7 +91,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             index_tombstones: index.map_or(0, |index| index.tombstones() as u64),
             index_coded_rows: index.map_or(0, |index| index.coded_rows() as u64),
             index_resident_rows: index.map_or(0, |index| index.resident_rows() as u64),
-            index_graph_rows: 0,
+            index_graph_rows: index.map_or(0, |index| index.graph_rows() as u64),
             index_pass_rate: index.map_or(0.0, Index::pass_rate),
         })
     }

@@ -50,6 +50,38 @@ pub enum Vectors {
     },
 }
 
+impl Vectors {
+    /// Bytes allocated.
+    fn bytes(&self) -> usize {
+        match self {
+            Vectors::Absent => 0,
+            Vectors::Arriving(values) => allocated(values),
+            Vectors::Float32(values) => allocated(values),
+            Vectors::Float16 { values, errors } => allocated(values) + allocated(errors),
+            Vectors::Int8 {
+                codes,
+                scales,
+                errors,
+            } => allocated(codes) + allocated(scales) + allocated(errors),
+        }
+    }
+
+    /// Bytes allocated for this alone: not for what is shared with another.
+    pub fn unshared_bytes(&self) -> usize {
+        let shared = match self {
+            Vectors::Float32(values) if Arc::strong_count(values) > 1 => allocated(values),
+            Vectors::Float16 { values, .. } if Arc::strong_count(values) > 1 => allocated(values),
+            Vectors::Int8 { codes, .. } if Arc::strong_count(codes) > 1 => allocated(codes),
+            _ => 0,
+        };
+        self.bytes() - shared
+    }
+}
+
+fn allocated<T>(values: &Vec<T>) -> usize {
+    values.capacity() * size_of::<T>()
+}
+
 /// Codes of all rows of a block in one basis.
 #[derive(Clone, Debug)]
 pub struct Coded {
@@ -468,8 +500,8 @@ impl Block {
         }
     }
 
-    /// Offers a row, with its cosine or the best bound of it that memory has.
-    fn compare(&self, row: usize, bound: f32, query: &mut Query, top: &mut TopFound) {
+    /// Offers a row, with its cosine or the best bound of it that memory has, `bound` being one.
+    pub fn compare(&self, row: usize, bound: f32, query: &mut Query, top: &mut TopFound) {
         let dim = self.dim;
         let bound = match &self.vectors {
             Vectors::Absent | Vectors::Arriving(_) => bound.min(1.0),
@@ -500,25 +532,12 @@ impl Block {
 
     /// Bytes allocated.
     pub fn bytes(&self) -> usize {
-        fn of<T>(values: &Vec<T>) -> usize {
-            values.capacity() * size_of::<T>()
-        }
-        of(&self.ids)
-            + of(&self.stamps)
-            + of(&self.dead)
-            + match &self.vectors {
-                Vectors::Absent => 0,
-                Vectors::Arriving(values) => of(values),
-                Vectors::Float32(values) => of(values),
-                Vectors::Float16 { values, errors } => of(values) + of(errors),
-                Vectors::Int8 {
-                    codes,
-                    scales,
-                    errors,
-                } => of(codes) + of(scales) + of(errors),
-            }
+        allocated(&self.ids)
+            + allocated(&self.stamps)
+            + allocated(&self.dead)
+            + self.vectors.bytes()
             + self.coded.as_ref().map_or(0, |coded| {
-                of(&coded.heads) + of(&coded.details) + of(&coded.outliers)
+                allocated(&coded.heads) + allocated(&coded.details) + allocated(&coded.outliers)
             })
             + size_of::<Block>()
     }

@@ -63,6 +63,7 @@ impl Codes {
 }
 
 /// A query made ready for many rows.
+#[derive(Clone)]
 pub struct QueryCodes {
     codes: Vec<i16>,
     scale: f32,
@@ -93,12 +94,16 @@ impl QueryCodes {
         }
     }
 
+    /// About the cosine of the query with a row.
+    pub fn product(&self, codes: &[i8], scale: f32) -> f32 {
+        dot_codes(&self.codes, codes) as f32 * (self.scale * scale)
+    }
+
     /// An upper bound of the float32 cosine of the query with a row.
     #[inline]
     pub fn upper_bound(&self, codes: &[i8], scale: f32, error: f32) -> f32 {
-        let product = dot_codes(&self.codes, codes) as f32;
         // The three roundings here are within the slack, as |cosine| is at most 1.
-        product * (self.scale * scale) + (self.length * error + self.slack)
+        self.product(codes, scale) + (self.length * error + self.slack)
     }
 }
 

@@ -15,6 +15,8 @@
 //! | number of outliers, outliers | u32, u16 each |
 //! | heads, details | bytes |
 //! | for int8: codes, scales, errors | bytes, f32 each, f32 each |
+//! | of each namespace, after its blocks: number of graphs | u32 |
+//! | of each: number of blocks, their first ids, length, graph | u32, u64 each, u32, bytes |
 //!
 //! Reading believes nothing: whatever does not fit together is an error, and then the index is
 //! built from the entries.
@@ -24,7 +26,7 @@ use super::basis::{Basis, directions};
 use super::block::{Block, Coded, Vectors, block_rows};
 use super::codes::padded;
 use super::projections::{Errors, Scales, detail_bytes};
-use super::rows::Rows;
+use super::rows::{KeptGraph, Rows};
 use super::simd::{HEAD_BYTES, QUAD};
 use crate::error::Result;
 use crate::options::MAX_NAME_BYTES;
@@ -170,6 +172,14 @@ impl Index {
                     write_block(sink, block)?;
                 }
             }
+            let graphs = self.spaces[number as usize].graphs_to_keep()?;
+            write_count(sink, graphs.len())?;
+            for KeptGraph { first_ids, bytes } in graphs {
+                write_count(sink, first_ids.len())?;
+                write(sink, &first_ids)?;
+                write_count(sink, bytes.len())?;
+                sink.write(&bytes)?;
+            }
         }
         Ok(())
     }
@@ -201,6 +211,20 @@ impl Index {
                 let block = read_block(source, &basis, is_int8)?;
                 expect(rows.append(block), "its ids do not ascend")?;
             }
+            let mut graphs = Vec::new();
+            for _ in 0..read_count(source)? {
+                let blocks = read_count(source)?;
+                let first_ids: Vec<u64> = read(source, blocks)?;
+                let ascend = first_ids.is_sorted_by(|a, b| a < b);
+                expect(
+                    !first_ids.is_empty() && ascend,
+                    "a graph's blocks do not ascend",
+                )?;
+                let length = read_count(source)?;
+                let bytes = read(source, length)?;
+                graphs.push(KeptGraph { first_ids, bytes });
+            }
+            rows.set_kept_graphs(graphs);
             let number = index.spaces.len() as u32;
             let earlier = index.numbers.insert(name, number);
             expect(earlier.is_none(), "a namespace comes twice")?;

@@ -3,8 +3,11 @@
 use super::TopFound;
 use super::basis::Basis;
 use super::block::{Block, block_rows};
+use super::graph::Searcher;
 use super::scan::{Query, Tally};
-use crate::types::VectorDtype;
+use super::segment::{Segment, segment_blocks};
+use crate::error::Result;
+use crate::types::{GraphOptions, VectorDtype};
 use std::collections::TryReserveError;
 use std::rc::Rc;
 
@@ -23,6 +26,18 @@ pub struct Rows {
     dtype: VectorDtype,
     blocks: Vec<Block>,
     live: usize,
+    segments: Vec<Segment>,
+    /// Graphs that were kept in the store, until the vectors of their rows are in memory.
+    kept: Vec<KeptGraph>,
+    next_segment: u32,
+}
+
+/// A graph in the form in which it is kept.
+pub struct KeptGraph {
+    /// The first id of each block of its segment.
+    pub first_ids: Vec<u64>,
+    /// See [`graph`](super::graph).
+    pub bytes: Vec<u8>,
 }
 
 impl Rows {
@@ -33,6 +48,9 @@ impl Rows {
             dtype,
             blocks: Vec::new(),
             live: 0,
+            segments: Vec::new(),
+            kept: Vec::new(),
+            next_segment: 0,
         }
     }
 
@@ -89,7 +107,7 @@ impl Rows {
         created_at: u64,
         vector: &[f32],
         basis: Option<&Rc<Basis>>,
-    ) -> Result<(), TryReserveError> {
+    ) -> std::result::Result<(), TryReserveError> {
         if let Some(Place { block, row }) = self.find(id) {
             let block = &mut self.blocks[block];
             self.live += usize::from(block.is_dead(row));
@@ -107,7 +125,11 @@ impl Rows {
     }
 
     /// The block that a new id is to be pushed to.
-    fn block_for(&mut self, id: u64, basis: Option<&Rc<Basis>>) -> Result<usize, TryReserveError> {
+    fn block_for(
+        &mut self,
+        id: u64,
+        basis: Option<&Rc<Basis>>,
+    ) -> std::result::Result<usize, TryReserveError> {
         let after = self.block_after(id);
         if let Some(before) = after.checked_sub(1) {
             let block = &self.blocks[before];
@@ -149,14 +171,125 @@ impl Rows {
         true
     }
 
-    /// Offers to `top` every row whose cosine with the query may reach `top`'s cut, but for
-    /// those in graphs.
-    pub fn scan(&self, query: &mut Query, top: &mut TopFound, tally: &mut Tally) {
+    /// Offers to `top` every row whose cosine with the query may reach `top`'s cut; of those
+    /// in graphs, what these find.
+    pub fn search(
+        &self,
+        query: &mut Query,
+        searcher: &mut Searcher,
+        top: &mut TopFound,
+        tally: &mut Tally,
+    ) {
+        for segment in &self.segments {
+            segment.search(self.dim, |id| self.block_of(id), query, searcher, top);
+        }
         for block in &self.blocks {
             if block.sealed.is_none() {
                 block.scan(query, top, tally);
             }
         }
+    }
+
+    /// Seals blocks into one more segment. Seals no block that still has room, nor where there
+    /// are fewer than make a quarter of a segment. False where nothing is left to seal.
+    ///
+    /// Errors: `index-unavailable` for want of memory, with nothing sealed.
+    pub fn seal(&mut self, options: &GraphOptions) -> Result<bool> {
+        self.drop_stale_segments();
+        let wanted = segment_blocks(self.dim);
+        let last = self.blocks.len();
+        let unsealed = self.blocks.iter().enumerate().filter(|(at, block)| {
+            let growing = at + 1 == last && block.has_room();
+            block.sealed.is_none() && block.is_resident() && block.live() > 0 && !growing
+        });
+        let chosen: Vec<usize> = unsealed.map(|(at, _)| at).take(wanted).collect();
+        if chosen.len() * 4 < wanted {
+            return Ok(false);
+        }
+        for &at in &chosen {
+            if self.blocks[at].dead() > 0 {
+                let rows: Vec<usize> = self.blocks[at].live_rows().collect();
+                self.blocks[at] = self.blocks[at].select(&rows);
+            }
+        }
+        let blocks: Vec<&Block> = chosen.iter().map(|&at| &self.blocks[at]).collect();
+        let segment = Segment::build(self.next_segment, self.dim, &blocks, options)?;
+        self.add_segment(segment);
+        Ok(true)
+    }
+
+    /// Makes the graphs that were kept part of the index, as far as they fit it.
+    pub fn take_kept_graphs(&mut self, options: &GraphOptions) {
+        for kept in std::mem::take(&mut self.kept) {
+            let blocks = kept.first_ids.iter().map(|&id| self.block_of(id));
+            let blocks: Option<Vec<&Block>> = blocks.collect();
+            // A graph that does not fit is built anew by whoever seals next.
+            let segment = blocks
+                .filter(|blocks| blocks.iter().all(|block| block.is_resident()))
+                .map(|blocks| Segment::read(self.next_segment, &blocks, &kept.bytes, options));
+            if let Some(Ok(segment)) = segment {
+                self.add_segment(segment);
+            }
+        }
+    }
+
+    /// Keeps a graph for [`take_kept_graphs`](Self::take_kept_graphs).
+    pub fn set_kept_graphs(&mut self, kept: Vec<KeptGraph>) {
+        self.kept = kept;
+    }
+
+    /// Segments all of whose blocks are as they were, in the form in which they are kept.
+    pub fn graphs_to_keep(&self) -> Result<Vec<KeptGraph>> {
+        let sound = self.segments.iter().filter(|segment| {
+            segment.first_ids().all(|id| {
+                self.block_of(id)
+                    .is_some_and(|block| block.sealed == Some(segment.number) && block.dead() == 0)
+            })
+        });
+        sound
+            .map(|segment| {
+                let mut bytes = Vec::new();
+                segment.graph().write(&mut bytes)?;
+                Ok(KeptGraph {
+                    first_ids: segment.first_ids().collect(),
+                    bytes,
+                })
+            })
+            .collect()
+    }
+
+    fn add_segment(&mut self, segment: Segment) {
+        for id in segment.first_ids() {
+            let at = self.block_after(id) - 1;
+            self.blocks[at].sealed = Some(segment.number);
+        }
+        self.next_segment += 1;
+        self.segments.push(segment);
+    }
+
+    /// Drops the segments most of whose blocks have changed.
+    fn drop_stale_segments(&mut self) {
+        let blocks = &self.blocks;
+        let sealed = |number| {
+            blocks
+                .iter()
+                .filter(move |block| block.sealed == Some(number))
+        };
+        let (fresh, stale): (Vec<Segment>, Vec<Segment>) = std::mem::take(&mut self.segments)
+            .into_iter()
+            .partition(|segment| sealed(segment.number).count() * 2 > segment.first_ids().len());
+        self.segments = fresh;
+        for segment in stale {
+            for block in &mut self.blocks {
+                block.sealed = block.sealed.filter(|&number| number != segment.number);
+            }
+        }
+    }
+
+    /// The block whose first row has this id.
+    fn block_of(&self, first_id: u64) -> Option<&Block> {
+        let block = &self.blocks[self.block_after(first_id).checked_sub(1)?];
+        (block.ids().first() == Some(&first_id)).then_some(block)
     }
 
     /// Gives back the memory of removed rows and returns how many they were.
@@ -177,7 +310,10 @@ impl Rows {
     /// Bytes allocated.
     pub fn bytes(&self) -> usize {
         let unused = self.blocks.capacity() - self.blocks.len();
-        self.blocks.iter().map(Block::bytes).sum::<usize>() + unused * size_of::<Block>()
+        self.blocks.iter().map(Block::bytes).sum::<usize>()
+            + unused * size_of::<Block>()
+            + self.segments.iter().map(Segment::bytes).sum::<usize>()
+            + self.kept.iter().map(|kept| kept.bytes.len()).sum::<usize>()
     }
 
     /// The first block whose ids are all greater.

@@ -390,3 +390,125 @@ fn vectors_that_leave_nothing_over_are_no_outliers() {
         }
     }
 }
+
+const GRAPH: GraphOptions = GraphOptions {
+    ef_search: 60,
+    ef_construction: 40,
+    heuristic: false,
+};
+
+/// The share of queries whose best row is found; what is found must be true in any case.
+fn recall(index: &mut Index, model: &Model, queries: &[Vec<f32>]) -> f32 {
+    let found = queries.iter().filter(|query| {
+        let exact = brute_force(model, 0, query, 0.3);
+        let found = index.search(NAMES[0], query, 0.3, 8);
+        for found in &found {
+            let (n, vector) = &model[&found.id];
+            assert_eq!(*n, 0);
+            assert!(found.bound >= cosine(query, vector), "{found:?}");
+        }
+        let ids: std::collections::BTreeSet<u64> = found.iter().map(|found| found.id).collect();
+        assert_eq!(ids.len(), found.len(), "twice: {found:?}");
+        exact.first().map(|best| best.id) == found.first().map(|best| best.id)
+    });
+    found.count() as f32 / queries.len() as f32
+}
+
+#[test]
+fn graphs_find_most_and_what_has_changed_since_is_exact() {
+    let dim = 24;
+    let rows = 2 * block_rows(dim) + 300;
+    let vectors = topics(dim, rows + 300);
+    let (rows, queries) = vectors.split_at(rows);
+    for dtype in DTYPES {
+        let mut index = new_index(dim, dtype).searching(IndexKind::Hnsw, GRAPH);
+        let mut model = Model::new();
+        for (n, v) in rows.iter().enumerate() {
+            apply(
+                &mut index,
+                &mut model,
+                &Step::Add(n as u64 + 1, 0, v.clone()),
+            )
+            .unwrap();
+        }
+        assert!(index.seal().unwrap());
+        assert!(!index.seal().unwrap());
+        // The rows of a block that still has room are scanned.
+        assert_eq!(index.graph_rows(), 2 * block_rows(dim));
+        let exact_only = index.bytes();
+        let whole = recall(&mut index, &model, queries);
+        assert!(whole >= 0.9, "{dtype:?}: {whole}");
+
+        // One block changes, and is scanned; the other loses rows, which answer no more.
+        let (replaced, removed) = (5, block_rows(dim) as u64 + 7);
+        apply(
+            &mut index,
+            &mut model,
+            &Step::Add(replaced, 0, queries[0].clone()),
+        )
+        .unwrap();
+        for id in removed..removed + 100 {
+            index.remove(NAMES[0], id);
+            model.remove(&id);
+        }
+        assert_eq!(index.graph_rows(), block_rows(dim) - 100);
+        let found = index.search(NAMES[0], &queries[0], 0.999, 1);
+        assert_eq!(found.first().map(|found| found.id), Some(replaced));
+        assert!(recall(&mut index, &model, queries) >= whole - 0.02);
+
+        // Sealed again, kept, and read.
+        index.compact();
+        while index.seal().unwrap() {}
+        assert_eq!(index.graph_rows(), 2 * block_rows(dim) - 100);
+        assert!(index.bytes() < 2 * exact_only);
+        while index.work(u64::MAX) {}
+        let mut index = reopened(&index).searching(IndexKind::Hnsw, GRAPH);
+        assert!(recall(&mut index, &model, queries) >= whole - 0.02);
+        if dtype != VectorDtype::Int8 {
+            assert_eq!(index.graph_rows(), 0, "vectors are absent");
+            for (&id, (n, v)) in &model {
+                index.arrive(NAMES[*n], id, id, v).unwrap();
+            }
+            index.arrived(None);
+        }
+        assert_eq!(index.graph_rows(), 2 * block_rows(dim) - 100);
+        assert!(recall(&mut index, &model, queries) >= whole - 0.02);
+        assert_eq!(reopened(&index).graph_rows(), 0, "an exact index has none");
+        index.clear_namespace(NAMES[0]);
+        assert_eq!(index.search(NAMES[0], &queries[0], -1.0, 5), []);
+        assert_eq!(index.graph_rows(), 0);
+    }
+}
+
+#[test]
+fn auto_seals_only_where_codes_fail() {
+    let dim = 512;
+    let mut state = 1_u64;
+    let mut random = |_: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+    };
+    let mut index = new_index(dim, VectorDtype::Float32).searching(IndexKind::Auto, GRAPH);
+    let rows = segment::SEGMENT_ROWS / 4 + 10;
+    let mut last = Vec::new();
+    for n in 0..rows {
+        last = unit((0..dim).map(&mut random).collect(), dim as u32).unwrap();
+        index.add("n", n as u64 + 1, 0, &last).unwrap();
+    }
+    index.compact();
+    assert!(!index.seal().unwrap(), "nothing has been measured");
+    while index.work(u64::MAX) {}
+    for _ in 0..20 {
+        index.search("n", &last, 0.9, 4);
+    }
+    assert!(!index.seal().unwrap(), "{}", index.pass_rate());
+    for _ in 0..20 {
+        // Nothing is far enough from this to be ruled out.
+        index.search("n", &last, -0.5, 10_000);
+    }
+    assert!(index.pass_rate() > 0.9);
+    assert!(index.seal().unwrap());
+    assert!(index.graph_rows() > 0);
+}

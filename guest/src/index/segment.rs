@@ -1,0 +1,212 @@
+//! Sealed segments: blocks of one namespace with a graph over their rows.
+//!
+//! A segment keeps the vectors as they were when it was built, shared with its blocks for as
+//! long as those do not change, so that the graph's distances stay what it was built by. A
+//! block that changes is no longer sealed by the segment: it is scanned again, and what the
+//! graph finds in it is passed over.
+
+use super::TopFound;
+use super::block::{Block, Vectors, block_rows};
+use super::codes::padded;
+use super::graph::{Graph, Searcher};
+use super::scan::Query;
+use super::simd::dot_f32;
+use crate::error::Result;
+use crate::types::GraphOptions;
+use half::f16;
+
+/// Rows of a segment, about. More of them make fewer searches and longer builds.
+pub const SEGMENT_ROWS: usize = 16_384;
+/// Of all graphs, so that all hosts build the same.
+const SEED: u64 = 0x6d6e_656d;
+
+/// A graph over the rows of some blocks, one block after another.
+pub struct Segment {
+    /// What the blocks name it by.
+    pub number: u32,
+    graph: Graph,
+    parts: Vec<Part>,
+}
+
+/// A block as it was when it was sealed.
+struct Part {
+    first_id: u64,
+    /// The graph's number of its first row.
+    start: u32,
+    rows: u32,
+    vectors: Vectors,
+}
+
+impl Segment {
+    /// Builds the graph of these blocks, whose vectors must be in memory. The blocks are yet
+    /// to be told that they are sealed.
+    pub fn build(
+        number: u32,
+        dim: usize,
+        blocks: &[&Block],
+        options: &GraphOptions,
+    ) -> Result<Self> {
+        let parts = Part::of(blocks);
+        let rows = parts.iter().map(|part| part.rows).sum::<u32>();
+        let between = |a: u32, b: u32| {
+            let ((a, i), (b, j)) = (find(&parts, a), find(&parts, b));
+            1.0 - product(dim, (&a.vectors, i), (&b.vectors, j))
+        };
+        let graph = Graph::build(rows as usize, &between, options, SEED)?;
+        Ok(Segment {
+            number,
+            graph,
+            parts,
+        })
+    }
+
+    /// The segment of these blocks with a graph that was kept.
+    ///
+    /// Errors: those of [`Graph::read`].
+    pub fn read(
+        number: u32,
+        blocks: &[&Block],
+        bytes: &[u8],
+        options: &GraphOptions,
+    ) -> Result<Self> {
+        let parts = Part::of(blocks);
+        let rows = parts.iter().map(|part| part.rows).sum::<u32>();
+        Ok(Segment {
+            number,
+            graph: Graph::read(bytes, rows as usize, options)?,
+            parts,
+        })
+    }
+
+    /// The first ids of its blocks, ascending.
+    pub fn first_ids(&self) -> impl ExactSizeIterator<Item = u64> {
+        self.parts.iter().map(|part| part.first_id)
+    }
+
+    /// The graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Offers to `top` the rows that the graph finds, if they are as they were. `blocks` finds
+    /// the present block by the id that its first row had.
+    pub fn search<'a>(
+        &self,
+        dim: usize,
+        blocks: impl Fn(u64) -> Option<&'a Block>,
+        query: &mut Query,
+        searcher: &mut Searcher,
+        top: &mut TopFound,
+    ) {
+        let vector = query.vector;
+        let int8 = matches!(
+            self.parts.first(),
+            Some(Part {
+                vectors: Vectors::Int8 { .. },
+                ..
+            })
+        );
+        let full = int8.then(|| query.full().clone());
+        let from_query = |row: u32| {
+            let (part, row) = find(&self.parts, row);
+            1.0 - match (&part.vectors, &full) {
+                (Vectors::Float32(values), _) => dot_f32(vector, &values[row * dim..][..dim]),
+                (Vectors::Float16 { values, .. }, _) => {
+                    let values = &values[row * dim..][..dim];
+                    vector.iter().zip(values).map(|(x, y)| x * y.to_f32()).sum()
+                }
+                (Vectors::Int8 { codes, scales, .. }, Some(full)) => {
+                    full.product(&codes[row * padded(dim)..][..padded(dim)], scales[row])
+                }
+                _ => 0.0,
+            }
+        };
+        for near in self
+            .graph
+            .search(&from_query, self.graph.ef_search(), searcher)
+        {
+            let (part, row) = find(&self.parts, near.row);
+            if let Some(block) = blocks(part.first_id)
+                && block.sealed == Some(self.number)
+                && !block.is_dead(row)
+            {
+                block.compare(row, 1.0, query, top);
+            }
+        }
+    }
+
+    /// Bytes allocated, but for vectors that blocks have, too.
+    pub fn bytes(&self) -> usize {
+        let own = self.parts.iter().map(|part| part.vectors.unshared_bytes());
+        self.graph.bytes() + own.sum::<usize>() + self.parts.capacity() * size_of::<Part>()
+    }
+}
+
+impl Part {
+    fn of(blocks: &[&Block]) -> Vec<Part> {
+        let mut start = 0;
+        let parts = blocks.iter().map(|block| {
+            let rows = block.len() as u32;
+            start += rows;
+            Part {
+                first_id: block.ids()[0],
+                start: start - rows,
+                rows,
+                vectors: block.vectors().clone(),
+            }
+        });
+        parts.collect()
+    }
+}
+
+/// How many blocks a segment has.
+pub fn segment_blocks(dim: usize) -> usize {
+    SEGMENT_ROWS.div_ceil(block_rows(dim))
+}
+
+/// The part that has a row of the graph, and the row's place in it.
+fn find(parts: &[Part], row: u32) -> (&Part, usize) {
+    let part = &parts[parts.partition_point(|part| part.start <= row) - 1];
+    (part, (row - part.start) as usize)
+}
+
+/// About the cosine of two rows.
+fn product(dim: usize, a: (&Vectors, usize), b: (&Vectors, usize)) -> f32 {
+    fn row<T>(values: &[T], width: usize, row: usize) -> &[T] {
+        &values[row * width..][..width]
+    }
+    match (a, b) {
+        ((Vectors::Float32(x), i), (Vectors::Float32(y), j)) => {
+            dot_f32(row(x, dim, i), row(y, dim, j))
+        }
+        ((Vectors::Float16 { values: x, .. }, i), (Vectors::Float16 { values: y, .. }, j)) => {
+            let pairs = row::<f16>(x, dim, i).iter().zip(row(y, dim, j));
+            pairs.map(|(x, y)| x.to_f32() * y.to_f32()).sum()
+        }
+        (
+            (
+                Vectors::Int8 {
+                    codes: x,
+                    scales: s,
+                    ..
+                },
+                i,
+            ),
+            (
+                Vectors::Int8 {
+                    codes: y,
+                    scales: t,
+                    ..
+                },
+                j,
+            ),
+        ) => {
+            let width = padded(dim);
+            let pairs = row(x, width, i).iter().zip(row(y, width, j));
+            let sum: i32 = pairs.map(|(&x, &y)| i32::from(x) * i32::from(y)).sum();
+            sum as f32 * s[i] * t[j]
+        }
+        // Not in memory: not so at any time at which there is a graph.
+        _ => 0.0,
+    }
+}

@@ -18,7 +18,7 @@
 //! layer is in each lower one, and each layer has the first node. It allocates a bit for each
 //! row, and nothing by what the bytes say.
 
-use super::{LINKS, Node, reserve};
+use super::{LINKS, Node};
 use crate::error::Result;
 use crate::types::Error;
 use instant_distance::{Hnsw, Point};
@@ -31,8 +31,8 @@ const MAGIC: u32 = u32::from_le_bytes(*b"mng1");
 const HEADER: usize = 8;
 /// A node without a link.
 const NONE: u32 = u32::MAX;
-/// What a deserialised graph takes for each row at most: vectors grow by doubling.
-const READ_BYTES: usize = 1000;
+/// What writing takes for each row: the bytes, in a vector that grows by doubling.
+pub const WRITE_BYTES: usize = 2 * 256;
 /// serde reserves no more than this for a sequence before it has seen its elements.
 const SERDE_RESERVES: usize = 1 << 20;
 
@@ -44,7 +44,6 @@ fn damaged(what: &str) -> Error {
 
 /// Appends a graph.
 pub fn write<P: Point + Serialize>(hnsw: &Hnsw<P>, rows: usize, bytes: &mut Vec<u8>) -> Result<()> {
-    reserve(rows, LINKS * 4)?;
     bytes.extend_from_slice(&MAGIC.to_le_bytes());
     bytes.extend_from_slice(&(rows as u32).to_le_bytes());
     *bytes = postcard::to_extend(hnsw, std::mem::take(bytes))
@@ -66,7 +65,6 @@ pub fn read(bytes: &[u8], rows: usize, ef_search: usize) -> Result<(Hnsw<Node<'s
     let mut links = body;
     let written_with: usize = next(&mut links)?;
     let bytes = check(links, rows)?;
-    reserve(rows, READ_BYTES)?;
     let body = if written_with == ef_search {
         Cow::Borrowed(body)
     } else {

@@ -3,6 +3,7 @@ use crate::index::simd::dot_f32;
 use crate::vector::unit;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const OPTIONS: GraphOptions = GraphOptions {
@@ -149,9 +150,15 @@ fn identical_rows() {
 #[test]
 fn distances_that_are_no_numbers() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let between = |a: u32, b: u32| if (a ^ b) % 3 == 0 { bad } else { 0.5 };
+        let between = |a: u32, b: u32| if (a ^ b).is_multiple_of(3) { bad } else { 0.5 };
         let graph = Graph::build(300, &between, &OPTIONS, 1).unwrap();
-        let from_query = |row: u32| if row % 2 == 0 { bad } else { row as f32 };
+        let from_query = |row: u32| {
+            if row.is_multiple_of(2) {
+                bad
+            } else {
+                row as f32
+            }
+        };
         let found = graph.search(&from_query, 50, &mut Searcher::default());
         assert!(found.iter().all(|near| near.row < 300));
     }
@@ -201,6 +208,17 @@ fn a_kept_graph_is_searched_as_the_options_say() {
     }
 }
 
+/// Points and their kept graph, of about the fewest rows that make two layers.
+static SMALL: LazyLock<(Vec<Vec<f32>>, Vec<u8>)> = LazyLock::new(|| {
+    let options = GraphOptions {
+        ef_construction: 20,
+        ..OPTIONS
+    };
+    let points = clustered(120, 4, 4);
+    let bytes = kept(&graph_of(&points, &options));
+    (points, bytes)
+});
+
 /// Reads bytes that may be damaged, and searches what is read. True if it was.
 fn survives(bytes: &[u8], rows: usize, points: &[Vec<f32>]) -> bool {
     match Graph::read(bytes, rows, &OPTIONS) {
@@ -218,26 +236,20 @@ fn survives(bytes: &[u8], rows: usize, points: &[Vec<f32>]) -> bool {
 
 #[test]
 fn every_truncation_is_refused_and_every_flipped_bit_is_survived() {
-    let options = GraphOptions {
-        ef_construction: 20,
-        ..OPTIONS
-    };
-    // The fewest rows that make two layers.
-    let points = clustered(120, 4, 4);
-    let bytes = kept(&graph_of(&points, &options));
-    assert!(survives(&bytes, 120, &points));
-    assert!(!survives(&bytes, 119, &points));
-    assert!(!survives(&bytes, 121, &points));
-    assert!(!survives(&[&bytes[..], &[0]].concat(), 120, &points));
+    let (points, bytes) = &*SMALL;
+    assert!(survives(bytes, 120, points));
+    assert!(!survives(bytes, 119, points));
+    assert!(!survives(bytes, 121, points));
+    assert!(!survives(&[&bytes[..], &[0]].concat(), 120, points));
     for len in 0..bytes.len() {
-        assert!(!survives(&bytes[..len], 120, &points));
+        assert!(!survives(&bytes[..len], 120, points));
     }
     let (mut refused, mut searched) = (0, 0);
     for at in 0..bytes.len() {
         for bit in 0..8 {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1 << bit;
-            match survives(&damaged, 120, &points) {
+            match survives(&damaged, 120, points) {
                 true => searched += 1,
                 false => refused += 1,
             }
@@ -266,7 +278,7 @@ fn encode(header: &[u8], numbers: &[u64]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn round_trip(
@@ -304,9 +316,8 @@ proptest! {
         ]), 1..4),
         counts: bool,
     ) {
-        let points = clustered(120, 4, 4);
-        let bytes = kept(&graph_of(&points, &OPTIONS));
-        let mut numbers = numbers(&bytes);
+        let (points, bytes) = &*SMALL;
+        let mut numbers = numbers(bytes);
         // Where the counts are, which are few among the links.
         let lowest = 2 + 120;
         let layers = lowest + 1 + 120 * LINKS;
@@ -317,7 +328,7 @@ proptest! {
             };
             numbers[at] = number;
         }
-        survives(&encode(&bytes[..8], &numbers), 120, &points);
+        survives(&encode(&bytes[..8], &numbers), 120, points);
     }
 
     #[test]

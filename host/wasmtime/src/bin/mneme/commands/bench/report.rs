@@ -189,7 +189,7 @@ fn lines(cell: &Cell) -> Vec<(Row<'_>, Vec<String>)> {
                 };
                 fields.push(name);
                 fields.extend(numbers(tally));
-                fields.push(row.ratio().map_or_else(String::new, |ratio| times(ratio)));
+                fields.push(row.ratio().map_or_else(String::new, times));
             }
         }
         (row, fields)

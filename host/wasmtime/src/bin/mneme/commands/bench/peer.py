@@ -12,6 +12,8 @@ import sys
 import time
 
 clock = time.perf_counter_ns
+# Look-ups that precede those that count, for a process that has just been woken.
+WARM = 10
 
 
 class Given:
@@ -123,25 +125,25 @@ class Cache(Peer):
         return times
 
     def exact(self, rows):
-        times = []
-        for n in rows:
+        times, warm = [], min(WARM, len(rows))
+        for n in rows[:warm] + rows:
             query = f"question number {n}"
             start = clock()
             hit = self.cache.get(query)
             times.append(clock() - start)
             assert hit.response == f"answer number {n}", (n, hit)
-        return times
+        return times[warm:]
 
     def semantic(self, rows, namespaces, tenant):
-        times, found = [], []
+        times, found, warm = [], [], min(WARM, len(rows))
         name = self.namespace(tenant, namespaces)
-        for row in rows:
+        for row in rows[:warm] + rows:
             query, vector = f"reworded {row}", self.vector(row)
             start = clock()
             hit = self.cache.get(query, embedding=vector, namespace=name)
             times.append(clock() - start)
             found.append(None if hit is None else int(hit.response.rsplit(" ", 1)[1]))
-        return {"times": times, "found": found}
+        return {"times": times[warm:], "found": found[warm:]}
 
     def dump(self, archive):
         start = clock()
@@ -196,14 +198,14 @@ class Hnswlib(Peer):
         self.index.set_ef(ef)
 
     def search(self, rows):
-        times, found = [], []
-        for row in rows:
+        times, found, warm = [], [], min(WARM, len(rows))
+        for row in rows[:warm] + rows:
             vector = self.vector(row)
             start = clock()
             labels, _ = self.index.knn_query(vector, k=1)
             times.append(clock() - start)
             found.append(int(labels[0][0]))
-        return {"times": times, "found": found}
+        return {"times": times[warm:], "found": found[warm:]}
 
 
 class Usearch(Peer):
@@ -228,14 +230,14 @@ class Usearch(Peer):
         self.index.expansion_search = ef
 
     def search(self, rows):
-        times, found = [], []
-        for row in rows:
+        times, found, warm = [], [], min(WARM, len(rows))
+        for row in rows[:warm] + rows:
             vector = self.vector(row)
             start = clock()
             matches = self.index.search(vector, 1, threads=1)
             times.append(clock() - start)
             found.append(int(matches.keys[0]))
-        return {"times": times, "found": found}
+        return {"times": times[warm:], "found": found[warm:]}
 
 
 KINDS = {"mneme-cache": Cache, "mneme-cache-hnsw": HnswCache, "hnswlib": Hnswlib, "usearch": Usearch}

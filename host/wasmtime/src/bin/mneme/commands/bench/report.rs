@@ -189,10 +189,7 @@ fn lines(cell: &Cell) -> Vec<(Row<'_>, Vec<String>)> {
                 };
                 fields.push(name);
                 fields.extend(numbers(tally));
-                fields.push(
-                    row.ratio()
-                        .map_or_else(String::new, |ratio| format!("{ratio:.1}x")),
-                );
+                fields.push(row.ratio().map_or_else(String::new, times));
             }
         }
         (row, fields)
@@ -212,6 +209,14 @@ fn micros(value: f64) -> String {
     match value {
         v if v < 100.0 => format!("{v:.1}"),
         v => grouped(v.round() as u64),
+    }
+}
+
+/// How many times as long, with two digits that tell something where it is less than once.
+fn times(ratio: f64) -> String {
+    match ratio {
+        r if r < 0.95 => format!("{r:.2}x"),
+        r => format!("{r:.1}x"),
     }
 }
 
@@ -280,6 +285,10 @@ mod tests {
         assert_eq!(grouped(7), "7");
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(micros(9.64), "9.6");
+        assert_eq!(
+            (times(0.032), times(12.34)),
+            ("0.03x".into(), "12.3x".into())
+        );
         assert_eq!(micros(2_353.4), "2,353");
     }
 }

@@ -4,7 +4,8 @@
 use mneme::embedder::Precomputed;
 use mneme::store::Store;
 use mneme::{
-    Builder, GetRequest, Hit, IndexKind, PutRequest, SemanticCache, SqliteStore, VectorDtype,
+    Builder, GetRequest, GraphOptions, Hit, IndexKind, PutRequest, SemanticCache, SqliteStore,
+    VectorDtype,
 };
 use mneme_guest::index::Index;
 use mneme_guest::index::block::block_rows;
@@ -231,6 +232,68 @@ fn a_damaged_or_stale_index_in_a_database_is_never_trusted() {
     let (coded, problems) = coded_at_first();
     assert_eq!(coded, 0);
     assert!(problems.iter().any(|p| p.contains("index")), "{problems:?}");
+}
+
+/// Graphs are built by `compact` alone, found again by the next cache, and searched beside what
+/// has come since; each answer's similarity is true.
+#[test]
+fn graphs_find_nearly_all_and_everything_that_came_later() {
+    let dim = 32;
+    let mut vectors = Vectors::new(dim);
+    let rows = vectors.take(4096 + 200);
+    let queries = vectors.take(100);
+    let store = Hooked::new(|_| Ok(()));
+    let open = || {
+        builder(dim, store.clone())
+            .index(IndexKind::Hnsw)
+            .graph(GraphOptions {
+                ef_search: 60,
+                ef_construction: 40,
+                heuristic: false,
+            })
+            .open()
+            .unwrap()
+    };
+    let graph_rows = |cache: &SemanticCache| cache.stats(None).unwrap().index_graph_rows;
+    let recall = |cache: &SemanticCache, rows: &[Vec<f32>]| {
+        let found = queries.iter().filter(|query| {
+            let (row, similarity) = best(rows, query, -1.0).unwrap();
+            let Some(hit) = ask(cache, "n", query, -1.0) else {
+                return false;
+            };
+            let at: usize = hit.query[1..].parse().unwrap();
+            assert_eq!(hit.similarity.to_bits(), cosine(query, &rows[at]).to_bits());
+            assert!(hit.similarity <= similarity);
+            at == row
+        });
+        found.count() as f32 / queries.len() as f32
+    };
+    let cache = open();
+    fill(&cache, "n", &rows[..4100]);
+    assert_eq!(recall(&cache, &rows[..4100]), 1.0);
+    assert_eq!(graph_rows(&cache), 0);
+    cache.compact().unwrap();
+    assert_eq!(graph_rows(&cache), 4096);
+    cache.compact().unwrap();
+    assert_eq!(graph_rows(&cache), 4096);
+    let sealed = recall(&cache, &rows[..4100]);
+    assert!(sealed > 0.9, "{sealed}");
+    // In no graph, and so never missed.
+    for (n, row) in rows.iter().enumerate().skip(4100) {
+        let request = PutRequest::new(format!("q{n}"), "r").namespace("n");
+        cache.put(request.embedding(row.clone())).unwrap();
+        let hit = ask(&cache, "n", row, 0.999).unwrap();
+        assert_eq!(hit.query, format!("q{n}"));
+    }
+    assert_eq!(graph_rows(&cache), 4096);
+    cache.warm_up().unwrap();
+    cache.close().unwrap();
+
+    let cache = open();
+    assert_eq!(cache.warm_up().unwrap(), rows.len() as u64);
+    assert_eq!(graph_rows(&cache), 4096);
+    assert!(recall(&cache, &rows) > 0.9);
+    cache.close().unwrap();
 }
 
 #[test]

@@ -46,9 +46,6 @@ use std::rc::Rc;
 const FEWEST_TO_LEARN_FROM: usize = 1024;
 /// The basis is loose where heads leave more than this share of the rows.
 const LOOSE: f32 = 0.1;
-/// Where codes leave more than this share of the rows to be compared in full, a search of a
-/// graph costs less; see [`graph`].
-const CODES_FAIL: f32 = 0.25;
 /// How much of a rate the last search makes up.
 const RATE_WEIGHT: f32 = 0.125;
 
@@ -426,8 +423,9 @@ impl Index {
         }
         for rows in &mut self.spaces {
             match self.kind {
-                IndexKind::Exact => rows.set_kept_graphs(Vec::new()),
-                _ => rows.take_kept_graphs(&self.graph),
+                IndexKind::Hnsw => rows.take_kept_graphs(&self.graph),
+                // No crossover was measured: see `graph`.
+                IndexKind::Auto | IndexKind::Exact => rows.set_kept_graphs(Vec::new()),
             }
         }
     }
@@ -437,12 +435,7 @@ impl Index {
     ///
     /// Errors: `index-unavailable` for want of memory.
     pub fn seal(&mut self) -> Result<bool> {
-        let wanted = match self.kind {
-            IndexKind::Exact => false,
-            IndexKind::Hnsw => true,
-            IndexKind::Auto => self.compared > CODES_FAIL,
-        };
-        if !wanted {
+        if self.kind != IndexKind::Hnsw {
             return Ok(false);
         }
         for rows in &mut self.spaces {
@@ -571,6 +564,16 @@ impl Index {
     #[cfg(any(test, feature = "testing"))]
     pub fn learn_from(&mut self, rows: usize) {
         self.fewest_to_learn_from = rows;
+    }
+
+    /// Seals all rows, however few.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn seal_all(&mut self) -> Result<()> {
+        for rows in &mut self.spaces {
+            let all: Vec<usize> = (0..rows.blocks().len()).collect();
+            rows.seal_blocks(&all, &self.graph)?;
+        }
+        Ok(())
     }
 
     /// The error of an index for which there is no memory.

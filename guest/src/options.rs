@@ -33,7 +33,7 @@ pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
         graph: GraphOptions {
             ef_search: 100,
             ef_construction: 100,
-            heuristic: true,
+            heuristic: false,
         },
         persist_index: true,
         coordination: Coordination::Single,

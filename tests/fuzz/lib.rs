@@ -5,7 +5,7 @@ use mneme_guest::checkpoint::default_load_options;
 use mneme_guest::index::Index;
 use mneme_guest::options;
 use mneme_guest::testing::{TestArchive, TestHost, TestStore, at_angle, response};
-use mneme_guest::types::{Error, ImportMode, VectorDtype};
+use mneme_guest::types::{Error, GraphOptions, ImportMode, IndexKind, VectorDtype};
 
 /// A cache of two-dimensional vectors that holds one entry.
 pub fn cache() -> (Cache<TestStore, TestHost>, TestStore) {
@@ -72,14 +72,21 @@ pub fn long_vector(dim: u32, n: u32) -> Vec<f32> {
     mneme_guest::vector::unit(values.collect(), dim).expect("it has a direction")
 }
 
-/// Reads an index. One that is taken can be searched, changed and kept again.
+/// As few candidates as are of use, so that searches are fast.
+pub const GRAPH: GraphOptions = GraphOptions {
+    ef_search: 8,
+    ef_construction: 8,
+    heuristic: false,
+};
+
+/// Reads an index. One that is taken can be searched, changed, sealed and kept again.
 pub fn read_index(bytes: &[u8]) {
     let Some((&first, mut bytes)) = bytes.split_first() else {
         return;
     };
     let (dim, dtype) = INDEXES[usize::from(first) % INDEXES.len()];
     let mut index = match Index::read(&mut bytes, dim, dtype) {
-        Ok(index) => index,
+        Ok(index) => index.searching(IndexKind::Hnsw, GRAPH),
         Err(Error::Corrupt(_)) => return,
         Err(other) => panic!("{other:?}"),
     };
@@ -94,8 +101,11 @@ pub fn read_index(bytes: &[u8]) {
         assert!(found.iter().any(|found| found.id == id));
     }
     index.arrived(None);
+    index.search("n", &query, 0.5, 4);
     while index.work(u64::MAX) {}
     index.compact();
+    index.seal_all().expect("there is memory");
+    index.search("n", &query, 0.5, 4);
     if index.is_encoded() {
         let mut kept = Vec::new();
         index.write(&mut kept).expect("it is encoded");

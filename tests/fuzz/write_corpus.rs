@@ -4,7 +4,9 @@
 use mneme_guest::checkpoint::default_dump_options;
 use mneme_guest::index::Index;
 use mneme_guest::testing::{TestArchive, plain, response};
-use mneme_guest::types::{Compression, Layout, TtlChoice, VectorSource};
+use mneme_guest::types::{
+    Compression, IndexKind, Layout, TtlChoice, VectorDtype, VectorSource,
+};
 use std::fs;
 use std::path::Path;
 
@@ -46,7 +48,7 @@ fn main() -> std::io::Result<()> {
     let indexes = corpus.join("kept_index");
     fs::create_dir_all(&indexes)?;
     for (number, (dim, dtype)) in mneme_fuzz::INDEXES.into_iter().enumerate() {
-        let mut index = Index::new(dim, dtype);
+        let mut index = Index::new(dim, dtype).searching(IndexKind::Hnsw, mneme_fuzz::GRAPH);
         index.learn_from(4);
         for n in 1..=6 {
             let namespace = if n == 4 { "other" } else { "n" };
@@ -55,12 +57,14 @@ fn main() -> std::io::Result<()> {
                 .expect("there is memory");
         }
         while index.work(u64::MAX) {}
+        index.seal_all().expect("there is memory");
         let mut bytes = vec![number as u8];
         index.write(&mut bytes).expect("it is encoded");
-        fs::write(
-            indexes.join(format!("{dim}-{dtype:?}").to_lowercase()),
-            bytes,
-        )?;
+        let dtype = match dtype {
+            VectorDtype::Int8 => "int8",
+            _ => "float32",
+        };
+        fs::write(indexes.join(format!("{dim}-{dtype}")), bytes)?;
     }
     Ok(())
 }

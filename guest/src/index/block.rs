@@ -241,6 +241,9 @@ impl Block {
         vector: &[f32],
     ) -> Result<(), TryReserveError> {
         debug_assert!(self.has_room() && self.ids.last().is_none_or(|&last| last < id));
+        if self.sealed.is_some() {
+            self.check_room_for_copy()?;
+        }
         self.reserve_one()?;
         let row = self.ids.len();
         self.ids.push(id);
@@ -275,7 +278,15 @@ impl Block {
     }
 
     /// Replaces the vector of a row, which is alive then.
-    pub fn replace(&mut self, row: usize, created_at: u64, vector: &[f32]) {
+    pub fn replace(
+        &mut self,
+        row: usize,
+        created_at: u64,
+        vector: &[f32],
+    ) -> Result<(), TryReserveError> {
+        if self.sealed.is_some() {
+            self.check_room_for_copy()?;
+        }
         self.stamps[row] = stamp(created_at);
         if std::mem::take(&mut self.dead[row]) {
             self.dead_rows -= 1;
@@ -312,6 +323,7 @@ impl Block {
             coded.set(row, vector, 0.0, &mut Encoder::new(&basis));
         }
         self.sealed = None;
+        Ok(())
     }
 
     /// Marks a row as dead. False where it was.
@@ -528,6 +540,11 @@ impl Block {
                 bound,
             });
         }
+    }
+
+    /// Fails where there is no memory for a copy of the block: copying would end the component.
+    pub fn check_room_for_copy(&self) -> Result<(), TryReserveError> {
+        Vec::<u8>::new().try_reserve_exact(self.bytes())
     }
 
     /// Bytes allocated.

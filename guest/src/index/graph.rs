@@ -38,13 +38,18 @@
 //! comparing all rows in float32 took 35 to 77 ns a row at the same time, 0.37 ms for 10,000
 //! and 2.4 ms for 50,000. So
 //!
-//! - with fewer than about 15,000 rows a graph is not faster than comparing them all;
-//! - with more it is, for what lies in clusters, at thresholds too low for certified bounds to
-//!   rule rows out: 2.5 times at 50,000 rows with `ef-search` 50, 1.4 times with 100;
 //! - it never beats certified bounds where they rule most rows out, at about 2 ns a row:
 //!   50,000 rows take 0.1 ms, exactly;
+//! - where they do not, for thresholds that are too low, a graph is not faster than comparing
+//!   all rows if they are fewer than about 15,000. If they are more and lie in clusters, it is:
+//!   2.5 times at 50,000 rows with `ef-search` 50, 1.4 times with 100, for more than a minute of
+//!   building;
 //! - random directions are as bad for it as for the bounds: most rows are looked at, and the
 //!   nearest is missed more often than anyone should accept.
+//!
+//! There is thus no number of rows from which a graph answers a cache's look-ups sooner, and
+//! `auto` is exact. Graphs are for those who ask for them: large namespaces of clustered vectors
+//! at low thresholds, where a missed neighbour does no harm.
 //!
 //! # Limits
 //!
@@ -204,11 +209,14 @@ impl Graph {
 fn reserve(rows: usize, bytes: usize) -> Result<()> {
     Vec::<u8>::new()
         .try_reserve_exact(rows.saturating_mul(bytes))
-        .map_err(|_| {
-            Error::IndexUnavailable(format!(
-                "no memory for a graph of {rows} rows; raise the memory limit or set the option index to exact"
-            ))
-        })
+        .map_err(|_| no_memory(rows))
+}
+
+/// The error of a graph for which there is no memory.
+pub fn no_memory(rows: usize) -> Error {
+    Error::IndexUnavailable(format!(
+        "no memory for a graph of {rows} rows; raise the memory limit or set the option index to exact"
+    ))
 }
 
 /// A row while the graph is built.

@@ -3,9 +3,9 @@
 use super::TopFound;
 use super::basis::Basis;
 use super::block::{Block, block_rows};
-use super::graph::Searcher;
+use super::graph::{Searcher, no_memory};
 use super::scan::{Query, Tally};
-use super::segment::{Segment, segment_blocks};
+use super::segment::{SEGMENT_ROWS, Segment, segment_blocks};
 use crate::error::Result;
 use crate::types::{GraphOptions, VectorDtype};
 use std::collections::TryReserveError;
@@ -110,8 +110,9 @@ impl Rows {
     ) -> std::result::Result<(), TryReserveError> {
         if let Some(Place { block, row }) = self.find(id) {
             let block = &mut self.blocks[block];
-            self.live += usize::from(block.is_dead(row));
-            block.replace(row, created_at, vector);
+            let was_dead = block.is_dead(row);
+            block.replace(row, created_at, vector)?;
+            self.live += usize::from(was_dead);
             return Ok(());
         }
         let at = self.block_for(id, basis)?;
@@ -136,6 +137,9 @@ impl Rows {
             let split = block.ids().partition_point(|&other| other < id);
             if split < block.len() {
                 // Another process has stored an entry under an id older than the last.
+                block.check_room_for_copy()?;
+                self.blocks.try_reserve(1)?;
+                let block = &self.blocks[before];
                 let upper: Vec<usize> = (split..block.len()).collect();
                 let lower: Vec<usize> = (0..split).collect();
                 let halves = [block.select(&lower), block.select(&upper)];
@@ -163,7 +167,10 @@ impl Rows {
         self.live -= 1;
         if block.live() == 0 {
             self.blocks.remove(at);
-        } else if block.dead() > block.live() && block.len() >= 64 {
+        } else if block.dead() > block.live()
+            && block.len() >= 64
+            && block.check_room_for_copy().is_ok()
+        {
             // What is dead is scanned all the same.
             let rows: Vec<usize> = block.live_rows().collect();
             *block = block.select(&rows);
@@ -172,7 +179,8 @@ impl Rows {
     }
 
     /// Offers to `top` every row whose cosine with the query may reach `top`'s cut; of those
-    /// in graphs, what these find.
+    /// in graphs, what these find. Where more rows are wanted than a graph finds, its rows are
+    /// scanned, too.
     pub fn search(
         &self,
         query: &mut Query,
@@ -180,11 +188,15 @@ impl Rows {
         top: &mut TopFound,
         tally: &mut Tally,
     ) {
-        for segment in &self.segments {
-            segment.search(self.dim, |id| self.block_of(id), query, searcher, top);
+        let enough = |segment: &Segment| segment.graph().ef_search() >= top.limit;
+        let graphs = self.segments.iter().all(enough);
+        if graphs {
+            for segment in &self.segments {
+                segment.search(self.dim, |id| self.block_of(id), query, searcher, top);
+            }
         }
         for block in &self.blocks {
-            if block.sealed.is_none() {
+            if !graphs || block.sealed.is_none() {
                 block.scan(query, top, tally);
             }
         }
@@ -206,16 +218,26 @@ impl Rows {
         if chosen.len() * 4 < wanted {
             return Ok(false);
         }
-        for &at in &chosen {
-            if self.blocks[at].dead() > 0 {
-                let rows: Vec<usize> = self.blocks[at].live_rows().collect();
-                self.blocks[at] = self.blocks[at].select(&rows);
+        self.seal_blocks(&chosen, options)?;
+        Ok(true)
+    }
+
+    /// Makes a segment of these blocks, whose vectors must be in memory.
+    pub fn seal_blocks(&mut self, chosen: &[usize], options: &GraphOptions) -> Result<()> {
+        for &at in chosen {
+            let block = &mut self.blocks[at];
+            if block.dead() > 0 {
+                block
+                    .check_room_for_copy()
+                    .map_err(|_| no_memory(SEGMENT_ROWS))?;
+                let rows: Vec<usize> = block.live_rows().collect();
+                *block = block.select(&rows);
             }
         }
         let blocks: Vec<&Block> = chosen.iter().map(|&at| &self.blocks[at]).collect();
         let segment = Segment::build(self.next_segment, self.dim, &blocks, options)?;
         self.add_segment(segment);
-        Ok(true)
+        Ok(())
     }
 
     /// Makes the graphs that were kept part of the index, as far as they fit it.
@@ -292,19 +314,21 @@ impl Rows {
         (block.ids().first() == Some(&first_id)).then_some(block)
     }
 
-    /// Gives back the memory of removed rows and returns how many they were.
+    /// Gives back the memory of removed rows, as far as there is memory to do so, and returns
+    /// how many they were.
     pub fn compact(&mut self) -> usize {
         let dead = self.dead();
         self.blocks.retain(|block| block.live() > 0);
         for block in &mut self.blocks {
             let full = block.len() == block_rows(self.dim);
-            if block.dead() > 0 || (!full && block.sealed.is_none()) {
+            let spare = block.dead() > 0 || (!full && block.sealed.is_none());
+            if spare && block.check_room_for_copy().is_ok() {
                 let rows: Vec<usize> = block.live_rows().collect();
                 *block = block.select(&rows);
             }
         }
         self.blocks.shrink_to_fit();
-        dead
+        dead - self.dead()
     }
 
     /// Bytes allocated.

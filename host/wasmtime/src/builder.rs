@@ -166,7 +166,7 @@ impl Builder {
     }
 
     /// How graphs are built and searched, where [`index`](Self::index) asks for them.
-    /// Default: 100 candidates while searching and building, neighbours chosen by the
+    /// Default: 100 candidates while searching and building, neighbours not chosen by the
     /// heuristic.
     #[must_use]
     pub fn graph(self, graph: GraphOptions) -> Self {

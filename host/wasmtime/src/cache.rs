@@ -283,12 +283,14 @@ impl SemanticCache {
     }
 
     /// Gives back the index memory of deleted rows, and returns how many there were. With
-    /// [`Builder::index`](crate::Builder::index) it may seal rows into graphs, which takes
-    /// seconds to minutes.
+    /// [`IndexKind::Hnsw`](crate::IndexKind::Hnsw) it also loads the index and builds at most
+    /// one graph, which takes some 10 seconds: call it until [`Stats::index_graph_rows`] grows
+    /// no more, and mind [`Builder::call_timeout`](crate::Builder::call_timeout).
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`].
+    /// [`Error::Closed`]; with graphs, [`Error::IndexUnavailable`] for want of memory, and what
+    /// the store returns.
     pub fn compact(&self) -> Result<u64> {
         self.instance()?
             .call(|guest, store| guest.call_compact(store))

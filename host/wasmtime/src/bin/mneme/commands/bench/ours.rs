@@ -99,8 +99,8 @@ impl Ours {
         if let Some(files) = &files {
             cache = settings.open(Some(&files.persisted), true)?;
         }
-        if settings.index != IndexKind::Exact {
-            cache.compact()?;
+        if settings.index == IndexKind::Hnsw {
+            build_graphs(&cache)?;
         }
         cache.warm_up()?;
         let took = nanos(start);
@@ -204,6 +204,19 @@ impl Ours {
             self.cache.close()?;
         }
         Ok(())
+    }
+}
+
+/// Puts all rows into graphs that can be.
+fn build_graphs(cache: &SemanticCache) -> Result<()> {
+    let mut rows = None;
+    loop {
+        cache.compact()?;
+        let now = Some(cache.stats(None)?.index_graph_rows);
+        if now == rows {
+            return Ok(());
+        }
+        rows = now;
     }
 }
 

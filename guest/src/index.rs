@@ -252,7 +252,7 @@ impl Index {
     pub fn clear_namespace(&mut self, namespace: &str) {
         if let Some(&number) = self.numbers.get(namespace) {
             let rows = &mut self.spaces[number as usize];
-            self.changes += rows.len();
+            self.changes += rows.live();
             *rows = Rows::new(self.dim, self.dtype);
         }
     }
@@ -367,7 +367,7 @@ impl Index {
                 // Memory is short: what is not encoded is compared in full.
                 break;
             }
-            let cost = block.len() * basis.len() * self.dim;
+            let cost = block.rows() * basis.size() * self.dim;
             *budget = budget.saturating_sub(cost as u64);
         }
         self.unencoded = false;
@@ -474,12 +474,12 @@ impl Index {
     pub fn rows_in(&self, namespace: &str) -> usize {
         self.numbers
             .get(namespace)
-            .map_or(0, |&number| self.spaces[number as usize].len())
+            .map_or(0, |&number| self.spaces[number as usize].live())
     }
 
     /// How many rows there are.
     pub fn rows(&self) -> usize {
-        self.spaces.iter().map(Rows::len).sum()
+        self.spaces.iter().map(Rows::live).sum()
     }
 
     /// Rows that have codes.

@@ -228,7 +228,7 @@ impl Open {
         let vectors = || page.vectors.chunks_exact(dim);
         let one = page.namespaces.windows(2).all(|pair| pair[0] == pair[1]);
         if let Some(namespace) = page.namespaces.first().filter(|_| one)
-            && vectors().all(|vector| is_unit(vector))
+            && vectors().all(is_unit)
         {
             return index.add_page(namespace, &page.ids, &page.created_at, page.vectors);
         }

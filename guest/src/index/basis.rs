@@ -72,7 +72,7 @@ impl Basis {
     }
 
     /// How many directions.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.directions.len() / self.dim
     }
 
@@ -368,7 +368,7 @@ mod tests {
             .map(|i| random(&mut state) / (i % dim + 1) as f32)
             .collect();
         let basis = learn(dim, sample, u64::MAX).unwrap();
-        assert_eq!(basis.len(), DIRECTIONS);
+        assert_eq!(basis.size(), DIRECTIONS);
         // The share of the variance along each direction, beside that along the axes.
         let along = |direction: &[f32]| -> f32 {
             let axes = direction.iter().enumerate();
@@ -420,7 +420,7 @@ mod tests {
             }),
         ) {
             let basis = learn(dim, rows.concat(), u64::MAX).unwrap();
-            prop_assert_eq!(basis.len(), directions(dim));
+            prop_assert_eq!(basis.size(), directions(dim));
             prop_assert!(basis.defect() < 1e-3);
         }
     }

@@ -176,7 +176,7 @@ impl Block {
     }
 
     /// Rows, dead ones included.
-    pub fn len(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.ids.len()
     }
 
@@ -229,7 +229,7 @@ impl Block {
 
     /// Whether a row may be pushed.
     pub fn has_room(&self) -> bool {
-        self.is_resident() && self.len() < block_rows(self.dim)
+        self.is_resident() && self.rows() < block_rows(self.dim)
     }
 
     /// Appends a row for a unit vector, whose id must be greater than all others. Changes
@@ -414,7 +414,7 @@ impl Block {
             return false;
         }
         let mut coded = Coded::new(basis, &self.vectors);
-        let rows = self.len();
+        let rows = self.rows();
         // Room for what the vectors have room for.
         let room = rows.max(self.ids.capacity().min(block_rows(self.dim)));
         if coded.reserve(room).is_err() {
@@ -435,8 +435,8 @@ impl Block {
     pub fn arrive(&mut self, row: usize, vector: &[f32]) -> Result<(), TryReserveError> {
         if matches!(self.vectors, Vectors::Absent) {
             let mut values = Vec::new();
-            values.try_reserve_exact(self.len() * self.dim)?;
-            values.resize(self.len() * self.dim, 0.0);
+            values.try_reserve_exact(self.rows() * self.dim)?;
+            values.resize(self.rows() * self.dim, 0.0);
             self.vectors = Vectors::Arriving(values);
         }
         if let Vectors::Arriving(values) = &mut self.vectors {
@@ -474,8 +474,8 @@ impl Block {
             for row in self.live_rows() {
                 self.compare(row, 1.0, query, top);
             }
-            tally.compared += self.len();
-            tally.uncoded += self.len();
+            tally.compared += self.rows();
+            tally.uncoded += self.rows();
             return;
         };
         let projected = query.projected(&coded.basis);
@@ -485,11 +485,11 @@ impl Block {
         scan_heads(&coded.heads, projected.head(), above, |row, sum| {
             passed.push((row as u32, sum));
         });
-        tally.coded += self.len();
+        tally.coded += self.rows();
         tally.passed += passed.len() + coded.outliers.len();
         for &(row, sum) in &passed {
             let row = row as usize;
-            if row >= self.len() || self.dead[row] {
+            if row >= self.rows() || self.dead[row] {
                 continue;
             }
             let mut bound = projected.head_bound(sum, coded.errors.head);
@@ -564,7 +564,7 @@ impl Block {
         if self.ids.len() < self.ids.capacity() {
             return Ok(());
         }
-        let rows = (self.len() * 2).clamp(4, block_rows(self.dim));
+        let rows = (self.rows() * 2).clamp(4, block_rows(self.dim));
         let dim = self.dim;
         fn reserve<T>(values: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
             values.try_reserve_exact(len.saturating_sub(values.len()))
@@ -604,7 +604,7 @@ impl Coded {
             details: Vec::new(),
             detail_bytes: match vectors {
                 Vectors::Int8 { .. } => 0,
-                _ => detail_bytes(basis.len()),
+                _ => detail_bytes(basis.size()),
             },
             errors: Errors {
                 head: 0.0,

@@ -149,7 +149,7 @@ impl Index {
             .as_ref()
             .ok_or_else(|| damaged("it has no basis"))?;
         write(sink, &[MAGIC])?;
-        for number in [self.dim, basis.len(), usize::from(self.is_int8())] {
+        for number in [self.dim, basis.size(), usize::from(self.is_int8())] {
             write_count(sink, number)?;
         }
         write(sink, basis.directions())?;
@@ -245,7 +245,7 @@ fn write_block(sink: &mut impl Sink, block: &Block) -> Result<()> {
     let coded = block
         .coded()
         .ok_or_else(|| damaged("a block has no codes"))?;
-    write_count(sink, block.len())?;
+    write_count(sink, block.rows())?;
     write(sink, block.ids())?;
     write(sink, block.stamps())?;
     write(sink, &[coded.errors.head, coded.errors.detail])?;
@@ -291,7 +291,7 @@ fn read_block(source: &mut impl Source, basis: &Rc<Basis>, is_int8: bool) -> Res
     let width = if is_int8 {
         0
     } else {
-        detail_bytes(basis.len())
+        detail_bytes(basis.size())
     };
     let details = read(source, rows * width)?;
     let mut vectors = Vectors::Absent;

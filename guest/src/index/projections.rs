@@ -222,7 +222,7 @@ impl<'a> Encoder<'a> {
     pub fn new(basis: &'a Basis) -> Self {
         Encoder {
             basis,
-            coordinates: vec![0.0; basis.len()],
+            coordinates: vec![0.0; basis.size()],
         }
     }
 
@@ -238,7 +238,7 @@ impl<'a> Encoder<'a> {
     ) -> Option<Errors> {
         let (basis, scales) = (self.basis, self.basis.scales());
         basis.project(vector, &mut self.coordinates);
-        let heads = head_directions(basis.len());
+        let heads = head_directions(basis.size());
         // The bound takes lengths to be below `LENGTH`.
         let mut outlier = off > GREATEST_OFF;
         let off = off * LENGTH + projected_error(basis);
@@ -302,7 +302,7 @@ impl<'a> Encoder<'a> {
 
 /// The most that the computed coordinates of a unit vector may be off by, as a whole.
 fn projected_error(basis: &Basis) -> f64 {
-    (basis.len() as f64).sqrt() * projection_error(basis.dim()) * LENGTH
+    (basis.size() as f64).sqrt() * projection_error(basis.dim()) * LENGTH
 }
 
 fn up(x: f64) -> f32 {
@@ -330,7 +330,7 @@ impl ProjectedQuery {
     /// Takes a unit vector.
     pub fn new(basis: &Basis, query: &[f32]) -> Self {
         let scales = basis.scales();
-        let k = basis.len();
+        let k = basis.size();
         let heads = head_directions(k);
         let mut coordinates = vec![0.0; k];
         basis.project(query, &mut coordinates);
@@ -352,9 +352,9 @@ impl ProjectedQuery {
         let mut head = HeadQuery::default();
         let mut errors = 0.0;
         let mut zero = 0.0;
-        for j in 0..heads {
+        for (j, coordinate) in coordinates.iter().enumerate().take(heads) {
             let rounded = (factor(j) / head_unit).round_ties_even();
-            errors += (coordinates[j] - rounded * head_unit / scales.step(j)).powi(2);
+            errors += (coordinate - rounded * head_unit / scales.step(j)).powi(2);
             if j < WHOLE {
                 head.whole[j] = rounded as i16;
             } else {

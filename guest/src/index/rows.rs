@@ -55,7 +55,7 @@ impl Rows {
     }
 
     /// How many rows.
-    pub fn len(&self) -> usize {
+    pub fn live(&self) -> usize {
         self.live
     }
 
@@ -117,7 +117,7 @@ impl Rows {
         }
         let at = self.block_for(id, basis)?;
         let pushed = self.blocks[at].push(id, created_at, vector);
-        if self.blocks[at].len() == 0 {
+        if self.blocks[at].rows() == 0 {
             self.blocks.remove(at);
         }
         pushed?;
@@ -135,12 +135,12 @@ impl Rows {
         if let Some(before) = after.checked_sub(1) {
             let block = &self.blocks[before];
             let split = block.ids().partition_point(|&other| other < id);
-            if split < block.len() {
+            if split < block.rows() {
                 // Another process has stored an entry under an id older than the last.
                 block.check_room_for_copy()?;
                 self.blocks.try_reserve(1)?;
                 let block = &self.blocks[before];
-                let upper: Vec<usize> = (split..block.len()).collect();
+                let upper: Vec<usize> = (split..block.rows()).collect();
                 let lower: Vec<usize> = (0..split).collect();
                 let halves = [block.select(&lower), block.select(&upper)];
                 self.blocks.splice(before..=before, halves);
@@ -168,7 +168,7 @@ impl Rows {
         if block.live() == 0 {
             self.blocks.remove(at);
         } else if block.dead() > block.live()
-            && block.len() >= 64
+            && block.rows() >= 64
             && block.check_room_for_copy().is_ok()
         {
             // What is dead is scanned all the same.
@@ -320,7 +320,7 @@ impl Rows {
         let dead = self.dead();
         self.blocks.retain(|block| block.live() > 0);
         for block in &mut self.blocks {
-            let full = block.len() == block_rows(self.dim);
+            let full = block.rows() == block_rows(self.dim);
             let spare = block.dead() > 0 || (!full && block.sealed.is_none());
             if spare && block.check_room_for_copy().is_ok() {
                 let rows: Vec<usize> = block.live_rows().collect();

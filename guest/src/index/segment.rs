@@ -146,7 +146,7 @@ impl Part {
     fn of(blocks: &[&Block]) -> Vec<Part> {
         let mut start = 0;
         let parts = blocks.iter().map(|block| {
-            let rows = block.len() as u32;
+            let rows = block.rows() as u32;
             start += rows;
             Part {
                 first_id: block.ids()[0],

@@ -4,6 +4,9 @@ use super::*;
 
 const ROWS: usize = 1500;
 
+/// What is done to a store.
+type Damage<'a> = Box<dyn Fn(&TestStore) + 'a>;
+
 /// A store with an index that a cache has kept in it, and that cache's host.
 fn kept() -> (TestStore, TestHost) {
     kept_at(1000)
@@ -131,7 +134,7 @@ fn damage_is_noticed_reported_and_mended() {
     let (store, _) = kept();
     let sound = store.blobs().clone();
     let names: Vec<String> = sound.keys().cloned().collect();
-    let mut damages: Vec<Box<dyn Fn(&TestStore)>> = Vec::new();
+    let mut damages: Vec<Damage> = Vec::new();
     for name in &names {
         let length = sound[name].len();
         for at in [0, length / 3, length / 2, length - 1] {

@@ -5,7 +5,7 @@
 //!
 //! | what | as |
 //! |---|---|
-//! | [`MAGIC`], dimensions, directions, 1 for int8 or 0 | u32 each |
+//! | `mni1`, dimensions, directions, 1 for int8 or 0 | u32 each |
 //! | the directions, and the numbers of the scales | f32 each |
 //! | rows when the basis was learned, rows added since | u32 each |
 //! | number of namespaces | u32 |

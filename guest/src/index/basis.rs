@@ -7,8 +7,8 @@
 use super::projections::Scales;
 use super::simd::{PROJECT_LANES, project};
 
-/// Directions at most; with the two lengths of what they leave over, 32 + 96 bytes of codes.
-const DIRECTIONS: usize = 126;
+/// Directions at most; with the two lengths of what they leave over, 32 + 64 bytes of codes.
+const DIRECTIONS: usize = 94;
 /// Directions of vectors beyond [`LONG`] dimensions, where each costs more.
 const DIRECTIONS_OF_LONG: usize = 62;
 const LONG: usize = 2048;

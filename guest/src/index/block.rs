@@ -2,7 +2,7 @@
 
 use super::basis::Basis;
 use super::codes::{Codes, padded, sum_error};
-use super::projections::{Encoder, Errors, REST_BYTE, detail_bytes};
+use super::projections::{Encoder, Errors, REST_BYTE, detail_bytes, up_signed};
 use super::scan::{Query, Tally};
 use super::simd::{HEAD_BYTES, QUAD, head_byte, scan_heads};
 use super::{Found, TopFound};
@@ -482,25 +482,31 @@ impl Block {
         let mut passed = std::mem::take(&mut query.passed);
         passed.clear();
         let above = projected.head_above(top.cut(), coded.errors.head);
-        scan_heads(&coded.heads, projected.head(), above, |row, sum| {
-            passed.push((row as u32, sum));
-        });
+        scan_heads(&coded.heads, projected.head(), above, &mut passed);
+        // The last quad may be padded.
+        let padding = passed.iter().rev();
+        let padding = padding.take_while(|(row, _)| *row as usize >= self.rows());
+        passed.truncate(passed.len() - padding.count());
+        coded.fetch_details(&passed);
         tally.coded += self.rows();
         tally.passed += passed.len() + coded.outliers.len();
+        let bounds = projected.bounds(coded.errors);
+        let mut cut = f64::from(top.cut());
         for &(row, sum) in &passed {
             let row = row as usize;
-            if row >= self.rows() || self.dead[row] {
-                continue;
-            }
-            let mut bound = projected.head_bound(sum, coded.errors.head);
+            let mut bound = bounds.of_head(sum);
             let detail = coded.detail(row);
             if !detail.is_empty() {
                 let rest = coded.heads[head_byte(row, REST_BYTE)];
-                bound = bound.min(projected.bound(sum, rest, detail, coded.errors));
+                bound = bound.min(bounds.of_detail(sum, rest, detail));
             }
-            if bound >= top.cut() && coded.outliers.binary_search(&(row as u16)).is_err() {
+            if bound >= cut
+                && !self.dead[row]
+                && coded.outliers.binary_search(&(row as u16)).is_err()
+            {
                 tally.compared += 1;
-                self.compare(row, bound, query, top);
+                self.compare(row, up_signed(bound), query, top);
+                cut = f64::from(top.cut());
             }
         }
         query.passed = passed;
@@ -629,6 +635,19 @@ impl Coded {
             self.heads.resize(self.heads.len() + QUAD * HEAD_BYTES, 0);
         }
         self.details.resize((row + 1) * self.detail_bytes, 0);
+    }
+
+    /// Has the details of these rows fetched from memory at the same time: one after another,
+    /// each would be waited for.
+    fn fetch_details(&self, rows: &[(u32, i32)]) {
+        let mut sum = 0_i8;
+        for &(row, _) in rows {
+            // A detail is at most as long as a cache line, and may lie in two.
+            if let [first, .., last] = self.detail(row as usize) {
+                sum = sum.wrapping_add(first ^ last);
+            }
+        }
+        std::hint::black_box(sum);
     }
 
     fn head(&self, row: usize) -> [u8; HEAD_BYTES] {

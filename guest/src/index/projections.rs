@@ -416,29 +416,41 @@ impl ProjectedQuery {
         ((left / self.head_unit + self.head_zero).floor() as i32).saturating_sub(1)
     }
 
-    /// An upper bound of the cosine from a head's sum alone.
-    pub fn head_bound(&self, sum: i32, error: f32) -> f32 {
-        let bound = (f64::from(sum) - self.head_zero) * self.head_unit
-            + self.head_slack
-            + self.head_length * f64::from(error);
-        up_signed(bound)
-    }
-
-    /// An upper bound of the cosine with a row, from the sum of its head, of which `rest` is
-    /// the last low byte, and its detail.
-    pub fn bound(&self, sum: i32, rest: u8, detail: &[i8], errors: Errors) -> f32 {
-        let head = f64::from(sum - self.head_rest * i32::from(rest)) - self.head_zero;
-        let detail = f64::from(dot_codes(&self.detail, detail));
-        let errors = f64::from(errors.head).hypot(f64::from(errors.detail));
-        let bound = head * self.head_unit
-            + detail * self.detail_unit
-            + self.detail_slack
-            + self.length * errors;
-        up_signed(bound)
+    /// The bounds for rows whose codes are off by no more than `errors`.
+    pub fn bounds(&self, errors: Errors) -> Bounds<'_> {
+        let (head, detail) = (f64::from(errors.head), f64::from(errors.detail));
+        let zero = self.head_zero * self.head_unit;
+        Bounds {
+            query: self,
+            head: self.head_slack + self.head_length * head - zero,
+            detail: self.detail_slack + self.length * head.hypot(detail) - zero,
+        }
     }
 }
 
-/// The next float32 or the one after it.
-fn up_signed(x: f64) -> f32 {
+/// Upper bounds of cosines with the rows of one block.
+pub struct Bounds<'a> {
+    query: &'a ProjectedQuery,
+    /// What is added to the sum of a head, and to that with a detail.
+    head: f64,
+    detail: f64,
+}
+
+impl Bounds<'_> {
+    /// From a head's sum alone.
+    pub fn of_head(&self, sum: i32) -> f64 {
+        f64::from(sum) * self.query.head_unit + self.head
+    }
+
+    /// From the sum of a head, of which `rest` is the last low byte, and the detail.
+    pub fn of_detail(&self, sum: i32, rest: u8, detail: &[i8]) -> f64 {
+        let head = f64::from(sum - self.query.head_rest * i32::from(rest));
+        let detail = f64::from(dot_codes(&self.query.detail, detail));
+        head * self.query.head_unit + detail * self.query.detail_unit + self.detail
+    }
+}
+
+/// A bound as a float32 that is not less.
+pub fn up_signed(x: f64) -> f32 {
     ((x + x.abs() * 1e-7) as f32).next_up()
 }

@@ -47,19 +47,10 @@ pub fn project(rows: &[f32], x: &[f32], out: &mut [f32]) {
 
 /// Several rows at a time, so that each value of `x` is loaded once.
 fn project_rows<const N: usize>(rows: [&[f32]; N], x: &[f32]) -> [f32; N] {
-    let mut lanes = [[0.0_f32; PROJECT_LANES]; N];
-    let (chunks, rest) = x.as_chunks::<PROJECT_LANES>();
-    let rows = rows.map(<[f32]>::as_chunks::<PROJECT_LANES>);
-    for (i, x) in chunks.iter().enumerate() {
-        for (lanes, (row, _)) in lanes.iter_mut().zip(&rows) {
-            let row = &row[i];
-            for j in 0..PROJECT_LANES {
-                lanes[j] += x[j] * row[j];
-            }
-        }
-    }
-    for (lanes, (_, row)) in lanes.iter_mut().zip(&rows) {
-        for (lane, (x, y)) in lanes.iter_mut().zip(rest.iter().zip(*row)) {
+    let whole = x.len() - x.len() % PROJECT_LANES;
+    let mut lanes = imp::project_lanes(rows.map(|row| &row[..whole]), &x[..whole]);
+    for (lanes, row) in lanes.iter_mut().zip(rows) {
+        for (lane, (x, y)) in lanes.iter_mut().zip(x[whole..].iter().zip(&row[whole..])) {
             *lane += x * y;
         }
     }
@@ -101,16 +92,16 @@ pub fn head_byte(row: usize, b: usize) -> usize {
     row / QUAD * QUAD * HEAD_BYTES + b / 4 * 16 + row % QUAD * 4 + b % 4
 }
 
-/// Hands the number of each row of interleaved heads whose sum is greater than `above`, and
-/// the sum, to `found`, in ascending order. Rows are counted from 0; the last quad may have
+/// Appends to `found` the number of each row of interleaved heads whose sum is greater than
+/// `above`, and the sum, in ascending order. Rows are counted from 0; the last quad may have
 /// some that are padding.
-pub fn scan_heads(heads: &[u8], query: &HeadQuery, above: i32, found: impl FnMut(usize, i32)) {
+pub fn scan_heads(heads: &[u8], query: &HeadQuery, above: i32, found: &mut Vec<(u32, i32)>) {
     imp::scan_heads(heads, query, above, found);
 }
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod imp {
-    use super::{CODE_LANES, HEAD_BYTES, HEAD_LANES, HeadQuery, LANES, QUAD};
+    use super::{CODE_LANES, HEAD_BYTES, HEAD_LANES, HeadQuery, LANES, PROJECT_LANES, QUAD};
     use core::arch::wasm32::*;
 
     pub fn lanes_f32(a: &[f32], b: &[f32]) -> [f32; LANES] {
@@ -133,6 +124,42 @@ mod imp {
             unsafe { v128_store(lanes.as_mut_ptr().add(4 * j).cast(), sum) };
         }
         lanes
+    }
+
+    pub fn project_lanes<const N: usize>(
+        rows: [&[f32]; N],
+        x: &[f32],
+    ) -> [[f32; PROJECT_LANES]; N] {
+        let rows = rows.map(|row| &row[..x.len()]);
+        let mut sums = [[f32x4_splat(0.0); 2]; N];
+        for (i, x) in x.chunks_exact(PROJECT_LANES).enumerate() {
+            // SAFETY: the chunk holds 8 floats, and so does each row from 8 * i on, being as
+            // long as `x`; no alignment is needed.
+            unsafe {
+                let (low, high) = (
+                    v128_load(x.as_ptr().cast()),
+                    v128_load(x.as_ptr().add(4).cast()),
+                );
+                for (sums, row) in sums.iter_mut().zip(&rows) {
+                    let row = row.as_ptr().add(PROJECT_LANES * i);
+                    let products = (
+                        f32x4_mul(low, v128_load(row.cast())),
+                        f32x4_mul(high, v128_load(row.add(4).cast())),
+                    );
+                    sums[0] = f32x4_add(sums[0], products.0);
+                    sums[1] = f32x4_add(sums[1], products.1);
+                }
+            }
+        }
+        sums.map(|sums| {
+            let mut lanes = [0.0; PROJECT_LANES];
+            // SAFETY: `lanes` has 8 floats.
+            unsafe {
+                v128_store(lanes.as_mut_ptr().cast(), sums[0]);
+                v128_store(lanes.as_mut_ptr().add(4).cast(), sums[1]);
+            }
+            lanes
+        })
     }
 
     pub fn dot_codes(query: &[i16], codes: &[i8]) -> i32 {
@@ -189,11 +216,13 @@ mod imp {
         heads: &[u8],
         query: &HeadQuery,
         above: i32,
-        mut found: impl FnMut(usize, i32),
+        found: &mut Vec<(u32, i32)>,
     ) {
         const BYTES: usize = QUAD * HEAD_BYTES;
+        /// Quads whose sums are kept before they are looked at.
+        const QUADS: usize = 64;
         let (whole, low) = (spread(&query.whole), spread(&query.low));
-        let (above, bytes) = (i32x4_splat(above), i16x8_splat(0xff));
+        let (least, bytes) = (i32x4_splat(above), i16x8_splat(0xff));
         let sums = |quad: &[u8]| {
             let mut sums = i32x4_splat(0);
             for k in 0..HEAD_LANES / 2 {
@@ -209,39 +238,46 @@ mod imp {
             }
             sums
         };
-        let mut report = |quad: usize, sums: v128, greater: v128| {
-            let mut which = u32::from(i32x4_bitmask(greater));
-            let mut of_rows = [0_i32; QUAD];
-            // SAFETY: `of_rows` has 16 bytes.
-            unsafe { v128_store(of_rows.as_mut_ptr().cast(), sums) };
-            while which != 0 {
-                let row = which.trailing_zeros() as usize;
-                found(quad * QUAD + row, of_rows[row]);
-                which &= which - 1;
+        // Which quads have a row to be found cannot be foreseen: to keep all of them, and count
+        // those that have, costs less than branches. So it does with their rows.
+        let mut kept = [(0_u32, i32x4_splat(0)); QUADS];
+        for (group, quads) in heads.chunks(QUADS * BYTES).enumerate() {
+            let mut count = 0;
+            let mut keep = |number: usize, sums: v128| {
+                kept[count % QUADS] = (number as u32, sums);
+                count += usize::from(v128_any_true(i32x4_gt(sums, least)));
+            };
+            // Two quads a turn, neither of which waits for the other.
+            let mut number = group * QUADS;
+            let mut pairs = quads.chunks_exact(2 * BYTES);
+            for pair in &mut pairs {
+                let (a, b) = (sums(&pair[..BYTES]), sums(&pair[BYTES..]));
+                keep(number, a);
+                keep(number + 1, b);
+                number += 2;
             }
-        };
-        // Two quads a turn: a turn's own cost is shared.
-        let mut pairs = heads.chunks_exact(2 * BYTES);
-        let mut quad = 0;
-        for pair in &mut pairs {
-            let (a, b) = (sums(&pair[..BYTES]), sums(&pair[BYTES..]));
-            let (a_greater, b_greater) = (i32x4_gt(a, above), i32x4_gt(b, above));
-            if v128_any_true(v128_or(a_greater, b_greater)) {
-                report(quad, a, a_greater);
-                report(quad + 1, b, b_greater);
+            if let Some(last) = pairs.remainder().get(..BYTES) {
+                keep(number, sums(last));
             }
-            quad += 2;
-        }
-        if let Some(last) = pairs.remainder().get(..BYTES) {
-            let a = sums(last);
-            report(quad, a, i32x4_gt(a, above));
+            let mut end = found.len();
+            found.resize(end + count * QUAD, (0, 0));
+            for &(number, sums) in &kept[..count] {
+                let mut of_rows = [0_i32; QUAD];
+                // SAFETY: `of_rows` has 16 bytes.
+                unsafe { v128_store(of_rows.as_mut_ptr().cast(), sums) };
+                for (row, &sum) in of_rows.iter().enumerate() {
+                    found[end] = (number * QUAD as u32 + row as u32, sum);
+                    end += usize::from(sum > above);
+                }
+            }
+            found.truncate(end);
         }
     }
 }
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod imp {
-    use super::{HEAD_BYTES, HeadQuery, LANES, QUAD, head_byte};
+    use super::{HEAD_BYTES, HeadQuery, LANES, PROJECT_LANES, QUAD, head_byte};
 
     pub fn lanes_f32(a: &[f32], b: &[f32]) -> [f32; LANES] {
         let mut lanes = [0.0; LANES];
@@ -251,6 +287,21 @@ mod imp {
             }
         }
         lanes
+    }
+
+    pub fn project_lanes<const N: usize>(
+        rows: [&[f32]; N],
+        x: &[f32],
+    ) -> [[f32; PROJECT_LANES]; N] {
+        rows.map(|row| {
+            let mut lanes = [0.0; PROJECT_LANES];
+            for (x, row) in x.chunks_exact(PROJECT_LANES).zip(row.chunks_exact(PROJECT_LANES)) {
+                for (lane, (x, y)) in lanes.iter_mut().zip(x.iter().zip(row)) {
+                    *lane += x * y;
+                }
+            }
+            lanes
+        })
     }
 
     pub fn dot_codes(query: &[i16], codes: &[i8]) -> i32 {
@@ -263,12 +314,12 @@ mod imp {
         heads: &[u8],
         query: &HeadQuery,
         above: i32,
-        mut found: impl FnMut(usize, i32),
+        found: &mut Vec<(u32, i32)>,
     ) {
         for row in 0..heads.len() / (QUAD * HEAD_BYTES) * QUAD {
             let sum = query.dot(&std::array::from_fn(|b| heads[head_byte(row, b)]));
             if sum > above {
-                found(row, sum);
+                found.push((row as u32, sum));
             }
         }
     }
@@ -347,14 +398,10 @@ mod tests {
         let sums: Vec<i32> = heads.iter().map(|head| query.dot(head)).collect();
         for above in [i32::MIN, sums[3], sums[7], i32::MAX] {
             let mut found = Vec::new();
-            scan_heads(&interleaved, &query, above, |row, sum| {
-                found.push((row, sum))
-            });
-            found.retain(|&(row, _)| row < rows);
-            let expected: Vec<(usize, i32)> = sums
-                .iter()
-                .copied()
-                .enumerate()
+            scan_heads(&interleaved, &query, above, &mut found);
+            found.retain(|&(row, _)| (row as usize) < rows);
+            let expected: Vec<(u32, i32)> = (0..)
+                .zip(sums.iter().copied())
                 .filter(|&(_, sum)| sum > above)
                 .collect();
             assert_eq!(found, expected);

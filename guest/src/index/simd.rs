@@ -212,32 +212,33 @@ mod imp {
         })
     }
 
-    pub fn scan_heads(
-        heads: &[u8],
-        query: &HeadQuery,
-        above: i32,
-        found: &mut Vec<(u32, i32)>,
-    ) {
+    pub fn scan_heads(heads: &[u8], query: &HeadQuery, above: i32, found: &mut Vec<(u32, i32)>) {
         const BYTES: usize = QUAD * HEAD_BYTES;
         /// Quads whose sums are kept before they are looked at.
         const QUADS: usize = 64;
+        const AT_ONCE: usize = 4;
         let (whole, low) = (spread(&query.whole), spread(&query.low));
-        let (least, bytes) = (i32x4_splat(above), i16x8_splat(0xff));
-        let sums = |quad: &[u8]| {
-            let mut sums = i32x4_splat(0);
+        let least = i32x4_splat(above);
+        // Of some quads at once, so that each factor is loaded once for all of them.
+        fn sums<const N: usize>(
+            quads: &[u8],
+            whole: &[v128; HEAD_LANES / 2],
+            low: &[v128; HEAD_LANES / 2],
+        ) -> [v128; N] {
+            let quads = &quads[..N * BYTES];
+            let mut sums = [i32x4_splat(0); N];
             for k in 0..HEAD_LANES / 2 {
-                // SAFETY: the quad has 8 times 16 bytes; no alignment is needed.
-                let lanes = unsafe { v128_load(quad.as_ptr().add(16 * k).cast()) };
-                sums = i32x4_add(
-                    sums,
-                    i32x4_add(
-                        i32x4_dot_i16x8(lanes, whole[k]),
-                        i32x4_dot_i16x8(v128_and(lanes, bytes), low[k]),
-                    ),
-                );
+                for (quad, sums) in sums.iter_mut().enumerate() {
+                    // SAFETY: each quad has 8 times 16 bytes; no alignment is needed.
+                    let lanes =
+                        unsafe { v128_load(quads.as_ptr().add(quad * BYTES + 16 * k).cast()) };
+                    let whole = i32x4_dot_i16x8(lanes, whole[k]);
+                    let low = i32x4_dot_i16x8(v128_and(lanes, i16x8_splat(0xff)), low[k]);
+                    *sums = i32x4_add(*sums, i32x4_add(whole, low));
+                }
             }
             sums
-        };
+        }
         // Which quads have a row to be found cannot be foreseen: to keep all of them, and count
         // those that have, costs less than branches. So it does with their rows.
         let mut kept = [(0_u32, i32x4_splat(0)); QUADS];
@@ -247,17 +248,18 @@ mod imp {
                 kept[count % QUADS] = (number as u32, sums);
                 count += usize::from(v128_any_true(i32x4_gt(sums, least)));
             };
-            // Two quads a turn, neither of which waits for the other.
             let mut number = group * QUADS;
-            let mut pairs = quads.chunks_exact(2 * BYTES);
-            for pair in &mut pairs {
-                let (a, b) = (sums(&pair[..BYTES]), sums(&pair[BYTES..]));
-                keep(number, a);
-                keep(number + 1, b);
-                number += 2;
+            let mut several = quads.chunks_exact(AT_ONCE * BYTES);
+            for quads in &mut several {
+                for sums in sums::<AT_ONCE>(quads, &whole, &low) {
+                    keep(number, sums);
+                    number += 1;
+                }
             }
-            if let Some(last) = pairs.remainder().get(..BYTES) {
-                keep(number, sums(last));
+            for quad in several.remainder().chunks_exact(BYTES) {
+                let [sums] = sums(quad, &whole, &low);
+                keep(number, sums);
+                number += 1;
             }
             let mut end = found.len();
             found.resize(end + count * QUAD, (0, 0));
@@ -295,7 +297,10 @@ mod imp {
     ) -> [[f32; PROJECT_LANES]; N] {
         rows.map(|row| {
             let mut lanes = [0.0; PROJECT_LANES];
-            for (x, row) in x.chunks_exact(PROJECT_LANES).zip(row.chunks_exact(PROJECT_LANES)) {
+            for (x, row) in x
+                .chunks_exact(PROJECT_LANES)
+                .zip(row.chunks_exact(PROJECT_LANES))
+            {
                 for (lane, (x, y)) in lanes.iter_mut().zip(x.iter().zip(row)) {
                     *lane += x * y;
                 }
@@ -310,12 +315,7 @@ mod imp {
         })
     }
 
-    pub fn scan_heads(
-        heads: &[u8],
-        query: &HeadQuery,
-        above: i32,
-        found: &mut Vec<(u32, i32)>,
-    ) {
+    pub fn scan_heads(heads: &[u8], query: &HeadQuery, above: i32, found: &mut Vec<(u32, i32)>) {
         for row in 0..heads.len() / (QUAD * HEAD_BYTES) * QUAD {
             let sum = query.dot(&std::array::from_fn(|b| heads[head_byte(row, b)]));
             if sum > above {

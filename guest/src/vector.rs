@@ -66,19 +66,9 @@ fn direction(vector: &[f32]) -> Result<f64> {
     Ok(norm)
 }
 
-/// Euclidean length, summed in float64 in four lanes. Not finite if a value is not.
+/// Euclidean length. Not finite if a value is not.
 fn norm(vector: &[f32]) -> f64 {
-    let mut lanes = [0.0_f64; 4];
-    let (chunks, rest) = vector.as_chunks::<4>();
-    for chunk in chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane += f64::from(x) * f64::from(x);
-        }
-    }
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane += f64::from(x) * f64::from(x);
-    }
-    ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])).sqrt()
+    simd::squares_f64(vector).sqrt()
 }
 
 /// The cosine of two unit vectors of the same length, -1 to 1.

@@ -7,6 +7,8 @@
 pub const LANES: usize = 16;
 /// Lanes of [`project`].
 pub const PROJECT_LANES: usize = 8;
+/// Lanes of [`squares_f64`].
+const SQUARE_LANES: usize = 8;
 /// The multiple that rows of codes are padded to.
 pub const CODE_LANES: usize = 8;
 
@@ -27,6 +29,17 @@ pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     }
     let quad = |j: usize| (lanes[j] + lanes[j + 4]) + (lanes[j + 8] + lanes[j + 12]);
     (quad(0) + quad(1)) + (quad(2) + quad(3))
+}
+
+/// The sum of the squares of a vector's values, in float64.
+pub fn squares_f64(x: &[f32]) -> f64 {
+    let (chunks, rest) = x.as_chunks::<SQUARE_LANES>();
+    let mut lanes = imp::squares_lanes(chunks);
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane += f64::from(x) * f64::from(x);
+    }
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (b + f)) + ((c + g) + (d + h))
 }
 
 /// The dot products of `x` with each row of `rows`, which has `out.len()` rows as long as
@@ -101,7 +114,9 @@ pub fn scan_heads(heads: &[u8], query: &HeadQuery, above: i32, found: &mut Vec<(
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod imp {
-    use super::{CODE_LANES, HEAD_BYTES, HEAD_LANES, HeadQuery, LANES, PROJECT_LANES, QUAD};
+    use super::{
+        CODE_LANES, HEAD_BYTES, HEAD_LANES, HeadQuery, LANES, PROJECT_LANES, QUAD, SQUARE_LANES,
+    };
     use core::arch::wasm32::*;
 
     pub fn lanes_f32(a: &[f32], b: &[f32]) -> [f32; LANES] {
@@ -122,6 +137,27 @@ mod imp {
         for (j, sum) in sums.into_iter().enumerate() {
             // SAFETY: `lanes` has 16 floats, of which j names the j-th four.
             unsafe { v128_store(lanes.as_mut_ptr().add(4 * j).cast(), sum) };
+        }
+        lanes
+    }
+
+    pub fn squares_lanes(chunks: &[[f32; SQUARE_LANES]]) -> [f64; SQUARE_LANES] {
+        let mut sums = [f64x2_splat(0.0); SQUARE_LANES / 2];
+        for chunk in chunks {
+            for (j, sums) in sums.chunks_exact_mut(2).enumerate() {
+                // SAFETY: the chunk has 8 floats, of which j names the j-th four; no alignment
+                // is needed.
+                let four = unsafe { v128_load(chunk.as_ptr().add(4 * j).cast()) };
+                let low = f64x2_promote_low_f32x4(four);
+                let high = f64x2_promote_low_f32x4(i32x4_shuffle::<2, 3, 2, 3>(four, four));
+                sums[0] = f64x2_add(sums[0], f64x2_mul(low, low));
+                sums[1] = f64x2_add(sums[1], f64x2_mul(high, high));
+            }
+        }
+        let mut lanes = [0.0; SQUARE_LANES];
+        for (j, sum) in sums.into_iter().enumerate() {
+            // SAFETY: `lanes` has 8 numbers, of which j names the j-th two.
+            unsafe { v128_store(lanes.as_mut_ptr().add(2 * j).cast(), sum) };
         }
         lanes
     }
@@ -279,13 +315,23 @@ mod imp {
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod imp {
-    use super::{HEAD_BYTES, HeadQuery, LANES, PROJECT_LANES, QUAD, head_byte};
+    use super::{HEAD_BYTES, HeadQuery, LANES, PROJECT_LANES, QUAD, SQUARE_LANES, head_byte};
 
     pub fn lanes_f32(a: &[f32], b: &[f32]) -> [f32; LANES] {
         let mut lanes = [0.0; LANES];
         for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
             for (lane, (x, y)) in lanes.iter_mut().zip(a.iter().zip(b)) {
                 *lane += x * y;
+            }
+        }
+        lanes
+    }
+
+    pub fn squares_lanes(chunks: &[[f32; SQUARE_LANES]]) -> [f64; SQUARE_LANES] {
+        let mut lanes = [0.0; SQUARE_LANES];
+        for chunk in chunks {
+            for (lane, &x) in lanes.iter_mut().zip(chunk) {
+                *lane += f64::from(x) * f64::from(x);
             }
         }
         lanes
@@ -336,6 +382,12 @@ mod tests {
             let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
             let exact: f64 = pairs.iter().map(|&(x, y)| f64::from(x) * f64::from(y)).sum();
             prop_assert!((f64::from(dot_f32(&a, &b)) - exact).abs() < 1e-5);
+        }
+
+        #[test]
+        fn squares_are_those_of_all_values(x in prop::collection::vec(-1.0_f32..1.0, 0..40)) {
+            let exact: f64 = x.iter().map(|&x| f64::from(x).powi(2)).sum();
+            prop_assert!((squares_f64(&x) - exact).abs() < 1e-13);
         }
 
         #[test]

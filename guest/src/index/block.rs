@@ -487,7 +487,10 @@ impl Block {
         let padding = passed.iter().rev();
         let padding = padding.take_while(|(row, _)| *row as usize >= self.rows());
         passed.truncate(passed.len() - padding.count());
-        coded.fetch_details(&passed);
+        match &self.vectors {
+            Vectors::Int8 { codes, .. } => fetch(codes, padded(self.dim), &passed),
+            _ => fetch(&coded.details, coded.detail_bytes, &passed),
+        }
         tally.coded += self.rows();
         tally.passed += passed.len() + coded.outliers.len();
         let bounds = projected.bounds(coded.errors);
@@ -637,19 +640,6 @@ impl Coded {
         self.details.resize((row + 1) * self.detail_bytes, 0);
     }
 
-    /// Has the details of these rows fetched from memory at the same time: one after another,
-    /// each would be waited for.
-    fn fetch_details(&self, rows: &[(u32, i32)]) {
-        let mut sum = 0_i8;
-        for &(row, _) in rows {
-            // A detail is at most as long as a cache line, and may lie in two.
-            if let [first, .., last] = self.detail(row as usize) {
-                sum = sum.wrapping_add(first ^ last);
-            }
-        }
-        std::hint::black_box(sum);
-    }
-
     fn head(&self, row: usize) -> [u8; HEAD_BYTES] {
         std::array::from_fn(|b| self.heads[head_byte(row, b)])
     }
@@ -701,6 +691,23 @@ impl Coded {
         }
         coded
     }
+}
+
+/// Has some rows of so many bytes fetched from memory at the same time: one after another, each
+/// would be waited for.
+fn fetch(bytes: &[i8], width: usize, rows: &[(u32, i32)]) {
+    const LINE: usize = 64;
+    let mut sum = 0_i8;
+    for &(row, _) in rows {
+        let row = &bytes[row as usize * width..][..width];
+        for line in row.chunks(LINE) {
+            // It may lie in two lines of the cache.
+            if let [first, .., last] = line {
+                sum = sum.wrapping_add(first ^ last);
+            }
+        }
+    }
+    std::hint::black_box(sum);
 }
 
 /// An upper bound of the length of what rounding has taken off.

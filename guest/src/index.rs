@@ -39,7 +39,7 @@ use graph::Searcher;
 use rows::{Place, Rows};
 use scan::{Query, Tally};
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, TryReserveError};
 use std::rc::Rc;
 
 /// With fewer rows than this, comparing all in full costs less than looking at codes.
@@ -48,6 +48,11 @@ const FEWEST_TO_LEARN_FROM: usize = 1024;
 const LOOSE: f32 = 0.1;
 /// How much of a rate the last search makes up.
 const RATE_WEIGHT: f32 = 0.125;
+
+/// Fails where there is no memory for so many bytes: to go on would end the component.
+pub fn check_room(bytes: usize) -> std::result::Result<(), TryReserveError> {
+    Vec::<u8>::new().try_reserve_exact(bytes)
+}
 
 /// A row that may be similar enough.
 #[derive(Clone, Copy, Debug, PartialEq)]

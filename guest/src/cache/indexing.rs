@@ -5,7 +5,7 @@ use super::{Cache, KEEPING, Open, READING_VECTORS};
 use crate::error::{Result, dimension};
 use crate::host::{Host, Now};
 use crate::index::block::{block_rows, stamp};
-use crate::index::{Index, Stamp};
+use crate::index::{Index, Stamp, check_room};
 use crate::store::Store;
 use crate::types::{Entry, Error, VectorDtype, VectorPage};
 use crate::vector::{is_unit, scale_to_unit};
@@ -209,7 +209,8 @@ impl Open {
         let dim = self.options.embedder_dim as usize;
         let limit = block_rows(dim);
         loop {
-            check_room(index, limit * (dim * size_of::<f32>() + 64))?;
+            // What the store returns is received.
+            check_room(limit * (dim * size_of::<f32>() + 64)).map_err(|_| index.no_memory())?;
             let page = store.iter_vectors(last_id, limit as u32)?;
             check_page(&page, last_id, dim as u32)?;
             let rows = page.ids.len();
@@ -342,13 +343,6 @@ impl Open {
         self.follower.compared_at(now);
         Ok(true)
     }
-}
-
-/// Refuses to ask for more bytes than there is room for: where memory is short, receiving them
-/// would end the component.
-fn check_room(index: &Index, bytes: usize) -> Result<()> {
-    let mut room: Vec<u8> = Vec::new();
-    room.try_reserve_exact(bytes).map_err(|_| index.no_memory())
 }
 
 /// Refuses a page that breaks the store's contract: such a store would make the cache

@@ -5,7 +5,7 @@ use super::codes::{Codes, padded, sum_error};
 use super::projections::{Encoder, Errors, REST_BYTE, detail_bytes, up_signed};
 use super::scan::{Query, Tally};
 use super::simd::{HEAD_BYTES, QUAD, head_byte, scan_heads};
-use super::{Found, TopFound};
+use super::{Found, TopFound, check_room};
 use crate::types::VectorDtype;
 use crate::vector::cosine;
 use half::f16;
@@ -551,9 +551,9 @@ impl Block {
         }
     }
 
-    /// Fails where there is no memory for a copy of the block: copying would end the component.
+    /// Fails where there is no memory for a copy of the block.
     pub fn check_room_for_copy(&self) -> Result<(), TryReserveError> {
-        Vec::<u8>::new().try_reserve_exact(self.bytes())
+        check_room(self.bytes())
     }
 
     /// Bytes allocated.

@@ -63,7 +63,6 @@ impl Codes {
 }
 
 /// A query made ready for many rows.
-#[derive(Clone)]
 pub struct QueryCodes {
     codes: Vec<i16>,
     scale: f32,

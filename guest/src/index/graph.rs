@@ -62,6 +62,7 @@ mod persisted;
 #[cfg(test)]
 mod tests;
 
+use super::check_room;
 use crate::error::Result;
 use crate::types::{Error, GraphOptions};
 use instant_distance::{Builder, Heuristic, Hnsw, Point, Search};
@@ -120,7 +121,7 @@ impl Graph {
                 "a graph of {rows} rows; the most is {MAX_ROWS}"
             )));
         }
-        reserve(rows, BUILD_BYTES)?;
+        check_room_for(rows, BUILD_BYTES)?;
         let nodes = (0..rows as u32)
             .map(|row| BuildNode { row, between })
             .collect();
@@ -179,7 +180,7 @@ impl Graph {
     ///
     /// Errors: `index-unavailable` for want of memory.
     pub fn write(&self, bytes: &mut Vec<u8>) -> Result<()> {
-        reserve(self.rows, persisted::WRITE_BYTES)?;
+        check_room_for(self.rows, persisted::WRITE_BYTES)?;
         persisted::write(&self.hnsw, self.rows, bytes)
     }
 
@@ -189,7 +190,7 @@ impl Graph {
     /// Errors: `corrupt` for any bytes that could not be searched safely, `index-unavailable`
     /// for want of memory.
     pub fn read(bytes: &[u8], rows: usize, options: &GraphOptions) -> Result<Self> {
-        reserve(rows.min(MAX_ROWS), READ_BYTES)?;
+        check_room_for(rows.min(MAX_ROWS), READ_BYTES)?;
         Self::of_bytes(bytes, rows, options)
     }
 
@@ -205,11 +206,9 @@ impl Graph {
     }
 }
 
-/// Refuses what there is no memory for, as running out of it ends the component.
-fn reserve(rows: usize, bytes: usize) -> Result<()> {
-    Vec::<u8>::new()
-        .try_reserve_exact(rows.saturating_mul(bytes))
-        .map_err(|_| no_memory(rows))
+/// Refuses rows of so many bytes each that there is no memory for.
+fn check_room_for(rows: usize, bytes: usize) -> Result<()> {
+    check_room(rows.saturating_mul(bytes)).map_err(|_| no_memory(rows))
 }
 
 /// The error of a graph for which there is no memory.

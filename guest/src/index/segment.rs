@@ -106,10 +106,10 @@ impl Segment {
                 ..
             })
         );
-        let full = int8.then(|| query.full().clone());
+        let full = int8.then(|| query.full());
         let from_query = |row: u32| {
             let (part, row) = find(&self.parts, row);
-            1.0 - match (&part.vectors, &full) {
+            1.0 - match (&part.vectors, full) {
                 (Vectors::Float32(values), _) => dot_f32(vector, &values[row * dim..][..dim]),
                 (Vectors::Float16 { values, .. }, _) => {
                     let values = &values[row * dim..][..dim];
@@ -121,10 +121,8 @@ impl Segment {
                 _ => 0.0,
             }
         };
-        for near in self
-            .graph
-            .search(&from_query, self.graph.ef_search(), searcher)
-        {
+        let ef_search = self.graph.ef_search();
+        for near in self.graph.search(&from_query, ef_search, searcher) {
             let (part, row) = find(&self.parts, near.row);
             if let Some(block) = blocks(part.first_id)
                 && block.sealed == Some(self.number)

@@ -103,7 +103,6 @@ pub enum Suite {
 
 /// A [`VectorDtype`] on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs)]
 pub enum Dtype {
     Float32,
     Float16,

@@ -21,7 +21,6 @@ pub struct PeerError(pub String);
 
 /// A peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Kind {
     MnemeCache,
     MnemeCacheHnsw,

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 /// A kind of work, in the order of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)]
 pub enum Work {
     ExactHit,
     SemanticHit,

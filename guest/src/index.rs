@@ -576,7 +576,9 @@ impl Index {
     pub fn seal_all(&mut self) -> Result<()> {
         for rows in &mut self.spaces {
             let all: Vec<usize> = (0..rows.blocks().len()).collect();
-            rows.seal_blocks(&all, &self.graph)?;
+            if !all.is_empty() {
+                rows.seal_blocks(&all, &self.graph)?;
+            }
         }
         Ok(())
     }

@@ -222,7 +222,7 @@ impl Rows {
         Ok(true)
     }
 
-    /// Makes a segment of these blocks, whose vectors must be in memory.
+    /// Makes a segment of these blocks, at least one, whose vectors must be in memory.
     pub fn seal_blocks(&mut self, chosen: &[usize], options: &GraphOptions) -> Result<()> {
         for &at in chosen {
             let block = &mut self.blocks[at];

@@ -43,7 +43,7 @@ use std::collections::{BTreeMap, BinaryHeap, TryReserveError};
 use std::rc::Rc;
 
 /// With fewer rows than this, comparing all in full costs less than looking at codes.
-const FEWEST_TO_LEARN_FROM: usize = 1024;
+const FEWEST_TO_LEARN_FROM: usize = 256;
 /// The basis is loose where heads leave more than this share of the rows.
 const LOOSE: f32 = 0.1;
 /// How much of a rate the last search makes up.

@@ -11,7 +11,8 @@
 //! | [`basis`] | the directions that codes are along, and learning them |
 //! | [`projections`] | codes along them, and the bound with its proof |
 //! | [`codes`] | codes of whole vectors, for int8 |
-//! | [`block`], [`rows`] | the rows of a namespace |
+//! | [`rows`], [`block`] | the rows of a namespace |
+//! | [`vectors`], [`coded`] | the columns of a block: vectors, and their codes |
 //! | [`persisted`] | the form in which an index is kept in the store |
 //! | [`segment`], [`graph`] | approximate search of rows that have not changed |
 //! | [`scan`] | a query's forms, and what a search took |
@@ -22,6 +23,7 @@
 
 pub mod basis;
 pub mod block;
+pub mod coded;
 pub mod codes;
 pub mod graph;
 pub mod persisted;
@@ -30,6 +32,7 @@ pub mod rows;
 pub mod scan;
 pub mod segment;
 pub mod simd;
+pub mod vectors;
 
 use crate::error::Result;
 use crate::types::{Error, GraphOptions, IndexKind, VectorDtype};
@@ -408,17 +411,23 @@ impl Index {
     }
 
     /// All vectors up to this id have arrived; none: all that there are.
-    pub fn arrived(&mut self, up_to: Option<u64>) {
+    ///
+    /// Errors: `index-unavailable` for want of memory.
+    pub fn arrived(&mut self, up_to: Option<u64>) -> Result<()> {
         let dtype = self.dtype;
-        for block in self.spaces.iter_mut().flat_map(Rows::blocks_mut) {
+        let mut blocks = self.spaces.iter_mut().flat_map(Rows::blocks_mut);
+        let arrived = blocks.try_for_each(|block| {
             let last = block.ids().last().copied();
-            if !block.is_resident() && (up_to.is_none() || last <= up_to) {
-                block.arrived(dtype);
+            match up_to.is_none() || last <= up_to {
+                true => block.arrived(dtype),
+                false => Ok(()),
             }
-        }
+        });
+        arrived.map_err(|_| self.no_memory())?;
         self.absent_after = up_to;
         self.unencoded = true;
         self.take_kept_graphs();
+        Ok(())
     }
 
     /// Makes graphs that were kept part of the index, once the vectors are in memory.

@@ -188,14 +188,13 @@ impl Open {
             if scale_to_unit(vector).is_err() {
                 continue;
             }
-            if let Err(error) = index.arrive(&page.namespaces[row], id, created_at, vector) {
-                // The store goes on answering for what does not fit into memory.
-                index.stop_arriving();
-                return Err(error);
-            }
+            // The store goes on answering for what does not fit into memory.
+            index
+                .arrive(&page.namespaces[row], id, created_at, vector)
+                .inspect_err(|_| index.stop_arriving())?;
         }
         let more = page.ids.last().copied().filter(|_| page.ids.len() >= limit);
-        index.arrived(more);
+        index.arrived(more).inspect_err(|_| index.stop_arriving())?;
         Ok(more.is_some())
     }
 

@@ -1,14 +1,14 @@
 //! Some rows of one namespace, column by column.
 
 use super::basis::Basis;
-use super::codes::{Codes, padded, sum_error};
-use super::projections::{Encoder, Errors, REST_BYTE, detail_bytes, up_signed};
+use super::coded::Coded;
+use super::codes::padded;
+use super::projections::{Encoder, REST_BYTE, up_signed};
 use super::scan::{Query, Tally};
-use super::simd::{HEAD_BYTES, QUAD, head_byte, scan_heads};
+use super::simd::{head_byte, scan_heads};
+use super::vectors::{Vectors, allocated, reserve, select};
 use super::{Found, TopFound, check_room};
 use crate::types::VectorDtype;
-use crate::vector::cosine;
-use half::f16;
 use std::collections::TryReserveError;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,82 +21,6 @@ pub fn block_rows(dim: usize) -> usize {
     let rows = (BLOCK_BYTES / (4 * dim.max(1))).clamp(64, 4096);
     // Rounded down to a power of two, so that growing blocks fill their memory.
     1 << rows.ilog2()
-}
-
-/// The vectors as far as they are kept. Shared with graphs, which are not changed by it.
-#[derive(Clone, Debug)]
-pub enum Vectors {
-    /// In the store only.
-    Absent,
-    /// Being read from the store; those that are there are not used yet.
-    Arriving(Vec<f32>),
-    /// One after another.
-    Float32(Arc<Vec<f32>>),
-    /// Rounded to float16.
-    Float16 {
-        /// One after another.
-        values: Arc<Vec<f16>>,
-        /// Upper bounds of each row's rounding error.
-        errors: Vec<f32>,
-    },
-    /// See [`codes`](super::codes).
-    Int8 {
-        /// One row after another, padded.
-        codes: Arc<Vec<i8>>,
-        /// Of each row.
-        scales: Vec<f32>,
-        /// Upper bounds of each row's rounding error.
-        errors: Vec<f32>,
-    },
-}
-
-impl Vectors {
-    /// Bytes allocated.
-    fn bytes(&self) -> usize {
-        match self {
-            Vectors::Absent => 0,
-            Vectors::Arriving(values) => allocated(values),
-            Vectors::Float32(values) => allocated(values),
-            Vectors::Float16 { values, errors } => allocated(values) + allocated(errors),
-            Vectors::Int8 {
-                codes,
-                scales,
-                errors,
-            } => allocated(codes) + allocated(scales) + allocated(errors),
-        }
-    }
-
-    /// Bytes allocated for this alone: not for what is shared with another.
-    pub fn unshared_bytes(&self) -> usize {
-        let shared = match self {
-            Vectors::Float32(values) if Arc::strong_count(values) > 1 => allocated(values),
-            Vectors::Float16 { values, .. } if Arc::strong_count(values) > 1 => allocated(values),
-            Vectors::Int8 { codes, .. } if Arc::strong_count(codes) > 1 => allocated(codes),
-            _ => 0,
-        };
-        self.bytes() - shared
-    }
-}
-
-fn allocated<T>(values: &Vec<T>) -> usize {
-    values.capacity() * size_of::<T>()
-}
-
-/// Codes of all rows of a block in one basis.
-#[derive(Clone, Debug)]
-pub struct Coded {
-    /// What the codes are along.
-    pub basis: Rc<Basis>,
-    /// Interleaved, and padded to whole quads.
-    pub heads: Vec<u8>,
-    /// `detail_bytes` a row.
-    pub details: Vec<i8>,
-    /// 0 where the head has all directions, and with int8 vectors.
-    pub detail_bytes: usize,
-    /// The greatest of all rows but the outliers.
-    pub errors: Errors,
-    /// Rows that the codes say nothing of, ascending.
-    pub outliers: Vec<u16>,
 }
 
 /// Rows by ascending id. A row keeps its place until the block is rebuilt; one that is removed
@@ -122,18 +46,7 @@ pub fn stamp(created_at: u64) -> u32 {
 impl Block {
     /// No rows, to be coded in a basis, if there is one.
     pub fn new(dim: usize, dtype: VectorDtype, basis: Option<&Rc<Basis>>) -> Self {
-        let vectors = match dtype {
-            VectorDtype::Float32 => Vectors::Float32(Arc::default()),
-            VectorDtype::Float16 => Vectors::Float16 {
-                values: Arc::default(),
-                errors: Vec::new(),
-            },
-            VectorDtype::Int8 => Vectors::Int8 {
-                codes: Arc::default(),
-                scales: Vec::new(),
-                errors: Vec::new(),
-            },
-        };
+        let vectors = Vectors::new(dtype);
         Block {
             dim,
             ids: Vec::new(),
@@ -224,7 +137,7 @@ impl Block {
 
     /// Whether the vectors are in memory.
     pub fn is_resident(&self) -> bool {
-        !matches!(self.vectors, Vectors::Absent | Vectors::Arriving(_))
+        self.vectors.is_resident()
     }
 
     /// Whether a row may be pushed.
@@ -249,25 +162,7 @@ impl Block {
         self.ids.push(id);
         self.stamps.push(stamp(created_at));
         self.dead.push(false);
-        match &mut self.vectors {
-            Vectors::Absent | Vectors::Arriving(_) => {}
-            Vectors::Float32(values) => Arc::make_mut(values).extend_from_slice(vector),
-            Vectors::Float16 { values, errors } => {
-                let values = Arc::make_mut(values);
-                values.extend(vector.iter().map(|&x| f16::from_f32(x)));
-                errors.push(f16_error(vector, &values[row * self.dim..]));
-            }
-            Vectors::Int8 {
-                codes,
-                scales,
-                errors,
-            } => {
-                let one = Codes::of(vector);
-                Arc::make_mut(codes).extend_from_slice(&one.codes);
-                scales.push(one.scale);
-                errors.push(one.error);
-            }
-        }
+        self.vectors.push(row, vector);
         if let Some(coded) = &mut self.coded {
             let basis = Rc::clone(&coded.basis);
             coded.push(row);
@@ -291,33 +186,7 @@ impl Block {
         if std::mem::take(&mut self.dead[row]) {
             self.dead_rows -= 1;
         }
-        match &mut self.vectors {
-            Vectors::Absent => {}
-            Vectors::Arriving(values) => {
-                values[row * self.dim..][..self.dim].copy_from_slice(vector);
-            }
-            Vectors::Float32(values) => {
-                Arc::make_mut(values)[row * self.dim..][..self.dim].copy_from_slice(vector);
-            }
-            Vectors::Float16 { values, errors } => {
-                let values = &mut Arc::make_mut(values)[row * self.dim..][..self.dim];
-                for (value, &x) in values.iter_mut().zip(vector) {
-                    *value = f16::from_f32(x);
-                }
-                errors[row] = f16_error(vector, values);
-            }
-            Vectors::Int8 {
-                codes,
-                scales,
-                errors,
-            } => {
-                let one = Codes::of(vector);
-                let width = padded(self.dim);
-                Arc::make_mut(codes)[row * width..][..width].copy_from_slice(&one.codes);
-                scales[row] = one.scale;
-                errors[row] = one.error;
-            }
-        }
+        self.vectors.replace(row, vector);
         if let Some(coded) = &mut self.coded {
             let basis = Rc::clone(&coded.basis);
             coded.set(row, vector, 0.0, &mut Encoder::new(&basis));
@@ -335,39 +204,14 @@ impl Block {
 
     /// A block of some of these rows, ascending, with memory for no more.
     pub fn select(&self, rows: &[usize]) -> Block {
-        fn columns<T: Clone>(from: &[T], width: usize, rows: &[usize]) -> Vec<T> {
-            let mut to = Vec::with_capacity(rows.len() * width);
-            for &row in rows {
-                to.extend_from_slice(&from[row * width..][..width]);
-            }
-            to
-        }
-        let dim = self.dim;
-        let dead = columns(&self.dead, 1, rows);
+        let dead = select(&self.dead, 1, rows);
         Block {
-            dim,
-            ids: columns(&self.ids, 1, rows),
-            stamps: columns(&self.stamps, 1, rows),
+            dim: self.dim,
+            ids: select(&self.ids, 1, rows),
+            stamps: select(&self.stamps, 1, rows),
             dead_rows: dead.iter().filter(|dead| **dead).count(),
             dead,
-            vectors: match &self.vectors {
-                Vectors::Absent => Vectors::Absent,
-                Vectors::Arriving(values) => Vectors::Arriving(columns(values, dim, rows)),
-                Vectors::Float32(values) => Vectors::Float32(columns(values, dim, rows).into()),
-                Vectors::Float16 { values, errors } => Vectors::Float16 {
-                    values: columns(values, dim, rows).into(),
-                    errors: columns(errors, 1, rows),
-                },
-                Vectors::Int8 {
-                    codes,
-                    scales,
-                    errors,
-                } => Vectors::Int8 {
-                    codes: columns(codes, padded(dim), rows).into(),
-                    scales: columns(scales, 1, rows),
-                    errors: columns(errors, 1, rows),
-                },
-            },
+            vectors: self.vectors.select(self.dim, rows),
             coded: self.coded.as_ref().map(|coded| coded.select(rows)),
             sealed: None,
         }
@@ -382,29 +226,7 @@ impl Block {
     /// Copies a vector, as well as it is known, and returns an upper bound of how far it is
     /// off. None where it is not in memory.
     pub fn vector(&self, row: usize, out: &mut Vec<f32>) -> Option<f64> {
-        out.clear();
-        let dim = self.dim;
-        match &self.vectors {
-            Vectors::Absent | Vectors::Arriving(_) => None,
-            Vectors::Float32(values) => {
-                out.extend_from_slice(&values[row * dim..][..dim]);
-                Some(0.0)
-            }
-            Vectors::Float16 { values, errors } => {
-                out.extend(values[row * dim..][..dim].iter().map(|x| x.to_f32()));
-                Some(f64::from(errors[row]))
-            }
-            Vectors::Int8 {
-                codes,
-                scales,
-                errors,
-            } => {
-                let codes = &codes[row * padded(dim)..][..dim];
-                out.extend(codes.iter().map(|&code| f32::from(code) * scales[row]));
-                // The products are rounded, too.
-                Some(f64::from(errors[row]) + 1e-6)
-            }
-        }
+        self.vectors.copy(self.dim, row, out)
     }
 
     /// Encodes all rows in a basis. False where the vectors are not in memory, or memory is
@@ -433,38 +255,12 @@ impl Block {
 
     /// Takes in the vector of a row that is in the store only.
     pub fn arrive(&mut self, row: usize, vector: &[f32]) -> Result<(), TryReserveError> {
-        if matches!(self.vectors, Vectors::Absent) {
-            let mut values = Vec::new();
-            values.try_reserve_exact(self.rows() * self.dim)?;
-            values.resize(self.rows() * self.dim, 0.0);
-            self.vectors = Vectors::Arriving(values);
-        }
-        if let Vectors::Arriving(values) = &mut self.vectors {
-            values[row * self.dim..][..self.dim].copy_from_slice(vector);
-        }
-        Ok(())
+        self.vectors.arrive(row, self.ids.len(), vector)
     }
 
     /// All vectors have arrived. Those that have not are in the store no longer.
-    pub fn arrived(&mut self, dtype: VectorDtype) {
-        let values = match &mut self.vectors {
-            Vectors::Arriving(values) => std::mem::take(values),
-            _ => return,
-        };
-        self.vectors = match dtype {
-            VectorDtype::Float16 => {
-                let rounded: Vec<f16> = values.iter().map(|&x| f16::from_f32(x)).collect();
-                let rows = values.chunks_exact(self.dim);
-                Vectors::Float16 {
-                    errors: rows
-                        .zip(rounded.chunks_exact(self.dim))
-                        .map(|(vector, rounded)| f16_error(vector, rounded))
-                        .collect(),
-                    values: rounded.into(),
-                }
-            }
-            _ => Vectors::Float32(values.into()),
-        };
+    pub fn arrived(&mut self, dtype: VectorDtype) -> Result<(), TryReserveError> {
+        self.vectors.arrived(self.dim, dtype)
     }
 
     /// Offers to `top` every row that is alive and whose cosine with the query may reach
@@ -503,10 +299,7 @@ impl Block {
                 let rest = coded.heads[head_byte(row, REST_BYTE)];
                 bound = bound.min(bounds.of_detail(sum, rest, detail));
             }
-            if bound >= cut
-                && !self.dead[row]
-                && coded.outliers.binary_search(&(row as u16)).is_err()
-            {
+            if bound >= cut && !self.dead[row] && !coded.is_outlier(row) {
                 tally.compared += 1;
                 self.compare(row, up_signed(bound), query, top);
                 cut = f64::from(top.cut());
@@ -523,26 +316,7 @@ impl Block {
 
     /// Offers a row, with its cosine or the best bound of it that memory has, `bound` being one.
     pub fn compare(&self, row: usize, bound: f32, query: &mut Query, top: &mut TopFound) {
-        let dim = self.dim;
-        let bound = match &self.vectors {
-            Vectors::Absent | Vectors::Arriving(_) => bound.min(1.0),
-            Vectors::Float32(values) => cosine(query.vector, &values[row * dim..][..dim]),
-            Vectors::Float16 { values, errors } => {
-                query.floats.clear();
-                let values = &values[row * dim..][..dim];
-                query.floats.extend(values.iter().map(|x| x.to_f32()));
-                let cosine = cosine(query.vector, &query.floats);
-                bound.min(cosine + errors[row] + 2.0 * sum_error(dim))
-            }
-            Vectors::Int8 {
-                codes,
-                scales,
-                errors,
-            } => {
-                let codes = &codes[row * padded(dim)..][..padded(dim)];
-                bound.min(query.full().upper_bound(codes, scales[row], errors[row]))
-            }
-        };
+        let bound = self.vectors.bound(row, bound, query);
         if bound >= top.cut() {
             top.offer(Found {
                 id: self.ids[row],
@@ -562,9 +336,7 @@ impl Block {
             + allocated(&self.stamps)
             + allocated(&self.dead)
             + self.vectors.bytes()
-            + self.coded.as_ref().map_or(0, |coded| {
-                allocated(&coded.heads) + allocated(&coded.details) + allocated(&coded.outliers)
-            })
+            + self.coded.as_ref().map_or(0, Coded::bytes)
             + size_of::<Block>()
     }
 
@@ -574,122 +346,13 @@ impl Block {
             return Ok(());
         }
         let rows = (self.rows() * 2).clamp(4, block_rows(self.dim));
-        let dim = self.dim;
-        fn reserve<T>(values: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
-            values.try_reserve_exact(len.saturating_sub(values.len()))
-        }
-        match &mut self.vectors {
-            Vectors::Absent | Vectors::Arriving(_) => {}
-            Vectors::Float32(values) => reserve(Arc::make_mut(values), rows * dim)?,
-            Vectors::Float16 { values, errors } => {
-                reserve(Arc::make_mut(values), rows * dim)?;
-                reserve(errors, rows)?;
-            }
-            Vectors::Int8 {
-                codes,
-                scales,
-                errors,
-            } => {
-                reserve(Arc::make_mut(codes), rows * padded(dim))?;
-                reserve(scales, rows)?;
-                reserve(errors, rows)?;
-            }
-        }
+        self.vectors.reserve(self.dim, rows)?;
         if let Some(coded) = &mut self.coded {
             coded.reserve(rows)?;
         }
         reserve(&mut self.stamps, rows)?;
         reserve(&mut self.dead, rows)?;
         reserve(&mut self.ids, rows)
-    }
-}
-
-impl Coded {
-    /// No rows. Int8 vectors take the place of details.
-    fn new(basis: &Rc<Basis>, vectors: &Vectors) -> Self {
-        Coded {
-            basis: Rc::clone(basis),
-            heads: Vec::new(),
-            details: Vec::new(),
-            detail_bytes: match vectors {
-                Vectors::Int8 { .. } => 0,
-                _ => detail_bytes(basis.size()),
-            },
-            errors: Errors {
-                head: 0.0,
-                detail: 0.0,
-            },
-            outliers: Vec::new(),
-        }
-    }
-
-    fn reserve(&mut self, rows: usize) -> Result<(), TryReserveError> {
-        let heads = rows.next_multiple_of(QUAD) * HEAD_BYTES;
-        let details = rows * self.detail_bytes;
-        self.heads
-            .try_reserve_exact(heads.saturating_sub(self.heads.len()))?;
-        self.details
-            .try_reserve_exact(details.saturating_sub(self.details.len()))
-    }
-
-    /// Makes a place for a row, the one after the last.
-    fn push(&mut self, row: usize) {
-        if row.is_multiple_of(QUAD) {
-            self.heads.resize(self.heads.len() + QUAD * HEAD_BYTES, 0);
-        }
-        self.details.resize((row + 1) * self.detail_bytes, 0);
-    }
-
-    fn head(&self, row: usize) -> [u8; HEAD_BYTES] {
-        std::array::from_fn(|b| self.heads[head_byte(row, b)])
-    }
-
-    fn set_head(&mut self, row: usize, head: &[u8; HEAD_BYTES]) {
-        for (b, &byte) in head.iter().enumerate() {
-            self.heads[head_byte(row, b)] = byte;
-        }
-    }
-
-    fn detail(&self, row: usize) -> &[i8] {
-        &self.details[row * self.detail_bytes..][..self.detail_bytes]
-    }
-
-    /// Encodes a vector, which is at most `off` away from the row's.
-    fn set(&mut self, row: usize, vector: &[f32], off: f64, encoder: &mut Encoder) {
-        let mut head = [0; HEAD_BYTES];
-        let detail = &mut self.details[row * self.detail_bytes..][..self.detail_bytes];
-        let errors = encoder.encode(vector, off, &mut head, detail);
-        self.set_head(row, &head);
-        let number = row as u16;
-        match (errors, self.outliers.binary_search(&number)) {
-            (Some(errors), place) => {
-                self.errors.head = self.errors.head.max(errors.head);
-                self.errors.detail = self.errors.detail.max(errors.detail);
-                if let Ok(at) = place {
-                    self.outliers.remove(at);
-                }
-            }
-            (None, Err(at)) => self.outliers.insert(at, number),
-            (None, Ok(_)) => {}
-        }
-    }
-
-    fn select(&self, rows: &[usize]) -> Coded {
-        let mut coded = Coded {
-            basis: Rc::clone(&self.basis),
-            heads: vec![0; rows.len().next_multiple_of(QUAD) * HEAD_BYTES],
-            details: Vec::with_capacity(rows.len() * self.detail_bytes),
-            outliers: Vec::new(),
-            ..*self
-        };
-        for (to, &from) in rows.iter().enumerate() {
-            coded.set_head(to, &self.head(from));
-            coded.details.extend_from_slice(self.detail(from));
-            if self.outliers.binary_search(&(from as u16)).is_ok() {
-                coded.outliers.push(to as u16);
-            }
-        }
-        coded
     }
 }
 
@@ -708,13 +371,4 @@ fn fetch(bytes: &[i8], width: usize, rows: &[(u32, i32)]) {
         }
     }
     std::hint::black_box(sum);
-}
-
-/// An upper bound of the length of what rounding has taken off.
-fn f16_error(vector: &[f32], rounded: &[f16]) -> f32 {
-    let squares = vector.iter().zip(rounded).map(|(&x, &rounded)| {
-        let off = f64::from(x) - f64::from(rounded);
-        off * off
-    });
-    (squares.sum::<f64>().sqrt() * (1.0 + 1e-6)) as f32 + f32::MIN_POSITIVE
 }

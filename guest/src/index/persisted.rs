@@ -23,11 +23,13 @@
 
 use super::Index;
 use super::basis::{Basis, directions};
-use super::block::{Block, Coded, Vectors, block_rows};
+use super::block::{Block, block_rows};
+use super::coded::Coded;
 use super::codes::padded;
 use super::projections::{Errors, Scales, detail_bytes};
 use super::rows::{KeptGraph, Rows};
 use super::simd::{HEAD_BYTES, QUAD};
+use super::vectors::Vectors;
 use crate::error::Result;
 use crate::options::MAX_NAME_BYTES;
 use crate::types::{Error, VectorDtype};

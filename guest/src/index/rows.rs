@@ -192,7 +192,7 @@ impl Rows {
         let graphs = self.segments.iter().all(enough);
         if graphs {
             for segment in &self.segments {
-                segment.search(self.dim, |id| self.block_of(id), query, searcher, top);
+                segment.search(|id| self.block_of(id), query, searcher, top);
             }
         }
         for block in &self.blocks {

@@ -6,14 +6,12 @@
 //! graph finds in it is passed over.
 
 use super::TopFound;
-use super::block::{Block, Vectors, block_rows};
-use super::codes::padded;
+use super::block::{Block, block_rows};
 use super::graph::{Graph, Searcher};
 use super::scan::Query;
-use super::simd::dot_f32;
+use super::vectors::Vectors;
 use crate::error::Result;
 use crate::types::GraphOptions;
-use half::f16;
 
 /// Rows of a segment, about. More of them make fewer searches and longer builds.
 pub const SEGMENT_ROWS: usize = 16_384;
@@ -50,7 +48,7 @@ impl Segment {
         let rows = parts.iter().map(|part| part.rows).sum::<u32>();
         let between = |a: u32, b: u32| {
             let ((a, i), (b, j)) = (find(&parts, a), find(&parts, b));
-            1.0 - product(dim, (&a.vectors, i), (&b.vectors, j))
+            1.0 - Vectors::product(dim, (&a.vectors, i), (&b.vectors, j))
         };
         let graph = Graph::build(rows as usize, &between, options, SEED)?;
         Ok(Segment {
@@ -92,7 +90,6 @@ impl Segment {
     /// the present block by the id that its first row had.
     pub fn search<'a>(
         &self,
-        dim: usize,
         blocks: impl Fn(u64) -> Option<&'a Block>,
         query: &mut Query,
         searcher: &mut Searcher,
@@ -109,17 +106,7 @@ impl Segment {
         let full = int8.then(|| query.full());
         let from_query = |row: u32| {
             let (part, row) = find(&self.parts, row);
-            1.0 - match (&part.vectors, full) {
-                (Vectors::Float32(values), _) => dot_f32(vector, &values[row * dim..][..dim]),
-                (Vectors::Float16 { values, .. }, _) => {
-                    let values = &values[row * dim..][..dim];
-                    vector.iter().zip(values).map(|(x, y)| x * y.to_f32()).sum()
-                }
-                (Vectors::Int8 { codes, scales, .. }, Some(full)) => {
-                    full.product(&codes[row * padded(dim)..][..padded(dim)], scales[row])
-                }
-                _ => 0.0,
-            }
+            1.0 - part.vectors.estimate(row, vector, full)
         };
         let ef_search = self.graph.ef_search();
         for near in self.graph.search(&from_query, ef_search, searcher) {
@@ -166,45 +153,4 @@ pub fn segment_blocks(dim: usize) -> usize {
 fn find(parts: &[Part], row: u32) -> (&Part, usize) {
     let part = &parts[parts.partition_point(|part| part.start <= row) - 1];
     (part, (row - part.start) as usize)
-}
-
-/// About the cosine of two rows.
-fn product(dim: usize, a: (&Vectors, usize), b: (&Vectors, usize)) -> f32 {
-    fn row<T>(values: &[T], width: usize, row: usize) -> &[T] {
-        &values[row * width..][..width]
-    }
-    match (a, b) {
-        ((Vectors::Float32(x), i), (Vectors::Float32(y), j)) => {
-            dot_f32(row(x, dim, i), row(y, dim, j))
-        }
-        ((Vectors::Float16 { values: x, .. }, i), (Vectors::Float16 { values: y, .. }, j)) => {
-            let pairs = row::<f16>(x, dim, i).iter().zip(row(y, dim, j));
-            pairs.map(|(x, y)| x.to_f32() * y.to_f32()).sum()
-        }
-        (
-            (
-                Vectors::Int8 {
-                    codes: x,
-                    scales: s,
-                    ..
-                },
-                i,
-            ),
-            (
-                Vectors::Int8 {
-                    codes: y,
-                    scales: t,
-                    ..
-                },
-                j,
-            ),
-        ) => {
-            let width = padded(dim);
-            let pairs = row(x, width, i).iter().zip(row(y, width, j));
-            let sum: i32 = pairs.map(|(&x, &y)| i32::from(x) * i32::from(y)).sum();
-            sum as f32 * s[i] * t[j]
-        }
-        // Not in memory: not so at any time at which there is a graph.
-        _ => 0.0,
-    }
 }

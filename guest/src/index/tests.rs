@@ -118,7 +118,9 @@ fn apply(
                 for &(&id, (n, v)) in &page {
                     index.arrive(NAMES[*n], id, id, v).unwrap();
                 }
-                index.arrived((page.len() == 7).then(|| *page[6].0));
+                index
+                    .arrived((page.len() == 7).then(|| *page[6].0))
+                    .unwrap();
             }
         }
     }
@@ -474,7 +476,7 @@ fn graphs_find_most_and_what_has_changed_since_is_exact() {
             for (&id, (n, v)) in &model {
                 index.arrive(NAMES[*n], id, id, v).unwrap();
             }
-            index.arrived(None);
+            index.arrived(None).unwrap();
         }
         assert_eq!(index.graph_rows(), 2 * block_rows(dim) - 100);
         check_recall(&mut index, &model);

@@ -339,9 +339,15 @@ impl Index {
 
     /// Whether the data is so much more, or so different, that a new basis pays.
     fn should_learn(&self) -> bool {
-        self.added > self.learned_rows
-            && (self.basis.is_none() || self.passed > LOOSE)
-            && self.resident_rows() >= self.fewest_to_learn_from
+        if self.added <= self.learned_rows {
+            return false;
+        }
+        let rows = self.resident_rows();
+        let full = sample_rows(self.dim);
+        match self.basis {
+            None => rows >= self.fewest_to_learn_from,
+            Some(_) => self.passed > LOOSE || (self.learned_rows < full && rows >= full),
+        }
     }
 
     /// Vectors to learn from, evenly from all rows in memory.

@@ -304,6 +304,27 @@ fn codes_rule_out_nearly_all_rows_and_a_loose_basis_is_learned_anew() {
 }
 
 #[test]
+fn a_basis_of_few_rows_is_learned_anew_from_a_full_sample() {
+    let dim = 64;
+    let vectors = topics(dim, sample_rows(dim));
+    let mut index = Index::new(dim as u32, VectorDtype::Float32);
+    let mut bases: Vec<Rc<Basis>> = Vec::new();
+    for (id, vector) in (1..).zip(&vectors) {
+        index.add("a", id, 0, vector).unwrap();
+        while index.work(u64::MAX) {}
+        if let Some(basis) = &index.basis
+            && bases.last().is_none_or(|last| !Rc::ptr_eq(last, basis))
+        {
+            bases.push(Rc::clone(basis));
+            let due = [FEWEST_TO_LEARN_FROM, sample_rows(dim)];
+            assert_eq!(id as usize, due[bases.len() - 1]);
+        }
+    }
+    assert_eq!(bases.len(), 2);
+    assert_eq!(index.coded_rows(), vectors.len());
+}
+
+#[test]
 fn memory_shrinks_with_the_dtype_and_with_compact() {
     let dim = 61;
     let vectors = topics(dim, 4096);

@@ -138,6 +138,9 @@ pub enum Command {
         /// The file to write; `-` is standard output
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
+        /// The conformance battery instead of the cache
+        #[arg(long)]
+        conformance: bool,
     },
     /// Judge a store: run the conformance battery on it
     Conformance(Conformance),

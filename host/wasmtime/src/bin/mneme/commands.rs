@@ -40,7 +40,10 @@ pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
         Command::Dump(dump) => checkpoint::dump(global, out, dump),
         Command::Load(load) => checkpoint::load(global, out, load),
         Command::Inspect(inspect) => checkpoint::inspect(out, inspect),
-        Command::Component { output } => component::write(out, output),
+        Command::Component {
+            output,
+            conformance,
+        } => component::write(out, output, *conformance),
         Command::Conformance(args) => conformance::conformance(global, out, args),
         Command::Bench(args) => bench::bench(global, out, args),
         Command::Demo => demo::demo(global, out),

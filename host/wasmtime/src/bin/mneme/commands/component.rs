@@ -9,9 +9,12 @@ use serde_json::json;
 
 use crate::output::{self, Output};
 
-/// `component`: writes the WebAssembly component.
-pub fn write(out: Output, path: &Path) -> Result<u8> {
-    let component = mneme::component();
+/// `component`: writes a WebAssembly component, the cache or the conformance battery.
+pub fn write(out: Output, path: &Path, conformance: bool) -> Result<u8> {
+    let component = match conformance {
+        true => mneme::conformance::component(),
+        false => mneme::component(),
+    };
     if path == Path::new("-") {
         let mut stdout = io::stdout().lock();
         if stdout.is_terminal() {

@@ -1,0 +1,109 @@
+/**
+ * Builds the package into dist/: the components, as the Rust build makes them, through jco, once
+ * for synchronous stores and once for JSPI, and the TypeScript around them.
+ *
+ * `MNEME` names a `mneme` command that is built already; else cargo builds it.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { deflateRawSync } from 'node:zlib';
+import { transpileBytes } from '@bytecodealliance/jco-transpile';
+import { transform } from 'esbuild';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const here = fileURLToPath(new URL('../', import.meta.url));
+const out = `${here}dist/component/`;
+
+/** Imports that only hand something over or decide, and never wait. */
+const NEVER_WAIT = ['store#capabilities', 'archive#progress'];
+
+function mneme(...args) {
+  const options = { cwd: root, stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 };
+  return process.env.MNEME
+    ? execFileSync(process.env.MNEME, args, options)
+    : execFileSync('cargo', ['run', '--release', '--quiet', '--', ...args], options);
+}
+
+/** The functions of an interface, as jco names them. */
+async function functions(face) {
+  const wit = await readFile(`${root}wit/${face}.wit`, 'utf8');
+  const names = [...wit.matchAll(/^ {4}([a-z][a-z0-9-]*): func/gm)].map((match) => match[1]);
+  const waiting = names.filter((name) => !NEVER_WAIT.includes(`${face}#${name}`));
+  return waiting.map((name) => `mneme:cache/${face}@0.1.0#${name}`);
+}
+
+/** Names that jco does not know pass silently: it must have made each of them async. */
+function checkAsync(script, imports, exports, name) {
+  const suspending = script.match(/new WebAssembly\.Suspending\(_suspendingImport/g) ?? [];
+  const promising = script.match(/WebAssembly\.promising\(/g) ?? [];
+  const asynchronous = script.match(/^ {2}async function /gm) ?? [];
+  if (suspending.length < imports.length || asynchronous.length < exports.length) {
+    throw new Error(
+      `${name}: ${suspending.length} of ${imports.length} imports can suspend, ${asynchronous.length} of ${exports.length} exports are async (${promising.length} promising); jco does not know some of the names`,
+    );
+  }
+}
+
+/** A decoder would drop U+FEFF at the beginning of a string, and stores keep text byte for byte. */
+function keepByteOrderMarks(script) {
+  const decoders = script.split('new TextDecoder()');
+  if (decoders.length < 2) {
+    throw new Error('jco makes its decoders in another way now; see that they keep U+FEFF');
+  }
+  return decoders.join("new TextDecoder('utf-8', { ignoreBOM: true })");
+}
+
+async function component(name, bytes, imports, exports) {
+  const base = {
+    name,
+    instantiation: 'sync',
+    nodejsCompat: false,
+    wasiShim: false,
+    emitTypescriptDeclarations: false,
+    noComponentErrorWrapping: true,
+  };
+  const ways = {
+    sync: base,
+    jspi: { ...base, asyncMode: 'jspi', asyncImports: imports, asyncExports: exports },
+  };
+  const modules = {};
+  for (const [way, options] of Object.entries(ways)) {
+    const { files } = await transpileBytes(bytes, options);
+    for (const [file, content] of Object.entries(files)) {
+      if (file.endsWith('.wasm')) {
+        if (modules[file] && Buffer.compare(modules[file], Buffer.from(content)) !== 0) {
+          throw new Error(`${file} differs between the ways of calling`);
+        }
+        modules[file] = Buffer.from(content);
+      }
+    }
+    const script = keepByteOrderMarks(Buffer.from(files[`${name}.js`]).toString());
+    if (way === 'jspi') {
+      checkAsync(script, imports, exports, name);
+    }
+    const { code } = await transform(script, { minify: true, format: 'esm', target: 'es2022' });
+    await writeFile(`${out}${name}.${way}.js`, code);
+  }
+  const packed = Object.entries(modules).map(
+    ([file, content]) => [file, deflateRawSync(content, { level: 9 }).toString('base64')],
+  );
+  await writeFile(
+    `${out}${name}.modules.js`,
+    `export const modules = ${JSON.stringify(Object.fromEntries(packed), null, 1)};\n`,
+  );
+  for (const [file, content] of Object.entries(modules)) {
+    await writeFile(`${out}${file}`, content);
+  }
+}
+
+await rm(`${here}dist`, { recursive: true, force: true });
+await mkdir(out, { recursive: true });
+const store = await functions('store');
+const archive = await functions('archive');
+const exports = (await Promise.all(['cache', 'checkpoint'].map(functions))).flat();
+await component('mneme', mneme('component', '--output', '-'), [...store, ...archive], exports);
+await component('conformance', mneme('component', '--conformance', '--output', '-'), store, await functions('suite'));
+execFileSync('npx', ['tsc'], { cwd: here, stdio: 'inherit' });
+console.log(`built ${here}dist: ${(await readdir(out)).join(', ')}`);

@@ -1,0 +1,164 @@
+/** The bytes of a checkpoint, on their way in or out. */
+
+import { InvalidArgumentError } from './errors.js';
+
+/** Where an archive may come from. */
+export type ArchiveSource =
+  | Blob
+  | ArrayBuffer
+  | Uint8Array
+  | ReadableStream<Uint8Array>
+  | AsyncIterable<Uint8Array>;
+
+/** Where an archive may go. */
+export type ArchiveSink =
+  | WritableStream<Uint8Array>
+  | ((bytes: Uint8Array) => void | Promise<void>);
+
+const EMPTY = new Uint8Array(0);
+
+/** Hands out bytes in pieces of the size that is asked for. */
+export class Reader {
+  readonly #chunks: AsyncIterator<Uint8Array> | undefined;
+  #rest = EMPTY;
+  #ended: boolean;
+
+  private constructor(chunks: AsyncIterator<Uint8Array> | undefined, first: Uint8Array) {
+    this.#chunks = chunks;
+    this.#rest = first as Uint8Array<ArrayBuffer>;
+    this.#ended = chunks === undefined;
+  }
+
+  /** Reads as it is asked to, or, where nobody can wait for it, all at once in advance. */
+  static async of(source: ArchiveSource, inAdvance: boolean): Promise<Reader> {
+    if (source instanceof Uint8Array) {
+      return new Reader(undefined, source);
+    }
+    if (source instanceof ArrayBuffer) {
+      return new Reader(undefined, new Uint8Array(source));
+    }
+    const chunks = iterate(source);
+    if (!inAdvance) {
+      return new Reader(chunks, EMPTY);
+    }
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    for (;;) {
+      const { done, value } = await chunks.next();
+      if (done) {
+        break;
+      }
+      parts.push(checked(value));
+      length += value.length;
+    }
+    const all = new Uint8Array(length);
+    let at = 0;
+    for (const part of parts) {
+      all.set(part, at);
+      at += part.length;
+    }
+    return new Reader(undefined, all);
+  }
+
+  /** At most `max` bytes; none at the end. */
+  read(max: number): Uint8Array | Promise<Uint8Array> {
+    if (this.#rest.length > 0 || this.#ended) {
+      const piece = this.#rest.subarray(0, max);
+      this.#rest = this.#rest.subarray(piece.length);
+      return piece;
+    }
+    return this.#more(max);
+  }
+
+  async #more(max: number): Promise<Uint8Array> {
+    const next = await this.#chunks?.next();
+    if (!next || next.done) {
+      this.#ended = true;
+    } else {
+      this.#rest = checked(next.value) as Uint8Array<ArrayBuffer>;
+    }
+    return this.read(max);
+  }
+
+  /** Lets go of the source. */
+  async end(): Promise<void> {
+    if (!this.#ended) {
+      await this.#chunks?.return?.();
+    }
+  }
+}
+
+function checked(value: unknown): Uint8Array {
+  if (!(value instanceof Uint8Array)) {
+    throw new InvalidArgumentError('the archive has a chunk that is no Uint8Array; give bytes');
+  }
+  return value;
+}
+
+function iterate(source: Blob | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>) {
+  const chunks: unknown = source instanceof Blob ? source.stream() : source;
+  if (typeof chunks === 'object' && chunks !== null && Symbol.asyncIterator in chunks) {
+    return (chunks as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
+  }
+  // Not every browser can iterate over a stream.
+  if (chunks instanceof ReadableStream) {
+    const reader = (chunks as ReadableStream<Uint8Array>).getReader();
+    return {
+      next: () => reader.read(),
+      return: async () => {
+        await reader.cancel();
+        return { done: true, value: undefined };
+      },
+    } as AsyncIterator<Uint8Array>;
+  }
+  throw new InvalidArgumentError(
+    'the archive is of no known type; give a Blob, an ArrayBuffer, a Uint8Array, a ReadableStream or an async iterable of bytes',
+  );
+}
+
+/** Takes bytes: to a sink as they come, or to be handed over later. */
+export class Writer {
+  readonly #parts: Uint8Array<ArrayBuffer>[] = [];
+  readonly #write: ((bytes: Uint8Array) => void | Promise<void>) | undefined;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
+
+  constructor(
+    sink: ArchiveSink | undefined,
+    readonly later: boolean,
+  ) {
+    if (typeof sink === 'function') {
+      this.#write = sink;
+    } else if (sink) {
+      const writer = sink.getWriter();
+      this.#writer = writer;
+      this.#write = (bytes) => writer.write(bytes);
+    }
+  }
+
+  write(bytes: Uint8Array): void | Promise<void> {
+    if (this.#write && !this.later) {
+      return this.#write(bytes);
+    }
+    this.#parts.push(bytes.slice());
+  }
+
+  /** What is not handed over yet goes to the sink, which is closed. */
+  async finish(): Promise<void> {
+    if (this.#write) {
+      for (const part of this.#parts.splice(0)) {
+        await this.#write(part);
+      }
+      await this.#writer?.close();
+    }
+  }
+
+  /** The sink is told that there will be no archive. */
+  async fail(reason: unknown): Promise<void> {
+    await this.#writer?.abort(reason).catch(() => {});
+  }
+
+  /** What was written, where there is no sink. */
+  blob(type: string): Blob {
+    return new Blob(this.#parts, { type });
+  }
+}

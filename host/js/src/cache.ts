@@ -1,0 +1,1002 @@
+/** The cache as a JavaScript program uses it. */
+
+import { Reader, Writer, type ArchiveSink, type ArchiveSource } from './archive.js';
+import {
+  Instance,
+  glueFor,
+  wellFormed,
+  type Component,
+  type CoreModules,
+  type Glue,
+  type Hooks,
+} from './component.js';
+import {
+  ClosedError,
+  ComponentError,
+  EmbedderError,
+  InvalidArgumentError,
+  describe,
+} from './errors.js';
+import {
+  applyOptions,
+  count,
+  dtype,
+  flag,
+  integer,
+  metadata,
+  number,
+  oneOf,
+  parseMetadata,
+  vector,
+  type CacheEvent,
+  type CacheOptions,
+  type Candidate,
+  type Embedder,
+  type MissReason,
+  type RawOptions,
+  type Vector,
+  type VectorDtype,
+} from './options.js';
+import { plain } from './plain.js';
+import { Queue, until } from './queue.js';
+import type { ImportMode, Store } from './store.js';
+
+/** The namespace of calls that name none. */
+export const DEFAULT_NAMESPACE = 'default';
+
+/** What a question may come with. */
+export interface GetOptions {
+  /** 1 to 1,024 bytes without NUL. Default `default`. */
+  namespace?: string;
+  /** The query's vector, so that the embedder is not asked. It is scaled to unit length. */
+  embedding?: Vector;
+  /** Replaces the cache's similarity threshold: -1 to 1. */
+  threshold?: number;
+  /** Misses at once, and counts the miss. */
+  bypass?: boolean;
+  /** Stops the waiting. What the component has begun is finished all the same. */
+  signal?: AbortSignal;
+}
+
+/** One of several questions. */
+export interface Question extends Omit<GetOptions, 'signal'> {
+  query: string;
+}
+
+/** An answer. */
+export interface Hit {
+  response: string;
+  metadata: Record<string, unknown>;
+  namespace: string;
+  layer: 'exact' | 'semantic';
+  /** Cosine of the embeddings, -1 to 1; 1 in the exact layer. */
+  similarity: number;
+  /** 0 to 1. */
+  confidence: number;
+  ageSeconds: number;
+  /** The query that the answer was stored under. */
+  query: string;
+  /** The store's id of the entry. */
+  id: number;
+}
+
+/** No answer. */
+export interface Miss {
+  reason: MissReason;
+  /** What the embedder threw, where it failed. */
+  embedderError?: unknown;
+}
+
+/** What came of a question: one of the two. */
+export type Lookup = { hit: Hit; miss?: undefined } | { hit?: undefined; miss: Miss };
+
+/** What a response may be stored with. */
+export interface PutOptions {
+  /** 1 to 1,024 bytes without NUL. Default `default`. */
+  namespace?: string;
+  /** The query's vector, so that the embedder is not asked. It is scaled to unit length. */
+  embedding?: Vector;
+  /** Lifetime in seconds; null: unlimited. Default: the cache's `defaultTtl`. */
+  ttl?: number | null;
+  /** Kept with the response, as JSON. */
+  metadata?: Record<string, unknown>;
+  /** Stops the waiting. What the component has begun is finished all the same. */
+  signal?: AbortSignal;
+}
+
+/** One of several responses to store. */
+export interface Answer extends Omit<PutOptions, 'signal'> {
+  query: string;
+  response: string;
+}
+
+/** An answer found or computed. */
+export interface Resolved {
+  response: string;
+  /** `shared`: computed for another caller, who asked the same at the same time. */
+  origin: 'cache' | 'computed' | 'shared';
+  /** Where it came from the cache. */
+  hit?: Hit;
+  /** Where it was computed: why it could not be looked up or stored. */
+  cacheError?: unknown;
+}
+
+/** What happened in a namespace since it was last cleared. */
+export interface Counters {
+  hitsExact: number;
+  hitsSemantic: number;
+  misses: number;
+  evictions: number;
+  expirations: number;
+}
+
+/** The state of the cache, or of one namespace. */
+export interface Stats {
+  namespace: string | undefined;
+  entries: number;
+  counters: Counters;
+  /** One for each namespace that has entries, a quota or counters, sorted. */
+  namespaces: {
+    namespace: string;
+    entries: number;
+    quota: number | undefined;
+    counters: Counters;
+  }[];
+  maxEntries: number | undefined;
+  similarityThreshold: number;
+  embedderFingerprint: string;
+  embedderDim: number;
+  vectorDtype: VectorDtype;
+  indexLoaded: boolean;
+  /** Rows that the index answers with, in all namespaces. */
+  indexRows: number;
+  indexBytes: number;
+  /** Deleted rows that `compact` would give back. */
+  indexTombstones: number;
+  /** Rows that a scan can rule out by codes. */
+  indexCodedRows: number;
+  /** Rows whose vectors are in memory. */
+  indexResidentRows: number;
+  /** Rows that are in a graph. */
+  indexGraphRows: number;
+  /** Share of the coded rows that codes did not rule out lately. */
+  indexPassRate: number;
+}
+
+/** What a look at the store found. */
+export interface Health {
+  healthy: boolean;
+  integrityOk: boolean;
+  problems: string[];
+  entries: number;
+  namespaces: number;
+  oldestEntryAgeSeconds: number | undefined;
+  store: string;
+  embedderFingerprint: string;
+  vectorDtype: VectorDtype;
+  /** Undefined where nobody else writes. */
+  staleMs: number | undefined;
+}
+
+/** How to dump. */
+export interface DumpOptions {
+  /** Where the bytes go. Without it they are returned as a Blob. */
+  to?: ArchiveSink;
+  /** Default: native where the store has snapshots, or else portable. */
+  layout?: 'native' | 'portable';
+  /** Default `gzip`. */
+  compression?: 'gzip' | 'zstd';
+  /** Of gzip, 0 to 9. Default 1. */
+  level?: number;
+  /** Hears from time to time how far it is. */
+  onProgress?: (done: number, total: number | undefined, unit: 'bytes' | 'entries') => void;
+}
+
+/** What was dumped. */
+export interface DumpReport {
+  layout: 'native' | 'portable';
+  /** Undefined for a native archive. */
+  entries: number | undefined;
+  /** Before compression. */
+  bytes: number;
+  compressedBytes: number;
+  /** Whether all of it was read at one instant. */
+  consistent: boolean;
+  /** The archive, where the options name no place for it. */
+  archive?: Blob;
+}
+
+/** How to load. */
+export interface LoadOptions {
+  /** What becomes of present data: refuse if there is any (default), add, replace. */
+  mode?: ImportMode;
+  /** Takes only these, by their names in the archive. */
+  namespaces?: string[];
+  /** Put before every namespace's name. */
+  namespacePrefix?: string;
+  /** Default `keep`; null: none expires; seconds: all get this; `{ atMost }`: longer ones do. */
+  ttl?: 'keep' | null | number | { atMost: number };
+  /** Instead of the archive's, by the names in the cache. */
+  quotas?: Record<string, number>;
+  /** The cache's cap from now on. */
+  maxEntries?: number;
+  /** How the index holds vectors from now on. */
+  vectorDtype?: VectorDtype;
+  /** The most bytes that one byte may become, past the first 64 MiB. Default 200. */
+  maxExpansion?: number;
+  /** Hears from time to time how far it is. */
+  onProgress?: (done: number, total: number | undefined, unit: 'bytes' | 'entries') => void;
+}
+
+/** What an archive says of itself. */
+export interface Manifest {
+  formatVersion: number;
+  schemaVersion: number;
+  embedderFingerprint: string;
+  embedderDim: number;
+  layout: 'native' | 'portable';
+  store: string;
+  vectorDtype: VectorDtype;
+  createdAt: number;
+  namespaces: string[];
+  writtenBy: string | undefined;
+  consistent: boolean;
+}
+
+/** What was loaded. */
+export interface LoadReport {
+  manifest: Manifest;
+  entries: number;
+  /** Of other namespaces. */
+  skipped: number;
+  evicted: number;
+}
+
+/** A look-up as the component answers it. */
+type RawLookup =
+  | { tag: 'hit'; val: Record<string, unknown> & { metadata: string; ageSeconds: bigint; id: bigint } }
+  | { tag: 'miss'; val: MissReason }
+  | { tag: 'needs-embedding'; val: string };
+
+type RawPut = { tag: 'stored'; val: bigint } | { tag: 'needs-embedding'; val: string } | { tag: 'ready' };
+
+type VectorSource =
+  | { tag: 'pending' }
+  | { tag: 'given' | 'embedded'; val: Float32Array }
+  | { tag: 'failed'; val: string };
+
+interface RawGet {
+  query: string;
+  namespace: string;
+  vector: VectorSource;
+  threshold: number | undefined;
+  bypass: boolean;
+}
+
+/** The archive of the present call. */
+interface Archive {
+  reader?: Reader;
+  writer?: Writer;
+  progress?: DumpOptions['onProgress'] | undefined;
+}
+
+/** A computation under way. */
+type Flight = Promise<{ response: string; cacheError?: unknown }>;
+
+/** What starts instances on one store. */
+interface Starter {
+  glue: Glue;
+  modules: CoreModules;
+}
+
+/**
+ * A semantic cache over one store.
+ *
+ * Calls run one at a time, in the order in which they are made; embedding runs meanwhile.
+ */
+export class SemanticCache {
+  readonly #embedder: Embedder;
+  readonly #store: Store;
+  readonly #options: CacheOptions;
+  readonly #starter: Starter;
+  readonly #queue = new Queue();
+  readonly #flights = new Map<string, Flight>();
+  #raw: RawOptions;
+  #instance: Instance | undefined;
+  #closed = false;
+  #archive: Archive = {};
+  /** What a function of the options has thrown during the present call. */
+  #thrown: { error: unknown } | undefined;
+
+  private constructor(starter: Starter, raw: RawOptions, options: CacheOptions) {
+    this.#starter = starter;
+    this.#raw = raw;
+    this.#options = options;
+    this.#embedder = options.embedder;
+    this.#store = options.store;
+  }
+
+  /** Opens a cache. The package's entry has it with the component filled in. */
+  static async openWith(component: Component, options: CacheOptions): Promise<SemanticCache> {
+    const { store, embedder } = options ?? {};
+    if (typeof store?.capabilities !== 'function') {
+      throw new InvalidArgumentError('options.store is no store; give one, such as memory()');
+    }
+    if (typeof embedder?.fingerprint !== 'string' || typeof embedder.dimensions !== 'number') {
+      throw new InvalidArgumentError(
+        'options.embedder is no embedder; give an object with fingerprint, dimensions and embed',
+      );
+    }
+    const [glue, modules] = await Promise.all([glueFor(component, store), component.modules()]);
+    const cache = new SemanticCache({ glue, modules }, {} as RawOptions, options);
+    const instance = cache.#start();
+    const defaults = await instance.call<RawOptions>(
+      'cache',
+      'defaultOptions',
+      wellFormed(embedder.fingerprint, 'embedder.fingerprint'),
+      count(embedder.dimensions, 'embedder.dimensions'),
+    );
+    cache.#raw = applyOptions(defaults, options);
+    await instance.call('cache', 'open', cache.#raw);
+    cache.#instance = instance;
+    // A quota set once is not to be set again by an instance that takes over.
+    cache.#raw = { ...cache.#raw, namespaceQuotas: [] };
+    return cache;
+  }
+
+  // ---- looking up ---------------------------------------------------------------
+
+  /** The answer to a question, if there is one. See {@link lookUp} for why there is none. */
+  async get(query: string, options: GetOptions = {}): Promise<Hit | undefined> {
+    return (await this.lookUp(query, options)).hit;
+  }
+
+  /**
+   * The answer to a question, or the reason why there is none: the entry with the same
+   * normalised query, or else the most similar one above the threshold. An embedder that fails
+   * makes a miss.
+   */
+  async lookUp(query: string, options: GetOptions = {}): Promise<Lookup> {
+    return (await this.#lookUp(rawGet({ ...options, query }), options.signal)).lookup;
+  }
+
+  /** As {@link lookUp}, for several questions, whose texts are embedded together. */
+  async getMany(
+    questions: (string | Question)[],
+    options: { signal?: AbortSignal } = {},
+  ): Promise<Lookup[]> {
+    const { signal } = options;
+    const first = questions.map((one) => rawGet(typeof one === 'string' ? { query: one } : one));
+    const answers = await this.#call<RawLookup[]>('getMany', [first], signal);
+    const texts = answers.flatMap((one) => (one.tag === 'needs-embedding' ? [one.val] : []));
+    let again: RawLookup[] = [];
+    let failure: { error: unknown } | undefined;
+    if (texts.length > 0) {
+      const sources = await this.#sources(texts, signal);
+      failure = sources.failure;
+      const pending = first.filter((_, i) => answers[i]?.tag === 'needs-embedding');
+      const second = pending.map((request, i) => ({ ...request, vector: sources.vectors[i] }));
+      again = await this.#call<RawLookup[]>('getMany', [second], signal);
+    }
+    return answers.map((one) =>
+      one.tag === 'needs-embedding' ? finish(again.shift(), failure) : finish(one, undefined),
+    );
+  }
+
+  async #lookUp(
+    request: RawGet,
+    signal: AbortSignal | undefined,
+  ): Promise<{ lookup: Lookup; vector: Float32Array | undefined }> {
+    const first = await this.#call<RawLookup>('get', [request], signal);
+    if (first.tag !== 'needs-embedding') {
+      const given = request.vector.tag === 'given' ? request.vector.val : undefined;
+      return { lookup: finish(first, undefined), vector: given };
+    }
+    const { vectors, failure } = await this.#sources([first.val], signal);
+    const source = vectors[0];
+    const second = await this.#call<RawLookup>('get', [{ ...request, vector: source }], signal);
+    return {
+      lookup: finish(second, failure),
+      vector: source?.tag === 'embedded' ? source.val : undefined,
+    };
+  }
+
+  // ---- storing ------------------------------------------------------------------
+
+  /**
+   * Stores a response and returns the id of its entry. What the namespace holds under the same
+   * normalised query is replaced.
+   */
+  async put(query: string, response: string, options: PutOptions = {}): Promise<number> {
+    const request = rawPut({ ...options, query, response });
+    let outcome = await this.#call<RawPut>('put', [request], options.signal);
+    if (outcome.tag === 'needs-embedding') {
+      const [embedded] = await this.#embed([outcome.val], options.signal);
+      outcome = await this.#call<RawPut>(
+        'put',
+        [{ ...request, vector: { tag: 'embedded', val: embedded } }],
+        options.signal,
+      );
+    }
+    return storedId(outcome);
+  }
+
+  /**
+   * Stores several responses, in atomic steps of at most the store's batch, and returns their
+   * ids. All are checked, and embedded together, before the first is stored.
+   */
+  async putMany(answers: Answer[], options: { signal?: AbortSignal } = {}): Promise<number[]> {
+    const { signal } = options;
+    const requests = answers.map(rawPut);
+    let outcomes = await this.#call<RawPut[]>('putMany', [requests], signal);
+    const texts = outcomes.flatMap((one) => (one.tag === 'needs-embedding' ? [one.val] : []));
+    if (texts.length > 0) {
+      const vectors = await this.#embed(texts, signal);
+      const complete = requests.map((request, i) =>
+        outcomes[i]?.tag === 'needs-embedding'
+          ? { ...request, vector: { tag: 'embedded', val: vectors.shift() } }
+          : request,
+      );
+      outcomes = await this.#call<RawPut[]>('putMany', [complete], signal);
+    }
+    return outcomes.map(storedId);
+  }
+
+  /**
+   * The cached answer, or else what `compute` returns, which is then stored. Those who ask the
+   * same (after normalisation) at the same time share one computation; if it fails, they all
+   * hear of it. A cache that fails does not keep the answer from the caller.
+   */
+  async getOrCompute(
+    query: string,
+    compute: () => string | Promise<string>,
+    options: GetOptions & Pick<PutOptions, 'ttl' | 'metadata'> = {},
+  ): Promise<string> {
+    return (await this.resolve(query, compute, options)).response;
+  }
+
+  /** As {@link getOrCompute}, and says where the answer came from. */
+  async resolve(
+    query: string,
+    compute: () => string | Promise<string>,
+    options: GetOptions & Pick<PutOptions, 'ttl' | 'metadata'> = {},
+  ): Promise<Resolved> {
+    const { signal, ttl, metadata: kept } = options;
+    const request = rawGet({ ...options, query });
+    let vector: Float32Array | undefined;
+    let lookupError: unknown;
+    try {
+      const found = await this.#lookUp(request, signal);
+      if (found.lookup.hit) {
+        const { hit } = found.lookup;
+        return { response: hit.response, origin: 'cache', hit };
+      }
+      vector = found.vector;
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (error instanceof InvalidArgumentError) {
+        throw error;
+      }
+      lookupError = error;
+    }
+    const key = `${request.namespace}\0${(await this.normalize(query).catch(() => ({ hash: query }))).hash}`;
+    const present = this.#flights.get(key);
+    if (present) {
+      const { response } = await (signal ? until(present, signal) : present);
+      return { response, origin: 'shared' };
+    }
+    let hit: Hit | undefined;
+    const flight: Flight = (async () => {
+      // Whoever was computing it may have finished between the look-up and now.
+      const again = request.bypass
+        ? undefined
+        : await this.#call<RawLookup>('get', [{ ...request, vector: { tag: 'pending' } }]).catch(
+            () => undefined,
+          );
+      if (again?.tag === 'hit') {
+        hit = toHit(again.val);
+        return { response: hit.response };
+      }
+      const response = await compute();
+      if (typeof response !== 'string') {
+        throw new InvalidArgumentError(
+          `what was to be computed is ${typeof response}; return a string`,
+        );
+      }
+      try {
+        const { namespace } = request;
+        const put: PutOptions = { namespace };
+        if (ttl !== undefined) put.ttl = ttl;
+        if (kept !== undefined) put.metadata = kept;
+        if (vector !== undefined) put.embedding = vector;
+        await this.put(query, response, put);
+        return lookupError === undefined ? { response } : { response, cacheError: lookupError };
+      } catch (cacheError) {
+        return { response, cacheError };
+      }
+    })();
+    this.#flights.set(key, flight);
+    const landed = flight.finally(() => this.#flights.delete(key));
+    // Whoever waits hears of a failure; that the others have gone is no fault.
+    landed.catch(() => {});
+    const { response, cacheError } = await (signal ? until(landed, signal) : landed);
+    if (hit) {
+      return { response, origin: 'cache', hit };
+    }
+    return cacheError === undefined
+      ? { response, origin: 'computed' }
+      : { response, origin: 'computed', cacheError };
+  }
+
+  // ---- removing -----------------------------------------------------------------
+
+  /** Deletes the entry of a query, compared after normalisation. False where there was none. */
+  delete(query: string, options: { namespace?: string } = {}): Promise<boolean> {
+    return this.#call('delete', [wellFormed(query, 'the query'), namespaceOf(options.namespace)]);
+  }
+
+  /** Deletes all entries and counters, and returns how many entries. Quotas stay. */
+  async clear(): Promise<number> {
+    return Number(await this.#call<bigint>('clear', []));
+  }
+
+  /** Deletes the entries and counters of one namespace, and returns how many entries. */
+  async clearNamespace(namespace: string): Promise<number> {
+    return Number(await this.#call<bigint>('clearNamespace', [namespaceOf(namespace)]));
+  }
+
+  /** The namespaces that hold entries, sorted by their bytes. */
+  listNamespaces(): Promise<string[]> {
+    return this.#call('listNamespaces', []);
+  }
+
+  /** Deletes expired entries, of one namespace or of all; then, with `compact`, compacts. */
+  async vacuum(options: { namespace?: string; compact?: boolean } = {}): Promise<number> {
+    const { namespace } = options;
+    const of = namespace === undefined ? undefined : namespaceOf(namespace);
+    const compact = flag(options.compact, 'compact') ?? false;
+    return Number(await this.#call<bigint>('vacuum', [of, compact]));
+  }
+
+  /** Gives back the index memory of deleted rows; with graphs, builds at most one more. */
+  async compact(): Promise<number> {
+    return Number(await this.#call<bigint>('compact', []));
+  }
+
+  /** Makes the index as fast as it gets, now, and returns its rows. */
+  async warmUp(): Promise<number> {
+    return Number(await this.#call<bigint>('warmUp', []));
+  }
+
+  /** Writes waiting access data and counters to the store. */
+  flush(): Promise<void> {
+    return this.#call('flush', []);
+  }
+
+  // ---- settings -----------------------------------------------------------------
+
+  /** Sets, or with null removes, the most entries that a namespace may hold. 0 closes it. */
+  setNamespaceQuota(namespace: string, maxEntries: number | null): Promise<void> {
+    return this.#call('setNamespaceQuota', [
+      namespaceOf(namespace),
+      integer(maxEntries, 'maxEntries'),
+    ]);
+  }
+
+  /** The most entries that a namespace may hold; undefined: any number. */
+  async namespaceQuota(namespace: string): Promise<number | undefined> {
+    const quota = await this.#call<bigint | undefined>('getNamespaceQuota', [
+      namespaceOf(namespace),
+    ]);
+    return quota === undefined ? undefined : Number(quota);
+  }
+
+  /** Changes the least similarity of a semantic hit: -1 to 1. */
+  async setSimilarityThreshold(threshold: number): Promise<void> {
+    const similarityThreshold = number(threshold, 'the threshold') ?? Number.NaN;
+    await this.#call('setSimilarityThreshold', [similarityThreshold]);
+    this.#raw = { ...this.#raw, similarityThreshold };
+  }
+
+  /** Changes how the index holds vectors, building it anew from the store. */
+  async requantize(to: VectorDtype): Promise<void> {
+    const vectorDtype = dtype(to);
+    await this.#call('requantize', [vectorDtype]);
+    this.#raw = { ...this.#raw, vectorDtype };
+  }
+
+  // ---- looking at it ------------------------------------------------------------
+
+  /** Counts, settings and memory, of one namespace or of all. */
+  async stats(namespace?: string): Promise<Stats> {
+    const of = namespace === undefined ? undefined : namespaceOf(namespace);
+    return plain(await this.#call('stats', [of])) as unknown as Stats;
+  }
+
+  /** Checks the store and reports. A store that fails is part of the report. */
+  async health(): Promise<Health> {
+    const raw = await this.#call<Record<string, unknown>>('health', []);
+    const { coordination, ...rest } = raw as { coordination: { tag: string; val?: number } };
+    return { ...plain(rest), staleMs: coordination.val } as unknown as Health;
+  }
+
+  /** A query as the cache compares and embeds it: its text, and the SHA-256 of that. */
+  normalize(query: string): Promise<{ text: string; hash: string }> {
+    return this.#call('normalize', [wellFormed(query, 'the query')]);
+  }
+
+  /** The cosine of two vectors after rounding both to what an index of this dtype holds. */
+  similarity(a: Vector, b: Vector, of: VectorDtype = 'float32'): Promise<number> {
+    return this.#call('similarity', [vector(a, 'a'), vector(b, 'b'), dtype(of)]);
+  }
+
+  // ---- moving it ----------------------------------------------------------------
+
+  /**
+   * Writes the whole cache as one archive, which every host of mneme can load. Stores that are
+   * synchronous cannot wait for a sink: of those the archive is held in memory first.
+   */
+  async dump(options: DumpOptions = {}): Promise<DumpReport> {
+    const { layout, level, onProgress } = options;
+    const compression = oneOf(options.compression ?? 'gzip', ['gzip', 'zstd'], 'compression');
+    const writer = new Writer(options.to, this.#store.synchronous);
+    const raw = {
+      layout: layout === undefined ? undefined : oneOf(layout, ['native', 'portable'], 'layout'),
+      compression,
+      level: count(level, 'level') ?? (compression === 'gzip' ? 1 : undefined),
+    };
+    if (raw.level !== undefined && raw.level > 9) {
+      throw new InvalidArgumentError(`level is ${raw.level}; give 0 to 9`);
+    }
+    try {
+      const report = plain(
+        await this.#call(
+          'dump',
+          [raw],
+          undefined,
+          { writer, progress: onProgress },
+          'checkpoint',
+        ),
+      ) as unknown as DumpReport;
+      await writer.finish();
+      return options.to
+        ? report
+        : { ...report, archive: writer.blob(compression === 'gzip' ? 'application/gzip' : 'application/zstd') };
+    } catch (error) {
+      await writer.fail(error);
+      throw error;
+    }
+  }
+
+  /**
+   * Makes an archive part of the cache: all of it, or nothing. Where the store is synchronous,
+   * the archive is read into memory first.
+   */
+  async load(source: ArchiveSource, options: LoadOptions = {}): Promise<LoadReport> {
+    const raw = rawLoad(options);
+    const reader = await Reader.of(source, this.#store.synchronous);
+    try {
+      const report = await this.#call<LoadReport>(
+        'load',
+        [raw],
+        undefined,
+        { reader, progress: options.onProgress },
+        'checkpoint',
+      );
+      if (raw.maxEntries !== undefined) {
+        this.#raw = { ...this.#raw, maxEntries: raw.maxEntries };
+      }
+      if (raw.vectorDtype !== undefined) {
+        this.#raw = { ...this.#raw, vectorDtype: raw.vectorDtype };
+      }
+      return plain(report as unknown as Record<string, unknown>) as unknown as LoadReport;
+    } finally {
+      await reader.end().catch(() => {});
+    }
+  }
+
+  // ---- the end ------------------------------------------------------------------
+
+  /** Writes what waits in memory and closes the store. Closing twice does nothing. */
+  close(): Promise<void> {
+    return this.#queue.run(async () => {
+      if (this.#closed) {
+        return;
+      }
+      this.#closed = true;
+      const instance = this.#instance;
+      this.#instance = undefined;
+      if (instance) {
+        await instance.call('cache', 'close');
+      } else {
+        await this.#store.close();
+      }
+    });
+  }
+
+  /** For `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  // ---- the component ------------------------------------------------------------
+
+  #call<R>(
+    name: string,
+    args: unknown[],
+    signal?: AbortSignal,
+    archive: Archive = {},
+    face: 'cache' | 'checkpoint' = 'cache',
+  ): Promise<R> {
+    return this.#queue.run(async () => {
+      if (this.#closed) {
+        throw new ClosedError();
+      }
+      const instance = await this.#running();
+      this.#archive = archive;
+      this.#thrown = undefined;
+      try {
+        const result = await instance.call<R>(face, name, ...args);
+        // A function of the options has failed, and the answer is not what it would be.
+        const thrown = this.#thrown as { error: unknown } | undefined;
+        if (thrown) {
+          throw thrown.error;
+        }
+        return result;
+      } finally {
+        this.#archive = {};
+        if (instance.trapped) {
+          this.#instance = undefined;
+        }
+      }
+    }, signal);
+  }
+
+  /** The instance; a new one, on the same store, where the last has trapped. */
+  async #running(): Promise<Instance> {
+    if (!this.#instance) {
+      const instance = this.#start();
+      await instance.call('cache', 'open', this.#raw);
+      this.#instance = instance;
+    }
+    return this.#instance;
+  }
+
+  #start(): Instance {
+    const { glue, modules } = this.#starter;
+    return new Instance(
+      glue,
+      modules,
+      this.#store,
+      this.#hooks(),
+      count(this.#options.storeTimeout, 'storeTimeout'),
+    );
+  }
+
+  #hooks(): Hooks {
+    const { confidence, validator, onEvent, now = Date.now } = this.#options;
+    const archiveError = (operation: string, error: unknown): never => {
+      throw {
+        payload: {
+          tag: 'backend',
+          val: { message: `the archive cannot be ${operation}: ${describe(error)}`, retryable: false },
+        },
+      };
+    };
+    const guarded = <T>(operation: string, work: () => T | Promise<T>): T | Promise<T> => {
+      try {
+        const result = work();
+        return result instanceof Promise
+          ? result.catch((error: unknown) => archiveError(operation, error))
+          : result;
+      } catch (error) {
+        return archiveError(operation, error);
+      }
+    };
+    return {
+      now,
+      confidence: (similarity, age, text) => {
+        if (!confidence || !('compute' in confidence)) {
+          return 0;
+        }
+        return this.#guard(0, () => confidence.compute(similarity, age, parseMetadata(text)));
+      },
+      // What cannot be judged is not deleted.
+      accept: (raw) => {
+        if (typeof validator !== 'function') {
+          return true;
+        }
+        const candidate = plain(raw as Record<string, unknown>) as unknown as Candidate & {
+          metadata: unknown;
+        };
+        candidate.metadata = parseMetadata(String(candidate.metadata));
+        return this.#guard(true, () => Boolean(validator(candidate)));
+      },
+      onEvent: (raw) => {
+        try {
+          onEvent?.(toEvent(raw));
+        } catch (error) {
+          report(error);
+        }
+      },
+      read: (max) => guarded('read', () => this.#archive.reader?.read(max) ?? new Uint8Array(0)),
+      write: (bytes) => guarded('written', () => this.#archive.writer?.write(bytes)),
+      progress: (done, total, unit) => {
+        try {
+          this.#archive.progress?.(done, total, unit);
+        } catch (error) {
+          report(error);
+        }
+      },
+    };
+  }
+
+  /** What a function of the options returns; where it throws, the call fails in the end. */
+  #guard<T>(otherwise: T, work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      this.#thrown ??= { error };
+      return otherwise;
+    }
+  }
+
+  // ---- embedding ----------------------------------------------------------------
+
+  async #embed(texts: string[], signal: AbortSignal | undefined): Promise<Float32Array[]> {
+    const { fingerprint } = this.#embedder;
+    if (!this.#embedder.embed) {
+      throw new EmbedderError(
+        `the embedder ${JSON.stringify(fingerprint)} has no embed function, so every question and answer must come with its embedding`,
+      );
+    }
+    let vectors: Vector[];
+    try {
+      const asked = Promise.resolve(this.#embedder.embed(texts, { signal }));
+      vectors = await (signal ? until(asked, signal) : asked);
+    } catch (cause) {
+      signal?.throwIfAborted();
+      throw new EmbedderError(`the embedder failed: ${describe(cause)}`, { cause });
+    }
+    if (!Array.isArray(vectors) || vectors.length !== texts.length) {
+      throw new EmbedderError(
+        `the embedder ${JSON.stringify(fingerprint)} returned ${Array.isArray(vectors) ? vectors.length : 'no'} vectors for ${texts.length} texts; it must return one for each`,
+      );
+    }
+    try {
+      return vectors.map((one) => vector(one, 'a vector of the embedder'));
+    } catch (cause) {
+      throw new EmbedderError(describe(cause), { cause });
+    }
+  }
+
+  /** Vectors for look-ups, in which an embedder's failure is a miss. */
+  async #sources(
+    texts: string[],
+    signal: AbortSignal | undefined,
+  ): Promise<{ vectors: VectorSource[]; failure: { error: unknown } | undefined }> {
+    try {
+      const vectors = await this.#embed(texts, signal);
+      return { vectors: vectors.map((val) => ({ tag: 'embedded', val })), failure: undefined };
+    } catch (error) {
+      signal?.throwIfAborted();
+      const failed: VectorSource = { tag: 'failed', val: describe(error) };
+      const cause = error instanceof EmbedderError && error.cause !== undefined ? error.cause : error;
+      return { vectors: texts.map(() => failed), failure: { error: cause } };
+    }
+  }
+}
+
+function namespaceOf(namespace: string | undefined): string {
+  return wellFormed(namespace ?? DEFAULT_NAMESPACE, 'the namespace');
+}
+
+function given(embedding: Vector | undefined): VectorSource {
+  return embedding === undefined
+    ? { tag: 'pending' }
+    : { tag: 'given', val: vector(embedding) };
+}
+
+function rawGet(question: Question): RawGet {
+  return {
+    query: wellFormed(question.query, 'the query'),
+    namespace: namespaceOf(question.namespace),
+    vector: given(question.embedding),
+    threshold: number(question.threshold, 'threshold'),
+    bypass: flag(question.bypass, 'bypass') ?? false,
+  };
+}
+
+function rawPut(answer: Answer) {
+  const { ttl } = answer;
+  return {
+    query: wellFormed(answer.query, 'the query'),
+    response: wellFormed(answer.response, 'the response'),
+    namespace: namespaceOf(answer.namespace),
+    vector: given(answer.embedding),
+    ttl:
+      ttl === undefined
+        ? { tag: 'inherit' }
+        : ttl === null
+          ? { tag: 'unlimited' }
+          : { tag: 'seconds', val: integer(ttl, 'ttl') },
+    metadata: metadata(answer.metadata),
+  };
+}
+
+function rawLoad(options: LoadOptions) {
+  const { ttl = 'keep', quotas } = options;
+  const rawTtl = () => {
+    if (ttl === 'keep') {
+      return { tag: 'keep' };
+    }
+    if (ttl === null) {
+      return { tag: 'unlimited' };
+    }
+    return typeof ttl === 'object'
+      ? { tag: 'at-most', val: integer(ttl.atMost, 'ttl.atMost') ?? 0n }
+      : { tag: 'seconds', val: integer(ttl, 'ttl') };
+  };
+  return {
+    mode: oneOf(options.mode ?? 'empty', ['empty', 'merge', 'replace'], 'mode'),
+    namespaces: options.namespaces?.map((name) => wellFormed(name, 'namespaces')),
+    namespacePrefix: wellFormed(options.namespacePrefix ?? '', 'namespacePrefix'),
+    ttl: rawTtl(),
+    quotas:
+      quotas &&
+      Object.entries(quotas).map(([name, quota]) => [
+        wellFormed(name, 'quotas'),
+        integer(quota, `the quota of ${JSON.stringify(name)}`) ?? 0n,
+      ]),
+    maxEntries: integer(options.maxEntries, 'maxEntries'),
+    vectorDtype: options.vectorDtype === undefined ? undefined : dtype(options.vectorDtype),
+    maxExpansion: count(options.maxExpansion, 'maxExpansion') ?? 200,
+  };
+}
+
+function finish(answer: RawLookup | undefined, failure: { error: unknown } | undefined): Lookup {
+  switch (answer?.tag) {
+    case 'hit':
+      return { hit: toHit(answer.val) };
+    case 'miss':
+      return {
+        miss: failure ? { reason: answer.val, embedderError: failure.error } : { reason: answer.val },
+      };
+    default:
+      throw brokenPromise();
+  }
+}
+
+function toHit(raw: Extract<RawLookup, { tag: 'hit' }>['val']): Hit {
+  return { ...plain(raw), metadata: parseMetadata(raw.metadata) } as unknown as Hit;
+}
+
+function storedId(outcome: RawPut): number {
+  if (outcome.tag !== 'stored') {
+    throw brokenPromise();
+  }
+  return Number(outcome.val);
+}
+
+/** The component asked for something that it had been given. */
+function brokenPromise(): ComponentError {
+  return new ComponentError(
+    'the component asked again for a vector that it was given, which is a bug of mneme',
+  );
+}
+
+function toEvent(raw: unknown): CacheEvent {
+  const { tag, val } = raw as { tag: CacheEvent['type']; val: Record<string, unknown> };
+  return { type: tag, ...plain(val) } as unknown as CacheEvent;
+}
+
+/** What a listener has thrown is nobody's here; it is reported as of any other listener. */
+function report(error: unknown): void {
+  if (typeof globalThis.reportError === 'function') {
+    globalThis.reportError(error);
+  } else {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}

@@ -1,0 +1,180 @@
+/** An instance of the component on a store. */
+
+import {
+  ComponentError,
+  InvalidArgumentError,
+  UnsupportedError,
+  describe,
+  fromValue,
+  type ErrorValue,
+} from './errors.js';
+import type { Store } from './store.js';
+import { storeImports } from './store-imports.js';
+
+/** The component's core modules, by name. */
+export type CoreModules = Record<string, WebAssembly.Module>;
+
+/** An interface that a component exports: free functions, or promises of their results. */
+export type Exports = Record<string, (...args: any[]) => any>;
+
+/** What jco makes of a component. */
+export interface Glue {
+  instantiate(
+    getCoreModule: (name: string) => WebAssembly.Module,
+    imports: Record<string, unknown>,
+  ): Record<string, Exports>;
+}
+
+/** A component as this package has it: its modules, and the glue for either way of calling. */
+export interface Component {
+  modules(): Promise<CoreModules>;
+  /** For stores that never return promises. */
+  synchronous(): Promise<Glue>;
+  /** For all others; it needs JSPI. */
+  suspending(): Promise<Glue>;
+}
+
+/** Whether WebAssembly can wait for promises here (JSPI). */
+export function hasJspi(): boolean {
+  return typeof (WebAssembly as unknown as { Suspending?: unknown }).Suspending === 'function';
+}
+
+/** The glue for a store. */
+export function glueFor(component: Component, store: Store): Promise<Glue> {
+  if (store.synchronous) {
+    return component.synchronous();
+  }
+  if (!hasJspi()) {
+    const { name } = store.capabilities();
+    return Promise.reject(
+      new UnsupportedError(
+        `the ${name} store waits for promises, and this runtime lacks WebAssembly JSPI, which that takes (Chrome 137, Firefox 153, Safari 27, Node 24.20, and later); use a synchronous store: memory, node-sqlite, or in a browser the opfs store in a Worker`,
+      ),
+    );
+  }
+  return component.suspending();
+}
+
+/** What an instance asks of its host, besides the store. */
+export interface Hooks {
+  /** Milliseconds since the Unix epoch. */
+  now(): number;
+  confidence(similarity: number, ageSeconds: number, metadata: string): number;
+  accept(candidate: unknown): boolean;
+  onEvent(event: unknown): void;
+  /** The next bytes of an archive; none at its end. */
+  read(max: number): Uint8Array | Promise<Uint8Array>;
+  write(bytes: Uint8Array): void | Promise<void>;
+  progress(done: number, total: number | undefined, unit: 'bytes' | 'entries'): void;
+}
+
+/** An instance, and whether it may still be called. */
+export class Instance {
+  readonly #exports: Record<string, Exports>;
+  /** What the store threw last, for the error that comes of it. */
+  #thrown: unknown;
+  #trapped = false;
+
+  constructor(
+    glue: Glue,
+    modules: CoreModules,
+    store: Store,
+    hooks: Hooks,
+    timeout: number | undefined,
+  ) {
+    const module = (name: string) => {
+      const found = modules[name];
+      if (!found) {
+        throw new ComponentError(`the package lacks the module ${name}; install it again`);
+      }
+      return found;
+    };
+    this.#exports = glue.instantiate(module, {
+      'mneme:cache/store': storeImports({
+        store,
+        timeout,
+        onThrow: (thrown) => {
+          this.#thrown = thrown;
+        },
+      }),
+      'mneme:cache/policy': {
+        confidence: (similarity: number, age: bigint, metadata: string) =>
+          hooks.confidence(similarity, Number(age), metadata),
+        accept: (candidate: unknown) => hooks.accept(candidate),
+        onEvent: (event: unknown) => hooks.onEvent(event),
+      },
+      'mneme:cache/archive': {
+        read: (max: number) => hooks.read(max),
+        write: (bytes: Uint8Array) => hooks.write(bytes),
+        progress: (done: bigint, total: bigint | undefined, unit: 'bytes' | 'entries') =>
+          hooks.progress(Number(done), total === undefined ? undefined : Number(total), unit),
+      },
+      'wasi:clocks/wall-clock': {
+        now: () => {
+          const ms = Math.max(0, hooks.now());
+          const seconds = Math.floor(ms / 1000);
+          return {
+            seconds: BigInt(seconds),
+            nanoseconds: Math.floor((ms - seconds * 1000) * 1e6),
+          };
+        },
+      },
+    });
+  }
+
+  /** Whether a call has left it unusable. */
+  get trapped(): boolean {
+    return this.#trapped;
+  }
+
+  /**
+   * Calls a function of an exported interface. Errors are those of this package, and whatever
+   * a hook has thrown.
+   */
+  call<R>(face: 'cache' | 'checkpoint', name: string, ...args: unknown[]): Promise<R> {
+    this.#thrown = undefined;
+    const failed = (thrown: unknown): never => {
+      throw this.#error(thrown, name);
+    };
+    try {
+      const result = this.#exports[face]?.[name]?.(...args) as R | Promise<R>;
+      return Promise.resolve(result).catch(failed);
+    } catch (thrown) {
+      return Promise.reject(this.#error(thrown, name));
+    }
+  }
+
+  #error(thrown: unknown, name: string): Error {
+    // The component returns plain values; an `Error` is the runtime's, or the glue's.
+    if (!(thrown instanceof Error) && typeof (thrown as ErrorValue | null)?.tag === 'string') {
+      return fromValue(thrown as ErrorValue, this.#thrown);
+    }
+    this.#trapped = true;
+    return new ComponentError(
+      `the component stopped in ${name}: ${describe(thrown)}; a new instance goes on, on the same store`,
+    );
+  }
+}
+
+/** Refuses text that is no Unicode: it would be stored as something else. */
+export function wellFormed(value: unknown, field: string): string {
+  if (typeof value !== 'string') {
+    throw new InvalidArgumentError(
+      `${field} is ${value === null ? 'null' : typeof value}; give a string`,
+    );
+  }
+  if (!isWellFormed(value)) {
+    throw new InvalidArgumentError(
+      `${field} holds half of a surrogate pair, which is no character; give well-formed text`,
+    );
+  }
+  return value;
+}
+
+function isWellFormed(text: string): boolean {
+  const native = (text as string & { isWellFormed?: () => boolean }).isWellFormed;
+  if (native) {
+    return native.call(text);
+  }
+  return !/[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/.test(text);
+}

@@ -1,0 +1,79 @@
+/** Looking into an archive without loading it. */
+
+import { Reader, type ArchiveSource } from './archive.js';
+import type { Manifest } from './cache.js';
+import { Instance, glueFor, type Component } from './component.js';
+import { describe } from './errors.js';
+import { count } from './options.js';
+import { plain } from './plain.js';
+import type { Store } from './store.js';
+import { MemoryStore } from './stores/memory.js';
+
+/** How to inspect. */
+export interface InspectOptions {
+  /**
+   * A new store of the kind that made a native archive, which it takes to look into that.
+   * Portable archives need none.
+   */
+  store?: Store;
+  /** The most bytes that one byte may become, past the first 64 MiB. Default 200. */
+  maxExpansion?: number;
+}
+
+/** What is in an archive. */
+export interface Summary {
+  manifest: Manifest;
+  compression: 'gzip' | 'zstd';
+  /** Whether the archive has checksums, which were compared. */
+  checksummed: boolean;
+  entries: number;
+  /** Those with entries or a quota, sorted by name. */
+  namespaces: { namespace: string; entries: number; quota: number | undefined }[];
+  metaKeys: string[];
+  bytes: number;
+  compressedBytes: number;
+}
+
+/** The package's entry has it with the component filled in. */
+export async function inspectWith(
+  component: Component,
+  source: ArchiveSource,
+  options: InspectOptions = {},
+): Promise<Summary> {
+  const store = options.store ?? new MemoryStore();
+  const [glue, modules] = await Promise.all([glueFor(component, store), component.modules()]);
+  const reader = await Reader.of(source, store.synchronous);
+  const failed = (error: unknown): never => {
+    const message = `the archive cannot be read: ${describe(error)}`;
+    throw { payload: { tag: 'backend', val: { message, retryable: false } } };
+  };
+  const instance = new Instance(
+    glue,
+    modules,
+    store,
+    {
+      now: Date.now,
+      confidence: () => 0,
+      accept: () => true,
+      onEvent: () => {},
+      read: (max) => {
+        const piece = reader.read(max);
+        return piece instanceof Promise ? piece.catch(failed) : piece;
+      },
+      write: () => {},
+      progress: () => {},
+    },
+    undefined,
+  );
+  try {
+    const maxExpansion = count(options.maxExpansion, 'maxExpansion') ?? 200;
+    const summary = await instance.call<Record<string, unknown>>(
+      'checkpoint',
+      'inspect',
+      maxExpansion,
+    );
+    return plain(summary) as unknown as Summary;
+  } finally {
+    await reader.end().catch(() => {});
+  }
+}

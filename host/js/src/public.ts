@@ -1,0 +1,67 @@
+/** What every entry of the package exports, besides the cache. */
+
+export { DEFAULT_NAMESPACE } from './cache.js';
+export type {
+  Answer,
+  Counters,
+  DumpOptions,
+  DumpReport,
+  GetOptions,
+  Health,
+  Hit,
+  LoadOptions,
+  LoadReport,
+  Lookup,
+  Manifest,
+  Miss,
+  PutOptions,
+  Question,
+  Resolved,
+  Stats,
+} from './cache.js';
+export type { InspectOptions, Summary } from './inspect.js';
+export type { ArchiveSink, ArchiveSource } from './archive.js';
+export { hasJspi } from './component.js';
+export {
+  BackendError,
+  CheckpointError,
+  ClosedError,
+  ComponentError,
+  CorruptError,
+  EmbedderDimensionError,
+  EmbedderError,
+  EmbedderMismatchError,
+  IndexUnavailableError,
+  InvalidArgumentError,
+  MnemeError,
+  QuantizationError,
+  QuotaExceededError,
+  SchemaError,
+  UnsupportedError,
+} from './errors.js';
+export type { ErrorCode } from './errors.js';
+export type {
+  CacheEvent,
+  CacheOptions,
+  Candidate,
+  Embedder,
+  IndexKind,
+  MissReason,
+  Vector,
+  VectorDtype,
+} from './options.js';
+export type {
+  Awaitable,
+  Capabilities,
+  Entry,
+  EntryKey,
+  EntryRef,
+  ImportMode,
+  Inserted,
+  MetaChange,
+  Restored,
+  StampPage,
+  Store,
+  Touch,
+  VectorPage,
+} from './store.js';

@@ -1,0 +1,224 @@
+/**
+ * The store interface: what a backend implements to hold a cache's entries.
+ *
+ * It is the `store` interface of the component's contract (`wit/store.wit`, which has the six
+ * invariants that every store keeps), with numbers for integers. `npx mneme-cache-wasm
+ * conformance ./my-store.js` judges a store.
+ */
+
+/** A value, or a promise of it. */
+export type Awaitable<T> = T | Promise<T>;
+
+/** One cached answer. Times are Unix seconds, lifetimes seconds. */
+export interface Entry {
+  /** Assigned by the store, from 1 upwards, never used again for another entry. */
+  id: number;
+  namespace: string;
+  /** SHA-256 of the normalised query, 64 lowercase hexadecimal digits. */
+  queryHash: string;
+  /** As it was given, before normalisation. */
+  query: string;
+  response: string;
+  /** Of unit length, with as many values as the store was opened with. */
+  embedding: Float32Array;
+  /** One JSON object, as text. */
+  metadata: string;
+  createdAt: number;
+  lastAccessedAt: number;
+  /** From `createdAt`; undefined is unlimited. */
+  ttl: number | undefined;
+  accessCount: number;
+}
+
+/** Names one entry by namespace and hash. */
+export interface EntryKey {
+  namespace: string;
+  queryHash: string;
+}
+
+/** Names one version of an entry: a replacement keeps the id and changes `createdAt`. */
+export interface EntryRef {
+  id: number;
+  namespace: string;
+  createdAt: number;
+}
+
+/** Some hits on one entry. */
+export interface Touch {
+  id: number;
+  /** Added to `accessCount`. */
+  hits: number;
+  /** `lastAccessedAt` becomes the greater of this and what it was. */
+  lastAccessedAt: number;
+}
+
+/** What `insert` did with one entry. */
+export interface Inserted {
+  id: number;
+  /** Whether a row with the same namespace and hash was replaced. */
+  replaced: boolean;
+}
+
+/** A page of vectors: one item a row in each list, `dim` values a row in `vectors`. */
+export interface VectorPage {
+  ids: ArrayLike<number>;
+  namespaces: string[];
+  createdAt: ArrayLike<number>;
+  vectors: Float32Array;
+}
+
+/** A page of ids with their `createdAt`. */
+export interface StampPage {
+  ids: ArrayLike<number>;
+  createdAt: ArrayLike<number>;
+}
+
+/** What an import does about data that is there: refuse, add, or replace all of it. */
+export type ImportMode = 'empty' | 'merge' | 'replace';
+
+/** One meta value to set by an import, if the present one is `expected`. */
+export interface MetaChange {
+  key: string;
+  expected: string | undefined;
+  value: string;
+}
+
+/** What a received snapshot holds besides its entries. */
+export interface Restored {
+  entries: number;
+  quotas: [namespace: string, maxEntries: number][];
+  meta: [key: string, value: string][];
+}
+
+/** What a store can do. Fixed for its life, and readable before `open`. */
+export interface Capabilities {
+  /** 1 to 40 lowercase letters, digits, hyphens and underscores. */
+  name: string;
+  /** Entries survive the end of the process, or page. */
+  durable: boolean;
+  /** Others can open the same data at the same time. */
+  shared: boolean;
+  /** The store has {@link Store.beginSnapshot} and its companions. */
+  snapshot: boolean;
+  /** The most entries that one `insert` takes; at least 1. */
+  maxBatch: number;
+  /** The most entries that one call deletes in one atomic step; 4,294,967,295 for any number. */
+  maxDelete: number;
+  /** The most bytes of one blob, at least 65,536; 0 where the store keeps none. */
+  maxBlob: number;
+}
+
+/**
+ * A backend. Methods may return promises only where `synchronous` is false, which needs
+ * WebAssembly JSPI. They are called one at a time. A failure is thrown: an error of this
+ * package as it is, anything else as a `backend` error.
+ */
+export interface Store {
+  /** Whether no method ever returns a promise. Such a store works in every runtime. */
+  readonly synchronous: boolean;
+
+  /** What this store can do. Never a promise. */
+  capabilities(): Capabilities;
+  /** Connects, creates what is missing, compares the embedder. Reads no entry. */
+  open(embedderFingerprint: string, embedderDim: number): Awaitable<void>;
+  /** Releases the backend. Closing a closed store does nothing. */
+  close(): Awaitable<void>;
+
+  /** The entries under some keys, in their order, undefined for what is not there. */
+  getByHash(keys: EntryKey[]): Awaitable<(Entry | undefined)[]>;
+  /** The entries with these ids, in their order, without those that do not exist. */
+  getByIds(ids: number[]): Awaitable<Entry[]>;
+  /** How many entries there are, in one namespace or in all. */
+  count(namespace?: string): Awaitable<number>;
+  /** Namespaces with entries, sorted by their UTF-8 bytes. */
+  listNamespaces(): Awaitable<string[]>;
+  /** The `n` least recently used entries: by `lastAccessedAt`, then id. */
+  iterLruIds(n: number, namespace?: string): Awaitable<EntryRef[]>;
+  /** The first `limit` entries with an id above `lastId`, by id. */
+  iterSince(lastId: number, limit: number): Awaitable<Entry[]>;
+  /** As `iterSince`, the vectors alone. */
+  iterVectors(lastId: number, limit: number): Awaitable<VectorPage>;
+  /** As `iterSince`, ids and `createdAt` alone. */
+  iterStamps(lastId: number, limit: number): Awaitable<StampPage>;
+
+  /** Stores entries in one atomic step. One whose namespace and hash exist replaces that row. */
+  insert(entries: Entry[]): Awaitable<Inserted[]>;
+  /** Records hits. Ids that are gone are passed over. */
+  updateAccess(touches: Touch[]): Awaitable<void>;
+  /** Deletes one entry; false where there was none. */
+  deleteById(id: number): Awaitable<boolean>;
+  /** Deletes those that still have this `createdAt`, and returns their ids. */
+  deleteUnchanged(entries: EntryRef[]): Awaitable<number[]>;
+  /** Deletes at most `limit` expired entries, lowest ids first, and returns them. */
+  deleteExpired(now: number, namespace: string | undefined, limit: number): Awaitable<EntryRef[]>;
+  /** Deletes the entries of one namespace, or all, and returns how many. */
+  clearNamespace(namespace?: string): Awaitable<number>;
+
+  /** Sets, or with undefined removes, a quota. */
+  setNamespaceQuota(namespace: string, maxEntries: number | undefined): Awaitable<void>;
+  /** A namespace's quota. */
+  getNamespaceQuota(namespace: string): Awaitable<number | undefined>;
+  /** Every quota, sorted by the UTF-8 bytes of the namespace. */
+  listNamespaceQuotas(): Awaitable<[namespace: string, maxEntries: number][]>;
+
+  /** Moves with every call that inserts, replaces or deletes an entry. */
+  readVersionCounter(): Awaitable<number>;
+  /** A meta value; the store's own three can be read too. */
+  readMeta(key: string): Awaitable<string | undefined>;
+  /** Sets (undefined: removes) a value if the present one is `expected`; else false. */
+  replaceMeta(
+    key: string,
+    expected: string | undefined,
+    value: string | undefined,
+  ): Awaitable<boolean>;
+  /** What `replaceMeta` has set, sorted by the UTF-8 bytes of the key. */
+  listMeta(): Awaitable<[key: string, value: string][]>;
+  /** Whether the data is sound, as far as the backend can tell. */
+  integrityCheck(): Awaitable<boolean>;
+
+  /** The bytes of a blob. Needed where `maxBlob` is above 0, as are the next three. */
+  readBlob?(name: string): Awaitable<Uint8Array | undefined>;
+  /** Creates or replaces a blob. */
+  writeBlob?(name: string, bytes: Uint8Array): Awaitable<void>;
+  /** Deletes blobs. */
+  deleteBlobs?(names: string[]): Awaitable<void>;
+  /** The names of all blobs, sorted. */
+  listBlobs?(): Awaitable<string[]>;
+
+  /** Reads answer from one instant until `endView`. False where the backend cannot do that. */
+  beginView(): Awaitable<boolean>;
+  /** Ends the view. */
+  endView(): Awaitable<void>;
+
+  /** Prepares an import, of which nothing is visible until it is committed. */
+  beginImport(mode: ImportMode): Awaitable<void>;
+  /** Adds entries to the import, at most `maxBatch`. */
+  writeImport(entries: Entry[]): Awaitable<void>;
+  /** Makes the import part of the data in one step; false where a meta value is another. */
+  commitImport(
+    quotas: [namespace: string, maxEntries: number][],
+    meta: MetaChange[],
+  ): Awaitable<boolean>;
+  /** Forgets the import. */
+  endImport(): Awaitable<void>;
+
+  /** Fixes a picture of all data in the backend's own format; returns its bytes. Needed, as are
+   * the next seven, where `snapshot` is claimed. */
+  beginSnapshot?(): Awaitable<number>;
+  /** The next bytes, at most `max`; none at the end. */
+  readSnapshot?(max: number): Awaitable<Uint8Array>;
+  /** Forgets the snapshot. */
+  endSnapshot?(): Awaitable<void>;
+  /** Prepares to take in a snapshot. */
+  beginRestore?(): Awaitable<void>;
+  /** Appends bytes of the snapshot. */
+  writeRestore?(bytes: Uint8Array): Awaitable<void>;
+  /** Checks the bytes received, and says what is in them. */
+  checkRestore?(): Awaitable<Restored>;
+  /** A page of the entries of the snapshot. */
+  readRestore?(lastId: number, limit: number): Awaitable<Entry[]>;
+  /** Replaces all data by the snapshot in one step. */
+  commitRestore?(onlyIfEmpty: boolean): Awaitable<void>;
+  /** Forgets the restore. */
+  endRestore?(): Awaitable<void>;
+}

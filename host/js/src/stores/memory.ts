@@ -1,0 +1,462 @@
+/** A store in the memory of the process, or page. */
+
+import { ClosedError } from '../errors.js';
+import type {
+  Capabilities,
+  Entry,
+  EntryKey,
+  EntryRef,
+  ImportMode,
+  Inserted,
+  MetaChange,
+  StampPage,
+  Store,
+  Touch,
+  VectorPage,
+} from '../store.js';
+import {
+  ANY_NUMBER,
+  acceptEmbedder,
+  checkBatch,
+  checkBlob,
+  checkBlobName,
+  checkMetaKey,
+  compareUtf8,
+  givenEmbedder,
+  importNotBegun,
+  importNotEmpty,
+  importedTwice,
+  isExpired,
+  keyOf,
+  ownMeta,
+  type StoredEmbedder,
+} from './checks.js';
+
+const MAX_BATCH = 1000;
+const MAX_BLOB = 4 << 20;
+
+/** Entries received, and not yet part of the data. */
+interface Import {
+  mode: ImportMode;
+  entries: Entry[];
+  keys: Set<string>;
+}
+
+/** A new store in memory: the fastest, and gone with the page or process. */
+export function memory(): MemoryStore {
+  return new MemoryStore();
+}
+
+/**
+ * A store in memory. Closing and opening the same one finds its entries again. Nothing is
+ * shared, so that every view is of one instant; there are no snapshots.
+ */
+export class MemoryStore implements Store {
+  readonly synchronous = true;
+  protected embedder: StoredEmbedder | undefined;
+  protected isOpen = false;
+  /** By id, ascending: ids grow, and a replacement keeps its place. */
+  protected entries = new Map<number, Entry>();
+  protected lastId = 0;
+  protected version = 0;
+  protected meta = new Map<string, string>();
+  protected quotas = new Map<string, number>();
+  protected blobs = new Map<string, Uint8Array>();
+  #namespaces = new Map<string, Map<string, number>>();
+  /** All ids, ascending, and some that are gone. */
+  #ids: number[] = [];
+  #import: Import | undefined;
+
+  capabilities(): Capabilities {
+    return {
+      name: 'memory',
+      durable: false,
+      shared: false,
+      snapshot: false,
+      maxBatch: MAX_BATCH,
+      maxDelete: ANY_NUMBER,
+      maxBlob: MAX_BLOB,
+    };
+  }
+
+  open(embedderFingerprint: string, embedderDim: number): void {
+    this.close();
+    const given = givenEmbedder(embedderFingerprint, embedderDim);
+    if (this.embedder) {
+      acceptEmbedder(this.embedder, given);
+    } else {
+      this.embedder = given;
+    }
+    this.isOpen = true;
+  }
+
+  close(): void {
+    this.isOpen = false;
+    this.#import = undefined;
+  }
+
+  protected opened(): StoredEmbedder {
+    if (!this.isOpen || !this.embedder) {
+      throw new ClosedError();
+    }
+    return this.embedder;
+  }
+
+  getByHash(keys: EntryKey[]): (Entry | undefined)[] {
+    this.opened();
+    return keys.map(({ namespace, queryHash }) => {
+      const id = this.#namespaces.get(namespace)?.get(queryHash);
+      return id === undefined ? undefined : this.entries.get(id);
+    });
+  }
+
+  getByIds(ids: number[]): Entry[] {
+    this.opened();
+    return ids.flatMap((id) => this.entries.get(id) ?? []);
+  }
+
+  count(namespace?: string): number {
+    this.opened();
+    return namespace === undefined
+      ? this.entries.size
+      : (this.#namespaces.get(namespace)?.size ?? 0);
+  }
+
+  listNamespaces(): string[] {
+    this.opened();
+    return [...this.#namespaces.keys()].sort(compareUtf8);
+  }
+
+  iterLruIds(n: number, namespace?: string): EntryRef[] {
+    this.opened();
+    const ids = namespace === undefined ? undefined : this.#namespaces.get(namespace)?.values();
+    if (namespace !== undefined && !ids) {
+      return [];
+    }
+    const entries = ids
+      ? Array.from(ids, (id) => this.entries.get(id) as Entry)
+      : [...this.entries.values()];
+    return entries
+      .sort((a, b) => a.lastAccessedAt - b.lastAccessedAt || a.id - b.id)
+      .slice(0, n)
+      .map(reference);
+  }
+
+  iterSince(lastId: number, limit: number): Entry[] {
+    this.opened();
+    return this.#page(lastId, limit);
+  }
+
+  iterVectors(lastId: number, limit: number): VectorPage {
+    const { dim } = this.opened();
+    const page = this.#page(lastId, limit);
+    const vectors = new Float32Array(page.length * dim);
+    page.forEach(({ embedding }, row) => vectors.set(embedding, row * dim));
+    return {
+      ids: page.map(({ id }) => id),
+      namespaces: page.map(({ namespace }) => namespace),
+      createdAt: page.map(({ createdAt }) => createdAt),
+      vectors,
+    };
+  }
+
+  iterStamps(lastId: number, limit: number): StampPage {
+    this.opened();
+    const page = this.#page(lastId, limit);
+    return { ids: page.map(({ id }) => id), createdAt: page.map(({ createdAt }) => createdAt) };
+  }
+
+  insert(entries: Entry[]): Inserted[] {
+    checkBatch(entries, MAX_BATCH, this.opened().dim);
+    if (entries.length > 0) {
+      this.version += 1;
+    }
+    return entries.map((entry) => this.put(entry));
+  }
+
+  updateAccess(touches: Touch[]): void {
+    this.opened();
+    for (const { id, hits, lastAccessedAt } of touches) {
+      const entry = this.entries.get(id);
+      if (entry) {
+        entry.accessCount = Math.min(entry.accessCount + hits, Number.MAX_SAFE_INTEGER);
+        entry.lastAccessedAt = Math.max(entry.lastAccessedAt, lastAccessedAt);
+      }
+    }
+  }
+
+  deleteById(id: number): boolean {
+    this.opened();
+    const deleted = this.take(id);
+    this.version += Number(deleted);
+    return deleted;
+  }
+
+  deleteUnchanged(entries: EntryRef[]): number[] {
+    this.opened();
+    const deleted = entries
+      .filter(({ id, createdAt }) => this.entries.get(id)?.createdAt === createdAt && this.take(id))
+      .map(({ id }) => id);
+    this.version += Number(deleted.length > 0);
+    return deleted;
+  }
+
+  deleteExpired(now: number, namespace: string | undefined, limit: number): EntryRef[] {
+    this.opened();
+    const gone: EntryRef[] = [];
+    for (const entry of this.entries.values()) {
+      if (gone.length >= limit) {
+        break;
+      }
+      if ((namespace === undefined || entry.namespace === namespace) && isExpired(entry, now)) {
+        gone.push(reference(entry));
+      }
+    }
+    for (const { id } of gone) {
+      this.take(id);
+    }
+    this.version += Number(gone.length > 0);
+    return gone;
+  }
+
+  clearNamespace(namespace?: string): number {
+    this.opened();
+    const before = this.entries.size;
+    if (namespace === undefined) {
+      this.#clearEntries();
+    } else {
+      for (const id of [...(this.#namespaces.get(namespace)?.values() ?? [])]) {
+        this.take(id);
+      }
+    }
+    const deleted = before - this.entries.size;
+    this.version += Number(deleted > 0);
+    return deleted;
+  }
+
+  setNamespaceQuota(namespace: string, maxEntries: number | undefined): void {
+    this.opened();
+    if (maxEntries === undefined) {
+      this.quotas.delete(namespace);
+    } else {
+      this.quotas.set(namespace, maxEntries);
+    }
+  }
+
+  getNamespaceQuota(namespace: string): number | undefined {
+    this.opened();
+    return this.quotas.get(namespace);
+  }
+
+  listNamespaceQuotas(): [string, number][] {
+    this.opened();
+    return [...this.quotas].sort(([a], [b]) => compareUtf8(a, b));
+  }
+
+  readVersionCounter(): number {
+    this.opened();
+    return this.version;
+  }
+
+  readMeta(key: string): string | undefined {
+    return ownMeta(this.opened(), key) ?? this.meta.get(key);
+  }
+
+  replaceMeta(key: string, expected: string | undefined, value: string | undefined): boolean {
+    this.opened();
+    checkMetaKey(key);
+    if (this.meta.get(key) !== expected) {
+      return false;
+    }
+    if (value === undefined) {
+      this.meta.delete(key);
+    } else {
+      this.meta.set(key, value);
+    }
+    return true;
+  }
+
+  listMeta(): [string, string][] {
+    this.opened();
+    return [...this.meta].sort(([a], [b]) => compareUtf8(a, b));
+  }
+
+  integrityCheck(): boolean {
+    this.opened();
+    return true;
+  }
+
+  readBlob(name: string): Uint8Array | undefined {
+    this.opened();
+    checkBlobName(name);
+    return this.blobs.get(name);
+  }
+
+  writeBlob(name: string, bytes: Uint8Array): void {
+    this.opened();
+    checkBlob(name, bytes, MAX_BLOB);
+    this.blobs.set(name, bytes.slice());
+  }
+
+  deleteBlobs(names: string[]): void {
+    this.opened();
+    names.forEach(checkBlobName);
+    for (const name of names) {
+      this.blobs.delete(name);
+    }
+  }
+
+  listBlobs(): string[] {
+    this.opened();
+    return [...this.blobs.keys()].sort();
+  }
+
+  beginView(): boolean {
+    this.opened();
+    return true;
+  }
+
+  endView(): void {
+    this.opened();
+  }
+
+  beginImport(mode: ImportMode): void {
+    this.opened();
+    this.#import = undefined;
+    this.#accept(mode);
+    this.#import = { mode, entries: [], keys: new Set() };
+  }
+
+  writeImport(entries: Entry[]): void {
+    const { dim } = this.opened();
+    const under = this.#takeImport();
+    checkBatch(entries, MAX_BATCH, dim);
+    for (const entry of entries) {
+      const key = keyOf(entry.namespace, entry.queryHash);
+      if (under.keys.has(key)) {
+        throw importedTwice(entry);
+      }
+      under.keys.add(key);
+      under.entries.push(entry);
+    }
+    this.#import = under;
+  }
+
+  commitImport(quotas: [string, number][], meta: MetaChange[]): boolean {
+    this.opened();
+    const under = this.#takeImport();
+    for (const { key } of meta) {
+      checkMetaKey(key);
+    }
+    this.#accept(under.mode);
+    const replace = under.mode === 'replace';
+    if (!replace && meta.some(({ key, expected }) => this.meta.get(key) !== expected)) {
+      this.#import = under;
+      return false;
+    }
+    const changed = under.entries.length > 0 || (replace && this.entries.size > 0);
+    if (replace) {
+      this.#clearEntries();
+      this.quotas.clear();
+      this.meta.clear();
+    }
+    this.version += Number(changed);
+    for (const entry of under.entries) {
+      this.put(entry);
+    }
+    for (const [namespace, quota] of quotas) {
+      this.quotas.set(namespace, quota);
+    }
+    for (const { key, value } of meta) {
+      this.meta.set(key, value);
+    }
+    return true;
+  }
+
+  endImport(): void {
+    this.opened();
+    this.#import = undefined;
+  }
+
+  /** Stores one entry, which the store owns from now on. */
+  protected put(entry: Entry): Inserted {
+    let hashes = this.#namespaces.get(entry.namespace);
+    if (!hashes) {
+      hashes = new Map();
+      this.#namespaces.set(entry.namespace, hashes);
+    }
+    const present = hashes.get(entry.queryHash);
+    const id = present ?? this.lastId + 1;
+    if (present === undefined) {
+      this.lastId = id;
+      hashes.set(entry.queryHash, id);
+      this.#ids.push(id);
+    }
+    this.entries.set(id, { ...entry, id });
+    return { id, replaced: present !== undefined };
+  }
+
+  /** Removes one entry; false where there is none. */
+  protected take(id: number): boolean {
+    const entry = this.entries.get(id);
+    if (!entry) {
+      return false;
+    }
+    this.entries.delete(id);
+    const hashes = this.#namespaces.get(entry.namespace);
+    hashes?.delete(entry.queryHash);
+    if (hashes?.size === 0) {
+      this.#namespaces.delete(entry.namespace);
+    }
+    // Enough are gone to pay for a walk over all.
+    if (this.#ids.length > 2 * this.entries.size + 64) {
+      this.#ids = [...this.entries.keys()];
+    }
+    return true;
+  }
+
+  #clearEntries(): void {
+    this.entries.clear();
+    this.#namespaces.clear();
+    this.#ids = [];
+  }
+
+  #page(lastId: number, limit: number): Entry[] {
+    let [low, high] = [0, this.#ids.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#ids[middle] as number) <= lastId) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    const page: Entry[] = [];
+    for (let at = low; at < this.#ids.length && page.length < limit; at++) {
+      const entry = this.entries.get(this.#ids[at] as number);
+      if (entry) {
+        page.push(entry);
+      }
+    }
+    return page;
+  }
+
+  #takeImport(): Import {
+    const under = this.#import;
+    this.#import = undefined;
+    if (!under) {
+      throw importNotBegun();
+    }
+    return under;
+  }
+
+  #accept(mode: ImportMode): void {
+    if (mode === 'empty' && this.entries.size > 0) {
+      throw importNotEmpty();
+    }
+  }
+}
+
+function reference({ id, namespace, createdAt }: Entry): EntryRef {
+  return { id, namespace, createdAt };
+}

@@ -1,0 +1,102 @@
+/** A store in the SQLite database of a Durable Object. */
+
+import { BackendError, CorruptError } from '../errors.js';
+import type { SqlDriver, SqlRow, SqlValue, Stage } from './sql/driver.js';
+import { memoryStage } from './sql/stage.js';
+import { SqlStore } from './sql/store.js';
+
+/** 1 MiB: a Durable Object holds values of up to 2 MB. */
+const MAX_BLOB = 1 << 20;
+
+/** What it takes of `ctx.storage` of a Durable Object with a SQLite database. */
+export interface DurableObjectStorage {
+  sql: {
+    exec(sql: string, ...values: unknown[]): {
+      toArray(): Record<string, unknown>[];
+      readonly rowsWritten: number;
+    };
+  };
+  transactionSync<T>(work: () => T): T;
+}
+
+/**
+ * A store in a Durable Object's own database, in tables of the names that the other SQLite
+ * stores use: `durableObject(ctx.storage)`. The object must be of a class with SQLite storage
+ * (`new_sqlite_classes`), and nothing else may use these tables. An entry has at most 2 MB.
+ */
+export function durableObject(storage: DurableObjectStorage): SqlStore {
+  const claims = { name: 'durable-object', durable: true, shared: false, maxBlob: MAX_BLOB };
+  return new SqlStore(claims, () => new Driver(storage));
+}
+
+class Driver implements SqlDriver {
+  readonly #storage: DurableObjectStorage;
+
+  constructor(storage: DurableObjectStorage) {
+    this.#storage = storage;
+  }
+
+  text(column: string): string {
+    return column;
+  }
+
+  one(sql: string, ...values: SqlValue[]): SqlRow | undefined {
+    return this.all(sql, ...values)[0];
+  }
+
+  all(sql: string, ...values: SqlValue[]): SqlRow[] {
+    const rows = told(() => this.#storage.sql.exec(sql, ...values.map(bound)).toArray());
+    for (const row of rows) {
+      for (const column in row) {
+        if (row[column] instanceof ArrayBuffer) {
+          row[column] = new Uint8Array(row[column]);
+        }
+      }
+    }
+    return rows as SqlRow[];
+  }
+
+  run(sql: string, ...values: SqlValue[]): number {
+    told(() => this.#storage.sql.exec(sql, ...values.map(bound)).toArray());
+    return Number(this.all('SELECT changes() AS n')[0]?.['n']);
+  }
+
+  write<T>(work: () => T): T {
+    return this.#storage.transactionSync(work);
+  }
+
+  /** Nothing else runs in the object until this returns. */
+  read<T>(work: () => T): T {
+    return work();
+  }
+
+  /** A dump is one call without waiting, during which nothing else runs in the object. */
+  beginView(): boolean {
+    return true;
+  }
+
+  endView(): void {}
+
+  stage(): Stage {
+    return memoryStage();
+  }
+
+  close(): void {}
+}
+
+/** `exec` takes the bytes of an ArrayBuffer. */
+function bound(value: SqlValue): unknown {
+  return value instanceof Uint8Array ? value.slice().buffer : value;
+}
+
+function told<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const what = `the Durable Object's database: ${message}`;
+    throw /SQLITE_(CORRUPT|NOTADB)/.test(message)
+      ? new CorruptError(`${what}; restore a checkpoint`, { cause })
+      : new BackendError(what, { cause });
+  }
+}

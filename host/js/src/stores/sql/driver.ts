@@ -1,0 +1,39 @@
+/** What the SQL stores need of a SQLite, whoever runs it. */
+
+import type { Entry } from '../../store.js';
+
+/** A value as SQLite has it; integers beyond 2^53 - 1 do not occur. */
+export type SqlValue = null | number | string | Uint8Array;
+
+/** A row, by column. */
+export type SqlRow = Record<string, SqlValue>;
+
+/** A synchronous SQLite database. */
+export interface SqlDriver {
+  /** SQL that reads a column of text as a string, or as its UTF-8 bytes, under its own name. */
+  text(column: string): string;
+  /** The first row of a statement. */
+  one(sql: string, ...values: SqlValue[]): SqlRow | undefined;
+  /** The rows of a statement. */
+  all(sql: string, ...values: SqlValue[]): SqlRow[];
+  /** Runs one statement that returns nothing, and returns how many rows it changed. */
+  run(sql: string, ...values: SqlValue[]): number;
+  /** Runs `work` as one transaction that writes, or none of it where it throws. */
+  write<T>(work: () => T): T;
+  /** Runs `work` on the data of one instant. */
+  read<T>(work: () => T): T;
+  /** From here to `endView` reads see one instant; false where that cannot be. */
+  beginView(): boolean;
+  endView(): void;
+  /** A private place for entries, with vectors of `dim` values, that are yet to be committed. */
+  stage(dim: number): Stage;
+  close(): void;
+}
+
+/** Entries that wait, in the order in which they came. */
+export interface Stage {
+  /** False where the namespace and hash are there already. */
+  add(entry: Entry): boolean;
+  entries(): Iterable<Entry>;
+  drop(): void;
+}

@@ -1,0 +1,178 @@
+/**
+ * Between the rows of table `entries` and entries.
+ *
+ * Reading tolerates what other writers of the layout leave behind: a number below zero reads as
+ * 0, a fraction is cut off.
+ */
+
+import { CorruptError } from '../../errors.js';
+import type { Entry, EntryRef, Inserted } from '../../store.js';
+import type { SqlDriver, SqlRow, SqlValue } from './driver.js';
+
+/** A column of text, as a driver reads it; see `SqlDriver.text`. */
+export type TextColumn = (column: string) => string;
+
+/** The columns of {@link entry}. */
+export function entryColumns(text: TextColumn): string {
+  const texts = ['namespace', 'query_hash', 'query', 'response', 'metadata'].map(text).join(', ');
+  return `id, ${texts}, embedding, created_at, last_accessed_at, ttl, access_count`;
+}
+
+/** A page of entries: those above an id, at most so many. */
+export function since(text: TextColumn): string {
+  return `SELECT ${entryColumns(text)} FROM entries WHERE id > ? ORDER BY id LIMIT ?`;
+}
+
+/** Returns no row where the namespace and hash exist. */
+export const INSERT = `INSERT INTO entries (namespace, query_hash, query, response, embedding, metadata,
+    created_at, last_accessed_at, ttl, access_count)
+  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+  ON CONFLICT (namespace, query_hash) DO NOTHING RETURNING id`;
+const REPLACE = `UPDATE entries SET query = ?3, response = ?4, embedding = ?5, metadata = ?6,
+    created_at = ?7, last_accessed_at = ?8, ttl = ?9, access_count = ?10
+  WHERE namespace = ?1 AND query_hash = ?2 RETURNING id`;
+
+/** Stores an entry, or replaces the one with its namespace and hash. */
+export function insertOne(driver: Pick<SqlDriver, 'one'>, one: Entry): Inserted {
+  const values = valuesOf(one);
+  const added = driver.one(INSERT, ...values);
+  if (added) {
+    return { id: idOf(added), replaced: false };
+  }
+  const replaced = driver.one(REPLACE, ...values);
+  if (!replaced) {
+    throw new CorruptError(
+      'the indexes of table entries disagree; run an integrity check and restore a checkpoint',
+    );
+  }
+  return { id: idOf(replaced), replaced: true };
+}
+
+export function valuesOf(one: Entry): SqlValue[] {
+  return [
+    one.namespace,
+    one.queryHash,
+    one.query,
+    one.response,
+    bytesOf(one.embedding),
+    one.metadata,
+    one.createdAt,
+    one.lastAccessedAt,
+    one.ttl ?? null,
+    one.accessCount,
+  ];
+}
+
+const IS_LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
+/** Vectors are stored as float32, little-endian. */
+function bytesOf(vector: Float32Array): Uint8Array {
+  if (IS_LITTLE_ENDIAN) {
+    return new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength);
+  }
+  const bytes = new Uint8Array(vector.byteLength);
+  const view = new DataView(bytes.buffer);
+  vector.forEach((value, at) => view.setFloat32(4 * at, value, true));
+  return bytes;
+}
+
+export function littleEndian(bytes: Uint8Array): Float32Array {
+  if (IS_LITTLE_ENDIAN && bytes.byteOffset % 4 === 0) {
+    return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Float32Array.from({ length: bytes.byteLength / 4 }, (_, at) =>
+    view.getFloat32(4 * at, true),
+  );
+}
+
+export function entry(row: SqlRow, vectorBytes: number): Entry {
+  return {
+    id: idOf(row),
+    namespace: text(row, 'namespace'),
+    queryHash: text(row, 'query_hash'),
+    query: text(row, 'query'),
+    response: text(row, 'response'),
+    embedding: littleEndian(vectorOf(row, vectorBytes)),
+    metadata: text(row, 'metadata'),
+    createdAt: whole(row, 'created_at'),
+    lastAccessedAt: whole(row, 'last_accessed_at'),
+    ttl: row['ttl'] === null ? undefined : whole(row, 'ttl'),
+    accessCount: whole(row, 'access_count'),
+  };
+}
+
+export function reference(row: SqlRow): EntryRef {
+  return {
+    id: idOf(row),
+    namespace: text(row, 'namespace'),
+    createdAt: whole(row, 'created_at'),
+  };
+}
+
+export function idOf(row: SqlRow): number {
+  const { id } = row;
+  if (typeof id !== 'number' || id < 1) {
+    throw new CorruptError(
+      `table entries has a row whose id is ${id}, and ids start at 1; restore a checkpoint`,
+    );
+  }
+  return id;
+}
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** A column of text, read as `SqlDriver.text` says. */
+export function text(row: SqlRow, column: string): string {
+  const value = row[column];
+  if (typeof value === 'string') {
+    return value;
+  }
+  if (!(value instanceof Uint8Array)) {
+    throw wrong(row, column, 'is no text');
+  }
+  try {
+    return UTF8.decode(value);
+  } catch {
+    throw wrong(row, column, 'is not valid UTF-8');
+  }
+}
+
+export function whole(row: SqlRow, column: string): number {
+  const value = row[column];
+  if (typeof value !== 'number') {
+    throw wrong(row, column, 'is no number');
+  }
+  return Math.min(Math.max(Math.trunc(value), 0), Number.MAX_SAFE_INTEGER);
+}
+
+export function vectorOf(row: SqlRow, vectorBytes: number): Uint8Array {
+  const bytes = row['embedding'];
+  if (!(bytes instanceof Uint8Array)) {
+    throw wrong(row, 'embedding', 'is no blob');
+  }
+  if (bytes.length !== vectorBytes) {
+    throw wrong(
+      row,
+      'embedding',
+      `has ${bytes.length} bytes, where ${vectorBytes / 4} float32 values take ${vectorBytes}`,
+    );
+  }
+  return bytes;
+}
+
+export function quota(row: SqlRow): number {
+  const value = row['max_entries'];
+  if (typeof value !== 'number') {
+    throw new CorruptError(
+      'table namespace_quotas, column max_entries holds no number; set the quota again',
+    );
+  }
+  return Math.max(Math.trunc(value), 0);
+}
+
+function wrong(row: SqlRow, column: string, what: string): CorruptError {
+  return new CorruptError(
+    `table entries, column ${column} of the row with id ${row['id']} ${what}; delete that row, or restore a checkpoint`,
+  );
+}

@@ -1,0 +1,570 @@
+/** The store over any synchronous SQLite. */
+
+import { ClosedError, CorruptError } from '../../errors.js';
+import type {
+  Capabilities,
+  Entry,
+  EntryKey,
+  EntryRef,
+  ImportMode,
+  Inserted,
+  MetaChange,
+  StampPage,
+  Store,
+  Touch,
+  VectorPage,
+} from '../../store.js';
+import {
+  ANY_NUMBER,
+  acceptEmbedder,
+  checkBatch,
+  checkBlob,
+  checkBlobName,
+  checkMetaKey,
+  givenEmbedder,
+  importNotBegun,
+  importNotEmpty,
+  importedTwice,
+  type StoredEmbedder,
+} from '../checks.js';
+import type { SqlDriver, SqlValue, Stage } from './driver.js';
+import * as layout from './layout.js';
+import {
+  entry,
+  entryColumns,
+  idOf,
+  insertOne,
+  littleEndian,
+  quota,
+  reference,
+  since,
+  text,
+  vectorOf,
+  whole,
+  type TextColumn,
+} from './rows.js';
+
+const MAX_BATCH = 1000;
+
+/** Times as they are read: whole, and not below zero. */
+const CREATED_AT = 'max(CAST(created_at AS INTEGER), 0)';
+const USER_META = "schema_meta.key NOT IN ('schema_version', 'embedder_fingerprint', 'embedder_dim')";
+
+/** The statements that read text. */
+function statements(text: TextColumn) {
+  const columns = entryColumns(text);
+  const references = `id, ${text('namespace')}, created_at`;
+  return {
+    byHash: `SELECT ${columns} FROM entries WHERE namespace = ? AND query_hash = ?`,
+    byId: `SELECT ${columns} FROM entries WHERE id = ?`,
+    since: since(text),
+    vectors: `SELECT ${references}, embedding FROM entries WHERE id > ? ORDER BY id LIMIT ?`,
+    /** From each namespace to the next one: as many steps as there are namespaces. */
+    namespaces: `
+      WITH RECURSIVE step (namespace) AS (
+        SELECT min(namespace) FROM entries
+        UNION ALL
+        SELECT (SELECT min(namespace) FROM entries WHERE namespace > step.namespace)
+        FROM step WHERE step.namespace IS NOT NULL
+      )
+      SELECT ${text('namespace')} FROM step WHERE namespace IS NOT NULL`,
+    oldest: `SELECT ${references} FROM entries ORDER BY last_accessed_at, id LIMIT ?`,
+    oldestIn: `SELECT ${references} FROM entries
+      WHERE namespace = ?2 ORDER BY last_accessed_at, id LIMIT ?1`,
+    expired: `SELECT ${references} FROM entries
+      WHERE ttl IS NOT NULL AND ${CREATED_AT} + max(CAST(ttl AS INTEGER), 0) <= ?`,
+    quotas: `SELECT ${text('namespace')}, max_entries FROM namespace_quotas
+      ORDER BY namespace_quotas.namespace`,
+    metaOf: `SELECT ${text('value')} FROM schema_meta WHERE key = ?`,
+    metas: `SELECT ${text('key')}, ${text('value')} FROM schema_meta WHERE ${USER_META}
+      ORDER BY schema_meta.key`,
+  };
+}
+
+const STAMPS = 'SELECT id, created_at FROM entries WHERE id > ? ORDER BY id LIMIT ?';
+/** Numbers beyond 2^53 - 1 could not be read again. */
+const TOUCH = `UPDATE entries SET last_accessed_at = max(last_accessed_at, ?2),
+    access_count = min(max(access_count, 0) + ?3, ${Number.MAX_SAFE_INTEGER})
+  WHERE id = ?1`;
+const BUMP = `INSERT INTO multi_process_state (key, value) VALUES ('version_counter', '1')
+  ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)`;
+const SET_QUOTA = `INSERT INTO namespace_quotas (namespace, max_entries) VALUES (?, ?)
+  ON CONFLICT (namespace) DO UPDATE SET max_entries = excluded.max_entries`;
+const SET_META = `INSERT INTO schema_meta (key, value) VALUES (?, ?)
+  ON CONFLICT (key) DO UPDATE SET value = excluded.value`;
+/** Not every driver tells no bytes from none. */
+const WRITE_BLOB = `INSERT INTO derived_blobs (name, bytes) VALUES (?, coalesce(?, zeroblob(0)))
+  ON CONFLICT (name) DO UPDATE SET bytes = excluded.bytes`;
+/** Rows that no page would show, or no index could take. */
+const WRONG_ROW = `SELECT 1 FROM entries
+  WHERE id < 1 OR typeof(embedding) <> 'blob' OR length(embedding) <> ? LIMIT 1`;
+
+/** What is open. */
+interface Session {
+  driver: SqlDriver;
+  embedder: StoredEmbedder;
+  /** `embedderDim` values of float32. */
+  vectorBytes: number;
+  hasBlobs: boolean;
+  sql: ReturnType<typeof statements>;
+  import: { mode: ImportMode; stage: Stage } | undefined;
+}
+
+/** Capabilities that depend on where the database is. */
+export type SqlCapabilities = Pick<Capabilities, 'name' | 'durable' | 'shared' | 'maxBlob'>;
+
+/** A store in a SQLite database. */
+export class SqlStore implements Store {
+  readonly synchronous = true;
+  readonly #claims: SqlCapabilities;
+  readonly #connect: () => SqlDriver;
+  #session: Session | undefined;
+
+  /** @param connect opens the database, creating it where there is none */
+  constructor(claims: SqlCapabilities, connect: () => SqlDriver) {
+    this.#claims = claims;
+    this.#connect = connect;
+  }
+
+  capabilities(): Capabilities {
+    return { ...this.#claims, snapshot: false, maxBatch: MAX_BATCH, maxDelete: ANY_NUMBER };
+  }
+
+  open(embedderFingerprint: string, embedderDim: number): void {
+    this.close();
+    const embedder = givenEmbedder(embedderFingerprint, embedderDim);
+    const driver = this.#connect();
+    try {
+      const found = driver.read(() => layout.inspect(driver));
+      if (found.embedder) {
+        acceptEmbedder(found.embedder, embedder);
+      }
+      if (!found.embedder || !found.complete) {
+        driver.write(() => {
+          // Somebody else may have been first.
+          const { embedder: stored } = layout.inspect(driver);
+          if (stored) {
+            acceptEmbedder(stored, embedder);
+          }
+          layout.provision(driver, embedder);
+        });
+      }
+      this.#session = {
+        driver,
+        embedder,
+        vectorBytes: 4 * embedderDim,
+        hasBlobs: layout.hasBlobs(driver),
+        sql: statements((column) => driver.text(column)),
+        import: undefined,
+      };
+    } catch (error) {
+      driver.close();
+      throw error;
+    }
+  }
+
+  close(): void {
+    const session = this.#session;
+    this.#session = undefined;
+    if (session) {
+      session.import?.stage.drop();
+      session.driver.close();
+    }
+  }
+
+  getByHash(keys: EntryKey[]): (Entry | undefined)[] {
+    const { driver, sql, vectorBytes } = this.#open();
+    const find = ({ namespace, queryHash }: EntryKey) => {
+      const row = driver.one(sql.byHash, namespace, queryHash);
+      return row && entry(row, vectorBytes);
+    };
+    return keys.length === 1 ? keys.map(find) : driver.read(() => keys.map(find));
+  }
+
+  getByIds(ids: number[]): Entry[] {
+    const { driver, sql, vectorBytes } = this.#open();
+    const find = (id: number) => driver.all(sql.byId, id).map((row) => entry(row, vectorBytes));
+    return ids.length === 1 ? ids.flatMap(find) : driver.read(() => ids.flatMap(find));
+  }
+
+  count(namespace?: string): number {
+    const { driver } = this.#open();
+    const row =
+      namespace === undefined
+        ? driver.one('SELECT count(*) AS n FROM entries')
+        : driver.one('SELECT count(*) AS n FROM entries WHERE namespace = ?', namespace);
+    return Number(row?.['n']);
+  }
+
+  listNamespaces(): string[] {
+    const { driver, sql } = this.#open();
+    return driver.all(sql.namespaces).map((row) => text(row, 'namespace'));
+  }
+
+  iterLruIds(n: number, namespace?: string): EntryRef[] {
+    const { driver, sql } = this.#open();
+    const rows =
+      namespace === undefined ? driver.all(sql.oldest, n) : driver.all(sql.oldestIn, n, namespace);
+    return rows.map(reference);
+  }
+
+  iterSince(lastId: number, limit: number): Entry[] {
+    const { driver, sql, vectorBytes } = this.#open();
+    return driver.all(sql.since, lastId, limit).map((row) => entry(row, vectorBytes));
+  }
+
+  iterVectors(lastId: number, limit: number): VectorPage {
+    const { driver, sql, vectorBytes } = this.#open();
+    const rows = driver.all(sql.vectors, lastId, limit);
+    const bytes = new Uint8Array(rows.length * vectorBytes);
+    rows.forEach((row, at) => bytes.set(vectorOf(row, vectorBytes), at * vectorBytes));
+    return {
+      ids: rows.map(idOf),
+      namespaces: rows.map((row) => text(row, 'namespace')),
+      createdAt: rows.map((row) => whole(row, 'created_at')),
+      vectors: littleEndian(bytes),
+    };
+  }
+
+  iterStamps(lastId: number, limit: number): StampPage {
+    const rows = this.#open().driver.all(STAMPS, lastId, limit);
+    return { ids: rows.map(idOf), createdAt: rows.map((row) => whole(row, 'created_at')) };
+  }
+
+  insert(entries: Entry[]): Inserted[] {
+    const { driver, embedder } = this.#open();
+    checkBatch(entries, MAX_BATCH, embedder.dim);
+    if (entries.length === 0) {
+      return [];
+    }
+    return driver.write(() => {
+      driver.run(BUMP);
+      return entries.map((one) => insertOne(driver, one));
+    });
+  }
+
+  updateAccess(touches: Touch[]): void {
+    const { driver } = this.#open();
+    if (touches.length > 0) {
+      driver.write(() => {
+        for (const { id, hits, lastAccessedAt } of touches) {
+          driver.run(TOUCH, id, lastAccessedAt, hits);
+        }
+      });
+    }
+  }
+
+  deleteById(id: number): boolean {
+    return this.#delete((driver) => driver.run('DELETE FROM entries WHERE id = ?', id)) > 0;
+  }
+
+  deleteUnchanged(entries: EntryRef[]): number[] {
+    this.#open();
+    const deleted: number[] = [];
+    if (entries.length > 0) {
+      const unchanged = `DELETE FROM entries WHERE id = ? AND ${CREATED_AT} = ?`;
+      this.#delete((driver) => {
+        for (const { id, createdAt } of entries) {
+          if (driver.run(unchanged, id, createdAt) > 0) {
+            deleted.push(id);
+          }
+        }
+        return deleted.length;
+      });
+    }
+    return deleted;
+  }
+
+  deleteExpired(now: number, namespace: string | undefined, limit: number): EntryRef[] {
+    const { driver, sql } = this.#open();
+    const of = namespace === undefined ? '' : ' AND entries.namespace = ?';
+    const values: SqlValue[] = namespace === undefined ? [now] : [now, namespace];
+    // Looking takes a walk over the table, which must not hold up writers for nothing.
+    if (limit === 0 || !driver.one(`${sql.expired}${of} LIMIT 1`, ...values)) {
+      return [];
+    }
+    let gone: EntryRef[] = [];
+    this.#delete(() => {
+      gone = driver.all(`${sql.expired}${of} ORDER BY id LIMIT ?`, ...values, limit).map(reference);
+      for (const { id } of gone) {
+        driver.run('DELETE FROM entries WHERE id = ?', id);
+      }
+      return gone.length;
+    });
+    return gone;
+  }
+
+  clearNamespace(namespace?: string): number {
+    return this.#delete((driver) => {
+      const before = driver.one('SELECT count(*) AS n FROM entries')?.['n'];
+      if (namespace !== undefined) {
+        return driver.run('DELETE FROM entries WHERE namespace = ?', namespace);
+      }
+      driver.run('DELETE FROM entries');
+      return Number(before);
+    });
+  }
+
+  setNamespaceQuota(namespace: string, maxEntries: number | undefined): void {
+    const { driver } = this.#open();
+    driver.write(() => {
+      if (maxEntries === undefined) {
+        driver.run('DELETE FROM namespace_quotas WHERE namespace = ?', namespace);
+      } else {
+        driver.run(SET_QUOTA, namespace, maxEntries);
+      }
+    });
+  }
+
+  getNamespaceQuota(namespace: string): number | undefined {
+    const row = this.#open().driver.one(
+      'SELECT max_entries FROM namespace_quotas WHERE namespace = ?',
+      namespace,
+    );
+    return row && quota(row);
+  }
+
+  listNamespaceQuotas(): [string, number][] {
+    const { driver, sql } = this.#open();
+    return driver.all(sql.quotas).map((row) => [text(row, 'namespace'), quota(row)]);
+  }
+
+  readVersionCounter(): number {
+    const row = this.#open().driver.one(
+      "SELECT value FROM multi_process_state WHERE key = 'version_counter'",
+    );
+    const value = String(row?.['value'] ?? '0');
+    if (!/^[0-9]{1,15}$/.test(value)) {
+      throw new CorruptError(
+        `table multi_process_state, key version_counter holds ${JSON.stringify(value)}, which is no count; set it to a number above the last, or restore a checkpoint`,
+      );
+    }
+    return Number(value);
+  }
+
+  readMeta(key: string): string | undefined {
+    return metaOf(this.#open(), key);
+  }
+
+  replaceMeta(key: string, expected: string | undefined, value: string | undefined): boolean {
+    const session = this.#open();
+    const { driver } = session;
+    checkMetaKey(key);
+    return driver.write(() => {
+      if (metaOf(session, key) !== expected) {
+        return false;
+      }
+      if (value === undefined) {
+        driver.run('DELETE FROM schema_meta WHERE key = ?', key);
+      } else {
+        driver.run(SET_META, key, value);
+      }
+      return true;
+    });
+  }
+
+  listMeta(): [string, string][] {
+    const { driver, sql } = this.#open();
+    return driver.all(sql.metas).map((row) => [text(row, 'key'), text(row, 'value')]);
+  }
+
+  integrityCheck(): boolean {
+    const { driver, vectorBytes } = this.#open();
+    try {
+      this.readVersionCounter();
+      const row = driver.one('PRAGMA quick_check(1)');
+      return Object.values(row ?? {})[0] === 'ok' && !driver.one(WRONG_ROW, vectorBytes);
+    } catch (error) {
+      if (error instanceof CorruptError) {
+        return false;
+      }
+      throw error;
+    }
+  }
+
+  readBlob(name: string): Uint8Array | undefined {
+    const session = this.#open();
+    checkBlobName(name);
+    if (!this.#seesBlobs(session)) {
+      return undefined;
+    }
+    const row = session.driver.one('SELECT bytes FROM derived_blobs WHERE name = ?', name);
+    if (row && !(row['bytes'] instanceof Uint8Array)) {
+      throw new CorruptError(
+        `table derived_blobs, row ${name} holds no bytes; delete that row`,
+      );
+    }
+    return row?.['bytes'] as Uint8Array | undefined;
+  }
+
+  writeBlob(name: string, bytes: Uint8Array): void {
+    const session = this.#open();
+    const { driver } = session;
+    checkBlob(name, bytes, this.#claims.maxBlob);
+    driver.write(() => {
+      layout.createBlobs(driver);
+      driver.run(WRITE_BLOB, name, bytes);
+    });
+    session.hasBlobs = true;
+  }
+
+  deleteBlobs(names: string[]): void {
+    const session = this.#open();
+    names.forEach(checkBlobName);
+    if (names.length > 0 && this.#seesBlobs(session)) {
+      const { driver } = session;
+      driver.write(() => {
+        for (const name of names) {
+          driver.run('DELETE FROM derived_blobs WHERE name = ?', name);
+        }
+      });
+    }
+  }
+
+  listBlobs(): string[] {
+    const session = this.#open();
+    return this.#seesBlobs(session)
+      ? session.driver
+          .all('SELECT name FROM derived_blobs ORDER BY name')
+          .map(({ name }) => String(name))
+      : [];
+  }
+
+  beginView(): boolean {
+    return this.#open().driver.beginView();
+  }
+
+  endView(): void {
+    this.#open().driver.endView();
+  }
+
+  beginImport(mode: ImportMode): void {
+    const session = this.#open();
+    const { driver, embedder } = session;
+    session.import?.stage.drop();
+    session.import = undefined;
+    accept(mode, driver);
+    session.import = { mode, stage: driver.stage(embedder.dim) };
+  }
+
+  writeImport(entries: Entry[]): void {
+    const session = this.#open();
+    const under = takeImport(session);
+    try {
+      checkBatch(entries, MAX_BATCH, session.embedder.dim);
+      for (const one of entries) {
+        if (!under.stage.add(one)) {
+          throw importedTwice(one);
+        }
+      }
+    } catch (error) {
+      under.stage.drop();
+      throw error;
+    }
+    session.import = under;
+  }
+
+  commitImport(quotas: [string, number][], meta: MetaChange[]): boolean {
+    const session = this.#open();
+    const under = takeImport(session);
+    const { driver } = session;
+    let committed = false;
+    try {
+      for (const { key } of meta) {
+        checkMetaKey(key);
+      }
+      committed = driver.write(() => {
+        accept(under.mode, driver);
+        const replace = under.mode === 'replace';
+        if (!replace && meta.some(({ key, expected }) => metaOf(session, key) !== expected)) {
+          return false;
+        }
+        let changed = false;
+        if (replace) {
+          changed = hasEntries(driver);
+          driver.run('DELETE FROM entries');
+          driver.run('DELETE FROM namespace_quotas');
+          driver.run(`DELETE FROM schema_meta WHERE ${USER_META}`);
+        }
+        for (const one of under.stage.entries()) {
+          insertOne(driver, one);
+          changed = true;
+        }
+        for (const [namespace, maxEntries] of quotas) {
+          driver.run(SET_QUOTA, namespace, maxEntries);
+        }
+        for (const { key, value } of meta) {
+          driver.run(SET_META, key, value);
+        }
+        if (changed) {
+          driver.run(BUMP);
+        }
+        return true;
+      });
+    } catch (error) {
+      under.stage.drop();
+      throw error;
+    }
+    if (committed) {
+      under.stage.drop();
+    } else {
+      session.import = under;
+    }
+    return committed;
+  }
+
+  endImport(): void {
+    const session = this.#open();
+    session.import?.stage.drop();
+    session.import = undefined;
+  }
+
+  #open(): Session {
+    if (!this.#session) {
+      throw new ClosedError();
+    }
+    return this.#session;
+  }
+
+  /** One transaction that deletes entries, and moves the counter where it has deleted any. */
+  #delete(work: (driver: SqlDriver) => number): number {
+    const { driver } = this.#open();
+    return driver.write(() => {
+      const deleted = work(driver);
+      if (deleted > 0) {
+        driver.run(BUMP);
+      }
+      return deleted;
+    });
+  }
+
+  /** Others may have made the table meanwhile. */
+  #seesBlobs(session: Session): boolean {
+    session.hasBlobs ||= layout.hasBlobs(session.driver);
+    return session.hasBlobs;
+  }
+}
+
+function takeImport(session: Session): { mode: ImportMode; stage: Stage } {
+  const under = session.import;
+  session.import = undefined;
+  if (!under) {
+    throw importNotBegun();
+  }
+  return under;
+}
+
+function hasEntries(driver: SqlDriver): boolean {
+  return driver.one('SELECT 1 FROM entries LIMIT 1') !== undefined;
+}
+
+function metaOf({ driver, sql }: Session, key: string): string | undefined {
+  const row = driver.one(sql.metaOf, key);
+  return row && text(row, 'value');
+}
+
+function accept(mode: ImportMode, driver: SqlDriver): void {
+  if (mode === 'empty' && hasEntries(driver)) {
+    throw importNotEmpty();
+  }
+}

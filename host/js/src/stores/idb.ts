@@ -1,0 +1,86 @@
+/** IndexedDB's requests and transactions as promises. */
+
+import { BackendError, SchemaError } from '../errors.js';
+
+/** What a request comes to. */
+export function result<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** Settles when a transaction is complete, or with what ended it. */
+export function finished(transaction: IDBTransaction): Promise<void> {
+  const done = new Promise<void>((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () =>
+      reject(transaction.error ?? new DOMException('the transaction was aborted', 'AbortError'));
+  });
+  // Nobody may be waiting yet when it fails.
+  done.catch(() => {});
+  return done;
+}
+
+/** Opens a database; `provision` makes its object stores where it is new. */
+export function openDatabase(
+  factory: IDBFactory,
+  name: string,
+  version: number,
+  provision: (db: IDBDatabase) => void,
+): Promise<IDBDatabase> {
+  const where = `IndexedDB ${name}`;
+  return new Promise((resolve, reject) => {
+    let request: IDBOpenDBRequest;
+    try {
+      request = factory.open(name, version);
+    } catch (cause) {
+      reject(
+        new BackendError(
+          `${where}: it cannot be opened here (${String(cause)}); browsers refuse it to pages without an origin, and some in private windows`,
+          { cause },
+        ),
+      );
+      return;
+    }
+    let late = false;
+    request.onupgradeneeded = ({ oldVersion }) => {
+      if (oldVersion === 0) {
+        provision(request.result);
+      }
+    };
+    request.onblocked = () => {
+      late = true;
+      reject(
+        new BackendError(
+          `${where}: another tab has an older version open, which must be closed first; close it and try again`,
+          { retryable: true },
+        ),
+      );
+    };
+    request.onerror = () => {
+      const cause = request.error;
+      if (cause?.name === 'VersionError') {
+        reject(
+          new SchemaError(
+            `${where}: the database is of a later version than ${version}, which this release knows; use the release that made it`,
+          ),
+        );
+        return;
+      }
+      reject(
+        new BackendError(
+          `${where}: it cannot be opened: ${cause?.name}: ${cause?.message}; see whether the site may store data, and whether there is room`,
+          { cause },
+        ),
+      );
+    };
+    request.onsuccess = () => {
+      if (late) {
+        request.result.close();
+      } else {
+        resolve(request.result);
+      }
+    };
+  });
+}

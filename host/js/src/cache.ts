@@ -531,7 +531,7 @@ export class SemanticCache {
   // ---- removing -----------------------------------------------------------------
 
   /** Deletes the entry of a query, compared after normalisation. False where there was none. */
-  delete(query: string, options: { namespace?: string } = {}): Promise<boolean> {
+  async delete(query: string, options: { namespace?: string } = {}): Promise<boolean> {
     return this.#call('delete', [wellFormed(query, 'the query'), namespaceOf(options.namespace)]);
   }
 
@@ -546,7 +546,7 @@ export class SemanticCache {
   }
 
   /** The namespaces that hold entries, sorted by their bytes. */
-  listNamespaces(): Promise<string[]> {
+  async listNamespaces(): Promise<string[]> {
     return this.#call('listNamespaces', []);
   }
 
@@ -569,14 +569,14 @@ export class SemanticCache {
   }
 
   /** Writes waiting access data and counters to the store. */
-  flush(): Promise<void> {
+  async flush(): Promise<void> {
     return this.#call('flush', []);
   }
 
   // ---- settings -----------------------------------------------------------------
 
   /** Sets, or with null removes, the most entries that a namespace may hold. 0 closes it. */
-  setNamespaceQuota(namespace: string, maxEntries: number | null): Promise<void> {
+  async setNamespaceQuota(namespace: string, maxEntries: number | null): Promise<void> {
     return this.#call('setNamespaceQuota', [
       namespaceOf(namespace),
       integer(maxEntries, 'maxEntries'),
@@ -621,12 +621,12 @@ export class SemanticCache {
   }
 
   /** A query as the cache compares and embeds it: its text, and the SHA-256 of that. */
-  normalize(query: string): Promise<{ text: string; hash: string }> {
+  async normalize(query: string): Promise<{ text: string; hash: string }> {
     return this.#call('normalize', [wellFormed(query, 'the query')]);
   }
 
   /** The cosine of two vectors after rounding both to what an index of this dtype holds. */
-  similarity(a: Vector, b: Vector, of: VectorDtype = 'float32'): Promise<number> {
+  async similarity(a: Vector, b: Vector, of: VectorDtype = 'float32'): Promise<number> {
     return this.#call('similarity', [vector(a, 'a'), vector(b, 'b'), dtype(of)]);
   }
 

@@ -1,0 +1,28 @@
+/** Runs the cases in Node, Bun or Deno, and prints the results as JSON. */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { hasJspi, SemanticCache } from '../../dist/index.js';
+import { judge } from '../../dist/conformance.js';
+import { MemoryStore, memory } from '../../dist/stores/memory.js';
+import { run } from '../cases.mjs';
+
+const folder = mkdtempSync(join(tmpdir(), 'mneme-js-'));
+const stores = {};
+let sqlite;
+try {
+  sqlite = await import('../../dist/stores/node-sqlite.js');
+  stores['node-sqlite'] = (database) => sqlite.nodeSqlite(join(folder, `${database}.db`));
+} catch (error) {
+  if (!process.argv.includes('--without-sqlite')) {
+    throw error;
+  }
+}
+const only = process.argv.find((argument) => argument.startsWith('--only='))?.slice(7);
+const results = await run(
+  { SemanticCache, hasJspi, judge, memory, MemoryStore, stores },
+  only ? new RegExp(only) : undefined,
+);
+rmSync(folder, { recursive: true, force: true });
+console.log(JSON.stringify({ jspi: hasJspi(), stores: Object.keys(stores), results }));

@@ -1,6 +1,6 @@
 /** A store in the SQLite database of a Durable Object. */
 
-import { BackendError, CorruptError } from '../errors.js';
+import { BackendError, CorruptError, InvalidArgumentError } from '../errors.js';
 import type { SqlDriver, SqlRow, SqlValue, Stage } from './sql/driver.js';
 import { memoryStage } from './sql/stage.js';
 import { SqlStore } from './sql/store.js';
@@ -95,6 +95,9 @@ function told<T>(work: () => T): T {
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     const what = `the Durable Object's database: ${message}`;
+    if (message.includes('SQLITE_TOOBIG')) {
+      throw new InvalidArgumentError(`${what}; a row has at most 2 MB, so give less`);
+    }
     throw /SQLITE_(CORRUPT|NOTADB)/.test(message)
       ? new CorruptError(`${what}; restore a checkpoint`, { cause })
       : new BackendError(what, { cause });

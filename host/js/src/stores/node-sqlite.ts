@@ -14,7 +14,7 @@ const CACHE_KIB = 32 * 1024;
 /** Pages after which the log is copied into the database. */
 const CHECKPOINT_PAGES = 4000;
 
-const [CORRUPT, NOT_A_DATABASE, BUSY, LOCKED] = [11, 26, 5, 6];
+const [CORRUPT, NOT_A_DATABASE, BUSY, LOCKED, TOO_BIG] = [11, 26, 5, 6, 18];
 
 /** How the file is used. */
 export interface NodeSqliteOptions {
@@ -172,6 +172,9 @@ class Driver implements SqlDriver {
       const what = `SQLite file ${this.#path}: ${message}`;
       if (code === CORRUPT || code === NOT_A_DATABASE) {
         throw new CorruptError(`${what}; restore a checkpoint, or give another path`, { cause });
+      }
+      if (code === TOO_BIG) {
+        throw new InvalidArgumentError(`${what}; give less`);
       }
       throw new BackendError(what, { retryable: code === BUSY || code === LOCKED, cause });
     }

@@ -327,21 +327,31 @@ export class SemanticCache {
         'options.embedder is no embedder; give an object with fingerprint, dimensions and embed',
       );
     }
-    const [glue, modules] = await Promise.all([glueFor(component, store), component.modules()]);
-    const cache = new SemanticCache({ glue, modules }, {} as RawOptions, options);
-    const instance = cache.#start();
+    try {
+      const [glue, modules] = await Promise.all([glueFor(component, store), component.modules()]);
+      const cache = new SemanticCache({ glue, modules }, {} as RawOptions, options);
+      await cache.#open();
+      return cache;
+    } catch (error) {
+      await store.release?.();
+      throw error;
+    }
+  }
+
+  async #open(): Promise<void> {
+    const { fingerprint, dimensions } = this.#embedder;
+    const instance = this.#start();
     const defaults = await instance.call<RawOptions>(
       'cache',
       'defaultOptions',
-      wellFormed(embedder.fingerprint, 'embedder.fingerprint'),
-      count(embedder.dimensions, 'embedder.dimensions'),
+      wellFormed(fingerprint, 'embedder.fingerprint'),
+      count(dimensions, 'embedder.dimensions'),
     );
-    cache.#raw = applyOptions(defaults, options);
-    await instance.call('cache', 'open', cache.#raw);
-    cache.#instance = instance;
+    this.#raw = applyOptions(defaults, this.#options);
+    await instance.call('cache', 'open', this.#raw);
+    this.#instance = instance;
     // A quota set once is not to be set again by an instance that takes over.
-    cache.#raw = { ...cache.#raw, namespaceQuotas: [] };
-    return cache;
+    this.#raw = { ...this.#raw, namespaceQuotas: [] };
   }
 
   // ---- looking up ---------------------------------------------------------------
@@ -706,10 +716,10 @@ export class SemanticCache {
       this.#closed = true;
       const instance = this.#instance;
       this.#instance = undefined;
-      if (instance) {
-        await instance.call('cache', 'close');
-      } else {
-        await this.#store.close();
+      try {
+        await (instance ? instance.call('cache', 'close') : this.#store.close());
+      } finally {
+        await this.#store.release?.();
       }
     });
   }

@@ -193,7 +193,9 @@ export async function judgeWith(
 ): Promise<Report> {
   const seed = BigInt.asUintN(64, BigInt(options.seed ?? 1));
   const cases = (await listCasesWith(component)).filter(options.filter ?? (() => true));
-  const claims = (await make()).capabilities();
+  const one = await make();
+  const claims = one.capabilities();
+  await one.release?.();
   const report: Report = {
     store: claims.name,
     seed: `0x${seed.toString(16)}`,
@@ -231,14 +233,21 @@ async function course(
     stores.push(store);
     return Running.on(component, store, timeLimit);
   };
+  /** What the cases drop without closing must not hold up the next. */
+  const drop = async () => {
+    first = second = undefined;
+    for (const store of stores.splice(0)) {
+      await store.release?.();
+    }
+  };
   const phase = async (number: number): Promise<Outcome> => {
     try {
       switch (one.phases[number]) {
         case 'killed':
-          first = second = undefined;
+          await drop();
           return await killed(one, number, seed, options);
         case 'fresh':
-          first = second = undefined;
+          await drop();
           first = await start();
           return await first.run(one, number, seed);
         case 'back':
@@ -277,9 +286,9 @@ async function course(
     break;
   }
   for (const store of stores) {
-    // What the cases have dropped without closing must not pile up here.
     await Promise.resolve(store.close()).catch(() => {});
   }
+  await drop();
   return outcome;
 }
 

@@ -221,4 +221,10 @@ export interface Store {
   commitRestore?(onlyIfEmpty: boolean): Awaitable<void>;
   /** Forgets the restore. */
   endRestore?(): Awaitable<void>;
+
+  /**
+   * Lets go of what even a closed store holds on to, such as a lock. Called when the cache is
+   * closed; the store is not used after that.
+   */
+  release?(): Awaitable<void>;
 }

@@ -427,7 +427,7 @@ export const cases = {
       const summary = await env.SemanticCache.inspect(archive);
       equal([summary.entries, summary.compression, summary.checksummed], [2, compression, true]);
       for (const make of [env.memory, ...kinds]) {
-        const to = await open(env, { store: make(`load-${databases++}`) });
+        const to = await open(env, { store: await make(`load-${databases++}`) });
         const sources = [archive, await archive.arrayBuffer(), archive.stream()];
         const source = sources[databases % sources.length];
         const loaded = await to.load(source, { namespacePrefix: 'eu-' });
@@ -459,20 +459,24 @@ export const cases = {
   async 'stores keep what they are given, and refuse other embedders'(env) {
     for (const [name, make] of Object.entries(env.stores)) {
       const database = `keep-${databases++}`;
-      const first = await open(env, { store: make(database) });
+      const first = await open(env, { store: await make(database) });
       await first.put(QUESTION, 'r', { metadata: { n: 1 } });
       await first.warmUp();
       await first.close();
-      const again = await open(env, { store: make(database) });
+      const again = await open(env, { store: await make(database) });
       equal((await again.get(QUESTION)).metadata, { n: 1 }, name);
       equal((await again.get('How do I reset my passwords?')).layer, 'semantic', name);
       const health = await again.health();
       equal([health.healthy, health.integrityOk, health.entries], [true, true, 1], name);
       await again.close();
       const other = { ...letters(), fingerprint: 'letters-2' };
-      const error = await fails(open(env, { store: make(database), embedder: other }), 'embedder-mismatch');
+      let store = await make(database);
+      const error = await fails(open(env, { store, embedder: other }), 'embedder-mismatch');
+      await store.release?.();
       equal([error.stored, error.given], ['letters-1', 'letters-2'], name);
-      await fails(open(env, { store: make(database), embedder: { ...letters(), dimensions: 9 } }), 'embedder-dimension');
+      store = await make(database);
+      await fails(open(env, { store, embedder: { ...letters(), dimensions: 9 } }), 'embedder-dimension');
+      await store.release?.();
     }
   },
 

@@ -396,6 +396,24 @@ export class MemoryStore implements Store {
     return { id, replaced: present !== undefined };
   }
 
+  /** Puts back an entry that has its id, which is above all others. */
+  protected restore(entry: Entry): void {
+    const hashes = this.#namespaces.get(entry.namespace) ?? new Map<string, number>();
+    this.#namespaces.set(entry.namespace, hashes.set(entry.queryHash, entry.id));
+    this.#ids.push(entry.id);
+    this.entries.set(entry.id, entry);
+  }
+
+  /** Forgets all of it. */
+  protected reset(): void {
+    this.#clearEntries();
+    this.lastId = 0;
+    this.version = 0;
+    this.meta.clear();
+    this.quotas.clear();
+    this.blobs.clear();
+  }
+
   /** Removes one entry; false where there is none. */
   protected take(id: number): boolean {
     const entry = this.entries.get(id);

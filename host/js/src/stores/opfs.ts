@@ -1,0 +1,437 @@
+/**
+ * A store in the origin private file system, for browsers without WebAssembly JSPI. It works in a
+ * dedicated Worker only, where files are read and written without waiting.
+ */
+
+import { BackendError, ClosedError, UnsupportedError } from '../errors.js';
+import type {
+  Capabilities,
+  Entry,
+  EntryRef,
+  ImportMode,
+  Inserted,
+  MetaChange,
+  Touch,
+} from '../store.js';
+import type { StoredEmbedder } from './checks.js';
+import {
+  HEADER_BYTES,
+  changes,
+  floats,
+  generationOf,
+  header,
+  record,
+  type Change,
+} from './log.js';
+import { MemoryStore } from './memory.js';
+
+/** A file that a Worker has open. */
+export interface SyncFile {
+  read(to: Uint8Array, options: { at: number }): number;
+  write(from: Uint8Array, options: { at: number }): number;
+  getSize(): number;
+  truncate(size: number): void;
+  flush(): void;
+  close(): void;
+}
+
+/** The log is written anew when it is this many times as long as what it says. */
+const WASTE = 2;
+/** Below this nothing is worth the while: 1 MiB. */
+const SHORTEST = 1 << 20;
+
+/** Everything, at the beginning of a log. */
+interface State {
+  embedder: StoredEmbedder | undefined;
+  lastId: number;
+  version: number;
+  meta: [string, string][];
+  quotas: [string, number][];
+  blobs: [string, Uint8Array][];
+}
+
+/**
+ * Opens the store `name`, creating it where there is none: all entries in memory, and every change
+ * of them on the disk before the call returns. One Worker at a time can have it open; for the
+ * others this is a `backend` error that says so. `release` lets go of it, as closing the cache
+ * does.
+ */
+export async function opfs(name: string): Promise<OpfsStore> {
+  const storage = globalThis.navigator?.storage;
+  if (typeof storage?.getDirectory !== 'function' || !('FileSystemFileHandle' in globalThis)) {
+    throw new UnsupportedError('there is no origin private file system here; take another store');
+  }
+  const files: SyncFile[] = [];
+  try {
+    const root = await storage.getDirectory();
+    const folder = await root.getDirectoryHandle(`mneme-${encodeURIComponent(name)}`, {
+      create: true,
+    });
+    for (const file of ['a.log', 'b.log']) {
+      const handle = (await folder.getFileHandle(file, { create: true })) as unknown as {
+        createSyncAccessHandle?: () => Promise<SyncFile>;
+      };
+      if (!handle.createSyncAccessHandle) {
+        throw new UnsupportedError(
+          'files can be written at once in a dedicated Worker only; open the cache in one',
+        );
+      }
+      files.push(await handle.createSyncAccessHandle());
+    }
+    return new OpfsStore(name, files[0] as SyncFile, files[1] as SyncFile);
+  } catch (cause) {
+    for (const file of files) {
+      file.close();
+    }
+    if (cause instanceof UnsupportedError) {
+      throw cause;
+    }
+    const { name: kind, message } = cause as Error;
+    throw kind === 'NoModificationAllowedError'
+      ? new BackendError(
+          `OPFS ${name}: another tab or Worker has it open; close that one, or share its Worker`,
+          { retryable: true, cause },
+        )
+      : new BackendError(`OPFS ${name}: it cannot be opened: ${kind}: ${message}`, { cause });
+  }
+}
+
+/** See {@link opfs}. */
+export class OpfsStore extends MemoryStore {
+  readonly #name: string;
+  #files: [present: SyncFile, spare: SyncFile] | undefined;
+  #generation = 0;
+  /** Where the next record goes, and where the state ended when the log was begun. */
+  #end = HEADER_BYTES;
+  #stateEnd = HEADER_BYTES;
+  /** Entries of an import, as `writeImport` was given them. */
+  #imported: Entry[] = [];
+  #mode: ImportMode = 'empty';
+
+  /** Takes two files, of which one holds the present log. */
+  constructor(name: string, a: SyncFile, b: SyncFile) {
+    super();
+    this.#name = name;
+    const read = (file: SyncFile) => {
+      const bytes = new Uint8Array(file.getSize());
+      file.read(bytes, { at: 0 });
+      return { file, bytes, generation: generationOf(bytes) ?? -1 };
+    };
+    const both = [read(a), read(b)].sort((x, y) => y.generation - x.generation);
+    // The header is written last: a log without it was never finished.
+    const present = both.find(({ generation }) => generation >= 0);
+    const other = both.find((one) => one !== present) as (typeof both)[number];
+    this.#files = [present?.file ?? a, present ? other.file : b];
+    if (present) {
+      this.#generation = present.generation;
+      this.#replay(present.bytes);
+    } else {
+      this.#rewrite();
+    }
+  }
+
+  override capabilities(): Capabilities {
+    return { ...super.capabilities(), name: 'opfs', durable: true };
+  }
+
+  /** Lets go of the files, so that others can open them. The store is of no use then. */
+  release(): void {
+    this.close();
+    for (const file of this.#files ?? []) {
+      file.close();
+    }
+    this.#files = undefined;
+  }
+
+  override open(embedderFingerprint: string, embedderDim: number): void {
+    if (!this.#files) {
+      throw new BackendError(`OPFS ${this.#name}: the store was released; make a new one`);
+    }
+    const isNew = !this.embedder;
+    super.open(embedderFingerprint, embedderDim);
+    if (isNew) {
+      this.#keep(['embedder', this.embedder], () => {
+        this.embedder = undefined;
+      });
+    }
+  }
+
+  override insert(entries: Entry[]): Inserted[] {
+    return this.#changing(['insert', entries], () => super.insert(entries), entries.length > 0);
+  }
+
+  /** Not flushed by itself: a loss of power may take the hits of the last moments. */
+  override updateAccess(touches: Touch[]): void {
+    super.updateAccess(touches);
+    if (touches.length > 0) {
+      this.#append(['updateAccess', touches]);
+    }
+  }
+
+  override deleteById(id: number): boolean {
+    return this.#changing(['deleteById', id], () => super.deleteById(id), this.entries.has(id));
+  }
+
+  override deleteUnchanged(entries: EntryRef[]): number[] {
+    return this.#changing(['deleteUnchanged', entries], () => super.deleteUnchanged(entries));
+  }
+
+  override deleteExpired(now: number, namespace: string | undefined, limit: number): EntryRef[] {
+    return this.#changing(['deleteExpired', now, namespace ?? null, limit], () =>
+      super.deleteExpired(now, namespace, limit),
+    );
+  }
+
+  override clearNamespace(namespace?: string): number {
+    return this.#changing(['clearNamespace', namespace ?? null], () =>
+      super.clearNamespace(namespace),
+    );
+  }
+
+  override setNamespaceQuota(namespace: string, maxEntries: number | undefined): void {
+    this.#changing(['setNamespaceQuota', namespace, maxEntries ?? null], () =>
+      super.setNamespaceQuota(namespace, maxEntries),
+    );
+  }
+
+  override replaceMeta(
+    key: string,
+    expected: string | undefined,
+    value: string | undefined,
+  ): boolean {
+    return this.#changing(['replaceMeta', key, expected ?? null, value ?? null], () =>
+      super.replaceMeta(key, expected, value),
+    );
+  }
+
+  override writeBlob(name: string, bytes: Uint8Array): void {
+    this.#changing(['writeBlob', name, bytes], () => super.writeBlob(name, bytes));
+  }
+
+  override deleteBlobs(names: string[]): void {
+    this.#changing(['deleteBlobs', names], () => super.deleteBlobs(names), names.length > 0);
+  }
+
+  override beginImport(mode: ImportMode): void {
+    super.beginImport(mode);
+    this.#imported = [];
+    this.#mode = mode;
+  }
+
+  override writeImport(entries: Entry[]): void {
+    super.writeImport(entries);
+    this.#imported.push(...entries);
+  }
+
+  override commitImport(quotas: [string, number][], meta: MetaChange[]): boolean {
+    const change: Change = ['import', this.#mode, this.#imported, quotas, meta];
+    return this.#changing(change, () => super.commitImport(quotas, meta));
+  }
+
+  /**
+   * Does in memory what is then written to the log. Where that cannot be written, memory is made
+   * anew from the log, so that nothing has happened.
+   */
+  #changing<T>(change: Change, work: () => T, changes = true): T {
+    const result = work();
+    if (changes && result !== false) {
+      this.#keep(change, () => this.#reload());
+    }
+    return result;
+  }
+
+  #keep(change: Change, undo: () => void): void {
+    try {
+      this.#append(change);
+      this.#present().flush();
+    } catch (error) {
+      undo();
+      throw error;
+    }
+  }
+
+  #present(): SyncFile {
+    if (!this.#files) {
+      throw new ClosedError();
+    }
+    return this.#files[0];
+  }
+
+  #append(change: Change): void {
+    const bytes = record(change);
+    const file = this.#present();
+    try {
+      writeAll(file, bytes, this.#end);
+    } catch (cause) {
+      // What is there of the record is cut off, now or at the next opening.
+      try {
+        file.truncate(this.#end);
+      } catch {
+        // Its CRC gives it away.
+      }
+      throw this.#told(cause);
+    }
+    this.#end += bytes.length;
+    if (this.#end > SHORTEST && this.#end > WASTE * this.#stateEnd + SHORTEST) {
+      this.#rewrite();
+    }
+  }
+
+  /** Begins a new log in the other file, and makes it the present one when it is whole. */
+  #rewrite(): void {
+    const [present, spare] = this.#files as [SyncFile, SyncFile];
+    const state: State = {
+      embedder: this.embedder,
+      lastId: this.lastId,
+      version: this.version,
+      meta: [...this.meta],
+      quotas: [...this.quotas],
+      blobs: [...this.blobs],
+    };
+    try {
+      spare.truncate(0);
+      let at = HEADER_BYTES;
+      // Entries come first, in records of a bearable size; the state that ends them makes it whole.
+      const records: Change[] = [];
+      const entries = [...this.entries.values()];
+      for (let from = 0; from < entries.length; from += 500) {
+        records.push(['entries', entries.slice(from, from + 500)]);
+      }
+      for (const change of [...records, ['state', state] as Change]) {
+        const bytes = record(change);
+        writeAll(spare, bytes, at);
+        at += bytes.length;
+      }
+      spare.flush();
+      writeAll(spare, header(this.#generation + 1), 0);
+      spare.flush();
+      this.#generation += 1;
+      this.#files = [spare, present];
+      this.#end = this.#stateEnd = at;
+      present.truncate(0);
+    } catch (cause) {
+      // The present log goes on.
+      if (this.#generation === 0) {
+        throw this.#told(cause);
+      }
+    }
+  }
+
+  #reload(): void {
+    const file = this.#present();
+    const bytes = new Uint8Array(this.#end);
+    file.read(bytes, { at: 0 });
+    const { embedder } = this;
+    this.#replay(bytes);
+    this.embedder ??= embedder;
+  }
+
+  /** Makes memory what a log says. */
+  #replay(bytes: Uint8Array): void {
+    const wasOpen = this.isOpen;
+    this.reset();
+    this.isOpen = true;
+    this.embedder = { fingerprint: '', dim: 0 };
+    this.#end = this.#stateEnd = HEADER_BYTES;
+    let inState = true;
+    for (const { change, end } of changes(bytes)) {
+      this.#apply(change);
+      this.#end = end;
+      if (inState) {
+        this.#stateEnd = end;
+      }
+      inState &&= change[0] === 'entries';
+    }
+    this.isOpen = wasOpen;
+  }
+
+  #apply([operation, ...values]: Change): void {
+    const value = <T>(at: number) => (values[at] ?? undefined) as T;
+    const namespace = (at: number) => value<string | undefined>(at);
+    switch (operation) {
+      case 'entries':
+        for (const entry of entriesOf(value(0))) {
+          this.restore(entry);
+        }
+        break;
+      case 'state': {
+        const state = value<State>(0);
+        this.embedder = state.embedder;
+        this.lastId = state.lastId;
+        this.version = state.version;
+        this.meta = new Map(state.meta);
+        this.quotas = new Map(state.quotas);
+        this.blobs = new Map(state.blobs);
+        break;
+      }
+      case 'embedder':
+        this.embedder = value(0);
+        break;
+      case 'insert':
+        super.insert(entriesOf(value(0)));
+        break;
+      case 'updateAccess':
+        super.updateAccess(value(0));
+        break;
+      case 'deleteById':
+        super.deleteById(value(0));
+        break;
+      case 'deleteUnchanged':
+        super.deleteUnchanged(value(0));
+        break;
+      case 'deleteExpired':
+        super.deleteExpired(value(0), namespace(1), value(2));
+        break;
+      case 'clearNamespace':
+        super.clearNamespace(namespace(0));
+        break;
+      case 'setNamespaceQuota':
+        super.setNamespaceQuota(value(0), value(1));
+        break;
+      case 'replaceMeta':
+        super.replaceMeta(value(0), value(1), value(2));
+        break;
+      case 'writeBlob':
+        super.writeBlob(value(0), value(1));
+        break;
+      case 'deleteBlobs':
+        super.deleteBlobs(value(0));
+        break;
+      case 'import': {
+        super.beginImport(value(0));
+        const entries = entriesOf(value(1));
+        for (let from = 0; from < entries.length; from += 1000) {
+          super.writeImport(entries.slice(from, from + 1000));
+        }
+        super.commitImport(value(2), value(3));
+        break;
+      }
+      default:
+        throw new BackendError(
+          `OPFS ${this.#name}: the log has the unknown change ${JSON.stringify(operation)}; a later release has written it`,
+        );
+    }
+  }
+
+  #told(cause: unknown): BackendError {
+    const { name: kind, message } = cause as Error;
+    const room = kind === 'QuotaExceededError' ? '; delete entries, set maxEntries, or ask for persistent storage' : '';
+    return new BackendError(`OPFS ${this.#name}: ${kind}: ${message}${room}`, { cause });
+  }
+}
+
+function writeAll(file: SyncFile, bytes: Uint8Array, at: number): void {
+  const written = file.write(bytes, { at });
+  if (written < bytes.length) {
+    throw new DOMException(`only ${written} of ${bytes.length} bytes were written`, 'QuotaExceededError');
+  }
+}
+
+/** Entries of a log: JSON has no undefined, and vectors are bytes. */
+function entriesOf(raw: unknown): Entry[] {
+  return (raw as (Omit<Entry, 'embedding'> & { embedding: Uint8Array })[]).map((entry) => ({
+    ...entry,
+    ttl: entry.ttl ?? undefined,
+    embedding: floats(entry.embedding),
+  }));
+}

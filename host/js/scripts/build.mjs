@@ -2,11 +2,13 @@
  * Builds the package into dist/: the components, as the Rust build makes them, through jco, once
  * for synchronous stores and once for JSPI, and the TypeScript around them.
  *
- * `MNEME` names a `mneme` command that is built already; else cargo builds it.
+ * `MNEME_COMPONENTS` names a folder that has them already, as mneme.wasm and conformance.wasm; else
+ * cargo builds them.
  */
 
 import { execFileSync } from 'node:child_process';
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { deflateRawSync } from 'node:zlib';
 import { transpileBytes } from '@bytecodealliance/jco-transpile';
@@ -19,11 +21,15 @@ const out = `${here}dist/component/`;
 /** Imports that only hand something over or decide, and never wait. */
 const NEVER_WAIT = ['store#capabilities', 'archive#progress'];
 
-function mneme(...args) {
+/** A component, as the Rust build makes it. */
+function componentBytes(name, ...args) {
+  const folder = process.env.MNEME_COMPONENTS;
+  if (folder) {
+    return readFile(join(folder, `${name}.wasm`));
+  }
   const options = { cwd: root, stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 };
-  return process.env.MNEME
-    ? execFileSync(process.env.MNEME, args, options)
-    : execFileSync('cargo', ['run', '--release', '--quiet', '--', ...args], options);
+  const cargo = ['run', '--release', '--quiet', '--', 'component', ...args, '--output', '-'];
+  return execFileSync('cargo', cargo, options);
 }
 
 /** The functions of an interface, as jco names them. */
@@ -103,7 +109,7 @@ await mkdir(out, { recursive: true });
 const store = await functions('store');
 const archive = await functions('archive');
 const exports = (await Promise.all(['cache', 'checkpoint'].map(functions))).flat();
-await component('mneme', mneme('component', '--output', '-'), [...store, ...archive], exports);
-await component('conformance', mneme('component', '--conformance', '--output', '-'), store, await functions('suite'));
+await component('mneme', await componentBytes('mneme'), [...store, ...archive], exports);
+await component('conformance', await componentBytes('conformance', '--conformance'), store, await functions('suite'));
 execFileSync('npx', ['tsc'], { cwd: here, stdio: 'inherit' });
 console.log(`built ${here}dist: ${(await readdir(out)).join(', ')}`);

@@ -1,0 +1,253 @@
+//! The JavaScript package: its own tests, and that it decides as wasmtime does.
+
+use mneme::checkpoint::{DumpOptions, Layout};
+use mneme::embedder::Precomputed;
+use mneme::{
+    GetRequest, Lookup, ManualClock, MemoryStore, PutRequest, SemanticCache, Ttl, VectorDtype,
+};
+use mneme_tests::{kept_folder, skip};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/js");
+
+/// The package, built from the components that this program has; the error says why it is not.
+fn built() -> Result<(), &'static str> {
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    BUILT
+        .get_or_init(build)
+        .as_ref()
+        .copied()
+        .map_err(|why| why.as_str())
+}
+
+fn build() -> Result<(), String> {
+    let version = run(Command::new("node").arg("--version"))?;
+    let major = version.trim().trim_start_matches('v').split('.').next();
+    if major.and_then(|major| major.parse().ok()).unwrap_or(0) < 20 {
+        return Err(format!("Node is {}, and 20 is needed", version.trim()));
+    }
+    let folder = kept_folder().join("components");
+    let written = std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(folder.join("mneme.wasm"), mneme::component()))
+        .and_then(|()| {
+            let battery = mneme::conformance::component();
+            std::fs::write(folder.join("conformance.wasm"), battery)
+        });
+    written.map_err(|error| format!("{}: {error}", folder.display()))?;
+    if !PathBuf::from(PACKAGE).join("node_modules").is_dir() {
+        run(npm().args(["ci", "--no-audit", "--no-fund"]))?;
+    }
+    run(npm()
+        .args(["run", "build"])
+        .env("MNEME_COMPONENTS", &folder))?;
+    Ok(())
+}
+
+fn npm() -> Command {
+    let mut command = Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" });
+    command.current_dir(PACKAGE);
+    command
+}
+
+fn run(command: &mut Command) -> Result<String, String> {
+    match command.output() {
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
+        Ok(Output { stdout, stderr, .. }) => Err(format!(
+            "{command:?}: {}{}",
+            String::from_utf8_lossy(&stdout),
+            String::from_utf8_lossy(&stderr)
+        )),
+        Err(error) => Err(format!("{command:?}: {error}")),
+    }
+}
+
+#[test]
+fn the_package_passes_its_tests() {
+    if let Err(reason) = built() {
+        return skip(reason);
+    }
+    let printed = run(npm().arg("test")).unwrap_or_else(|printed| panic!("{printed}"));
+    // How many, how large, how fast.
+    println!("{printed}");
+}
+
+#[test]
+fn a_script_of_operations_gives_the_same_lines_as_in_wasmtime() {
+    if let Err(reason) = built() {
+        return skip(reason);
+    }
+    let node = |script: &str| -> Value {
+        let printed = run(Command::new("node").current_dir(PACKAGE).arg(script));
+        serde_json::from_str(&printed.unwrap_or_else(|printed| panic!("{printed}"))).unwrap()
+    };
+    let script = node("test/support/operations.mjs");
+    let theirs = node("test/support/script.mjs");
+    let theirs: Vec<&str> = theirs
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+
+    let clock = ManualClock::at(0);
+    let cache = open(&script["options"], &clock);
+    let operations = script["operations"].as_array().unwrap();
+    assert_eq!(theirs.len(), operations.len() + 1);
+    for (n, operation) in operations.iter().enumerate() {
+        clock.set(Duration::from_millis(operation["ms"].as_u64().unwrap()));
+        let ours = perform(&cache, operation).to_string();
+        assert_eq!(ours, theirs[n], "operation {n}: {operation}");
+    }
+    let archive = Shared::default();
+    cache
+        .dump(
+            archive.clone(),
+            DumpOptions::new().layout(Layout::Portable).level(6),
+        )
+        .unwrap();
+    let digest = Sha256::digest(&*archive.0.lock().unwrap());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(digest, theirs[operations.len()], "the SHA-256 of the dump");
+}
+
+fn open(options: &Value, clock: &ManualClock) -> SemanticCache {
+    let mut builder = SemanticCache::builder()
+        .store(MemoryStore::new())
+        .embedder(Precomputed::new("script-1", 24))
+        .similarity_threshold(options["similarityThreshold"].as_f64().unwrap() as f32)
+        .default_ttl(options["defaultTtl"].as_u64().unwrap())
+        .max_entries(options["maxEntries"].as_u64().unwrap())
+        .touches(options["touchLimit"].as_u64().unwrap() as u32, 5000)
+        .clock(clock.clone());
+    for (namespace, quota) in options["namespaceQuotas"].as_object().unwrap() {
+        builder = builder.namespace_quota(namespace, quota.as_u64().unwrap());
+    }
+    builder.open().unwrap()
+}
+
+/// An operation, and what came of it.
+fn perform(cache: &SemanticCache, operation: &Value) -> Value {
+    let text = |field: &str| operation[field].as_str().unwrap_or_default();
+    let namespace = operation["namespace"].as_str();
+    let embedding = || -> Vec<f32> {
+        let values = operation["embedding"].as_array().unwrap().iter();
+        values.map(|value| value.as_f64().unwrap() as f32).collect()
+    };
+    match text("op") {
+        "get" => {
+            let request = GetRequest::new(text("query"))
+                .namespace(text("namespace"))
+                .embedding(embedding());
+            match cache.get(request).unwrap() {
+                Lookup::Miss(miss) => json!([kebab(&format!("{:?}", miss.reason))]),
+                Lookup::Hit(hit) => {
+                    let metadata: Value = serde_json::from_str(&hit.metadata).unwrap();
+                    json!([
+                        kebab(&format!("{:?}", hit.layer)),
+                        hit.id,
+                        hit.response,
+                        hit.similarity.to_bits(),
+                        hit.confidence.to_bits(),
+                        hit.age_seconds,
+                        hit.query,
+                        metadata["n"]
+                    ])
+                }
+            }
+        }
+        "put" => {
+            let ttl = match operation.get("ttl") {
+                None => Ttl::Inherit,
+                Some(Value::Null) => Ttl::Unlimited,
+                Some(seconds) => Ttl::Seconds(seconds.as_u64().unwrap()),
+            };
+            let request = PutRequest::new(text("query"), text("response"))
+                .namespace(text("namespace"))
+                .embedding(embedding())
+                .ttl(ttl)
+                .metadata(operation["metadata"].to_string());
+            json!([cache.put(request).unwrap()])
+        }
+        "delete" => json!([cache.delete(text("query"), text("namespace")).unwrap()]),
+        "stats" => {
+            let stats = cache.stats(namespace).unwrap();
+            let counters = &stats.counters;
+            let namespaces = stats.namespaces.iter();
+            json!([
+                stats.entries,
+                stats.index_rows,
+                stats.index_tombstones,
+                counters.hits_exact,
+                counters.hits_semantic,
+                counters.misses,
+                counters.evictions,
+                counters.expirations,
+                namespaces
+                    .map(|one| json!([one.namespace, one.entries, one.quota]))
+                    .collect::<Vec<_>>()
+            ])
+        }
+        "vacuum" => {
+            let compact = operation["compact"].as_bool().unwrap();
+            json!([cache.vacuum(namespace, compact).unwrap()])
+        }
+        "quota" => {
+            cache
+                .set_namespace_quota(text("namespace"), operation["maxEntries"].as_u64())
+                .unwrap();
+            json!([])
+        }
+        "requantize" => {
+            let dtype = match text("dtype") {
+                "float16" => VectorDtype::Float16,
+                "int8" => VectorDtype::Int8,
+                _ => VectorDtype::Float32,
+            };
+            cache.requantize(dtype).unwrap();
+            json!([])
+        }
+        "clear" => json!([cache.clear_namespace(text("namespace")).unwrap()]),
+        "warmUp" => json!([cache.warm_up().unwrap()]),
+        "normalize" => {
+            let normalized = cache.normalize(text("query")).unwrap();
+            json!([normalized.text, normalized.hash])
+        }
+        other => panic!("the script has the unknown operation {other:?}"),
+    }
+}
+
+/// `BelowThreshold` as `below-threshold`.
+fn kebab(name: &str) -> String {
+    let name = name.rsplit("::").next().unwrap_or(name);
+    let mut words = String::new();
+    for (at, c) in name.char_indices() {
+        if c.is_ascii_uppercase() && at > 0 {
+            words.push('-');
+        }
+        words.push(c.to_ascii_lowercase());
+    }
+    words
+}
+
+/// Bytes that two may write to and read.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

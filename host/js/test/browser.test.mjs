@@ -1,0 +1,252 @@
+/** What only a browser does to a store: tabs, reloads, quotas, data that is deleted. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { PACKAGE, launch, serve } from './support/chromium.mjs';
+import { hasChromium, unless } from './support/runtimes.mjs';
+
+describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () => {
+  let server;
+  let browser;
+  before(async () => {
+    server = await serve(PACKAGE);
+    browser = await launch();
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.close();
+  });
+
+  /** A new tab, in which `open(name, options)` opens a cache. */
+  async function tab() {
+    const page = await browser.context.newPage();
+    await prepare(page);
+    return page;
+  }
+
+  async function prepare(page) {
+    await page.goto(`${server.url}/test/pages/blank.html`);
+    await page.evaluate(async () => {
+      const { SemanticCache } = await import('/dist/index.js');
+      const { indexedDB: idb } = await import('/dist/stores/indexeddb.js');
+      const { letters } = await import('/test/support/check.mjs');
+      globalThis.open = async (name, options = {}) => {
+        globalThis.cache = await SemanticCache.open({
+          store: idb(name),
+          embedder: letters(),
+          ...options,
+        });
+      };
+      globalThis.outcome = (promise) =>
+        promise.then(
+          (value) => ({ value }),
+          ({ code, message, retryable }) => ({ code, message, retryable }),
+        );
+    });
+  }
+
+  test('entries survive a reload, and the end of a tab', async () => {
+    const page = await tab();
+    await page.evaluate(async () => {
+      await open('reload');
+      await cache.put('How do I reset my password?', 'Follow the link.');
+      // Not closed: a tab is gone without a word.
+    });
+    await prepare(page);
+    const hit = await page.evaluate(async () => {
+      await open('reload');
+      return cache.get('How do I reset my passwords?');
+    });
+    assert.equal(hit.response, 'Follow the link.');
+    await page.close();
+    const other = await tab();
+    const response = await other.evaluate(async () => {
+      await open('reload');
+      return (await cache.get('how do i reset my password?')).response;
+    });
+    assert.equal(response, 'Follow the link.');
+    await other.close();
+  });
+
+  test('tabs see what the others write', async () => {
+    const [one, two] = [await tab(), await tab()];
+    for (const page of [one, two]) {
+      await page.evaluate(() => open('tabs', { staleMs: 0 }));
+    }
+    await one.evaluate(() => cache.put('abcdefgh', 'from one'));
+    assert.equal(await two.evaluate(async () => (await cache.get('ABCDEFGH'))?.response), 'from one');
+    assert.equal(await two.evaluate(async () => (await cache.get('abcdefghh'))?.response), 'from one');
+    await two.evaluate(() => cache.put('abcdefgh', 'from two'));
+    assert.equal(await one.evaluate(async () => (await cache.get('abcdefghh'))?.response), 'from two');
+    await two.evaluate(() => cache.delete('abcdefgh'));
+    assert.equal(await one.evaluate(async () => (await cache.get('abcdefghh'))?.response), undefined);
+    const both = await Promise.all(
+      [one, two].map((page, i) =>
+        page.evaluate(async (i) => {
+          for (let n = 0; n < 50; n++) await cache.put(`question ${n % 10}`, `${i}`);
+          return (await cache.stats()).entries;
+        }, i),
+      ),
+    );
+    assert.deepEqual(both, [10, 10]);
+    await one.close();
+    await two.close();
+  });
+
+  test('a database that is deleted while it is open gives an error that says so', async () => {
+    const [one, two] = [await tab(), await tab()];
+    await one.evaluate(async () => {
+      await open('deleted');
+      await cache.put('q', 'r');
+    });
+    await two.evaluate(
+      () =>
+        new Promise((resolve, reject) => {
+          const request = indexedDB.deleteDatabase('deleted');
+          request.onsuccess = resolve;
+          request.onerror = () => reject(request.error);
+          request.onblocked = () => reject(new Error('it is held up by the other tab'));
+        }),
+    );
+    const { code, message } = await one.evaluate(() => outcome(cache.get('q')));
+    assert.equal(code, 'backend');
+    assert.match(message, /another tab has deleted or upgraded it; close the cache and open it again/);
+    const again = await one.evaluate(async () => {
+      await outcome(cache.close());
+      await open('deleted');
+      await cache.put('q', 'new');
+      return (await cache.get('q')).response;
+    });
+    assert.equal(again, 'new');
+    await one.close();
+    await two.close();
+  });
+
+  test('a database that another tab upgrades is let go of', async () => {
+    const [one, two] = [await tab(), await tab()];
+    await one.evaluate(() => open('upgraded'));
+    await two.evaluate(
+      () =>
+        new Promise((resolve, reject) => {
+          const request = indexedDB.open('upgraded', 99);
+          request.onsuccess = () => resolve(request.result.close());
+          request.onblocked = () => reject(new Error('it is held up by the other tab'));
+        }),
+    );
+    assert.equal((await one.evaluate(() => outcome(cache.get('q')))).code, 'backend');
+    const { code, message } = await two.evaluate(() => outcome(open('upgraded')));
+    assert.equal(code, 'schema');
+    assert.match(message, /later version/);
+    await one.close();
+    await two.close();
+  });
+
+  test('a database that is held up by another tab gives an error that may be retried', async () => {
+    const [one, two] = [await tab(), await tab()];
+    // An older version, held by somebody who does not let go.
+    await one.evaluate(async () => {
+      const { openDatabase } = await import('/dist/stores/idb.js');
+      globalThis.held = await openDatabase(indexedDB, 'blocked', 1, () => {});
+    });
+    const { code, message, retryable } = await two.evaluate(async () => {
+      const { openDatabase } = await import('/dist/stores/idb.js');
+      return outcome(openDatabase(indexedDB, 'blocked', 2, () => {}));
+    });
+    assert.deepEqual([code, retryable], ['backend', true]);
+    assert.match(message, /another tab has an older version open/);
+    await one.close();
+    await two.close();
+  });
+
+  test('a database of something else is refused, and left as it is', async () => {
+    const page = await tab();
+    const { code, message, stores } = await page.evaluate(async () => {
+      const { openDatabase } = await import('/dist/stores/idb.js');
+      const mine = await openDatabase(indexedDB, 'foreign', 1, (db) => db.createObjectStore('mine'));
+      mine.close();
+      const refused = await outcome(open('foreign'));
+      const after = await openDatabase(indexedDB, 'foreign', 1, () => {});
+      return { ...refused, stores: [...after.objectStoreNames] };
+    });
+    assert.equal(code, 'schema');
+    assert.match(message, /belongs to something else/);
+    assert.deepEqual(stores, ['mine']);
+    await page.close();
+  });
+
+  test('a quota that is exceeded is a typed error, with nothing half written', async () => {
+    const page = await tab();
+    const session = await browser.context.newCDPSession(page);
+    await page.evaluate(async () => {
+      await open('quota');
+      await cache.put('kept', 'r');
+    });
+    const { origin } = new URL(page.url());
+    await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 200_000 });
+    const refused = await page.evaluate(async () => {
+      const before = (await cache.stats()).entries;
+      const response = 'x'.repeat(1_000_000);
+      const many = Array.from({ length: 20 }, (_, i) => ({ query: `q${i}`, response }));
+      const refused = await outcome(cache.putMany(many));
+      return { ...refused, added: (await cache.stats()).entries - before };
+    });
+    await session.send('Storage.overrideQuotaForOrigin', { origin });
+    assert.equal(refused.code, 'backend');
+    assert.match(refused.message, /no more room/);
+    // Steps that were complete stay; each has up to 16 MiB.
+    assert.ok([0, 16].includes(refused.added), `${refused.added} entries were added`);
+    const after = await page.evaluate(async () => {
+      await cache.put('after', 'r');
+      return [(await cache.get('kept')).response, (await cache.health()).healthy];
+    });
+    assert.deepEqual(after, ['r', true]);
+    await page.close();
+  });
+
+  test('a page without IndexedDB is told so', async () => {
+    const page = await tab();
+    const refused = await page.evaluate(async () => {
+      const { indexedDB: idb } = await import('/dist/stores/indexeddb.js');
+      const missing = await outcome(open('x', { store: idb('x', { factory: null }) }));
+      const denied = { open: () => { throw new DOMException('denied', 'SecurityError'); } };
+      const refused = await outcome(open('x', { store: idb('x', { factory: denied }) }));
+      return [missing, refused];
+    });
+    // Without a factory the page's own is taken, which is there.
+    assert.equal(refused[0].code, undefined);
+    assert.equal(refused[1].code, 'backend');
+    assert.match(refused[1].message, /cannot be opened here/);
+    await page.evaluate(() => {
+      Object.defineProperty(globalThis, 'indexedDB', { value: undefined, configurable: true });
+    });
+    const gone = await page.evaluate(() => outcome(open('x')));
+    assert.equal(gone.code, 'unsupported');
+    assert.match(gone.message, /no IndexedDB here/);
+    await page.close();
+  });
+
+  test('two Workers cannot have one file store open', async () => {
+    const page = await tab();
+    const refused = await page.evaluate(async () => {
+      const source = `
+        import { opfs } from '${location.origin}/dist/stores/opfs.js';
+        try {
+          globalThis.store = await opfs('shared');
+          postMessage({ ok: true });
+        } catch ({ code, retryable, message }) {
+          postMessage({ code, retryable, message });
+        }`;
+      const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
+      const ask = () =>
+        new Promise((resolve) => {
+          const worker = new Worker(url, { type: 'module' });
+          worker.onmessage = ({ data }) => resolve(data);
+        });
+      return [await ask(), await ask()];
+    });
+    assert.equal(refused[0].ok, true);
+    assert.deepEqual([refused[1].code, refused[1].retryable], ['backend', true]);
+    assert.match(refused[1].message, /another tab or Worker has it open/);
+    await page.close();
+  });
+});

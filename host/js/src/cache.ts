@@ -1,6 +1,21 @@
 /** The cache as a JavaScript program uses it. */
 
-import { Reader, Writer, type ArchiveSink, type ArchiveSource } from './archive.js';
+import type {
+  Answer,
+  DumpOptions,
+  DumpReport,
+  GetOptions,
+  Health,
+  Hit,
+  LoadOptions,
+  LoadReport,
+  Lookup,
+  PutOptions,
+  Question,
+  Resolved,
+  Stats,
+} from './api.js';
+import { Reader, Writer, type ArchiveSource } from './archive.js';
 import {
   Instance,
   glueFor,
@@ -10,268 +25,41 @@ import {
   type Glue,
   type Hooks,
 } from './component.js';
-import {
-  ClosedError,
-  ComponentError,
-  EmbedderError,
-  InvalidArgumentError,
-  describe,
-} from './errors.js';
+import { ClosedError, EmbedderError, InvalidArgumentError, describe } from './errors.js';
 import {
   applyOptions,
   count,
   dtype,
   flag,
   integer,
-  metadata,
   number,
   oneOf,
   parseMetadata,
   vector,
-  type CacheEvent,
   type CacheOptions,
   type Candidate,
   type Embedder,
-  type MissReason,
   type RawOptions,
   type Vector,
   type VectorDtype,
 } from './options.js';
 import { plain } from './plain.js';
 import { Queue, until } from './queue.js';
-import type { ImportMode, Store } from './store.js';
-
-/** The namespace of calls that name none. */
-export const DEFAULT_NAMESPACE = 'default';
-
-/** What a question may come with. */
-export interface GetOptions {
-  /** 1 to 1,024 bytes without NUL. Default `default`. */
-  namespace?: string;
-  /** The query's vector, so that the embedder is not asked. It is scaled to unit length. */
-  embedding?: Vector;
-  /** Replaces the cache's similarity threshold: -1 to 1. */
-  threshold?: number;
-  /** Misses at once, and counts the miss. */
-  bypass?: boolean;
-  /** Stops the waiting. What the component has begun is finished all the same. */
-  signal?: AbortSignal;
-}
-
-/** One of several questions. */
-export interface Question extends Omit<GetOptions, 'signal'> {
-  query: string;
-}
-
-/** An answer. */
-export interface Hit {
-  response: string;
-  metadata: Record<string, unknown>;
-  namespace: string;
-  layer: 'exact' | 'semantic';
-  /** Cosine of the embeddings, -1 to 1; 1 in the exact layer. */
-  similarity: number;
-  /** 0 to 1. */
-  confidence: number;
-  ageSeconds: number;
-  /** The query that the answer was stored under. */
-  query: string;
-  /** The store's id of the entry. */
-  id: number;
-}
-
-/** No answer. */
-export interface Miss {
-  reason: MissReason;
-  /** What the embedder threw, where it failed. */
-  embedderError?: unknown;
-}
-
-/** What came of a question: one of the two. */
-export type Lookup = { hit: Hit; miss?: undefined } | { hit?: undefined; miss: Miss };
-
-/** What a response may be stored with. */
-export interface PutOptions {
-  /** 1 to 1,024 bytes without NUL. Default `default`. */
-  namespace?: string;
-  /** The query's vector, so that the embedder is not asked. It is scaled to unit length. */
-  embedding?: Vector;
-  /** Lifetime in seconds; null: unlimited. Default: the cache's `defaultTtl`. */
-  ttl?: number | null;
-  /** Kept with the response, as JSON. */
-  metadata?: Record<string, unknown>;
-  /** Stops the waiting. What the component has begun is finished all the same. */
-  signal?: AbortSignal;
-}
-
-/** One of several responses to store. */
-export interface Answer extends Omit<PutOptions, 'signal'> {
-  query: string;
-  response: string;
-}
-
-/** An answer found or computed. */
-export interface Resolved {
-  response: string;
-  /** `shared`: computed for another caller, who asked the same at the same time. */
-  origin: 'cache' | 'computed' | 'shared';
-  /** Where it came from the cache. */
-  hit?: Hit;
-  /** Where it was computed: why it could not be looked up or stored. */
-  cacheError?: unknown;
-}
-
-/** What happened in a namespace since it was last cleared. */
-export interface Counters {
-  hitsExact: number;
-  hitsSemantic: number;
-  misses: number;
-  evictions: number;
-  expirations: number;
-}
-
-/** The state of the cache, or of one namespace. */
-export interface Stats {
-  namespace: string | undefined;
-  entries: number;
-  counters: Counters;
-  /** One for each namespace that has entries, a quota or counters, sorted. */
-  namespaces: {
-    namespace: string;
-    entries: number;
-    quota: number | undefined;
-    counters: Counters;
-  }[];
-  maxEntries: number | undefined;
-  similarityThreshold: number;
-  embedderFingerprint: string;
-  embedderDim: number;
-  vectorDtype: VectorDtype;
-  indexLoaded: boolean;
-  /** Rows that the index answers with, in all namespaces. */
-  indexRows: number;
-  indexBytes: number;
-  /** Deleted rows that `compact` would give back. */
-  indexTombstones: number;
-  /** Rows that a scan can rule out by codes. */
-  indexCodedRows: number;
-  /** Rows whose vectors are in memory. */
-  indexResidentRows: number;
-  /** Rows that are in a graph. */
-  indexGraphRows: number;
-  /** Share of the coded rows that codes did not rule out lately. */
-  indexPassRate: number;
-}
-
-/** What a look at the store found. */
-export interface Health {
-  healthy: boolean;
-  integrityOk: boolean;
-  problems: string[];
-  entries: number;
-  namespaces: number;
-  oldestEntryAgeSeconds: number | undefined;
-  store: string;
-  embedderFingerprint: string;
-  vectorDtype: VectorDtype;
-  /** Undefined where nobody else writes. */
-  staleMs: number | undefined;
-}
-
-/** How to dump. */
-export interface DumpOptions {
-  /** Where the bytes go. Without it they are returned as a Blob. */
-  to?: ArchiveSink;
-  /** Default: native where the store has snapshots, or else portable. */
-  layout?: 'native' | 'portable';
-  /** Default `gzip`. */
-  compression?: 'gzip' | 'zstd';
-  /** Of gzip, 0 to 9. Default 1. */
-  level?: number;
-  /** Hears from time to time how far it is. */
-  onProgress?: (done: number, total: number | undefined, unit: 'bytes' | 'entries') => void;
-}
-
-/** What was dumped. */
-export interface DumpReport {
-  layout: 'native' | 'portable';
-  /** Undefined for a native archive. */
-  entries: number | undefined;
-  /** Before compression. */
-  bytes: number;
-  compressedBytes: number;
-  /** Whether all of it was read at one instant. */
-  consistent: boolean;
-  /** The archive, where the options name no place for it. */
-  archive?: Blob;
-}
-
-/** How to load. */
-export interface LoadOptions {
-  /** What becomes of present data: refuse if there is any (default), add, replace. */
-  mode?: ImportMode;
-  /** Takes only these, by their names in the archive. */
-  namespaces?: string[];
-  /** Put before every namespace's name. */
-  namespacePrefix?: string;
-  /** Default `keep`; null: none expires; seconds: all get this; `{ atMost }`: longer ones do. */
-  ttl?: 'keep' | null | number | { atMost: number };
-  /** Instead of the archive's, by the names in the cache. */
-  quotas?: Record<string, number>;
-  /** The cache's cap from now on. */
-  maxEntries?: number;
-  /** How the index holds vectors from now on. */
-  vectorDtype?: VectorDtype;
-  /** The most bytes that one byte may become, past the first 64 MiB. Default 200. */
-  maxExpansion?: number;
-  /** Hears from time to time how far it is. */
-  onProgress?: (done: number, total: number | undefined, unit: 'bytes' | 'entries') => void;
-}
-
-/** What an archive says of itself. */
-export interface Manifest {
-  formatVersion: number;
-  schemaVersion: number;
-  embedderFingerprint: string;
-  embedderDim: number;
-  layout: 'native' | 'portable';
-  store: string;
-  vectorDtype: VectorDtype;
-  createdAt: number;
-  namespaces: string[];
-  writtenBy: string | undefined;
-  consistent: boolean;
-}
-
-/** What was loaded. */
-export interface LoadReport {
-  manifest: Manifest;
-  entries: number;
-  /** Of other namespaces. */
-  skipped: number;
-  evicted: number;
-}
-
-/** A look-up as the component answers it. */
-type RawLookup =
-  | { tag: 'hit'; val: Record<string, unknown> & { metadata: string; ageSeconds: bigint; id: bigint } }
-  | { tag: 'miss'; val: MissReason }
-  | { tag: 'needs-embedding'; val: string };
-
-type RawPut = { tag: 'stored'; val: bigint } | { tag: 'needs-embedding'; val: string } | { tag: 'ready' };
-
-type VectorSource =
-  | { tag: 'pending' }
-  | { tag: 'given' | 'embedded'; val: Float32Array }
-  | { tag: 'failed'; val: string };
-
-interface RawGet {
-  query: string;
-  namespace: string;
-  vector: VectorSource;
-  threshold: number | undefined;
-  bypass: boolean;
-}
+import {
+  finish,
+  namespaceOf,
+  rawGet,
+  rawLoad,
+  rawPut,
+  storedId,
+  toEvent,
+  toHit,
+  type RawGet,
+  type RawLookup,
+  type RawPut,
+  type VectorSource,
+} from './raw.js';
+import type { Store } from './store.js';
 
 /** The archive of the present call. */
 interface Archive {
@@ -895,109 +683,6 @@ export class SemanticCache {
       return { vectors: texts.map(() => failed), failure: { error: cause } };
     }
   }
-}
-
-function namespaceOf(namespace: string | undefined): string {
-  return wellFormed(namespace ?? DEFAULT_NAMESPACE, 'the namespace');
-}
-
-function given(embedding: Vector | undefined): VectorSource {
-  return embedding === undefined
-    ? { tag: 'pending' }
-    : { tag: 'given', val: vector(embedding) };
-}
-
-function rawGet(question: Question): RawGet {
-  return {
-    query: wellFormed(question.query, 'the query'),
-    namespace: namespaceOf(question.namespace),
-    vector: given(question.embedding),
-    threshold: number(question.threshold, 'threshold'),
-    bypass: flag(question.bypass, 'bypass') ?? false,
-  };
-}
-
-function rawPut(answer: Answer) {
-  const { ttl } = answer;
-  return {
-    query: wellFormed(answer.query, 'the query'),
-    response: wellFormed(answer.response, 'the response'),
-    namespace: namespaceOf(answer.namespace),
-    vector: given(answer.embedding),
-    ttl:
-      ttl === undefined
-        ? { tag: 'inherit' }
-        : ttl === null
-          ? { tag: 'unlimited' }
-          : { tag: 'seconds', val: integer(ttl, 'ttl') },
-    metadata: metadata(answer.metadata),
-  };
-}
-
-function rawLoad(options: LoadOptions) {
-  const { ttl = 'keep', quotas } = options;
-  const rawTtl = () => {
-    if (ttl === 'keep') {
-      return { tag: 'keep' };
-    }
-    if (ttl === null) {
-      return { tag: 'unlimited' };
-    }
-    return typeof ttl === 'object'
-      ? { tag: 'at-most', val: integer(ttl.atMost, 'ttl.atMost') ?? 0n }
-      : { tag: 'seconds', val: integer(ttl, 'ttl') };
-  };
-  return {
-    mode: oneOf(options.mode ?? 'empty', ['empty', 'merge', 'replace'], 'mode'),
-    namespaces: options.namespaces?.map((name) => wellFormed(name, 'namespaces')),
-    namespacePrefix: wellFormed(options.namespacePrefix ?? '', 'namespacePrefix'),
-    ttl: rawTtl(),
-    quotas:
-      quotas &&
-      Object.entries(quotas).map(([name, quota]) => [
-        wellFormed(name, 'quotas'),
-        integer(quota, `the quota of ${JSON.stringify(name)}`) ?? 0n,
-      ]),
-    maxEntries: integer(options.maxEntries, 'maxEntries'),
-    vectorDtype: options.vectorDtype === undefined ? undefined : dtype(options.vectorDtype),
-    maxExpansion: count(options.maxExpansion, 'maxExpansion') ?? 200,
-  };
-}
-
-function finish(answer: RawLookup | undefined, failure: { error: unknown } | undefined): Lookup {
-  switch (answer?.tag) {
-    case 'hit':
-      return { hit: toHit(answer.val) };
-    case 'miss':
-      return {
-        miss: failure ? { reason: answer.val, embedderError: failure.error } : { reason: answer.val },
-      };
-    default:
-      throw brokenPromise();
-  }
-}
-
-function toHit(raw: Extract<RawLookup, { tag: 'hit' }>['val']): Hit {
-  return { ...plain(raw), metadata: parseMetadata(raw.metadata) } as unknown as Hit;
-}
-
-function storedId(outcome: RawPut): number {
-  if (outcome.tag !== 'stored') {
-    throw brokenPromise();
-  }
-  return Number(outcome.val);
-}
-
-/** The component asked for something that it had been given. */
-function brokenPromise(): ComponentError {
-  return new ComponentError(
-    'the component asked again for a vector that it was given, which is a bug of mneme',
-  );
-}
-
-function toEvent(raw: unknown): CacheEvent {
-  const { tag, val } = raw as { tag: CacheEvent['type']; val: Record<string, unknown> };
-  return { type: tag, ...plain(val) } as unknown as CacheEvent;
 }
 
 /** What a listener has thrown is nobody's here; it is reported as of any other listener. */

@@ -1,7 +1,7 @@
 /** Looking into an archive without loading it. */
 
+import type { Manifest } from './api.js';
 import { Reader, type ArchiveSource } from './archive.js';
-import type { Manifest } from './cache.js';
 import { Instance, glueFor, type Component } from './component.js';
 import { describe } from './errors.js';
 import { count } from './options.js';

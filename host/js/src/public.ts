@@ -1,6 +1,6 @@
 /** What every entry of the package exports, besides the cache. */
 
-export { DEFAULT_NAMESPACE } from './cache.js';
+export { DEFAULT_NAMESPACE } from './api.js';
 export type {
   Answer,
   Counters,
@@ -18,7 +18,7 @@ export type {
   Question,
   Resolved,
   Stats,
-} from './cache.js';
+} from './api.js';
 export type { InspectOptions, Summary } from './inspect.js';
 export type { ArchiveSink, ArchiveSource } from './archive.js';
 export { hasJspi } from './component.js';

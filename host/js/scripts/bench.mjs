@@ -36,7 +36,7 @@ if (hasChromium) {
     );
     return {
       memory: await measure({ SemanticCache }, memory(), rows),
-      indexeddb: await measure({ SemanticCache }, indexedDB('bench'), rows),
+      indexeddb: await measure({ SemanticCache }, indexedDB('bench'), rows, { exactly: 2000 }),
     };
   }, rows);
   await browser.close();

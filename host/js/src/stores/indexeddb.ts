@@ -563,7 +563,10 @@ export class IndexedDbStore implements Store {
       ) as Stores;
       try {
         const value = await work(stores);
-        await done;
+        // What was only read is known by now.
+        if (mode === 'readwrite') {
+          await done;
+        }
         return value;
       } catch (error) {
         try {

@@ -1,0 +1,79 @@
+/**
+ * A semantic cache for many tenants: each has a Durable Object, and in it a cache in a database of
+ * its own, so that no question of one can ever meet an answer of another.
+ *
+ *   PUT    /tenants/:tenant/answers   {"question", "answer", "ttl"?}   stores
+ *   GET    /tenants/:tenant/answers?question=...                       asks
+ *   DELETE /tenants/:tenant/answers?question=...                       removes
+ *   GET    /tenants/:tenant/stats                                      counts
+ */
+
+import { DurableObject } from 'cloudflare:workers';
+import { InvalidArgumentError, MnemeError, SemanticCache } from 'mneme-cache-wasm';
+import { durableObject } from 'mneme-cache-wasm/stores/durable-object';
+import { embedderOf } from './embedder.js';
+
+export class TenantCache extends DurableObject {
+  #cache;
+
+  constructor(ctx, env) {
+    super(ctx, env);
+    // Requests wait until the cache is open.
+    ctx.blockConcurrencyWhile(async () => {
+      this.#cache = await SemanticCache.open({
+        store: durableObject(ctx.storage),
+        embedder: embedderOf(env),
+        similarityThreshold: 0.8,
+        maxEntries: 10_000,
+        // The object may be evicted at any time: what waits in memory would be lost.
+        touchLimit: 1,
+      });
+    });
+  }
+
+  async fetch(request) {
+    const { pathname, searchParams } = new URL(request.url);
+    const question = searchParams.get('question');
+    try {
+      switch (`${request.method} ${pathname.split('/').at(-1)}`) {
+        case 'PUT answers': {
+          const { question, answer, ttl } = await request.json();
+          const id = await this.#cache.put(question, answer, ttl === undefined ? {} : { ttl });
+          return Response.json({ id }, { status: 201 });
+        }
+        case 'GET answers': {
+          const { hit, miss } = await this.#cache.lookUp(question);
+          return hit
+            ? Response.json(hit)
+            : Response.json({ reason: miss.reason }, { status: 404 });
+        }
+        case 'DELETE answers':
+          return Response.json({ deleted: await this.#cache.delete(question) });
+        case 'GET stats':
+          return Response.json(await this.#cache.stats());
+        default:
+          return Response.json({ error: 'there is nothing here' }, { status: 404 });
+      }
+    } catch (error) {
+      if (error instanceof MnemeError) {
+        const status = error instanceof InvalidArgumentError ? 400 : error.retryable ? 503 : 500;
+        return Response.json({ error: error.message, code: error.code }, { status });
+      }
+      if (error instanceof SyntaxError) {
+        return Response.json({ error: 'the body is no JSON' }, { status: 400 });
+      }
+      throw error;
+    }
+  }
+}
+
+export default {
+  async fetch(request, env) {
+    const [, tenant] = /^\/tenants\/([\w-]{1,64})\/\w+$/.exec(new URL(request.url).pathname) ?? [];
+    if (!tenant) {
+      return Response.json({ error: 'ask below /tenants/:tenant' }, { status: 404 });
+    }
+    // Who may ask for which tenant is for your own authentication to say, here.
+    return env.TENANTS.get(env.TENANTS.idFromName(tenant)).fetch(request);
+  },
+};

@@ -1,15 +1,16 @@
 //! The JavaScript package: its own tests, and that it decides as wasmtime does.
 
-use mneme::checkpoint::{DumpOptions, Layout};
+use mneme::checkpoint::{self, DumpOptions, InspectOptions, Layout, LoadOptions};
 use mneme::embedder::Precomputed;
 use mneme::{
     GetRequest, Lookup, ManualClock, MemoryStore, PutRequest, SemanticCache, Ttl, VectorDtype,
 };
-use mneme_tests::{kept_folder, skip};
+use mneme_tests::{every_test_is_required, kept_folder, skip};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -74,9 +75,32 @@ fn the_package_passes_its_tests() {
     if let Err(reason) = built() {
         return skip(reason);
     }
-    let printed = run(npm().arg("test")).unwrap_or_else(|printed| panic!("{printed}"));
-    // How many, how large, how fast.
-    println!("{printed}");
+    // Pictures of the pages, and what they let one download.
+    let artefacts = kept_folder().join("javascript");
+    let printed = run(npm().arg("test").env("MNEME_ARTEFACTS", &artefacts));
+    // How many, and how large.
+    println!("{}", printed.unwrap_or_else(|printed| panic!("{printed}")));
+    let archive = artefacts.join("mneme.tar.gz");
+    if archive.is_file() || every_test_is_required() {
+        loads_what_a_page_has_dumped(&archive);
+    }
+}
+
+fn loads_what_a_page_has_dumped(archive: &Path) {
+    let file = || File::open(archive).unwrap();
+    let summary = checkpoint::inspect(file(), InspectOptions::new()).unwrap();
+    assert!(summary.checksummed);
+    // As the Rust host names it: see `MiniLm`.
+    let fingerprint = &summary.manifest.embedder_fingerprint;
+    assert!(fingerprint.starts_with("pocket-encoder/minilm-l3-q4-g32-v1;weights=dabb40d5d98a"));
+    let cache = SemanticCache::builder()
+        .store(MemoryStore::new())
+        .embedder(Precomputed::new(fingerprint, 384))
+        .open()
+        .unwrap();
+    assert_eq!(cache.load(file(), LoadOptions::new()).unwrap().entries, 41);
+    let hit = cache.get("how tall is the eiffel tower?").unwrap().hit();
+    assert_eq!(hit.unwrap().response, "330 metres.");
 }
 
 #[test]

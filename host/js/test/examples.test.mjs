@@ -183,7 +183,7 @@ describe('examples/browser', { skip: unless(hasChromium && canBuild(), 'Chromium
     await server.close();
     await browser.context.setOffline(true);
     await open();
-    await ask('I cannot remember my password. How do I get a new one?');
+    await ask('I forgot my password, how can I reset it?');
     assert.match(await text('#result .answer'), /Forgot password/);
   });
 

@@ -16,7 +16,8 @@
 //! | [`persisted`] | the form in which an index is kept in the store |
 //! | [`segment`], [`graph`] | approximate search of rows that have not changed |
 //! | [`scan`] | a query's forms, and what a search took |
-//! | [`simd`] | the inner loops |
+//!
+//! The inner loops are in [`mneme_kernels`].
 //!
 //! Rows that come in are searched at once, by comparing them in full if need be. Learning the
 //! basis and encoding rows is done bit by bit, by [`Index::work`].
@@ -31,7 +32,6 @@ pub mod projections;
 pub mod rows;
 pub mod scan;
 pub mod segment;
-pub mod simd;
 pub mod vectors;
 
 use crate::error::Result;

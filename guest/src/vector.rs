@@ -4,7 +4,6 @@
 
 use crate::error::{Result, dimension, invalid};
 use crate::index::codes::Codes;
-use crate::index::simd;
 use crate::types::VectorDtype;
 use half::f16;
 
@@ -68,12 +67,12 @@ fn direction(vector: &[f32]) -> Result<f64> {
 
 /// Euclidean length. Not finite if a value is not.
 fn norm(vector: &[f32]) -> f64 {
-    simd::squares_f64(vector).sqrt()
+    mneme_kernels::squares_f64(vector).sqrt()
 }
 
 /// The cosine of two unit vectors of the same length, -1 to 1.
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    simd::dot_f32(a, b).clamp(-1.0, 1.0)
+    mneme_kernels::dot_f32(a, b).clamp(-1.0, 1.0)
 }
 
 /// The cosine of two vectors after rounding both to what `dtype` holds.

@@ -15,6 +15,8 @@ fn main() -> Result<()> {
     for input in [
         "guest/src",
         "guest/Cargo.toml",
+        "guest/kernels/src",
+        "guest/kernels/Cargo.toml",
         "tests/conformance/src",
         "tests/conformance/Cargo.toml",
         "wit",

@@ -5,7 +5,7 @@
 //! are orthonormal, is measured.
 
 use super::projections::Scales;
-use super::simd::{PROJECT_LANES, project};
+use mneme_kernels::{PROJECT_LANES, add_multiple, project};
 
 /// Directions at most; with the two lengths of what they leave over, 32 + 64 bytes of codes.
 const DIRECTIONS: usize = 94;
@@ -317,12 +317,6 @@ fn zeros(len: usize) -> Option<Vec<f32>> {
     values.try_reserve_exact(len).ok()?;
     values.resize(len, 0.0);
     Some(values)
-}
-
-fn add_multiple(sum: &mut [f32], times: f32, vector: &[f32]) {
-    for (sum, x) in sum.iter_mut().zip(vector) {
-        *sum += times * x;
-    }
 }
 
 fn norm(vector: &[f32]) -> f64 {

@@ -2,8 +2,8 @@
 
 use super::basis::Basis;
 use super::projections::{Encoder, Errors, detail_bytes};
-use super::simd::{HEAD_BYTES, QUAD, head_byte};
 use super::vectors::{Vectors, allocated, of, reserve};
+use mneme_kernels::{HEAD_BYTES, QUAD, head_byte};
 use std::collections::TryReserveError;
 use std::rc::Rc;
 

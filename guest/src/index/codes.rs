@@ -11,7 +11,7 @@
 //! by the Cauchy-Schwarz inequality. `d·c` is an exact integer, so a row whose right
 //! side is below the threshold cannot be an answer, and ruling it out loses nothing.
 
-use super::simd::{CODE_LANES, LANES, dot_codes};
+use mneme_kernels::{CODE_LANES, LANES, dot_codes};
 
 /// Greatest code of a row.
 const ROW_MAX: f64 = 127.0;
@@ -106,7 +106,7 @@ impl QueryCodes {
     }
 }
 
-/// What `simd::dot_f32` of two unit vectors may be off by: `n/16 + 4` additions and a
+/// What `mneme_kernels::dot_f32` of two unit vectors may be off by: `n/16 + 4` additions and a
 /// multiplication in each lane's chain, of unit roundoff 2^-24 each (Higham, Accuracy
 /// and Stability of Numerical Algorithms, section 3.1), and some room for the clamping
 /// and the float32 arithmetic of the bound itself.

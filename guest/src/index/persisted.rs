@@ -28,11 +28,11 @@ use super::coded::Coded;
 use super::codes::padded;
 use super::projections::{Errors, Scales, detail_bytes};
 use super::rows::{KeptGraph, Rows};
-use super::simd::{HEAD_BYTES, QUAD};
 use super::vectors::Vectors;
 use crate::error::Result;
 use crate::options::MAX_NAME_BYTES;
 use crate::types::{Error, VectorDtype};
+use mneme_kernels::{HEAD_BYTES, QUAD};
 use std::rc::Rc;
 
 /// The first four bytes; another number for another form.

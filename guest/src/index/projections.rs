@@ -35,7 +35,7 @@
 
 use super::basis::{Basis, projection_error};
 use super::codes::sum_error;
-use super::simd::{CODE_LANES, HEAD_BYTES, HEAD_LANES, HeadQuery, dot_codes};
+use mneme_kernels::{CODE_LANES, HEAD_BYTES, HEAD_LANES, HeadQuery, dot_codes};
 
 /// Directions that are codes of whole lanes.
 const WHOLE: usize = HEAD_LANES;
@@ -403,7 +403,7 @@ impl ProjectedQuery {
         }
     }
 
-    /// The factors for `simd::scan_heads`.
+    /// The factors for `mneme_kernels::scan_heads`.
     pub fn head(&self) -> &HeadQuery {
         &self.head
     }

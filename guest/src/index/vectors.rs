@@ -2,10 +2,10 @@
 
 use super::codes::{Codes, QueryCodes, padded, sum_error};
 use super::scan::Query;
-use super::simd::dot_f32;
 use crate::types::VectorDtype;
 use crate::vector::cosine;
 use half::f16;
+use mneme_kernels::{dot_f32, dot_rows};
 use std::collections::TryReserveError;
 use std::sync::Arc;
 
@@ -289,8 +289,7 @@ impl Vectors {
                 ),
             ) => {
                 let width = padded(dim);
-                let pairs = x[of(i, width)].iter().zip(&y[of(j, width)]);
-                let sum: i32 = pairs.map(|(&x, &y)| i32::from(x) * i32::from(y)).sum();
+                let sum = dot_rows(&x[of(i, width)], &y[of(j, width)]);
                 sum as f32 * s[i] * t[j]
             }
             // As above; and blocks of one segment have one dtype.

@@ -1,6 +1,6 @@
 use super::*;
-use crate::index::simd::dot_f32;
 use crate::vector::unit;
+use mneme_kernels::dot_f32;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

@@ -1,4 +1,6 @@
-//! Dot products, the same to the bit with and without SIMD.
+//! The inner loops of the vector index, the same to the bit with and without SIMD. They are a
+//! package of their own because they are compiled for speed, and the rest of the component for
+//! size.
 //!
 //! Only fixed-width SIMD is used. Integer sums are exact; float sums are taken in a fixed
 //! order: value `i` is added to lane `i % L`, and the lanes are summed pairwise at the end.
@@ -68,6 +70,19 @@ fn project_rows<const N: usize>(rows: [&[f32]; N], x: &[f32]) -> [f32; N] {
         }
     }
     lanes.map(|l| ((l[0] + l[4]) + (l[1] + l[5])) + ((l[2] + l[6]) + (l[3] + l[7])))
+}
+
+/// Adds so many times `vector` to `sum`, value by value.
+pub fn add_multiple(sum: &mut [f32], times: f32, vector: &[f32]) {
+    for (sum, x) in sum.iter_mut().zip(vector) {
+        *sum += times * x;
+    }
+}
+
+/// The dot product of two rows of codes of the same length, exact up to 2^17 codes.
+pub fn dot_rows(a: &[i8], b: &[i8]) -> i32 {
+    let products = a.iter().zip(b).map(|(&x, &y)| i32::from(x) * i32::from(y));
+    products.sum()
 }
 
 /// The dot product of a widened query with a row of codes, both padded with zeros
@@ -382,6 +397,22 @@ mod tests {
             let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
             let exact: f64 = pairs.iter().map(|&(x, y)| f64::from(x) * f64::from(y)).sum();
             prop_assert!((f64::from(dot_f32(&a, &b)) - exact).abs() < 1e-5);
+        }
+
+        #[test]
+        fn rows_of_codes_have_an_exact_product(pairs in prop::collection::vec(any::<(i8, i8)>(), 0..100)) {
+            let (a, b): (Vec<i8>, Vec<i8>) = pairs.iter().copied().unzip();
+            let exact: i64 = pairs.iter().map(|&(x, y)| i64::from(x) * i64::from(y)).sum();
+            prop_assert_eq!(i64::from(dot_rows(&a, &b)), exact);
+        }
+
+        #[test]
+        fn multiples_are_added(values in prop::collection::vec((-1.0_f32..1.0, -1.0_f32..1.0), 0..40), times in -2.0_f32..2.0) {
+            let (mut sum, vector): (Vec<f32>, Vec<f32>) = values.iter().copied().unzip();
+            add_multiple(&mut sum, times, &vector);
+            for (sum, (before, x)) in sum.iter().zip(values) {
+                prop_assert_eq!(sum.to_bits(), (before + times * x).to_bits());
+            }
         }
 
         #[test]

@@ -7,7 +7,7 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { deflateRawSync } from 'node:zlib';
@@ -40,14 +40,15 @@ async function functions(face) {
   return waiting.map((name) => `mneme:cache/${face}@0.1.0#${name}`);
 }
 
+const WAITING = /^ *(_trampoline\d+)\.manuallyAsync = true;$/gm;
+
 /** Names that jco does not know pass silently: it must have made each of them async. */
 function checkAsync(script, imports, exports, name) {
-  const suspending = script.match(/new WebAssembly\.Suspending\(_suspendingImport/g) ?? [];
-  const promising = script.match(/WebAssembly\.promising\(/g) ?? [];
+  const waiting = script.match(WAITING) ?? [];
   const asynchronous = script.match(/^ {2}async function /gm) ?? [];
-  if (suspending.length < imports.length || asynchronous.length < exports.length) {
+  if (waiting.length !== imports.length || asynchronous.length < exports.length) {
     throw new Error(
-      `${name}: ${suspending.length} of ${imports.length} imports can suspend, ${asynchronous.length} of ${exports.length} exports are async (${promising.length} promising); jco does not know some of the names`,
+      `${name}: ${waiting.length} of ${imports.length} imports can wait, ${asynchronous.length} of ${exports.length} exports are async; jco does not know some of the names`,
     );
   }
 }
@@ -66,12 +67,10 @@ function keepByteOrderMarks(script) {
  * both ways of calling, and that nobody wants its log, for which it asks the environment each time.
  */
 function settle(script) {
-  const waiting = new Set(
-    [...script.matchAll(/^ *(_trampoline\d+)\.manuallyAsync = true;$/gm)].map((match) => match[1]),
-  );
+  const waiting = new Set([...script.matchAll(WAITING)].map((match) => match[1]));
   let asked = 0;
   const settled = script
-    .replace(/^ *_trampoline\d+\.manuallyAsync = true;$/gm, '')
+    .replace(WAITING, '')
     .replace(/\b(_trampoline\d+)\.manuallyAsync\b/g, (_, name) => {
       asked += 1;
       return String(waiting.has(name));
@@ -133,5 +132,7 @@ const archive = await functions('archive');
 const exports = (await Promise.all(['cache', 'checkpoint'].map(functions))).flat();
 await component('mneme', await componentBytes('mneme'), [...store, ...archive], exports);
 await component('conformance', await componentBytes('conformance', '--conformance'), store, await functions('suite'));
+// npm packs no file from above.
+await copyFile(`${root}LICENSE`, `${here}LICENSE`);
 execFileSync('npx', ['tsc'], { cwd: here, stdio: 'inherit' });
 console.log(`built ${here}dist: ${(await readdir(out)).join(', ')}`);

@@ -261,6 +261,8 @@ export class SemanticCache {
   ): Promise<Resolved> {
     const { signal, ttl, metadata: kept } = options;
     const request = rawGet({ ...options, query });
+    // Before anything is computed: what it could not be stored with.
+    rawPut({ ...options, query, response: '' });
     let vector: Float32Array | undefined;
     let lookupError: unknown;
     try {

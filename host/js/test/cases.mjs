@@ -102,6 +102,8 @@ export const cases = {
     ok(outcomes.every(({ reason }) => reason === failure), 'the failure is passed on');
     equal(await cache.getOrCompute('other', () => 'now'), 'now');
     await fails(cache.getOrCompute('third', () => 42), 'invalid-argument', /return a string/);
+    await fails(cache.getOrCompute('third', slow, { ttl: -1 }), 'invalid-argument', /ttl/);
+    equal(runs, 1);
   },
 
   async 'a cache that fails does not keep the answer from the caller'(env) {

@@ -3,7 +3,8 @@
 use mneme::checkpoint::{self, DumpOptions, InspectOptions, Layout, LoadOptions};
 use mneme::embedder::Precomputed;
 use mneme::{
-    GetRequest, Lookup, ManualClock, MemoryStore, PutRequest, SemanticCache, Ttl, VectorDtype,
+    GetRequest, Lookup, ManualClock, MemoryStore, PutRequest, SemanticCache, SqliteStore, Ttl,
+    VectorDtype,
 };
 use mneme_tests::{every_test_is_required, kept_folder, skip};
 use serde_json::{Value, json};
@@ -83,6 +84,40 @@ fn the_package_passes_its_tests() {
     let archive = artefacts.join("mneme.tar.gz");
     if archive.is_file() || every_test_is_required() {
         loads_what_a_page_has_dumped(&archive);
+    }
+    if artefacts.join("native.tar.gz").is_file() || every_test_is_required() {
+        opens_what_node_has_written(&artefacts);
+    }
+}
+
+fn opens_what_node_has_written(artefacts: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = SqliteStore::new(artefacts.join("javascript.db"));
+    let loaded = SqliteStore::new(folder.path().join("loaded.db"));
+    for (store, is_loaded) in [(file, false), (loaded, true)] {
+        let cache = SemanticCache::builder()
+            .store(store)
+            .embedder(Precomputed::new("javascript-1", 3))
+            .open()
+            .unwrap();
+        if is_loaded {
+            let archive = File::open(artefacts.join("native.tar.gz")).unwrap();
+            let report = cache.load(archive, LoadOptions::new()).unwrap();
+            assert_eq!(report.manifest.layout, Layout::Native);
+        }
+        let hit = cache.get("what is \u{1F980}?").unwrap().hit().unwrap();
+        assert_eq!(
+            (&*hit.response, &*hit.metadata),
+            ("A crab.\0", r#"{"n":1}"#)
+        );
+        let near = GetRequest::new("near")
+            .namespace("tenant")
+            .embedding(vec![3.1, -2.0, 1.0]);
+        assert_eq!(cache.get(near).unwrap().hit().unwrap().response, "answer");
+        assert_eq!(cache.namespace_quota("tenant").unwrap(), Some(7));
+        assert!(cache.health().unwrap().healthy);
+        let counters = cache.stats(Some("default")).unwrap().counters;
+        assert!(counters.hits_exact >= 2, "those of Node are counted on");
     }
 }
 

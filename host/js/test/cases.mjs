@@ -458,6 +458,34 @@ export const cases = {
     ok(/no room/.test((await cache.dump({ to: full }).catch((error) => error)).message), 'the cause');
   },
 
+  async 'native archives go from store to store of one kind'(env) {
+    for (const [name, make] of Object.entries(env.stores)) {
+      const from = await open(env, { store: await make(`native-${databases++}`) });
+      const store = await make(`native-${databases++}`);
+      if (!store.capabilities().snapshot) {
+        await fails(from.dump({ layout: 'native' }), 'unsupported');
+        await store.release?.();
+        await from.close();
+        continue;
+      }
+      await from.put(QUESTION, 'r', { metadata: { n: 1 } });
+      await from.setNamespaceQuota('default', 9);
+      await from.warmUp();
+      const { archive, layout } = await from.dump({ layout: 'native' });
+      equal(layout, 'native', name);
+      const to = await open(env, { store });
+      equal((await to.load(archive)).entries, 1, name);
+      equal((await to.get('How do I reset my passwords?')).metadata, { n: 1 }, name);
+      equal(await to.namespaceQuota('default'), 9, name);
+      await fails(to.load(archive), 'checkpoint');
+      const other = await make(`native-${databases++}`);
+      const summary = await env.SemanticCache.inspect(archive, { store: other });
+      equal([summary.entries, summary.manifest.store], [1, 'sqlite'], name);
+      await to.close();
+      await from.close();
+    }
+  },
+
   async 'stores keep what they are given, and refuse other embedders'(env) {
     for (const [name, make] of Object.entries(env.stores)) {
       const database = `keep-${databases++}`;

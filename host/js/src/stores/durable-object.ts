@@ -25,7 +25,13 @@ export interface DurableObjectStorage {
  * (`new_sqlite_classes`), and nothing else may use these tables. An entry has at most 2 MB.
  */
 export function durableObject(storage: DurableObjectStorage): SqlStore {
-  const claims = { name: 'durable-object', durable: true, shared: false, maxBlob: MAX_BLOB };
+  const claims = {
+    name: 'durable-object',
+    durable: true,
+    shared: false,
+    snapshot: false,
+    maxBlob: MAX_BLOB,
+  };
   return new SqlStore(claims, () => new Driver(storage));
 }
 

@@ -1,10 +1,10 @@
-/** A store in a SQLite file, through `node:sqlite` (Node 22.13 and later, Deno 2.2 and later). */
+/** A store in a SQLite file, through `node:sqlite` (Node 22.13 and later, Deno, Bun). */
 
 import { closeSync, openSync } from 'node:fs';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { BackendError, CorruptError, InvalidArgumentError } from '../errors.js';
-import type { SqlDriver, SqlRow, SqlValue, Stage } from './sql/driver.js';
-import { databaseStage } from './sql/stage.js';
+import { BackendError, InvalidArgumentError } from '../errors.js';
+import type { Entry, Restored } from '../store.js';
+import { NodeSqliteDriver } from './sql/node-driver.js';
+import { Restore, Snapshot } from './sql/snapshot.js';
 import { SqlStore } from './sql/store.js';
 
 /** 4 MiB. */
@@ -13,8 +13,6 @@ const MAX_BLOB = 4 << 20;
 const CACHE_KIB = 32 * 1024;
 /** Pages after which the log is copied into the database. */
 const CHECKPOINT_PAGES = 4000;
-
-const [CORRUPT, NOT_A_DATABASE, BUSY, LOCKED, TOO_BIG] = [11, 26, 5, 6, 18];
 
 /** How the file is used. */
 export interface NodeSqliteOptions {
@@ -30,168 +28,128 @@ export interface NodeSqliteOptions {
 /**
  * A store in the SQLite file at `path`, which is created, for its owner alone, where there is
  * none. It is the same file as that of the other hosts of mneme and of the Python library
- * mneme-cache, and any of them may use it at the same time; see the option `staleMs`. It must be
- * on a local disk.
+ * mneme-cache, and any of them may use it at the same time; see the option `staleMs`. Its
+ * snapshots, and so native archives, go to and fro between them as well. It must be on a local
+ * disk.
  */
-export function nodeSqlite(path: string, options: NodeSqliteOptions = {}): SqlStore {
-  if (typeof path !== 'string' || path === '' || path === ':memory:' || path.includes('\0')) {
-    throw new InvalidArgumentError(
-      'the path of a SQLite store is that of a file; for a store in memory take memory()',
-    );
-  }
-  const claims = { name: 'sqlite', durable: true, shared: true, maxBlob: MAX_BLOB };
-  return new SqlStore(claims, () => new Driver(path, options));
+export function nodeSqlite(path: string, options: NodeSqliteOptions = {}): NodeSqliteStore {
+  return new NodeSqliteStore(path, options);
 }
 
-class Driver implements SqlDriver {
+/** See {@link nodeSqlite}. */
+export class NodeSqliteStore extends SqlStore {
   readonly #path: string;
-  readonly #db: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
-  #depth = 0;
+  #snapshot: Snapshot | undefined;
+  #restore: Restore | undefined;
 
-  constructor(path: string, options: NodeSqliteOptions) {
-    this.#path = path;
-    if (path !== '') {
+  constructor(path: string, options: NodeSqliteOptions = {}) {
+    if (typeof path !== 'string' || path === '' || path === ':memory:' || path.includes('\0')) {
+      throw new InvalidArgumentError(
+        'the path of a SQLite store is that of a file; for a store in memory take memory()',
+      );
+    }
+    const claims = {
+      name: 'sqlite',
+      durable: true,
+      shared: true,
+      snapshot: true,
+      maxBlob: MAX_BLOB,
+    };
+    super(claims, () => {
       create(path);
-    }
-    this.#db = this.#told(
-      () => new DatabaseSync(path, { timeout: options.busyTimeout ?? 5000 }),
-    );
-    if (path !== '') {
       const level = options.synchronous === 'full' ? 'FULL' : 'NORMAL';
-      try {
-        this.#configure(level);
-      } catch (error) {
-        this.close();
-        throw error;
-      }
+      return new NodeSqliteDriver(
+        path,
+        options.busyTimeout ?? 5000,
+        `PRAGMA journal_mode = WAL; PRAGMA synchronous = ${level};
+         PRAGMA cache_size = -${CACHE_KIB}; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};`,
+      );
+    });
+    this.#path = path;
+  }
+
+  override close(): void {
+    this.#snapshot?.end();
+    this.#restore?.end();
+    this.#snapshot = undefined;
+    this.#restore = undefined;
+    super.close();
+  }
+
+  beginSnapshot(): number {
+    const { driver } = this.opened();
+    this.#snapshot?.end();
+    this.#snapshot = undefined;
+    this.#snapshot = new Snapshot(driver, this.#path);
+    return this.#snapshot.size;
+  }
+
+  readSnapshot(max: number): Uint8Array {
+    this.opened();
+    if (!this.#snapshot) {
+      throw new InvalidArgumentError('no snapshot was begun; call beginSnapshot first');
+    }
+    return this.#snapshot.read(max);
+  }
+
+  endSnapshot(): void {
+    this.opened();
+    this.#snapshot?.end();
+    this.#snapshot = undefined;
+  }
+
+  beginRestore(): void {
+    this.opened();
+    this.#restore?.end();
+    this.#restore = undefined;
+    this.#restore = new Restore(this.#path);
+  }
+
+  writeRestore(bytes: Uint8Array): void {
+    this.#during((restore) => restore.write(bytes));
+  }
+
+  checkRestore(): Restored {
+    const { embedder } = this.opened();
+    return this.#during((restore) => restore.check(embedder));
+  }
+
+  readRestore(lastId: number, limit: number): Entry[] {
+    return this.#during((restore) => restore.page(lastId, limit));
+  }
+
+  commitRestore(onlyIfEmpty: boolean): void {
+    const { driver, embedder } = this.opened();
+    try {
+      this.#during((restore) => restore.commit(driver, embedder, onlyIfEmpty));
+    } finally {
+      this.endRestore();
     }
   }
 
-  #configure(level: string): void {
-    this.#told(() =>
-      this.#db.exec(
-        `PRAGMA trusted_schema = OFF;
-         PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = ${level};
-         PRAGMA cache_size = -${CACHE_KIB};
-         PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};`,
-      ),
-    );
+  endRestore(): void {
+    this.opened();
+    this.#restore?.end();
+    this.#restore = undefined;
   }
 
-  text(column: string): string {
-    return dropsNul() ? `CAST(${column} AS BLOB) AS ${column}` : column;
-  }
-
-  one(sql: string, ...values: SqlValue[]): SqlRow | undefined {
-    return this.#told(() => this.#statement(sql).get(...values) as SqlRow | undefined);
-  }
-
-  all(sql: string, ...values: SqlValue[]): SqlRow[] {
-    return this.#told(() => this.#statement(sql).all(...values) as SqlRow[]);
-  }
-
-  run(sql: string, ...values: SqlValue[]): number {
-    return this.#told(() => Number(this.#statement(sql).run(...values).changes));
-  }
-
-  write<T>(work: () => T): T {
-    return this.#transaction('BEGIN IMMEDIATE', work);
-  }
-
-  read<T>(work: () => T): T {
-    return this.#depth > 0 ? work() : this.#transaction('BEGIN', work);
-  }
-
-  #transaction<T>(begin: string, work: () => T): T {
-    this.run(begin);
-    this.#depth += 1;
+  /** Works on the restore, which is over where that fails, unless it was asked out of turn. */
+  #during<T>(work: (restore: Restore) => T): T {
+    this.opened();
+    if (!this.#restore) {
+      throw new InvalidArgumentError(
+        'no restore was begun, or it is over; call beginRestore first',
+      );
+    }
     try {
-      const result = work();
-      this.run('COMMIT');
-      return result;
+      return work(this.#restore);
     } catch (error) {
-      try {
-        this.run('ROLLBACK');
-      } catch {
-        // The first error is the one to tell; SQLite has rolled back by itself then.
+      if (!(error instanceof InvalidArgumentError)) {
+        this.endRestore();
       }
       throw error;
-    } finally {
-      this.#depth -= 1;
     }
   }
-
-  beginView(): boolean {
-    this.endView();
-    this.run('BEGIN');
-    this.#depth = 1;
-    // The instant is that of the first read.
-    this.all('SELECT 1 FROM entries LIMIT 1');
-    return true;
-  }
-
-  endView(): void {
-    if (this.#depth > 0) {
-      this.#depth = 0;
-      this.run('COMMIT');
-    }
-  }
-
-  /** In a database without a name, which SQLite keeps in a file that nobody else sees. */
-  stage(dim: number): Stage {
-    const database = new Driver('', {});
-    database.run('PRAGMA journal_mode = OFF');
-    database.run('BEGIN');
-    return databaseStage(database, dim);
-  }
-
-  close(): void {
-    this.#statements.clear();
-    this.#depth = 0;
-    this.#told(() => this.#db.close());
-  }
-
-  #statement(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (!statement) {
-      statement = this.#db.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
-  }
-
-  /** What `node:sqlite` throws, with the place. */
-  #told<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (cause) {
-      const { message, errcode } = cause as Error & { errcode?: number };
-      const code = (errcode ?? 0) & 0xff;
-      const what = `SQLite file ${this.#path}: ${message}`;
-      if (code === CORRUPT || code === NOT_A_DATABASE) {
-        throw new CorruptError(`${what}; restore a checkpoint, or give another path`, { cause });
-      }
-      if (code === TOO_BIG) {
-        throw new InvalidArgumentError(`${what}; give less`);
-      }
-      throw new BackendError(what, { retryable: code === BUSY || code === LOCKED, cause });
-    }
-  }
-}
-
-let dropping: boolean | undefined;
-
-/** Whether this runtime ends a text at its first U+0000, as Node 22 does. */
-function dropsNul(): boolean {
-  if (dropping === undefined) {
-    const db = new DatabaseSync(':memory:');
-    const row = db.prepare("SELECT 'a' || char(0) || 'b' AS text").get();
-    dropping = row?.['text'] !== 'a\0b';
-    db.close();
-  }
-  return dropping;
 }
 
 /** Creates the file for its owner alone; an existing one is not even opened. */

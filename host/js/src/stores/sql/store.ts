@@ -73,11 +73,7 @@ function statements(text: TextColumn) {
       WHERE namespace = ?2 ORDER BY last_accessed_at, id LIMIT ?1`,
     expired: `SELECT ${references} FROM entries
       WHERE ttl IS NOT NULL AND ${CREATED_AT} + max(CAST(ttl AS INTEGER), 0) <= ?`,
-    quotas: `SELECT ${text('namespace')}, max_entries FROM namespace_quotas
-      ORDER BY namespace_quotas.namespace`,
     metaOf: `SELECT ${text('value')} FROM schema_meta WHERE key = ?`,
-    metas: `SELECT ${text('key')}, ${text('value')} FROM schema_meta WHERE ${USER_META}
-      ORDER BY schema_meta.key`,
   };
 }
 
@@ -111,7 +107,10 @@ interface Session {
 }
 
 /** Capabilities that depend on where the database is. */
-export type SqlCapabilities = Pick<Capabilities, 'name' | 'durable' | 'shared' | 'maxBlob'>;
+export type SqlCapabilities = Pick<
+  Capabilities,
+  'name' | 'durable' | 'shared' | 'snapshot' | 'maxBlob'
+>;
 
 /** A store in a SQLite database. */
 export class SqlStore implements Store {
@@ -127,7 +126,7 @@ export class SqlStore implements Store {
   }
 
   capabilities(): Capabilities {
-    return { ...this.#claims, snapshot: false, maxBatch: MAX_BATCH, maxDelete: ANY_NUMBER };
+    return { ...this.#claims, maxBatch: MAX_BATCH, maxDelete: ANY_NUMBER };
   }
 
   open(embedderFingerprint: string, embedderDim: number): void {
@@ -325,21 +324,11 @@ export class SqlStore implements Store {
   }
 
   listNamespaceQuotas(): [string, number][] {
-    const { driver, sql } = this.#open();
-    return driver.all(sql.quotas).map((row) => [text(row, 'namespace'), quota(row)]);
+    return quotasOf(this.#open().driver);
   }
 
   readVersionCounter(): number {
-    const row = this.#open().driver.one(
-      "SELECT value FROM multi_process_state WHERE key = 'version_counter'",
-    );
-    const value = String(row?.['value'] ?? '0');
-    if (!/^[0-9]{1,15}$/.test(value)) {
-      throw new CorruptError(
-        `table multi_process_state, key version_counter holds ${JSON.stringify(value)}, which is no count; set it to a number above the last, or restore a checkpoint`,
-      );
-    }
-    return Number(value);
+    return version(this.#open().driver);
   }
 
   readMeta(key: string): string | undefined {
@@ -364,16 +353,14 @@ export class SqlStore implements Store {
   }
 
   listMeta(): [string, string][] {
-    const { driver, sql } = this.#open();
-    return driver.all(sql.metas).map((row) => [text(row, 'key'), text(row, 'value')]);
+    return metaValues(this.#open().driver);
   }
 
   integrityCheck(): boolean {
     const { driver, vectorBytes } = this.#open();
     try {
-      this.readVersionCounter();
-      const row = driver.one('PRAGMA quick_check(1)');
-      return Object.values(row ?? {})[0] === 'ok' && !driver.one(WRONG_ROW, vectorBytes);
+      version(driver);
+      return isSound(driver, vectorBytes, 'quick_check');
     } catch (error) {
       if (error instanceof CorruptError) {
         return false;
@@ -519,6 +506,11 @@ export class SqlStore implements Store {
     session.import = undefined;
   }
 
+  /** What is open, for stores with operations of their own. */
+  protected opened(): { driver: SqlDriver; embedder: StoredEmbedder } {
+    return this.#open();
+  }
+
   #open(): Session {
     if (!this.#session) {
       throw new ClosedError();
@@ -543,6 +535,44 @@ export class SqlStore implements Store {
     session.hasBlobs ||= layout.hasBlobs(session.driver);
     return session.hasBlobs;
   }
+}
+
+/** Every quota, sorted by namespace. */
+export function quotasOf(driver: SqlDriver): [string, number][] {
+  const namespace = driver.text('namespace');
+  return driver
+    .all(`SELECT ${namespace}, max_entries FROM namespace_quotas ORDER BY namespace_quotas.namespace`)
+    .map((row) => [text(row, 'namespace'), quota(row)]);
+}
+
+/** Every meta value that is not the store's own, sorted by key. */
+export function metaValues(driver: SqlDriver): [string, string][] {
+  const columns = `${driver.text('key')}, ${driver.text('value')}`;
+  return driver
+    .all(`SELECT ${columns} FROM schema_meta WHERE ${USER_META} ORDER BY schema_meta.key`)
+    .map((row) => [text(row, 'key'), text(row, 'value')]);
+}
+
+/** The version counter, which is kept as text. */
+export function version(driver: SqlDriver): number {
+  const row = driver.one("SELECT value FROM multi_process_state WHERE key = 'version_counter'");
+  const value = String(row?.['value'] ?? '0');
+  if (!/^[0-9]{1,15}$/.test(value)) {
+    throw new CorruptError(
+      `table multi_process_state, key version_counter holds ${JSON.stringify(value)}, which is no count; set it to a number above the last, or restore a checkpoint`,
+    );
+  }
+  return Number(value);
+}
+
+/** Whether pages and rows are in order, as far as the check looks. */
+export function isSound(
+  driver: SqlDriver,
+  vectorBytes: number,
+  check: 'quick_check' | 'integrity_check',
+): boolean {
+  const row = driver.one(`PRAGMA ${check}(1)`);
+  return Object.values(row ?? {})[0] === 'ok' && !driver.one(WRONG_ROW, vectorBytes);
 }
 
 function takeImport(session: Session): { mode: ImportMode; stage: Stage } {

@@ -1,0 +1,139 @@
+/** The driver for `node:sqlite`. */
+
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { BackendError, CorruptError, InvalidArgumentError } from '../../errors.js';
+import type { SqlDriver, SqlRow, SqlValue, Stage } from './driver.js';
+import { databaseStage } from './stage.js';
+
+const [CORRUPT, NOT_A_DATABASE, BUSY, LOCKED, TOO_BIG] = [11, 26, 5, 6, 18];
+
+/** A database of `node:sqlite`. */
+export class NodeSqliteDriver implements SqlDriver {
+  readonly #path: string;
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  #depth = 0;
+
+  /** Opens a file, or with an empty path a database of its own; `pragmas` are run on it. */
+  constructor(path: string, timeout: number, pragmas: string) {
+    this.#path = path;
+    this.#db = this.#told(() => new DatabaseSync(path, { timeout }));
+    try {
+      this.#told(() => this.#db.exec(`PRAGMA trusted_schema = OFF; ${pragmas}`));
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  text(column: string): string {
+    return dropsNul() ? `CAST(${column} AS BLOB) AS ${column}` : column;
+  }
+
+  one(sql: string, ...values: SqlValue[]): SqlRow | undefined {
+    return this.#told(() => this.#statement(sql).get(...values) as SqlRow | undefined);
+  }
+
+  all(sql: string, ...values: SqlValue[]): SqlRow[] {
+    return this.#told(() => this.#statement(sql).all(...values) as SqlRow[]);
+  }
+
+  run(sql: string, ...values: SqlValue[]): number {
+    return this.#told(() => Number(this.#statement(sql).run(...values).changes));
+  }
+
+  write<T>(work: () => T): T {
+    return this.#transaction('BEGIN IMMEDIATE', work);
+  }
+
+  read<T>(work: () => T): T {
+    return this.#depth > 0 ? work() : this.#transaction('BEGIN', work);
+  }
+
+  #transaction<T>(begin: string, work: () => T): T {
+    this.run(begin);
+    this.#depth += 1;
+    try {
+      const result = work();
+      this.run('COMMIT');
+      return result;
+    } catch (error) {
+      try {
+        this.run('ROLLBACK');
+      } catch {
+        // The first error is the one to tell; SQLite has rolled back by itself then.
+      }
+      throw error;
+    } finally {
+      this.#depth -= 1;
+    }
+  }
+
+  beginView(): boolean {
+    this.endView();
+    this.run('BEGIN');
+    this.#depth = 1;
+    // The instant is that of the first read.
+    this.all('SELECT 1 FROM entries LIMIT 1');
+    return true;
+  }
+
+  endView(): void {
+    if (this.#depth > 0) {
+      this.#depth = 0;
+      this.run('COMMIT');
+    }
+  }
+
+  /** In a database without a name, which SQLite keeps in a file that nobody else sees. */
+  stage(dim: number): Stage {
+    const database = new NodeSqliteDriver('', 0, 'PRAGMA journal_mode = OFF; BEGIN;');
+    return databaseStage(database, dim);
+  }
+
+  close(): void {
+    this.#statements.clear();
+    this.#depth = 0;
+    this.#told(() => this.#db.close());
+  }
+
+  #statement(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (!statement) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  /** What `node:sqlite` throws, with the place. */
+  #told<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (cause) {
+      const { message, errcode } = cause as Error & { errcode?: number };
+      const code = (errcode ?? 0) & 0xff;
+      const what = `SQLite file ${this.#path || 'of its own'}: ${message}`;
+      if (code === CORRUPT || code === NOT_A_DATABASE) {
+        throw new CorruptError(`${what}; restore a checkpoint, or give another path`, { cause });
+      }
+      if (code === TOO_BIG) {
+        throw new InvalidArgumentError(`${what}; give less`);
+      }
+      throw new BackendError(what, { retryable: code === BUSY || code === LOCKED, cause });
+    }
+  }
+}
+
+let dropping: boolean | undefined;
+
+/** Whether this runtime ends a text at its first U+0000, as Node 22 does. */
+function dropsNul(): boolean {
+  if (dropping === undefined) {
+    const db = new DatabaseSync(':memory:');
+    const row = db.prepare("SELECT 'a' || char(0) || 'b' AS text").get();
+    dropping = row?.['text'] !== 'a\0b';
+    db.close();
+  }
+  return dropping;
+}

@@ -1,0 +1,288 @@
+/** Snapshots of a SQLite file: the database file itself, on its way out or in. */
+
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import {
+  BackendError,
+  CheckpointError,
+  CorruptError,
+  InvalidArgumentError,
+  SchemaError,
+} from '../../errors.js';
+import type { Entry, Restored } from '../../store.js';
+import { acceptEmbedder, type StoredEmbedder } from '../checks.js';
+import type { SqlDriver } from './driver.js';
+import * as layout from './layout.js';
+import { NodeSqliteDriver } from './node-driver.js';
+import { entry, since } from './rows.js';
+import { isSound, metaValues, quotasOf, version } from './store.js';
+
+/** What the names of private files begin with. */
+const PREFIX = '.mneme-node-';
+/** A private file of this age was left behind by a process that was killed. */
+const LEFT_BEHIND_MS = 24 * 3600 * 1000;
+/** Bytes 18 and 19 of a database file: 1 with a rollback journal, 2 with a write-ahead log. */
+const FORMAT_VERSIONS = 18;
+
+/** The name of a new file beside the database, where there is room for its like. */
+function privatePath(database: string): string {
+  const folder = dirname(database);
+  for (const name of readdirSync(folder)) {
+    const path = join(folder, name);
+    if (name.startsWith(PREFIX)) {
+      try {
+        if (Date.now() - statSync(path).mtimeMs > LEFT_BEHIND_MS) {
+          rmSync(path);
+        }
+      } catch {
+        // Somebody else was faster, or may do that and this may not.
+      }
+    }
+  }
+  return join(folder, PREFIX + randomUUID());
+}
+
+function disk<T>(database: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    throw new BackendError(
+      `a temporary file in ${dirname(database)} failed: ${(cause as Error).message}; check its free space and rights`,
+      { cause },
+    );
+  }
+}
+
+/** A database file, complete, that is being read out. */
+export class Snapshot {
+  readonly size: number;
+  readonly #database: string;
+  readonly #file: number;
+  #at = 0;
+
+  constructor(driver: SqlDriver, database: string) {
+    this.#database = database;
+    const path = disk(database, () => privatePath(database));
+    // For the owner alone; SQLite writes into a file that is there if it is empty.
+    disk(database, () => closeSync(openSync(path, 'wx', 0o600)));
+    try {
+      driver.run('VACUUM INTO ?', path);
+      this.#file = disk(database, () => openSync(path, 'r'));
+    } finally {
+      // What is open stays readable without a name.
+      removed(path);
+    }
+    this.size = disk(database, () => fstatSync(this.#file).size);
+  }
+
+  read(max: number): Uint8Array {
+    const bytes = new Uint8Array(Math.min(max, this.size - this.#at));
+    const read = disk(this.#database, () => readSync(this.#file, bytes, 0, bytes.length, this.#at));
+    this.#at += read;
+    return bytes.subarray(0, read);
+  }
+
+  end(): void {
+    closeSync(this.#file);
+  }
+}
+
+/** A snapshot that is being received. */
+export class Restore {
+  readonly #database: string;
+  readonly #path: string;
+  #file: number | undefined;
+  #size = 0;
+  /** The snapshot, once it has proved to be one. */
+  #source: NodeSqliteDriver | undefined;
+  #vectorBytes = 0;
+
+  constructor(database: string) {
+    this.#database = database;
+    this.#path = disk(database, () => privatePath(database));
+    this.#file = disk(database, () => openSync(this.#path, 'wx+', 0o600));
+  }
+
+  write(bytes: Uint8Array): void {
+    const file = this.#file;
+    if (file === undefined) {
+      throw new InvalidArgumentError(
+        'the snapshot is checked, and so complete; begin another restore for other bytes',
+      );
+    }
+    disk(this.#database, () => {
+      for (let at = 0; at < bytes.length; ) {
+        at += writeSync(file, bytes, at, bytes.length - at, this.#size + at);
+      }
+    });
+    this.#size += bytes.length;
+  }
+
+  /** Whether the bytes received are a sound cache of this embedder, and what is in it. */
+  check(embedder: StoredEmbedder): Restored {
+    return fit(() => {
+      const source = this.#checked(embedder);
+      return {
+        entries: Number(source.one('SELECT count(*) AS n FROM entries')?.['n']),
+        quotas: quotasOf(source),
+        meta: metaValues(source),
+      };
+    });
+  }
+
+  page(lastId: number, limit: number): Entry[] {
+    const source = this.#source;
+    if (!source) {
+      throw new InvalidArgumentError('the snapshot is not checked yet; call checkRestore first');
+    }
+    return fit(() =>
+      source
+        .all(since((column) => source.text(column)), lastId, limit)
+        .map((row) => entry(row, this.#vectorBytes)),
+    );
+  }
+
+  /** Replaces all data of the live database in one transaction. */
+  commit(live: SqlDriver, embedder: StoredEmbedder, onlyIfEmpty: boolean): void {
+    fit(() => this.#checked(embedder));
+    const hasBlobs = layout.hasBlobs(this.#source as NodeSqliteDriver);
+    this.#source?.close();
+    this.#source = undefined;
+    live.run('ATTACH ? AS snapshot', this.#path);
+    try {
+      live.write(() => {
+        if (onlyIfEmpty && live.one('SELECT 1 FROM main.entries LIMIT 1')) {
+          throw new CheckpointError(
+            'the store has entries, and this restore goes ahead only where there are none; clear the store first, or let it replace them',
+          );
+        }
+        const before = version(live);
+        // No id is given twice.
+        const sequence = `SELECT max(seq) AS n FROM (
+          SELECT seq FROM main.sqlite_sequence WHERE name = 'entries'
+          UNION ALL SELECT seq FROM snapshot.sqlite_sequence WHERE name = 'entries')`;
+        const lastId = live.one(sequence)?.['n'] ?? null;
+        for (const table of ['entries', 'schema_meta', 'cache_counters', 'namespace_quotas']) {
+          live.run(`DELETE FROM main.${table}`);
+          const columns = live
+            .all(`SELECT name FROM pragma_table_info('${table}', 'main')`)
+            .map(({ name }) => String(name))
+            .join(', ');
+          live.run(
+            `INSERT INTO main.${table} (${columns}) SELECT ${columns} FROM snapshot.${table}`,
+          );
+        }
+        // What was derived from other entries must not be taken for theirs.
+        if (layout.hasBlobs(live)) {
+          live.run('DELETE FROM main.derived_blobs');
+        }
+        if (hasBlobs) {
+          layout.createBlobs(live);
+          live.run(
+            'INSERT INTO main.derived_blobs (name, bytes) SELECT name, bytes FROM snapshot.derived_blobs',
+          );
+        }
+        if (lastId !== null) {
+          live.run("DELETE FROM main.sqlite_sequence WHERE name = 'entries'");
+          live.run("INSERT INTO main.sqlite_sequence (name, seq) VALUES ('entries', ?)", lastId);
+        }
+        live.run(
+          "UPDATE main.multi_process_state SET value = ? WHERE key = 'version_counter'",
+          String(before + 1),
+        );
+      });
+    } finally {
+      live.run('DETACH snapshot');
+    }
+  }
+
+  end(): void {
+    if (this.#file !== undefined) {
+      closeSync(this.#file);
+      this.#file = undefined;
+    }
+    this.#source?.close();
+    this.#source = undefined;
+    removed(this.#path);
+    removed(`${this.#path}-journal`);
+  }
+
+  /** Opens what was received, and makes its layout complete. */
+  #checked(embedder: StoredEmbedder): NodeSqliteDriver {
+    if (this.#source) {
+      return this.#source;
+    }
+    const file = this.#file as number;
+    disk(this.#database, () => {
+      // A file that needs no other beside it.
+      const head = new Uint8Array(20);
+      const isDatabase = readSync(file, head, 0, head.length, 0) === head.length;
+      if (isDatabase && head[18] === 2 && head[19] === 2) {
+        writeSync(file, new Uint8Array([1, 1]), 0, 2, FORMAT_VERSIONS);
+      }
+      fsyncSync(file);
+      closeSync(file);
+    });
+    this.#file = undefined;
+    const pragmas = 'PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA cell_size_check = ON;';
+    const source = new NodeSqliteDriver(this.#path, 0, pragmas);
+    this.#source = source;
+    const found = layout.inspect(source);
+    if (!found.embedder) {
+      throw new CorruptError('it holds no cache');
+    }
+    acceptEmbedder(found.embedder, embedder);
+    // SQLite takes the rest of a last page that is cut for zeros.
+    const number = (sql: string) => Number(Object.values(source.one(sql) ?? {})[0]);
+    if (this.#size < number('PRAGMA page_count') * number('PRAGMA page_size')) {
+      throw new CorruptError('its end is missing');
+    }
+    // A snapshot is data. What would run in programs that open the file is refused.
+    const active = source.one(`SELECT type || ' ' || name AS what FROM sqlite_schema
+      WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1`);
+    if (active) {
+      throw new CorruptError(`it brings the ${active['what']}, and caches have plain tables only`);
+    }
+    source.write(() => layout.provision(source, embedder));
+    version(source);
+    this.#vectorBytes = 4 * embedder.dim;
+    if (!isSound(source, this.#vectorBytes, 'integrity_check')) {
+      throw new CorruptError('its pages or rows are damaged');
+    }
+    return source;
+  }
+}
+
+/** What was received is not the live file, and other remedies apply. */
+function fit<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    if (cause instanceof SchemaError) {
+      throw new SchemaError(`the snapshot was refused: ${cause.message}; nothing was changed`);
+    }
+    // A private file is not locked by others: what SQLite cannot do with it is its fault.
+    if (cause instanceof CorruptError || cause instanceof BackendError) {
+      throw new CorruptError(
+        `the snapshot was refused: ${cause.message}; nothing was changed, take another snapshot`,
+        { cause },
+      );
+    }
+    throw cause;
+  }
+}
+
+function removed(path: string): void {
+  rmSync(path, { force: true });
+}

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -42,13 +42,30 @@ fn build() -> Result<(), String> {
             std::fs::write(folder.join("conformance.wasm"), battery)
         });
     written.map_err(|error| format!("{}: {error}", folder.display()))?;
-    if !PathBuf::from(PACKAGE).join("node_modules").is_dir() {
+    if !is_installed() {
         run(npm().args(["ci", "--no-audit", "--no-fund"]))?;
     }
     run(npm()
         .args(["run", "build"])
         .env("MNEME_COMPONENTS", &folder))?;
     Ok(())
+}
+
+/// Whether npm has installed what the lock file says, or what a later one did.
+fn is_installed() -> bool {
+    let changed = |file: &str| {
+        Path::new(PACKAGE)
+            .join(file)
+            .metadata()
+            .and_then(|of| of.modified())
+    };
+    match (
+        changed("node_modules/.package-lock.json"),
+        changed("package-lock.json"),
+    ) {
+        (Ok(installed), Ok(locked)) => installed >= locked,
+        _ => false,
+    }
 }
 
 fn npm() -> Command {

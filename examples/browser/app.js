@@ -99,7 +99,9 @@ const MISSES = {
 
 async function ask(question) {
   const start = performance.now();
-  const { hit, miss } = await cache.lookUp(question, { threshold: Number($('threshold').value) });
+  const { hit, miss } = await cache.lookUp(question, {
+    threshold: Number($('threshold').value),
+  });
   const ms = performance.now() - start;
   $('result').hidden = false;
   $('teach').hidden = Boolean(hit);
@@ -172,7 +174,11 @@ await during('Loading the encoder (10 MB, once)…', async () => {
   navigator.serviceWorker?.register('service-worker.js').catch(() => {});
   const embedder = await startEncoder();
   const store = hasJspi() ? indexedDB('mneme-example') : memory();
-  cache = await SemanticCache.open({ store, embedder, confidence: { cutOff: 0 } });
+  cache = await SemanticCache.open({
+    store,
+    embedder,
+    confidence: { cutOff: 0 },
+  });
   $('question').focus();
   return hasJspi()
     ? 'Ready. Everything stays in this browser.'

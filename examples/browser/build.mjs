@@ -6,7 +6,17 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { cpSync, createReadStream, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { extname, join, normalize, relative } from 'node:path';
@@ -49,7 +59,9 @@ async function build() {
   }
   cpSync(join(js, 'dist'), join(site, 'mneme'), {
     recursive: true,
-    filter: (path) => statSync(path).isDirectory() || (/\.js$/.test(path) && !/workerd|conformance|judge/.test(path)),
+    filter: (path) =>
+      statSync(path).isDirectory() ||
+      (/\.js$/.test(path) && !/workerd|conformance|judge/.test(path)),
   });
   for (const name of FILES) {
     cpSync(join(here, name), join(site, name));
@@ -57,8 +69,13 @@ async function build() {
   const examples = join(here, '../../host/wasmtime/src/bin/mneme/commands/demo/faq.jsonl');
   cpSync(examples, join(site, 'examples.jsonl'));
   // All that the page needs, for the service worker to keep.
-  const assets = list(site).map((path) => relative(site, path)).sort();
-  const version = assets.reduce((sum, path) => (sum * 31 + statSync(join(site, path)).size) >>> 0, 7);
+  const assets = list(site)
+    .map((path) => relative(site, path))
+    .sort();
+  const version = assets.reduce(
+    (sum, path) => (sum * 31 + statSync(join(site, path)).size) >>> 0,
+    7,
+  );
   writeFileSync(join(site, 'assets.json'), JSON.stringify({ version, assets: ['./', ...assets] }));
   console.log(`made ${site}`);
 }
@@ -71,7 +88,13 @@ function list(folder) {
 }
 
 function serve() {
-  const types = { '.css': 'text/css', '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.json': 'application/json', '.wasm': 'application/wasm' };
+  const types = {
+    '.css': 'text/css',
+    '.html': 'text/html; charset=utf-8',
+    '.js': 'text/javascript',
+    '.json': 'application/json',
+    '.wasm': 'application/wasm',
+  };
   const server = createServer((request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, 'http://x').pathname));
     const file = join(site, path === '/' ? 'index.html' : path);
@@ -79,7 +102,9 @@ function serve() {
       response.writeHead(404).end();
       return;
     }
-    response.writeHead(200, { 'content-type': types[extname(file)] ?? 'application/octet-stream' });
+    response.writeHead(200, {
+      'content-type': types[extname(file)] ?? 'application/octet-stream',
+    });
     createReadStream(file).pipe(response);
   });
   server.listen(Number(process.env.PORT ?? 8080), '127.0.0.1', () => {

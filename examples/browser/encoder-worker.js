@@ -3,7 +3,8 @@
 import { instantiate } from './encoder/encoder.js';
 
 const ready = instantiate(
-  async (name) => WebAssembly.compileStreaming(fetch(new URL(`./encoder/${name}`, import.meta.url))),
+  async (name) =>
+    WebAssembly.compileStreaming(fetch(new URL(`./encoder/${name}`, import.meta.url))),
   {},
 ).then(({ encoder }) => encoder);
 
@@ -12,7 +13,10 @@ self.onmessage = async ({ data: { id, texts } }) => {
     const encoder = await ready;
     const value =
       texts === undefined
-        ? { fingerprint: encoder.fingerprint(), dimensions: encoder.dimensions() }
+        ? {
+            fingerprint: encoder.fingerprint(),
+            dimensions: encoder.dimensions(),
+          }
         : encoder.embed(texts);
     self.postMessage({ id, value });
   } catch (error) {

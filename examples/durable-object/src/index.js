@@ -43,9 +43,7 @@ export class TenantCache extends DurableObject {
         }
         case 'GET answers': {
           const { hit, miss } = await this.#cache.lookUp(question);
-          return hit
-            ? Response.json(hit)
-            : Response.json({ reason: miss.reason }, { status: 404 });
+          return hit ? Response.json(hit) : Response.json({ reason: miss.reason }, { status: 404 });
         }
         case 'DELETE answers':
           return Response.json({ deleted: await this.#cache.delete(question) });

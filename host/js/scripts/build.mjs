@@ -110,12 +110,17 @@ async function component(name, bytes, imports, exports) {
     if (way === 'jspi') {
       checkAsync(script, imports, exports, name);
     }
-    const { code } = await transform(settle(script), { minify: true, format: 'esm', target: 'es2022' });
+    const { code } = await transform(settle(script), {
+      minify: true,
+      format: 'esm',
+      target: 'es2022',
+    });
     await writeFile(`${out}${name}.${way}.js`, code);
   }
-  const packed = Object.entries(modules).map(
-    ([file, content]) => [file, deflateRawSync(content, { level: 9 }).toString('base64')],
-  );
+  const packed = Object.entries(modules).map(([file, content]) => [
+    file,
+    deflateRawSync(content, { level: 9 }).toString('base64'),
+  ]);
   await writeFile(
     `${out}${name}.modules.js`,
     `export const modules = ${JSON.stringify(Object.fromEntries(packed), null, 1)};\n`,
@@ -131,7 +136,12 @@ const store = await functions('store');
 const archive = await functions('archive');
 const exports = (await Promise.all(['cache', 'checkpoint'].map(functions))).flat();
 await component('mneme', await componentBytes('mneme'), [...store, ...archive], exports);
-await component('conformance', await componentBytes('conformance', '--conformance'), store, await functions('suite'));
+await component(
+  'conformance',
+  await componentBytes('conformance', '--conformance'),
+  store,
+  await functions('suite'),
+);
 // npm packs no file from above.
 await copyFile(`${root}LICENSE`, `${here}LICENSE`);
 execFileSync('npx', ['tsc'], { cwd: here, stdio: 'inherit' });

@@ -6,7 +6,7 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const here = fileURLToPath(new URL('../', import.meta.url));
@@ -22,8 +22,14 @@ function run(command, args, cwd = here) {
 if (!existsSync(`${here}dist/index.js`)) {
   run('npm', ['run', 'build']);
 }
+run('npm', ['run', '--silent', 'lint']);
 const runtimes = `${here}test/runtimes`;
-if (process.platform === 'linux' && process.arch === 'x64' && !existsSync(`${runtimes}/node_modules`)) {
+const changed = (file) => statSync(`${runtimes}/${file}`, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+if (
+  process.platform === 'linux' &&
+  process.arch === 'x64' &&
+  changed('node_modules/.package-lock.json') < changed('package-lock.json')
+) {
   run('npm', ['ci', '--no-audit', '--no-fund'], runtimes);
 }
 const files = readdirSync(`${here}test`).filter((name) => name.endsWith('.test.mjs'));

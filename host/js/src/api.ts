@@ -214,4 +214,3 @@ export interface LoadReport {
   skipped: number;
   evicted: number;
 }
-

@@ -4,16 +4,11 @@ import { InvalidArgumentError } from './errors.js';
 
 /** Where an archive may come from. */
 export type ArchiveSource =
-  | Blob
-  | ArrayBuffer
-  | Uint8Array
-  | ReadableStream<Uint8Array>
-  | AsyncIterable<Uint8Array>;
+  Blob | ArrayBuffer | Uint8Array | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
 
 /** Where an archive may go. */
 export type ArchiveSink =
-  | WritableStream<Uint8Array>
-  | ((bytes: Uint8Array) => void | Promise<void>);
+  WritableStream<Uint8Array> | ((bytes: Uint8Array) => void | Promise<void>);
 
 const EMPTY = new Uint8Array(0);
 

@@ -450,18 +450,15 @@ export class SemanticCache {
     }
     try {
       const report = plain(
-        await this.#call(
-          'dump',
-          [raw],
-          undefined,
-          { writer, progress: onProgress },
-          'checkpoint',
-        ),
+        await this.#call('dump', [raw], undefined, { writer, progress: onProgress }, 'checkpoint'),
       ) as unknown as DumpReport;
       await writer.finish();
       return options.to
         ? report
-        : { ...report, archive: writer.blob(compression === 'gzip' ? 'application/gzip' : 'application/zstd') };
+        : {
+            ...report,
+            archive: writer.blob(compression === 'gzip' ? 'application/gzip' : 'application/zstd'),
+          };
     } catch (error) {
       await writer.fail(error);
       throw error;
@@ -579,7 +576,10 @@ export class SemanticCache {
       throw {
         payload: {
           tag: 'backend',
-          val: { message: `the archive cannot be ${operation}: ${describe(error)}`, retryable: false },
+          val: {
+            message: `the archive cannot be ${operation}: ${describe(error)}`,
+            retryable: false,
+          },
         },
       };
     };
@@ -681,7 +681,8 @@ export class SemanticCache {
     } catch (error) {
       signal?.throwIfAborted();
       const failed: VectorSource = { tag: 'failed', val: describe(error) };
-      const cause = error instanceof EmbedderError && error.cause !== undefined ? error.cause : error;
+      const cause =
+        error instanceof EmbedderError && error.cause !== undefined ? error.cause : error;
       return { vectors: texts.map(() => failed), failure: { error: cause } };
     }
   }

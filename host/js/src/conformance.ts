@@ -42,12 +42,7 @@ export function listCases(): Promise<Case[]> {
 }
 
 /** Runs one part of a case, in a process that is to be killed; resolves to what ended it. */
-export function runPhase(
-  store: Store,
-  name: string,
-  phase: number,
-  seed: bigint,
-): Promise<string> {
+export function runPhase(store: Store, name: string, phase: number, seed: bigint): Promise<string> {
   return runPhaseWith(component, store, name, phase, seed);
 }
 

@@ -13,7 +13,14 @@ import core2 from './component/conformance.core2.wasm';
 import core3 from './component/conformance.core3.wasm';
 import * as suspending from './component/conformance.jspi.js';
 import * as synchronous from './component/conformance.sync.js';
-import { judgeWith, listCasesWith, type Case, type JudgeOptions, type MakeStore, type Report } from './judge.js';
+import {
+  judgeWith,
+  listCasesWith,
+  type Case,
+  type JudgeOptions,
+  type MakeStore,
+  type Report,
+} from './judge.js';
 
 const component: Component = {
   modules: async () => ({

@@ -21,7 +21,8 @@ export function embedded(
         .then((all) =>
           Promise.all(
             Object.entries(all).map(
-              async ([name, text]) => [name, await WebAssembly.compile(await inflate(text))] as const,
+              async ([name, text]) =>
+                [name, await WebAssembly.compile(await inflate(text))] as const,
             ),
           ),
         )

@@ -23,7 +23,10 @@ export interface Embedder {
    * A vector for each text, in order. Leave it out where every question and answer comes with
    * its vector.
    */
-  embed?(texts: string[], options: { signal: AbortSignal | undefined }): Promise<Vector[]> | Vector[];
+  embed?(
+    texts: string[],
+    options: { signal: AbortSignal | undefined },
+  ): Promise<Vector[]> | Vector[];
 }
 
 /** An entry that is about to answer. */
@@ -59,11 +62,7 @@ export type CacheEvent =
 
 /** Why there was no answer. */
 export type MissReason =
-  | 'bypass'
-  | 'below-threshold'
-  | 'no-match'
-  | 'dim-mismatch'
-  | 'embedder-failure';
+  'bypass' | 'below-threshold' | 'no-match' | 'dim-mismatch' | 'embedder-failure';
 
 /** How a cache behaves. Only `store` and `embedder` are needed. */
 export interface CacheOptions {
@@ -161,7 +160,8 @@ export function applyOptions(defaults: RawOptions, options: CacheOptions): RawOp
     raw.confidence = {
       tag: 'decay',
       val: {
-        halfLifeSeconds: integer(halfLifeSeconds, 'confidence.halfLifeSeconds') ?? decay.halfLifeSeconds,
+        halfLifeSeconds:
+          integer(halfLifeSeconds, 'confidence.halfLifeSeconds') ?? decay.halfLifeSeconds,
         cutOff: number(cutOff, 'confidence.cutOff') ?? decay.cutOff,
       },
     };

@@ -28,11 +28,15 @@ import { plain } from './plain.js';
 
 /** A look-up as the component answers it. */
 export type RawLookup =
-  | { tag: 'hit'; val: Record<string, unknown> & { metadata: string; ageSeconds: bigint; id: bigint } }
+  | {
+      tag: 'hit';
+      val: Record<string, unknown> & { metadata: string; ageSeconds: bigint; id: bigint };
+    }
   | { tag: 'miss'; val: MissReason }
   | { tag: 'needs-embedding'; val: string };
 
-export type RawPut = { tag: 'stored'; val: bigint } | { tag: 'needs-embedding'; val: string } | { tag: 'ready' };
+export type RawPut =
+  { tag: 'stored'; val: bigint } | { tag: 'needs-embedding'; val: string } | { tag: 'ready' };
 
 export type VectorSource =
   | { tag: 'pending' }
@@ -52,9 +56,7 @@ export function namespaceOf(namespace: string | undefined): string {
 }
 
 export function given(embedding: Vector | undefined): VectorSource {
-  return embedding === undefined
-    ? { tag: 'pending' }
-    : { tag: 'given', val: vector(embedding) };
+  return embedding === undefined ? { tag: 'pending' } : { tag: 'given', val: vector(embedding) };
 }
 
 export function rawGet(question: Question): RawGet {
@@ -114,13 +116,18 @@ export function rawLoad(options: LoadOptions) {
   };
 }
 
-export function finish(answer: RawLookup | undefined, failure: { error: unknown } | undefined): Lookup {
+export function finish(
+  answer: RawLookup | undefined,
+  failure: { error: unknown } | undefined,
+): Lookup {
   switch (answer?.tag) {
     case 'hit':
       return { hit: toHit(answer.val) };
     case 'miss':
       return {
-        miss: failure ? { reason: answer.val, embedderError: failure.error } : { reason: answer.val },
+        miss: failure
+          ? { reason: answer.val, embedderError: failure.error }
+          : { reason: answer.val },
       };
     default:
       throw brokenPromise();
@@ -149,4 +156,3 @@ export function toEvent(raw: unknown): CacheEvent {
   const { tag, val } = raw as { tag: CacheEvent['type']; val: Record<string, unknown> };
   return { type: tag, ...plain(val) } as unknown as CacheEvent;
 }
-

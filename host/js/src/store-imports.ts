@@ -5,12 +5,7 @@
  * would trap it, and an `Error` of the runtime would carry its stack along.
  */
 
-import {
-  BackendError,
-  InvalidArgumentError,
-  UnsupportedError,
-  toValue,
-} from './errors.js';
+import { BackendError, InvalidArgumentError, UnsupportedError, toValue } from './errors.js';
 import type { Entry, EntryRef, Store } from './store.js';
 
 /** Integers beyond it are not exact numbers. */
@@ -66,7 +61,9 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
     check: (result: unknown, wrong: Wrong) => R,
   ): Method => {
     const wrong: Wrong = (what) =>
-      new BackendError(`${where(operation)} returned ${what}; the store is at fault, judge it with the conformance battery`);
+      new BackendError(
+        `${where(operation)} returned ${what}; the store is at fault, judge it with the conformance battery`,
+      );
     const finish = (result: unknown): R => {
       try {
         return check(result, wrong);
@@ -89,10 +86,7 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
           () => {},
           () => {},
         );
-        return fail(
-          wrong('a promise, though it says that it is synchronous'),
-          operation,
-        );
+        return fail(wrong('a promise, though it says that it is synchronous'), operation);
       }
       return within(result, timeout, where(operation)).then(finish, (thrown) =>
         fail(thrown, operation),
@@ -131,14 +125,22 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
         maxBlob: u32(claimed.maxBlob),
       };
     },
-    open: operation('open', (fingerprint: string, dim: number) => store.open(fingerprint, dim), nothing),
+    open: operation(
+      'open',
+      (fingerprint: string, dim: number) => store.open(fingerprint, dim),
+      nothing,
+    ),
     close: operation('close', () => store.close(), nothing),
     getByHash: operation(
       'getByHash',
       (keys: { namespace: string; queryHash: string }[]) => store.getByHash(keys),
       list((item, wrong) => (item === undefined || item === null ? undefined : entry(item, wrong))),
     ),
-    getByIds: operation('getByIds', (ids: BigUint64Array) => store.getByIds(numbers(ids)), list(entry)),
+    getByIds: operation(
+      'getByIds',
+      (ids: BigUint64Array) => store.getByIds(numbers(ids)),
+      list(entry),
+    ),
     count: operation('count', (namespace?: string) => store.count(namespace), integer),
     listNamespaces: operation('listNamespaces', () => store.listNamespaces(), list(text)),
     iterLruIds: operation(
@@ -262,10 +264,7 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
     ),
     commitImport: operation(
       'commitImport',
-      (
-        quotas: [string, bigint][],
-        meta: { key: string; expected?: string; value: string }[],
-      ) =>
+      (quotas: [string, bigint][], meta: { key: string; expected?: string; value: string }[]) =>
         store.commitImport(
           quotas.map(([namespace, quota]) => [namespace, exact(quota, 'quota')]),
           meta.map(({ key, expected, value }) => ({ key, expected, value })),
@@ -310,7 +309,12 @@ function within(promise: Promise<unknown>, timeout: number | undefined, where: s
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(
       // Whether a write has happened meanwhile is unknown, so it is not to be repeated.
-      () => reject(new BackendError(`${where} has not settled within ${timeout} ms; raise storeTimeout, or look at what the backend is doing`)),
+      () =>
+        reject(
+          new BackendError(
+            `${where} has not settled within ${timeout} ms; raise storeTimeout, or look at what the backend is doing`,
+          ),
+        ),
       timeout,
     );
   });

@@ -74,12 +74,24 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
       await page.evaluate(() => open('tabs', { staleMs: 0 }));
     }
     await one.evaluate(() => cache.put('abcdefgh', 'from one'));
-    assert.equal(await two.evaluate(async () => (await cache.get('ABCDEFGH'))?.response), 'from one');
-    assert.equal(await two.evaluate(async () => (await cache.get('abcdefghh'))?.response), 'from one');
+    assert.equal(
+      await two.evaluate(async () => (await cache.get('ABCDEFGH'))?.response),
+      'from one',
+    );
+    assert.equal(
+      await two.evaluate(async () => (await cache.get('abcdefghh'))?.response),
+      'from one',
+    );
     await two.evaluate(() => cache.put('abcdefgh', 'from two'));
-    assert.equal(await one.evaluate(async () => (await cache.get('abcdefghh'))?.response), 'from two');
+    assert.equal(
+      await one.evaluate(async () => (await cache.get('abcdefghh'))?.response),
+      'from two',
+    );
     await two.evaluate(() => cache.delete('abcdefgh'));
-    assert.equal(await one.evaluate(async () => (await cache.get('abcdefghh'))?.response), undefined);
+    assert.equal(
+      await one.evaluate(async () => (await cache.get('abcdefghh'))?.response),
+      undefined,
+    );
     const both = await Promise.all(
       [one, two].map((page, i) =>
         page.evaluate(async (i) => {
@@ -110,7 +122,10 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
     );
     const { code, message } = await one.evaluate(() => outcome(cache.get('q')));
     assert.equal(code, 'backend');
-    assert.match(message, /another tab has deleted or upgraded it; close the cache and open it again/);
+    assert.match(
+      message,
+      /another tab has deleted or upgraded it; close the cache and open it again/,
+    );
     const again = await one.evaluate(async () => {
       await outcome(cache.close());
       await open('deleted');
@@ -162,7 +177,9 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
     const page = await tab();
     const { code, message, stores } = await page.evaluate(async () => {
       const { openDatabase } = await import('/dist/stores/idb.js');
-      const mine = await openDatabase(indexedDB, 'foreign', 1, (db) => db.createObjectStore('mine'));
+      const mine = await openDatabase(indexedDB, 'foreign', 1, (db) =>
+        db.createObjectStore('mine'),
+      );
       mine.close();
       const refused = await outcome(open('foreign'));
       const after = await openDatabase(indexedDB, 'foreign', 1, () => {});
@@ -190,7 +207,9 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
     const refused = await page.evaluate(async () => {
       const before = (await cache.stats()).entries;
       // What compresses would need no room.
-      const response = Array.from({ length: 100_000 }, () => Math.random().toString(36).slice(2, 12)).join('');
+      const response = Array.from({ length: 100_000 }, () =>
+        Math.random().toString(36).slice(2, 12),
+      ).join('');
       const many = Array.from({ length: 20 }, (_, i) => ({ query: `q${i}`, response }));
       const refused = await outcome(cache.putMany(many));
       return { ...refused, added: (await cache.stats()).entries - before };
@@ -210,7 +229,11 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
     const refused = await page.evaluate(async () => {
       const { indexedDB: idb } = await import('/dist/stores/indexeddb.js');
       const missing = await outcome(open('x', { store: idb('x', { factory: null }) }));
-      const denied = { open: () => { throw new DOMException('denied', 'SecurityError'); } };
+      const denied = {
+        open: () => {
+          throw new DOMException('denied', 'SecurityError');
+        },
+      };
       const refused = await outcome(open('x', { store: idb('x', { factory: denied }) }));
       return [missing, refused];
     });

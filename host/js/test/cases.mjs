@@ -68,7 +68,13 @@ export const cases = {
     ]);
     equal(ids, [1, 2, 3]);
     equal(embedder.calls.at(-1), ['abc', 'def']);
-    const found = await cache.getMany(['abc', { query: 'xyz', namespace: 'other' }, 'zzz', 'def', 'abcc']);
+    const found = await cache.getMany([
+      'abc',
+      { query: 'xyz', namespace: 'other' },
+      'zzz',
+      'def',
+      'abcc',
+    ]);
     equal(
       found.map(({ hit, miss }) => hit?.response ?? miss.reason),
       ['1', '2', 'below-threshold', 'below-threshold', '1'],
@@ -92,16 +98,26 @@ export const cases = {
     );
     equal(runs, 1);
     equal(all.filter(({ origin }) => origin === 'computed').length, 1);
-    ok(all.every(({ response }) => response === 'computed'), 'one answer for all');
+    ok(
+      all.every(({ response }) => response === 'computed'),
+      'one answer for all',
+    );
     equal(await cache.getOrCompute('what?', slow), 'computed');
     equal(runs, 1);
     const failure = new Error('no model');
     const outcomes = await Promise.allSettled(
       [1, 2].map(() => cache.getOrCompute('other', () => Promise.reject(failure))),
     );
-    ok(outcomes.every(({ reason }) => reason === failure), 'the failure is passed on');
+    ok(
+      outcomes.every(({ reason }) => reason === failure),
+      'the failure is passed on',
+    );
     equal(await cache.getOrCompute('other', () => 'now'), 'now');
-    await fails(cache.getOrCompute('third', () => 42), 'invalid-argument', /return a string/);
+    await fails(
+      cache.getOrCompute('third', () => 42),
+      'invalid-argument',
+      /return a string/,
+    );
     await fails(cache.getOrCompute('third', slow, { ttl: -1 }), 'invalid-argument', /ttl/);
     equal(runs, 1);
   },
@@ -145,7 +161,11 @@ export const cases = {
     now += 86_400_000;
     equal((await cache.lookUp('mnoo')).miss.reason, 'no-match');
     equal(
-      events.map(({ type, namespace, reason, layer, count }) => [type, namespace, reason ?? layer ?? count]),
+      events.map(({ type, namespace, reason, layer, count }) => [
+        type,
+        namespace,
+        reason ?? layer ?? count,
+      ]),
       [
         ['put', 'default', 1],
         ['put', 'default', 1],
@@ -168,7 +188,10 @@ export const cases = {
   async 'confidence and validator may be functions'(env) {
     const asked = [];
     const cache = await open(env, {
-      confidence: { compute: (similarity, age, metadata) => metadata.trust ?? similarity, cutOff: 0.5 },
+      confidence: {
+        compute: (similarity, age, metadata) => metadata.trust ?? similarity,
+        cutOff: 0.5,
+      },
       validator: (candidate) => {
         asked.push(candidate);
         return candidate.response !== 'bad';
@@ -202,14 +225,22 @@ export const cases = {
     await fails(cache.put('d', '3', { embedding: [1, 2] }), 'embedder-dimension', /2 dimensions/);
     await fails(cache.put('d', '3', { embedding: [0, 0, 0] }), 'invalid-argument', /zero vector/);
     await fails(cache.put('d', '3', { embedding: [1, Number.NaN, 0] }), 'invalid-argument', /NaN/);
-    await fails(cache.put('d', '3', { embedding: ['1', 2, 3] }), 'invalid-argument', /Float32Array/);
+    await fails(
+      cache.put('d', '3', { embedding: ['1', 2, 3] }),
+      'invalid-argument',
+      /Float32Array/,
+    );
     await fails(cache.put('d', '3', { embedding: 'abc' }), 'invalid-argument');
     await fails(cache.put('d', '3'), 'embedder', /no embed function/);
     equal((await cache.lookUp('d')).miss.reason, 'embedder-failure');
     equal((await cache.stats()).entries, 2);
     ok(Math.abs((await cache.similarity([1, 0], [1, 1])) - Math.SQRT1_2) < 1e-6, 'a cosine');
     await fails(cache.similarity([1, 0], [1, 1, 0]), 'embedder-dimension');
-    await fails(cache.similarity([1, 0], [1, 1], 'int4'), 'invalid-argument', /float32, float16 or int8/);
+    await fails(
+      cache.similarity([1, 0], [1, 1], 'int4'),
+      'invalid-argument',
+      /float32, float16 or int8/,
+    );
   },
 
   async 'bad input is a typed error, and changes nothing'(env) {
@@ -266,7 +297,15 @@ export const cases = {
     ok(miss.embedderError === failure, 'with what it threw');
     const error = await fails(cache.put('q', 'r'), 'embedder', /model is down/);
     ok(error.cause === failure, 'with what it threw');
-    for (const vectors of [[], [[1, 2, 3, 4], [1, 2, 3, 4]], undefined, ['abc']]) {
+    for (const vectors of [
+      [],
+      [
+        [1, 2, 3, 4],
+        [1, 2, 3, 4],
+      ],
+      undefined,
+      ['abc'],
+    ]) {
       const odd = await open(env, {
         embedder: { fingerprint: 'x', dimensions: 4, embed: () => vectors },
       });
@@ -351,11 +390,16 @@ export const cases = {
   async 'a thousand overlapping calls give right answers'(env) {
     for (const store of [env.memory(), ...(env.hasJspi() ? [asynchronous(env)] : [])]) {
       const cache = await open(env, { store, maxEntries: 5000 });
-      const words = Array.from({ length: 250 }, (_, i) => `question ${i} ${'abcdefghij'[i % 10].repeat(i)}`);
+      const words = Array.from(
+        { length: 250 },
+        (_, i) => `question ${i} ${'abcdefghij'[i % 10].repeat(i)}`,
+      );
       const calls = words.flatMap((word, i) => [
         cache.put(word, `answer ${i}`),
         cache.get(word).then((hit) => equal(hit?.response, `answer ${i}`)),
-        cache.getOrCompute(`${word}!`, () => `computed ${i}`).then((r) => ok(r.length > 0, 'an answer')),
+        cache
+          .getOrCompute(`${word}!`, () => `computed ${i}`)
+          .then((r) => ok(r.length > 0, 'an answer')),
         cache.stats().then(({ entries }) => ok(entries <= 500, 'entries')),
       ]);
       equal(calls.length, 1000);
@@ -422,7 +466,10 @@ export const cases = {
       ]);
       await from.setNamespaceQuota('other', 5);
       const chunks = [];
-      const report = await from.dump({ compression, to: (bytes) => void chunks.push(bytes.slice()) });
+      const report = await from.dump({
+        compression,
+        to: (bytes) => void chunks.push(bytes.slice()),
+      });
       equal([report.layout, report.entries, report.consistent], ['portable', 2, true]);
       const archive = new Blob(chunks);
       equal(archive.size, report.compressedBytes);
@@ -455,7 +502,10 @@ export const cases = {
     const full = () => {
       throw new Error('no room');
     };
-    ok(/no room/.test((await cache.dump({ to: full }).catch((error) => error)).message), 'the cause');
+    ok(
+      /no room/.test((await cache.dump({ to: full }).catch((error) => error)).message),
+      'the cause',
+    );
   },
 
   async 'native archives go from store to store of one kind'(env) {
@@ -505,7 +555,10 @@ export const cases = {
       await store.release?.();
       equal([error.stored, error.given], ['letters-1', 'letters-2'], name);
       store = await make(database);
-      await fails(open(env, { store, embedder: { ...letters(), dimensions: 9 } }), 'embedder-dimension');
+      await fails(
+        open(env, { store, embedder: { ...letters(), dimensions: 9 } }),
+        'embedder-dimension',
+      );
       await store.release?.();
     }
   },
@@ -515,7 +568,9 @@ export const cases = {
     const dim = 32;
     const cache = await open(env, { embedder: { fingerprint: 'v', dimensions: dim } });
     const rows = Array.from({ length: 1500 }, () => random.vector(dim));
-    await cache.putMany(rows.map((embedding, i) => ({ query: `q${i}`, response: `${i}`, embedding })));
+    await cache.putMany(
+      rows.map((embedding, i) => ({ query: `q${i}`, response: `${i}`, embedding })),
+    );
     await cache.warmUp();
     const unit = (v) => {
       const length = Math.sqrt(v.reduce((sum, x) => sum + x * x, 0));
@@ -546,7 +601,11 @@ export const cases = {
       const database = `conformance-${databases++}`;
       const report = await env.judge(() => make(database));
       const failures = report.cases.filter(({ outcome }) => outcome === 'failed');
-      equal(failures.map((one) => `${one.name}: ${one.detail}`), [], name);
+      equal(
+        failures.map((one) => `${one.name}: ${one.detail}`),
+        [],
+        name,
+      );
       ok(report.summary.passed >= 350, `${name}: only ${report.summary.passed} cases passed`);
     }
   },
@@ -564,7 +623,12 @@ export async function run(env, only = /./) {
       await work(env);
       results.push({ name, ok: true, ms: Date.now() - start });
     } catch (error) {
-      results.push({ name, ok: false, ms: Date.now() - start, error: String(error?.stack ?? error) });
+      results.push({
+        name,
+        ok: false,
+        ms: Date.now() - start,
+        error: String(error?.stack ?? error),
+      });
     }
   }
   return results;

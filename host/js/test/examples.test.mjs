@@ -85,112 +85,122 @@ describe('examples/durable-object', { skip: unless(hasRuntimes, 'workerd') }, ()
   });
 });
 
-describe('examples/browser', { skip: unless(hasChromium && canBuild(), 'Chromium, or no cargo') }, () => {
-  const artefacts = process.env.MNEME_ARTEFACTS ?? join(PACKAGE, 'artefacts');
-  let server;
-  let browser;
-  let page;
-  const problems = [];
+describe(
+  'examples/browser',
+  { skip: unless(hasChromium && canBuild(), 'Chromium, or no cargo') },
+  () => {
+    const artefacts = process.env.MNEME_ARTEFACTS ?? join(PACKAGE, 'artefacts');
+    let server;
+    let browser;
+    let page;
+    const problems = [];
 
-  before(async () => {
-    mkdirSync(artefacts, { recursive: true });
-    const example = join(EXAMPLES, 'browser');
-    execFileSync(process.execPath, ['build.mjs'], { cwd: example, stdio: 'inherit' });
-    server = await serve(join(example, 'site'));
-    browser = await launch({ viewport: { width: 900, height: 900 }, acceptDownloads: true });
-    page = await browser.context.newPage();
-    page.on('pageerror', (error) => problems.push(String(error)));
-    await open();
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.close();
-  });
-
-  async function open() {
-    await page.goto(server.url);
-    await page.waitForSelector('html[data-ready]', { timeout: 60_000 });
-    await idle();
-  }
-
-  /** Until nothing is under way: buttons are off meanwhile. */
-  function idle() {
-    return page.waitForSelector('#ask button:enabled', { timeout: 60_000 });
-  }
-
-  const text = (selector) => page.textContent(selector);
-
-  async function ask(question) {
-    await page.fill('#question', question);
-    await page.press('#question', 'Enter');
-    await idle();
-  }
-
-  test('answers what means the same, by keyboard alone', async () => {
-    await page.click('#fill');
-    await idle();
-    assert.equal(await text('#entries'), '40');
-    await ask('I forgot my password, how can I reset it?');
-    assert.match(await text('#result .answer'), /Forgot password/);
-    assert.match(await text('#result .facts'), /Layer semantic.*Similarity 0\.[89].*Took [\d.]+ ms/);
-    await page.screenshot({ path: join(artefacts, 'browser-example.png'), fullPage: true });
-    await ask('How tall is the Eiffel Tower?');
-    assert.match(await text('#result'), /similar enough/);
-    // The answer has the focus now; Tab goes to the button.
-    await page.keyboard.type('330 metres.');
-    await page.keyboard.press('Tab');
-    await page.keyboard.press('Enter');
-    await idle();
-    assert.equal(await text('#result .answer'), '330 metres.');
-    assert.match(await text('#result .facts'), /Layer exact.*Similarity 1\.000/);
-    await page.screenshot({ path: join(artefacts, 'browser-example-taught.png'), fullPage: true });
-    assert.equal(await text('#entries'), '41');
-  });
-
-  test('entries survive a reload', async () => {
-    await open();
-    assert.equal(await text('#entries'), '41');
-    await ask('how high is the eiffel tower?');
-    assert.equal(await text('#result .answer'), '330 metres.');
-  });
-
-  test('the cache goes into a file, and comes out of one', async () => {
-    const [download] = await Promise.all([page.waitForEvent('download'), page.click('#dump')]);
-    const file = join(artefacts, 'mneme.tar.gz');
-    await download.saveAs(file);
-    await idle();
-    assert.match(await text('#status'), /41 entries/);
-    await page.click('#clear');
-    await idle();
-    assert.equal(await text('#entries'), '0');
-    await page.setInputFiles('#file', file);
-    await page.waitForFunction(() => document.querySelector('#entries').textContent === '41');
-    await idle();
-    await ask('How tall is the Eiffel Tower?');
-    assert.equal(await text('#result .answer'), '330 metres.');
-    await page.setInputFiles('#file', {
-      name: 'broken.tar.gz',
-      mimeType: 'application/gzip',
-      buffer: Buffer.from('no archive'),
+    before(async () => {
+      mkdirSync(artefacts, { recursive: true });
+      const example = join(EXAMPLES, 'browser');
+      execFileSync(process.execPath, ['build.mjs'], { cwd: example, stdio: 'inherit' });
+      server = await serve(join(example, 'site'));
+      browser = await launch({ viewport: { width: 900, height: 900 }, acceptDownloads: true });
+      page = await browser.context.newPage();
+      page.on('pageerror', (error) => problems.push(String(error)));
+      await open();
     });
-    await page.waitForSelector('#status.error');
-    assert.equal(await text('#entries'), '41');
-  });
+    after(async () => {
+      await browser?.close();
+      await server?.close();
+    });
 
-  test('works with the network off', async () => {
-    await page.evaluate(() => navigator.serviceWorker.ready);
-    await open();
-    await server.close();
-    await browser.context.setOffline(true);
-    await open();
-    await ask('I forgot my password, how can I reset it?');
-    assert.match(await text('#result .answer'), /Forgot password/);
-  });
+    async function open() {
+      await page.goto(server.url);
+      await page.waitForSelector('html[data-ready]', { timeout: 60_000 });
+      await idle();
+    }
 
-  test('nothing went wrong in the page', () => {
-    assert.deepEqual(problems, []);
-  });
-});
+    /** Until nothing is under way: buttons are off meanwhile. */
+    function idle() {
+      return page.waitForSelector('#ask button:enabled', { timeout: 60_000 });
+    }
+
+    const text = (selector) => page.textContent(selector);
+
+    async function ask(question) {
+      await page.fill('#question', question);
+      await page.press('#question', 'Enter');
+      await idle();
+    }
+
+    test('answers what means the same, by keyboard alone', async () => {
+      await page.click('#fill');
+      await idle();
+      assert.equal(await text('#entries'), '40');
+      await ask('I forgot my password, how can I reset it?');
+      assert.match(await text('#result .answer'), /Forgot password/);
+      assert.match(
+        await text('#result .facts'),
+        /Layer semantic.*Similarity 0\.[89].*Took [\d.]+ ms/,
+      );
+      await page.screenshot({ path: join(artefacts, 'browser-example.png'), fullPage: true });
+      await ask('How tall is the Eiffel Tower?');
+      assert.match(await text('#result'), /similar enough/);
+      // The answer has the focus now; Tab goes to the button.
+      await page.keyboard.type('330 metres.');
+      await page.keyboard.press('Tab');
+      await page.keyboard.press('Enter');
+      await idle();
+      assert.equal(await text('#result .answer'), '330 metres.');
+      assert.match(await text('#result .facts'), /Layer exact.*Similarity 1\.000/);
+      await page.screenshot({
+        path: join(artefacts, 'browser-example-taught.png'),
+        fullPage: true,
+      });
+      assert.equal(await text('#entries'), '41');
+    });
+
+    test('entries survive a reload', async () => {
+      await open();
+      assert.equal(await text('#entries'), '41');
+      await ask('how high is the eiffel tower?');
+      assert.equal(await text('#result .answer'), '330 metres.');
+    });
+
+    test('the cache goes into a file, and comes out of one', async () => {
+      const [download] = await Promise.all([page.waitForEvent('download'), page.click('#dump')]);
+      const file = join(artefacts, 'mneme.tar.gz');
+      await download.saveAs(file);
+      await idle();
+      assert.match(await text('#status'), /41 entries/);
+      await page.click('#clear');
+      await idle();
+      assert.equal(await text('#entries'), '0');
+      await page.setInputFiles('#file', file);
+      await page.waitForFunction(() => document.querySelector('#entries').textContent === '41');
+      await idle();
+      await ask('How tall is the Eiffel Tower?');
+      assert.equal(await text('#result .answer'), '330 metres.');
+      await page.setInputFiles('#file', {
+        name: 'broken.tar.gz',
+        mimeType: 'application/gzip',
+        buffer: Buffer.from('no archive'),
+      });
+      await page.waitForSelector('#status.error');
+      assert.equal(await text('#entries'), '41');
+    });
+
+    test('works with the network off', async () => {
+      await page.evaluate(() => navigator.serviceWorker.ready);
+      await open();
+      await server.close();
+      await browser.context.setOffline(true);
+      await open();
+      await ask('I forgot my password, how can I reset it?');
+      assert.match(await text('#result .answer'), /Forgot password/);
+    });
+
+    test('nothing went wrong in the page', () => {
+      assert.deepEqual(problems, []);
+    });
+  },
+);
 
 /** Whether the encoder is there, or can be built. */
 function canBuild() {

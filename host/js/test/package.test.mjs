@@ -56,11 +56,15 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 test('has no dependencies, and exports what it says, with types', async () => {
   const manifest = JSON.parse(readFileSync(join(project, 'node_modules', NAME, 'package.json')));
   assert.deepEqual([manifest.dependencies, manifest.peerDependencies], [undefined, undefined]);
-  const files = (target) => (typeof target === 'string' ? [target] : Object.values(target).flatMap(files));
+  const files = (target) =>
+    typeof target === 'string' ? [target] : Object.values(target).flatMap(files);
   for (const path of [...files(manifest.exports), ...files(manifest.bin)]) {
     const file = join(project, 'node_modules', NAME, path);
     assert.ok(readFileSync(file).length > 0, path);
-    assert.ok(readFileSync(file.replace(/(\.d\.ts|\.js)$/, '.d.ts')).length > 0, `types of ${path}`);
+    assert.ok(
+      readFileSync(file.replace(/(\.d\.ts|\.js)$/, '.d.ts')).length > 0,
+      `types of ${path}`,
+    );
   }
   writeFileSync(
     join(project, 'all.mjs'),
@@ -99,7 +103,19 @@ test('types say what people write', () => {
     `,
   );
   const tsc = join(PACKAGE, 'node_modules', '.bin', 'tsc');
-  const args = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--lib', 'es2024,esnext.disposable,dom', '--types', '', 'typed.mts'];
+  const args = [
+    '--noEmit',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2022',
+    '--lib',
+    'es2024,esnext.disposable,dom',
+    '--types',
+    '',
+    'typed.mts',
+  ];
   try {
     execFileSync(tsc, args, { cwd: project, encoding: 'utf8' });
   } catch ({ stdout }) {
@@ -179,8 +195,15 @@ describe('without any configuration', { skip: unless(hasChromium, 'Chromium') },
   });
 
   test('a page loads it as it is', async () => {
-    const paths = { '': 'index', '/stores/memory': 'stores/memory', '/stores/indexeddb': 'stores/indexeddb' };
-    const map = Object.entries(paths).map(([from, to]) => [NAME + from, `./node_modules/${NAME}/dist/${to}.js`]);
+    const paths = {
+      '': 'index',
+      '/stores/memory': 'stores/memory',
+      '/stores/indexeddb': 'stores/indexeddb',
+    };
+    const map = Object.entries(paths).map(([from, to]) => [
+      NAME + from,
+      `./node_modules/${NAME}/dist/${to}.js`,
+    ]);
     writeFileSync(
       join(project, 'plain.html'),
       `<!doctype html><title>-</title>
@@ -216,7 +239,10 @@ describe('the command', { skip: unless(hasRuntimes, 'Node with SQLite') }, () =>
     assert.equal(report.seed, '0x2');
     const killed = report.cases.filter(({ section }) => /crashes/.test(section));
     assert.ok(killed.length >= 5, 'there are cases with processes that are killed');
-    assert.deepEqual(killed.filter(({ outcome }) => outcome !== 'passed'), []);
+    assert.deepEqual(
+      killed.filter(({ outcome }) => outcome !== 'passed'),
+      [],
+    );
   });
 
   test('finds what is wrong with a store', () => {
@@ -233,7 +259,13 @@ describe('the command', { skip: unless(hasRuntimes, 'Node with SQLite') }, () =>
   });
 
   test('says how it is used', () => {
-    for (const args of [[], ['./none.mjs'], ['./durable.mjs', '--seed', 'x'], ['./durable.mjs', '--case', 'none'], ['./durable.mjs', '--odd']]) {
+    for (const args of [
+      [],
+      ['./none.mjs'],
+      ['./durable.mjs', '--seed', 'x'],
+      ['./durable.mjs', '--case', 'none'],
+      ['./durable.mjs', '--odd'],
+    ]) {
       const { code, stderr } = conformance(...args);
       assert.equal(code, 2, args.join(' '));
       assert.match(stderr, /error: .*\n\nFor more information, try --help/s);

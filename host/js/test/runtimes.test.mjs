@@ -61,16 +61,21 @@ describe('Chromium', { skip: unless(hasChromium, 'Chromium') }, () => {
   });
   test('cases, in a page', async (t) => {
     const outcome = await page.evaluate(async () => {
-      const [{ SemanticCache, hasJspi }, { judge }, { MemoryStore, memory }, { indexedDB }, { run }] =
-        await Promise.all(
-          [
-            '/dist/index.js',
-            '/dist/conformance.js',
-            '/dist/stores/memory.js',
-            '/dist/stores/indexeddb.js',
-            '/test/cases.mjs',
-          ].map((path) => import(path)),
-        );
+      const [
+        { SemanticCache, hasJspi },
+        { judge },
+        { MemoryStore, memory },
+        { indexedDB },
+        { run },
+      ] = await Promise.all(
+        [
+          '/dist/index.js',
+          '/dist/conformance.js',
+          '/dist/stores/memory.js',
+          '/dist/stores/indexeddb.js',
+          '/test/cases.mjs',
+        ].map((path) => import(path)),
+      );
       const stores = { indexeddb: (database) => indexedDB(database) };
       const results = await run({ SemanticCache, hasJspi, judge, memory, MemoryStore, stores });
       return { jspi: hasJspi(), stores: Object.keys(stores), results };
@@ -92,7 +97,9 @@ describe('Chromium', { skip: unless(hasChromium, 'Chromium') }, () => {
   test('the script gives the same lines', async () => {
     const lines = await page.evaluate(async () => {
       const [{ SemanticCache }, { memory }, { script }] = await Promise.all(
-        ['/dist/index.js', '/dist/stores/memory.js', '/test/script.mjs'].map((path) => import(path)),
+        ['/dist/index.js', '/dist/stores/memory.js', '/test/script.mjs'].map(
+          (path) => import(path),
+        ),
       );
       return script({ SemanticCache, memory });
     });

@@ -26,7 +26,8 @@ export function operations(count = 5000, seed = 20_261_126) {
   const random = new Random(seed);
   const all = [];
   let ms = START_MS;
-  const text = () => `Question ${random.below(150)} ${['é', 'İ', 'ß', '\u{10FFFF}', ''][random.below(5)]}`;
+  const text = () =>
+    `Question ${random.below(150)} ${['é', 'İ', 'ß', '\u{10FFFF}', ''][random.below(5)]}`;
   const namespace = () => NAMESPACES[random.below(NAMESPACES.length)];
   // Near one of a few directions, so that there are hits.
   const vector = () => {
@@ -42,7 +43,15 @@ export function operations(count = 5000, seed = 20_261_126) {
     } else if (roll < 85) {
       const ttl = [undefined, null, 60, 3600][random.below(4)];
       const response = `answer ${n}${random.below(20) === 0 ? ' [ERROR]' : ''}`;
-      all.push({ op: 'put', ...of, query: text(), embedding: vector(), response: random.below(30) === 0 ? `[ERROR] ${n}` : response, ttl, metadata: { n } });
+      all.push({
+        op: 'put',
+        ...of,
+        query: text(),
+        embedding: vector(),
+        response: random.below(30) === 0 ? `[ERROR] ${n}` : response,
+        ttl,
+        metadata: { n },
+      });
     } else if (roll < 89) {
       all.push({ op: 'delete', ...of, query: text() });
     } else if (roll < 92) {
@@ -73,7 +82,10 @@ function exact(value) {
   return bits.getUint32(0);
 }
 
-async function one(cache, { op, namespace, query, embedding, response, ttl, metadata, maxEntries, compact, dtype }) {
+async function one(
+  cache,
+  { op, namespace, query, embedding, response, ttl, metadata, maxEntries, compact, dtype },
+) {
   switch (op) {
     case 'get': {
       const { hit, miss } = await cache.lookUp(query, { namespace, embedding });
@@ -81,16 +93,42 @@ async function one(cache, { op, namespace, query, embedding, response, ttl, meta
         return [miss.reason];
       }
       const { similarity, confidence } = hit;
-      return [hit.layer, hit.id, hit.response, exact(similarity), exact(confidence), hit.ageSeconds, hit.query, hit.metadata.n];
+      return [
+        hit.layer,
+        hit.id,
+        hit.response,
+        exact(similarity),
+        exact(confidence),
+        hit.ageSeconds,
+        hit.query,
+        hit.metadata.n,
+      ];
     }
     case 'put':
-      return [await cache.put(query, response, { namespace, embedding, metadata, ...(ttl === undefined ? {} : { ttl }) })];
+      return [
+        await cache.put(query, response, {
+          namespace,
+          embedding,
+          metadata,
+          ...(ttl === undefined ? {} : { ttl }),
+        }),
+      ];
     case 'delete':
       return [await cache.delete(query, { namespace })];
     case 'stats': {
       const stats = await cache.stats(namespace);
       const { hitsExact, hitsSemantic, misses, evictions, expirations } = stats.counters;
-      return [stats.entries, stats.indexRows, stats.indexTombstones, hitsExact, hitsSemantic, misses, evictions, expirations, stats.namespaces.map((one) => [one.namespace, one.entries, one.quota ?? null])];
+      return [
+        stats.entries,
+        stats.indexRows,
+        stats.indexTombstones,
+        hitsExact,
+        hitsSemantic,
+        misses,
+        evictions,
+        expirations,
+        stats.namespaces.map((one) => [one.namespace, one.entries, one.quota ?? null]),
+      ];
     }
     case 'vacuum':
       return [await cache.vacuum({ namespace, compact })];

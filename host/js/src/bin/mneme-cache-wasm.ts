@@ -72,7 +72,12 @@ async function main(): Promise<number> {
   }
   const make = await load(file);
   if (values.phase !== undefined) {
-    const ended = await runPhase(telling(await make()), values.case ?? '', Number(values.phase), seed);
+    const ended = await runPhase(
+      telling(await make()),
+      values.case ?? '',
+      Number(values.phase),
+      seed,
+    );
     stderr.write(`${ended}\n`);
     return 1;
   }
@@ -101,10 +106,14 @@ async function load(file: string): Promise<MakeStore> {
   try {
     module = await import(url);
   } catch (error) {
-    throw new UsageError(`${file} cannot be loaded: ${error instanceof Error ? error.message : error}`);
+    throw new UsageError(
+      `${file} cannot be loaded: ${error instanceof Error ? error.message : error}`,
+    );
   }
   if (typeof module.default !== 'function') {
-    throw new UsageError(`${file} has no default export that is a function; export one that makes a store`);
+    throw new UsageError(
+      `${file} has no default export that is a function; export one that makes a store`,
+    );
   }
   return module.default as MakeStore;
 }
@@ -167,7 +176,16 @@ async function startKilled(
   seed: bigint,
 ): Promise<KilledProcess> {
   const self = fileURLToPath(import.meta.url);
-  const args = ['conformance', file, '--case', one.name, '--phase', `${phase}`, '--seed', `${seed}`];
+  const args = [
+    'conformance',
+    file,
+    '--case',
+    one.name,
+    '--phase',
+    `${phase}`,
+    '--seed',
+    `${seed}`,
+  ];
   const child = spawn(execPath, [...execArgv, self, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -201,7 +219,8 @@ try {
 } catch (error) {
   const message = error instanceof Error ? error.message : String(error);
   const isUsage =
-    error instanceof UsageError || String((error as { code?: unknown }).code).startsWith('ERR_PARSE_ARGS');
+    error instanceof UsageError ||
+    String((error as { code?: unknown }).code).startsWith('ERR_PARSE_ARGS');
   stderr.write(`error: ${message}\n${isUsage ? '\nFor more information, try --help.\n' : ''}`);
   exit(2);
 }

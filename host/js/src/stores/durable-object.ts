@@ -11,7 +11,10 @@ const MAX_BLOB = 1 << 20;
 /** What it takes of `ctx.storage` of a Durable Object with a SQLite database. */
 export interface DurableObjectStorage {
   sql: {
-    exec(sql: string, ...values: unknown[]): {
+    exec(
+      sql: string,
+      ...values: unknown[]
+    ): {
       toArray(): Record<string, unknown>[];
       readonly rowsWritten: number;
     };

@@ -1,6 +1,13 @@
 /** A store in a browser's IndexedDB. It needs WebAssembly JSPI; see `hasJspi`. */
 
-import { BackendError, ClosedError, CorruptError, InvalidArgumentError, SchemaError, UnsupportedError } from '../errors.js';
+import {
+  BackendError,
+  ClosedError,
+  CorruptError,
+  InvalidArgumentError,
+  SchemaError,
+  UnsupportedError,
+} from '../errors.js';
 import type {
   Capabilities,
   Entry,
@@ -293,7 +300,9 @@ export class IndexedDbStore implements Store {
   }
 
   async deleteById(id: number): Promise<boolean> {
-    return (await this.#delete(async ({ heads }) => [await result<Head>(heads.get(id))])).length > 0;
+    return (
+      (await this.#delete(async ({ heads }) => [await result<Head>(heads.get(id))])).length > 0
+    );
   }
 
   async deleteUnchanged(entries: EntryRef[]): Promise<number[]> {
@@ -770,7 +779,10 @@ async function pairs<T>(store: IDBObjectStore): Promise<[string, T][]> {
 }
 
 /** Calls `each` for every key, until it returns false. */
-function walk(request: IDBRequest<IDBCursor | null>, each: (cursor: IDBCursor) => boolean): Promise<void> {
+function walk(
+  request: IDBRequest<IDBCursor | null>,
+  each: (cursor: IDBCursor) => boolean,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     request.onerror = () => reject(request.error);
     request.onsuccess = () => {

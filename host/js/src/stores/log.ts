@@ -84,7 +84,7 @@ export function record(change: Change): Uint8Array {
 /** The changes of a file, and where the last whole one ends. */
 export function* changes(bytes: Uint8Array): Generator<{ change: Change; end: number }> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  for (let at = HEADER_BYTES; at + RECORD_HEADER <= bytes.length; ) {
+  for (let at = HEADER_BYTES; at + RECORD_HEADER <= bytes.length;) {
     const length = view.getUint32(at, true);
     const end = at + RECORD_HEADER + length;
     if (length < 4 || end > bytes.length) {

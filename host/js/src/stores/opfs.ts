@@ -14,15 +14,7 @@ import type {
   Touch,
 } from '../store.js';
 import type { StoredEmbedder } from './checks.js';
-import {
-  HEADER_BYTES,
-  changes,
-  floats,
-  generationOf,
-  header,
-  record,
-  type Change,
-} from './log.js';
+import { HEADER_BYTES, changes, floats, generationOf, header, record, type Change } from './log.js';
 import { MemoryStore } from './memory.js';
 
 /** A file that a Worker has open. */
@@ -415,7 +407,10 @@ export class OpfsStore extends MemoryStore {
 
   #told(cause: unknown): BackendError {
     const { name: kind, message } = cause as Error;
-    const room = kind === 'QuotaExceededError' ? '; delete entries, set maxEntries, or ask for persistent storage' : '';
+    const room =
+      kind === 'QuotaExceededError'
+        ? '; delete entries, set maxEntries, or ask for persistent storage'
+        : '';
     return new BackendError(`OPFS ${this.#name}: ${kind}: ${message}${room}`, { cause });
   }
 }
@@ -423,7 +418,10 @@ export class OpfsStore extends MemoryStore {
 function writeAll(file: SyncFile, bytes: Uint8Array, at: number): void {
   const written = file.write(bytes, { at });
   if (written < bytes.length) {
-    throw new DOMException(`only ${written} of ${bytes.length} bytes were written`, 'QuotaExceededError');
+    throw new DOMException(
+      `only ${written} of ${bytes.length} bytes were written`,
+      'QuotaExceededError',
+    );
   }
 }
 

@@ -21,7 +21,9 @@ export async function fails(promise, code, pattern = /./) {
     value = await promise;
   } catch (error) {
     if (error?.code !== code || !pattern.test(error.message)) {
-      throw new Error(`expected the error ${code} ${pattern}, got ${error?.code}: ${error?.stack ?? error}`);
+      throw new Error(
+        `expected the error ${code} ${pattern}, got ${error?.code}: ${error?.stack ?? error}`,
+      );
     }
     return error;
   }

@@ -53,7 +53,12 @@ async function timed(count, call) {
  * Exact and semantic look-ups and puts on a store with `rows` entries, beside a scan of all
  * vectors in plain JavaScript. Clocks of browsers are coarse, so that look-ups are timed in tens.
  */
-export async function measure({ SemanticCache }, store, rows, { queries = 400, exactly = 8000 } = {}) {
+export async function measure(
+  { SemanticCache },
+  store,
+  rows,
+  { queries = 400, exactly = 8000 } = {},
+) {
   const embedder = { fingerprint: 'bench', dimensions: DIM };
   const cache = await SemanticCache.open({ store, embedder });
   const all = vectors(rows, 1);
@@ -91,9 +96,11 @@ export async function measure({ SemanticCache }, store, rows, { queries = 400, e
   };
   const TENS = 10;
   const tens = async (count, call) =>
-    (await timed(count / TENS, async (i) => {
-      for (let k = 0; k < TENS; k++) await call(i * TENS + k);
-    })).map((ms) => ms / TENS);
+    (
+      await timed(count / TENS, async (i) => {
+        for (let k = 0; k < TENS; k++) await call(i * TENS + k);
+      })
+    ).map((ms) => ms / TENS);
   const exact = () => cache.get(`question ${random.below(rows)}`);
   const semantic = async (i) => {
     const { row, embedding } = asked[i];
@@ -106,7 +113,9 @@ export async function measure({ SemanticCache }, store, rows, { queries = 400, e
   const results = {
     'exact-hit': summary(await tens(exactly, exact)),
     'semantic-hit': summary(await tens(queries, semantic)),
-    put: summary(await timed(200, (i) => cache.put(`later ${i}`, 'an answer', { embedding: all[i] }))),
+    put: summary(
+      await timed(200, (i) => cache.put(`later ${i}`, 'an answer', { embedding: all[i] })),
+    ),
   };
   scan(asked[0].embedding);
   results['plain JavaScript scan'] = summary(

@@ -17,7 +17,9 @@ export class Tests extends DurableObject {
     if (database !== this.#database) {
       this.#database = database;
       const tables = sql
-        .exec("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+        .exec(
+          "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+        )
         .toArray();
       for (const { name } of tables) {
         sql.exec(`DROP TABLE ${name}`);

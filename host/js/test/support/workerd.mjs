@@ -16,7 +16,11 @@ function files(folder) {
 /** All that a worker may import: the package as it was built, unbundled, and the tests. */
 function modules(main) {
   const all = [...files(join(ROOT, 'dist')), ...files(join(ROOT, 'test'))]
-    .filter((path) => /\.(m?js|wasm)$/.test(path) && !/chromium|workerd\.mjs$|run\.mjs|\.test\.mjs|bench/.test(path.replace('.workerd.js', '')))
+    .filter(
+      (path) =>
+        /\.(m?js|wasm)$/.test(path) &&
+        !/chromium|workerd\.mjs$|run\.mjs|\.test\.mjs|bench/.test(path.replace('.workerd.js', '')),
+    )
     .map((path) => ({
       type: path.endsWith('.wasm') ? 'CompiledWasm' : 'ESModule',
       path: relative(ROOT, path),

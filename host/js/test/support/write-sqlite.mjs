@@ -11,7 +11,11 @@ const cache = await SemanticCache.open({
   embedder: { fingerprint: 'javascript-1', dimensions: 3 },
 });
 await cache.put('What is \u{1F980}?', 'A crab.\0', { embedding: [1, 2, 3], metadata: { n: 1 } });
-await cache.put('other', 'answer', { embedding: [3, -2, 1], namespace: 'tenant', ttl: 4_000_000_000 });
+await cache.put('other', 'answer', {
+  embedding: [3, -2, 1],
+  namespace: 'tenant',
+  ttl: 4_000_000_000,
+});
 await cache.get('WHAT is \u{1F980}?');
 await cache.setNamespaceQuota('tenant', 7);
 const { layout, archive } = await cache.dump({ layout: 'native' });

@@ -76,8 +76,7 @@ export function inspect(driver: SqlDriver): Found {
     )
     .map(({ name }) => String(name));
   const has = (name: string) => names.includes(name);
-  const hasEntries = () =>
-    has('entries') && driver.all('SELECT 1 FROM entries LIMIT 1').length > 0;
+  const hasEntries = () => has('entries') && driver.all('SELECT 1 FROM entries LIMIT 1').length > 0;
   const version = has('schema_meta') ? meta(driver, 'schema_version') : undefined;
   if (version === undefined) {
     const ours = [...TABLES, ...INDEXES, BLOBS];

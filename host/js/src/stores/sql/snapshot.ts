@@ -122,7 +122,7 @@ export class Restore {
       );
     }
     disk(this.#database, () => {
-      for (let at = 0; at < bytes.length; ) {
+      for (let at = 0; at < bytes.length;) {
         at += writeSync(file, bytes, at, bytes.length - at, this.#size + at);
       }
     });
@@ -148,7 +148,11 @@ export class Restore {
     }
     return fit(() =>
       source
-        .all(since((column) => source.text(column)), lastId, limit)
+        .all(
+          since((column) => source.text(column)),
+          lastId,
+          limit,
+        )
         .map((row) => entry(row, this.#vectorBytes)),
     );
   }
@@ -235,7 +239,8 @@ export class Restore {
       closeSync(file);
     });
     this.#file = undefined;
-    const pragmas = 'PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA cell_size_check = ON;';
+    const pragmas =
+      'PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA cell_size_check = ON;';
     const source = new NodeSqliteDriver(this.#path, 0, pragmas);
     this.#source = source;
     const found = layout.inspect(source);

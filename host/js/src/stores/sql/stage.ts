@@ -17,7 +17,7 @@ export function databaseStage(database: SqlDriver, dim: number): Stage {
   return {
     add: (one) => database.one(INSERT, ...valuesOf(one)) !== undefined,
     *entries() {
-      for (let last = 0; ; ) {
+      for (let last = 0; ;) {
         const rows = database.all(page, last, PAGE);
         for (const row of rows) {
           last = idOf(row);

@@ -48,7 +48,8 @@ const MAX_BATCH = 1000;
 
 /** Times as they are read: whole, and not below zero. */
 const CREATED_AT = 'max(CAST(created_at AS INTEGER), 0)';
-const USER_META = "schema_meta.key NOT IN ('schema_version', 'embedder_fingerprint', 'embedder_dim')";
+const USER_META =
+  "schema_meta.key NOT IN ('schema_version', 'embedder_fingerprint', 'embedder_dim')";
 
 /** The statements that read text. */
 function statements(text: TextColumn) {
@@ -377,9 +378,7 @@ export class SqlStore implements Store {
     }
     const row = session.driver.one('SELECT bytes FROM derived_blobs WHERE name = ?', name);
     if (row && !(row['bytes'] instanceof Uint8Array)) {
-      throw new CorruptError(
-        `table derived_blobs, row ${name} holds no bytes; delete that row`,
-      );
+      throw new CorruptError(`table derived_blobs, row ${name} holds no bytes; delete that row`);
     }
     return row?.['bytes'] as Uint8Array | undefined;
   }
@@ -541,7 +540,9 @@ export class SqlStore implements Store {
 export function quotasOf(driver: SqlDriver): [string, number][] {
   const namespace = driver.text('namespace');
   return driver
-    .all(`SELECT ${namespace}, max_entries FROM namespace_quotas ORDER BY namespace_quotas.namespace`)
+    .all(
+      `SELECT ${namespace}, max_entries FROM namespace_quotas ORDER BY namespace_quotas.namespace`,
+    )
     .map((row) => [text(row, 'namespace'), quota(row)]);
 }
 

@@ -9,6 +9,9 @@
  * names by `{ "$": [offset, length] }`.
  */
 
+import { CorruptError, SchemaError } from '../errors.js';
+
+const REMEDY = 'delete the store, or load an archive into another';
 const MAGIC = 0x6e6d_6c67;
 const VERSION = 1;
 export const HEADER_BYTES = 16;
@@ -42,14 +45,27 @@ export function header(generation: number): Uint8Array {
   return bytes;
 }
 
-/** The generation of a file; undefined where it is none of ours, or not whole. */
+/**
+ * The generation of a file; undefined where it was never finished, which leaves no header, or zeros
+ * in its place. A `CorruptError` for another header.
+ */
 export function generationOf(bytes: Uint8Array): number | undefined {
-  if (bytes.length < HEADER_BYTES) {
+  const head = bytes.subarray(0, HEADER_BYTES);
+  if (head.length < HEADER_BYTES || head.every((byte) => byte === 0)) {
     return undefined;
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const isOurs = view.getUint32(0, true) === MAGIC && view.getUint32(4, true) === VERSION;
-  return isOurs ? view.getFloat64(8, true) : undefined;
+  const generation = view.getFloat64(8, true);
+  if (view.getUint32(0, true) !== MAGIC || !Number.isSafeInteger(generation) || generation < 1) {
+    throw new CorruptError(`its header is damaged; ${REMEDY}`);
+  }
+  const version = view.getUint32(4, true);
+  if (version !== VERSION) {
+    throw new SchemaError(
+      `the log is of version ${version}, and this release knows ${VERSION}; use the release that wrote it`,
+    );
+  }
+  return generation;
 }
 
 /** A record of one change. */
@@ -81,22 +97,50 @@ export function record(change: Change): Uint8Array {
   return whole;
 }
 
-/** The changes of a file, and where the last whole one ends. */
+/**
+ * The changes of a file, and where each ends. A last one that is not whole is left out; a
+ * `CorruptError` where whole ones follow it.
+ */
 export function* changes(bytes: Uint8Array): Generator<{ change: Change; end: number }> {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  for (let at = HEADER_BYTES; at + RECORD_HEADER <= bytes.length;) {
-    const length = view.getUint32(at, true);
-    const end = at + RECORD_HEADER + length;
-    if (length < 4 || end > bytes.length) {
+  for (let at = HEADER_BYTES; ;) {
+    const found = payloadAt(bytes, at);
+    if (!found?.isSound) {
+      if (hasRecordAfter(bytes, at)) {
+        throw new CorruptError(`the record at byte ${at} is damaged; ${REMEDY}`);
+      }
       return;
     }
-    const payload = bytes.subarray(at + RECORD_HEADER, end);
-    if (crc32(payload) !== view.getUint32(at + 4, true)) {
-      return;
-    }
-    yield { change: decode(payload), end };
-    at = end;
+    yield { change: decode(found.payload), end: found.end };
+    at = found.end;
   }
+}
+
+/** Whether any record begins behind `at`: then what is there was not the last one. */
+function hasRecordAfter(bytes: Uint8Array, at: number): boolean {
+  const text = RECORD_HEADER + 4;
+  for (let next = at + 1; next + text < bytes.length; next++) {
+    // A payload's text is a list that begins with a name.
+    const may = bytes[next + text] === 0x5b && bytes[next + text + 1] === 0x22;
+    if (may && payloadAt(bytes, next)?.isSound) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/** A record's payload, if it may be all there. */
+function payloadAt(bytes: Uint8Array, at: number) {
+  if (at + RECORD_HEADER > bytes.length) {
+    return undefined;
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const length = view.getUint32(at, true);
+  const end = at + RECORD_HEADER + length;
+  if (length < 4 || end > bytes.length) {
+    return undefined;
+  }
+  const payload = bytes.subarray(at + RECORD_HEADER, end);
+  return { payload, end, isSound: crc32(payload) === view.getUint32(at + 4, true) };
 }
 
 function decode(payload: Uint8Array): Change {

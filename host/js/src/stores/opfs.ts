@@ -3,7 +3,13 @@
  * dedicated Worker only, where files are read and written without waiting.
  */
 
-import { BackendError, ClosedError, UnsupportedError } from '../errors.js';
+import {
+  BackendError,
+  ClosedError,
+  CorruptError,
+  MnemeError,
+  UnsupportedError,
+} from '../errors.js';
 import type {
   Capabilities,
   Entry,
@@ -75,7 +81,7 @@ export async function opfs(name: string): Promise<OpfsStore> {
     for (const file of files) {
       file.close();
     }
-    if (cause instanceof UnsupportedError) {
+    if (cause instanceof MnemeError) {
       throw cause;
     }
     const { name: kind, message } = cause as Error;
@@ -116,7 +122,17 @@ export class OpfsStore extends MemoryStore {
     this.#files = [present?.file ?? a, present ? other.file : b];
     if (present) {
       this.#generation = present.generation;
-      this.#replay(present.bytes);
+      try {
+        this.#replay(present.bytes);
+      } catch (cause) {
+        // A record that is whole says what makes no sense.
+        throw cause instanceof MnemeError && cause.code !== 'invalid-argument'
+          ? cause
+          : new CorruptError(
+              `OPFS ${name}: the log makes no sense: ${(cause as Error).message}; delete the store, or load an archive into another`,
+              { cause },
+            );
+      }
     } else {
       this.#rewrite();
     }

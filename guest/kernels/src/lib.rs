@@ -5,6 +5,8 @@
 //! Only fixed-width SIMD is used. Integer sums are exact; float sums are taken in a fixed
 //! order: value `i` is added to lane `i % L`, and the lanes are summed pairwise at the end.
 
+pub mod numbers;
+
 /// Lanes of [`dot_f32`].
 pub const LANES: usize = 16;
 /// Lanes of [`project`].

@@ -32,6 +32,7 @@ use super::vectors::Vectors;
 use crate::error::Result;
 use crate::options::MAX_NAME_BYTES;
 use crate::types::{Error, VectorDtype};
+use mneme_kernels::numbers::Number;
 use mneme_kernels::{HEAD_BYTES, QUAD};
 use std::rc::Rc;
 
@@ -79,38 +80,9 @@ pub fn damaged(what: &str) -> Error {
     Error::Corrupt(format!("the index kept in the store is damaged: {what}"))
 }
 
-/// Numbers as they are kept.
-trait Number: Sized + Copy {
-    const BYTES: usize;
-    fn append(self, to: &mut Vec<u8>);
-    fn of(bytes: &[u8]) -> Self;
-}
-
-macro_rules! numbers {
-    ($($type:ty)*) => {
-        $(impl Number for $type {
-            const BYTES: usize = size_of::<$type>();
-
-            fn append(self, to: &mut Vec<u8>) {
-                to.extend_from_slice(&self.to_le_bytes());
-            }
-
-            fn of(bytes: &[u8]) -> Self {
-                let mut own = [0; size_of::<$type>()];
-                own.copy_from_slice(bytes);
-                <$type>::from_le_bytes(own)
-            }
-        })*
-    };
-}
-
-numbers!(u8 i8 u16 u32 u64 f32);
-
 fn write<T: Number>(sink: &mut impl Sink, numbers: &[T]) -> Result<()> {
-    let mut bytes = Vec::with_capacity(numbers.len() * T::BYTES);
-    for &number in numbers {
-        number.append(&mut bytes);
-    }
+    let mut bytes = Vec::new();
+    T::append(numbers, &mut bytes);
     sink.write(&bytes)
 }
 
@@ -124,7 +96,7 @@ fn read<T: Number>(source: &mut impl Source, count: usize) -> Result<Vec<T>> {
     let size = size.filter(|&size| size <= source.left());
     let mut bytes = vec![0; size.ok_or_else(|| damaged("it ends too early"))?];
     source.read(&mut bytes)?;
-    Ok(bytes.chunks_exact(T::BYTES).map(T::of).collect())
+    Ok(T::list(&bytes))
 }
 
 fn read_one<T: Number>(source: &mut impl Source) -> Result<T> {

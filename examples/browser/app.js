@@ -121,13 +121,18 @@ async function fill() {
   return `${answers.length} questions and their answers were kept.`;
 }
 
+/** The address of the last archive. */
+let download;
+
 async function dump() {
   const { archive, entries } = await cache.dump();
+  // The one before has been fetched by now; this one may not have been when the click returns.
+  if (download) URL.revokeObjectURL(download);
+  download = URL.createObjectURL(archive);
   const link = document.createElement('a');
-  link.href = URL.createObjectURL(archive);
+  link.href = download;
   link.download = 'mneme.tar.gz';
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   return `${entries} entries, ${number.format(archive.size / 1024)} KiB. \`mneme load mneme.tar.gz\` reads it.`;
 }
 

@@ -1,6 +1,6 @@
 /** The bytes of a checkpoint, on their way in or out. */
 
-import { InvalidArgumentError } from './errors.js';
+import { InvalidArgumentError, describe, returned } from './errors.js';
 
 /** Where an archive may come from. */
 export type ArchiveSource =
@@ -155,5 +155,22 @@ export class Writer {
   /** What was written, where there is no sink. */
   blob(type: string): Blob {
     return new Blob(this.#parts, { type });
+  }
+}
+
+/** Moves bytes for the component. What fails is an error that it takes for a returned one. */
+export function guarded<T>(
+  operation: 'read' | 'written',
+  work: () => T | Promise<T>,
+): T | Promise<T> {
+  const failed = (error: unknown): never => {
+    const message = `the archive cannot be ${operation}: ${describe(error)}`;
+    throw returned({ tag: 'backend', val: { message, retryable: false } });
+  };
+  try {
+    const result = work();
+    return result instanceof Promise ? result.catch(failed) : result;
+  } catch (error) {
+    return failed(error);
   }
 }

@@ -15,15 +15,14 @@ import type {
   Resolved,
   Stats,
 } from './api.js';
-import { Reader, Writer, type ArchiveSource } from './archive.js';
+import { Reader, Writer, guarded, type ArchiveSource } from './archive.js';
 import {
   Instance,
-  glueFor,
+  instantiatorFor,
   wellFormed,
   type Component,
-  type CoreModules,
-  type Glue,
   type Hooks,
+  type Instantiate,
 } from './component.js';
 import { ClosedError, EmbedderError, InvalidArgumentError, describe } from './errors.js';
 import {
@@ -52,6 +51,7 @@ import {
   rawLoad,
   rawPut,
   storedId,
+  textsToEmbed,
   toEvent,
   toHit,
   type RawGet,
@@ -71,12 +71,6 @@ interface Archive {
 /** A computation under way. */
 type Flight = Promise<{ response: string; cacheError?: unknown }>;
 
-/** What starts instances on one store. */
-interface Starter {
-  glue: Glue;
-  modules: CoreModules;
-}
-
 /**
  * A semantic cache over one store.
  *
@@ -86,7 +80,7 @@ export class SemanticCache {
   readonly #embedder: Embedder;
   readonly #store: Store;
   readonly #options: CacheOptions;
-  readonly #starter: Starter;
+  readonly #instantiate: Instantiate;
   readonly #queue = new Queue();
   readonly #flights = new Map<string, Flight>();
   #raw: RawOptions;
@@ -96,8 +90,8 @@ export class SemanticCache {
   /** What a function of the options has thrown during the present call. */
   #thrown: { error: unknown } | undefined;
 
-  private constructor(starter: Starter, raw: RawOptions, options: CacheOptions) {
-    this.#starter = starter;
+  private constructor(instantiate: Instantiate, raw: RawOptions, options: CacheOptions) {
+    this.#instantiate = instantiate;
     this.#raw = raw;
     this.#options = options;
     this.#embedder = options.embedder;
@@ -116,8 +110,8 @@ export class SemanticCache {
       );
     }
     try {
-      const [glue, modules] = await Promise.all([glueFor(component, store), component.modules()]);
-      const cache = new SemanticCache({ glue, modules }, {} as RawOptions, options);
+      const instantiate = await instantiatorFor(component, store);
+      const cache = new SemanticCache(instantiate, {} as RawOptions, options);
       await cache.#open();
       return cache;
     } catch (error) {
@@ -166,7 +160,7 @@ export class SemanticCache {
     const { signal } = options;
     const first = questions.map((one) => rawGet(typeof one === 'string' ? { query: one } : one));
     const answers = await this.#call<RawLookup[]>('getMany', [first], signal);
-    const texts = answers.flatMap((one) => (one.tag === 'needs-embedding' ? [one.val] : []));
+    const texts = textsToEmbed(answers);
     let again: RawLookup[] = [];
     let failure: { error: unknown } | undefined;
     if (texts.length > 0) {
@@ -227,7 +221,7 @@ export class SemanticCache {
     const { signal } = options;
     const requests = answers.map(rawPut);
     let outcomes = await this.#call<RawPut[]>('putMany', [requests], signal);
-    const texts = outcomes.flatMap((one) => (one.tag === 'needs-embedding' ? [one.val] : []));
+    const texts = textsToEmbed(outcomes);
     if (texts.length > 0) {
       const vectors = await this.#embed(texts, signal);
       const complete = requests.map((request, i) =>
@@ -560,10 +554,8 @@ export class SemanticCache {
   }
 
   #start(): Instance {
-    const { glue, modules } = this.#starter;
     return new Instance(
-      glue,
-      modules,
+      this.#instantiate,
       this.#store,
       this.#hooks(),
       count(this.#options.storeTimeout, 'storeTimeout'),
@@ -572,27 +564,6 @@ export class SemanticCache {
 
   #hooks(): Hooks {
     const { confidence, validator, onEvent, now = Date.now } = this.#options;
-    const archiveError = (operation: string, error: unknown): never => {
-      throw {
-        payload: {
-          tag: 'backend',
-          val: {
-            message: `the archive cannot be ${operation}: ${describe(error)}`,
-            retryable: false,
-          },
-        },
-      };
-    };
-    const guarded = <T>(operation: string, work: () => T | Promise<T>): T | Promise<T> => {
-      try {
-        const result = work();
-        return result instanceof Promise
-          ? result.catch((error: unknown) => archiveError(operation, error))
-          : result;
-      } catch (error) {
-        return archiveError(operation, error);
-      }
-    };
     return {
       now,
       confidence: (similarity, age, text) => {

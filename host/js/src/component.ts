@@ -39,8 +39,23 @@ export function hasJspi(): boolean {
   return typeof (WebAssembly as unknown as { Suspending?: unknown }).Suspending === 'function';
 }
 
-/** The glue for a store. */
-export function glueFor(component: Component, store: Store): Promise<Glue> {
+/** Makes an instance with these imports. */
+export type Instantiate = (imports: Record<string, unknown>) => Record<string, Exports>;
+
+/** What makes instances of a component on a store. */
+export async function instantiatorFor(component: Component, store: Store): Promise<Instantiate> {
+  const [glue, modules] = await Promise.all([glueFor(component, store), component.modules()]);
+  const module = (name: string) => {
+    const found = modules[name];
+    if (!found) {
+      throw new ComponentError(`the package lacks the module ${name}; install it again`);
+    }
+    return found;
+  };
+  return (imports) => glue.instantiate(module, imports);
+}
+
+function glueFor(component: Component, store: Store): Promise<Glue> {
   if (store.synchronous) {
     return component.synchronous();
   }
@@ -75,21 +90,8 @@ export class Instance {
   #thrown: unknown;
   #trapped = false;
 
-  constructor(
-    glue: Glue,
-    modules: CoreModules,
-    store: Store,
-    hooks: Hooks,
-    timeout: number | undefined,
-  ) {
-    const module = (name: string) => {
-      const found = modules[name];
-      if (!found) {
-        throw new ComponentError(`the package lacks the module ${name}; install it again`);
-      }
-      return found;
-    };
-    this.#exports = glue.instantiate(module, {
+  constructor(instantiate: Instantiate, store: Store, hooks: Hooks, timeout: number | undefined) {
+    this.#exports = instantiate({
       'mneme:cache/store': storeImports({
         store,
         timeout,

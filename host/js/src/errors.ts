@@ -219,6 +219,14 @@ export function toValue(thrown: unknown, where: string): ErrorValue {
   return { tag: 'backend', val: { message, retryable } };
 }
 
+/**
+ * What an import of the component throws so that it is taken for a returned error. It is no `Error`:
+ * one would bring its stack along, and end the instance.
+ */
+export function returned(value: ErrorValue): { payload: ErrorValue } {
+  return { payload: value };
+}
+
 /** What was thrown, in words. */
 export function describe(thrown: unknown): string {
   if (thrown instanceof Error) {

@@ -7,11 +7,8 @@
 
 import { bindCache } from './bind.js';
 import type { Component } from './component.js';
-// @ts-ignore: made by the build, and imported as modules by workerd.
 import core from './component/mneme.core.wasm';
-// @ts-ignore
 import core2 from './component/mneme.core2.wasm';
-// @ts-ignore
 import core3 from './component/mneme.core3.wasm';
 import * as suspending from './component/mneme.jspi.js';
 import * as synchronous from './component/mneme.sync.js';

@@ -1,9 +1,8 @@
 /** Looking into an archive without loading it. */
 
 import type { Manifest } from './api.js';
-import { Reader, type ArchiveSource } from './archive.js';
-import { Instance, glueFor, type Component } from './component.js';
-import { describe } from './errors.js';
+import { Reader, guarded, type ArchiveSource } from './archive.js';
+import { Instance, instantiatorFor, type Component } from './component.js';
 import { count } from './options.js';
 import { plain } from './plain.js';
 import type { Store } from './store.js';
@@ -41,25 +40,17 @@ export async function inspectWith(
   options: InspectOptions = {},
 ): Promise<Summary> {
   const store = options.store ?? new MemoryStore();
-  const [glue, modules] = await Promise.all([glueFor(component, store), component.modules()]);
+  const instantiate = await instantiatorFor(component, store);
   const reader = await Reader.of(source, store.synchronous);
-  const failed = (error: unknown): never => {
-    const message = `the archive cannot be read: ${describe(error)}`;
-    throw { payload: { tag: 'backend', val: { message, retryable: false } } };
-  };
   const instance = new Instance(
-    glue,
-    modules,
+    instantiate,
     store,
     {
       now: Date.now,
       confidence: () => 0,
       accept: () => true,
       onEvent: () => {},
-      read: (max) => {
-        const piece = reader.read(max);
-        return piece instanceof Promise ? piece.catch(failed) : piece;
-      },
+      read: (max) => guarded('read', () => reader.read(max)),
       write: () => {},
       progress: () => {},
     },

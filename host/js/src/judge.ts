@@ -1,6 +1,6 @@
 /** Judging a store: the conformance battery, run on it case by case. */
 
-import { glueFor, type Component, type Exports } from './component.js';
+import { instantiatorFor, type Component, type Exports } from './component.js';
 import { describe, UnsupportedError } from './errors.js';
 import type { Capabilities, Store } from './store.js';
 import { storeImports } from './store-imports.js';
@@ -109,14 +109,10 @@ class Running {
   }
 
   static async on(component: Component, store: Store, timeLimit: number): Promise<Running> {
-    const [glue, modules] = await Promise.all([glueFor(component, store), component.modules()]);
-    const exports = glue.instantiate((name) => modules[name] as WebAssembly.Module, {
-      'mneme:cache/store': storeImports({ store }),
-    });
-    return new Running(exports['suite'] as Exports, timeLimit);
+    return new Running(await suiteOn(component, store), timeLimit);
   }
 
-  async run(one: Case, phase: number, seed: bigint): Promise<Outcome> {
+  async run(name: string, phase: number, seed: bigint): Promise<Outcome> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<Outcome>((resolve) => {
       timer = setTimeout(
@@ -133,7 +129,7 @@ class Running {
     });
     try {
       const asked = Promise.resolve(
-        this.#suite['run']?.(one.name, phase, seed) as RawOutcome | Promise<RawOutcome>,
+        this.#suite['run']?.(name, phase, seed) as RawOutcome | Promise<RawOutcome>,
       ).then((raw): Outcome => {
         switch (raw.tag) {
           case 'passed':
@@ -158,35 +154,34 @@ class Running {
 }
 
 /** The cases, in the order to run them. */
-export async function listCasesWith(component: Component): Promise<Case[]> {
-  const [glue, modules] = await Promise.all([component.synchronous(), component.modules()]);
-  const exports = glue.instantiate((name) => modules[name] as WebAssembly.Module, {
-    'mneme:cache/store': storeImports({ store: NO_STORE }),
-  });
-  return exports['suite']?.['listCases']?.() as Case[];
+async function listCasesWith(component: Component): Promise<Case[]> {
+  const suite = await suiteOn(component, NO_STORE);
+  return suite['listCases']?.() as Case[];
+}
+
+/** The battery with a store to judge. */
+async function suiteOn(component: Component, store: Store): Promise<Exports> {
+  const instantiate = await instantiatorFor(component, store);
+  return instantiate({ 'mneme:cache/store': storeImports({ store }) })['suite'] as Exports;
 }
 
 /** Runs one part of a case, in a process that is to be killed. Ends only where it fails. */
-export async function runPhaseWith(
+async function runPhaseWith(
   component: Component,
   store: Store,
   name: string,
   phase: number,
   seed: bigint,
 ): Promise<string> {
-  const one = (await listCasesWith(component)).find((known) => known.name === name);
-  if (!one) {
-    return `there is no case ${JSON.stringify(name)}`;
-  }
   const running = await Running.on(component, store, 0x7fff_ffff);
-  const outcome = await running.run(one, phase, seed);
+  const outcome = await running.run(name, phase, seed);
   return outcome.outcome === 'failed'
     ? `expected ${outcome.expected}; actual ${outcome.actual}`
     : `the phase ended: ${outcome.outcome}`;
 }
 
 /** Judges a store. */
-export async function judgeWith(
+async function judgeWith(
   component: Component,
   make: MakeStore,
   options: JudgeOptions = {},
@@ -249,13 +244,13 @@ async function course(
         case 'fresh':
           await drop();
           first = await start();
-          return await first.run(one, number, seed);
+          return await first.run(one.name, number, seed);
         case 'back':
           first ??= await start();
-          return await first.run(one, number, seed);
+          return await first.run(one.name, number, seed);
         default:
           second ??= await start();
-          return await second.run(one, number, seed);
+          return await second.run(one.name, number, seed);
       }
     } catch (thrown) {
       return failed(number, 'a store', `none could be made: ${describe(thrown)}`);
@@ -344,3 +339,20 @@ const NO_STORE = new Proxy({} as Store, {
           throw new UnsupportedError('cases are only listed here');
         },
 });
+
+/** The battery with its component filled in: what the package exports as `./conformance`. */
+export function bindBattery(component: Component) {
+  return {
+    /**
+     * Judges a store. Nobody else may write to its data meanwhile; what the cases write, they
+     * remove.
+     */
+    judge: (make: MakeStore, options?: JudgeOptions): Promise<Report> =>
+      judgeWith(component, make, options),
+    /** The cases, in the order to run them. */
+    listCases: (): Promise<Case[]> => listCasesWith(component),
+    /** Runs one part of a case, in a process that is to be killed; resolves to what ended it. */
+    runPhase: (store: Store, name: string, phase: number, seed: bigint): Promise<string> =>
+      runPhaseWith(component, store, name, phase, seed),
+  };
+}

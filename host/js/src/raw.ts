@@ -51,6 +51,11 @@ export interface RawGet {
   bypass: boolean;
 }
 
+/** The texts that answers ask for, in order. */
+export function textsToEmbed(answers: (RawLookup | RawPut)[]): string[] {
+  return answers.flatMap((one) => (one.tag === 'needs-embedding' ? [one.val] : []));
+}
+
 export function namespaceOf(namespace: string | undefined): string {
   return wellFormed(namespace ?? DEFAULT_NAMESPACE, 'the namespace');
 }

@@ -5,7 +5,13 @@
  * would trap it, and an `Error` of the runtime would carry its stack along.
  */
 
-import { BackendError, InvalidArgumentError, UnsupportedError, toValue } from './errors.js';
+import {
+  BackendError,
+  InvalidArgumentError,
+  UnsupportedError,
+  returned,
+  toValue,
+} from './errors.js';
 import type { Entry, EntryRef, Store } from './store.js';
 
 /** Integers beyond it are not exact numbers. */
@@ -51,7 +57,7 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
   /** Throws what the component takes for a returned error. */
   const fail = (thrown: unknown, operation: string): never => {
     onThrow?.(thrown);
-    throw { payload: toValue(thrown, where(operation)) };
+    throw returned(toValue(thrown, where(operation)));
   };
 
   /** An operation: arguments as the store takes them, its method, the result as it must be. */

@@ -1,9 +1,9 @@
 /** A store in the SQLite database of a Durable Object. */
 
 import { BackendError, CorruptError, InvalidArgumentError } from '../errors.js';
-import type { SqlDriver, SqlRow, SqlValue, Stage } from './sql/driver.js';
-import { memoryStage } from './sql/stage.js';
+import type { SqlDriver, SqlRow, SqlValue } from './sql/driver.js';
 import { SqlStore } from './sql/store.js';
+import { memoryStage, type Stage } from './stage.js';
 
 /** 1 MiB: a Durable Object holds values of up to 2 MB. */
 const MAX_BLOB = 1 << 20;

@@ -30,14 +30,13 @@ import {
   checkMetaKey,
   compareUtf8,
   givenEmbedder,
-  importNotBegun,
   importNotEmpty,
-  importedTwice,
   keyOf,
   ownMeta,
   type StoredEmbedder,
 } from './checks.js';
 import { finished, openDatabase, result } from './idb.js';
+import { begun, memoryStage, stageAll, type Import } from './stage.js';
 
 const MAX_BATCH = 1000;
 /** 4 MiB. */
@@ -103,7 +102,7 @@ export class IndexedDbStore implements Store {
   #embedder: StoredEmbedder | undefined;
   /** Why the connection is gone, where others have ended it. */
   #lost: string | undefined;
-  #import: { mode: ImportMode; entries: Map<string, Entry> } | undefined;
+  #import: Import | undefined;
 
   constructor(name: string, options: IndexedDbOptions = {}) {
     if (typeof name !== 'string' || name === '') {
@@ -460,20 +459,13 @@ export class IndexedDbStore implements Store {
     this.#opened();
     this.#import = undefined;
     await this.#read(['heads'], ({ heads }) => accept(mode, heads));
-    this.#import = { mode, entries: new Map() };
+    this.#import = { mode, stage: memoryStage() };
   }
 
   async writeImport(entries: Entry[]): Promise<void> {
     const { dim } = this.#opened();
     const under = this.#takeImport();
-    checkBatch(entries, MAX_BATCH, dim);
-    for (const entry of entries) {
-      const key = keyOf(entry.namespace, entry.queryHash);
-      if (under.entries.has(key)) {
-        throw importedTwice(entry);
-      }
-      under.entries.set(key, entry);
-    }
+    stageAll(under, entries, MAX_BATCH, dim);
     this.#import = under;
   }
 
@@ -483,6 +475,7 @@ export class IndexedDbStore implements Store {
     for (const { key } of meta) {
       checkMetaKey(key);
     }
+    const added = [...under.stage.entries()];
     const names: StoreName[] = ['settings', 'meta', 'quotas', ...ENTRY_STORES];
     const committed = await this.#write(names, async (stores) => {
       await accept(under.mode, stores.heads);
@@ -492,7 +485,7 @@ export class IndexedDbStore implements Store {
         for (const name of ['meta', 'quotas', ...ENTRY_STORES] as const) {
           stores[name].clear();
         }
-        if (had && under.entries.size === 0) {
+        if (had && added.length === 0) {
           await bump(stores.settings);
         }
       } else {
@@ -502,9 +495,9 @@ export class IndexedDbStore implements Store {
           }
         }
       }
-      if (under.entries.size > 0) {
+      if (added.length > 0) {
         await bump(stores.settings);
-        await putAll(stores, [...under.entries.values()]);
+        await putAll(stores, added);
       }
       for (const [namespace, quota] of quotas) {
         stores.quotas.put(quota, namespace);
@@ -679,12 +672,9 @@ export class IndexedDbStore implements Store {
     );
   }
 
-  #takeImport() {
-    const under = this.#import;
+  #takeImport(): Import {
+    const under = begun(this.#import);
     this.#import = undefined;
-    if (!under) {
-      throw importNotBegun();
-    }
     return under;
   }
 }

@@ -23,24 +23,15 @@ import {
   checkMetaKey,
   compareUtf8,
   givenEmbedder,
-  importNotBegun,
   importNotEmpty,
-  importedTwice,
   isExpired,
-  keyOf,
   ownMeta,
   type StoredEmbedder,
 } from './checks.js';
+import { begun, memoryStage, stageAll, type Import } from './stage.js';
 
 const MAX_BATCH = 1000;
 const MAX_BLOB = 4 << 20;
-
-/** Entries received, and not yet part of the data. */
-interface Import {
-  mode: ImportMode;
-  entries: Entry[];
-  keys: Set<string>;
-}
 
 /** A new store in memory: the fastest, and gone with the page or process. */
 export function memory(): MemoryStore {
@@ -65,7 +56,8 @@ export class MemoryStore implements Store {
   #namespaces = new Map<string, Map<string, number>>();
   /** All ids, ascending, and some that are gone. */
   #ids: number[] = [];
-  #import: Import | undefined;
+  /** Entries received, and not yet part of the data. */
+  protected import: Import | undefined;
 
   capabilities(): Capabilities {
     return {
@@ -92,7 +84,7 @@ export class MemoryStore implements Store {
 
   close(): void {
     this.isOpen = false;
-    this.#import = undefined;
+    this.import = undefined;
   }
 
   protected opened(): StoredEmbedder {
@@ -322,24 +314,16 @@ export class MemoryStore implements Store {
 
   beginImport(mode: ImportMode): void {
     this.opened();
-    this.#import = undefined;
+    this.import = undefined;
     this.#accept(mode);
-    this.#import = { mode, entries: [], keys: new Set() };
+    this.import = { mode, stage: memoryStage() };
   }
 
   writeImport(entries: Entry[]): void {
     const { dim } = this.opened();
     const under = this.#takeImport();
-    checkBatch(entries, MAX_BATCH, dim);
-    for (const entry of entries) {
-      const key = keyOf(entry.namespace, entry.queryHash);
-      if (under.keys.has(key)) {
-        throw importedTwice(entry);
-      }
-      under.keys.add(key);
-      under.entries.push(entry);
-    }
-    this.#import = under;
+    stageAll(under, entries, MAX_BATCH, dim);
+    this.import = under;
   }
 
   commitImport(quotas: [string, number][], meta: MetaChange[]): boolean {
@@ -351,17 +335,18 @@ export class MemoryStore implements Store {
     this.#accept(under.mode);
     const replace = under.mode === 'replace';
     if (!replace && meta.some(({ key, expected }) => this.meta.get(key) !== expected)) {
-      this.#import = under;
+      this.import = under;
       return false;
     }
-    const changed = under.entries.length > 0 || (replace && this.entries.size > 0);
+    const added = [...under.stage.entries()];
+    const changed = added.length > 0 || (replace && this.entries.size > 0);
     if (replace) {
       this.#clearEntries();
       this.quotas.clear();
       this.meta.clear();
     }
     this.version += Number(changed);
-    for (const entry of under.entries) {
+    for (const entry of added) {
       this.put(entry);
     }
     for (const [namespace, quota] of quotas) {
@@ -375,16 +360,12 @@ export class MemoryStore implements Store {
 
   endImport(): void {
     this.opened();
-    this.#import = undefined;
+    this.import = undefined;
   }
 
   /** Stores one entry, which the store owns from now on. */
   protected put(entry: Entry): Inserted {
-    let hashes = this.#namespaces.get(entry.namespace);
-    if (!hashes) {
-      hashes = new Map();
-      this.#namespaces.set(entry.namespace, hashes);
-    }
+    const hashes = this.#hashesOf(entry.namespace);
     const present = hashes.get(entry.queryHash);
     const id = present ?? this.lastId + 1;
     if (present === undefined) {
@@ -398,8 +379,7 @@ export class MemoryStore implements Store {
 
   /** Puts back an entry that has its id, which is above all others. */
   protected restore(entry: Entry): void {
-    const hashes = this.#namespaces.get(entry.namespace) ?? new Map<string, number>();
-    this.#namespaces.set(entry.namespace, hashes.set(entry.queryHash, entry.id));
+    this.#hashesOf(entry.namespace).set(entry.queryHash, entry.id);
     this.#ids.push(entry.id);
     this.entries.set(entry.id, entry);
   }
@@ -433,6 +413,16 @@ export class MemoryStore implements Store {
     return true;
   }
 
+  /** The ids of a namespace by hash, for one to be added. */
+  #hashesOf(namespace: string): Map<string, number> {
+    let hashes = this.#namespaces.get(namespace);
+    if (!hashes) {
+      hashes = new Map();
+      this.#namespaces.set(namespace, hashes);
+    }
+    return hashes;
+  }
+
   #clearEntries(): void {
     this.entries.clear();
     this.#namespaces.clear();
@@ -460,11 +450,8 @@ export class MemoryStore implements Store {
   }
 
   #takeImport(): Import {
-    const under = this.#import;
-    this.#import = undefined;
-    if (!under) {
-      throw importNotBegun();
-    }
+    const under = begun(this.import);
+    this.import = undefined;
     return under;
   }
 

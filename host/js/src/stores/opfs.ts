@@ -10,18 +10,11 @@ import {
   MnemeError,
   UnsupportedError,
 } from '../errors.js';
-import type {
-  Capabilities,
-  Entry,
-  EntryRef,
-  ImportMode,
-  Inserted,
-  MetaChange,
-  Touch,
-} from '../store.js';
+import type { Capabilities, Entry, EntryRef, Inserted, MetaChange, Touch } from '../store.js';
 import type { StoredEmbedder } from './checks.js';
 import { HEADER_BYTES, changes, floats, generationOf, header, record, type Change } from './log.js';
 import { MemoryStore } from './memory.js';
+import { begun } from './stage.js';
 
 /** A file that a Worker has open. */
 export interface SyncFile {
@@ -102,9 +95,6 @@ export class OpfsStore extends MemoryStore {
   /** Where the next record goes, and where the state ended when the log was begun. */
   #end = HEADER_BYTES;
   #stateEnd = HEADER_BYTES;
-  /** Entries of an import, as `writeImport` was given them. */
-  #imported: Entry[] = [];
-  #mode: ImportMode = 'empty';
 
   /** Takes two files, of which one holds the present log. */
   constructor(name: string, a: SyncFile, b: SyncFile) {
@@ -220,19 +210,10 @@ export class OpfsStore extends MemoryStore {
     this.#changing(['deleteBlobs', names], () => super.deleteBlobs(names), names.length > 0);
   }
 
-  override beginImport(mode: ImportMode): void {
-    super.beginImport(mode);
-    this.#imported = [];
-    this.#mode = mode;
-  }
-
-  override writeImport(entries: Entry[]): void {
-    super.writeImport(entries);
-    this.#imported.push(...entries);
-  }
-
   override commitImport(quotas: [string, number][], meta: MetaChange[]): boolean {
-    const change: Change = ['import', this.#mode, this.#imported, quotas, meta];
+    this.opened();
+    const { mode, stage } = begun(this.import);
+    const change: Change = ['import', mode, [...stage.entries()], quotas, meta];
     return this.#changing(change, () => super.commitImport(quotas, meta));
   }
 

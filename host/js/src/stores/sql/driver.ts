@@ -1,6 +1,6 @@
 /** What the SQL stores need of a SQLite, whoever runs it. */
 
-import type { Entry } from '../../store.js';
+import type { Stage } from '../stage.js';
 
 /** A value as SQLite has it; integers beyond 2^53 - 1 do not occur. */
 export type SqlValue = null | number | string | Uint8Array;
@@ -28,12 +28,4 @@ export interface SqlDriver {
   /** A private place for entries, with vectors of `dim` values, that are yet to be committed. */
   stage(dim: number): Stage;
   close(): void;
-}
-
-/** Entries that wait, in the order in which they came. */
-export interface Stage {
-  /** False where the namespace and hash are there already. */
-  add(entry: Entry): boolean;
-  entries(): Iterable<Entry>;
-  drop(): void;
 }

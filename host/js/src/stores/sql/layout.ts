@@ -8,6 +8,7 @@
 import { CorruptError, SchemaError } from '../../errors.js';
 import type { StoredEmbedder } from '../checks.js';
 import type { SqlDriver } from './driver.js';
+import { text } from './rows.js';
 
 const TABLES = [
   'schema_meta',
@@ -134,8 +135,8 @@ export function provision(driver: SqlDriver, { fingerprint, dim }: StoredEmbedde
 
 /** A value of `schema_meta`. */
 export function meta(driver: SqlDriver, key: string): string | undefined {
-  const [row] = driver.all('SELECT value FROM schema_meta WHERE key = ?', key);
-  return row === undefined ? undefined : String(row['value']);
+  const row = driver.one(`SELECT ${driver.text('value')} FROM schema_meta WHERE key = ?`, key);
+  return row && text(row, 'value');
 }
 
 /** Whether the table of blobs, which a cache may lack, is there. */

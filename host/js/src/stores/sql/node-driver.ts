@@ -2,7 +2,8 @@
 
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { BackendError, CorruptError, InvalidArgumentError } from '../../errors.js';
-import type { SqlDriver, SqlRow, SqlValue, Stage } from './driver.js';
+import type { Stage } from '../stage.js';
+import type { SqlDriver, SqlRow, SqlValue } from './driver.js';
 import { databaseStage } from './stage.js';
 
 const [CORRUPT, NOT_A_DATABASE, BUSY, LOCKED, TOO_BIG] = [11, 26, 5, 6, 18];

@@ -1,8 +1,7 @@
-/** Entries of an import that wait until they are committed. */
+/** Entries of an import that wait in a database of their own. */
 
-import type { Entry } from '../../store.js';
-import { keyOf } from '../checks.js';
-import type { SqlDriver, Stage } from './driver.js';
+import type { Stage } from '../stage.js';
+import type { SqlDriver } from './driver.js';
 import { INSERT, entry, idOf, since, valuesOf } from './rows.js';
 
 const CREATE = `CREATE TABLE entries (
@@ -10,7 +9,7 @@ const CREATE = `CREATE TABLE entries (
   created_at, last_accessed_at, ttl, access_count, UNIQUE(namespace, query_hash))`;
 const PAGE = 1000;
 
-/** In a database of its own. */
+/** In this database, which is closed with the stage. */
 export function databaseStage(database: SqlDriver, dim: number): Stage {
   database.run(CREATE);
   const page = since(database.text);
@@ -29,22 +28,5 @@ export function databaseStage(database: SqlDriver, dim: number): Stage {
       }
     },
     drop: () => database.close(),
-  };
-}
-
-/** In memory. */
-export function memoryStage(): Stage {
-  const entries = new Map<string, Entry>();
-  return {
-    add: (one) => {
-      const key = keyOf(one.namespace, one.queryHash);
-      const isNew = !entries.has(key);
-      if (isNew) {
-        entries.set(key, one);
-      }
-      return isNew;
-    },
-    entries: () => entries.values(),
-    drop: () => entries.clear(),
   };
 }

@@ -22,12 +22,11 @@ import {
   checkBlobName,
   checkMetaKey,
   givenEmbedder,
-  importNotBegun,
   importNotEmpty,
-  importedTwice,
   type StoredEmbedder,
 } from '../checks.js';
-import type { SqlDriver, SqlValue, Stage } from './driver.js';
+import { begun, stageAll, type Import } from '../stage.js';
+import type { SqlDriver, SqlValue } from './driver.js';
 import * as layout from './layout.js';
 import {
   entry,
@@ -74,7 +73,6 @@ function statements(text: TextColumn) {
       WHERE namespace = ?2 ORDER BY last_accessed_at, id LIMIT ?1`,
     expired: `SELECT ${references} FROM entries
       WHERE ttl IS NOT NULL AND ${CREATED_AT} + max(CAST(ttl AS INTEGER), 0) <= ?`,
-    metaOf: `SELECT ${text('value')} FROM schema_meta WHERE key = ?`,
   };
 }
 
@@ -104,7 +102,7 @@ interface Session {
   vectorBytes: number;
   hasBlobs: boolean;
   sql: ReturnType<typeof statements>;
-  import: { mode: ImportMode; stage: Stage } | undefined;
+  import: Import | undefined;
 }
 
 /** Capabilities that depend on where the database is. */
@@ -296,12 +294,13 @@ export class SqlStore implements Store {
 
   clearNamespace(namespace?: string): number {
     return this.#delete((driver) => {
-      const before = driver.one('SELECT count(*) AS n FROM entries')?.['n'];
       if (namespace !== undefined) {
         return driver.run('DELETE FROM entries WHERE namespace = ?', namespace);
       }
+      // Not every driver counts what it deletes without a condition.
+      const deleted = this.count();
       driver.run('DELETE FROM entries');
-      return Number(before);
+      return deleted;
     });
   }
 
@@ -333,15 +332,14 @@ export class SqlStore implements Store {
   }
 
   readMeta(key: string): string | undefined {
-    return metaOf(this.#open(), key);
+    return layout.meta(this.#open().driver, key);
   }
 
   replaceMeta(key: string, expected: string | undefined, value: string | undefined): boolean {
-    const session = this.#open();
-    const { driver } = session;
+    const { driver } = this.#open();
     checkMetaKey(key);
     return driver.write(() => {
-      if (metaOf(session, key) !== expected) {
+      if (layout.meta(driver, key) !== expected) {
         return false;
       }
       if (value === undefined) {
@@ -437,12 +435,7 @@ export class SqlStore implements Store {
     const session = this.#open();
     const under = takeImport(session);
     try {
-      checkBatch(entries, MAX_BATCH, session.embedder.dim);
-      for (const one of entries) {
-        if (!under.stage.add(one)) {
-          throw importedTwice(one);
-        }
-      }
+      stageAll(under, entries, MAX_BATCH, session.embedder.dim);
     } catch (error) {
       under.stage.drop();
       throw error;
@@ -462,7 +455,7 @@ export class SqlStore implements Store {
       committed = driver.write(() => {
         accept(under.mode, driver);
         const replace = under.mode === 'replace';
-        if (!replace && meta.some(({ key, expected }) => metaOf(session, key) !== expected)) {
+        if (!replace && meta.some(({ key, expected }) => layout.meta(driver, key) !== expected)) {
           return false;
         }
         let changed = false;
@@ -576,22 +569,15 @@ export function isSound(
   return Object.values(row ?? {})[0] === 'ok' && !driver.one(WRONG_ROW, vectorBytes);
 }
 
-function takeImport(session: Session): { mode: ImportMode; stage: Stage } {
-  const under = session.import;
+/** The import, which is over unless it is put back. */
+function takeImport(session: Session): Import {
+  const under = begun(session.import);
   session.import = undefined;
-  if (!under) {
-    throw importNotBegun();
-  }
   return under;
 }
 
 function hasEntries(driver: SqlDriver): boolean {
   return driver.one('SELECT 1 FROM entries LIMIT 1') !== undefined;
-}
-
-function metaOf({ driver, sql }: Session, key: string): string | undefined {
-  const row = driver.one(sql.metaOf, key);
-  return row && text(row, 'value');
 }
 
 function accept(mode: ImportMode, driver: SqlDriver): void {

@@ -5,6 +5,7 @@
 //! in particular is dropped rather than kept in doubt; it is built again when needed.
 
 mod checkpointing;
+mod explaining;
 mod indexing;
 mod kept;
 mod lookup;

@@ -70,6 +70,10 @@ impl Guest for Component {
         with(|cache| cache.get_many(requests))
     }
 
+    fn explain(request: GetRequest, limit: u32) -> Result<Explained> {
+        with(|cache| cache.explain(request, limit))
+    }
+
     fn put(request: PutRequest) -> Result<PutOutcome> {
         with(|cache| cache.put(request))
     }

@@ -10,10 +10,11 @@ use crate::policy;
 use crate::store::Store;
 use crate::types::{
     Candidate, Entry, EntryKey, EntryRef, Error, Event, GetRequest, Hit, HitEvent, Layer, Lookup,
-    MissEvent, MissReason, VectorSource,
+    MissEvent, MissReason, VectorSource, Verdict,
 };
 use crate::vector::{cosine, unit};
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 /// Candidates that the index is first asked for; each further time eight times as many.
 const FIRST_CANDIDATES: usize = 16;
@@ -21,16 +22,16 @@ const FIRST_CANDIDATES: usize = 16;
 const CANDIDATES_PER_CALL: usize = 4;
 
 /// A request that has been checked.
-struct Question {
-    key: EntryKey,
-    text: String,
-    query: String,
-    threshold: f32,
-    path: Path,
+pub(super) struct Question {
+    pub key: EntryKey,
+    pub text: String,
+    pub query: String,
+    pub threshold: f32,
+    pub path: Path,
 }
 
 /// How a question is to be answered.
-enum Path {
+pub(super) enum Path {
     Bypass,
     /// The exact layer, then the semantic one if there is a vector.
     Both(Option<Vec<f32>>),
@@ -64,7 +65,7 @@ impl<S: Store, H: Host> Cache<S, H> {
 }
 
 impl Open {
-    fn check_get(&self, request: GetRequest) -> Result<Question> {
+    pub(super) fn check_get(&self, request: GetRequest) -> Result<Question> {
         options::check_namespace(&request.namespace)?;
         options::check_size("query", &request.query, self.options.max_query_bytes)?;
         let threshold = match request.threshold {
@@ -126,10 +127,12 @@ impl Open {
         };
         self.follow(store, now)?;
         let mut search = Search {
-            namespace: key.namespace,
+            sought: Sought {
+                namespace: key.namespace,
+                vector,
+                threshold,
+            },
             query,
-            vector,
-            threshold,
             expired: Vec::new(),
             rejected: Vec::new(),
         };
@@ -148,7 +151,7 @@ impl Open {
             Ok((entry, similarity, confidence)) => {
                 self.hit(host, entry, Layer::Semantic, similarity, confidence, now)
             }
-            Err(reason) => self.miss(host, search.namespace, reason, now),
+            Err(reason) => self.miss(host, search.sought.namespace, reason, now),
         })
     }
 
@@ -175,7 +178,7 @@ impl Open {
     }
 
     /// The best entry that may answer, with its similarity and confidence, or why there
-    /// is none. Candidates are judged best first, by similarity and then by id.
+    /// is none.
     fn find_similar(
         &mut self,
         store: &impl Store,
@@ -183,17 +186,52 @@ impl Open {
         search: &mut Search,
         now: Now,
     ) -> Result<std::result::Result<(Entry, f32, f32), MissReason>> {
-        let mut limit = FIRST_CANDIDATES;
+        if self.index(store, now)?.rows_in(&search.sought.namespace) == 0 {
+            return Ok(Err(MissReason::NoMatch));
+        }
+        let Search {
+            sought,
+            query,
+            expired,
+            rejected,
+        } = search;
         let mut any_similar = false;
+        let found = self.best_first(store, sought, now, |open, entry, similarity| {
+            any_similar = true;
+            let judged = open.judge(host, query, &entry, similarity, now);
+            match judged.verdict() {
+                Verdict::Expired => expired.push(entry_ref(&entry)),
+                Verdict::Refused => rejected.push(entry_ref(&entry)),
+                Verdict::Answers => {
+                    return ControlFlow::Break((entry, similarity, judged.confidence));
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(found.ok_or(if any_similar {
+            MissReason::NoMatch
+        } else {
+            MissReason::BelowThreshold
+        }))
+    }
+
+    /// Shows the entries that are similar enough, best first, by similarity and then by id,
+    /// until one is chosen.
+    pub(super) fn best_first<T>(
+        &mut self,
+        store: &impl Store,
+        sought: &Sought,
+        now: Now,
+        mut show: impl FnMut(&Self, Entry, f32) -> ControlFlow<T>,
+    ) -> Result<Option<T>> {
+        let mut limit = FIRST_CANDIDATES;
         let mut read: BTreeSet<u64> = BTreeSet::new();
         let mut ready: Vec<(Found, Entry)> = Vec::new();
         loop {
             let index = self.index(store, now)?;
-            if read.is_empty() && index.rows_in(&search.namespace) == 0 {
-                return Ok(Err(MissReason::NoMatch));
-            }
             let mut found =
-                index.search(&search.namespace, &search.vector, search.threshold, limit);
+                index.search(&sought.namespace, &sought.vector, sought.threshold, limit);
             let beyond = (found.len() == limit).then(|| found[limit - 1]);
             found.retain(|found| !read.contains(&found.id));
             let mut unread = found.into_iter().peekable();
@@ -201,10 +239,8 @@ impl Open {
                 // No candidate that is yet to be read is better than this one.
                 let rest = unread.peek().copied().or(beyond);
                 while let Some((similar, entry)) = take_best(&mut ready, rest) {
-                    any_similar = true;
-                    let similarity = similar.bound;
-                    if let Some(confidence) = self.judge(host, search, &entry, similarity, now) {
-                        return Ok(Ok((entry, similarity, confidence)));
+                    if let ControlFlow::Break(chosen) = show(self, entry, similar.bound) {
+                        return Ok(Some(chosen));
                     }
                 }
                 let batch: Vec<u64> = unread
@@ -216,14 +252,10 @@ impl Open {
                     break;
                 }
                 read.extend(&batch);
-                self.read_candidates(store, search, &batch, &mut ready)?;
+                self.read_candidates(store, sought, &batch, &mut ready)?;
             }
             if beyond.is_none() {
-                return Ok(Err(if any_similar {
-                    MissReason::NoMatch
-                } else {
-                    MissReason::BelowThreshold
-                }));
+                return Ok(None);
             }
             limit = limit.saturating_mul(8);
         }
@@ -233,7 +265,7 @@ impl Open {
     fn read_candidates(
         &mut self,
         store: &impl Store,
-        search: &Search,
+        sought: &Sought,
         ids: &[u64],
         ready: &mut Vec<(Found, Entry)>,
     ) -> Result<()> {
@@ -241,11 +273,11 @@ impl Open {
         for &id in ids {
             if !entries.iter().any(|entry| entry.id == id) {
                 // Deleted by another process.
-                self.forget(&search.namespace, id);
+                self.forget(&sought.namespace, id);
             }
         }
         for mut entry in entries {
-            if entry.namespace != search.namespace {
+            if entry.namespace != sought.namespace {
                 continue;
             }
             let vector = unit(std::mem::take(&mut entry.embedding), self.options.embedder_dim)
@@ -255,8 +287,8 @@ impl Open {
                         entry.id, entry.namespace
                     ))
                 })?;
-            let similarity = cosine(&search.vector, &vector);
-            if similarity >= search.threshold {
+            let similarity = cosine(&sought.vector, &vector);
+            if similarity >= sought.threshold {
                 let found = Found {
                     id: entry.id,
                     bound: similarity,
@@ -267,43 +299,56 @@ impl Open {
         Ok(())
     }
 
-    /// The confidence of a candidate that may answer. Expired and rejected ones are
-    /// marked for deletion.
-    fn judge(
+    /// What speaks for and against an entry that is similar enough. The validator is asked
+    /// last.
+    pub(super) fn judge(
         &self,
         host: &impl Host,
-        search: &mut Search,
+        query: &str,
         entry: &Entry,
         similarity: f32,
         now: Now,
-    ) -> Option<f32> {
-        if is_expired(entry.created_at, entry.ttl, now) {
-            search.expired.push(entry_ref(entry));
-            return None;
-        }
+    ) -> Judged {
         let confidence = self.confidence(host, similarity, entry, now);
-        if confidence < policy::cut_off(&self.options.confidence) {
-            return None;
+        let expired = is_expired(entry.created_at, entry.ttl, now);
+        let trusted = confidence >= policy::cut_off(&self.options.confidence);
+        Judged {
+            confidence,
+            expired,
+            trusted,
+            accepted: expired || !trusted || self.accepts(host, query, entry, similarity, now),
         }
-        let accepted = policy::accepts(self.options.validator, host, &entry.response, || {
+    }
+
+    /// Whether the validator lets an entry answer.
+    pub(super) fn accepts(
+        &self,
+        host: &impl Host,
+        query: &str,
+        entry: &Entry,
+        similarity: f32,
+        now: Now,
+    ) -> bool {
+        policy::accepts(self.options.validator, host, &entry.response, || {
             Candidate {
                 namespace: entry.namespace.clone(),
-                query: search.query.clone(),
+                query: query.to_owned(),
                 entry_query: entry.query.clone(),
                 response: entry.response.clone(),
                 metadata: entry.metadata.clone(),
                 similarity,
                 age_seconds: age(entry, now),
             }
-        });
-        if !accepted {
-            search.rejected.push(entry_ref(entry));
-            return None;
-        }
-        Some(confidence)
+        })
     }
 
-    fn confidence(&self, host: &impl Host, similarity: f32, entry: &Entry, now: Now) -> f32 {
+    pub(super) fn confidence(
+        &self,
+        host: &impl Host,
+        similarity: f32,
+        entry: &Entry,
+        now: Now,
+    ) -> f32 {
         let rule = &self.options.confidence;
         policy::confidence(rule, host, similarity, age(entry, now), &entry.metadata)
     }
@@ -359,14 +404,41 @@ impl Open {
     }
 }
 
+/// What a semantic search looks for.
+pub(super) struct Sought {
+    pub namespace: String,
+    pub vector: Vec<f32>,
+    pub threshold: f32,
+}
+
 /// A semantic search and what it came across.
 struct Search {
-    namespace: String,
+    sought: Sought,
     query: String,
-    vector: Vec<f32>,
-    threshold: f32,
     expired: Vec<EntryRef>,
     rejected: Vec<EntryRef>,
+}
+
+/// See [`Open::judge`].
+pub(super) struct Judged {
+    pub confidence: f32,
+    pub expired: bool,
+    trusted: bool,
+    pub accepted: bool,
+}
+
+impl Judged {
+    /// Whether the entry answers, or the first thing that speaks against it.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Judged { expired: true, .. } => Verdict::Expired,
+            Judged { trusted: false, .. } => Verdict::LowConfidence,
+            Judged {
+                accepted: false, ..
+            } => Verdict::Refused,
+            _ => Verdict::Answers,
+        }
+    }
 }
 
 /// Takes the best of the entries that have been read, if none that is yet to be read
@@ -380,7 +452,7 @@ fn take_best(ready: &mut Vec<(Found, Entry)>, rest: Option<Found>) -> Option<(Fo
         .then(|| ready.swap_remove(at))
 }
 
-fn age(entry: &Entry, now: Now) -> u64 {
+pub(super) fn age(entry: &Entry, now: Now) -> u64 {
     now.seconds().saturating_sub(entry.created_at)
 }
 

@@ -1,0 +1,178 @@
+//! Explaining how a question is answered, without answering it.
+
+use super::lookup::{Path, Question, Sought, age};
+use super::{Cache, Open, is_expired};
+use crate::error::{Result, invalid};
+use crate::host::{Host, Now};
+use crate::policy;
+use crate::store::Store;
+use crate::types::{
+    Entry, Explained, ExplainedOutcome, Explanation, GetRequest, JudgedEntry, Layer, MissReason,
+    NormalizedQuery, Verdict,
+};
+use std::ops::ControlFlow;
+
+/// The greatest limit of `explain`.
+const MAX_LIMIT: u32 = 1000;
+
+impl<S: Store, H: Host> Cache<S, H> {
+    /// See `cache.explain`.
+    pub fn explain(&mut self, request: GetRequest, limit: u32) -> Result<Explained> {
+        let (store, host, open) = self.parts()?;
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(invalid(format!(
+                "the limit of explain is {limit}; it must be from 1 to {MAX_LIMIT}"
+            )));
+        }
+        let question = open.check_get(request)?;
+        if let Path::Both(None) = question.path {
+            return Ok(Explained::NeedsEmbedding(question.text));
+        }
+        open.explain(store, host, question, limit as usize, host.now())
+            .map(Explained::Explanation)
+    }
+}
+
+impl Open {
+    fn explain(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        question: Question,
+        limit: usize,
+        now: Now,
+    ) -> Result<Explanation> {
+        let Question {
+            key,
+            text,
+            query,
+            threshold,
+            path,
+        } = question;
+        let mut explanation = Explanation {
+            namespace: key.namespace.clone(),
+            normalized: NormalizedQuery {
+                text,
+                hash: key.query_hash.clone(),
+            },
+            threshold,
+            cut_off: policy::cut_off(&self.options.confidence),
+            exact: None,
+            candidates: Vec::new(),
+            rows: 0,
+            outcome: ExplainedOutcome::Miss(MissReason::Bypass),
+        };
+        let (vector, failure) = match path {
+            Path::Bypass => return Ok(explanation),
+            Path::Miss(reason) => (None, reason),
+            Path::Semantic(vector) => (Some(vector), MissReason::NoMatch),
+            Path::Both(vector) => (vector, MissReason::NoMatch),
+        };
+        let exact = store.get_by_hash(std::slice::from_ref(&key))?.pop();
+        explanation.exact = exact
+            .flatten()
+            .map(|entry| self.explain_exact(host, entry, now));
+        let mut outcome = match &explanation.exact {
+            Some(exact) if exact.verdict == Verdict::Answers => {
+                Some(ExplainedOutcome::Hit(Layer::Exact))
+            }
+            _ => None,
+        };
+        let Some(vector) = vector else {
+            explanation.outcome = outcome.unwrap_or(ExplainedOutcome::Miss(failure));
+            return Ok(explanation);
+        };
+
+        self.follow(store, now)?;
+        explanation.rows = self.index(store, now)?.rows_in(&key.namespace) as u64;
+        let exact_id = explanation.exact.as_ref().map(|exact| exact.id);
+        let (mut any_left, mut any_similar) = (false, false);
+        let sought = Sought {
+            namespace: key.namespace,
+            vector,
+            threshold: -1.0,
+        };
+        self.best_first(store, &sought, now, |open, entry, similarity| {
+            if exact_id == Some(entry.id) {
+                return ControlFlow::Continue(());
+            }
+            any_left = true;
+            let is_similar = similarity >= threshold;
+            any_similar |= is_similar;
+            let mut judged = open.explain_similar(host, &query, entry, similarity, now);
+            if !is_similar {
+                judged.verdict = Verdict::BelowThreshold;
+            }
+            let answers = judged.verdict == Verdict::Answers && outcome.is_none();
+            if answers {
+                outcome = Some(ExplainedOutcome::Hit(Layer::Semantic));
+            } else if judged.verdict == Verdict::Answers {
+                judged.verdict = Verdict::Outranked;
+            }
+            if answers || explanation.candidates.len() < limit {
+                explanation.candidates.push(judged);
+            }
+            match explanation.candidates.len() >= limit && (outcome.is_some() || !is_similar) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })?;
+        explanation.outcome =
+            outcome.unwrap_or(ExplainedOutcome::Miss(match any_left && !any_similar {
+                true => MissReason::BelowThreshold,
+                false => MissReason::NoMatch,
+            }));
+        Ok(explanation)
+    }
+
+    fn explain_exact(&self, host: &impl Host, entry: Entry, now: Now) -> JudgedEntry {
+        let confidence = self.confidence(host, 1.0, &entry, now);
+        let verdict = match is_expired(entry.created_at, entry.ttl, now) {
+            true => Verdict::Expired,
+            false => Verdict::Answers,
+        };
+        judged_entry(entry, 1.0, confidence, true, verdict, now)
+    }
+
+    fn explain_similar(
+        &self,
+        host: &impl Host,
+        query: &str,
+        entry: Entry,
+        similarity: f32,
+        now: Now,
+    ) -> JudgedEntry {
+        let judged = self.judge(host, query, &entry, similarity, now);
+        let verdict = judged.verdict();
+        // The judge asks the validator only where all else speaks for the entry.
+        let accepted = match verdict {
+            Verdict::Expired | Verdict::LowConfidence => {
+                self.accepts(host, query, &entry, similarity, now)
+            }
+            _ => judged.accepted,
+        };
+        judged_entry(entry, similarity, judged.confidence, accepted, verdict, now)
+    }
+}
+
+fn judged_entry(
+    entry: Entry,
+    similarity: f32,
+    confidence: f32,
+    accepted: bool,
+    verdict: Verdict,
+    now: Now,
+) -> JudgedEntry {
+    JudgedEntry {
+        age_seconds: age(&entry, now),
+        id: entry.id,
+        query: entry.query,
+        response: entry.response,
+        metadata: entry.metadata,
+        similarity,
+        confidence,
+        ttl: entry.ttl,
+        accepted,
+        verdict,
+    }
+}

@@ -1,6 +1,6 @@
 //! The cache for tokio programs.
 
-use crate::cache::{Health, SemanticCache, Stats, from_cache};
+use crate::cache::{Explanation, Health, SemanticCache, Stats, from_cache};
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
 use crate::error::{Error, Result};
 use crate::request::{Answer, GetRequest, Lookup, Origin, PutRequest};
@@ -163,6 +163,16 @@ impl AsyncSemanticCache {
         })
     }
 
+    /// See [`SemanticCache::explain`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn explain(&self, request: impl Into<GetRequest>, limit: u32) -> Result<Explanation> {
+        let request = request.into();
+        self.run(move |cache| cache.explain(request, limit)).await
+    }
+
     /// See [`SemanticCache::delete`].
     ///
     /// # Errors
@@ -252,6 +262,11 @@ impl AsyncSemanticCache {
         calls: impl FnOnce(&SemanticCache) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let cache = self.cache.clone();
+        #[cfg(feature = "tracing")]
+        let calls = {
+            let span = tracing::Span::current();
+            move |cache: &SemanticCache| span.in_scope(|| calls(cache))
+        };
         tokio::task::spawn_blocking(move || calls(&cache))
             .await
             .unwrap_or_else(|error| {

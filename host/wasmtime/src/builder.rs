@@ -10,7 +10,9 @@ use crate::embedder::Embedder;
 use crate::error::{Error, Result};
 use crate::host::{Clock, Policies, SystemClock};
 use crate::imports::{Limits, State};
+use crate::observe::{Observer, Watch};
 use crate::store::Store;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::contract::api::{Coordination, GraphOptions, IndexKind, Options};
@@ -24,6 +26,7 @@ pub struct Builder {
     clock: Box<dyn Clock>,
     policies: Policies,
     limits: Limits,
+    observers: Vec<Box<dyn Observer>>,
     settings: Vec<Setting>,
 }
 
@@ -47,6 +50,7 @@ impl Builder {
             clock: Box::new(SystemClock),
             policies: Policies::default(),
             limits: Limits::default(),
+            observers: Vec::new(),
             settings: Vec::new(),
         }
     }
@@ -149,6 +153,14 @@ impl Builder {
     #[must_use]
     pub fn on_event(mut self, on_event: impl FnMut(&Event) + Send + 'static) -> Self {
         self.policies.on_event = Some(Box::new(on_event));
+        self.set(|options| options.events = true)
+    }
+
+    /// Adds an observer, which is told of every event and of how long calls take: for
+    /// metrics. Any number of them; default none. See [`observe`](crate::observe).
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observers.push(Box::new(observer));
         self.set(|options| options.events = true)
     }
 
@@ -276,7 +288,9 @@ impl Builder {
             Some(engine) => engine,
             None => Engine::shared()?,
         };
-        let state = State::new(store, self.clock, self.policies, self.limits);
+        let watch = Arc::new(Watch::new(self.observers, store.capabilities().name));
+        let mut state = State::new(store, self.clock, self.policies, self.limits);
+        state.watch = Arc::clone(&watch);
         let settings = self.settings;
         let instance = Instance::open(
             engine,
@@ -290,7 +304,9 @@ impl Builder {
             embedder.fingerprint(),
             embedder.dim(),
         )?;
-        Ok(SemanticCache::new(instance, embedder))
+        let cache = SemanticCache::new(instance, embedder, Arc::clone(&watch));
+        watch.opened(&cache);
+        Ok(cache)
     }
 
     fn set(mut self, setting: impl FnOnce(&mut Options) + 'static) -> Self {

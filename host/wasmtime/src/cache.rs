@@ -4,15 +4,17 @@ use crate::builder::Builder;
 use crate::component::Instance;
 use crate::contract::api::{self, PutOutcome, VectorSource};
 use crate::contract::types::VectorDtype;
-use crate::embedder::{EmbedError, Embedder};
+use crate::embedder::{EmbedError, Embedder, wrong_count};
 use crate::error::{Error, Result};
 use crate::flights::Flights;
+use crate::observe::{Stage, Watch, record_lookup};
 use crate::request::{Answer, GetRequest, Lookup, Miss, Origin, PutRequest};
 use crate::turn::Turn;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 pub use crate::contract::api::{
-    CacheStats as Stats, Counters, HealthReport as Health, NamespaceStats, NormalizedQuery,
+    CacheStats as Stats, Counters, ExplainedOutcome, Explanation, HealthReport as Health,
+    JudgedEntry, NamespaceStats, NormalizedQuery, Verdict,
 };
 
 /// A semantic cache over one store.
@@ -31,6 +33,26 @@ struct Inner {
     /// Never locked while embedding or computing.
     instance: Mutex<Instance>,
     flights: Flights,
+    watch: Arc<Watch>,
+}
+
+/// A handle of a [`SemanticCache`] that does not keep it open.
+#[derive(Clone)]
+pub struct WeakSemanticCache {
+    inner: Weak<Inner>,
+}
+
+impl WeakSemanticCache {
+    /// The cache, if a handle of it is left.
+    pub fn upgrade(&self) -> Option<SemanticCache> {
+        self.inner.upgrade().map(|inner| SemanticCache { inner })
+    }
+}
+
+impl std::fmt::Debug for WeakSemanticCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeakSemanticCache")
+    }
 }
 
 impl std::fmt::Debug for SemanticCache {
@@ -47,13 +69,21 @@ impl SemanticCache {
         Builder::new()
     }
 
-    pub(crate) fn new(instance: Instance, embedder: Box<dyn Embedder>) -> Self {
+    pub(crate) fn new(instance: Instance, embedder: Box<dyn Embedder>, watch: Arc<Watch>) -> Self {
         SemanticCache {
             inner: Arc::new(Inner {
                 embedder,
                 instance: Mutex::new(instance),
                 flights: Flights::default(),
+                watch,
             }),
+        }
+    }
+
+    /// A handle that does not keep the cache open.
+    pub fn downgrade(&self) -> WeakSemanticCache {
+        WeakSemanticCache {
+            inner: Arc::downgrade(&self.inner),
         }
     }
 
@@ -69,6 +99,38 @@ impl SemanticCache {
         self.look_up(request.into()).map(|(lookup, _)| lookup)
     }
 
+    /// Says how [`get`](Self::get) would answer a question now, and why: the same outcome by
+    /// the same rules, with the `limit` (1 to 1,000) nearest entries, and the one that answers
+    /// if it is not among them. Counts nothing and changes nothing. The embedder is asked also
+    /// where the exact layer answers; if it fails, there are no candidates.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), and [`Error::InvalidArgument`] for a limit out of range.
+    pub fn explain(&self, request: impl Into<GetRequest>, limit: u32) -> Result<Explanation> {
+        let request = request.into();
+        let namespace = request.namespace.clone();
+        self.watched("explain", Some(&namespace), || {
+            let first = request.into();
+            let ask = |request: &api::GetRequest| {
+                let mut turn = self.instance()?;
+                turn.call(|guest, store| guest.call_explain(store, request, limit))
+            };
+            let text = match ask(&first)? {
+                api::Explained::Explanation(explanation) => return Ok(explanation),
+                api::Explained::NeedsEmbedding(text) => text,
+            };
+            let vector = match self.embed_one(&text) {
+                Ok(vector) => VectorSource::Embedded(vector),
+                Err(error) => VectorSource::Failed(error.message),
+            };
+            match ask(&api::GetRequest { vector, ..first })? {
+                api::Explained::Explanation(explanation) => Ok(explanation),
+                api::Explained::NeedsEmbedding(_) => Err(broken_promise()),
+            }
+        })
+    }
+
     /// Asks for several answers, in order; their queries are embedded together. Every
     /// request is checked before the first is answered.
     ///
@@ -76,10 +138,15 @@ impl SemanticCache {
     ///
     /// As [`get`](Self::get).
     pub fn get_many(&self, requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
+        self.watched("get_many", None, || self.look_up_many(requests))
+    }
+
+    fn look_up_many(&self, requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
         let first: Vec<api::GetRequest> = requests.into_iter().map(Into::into).collect();
-        let answers = self
-            .instance()?
-            .call(|guest, store| guest.call_get_many(store, &first))?;
+        let answers = Stage::Exact.run(|| {
+            self.instance()?
+                .call(|guest, store| guest.call_get_many(store, &first))
+        })?;
         let texts: Vec<&str> = answers.iter().filter_map(text_to_embed).collect();
         let mut again = Vec::new();
         let mut error = None;
@@ -99,9 +166,10 @@ impl SemanticCache {
                 .zip(vectors)
                 .map(|((request, _), vector)| api::GetRequest { vector, ..request })
                 .collect();
-            again = self
-                .instance()?
-                .call(|guest, store| guest.call_get_many(store, &second))?;
+            again = Stage::Search.run(|| {
+                self.instance()?
+                    .call(|guest, store| guest.call_get_many(store, &second))
+            })?;
         }
         let mut again = again.into_iter();
         answers
@@ -126,18 +194,21 @@ impl SemanticCache {
     /// nothing was stored, except perhaps where a [`Limit::Time`](crate::Limit::Time)
     /// stopped the call.
     pub fn put(&self, request: PutRequest) -> Result<u64> {
-        let first = request.into();
-        let outcome = self
-            .instance()?
-            .call(|guest, store| guest.call_put(store, &first))?;
-        match outcome {
-            PutOutcome::Stored(id) => Ok(id),
-            PutOutcome::NeedsEmbedding(text) => {
-                let vector = self.embed_one(&text).map_err(Error::Embedder)?;
-                self.put_embedded(first, vector)
+        let namespace = request.namespace.clone();
+        self.watched("put", Some(&namespace), || {
+            let first = request.into();
+            let outcome = self
+                .instance()?
+                .call(|guest, store| guest.call_put(store, &first))?;
+            match outcome {
+                PutOutcome::Stored(id) => Ok(id),
+                PutOutcome::NeedsEmbedding(text) => {
+                    let vector = self.embed_one(&text).map_err(Error::Embedder)?;
+                    self.put_embedded(first, vector)
+                }
+                PutOutcome::Ready => Err(broken_promise()),
             }
-            PutOutcome::Ready => Err(broken_promise()),
-        }
+        })
     }
 
     /// Stores several responses and returns their ids, in order; their queries are
@@ -149,6 +220,10 @@ impl SemanticCache {
     ///
     /// As [`put`](Self::put).
     pub fn put_many(&self, requests: Vec<PutRequest>) -> Result<Vec<u64>> {
+        self.watched("put_many", None, || self.store_many(requests))
+    }
+
+    fn store_many(&self, requests: Vec<PutRequest>) -> Result<Vec<u64>> {
         let mut requests: Vec<api::PutRequest> = requests.into_iter().map(Into::into).collect();
         let outcomes = self
             .instance()?
@@ -235,8 +310,10 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn delete(&self, query: &str, namespace: &str) -> Result<bool> {
-        self.instance()?
-            .call(|guest, store| guest.call_delete(store, query, namespace))
+        self.watched("delete", Some(namespace), || {
+            self.instance()?
+                .call(|guest, store| guest.call_delete(store, query, namespace))
+        })
     }
 
     /// Deletes all entries and counters of all namespaces, and returns how many entries.
@@ -246,8 +323,10 @@ impl SemanticCache {
     ///
     /// What the store returns.
     pub fn clear(&self) -> Result<u64> {
-        self.instance()?
-            .call(|guest, store| guest.call_clear(store))
+        self.watched("clear", None, || {
+            self.instance()?
+                .call(|guest, store| guest.call_clear(store))
+        })
     }
 
     /// Deletes the entries and counters of one namespace, and returns how many entries.
@@ -257,8 +336,10 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn clear_namespace(&self, namespace: &str) -> Result<u64> {
-        self.instance()?
-            .call(|guest, store| guest.call_clear_namespace(store, namespace))
+        self.watched("clear_namespace", Some(namespace), || {
+            self.instance()?
+                .call(|guest, store| guest.call_clear_namespace(store, namespace))
+        })
     }
 
     /// The namespaces that hold entries, sorted by their bytes.
@@ -267,8 +348,10 @@ impl SemanticCache {
     ///
     /// What the store returns.
     pub fn list_namespaces(&self) -> Result<Vec<String>> {
-        self.instance()?
-            .call(|guest, store| guest.call_list_namespaces(store))
+        self.watched("list_namespaces", None, || {
+            self.instance()?
+                .call(|guest, store| guest.call_list_namespaces(store))
+        })
     }
 
     /// Deletes expired entries, of one namespace or of all, and returns how many; then,
@@ -278,8 +361,10 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn vacuum(&self, namespace: Option<&str>, compact: bool) -> Result<u64> {
-        self.instance()?
-            .call(|guest, store| guest.call_vacuum(store, namespace, compact))
+        self.watched("vacuum", namespace, || {
+            self.instance()?
+                .call(|guest, store| guest.call_vacuum(store, namespace, compact))
+        })
     }
 
     /// Gives back the index memory of deleted rows, and returns how many there were. With
@@ -292,8 +377,10 @@ impl SemanticCache {
     /// [`Error::Closed`]; with graphs, [`Error::IndexUnavailable`] for want of memory, and what
     /// the store returns.
     pub fn compact(&self) -> Result<u64> {
-        self.instance()?
-            .call(|guest, store| guest.call_compact(store))
+        self.watched("compact", None, || {
+            self.instance()?
+                .call(|guest, store| guest.call_compact(store))
+        })
     }
 
     /// Makes the index as fast as it gets, now instead of bit by bit during semantic
@@ -304,8 +391,10 @@ impl SemanticCache {
     /// [`Error::IndexUnavailable`] for want of memory; [`Error::Backend`],
     /// [`Error::Corrupt`], [`Error::Limit`], [`Error::Closed`].
     pub fn warm_up(&self) -> Result<u64> {
-        self.instance()?
-            .call(|guest, store| guest.call_warm_up(store))
+        self.watched("warm_up", None, || {
+            self.instance()?
+                .call(|guest, store| guest.call_warm_up(store))
+        })
     }
 
     /// Sets, or with none removes, the most entries that a namespace may hold. A
@@ -315,8 +404,10 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn set_namespace_quota(&self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
-        self.instance()?
-            .call(|guest, store| guest.call_set_namespace_quota(store, namespace, max_entries))
+        self.watched("set_namespace_quota", Some(namespace), || {
+            self.instance()?
+                .call(|guest, store| guest.call_set_namespace_quota(store, namespace, max_entries))
+        })
     }
 
     /// The most entries that a namespace may hold, if it has a quota.
@@ -325,8 +416,10 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn namespace_quota(&self, namespace: &str) -> Result<Option<u64>> {
-        self.instance()?
-            .call(|guest, store| guest.call_get_namespace_quota(store, namespace))
+        self.watched("namespace_quota", Some(namespace), || {
+            self.instance()?
+                .call(|guest, store| guest.call_get_namespace_quota(store, namespace))
+        })
     }
 
     /// Changes the least similarity of a semantic hit: -1 to 1.
@@ -347,10 +440,12 @@ impl SemanticCache {
     ///
     /// What the store returns; [`Error::IndexUnavailable`], with the old index in place.
     pub fn requantize(&self, dtype: VectorDtype) -> Result<()> {
-        let mut instance = self.instance()?;
-        instance.call(|guest, store| guest.call_requantize(store, dtype))?;
-        instance.options.vector_dtype = dtype;
-        Ok(())
+        self.watched("requantize", None, || {
+            let mut instance = self.instance()?;
+            instance.call(|guest, store| guest.call_requantize(store, dtype))?;
+            instance.options.vector_dtype = dtype;
+            Ok(())
+        })
     }
 
     /// Counts, settings and memory, of one namespace or of all.
@@ -359,8 +454,10 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn stats(&self, namespace: Option<&str>) -> Result<Stats> {
-        self.instance()?
-            .call(|guest, store| guest.call_stats(store, namespace))
+        self.watched("stats", namespace, || {
+            self.instance()?
+                .call(|guest, store| guest.call_stats(store, namespace))
+        })
     }
 
     /// Checks the store and reports. A store that fails is part of the report.
@@ -369,8 +466,10 @@ impl SemanticCache {
     ///
     /// [`Error::Closed`] and [`Error::Limit`].
     pub fn health(&self) -> Result<Health> {
-        self.instance()?
-            .call(|guest, store| guest.call_health(store))
+        self.watched("health", None, || {
+            self.instance()?
+                .call(|guest, store| guest.call_health(store))
+        })
     }
 
     /// A query as the cache compares and embeds it.
@@ -401,8 +500,10 @@ impl SemanticCache {
     ///
     /// What the store returns; the data goes on waiting.
     pub fn flush(&self) -> Result<()> {
-        self.instance()?
-            .call(|guest, store| guest.call_flush(store))
+        self.watched("flush", None, || {
+            self.instance()?
+                .call(|guest, store| guest.call_flush(store))
+        })
     }
 
     /// Writes what waits and closes the store. Other handles of this cache are closed
@@ -417,10 +518,25 @@ impl SemanticCache {
 
     /// Looks up, and returns the query's vector too, if it was given or embedded.
     pub(crate) fn look_up(&self, request: GetRequest) -> Result<(Lookup, Option<Vec<f32>>)> {
-        let first = request.into();
-        let answer = self
-            .instance()?
-            .call(|guest, store| guest.call_get(store, &first))?;
+        let namespace = request.namespace.clone();
+        self.watched("get", Some(&namespace), || {
+            let found = self.look_up_stages(request)?;
+            record_lookup(&found.0);
+            Ok(found)
+        })
+    }
+
+    fn look_up_stages(&self, request: GetRequest) -> Result<(Lookup, Option<Vec<f32>>)> {
+        let first: api::GetRequest = request.into();
+        let stage = match first.vector {
+            VectorSource::Pending => Stage::Exact,
+            _ => Stage::Search,
+        };
+        let ask = |request: &api::GetRequest| {
+            self.instance()?
+                .call(|guest, store| guest.call_get(store, request))
+        };
+        let answer = stage.run(|| ask(&first))?;
         let api::Lookup::NeedsEmbedding(text) = answer else {
             let vector = match first.vector {
                 VectorSource::Given(vector) => Some(vector),
@@ -440,9 +556,7 @@ impl SemanticCache {
             vector: source,
             ..first
         };
-        let answer = self
-            .instance()?
-            .call(|guest, store| guest.call_get(store, &second))?;
+        let answer = Stage::Search.run(|| ask(&second))?;
         Ok((finish(answer, error)?, vector))
     }
 
@@ -474,7 +588,12 @@ impl SemanticCache {
     ) -> Result<u64> {
         let put = PutRequest::new(request.query, response).namespace(request.namespace);
         match vector? {
-            Some(vector) => self.put_embedded(put.into(), vector),
+            Some(vector) => {
+                let namespace = put.namespace.clone();
+                self.watched("put", Some(&namespace), || {
+                    self.put_embedded(put.into(), vector)
+                })
+            }
             None => self.put(put),
         }
     }
@@ -502,27 +621,56 @@ impl SemanticCache {
     fn embed_one(&self, text: &str) -> std::result::Result<Vec<f32>, EmbedError> {
         self.embed(&[text])?
             .pop()
-            .ok_or_else(|| self.wrong_count(0, 1))
+            .ok_or_else(|| wrong_count(&self.inner.embedder, 0, 1))
     }
 
     fn embed(&self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedError> {
-        let vectors = self.inner.embedder.embed(texts)?;
-        if vectors.len() == texts.len() {
-            Ok(vectors)
-        } else {
-            Err(self.wrong_count(vectors.len(), texts.len()))
-        }
+        let embedder = &self.inner.embedder;
+        let watch = &self.inner.watch;
+        watch.embedding(embedder.fingerprint(), texts.len(), || {
+            let vectors = embedder.embed(texts)?;
+            if vectors.len() == texts.len() {
+                Ok(vectors)
+            } else {
+                Err(wrong_count(embedder, vectors.len(), texts.len()))
+            }
+        })
     }
 
-    fn wrong_count(&self, vectors: usize, texts: usize) -> EmbedError {
-        EmbedError::permanent(format!(
-            "the embedder {:?} returned {vectors} vectors for {texts} texts; it must return one for each",
-            self.inner.embedder.fingerprint()
-        ))
+    /// The bytes of memory that the component holds, index included.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] where the cache's own store, policy or clock asks.
+    pub fn memory_bytes(&self) -> Result<usize> {
+        Ok(self.instance()?.memory_bytes())
+    }
+
+    /// Whether the cache was closed.
+    pub fn is_closed(&self) -> bool {
+        self.instance().is_ok_and(|instance| instance.is_closed())
+    }
+
+    /// What metrics tell of the present, read without being a call that they count.
+    #[cfg(any(feature = "prometheus", feature = "opentelemetry"))]
+    pub(crate) fn read_gauges(&self) -> Result<(Stats, usize)> {
+        let mut instance = self.instance()?;
+        let stats = instance.call(|guest, store| guest.call_stats(store, None))?;
+        Ok((stats, instance.memory_bytes()))
     }
 
     pub(crate) fn instance(&self) -> Result<Turn<'_>> {
         Turn::wait(&self.inner.instance)
+    }
+
+    /// Runs a call under the eyes of the observers.
+    pub(crate) fn watched<T>(
+        &self,
+        operation: &'static str,
+        namespace: Option<&str>,
+        run: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        self.inner.watch.operation(operation, namespace, run)
     }
 }
 

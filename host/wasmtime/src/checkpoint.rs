@@ -92,7 +92,9 @@ impl SemanticCache {
         archive: W,
         options: DumpOptions,
     ) -> Result<(DumpReport, W)> {
-        dump(&mut *self.instance()?, archive, options)
+        self.watched("dump", None, || {
+            dump(&mut *self.instance()?, archive, options)
+        })
     }
 
     /// Reads an archive and makes it part of the cache: all of it, or nothing. Other
@@ -115,15 +117,17 @@ impl SemanticCache {
         archive: impl Read + Send + 'static,
         options: LoadOptions,
     ) -> Result<LoadReport> {
-        #[cfg(feature = "sqlite")]
-        return convert::load(self, archive, options);
-        #[cfg(not(feature = "sqlite"))]
-        load(
-            &mut *self.instance()?,
-            Archive::reading(archive, options.watch),
-            &options.choice,
-        )
-        .0
+        self.watched("load", None, || {
+            #[cfg(feature = "sqlite")]
+            return convert::load(self, archive, options);
+            #[cfg(not(feature = "sqlite"))]
+            load(
+                &mut *self.instance()?,
+                Archive::reading(archive, options.watch),
+                &options.choice,
+            )
+            .0
+        })
     }
 }
 

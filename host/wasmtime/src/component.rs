@@ -1,13 +1,15 @@
 //! Running the component: engine, linking, limits, and starting anew after a trap.
 
 use crate::checkpoint::archive::Archive;
-use crate::contract::api::Options;
+use crate::contract::api::{NormalizedQuery, Options};
 use crate::contract::exports::mneme::cache::cache::Guest;
 use crate::contract::exports::mneme::cache::checkpoint::Guest as CheckpointGuest;
-use crate::contract::types::Error as StoreError;
+use crate::contract::types::{Error as StoreError, VectorDtype};
 use crate::contract::{Mneme, MnemePre};
 use crate::error::{Error, Limit, Result};
-use crate::imports::State;
+use crate::host::{Policies, SystemClock};
+use crate::imports::{Limits, State};
+use crate::store::MemoryStore;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -229,6 +231,19 @@ impl Instance {
         }
     }
 
+    /// The bytes of memory that the component has now.
+    pub fn memory_bytes(&self) -> usize {
+        match &self.running {
+            Running::Live { store, .. } => store.data().memory_bytes,
+            Running::Broken(_) | Running::Gone => 0,
+        }
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Closes the cache and its store, for good. Closing it again does nothing.
     pub fn close(&mut self) -> Result<()> {
         if self.closed {
@@ -289,6 +304,44 @@ pub(crate) fn call_alone<T>(
         .map_err(Error::from)
 }
 
+/// A component without a cache, for the functions that need none.
+pub(crate) struct Functions {
+    store: Box<Store<State>>,
+    guest: Box<Mneme>,
+}
+
+impl Functions {
+    pub fn start(engine: &Engine) -> Result<Self> {
+        let state = State::new(
+            Box::new(MemoryStore::new()),
+            Box::new(SystemClock),
+            Policies::default(),
+            Limits::default(),
+        );
+        let (store, guest) = start(engine, state)?;
+        Ok(Functions { store, guest })
+    }
+
+    /// See `cache.normalize`.
+    pub fn normalize(&mut self, query: &str) -> Result<NormalizedQuery> {
+        set_deadline(&mut self.store);
+        let functions = self.guest.mneme_cache_cache();
+        functions
+            .call_normalize(&mut *self.store, query)
+            .map_err(|error| explain(&error, self.store.data()))
+    }
+
+    /// See `cache.similarity`.
+    pub fn similarity(&mut self, a: &[f32], b: &[f32], dtype: VectorDtype) -> Result<f32> {
+        set_deadline(&mut self.store);
+        let functions = self.guest.mneme_cache_cache();
+        functions
+            .call_similarity(&mut *self.store, a, b, dtype)
+            .map_err(|error| explain(&error, self.store.data()))?
+            .map_err(Error::from)
+    }
+}
+
 /// Lends the archive to the component for the time of the call.
 fn with_archive<T>(
     archive: Archive,
@@ -303,7 +356,8 @@ fn with_archive<T>(
     outcome
 }
 
-fn start(engine: &Engine, state: State) -> Result<(Box<Store<State>>, Box<Mneme>)> {
+fn start(engine: &Engine, mut state: State) -> Result<(Box<Store<State>>, Box<Mneme>)> {
+    state.memory_bytes = 0;
     let mut store = Box::new(limited(engine.pre.engine(), state));
     let guest = engine
         .pre

@@ -135,6 +135,14 @@ impl EmbedError {
     }
 }
 
+/// The error of an embedder that broke its contract.
+pub(crate) fn wrong_count(embedder: &dyn Embedder, vectors: usize, texts: usize) -> EmbedError {
+    EmbedError::permanent(format!(
+        "the embedder {:?} returned {vectors} vectors for {texts} texts; it must return one for each",
+        embedder.fingerprint()
+    ))
+}
+
 /// Stands for an embedder that runs elsewhere: it names the vectors, and every
 /// look-up and `put` brings its own.
 ///

@@ -9,7 +9,9 @@ use crate::contract::types::{Entry, EntryKey, EntryRef, Error as StoreError};
 use crate::contract::wasi::clocks::wall_clock;
 use crate::contract::{archive, events, policy};
 use crate::host::{Clock, Policies};
+use crate::observe::Watch;
 use crate::store::Store as Backend;
+use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
@@ -37,6 +39,10 @@ pub(crate) struct State {
     pub clock: Box<dyn Clock>,
     pub policies: Policies,
     pub limits: Limits,
+    /// Who is told what the component does. Nobody unless it is set.
+    pub watch: Arc<Watch>,
+    /// The bytes of memory that the component has.
+    pub memory_bytes: usize,
     /// The component was refused memory since this was last cleared.
     pub memory_denied: bool,
     /// What a checkpoint is written to or read from, during that call only.
@@ -54,11 +60,14 @@ impl State {
         policies: Policies,
         limits: Limits,
     ) -> Self {
+        let watch = Arc::new(Watch::new(Vec::new(), String::new()));
         State {
             store,
             clock,
             policies,
             limits,
+            watch,
+            memory_bytes: 0,
             memory_denied: false,
             archive: None,
             calls: 0,
@@ -74,9 +83,13 @@ impl State {
         went_on
     }
 
-    fn backend(&mut self) -> &mut dyn Backend {
+    fn store_call<T>(
+        &mut self,
+        name: &'static str,
+        call: impl FnOnce(&mut dyn Backend) -> Stored<T>,
+    ) -> Stored<T> {
         self.calls += 1;
-        &mut *self.store
+        self.watch.store_call(name, || call(&mut *self.store))
     }
 
     fn archive(&mut self) -> Stored<&mut Archive> {
@@ -89,12 +102,15 @@ impl State {
 impl ResourceLimiter for State {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let limit = self.limits.memory_bytes.min(maximum.unwrap_or(usize::MAX));
         self.memory_denied = desired > limit;
+        if !self.memory_denied {
+            self.memory_bytes += desired - current;
+        }
         Ok(!self.memory_denied)
     }
 
@@ -147,6 +163,7 @@ impl policy::Host for State {
         if let Some(on_event) = &mut self.policies.on_event {
             on_event(&event);
         }
+        self.watch.event(&event);
     }
 }
 
@@ -170,63 +187,68 @@ type Stored<T> = std::result::Result<T, StoreError>;
 
 impl imports::store::Host for State {
     fn capabilities(&mut self) -> CapabilitySet {
-        self.backend().capabilities()
+        self.calls += 1;
+        self.store.capabilities()
     }
 
     fn open(&mut self, embedder_fingerprint: String, embedder_dim: u32) -> Stored<()> {
-        self.backend().open(&embedder_fingerprint, embedder_dim)
+        self.store_call("open", |store| {
+            store.open(&embedder_fingerprint, embedder_dim)
+        })
     }
 
     fn close(&mut self) -> Stored<()> {
-        self.backend().close()
+        self.store_call("close", |store| store.close())
     }
 
     fn get_by_hash(&mut self, keys: Vec<EntryKey>) -> Stored<Vec<Option<Entry>>> {
-        self.backend().get_by_hash(&keys)
+        self.store_call("get_by_hash", |store| store.get_by_hash(&keys))
     }
 
     fn get_by_ids(&mut self, ids: Vec<u64>) -> Stored<Vec<Entry>> {
-        self.backend().get_by_ids(&ids)
+        self.store_call("get_by_ids", |store| store.get_by_ids(&ids))
     }
 
     fn count(&mut self, namespace: Option<String>) -> Stored<u64> {
-        self.backend().count(namespace.as_deref())
+        self.store_call("count", |store| store.count(namespace.as_deref()))
     }
 
     fn list_namespaces(&mut self) -> Stored<Vec<String>> {
-        self.backend().list_namespaces()
+        self.store_call("list_namespaces", |store| store.list_namespaces())
     }
 
     fn iter_lru_ids(&mut self, n: u32, namespace: Option<String>) -> Stored<Vec<EntryRef>> {
-        self.backend().iter_lru_ids(n, namespace.as_deref())
+        self.store_call("iter_lru_ids", |store| {
+            store.iter_lru_ids(n, namespace.as_deref())
+        })
     }
 
     fn iter_since(&mut self, last_id: u64, limit: u32) -> Stored<Vec<Entry>> {
-        self.backend().iter_since(last_id, limit)
+        self.store_call("iter_since", |store| store.iter_since(last_id, limit))
     }
 
     fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Stored<VectorPage> {
-        self.backend().iter_vectors(last_id, limit)
+        self.store_call("iter_vectors", |store| store.iter_vectors(last_id, limit))
     }
 
     fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Stored<StampPage> {
-        self.backend().iter_stamps(last_id, limit)
+        self.store_call("iter_stamps", |store| store.iter_stamps(last_id, limit))
     }
 
     fn insert(&mut self, entries: Vec<Entry>) -> Stored<Vec<Inserted>> {
-        self.backend().insert(entries)
+        self.store_call("insert", |store| store.insert(entries))
     }
 
     fn update_access(&mut self, touches: Vec<Touch>) -> Stored<()> {
-        self.backend().update_access(&touches)
+        self.store_call("update_access", |store| store.update_access(&touches))
     }
 
     fn delete_by_id(&mut self, id: u64) -> Stored<bool> {
-        self.backend().delete_by_id(id)
+        self.store_call("delete_by_id", |store| store.delete_by_id(id))
     }
 
     fn delete_unchanged(&mut self, entries: Vec<EntryRef>) -> Stored<Vec<u64>> {
-        self.backend().delete_unchanged(&entries)
+        self.store_call("delete_unchanged", |store| store.delete_unchanged(&entries))
     }
 
     fn delete_expired(
@@ -235,32 +257,41 @@ impl imports::store::Host for State {
         namespace: Option<String>,
         limit: u32,
     ) -> Stored<Vec<EntryRef>> {
-        self.backend()
-            .delete_expired(now, namespace.as_deref(), limit)
+        self.store_call("delete_expired", |store| {
+            store.delete_expired(now, namespace.as_deref(), limit)
+        })
     }
 
     fn clear_namespace(&mut self, namespace: Option<String>) -> Stored<u64> {
-        self.backend().clear_namespace(namespace.as_deref())
+        self.store_call("clear_namespace", |store| {
+            store.clear_namespace(namespace.as_deref())
+        })
     }
 
     fn set_namespace_quota(&mut self, namespace: String, max_entries: Option<u64>) -> Stored<()> {
-        self.backend().set_namespace_quota(&namespace, max_entries)
+        self.store_call("set_namespace_quota", |store| {
+            store.set_namespace_quota(&namespace, max_entries)
+        })
     }
 
     fn get_namespace_quota(&mut self, namespace: String) -> Stored<Option<u64>> {
-        self.backend().get_namespace_quota(&namespace)
+        self.store_call("get_namespace_quota", |store| {
+            store.get_namespace_quota(&namespace)
+        })
     }
 
     fn list_namespace_quotas(&mut self) -> Stored<Vec<(String, u64)>> {
-        self.backend().list_namespace_quotas()
+        self.store_call("list_namespace_quotas", |store| {
+            store.list_namespace_quotas()
+        })
     }
 
     fn read_version_counter(&mut self) -> Stored<u64> {
-        self.backend().read_version_counter()
+        self.store_call("read_version_counter", |store| store.read_version_counter())
     }
 
     fn read_meta(&mut self, key: String) -> Stored<Option<String>> {
-        self.backend().read_meta(&key)
+        self.store_call("read_meta", |store| store.read_meta(&key))
     }
 
     fn replace_meta(
@@ -269,92 +300,95 @@ impl imports::store::Host for State {
         expected: Option<String>,
         value: Option<String>,
     ) -> Stored<bool> {
-        self.backend()
-            .replace_meta(&key, expected.as_deref(), value.as_deref())
+        self.store_call("replace_meta", |store| {
+            store.replace_meta(&key, expected.as_deref(), value.as_deref())
+        })
     }
 
     fn list_meta(&mut self) -> Stored<Vec<(String, String)>> {
-        self.backend().list_meta()
+        self.store_call("list_meta", |store| store.list_meta())
     }
 
     fn integrity_check(&mut self) -> Stored<bool> {
-        self.backend().integrity_check()
+        self.store_call("integrity_check", |store| store.integrity_check())
     }
 
     fn read_blob(&mut self, name: String) -> Stored<Option<Vec<u8>>> {
-        self.backend().read_blob(&name)
+        self.store_call("read_blob", |store| store.read_blob(&name))
     }
 
     fn write_blob(&mut self, name: String, bytes: Vec<u8>) -> Stored<()> {
-        self.backend().write_blob(&name, bytes)
+        self.store_call("write_blob", |store| store.write_blob(&name, bytes))
     }
 
     fn delete_blobs(&mut self, names: Vec<String>) -> Stored<()> {
-        self.backend().delete_blobs(&names)
+        self.store_call("delete_blobs", |store| store.delete_blobs(&names))
     }
 
     fn list_blobs(&mut self) -> Stored<Vec<String>> {
-        self.backend().list_blobs()
+        self.store_call("list_blobs", |store| store.list_blobs())
     }
 
     fn begin_view(&mut self) -> Stored<bool> {
-        self.backend().begin_view()
+        self.store_call("begin_view", |store| store.begin_view())
     }
 
     fn end_view(&mut self) -> Stored<()> {
-        self.backend().end_view()
+        self.store_call("end_view", |store| store.end_view())
     }
 
     fn begin_import(&mut self, mode: ImportMode) -> Stored<()> {
-        self.backend().begin_import(mode)
+        self.store_call("begin_import", |store| store.begin_import(mode))
     }
 
     fn write_import(&mut self, entries: Vec<Entry>) -> Stored<()> {
-        self.backend().write_import(entries)
+        self.store_call("write_import", |store| store.write_import(entries))
     }
 
     fn commit_import(&mut self, quotas: Vec<(String, u64)>, meta: Vec<MetaChange>) -> Stored<bool> {
-        self.backend().commit_import(&quotas, &meta)
+        self.store_call("commit_import", |store| store.commit_import(&quotas, &meta))
     }
 
     fn end_import(&mut self) -> Stored<()> {
-        self.backend().end_import()
+        self.store_call("end_import", |store| store.end_import())
     }
 
     fn begin_snapshot(&mut self) -> Stored<u64> {
-        self.backend().begin_snapshot()
+        self.store_call("begin_snapshot", |store| store.begin_snapshot())
     }
 
     fn read_snapshot(&mut self, max: u32) -> Stored<Vec<u8>> {
-        self.backend().read_snapshot(max)
+        self.store_call("read_snapshot", |store| store.read_snapshot(max))
     }
 
     fn end_snapshot(&mut self) -> Stored<()> {
-        self.backend().end_snapshot()
+        self.store_call("end_snapshot", |store| store.end_snapshot())
     }
 
     fn begin_restore(&mut self) -> Stored<()> {
-        self.backend().begin_restore()
+        self.store_call("begin_restore", |store| store.begin_restore())
     }
 
     fn write_restore(&mut self, bytes: Vec<u8>) -> Stored<()> {
-        self.backend().write_restore(&bytes)
+        self.store_call("write_restore", |store| store.write_restore(&bytes))
     }
 
     fn check_restore(&mut self) -> Stored<Restored> {
-        self.backend().check_restore()
+        self.store_call("check_restore", |store| store.check_restore())
     }
 
     fn read_restore(&mut self, last_id: u64, limit: u32) -> Stored<Vec<Entry>> {
-        self.backend().read_restore(last_id, limit)
+        self.store_call("read_restore", |store| store.read_restore(last_id, limit))
     }
 
     fn commit_restore(&mut self, only_if_empty: bool) -> Stored<()> {
-        self.backend().commit_restore(only_if_empty)
+        self.store_call("commit_restore", |store| {
+            store.commit_restore(only_if_empty)
+        })
     }
 
     fn end_restore(&mut self) -> Stored<()> {
-        self.backend().end_restore()
+        self.store_call("end_restore", |store| store.end_restore())
     }
 }
 

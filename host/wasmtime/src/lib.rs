@@ -31,6 +31,9 @@
 //! - [`store`] has the [`Store`] trait and the stores; implement it for a backend of
 //!   your own.
 //! - [`embedder`] has the [`Embedder`] trait and the embedders.
+//! - [`observe`] has the [`Observer`] trait, metrics and the spans.
+//! - [`calibration`] chooses the threshold by labelled pairs, [`replay`] by a log of questions.
+//! - [`migration`] copies a store into another one, also for a new embedder.
 //! - [`checkpoint`] moves a whole cache into an archive and out of one.
 //! - `conformance`, with the feature of that name, judges a store of your own.
 //! - [`Engine`] is the compiled component; [`component()`] its bytes, for other hosts.
@@ -47,6 +50,9 @@
 //! | `openai` | yes | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API |
 //! | `cli` | yes | the `mneme` command |
 //! | `tokio` | yes | `AsyncSemanticCache` |
+//! | `tracing` | yes | spans of the crate `tracing`; see [`observe`] |
+//! | `prometheus` | yes | `observe::Prometheus` |
+//! | `opentelemetry` | yes | `observe::OpenTelemetry` |
 //! | `conformance` | yes | `conformance`, the battery that judges a [`Store`] |
 //!
 //! A program that embeds the library usually wants
@@ -62,6 +68,7 @@
 mod asynchronous;
 mod builder;
 mod cache;
+pub mod calibration;
 pub mod checkpoint;
 mod component;
 #[cfg(feature = "conformance")]
@@ -72,6 +79,9 @@ mod error;
 mod flights;
 mod host;
 mod imports;
+pub mod migration;
+pub mod observe;
+pub mod replay;
 mod request;
 pub mod store;
 mod turn;
@@ -79,7 +89,10 @@ mod turn;
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncSemanticCache;
 pub use builder::{Builder, Coordination, GraphOptions, IndexKind};
-pub use cache::{Counters, Health, NamespaceStats, NormalizedQuery, SemanticCache, Stats};
+pub use cache::{
+    Counters, ExplainedOutcome, Explanation, Health, JudgedEntry, NamespaceStats, NormalizedQuery,
+    SemanticCache, Stats, Verdict, WeakSemanticCache,
+};
 pub use component::{Engine, component};
 pub use contract::events::{CountEvent, Event, HitEvent, MissEvent};
 pub use contract::policy::Candidate;
@@ -87,6 +100,7 @@ pub use contract::types::VectorDtype;
 pub use embedder::Embedder;
 pub use error::{Error, Limit, Result};
 pub use host::{Clock, ManualClock, SystemClock};
+pub use observe::Observer;
 pub use request::{
     Answer, DEFAULT_NAMESPACE, GetRequest, Hit, Layer, Lookup, Miss, MissReason, Origin,
     PutRequest, Ttl,

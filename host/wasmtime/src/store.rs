@@ -60,6 +60,17 @@ pub trait Store: Send {
     /// What this store can do. Works on a closed store.
     fn capabilities(&self) -> CapabilitySet;
 
+    /// The embedder that the storage was made with, read from a closed store without creating or
+    /// changing anything; none where there is no cache yet. Part of no contract but this trait:
+    /// it is for programs that are to read a store whose embedder they do not know. By default
+    /// [`StoreError::Unsupported`].
+    fn recorded_embedder(&mut self) -> Result<Option<checks::Embedder>> {
+        Err(StoreError::Unsupported(format!(
+            "the {} store does not tell its embedder before it is opened",
+            self.capabilities().name
+        )))
+    }
+
     /// Connects, creates what is missing, and checks that the data was made with
     /// this embedder. Reads no entry.
     fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()>;

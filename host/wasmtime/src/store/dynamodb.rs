@@ -274,6 +274,11 @@ impl Store for DynamoDbStore {
         }
     }
 
+    fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
+        wait(Session::recorded_embedder(&self.options))
+            .map_err(|fault| fault.at(&self.options.table, "recorded_embedder", true))
+    }
+
     fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
         self.close()?;
         let embedder = Embedder::given(embedder_fingerprint, embedder_dim)?;

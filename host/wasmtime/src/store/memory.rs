@@ -134,6 +134,10 @@ impl Store for MemoryStore {
         }
     }
 
+    fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
+        Ok(self.embedder.clone())
+    }
+
     fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
         self.close()?;
         let given = Embedder::given(embedder_fingerprint, embedder_dim)?;

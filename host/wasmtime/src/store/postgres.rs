@@ -206,6 +206,12 @@ impl Store for PostgresStore {
         }
     }
 
+    fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
+        self.options.check_schema()?;
+        Session::recorded_embedder(&self.options)
+            .map_err(|fault| fault.at(&self.options.place(), "recorded_embedder", None))
+    }
+
     fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
         self.close()?;
         let embedder = Embedder::given(embedder_fingerprint, embedder_dim)?;

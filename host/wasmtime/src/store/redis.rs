@@ -196,6 +196,12 @@ impl Store for RedisStore {
         }
     }
 
+    fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
+        options::check_prefix(&self.options.prefix)
+            .and_then(|()| layout::recorded_embedder(&self.options))
+            .map_err(|fault| fault.at(&self.options.place(), "recorded_embedder"))
+    }
+
     fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
         self.leave();
         let embedder = Embedder::given(embedder_fingerprint, embedder_dim)?;

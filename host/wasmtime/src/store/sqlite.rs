@@ -136,16 +136,19 @@ impl SqliteStore {
         operation(session).map_err(|fault| fault.at(&self.path, doing))
     }
 
-    fn connect(&self, embedder: Embedder) -> Outcome<Session> {
+    /// An absolute path is what SQLite never takes for anything but a file.
+    fn absolute(&self) -> Outcome<PathBuf> {
         if self.path.as_os_str() == ":memory:" {
             return Err(Fault::invalid(
                 "the path :memory: names no file; use the memory store",
             ));
         }
-        // An absolute path is what SQLite never takes for anything but a file.
-        let path = std::path::absolute(&self.path)
-            .map_err(|error| Fault::invalid(format!("the path of the store: {error}")))?;
-        Session::open(path, self.options, embedder)
+        std::path::absolute(&self.path)
+            .map_err(|error| Fault::invalid(format!("the path of the store: {error}")))
+    }
+
+    fn connect(&self, embedder: Embedder) -> Outcome<Session> {
+        Session::open(self.absolute()?, self.options, embedder)
     }
 }
 
@@ -160,6 +163,12 @@ impl Store for SqliteStore {
             max_delete: u32::MAX,
             max_blob: MAX_BLOB,
         }
+    }
+
+    fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
+        self.absolute()
+            .and_then(|path| connection::recorded_embedder(&path, &self.options))
+            .map_err(|fault| fault.at(&self.path, "recorded_embedder"))
     }
 
     fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {

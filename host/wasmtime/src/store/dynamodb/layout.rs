@@ -77,6 +77,19 @@ pub(super) async fn open(table: &Table, create: bool, embedder: &Embedder) -> Ou
     Ok(head)
 }
 
+/// The embedder of the cache in the table, if there is one. Writes nothing.
+pub(super) async fn recorded_embedder(table: &Table) -> Outcome<Option<Embedder>> {
+    let Some(description) = describe(table).await? else {
+        return Ok(None);
+    };
+    check_shape(&description)?;
+    let Some(head) = head(table, &[]).await? else {
+        return Ok(None);
+    };
+    check_version(&head)?;
+    stored_embedder(&head).map(Some)
+}
+
 /// Attributes of item 0.
 pub(super) async fn head(table: &Table, attributes: &[&str]) -> Outcome<Option<Item>> {
     table.get(HEAD, attributes).await

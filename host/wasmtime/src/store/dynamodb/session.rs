@@ -33,6 +33,11 @@ impl Session {
         self.import.is_some()
     }
 
+    /// The embedder of the cache in the table, if there is one. Writes nothing.
+    pub async fn recorded_embedder(options: &Options) -> Outcome<Option<Embedder>> {
+        layout::recorded_embedder(&connection::connect(options).await?).await
+    }
+
     pub async fn open(options: &Options, embedder: Embedder) -> Outcome<Self> {
         let table = connection::connect(options).await?;
         let head = layout::open(&table, options.create, &embedder).await?;

@@ -163,6 +163,17 @@ pub(super) async fn open(conn: &Connection, schema: &str, embedder: &Embedder) -
     ))
 }
 
+/// The embedder of the cache in the schema, if there is one. Writes nothing.
+pub(super) async fn recorded_embedder(
+    conn: &Connection,
+    schema: &str,
+) -> Outcome<Option<Embedder>> {
+    match inspect(conn, schema).await? {
+        Found::Cache { embedder, .. } => Ok(Some(embedder)),
+        Found::New { .. } => Ok(None),
+    }
+}
+
 /// Checks that a schema which was opened before still is that cache.
 pub(super) async fn verify(conn: &Connection, embedder: &Embedder) -> Outcome<()> {
     match recorded(&conn.query(OWN_META, &[]).await?)? {

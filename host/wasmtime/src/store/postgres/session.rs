@@ -52,6 +52,16 @@ impl Session {
         })
     }
 
+    /// The embedder of the cache in the schema, if there is one. Writes nothing.
+    pub fn recorded_embedder(options: &Options) -> Outcome<Option<Embedder>> {
+        let tls = tls::connector(options)?;
+        let conn = Connection::open(options, &tls)?;
+        let looking = layout::recorded_embedder(&conn, &options.schema);
+        let found = conn.wait(looking, options.call_timeout);
+        conn.close();
+        found
+    }
+
     pub fn close(mut self) {
         self.end_import();
         if let Some(conn) = self.conn {

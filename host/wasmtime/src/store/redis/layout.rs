@@ -9,6 +9,7 @@
 
 use super::connection::{Call, Wire};
 use super::error::{Fault, Outcome};
+use super::options::Options;
 use super::rows;
 use super::scripts;
 use crate::store::checks::Embedder;
@@ -50,14 +51,41 @@ pub(super) fn open(wire: &mut Wire, by_id: &str, embedder: &Embedder) -> Outcome
     };
     let dim = match dim {
         None => embedder.dim,
-        Some(dim) => dim.parse().map_err(|_| {
-            Fault::Corrupt(format!(
-                "key meta, field embedder_dim holds {dim:?}, which is no number of dimensions; restore a backup, or give another prefix"
-            ))
-        })?,
+        Some(dim) => parse_dim(&dim)?,
     };
     Embedder { fingerprint, dim }.accept(embedder)?;
     Ok(())
+}
+
+/// The embedder of the cache under the prefix, if there is one. Writes nothing.
+pub(super) fn recorded_embedder(options: &Options) -> Outcome<Option<Embedder>> {
+    let key = format!("{}:meta", options.prefix);
+    let mut command = redis::cmd("HMGET");
+    command.arg(&key);
+    for field in ["schema_version", "embedder_fingerprint", "embedder_dim"] {
+        command.arg(field);
+    }
+    let mut wire = Wire::new(options.clone());
+    let reply = wire.ask(Call::Read, &command).map_err(|fault| fault.of(&key))?;
+    let [version, fingerprint, dim] = rows::tuple::<3>(reply)?;
+    if let Some(version) = text(version, "schema_version")? {
+        check_version(&version)?;
+    }
+    let fingerprint = text(fingerprint, "embedder_fingerprint")?;
+    let dim = text(dim, "embedder_dim")?;
+    let (Some(fingerprint), Some(dim)) = (fingerprint, dim) else {
+        return Ok(None);
+    };
+    let dim = parse_dim(&dim)?;
+    Ok(Some(Embedder { fingerprint, dim }))
+}
+
+fn parse_dim(dim: &str) -> Outcome<u32> {
+    dim.parse().map_err(|_| {
+        Fault::Corrupt(format!(
+            "key meta, field embedder_dim holds {dim:?}, which is no number of dimensions; restore a backup, or give another prefix"
+        ))
+    })
 }
 
 fn text(value: redis::Value, field: &str) -> Outcome<Option<String>> {

@@ -63,6 +63,19 @@ pub(super) fn open(path: &Path, options: &Options, embedder: &Embedder) -> Outco
     Ok(conn)
 }
 
+/// The embedder of the cache at `path`, if there is one. Writes nothing.
+pub(super) fn recorded_embedder(path: &Path, options: &Options) -> Outcome<Option<Embedder>> {
+    if !path.try_exists().unwrap_or(true) {
+        return Ok(None);
+    }
+    let conn = connect(path, options.busy_timeout)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    match in_transaction(&conn, "BEGIN", layout::inspect)? {
+        Found::Cache { embedder, .. } => Ok(Some(embedder)),
+        Found::New => Ok(None),
+    }
+}
+
 /// A connection to an existing file that waits up to `timeout` for locks.
 pub(super) fn connect(path: &Path, timeout: Duration) -> Outcome<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -1,0 +1,496 @@
+//! Choosing the threshold: how well similarity tells the same meaning from another one.
+//!
+//! Pairs of questions that are known to mean the same, or not, are embedded and compared by the
+//! component itself; a [`Curve`] then says, for every threshold, what a cache with it would have
+//! done with these pairs.
+//!
+//! ```
+//! use mneme::calibration::{Curve, Goal, Metric, Scored};
+//!
+//! // From `calibration::score`, or from anywhere else.
+//! let pair = |similarity, same| Scored { similarity, same };
+//! let curve = Curve::of(&[pair(0.95, true), pair(0.9, true), pair(0.8, false), pair(0.7, true)])?;
+//!
+//! let best = curve.best(&Goal::new(Metric::Precision)).unwrap();
+//! assert_eq!((best.threshold, best.precision()), (0.9, 1.0));
+//! assert_eq!(curve.best(&Goal::new(Metric::Recall)).unwrap().threshold, 0.7);
+//! # Ok::<(), mneme::Error>(())
+//! ```
+
+use crate::component::{Engine, Functions};
+use crate::contract::types::VectorDtype;
+use crate::embedder::Embedder;
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+
+/// Texts that are embedded in one call.
+const BATCH: usize = 256;
+/// The quantile of the normal distribution of a two-sided interval of 95 %.
+const Z: f64 = 1.959_963_984_540_054;
+
+/// Two questions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// One.
+    pub a: String,
+    /// The other.
+    pub b: String,
+    /// Whether the answer to one is the answer to the other.
+    pub same: bool,
+}
+
+/// How similar two questions are, and whether they mean the same.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scored {
+    /// -1 to 1.
+    pub similarity: f32,
+    /// Whether the answer to one is the answer to the other.
+    pub same: bool,
+}
+
+/// Embeds pairs, each different text once and normalised, and compares them as an index of
+/// this dtype holds them. `progress` is told how many texts of how many are embedded.
+///
+/// # Errors
+///
+/// [`Error::Embedder`] as the embedder says; [`Error::EmbedderDimension`] and
+/// [`Error::InvalidArgument`] for vectors that are none; [`Error::Component`].
+pub fn score(
+    pairs: &[Pair],
+    embedder: &dyn Embedder,
+    dtype: VectorDtype,
+    progress: impl FnMut(usize, usize),
+) -> Result<Vec<Scored>> {
+    let mut functions = Functions::start(&Engine::shared()?)?;
+    let texts = pairs.iter().flat_map(|pair| [&*pair.a, &*pair.b]);
+    let embedded = Embedded::of(texts, embedder, &mut functions, progress)?;
+    pairs
+        .iter()
+        .map(|pair| {
+            let (a, b) = (embedded.vector(&pair.a)?, embedded.vector(&pair.b)?);
+            Ok(Scored {
+                similarity: functions.similarity(a, b, dtype)?,
+                same: pair.same,
+            })
+        })
+        .collect()
+}
+
+/// The vectors of some texts.
+pub(crate) struct Embedded {
+    /// By text, the place of its normalised form.
+    places: HashMap<String, usize>,
+    pub texts: Vec<String>,
+    pub vectors: Vec<Vec<f32>>,
+}
+
+impl Embedded {
+    /// Embeds each different text once.
+    pub fn of<'a>(
+        texts: impl Iterator<Item = &'a str>,
+        embedder: &dyn Embedder,
+        functions: &mut Functions,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Self> {
+        let mut places = HashMap::new();
+        let mut known = HashMap::new();
+        let mut normalized: Vec<String> = Vec::new();
+        for text in texts {
+            if places.contains_key(text) {
+                continue;
+            }
+            let form = functions.normalize(text)?.text;
+            let place = *known.entry(form).or_insert_with_key(|form| {
+                normalized.push(form.clone());
+                normalized.len() - 1
+            });
+            places.insert(text.to_owned(), place);
+        }
+        let mut vectors = Vec::with_capacity(normalized.len());
+        progress(0, normalized.len());
+        for batch in normalized.chunks(BATCH) {
+            let texts: Vec<&str> = batch.iter().map(String::as_str).collect();
+            let more = embedder.embed(&texts).map_err(Error::Embedder)?;
+            if more.len() != texts.len() {
+                return Err(Error::Embedder(crate::embedder::wrong_count(
+                    embedder,
+                    more.len(),
+                    texts.len(),
+                )));
+            }
+            vectors.extend(more);
+            progress(vectors.len(), normalized.len());
+        }
+        Ok(Embedded {
+            places,
+            texts: normalized,
+            vectors,
+        })
+    }
+
+    fn vector(&self, text: &str) -> Result<&[f32]> {
+        let place = self.places.get(text);
+        let vector = place.and_then(|&place| self.vectors.get(place));
+        vector
+            .map(Vec::as_slice)
+            .ok_or_else(|| Error::Component("a text was not embedded, which is a bug".into()))
+    }
+}
+
+/// What every threshold makes of some pairs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    points: Vec<Point>,
+}
+
+impl Curve {
+    /// The curve of scored pairs: a point for each different similarity, ascending.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] where there is no pair of either kind, or a similarity is no
+    /// number.
+    pub fn of(pairs: &[Scored]) -> Result<Self> {
+        if let Some(at) = pairs.iter().position(|pair| !pair.similarity.is_finite()) {
+            return Err(Error::InvalidArgument(format!(
+                "the similarity of pair {} is {}; it must be a finite number",
+                at + 1,
+                pairs[at].similarity
+            )));
+        }
+        let same = pairs.iter().filter(|pair| pair.same).count() as u64;
+        let different = pairs.len() as u64 - same;
+        let lacking = match (same, different) {
+            (0, 0) => "there is no pair",
+            (0, _) => "no pair means the same",
+            (_, 0) => "all pairs mean the same",
+            _ => "",
+        };
+        if !lacking.is_empty() {
+            return Err(Error::InvalidArgument(format!(
+                "{lacking}; a threshold is chosen between pairs that mean the same and pairs that do not, so give some of both"
+            )));
+        }
+        let mut sorted = pairs.to_vec();
+        sorted.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
+        let (mut true_hits, mut wrong_hits) = (0, 0);
+        let mut points = Vec::new();
+        for group in sorted.chunk_by(|a, b| a.similarity == b.similarity) {
+            let same_here = group.iter().filter(|pair| pair.same).count() as u64;
+            true_hits += same_here;
+            wrong_hits += group.len() as u64 - same_here;
+            points.push(Point {
+                threshold: group[0].similarity,
+                true_hits,
+                wrong_hits,
+                lost_hits: same - true_hits,
+                true_misses: different - wrong_hits,
+            });
+        }
+        points.reverse();
+        Ok(Curve { points })
+    }
+
+    /// The points, by ascending threshold.
+    pub fn points(&self) -> &[Point] {
+        &self.points
+    }
+
+    /// What a threshold makes of the pairs, whether or not it is one of their similarities.
+    /// None above all of them: nothing would be a hit.
+    pub fn at(&self, threshold: f32) -> Option<Point> {
+        let next = self.points.partition_point(|p| p.threshold < threshold);
+        let point = self.points.get(next)?;
+        Some(Point { threshold, ..*point })
+    }
+
+    /// The point that meets the goal best; none where no point meets its bounds. Of equals,
+    /// precision and recall are settled by each other, and then the higher threshold wins.
+    pub fn best(&self, goal: &Goal) -> Option<&Point> {
+        let rank = |point: &Point| {
+            let (precision, recall) = (point.precision(), point.recall());
+            match goal.metric {
+                Metric::F1 => [point.f1(), precision],
+                Metric::Precision => [precision, recall],
+                Metric::Recall => [recall, precision],
+            }
+        };
+        self.points
+            .iter()
+            .filter(|point| {
+                point.precision() >= goal.min_precision && point.recall() >= goal.min_recall
+            })
+            .max_by(|a, b| {
+                let (of_a, of_b) = (rank(a), rank(b));
+                of_a[0].total_cmp(&of_b[0]).then(of_a[1].total_cmp(&of_b[1]))
+            })
+    }
+}
+
+/// What a threshold makes of some pairs: those at least as similar are hits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// -1 to 1.
+    pub threshold: f32,
+    /// Pairs that mean the same, and are hits.
+    pub true_hits: u64,
+    /// Pairs that do not, and are hits.
+    pub wrong_hits: u64,
+    /// Pairs that mean the same, and are no hits.
+    pub lost_hits: u64,
+    /// Pairs that do not, and are no hits.
+    pub true_misses: u64,
+}
+
+impl Point {
+    /// The share of hits that are right: true / (true + wrong). 0 where there are no hits.
+    pub fn precision(&self) -> f64 {
+        share(self.true_hits, self.true_hits + self.wrong_hits)
+    }
+
+    /// The share of pairs of the same meaning that are hits: true / (true + lost).
+    pub fn recall(&self) -> f64 {
+        share(self.true_hits, self.true_hits + self.lost_hits)
+    }
+
+    /// The harmonic mean of precision and recall: 2 true / (2 true + wrong + lost).
+    pub fn f1(&self) -> f64 {
+        share(
+            2 * self.true_hits,
+            2 * self.true_hits + self.wrong_hits + self.lost_hits,
+        )
+    }
+
+    /// The interval that holds the precision with a confidence of 95 %, by Wilson, "Probable
+    /// inference, the law of succession, and statistical inference" (1927).
+    pub fn precision_interval(&self) -> (f64, f64) {
+        wilson(self.true_hits, self.true_hits + self.wrong_hits)
+    }
+
+    /// The same for the recall.
+    pub fn recall_interval(&self) -> (f64, f64) {
+        wilson(self.true_hits, self.true_hits + self.lost_hits)
+    }
+
+    /// The same for F1, which grows with the share J of true hits among all pairs that are
+    /// hits or ought to be: F1 = 2 J / (1 + J).
+    pub fn f1_interval(&self) -> (f64, f64) {
+        let all = self.true_hits + self.wrong_hits + self.lost_hits;
+        let (low, high) = wilson(self.true_hits, all);
+        let f1 = |share: f64| 2.0 * share / (1.0 + share);
+        (f1(low), f1(high))
+    }
+}
+
+/// What is wanted of a threshold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Goal {
+    /// What is to be as high as possible.
+    pub metric: Metric,
+    /// The least precision that will do, 0 to 1.
+    pub min_precision: f64,
+    /// The least recall that will do, 0 to 1.
+    pub min_recall: f64,
+}
+
+impl Goal {
+    /// As much of this as there can be, and no bounds.
+    pub fn new(metric: Metric) -> Self {
+        Goal {
+            metric,
+            min_precision: 0.0,
+            min_recall: 0.0,
+        }
+    }
+}
+
+/// A measure of a threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Metric {
+    /// See [`Point::f1`].
+    #[default]
+    F1,
+    /// See [`Point::precision`].
+    Precision,
+    /// See [`Point::recall`].
+    Recall,
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    match whole {
+        0 => 0.0,
+        whole => part as f64 / whole as f64,
+    }
+}
+
+/// The bounds of a proportion of which `part` of `whole` were seen.
+fn wilson(part: u64, whole: u64) -> (f64, f64) {
+    if whole == 0 {
+        return (0.0, 1.0);
+    }
+    let (n, p) = (whole as f64, share(part, whole));
+    let scale = 1.0 + Z * Z / n;
+    let middle = p + Z * Z / (2.0 * n);
+    let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    // Rounding must not put the share itself outside.
+    let low = ((middle - spread) / scale).clamp(0.0, p);
+    let high = ((middle + spread) / scale).clamp(p, 1.0);
+    (low, high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedder::EmbedError;
+    use proptest::prelude::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn scored(similarity: f32, same: bool) -> Scored {
+        Scored { similarity, same }
+    }
+
+    fn goal(metric: Metric, min_precision: f64, min_recall: f64) -> Goal {
+        Goal {
+            metric,
+            min_precision,
+            min_recall,
+        }
+    }
+
+    #[test]
+    fn the_best_threshold_depends_on_the_goal() {
+        let pairs = [
+            (0.9, true),
+            (0.8, true),
+            (0.7, false),
+            (0.6, true),
+            (0.5, false),
+            (0.4, false),
+            (0.3, true),
+        ];
+        let curve = Curve::of(&pairs.map(|(s, same)| scored(s, same))).unwrap();
+        let best = |goal| curve.best(&goal).map(|point| point.threshold);
+        assert_eq!(best(goal(Metric::F1, 0.0, 0.0)), Some(0.6));
+        assert_eq!(best(goal(Metric::Precision, 0.0, 0.0)), Some(0.8));
+        assert_eq!(best(goal(Metric::Precision, 0.0, 0.6)), Some(0.6));
+        assert_eq!(best(goal(Metric::Recall, 0.0, 0.0)), Some(0.3));
+        assert_eq!(best(goal(Metric::Recall, 0.7, 0.0)), Some(0.6));
+        assert_eq!(best(goal(Metric::F1, 0.9, 0.9)), None);
+        let point = curve.at(0.65).unwrap();
+        assert_eq!((point.true_hits, point.wrong_hits), (2, 1));
+        assert_eq!((point.lost_hits, point.true_misses), (2, 2));
+        assert_eq!(curve.at(0.91), None);
+        assert_eq!(curve.at(-1.0).unwrap().recall(), 1.0);
+    }
+
+    #[test]
+    fn one_kind_of_pair_is_not_enough() {
+        for (pairs, expected) in [
+            (vec![], "there is no pair"),
+            (vec![scored(0.5, true)], "all pairs mean the same"),
+            (vec![scored(0.5, false)], "no pair means the same"),
+            (vec![scored(f32::NAN, false)], "pair 1 is NaN"),
+        ] {
+            let error = Curve::of(&pairs).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn intervals_are_those_of_the_literature() {
+        // Brown, Cai and DasGupta, "Interval Estimation for a Binomial Proportion" (2001).
+        let (low, high) = wilson(10, 20);
+        assert!((low - 0.299).abs() < 5e-4 && (high - 0.701).abs() < 5e-4);
+        let (low, high) = wilson(0, 10);
+        assert!(low == 0.0 && (high - 0.278).abs() < 5e-4);
+        assert_eq!(wilson(0, 0), (0.0, 1.0));
+    }
+
+    /// Points in the directions of the letters; refuses the empty text.
+    struct Letters(AtomicUsize);
+
+    impl Embedder for Letters {
+        fn fingerprint(&self) -> &str {
+            "letters"
+        }
+
+        fn dim(&self) -> u32 {
+            26
+        }
+
+        fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+            self.0.fetch_add(texts.len(), Ordering::Relaxed);
+            let embed = |text: &&str| {
+                let mut vector = vec![0.0; 26];
+                for letter in text.bytes().filter(u8::is_ascii_lowercase) {
+                    vector[usize::from(letter - b'a')] += 1.0;
+                }
+                match text.is_empty() {
+                    true => Err(EmbedError::permanent("empty")),
+                    false => Ok(vector),
+                }
+            };
+            texts.iter().map(embed).collect()
+        }
+    }
+
+    #[test]
+    fn each_text_is_embedded_once_as_the_cache_sees_it() {
+        let pair = |a: &str, b: &str| Pair {
+            a: a.into(),
+            b: b.into(),
+            same: true,
+        };
+        let letters = Letters(AtomicUsize::new(0));
+        let pairs = [pair("A b", " a  B"), pair("ab", "c"), pair("C", "a b")];
+        let mut seen = Vec::new();
+        let scores = score(&pairs, &letters, VectorDtype::Float32, |done, all| {
+            seen.push((done, all));
+        });
+        let scores: Vec<f32> = scores.unwrap().iter().map(|s| s.similarity).collect();
+        assert_eq!(scores, [1.0, 0.0, 0.0]);
+        assert_eq!(letters.0.into_inner(), 3);
+        assert_eq!(seen, [(0, 3), (3, 3)]);
+
+        let letters = Letters(AtomicUsize::new(0));
+        let empty = [pair(" ", "a")];
+        let error = score(&empty, &letters, VectorDtype::Int8, |_, _| {}).unwrap_err();
+        assert!(matches!(error, Error::Embedder(_)), "{error}");
+    }
+
+    proptest! {
+        /// Every point counts what a plain count of the pairs counts.
+        #[test]
+        fn points_count_pairs(
+            pairs in prop::collection::vec((0_u8..20, any::<bool>()), 2..80),
+            asked in 0_u8..22,
+        ) {
+            let pairs: Vec<Scored> = pairs
+                .into_iter()
+                .map(|(s, same)| scored(f32::from(s) / 20.0, same))
+                .collect();
+            prop_assume!(pairs.iter().any(|p| p.same) && pairs.iter().any(|p| !p.same));
+            let curve = Curve::of(&pairs).unwrap();
+            prop_assert!(curve.points().is_sorted_by(|a, b| a.threshold < b.threshold));
+            let asked = f32::from(asked) / 20.0;
+            for point in curve.points().iter().copied().chain(curve.at(asked)) {
+                let count = |same: bool, hit: bool| {
+                    let pairs = pairs.iter().filter(|p| p.same == same);
+                    pairs.filter(|p| (p.similarity >= point.threshold) == hit).count() as u64
+                };
+                prop_assert_eq!(point.true_hits, count(true, true));
+                prop_assert_eq!(point.wrong_hits, count(false, true));
+                prop_assert_eq!(point.lost_hits, count(true, false));
+                prop_assert_eq!(point.true_misses, count(false, false));
+                let intervals = [
+                    (point.precision(), point.precision_interval()),
+                    (point.recall(), point.recall_interval()),
+                    (point.f1(), point.f1_interval()),
+                ];
+                for (value, (low, high)) in intervals {
+                    prop_assert!(low <= value + 1e-12 && value <= high + 1e-12);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Watching a cache at work: metrics and traces.
+//!
+//! An [`Observer`], given to [`Builder::observer`](crate::Builder::observer), is told of every
+//! hit, miss, put, eviction and so on, and of how long calls of the cache, of its embedder and of
+//! its store took. Two are here:
+//!
+//! | observer | feature | makes of it |
+//! |---|---|---|
+//! | [`Prometheus`] | `prometheus` (default) | metrics in a registry of the crate `prometheus` |
+//! | [`OpenTelemetry`] | `opentelemetry` (default) | instruments of a meter of the crate `opentelemetry` |
+//!
+//! # Spans
+//!
+//! With the feature `tracing` (default) every cache emits spans to whatever subscriber of the
+//! crate `tracing` there is, with no observer at all. Their target is `mneme`; no text of a query
+//! or response is ever in them.
+//!
+//! | span | level | fields | is |
+//! |---|---|---|---|
+//! | `cache` | INFO | `operation`, `otel.name` (`mneme.get`), `namespace`, `outcome` (`exact`, `semantic` or the reason of the miss), `similarity`, `error` | one call of [`SemanticCache`] |
+//! | `exact` | DEBUG | | the exact layer of a look-up without a vector |
+//! | `embed` | DEBUG | `texts` | the embedder |
+//! | `search` | DEBUG | | the semantic layer; with a vector given, both layers |
+//! | `store` | DEBUG | `call`, `store`, `error` | one call of the store |
+//!
+//! ```
+//! # #[cfg(feature = "prometheus")] {
+//! use mneme::embedder::Precomputed;
+//! use mneme::observe::Prometheus;
+//! use mneme::{GetRequest, MemoryStore, PutRequest, SemanticCache};
+//!
+//! let registry = prometheus::Registry::new();
+//! let cache = SemanticCache::builder()
+//!     .store(MemoryStore::new())
+//!     .embedder(Precomputed::new("my-model-1", 2))
+//!     .observer(Prometheus::new(&registry)?)
+//!     .open()?;
+//! cache.put(PutRequest::new("ping", "pong").embedding(vec![1.0, 0.0]))?;
+//! cache.get("ping")?;
+//!
+//! let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather())?;
+//! assert!(text.contains(r#"mneme_hits_total{layer="exact",namespace="default"} 1"#), "{text}");
+//! assert!(text.contains(r#"mneme_entries{namespace="default"} 1"#));
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod labels;
+#[cfg(feature = "opentelemetry")]
+mod opentelemetry;
+#[cfg(feature = "prometheus")]
+mod prometheus;
+
+use crate::cache::{SemanticCache, WeakSemanticCache};
+use crate::contract::events::Event;
+use crate::embedder::EmbedError;
+use crate::error::{Error, Result};
+use crate::request::{Layer, Lookup, MissReason};
+use crate::store::StoreError;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[cfg(feature = "opentelemetry")]
+pub use self::opentelemetry::{OpenTelemetry, OpenTelemetryBuilder};
+#[cfg(feature = "prometheus")]
+pub use self::prometheus::{Prometheus, PrometheusBuilder};
+pub use labels::DEFAULT_MAX_NAMESPACES;
+
+/// Is told what a cache does. All methods do nothing unless they are implemented.
+///
+/// They are called in the middle of the cache's work, by any thread, some while other callers
+/// wait: they must be quick, and must not call the cache, which fails.
+pub trait Observer: Send + Sync {
+    /// A cache with this observer was opened.
+    fn opened(&self, cache: &WeakSemanticCache) {
+        let _ = cache;
+    }
+
+    /// Something happened to entries; see [`Event`].
+    fn event(&self, event: &Event) {
+        let _ = event;
+    }
+
+    /// A call of [`SemanticCache`] ended. Its `name` is that of the method; `get_or_compute`
+    /// is a `get` and perhaps a `put`.
+    fn operation(&self, timing: &Timing<'_>) {
+        let _ = timing;
+    }
+
+    /// The embedder was called, by the `name` of its fingerprint.
+    fn embedding(&self, timing: &Timing<'_>) {
+        let _ = timing;
+    }
+
+    /// The store was called. The `name` is that of the method of [`Store`](crate::Store).
+    fn store_call(&self, timing: &Timing<'_>) {
+        let _ = timing;
+    }
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn opened(&self, cache: &WeakSemanticCache) {
+        (**self).opened(cache);
+    }
+
+    fn event(&self, event: &Event) {
+        (**self).event(event);
+    }
+
+    fn operation(&self, timing: &Timing<'_>) {
+        (**self).operation(timing);
+    }
+
+    fn embedding(&self, timing: &Timing<'_>) {
+        (**self).embedding(timing);
+    }
+
+    fn store_call(&self, timing: &Timing<'_>) {
+        (**self).store_call(timing);
+    }
+}
+
+/// How long something took.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Timing<'a> {
+    /// What it was.
+    pub name: &'a str,
+    /// The kind of store that the cache is on: the name in its capabilities.
+    pub store: &'a str,
+    /// How long it took; of an operation, with the time of embedder and store, and with that
+    /// of waiting for other callers.
+    pub took: Duration,
+    /// Whether it returned an error. A miss is none.
+    pub failed: bool,
+}
+
+/// The observers of a cache, and the kind of its store.
+pub(crate) struct Watch {
+    observers: Vec<Box<dyn Observer>>,
+    store: String,
+}
+
+/// A part of a look-up.
+#[derive(Clone, Copy)]
+pub(crate) enum Stage {
+    Exact,
+    Search,
+}
+
+impl Watch {
+    pub fn new(observers: Vec<Box<dyn Observer>>, store: String) -> Self {
+        Watch { observers, store }
+    }
+
+    pub fn opened(&self, cache: &SemanticCache) {
+        for observer in &self.observers {
+            observer.opened(&cache.downgrade());
+        }
+    }
+
+    pub fn event(&self, event: &Event) {
+        for observer in &self.observers {
+            observer.event(event);
+        }
+    }
+
+    /// Runs a call of the cache.
+    pub fn operation<T>(
+        &self,
+        name: &'static str,
+        namespace: Option<&str>,
+        run: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        #[cfg(feature = "tracing")]
+        let span = tracing::info_span!(
+            target: "mneme",
+            "cache",
+            operation = name,
+            otel.name = tracing::field::Empty,
+            namespace,
+            outcome = tracing::field::Empty,
+            similarity = tracing::field::Empty,
+            error = tracing::field::Empty,
+        );
+        #[cfg(feature = "tracing")]
+        if !span.is_disabled() {
+            span.record("otel.name", format!("mneme.{name}"));
+        }
+        #[cfg(feature = "tracing")]
+        let _entered = span.enter();
+        #[cfg(not(feature = "tracing"))]
+        let _ = namespace;
+        let outcome = self.time(name, |o, timing| o.operation(timing), run);
+        if let Err(error) = &outcome {
+            record_error(|| Error::kind(error));
+        }
+        outcome
+    }
+
+    /// Runs the embedder.
+    pub fn embedding<T>(
+        &self,
+        fingerprint: &str,
+        texts: usize,
+        run: impl FnOnce() -> std::result::Result<T, EmbedError>,
+    ) -> std::result::Result<T, EmbedError> {
+        #[cfg(feature = "tracing")]
+        let _entered = tracing::debug_span!(target: "mneme", "embed", texts).entered();
+        #[cfg(not(feature = "tracing"))]
+        let _ = texts;
+        self.time(fingerprint, |o, timing| o.embedding(timing), run)
+    }
+
+    /// Runs a call of the store.
+    pub fn store_call<T>(
+        &self,
+        name: &'static str,
+        run: impl FnOnce() -> std::result::Result<T, StoreError>,
+    ) -> std::result::Result<T, StoreError> {
+        #[cfg(feature = "tracing")]
+        let _entered = tracing::debug_span!(
+            target: "mneme",
+            "store",
+            call = name,
+            store = self.store,
+            error = tracing::field::Empty,
+        )
+        .entered();
+        let outcome = self.time(name, |o, timing| o.store_call(timing), run);
+        if let Err(error) = &outcome {
+            record_error(|| Error::from(error.clone()).kind());
+        }
+        outcome
+    }
+
+    fn time<T, E>(
+        &self,
+        name: &str,
+        tell: impl Fn(&dyn Observer, &Timing<'_>),
+        run: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        if self.observers.is_empty() {
+            return run();
+        }
+        let started = Instant::now();
+        let outcome = run();
+        let timing = Timing {
+            name,
+            store: &self.store,
+            took: started.elapsed(),
+            failed: outcome.is_err(),
+        };
+        for observer in &self.observers {
+            tell(&**observer, &timing);
+        }
+        outcome
+    }
+}
+
+impl Stage {
+    /// Runs this part of a look-up.
+    pub fn run<T>(self, run: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "tracing")]
+        let _entered = match self {
+            Stage::Exact => tracing::debug_span!(target: "mneme", "exact"),
+            Stage::Search => tracing::debug_span!(target: "mneme", "search"),
+        }
+        .entered();
+        run()
+    }
+}
+
+/// Adds to the span of the look-up what came of it.
+pub(crate) fn record_lookup(lookup: &Lookup) {
+    #[cfg(feature = "tracing")]
+    {
+        let span = tracing::Span::current();
+        match lookup {
+            Lookup::Hit(hit) => {
+                span.record("outcome", layer_name(hit.layer));
+                span.record("similarity", hit.similarity);
+            }
+            Lookup::Miss(miss) => {
+                span.record("outcome", reason_name(miss.reason));
+            }
+        }
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = lookup;
+}
+
+fn record_error(kind: impl FnOnce() -> &'static str) {
+    #[cfg(feature = "tracing")]
+    {
+        let span = tracing::Span::current();
+        if !span.is_disabled() {
+            span.record("error", kind());
+        }
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = kind;
+}
+
+/// A layer, as labels and JSON have it.
+pub(crate) fn layer_name(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Exact => "exact",
+        Layer::Semantic => "semantic",
+    }
+}
+
+/// Why there was no answer, as labels and JSON have it.
+pub(crate) fn reason_name(reason: MissReason) -> &'static str {
+    match reason {
+        MissReason::Bypass => "bypass",
+        MissReason::BelowThreshold => "below_threshold",
+        MissReason::NoMatch => "no_match",
+        MissReason::DimMismatch => "dim_mismatch",
+        MissReason::EmbedderFailure => "embedder_failure",
+    }
+}

@@ -1,0 +1,280 @@
+//! Metrics for OpenTelemetry.
+
+use super::labels::Namespaces;
+use super::{DEFAULT_MAX_NAMESPACES, Observer, Timing, layer_name, reason_name};
+use crate::cache::WeakSemanticCache;
+use crate::contract::events::{CountEvent, Event};
+use crate::request::Layer;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Keeps metrics of the caches that it observes as instruments of a meter. Clones are the same.
+///
+/// | instrument | attributes | is |
+/// |---|---|---|
+/// | `mneme.hits` | `mneme.layer`, `mneme.namespace` | counter: answers |
+/// | `mneme.misses` | `mneme.reason`, `mneme.namespace` | counter: questions without one |
+/// | `mneme.puts`, `.deletions`, `.evictions`, `.expirations`, `.rejections` | `mneme.namespace` | counters of entries |
+/// | `mneme.hit.similarity` | | histogram: similarities of semantic hits |
+/// | `mneme.hit.age` | `mneme.layer` | histogram, s: ages of answers |
+/// | `mneme.operation.duration` | `mneme.operation`, `mneme.store`, `error` | histogram, s: calls of the cache |
+/// | `mneme.embedding.duration` | `mneme.embedder`, `error` | histogram, s: calls of the embedder |
+/// | `mneme.store_call.duration` | `mneme.call`, `mneme.store`, `error` | histogram, s: calls of the store |
+/// | `mneme.entries` | `mneme.namespace` | gauge: entries in the store |
+/// | `mneme.memory` | | gauge, bytes: memory of the component, index included |
+///
+/// What counts, and which namespaces have a name, is as with
+/// [`Prometheus`](super::Prometheus); `error` is true or absent. For traces, subscribe the crate
+/// `tracing-opentelemetry` to the spans of [`observe`](super).
+///
+/// ```
+/// use mneme::embedder::Precomputed;
+/// use mneme::observe::OpenTelemetry;
+/// use mneme::{MemoryStore, SemanticCache};
+///
+/// // The meter of whatever provider the program has set up.
+/// let meter = opentelemetry::global::meter("my-service");
+/// let cache = SemanticCache::builder()
+///     .store(MemoryStore::new())
+///     .embedder(Precomputed::new("my-model-1", 2))
+///     .observer(OpenTelemetry::new(&meter))
+///     .open()?;
+/// # Ok::<(), mneme::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct OpenTelemetry {
+    instruments: Arc<Instruments>,
+}
+
+struct Instruments {
+    namespaces: Arc<Namespaces>,
+    hits: Counter<u64>,
+    misses: Counter<u64>,
+    puts: Counter<u64>,
+    deletions: Counter<u64>,
+    evictions: Counter<u64>,
+    expirations: Counter<u64>,
+    rejections: Counter<u64>,
+    similarity: Histogram<f64>,
+    age: Histogram<f64>,
+    operations: Histogram<f64>,
+    embeddings: Histogram<f64>,
+    store_calls: Histogram<f64>,
+    caches: Caches,
+}
+
+type Caches = Arc<Mutex<Vec<WeakSemanticCache>>>;
+
+impl std::fmt::Debug for OpenTelemetry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OpenTelemetry")
+    }
+}
+
+/// Settings of [`OpenTelemetry`].
+#[derive(Debug, Clone)]
+pub struct OpenTelemetryBuilder {
+    max_namespaces: usize,
+}
+
+impl OpenTelemetry {
+    /// Makes the instruments, with the default settings.
+    pub fn new(meter: &Meter) -> Self {
+        Self::builder().build(meter)
+    }
+
+    /// Starts to describe how the metrics are to be kept.
+    pub fn builder() -> OpenTelemetryBuilder {
+        OpenTelemetryBuilder {
+            max_namespaces: DEFAULT_MAX_NAMESPACES,
+        }
+    }
+}
+
+impl OpenTelemetryBuilder {
+    /// The most namespaces that are named in attributes, 0 or more. Default
+    /// [`DEFAULT_MAX_NAMESPACES`].
+    #[must_use]
+    pub fn max_namespaces(mut self, max_namespaces: usize) -> Self {
+        self.max_namespaces = max_namespaces;
+        self
+    }
+
+    /// Makes the instruments.
+    pub fn build(self, meter: &Meter) -> OpenTelemetry {
+        let counter = |name: &'static str, unit: &'static str, help: &'static str| {
+            let counter = meter.u64_counter(name).with_unit(unit);
+            counter.with_description(help).build()
+        };
+        let histogram = |name: &'static str, unit: &'static str, help: &'static str| {
+            let histogram = meter.f64_histogram(name).with_unit(unit);
+            histogram.with_description(help).build()
+        };
+        let namespaces = Arc::new(Namespaces::new(self.max_namespaces));
+        let caches = Caches::default();
+        observe_entries(meter, &namespaces, &caches);
+        observe_memory(meter, &caches);
+        let instruments = Instruments {
+            hits: counter("mneme.hits", "{question}", "Questions that were answered"),
+            misses: counter("mneme.misses", "{question}", "Questions without an answer"),
+            puts: counter("mneme.puts", "{entry}", "Entries stored or replaced"),
+            deletions: counter(
+                "mneme.deletions",
+                "{entry}",
+                "Entries deleted by delete or a clear",
+            ),
+            evictions: counter(
+                "mneme.evictions",
+                "{entry}",
+                "Entries that gave way to a quota or the cap",
+            ),
+            expirations: counter("mneme.expirations", "{entry}", "Expired entries deleted"),
+            rejections: counter(
+                "mneme.rejections",
+                "{entry}",
+                "Entries deleted because the validator refused them",
+            ),
+            similarity: histogram("mneme.hit.similarity", "1", "Similarity of semantic hits"),
+            age: histogram("mneme.hit.age", "s", "Age of answers"),
+            operations: histogram(
+                "mneme.operation.duration",
+                "s",
+                "Duration of calls of the cache",
+            ),
+            embeddings: histogram(
+                "mneme.embedding.duration",
+                "s",
+                "Duration of calls of the embedder",
+            ),
+            store_calls: histogram(
+                "mneme.store_call.duration",
+                "s",
+                "Duration of calls of the store",
+            ),
+            namespaces,
+            caches,
+        };
+        OpenTelemetry {
+            instruments: Arc::new(instruments),
+        }
+    }
+}
+
+impl Observer for OpenTelemetry {
+    fn opened(&self, cache: &WeakSemanticCache) {
+        let caches = &self.instruments.caches;
+        let mut caches = caches.lock().unwrap_or_else(PoisonError::into_inner);
+        caches.retain(|cache| cache.upgrade().is_some());
+        caches.push(cache.clone());
+    }
+
+    fn event(&self, event: &Event) {
+        let instruments = &*self.instruments;
+        let namespace = |namespace: &str| {
+            let label = instruments.namespaces.label(namespace).to_owned();
+            KeyValue::new("mneme.namespace", label)
+        };
+        let counted = |counter: &Counter<u64>, event: &CountEvent| {
+            counter.add(event.count, &[namespace(&event.namespace)]);
+        };
+        match event {
+            Event::Hit(hit) => {
+                let layer = KeyValue::new("mneme.layer", layer_name(hit.layer));
+                let age = hit.age_seconds as f64;
+                instruments.age.record(age, std::slice::from_ref(&layer));
+                instruments.hits.add(1, &[layer, namespace(&hit.namespace)]);
+                if hit.layer == Layer::Semantic {
+                    let similarity = f64::from(hit.similarity);
+                    instruments.similarity.record(similarity, &[]);
+                }
+            }
+            Event::Miss(miss) => {
+                let reason = KeyValue::new("mneme.reason", reason_name(miss.reason));
+                instruments
+                    .misses
+                    .add(1, &[reason, namespace(&miss.namespace)]);
+            }
+            Event::Put(event) => counted(&instruments.puts, event),
+            Event::Deletion(event) => counted(&instruments.deletions, event),
+            Event::Eviction(event) => counted(&instruments.evictions, event),
+            Event::Expiration(event) => counted(&instruments.expirations, event),
+            Event::Rejection(event) => counted(&instruments.rejections, event),
+        }
+    }
+
+    fn operation(&self, timing: &Timing<'_>) {
+        let attributes = [
+            KeyValue::new("mneme.operation", timing.name.to_owned()),
+            KeyValue::new("mneme.store", timing.store.to_owned()),
+        ];
+        record(&self.instruments.operations, timing, attributes.into());
+    }
+
+    fn embedding(&self, timing: &Timing<'_>) {
+        let attributes = [KeyValue::new("mneme.embedder", timing.name.to_owned())];
+        record(&self.instruments.embeddings, timing, attributes.into());
+    }
+
+    fn store_call(&self, timing: &Timing<'_>) {
+        let attributes = [
+            KeyValue::new("mneme.call", timing.name.to_owned()),
+            KeyValue::new("mneme.store", timing.store.to_owned()),
+        ];
+        record(&self.instruments.store_calls, timing, attributes.into());
+    }
+}
+
+fn record(histogram: &Histogram<f64>, timing: &Timing<'_>, mut attributes: Vec<KeyValue>) {
+    if timing.failed {
+        attributes.push(KeyValue::new("error", true));
+    }
+    histogram.record(timing.took.as_secs_f64(), &attributes);
+}
+
+fn observe_entries(meter: &Meter, namespaces: &Arc<Namespaces>, caches: &Caches) {
+    let (namespaces, caches) = (Arc::clone(namespaces), Arc::clone(caches));
+    meter
+        .u64_observable_gauge("mneme.entries")
+        .with_unit("{entry}")
+        .with_description("Entries in the store")
+        .with_callback(move |gauge| {
+            let mut entries = BTreeMap::new();
+            for cache in open(&caches) {
+                // A store that fails has no entries to tell of.
+                let Ok((stats, _)) = cache.read_gauges() else {
+                    continue;
+                };
+                for of_namespace in stats.namespaces {
+                    let label = namespaces.label(&of_namespace.namespace).to_owned();
+                    *entries.entry(label).or_insert(0) += of_namespace.entries;
+                }
+            }
+            for (namespace, count) in entries {
+                gauge.observe(count, &[KeyValue::new("mneme.namespace", namespace)]);
+            }
+        })
+        .build();
+}
+
+fn observe_memory(meter: &Meter, caches: &Caches) {
+    let caches = Arc::clone(caches);
+    meter
+        .u64_observable_gauge("mneme.memory")
+        .with_unit("By")
+        .with_description("Memory of the component, index included")
+        .with_callback(move |gauge| {
+            let caches = open(&caches).into_iter();
+            let bytes = caches.filter_map(|cache| cache.memory_bytes().ok());
+            gauge.observe(bytes.map(|bytes| bytes as u64).sum(), &[]);
+        })
+        .build();
+}
+
+/// The caches that are open. Not held while they are asked: one of them may be opening.
+fn open(caches: &Caches) -> Vec<crate::SemanticCache> {
+    let caches = caches.lock().unwrap_or_else(PoisonError::into_inner);
+    let caches = caches.iter().filter_map(WeakSemanticCache::upgrade);
+    caches.filter(|cache| !cache.is_closed()).collect()
+}

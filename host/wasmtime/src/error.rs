@@ -67,8 +67,8 @@ pub enum Error {
         /// Whether the same call may succeed later without any repair.
         retryable: bool,
     },
-    /// The embedder failed, so nothing was stored.
-    #[error("the embedder failed, so nothing was stored: {0}")]
+    /// The embedder failed. A put has stored nothing then.
+    #[error("the embedder failed: {0}")]
     Embedder(#[source] EmbedError),
     /// A call reached one of the limits set on the component and was stopped. What the
     /// store had completed by then stays, so that a put may have been stored; access

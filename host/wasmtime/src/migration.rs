@@ -1,0 +1,562 @@
+//! Copying a store into another one: to another backend, or for another embedder.
+//!
+//! ```
+//! use mneme::embedder::{EmbedError, Embedder, Precomputed};
+//! use mneme::migration::Migration;
+//! use mneme::{MemoryStore, Store};
+//! # struct NewModel;
+//! # impl Embedder for NewModel {
+//! #     fn fingerprint(&self) -> &str { "new-model" }
+//! #     fn dim(&self) -> u32 { 2 }
+//! #     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+//! #         Ok(texts.iter().map(|text| vec![1.0, text.len() as f32]).collect())
+//! #     }
+//! # }
+//! # let new_model = NewModel;
+//! # let mut source = MemoryStore::new();
+//! # source.open("old-model", 3)?;
+//! # source.close()?;
+//!
+//! let mut target = MemoryStore::new();
+//! let report = Migration::new()
+//!     .namespaces(["support"])
+//!     .reembed(&mut source, &mut target, &new_model)?;
+//! println!("{} entries are in the target", report.written + report.present);
+//! # Ok::<(), mneme::Error>(())
+//! ```
+//!
+//! Entries keep their query, response, metadata, lifetime, creation time and access data; quotas
+//! go with them; counters begin anew. The source is only read. Expired entries stay behind.
+//!
+//! The target fills up in steps, each atomic. A migration that was interrupted, in whatever way,
+//! is resumed by running it again: what is in the target already is neither embedded nor written
+//! a second time. Running it once more after the end brings over what the source has got since
+//! (with [`Migration::merge`], as the target is not empty then). Where both have an answer to
+//! the same query, the newer one stays.
+
+use crate::component::{Engine, Functions};
+use crate::embedder::{EmbedError, Embedder, wrong_count};
+use crate::error::{Error, Result};
+use crate::host::{Clock, SystemClock};
+use crate::store::{Entry, EntryKey, Store, checks};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The meta key that marks a target until its migration has ended.
+pub const META_KEY: &str = "migration";
+
+/// Entries that are read at a time, and texts that are embedded in one call.
+const PAGE: usize = 64;
+/// The most bytes of entries in one `insert`.
+const STEP_BYTES: usize = 16 << 20;
+/// How far from 1 the length of a vector may be for it to be taken as it is.
+const UNIT_TOLERANCE: f64 = 1e-6;
+
+/// How a store is to be copied.
+pub struct Migration<'a> {
+    namespaces: Option<BTreeSet<String>>,
+    merge: bool,
+    concurrency: usize,
+    source_name: String,
+    clock: Box<dyn Clock + 'a>,
+    watch: Box<dyn FnMut(Progress) + 'a>,
+}
+
+impl std::fmt::Debug for Migration<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Migration")
+            .field("namespaces", &self.namespaces)
+            .field("merge", &self.merge)
+            .field("concurrency", &self.concurrency)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far a migration is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Entries of the source that are dealt with.
+    pub done: u64,
+    /// Entries that it had at the beginning.
+    pub total: u64,
+}
+
+/// What a migration did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Entries written to the target.
+    pub written: u64,
+    /// Entries that were there already, from an earlier run.
+    pub present: u64,
+    /// Entries for which the target has a newer answer, which stayed.
+    pub newer: u64,
+    /// Expired entries, left behind.
+    pub expired: u64,
+    /// Quotas set.
+    pub quotas: u64,
+    /// The target was found half filled by an earlier run.
+    pub resumed: bool,
+}
+
+impl Default for Migration<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a> Migration<'a> {
+    /// Everything, into an empty target, four calls of the embedder at a time.
+    pub fn new() -> Self {
+        Migration {
+            namespaces: None,
+            merge: false,
+            concurrency: 4,
+            source_name: String::new(),
+            clock: Box::new(SystemClock),
+            watch: Box::new(|_| {}),
+        }
+    }
+
+    /// Takes the entries and quotas of these namespaces only.
+    #[must_use]
+    pub fn namespaces(mut self, namespaces: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.namespaces = Some(namespaces.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Whether the target may have entries, which stay unless the source has a newer answer to
+    /// the same query; quotas that it has stay. Default false.
+    #[must_use]
+    pub fn merge(mut self, merge: bool) -> Self {
+        self.merge = merge;
+        self
+    }
+
+    /// How many calls of the embedder, of up to 64 texts each, may run at the same time; at
+    /// least 1. Default 4.
+    #[must_use]
+    pub fn concurrency(mut self, calls: usize) -> Self {
+        self.concurrency = calls.max(1);
+        self
+    }
+
+    /// What the source is called in the target's mark, by which a run finds out whether it may
+    /// resume an earlier one. No secret: it can be read from the target. Default empty.
+    #[must_use]
+    pub fn source_name(mut self, name: impl Into<String>) -> Self {
+        self.source_name = name.into();
+        self
+    }
+
+    /// What tells which entries are expired. Default [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'a) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Is told how far it is, after each step.
+    #[must_use]
+    pub fn on_progress(mut self, watch: impl FnMut(Progress) + 'a) -> Self {
+        self.watch = Box::new(watch);
+        self
+    }
+
+    /// Copies entries with their vectors. Both stores are closed, and are closed again at the
+    /// end. The source must know [`Store::recorded_embedder`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for a source without a cache, a target that is the source, and
+    /// one that has entries of its own; [`Error::EmbedderMismatch`] and
+    /// [`Error::EmbedderDimension`] for a target of another embedder; what the stores return.
+    /// What was written until then stays, and the next run goes on from there.
+    pub fn copy(self, source: &mut dyn Store, target: &mut dyn Store) -> Result<Report> {
+        self.migrate(source, target, None)
+    }
+
+    /// Copies entries with vectors that this embedder makes of their normalised queries.
+    ///
+    /// # Errors
+    ///
+    /// As [`copy`](Self::copy); [`Error::InvalidArgument`] for a source that has been made with
+    /// this embedder; [`Error::Embedder`]; [`Error::Corrupt`] for an entry whose hash is not that
+    /// of its query.
+    pub fn reembed(
+        self,
+        source: &mut dyn Store,
+        target: &mut dyn Store,
+        embedder: &dyn Embedder,
+    ) -> Result<Report> {
+        self.migrate(source, target, Some(embedder))
+    }
+
+    fn migrate(
+        mut self,
+        source: &mut dyn Store,
+        target: &mut dyn Store,
+        embedder: Option<&dyn Embedder>,
+    ) -> Result<Report> {
+        let from = source.recorded_embedder()?.ok_or_else(|| {
+            Error::InvalidArgument(format!(
+                "the source, a {} store, holds no cache; check its address",
+                source.capabilities().name
+            ))
+        })?;
+        let to = match embedder {
+            None => from.clone(),
+            Some(embedder) if embedder.fingerprint() == from.fingerprint => {
+                return Err(Error::InvalidArgument(format!(
+                    "the source has been made with the embedder {:?} already; copy it without embedding it again",
+                    from.fingerprint
+                )));
+            }
+            Some(embedder) => checks::Embedder::given(embedder.fingerprint(), embedder.dim())?,
+        };
+        source.open(&from.fingerprint, from.dim)?;
+        let outcome = target
+            .open(&to.fingerprint, to.dim)
+            .map_err(Error::from)
+            .and_then(|()| self.between(source, target, embedder));
+        let closed = target.close().and(source.close());
+        let report = outcome?;
+        closed?;
+        Ok(report)
+    }
+
+    fn between(
+        &mut self,
+        source: &mut dyn Store,
+        target: &mut dyn Store,
+        embedder: Option<&dyn Embedder>,
+    ) -> Result<Report> {
+        let mark = self.mark(source, target)?;
+        let mut report = Report {
+            resumed: mark.resumed,
+            ..Report::default()
+        };
+        let mut progress = Progress {
+            done: 0,
+            total: self.count(source)?,
+        };
+        self.copy_quotas(source, target, &mut report)?;
+        let mut functions = match embedder {
+            Some(_) => Some(Functions::start(&Engine::shared()?)?),
+            None => None,
+        };
+        (self.watch)(progress);
+        let mut last_id = 0;
+        loop {
+            let mut read = Vec::new();
+            while read.len() < PAGE * self.concurrency {
+                let page = source.iter_since(last_id, PAGE as u32)?;
+                let is_last = page.len() < PAGE;
+                let Some(entry) = page.last() else { break };
+                if entry.id <= last_id {
+                    return Err(Error::Corrupt(format!(
+                        "the source returned entry {} after entry {last_id}; check its integrity",
+                        entry.id
+                    )));
+                }
+                last_id = entry.id;
+                read.extend(page);
+                if is_last {
+                    break;
+                }
+            }
+            if read.is_empty() {
+                break;
+            }
+            if let Some(namespaces) = &self.namespaces {
+                read.retain(|entry| namespaces.contains(&entry.namespace));
+            }
+            let dealt_with = read.len() as u64;
+            let mut wanted = self.wanted(target, read, &mut report)?;
+            if let (Some(embedder), Some(functions)) = (embedder, &mut functions) {
+                self.embed(embedder, functions, &mut wanted)?;
+            }
+            report.written += write(target, wanted)?;
+            progress.done += dealt_with;
+            progress.total = progress.total.max(progress.done);
+            (self.watch)(progress);
+        }
+        target.replace_meta(META_KEY, Some(&mark.text), None)?;
+        Ok(report)
+    }
+
+    /// Marks the target as being filled from this source, if it may be.
+    fn mark(&self, source: &mut dyn Store, target: &mut dyn Store) -> Result<Mark> {
+        let before = target.read_meta(META_KEY)?;
+        let of_source = source.read_meta(META_KEY)?;
+        let text = serde_json::json!({
+            "from": self.source_name,
+            "run": nonce(),
+        })
+        .to_string();
+        if !target.replace_meta(META_KEY, before.as_deref(), Some(&text))? {
+            return Err(Error::Backend {
+                message: "another migration into the target has just begun; let it end".into(),
+                retryable: true,
+            });
+        }
+        let undo = |target: &mut dyn Store, error: String| {
+            // The error is what matters; a mark that stays is replaced by the next run.
+            let _ = target.replace_meta(META_KEY, Some(&text), before.as_deref());
+            Error::InvalidArgument(error)
+        };
+        // Whatever the addresses look like, what is written to one is read from the other.
+        if source.read_meta(META_KEY)?.as_deref() == Some(&*text) {
+            return Err(undo(
+                target,
+                "source and target are the same store; give another target".into(),
+            ));
+        }
+        if of_source.is_some() {
+            return Err(undo(
+                target,
+                "the source is itself the target of a migration that has not ended; end that first"
+                    .into(),
+            ));
+        }
+        let entries = target.count(None)?;
+        if entries > 0 && !self.merge {
+            let from = before.as_deref().and_then(source_of);
+            match from {
+                None => {
+                    return Err(undo(
+                        target,
+                        format!(
+                            "the target has {entries} entries; merge into it, or give an empty one"
+                        ),
+                    ));
+                }
+                Some(from) if from != self.source_name => {
+                    return Err(undo(
+                        target,
+                        format!(
+                            "the target is half filled from another source ({from:?}, not {:?}); end that migration first, or merge",
+                            self.source_name
+                        ),
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(Mark {
+            resumed: before.is_some() && entries > 0,
+            text,
+        })
+    }
+
+    fn count(&self, source: &mut dyn Store) -> Result<u64> {
+        let Some(namespaces) = &self.namespaces else {
+            return Ok(source.count(None)?);
+        };
+        let mut sum = 0;
+        for namespace in namespaces {
+            sum += source.count(Some(namespace))?;
+        }
+        Ok(sum)
+    }
+
+    fn copy_quotas(
+        &self,
+        source: &mut dyn Store,
+        target: &mut dyn Store,
+        report: &mut Report,
+    ) -> Result<()> {
+        for (namespace, quota) in source.list_namespace_quotas()? {
+            if let Some(namespaces) = &self.namespaces
+                && !namespaces.contains(&namespace)
+            {
+                continue;
+            }
+            let present = target.get_namespace_quota(&namespace)?;
+            if present != Some(quota) && (present.is_none() || !self.merge) {
+                target.set_namespace_quota(&namespace, Some(quota))?;
+                report.quotas += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries that the target is to get.
+    fn wanted(
+        &self,
+        target: &mut dyn Store,
+        mut entries: Vec<Entry>,
+        report: &mut Report,
+    ) -> Result<Vec<Entry>> {
+        let now = self.clock.now().as_secs();
+        let read = entries.len();
+        entries.retain(|entry| {
+            let end = entry.ttl.map(|ttl| entry.created_at.saturating_add(ttl));
+            end.is_none_or(|end| now < end)
+        });
+        report.expired += (read - entries.len()) as u64;
+        let keys: Vec<EntryKey> = entries
+            .iter()
+            .map(|entry| EntryKey {
+                namespace: entry.namespace.clone(),
+                query_hash: entry.query_hash.clone(),
+            })
+            .collect();
+        let present = target.get_by_hash(&keys)?;
+        let mut wanted = Vec::new();
+        for (entry, present) in entries.into_iter().zip(present) {
+            match present {
+                Some(present) if is_copy(&entry, &present) => report.present += 1,
+                Some(present) if present.created_at > entry.created_at => report.newer += 1,
+                _ => wanted.push(entry),
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Gives entries the vectors of their queries.
+    fn embed(
+        &self,
+        embedder: &dyn Embedder,
+        functions: &mut Functions,
+        entries: &mut [Entry],
+    ) -> Result<()> {
+        let mut texts = Vec::with_capacity(entries.len());
+        for entry in &*entries {
+            texts.push(text_of(entry, functions)?);
+        }
+        let vectors = std::thread::scope(|scope| {
+            let calls: Vec<_> = texts
+                .chunks(PAGE)
+                .map(|batch| scope.spawn(|| embed(embedder, batch)))
+                .collect();
+            let mut vectors = Vec::with_capacity(texts.len());
+            for call in calls {
+                let more = call
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                vectors.extend(more?);
+            }
+            Ok::<_, EmbedError>(vectors)
+        });
+        let vectors = vectors.map_err(Error::Embedder)?;
+        for (entry, vector) in entries.iter_mut().zip(vectors) {
+            entry.embedding = vector;
+        }
+        Ok(())
+    }
+}
+
+/// What the target says of its migration.
+struct Mark {
+    text: String,
+    resumed: bool,
+}
+
+/// The source that a mark names.
+fn source_of(mark: &str) -> Option<String> {
+    let mark: serde_json::Value = serde_json::from_str(mark).ok()?;
+    Some(mark.get("from")?.as_str()?.to_owned())
+}
+
+/// A text that no other run has.
+fn nonce() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let random = RandomState::new().hash_one((std::process::id(), now.unwrap_or_default()));
+    format!("{random:016x}")
+}
+
+/// Whether the target has this version of the entry. Access data move on.
+fn is_copy(entry: &Entry, present: &Entry) -> bool {
+    entry.created_at == present.created_at
+        && entry.ttl == present.ttl
+        && entry.query == present.query
+        && entry.response == present.response
+        && entry.metadata == present.metadata
+}
+
+/// The text that was embedded for an entry: its normalised query or, where the cache did not
+/// normalise, the query itself.
+fn text_of(entry: &Entry, functions: &mut Functions) -> Result<String> {
+    let normalized = functions.normalize(&entry.query)?;
+    if normalized.hash == entry.query_hash {
+        return Ok(normalized.text);
+    }
+    if hash(&entry.query) == entry.query_hash {
+        return Ok(entry.query.clone());
+    }
+    Err(Error::Corrupt(format!(
+        "entry {} of namespace {:?} has a hash that is not that of its query; delete it from the source, or leave its namespace out",
+        entry.id, entry.namespace
+    )))
+}
+
+/// SHA-256 in hexadecimal digits.
+fn hash(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Embeds texts, and scales the vectors as a put would.
+fn embed(embedder: &dyn Embedder, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let mut vectors = embedder.embed(&texts)?;
+    if vectors.len() != texts.len() {
+        return Err(wrong_count(embedder, vectors.len(), texts.len()));
+    }
+    for vector in &mut vectors {
+        scale_to_unit(vector, embedder)?;
+    }
+    Ok(vectors)
+}
+
+fn scale_to_unit(vector: &mut [f32], embedder: &dyn Embedder) -> Result<(), EmbedError> {
+    let squares = vector.iter().map(|&x| f64::from(x) * f64::from(x));
+    let norm = squares.sum::<f64>().sqrt();
+    let wrong = match () {
+        () if vector.len() != embedder.dim() as usize => format!("has {} values", vector.len()),
+        () if !norm.is_finite() => "holds a value that is not finite".to_owned(),
+        () if norm == 0.0 => "is zero, which has no direction".to_owned(),
+        () => String::new(),
+    };
+    if !wrong.is_empty() {
+        return Err(EmbedError::permanent(format!(
+            "a vector of the embedder {:?} {wrong}; it must have {} finite values, not all zero",
+            embedder.fingerprint(),
+            embedder.dim()
+        )));
+    }
+    if (norm - 1.0).abs() > UNIT_TOLERANCE {
+        for x in vector {
+            *x = (f64::from(*x) / norm) as f32;
+        }
+    }
+    Ok(())
+}
+
+/// Writes entries in their order, and returns how many.
+fn write(target: &mut dyn Store, entries: Vec<Entry>) -> Result<u64> {
+    let count = entries.len() as u64;
+    let max_batch = (target.capabilities().max_batch as usize).max(1);
+    let (mut step, mut bytes) = (Vec::new(), 0);
+    for entry in entries {
+        let size = entry.query.len()
+            + entry.response.len()
+            + entry.metadata.len()
+            + 4 * entry.embedding.len();
+        if !step.is_empty() && (step.len() == max_batch || bytes + size > STEP_BYTES) {
+            target.insert(std::mem::take(&mut step))?;
+            bytes = 0;
+        }
+        bytes += size;
+        step.push(entry);
+    }
+    if !step.is_empty() {
+        target.insert(step)?;
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,435 @@
+//! What a cache would have done with the questions of a log, for a sweep of thresholds.
+//!
+//! Each threshold gets an empty cache of its own, which is asked the questions in order; where
+//! it misses, the answer of the log is stored. How often it would have answered, and how often
+//! with somebody else's answer, is what a threshold is chosen by.
+//!
+//! ```
+//! use mneme::embedder::{EmbedError, Embedder};
+//! use mneme::replay::{Question, Replay, Truth};
+//! # struct Lengths;
+//! # impl Embedder for Lengths {
+//! #     fn fingerprint(&self) -> &str { "lengths" }
+//! #     fn dim(&self) -> u32 { 2 }
+//! #     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+//! #         Ok(texts.iter().map(|text| vec![10.0, text.len() as f32]).collect())
+//! #     }
+//! # }
+//! # let embedder = Lengths;
+//!
+//! let ask = |text: &str, label: &str| Question::new(text).truth(Truth::Label(label.into()));
+//! let log = [ask("reset my password", "reset"), ask("reset password", "reset"), ask("refund", "money")];
+//!
+//! let replay = Replay::new(&log, &embedder)?;
+//! let outcome = replay.run(0.95)?;
+//! assert_eq!((outcome.questions, outcome.hits(), outcome.wrong), (3, 1, 0));
+//! # Ok::<(), mneme::Error>(())
+//! ```
+
+use crate::builder::Builder;
+use crate::cache::SemanticCache;
+use crate::calibration::Embedded;
+use crate::component::{Engine, Functions};
+use crate::embedder::{EmbedError, Embedder};
+use crate::error::{Error, Result};
+use crate::host::ManualClock;
+use crate::request::{DEFAULT_NAMESPACE, GetRequest, Layer, Lookup, PutRequest};
+use crate::store::MemoryStore;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is stored for an answer that the log does not have.
+const UNKNOWN: &str = "?";
+
+/// A question of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    query: String,
+    namespace: String,
+    truth: Option<Truth>,
+    time: Option<u64>,
+}
+
+/// What tells whether two questions have the same answer. Those of different kinds tell nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Truth {
+    /// The answer itself, which is stored on a miss.
+    Response(String),
+    /// The name of what is meant, such as an intent.
+    Label(String),
+}
+
+impl Truth {
+    /// Whether both mean the same, if that can be said.
+    fn agrees(&self, other: &Truth) -> Option<bool> {
+        match (self, other) {
+            (Truth::Response(a), Truth::Response(b)) | (Truth::Label(a), Truth::Label(b)) => {
+                Some(a == b)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Question {
+    /// A question in the namespace `default`, whose answer and time are not known.
+    pub fn new(query: impl Into<String>) -> Self {
+        Question {
+            query: query.into(),
+            namespace: DEFAULT_NAMESPACE.into(),
+            truth: None,
+            time: None,
+        }
+    }
+
+    /// Asked in this namespace.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// What tells whether a hit is right.
+    #[must_use]
+    pub fn truth(mut self, truth: Truth) -> Self {
+        self.truth = Some(truth);
+        self
+    }
+
+    /// When it was asked, in seconds since the Unix epoch: answers age between two questions.
+    /// Without, time stands still.
+    #[must_use]
+    pub fn time(mut self, seconds: u64) -> Self {
+        self.time = Some(seconds);
+        self
+    }
+}
+
+/// A log, embedded, to be replayed any number of times.
+pub struct Replay<'a> {
+    log: &'a [Question],
+    embedder: Known,
+    options: Box<dyn Fn(Builder) -> Builder + 'a>,
+}
+
+impl std::fmt::Debug for Replay<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay")
+            .field("questions", &self.log.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came of a log at one threshold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The threshold.
+    pub threshold: f32,
+    /// Questions asked.
+    pub questions: u64,
+    /// Hits of the exact layer.
+    pub exact: u64,
+    /// Hits of the semantic layer.
+    pub semantic: u64,
+    /// Hits of which it is known whether they are right.
+    pub judged: u64,
+    /// Of these, the hits with another question's answer.
+    pub wrong: u64,
+    /// The wrong hits, in the order of the log.
+    pub wrong_hits: Vec<WrongHit>,
+}
+
+/// A question that got another one's answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WrongHit {
+    /// The place of the question in the log, from 0.
+    pub question: usize,
+    /// The place of the question whose answer it got.
+    pub answered_as: usize,
+    /// How similar they are, -1 to 1.
+    pub similarity: f32,
+}
+
+impl Outcome {
+    /// Answers from the cache: calls of the expensive function that were saved.
+    pub fn hits(&self) -> u64 {
+        self.exact + self.semantic
+    }
+
+    /// The share of questions that were answered from the cache, 0 to 1.
+    pub fn hit_rate(&self) -> f64 {
+        self.hits() as f64 / self.questions.max(1) as f64
+    }
+
+    /// The share of wrong ones among the hits that could be judged, 0 to 1; none where there
+    /// are none of these.
+    pub fn wrong_hit_rate(&self) -> Option<f64> {
+        (self.judged > 0).then(|| self.wrong as f64 / self.judged as f64)
+    }
+}
+
+impl<'a> Replay<'a> {
+    /// Embeds the questions, each different one once and normalised.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for a log that is empty, has a time before the one before it,
+    /// or a time in some questions only; [`Error::Embedder`]; [`Error::Component`].
+    pub fn new(log: &'a [Question], embedder: &dyn Embedder) -> Result<Self> {
+        Self::with_progress(log, embedder, |_, _| {})
+    }
+
+    /// The same; `progress` is told how many texts of how many are embedded.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_progress(
+        log: &'a [Question],
+        embedder: &dyn Embedder,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Self> {
+        check(log)?;
+        let mut functions = Functions::start(&Engine::shared()?)?;
+        let texts = log.iter().map(|question| question.query.as_str());
+        let embedded = Embedded::of(texts, embedder, &mut functions, progress)?;
+        let vectors = embedded.texts.into_iter().zip(embedded.vectors);
+        Ok(Replay {
+            log,
+            embedder: Known {
+                fingerprint: embedder.fingerprint().to_owned(),
+                dim: embedder.dim(),
+                vectors: Arc::new(vectors.collect()),
+            },
+            options: Box::new(|builder| builder),
+        })
+    }
+
+    /// Replays with caches of other options than the defaults; their store, embedder, clock and
+    /// threshold are the replay's own.
+    #[must_use]
+    pub fn options(mut self, options: impl Fn(Builder) -> Builder + 'a) -> Self {
+        self.options = Box::new(options);
+        self
+    }
+
+    /// Replays the log at one threshold, -1 to 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for options and questions that the cache refuses, and
+    /// whatever else it returns.
+    pub fn run(&self, threshold: f32) -> Result<Outcome> {
+        let start = self.log.first().and_then(|question| question.time);
+        let clock = ManualClock::at(start.unwrap_or_default());
+        let builder = (self.options)(SemanticCache::builder());
+        let cache = builder
+            .store(MemoryStore::new())
+            .embedder(self.embedder.clone())
+            .clock(clock.clone())
+            .similarity_threshold(threshold)
+            .open()?;
+        let mut outcome = Outcome {
+            threshold,
+            questions: 0,
+            exact: 0,
+            semantic: 0,
+            judged: 0,
+            wrong: 0,
+            wrong_hits: Vec::new(),
+        };
+        // By the id of an entry, the question that it answers.
+        let mut stored: HashMap<u64, usize> = HashMap::new();
+        for (place, question) in self.log.iter().enumerate() {
+            if let Some(time) = question.time {
+                clock.set(Duration::from_secs(time));
+            }
+            outcome.questions += 1;
+            let request = GetRequest::new(&question.query).namespace(&question.namespace);
+            let hit = match cache.get(request)? {
+                Lookup::Hit(hit) => hit,
+                Lookup::Miss(_) => {
+                    let response = match &question.truth {
+                        Some(Truth::Response(response)) => response,
+                        _ => UNKNOWN,
+                    };
+                    let put = PutRequest::new(&question.query, response);
+                    let id = cache.put(put.namespace(&question.namespace))?;
+                    stored.insert(id, place);
+                    continue;
+                }
+            };
+            match hit.layer {
+                Layer::Exact => outcome.exact += 1,
+                Layer::Semantic => outcome.semantic += 1,
+            }
+            let Some(&source) = stored.get(&hit.id) else {
+                continue;
+            };
+            let truths = question.truth.as_ref().zip(self.log[source].truth.as_ref());
+            if let Some(agrees) = truths.and_then(|(asked, given)| asked.agrees(given)) {
+                outcome.judged += 1;
+                if !agrees {
+                    outcome.wrong += 1;
+                    outcome.wrong_hits.push(WrongHit {
+                        question: place,
+                        answered_as: source,
+                        similarity: hit.similarity,
+                    });
+                }
+            }
+        }
+        Ok(outcome)
+    }
+}
+
+fn check(log: &[Question]) -> Result<()> {
+    let Some(first) = log.first() else {
+        return Err(Error::InvalidArgument(
+            "the log has no question; give one with some".into(),
+        ));
+    };
+    let mut before = first.time;
+    for (place, question) in log.iter().enumerate() {
+        let wrong = match (before, question.time) {
+            (Some(before), Some(time)) if time < before => "is before that of the one before it",
+            (Some(_), None) => "is missing, and others have one",
+            (None, Some(_)) => "is given, and others have none",
+            _ => "",
+        };
+        if !wrong.is_empty() {
+            return Err(Error::InvalidArgument(format!(
+                "the time of question {} {wrong}; give every question its time, in order, or none",
+                place + 1
+            )));
+        }
+        before = question.time;
+    }
+    Ok(())
+}
+
+/// Knows the vectors of some texts.
+#[derive(Clone)]
+struct Known {
+    fingerprint: String,
+    dim: u32,
+    vectors: Arc<HashMap<String, Vec<f32>>>,
+}
+
+impl Embedder for Known {
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    fn dim(&self) -> u32 {
+        self.dim
+    }
+
+    fn embed(&self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedError> {
+        let find = |text: &&str| self.vectors.get(*text).cloned();
+        let vectors: Option<Vec<_>> = texts.iter().map(find).collect();
+        vectors.ok_or_else(|| {
+            EmbedError::permanent(
+                "the replay has embedded normalised questions; do not switch that off",
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Texts are numbers, and angles in degrees.
+    struct Angles;
+
+    impl Embedder for Angles {
+        fn fingerprint(&self) -> &str {
+            "angles"
+        }
+
+        fn dim(&self) -> u32 {
+            2
+        }
+
+        fn embed(&self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedError> {
+            let embed = |text: &&str| {
+                let angle: f32 = text
+                    .parse()
+                    .map_err(|_| EmbedError::permanent("no angle"))?;
+                let (sin, cos) = angle.to_radians().sin_cos();
+                Ok(vec![cos, sin])
+            };
+            texts.iter().map(embed).collect()
+        }
+    }
+
+    fn label(angle: &str, label: &str) -> Question {
+        Question::new(angle).truth(Truth::Label(label.into()))
+    }
+
+    #[test]
+    fn hits_are_judged_by_what_is_known() {
+        let log = [
+            label("0", "a"),
+            label("5", "a"),
+            label("10", "b"),
+            label("0", "a"),
+            Question::new("1"),
+            Question::new("2").truth(Truth::Response("r".into())),
+            label("90", "c"),
+            label("90", "d").namespace("other"),
+        ];
+        let replay = Replay::new(&log, &Angles).unwrap();
+        let lax = replay.run(0.9).unwrap();
+        assert_eq!((lax.questions, lax.exact, lax.semantic), (8, 1, 4));
+        assert_eq!((lax.judged, lax.wrong), (3, 1));
+        let wrong = lax.wrong_hits[0];
+        assert_eq!((wrong.question, wrong.answered_as), (2, 0));
+        assert!((wrong.similarity - 10_f32.to_radians().cos()).abs() < 1e-6);
+        assert_eq!(lax.wrong_hit_rate(), Some(1.0 / 3.0));
+        assert_eq!(lax.hit_rate(), 5.0 / 8.0);
+        // 5 and 10 are stored themselves, so that 10 gets no other answer.
+        let strict = replay.run(0.9999).unwrap();
+        assert_eq!((strict.hits(), strict.wrong), (1, 0));
+        let none = replay.run(1.0).unwrap();
+        assert_eq!(none.semantic, 0);
+    }
+
+    #[test]
+    fn answers_age_between_questions() {
+        let log: Vec<Question> = [("0", 100), ("1", 200), ("2", 100 + 86_400)]
+            .map(|(angle, time)| label(angle, "a").time(time))
+            .into();
+        let replay = Replay::new(&log, &Angles).unwrap();
+        assert_eq!(replay.run(0.9).unwrap().semantic, 1);
+        let patient = Replay::new(&log, &Angles)
+            .unwrap()
+            .options(|builder| builder.confidence_decay(86_400, 0.0));
+        assert_eq!(patient.run(0.9).unwrap().semantic, 2);
+    }
+
+    #[test]
+    fn logs_that_make_no_sense_are_refused() {
+        let timed = |seconds| Question::new("0").time(seconds);
+        for (log, expected) in [
+            (vec![], "no question"),
+            (vec![timed(5), timed(4)], "question 2 is before"),
+            (vec![timed(5), Question::new("0")], "question 2 is missing"),
+            (vec![Question::new("0"), timed(1)], "question 2 is given"),
+        ] {
+            let error = Replay::new(&log, &Angles).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let blank = [Question::new("what?")];
+        assert!(matches!(
+            Replay::new(&blank, &Angles),
+            Err(Error::Embedder(_))
+        ));
+        let log = [Question::new("0").namespace("")];
+        let replay = Replay::new(&log, &Angles).unwrap();
+        assert!(matches!(replay.run(0.5), Err(Error::InvalidArgument(_))));
+        assert!(replay.run(1.5).is_err());
+    }
+}

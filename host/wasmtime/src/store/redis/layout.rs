@@ -66,7 +66,9 @@ pub(super) fn recorded_embedder(options: &Options) -> Outcome<Option<Embedder>> 
         command.arg(field);
     }
     let mut wire = Wire::new(options.clone());
-    let reply = wire.ask(Call::Read, &command).map_err(|fault| fault.of(&key))?;
+    let reply = wire
+        .ask(Call::Read, &command)
+        .map_err(|fault| fault.of(&key))?;
     let [version, fingerprint, dim] = rows::tuple::<3>(reply)?;
     if let Some(version) = text(version, "schema_version")? {
         check_version(&version)?;

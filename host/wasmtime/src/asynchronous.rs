@@ -1,9 +1,9 @@
 //! The cache for tokio programs.
 
-use crate::cache::{Explanation, Health, SemanticCache, Stats, from_cache};
+use crate::cache::{Health, SemanticCache, Stats, from_cache};
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
 use crate::error::{Error, Result};
-use crate::request::{Answer, GetRequest, Lookup, Origin, PutRequest};
+use crate::request::{Answer, Explained, GetRequest, Lookup, Origin, PutRequest};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::{Read, Write};
@@ -168,7 +168,7 @@ impl AsyncSemanticCache {
     /// # Errors
     ///
     /// As there.
-    pub async fn explain(&self, request: impl Into<GetRequest>, limit: u32) -> Result<Explanation> {
+    pub async fn explain(&self, request: impl Into<GetRequest>, limit: u32) -> Result<Explained> {
         let request = request.into();
         self.run(move |cache| cache.explain(request, limit)).await
     }

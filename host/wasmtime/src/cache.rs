@@ -8,7 +8,7 @@ use crate::embedder::{EmbedError, Embedder, wrong_count};
 use crate::error::{Error, Result};
 use crate::flights::Flights;
 use crate::observe::{Stage, Watch, record_lookup};
-use crate::request::{Answer, GetRequest, Lookup, Miss, Origin, PutRequest};
+use crate::request::{Answer, Explained, GetRequest, Lookup, Miss, Origin, PutRequest};
 use crate::turn::Turn;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -107,7 +107,7 @@ impl SemanticCache {
     /// # Errors
     ///
     /// As [`get`](Self::get), and [`Error::InvalidArgument`] for a limit out of range.
-    pub fn explain(&self, request: impl Into<GetRequest>, limit: u32) -> Result<Explanation> {
+    pub fn explain(&self, request: impl Into<GetRequest>, limit: u32) -> Result<Explained> {
         let request = request.into();
         let namespace = request.namespace.clone();
         self.watched("explain", Some(&namespace), || {
@@ -117,15 +117,23 @@ impl SemanticCache {
                 turn.call(|guest, store| guest.call_explain(store, request, limit))
             };
             let text = match ask(&first)? {
-                api::Explained::Explanation(explanation) => return Ok(explanation),
+                api::Explained::Explanation(explanation) => {
+                    return Ok(Explained {
+                        explanation,
+                        embedder_error: None,
+                    });
+                }
                 api::Explained::NeedsEmbedding(text) => text,
             };
-            let vector = match self.embed_one(&text) {
-                Ok(vector) => VectorSource::Embedded(vector),
-                Err(error) => VectorSource::Failed(error.message),
+            let (vector, embedder_error) = match self.embed_one(&text) {
+                Ok(vector) => (VectorSource::Embedded(vector), None),
+                Err(error) => (VectorSource::Failed(error.message.clone()), Some(error)),
             };
             match ask(&api::GetRequest { vector, ..first })? {
-                api::Explained::Explanation(explanation) => Ok(explanation),
+                api::Explained::Explanation(explanation) => Ok(Explained {
+                    explanation,
+                    embedder_error,
+                }),
                 api::Explained::NeedsEmbedding(_) => Err(broken_promise()),
             }
         })

@@ -102,7 +102,7 @@ pub use error::{Error, Limit, Result};
 pub use host::{Clock, ManualClock, SystemClock};
 pub use observe::Observer;
 pub use request::{
-    Answer, DEFAULT_NAMESPACE, GetRequest, Hit, Layer, Lookup, Miss, MissReason, Origin,
+    Answer, DEFAULT_NAMESPACE, Explained, GetRequest, Hit, Layer, Lookup, Miss, MissReason, Origin,
     PutRequest, Ttl,
 };
 #[cfg(feature = "dynamodb")]

@@ -55,7 +55,7 @@ use crate::cache::{SemanticCache, WeakSemanticCache};
 use crate::contract::events::Event;
 use crate::embedder::EmbedError;
 use crate::error::{Error, Result};
-use crate::request::{Layer, Lookup, MissReason};
+use crate::request::Lookup;
 use crate::store::StoreError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -278,11 +278,11 @@ pub(crate) fn record_lookup(lookup: &Lookup) {
         let span = tracing::Span::current();
         match lookup {
             Lookup::Hit(hit) => {
-                span.record("outcome", layer_name(hit.layer));
+                span.record("outcome", hit.layer.name());
                 span.record("similarity", hit.similarity);
             }
             Lookup::Miss(miss) => {
-                span.record("outcome", reason_name(miss.reason));
+                span.record("outcome", miss.reason.name());
             }
         }
     }
@@ -300,23 +300,4 @@ fn record_error(kind: impl FnOnce() -> &'static str) {
     }
     #[cfg(not(feature = "tracing"))]
     let _ = kind;
-}
-
-/// A layer, as labels and JSON have it.
-pub(crate) fn layer_name(layer: Layer) -> &'static str {
-    match layer {
-        Layer::Exact => "exact",
-        Layer::Semantic => "semantic",
-    }
-}
-
-/// Why there was no answer, as labels and JSON have it.
-pub(crate) fn reason_name(reason: MissReason) -> &'static str {
-    match reason {
-        MissReason::Bypass => "bypass",
-        MissReason::BelowThreshold => "below_threshold",
-        MissReason::NoMatch => "no_match",
-        MissReason::DimMismatch => "dim_mismatch",
-        MissReason::EmbedderFailure => "embedder_failure",
-    }
 }

@@ -83,6 +83,11 @@ impl Question {
         }
     }
 
+    /// The question itself.
+    pub fn query(&self) -> &str {
+        &self.query
+    }
+
     /// Asked in this namespace.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {

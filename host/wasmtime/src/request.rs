@@ -1,9 +1,10 @@
 //! What is asked of a cache, and what it answers.
 
-use crate::contract::api;
+use crate::contract::api::{self, Verdict};
+use crate::contract::types::VectorDtype;
 use crate::embedder::EmbedError;
 
-pub use crate::contract::api::Hit;
+pub use crate::contract::api::{Explanation, Hit};
 pub use crate::contract::events::{Layer, MissReason};
 
 /// The namespace of requests that name none.
@@ -226,6 +227,63 @@ pub struct Miss {
     /// The reason.
     pub reason: MissReason,
     /// What the embedder said, where it failed.
+    pub embedder_error: Option<EmbedError>,
+}
+
+impl Layer {
+    /// Its name in labels, JSON and spans.
+    pub fn name(self) -> &'static str {
+        match self {
+            Layer::Exact => "exact",
+            Layer::Semantic => "semantic",
+        }
+    }
+}
+
+impl MissReason {
+    /// Its name in labels, JSON and spans.
+    pub fn name(self) -> &'static str {
+        match self {
+            MissReason::Bypass => "bypass",
+            MissReason::BelowThreshold => "below_threshold",
+            MissReason::NoMatch => "no_match",
+            MissReason::DimMismatch => "dim_mismatch",
+            MissReason::EmbedderFailure => "embedder_failure",
+        }
+    }
+}
+
+impl VectorDtype {
+    /// Its name in JSON and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            VectorDtype::Float32 => "float32",
+            VectorDtype::Float16 => "float16",
+            VectorDtype::Int8 => "int8",
+        }
+    }
+}
+
+impl Verdict {
+    /// Its name in JSON and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Answers => "answers",
+            Verdict::Outranked => "outranked",
+            Verdict::BelowThreshold => "below_threshold",
+            Verdict::Expired => "expired",
+            Verdict::LowConfidence => "low_confidence",
+            Verdict::Refused => "refused",
+        }
+    }
+}
+
+/// How a question would be answered, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// What the cache says.
+    pub explanation: Explanation,
+    /// What the embedder said, where it failed: there are no candidates then.
     pub embedder_error: Option<EmbedError>,
 }
 

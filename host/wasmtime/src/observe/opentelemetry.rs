@@ -1,7 +1,7 @@
 //! Metrics for OpenTelemetry.
 
 use super::labels::Namespaces;
-use super::{DEFAULT_MAX_NAMESPACES, Observer, Timing, layer_name, reason_name};
+use super::{DEFAULT_MAX_NAMESPACES, Observer, Timing};
 use crate::cache::WeakSemanticCache;
 use crate::contract::events::{CountEvent, Event};
 use crate::request::Layer;
@@ -181,7 +181,7 @@ impl Observer for OpenTelemetry {
         };
         match event {
             Event::Hit(hit) => {
-                let layer = KeyValue::new("mneme.layer", layer_name(hit.layer));
+                let layer = KeyValue::new("mneme.layer", hit.layer.name());
                 let age = hit.age_seconds as f64;
                 instruments.age.record(age, std::slice::from_ref(&layer));
                 instruments.hits.add(1, &[layer, namespace(&hit.namespace)]);
@@ -191,7 +191,7 @@ impl Observer for OpenTelemetry {
                 }
             }
             Event::Miss(miss) => {
-                let reason = KeyValue::new("mneme.reason", reason_name(miss.reason));
+                let reason = KeyValue::new("mneme.reason", miss.reason.name());
                 instruments
                     .misses
                     .add(1, &[reason, namespace(&miss.namespace)]);

@@ -1,7 +1,7 @@
 //! Metrics for Prometheus.
 
 use super::labels::Namespaces;
-use super::{DEFAULT_MAX_NAMESPACES, Observer, Timing, layer_name, reason_name};
+use super::{DEFAULT_MAX_NAMESPACES, Observer, Timing};
 use crate::cache::WeakSemanticCache;
 use crate::contract::events::Event;
 use crate::request::Layer;
@@ -267,7 +267,7 @@ impl Observer for Prometheus {
         };
         match event {
             Event::Hit(hit) => {
-                let layer = layer_name(hit.layer);
+                let layer = hit.layer.name();
                 let namespace = metrics.namespaces.label(&hit.namespace);
                 metrics.hits.with_label_values(&[layer, namespace]).inc();
                 let age = hit.age_seconds as f64;
@@ -283,7 +283,7 @@ impl Observer for Prometheus {
             }
             Event::Miss(miss) => {
                 let namespace = metrics.namespaces.label(&miss.namespace);
-                let labels = [reason_name(miss.reason), namespace];
+                let labels = [miss.reason.name(), namespace];
                 metrics.misses.with_label_values(&labels).inc();
             }
             Event::Put(event) => counted(&metrics.puts, event),

@@ -1,7 +1,10 @@
 //! The command line.
 
 mod bench;
+mod calibration;
 mod checkpoint;
+mod migration;
+mod serve;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,10 +13,13 @@ use clap::{Parser, Subcommand};
 use mneme::conformance::Seed;
 
 pub use bench::{Bench, Dtype, Kind, PeerChoice, Suite};
+pub use calibration::{Calibrate, MetricName, Replay};
 pub use checkpoint::{Dump, Inspect, Load};
+pub use migration::{Copy, Reembed, Target};
+pub use serve::Serve;
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done, or an answer found; 1 no answer (get), nothing to delete
+Exit codes: 0 done, or an answer found; 1 no answer (get, explain), nothing to delete
 (delete), not healthy (health), a case failed (conformance); 2 an error. `run` passes its program's own code on.
 
 Under --json each command prints one JSON object on standard output; an error is
@@ -92,6 +98,8 @@ pub enum Command {
     Get(Get),
     /// Store the answer to a question, replacing the one it has
     Put(Put),
+    /// Say how a question would be answered, and why
+    Explain(Explain),
     /// Delete the answer to a question (found by its words, not by meaning)
     Delete {
         /// The question, in any case and spacing
@@ -133,6 +141,16 @@ pub enum Command {
     Load(Load),
     /// Check an archive and show what is in it
     Inspect(Inspect),
+    /// Copy the store into another one
+    Copy(Copy),
+    /// Copy the store into another one, with the vectors of another --embedder
+    Reembed(Reembed),
+    /// Find the best threshold, from pairs of questions that mean the same or do not
+    Calibrate(Calibrate),
+    /// Find out what a cache would have done with a log of questions
+    Replay(Replay),
+    /// Serve the cache over HTTP
+    Serve(Serve),
     /// Write the WebAssembly component to a file
     Component {
         /// The file to write; `-` is standard output
@@ -184,6 +202,31 @@ pub struct Put {
     /// A JSON object to keep with the answer
     #[arg(long, value_name = "JSON")]
     pub metadata: Option<String>,
+}
+
+/// See [`Command::Explain`].
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Nothing is counted, and nothing changed. Exit codes are those of `get`: 0 an answer would be
+found, 1 none, 2 an error.
+
+--json: {\"namespace\", \"normalized\": {\"text\", \"hash\"}, \"threshold\", \"cut_off\",
+\"rows\", \"outcome\": {\"hit\", \"layer\"|\"reason\"}, \"rule\", \"exact\": an entry or null,
+\"candidates\": [{\"id\", \"query\", \"response\", \"metadata\", \"similarity\", \"confidence\",
+\"age_seconds\", \"ttl\", \"accepted\", \"verdict\"}, ...]}.")]
+pub struct Explain {
+    /// The question
+    pub query: String,
+    /// The question's vector: a JSON array of numbers, or @FILE that holds one (@-
+    /// for standard input)
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub embedding: Option<String>,
+    /// The least similarity of an answer to a question in other words, -1 to 1
+    #[arg(long, short, value_name = "T", allow_negative_numbers = true)]
+    pub threshold: Option<f32>,
+    /// How many of the nearest entries to show, 1 to 1,000
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
 }
 
 /// See [`Command::Run`].

@@ -1,14 +1,20 @@
 //! The commands.
 
 mod bench;
+mod calibrate;
 mod checkpoint;
 mod component;
 mod conformance;
 mod demo;
 mod entries;
+mod explain;
 mod import;
+mod migrate;
 mod namespaces;
+mod replay;
 mod run;
+mod serve;
+mod thresholds_plot;
 mod upkeep;
 
 pub use bench::PeerError;
@@ -27,6 +33,7 @@ pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
     match &args.command {
         Command::Get(get) => entries::get(global, out, get),
         Command::Put(put) => entries::put(global, out, put),
+        Command::Explain(explain) => explain::explain(global, out, explain),
         Command::Delete { query } => entries::delete(global, out, query),
         Command::Clear { all } => namespaces::clear(global, out, *all),
         Command::Namespaces => namespaces::list(global, out),
@@ -40,6 +47,11 @@ pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
         Command::Dump(dump) => checkpoint::dump(global, out, dump),
         Command::Load(load) => checkpoint::load(global, out, load),
         Command::Inspect(inspect) => checkpoint::inspect(out, inspect),
+        Command::Copy(args) => migrate::copy(global, out, args),
+        Command::Reembed(args) => migrate::reembed(global, out, args),
+        Command::Calibrate(args) => calibrate::calibrate(global, out, args),
+        Command::Replay(args) => replay::replay(global, out, args),
+        Command::Serve(args) => serve::serve(global, out, args),
         Command::Component {
             output,
             conformance,

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use mneme::{Hit, Layer, Miss, MissReason, VectorDtype};
+use mneme::{Hit, Miss, MissReason};
 use serde_json::{Value, json};
 
 /// Prints results to standard output, all else to standard error.
@@ -95,49 +95,26 @@ impl Output {
 pub fn hit_json(hit: &Hit) -> Value {
     json!({
         "hit": true,
-        "layer": layer_name(hit.layer),
+        "layer": hit.layer.name(),
         "similarity": number(hit.similarity),
         "confidence": number(hit.confidence),
         "age_seconds": hit.age_seconds,
         "namespace": hit.namespace,
         "response": hit.response,
-        "metadata": serde_json::from_str(&hit.metadata).unwrap_or_else(|_| json!(hit.metadata)),
+        "metadata": metadata_json(&hit.metadata),
         "query": hit.query,
         "id": hit.id,
     })
 }
 
+/// Metadata, which are one JSON object as text.
+pub fn metadata_json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| json!(text))
+}
+
 /// A miss as `get --json` prints it.
 pub fn miss_json(reason: MissReason) -> Value {
-    json!({"hit": false, "reason": reason_name(reason)})
-}
-
-/// A layer's name in JSON and tables.
-pub fn layer_name(layer: Layer) -> &'static str {
-    match layer {
-        Layer::Exact => "exact",
-        Layer::Semantic => "semantic",
-    }
-}
-
-/// A miss reason's name in JSON.
-pub fn reason_name(reason: MissReason) -> &'static str {
-    match reason {
-        MissReason::Bypass => "bypass",
-        MissReason::BelowThreshold => "below_threshold",
-        MissReason::NoMatch => "no_match",
-        MissReason::DimMismatch => "dim_mismatch",
-        MissReason::EmbedderFailure => "embedder_failure",
-    }
-}
-
-/// A dtype's name in JSON and tables.
-pub fn dtype_name(dtype: VectorDtype) -> &'static str {
-    match dtype {
-        VectorDtype::Float32 => "float32",
-        VectorDtype::Float16 => "float16",
-        VectorDtype::Int8 => "int8",
-    }
+    json!({"hit": false, "reason": reason.name()})
 }
 
 /// A number with the digits of an f32, not those of its nearest f64.

@@ -18,11 +18,16 @@ impl StoreUrl {
 
     /// The store of the option, else of $MNEME_STORE, if either names one.
     pub fn named(option: Option<&str>) -> Option<Self> {
-        let variable = || {
-            std::env::var("MNEME_STORE")
-                .ok()
-                .filter(|url| !url.is_empty())
-        };
+        Self::of(option, "MNEME_STORE")
+    }
+
+    /// The store of the option, else of $MNEME_TARGET, if either names one.
+    pub fn target(option: Option<&str>) -> Option<Self> {
+        Self::of(option, "MNEME_TARGET")
+    }
+
+    fn of(option: Option<&str>, variable: &str) -> Option<Self> {
+        let variable = || std::env::var(variable).ok().filter(|url| !url.is_empty());
         option.map(str::to_owned).or_else(variable).map(Self)
     }
 
@@ -40,6 +45,24 @@ impl StoreUrl {
     pub fn file(&self) -> Option<&Path> {
         let path = self.0.strip_prefix("sqlite:")?;
         Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
+    }
+
+    /// Where the entries are, from wherever one looks: an absolute path, or the kind of server.
+    pub fn lasting_name(&self) -> String {
+        let path = self.file().and_then(|path| path.canonicalize().ok());
+        path.map_or_else(|| self.to_string(), |path| path.display().to_string())
+    }
+
+    /// Whether both certainly name the same store.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self.file(), other.file()) {
+            (Some(a), Some(b)) => match (a.canonicalize(), b.canonicalize()) {
+                (Ok(a), Ok(b)) => a == b,
+                _ => a == b,
+            },
+            // Each is a new one.
+            _ => self.0 == other.0 && !self.0.starts_with("memory:"),
+        }
     }
 
     /// The store, not opened yet.
@@ -65,6 +88,15 @@ impl fmt::Display for StoreUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_store() {
+        let same = |a: &str, b: &str| StoreUrl::new(a).is_same(&StoreUrl::new(b));
+        assert!(same("sqlite:x.db", "sqlite://x.db") && same("redis://h", "redis://h"));
+        assert!(same("sqlite:.", "sqlite:./."));
+        assert!(!same("sqlite:x.db", "sqlite:y.db") && !same("redis://h/1", "redis://h"));
+        assert!(!same("memory:", "memory:"));
+    }
 
     #[test]
     fn what_is_shown_holds_no_secret() {

@@ -6,10 +6,10 @@ mod report;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use mneme::checkpoint::{
     self, Compression, DumpOptions, ImportMode, InspectOptions, Layout, LoadOptions, Progress, Unit,
 };
@@ -17,10 +17,12 @@ use mneme::{Error, SemanticCache};
 
 use crate::args::{Dump, Global, Inspect, Load};
 use crate::output::{self, Output};
+use crate::progress;
 use crate::session::Session;
 use crate::store_url::StoreUrl;
 
 use destination::Destination;
+pub use report::load_json;
 
 /// `dump`
 pub fn dump(global: &Global, out: Output, args: &Dump) -> Result<u8> {
@@ -188,12 +190,7 @@ struct Bar(ProgressBar);
 
 impl Bar {
     fn new(out: Output) -> Self {
-        if out.is_json() {
-            return Bar(ProgressBar::hidden());
-        }
-        let bar = ProgressBar::no_length();
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Bar(bar)
+        Bar(progress::bar(out))
     }
 
     fn watch(&self) -> impl FnMut(Progress) + Send + use<> {
@@ -203,9 +200,7 @@ impl Bar {
             let kind = (progress.unit, progress.total.is_some());
             if shown != Some(kind) {
                 shown = Some(kind);
-                if let Ok(style) = ProgressStyle::with_template(template(kind)) {
-                    bar.set_style(style);
-                }
+                progress::style(&bar, template(kind));
             }
             if let Some(total) = progress.total {
                 bar.set_length(total);
@@ -221,13 +216,9 @@ impl Bar {
 
 fn template((unit, bounded): (Unit, bool)) -> &'static str {
     match (unit, bounded) {
-        (Unit::Bytes, true) => {
-            "{bar:40.cyan/dim} {percent:>3} %  {decimal_bytes}/{decimal_total_bytes}  {eta} left"
-        }
-        (Unit::Bytes, false) => "{spinner} {decimal_bytes}",
-        (Unit::Entries, true) => {
-            "{bar:40.cyan/dim} {percent:>3} %  {human_pos}/{human_len} entries  {eta} left"
-        }
-        (Unit::Entries, false) => "{spinner} {human_pos} entries",
+        (Unit::Bytes, true) => progress::BYTES,
+        (Unit::Bytes, false) => progress::BYTES_SO_FAR,
+        (Unit::Entries, true) => progress::ENTRIES,
+        (Unit::Entries, false) => progress::ENTRIES_SO_FAR,
     }
 }

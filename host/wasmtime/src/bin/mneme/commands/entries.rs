@@ -33,7 +33,7 @@ pub fn get(global: &Global, out: Output, args: &Get) -> Result<u8> {
         }
         Lookup::Miss(miss) => {
             out.warn_of(&miss);
-            out.note(&format!("miss: {}", output::reason_name(miss.reason)));
+            out.note(&format!("miss: {}", miss.reason.name()));
             out.result(|| output::miss_json(miss.reason), String::new)?;
             Ok(1)
         }
@@ -44,7 +44,7 @@ pub fn get(global: &Global, out: Output, args: &Get) -> Result<u8> {
 pub fn describe(hit: &Hit) -> String {
     format!(
         "{} hit: similarity {:.3}, confidence {:.3}, {} old, asked as {:?}",
-        output::layer_name(hit.layer),
+        hit.layer.name(),
         hit.similarity,
         hit.confidence,
         output::age(hit.age_seconds),

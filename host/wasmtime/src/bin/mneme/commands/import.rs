@@ -1,31 +1,32 @@
 //! `import`.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use mneme::{PutRequest, Ttl};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::args::{Global, Import};
+use crate::json_lines::{self, Lines};
 use crate::output::{self, Output};
+use crate::progress;
 use crate::session::{self, Session};
 
 /// Lines that are embedded and stored together.
 const BATCH: usize = 256;
-/// A longer line is no entry: response, metadata and vector at their limits, escaped, fit.
-const MAX_LINE: u64 = 32 << 20;
 /// Bad lines that are named one by one.
 const MAX_NAMED: usize = 20;
+
+/// What a line is.
+const SHAPE: &str =
+    "{\"query\": ..., \"response\": ...}, optionally with namespace, ttl, metadata, embedding";
 
 /// A line of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct Entry {
     query: String,
     response: String,
     namespace: Option<String>,
@@ -40,7 +41,7 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<u6
     Option::deserialize(from).map(Some)
 }
 
-impl Line {
+impl Entry {
     fn request(&self, namespace: &str) -> PutRequest {
         let namespace = self.namespace.as_deref().unwrap_or(namespace);
         let mut request = PutRequest::new(&self.query, &self.response)
@@ -62,19 +63,29 @@ impl Line {
 
 /// `import`: 0 where every line was stored, else 2.
 pub fn import(global: &Global, out: Output, args: &Import) -> Result<u8> {
-    let (mut reader, size) = open(&args.file)?;
+    let (mut lines, size) = json_lines::open("import", &args.file)?;
     let session = Session::open(global)?;
     let mut job = Job {
         session: &session,
         namespace: global.namespace(),
         keep_going: args.keep_going,
-        bar: progress(out, size),
+        bar: progress::bar(out),
         batch: Vec::new(),
         stored: 0,
         bad: Vec::new(),
     };
+    if let Some(size) = size {
+        job.bar.set_length(size);
+    }
+    progress::style(
+        &job.bar,
+        match size {
+            Some(_) => progress::BYTES,
+            None => progress::BYTES_SO_FAR,
+        },
+    );
     let started = Instant::now();
-    let result = job.read(&mut reader);
+    let result = job.read(&mut lines);
     job.bar.finish_and_clear();
     let (stored, bad) = (job.stored, job.bad);
     let closed = session.cache.close();
@@ -117,44 +128,6 @@ pub fn import(global: &Global, out: Output, args: &Import) -> Result<u8> {
     Ok(if bad.is_empty() { 0 } else { super::FAILED })
 }
 
-fn open(path: &Path) -> Result<(Box<dyn BufRead>, Option<u64>)> {
-    if path == Path::new("-") {
-        return Ok((Box::new(BufReader::new(io::stdin())), None));
-    }
-    let file = File::open(path).with_context(|| format!("import: cannot open {path:?}"))?;
-    let kind = file
-        .metadata()
-        .with_context(|| format!("import: cannot read {path:?}"))?;
-    if kind.is_dir() {
-        bail!("import: {path:?} is a directory; name a file of JSON lines");
-    }
-    let size = kind.is_file().then_some(kind.len());
-    Ok((Box::new(BufReader::new(file)), size))
-}
-
-/// A bar by bytes, or a spinner where the size is unknown; both on standard error, and only
-/// if that is a terminal.
-fn progress(out: Output, size: Option<u64>) -> ProgressBar {
-    if out.is_json() {
-        return ProgressBar::hidden();
-    }
-    let (bar, template) = match size {
-        Some(size) => (
-            ProgressBar::new(size),
-            "{bar:40.cyan/dim} {percent:>3} %  {decimal_bytes}/{decimal_total_bytes}  {msg}  {eta} left",
-        ),
-        None => (
-            ProgressBar::new_spinner(),
-            "{spinner} {decimal_bytes}  {msg}",
-        ),
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
-}
-
 /// An import under way.
 struct Job<'a> {
     session: &'a Session,
@@ -162,32 +135,28 @@ struct Job<'a> {
     keep_going: bool,
     bar: ProgressBar,
     /// Line numbers and what is to be stored.
-    batch: Vec<(u64, Line)>,
+    batch: Vec<(u64, Entry)>,
     stored: u64,
     bad: Vec<(u64, String)>,
 }
 
 impl Job<'_> {
-    fn read(&mut self, reader: &mut dyn BufRead) -> Result<()> {
-        let mut bytes = Vec::new();
-        for number in 1.. {
-            bytes.clear();
-            let length = reader
-                .take(MAX_LINE + 1)
-                .read_until(b'\n', &mut bytes)
-                .context("cannot read on")?;
-            if length == 0 {
-                break;
-            }
-            if length as u64 > MAX_LINE {
-                self.store()?;
-                bail!("line {number} is longer than {}", output::bytes(MAX_LINE));
-            }
-            if !bytes.trim_ascii().is_empty() {
-                match parse(&bytes) {
-                    Ok(line) => self.batch.push((number, line)),
+    fn read(&mut self, lines: &mut Lines) -> Result<()> {
+        loop {
+            // What came before a bad line is stored before it is reported.
+            let line = match lines.next() {
+                Ok(Some(line)) => line,
+                Ok(None) => return self.store(),
+                Err(error) => {
+                    self.store()?;
+                    return Err(error);
+                }
+            };
+            let (number, length) = (line.number, line.bytes.len() as u64);
+            if !line.is_blank() {
+                match line.parse(SHAPE) {
+                    Ok(entry) => self.batch.push((number, entry)),
                     Err(error) => {
-                        // What came before it is stored before it is reported.
                         self.store()?;
                         self.reject(number, &error)?;
                     }
@@ -196,9 +165,8 @@ impl Job<'_> {
             if self.batch.len() == BATCH {
                 self.store()?;
             }
-            self.bar.inc(length as u64);
+            self.bar.inc(length);
         }
-        self.store()
     }
 
     /// Stores the batch together or, where the cache refuses it, line by line.
@@ -245,27 +213,13 @@ impl Job<'_> {
     }
 }
 
-/// Reads a line; the error is for people.
-fn parse(text: &[u8]) -> Result<Line, String> {
-    const SHAPE: &str =
-        "{\"query\": ..., \"response\": ...}, optionally with namespace, ttl, metadata, embedding";
-    // serde would take an array of the fields' values too.
-    if !text.trim_ascii_start().starts_with(b"{") {
-        return Err(format!("not a JSON object; a line is {SHAPE}"));
-    }
-    serde_json::from_slice(text).map_err(|error| {
-        let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or(&message);
-        format!("{message} (column {}); a line is {SHAPE}", error.column())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn line(text: &str) -> Result<Line, String> {
-        parse(text.as_bytes())
+    fn line(text: &str) -> Result<Entry, String> {
+        let bytes = text.as_bytes().to_vec();
+        json_lines::Line { number: 1, bytes }.parse(SHAPE)
     }
 
     #[test]

@@ -44,9 +44,9 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
             out.warn_of(&miss);
             out.note(&format!(
                 "miss: {}; running the program",
-                output::reason_name(miss.reason)
+                miss.reason.name()
             ));
-            reason = json!(output::reason_name(miss.reason));
+            reason = json!(miss.reason.name());
             cache = Some(session);
         }
         Err(error) => out.warn(&format!(

@@ -65,7 +65,7 @@ pub fn health(global: &Global, out: Output) -> Result<u8> {
     Ok(u8::from(!health.healthy))
 }
 
-fn stats_json(stats: &Stats) -> Value {
+pub fn stats_json(stats: &Stats) -> Value {
     let namespaces: Vec<Value> = stats
         .namespaces
         .iter()
@@ -87,7 +87,7 @@ fn stats_json(stats: &Stats) -> Value {
         "similarity_threshold": output::number(stats.similarity_threshold),
         "embedder_fingerprint": stats.embedder_fingerprint,
         "embedder_dim": stats.embedder_dim,
-        "vector_dtype": output::dtype_name(stats.vector_dtype),
+        "vector_dtype": stats.vector_dtype.name(),
         "index_loaded": stats.index_loaded,
         "index_rows": stats.index_rows,
         "index_bytes": stats.index_bytes,
@@ -157,7 +157,7 @@ fn stats_text(stats: &Stats) -> String {
             text,
             " index      {} as {}, {} ({} deleted)",
             output::counted(stats.index_rows, "row", "rows"),
-            output::dtype_name(stats.vector_dtype),
+            stats.vector_dtype.name(),
             output::bytes(stats.index_bytes),
             stats.index_tombstones
         ),
@@ -177,7 +177,7 @@ fn hit_rate(counters: &Counters) -> String {
     }
 }
 
-fn health_json(health: &Health) -> Value {
+pub fn health_json(health: &Health) -> Value {
     json!({
         "healthy": health.healthy,
         "integrity_ok": health.integrity_ok,
@@ -187,7 +187,7 @@ fn health_json(health: &Health) -> Value {
         "oldest_entry_age_seconds": health.oldest_entry_age_seconds,
         "store": health.store,
         "embedder_fingerprint": health.embedder_fingerprint,
-        "vector_dtype": output::dtype_name(health.vector_dtype),
+        "vector_dtype": health.vector_dtype.name(),
         "coordination": coordination_name(&health.coordination),
     })
 }

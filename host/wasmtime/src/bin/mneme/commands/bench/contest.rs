@@ -16,7 +16,7 @@ use super::tally::{Archive, Cell, Work};
 use super::vectors::seeded;
 use super::{PARTS, Plan, Progress};
 use crate::args::{Dtype, Suite};
-use crate::output;
+use mneme::VectorDtype;
 
 /// Exact look-ups of a part.
 const EXACT: usize = 1000;
@@ -96,7 +96,7 @@ impl Contest<'_> {
                 kinds: &plan.peers,
                 corpus,
                 folder,
-                dtype: output::dtype_name(dtype.into()),
+                dtype: VectorDtype::from(dtype).name(),
                 namespaces: None,
                 opens: wants(Suite::Open),
             };
@@ -161,7 +161,7 @@ impl Contest<'_> {
                 kinds: &caches,
                 corpus,
                 folder,
-                dtype: output::dtype_name(dtype.into()),
+                dtype: VectorDtype::from(dtype).name(),
                 namespaces,
                 opens: false,
             };
@@ -202,7 +202,7 @@ fn finish(
     Ok(Cell {
         entries: corpus.entries,
         dim: corpus.dim,
-        dtype: output::dtype_name(dtype.into()),
+        dtype: VectorDtype::from(dtype).name(),
         namespaces,
         ours: sides,
         peers: rivals.finish(),

@@ -125,7 +125,7 @@ fn manifest_json(manifest: &Manifest) -> Value {
         "embedder_dim": manifest.embedder_dim,
         "layout": layout_name(manifest.layout),
         "store": manifest.store,
-        "vector_dtype": output::dtype_name(manifest.vector_dtype),
+        "vector_dtype": manifest.vector_dtype.name(),
         "created_at": manifest.created_at,
         "namespaces": manifest.namespaces,
         "written_by": manifest.written_by,

@@ -96,7 +96,7 @@ pub fn asked(out: Output, asked: &Asked) -> Result<()> {
     let right = asked.is_right();
     let (verdict, colour, similarity) = match &asked.lookup {
         Lookup::Hit(hit) => (
-            format!("HIT {}", output::layer_name(hit.layer)),
+            format!("HIT {}", hit.layer.name()),
             if right {
                 Style::new().green()
             } else {

@@ -1,0 +1,124 @@
+//! The command line of `calibrate` and `replay`.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use mneme::calibration::Metric;
+
+use super::Dtype;
+
+/// See [`Command::Calibrate`](super::Command::Calibrate).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A line of PAIRS is {\"a\": ..., \"b\": ..., \"same\": true|false}; of the two other files it is
+{\"a\": ..., \"b\": ...}. Take questions of your own users: 200 pairs of each kind give
+intervals of some 7 points. The best threshold is the best for these pairs: it is a little too
+good for others. Intervals hold the true value with a confidence of 95 %.
+
+--json: {\"threshold\", \"precision\", \"recall\", \"f1\", \"precision_interval\": [low, high],
+\"recall_interval\", \"f1_interval\", \"metric\", \"pairs\", \"same\", \"dtype\", \"embedder\",
+\"curve\": [{\"threshold\", \"precision\", \"recall\", \"f1\", \"true_hits\", \"wrong_hits\",
+\"lost_hits\", \"true_misses\"}, ...]}, with a point for each different similarity.")]
+pub struct Calibrate {
+    /// Labelled pairs of questions, as JSON lines; `-` is standard input
+    #[arg(required_unless_present = "paraphrases")]
+    pub pairs: Option<PathBuf>,
+    /// Pairs that mean the same, where the others are in a file of their own
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "distractors",
+        conflicts_with = "pairs"
+    )]
+    pub paraphrases: Option<PathBuf>,
+    /// Pairs that do not
+    #[arg(long, value_name = "FILE", requires = "paraphrases")]
+    pub distractors: Option<PathBuf>,
+    /// What is to be as high as possible
+    #[arg(long, value_enum, default_value = "f1")]
+    pub metric: MetricName,
+    /// The least precision that will do, 0 to 1
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
+    pub min_precision: f64,
+    /// The least recall that will do, 0 to 1
+    #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = share)]
+    pub min_recall: f64,
+    /// Compare vectors as an index of this type holds them
+    #[arg(long, value_enum, default_value = "float32")]
+    pub dtype: Dtype,
+    /// Also write the whole curve to a file of comma-separated values
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Also draw the curve, as SVG
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+}
+
+/// A [`Metric`] on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MetricName {
+    /// The harmonic mean of precision and recall
+    F1,
+    /// The share of hits that are right
+    Precision,
+    /// The share of pairs of the same meaning that are hits
+    Recall,
+}
+
+impl From<MetricName> for Metric {
+    fn from(name: MetricName) -> Self {
+        match name {
+            MetricName::F1 => Self::F1,
+            MetricName::Precision => Self::Precision,
+            MetricName::Recall => Self::Recall,
+        }
+    }
+}
+
+/// See [`Command::Replay`](super::Command::Replay).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A line is {\"query\": ...} and, where known, \"label\" (the name of what is meant: questions of
+the same label have the same answer) or \"response\" (the true answer itself), \"namespace\",
+and \"time\" (seconds since 1970, on every line or none: answers age between two questions).
+A hit is wrong where label, or else response, is not that of the question it was stored for;
+where neither is known it is not judged.
+
+--json: {\"questions\", \"embedder\", \"outcomes\": [{\"threshold\", \"hits\", \"exact\",
+\"semantic\", \"hit_rate\", \"saved_calls\", \"judged\", \"wrong\", \"wrong_hit_rate\",
+\"wrong_hits\": [{\"line\", \"query\", \"answered_as\", \"similarity\"}, ...]}, ...]}.")]
+pub struct Replay {
+    /// The questions in the order in which they were asked, as JSON lines; `-` is standard
+    /// input
+    pub log: PathBuf,
+    /// The thresholds to try, with commas between. Default: 0.7 to 1 in steps of 0.025
+    #[arg(
+        long,
+        value_name = "T,T,...",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
+    pub thresholds: Vec<f32>,
+    /// Lifetime of answers in seconds. Default: unlimited
+    #[arg(long, value_name = "S")]
+    pub ttl: Option<u64>,
+    /// The most entries of the cache. Default: no limit
+    #[arg(long, value_name = "N")]
+    pub max_entries: Option<u64>,
+    /// Name the first N wrong hits of each threshold
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub show_wrong: usize,
+    /// Also write the table to a file of comma-separated values
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Also draw it, as SVG
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok();
+    value
+        .filter(|value| (0.0..=1.0).contains(value))
+        .ok_or_else(|| "a number from 0 to 1 is needed".into())
+}

@@ -1,0 +1,176 @@
+//! `explain`.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use console::style;
+use mneme::{ExplainedOutcome, Explanation, GetRequest, JudgedEntry, Layer, MissReason, Verdict};
+use serde_json::{Value, json};
+
+use crate::args::{Explain, Global};
+use crate::embedding;
+use crate::output::{self, Output};
+use crate::session::Session;
+
+/// The most that is shown of a question.
+const WIDTH: usize = 60;
+
+/// `explain`: 0 where there would be a hit, else 1.
+pub fn explain(global: &Global, out: Output, args: &Explain) -> Result<u8> {
+    let mut request = GetRequest::new(&args.query).namespace(global.namespace());
+    if let Some(text) = &args.embedding {
+        request = request.embedding(embedding::parse(text)?);
+    }
+    if let Some(threshold) = args.threshold {
+        request = request.threshold(threshold);
+    }
+    let session = Session::open(global)?;
+    let explained = session.cache.explain(request, args.limit)?;
+    session.cache.close()?;
+    if let Some(error) = &explained.embedder_error {
+        out.warn(&error.message);
+    }
+    let explanation = explained.explanation;
+    out.result(|| json(&explanation), || text(&explanation))?;
+    Ok(match explanation.outcome {
+        ExplainedOutcome::Hit(_) => 0,
+        ExplainedOutcome::Miss(_) => 1,
+    })
+}
+
+/// An explanation as `explain --json` and `serve` have it.
+pub fn json(explanation: &Explanation) -> Value {
+    let outcome = match explanation.outcome {
+        ExplainedOutcome::Hit(layer) => json!({"hit": true, "layer": layer.name()}),
+        ExplainedOutcome::Miss(reason) => output::miss_json(reason),
+    };
+    let candidates: Vec<Value> = explanation.candidates.iter().map(entry_json).collect();
+    json!({
+        "namespace": explanation.namespace,
+        "normalized": {
+            "text": explanation.normalized.text,
+            "hash": explanation.normalized.hash,
+        },
+        "threshold": output::number(explanation.threshold),
+        "cut_off": output::number(explanation.cut_off),
+        "rows": explanation.rows,
+        "outcome": outcome,
+        "rule": rule(explanation),
+        "exact": explanation.exact.as_ref().map(entry_json),
+        "candidates": candidates,
+    })
+}
+
+fn entry_json(entry: &JudgedEntry) -> Value {
+    json!({
+        "id": entry.id,
+        "query": entry.query,
+        "response": entry.response,
+        "metadata": output::metadata_json(&entry.metadata),
+        "similarity": output::number(entry.similarity),
+        "confidence": output::number(entry.confidence),
+        "age_seconds": entry.age_seconds,
+        "ttl": entry.ttl,
+        "accepted": entry.accepted,
+        "verdict": entry.verdict.name(),
+    })
+}
+
+/// What decided, in a sentence.
+fn rule(explanation: &Explanation) -> String {
+    let (threshold, cut_off) = (explanation.threshold, explanation.cut_off);
+    let answering = explanation.candidates.iter();
+    let answering = answering.clone().find(|c| c.verdict == Verdict::Answers);
+    match explanation.outcome {
+        ExplainedOutcome::Hit(Layer::Exact) => {
+            "the same question is stored; the exact layer comes first".into()
+        }
+        ExplainedOutcome::Hit(Layer::Semantic) => match answering {
+            Some(entry) => format!(
+                "entry {} is the most similar that nothing speaks against: similarity {:.3} reaches the threshold {threshold}, confidence {:.3} reaches the cut-off {cut_off}",
+                entry.id, entry.similarity, entry.confidence
+            ),
+            None => "a similar entry answers".into(),
+        },
+        ExplainedOutcome::Miss(MissReason::Bypass) => "the cache was to be passed by".into(),
+        ExplainedOutcome::Miss(MissReason::BelowThreshold) => {
+            match explanation.candidates.first() {
+                Some(nearest) => format!(
+                    "the nearest entry, {}, is {:.3} similar; the threshold is {threshold}",
+                    nearest.id, nearest.similarity
+                ),
+                None => format!("no entry reaches the threshold {threshold}"),
+            }
+        }
+        ExplainedOutcome::Miss(MissReason::NoMatch) if explanation.candidates.is_empty() => {
+            "the namespace holds nothing that could answer".into()
+        }
+        ExplainedOutcome::Miss(MissReason::NoMatch) => format!(
+            "every entry that reaches the threshold {threshold} is expired, below the confidence cut-off {cut_off}, or refused by the validator"
+        ),
+        ExplainedOutcome::Miss(MissReason::DimMismatch) => {
+            "the embedder gave a vector of another dimension than the store's".into()
+        }
+        ExplainedOutcome::Miss(MissReason::EmbedderFailure) => {
+            "the embedder gave no vector, and the same question is not stored".into()
+        }
+    }
+}
+
+fn text(explanation: &Explanation) -> String {
+    let line =
+        |name: &str, text: String| format!(" {} {text}\n", style(format!("{name:<10}")).dim());
+    let outcome = match explanation.outcome {
+        ExplainedOutcome::Hit(layer) => style(format!("{} hit", layer.name())).green(),
+        ExplainedOutcome::Miss(reason) => style(format!("miss: {}", reason.name())).yellow(),
+    };
+    let mut text = line("embedded", format!("{:?}", explanation.normalized.text));
+    text += &line("hash", explanation.normalized.hash.clone());
+    text += &line(
+        "namespace",
+        format!(
+            "{:?}, {} in the index",
+            explanation.namespace,
+            output::counted(explanation.rows, "row", "rows")
+        ),
+    );
+    text += &line("outcome", outcome.bold().to_string());
+    text += &line("because", rule(explanation));
+    let entries = explanation.exact.iter().chain(&explanation.candidates);
+    if entries.clone().next().is_none() {
+        return text;
+    }
+    let mut table = output::table(&[
+        "question",
+        "id",
+        "similarity",
+        "confidence",
+        "age",
+        "ttl",
+        "validator",
+        "verdict",
+    ]);
+    for (place, entry) in entries.enumerate() {
+        let is_exact = place == 0 && explanation.exact.is_some();
+        let query = entry.query.escape_debug().to_string();
+        table.add_row([
+            console::truncate_str(&query, WIDTH, "\u{2026}").into_owned(),
+            entry.id.to_string(),
+            match is_exact {
+                true => "exact".into(),
+                false => format!("{:.3}", entry.similarity),
+            },
+            format!("{:.3}", entry.confidence),
+            output::age(entry.age_seconds),
+            entry.ttl.map_or_else(|| "-".into(), output::age),
+            match (is_exact, entry.accepted) {
+                (true, _) => "-".into(),
+                (false, true) => "accepts".into(),
+                (false, false) => "refuses".to_owned(),
+            },
+            entry.verdict.name().replace('_', " "),
+        ]);
+    }
+    let _ = writeln!(text, "\n{}", table.trim_fmt());
+    text
+}

@@ -1,0 +1,164 @@
+//! `serve`: the cache over HTTP.
+
+mod access;
+mod archives;
+mod description;
+mod entries;
+mod fault;
+mod metrics;
+mod reports;
+mod request;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use mneme::observe::Prometheus;
+use mneme::{AsyncSemanticCache, Coordination};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::args::{Global, Serve};
+use crate::embedder_spec::EmbedderSpec;
+use crate::output::Output;
+use crate::session::Session;
+use crate::store_url::StoreUrl;
+
+use access::Access;
+use metrics::Metrics;
+use reports::HealthReports;
+
+/// What all requests share.
+struct Served {
+    cache: AsyncSemanticCache,
+    access: Access,
+    metrics: Metrics,
+    health: HealthReports,
+    max_archive: u64,
+}
+
+/// `serve`
+pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
+    if global.namespace.is_some() {
+        bail!(
+            "serve: requests name their namespace, in the path or in a header; leave --namespace out"
+        );
+    }
+    let access = Access::new(args)?;
+    let registry = prometheus::Registry::new();
+    let observer = Prometheus::builder()
+        .max_namespaces(args.max_namespaces)
+        .register(&registry)?;
+    let store = StoreUrl::choose(global.store.as_deref());
+    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?;
+    let session = Session::with(&store, &embedder, |mut builder| {
+        builder = builder
+            .observer(observer)
+            .vector_dtype(args.dtype.into())
+            .coordination(Coordination::StaleTolerant(args.follow));
+        if let Some(threshold) = args.threshold {
+            builder = builder.similarity_threshold(threshold);
+        }
+        if let Some(seconds) = args.ttl {
+            builder = builder.default_ttl(seconds);
+        }
+        match args.max_entries {
+            Some(most) => builder.max_entries(most),
+            None => builder,
+        }
+    })?;
+    let cache = session.cache;
+    let served = Arc::new(Served {
+        cache: AsyncSemanticCache::new(cache.clone()),
+        access,
+        metrics: Metrics::new(registry)?,
+        health: HealthReports::default(),
+        max_archive: args.max_archive,
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("serve: cannot start")?;
+    let outcome = runtime.block_on(run(args, out, &store, served));
+    // What still runs holds a handle of the cache; it is closed under it, between two calls.
+    let closed = cache.close();
+    runtime.shutdown_background();
+    outcome?;
+    closed?;
+    out.note("stopped");
+    Ok(0)
+}
+
+async fn run(args: &Serve, out: Output, store: &StoreUrl, served: Arc<Served>) -> Result<()> {
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("serve: cannot listen on {}", args.listen))?;
+    let address = listener.local_addr().context("serve")?;
+    announce(out, address, store)?;
+    let (stopping, stop) = oneshot::channel();
+    let stopped = async move {
+        signal().await;
+        // The receiver is gone only where the server is.
+        let _ = stopping.send(());
+    };
+    let server = axum::serve(listener, router(args, served)).with_graceful_shutdown(stopped);
+    let too_long = async {
+        match stop.await {
+            Ok(()) => tokio::time::sleep(Duration::from_secs(args.grace)).await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        outcome = server => outcome.context("serve"),
+        () = too_long => {
+            out.warn("some requests were still under way, and were dropped");
+            Ok(())
+        }
+    }
+}
+
+fn announce(out: Output, address: SocketAddr, store: &StoreUrl) -> Result<()> {
+    out.result(
+        || json!({"listening": format!("http://{address}"), "store": store.to_string()}),
+        || format!("listening on http://{address}, with the store {store}"),
+    )?;
+    Ok(())
+}
+
+fn router(args: &Serve, served: Arc<Served>) -> Router {
+    let (router, description) = description::routes().split_for_parts();
+    description::serve(router, description)
+        .layer(DefaultBodyLimit::max(args.max_body))
+        .layer(from_fn_with_state(Arc::clone(&served), access::check))
+        .layer(from_fn_with_state(Arc::clone(&served), metrics::count))
+        .layer(from_fn(fault::as_json))
+        .with_state(served)
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn signal() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}

@@ -1,0 +1,174 @@
+//! Who may ask.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq;
+
+use super::Served;
+use super::fault::Fault;
+use crate::args::Serve;
+
+/// The paths that need no token.
+const OPEN: [&str; 2] = ["/health", "/openapi.json"];
+
+/// What a request must show.
+pub enum Access {
+    /// This token.
+    Token(String),
+    /// That it was sent to this machine by its own name. A page of a browser, which may send
+    /// requests here under a name of its own making, is kept out.
+    Local,
+    /// Nothing.
+    Anybody,
+}
+
+impl Access {
+    pub fn new(args: &Serve) -> Result<Self> {
+        if let Some(token) = token(args)? {
+            return Ok(Self::Token(token));
+        }
+        match (args.listen.ip().is_loopback(), args.without_token) {
+            (true, false) => Ok(Self::Local),
+            (_, true) => Ok(Self::Anybody),
+            (false, false) => bail!(
+                "serve: {} can be reached from other machines, and there is no token; set $MNEME_TOKEN or --token-file, or allow everybody everything with --without-token",
+                args.listen
+            ),
+        }
+    }
+
+    /// Whether these headers show what is asked for.
+    pub fn allows(&self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::Local => headers
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok())
+                .is_some_and(is_local),
+            Self::Token(token) => bearer(headers)
+                .is_some_and(|given| bool::from(given.as_bytes().ct_eq(token.as_bytes()))),
+        }
+    }
+}
+
+fn token(args: &Serve) -> Result<Option<String>> {
+    let (text, from) = match &args.token_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("serve: --token-file: cannot read {path:?}"))?;
+            (text, format!("{path:?}"))
+        }
+        None => match std::env::var("MNEME_TOKEN") {
+            Ok(text) if !text.is_empty() => (text, "$MNEME_TOKEN".to_owned()),
+            _ => return Ok(None),
+        },
+    };
+    let token = text.lines().next().unwrap_or_default().trim();
+    if token.len() < 16 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        bail!(
+            "serve: the token in {from} must be 16 or more printable ASCII characters without spaces; `openssl rand -hex 32` makes one"
+        );
+    }
+    Ok(Some(token.to_owned()))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim_start())
+}
+
+/// Whether a `Host` is a name that only this machine has.
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let address = name
+        .parse()
+        .is_ok_and(|address: IpAddr| address.is_loopback());
+    address || name.eq_ignore_ascii_case("localhost")
+}
+
+/// Turns away who may not ask.
+pub async fn check(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
+    if served.access.allows(request.headers()) {
+        return next.run(request).await;
+    }
+    match served.access {
+        Access::Token(_) if OPEN.contains(&request.uri().path()) => next.run(request).await,
+        Access::Token(_) => Fault::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "the request does not bear the token; send `authorization: Bearer TOKEN`",
+        )
+        .into_response(),
+        Access::Local | Access::Anybody => Fault::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "without a token only requests to localhost are served; address it as localhost, or start it with a token",
+        )
+        .into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_this_machine() {
+        for host in [
+            "localhost",
+            "LOCALHOST:80",
+            "127.0.0.1:7420",
+            "127.1.2.3",
+            "[::1]:1",
+            "[::1]",
+        ] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in [
+            "",
+            "localhost.evil.test",
+            "evil.test:80",
+            "10.0.0.1",
+            "[::2]:1",
+            "127.0.0.1.evil:1",
+        ] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_compared_whole() {
+        let access = Access::Token("0123456789abcdef".into());
+        let allows = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            access.allows(&headers)
+        };
+        assert!(allows("Bearer 0123456789abcdef") && allows("bearer  0123456789abcdef"));
+        for wrong in [
+            "0123456789abcdef",
+            "Bearer",
+            "Bearer ",
+            "Basic 0123456789abcdef",
+            "Bearer 0123456789abcde",
+            "Bearer 0123456789abcdef0",
+            "Bearer 0123456789abcdeF",
+        ] {
+            assert!(!allows(wrong), "{wrong}");
+        }
+        assert!(!access.allows(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,179 @@
+//! Checkpoints over HTTP.
+//!
+//! An archive lies in a temporary file between the cache and the network, so that nobody's slow
+//! connection keeps the cache from others, and a dump that fails is an error and no half a file.
+
+use std::io::{Seek, SeekFrom};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::{Body, BodyDataStream};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use mneme::checkpoint::{Compression, DumpOptions, ImportMode, Layout, LoadOptions};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio_util::io::ReaderStream;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Served;
+use super::fault::Fault;
+use crate::commands::checkpoint::load_json;
+
+/// How much is read from the file at a time.
+const PIECE: usize = 256 * 1024;
+
+/// How to dump.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Dump {
+    /// Entries and vectors that fit every store, also where the store has a format of its own.
+    #[serde(default)]
+    portable: bool,
+    /// Compress with zstd instead of gzip.
+    #[serde(default)]
+    zstd: bool,
+    /// Level of gzip, 0 to 9. Default 1.
+    level: Option<u8>,
+}
+
+/// Download the whole cache as an archive
+#[utoipa::path(
+    get,
+    path = "/v1/dump",
+    params(Dump),
+    responses((status = 200, description = "An archive that `mneme load` reads", body = Vec<u8>, content_type = "application/octet-stream"), (status = "default", body = Fault)),
+    tag = "checkpoints"
+)]
+pub async fn dump(
+    State(served): State<Arc<Served>>,
+    query: Result<Query<Dump>, QueryRejection>,
+) -> Result<Response, Fault> {
+    let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
+    let mut options = DumpOptions::new();
+    if how.portable {
+        options = options.layout(Layout::Portable);
+    }
+    if how.zstd {
+        options = options.compression(Compression::Zstd);
+    }
+    if let Some(level) = how.level {
+        options = options.level(level);
+    }
+    let file = tempfile::tempfile().map_err(|error| no_room(&error))?;
+    let (report, mut file) = served.cache.dump(file, options).await?;
+    let length = file.stream_position().map_err(|error| no_room(&error))?;
+    file.seek(SeekFrom::Start(0))
+        .map_err(|error| no_room(&error))?;
+    let name = match how.zstd {
+        true => "attachment; filename=\"mneme.tar.zst\"",
+        false => "attachment; filename=\"mneme.tar.gz\"",
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+        (header::CONTENT_DISPOSITION, name.to_owned()),
+        (
+            header::HeaderName::from_static("mneme-consistent"),
+            report.consistent.to_string(),
+        ),
+    ];
+    let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(file), PIECE);
+    Ok((headers, Body::from_stream(stream)).into_response())
+}
+
+/// How to load.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Load {
+    /// What to do about entries that are there.
+    #[serde(default)]
+    mode: Mode,
+    /// Put this before the name of every namespace.
+    #[serde(default)]
+    prefix: String,
+}
+
+/// What to do about entries that are there.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    /// Refuse the archive.
+    #[default]
+    Empty,
+    /// Keep them, but for those of the same query.
+    Merge,
+    /// Delete them, in the same step.
+    Replace,
+}
+
+/// Make an archive part of the cache, all of it or nothing
+#[utoipa::path(
+    post,
+    path = "/v1/load",
+    params(Load),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, description = "As `mneme load --json` prints it", body = Value), (status = "default", body = Fault)),
+    tag = "checkpoints"
+)]
+pub async fn load(
+    State(served): State<Arc<Served>>,
+    query: Result<Query<Load>, QueryRejection>,
+    request: Request,
+) -> Result<Json<Value>, Fault> {
+    let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
+    let file = receive(request.into_body().into_data_stream(), served.max_archive).await?;
+    let mode = match how.mode {
+        Mode::Empty => ImportMode::Empty,
+        Mode::Merge => ImportMode::Merge,
+        Mode::Replace => ImportMode::Replace,
+    };
+    let options = LoadOptions::new().mode(mode).namespace_prefix(&how.prefix);
+    let started = std::time::Instant::now();
+    let report = served.cache.load(file, options).await?;
+    Ok(Json(load_json(&report, started.elapsed().as_secs_f64())))
+}
+
+/// The body, in a file that has no name.
+async fn receive(mut body: BodyDataStream, limit: u64) -> Result<std::fs::File, Fault> {
+    let file = tempfile::tempfile().map_err(|error| no_room(&error))?;
+    let mut file = tokio::fs::File::from_std(file);
+    let mut length = 0;
+    while let Some(piece) = next(&mut body).await {
+        let piece = piece.map_err(|_| Fault::bad_request("the archive was cut off on its way"))?;
+        length += piece.len() as u64;
+        if length > limit {
+            return Err(Fault::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                format!("the archive has more than {limit} bytes; see --max-archive"),
+            ));
+        }
+        file.write_all(&piece)
+            .await
+            .map_err(|error| no_room(&error))?;
+    }
+    file.flush().await.map_err(|error| no_room(&error))?;
+    let mut file = file.into_std().await;
+    file.seek(SeekFrom::Start(0))
+        .map_err(|error| no_room(&error))?;
+    Ok(file)
+}
+
+async fn next(body: &mut BodyDataStream) -> Option<Result<axum::body::Bytes, axum::Error>> {
+    use axum::body::HttpBody;
+    use std::pin::Pin;
+    let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await?;
+    Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
+}
+
+fn no_room(error: &std::io::Error) -> Fault {
+    Fault::internal(format!(
+        "the folder of temporary files cannot be used: {error}; give it room, or name another with TMPDIR"
+    ))
+}

@@ -1,0 +1,261 @@
+//! Asking, storing and deleting.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use mneme::{GetRequest, PutRequest, Ttl};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::Served;
+use super::fault::Fault;
+use super::request::{Body, Namespace};
+use crate::commands::explain::json as explanation_json;
+use crate::output;
+
+/// A question.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// The question, of at most 32 KiB.
+    query: String,
+    /// Its embedding, where the server is not to make one: as many numbers as the store has
+    /// dimensions.
+    embedding: Option<Vec<f32>>,
+    /// The least similarity of an answer to a question in other words, -1 to 1. Default: the
+    /// server's.
+    threshold: Option<f32>,
+    /// Miss at once, and count it.
+    #[serde(default)]
+    bypass: bool,
+}
+
+impl Question {
+    fn request(self, namespace: String) -> GetRequest {
+        let mut request = GetRequest::new(self.query)
+            .namespace(namespace)
+            .bypass(self.bypass);
+        if let Some(embedding) = self.embedding {
+            request = request.embedding(embedding);
+        }
+        match self.threshold {
+            Some(threshold) => request.threshold(threshold),
+            None => request,
+        }
+    }
+}
+
+/// What came of a question.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Answer {
+    /// An answer.
+    Hit(Hit),
+    /// None.
+    Miss(Miss),
+}
+
+/// An answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Hit {
+    /// true
+    hit: bool,
+    /// `exact` or `semantic`.
+    layer: &'static str,
+    /// -1 to 1; 1 in the exact layer.
+    similarity: Value,
+    /// 0 to 1.
+    confidence: Value,
+    /// Time since the answer was stored.
+    age_seconds: u64,
+    namespace: String,
+    response: String,
+    /// The object that was stored with the answer.
+    metadata: Value,
+    /// The question that the answer was stored under.
+    query: String,
+    id: u64,
+}
+
+/// No answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Miss {
+    /// false
+    hit: bool,
+    /// `bypass`, `below_threshold`, `no_match`, `dim_mismatch` or `embedder_failure`.
+    reason: &'static str,
+    /// What the embedder said, where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedder_error: Option<String>,
+}
+
+/// Look up the answer to a question
+///
+/// That there is none is a result, not an error.
+#[utoipa::path(
+    post,
+    path = "/get",
+    request_body = Question,
+    responses((status = 200, description = "A hit or a miss", body = Answer), (status = "default", body = Fault)),
+    tag = "entries"
+)]
+pub async fn get(
+    State(served): State<Arc<Served>>,
+    Namespace(namespace): Namespace,
+    Body(question): Body<Question>,
+) -> Result<Json<Answer>, Fault> {
+    let lookup = served.cache.get(question.request(namespace)).await?;
+    Ok(Json(match lookup {
+        mneme::Lookup::Hit(hit) => Answer::Hit(Hit {
+            hit: true,
+            layer: hit.layer.name(),
+            similarity: output::number(hit.similarity),
+            confidence: output::number(hit.confidence),
+            age_seconds: hit.age_seconds,
+            metadata: output::metadata_json(&hit.metadata),
+            namespace: hit.namespace,
+            response: hit.response,
+            query: hit.query,
+            id: hit.id,
+        }),
+        mneme::Lookup::Miss(miss) => Answer::Miss(Miss {
+            hit: false,
+            reason: miss.reason.name(),
+            embedder_error: miss.embedder_error.map(|error| error.message),
+        }),
+    }))
+}
+
+/// A question to explain.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct Explained {
+    #[serde(flatten)]
+    question: Question,
+    /// How many of the nearest entries to show, 1 to 1,000. Default 10.
+    #[serde(default = "ten")]
+    limit: u32,
+}
+
+fn ten() -> u32 {
+    10
+}
+
+/// Say how a question would be answered, and why
+///
+/// Counts nothing and changes nothing.
+#[utoipa::path(
+    post,
+    path = "/explain",
+    request_body = Explained,
+    responses((status = 200, description = "As `mneme explain --json` prints it", body = Value), (status = "default", body = Fault)),
+    tag = "entries"
+)]
+pub async fn explain(
+    State(served): State<Arc<Served>>,
+    Namespace(namespace): Namespace,
+    Body(body): Body<Explained>,
+) -> Result<Json<Value>, Fault> {
+    let request = body.question.request(namespace);
+    let explained = served.cache.explain(request, body.limit).await?;
+    let mut json = explanation_json(&explained.explanation);
+    if let Some(error) = explained.embedder_error {
+        json["embedder_error"] = error.message.into();
+    }
+    Ok(Json(json))
+}
+
+/// An answer to keep.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Put {
+    /// The question, of at most 32 KiB.
+    query: String,
+    /// The answer, of at most 4 MiB.
+    response: String,
+    /// Lifetime in seconds; null: unlimited. Default: the server's.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<u64>)]
+    ttl: Option<Option<u64>>,
+    /// An object to keep with the answer, of at most 64 KiB. Default: empty.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Map<String, Value>>,
+    /// The question's embedding, where the server is not to make one.
+    embedding: Option<Vec<f32>>,
+}
+
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// What was stored.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Stored {
+    /// The entry's id in the store.
+    id: u64,
+}
+
+/// Store the answer to a question, replacing the one it has
+///
+/// When this is answered, the entry is in the store, as safe as the store keeps it.
+#[utoipa::path(
+    post,
+    path = "/put",
+    request_body = Put,
+    responses((status = 200, description = "Stored", body = Stored), (status = "default", body = Fault)),
+    tag = "entries"
+)]
+pub async fn put(
+    State(served): State<Arc<Served>>,
+    Namespace(namespace): Namespace,
+    Body(put): Body<Put>,
+) -> Result<Json<Stored>, Fault> {
+    let mut request = PutRequest::new(put.query, put.response)
+        .namespace(namespace)
+        .ttl(match put.ttl {
+            None => Ttl::Inherit,
+            Some(None) => Ttl::Unlimited,
+            Some(Some(seconds)) => Ttl::Seconds(seconds),
+        });
+    if let Some(metadata) = put.metadata {
+        request = request.metadata(Value::from(metadata).to_string());
+    }
+    if let Some(embedding) = put.embedding {
+        request = request.embedding(embedding);
+    }
+    let id = served.cache.put(request).await?;
+    Ok(Json(Stored { id }))
+}
+
+/// A question to forget.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Delete {
+    /// The question, in any case and spacing.
+    query: String,
+}
+
+/// What was deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Deleted {
+    /// Whether there was an entry.
+    deleted: bool,
+}
+
+/// Delete the answer to a question, found by its words
+#[utoipa::path(
+    post,
+    path = "/delete",
+    request_body = Delete,
+    responses((status = 200, description = "Whether there was one", body = Deleted), (status = "default", body = Fault)),
+    tag = "entries"
+)]
+pub async fn delete(
+    State(served): State<Arc<Served>>,
+    Namespace(namespace): Namespace,
+    Body(body): Body<Delete>,
+) -> Result<Json<Deleted>, Fault> {
+    let deleted = served.cache.delete(body.query, namespace).await?;
+    Ok(Json(Deleted { deleted }))
+}

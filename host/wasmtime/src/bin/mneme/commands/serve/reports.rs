@@ -1,0 +1,169 @@
+//! Namespaces, their quotas, counts and health.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use mneme::Health;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use utoipa::ToSchema;
+
+use super::Served;
+use super::access::Access;
+use super::fault::Fault;
+use super::request::{Body, NamedNamespace, Namespace};
+use crate::commands::upkeep::{health_json, stats_json};
+
+/// How old a report on health may be: to make one, the whole store is checked.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// The last report on health.
+#[derive(Default)]
+pub struct HealthReports(Mutex<Option<(Instant, Arc<Health>)>>);
+
+/// Count entries, hits and misses, of one namespace or of all
+#[utoipa::path(
+    get,
+    path = "/stats",
+    responses((status = 200, description = "As `mneme stats --json` prints it", body = Value), (status = "default", body = Fault)),
+    tag = "namespaces"
+)]
+pub async fn stats(
+    State(served): State<Arc<Served>>,
+    NamedNamespace(namespace): NamedNamespace,
+) -> Result<Json<Value>, Fault> {
+    let stats = served.cache.stats(namespace).await?;
+    Ok(Json(stats_json(&stats)))
+}
+
+/// The namespaces that hold entries.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Namespaces {
+    /// Sorted by their bytes.
+    namespaces: Vec<String>,
+}
+
+/// List the namespaces that hold entries
+#[utoipa::path(
+    get,
+    path = "/v1/namespaces",
+    responses((status = 200, description = "The namespaces", body = Namespaces), (status = "default", body = Fault)),
+    tag = "namespaces"
+)]
+pub async fn namespaces(State(served): State<Arc<Served>>) -> Result<Json<Namespaces>, Fault> {
+    let namespaces = served.cache.run(|cache| cache.list_namespaces()).await?;
+    Ok(Json(Namespaces { namespaces }))
+}
+
+/// What was cleared.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Cleared {
+    /// How many entries were deleted.
+    deleted: u64,
+}
+
+/// Delete all entries and counters of a namespace; its quota stays
+#[utoipa::path(
+    delete,
+    path = "/v1/namespaces/{namespace}",
+    params(("namespace" = String, Path, description = "1 to 1,024 bytes, percent-encoded")),
+    responses((status = 200, description = "Cleared", body = Cleared), (status = "default", body = Fault)),
+    tag = "namespaces"
+)]
+pub async fn clear(
+    State(served): State<Arc<Served>>,
+    Namespace(namespace): Namespace,
+) -> Result<Json<Cleared>, Fault> {
+    let cleared = move |cache: &mneme::SemanticCache| cache.clear_namespace(&namespace);
+    let deleted = served.cache.run(cleared).await?;
+    Ok(Json(Cleared { deleted }))
+}
+
+/// The most entries that a namespace may hold.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// null: unlimited; 0: closed to writing.
+    max_entries: Option<u64>,
+}
+
+/// Show the quota of a namespace
+#[utoipa::path(
+    get,
+    path = "/quota",
+    responses((status = 200, description = "The quota", body = Quota), (status = "default", body = Fault)),
+    tag = "namespaces"
+)]
+pub async fn quota(
+    State(served): State<Arc<Served>>,
+    Namespace(namespace): Namespace,
+) -> Result<Json<Quota>, Fault> {
+    let read = move |cache: &mneme::SemanticCache| cache.namespace_quota(&namespace);
+    let max_entries = served.cache.run(read).await?;
+    Ok(Json(Quota { max_entries }))
+}
+
+/// Set or remove the quota of a namespace
+#[utoipa::path(
+    put,
+    path = "/quota",
+    request_body = Quota,
+    responses((status = 200, description = "The quota", body = Quota), (status = "default", body = Fault)),
+    tag = "namespaces"
+)]
+pub async fn set_quota(
+    State(served): State<Arc<Served>>,
+    Namespace(namespace): Namespace,
+    Body(quota): Body<Quota>,
+) -> Result<Json<Quota>, Fault> {
+    let most = quota.max_entries;
+    let set = move |cache: &mneme::SemanticCache| cache.set_namespace_quota(&namespace, most);
+    served.cache.run(set).await?;
+    Ok(Json(quota))
+}
+
+/// Check the store
+///
+/// A report is at most 10 seconds old. Who does not bear the token, where there is one, is told
+/// `healthy` only.
+#[utoipa::path(
+    get,
+    path = "/health",
+    responses(
+        (status = 200, description = "Healthy, as `mneme health --json` prints it", body = Value),
+        (status = 503, description = "Not healthy, with what is wrong", body = Value),
+    ),
+    security(()),
+    tag = "operation"
+)]
+pub async fn health(
+    State(served): State<Arc<Served>>,
+    headers: HeaderMap,
+) -> Result<Response, Fault> {
+    // Those who come meanwhile wait for the same report.
+    let mut last = served.health.0.lock().await;
+    let health = match &*last {
+        Some((at, health)) if at.elapsed() < FRESH => Arc::clone(health),
+        _ => {
+            let health = Arc::new(served.cache.health().await?);
+            *last = Some((Instant::now(), Arc::clone(&health)));
+            health
+        }
+    };
+    drop(last);
+    let status = match health.healthy {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let is_stranger = matches!(served.access, Access::Token(_)) && !served.access.allows(&headers);
+    let report = match is_stranger {
+        true => json!({"healthy": health.healthy}),
+        false => health_json(&health),
+    };
+    Ok((status, Json(report)).into_response())
+}

@@ -411,6 +411,34 @@ mod tests {
         assert_eq!(wilson(0, 0), (0.0, 1.0));
     }
 
+    /// Similarities of 240 labelled pairs, some rounded so that they are equal, and what
+    /// `precision_recall_curve` of scikit-learn 1.9.1 makes of them.
+    #[derive(serde::Deserialize)]
+    struct Recorded {
+        scores: Vec<f32>,
+        /// A digit for each pair: 1 where it means the same.
+        same: String,
+        thresholds: Vec<f32>,
+        precision: Vec<f64>,
+        recall: Vec<f64>,
+    }
+
+    #[test]
+    fn precision_and_recall_are_those_of_scikit_learn() {
+        let recorded = include_str!("calibration/scikit_learn.json");
+        let recorded: Recorded = serde_json::from_str(recorded).unwrap();
+        let same = recorded.same.chars().map(|digit| digit == '1');
+        let pairs = recorded.scores.iter().zip(same);
+        let pairs: Vec<Scored> = pairs.map(|(&s, same)| scored(s, same)).collect();
+        let curve = Curve::of(&pairs).unwrap();
+        let points = curve.points();
+        let of = |value: fn(&Point) -> f64| points.iter().map(value).collect::<Vec<_>>();
+        let thresholds: Vec<f32> = points.iter().map(|point| point.threshold).collect();
+        assert_eq!(thresholds, recorded.thresholds);
+        assert_eq!(of(Point::precision), recorded.precision);
+        assert_eq!(of(Point::recall), recorded.recall);
+    }
+
     /// Points in the directions of the letters; refuses the empty text.
     struct Letters(AtomicUsize);
 

@@ -3,14 +3,20 @@
 #![cfg(feature = "cli")]
 
 mod bench;
+mod calibration;
 mod checkpoints;
 mod conformance;
 mod demo;
 mod entries;
 mod errors;
+mod explain;
 mod import;
+#[cfg(feature = "openai")]
+mod migration;
 #[cfg(unix)]
 mod run;
+#[cfg(unix)]
+mod serve;
 mod upkeep;
 
 use std::fs;

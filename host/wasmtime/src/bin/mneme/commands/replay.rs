@@ -80,7 +80,7 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
 /// The thresholds to try, ascending and each once.
 fn thresholds(given: &[f32]) -> Result<Vec<f32>> {
     if given.is_empty() {
-        return Ok((28..=40).map(|n| n as f32 * 0.025).collect());
+        return Ok((28..=40).map(|n| (n * 25) as f32 / 1000.0).collect());
     }
     if let Some(wrong) = given.iter().find(|value| !(-1.0..=1.0).contains(*value)) {
         bail!("replay: --thresholds: {wrong} is not from -1 to 1");
@@ -254,8 +254,8 @@ fn draw(outcomes: &[Outcome]) -> Result<String> {
     Plot {
         title: "What a cache would have done with the log",
         lines: vec![
-            line("hit rate", |outcome| Some(outcome.hit_rate())),
             line("wrong-hit rate", Outcome::wrong_hit_rate),
+            line("hit rate", |outcome| Some(outcome.hit_rate())),
         ],
         mark: None,
     }

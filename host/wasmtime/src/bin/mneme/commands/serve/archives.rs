@@ -46,7 +46,7 @@ pub struct Dump {
     get,
     path = "/v1/dump",
     params(Dump),
-    responses((status = 200, description = "An archive that `mneme load` reads", body = Vec<u8>, content_type = "application/octet-stream"), (status = "default", body = Fault)),
+    responses((status = 200, description = "An archive that `mneme load` reads", body = Vec<u8>, content_type = "application/octet-stream"), (status = "default", description = "What went wrong", body = Fault)),
     tag = "checkpoints"
 )]
 pub async fn dump(
@@ -93,6 +93,7 @@ pub async fn dump(
 pub struct Load {
     /// What to do about entries that are there.
     #[serde(default)]
+    #[param(inline)]
     mode: Mode,
     /// Put this before the name of every namespace.
     #[serde(default)]
@@ -118,7 +119,7 @@ enum Mode {
     path = "/v1/load",
     params(Load),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, description = "As `mneme load --json` prints it", body = Value), (status = "default", body = Fault)),
+    responses((status = 200, description = "As `mneme load --json` prints it", body = Value), (status = "default", description = "What went wrong", body = Fault)),
     tag = "checkpoints"
 )]
 pub async fn load(

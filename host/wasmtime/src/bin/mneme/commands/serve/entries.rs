@@ -98,7 +98,7 @@ pub struct Miss {
     post,
     path = "/get",
     request_body = Question,
-    responses((status = 200, description = "A hit or a miss", body = Answer), (status = "default", body = Fault)),
+    responses((status = 200, description = "A hit or a miss", body = Answer), (status = "default", description = "What went wrong", body = Fault)),
     tag = "entries"
 )]
 pub async fn get(
@@ -130,9 +130,14 @@ pub async fn get(
 
 /// A question to explain.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Explained {
-    #[serde(flatten)]
-    question: Question,
+    /// The question, of at most 32 KiB.
+    query: String,
+    /// Its embedding, where the server is not to make one.
+    embedding: Option<Vec<f32>>,
+    /// As in `get`.
+    threshold: Option<f32>,
     /// How many of the nearest entries to show, 1 to 1,000. Default 10.
     #[serde(default = "ten")]
     limit: u32,
@@ -149,7 +154,7 @@ fn ten() -> u32 {
     post,
     path = "/explain",
     request_body = Explained,
-    responses((status = 200, description = "As `mneme explain --json` prints it", body = Value), (status = "default", body = Fault)),
+    responses((status = 200, description = "As `mneme explain --json` prints it", body = Value), (status = "default", description = "What went wrong", body = Fault)),
     tag = "entries"
 )]
 pub async fn explain(
@@ -157,7 +162,13 @@ pub async fn explain(
     Namespace(namespace): Namespace,
     Body(body): Body<Explained>,
 ) -> Result<Json<Value>, Fault> {
-    let request = body.question.request(namespace);
+    let question = Question {
+        query: body.query,
+        embedding: body.embedding,
+        threshold: body.threshold,
+        bypass: false,
+    };
+    let request = question.request(namespace);
     let explained = served.cache.explain(request, body.limit).await?;
     let mut json = explanation_json(&explained.explanation);
     if let Some(error) = explained.embedder_error {
@@ -203,7 +214,7 @@ pub struct Stored {
     post,
     path = "/put",
     request_body = Put,
-    responses((status = 200, description = "Stored", body = Stored), (status = "default", body = Fault)),
+    responses((status = 200, description = "Stored", body = Stored), (status = "default", description = "What went wrong", body = Fault)),
     tag = "entries"
 )]
 pub async fn put(
@@ -248,7 +259,7 @@ pub struct Deleted {
     post,
     path = "/delete",
     request_body = Delete,
-    responses((status = 200, description = "Whether there was one", body = Deleted), (status = "default", body = Fault)),
+    responses((status = 200, description = "Whether there was one", body = Deleted), (status = "default", description = "What went wrong", body = Fault)),
     tag = "entries"
 )]
 pub async fn delete(

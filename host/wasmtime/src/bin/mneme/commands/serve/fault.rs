@@ -98,21 +98,12 @@ pub async fn as_json(request: Request, next: Next) -> Response {
             format!("there is nothing at {path:?}; /openapi.json says what there is"),
         )
         .into_response(),
-        StatusCode::METHOD_NOT_ALLOWED if is_bare => {
-            let (mut parts, _) = response.into_parts();
-            let allow = parts.headers.remove(header::ALLOW);
-            let named = allow.as_ref().and_then(|allow| allow.to_str().ok());
-            let fault = Fault::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                format!("{path:?} takes {}", named.unwrap_or("another method")),
-            );
-            let mut response = fault.into_response();
-            if let Some(allow) = allow {
-                response.headers_mut().insert(header::ALLOW, allow);
-            }
-            response
-        }
+        StatusCode::METHOD_NOT_ALLOWED if is_bare => Fault::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            format!("{path:?} takes another method, which the header `allow` names"),
+        )
+        .into_response(),
         _ => response.map(Body::new),
     }
 }

@@ -75,7 +75,7 @@ pub async fn count(State(served): State<Arc<Served>>, request: Request, next: Ne
 #[utoipa::path(
     get,
     path = "/metrics",
-    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"), (status = "default", body = Fault)),
+    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"), (status = "default", description = "What went wrong", body = Fault)),
     tag = "operation"
 )]
 pub async fn scrape(State(served): State<Arc<Served>>) -> Result<Response, Fault> {

@@ -30,7 +30,7 @@ pub struct HealthReports(Mutex<Option<(Instant, Arc<Health>)>>);
 #[utoipa::path(
     get,
     path = "/stats",
-    responses((status = 200, description = "As `mneme stats --json` prints it", body = Value), (status = "default", body = Fault)),
+    responses((status = 200, description = "As `mneme stats --json` prints it", body = Value), (status = "default", description = "What went wrong", body = Fault)),
     tag = "namespaces"
 )]
 pub async fn stats(
@@ -52,7 +52,7 @@ pub struct Namespaces {
 #[utoipa::path(
     get,
     path = "/v1/namespaces",
-    responses((status = 200, description = "The namespaces", body = Namespaces), (status = "default", body = Fault)),
+    responses((status = 200, description = "The namespaces", body = Namespaces), (status = "default", description = "What went wrong", body = Fault)),
     tag = "namespaces"
 )]
 pub async fn namespaces(State(served): State<Arc<Served>>) -> Result<Json<Namespaces>, Fault> {
@@ -72,7 +72,7 @@ pub struct Cleared {
     delete,
     path = "/v1/namespaces/{namespace}",
     params(("namespace" = String, Path, description = "1 to 1,024 bytes, percent-encoded")),
-    responses((status = 200, description = "Cleared", body = Cleared), (status = "default", body = Fault)),
+    responses((status = 200, description = "Cleared", body = Cleared), (status = "default", description = "What went wrong", body = Fault)),
     tag = "namespaces"
 )]
 pub async fn clear(
@@ -96,7 +96,7 @@ pub struct Quota {
 #[utoipa::path(
     get,
     path = "/quota",
-    responses((status = 200, description = "The quota", body = Quota), (status = "default", body = Fault)),
+    responses((status = 200, description = "The quota", body = Quota), (status = "default", description = "What went wrong", body = Fault)),
     tag = "namespaces"
 )]
 pub async fn quota(
@@ -113,7 +113,7 @@ pub async fn quota(
     put,
     path = "/quota",
     request_body = Quota,
-    responses((status = 200, description = "The quota", body = Quota), (status = "default", body = Fault)),
+    responses((status = 200, description = "The quota", body = Quota), (status = "default", description = "What went wrong", body = Fault)),
     tag = "namespaces"
 )]
 pub async fn set_quota(

@@ -1,0 +1,169 @@
+//! `serve` under load.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Barrier, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Server, agent, put, terminate};
+use crate::Folder;
+
+const CONNECTIONS: usize = 64;
+const DURATION: Duration = Duration::from_secs(30);
+/// Memory that may be gained between the first third and the end.
+const GAIN: u64 = 24 << 20;
+
+/// The resident memory of a process in bytes.
+#[cfg(target_os = "linux")]
+fn resident(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib * 1024
+}
+
+fn vector(n: u64) -> [f32; 3] {
+    let (sin, cos) = ((n % 2000) as f32 / 300.0).sin_cos();
+    [cos, sin, 0.1]
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn mixed_load_on_64_connections_brings_no_error_and_no_growth() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &[]);
+    let (url, started) = (&server.url, Instant::now());
+    let times: Mutex<Vec<u32>> = Mutex::default();
+    let hits = AtomicU64::new(0);
+    let early = std::thread::scope(|scope| {
+        for connection in 0..CONNECTIONS {
+            let (times, hits) = (&times, &hits);
+            scope.spawn(move || {
+                let agent = agent();
+                let mut random = fastrand::Rng::with_seed(connection as u64);
+                let mut taken = Vec::new();
+                while started.elapsed() < DURATION {
+                    let n = random.u64(..2000);
+                    let space = ["a", "b", "c"][random.usize(..3)];
+                    let query = format!("question {n}");
+                    let (path, body) = match random.u32(..100) {
+                        0..30 => ("put", put(&query, vector(n))),
+                        30..32 => ("delete", json!({"query": query})),
+                        32..34 => ("stats", json!(null)),
+                        34..70 => ("get", json!({"query": query, "embedding": vector(n)})),
+                        _ => (
+                            "get",
+                            json!({"query": "in other words", "embedding": vector(n)}),
+                        ),
+                    };
+                    let asked = Instant::now();
+                    let path_of = format!("{url}/v1/namespaces/{space}/{path}");
+                    let response = match path {
+                        "stats" => agent.get(path_of).call(),
+                        _ => agent
+                            .post(path_of)
+                            .header("content-type", "application/json")
+                            .send(body.to_string()),
+                    };
+                    let mut response = response.unwrap();
+                    let text = response.body_mut().read_to_string().unwrap();
+                    taken.push(asked.elapsed().as_micros() as u32);
+                    assert_eq!(response.status(), 200, "{path}: {text}");
+                    if text.contains("\"hit\":true") {
+                        hits.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                times.lock().unwrap().extend(taken);
+            });
+        }
+        std::thread::sleep(DURATION / 3);
+        resident(&server)
+    });
+    let late = resident(&server);
+    let mut times = times.into_inner().unwrap();
+    times.sort_unstable();
+    let at = |share: f64| f64::from(times[(times.len() as f64 * share) as usize]) / 1000.0;
+    println!(
+        "{} requests on {CONNECTIONS} connections in {} s: p50 {:.1} ms, p99 {:.1} ms; memory {} then {} MiB",
+        times.len(),
+        DURATION.as_secs(),
+        at(0.5),
+        at(0.99),
+        early >> 20,
+        late >> 20
+    );
+    assert!(times.len() > 1000 && hits.into_inner() > 100);
+    assert!(
+        late < early + GAIN,
+        "memory grew from {early} to {late} bytes"
+    );
+    assert!(server.stop());
+}
+
+#[test]
+fn a_signal_in_the_middle_loses_nothing_that_was_acknowledged() {
+    let folder = Folder::new();
+    for store in ["sqlite:a.db", "sqlite:b.db"] {
+        let mut server = Server::start(&folder, &["--store", store]);
+        let url = &server.url;
+        let acknowledged: Mutex<BTreeSet<String>> = Mutex::default();
+        let stopping = AtomicBool::new(false);
+        let enough = Barrier::new(2);
+        std::thread::scope(|scope| {
+            for connection in 0..16 {
+                let (acknowledged, stopping, enough) = (&acknowledged, &stopping, &enough);
+                scope.spawn(move || {
+                    let agent = agent();
+                    for n in 0.. {
+                        let query = format!("question {connection} {n}");
+                        let response = agent
+                            .post(format!("{url}/v1/put"))
+                            .header("content-type", "application/json")
+                            .send(put(&query, vector(n)).to_string());
+                        // Whoever comes too late is turned away.
+                        let Ok(response) = response else { return };
+                        if response.status() != 200 {
+                            return;
+                        }
+                        let mut all = acknowledged.lock().unwrap();
+                        all.insert(query);
+                        if all.len() == 1000 && !stopping.swap(true, Ordering::Relaxed) {
+                            drop(all);
+                            enough.wait();
+                        }
+                    }
+                });
+            }
+            enough.wait();
+            terminate(&server.child);
+        });
+        assert!(server.child.wait().unwrap().success());
+        let acknowledged = acknowledged.into_inner().unwrap();
+        assert!(acknowledged.len() >= 1000);
+        let conn = rusqlite::Connection::open(folder.path(store.trim_start_matches("sqlite:")));
+        let conn = conn.unwrap();
+        let mut query = conn.prepare("SELECT query FROM entries").unwrap();
+        let stored: BTreeSet<String> = query
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let lost: Vec<_> = acknowledged.difference(&stored).collect();
+        assert!(
+            lost.is_empty(),
+            "{} of {}: {lost:?}",
+            lost.len(),
+            acknowledged.len()
+        );
+        println!(
+            "{} puts were acknowledged, {} are stored",
+            acknowledged.len(),
+            stored.len()
+        );
+    }
+}

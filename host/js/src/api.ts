@@ -53,6 +53,59 @@ export interface Miss {
 /** What came of a question: one of the two. */
 export type Lookup = { hit: Hit; miss?: undefined } | { hit?: undefined; miss: Miss };
 
+/** What `explain` may come with. */
+export interface ExplainOptions extends GetOptions {
+  /** How many of the nearest entries to show, 1 to 1,000. Default 10. */
+  limit?: number;
+}
+
+/**
+ * What is found of one entry: the first that applies, in this order, but for `outranked`, which
+ * is `answers` of an entry that another one is preferred to.
+ */
+export type Verdict =
+  'answers' | 'outranked' | 'below-threshold' | 'expired' | 'low-confidence' | 'refused';
+
+/** An entry, and what speaks for and against it as an answer. */
+export interface JudgedEntry {
+  id: number;
+  /** The query that the answer was stored under. */
+  query: string;
+  response: string;
+  metadata: Record<string, unknown>;
+  /** Cosine of the embeddings, -1 to 1; 1 in the exact layer. */
+  similarity: number;
+  /** 0 to 1. */
+  confidence: number;
+  ageSeconds: number;
+  /** Lifetime in seconds; undefined: unlimited. */
+  ttl: number | undefined;
+  /** Whether the validator would let it answer; true in the exact layer, where it is not asked. */
+  accepted: boolean;
+  verdict: Verdict;
+}
+
+/** Why a question is answered as it is. */
+export interface Explanation {
+  namespace: string;
+  /** What was compared and embedded, and its SHA-256. */
+  normalized: { text: string; hash: string };
+  /** The similarity that was asked for. */
+  threshold: number;
+  /** The confidence that was asked for. */
+  cutOff: number;
+  /** The entry of the exact layer, expired or not. */
+  exact: JudgedEntry | undefined;
+  /** The nearest other entries, the most similar first. */
+  candidates: JudgedEntry[];
+  /** Entries of the namespace that the index holds. */
+  rows: number;
+  /** Who would answer, or why nobody. */
+  outcome: { layer: Hit['layer']; reason?: undefined } | { layer?: undefined; reason: MissReason };
+  /** What the embedder threw, where it failed: there are no candidates then. */
+  embedderError?: unknown;
+}
+
 /** What a response may be stored with. */
 export interface PutOptions {
   /** 1 to 1,024 bytes without NUL. Default `default`. */

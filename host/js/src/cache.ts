@@ -4,6 +4,8 @@ import type {
   Answer,
   DumpOptions,
   DumpReport,
+  ExplainOptions,
+  Explanation,
   GetOptions,
   Health,
   Hit,
@@ -53,7 +55,9 @@ import {
   storedId,
   textsToEmbed,
   toEvent,
+  toExplanation,
   toHit,
+  type RawExplained,
   type RawGet,
   type RawLookup,
   type RawPut,
@@ -173,6 +177,24 @@ export class SemanticCache {
     return answers.map((one) =>
       one.tag === 'needs-embedding' ? finish(again.shift(), failure) : finish(one, undefined),
     );
+  }
+
+  /**
+   * Says how a question would be answered now, and why: as {@link lookUp} would answer it, with
+   * the nearest entries. Counts nothing and changes nothing. The embedder is asked also where the
+   * exact layer answers.
+   */
+  async explain(query: string, options: ExplainOptions = {}): Promise<Explanation> {
+    const { signal, limit = 10 } = options;
+    const request = rawGet({ ...options, query });
+    const ask = (vector: VectorSource | undefined) =>
+      this.#call<RawExplained>('explain', [{ ...request, vector }, count(limit, 'limit')], signal);
+    const first = await ask(request.vector);
+    if (first.tag !== 'needs-embedding') {
+      return toExplanation(first, undefined);
+    }
+    const { vectors, failure } = await this.#sources([first.val], signal);
+    return toExplanation(await ask(vectors[0]), failure);
   }
 
   async #lookUp(

@@ -6,9 +6,12 @@ export type {
   Counters,
   DumpOptions,
   DumpReport,
+  ExplainOptions,
+  Explanation,
   GetOptions,
   Health,
   Hit,
+  JudgedEntry,
   LoadOptions,
   LoadReport,
   Lookup,
@@ -18,6 +21,7 @@ export type {
   Question,
   Resolved,
   Stats,
+  Verdict,
 } from './api.js';
 export type { InspectOptions, Summary } from './inspect.js';
 export type { ArchiveSink, ArchiveSource } from './archive.js';

@@ -3,7 +3,9 @@
 import {
   DEFAULT_NAMESPACE,
   type Answer,
+  type Explanation,
   type Hit,
+  type JudgedEntry,
   type LoadOptions,
   type Lookup,
   type Question,
@@ -37,6 +39,10 @@ export type RawLookup =
 
 export type RawPut =
   { tag: 'stored'; val: bigint } | { tag: 'needs-embedding'; val: string } | { tag: 'ready' };
+
+/** An explanation as the component gives it. */
+export type RawExplained =
+  { tag: 'explanation'; val: Record<string, unknown> } | { tag: 'needs-embedding'; val: string };
 
 export type VectorSource =
   | { tag: 'pending' }
@@ -141,6 +147,29 @@ export function finish(
 
 export function toHit(raw: Extract<RawLookup, { tag: 'hit' }>['val']): Hit {
   return { ...plain(raw), metadata: parseMetadata(raw.metadata) } as unknown as Hit;
+}
+
+export function toExplanation(
+  answer: RawExplained,
+  failure: { error: unknown } | undefined,
+): Explanation {
+  if (answer.tag !== 'explanation') {
+    throw brokenPromise();
+  }
+  const { exact, candidates, outcome, ...rest } = plain(answer.val);
+  const { tag, val } = outcome as { tag: 'hit' | 'miss'; val: string };
+  return {
+    ...rest,
+    exact: exact === undefined ? undefined : toJudged(exact),
+    candidates: (candidates as unknown[]).map(toJudged),
+    outcome: tag === 'hit' ? { layer: val } : { reason: val },
+    ...(failure && { embedderError: failure.error }),
+  } as unknown as Explanation;
+}
+
+function toJudged(entry: unknown): JudgedEntry {
+  const judged = entry as JudgedEntry & { metadata: unknown };
+  return { ...judged, metadata: parseMetadata(String(judged.metadata)) };
 }
 
 export function storedId(outcome: RawPut): number {

@@ -85,6 +85,41 @@ export const cases = {
     equal(await cache.putMany([]), []);
   },
 
+  async 'an explanation says who would answer and why, and changes nothing'(env) {
+    const cache = await open(env);
+    await cache.putMany([
+      { query: 'abc', response: '1', metadata: { n: 1 }, ttl: 60 },
+      { query: 'abcd', response: '[ERROR] x' },
+      { query: 'xyz', response: '3' },
+    ]);
+    const semantic = await cache.explain('abcc', { limit: 3, threshold: 0.7 });
+    equal(semantic.outcome, { layer: 'semantic' });
+    equal(semantic.normalized.text, 'abcc');
+    equal(semantic.rows, 3);
+    ok(semantic.exact === undefined && semantic.embedderError === undefined);
+    const verdicts = semantic.candidates.map(({ query, verdict }) => `${query} ${verdict}`);
+    equal(verdicts.sort(), ['abc answers', 'abcd refused', 'xyz below-threshold']);
+    const answering = semantic.candidates.find(({ verdict }) => verdict === 'answers');
+    equal([answering.metadata, answering.ttl, answering.accepted], [{ n: 1 }, 60, true]);
+    const exact = await cache.explain(' ABC ', { limit: 1 });
+    equal(
+      [exact.outcome.layer, exact.exact.verdict, exact.candidates.length],
+      ['exact', 'answers', 1],
+    );
+    equal((await cache.explain('abc', { bypass: true })).outcome, { reason: 'bypass' });
+    await fails(cache.explain('abc', { limit: 0 }), 'invalid-argument', /1 to 1000/);
+    const { entries, counters } = await cache.stats();
+    equal([entries, counters.hitsExact, counters.misses], [3, 0, 0]);
+
+    const failure = new Error('model is down');
+    const broken = await open(env, {
+      embedder: { fingerprint: 'x', dimensions: 4, embed: () => Promise.reject(failure) },
+    });
+    const none = await broken.explain('q');
+    equal([none.outcome.reason, none.candidates], ['embedder-failure', []]);
+    ok(none.embedderError === failure, 'with what it threw');
+  },
+
   async 'callers who ask the same at the same time share one computation'(env) {
     const cache = await open(env);
     let runs = 0;

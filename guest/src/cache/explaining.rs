@@ -92,7 +92,7 @@ impl Open {
             vector,
             threshold: -1.0,
         };
-        self.best_first(store, &sought, now, |open, entry, similarity| {
+        self.best_first(store, &sought, now, &mut |open, entry, similarity| {
             if exact_id == Some(entry.id) {
                 return ControlFlow::Continue(());
             }

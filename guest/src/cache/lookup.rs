@@ -195,21 +195,22 @@ impl Open {
             expired,
             rejected,
         } = search;
-        let mut any_similar = false;
-        let found = self.best_first(store, sought, now, |open, entry, similarity| {
+        let (mut any_similar, mut chosen) = (false, None);
+        self.best_first(store, sought, now, &mut |open, entry, similarity| {
             any_similar = true;
             let judged = open.judge(host, query, &entry, similarity, now);
             match judged.verdict() {
                 Verdict::Expired => expired.push(entry_ref(&entry)),
                 Verdict::Refused => rejected.push(entry_ref(&entry)),
-                Verdict::Answers => {
-                    return ControlFlow::Break((entry, similarity, judged.confidence));
-                }
+                Verdict::Answers => chosen = Some((entry, similarity, judged.confidence)),
                 _ => {}
             }
-            ControlFlow::Continue(())
+            match &chosen {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            }
         })?;
-        Ok(found.ok_or(if any_similar {
+        Ok(chosen.ok_or(if any_similar {
             MissReason::NoMatch
         } else {
             MissReason::BelowThreshold
@@ -217,14 +218,14 @@ impl Open {
     }
 
     /// Shows the entries that are similar enough, best first, by similarity and then by id,
-    /// until one is chosen.
-    pub(super) fn best_first<T>(
+    /// until that is enough.
+    pub(super) fn best_first(
         &mut self,
         store: &impl Store,
         sought: &Sought,
         now: Now,
-        mut show: impl FnMut(&Self, Entry, f32) -> ControlFlow<T>,
-    ) -> Result<Option<T>> {
+        show: &mut dyn FnMut(&Self, Entry, f32) -> ControlFlow<()>,
+    ) -> Result<()> {
         let mut limit = FIRST_CANDIDATES;
         let mut read: BTreeSet<u64> = BTreeSet::new();
         let mut ready: Vec<(Found, Entry)> = Vec::new();
@@ -239,8 +240,8 @@ impl Open {
                 // No candidate that is yet to be read is better than this one.
                 let rest = unread.peek().copied().or(beyond);
                 while let Some((similar, entry)) = take_best(&mut ready, rest) {
-                    if let ControlFlow::Break(chosen) = show(self, entry, similar.bound) {
-                        return Ok(Some(chosen));
+                    if show(self, entry, similar.bound).is_break() {
+                        return Ok(());
                     }
                 }
                 let batch: Vec<u64> = unread
@@ -255,7 +256,7 @@ impl Open {
                 self.read_candidates(store, sought, &batch, &mut ready)?;
             }
             if beyond.is_none() {
-                return Ok(None);
+                return Ok(());
             }
             limit = limit.saturating_mul(8);
         }

@@ -113,8 +113,11 @@ fn migration<'a>() -> Migration<'a> {
         .source_name("old.db")
 }
 
+/// Entries, quotas and meta.
+type Contents = (Vec<Entry>, Vec<(String, u64)>, Vec<(String, String)>);
+
 /// Everything in a store but ids.
-fn contents(mut store: impl Store) -> (Vec<Entry>, Vec<(String, u64)>, Vec<(String, String)>) {
+fn contents(mut store: impl Store) -> Contents {
     let embedder = store.recorded_embedder().unwrap().unwrap();
     store.open(&embedder.fingerprint, embedder.dim).unwrap();
     let mut entries = store.iter_since(0, 10_000).unwrap();

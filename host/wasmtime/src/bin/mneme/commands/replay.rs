@@ -43,12 +43,10 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
     let embedded = Replay::with_progress(&log, &*embedder, |done, all| {
         progress::show(&bar, done as u64, all as u64);
     });
-    let replay = embedded
-        .map_err(|error| {
-            bar.finish_and_clear();
-            error
-        })
-        .with_context(|| format!("replay: {:?}", args.log))?;
+    if embedded.is_err() {
+        bar.finish_and_clear();
+    }
+    let replay = embedded.with_context(|| format!("replay: {:?}", args.log))?;
     let replay = replay.options(|builder| options(builder, args));
     progress::style(&bar, progress::THRESHOLDS);
     let mut outcomes = Vec::new();

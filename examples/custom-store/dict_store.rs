@@ -128,6 +128,11 @@ impl Store for DictStore {
         }
     }
 
+    // Before it is opened it may be asked whose vectors it has. Mistake: to create something.
+    fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
+        Ok(self.embedder.clone())
+    }
+
     // 2. Open connects, creates what is missing, and compares the embedder. Mistake: to
     // leave out the comparison, and so to mix vectors of two models.
     fn open(&mut self, fingerprint: &str, dim: u32) -> Result<()> {

@@ -310,6 +310,44 @@ fn failures_are_counted_and_a_scrape_goes_on() {
     assert_eq!(scraped(&registry)["mneme_store_up"], 1.0);
 }
 
+/// Whoever looks waits for the cache, and the cache for nobody who looks.
+#[test]
+fn looking_while_it_works_holds_nobody_up() {
+    mneme_tests::unless_it_hangs(|| {
+        let registry = Registry::new();
+        let exporter = InMemoryMetricExporter::default();
+        let provider = SdkMeterProvider::builder()
+            .with_periodic_exporter(exporter)
+            .build();
+        let cache = SemanticCache::builder()
+            .store(MemoryStore::new())
+            .embedder(Beginnings)
+            .observer(Prometheus::new(&registry).unwrap())
+            .observer(OpenTelemetry::new(&provider.meter("test")))
+            .open()
+            .unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    scraped(&registry);
+                    provider.force_flush().unwrap();
+                }
+            });
+            for n in 0..3000 {
+                let query = format!("{n}");
+                cache.put(PutRequest::new(&query, "r")).unwrap();
+                assert!(cache.get(query).unwrap().is_hit());
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(
+            scraped(&registry)["mneme_entries{namespace=\"default\"}"],
+            3000.0
+        );
+    });
+}
+
 #[test]
 fn instruments_of_opentelemetry_tell_the_same() {
     let exporter = InMemoryMetricExporter::default();

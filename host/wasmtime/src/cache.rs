@@ -1,16 +1,19 @@
 //! The cache as a Rust program uses it.
 
+mod lookup;
+mod storing;
+
 use crate::builder::Builder;
 use crate::component::Instance;
-use crate::contract::api::{self, PutOutcome, VectorSource};
 use crate::contract::types::VectorDtype;
 use crate::embedder::{EmbedError, Embedder, wrong_count};
 use crate::error::{Error, Result};
 use crate::flights::Flights;
-use crate::observe::{Stage, Watch, record_lookup};
-use crate::request::{Answer, Explained, GetRequest, Lookup, Miss, Origin, PutRequest};
+use crate::observe::Watch;
 use crate::turn::Turn;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+pub(crate) use lookup::from_cache;
 
 pub use crate::contract::api::{
     CacheStats as Stats, Counters, ExplainedOutcome, Explanation, HealthReport as Health,
@@ -85,230 +88,6 @@ impl SemanticCache {
         WeakSemanticCache {
             inner: Arc::downgrade(&self.inner),
         }
-    }
-
-    /// Asks for an answer: the entry with the same normalised query, or else the most
-    /// similar one above the threshold. An embedder that fails makes a miss, with its
-    /// error in [`Miss::embedder_error`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`] and [`Error::EmbedderDimension`] for a bad request;
-    /// what the store returns; [`Error::IndexUnavailable`] and [`Error::Limit`].
-    pub fn get(&self, request: impl Into<GetRequest>) -> Result<Lookup> {
-        self.look_up(request.into()).map(|(lookup, _)| lookup)
-    }
-
-    /// Says how [`get`](Self::get) would answer a question now, and why: the same outcome by
-    /// the same rules, with the `limit` (1 to 1,000) nearest entries, and the one that answers
-    /// if it is not among them. Counts nothing and changes nothing. The embedder is asked also
-    /// where the exact layer answers; if it fails, there are no candidates.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](Self::get), and [`Error::InvalidArgument`] for a limit out of range.
-    pub fn explain(&self, request: impl Into<GetRequest>, limit: u32) -> Result<Explained> {
-        let request = request.into();
-        let namespace = request.namespace.clone();
-        self.watched("explain", Some(&namespace), || {
-            let first = request.into();
-            let ask = |request: &api::GetRequest| {
-                let mut turn = self.instance()?;
-                turn.call(|guest, store| guest.call_explain(store, request, limit))
-            };
-            let text = match ask(&first)? {
-                api::Explained::Explanation(explanation) => {
-                    return Ok(Explained {
-                        explanation,
-                        embedder_error: None,
-                    });
-                }
-                api::Explained::NeedsEmbedding(text) => text,
-            };
-            let (vector, embedder_error) = match self.embed_one(&text) {
-                Ok(vector) => (VectorSource::Embedded(vector), None),
-                Err(error) => (VectorSource::Failed(error.message.clone()), Some(error)),
-            };
-            match ask(&api::GetRequest { vector, ..first })? {
-                api::Explained::Explanation(explanation) => Ok(Explained {
-                    explanation,
-                    embedder_error,
-                }),
-                api::Explained::NeedsEmbedding(_) => Err(broken_promise()),
-            }
-        })
-    }
-
-    /// Asks for several answers, in order; their queries are embedded together. Every
-    /// request is checked before the first is answered.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](Self::get).
-    pub fn get_many(&self, requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
-        self.watched("get_many", None, || self.look_up_many(requests))
-    }
-
-    fn look_up_many(&self, requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
-        let first: Vec<api::GetRequest> = requests.into_iter().map(Into::into).collect();
-        let answers = Stage::Exact.run(|| {
-            self.instance()?
-                .call(|guest, store| guest.call_get_many(store, &first))
-        })?;
-        let texts: Vec<&str> = answers.iter().filter_map(text_to_embed).collect();
-        let mut again = Vec::new();
-        let mut error = None;
-        if !texts.is_empty() {
-            let vectors: Vec<VectorSource> = match self.embed(&texts) {
-                Ok(vectors) => vectors.into_iter().map(VectorSource::Embedded).collect(),
-                Err(failure) => {
-                    let failed = VectorSource::Failed(failure.message.clone());
-                    error = Some(failure);
-                    vec![failed; texts.len()]
-                }
-            };
-            let second: Vec<_> = first
-                .into_iter()
-                .zip(&answers)
-                .filter(|(_, answer)| text_to_embed(answer).is_some())
-                .zip(vectors)
-                .map(|((request, _), vector)| api::GetRequest { vector, ..request })
-                .collect();
-            again = Stage::Search.run(|| {
-                self.instance()?
-                    .call(|guest, store| guest.call_get_many(store, &second))
-            })?;
-        }
-        let mut again = again.into_iter();
-        answers
-            .into_iter()
-            .map(|answer| match answer {
-                api::Lookup::NeedsEmbedding(_) => again
-                    .next()
-                    .ok_or_else(broken_promise)
-                    .and_then(|a| finish(a, error.clone())),
-                answer => finish(answer, None),
-            })
-            .collect()
-    }
-
-    /// Stores a response and returns the id of its entry. What the namespace holds under
-    /// the same normalised query is replaced.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`], [`Error::EmbedderDimension`], [`Error::QuotaExceeded`]
-    /// for a quota of 0, [`Error::Embedder`], and what the store returns. On error
-    /// nothing was stored, except perhaps where a [`Limit::Time`](crate::Limit::Time)
-    /// stopped the call.
-    pub fn put(&self, request: PutRequest) -> Result<u64> {
-        let namespace = request.namespace.clone();
-        self.watched("put", Some(&namespace), || {
-            let first = request.into();
-            let outcome = self
-                .instance()?
-                .call(|guest, store| guest.call_put(store, &first))?;
-            match outcome {
-                PutOutcome::Stored(id) => Ok(id),
-                PutOutcome::NeedsEmbedding(text) => {
-                    let vector = self.embed_one(&text).map_err(Error::Embedder)?;
-                    self.put_embedded(first, vector)
-                }
-                PutOutcome::Ready => Err(broken_promise()),
-            }
-        })
-    }
-
-    /// Stores several responses and returns their ids, in order; their queries are
-    /// embedded together. Every request is checked, and embedded, before the first is
-    /// stored. They are stored in atomic steps of at most the store's batch size (SQLite:
-    /// 1,000) and about 16 MiB; where a later step fails, earlier ones stay.
-    ///
-    /// # Errors
-    ///
-    /// As [`put`](Self::put).
-    pub fn put_many(&self, requests: Vec<PutRequest>) -> Result<Vec<u64>> {
-        self.watched("put_many", None, || self.store_many(requests))
-    }
-
-    fn store_many(&self, requests: Vec<PutRequest>) -> Result<Vec<u64>> {
-        let mut requests: Vec<api::PutRequest> = requests.into_iter().map(Into::into).collect();
-        let outcomes = self
-            .instance()?
-            .call(|guest, store| guest.call_put_many(store, &requests))?;
-        if outcomes
-            .iter()
-            .all(|outcome| matches!(outcome, PutOutcome::Stored(_)))
-        {
-            return stored_ids(outcomes);
-        }
-        let (pending, texts): (Vec<&mut api::PutRequest>, Vec<&str>) = requests
-            .iter_mut()
-            .zip(&outcomes)
-            .filter_map(|(request, outcome)| match outcome {
-                PutOutcome::NeedsEmbedding(text) => Some((request, text.as_str())),
-                _ => None,
-            })
-            .unzip();
-        let vectors = self.embed(&texts).map_err(Error::Embedder)?;
-        for (request, vector) in pending.into_iter().zip(vectors) {
-            request.vector = VectorSource::Embedded(vector);
-        }
-        stored_ids(
-            self.instance()?
-                .call(|guest, store| guest.call_put_many(store, &requests))?,
-        )
-    }
-
-    /// The cached answer, or else what `compute` returns, which is then stored. Callers
-    /// who ask the same (after normalisation) at the same time share one computation;
-    /// if it fails, the next of them tries its own. A cache that fails does not keep
-    /// the answer from the caller: see [`Origin::Computed`].
-    ///
-    /// ```
-    /// # use mneme::{SemanticCache, MemoryStore, embedder::Precomputed, GetRequest};
-    /// # let cache = SemanticCache::builder().store(MemoryStore::new()).embedder(Precomputed::new("v", 2)).open()?;
-    /// let ask = || GetRequest::new("What is 6 x 7?").embedding(vec![1.0, 0.0]);
-    /// let answer = cache.get_or_compute(ask(), || Ok::<_, std::io::Error>("42".into()))?;
-    /// let again = cache.get_or_compute(ask(), || unreachable!("it is cached") as Result<_, std::io::Error>)?;
-    /// assert_eq!(again.response, answer.response);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// What `compute` returns.
-    pub fn get_or_compute<E>(
-        &self,
-        request: impl Into<GetRequest>,
-        compute: impl FnOnce() -> std::result::Result<String, E>,
-    ) -> std::result::Result<Answer, E> {
-        let request = request.into();
-        let vector = match self.look_up(request.clone()) {
-            Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
-            Ok((Lookup::Miss(_), vector)) => Ok(vector),
-            Err(error) => Err(error),
-        };
-        let Some(key) = self.flight_key(&request) else {
-            let response = compute()?;
-            let stored = self.keep(request, &response, vector);
-            return Ok(Answer {
-                response,
-                origin: Origin::Computed(stored),
-            });
-        };
-        let mut origin = Origin::Shared;
-        let response = self.inner.flights.share(key, || {
-            if let Some(hit) = self.stored_meanwhile(&request) {
-                let answer = from_cache(hit);
-                origin = answer.origin;
-                return Ok(answer.response);
-            }
-            let response = compute()?;
-            origin = Origin::Computed(self.keep(request, &response, vector));
-            Ok(response)
-        })?;
-        Ok(Answer { response, origin })
     }
 
     /// Deletes the entry of a query, compared after normalisation. False where there was
@@ -524,108 +303,6 @@ impl SemanticCache {
         self.instance()?.close()
     }
 
-    /// Looks up, and returns the query's vector too, if it was given or embedded.
-    pub(crate) fn look_up(&self, request: GetRequest) -> Result<(Lookup, Option<Vec<f32>>)> {
-        let namespace = request.namespace.clone();
-        self.watched("get", Some(&namespace), || {
-            let found = self.look_up_stages(request)?;
-            record_lookup(&found.0);
-            Ok(found)
-        })
-    }
-
-    fn look_up_stages(&self, request: GetRequest) -> Result<(Lookup, Option<Vec<f32>>)> {
-        let first: api::GetRequest = request.into();
-        let stage = match first.vector {
-            VectorSource::Pending => Stage::Exact,
-            _ => Stage::Search,
-        };
-        let ask = |request: &api::GetRequest| {
-            self.instance()?
-                .call(|guest, store| guest.call_get(store, request))
-        };
-        let answer = stage.run(|| ask(&first))?;
-        let api::Lookup::NeedsEmbedding(text) = answer else {
-            let vector = match first.vector {
-                VectorSource::Given(vector) => Some(vector),
-                _ => None,
-            };
-            return Ok((finish(answer, None)?, vector));
-        };
-        let (source, vector, error) = match self.embed_one(&text) {
-            Ok(vector) => (VectorSource::Embedded(vector.clone()), Some(vector), None),
-            Err(error) => (
-                VectorSource::Failed(error.message.clone()),
-                None,
-                Some(error),
-            ),
-        };
-        let second = api::GetRequest {
-            vector: source,
-            ..first
-        };
-        let answer = Stage::Search.run(|| ask(&second))?;
-        Ok((finish(answer, error)?, vector))
-    }
-
-    /// The answer to exactly this question, if somebody has stored it since it was looked
-    /// up: whoever was computing it may have finished between the two.
-    pub(crate) fn stored_meanwhile(&self, request: &GetRequest) -> Option<api::Hit> {
-        if request.bypass {
-            return None;
-        }
-        let again = api::GetRequest {
-            vector: VectorSource::Pending,
-            ..request.clone().into()
-        };
-        let answer = self
-            .instance()
-            .and_then(|mut turn| turn.call(|guest, store| guest.call_get(store, &again)));
-        match answer {
-            Ok(api::Lookup::Hit(hit)) => Some(hit),
-            _ => None,
-        }
-    }
-
-    /// Stores a computed response, with the vector of its look-up if there is one.
-    pub(crate) fn keep(
-        &self,
-        request: GetRequest,
-        response: &str,
-        vector: Result<Option<Vec<f32>>>,
-    ) -> Result<u64> {
-        let put = PutRequest::new(request.query, response).namespace(request.namespace);
-        match vector? {
-            Some(vector) => {
-                let namespace = put.namespace.clone();
-                self.watched("put", Some(&namespace), || {
-                    self.put_embedded(put.into(), vector)
-                })
-            }
-            None => self.put(put),
-        }
-    }
-
-    /// Names what is being asked, for those who ask the same.
-    pub(crate) fn flight_key(&self, request: &GetRequest) -> Option<(String, String)> {
-        let hash = self.normalize(&request.query).ok()?.hash;
-        Some((request.namespace.clone(), hash))
-    }
-
-    fn put_embedded(&self, request: api::PutRequest, vector: Vec<f32>) -> Result<u64> {
-        let request = api::PutRequest {
-            vector: VectorSource::Embedded(vector),
-            ..request
-        };
-        match self
-            .instance()?
-            .call(|guest, store| guest.call_put(store, &request))?
-        {
-            PutOutcome::Stored(id) => Ok(id),
-            PutOutcome::NeedsEmbedding(_) | PutOutcome::Ready => Err(broken_promise()),
-        }
-    }
-
     fn embed_one(&self, text: &str) -> std::result::Result<Vec<f32>, EmbedError> {
         self.embed(&[text])?
             .pop()
@@ -691,41 +368,6 @@ impl Drop for Inner {
         // Nobody is left to be told; close() is there for those who want to know.
         let _ = instance.close();
     }
-}
-
-pub(crate) fn from_cache(hit: api::Hit) -> Answer {
-    Answer {
-        response: hit.response.clone(),
-        origin: Origin::Cache(Box::new(hit)),
-    }
-}
-
-fn finish(answer: api::Lookup, embedder_error: Option<EmbedError>) -> Result<Lookup> {
-    match answer {
-        api::Lookup::Hit(hit) => Ok(Lookup::Hit(hit)),
-        api::Lookup::Miss(reason) => Ok(Lookup::Miss(Miss {
-            reason,
-            embedder_error,
-        })),
-        api::Lookup::NeedsEmbedding(_) => Err(broken_promise()),
-    }
-}
-
-fn text_to_embed(answer: &api::Lookup) -> Option<&str> {
-    match answer {
-        api::Lookup::NeedsEmbedding(text) => Some(text),
-        _ => None,
-    }
-}
-
-fn stored_ids(outcomes: Vec<PutOutcome>) -> Result<Vec<u64>> {
-    outcomes
-        .into_iter()
-        .map(|outcome| match outcome {
-            PutOutcome::Stored(id) => Ok(id),
-            PutOutcome::NeedsEmbedding(_) | PutOutcome::Ready => Err(broken_promise()),
-        })
-        .collect()
 }
 
 /// The component asked for something that it had been given.

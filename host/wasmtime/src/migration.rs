@@ -34,15 +34,18 @@
 //! (with [`Migration::merge`], as the target is not empty then). Where both have an answer to
 //! the same query, the newer one stays.
 
+mod mark;
+#[cfg(test)]
+mod tests;
+mod vectors;
+
 use crate::component::{Engine, Functions};
-use crate::embedder::{EmbedError, Embedder, wrong_count};
+use crate::embedder::Embedder;
 use crate::error::{Error, Result};
 use crate::host::{Clock, SystemClock};
 use crate::store::{Entry, EntryKey, Store, checks};
-use sha2::{Digest, Sha256};
+use mark::Mark;
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher, RandomState};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The meta key that marks a target until its migration has ended.
 pub const META_KEY: &str = "migration";
@@ -51,8 +54,6 @@ pub const META_KEY: &str = "migration";
 const PAGE: usize = 64;
 /// The most bytes of entries in one `insert`.
 const STEP_BYTES: usize = 16 << 20;
-/// How far from 1 the length of a vector may be for it to be taken as it is.
-const UNIT_TOLERANCE: f64 = 1e-6;
 
 /// How a store is to be copied.
 pub struct Migration<'a> {
@@ -232,7 +233,7 @@ impl<'a> Migration<'a> {
         target: &mut dyn Store,
         embedder: Option<&dyn Embedder>,
     ) -> Result<Report> {
-        let mark = self.mark(source, target)?;
+        let mark = Mark::set(source, target, &self.source_name, self.merge)?;
         let mut report = Report {
             resumed: mark.resumed,
             ..Report::default()
@@ -275,79 +276,15 @@ impl<'a> Migration<'a> {
             let dealt_with = read.len() as u64;
             let mut wanted = self.wanted(target, read, &mut report)?;
             if let (Some(embedder), Some(functions)) = (embedder, &mut functions) {
-                self.embed(embedder, functions, &mut wanted)?;
+                vectors::embed(embedder, functions, &mut wanted)?;
             }
             report.written += write(target, wanted)?;
             progress.done += dealt_with;
             progress.total = progress.total.max(progress.done);
             (self.watch)(progress);
         }
-        target.replace_meta(META_KEY, Some(&mark.text), None)?;
+        mark.remove(target)?;
         Ok(report)
-    }
-
-    /// Marks the target as being filled from this source, if it may be.
-    fn mark(&self, source: &mut dyn Store, target: &mut dyn Store) -> Result<Mark> {
-        let before = target.read_meta(META_KEY)?;
-        let of_source = source.read_meta(META_KEY)?;
-        let text = serde_json::json!({
-            "from": self.source_name,
-            "run": nonce(),
-        })
-        .to_string();
-        if !target.replace_meta(META_KEY, before.as_deref(), Some(&text))? {
-            return Err(Error::Backend {
-                message: "another migration into the target has just begun; let it end".into(),
-                retryable: true,
-            });
-        }
-        let undo = |target: &mut dyn Store, error: String| {
-            // The error is what matters; a mark that stays is replaced by the next run.
-            let _ = target.replace_meta(META_KEY, Some(&text), before.as_deref());
-            Error::InvalidArgument(error)
-        };
-        // Whatever the addresses look like, what is written to one is read from the other.
-        if source.read_meta(META_KEY)?.as_deref() == Some(&*text) {
-            return Err(undo(
-                target,
-                "source and target are the same store; give another target".into(),
-            ));
-        }
-        if of_source.is_some() {
-            return Err(undo(
-                target,
-                "the source is itself the target of a migration that has not ended; end that first"
-                    .into(),
-            ));
-        }
-        let entries = target.count(None)?;
-        if entries > 0 && !self.merge {
-            let from = before.as_deref().and_then(source_of);
-            match from {
-                None => {
-                    return Err(undo(
-                        target,
-                        format!(
-                            "the target has {entries} entries; merge into it, or give an empty one"
-                        ),
-                    ));
-                }
-                Some(from) if from != self.source_name => {
-                    return Err(undo(
-                        target,
-                        format!(
-                            "the target is half filled from another source ({from:?}, not {:?}); end that migration first, or merge",
-                            self.source_name
-                        ),
-                    ));
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(Mark {
-            resumed: before.is_some() && entries > 0,
-            text,
-        })
     }
 
     fn count(&self, source: &mut dyn Store) -> Result<u64> {
@@ -414,57 +351,6 @@ impl<'a> Migration<'a> {
         }
         Ok(wanted)
     }
-
-    /// Gives entries the vectors of their queries.
-    fn embed(
-        &self,
-        embedder: &dyn Embedder,
-        functions: &mut Functions,
-        entries: &mut [Entry],
-    ) -> Result<()> {
-        let mut texts = Vec::with_capacity(entries.len());
-        for entry in &*entries {
-            texts.push(text_of(entry, functions)?);
-        }
-        let vectors = std::thread::scope(|scope| {
-            let calls: Vec<_> = texts
-                .chunks(PAGE)
-                .map(|batch| scope.spawn(|| embed(embedder, batch)))
-                .collect();
-            let mut vectors = Vec::with_capacity(texts.len());
-            for call in calls {
-                let more = call
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                vectors.extend(more?);
-            }
-            Ok::<_, EmbedError>(vectors)
-        });
-        let vectors = vectors.map_err(Error::Embedder)?;
-        for (entry, vector) in entries.iter_mut().zip(vectors) {
-            entry.embedding = vector;
-        }
-        Ok(())
-    }
-}
-
-/// What the target says of its migration.
-struct Mark {
-    text: String,
-    resumed: bool,
-}
-
-/// The source that a mark names.
-fn source_of(mark: &str) -> Option<String> {
-    let mark: serde_json::Value = serde_json::from_str(mark).ok()?;
-    Some(mark.get("from")?.as_str()?.to_owned())
-}
-
-/// A text that no other run has.
-fn nonce() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let random = RandomState::new().hash_one((std::process::id(), now.unwrap_or_default()));
-    format!("{random:016x}")
 }
 
 /// Whether the target has this version of the entry. Access data move on.
@@ -474,65 +360,6 @@ fn is_copy(entry: &Entry, present: &Entry) -> bool {
         && entry.query == present.query
         && entry.response == present.response
         && entry.metadata == present.metadata
-}
-
-/// The text that was embedded for an entry: its normalised query or, where the cache did not
-/// normalise, the query itself.
-fn text_of(entry: &Entry, functions: &mut Functions) -> Result<String> {
-    let normalized = functions.normalize(&entry.query)?;
-    if normalized.hash == entry.query_hash {
-        return Ok(normalized.text);
-    }
-    if hash(&entry.query) == entry.query_hash {
-        return Ok(entry.query.clone());
-    }
-    Err(Error::Corrupt(format!(
-        "entry {} of namespace {:?} has a hash that is not that of its query; delete it from the source, or leave its namespace out",
-        entry.id, entry.namespace
-    )))
-}
-
-/// SHA-256 in hexadecimal digits.
-fn hash(text: &str) -> String {
-    let digest = Sha256::digest(text);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Embeds texts, and scales the vectors as a put would.
-fn embed(embedder: &dyn Embedder, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let mut vectors = embedder.embed(&texts)?;
-    if vectors.len() != texts.len() {
-        return Err(wrong_count(embedder, vectors.len(), texts.len()));
-    }
-    for vector in &mut vectors {
-        scale_to_unit(vector, embedder)?;
-    }
-    Ok(vectors)
-}
-
-fn scale_to_unit(vector: &mut [f32], embedder: &dyn Embedder) -> Result<(), EmbedError> {
-    let squares = vector.iter().map(|&x| f64::from(x) * f64::from(x));
-    let norm = squares.sum::<f64>().sqrt();
-    let wrong = match () {
-        () if vector.len() != embedder.dim() as usize => format!("has {} values", vector.len()),
-        () if !norm.is_finite() => "holds a value that is not finite".to_owned(),
-        () if norm == 0.0 => "is zero, which has no direction".to_owned(),
-        () => String::new(),
-    };
-    if !wrong.is_empty() {
-        return Err(EmbedError::permanent(format!(
-            "a vector of the embedder {:?} {wrong}; it must have {} finite values, not all zero",
-            embedder.fingerprint(),
-            embedder.dim()
-        )));
-    }
-    if (norm - 1.0).abs() > UNIT_TOLERANCE {
-        for x in vector {
-            *x = (f64::from(*x) / norm) as f32;
-        }
-    }
-    Ok(())
 }
 
 /// Writes entries in their order, and returns how many.
@@ -557,6 +384,3 @@ fn write(target: &mut dyn Store, entries: Vec<Entry>) -> Result<u64> {
     }
     Ok(count)
 }
-
-#[cfg(test)]
-mod tests;

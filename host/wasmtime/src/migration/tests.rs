@@ -1,9 +1,11 @@
 use super::*;
 use crate::builder::Coordination;
 use crate::cache::SemanticCache;
+use crate::embedder::EmbedError;
 use crate::host::ManualClock;
 use crate::request::{GetRequest, PutRequest, Ttl};
 use crate::store::{MemoryStore, SqliteStore};
+use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::TempDir;
@@ -115,6 +117,12 @@ fn migration<'a>() -> Migration<'a> {
 
 /// Entries, quotas and meta.
 type Contents = (Vec<Entry>, Vec<(String, u64)>, Vec<(String, String)>);
+
+/// SHA-256 in hexadecimal digits.
+fn digest(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Everything in a store but ids.
 fn contents(mut store: impl Store) -> Contents {
@@ -306,6 +314,18 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
     let other = migration().reembed(&mut source, &mut other, &model);
     assert!(matches!(other, Err(Error::EmbedderMismatch { .. })));
 
+    // A trial that was cut short allows nothing.
+    let mut tried = MemoryStore::new();
+    tried.open("newer", 5).unwrap();
+    let trial = r#"{"from":"old.db","run":"1","trying":true}"#;
+    assert!(tried.replace_meta(META_KEY, None, Some(trial)).unwrap());
+    let mut mine = contents(folder.store("old.db")).0.remove(0);
+    mine.embedding = vec![1.0, 0.0, 0.0, 0.0, 0.0];
+    tried.insert(vec![mine]).unwrap();
+    tried.close().unwrap();
+    let tried = text(migration().reembed(&mut source, &mut tried, &model));
+    assert!(tried.contains("has 1 entries"), "{tried}");
+
     // A target that is half filled from elsewhere.
     let broken = Model::failing("newer", 1);
     let migrate = || migration().concurrency(1);
@@ -368,7 +388,7 @@ fn bad_vectors_and_foreign_hashes_stop_it() {
         ttl: None,
         access_count: 0,
     };
-    odd.insert(vec![entry("As It Is", hash("As It Is"))])
+    odd.insert(vec![entry("As It Is", digest("As It Is"))])
         .unwrap();
     odd.close().unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -393,7 +413,7 @@ fn bad_vectors_and_foreign_hashes_stop_it() {
     assert_eq!(*seen.lock().unwrap(), ["As It Is"]);
 
     odd.open("old", 3).unwrap();
-    odd.insert(vec![entry("x", hash("y"))]).unwrap();
+    odd.insert(vec![entry("x", digest("y"))]).unwrap();
     odd.close().unwrap();
     let outcome = migration().reembed(&mut odd, &mut MemoryStore::new(), &seeing);
     assert!(

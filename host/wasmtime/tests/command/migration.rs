@@ -254,6 +254,10 @@ fn copies_go_where_they_are_sent_and_nowhere_else() {
     );
     assert_eq!(rows(&folder, "copy.db").len(), source.len());
 
+    // Each run is its own: a store in memory is another one each time.
+    let memory = copy(&["--to", "memory:", "--store", "sqlite:copy.db"]);
+    assert_eq!(memory.json()["written"], 500);
+
     let vectors = folder.mneme(&["--json", "reembed", "--to", "sqlite:y.db"]);
     assert!(vectors.error().1.contains("`vectors:` makes none"));
 }

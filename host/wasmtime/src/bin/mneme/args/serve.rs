@@ -15,7 +15,8 @@ use super::Dtype;
 All of it is described at /openapi.json, metrics are at /metrics, /health answers 200 or 503.
 The namespace is that of the path, /v1/namespaces/NS/get, or of the header Mneme-Namespace, or
 `default`. With a token, every request but those of /health and /openapi.json must bear it:
-`authorization: Bearer TOKEN`. Without, it serves this machine only.
+`authorization: Bearer TOKEN`. Without, it serves this machine only. It speaks plain HTTP: put a
+proxy that speaks TLS before it where others can listen.
 
 SIGTERM and SIGINT stop it: requests under way are answered, and what waits is written.")]
 pub struct Serve {

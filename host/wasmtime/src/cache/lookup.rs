@@ -1,0 +1,260 @@
+//! Asking: the exact layer, then, with a vector, the semantic one.
+
+use super::{SemanticCache, broken_promise};
+use crate::contract::api::{self, VectorSource};
+use crate::embedder::EmbedError;
+use crate::error::Result;
+use crate::observe::{Stage, record_lookup};
+use crate::request::{Answer, Explained, GetRequest, Lookup, Miss, Origin};
+
+impl SemanticCache {
+    /// Asks for an answer: the entry with the same normalised query, or else the most
+    /// similar one above the threshold. An embedder that fails makes a miss, with its
+    /// error in [`Miss::embedder_error`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] and [`Error::EmbedderDimension`] for a bad request;
+    /// what the store returns; [`Error::IndexUnavailable`] and [`Error::Limit`].
+    pub fn get(&self, request: impl Into<GetRequest>) -> Result<Lookup> {
+        self.look_up(request.into()).map(|(lookup, _)| lookup)
+    }
+
+    /// Asks for several answers, in order; their queries are embedded together. Every
+    /// request is checked before the first is answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn get_many(&self, requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
+        self.watched("get_many", None, || self.look_up_many(requests))
+    }
+
+    fn look_up_many(&self, requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
+        let first: Vec<api::GetRequest> = requests.into_iter().map(Into::into).collect();
+        let answers = Stage::Exact.run(|| {
+            self.instance()?
+                .call(|guest, store| guest.call_get_many(store, &first))
+        })?;
+        let texts: Vec<&str> = answers.iter().filter_map(text_to_embed).collect();
+        let mut again = Vec::new();
+        let mut error = None;
+        if !texts.is_empty() {
+            let vectors: Vec<VectorSource> = match self.embed(&texts) {
+                Ok(vectors) => vectors.into_iter().map(VectorSource::Embedded).collect(),
+                Err(failure) => {
+                    let failed = VectorSource::Failed(failure.message.clone());
+                    error = Some(failure);
+                    vec![failed; texts.len()]
+                }
+            };
+            let second: Vec<_> = first
+                .into_iter()
+                .zip(&answers)
+                .filter(|(_, answer)| text_to_embed(answer).is_some())
+                .zip(vectors)
+                .map(|((request, _), vector)| api::GetRequest { vector, ..request })
+                .collect();
+            again = Stage::Search.run(|| {
+                self.instance()?
+                    .call(|guest, store| guest.call_get_many(store, &second))
+            })?;
+        }
+        let mut again = again.into_iter();
+        answers
+            .into_iter()
+            .map(|answer| match answer {
+                api::Lookup::NeedsEmbedding(_) => again
+                    .next()
+                    .ok_or_else(broken_promise)
+                    .and_then(|a| finish(a, error.clone())),
+                answer => finish(answer, None),
+            })
+            .collect()
+    }
+
+    /// Says how [`get`](Self::get) would answer a question now, and why: the same outcome by
+    /// the same rules, with the `limit` (1 to 1,000) nearest entries, and the one that answers
+    /// if it is not among them. Counts nothing and changes nothing. The embedder is asked also
+    /// where the exact layer answers; if it fails, there are no candidates.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), and [`Error::InvalidArgument`] for a limit out of range.
+    pub fn explain(&self, request: impl Into<GetRequest>, limit: u32) -> Result<Explained> {
+        let request = request.into();
+        let namespace = request.namespace.clone();
+        self.watched("explain", Some(&namespace), || {
+            let first = request.into();
+            let ask = |request: &api::GetRequest| {
+                let mut turn = self.instance()?;
+                turn.call(|guest, store| guest.call_explain(store, request, limit))
+            };
+            let text = match ask(&first)? {
+                api::Explained::Explanation(explanation) => {
+                    return Ok(Explained {
+                        explanation,
+                        embedder_error: None,
+                    });
+                }
+                api::Explained::NeedsEmbedding(text) => text,
+            };
+            let (vector, embedder_error) = match self.embed_one(&text) {
+                Ok(vector) => (VectorSource::Embedded(vector), None),
+                Err(error) => (VectorSource::Failed(error.message.clone()), Some(error)),
+            };
+            match ask(&api::GetRequest { vector, ..first })? {
+                api::Explained::Explanation(explanation) => Ok(Explained {
+                    explanation,
+                    embedder_error,
+                }),
+                api::Explained::NeedsEmbedding(_) => Err(broken_promise()),
+            }
+        })
+    }
+
+    /// The cached answer, or else what `compute` returns, which is then stored. Callers
+    /// who ask the same (after normalisation) at the same time share one computation;
+    /// if it fails, the next of them tries its own. A cache that fails does not keep
+    /// the answer from the caller: see [`Origin::Computed`].
+    ///
+    /// ```
+    /// # use mneme::{SemanticCache, MemoryStore, embedder::Precomputed, GetRequest};
+    /// # let cache = SemanticCache::builder().store(MemoryStore::new()).embedder(Precomputed::new("v", 2)).open()?;
+    /// let ask = || GetRequest::new("What is 6 x 7?").embedding(vec![1.0, 0.0]);
+    /// let answer = cache.get_or_compute(ask(), || Ok::<_, std::io::Error>("42".into()))?;
+    /// let again = cache.get_or_compute(ask(), || unreachable!("it is cached") as Result<_, std::io::Error>)?;
+    /// assert_eq!(again.response, answer.response);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What `compute` returns.
+    pub fn get_or_compute<E>(
+        &self,
+        request: impl Into<GetRequest>,
+        compute: impl FnOnce() -> std::result::Result<String, E>,
+    ) -> std::result::Result<Answer, E> {
+        let request = request.into();
+        let vector = match self.look_up(request.clone()) {
+            Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
+            Ok((Lookup::Miss(_), vector)) => Ok(vector),
+            Err(error) => Err(error),
+        };
+        let Some(key) = self.flight_key(&request) else {
+            let response = compute()?;
+            let stored = self.keep(request, &response, vector);
+            return Ok(Answer {
+                response,
+                origin: Origin::Computed(stored),
+            });
+        };
+        let mut origin = Origin::Shared;
+        let response = self.inner.flights.share(key, || {
+            if let Some(hit) = self.stored_meanwhile(&request) {
+                let answer = from_cache(hit);
+                origin = answer.origin;
+                return Ok(answer.response);
+            }
+            let response = compute()?;
+            origin = Origin::Computed(self.keep(request, &response, vector));
+            Ok(response)
+        })?;
+        Ok(Answer { response, origin })
+    }
+
+    /// Looks up, and returns the query's vector too, if it was given or embedded.
+    pub(crate) fn look_up(&self, request: GetRequest) -> Result<(Lookup, Option<Vec<f32>>)> {
+        let namespace = request.namespace.clone();
+        self.watched("get", Some(&namespace), || {
+            let found = self.look_up_stages(request)?;
+            record_lookup(&found.0);
+            Ok(found)
+        })
+    }
+
+    fn look_up_stages(&self, request: GetRequest) -> Result<(Lookup, Option<Vec<f32>>)> {
+        let first: api::GetRequest = request.into();
+        let stage = match first.vector {
+            VectorSource::Pending => Stage::Exact,
+            _ => Stage::Search,
+        };
+        let ask = |request: &api::GetRequest| {
+            self.instance()?
+                .call(|guest, store| guest.call_get(store, request))
+        };
+        let answer = stage.run(|| ask(&first))?;
+        let api::Lookup::NeedsEmbedding(text) = answer else {
+            let vector = match first.vector {
+                VectorSource::Given(vector) => Some(vector),
+                _ => None,
+            };
+            return Ok((finish(answer, None)?, vector));
+        };
+        let (source, vector, error) = match self.embed_one(&text) {
+            Ok(vector) => (VectorSource::Embedded(vector.clone()), Some(vector), None),
+            Err(error) => (
+                VectorSource::Failed(error.message.clone()),
+                None,
+                Some(error),
+            ),
+        };
+        let second = api::GetRequest {
+            vector: source,
+            ..first
+        };
+        let answer = Stage::Search.run(|| ask(&second))?;
+        Ok((finish(answer, error)?, vector))
+    }
+
+    /// The answer to exactly this question, if somebody has stored it since it was looked
+    /// up: whoever was computing it may have finished between the two.
+    pub(crate) fn stored_meanwhile(&self, request: &GetRequest) -> Option<api::Hit> {
+        if request.bypass {
+            return None;
+        }
+        let again = api::GetRequest {
+            vector: VectorSource::Pending,
+            ..request.clone().into()
+        };
+        let answer = self
+            .instance()
+            .and_then(|mut turn| turn.call(|guest, store| guest.call_get(store, &again)));
+        match answer {
+            Ok(api::Lookup::Hit(hit)) => Some(hit),
+            _ => None,
+        }
+    }
+
+    /// Names what is being asked, for those who ask the same.
+    pub(crate) fn flight_key(&self, request: &GetRequest) -> Option<(String, String)> {
+        let hash = self.normalize(&request.query).ok()?.hash;
+        Some((request.namespace.clone(), hash))
+    }
+}
+
+pub(crate) fn from_cache(hit: api::Hit) -> Answer {
+    Answer {
+        response: hit.response.clone(),
+        origin: Origin::Cache(Box::new(hit)),
+    }
+}
+
+fn finish(answer: api::Lookup, embedder_error: Option<EmbedError>) -> Result<Lookup> {
+    match answer {
+        api::Lookup::Hit(hit) => Ok(Lookup::Hit(hit)),
+        api::Lookup::Miss(reason) => Ok(Lookup::Miss(Miss {
+            reason,
+            embedder_error,
+        })),
+        api::Lookup::NeedsEmbedding(_) => Err(broken_promise()),
+    }
+}
+
+fn text_to_embed(answer: &api::Lookup) -> Option<&str> {
+    match answer {
+        api::Lookup::NeedsEmbedding(text) => Some(text),
+        _ => None,
+    }
+}

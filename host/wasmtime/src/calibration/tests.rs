@@ -1,0 +1,187 @@
+use super::*;
+use crate::embedder::EmbedError;
+use proptest::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn scored(similarity: f32, same: bool) -> Scored {
+    Scored { similarity, same }
+}
+
+fn goal(metric: Metric, min_precision: f64, min_recall: f64) -> Goal {
+    Goal {
+        metric,
+        min_precision,
+        min_recall,
+    }
+}
+
+#[test]
+fn the_best_threshold_depends_on_the_goal() {
+    let pairs = [
+        (0.9, true),
+        (0.8, true),
+        (0.7, false),
+        (0.6, true),
+        (0.5, false),
+        (0.4, false),
+        (0.3, true),
+    ];
+    let curve = Curve::of(&pairs.map(|(s, same)| scored(s, same))).unwrap();
+    let best = |goal| curve.best(&goal).map(|point| point.threshold);
+    assert_eq!(best(goal(Metric::F1, 0.0, 0.0)), Some(0.6));
+    assert_eq!(best(goal(Metric::Precision, 0.0, 0.0)), Some(0.8));
+    assert_eq!(best(goal(Metric::Precision, 0.0, 0.6)), Some(0.6));
+    assert_eq!(best(goal(Metric::Recall, 0.0, 0.0)), Some(0.3));
+    assert_eq!(best(goal(Metric::Recall, 0.7, 0.0)), Some(0.6));
+    assert_eq!(best(goal(Metric::F1, 0.9, 0.9)), None);
+    let point = curve.at(0.65).unwrap();
+    assert_eq!((point.true_hits, point.wrong_hits), (2, 1));
+    assert_eq!((point.lost_hits, point.true_misses), (2, 2));
+    assert_eq!(curve.at(0.91), None);
+    assert_eq!(curve.at(-1.0).unwrap().recall(), 1.0);
+}
+
+#[test]
+fn one_kind_of_pair_is_not_enough() {
+    for (pairs, expected) in [
+        (vec![], "there is no pair"),
+        (vec![scored(0.5, true)], "all pairs mean the same"),
+        (vec![scored(0.5, false)], "no pair means the same"),
+        (vec![scored(f32::NAN, false)], "pair 1 is NaN"),
+    ] {
+        let error = Curve::of(&pairs).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn intervals_are_those_of_the_literature() {
+    // Brown, Cai and DasGupta, "Interval Estimation for a Binomial Proportion" (2001).
+    let (low, high) = wilson(10, 20);
+    assert!((low - 0.299).abs() < 5e-4 && (high - 0.701).abs() < 5e-4);
+    let (low, high) = wilson(0, 10);
+    assert!(low == 0.0 && (high - 0.278).abs() < 5e-4);
+    assert_eq!(wilson(0, 0), (0.0, 1.0));
+}
+
+/// Similarities of 240 labelled pairs, some rounded so that they are equal, and what
+/// `precision_recall_curve` of scikit-learn 1.9.1 makes of them.
+#[derive(serde::Deserialize)]
+struct Recorded {
+    scores: Vec<f32>,
+    /// A digit for each pair: 1 where it means the same.
+    same: String,
+    thresholds: Vec<f32>,
+    precision: Vec<f64>,
+    recall: Vec<f64>,
+}
+
+#[test]
+fn precision_and_recall_are_those_of_scikit_learn() {
+    let recorded = include_str!("scikit_learn.json");
+    let recorded: Recorded = serde_json::from_str(recorded).unwrap();
+    let same = recorded.same.chars().map(|digit| digit == '1');
+    let pairs = recorded.scores.iter().zip(same);
+    let pairs: Vec<Scored> = pairs.map(|(&s, same)| scored(s, same)).collect();
+    let curve = Curve::of(&pairs).unwrap();
+    let points = curve.points();
+    let thresholds: Vec<f32> = points.iter().map(|point| point.threshold).collect();
+    assert_eq!(thresholds, recorded.thresholds);
+    // serde_json may be a last digit off.
+    let is_near = |a: f64, b: f64| (a - b).abs() < 1e-15;
+    for (n, point) in points.iter().enumerate() {
+        assert!(
+            is_near(point.precision(), recorded.precision[n]),
+            "{point:?}"
+        );
+        assert!(is_near(point.recall(), recorded.recall[n]), "{point:?}");
+    }
+}
+
+/// Points in the directions of the letters; refuses the empty text.
+struct Letters(AtomicUsize);
+
+impl Embedder for Letters {
+    fn fingerprint(&self) -> &str {
+        "letters"
+    }
+
+    fn dim(&self) -> u32 {
+        26
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        self.0.fetch_add(texts.len(), Ordering::Relaxed);
+        let embed = |text: &&str| {
+            let mut vector = vec![0.0; 26];
+            for letter in text.bytes().filter(u8::is_ascii_lowercase) {
+                vector[usize::from(letter - b'a')] += 1.0;
+            }
+            match text.is_empty() {
+                true => Err(EmbedError::permanent("empty")),
+                false => Ok(vector),
+            }
+        };
+        texts.iter().map(embed).collect()
+    }
+}
+
+#[test]
+fn each_text_is_embedded_once_as_the_cache_sees_it() {
+    let pair = |a: &str, b: &str| Pair {
+        a: a.into(),
+        b: b.into(),
+        same: true,
+    };
+    let letters = Letters(AtomicUsize::new(0));
+    let pairs = [pair("A b", " a  B"), pair("ab", "c"), pair("C", "a b")];
+    let mut seen = Vec::new();
+    let scores = score(&pairs, &letters, VectorDtype::Float32, |done, all| {
+        seen.push((done, all));
+    });
+    let scores: Vec<f32> = scores.unwrap().iter().map(|s| s.similarity).collect();
+    assert!((scores[0] - 1.0).abs() < 1e-6 && scores[1..] == [0.0, 0.0]);
+    assert_eq!(letters.0.into_inner(), 3);
+    assert_eq!(seen, [(0, 3), (3, 3)]);
+
+    let letters = Letters(AtomicUsize::new(0));
+    let empty = [pair(" ", "a")];
+    let error = score(&empty, &letters, VectorDtype::Int8, |_, _| {}).unwrap_err();
+    assert!(matches!(error, Error::Embedder(_)), "{error}");
+}
+
+proptest! {
+    /// Every point counts what a plain count of the pairs counts.
+    #[test]
+    fn points_count_pairs(
+        pairs in prop::collection::vec((0_u8..20, any::<bool>()), 2..80),
+        asked in 0_u8..22,
+    ) {
+        let pairs: Vec<Scored> = pairs
+            .into_iter()
+            .map(|(s, same)| scored(f32::from(s) / 20.0, same))
+            .collect();
+        prop_assume!(pairs.iter().any(|p| p.same) && pairs.iter().any(|p| !p.same));
+        let curve = Curve::of(&pairs).unwrap();
+        prop_assert!(curve.points().is_sorted_by(|a, b| a.threshold < b.threshold));
+        let asked = f32::from(asked) / 20.0;
+        for point in curve.points().iter().copied().chain(curve.at(asked)) {
+            let count = |same: bool, hit: bool| {
+                let pairs = pairs.iter().filter(|p| p.same == same);
+                pairs.filter(|p| (p.similarity >= point.threshold) == hit).count() as u64
+            };
+            prop_assert_eq!(point.true_hits, count(true, true));
+            prop_assert_eq!(point.wrong_hits, count(false, true));
+            prop_assert_eq!(point.lost_hits, count(true, false));
+            prop_assert_eq!(point.true_misses, count(false, false));
+            let intervals = [
+                (point.precision(), point.precision_interval()),
+                (point.recall(), point.recall_interval()),
+                (point.f1(), point.f1_interval()),
+            ];
+            for (value, (low, high)) in intervals {
+                prop_assert!(low <= value + 1e-12 && value <= high + 1e-12);
+            }
+        }
+    }
+}

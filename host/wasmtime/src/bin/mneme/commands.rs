@@ -7,7 +7,7 @@ mod component;
 mod conformance;
 mod demo;
 mod entries;
-mod explain;
+pub mod explain;
 mod import;
 mod migrate;
 mod namespaces;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use mneme::{Hit, Miss, MissReason};
+use mneme::Miss;
 use serde_json::{Value, json};
 
 /// Prints results to standard output, all else to standard error.
@@ -89,32 +89,6 @@ impl Output {
         };
         let _ = writeln!(io::stderr(), "{text}");
     }
-}
-
-/// A hit as `get --json` prints it.
-pub fn hit_json(hit: &Hit) -> Value {
-    json!({
-        "hit": true,
-        "layer": hit.layer.name(),
-        "similarity": number(hit.similarity),
-        "confidence": number(hit.confidence),
-        "age_seconds": hit.age_seconds,
-        "namespace": hit.namespace,
-        "response": hit.response,
-        "metadata": metadata_json(&hit.metadata),
-        "query": hit.query,
-        "id": hit.id,
-    })
-}
-
-/// Metadata, which are one JSON object as text.
-pub fn metadata_json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| json!(text))
-}
-
-/// A miss as `get --json` prints it.
-pub fn miss_json(reason: MissReason) -> Value {
-    json!({"hit": false, "reason": reason.name()})
 }
 
 /// A number with the digits of an f32, not those of its nearest f64.

@@ -16,13 +16,13 @@ use mneme::checkpoint::{
 use mneme::{Error, SemanticCache};
 
 use crate::args::{Dump, Global, Inspect, Load};
+use crate::json;
 use crate::output::{self, Output};
 use crate::progress;
 use crate::session::Session;
 use crate::store_url::StoreUrl;
 
 use destination::Destination;
-pub use report::load_json;
 
 /// `dump`
 pub fn dump(global: &Global, out: Output, args: &Dump) -> Result<u8> {
@@ -103,7 +103,7 @@ pub fn load(global: &Global, out: Output, args: &Load) -> Result<u8> {
     closed?;
     let seconds = started.elapsed().as_secs_f64();
     out.result(
-        || report::load_json(&report, seconds),
+        || json::value(&json::Loaded::new(&report, seconds)),
         || report::load_text(&report, seconds),
     )?;
     Ok(0)

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::args::{Get, Global, Put};
 use crate::embedding;
+use crate::json;
 use crate::output::{self, Output};
 use crate::session::Session;
 
@@ -28,13 +29,16 @@ pub fn get(global: &Global, out: Output, args: &Get) -> Result<u8> {
     match lookup {
         Lookup::Hit(hit) => {
             out.note(&describe(&hit));
-            out.result(|| output::hit_json(&hit), || with_line_end(&hit.response))?;
+            out.result(
+                || json::value(&json::Hit::from(&hit)),
+                || with_line_end(&hit.response),
+            )?;
             Ok(0)
         }
         Lookup::Miss(miss) => {
             out.warn_of(&miss);
             out.note(&format!("miss: {}", miss.reason.name()));
-            out.result(|| output::miss_json(miss.reason), String::new)?;
+            out.result(|| json::value(&json::Miss::from(miss.reason)), String::new)?;
             Ok(1)
         }
     }

@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use console::style;
-use mneme::{ExplainedOutcome, Explanation, GetRequest, JudgedEntry, Layer, MissReason, Verdict};
-use serde_json::{Value, json};
+use mneme::{ExplainedOutcome, Explanation, GetRequest, Layer, MissReason, Verdict};
 
 use crate::args::{Explain, Global};
 use crate::embedding;
+use crate::json;
 use crate::output::{self, Output};
 use crate::session::Session;
 
@@ -30,54 +30,19 @@ pub fn explain(global: &Global, out: Output, args: &Explain) -> Result<u8> {
     if let Some(error) = &explained.embedder_error {
         out.warn(&error.message);
     }
-    let explanation = explained.explanation;
-    out.result(|| json(&explanation), || text(&explanation))?;
+    let explanation = &explained.explanation;
+    out.result(
+        || json::value(&json::Explanation::from(&explained)),
+        || text(explanation),
+    )?;
     Ok(match explanation.outcome {
         ExplainedOutcome::Hit(_) => 0,
         ExplainedOutcome::Miss(_) => 1,
     })
 }
 
-/// An explanation as `explain --json` and `serve` have it.
-pub fn json(explanation: &Explanation) -> Value {
-    let outcome = match explanation.outcome {
-        ExplainedOutcome::Hit(layer) => json!({"hit": true, "layer": layer.name()}),
-        ExplainedOutcome::Miss(reason) => output::miss_json(reason),
-    };
-    let candidates: Vec<Value> = explanation.candidates.iter().map(entry_json).collect();
-    json!({
-        "namespace": explanation.namespace,
-        "normalized": {
-            "text": explanation.normalized.text,
-            "hash": explanation.normalized.hash,
-        },
-        "threshold": output::number(explanation.threshold),
-        "cut_off": output::number(explanation.cut_off),
-        "rows": explanation.rows,
-        "outcome": outcome,
-        "rule": rule(explanation),
-        "exact": explanation.exact.as_ref().map(entry_json),
-        "candidates": candidates,
-    })
-}
-
-fn entry_json(entry: &JudgedEntry) -> Value {
-    json!({
-        "id": entry.id,
-        "query": entry.query,
-        "response": entry.response,
-        "metadata": output::metadata_json(&entry.metadata),
-        "similarity": output::number(entry.similarity),
-        "confidence": output::number(entry.confidence),
-        "age_seconds": entry.age_seconds,
-        "ttl": entry.ttl,
-        "accepted": entry.accepted,
-        "verdict": entry.verdict.name(),
-    })
-}
-
 /// What decided, in a sentence.
-fn rule(explanation: &Explanation) -> String {
+pub fn rule(explanation: &Explanation) -> String {
     let (threshold, cut_off) = (explanation.threshold, explanation.cut_off);
     let answering = explanation.candidates.iter();
     let answering = answering.clone().find(|c| c.verdict == Verdict::Answers);

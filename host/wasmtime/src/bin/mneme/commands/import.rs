@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use mneme::{PutRequest, Ttl};
+use mneme::PutRequest;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -12,6 +12,7 @@ use crate::args::{Global, Import};
 use crate::json_lines::{self, Lines};
 use crate::output::{self, Output};
 use crate::progress;
+use crate::put_fields;
 use crate::session::{self, Session};
 
 /// Lines that are embedded and stored together.
@@ -30,34 +31,22 @@ struct Entry {
     query: String,
     response: String,
     namespace: Option<String>,
-    /// Absent: the cache's default; null: unlimited.
-    #[serde(default, deserialize_with = "present")]
-    ttl: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "put_fields::present")]
+    ttl: put_fields::TtlField,
     metadata: Option<Map<String, Value>>,
     embedding: Option<Vec<f32>>,
 }
 
-fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<u64>>, D::Error> {
-    Option::deserialize(from).map(Some)
-}
-
 impl Entry {
     fn request(&self, namespace: &str) -> PutRequest {
-        let namespace = self.namespace.as_deref().unwrap_or(namespace);
-        let mut request = PutRequest::new(&self.query, &self.response)
-            .namespace(namespace)
-            .ttl(match self.ttl {
-                None => Ttl::Inherit,
-                Some(None) => Ttl::Unlimited,
-                Some(Some(seconds)) => Ttl::Seconds(seconds),
-            });
-        if let Some(metadata) = &self.metadata {
-            request = request.metadata(Value::from(metadata.clone()).to_string());
-        }
-        if let Some(embedding) = &self.embedding {
-            request = request.embedding(embedding.clone());
-        }
-        request
+        put_fields::request(
+            &self.query,
+            &self.response,
+            self.namespace.as_deref().unwrap_or(namespace),
+            self.ttl,
+            self.metadata.as_ref(),
+            self.embedding.as_ref(),
+        )
     }
 }
 

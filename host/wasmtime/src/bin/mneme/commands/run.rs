@@ -10,6 +10,7 @@ use mneme::{GetRequest, Lookup, PutRequest, Ttl};
 use serde_json::{Value, json};
 
 use crate::args::{Global, Run};
+use crate::json;
 use crate::output::{self, Output};
 use crate::session::Session;
 
@@ -32,7 +33,7 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
         Ok((_, Lookup::Hit(hit))) => {
             out.note(&describe(&hit));
             if out.is_json() {
-                out.result(|| output::hit_json(&hit), String::new)?;
+                out.result(|| json::value(&json::Hit::from(&hit)), String::new)?;
             } else {
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(hit.response.as_bytes())?;

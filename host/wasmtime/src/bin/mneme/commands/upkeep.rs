@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use mneme::{Coordination, Counters, Health, Stats};
-use serde_json::{Value, json};
+use mneme::{Counters, Health, Stats};
+use serde_json::json;
 
 use crate::args::Global;
+use crate::json;
 use crate::output::{self, Output};
 use crate::session::Session;
 
@@ -52,7 +53,10 @@ pub fn stats(global: &Global, out: Output) -> Result<u8> {
     let session = Session::open(global)?;
     let stats = session.cache.stats(global.namespace.as_deref())?;
     session.cache.close()?;
-    out.result(|| stats_json(&stats), || stats_text(&stats))?;
+    out.result(
+        || json::value(&json::Stats::from(&stats)),
+        || stats_text(&stats),
+    )?;
     Ok(0)
 }
 
@@ -61,52 +65,11 @@ pub fn health(global: &Global, out: Output) -> Result<u8> {
     let session = Session::open(global)?;
     let health = session.cache.health()?;
     session.cache.close()?;
-    out.result(|| health_json(&health), || health_text(&health))?;
+    out.result(
+        || json::value(&json::Health::from(&health)),
+        || health_text(&health),
+    )?;
     Ok(u8::from(!health.healthy))
-}
-
-pub fn stats_json(stats: &Stats) -> Value {
-    let namespaces: Vec<Value> = stats
-        .namespaces
-        .iter()
-        .map(|item| {
-            json!({
-                "namespace": item.namespace,
-                "entries": item.entries,
-                "quota": item.quota,
-                "counters": counters_json(&item.counters),
-            })
-        })
-        .collect();
-    json!({
-        "namespace": stats.namespace,
-        "entries": stats.entries,
-        "counters": counters_json(&stats.counters),
-        "namespaces": namespaces,
-        "max_entries": stats.max_entries,
-        "similarity_threshold": output::number(stats.similarity_threshold),
-        "embedder_fingerprint": stats.embedder_fingerprint,
-        "embedder_dim": stats.embedder_dim,
-        "vector_dtype": stats.vector_dtype.name(),
-        "index_loaded": stats.index_loaded,
-        "index_rows": stats.index_rows,
-        "index_bytes": stats.index_bytes,
-        "index_tombstones": stats.index_tombstones,
-        "index_coded_rows": stats.index_coded_rows,
-        "index_resident_rows": stats.index_resident_rows,
-        "index_graph_rows": stats.index_graph_rows,
-        "index_pass_rate": output::number(stats.index_pass_rate),
-    })
-}
-
-fn counters_json(counters: &Counters) -> Value {
-    json!({
-        "hits_exact": counters.hits_exact,
-        "hits_semantic": counters.hits_semantic,
-        "misses": counters.misses,
-        "evictions": counters.evictions,
-        "expirations": counters.expirations,
-    })
 }
 
 fn stats_text(stats: &Stats) -> String {
@@ -177,21 +140,6 @@ fn hit_rate(counters: &Counters) -> String {
     }
 }
 
-pub fn health_json(health: &Health) -> Value {
-    json!({
-        "healthy": health.healthy,
-        "integrity_ok": health.integrity_ok,
-        "problems": health.problems,
-        "entries": health.entries,
-        "namespaces": health.namespaces,
-        "oldest_entry_age_seconds": health.oldest_entry_age_seconds,
-        "store": health.store,
-        "embedder_fingerprint": health.embedder_fingerprint,
-        "vector_dtype": health.vector_dtype.name(),
-        "coordination": coordination_name(&health.coordination),
-    })
-}
-
 fn health_text(health: &Health) -> String {
     let mut text = String::from(if health.healthy {
         "healthy\n"
@@ -215,11 +163,4 @@ fn health_text(health: &Health) -> String {
     );
     let _ = writeln!(text, " embedder   {}", health.embedder_fingerprint);
     text
-}
-
-fn coordination_name(coordination: &Coordination) -> &'static str {
-    match coordination {
-        Coordination::Single => "single",
-        Coordination::StaleTolerant(_) => "stale_tolerant",
-    }
 }

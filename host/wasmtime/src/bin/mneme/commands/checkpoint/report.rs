@@ -4,15 +4,15 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mneme::checkpoint::{Compression, DumpReport, Layout, LoadReport, Manifest, Summary};
+use mneme::checkpoint::{Compression, DumpReport, LoadReport, Manifest, Summary};
 use serde_json::{Value, json};
 
-use crate::output;
+use crate::{json, output};
 
 pub fn dump_json(report: &DumpReport, file: &Path, seconds: f64) -> Value {
     json!({
         "file": file.to_string_lossy(),
-        "layout": layout_name(report.layout),
+        "layout": json::layout_name(report.layout),
         "entries": report.entries,
         "bytes": report.bytes,
         "compressed_bytes": report.compressed_bytes,
@@ -30,19 +30,9 @@ pub fn dump_text(report: &DumpReport, file: &Path, seconds: f64) -> String {
         file.display(),
         output::bytes(report.compressed_bytes),
         output::bytes(report.bytes),
-        layout_name(report.layout),
+        json::layout_name(report.layout),
         output::duration(seconds)
     )
-}
-
-pub fn load_json(report: &LoadReport, seconds: f64) -> Value {
-    json!({
-        "entries": report.entries,
-        "skipped": report.skipped,
-        "evicted": report.evicted,
-        "seconds": seconds,
-        "manifest": manifest_json(&report.manifest),
-    })
 }
 
 pub fn load_text(report: &LoadReport, seconds: f64) -> String {
@@ -73,7 +63,7 @@ pub fn summary_json(summary: &Summary) -> Value {
         })
         .collect();
     json!({
-        "manifest": manifest_json(&summary.manifest),
+        "manifest": json::Manifest::from(&summary.manifest),
         "compression": compression_name(summary.compression),
         "checksummed": summary.checksummed,
         "entries": summary.entries,
@@ -117,22 +107,6 @@ pub fn summary_text(summary: &Summary) -> String {
     text
 }
 
-fn manifest_json(manifest: &Manifest) -> Value {
-    json!({
-        "format_version": manifest.format_version,
-        "schema_version": manifest.schema_version,
-        "embedder_fingerprint": manifest.embedder_fingerprint,
-        "embedder_dim": manifest.embedder_dim,
-        "layout": layout_name(manifest.layout),
-        "store": manifest.store,
-        "vector_dtype": manifest.vector_dtype.name(),
-        "created_at": manifest.created_at,
-        "namespaces": manifest.namespaces,
-        "written_by": manifest.written_by,
-        "consistent": manifest.consistent,
-    })
-}
-
 fn manifest_text(manifest: &Manifest) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let age = now.map_or(0, |now| now.as_secs().saturating_sub(manifest.created_at));
@@ -143,7 +117,7 @@ fn manifest_text(manifest: &Manifest) -> String {
     };
     format!(
         " archive    {} layout, of a {} store\n embedder   {}, {} dimensions\n written    {} ago by {}{consistent}\n",
-        layout_name(manifest.layout),
+        json::layout_name(manifest.layout),
         plain(&manifest.store),
         plain(&manifest.embedder_fingerprint),
         manifest.embedder_dim,
@@ -155,13 +129,6 @@ fn manifest_text(manifest: &Manifest) -> String {
 /// What an archive says may hold anything, terminal commands included.
 fn plain(text: &str) -> String {
     text.escape_debug().to_string()
-}
-
-fn layout_name(layout: Layout) -> &'static str {
-    match layout {
-        Layout::Native => "native",
-        Layout::Portable => "portable",
-    }
 }
 
 fn compression_name(compression: Compression) -> &'static str {

@@ -8,6 +8,7 @@ use mneme::embedder::Embedder;
 use mneme::{Layer, Lookup};
 use serde_json::{Value, json};
 
+use crate::json;
 use crate::output::{self, Output};
 use crate::session::Session;
 use crate::store_url::StoreUrl;
@@ -260,8 +261,8 @@ fn verdict(totals: &Totals) -> String {
 
 fn question_json(asked: &Asked) -> Value {
     let mut value = match &asked.lookup {
-        Lookup::Hit(hit) => output::hit_json(hit),
-        Lookup::Miss(miss) => output::miss_json(miss.reason),
+        Lookup::Hit(hit) => json::value(&json::Hit::from(hit)),
+        Lookup::Miss(miss) => json::value(&json::Miss::from(miss.reason)),
     };
     value["question"] = json!(asked.question.text);
     value["kind"] = json!(asked.question.kind.name());

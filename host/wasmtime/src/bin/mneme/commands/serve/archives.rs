@@ -14,14 +14,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mneme::checkpoint::{Compression, DumpOptions, ImportMode, Layout, LoadOptions};
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Served;
 use super::fault::Fault;
-use crate::commands::checkpoint::load_json;
+use crate::json;
 
 /// How much is read from the file at a time.
 const PIECE: usize = 256 * 1024;
@@ -119,14 +118,14 @@ enum Mode {
     path = "/v1/load",
     params(Load),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, description = "As `mneme load --json` prints it", body = Value), (status = "default", description = "What went wrong", body = Fault)),
+    responses((status = 200, description = "Loaded", body = json::Loaded), (status = "default", description = "What went wrong", body = Fault)),
     tag = "checkpoints"
 )]
 pub async fn load(
     State(served): State<Arc<Served>>,
     query: Result<Query<Load>, QueryRejection>,
     request: Request,
-) -> Result<Json<Value>, Fault> {
+) -> Result<Json<json::Loaded>, Fault> {
     let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
     let file = receive(request.into_body().into_data_stream(), served.max_archive).await?;
     let mode = match how.mode {
@@ -137,7 +136,8 @@ pub async fn load(
     let options = LoadOptions::new().mode(mode).namespace_prefix(&how.prefix);
     let started = std::time::Instant::now();
     let report = served.cache.load(file, options).await?;
-    Ok(Json(load_json(&report, started.elapsed().as_secs_f64())))
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Json(json::Loaded::new(&report, seconds)))
 }
 
 /// The body, in a file that has no name.

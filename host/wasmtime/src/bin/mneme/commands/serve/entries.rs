@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use mneme::{GetRequest, PutRequest, Ttl};
-use serde::{Deserialize, Deserializer, Serialize};
+use mneme::GetRequest;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Served;
 use super::fault::Fault;
 use super::request::{Body, Namespace};
-use crate::commands::explain::json as explanation_json;
-use crate::output;
+use crate::{json, put_fields};
 
 /// A question.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -47,50 +46,6 @@ impl Question {
     }
 }
 
-/// What came of a question.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum Answer {
-    /// An answer.
-    Hit(Hit),
-    /// None.
-    Miss(Miss),
-}
-
-/// An answer.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Hit {
-    /// true
-    hit: bool,
-    /// `exact` or `semantic`.
-    layer: &'static str,
-    /// -1 to 1; 1 in the exact layer.
-    similarity: Value,
-    /// 0 to 1.
-    confidence: Value,
-    /// Time since the answer was stored.
-    age_seconds: u64,
-    namespace: String,
-    response: String,
-    /// The object that was stored with the answer.
-    metadata: Value,
-    /// The question that the answer was stored under.
-    query: String,
-    id: u64,
-}
-
-/// No answer.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Miss {
-    /// false
-    hit: bool,
-    /// `bypass`, `below_threshold`, `no_match`, `dim_mismatch` or `embedder_failure`.
-    reason: &'static str,
-    /// What the embedder said, where it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    embedder_error: Option<String>,
-}
-
 /// Look up the answer to a question
 ///
 /// That there is none is a result, not an error.
@@ -98,34 +53,16 @@ pub struct Miss {
     post,
     path = "/get",
     request_body = Question,
-    responses((status = 200, description = "A hit or a miss", body = Answer), (status = "default", description = "What went wrong", body = Fault)),
+    responses((status = 200, description = "A hit or a miss", body = json::Lookup), (status = "default", description = "What went wrong", body = Fault)),
     tag = "entries"
 )]
 pub async fn get(
     State(served): State<Arc<Served>>,
     Namespace(namespace): Namespace,
     Body(question): Body<Question>,
-) -> Result<Json<Answer>, Fault> {
+) -> Result<Json<json::Lookup>, Fault> {
     let lookup = served.cache.get(question.request(namespace)).await?;
-    Ok(Json(match lookup {
-        mneme::Lookup::Hit(hit) => Answer::Hit(Hit {
-            hit: true,
-            layer: hit.layer.name(),
-            similarity: output::number(hit.similarity),
-            confidence: output::number(hit.confidence),
-            age_seconds: hit.age_seconds,
-            metadata: output::metadata_json(&hit.metadata),
-            namespace: hit.namespace,
-            response: hit.response,
-            query: hit.query,
-            id: hit.id,
-        }),
-        mneme::Lookup::Miss(miss) => Answer::Miss(Miss {
-            hit: false,
-            reason: miss.reason.name(),
-            embedder_error: miss.embedder_error.map(|error| error.message),
-        }),
-    }))
+    Ok(Json((&lookup).into()))
 }
 
 /// A question to explain.
@@ -154,14 +91,14 @@ fn ten() -> u32 {
     post,
     path = "/explain",
     request_body = Explained,
-    responses((status = 200, description = "As `mneme explain --json` prints it", body = Value), (status = "default", description = "What went wrong", body = Fault)),
+    responses((status = 200, description = "The explanation", body = json::Explanation), (status = "default", description = "What went wrong", body = Fault)),
     tag = "entries"
 )]
 pub async fn explain(
     State(served): State<Arc<Served>>,
     Namespace(namespace): Namespace,
     Body(body): Body<Explained>,
-) -> Result<Json<Value>, Fault> {
+) -> Result<Json<json::Explanation>, Fault> {
     let question = Question {
         query: body.query,
         embedding: body.embedding,
@@ -170,11 +107,7 @@ pub async fn explain(
     };
     let request = question.request(namespace);
     let explained = served.cache.explain(request, body.limit).await?;
-    let mut json = explanation_json(&explained.explanation);
-    if let Some(error) = explained.embedder_error {
-        json["embedder_error"] = error.message.into();
-    }
-    Ok(Json(json))
+    Ok(Json((&explained).into()))
 }
 
 /// An answer to keep.
@@ -186,18 +119,14 @@ pub struct Put {
     /// The answer, of at most 4 MiB.
     response: String,
     /// Lifetime in seconds; null: unlimited. Default: the server's.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "put_fields::present")]
     #[schema(value_type = Option<u64>)]
-    ttl: Option<Option<u64>>,
+    ttl: put_fields::TtlField,
     /// An object to keep with the answer, of at most 64 KiB. Default: empty.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Map<String, Value>>,
     /// The question's embedding, where the server is not to make one.
     embedding: Option<Vec<f32>>,
-}
-
-fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<u64>>, D::Error> {
-    Option::deserialize(from).map(Some)
 }
 
 /// What was stored.
@@ -222,19 +151,14 @@ pub async fn put(
     Namespace(namespace): Namespace,
     Body(put): Body<Put>,
 ) -> Result<Json<Stored>, Fault> {
-    let mut request = PutRequest::new(put.query, put.response)
-        .namespace(namespace)
-        .ttl(match put.ttl {
-            None => Ttl::Inherit,
-            Some(None) => Ttl::Unlimited,
-            Some(Some(seconds)) => Ttl::Seconds(seconds),
-        });
-    if let Some(metadata) = put.metadata {
-        request = request.metadata(Value::from(metadata).to_string());
-    }
-    if let Some(embedding) = put.embedding {
-        request = request.embedding(embedding);
-    }
+    let request = put_fields::request(
+        &put.query,
+        &put.response,
+        &namespace,
+        put.ttl,
+        put.metadata.as_ref(),
+        put.embedding.as_ref(),
+    );
     let id = served.cache.put(request).await?;
     Ok(Json(Stored { id }))
 }

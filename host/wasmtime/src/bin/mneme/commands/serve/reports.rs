@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use mneme::Health;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
@@ -17,7 +17,7 @@ use super::Served;
 use super::access::Access;
 use super::fault::Fault;
 use super::request::{Body, NamedNamespace, Namespace};
-use crate::commands::upkeep::{health_json, stats_json};
+use crate::json;
 
 /// How old a report on health may be: to make one, the whole store is checked.
 const FRESH: Duration = Duration::from_secs(10);
@@ -30,15 +30,15 @@ pub struct HealthReports(Mutex<Option<(Instant, Arc<Health>)>>);
 #[utoipa::path(
     get,
     path = "/stats",
-    responses((status = 200, description = "As `mneme stats --json` prints it", body = Value), (status = "default", description = "What went wrong", body = Fault)),
+    responses((status = 200, description = "The counts", body = json::Stats), (status = "default", description = "What went wrong", body = Fault)),
     tag = "namespaces"
 )]
 pub async fn stats(
     State(served): State<Arc<Served>>,
     NamedNamespace(namespace): NamedNamespace,
-) -> Result<Json<Value>, Fault> {
+) -> Result<Json<json::Stats>, Fault> {
     let stats = served.cache.stats(namespace).await?;
-    Ok(Json(stats_json(&stats)))
+    Ok(Json((&stats).into()))
 }
 
 /// The namespaces that hold entries.
@@ -135,8 +135,8 @@ pub async fn set_quota(
     get,
     path = "/health",
     responses(
-        (status = 200, description = "Healthy, as `mneme health --json` prints it", body = Value),
-        (status = 503, description = "Not healthy, with what is wrong", body = Value),
+        (status = 200, description = "Healthy", body = json::Health),
+        (status = 503, description = "Not healthy, with what is wrong", body = json::Health),
     ),
     security(()),
     tag = "operation"
@@ -161,9 +161,8 @@ pub async fn health(
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
     let is_stranger = matches!(served.access, Access::Token(_)) && !served.access.allows(&headers);
-    let report = match is_stranger {
-        true => json!({"healthy": health.healthy}),
-        false => health_json(&health),
-    };
-    Ok((status, Json(report)).into_response())
+    Ok(match is_stranger {
+        true => (status, Json(json!({"healthy": health.healthy}))).into_response(),
+        false => (status, Json(json::Health::from(&*health))).into_response(),
+    })
 }

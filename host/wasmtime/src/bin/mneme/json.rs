@@ -1,0 +1,57 @@
+//! What the command prints under `--json`, and what `serve` answers: one type each, which is
+//! also what its OpenAPI document describes.
+
+mod archive;
+mod explanation;
+mod lookup;
+mod report;
+
+pub use archive::{Loaded, Manifest, layout_name};
+pub use explanation::Explanation;
+pub use lookup::{Hit, Lookup, Miss};
+pub use report::{Health, Stats};
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::output;
+
+/// A value of one of these types.
+pub fn value(of: &impl Serialize) -> Value {
+    // They have no keys but text, which is all that could fail.
+    serde_json::to_value(of).unwrap_or_default()
+}
+
+/// A number with the digits of an f32, not those of its nearest f64.
+fn digits<S: Serializer>(value: &f32, to: S) -> Result<S::Ok, S::Error> {
+    output::number(*value).serialize(to)
+}
+
+/// Metadata, which are one JSON object as text.
+fn metadata(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        let miss = Lookup::from(&mneme::Lookup::Hit(mneme::Hit {
+            response: "r".into(),
+            metadata: "{\"a\": 1}".into(),
+            namespace: "n".into(),
+            layer: mneme::Layer::Semantic,
+            similarity: 0.85,
+            confidence: 0.1,
+            age_seconds: 1,
+            query: "q".into(),
+            id: 7,
+        }));
+        let value = value(&miss);
+        assert_eq!(value["similarity"].to_string(), "0.85");
+        assert_eq!(value["metadata"]["a"], 1);
+        assert_eq!(value["hit"], true);
+    }
+}

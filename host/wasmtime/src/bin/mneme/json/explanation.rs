@@ -1,0 +1,127 @@
+//! Why a question is answered as it is.
+
+use mneme::{Explained, ExplainedOutcome, JudgedEntry};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{Miss, digits, metadata};
+use crate::commands::explain::rule;
+
+/// Why a question is answered as it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Explanation {
+    namespace: String,
+    normalized: Normalized,
+    /// The similarity that was asked for.
+    #[serde(serialize_with = "digits")]
+    threshold: f32,
+    /// The confidence that was asked for.
+    #[serde(serialize_with = "digits")]
+    cut_off: f32,
+    /// Entries of the namespace that the index holds.
+    rows: u64,
+    outcome: Outcome,
+    /// What decided, in a sentence.
+    rule: String,
+    /// The entry of the exact layer, if there is one, expired or not.
+    exact: Option<Judged>,
+    /// The nearest other entries, the most similar first.
+    candidates: Vec<Judged>,
+    /// What the embedder said, where it failed: there are no candidates then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedder_error: Option<String>,
+}
+
+/// What was compared and embedded.
+#[derive(Debug, Serialize, ToSchema)]
+struct Normalized {
+    text: String,
+    /// SHA-256 in hexadecimal digits.
+    hash: String,
+}
+
+/// Who would answer, or why nobody.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum Outcome {
+    Hit(Answering),
+    Miss(Miss),
+}
+
+/// Who would answer.
+#[derive(Debug, Serialize, ToSchema)]
+struct Answering {
+    /// true
+    hit: bool,
+    /// `exact` or `semantic`.
+    layer: &'static str,
+}
+
+/// An entry, and what speaks for and against it as an answer.
+#[derive(Debug, Serialize, ToSchema)]
+struct Judged {
+    id: u64,
+    /// The question that the answer was stored under.
+    query: String,
+    response: String,
+    #[schema(value_type = Object)]
+    metadata: Value,
+    /// -1 to 1; 1 in the exact layer.
+    #[serde(serialize_with = "digits")]
+    similarity: f32,
+    /// 0 to 1.
+    #[serde(serialize_with = "digits")]
+    confidence: f32,
+    age_seconds: u64,
+    /// Lifetime in seconds; null: unlimited.
+    ttl: Option<u64>,
+    /// Whether the validator would let it answer; true in the exact layer, where it is not asked.
+    accepted: bool,
+    /// `answers`, `outranked`, `below_threshold`, `expired`, `low_confidence` or `refused`.
+    verdict: &'static str,
+}
+
+impl From<&Explained> for Explanation {
+    fn from(explained: &Explained) -> Self {
+        let of = &explained.explanation;
+        Self {
+            namespace: of.namespace.clone(),
+            normalized: Normalized {
+                text: of.normalized.text.clone(),
+                hash: of.normalized.hash.clone(),
+            },
+            threshold: of.threshold,
+            cut_off: of.cut_off,
+            rows: of.rows,
+            outcome: match of.outcome {
+                ExplainedOutcome::Hit(layer) => Outcome::Hit(Answering {
+                    hit: true,
+                    layer: layer.name(),
+                }),
+                ExplainedOutcome::Miss(reason) => Outcome::Miss(reason.into()),
+            },
+            rule: rule(of),
+            exact: of.exact.as_ref().map(Into::into),
+            candidates: of.candidates.iter().map(Into::into).collect(),
+            embedder_error: explained.embedder_error.as_ref().map(|e| e.message.clone()),
+        }
+    }
+}
+
+impl From<&JudgedEntry> for Judged {
+    fn from(entry: &JudgedEntry) -> Self {
+        Self {
+            id: entry.id,
+            query: entry.query.clone(),
+            response: entry.response.clone(),
+            metadata: metadata(&entry.metadata),
+            similarity: entry.similarity,
+            confidence: entry.confidence,
+            age_seconds: entry.age_seconds,
+            ttl: entry.ttl,
+            accepted: entry.accepted,
+            verdict: entry.verdict.name(),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What came of a question.
+
+use mneme::MissReason;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{digits, metadata};
+
+/// What came of a question.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Lookup {
+    Hit(Hit),
+    Miss(Miss),
+}
+
+/// An answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Hit {
+    /// true
+    hit: bool,
+    /// `exact` or `semantic`.
+    layer: &'static str,
+    /// -1 to 1; 1 in the exact layer.
+    #[serde(serialize_with = "digits")]
+    similarity: f32,
+    /// 0 to 1.
+    #[serde(serialize_with = "digits")]
+    confidence: f32,
+    /// Time since the answer was stored.
+    age_seconds: u64,
+    namespace: String,
+    response: String,
+    /// The object that was stored with the answer.
+    #[schema(value_type = Object)]
+    metadata: Value,
+    /// The question that the answer was stored under.
+    query: String,
+    /// The entry's id in the store.
+    id: u64,
+}
+
+/// No answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Miss {
+    /// false
+    hit: bool,
+    /// `bypass`, `below_threshold`, `no_match`, `dim_mismatch` or `embedder_failure`.
+    reason: &'static str,
+    /// What the embedder said, where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedder_error: Option<String>,
+}
+
+impl From<&mneme::Lookup> for Lookup {
+    fn from(lookup: &mneme::Lookup) -> Self {
+        match lookup {
+            mneme::Lookup::Hit(hit) => Self::Hit(hit.into()),
+            mneme::Lookup::Miss(miss) => Self::Miss(Miss {
+                embedder_error: miss.embedder_error.as_ref().map(|e| e.message.clone()),
+                ..miss.reason.into()
+            }),
+        }
+    }
+}
+
+impl From<&mneme::Hit> for Hit {
+    fn from(hit: &mneme::Hit) -> Self {
+        Self {
+            hit: true,
+            layer: hit.layer.name(),
+            similarity: hit.similarity,
+            confidence: hit.confidence,
+            age_seconds: hit.age_seconds,
+            namespace: hit.namespace.clone(),
+            response: hit.response.clone(),
+            metadata: metadata(&hit.metadata),
+            query: hit.query.clone(),
+            id: hit.id,
+        }
+    }
+}
+
+impl From<MissReason> for Miss {
+    fn from(reason: MissReason) -> Self {
+        Self {
+            hit: false,
+            reason: reason.name(),
+            embedder_error: None,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The state of a cache.
+
+use mneme::Coordination;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::digits;
+
+/// Counts, settings and memory, of one namespace or of all.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Stats {
+    /// The namespace asked for; null: all.
+    namespace: Option<String>,
+    entries: u64,
+    /// Summed over the namespaces.
+    counters: Counters,
+    /// One for each namespace that has entries, a quota or counters, sorted by name.
+    namespaces: Vec<NamespaceStats>,
+    /// The global cap; null: none.
+    max_entries: Option<u64>,
+    #[serde(serialize_with = "digits")]
+    similarity_threshold: f32,
+    embedder_fingerprint: String,
+    embedder_dim: u32,
+    /// `float32`, `float16` or `int8`.
+    vector_dtype: &'static str,
+    /// Whether the index has been read from the store yet.
+    index_loaded: bool,
+    index_rows: u64,
+    index_bytes: u64,
+    /// Deleted rows whose memory is not given back yet.
+    index_tombstones: u64,
+    /// Rows that a scan can rule out by codes.
+    index_coded_rows: u64,
+    /// Rows whose vectors are in memory.
+    index_resident_rows: u64,
+    /// Rows that are in a graph.
+    index_graph_rows: u64,
+    /// The share of rows that the codes did not rule out in the last searches, 0 to 1.
+    #[serde(serialize_with = "digits")]
+    index_pass_rate: f32,
+}
+
+/// One namespace.
+#[derive(Debug, Serialize, ToSchema)]
+struct NamespaceStats {
+    namespace: String,
+    entries: u64,
+    /// null: unlimited.
+    quota: Option<u64>,
+    counters: Counters,
+}
+
+/// What happened in a namespace since it was last cleared, whichever process did it.
+#[derive(Debug, Serialize, ToSchema)]
+struct Counters {
+    hits_exact: u64,
+    hits_semantic: u64,
+    misses: u64,
+    evictions: u64,
+    expirations: u64,
+}
+
+/// Whether the cache can be relied on.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// All of what follows is as it should be.
+    healthy: bool,
+    integrity_ok: bool,
+    /// What is wrong, a sentence each.
+    problems: Vec<String>,
+    entries: u64,
+    namespaces: u64,
+    oldest_entry_age_seconds: Option<u64>,
+    /// The kind of store.
+    store: String,
+    embedder_fingerprint: String,
+    /// `float32`, `float16` or `int8`.
+    vector_dtype: &'static str,
+    /// `single` or `stale_tolerant`.
+    coordination: &'static str,
+}
+
+impl From<&mneme::Stats> for Stats {
+    fn from(stats: &mneme::Stats) -> Self {
+        let namespace = |item: &mneme::NamespaceStats| NamespaceStats {
+            namespace: item.namespace.clone(),
+            entries: item.entries,
+            quota: item.quota,
+            counters: (&item.counters).into(),
+        };
+        Self {
+            namespace: stats.namespace.clone(),
+            entries: stats.entries,
+            counters: (&stats.counters).into(),
+            namespaces: stats.namespaces.iter().map(namespace).collect(),
+            max_entries: stats.max_entries,
+            similarity_threshold: stats.similarity_threshold,
+            embedder_fingerprint: stats.embedder_fingerprint.clone(),
+            embedder_dim: stats.embedder_dim,
+            vector_dtype: stats.vector_dtype.name(),
+            index_loaded: stats.index_loaded,
+            index_rows: stats.index_rows,
+            index_bytes: stats.index_bytes,
+            index_tombstones: stats.index_tombstones,
+            index_coded_rows: stats.index_coded_rows,
+            index_resident_rows: stats.index_resident_rows,
+            index_graph_rows: stats.index_graph_rows,
+            index_pass_rate: stats.index_pass_rate,
+        }
+    }
+}
+
+impl From<&mneme::Counters> for Counters {
+    fn from(counters: &mneme::Counters) -> Self {
+        Self {
+            hits_exact: counters.hits_exact,
+            hits_semantic: counters.hits_semantic,
+            misses: counters.misses,
+            evictions: counters.evictions,
+            expirations: counters.expirations,
+        }
+    }
+}
+
+impl From<&mneme::Health> for Health {
+    fn from(health: &mneme::Health) -> Self {
+        Self {
+            healthy: health.healthy,
+            integrity_ok: health.integrity_ok,
+            problems: health.problems.clone(),
+            entries: health.entries,
+            namespaces: health.namespaces,
+            oldest_entry_age_seconds: health.oldest_entry_age_seconds,
+            store: health.store.clone(),
+            embedder_fingerprint: health.embedder_fingerprint.clone(),
+            vector_dtype: health.vector_dtype.name(),
+            coordination: match health.coordination {
+                Coordination::Single => "single",
+                Coordination::StaleTolerant(_) => "stale_tolerant",
+            },
+        }
+    }
+}

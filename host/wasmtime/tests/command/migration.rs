@@ -211,7 +211,7 @@ fn killed_at_twenty_points_it_ends_as_if_it_had_not_been() {
 fn copies_go_where_they_are_sent_and_nowhere_else() {
     let folder = filled();
     let copy = |more: &[&str]| folder.mneme(&[&["--json", "copy"], more].concat());
-    let done = copy(&["--to", "sqlite:copy.db", "--namespaces", "a,none"]);
+    let done = copy(&["--to", "sqlite:copy.db", "--namespaces", "a", "none"]);
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(
         (&done.json()["written"], &done.json()["quotas"]),

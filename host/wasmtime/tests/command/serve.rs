@@ -249,7 +249,10 @@ fn everything_that_a_cache_does() {
         (&health["healthy"], &health["store"]),
         (&json!(true), &json!("sqlite"))
     );
+    // What was counted is written when it stops.
+    let counted = server.ask("GET", "/v1/stats").ok()["counters"].clone();
     assert!(server.stop());
+    assert_eq!(folder.json(&["stats"])["counters"], counted);
 }
 
 #[test]

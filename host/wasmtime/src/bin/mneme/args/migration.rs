@@ -26,8 +26,8 @@ pub struct Target {
     /// $MNEME_TARGET, for a URL with a password
     #[arg(long, value_name = "URL")]
     pub to: Option<String>,
-    /// Take these namespaces only, with commas between; may be given again. Default: all
-    #[arg(long, value_name = "NS,...", value_delimiter = ',')]
+    /// Take these namespaces only. Default: all
+    #[arg(long, value_name = "NS", num_args = 1..)]
     pub namespaces: Vec<String>,
     /// Add to what the target holds; of two answers to the same query the newer one stays
     #[arg(long)]

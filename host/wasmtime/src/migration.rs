@@ -52,7 +52,8 @@ pub const META_KEY: &str = "migration";
 
 /// Entries that are read at a time, and texts that are embedded in one call.
 const PAGE: usize = 64;
-/// The most bytes of entries in one `insert`.
+/// The most bytes of entries in one `insert`, and about the most that are read before they are
+/// written.
 const STEP_BYTES: usize = 16 << 20;
 
 /// How a store is to be copied.
@@ -250,8 +251,8 @@ impl<'a> Migration<'a> {
         (self.watch)(progress);
         let mut last_id = 0;
         loop {
-            let mut read = Vec::new();
-            while read.len() < PAGE * self.concurrency {
+            let (mut read, mut bytes) = (Vec::new(), 0);
+            while read.len() < PAGE * self.concurrency && bytes < STEP_BYTES {
                 let page = source.iter_since(last_id, PAGE as u32)?;
                 let is_last = page.len() < PAGE;
                 let Some(entry) = page.last() else { break };
@@ -262,6 +263,7 @@ impl<'a> Migration<'a> {
                     )));
                 }
                 last_id = entry.id;
+                bytes += page.iter().map(size).sum::<usize>();
                 read.extend(page);
                 if is_last {
                     break;
@@ -362,16 +364,18 @@ fn is_copy(entry: &Entry, present: &Entry) -> bool {
         && entry.metadata == present.metadata
 }
 
+/// The bytes of an entry, but for a few.
+fn size(entry: &Entry) -> usize {
+    entry.query.len() + entry.response.len() + entry.metadata.len() + 4 * entry.embedding.len()
+}
+
 /// Writes entries in their order, and returns how many.
 fn write(target: &mut dyn Store, entries: Vec<Entry>) -> Result<u64> {
     let count = entries.len() as u64;
     let max_batch = (target.capabilities().max_batch as usize).max(1);
     let (mut step, mut bytes) = (Vec::new(), 0);
     for entry in entries {
-        let size = entry.query.len()
-            + entry.response.len()
-            + entry.metadata.len()
-            + 4 * entry.embedding.len();
+        let size = size(&entry);
         if !step.is_empty() && (step.len() == max_batch || bytes + size > STEP_BYTES) {
             target.insert(std::mem::take(&mut step))?;
             bytes = 0;

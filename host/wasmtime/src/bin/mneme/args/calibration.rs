@@ -11,9 +11,9 @@ use super::Dtype;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A line of PAIRS is {\"a\": ..., \"b\": ..., \"same\": true|false}; of the two other files it is
-{\"a\": ..., \"b\": ...}. Take questions of your own users: 200 pairs of each kind give
-intervals of some 7 points. The best threshold is the best for these pairs: it is a little too
-good for others. Intervals hold the true value with a confidence of 95 %.
+{\"a\": ..., \"b\": ...}. Take questions of your own users: 200 pairs of each kind tell precision
+and recall to 7 points or better. The best threshold is the best for these pairs, and a little
+less good for others. Intervals hold the true value with a confidence of 95 %.
 
 --json: {\"threshold\", \"precision\", \"recall\", \"f1\", \"precision_interval\": [low, high],
 \"recall_interval\", \"f1_interval\", \"metric\", \"pairs\", \"same\", \"dtype\", \"embedder\",

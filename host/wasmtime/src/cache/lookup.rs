@@ -14,8 +14,8 @@ impl SemanticCache {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] and [`Error::EmbedderDimension`] for a bad request;
-    /// what the store returns; [`Error::IndexUnavailable`] and [`Error::Limit`].
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) and [`Error::EmbedderDimension`](crate::Error::EmbedderDimension) for a bad request;
+    /// what the store returns; [`Error::IndexUnavailable`](crate::Error::IndexUnavailable) and [`Error::Limit`](crate::Error::Limit).
     pub fn get(&self, request: impl Into<GetRequest>) -> Result<Lookup> {
         self.look_up(request.into()).map(|(lookup, _)| lookup)
     }
@@ -80,7 +80,7 @@ impl SemanticCache {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), and [`Error::InvalidArgument`] for a limit out of range.
+    /// As [`get`](Self::get), and [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a limit out of range.
     pub fn explain(&self, request: impl Into<GetRequest>, limit: u32) -> Result<Explained> {
         let request = request.into();
         let namespace = request.namespace.clone();

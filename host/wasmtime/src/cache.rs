@@ -13,6 +13,7 @@ use crate::observe::Watch;
 use crate::turn::Turn;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+#[cfg(feature = "tokio")]
 pub(crate) use lookup::from_cache;
 
 pub use crate::contract::api::{

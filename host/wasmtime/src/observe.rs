@@ -45,6 +45,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
 mod labels;
 #[cfg(feature = "opentelemetry")]
 mod opentelemetry;
@@ -64,6 +65,7 @@ use std::time::{Duration, Instant};
 pub use self::opentelemetry::{OpenTelemetry, OpenTelemetryBuilder};
 #[cfg(feature = "prometheus")]
 pub use self::prometheus::{Prometheus, PrometheusBuilder};
+#[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
 pub use labels::DEFAULT_MAX_NAMESPACES;
 
 /// Is told what a cache does. All methods do nothing unless they are implemented.

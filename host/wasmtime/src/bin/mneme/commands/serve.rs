@@ -2,6 +2,7 @@
 
 mod access;
 mod archives;
+mod body;
 mod description;
 mod entries;
 mod fault;
@@ -15,8 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use mneme::observe::Prometheus;
 use mneme::{AsyncSemanticCache, Coordination};
 use serde_json::json;
@@ -39,6 +39,7 @@ struct Served {
     access: Access,
     metrics: Metrics,
     health: HealthReports,
+    max_body: usize,
     max_archive: u64,
 }
 
@@ -78,6 +79,7 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         access,
         metrics: Metrics::new(registry)?,
         health: HealthReports::default(),
+        max_body: args.max_body,
         max_archive: args.max_archive,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -106,7 +108,7 @@ async fn run(args: &Serve, out: Output, store: &StoreUrl, served: Arc<Served>) -
         // The receiver is gone only where the server is.
         let _ = stopping.send(());
     };
-    let server = axum::serve(listener, router(args, served)).with_graceful_shutdown(stopped);
+    let server = axum::serve(listener, router(served)).with_graceful_shutdown(stopped);
     let too_long = async {
         match stop.await {
             Ok(()) => tokio::time::sleep(Duration::from_secs(args.grace)).await,
@@ -130,13 +132,13 @@ fn announce(out: Output, address: SocketAddr, store: &StoreUrl) -> Result<()> {
     Ok(())
 }
 
-fn router(args: &Serve, served: Arc<Served>) -> Router {
+fn router(served: Arc<Served>) -> Router {
     let (router, description) = description::routes().split_for_parts();
     description::serve(router, description)
-        .layer(DefaultBodyLimit::max(args.max_body))
+        .fallback(fault::not_found)
+        .method_not_allowed_fallback(fault::method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(&served), access::check))
         .layer(from_fn_with_state(Arc::clone(&served), metrics::count))
-        .layer(from_fn(fault::as_json))
         .with_state(served)
 }
 

@@ -104,21 +104,20 @@ pub async fn check(State(served): State<Arc<Served>>, request: Request, next: Ne
     if served.access.allows(request.headers()) {
         return next.run(request).await;
     }
-    match served.access {
-        Access::Token(_) if OPEN.contains(&request.uri().path()) => next.run(request).await,
+    let fault = match served.access {
+        Access::Token(_) if OPEN.contains(&request.uri().path()) => return next.run(request).await,
         Access::Token(_) => Fault::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
             "the request does not bear the token; send `authorization: Bearer TOKEN`",
-        )
-        .into_response(),
+        ),
         Access::Local | Access::Anybody => Fault::new(
             StatusCode::FORBIDDEN,
             "forbidden",
             "without a token only requests to localhost are served; address it as localhost, or start it with a token",
-        )
-        .into_response(),
-    }
+        ),
+    };
+    fault.after(request).await.into_response()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, BodyDataStream};
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
@@ -19,6 +19,7 @@ use tokio_util::io::ReaderStream;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Served;
+use super::body;
 use super::fault::Fault;
 use crate::json;
 
@@ -127,7 +128,7 @@ pub async fn load(
     request: Request,
 ) -> Result<Json<json::Loaded>, Fault> {
     let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
-    let file = receive(request.into_body().into_data_stream(), served.max_archive).await?;
+    let file = receive(request.into_body(), served.max_archive).await?;
     let mode = match how.mode {
         Mode::Empty => ImportMode::Empty,
         Mode::Merge => ImportMode::Merge,
@@ -141,19 +142,21 @@ pub async fn load(
 }
 
 /// The body, in a file that has no name.
-async fn receive(mut body: BodyDataStream, limit: u64) -> Result<std::fs::File, Fault> {
+async fn receive(mut body: Body, limit: u64) -> Result<std::fs::File, Fault> {
     let file = tempfile::tempfile().map_err(|error| no_room(&error))?;
     let mut file = tokio::fs::File::from_std(file);
     let mut length = 0;
-    while let Some(piece) = next(&mut body).await {
-        let piece = piece.map_err(|_| Fault::bad_request("the archive was cut off on its way"))?;
+    while let Some(piece) = body::next(&mut body).await {
+        let piece = piece
+            .map_err(|_| Fault::bad_request("the archive was cut off on its way").closing(true))?;
         length += piece.len() as u64;
         if length > limit {
             return Err(Fault::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",
                 format!("the archive has more than {limit} bytes; see --max-archive"),
-            ));
+            )
+            .closing(!body::drain(body).await));
         }
         file.write_all(&piece)
             .await
@@ -164,13 +167,6 @@ async fn receive(mut body: BodyDataStream, limit: u64) -> Result<std::fs::File, 
     file.seek(SeekFrom::Start(0))
         .map_err(|error| no_room(&error))?;
     Ok(file)
-}
-
-async fn next(body: &mut BodyDataStream) -> Option<Result<axum::body::Bytes, axum::Error>> {
-    use axum::body::HttpBody;
-    use std::pin::Pin;
-    let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await?;
-    Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
 }
 
 fn no_room(error: &std::io::Error) -> Fault {

@@ -1,20 +1,23 @@
 //! Errors, as responses.
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use mneme::Error;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use super::body;
 
 /// What went wrong.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Fault {
     #[serde(skip)]
     status: StatusCode,
+    /// The request was not read to its end.
+    #[serde(skip)]
+    close: bool,
     error: Reason,
 }
 
@@ -32,12 +35,25 @@ impl Fault {
     pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
         Self {
             status,
+            close: false,
             error: Reason {
                 kind,
                 message: message.into(),
                 retryable: false,
             },
         }
+    }
+
+    /// The refusal of a request whose body nobody has read.
+    pub async fn after(self, request: Request) -> Self {
+        let drained = body::drain(request.into_body()).await;
+        self.closing(!drained)
+    }
+
+    /// Whether the connection is to be closed, as the request was not read to its end.
+    pub fn closing(mut self, close: bool) -> Self {
+        self.close = close;
+        self
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {
@@ -82,28 +98,34 @@ impl IntoResponse for Fault {
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, scheme);
         }
+        if self.close {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         response
     }
 }
 
-/// Gives the router's own refusals, of paths and methods that there are not, the same form.
-pub async fn as_json(request: Request, next: Next) -> Response {
+/// There is nothing at this path.
+pub async fn not_found(request: Request) -> Fault {
     let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
-    let is_bare = !response.headers().contains_key(header::CONTENT_TYPE);
-    match response.status() {
-        StatusCode::NOT_FOUND if is_bare => Fault::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            format!("there is nothing at {path:?}; /openapi.json says what there is"),
-        )
-        .into_response(),
-        StatusCode::METHOD_NOT_ALLOWED if is_bare => Fault::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            format!("{path:?} takes another method, which the header `allow` names"),
-        )
-        .into_response(),
-        _ => response.map(Body::new),
-    }
+    Fault::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        format!("there is nothing at {path:?}; /openapi.json says what there is"),
+    )
+    .after(request)
+    .await
+}
+
+/// There is something at this path, for other methods.
+pub async fn method_not_allowed(request: Request) -> Fault {
+    let path = request.uri().path().to_owned();
+    Fault::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("{path:?} takes another method, which the header `allow` names"),
+    )
+    .after(request)
+    .await
 }

@@ -1,14 +1,16 @@
 //! What requests bring along: a namespace, and a JSON body.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
+use super::Served;
+use super::body::{self, Unread};
 use super::fault::Fault;
 
 /// The header that names a namespace.
@@ -68,30 +70,51 @@ async fn named<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Option<St
 /// A body of JSON.
 pub struct Body<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
     type Rejection = Fault;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
-        let read = Json::<T>::from_request(request, state);
-        let read = tokio::time::timeout(PATIENCE, read).await;
-        let Ok(read) = read else {
+    async fn from_request(request: Request, served: &Arc<Served>) -> Result<Self, Fault> {
+        // A page of a browser can send anything but this without asking first.
+        if !is_json(request.headers()) {
+            return Err(Fault::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "the body is to be JSON; send `content-type: application/json`",
+            )
+            .after(request)
+            .await);
+        }
+        let read = body::read(request.into_body(), served.max_body);
+        let Ok(read) = tokio::time::timeout(PATIENCE, read).await else {
             return Err(Fault::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "timeout",
                 format!("the body did not arrive within {} s", PATIENCE.as_secs()),
-            ));
+            )
+            .closing(true));
         };
-        read.map(|Json(body)| Self(body)).map_err(|rejection| {
-            let (status, kind) = match &rejection {
-                JsonRejection::MissingJsonContentType(_) => {
-                    (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
-                }
-                rejection if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                    (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
-                }
-                _ => (StatusCode::BAD_REQUEST, "invalid_argument"),
-            };
-            Fault::new(status, kind, rejection.body_text())
-        })
+        let bytes = read.map_err(|unread| match unread {
+            Unread::TooLarge { drained } => Fault::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                format!(
+                    "the body has more than {} bytes; see --max-body",
+                    served.max_body
+                ),
+            )
+            .closing(!drained),
+            Unread::CutOff => Fault::bad_request("the body was cut off on its way").closing(true),
+        })?;
+        match Json::<T>::from_bytes(&bytes) {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(rejection) => Err(Fault::bad_request(rejection.body_text())),
+        }
     }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok());
+    kind.and_then(|kind| kind.split(';').next())
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }

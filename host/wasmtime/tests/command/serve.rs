@@ -2,7 +2,8 @@
 
 mod load;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -544,6 +545,98 @@ fn bad_requests_are_told_what_is_wrong_and_change_nothing() {
         server.ask("GET", "/v1/namespaces").ok(),
         json!({"namespaces": ["%", "..", "../..", "a/../b"]})
     );
+    assert!(server.stop());
+}
+
+/// The head of a response, and its body.
+fn read_response(stream: &mut BufReader<TcpStream>) -> (String, Vec<u8>) {
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        assert!(
+            stream.read_line(&mut line).unwrap() > 0,
+            "closed after {head:?}"
+        );
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        head += &line;
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (head, body)
+}
+
+#[test]
+fn a_refused_request_leaves_the_connection_to_the_next() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &["--max-body", "3000"]);
+    let address = server.url.strip_prefix("http://").unwrap();
+    let mut stream = BufReader::new(TcpStream::connect(address).unwrap());
+    let large = "x".repeat(100_000);
+    for (path, host, kind, body, status) in [
+        ("/v1/none", "localhost", "application/json", "{}", 404),
+        (
+            "/openapi.json",
+            "localhost",
+            "application/json",
+            &*large,
+            405,
+        ),
+        ("/v1/get", "evil.test", "application/json", &large, 403),
+        ("/v1/get", "localhost", "text/plain", &large, 415),
+        ("/v1/get", "localhost", "application/json", &large, 413),
+        (
+            "/v1/namespaces/%ff/get",
+            "localhost",
+            "application/json",
+            &large,
+            400,
+        ),
+        (
+            "/v1/load?mode=all",
+            "localhost",
+            "application/json",
+            &large,
+            400,
+        ),
+        (
+            "/v1/get",
+            "localhost",
+            "application/json",
+            r#"{"query":"q"}"#,
+            200,
+        ),
+    ] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream
+            .get_mut()
+            .write_all((head + body).as_bytes())
+            .unwrap();
+        let (head, answer) = read_response(&mut stream);
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{path}: {head}"
+        );
+        assert!(!head.contains("connection: close"), "{path}: {head}");
+        assert!(serde_json::from_slice::<Value>(&answer).is_ok());
+        assert_eq!(head.contains("allow: GET"), status == 405, "{head}");
+    }
+    // One that is too long to wait for.
+    let head = "POST /v1/none HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000000\r\n\r\n";
+    stream.get_mut().write_all(head.as_bytes()).unwrap();
+    let (head, _) = read_response(&mut stream);
+    assert!(
+        head.contains(" 404 ") && head.contains("connection: close"),
+        "{head}"
+    );
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it is closed");
     assert!(server.stop());
 }
 

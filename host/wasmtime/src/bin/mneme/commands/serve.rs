@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use mneme::observe::Prometheus;
 use mneme::{AsyncSemanticCache, Coordination};
 use serde_json::json;
@@ -139,6 +139,7 @@ fn router(served: Arc<Served>) -> Router {
         .method_not_allowed_fallback(fault::method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(&served), access::check))
         .layer(from_fn_with_state(Arc::clone(&served), metrics::count))
+        .layer(from_fn(body::read_to_end))
         .with_state(served)
 }
 

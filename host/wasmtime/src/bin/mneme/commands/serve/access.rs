@@ -117,7 +117,7 @@ pub async fn check(State(served): State<Arc<Served>>, request: Request, next: Ne
             "without a token only requests to localhost are served; address it as localhost, or start it with a token",
         ),
     };
-    fault.after(request).await.into_response()
+    fault.into_response()
 }
 
 #[cfg(test)]

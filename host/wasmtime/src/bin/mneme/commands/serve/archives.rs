@@ -147,16 +147,14 @@ async fn receive(mut body: Body, limit: u64) -> Result<std::fs::File, Fault> {
     let mut file = tokio::fs::File::from_std(file);
     let mut length = 0;
     while let Some(piece) = body::next(&mut body).await {
-        let piece = piece
-            .map_err(|_| Fault::bad_request("the archive was cut off on its way").closing(true))?;
+        let piece = piece.map_err(|_| Fault::bad_request("the archive was cut off on its way"))?;
         length += piece.len() as u64;
         if length > limit {
             return Err(Fault::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",
                 format!("the archive has more than {limit} bytes; see --max-archive"),
-            )
-            .closing(!body::drain(body).await));
+            ));
         }
         file.write_all(&piece)
             .await

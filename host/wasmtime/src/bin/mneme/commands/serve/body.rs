@@ -3,23 +3,83 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
 
 /// How much of an unwanted body is read, and how long that may take.
 const UNWANTED: usize = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Why a body was not read.
-pub enum Unread {
-    /// It has more bytes than it may.
-    TooLarge {
-        /// All the same it was read to its end, and dropped.
-        drained: bool,
-    },
-    /// It was cut off on its way.
-    CutOff,
+/// A body that outlives whoever was to read it.
+#[derive(Clone)]
+struct Kept(Arc<Mutex<Body>>);
+
+type Piece = http_body::Frame<Bytes>;
+
+impl Kept {
+    fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, axum::Error>>> {
+        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Pin::new(&mut *body).poll_frame(context)
+    }
+}
+
+impl HttpBody for Kept {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Piece, axum::Error>>> {
+        self.poll(context)
+    }
+}
+
+/// Reads what is left of a request that was answered early, or else says that the connection
+/// will be closed.
+pub async fn read_to_end(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        return next.run(Request::from_parts(parts, body)).await;
+    }
+    let body = Kept(Arc::new(Mutex::new(body)));
+    let request = Request::from_parts(parts, Body::new(body.clone()));
+    let mut response = next.run(request).await;
+    if !drain(&body).await {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+/// Whether there was little enough left.
+async fn drain(body: &Kept) -> bool {
+    let mut left = UNWANTED;
+    let reading = async {
+        loop {
+            match poll_fn(|context| body.poll(context)).await {
+                None => return true,
+                Some(Ok(piece)) => {
+                    let length = piece.data_ref().map_or(0, Bytes::len);
+                    if length > left {
+                        return false;
+                    }
+                    left -= length;
+                }
+                Some(Err(_)) => return false,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading)
+        .await
+        .unwrap_or(false)
 }
 
 /// The next bytes; none at the end.
@@ -29,35 +89,23 @@ pub async fn next(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
     Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
 }
 
+/// Why a body was not read.
+pub enum Unread {
+    /// It has more bytes than it may.
+    TooLarge,
+    /// It was cut off on its way.
+    CutOff,
+}
+
 /// A body of at most so many bytes.
 pub async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, Unread> {
     let mut bytes = Vec::new();
     while let Some(piece) = next(&mut body).await {
         let piece = piece.map_err(|_| Unread::CutOff)?;
         if bytes.len() + piece.len() > limit {
-            drop(bytes);
-            return Err(Unread::TooLarge {
-                drained: drain(body).await,
-            });
+            return Err(Unread::TooLarge);
         }
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes)
-}
-
-/// Reads a body that nobody wants. False where that was given up: the connection is to be closed.
-pub async fn drain(mut body: Body) -> bool {
-    let mut left = UNWANTED;
-    let reading = async {
-        loop {
-            match next(&mut body).await {
-                None => return true,
-                Some(Ok(piece)) if piece.len() <= left => left -= piece.len(),
-                Some(_) => return false,
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, reading)
-        .await
-        .unwrap_or(false)
 }

@@ -1,23 +1,17 @@
 //! Errors, as responses.
 
 use axum::Json;
-use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use mneme::Error;
 use serde::Serialize;
 use utoipa::ToSchema;
-
-use super::body;
 
 /// What went wrong.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Fault {
     #[serde(skip)]
     status: StatusCode,
-    /// The request was not read to its end.
-    #[serde(skip)]
-    close: bool,
     error: Reason,
 }
 
@@ -35,25 +29,12 @@ impl Fault {
     pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
         Self {
             status,
-            close: false,
             error: Reason {
                 kind,
                 message: message.into(),
                 retryable: false,
             },
         }
-    }
-
-    /// The refusal of a request whose body nobody has read.
-    pub async fn after(self, request: Request) -> Self {
-        let drained = body::drain(request.into_body()).await;
-        self.closing(!drained)
-    }
-
-    /// Whether the connection is to be closed, as the request was not read to its end.
-    pub fn closing(mut self, close: bool) -> Self {
-        self.close = close;
-        self
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {
@@ -98,34 +79,30 @@ impl IntoResponse for Fault {
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, scheme);
         }
-        if self.close {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
         response
     }
 }
 
 /// There is nothing at this path.
-pub async fn not_found(request: Request) -> Fault {
-    let path = request.uri().path().to_owned();
+pub async fn not_found(at: Uri) -> Fault {
     Fault::new(
         StatusCode::NOT_FOUND,
         "not_found",
-        format!("there is nothing at {path:?}; /openapi.json says what there is"),
+        format!(
+            "there is nothing at {:?}; /openapi.json says what there is",
+            at.path()
+        ),
     )
-    .after(request)
-    .await
 }
 
 /// There is something at this path, for other methods.
-pub async fn method_not_allowed(request: Request) -> Fault {
-    let path = request.uri().path().to_owned();
+pub async fn method_not_allowed(at: Uri) -> Fault {
     Fault::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
-        format!("{path:?} takes another method, which the header `allow` names"),
+        format!(
+            "{:?} takes another method, which the header `allow` names",
+            at.path()
+        ),
     )
-    .after(request)
-    .await
 }

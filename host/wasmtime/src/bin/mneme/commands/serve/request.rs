@@ -80,9 +80,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
                 "the body is to be JSON; send `content-type: application/json`",
-            )
-            .after(request)
-            .await);
+            ));
         }
         let read = body::read(request.into_body(), served.max_body);
         let Ok(read) = tokio::time::timeout(PATIENCE, read).await else {
@@ -90,20 +88,18 @@ impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
                 StatusCode::REQUEST_TIMEOUT,
                 "timeout",
                 format!("the body did not arrive within {} s", PATIENCE.as_secs()),
-            )
-            .closing(true));
+            ));
         };
         let bytes = read.map_err(|unread| match unread {
-            Unread::TooLarge { drained } => Fault::new(
+            Unread::TooLarge => Fault::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",
                 format!(
                     "the body has more than {} bytes; see --max-body",
                     served.max_body
                 ),
-            )
-            .closing(!drained),
-            Unread::CutOff => Fault::bad_request("the body was cut off on its way").closing(true),
+            ),
+            Unread::CutOff => Fault::bad_request("the body was cut off on its way"),
         })?;
         match Json::<T>::from_bytes(&bytes) {
             Ok(Json(body)) => Ok(Self(body)),

@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_digits() {
-        let miss = Lookup::from(&mneme::Lookup::Hit(mneme::Hit {
+        let hit = Lookup::from(&mneme::Lookup::Hit(mneme::Hit {
             response: "r".into(),
             metadata: "{\"a\": 1}".into(),
             namespace: "n".into(),
@@ -49,7 +49,7 @@ mod tests {
             query: "q".into(),
             id: 7,
         }));
-        let value = value(&miss);
+        let value = value(&hit);
         assert_eq!(value["similarity"].to_string(), "0.85");
         assert_eq!(value["metadata"]["a"], 1);
         assert_eq!(value["hit"], true);

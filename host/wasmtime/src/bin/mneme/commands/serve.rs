@@ -10,6 +10,7 @@ mod metrics;
 mod reports;
 mod request;
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,10 +102,11 @@ async fn run(args: &Serve, out: Output, store: &StoreUrl, served: Arc<Served>) -
         .await
         .with_context(|| format!("serve: cannot listen on {}", args.listen))?;
     let address = listener.local_addr().context("serve")?;
+    let signal = stop_signal().context("serve: cannot wait for signals")?;
     announce(out, address, store)?;
     let (stopping, stop) = oneshot::channel();
     let stopped = async move {
-        signal().await;
+        signal.await;
         // The receiver is gone only where the server is.
         let _ = stopping.send(());
     };
@@ -143,25 +145,26 @@ fn router(served: Arc<Served>) -> Router {
         .with_state(served)
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn signal() {
-    let interrupt = async {
+/// What waits for SIGTERM or SIGINT, which from here on do not end the process by themselves.
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// What waits for Ctrl-C.
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }
-    };
-    #[cfg(unix)]
-    let terminate = async {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
-    }
+    })
 }

@@ -143,15 +143,15 @@ impl Open {
         now: Now,
     ) -> JudgedEntry {
         let judged = self.judge(host, query, &entry, similarity, now);
-        let verdict = judged.verdict();
-        // The judge asks the validator only where all else speaks for the entry.
-        let accepted = match verdict {
-            Verdict::Expired | Verdict::LowConfidence => {
-                self.accepts(host, query, &entry, similarity, now)
-            }
-            _ => judged.accepted,
+        // A judgement ends with the first thing against the entry; here all of it is told.
+        let confidence = judged.unwrap_or_else(|_| self.confidence(host, similarity, &entry, now));
+        let accepted = match judged {
+            Ok(_) => true,
+            Err(Verdict::Refused) => false,
+            Err(_) => self.accepts(host, query, &entry, similarity, now),
         };
-        judged_entry(entry, similarity, judged.confidence, accepted, verdict, now)
+        let verdict = judged.err().unwrap_or(Verdict::Answers);
+        judged_entry(entry, similarity, confidence, accepted, verdict, now)
     }
 }
 

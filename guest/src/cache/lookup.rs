@@ -198,12 +198,11 @@ impl Open {
         let (mut any_similar, mut chosen) = (false, None);
         self.best_first(store, sought, now, &mut |open, entry, similarity| {
             any_similar = true;
-            let judged = open.judge(host, query, &entry, similarity, now);
-            match judged.verdict() {
-                Verdict::Expired => expired.push(entry_ref(&entry)),
-                Verdict::Refused => rejected.push(entry_ref(&entry)),
-                Verdict::Answers => chosen = Some((entry, similarity, judged.confidence)),
-                _ => {}
+            match open.judge(host, query, &entry, similarity, now) {
+                Ok(confidence) => chosen = Some((entry, similarity, confidence)),
+                Err(Verdict::Expired) => expired.push(entry_ref(&entry)),
+                Err(Verdict::Refused) => rejected.push(entry_ref(&entry)),
+                Err(_) => {}
             }
             match &chosen {
                 Some(_) => ControlFlow::Break(()),
@@ -300,8 +299,8 @@ impl Open {
         Ok(())
     }
 
-    /// What speaks for and against an entry that is similar enough. The validator is asked
-    /// last.
+    /// The confidence of an entry that is similar enough and may answer, or the first thing
+    /// that speaks against it.
     pub(super) fn judge(
         &self,
         host: &impl Host,
@@ -309,15 +308,17 @@ impl Open {
         entry: &Entry,
         similarity: f32,
         now: Now,
-    ) -> Judged {
+    ) -> std::result::Result<f32, Verdict> {
+        if is_expired(entry.created_at, entry.ttl, now) {
+            return Err(Verdict::Expired);
+        }
         let confidence = self.confidence(host, similarity, entry, now);
-        let expired = is_expired(entry.created_at, entry.ttl, now);
-        let trusted = confidence >= policy::cut_off(&self.options.confidence);
-        Judged {
-            confidence,
-            expired,
-            trusted,
-            accepted: expired || !trusted || self.accepts(host, query, entry, similarity, now),
+        if confidence < policy::cut_off(&self.options.confidence) {
+            return Err(Verdict::LowConfidence);
+        }
+        match self.accepts(host, query, entry, similarity, now) {
+            true => Ok(confidence),
+            false => Err(Verdict::Refused),
         }
     }
 
@@ -418,28 +419,6 @@ struct Search {
     query: String,
     expired: Vec<EntryRef>,
     rejected: Vec<EntryRef>,
-}
-
-/// See [`Open::judge`].
-pub(super) struct Judged {
-    pub confidence: f32,
-    pub expired: bool,
-    trusted: bool,
-    pub accepted: bool,
-}
-
-impl Judged {
-    /// Whether the entry answers, or the first thing that speaks against it.
-    pub fn verdict(&self) -> Verdict {
-        match self {
-            Judged { expired: true, .. } => Verdict::Expired,
-            Judged { trusted: false, .. } => Verdict::LowConfidence,
-            Judged {
-                accepted: false, ..
-            } => Verdict::Refused,
-            _ => Verdict::Answers,
-        }
-    }
 }
 
 /// Takes the best of the entries that have been read, if none that is yet to be read

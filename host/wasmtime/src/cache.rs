@@ -5,10 +5,12 @@ mod storing;
 
 use crate::builder::Builder;
 use crate::component::Instance;
-use crate::contract::types::VectorDtype;
-use crate::embedder::{EmbedError, Embedder, wrong_count};
+use crate::contract::exports::mneme::cache::cache::Guest;
+use crate::contract::types::{Error as StoreError, VectorDtype};
+use crate::embedder::{EmbedError, Embedder, embed_each};
 use crate::error::{Error, Result};
 use crate::flights::Flights;
+use crate::imports::State;
 use crate::observe::Watch;
 use crate::turn::Turn;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -98,9 +100,8 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn delete(&self, query: &str, namespace: &str) -> Result<bool> {
-        self.watched("delete", Some(namespace), || {
-            self.instance()?
-                .call(|guest, store| guest.call_delete(store, query, namespace))
+        self.call("delete", Some(namespace), |guest, store| {
+            guest.call_delete(store, query, namespace)
         })
     }
 
@@ -111,10 +112,7 @@ impl SemanticCache {
     ///
     /// What the store returns.
     pub fn clear(&self) -> Result<u64> {
-        self.watched("clear", None, || {
-            self.instance()?
-                .call(|guest, store| guest.call_clear(store))
-        })
+        self.call("clear", None, |guest, store| guest.call_clear(store))
     }
 
     /// Deletes the entries and counters of one namespace, and returns how many entries.
@@ -124,9 +122,8 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn clear_namespace(&self, namespace: &str) -> Result<u64> {
-        self.watched("clear_namespace", Some(namespace), || {
-            self.instance()?
-                .call(|guest, store| guest.call_clear_namespace(store, namespace))
+        self.call("clear_namespace", Some(namespace), |guest, store| {
+            guest.call_clear_namespace(store, namespace)
         })
     }
 
@@ -136,9 +133,8 @@ impl SemanticCache {
     ///
     /// What the store returns.
     pub fn list_namespaces(&self) -> Result<Vec<String>> {
-        self.watched("list_namespaces", None, || {
-            self.instance()?
-                .call(|guest, store| guest.call_list_namespaces(store))
+        self.call("list_namespaces", None, |guest, store| {
+            guest.call_list_namespaces(store)
         })
     }
 
@@ -149,9 +145,8 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn vacuum(&self, namespace: Option<&str>, compact: bool) -> Result<u64> {
-        self.watched("vacuum", namespace, || {
-            self.instance()?
-                .call(|guest, store| guest.call_vacuum(store, namespace, compact))
+        self.call("vacuum", namespace, |guest, store| {
+            guest.call_vacuum(store, namespace, compact)
         })
     }
 
@@ -165,10 +160,7 @@ impl SemanticCache {
     /// [`Error::Closed`]; with graphs, [`Error::IndexUnavailable`] for want of memory, and what
     /// the store returns.
     pub fn compact(&self) -> Result<u64> {
-        self.watched("compact", None, || {
-            self.instance()?
-                .call(|guest, store| guest.call_compact(store))
-        })
+        self.call("compact", None, |guest, store| guest.call_compact(store))
     }
 
     /// Makes the index as fast as it gets, now instead of bit by bit during semantic
@@ -179,10 +171,7 @@ impl SemanticCache {
     /// [`Error::IndexUnavailable`] for want of memory; [`Error::Backend`],
     /// [`Error::Corrupt`], [`Error::Limit`], [`Error::Closed`].
     pub fn warm_up(&self) -> Result<u64> {
-        self.watched("warm_up", None, || {
-            self.instance()?
-                .call(|guest, store| guest.call_warm_up(store))
-        })
+        self.call("warm_up", None, |guest, store| guest.call_warm_up(store))
     }
 
     /// Sets, or with none removes, the most entries that a namespace may hold. A
@@ -192,9 +181,8 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn set_namespace_quota(&self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
-        self.watched("set_namespace_quota", Some(namespace), || {
-            self.instance()?
-                .call(|guest, store| guest.call_set_namespace_quota(store, namespace, max_entries))
+        self.call("set_namespace_quota", Some(namespace), |guest, store| {
+            guest.call_set_namespace_quota(store, namespace, max_entries)
         })
     }
 
@@ -204,9 +192,8 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn namespace_quota(&self, namespace: &str) -> Result<Option<u64>> {
-        self.watched("namespace_quota", Some(namespace), || {
-            self.instance()?
-                .call(|guest, store| guest.call_get_namespace_quota(store, namespace))
+        self.call("namespace_quota", Some(namespace), |guest, store| {
+            guest.call_get_namespace_quota(store, namespace)
         })
     }
 
@@ -242,9 +229,8 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn stats(&self, namespace: Option<&str>) -> Result<Stats> {
-        self.watched("stats", namespace, || {
-            self.instance()?
-                .call(|guest, store| guest.call_stats(store, namespace))
+        self.call("stats", namespace, |guest, store| {
+            guest.call_stats(store, namespace)
         })
     }
 
@@ -254,10 +240,7 @@ impl SemanticCache {
     ///
     /// [`Error::Closed`] and [`Error::Limit`].
     pub fn health(&self) -> Result<Health> {
-        self.watched("health", None, || {
-            self.instance()?
-                .call(|guest, store| guest.call_health(store))
-        })
+        self.call("health", None, |guest, store| guest.call_health(store))
     }
 
     /// A query as the cache compares and embeds it.
@@ -288,10 +271,7 @@ impl SemanticCache {
     ///
     /// What the store returns; the data goes on waiting.
     pub fn flush(&self) -> Result<()> {
-        self.watched("flush", None, || {
-            self.instance()?
-                .call(|guest, store| guest.call_flush(store))
-        })
+        self.call("flush", None, |guest, store| guest.call_flush(store))
     }
 
     /// Writes what waits and closes the store. Other handles of this cache are closed
@@ -305,22 +285,18 @@ impl SemanticCache {
     }
 
     fn embed_one(&self, text: &str) -> std::result::Result<Vec<f32>, EmbedError> {
-        self.embed(&[text])?
-            .pop()
-            .ok_or_else(|| wrong_count(&self.inner.embedder, 0, 1))
+        let mut vectors = self.embed(&[text])?;
+        // There is one for each text.
+        Ok(vectors.swap_remove(0))
     }
 
     fn embed(&self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedError> {
         let embedder = &self.inner.embedder;
-        let watch = &self.inner.watch;
-        watch.embedding(embedder.fingerprint(), texts.len(), || {
-            let vectors = embedder.embed(texts)?;
-            if vectors.len() == texts.len() {
-                Ok(vectors)
-            } else {
-                Err(wrong_count(embedder, vectors.len(), texts.len()))
-            }
-        })
+        self.inner
+            .watch
+            .embedding(embedder.fingerprint(), texts.len(), || {
+                embed_each(embedder, texts)
+            })
     }
 
     /// The bytes of memory that the component holds, index included.
@@ -349,7 +325,20 @@ impl SemanticCache {
         Turn::wait(&self.inner.instance)
     }
 
-    /// Runs a call under the eyes of the observers.
+    /// Calls an export under the eyes of the observers.
+    fn call<T>(
+        &self,
+        operation: &'static str,
+        namespace: Option<&str>,
+        call: impl FnOnce(
+            &Guest,
+            &mut wasmtime::Store<State>,
+        ) -> wasmtime::Result<std::result::Result<T, StoreError>>,
+    ) -> Result<T> {
+        self.watched(operation, namespace, || self.instance()?.call(call))
+    }
+
+    /// Runs work under the eyes of the observers.
     pub(crate) fn watched<T>(
         &self,
         operation: &'static str,

@@ -19,7 +19,7 @@
 
 use crate::component::{Engine, Functions};
 use crate::contract::types::VectorDtype;
-use crate::embedder::Embedder;
+use crate::embedder::{Embedder, embed_each};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
@@ -110,15 +110,7 @@ impl Embedded {
         progress(0, normalized.len());
         for batch in normalized.chunks(BATCH) {
             let texts: Vec<&str> = batch.iter().map(String::as_str).collect();
-            let more = embedder.embed(&texts).map_err(Error::Embedder)?;
-            if more.len() != texts.len() {
-                return Err(Error::Embedder(crate::embedder::wrong_count(
-                    embedder,
-                    more.len(),
-                    texts.len(),
-                )));
-            }
-            vectors.extend(more);
+            vectors.extend(embed_each(embedder, &texts).map_err(Error::Embedder)?);
             progress(vectors.len(), normalized.len());
         }
         Ok(Embedded {

@@ -47,8 +47,7 @@ mod options;
 use crate::cache::SemanticCache;
 use crate::component::{Engine, Instance, call_alone};
 use crate::error::{Error, Result};
-use crate::host::{Policies, SystemClock};
-use crate::imports::{Limits, State};
+use crate::imports::State;
 use archive::Archive;
 use std::io::{Read, Write};
 
@@ -147,12 +146,7 @@ pub fn inspect(archive: impl Read + Send + 'static, options: InspectOptions) -> 
     let (_folder, store) = convert::scratch()?;
     #[cfg(not(feature = "sqlite"))]
     let store = crate::store::MemoryStore::new();
-    let state = State::new(
-        Box::new(store),
-        Box::new(SystemClock),
-        Policies::default(),
-        Limits::default(),
-    );
+    let state = State::alone(store);
     let archive = Archive::reading(archive, options.watch);
     call_alone(&engine, state, archive, |guest, store| {
         guest.call_inspect(store, options.max_expansion)
@@ -204,12 +198,7 @@ mod tests {
             &crate::contract::exports::mneme::cache::checkpoint::Guest,
             &mut wasmtime::Store<State>,
         ) -> wasmtime::Result<String>| {
-            let state = State::new(
-                Box::new(MemoryStore::new()),
-                Box::new(SystemClock),
-                Policies::default(),
-                Limits::default(),
-            );
+            let state = State::alone(MemoryStore::new());
             let archive = Archive::reading(std::io::empty(), None);
             let engine = Engine::shared().unwrap();
             call_alone(&engine, state, archive, |guest, store| {

@@ -7,8 +7,7 @@ use crate::contract::exports::mneme::cache::checkpoint::Guest as CheckpointGuest
 use crate::contract::types::{Error as StoreError, VectorDtype};
 use crate::contract::{Mneme, MnemePre};
 use crate::error::{Error, Limit, Result};
-use crate::host::{Policies, SystemClock};
-use crate::imports::{Limits, State};
+use crate::imports::State;
 use crate::store::MemoryStore;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -312,12 +311,7 @@ pub(crate) struct Functions {
 
 impl Functions {
     pub fn start(engine: &Engine) -> Result<Self> {
-        let state = State::new(
-            Box::new(MemoryStore::new()),
-            Box::new(SystemClock),
-            Policies::default(),
-            Limits::default(),
-        );
+        let state = State::alone(MemoryStore::new());
         let (store, guest) = start(engine, state)?;
         Ok(Functions { store, guest })
     }

@@ -135,12 +135,21 @@ impl EmbedError {
     }
 }
 
-/// The error of an embedder that broke its contract.
-pub(crate) fn wrong_count(embedder: &dyn Embedder, vectors: usize, texts: usize) -> EmbedError {
-    EmbedError::permanent(format!(
-        "the embedder {:?} returned {vectors} vectors for {texts} texts; it must return one for each",
-        embedder.fingerprint()
-    ))
+/// Embeds texts, and holds the embedder to its promise of a vector for each.
+pub(crate) fn embed_each(
+    embedder: &dyn Embedder,
+    texts: &[&str],
+) -> Result<Vec<Vec<f32>>, EmbedError> {
+    let vectors = embedder.embed(texts)?;
+    if vectors.len() != texts.len() {
+        return Err(EmbedError::permanent(format!(
+            "the embedder {:?} returned {} vectors for {} texts; it must return one for each",
+            embedder.fingerprint(),
+            vectors.len(),
+            texts.len()
+        )));
+    }
+    Ok(vectors)
 }
 
 /// Stands for an embedder that runs elsewhere: it names the vectors, and every

@@ -8,7 +8,7 @@ use crate::contract::store::{
 use crate::contract::types::{Entry, EntryKey, EntryRef, Error as StoreError};
 use crate::contract::wasi::clocks::wall_clock;
 use crate::contract::{archive, events, policy};
-use crate::host::{Clock, Policies};
+use crate::host::{Clock, Policies, SystemClock};
 use crate::observe::Watch;
 use crate::store::Store as Backend;
 use std::sync::Arc;
@@ -60,19 +60,28 @@ impl State {
         policies: Policies,
         limits: Limits,
     ) -> Self {
-        let watch = Arc::new(Watch::new(Vec::new(), String::new()));
         State {
             store,
             clock,
             policies,
             limits,
-            watch,
+            watch: Arc::default(),
             memory_bytes: 0,
             memory_denied: false,
             archive: None,
             calls: 0,
             calls_then: 0,
         }
+    }
+
+    /// Of a component on a store of its own, with nothing but defaults.
+    pub fn alone(store: impl Backend + 'static) -> Self {
+        Self::new(
+            Box::new(store),
+            Box::new(SystemClock),
+            Policies::default(),
+            Limits::default(),
+        )
     }
 
     /// Whether the component, at its deadline, deserves another: a checkpoint takes as long
@@ -396,17 +405,11 @@ impl imports::store::Host for State {
 mod tests {
     use super::*;
     use crate::contract::mneme::cache::store::Host;
-    use crate::host::SystemClock;
     use crate::store::MemoryStore;
 
     #[test]
     fn only_a_checkpoint_that_goes_on_gets_more_time() {
-        let mut state = State::new(
-            Box::new(MemoryStore::new()),
-            Box::new(SystemClock),
-            Policies::default(),
-            Limits::default(),
-        );
+        let mut state = State::alone(MemoryStore::new());
         Host::capabilities(&mut state);
         assert!(!state.deserves_time(), "no checkpoint");
         state.archive = Some(Archive::reading(std::io::empty(), None));

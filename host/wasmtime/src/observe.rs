@@ -46,6 +46,8 @@
 //! ```
 
 #[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
+mod caches;
+#[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
 mod labels;
 #[cfg(feature = "opentelemetry")]
 mod opentelemetry;
@@ -137,7 +139,8 @@ pub struct Timing<'a> {
     pub failed: bool,
 }
 
-/// The observers of a cache, and the kind of its store.
+/// The observers of a cache, and the kind of its store. Nobody by default.
+#[derive(Default)]
 pub(crate) struct Watch {
     observers: Vec<Box<dyn Observer>>,
     store: String,

@@ -14,8 +14,10 @@ impl SemanticCache {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) and [`Error::EmbedderDimension`](crate::Error::EmbedderDimension) for a bad request;
-    /// what the store returns; [`Error::IndexUnavailable`](crate::Error::IndexUnavailable) and [`Error::Limit`](crate::Error::Limit).
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) and
+    /// [`EmbedderDimension`](crate::Error::EmbedderDimension) for a bad request; what the store
+    /// returns; [`IndexUnavailable`](crate::Error::IndexUnavailable) and
+    /// [`Limit`](crate::Error::Limit).
     pub fn get(&self, request: impl Into<GetRequest>) -> Result<Lookup> {
         self.look_up(request.into()).map(|(lookup, _)| lookup)
     }
@@ -80,30 +82,25 @@ impl SemanticCache {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), and [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a limit out of range.
+    /// As [`get`](Self::get), and [`InvalidArgument`](crate::Error::InvalidArgument) for a limit
+    /// out of range.
     pub fn explain(&self, request: impl Into<GetRequest>, limit: u32) -> Result<Explained> {
-        let request = request.into();
-        let namespace = request.namespace.clone();
-        self.watched("explain", Some(&namespace), || {
-            let first = request.into();
+        let first: api::GetRequest = request.into().into();
+        self.watched("explain", Some(&first.namespace), || {
             let ask = |request: &api::GetRequest| {
                 let mut turn = self.instance()?;
                 turn.call(|guest, store| guest.call_explain(store, request, limit))
             };
-            let text = match ask(&first)? {
-                api::Explained::Explanation(explanation) => {
-                    return Ok(Explained {
-                        explanation,
-                        embedder_error: None,
-                    });
-                }
-                api::Explained::NeedsEmbedding(text) => text,
-            };
-            let (vector, embedder_error) = match self.embed_one(&text) {
-                Ok(vector) => (VectorSource::Embedded(vector), None),
-                Err(error) => (VectorSource::Failed(error.message.clone()), Some(error)),
-            };
-            match ask(&api::GetRequest { vector, ..first })? {
+            let (mut answer, mut embedder_error) = (ask(&first)?, None);
+            if let api::Explained::NeedsEmbedding(text) = answer {
+                let vector;
+                (vector, embedder_error) = self.vector_source(&text);
+                answer = ask(&api::GetRequest {
+                    vector,
+                    ..first.clone()
+                })?;
+            }
+            match answer {
                 api::Explained::Explanation(explanation) => Ok(Explained {
                     explanation,
                     embedder_error,
@@ -166,46 +163,45 @@ impl SemanticCache {
 
     /// Looks up, and returns the query's vector too, if it was given or embedded.
     pub(crate) fn look_up(&self, request: GetRequest) -> Result<(Lookup, Option<Vec<f32>>)> {
-        let namespace = request.namespace.clone();
-        self.watched("get", Some(&namespace), || {
-            let found = self.look_up_stages(request)?;
-            record_lookup(&found.0);
-            Ok(found)
-        })
+        let first: api::GetRequest = request.into();
+        let mut embedded = None;
+        let lookup = self.watched("get", Some(&first.namespace), || {
+            let ask = |request: &api::GetRequest| {
+                self.instance()?
+                    .call(|guest, store| guest.call_get(store, request))
+            };
+            let stage = match first.vector {
+                VectorSource::Pending => Stage::Exact,
+                _ => Stage::Search,
+            };
+            let (mut answer, mut error) = (stage.run(|| ask(&first))?, None);
+            if let api::Lookup::NeedsEmbedding(text) = answer {
+                let vector;
+                (vector, error) = self.vector_source(&text);
+                let second = api::GetRequest {
+                    vector,
+                    ..first.clone()
+                };
+                answer = Stage::Search.run(|| ask(&second))?;
+                embedded = Some(second.vector);
+            }
+            let lookup = finish(answer, error)?;
+            record_lookup(&lookup);
+            Ok(lookup)
+        })?;
+        let vector = match embedded.unwrap_or(first.vector) {
+            VectorSource::Given(vector) | VectorSource::Embedded(vector) => Some(vector),
+            VectorSource::Pending | VectorSource::Failed(_) => None,
+        };
+        Ok((lookup, vector))
     }
 
-    fn look_up_stages(&self, request: GetRequest) -> Result<(Lookup, Option<Vec<f32>>)> {
-        let first: api::GetRequest = request.into();
-        let stage = match first.vector {
-            VectorSource::Pending => Stage::Exact,
-            _ => Stage::Search,
-        };
-        let ask = |request: &api::GetRequest| {
-            self.instance()?
-                .call(|guest, store| guest.call_get(store, request))
-        };
-        let answer = stage.run(|| ask(&first))?;
-        let api::Lookup::NeedsEmbedding(text) = answer else {
-            let vector = match first.vector {
-                VectorSource::Given(vector) => Some(vector),
-                _ => None,
-            };
-            return Ok((finish(answer, None)?, vector));
-        };
-        let (source, vector, error) = match self.embed_one(&text) {
-            Ok(vector) => (VectorSource::Embedded(vector.clone()), Some(vector), None),
-            Err(error) => (
-                VectorSource::Failed(error.message.clone()),
-                None,
-                Some(error),
-            ),
-        };
-        let second = api::GetRequest {
-            vector: source,
-            ..first
-        };
-        let answer = Stage::Search.run(|| ask(&second))?;
-        Ok((finish(answer, error)?, vector))
+    /// The vector of a text, or why there is none.
+    fn vector_source(&self, text: &str) -> (VectorSource, Option<EmbedError>) {
+        match self.embed_one(text) {
+            Ok(vector) => (VectorSource::Embedded(vector), None),
+            Err(error) => (VectorSource::Failed(error.message.clone()), Some(error)),
+        }
     }
 
     /// The answer to exactly this question, if somebody has stored it since it was looked

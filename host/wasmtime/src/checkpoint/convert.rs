@@ -7,8 +7,7 @@ use crate::cache::SemanticCache;
 use crate::component::{Engine, Instance};
 use crate::contract::api::Options;
 use crate::error::{Error, Result};
-use crate::host::{Policies, SystemClock};
-use crate::imports::{Limits, State};
+use crate::imports::State;
 use crate::store::SqliteStore;
 use std::fs::File;
 use std::io::{Cursor, Read, Seek};
@@ -86,12 +85,7 @@ impl Scratch {
         watch: Option<Watch>,
     ) -> Result<Option<(Manifest, File, Option<Watch>)>> {
         let (_folder, store) = scratch()?;
-        let state = State::new(
-            Box::new(store),
-            Box::new(SystemClock),
-            Policies::default(),
-            Limits::default(),
-        );
+        let state = State::alone(store);
         let like = self.like;
         let options = |defaults: Options| Options {
             normalize: like.normalize,

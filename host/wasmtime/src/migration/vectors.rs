@@ -2,7 +2,7 @@
 
 use super::PAGE;
 use crate::component::Functions;
-use crate::embedder::{EmbedError, Embedder, wrong_count};
+use crate::embedder::{EmbedError, Embedder, embed_each};
 use crate::error::{Error, Result};
 use crate::store::Entry;
 use sha2::{Digest, Sha256};
@@ -66,10 +66,7 @@ fn hash(text: &str) -> String {
 /// Embeds texts, and scales the vectors as a put would.
 fn vectors_of(embedder: &dyn Embedder, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let mut vectors = embedder.embed(&texts)?;
-    if vectors.len() != texts.len() {
-        return Err(wrong_count(embedder, vectors.len(), texts.len()));
-    }
+    let mut vectors = embed_each(embedder, &texts)?;
     for vector in &mut vectors {
         scale_to_unit(vector, embedder)?;
     }

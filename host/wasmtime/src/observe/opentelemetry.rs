@@ -1,5 +1,6 @@
 //! Metrics for OpenTelemetry.
 
+use super::caches::{Caches, Entries};
 use super::labels::Namespaces;
 use super::{DEFAULT_MAX_NAMESPACES, Observer, Timing};
 use crate::cache::WeakSemanticCache;
@@ -7,8 +8,7 @@ use crate::contract::events::{CountEvent, Event};
 use crate::request::Layer;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Keeps metrics of the caches that it observes as instruments of a meter. Clones are the same.
 ///
@@ -62,10 +62,8 @@ struct Instruments {
     operations: Histogram<f64>,
     embeddings: Histogram<f64>,
     store_calls: Histogram<f64>,
-    caches: Caches,
+    caches: Arc<Caches>,
 }
-
-type Caches = Arc<Mutex<Vec<WeakSemanticCache>>>;
 
 impl std::fmt::Debug for OpenTelemetry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -113,7 +111,7 @@ impl OpenTelemetryBuilder {
             histogram.with_description(help).build()
         };
         let namespaces = Arc::new(Namespaces::new(self.max_namespaces));
-        let caches = Caches::default();
+        let caches: Arc<Caches> = Arc::default();
         observe_entries(meter, &namespaces, &caches);
         observe_memory(meter, &caches);
         let instruments = Instruments {
@@ -164,10 +162,7 @@ impl OpenTelemetryBuilder {
 
 impl Observer for OpenTelemetry {
     fn opened(&self, cache: &WeakSemanticCache) {
-        let caches = &self.instruments.caches;
-        let mut caches = caches.lock().unwrap_or_else(PoisonError::into_inner);
-        caches.retain(|cache| cache.upgrade().is_some());
-        caches.push(cache.clone());
+        self.instruments.caches.add(cache);
     }
 
     fn event(&self, event: &Event) {
@@ -233,48 +228,37 @@ fn record(histogram: &Histogram<f64>, timing: &Timing<'_>, mut attributes: Vec<K
     histogram.record(timing.took.as_secs_f64(), &attributes);
 }
 
-fn observe_entries(meter: &Meter, namespaces: &Arc<Namespaces>, caches: &Caches) {
+fn observe_entries(meter: &Meter, namespaces: &Arc<Namespaces>, caches: &Arc<Caches>) {
     let (namespaces, caches) = (Arc::clone(namespaces), Arc::clone(caches));
     meter
         .u64_observable_gauge("mneme.entries")
         .with_unit("{entry}")
         .with_description("Entries in the store")
         .with_callback(move |gauge| {
-            let mut entries = BTreeMap::new();
-            for cache in open(&caches) {
+            let mut entries = Entries::default();
+            for cache in caches.open() {
                 // A store that fails has no entries to tell of.
-                let Ok((stats, _)) = cache.read_gauges() else {
-                    continue;
-                };
-                for of_namespace in stats.namespaces {
-                    let label = namespaces.label(&of_namespace.namespace).to_owned();
-                    *entries.entry(label).or_insert(0) += of_namespace.entries;
+                if let Ok((stats, _)) = cache.read_gauges() {
+                    entries.add(&stats, &namespaces);
                 }
             }
-            for (namespace, count) in entries {
+            for (namespace, count) in entries.0 {
                 gauge.observe(count, &[KeyValue::new("mneme.namespace", namespace)]);
             }
         })
         .build();
 }
 
-fn observe_memory(meter: &Meter, caches: &Caches) {
+fn observe_memory(meter: &Meter, caches: &Arc<Caches>) {
     let caches = Arc::clone(caches);
     meter
         .u64_observable_gauge("mneme.memory")
         .with_unit("By")
         .with_description("Memory of the component, index included")
         .with_callback(move |gauge| {
-            let caches = open(&caches).into_iter();
+            let caches = caches.open().into_iter();
             let bytes = caches.filter_map(|cache| cache.memory_bytes().ok());
             gauge.observe(bytes.map(|bytes| bytes as u64).sum(), &[]);
         })
         .build();
-}
-
-/// The caches that are open. Not held while they are asked: one of them may be opening.
-fn open(caches: &Caches) -> Vec<crate::SemanticCache> {
-    let caches = caches.lock().unwrap_or_else(PoisonError::into_inner);
-    let caches = caches.iter().filter_map(WeakSemanticCache::upgrade);
-    caches.filter(|cache| !cache.is_closed()).collect()
 }

@@ -1,5 +1,6 @@
 //! Metrics for Prometheus.
 
+use super::caches::{Caches, Entries};
 use super::labels::Namespaces;
 use super::{DEFAULT_MAX_NAMESPACES, Observer, Timing};
 use crate::cache::WeakSemanticCache;
@@ -10,8 +11,8 @@ use prometheus::proto::MetricFamily;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Similarities: fine where thresholds are.
 const SIMILARITIES: [f64; 12] = [
@@ -86,7 +87,7 @@ struct Metrics {
     operations: Durations,
     embeddings: Durations,
     store_calls: Durations,
-    caches: Arc<Mutex<Vec<WeakSemanticCache>>>,
+    caches: Arc<Caches>,
 }
 
 impl std::fmt::Debug for Prometheus {
@@ -177,7 +178,7 @@ impl PrometheusBuilder {
             })
         };
         let namespaces = Arc::new(Namespaces::new(self.max_namespaces));
-        let caches: Arc<Mutex<Vec<WeakSemanticCache>>> = Arc::default();
+        let caches: Arc<Caches> = Arc::default();
         let gauges = Gauges {
             namespaces: Arc::clone(&namespaces),
             caches: Arc::clone(&caches),
@@ -254,9 +255,7 @@ impl PrometheusBuilder {
 
 impl Observer for Prometheus {
     fn opened(&self, cache: &WeakSemanticCache) {
-        let mut caches = lock(&self.metrics.caches);
-        caches.retain(|cache| cache.upgrade().is_some());
-        caches.push(cache.clone());
+        self.metrics.caches.add(cache);
     }
 
     fn event(&self, event: &Event) {
@@ -328,7 +327,7 @@ impl Durations {
 /// What is read from the caches when somebody wants to know.
 struct Gauges {
     namespaces: Arc<Namespaces>,
-    caches: Arc<Mutex<Vec<WeakSemanticCache>>>,
+    caches: Arc<Caches>,
     entries: IntGaugeVec,
     rows: IntGauge,
     memory: IntGauge,
@@ -342,27 +341,19 @@ impl Collector for Gauges {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        // Not held while the caches are asked: one of them may be opening.
-        let caches = lock(&self.caches).clone();
-        let (mut entries, mut rows, mut memory, mut up) = (BTreeMap::new(), 0, 0, true);
-        for cache in caches.iter().filter_map(WeakSemanticCache::upgrade) {
-            if cache.is_closed() {
-                continue;
-            }
+        let (mut entries, mut rows, mut memory, mut up) = (Entries::default(), 0, 0, true);
+        for cache in self.caches.open() {
             match cache.read_gauges() {
                 Ok((stats, bytes)) => {
                     rows += stats.index_rows;
                     memory += bytes as u64;
-                    for of_namespace in &stats.namespaces {
-                        let label = self.namespaces.label(&of_namespace.namespace).to_owned();
-                        *entries.entry(label).or_insert(0) += of_namespace.entries;
-                    }
+                    entries.add(&stats, &self.namespaces);
                 }
                 Err(_) => up = false,
             }
         }
         self.entries.reset();
-        for (namespace, count) in &entries {
+        for (namespace, count) in &entries.0 {
             let gauge = self.entries.with_label_values(&[namespace]);
             gauge.set(clamped(*count));
         }
@@ -376,8 +367,4 @@ impl Collector for Gauges {
 
 fn clamped(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -171,6 +171,16 @@ pub enum Command {
 /// See [`Command::Get`].
 #[derive(Debug, clap::Args)]
 pub struct Get {
+    #[command(flatten)]
+    pub question: Question,
+    /// Pass the cache by; counts a miss
+    #[arg(long)]
+    pub bypass: bool,
+}
+
+/// A question, and what it may come with.
+#[derive(Debug, clap::Args)]
+pub struct Question {
     /// The question
     pub query: String,
     /// The question's vector: a JSON array of numbers, or @FILE that holds one (@-
@@ -180,9 +190,6 @@ pub struct Get {
     /// The least similarity of an answer to a question in other words, -1 to 1
     #[arg(long, short, value_name = "T", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
-    /// Pass the cache by; counts a miss
-    #[arg(long)]
-    pub bypass: bool,
 }
 
 /// See [`Command::Put`].
@@ -215,15 +222,8 @@ found, 1 none, 2 an error.
 \"candidates\": [{\"id\", \"query\", \"response\", \"metadata\", \"similarity\", \"confidence\",
 \"age_seconds\", \"ttl\", \"accepted\", \"verdict\"}, ...]}.")]
 pub struct Explain {
-    /// The question
-    pub query: String,
-    /// The question's vector: a JSON array of numbers, or @FILE that holds one (@-
-    /// for standard input)
-    #[arg(long, value_name = "JSON|@FILE")]
-    pub embedding: Option<String>,
-    /// The least similarity of an answer to a question in other words, -1 to 1
-    #[arg(long, short, value_name = "T", allow_negative_numbers = true)]
-    pub threshold: Option<f32>,
+    #[command(flatten)]
+    pub question: Question,
     /// How many of the nearest entries to show, 1 to 1,000
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub limit: u32,

@@ -11,6 +11,7 @@ pub mod explain;
 mod import;
 mod migrate;
 mod namespaces;
+mod picture;
 mod replay;
 mod run;
 mod serve;

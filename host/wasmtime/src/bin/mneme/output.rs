@@ -1,7 +1,10 @@
 //! What the command prints.
 
+use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
+use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use mneme::Miss;
 use serde_json::{Value, json};
@@ -89,6 +92,11 @@ impl Output {
         };
         let _ = writeln!(io::stderr(), "{text}");
     }
+}
+
+/// Writes a file that the command line names.
+pub fn write_file(command: &str, path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("{command}: cannot write {path:?}"))
 }
 
 /// A number with the digits of an f32, not those of its nearest f64.

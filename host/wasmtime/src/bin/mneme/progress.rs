@@ -21,14 +21,26 @@ pub const TEXTS: &str = "{bar:40.cyan/dim} {percent:>3} %  {human_pos}/{human_le
 /// Thresholds that are replayed.
 pub const THRESHOLDS: &str = "{bar:40.cyan/dim} {human_pos}/{human_len} thresholds replayed";
 
+/// Cases that are judged.
+pub const CASES: &str = "{bar:40.cyan/dim} {pos}/{len}  {msg}";
+/// What is being measured.
+pub const MEASURING: &str = "{spinner} {elapsed} {prefix}  {msg}";
+
 /// A bar without a length. Hidden under --json.
 pub fn bar(out: Output) -> ProgressBar {
-    if out.is_json() {
-        return ProgressBar::hidden();
+    let bar = still_bar(out);
+    if !bar.is_hidden() {
+        bar.enable_steady_tick(Duration::from_millis(200));
     }
-    let bar = ProgressBar::no_length();
-    bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+/// A bar that is drawn only when it is told something.
+pub fn still_bar(out: Output) -> ProgressBar {
+    match out.is_json() {
+        true => ProgressBar::hidden(),
+        false => ProgressBar::no_length(),
+    }
 }
 
 /// Draws a bar in one of the styles above.

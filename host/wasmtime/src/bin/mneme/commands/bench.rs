@@ -18,11 +18,14 @@ pub use peer::PeerError;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::Map;
 
 use crate::args::{Bench, Dtype, Global, Kind, PeerChoice, Suite};
-use crate::output::Output;
+use crate::output::{self, Output};
+use crate::progress;
+
+use super::picture;
 
 use contest::Contest;
 use corpus::Corpus;
@@ -92,11 +95,7 @@ impl Plan {
             bail!("bench: --namespaces {namespaces}: {size} entries are fewer");
         }
         let (peers, required) = peers(&args.peers)?;
-        if let Some(path) = &args.plot
-            && path.extension().is_none_or(|end| end != "svg")
-        {
-            bail!("bench: --plot {path:?}: the name must end in .svg");
-        }
+        picture::check_name("bench", args.plot.as_deref())?;
         for path in args.markdown.iter().chain(&args.plot) {
             let folder = path.parent().filter(|folder| *folder != Path::new(""));
             if path.is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
@@ -239,12 +238,11 @@ pub fn bench(global: &Global, out: Output, args: &Bench) -> Result<u8> {
         queries: plan.queries,
     };
     if let Some(path) = &args.markdown {
-        std::fs::write(path, report.markdown())
-            .with_context(|| format!("bench: cannot write {path:?}"))?;
+        output::write_file("bench", path, report.markdown())?;
     }
     if let Some(path) = &args.plot {
         let picture = plot::draw(&report.cells)?;
-        std::fs::write(path, picture).with_context(|| format!("bench: cannot write {path:?}"))?;
+        output::write_file("bench", path, picture)?;
     }
     out.result(|| report.json(), || report.text())?;
     Ok(0)
@@ -268,13 +266,8 @@ struct Progress(ProgressBar);
 
 impl Progress {
     fn new(out: Output) -> Self {
-        if out.is_json() {
-            return Self(ProgressBar::hidden());
-        }
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {prefix}  {msg}") {
-            bar.set_style(style);
-        }
+        let bar = progress::still_bar(out);
+        progress::style(&bar, progress::MEASURING);
         Self(bar)
     }
 

@@ -1,7 +1,6 @@
 //! `calibrate`.
 
 use std::fmt::Write;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use mneme::calibration::{self, Curve, Goal, Pair, Point};
@@ -9,7 +8,8 @@ use mneme::{Embedder, VectorDtype};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::thresholds_plot::{self, Line, Plot};
+use super::picture;
+use super::thresholds_plot::{Line, Plot};
 use crate::args::{Calibrate, Global, MetricName};
 use crate::embedder_spec::EmbedderSpec;
 use crate::json_lines;
@@ -38,7 +38,7 @@ struct Unlabelled {
 
 /// `calibrate`
 pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
-    thresholds_plot::check_name("calibrate", args.plot.as_deref())?;
+    picture::check_name("calibrate", args.plot.as_deref())?;
     let pairs = read(args)?;
     let embedder = EmbedderSpec::choose(global.embedder.as_deref())?.embedder()?;
     let dtype = VectorDtype::from(args.dtype);
@@ -56,10 +56,10 @@ pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
     };
     let best = *best(&curve, &goal)?;
     if let Some(path) = &args.csv {
-        write(path, csv(&curve))?;
+        output::write_file("calibrate", path, csv(&curve))?;
     }
     if let Some(path) = &args.plot {
-        write(path, draw(&curve, &best)?)?;
+        output::write_file("calibrate", path, draw(&curve, &best)?)?;
     }
     let found = Found {
         pairs: &pairs,
@@ -116,10 +116,6 @@ fn best<'a>(curve: &'a Curve, goal: &Goal) -> Result<&'a Point> {
         goal.min_precision,
         goal.min_recall
     );
-}
-
-fn write(path: &Path, text: String) -> Result<()> {
-    std::fs::write(path, text).with_context(|| format!("calibrate: cannot write {path:?}"))
 }
 
 /// What there is to tell.

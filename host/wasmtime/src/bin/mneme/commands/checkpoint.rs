@@ -41,16 +41,7 @@ pub fn dump(global: &Global, out: Output, args: &Dump) -> Result<u8> {
     let destination = Destination::new(&args.file)?;
     let session = Session::open(global)?;
     let bar = Bar::new(out);
-    let mut options = DumpOptions::new().on_progress(bar.watch());
-    if args.portable {
-        options = options.layout(Layout::Portable);
-    }
-    if args.zstd {
-        options = options.compression(Compression::Zstd);
-    }
-    if let Some(level) = args.level {
-        options = options.level(level);
-    }
+    let options = dump_options(args.portable, args.zstd, args.level).on_progress(bar.watch());
     let started = Instant::now();
     let dumped = session.cache.dump(destination, options);
     bar.clear();
@@ -125,6 +116,21 @@ pub fn inspect(out: Output, args: &Inspect) -> Result<u8> {
         || report::summary_text(&summary),
     )?;
     Ok(0)
+}
+
+/// How to dump, as the command line and the requests of `serve` say it.
+pub fn dump_options(portable: bool, zstd: bool, level: Option<u8>) -> DumpOptions {
+    let mut options = DumpOptions::new();
+    if portable {
+        options = options.layout(Layout::Portable);
+    }
+    if zstd {
+        options = options.compression(Compression::Zstd);
+    }
+    match level {
+        Some(level) => options.level(level),
+        None => options,
+    }
 }
 
 fn load_options(args: &Load) -> LoadOptions {

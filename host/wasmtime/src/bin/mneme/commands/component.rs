@@ -1,10 +1,9 @@
 //! `component`.
 
-use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::output::{self, Output};
@@ -24,7 +23,7 @@ pub fn write(out: Output, path: &Path, conformance: bool) -> Result<u8> {
         stdout.flush()?;
         return Ok(0);
     }
-    fs::write(path, component).with_context(|| format!("component: cannot write {path:?}"))?;
+    output::write_file("component", path, component)?;
     let size = component.len() as u64;
     out.result(
         || json!({"path": path.to_string_lossy(), "bytes": size}),

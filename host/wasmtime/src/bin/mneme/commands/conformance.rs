@@ -2,18 +2,15 @@
 
 mod report;
 
-use std::io::{self, IsTerminal};
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail};
 use glob::Pattern;
-use indicatif::{ProgressBar, ProgressStyle};
 use mneme::conformance::{Battery, Case, Processes, Report, Seed, Stores, Writer};
 use mneme::store;
 use serde_json::json;
 
 use crate::args::{Conformance, Global};
 use crate::output::Output;
+use crate::progress;
 use crate::store_url::StoreUrl;
 
 /// `conformance`: 0 where no case failed, else 1.
@@ -67,7 +64,9 @@ fn run(out: Output, battery: &Battery, cases: &[&Case], seed: Seed, url: StoreUr
     // The processes are told the URL in private, not on their command line.
     let processes = Processes::this_program(["conformance"]).told("", url.secret());
     let stores = Stores::boxed(move || store::from_url(url.secret())).processes(processes);
-    let bar = progress(out, cases.len());
+    let bar = progress::bar(out);
+    progress::style(&bar, progress::CASES);
+    bar.set_length(cases.len() as u64);
     out.note("judging the store; nobody else may write to it meanwhile");
     let report = battery.judge(cases.iter().copied(), seed, &stores, |judged| {
         if judged.outcome.is_failed() {
@@ -82,17 +81,4 @@ fn run(out: Output, battery: &Battery, cases: &[&Case], seed: Seed, url: StoreUr
     });
     bar.finish_and_clear();
     report
-}
-
-fn progress(out: Output, cases: usize) -> ProgressBar {
-    if out.is_json() || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(cases as u64);
-    let template = "{bar:40.cyan/dim} {pos}/{len}  {msg}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }

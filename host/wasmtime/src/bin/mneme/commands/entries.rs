@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use mneme::{GetRequest, Hit, Lookup, PutRequest, Ttl};
 use serde_json::json;
 
-use crate::args::{Get, Global, Put};
+use crate::args::{Get, Global, Put, Question};
 use crate::embedding;
 use crate::json;
 use crate::output::{self, Output};
@@ -14,15 +14,7 @@ use crate::session::Session;
 
 /// `get`: 0 for a hit, 1 for a miss.
 pub fn get(global: &Global, out: Output, args: &Get) -> Result<u8> {
-    let mut request = GetRequest::new(&args.query)
-        .namespace(global.namespace())
-        .bypass(args.bypass);
-    if let Some(text) = &args.embedding {
-        request = request.embedding(embedding::parse(text)?);
-    }
-    if let Some(threshold) = args.threshold {
-        request = request.threshold(threshold);
-    }
+    let request = question(&args.question, global.namespace())?.bypass(args.bypass);
     let session = Session::open(global)?;
     let lookup = session.cache.get(request)?;
     session.cache.close()?;
@@ -42,6 +34,18 @@ pub fn get(global: &Global, out: Output, args: &Get) -> Result<u8> {
             Ok(1)
         }
     }
+}
+
+/// The question that the command line asks.
+pub fn question(args: &Question, namespace: &str) -> Result<GetRequest> {
+    let mut request = GetRequest::new(&args.query).namespace(namespace);
+    if let Some(text) = &args.embedding {
+        request = request.embedding(embedding::parse(text)?);
+    }
+    Ok(match args.threshold {
+        Some(threshold) => request.threshold(threshold),
+        None => request,
+    })
 }
 
 /// A hit in one line.

@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use console::style;
-use mneme::{ExplainedOutcome, Explanation, GetRequest, Layer, MissReason, Verdict};
+use mneme::{ExplainedOutcome, Explanation, Layer, MissReason, Verdict};
 
+use super::entries::question;
 use crate::args::{Explain, Global};
-use crate::embedding;
 use crate::json;
 use crate::output::{self, Output};
 use crate::session::Session;
@@ -17,13 +17,7 @@ const WIDTH: usize = 60;
 
 /// `explain`: 0 where there would be a hit, else 1.
 pub fn explain(global: &Global, out: Output, args: &Explain) -> Result<u8> {
-    let mut request = GetRequest::new(&args.query).namespace(global.namespace());
-    if let Some(text) = &args.embedding {
-        request = request.embedding(embedding::parse(text)?);
-    }
-    if let Some(threshold) = args.threshold {
-        request = request.threshold(threshold);
-    }
+    let request = question(&args.question, global.namespace())?;
     let session = Session::open(global)?;
     let explained = session.cache.explain(request, args.limit)?;
     session.cache.close()?;

@@ -8,7 +8,8 @@ use mneme::{Builder, Embedder};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::thresholds_plot::{self, Line, Plot};
+use super::picture;
+use super::thresholds_plot::{Line, Plot};
 use crate::args::{self, Global};
 use crate::embedder_spec::EmbedderSpec;
 use crate::json_lines;
@@ -30,7 +31,7 @@ const SHAPE: &str = "{\"query\": ...}, optionally with label, response, namespac
 
 /// `replay`
 pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
-    thresholds_plot::check_name("replay", args.plot.as_deref())?;
+    picture::check_name("replay", args.plot.as_deref())?;
     let thresholds = thresholds(&args.thresholds)?;
     let lines = json_lines::read::<Entry>("replay", &args.log, SHAPE)?;
     let (numbers, log): (Vec<u64>, Vec<Question>) = lines
@@ -57,12 +58,10 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
     }
     bar.finish_and_clear();
     if let Some(path) = &args.csv {
-        std::fs::write(path, csv(&outcomes))
-            .with_context(|| format!("replay: cannot write {path:?}"))?;
+        output::write_file("replay", path, csv(&outcomes))?;
     }
     if let Some(path) = &args.plot {
-        std::fs::write(path, draw(&outcomes)?)
-            .with_context(|| format!("replay: cannot write {path:?}"))?;
+        output::write_file("replay", path, draw(&outcomes)?)?;
     }
     let found = Found {
         log: &log,

@@ -1,9 +1,9 @@
 //! Shares against thresholds, drawn.
 
-use std::path::Path;
-
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use plotters::prelude::*;
+
+use super::picture::{GRID, INK};
 
 const SIZE: (u32, u32) = (860, 540);
 const COLORS: [RGBColor; 4] = [
@@ -12,8 +12,6 @@ const COLORS: [RGBColor; 4] = [
     RGBColor(60, 60, 60),
     RGBColor(23, 150, 140),
 ];
-const GRID: RGBColor = RGBColor(225, 225, 225);
-const INK: RGBColor = RGBColor(50, 50, 50);
 
 /// Lines over an axis of thresholds.
 pub struct Plot {
@@ -27,16 +25,6 @@ pub struct Plot {
 pub struct Line {
     pub name: String,
     pub points: Vec<(f64, f64)>,
-}
-
-/// Refuses a name that a picture must not have, before any work.
-pub fn check_name(command: &str, path: Option<&Path>) -> Result<()> {
-    if let Some(path) = path
-        && path.extension().is_none_or(|extension| extension != "svg")
-    {
-        bail!("{command}: --plot {path:?}: the name must end in .svg");
-    }
-    Ok(())
 }
 
 impl Plot {

@@ -5,6 +5,8 @@ use plotters::coord::ranged1d::{KeyPointHint, Ranged};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::commands::picture::{GRID, INK};
+
 use super::tally::{Cell, Side, Work};
 
 const SIZE: (u32, u32) = (1180, 860);
@@ -27,8 +29,6 @@ const PEERS: [RGBColor; 5] = [
     RGBColor(60, 60, 160),
     RGBColor(140, 100, 60),
 ];
-const GRID: RGBColor = RGBColor(225, 225, 225);
-const INK: RGBColor = RGBColor(50, 50, 50);
 
 /// A contender's points: entries and microseconds.
 struct Line {

@@ -12,7 +12,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mneme::checkpoint::{Compression, DumpOptions, ImportMode, Layout, LoadOptions};
+use mneme::checkpoint::{ImportMode, LoadOptions};
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
@@ -21,6 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Served;
 use super::body;
 use super::fault::Fault;
+use crate::commands::checkpoint::dump_options;
 use crate::json;
 
 /// How much is read from the file at a time.
@@ -54,16 +55,7 @@ pub async fn dump(
     query: Result<Query<Dump>, QueryRejection>,
 ) -> Result<Response, Fault> {
     let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
-    let mut options = DumpOptions::new();
-    if how.portable {
-        options = options.layout(Layout::Portable);
-    }
-    if how.zstd {
-        options = options.compression(Compression::Zstd);
-    }
-    if let Some(level) = how.level {
-        options = options.level(level);
-    }
+    let options = dump_options(how.portable, how.zstd, how.level);
     let file = tempfile::tempfile().map_err(|error| no_room(&error))?;
     let (report, mut file) = served.cache.dump(file, options).await?;
     let length = file.stream_position().map_err(|error| no_room(&error))?;

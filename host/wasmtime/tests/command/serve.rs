@@ -1,9 +1,9 @@
 //! `serve`, asked over HTTP.
 
 mod load;
+mod refusals;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -92,6 +92,12 @@ impl Server {
         let response = response.as_mut().unwrap();
         assert_eq!(response.status(), 200);
         response.body_mut().read_to_string().unwrap()
+    }
+
+    /// The status of a request without a body.
+    fn ask_bare(&self, method: &str, path: &str) -> u16 {
+        let request = self.request(method, path).body(()).unwrap();
+        self.agent.run(request).unwrap().status().as_u16()
     }
 
     /// Asks it to end, and waits until it has.
@@ -349,298 +355,6 @@ fn archives_go_out_and_come_in() {
 }
 
 #[test]
-fn only_who_bears_the_token_is_served() {
-    let folder = Folder::new();
-    let mut server = Server::with(&folder, &[], Some(TOKEN));
-    server.post("/v1/put", &put("q", [1.0, 0.0, 0.0])).ok();
-    server.token = Some("a-token-that-somebody-guess");
-    for (method, path) in [
-        ("GET", "/v1/stats"),
-        ("GET", "/v1/dump"),
-        ("DELETE", "/v1/namespaces/default"),
-        ("GET", "/metrics"),
-        ("GET", "/none"),
-    ] {
-        assert_eq!(server.ask(method, path).refused(401), "unauthorized");
-    }
-    server.token = None;
-    let get = json!({"query": "q"});
-    let refused = server.post("/v1/get", &get);
-    assert_eq!(refused.refused(401), "unauthorized");
-    assert!(!refused.json.to_string().contains(TOKEN));
-    assert_eq!(server.ask("GET", "/health").ok(), json!({"healthy": true}));
-    assert!(server.text("/openapi.json").contains("3.1"));
-    server.token = Some(TOKEN);
-    assert_eq!(server.post("/v1/get", &get).ok()["hit"], true);
-    assert_eq!(server.ask("GET", "/health").ok()["entries"], 1);
-    assert!(server.stop());
-
-    for (args, token, expected) in [
-        (
-            &["--listen", "0.0.0.0:0"][..],
-            "",
-            "can be reached from other machines",
-        ),
-        (&[], "short", "16 or more"),
-        (&["--token-file", "none"], "", "cannot read \"none\""),
-        (&["--namespace", "x"], "", "leave --namespace out"),
-        (
-            &["--listen", "192.0.2.1:1", "--without-token"],
-            "",
-            "cannot listen on 192.0.2.1:1",
-        ),
-    ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_mneme"))
-            .current_dir(folder.0.path())
-            .env("MNEME_TOKEN", token)
-            .env("MNEME_EMBEDDER", VECTORS)
-            .arg("serve")
-            .args(args)
-            .output()
-            .unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2));
-        assert!(stderr.contains(expected), "{stderr}");
-        assert!(token.is_empty() || !stderr.contains(token));
-    }
-}
-
-#[test]
-fn bad_requests_are_told_what_is_wrong_and_change_nothing() {
-    let folder = Folder::new();
-    let server = Server::start(&folder, &["--max-body", "3000"]);
-    let raw = |path: &str, kind: &str, body: &str| {
-        let request = server.request("POST", path).header("content-type", kind);
-        reply(server.agent.run(request.body(body.to_owned()).unwrap()))
-    };
-    const JSON: &str = "application/json";
-    for (body, status, kind) in [
-        ("", 400, "invalid_argument"),
-        ("{", 400, "invalid_argument"),
-        ("[]", 400, "invalid_argument"),
-        ("null", 400, "invalid_argument"),
-        (r#"{"query":1,"response":"r"}"#, 400, "invalid_argument"),
-        (r#"{"query":"q"}"#, 400, "invalid_argument"),
-        (
-            r#"{"query":"q","response":"r","TTL":1}"#,
-            400,
-            "invalid_argument",
-        ),
-        (
-            r#"{"query":"q","response":"r","ttl":-1}"#,
-            400,
-            "invalid_argument",
-        ),
-        (
-            r#"{"query":"q","response":"r","ttl":1.5}"#,
-            400,
-            "invalid_argument",
-        ),
-        (
-            r#"{"query":"q","response":"r","metadata":[]}"#,
-            400,
-            "invalid_argument",
-        ),
-        (
-            r#"{"query":"q","response":"r","embedding":[1,2]}"#,
-            400,
-            "embedder_dimension",
-        ),
-        (
-            r#"{"query":"q","response":"r","embedding":[0,0,0]}"#,
-            400,
-            "invalid_argument",
-        ),
-        (
-            r#"{"query":"q","response":"r","embedding":[1e39,0,0]}"#,
-            400,
-            "invalid_argument",
-        ),
-        (
-            r#"{"query":"q","response":"r","embedding":["1",0,0]}"#,
-            400,
-            "invalid_argument",
-        ),
-        (
-            r#"{"query":"\ud800","response":"r"}"#,
-            400,
-            "invalid_argument",
-        ),
-        (r#"{"query":"q","response":"r"}"#, 502, "embedder"),
-    ] {
-        let refused = raw("/v1/put", JSON, body);
-        assert_eq!(refused.refused(status), kind, "{body}: {refused:?}");
-    }
-    let fine = put("q", [1.0, 0.0, 0.0]).to_string();
-    for kind in ["text/plain", "application/x-www-form-urlencoded"] {
-        assert_eq!(
-            raw("/v1/put", kind, &fine).refused(415),
-            "unsupported_media_type"
-        );
-    }
-    let large = json!({"query": "q", "response": "r".repeat(4000), "embedding": [1, 0, 0]});
-    assert_eq!(server.post("/v1/put", &large).refused(413), "too_large");
-    let get = json!({"query": "q", "threshold": 2});
-    assert_eq!(
-        server.post("/v1/get", &get).refused(400),
-        "invalid_argument"
-    );
-    assert_eq!(
-        server
-            .post(
-                "/v1/explain",
-                &json!({"query": "q", "limit": 0, "embedding": [1, 0, 0]})
-            )
-            .refused(400),
-        "invalid_argument"
-    );
-
-    // Namespaces that are none, and paths that try something.
-    let long = format!("/v1/namespaces/{}/put", "n".repeat(1025));
-    for path in [
-        "/v1/namespaces//put",
-        "/v1/namespaces/%00/put",
-        "/v1/namespaces/a%00b/put",
-        "/v1/namespaces/%ff/put",
-        &long,
-    ] {
-        assert_eq!(
-            raw(path, JSON, &fine).refused(400),
-            "invalid_argument",
-            "{path}"
-        );
-    }
-    for path in ["/v1/namespaces/a/b/put", "/v1/putt", "/", "/v1/../v1/put/"] {
-        assert_eq!(raw(path, JSON, &fine).refused(404), "not_found", "{path}");
-    }
-    assert_eq!(
-        server.ask("GET", "/v1/put").refused(405),
-        "method_not_allowed"
-    );
-    let twice = server
-        .request("POST", "/v1/namespaces/a/put")
-        .header("content-type", JSON)
-        .header("mneme-namespace", "b");
-    let twice = reply(server.agent.run(twice.body(fine.clone()).unwrap()));
-    assert_eq!(twice.refused(400), "invalid_argument");
-    // A page that has given its own name to this machine.
-    let foreign = server
-        .request("POST", "/v1/put")
-        .header("content-type", JSON)
-        .header("host", format!("evil.test:{}", server.port()));
-    let foreign = reply(server.agent.run(foreign.body(fine.clone()).unwrap()));
-    assert_eq!(foreign.refused(403), "forbidden");
-
-    assert_eq!(server.ask("GET", "/v1/stats").ok()["entries"], 0);
-    // Names that look like paths are names.
-    for name in ["..", "%2e%2e%2f%2e%2e", "a%2F..%2Fb", "%25"] {
-        raw(
-            &format!("/v1/namespaces/{}/put", name.replace("..", "%2E%2E")),
-            JSON,
-            &fine,
-        )
-        .ok();
-    }
-    assert_eq!(
-        server.ask("GET", "/v1/namespaces").ok(),
-        json!({"namespaces": ["%", "..", "../..", "a/../b"]})
-    );
-    assert!(server.stop());
-}
-
-/// The head of a response, and its body.
-fn read_response(stream: &mut BufReader<TcpStream>) -> (String, Vec<u8>) {
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        assert!(
-            stream.read_line(&mut line).unwrap() > 0,
-            "closed after {head:?}"
-        );
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        head += &line;
-        if line == "\r\n" {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).unwrap();
-    (head, body)
-}
-
-#[test]
-fn a_refused_request_leaves_the_connection_to_the_next() {
-    let folder = Folder::new();
-    let server = Server::start(&folder, &["--max-body", "3000"]);
-    let address = server.url.strip_prefix("http://").unwrap();
-    let mut stream = BufReader::new(TcpStream::connect(address).unwrap());
-    let large = "x".repeat(100_000);
-    for (path, host, kind, body, status) in [
-        ("/v1/none", "localhost", "application/json", "{}", 404),
-        (
-            "/openapi.json",
-            "localhost",
-            "application/json",
-            &*large,
-            405,
-        ),
-        ("/v1/get", "evil.test", "application/json", &large, 403),
-        ("/v1/get", "localhost", "text/plain", &large, 415),
-        ("/v1/get", "localhost", "application/json", &large, 413),
-        (
-            "/v1/namespaces/%ff/get",
-            "localhost",
-            "application/json",
-            &large,
-            400,
-        ),
-        (
-            "/v1/load?mode=all",
-            "localhost",
-            "application/json",
-            &large,
-            400,
-        ),
-        (
-            "/v1/get",
-            "localhost",
-            "application/json",
-            r#"{"query":"q"}"#,
-            200,
-        ),
-    ] {
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        stream
-            .get_mut()
-            .write_all((head + body).as_bytes())
-            .unwrap();
-        let (head, answer) = read_response(&mut stream);
-        assert!(
-            head.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{path}: {head}"
-        );
-        assert!(!head.contains("connection: close"), "{path}: {head}");
-        assert!(serde_json::from_slice::<Value>(&answer).is_ok());
-        assert_eq!(head.contains("allow: GET"), status == 405, "{head}");
-    }
-    // One that is too long to wait for.
-    let head = "POST /v1/none HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000000\r\n\r\n";
-    stream.get_mut().write_all(head.as_bytes()).unwrap();
-    let (head, _) = read_response(&mut stream);
-    assert!(
-        head.contains(" 404 ") && head.contains("connection: close"),
-        "{head}"
-    );
-    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it is closed");
-    assert!(server.stop());
-}
-
-#[test]
 fn the_document_and_the_metrics_are_true() {
     let folder = Folder::new();
     let server = Server::start(&folder, &["--max-namespaces", "1"]);
@@ -696,14 +410,6 @@ fn the_document_and_the_metrics_are_true() {
     }
     assert!(!metrics.contains("namespace=\"c\""));
     assert!(server.stop());
-}
-
-impl Server {
-    /// The status of a request without a body.
-    fn ask_bare(&self, method: &str, path: &str) -> u16 {
-        let request = self.request(method, path).body(()).unwrap();
-        self.agent.run(request).unwrap().status().as_u16()
-    }
 }
 
 #[test]

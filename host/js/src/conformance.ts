@@ -22,14 +22,4 @@ const component = embedded(
 
 export const { judge, listCases, runPhase } = bindBattery(component);
 
-export type {
-  Capability,
-  Case,
-  Counts,
-  JudgeOptions,
-  Judged,
-  KilledProcess,
-  MakeStore,
-  Phase,
-  Report,
-} from './judge.js';
+export * from './public-conformance.js';

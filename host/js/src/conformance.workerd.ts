@@ -24,14 +24,4 @@ const component: Component = {
 
 export const { judge, listCases, runPhase } = bindBattery(component);
 
-export type {
-  Capability,
-  Case,
-  Counts,
-  JudgeOptions,
-  Judged,
-  KilledProcess,
-  MakeStore,
-  Phase,
-  Report,
-} from './judge.js';
+export * from './public-conformance.js';

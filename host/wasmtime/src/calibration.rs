@@ -21,7 +21,7 @@ use crate::component::{Engine, Functions};
 use crate::contract::types::VectorDtype;
 use crate::embedder::{Embedder, embed_each};
 use crate::error::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Texts that are embedded in one call.
 const BATCH: usize = 256;
@@ -62,71 +62,42 @@ pub fn score(
     progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Scored>> {
     let mut functions = Functions::start(&Engine::shared()?)?;
-    let texts = pairs.iter().flat_map(|pair| [&*pair.a, &*pair.b]);
-    let embedded = Embedded::of(texts, embedder, &mut functions, progress)?;
+    let mut normalized = Vec::with_capacity(2 * pairs.len());
+    for text in pairs.iter().flat_map(|pair| [&pair.a, &pair.b]) {
+        normalized.push(functions.normalize(text)?.text);
+    }
+    let vectors = embed_distinct(&normalized, embedder, progress)?;
+    let (forms, _) = normalized.as_chunks();
     pairs
         .iter()
-        .map(|pair| {
-            let (a, b) = (embedded.vector(&pair.a)?, embedded.vector(&pair.b)?);
+        .zip(forms)
+        .map(|(pair, [a, b])| {
             Ok(Scored {
-                similarity: functions.similarity(a, b, dtype)?,
+                similarity: functions.similarity(&vectors[a], &vectors[b], dtype)?,
                 same: pair.same,
             })
         })
         .collect()
 }
 
-/// The vectors of some texts.
-pub(crate) struct Embedded {
-    /// By text, the place of its normalised form.
-    places: HashMap<String, usize>,
-    pub texts: Vec<String>,
-    pub vectors: Vec<Vec<f32>>,
-}
-
-impl Embedded {
-    /// Embeds each different text once.
-    pub fn of<'a>(
-        texts: impl Iterator<Item = &'a str>,
-        embedder: &dyn Embedder,
-        functions: &mut Functions,
-        mut progress: impl FnMut(usize, usize),
-    ) -> Result<Self> {
-        let mut places = HashMap::new();
-        let mut known = HashMap::new();
-        let mut normalized: Vec<String> = Vec::new();
-        for text in texts {
-            if places.contains_key(text) {
-                continue;
-            }
-            let form = functions.normalize(text)?.text;
-            let place = *known.entry(form).or_insert_with_key(|form| {
-                normalized.push(form.clone());
-                normalized.len() - 1
-            });
-            places.insert(text.to_owned(), place);
-        }
-        let mut vectors = Vec::with_capacity(normalized.len());
-        progress(0, normalized.len());
-        for batch in normalized.chunks(BATCH) {
-            let texts: Vec<&str> = batch.iter().map(String::as_str).collect();
-            vectors.extend(embed_each(embedder, &texts).map_err(Error::Embedder)?);
-            progress(vectors.len(), normalized.len());
-        }
-        Ok(Embedded {
-            places,
-            texts: normalized,
-            vectors,
-        })
+/// The vectors of texts, by text. Each different one is embedded once.
+pub(crate) fn embed_distinct(
+    texts: &[String],
+    embedder: &dyn Embedder,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<HashMap<String, Vec<f32>>> {
+    let mut seen = HashSet::new();
+    let texts = texts.iter().map(String::as_str);
+    let distinct: Vec<&str> = texts.filter(|text| seen.insert(*text)).collect();
+    let mut vectors = HashMap::with_capacity(distinct.len());
+    progress(0, distinct.len());
+    for batch in distinct.chunks(BATCH) {
+        let embedded = embed_each(embedder, batch).map_err(Error::Embedder)?;
+        let texts = batch.iter().map(|text| (*text).to_owned());
+        vectors.extend(texts.zip(embedded));
+        progress(vectors.len(), distinct.len());
     }
-
-    fn vector(&self, text: &str) -> Result<&[f32]> {
-        let place = self.places.get(text);
-        let vector = place.and_then(|&place| self.vectors.get(place));
-        vector
-            .map(Vec::as_slice)
-            .ok_or_else(|| Error::Component("a text was not embedded, which is a bug".into()))
-    }
+    Ok(vectors)
 }
 
 /// What every threshold makes of some pairs.

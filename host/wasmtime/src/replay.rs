@@ -28,7 +28,7 @@
 
 use crate::builder::Builder;
 use crate::cache::SemanticCache;
-use crate::calibration::Embedded;
+use crate::calibration::embed_distinct;
 use crate::component::{Engine, Functions};
 use crate::embedder::{EmbedError, Embedder};
 use crate::error::{Error, Result};
@@ -197,15 +197,17 @@ impl<'a> Replay<'a> {
     ) -> Result<Self> {
         check(log)?;
         let mut functions = Functions::start(&Engine::shared()?)?;
-        let texts = log.iter().map(|question| question.query.as_str());
-        let embedded = Embedded::of(texts, embedder, &mut functions, progress)?;
-        let vectors = embedded.texts.into_iter().zip(embedded.vectors);
+        let mut normalized = Vec::with_capacity(log.len());
+        for question in log {
+            normalized.push(functions.normalize(&question.query)?.text);
+        }
+        let vectors = embed_distinct(&normalized, embedder, progress)?;
         Ok(Replay {
             log,
             embedder: Known {
                 fingerprint: embedder.fingerprint().to_owned(),
                 dim: embedder.dim(),
-                vectors: Arc::new(vectors.collect()),
+                vectors: Arc::new(vectors),
             },
             options: Box::new(|builder| builder),
         })

@@ -9,9 +9,10 @@ use crate::contract::types::VectorDtype;
 use crate::embedder::Embedder;
 use crate::error::{Error, Result};
 use crate::host::{Clock, Policies, SystemClock};
-use crate::imports::{Limits, State};
+use crate::imports::State;
 use crate::observe::{Observer, Watch};
 use crate::store::Store;
+use mneme_component::Limits;
 use std::sync::Arc;
 use std::time::Duration;
 

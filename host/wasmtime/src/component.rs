@@ -6,21 +6,18 @@ use crate::contract::exports::mneme::cache::cache::Guest;
 use crate::contract::exports::mneme::cache::checkpoint::Guest as CheckpointGuest;
 use crate::contract::types::{Error as StoreError, VectorDtype};
 use crate::contract::{Mneme, MnemePre};
-use crate::error::{Error, Limit, Result};
+use crate::error::{Error, Result};
 use crate::imports::State;
 use crate::store::MemoryStore;
+use mneme_component::{code_cache, compile, limited, reached, set_deadline};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
-use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Cache, CacheConfig, Config, Store, Trap, UpdateDeadline};
-
-/// How often the clock ticks by which calls are timed.
-const TICK: Duration = Duration::from_millis(50);
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Cache, CacheConfig, Store};
 
 /// The component's bytes, ready for any host that knows `wit/`.
 pub fn component() -> &'static [u8] {
-    include_bytes!(concat!(env!("OUT_DIR"), "/mneme.wasm"))
+    mneme_component::cache()
 }
 
 /// The compiled component, shared by any number of caches. Cloning is cheap.
@@ -90,33 +87,6 @@ impl Engine {
             Error::Component(format!("the component cannot be compiled: {error:#}"))
         })
     }
-}
-
-/// The user's folder for compiled code, where there is one.
-pub(crate) fn code_cache() -> Option<Cache> {
-    Cache::new(CacheConfig::new()).ok()
-}
-
-/// Compiles a component for an engine of its own, whose clock ticks as long as it lives.
-pub(crate) fn compile(
-    bytes: &[u8],
-    cache: Option<Cache>,
-) -> wasmtime::Result<(wasmtime::Engine, Component)> {
-    let mut config = Config::new();
-    config.epoch_interruption(true).cache(cache);
-    let engine = wasmtime::Engine::new(&config)?;
-    let component = Component::new(&engine, bytes)?;
-    let ticking = engine.weak();
-    std::thread::Builder::new()
-        .name("mneme-epoch".into())
-        .spawn(move || {
-            while let Some(engine) = ticking.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::sleep(TICK);
-            }
-        })?;
-    Ok((engine, component))
 }
 
 /// A running component, and how to start it again.
@@ -216,7 +186,7 @@ impl Instance {
         }
         let (mut store, guest) = self.live()?;
         set_deadline(&mut store);
-        store.data_mut().memory_denied = false;
+        store.data_mut().guard.memory_denied = false;
         match call(&guest, &mut store) {
             Ok(value) => {
                 self.running = Running::Live { store, guest };
@@ -233,7 +203,7 @@ impl Instance {
     /// The bytes of memory that the component has now.
     pub fn memory_bytes(&self) -> usize {
         match &self.running {
-            Running::Live { store, .. } => store.data().memory_bytes,
+            Running::Live { store, .. } => store.data().guard.memory_bytes,
             Running::Broken(_) | Running::Gone => 0,
         }
     }
@@ -270,7 +240,7 @@ impl Instance {
             )),
             Running::Broken(broken) => {
                 let mut state = broken.into_data();
-                state.memory_denied = false;
+                state.guard.memory_denied = false;
                 let (mut store, guest) = start(&self.engine, state)?;
                 match guest.mneme_cache_cache().call_open(&mut *store, &self.options) {
                     Ok(Ok(())) => Ok((store, guest)),
@@ -351,7 +321,7 @@ fn with_archive<T>(
 }
 
 fn start(engine: &Engine, mut state: State) -> Result<(Box<Store<State>>, Box<Mneme>)> {
-    state.memory_bytes = 0;
+    state.guard.memory_bytes = 0;
     let mut store = Box::new(limited(engine.pre.engine(), state));
     let guest = engine
         .pre
@@ -360,63 +330,12 @@ fn start(engine: &Engine, mut state: State) -> Result<(Box<Store<State>>, Box<Mn
     Ok((store, Box::new(guest)))
 }
 
-/// A place for an instance to run in, within the limits of its state.
-pub(crate) fn limited(engine: &wasmtime::Engine, state: State) -> Store<State> {
-    let mut store = Store::new(engine, state);
-    store.set_hostcall_fuel(store.data().limits.host_call_bytes);
-    store.limiter(|state| state);
-    store.epoch_deadline_callback(|mut store| {
-        let ticks = ticks(store.data().limits.call_timeout);
-        Ok(match store.data_mut().deserves_time() {
-            true => UpdateDeadline::Continue(ticks),
-            false => UpdateDeadline::Interrupt,
-        })
-    });
-    set_deadline(&mut store);
-    store
-}
-
-/// Gives the component its time for one call, from now on.
-pub(crate) fn set_deadline(store: &mut Store<State>) {
-    store.data_mut().deserves_time();
-    store.set_epoch_deadline(ticks(store.data().limits.call_timeout));
-}
-
-fn ticks(timeout: Duration) -> u64 {
-    let ticks = timeout.as_millis().div_ceil(TICK.as_millis()) + 1;
-    u64::try_from(ticks)
-        .unwrap_or(u64::MAX / 2)
-        .min(u64::MAX / 2)
-}
-
 /// Says why a call of the component was stopped.
 fn explain(error: &wasmtime::Error, state: &State) -> Error {
-    match reached(error, state) {
+    match reached(error, &state.guard) {
         Some(limit) => Error::Limit(limit),
         None => Error::Component(format!(
             "the component failed, which is a bug of mneme: {error:#}"
         )),
     }
-}
-
-/// The limit that stopped a call of the component, if one did.
-pub(crate) fn reached(error: &wasmtime::Error, state: &State) -> Option<Limit> {
-    let limits = state.limits;
-    if state.memory_denied {
-        return Some(Limit::Memory {
-            bytes: limits.memory_bytes,
-        });
-    }
-    if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
-        let milliseconds = u64::try_from(limits.call_timeout.as_millis()).unwrap_or(u64::MAX);
-        return Some(Limit::Time { milliseconds });
-    }
-    // wasmtime keeps the type of this error to itself.
-    error
-        .root_cause()
-        .to_string()
-        .contains("fuel allocated for hostcalls")
-        .then_some(Limit::HostCall {
-            bytes: limits.host_call_bytes,
-        })
 }

@@ -3,6 +3,8 @@
 use crate::contract::types::Error as ContractError;
 use crate::embedder::EmbedError;
 
+pub use mneme_component::Limit;
+
 /// What this crate's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -79,36 +81,6 @@ pub enum Error {
     /// of mneme.
     #[error("{0}")]
     Component(String),
-}
-
-/// A limit on the component; see the builder's methods of these names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Limit {
-    /// The component's memory.
-    #[error(
-        "the cache needs more than its memory limit of {bytes} bytes; raise it with Builder::memory_limit, or choose a smaller vector dtype"
-    )]
-    Memory {
-        /// The limit.
-        bytes: usize,
-    },
-    /// The duration of one call.
-    #[error(
-        "a call took longer than its limit of {milliseconds} ms and was stopped; raise it with Builder::call_timeout, or look at what the store was doing"
-    )]
-    Time {
-        /// The limit.
-        milliseconds: u64,
-    },
-    /// What one call of the component may hand to the host.
-    #[error(
-        "the cache tried to hand more than {bytes} bytes to the host in one call; raise the limit with Builder::host_call_bytes, or put smaller batches"
-    )]
-    HostCall {
-        /// The limit.
-        bytes: usize,
-    },
 }
 
 impl Error {

@@ -42,21 +42,17 @@
 //!
 //! | feature | default | brings |
 //! |---|---|---|
-//! | `sqlite` | yes | [`SqliteStore`], with SQLite compiled in |
-//! | `redis` | yes | [`RedisStore`], a Redis server |
-//! | `postgres` | yes | [`PostgresStore`], a PostgreSQL server |
-//! | `dynamodb` | yes | [`DynamoDbStore`], one table of Amazon DynamoDB |
+//! | `sqlite` | yes | `SqliteStore`, with SQLite compiled in |
 //! | `minilm` | yes | `embedder::MiniLm`, a sentence encoder with its weights compiled in (about 10 MB) |
-//! | `openai` | yes | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API |
-//! | `cli` | yes | the `mneme` command |
-//! | `tokio` | yes | `AsyncSemanticCache` |
-//! | `tracing` | yes | spans of the crate `tracing`; see [`observe`] |
-//! | `prometheus` | yes | `observe::Prometheus` |
-//! | `opentelemetry` | yes | `observe::OpenTelemetry` |
-//! | `conformance` | yes | `conformance`, the battery that judges a [`Store`] |
-//!
-//! A program that embeds the library usually wants
-//! `default-features = false` and `sqlite`, and what else it needs.
+//! | `redis` | no | `RedisStore`, a Redis server |
+//! | `postgres` | no | `PostgresStore`, a PostgreSQL server |
+//! | `dynamodb` | no | `DynamoDbStore`, one table of Amazon DynamoDB |
+//! | `openai` | no | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API |
+//! | `tokio` | no | `AsyncSemanticCache` |
+//! | `tracing` | no | spans of the crate `tracing`; see [`observe`] |
+//! | `prometheus` | no | `observe::Prometheus` |
+//! | `opentelemetry` | no | `observe::OpenTelemetry` |
+//! | `conformance` | no | `conformance`, the battery that judges a [`Store`] |
 //!
 //! # Isolation
 //!
@@ -71,8 +67,6 @@ mod cache;
 pub mod calibration;
 pub mod checkpoint;
 mod component;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 mod contract;
 pub mod embedder;
 mod error;
@@ -100,6 +94,8 @@ pub use contract::types::VectorDtype;
 pub use embedder::Embedder;
 pub use error::{Error, Limit, Result};
 pub use host::{Clock, ManualClock, SystemClock};
+#[cfg(feature = "conformance")]
+pub use mneme_conformance as conformance;
 pub use observe::Observer;
 pub use request::{
     Answer, DEFAULT_NAMESPACE, Explained, GetRequest, Hit, Layer, Lookup, Miss, MissReason, Origin,

@@ -1,7 +1,6 @@
 //! What is asked of a cache, and what it answers.
 
 use crate::contract::api::{self, Verdict};
-use crate::contract::types::VectorDtype;
 use crate::embedder::EmbedError;
 
 pub use crate::contract::api::{Explanation, Hit};
@@ -249,17 +248,6 @@ impl MissReason {
             MissReason::NoMatch => "no_match",
             MissReason::DimMismatch => "dim_mismatch",
             MissReason::EmbedderFailure => "embedder_failure",
-        }
-    }
-}
-
-impl VectorDtype {
-    /// Its name in JSON and tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            VectorDtype::Float32 => "float32",
-            VectorDtype::Float16 => "float16",
-            VectorDtype::Int8 => "int8",
         }
     }
 }

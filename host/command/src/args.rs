@@ -1,0 +1,345 @@
+//! The command line.
+
+mod calibration;
+mod checkpoint;
+mod migration;
+mod serve;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use mneme::VectorDtype;
+use mneme::conformance::Seed;
+
+pub use calibration::{Calibrate, MetricName, Replay};
+pub use checkpoint::{Dump, Inspect, Load};
+pub use migration::{Copy, Reembed, Target};
+pub use serve::Serve;
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, or an answer found; 1 no answer (get, explain), nothing to delete
+(delete), not healthy (health), a case failed (conformance); 2 an error. `run` passes its program's own code on.
+
+Under --json each command prints one JSON object on standard output; an error is
+{\"error\":{\"kind\",\"message\"}} on standard error.
+
+Examples:
+  mneme put \"How do I reset my password?\" \"Choose 'Forgot password' ...\"
+  mneme get \"I forgot my password, how do I reset it?\"
+  echo \"What is a semantic cache?\" | mneme run -- my-llm --model small
+  mneme demo";
+
+/// A semantic cache: answers questions that were answered before, also when they
+/// are worded differently.
+#[derive(Debug, Parser)]
+#[command(name = "mneme", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Where the cache is kept: `sqlite:PATH`, `redis://HOST`, `postgres://HOST/DB`,
+    /// `dynamodb://TABLE` with what its store takes besides, or `memory:` for nothing but the
+    /// time of this command. Default: $MNEME_STORE, else sqlite:mneme.db
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Global options"
+    )]
+    pub store: Option<String>,
+
+    /// What turns text into vectors: `minilm` (bundled, offline),
+    /// `openai:BASE_URL,MODEL[,DIM]` (key from $OPENAI_API_KEY; DIM saves a
+    /// request that learns it), or `vectors:FINGERPRINT,DIM` (each --embedding is
+    /// given). Default: $MNEME_EMBEDDER, else minilm
+    #[arg(
+        long,
+        global = true,
+        value_name = "SPEC",
+        help_heading = "Global options"
+    )]
+    pub embedder: Option<String>,
+
+    /// The namespace to work in; entries of different namespaces never meet.
+    /// Default: `default`; for stats and vacuum: all
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "NS",
+        help_heading = "Global options"
+    )]
+    pub namespace: Option<String>,
+
+    /// Print JSON, for programs
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+}
+
+impl Global {
+    /// The namespace of commands that work in one.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("default")
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Look up a question; print the answer alone
+    Get(Get),
+    /// Store the answer to a question, replacing the one it has
+    Put(Put),
+    /// Say how a question would be answered, and why
+    Explain(Explain),
+    /// Delete the answer to a question (found by its words, not by meaning)
+    Delete {
+        /// The question, in any case and spacing
+        query: String,
+    },
+    /// Delete all entries of the namespace; its quota stays
+    Clear {
+        /// Of all namespaces
+        #[arg(long, conflicts_with = "namespace")]
+        all: bool,
+    },
+    /// List the namespaces that hold entries
+    Namespaces,
+    /// Show, set or remove the most entries that the namespace may hold
+    Quota {
+        /// A number, or `none` to remove the quota; 0 closes the namespace to writing
+        #[arg(value_name = "N", value_parser = parse_quota)]
+        quota: Option<Quota>,
+    },
+    /// Delete expired entries
+    Vacuum {
+        /// Also give back the index memory of deleted rows
+        #[arg(long)]
+        compact: bool,
+    },
+    /// Make the index ready and keep it in the store, for the processes that come next
+    WarmUp,
+    /// Count entries, hits and misses
+    Stats,
+    /// Check the store and report problems
+    Health,
+    /// Answer the query on standard input from the cache, or else by a program
+    Run(Run),
+    /// Store many answers from a file of JSON lines
+    Import(Import),
+    /// Write the whole cache to an archive
+    Dump(Dump),
+    /// Make an archive part of the cache
+    Load(Load),
+    /// Check an archive and show what is in it
+    Inspect(Inspect),
+    /// Copy the store into another one
+    Copy(Copy),
+    /// Copy the store into another one, with the vectors of another --embedder
+    Reembed(Reembed),
+    /// Find the best threshold, from pairs of questions that mean the same or do not
+    Calibrate(Calibrate),
+    /// Find out what a cache would have done with a log of questions
+    Replay(Replay),
+    /// Serve the cache over HTTP
+    Serve(Serve),
+    /// Write the WebAssembly component to a file
+    Component {
+        /// The file to write; `-` is standard output
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+        /// The conformance battery instead of the cache
+        #[arg(long)]
+        conformance: bool,
+    },
+    /// Judge a store: run the conformance battery on it
+    Conformance(Conformance),
+    /// See it work: fill a cache, then ask reworded, unrelated and opposite questions
+    Demo,
+}
+
+/// See [`Command::Get`].
+#[derive(Debug, clap::Args)]
+pub struct Get {
+    #[command(flatten)]
+    pub question: Question,
+    /// Pass the cache by; counts a miss
+    #[arg(long)]
+    pub bypass: bool,
+}
+
+/// A question, and what it may come with.
+#[derive(Debug, clap::Args)]
+pub struct Question {
+    /// The question
+    pub query: String,
+    /// The question's vector: a JSON array of numbers, or @FILE that holds one (@-
+    /// for standard input)
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub embedding: Option<String>,
+    /// The least similarity of an answer to a question in other words, -1 to 1
+    #[arg(long, short, value_name = "T", allow_negative_numbers = true)]
+    pub threshold: Option<f32>,
+}
+
+/// See [`Command::Put`].
+#[derive(Debug, clap::Args)]
+pub struct Put {
+    /// The question
+    pub query: String,
+    /// The answer; `-` reads it from standard input
+    pub response: String,
+    /// The question's vector: a JSON array of numbers, or @FILE that holds one (@-
+    /// for standard input)
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub embedding: Option<String>,
+    /// Lifetime in seconds. Default: unlimited
+    #[arg(long, value_name = "S")]
+    pub ttl: Option<u64>,
+    /// A JSON object to keep with the answer
+    #[arg(long, value_name = "JSON")]
+    pub metadata: Option<String>,
+}
+
+/// See [`Command::Explain`].
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Nothing is counted, and nothing changed. Exit codes are those of `get`: 0 an answer would be
+found, 1 none, 2 an error.
+
+--json: {\"namespace\", \"normalized\": {\"text\", \"hash\"}, \"threshold\", \"cut_off\",
+\"rows\", \"outcome\": {\"hit\", \"layer\"|\"reason\"}, \"rule\", \"exact\": an entry or null,
+\"candidates\": [{\"id\", \"query\", \"response\", \"metadata\", \"similarity\", \"confidence\",
+\"age_seconds\", \"ttl\", \"accepted\", \"verdict\"}, ...]}.")]
+pub struct Explain {
+    #[command(flatten)]
+    pub question: Question,
+    /// How many of the nearest entries to show, 1 to 1,000
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+}
+
+/// See [`Command::Run`].
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The whole standard input is the query, and what the program reads on a miss. What it
+then prints is passed on and cached, if it exits with 0. The program and its
+arguments are no part of the key: give different programs different namespaces.
+A cache that fails is reported on standard error and does not keep the program from
+running.")]
+pub struct Run {
+    /// Lifetime of a new answer, in seconds. Default: unlimited
+    #[arg(long, value_name = "S")]
+    pub ttl: Option<u64>,
+    /// The least similarity of an answer to a query in other words, -1 to 1
+    #[arg(long, short, value_name = "T", allow_negative_numbers = true)]
+    pub threshold: Option<f32>,
+    /// The program and its arguments, after `--`
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    pub program: Vec<OsString>,
+}
+
+/// See [`Command::Import`].
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Each line is one object: {\"query\": ..., \"response\": ...} and, where wanted,
+\"namespace\", \"ttl\" (seconds; null: unlimited), \"metadata\" (an object) and
+\"embedding\" (an array of numbers). Blank lines are passed over.")]
+pub struct Import {
+    /// The file; `-` is standard input
+    pub file: PathBuf,
+    /// Pass over bad lines and report them, instead of stopping at the first; the
+    /// exit code is 2 all the same
+    #[arg(long)]
+    pub keep_going: bool,
+}
+
+/// See [`Command::Conformance`].
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The store is named by --store, or by $MNEME_STORE; there is no default. It is judged as
+if nobody else wrote to it: stop whatever does. It may hold entries, which stay as they
+are, but an empty one keeps the battery's embedder, so give it one that you can throw
+away. Exit codes: 0 no case failed; 1 a case failed; 2 an error.")]
+pub struct Conformance {
+    /// Run the cases whose names match, with `*`, `?` and `[...]` as in file names
+    #[arg(long, value_name = "GLOB")]
+    pub case: Option<String>,
+    /// What the cases draw their values from, decimal or 0x...: the same seed makes the
+    /// same calls. Default: $MNEME_CONFORMANCE_SEED, else 1
+    #[arg(long, value_name = "N")]
+    pub seed: Option<Seed>,
+    /// List the cases instead of running them
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// A [`VectorDtype`] on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dtype {
+    Float32,
+    Float16,
+    Int8,
+}
+
+impl From<Dtype> for VectorDtype {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::Float32 => Self::Float32,
+            Dtype::Float16 => Self::Float16,
+            Dtype::Int8 => Self::Int8,
+        }
+    }
+}
+
+/// A namespace's quota: none is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota(pub Option<u64>);
+
+fn parse_quota(text: &str) -> Result<Quota, String> {
+    if text == "none" {
+        return Ok(Quota(None));
+    }
+    let number = text
+        .parse()
+        .map_err(|_| "a whole number, or `none`, is needed".to_owned())?;
+    Ok(Quota(Some(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn quotas() {
+        assert_eq!(parse_quota("7"), Ok(Quota(Some(7))));
+        assert_eq!(parse_quota("none"), Ok(Quota(None)));
+        assert!(parse_quota("-1").is_err() && parse_quota("many").is_err());
+    }
+
+    #[test]
+    fn the_program_of_run_keeps_its_own_options() {
+        let args =
+            Args::try_parse_from(["mneme", "run", "--ttl", "5", "--", "llm", "--json", "-t"]);
+        let args = args.unwrap();
+        assert!(!args.global.json);
+        let Command::Run(run) = args.command else {
+            panic!("{:?}", args.command)
+        };
+        assert_eq!((run.ttl, run.program.len()), (Some(5), 3));
+    }
+}

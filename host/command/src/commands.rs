@@ -1,0 +1,58 @@
+//! The commands.
+
+mod calibrate;
+mod checkpoint;
+mod component;
+mod conformance;
+mod demo;
+mod entries;
+pub mod explain;
+mod import;
+mod migrate;
+mod namespaces;
+mod replay;
+mod run;
+mod serve;
+mod upkeep;
+
+use anyhow::Result;
+
+use crate::args::{Args, Command};
+use crate::output::Output;
+
+/// The exit code of a program whose own has no place in a byte.
+const FAILED: u8 = 2;
+
+/// Runs the command and returns the exit code.
+pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
+    let global = &args.global;
+    match &args.command {
+        Command::Get(get) => entries::get(global, out, get),
+        Command::Put(put) => entries::put(global, out, put),
+        Command::Explain(explain) => explain::explain(global, out, explain),
+        Command::Delete { query } => entries::delete(global, out, query),
+        Command::Clear { all } => namespaces::clear(global, out, *all),
+        Command::Namespaces => namespaces::list(global, out),
+        Command::Quota { quota } => namespaces::quota(global, out, *quota),
+        Command::Vacuum { compact } => upkeep::vacuum(global, out, *compact),
+        Command::WarmUp => upkeep::warm_up(global, out),
+        Command::Stats => upkeep::stats(global, out),
+        Command::Health => upkeep::health(global, out),
+        Command::Run(run) => run::run(global, out, run),
+        Command::Import(import) => import::import(global, out, import),
+        Command::Dump(dump) => checkpoint::dump(global, out, dump),
+        Command::Load(load) => checkpoint::load(global, out, load),
+        Command::Inspect(inspect) => checkpoint::inspect(out, inspect),
+        Command::Copy(args) => migrate::copy(global, out, args),
+        Command::Reembed(args) => migrate::reembed(global, out, args),
+        Command::Calibrate(args) => calibrate::calibrate(global, out, args),
+        Command::Replay(args) => replay::replay(global, out, args),
+        Command::Serve(args) => serve::serve(global, out, args),
+        Command::Component {
+            output,
+            conformance,
+        } => component::write(out, output, *conformance),
+        Command::Conformance(args) => conformance::conformance(global, out, args),
+        Command::Demo => demo::demo(global, out),
+    }
+}

@@ -1,0 +1,260 @@
+//! `replay`.
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result, bail};
+use mneme::replay::{Outcome, Question, Replay, Truth};
+use mneme::{Builder, Embedder};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::args::{self, Global};
+use crate::embedder_spec::EmbedderSpec;
+use crate::json_lines;
+use crate::output::{self, Output};
+use crate::picture;
+use crate::progress;
+use crate::thresholds_plot::{Line, Plot};
+
+/// A line of the log.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    query: String,
+    response: Option<String>,
+    label: Option<String>,
+    namespace: Option<String>,
+    time: Option<u64>,
+}
+
+const SHAPE: &str = "{\"query\": ...}, optionally with label, response, namespace, time";
+
+/// `replay`
+pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
+    picture::check_name("replay", args.plot.as_deref())?;
+    let thresholds = thresholds(&args.thresholds)?;
+    let lines = json_lines::read::<Entry>("replay", &args.log, SHAPE)?;
+    let (numbers, log): (Vec<u64>, Vec<Question>) = lines
+        .into_iter()
+        .map(|(number, entry)| (number, question(entry, global.namespace())))
+        .unzip();
+    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?.embedder()?;
+    let bar = progress::bar(out);
+    progress::style(&bar, progress::TEXTS);
+    let embedded = Replay::with_progress(&log, &*embedder, |done, all| {
+        progress::show(&bar, done as u64, all as u64);
+    });
+    if embedded.is_err() {
+        bar.finish_and_clear();
+    }
+    let replay = embedded.with_context(|| format!("replay: {:?}", args.log))?;
+    let replay = replay.options(|builder| options(builder, args));
+    progress::style(&bar, progress::THRESHOLDS);
+    let mut outcomes = Vec::new();
+    for (done, threshold) in thresholds.iter().enumerate() {
+        progress::show(&bar, done as u64, thresholds.len() as u64);
+        let outcome = replay.run(*threshold);
+        outcomes.push(outcome.with_context(|| format!("replay: at threshold {threshold}"))?);
+    }
+    bar.finish_and_clear();
+    if let Some(path) = &args.csv {
+        output::write_file("replay", path, csv(&outcomes))?;
+    }
+    if let Some(path) = &args.plot {
+        output::write_file("replay", path, draw(&outcomes)?)?;
+    }
+    let found = Found {
+        log: &log,
+        numbers: &numbers,
+        outcomes: &outcomes,
+        embedder: embedder.fingerprint(),
+        show_wrong: args.show_wrong,
+    };
+    out.result(|| found.json(), || found.text())?;
+    Ok(0)
+}
+
+/// The thresholds to try, ascending and each once.
+fn thresholds(given: &[f32]) -> Result<Vec<f32>> {
+    if given.is_empty() {
+        return Ok((28..=40).map(|n| (n * 25) as f32 / 1000.0).collect());
+    }
+    if let Some(wrong) = given.iter().find(|value| !(-1.0..=1.0).contains(*value)) {
+        bail!("replay: --thresholds: {wrong} is not from -1 to 1");
+    }
+    let mut sorted = given.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    sorted.dedup();
+    Ok(sorted)
+}
+
+fn question(entry: Entry, namespace: &str) -> Question {
+    let question = Question::new(entry.query);
+    let namespace = entry.namespace.as_deref().unwrap_or(namespace);
+    let mut question = question.namespace(namespace);
+    let label = entry.label.map(Truth::Label);
+    if let Some(truth) = label.or(entry.response.map(Truth::Response)) {
+        question = question.truth(truth);
+    }
+    match entry.time {
+        Some(seconds) => question.time(seconds),
+        None => question,
+    }
+}
+
+fn options(mut builder: Builder, args: &args::Replay) -> Builder {
+    if let Some(seconds) = args.ttl {
+        builder = builder.default_ttl(seconds);
+    }
+    if let Some(most) = args.max_entries {
+        builder = builder.max_entries(most);
+    }
+    builder
+}
+
+/// What there is to tell.
+struct Found<'a> {
+    log: &'a [Question],
+    /// The lines of the questions.
+    numbers: &'a [u64],
+    outcomes: &'a [Outcome],
+    embedder: &'a str,
+    show_wrong: usize,
+}
+
+impl Found<'_> {
+    fn json(&self) -> Value {
+        let outcomes: Vec<Value> = self.outcomes.iter().map(|o| self.outcome(o)).collect();
+        json!({
+            "questions": self.log.len(),
+            "embedder": self.embedder,
+            "outcomes": outcomes,
+        })
+    }
+
+    fn outcome(&self, outcome: &Outcome) -> Value {
+        let wrong_hits: Vec<Value> = outcome
+            .wrong_hits
+            .iter()
+            .take(self.show_wrong)
+            .map(|hit| {
+                json!({
+                    "line": self.numbers[hit.question],
+                    "query": self.log[hit.question].query(),
+                    "answered_as": self.log[hit.answered_as].query(),
+                    "similarity": output::number(hit.similarity),
+                })
+            })
+            .collect();
+        json!({
+            "threshold": output::number(outcome.threshold),
+            "hits": outcome.hits(),
+            "exact": outcome.exact,
+            "semantic": outcome.semantic,
+            "hit_rate": outcome.hit_rate(),
+            "saved_calls": outcome.hits(),
+            "judged": outcome.judged,
+            "wrong": outcome.wrong,
+            "wrong_hit_rate": outcome.wrong_hit_rate(),
+            "wrong_hits": wrong_hits,
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut table = output::table(&[
+            "threshold",
+            "hit rate",
+            "saved calls",
+            "exact",
+            "semantic",
+            "judged",
+            "wrong",
+            "wrong-hit rate",
+        ]);
+        for outcome in self.outcomes {
+            let wrong = outcome.wrong_hit_rate();
+            table.add_row([
+                format!("{}", outcome.threshold),
+                percent(outcome.hit_rate()),
+                outcome.hits().to_string(),
+                outcome.exact.to_string(),
+                outcome.semantic.to_string(),
+                outcome.judged.to_string(),
+                outcome.wrong.to_string(),
+                wrong.map_or_else(|| "-".into(), percent),
+            ]);
+        }
+        let mut text = format!(
+            "{}\n\n {} by {}\n",
+            table.trim_fmt(),
+            output::counted(
+                self.log.len() as u64,
+                "question, embedded",
+                "questions, embedded"
+            ),
+            self.embedder.escape_debug()
+        );
+        if self.outcomes.iter().all(|outcome| outcome.judged == 0) {
+            text += " no hit could be judged: the log has no label or response to compare\n";
+        }
+        for outcome in self.outcomes {
+            for hit in outcome.wrong_hits.iter().take(self.show_wrong) {
+                let _ = writeln!(
+                    text,
+                    " at {}, line {}: {:?} got the answer to {:?} ({:.3})",
+                    outcome.threshold,
+                    self.numbers[hit.question],
+                    self.log[hit.question].query(),
+                    self.log[hit.answered_as].query(),
+                    hit.similarity
+                );
+            }
+        }
+        text
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn csv(outcomes: &[Outcome]) -> String {
+    let mut text =
+        "threshold,questions,hits,exact,semantic,hit_rate,judged,wrong,wrong_hit_rate\n".to_owned();
+    for outcome in outcomes {
+        let wrong = outcome.wrong_hit_rate();
+        let _ = writeln!(
+            text,
+            "{},{},{},{},{},{},{},{},{}",
+            outcome.threshold,
+            outcome.questions,
+            outcome.hits(),
+            outcome.exact,
+            outcome.semantic,
+            outcome.hit_rate(),
+            outcome.judged,
+            outcome.wrong,
+            wrong.map_or_else(String::new, |wrong| wrong.to_string()),
+        );
+    }
+    text
+}
+
+fn draw(outcomes: &[Outcome]) -> Result<String> {
+    let line = |name: &str, value: fn(&Outcome) -> Option<f64>| Line {
+        name: name.to_owned(),
+        points: outcomes
+            .iter()
+            .filter_map(|outcome| Some((f64::from(outcome.threshold), value(outcome)?)))
+            .collect(),
+    };
+    Plot {
+        title: "What a cache would have done with the log",
+        lines: vec![
+            line("wrong-hit rate", Outcome::wrong_hit_rate),
+            line("hit rate", |outcome| Some(outcome.hit_rate())),
+        ],
+        mark: None,
+    }
+    .draw("replay")
+}

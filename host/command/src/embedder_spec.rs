@@ -1,0 +1,162 @@
+//! `--embedder SPEC`.
+
+use std::fmt;
+
+use anyhow::{Context, Result, bail};
+use mneme::embedder::{Embedder, Precomputed};
+
+/// An embedder that a text names.
+#[derive(Clone, PartialEq, Eq)]
+pub enum EmbedderSpec {
+    /// `minilm`
+    MiniLm,
+    /// `openai:BASE_URL,MODEL[,DIM]`
+    OpenAi {
+        /// May hold a password.
+        base_url: String,
+        model: String,
+        dim: Option<u32>,
+    },
+    /// `vectors:FINGERPRINT,DIM`
+    Vectors { fingerprint: String, dim: u32 },
+}
+
+const KNOWN: &str = "minilm, openai:BASE_URL,MODEL[,DIM], vectors:FINGERPRINT,DIM";
+
+impl EmbedderSpec {
+    /// The embedder of the option, else of $MNEME_EMBEDDER, else `minilm`.
+    pub fn choose(option: Option<&str>) -> Result<Self> {
+        match option {
+            Some(spec) => Self::parse(spec),
+            None => match std::env::var("MNEME_EMBEDDER") {
+                Ok(spec) if !spec.is_empty() => Self::parse(&spec),
+                _ => Ok(Self::MiniLm),
+            },
+        }
+    }
+
+    /// Reads a specification.
+    pub fn parse(spec: &str) -> Result<Self> {
+        let (kind, rest) = spec.split_once(':').unwrap_or((spec, ""));
+        match kind {
+            "minilm" if rest.is_empty() => Ok(Self::MiniLm),
+            "minilm" => bail!("--embedder: minilm takes no settings; write minilm alone"),
+            "openai" => {
+                let mut parts = rest.split(',').map(str::trim);
+                let (base_url, model) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+                let dim = parts.next();
+                if base_url.is_empty() || model.is_empty() || parts.next().is_some() {
+                    bail!(
+                        "--embedder: openai needs an address and a model; write openai:BASE_URL,MODEL[,DIM], such as openai:http://localhost:11434/v1,nomic-embed-text"
+                    );
+                }
+                Ok(Self::OpenAi {
+                    base_url: base_url.into(),
+                    model: model.into(),
+                    dim: dim.map(parse_dim).transpose()?,
+                })
+            }
+            "vectors" => match rest.rsplit_once(',') {
+                Some((fingerprint, dim)) if !fingerprint.is_empty() => Ok(Self::Vectors {
+                    fingerprint: fingerprint.into(),
+                    dim: parse_dim(dim)?,
+                }),
+                _ => bail!(
+                    "--embedder: vectors needs the model's name and the length of its vectors; write vectors:FINGERPRINT,DIM, such as vectors:my-model-v1,768"
+                ),
+            },
+            _ => bail!("--embedder: {kind:?} is not known; known are {KNOWN}"),
+        }
+    }
+
+    /// The embedder; `openai` without a dimension asks the server for it.
+    pub fn embedder(&self) -> Result<Box<dyn Embedder>> {
+        match self {
+            Self::MiniLm => Ok(Box::new(mneme::embedder::MiniLm::new())),
+            Self::OpenAi {
+                base_url,
+                model,
+                dim,
+            } => {
+                let mut builder = mneme::embedder::OpenAi::builder(base_url, model);
+                if let Ok(key) = std::env::var("OPENAI_API_KEY") {
+                    builder = builder.api_key(key);
+                }
+                if let Some(dim) = *dim {
+                    builder = builder.dim(dim);
+                }
+                Ok(Box::new(builder.connect()?))
+            }
+            Self::Vectors { fingerprint, dim } => Ok(Box::new(Precomputed::new(fingerprint, *dim))),
+        }
+    }
+}
+
+fn parse_dim(text: &str) -> Result<u32> {
+    let dim = text
+        .trim()
+        .parse()
+        .ok()
+        .filter(|dim| (1..=8192).contains(dim));
+    dim.with_context(|| format!("--embedder: DIM is {text:?}; a number from 1 to 8192 is needed"))
+}
+
+impl fmt::Debug for EmbedderSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MiniLm => "minilm",
+            Self::OpenAi { .. } => "openai",
+            Self::Vectors { .. } => "vectors",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specifications() {
+        let openai = |base_url: &str, model: &str, dim| EmbedderSpec::OpenAi {
+            base_url: base_url.into(),
+            model: model.into(),
+            dim,
+        };
+        let vectors = |fingerprint: &str, dim| EmbedderSpec::Vectors {
+            fingerprint: fingerprint.into(),
+            dim,
+        };
+        let good = [
+            ("minilm", EmbedderSpec::MiniLm),
+            (
+                "openai:http://h:1/v1,m:latest",
+                openai("http://h:1/v1", "m:latest", None),
+            ),
+            (
+                "openai:https://h/v1,m,768",
+                openai("https://h/v1", "m", Some(768)),
+            ),
+            ("vectors:a,b:c,3", vectors("a,b:c", 3)),
+        ];
+        for (spec, expected) in good {
+            assert_eq!(EmbedderSpec::parse(spec).unwrap(), expected, "{spec}");
+        }
+        let bad = [
+            ("", "known are minilm, openai"),
+            ("bert", "known are minilm, openai"),
+            ("minilm:6", "takes no settings"),
+            ("openai:", "openai:BASE_URL,MODEL"),
+            ("openai:http://u:secret@h", "openai:BASE_URL,MODEL"),
+            ("openai:http://h,m,0", "1 to 8192"),
+            ("vectors:3", "vectors:FINGERPRINT,DIM"),
+            ("vectors:a,9000", "1 to 8192"),
+        ];
+        for (spec, expected) in bad {
+            let message = EmbedderSpec::parse(spec).unwrap_err().to_string();
+            assert!(
+                message.contains(expected) && !message.contains("secret"),
+                "{message}"
+            );
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The `mneme` command: a semantic cache for the shell.
+
+mod args;
+mod commands;
+mod embedder_spec;
+mod embedding;
+mod json;
+mod json_lines;
+mod output;
+mod picture;
+mod progress;
+mod put_fields;
+mod session;
+mod store_url;
+mod thresholds_plot;
+mod watched;
+
+use std::ffi::OsStr;
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::args::Args;
+use crate::output::Output;
+
+/// The exit code of errors.
+const ERROR: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
+    let out = Output::new(args.global.json);
+    match commands::dispatch(&args, out) {
+        Ok(code) => ExitCode::from(code),
+        // Whoever read the output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            out.error(kind(&error), &output::message(&error));
+            ExitCode::from(ERROR)
+        }
+    }
+}
+
+/// Help, the version, or a command line that makes no sense.
+fn usage(error: &clap::Error) -> ExitCode {
+    let help = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    let mut args = std::env::args_os().take_while(|arg| arg != OsStr::new("--"));
+    if !help && args.any(|arg| arg == OsStr::new("--json")) {
+        let text = error.render().to_string();
+        let message = text.trim().trim_start_matches("error: ");
+        Output::new(true).error("usage", message);
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(if help { 0 } else { ERROR })
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut io = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>());
+    io.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// What went wrong, for programs: the kind of the cache's error, else `embedder`, `io` or
+/// `argument`.
+fn kind(error: &anyhow::Error) -> &'static str {
+    for cause in error.chain() {
+        if let Some(cause) = cause.downcast_ref::<mneme::Error>() {
+            return cause.kind();
+        }
+        if cause.is::<mneme::embedder::EmbedError>() {
+            return "embedder";
+        }
+        if cause.is::<io::Error>() {
+            return "io";
+        }
+    }
+    "argument"
+}

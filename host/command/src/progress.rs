@@ -1,0 +1,55 @@
+//! How far long work is: bars on standard error, if that is a terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::output::Output;
+
+/// Bytes of so many.
+pub const BYTES: &str =
+    "{bar:40.cyan/dim} {percent:>3} %  {decimal_bytes}/{decimal_total_bytes}  {msg}  {eta} left";
+/// Bytes of nobody knows how many.
+pub const BYTES_SO_FAR: &str = "{spinner} {decimal_bytes}  {msg}";
+/// Entries of so many, and how fast.
+pub const ENTRIES: &str =
+    "{bar:40.cyan/dim} {percent:>3} %  {human_pos}/{human_len} entries  {per_sec}  {eta} left";
+/// Entries of nobody knows how many.
+pub const ENTRIES_SO_FAR: &str = "{spinner} {human_pos} entries";
+/// Texts that are embedded, of so many.
+pub const TEXTS: &str = "{bar:40.cyan/dim} {percent:>3} %  {human_pos}/{human_len} texts embedded  {per_sec}  {eta} left";
+/// Thresholds that are replayed.
+pub const THRESHOLDS: &str = "{bar:40.cyan/dim} {human_pos}/{human_len} thresholds replayed";
+
+/// Cases that are judged.
+pub const CASES: &str = "{bar:40.cyan/dim} {pos}/{len}  {msg}";
+
+/// A bar without a length. Hidden under --json.
+pub fn bar(out: Output) -> ProgressBar {
+    let bar = still_bar(out);
+    if !bar.is_hidden() {
+        bar.enable_steady_tick(Duration::from_millis(200));
+    }
+    bar
+}
+
+/// A bar that is drawn only when it is told something.
+pub fn still_bar(out: Output) -> ProgressBar {
+    match out.is_json() {
+        true => ProgressBar::hidden(),
+        false => ProgressBar::no_length(),
+    }
+}
+
+/// Draws a bar in one of the styles above.
+pub fn style(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+}
+
+/// Shows so much of so much.
+pub fn show(bar: &ProgressBar, done: u64, total: u64) {
+    bar.set_length(total);
+    bar.set_position(done);
+}

@@ -1,0 +1,282 @@
+//! What a backend of the cache implements: the [`Store`] trait, the types of the contract, the
+//! checks that every store makes, and a store in memory. To write a store, read the [`guide`].
+
+#[cfg(feature = "background")]
+pub mod background;
+pub mod checks;
+#[doc(hidden)]
+pub mod contract;
+pub mod guide {
+    #![doc = include_str!("guide.md")]
+}
+pub mod memory;
+mod operations;
+
+pub use contract::store::{
+    CapabilitySet, ImportMode, Inserted, MetaChange, Restored, StampPage, Touch, VectorPage,
+};
+pub use contract::types::{
+    BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error as StoreError,
+    FingerprintMismatch,
+};
+pub use memory::MemoryStore;
+
+/// What a store's operations return.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A backend that holds a cache's entries: the Rust face of the `store`
+/// interface, whose document, `wit/store.wit`, is the contract. What is said
+/// there of each operation and of the six invariants holds here word for word.
+///
+/// Every operation fails with [`StoreError::Closed`] before [`open`](Self::open)
+/// and after [`close`](Self::close). A failed write leaves nothing behind.
+pub trait Store: Send {
+    /// What this store can do. Works on a closed store.
+    fn capabilities(&self) -> CapabilitySet;
+
+    /// The embedder that the storage was made with, read from a closed store without creating or
+    /// changing anything; none where there is no cache yet. Part of no contract but this trait:
+    /// it is for programs that are to read a store whose embedder they do not know. By default
+    /// [`StoreError::Unsupported`].
+    fn recorded_embedder(&mut self) -> Result<Option<checks::Embedder>> {
+        Err(StoreError::Unsupported(format!(
+            "the {} store does not tell its embedder before it is opened",
+            self.capabilities().name
+        )))
+    }
+
+    /// Connects, creates what is missing, and checks that the data was made with
+    /// this embedder. Reads no entry.
+    fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()>;
+
+    /// Releases the backend. Closing a closed store does nothing.
+    fn close(&mut self) -> Result<()>;
+
+    /// The entries under `keys`, in that order; none for a key that is not there.
+    fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>>;
+
+    /// The entries with these ids, in the order asked, without those that do not
+    /// exist.
+    fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>>;
+
+    /// How many entries there are, in one namespace or in all.
+    fn count(&mut self, namespace: Option<&str>) -> Result<u64>;
+
+    /// The namespaces that hold entries, sorted by their bytes.
+    fn list_namespaces(&mut self) -> Result<Vec<String>>;
+
+    /// The `n` least recently used entries: ascending last access, then id.
+    fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>>;
+
+    /// The first `limit` entries with an id above `last_id`, ascending.
+    fn iter_since(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>>;
+
+    /// The vectors of the first `limit` entries with an id above `last_id`.
+    fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Result<VectorPage>;
+
+    /// The ids and creation times of the first `limit` entries with an id above
+    /// `last_id`.
+    fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Result<StampPage>;
+
+    /// Stores entries in one atomic step, replacing those whose namespace and hash
+    /// exist under their present id. At most [`CapabilitySet::max_batch`] of them.
+    fn insert(&mut self, entries: Vec<Entry>) -> Result<Vec<Inserted>>;
+
+    /// Records hits. Unknown ids are passed over; the version counter stays.
+    fn update_access(&mut self, touches: &[Touch]) -> Result<()>;
+
+    /// Deletes one entry. False where it did not exist.
+    fn delete_by_id(&mut self, id: u64) -> Result<bool>;
+
+    /// Deletes those of the entries whose `created_at` is still the one named, and
+    /// returns their ids.
+    fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>>;
+
+    /// Deletes at most `limit` entries expired at `now`, lowest ids first, and
+    /// returns them.
+    fn delete_expired(
+        &mut self,
+        now: u64,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<EntryRef>>;
+
+    /// Deletes every entry, of one namespace or of all.
+    fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64>;
+
+    /// Sets or removes a namespace's quota.
+    fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()>;
+
+    /// A namespace's quota, if it has one.
+    fn get_namespace_quota(&mut self, namespace: &str) -> Result<Option<u64>>;
+
+    /// Every quota, sorted by the namespace's bytes.
+    fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>>;
+
+    /// The version counter: one more after each call that changed entries.
+    fn read_version_counter(&mut self) -> Result<u64>;
+
+    /// A value kept beside the entries.
+    fn read_meta(&mut self, key: &str) -> Result<Option<String>>;
+
+    /// Sets or removes a value if the present one is `expected`; false, changing
+    /// nothing, if it is not.
+    fn replace_meta(
+        &mut self,
+        key: &str,
+        expected: Option<&str>,
+        value: Option<&str>,
+    ) -> Result<bool>;
+
+    /// Every key and value that [`replace_meta`](Self::replace_meta) has set, sorted by the
+    /// key's bytes.
+    fn list_meta(&mut self) -> Result<Vec<(String, String)>>;
+
+    /// True where the backend's data is sound.
+    fn integrity_check(&mut self) -> Result<bool>;
+
+    /// The bytes under a name of [`write_blob`](Self::write_blob), none where there are none. By
+    /// default, as the others of its family, [`StoreError::Unsupported`].
+    fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
+        let _ = name;
+        Err(self.no_blobs())
+    }
+
+    /// Keeps derived data beside the entries, at most [`CapabilitySet::max_blob`] bytes under a
+    /// name of 1 to 100 lowercase letters, digits, `-`, `.` and `/`. Replaces what is there.
+    fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let _ = (name, bytes);
+        Err(self.no_blobs())
+    }
+
+    /// Deletes blobs. Names that are not there are passed over.
+    fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
+        let _ = names;
+        Err(self.no_blobs())
+    }
+
+    /// The names of all blobs, sorted by their bytes.
+    fn list_blobs(&mut self) -> Result<Vec<String>> {
+        Err(self.no_blobs())
+    }
+
+    /// From here to [`end_view`](Self::end_view) reads answer from the data of one instant.
+    /// False, by default, where the backend cannot do that, and nothing happens.
+    fn begin_view(&mut self) -> Result<bool> {
+        // Of a closed store, the error.
+        self.read_version_counter().map(|_| false)
+    }
+
+    /// Ends the view, if there is one.
+    fn end_view(&mut self) -> Result<()> {
+        self.read_version_counter().map(drop)
+    }
+
+    /// Prepares to take in any number of entries that become part of the data in one step.
+    fn begin_import(&mut self, mode: ImportMode) -> Result<()>;
+
+    /// Adds entries to the import. At most [`CapabilitySet::max_batch`] of them.
+    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()>;
+
+    /// Makes the import part of the data, with quotas and meta, in one step. False, with
+    /// nothing changed and the import still there, where a meta value is not the expected
+    /// one.
+    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool>;
+
+    /// Forgets the import, if there is one.
+    fn end_import(&mut self) -> Result<()>;
+
+    /// Fixes a consistent picture of all data and returns its size in bytes. By
+    /// default, as the others of its family: [`StoreError::Unsupported`].
+    fn begin_snapshot(&mut self) -> Result<u64> {
+        Err(self.no_snapshots())
+    }
+
+    /// The next bytes of the snapshot, at most `max`; none at its end.
+    fn read_snapshot(&mut self, max: u32) -> Result<Vec<u8>> {
+        let _ = max;
+        Err(self.no_snapshots())
+    }
+
+    /// Forgets the snapshot.
+    fn end_snapshot(&mut self) -> Result<()> {
+        Err(self.no_snapshots())
+    }
+
+    /// Prepares to take in a snapshot; the present data stays until
+    /// [`commit_restore`](Self::commit_restore).
+    fn begin_restore(&mut self) -> Result<()> {
+        Err(self.no_snapshots())
+    }
+
+    /// Appends bytes of the snapshot.
+    fn write_restore(&mut self, bytes: &[u8]) -> Result<()> {
+        let _ = bytes;
+        Err(self.no_snapshots())
+    }
+
+    /// Checks the bytes received, which are complete then, and says what is in them.
+    fn check_restore(&mut self) -> Result<Restored> {
+        Err(self.no_snapshots())
+    }
+
+    /// The first `limit` entries of the checked snapshot with an id above `last_id`.
+    fn read_restore(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+        let _ = (last_id, limit);
+        Err(self.no_snapshots())
+    }
+
+    /// Replaces all data by the snapshot in one step, after checking it, if there is no
+    /// entry or `only_if_empty` is false.
+    fn commit_restore(&mut self, only_if_empty: bool) -> Result<()> {
+        let _ = only_if_empty;
+        Err(self.no_snapshots())
+    }
+
+    /// Forgets the restore, if there is one.
+    fn end_restore(&mut self) -> Result<()> {
+        Err(self.no_snapshots())
+    }
+
+    /// The error of a store without blobs.
+    #[doc(hidden)]
+    fn no_blobs(&self) -> StoreError {
+        StoreError::Unsupported(format!(
+            "the {} store keeps no blobs; what would be in them is derived anew from the entries",
+            self.capabilities().name
+        ))
+    }
+
+    /// The error of a store without snapshots of its own.
+    #[doc(hidden)]
+    fn no_snapshots(&self) -> StoreError {
+        StoreError::Unsupported(format!(
+            "the {} store has no snapshots of its own; make a portable checkpoint, or use the backend's own backup tools",
+            self.capabilities().name
+        ))
+    }
+}
+
+/// What an error says to a person: what happened, where, and what to do.
+pub fn text(error: &StoreError) -> String {
+    match error {
+        StoreError::Closed => "the store is closed; open it to go on".to_owned(),
+        StoreError::EmbedderMismatch(m) => format!(
+            "the store was made with the embedder {:?} and is opened with {:?}, whose vectors mean something else; use the first one, or another store",
+            m.stored, m.given
+        ),
+        StoreError::EmbedderDimension(m) => format!(
+            "{} dimensions where the store has {}; use the embedder that the store was made with",
+            m.actual, m.expected
+        ),
+        StoreError::Corrupt(text)
+        | StoreError::Schema(text)
+        | StoreError::Checkpoint(text)
+        | StoreError::QuotaExceeded(text)
+        | StoreError::IndexUnavailable(text)
+        | StoreError::Quantization(text)
+        | StoreError::InvalidArgument(text)
+        | StoreError::Unsupported(text) => text.clone(),
+        StoreError::Backend(error) => error.message.clone(),
+    }
+}

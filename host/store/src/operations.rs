@@ -1,0 +1,124 @@
+//! The operations of the contract, once, for whatever does the same with each of them.
+
+/// Calls a macro with every operation of [`Store`](crate::Store) but `capabilities` and
+/// `recorded_embedder`: the name, the arguments and the result, as the trait has them, after what
+/// kind it is.
+///
+/// | kind | is |
+/// |---|---|
+/// | `life` | `open` and `close` |
+/// | `read` | an operation that changes nothing |
+/// | `write` | one that changes entries, access data, quotas or meta |
+/// | `aside` | one that changes what no reader of entries sees: blobs, views, unfinished imports and restores, snapshots |
+/// | `restore` | `commit_restore`, which replaces everything |
+///
+/// Types are in parentheses, so that the macro can look into them; [`owned!`](crate::owned) and
+/// [`lent!`](crate::lent) do. What stands in brackets is passed on before the list.
+///
+/// ```
+/// use mneme_store::{CapabilitySet, MemoryStore, Result, Store, for_each_operation};
+///
+/// /// Counts the calls of a store.
+/// struct Counted(MemoryStore, u64);
+///
+/// macro_rules! counted {
+///     ([] $($kind:ident $name:ident($($arg:ident: ($($type:tt)*)),*) -> ($($result:tt)*);)*) => {
+///         $(fn $name(&mut self $(, $arg: $($type)*)*) -> Result<$($result)*> {
+///             self.1 += 1;
+///             self.0.$name($($arg),*)
+///         })*
+///     };
+/// }
+///
+/// impl Store for Counted {
+///     fn capabilities(&self) -> CapabilitySet {
+///         self.0.capabilities()
+///     }
+///
+///     for_each_operation!(counted! []);
+/// }
+///
+/// let mut store = Counted(MemoryStore::new(), 0);
+/// store.open("my-embedder@1", 3)?;
+/// assert_eq!((store.count(None)?, store.1), (0, 2));
+/// # Ok::<(), mneme_store::StoreError>(())
+/// ```
+#[macro_export]
+macro_rules! for_each_operation {
+    ($callback:ident! [$($context:tt)*]) => {
+        $callback! {
+            [$($context)*]
+            life open(embedder_fingerprint: (&str), embedder_dim: (u32)) -> (());
+            life close() -> (());
+            read get_by_hash(keys: (&[$crate::EntryKey])) -> (Vec<Option<$crate::Entry>>);
+            read get_by_ids(ids: (&[u64])) -> (Vec<$crate::Entry>);
+            read count(namespace: (Option<&str>)) -> (u64);
+            read list_namespaces() -> (Vec<String>);
+            read iter_lru_ids(n: (u32), namespace: (Option<&str>)) -> (Vec<$crate::EntryRef>);
+            read iter_since(last_id: (u64), limit: (u32)) -> (Vec<$crate::Entry>);
+            read iter_vectors(last_id: (u64), limit: (u32)) -> ($crate::VectorPage);
+            read iter_stamps(last_id: (u64), limit: (u32)) -> ($crate::StampPage);
+            write insert(entries: (Vec<$crate::Entry>)) -> (Vec<$crate::Inserted>);
+            write update_access(touches: (&[$crate::Touch])) -> (());
+            write delete_by_id(id: (u64)) -> (bool);
+            write delete_unchanged(entries: (&[$crate::EntryRef])) -> (Vec<u64>);
+            write delete_expired(now: (u64), namespace: (Option<&str>), limit: (u32)) -> (Vec<$crate::EntryRef>);
+            write clear_namespace(namespace: (Option<&str>)) -> (u64);
+            write set_namespace_quota(namespace: (&str), max_entries: (Option<u64>)) -> (());
+            read get_namespace_quota(namespace: (&str)) -> (Option<u64>);
+            read list_namespace_quotas() -> (Vec<(String, u64)>);
+            read read_version_counter() -> (u64);
+            read read_meta(key: (&str)) -> (Option<String>);
+            write replace_meta(key: (&str), expected: (Option<&str>), value: (Option<&str>)) -> (bool);
+            read list_meta() -> (Vec<(String, String)>);
+            read integrity_check() -> (bool);
+            read read_blob(name: (&str)) -> (Option<Vec<u8>>);
+            aside write_blob(name: (&str), bytes: (Vec<u8>)) -> (());
+            aside delete_blobs(names: (&[String])) -> (());
+            read list_blobs() -> (Vec<String>);
+            aside begin_view() -> (bool);
+            aside end_view() -> (());
+            aside begin_import(mode: ($crate::ImportMode)) -> (());
+            aside write_import(entries: (Vec<$crate::Entry>)) -> (());
+            write commit_import(quotas: (&[(String, u64)]), meta: (&[$crate::MetaChange])) -> (bool);
+            aside end_import() -> (());
+            aside begin_snapshot() -> (u64);
+            aside read_snapshot(max: (u32)) -> (Vec<u8>);
+            aside end_snapshot() -> (());
+            aside begin_restore() -> (());
+            aside write_restore(bytes: (&[u8])) -> (());
+            aside check_restore() -> ($crate::Restored);
+            aside read_restore(last_id: (u64), limit: (u32)) -> (Vec<$crate::Entry>);
+            restore commit_restore(only_if_empty: (bool)) -> (());
+            aside end_restore() -> (());
+        }
+    };
+}
+
+/// The type in which a host receives an argument whose type in [`Store`](crate::Store) is this:
+/// `Vec<T>` for `&[T]`, `String` for `&str`.
+#[macro_export]
+macro_rules! owned {
+    (&[$($item:tt)*]) => { Vec<$($item)*> };
+    (&str) => { String };
+    (Option<&str>) => { Option<String> };
+    ($($other:tt)*) => { $($other)* };
+}
+
+/// The argument for [`Store`](crate::Store), made of one that was received as
+/// [`owned!`](crate::owned) says.
+#[macro_export]
+macro_rules! lent {
+    ($arg:ident: &[$($item:tt)*]) => {
+        &$arg
+    };
+    ($arg:ident: &str) => {
+        &$arg
+    };
+    ($arg:ident: Option<&str>) => {
+        $arg.as_deref()
+    };
+    ($arg:ident: $($other:tt)*) => {
+        $arg
+    };
+}

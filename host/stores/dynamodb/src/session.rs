@@ -1,0 +1,60 @@
+//! An open store.
+
+use super::connection;
+use super::decided::DECIDED;
+use super::error::Outcome;
+use super::imports::Import;
+use super::layout;
+use super::options::Options;
+use super::pages::Live;
+use super::requests::Table;
+use mneme_store::checks::Embedder;
+
+/// Entries of each abandoned import that opening removes.
+const REMOVED_AT_OPEN: u64 = 10_000;
+
+/// An open store.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub table: Table,
+    pub embedder: Embedder,
+    /// No id from here on was in use when item 0 was last read.
+    pub next_id: u64,
+    /// The ids in use, once a walk has met many that are not.
+    pub live: Option<Live>,
+    /// The import that is being received.
+    pub import: Option<Import>,
+    /// How many decided imports were completed or seen to be.
+    pub imports_completed: u64,
+}
+
+impl Session {
+    pub fn is_importing(&self) -> bool {
+        self.import.is_some()
+    }
+
+    /// The embedder of the cache in the table, if there is one. Writes nothing.
+    pub async fn recorded_embedder(options: &Options) -> Outcome<Option<Embedder>> {
+        layout::recorded_embedder(&connection::connect(options).await?).await
+    }
+
+    pub async fn open(options: &Options, embedder: Embedder) -> Outcome<Self> {
+        let table = connection::connect(options).await?;
+        let head = layout::open(&table, options.create, &embedder).await?;
+        let mut session = Self {
+            table,
+            embedder,
+            next_id: layout::counter(&head, "next_id")?,
+            live: None,
+            import: None,
+            imports_completed: 0,
+        };
+        if head.contains_key(DECIDED) {
+            session.complete_import().await?;
+        }
+        // Nobody sees them, and another open may have more luck.
+        let removed = session.table.unstage_abandoned(&head, REMOVED_AT_OPEN);
+        removed.await.ok();
+        Ok(session)
+    }
+}

@@ -1,0 +1,263 @@
+//! One connection, which works while somebody waits for it.
+//!
+//! What is sent together goes out together, because whoever waits drives the connection
+//! only after the work has nothing more to send.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error as ClientError, Row, Socket, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::{Fault, Outcome, describe};
+use super::options::Options;
+use mneme_store::background::run;
+
+type Driver =
+    tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+
+/// The values of a statement's parameters.
+pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A statement on its way.
+pub(super) type Step<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, ClientError>> + 'a>>;
+
+/// How long a lock is waited for before the transaction is begun anew. Less than the
+/// second after which Postgres looks for deadlocks, so that of two writers that wait for
+/// each other it is this one that gives way: other programs may not begin anew.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Lets a transaction that holds up nobody stand still for as long as it likes. Not every
+/// release has both settings.
+pub(super) const PATIENT: &str = "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings
+    WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')";
+
+/// How long closing waits for the server.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A connection to the server.
+pub(super) struct Connection {
+    client: Client,
+    /// None once the connection has ended.
+    driver: RefCell<Option<Driver>>,
+    /// What ended it.
+    cause: RefCell<Option<String>>,
+    statements: RefCell<HashMap<&'static str, Statement>>,
+    /// Quoted.
+    schema: String,
+    /// Set once a loss would leave it unknown whether a write has happened.
+    pub at_risk: Cell<bool>,
+}
+
+impl Connection {
+    /// Connects and prepares the session.
+    pub fn open(options: &Options, tls: &MakeRustlsConnect) -> Outcome<Self> {
+        let limit = options.connect_timeout;
+        let (client, driver) = run(options.config.connect(tls.clone()), limit)
+            .map_err(|unfinished| Fault::Unfinished(unfinished, limit))?
+            .map_err(Fault::Connect)?;
+        let encoding = driver.parameter("server_encoding").unwrap_or("unknown");
+        if encoding != "UTF8" {
+            return Err(Fault::System(format!(
+                "the database's encoding is {encoding}, and a cache holds any Unicode text; give a database that was created with ENCODING 'UTF8'"
+            )));
+        }
+        let conn = Self {
+            client,
+            driver: RefCell::new(Some(driver)),
+            cause: RefCell::new(None),
+            statements: RefCell::default(),
+            schema: quoted(&options.schema),
+            at_risk: Cell::new(false),
+        };
+        let settings = settings(options.call_timeout, options.call_timeout);
+        conn.wait(conn.plain(&settings), limit)?;
+        Ok(conn)
+    }
+
+    /// Drives the connection until `work` is done, at most as long as `limit`. Where it was
+    /// not, replies may still be under way, and the connection is not to be used again.
+    pub fn wait<T>(&self, work: impl Future<Output = Outcome<T>>, limit: Duration) -> Outcome<T> {
+        let mut work = pin!(work);
+        let driven = poll_fn(|context| {
+            let done = work.as_mut().poll(context);
+            if done.is_pending() {
+                self.drive(context);
+            }
+            done
+        });
+        run(driven, limit).unwrap_or_else(|unfinished| Err(Fault::Unfinished(unfinished, limit)))
+    }
+
+    /// Writes and reads what can be without waiting.
+    fn drive(&self, context: &mut Context<'_>) {
+        let mut driver = self.driver.borrow_mut();
+        while let Some(connection) = driver.as_mut() {
+            match connection.poll_message(context) {
+                Poll::Pending => return,
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(end) => {
+                    if let Some(Err(error)) = end {
+                        *self.cause.borrow_mut() = Some(describe(&error));
+                    }
+                    // Whoever waits for a reply is told by this.
+                    *driver = None;
+                }
+            }
+        }
+    }
+
+    /// Whether the connection still stands, as far as the network has told.
+    pub fn is_open(&self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.driver.borrow().is_some()
+    }
+
+    /// What ended the connection, if something did.
+    pub fn cause(&self) -> Option<String> {
+        self.cause.borrow().clone()
+    }
+
+    /// Says farewell to the server.
+    pub fn close(self) {
+        let Self { client, driver, .. } = self;
+        drop(client);
+        if let Some(driver) = driver.into_inner() {
+            // It is gone in any case.
+            let _ = run(driver, FAREWELL);
+        }
+    }
+
+    /// A statement with the schema's name in its places.
+    pub fn text(&self, sql: &str) -> String {
+        sql.replace("{schema}", &self.schema)
+    }
+
+    /// The statement, prepared on first use.
+    pub async fn statement(&self, sql: &'static str) -> Outcome<Statement> {
+        let present = self.statements.borrow().get(sql).cloned();
+        match present {
+            Some(statement) => Ok(statement),
+            None => {
+                let statement = self.client.prepare(&self.text(sql)).await?;
+                self.statements.borrow_mut().insert(sql, statement.clone());
+                Ok(statement)
+            }
+        }
+    }
+
+    /// Runs a statement, in a transaction of its own if none was begun.
+    pub async fn query(&self, sql: &'static str, values: Values<'_>) -> Outcome<Vec<Row>> {
+        let statement = self.statement(sql).await?;
+        Ok(self.client.query(&statement, values).await?)
+    }
+
+    /// Runs statements without parameters.
+    pub async fn plain(&self, sql: &str) -> Outcome<()> {
+        Ok(self.client.batch_execute(sql).await?)
+    }
+
+    /// A prepared statement as a part of a pipeline.
+    pub fn step<'a>(&'a self, statement: &'a Statement, values: Values<'a>) -> Step<'a> {
+        Box::pin(self.client.query(statement, values))
+    }
+
+    /// A statement without parameters as a part of a pipeline.
+    pub fn plain_step<'a>(&'a self, sql: &'a str) -> Step<'a> {
+        Box::pin(async move {
+            self.client.batch_execute(sql).await?;
+            Ok(Vec::new())
+        })
+    }
+}
+
+/// Sends all steps in order, then waits for all of them: one round trip. The error is that
+/// of the first which failed. A step that cannot be sent keeps the later ones from being
+/// sent.
+pub(super) async fn pipeline(mut steps: Vec<Step<'_>>) -> Outcome<Vec<Vec<Row>>> {
+    let mut results: Vec<Option<Vec<Row>>> = steps.iter().map(|_| None).collect();
+    let mut failed: Option<(usize, ClientError)> = None;
+    let mut sending = true;
+    poll_fn(|context| {
+        for (n, step) in steps.iter_mut().enumerate() {
+            let over = results[n].is_some() || failed.as_ref().is_some_and(|(at, _)| n >= *at);
+            if over {
+                continue;
+            }
+            match step.as_mut().poll(context) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(rows)) => {
+                    results[n] = Some(rows);
+                }
+                Poll::Ready(Err(error)) => {
+                    failed = Some((n, error));
+                    if sending {
+                        return Poll::Ready(());
+                    }
+                }
+            }
+        }
+        sending = false;
+        let all = failed.as_ref().map_or(results.len(), |(at, _)| *at);
+        match results[..all].iter().all(Option::is_some) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    match failed {
+        Some((_, error)) => Err(error.into()),
+        None => Ok(results.into_iter().flatten().collect()),
+    }
+}
+
+/// A name as SQL has it.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The server gives up a little earlier than the client, so that its word is heard, and
+/// ends a transaction whose client stands still with the lock in its hands.
+pub(super) fn settings(limit: Duration, idle: Duration) -> String {
+    let milliseconds = |time: Duration| time.as_millis().clamp(2, i32::MAX.unsigned_abs().into());
+    let (limit, idle) = (milliseconds(limit), milliseconds(idle));
+    let lock = LOCK_TIMEOUT.as_millis().min(limit / 2);
+    format!(
+        "SET statement_timeout = {}; SET lock_timeout = {lock}; SET idle_in_transaction_session_timeout = {idle}",
+        (limit * 9 / 10).max(1)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted() {
+        assert_eq!(quoted("mneme"), r#""mneme""#);
+        assert_eq!(quoted(r#"a"; DROP "#), r#""a""; DROP ""#);
+    }
+
+    #[test]
+    fn the_server_gives_up_before_the_client() {
+        assert_eq!(
+            settings(Duration::from_secs(10), Duration::from_secs(5)),
+            "SET statement_timeout = 9000; SET lock_timeout = 500; SET idle_in_transaction_session_timeout = 5000"
+        );
+        // None of them is 0, which would mean no limit.
+        assert_eq!(
+            settings(Duration::ZERO, Duration::ZERO),
+            "SET statement_timeout = 1; SET lock_timeout = 1; SET idle_in_transaction_session_timeout = 2"
+        );
+        assert!(
+            settings(Duration::MAX, Duration::MAX)
+                .contains("idle_in_transaction_session_timeout = 2147483647")
+        );
+    }
+}

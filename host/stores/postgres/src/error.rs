@@ -1,0 +1,322 @@
+//! From what Postgres says to what the contract says.
+
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
+
+use tokio_postgres::Error as ClientError;
+use tokio_postgres::error::{DbError, Severity};
+
+use mneme_store::background::Unfinished;
+use mneme_store::{BackendError, StoreError};
+
+/// A failure inside the store, before it is told where it happened.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// No connection could be made.
+    Connect(ClientError),
+    /// A statement failed, or the connection during it.
+    Statement(ClientError),
+    /// The connection ended while a reply was due, for this reason.
+    Lost(String),
+    /// The time was up, which was this long.
+    Unfinished(Unfinished, Duration),
+    /// The connection ended, or cannot be used any more, for this reason, and the view with
+    /// it.
+    View(String),
+    /// An import does not fit; the text has the remedy.
+    Import(String),
+    /// Stored data is damaged; the text says where, and the remedy.
+    Corrupt(String),
+    /// The schema is of another layout; the text has the remedy.
+    Schema(String),
+    /// Something else that no repetition changes; the text has the remedy.
+    System(String),
+    /// An error of the contract that needs nothing added.
+    Typed(StoreError),
+}
+
+pub(super) type Outcome<T> = Result<T, Fault>;
+
+/// What repeating an operation would do that may have happened already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It changes nothing, and is repeated here.
+    Read,
+    /// The result is the same, so that the caller may repeat it.
+    Same,
+    /// It would count twice.
+    Twice,
+}
+
+impl From<ClientError> for Fault {
+    fn from(error: ClientError) -> Self {
+        Self::Statement(error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Typed(error)
+    }
+}
+
+impl Fault {
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::Typed(StoreError::InvalidArgument(message.into()))
+    }
+
+    /// What the server said, if it said something.
+    pub fn said(&self) -> Option<&DbError> {
+        match self {
+            Self::Connect(error) | Self::Statement(error) => error.as_db_error(),
+            _ => None,
+        }
+    }
+
+    /// The SQLSTATE, or nothing.
+    pub fn code(&self) -> &str {
+        self.said().map_or("", |said| said.code().code())
+    }
+
+    /// Whether the connection ended before the server's verdict.
+    pub fn is_lost(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Lost(_) | Self::View(_) | Self::Unfinished(..) => true,
+            Self::Statement(_) => self
+                .said()
+                .is_none_or(|said| said.parsed_severity() != Some(Severity::Error)),
+            _ => false,
+        }
+    }
+
+    /// Whether another connection may fare better: plans and prepared statements belong to
+    /// the connection, and a server that only reads may not be the primary any more.
+    pub fn spoils(&self) -> bool {
+        self.is_lost() || matches!(self.code(), "25006" | "0A000" | "26000" | "42P05")
+    }
+
+    /// Whether other transactions were in the way, and nothing of this one is stored.
+    pub fn is_conflict(&self) -> bool {
+        let code = self.code();
+        code.starts_with("40") || matches!(code, "55P03" | "23505")
+    }
+
+    /// Whether two processes created the same things.
+    pub fn is_creation_race(&self) -> bool {
+        self.is_conflict() || matches!(self.code(), "42P06" | "42P07" | "42701" | "42710" | "XX000")
+    }
+
+    /// Damage, as opposed to a failure to look.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt(_) | Self::Schema(_))
+            || matches!(
+                self.code(),
+                "XX001" | "XX002" | "42P01" | "42703" | "3F000" | "42883" | "42804"
+            )
+    }
+
+    /// The error for the caller: at which place, in which operation. `unknown` where
+    /// nobody knows whether it has happened, with what its repetition would do.
+    pub fn at(self, place: &str, doing: &str, unknown: Option<Repeat>) -> StoreError {
+        let site = format!("Postgres store {place}, {doing}");
+        if let Some(repeat) = unknown {
+            let what = self.text();
+            let (advice, retryable) = match repeat {
+                Repeat::Twice => (
+                    "whether it has happened is unknown, and called again it might count twice, so look first",
+                    false,
+                ),
+                _ => (
+                    "whether it has happened is unknown, and calling again is safe",
+                    true,
+                ),
+            };
+            return backend(format!("{site}: {what}; {advice}"), retryable);
+        }
+        match self {
+            Self::Typed(error) => error,
+            Self::View(what) => backend(
+                format!(
+                    "{site}: {what}; the view is over, as another connection would show later data; begin another, and read from the start"
+                ),
+                true,
+            ),
+            Self::Import(what) => StoreError::Checkpoint(format!("{site}: {what}")),
+            Self::Corrupt(what) => StoreError::Corrupt(format!("{site}: {what}")),
+            Self::Schema(what) => StoreError::Schema(format!("{site}: {what}")),
+            Self::System(what) => backend(format!("{site}: {what}"), false),
+            Self::Lost(what) => backend(
+                format!("{site}: {what}; the connection was lost, call again"),
+                true,
+            ),
+            Self::Unfinished(why, limit) => {
+                let retryable = matches!(why, Unfinished::Late);
+                let say = match why {
+                    Unfinished::Late => format!(
+                        "no answer for {} ms; check the network and the server's load, or raise the timeout",
+                        limit.as_millis()
+                    ),
+                    other => other.to_string(),
+                };
+                backend(format!("{site}: {say}"), retryable)
+            }
+            Self::Connect(ref error) | Self::Statement(ref error) => match error.as_db_error() {
+                Some(said) => refused(&site, said, &self.text()),
+                None => unreachable_server(&site, &self, error),
+            },
+        }
+    }
+
+    /// What happened, on one line.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Connect(error) | Self::Statement(error) => describe(error),
+            Self::Unfinished(why, _) => why.to_string(),
+            Self::Lost(what)
+            | Self::View(what)
+            | Self::Import(what)
+            | Self::Corrupt(what)
+            | Self::Schema(what)
+            | Self::System(what) => what.clone(),
+            Self::Typed(error) => format!("{error:?}"),
+        }
+    }
+}
+
+/// The words of the server, else of the client and of what is behind them.
+pub(super) fn describe(error: &ClientError) -> String {
+    if let Some(said) = error.as_db_error() {
+        return format!("{} (SQLSTATE {})", said.message(), said.code().code());
+    }
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+fn backend(message: String, retryable: bool) -> StoreError {
+    StoreError::Backend(BackendError { message, retryable })
+}
+
+/// No words of the server: the network, TLS, or something that is no Postgres.
+fn unreachable_server(site: &str, fault: &Fault, error: &ClientError) -> StoreError {
+    let io = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>());
+    let what = fault.text();
+    let passing = match io {
+        Some(error) => !matches!(
+            error.kind(),
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+        ),
+        None => error.is_closed(),
+    };
+    match (passing, fault) {
+        (true, Fault::Connect(_)) => backend(
+            format!(
+                "{site}: {what}; check that the server runs and that host and port are right, then call again"
+            ),
+            true,
+        ),
+        (true, _) => backend(
+            format!("{site}: {what}; the connection was lost, call again"),
+            true,
+        ),
+        (false, Fault::Connect(_)) => backend(
+            format!(
+                "{site}: {what}; check sslmode and sslrootcert, user and password, and that this is a Postgres server"
+            ),
+            false,
+        ),
+        (false, _) => backend(format!("{site}: {what}"), false),
+    }
+}
+
+/// An error of the server.
+fn refused(site: &str, said: &DbError, what: &str) -> StoreError {
+    let say = |remedy: &str| format!("{site}: {what}; {remedy}");
+    let code = said.code().code();
+    match code {
+        "XX001" | "XX002" => {
+            StoreError::Corrupt(say("the server's files are damaged, restore a backup"))
+        }
+        "42P01" | "42703" | "3F000" | "42883" | "42804" => StoreError::Schema(say(
+            "the tables are gone, or not those of a cache; open the store again, or give another schema",
+        )),
+        "23505" if said.constraint() == Some("entries_pkey") => StoreError::Corrupt(say(
+            "the sequence of the ids is behind the entries; set it beyond the greatest id with setval",
+        )),
+        "23505" => backend(
+            say("another program keeps inserting the same entry; nothing was stored, call again"),
+            true,
+        ),
+        "54000" if said.constraint().is_some() => {
+            let part = match said.table() {
+                Some("schema_meta") => "the key",
+                _ => "the namespace",
+            };
+            StoreError::InvalidArgument(say(&format!(
+                "{part} is too long for an index, which holds some 2,700 bytes after compression; give a shorter one"
+            )))
+        }
+        "25006" => backend(
+            say("this server only reads, a standby perhaps; give the URL of the primary"),
+            false,
+        ),
+        "26000" | "42P05" => backend(
+            say(
+                "a connection pooler swaps sessions without their prepared statements; let it pool whole sessions, or connect to the server itself",
+            ),
+            false,
+        ),
+        "3D000" => backend(say("create the database, or name another one"), false),
+        "42501" => backend(
+            say(
+                "grant the role USAGE on the schema and its sequences, SELECT, INSERT, UPDATE and DELETE on its tables, and to create them CREATE on schema and database",
+            ),
+            false,
+        ),
+        "53100" => backend(
+            say("nothing was stored; free space on the server's disk and call again"),
+            false,
+        ),
+        "53200" => backend(
+            say("the server is out of memory; call again later, or give it more"),
+            true,
+        ),
+        "53300" => backend(
+            say("call again later, or raise max_connections on the server"),
+            true,
+        ),
+        "57014" => backend(
+            say(
+                "the server stopped it at the timeout or on request; call again, or raise the call timeout",
+            ),
+            true,
+        ),
+        "57P04" => backend(say("name another database"), false),
+        _ => match &code[..code.len().min(2)] {
+            "08" | "57" => backend(say("call again when the server is back"), true),
+            "40" | "55" => backend(
+                say("other transactions were in the way; nothing was stored, call again"),
+                true,
+            ),
+            "23" => backend(
+                say(
+                    "a constraint refuses the row; nothing was stored, remove what the cache's tables do not have",
+                ),
+                false,
+            ),
+            "22" | "54" => StoreError::InvalidArgument(say("Postgres cannot hold this value")),
+            "28" => backend(
+                say("check user and password, and the server's pg_hba.conf"),
+                false,
+            ),
+            _ => backend(format!("{site}: {what}"), false),
+        },
+    }
+}

@@ -1,0 +1,404 @@
+//! The tables: what a schema must hold to be ours, and their creation.
+//!
+//! The layout is shared with the Python library `mneme-cache`; schema version 1 fixes
+//! tables, columns and indexes. The columns `metadata_text` and `metadata_text_of` are
+//! ours: a JSONB does not keep the text that it was made from. So is the table
+//! `derived_blobs`, which a cache may lack; see `blobs`.
+
+use tokio_postgres::Row;
+
+use super::connection::{Connection, quoted};
+use super::error::{Fault, Outcome};
+use super::rows::{column, escaped, unescaped};
+use mneme_store::checks::Embedder;
+
+/// The schema version that this release reads and writes.
+const SCHEMA_VERSION: u64 = 1;
+
+/// How often creating is tried again when another process creates the same.
+const TRIES: u32 = 8;
+
+/// Every column, by table.
+const COLUMNS: [(&str, &str, &str); 22] = [
+    ("schema_meta", "key", "text"),
+    ("schema_meta", "value", "text"),
+    ("entries", "id", "bigint"),
+    ("entries", "namespace", "text"),
+    ("entries", "query_hash", "text"),
+    ("entries", "query", "text"),
+    ("entries", "response", "text"),
+    ("entries", "embedding", "bytea"),
+    ("entries", "metadata", "jsonb"),
+    ("entries", "created_at", "bigint"),
+    ("entries", "last_accessed_at", "bigint"),
+    ("entries", "ttl", "bigint"),
+    ("entries", "access_count", "bigint"),
+    ("entries", "metadata_text", "text"),
+    ("entries", "metadata_text_of", "bytea"),
+    ("cache_counters", "namespace", "text"),
+    ("cache_counters", "name", "text"),
+    ("cache_counters", "value", "bigint"),
+    ("namespace_quotas", "namespace", "text"),
+    ("namespace_quotas", "max_entries", "bigint"),
+    ("multi_process_state", "key", "text"),
+    ("multi_process_state", "value", "text"),
+];
+
+/// SQL for the meta keys that only a store itself writes.
+macro_rules! own_keys {
+    () => {
+        "('schema_version', 'embedder_fingerprint', 'embedder_dim')"
+    };
+}
+pub(super) use own_keys;
+
+/// The columns that the Python library does not make.
+const OWN_COLUMNS: [&str; 2] = ["metadata_text", "metadata_text_of"];
+
+const CREATE_TABLES: &str = "
+CREATE TABLE IF NOT EXISTS {schema}.schema_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS {schema}.entries (
+    id BIGSERIAL PRIMARY KEY,
+    namespace TEXT NOT NULL DEFAULT 'default',
+    query_hash TEXT NOT NULL,
+    query TEXT NOT NULL,
+    response TEXT NOT NULL,
+    embedding BYTEA NOT NULL,
+    metadata JSONB NOT NULL,
+    created_at BIGINT NOT NULL,
+    last_accessed_at BIGINT NOT NULL,
+    ttl BIGINT,
+    access_count BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (namespace, query_hash)
+);
+CREATE INDEX IF NOT EXISTS idx_entries_ns_hash ON {schema}.entries (namespace, query_hash);
+CREATE INDEX IF NOT EXISTS idx_entries_ns_lru ON {schema}.entries (namespace, last_accessed_at);
+CREATE INDEX IF NOT EXISTS idx_entries_created_at ON {schema}.entries (created_at);
+CREATE TABLE IF NOT EXISTS {schema}.cache_counters (
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value BIGINT NOT NULL,
+    PRIMARY KEY (namespace, name)
+);
+CREATE TABLE IF NOT EXISTS {schema}.namespace_quotas (
+    namespace TEXT PRIMARY KEY,
+    max_entries BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {schema}.multi_process_state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+";
+/// Not compressed: it would cost every read, and what is derived from vectors hardly shrinks.
+pub(super) const CREATE_BLOBS: &str = "
+CREATE TABLE IF NOT EXISTS {schema}.derived_blobs (name TEXT COLLATE \"C\" PRIMARY KEY, bytes BYTEA NOT NULL);
+ALTER TABLE {schema}.derived_blobs ALTER COLUMN bytes SET STORAGE EXTERNAL;
+";
+const ADD_COLUMNS: &str = "ALTER TABLE {schema}.entries
+    ADD COLUMN IF NOT EXISTS metadata_text TEXT,
+    ADD COLUMN IF NOT EXISTS metadata_text_of BYTEA";
+pub(super) const START_COUNTER: &str = "INSERT INTO {schema}.multi_process_state (key, value)
+    VALUES ('version_counter', '0') ON CONFLICT (key) DO NOTHING";
+const RECORD: &str = "INSERT INTO {schema}.schema_meta (key, value)
+    SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT (key) DO NOTHING";
+/// Processes that create the same schema at the same time do so one after another.
+const CREATION_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('mneme ' || $1, 0))";
+
+const HAS_SCHEMA: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)";
+const FIND_COLUMNS: &str = "
+    SELECT c.relname::text, a.attname::text, format_type(a.atttypid, NULL)
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid
+    WHERE n.nspname = $1 AND c.relname = ANY ($2::text[])
+        AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped";
+pub(super) const META: &str = "SELECT value FROM {schema}.schema_meta WHERE key = $1";
+const OWN_META: &str = concat!(
+    "SELECT key, value FROM {schema}.schema_meta WHERE key IN ",
+    own_keys!()
+);
+const HAS_ENTRIES: &str = "SELECT EXISTS (SELECT FROM {schema}.entries)";
+
+/// What a schema is, seen from here.
+#[derive(Debug)]
+enum Found {
+    /// No cache yet: nothing of ours, or our tables without any entry or embedder.
+    New { has_schema: bool },
+    /// A cache made with this embedder.
+    Cache {
+        embedder: Embedder,
+        missing: Missing,
+    },
+}
+
+/// What has to be created. Each needs rights that a role which only uses the cache may
+/// lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Missing {
+    Nothing,
+    OwnColumns,
+    Tables,
+}
+
+/// Creates what is missing, records the embedder where none is, and compares it where one
+/// is.
+pub(super) async fn open(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome<()> {
+    for tries in 1.. {
+        if let Found::Cache {
+            embedder: stored,
+            missing,
+        } = inspect(conn, schema).await?
+        {
+            stored.accept(embedder)?;
+            if missing == Missing::Nothing {
+                return Ok(());
+            }
+        }
+        match provision(conn, schema, embedder).await {
+            Ok(()) if tries < TRIES => {}
+            Ok(()) => break,
+            Err(fault) if fault.is_creation_race() && !fault.is_lost() && tries < TRIES => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    Err(Fault::System(
+        "the tables were created, and are not there; check what else writes to the schema".into(),
+    ))
+}
+
+/// The embedder of the cache in the schema, if there is one. Writes nothing.
+pub(super) async fn recorded_embedder(
+    conn: &Connection,
+    schema: &str,
+) -> Outcome<Option<Embedder>> {
+    match inspect(conn, schema).await? {
+        Found::Cache { embedder, .. } => Ok(Some(embedder)),
+        Found::New { .. } => Ok(None),
+    }
+}
+
+/// Checks that a schema which was opened before still is that cache.
+pub(super) async fn verify(conn: &Connection, embedder: &Embedder) -> Outcome<()> {
+    match recorded(&conn.query(OWN_META, &[]).await?)? {
+        Recorded::Embedder(stored) => Ok(stored.accept(embedder)?),
+        _ => Err(Fault::Schema(
+            "the cache that was here is gone; open the store again to begin a new one".into(),
+        )),
+    }
+}
+
+/// Looks without writing.
+async fn inspect(conn: &Connection, schema: &str) -> Outcome<Found> {
+    let has_schema = exists(&conn.query(HAS_SCHEMA, &[&schema]).await?)?;
+    let mut tables: Vec<&str> = COLUMNS.iter().map(|(table, ..)| *table).collect();
+    tables.dedup();
+    let mut present = Vec::new();
+    for row in conn.query(FIND_COLUMNS, &[&schema, &tables]).await? {
+        present.push((column(&row, 0)?, column(&row, 1)?, column(&row, 2)?));
+    }
+    check_columns(&present)?;
+    let has = |table: &str| present.iter().any(|(name, ..)| name == table);
+    let has_entries = match has("entries") {
+        true => has_entry(conn).await?,
+        false => false,
+    };
+    let recorded = match has("schema_meta") {
+        true => recorded(&conn.query(OWN_META, &[]).await?)?,
+        false => Recorded::Nothing,
+    };
+    let missing = match recorded {
+        Recorded::Embedder(embedder) => {
+            let missing = COLUMNS.iter().filter(|(table, column, _)| {
+                let mut fields = present.iter();
+                !fields.any(|(name, field, _)| name == table && field == column)
+            });
+            let missing = missing.map(|(_, column, _)| match OWN_COLUMNS.contains(column) {
+                true => Missing::OwnColumns,
+                false => Missing::Tables,
+            });
+            let missing = missing.max().unwrap_or(Missing::Nothing);
+            return Ok(Found::Cache { embedder, missing });
+        }
+        Recorded::Version => "embedder_fingerprint or embedder_dim",
+        Recorded::Nothing => "schema_version",
+    };
+    match has_entries {
+        true => Err(Fault::Corrupt(format!(
+            "table schema_meta lacks the key {missing} though there are entries; restore a backup, or give another schema"
+        ))),
+        false => Ok(Found::New { has_schema }),
+    }
+}
+
+/// Refuses tables that have our names and not our columns.
+fn check_columns(present: &[(String, String, String)]) -> Outcome<()> {
+    for (table, column, kind) in COLUMNS {
+        let mut fields = present.iter().filter(|(name, ..)| name == table).peekable();
+        let is_own = table == "entries" && OWN_COLUMNS.contains(&column);
+        if fields.peek().is_none() {
+            continue;
+        }
+        let wrong = match fields.find(|(_, field, _)| field == column) {
+            Some((.., found)) if found == kind => continue,
+            Some((.., found)) => format!("is of type {found}, where a cache has {kind}"),
+            None if is_own => continue,
+            None => "is missing".to_owned(),
+        };
+        return Err(Fault::Schema(format!(
+            "table {table} is not that of a cache: column {column} {wrong}; give another schema"
+        )));
+    }
+    Ok(())
+}
+
+/// Creates what is missing and records the embedder where none is, in one transaction.
+async fn provision(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome<()> {
+    conn.plain("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    let outcome = create(conn, schema, embedder).await;
+    let end = match outcome {
+        Ok(()) => "COMMIT",
+        Err(_) => "ROLLBACK",
+    };
+    if !outcome.as_ref().is_err_and(Fault::is_lost) {
+        conn.plain(end).await?;
+    }
+    outcome
+}
+
+async fn create(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome<()> {
+    conn.query(CREATION_LOCK, &[&schema]).await?;
+    let found = inspect(conn, schema).await?;
+    let missing = match found {
+        Found::Cache { missing, .. } => missing,
+        Found::New { has_schema } => {
+            if !has_schema {
+                let create = format!("CREATE SCHEMA {}", quoted(schema));
+                conn.plain(&create).await?;
+            }
+            Missing::Tables
+        }
+    };
+    match missing {
+        Missing::Nothing => return Ok(()),
+        Missing::OwnColumns => {}
+        Missing::Tables => {
+            conn.plain(&conn.text(CREATE_TABLES)).await?;
+            conn.plain(&conn.text(CREATE_BLOBS)).await?;
+        }
+    }
+    let add = conn.text(ADD_COLUMNS);
+    conn.plain(&add).await.map_err(|fault| match fault.code() {
+        "42501" => Fault::System(format!(
+            "table entries lacks the columns that keep metadata as they were given, and this role does not own the table; let its owner run: {add}"
+        )),
+        _ => fault,
+    })?;
+    conn.plain(&conn.text(START_COUNTER)).await?;
+    let keys = ["schema_version", "embedder_fingerprint", "embedder_dim"];
+    let values = [
+        SCHEMA_VERSION.to_string(),
+        escaped(&embedder.fingerprint).into_owned(),
+        embedder.dim.to_string(),
+    ];
+    conn.query(RECORD, &[&&keys[..], &&values[..]]).await?;
+    Ok(())
+}
+
+/// What `schema_meta` says of the cache.
+enum Recorded {
+    Nothing,
+    /// A version, which is ours.
+    Version,
+    Embedder(Embedder),
+}
+
+fn recorded(rows: &[Row]) -> Outcome<Recorded> {
+    let mut found = [None, None, None];
+    for row in rows {
+        let (key, value): (&str, &str) = (column(row, 0)?, column(row, 1)?);
+        let place = match key {
+            "schema_version" => 0,
+            "embedder_fingerprint" => 1,
+            _ => 2,
+        };
+        found[place] = Some(unescaped(value));
+    }
+    let [version, fingerprint, dim] = found;
+    let Some(version) = version else {
+        return Ok(Recorded::Nothing);
+    };
+    check_version(&version)?;
+    let (Some(fingerprint), Some(dim)) = (fingerprint, dim) else {
+        return Ok(Recorded::Version);
+    };
+    let dim = dim.parse().map_err(|_| {
+        Fault::Corrupt(format!(
+            "table schema_meta, key embedder_dim holds {dim:?}, which is no number of dimensions; restore a backup"
+        ))
+    })?;
+    Ok(Recorded::Embedder(Embedder { fingerprint, dim }))
+}
+
+fn check_version(text: &str) -> Outcome<()> {
+    match text.parse::<u64>() {
+        Ok(SCHEMA_VERSION) => Ok(()),
+        Ok(newer) if newer > SCHEMA_VERSION => Err(Fault::Schema(format!(
+            "schema_version is {newer}, and this release knows {SCHEMA_VERSION}; use the release that wrote the data, or a later one"
+        ))),
+        _ => Err(Fault::Schema(format!(
+            "table schema_meta, key schema_version holds {text:?}, which is no version of a cache; restore a backup, or give another schema"
+        ))),
+    }
+}
+
+/// Whether there is an entry.
+pub(super) async fn has_entry(conn: &Connection) -> Outcome<bool> {
+    exists(&conn.query(HAS_ENTRIES, &[]).await?)
+}
+
+fn exists(rows: &[Row]) -> Outcome<bool> {
+    match rows.first() {
+        Some(row) => column(row, 0),
+        None => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(of: impl Fn(&str, &str) -> bool) -> Vec<(String, String, String)> {
+        COLUMNS
+            .iter()
+            .filter(|(table, column, _)| of(table, column))
+            .map(|(table, column, kind)| (table.to_string(), column.to_string(), kind.to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn tables_of_a_cache_are_told_from_others() {
+        assert!(check_columns(&[]).is_ok());
+        assert!(check_columns(&columns(|_, _| true)).is_ok());
+        assert!(check_columns(&columns(|table, _| table == "entries")).is_ok());
+        let theirs = columns(|_, column| !OWN_COLUMNS.contains(&column));
+        assert!(check_columns(&theirs).is_ok());
+        let mut others = theirs.clone();
+        others.retain(|(_, column, _)| column != "embedding");
+        let fault = check_columns(&others).unwrap_err();
+        assert!(
+            matches!(fault, Fault::Schema(what) if what.contains("column embedding is missing"))
+        );
+        let mut others = theirs;
+        others[7].2 = "text".to_owned();
+        let fault = check_columns(&others).unwrap_err();
+        assert!(matches!(fault, Fault::Schema(what) if what.contains("embedding is of type text")));
+    }
+
+    #[test]
+    fn versions() {
+        assert!(check_version("1").is_ok());
+        for wrong in ["2", "0", "-1", "", "one", "1.0"] {
+            assert!(
+                matches!(check_version(wrong), Err(Fault::Schema(_))),
+                "{wrong}"
+            );
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! A store in a Postgres database.
+
+mod batch;
+mod blobs;
+mod connection;
+mod error;
+mod imports;
+mod layout;
+mod options;
+mod reads;
+mod rows;
+mod session;
+mod tls;
+mod writes;
+
+use std::fmt;
+use std::time::Duration;
+
+use self::options::Options;
+use self::session::Session;
+use mneme_store::checks::{self, Embedder};
+use mneme_store::{
+    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
+    Store, StoreError, Touch, VectorPage,
+};
+
+const MAX_BATCH: u32 = 1000;
+
+/// 4 MiB.
+const MAX_BLOB: u32 = 4 << 20;
+
+/// A store in one schema of a Postgres database, shared by any number of processes on any
+/// number of machines.
+///
+/// The schema and its tables are created on first [`open`](Store::open). The layout is
+/// that of the Python library `mneme-cache` 1.0: each opens what the other wrote, and both
+/// may use it at the same time. Two columns of our own are added to its table `entries`,
+/// which it does not look at, and a table `derived_blobs`, which `mneme-cache` does not know.
+/// Where that table is missing, the first write of a blob makes it, for which the role needs
+/// the right CREATE on the schema; without it blobs cannot be written, and all else works.
+/// Postgres 12 or newer is needed, and a database whose encoding is
+/// UTF8.
+///
+/// # URL
+///
+/// ```text
+/// postgres://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME&sslmode=verify-full
+/// ```
+///
+/// `postgresql://` is the same. Special characters are written `%XX`. Ours are the
+/// parameters
+///
+/// | parameter | default | meaning |
+/// |---|---|---|
+/// | `schema` | `mneme` | the schema, any name of 1 to 63 bytes; `mneme-cache` takes letters, digits and `_` only |
+/// | `sslmode` | see below | `disable`, `prefer`, `require` or `verify-full` |
+/// | `sslrootcert` | `system` | a PEM file with the certificates to trust, instead of the system's |
+/// | `connect_timeout_ms` | 5000 | see [`connect_timeout`](Self::connect_timeout) |
+/// | `call_timeout_ms` | 10000 | see [`call_timeout`](Self::call_timeout) |
+///
+/// and what the client knows from libpq: `application_name` (default `mneme`),
+/// `channel_binding`, `connect_timeout`, `dbname`, `host`, `hostaddr`, `keepalives`,
+/// `keepalives_idle`, `keepalives_interval`, `keepalives_retries`, `load_balance_hosts`,
+/// `options`, `password`, `port`, `target_session_attrs`, `tcp_user_timeout`, `user`. A host
+/// that begins with `/` is the folder of a Unix socket. Environment variables and password
+/// files are not read.
+///
+/// # TLS
+///
+/// | `sslmode` | encrypted | server's certificate |
+/// |---|---|---|
+/// | `disable` | never | |
+/// | `prefer` | if the server can | not checked, so that it helps against listeners only |
+/// | `require`, `verify-full` | always | checked, and that it is for this host |
+///
+/// `require` checks as much as `verify-full` does, which is more than in libpq. Without the
+/// parameter it is `prefer` where every host is a loopback address, and `verify-full`
+/// elsewhere. Unix sockets are never encrypted.
+///
+/// # Lost connections
+///
+/// A store has one connection, which is made anew by the next call after it was lost. A
+/// call is begun anew by itself where it is certain that nothing of it has happened. Where
+/// that is unknown, because the connection went while the server was to commit, the
+/// error says so: `retryable` is true for what may safely be called again (inserts, deletes,
+/// quotas) and false for `update_access` and `replace_meta`, which would count twice.
+///
+/// A pooler in between must pool whole sessions, as prepared statements and settings belong
+/// to them.
+///
+/// # Writers
+///
+/// Writers of entries go one after another, by a lock on the version counter. A writer
+/// that waits for the other program's rows while that waits for the counter gives way
+/// after half a second and begins anew. `mneme-cache` takes the lock last: of entries that
+/// it inserts while others do, a smaller id may appear after a greater one.
+///
+/// # Views and imports
+///
+/// A view is a transaction of isolation level REPEATABLE READ that only reads. Where the
+/// connection is lost, reads fail until the view is ended or begun anew, instead of showing
+/// later data.
+///
+/// An import gathers its entries in a temporary table, in a transaction on a second
+/// connection, for which the role needs the right TEMPORARY on the database, as every role
+/// has unless it was taken away. Until the commit it holds no lock on the tables. In the
+/// commit writers of entries wait as they do for any other, and those that have waited for as
+/// long as their call may take fail with a retryable error.
+///
+/// Both may stand still for as long as the caller likes: the server's
+/// `idle_in_transaction_session_timeout` and `transaction_timeout` are set to 0 in them.
+/// While one is open, the server's vacuum keeps rows that were deleted since.
+///
+/// # Limits
+///
+/// One `insert` takes at most 1000 entries and 500 MB. Times, TTLs, access counts and quotas
+/// go up to 2^63 - 1; metadata must be JSON that a JSONB holds; namespaces and meta keys
+/// have about 2,700 bytes at most, more where they compress; a blob has at most 4 MiB. What is beyond is
+/// [`StoreError::InvalidArgument`]. There are no snapshots: use `pg_dump`, or a portable
+/// checkpoint.
+///
+/// Every text comes back as it was given, but for other programs some look different:
+/// U+0000, which Postgres does not hold, is stored as U+10FFFE and `0`; of metadata they see
+/// the JSONB, where the halves of surrogate pairs are U+FFFD. Metadata that another
+/// program replaces are returned as Postgres writes a JSONB.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use mneme_postgres::PostgresStore;
+/// use mneme_store::Store;
+///
+/// let mut store = PostgresStore::from_url("postgres://ann:secret@db.example/app?schema=answers")?
+///     .call_timeout(Duration::from_secs(2));
+/// store.open("my-embedder@1", 384)?;
+/// # Ok::<(), mneme_store::StoreError>(())
+/// ```
+pub struct PostgresStore {
+    options: Options,
+    session: Option<Session>,
+}
+
+impl PostgresStore {
+    /// A closed store at a URL, see [above](Self#url). Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InvalidArgument`] for a URL that is not of the form, or has a parameter
+    /// that is not known. The message does not show the URL.
+    pub fn from_url(url: &str) -> Result<Self> {
+        Ok(Self {
+            options: Options::parse(url)?,
+            session: None,
+        })
+    }
+
+    /// The schema, instead of that in the URL. Takes effect on the next open, which refuses
+    /// a name that is empty, longer than 63 bytes, or has U+0000.
+    #[must_use]
+    pub fn schema(mut self, name: impl Into<String>) -> Self {
+        self.options.schema = name.into();
+        self
+    }
+
+    /// How long connecting may take, TLS and authentication included, before it fails with
+    /// a retryable [`StoreError::Backend`]. 5 seconds by default.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.options.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a call may take before it fails with a retryable [`StoreError::Backend`],
+    /// without the time for a new connection. 10 seconds by default; deleting millions of
+    /// entries takes more. Committing an import may take that long once more for each 10,000
+    /// entries. The server is told to give up a little earlier. Takes effect on the next open.
+    #[must_use]
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.options.call_timeout = timeout;
+        self
+    }
+
+    fn session(&mut self) -> Result<&mut Session> {
+        self.session.as_mut().ok_or(StoreError::Closed)
+    }
+}
+
+/// Shows where the store is, and no user or password.
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("place", &self.options.place())
+            .field("open", &self.session.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for PostgresStore {
+    fn capabilities(&self) -> CapabilitySet {
+        CapabilitySet {
+            name: "postgres".to_owned(),
+            durable: true,
+            shared: true,
+            snapshot: false,
+            max_batch: MAX_BATCH,
+            max_delete: u32::MAX,
+            max_blob: MAX_BLOB,
+        }
+    }
+
+    fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
+        self.options.check_schema()?;
+        Session::recorded_embedder(&self.options)
+            .map_err(|fault| fault.at(&self.options.place(), "recorded_embedder", None))
+    }
+
+    fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
+        self.close()?;
+        let embedder = Embedder::given(embedder_fingerprint, embedder_dim)?;
+        self.options.check_schema()?;
+        let session = Session::open(self.options.clone(), embedder)
+            .map_err(|fault| fault.at(&self.options.place(), "open", None))?;
+        self.session = Some(session);
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<()> {
+        if let Some(session) = self.session.take() {
+            session.close();
+        }
+        Ok(())
+    }
+
+    fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
+        self.session()?.get_by_hash(keys)
+    }
+
+    fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>> {
+        self.session()?.get_by_ids(ids)
+    }
+
+    fn count(&mut self, namespace: Option<&str>) -> Result<u64> {
+        self.session()?.count(namespace)
+    }
+
+    fn list_namespaces(&mut self) -> Result<Vec<String>> {
+        self.session()?.list_namespaces()
+    }
+
+    fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
+        self.session()?.iter_lru_ids(n, namespace)
+    }
+
+    fn iter_since(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+        self.session()?.iter_since(last_id, limit)
+    }
+
+    fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Result<VectorPage> {
+        self.session()?.iter_vectors(last_id, limit)
+    }
+
+    fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Result<StampPage> {
+        self.session()?.iter_stamps(last_id, limit)
+    }
+
+    fn insert(&mut self, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
+        let session = self.session()?;
+        checks::batch(&entries, MAX_BATCH, session.embedder.dim)?;
+        session.insert(&entries)
+    }
+
+    fn update_access(&mut self, touches: &[Touch]) -> Result<()> {
+        self.session()?.update_access(touches)
+    }
+
+    fn delete_by_id(&mut self, id: u64) -> Result<bool> {
+        self.session()?.delete_by_id(id)
+    }
+
+    fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>> {
+        self.session()?.delete_unchanged(entries)
+    }
+
+    fn delete_expired(
+        &mut self,
+        now: u64,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<EntryRef>> {
+        self.session()?.delete_expired(now, namespace, limit)
+    }
+
+    fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64> {
+        self.session()?.clear_namespace(namespace)
+    }
+
+    fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
+        self.session()?.set_namespace_quota(namespace, max_entries)
+    }
+
+    fn get_namespace_quota(&mut self, namespace: &str) -> Result<Option<u64>> {
+        self.session()?.get_namespace_quota(namespace)
+    }
+
+    fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>> {
+        self.session()?.list_namespace_quotas()
+    }
+
+    fn read_version_counter(&mut self) -> Result<u64> {
+        self.session()?.read_version_counter()
+    }
+
+    fn read_meta(&mut self, key: &str) -> Result<Option<String>> {
+        self.session()?.read_meta(key)
+    }
+
+    fn replace_meta(
+        &mut self,
+        key: &str,
+        expected: Option<&str>,
+        value: Option<&str>,
+    ) -> Result<bool> {
+        let session = self.session()?;
+        checks::meta_key(key)?;
+        session.replace_meta(key, expected, value)
+    }
+
+    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
+        self.session()?.list_meta()
+    }
+
+    fn integrity_check(&mut self) -> Result<bool> {
+        self.session()?.integrity_check()
+    }
+
+    fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
+        let session = self.session()?;
+        checks::blob_name(name)?;
+        session.read_blob(name)
+    }
+
+    fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let session = self.session()?;
+        checks::blob(name, &bytes, MAX_BLOB)?;
+        session.write_blob(name, &bytes)
+    }
+
+    fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
+        let session = self.session()?;
+        checks::blob_names(names)?;
+        session.delete_blobs(names)
+    }
+
+    fn list_blobs(&mut self) -> Result<Vec<String>> {
+        self.session()?.list_blobs()
+    }
+
+    fn begin_view(&mut self) -> Result<bool> {
+        self.session()?.begin_view()
+    }
+
+    fn end_view(&mut self) -> Result<()> {
+        self.session()?.end_view();
+        Ok(())
+    }
+
+    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
+        self.session()?.begin_import(mode)
+    }
+
+    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
+        self.session()?.write_import(&entries)
+    }
+
+    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
+        self.session()?.commit_import(quotas, meta)
+    }
+
+    fn end_import(&mut self) -> Result<()> {
+        self.session()?.end_import();
+        Ok(())
+    }
+}

@@ -1,0 +1,385 @@
+//! What a URL says.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+use url::form_urlencoded;
+
+use super::error::describe;
+use mneme_store::{Result, StoreError};
+
+/// How a URL begins.
+const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
+
+/// The parameters that are ours, or that we read differently from the client.
+const OWN: [&str; 5] = [
+    "schema",
+    "sslmode",
+    "sslrootcert",
+    "connect_timeout_ms",
+    "call_timeout_ms",
+];
+
+/// The parameters that the client knows from libpq.
+const PASSED_ON: [&str; 17] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "password",
+    "port",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "user",
+];
+
+const FORM: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME";
+
+/// Whether connections are encrypted, and what is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tls {
+    /// Never encrypted.
+    Disable,
+    /// Encrypted if the server can. Whoever sits in between could say that it cannot, so
+    /// nothing is checked.
+    Prefer,
+    /// Always encrypted, the certificate and its name checked.
+    Verify,
+}
+
+/// Where and how to connect.
+#[derive(Clone)]
+pub(super) struct Options {
+    pub config: Config,
+    pub tls: Tls,
+    /// The file with the certificates that are trusted; none for the system's.
+    pub roots: Option<PathBuf>,
+    pub schema: String,
+    pub connect_timeout: Duration,
+    pub call_timeout: Duration,
+}
+
+impl Options {
+    /// Reads a URL. No error shows more of it than the name of a parameter.
+    pub fn parse(url: &str) -> Result<Self> {
+        let rest = SCHEMES
+            .iter()
+            .find_map(|scheme| url.strip_prefix(scheme))
+            .ok_or_else(|| invalid(format!("the URL of a Postgres store begins with postgres:// or postgresql://; write {FORM}")))?;
+        // As libpq has it: user and password end at an `@` before any `/`, the place at a `?`.
+        let login = rest
+            .find(['@', '/'])
+            .filter(|at| rest[*at..].starts_with('@'))
+            .map_or(0, |at| at + 1);
+        let (login, place) = rest.split_at(login);
+        let (place, query) = place.split_once('?').unwrap_or((place, ""));
+        // What is before it may be a part of the password.
+        if place.contains('@') {
+            return Err(invalid(format!(
+                "the URL of a Postgres store has an @ in the wrong place; write {FORM}, with %40 for an @ and %2F for a / in user, password or database"
+            )));
+        }
+        let mut passed_on = format!("postgres://{login}{place}?");
+        let mut own: [Option<String>; OWN.len()] = Default::default();
+        // As libpq does, a plus sign is taken for itself.
+        for (key, value) in form_urlencoded::parse(query.replace('+', "%2B").as_bytes()) {
+            if let Some(index) = OWN.iter().position(|name| *name == key) {
+                own[index] = Some(value.into_owned());
+            } else if PASSED_ON.contains(&&*key) {
+                let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+                passed_on.push_str(&format!("{key}={}&", value.replace('+', "%20")));
+            } else {
+                return Err(unknown(&key));
+            }
+        }
+        let [schema, sslmode, roots, connect, call] = own;
+        let mut config = Config::from_str(passed_on.trim_end_matches('&')).map_err(|error| {
+            invalid(format!(
+                "the URL of a Postgres store: {}; write {FORM}, with %XX for special characters",
+                describe(&error)
+            ))
+        })?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(invalid(format!(
+                "the URL of a Postgres store names no host; write {FORM}"
+            )));
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("mneme");
+        }
+        let tls = tls(sslmode.as_deref(), &config)?;
+        config.ssl_mode(match tls {
+            Tls::Disable => SslMode::Disable,
+            Tls::Prefer => SslMode::Prefer,
+            Tls::Verify => SslMode::Require,
+        });
+        Ok(Self {
+            config,
+            tls,
+            roots: roots.filter(|path| path != "system").map(PathBuf::from),
+            schema: schema.unwrap_or_else(|| "mneme".to_owned()),
+            connect_timeout: timeout("connect_timeout_ms", connect, 5_000)?,
+            call_timeout: timeout("call_timeout_ms", call, 10_000)?,
+        })
+    }
+
+    /// The place in the words of messages: hosts, database and schema.
+    pub fn place(&self) -> String {
+        let hosts = self.config.get_hosts();
+        let addresses = self.config.get_hostaddrs();
+        let ports = self.config.get_ports();
+        let one = |n: usize| {
+            let host = match (hosts.get(n), addresses.get(n)) {
+                (Some(Host::Tcp(name)), _) => name.clone(),
+                #[cfg(unix)]
+                (Some(Host::Unix(path)), _) => path.display().to_string(),
+                (None, Some(address)) => address.to_string(),
+                (None, None) => String::new(),
+            };
+            let port = ports.get(n).or_else(|| ports.first()).unwrap_or(&5432);
+            format!("{host}:{port}")
+        };
+        let count = hosts.len().max(addresses.len());
+        let places: Vec<String> = (0..count).map(one).collect();
+        let database = self.config.get_dbname().unwrap_or_default();
+        format!("{}/{database}, schema {}", places.join(","), self.schema)
+    }
+
+    /// Refuses a name that no schema can have.
+    pub fn check_schema(&self) -> Result<()> {
+        let name = &self.schema;
+        let wrong = match name {
+            _ if name.is_empty() => "is empty",
+            _ if name.contains('\0') => "has a character U+0000",
+            // Postgres cuts the rest off, so that two names could mean one schema.
+            _ if name.len() > 63 => "is longer than 63 bytes",
+            _ => return Ok(()),
+        };
+        Err(invalid(format!(
+            "the name of the Postgres schema {wrong}; give another one"
+        )))
+    }
+}
+
+/// `sslmode`. By default what stays on the machine needs no certificate, and what leaves it
+/// needs one.
+fn tls(mode: Option<&str>, config: &Config) -> Result<Tls> {
+    match mode {
+        Some("disable") => Ok(Tls::Disable),
+        // There is no TLS on a socket in the file system.
+        _ if only_sockets(config) => Ok(Tls::Disable),
+        Some("prefer") => Ok(Tls::Prefer),
+        Some("require" | "verify-full") => Ok(Tls::Verify),
+        Some(_) => Err(invalid(
+            "the parameter sslmode of a Postgres store is disable, prefer, require or verify-full"
+                .to_owned(),
+        )),
+        None if is_local(config) => Ok(Tls::Prefer),
+        None => Ok(Tls::Verify),
+    }
+}
+
+#[cfg(unix)]
+fn only_sockets(config: &Config) -> bool {
+    let hosts = config.get_hosts();
+    !hosts.is_empty() && hosts.iter().all(|host| matches!(host, Host::Unix(_)))
+}
+
+#[cfg(not(unix))]
+fn only_sockets(_: &Config) -> bool {
+    false
+}
+
+/// Whether connections do not leave the machine.
+fn is_local(config: &Config) -> bool {
+    let addresses = config.get_hostaddrs();
+    if !addresses.is_empty() {
+        return addresses.iter().all(IpAddr::is_loopback);
+    }
+    config.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => {
+            name.eq_ignore_ascii_case("localhost")
+                || name
+                    .parse()
+                    .is_ok_and(|address: IpAddr| address.is_loopback())
+        }
+        #[cfg(unix)]
+        Host::Unix(_) => true,
+    })
+}
+
+fn timeout(name: &str, given: Option<String>, default: u32) -> Result<Duration> {
+    let millis = match given {
+        None => default,
+        Some(text) => text.parse().ok().filter(|millis| *millis > 0).ok_or_else(|| {
+            invalid(format!(
+                "the parameter {name} of a Postgres store is a whole number of milliseconds, 1 to {}",
+                u32::MAX
+            ))
+        })?,
+    };
+    Ok(Duration::from_millis(millis.into()))
+}
+
+/// The name is shown if it looks like one: a URL that was put together wrongly may have
+/// its password there.
+fn unknown(key: &str) -> StoreError {
+    let is_name = !key.is_empty()
+        && key.len() <= 30
+        && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let which = match is_name {
+        true => format!("the parameter {key}"),
+        false => "a parameter".to_owned(),
+    };
+    invalid(format!(
+        "the URL of a Postgres store has {which}, which is not known; known are {}, {}",
+        OWN.join(", "),
+        PASSED_ON.join(", ")
+    ))
+}
+
+fn invalid(message: String) -> StoreError {
+    StoreError::InvalidArgument(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(url: &str) -> Options {
+        Options::parse(url).unwrap_or_else(|error| panic!("{url}: {error:?}"))
+    }
+
+    fn message(url: &str) -> String {
+        match Options::parse(url) {
+            Err(StoreError::InvalidArgument(message)) => message,
+            Err(other) => panic!("{url}: {other:?}"),
+            Ok(_) => panic!("{url} was accepted"),
+        }
+    }
+
+    #[test]
+    fn a_url_has_defaults() {
+        let options = parse("postgres://ann:secret@db.example/app");
+        assert_eq!(options.config.get_user(), Some("ann"));
+        assert_eq!(options.config.get_password(), Some(&b"secret"[..]));
+        assert_eq!(options.config.get_application_name(), Some("mneme"));
+        assert_eq!(options.place(), "db.example:5432/app, schema mneme");
+        assert_eq!(options.tls, Tls::Verify);
+        assert_eq!(options.config.get_ssl_mode(), SslMode::Require);
+        assert_eq!(options.connect_timeout, Duration::from_secs(5));
+        assert_eq!(options.call_timeout, Duration::from_secs(10));
+        assert_eq!(options.roots, None);
+    }
+
+    #[test]
+    fn parameters_are_read_and_passed_on() {
+        let options = parse(
+            "postgresql://h:1/d?schema=a%20%22b%22+c&connect_timeout_ms=7&call_timeout_ms=9\
+             &application_name=x%20%26y%3D%C3%BC&user=u%2B@&sslmode=require&sslrootcert=/ca.pem&options=-c%20a%3Db",
+        );
+        assert_eq!(options.schema, "a \"b\"+c");
+        assert_eq!(options.connect_timeout, Duration::from_millis(7));
+        assert_eq!(options.call_timeout, Duration::from_millis(9));
+        assert_eq!(options.config.get_application_name(), Some("x &y=ü"));
+        assert_eq!(options.config.get_options(), Some("-c a=b"));
+        assert_eq!(options.roots, Some(PathBuf::from("/ca.pem")));
+        assert_eq!(parse("postgres://h/d?sslrootcert=system").roots, None);
+        let several = parse("postgres://u@a:1,b:2/d?target_session_attrs=read-write");
+        assert_eq!(several.place(), "a:1,b:2/d, schema mneme");
+    }
+
+    #[test]
+    fn what_leaves_the_machine_is_checked_unless_said_otherwise() {
+        for (url, tls) in [
+            ("postgres://localhost/d", Tls::Prefer),
+            ("postgres://127.1.2.3/d", Tls::Prefer),
+            ("postgres://[::1]:5/d", Tls::Prefer),
+            ("postgres://%2Frun%2Fpostgresql/d", Tls::Disable),
+            (
+                "postgres:///d?host=/run/postgresql&sslmode=require",
+                Tls::Disable,
+            ),
+            ("postgres://10.0.0.1/d", Tls::Verify),
+            ("postgres://localhost,db.example/d", Tls::Verify),
+            ("postgres://localhost/d?hostaddr=10.0.0.1", Tls::Verify),
+            ("postgres://db.example/d?hostaddr=127.0.0.1", Tls::Prefer),
+            ("postgres://db.example/d?sslmode=disable", Tls::Disable),
+            ("postgres://db.example/d?sslmode=prefer", Tls::Prefer),
+            ("postgres://localhost/d?sslmode=verify-full", Tls::Verify),
+        ] {
+            assert_eq!(parse(url).tls, tls, "{url}");
+        }
+    }
+
+    #[test]
+    fn wrong_urls_are_refused_without_showing_them() {
+        for (url, expected) in [
+            ("mysql://u:secret@h/d", "begins with postgres://"),
+            ("postgres://", "names no host"),
+            ("postgres://u:secret@/d", "names no host"),
+            ("postgres://u:secret@h:port/d", "port"),
+            ("postgres://u:secret@h:99999/d", "port"),
+            ("postgres://u:secret@h/d?shcema=x", "the parameter shcema"),
+            ("postgres://u:se?cret@h/d?tls=1", "the parameter tls"),
+            ("postgres://u:se/secret?x@h/d?secret%40=1", "a parameter"),
+            ("postgres://u:1/secret@h/d", "%2F for a /"),
+            ("postgres://u:se@secret@h/d", "%40 for an @"),
+            ("postgres://h/d?u:secret@h=1", "a parameter"),
+            ("postgres://h/d?sslmode=secret", "sslmode"),
+            ("postgres://h/d?sslmode=verify-ca", "sslmode"),
+            ("postgres://h/d?call_timeout_ms=secret", "call_timeout_ms"),
+            ("postgres://h/d?call_timeout_ms=0", "call_timeout_ms"),
+            ("postgres://h/d?connect_timeout_ms=-1", "connect_timeout_ms"),
+            ("postgres://h/d?keepalives=secret", "keepalives"),
+        ] {
+            let message = message(url);
+            assert!(message.contains(expected), "{url}: {message}");
+            assert!(!message.contains("secret"), "{url}: {message}");
+        }
+        assert!(message("postgres://h/?a=b").contains("schema, sslmode"));
+    }
+
+    #[test]
+    fn names_that_no_schema_has_are_refused() {
+        let check = |name: &str| {
+            let mut options = parse("postgres://h/d");
+            options.schema = name.to_owned();
+            options.check_schema().is_ok()
+        };
+        assert!(check("a.\"b' ; ü"));
+        assert!(check(&"x".repeat(63)));
+        assert!(!check(""));
+        assert!(!check("a\0"));
+        assert!(!check(&"x".repeat(64)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".*") {
+            let _ = Options::parse(&format!("postgres://{text}"));
+        }
+
+        #[test]
+        fn any_schema_goes_through_a_url(name in any::<String>()) {
+            let name: String = name.replace('\0', "");
+            let coded: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+            let coded = coded.replace('+', "%20");
+            let options = Options::parse(&format!("postgres://h/d?schema={coded}")).unwrap();
+            prop_assert_eq!(options.schema, name);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The operations that change nothing, each one statement.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Row;
+
+use super::connection::{Connection, Values};
+use super::error::{Fault, Outcome, Repeat};
+use super::layout::{self, META, own_keys};
+use super::rows::{self, column, entry_columns, escaped, unescaped};
+use super::session::{BACK_TO_VIEW, Session};
+use mneme_store::checks::Embedder;
+use mneme_store::{Entry, EntryKey, EntryRef, Result, StampPage, VectorPage};
+
+const BY_HASH: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM {schema}.entries AS e WHERE e.namespace = $1 AND e.query_hash = $2"
+);
+const BY_HASHES: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    ", k.place FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (namespace, query_hash, place)
+    JOIN {schema}.entries AS e ON e.namespace = k.namespace AND e.query_hash = k.query_hash"
+);
+const BY_IDS: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM {schema}.entries AS e WHERE e.id = ANY ($1)"
+);
+const SINCE: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM {schema}.entries AS e WHERE e.id > $1 ORDER BY e.id LIMIT $2"
+);
+const VECTORS: &str = "SELECT id, namespace, created_at, embedding FROM {schema}.entries
+    WHERE id > $1 ORDER BY id LIMIT $2";
+const STAMPS: &str = "SELECT id, created_at FROM {schema}.entries
+    WHERE id > $1 ORDER BY id LIMIT $2";
+const COUNT: &str = "SELECT count(*) FROM {schema}.entries";
+const COUNT_IN: &str = "SELECT count(*) FROM {schema}.entries WHERE namespace = $1";
+/// From each namespace to the next one, so that it takes as many steps as there are
+/// namespaces, not entries.
+const NAMESPACES: &str = "
+    WITH RECURSIVE step (name) AS (
+        SELECT min(namespace) FROM {schema}.entries
+        UNION ALL
+        SELECT (SELECT min(namespace) FROM {schema}.entries WHERE namespace > step.name)
+        FROM step WHERE step.name IS NOT NULL
+    )
+    SELECT name FROM step WHERE name IS NOT NULL";
+const OLDEST: &str = "SELECT id, namespace, created_at FROM {schema}.entries
+    ORDER BY last_accessed_at, id LIMIT $1";
+const OLDEST_IN: &str = "SELECT id, namespace, created_at FROM {schema}.entries
+    WHERE namespace = $2 ORDER BY last_accessed_at, id LIMIT $1";
+const QUOTA: &str = "SELECT max_entries FROM {schema}.namespace_quotas WHERE namespace = $1";
+const QUOTAS: &str = "SELECT namespace, max_entries FROM {schema}.namespace_quotas";
+const ALL_META: &str = concat!(
+    "SELECT key, value FROM {schema}.schema_meta WHERE key NOT IN ",
+    own_keys!()
+);
+const VERSION: &str =
+    "SELECT value FROM {schema}.multi_process_state WHERE key = 'version_counter'";
+/// No row may have an embedding of another length, or an id that is none.
+const WRONG_ROWS: &str = "SELECT EXISTS (SELECT FROM {schema}.entries
+    WHERE id < 1 OR octet_length(embedding) <> $1::bigint)";
+/// The indexes that the store relies on are there, and none is broken.
+const WRONG_INDEXES: &str = "
+    SELECT count(*) FILTER (WHERE i.indisprimary) < 1
+        OR count(*) FILTER (WHERE i.indisunique AND NOT i.indisprimary
+            AND i.indpred IS NULL AND pg_get_indexdef(i.indexrelid) LIKE '%(namespace, query_hash)%') < 1
+        OR bool_or(NOT i.indisvalid OR NOT i.indisready)
+    FROM pg_catalog.pg_index AS i
+    WHERE i.indrelid = to_regclass($1)";
+/// The next id is greater than all that there are.
+const WRONG_SEQUENCE: &str = "
+    SELECT coalesce((SELECT max(id) FROM {schema}.entries), 0) > coalesce(
+        pg_sequence_last_value(pg_get_serial_sequence($1, 'id')::regclass), 0)";
+
+/// Rows that a page makes room for before it knows how many there are.
+const ROOM: u32 = 4096;
+
+impl Session {
+    fn read<T>(
+        &mut self,
+        doing: &str,
+        operation: impl AsyncFn(&Connection) -> Outcome<T>,
+    ) -> Result<T> {
+        self.run(doing, Repeat::Read, operation)
+    }
+
+    /// Runs a query, and makes something of each row.
+    fn rows<T>(
+        &mut self,
+        doing: &str,
+        sql: &'static str,
+        values: Values<'_>,
+        each: impl Fn(&Row) -> Outcome<T>,
+    ) -> Result<Vec<T>> {
+        self.read(doing, async |conn| {
+            conn.query(sql, values).await?.iter().map(&each).collect()
+        })
+    }
+
+    pub fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
+        const DOING: &str = "get_by_hash";
+        let dim = self.embedder.dim;
+        let namespaces: Vec<_> = keys.iter().map(|key| escaped(&key.namespace)).collect();
+        let hashes: Vec<_> = keys.iter().map(|key| escaped(&key.query_hash)).collect();
+        let mut entries = vec![None; keys.len()];
+        match keys {
+            [] => {}
+            [_] => {
+                let values: Values<'_> = &[&namespaces[0], &hashes[0]];
+                let mut found = self.rows(DOING, BY_HASH, values, |row| rows::entry(row, dim))?;
+                entries[0] = found.pop();
+            }
+            _ => {
+                let values: Values<'_> = &[&namespaces, &hashes];
+                let found = self.rows(DOING, BY_HASHES, values, |row| {
+                    let place: i64 = column(row, 11)?;
+                    Ok((place, rows::entry(row, dim)?))
+                })?;
+                for (place, entry) in found {
+                    entries[place as usize - 1] = Some(entry);
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    pub fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>> {
+        let dim = self.embedder.dim;
+        let known = stored_ids(ids);
+        if known.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = self.rows("get_by_ids", BY_IDS, &[&known], |row| rows::entry(row, dim))?;
+        let mut found: HashMap<u64, Entry> =
+            found.into_iter().map(|entry| (entry.id, entry)).collect();
+        let mut last: HashMap<u64, usize> = HashMap::new();
+        for (n, id) in ids.iter().enumerate() {
+            last.insert(*id, n);
+        }
+        // Only an id that is asked for again later needs a copy.
+        let one = |(n, id): (usize, &u64)| match last[id] == n {
+            true => found.remove(id),
+            false => found.get(id).cloned(),
+        };
+        Ok(ids.iter().enumerate().filter_map(one).collect())
+    }
+
+    pub fn count(&mut self, namespace: Option<&str>) -> Result<u64> {
+        let count = |row: &Row| Ok(rows::whole(column(row, 0)?));
+        let counts = match namespace {
+            Some(name) => self.rows("count", COUNT_IN, &[&escaped(name)], count)?,
+            None => self.rows("count", COUNT, &[], count)?,
+        };
+        Ok(counts.into_iter().sum())
+    }
+
+    pub fn list_namespaces(&mut self) -> Result<Vec<String>> {
+        let name = |row: &Row| Ok(unescaped(column(row, 0)?));
+        let mut names = self.rows("list_namespaces", NAMESPACES, &[], name)?;
+        // In the order of the database's collation, and of the escaped texts.
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
+        const DOING: &str = "iter_lru_ids";
+        let n = i64::from(n);
+        match namespace {
+            Some(name) => self.rows(DOING, OLDEST_IN, &[&n, &escaped(name)], rows::reference),
+            None => self.rows(DOING, OLDEST, &[&n], rows::reference),
+        }
+    }
+
+    pub fn iter_since(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+        let dim = self.embedder.dim;
+        let values: Values<'_> = &[&beyond(last_id), &i64::from(limit)];
+        self.rows("iter_since", SINCE, values, |row| rows::entry(row, dim))
+    }
+
+    pub fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Result<VectorPage> {
+        let dim = self.embedder.dim;
+        self.read("iter_vectors", async |conn| {
+            let values: Values<'_> = &[&beyond(last_id), &i64::from(limit)];
+            let found = conn.query(VECTORS, values).await?;
+            let room = found.len();
+            let mut page = VectorPage {
+                ids: Vec::with_capacity(room),
+                namespaces: Vec::with_capacity(room),
+                created_at: Vec::with_capacity(room),
+                vectors: Vec::with_capacity(room.min(ROOM as usize) * dim as usize),
+            };
+            for row in &found {
+                let id = rows::id(row, 0)?;
+                let bytes = rows::value(row, 3, id, "embedding")?;
+                rows::append_embedding(&mut page.vectors, bytes, dim, id)?;
+                page.ids.push(id);
+                page.namespaces.push(rows::text(row, 1, id, "namespace")?);
+                page.created_at
+                    .push(rows::number(row, 2, id, "created_at")?);
+            }
+            Ok(page)
+        })
+    }
+
+    pub fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Result<StampPage> {
+        let values: Values<'_> = &[&beyond(last_id), &i64::from(limit)];
+        let stamps = self.rows("iter_stamps", STAMPS, values, |row| {
+            let id = rows::id(row, 0)?;
+            Ok((id, rows::number(row, 1, id, "created_at")?))
+        })?;
+        let (ids, created_at) = stamps.into_iter().unzip();
+        Ok(StampPage { ids, created_at })
+    }
+
+    pub fn get_namespace_quota(&mut self, namespace: &str) -> Result<Option<u64>> {
+        let quota = |row: &Row| Ok(rows::whole(column(row, 0)?));
+        let values: Values<'_> = &[&escaped(namespace)];
+        Ok(self
+            .rows("get_namespace_quota", QUOTA, values, quota)?
+            .pop())
+    }
+
+    pub fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>> {
+        let mut quotas = self.rows("list_namespace_quotas", QUOTAS, &[], |row| {
+            Ok((unescaped(column(row, 0)?), rows::whole(column(row, 1)?)))
+        })?;
+        quotas.sort_unstable();
+        Ok(quotas)
+    }
+
+    pub fn read_version_counter(&mut self) -> Result<u64> {
+        self.read("read_version_counter", async |conn| {
+            version(&conn.query(VERSION, &[]).await?)
+        })
+    }
+
+    pub fn read_meta(&mut self, key: &str) -> Result<Option<String>> {
+        let values: Values<'_> = &[&escaped(key)];
+        let value = |row: &Row| Ok(unescaped(column(row, 0)?));
+        Ok(self.rows("read_meta", META, values, value)?.pop())
+    }
+
+    pub fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
+        let mut meta = self.rows("list_meta", ALL_META, &[], |row| {
+            Ok((unescaped(column(row, 0)?), unescaped(column(row, 1)?)))
+        })?;
+        meta.sort_unstable();
+        Ok(meta)
+    }
+
+    pub fn integrity_check(&mut self) -> Result<bool> {
+        let embedder = self.embedder.clone();
+        let in_view = self.in_view;
+        self.read("integrity_check", async |conn| {
+            match check(conn, &embedder).await {
+                Err(fault) if fault.is_damage() => {
+                    if in_view {
+                        conn.plain(BACK_TO_VIEW).await?;
+                    }
+                    Ok(false)
+                }
+                outcome => outcome,
+            }
+        })
+    }
+}
+
+async fn check(conn: &Connection, embedder: &Embedder) -> Outcome<bool> {
+    let table = conn.text("{schema}.entries");
+    let bytes = i64::from(embedder.dim) * 4;
+    let wrong: [(&str, Values<'_>); 3] = [
+        (WRONG_INDEXES, &[&table]),
+        (WRONG_SEQUENCE, &[&table]),
+        (WRONG_ROWS, &[&bytes]),
+    ];
+    match layout::verify(conn, embedder).await {
+        Err(Fault::Typed(_)) => return Ok(false),
+        outcome => outcome?,
+    }
+    version(&conn.query(VERSION, &[]).await?)?;
+    for (sql, values) in wrong {
+        let found = conn.query(sql, values).await?;
+        for row in &found {
+            if column(row, 0)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The version counter, which is kept as text.
+pub(super) fn version(rows: &[Row]) -> Outcome<u64> {
+    let Some(row) = rows.first() else {
+        return Ok(0);
+    };
+    let text: &str = column(row, 0)?;
+    text.parse().map_err(|_| {
+        Fault::Corrupt(format!(
+            "table multi_process_state, key version_counter holds {text:?}, which is no count; set it to a number above the last, or restore a backup"
+        ))
+    })
+}
+
+/// The ids that a row can have.
+fn stored_ids(ids: &[u64]) -> Vec<i64> {
+    ids.iter()
+        .filter_map(|id| i64::try_from(*id).ok())
+        .collect()
+}
+
+/// An id to look beyond; no row has an id that a BIGINT cannot hold.
+fn beyond(last_id: u64) -> i64 {
+    i64::try_from(last_id).unwrap_or(i64::MAX)
+}

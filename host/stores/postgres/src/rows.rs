@@ -1,0 +1,319 @@
+//! Between the rows of table `entries` and [`Entry`].
+//!
+//! Reading tolerates what other writers of the layout leave behind: a number below zero
+//! reads as 0. Writing is strict: a number that a BIGINT cannot hold is refused.
+//!
+//! A Postgres text holds any character but U+0000. [`escaped`] makes of any text one that
+//! it holds, and of almost any text the same text.
+
+use std::borrow::Cow;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
+
+use super::error::{Fault, Outcome, describe};
+use mneme_store::{Entry, EntryRef};
+
+/// A noncharacter, which texts do not have.
+const ESCAPE: char = '\u{10FFFE}';
+
+/// The columns of [`entry`], in its order, of table `entries AS e`. The metadata are the
+/// text that was given as long as they are still those that it came with.
+macro_rules! entry_columns {
+    () => {
+        "e.id, e.namespace, e.query_hash, e.query, e.response, e.embedding, \
+         CASE WHEN e.metadata_text IS NULL THEN e.metadata::text \
+         WHEN e.metadata_text_of = sha256(convert_to(e.metadata::text, 'UTF8')) \
+         THEN e.metadata_text ELSE e.metadata::text END, \
+         e.created_at, e.last_accessed_at, e.ttl, e.access_count"
+    };
+}
+pub(super) use entry_columns;
+
+/// A row of [`entry_columns`].
+pub(super) fn entry(row: &Row, dim: u32) -> Outcome<Entry> {
+    let id = id(row, 0)?;
+    let mut embedding = Vec::with_capacity(dim as usize);
+    append_embedding(&mut embedding, value(row, 5, id, "embedding")?, dim, id)?;
+    Ok(Entry {
+        id,
+        namespace: text(row, 1, id, "namespace")?,
+        query_hash: text(row, 2, id, "query_hash")?,
+        query: text(row, 3, id, "query")?,
+        response: text(row, 4, id, "response")?,
+        embedding,
+        metadata: value::<&str>(row, 6, id, "metadata")?.to_owned(),
+        created_at: number(row, 7, id, "created_at")?,
+        last_accessed_at: number(row, 8, id, "last_accessed_at")?,
+        ttl: value::<Option<i64>>(row, 9, id, "ttl")?.map(whole),
+        access_count: number(row, 10, id, "access_count")?,
+    })
+}
+
+/// A row of `id, namespace, created_at`.
+pub(super) fn reference(row: &Row) -> Outcome<EntryRef> {
+    let id = id(row, 0)?;
+    Ok(EntryRef {
+        id,
+        namespace: text(row, 1, id, "namespace")?,
+        created_at: number(row, 2, id, "created_at")?,
+    })
+}
+
+pub(super) fn id(row: &Row, column: usize) -> Outcome<u64> {
+    let id: i64 = value(row, column, 0, "id")?;
+    match u64::try_from(id) {
+        Ok(id) if id > 0 => Ok(id),
+        _ => Err(Fault::Corrupt(format!(
+            "table entries has a row whose id is {id}, and ids start at 1; delete that row, or restore a backup"
+        ))),
+    }
+}
+
+pub(super) fn text(row: &Row, column: usize, id: u64, name: &str) -> Outcome<String> {
+    Ok(unescaped(value(row, column, id, name)?))
+}
+
+pub(super) fn number(row: &Row, column: usize, id: u64, name: &str) -> Outcome<u64> {
+    Ok(whole(value(row, column, id, name)?))
+}
+
+/// A value of a row with this id.
+pub(super) fn value<'r, T: FromSql<'r>>(
+    row: &'r Row,
+    column: usize,
+    id: u64,
+    name: &str,
+) -> Outcome<T> {
+    row.try_get(column)
+        .map_err(|error| wrong(name, id, &describe(&error)))
+}
+
+/// A value of a row that has no id.
+pub(super) fn column<'r, T: FromSql<'r>>(row: &'r Row, column: usize) -> Outcome<T> {
+    row.try_get(column).map_err(|error| {
+        let name = row.columns().get(column).map_or("", |column| column.name());
+        Fault::Corrupt(format!(
+            "column {name} of a table: {}; restore a backup",
+            describe(&error)
+        ))
+    })
+}
+
+/// A count or a time, which is never below zero.
+pub(super) fn whole(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// Appends the `dim` values of an embedding.
+pub(super) fn append_embedding(to: &mut Vec<f32>, bytes: &[u8], dim: u32, id: u64) -> Outcome<()> {
+    let (values, rest) = bytes.as_chunks::<4>();
+    if values.len() != dim as usize || !rest.is_empty() {
+        return Err(wrong(
+            "embedding",
+            id,
+            &format!(
+                "has {} bytes, where {dim} float32 values take {}",
+                bytes.len(),
+                u64::from(dim) * 4
+            ),
+        ));
+    }
+    to.extend(values.iter().map(|value| f32::from_le_bytes(*value)));
+    Ok(())
+}
+
+/// The float32 little-endian bytes of an embedding.
+pub(super) fn embedding_bytes(values: &[f32]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
+}
+
+/// A number as a BIGINT, which ends at 2^63 - 1.
+pub(super) fn stored(value: u64, field: &str) -> Outcome<i64> {
+    i64::try_from(value).map_err(|_| {
+        Fault::invalid(format!(
+            "{field} is {value}, and Postgres holds numbers up to {}; give a smaller one",
+            i64::MAX
+        ))
+    })
+}
+
+/// A text without U+0000, from which [`unescaped`] makes this one.
+pub(super) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\0', ESCAPE]) {
+        return Cow::Borrowed(text);
+    }
+    let mut to = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            '\0' => to.extend([ESCAPE, '0']),
+            ESCAPE => to.extend([ESCAPE, '1']),
+            other => to.push(other),
+        }
+    }
+    Cow::Owned(to)
+}
+
+/// The text that was escaped. One that another program wrote is left as it is.
+pub(super) fn unescaped(text: &str) -> String {
+    let mut to = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(ESCAPE) {
+        let (before, after) = rest.split_at(at);
+        to.push_str(before);
+        let after = &after[ESCAPE.len_utf8()..];
+        let (character, taken) = match after.as_bytes().first() {
+            Some(b'0') => ('\0', 1),
+            Some(b'1') => (ESCAPE, 1),
+            _ => (ESCAPE, 0),
+        };
+        to.push(character);
+        rest = &after[taken..];
+    }
+    to.push_str(rest);
+    to
+}
+
+/// Metadata for a JSONB, which refuses the escape `\u0000` and halves of surrogate pairs:
+/// the same JSON with other characters in their place. None where it holds them as they
+/// are.
+pub(super) fn for_jsonb(metadata: &str) -> Option<String> {
+    if !metadata.contains(r"\u") {
+        return None;
+    }
+    let mut to = String::with_capacity(metadata.len());
+    let mut changed = false;
+    let mut rest = metadata;
+    while let Some(at) = rest.find('\\') {
+        let (before, after) = rest.split_at(at);
+        to.push_str(before);
+        let (taken, instead) = match code_unit(after) {
+            Some(0) => (6, Some("\u{10FFFE}0")),
+            Some(0xD800..0xDC00) if matches!(code_unit(&after[6..]), Some(0xDC00..0xE000)) => {
+                (12, None)
+            }
+            Some(0xD800..0xE000) => (6, Some("\u{FFFD}")),
+            Some(_) => (6, None),
+            // The character after a backslash belongs to it.
+            None => (after.chars().take(2).map(char::len_utf8).sum(), None),
+        };
+        to.push_str(instead.unwrap_or(&after[..taken]));
+        changed |= instead.is_some();
+        rest = &after[taken..];
+    }
+    to.push_str(rest);
+    changed.then_some(to)
+}
+
+/// The code unit of an escape `\uXXXX` that a text begins with.
+fn code_unit(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix(r"\u")?.get(..4)?;
+    let all = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u16::from_str_radix(digits, 16).ok().filter(|_| all)
+}
+
+pub(super) fn wrong(column: &str, id: u64, what: &str) -> Fault {
+    Fault::Corrupt(format!(
+        "table entries, column {column} of the row with id {id}: {what}; delete that row, or restore a backup"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Text with more of what matters here than chance would bring.
+    fn texts() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            Just("\0".to_owned()),
+            Just(ESCAPE.to_string()),
+            Just("0".to_owned()),
+            Just("1".to_owned()),
+            any::<String>(),
+        ];
+        prop::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_comes_back(text in texts()) {
+            let stored = escaped(&text);
+            prop_assert!(!stored.contains('\0'));
+            prop_assert_eq!(unescaped(&stored), text);
+        }
+
+        #[test]
+        fn plain_text_is_stored_as_it_is(text in "[^\0\u{10FFFE}]*") {
+            prop_assert_eq!(escaped(&text), text.clone());
+            prop_assert_eq!(unescaped(&text), text);
+        }
+
+        #[test]
+        fn what_others_wrote_is_read(text in "[^\0]*") {
+            let _ = unescaped(&text);
+        }
+
+        #[test]
+        fn embeddings_keep_every_bit(bits in prop::collection::vec(any::<u32>(), 0..200)) {
+            let values: Vec<f32> = bits.iter().copied().map(f32::from_bits).collect();
+            let mut back = Vec::new();
+            append_embedding(&mut back, &embedding_bytes(&values), values.len() as u32, 1).unwrap();
+            let back: Vec<u32> = back.into_iter().map(f32::to_bits).collect();
+            prop_assert_eq!(back, bits);
+        }
+
+        #[test]
+        fn bytes_of_another_length_are_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+            dim in 1u32..12,
+        ) {
+            let right = bytes.len() == dim as usize * 4;
+            let outcome = append_embedding(&mut Vec::new(), &bytes, dim, 1);
+            prop_assert_eq!(outcome.is_ok(), right);
+        }
+
+        #[test]
+        fn json_for_a_jsonb_has_no_escape_that_it_refuses(
+            parts in prop::collection::vec(r#"\\\\|\\"|\\n|\\u(0000|d83e|dd80|D8FF|00e9)|u0000|x🦀"#, 0..8),
+        ) {
+            let json = format!("{{\"a\":\"{}\"}}", parts.concat());
+            let stored = for_jsonb(&json).unwrap_or(json);
+            // It refuses halves of surrogate pairs too.
+            let read: serde_json::Value = serde_json::from_str(&stored).unwrap();
+            prop_assert!(!read["a"].as_str().unwrap().contains('\0'));
+        }
+
+        #[test]
+        fn any_text_as_metadata_is_passed_on(text in r#"[\\u0dD8{}"🦀]*"#) {
+            let _ = for_jsonb(&text);
+        }
+
+        #[test]
+        fn json_that_a_jsonb_holds_is_left(text in "[^\0]*") {
+            prop_assert_eq!(for_jsonb(&serde_json::json!({ "a": text }).to_string()), None);
+        }
+    }
+
+    #[test]
+    fn only_what_a_jsonb_refuses_is_replaced() {
+        assert_eq!(for_jsonb(r#"{"a":"\u0001\\ \ud83e\uDD80"}"#), None);
+        assert_eq!(
+            for_jsonb(r#"{"a":"\\u0000 \\\u0000\u00000"}"#).as_deref(),
+            Some("{\"a\":\"\\\\u0000 \\\\\u{10FFFE}0\u{10FFFE}00\"}")
+        );
+        assert_eq!(
+            for_jsonb(r#"["\ud800","\udc00x","\ud83e\ud83e\udd80"]"#).as_deref(),
+            Some("[\"\u{FFFD}\",\"\u{FFFD}x\",\"\u{FFFD}\\ud83e\\udd80\"]")
+        );
+        // No JSON, and for Postgres to refuse.
+        assert_eq!(
+            for_jsonb("\\u0000\\u00é\\").as_deref(),
+            Some("\u{10FFFE}0\\u00é\\")
+        );
+    }
+}

@@ -1,0 +1,415 @@
+//! The operations that change something.
+//!
+//! A write of entries is a transaction in two round trips. The first begins it, takes the
+//! lock on the version counter, and finds and locks the rows it is about. So writers go
+//! one after another: ids become visible in ascending order, and the counter counts in the
+//! order of the commits. The second changes the rows, moves the counter and commits.
+//! Whatever fails before the second is sent has certainly not happened.
+
+use std::collections::{HashMap, HashSet};
+
+use tokio_postgres::Row;
+
+use super::batch::{self, Batch};
+use super::connection::{Connection, Values, pipeline};
+use super::error::{Fault, Outcome, Repeat};
+use super::layout::START_COUNTER;
+use super::reads::version;
+use super::rows::{self, column, escaped, stored};
+use super::session::Session;
+use mneme_store::{Entry, EntryRef, Inserted, Result, Touch};
+
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+pub(super) const COMMIT: &str = "COMMIT";
+const ROLLBACK: &str = "ROLLBACK";
+pub(super) const LOCK: &str = "SELECT value FROM {schema}.multi_process_state
+    WHERE key = 'version_counter' FOR UPDATE";
+pub(super) const BUMP: &str = "INSERT INTO {schema}.multi_process_state AS s (key, value)
+    VALUES ('version_counter', '1')
+    ON CONFLICT (key) DO UPDATE SET value = (s.value::bigint + 1)::text";
+
+const FIND_BY_HASH: &str = "
+    SELECT e.id, k.place
+    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (namespace, query_hash, place)
+    JOIN {schema}.entries AS e ON e.namespace = k.namespace AND e.query_hash = k.query_hash
+    ORDER BY e.id FOR UPDATE OF e";
+const FIND_BY_ID: &str = "SELECT id FROM {schema}.entries WHERE id = $1 FOR UPDATE";
+const FIND_UNCHANGED: &str = "
+    SELECT e.id FROM unnest($1::bigint[], $2::bigint[]) AS k (id, created_at)
+    JOIN {schema}.entries AS e ON e.id = k.id AND greatest(e.created_at, 0) = k.created_at
+    ORDER BY e.id FOR UPDATE OF e";
+/// SQL for "expired at $1", without a sum that could overflow.
+macro_rules! expired {
+    () => {
+        "ttl IS NOT NULL AND greatest(created_at, 0) <= $1 - greatest(ttl, 0)"
+    };
+}
+const EXPIRED: &str = concat!(
+    "SELECT id FROM {schema}.entries WHERE ",
+    expired!(),
+    " ORDER BY id LIMIT $2"
+);
+const EXPIRED_IN: &str = concat!(
+    "SELECT id FROM {schema}.entries WHERE namespace = $3 AND ",
+    expired!(),
+    " ORDER BY id LIMIT $2"
+);
+const FIND_EXPIRED: &str = concat!(
+    "SELECT id, namespace, created_at FROM {schema}.entries WHERE ",
+    expired!(),
+    " AND id = ANY ($2) ORDER BY id FOR UPDATE"
+);
+const DELETE: &str = "DELETE FROM {schema}.entries WHERE id = ANY ($1)";
+pub(super) const CLEAR: &str = "
+    WITH gone AS (DELETE FROM {schema}.entries RETURNING 1) SELECT count(*) FROM gone";
+const CLEAR_ONE: &str = "
+    WITH gone AS (DELETE FROM {schema}.entries WHERE namespace = $1 RETURNING 1)
+    SELECT count(*) FROM gone";
+/// In the order of the ids, so that two of these never wait for each other.
+const TOUCH: &str = "
+    UPDATE {schema}.entries AS e SET
+        last_accessed_at = greatest(e.last_accessed_at, t.at),
+        access_count = least(greatest(e.access_count, 0)::numeric + t.hits, 9223372036854775807)::bigint
+    FROM (SELECT id FROM {schema}.entries WHERE id = ANY ($1) ORDER BY id FOR UPDATE) AS locked
+    JOIN unnest($1, $2::bigint[], $3::bigint[]) AS t (id, hits, at) ON t.id = locked.id
+    WHERE e.id = locked.id";
+pub(super) const SET_QUOTA: &str = "INSERT INTO {schema}.namespace_quotas (namespace, max_entries)
+    VALUES ($1, $2) ON CONFLICT (namespace) DO UPDATE SET max_entries = excluded.max_entries";
+const REMOVE_QUOTA: &str = "DELETE FROM {schema}.namespace_quotas WHERE namespace = $1";
+pub(super) const NEW_META: &str = "INSERT INTO {schema}.schema_meta (key, value) VALUES ($1, $2)
+    ON CONFLICT (key) DO NOTHING RETURNING true";
+pub(super) const CHANGE_META: &str = "UPDATE {schema}.schema_meta SET value = $2
+    WHERE key = $1 AND value = $3 RETURNING true";
+const REMOVE_META: &str = "DELETE FROM {schema}.schema_meta
+    WHERE key = $1 AND value = $2 RETURNING true";
+const NO_META: &str = "SELECT true WHERE NOT EXISTS
+    (SELECT FROM {schema}.schema_meta WHERE key = $1)";
+
+impl Session {
+    pub fn insert(&mut self, entries: &[Entry]) -> Result<Vec<Inserted>> {
+        const DOING: &str = "insert";
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let batch = self.here(DOING, Batch::new(entries))?;
+        self.run(DOING, Repeat::Same, async |conn| {
+            transaction(conn, async || {
+                let later = [batch::INSERT, batch::REPLACE];
+                let keys: Values<'_> = &[&batch.namespaces(), &batch.hashes()];
+                let mut ids = vec![None; batch.len()];
+                for row in &begin(conn, FIND_BY_HASH, keys, &later).await? {
+                    let place: i64 = column(row, 1)?;
+                    ids[place as usize - 1] = Some(column(row, 0)?);
+                }
+                let made = store(conn, &batch, &ids).await.map_err(unfit_metadata)?;
+                batch.results(&ids, &made)
+            })
+            .await
+        })
+    }
+
+    pub fn update_access(&mut self, touches: &[Touch]) -> Result<()> {
+        let mut by_id: HashMap<i64, (i64, i64)> = HashMap::new();
+        for touch in touches {
+            let at = self.here(
+                "update_access",
+                stored(touch.last_accessed_at, "last_accessed_at"),
+            )?;
+            let Ok(id) = i64::try_from(touch.id) else {
+                continue;
+            };
+            let (hits, last) = by_id.entry(id).or_insert((0, at));
+            *hits = hits.saturating_add(touch.hits.into());
+            *last = at.max(*last);
+        }
+        if by_id.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<i64> = by_id.keys().copied().collect();
+        let (hits, at): (Vec<i64>, Vec<i64>) = by_id.into_values().unzip();
+        self.run("update_access", Repeat::Twice, async |conn| {
+            single(conn, TOUCH, &[&ids, &hits, &at]).await?;
+            Ok(())
+        })
+    }
+
+    pub fn delete_by_id(&mut self, id: u64) -> Result<bool> {
+        let Ok(id) = i64::try_from(id) else {
+            return Ok(false);
+        };
+        let deleted = self.run("delete_by_id", Repeat::Same, async |conn| {
+            delete(conn, FIND_BY_ID, &[&id]).await
+        })?;
+        Ok(!deleted.is_empty())
+    }
+
+    pub fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>> {
+        let (ids, created_at): (Vec<i64>, Vec<i64>) = entries
+            .iter()
+            .filter_map(|entry| {
+                Some((
+                    i64::try_from(entry.id).ok()?,
+                    i64::try_from(entry.created_at).ok()?,
+                ))
+            })
+            .unzip();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let deleted = self.run("delete_unchanged", Repeat::Same, async |conn| {
+            delete(conn, FIND_UNCHANGED, &[&ids, &created_at]).await
+        })?;
+        let mut deleted: HashSet<i64> = deleted.into_iter().collect();
+        let mut gone = |id: &u64| i64::try_from(*id).is_ok_and(|id| deleted.remove(&id));
+        Ok(entries
+            .iter()
+            .map(|entry| entry.id)
+            .filter(&mut gone)
+            .collect())
+    }
+
+    pub fn delete_expired(
+        &mut self,
+        now: u64,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<EntryRef>> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let namespace = namespace.map(escaped);
+        self.run("delete_expired", Repeat::Same, async |conn| {
+            // Looking takes a walk over the table, which must not hold up other writers.
+            let mut found = expired(conn, now, namespace.as_deref(), limit).await?;
+            if found.is_empty() {
+                return Ok(Vec::new());
+            }
+            transaction(conn, async || {
+                let later = [DELETE, EXPIRED, EXPIRED_IN];
+                let mut gone = begin(conn, FIND_EXPIRED, &[&now, &found], &later).await?;
+                if gone.len() < found.len() && found.len() == limit as usize {
+                    // Others were faster with some, and further ones may be in their place.
+                    found = expired(conn, now, namespace.as_deref(), limit).await?;
+                    gone = conn.query(FIND_EXPIRED, &[&now, &found]).await?;
+                }
+                let ids = ids(&gone)?;
+                let gone = gone.iter().map(rows::reference).collect::<Outcome<_>>()?;
+                finish(conn, !ids.is_empty(), &[(DELETE, &[&ids])]).await?;
+                Ok(gone)
+            })
+            .await
+        })
+    }
+
+    pub fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64> {
+        let namespace = namespace.map(escaped);
+        self.run("clear_namespace", Repeat::Same, async |conn| {
+            transaction(conn, async || {
+                // The number is known only afterwards, so this takes one more round trip.
+                begin(conn, LOCK, &[], &[CLEAR, CLEAR_ONE]).await?;
+                let count = match &namespace {
+                    Some(name) => count(conn, CLEAR_ONE, &[name]).await?,
+                    None => count(conn, CLEAR, &[]).await?,
+                };
+                finish(conn, count > 0, &[]).await?;
+                Ok(count)
+            })
+            .await
+        })
+    }
+
+    pub fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
+        let quota = max_entries.map(|quota| stored(quota, "max_entries"));
+        let quota = self.here("set_namespace_quota", quota.transpose())?;
+        let name = escaped(namespace);
+        self.run("set_namespace_quota", Repeat::Same, async |conn| {
+            match &quota {
+                Some(quota) => single(conn, SET_QUOTA, &[&name, quota]).await?,
+                None => single(conn, REMOVE_QUOTA, &[&name]).await?,
+            };
+            Ok(())
+        })
+    }
+
+    pub fn replace_meta(
+        &mut self,
+        key: &str,
+        expected: Option<&str>,
+        value: Option<&str>,
+    ) -> Result<bool> {
+        let key = escaped(key);
+        let (expected, value) = (expected.map(escaped), value.map(escaped));
+        self.run("replace_meta", Repeat::Twice, async |conn| {
+            let replaced = match (&expected, &value) {
+                (None, Some(value)) => single(conn, NEW_META, &[&key, value]).await?,
+                (Some(old), Some(value)) => single(conn, CHANGE_META, &[&key, value, old]).await?,
+                (Some(old), None) => single(conn, REMOVE_META, &[&key, old]).await?,
+                (None, None) => conn.query(NO_META, &[&key]).await?,
+            };
+            Ok(!replaced.is_empty())
+        })
+    }
+}
+
+/// Writes the entries of a batch, of which those found have ids, and returns the rows
+/// made.
+async fn store(conn: &Connection, batch: &Batch<'_>, ids: &[Option<i64>]) -> Outcome<Vec<Row>> {
+    let (kept, known) = batch.kept(ids);
+    let (fresh, namespaces, hashes) = batch.fresh(ids);
+    let kept_values = kept.values(&[&known]);
+    let fresh_values = fresh.values(&[&namespaces, &hashes]);
+    let mut writes: Vec<(&str, Values<'_>)> = Vec::with_capacity(2);
+    if !fresh.is_empty() {
+        writes.push((batch::INSERT, &fresh_values));
+    }
+    if !kept.is_empty() {
+        writes.push((batch::REPLACE, &kept_values));
+    }
+    let made = finish(conn, true, &writes).await?.into_iter().next();
+    Ok(made.filter(|_| !fresh.is_empty()).unwrap_or_default())
+}
+
+/// Everything else in an entry is a text, a number or bytes that were checked before.
+pub(super) fn unfit_metadata(fault: Fault) -> Fault {
+    match fault.said() {
+        Some(said) if said.constraint().is_none() && matches!(&fault.code()[..2], "22" | "54") => {
+            Fault::invalid(format!(
+                "the metadata of an entry are no JSON that Postgres holds: {}; nothing was stored, give other metadata",
+                said.message()
+            ))
+        }
+        _ => fault,
+    }
+}
+
+/// Runs a write that is a transaction of its own.
+pub(super) async fn single(
+    conn: &Connection,
+    sql: &'static str,
+    values: Values<'_>,
+) -> Outcome<Vec<Row>> {
+    conn.statement(sql).await?;
+    conn.at_risk.set(true);
+    conn.query(sql, values).await
+}
+
+/// Deletes the rows that a query finds, and returns their ids.
+async fn delete(conn: &Connection, find: &'static str, values: Values<'_>) -> Outcome<Vec<i64>> {
+    transaction(conn, async || {
+        let found = begin(conn, find, values, &[DELETE]).await?;
+        let found = ids(&found)?;
+        finish(conn, !found.is_empty(), &[(DELETE, &[&found])]).await?;
+        Ok(found)
+    })
+    .await
+}
+
+/// The ids of entries that are expired, lowest first.
+async fn expired(
+    conn: &Connection,
+    now: i64,
+    namespace: Option<&str>,
+    limit: u32,
+) -> Outcome<Vec<i64>> {
+    let limit = i64::from(limit);
+    ids(&match namespace {
+        Some(name) => conn.query(EXPIRED_IN, &[&now, &limit, &name]).await?,
+        None => conn.query(EXPIRED, &[&now, &limit]).await?,
+    })
+}
+
+/// Runs what begins a transaction. Where it fails, the transaction is rolled back.
+pub(super) async fn transaction<T>(
+    conn: &Connection,
+    work: impl AsyncFnOnce() -> Outcome<T>,
+) -> Outcome<T> {
+    let outcome = work().await;
+    if outcome.as_ref().is_err_and(|fault| !fault.is_lost()) {
+        conn.at_risk.set(false);
+        conn.plain(ROLLBACK).await?;
+    }
+    outcome
+}
+
+/// Begins a transaction, takes the lock, and runs a query that finds rows. `later` are the
+/// statements that will follow: the lock is not held while they are prepared.
+async fn begin(
+    conn: &Connection,
+    find: &'static str,
+    values: Values<'_>,
+    later: &[&'static str],
+) -> Outcome<Vec<Row>> {
+    for sql in later {
+        conn.statement(sql).await?;
+    }
+    conn.statement(BUMP).await?;
+    let (lock, find) = (conn.statement(LOCK).await?, conn.statement(find).await?);
+    let mut replies = pipeline(vec![
+        conn.plain_step(BEGIN),
+        conn.step(&lock, &[]),
+        conn.step(&find, values),
+    ])
+    .await?;
+    let found = replies.pop().unwrap_or_default();
+    let counter = replies.pop().unwrap_or_default();
+    locked(conn, &counter).await?;
+    Ok(found)
+}
+
+/// Makes sure that there is a counter, of which [`LOCK`] has found this.
+pub(super) async fn locked(conn: &Connection, counter: &[Row]) -> Outcome<()> {
+    // It is text; moving on one that is no number would fail.
+    version(counter)?;
+    if counter.is_empty() {
+        // Whoever begins a new one has its lock.
+        conn.plain(&conn.text(START_COUNTER)).await?;
+    }
+    Ok(())
+}
+
+/// Runs the writes of a transaction, moves the counter and commits; only ends it where
+/// nothing is to change. Returns what the writes answered.
+///
+/// The commit of a transaction that has failed is a rollback and no error. It is trusted
+/// because every statement before it is seen to have succeeded.
+async fn finish(
+    conn: &Connection,
+    changes: bool,
+    writes: &[(&'static str, Values<'_>)],
+) -> Outcome<Vec<Vec<Row>>> {
+    if !changes {
+        conn.plain(ROLLBACK).await?;
+        return Ok(Vec::new());
+    }
+    let mut statements = Vec::with_capacity(writes.len());
+    for (sql, _) in writes {
+        statements.push(conn.statement(sql).await?);
+    }
+    let bump = conn.statement(BUMP).await?;
+    let mut steps = Vec::with_capacity(writes.len() + 2);
+    for (statement, (_, values)) in statements.iter().zip(writes) {
+        steps.push(conn.step(statement, values));
+    }
+    steps.push(conn.step(&bump, &[]));
+    steps.push(conn.plain_step(COMMIT));
+    conn.at_risk.set(true);
+    pipeline(steps).await
+}
+
+/// The number that a statement counts.
+pub(super) async fn count(
+    conn: &Connection,
+    sql: &'static str,
+    values: Values<'_>,
+) -> Outcome<u64> {
+    match conn.query(sql, values).await?.first() {
+        Some(row) => Ok(rows::whole(column(row, 0)?)),
+        None => Ok(0),
+    }
+}
+
+/// The first column of some rows, as it is in the table.
+fn ids(rows: &[Row]) -> Outcome<Vec<i64>> {
+    rows.iter().map(|row| column(row, 0)).collect()
+}

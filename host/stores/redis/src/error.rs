@@ -1,0 +1,452 @@
+//! From what Redis says to what the contract says.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{ErrorKind, RedisError};
+
+use mneme_store::{BackendError, StoreError};
+
+/// A failure inside the store, before it is told where it happened.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The server refused, and did nothing.
+    Refused(RedisError),
+    /// There is no connection; nothing was asked.
+    Unconnected {
+        error: RedisError,
+        /// It was to be one with TLS.
+        tls: bool,
+    },
+    /// The connection was lost.
+    Lost {
+        error: RedisError,
+        /// The server may have done what it was asked, which must not happen twice.
+        unknown: bool,
+        /// How long the answer was waited for.
+        waited: Duration,
+    },
+    /// The answer is not what the command has for an answer.
+    Nonsense(String),
+    /// Stored data is damaged; the text says where, and the remedy.
+    Corrupt(String),
+    /// The data is of another layout; the text has the remedy.
+    Schema(String),
+    /// The set-up is wrong; the text has the remedy.
+    Setup(String),
+    /// What an earlier call has stored is not there any more; the text has the remedy.
+    Gone(String),
+    /// An error of the contract that needs nothing added.
+    Typed(StoreError),
+}
+
+pub(super) type Outcome<T> = Result<T, Fault>;
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Typed(error)
+    }
+}
+
+/// What a script says of damaged data; the key and what is wrong with it follow.
+const DAMAGE: &str = "MNEME-CORRUPT ";
+
+/// What the server's refusals mean, by the code that they begin with: whether to call again
+/// as it is, and what to do.
+const REFUSALS: &[(&str, bool, &str)] = &[
+    ("LOADING", true, "the server reads its data, so call again"),
+    (
+        "BUSY",
+        true,
+        "a script has kept the server busy for long, so call again",
+    ),
+    (
+        "READONLY",
+        true,
+        "this server is a replica, so give the address of the primary, or call again after a failover",
+    ),
+    (
+        "MASTERDOWN",
+        true,
+        "the replica has lost its primary, so call again",
+    ),
+    (
+        "CLUSTERDOWN",
+        true,
+        "the cluster lacks nodes, so call again when it is up",
+    ),
+    (
+        "TRYAGAIN",
+        true,
+        "the cluster moves these keys, so call again",
+    ),
+    ("ASK", true, "the cluster moves these keys, so call again"),
+    (
+        "NOREPLICAS",
+        true,
+        "too few replicas are up for a write, so call again",
+    ),
+    (
+        "MOVED",
+        false,
+        "in a cluster give the address of the node that has the prefix, and a prefix with a hash tag such as {mneme}",
+    ),
+    (
+        "CROSSSLOT",
+        false,
+        "in a cluster give a prefix with a hash tag, such as {mneme}",
+    ),
+    (
+        "OOM",
+        false,
+        "nothing was stored; raise the server's maxmemory, or delete entries",
+    ),
+    (
+        "MISCONF",
+        false,
+        "nothing was stored; the server cannot save its data, so see its log and free space on its disk",
+    ),
+    (
+        "NOAUTH",
+        false,
+        "the server asks for a password, so give it in the URL",
+    ),
+    (
+        "WRONGPASS",
+        false,
+        "give the right user and password in the URL",
+    ),
+    (
+        "NOPERM",
+        false,
+        "give the user the right to all commands on the keys of the prefix",
+    ),
+];
+
+impl Fault {
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::Typed(StoreError::InvalidArgument(message.into()))
+    }
+
+    /// An error that the server answered with.
+    pub fn refused(error: RedisError) -> Self {
+        let text = error.to_string();
+        if let Some((_, damage)) = text.split_once(DAMAGE) {
+            return Self::Corrupt(format!(
+                "{}; delete the key, or give another prefix",
+                without_line(damage)
+            ));
+        }
+        Self::Refused(error)
+    }
+
+    /// Names the key that the server was asked for, if it is of the wrong type.
+    pub fn of(self, key: &str) -> Self {
+        match self {
+            Self::Refused(error) if error.code() == Some("WRONGTYPE") => Self::Corrupt(format!(
+                "key {key} is of the wrong type; delete the key, or give another prefix"
+            )),
+            other => other,
+        }
+    }
+
+    /// The server does not have the script, and so has not run it.
+    pub fn is_unknown_script(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.code() == Some("NOSCRIPT"))
+    }
+
+    /// The server will say the same on this connection until it is made anew.
+    pub fn spoils_connection(&self) -> bool {
+        matches!(self, Self::Refused(error) if refusal(error).is_some_and(|(code, ..)| {
+            matches!(*code, "READONLY" | "NOAUTH" | "MASTERDOWN" | "MOVED")
+        }))
+    }
+
+    /// There is no connection, or none any more.
+    pub fn is_of_connection(&self) -> bool {
+        matches!(self, Self::Unconnected { .. } | Self::Lost { .. })
+    }
+
+    /// Damage, as opposed to a failure to look.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt(_))
+    }
+
+    /// The error for the caller: which data, in which operation.
+    pub fn at(self, place: &str, doing: &str) -> StoreError {
+        let site = format!("Redis store {place}, {doing}");
+        match self {
+            Self::Typed(error) => error,
+            Self::Corrupt(what) => StoreError::Corrupt(format!("{site}: {what}")),
+            Self::Schema(what) => StoreError::Schema(format!("{site}: {what}")),
+            Self::Setup(what) | Self::Gone(what) => backend(format!("{site}: {what}"), false),
+            Self::Nonsense(what) => backend(
+                format!("{site}: {what}; check that the address is one of a Redis server"),
+                false,
+            ),
+            Self::Refused(error) => refused(&site, &error),
+            Self::Unconnected { error, tls } => unconnected(&site, &error, tls),
+            Self::Lost {
+                error,
+                unknown,
+                waited,
+            } => lost(&site, &error, unknown, waited),
+        }
+    }
+}
+
+fn backend(message: String, retryable: bool) -> StoreError {
+    StoreError::Backend(BackendError { message, retryable })
+}
+
+/// The entry of [`REFUSALS`] for an error, which old servers wrap into one of the script.
+fn refusal(error: &RedisError) -> Option<&'static (&'static str, bool, &'static str)> {
+    let code = error.code().unwrap_or_default();
+    let detail = error.detail().unwrap_or_default();
+    REFUSALS
+        .iter()
+        .find(|(known, ..)| code == *known)
+        .or_else(|| {
+            let within = |known: &str| {
+                detail.match_indices(known).any(|(at, _)| {
+                    let before = detail[..at].chars().next_back();
+                    let after = detail[at + known.len()..].chars().next();
+                    matches!(before, None | Some(' ' | '-')) && after == Some(' ')
+                })
+            };
+            REFUSALS
+                .iter()
+                .find(|(known, ..)| code == "ERR" && within(known))
+        })
+}
+
+fn refused(site: &str, error: &RedisError) -> StoreError {
+    let said = said(error);
+    if let Some((_, retryable, remedy)) = refusal(error) {
+        return backend(format!("{site}: {said}; {remedy}"), *retryable);
+    }
+    // What a script of ours is told of keys that are elsewhere.
+    if said.contains("non local key") || said.contains("hash to the same slot") {
+        return backend(
+            format!(
+                "{site}: {said}; in a cluster give a prefix with a hash tag, such as {{mneme}}"
+            ),
+            false,
+        );
+    }
+    if said.contains("max number of clients") {
+        return backend(
+            format!("{site}: {said}; call again when other clients have gone, or raise maxclients"),
+            true,
+        );
+    }
+    backend(format!("{site}: the server refused: {said}"), false)
+}
+
+/// The server's words, without what it adds of scripts.
+fn said(error: &RedisError) -> String {
+    let detail = error.detail().unwrap_or_default();
+    match error.code() {
+        Some(code) => format!("{code} {}", without_line(detail)),
+        None => error.to_string(),
+    }
+}
+
+/// Without the script and the line that Redis adds.
+fn without_line(text: &str) -> &str {
+    match text.rfind(" script: ") {
+        Some(end) if text[end..].contains(", on @") => text[..end].trim_end_matches(','),
+        _ => text,
+    }
+}
+
+fn unconnected(site: &str, error: &RedisError, tls: bool) -> StoreError {
+    if error.kind() == ErrorKind::InvalidClientConfig {
+        return backend(format!("{site}: {error}; correct the URL"), false);
+    }
+    if is_tls(error) {
+        return backend(
+            format!(
+                "{site}: no TLS connection: {error}; check the certificates, that cafile names the one of their authority, and that the port is the one for TLS"
+            ),
+            false,
+        );
+    }
+    let what = match error.is_timeout() {
+        true => "the server did not answer within the connect timeout".to_owned(),
+        false => error.to_string(),
+    };
+    let speaks = if tls { " and speaks TLS" } else { "" };
+    backend(
+        format!(
+            "{site}: no connection: {what}; check that the server runs at this address{speaks}, and call again"
+        ),
+        true,
+    )
+}
+
+fn lost(site: &str, error: &RedisError, unknown: bool, waited: Duration) -> StoreError {
+    let what = match error.is_timeout() {
+        true => format!("the server did not answer within {} ms", waited.as_millis()),
+        false => format!("the connection was lost: {error}"),
+    };
+    let remedy = match unknown {
+        true => "it is unknown whether the server did it, so look before calling again",
+        false => "call again",
+    };
+    backend(format!("{site}: {what}; {remedy}"), !unknown)
+}
+
+/// Whether TLS could not be agreed on, as opposed to a connection that was lost.
+fn is_tls(error: &RedisError) -> bool {
+    let source = std::error::Error::source(error);
+    let shared =
+        source.and_then(|source| source.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>());
+    let io = shared.and_then(|source| source.downcast_ref::<io::Error>());
+    io.is_some_and(|error| {
+        error.kind() == io::ErrorKind::InvalidData
+            || error
+                .get_ref()
+                .is_some_and(|inner| inner.is::<rustls::Error>())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a line that the server answers with.
+    fn answered(line: &str) -> StoreError {
+        let answer = redis::parse_redis_value(format!("{line}\r\n").as_bytes()).unwrap();
+        let error = answer.extract_error().unwrap_err();
+        Fault::refused(error).at("h:1/0, prefix \"p\"", "insert")
+    }
+
+    #[test]
+    fn refusals_say_what_to_do_and_whether_again() {
+        let lines = [
+            (
+                "-LOADING Redis is loading the dataset in memory",
+                true,
+                "reads its data",
+            ),
+            (
+                "-BUSY Redis is busy running a script.",
+                true,
+                "kept the server busy",
+            ),
+            (
+                "-READONLY You can't write against a read only replica.",
+                true,
+                "is a replica",
+            ),
+            (
+                "-MASTERDOWN Link with MASTER is down",
+                true,
+                "lost its primary",
+            ),
+            ("-CLUSTERDOWN Hash slot not served", true, "lacks nodes"),
+            (
+                "-TRYAGAIN Multiple keys request during rehashing of slot",
+                true,
+                "moves these keys",
+            ),
+            (
+                "-NOREPLICAS Not enough good replicas to write.",
+                true,
+                "too few replicas",
+            ),
+            ("-MOVED 3999 10.0.0.1:6381", false, "hash tag"),
+            (
+                "-CROSSSLOT Keys in request don't hash to the same slot",
+                false,
+                "hash tag",
+            ),
+            (
+                "-ERR Script attempted to access a non local key in a cluster node script: f00, on @user_script:3.",
+                false,
+                "hash tag",
+            ),
+            (
+                "-OOM command not allowed when used memory > 'maxmemory'. script: f00, on @user_script:3.",
+                false,
+                "nothing was stored",
+            ),
+            // Before Redis 7.
+            (
+                "-ERR Error running script (call to f_00): @user_script:5: @user_script: 5: -OOM command not allowed when used memory > 'maxmemory'.",
+                false,
+                "nothing was stored",
+            ),
+            (
+                "-ERR Error running script (call to f_00): @user_script:5: @user_script: 5: -READONLY You can't write against a read only replica.",
+                true,
+                "is a replica",
+            ),
+            (
+                "-MISCONF Redis is configured to save RDB snapshots",
+                false,
+                "cannot save",
+            ),
+            ("-NOAUTH Authentication required.", false, "password"),
+            (
+                "-WRONGPASS invalid username-password pair or user is disabled.",
+                false,
+                "right user",
+            ),
+            (
+                "-NOPERM this user has no permissions to run the 'get' command",
+                false,
+                "the right to all commands",
+            ),
+            ("-ERR max number of clients reached", true, "maxclients"),
+            (
+                "-ERR something OOMs in LOADINGs",
+                false,
+                "the server refused: ERR something",
+            ),
+        ];
+        for (line, retryable, expected) in lines {
+            match answered(line) {
+                StoreError::Backend(error) => {
+                    let text = &error.message;
+                    assert_eq!(error.retryable, retryable, "{text}");
+                    assert!(
+                        text.starts_with("Redis store h:1/0, prefix \"p\", insert: "),
+                        "{text}"
+                    );
+                    assert!(text.contains(expected), "{text} lacks {expected}");
+                    assert!(
+                        !text.contains("user_script:3") && !text.contains("f00"),
+                        "{text}"
+                    );
+                }
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn damage_that_a_script_found_names_the_key() {
+        let lines = [
+            "-ERR MNEME-CORRUPT key p:lru: script: x is of the wrong type script: f00, on @user_script:3.",
+            "-ERR Error running script (call to f_00): @user_script:5: MNEME-CORRUPT key p:lru: script: x is of the wrong type",
+        ];
+        for line in lines {
+            match answered(line) {
+                StoreError::Corrupt(text) => {
+                    assert!(text.contains("key p:lru: script: x"), "{text}");
+                    assert!(!text.contains("user_script:"), "{text}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let line = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+        let answer = redis::parse_redis_value(line.as_bytes()).unwrap();
+        match Fault::refused(answer.extract_error().unwrap_err()).of("p:version") {
+            Fault::Corrupt(text) => assert!(text.contains("key p:version is"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Between the fields of Redis and [`Entry`].
+//!
+//! Reading tolerates what other writers of the layout leave behind: a number below
+//! zero reads as 0, a fraction is cut off, and a ttl that is missing is none. Writing is
+//! strict: a number that a double does not hold exactly is refused, as the scores of
+//! sorted sets and the numbers of Lua are doubles.
+
+use redis::Value;
+
+use super::error::{Fault, Outcome};
+use mneme_store::{Entry, EntryRef};
+
+/// 2^53 - 1: up to here doubles hold every whole number.
+pub(super) const GREATEST: u64 = (1 << 53) - 1;
+
+/// The rows of a reply that is a list.
+pub(super) fn list(value: Value) -> Outcome<Vec<Value>> {
+    match value {
+        Value::Array(items) => Ok(items),
+        other => Err(nonsense(&other)),
+    }
+}
+
+/// The items of a reply that is a list of so many.
+pub(super) fn tuple<const N: usize>(value: Value) -> Outcome<[Value; N]> {
+    <[Value; N]>::try_from(list(value)?)
+        .map_err(|items| Fault::Nonsense(format!("the server answered {} items", items.len())))
+}
+
+/// The bytes of a reply, if it is not nil.
+pub(super) fn bytes(value: Value) -> Outcome<Option<Vec<u8>>> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        Value::SimpleString(text) => Ok(Some(text.into_bytes())),
+        Value::Int(number) => Ok(Some(number.to_string().into_bytes())),
+        Value::Okay => Ok(Some(b"OK".to_vec())),
+        other => Err(nonsense(&other)),
+    }
+}
+
+/// A reply that is a count.
+pub(super) fn count(value: &Value) -> Outcome<u64> {
+    match value {
+        Value::Int(number) => Ok(u64::try_from(*number).unwrap_or(0)),
+        other => Err(nonsense(other)),
+    }
+}
+
+/// Names the kind of a reply only: it may hold anything.
+pub(super) fn nonsense(value: &Value) -> Fault {
+    let kind = match value {
+        Value::Nil => "nothing",
+        Value::Int(_) => "a number",
+        Value::BulkString(_) | Value::SimpleString(_) | Value::Okay => "a text",
+        Value::Array(_) => "a list",
+        _ => "something",
+    };
+    Fault::Nonsense(format!("the server answered {kind} that was not expected"))
+}
+
+/// A count or a time: never below zero, never a fraction.
+pub(super) fn number(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.parse().ok().or_else(|| {
+        let value: f64 = text.parse().ok()?;
+        // The cast saturates, and cuts the fraction off.
+        (!value.is_nan()).then_some(value as u64)
+    })
+}
+
+/// A number as it is stored.
+pub(super) fn stored(value: u64, field: &str) -> Outcome<String> {
+    if value > GREATEST {
+        return Err(Fault::invalid(format!(
+            "{field} is {value}, and a Redis store holds numbers up to {GREATEST}; give a smaller one"
+        )));
+    }
+    Ok(value.to_string())
+}
+
+/// Sets `to` to the float32 little-endian bytes of an embedding.
+pub(super) fn encode_embedding(values: &[f32], to: &mut Vec<u8>) {
+    to.resize(values.len() * 4, 0);
+    for (bytes, value) in to.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+        *bytes = value.to_le_bytes();
+    }
+}
+
+/// Appends the values of an embedding.
+pub(super) fn append_embedding(to: &mut Vec<f32>, bytes: &[u8]) {
+    let (values, _) = bytes.as_chunks::<4>();
+    to.extend(values.iter().map(|value| f32::from_le_bytes(*value)));
+}
+
+/// Reads the rows of one prefix.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader<'a> {
+    pub prefix: &'a str,
+    pub dim: u32,
+}
+
+impl Reader<'_> {
+    /// A row of `fields.lua`.
+    pub fn entry(self, value: Value) -> Outcome<Entry> {
+        let [
+            id,
+            namespace,
+            query_hash,
+            query,
+            response,
+            embedding,
+            metadata,
+            created_at,
+            last_accessed_at,
+            ttl,
+            access_count,
+        ] = tuple::<11>(value)?;
+        let id = self.id(id)?;
+        let stored = self.present(embedding, id, "embedding")?;
+        if stored.len() as u64 != u64::from(self.dim) * 4 {
+            return Err(self.wrong(
+                id,
+                "embedding",
+                &format!(
+                    "has {} bytes, where {} float32 values take {}",
+                    stored.len(),
+                    self.dim,
+                    u64::from(self.dim) * 4
+                ),
+            ));
+        }
+        let mut embedding = Vec::with_capacity(self.dim as usize);
+        append_embedding(&mut embedding, &stored);
+        Ok(Entry {
+            id,
+            namespace: self.text(namespace, id, "namespace")?,
+            query_hash: self.text(query_hash, id, "query_hash")?,
+            query: self.text(query, id, "query")?,
+            response: self.text(response, id, "response")?,
+            embedding,
+            metadata: self.text(metadata, id, "metadata")?,
+            created_at: self.number(created_at, id, "created_at")?,
+            last_accessed_at: self.number(last_accessed_at, id, "last_accessed_at")?,
+            ttl: match bytes(ttl)? {
+                None => None,
+                Some(text) if text.is_empty() => None,
+                Some(text) => {
+                    Some(number(&text).ok_or_else(|| self.wrong(id, "ttl", "holds no number"))?)
+                }
+            },
+            access_count: self.number(access_count, id, "access_count")?,
+        })
+    }
+
+    /// An id, a namespace and a creation time.
+    pub fn reference(self, id: Value, namespace: Value, created_at: Value) -> Outcome<EntryRef> {
+        let id = self.id(id)?;
+        Ok(EntryRef {
+            id,
+            namespace: self.text(namespace, id, "namespace")?,
+            created_at: self.number(created_at, id, "created_at")?,
+        })
+    }
+
+    /// Three lists that a script answers with, one item an entry each.
+    pub fn references(self, ids: Value, namespaces: Value, times: Value) -> Outcome<Vec<EntryRef>> {
+        let (namespaces, times) = (list(namespaces)?, list(times)?);
+        let rows = list(ids)?.into_iter().zip(namespaces).zip(times);
+        rows.map(|((id, namespace), time)| self.reference(id, namespace, time))
+            .collect()
+    }
+
+    pub fn id(self, value: Value) -> Outcome<u64> {
+        let text = bytes(value)?.unwrap_or_default();
+        self.id_in(&String::from_utf8_lossy(&text))
+    }
+
+    pub fn id_in(self, text: &str) -> Outcome<u64> {
+        match text.parse() {
+            Ok(id) if id > 0 => Ok(id),
+            _ => Err(Fault::Corrupt(format!(
+                "key {}:by_id names an entry {text:?}, and ids are numbers from 1; remove that member",
+                self.prefix
+            ))),
+        }
+    }
+
+    pub fn text(self, value: Value, id: u64, field: &str) -> Outcome<String> {
+        String::from_utf8(self.present(value, id, field)?)
+            .map_err(|_| self.wrong(id, field, "is not valid UTF-8"))
+    }
+
+    pub fn number(self, value: Value, id: u64, field: &str) -> Outcome<u64> {
+        number(&self.present(value, id, field)?)
+            .ok_or_else(|| self.wrong(id, field, "holds no number"))
+    }
+
+    fn present(self, value: Value, id: u64, field: &str) -> Outcome<Vec<u8>> {
+        bytes(value)?.ok_or_else(|| self.wrong(id, field, "is missing"))
+    }
+
+    pub fn wrong(self, id: u64, field: &str, what: &str) -> Fault {
+        Fault::Corrupt(format!(
+            "key {}:entry:{id}, field {field} {what}; delete the entry",
+            self.prefix
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const READER: Reader<'static> = Reader {
+        prefix: "p",
+        dim: 2,
+    };
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    fn row() -> Vec<Value> {
+        let mut row: Vec<Value> = [
+            "7", "n", "h", "q", "r", "12345678", "{}", "10", "11", "", "3",
+        ]
+        .into_iter()
+        .map(bulk)
+        .collect();
+        row[5] = Value::BulkString(vec![0; 8]);
+        row
+    }
+
+    proptest! {
+        #[test]
+        fn embeddings_keep_every_bit(bits in prop::collection::vec(any::<u32>(), 0..200)) {
+            let values: Vec<f32> = bits.iter().copied().map(f32::from_bits).collect();
+            let mut bytes = vec![7; 3];
+            encode_embedding(&values, &mut bytes);
+            let mut back = Vec::new();
+            append_embedding(&mut back, &bytes);
+            let back: Vec<u32> = back.into_iter().map(f32::to_bits).collect();
+            prop_assert_eq!(back, bits);
+        }
+
+        #[test]
+        fn numbers_come_back_or_are_refused(value in any::<u64>()) {
+            match stored(value, "ttl") {
+                Ok(text) => prop_assert_eq!(number(text.as_bytes()), Some(value)),
+                Err(_) => prop_assert!(value > GREATEST),
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_number_or_not(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
+            // It does not panic.
+            number(&bytes);
+        }
+    }
+
+    #[test]
+    fn fractions_are_cut_and_numbers_below_zero_are_zero() {
+        let read = |text: &str| number(text.as_bytes());
+        assert_eq!(read("1.9"), Some(1));
+        assert_eq!(read("-7"), Some(0));
+        assert_eq!(read("1e3"), Some(1000));
+        for none in ["", " ", "x", "nan", "1 2"] {
+            assert_eq!(read(none), None, "{none:?}");
+        }
+        assert_eq!(read("18446744073709551615"), Some(u64::MAX));
+        assert!(stored(GREATEST, "ttl").is_ok() && stored(GREATEST + 1, "ttl").is_err());
+    }
+
+    #[test]
+    fn a_row_is_an_entry_or_names_its_fault() {
+        let entry = READER.entry(Value::Array(row())).unwrap();
+        assert_eq!((entry.id, entry.ttl, entry.access_count), (7, None, 3));
+        let faults = [
+            (1, Value::Nil, "field namespace is missing"),
+            (
+                3,
+                Value::BulkString(vec![0xff]),
+                "field query is not valid UTF-8",
+            ),
+            (5, bulk("1234567"), "field embedding has 7 bytes"),
+            (7, bulk("soon"), "field created_at holds no number"),
+            (9, bulk("x"), "field ttl holds no number"),
+            (10, Value::Nil, "field access_count is missing"),
+        ];
+        for (at, value, expected) in faults {
+            let mut row = row();
+            row[at] = value;
+            match READER.entry(Value::Array(row)) {
+                Err(Fault::Corrupt(text)) => {
+                    assert!(
+                        text.contains("key p:entry:7, ") && text.contains(expected),
+                        "{text}"
+                    );
+                }
+                other => panic!("{expected}: {other:?}"),
+            }
+        }
+        let mut row = row();
+        row[9] = Value::Nil;
+        assert_eq!(READER.entry(Value::Array(row)).unwrap().ttl, None);
+        for nonsense in [Value::Okay, Value::Array(vec![Value::Nil])] {
+            assert!(matches!(READER.entry(nonsense), Err(Fault::Nonsense(_))));
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The operations that change nothing.
+
+use rusqlite::{Connection, OptionalExtension, Row, ToSql};
+
+use super::blobs;
+use super::error::{Fault, Outcome};
+use super::layout::{self, user_meta};
+use super::rows::{self, entry_columns, expired};
+use super::session::Session;
+use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
+
+pub(super) const BY_HASH: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM entries WHERE namespace = ?1 AND query_hash = ?2"
+);
+const BY_ID: &str = concat!("SELECT ", entry_columns!(), " FROM entries WHERE id = ?1");
+const SINCE: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2"
+);
+pub(super) const ALL: &str = concat!("SELECT ", entry_columns!(), " FROM entries ORDER BY id");
+const VECTORS: &str = "SELECT id, namespace, created_at, embedding FROM entries
+    WHERE id > ?1 ORDER BY id LIMIT ?2";
+const STAMPS: &str = "SELECT id, created_at FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2";
+/// In no order, which an index that holds just the two can serve. The `+` keeps SQLite
+/// from walking the far larger table for the sake of the id.
+const STAMPS_UNORDERED: &str = "SELECT id, created_at FROM entries WHERE +id > ?1 LIMIT ?2";
+const COUNT: &str = "SELECT count(*) FROM entries";
+const COUNT_IN: &str = "SELECT count(*) FROM entries WHERE namespace = ?1";
+/// From each namespace to the next one, so that it takes as many steps as there are
+/// namespaces, not entries.
+const NAMESPACES: &str = "
+    WITH RECURSIVE step (name) AS (
+        SELECT min(namespace) FROM entries
+        UNION ALL
+        SELECT (SELECT min(namespace) FROM entries WHERE namespace > step.name)
+        FROM step WHERE step.name IS NOT NULL
+    )
+    SELECT name FROM step WHERE name IS NOT NULL";
+/// The inner query needs an index only; the outer one reads the few rows it found.
+const OLDEST: &str = "
+    SELECT e.id, e.namespace, e.created_at
+    FROM (SELECT id, last_accessed_at FROM entries ORDER BY last_accessed_at, id LIMIT ?1) AS o
+    JOIN entries AS e ON e.id = o.id
+    ORDER BY o.last_accessed_at, o.id";
+const OLDEST_IN: &str = "SELECT id, namespace, created_at FROM entries
+    WHERE namespace = ?2 ORDER BY last_accessed_at, id LIMIT ?1";
+pub(super) const QUOTA: &str = "SELECT max_entries FROM namespace_quotas WHERE namespace = ?1";
+const QUOTAS: &str = "SELECT namespace, max_entries FROM namespace_quotas ORDER BY namespace";
+const META: &str = concat!(
+    "SELECT key, value FROM schema_meta WHERE ",
+    user_meta!(),
+    " ORDER BY key"
+);
+const VERSION: &str = "SELECT value FROM multi_process_state WHERE key = 'version_counter'";
+pub(super) const HAS_EXPIRED: &str = concat!(
+    "SELECT EXISTS (SELECT 1 FROM entries WHERE ",
+    expired!(),
+    ")"
+);
+pub(super) const HAS_EXPIRED_IN: &str = concat!(
+    "SELECT EXISTS (SELECT 1 FROM entries WHERE namespace = ?2 AND ",
+    expired!(),
+    ")"
+);
+/// Rows that no page would show, or no index could take.
+const WRONG_ROW: &str = "SELECT EXISTS (SELECT 1 FROM entries
+    WHERE id < 1 OR typeof(embedding) <> 'blob' OR length(embedding) <> ?1)";
+
+/// Queries, and whether they walk the whole table.
+#[cfg(test)]
+pub(super) const PLANNED: &[(&str, bool)] = &[
+    (BY_HASH, false),
+    (BY_ID, false),
+    (SINCE, false),
+    (VECTORS, false),
+    (STAMPS, false),
+    (STAMPS_UNORDERED, false),
+    (COUNT, false),
+    (COUNT_IN, false),
+    (NAMESPACES, false),
+    (OLDEST, false),
+    (OLDEST_IN, false),
+    (QUOTA, false),
+    (VERSION, false),
+    (HAS_EXPIRED, true),
+    (HAS_EXPIRED_IN, false),
+];
+
+/// Rows that a page makes room for before it knows how many there are.
+const ROOM: u32 = 4096;
+
+impl Session {
+    pub fn get_by_hash(&mut self, keys: &[EntryKey]) -> Outcome<Vec<Option<Entry>>> {
+        match keys {
+            [] => Ok(Vec::new()),
+            [key] => Ok(vec![self.find(key)?]),
+            _ => self.read(|_| keys.iter().map(|key| self.find(key)).collect()),
+        }
+    }
+
+    fn find(&self, key: &EntryKey) -> Outcome<Option<Entry>> {
+        self.entry(BY_HASH, &[&key.namespace, &key.query_hash])
+    }
+
+    pub fn get_by_ids(&mut self, ids: &[u64]) -> Outcome<Vec<Entry>> {
+        let one = |id: &u64| match i64::try_from(*id) {
+            Ok(id) => self.entry(BY_ID, &[&id]).transpose(),
+            Err(_) => None,
+        };
+        match ids {
+            [] => Ok(Vec::new()),
+            [id] => one(id).into_iter().collect(),
+            _ => self.read(|_| ids.iter().filter_map(one).collect()),
+        }
+    }
+
+    fn entry(&self, sql: &str, keys: &[&dyn ToSql]) -> Outcome<Option<Entry>> {
+        let mut query = self.conn.prepare_cached(sql)?;
+        let mut found = query.query(keys)?;
+        match found.next()? {
+            Some(row) => Ok(Some(rows::entry(row, self.embedder.dim)?)),
+            None => Ok(None),
+        }
+    }
+
+    pub fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
+        match namespace {
+            Some(name) => number_of(&self.conn, COUNT_IN, &[&name]),
+            None => count(&self.conn),
+        }
+    }
+
+    pub fn list_namespaces(&mut self) -> Outcome<Vec<String>> {
+        let mut query = self.conn.prepare_cached(NAMESPACES)?;
+        let names = query.query_map([], |row| row.get(0))?;
+        Ok(names.collect::<rusqlite::Result<_>>()?)
+    }
+
+    pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Outcome<Vec<EntryRef>> {
+        match namespace {
+            Some(name) => collect(&self.conn, OLDEST_IN, &[&n, &name], rows::reference),
+            None => collect(&self.conn, OLDEST, &[&n], rows::reference),
+        }
+    }
+
+    pub fn iter_since(&mut self, last_id: u64, limit: u32) -> Outcome<Vec<Entry>> {
+        page(&self.conn, self.embedder.dim, last_id, limit)
+    }
+
+    pub fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Outcome<VectorPage> {
+        let dim = self.embedder.dim;
+        let room = limit.min(ROOM) as usize;
+        let mut page = VectorPage {
+            ids: Vec::with_capacity(room),
+            namespaces: Vec::with_capacity(room),
+            created_at: Vec::with_capacity(room),
+            vectors: Vec::with_capacity(room.min(1024) * dim as usize),
+        };
+        let mut query = self.conn.prepare_cached(VECTORS)?;
+        let mut found = query.query((key(last_id), limit))?;
+        while let Some(row) = found.next()? {
+            let id = rows::id(row, 0)?;
+            rows::append_embedding(&mut page.vectors, row.get_ref(3)?, dim, id)?;
+            page.ids.push(id);
+            page.namespaces.push(rows::text(row, 1, id, "namespace")?);
+            page.created_at
+                .push(rows::number(row, 2, id, "created_at")?);
+        }
+        Ok(page)
+    }
+
+    pub fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Outcome<StampPage> {
+        let last_id = key(last_id);
+        let mut stamps = self.stamps(STAMPS_UNORDERED, last_id, i64::from(limit) + 1)?;
+        if stamps.len() > limit as usize {
+            stamps = self.stamps(STAMPS, last_id, i64::from(limit))?;
+        } else {
+            stamps.sort_unstable();
+        }
+        let (ids, created_at) = stamps.into_iter().unzip();
+        Ok(StampPage { ids, created_at })
+    }
+
+    fn stamps(&self, sql: &str, last_id: i64, limit: i64) -> Outcome<Vec<(u64, u64)>> {
+        collect(&self.conn, sql, &[&last_id, &limit], |row| {
+            let id = rows::id(row, 0)?;
+            Ok((id, rows::number(row, 1, id, "created_at")?))
+        })
+    }
+
+    pub fn get_namespace_quota(&mut self, namespace: &str) -> Outcome<Option<u64>> {
+        let mut query = self.conn.prepare_cached(QUOTA)?;
+        let mut found = query.query([namespace])?;
+        match found.next()? {
+            Some(row) => Ok(Some(quota(row, 0)?)),
+            None => Ok(None),
+        }
+    }
+
+    pub fn list_namespace_quotas(&mut self) -> Outcome<Vec<(String, u64)>> {
+        quotas(&self.conn)
+    }
+
+    pub fn read_version_counter(&mut self) -> Outcome<u64> {
+        version(&self.conn)
+    }
+
+    pub fn read_meta(&mut self, key: &str) -> Outcome<Option<String>> {
+        layout::meta(&self.conn, key)
+    }
+
+    pub fn list_meta(&mut self) -> Outcome<Vec<(String, String)>> {
+        meta(&self.conn)
+    }
+
+    pub fn integrity_check(&mut self) -> Outcome<bool> {
+        match self.check() {
+            Err(fault) if fault.is_damage() => Ok(false),
+            outcome => outcome,
+        }
+    }
+
+    fn check(&mut self) -> Outcome<bool> {
+        version(&self.conn)?;
+        sound(&self.conn, self.embedder.dim)
+    }
+}
+
+fn collect<T>(
+    conn: &Connection,
+    sql: &str,
+    values: &[&dyn ToSql],
+    mut each: impl FnMut(&Row<'_>) -> Outcome<T>,
+) -> Outcome<Vec<T>> {
+    let mut query = conn.prepare_cached(sql)?;
+    let mut found = query.query(values)?;
+    let mut all = Vec::new();
+    while let Some(row) = found.next()? {
+        all.push(each(row)?);
+    }
+    Ok(all)
+}
+
+/// How many entries there are.
+pub(super) fn count(conn: &Connection) -> Outcome<u64> {
+    number_of(conn, COUNT, &[])
+}
+
+fn number_of(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Outcome<u64> {
+    let number: i64 = conn
+        .prepare_cached(sql)?
+        .query_row(values, |row| row.get(0))?;
+    Ok(u64::try_from(number).unwrap_or(0))
+}
+
+/// The first `limit` entries with an id above `last_id`.
+pub(super) fn page(conn: &Connection, dim: u32, last_id: u64, limit: u32) -> Outcome<Vec<Entry>> {
+    let last_id = key(last_id);
+    collect(conn, SINCE, &[&last_id, &limit], |row| {
+        rows::entry(row, dim)
+    })
+}
+
+/// Every quota, sorted by namespace.
+pub(super) fn quotas(conn: &Connection) -> Outcome<Vec<(String, u64)>> {
+    collect(conn, QUOTAS, &[], |row| Ok((row.get(0)?, quota(row, 1)?)))
+}
+
+/// Every meta value that is not the store's own, sorted by key.
+pub(super) fn meta(conn: &Connection) -> Outcome<Vec<(String, String)>> {
+    collect(conn, META, &[], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// Whether every page and index of a database is in order, every row has an id and an
+/// embedding as they must be, and every blob is one.
+pub(super) fn sound(conn: &Connection, dim: u32) -> Outcome<bool> {
+    let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Ok(false);
+    }
+    let wrong: bool = conn.query_row(WRONG_ROW, [i64::from(dim) * 4], |row| row.get(0))?;
+    Ok(!wrong && blobs::sound(conn)?)
+}
+
+/// The version counter, which is kept as text.
+pub(super) fn version(conn: &Connection) -> Outcome<u64> {
+    let mut query = conn.prepare_cached(VERSION)?;
+    let text: Option<String> = query.query_row([], |row| row.get(0)).optional()?;
+    let Some(text) = text else {
+        return Ok(0);
+    };
+    text.parse().map_err(|_| {
+        Fault::Corrupt(format!(
+            "table multi_process_state, key version_counter holds {text:?}, which is no count; set it to a number above the last, or restore a checkpoint"
+        ))
+    })
+}
+
+fn quota(row: &Row<'_>, index: usize) -> Outcome<u64> {
+    rows::whole(row.get_ref(index)?).ok_or_else(|| {
+        Fault::Corrupt(
+            "table namespace_quotas, column max_entries holds no number; set the quota again"
+                .into(),
+        )
+    })
+}
+
+/// An id to look beyond; no row has an id that SQLite cannot hold.
+fn key(last_id: u64) -> i64 {
+    i64::try_from(last_id).unwrap_or(i64::MAX)
+}

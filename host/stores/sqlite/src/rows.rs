@@ -1,0 +1,200 @@
+//! Between the rows of table `entries` and [`Entry`].
+//!
+//! Reading tolerates what other writers of the layout leave behind: a number
+//! below zero reads as 0, a fraction is cut off. Writing is strict: a number that an
+//! SQLite integer cannot hold is refused.
+
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
+
+use super::error::{Fault, Outcome};
+use mneme_store::{Entry, EntryRef};
+
+/// The columns of [`entry`], in its order.
+macro_rules! entry_columns {
+    () => {
+        "id, namespace, query_hash, query, response, embedding, metadata, \
+         created_at, last_accessed_at, ttl, access_count"
+    };
+}
+pub(super) use entry_columns;
+
+/// SQL for column `created_at` as [`whole`] reads it.
+macro_rules! created_at {
+    () => {
+        "max(CAST(created_at AS INTEGER), 0)"
+    };
+}
+pub(super) use created_at;
+
+/// SQL for "expired at ?1", with the times as [`whole`] reads them.
+macro_rules! expired {
+    () => {
+        "ttl IS NOT NULL AND max(CAST(created_at AS INTEGER), 0) \
+         + max(CAST(ttl AS INTEGER), 0) <= ?1"
+    };
+}
+pub(super) use expired;
+
+/// A row of [`entry_columns`].
+pub(super) fn entry(row: &Row<'_>, dim: u32) -> Outcome<Entry> {
+    let id = id(row, 0)?;
+    let mut embedding = Vec::with_capacity(dim as usize);
+    append_embedding(&mut embedding, row.get_ref(5)?, dim, id)?;
+    Ok(Entry {
+        id,
+        namespace: text(row, 1, id, "namespace")?,
+        query_hash: text(row, 2, id, "query_hash")?,
+        query: text(row, 3, id, "query")?,
+        response: text(row, 4, id, "response")?,
+        embedding,
+        metadata: text(row, 6, id, "metadata")?,
+        created_at: number(row, 7, id, "created_at")?,
+        last_accessed_at: number(row, 8, id, "last_accessed_at")?,
+        ttl: match row.get_ref(9)? {
+            ValueRef::Null => None,
+            value => Some(whole(value).ok_or_else(|| wrong("ttl", id, "is no number"))?),
+        },
+        access_count: number(row, 10, id, "access_count")?,
+    })
+}
+
+/// A row of `id, namespace, created_at`.
+pub(super) fn reference(row: &Row<'_>) -> Outcome<EntryRef> {
+    let id = id(row, 0)?;
+    Ok(EntryRef {
+        id,
+        namespace: text(row, 1, id, "namespace")?,
+        created_at: number(row, 2, id, "created_at")?,
+    })
+}
+
+pub(super) fn id(row: &Row<'_>, column: usize) -> Outcome<u64> {
+    match row.get_ref(column)? {
+        ValueRef::Integer(id) if id > 0 => Ok(id.unsigned_abs()),
+        other => Err(Fault::Corrupt(format!(
+            "table entries has a row whose id is {other:?}, and ids start at 1; restore a checkpoint"
+        ))),
+    }
+}
+
+pub(super) fn text(row: &Row<'_>, index: usize, id: u64, column: &str) -> Outcome<String> {
+    let ValueRef::Text(bytes) = row.get_ref(index)? else {
+        return Err(wrong(column, id, "is no text"));
+    };
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(wrong(column, id, "is not valid UTF-8")),
+    }
+}
+
+pub(super) fn number(row: &Row<'_>, index: usize, id: u64, column: &str) -> Outcome<u64> {
+    whole(row.get_ref(index)?).ok_or_else(|| wrong(column, id, "is no number"))
+}
+
+/// A count or a time: never below zero, never a fraction.
+pub(super) fn whole(value: ValueRef<'_>) -> Option<u64> {
+    match value {
+        ValueRef::Integer(number) => Some(u64::try_from(number).unwrap_or(0)),
+        // The cast saturates, and cuts the fraction off.
+        ValueRef::Real(number) => Some(number as u64),
+        _ => None,
+    }
+}
+
+/// Appends the `dim` values of an embedding blob.
+pub(super) fn append_embedding(
+    to: &mut Vec<f32>,
+    value: ValueRef<'_>,
+    dim: u32,
+    id: u64,
+) -> Outcome<()> {
+    let ValueRef::Blob(bytes) = value else {
+        return Err(wrong("embedding", id, "is no blob"));
+    };
+    let (values, rest) = bytes.as_chunks::<4>();
+    if values.len() != dim as usize || !rest.is_empty() {
+        return Err(wrong(
+            "embedding",
+            id,
+            &format!(
+                "has {} bytes, where {dim} float32 values take {}",
+                bytes.len(),
+                u64::from(dim) * 4
+            ),
+        ));
+    }
+    to.extend(values.iter().map(|value| f32::from_le_bytes(*value)));
+    Ok(())
+}
+
+/// Sets `to` to the float32 little-endian bytes of an embedding.
+pub(super) fn encode_embedding(values: &[f32], to: &mut Vec<u8>) {
+    to.resize(values.len() * 4, 0);
+    for (bytes, value) in to.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+        *bytes = value.to_le_bytes();
+    }
+}
+
+/// A number as SQLite holds it, which ends at 2^63 - 1.
+pub(super) fn stored(value: u64, field: &str) -> Outcome<i64> {
+    i64::try_from(value).map_err(|_| {
+        Fault::invalid(format!(
+            "{field} is {value}, and a SQLite file holds numbers up to {}; give a smaller one",
+            i64::MAX
+        ))
+    })
+}
+
+fn wrong(column: &str, id: u64, what: &str) -> Fault {
+    Fault::Corrupt(format!(
+        "table entries, column {column} of the row with id {id} {what}; delete that row, or restore a checkpoint"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn embeddings_keep_every_bit(bits in prop::collection::vec(any::<u32>(), 0..200)) {
+            let values: Vec<f32> = bits.iter().copied().map(f32::from_bits).collect();
+            let mut bytes = vec![7; 3];
+            encode_embedding(&values, &mut bytes);
+            let mut back = Vec::new();
+            let dim = values.len() as u32;
+            append_embedding(&mut back, ValueRef::Blob(&bytes), dim, 1).unwrap();
+            let back: Vec<u32> = back.into_iter().map(f32::to_bits).collect();
+            prop_assert_eq!(back, bits);
+        }
+
+        #[test]
+        fn any_blob_of_another_length_is_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+            dim in 1u32..12,
+        ) {
+            let mut values = Vec::new();
+            let right = bytes.len() == dim as usize * 4;
+            let outcome = append_embedding(&mut values, ValueRef::Blob(&bytes), dim, 1);
+            prop_assert_eq!(outcome.is_ok(), right);
+        }
+
+        #[test]
+        fn any_number_reads_as_a_count(integer in any::<i64>(), real in any::<f64>()) {
+            prop_assert_eq!(whole(ValueRef::Integer(integer)), Some(integer.max(0) as u64));
+            prop_assert!(whole(ValueRef::Real(real)).is_some());
+        }
+    }
+
+    #[test]
+    fn fractions_are_cut_and_numbers_below_zero_are_zero() {
+        assert_eq!(whole(ValueRef::Real(1.5)), Some(1));
+        assert_eq!(whole(ValueRef::Real(-0.5)), Some(0));
+        assert_eq!(whole(ValueRef::Real(f64::INFINITY)), Some(u64::MAX));
+        assert_eq!(whole(ValueRef::Integer(i64::MIN)), Some(0));
+        assert_eq!(whole(ValueRef::Text(b"1")), None);
+    }
+}

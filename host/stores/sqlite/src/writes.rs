@@ -1,0 +1,295 @@
+//! The operations that change the file, each one transaction.
+
+use rusqlite::{Connection, OptionalExtension, ToSql};
+
+use super::error::Outcome;
+use super::layout::{self, user_meta};
+use super::reads::{HAS_EXPIRED, HAS_EXPIRED_IN};
+use super::rows::{self, created_at, expired};
+use super::session::Session;
+use mneme_store::{Entry, EntryRef, Inserted, Touch};
+
+pub(super) const INSERT: &str =
+    "INSERT INTO entries (namespace, query_hash, query, response, embedding,
+        metadata, created_at, last_accessed_at, ttl, access_count)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    ON CONFLICT (namespace, query_hash) DO NOTHING";
+pub(super) const REPLACE: &str =
+    "UPDATE entries SET query = ?3, response = ?4, embedding = ?5, metadata = ?6,
+        created_at = ?7, last_accessed_at = ?8, ttl = ?9, access_count = ?10
+    WHERE namespace = ?1 AND query_hash = ?2 RETURNING id";
+/// A sum beyond an integer becomes a float in SQLite, which `min` cuts back.
+const TOUCH: &str = "UPDATE entries SET last_accessed_at = max(last_accessed_at, ?2),
+        access_count = min(max(access_count, 0) + ?3, 9223372036854775807)
+    WHERE id = ?1";
+const DELETE: &str = "DELETE FROM entries WHERE id = ?1";
+const DELETE_UNCHANGED: &str = concat!(
+    "DELETE FROM entries WHERE id = ?1 AND ",
+    created_at!(),
+    " = ?2"
+);
+const DELETE_EXPIRED: &str = concat!(
+    "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE ",
+    expired!(),
+    " ORDER BY id LIMIT ?2) RETURNING id, namespace, created_at"
+);
+const DELETE_EXPIRED_IN: &str = concat!(
+    "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE namespace = ?3 AND ",
+    expired!(),
+    " ORDER BY id LIMIT ?2) RETURNING id, namespace, created_at"
+);
+const CLEAR: &str = "DELETE FROM entries";
+const CLEAR_QUOTAS: &str = "DELETE FROM namespace_quotas";
+const CLEAR_META: &str = concat!("DELETE FROM schema_meta WHERE ", user_meta!());
+const CLEAR_ONE: &str = "DELETE FROM entries WHERE namespace = ?1";
+pub(super) const SET_QUOTA: &str =
+    "INSERT INTO namespace_quotas (namespace, max_entries) VALUES (?1, ?2)
+    ON CONFLICT (namespace) DO UPDATE SET max_entries = excluded.max_entries";
+const REMOVE_QUOTA: &str = "DELETE FROM namespace_quotas WHERE namespace = ?1";
+const REMOVE_META: &str = "DELETE FROM schema_meta WHERE key = ?1";
+pub(super) const SET_META: &str = "INSERT INTO schema_meta (key, value) VALUES (?1, ?2)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+pub(super) const BUMP: &str =
+    "INSERT INTO multi_process_state (key, value) VALUES ('version_counter', '1')
+    ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)";
+
+impl Session {
+    pub fn insert(&mut self, entries: &[Entry]) -> Outcome<Vec<Inserted>> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write_entries(
+            |conn| {
+                let mut blob = Vec::new();
+                entries
+                    .iter()
+                    .map(|entry| insert_one(conn, entry, &mut blob))
+                    .collect()
+            },
+            |_| true,
+        )
+    }
+
+    pub fn update_access(&mut self, touches: &[Touch]) -> Outcome<()> {
+        if touches.is_empty() {
+            return Ok(());
+        }
+        self.write(|conn| {
+            let mut update = conn.prepare_cached(TOUCH)?;
+            for touch in touches {
+                let Ok(id) = i64::try_from(touch.id) else {
+                    continue;
+                };
+                let at = rows::stored(touch.last_accessed_at, "last_accessed_at")?;
+                update.execute((id, at, touch.hits))?;
+            }
+            Ok(())
+        })
+    }
+
+    pub fn delete_by_id(&mut self, id: u64) -> Outcome<bool> {
+        let Ok(id) = i64::try_from(id) else {
+            return Ok(false);
+        };
+        self.write_entries(
+            |conn| Ok(conn.prepare_cached(DELETE)?.execute([id])? > 0),
+            |deleted| *deleted,
+        )
+    }
+
+    pub fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Outcome<Vec<u64>> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write_entries(
+            |conn| {
+                let mut delete = conn.prepare_cached(DELETE_UNCHANGED)?;
+                let mut deleted = Vec::new();
+                for named in entries {
+                    let (Ok(id), Ok(created_at)) =
+                        (i64::try_from(named.id), i64::try_from(named.created_at))
+                    else {
+                        continue;
+                    };
+                    if delete.execute((id, created_at))? > 0 {
+                        deleted.push(named.id);
+                    }
+                }
+                Ok(deleted)
+            },
+            |deleted| !deleted.is_empty(),
+        )
+    }
+
+    pub fn delete_expired(
+        &mut self,
+        now: u64,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Outcome<Vec<EntryRef>> {
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        // Looking takes a walk over the table, which must not hold up writers for nothing.
+        let some: bool = match namespace {
+            Some(name) => self
+                .conn
+                .prepare_cached(HAS_EXPIRED_IN)?
+                .query_row((now, name), |row| row.get(0))?,
+            None => self
+                .conn
+                .prepare_cached(HAS_EXPIRED)?
+                .query_row([now], |row| row.get(0))?,
+        };
+        if limit == 0 || !some {
+            return Ok(Vec::new());
+        }
+        self.write_entries(
+            |conn| {
+                let mut delete = conn.prepare_cached(match namespace {
+                    Some(_) => DELETE_EXPIRED_IN,
+                    None => DELETE_EXPIRED,
+                })?;
+                let mut found = match namespace {
+                    Some(name) => delete.query((now, limit, name))?,
+                    None => delete.query((now, limit))?,
+                };
+                let mut deleted = Vec::new();
+                while let Some(row) = found.next()? {
+                    deleted.push(rows::reference(row)?);
+                }
+                deleted.sort_unstable_by_key(|entry| entry.id);
+                Ok(deleted)
+            },
+            |deleted| !deleted.is_empty(),
+        )
+    }
+
+    pub fn clear_namespace(&mut self, namespace: Option<&str>) -> Outcome<u64> {
+        self.write_entries(
+            |conn| {
+                let deleted = match namespace {
+                    Some(name) => conn.prepare_cached(CLEAR_ONE)?.execute([name])?,
+                    None => conn.prepare_cached(CLEAR)?.execute([])?,
+                };
+                Ok(deleted as u64)
+            },
+            |deleted| *deleted > 0,
+        )
+    }
+
+    pub fn set_namespace_quota(
+        &mut self,
+        namespace: &str,
+        max_entries: Option<u64>,
+    ) -> Outcome<()> {
+        self.write(|conn| {
+            match max_entries {
+                Some(quota) => set_quota(conn, namespace, quota)?,
+                None => drop(conn.prepare_cached(REMOVE_QUOTA)?.execute([namespace])?),
+            }
+            Ok(())
+        })
+    }
+
+    pub fn replace_meta(
+        &mut self,
+        key: &str,
+        expected: Option<&str>,
+        value: Option<&str>,
+    ) -> Outcome<bool> {
+        self.write(|conn| {
+            if layout::meta(conn, key)?.as_deref() != expected {
+                return Ok(false);
+            }
+            match value {
+                Some(value) => set_meta(conn, key, value)?,
+                None => drop(conn.prepare_cached(REMOVE_META)?.execute([key])?),
+            }
+            Ok(true)
+        })
+    }
+}
+
+/// Moves the version counter on by one.
+pub(super) fn bump_version(conn: &Connection) -> Outcome<()> {
+    conn.prepare_cached(BUMP)?.execute([])?;
+    Ok(())
+}
+
+pub(super) fn set_quota(conn: &Connection, namespace: &str, quota: u64) -> Outcome<()> {
+    let quota = rows::stored(quota, "max_entries")?;
+    conn.prepare_cached(SET_QUOTA)?
+        .execute((namespace, quota))?;
+    Ok(())
+}
+
+pub(super) fn set_meta(conn: &Connection, key: &str, value: &str) -> Outcome<()> {
+    conn.prepare_cached(SET_META)?.execute((key, value))?;
+    Ok(())
+}
+
+/// Deletes all data but the store's own meta, and tells whether there was an entry.
+pub(super) fn clear_all(conn: &Connection) -> Outcome<bool> {
+    let deleted = conn.prepare_cached(CLEAR)?.execute([])?;
+    conn.prepare_cached(CLEAR_QUOTAS)?.execute([])?;
+    conn.prepare_cached(CLEAR_META)?.execute([])?;
+    Ok(deleted > 0)
+}
+
+/// Stores an entry, unless its namespace and hash exist. `blob` is room to work in.
+pub(super) fn insert_new(conn: &Connection, entry: &Entry, blob: &mut Vec<u8>) -> Outcome<bool> {
+    with_values(entry, blob, |values| {
+        Ok(conn.prepare_cached(INSERT)?.execute(values)? > 0)
+    })
+}
+
+/// Stores an entry, or replaces the one with its namespace and hash.
+pub(super) fn insert_one(
+    conn: &Connection,
+    entry: &Entry,
+    blob: &mut Vec<u8>,
+) -> Outcome<Inserted> {
+    if insert_new(conn, entry, blob)? {
+        return Ok(Inserted {
+            id: conn.last_insert_rowid().unsigned_abs(),
+            replaced: false,
+        });
+    }
+    let id: Option<i64> = with_values(entry, blob, |values| {
+        let mut replace = conn.prepare_cached(REPLACE)?;
+        Ok(replace.query_row(values, |row| row.get(0)).optional()?)
+    })?;
+    match id {
+        Some(id) => Ok(Inserted {
+            id: id.unsigned_abs(),
+            replaced: true,
+        }),
+        None => Err(super::error::Fault::Corrupt(
+            "the indexes of table entries disagree; run an integrity check and restore a checkpoint".into(),
+        )),
+    }
+}
+
+/// Calls `work` with what [`INSERT`] and [`REPLACE`] take.
+fn with_values<T>(
+    entry: &Entry,
+    blob: &mut Vec<u8>,
+    work: impl FnOnce(&[&dyn ToSql]) -> Outcome<T>,
+) -> Outcome<T> {
+    rows::encode_embedding(&entry.embedding, blob);
+    let ttl = entry.ttl.map(|ttl| rows::stored(ttl, "ttl")).transpose()?;
+    let created_at = rows::stored(entry.created_at, "created_at")?;
+    let last_accessed_at = rows::stored(entry.last_accessed_at, "last_accessed_at")?;
+    let access_count = rows::stored(entry.access_count, "access_count")?;
+    work(rusqlite::params![
+        entry.namespace,
+        entry.query_hash,
+        entry.query,
+        entry.response,
+        *blob,
+        entry.metadata,
+        created_at,
+        last_accessed_at,
+        ttl,
+        access_count,
+    ])
+}

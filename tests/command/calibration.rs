@@ -43,7 +43,6 @@ fn run(folder: &Folder, args: &[&str]) -> Done {
 }
 
 #[test]
-#[cfg(feature = "minilm")]
 fn the_best_threshold_is_between_the_kinds() {
     let folder = Folder::new();
     let all = pairs();
@@ -109,7 +108,6 @@ fn the_best_threshold_is_between_the_kinds() {
 }
 
 #[test]
-#[cfg(feature = "minilm")]
 fn bounds_that_cannot_be_met_are_said() {
     let folder = Folder::new();
     let mut all = pairs();
@@ -164,7 +162,6 @@ fn bad_pairs_are_refused_with_their_line() {
     let file = folder.write("one.jsonl", good);
     let (kind, _) = folder.mneme(&["--json", "calibrate", &file]).error();
     assert_eq!(kind, "embedder");
-    #[cfg(feature = "minilm")]
     {
         let (kind, message) = run(&folder, &["--json", "calibrate", &file]).error();
         assert_eq!(kind, "invalid_argument");
@@ -183,7 +180,6 @@ fn bad_pairs_are_refused_with_their_line() {
 }
 
 #[test]
-#[cfg(feature = "minilm")]
 fn a_log_is_replayed_at_every_threshold() {
     let folder = Folder::new();
     let log = [

@@ -8,8 +8,10 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`scales`] | the layout of codes, and the step of each |
 //! | [`basis`] | the directions that codes are along, and learning them |
 //! | [`projections`] | codes along them, and the bound with its proof |
+//! | [`rounding`] | the greatest errors of float32 sums |
 //! | [`codes`] | codes of whole vectors, for int8 |
 //! | [`rows`], [`block`] | the rows of a namespace |
 //! | [`vectors`], [`coded`] | the columns of a block: vectors, and their codes |
@@ -29,7 +31,9 @@ pub mod codes;
 pub mod graph;
 pub mod persisted;
 pub mod projections;
+pub mod rounding;
 pub mod rows;
+pub mod scales;
 pub mod scan;
 pub mod segment;
 pub mod vectors;

@@ -4,8 +4,9 @@
 //! are. Nothing relies on what was learned; what the bounds do rely on, that the directions
 //! are orthonormal, is measured.
 
-use super::projections::Scales;
-use mneme_kernels::{PROJECT_LANES, add_multiple, project};
+use super::rounding::projection_error;
+use super::scales::Scales;
+use mneme_kernels::{add_multiple, project};
 
 /// Directions at most; with the two lengths of what they leave over, 32 + 64 bytes of codes.
 const DIRECTIONS: usize = 94;
@@ -32,14 +33,6 @@ pub fn directions(dim: usize) -> usize {
 /// How many vectors to learn from, where there are that many.
 pub fn sample_rows(dim: usize) -> usize {
     SAMPLE_ROWS.min(SAMPLE_VALUES / dim.max(1))
-}
-
-/// The most that the float32 sum `project` of `dim` products may be off by, for vectors whose
-/// lengths have a product of 1: with `n` operations in a chain, `n u / (1 - n u)` for
-/// `u = 2^-24` (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
-pub fn projection_error(dim: usize) -> f64 {
-    let chain = (dim.div_ceil(PROJECT_LANES) + 4) as f64 * 2.0_f64.powi(-24);
-    chain / (1.0 - chain)
 }
 
 /// Orthonormal directions, and the scales that their codes have.

@@ -3,7 +3,9 @@
 use super::basis::Basis;
 use super::coded::Coded;
 use super::codes::padded;
-use super::projections::{Encoder, REST_BYTE, up_signed};
+use super::projections::Encoder;
+use super::rounding::up_signed;
+use super::scales::REST_BYTE;
 use super::scan::{Query, Tally};
 use super::vectors::{Vectors, allocated, reserve, select};
 use super::{Found, TopFound, check_room};

@@ -1,7 +1,8 @@
 //! The codes of a block's rows.
 
 use super::basis::Basis;
-use super::projections::{Encoder, Errors, detail_bytes};
+use super::projections::{Encoder, Errors};
+use super::scales::detail_bytes;
 use super::vectors::{Vectors, allocated, of, reserve};
 use mneme_kernels::{HEAD_BYTES, QUAD, head_byte};
 use std::collections::TryReserveError;

@@ -11,14 +11,13 @@
 //! by the Cauchy-Schwarz inequality. `d·c` is an exact integer, so a row whose right
 //! side is below the threshold cannot be an answer, and ruling it out loses nothing.
 
-use mneme_kernels::{CODE_LANES, LANES, dot_codes};
+use super::rounding::{sum_error, up};
+use mneme_kernels::{CODE_LANES, dot_codes};
 
 /// Greatest code of a row.
 const ROW_MAX: f64 = 127.0;
 /// Greatest code of a query.
 const QUERY_MAX: f64 = 2047.0;
-/// Makes up for rounding where a bound is stored or computed in float32.
-const ROUND_UP: f64 = 1.0 + 1e-6;
 
 /// One row's codes.
 pub struct Codes {
@@ -106,14 +105,6 @@ impl QueryCodes {
     }
 }
 
-/// What `mneme_kernels::dot_f32` of two unit vectors may be off by: `n/16 + 4` additions and a
-/// multiplication in each lane's chain, of unit roundoff 2^-24 each (Higham, Accuracy
-/// and Stability of Numerical Algorithms, section 3.1), and some room for the clamping
-/// and the float32 arithmetic of the bound itself.
-pub fn sum_error(len: usize) -> f32 {
-    (len as f32 / LANES as f32 + 16.0) * 1.2e-7
-}
-
 /// `len` rounded up to a multiple of [`CODE_LANES`].
 pub fn padded(len: usize) -> usize {
     len.next_multiple_of(CODE_LANES)
@@ -135,10 +126,6 @@ fn round(x: f32, per_scale: f64, max: f64) -> f64 {
     (f64::from(x) * per_scale)
         .round_ties_even()
         .clamp(-max, max)
-}
-
-fn up(x: f64) -> f32 {
-    (x * ROUND_UP) as f32 + f32::MIN_POSITIVE
 }
 
 #[cfg(test)]

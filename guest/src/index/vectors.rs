@@ -1,6 +1,7 @@
 //! The vectors of a block, as far as they are kept.
 
-use super::codes::{Codes, QueryCodes, padded, sum_error};
+use super::codes::{Codes, QueryCodes, padded};
+use super::rounding::{sum_error, up};
 use super::scan::Query;
 use crate::types::VectorDtype;
 use crate::vector::cosine;
@@ -354,5 +355,5 @@ fn f16_error(vector: &[f32], rounded: &[f16]) -> f32 {
         let off = f64::from(x) - f64::from(rounded);
         off * off
     });
-    (squares.sum::<f64>().sqrt() * (1.0 + 1e-6)) as f32 + f32::MIN_POSITIVE
+    up(squares.sum::<f64>().sqrt())
 }

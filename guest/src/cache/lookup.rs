@@ -13,7 +13,7 @@ use crate::types::{
     MissEvent, MissReason, VectorSource, Verdict,
 };
 use crate::vector::{cosine, unit};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 /// Candidates that the index is first asked for; each further time eight times as many.
@@ -142,8 +142,8 @@ impl Open {
             self.improve_index(store);
         }
         // What the search came across is deleted also where it then failed.
-        let expired = self.delete_expired_entries(store, host, &search.expired, now);
-        let rejected = self.delete_rejected(store, host, &search.rejected);
+        let expired = self.delete_expired_entries(store, host, search.expired, now);
+        let rejected = self.delete_rejected(store, host, search.rejected);
         let outcome = found?;
         expired?;
         rejected?;
@@ -171,7 +171,7 @@ impl Open {
             return Ok(None);
         };
         if is_expired(entry.created_at, entry.ttl, now) {
-            self.delete_expired_entries(store, host, &[entry_ref(&entry)], now)?;
+            self.delete_expired_entries(store, host, vec![entry_ref(&entry)], now)?;
             return Ok(None);
         }
         Ok(Some(entry))
@@ -227,7 +227,7 @@ impl Open {
     ) -> Result<()> {
         let mut limit = FIRST_CANDIDATES;
         let mut read: BTreeSet<u64> = BTreeSet::new();
-        let mut ready: Vec<(Found, Entry)> = Vec::new();
+        let mut ready: BTreeMap<Found, Entry> = BTreeMap::new();
         loop {
             let index = self.index(store, now)?;
             let mut found =
@@ -267,7 +267,7 @@ impl Open {
         store: &impl Store,
         sought: &Sought,
         ids: &[u64],
-        ready: &mut Vec<(Found, Entry)>,
+        ready: &mut BTreeMap<Found, Entry>,
     ) -> Result<()> {
         let entries = store.get_by_ids(ids)?;
         for &id in ids {
@@ -293,7 +293,7 @@ impl Open {
                     id: entry.id,
                     bound: similarity,
                 };
-                ready.push((found, entry));
+                ready.insert(found, entry);
             }
         }
         Ok(())
@@ -423,13 +423,10 @@ struct Search {
 
 /// Takes the best of the entries that have been read, if none that is yet to be read
 /// can be better. Their `bound` is the similarity itself.
-fn take_best(ready: &mut Vec<(Found, Entry)>, rest: Option<Found>) -> Option<(Found, Entry)> {
-    let (at, (best, _)) = ready
-        .iter()
-        .enumerate()
-        .max_by_key(|(_, (found, _))| *found)?;
-    rest.is_none_or(|rest| *best >= rest)
-        .then(|| ready.swap_remove(at))
+fn take_best(ready: &mut BTreeMap<Found, Entry>, rest: Option<Found>) -> Option<(Found, Entry)> {
+    let best = ready.last_entry()?;
+    rest.is_none_or(|rest| *best.key() >= rest)
+        .then(|| best.remove_entry())
 }
 
 pub(super) fn age(entry: &Entry, now: Now) -> u64 {

@@ -7,8 +7,7 @@ use crate::host::{Host, Now};
 use crate::options;
 use crate::store::Store;
 use crate::types::{
-    BackendError, CountEvent, Entry, EntryRef, Error, Event, PutOutcome, PutRequest, TtlChoice,
-    VectorSource,
+    BackendError, CountEvent, Entry, Error, Event, PutOutcome, PutRequest, TtlChoice, VectorSource,
 };
 use crate::vector::unit;
 use std::collections::BTreeSet;
@@ -207,12 +206,7 @@ impl Open {
         let excess = self.entries_in(store, namespace)? - limit;
         let n = excess.max(limit / 10).max(1).try_into().unwrap_or(u32::MAX);
         let oldest = store.iter_lru_ids(n, namespace)?;
-        let deleted = store.delete_unchanged(&oldest)?;
-        let evicted: Vec<EntryRef> = oldest
-            .into_iter()
-            .filter(|entry| deleted.contains(&entry.id))
-            .collect();
-        self.deleted(&evicted);
+        let evicted = self.delete_unchanged(store, oldest)?;
         self.count_entries(host, Kind::Evictions, &evicted, Event::Eviction, now);
         Ok(())
     }

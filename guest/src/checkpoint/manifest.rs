@@ -4,6 +4,7 @@ use super::{MANIFEST, MAX_DESCRIPTION_BYTES, MAX_NUMBER, refused};
 use crate::error::{Result, dimension, invalid};
 use crate::types::{Error, FingerprintMismatch, Layout, Manifest, VectorDtype};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The format that this release writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -162,10 +163,8 @@ pub fn check_store(manifest: &Manifest, store: &str, snapshots: bool) -> Result<
 
 /// The namespaces that an archive is said to have, if all of `wanted` are among them.
 pub fn check_namespaces(manifest: &Manifest, wanted: &[String]) -> Result<()> {
-    match wanted
-        .iter()
-        .find(|name| !manifest.namespaces.contains(name))
-    {
+    let present: BTreeSet<&String> = manifest.namespaces.iter().collect();
+    match wanted.iter().find(|name| !present.contains(name)) {
         Some(missing) => Err(invalid(format!(
             "the archive has no namespace {missing:?}; inspect lists those that it has"
         ))),

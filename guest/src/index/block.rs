@@ -147,15 +147,26 @@ impl Block {
         self.is_resident() && self.rows() < block_rows(self.dim)
     }
 
-    /// Appends a row for a unit vector, whose id must be greater than all others. Changes
-    /// nothing where memory is short.
-    pub fn push(
+    /// Adds a row for a unit vector, whose id must be new. Changes nothing where memory is
+    /// short.
+    pub fn insert(
         &mut self,
         id: u64,
         created_at: u64,
         vector: &[f32],
     ) -> Result<(), TryReserveError> {
-        debug_assert!(self.has_room() && self.ids.last().is_none_or(|&last| last < id));
+        debug_assert!(self.has_room());
+        let place = self.ids.partition_point(|&other| other < id);
+        if place < self.rows() {
+            self.check_room_for_copy()?;
+            // A copy of the next row stands in its place until it is replaced.
+            let rows: Vec<usize> = (0..=place).chain(place..self.rows()).collect();
+            let mut block = self.select(&rows);
+            block.ids[place] = id;
+            block.replace(place, created_at, vector)?;
+            *self = block;
+            return Ok(());
+        }
         if self.sealed.is_some() {
             self.check_room_for_copy()?;
         }

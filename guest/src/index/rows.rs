@@ -8,7 +8,7 @@ use super::scan::{Query, Tally};
 use super::segment::{SEGMENT_ROWS, Segment, segment_blocks};
 use crate::error::Result;
 use crate::types::{GraphOptions, VectorDtype};
-use std::collections::TryReserveError;
+use std::collections::{BTreeMap, TryReserveError};
 use std::rc::Rc;
 
 /// Where a row is.
@@ -116,16 +116,16 @@ impl Rows {
             return Ok(());
         }
         let at = self.block_for(id, basis)?;
-        let pushed = self.blocks[at].push(id, created_at, vector);
+        let inserted = self.blocks[at].insert(id, created_at, vector);
         if self.blocks[at].rows() == 0 {
             self.blocks.remove(at);
         }
-        pushed?;
+        inserted?;
         self.live += 1;
         Ok(())
     }
 
-    /// The block that a new id is to be pushed to.
+    /// The block that a new id is to be inserted into.
     fn block_for(
         &mut self,
         id: u64,
@@ -134,19 +134,25 @@ impl Rows {
         let after = self.block_after(id);
         if let Some(before) = after.checked_sub(1) {
             let block = &self.blocks[before];
-            let split = block.ids().partition_point(|&other| other < id);
-            if split < block.rows() {
+            if block.has_room() {
+                return Ok(before);
+            }
+            let place = block.ids().partition_point(|&other| other < id);
+            if place < block.rows() {
                 // Another process has stored an entry under an id older than the last.
                 block.check_room_for_copy()?;
                 self.blocks.try_reserve(1)?;
                 let block = &self.blocks[before];
+                let is_full = block.is_resident();
+                // Not at the new id, so that blocks do not become small.
+                let split = if is_full { block.rows() / 2 } else { place };
                 let upper: Vec<usize> = (split..block.rows()).collect();
                 let lower: Vec<usize> = (0..split).collect();
                 let halves = [block.select(&lower), block.select(&upper)];
                 self.blocks.splice(before..=before, halves);
-            }
-            if self.blocks[before].has_room() {
-                return Ok(before);
+                if is_full {
+                    return Ok(before + usize::from(place > split));
+                }
             }
         }
         self.blocks.try_reserve(1)?;
@@ -291,20 +297,19 @@ impl Rows {
 
     /// Drops the segments most of whose blocks have changed.
     fn drop_stale_segments(&mut self) {
-        let blocks = &self.blocks;
-        let sealed = |number| {
-            blocks
-                .iter()
-                .filter(move |block| block.sealed == Some(number))
-        };
-        let (fresh, stale): (Vec<Segment>, Vec<Segment>) = std::mem::take(&mut self.segments)
-            .into_iter()
-            .partition(|segment| sealed(segment.number).count() * 2 > segment.first_ids().len());
-        self.segments = fresh;
-        for segment in stale {
-            for block in &mut self.blocks {
-                block.sealed = block.sealed.filter(|&number| number != segment.number);
+        let mut sealed = BTreeMap::<u32, usize>::new();
+        for number in self.blocks.iter().filter_map(|block| block.sealed) {
+            *sealed.entry(number).or_default() += 1;
+        }
+        self.segments.retain(|segment| {
+            let blocks = sealed.get(&segment.number).copied().unwrap_or(0);
+            blocks * 2 > segment.first_ids().len() || {
+                sealed.remove(&segment.number);
+                false
             }
+        });
+        for block in &mut self.blocks {
+            block.sealed = block.sealed.filter(|number| sealed.contains_key(number));
         }
     }
 

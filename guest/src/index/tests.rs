@@ -352,6 +352,22 @@ fn memory_shrinks_with_the_dtype_and_with_compact() {
 }
 
 #[test]
+fn ids_that_come_late_leave_few_blocks() {
+    let dim = 64;
+    let rows = 3 * block_rows(dim) as u64;
+    let vector = &topics(dim, 1)[0];
+    let mut index = Index::new(dim as u32, VectorDtype::Float32);
+    // As where another process stores every other entry.
+    for id in (1..=rows).step_by(2).chain((2..=rows).step_by(2)) {
+        index.add("n", id, 0, vector).unwrap();
+    }
+    let blocks = index.spaces[0].blocks();
+    assert!(blocks.len() <= 6, "{} blocks", blocks.len());
+    let ids = blocks.iter().flat_map(|block| block.ids());
+    assert!(ids.copied().eq(1..=rows));
+}
+
+#[test]
 fn a_damaged_index_is_an_error() {
     let dim = 40;
     for dtype in [VectorDtype::Float32, VectorDtype::Int8] {

@@ -73,7 +73,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (store, host, open) = self.parts()?;
         options::check_namespace(namespace)?;
         let count = store.clear_namespace(Some(namespace))?;
-        // Touches of entries that are gone are passed over by the store.
+        // The store ignores touches of entries that are gone.
         open.sizes = super::Sizes::default();
         if let Some(index) = &mut open.index {
             index.clear_namespace(namespace);
@@ -133,7 +133,7 @@ impl<S: Store, H: Host> Cache<S, H> {
 }
 
 impl Open {
-    /// Deletes entries that were seen to be expired, unless they have been replaced.
+    /// Deletes entries that had expired, unless they have been replaced.
     pub(super) fn delete_expired_entries(
         &mut self,
         store: &impl Store,
@@ -180,7 +180,7 @@ impl Open {
     }
 }
 
-/// Keeps the items whose ids are among these. There may be a hundred thousand of both.
+/// Keeps the items whose ids are among these. Both lists may be long.
 fn keep_those<T, I: Ord>(items: &mut Vec<T>, mut ids: Vec<I>, id: impl Fn(&T) -> I) {
     ids.sort_unstable();
     items.retain(|item| ids.binary_search(&id(item)).is_ok());

@@ -1,4 +1,4 @@
-//! What float32 rounding may be off by, and numbers that are rounded up because of it.
+//! The greatest errors of float32 sums, and rounding up.
 
 use mneme_kernels::{LANES, PROJECT_LANES};
 

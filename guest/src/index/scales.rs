@@ -5,28 +5,28 @@
 use super::rounding::projection_error;
 use mneme_kernels::{CODE_LANES, HEAD_LANES};
 
-/// Directions that are codes of whole lanes.
+/// Directions with codes in whole lanes.
 pub(super) const WHOLE: usize = HEAD_LANES;
-/// Directions that are codes of low bytes. The last low byte is the length of the rest.
+/// Directions with codes in low bytes. The last low byte is the length of the rest.
 pub(super) const LOW: usize = HEAD_LANES - 1;
 /// The byte of a head that holds the length of the rest.
 pub const REST_BYTE: usize = 2 * LOW;
-/// What the low byte of a zero is.
+/// The low byte of a zero.
 pub(super) const LOW_ZERO: f64 = 128.0;
-/// Greatest value of a lane that any low byte leaves possible.
+/// The greatest value of a lane that is possible with any low byte.
 const WHOLE_MAX: f64 = 32_512.0;
 pub(super) const LOW_MAX: f64 = 127.0;
 pub(super) const DETAIL_MAX: f64 = 127.0;
 pub(super) const REST_MAX: f64 = 254.0;
-/// How much further than in the sample a coordinate may be from zero.
+/// Room for coordinates that are greater than in the sample.
 const HEADROOM: f64 = 1.35;
 
-/// Directions of the head.
+/// How many directions the head has.
 pub(super) fn head_directions(k: usize) -> usize {
     k.min(WHOLE + LOW)
 }
 
-/// Bytes of a row's detail in a basis of `k` directions; 0 where the head has them all.
+/// Bytes of a row's detail in a basis of `k` directions. 0 if the head has them all.
 pub fn detail_bytes(k: usize) -> usize {
     match k - head_directions(k) {
         0 => 0,
@@ -34,23 +34,23 @@ pub fn detail_bytes(k: usize) -> usize {
     }
 }
 
-/// What one step of each code stands for.
+/// The values of one step in each code.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scales {
-    /// A direction each, in the order of the basis.
+    /// Of each direction, in the order of the basis.
     steps: Vec<f32>,
-    /// Of the length that the head leaves over.
+    /// Of the length of the rest after the head.
     pub(super) head_rest: f32,
-    /// Of the length that all directions leave over.
+    /// Of the length of the rest after all directions.
     pub(super) detail_rest: f32,
-    /// Rows of greater error are outliers.
+    /// Rows with greater errors are outliers.
     pub(super) head_error: f64,
     pub(super) detail_error: f64,
 }
 
 impl Scales {
-    /// Scales for `k` directions of vectors of `dim` values, by which the coordinates of these
-    /// rows can be kept.
+    /// Scales for `k` directions of vectors with `dim` values, wide enough for the coordinates of
+    /// these rows.
     pub fn covering<R: Iterator<Item = f32>>(
         k: usize,
         dim: usize,
@@ -70,7 +70,7 @@ impl Scales {
             }
             detail_rest = detail_rest.max(1.0 - squares);
         }
-        // A rest of nothing is taken for what it may be, as far as rounding lets one know.
+        // Rounding hides a rest that is smaller than this.
         let unknown = (4.0 * k as f64 * projection_error(dim)).sqrt() + 0.01;
         let rest = |square: f64| (square.max(0.0).sqrt() * HEADROOM + unknown).min(1.02) as f32;
         let steps = greatest
@@ -88,10 +88,10 @@ impl Scales {
         )
     }
 
-    /// The scales with these steps, of which the rest follows.
+    /// The scales with these steps.
     fn new(steps: Vec<f32>, head_rest: f32, detail_rest: f32) -> Self {
         let heads = head_directions(steps.len());
-        // Half a step in each direction: whatever is further off was out of range.
+        // Half a step in each direction. Greater errors come from coordinates out of range.
         let cap = |from: usize, to: usize| {
             let halves = (from..to).map(|j| {
                 let codes = if j < WHOLE { 256.0 } else { 1.0 };
@@ -109,17 +109,18 @@ impl Scales {
         }
     }
 
-    /// The numbers that make these scales again.
+    /// The scales as numbers, for [`from_floats`](Self::from_floats).
     pub fn to_floats(&self) -> impl Iterator<Item = f32> {
         let rests = [self.head_rest, self.detail_rest];
         self.steps.iter().copied().chain(rests)
     }
 
-    /// The scales of [`to_floats`](Self::to_floats); none where those are no scales.
+    /// The scales that [`to_floats`](Self::to_floats) has turned into these numbers. None if the
+    /// numbers are out of range.
     pub fn from_floats(mut floats: Vec<f32>) -> Option<Self> {
         let detail_rest = floats.pop()?;
         let head_rest = floats.pop()?;
-        // Coordinates of unit vectors need no more, and errors stay small by it.
+        // Coordinates of unit vectors need no more, and the limit keeps errors small.
         let covers = |step: f32, codes: f64| step > 1e-12 && f64::from(step) * codes < 1.03;
         let sound = covers(head_rest, REST_MAX)
             && covers(detail_rest, DETAIL_MAX)

@@ -7,8 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// A store in memory that can be told to fail. Clones share their data, as two
-/// processes would.
+/// A store in memory that can be told to fail. Clones share their data, like two processes.
 #[derive(Clone, Default)]
 pub struct TestStore {
     data: Rc<RefCell<Data>>,
@@ -40,7 +39,7 @@ thread_local! {
     static SNAPSHOTS: RefCell<Vec<Data>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The bytes of a snapshot: which one of the test's it is, and something more.
+/// The bytes of a snapshot: its number, padded to 3,000 bytes.
 struct Snapshot;
 
 impl Snapshot {
@@ -137,14 +136,14 @@ impl TestStore {
         self.rows.get()
     }
 
-    /// Puts an entry there as it is, whether a cache would or not.
+    /// Stores an entry unchanged, even one that a cache would refuse.
     pub fn plant(&self, entry: Entry) {
         let mut data = self.data.borrow_mut();
         data.last_id = data.last_id.max(entry.id);
         data.entries.insert(entry.id, entry);
     }
 
-    /// All that the cache keeps there.
+    /// Everything that the cache keeps there.
     pub fn content(
         &self,
     ) -> (

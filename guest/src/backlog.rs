@@ -1,8 +1,8 @@
 //! Writes that wait: access data of hits and counters.
 //!
-//! A hit must not cost a write transaction, so hits are gathered, several on one entry
-//! as one, and written together: when there are enough of them, when they have waited
-//! long enough, before anything that reads what they change, and at close.
+//! A hit must not cost a write transaction. So hits are gathered and written together, several
+//! on one entry as one: when there are enough, when they have waited long enough, before
+//! anything that reads what they change, and at close.
 
 use crate::counters::{Kind, PendingCounters};
 use crate::error::Result;
@@ -19,7 +19,7 @@ pub struct Backlog {
     pub counters: PendingCounters,
     /// Things recorded since the last write.
     waiting: u32,
-    /// When the oldest of them was recorded, or writing last failed.
+    /// When the oldest was recorded, or when writing last failed.
     since: Option<Now>,
 }
 
@@ -42,12 +42,12 @@ impl Backlog {
         self.record(now);
     }
 
-    /// Drops what waits for an entry that is gone or new.
+    /// Drops the hits of an entry that was deleted or replaced.
     pub fn forget(&mut self, id: u64) {
         self.touches.remove(&id);
     }
 
-    /// Drops what waits for all entries.
+    /// Drops the hits of all entries.
     pub fn forget_all(&mut self) {
         self.touches.clear();
     }
@@ -62,7 +62,7 @@ impl Backlog {
         overdue || self.waiting >= limit.max(1)
     }
 
-    /// Writes everything. On error it all goes on waiting, for another interval.
+    /// Writes everything. After an error everything waits for another interval.
     pub fn flush(&mut self, store: &impl Store, now: Now) -> Result<()> {
         if self.since.is_none() {
             return Ok(());
@@ -75,7 +75,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// Writes the access data only.
+    /// Writes only the access data.
     pub fn flush_touches(&mut self, store: &impl Store) -> Result<()> {
         if !self.touches.is_empty() {
             let touches: Vec<Touch> = self.touches.values().copied().collect();

@@ -1,8 +1,8 @@
 //! The cache: every decision about looking up, storing, removing and reporting.
 //!
-//! One rule holds throughout: a call checks its arguments before it changes anything,
-//! and whatever the store refuses leaves the cache consistent with the store. The index
-//! in particular is dropped rather than kept in doubt; it is built again when needed.
+//! A call checks its arguments before it changes anything. An error of the store leaves the
+//! cache consistent with the store: an index that may differ from it is dropped, and built
+//! again when needed.
 
 mod checkpointing;
 mod explaining;
@@ -38,20 +38,20 @@ pub struct Cache<S, H> {
 struct Open {
     options: Options,
     backlog: Backlog,
-    /// None until the first semantic look-up, and whenever it was in doubt.
+    /// None until the first semantic look-up, and after it was dropped.
     index: Option<Index>,
-    /// Rows that the index leaves out because their vectors are no embeddings.
+    /// Rows that the index leaves out because their vectors are not valid embeddings.
     unindexable: u64,
     follower: Follower,
     sizes: Sizes,
-    /// Every quota, once read.
+    /// All quotas, once they have been read.
     quotas: Option<BTreeMap<String, u64>>,
     max_batch: usize,
-    /// Failures of work that was not the caller's, by the work that failed.
+    /// Failures of background work, by the name of the work.
     problems: BTreeMap<&'static str, String>,
 }
 
-/// Entry counts that have been read, kept up by this instance's own writes.
+/// Entry counts that have been read. This instance's own writes update them.
 #[derive(Default)]
 struct Sizes {
     total: Option<u64>,
@@ -93,7 +93,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         let store = &self.store;
         store.open(&options.embedder_fingerprint, options.embedder_dim)?;
         if let Err(error) = set_quotas(store, &options) {
-            // The first error is the one to report.
+            // The first error is reported.
             let _ = store.close();
             return Err(error);
         }
@@ -140,7 +140,7 @@ impl<S: Store, H: Host> Cache<S, H> {
 
 /// Names the flush of the backlog in `problems`.
 const WRITING_LATER: &str = "writing access data and counters";
-/// Names the writing and reading of the index that is kept in the store in `problems`.
+/// Names the writing and reading of the stored index in `problems`.
 const KEEPING: &str = "keeping the index in the store";
 /// Names the reading of vectors into memory in `problems`.
 const READING_VECTORS: &str = "reading vectors into memory";
@@ -162,7 +162,7 @@ fn opened(open: &mut Option<Open>) -> Result<&mut Open> {
 }
 
 impl Open {
-    /// The key of a query in a namespace, and the normalised text.
+    /// The key of a query in a namespace, and its normalised text.
     fn key(&self, query: &str, namespace: &str) -> (EntryKey, String) {
         let text = if self.options.normalize {
             query::normalize(query)
@@ -176,8 +176,8 @@ impl Open {
         (key, text)
     }
 
-    /// Writes the backlog if it is due. A failure must not spoil an answer that was
-    /// found: it is kept for `health`, and the writing tried again later.
+    /// Writes the backlog if it is due. A failure does not fail the call: `health` reports it,
+    /// and a later call tries again.
     fn flush_if_due(&mut self, store: &impl Store, now: Now) {
         let options = &self.options;
         if self
@@ -189,7 +189,7 @@ impl Open {
         }
     }
 
-    /// Remembers how work went that was not the caller's.
+    /// Records how background work went.
     fn note(&mut self, work: &'static str, outcome: Result<()>) {
         match outcome {
             Ok(()) => drop(self.problems.remove(work)),
@@ -199,7 +199,7 @@ impl Open {
         }
     }
 
-    /// Entries were deleted from the store by this instance, in one call.
+    /// This instance has deleted these entries from the store in one call.
     fn deleted(&mut self, entries: &[EntryRef]) {
         if entries.is_empty() {
             return;
@@ -211,7 +211,7 @@ impl Open {
         }
     }
 
-    /// An entry is gone from the store, by whoever's doing.
+    /// An entry is gone from the store, deleted by this instance or by another.
     fn forget(&mut self, namespace: &str, id: u64) {
         self.backlog.forget(id);
         if let Some(index) = &mut self.index {

@@ -1,10 +1,9 @@
-//! Checkpoints: a whole cache as one archive, whose format `wit/checkpoint.wit` describes.
+//! Checkpoints: a whole cache as one archive. `wit/checkpoint.wit` describes its format.
 //!
-//! Nothing here grows with the cache. The writer holds one page of entries and its
-//! encoding, the reader one page; to that come the buffers of [`compression`], and about 150
-//! bytes for each member of the archive, that is for each 4 MiB of data. A page ends at
-//! [`PAGE_BYTES`] or with the first entry beyond them, and entries are read from the store
-//! [`ENTRIES_PER_READ`] at a time.
+//! Memory hardly grows with the cache. The writer holds one page of entries and its encoding,
+//! and the reader holds one page. Both need the buffers of [`compression`], and about 150 bytes
+//! for each member of the archive, that is for each 4 MiB of data. A page ends with the entry
+//! that reaches [`PAGE_BYTES`]. Entries are read from the store [`ENTRIES_PER_READ`] at a time.
 //!
 //! | module | holds |
 //! |---|---|
@@ -27,26 +26,26 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Display;
 
-/// The member that describes the archive; the first.
+/// The first member, which describes the archive.
 pub const MANIFEST: &str = "manifest.json";
-/// The member that holds a store's own snapshot.
+/// The member with a store's own snapshot.
 pub const SNAPSHOT: &str = "store";
 /// The member with quotas and meta.
 pub const STATE: &str = "state.json";
-/// The member with the checksums; the last.
+/// The last member, which holds the checksums.
 pub const CHECKSUMS: &str = "checksums.json";
 
-/// The greatest `manifest.json`, `state.json` and `checksums.json`, in bytes.
+/// The most bytes of `manifest.json`, `state.json` and `checksums.json`.
 pub const MAX_DESCRIPTION_BYTES: u64 = 16 << 20;
-/// The greatest page, in bytes.
+/// The most bytes of a page.
 pub const MAX_PAGE_BYTES: u64 = 64 << 20;
-/// A page that has reached so many bytes is written.
+/// A page is written once it has this many bytes.
 pub const PAGE_BYTES: usize = 4 << 20;
 /// How many entries are read from the store at a time.
 pub const ENTRIES_PER_READ: u32 = 64;
-/// The most members that a reader passes over because it does not know them.
+/// The most unknown members that a reader skips.
 pub const MAX_UNKNOWN_MEMBERS: u32 = 1000;
-/// The greatest number that every store keeps exactly.
+/// The greatest number that every store holds exactly.
 pub const MAX_NUMBER: u64 = (1 << 53) - 1;
 
 /// The names of the two members of a page, counted from 1: its vectors and its rows.
@@ -62,11 +61,11 @@ pub fn page_names(page: u32) -> (String, String) {
 pub struct Checksums {
     /// Every member before this one, in order.
     pub members: Vec<Checksum>,
-    /// How many entries the pages hold; none in a native archive.
+    /// How many entries the pages hold. None in a native archive.
     pub entries: Option<u64>,
 }
 
-/// What one member must be like.
+/// The size and hash of one member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checksum {
     /// Its name.
@@ -78,7 +77,7 @@ pub struct Checksum {
 }
 
 impl Checksum {
-    /// Of a member that has been hashed.
+    /// The checksum of a member that has been hashed.
     pub fn new(name: &str, size: u64, hash: Sha256) -> Self {
         Checksum {
             name: name.to_owned(),
@@ -87,18 +86,18 @@ impl Checksum {
         }
     }
 
-    /// Of a member in memory.
+    /// The checksum of a member in memory.
     pub fn of(name: &str, bytes: &[u8]) -> Self {
         Checksum::new(name, bytes.len() as u64, Sha256::new_with_prefix(bytes))
     }
 }
 
-/// The error for an archive that is not to be loaded, because of one of its members.
+/// The error for an archive that is refused because of one of its members.
 pub fn refused(member: &str, reason: impl Display) -> Error {
     refused_at(&format!("member {member:?}"), reason)
 }
 
-/// The error for an archive that is not to be loaded, because of what was found somewhere.
+/// The error for an archive that is refused because of something at `place`.
 pub fn refused_at(place: &str, reason: impl Display) -> Error {
     Error::Checkpoint(format!("{place}: {reason}; nothing was loaded"))
 }

@@ -24,8 +24,8 @@ struct ImportedArchive;
 type Instance = Cache<ImportedStore, ImportedHost>;
 
 thread_local! {
-    /// The one cache of this instance. It is taken out for the time of a call, so that
-    /// nothing is borrowed while an import runs.
+    /// The one cache of this instance. A call takes it out while it runs, so that nothing is
+    /// borrowed during an import.
     static CACHE: Cell<Option<Instance>> = const { Cell::new(Some(Cache::new(ImportedStore, ImportedHost))) };
 }
 

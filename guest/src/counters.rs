@@ -1,8 +1,8 @@
-//! What happened, counted per namespace and kept in the store's meta.
+//! Counters per namespace, kept in the store's meta.
 //!
-//! The store holds the sums under one key, a JSON object of `namespace:name` to
-//! number. An instance only ever adds what it counted itself since it last wrote, by
-//! compare-and-set, so that several instances do not lose each other's counts.
+//! The store holds the sums under one key, as a JSON object from `namespace:name` to number. An
+//! instance adds what it has counted since it last wrote, by compare-and-set. So several
+//! instances do not lose each other's counts.
 
 use crate::error::Result;
 use crate::store::Store;
@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 /// The meta key.
 pub const META_KEY: &str = "counters";
 
-/// Attempts at the compare-and-set before the counts are left for later.
+/// Attempts at the compare-and-set. After them the counts wait for the next write.
 const ATTEMPTS: u32 = 16;
 
-/// One kind of thing that is counted.
+/// What a counter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Kind {
@@ -74,7 +74,7 @@ pub fn add(sum: &mut Counters, mut more: Counters) {
     }
 }
 
-/// Counts that are not in the store yet.
+/// Counts that have not been written to the store yet.
 #[derive(Default)]
 pub struct PendingCounters {
     counts: BTreeMap<String, Counters>,
@@ -95,7 +95,7 @@ impl PendingCounters {
         }
     }
 
-    /// Adds the counts to those in the store. On error they go on waiting.
+    /// Adds the counts to those in the store. After an error they wait for the next write.
     pub fn flush(&mut self, store: &impl Store) -> Result<()> {
         if self.counts.is_empty() {
             return Ok(());
@@ -134,7 +134,7 @@ impl PendingCounters {
         Ok(totals)
     }
 
-    /// Sets the counts of one namespace, or of all, back to nothing.
+    /// Resets the counts of one namespace, or of all.
     pub fn reset(&mut self, store: &impl Store, namespace: Option<&str>) -> Result<()> {
         update(store, |stored| {
             stored.retain(|key, _| match (key.rsplit_once(':'), namespace) {
@@ -164,7 +164,7 @@ fn read(store: &impl Store) -> Result<(Map<String, Value>, Option<String>)> {
 /// The error for counters that cannot be read.
 pub fn damaged(error: &serde_json::Error) -> Error {
     Error::Corrupt(format!(
-        "meta key {META_KEY:?} is not a JSON object of counts ({error}); delete the key to count anew"
+        "meta key {META_KEY:?} is not a JSON object of counts ({error}); delete the key to start counting again"
     ))
 }
 

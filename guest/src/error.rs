@@ -2,7 +2,7 @@
 
 use crate::types::{DimensionMismatch, Error};
 
-/// What every fallible function of this crate returns.
+/// The result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// An [`Error::InvalidArgument`].
@@ -18,7 +18,7 @@ pub fn dimension(expected: u32, actual: usize) -> Error {
     })
 }
 
-/// The error as a sentence, for reports. Hosts render errors their own way.
+/// The error as a sentence, for reports. Hosts word errors themselves.
 pub fn describe(error: &Error) -> String {
     match error {
         Error::Closed => "the cache is closed".into(),

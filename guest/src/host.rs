@@ -1,9 +1,9 @@
-//! What the cache asks of its host besides the store.
+//! What the cache needs from its host, besides the store.
 
 use crate::error::Result;
 use crate::types::{Candidate, Event, Unit};
 
-/// A point in time as the host's wall clock tells it.
+/// A point in time, by the host's wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Now {
     /// Milliseconds since the Unix epoch.

@@ -1,26 +1,28 @@
 //! The vector index: which entries of a namespace may be similar enough.
 //!
 //! An exact scan over small integer codes rules out almost every row with a proof: see
-//! [`projections`] for the bound. What is left is compared with the vector in the chosen
-//! dtype. The index reports candidates with an *upper bound* of their cosine; the cache
-//! computes the cosine itself from the store's float32 vector. The index is derived data: it
-//! can be dropped at any time and built again from the store.
+//! [`projections`] for the bound. The other rows are compared in the chosen dtype. The index
+//! reports candidates with an *upper bound* of their cosine; the cache computes the cosine from
+//! the store's float32 vector. The index is derived data: it can be dropped at any time and built
+//! again from the store.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`basis`] | the directions that codes are along, and learning them |
-//! | [`projections`] | codes along them, and the bound with its proof |
+//! | [`scales`] | the layout of codes, and the step of each |
+//! | [`basis`] | the directions of the codes, and learning them |
+//! | [`projections`] | codes along these directions, and the bound with its proof |
+//! | [`rounding`] | the greatest errors of float32 sums |
 //! | [`codes`] | codes of whole vectors, for int8 |
 //! | [`rows`], [`block`] | the rows of a namespace |
 //! | [`vectors`], [`coded`] | the columns of a block: vectors, and their codes |
-//! | [`persisted`] | the form in which an index is kept in the store |
-//! | [`segment`], [`graph`] | approximate search of rows that have not changed |
-//! | [`scan`] | a query's forms, and what a search took |
+//! | [`persisted`] | the format of an index in the store |
+//! | [`segment`], [`graph`] | approximate search of unchanged rows |
+//! | [`scan`] | a query in all its forms, and how many rows a search looked at |
 //!
 //! The inner loops are in [`mneme_kernels`].
 //!
-//! Rows that come in are searched at once, by comparing them in full if need be. Learning the
-//! basis and encoding rows is done bit by bit, by [`Index::work`].
+//! New rows are searched at once: until they have codes, they are compared in full.
+//! [`Index::work`] learns the basis and encodes rows bit by bit.
 
 pub mod basis;
 pub mod block;
@@ -29,7 +31,9 @@ pub mod codes;
 pub mod graph;
 pub mod persisted;
 pub mod projections;
+pub mod rounding;
 pub mod rows;
+pub mod scales;
 pub mod scan;
 pub mod segment;
 pub mod vectors;
@@ -45,14 +49,14 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap, TryReserveError};
 use std::rc::Rc;
 
-/// With fewer rows than this, comparing all in full costs less than looking at codes.
+/// Comparing fewer rows than this in full costs less than looking at codes.
 const FEWEST_TO_LEARN_FROM: usize = 256;
-/// The basis is loose where heads leave more than this share of the rows.
+/// The basis is loose if heads let more than this share of the rows pass.
 const LOOSE: f32 = 0.1;
-/// How much of a rate the last search makes up.
+/// The weight of the last search in a rate.
 const RATE_WEIGHT: f32 = 0.125;
 
-/// Fails where there is no memory for so many bytes: to go on would end the component.
+/// Fails if there is no memory for this many bytes. Allocating them would end the component.
 pub fn check_room(bytes: usize) -> std::result::Result<(), TryReserveError> {
     Vec::<u8>::new().try_reserve_exact(bytes)
 }
@@ -62,7 +66,7 @@ pub fn check_room(bytes: usize) -> std::result::Result<(), TryReserveError> {
 pub struct Found {
     /// The entry's id.
     pub id: u64,
-    /// No cosine of the entry with the query is greater.
+    /// The cosine of the entry with the query is not greater.
     pub bound: f32,
 }
 
@@ -107,7 +111,7 @@ impl TopFound {
         }
     }
 
-    /// Takes a row in, dropping the worst if there are too many.
+    /// Adds a row, and drops the worst one if there are too many.
     pub fn offer(&mut self, found: Found) {
         self.best.push(Reverse(found));
         if self.best.len() > self.limit {
@@ -116,7 +120,7 @@ impl TopFound {
     }
 }
 
-/// Which version of which entry a row stands for.
+/// The entry that a row stands for, and its version.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stamp {
     /// The entry's id.
@@ -131,7 +135,7 @@ pub struct Stamp {
 pub struct Index {
     dim: usize,
     dtype: VectorDtype,
-    /// Position in `spaces` of each namespace that was ever seen.
+    /// The position in `spaces` of each namespace that ever had a row.
     numbers: BTreeMap<String, u32>,
     spaces: Vec<Rows>,
     kind: IndexKind,
@@ -141,17 +145,17 @@ pub struct Index {
     learner: Option<Learner>,
     /// [`FEWEST_TO_LEARN_FROM`], or fewer in tests.
     fewest_to_learn_from: usize,
-    /// Rows that there were when the basis was last learned, or could not be.
+    /// How many rows there were when the basis was last learned, or learning failed.
     learned_rows: usize,
-    /// Rows that have been added or replaced since.
+    /// How many rows have been added or replaced since.
     added: usize,
     /// Whether any block may lack codes of the present basis.
     unencoded: bool,
-    /// While vectors are in the store only: the id after which they are to be read.
+    /// The id after which vectors must be read from the store. None if all are in memory.
     absent_after: Option<u64>,
-    /// Rows that have been added, replaced or removed since the index was kept in the store.
+    /// Rows that have been added, replaced or removed since the index was stored.
     changes: usize,
-    /// Shares of the coded rows that heads, and all codes, did not rule out lately.
+    /// The shares of the coded rows that heads, and all codes, have not ruled out lately.
     passed: f32,
     compared: f32,
 }
@@ -184,7 +188,7 @@ impl Index {
         }
     }
 
-    /// The index, made to search as the options ask. Without it, it is exact.
+    /// The index with these options for searching. Without them it is exact.
     pub fn searching(mut self, kind: IndexKind, graph: GraphOptions) -> Self {
         (self.kind, self.graph) = (kind, graph);
         self.take_kept_graphs();
@@ -196,8 +200,10 @@ impl Index {
         self.dtype
     }
 
-    /// Adds a row for a unit vector, in place of the one with the same id, whose namespace is
-    /// the same. On error (`index-unavailable`) nothing has changed.
+    /// Adds a row for a unit vector. Replaces the row with the same id, which must be in the same
+    /// namespace.
+    ///
+    /// Errors: `index-unavailable` for want of memory, with nothing changed.
     pub fn add(&mut self, namespace: &str, id: u64, created_at: u64, vector: &[f32]) -> Result<()> {
         let number = self.number(namespace);
         let rows = &mut self.spaces[number];
@@ -208,8 +214,8 @@ impl Index {
         Ok(())
     }
 
-    /// Adds rows of one namespace by ascending id, whose unit vectors stand one after another.
-    /// Fastest where they are as many as a block holds, and new.
+    /// Adds rows of one namespace by ascending id, with their unit vectors one after another.
+    /// Fastest for new rows that fill a block.
     pub fn add_page(
         &mut self,
         namespace: &str,
@@ -220,7 +226,7 @@ impl Index {
         let number = self.number(namespace);
         let rows = &self.spaces[number];
         let new = rows.last_id().is_none_or(|last| last < ids[0]);
-        // Not in place of a block that is yet to be filled.
+        // Otherwise the last block, which still has room, takes the rows.
         let full = ids.len() == block_rows(self.dim);
         if new && full && self.dtype == VectorDtype::Float32 {
             let stamps = created_at.iter().copied().map(stamp).collect();
@@ -241,7 +247,7 @@ impl Index {
         Ok(())
     }
 
-    /// Removes a row. False where there was none.
+    /// Removes a row. False if there was none.
     pub fn remove(&mut self, namespace: &str, id: u64) -> bool {
         match self.numbers.get(namespace) {
             Some(&number) => self.remove_numbered(number, id),
@@ -271,9 +277,9 @@ impl Index {
         *self = empty.searching(self.kind, self.graph);
     }
 
-    /// The at most `limit` rows of a namespace with the greatest bounds of at least
-    /// `threshold`, best first. No other row of the namespace has a greater bound than
-    /// the last, if `limit` were found, and none reaches the threshold otherwise.
+    /// The rows of a namespace with the greatest bounds of at least `threshold`, best first, and
+    /// at most `limit`. If it finds `limit` rows, no other row has a greater bound than the last
+    /// of them; otherwise no other row reaches the threshold.
     pub fn search(
         &mut self,
         namespace: &str,
@@ -301,7 +307,7 @@ impl Index {
     }
 
     fn learn_rates(&mut self, tally: Tally) {
-        // A few rows say little.
+        // A few rows are not representative.
         if tally.coded < self.fewest_to_learn_from {
             return;
         }
@@ -311,9 +317,8 @@ impl Index {
         self.compared += (share(compared) - self.compared) * RATE_WEIGHT;
     }
 
-    /// Makes the index faster: learns a basis where that is due, and encodes rows. Goes on for
-    /// about `budget` multiplications, or a block. False where nothing is left to do. Changes
-    /// no answer.
+    /// Makes the index faster: learns a basis if that is due, and encodes rows. Takes about
+    /// `budget` multiplications, or one block. False if nothing is left to do. No answer changes.
     pub fn work(&mut self, mut budget: u64) -> bool {
         while budget > 0 {
             if let Some(learner) = &mut self.learner {
@@ -337,7 +342,7 @@ impl Index {
         true
     }
 
-    /// Whether the data is so much more, or so different, that a new basis pays.
+    /// Whether the data has grown or changed so much that a new basis pays.
     fn should_learn(&self) -> bool {
         if self.added <= self.learned_rows {
             return false;
@@ -350,7 +355,7 @@ impl Index {
         }
     }
 
-    /// Vectors to learn from, evenly from all rows in memory.
+    /// Vectors to learn from, taken evenly from all rows in memory.
     fn sample(&self) -> Vec<f32> {
         let blocks = || {
             let blocks = self.spaces.iter().flat_map(Rows::blocks);
@@ -367,7 +372,7 @@ impl Index {
         sample
     }
 
-    /// Encodes blocks that lack codes of the present basis. False where there are none.
+    /// Encodes blocks that lack codes of the present basis. False if there are none.
     fn encode(&mut self, budget: &mut u64) -> bool {
         let Some(basis) = self.basis.clone().filter(|_| self.unencoded) else {
             return false;
@@ -378,7 +383,7 @@ impl Index {
                 return true;
             }
             if !block.encode(&basis) {
-                // Memory is short: what is not encoded is compared in full.
+                // Memory is short: rows without codes are compared in full.
                 break;
             }
             let cost = block.rows() * basis.size() * self.dim;
@@ -388,13 +393,13 @@ impl Index {
         false
     }
 
-    /// The id after which vectors are to be read from the store, for [`arrive`](Self::arrive);
-    /// none where all are in memory.
+    /// The id after which vectors must be read from the store, for [`arrive`](Self::arrive).
+    /// None if all are in memory.
     pub fn absent_after(&self) -> Option<u64> {
         self.absent_after
     }
 
-    /// Takes in what the store has of a row whose vector may be absent.
+    /// Adds a row from the store, whose vector may be absent here.
     pub fn arrive(
         &mut self,
         namespace: &str,
@@ -416,7 +421,7 @@ impl Index {
         self.add(namespace, id, created_at, vector)
     }
 
-    /// All vectors up to this id have arrived; none: all that there are.
+    /// Records that all vectors up to this id have arrived, or with none all vectors.
     ///
     /// Errors: `index-unavailable` for want of memory.
     pub fn arrived(&mut self, up_to: Option<u64>) -> Result<()> {
@@ -436,7 +441,7 @@ impl Index {
         Ok(())
     }
 
-    /// Makes graphs that were kept part of the index, once the vectors are in memory.
+    /// Makes stored graphs part of the index, once the vectors are in memory.
     fn take_kept_graphs(&mut self) {
         if self.absent_after.is_some() {
             return;
@@ -444,13 +449,13 @@ impl Index {
         for rows in &mut self.spaces {
             match self.kind {
                 IndexKind::Hnsw => rows.take_kept_graphs(&self.graph),
-                // No crossover was measured: see `graph`.
+                // A graph was faster at no number of rows: see `graph`.
                 IndexKind::Auto | IndexKind::Exact => rows.set_kept_graphs(Vec::new()),
             }
         }
     }
 
-    /// Seals rows into one more graph, if graphs are wanted. False where nothing is left to
+    /// Seals rows into one more graph, if the options ask for graphs. False if nothing is left to
     /// seal.
     ///
     /// Errors: `index-unavailable` for want of memory.
@@ -467,22 +472,22 @@ impl Index {
         Ok(false)
     }
 
-    /// No more vectors will arrive: what is absent stays in the store.
+    /// Records that no more vectors will arrive. Absent ones stay in the store.
     pub fn stop_arriving(&mut self) {
         self.absent_after = None;
     }
 
-    /// Rows that have been added, replaced or removed since the index was kept in the store.
+    /// Rows that have been added, replaced or removed since the index was stored.
     pub fn changes(&self) -> usize {
         self.changes
     }
 
-    /// The index was kept in the store as it is.
+    /// Records that the index was stored as it is.
     pub fn kept(&mut self) {
         self.changes = 0;
     }
 
-    /// Whether all rows have codes of one basis, so that the index can be kept.
+    /// Whether all rows have codes of one basis, so that the index can be stored.
     pub fn is_encoded(&self) -> bool {
         self.basis.as_ref().is_some_and(|basis| {
             let mut blocks = self.spaces.iter().flat_map(Rows::blocks);
@@ -507,7 +512,7 @@ impl Index {
         self.count(|block| block.coded().is_some())
     }
 
-    /// Rows whose vectors, or int8 codes of them, are in memory.
+    /// Rows whose vectors are in memory, or their int8 codes.
     pub fn resident_rows(&self) -> usize {
         self.count(Block::is_resident)
     }
@@ -522,7 +527,7 @@ impl Index {
         self.compared
     }
 
-    /// The greatest id that has, or had, a row; 0 where there is none.
+    /// The greatest id of any row, removed ones included. 0 if there is none.
     pub fn last_id(&self) -> u64 {
         self.spaces
             .iter()
@@ -543,7 +548,7 @@ impl Index {
                 }));
             }
         }
-        // Stable, so that runs that are sorted already are only merged.
+        // Stable, so that sorted runs are only merged.
         stamps.sort_by_key(|stamp| stamp.id);
         stamps
     }
@@ -558,7 +563,7 @@ impl Index {
         self.spaces.iter_mut().map(Rows::compact).sum()
     }
 
-    /// Bytes allocated, but for names of namespaces.
+    /// Bytes allocated, without the names of namespaces.
     pub fn bytes(&self) -> usize {
         self.spaces.iter().map(Rows::bytes).sum::<usize>()
             + self.basis.as_ref().map_or(0, |basis| basis.bytes())
@@ -580,7 +585,7 @@ impl Index {
         number
     }
 
-    /// Learns from fewer rows than it pays to.
+    /// Learns from this many rows, even if that does not pay.
     #[cfg(any(test, feature = "testing"))]
     pub fn learn_from(&mut self, rows: usize) {
         self.fewest_to_learn_from = rows;
@@ -598,7 +603,7 @@ impl Index {
         Ok(())
     }
 
-    /// The error of an index for which there is no memory.
+    /// The error of an index that memory is too short for.
     pub fn no_memory(&self) -> Error {
         Error::IndexUnavailable(format!(
             "no memory left for the vector index after {} rows; raise the memory limit, choose a smaller vector dtype, or split the cache",

@@ -1,13 +1,12 @@
 //! The mneme semantic cache, as it runs inside the WebAssembly component.
 //!
-//! The decisions are plain Rust over two traits, [`Store`](store::Store) for the data and
-//! [`Host`](host::Host) for the clock and the host's own policies, and run natively in
-//! unit tests. Their data types are those generated from `wit/`, so that
-//! `component.rs`, the glue, converts nothing.
+//! The decisions are plain Rust over two traits: [`Store`](store::Store) for the data, and
+//! [`Host`](host::Host) for the clock and the host's own policies. Unit tests run them natively.
+//! The data types are generated from `wit/`, so the glue, `component.rs`, converts nothing.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`cache`] | the layered decisions: look up, store, remove, report |
+//! | [`cache`] | the decisions: look up, store, remove, report |
 //! | [`query`] | normalising and hashing |
 //! | [`vector`] | checking and comparing embeddings |
 //! | [`index`] | finding the rows that may be similar enough |

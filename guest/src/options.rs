@@ -13,7 +13,7 @@ pub const MAX_EF: u32 = 10_000;
 /// The most bytes of a namespace or a fingerprint.
 pub const MAX_NAME_BYTES: usize = 1024;
 
-/// Every default, for an embedder.
+/// The default options for an embedder.
 pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
     Options {
         embedder_fingerprint: embedder_fingerprint.into(),
@@ -51,7 +51,7 @@ pub fn check(options: &Options) -> Result<()> {
     let fingerprint = &options.embedder_fingerprint;
     if fingerprint.is_empty() || fingerprint.len() > MAX_NAME_BYTES || fingerprint.contains('\0') {
         return Err(invalid(format!(
-            "option embedder-fingerprint has {} bytes; it needs 1 to {MAX_NAME_BYTES}, none of them NUL",
+            "option embedder-fingerprint has {} bytes; it needs 1 to {MAX_NAME_BYTES}, without U+0000",
             fingerprint.len()
         )));
     }
@@ -100,7 +100,7 @@ pub fn check(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a cap that no cache could keep.
+/// Refuses a cap of 0.
 pub fn check_max_entries(max_entries: Option<u64>) -> Result<()> {
     match max_entries {
         Some(0) => Err(invalid(
@@ -110,7 +110,7 @@ pub fn check_max_entries(max_entries: Option<u64>) -> Result<()> {
     }
 }
 
-/// Refuses thresholds that no cosine can be compared with.
+/// Refuses thresholds outside the range of cosines.
 pub fn check_threshold(threshold: f32) -> Result<()> {
     if (-1.0..=1.0).contains(&threshold) {
         Ok(())
@@ -121,7 +121,7 @@ pub fn check_threshold(threshold: f32) -> Result<()> {
     }
 }
 
-/// Refuses namespaces that a caller may not write to.
+/// Refuses names that are not valid for a namespace.
 pub fn check_namespace(namespace: &str) -> Result<()> {
     if namespace.is_empty() {
         return Err(invalid(

@@ -3,7 +3,7 @@
 use crate::host::Host;
 use crate::types::{Candidate, ConfidenceRule, ValidatorRule};
 
-/// Responses that begin with one of these are failures somebody cached by mistake.
+/// A response that begins with one of these is a failure that was cached by mistake.
 const FAILURE_MARKS: [&str; 2] = ["[LLM Error]", "[ERROR]"];
 
 /// The confidence of an entry, 0 to 1.
@@ -28,7 +28,7 @@ pub fn confidence(
     }
 }
 
-/// Below this confidence a candidate does not answer.
+/// The least confidence of a candidate that answers.
 pub fn cut_off(rule: &ConfidenceRule) -> f32 {
     match rule {
         ConfidenceRule::Decay(decay) => decay.cut_off,
@@ -36,8 +36,8 @@ pub fn cut_off(rule: &ConfidenceRule) -> f32 {
     }
 }
 
-/// Whether a response may answer. The candidate, which holds copies, is made only for
-/// the host's own validator.
+/// Whether a response may answer. The candidate holds copies, so it is made only for the host's
+/// own validator.
 pub fn accepts(
     rule: ValidatorRule,
     host: &impl Host,

@@ -1,13 +1,12 @@
 //! Normalising and hashing queries.
 //!
-//! Equal to Python's `re.sub(r"\s+", " ", text.strip()).casefold()` with Unicode 14
-//! to 15.1 (CPython 3.11 to 3.13), whatever the host: the hash is the identity of
-//! stored data.
+//! The same on every host as Python's `re.sub(r"\s+", " ", text.strip()).casefold()` with
+//! Unicode 14 to 15.1 (CPython 3.11 to 3.13), because the hash identifies stored data.
 
 use caseless::Caseless;
 use sha2::{Digest, Sha256};
 
-/// White space trimmed and collapsed, then fully case-folded.
+/// The text with white space trimmed and collapsed, and fully case-folded.
 pub fn normalize(query: &str) -> String {
     let mut text = String::with_capacity(query.len());
     let mut gap = false;
@@ -31,7 +30,7 @@ pub fn normalize(query: &str) -> String {
     text
 }
 
-/// SHA-256 of the UTF-8 text as 64 lowercase hexadecimal digits.
+/// The SHA-256 of the UTF-8 text, as 64 lowercase hexadecimal digits.
 pub fn hash(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
 }
@@ -52,7 +51,7 @@ fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
-/// Letters that the folding table (Unicode 16) folds and Unicode 15.1 does not know.
+/// Letters that the folding table (Unicode 16) folds, and that Unicode 15.1 does not have.
 fn is_cased_since_unicode_16(c: char) -> bool {
     matches!(
         c,

@@ -1,5 +1,4 @@
-//! The store as the cache sees it: the operations of `wit/store.wit` that the cache
-//! uses. What each does and promises is said there.
+//! The store as the cache sees it. `wit/store.wit` documents the operations.
 
 #![allow(missing_docs)]
 

@@ -1,4 +1,4 @@
-//! A store, a host and an archive for the unit tests of this crate, and for the fuzz targets.
+//! A store, a host and an archive for the unit tests of this crate and the fuzz targets.
 
 mod archive;
 mod store;
@@ -14,8 +14,7 @@ use crate::types::*;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// A host whose clock stands still and whose policies are set by the test. Clones are
-/// the same host.
+/// A host with a clock and policies that the test sets. Clones are the same host.
 #[derive(Clone, Default)]
 pub struct TestHost {
     pub millis: Rc<Cell<u64>>,

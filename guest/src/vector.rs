@@ -1,20 +1,20 @@
 //! Checking, normalising and comparing embeddings.
 //!
-//! Every sum is taken in one fixed order, so that all hosts compute the same bits.
+//! Sums are taken in a fixed order, so that all hosts compute the same bits.
 
 use crate::error::{Result, dimension, invalid};
 use crate::index::codes::Codes;
 use crate::types::VectorDtype;
 use half::f16;
 
-/// How far from 1 a norm may be for a vector to be taken as it is. Unit vectors that
-/// went through float32 are within about 1e-7 of it.
+/// A vector whose norm is this close to 1 is not scaled. Unit vectors in float32 are within about
+/// 1e-7.
 const UNIT_TOLERANCE: f64 = 1e-6;
 
-/// The vector scaled to unit length; untouched where it already is.
+/// The vector, scaled to unit length. A unit vector stays as it is.
 ///
-/// Errors: `embedder-dimension` for another length than `dim`, `invalid-argument` for
-/// NaN, infinity and the zero vector.
+/// Errors: `embedder-dimension` if it does not have `dim` values, `invalid-argument` for NaN,
+/// infinity and the zero vector.
 pub fn unit(mut vector: Vec<f32>, dim: u32) -> Result<Vec<f32>> {
     if vector.len() != dim as usize {
         return Err(dimension(dim, vector.len()));
@@ -39,7 +39,7 @@ pub fn is_unit(vector: &[f32]) -> bool {
     (norm(vector) - 1.0).abs() <= UNIT_TOLERANCE
 }
 
-/// Refuses what [`unit()`] refuses.
+/// Returns the errors of [`unit()`].
 pub fn check(vector: &[f32], dim: u32) -> Result<()> {
     if vector.len() != dim as usize {
         return Err(dimension(dim, vector.len()));
@@ -65,7 +65,7 @@ fn direction(vector: &[f32]) -> Result<f64> {
     Ok(norm)
 }
 
-/// Euclidean length. Not finite if a value is not.
+/// The Euclidean length. Not finite if a value is not finite.
 fn norm(vector: &[f32]) -> f64 {
     mneme_kernels::squares_f64(vector).sqrt()
 }

@@ -1,9 +1,9 @@
-//! The inner loops of the vector index, the same to the bit with and without SIMD. They are a
-//! package of their own because they are compiled for speed, and the rest of the component for
-//! size.
+//! The inner loops of the vector index. Their results are the same to the bit with and without
+//! SIMD. They are a separate package because they are compiled for speed, and the rest of the
+//! component for size.
 //!
-//! Only fixed-width SIMD is used. Integer sums are exact; float sums are taken in a fixed
-//! order: value `i` is added to lane `i % L`, and the lanes are summed pairwise at the end.
+//! The SIMD is fixed-width. Integer sums are exact. Float sums have a fixed order: value `i` is
+//! added to lane `i % L`, and at the end the lanes are added pairwise.
 
 pub mod numbers;
 
@@ -13,14 +13,14 @@ pub const LANES: usize = 16;
 pub const PROJECT_LANES: usize = 8;
 /// Lanes of [`squares_f64`].
 const SQUARE_LANES: usize = 8;
-/// The multiple that rows of codes are padded to.
+/// Rows of codes are padded to a multiple of this.
 pub const CODE_LANES: usize = 8;
 
 /// Bytes of a row's head: 16 lanes of 16 bits.
 pub const HEAD_BYTES: usize = 32;
 /// 16-bit lanes of a head.
 pub const HEAD_LANES: usize = HEAD_BYTES / 2;
-/// Heads that are interleaved.
+/// How many heads are interleaved.
 pub const QUAD: usize = 4;
 
 /// The dot product of two vectors of the same length in float32.
@@ -46,8 +46,7 @@ pub fn squares_f64(x: &[f32]) -> f64 {
     ((a + e) + (b + f)) + ((c + g) + (d + h))
 }
 
-/// The dot products of `x` with each row of `rows`, which has `out.len()` rows as long as
-/// `x`.
+/// The dot products of `x` with each row of `rows`. These are `out.len()` rows as long as `x`.
 pub fn project(rows: &[f32], x: &[f32], out: &mut [f32]) {
     let (groups, rest) = out.as_chunks_mut::<4>();
     let mut rows = rows.chunks_exact(x.len());
@@ -62,7 +61,7 @@ pub fn project(rows: &[f32], x: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Several rows at a time, so that each value of `x` is loaded once.
+/// The products with several rows at a time, so that each value of `x` is loaded once.
 fn project_rows<const N: usize>(rows: [&[f32]; N], x: &[f32]) -> [f32; N] {
     let whole = x.len() - x.len() % PROJECT_LANES;
     let mut lanes = imp::project_lanes(rows.map(|row| &row[..whole]), &x[..whole]);
@@ -74,7 +73,7 @@ fn project_rows<const N: usize>(rows: [&[f32]; N], x: &[f32]) -> [f32; N] {
     lanes.map(|l| ((l[0] + l[4]) + (l[1] + l[5])) + ((l[2] + l[6]) + (l[3] + l[7])))
 }
 
-/// Adds so many times `vector` to `sum`, value by value.
+/// Adds `times` times `vector` to `sum`, value by value.
 pub fn add_multiple(sum: &mut [f32], times: f32, vector: &[f32]) {
     for (sum, x) in sum.iter_mut().zip(vector) {
         *sum += times * x;
@@ -87,16 +86,15 @@ pub fn dot_rows(a: &[i8], b: &[i8]) -> i32 {
     products.sum()
 }
 
-/// The dot product of a widened query with a row of codes, both padded with zeros
-/// to a multiple of [`CODE_LANES`]. Exact while `|query| < 2^11` and the length is at
-/// most 8192.
+/// The dot product of a widened query with a row of codes, both padded with zeros to a multiple
+/// of [`CODE_LANES`]. Exact for values of the query below 2^11 and lengths up to 8192.
 pub fn dot_codes(query: &[i16], codes: &[i8]) -> i32 {
     debug_assert!(query.len() == codes.len() && query.len().is_multiple_of(CODE_LANES));
     imp::dot_codes(query, codes)
 }
 
-/// A query against heads: the factors of each 16-bit lane as a whole (signed), and of its
-/// low byte alone (unsigned).
+/// A query for heads: the factors of each 16-bit lane as a whole (signed), and of its low byte
+/// alone (unsigned).
 #[derive(Clone, Debug, Default)]
 pub struct HeadQuery {
     /// Within -2047..=2047, so that no sum overflows.
@@ -116,15 +114,15 @@ impl HeadQuery {
     }
 }
 
-/// The place of byte `b` of the head of `row` among interleaved heads: four rows share 128
-/// bytes, in which each 16 hold four bytes of every row.
+/// The place of byte `b` of the head of `row` among interleaved heads. Four rows share 128 bytes,
+/// and each 16 of these hold four bytes of every row.
 pub fn head_byte(row: usize, b: usize) -> usize {
     row / QUAD * QUAD * HEAD_BYTES + b / 4 * 16 + row % QUAD * 4 + b % 4
 }
 
 /// Appends to `found` the number of each row of interleaved heads whose sum is greater than
-/// `above`, and the sum, in ascending order. Rows are counted from 0; the last quad may have
-/// some that are padding.
+/// `above`, and the sum, in ascending order. Rows are counted from 0. The last quad may include
+/// padding.
 pub fn scan_heads(heads: &[u8], query: &HeadQuery, above: i32, found: &mut Vec<(u32, i32)>) {
     imp::scan_heads(heads, query, above, found);
 }
@@ -216,7 +214,7 @@ mod imp {
     }
 
     pub fn dot_codes(query: &[i16], codes: &[i8]) -> i32 {
-        // Four times 16 codes at a time: a loop's turn costs about as much as 16.
+        // Four times 16 codes at a time, because a turn of the loop costs about as much as 16.
         const WIDE: usize = 64;
         let mut sums = [i32x4_splat(0); 4];
         let whole = codes.len() - codes.len() % WIDE;
@@ -272,7 +270,7 @@ mod imp {
         const AT_ONCE: usize = 4;
         let (whole, low) = (spread(&query.whole), spread(&query.low));
         let least = i32x4_splat(above);
-        // Of some quads at once, so that each factor is loaded once for all of them.
+        // The sums of some quads at once, so that each factor is loaded once for all of them.
         fn sums<const N: usize>(
             quads: &[u8],
             whole: &[v128; HEAD_LANES / 2],
@@ -292,8 +290,8 @@ mod imp {
             }
             sums
         }
-        // Which quads have a row to be found cannot be foreseen: to keep all of them, and count
-        // those that have, costs less than branches. So it does with their rows.
+        // The processor cannot predict which quads have a matching row. Keeping all quads and
+        // counting the matching ones costs less than branches. The same holds for their rows.
         let mut kept = [(0_u32, i32x4_splat(0)); QUADS];
         for (group, quads) in heads.chunks(QUADS * BYTES).enumerate() {
             let mut count = 0;

@@ -1,12 +1,12 @@
 //! Numbers as little-endian bytes, many at a time.
 
-/// A number of a fixed size. Not generic over it, so that the loops are compiled here.
+/// A number of a fixed size. The loops are not generic, so that they are compiled here.
 pub trait Number: Sized + Copy {
     /// How many bytes it has.
     const BYTES: usize;
-    /// The number of its bytes, which are [`BYTES`](Self::BYTES).
+    /// The number from its bytes, [`BYTES`](Self::BYTES) of them.
     fn of(bytes: &[u8]) -> Self;
-    /// The numbers of some bytes. What is left over at the end is not looked at.
+    /// The numbers from some bytes. Ignores bytes that are left over at the end.
     fn list(bytes: &[u8]) -> Vec<Self>;
     /// Appends the bytes of some numbers.
     fn append(numbers: &[Self], to: &mut Vec<u8>);

@@ -1,8 +1,8 @@
-//! Dumping the cache to an archive, and making an archive part of it.
+//! Dumping the cache to an archive, and loading an archive into it.
 //!
-//! A native archive is first received and checked by the store, then its rows are read and
-//! checked here like those of a portable one. What is left as it is then becomes the store's
-//! data as a whole; everything else goes row by row through an import.
+//! The store first receives and checks a native archive. Then its rows are read and checked
+//! here, like those of a portable one. An archive that is loaded unchanged replaces the store's
+//! data as a whole; any other goes row by row through an import.
 
 use super::storing::{BATCH_BYTES, size};
 use super::{Cache, EVICTING, Open, Sizes, opened, set_quotas};
@@ -35,7 +35,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (store, host, open) = self.parts()?;
         let now = host.now();
         open.backlog.flush(store, now)?;
-        // A native archive has it, too.
+        // A native archive contains it.
         open.keep_index(store);
         let described = Manifest {
             format_version: FORMAT_VERSION,
@@ -99,7 +99,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         if options.max_entries.is_some() {
             open.options.max_entries = options.max_entries;
         }
-        // The archive is loaded, so what goes wrong from here on is not its failure.
+        // The archive is loaded, so later failures do not fail the call.
         let evicted = set_quotas(store, &open.options).and_then(|()| open.shrink(store, host, now));
         let count = *evicted.as_ref().unwrap_or(&0);
         open.note(EVICTING, evicted.map(drop));
@@ -153,7 +153,7 @@ impl<S: Store, H: Host> Cache<S, H> {
                         state,
                     ))
                 });
-                // The first error is the one to report.
+                // The first error is reported.
                 let ended = store.end_restore();
                 let closed = store.close();
                 let found = found?;
@@ -197,7 +197,7 @@ impl<S: Store, H: Host> Cache<S, H> {
 }
 
 impl Open {
-    /// The store's data is another. What is known of it is forgotten.
+    /// Forgets everything known about the store's data, which has been replaced.
     fn start_over(&mut self) {
         self.backlog.forget_all();
         self.index = None;
@@ -207,7 +207,7 @@ impl Open {
         self.follower = Follower::new(self.options.coordination);
     }
 
-    /// Evicts what is over the global cap, and returns how many that were.
+    /// Evicts entries beyond the global cap, and returns how many.
     fn shrink(&mut self, store: &impl Store, host: &impl Host, now: Now) -> Result<u64> {
         if self.options.max_entries.is_none() {
             return Ok(0);
@@ -226,12 +226,12 @@ struct Import<'a, S, A> {
     overrides: &'a Overrides,
     dim: u32,
     max_batch: usize,
-    /// Entries that are to be written next.
+    /// Entries to write next.
     batch: Vec<Entry>,
     batch_bytes: usize,
     entries: u64,
     skipped: u64,
-    /// How many entries the archive has, where that is known.
+    /// How many entries the archive has, if that is known.
     expected: Option<u64>,
 }
 
@@ -258,7 +258,7 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
         self.forgetting(loaded, S::end_restore)
     }
 
-    /// Makes a snapshot that the store has received and checked part of its data.
+    /// Makes a snapshot part of the store's data. The store has received and checked it.
     fn restored(&mut self, restored: Restored) -> Result<()> {
         let rows = restored.entries;
         self.expected = Some(rows);
@@ -275,8 +275,8 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
         self.forgetting(imported, S::end_import)
     }
 
-    /// Whether the snapshot may become the store's data as it is: nothing is to be changed,
-    /// and nothing that is there is to stay.
+    /// Whether the snapshot may replace the store's data unchanged: the options change nothing
+    /// about it, and nothing of the present data must stay.
     fn can_be_taken_whole(&self) -> Result<bool> {
         Ok(self.overrides.change_nothing()
             && match self.mode {
@@ -333,7 +333,7 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
         }))
     }
 
-    /// The archive's values, the counters added to those of the cache.
+    /// The archive's values, with the counters added to those of the cache.
     fn meta_changes(&self, archived: &BTreeMap<String, String>) -> Result<Vec<MetaChange>> {
         archived
             .iter()
@@ -356,16 +356,16 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
             .collect()
     }
 
-    /// What came of it, once the store has been told to forget what is left. The first error
-    /// is the one to report, and after a success nothing is left.
+    /// The outcome, after the store has been told to forget what is left over. The first error
+    /// is reported. After a success nothing is left over.
     fn forgetting(&self, outcome: Result<()>, forget: fn(&S) -> Result<()>) -> Result<()> {
         let _ = forget(self.store);
         outcome
     }
 }
 
-/// Hands a native archive to the store, which then says what is in it. Nothing of the store's
-/// data changes.
+/// Hands a native archive to the store, which reports its content. The store's data does not
+/// change.
 fn receive(
     store: &impl Store,
     archive: &impl Archive,
@@ -385,7 +385,7 @@ fn receive(
     Ok((verified, restored))
 }
 
-/// Reads and checks the entries of a snapshot that the store has received: all `expected`.
+/// Reads and checks all `expected` entries of a snapshot that the store has received.
 fn read_restored(
     store: &impl Store,
     dim: u32,
@@ -431,7 +431,7 @@ fn read_restored(
     Ok(())
 }
 
-/// Damage of a snapshot that was received is the archive's, not that of the store's data.
+/// A damaged snapshot is the archive's damage, not that of the store's data.
 fn of_snapshot(error: Error) -> Error {
     match error {
         Error::Corrupt(reason) => refused(SNAPSHOT, reason),

@@ -143,7 +143,7 @@ impl Open {
         now: Now,
     ) -> JudgedEntry {
         let judged = self.judge(host, query, &entry, similarity, now);
-        // A judgement ends with the first thing against the entry; here all of it is told.
+        // A judgement stops at the first reason against the entry; an explanation gives all.
         let confidence = judged.unwrap_or_else(|_| self.confidence(host, similarity, &entry, now));
         let accepted = match judged {
             Ok(_) => true,

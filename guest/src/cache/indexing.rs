@@ -1,4 +1,4 @@
-//! Building the index from the store and keeping it up with other processes.
+//! Building the index from the store, and following the writes of other processes.
 
 use super::kept::{self, Kept};
 use super::{Cache, KEEPING, Open, READING_VECTORS};
@@ -10,15 +10,15 @@ use crate::store::Store;
 use crate::types::{Entry, Error, VectorDtype, VectorPage};
 use crate::vector::{is_unit, scale_to_unit};
 
-/// Multiplications by which a semantic look-up makes the index faster for later ones: some
+/// Multiplications that a semantic look-up spends on making later ones faster: a few
 /// milliseconds.
 const WORK_PER_LOOKUP: u64 = 24 << 20;
-/// Stamps to ask the store for at a time.
+/// Stamps that are read from the store at a time.
 pub(super) const STAMPS_PER_PAGE: u32 = 262_144;
-/// Changed entries to ask the store for at a time. They come with their responses.
+/// Changed entries that are read from the store at a time, with their responses.
 const CHANGED_PER_CALL: usize = 64;
-/// With more changed rows than this, and than a quarter of all, reading all of them
-/// anew is faster.
+/// If more rows than this, and more than a quarter of all, have changed, reading all rows again
+/// is faster.
 const FEW_CHANGES: usize = 4096;
 
 impl<S: Store, H: Host> Cache<S, H> {
@@ -44,7 +44,7 @@ impl<S: Store, H: Host> Cache<S, H> {
 }
 
 impl Open {
-    /// The index, read from the store if need be.
+    /// The index. It is read from the store if it is not loaded.
     pub(super) fn index(&mut self, store: &impl Store, now: Now) -> Result<&mut Index> {
         if self.index.is_none() {
             self.load_index(store, self.options.vector_dtype, now)?;
@@ -61,7 +61,7 @@ impl Open {
         self.index(store, now)
     }
 
-    /// Looks whether others have written, if that is due, and if so follows them.
+    /// Checks whether others have written, if that is due, and follows their writes.
     pub(super) fn follow(&mut self, store: &impl Store, now: Now) -> Result<()> {
         if !self.follower.is_due(now) {
             return Ok(());
@@ -72,7 +72,7 @@ impl Open {
         if self.follower.has_moved(version) {
             self.sizes = super::Sizes::default();
             if let Some(mut index) = self.index.take() {
-                // On error the index stays dropped, to be read anew.
+                // After an error the index stays dropped, and is read again when needed.
                 if self.compare_with_store(&mut index, store, now)? {
                     self.index = Some(index);
                 }
@@ -82,11 +82,11 @@ impl Open {
         Ok(())
     }
 
-    /// Makes the index anew, which replaces the present one only when it is complete: from
-    /// what is kept in the store, or else by reading all vectors.
+    /// Loads the stored index, or else builds one by reading all vectors. It replaces the
+    /// present index only once it is complete.
     fn load_index(&mut self, store: &impl Store, dtype: VectorDtype, now: Now) -> Result<()> {
         self.unindexable = 0;
-        // Before any row is read: what is written meanwhile shows as a change.
+        // Read before any row, so that writes in the meantime show as changes.
         let version = store.read_version_counter()?;
         let index = match self.read_kept_index(store, dtype, version, now)? {
             Some(index) => index,
@@ -103,8 +103,7 @@ impl Open {
         Ok(())
     }
 
-    /// The index that is kept in the store, brought up to the entries; none where there is
-    /// none, or it is of no use.
+    /// The stored index, updated to the present entries. None if there is no usable one.
     fn read_kept_index(
         &mut self,
         store: &impl Store,
@@ -142,8 +141,8 @@ impl Open {
         Ok(Some(index))
     }
 
-    /// Keeps the index in the store, if it is ready and has changed enough. That it could not
-    /// be kept is not the caller's failure.
+    /// Stores the index, if it is ready and has changed enough. A failure does not fail the
+    /// call.
     pub(super) fn keep_index(&mut self, store: &impl Store) {
         let Some(index) = self.index.as_mut().filter(|_| self.options.persist_index) else {
             return;
@@ -159,7 +158,7 @@ impl Open {
         self.note(KEEPING, outcome);
     }
 
-    /// Makes the index faster for later look-ups, a little.
+    /// Makes the index a little faster for later look-ups.
     pub(super) fn improve_index(&mut self, store: &impl Store) {
         if let Err(error) = self.read_absent(store) {
             self.note(READING_VECTORS, Err(error));
@@ -170,7 +169,7 @@ impl Open {
         }
     }
 
-    /// Reads one page of the vectors that are in the store only. False where none is left.
+    /// Reads one page of the vectors that are not in memory yet. False if none is left.
     fn read_absent(&mut self, store: &impl Store) -> Result<bool> {
         let dim = self.options.embedder_dim;
         let Some(index) = &mut self.index else {
@@ -188,7 +187,7 @@ impl Open {
             if scale_to_unit(vector).is_err() {
                 continue;
             }
-            // The store goes on answering for what does not fit into memory.
+            // Vectors that do not fit into memory stay in the store.
             index
                 .arrive(&page.namespaces[row], id, created_at, vector)
                 .inspect_err(|_| index.stop_arriving())?;
@@ -208,7 +207,7 @@ impl Open {
         let dim = self.options.embedder_dim as usize;
         let limit = block_rows(dim);
         loop {
-            // What the store returns is received.
+            // The page must fit into memory.
             check_room(limit * (dim * size_of::<f32>() + 64)).map_err(|_| index.no_memory())?;
             let page = store.iter_vectors(last_id, limit as u32)?;
             check_page(&page, last_id, dim as u32)?;
@@ -239,8 +238,8 @@ impl Open {
         Ok(())
     }
 
-    /// Adds one row. A vector that is no embedding, which other writers may have let
-    /// in, is left out and counted.
+    /// Adds one row. An invalid embedding, which another writer may have stored, is left out
+    /// and counted.
     fn index_row(
         &mut self,
         index: &mut Index,
@@ -259,8 +258,8 @@ impl Open {
         }
     }
 
-    /// Brings the index up to the store: what others added, replaced and deleted. False
-    /// where so much has changed that it is to be read anew.
+    /// Updates the index with the rows that others added, replaced and deleted. False if so
+    /// much has changed that all rows must be read again.
     fn compare_with_store(
         &mut self,
         index: &mut Index,
@@ -297,8 +296,8 @@ impl Open {
             }
         }
         gone.extend(ours);
-        // What was stored lately is at the end. There, reading all rows costs less than
-        // picking out the changed ones.
+        // Recently stored rows are at the end. Reading all rows there costs less than picking
+        // out the changed ones.
         let mut read_after = last_indexed;
         if let Some(&first) = changed.first()
             && changed.len() > CHANGED_PER_CALL
@@ -344,8 +343,8 @@ impl Open {
     }
 }
 
-/// Refuses a page that breaks the store's contract: such a store would make the cache
-/// loop or mix up rows.
+/// Refuses a page that breaks the store's contract. It could make the cache loop or mix up
+/// rows.
 fn check_page(page: &VectorPage, last_id: u64, dim: u32) -> Result<()> {
     check_ids(&page.ids, page.created_at.len(), last_id)?;
     if page.namespaces.len() != page.ids.len()

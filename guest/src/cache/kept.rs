@@ -1,10 +1,10 @@
-//! The index that is kept in the store, so that opening a large cache need not build it anew.
+//! The index that is kept in the store, so that opening a large cache does not rebuild it.
 //!
 //! Its bytes (see `index::persisted`) are cut into pieces, each a blob
 //! `index/<generation>/<number>`. The blob `index/head` names the generation, the length and
-//! checksum of each piece, and the version counter that the index belongs to; it is written
-//! last, so that a process that is killed leaves the earlier one. Whoever finds something else
-//! than the head says takes it for damaged.
+//! checksum of each piece, and the version counter that the index belongs to. The head is written
+//! last, so that a killed process leaves the earlier index whole. An index that differs from its
+//! head is damaged.
 
 use crate::error::Result;
 use crate::host::Now;
@@ -14,25 +14,25 @@ use crate::store::Store;
 use crate::types::VectorDtype;
 use serde::{Deserialize, Serialize};
 
-/// The form of the head.
+/// The format of the head.
 const FORMAT: u32 = 1;
 const HEAD: &str = "index/head";
-/// Bytes of a piece, if the store's blobs may be as large.
+/// Bytes of a piece, unless the store's blobs must be smaller.
 const PIECE_BYTES: usize = 1 << 20;
-/// Blobs are at least this large, where there are any.
+/// Every store with blobs accepts blobs of this size.
 const LEAST_BLOB: u32 = 65_536;
-/// Smaller indexes are built as fast as they are read.
+/// Building a smaller index takes no longer than reading it.
 const FEWEST_ROWS: usize = 1024;
 
 #[derive(Serialize, Deserialize)]
 struct Head {
     format: u32,
     generation: u64,
-    /// The version counter when the index held just the store's rows.
+    /// The version counter when the index held exactly the store's rows.
     version: u64,
-    /// The time at which it was read or compared, for replacements within a second.
+    /// When it was read or compared, for replacements within a second.
     compared_millis: u64,
-    /// Entries whose vectors are no embeddings, which the index leaves out.
+    /// Entries that the index leaves out because their vectors are not valid embeddings.
     unindexable: u64,
     pieces: Vec<Piece>,
 }
@@ -43,7 +43,7 @@ struct Piece {
     crc32: u32,
 }
 
-/// An index that was kept, and what it belongs to.
+/// A stored index, and what it belongs to.
 pub struct Kept {
     pub index: Index,
     pub version: u64,
@@ -51,14 +51,14 @@ pub struct Kept {
     pub unindexable: u64,
 }
 
-/// Whether an index is ready to be kept, and so many rows have changed that it pays: the
-/// others are read from the entries at the next opening.
+/// Whether an index is ready to be stored, and enough rows have changed. The next opening reads
+/// fewer changed rows from the entries.
 pub fn is_due(index: &Index) -> bool {
     let rows = index.rows();
     rows >= FEWEST_ROWS && index.changes() > FEWEST_ROWS.max(rows / 16) && index.is_encoded()
 }
 
-/// Reads what is kept; none where nothing is.
+/// Reads the stored index, if there is one.
 pub fn read(store: &impl Store, dim: u32, dtype: VectorDtype) -> Result<Option<Kept>> {
     if store.capabilities().max_blob < LEAST_BLOB {
         return Ok(None);
@@ -68,7 +68,7 @@ pub fn read(store: &impl Store, dim: u32, dtype: VectorDtype) -> Result<Option<K
     };
     let head: Head = serde_json::from_slice(&head).map_err(|e| damaged(&e.to_string()))?;
     if head.format != FORMAT {
-        return Err(damaged("it is of another format"));
+        return Err(damaged("it has another format"));
     }
     let lengths = head.pieces.iter().map(|piece| piece.bytes);
     let left = lengths.fold(0, usize::saturating_add);
@@ -90,8 +90,8 @@ pub fn read(store: &impl Store, dim: u32, dtype: VectorDtype) -> Result<Option<K
     }))
 }
 
-/// Keeps an index that holds just the rows that the store has at this version, but for those
-/// that are `unindexable`.
+/// Stores an index. It must hold all rows that the store has at this version, except those that
+/// are `unindexable`.
 pub fn write(
     store: &impl Store,
     index: &Index,
@@ -108,7 +108,7 @@ pub fn write(
         .into_iter()
         .filter(|name| name.starts_with("index/") && name != HEAD)
         .collect();
-    // Not that of any blob that is there, so that the earlier index stays whole until then.
+    // Greater than any that exists, so that the earlier index stays whole until the end.
     let generation = before
         .iter()
         .filter_map(|name| name.split('/').nth(1)?.parse::<u64>().ok())
@@ -222,7 +222,9 @@ impl<S: Store> Pieces<'_, S> {
         let sound = self.bytes.len() == piece.bytes && crc32fast::hash(&self.bytes) == piece.crc32;
         match sound {
             true => Ok(()),
-            false => Err(damaged(&format!("the blob {name} is another"))),
+            false => Err(damaged(&format!(
+                "the blob {name} has another length or checksum"
+            ))),
         }
     }
 }

@@ -13,10 +13,11 @@ use crate::types::{
     MissEvent, MissReason, VectorSource, Verdict,
 };
 use crate::vector::{cosine, unit};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-/// Candidates that the index is first asked for; each further time eight times as many.
+/// Candidates that the index is first asked for. Each further request asks for eight times as
+/// many.
 const FIRST_CANDIDATES: usize = 16;
 /// Candidates that are read from the store at a time.
 const CANDIDATES_PER_CALL: usize = 4;
@@ -141,9 +142,9 @@ impl Open {
         if loaded {
             self.improve_index(store);
         }
-        // What the search came across is deleted also where it then failed.
-        let expired = self.delete_expired_entries(store, host, &search.expired, now);
-        let rejected = self.delete_rejected(store, host, &search.rejected);
+        // Expired and rejected entries are deleted even if the search failed later.
+        let expired = self.delete_expired_entries(store, host, search.expired, now);
+        let rejected = self.delete_rejected(store, host, search.rejected);
         let outcome = found?;
         expired?;
         rejected?;
@@ -155,7 +156,7 @@ impl Open {
         })
     }
 
-    /// The fresh entry under a key. One that is expired is deleted.
+    /// The fresh entry under a key. An expired one is deleted.
     fn find_exact(
         &mut self,
         store: &impl Store,
@@ -171,14 +172,14 @@ impl Open {
             return Ok(None);
         };
         if is_expired(entry.created_at, entry.ttl, now) {
-            self.delete_expired_entries(store, host, &[entry_ref(&entry)], now)?;
+            self.delete_expired_entries(store, host, vec![entry_ref(&entry)], now)?;
             return Ok(None);
         }
         Ok(Some(entry))
     }
 
-    /// The best entry that may answer, with its similarity and confidence, or why there
-    /// is none.
+    /// The best entry that may answer, with its similarity and confidence, or the reason for a
+    /// miss.
     fn find_similar(
         &mut self,
         store: &impl Store,
@@ -216,8 +217,8 @@ impl Open {
         }))
     }
 
-    /// Shows the entries that are similar enough, best first, by similarity and then by id,
-    /// until that is enough.
+    /// Shows the entries that are similar enough, best first, by similarity and then by id, until
+    /// `show` breaks off.
     pub(super) fn best_first(
         &mut self,
         store: &impl Store,
@@ -227,7 +228,7 @@ impl Open {
     ) -> Result<()> {
         let mut limit = FIRST_CANDIDATES;
         let mut read: BTreeSet<u64> = BTreeSet::new();
-        let mut ready: Vec<(Found, Entry)> = Vec::new();
+        let mut ready: BTreeMap<Found, Entry> = BTreeMap::new();
         loop {
             let index = self.index(store, now)?;
             let mut found =
@@ -236,7 +237,7 @@ impl Open {
             found.retain(|found| !read.contains(&found.id));
             let mut unread = found.into_iter().peekable();
             loop {
-                // No candidate that is yet to be read is better than this one.
+                // No unread candidate is better than this one.
                 let rest = unread.peek().copied().or(beyond);
                 while let Some((similar, entry)) = take_best(&mut ready, rest) {
                     if show(self, entry, similar.bound).is_break() {
@@ -267,7 +268,7 @@ impl Open {
         store: &impl Store,
         sought: &Sought,
         ids: &[u64],
-        ready: &mut Vec<(Found, Entry)>,
+        ready: &mut BTreeMap<Found, Entry>,
     ) -> Result<()> {
         let entries = store.get_by_ids(ids)?;
         for &id in ids {
@@ -293,14 +294,13 @@ impl Open {
                     id: entry.id,
                     bound: similarity,
                 };
-                ready.push((found, entry));
+                ready.insert(found, entry);
             }
         }
         Ok(())
     }
 
-    /// The confidence of an entry that is similar enough and may answer, or the first thing
-    /// that speaks against it.
+    /// The confidence of a similar entry that may answer, or the first reason against it.
     pub(super) fn judge(
         &self,
         host: &impl Host,
@@ -413,7 +413,7 @@ pub(super) struct Sought {
     pub threshold: f32,
 }
 
-/// A semantic search and what it came across.
+/// A semantic search, and the entries to delete that it found.
 struct Search {
     sought: Sought,
     query: String,
@@ -421,15 +421,12 @@ struct Search {
     rejected: Vec<EntryRef>,
 }
 
-/// Takes the best of the entries that have been read, if none that is yet to be read
-/// can be better. Their `bound` is the similarity itself.
-fn take_best(ready: &mut Vec<(Found, Entry)>, rest: Option<Found>) -> Option<(Found, Entry)> {
-    let (at, (best, _)) = ready
-        .iter()
-        .enumerate()
-        .max_by_key(|(_, (found, _))| *found)?;
-    rest.is_none_or(|rest| *best >= rest)
-        .then(|| ready.swap_remove(at))
+/// Takes the best of the entries that have been read, if no unread one can be better. Their
+/// `bound` is the similarity itself.
+fn take_best(ready: &mut BTreeMap<Found, Entry>, rest: Option<Found>) -> Option<(Found, Entry)> {
+    let best = ready.last_entry()?;
+    rest.is_none_or(|rest| *best.key() >= rest)
+        .then(|| best.remove_entry())
 }
 
 pub(super) fn age(entry: &Entry, now: Now) -> u64 {

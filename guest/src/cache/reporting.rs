@@ -137,7 +137,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         }
         if open.unindexable > 0 {
             problems.push(format!(
-                "{} entries have embeddings that are no unit vectors; only the exact layer finds them",
+                "{} entries have embeddings that are not unit vectors; only the exact layer finds them",
                 open.unindexable
             ));
         }

@@ -7,17 +7,16 @@ use crate::host::{Host, Now};
 use crate::options;
 use crate::store::Store;
 use crate::types::{
-    BackendError, CountEvent, Entry, EntryRef, Error, Event, PutOutcome, PutRequest, TtlChoice,
-    VectorSource,
+    BackendError, CountEvent, Entry, Error, Event, PutOutcome, PutRequest, TtlChoice, VectorSource,
 };
 use crate::vector::unit;
 use std::collections::BTreeSet;
 
-/// Hosts limit what one call may hand them; a batch stays well below that.
+/// Bytes of a batch, at most. Hosts limit the size of a call; this is well below their limits.
 pub(super) const BATCH_BYTES: usize = 16 << 20;
 
-/// A request that has been checked: the entry to store, without a vector if that is
-/// still to be embedded.
+/// A request that has been checked: the entry to store. Its vector is empty until the query has
+/// been embedded.
 struct Draft {
     entry: Entry,
     text: String,
@@ -67,7 +66,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             open.insert(store, host, batch, &mut outcomes)?;
             rest = after;
         }
-        // The entries are stored, so what goes wrong from here on is not their failure.
+        // The entries are stored, so later failures do not fail the call.
         let evicted = open.enforce_limits(store, host, &namespaces, now);
         open.note(EVICTING, evicted);
         open.flush_if_due(store, now);
@@ -119,7 +118,7 @@ impl Open {
         })
     }
 
-    /// Inserts one batch and brings everything derived up to it.
+    /// Inserts one batch, and updates everything derived from the entries.
     fn insert(
         &mut self,
         store: &impl Store,
@@ -164,7 +163,7 @@ impl Open {
         Ok(())
     }
 
-    /// Evicts what is over a quota of these namespaces, and then over the global cap.
+    /// Evicts entries beyond the quotas of these namespaces, and then beyond the global cap.
     pub(super) fn enforce_limits(
         &mut self,
         store: &impl Store,
@@ -207,12 +206,7 @@ impl Open {
         let excess = self.entries_in(store, namespace)? - limit;
         let n = excess.max(limit / 10).max(1).try_into().unwrap_or(u32::MAX);
         let oldest = store.iter_lru_ids(n, namespace)?;
-        let deleted = store.delete_unchanged(&oldest)?;
-        let evicted: Vec<EntryRef> = oldest
-            .into_iter()
-            .filter(|entry| deleted.contains(&entry.id))
-            .collect();
-        self.deleted(&evicted);
+        let evicted = self.delete_unchanged(store, oldest)?;
         self.count_entries(host, Kind::Evictions, &evicted, Event::Eviction, now);
         Ok(())
     }
@@ -236,7 +230,7 @@ impl Open {
 }
 
 /// How many of the entries to insert in one call: at least one, at most `max_batch`, and
-/// no more than about [`BATCH_BYTES`].
+/// no more than [`BATCH_BYTES`] together.
 fn batch_length(entries: &[Entry], max_batch: usize) -> usize {
     let mut bytes = 0;
     entries
@@ -250,7 +244,7 @@ fn batch_length(entries: &[Entry], max_batch: usize) -> usize {
         .max(1)
 }
 
-/// The bytes of an entry, but for what all have.
+/// The bytes of an entry's texts and vector.
 pub(super) fn size(entry: &Entry) -> usize {
     entry.query.len()
         + entry.response.len()
@@ -258,8 +252,8 @@ pub(super) fn size(entry: &Entry) -> usize {
         + size_of_val(entry.embedding.as_slice())
 }
 
-/// Checks every request; an error names the position of the first bad one, if there are
-/// several requests.
+/// Checks every request. If there are several, an error names the position of the first bad
+/// one.
 pub(super) fn check_all<R, T>(requests: Vec<R>, check: impl Fn(R) -> Result<T>) -> Result<Vec<T>> {
     let several = requests.len() > 1;
     requests

@@ -1,6 +1,7 @@
 //! Behaviour of the cache over a store in memory.
 
 mod checkpoints;
+mod evicting;
 mod explaining;
 mod faults;
 mod following;

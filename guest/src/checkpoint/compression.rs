@@ -1,14 +1,14 @@
 //! Compressed bytes through an [`Archive`].
 //!
-//! Gzip is one member; zstd is a frame for every mebibyte, each with a checksum of its
-//! content. Streams that are concatenated, of one kind, are read as one: both formats
-//! say so. Anything else after the end, zeros too, is refused, as are zstd's
-//! dictionaries and skippable frames.
+//! Gzip is written as one member, and zstd as a frame for every mebibyte, with a checksum of its
+//! content. Concatenated streams of one kind are read as one stream, as both formats demand.
+//! Anything else after the end is refused, even zeros. So are zstd's dictionaries and skippable
+//! frames.
 //!
 //! Memory does not grow with the archive. Compressing takes about 1 MiB for gzip and
-//! 5 MiB for zstd, decompressing less than 1 MiB for gzip and 14 MiB for zstd with a
-//! window of 8 MiB. Larger windows, which only zstd's options `--ultra` and `--long` ask
-//! for, are refused before anything is allocated for them.
+//! 5 MiB for zstd. Decompressing takes less than 1 MiB for gzip, and 14 MiB for zstd with a
+//! window of 8 MiB. Larger windows are refused before memory is allocated for them; only zstd's
+//! options `--ultra` and `--long` make such windows.
 
 use crate::error::{Result, invalid};
 use crate::host::Archive;
@@ -24,12 +24,12 @@ mod tests;
 pub use decompressor::Decompressor;
 pub(super) use decompressor::Failure;
 
-/// Bytes asked of and handed to the archive at once.
+/// Bytes of one read or write of the archive.
 const PIECE: usize = 256 << 10;
-/// Content of one zstd frame that is written.
+/// Bytes of content in each zstd frame that is written.
 const FRAME: usize = 1 << 20;
 
-/// How much went through a [`Compressor`] or [`Decompressor`].
+/// How many bytes went through a [`Compressor`] or [`Decompressor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
     /// Bytes before compression.
@@ -38,7 +38,7 @@ pub struct Sizes {
     pub compressed: u64,
 }
 
-/// Compresses what is written to it into an archive.
+/// Compresses bytes into an archive.
 pub struct Compressor<'a, A: Archive> {
     archive: &'a A,
     encoder: Encoder,
@@ -51,7 +51,7 @@ enum Encoder {
 }
 
 impl<'a, A: Archive> Compressor<'a, A> {
-    /// Levels are those of `dump-options.level`.
+    /// A compressor. `level` is `dump-options.level`.
     pub fn new(archive: &'a A, compression: Compression, level: Option<u8>) -> Result<Self> {
         let encoder = match (compression, level) {
             (Compression::Gzip, None | Some(0..=9)) => {
@@ -80,7 +80,7 @@ impl<'a, A: Archive> Compressor<'a, A> {
         })
     }
 
-    /// Compresses all of `bytes`. After an error the archive is of no use.
+    /// Compresses all of `bytes`. An error makes the archive useless.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         for part in bytes.chunks(PIECE) {
             let output = match &mut self.encoder {
@@ -101,7 +101,7 @@ impl<'a, A: Archive> Compressor<'a, A> {
         Ok(())
     }
 
-    /// Hands over what is left.
+    /// Writes the rest, and returns how much there was in all.
     pub fn finish(mut self) -> Result<Sizes> {
         let output = match self.encoder {
             Encoder::Gzip(encoder) => encoder.finish().map_err(uncompressible)?,
@@ -124,8 +124,8 @@ fn uncompressible(error: io::Error) -> Error {
     Error::Checkpoint(format!("the archive could not be compressed: {error}"))
 }
 
-/// ruzstd compresses a source that it reads to its end, so what is written is
-/// collected and becomes frame after frame.
+/// Collects what is written, and compresses it frame by frame: ruzstd reads its source to the
+/// end.
 struct FrameEncoder {
     compressor: FrameCompressor<Cursor<Vec<u8>>, Vec<u8>, MatchGeneratorDriver>,
     input: Vec<u8>,

@@ -1,25 +1,26 @@
-//! `manifest.json`: what an archive says of itself, and whether it fits a cache.
+//! `manifest.json`: what an archive contains, and whether it fits a cache.
 
 use super::{MANIFEST, MAX_DESCRIPTION_BYTES, MAX_NUMBER, refused};
 use crate::error::{Result, dimension, invalid};
 use crate::types::{Error, FingerprintMismatch, Layout, Manifest, VectorDtype};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The format that this release writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
 /// The schema of the stores' data.
 pub const SCHEMA_VERSION: u32 = 1;
-/// What stands for a store's kind where the layout is portable. mneme-cache refuses it.
+/// The store's kind in the manifest of a portable archive. mneme-cache refuses it.
 const PORTABLE: &str = "portable";
 
-/// The file. The fields of mneme-cache, and in `mneme` those of this library.
+/// The file: mneme-cache's fields, and this library's in `mneme`.
 #[derive(Serialize, Deserialize)]
 struct File {
     format_version: u32,
     schema_version: u32,
     embedder_fingerprint: String,
     embedder_dim: u32,
-    /// mneme-cache wants to read `numpy` or `hnsw` here.
+    /// mneme-cache expects `numpy` or `hnsw`.
     #[serde(default)]
     index_backend: String,
     store_backend: String,
@@ -38,7 +39,7 @@ struct Ours {
     consistent: bool,
 }
 
-/// Only what is read before anything else: later formats may have other fields.
+/// The field that is read first, because later formats may have other fields.
 #[derive(Deserialize)]
 struct Version {
     format_version: u64,
@@ -98,7 +99,7 @@ pub fn decode(text: &[u8]) -> Result<Manifest> {
         )));
     }
     if file.created_at > MAX_NUMBER {
-        return Err(refused(MANIFEST, "created_at is no time"));
+        return Err(refused(MANIFEST, "created_at is more than 2^53 - 1"));
     }
     let vector_dtype = dtype(&file.vector_dtype).ok_or_else(|| {
         refused(
@@ -160,12 +161,10 @@ pub fn check_store(manifest: &Manifest, store: &str, snapshots: bool) -> Result<
     )))
 }
 
-/// The namespaces that an archive is said to have, if all of `wanted` are among them.
+/// Refuses an archive whose manifest lacks a namespace of `wanted`.
 pub fn check_namespaces(manifest: &Manifest, wanted: &[String]) -> Result<()> {
-    match wanted
-        .iter()
-        .find(|name| !manifest.namespaces.contains(name))
-    {
+    let present: BTreeSet<&String> = manifest.namespaces.iter().collect();
+    match wanted.iter().find(|name| !present.contains(name)) {
         Some(missing) => Err(invalid(format!(
             "the archive has no namespace {missing:?}; inspect lists those that it has"
         ))),

@@ -1,4 +1,4 @@
-//! What `load` changes about the entries and quotas of an archive.
+//! The changes that `load` makes to the entries and quotas of an archive.
 
 use super::state::{State, rename_counters};
 use super::{MAX_NUMBER, STATE, refused};
@@ -17,7 +17,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Of options that are in range.
+    /// The overrides of these options, if they are in range.
     pub fn new(options: &LoadOptions) -> Result<Self> {
         if !options.namespace_prefix.is_empty() {
             check_namespace(&options.namespace_prefix)?;
@@ -54,17 +54,17 @@ impl Overrides {
         })
     }
 
-    /// Whether all is to stay as it is in the archive.
+    /// Whether everything stays as it is in the archive.
     pub fn change_nothing(&self) -> bool {
         self.keep_names() && self.ttl == TtlOverride::Keep && self.quotas.is_none()
     }
 
-    /// Whether all namespaces are taken, under their own names.
+    /// Whether all namespaces are loaded, under their own names.
     fn keep_names(&self) -> bool {
         self.namespaces.is_none() && self.prefix.is_empty()
     }
 
-    /// The name of a namespace in the cache, if it is taken.
+    /// The name of a namespace in the cache, if it is loaded.
     fn rename(&self, namespace: &str) -> Option<String> {
         let taken = self
             .namespaces
@@ -73,7 +73,7 @@ impl Overrides {
         taken.then(|| format!("{}{namespace}", self.prefix))
     }
 
-    /// The entry as it is to be stored, if it is taken.
+    /// The entry to store, if it is loaded.
     pub fn entry(&self, mut entry: Entry) -> Result<Option<Entry>> {
         if !self.keep_names() {
             let Some(namespace) = self.rename(&entry.namespace) else {

@@ -1,4 +1,4 @@
-//! Reading an archive: members in their order, each checked, then the checksums.
+//! Reading an archive: each member is checked in its order, and at the end the checksums.
 
 use super::compression::{Decompressor, Sizes};
 use super::state::State;
@@ -12,33 +12,33 @@ use crate::host::Archive;
 use crate::types::{Compression, Entry, Layout, Manifest};
 use sha2::{Digest, Sha256};
 
-/// Bytes of a snapshot to pass on at a time.
+/// Bytes of a snapshot that are passed on at a time.
 const SNAPSHOT_STEP: usize = 1 << 20;
 
-/// One piece of an archive, as it comes.
+/// One piece of an archive.
 pub enum Part<'a> {
-    /// Of a native one: the next bytes of the snapshot, and how many it has in all.
+    /// The next bytes of a native archive's snapshot, and how many it has in all.
     Snapshot(&'a [u8], u64),
-    /// Of a portable one, before the entries.
+    /// The state of a portable archive, which comes before the entries.
     State(State),
-    /// Of a portable one: entries that have been checked, their ids ascending.
+    /// Entries of a portable archive, checked, with ascending ids.
     Entries(Vec<Entry>),
 }
 
-/// What was read, once all of it has been.
+/// What an archive contained.
 pub struct Verified {
-    /// In all pages.
+    /// The entries of all pages.
     pub entries: u64,
-    /// Of the whole archive.
+    /// The sizes of the whole archive.
     pub sizes: Sizes,
-    /// Whether there were checksums to compare with.
+    /// Whether it had checksums to compare with.
     pub checksummed: bool,
 }
 
-/// A member that has gone by.
+/// A member that has been read.
 struct Seen {
     member: Checksum,
-    /// It is part of the format.
+    /// Whether it is part of the format.
     known: bool,
 }
 
@@ -65,7 +65,7 @@ impl<'a, A: Archive> Reader<'a, A> {
                 return Err(refused_at(
                     "the archive",
                     format!(
-                        "it begins with {found} instead of {MANIFEST:?}, so it is no checkpoint"
+                        "it begins with {found} instead of {MANIFEST:?}, so it is not a checkpoint"
                     ),
                 ));
             }
@@ -83,18 +83,18 @@ impl<'a, A: Archive> Reader<'a, A> {
         })
     }
 
-    /// What the archive says of itself.
+    /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// How it is compressed.
+    /// How the archive is compressed.
     pub fn compression(&self) -> Compression {
         self.compression
     }
 
-    /// Reads the rest, handing each part to `take`. What was handed over is only to be relied
-    /// on once this has returned without an error.
+    /// Reads the rest, and hands each part to `take`. The parts are reliable only once this has
+    /// returned without an error.
     pub fn read(mut self, take: &mut dyn FnMut(Part) -> Result<()>) -> Result<Verified> {
         match self.manifest.layout {
             Layout::Native => self.snapshot(take)?,
@@ -203,7 +203,7 @@ impl<'a, A: Archive> Reader<'a, A> {
         Ok(bytes)
     }
 
-    /// Goes past a member that this release does not know.
+    /// Skips a member that this release does not know.
     fn pass_over(&mut self, member: &Member) -> Result<()> {
         let known = ["vectors/", "entries/"];
         if self.manifest.layout == Layout::Portable
@@ -236,8 +236,7 @@ impl<'a, A: Archive> Reader<'a, A> {
         Ok(())
     }
 
-    /// Compares what was read with what was written. Somebody may have put members of
-    /// their own in between.
+    /// Compares what was read with what was written. Others may have added members in between.
     fn compare(&self, text: &[u8]) -> Result<()> {
         let checksums: Checksums =
             serde_json::from_slice(text).map_err(|error| refused(CHECKSUMS, error))?;

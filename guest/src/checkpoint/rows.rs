@@ -1,4 +1,4 @@
-//! Pages of entries: the vectors as float32, the other fields as a JSON object a line.
+//! Pages of entries: the vectors as float32, and the other fields as one JSON object a line.
 
 use super::{MAX_NUMBER, PAGE_BYTES, page_names, refused};
 use crate::error::{Result, describe};
@@ -17,7 +17,7 @@ struct Row<'a> {
     query_hash: Cow<'a, str>,
     query: Cow<'a, str>,
     response: Cow<'a, str>,
-    /// A JSON object as text, so that it stays as it is to the byte.
+    /// A JSON object as text, so that every byte is kept.
     metadata: Cow<'a, str>,
     created_at: u64,
     last_accessed_at: u64,
@@ -28,7 +28,7 @@ struct Row<'a> {
 /// A page that is being filled.
 #[derive(Default)]
 pub struct Page {
-    /// Float32 little-endian, a row after the other.
+    /// Little-endian float32, one row after another.
     pub vectors: Vec<u8>,
     /// The rows' other fields, a line each.
     pub lines: Vec<u8>,
@@ -37,7 +37,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// Adds an entry. One that could not be read back is refused.
+    /// Adds an entry. Refuses an entry that could not be read back.
     pub fn add(&mut self, entry: &Entry, dim: u32) -> Result<()> {
         check_entry(entry, dim).map_err(|reason| {
             Error::Corrupt(format!(
@@ -66,14 +66,14 @@ impl Page {
         Ok(())
     }
 
-    /// Whether it is time to write it.
+    /// Whether the page is large enough to be written.
     pub fn is_full(&self) -> bool {
         self.vectors.len() + self.lines.len() >= PAGE_BYTES
     }
 }
 
-/// Reads the page of this number. Ids must be ascending, from above `last_id`, which becomes
-/// the last of them.
+/// Reads the page with this number. Its ids must be greater than `last_id`, and ascend; `last_id`
+/// becomes the last of them.
 pub fn decode(
     page: u32,
     vectors: &[u8],
@@ -144,7 +144,7 @@ pub fn decode(
     Ok(entries)
 }
 
-/// Says what is wrong with an entry, if it is none that a cache could have stored.
+/// Refuses an entry that no cache could have stored, with the reason.
 pub fn check_entry(entry: &Entry, dim: u32) -> std::result::Result<(), String> {
     if entry.id == 0 || entry.id > MAX_NUMBER {
         return Err(format!("id {} is not 1 to 2^53 - 1", entry.id));

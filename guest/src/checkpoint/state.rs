@@ -1,4 +1,4 @@
-//! What a cache holds besides its entries: quotas and meta, the counters among them.
+//! What a cache holds besides its entries: quotas, and meta with the counters.
 
 use super::{MAX_DESCRIPTION_BYTES, MAX_NUMBER, STATE, refused};
 use crate::counters;
@@ -17,7 +17,7 @@ const STORES_OWN: [&str; 3] = ["schema_version", "embedder_fingerprint", "embedd
 pub struct State {
     /// The most entries, by namespace.
     pub quotas: BTreeMap<String, u64>,
-    /// Values by key. The counters are one of them, as the store holds them.
+    /// Values by key, with the counters as the store holds them.
     pub meta: BTreeMap<String, String>,
 }
 
@@ -44,13 +44,13 @@ impl State {
         Ok(state)
     }
 
-    /// Refuses what no cache could have stored. `member` is where it comes from.
+    /// Refuses a state that no cache could have stored. `member` is where it comes from.
     pub fn check(&self, member: &str) -> Result<()> {
         for (namespace, quota) in &self.quotas {
             if namespace.contains('\0') || namespace.len() > MAX_NAME_BYTES {
                 return Err(refused(
                     member,
-                    format!("the quota of {namespace:.40?}: that is no namespace"),
+                    format!("the quota of {namespace:.40?}: that is not a valid namespace"),
                 ));
             }
             if *quota > MAX_NUMBER {
@@ -78,8 +78,8 @@ impl State {
     }
 }
 
-/// The counters of an archive without those that `rename` has no new name for, and the
-/// others under the new one.
+/// The counters of an archive under the new names of their namespaces. Drops those whose
+/// namespace has no new name.
 pub fn rename_counters(
     text: &str,
     rename: impl Fn(&str) -> Option<String>,
@@ -95,7 +95,7 @@ pub fn rename_counters(
     Ok(Value::Object(renamed).to_string())
 }
 
-/// The sum of the counters of a cache, if it has any, and those of an archive.
+/// The sum of a cache's counters, if it has any, and an archive's.
 pub fn add_counters(present: Option<&str>, archived: &str) -> serde_json::Result<String> {
     let Some(present) = present else {
         return Ok(archived.to_owned());

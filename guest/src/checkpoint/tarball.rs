@@ -1,13 +1,12 @@
 //! The tar file of a checkpoint, through the [compressed stream](super::compression).
 //!
-//! Written are regular files in ustar headers. Read are regular files, of ustar, GNU and
-//! older headers; directories are passed over, and so are extended headers that change
-//! neither name, size nor kind of a member. Everything else is refused, and so is a
-//! tar file that has not its two blocks of zeros at the end, or anything after them but
-//! zeros.
+//! The writer writes regular files with ustar headers. The reader reads regular files with ustar,
+//! GNU and older headers. It skips directories, and extended headers that change neither name,
+//! size nor kind of a member. It refuses everything else. It also refuses a tar file that lacks
+//! the two blocks of zeros at its end, or has anything but zeros after them.
 //!
-//! Memory beyond that of the stream is a block, or 64 KiB for what is passed over, and
-//! what [`TarReader::read_all`] returns.
+//! Both need little memory beyond that of the stream: a block, or 64 KiB for what is skipped, and
+//! the result of [`TarReader::read_all`].
 
 use super::compression::{Compressor, Decompressor, Failure, Sizes};
 use super::refused_at;
@@ -22,7 +21,7 @@ mod tests;
 
 /// The largest extended header that is read.
 const MAX_EXTENDED: u64 = 64 << 10;
-/// Bytes read at once where the caller has no buffer.
+/// Bytes that are read at once if the caller has no buffer.
 const STEP: usize = 64 << 10;
 
 /// Writes members.
@@ -40,7 +39,7 @@ struct Open {
 }
 
 impl<'a, A: Archive> TarWriter<'a, A> {
-    /// `mtime` is that of every member.
+    /// A writer. Every member gets this `mtime`.
     pub fn new(compressor: Compressor<'a, A>, mtime: u64) -> Self {
         TarWriter {
             compressor,
@@ -56,8 +55,8 @@ impl<'a, A: Archive> TarWriter<'a, A> {
         self.end()
     }
 
-    /// Begins a member of `size` bytes, which [`write`](Self::write) brings until
-    /// [`end`](Self::end).
+    /// Begins a member of `size` bytes. [`write`](Self::write) appends them, and
+    /// [`end`](Self::end) ends the member.
     pub fn begin(&mut self, name: &str, size: u64) -> Result<()> {
         if let Some(open) = &self.open {
             return Err(invalid(format!("member {:?} has not ended", open.name)));
@@ -73,7 +72,7 @@ impl<'a, A: Archive> TarWriter<'a, A> {
         Ok(())
     }
 
-    /// Appends to the member. More than was announced is `corrupt`.
+    /// Appends to the member. More bytes than announced are `corrupt`.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let open = self.open.as_mut().ok_or_else(no_member)?;
         match open.left.checked_sub(bytes.len() as u64) {
@@ -83,7 +82,7 @@ impl<'a, A: Archive> TarWriter<'a, A> {
         self.compressor.write(bytes)
     }
 
-    /// Ends the member. Less than was announced is `corrupt`.
+    /// Ends the member. Fewer bytes than announced are `corrupt`.
     pub fn end(&mut self) -> Result<()> {
         let open = self.open.as_ref().ok_or_else(no_member)?;
         if open.left > 0 {
@@ -108,7 +107,7 @@ impl<'a, A: Archive> TarWriter<'a, A> {
 impl Open {
     fn changed(&self, how: &str) -> Error {
         Error::Corrupt(format!(
-            "member {:?}: {} bytes were announced and {how} came; what it is made of changed meanwhile",
+            "member {:?}: {} bytes were announced and {how} came; its source changed in the meantime",
             self.name, self.size
         ))
     }
@@ -123,24 +122,24 @@ fn no_member() -> Error {
 pub struct Member {
     /// At most 100 bytes, relative, without `..`, backslashes and control characters.
     pub name: String,
-    /// As the header tells; as much may not come.
+    /// The size in the header. The archive may end before that.
     pub size: u64,
 }
 
 /// Reads members, in their order.
 pub struct TarReader<'a, A: Archive> {
     decompressor: Decompressor<'a, A>,
-    /// What is being read, for errors.
+    /// The place that is being read, for errors.
     place: String,
-    /// Bytes of the member that have not been read, and of the padding after it.
+    /// Unread bytes of the member, and of the padding after it.
     left: u64,
     padding: u64,
-    /// Whether the blocks of zeros have come.
+    /// Whether the two blocks of zeros have been read.
     ended: bool,
 }
 
 impl<'a, A: Archive> TarReader<'a, A> {
-    /// The members of what `decompressor` brings.
+    /// A reader of the members in this stream.
     pub fn new(decompressor: Decompressor<'a, A>) -> Self {
         TarReader {
             decompressor,
@@ -151,13 +150,13 @@ impl<'a, A: Archive> TarReader<'a, A> {
         }
     }
 
-    /// The next member, past what has not been read of the one before; none at the end.
+    /// Skips the rest of the present member, and begins the next one. None at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Member>> {
         if self.ended {
             return Ok(None);
         }
         self.skip()?;
-        // What an extended header says of the member to come: nothing, or why not.
+        // Whether an extended header leaves the next member as it is, or why not.
         let mut extended: Option<std::result::Result<(), String>> = None;
         loop {
             let mut block = [0; BLOCK];
@@ -218,8 +217,8 @@ impl<'a, A: Archive> TarReader<'a, A> {
         }
     }
 
-    /// Fills the front of `buffer` with content of the member; 0, for a buffer that is
-    /// not empty, at its end.
+    /// Fills the front of `buffer` with content of the member, and returns how many bytes. For a
+    /// buffer that is not empty, 0 is the end.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let most = usize::try_from(self.left)
             .unwrap_or(usize::MAX)
@@ -235,8 +234,8 @@ impl<'a, A: Archive> TarReader<'a, A> {
         Ok(read)
     }
 
-    /// What is left of the member, which may be `limit` bytes. Memory grows with what
-    /// comes, not with what the header tells.
+    /// The rest of the member, at most `limit` bytes. Memory grows with the bytes that are read,
+    /// not with the size in the header.
     pub fn read_all(&mut self, limit: u64) -> Result<Vec<u8>> {
         if self.left > limit {
             let reason = format!("it has {} bytes and may have {limit}", self.left);
@@ -252,8 +251,8 @@ impl<'a, A: Archive> TarReader<'a, A> {
         Ok(bytes)
     }
 
-    /// Passes over the members that are left and checks that nothing but zeros follows
-    /// the last, and that the compressed stream ends there.
+    /// Skips the remaining members. Checks that only zeros follow the last one, and that the
+    /// compressed stream ends there.
     pub fn finish(mut self) -> Result<Sizes> {
         while self.next()?.is_some() {}
         let mut buffer = vec![0; STEP];
@@ -266,7 +265,7 @@ impl<'a, A: Archive> TarReader<'a, A> {
         }
     }
 
-    /// Reads past the rest of the member.
+    /// Skips the rest of the member.
     fn skip(&mut self) -> Result<()> {
         if self.left > 0 {
             let mut buffer = vec![0; STEP];

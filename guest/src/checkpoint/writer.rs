@@ -14,11 +14,11 @@ use crate::store::Store;
 use crate::types::{DumpOptions, DumpReport, Error, Layout, Manifest, Unit};
 use sha2::{Digest, Sha256};
 
-/// Bytes of a snapshot to ask the store for at a time.
+/// Bytes of a snapshot that are read from the store at a time.
 const SNAPSHOT_STEP: u32 = 1 << 20;
 
-/// Writes the data of an open store. `described` is the manifest but for what only the store
-/// knows: layout, kind of store, namespaces and consistency are filled in.
+/// Writes the data of an open store. `described` is the manifest without layout, kind of store,
+/// namespaces and consistency, which this fills in.
 pub fn dump(
     store: &impl Store,
     archive: &impl Archive,
@@ -32,7 +32,7 @@ pub fn dump(
     });
     if layout == Layout::Native && !capabilities.snapshot {
         return Err(Error::Unsupported(format!(
-            "the {} store has no snapshots of its own; dump with the portable layout",
+            "the {} store cannot make snapshots; dump with the portable layout",
             capabilities.name
         )));
     }
@@ -130,7 +130,7 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
         self.finish(Some(entries))
     }
 
-    /// Writes a page, and leaves it empty. Returns how many rows it had.
+    /// Writes a page and empties it. Returns how many rows it had.
     fn page(&mut self, pages: &mut u32, page: &mut Page) -> Result<u64> {
         *pages += 1;
         let (vectors, lines) = page_names(*pages);

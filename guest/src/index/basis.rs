@@ -1,24 +1,24 @@
-//! A few directions along which the vectors of a cache differ most, and learning them.
+//! The few directions along which the vectors of a cache differ most, and learning them.
 //!
-//! [`Basis`] is only a matter of how tight the bounds in [`projections`](super::projections)
-//! are. Nothing relies on what was learned; what the bounds do rely on, that the directions
-//! are orthonormal, is measured.
+//! The [`Basis`] decides only how tight the bounds in [`projections`](super::projections) are. The
+//! bounds rely on orthonormal directions, which is measured, and on nothing else that was learned.
 
-use super::projections::Scales;
-use mneme_kernels::{PROJECT_LANES, add_multiple, project};
+use super::rounding::projection_error;
+use super::scales::Scales;
+use mneme_kernels::{add_multiple, project};
 
-/// Directions at most; with the two lengths of what they leave over, 32 + 64 bytes of codes.
+/// The most directions. With two lengths of the rest, they make 32 + 64 bytes of codes.
 const DIRECTIONS: usize = 94;
-/// Directions of vectors beyond [`LONG`] dimensions, where each costs more.
+/// The most directions for vectors beyond [`LONG`] dimensions, where each costs more.
 const DIRECTIONS_OF_LONG: usize = 62;
 const LONG: usize = 2048;
-/// Vectors that a basis is learned from, at most.
+/// The most vectors that a basis is learned from.
 const SAMPLE_ROWS: usize = 2048;
-/// Values of a sample, at most.
+/// The most values of a sample.
 const SAMPLE_VALUES: usize = 4 << 20;
 /// Rounds of the iteration. More tighten the bounds by less than a hundredth.
 const ROUNDS: usize = 4;
-/// A basis further from orthonormal than this is of no use.
+/// A basis further from orthonormal than this is refused.
 const GREATEST_DEFECT: f64 = 0.01;
 
 /// How many directions a basis has.
@@ -29,20 +29,12 @@ pub fn directions(dim: usize) -> usize {
     })
 }
 
-/// How many vectors to learn from, where there are that many.
+/// How many vectors to learn from, if there are that many.
 pub fn sample_rows(dim: usize) -> usize {
     SAMPLE_ROWS.min(SAMPLE_VALUES / dim.max(1))
 }
 
-/// The most that the float32 sum `project` of `dim` products may be off by, for vectors whose
-/// lengths have a product of 1: with `n` operations in a chain, `n u / (1 - n u)` for
-/// `u = 2^-24` (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
-pub fn projection_error(dim: usize) -> f64 {
-    let chain = (dim.div_ceil(PROJECT_LANES) + 4) as f64 * 2.0_f64.powi(-24);
-    chain / (1.0 - chain)
-}
-
-/// Orthonormal directions, and the scales that their codes have.
+/// Orthonormal directions, and the scales of the codes along them.
 #[derive(Debug)]
 pub struct Basis {
     dim: usize,
@@ -54,8 +46,7 @@ pub struct Basis {
 }
 
 impl Basis {
-    /// A basis of these directions; none where they are not finite or too far from
-    /// orthonormal.
+    /// A basis of these directions. None if they are not finite, or too far from orthonormal.
     pub fn new(dim: usize, directions: Vec<f32>, scales: Scales) -> Option<Self> {
         let defect = defect(dim, &directions)?;
         Some(Basis {
@@ -66,12 +57,12 @@ impl Basis {
         })
     }
 
-    /// Values of a vector.
+    /// How many values a vector has.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// How many directions.
+    /// How many directions there are.
     pub fn size(&self) -> usize {
         self.directions.len() / self.dim
     }
@@ -102,7 +93,7 @@ impl Basis {
     }
 }
 
-/// The Frobenius norm of `V Vᵀ - I`, rounded up, which is at least its spectral norm.
+/// The Frobenius norm of `V Vᵀ - I`, rounded up. It is at least the spectral norm.
 fn defect(dim: usize, directions: &[f32]) -> Option<f64> {
     let k = directions.len() / dim.max(1);
     if dim == 0 || k == 0 || directions.len() != k * dim {
@@ -121,26 +112,26 @@ fn defect(dim: usize, directions: &[f32]) -> Option<f64> {
         }
     }
     let defect = squares.sqrt();
-    // Not so for NaN.
+    // False for NaN.
     (defect < GREATEST_DEFECT).then_some(defect)
 }
 
 /// Learns a basis from a sample, bit by bit.
 ///
-/// Orthogonal iteration (Golub and Van Loan, Matrix Computations, section 8.2.4): the
-/// directions are multiplied by the sample's second moments and made orthonormal again, some
-/// times over, which turns them to the leading principal directions. The moments are never
-/// formed: a round takes two products of each row with all directions.
+/// Orthogonal iteration (Golub and Van Loan, Matrix Computations, section 8.2.4): each round
+/// multiplies the directions by the sample's second moments and makes them orthonormal again.
+/// That turns them to the leading principal directions. The moments are never formed: a round
+/// takes two products of each row with all directions.
 #[derive(Debug)]
 pub struct Learner {
     dim: usize,
     sample: Vec<f32>,
     directions: Vec<f32>,
-    /// The directions times the moments of the rows up to `done`; in the last phase what the
-    /// rows' coordinates are, one row after another.
+    /// The directions times the moments of the rows up to `done`. In the last phase, the
+    /// coordinates of one row after another.
     next: Vec<f32>,
     phase: Phase,
-    /// Rows, or directions, that are done with in this phase.
+    /// How many rows or directions this phase has finished.
     done: usize,
     coordinates: Vec<f32>,
     random: u64,
@@ -148,14 +139,14 @@ pub struct Learner {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
-    /// In this round.
+    /// The number of the round.
     Multiply(usize),
     Orthonormalize(usize),
     Measure,
 }
 
 impl Learner {
-    /// Starts with a sample of vectors, one after another. None where memory is short.
+    /// Starts with a sample of vectors, one after another. None if memory is short.
     pub fn new(dim: usize, sample: Vec<f32>) -> Option<Self> {
         let k = directions(dim);
         let rows = sample.len() / dim;
@@ -175,8 +166,8 @@ impl Learner {
         Some(learner)
     }
 
-    /// Goes on until `budget` multiplications are used up, which are taken from it, or the
-    /// basis is there. None, with some budget left, where no basis came of it.
+    /// Goes on until `budget` multiplications are used up, or the basis is found, and takes the
+    /// cost from `budget`. None with some budget left if there is no usable basis.
     pub fn step(&mut self, budget: &mut u64) -> Option<Basis> {
         let (dim, k) = (self.dim, self.coordinates.len());
         let rows = self.sample.len() / dim;
@@ -245,12 +236,12 @@ impl Learner {
         let (before, rest) = self.directions.split_at_mut(at * dim);
         let direction = &mut rest[..dim];
         direction.copy_from_slice(&self.next[at * dim..][..dim]);
-        // A sample of fewer dimensions leaves nothing for some directions; any will do.
+        // If the sample has fewer dimensions, any further directions will do.
         for _ in 0..4 {
             let ready = normalize(direction) && {
                 let coordinates = &mut self.coordinates[..at];
-                // What is left is long if the direction was not in the others' span; twice is
-                // enough then (Parlett, The Symmetric Eigenvalue Problem, section 6.9).
+                // The rest is long if the direction was not in the others' span. Then twice is
+                // enough (Parlett, The Symmetric Eigenvalue Problem, section 6.9).
                 let mut long = true;
                 for _ in 0..2 {
                     project(before, direction, coordinates);
@@ -270,7 +261,7 @@ impl Learner {
         }
     }
 
-    /// Orders the directions, the widest first, and takes their scales from the sample.
+    /// Orders the directions, widest first, and takes their scales from the sample.
     fn finish(&mut self) -> Option<Basis> {
         let (dim, k) = (self.dim, self.coordinates.len());
         let rows = self.sample.len() / dim;
@@ -303,7 +294,7 @@ impl Learner {
     }
 }
 
-/// Evenly distributed in -0.5..0.5, the same in every run (xorshift64*, Vigna 2016).
+/// A number evenly distributed in -0.5..0.5, the same in every run (xorshift64*, Vigna 2016).
 fn random(state: &mut u64) -> f32 {
     *state ^= *state >> 12;
     *state ^= *state << 25;
@@ -324,7 +315,7 @@ fn norm(vector: &[f32]) -> f64 {
     squares.sum::<f64>().sqrt()
 }
 
-/// False for a vector that has no direction.
+/// Scales to unit length. False for a vector without a direction.
 fn normalize(vector: &mut [f32]) -> bool {
     let norm = norm(vector);
     if !norm.is_finite() || norm < 1e-30 {

@@ -3,7 +3,9 @@
 use super::basis::Basis;
 use super::coded::Coded;
 use super::codes::padded;
-use super::projections::{Encoder, REST_BYTE, up_signed};
+use super::projections::Encoder;
+use super::rounding::up_signed;
+use super::scales::REST_BYTE;
 use super::scan::{Query, Tally};
 use super::vectors::{Vectors, allocated, reserve, select};
 use super::{Found, TopFound, check_room};
@@ -13,18 +15,18 @@ use std::collections::TryReserveError;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Bytes of float32 vectors in a full block, about.
+/// About how many bytes of float32 vectors a full block has.
 const BLOCK_BYTES: usize = 2 << 20;
 
-/// Rows of a full block: not too many to be copied or encoded within one call.
+/// Rows of a full block: few enough to copy or encode them within one call.
 pub fn block_rows(dim: usize) -> usize {
     let rows = (BLOCK_BYTES / (4 * dim.max(1))).clamp(64, 4096);
     // Rounded down to a power of two, so that growing blocks fill their memory.
     1 << rows.ilog2()
 }
 
-/// Rows by ascending id. A row keeps its place until the block is rebuilt; one that is removed
-/// is marked as dead.
+/// Rows by ascending id. A removed row is marked as dead, and keeps its place until the block is
+/// rebuilt.
 #[derive(Clone, Debug)]
 pub struct Block {
     dim: usize,
@@ -34,17 +36,17 @@ pub struct Block {
     dead_rows: usize,
     vectors: Vectors,
     coded: Option<Coded>,
-    /// The graph whose points these rows are, while none of them has changed.
+    /// The segment whose graph has these rows, as long as no row has changed.
     pub sealed: Option<u32>,
 }
 
-/// The part of `created-at` that is kept: replacements do not lie 136 years apart.
+/// The part of `created-at` that is kept. It repeats after 136 years.
 pub fn stamp(created_at: u64) -> u32 {
     created_at as u32
 }
 
 impl Block {
-    /// No rows, to be coded in a basis, if there is one.
+    /// A block without rows, which will be coded in this basis, if there is one.
     pub fn new(dim: usize, dtype: VectorDtype, basis: Option<&Rc<Basis>>) -> Self {
         let vectors = Vectors::new(dtype);
         Block {
@@ -59,7 +61,7 @@ impl Block {
         }
     }
 
-    /// A block of float32 vectors that are there already.
+    /// A block of these float32 vectors.
     pub fn of_float32(dim: usize, ids: Vec<u64>, stamps: Vec<u32>, vectors: Vec<f32>) -> Self {
         Block {
             dim,
@@ -73,7 +75,7 @@ impl Block {
         }
     }
 
-    /// A block of codes whose vectors are absent or given.
+    /// A block of codes with these vectors, which may be absent.
     pub fn of_codes(
         dim: usize,
         ids: Vec<u64>,
@@ -88,17 +90,17 @@ impl Block {
         }
     }
 
-    /// Rows, dead ones included.
+    /// How many rows there are, dead ones included.
     pub fn rows(&self) -> usize {
         self.ids.len()
     }
 
-    /// Rows that are not dead.
+    /// How many rows are not dead.
     pub fn live(&self) -> usize {
         self.ids.len() - self.dead_rows
     }
 
-    /// Rows that are dead.
+    /// How many rows are dead.
     pub fn dead(&self) -> usize {
         self.dead_rows
     }
@@ -140,20 +142,30 @@ impl Block {
         self.vectors.is_resident()
     }
 
-    /// Whether a row may be pushed.
+    /// Whether the block takes another row.
     pub fn has_room(&self) -> bool {
         self.is_resident() && self.rows() < block_rows(self.dim)
     }
 
-    /// Appends a row for a unit vector, whose id must be greater than all others. Changes
-    /// nothing where memory is short.
-    pub fn push(
+    /// Adds a row for a unit vector, whose id must be new. Changes nothing if memory is short.
+    pub fn insert(
         &mut self,
         id: u64,
         created_at: u64,
         vector: &[f32],
     ) -> Result<(), TryReserveError> {
-        debug_assert!(self.has_room() && self.ids.last().is_none_or(|&last| last < id));
+        debug_assert!(self.has_room());
+        let place = self.ids.partition_point(|&other| other < id);
+        if place < self.rows() {
+            self.check_room_for_copy()?;
+            // A copy of the next row stands in its place until it is replaced.
+            let rows: Vec<usize> = (0..=place).chain(place..self.rows()).collect();
+            let mut block = self.select(&rows);
+            block.ids[place] = id;
+            block.replace(place, created_at, vector)?;
+            *self = block;
+            return Ok(());
+        }
         if self.sealed.is_some() {
             self.check_room_for_copy()?;
         }
@@ -172,7 +184,7 @@ impl Block {
         Ok(())
     }
 
-    /// Replaces the vector of a row, which is alive then.
+    /// Replaces the vector of a row, and revives a dead one.
     pub fn replace(
         &mut self,
         row: usize,
@@ -195,14 +207,14 @@ impl Block {
         Ok(())
     }
 
-    /// Marks a row as dead. False where it was.
+    /// Marks a row as dead. False if it was dead.
     pub fn remove(&mut self, row: usize) -> bool {
         let was = std::mem::replace(&mut self.dead[row], true);
         self.dead_rows += usize::from(!was);
         !was
     }
 
-    /// A block of some of these rows, ascending, with memory for no more.
+    /// A block of some of these rows, ascending, without spare memory.
     pub fn select(&self, rows: &[usize]) -> Block {
         let dead = select(&self.dead, 1, rows);
         Block {
@@ -223,21 +235,21 @@ impl Block {
         rows.filter_map(|(row, dead)| (!dead).then_some(row))
     }
 
-    /// Copies a vector, as well as it is known, and returns an upper bound of how far it is
-    /// off. None where it is not in memory.
+    /// Copies a vector as exactly as it is known, and returns an upper bound of its error. None if
+    /// it is not in memory.
     pub fn vector(&self, row: usize, out: &mut Vec<f32>) -> Option<f64> {
         self.vectors.copy(self.dim, row, out)
     }
 
-    /// Encodes all rows in a basis. False where the vectors are not in memory, or memory is
-    /// short; the rows keep the codes that they have then.
+    /// Encodes all rows in a basis. False if the vectors are not in memory, or memory is short:
+    /// then the rows keep their codes.
     pub fn encode(&mut self, basis: &Rc<Basis>) -> bool {
         if !self.is_resident() {
             return false;
         }
         let mut coded = Coded::new(basis, &self.vectors);
         let rows = self.rows();
-        // Room for what the vectors have room for.
+        // As much room as the vectors have.
         let room = rows.max(self.ids.capacity().min(block_rows(self.dim)));
         if coded.reserve(room).is_err() {
             return false;
@@ -253,18 +265,17 @@ impl Block {
         true
     }
 
-    /// Takes in the vector of a row that is in the store only.
+    /// Takes the vector of a row that was only in the store.
     pub fn arrive(&mut self, row: usize, vector: &[f32]) -> Result<(), TryReserveError> {
         self.vectors.arrive(row, self.ids.len(), vector)
     }
 
-    /// All vectors have arrived. Those that have not are in the store no longer.
+    /// Records that all vectors have arrived. The store does not have the others any more.
     pub fn arrived(&mut self, dtype: VectorDtype) -> Result<(), TryReserveError> {
         self.vectors.arrived(self.dim, dtype)
     }
 
-    /// Offers to `top` every row that is alive and whose cosine with the query may reach
-    /// `top`'s cut.
+    /// Offers to `top` every live row whose cosine with the query may reach `top`'s cut.
     pub fn scan(&self, query: &mut Query, top: &mut TopFound, tally: &mut Tally) {
         let Some(coded) = &self.coded else {
             for row in self.live_rows() {
@@ -314,7 +325,7 @@ impl Block {
         }
     }
 
-    /// Offers a row, with its cosine or the best bound of it that memory has, `bound` being one.
+    /// Offers a row with its cosine, or with the best known bound of it. `bound` is one.
     pub fn compare(&self, row: usize, bound: f32, query: &mut Query, top: &mut TopFound) {
         let bound = self.vectors.bound(row, bound, query);
         if bound >= top.cut() {
@@ -325,7 +336,7 @@ impl Block {
         }
     }
 
-    /// Fails where there is no memory for a copy of the block.
+    /// Fails if there is no memory for a copy of the block.
     pub fn check_room_for_copy(&self) -> Result<(), TryReserveError> {
         check_room(self.bytes())
     }
@@ -356,15 +367,15 @@ impl Block {
     }
 }
 
-/// Has some rows of so many bytes fetched from memory at the same time: one after another, each
-/// would be waited for.
+/// Fetches some rows of `width` bytes from memory at the same time. Reading one row after another
+/// would wait for each.
 fn fetch(bytes: &[i8], width: usize, rows: &[(u32, i32)]) {
     const LINE: usize = 64;
     let mut sum = 0_i8;
     for &(row, _) in rows {
         let row = &bytes[row as usize * width..][..width];
         for line in row.chunks(LINE) {
-            // It may lie in two lines of the cache.
+            // It may span two lines of the processor's cache.
             if let [first, .., last] = line {
                 sum = sum.wrapping_add(first ^ last);
             }

@@ -1,7 +1,8 @@
 //! The codes of a block's rows.
 
 use super::basis::Basis;
-use super::projections::{Encoder, Errors, detail_bytes};
+use super::projections::{Encoder, Errors};
+use super::scales::detail_bytes;
 use super::vectors::{Vectors, allocated, of, reserve};
 use mneme_kernels::{HEAD_BYTES, QUAD, head_byte};
 use std::collections::TryReserveError;
@@ -10,22 +11,22 @@ use std::rc::Rc;
 /// Codes of all rows of a block in one basis.
 #[derive(Clone, Debug)]
 pub struct Coded {
-    /// What the codes are along.
+    /// The basis of the codes.
     pub basis: Rc<Basis>,
     /// Interleaved, and padded to whole quads.
     pub heads: Vec<u8>,
     /// `detail_bytes` a row.
     pub details: Vec<i8>,
-    /// 0 where the head has all directions, and with int8 vectors.
+    /// 0 if the head has all directions, and with int8 vectors.
     pub detail_bytes: usize,
-    /// The greatest of all rows but the outliers.
+    /// The greatest errors of all rows, without the outliers.
     pub errors: Errors,
-    /// Rows that the codes say nothing of, ascending.
+    /// Rows without valid codes, ascending.
     pub outliers: Vec<u16>,
 }
 
 impl Coded {
-    /// No rows. Int8 vectors take the place of details.
+    /// Codes of no rows. Int8 vectors serve as details.
     pub fn new(basis: &Rc<Basis>, vectors: &Vectors) -> Self {
         Coded {
             basis: Rc::clone(basis),
@@ -43,13 +44,13 @@ impl Coded {
         }
     }
 
-    /// Makes room for so many rows in all.
+    /// Makes room for this many rows in all.
     pub fn reserve(&mut self, rows: usize) -> Result<(), TryReserveError> {
         reserve(&mut self.heads, rows.next_multiple_of(QUAD) * HEAD_BYTES)?;
         reserve(&mut self.details, rows * self.detail_bytes)
     }
 
-    /// Makes a place for a row, the one after the last.
+    /// Makes a place for one more row, number `row`.
     pub fn push(&mut self, row: usize) {
         if row.is_multiple_of(QUAD) {
             self.heads.resize(self.heads.len() + QUAD * HEAD_BYTES, 0);
@@ -67,12 +68,12 @@ impl Coded {
         }
     }
 
-    /// The detail of a row; empty where the head has all directions, and with int8 vectors.
+    /// The detail of a row. Empty if the head has all directions, and with int8 vectors.
     pub fn detail(&self, row: usize) -> &[i8] {
         &self.details[of(row, self.detail_bytes)]
     }
 
-    /// Encodes a vector, which is at most `off` away from the row's.
+    /// Encodes a vector, which differs from the row's by at most `off`.
     pub fn set(&mut self, row: usize, vector: &[f32], off: f64, encoder: &mut Encoder) {
         let mut head = [0; HEAD_BYTES];
         let detail = &mut self.details[of(row, self.detail_bytes)];
@@ -92,7 +93,7 @@ impl Coded {
         }
     }
 
-    /// Some of these rows.
+    /// The codes of some of these rows.
     pub fn select(&self, rows: &[usize]) -> Coded {
         let mut coded = Coded {
             basis: Rc::clone(&self.basis),
@@ -111,7 +112,7 @@ impl Coded {
         coded
     }
 
-    /// Whether the codes say nothing of a row.
+    /// Whether a row has no valid codes.
     pub fn is_outlier(&self, row: usize) -> bool {
         self.outliers.binary_search(&(row as u16)).is_ok()
     }

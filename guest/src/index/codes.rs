@@ -1,24 +1,23 @@
 //! Vectors rounded to small integers, with certified error bounds.
 //!
-//! A row `x` is kept as `s·c + e`, with integer codes `c` in -127..127, one scale `s`,
-//! and the length `|e|` of the rounding error. A query `q` is taken as `t·d + f` likewise,
-//! with finer codes `d` in -2047..2047. Then
+//! A row `x` is `s·c + e`, with integer codes `c` in -127..127, one scale `s`, and the length
+//! `|e|` of the rounding error. A query `q` is `t·d + f`, with finer codes `d` in -2047..2047.
+//! Then
 //!
 //! ```text
 //! q·x = t·s·(d·c) + t·d·e + f·x  ≤  t·s·(d·c) + |t·d|·|e| + |f|·|x|
 //! ```
 //!
-//! by the Cauchy-Schwarz inequality. `d·c` is an exact integer, so a row whose right
-//! side is below the threshold cannot be an answer, and ruling it out loses nothing.
+//! by the Cauchy-Schwarz inequality. `d·c` is an exact integer, so a row whose right side is
+//! below the threshold cannot answer, and ruling it out loses nothing.
 
-use mneme_kernels::{CODE_LANES, LANES, dot_codes};
+use super::rounding::{sum_error, up};
+use mneme_kernels::{CODE_LANES, dot_codes};
 
 /// Greatest code of a row.
 const ROW_MAX: f64 = 127.0;
 /// Greatest code of a query.
 const QUERY_MAX: f64 = 2047.0;
-/// Makes up for rounding where a bound is stored or computed in float32.
-const ROUND_UP: f64 = 1.0 + 1e-6;
 
 /// One row's codes.
 pub struct Codes {
@@ -37,7 +36,7 @@ impl Codes {
         let scale = (greatest(vector) / ROW_MAX) as f32;
         let mut codes = vec![0_i8; padded(vector.len())];
         let per_scale = inverse(scale);
-        // Four lanes, so that the sum does not wait for itself.
+        // In four lanes, so that additions do not wait for each other.
         let mut errors = [0.0_f64; 4];
         for (i, (code, &x)) in codes.iter_mut().zip(vector).enumerate() {
             let rounded = round(x, per_scale, ROW_MAX);
@@ -68,7 +67,7 @@ pub struct QueryCodes {
     scale: f32,
     /// `|t·d|`, rounded up.
     length: f32,
-    /// `|f|·|x|` for unit rows, and what float32 sums may be off by, rounded up.
+    /// `|f|·|x|` for unit rows, plus the error of float32 sums, rounded up.
     slack: f32,
 }
 
@@ -93,7 +92,7 @@ impl QueryCodes {
         }
     }
 
-    /// About the cosine of the query with a row.
+    /// The approximate cosine of the query with a row.
     pub fn product(&self, codes: &[i8], scale: f32) -> f32 {
         dot_codes(&self.codes, codes) as f32 * (self.scale * scale)
     }
@@ -106,14 +105,6 @@ impl QueryCodes {
     }
 }
 
-/// What `mneme_kernels::dot_f32` of two unit vectors may be off by: `n/16 + 4` additions and a
-/// multiplication in each lane's chain, of unit roundoff 2^-24 each (Higham, Accuracy
-/// and Stability of Numerical Algorithms, section 3.1), and some room for the clamping
-/// and the float32 arithmetic of the bound itself.
-pub fn sum_error(len: usize) -> f32 {
-    (len as f32 / LANES as f32 + 16.0) * 1.2e-7
-}
-
 /// `len` rounded up to a multiple of [`CODE_LANES`].
 pub fn padded(len: usize) -> usize {
     len.next_multiple_of(CODE_LANES)
@@ -123,22 +114,18 @@ fn greatest(vector: &[f32]) -> f64 {
     f64::from(vector.iter().fold(0.0_f32, |max, x| max.max(x.abs())))
 }
 
-/// 1/scale; 0 for the scale of a zero vector, and of one so small that its inverse is
-/// no number.
+/// 1/scale. 0 for the scale of a zero vector, and for one so small that its inverse is not
+/// finite.
 fn inverse(scale: f32) -> f64 {
     let inverse = 1.0 / f64::from(scale);
     if inverse.is_finite() { inverse } else { 0.0 }
 }
 
-/// The nearest code. Any other would do: the error is measured, not assumed.
+/// The nearest code. Any other code would do, because the error is measured.
 fn round(x: f32, per_scale: f64, max: f64) -> f64 {
     (f64::from(x) * per_scale)
         .round_ties_even()
         .clamp(-max, max)
-}
-
-fn up(x: f64) -> f32 {
-    (x * ROUND_UP) as f32 + f32::MIN_POSITIVE
 }
 
 #[cfg(test)]

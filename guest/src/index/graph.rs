@@ -1,17 +1,18 @@
-//! Graphs: approximate search among rows that do not change.
+//! Graphs: approximate search among unchanged rows.
 //!
 //! A graph is a hierarchical navigable small world (Malkov and Yashunin, "Efficient and robust
 //! approximate nearest neighbor search using Hierarchical Navigable Small World graphs", 2018),
-//! built and searched by the crate `instant-distance`. It holds links between row numbers and
-//! no vectors: whoever builds or searches it says how far rows are from each other and from
-//! the query. What is near is found with high probability, never with certainty.
+//! built and searched by the crate `instant-distance`. It holds links between row numbers, but no
+//! vectors: the caller supplies the distances between rows, and from rows to the query. A search
+//! finds near rows with high probability, never with certainty.
 //!
 //! # Cost
 //!
-//! Building `n` rows takes about `n log n` times `ef-construction` distances, in one call that
-//! cannot be interrupted, on one thread in a component. A search takes about `log n` times
-//! `ef-search`. A row takes 312 bytes if the rows are a power of two or at most 4096 (serde
-//! grows vectors by doubling), up to twice as many otherwise, and 1200 while building.
+//! Building a graph of `n` rows takes about `n log n` times `ef-construction` distances, in one
+//! call that cannot be interrupted, on one thread in a component. A search takes about `log n`
+//! times `ef-search`. A row takes 312 bytes if the number of rows is a power of two or at most
+//! 4096 (serde grows vectors by doubling), up to twice as many otherwise, and 1200 while
+//! building.
 //!
 //! Measured in wasm with wasmtime on two busy cores, in CPU time; 384 dimensions, vectors of a
 //! sentence encoder; `ef-construction` 100; means of queries that are near a row, less near,
@@ -34,28 +35,28 @@
 //!
 //! # When it pays
 //!
-//! A distance of a search costs several times that of a scan, which reads memory in order:
-//! comparing all rows in float32 took 35 to 77 ns a row at the same time, 0.37 ms for 10,000
-//! and 2.4 ms for 50,000. So
+//! A distance in a search costs several times one in a scan, which reads memory in order.
+//! Comparing all rows in float32 took 35 to 77 ns a row at the same time: 0.37 ms for 10,000
+//! rows and 2.4 ms for 50,000. So
 //!
-//! - it never beats certified bounds where they rule most rows out, at about 2 ns a row:
-//!   50,000 rows take 0.1 ms, exactly;
-//! - where they do not, for thresholds that are too low, a graph is not faster than comparing
-//!   all rows if they are fewer than about 15,000. If they are more and lie in clusters, it is:
-//!   2.5 times at 50,000 rows with `ef-search` 50, 1.4 times with 100, for more than a minute of
-//!   building;
-//! - random directions are as bad for it as for the bounds: most rows are looked at, and the
-//!   nearest is missed more often than anyone should accept.
+//! - a graph never beats certified bounds that rule out most rows, at about 2 ns a row: 50,000
+//!   rows take 0.1 ms, exactly;
+//! - at low thresholds the bounds rule out few rows. There a graph is not faster than comparing
+//!   all rows up to about 15,000 of them. It is faster for more rows in clusters: 2.5 times at
+//!   50,000 rows with `ef-search` 50, 1.4 times with 100, after more than a minute of building;
+//! - random directions are as bad for a graph as for the bounds: a search looks at most rows, and
+//!   misses the nearest one too often.
 //!
-//! There is thus no number of rows from which a graph answers a cache's look-ups sooner, and
-//! `auto` is exact. Graphs are for those who ask for them: large namespaces of clustered vectors
-//! at low thresholds, where a missed neighbour does no harm.
+//! So no number of rows makes a graph faster for a cache's look-ups, and `auto` is exact. Graphs
+//! are for large namespaces of clustered vectors at low thresholds, if a missed neighbour is
+//! harmless.
 //!
 //! # Limits
 //!
-//! Links are 64 a row in the lowest layer and 32 above. With an `ef-construction` below 65 rows
-//! have fewer. Identical rows crowd out other links, above all with the heuristic: among 3,000
-//! rows, each ten times the same, it found the nearest of 92 % of queries, and without it 99.5 %.
+//! A row has 64 links in the lowest layer and 32 in each other, or fewer with an `ef-construction`
+//! below 65. Identical rows crowd out other links, above all with the heuristic. Among 3,000 rows,
+//! ten times each, a search found the nearest row of 92 % of queries with the heuristic, and of
+//! 99.5 % without it.
 
 mod entropy;
 mod persisted;
@@ -70,17 +71,16 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// The most rows of a graph.
 pub const MAX_ROWS: usize = 1 << 20;
-/// Links of a row in the lowest layer; half as many in each other.
+/// Links of a row in the lowest layer. A row has half as many in each other layer.
 const LINKS: usize = 64;
-/// What [`Graph::build`] and [`Graph::read`] take for each row while they run, at most.
+/// The most bytes that [`Graph::build`] and [`Graph::read`] take for each row while they run.
 const BUILD_BYTES: usize = 1200;
 const READ_BYTES: usize = 900;
 
-/// How far two rows are from each other: the less the nearer, as 1 - cosine. It must be
-/// symmetrical; NaN is farthest.
+/// The distance between two rows, such as 1 - cosine. It must be symmetrical. NaN is farthest.
 pub type Between<'a> = dyn Fn(u32, u32) -> f32 + Sync + 'a;
 
-/// How far the query is from a row, in the measure of [`Between`].
+/// The distance from the query to a row, in the measure of [`Between`].
 pub type FromQuery<'a> = dyn Fn(u32) -> f32 + Sync + 'a;
 
 /// A row that was found.
@@ -88,11 +88,11 @@ pub type FromQuery<'a> = dyn Fn(u32) -> f32 + Sync + 'a;
 pub struct Near {
     /// Its number, less than [`Graph::rows`].
     pub row: u32,
-    /// What [`FromQuery`] said of it.
+    /// Its distance by [`FromQuery`].
     pub distance: f32,
 }
 
-/// Memory that searches use again, of any graphs: a byte for each row of the largest.
+/// Memory that searches of all graphs share: a byte for each row of the largest.
 #[derive(Default)]
 pub struct Searcher(Search);
 
@@ -105,8 +105,8 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Builds a graph. The same arguments give the same graph in every component; natively
-    /// several threads take part, and no two graphs are the same.
+    /// Builds a graph. The same arguments give the same graph in every component. Natively,
+    /// several threads take part, and every graph is different.
     ///
     /// Errors: `invalid-argument` for more than [`MAX_ROWS`], `index-unavailable` for want of
     /// memory.
@@ -132,14 +132,14 @@ impl Graph {
             .ef_construction(options.ef_construction.max(1) as usize)
             .select_heuristic(options.heuristic.then(Heuristic::default))
             .build_hnsw(nodes);
-        // From here on there is but one way to make a graph.
+        // Built graphs and stored graphs are made in the same way.
         let mut bytes = Vec::new();
         persisted::write(&hnsw, rows, &mut bytes)?;
         drop(hnsw);
         Self::of_bytes(&bytes, rows, options)
     }
 
-    /// How many rows it was built of.
+    /// How many rows it was built from.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -150,14 +150,14 @@ impl Graph {
     }
 
     /// The nearest rows, nearest first: at most `limit`, and at most
-    /// [`ef_search`](Self::ef_search). Whoever needs more must compare all rows.
+    /// [`ef_search`](Self::ef_search). A caller who needs more rows must compare all.
     pub fn search(
         &self,
         from_query: &FromQuery<'_>,
         limit: usize,
         searcher: &mut Searcher,
     ) -> Vec<Near> {
-        // Of the lifetime of the query, which nodes never use.
+        // Nodes of a graph never use the lifetime of the query.
         let hnsw: &Hnsw<Node<'_>> = &self.hnsw;
         hnsw.search(&Node::Query(from_query), &mut searcher.0)
             .take(limit)
@@ -176,7 +176,7 @@ impl Graph {
         self.bytes
     }
 
-    /// Appends the form in which a graph is kept: 130 to 220 bytes a row for most.
+    /// Appends the graph in the format of the store: usually 130 to 220 bytes a row.
     ///
     /// Errors: `index-unavailable` for want of memory.
     pub fn write(&self, bytes: &mut Vec<u8>) -> Result<()> {
@@ -184,8 +184,8 @@ impl Graph {
         persisted::write(&self.hnsw, self.rows, bytes)
     }
 
-    /// Takes a graph of `rows` rows from all of what [`write`](Self::write) appended. Of the
-    /// options, those for searching are used.
+    /// Reads a graph of `rows` rows from exactly the bytes that [`write`](Self::write) appended.
+    /// Uses only the options for searching.
     ///
     /// Errors: `corrupt` for any bytes that could not be searched safely, `index-unavailable`
     /// for want of memory.
@@ -206,12 +206,12 @@ impl Graph {
     }
 }
 
-/// Refuses rows of so many bytes each that there is no memory for.
+/// Refuses rows that memory is too short for.
 fn check_room_for(rows: usize, bytes: usize) -> Result<()> {
     check_room(rows.saturating_mul(bytes)).map_err(|_| no_memory(rows))
 }
 
-/// The error of a graph for which there is no memory.
+/// The error of a graph that memory is too short for.
 pub fn no_memory(rows: usize) -> Error {
     Error::IndexUnavailable(format!(
         "no memory for a graph of {rows} rows; raise the memory limit or set the option index to exact"
@@ -237,7 +237,7 @@ impl Serialize for BuildNode<'_> {
     }
 }
 
-/// A row of a graph, or what is sought in it. A search compares a query with rows only.
+/// A row of a graph, or the query. A search compares only a query with rows.
 #[derive(Clone)]
 enum Node<'a> {
     Row(u32),

@@ -1,5 +1,5 @@
-//! The form in which an index is kept in the store: the basis and the codes, from which it can
-//! answer without having read a vector.
+//! The format of an index in the store: the basis and the codes. With them the index answers before
+//! any vector has been read.
 //!
 //! All numbers are little-endian. A sequence of bytes holds, in this order:
 //!
@@ -18,16 +18,17 @@
 //! | of each namespace, after its blocks: number of graphs | u32 |
 //! | of each: number of blocks, their first ids, length, graph | u32, u64 each, u32, bytes |
 //!
-//! Reading believes nothing: whatever does not fit together is an error, and then the index is
-//! built from the entries.
+//! Reading checks everything. Any inconsistency is an error, and then the index is built from the
+//! entries.
 
 use super::Index;
 use super::basis::{Basis, directions};
 use super::block::{Block, block_rows};
 use super::coded::Coded;
 use super::codes::padded;
-use super::projections::{Errors, Scales, detail_bytes};
+use super::projections::Errors;
 use super::rows::{KeptGraph, Rows};
+use super::scales::{Scales, detail_bytes};
 use super::vectors::Vectors;
 use crate::error::Result;
 use crate::options::MAX_NAME_BYTES;
@@ -36,20 +37,20 @@ use mneme_kernels::numbers::Number;
 use mneme_kernels::{HEAD_BYTES, QUAD};
 use std::rc::Rc;
 
-/// The first four bytes; another number for another form.
+/// The first four bytes. Another format has other bytes.
 const MAGIC: u32 = u32::from_le_bytes(*b"mni1");
 
-/// Where the bytes of an index go.
+/// A place to write the bytes of an index to.
 pub trait Sink {
     /// Appends bytes.
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
 }
 
-/// Where the bytes of an index come from.
+/// A place to read the bytes of an index from.
 pub trait Source {
-    /// The next bytes, exactly as many as there is room for.
+    /// Fills `bytes` with the next bytes.
     fn read(&mut self, bytes: &mut [u8]) -> Result<()>;
-    /// How many are left.
+    /// How many bytes are left.
     fn left(&self) -> usize;
 }
 
@@ -75,7 +76,7 @@ impl Source for &[u8] {
     }
 }
 
-/// What is wrong with an index that was kept.
+/// The error of a stored index with something wrong.
 pub fn damaged(what: &str) -> Error {
     Error::Corrupt(format!("the index kept in the store is damaged: {what}"))
 }
@@ -115,8 +116,7 @@ fn expect(condition: bool, what: &str) -> Result<()> {
 }
 
 impl Index {
-    /// Writes the index, all of whose rows must have codes (see
-    /// [`is_encoded`](Self::is_encoded)).
+    /// Writes the index. All rows must have codes (see [`is_encoded`](Self::is_encoded)).
     pub fn write(&self, sink: &mut impl Sink) -> Result<()> {
         let basis = self
             .basis
@@ -158,12 +158,12 @@ impl Index {
         Ok(())
     }
 
-    /// Reads what [`write`](Self::write) has written for this number of dimensions and this
-    /// dtype; float32 and float16 are kept alike. Their vectors are absent then.
+    /// Reads an index that [`write`](Self::write) has written for this number of dimensions and
+    /// this dtype. Float32 and float16 are stored alike, without their vectors.
     pub fn read(source: &mut impl Source, dim: u32, dtype: VectorDtype) -> Result<Self> {
         let mut index = Index::new(dim, dtype);
         let dim = index.dim;
-        expect(read_one::<u32>(source)? == MAGIC, "it is of another form")?;
+        expect(read_one::<u32>(source)? == MAGIC, "it has another format")?;
         expect(read_count(source)? == dim, "it has other dimensions")?;
         let k = read_count(source)?;
         expect(k == directions(dim), "its basis has another size")?;
@@ -172,14 +172,14 @@ impl Index {
         let rows = read(source, k * dim)?;
         let scales = Scales::from_floats(read(source, k + 2)?);
         let basis = scales.and_then(|scales| Basis::new(dim, rows, scales));
-        let basis = Rc::new(basis.ok_or_else(|| damaged("its basis is none"))?);
+        let basis = Rc::new(basis.ok_or_else(|| damaged("its basis is not valid"))?);
         index.learned_rows = read_count(source)?;
         index.added = read_count(source)?;
         for _ in 0..read_count(source)? {
             let length = read_count(source)?;
             expect(length <= MAX_NAME_BYTES, "a namespace is too long")?;
             let name = String::from_utf8(read(source, length)?)
-                .map_err(|_| damaged("a namespace is no UTF-8"))?;
+                .map_err(|_| damaged("a namespace is not UTF-8"))?;
             let mut rows = Rows::new(dim, dtype);
             for _ in 0..read_count(source)? {
                 let block = read_block(source, &basis, is_int8)?;
@@ -275,15 +275,15 @@ fn read_block(source: &mut impl Source, basis: &Rc<Basis>, is_int8: bool) -> Res
         let errors: Vec<f32> = read(source, rows)?;
         // No value of a unit vector is greater than 1.
         let are_scales = scales.iter().all(|scale| (0.0..=0.008).contains(scale));
-        expect(are_scales, "a scale is none")?;
-        expect(are_lengths(&errors), "an error is none")?;
+        expect(are_scales, "a scale is out of range")?;
+        expect(are_lengths(&errors), "an error is out of range")?;
         vectors = Vectors::Int8 {
             codes: codes.into(),
             scales,
             errors,
         };
     }
-    expect(are_lengths(&[head, detail]), "an error is none")?;
+    expect(are_lengths(&[head, detail]), "an error is out of range")?;
     let coded = Coded {
         basis: Rc::clone(basis),
         heads,

@@ -1,200 +1,60 @@
 //! Codes of a vector's coordinates along a [`Basis`], and bounds of cosines from them.
 //!
-//! Let the rows of `V` be the `k` directions of the basis and `G = V Vᵀ`. A row `x` and a
-//! query `q` have the coordinates `a = V x` and `b = V q`, and what is orthogonal to all
-//! directions is `x⊥` and `q⊥`. Then
+//! Let the rows of `V` be the `k` directions of the basis, and `G = V Vᵀ`. A row `x` and a query
+//! `q` have the coordinates `a = V x` and `b = V q`. Their parts orthogonal to all directions are
+//! `x⊥` and `q⊥`. Then
 //!
 //! ```text
 //! q·x  =  bᵀ G⁻¹ a + q⊥·x⊥  ≤  b·a + d/(1-d) |b| |a| + |q⊥| |x⊥|
 //! ```
 //!
-//! by the Cauchy-Schwarz inequality, where `d` is at least the spectral norm of `G - I`. A
-//! row keeps `a` as small integers: `a = ã + e` with `ã` the values of the codes and the
-//! length of `e` measured, and `|x⊥|` as one more code, rounded up. A query takes `b` times
-//! the unit of each code as integers, too: `b = b̃ + f`. Then
+//! by the Cauchy-Schwarz inequality, where `d` is at least the spectral norm of `G - I`. A row
+//! keeps `a` as small integers: `a = ã + e`, where `ã` are the values of the codes, and the length
+//! of `e` is measured. It keeps `|x⊥|` as one more code, rounded up. A query keeps `b` times the
+//! unit of each code as integers, too: `b = b̃ + f`. Then
 //!
 //! ```text
 //! b·a  =  b̃·ã + f·ã + b·e  ≤  b̃·ã + |f| |ã| + |b| |e|
 //! ```
 //!
-//! and `b̃·ã` plus the term of `|q⊥| |x⊥|` is one exact integer sum times one factor. A row
-//! whose bound is below the threshold cannot be an answer, and ruling it out loses nothing.
-//! What float32 products may be off by is part of every term (see `projection_error` and
-//! [`sum_error`]). This is the partial distance bound that goes back to Bei and Gray, "An
+//! and `b̃·ã` plus the term of `|q⊥| |x⊥|` is one exact integer sum times one factor. A row whose
+//! bound is below the threshold cannot answer, and ruling it out loses nothing. Every term allows
+//! for the errors of float32 products (see [`projection_error`] and [`sum_error`]). This is the
+//! partial distance bound of Bei and Gray, "An
 //! improvement of the minimum distortion encoding algorithm for vector quantization" (1985),
-//! with the lengths of the remainders as in Fukunaga and Narendra's branch and bound (1975).
+//! with the lengths of the remainders, as in Fukunaga and Narendra's branch and bound (1975).
 //!
-//! A row is ruled out in two steps. Its *head*, 32 bytes, has the first 31 directions and the
-//! length of the rest; four heads are interleaved, so that one SIMD lane belongs to one row.
-//! A lane of 16 bits holds two codes: its low byte is a code by itself (unsigned, 128 stands
-//! for zero), and the lane as a whole is a finer code of another direction. Its *detail* has
-//! the other directions, a signed byte each, and again the length of the rest.
+//! A row is ruled out in two steps. Its *head*, of 32 bytes, has the first 31 directions and the
+//! length of the rest. Four heads are interleaved, so that one SIMD lane belongs to one row. A lane
+//! of 16 bits holds two codes: the low byte is the code of one direction (unsigned, 128 is zero),
+//! and the whole lane is a finer code of another direction. Its *detail* has the other directions,
+//! as a signed byte each, and again the length of the rest.
 //!
-//! A row with a coordinate out of range, or one whose error is greater than that of others,
-//! is an *outlier*: it is always compared in full.
+//! A row with a coordinate out of range, or with a greater error than others, is an *outlier*: it
+//! is always compared in full.
 
-use super::basis::{Basis, projection_error};
-use super::codes::sum_error;
-use mneme_kernels::{CODE_LANES, HEAD_BYTES, HEAD_LANES, HeadQuery, dot_codes};
+use super::basis::Basis;
+use super::rounding::{projection_error, sum_error, up};
+use super::scales::{
+    DETAIL_MAX, LOW, LOW_MAX, LOW_ZERO, REST_BYTE, REST_MAX, WHOLE, detail_bytes, head_directions,
+};
+use mneme_kernels::{HEAD_BYTES, HeadQuery, dot_codes};
 
-/// Directions that are codes of whole lanes.
-const WHOLE: usize = HEAD_LANES;
-/// Directions that are codes of low bytes. The last low byte is the length of the rest.
-const LOW: usize = HEAD_LANES - 1;
-/// The byte of a head that holds the length of the rest.
-pub const REST_BYTE: usize = 2 * LOW;
-/// What the low byte of a zero is.
-const LOW_ZERO: f64 = 128.0;
-/// Greatest value of a lane that any low byte leaves possible.
-const WHOLE_MAX: f64 = 32_512.0;
-const LOW_MAX: f64 = 127.0;
-const DETAIL_MAX: f64 = 127.0;
-const REST_MAX: f64 = 254.0;
 /// Greatest factors of a query.
 const QUERY_WHOLE_MAX: f64 = 2047.0;
 const QUERY_LOW_MAX: f64 = 32_766.0;
 const QUERY_DETAIL_MAX: f64 = 2047.0;
-/// How much further than in the sample a coordinate may be from zero.
-const HEADROOM: f64 = 1.35;
-/// Unit vectors are this close to unit length, squared; see `vector::unit`.
+/// The greatest squared length of a unit vector; see `vector::unit`.
 const UNIT_SQUARE: f64 = 1.0 + 3e-6;
-/// Lengths of unit vectors, of their coordinates and of codes of those are below it.
+/// More than the length of any unit vector, of its coordinates, and of their codes.
 const LENGTH: f64 = 1.1;
-/// Vectors that are known less well than this are outliers.
+/// Vectors that are known less exactly than this are outliers.
 const GREATEST_OFF: f64 = 0.04;
-/// Makes up for float64 rounding in the constants of a query.
+/// Allows for float64 rounding in the constants of a query.
 const ROUNDING: f64 = 1e-9;
 
-/// Directions of the head.
-fn head_directions(k: usize) -> usize {
-    k.min(WHOLE + LOW)
-}
-
-/// Bytes of a row's detail in a basis of `k` directions; 0 where the head has them all.
-pub fn detail_bytes(k: usize) -> usize {
-    match k - head_directions(k) {
-        0 => 0,
-        more => (more + 1).next_multiple_of(CODE_LANES),
-    }
-}
-
-/// What one step of each code stands for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scales {
-    /// A direction each, in the order of the basis.
-    steps: Vec<f32>,
-    /// Of the length that the head leaves over.
-    head_rest: f32,
-    /// Of the length that all directions leave over.
-    detail_rest: f32,
-    /// Rows of greater error are outliers.
-    head_error: f64,
-    detail_error: f64,
-}
-
-impl Scales {
-    /// Scales for `k` directions of vectors of `dim` values, by which the coordinates of these
-    /// rows can be kept.
-    pub fn covering<R: Iterator<Item = f32>>(
-        k: usize,
-        dim: usize,
-        rows: impl Iterator<Item = R>,
-    ) -> Self {
-        let heads = head_directions(k);
-        let mut greatest = vec![0.0_f64; k];
-        let (mut head_rest, mut detail_rest) = (0.0_f64, 0.0_f64);
-        for row in rows {
-            let mut squares = 0.0;
-            for (j, x) in row.map(f64::from).enumerate() {
-                greatest[j] = greatest[j].max(x.abs());
-                squares += x * x;
-                if j + 1 == heads {
-                    head_rest = head_rest.max(1.0 - squares);
-                }
-            }
-            detail_rest = detail_rest.max(1.0 - squares);
-        }
-        // A rest of nothing is taken for what it may be, as far as rounding lets one know.
-        let unknown = (4.0 * k as f64 * projection_error(dim)).sqrt() + 0.01;
-        let rest = |square: f64| (square.max(0.0).sqrt() * HEADROOM + unknown).min(1.02) as f32;
-        let steps = greatest
-            .iter()
-            .enumerate()
-            .map(|(j, &greatest)| {
-                let range = (greatest * HEADROOM).min(1.01) + 1e-4;
-                (range / codes_of(j)) as f32
-            })
-            .collect();
-        Self::new(
-            steps,
-            rest(head_rest) / REST_MAX as f32,
-            rest(detail_rest) / DETAIL_MAX as f32,
-        )
-    }
-
-    /// The scales with these steps, of which the rest follows.
-    fn new(steps: Vec<f32>, head_rest: f32, detail_rest: f32) -> Self {
-        let heads = head_directions(steps.len());
-        // Half a step in each direction: whatever is further off was out of range.
-        let cap = |from: usize, to: usize| {
-            let halves = (from..to).map(|j| {
-                let codes = if j < WHOLE { 256.0 } else { 1.0 };
-                (codes * f64::from(steps[j]) / 2.0).powi(2)
-            });
-            halves.sum::<f64>().sqrt() * 1.001 + 1e-4
-        };
-        let (head_error, detail_error) = (cap(0, heads), cap(heads, steps.len()));
-        Scales {
-            steps,
-            head_rest,
-            detail_rest,
-            head_error,
-            detail_error,
-        }
-    }
-
-    /// The numbers that make these scales again.
-    pub fn to_floats(&self) -> impl Iterator<Item = f32> {
-        let rests = [self.head_rest, self.detail_rest];
-        self.steps.iter().copied().chain(rests)
-    }
-
-    /// The scales of [`to_floats`](Self::to_floats); none where those are no scales.
-    pub fn from_floats(mut floats: Vec<f32>) -> Option<Self> {
-        let detail_rest = floats.pop()?;
-        let head_rest = floats.pop()?;
-        // Coordinates of unit vectors need no more, and errors stay small by it.
-        let covers = |step: f32, codes: f64| step > 1e-12 && f64::from(step) * codes < 1.03;
-        let sound = covers(head_rest, REST_MAX)
-            && covers(detail_rest, DETAIL_MAX)
-            && floats
-                .iter()
-                .enumerate()
-                .all(|(j, &step)| covers(step, codes_of(j)));
-        (sound && !floats.is_empty()).then(|| Self::new(floats, head_rest, detail_rest))
-    }
-
-    /// Bytes allocated.
-    pub fn bytes(&self) -> usize {
-        self.steps.capacity() * size_of::<f32>()
-    }
-
-    fn step(&self, j: usize) -> f64 {
-        f64::from(self.steps[j])
-    }
-}
-
-/// The greatest code of a direction.
-fn codes_of(j: usize) -> f64 {
-    match j {
-        _ if j < WHOLE => WHOLE_MAX,
-        _ if j < WHOLE + LOW => LOW_MAX,
-        _ => DETAIL_MAX,
-    }
-}
-
-/// The greatest length that what is left of a unit vector may have, when its coordinates, of
-/// which each is `off` as a whole at most, have squares that sum to `squares`.
+/// The greatest length of the rest of a unit vector. The squares of its coordinates have the sum
+/// `squares`, and the coordinates together an error of at most `off`.
 fn rest(squares: f64, off: f64, defect: f64) -> f64 {
     let length = (squares.sqrt() - off).max(0.0);
     (UNIT_SQUARE - length * length / (1.0 + defect))
@@ -202,7 +62,7 @@ fn rest(squares: f64, off: f64, defect: f64) -> f64 {
         .sqrt()
 }
 
-/// What one row's codes are certified for.
+/// The greatest errors of codes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Errors {
     /// At least `|e|` of the head.
@@ -211,7 +71,7 @@ pub struct Errors {
     pub detail: f32,
 }
 
-/// Turns vectors into codes; holds room for one vector's coordinates.
+/// Turns vectors into codes. Holds room for one vector's coordinates.
 pub struct Encoder<'a> {
     basis: &'a Basis,
     coordinates: Vec<f32>,
@@ -226,9 +86,9 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Writes the codes of a unit vector, of which `vector` is at most `off` away, and returns
-    /// how good they are; none for an outlier. `detail` is empty, or has
-    /// [`detail_bytes`] values.
+    /// Writes the codes of a unit vector, and returns their errors. None for an outlier. `vector`
+    /// differs from the unit vector by at most `off`. `detail` is empty, or has [`detail_bytes`]
+    /// values.
     pub fn encode(
         &mut self,
         vector: &[f32],
@@ -239,7 +99,7 @@ impl<'a> Encoder<'a> {
         let (basis, scales) = (self.basis, self.basis.scales());
         basis.project(vector, &mut self.coordinates);
         let heads = head_directions(basis.size());
-        // The bound takes lengths to be below `LENGTH`.
+        // The bound assumes lengths below `LENGTH`.
         let mut outlier = off > GREATEST_OFF;
         let off = off * LENGTH + projected_error(basis);
         *head = [0; HEAD_BYTES];
@@ -255,7 +115,7 @@ impl<'a> Encoder<'a> {
             squares += x * x;
             errors += (x - code * step).powi(2);
         }
-        // Of the coordinates that the head has; those of whole lanes are yet to come.
+        // Of all coordinates in the head. Those of whole lanes are encoded below.
         let all = squares + whole.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
         let rest_code = (rest(all, off, basis.defect()) / f64::from(scales.head_rest)).ceil();
         head[REST_BYTE] = rest_code.min(REST_MAX) as u8;
@@ -300,25 +160,21 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// The most that the computed coordinates of a unit vector may be off by, as a whole.
+/// The greatest error of the computed coordinates of a unit vector together.
 fn projected_error(basis: &Basis) -> f64 {
     (basis.size() as f64).sqrt() * projection_error(basis.dim()) * LENGTH
-}
-
-fn up(x: f64) -> f32 {
-    (x * (1.0 + 1e-6)) as f32 + f32::MIN_POSITIVE
 }
 
 /// A query against codes of a basis.
 pub struct ProjectedQuery {
     head: HeadQuery,
-    /// What 1 in the sum of a head stands for.
+    /// The value of 1 in the sum of a head.
     head_unit: f64,
-    /// What the sum is for a head of zeros but for the rest's length.
+    /// The sum of a head of zeros, without the length of the rest.
     head_zero: f64,
     head_length: f64,
     head_slack: f64,
-    /// The factor of the head's rest, for taking it out again.
+    /// The factor of the head's rest, to subtract it again.
     head_rest: i32,
     detail: Vec<i16>,
     detail_unit: f64,
@@ -383,8 +239,8 @@ impl ProjectedQuery {
         }
 
         let defect = basis.defect();
-        // The products with the directions that are off, on either side, the defect, and what
-        // the float32 cosine itself may be off by.
+        // The errors of the coordinates on either side, the defect, and the error of the float32
+        // cosine itself.
         let fixed = LENGTH * LENGTH * defect / (1.0 - defect)
             + LENGTH * off
             + f64::from(sum_error(basis.dim()))
@@ -408,15 +264,15 @@ impl ProjectedQuery {
         &self.head
     }
 
-    /// No row whose sum is this or less has a cosine of `cut` or more, if its head is off by
-    /// no more than `error`.
+    /// A row whose sum is not above this has a cosine below `cut`, if the error of its head is at
+    /// most `error`.
     pub fn head_above(&self, cut: f32, error: f32) -> i32 {
         let left = f64::from(cut) - self.head_slack - self.head_length * f64::from(error);
         // A float64 holds such sums exactly; the cast saturates.
         ((left / self.head_unit + self.head_zero).floor() as i32).saturating_sub(1)
     }
 
-    /// The bounds for rows whose codes are off by no more than `errors`.
+    /// The bounds for rows whose codes have at most these errors.
     pub fn bounds(&self, errors: Errors) -> Bounds<'_> {
         let (head, detail) = (f64::from(errors.head), f64::from(errors.detail));
         let zero = self.head_zero * self.head_unit;
@@ -431,26 +287,21 @@ impl ProjectedQuery {
 /// Upper bounds of cosines with the rows of one block.
 pub struct Bounds<'a> {
     query: &'a ProjectedQuery,
-    /// What is added to the sum of a head, and to that with a detail.
+    /// Terms that are added to the sum of a head, and to the sum with a detail.
     head: f64,
     detail: f64,
 }
 
 impl Bounds<'_> {
-    /// From a head's sum alone.
+    /// The bound from a head's sum alone.
     pub fn of_head(&self, sum: i32) -> f64 {
         f64::from(sum) * self.query.head_unit + self.head
     }
 
-    /// From the sum of a head, of which `rest` is the last low byte, and the detail.
+    /// The bound from the detail and the sum of a head. `rest` is the head's last low byte.
     pub fn of_detail(&self, sum: i32, rest: u8, detail: &[i8]) -> f64 {
         let head = f64::from(sum - self.query.head_rest * i32::from(rest));
         let detail = f64::from(dot_codes(&self.query.detail, detail));
         head * self.query.head_unit + detail * self.query.detail_unit + self.detail
     }
-}
-
-/// A bound as a float32 that is not less.
-pub fn up_signed(x: f64) -> f32 {
-    ((x + x.abs() * 1e-7) as f32).next_up()
 }

@@ -8,7 +8,7 @@ use super::scan::{Query, Tally};
 use super::segment::{SEGMENT_ROWS, Segment, segment_blocks};
 use crate::error::Result;
 use crate::types::{GraphOptions, VectorDtype};
-use std::collections::TryReserveError;
+use std::collections::{BTreeMap, TryReserveError};
 use std::rc::Rc;
 
 /// Where a row is.
@@ -16,7 +16,7 @@ use std::rc::Rc;
 pub struct Place {
     /// Position of its block.
     pub block: usize,
-    /// Position in that.
+    /// Position of the row in the block.
     pub row: usize,
 }
 
@@ -27,12 +27,12 @@ pub struct Rows {
     blocks: Vec<Block>,
     live: usize,
     segments: Vec<Segment>,
-    /// Graphs that were kept in the store, until the vectors of their rows are in memory.
+    /// Stored graphs, until the vectors of their rows are in memory.
     kept: Vec<KeptGraph>,
     next_segment: u32,
 }
 
-/// A graph in the form in which it is kept.
+/// A graph in the format of the store.
 pub struct KeptGraph {
     /// The first id of each block of its segment.
     pub first_ids: Vec<u64>,
@@ -41,7 +41,7 @@ pub struct KeptGraph {
 }
 
 impl Rows {
-    /// No rows.
+    /// A namespace without rows.
     pub fn new(dim: usize, dtype: VectorDtype) -> Self {
         Rows {
             dim,
@@ -54,7 +54,7 @@ impl Rows {
         }
     }
 
-    /// How many rows.
+    /// How many rows there are.
     pub fn live(&self) -> usize {
         self.live
     }
@@ -69,13 +69,13 @@ impl Rows {
         &self.blocks
     }
 
-    /// The blocks, whose rows must stay as many.
+    /// The blocks. The number of their rows must not change.
     pub fn blocks_mut(&mut self) -> &mut [Block] {
         &mut self.blocks
     }
 
-    /// Appends a block of rows that are all alive and have greater ids than those that are
-    /// there. False, with nothing done, where they have not.
+    /// Appends a block of live rows. False, with nothing changed, if their ids are not greater than
+    /// all present ones.
     pub fn append(&mut self, block: Block) -> bool {
         let last = self.blocks.last().and_then(|block| block.ids().last());
         if last.is_some_and(|last| block.ids().first().is_none_or(|first| first <= last)) {
@@ -99,8 +99,8 @@ impl Rows {
         Some(Place { block, row })
     }
 
-    /// Adds a row for a unit vector, in place of the one with the same id. Changes nothing
-    /// where memory is short.
+    /// Adds a row for a unit vector, or replaces the one with the same id. Changes nothing if memory
+    /// is short.
     pub fn add(
         &mut self,
         id: u64,
@@ -116,16 +116,16 @@ impl Rows {
             return Ok(());
         }
         let at = self.block_for(id, basis)?;
-        let pushed = self.blocks[at].push(id, created_at, vector);
+        let inserted = self.blocks[at].insert(id, created_at, vector);
         if self.blocks[at].rows() == 0 {
             self.blocks.remove(at);
         }
-        pushed?;
+        inserted?;
         self.live += 1;
         Ok(())
     }
 
-    /// The block that a new id is to be pushed to.
+    /// The block for a new id.
     fn block_for(
         &mut self,
         id: u64,
@@ -134,19 +134,25 @@ impl Rows {
         let after = self.block_after(id);
         if let Some(before) = after.checked_sub(1) {
             let block = &self.blocks[before];
-            let split = block.ids().partition_point(|&other| other < id);
-            if split < block.rows() {
+            if block.has_room() {
+                return Ok(before);
+            }
+            let place = block.ids().partition_point(|&other| other < id);
+            if place < block.rows() {
                 // Another process has stored an entry under an id older than the last.
                 block.check_room_for_copy()?;
                 self.blocks.try_reserve(1)?;
                 let block = &self.blocks[before];
+                let is_full = block.is_resident();
+                // Not at the new id, so that blocks do not become small.
+                let split = if is_full { block.rows() / 2 } else { place };
                 let upper: Vec<usize> = (split..block.rows()).collect();
                 let lower: Vec<usize> = (0..split).collect();
                 let halves = [block.select(&lower), block.select(&upper)];
                 self.blocks.splice(before..=before, halves);
-            }
-            if self.blocks[before].has_room() {
-                return Ok(before);
+                if is_full {
+                    return Ok(before + usize::from(place > split));
+                }
             }
         }
         self.blocks.try_reserve(1)?;
@@ -155,7 +161,7 @@ impl Rows {
         Ok(after)
     }
 
-    /// Removes a row. False where there was none.
+    /// Removes a row. False if there was none.
     pub fn remove(&mut self, id: u64) -> bool {
         let Some(Place { block: at, row }) = self.find(id) else {
             return false;
@@ -171,16 +177,16 @@ impl Rows {
             && block.rows() >= 64
             && block.check_room_for_copy().is_ok()
         {
-            // What is dead is scanned all the same.
+            // Scans read dead rows, too.
             let rows: Vec<usize> = block.live_rows().collect();
             *block = block.select(&rows);
         }
         true
     }
 
-    /// Offers to `top` every row whose cosine with the query may reach `top`'s cut; of those
-    /// in graphs, what these find. Where more rows are wanted than a graph finds, its rows are
-    /// scanned, too.
+    /// Offers to `top` every row whose cosine with the query may reach `top`'s cut. Of rows in
+    /// graphs it offers those that the graphs find. If `top` wants more rows than a graph finds, all
+    /// rows are scanned.
     pub fn search(
         &self,
         query: &mut Query,
@@ -202,8 +208,8 @@ impl Rows {
         }
     }
 
-    /// Seals blocks into one more segment. Seals no block that still has room, nor where there
-    /// are fewer than make a quarter of a segment. False where nothing is left to seal.
+    /// Seals blocks into one more segment of at least a quarter of the full size. Leaves a last
+    /// block that still has room. False if nothing is left to seal.
     ///
     /// Errors: `index-unavailable` for want of memory, with nothing sealed.
     pub fn seal(&mut self, options: &GraphOptions) -> Result<bool> {
@@ -240,12 +246,12 @@ impl Rows {
         Ok(())
     }
 
-    /// Makes the graphs that were kept part of the index, as far as they fit it.
+    /// Makes the stored graphs part of the index, if they fit it.
     pub fn take_kept_graphs(&mut self, options: &GraphOptions) {
         for kept in std::mem::take(&mut self.kept) {
             let blocks = kept.first_ids.iter().map(|&id| self.block_of(id));
             let blocks: Option<Vec<&Block>> = blocks.collect();
-            // A graph that does not fit is built anew by whoever seals next.
+            // The next sealing rebuilds a graph that does not fit.
             let segment = blocks
                 .filter(|blocks| blocks.iter().all(|block| block.is_resident()))
                 .map(|blocks| Segment::read(self.next_segment, &blocks, &kept.bytes, options));
@@ -260,7 +266,7 @@ impl Rows {
         self.kept = kept;
     }
 
-    /// Segments all of whose blocks are as they were, in the form in which they are kept.
+    /// The graphs of all segments whose blocks have not changed, in the format of the store.
     pub fn graphs_to_keep(&self) -> Result<Vec<KeptGraph>> {
         let sound = self.segments.iter().filter(|segment| {
             segment.first_ids().all(|id| {
@@ -291,20 +297,19 @@ impl Rows {
 
     /// Drops the segments most of whose blocks have changed.
     fn drop_stale_segments(&mut self) {
-        let blocks = &self.blocks;
-        let sealed = |number| {
-            blocks
-                .iter()
-                .filter(move |block| block.sealed == Some(number))
-        };
-        let (fresh, stale): (Vec<Segment>, Vec<Segment>) = std::mem::take(&mut self.segments)
-            .into_iter()
-            .partition(|segment| sealed(segment.number).count() * 2 > segment.first_ids().len());
-        self.segments = fresh;
-        for segment in stale {
-            for block in &mut self.blocks {
-                block.sealed = block.sealed.filter(|&number| number != segment.number);
+        let mut sealed = BTreeMap::<u32, usize>::new();
+        for number in self.blocks.iter().filter_map(|block| block.sealed) {
+            *sealed.entry(number).or_default() += 1;
+        }
+        self.segments.retain(|segment| {
+            let blocks = sealed.get(&segment.number).copied().unwrap_or(0);
+            blocks * 2 > segment.first_ids().len() || {
+                sealed.remove(&segment.number);
+                false
             }
+        });
+        for block in &mut self.blocks {
+            block.sealed = block.sealed.filter(|number| sealed.contains_key(number));
         }
     }
 
@@ -314,8 +319,8 @@ impl Rows {
         (block.ids().first() == Some(&first_id)).then_some(block)
     }
 
-    /// Gives back the memory of removed rows, as far as there is memory to do so, and returns
-    /// how many they were.
+    /// Frees the memory of removed rows, as far as there is memory for copies, and returns how many
+    /// they were.
     pub fn compact(&mut self) -> usize {
         let dead = self.dead();
         self.blocks.retain(|block| block.live() > 0);

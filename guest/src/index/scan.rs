@@ -1,26 +1,26 @@
-//! A query in every form that blocks are scanned with, and what scanning took.
+//! A query in every form that a scan needs, and how many rows a search looked at.
 
 use super::basis::Basis;
 use super::codes::QueryCodes;
 use super::projections::ProjectedQuery;
 use std::rc::Rc;
 
-/// A query. What a form costs is paid when it is first asked for.
+/// A query. Each form is computed when it is first needed.
 pub struct Query<'a> {
     /// A unit vector.
     pub vector: &'a [f32],
-    /// One for each basis that rows are coded in: the present one, and the one before it while
-    /// rows are encoded anew.
+    /// One for each basis that rows are coded in: the present basis, and while rows are encoded
+    /// again, the one before.
     projected: Vec<(Rc<Basis>, Rc<ProjectedQuery>)>,
     full: Option<QueryCodes>,
-    /// Room for the rows of a block that their heads do not rule out, with their sums.
+    /// Room for the rows of a block whose heads do not rule them out, with their sums.
     pub passed: Vec<(u32, i32)>,
     /// Room for one vector.
     pub floats: Vec<f32>,
 }
 
 impl<'a> Query<'a> {
-    /// Takes a unit vector.
+    /// The query of a unit vector.
     pub fn new(vector: &'a [f32]) -> Self {
         Query {
             vector,
@@ -49,14 +49,14 @@ impl<'a> Query<'a> {
     }
 }
 
-/// How far rows got in a search.
+/// How many rows reached each step of a search.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     /// Rows that were judged by codes.
     pub coded: usize,
-    /// Those of them that their heads did not rule out.
+    /// Coded rows that their heads did not rule out.
     pub passed: usize,
-    /// Rows, of all, that were compared in full.
+    /// Rows that were compared in full, with and without codes.
     pub compared: usize,
     /// Rows without codes.
     pub uncoded: usize,

@@ -1,9 +1,8 @@
 //! Sealed segments: blocks of one namespace with a graph over their rows.
 //!
-//! A segment keeps the vectors as they were when it was built, shared with its blocks for as
-//! long as those do not change, so that the graph's distances stay what it was built by. A
-//! block that changes is no longer sealed by the segment: it is scanned again, and what the
-//! graph finds in it is passed over.
+//! A segment keeps the vectors that its graph was built with. It shares them with its blocks until
+//! these change. A block that has changed is no longer sealed: it is scanned again, and rows that
+//! the graph finds in it are ignored.
 
 use super::TopFound;
 use super::block::{Block, block_rows};
@@ -13,14 +12,14 @@ use super::vectors::Vectors;
 use crate::error::Result;
 use crate::types::GraphOptions;
 
-/// Rows of a segment, about. More of them make fewer searches and longer builds.
+/// About how many rows a segment has. Larger segments mean fewer searches and longer builds.
 pub const SEGMENT_ROWS: usize = 16_384;
-/// Of all graphs, so that all hosts build the same.
+/// The seed of all graphs, so that all hosts build the same ones.
 const SEED: u64 = 0x6d6e_656d;
 
 /// A graph over the rows of some blocks, one block after another.
 pub struct Segment {
-    /// What the blocks name it by.
+    /// The number in [`Block::sealed`].
     pub number: u32,
     graph: Graph,
     parts: Vec<Part>,
@@ -36,8 +35,8 @@ struct Part {
 }
 
 impl Segment {
-    /// Builds the graph of these blocks, whose vectors must be in memory. The blocks are yet
-    /// to be told that they are sealed.
+    /// Builds the graph of these blocks, whose vectors must be in memory. The caller marks the
+    /// blocks as sealed.
     pub fn build(
         number: u32,
         dim: usize,
@@ -58,7 +57,7 @@ impl Segment {
         })
     }
 
-    /// The segment of these blocks with a graph that was kept.
+    /// The segment of these blocks with a stored graph.
     ///
     /// Errors: those of [`Graph::read`].
     pub fn read(
@@ -86,8 +85,8 @@ impl Segment {
         &self.graph
     }
 
-    /// Offers to `top` the rows that the graph finds, if they are as they were. `blocks` finds
-    /// the present block by the id that its first row had.
+    /// Offers to `top` the rows that the graph finds, if they have not changed. `blocks` finds a
+    /// block by the id of its first row.
     pub fn search<'a>(
         &self,
         blocks: impl Fn(u64) -> Option<&'a Block>,
@@ -120,7 +119,7 @@ impl Segment {
         }
     }
 
-    /// Bytes allocated, but for vectors that blocks have, too.
+    /// Bytes allocated, without vectors that are shared with blocks.
     pub fn bytes(&self) -> usize {
         let own = self.parts.iter().map(|part| part.vectors.unshared_bytes());
         self.graph.bytes() + own.sum::<usize>() + self.parts.capacity() * size_of::<Part>()
@@ -149,7 +148,7 @@ pub fn segment_blocks(dim: usize) -> usize {
     SEGMENT_ROWS.div_ceil(block_rows(dim))
 }
 
-/// The part that has a row of the graph, and the row's place in it.
+/// The part with a row of the graph, and the row's place in it.
 fn find(parts: &[Part], row: u32) -> (&Part, usize) {
     let part = &parts[parts.partition_point(|part| part.start <= row) - 1];
     (part, (row - part.start) as usize)

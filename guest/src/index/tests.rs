@@ -71,7 +71,7 @@ fn reopened(index: &Index) -> Index {
     let mut bytes = Vec::new();
     index.write(&mut bytes).unwrap();
     let mut read = Index::read(&mut &bytes[..], index.dim as u32, index.dtype).unwrap();
-    // Numbers of namespaces are given anew.
+    // Namespaces get new numbers.
     let versions = |index: &Index| -> Vec<_> {
         let stamps = index.stamps().into_iter();
         stamps.map(|stamp| (stamp.id, stamp.stamp)).collect()
@@ -182,8 +182,8 @@ fn check_search(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
-    /// Nothing that brute force finds is missing, in any dtype, after any history, and bounds
-    /// are bounds; with float32 in memory it is the same to the bit, ties included.
+    /// The search finds everything that brute force finds, in any dtype, after any history, and
+    /// bounds are bounds. With float32 in memory it is the same to the bit, ties included.
     #[test]
     fn search_loses_nothing(
         (steps, queries) in prop_oneof![2_usize..40, 120_usize..150]
@@ -266,7 +266,7 @@ fn long_vectors_are_found_in_every_dtype() {
 }
 
 #[test]
-fn codes_rule_out_nearly_all_rows_and_a_loose_basis_is_learned_anew() {
+fn codes_rule_out_nearly_all_rows_and_a_loose_basis_is_replaced() {
     let dim = 96;
     let vectors = topics(dim, 4000);
     let mut index = Index::new(dim as u32, VectorDtype::Float32);
@@ -304,7 +304,7 @@ fn codes_rule_out_nearly_all_rows_and_a_loose_basis_is_learned_anew() {
 }
 
 #[test]
-fn a_basis_of_few_rows_is_learned_anew_from_a_full_sample() {
+fn a_basis_of_few_rows_is_replaced_by_one_of_a_full_sample() {
     let dim = 64;
     let vectors = topics(dim, sample_rows(dim));
     let mut index = Index::new(dim as u32, VectorDtype::Float32);
@@ -349,6 +349,22 @@ fn memory_shrinks_with_the_dtype_and_with_compact() {
     assert!(sizes[0] <= 4 * dim + 128, "{sizes:?}");
     assert!(sizes[1] <= 2 * dim + 128, "{sizes:?}");
     assert!(sizes[2] <= dim + 64, "{sizes:?}");
+}
+
+#[test]
+fn ids_that_come_late_leave_few_blocks() {
+    let dim = 64;
+    let rows = 3 * block_rows(dim) as u64;
+    let vector = &topics(dim, 1)[0];
+    let mut index = Index::new(dim as u32, VectorDtype::Float32);
+    // As where another process stores every other entry.
+    for id in (1..=rows).step_by(2).chain((2..=rows).step_by(2)) {
+        index.add("n", id, 0, vector).unwrap();
+    }
+    let blocks = index.spaces[0].blocks();
+    assert!(blocks.len() <= 6, "{} blocks", blocks.len());
+    let ids = blocks.iter().flat_map(|block| block.ids());
+    assert!(ids.copied().eq(1..=rows));
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! The vectors of a block, as far as they are kept.
+//! The vectors of a block, if they are in memory.
 
-use super::codes::{Codes, QueryCodes, padded, sum_error};
+use super::codes::{Codes, QueryCodes, padded};
+use super::rounding::{sum_error, up};
 use super::scan::Query;
 use crate::types::VectorDtype;
 use crate::vector::cosine;
@@ -9,12 +10,12 @@ use mneme_kernels::{dot_f32, dot_rows};
 use std::collections::TryReserveError;
 use std::sync::Arc;
 
-/// The vectors as far as they are kept. Shared with graphs, which are not changed by it.
+/// The vectors of a block. Graphs may share them: changing a block then copies them.
 #[derive(Clone, Debug)]
 pub enum Vectors {
-    /// In the store only.
+    /// Only in the store.
     Absent,
-    /// Being read from the store; those that are there are not used yet.
+    /// Being read from the store, and not used until all have arrived.
     Arriving(Vec<f32>),
     /// One after another.
     Float32(Arc<Vec<f32>>),
@@ -58,7 +59,7 @@ impl Vectors {
         !matches!(self, Vectors::Absent | Vectors::Arriving(_))
     }
 
-    /// Makes room for so many rows in all.
+    /// Makes room for this many rows in all.
     pub fn reserve(&mut self, dim: usize, rows: usize) -> Result<(), TryReserveError> {
         match self {
             Vectors::Absent | Vectors::Arriving(_) => Ok(()),
@@ -79,7 +80,7 @@ impl Vectors {
         }
     }
 
-    /// Appends the vector of a row, the one after `row` others.
+    /// Appends the vector of row number `row`.
     pub fn push(&mut self, row: usize, vector: &[f32]) {
         let dim = vector.len();
         match self {
@@ -131,7 +132,7 @@ impl Vectors {
         }
     }
 
-    /// Takes in the vector of one of so many rows, if they are in the store only.
+    /// Takes the vector of one of `rows` rows, if they were only in the store.
     pub fn arrive(
         &mut self,
         row: usize,
@@ -150,7 +151,7 @@ impl Vectors {
         Ok(())
     }
 
-    /// All have arrived. Those that have not are in the store no longer.
+    /// Records that all vectors have arrived. The store does not have the others any more.
     pub fn arrived(&mut self, dim: usize, dtype: VectorDtype) -> Result<(), TryReserveError> {
         let Vectors::Arriving(values) = self else {
             return Ok(());
@@ -168,7 +169,7 @@ impl Vectors {
         Ok(())
     }
 
-    /// Some of these rows, with memory for no more.
+    /// Some of these rows, without spare memory.
     pub fn select(&self, dim: usize, rows: &[usize]) -> Vectors {
         match self {
             Vectors::Absent => Vectors::Absent,
@@ -190,8 +191,8 @@ impl Vectors {
         }
     }
 
-    /// Copies a vector, as well as it is known, and returns an upper bound of how far it is
-    /// off. None where it is not in memory.
+    /// Copies a vector as exactly as it is known, and returns an upper bound of its error. None if
+    /// it is not in memory.
     pub fn copy(&self, dim: usize, row: usize, out: &mut Vec<f32>) -> Option<f64> {
         out.clear();
         match self {
@@ -217,8 +218,7 @@ impl Vectors {
         }
     }
 
-    /// The cosine of a row with the query, or the best bound of it that memory has, `bound`
-    /// being one.
+    /// The cosine of a row with the query, or the best known bound of it. `bound` is one.
     pub fn bound(&self, row: usize, bound: f32, query: &mut Query) -> f32 {
         let dim = query.vector.len();
         match self {
@@ -242,8 +242,8 @@ impl Vectors {
         }
     }
 
-    /// About the cosine of a row with a query, for graphs. `codes` are the query's, for rows
-    /// that are kept as codes.
+    /// The approximate cosine of a row with a query, for graphs. Rows of int8 need the query's
+    /// `codes`.
     pub fn estimate(&self, row: usize, query: &[f32], codes: Option<&QueryCodes>) -> f32 {
         let dim = query.len();
         match (self, codes) {
@@ -255,12 +255,12 @@ impl Vectors {
             (Vectors::Int8 { codes, scales, .. }, Some(query)) => {
                 query.product(&codes[of(row, padded(dim))], scales[row])
             }
-            // Not in memory: not so at any time at which there is a graph.
+            // Not in memory, which is impossible in a graph.
             _ => 0.0,
         }
     }
 
-    /// About the cosine of two rows, for graphs.
+    /// The approximate cosine of two rows, for graphs.
     pub fn product(dim: usize, a: (&Vectors, usize), b: (&Vectors, usize)) -> f32 {
         match (a, b) {
             ((Vectors::Float32(x), i), (Vectors::Float32(y), j)) => {
@@ -292,7 +292,7 @@ impl Vectors {
                 let sum = dot_rows(&x[of(i, width)], &y[of(j, width)]);
                 sum as f32 * s[i] * t[j]
             }
-            // As above; and blocks of one segment have one dtype.
+            // As above. Blocks of one segment have one dtype.
             _ => 0.0,
         }
     }
@@ -312,7 +312,7 @@ impl Vectors {
         }
     }
 
-    /// Bytes allocated for this alone: not for what is shared with another.
+    /// Bytes allocated, without those that are shared.
     pub fn unshared_bytes(&self) -> usize {
         let shared = match self {
             Vectors::Float32(values) if Arc::strong_count(values) > 1 => allocated(values),
@@ -324,12 +324,12 @@ impl Vectors {
     }
 }
 
-/// The place of a row in a column of so many items a row.
+/// The place of a row in a column with `width` items a row.
 pub fn of(row: usize, width: usize) -> std::ops::Range<usize> {
     row * width..(row + 1) * width
 }
 
-/// Some rows of a column, with memory for no more.
+/// Some rows of a column, without spare memory.
 pub fn select<T: Clone>(column: &[T], width: usize, rows: &[usize]) -> Vec<T> {
     let mut selected = Vec::with_capacity(rows.len() * width);
     for &row in rows {
@@ -338,7 +338,7 @@ pub fn select<T: Clone>(column: &[T], width: usize, rows: &[usize]) -> Vec<T> {
     selected
 }
 
-/// Makes room for so many items in all.
+/// Makes room for `len` items in all.
 pub fn reserve<T>(column: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
     column.try_reserve_exact(len.saturating_sub(column.len()))
 }
@@ -348,11 +348,11 @@ pub fn allocated<T>(column: &Vec<T>) -> usize {
     column.capacity() * size_of::<T>()
 }
 
-/// An upper bound of the length of what rounding has taken off.
+/// An upper bound of the length of the rounding error.
 fn f16_error(vector: &[f32], rounded: &[f16]) -> f32 {
     let squares = vector.iter().zip(rounded).map(|(&x, &rounded)| {
         let off = f64::from(x) - f64::from(rounded);
         off * off
     });
-    (squares.sum::<f64>().sqrt() * (1.0 + 1e-6)) as f32 + f32::MIN_POSITIVE
+    up(squares.sum::<f64>().sqrt())
 }

@@ -7,14 +7,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// A store in memory that can be told to fail. Clones share their data, as two
-/// processes would.
+/// A store in memory that can be told to fail. Clones share their data, like two processes.
 #[derive(Clone, Default)]
 pub struct TestStore {
     data: Rc<RefCell<Data>>,
     /// Calls made, and the number of the one that is to fail.
     calls: Rc<Cell<u64>>,
     failing: Rc<Cell<Option<u64>>>,
+    /// Rows that pages have held.
+    rows: Rc<Cell<u64>>,
     /// Whether it claims to make snapshots.
     pub snapshots: Rc<Cell<bool>>,
 }
@@ -38,7 +39,7 @@ thread_local! {
     static SNAPSHOTS: RefCell<Vec<Data>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The bytes of a snapshot: which one of the test's it is, and something more.
+/// The bytes of a snapshot: its number, padded to 3,000 bytes.
 struct Snapshot;
 
 impl Snapshot {
@@ -130,12 +131,19 @@ impl TestStore {
         self.calls.get()
     }
 
-    /// Puts an entry there as it is, whether a cache would or not.
-    pub fn plant(&self, entry: Entry) {
-        self.data.borrow_mut().entries.insert(entry.id, entry);
+    /// How many rows pages have held.
+    pub fn rows_read(&self) -> u64 {
+        self.rows.get()
     }
 
-    /// All that the cache keeps there.
+    /// Stores an entry unchanged, even one that a cache would refuse.
+    pub fn plant(&self, entry: Entry) {
+        let mut data = self.data.borrow_mut();
+        data.last_id = data.last_id.max(entry.id);
+        data.entries.insert(entry.id, entry);
+    }
+
+    /// Everything that the cache keeps there.
     pub fn content(
         &self,
     ) -> (
@@ -168,6 +176,12 @@ impl TestStore {
     /// All entries, by id.
     pub fn entries(&self) -> Vec<Entry> {
         self.data.borrow().entries.values().cloned().collect()
+    }
+
+    /// The first rows of a page.
+    fn page<T>(&self, rows: impl Iterator<Item = T>, limit: u32) -> impl Iterator<Item = T> {
+        rows.take(limit as usize)
+            .inspect(|_| self.rows.set(self.rows.get() + 1))
     }
 
     fn call(&self) -> Result<std::cell::RefMut<'_, Data>> {
@@ -250,11 +264,7 @@ impl Store for TestStore {
             .filter(|e| is_in(namespace, e))
             .collect();
         entries.sort_by_key(|e| (e.last_accessed_at, e.id));
-        Ok(entries
-            .into_iter()
-            .take(n as usize)
-            .map(reference)
-            .collect())
+        Ok(self.page(entries.into_iter(), n).map(reference).collect())
     }
 
     fn iter_vectors(&self, last_id: u64, limit: u32) -> Result<VectorPage> {
@@ -265,12 +275,7 @@ impl Store for TestStore {
             created_at: Vec::new(),
             vectors: Vec::new(),
         };
-        for entry in data
-            .entries
-            .range(last_id + 1..)
-            .take(limit as usize)
-            .map(|(_, e)| e)
-        {
+        for (_, entry) in self.page(data.entries.range(last_id + 1..), limit) {
             page.ids.push(entry.id);
             page.namespaces.push(entry.namespace.clone());
             page.created_at.push(entry.created_at);
@@ -281,10 +286,8 @@ impl Store for TestStore {
 
     fn iter_stamps(&self, last_id: u64, limit: u32) -> Result<StampPage> {
         let data = self.call()?;
-        let (ids, created_at) = data
-            .entries
-            .range(last_id + 1..)
-            .take(limit as usize)
+        let (ids, created_at) = self
+            .page(data.entries.range(last_id + 1..), limit)
             .map(|(&id, e)| (id, e.created_at))
             .unzip();
         Ok(StampPage { ids, created_at })
@@ -411,8 +414,8 @@ impl Store for TestStore {
 
     fn iter_since(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
         let data = self.call()?;
-        let rows = data.entries.range(last_id + 1..);
-        Ok(rows.take(limit as usize).map(|(_, e)| e.clone()).collect())
+        let rows = self.page(data.entries.range(last_id + 1..), limit);
+        Ok(rows.map(|(_, e)| e.clone()).collect())
     }
 
     fn list_meta(&self) -> Result<Vec<(String, String)>> {

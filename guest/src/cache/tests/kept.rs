@@ -67,7 +67,7 @@ fn the_next_cache_answers_before_it_has_read_vectors_and_reads_them_bit_by_bit()
 fn what_others_have_changed_since_is_seen() {
     for coordination in [Coordination::Single, Coordination::StaleTolerant(0)] {
         let (store, _) = kept();
-        // Without an index of its own, so that it keeps none.
+        // It has no index, so it stores none.
         let (mut other, host) = cache_on(&store, |_| {});
         other.put(response("new", angle(10) + 0.05)).unwrap();
         other.delete("q20", "n").unwrap();
@@ -175,7 +175,7 @@ fn damage_is_noticed_reported_and_mended() {
 }
 
 #[test]
-fn an_index_of_another_dtype_is_built_anew() {
+fn an_index_of_another_dtype_is_rebuilt() {
     let (store, _) = kept();
     for (dtype, usable) in [
         (VectorDtype::Float16, true),

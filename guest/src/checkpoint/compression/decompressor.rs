@@ -12,7 +12,7 @@ use std::io::{self, BufRead, Read};
 
 /// The largest zstd window that is read.
 const MAX_WINDOW: u64 = 8 << 20;
-/// What may come out of an archive however small it is.
+/// Bytes that any archive may expand to, however small it is.
 const FREE_EXPANSION: u64 = 64 << 20;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -21,12 +21,12 @@ pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 pub(in crate::checkpoint) enum Failure {
     /// The archive's own error.
     Archive(Error),
-    /// What is wrong with the bytes, as the end of a sentence.
+    /// What is wrong with the content, as the end of a sentence.
     Content(String),
 }
 
 impl Failure {
-    /// The error, for what was being read at `place`.
+    /// The error, when reading at `place`.
     pub(in crate::checkpoint) fn at(self, place: &str) -> Error {
         match self {
             Failure::Archive(error) => error,
@@ -37,7 +37,7 @@ impl Failure {
 
 const WHOLE: &str = "the archive";
 
-/// Decompresses an archive, gzip or zstd by its first bytes.
+/// Decompresses an archive. Its first bytes show whether it is gzip or zstd.
 pub struct Decompressor<'a, A: Archive> {
     decoder: Decoder<'a, A>,
     max_expansion: u32,
@@ -51,7 +51,7 @@ enum Decoder<'a, A: Archive> {
 }
 
 impl<'a, A: Archive> Decompressor<'a, A> {
-    /// `max_expansion` is that of `load-options`.
+    /// A decompressor. `max_expansion` is that of `load-options`.
     pub fn new(archive: &'a A, max_expansion: u32) -> Result<Self> {
         let mut source = Source {
             archive,
@@ -87,7 +87,7 @@ impl<'a, A: Archive> Decompressor<'a, A> {
         })
     }
 
-    /// What the first bytes told.
+    /// The compression that the first bytes show.
     pub fn compression(&self) -> Compression {
         match self.decoder {
             Decoder::Gzip(_) => Compression::Gzip,
@@ -107,13 +107,13 @@ impl<'a, A: Archive> Decompressor<'a, A> {
         }
     }
 
-    /// Fills the front of `buffer`; 0, for a buffer that is not empty, only at the end,
-    /// once the checksums have been compared.
+    /// Fills the front of `buffer`, and returns how many bytes. For a buffer that is not empty, 0
+    /// is the end, and the checksums have been compared.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         self.pull(buffer).map_err(|failure| failure.at(WHOLE))
     }
 
-    /// Checks that everything has been read, and nothing follows.
+    /// Checks that everything has been read and nothing follows.
     pub fn finish(&mut self) -> Result<Sizes> {
         if self.read(&mut [0])? > 0 {
             return Err(refused_at(WHOLE, "data follows where it should end"));
@@ -121,7 +121,7 @@ impl<'a, A: Archive> Decompressor<'a, A> {
         Ok(self.sizes())
     }
 
-    /// [`read`](Self::read) for callers who know better what is being read.
+    /// As [`read`](Self::read), for callers who add the place to a failure.
     pub(in crate::checkpoint) fn pull(
         &mut self,
         buffer: &mut [u8],
@@ -160,23 +160,23 @@ fn hex(bytes: &[u8]) -> String {
     digits.join(" ")
 }
 
-/// The archive as a reader. The archive's error is kept here, since `io::Error` could
-/// not carry it through the decoders.
+/// The archive as a reader. It keeps the archive's error, which `io::Error` cannot carry through
+/// the decoders.
 struct Source<'a, A: Archive> {
     archive: &'a A,
     piece: Vec<u8>,
     position: usize,
     /// Bytes taken from the archive.
     taken: u64,
-    /// Whether the archive has told its end.
+    /// Whether the archive has ended.
     ended: bool,
-    /// Whether more was asked for than there is.
+    /// Whether a decoder wanted more than there is.
     overrun: bool,
     error: Option<Error>,
 }
 
 impl<A: Archive> Source<'_, A> {
-    /// The next bytes without taking them, at least `least` unless the archive ends.
+    /// The next bytes, without taking them. At least `least`, unless the archive ends.
     fn peek(&mut self, least: usize) -> io::Result<&[u8]> {
         while self.piece.len() - self.position < least && !self.ended {
             match self.archive.read(PIECE as u32) {
@@ -239,7 +239,7 @@ impl<A: Archive> Read for Source<'_, A> {
 struct FrameReader<'a, A: Archive> {
     source: Source<'a, A>,
     decoder: FrameDecoder,
-    /// Whether a frame has begun and not been checked.
+    /// Whether a frame has begun and has not been checked yet.
     open: bool,
     /// Bytes that came out of this frame.
     plain: u64,
@@ -316,14 +316,14 @@ impl<'a, A: Archive> FrameReader<'a, A> {
         }
     }
 
-    /// Compares what the frame said of its content with what came out of it.
+    /// Compares the frame's content with its checksum and size.
     fn check(&mut self) -> std::result::Result<(), Failure> {
         let told = self.decoder.get_checksum_from_data();
         if told.is_some() && told != self.decoder.get_calculated_checksum() {
             let reason = "the content does not fit its checksum";
             return Err(self.source.failure("zstd", reason));
         }
-        // 0 where the frame does not tell.
+        // 0 if the frame does not name it.
         let size = self.decoder.content_size();
         if size != 0 && size != self.plain {
             let reason = format!("{} bytes came out of a frame of {size}", self.plain);

@@ -1,14 +1,13 @@
-//! Tar headers. What they tell is checked here rather than by `tar`, which is lenient
-//! with numbers that overflow.
+//! Tar headers. They are checked here, because the crate `tar` accepts numbers that overflow.
 
 use tar::{EntryType, Header};
 
-/// The unit of a tar file.
+/// Bytes of a block, the unit of a tar file.
 pub const BLOCK: usize = 512;
-/// Room for a name in a header without its prefix.
+/// The most bytes of a name without a prefix.
 const MAX_NAME: usize = 100;
 
-/// Zeros after content of `size` bytes.
+/// How many zeros follow content of `size` bytes.
 pub fn padding(size: u64) -> usize {
     size.next_multiple_of(BLOCK as u64).wrapping_sub(size) as usize
 }
@@ -31,17 +30,17 @@ pub fn encode(name: &str, size: u64, mtime: u64) -> Result<Header, String> {
     Ok(header)
 }
 
-/// What a header tells.
+/// The content of a header.
 pub struct Parsed {
-    /// As it stands, with the prefix; not checked, and lossy if it is not UTF-8.
+    /// The name with its prefix, unchecked, and lossy if it is not UTF-8.
     pub name: String,
     /// At most [`MAX_NUMBER`].
     pub size: u64,
-    /// What it is the header of.
+    /// What the header describes.
     pub kind: Kind,
 }
 
-/// What a header is the header of.
+/// What a header describes.
 pub enum Kind {
     /// A regular file.
     File,
@@ -51,7 +50,7 @@ pub enum Kind {
     Extended,
     /// Records about all members that follow.
     Global,
-    /// None of them, and why it is refused.
+    /// Anything else, with the reason why it is refused.
     Other(String),
 }
 
@@ -66,7 +65,7 @@ pub fn parse(block: &[u8; BLOCK]) -> Result<Parsed, String> {
     let actual = sum(block) - sum(&old.cksum) + old.cksum.len() as u64 * u64::from(b' ');
     if expected != actual {
         return Err(format!(
-            "this is no tar header, or a damaged one: its checksum is {expected} instead of {actual}"
+            "this is not a tar header, or a damaged one: its checksum is {expected} instead of {actual}"
         ));
     }
     let mut raw = Vec::new();
@@ -110,7 +109,7 @@ fn describe(kind: EntryType) -> &'static str {
     }
 }
 
-/// A field that ends at its first NUL; what stood behind it would be hidden.
+/// A field up to its first NUL. Refuses bytes after it, which would be hidden.
 fn text(field: &[u8]) -> Result<&[u8], String> {
     let end = field
         .iter()
@@ -124,7 +123,7 @@ fn text(field: &[u8]) -> Result<&[u8], String> {
     Ok(text)
 }
 
-/// Refuses names that mean trouble where an archive is unpacked to files.
+/// Refuses names that are dangerous to unpack.
 pub fn check_name(name: &str) -> Result<(), String> {
     let reason = if name.is_empty() {
         "is empty"
@@ -146,10 +145,10 @@ pub fn check_name(name: &str) -> Result<(), String> {
     Err(format!("its name {reason}"))
 }
 
-/// Room for the padding, and for signed arithmetic elsewhere.
+/// The greatest number. It leaves room for the padding, and for signed arithmetic elsewhere.
 const MAX_NUMBER: u64 = i64::MAX as u64 - BLOCK as u64;
 
-/// A number in octal digits that NULs and spaces may surround, or in GNU's base 256.
+/// A number in octal digits, with NULs and spaces around them, or in GNU's base 256.
 fn number(field: &[u8]) -> Result<u64, String> {
     let value = match field {
         [0x80, high @ .., a, b, c, d, e, f, g, h] if high.iter().all(|&byte| byte == 0) => {
@@ -171,7 +170,7 @@ fn number(field: &[u8]) -> Result<u64, String> {
                 Ok(value) if blank => Some(value),
                 _ => {
                     let shown = field.escape_ascii();
-                    return Err(format!("is no octal number: \"{shown}\""));
+                    return Err(format!("is not an octal number: \"{shown}\""));
                 }
             }
         }
@@ -181,7 +180,7 @@ fn number(field: &[u8]) -> Result<u64, String> {
         .ok_or_else(|| "is too large".into())
 }
 
-/// Records that say nothing that matters here. Vendors' own have a dot in their keys.
+/// Records that do not matter here. Vendors' own records have a dot in their keys.
 const HARMLESS: [&str; 10] = [
     "atime",
     "charset",
@@ -195,7 +194,7 @@ const HARMLESS: [&str; 10] = [
     "uname",
 ];
 
-/// Vendors' records that make another file of a member.
+/// Vendors' records that turn a member into another file.
 const HARMFUL: [&str; 4] = [
     "GNU.sparse.",
     "LIBARCHIVE.symlinktype",
@@ -203,8 +202,8 @@ const HARMFUL: [&str; 4] = [
     "SCHILY.realsize",
 ];
 
-/// Checks the records of an extended header. The outer error is for content that is
-/// none, the inner for a record that would change the member.
+/// Checks the records of an extended header. The outer error is for damaged content, the inner
+/// one for a record that would change the member.
 pub fn records(mut content: &[u8]) -> Result<Result<(), String>, String> {
     let mut harmless = Ok(());
     while !content.is_empty() {

@@ -1,10 +1,10 @@
-//! Random numbers for `instant-distance`, in a component that has none.
+//! Random numbers for `instant-distance`, in a component without a source of them.
 //!
-//! Its `Builder` draws a default seed from the `rand` crate's generator before it is given
-//! another. That the generator's own seed is always the same does no harm.
+//! Its `Builder` draws a default seed from the `rand` crate's generator before it gets another
+//! one. So a generator whose seed is always the same is harmless.
 //!
-//! This is the source of randomness of every crate in the component that uses getrandom 0.2:
-//! none may need more of it.
+//! Every crate in the component that uses getrandom 0.2 gets these numbers. No other crate may
+//! need random ones.
 
 /// Bytes that stand in for random ones.
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]

@@ -1,22 +1,22 @@
-//! The form in which a graph is kept.
+//! The format of a graph in the store.
 //!
 //! | what | as |
 //! |---|---|
 //! | [`MAGIC`], rows | little-endian u32 each |
 //! | `ef-search` when it was written | varint |
-//! | number of nodes, which row each stands for | varints |
+//! | number of nodes, and the row of each | varints |
 //! | number of nodes, [`LINKS`] links of each in the lowest layer | varints |
 //! | number of further layers | varint |
 //! | of each, from the lower to the higher: number of nodes, half of [`LINKS`] links of each | varints |
 //!
-//! This is how postcard encodes `instant-distance`'s own type, whose fields cannot be seen.
-//! Varints are its, of 7 bits a byte, the least first. A link is the number of a node;
-//! `u32::MAX` ends those of a node that has fewer.
+//! Postcard encodes `instant-distance`'s type like this; its fields are private. Varints are
+//! postcard's, with 7 bits a byte, lowest first. A link is the number of a node. `u32::MAX` ends
+//! the links of a node that has fewer.
 //!
-//! `instant-distance` believes what it deserialises. So [`check`] walks all of it first, and
-//! holds it to what a search relies on: links lead to nodes of their own layer, a node of a
-//! layer is in each lower one, and each layer has the first node. It allocates a bit for each
-//! row, and nothing by what the bytes say.
+//! `instant-distance` does not check what it deserialises. So [`check`] reads all of it first, and
+//! checks what a search relies on: links lead to nodes of their own layer, a node of a layer is in
+//! each lower layer, and each layer has the first node. It allocates one bit for each row. The
+//! bytes do not decide what it allocates.
 
 use super::{LINKS, Node};
 use crate::error::Result;
@@ -25,15 +25,15 @@ use instant_distance::{Hnsw, Point};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// The first four bytes; another number for another form.
+/// The first four bytes. Another format has other bytes.
 const MAGIC: u32 = u32::from_le_bytes(*b"mng1");
-/// Bytes before what postcard encodes.
+/// Bytes before those of postcard.
 const HEADER: usize = 8;
-/// A node without a link.
+/// No link.
 const NONE: u32 = u32::MAX;
-/// What writing takes for each row: the bytes, in a vector that grows by doubling.
+/// Bytes that writing takes for each row, in a vector that grows by doubling.
 pub const WRITE_BYTES: usize = 2 * 256;
-/// serde reserves no more than this for a sequence before it has seen its elements.
+/// The most bytes that serde reserves for a sequence before it has read the elements.
 const SERDE_RESERVES: usize = 1 << 20;
 
 fn damaged(what: &str) -> Error {
@@ -51,16 +51,16 @@ pub fn write<P: Point + Serialize>(hnsw: &Hnsw<P>, rows: usize, bytes: &mut Vec<
     Ok(())
 }
 
-/// A graph to be searched with `ef_search`, and the bytes that it has allocated.
+/// Reads a graph that is searched with `ef_search`. Also returns the bytes that it allocated.
 pub fn read(bytes: &[u8], rows: usize, ef_search: usize) -> Result<(Hnsw<Node<'static>>, usize)> {
     let (header, body) = bytes
         .split_at_checked(HEADER)
         .ok_or_else(|| damaged("it ends too early"))?;
     if header[..4] != MAGIC.to_le_bytes() {
-        return Err(damaged("it is of an unknown form"));
+        return Err(damaged("it has an unknown format"));
     }
     if header[4..] != (rows as u32).to_le_bytes() || rows > super::MAX_ROWS {
-        return Err(damaged("it is of another number of rows"));
+        return Err(damaged("it has another number of rows"));
     }
     let mut links = body;
     let written_with: usize = next(&mut links)?;
@@ -86,7 +86,8 @@ fn next<'a, T: Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T> {
     Ok(number)
 }
 
-/// Refuses all that could not be searched; otherwise the bytes that it will allocate.
+/// Refuses bytes that cannot be searched safely. Otherwise returns how many bytes the graph will
+/// allocate.
 fn check(mut bytes: &[u8], rows: usize) -> Result<usize> {
     let bytes = &mut bytes;
     if next::<usize>(bytes)? != rows {
@@ -143,7 +144,7 @@ fn check_links(bytes: &mut &[u8], nodes: usize, links: usize) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of a vector that serde has filled with elements.
+/// The bytes of a vector that serde fills with elements.
 fn grown(count: usize, size: usize) -> usize {
     let mut capacity = count.min(SERDE_RESERVES / size);
     while capacity < count {

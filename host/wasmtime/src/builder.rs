@@ -166,7 +166,8 @@ impl Builder {
     }
 
     /// How the index holds vectors in memory. Default [`VectorDtype::Float32`]. Answers
-    /// are the same with all of them.
+    /// are the same with all of them. A row takes 4, 2 or 1 bytes a value, and about 110 bytes
+    /// more (int8: 55).
     #[must_use]
     pub fn vector_dtype(self, dtype: VectorDtype) -> Self {
         self.set(move |options| options.vector_dtype = dtype)
@@ -186,8 +187,14 @@ impl Builder {
         self.set(move |options| options.graph = graph)
     }
 
-    /// Whether the index is kept in the store, so that the next process need not build it
-    /// anew. Default true; without effect in stores that keep no blobs.
+    /// Whether the store keeps the index, so that the next process need not rebuild it. It
+    /// adds about 110 bytes an entry to the store and to native archives (int8: 52, and a byte
+    /// a value); portable archives leave it out. Default true; no effect in stores without
+    /// blobs.
+    ///
+    /// [`warm_up`](SemanticCache::warm_up) builds and saves the index. Closing a cache also
+    /// saves its index if more than 1/16 of the rows changed since the last save. A kept index
+    /// is read at the first semantic look-up; its vectors follow, about a thousand a look-up.
     #[must_use]
     pub fn persist_index(self, persist: bool) -> Self {
         self.set(move |options| options.persist_index = persist)

@@ -36,8 +36,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A dump shows one instant on memory, SQLite and PostgreSQL. On Redis and DynamoDB each entry
+//! is whole, and what others write meanwhile may be missing; [`DumpReport`] says which of the two.
+//!
 //! The `checkpoint` interface of the component, `wit/checkpoint.wit`, describes the archive
-//! and what is checked of one that nobody vouches for.
+//! and the checks that an untrusted one must pass.
 
 pub(crate) mod archive;
 #[cfg(feature = "sqlite")]

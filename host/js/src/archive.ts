@@ -85,7 +85,7 @@ export class Reader {
 
 function checked(value: unknown): Uint8Array {
   if (!(value instanceof Uint8Array)) {
-    throw new InvalidArgumentError('the archive has a chunk that is no Uint8Array; give bytes');
+    throw new InvalidArgumentError('the archive has a chunk that is not a Uint8Array; give bytes');
   }
   return value;
 }

@@ -106,11 +106,11 @@ export class SemanticCache {
   static async openWith(component: Component, options: CacheOptions): Promise<SemanticCache> {
     const { store, embedder } = options ?? {};
     if (typeof store?.capabilities !== 'function') {
-      throw new InvalidArgumentError('options.store is no store; give one, such as memory()');
+      throw new InvalidArgumentError('options.store is not a store; give one, such as memory()');
     }
     if (typeof embedder?.fingerprint !== 'string' || typeof embedder.dimensions !== 'number') {
       throw new InvalidArgumentError(
-        'options.embedder is no embedder; give an object with fingerprint, dimensions and embed',
+        'options.embedder is not an embedder; give an object with fingerprint, dimensions and embed',
       );
     }
     try {

@@ -167,7 +167,7 @@ export function wellFormed(value: unknown, field: string): string {
   }
   if (!isWellFormed(value)) {
     throw new InvalidArgumentError(
-      `${field} holds half of a surrogate pair, which is no character; give well-formed text`,
+      `${field} holds half of a surrogate pair, which is not a character; give well-formed text`,
     );
   }
   return value;

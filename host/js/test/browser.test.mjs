@@ -246,7 +246,7 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
     });
     const gone = await page.evaluate(() => outcome(open('x')));
     assert.equal(gone.code, 'unsupported');
-    assert.match(gone.message, /no IndexedDB here/);
+    assert.match(gone.message, /IndexedDB is missing here/);
     await page.close();
   });
 

@@ -68,7 +68,7 @@ impl State {
 
     fn archive(&mut self) -> Stored<&mut Archive> {
         self.calls += 1;
-        let none = || StoreError::Unsupported("there is no archive outside of a checkpoint".into());
+        let none = || StoreError::Unsupported("an archive exists only during a checkpoint".into());
         self.archive.as_mut().ok_or_else(none)
     }
 }

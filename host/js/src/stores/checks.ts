@@ -80,7 +80,7 @@ export function checkMetaKey(key: string): void {
 export function checkBlobName(name: string): void {
   if (!BLOB_NAME.test(name)) {
     throw new InvalidArgumentError(
-      `${JSON.stringify(name.slice(0, 100))} is no name of a blob; give 1 to 100 lowercase letters, digits, hyphens, dots and slashes`,
+      `${JSON.stringify(name.slice(0, 100))} is not a valid blob name; give 1 to 100 lowercase letters, digits, hyphens, dots and slashes`,
     );
   }
 }
@@ -98,7 +98,7 @@ export function checkBlob(name: string, bytes: Uint8Array, maxBlob: number): voi
 /** An import of mode `empty` on a store with entries. */
 export function importNotEmpty(): CheckpointError {
   return new CheckpointError(
-    'the store has entries, and an import of mode empty goes ahead only where there are none; use mode merge or replace, or clear the store first',
+    'the store has entries, and an import of mode empty needs a store without entries; use mode merge or replace, or clear the store first',
   );
 }
 

@@ -130,7 +130,7 @@ export class IndexedDbStore implements Store {
     const factory = this.#options.factory ?? globalThis.indexedDB;
     if (!factory) {
       throw new UnsupportedError(
-        'there is no IndexedDB here; some browsers have none in private windows. Take memory() instead',
+        'IndexedDB is missing here; some browsers lack it in private windows. Use memory() instead',
       );
     }
     const db = await openDatabase(factory, this.#name, VERSION, provision);

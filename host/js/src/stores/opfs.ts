@@ -50,7 +50,7 @@ interface State {
 export async function opfs(name: string): Promise<OpfsStore> {
   const storage = globalThis.navigator?.storage;
   if (typeof storage?.getDirectory !== 'function' || !('FileSystemFileHandle' in globalThis)) {
-    throw new UnsupportedError('there is no origin private file system here; take another store');
+    throw new UnsupportedError('this place has no origin private file system; use another store');
   }
   const files: SyncFile[] = [];
   try {

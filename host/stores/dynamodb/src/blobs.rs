@@ -74,7 +74,7 @@ impl Session {
                 Ok(names)
             }
             Some(_) => Err(Fault::Corrupt(format!(
-                "item {id}, attribute names is no set of texts; delete that item"
+                "item {id}, attribute names is not a set of texts; delete that item"
             ))),
         }
     }

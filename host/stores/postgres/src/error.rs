@@ -124,7 +124,7 @@ impl Fault {
             let what = self.text();
             let (advice, retryable) = match repeat {
                 Repeat::Twice => (
-                    "whether it has happened is unknown, and called again it might count twice, so look first",
+                    "whether it has happened is unknown, and calling again might count twice, so look first",
                     false,
                 ),
                 _ => (

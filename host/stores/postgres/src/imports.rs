@@ -200,7 +200,7 @@ impl Session {
         match self.error(doing, fault, unknown.then_some(Repeat::Twice)) {
             StoreError::Backend(error) if !unknown => StoreError::Backend(BackendError {
                 message: format!(
-                    "{}; the import is over and nothing of it is stored, so begin it anew",
+                    "{}; the import is over and nothing of it is stored, so begin it again",
                     error.message
                 ),
                 ..error
@@ -354,7 +354,7 @@ async fn gather(conn: &Connection, batch: &Batch<'_>, before: i64) -> Outcome<Ha
 async fn refuse_entries(conn: &Connection) -> Outcome<()> {
     match has_entry(conn).await? {
         true => Err(Fault::Import(
-            "the cache has entries, and the import is for an empty one; clear the cache, or use mode merge or replace".into(),
+            "the cache has entries, and this import needs an empty one; clear the cache, or use mode merge or replace".into(),
         )),
         false => Ok(()),
     }

@@ -302,7 +302,7 @@ pub(super) fn version(rows: &[Row]) -> Outcome<u64> {
     let text: &str = column(row, 0)?;
     text.parse().map_err(|_| {
         Fault::Corrupt(format!(
-            "table multi_process_state, key version_counter holds {text:?}, which is no count; set it to a number above the last, or restore a backup"
+            "table multi_process_state, key version_counter holds {text:?}, which is not a count; set it to a number above the last, or restore a backup"
         ))
     })
 }

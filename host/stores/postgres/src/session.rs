@@ -190,7 +190,7 @@ impl Session {
 /// A write in a view, whose transaction does not write.
 pub(super) fn written_in_view(doing: &str) -> Fault {
     Fault::invalid(format!(
-        "{doing} was called in a view, in which the store is only read; end the view first"
+        "{doing} was called in a view, which only reads; end the view first"
     ))
 }
 

@@ -140,7 +140,7 @@ impl SqliteStore {
     fn absolute(&self) -> Outcome<PathBuf> {
         if self.path.as_os_str() == ":memory:" {
             return Err(Fault::invalid(
-                "the path :memory: names no file; use the memory store",
+                "the path :memory: does not name a file; use the memory store",
             ));
         }
         std::path::absolute(&self.path)

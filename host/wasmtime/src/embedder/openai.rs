@@ -208,7 +208,7 @@ fn endpoint(base_url: &str) -> Result<(String, String), EmbedError> {
     });
     let Some((scheme, rest)) = parts else {
         return Err(EmbedError::permanent(
-            "openai: the base URL is none; write it with its scheme, as in https://api.openai.com/v1 or http://localhost:11434/v1",
+            "openai: the base URL is not a URL; write it with its scheme, as in https://api.openai.com/v1 or http://localhost:11434/v1",
         ));
     };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -325,7 +325,7 @@ impl OpenAi {
             }
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
                 Failure::final_one(EmbedError::permanent(format!(
-                    "openai: {shown} is no valid URL; correct the base URL"
+                    "openai: {shown} is not a valid URL; correct the base URL"
                 )))
             }
             _ => Failure::final_one(EmbedError::permanent(format!(

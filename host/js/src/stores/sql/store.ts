@@ -553,7 +553,7 @@ export function version(driver: SqlDriver): number {
   const value = String(row?.['value'] ?? '0');
   if (!/^[0-9]{1,15}$/.test(value)) {
     throw new CorruptError(
-      `table multi_process_state, key version_counter holds ${JSON.stringify(value)}, which is no count; set it to a number above the last, or restore a checkpoint`,
+      `table multi_process_state, key version_counter holds ${JSON.stringify(value)}, which is not a count; set it to a number above the last, or restore a checkpoint`,
     );
   }
   return Number(value);

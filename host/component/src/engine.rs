@@ -9,11 +9,11 @@ pub fn code_cache() -> Option<Cache> {
     Cache::new(CacheConfig::new()).ok()
 }
 
-/// Compiles a component for an engine of its own, whose clock ticks as long as it lives.
+/// Compiles a component for a new engine, whose clock ticks as long as it lives.
 ///
 /// # Errors
 ///
-/// Bytes that are no component, and a machine that cannot run it.
+/// Bytes that are not a component, and a machine that cannot run it.
 pub fn compile(bytes: &[u8], cache: Option<Cache>) -> Result<(Engine, Component)> {
     let mut config = Config::new();
     config.epoch_interruption(true).cache(cache);

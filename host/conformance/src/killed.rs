@@ -87,7 +87,7 @@ enum Said {
     Ended(Outcome),
 }
 
-/// Runs a phase in a process of its own and kills it.
+/// Runs a phase in a separate process and kills it.
 pub(super) fn run(
     stores: &Stores,
     case: &Case,
@@ -112,7 +112,7 @@ pub(super) fn run(
         Err(error) => {
             return Outcome::failed(
                 phase,
-                "a process of its own",
+                "a separate process",
                 format!("none could be started: {error}"),
             );
         }

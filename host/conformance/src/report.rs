@@ -49,7 +49,7 @@ pub enum Phase {
     Beside,
     /// The first one again.
     Back,
-    /// A new one in a process of its own, which is killed while it writes.
+    /// A new store in a separate process, which is killed while it writes.
     Killed,
 }
 

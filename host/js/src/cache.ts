@@ -414,7 +414,7 @@ export class SemanticCache {
     this.#raw = { ...this.#raw, similarityThreshold };
   }
 
-  /** Changes how the index holds vectors, building it anew from the store. */
+  /** Changes how the index holds vectors, rebuilding it from the store. */
   async requantize(to: VectorDtype): Promise<void> {
     const vectorDtype = dtype(to);
     await this.#call('requantize', [vectorDtype]);

@@ -192,7 +192,7 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
   });
 
   test('a quota that is exceeded is a typed error, with nothing half written', async (t) => {
-    // A browser of its own: another remembers for a while how much room there was.
+    // A separate browser: another remembers for a while how much room there was.
     const small = await launch();
     t.after(() => small.close());
     const page = await small.context.newPage();

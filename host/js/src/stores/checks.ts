@@ -76,7 +76,7 @@ export function checkMetaKey(key: string): void {
   }
 }
 
-/** Refuses names that are none of a blob. */
+/** Rejects invalid blob names. */
 export function checkBlobName(name: string): void {
   if (!BLOB_NAME.test(name)) {
     throw new InvalidArgumentError(
@@ -85,7 +85,7 @@ export function checkBlobName(name: string): void {
   }
 }
 
-/** Refuses a blob of more than `maxBlob` bytes, or with a name that is none. */
+/** Rejects a blob with more than `maxBlob` bytes or an invalid name. */
 export function checkBlob(name: string, bytes: Uint8Array, maxBlob: number): void {
   checkBlobName(name);
   if (bytes.length > maxBlob) {

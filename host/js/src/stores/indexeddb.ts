@@ -722,7 +722,7 @@ async function putAll(stores: Stores, entries: Entry[]): Promise<Inserted[]> {
     heads.put(head);
     const { query, response, metadata } = entry;
     bodies.put({ id, query, response, metadata } satisfies Body);
-    // A copy of its own: with a view, all that it is a view of would be stored.
+    // A copy: a view would store the whole buffer behind it.
     vectors.put({ id, vector: entry.embedding.slice() } satisfies VectorRow);
     return { id, replaced: known !== undefined };
   });

@@ -394,7 +394,7 @@ export class MemoryStore implements Store {
     this.blobs.clear();
   }
 
-  /** Removes one entry; false where there is none. */
+  /** Removes one entry; false if it does not exist. */
   protected take(id: number): boolean {
     const entry = this.entries.get(id);
     if (!entry) {

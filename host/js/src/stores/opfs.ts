@@ -26,7 +26,7 @@ export interface SyncFile {
   close(): void;
 }
 
-/** The log is written anew when it is this many times as long as what it says. */
+/** The log is rewritten when it is this many times as long as its content. */
 const WASTE = 2;
 /** Below this nothing is worth the while: 1 MiB. */
 const SHORTEST = 1 << 20;

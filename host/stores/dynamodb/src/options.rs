@@ -189,7 +189,10 @@ mod tests {
             ("dynamodb://cache?create=yes", "create=true"),
             ("dynamodb://cache?create=true&create=true", "create twice"),
             ("dynamodb://cache?region=", "not an AWS region"),
-            ("dynamodb://cache?region=a.evil.example/", "not an AWS region"),
+            (
+                "dynamodb://cache?region=a.evil.example/",
+                "not an AWS region",
+            ),
             ("dynamodb://cache?endpoint=localhost:1", "http://HOST:PORT"),
             (
                 "dynamodb://cache?endpoint=http://u:secret@h:1",

@@ -202,7 +202,7 @@ fn backend(message: String, retryable: bool) -> StoreError {
     StoreError::Backend(BackendError { message, retryable })
 }
 
-/// No words of the server: the network, TLS, or something that is no Postgres.
+/// No words of the server: the network, TLS, or something that is not Postgres.
 fn unreachable_server(site: &str, fault: &Fault, error: &ClientError) -> StoreError {
     let io = error
         .source()

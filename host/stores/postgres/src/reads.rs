@@ -61,7 +61,7 @@ const ALL_META: &str = concat!(
 );
 const VERSION: &str =
     "SELECT value FROM {schema}.multi_process_state WHERE key = 'version_counter'";
-/// No row may have an embedding of another length, or an id that is none.
+/// No row may have an embedding of another length, or an invalid id.
 const WRONG_ROWS: &str = "SELECT EXISTS (SELECT FROM {schema}.entries
     WHERE id < 1 OR octet_length(embedding) <> $1::bigint)";
 /// The indexes that the store relies on are there, and none is broken.

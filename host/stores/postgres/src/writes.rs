@@ -283,7 +283,7 @@ pub(super) fn unfit_metadata(fault: Fault) -> Fault {
     }
 }
 
-/// Runs a write that is a transaction of its own.
+/// Runs a write in a separate transaction.
 pub(super) async fn single(
     conn: &Connection,
     sql: &'static str,

@@ -1,4 +1,4 @@
-//! Connections: making them, asking over them, making them anew.
+//! Connections: opening them, asking over them, reopening them.
 
 use std::time::{Duration, Instant};
 

@@ -156,7 +156,7 @@ impl Fault {
         matches!(self, Self::Refused(error) if error.code() == Some("NOSCRIPT"))
     }
 
-    /// The server will say the same on this connection until it is made anew.
+    /// The server will say the same on this connection until it is reopened.
     pub fn spoils_connection(&self) -> bool {
         matches!(self, Self::Refused(error) if refusal(error).is_some_and(|(code, ..)| {
             matches!(*code, "READONLY" | "NOAUTH" | "MASTERDOWN" | "MOVED")

@@ -1,4 +1,4 @@
-//! Imports: entries staged under keys of their own, which become part of the data in one step.
+//! Imports: entries staged under separate keys, which become part of the data in one step.
 //!
 //! Staged keys expire, so that a process that was killed leaves nothing for long. An entry is
 //! staged as the hash that it is going to be, and only renamed in the end.

@@ -167,7 +167,7 @@ pub(super) fn misfit(error: rusqlite::Error) -> Fault {
     Fault::Sqlite(error)
 }
 
-/// Whether a statement does not compile, for want of a table or a column, say.
+/// Whether a statement does not compile, because a table or a column is missing, say.
 pub(super) fn is_uncompiled(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::SqlInputError { .. })
         || error.sqlite_error_code() == Some(ErrorCode::Unknown)

@@ -118,7 +118,7 @@ export class SqlStore implements Store {
   readonly #connect: () => SqlDriver;
   #session: Session | undefined;
 
-  /** @param connect opens the database, creating it where there is none */
+  /** @param connect opens the database, creating it if it is missing */
   constructor(claims: SqlCapabilities, connect: () => SqlDriver) {
     this.#claims = claims;
     this.#connect = connect;
@@ -498,7 +498,7 @@ export class SqlStore implements Store {
     session.import = undefined;
   }
 
-  /** What is open, for stores with operations of their own. */
+  /** The open database, for stores with additional operations. */
   protected opened(): { driver: SqlDriver; embedder: StoredEmbedder } {
     return this.#open();
   }

@@ -142,7 +142,7 @@ export class EmbedderError extends MnemeError {
 }
 
 /**
- * The component trapped, which is a bug of mneme or a lack of memory. A new instance has taken
+ * The component trapped, which is a bug in mneme or a lack of memory. A new instance has taken
  * over on the same store.
  */
 export class ComponentError extends MnemeError {

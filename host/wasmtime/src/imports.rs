@@ -47,7 +47,7 @@ impl State {
         }
     }
 
-    /// Of a component on a store of its own, with nothing but defaults.
+    /// The state of a component that is alone on a store, with defaults only.
     pub fn alone(store: impl Backend + 'static) -> Self {
         Self::new(
             Box::new(store),

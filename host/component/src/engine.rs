@@ -4,7 +4,7 @@ use crate::limits::TICK;
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, Engine, Result};
 
-/// The user's folder for compiled code, where there is one.
+/// The user's folder for compiled code, if there is one.
 pub fn code_cache() -> Option<Cache> {
     Cache::new(CacheConfig::new()).ok()
 }
@@ -13,7 +13,7 @@ pub fn code_cache() -> Option<Cache> {
 ///
 /// # Errors
 ///
-/// Bytes that are not a component, and a machine that cannot run it.
+/// If the bytes are not a component, or this machine cannot run it.
 pub fn compile(bytes: &[u8], cache: Option<Cache>) -> Result<(Engine, Component)> {
     let mut config = Config::new();
     config.epoch_interruption(true).cache(cache);

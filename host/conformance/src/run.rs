@@ -137,7 +137,7 @@ impl Course {
         }
     }
 
-    /// The outcome, where what a store claims does not excuse it from a case.
+    /// The outcome. A store cannot skip a case that needs a capability it claims.
     fn claimed(&self, phase: usize, outcome: Outcome) -> Outcome {
         match (self.case.needs, outcome) {
             (Some(needs), Outcome::Skipped(reason))

@@ -1,4 +1,4 @@
-//! Memoises an expensive function of text: `cargo run --release --example memoize`.
+//! Memoises an expensive function of text: `cargo run --release -p mneme-examples --example memoize`.
 //!
 //! Four threads ask a slow "model" at the same time. It is called once for each thing
 //! that is asked, however often and in whatever words.
@@ -61,7 +61,7 @@ fn main() -> anyhow::Result<()> {
         println!("{question:45} {origin:22} {}", answer.response);
     }
 
-    // A namespace of its own: tenants never see each other's answers.
+    // Another namespace: tenants never see each other's answers.
     let question = GetRequest::new("How do I reset my password?").namespace("another tenant");
     assert!(!cache.get(question)?.is_hit());
 

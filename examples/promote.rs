@@ -1,7 +1,7 @@
-//! Promotes a cache from staging to production: `cargo run --release --example promote`.
+//! Promotes a cache from staging to production: `cargo run --release -p mneme-examples --example promote`.
 //!
 //! Staging drops what has expired and dumps its cache into one archive. Production checks
-//! it, loads it with settings of its own, and refuses one that another model has made.
+//! it, loads it with other settings, and refuses an archive of another model.
 
 use anyhow::{Context, ensure};
 use mneme::checkpoint::{self, DumpOptions, InspectOptions, LoadOptions};

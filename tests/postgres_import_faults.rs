@@ -29,7 +29,7 @@ fn backend<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> BackendError {
 fn passing<T: std::fmt::Debug>(store: &mut PostgresStore, outcome: Result<T, StoreError>) {
     let error = backend(outcome);
     assert!(error.retryable, "{error:?}");
-    assert!(error.message.contains("begin it anew"), "{error:?}");
+    assert!(error.message.contains("begin it again"), "{error:?}");
     let over = store.write_import(Vec::new());
     assert!(
         matches!(over, Err(StoreError::InvalidArgument(_))),

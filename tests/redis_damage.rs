@@ -130,7 +130,7 @@ fn keys_of_the_wrong_type_are_named() {
         client.run::<()>(&["SET", &key, value]);
         corrupt(
             server.store("p").open(FINGERPRINT, DIM),
-            &[&key, "no count"],
+            &[&key, "not a count"],
         );
     }
 }

@@ -390,7 +390,7 @@ fn a_busy_server_is_asked_again_later() {
                 Err(error) => break Err::<(), _>(error),
             }
         };
-        fails(outcome, "kept the server busy", true);
+        fails(outcome, "keeps the server busy", true);
         fails(store.count(None), "call again", true);
         let mut killer = server.client();
         killer.run::<()>(&["SCRIPT", "KILL"]);

@@ -288,7 +288,7 @@ fn what_was_staged_and_is_gone_is_missed() {
             if outcome.is_ok() {
                 outcome = commit(&mut store).map(drop);
             }
-            fails(outcome, "begin the import anew", false);
+            fails(outcome, "begin the import again", false);
             is_over(&mut store);
             assert_eq!(client.dump(), before);
         }

@@ -1,4 +1,4 @@
-//! A cache over a store of one's own.
+//! A cache over your own store.
 //!
 //! `cargo run --release --package mneme-examples --example custom-store`
 

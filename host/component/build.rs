@@ -70,7 +70,7 @@ fn ensure_target() -> Result<()> {
     }
 }
 
-/// Compiles packages to modules in a target folder of their own, since cargo holds a lock
+/// Compiles packages to modules in a separate target folder, since cargo holds a lock
 /// on the other, and returns the folder that has them.
 fn build<'a>(
     root: &Path,

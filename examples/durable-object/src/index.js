@@ -58,7 +58,7 @@ export class TenantCache extends DurableObject {
         return Response.json({ error: error.message, code: error.code }, { status });
       }
       if (error instanceof SyntaxError) {
-        return Response.json({ error: 'the body is no JSON' }, { status: 400 });
+        return Response.json({ error: 'the body is not JSON' }, { status: 400 });
       }
       throw error;
     }

@@ -4,16 +4,16 @@ use crate::limits::TICK;
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, Engine, Result};
 
-/// The user's folder for compiled code, where there is one.
+/// The user's folder for compiled code, if there is one.
 pub fn code_cache() -> Option<Cache> {
     Cache::new(CacheConfig::new()).ok()
 }
 
-/// Compiles a component for an engine of its own, whose clock ticks as long as it lives.
+/// Compiles a component for a new engine, whose clock ticks as long as it lives.
 ///
 /// # Errors
 ///
-/// Bytes that are no component, and a machine that cannot run it.
+/// If the bytes are not a component, or this machine cannot run it.
 pub fn compile(bytes: &[u8], cache: Option<Cache>) -> Result<(Engine, Component)> {
     let mut config = Config::new();
     config.epoch_interruption(true).cache(cache);

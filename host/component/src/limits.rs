@@ -1,4 +1,4 @@
-//! Limits on a running component: its memory, the time of a call, and what a call hands over.
+//! Limits on a running component: its memory, the time of a call, and the data of a call.
 
 use std::time::Duration;
 use wasmtime::{Engine, ResourceLimiter, Store, Trap, UpdateDeadline};
@@ -57,7 +57,7 @@ pub enum Limit {
     },
 }
 
-/// The limits of a running component, and what it has used of them.
+/// The limits of a running component, and how much of them is used.
 #[derive(Debug, Default)]
 pub struct Guard {
     /// The limits.
@@ -108,7 +108,7 @@ pub trait Guarded: 'static {
     /// The limits.
     fn guard(&mut self) -> &mut Guard;
 
-    /// Whether the component, at its deadline, deserves another. Asked also when a deadline is
+    /// Whether the component gets more time at its deadline. Also called when a deadline is
     /// set. False by default.
     fn deserves_time(&mut self) -> bool {
         false

@@ -1,4 +1,4 @@
-//! The battery as a test program: one test a case.
+//! The battery as a test program, with one test for each case.
 
 use std::any::Any;
 use std::process::ExitCode;
@@ -14,10 +14,10 @@ use mneme_store::{self as store, Store};
 const ERROR: u8 = 2;
 
 /// Judges one store, as the `main` of a test program: reads the command line of `cargo test`,
-/// runs a test a case, and returns the exit code.
+/// runs one test for each case, and returns the exit code.
 ///
 /// `make` makes a new, closed store on the same data each time, in this process and in others
-/// that the harness starts from the same program. See the module.
+/// that the harness starts from the same program. See the crate's documentation.
 pub fn test<S: Store + 'static>(
     make: impl Fn() -> store::Result<S> + Send + Sync + 'static,
 ) -> ExitCode {
@@ -89,7 +89,7 @@ impl Harness {
     }
 
     /// Adds a store whose data is at a place that every process knows. The tests' names begin
-    /// with `name::`, unless it is empty.
+    /// with `name::`, unless the name is empty.
     #[must_use]
     pub fn store<S: Store + 'static>(
         self,
@@ -99,13 +99,13 @@ impl Harness {
         self.store_at(name, || Ok((String::new(), ())), move |_| make())
     }
 
-    /// Adds a store whose data is at a place that is known at run time only.
+    /// Adds a store whose data is at a place that is only known at run time.
     ///
-    /// `prepare` is called before the first case of this store that runs, and returns the
-    /// place (a path, a URL) with a value that is dropped after the last test: a temporary
-    /// folder, a server. Where there is no such place it returns the reason, and the
-    /// tests are ignored. `connect` makes a new, closed store at the place, in this process and
-    /// in others; it is told the place in private, so that it may hold a password.
+    /// `prepare` is called before the store's first case, and returns the place (a path, a
+    /// URL) with a value that is dropped after the last test: a temporary folder, a server. If
+    /// it returns an error, with the reason, the tests are ignored. `connect` makes a new,
+    /// closed store at the place, in this process and in others. The place is passed privately,
+    /// so it may contain a password.
     #[must_use]
     pub fn store_at<S: Store + 'static, K: Send + 'static>(
         mut self,
@@ -125,16 +125,15 @@ impl Harness {
         self
     }
 
-    /// Whether a place that is missing fails its store's tests instead of having them ignored.
-    /// False by default.
+    /// Whether a store's tests fail if its place is missing, instead of being ignored. False by
+    /// default.
     #[must_use]
     pub fn require_all(mut self, all: bool) -> Self {
         self.require_all = all;
         self
     }
 
-    /// Runs the tests that the command line asks for, one at a time, and returns the exit
-    /// code.
+    /// Runs the tests that the command line selects, one at a time, and returns the exit code.
     pub fn run(self) -> ExitCode {
         if let Some(writer) = Writer::of_this_process() {
             return self.write(writer);

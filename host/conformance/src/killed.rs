@@ -1,10 +1,9 @@
 //! Processes that write to a store until they are killed.
 //!
-//! The process is this program again. It is told what to do on its standard input, since a
-//! command line, which may hold a password with the store's URL, is there for all to see. It
-//! tells on its standard output, in marked lines, when its first write has returned, and what
-//! came of the phase if that ever ends. It ends by itself when its input does, so that none is
-//! left when its parent is gone.
+//! The process is this program again. It reads what to do from its standard input, because the
+//! store's URL may contain a password and everybody can see a command line. It reports on its
+//! standard output, in marked lines, when its first write has returned, and the outcome of the
+//! phase if that ever ends. It exits when its stdin closes, so it never outlives its parent.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
@@ -28,7 +27,7 @@ const ORPHANED: i32 = 3;
 /// How long a process goes on writing after its first write, in milliseconds.
 const WRITING: std::ops::Range<u64> = 20..300;
 
-/// How a process is started that writes to a store until it is killed.
+/// How to start a process that writes to a store until it is killed.
 #[derive(Debug, Clone)]
 pub struct Processes {
     args: Vec<OsString>,
@@ -47,7 +46,7 @@ impl std::fmt::Debug for Hidden {
 }
 
 impl Processes {
-    /// This same program, started with these arguments. It must ask for
+    /// This same program, started with these arguments. It must call
     /// [`Writer::of_this_process`] before it does anything else with them.
     pub fn this_program<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Self {
         Processes {
@@ -57,8 +56,8 @@ impl Processes {
         }
     }
 
-    /// Which store the process is to make, and where its data is: whatever the program needs
-    /// for [`Writer::write`]. They are told in private, and may hold passwords.
+    /// Which store the process must make, and where its data is: whatever the program needs
+    /// for [`Writer::write`]. They are passed privately, and may contain passwords.
     #[must_use]
     pub fn told(mut self, store: impl Into<String>, place: impl Into<String>) -> Self {
         self.store = store.into();
@@ -67,7 +66,7 @@ impl Processes {
     }
 }
 
-/// What the process is told.
+/// What the process receives.
 #[derive(Serialize, Deserialize)]
 struct Task {
     case: String,
@@ -77,17 +76,17 @@ struct Task {
     place: String,
 }
 
-/// What the process tells.
+/// What the process reports.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Said {
     /// The first write has returned.
     Wrote,
-    /// The phase, which was to go on for ever, has ended.
+    /// The phase has ended, although it should run for ever.
     Ended(Outcome),
 }
 
-/// Runs a phase in a process of its own and kills it.
+/// Runs a phase in a separate process and kills it.
 pub(super) fn run(
     stores: &Stores,
     case: &Case,
@@ -112,7 +111,7 @@ pub(super) fn run(
         Err(error) => {
             return Outcome::failed(
                 phase,
-                "a process of its own",
+                "a separate process",
                 format!("none could be started: {error}"),
             );
         }
@@ -245,7 +244,7 @@ fn say(said: &Said) {
     let _ = writeln!(out, "\n{MARK}{text}").and_then(|()| out.flush());
 }
 
-/// The other side: what a process does that was started to be killed.
+/// The other side: a process that was started to be killed.
 pub struct Writer {
     task: Task,
 }
@@ -260,8 +259,8 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// What this process has to do, if [`Processes`] started it. It reads the standard input,
-    /// and ends the process when that ends.
+    /// The task of this process, if [`Processes`] started it. It reads the standard input, and
+    /// exits when that closes.
     pub fn of_this_process() -> Option<Self> {
         std::env::var_os(WRITER)?;
         let mut line = String::new();
@@ -278,18 +277,18 @@ impl Writer {
         Some(Writer { task })
     }
 
-    /// Which store to make: what [`Processes::told`] was given.
+    /// Which store to make, as given to [`Processes::told`].
     pub fn store(&self) -> &str {
         &self.task.store
     }
 
-    /// Where its data is: what [`Processes::told`] was given.
+    /// Where its data is, as given to [`Processes::told`].
     pub fn place(&self) -> &str {
         &self.task.place
     }
 
-    /// Writes to the store until the process is killed. It returns where the store fails,
-    /// after telling the parent.
+    /// Writes to the store until the process is killed. Returns only if the store fails, after
+    /// reporting that to the parent.
     pub fn write(self, store: store::Result<Box<dyn Store>>) -> ExitCode {
         let said = Said::Ended(self.run(store));
         say(&said);

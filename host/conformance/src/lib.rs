@@ -4,7 +4,7 @@
 //! here they judge an implementation of [`Store`]. A store that passes works
 //! with the cache.
 //!
-//! # In the tests of a store of your own
+//! # In the tests of your own store
 //!
 //! One line, in a test program without the standard harness:
 //!
@@ -15,7 +15,8 @@
 //! harness = false
 //!
 //! [dev-dependencies]
-//! mneme = { version = "0.1", default-features = false, features = ["conformance"] }
+//! # From a clone of the repository; nothing is published yet.
+//! mneme = { path = "…/host/wasmtime", default-features = false, features = ["conformance"] }
 //! ```
 //!
 //! ```no_run
@@ -27,33 +28,30 @@
 //! }
 //! ```
 //!
-//! `cargo test` then shows one test a case. Filters, `--list` and nextest work as usual. A
-//! case that does not apply is shown as ignored, with the reason. A failure names what the
+//! `cargo test` then shows one test for each case. Filters, `--list` and nextest work as usual.
+//! A case that does not apply is shown as ignored, with the reason. A failure names what the
 //! contract demands, what the store did, and how to repeat it: the environment variable
-//! `MNEME_CONFORMANCE_SEED` (decimal, or hexadecimal after `0x`) sets the seed that the
-//! cases draw their values from, 1 by default.
+//! `MNEME_CONFORMANCE_SEED` (decimal, or hexadecimal after `0x`) sets the seed of the cases'
+//! values, 1 by default.
 //!
 //! The function makes a new, closed store on the same data each time it is called: some cases
 //! drop a store and make another, use two side by side, or have a process killed in the
-//! middle of a write. For the last of these the harness runs the test program again, so that
-//! the data must be found from there too: a fixed path or URL will do. Where the place
-//! is only known at run time (a temporary folder, the port of a server) use
-//! [`Harness::store_at`].
+//! middle of a write. To kill a process the harness runs the test program again, which must
+//! find the same data, for example at a fixed path or URL. If the place is only known at run
+//! time (a temporary folder, the port of a server), use [`Harness::store_at`].
 //!
-//! # What a store must stand
+//! # Which stores to judge
 //!
-//! Each case works in namespaces of its own and removes them in the end, so the store
-//! may hold other data, but **nobody else may write to it meanwhile**: the cases watch
-//! counters that every write moves. An empty store keeps the battery's embedder
-//! as its own, so give it one that you can throw away. The cases of one store run one at a
-//! time.
+//! Each case works in separate namespaces and removes them at the end, so the store may hold
+//! other data. But **nobody else may write to it meanwhile**: the cases watch counters that
+//! every write moves. An empty store keeps the battery's embedder, so use one that you can
+//! throw away. The cases of one store run one at a time.
 //!
-//! # What is skipped
+//! # Skipped cases
 //!
-//! A case says which capability it needs. Where the store does not claim that one
-//! ([`CapabilitySet`](crate::store::CapabilitySet)) the case is skipped. A claim is a
-//! promise: where the capability is claimed and the case says that it cannot be checked, that
-//! is a failure.
+//! A case says which capability it needs. If the store does not claim it
+//! ([`CapabilitySet`](mneme_store::CapabilitySet)), the case is skipped. A claim is a promise:
+//! if the store claims the capability and the case still cannot check it, the case fails.
 //!
 //! # Without the harness
 //!
@@ -117,11 +115,11 @@ impl std::fmt::Debug for Battery {
 }
 
 impl Battery {
-    /// Compiles the battery. The compiled code is kept in wasmtime's cache folder of the user.
+    /// Compiles the battery. The user's cache folder of wasmtime keeps the compiled code.
     ///
     /// # Errors
     ///
-    /// [`Error`] where this machine cannot run it.
+    /// [`Error`] if this machine cannot run it.
     pub fn new() -> Result<Self, Error> {
         let start = || -> wasmtime::Result<Self> {
             let (engine, component) = compile(component(), code_cache())?;
@@ -145,8 +143,8 @@ impl Battery {
         })
     }
 
-    /// How long one phase of a case may take: 120 s by default. A case that takes longer
-    /// is stopped, and failed.
+    /// How long one phase of a case may take: 120 s by default. A case that takes longer is
+    /// stopped and fails.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = limit;
@@ -160,9 +158,8 @@ impl Battery {
 
     /// Runs one case on a store that nobody else writes to meanwhile.
     ///
-    /// Whatever the store does is an outcome: an error, a panic or a call that does not
-    /// end is [`Outcome::Failed`]. In the last of these cases the thread that waits for
-    /// the store is left behind.
+    /// Whatever the store does is an outcome: an error, a panic or a call that does not end
+    /// is [`Outcome::Failed`]. If a call does not end, its thread is left behind.
     pub fn run(&self, case: &Case, seed: Seed, stores: &Stores) -> Outcome {
         run::guarded(self, case, seed, stores)
     }
@@ -218,8 +215,8 @@ impl std::fmt::Debug for Stores {
 }
 
 impl Stores {
-    /// A function that makes a new, closed store on the same data each time. Where
-    /// the store is not durable, each may start empty.
+    /// A function that makes a new, closed store on the same data each time. A store that is
+    /// not durable may start empty each time.
     pub fn new<S: Store + 'static>(
         make: impl Fn() -> store::Result<S> + Send + Sync + 'static,
     ) -> Self {
@@ -234,7 +231,7 @@ impl Stores {
         }
     }
 
-    /// How to start a process that writes to the same data until it is killed. Without
+    /// Sets how to start a process that writes to the same data until it is killed. Without
     /// it, cases that kill a process are skipped.
     #[must_use]
     pub fn processes(mut self, processes: Processes) -> Self {

@@ -1,4 +1,4 @@
-//! What the battery checks, and what it found.
+//! What the battery checks, and its results.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::contract::suite;
 use mneme_store::StoreError;
 
-/// One behaviour that is checked.
+/// A check of one behaviour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Case {
@@ -18,13 +18,13 @@ pub struct Case {
     pub summary: String,
     /// The operation or invariant of the store that it belongs to.
     pub section: String,
-    /// The capability without which it does not apply.
+    /// The capability that the case needs.
     pub needs: Option<Capability>,
-    /// What it goes through, in order; at least one.
+    /// Its phases, in order; at least one.
     pub phases: Vec<Phase>,
 }
 
-/// A capability that a store claims or not; see
+/// A capability that a store may claim; see
 /// [`CapabilitySet`](mneme_store::CapabilitySet).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,23 +43,23 @@ pub enum Capability {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// A new one; the earlier ones are dropped without being closed.
+    /// A new store; the earlier ones are dropped without being closed.
     Fresh,
-    /// A second one beside the first.
+    /// A second store beside the first.
     Beside,
-    /// The first one again.
+    /// The first store again.
     Back,
-    /// A new one in a process of its own, which is killed while it writes.
+    /// A new store in a separate process, which is killed while it writes.
     Killed,
 }
 
-/// What became of a case.
+/// The outcome of a case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The store does what the contract demands.
     Passed,
-    /// It does not.
+    /// The store does not.
     Failed(Failure),
     /// The case does not apply, for this reason.
     Skipped(String),
@@ -76,16 +76,16 @@ pub struct Failure {
     pub phase: usize,
 }
 
-/// What became of one case of a run.
+/// One case of a run, with its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
     /// The case.
     pub case: Case,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
-/// How many cases came to what, in a section or in all.
+/// The number of cases by outcome, in a section or in all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// How many passed.
@@ -96,13 +96,12 @@ pub struct Counts {
     pub skipped: usize,
 }
 
-/// What became of a run of the battery. It serialises to what `mneme conformance --json`
-/// prints.
+/// The result of a run of the battery. It serialises to what `mneme conformance --json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The name that the store gives itself.
     pub store: String,
-    /// What repeats the run.
+    /// The seed, which repeats the run.
     pub seed: Seed,
     /// The number of cases by outcome.
     pub summary: Counts,
@@ -110,8 +109,8 @@ pub struct Report {
     pub cases: Vec<Judged>,
 }
 
-/// What the cases draw their values from: the same seed makes the same calls. Written in
-/// decimal, or in hexadecimal after `0x`; the default is 1.
+/// The seed of the cases' values: the same seed makes the same calls. It is written in decimal,
+/// or in hexadecimal after `0x`. The default is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seed(pub u64);
 
@@ -202,7 +201,7 @@ impl Report {
         }
     }
 
-    /// The sections with what came of their cases, in the order of their first ones.
+    /// The sections with the counts of their cases, in the order of their first cases.
     pub fn sections(&self) -> Vec<(&str, Counts)> {
         let mut sections: Vec<(&str, Counts)> = Vec::new();
         for judged in &self.cases {
@@ -290,7 +289,7 @@ impl Seed {
     ///
     /// # Errors
     ///
-    /// Says so where the variable holds no seed.
+    /// A message, if the variable does not hold a seed.
     pub fn from_env() -> Result<Self, String> {
         match std::env::var_os(SEED) {
             None => Ok(Self::default()),

@@ -22,7 +22,7 @@ enum Progress {
     Done(Outcome),
 }
 
-/// Runs a case on a thread of its own, so that neither a panic nor a call that never returns
+/// Runs a case on a separate thread, so that neither a panic nor a call that never returns
 /// reaches the caller.
 pub(super) fn guarded(battery: &Battery, case: &Case, seed: Seed, stores: &Stores) -> Outcome {
     let (tell, hear) = channel();
@@ -46,7 +46,7 @@ pub(super) fn guarded(battery: &Battery, case: &Case, seed: Seed, stores: &Store
     let worker = match worker {
         Ok(worker) => worker,
         Err(error) => {
-            return Outcome::failed(0, "a thread to run on", format!("there is none: {error}"));
+            return Outcome::failed(0, "a thread to run on", format!("no thread: {error}"));
         }
     };
     let mut phase = 0;
@@ -137,7 +137,7 @@ impl Course {
         }
     }
 
-    /// The outcome, where what a store claims does not excuse it from a case.
+    /// The outcome. A store cannot skip a case that needs a capability it claims.
     fn claimed(&self, phase: usize, outcome: Outcome) -> Outcome {
         match (self.case.needs, outcome) {
             (Some(needs), Outcome::Skipped(reason))

@@ -1,13 +1,13 @@
-/** What the cache is asked, and what it answers. */
+/** The requests and answers of the cache. */
 
 import type { ArchiveSink } from './archive.js';
 import type { MissReason, Vector, VectorDtype } from './options.js';
 import type { ImportMode } from './store.js';
 
-/** The namespace of calls that name none. */
+/** The namespace of calls that do not name one. */
 export const DEFAULT_NAMESPACE = 'default';
 
-/** What a question may come with. */
+/** Options of a question. */
 export interface GetOptions {
   /** 1 to 1,024 bytes without NUL. Default `default`. */
   namespace?: string;
@@ -17,7 +17,7 @@ export interface GetOptions {
   threshold?: number;
   /** Misses at once, and counts the miss. */
   bypass?: boolean;
-  /** Stops the waiting. What the component has begun is finished all the same. */
+  /** Stops the waiting. The component still finishes what it has begun. */
   signal?: AbortSignal;
 }
 
@@ -46,27 +46,27 @@ export interface Hit {
 /** No answer. */
 export interface Miss {
   reason: MissReason;
-  /** What the embedder threw, where it failed. */
+  /** What the embedder threw, if it failed. */
   embedderError?: unknown;
 }
 
-/** What came of a question: one of the two. */
+/** The result of a question: one of the two. */
 export type Lookup = { hit: Hit; miss?: undefined } | { hit?: undefined; miss: Miss };
 
-/** What `explain` may come with. */
+/** Options of `explain`. */
 export interface ExplainOptions extends GetOptions {
   /** How many of the nearest entries to show, 1 to 1,000. Default 10. */
   limit?: number;
 }
 
 /**
- * What is found of one entry: the first that applies, in this order, but for `outranked`, which
- * is `answers` of an entry that another one is preferred to.
+ * What `explain` says about one entry. `outranked` could answer, but another entry does. If
+ * several of the others apply, the first in this order.
  */
 export type Verdict =
   'answers' | 'outranked' | 'below-threshold' | 'expired' | 'low-confidence' | 'refused';
 
-/** An entry, and what speaks for and against it as an answer. */
+/** An entry, with everything that decides whether it answers. */
 export interface JudgedEntry {
   id: number;
   /** The query that the answer was stored under. */
@@ -80,7 +80,7 @@ export interface JudgedEntry {
   ageSeconds: number;
   /** Lifetime in seconds; undefined: unlimited. */
   ttl: number | undefined;
-  /** Whether the validator would let it answer; true in the exact layer, where it is not asked. */
+  /** Whether the validator would let it answer; always true in the exact layer. */
   accepted: boolean;
   verdict: Verdict;
 }
@@ -88,25 +88,25 @@ export interface JudgedEntry {
 /** Why a question is answered as it is. */
 export interface Explanation {
   namespace: string;
-  /** What was compared and embedded, and its SHA-256. */
+  /** The text that was compared and embedded, and its SHA-256. */
   normalized: { text: string; hash: string };
-  /** The similarity that was asked for. */
+  /** The least similarity of an answer. */
   threshold: number;
-  /** The confidence that was asked for. */
+  /** The least confidence of an answer. */
   cutOff: number;
   /** The entry of the exact layer, expired or not. */
   exact: JudgedEntry | undefined;
-  /** The nearest other entries, the most similar first. */
+  /** The nearest other entries, most similar first. */
   candidates: JudgedEntry[];
-  /** Entries of the namespace that the index holds. */
+  /** The number of entries of the namespace that the index holds. */
   rows: number;
-  /** Who would answer, or why nobody. */
+  /** Which layer would answer, or why none would. */
   outcome: { layer: Hit['layer']; reason?: undefined } | { layer?: undefined; reason: MissReason };
-  /** What the embedder threw, where it failed: there are no candidates then. */
+  /** What the embedder threw, if it failed. Then there are no candidates. */
   embedderError?: unknown;
 }
 
-/** What a response may be stored with. */
+/** Options of a response to store. */
 export interface PutOptions {
   /** 1 to 1,024 bytes without NUL. Default `default`. */
   namespace?: string;
@@ -114,9 +114,9 @@ export interface PutOptions {
   embedding?: Vector;
   /** Lifetime in seconds; null: unlimited. Default: the cache's `defaultTtl`. */
   ttl?: number | null;
-  /** Kept with the response, as JSON. */
+  /** Stored with the response, as JSON. */
   metadata?: Record<string, unknown>;
-  /** Stops the waiting. What the component has begun is finished all the same. */
+  /** Stops the waiting. The component still finishes what it has begun. */
   signal?: AbortSignal;
 }
 
@@ -129,11 +129,11 @@ export interface Answer extends Omit<PutOptions, 'signal'> {
 /** An answer found or computed. */
 export interface Resolved {
   response: string;
-  /** `shared`: computed for another caller, who asked the same at the same time. */
+  /** `shared`: computed for another caller, who asked the same question at the same time. */
   origin: 'cache' | 'computed' | 'shared';
-  /** Where it came from the cache. */
+  /** The hit, if the answer came from the cache. */
   hit?: Hit;
-  /** Where it was computed: why it could not be looked up or stored. */
+  /** If it was computed: why it could not be looked up or stored. */
   cacheError?: unknown;
 }
 
@@ -164,22 +164,22 @@ export interface Stats {
   embedderDim: number;
   vectorDtype: VectorDtype;
   indexLoaded: boolean;
-  /** Rows that the index answers with, in all namespaces. */
+  /** The number of rows that the index answers with, in all namespaces. */
   indexRows: number;
   indexBytes: number;
-  /** Deleted rows that `compact` would give back. */
+  /** The number of deleted rows whose memory `compact` would free. */
   indexTombstones: number;
-  /** Rows that a scan can rule out by codes. */
+  /** The number of rows that a scan can rule out by codes. */
   indexCodedRows: number;
-  /** Rows whose vectors are in memory. */
+  /** The number of rows whose vectors are in memory. */
   indexResidentRows: number;
-  /** Rows that are in a graph. */
+  /** The number of rows in a graph. */
   indexGraphRows: number;
-  /** Share of the coded rows that codes did not rule out lately. */
+  /** The share of the coded rows that the codes did not rule out lately. */
   indexPassRate: number;
 }
 
-/** What a look at the store found. */
+/** The result of a check of the store. */
 export interface Health {
   healthy: boolean;
   integrityOk: boolean;
@@ -190,61 +190,64 @@ export interface Health {
   store: string;
   embedderFingerprint: string;
   vectorDtype: VectorDtype;
-  /** Undefined where nobody else writes. */
+  /** Undefined if nobody else writes. */
   staleMs: number | undefined;
 }
 
 /** How to dump. */
 export interface DumpOptions {
-  /** Where the bytes go. Without it they are returned as a Blob. */
+  /** Where the bytes go. Default: they are returned as a Blob. */
   to?: ArchiveSink;
-  /** Default: native where the store has snapshots, or else portable. */
+  /** Default: native if the store has snapshots, or else portable. */
   layout?: 'native' | 'portable';
   /** Default `gzip`. */
   compression?: 'gzip' | 'zstd';
-  /** Of gzip, 0 to 9. Default 1. */
+  /** The level of gzip, 0 to 9. Default 1. */
   level?: number;
-  /** Hears from time to time how far it is. */
+  /** Called with the progress, from time to time. */
   onProgress?: (done: number, total: number | undefined, unit: 'bytes' | 'entries') => void;
 }
 
 /** What was dumped. */
 export interface DumpReport {
   layout: 'native' | 'portable';
-  /** Undefined for a native archive. */
+  /** The number of entries; undefined for a native archive. */
   entries: number | undefined;
-  /** Before compression. */
+  /** The number of bytes before compression. */
   bytes: number;
   compressedBytes: number;
-  /** Whether all of it was read at one instant. */
+  /** Whether all data was read at one instant. */
   consistent: boolean;
-  /** The archive, where the options name no place for it. */
+  /** The archive, if the options do not name a place for it. */
   archive?: Blob;
 }
 
 /** How to load. */
 export interface LoadOptions {
-  /** What becomes of present data: refuse if there is any (default), add, replace. */
+  /** What to do with present data: refuse if there is any (default), add, replace. */
   mode?: ImportMode;
-  /** Takes only these, by their names in the archive. */
+  /** Takes only these namespaces, by their names in the archive. */
   namespaces?: string[];
-  /** Put before every namespace's name. */
+  /** A prefix for every namespace's name. */
   namespacePrefix?: string;
-  /** Default `keep`; null: none expires; seconds: all get this; `{ atMost }`: longer ones do. */
+  /**
+   * Lifetimes. Default `keep`; null: no entry expires; a number: all entries get this many
+   * seconds; `{ atMost }`: only longer lifetimes are shortened to it.
+   */
   ttl?: 'keep' | null | number | { atMost: number };
-  /** Instead of the archive's, by the names in the cache. */
+  /** Quotas in place of the archive's, by the names in the cache. */
   quotas?: Record<string, number>;
   /** The cache's cap from now on. */
   maxEntries?: number;
   /** How the index holds vectors from now on. */
   vectorDtype?: VectorDtype;
-  /** The most bytes that one byte may become, past the first 64 MiB. Default 200. */
+  /** The most bytes that one byte may decompress to, past the first 64 MiB. Default 200. */
   maxExpansion?: number;
-  /** Hears from time to time how far it is. */
+  /** Called with the progress, from time to time. */
   onProgress?: (done: number, total: number | undefined, unit: 'bytes' | 'entries') => void;
 }
 
-/** What an archive says of itself. */
+/** What an archive says about itself. */
 export interface Manifest {
   formatVersion: number;
   schemaVersion: number;
@@ -263,7 +266,7 @@ export interface Manifest {
 export interface LoadReport {
   manifest: Manifest;
   entries: number;
-  /** Of other namespaces. */
+  /** The number of entries skipped, because they belong to other namespaces. */
   skipped: number;
   evicted: number;
 }

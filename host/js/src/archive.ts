@@ -12,7 +12,7 @@ export type ArchiveSink =
 
 const EMPTY = new Uint8Array(0);
 
-/** Hands out bytes in pieces of the size that is asked for. */
+/** Returns bytes in pieces of the requested size. */
 export class Reader {
   readonly #chunks: AsyncIterator<Uint8Array> | undefined;
   #rest = EMPTY;
@@ -24,7 +24,7 @@ export class Reader {
     this.#ended = chunks === undefined;
   }
 
-  /** Reads as it is asked to, or, where nobody can wait for it, all at once in advance. */
+  /** Reads on request or, if nobody can wait for it, everything in advance. */
   static async of(source: ArchiveSource, inAdvance: boolean): Promise<Reader> {
     if (source instanceof Uint8Array) {
       return new Reader(undefined, source);
@@ -75,7 +75,7 @@ export class Reader {
     return this.read(max);
   }
 
-  /** Lets go of the source. */
+  /** Releases the source. */
   async end(): Promise<void> {
     if (!this.#ended) {
       await this.#chunks?.return?.();
@@ -85,7 +85,7 @@ export class Reader {
 
 function checked(value: unknown): Uint8Array {
   if (!(value instanceof Uint8Array)) {
-    throw new InvalidArgumentError('the archive has a chunk that is no Uint8Array; give bytes');
+    throw new InvalidArgumentError('the archive has a chunk that is not a Uint8Array; give bytes');
   }
   return value;
 }
@@ -111,7 +111,7 @@ function iterate(source: Blob | ReadableStream<Uint8Array> | AsyncIterable<Uint8
   );
 }
 
-/** Takes bytes: to a sink as they come, or to be handed over later. */
+/** Takes bytes: passes them to a sink as they come, or keeps them for later. */
 export class Writer {
   readonly #parts: Uint8Array<ArrayBuffer>[] = [];
   readonly #write: ((bytes: Uint8Array) => void | Promise<void>) | undefined;
@@ -137,7 +137,7 @@ export class Writer {
     this.#parts.push(bytes.slice());
   }
 
-  /** What is not handed over yet goes to the sink, which is closed. */
+  /** Passes the rest to the sink and closes it. */
   async finish(): Promise<void> {
     if (this.#write) {
       for (const part of this.#parts.splice(0)) {
@@ -147,12 +147,12 @@ export class Writer {
     }
   }
 
-  /** The sink is told that there will be no archive. */
+  /** Tells the sink that there will be no archive. */
   async fail(reason: unknown): Promise<void> {
     await this.#writer?.abort(reason).catch(() => {});
   }
 
-  /** What was written, where there is no sink. */
+  /** What was written, if there is no sink. */
   blob(type: string): Blob {
     return new Blob(this.#parts, { type });
   }

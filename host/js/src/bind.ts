@@ -13,7 +13,7 @@ export interface SemanticCacheEntry {
    * look-up, or by `warmUp`.
    */
   open(options: CacheOptions): Promise<SemanticCache>;
-  /** Checks an archive as `load` would, and tells what is in it. */
+  /** Checks an archive as `load` would, and says what is in it. */
   inspect(source: ArchiveSource, options?: InspectOptions): Promise<Summary>;
 }
 

@@ -91,7 +91,7 @@ export class SemanticCache {
   #instance: Instance | undefined;
   #closed = false;
   #archive: Archive = {};
-  /** What a function of the options has thrown during the present call. */
+  /** What a function of the options threw during the present call. */
   #thrown: { error: unknown } | undefined;
 
   private constructor(instantiate: Instantiate, raw: RawOptions, options: CacheOptions) {
@@ -102,15 +102,15 @@ export class SemanticCache {
     this.#store = options.store;
   }
 
-  /** Opens a cache. The package's entry has it with the component filled in. */
+  /** Opens a cache. The package exports it with the component filled in. */
   static async openWith(component: Component, options: CacheOptions): Promise<SemanticCache> {
     const { store, embedder } = options ?? {};
     if (typeof store?.capabilities !== 'function') {
-      throw new InvalidArgumentError('options.store is no store; give one, such as memory()');
+      throw new InvalidArgumentError('options.store is not a store; give one, such as memory()');
     }
     if (typeof embedder?.fingerprint !== 'string' || typeof embedder.dimensions !== 'number') {
       throw new InvalidArgumentError(
-        'options.embedder is no embedder; give an object with fingerprint, dimensions and embed',
+        'options.embedder is not an embedder; give an object with fingerprint, dimensions and embed',
       );
     }
     try {
@@ -142,15 +142,15 @@ export class SemanticCache {
 
   // ---- looking up ---------------------------------------------------------------
 
-  /** The answer to a question, if there is one. See {@link lookUp} for why there is none. */
+  /** The answer to a question, if there is one. {@link lookUp} also says why there is none. */
   async get(query: string, options: GetOptions = {}): Promise<Hit | undefined> {
     return (await this.lookUp(query, options)).hit;
   }
 
   /**
-   * The answer to a question, or the reason why there is none: the entry with the same
-   * normalised query, or else the most similar one above the threshold. An embedder that fails
-   * makes a miss.
+   * The answer to a question, or the reason for a miss. The entry with the same normalised
+   * query answers, or else the most similar one above the threshold. If the embedder fails, the
+   * result is a miss.
    */
   async lookUp(query: string, options: GetOptions = {}): Promise<Lookup> {
     return (await this.#lookUp(rawGet({ ...options, query }), options.signal)).lookup;
@@ -180,9 +180,8 @@ export class SemanticCache {
   }
 
   /**
-   * Says how a question would be answered now, and why: as {@link lookUp} would answer it, with
-   * the nearest entries. Counts nothing and changes nothing. The embedder is asked also where the
-   * exact layer answers.
+   * Says how {@link lookUp} would answer a question now, and why, with the nearest entries.
+   * Counts nothing and changes nothing. It asks the embedder even if the exact layer answers.
    */
   async explain(query: string, options: ExplainOptions = {}): Promise<Explanation> {
     const { signal, limit = 10 } = options;
@@ -218,8 +217,8 @@ export class SemanticCache {
   // ---- storing ------------------------------------------------------------------
 
   /**
-   * Stores a response and returns the id of its entry. What the namespace holds under the same
-   * normalised query is replaced.
+   * Stores a response and returns the id of its entry. It replaces the entry of the namespace
+   * with the same normalised query, if there is one.
    */
   async put(query: string, response: string, options: PutOptions = {}): Promise<number> {
     const request = rawPut({ ...options, query, response });
@@ -257,9 +256,9 @@ export class SemanticCache {
   }
 
   /**
-   * The cached answer, or else what `compute` returns, which is then stored. Those who ask the
-   * same (after normalisation) at the same time share one computation; if it fails, they all
-   * hear of it. A cache that fails does not keep the answer from the caller.
+   * The cached answer, or else what `compute` returns, which is then stored. Callers who ask the
+   * same (after normalisation) at the same time share one computation; if it fails, all of them
+   * get its error. The caller gets the answer even if the cache fails.
    */
   async getOrCompute(
     query: string,
@@ -269,7 +268,7 @@ export class SemanticCache {
     return (await this.resolve(query, compute, options)).response;
   }
 
-  /** As {@link getOrCompute}, and says where the answer came from. */
+  /** As {@link getOrCompute}, but also says where the answer came from. */
   async resolve(
     query: string,
     compute: () => string | Promise<string>,
@@ -346,17 +345,17 @@ export class SemanticCache {
 
   // ---- removing -----------------------------------------------------------------
 
-  /** Deletes the entry of a query, compared after normalisation. False where there was none. */
+  /** Deletes the entry of a query, compared after normalisation. False if there was none. */
   async delete(query: string, options: { namespace?: string } = {}): Promise<boolean> {
     return this.#call('delete', [wellFormed(query, 'the query'), namespaceOf(options.namespace)]);
   }
 
-  /** Deletes all entries and counters, and returns how many entries. Quotas stay. */
+  /** Deletes all entries and counters, and returns the number of entries. Quotas stay. */
   async clear(): Promise<number> {
     return Number(await this.#call<bigint>('clear', []));
   }
 
-  /** Deletes the entries and counters of one namespace, and returns how many entries. */
+  /** Deletes the entries and counters of one namespace, and returns the number of entries. */
   async clearNamespace(namespace: string): Promise<number> {
     return Number(await this.#call<bigint>('clearNamespace', [namespaceOf(namespace)]));
   }
@@ -374,12 +373,12 @@ export class SemanticCache {
     return Number(await this.#call<bigint>('vacuum', [of, compact]));
   }
 
-  /** Gives back the index memory of deleted rows; with graphs, builds at most one more. */
+  /** Frees the index memory of deleted rows; with graphs, builds at most one more. */
   async compact(): Promise<number> {
     return Number(await this.#call<bigint>('compact', []));
   }
 
-  /** Makes the index as fast as it gets, now, and returns its rows. */
+  /** Finishes building the index now, and returns the number of its rows. */
   async warmUp(): Promise<number> {
     return Number(await this.#call<bigint>('warmUp', []));
   }
@@ -391,7 +390,7 @@ export class SemanticCache {
 
   // ---- settings -----------------------------------------------------------------
 
-  /** Sets, or with null removes, the most entries that a namespace may hold. 0 closes it. */
+  /** Sets the most entries that a namespace may hold; null removes it. 0 closes it to writing. */
   async setNamespaceQuota(namespace: string, maxEntries: number | null): Promise<void> {
     return this.#call('setNamespaceQuota', [
       namespaceOf(namespace),
@@ -414,7 +413,7 @@ export class SemanticCache {
     this.#raw = { ...this.#raw, similarityThreshold };
   }
 
-  /** Changes how the index holds vectors, building it anew from the store. */
+  /** Changes how the index holds vectors, rebuilding it from the store. */
   async requantize(to: VectorDtype): Promise<void> {
     const vectorDtype = dtype(to);
     await this.#call('requantize', [vectorDtype]);
@@ -429,7 +428,7 @@ export class SemanticCache {
     return plain(await this.#call('stats', [of])) as unknown as Stats;
   }
 
-  /** Checks the store and reports. A store that fails is part of the report. */
+  /** Checks the store and reports. A failing store is part of the report, not an error. */
   async health(): Promise<Health> {
     const raw = await this.#call<Record<string, unknown>>('health', []);
     const { coordination, ...rest } = raw as { coordination: { tag: string; val?: number } };
@@ -441,7 +440,7 @@ export class SemanticCache {
     return this.#call('normalize', [wellFormed(query, 'the query')]);
   }
 
-  /** The cosine of two vectors after rounding both to what an index of this dtype holds. */
+  /** The cosine of two vectors, after rounding both as an index of this dtype does. */
   async similarity(a: Vector, b: Vector, of: VectorDtype = 'float32'): Promise<number> {
     return this.#call('similarity', [vector(a, 'a'), vector(b, 'b'), dtype(of)]);
   }
@@ -449,8 +448,8 @@ export class SemanticCache {
   // ---- moving it ----------------------------------------------------------------
 
   /**
-   * Writes the whole cache as one archive, which every host of mneme can load. Stores that are
-   * synchronous cannot wait for a sink: of those the archive is held in memory first.
+   * Writes the whole cache as one archive, which every host of mneme can load. A synchronous
+   * store cannot wait for a sink, so its archive is first held in memory.
    */
   async dump(options: DumpOptions = {}): Promise<DumpReport> {
     const { layout, level, onProgress } = options;
@@ -482,8 +481,8 @@ export class SemanticCache {
   }
 
   /**
-   * Makes an archive part of the cache: all of it, or nothing. Where the store is synchronous,
-   * the archive is read into memory first.
+   * Makes an archive part of the cache: all of it, or nothing. For a synchronous store, the
+   * archive is first read into memory.
    */
   async load(source: ArchiveSource, options: LoadOptions = {}): Promise<LoadReport> {
     const raw = rawLoad(options);
@@ -510,7 +509,7 @@ export class SemanticCache {
 
   // ---- the end ------------------------------------------------------------------
 
-  /** Writes what waits in memory and closes the store. Closing twice does nothing. */
+  /** Flushes, then closes the store. Closing twice does nothing. */
   close(): Promise<void> {
     return this.#queue.run(async () => {
       if (this.#closed) {
@@ -565,7 +564,7 @@ export class SemanticCache {
     }, signal);
   }
 
-  /** The instance; a new one, on the same store, where the last has trapped. */
+  /** The instance; a new one, on the same store, if the last one has trapped. */
   async #running(): Promise<Instance> {
     if (!this.#instance) {
       const instance = this.#start();
@@ -624,7 +623,7 @@ export class SemanticCache {
     };
   }
 
-  /** What a function of the options returns; where it throws, the call fails in the end. */
+  /** What a function of the options returns. If it throws, the call fails at its end. */
   #guard<T>(otherwise: T, work: () => T): T {
     try {
       return work();
@@ -681,7 +680,7 @@ export class SemanticCache {
   }
 }
 
-/** What a listener has thrown is nobody's here; it is reported as of any other listener. */
+/** Nobody here handles what a listener throws; it is reported like that of any listener. */
 function report(error: unknown): void {
   if (typeof globalThis.reportError === 'function') {
     globalThis.reportError(error);

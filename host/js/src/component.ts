@@ -34,7 +34,7 @@ export interface Component {
   suspending(): Promise<Glue>;
 }
 
-/** Whether WebAssembly can wait for promises here (JSPI). */
+/** Whether WebAssembly can wait for promises in this runtime (JSPI). */
 export function hasJspi(): boolean {
   return typeof (WebAssembly as unknown as { Suspending?: unknown }).Suspending === 'function';
 }
@@ -158,7 +158,7 @@ export class Instance {
   }
 }
 
-/** Refuses text that is no Unicode: it would be stored as something else. */
+/** Rejects text that is not valid Unicode: it would be stored as something else. */
 export function wellFormed(value: unknown, field: string): string {
   if (typeof value !== 'string') {
     throw new InvalidArgumentError(
@@ -167,7 +167,7 @@ export function wellFormed(value: unknown, field: string): string {
   }
   if (!isWellFormed(value)) {
     throw new InvalidArgumentError(
-      `${field} holds half of a surrogate pair, which is no character; give well-formed text`,
+      `${field} holds half of a surrogate pair, which is not a character; give well-formed text`,
     );
   }
   return value;

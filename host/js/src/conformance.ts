@@ -1,5 +1,5 @@
 /**
- * The conformance battery: the judge of a store in any language.
+ * The conformance battery, which judges a store in any language.
  *
  * ```js
  * import { judge } from 'mneme-cache-wasm/conformance';

@@ -18,8 +18,8 @@ export type ErrorCode =
   | 'component';
 
 /**
- * The base of all errors. `message` says what happened, where, and what to do; it holds no
- * secret. After any of them but `closed` the cache goes on working.
+ * The base of all errors. `message` says what happened, where, and what to do; it never contains
+ * a secret. After any error except `closed` the cache still works.
  */
 export abstract class MnemeError extends Error {
   /** The kind, for programs. */
@@ -85,7 +85,7 @@ export class CorruptError extends MnemeError {
   readonly code = 'corrupt';
 }
 
-/** The store's schema is of a version that this release does not know. */
+/** This release does not know the version of the store's schema. */
 export class SchemaError extends MnemeError {
   readonly code = 'schema';
 }
@@ -100,17 +100,17 @@ export class QuotaExceededError extends MnemeError {
   readonly code = 'quota-exceeded';
 }
 
-/** The vector index could not be built. The exact layer goes on answering. */
+/** The vector index could not be built. The exact layer still answers. */
 export class IndexUnavailableError extends MnemeError {
   readonly code = 'index-unavailable';
 }
 
-/** A vector cannot be held in the chosen dtype. */
+/** The chosen dtype cannot hold a vector. */
 export class QuantizationError extends MnemeError {
   readonly code = 'quantization';
 }
 
-/** An argument that no call accepts; nothing changed. */
+/** An argument is invalid; nothing changed. */
 export class InvalidArgumentError extends MnemeError {
   readonly code = 'invalid-argument';
 }
@@ -142,7 +142,7 @@ export class EmbedderError extends MnemeError {
 }
 
 /**
- * The component trapped, which is a bug of mneme or a lack of memory. A new instance has taken
+ * The component trapped, which is a bug in mneme or a lack of memory. A new instance has taken
  * over on the same store.
  */
 export class ComponentError extends MnemeError {

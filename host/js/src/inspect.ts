@@ -11,11 +11,11 @@ import { MemoryStore } from './stores/memory.js';
 /** How to inspect. */
 export interface InspectOptions {
   /**
-   * A new store of the kind that made a native archive, which it takes to look into that.
-   * Portable archives need none.
+   * A new store of the kind that made the archive. Native archives need it; portable ones do
+   * not.
    */
   store?: Store;
-  /** The most bytes that one byte may become, past the first 64 MiB. Default 200. */
+  /** The most bytes that one byte may decompress to, past the first 64 MiB. Default 200. */
   maxExpansion?: number;
 }
 
@@ -23,17 +23,17 @@ export interface InspectOptions {
 export interface Summary {
   manifest: Manifest;
   compression: 'gzip' | 'zstd';
-  /** Whether the archive has checksums, which were compared. */
+  /** Whether the archive has checksums. If so, they were compared. */
   checksummed: boolean;
   entries: number;
-  /** Those with entries or a quota, sorted by name. */
+  /** The namespaces with entries or a quota, sorted by name. */
   namespaces: { namespace: string; entries: number; quota: number | undefined }[];
   metaKeys: string[];
   bytes: number;
   compressedBytes: number;
 }
 
-/** The package's entry has it with the component filled in. */
+/** The package exports it with the component filled in. */
 export async function inspectWith(
   component: Component,
   source: ArchiveSource,

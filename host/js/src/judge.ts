@@ -5,16 +5,16 @@ import { describe, UnsupportedError } from './errors.js';
 import type { Capabilities, Store } from './store.js';
 import { storeImports } from './store-imports.js';
 
-/** What a store may claim, without which a case does not apply. */
+/** A capability that a store may claim and a case may need. */
 export type Capability = 'durable' | 'shared' | 'snapshot' | 'blobs';
 
 /**
- * The store that a part of a case works on: a new one, a second one beside the first, the first
- * one again, or one in a process of its own that is killed.
+ * The store that a phase of a case works on: a new one, a second one beside the first, the first
+ * one again, or one in a separate process that is killed.
  */
 export type Phase = 'fresh' | 'beside' | 'back' | 'killed';
 
-/** One behaviour that is checked. */
+/** A check of one behaviour. */
 export interface Case {
   name: string;
   /** The behaviour, in one line. */
@@ -25,7 +25,7 @@ export interface Case {
   phases: Phase[];
 }
 
-/** What became of a case. */
+/** The outcome of a case. */
 export interface Judged {
   name: string;
   section: string;
@@ -33,56 +33,56 @@ export interface Judged {
   outcome: 'passed' | 'failed' | 'skipped';
   /** The failure in one line, or the reason for skipping. */
   detail: string | null;
-  /** What the contract demands, where it failed. */
+  /** If it failed: what the contract demands. */
   expected?: string;
-  /** What the store did instead. */
+  /** If it failed: what the store did instead. */
   actual?: string;
-  /** Of the case, counted from 0. */
+  /** The phase of the case, counted from 0. */
   phase?: number;
 }
 
-/** How many cases came to what. */
+/** The number of cases by outcome. */
 export interface Counts {
   passed: number;
   failed: number;
   skipped: number;
 }
 
-/** What became of a run; the same as `mneme conformance --json` prints. */
+/** The result of a run, as `mneme conformance --json` prints it. */
 export interface Report {
   store: string;
-  /** What repeats the run, in hexadecimal. */
+  /** The seed, which repeats the run, in hexadecimal. */
   seed: string;
   summary: Counts;
   cases: Judged[];
 }
 
 /**
- * What is judged: makes a new, closed store on the same data each time. An in-memory store,
- * whose data ends with it, makes an empty one.
+ * Makes the store to judge: a new, closed store on the same data each time. An in-memory store
+ * starts empty each time.
  */
 export type MakeStore = () => Store | Promise<Store>;
 
 /** How to judge. */
 export interface JudgeOptions {
-  /** What the cases draw their values from. Default 1. */
+  /** The seed of the cases' values. Default 1. */
   seed?: number | bigint;
   /** Runs only cases whose names match. */
   filter?: (one: Case) => boolean;
-  /** Hears of each case when it is through. */
+  /** Called with each case when it is finished. */
   onCase?: (judged: Judged, number: number, of: number) => void;
-  /** Milliseconds that one part of a case may take. Default 60,000. */
+  /** The milliseconds that one phase of a case may take. Default 60,000. */
   timeLimit?: number;
   /**
-   * Starts a process that runs one part of a case on a store of its own, and resolves to what
-   * kills it. Without it the cases that need a killed process are skipped.
+   * Starts a process that runs one phase of a case on another store, and resolves to the means
+   * to kill it. Without it the cases that need a killed process are skipped.
    */
   startKilled?: (one: Case, phase: number, seed: bigint) => Promise<KilledProcess>;
 }
 
-/** A process that writes, and is to be killed. */
+/** A process that writes until it is killed. */
 export interface KilledProcess {
-  /** Settles when the first write has returned; to an error where the phase ended by itself. */
+  /** Settles when the first write has returned, or with an error if the phase ended early. */
   written: Promise<string | undefined>;
   /** Kills it and waits until it is gone. */
   kill(): Promise<void>;
@@ -165,7 +165,7 @@ async function suiteOn(component: Component, store: Store): Promise<Exports> {
   return instantiate({ 'mneme:cache/store': storeImports({ store }) })['suite'] as Exports;
 }
 
-/** Runs one part of a case, in a process that is to be killed. Ends only where it fails. */
+/** Runs one phase of a case, in a process that will be killed. Ends only if it fails. */
 async function runPhaseWith(
   component: Component,
   store: Store,
@@ -344,14 +344,14 @@ const NO_STORE = new Proxy({} as Store, {
 export function bindBattery(component: Component) {
   return {
     /**
-     * Judges a store. Nobody else may write to its data meanwhile; what the cases write, they
-     * remove.
+     * Judges a store. Nobody else may write to its data meanwhile. The cases remove what they
+     * write.
      */
     judge: (make: MakeStore, options?: JudgeOptions): Promise<Report> =>
       judgeWith(component, make, options),
     /** The cases, in the order to run them. */
     listCases: (): Promise<Case[]> => listCasesWith(component),
-    /** Runs one part of a case, in a process that is to be killed; resolves to what ended it. */
+    /** Runs one phase of a case, in a process that will be killed; resolves to what ended it. */
     runPhase: (store: Store, name: string, phase: number, seed: bigint): Promise<string> =>
       runPhaseWith(component, store, name, phase, seed),
   };

@@ -1,27 +1,27 @@
-/** What callers give, as the component takes it. */
+/** The callers' options and values, in the form that the component takes. */
 
 import { wellFormed } from './component.js';
 import { InvalidArgumentError } from './errors.js';
 import type { Store } from './store.js';
 
-/** How the index holds vectors in memory: 4, 2 or 1 bytes a value. Answers are the same. */
+/** How the index holds vectors in memory: 4, 2 or 1 bytes a value. Answers do not change. */
 export type VectorDtype = 'float32' | 'float16' | 'int8';
 
 /** How the index searches. `auto` and `exact` miss nothing; `hnsw` is approximate. */
 export type IndexKind = 'auto' | 'exact' | 'hnsw';
 
-/** A vector, as callers may give it: numbers, of any length above zero but all zeros. */
+/** A vector from a caller. It need not have unit length, but must not be all zeros. */
 export type Vector = Float32Array | Float64Array | readonly number[];
 
 /** Makes vectors of text. */
 export interface Embedder {
   /** Names the model and its version; 1 to 1,024 bytes. */
   readonly fingerprint: string;
-  /** How many values a vector has, 1 to 8,192. */
+  /** The number of values of a vector, 1 to 8,192. */
   readonly dimensions: number;
   /**
-   * A vector for each text, in order. Leave it out where every question and answer comes with
-   * its vector.
+   * Returns a vector for each text, in order. Leave it out if you pass a vector with every
+   * question and answer.
    */
   embed?(
     texts: string[],
@@ -32,9 +32,9 @@ export interface Embedder {
 /** An entry that is about to answer. */
 export interface Candidate {
   namespace: string;
-  /** As asked. */
+  /** The query as asked. */
   query: string;
-  /** As it was stored. */
+  /** The query that the entry was stored under. */
   entryQuery: string;
   response: string;
   metadata: Record<string, unknown>;
@@ -64,7 +64,7 @@ export type CacheEvent =
 export type MissReason =
   'bypass' | 'below-threshold' | 'no-match' | 'dim-mismatch' | 'embedder-failure';
 
-/** How a cache behaves. Only `store` and `embedder` are needed. */
+/** How a cache behaves. Only `store` and `embedder` are required. */
 export interface CacheOptions {
   /** Where entries are kept. One cache uses it at a time. */
   store: Store;
@@ -72,16 +72,16 @@ export interface CacheOptions {
   embedder: Embedder;
   /** The least similarity of a semantic hit, -1 to 1. Default 0.85. */
   similarityThreshold?: number;
-  /** Lifetime in seconds of entries put without one. Default null: unlimited. */
+  /** The lifetime in seconds of entries that are put without one. Default null: unlimited. */
   defaultTtl?: number | null;
   /** The most entries in all namespaces together, at least 1. Default null: any number. */
   maxEntries?: number | null;
   /** Quotas to set at opening, by namespace. */
   namespaceQuotas?: Record<string, number>;
   /**
-   * How far a semantic candidate is trusted: similarity, halved every `halfLifeSeconds`
-   * (default 86,400), and refused below `cutOff` (default 0.7; 0 switches it off). Or a
-   * function of your own, which returns 0 to 1.
+   * How far to trust a semantic candidate: its similarity, halved every `halfLifeSeconds`
+   * (default 86,400). Candidates below `cutOff` (default 0.7; 0 switches it off) are refused.
+   * Or your own function, which returns 0 to 1.
    */
   confidence?:
     | { halfLifeSeconds?: number; cutOff?: number }
@@ -94,34 +94,34 @@ export interface CacheOptions {
         cutOff?: number;
       };
   /**
-   * Which responses may answer semantically; those that are refused are deleted. Default
-   * `builtin`: not blank, and not beginning with `[LLM Error]` or `[ERROR]`.
+   * Which responses may answer semantically; refused ones are deleted. Default `builtin`,
+   * which refuses blank responses and those that begin with `[LLM Error]` or `[ERROR]`.
    */
   validator?: 'builtin' | 'none' | ((candidate: Candidate) => boolean);
-  /** Hears of what happens, after the fact. Must not call the cache. */
+  /** Called with each event, after it happened. Must not call the cache. */
   onEvent?: (event: CacheEvent) => void;
   /** Default `float32`. */
   vectorDtype?: VectorDtype;
   /** Default `auto`. */
   index?: IndexKind;
-  /** Of graphs, where `index` is `hnsw`: 1 to 10,000 each, default 100; heuristic false. */
+  /** Graphs, if `index` is `hnsw`: numbers from 1 to 10,000, default 100; heuristic false. */
   graph?: { efSearch?: number; efConstruction?: number; heuristic?: boolean };
-  /** Whether the index is kept in the store, so that the next open is fast. Default true. */
+  /** Whether the store keeps the index, so that the next open is fast. Default true. */
   persistIndex?: boolean;
   /**
-   * Others that write to the same store: milliseconds after which the store is asked whether
-   * they have (0: before every semantic look-up). Default null: nobody else writes.
+   * If others write to the same store: the milliseconds after which the cache checks for their
+   * changes (0: before every semantic look-up). Default null: nobody else writes.
    */
   staleMs?: number | null;
   /** Whether queries are normalised (white space, case) before comparing. Default true. */
   normalize?: boolean;
   /** Limits in UTF-8 bytes. Defaults 32 KiB, 4 MiB and 64 KiB. */
   maxBytes?: { query?: number; response?: number; metadata?: number };
-  /** Hits whose access data may wait in memory. Default 512. */
+  /** The number of hits whose access data may wait in memory. Default 512. */
   touchLimit?: number;
-  /** Milliseconds that access data may wait. Default 5,000. */
+  /** The milliseconds that access data may wait. Default 5,000. */
   touchIntervalMs?: number;
-  /** Milliseconds after which a call of the store is given up. Default null: never. */
+  /** The milliseconds after which a call of the store is abandoned. Default null: never. */
   storeTimeout?: number | null;
   /** The clock: milliseconds since the Unix epoch. Default `Date.now`. */
   now?: () => number;
@@ -222,7 +222,7 @@ export function dtype(value: unknown): VectorDtype {
   return oneOf(value, ['float32', 'float16', 'int8'], 'the dtype');
 }
 
-/** A whole number of at least 0; undefined and null are none. */
+/** A whole number of at least 0; undefined and null mean none. */
 export function integer(value: unknown, field: string): bigint | undefined {
   if (value === undefined || value === null) {
     return undefined;

@@ -3,7 +3,7 @@ export class Queue {
   #last: Promise<unknown> = Promise.resolve();
 
   /**
-   * Runs `work` when all earlier calls are through. Where `signal` is aborted before that, it
+   * Runs `work` when all earlier calls are finished. If `signal` is aborted before that, `work`
    * is not run, and the promise is rejected at once with the signal's reason.
    */
   run<T>(work: () => T | Promise<T>, signal?: AbortSignal): Promise<T> {

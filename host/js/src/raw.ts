@@ -182,7 +182,7 @@ export function storedId(outcome: RawPut): number {
 /** The component asked for something that it had been given. */
 export function brokenPromise(): ComponentError {
   return new ComponentError(
-    'the component asked again for a vector that it was given, which is a bug of mneme',
+    'the component asked again for a vector that it was given, which is a bug in mneme',
   );
 }
 

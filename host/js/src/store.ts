@@ -1,8 +1,8 @@
 /**
  * The store interface: what a backend implements to hold a cache's entries.
  *
- * It is the `store` interface of the component's contract (`wit/store.wit`, which has the six
- * invariants that every store keeps), with numbers for integers. `npx mneme-cache-wasm
+ * It is the `store` interface of the component's contract, with numbers for integers.
+ * `wit/store.wit` has the six invariants that every store keeps. `npx mneme-cache-wasm
  * conformance ./my-store.js` judges a store.
  */
 
@@ -11,21 +11,21 @@ export type Awaitable<T> = T | Promise<T>;
 
 /** One cached answer. Times are Unix seconds, lifetimes seconds. */
 export interface Entry {
-  /** Assigned by the store, from 1 upwards, never used again for another entry. */
+  /** Assigned by the store, from 1 upwards, and never reused for another entry. */
   id: number;
   namespace: string;
   /** SHA-256 of the normalised query, 64 lowercase hexadecimal digits. */
   queryHash: string;
-  /** As it was given, before normalisation. */
+  /** The query as it was given, before normalisation. */
   query: string;
   response: string;
-  /** Of unit length, with as many values as the store was opened with. */
+  /** A vector of unit length, with as many values as the store was opened with. */
   embedding: Float32Array;
   /** One JSON object, as text. */
   metadata: string;
   createdAt: number;
   lastAccessedAt: number;
-  /** From `createdAt`; undefined is unlimited. */
+  /** Lifetime from `createdAt`; undefined is unlimited. */
   ttl: number | undefined;
   accessCount: number;
 }
@@ -43,12 +43,12 @@ export interface EntryRef {
   createdAt: number;
 }
 
-/** Some hits on one entry. */
+/** Several hits on one entry. */
 export interface Touch {
   id: number;
   /** Added to `accessCount`. */
   hits: number;
-  /** `lastAccessedAt` becomes the greater of this and what it was. */
+  /** `lastAccessedAt` becomes the later of this and its old value. */
   lastAccessedAt: number;
 }
 
@@ -59,7 +59,7 @@ export interface Inserted {
   replaced: boolean;
 }
 
-/** A page of vectors: one item a row in each list, `dim` values a row in `vectors`. */
+/** A page of vectors: one item for each row in each list, `dim` values in `vectors`. */
 export interface VectorPage {
   ids: ArrayLike<number>;
   namespaces: string[];
@@ -73,10 +73,10 @@ export interface StampPage {
   createdAt: ArrayLike<number>;
 }
 
-/** What an import does about data that is there: refuse, add, or replace all of it. */
+/** What an import does with existing data: refuse, add, or replace all of it. */
 export type ImportMode = 'empty' | 'merge' | 'replace';
 
-/** One meta value to set by an import, if the present one is `expected`. */
+/** One meta value that an import sets, if the present one is `expected`. */
 export interface MetaChange {
   key: string;
   expected: string | undefined;
@@ -98,20 +98,20 @@ export interface Capabilities {
   durable: boolean;
   /** Others can open the same data at the same time. */
   shared: boolean;
-  /** The store has {@link Store.beginSnapshot} and its companions. */
+  /** The store has snapshots: {@link Store.beginSnapshot} and the operations after it. */
   snapshot: boolean;
   /** The most entries that one `insert` takes; at least 1. */
   maxBatch: number;
-  /** The most entries that one call deletes in one atomic step; 4,294,967,295 for any number. */
+  /** The most entries that one call deletes in one atomic step; 4,294,967,295 means no limit. */
   maxDelete: number;
-  /** The most bytes of one blob, at least 65,536; 0 where the store keeps none. */
+  /** The most bytes of one blob, at least 65,536; 0 if the store keeps no blobs. */
   maxBlob: number;
 }
 
 /**
- * A backend. Methods may return promises only where `synchronous` is false, which needs
- * WebAssembly JSPI. They are called one at a time. A failure is thrown: an error of this
- * package as it is, anything else as a `backend` error.
+ * A backend. Methods may return promises only if `synchronous` is false, which needs WebAssembly
+ * JSPI. They are called one at a time. They throw failures: an error of this package passes
+ * unchanged, anything else becomes a `backend` error.
  */
 export interface Store {
   /** Whether no method ever returns a promise. Such a store works in every runtime. */
@@ -124,7 +124,7 @@ export interface Store {
   /** Releases the backend. Closing a closed store does nothing. */
   close(): Awaitable<void>;
 
-  /** The entries under some keys, in their order, undefined for what is not there. */
+  /** The entries under these keys, in their order; undefined for a key that does not exist. */
   getByHash(keys: EntryKey[]): Awaitable<(Entry | undefined)[]>;
   /** The entries with these ids, in their order, without those that do not exist. */
   getByIds(ids: number[]): Awaitable<Entry[]>;
@@ -136,36 +136,39 @@ export interface Store {
   iterLruIds(n: number, namespace?: string): Awaitable<EntryRef[]>;
   /** The first `limit` entries with an id above `lastId`, by id. */
   iterSince(lastId: number, limit: number): Awaitable<Entry[]>;
-  /** As `iterSince`, the vectors alone. */
+  /** As `iterSince`, but only the vectors. */
   iterVectors(lastId: number, limit: number): Awaitable<VectorPage>;
-  /** As `iterSince`, ids and `createdAt` alone. */
+  /** As `iterSince`, but only ids and `createdAt`. */
   iterStamps(lastId: number, limit: number): Awaitable<StampPage>;
 
-  /** Stores entries in one atomic step. One whose namespace and hash exist replaces that row. */
+  /**
+   * Stores entries in one atomic step. An entry whose namespace and hash exist replaces that
+   * row and keeps its id.
+   */
   insert(entries: Entry[]): Awaitable<Inserted[]>;
-  /** Records hits. Ids that are gone are passed over. */
+  /** Records hits. Skips ids that are gone. */
   updateAccess(touches: Touch[]): Awaitable<void>;
-  /** Deletes one entry; false where there was none. */
+  /** Deletes one entry; false if it did not exist. */
   deleteById(id: number): Awaitable<boolean>;
-  /** Deletes those that still have this `createdAt`, and returns their ids. */
+  /** Deletes the entries that still have this `createdAt`, and returns their ids. */
   deleteUnchanged(entries: EntryRef[]): Awaitable<number[]>;
   /** Deletes at most `limit` expired entries, lowest ids first, and returns them. */
   deleteExpired(now: number, namespace: string | undefined, limit: number): Awaitable<EntryRef[]>;
   /** Deletes the entries of one namespace, or all, and returns how many. */
   clearNamespace(namespace?: string): Awaitable<number>;
 
-  /** Sets, or with undefined removes, a quota. */
+  /** Sets a quota; undefined removes it. */
   setNamespaceQuota(namespace: string, maxEntries: number | undefined): Awaitable<void>;
   /** A namespace's quota. */
   getNamespaceQuota(namespace: string): Awaitable<number | undefined>;
   /** Every quota, sorted by the UTF-8 bytes of the namespace. */
   listNamespaceQuotas(): Awaitable<[namespace: string, maxEntries: number][]>;
 
-  /** Moves with every call that inserts, replaces or deletes an entry. */
+  /** The version counter. It moves with every call that inserts, replaces or deletes an entry. */
   readVersionCounter(): Awaitable<number>;
-  /** A meta value; the store's own three can be read too. */
+  /** A meta value. The store's own three keys can be read too. */
   readMeta(key: string): Awaitable<string | undefined>;
-  /** Sets (undefined: removes) a value if the present one is `expected`; else false. */
+  /** Sets a value (undefined removes it) if the present one is `expected`; else false. */
   replaceMeta(
     key: string,
     expected: string | undefined,
@@ -176,7 +179,7 @@ export interface Store {
   /** Whether the data is sound, as far as the backend can tell. */
   integrityCheck(): Awaitable<boolean>;
 
-  /** The bytes of a blob. Needed where `maxBlob` is above 0, as are the next three. */
+  /** The bytes of a blob. Required if `maxBlob` is above 0, as are the next three. */
   readBlob?(name: string): Awaitable<Uint8Array | undefined>;
   /** Creates or replaces a blob. */
   writeBlob?(name: string, bytes: Uint8Array): Awaitable<void>;
@@ -185,29 +188,31 @@ export interface Store {
   /** The names of all blobs, sorted. */
   listBlobs?(): Awaitable<string[]>;
 
-  /** Reads answer from one instant until `endView`. False where the backend cannot do that. */
+  /** Reads answer from one instant until `endView`. False if the backend cannot do that. */
   beginView(): Awaitable<boolean>;
   /** Ends the view. */
   endView(): Awaitable<void>;
 
-  /** Prepares an import, of which nothing is visible until it is committed. */
+  /** Begins an import. Nothing of it is visible until it is committed. */
   beginImport(mode: ImportMode): Awaitable<void>;
   /** Adds entries to the import, at most `maxBatch`. */
   writeImport(entries: Entry[]): Awaitable<void>;
-  /** Makes the import part of the data in one step; false where a meta value is another. */
+  /** Makes the import part of the data in one step; false if a meta value is not as expected. */
   commitImport(
     quotas: [namespace: string, maxEntries: number][],
     meta: MetaChange[],
   ): Awaitable<boolean>;
-  /** Forgets the import. */
+  /** Discards the import. */
   endImport(): Awaitable<void>;
 
-  /** Fixes a picture of all data in the backend's own format; returns its bytes. Needed, as are
-   * the next seven, where `snapshot` is claimed. */
+  /**
+   * Fixes a snapshot of all data in the backend's own format, and returns its size in bytes.
+   * Required if `snapshot` is claimed, as are the next eight.
+   */
   beginSnapshot?(): Awaitable<number>;
   /** The next bytes, at most `max`; none at the end. */
   readSnapshot?(max: number): Awaitable<Uint8Array>;
-  /** Forgets the snapshot. */
+  /** Discards the snapshot. */
   endSnapshot?(): Awaitable<void>;
   /** Prepares to take in a snapshot. */
   beginRestore?(): Awaitable<void>;
@@ -219,11 +224,11 @@ export interface Store {
   readRestore?(lastId: number, limit: number): Awaitable<Entry[]>;
   /** Replaces all data by the snapshot in one step. */
   commitRestore?(onlyIfEmpty: boolean): Awaitable<void>;
-  /** Forgets the restore. */
+  /** Discards the restore. */
   endRestore?(): Awaitable<void>;
 
   /**
-   * Lets go of what even a closed store holds on to, such as a lock. Called when the cache is
+   * Releases what even a closed store still holds, such as a lock. Called when the cache is
    * closed; the store is not used after that.
    */
   release?(): Awaitable<void>;

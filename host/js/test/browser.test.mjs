@@ -192,7 +192,7 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
   });
 
   test('a quota that is exceeded is a typed error, with nothing half written', async (t) => {
-    // A browser of its own: another remembers for a while how much room there was.
+    // A separate browser: another remembers for a while how much room there was.
     const small = await launch();
     t.after(() => small.close());
     const page = await small.context.newPage();
@@ -246,7 +246,7 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
     });
     const gone = await page.evaluate(() => outcome(open('x')));
     assert.equal(gone.code, 'unsupported');
-    assert.match(gone.message, /no IndexedDB here/);
+    assert.match(gone.message, /IndexedDB is missing here/);
     await page.close();
   });
 

@@ -61,7 +61,7 @@ describe('examples/durable-object', { skip: unless(hasRuntimes, 'workerd') }, ()
     return [response.status, await response.json()];
   }
 
-  test('answers each tenant from a cache of its own', async () => {
+  test('answers each tenant from its own cache', async () => {
     const question = 'How do I reset my password?';
     const answer = 'Follow the link on the sign-in page.';
     assert.deepEqual(await ask('PUT', 'acme/answers', { question, answer }), [201, { id: 1 }]);

@@ -177,7 +177,7 @@ test('a disk that is full refuses, and changes nothing', () => {
   assert.ok(refused > 20, `${refused} writes were refused`);
 });
 
-test('a log that has grown is written anew, at any moment of which there may be an end', () => {
+test('a log that has grown is rewritten, and may be interrupted at any moment', () => {
   const random = new Random(4);
   const [a, b] = [new File(), new File()];
   const store = open(a, b);

@@ -1,8 +1,9 @@
-//! Runs the futures of asynchronous clients, for a trait that is not asynchronous.
+//! Runs the futures of asynchronous clients for the [`Store`](crate::Store) trait, which is
+//! synchronous.
 //!
-//! A store may be called from any thread, one that drives another runtime included. The
-//! caller's thread polls the future itself, so that the future may borrow; sockets, timers
-//! and spawned tasks live on a runtime in the background, which all stores share.
+//! Any thread may call a store, even one that drives another runtime. The caller's thread
+//! polls the future itself, so that the future may borrow. Sockets, timers and spawned tasks
+//! live on a background runtime, which all stores share.
 
 use std::fmt;
 use std::future::Future;
@@ -14,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Why a future has no result. It was dropped.
+/// Why a future was dropped before it had a result.
 #[derive(Debug)]
 pub enum Unfinished {
-    /// The time was up.
+    /// The time limit was reached.
     Late,
-    /// The background's thread could not be started.
+    /// The background thread could not be started.
     NoRuntime(io::Error),
 }
 
@@ -35,8 +36,8 @@ impl fmt::Display for Unfinished {
     }
 }
 
-/// Waits for a future, at most as long as `limit`. Works inside other runtimes too, whose
-/// thread it blocks meanwhile.
+/// Waits for a future, at most for `limit`. Works inside other runtimes too, but blocks their
+/// thread meanwhile.
 pub fn run<F: Future>(future: F, limit: Duration) -> Result<F::Output, Unfinished> {
     let runtime = runtime().map_err(Unfinished::NoRuntime)?;
     let deadline = Instant::now().checked_add(limit);

@@ -1,4 +1,4 @@
-//! What every store checks alike before it touches its data, for stores of your own too.
+//! The checks that every store makes before it touches its data. Use them in your store too.
 
 use super::{DimensionMismatch, Entry, FingerprintMismatch, Result, StoreError};
 
@@ -51,12 +51,12 @@ impl Embedder {
         }
     }
 
-    /// Compares what the data was made with (`self`) to what `open` was given.
+    /// Compares the embedder of the data (`self`) with the one given to `open`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::EmbedderMismatch`], and [`StoreError::EmbedderDimension`] where only
-    /// the number of values differs.
+    /// [`StoreError::EmbedderMismatch`], or [`StoreError::EmbedderDimension`] if only the
+    /// number of values differs.
     pub fn accept(&self, given: &Self) -> Result<()> {
         if self.fingerprint != given.fingerprint {
             return Err(StoreError::EmbedderMismatch(FingerprintMismatch {
@@ -74,8 +74,8 @@ impl Embedder {
     }
 }
 
-/// Refuses entries that `insert` and `write_import` must not store: a list longer than
-/// `max_batch`, or a vector that has not `dim` values.
+/// Rejects lists that `insert` and `write_import` must not store: with more than `max_batch`
+/// entries, or with a vector that does not have `dim` values.
 ///
 /// # Errors
 ///
@@ -98,11 +98,11 @@ pub fn batch(entries: &[Entry], max_batch: u32, dim: u32) -> Result<()> {
     Ok(())
 }
 
-/// Refuses the meta keys that are the store's own.
+/// Rejects the meta keys that only the store writes.
 ///
 /// # Errors
 ///
-/// [`StoreError::InvalidArgument`] for these three.
+/// [`StoreError::InvalidArgument`] for these three keys.
 pub fn meta_key(key: &str) -> Result<()> {
     if RESERVED_META.contains(&key) {
         return Err(StoreError::InvalidArgument(format!(
@@ -112,7 +112,7 @@ pub fn meta_key(key: &str) -> Result<()> {
     Ok(())
 }
 
-/// Refuses names that are none of a blob.
+/// Rejects invalid blob names.
 ///
 /// # Errors
 ///
@@ -122,14 +122,14 @@ pub fn blob_name(name: &str) -> Result<()> {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-./".contains(&b);
     if !(1..=MAX_BLOB_NAME).contains(&name.len()) || !name.bytes().all(fits) {
         return Err(StoreError::InvalidArgument(format!(
-            "{:?} is no name of a blob; give 1 to {MAX_BLOB_NAME} lowercase letters, digits, hyphens, dots and slashes",
+            "{:?} is not a valid blob name; give 1 to {MAX_BLOB_NAME} lowercase letters, digits, hyphens, dots and slashes",
             name.chars().take(MAX_BLOB_NAME).collect::<String>()
         )));
     }
     Ok(())
 }
 
-/// Refuses lists with a name that is none of a blob.
+/// Rejects lists with an invalid blob name.
 ///
 /// # Errors
 ///
@@ -138,7 +138,7 @@ pub fn blob_names(names: &[String]) -> Result<()> {
     names.iter().try_for_each(|name| blob_name(name))
 }
 
-/// Refuses a blob of more than `max_blob` bytes, or with a name that is none.
+/// Rejects a blob with more than `max_blob` bytes or an invalid name.
 ///
 /// # Errors
 ///
@@ -157,7 +157,7 @@ pub fn blob(name: &str, bytes: &[u8], max_blob: u32) -> Result<()> {
 /// The error of `begin_import` and `commit_import` in mode `empty` on a store with entries.
 pub fn import_not_empty() -> StoreError {
     StoreError::Checkpoint(
-        "the store has entries, and an import of mode empty goes ahead only where there are none; use mode merge or replace, or clear the store first".into(),
+        "the store has entries, and an import of mode empty needs a store without entries; use mode merge or replace, or clear the store first".into(),
     )
 }
 
@@ -169,7 +169,7 @@ pub fn imported_twice(entry: &Entry) -> StoreError {
     ))
 }
 
-/// The error of `write_import` and `commit_import` where no import was begun.
+/// The error of `write_import` and `commit_import` if no import was begun.
 pub fn import_not_begun() -> StoreError {
     StoreError::InvalidArgument(
         "no import was begun, or it is over; call begin_import first".into(),

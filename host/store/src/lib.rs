@@ -25,8 +25,8 @@ pub use memory::MemoryStore;
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// A backend that holds a cache's entries: the Rust face of the `store`
-/// interface, whose document, `wit/store.wit`, is the contract. What is said
-/// there of each operation and of the six invariants holds here word for word.
+/// interface. Its document, `wit/store.wit`, is the contract: what it says about
+/// the operations and the six invariants holds here word for word.
 ///
 /// Every operation fails with [`StoreError::Closed`] before [`open`](Self::open)
 /// and after [`close`](Self::close). A failed write leaves nothing behind.
@@ -34,10 +34,11 @@ pub trait Store: Send {
     /// What this store can do. Works on a closed store.
     fn capabilities(&self) -> CapabilitySet;
 
-    /// The embedder that the storage was made with, read from a closed store without creating or
-    /// changing anything; none where there is no cache yet. Part of no contract but this trait:
-    /// it is for programs that are to read a store whose embedder they do not know. By default
-    /// [`StoreError::Unsupported`].
+    /// The embedder of the storage, read from a closed store without creating or changing
+    /// anything; none if there is no cache yet. By default [`StoreError::Unsupported`].
+    ///
+    /// Not part of the WIT contract. For programs that open a store without knowing its
+    /// embedder.
     fn recorded_embedder(&mut self) -> Result<Option<checks::Embedder>> {
         Err(StoreError::Unsupported(format!(
             "the {} store does not tell its embedder before it is opened",
@@ -52,7 +53,7 @@ pub trait Store: Send {
     /// Releases the backend. Closing a closed store does nothing.
     fn close(&mut self) -> Result<()>;
 
-    /// The entries under `keys`, in that order; none for a key that is not there.
+    /// The entries under `keys`, in that order; none for a key that does not exist.
     fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>>;
 
     /// The entries with these ids, in the order asked, without those that do not
@@ -78,18 +79,18 @@ pub trait Store: Send {
     /// `last_id`.
     fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Result<StampPage>;
 
-    /// Stores entries in one atomic step, replacing those whose namespace and hash
-    /// exist under their present id. At most [`CapabilitySet::max_batch`] of them.
+    /// Stores at most [`CapabilitySet::max_batch`] entries in one atomic step. An entry
+    /// whose namespace and hash exist replaces that row and keeps its id.
     fn insert(&mut self, entries: Vec<Entry>) -> Result<Vec<Inserted>>;
 
-    /// Records hits. Unknown ids are passed over; the version counter stays.
+    /// Records hits. Skips unknown ids; the version counter stays.
     fn update_access(&mut self, touches: &[Touch]) -> Result<()>;
 
-    /// Deletes one entry. False where it did not exist.
+    /// Deletes one entry. False if it did not exist.
     fn delete_by_id(&mut self, id: u64) -> Result<bool>;
 
-    /// Deletes those of the entries whose `created_at` is still the one named, and
-    /// returns their ids.
+    /// Deletes these entries, except those whose `created_at` has changed, and returns
+    /// the ids deleted.
     fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>>;
 
     /// Deletes at most `limit` entries expired at `now`, lowest ids first, and
@@ -113,14 +114,14 @@ pub trait Store: Send {
     /// Every quota, sorted by the namespace's bytes.
     fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>>;
 
-    /// The version counter: one more after each call that changed entries.
+    /// The version counter. Each call that changes entries increases it by one.
     fn read_version_counter(&mut self) -> Result<u64>;
 
     /// A value kept beside the entries.
     fn read_meta(&mut self, key: &str) -> Result<Option<String>>;
 
-    /// Sets or removes a value if the present one is `expected`; false, changing
-    /// nothing, if it is not.
+    /// Sets or removes a value if the present one is `expected`. Otherwise it changes
+    /// nothing and returns false.
     fn replace_meta(
         &mut self,
         key: &str,
@@ -132,24 +133,24 @@ pub trait Store: Send {
     /// key's bytes.
     fn list_meta(&mut self) -> Result<Vec<(String, String)>>;
 
-    /// True where the backend's data is sound.
+    /// Whether the backend's data is sound.
     fn integrity_check(&mut self) -> Result<bool>;
 
-    /// The bytes under a name of [`write_blob`](Self::write_blob), none where there are none. By
-    /// default, as the others of its family, [`StoreError::Unsupported`].
+    /// The bytes of a blob; none if there is no blob of this name. By default
+    /// [`StoreError::Unsupported`], like the other operations on blobs.
     fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
         let _ = name;
         Err(self.no_blobs())
     }
 
-    /// Keeps derived data beside the entries, at most [`CapabilitySet::max_blob`] bytes under a
-    /// name of 1 to 100 lowercase letters, digits, `-`, `.` and `/`. Replaces what is there.
+    /// Creates or replaces a blob of at most [`CapabilitySet::max_blob`] bytes, under a name of
+    /// 1 to 100 lowercase letters, digits, `-`, `.` and `/`.
     fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
         let _ = (name, bytes);
         Err(self.no_blobs())
     }
 
-    /// Deletes blobs. Names that are not there are passed over.
+    /// Deletes blobs. Skips names without a blob.
     fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
         let _ = names;
         Err(self.no_blobs())
@@ -161,7 +162,7 @@ pub trait Store: Send {
     }
 
     /// From here to [`end_view`](Self::end_view) reads answer from the data of one instant.
-    /// False, by default, where the backend cannot do that, and nothing happens.
+    /// False, the default, if the backend cannot do that; then nothing happens.
     fn begin_view(&mut self) -> Result<bool> {
         // Of a closed store, the error.
         self.read_version_counter().map(|_| false)
@@ -178,16 +179,15 @@ pub trait Store: Send {
     /// Adds entries to the import. At most [`CapabilitySet::max_batch`] of them.
     fn write_import(&mut self, entries: Vec<Entry>) -> Result<()>;
 
-    /// Makes the import part of the data, with quotas and meta, in one step. False, with
-    /// nothing changed and the import still there, where a meta value is not the expected
-    /// one.
+    /// Makes the import part of the data, with quotas and meta, in one step. If a meta value
+    /// is not the expected one, it changes nothing, keeps the import and returns false.
     fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool>;
 
-    /// Forgets the import, if there is one.
+    /// Discards the import, if there is one.
     fn end_import(&mut self) -> Result<()>;
 
-    /// Fixes a consistent picture of all data and returns its size in bytes. By
-    /// default, as the others of its family: [`StoreError::Unsupported`].
+    /// Fixes a snapshot of all data and returns its size in bytes. By default
+    /// [`StoreError::Unsupported`], like the other operations on snapshots and restores.
     fn begin_snapshot(&mut self) -> Result<u64> {
         Err(self.no_snapshots())
     }
@@ -198,7 +198,7 @@ pub trait Store: Send {
         Err(self.no_snapshots())
     }
 
-    /// Forgets the snapshot.
+    /// Discards the snapshot, if there is one.
     fn end_snapshot(&mut self) -> Result<()> {
         Err(self.no_snapshots())
     }
@@ -215,7 +215,7 @@ pub trait Store: Send {
         Err(self.no_snapshots())
     }
 
-    /// Checks the bytes received, which are complete then, and says what is in them.
+    /// Checks the bytes received and says what is in them. No more bytes may follow.
     fn check_restore(&mut self) -> Result<Restored> {
         Err(self.no_snapshots())
     }
@@ -226,14 +226,14 @@ pub trait Store: Send {
         Err(self.no_snapshots())
     }
 
-    /// Replaces all data by the snapshot in one step, after checking it, if there is no
-    /// entry or `only_if_empty` is false.
+    /// Replaces all data by the snapshot in one step, after checking it. With
+    /// `only_if_empty`, fails if the store has an entry.
     fn commit_restore(&mut self, only_if_empty: bool) -> Result<()> {
         let _ = only_if_empty;
         Err(self.no_snapshots())
     }
 
-    /// Forgets the restore, if there is one.
+    /// Discards the restore, if there is one.
     fn end_restore(&mut self) -> Result<()> {
         Err(self.no_snapshots())
     }
@@ -242,22 +242,22 @@ pub trait Store: Send {
     #[doc(hidden)]
     fn no_blobs(&self) -> StoreError {
         StoreError::Unsupported(format!(
-            "the {} store keeps no blobs; what would be in them is derived anew from the entries",
+            "the {} store keeps no blobs; the cache derives their contents from the entries again",
             self.capabilities().name
         ))
     }
 
-    /// The error of a store without snapshots of its own.
+    /// The error of a store without snapshots.
     #[doc(hidden)]
     fn no_snapshots(&self) -> StoreError {
         StoreError::Unsupported(format!(
-            "the {} store has no snapshots of its own; make a portable checkpoint, or use the backend's own backup tools",
+            "the {} store has no snapshots; make a portable checkpoint, or use the backend's own backup tools",
             self.capabilities().name
         ))
     }
 }
 
-/// What an error says to a person: what happened, where, and what to do.
+/// The message of an error: what happened, where, and what to do.
 pub fn text(error: &StoreError) -> String {
     match error {
         StoreError::Closed => "the store is closed; open it to go on".to_owned(),

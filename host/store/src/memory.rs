@@ -16,14 +16,13 @@ const MAX_BATCH: u32 = 1000;
 /// 4 MiB.
 const MAX_BLOB: u32 = 4 << 20;
 
-/// A store in the memory of the process: the fastest, and gone with its value.
+/// A store in the memory of the process: the fastest store, lost when its value is dropped.
 ///
 /// [`close`](Store::close) followed by [`open`](Store::open) on the same value
-/// finds the entries, their ids and the recorded embedder again; dropping the
-/// value loses them. Nothing is shared with other stores or processes, so that every view
-/// is of one instant; there are no snapshots. One `insert` or `write_import` takes at most
-/// 1000 entries, and an import is held in memory until it is committed. A blob has at most
-/// 4 MiB.
+/// finds the entries, their ids and the recorded embedder again. The store shares nothing
+/// with other stores or processes, so every view is of one instant. It has no snapshots. One
+/// `insert` or `write_import` takes at most 1000 entries, and an import stays in memory until
+/// it is committed. A blob has at most 4 MiB.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     open: bool,

@@ -1,19 +1,18 @@
-//! The operations of the contract, once, for whatever does the same with each of them.
+//! All operations of the contract in one list, for code that treats each of them alike.
 
 /// Calls a macro with every operation of [`Store`](crate::Store) but `capabilities` and
-/// `recorded_embedder`: the name, the arguments and the result, as the trait has them, after what
-/// kind it is.
+/// `recorded_embedder`: its kind, its name, its arguments and its result, as in the trait.
 ///
-/// | kind | is |
+/// | kind | operations |
 /// |---|---|
 /// | `life` | `open` and `close` |
-/// | `read` | an operation that changes nothing |
-/// | `write` | one that changes entries, access data, quotas or meta |
-/// | `aside` | one that changes what no reader of entries sees: blobs, views, unfinished imports and restores, snapshots |
+/// | `read` | those that change nothing |
+/// | `write` | those that change entries, access data, quotas or meta |
+/// | `aside` | those that change what no reader of entries sees: blobs, views, unfinished imports and restores, snapshots |
 /// | `restore` | `commit_restore`, which replaces everything |
 ///
-/// Types are in parentheses, so that the macro can look into them; [`owned!`](crate::owned) and
-/// [`lent!`](crate::lent) do. What stands in brackets is passed on before the list.
+/// Types are in parentheses, so that the macro can match on them, as [`owned!`](crate::owned) and
+/// [`lent!`](crate::lent) do. The tokens in brackets are passed on before the list.
 ///
 /// ```
 /// use mneme_store::{CapabilitySet, MemoryStore, Result, Store, for_each_operation};
@@ -95,8 +94,8 @@ macro_rules! for_each_operation {
     };
 }
 
-/// The type in which a host receives an argument whose type in [`Store`](crate::Store) is this:
-/// `Vec<T>` for `&[T]`, `String` for `&str`.
+/// The owned type of an argument of [`Store`](crate::Store), as a host receives it: `Vec<T>` for
+/// `&[T]`, `String` for `&str`.
 #[macro_export]
 macro_rules! owned {
     (&[$($item:tt)*]) => { Vec<$($item)*> };
@@ -105,8 +104,8 @@ macro_rules! owned {
     ($($other:tt)*) => { $($other)* };
 }
 
-/// The argument for [`Store`](crate::Store), made of one that was received as
-/// [`owned!`](crate::owned) says.
+/// The argument for [`Store`](crate::Store), made from one of the type that
+/// [`owned!`](crate::owned) gives.
 #[macro_export]
 macro_rules! lent {
     ($arg:ident: &[$($item:tt)*]) => {

@@ -14,8 +14,8 @@ type Flight = Arc<tokio::sync::Mutex<Option<String>>>;
 
 /// A [`SemanticCache`] whose calls are futures. Cloning gives another handle.
 ///
-/// Whatever may wait (store, embedder, another call) runs on tokio's blocking threads,
-/// so that the runtime never stands still. The embedder runs without any lock. Dropping
+/// Everything that may block (store, embedder, another call) runs on tokio's blocking
+/// threads, so the runtime is never blocked. The embedder runs without any lock. Dropping
 /// a future does not stop a call that has begun.
 ///
 /// ```
@@ -42,7 +42,7 @@ pub struct AsyncSemanticCache {
 }
 
 impl AsyncSemanticCache {
-    /// Wraps a cache, which may be used directly as well.
+    /// Wraps a cache, which may still be used directly.
     pub fn new(cache: SemanticCache) -> Self {
         AsyncSemanticCache {
             cache,
@@ -50,7 +50,7 @@ impl AsyncSemanticCache {
         }
     }
 
-    /// The cache itself, for calls that this front does not have. They block.
+    /// The cache itself, for calls that this type lacks. They block.
     pub fn blocking(&self) -> &SemanticCache {
         &self.cache
     }
@@ -92,8 +92,8 @@ impl AsyncSemanticCache {
         self.run(move |cache| cache.put_many(requests)).await
     }
 
-    /// See [`SemanticCache::get_or_compute`]; `compute` is awaited on the caller's task,
-    /// and not started where the cache has an answer.
+    /// See [`SemanticCache::get_or_compute`]; `compute` is awaited on the caller's task, and
+    /// not started if the cache has an answer.
     ///
     /// # Errors
     ///
@@ -255,8 +255,8 @@ impl AsyncSemanticCache {
     ///
     /// # Errors
     ///
-    /// What `calls` returns; [`Error::Component`] where it panicked or the runtime is
-    /// shutting down.
+    /// What `calls` returns; [`Error::Component`] if it panicked or the runtime is shutting
+    /// down.
     pub async fn run<T: Send + 'static>(
         &self,
         calls: impl FnOnce(&SemanticCache) -> Result<T> + Send + 'static,

@@ -25,10 +25,9 @@ pub use crate::contract::api::{
 
 /// A semantic cache over one store.
 ///
-/// Clones are handles of the same cache, and any number of threads may use them: calls
-/// run one at a time, the embedding of their queries at the same time. When the last
-/// handle is dropped the cache is closed; [`close`](Self::close) tells whether that went
-/// well.
+/// Clones are handles of the same cache, and any number of threads may use them. Calls run
+/// one at a time, but the embedding of their queries runs at the same time. Dropping the
+/// last handle closes the cache; [`close`](Self::close) also returns errors.
 #[derive(Clone)]
 pub struct SemanticCache {
     inner: Arc<Inner>,
@@ -49,7 +48,7 @@ pub struct WeakSemanticCache {
 }
 
 impl WeakSemanticCache {
-    /// The cache, if a handle of it is left.
+    /// The cache, if it still has a handle.
     pub fn upgrade(&self) -> Option<SemanticCache> {
         self.inner.upgrade().map(|inner| SemanticCache { inner })
     }
@@ -93,8 +92,8 @@ impl SemanticCache {
         }
     }
 
-    /// Deletes the entry of a query, compared after normalisation. False where there was
-    /// none.
+    /// Deletes the entry of a query, compared after normalisation. False if there was no such
+    /// entry.
     ///
     /// # Errors
     ///
@@ -105,8 +104,8 @@ impl SemanticCache {
         })
     }
 
-    /// Deletes all entries and counters of all namespaces, and returns how many entries.
-    /// Quotas stay.
+    /// Deletes all entries and counters of all namespaces, and returns the number of entries
+    /// deleted. Quotas stay.
     ///
     /// # Errors
     ///
@@ -115,8 +114,8 @@ impl SemanticCache {
         self.call("clear", None, |guest, store| guest.call_clear(store))
     }
 
-    /// Deletes the entries and counters of one namespace, and returns how many entries.
-    /// Its quota stays.
+    /// Deletes the entries and counters of one namespace, and returns the number of entries
+    /// deleted. Its quota stays.
     ///
     /// # Errors
     ///
@@ -138,8 +137,8 @@ impl SemanticCache {
         })
     }
 
-    /// Deletes expired entries, of one namespace or of all, and returns how many; then,
-    /// with `compact`, as [`compact`](Self::compact).
+    /// Deletes expired entries, of one namespace or of all, and returns their number. With
+    /// `compact` it then does the same as [`compact`](Self::compact).
     ///
     /// # Errors
     ///
@@ -150,31 +149,31 @@ impl SemanticCache {
         })
     }
 
-    /// Gives back the index memory of deleted rows, and returns how many there were. With
+    /// Frees the index memory of deleted rows, and returns the number of those rows. With
     /// [`IndexKind::Hnsw`](crate::IndexKind::Hnsw) it also loads the index and builds at most
-    /// one graph, which takes some 10 seconds: call it until [`Stats::index_graph_rows`] grows
-    /// no more, and mind [`Builder::call_timeout`](crate::Builder::call_timeout).
+    /// one graph, which takes some 10 seconds. Call it until [`Stats::index_graph_rows`] no
+    /// longer grows, and mind [`Builder::call_timeout`](crate::Builder::call_timeout).
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`]; with graphs, [`Error::IndexUnavailable`] for want of memory, and what
+    /// [`Error::Closed`]; with graphs, [`Error::IndexUnavailable`] for lack of memory, and what
     /// the store returns.
     pub fn compact(&self) -> Result<u64> {
         self.call("compact", None, |guest, store| guest.call_compact(store))
     }
 
-    /// Makes the index as fast as it gets, now instead of bit by bit during semantic
-    /// look-ups, and returns how many rows it has. Changes no answer.
+    /// Finishes building the index now instead of incrementally during look-ups. Returns the
+    /// number of its rows. Changes no answer.
     ///
     /// # Errors
     ///
-    /// [`Error::IndexUnavailable`] for want of memory; [`Error::Backend`],
+    /// [`Error::IndexUnavailable`] for lack of memory; [`Error::Backend`],
     /// [`Error::Corrupt`], [`Error::Limit`], [`Error::Closed`].
     pub fn warm_up(&self) -> Result<u64> {
         self.call("warm_up", None, |guest, store| guest.call_warm_up(store))
     }
 
-    /// Sets, or with none removes, the most entries that a namespace may hold. A
+    /// Sets the quota of a namespace: the most entries that it may hold. None removes it. A
     /// namespace over its new quota shrinks at its next put; 0 closes it to writing.
     ///
     /// # Errors
@@ -209,7 +208,7 @@ impl SemanticCache {
         Ok(())
     }
 
-    /// Changes how the index holds vectors in memory, building it anew from the store.
+    /// Changes how the index holds vectors in memory, rebuilding it from the store.
     ///
     /// # Errors
     ///
@@ -234,7 +233,7 @@ impl SemanticCache {
         })
     }
 
-    /// Checks the store and reports. A store that fails is part of the report.
+    /// Checks the store and reports. A failing store is part of the report, not an error.
     ///
     /// # Errors
     ///
@@ -253,12 +252,11 @@ impl SemanticCache {
             .call_infallible(|guest, store| guest.call_normalize(store, query))
     }
 
-    /// The cosine of two vectors after rounding both to what an index of this dtype
-    /// holds.
+    /// The cosine of two vectors, after rounding both as an index of this dtype does.
     ///
     /// # Errors
     ///
-    /// [`Error::EmbedderDimension`] where their lengths differ; [`Error::InvalidArgument`]
+    /// [`Error::EmbedderDimension`] if their lengths differ; [`Error::InvalidArgument`]
     /// for a vector that is empty, zero, or not finite.
     pub fn similarity(&self, a: &[f32], b: &[f32], dtype: VectorDtype) -> Result<f32> {
         self.instance()?
@@ -269,17 +267,17 @@ impl SemanticCache {
     ///
     /// # Errors
     ///
-    /// What the store returns; the data goes on waiting.
+    /// What the store returns; the data then still waits.
     pub fn flush(&self) -> Result<()> {
         self.call("flush", None, |guest, store| guest.call_flush(store))
     }
 
-    /// Writes what waits and closes the store. Other handles of this cache are closed
-    /// with it. Closing a closed cache does nothing.
+    /// Flushes, then closes the store and all handles of this cache. Closing a closed cache
+    /// does nothing.
     ///
     /// # Errors
     ///
-    /// What the store returns. The cache is closed all the same.
+    /// What the store returns. The cache is closed even then.
     pub fn close(&self) -> Result<()> {
         self.instance()?.close()
     }
@@ -299,11 +297,11 @@ impl SemanticCache {
             })
     }
 
-    /// The bytes of memory that the component holds, index included.
+    /// The bytes of memory that the component holds, including the index.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] where the cache's own store, policy or clock asks.
+    /// [`Error::InvalidArgument`] if the cache's own store, policy or clock calls this.
     pub fn memory_bytes(&self) -> Result<usize> {
         Ok(self.instance()?.memory_bytes())
     }
@@ -363,6 +361,6 @@ impl Drop for Inner {
 /// The component asked for something that it had been given.
 fn broken_promise() -> Error {
     Error::Component(
-        "the component asked again for a vector that it was given, which is a bug of mneme".into(),
+        "the component asked again for a vector that it was given, which is a bug in mneme".into(),
     )
 }

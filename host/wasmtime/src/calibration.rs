@@ -1,8 +1,8 @@
-//! Choosing the threshold: how well similarity tells the same meaning from another one.
+//! Choosing the threshold: how well similarity separates the same meaning from another one.
 //!
-//! Pairs of questions that are known to mean the same, or not, are embedded and compared by the
-//! component itself; a [`Curve`] then says, for every threshold, what a cache with it would have
-//! done with these pairs.
+//! [`score`] embeds pairs of questions that are known to mean the same, or not, and compares them
+//! in the component. A [`Curve`] then says, for every threshold, what a cache would have done with
+//! these pairs.
 //!
 //! ```
 //! use mneme::calibration::{Curve, Goal, Metric, Scored};
@@ -28,12 +28,12 @@ const BATCH: usize = 256;
 /// The quantile of the normal distribution of a two-sided interval of 95 %.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// Two questions.
+/// Two questions, and whether they mean the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
-    /// One.
+    /// One question.
     pub a: String,
-    /// The other.
+    /// The other question.
     pub b: String,
     /// Whether the answer to one is the answer to the other.
     pub same: bool,
@@ -49,12 +49,12 @@ pub struct Scored {
 }
 
 /// Embeds pairs, each different text once and normalised, and compares them as an index of
-/// this dtype holds them. `progress` is told how many texts of how many are embedded.
+/// this dtype holds them. `progress` receives how many texts of how many are embedded.
 ///
 /// # Errors
 ///
-/// [`Error::Embedder`] as the embedder says; [`Error::EmbedderDimension`] and
-/// [`Error::InvalidArgument`] for vectors that are none; [`Error::Component`].
+/// [`Error::Embedder`] from the embedder; [`Error::EmbedderDimension`] and
+/// [`Error::InvalidArgument`] for invalid vectors; [`Error::Component`].
 pub fn score(
     pairs: &[Pair],
     embedder: &dyn Embedder,
@@ -100,7 +100,7 @@ pub(crate) fn embed_distinct(
     Ok(vectors)
 }
 
-/// What every threshold makes of some pairs.
+/// The results of every threshold for some pairs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
     points: Vec<Point>,
@@ -111,8 +111,8 @@ impl Curve {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] where there is no pair of either kind, or a similarity is no
-    /// number.
+    /// [`Error::InvalidArgument`] if either kind of pair is missing, or a similarity is not a
+    /// finite number.
     pub fn of(pairs: &[Scored]) -> Result<Self> {
         if let Some(at) = pairs.iter().position(|pair| !pair.similarity.is_finite()) {
             return Err(Error::InvalidArgument(format!(
@@ -159,8 +159,8 @@ impl Curve {
         &self.points
     }
 
-    /// What a threshold makes of the pairs, whether or not it is one of their similarities.
-    /// None above all of them: nothing would be a hit.
+    /// The results of any threshold. None if it is above all similarities: nothing would be a
+    /// hit.
     pub fn at(&self, threshold: f32) -> Option<Point> {
         let next = self.points.partition_point(|p| p.threshold < threshold);
         let point = self.points.get(next)?;
@@ -170,8 +170,8 @@ impl Curve {
         })
     }
 
-    /// The point that meets the goal best; none where no point meets its bounds. Of equals,
-    /// precision and recall are settled by each other, and then the higher threshold wins.
+    /// The point that meets the goal best; none if no point meets its bounds. Precision decides
+    /// between equal points (recall, if precision is the goal), and then the higher threshold.
     pub fn best(&self, goal: &Goal) -> Option<&Point> {
         let rank = |point: &Point| {
             let (precision, recall) = (point.precision(), point.recall());
@@ -195,23 +195,23 @@ impl Curve {
     }
 }
 
-/// What a threshold makes of some pairs: those at least as similar are hits.
+/// The results of one threshold: pairs at least as similar are hits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
     /// -1 to 1.
     pub threshold: f32,
-    /// Pairs that mean the same, and are hits.
+    /// Pairs that mean the same and are hits.
     pub true_hits: u64,
-    /// Pairs that do not, and are hits.
+    /// Pairs that do not mean the same but are hits.
     pub wrong_hits: u64,
-    /// Pairs that mean the same, and are no hits.
+    /// Pairs that mean the same but are not hits.
     pub lost_hits: u64,
-    /// Pairs that do not, and are no hits.
+    /// Pairs that do not mean the same and are not hits.
     pub true_misses: u64,
 }
 
 impl Point {
-    /// The share of hits that are right: true / (true + wrong). 0 where there are no hits.
+    /// The share of hits that are right: true / (true + wrong). 0 if there are no hits.
     pub fn precision(&self) -> f64 {
         share(self.true_hits, self.true_hits + self.wrong_hits)
     }
@@ -241,7 +241,7 @@ impl Point {
     }
 
     /// The same for F1, which grows with the share J of true hits among all pairs that are
-    /// hits or ought to be: F1 = 2 J / (1 + J).
+    /// hits or should be: F1 = 2 J / (1 + J).
     pub fn f1_interval(&self) -> (f64, f64) {
         let all = self.true_hits + self.wrong_hits + self.lost_hits;
         let (low, high) = wilson(self.true_hits, all);
@@ -250,19 +250,19 @@ impl Point {
     }
 }
 
-/// What is wanted of a threshold.
+/// What a threshold should achieve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Goal {
-    /// What is to be as high as possible.
+    /// The measure to maximise.
     pub metric: Metric,
-    /// The least precision that will do, 0 to 1.
+    /// The least acceptable precision, 0 to 1.
     pub min_precision: f64,
-    /// The least recall that will do, 0 to 1.
+    /// The least acceptable recall, 0 to 1.
     pub min_recall: f64,
 }
 
 impl Goal {
-    /// As much of this as there can be, and no bounds.
+    /// Maximises this measure, without bounds.
     pub fn new(metric: Metric) -> Self {
         Goal {
             metric,

@@ -1,11 +1,11 @@
 //! Checkpoints: a whole cache as one archive, for backups, for moving it between
 //! processes, machines and stores, and for bug reports.
 //!
-//! [`SemanticCache::dump`] writes one, [`SemanticCache::load`] makes one part of a cache,
-//! all of it or nothing, and [`inspect`] reads one without a cache. An archive holds
-//! entries, namespaces, quotas, counters, meta and access data, and names the embedder: a
-//! cache with another one refuses it. It streams through any reader or writer, in memory
-//! that does not grow with the cache.
+//! [`SemanticCache::dump`] writes an archive, [`SemanticCache::load`] makes it part of a cache,
+//! all of it or nothing, and [`inspect`] reads it without a cache. An archive holds entries,
+//! namespaces, quotas, counters, meta and access data. It names the embedder, and a cache with
+//! another embedder refuses it. It streams through any reader or writer, in memory that does
+//! not grow with the cache.
 //!
 //! ```
 //! use mneme::checkpoint::{self, DumpOptions, InspectOptions, LoadOptions};
@@ -25,7 +25,7 @@
 //! let (report, archive) = staging.dump(Vec::new(), DumpOptions::new())?;
 //! assert_eq!(report.entries, Some(1));
 //!
-//! // A reader is used up; of bytes in memory, `Cursor` makes one.
+//! // `Cursor` turns bytes in memory into a reader, which is consumed.
 //! let summary = checkpoint::inspect(std::io::Cursor::new(archive.clone()), InspectOptions::new())?;
 //! assert_eq!(summary.manifest.embedder_fingerprint, "my-model-1");
 //!
@@ -36,8 +36,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A dump shows one instant on memory, SQLite and PostgreSQL. On Redis and DynamoDB each entry
+//! is whole, and what others write meanwhile may be missing; [`DumpReport`] says which of the two.
+//!
 //! The `checkpoint` interface of the component, `wit/checkpoint.wit`, describes the archive
-//! and what is checked of one that nobody vouches for.
+//! and the checks that an untrusted one must pass.
 
 pub(crate) mod archive;
 #[cfg(feature = "sqlite")]
@@ -63,29 +66,28 @@ use crate::contract::checkpoint as api;
 /// How far a checkpoint is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// So much is done.
+    /// The amount that is done.
     pub done: u64,
-    /// Of so much, where that is known; it may be a little off where others write.
+    /// The whole amount, if it is known. It may be a little off if others write.
     pub total: Option<u64>,
-    /// What is counted. A call may count one after the other.
+    /// What is counted. One call may count several kinds one after another.
     pub unit: Unit,
 }
 
 impl SemanticCache {
-    /// Writes the whole cache to an archive, after what waits in memory has been written to
-    /// the store, and gives the writer back, flushed. Other callers of this cache wait
-    /// meanwhile; other processes go on.
+    /// Flushes the cache, writes all of it to an archive, and returns the flushed writer. Other
+    /// callers of this cache wait meanwhile; other processes do not.
     ///
-    /// Wrapping the writer in a `BufWriter` gains nothing: it is written to in large
-    /// pieces. To get at the bytes while they are written, or after an error, pass a handle
-    /// such as `Arc<File>`. For an example see [`checkpoint`](crate::checkpoint).
+    /// The writer gets large pieces, so a `BufWriter` gains nothing. To read the bytes while
+    /// they are written, or after an error, pass a handle such as `Arc<File>`. For an example
+    /// see [`checkpoint`](crate::checkpoint).
     ///
     /// # Errors
     ///
-    /// [`Error::Backend`] with what the writer said, and from the store;
-    /// [`Error::Unsupported`] for a native archive of a store that has no snapshots;
-    /// [`Error::InvalidArgument`] for a level that there is not; [`Error::Limit`]. What was
-    /// written until then is of no use.
+    /// [`Error::Backend`] with the writer's error, and from the store;
+    /// [`Error::Unsupported`] for a native archive of a store without snapshots;
+    /// [`Error::InvalidArgument`] for an invalid level; [`Error::Limit`]. The bytes written
+    /// before an error are useless.
     pub fn dump<W: Write + Send + 'static>(
         &self,
         archive: W,
@@ -99,17 +101,17 @@ impl SemanticCache {
     /// Reads an archive and makes it part of the cache: all of it, or nothing. Other
     /// callers of this cache wait meanwhile.
     ///
-    /// A native archive of another kind of store is converted on the way, with the feature
-    /// `sqlite`: that takes room for it in the folder of temporary files.
+    /// With the feature `sqlite`, a native archive of another kind of store is converted. This
+    /// needs room for it in the folder of temporary files.
     ///
     /// # Errors
     ///
-    /// [`Error::Checkpoint`] for an archive that is malformed, and for a cache that is not
-    /// empty unless [`LoadOptions::mode`] says what to do then; [`Error::EmbedderMismatch`]
+    /// [`Error::Checkpoint`] for a malformed archive, and for a cache with entries unless
+    /// [`LoadOptions::mode`] says what to do with them; [`Error::EmbedderMismatch`]
     /// and [`Error::EmbedderDimension`] for an archive of another embedder;
     /// [`Error::Schema`]; [`Error::InvalidArgument`] for options out of range;
     /// [`Error::Unsupported`] for a native archive that cannot be converted;
-    /// [`Error::Backend`] with what the reader said, and from the store; [`Error::Limit`],
+    /// [`Error::Backend`] with the reader's error, and from the store; [`Error::Limit`],
     /// after which the archive may have been loaded.
     pub fn load(
         &self,
@@ -163,7 +165,7 @@ fn dump<W: Write + Send + 'static>(
         guest.call_dump(store, options.choice)
     });
     let report = report?;
-    let lost = || Error::Component("the archive was lost, which is a bug of mneme".into());
+    let lost = || Error::Component("the archive was lost, which is a bug in mneme".into());
     let mut archive = archive.ok_or_else(lost)?;
     archive.flush()?;
     let writer = archive.into_parts().0.ok_or_else(lost)?;

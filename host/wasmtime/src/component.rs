@@ -1,4 +1,4 @@
-//! Running the component: engine, linking, limits, and starting anew after a trap.
+//! Running the component: engine, linking, limits, and the restart after a trap.
 
 use crate::checkpoint::archive::Archive;
 use crate::contract::api::{NormalizedQuery, Options};
@@ -33,13 +33,13 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// The process-wide engine that caches use unless told otherwise. Its compiled code
-    /// is kept in wasmtime's cache folder of the user; where there can be none, it is
-    /// compiled anew in each process, which takes some tenths of a second.
+    /// The process-wide engine, which caches use by default. The user's cache folder of
+    /// wasmtime keeps the compiled code. Without such a folder each process compiles the
+    /// component again, which takes some tenths of a second.
     ///
     /// # Errors
     ///
-    /// [`Error::Component`] where this machine cannot run it.
+    /// [`Error::Component`] if this machine cannot run it.
     pub fn shared() -> Result<Self> {
         static SHARED: OnceLock<Result<Engine, String>> = OnceLock::new();
         SHARED
@@ -48,12 +48,12 @@ impl Engine {
             .map_err(Error::Component)
     }
 
-    /// An engine of its own that keeps its compiled code in this folder, which must be
-    /// writable by trusted users only: what it holds is run.
+    /// A new engine that keeps its compiled code in this folder. Only trusted users may have
+    /// the right to write to it, because the code is run.
     ///
     /// # Errors
     ///
-    /// [`Error::Component`] where the folder cannot be used.
+    /// [`Error::Component`] if the folder cannot be used.
     pub fn with_code_cache(folder: impl AsRef<Path>) -> Result<Self> {
         let mut config = CacheConfig::new();
         config.with_directory(folder.as_ref());
@@ -66,11 +66,11 @@ impl Engine {
         Self::compile(Some(cache))
     }
 
-    /// An engine of its own that keeps nothing on disk.
+    /// A new engine that keeps nothing on disk.
     ///
     /// # Errors
     ///
-    /// [`Error::Component`] where this machine cannot run it.
+    /// [`Error::Component`] if this machine cannot run it.
     pub fn without_code_cache() -> Result<Self> {
         Self::compile(None)
     }
@@ -231,7 +231,7 @@ impl Instance {
         outcome
     }
 
-    /// Takes the running component out, starting it anew if it is broken.
+    /// Takes the running component out, restarting it if it is broken.
     fn live(&mut self) -> Result<(Box<Store<State>>, Box<Mneme>)> {
         match std::mem::replace(&mut self.running, Running::Gone) {
             Running::Live { store, guest } => Ok((store, guest)),
@@ -335,7 +335,7 @@ fn explain(error: &wasmtime::Error, state: &State) -> Error {
     match reached(error, &state.guard) {
         Some(limit) => Error::Limit(limit),
         None => Error::Component(format!(
-            "the component failed, which is a bug of mneme: {error:#}"
+            "the component failed, which is a bug in mneme: {error:#}"
         )),
     }
 }

@@ -4,7 +4,7 @@
 //! | embedder | feature | runs where | needs |
 //! |---|---|---|---|
 //! | [`MiniLm`] | `minilm` (default) | in this process, on the CPU | nothing; the weights are part of the program |
-//! | [`OpenAi`] | `openai` (default) | behind any OpenAI-compatible `/embeddings` API | a URL, a model, often a key |
+//! | [`OpenAi`] | `openai` | behind any OpenAI-compatible `/embeddings` API | a URL, a model, often a key |
 //! | [`Precomputed`] | always there | nowhere | the caller passes each vector |
 
 #[cfg(feature = "minilm")]
@@ -21,8 +21,8 @@ pub use openai::{OpenAi, OpenAiBuilder};
 
 /// Turns text into vectors whose cosine tells how close two texts are in meaning.
 ///
-/// The cache calls it without holding any lock, from whatever thread asks, so an
-/// embedder may take its time.
+/// The cache calls it from the caller's thread, without holding any lock, so an embedder may
+/// take its time.
 ///
 /// ```
 /// use mneme::embedder::{EmbedError, Embedder};
@@ -60,21 +60,21 @@ pub use openai::{OpenAi, OpenAiBuilder};
 /// ```
 pub trait Embedder: Send + Sync {
     /// Names the model and its version, 1 to 1,024 bytes. It is stored with the
-    /// data, and data of another fingerprint is refused: change it exactly when
-    /// vectors of before and after must not be compared.
+    /// data, and data of another fingerprint is refused. Change it exactly when
+    /// old and new vectors must not be compared.
     fn fingerprint(&self) -> &str;
 
-    /// How many values each vector has, 1 to 8,192.
+    /// The number of values of each vector, 1 to 8,192.
     fn dim(&self) -> u32;
 
     /// One vector for each text, in the order of the texts: [`dim`](Self::dim)
     /// finite values, not all zero. The same text gives the same vector. Texts are
-    /// normalised queries: case-folded, white space collapsed, perhaps empty. No
-    /// texts give no vectors.
+    /// normalised queries: case-folded, white space collapsed, perhaps empty. An empty
+    /// list of texts gives an empty list of vectors.
     ///
     /// # Errors
     ///
-    /// [`EmbedError`] where any of the texts could not be embedded.
+    /// [`EmbedError`] if any of the texts could not be embedded.
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError>;
 }
 
@@ -110,15 +110,15 @@ impl<E: Embedder + ?Sized> Embedder for Box<E> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct EmbedError {
-    /// What happened, where, and what to do. Never holds a secret, nor the text.
+    /// What happened, where, and what to do. Never contains a secret, nor the text.
     pub message: String,
-    /// True where the same call may succeed later without any repair: a server
-    /// that is down, overloaded or slow.
+    /// True if the same call may succeed later without any repair, because a server is
+    /// down, overloaded or slow.
     pub retryable: bool,
 }
 
 impl EmbedError {
-    /// An error that repeats until something is repaired.
+    /// An error that will repeat until something is repaired.
     pub fn permanent(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -126,7 +126,7 @@ impl EmbedError {
         }
     }
 
-    /// An error that may go away by itself.
+    /// An error that may go away without a repair.
     pub fn transient(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -152,11 +152,10 @@ pub(crate) fn embed_each(
     Ok(vectors)
 }
 
-/// Stands for an embedder that runs elsewhere: it names the vectors, and every
-/// look-up and `put` brings its own.
+/// Stands for an embedder that runs elsewhere. It names the vectors, and the caller passes a
+/// vector with every look-up and `put`.
 ///
-/// A call without a vector fails to embed: in a look-up that is a miss after the
-/// exact layer, in a `put` an error.
+/// Without a vector, a look-up misses after the exact layer, and a `put` is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Precomputed {
     fingerprint: String,
@@ -164,8 +163,8 @@ pub struct Precomputed {
 }
 
 impl Precomputed {
-    /// Vectors of `dim` values made by the model that `fingerprint` names. Their
-    /// ranges are checked when the cache is opened.
+    /// Vectors of `dim` values, made by the model that `fingerprint` names. Opening a
+    /// cache checks both arguments.
     pub fn new(fingerprint: impl Into<String>, dim: u32) -> Self {
         Self {
             fingerprint: fingerprint.into(),

@@ -9,8 +9,8 @@ pub use mneme_component::Limit;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong with a cache. The text says what happened, where, and
-/// what to do; it never holds a secret. After any error but [`Closed`](Self::Closed)
-/// the cache goes on working.
+/// what to do; it never contains a secret. After any error except
+/// [`Closed`](Self::Closed) the cache still works.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -40,7 +40,7 @@ pub enum Error {
     /// Stored data is damaged.
     #[error("{0}")]
     Corrupt(String),
-    /// The store's schema is of a version that this release does not know.
+    /// This release does not know the version of the store's schema.
     #[error("{0}")]
     Schema(String),
     /// A checkpoint archive is malformed, or does not fit this cache.
@@ -49,13 +49,13 @@ pub enum Error {
     /// The namespace's quota leaves no room.
     #[error("{0}")]
     QuotaExceeded(String),
-    /// The vector index could not be built. The exact layer goes on answering.
+    /// The vector index could not be built. The exact layer still answers.
     #[error("{0}")]
     IndexUnavailable(String),
-    /// A vector cannot be held in the chosen dtype.
+    /// The chosen dtype cannot hold a vector.
     #[error("{0}")]
     Quantization(String),
-    /// An argument that no call accepts; nothing changed.
+    /// An argument is invalid; nothing changed.
     #[error("{0}")]
     InvalidArgument(String),
     /// The store does not offer the operation.
@@ -69,22 +69,22 @@ pub enum Error {
         /// Whether the same call may succeed later without any repair.
         retryable: bool,
     },
-    /// The embedder failed. A put has stored nothing then.
+    /// The embedder failed. A put that returns this has stored nothing.
     #[error("the embedder failed: {0}")]
     Embedder(#[source] EmbedError),
-    /// A call reached one of the limits set on the component and was stopped. What the
-    /// store had completed by then stays, so that a put may have been stored; access
-    /// data and counters of the last moments may be lost, entries are not.
+    /// A call reached one of the component's limits and was stopped. What the store had
+    /// completed by then stays, so a put may have been stored. Recent access data and
+    /// counters may be lost; entries are not.
     #[error("{0}")]
     Limit(Limit),
-    /// The component could not be compiled or started, or it trapped, which is a bug
-    /// of mneme.
+    /// The component could not be compiled or started, or it trapped, which is a bug in
+    /// mneme.
     #[error("{0}")]
     Component(String),
 }
 
 impl Error {
-    /// A stable name of the kind of error, in snake case, for logs and JSON.
+    /// A stable name for the kind of error, in snake case, for logs and JSON.
     pub fn kind(&self) -> &'static str {
         match self {
             Error::Closed => "closed",

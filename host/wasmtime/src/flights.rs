@@ -16,8 +16,8 @@ pub(crate) struct Flights {
 }
 
 impl Flights {
-    /// Runs `compute`, or waits for somebody who is at it for the same key and takes the
-    /// result. If that one fails or panics, the next computes.
+    /// Runs `compute`, or waits for another caller with the same key and takes the result. If
+    /// that caller fails or panics, the next one computes.
     pub fn share<E>(
         &self,
         key: Key,

@@ -1,5 +1,5 @@
-//! What the component asks of its host besides the store: the time, and the decisions
-//! that a program may want to make itself.
+//! What the component asks of its host besides the store: the time, and decisions that a
+//! program may make itself.
 
 use crate::contract::events::Event;
 use crate::contract::policy::Candidate;
@@ -18,7 +18,7 @@ pub trait Clock: Send {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    /// Zero while the system's clock stands before 1970.
+    /// Zero if the system's clock is before 1970.
     fn now(&self) -> Duration {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -26,7 +26,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is set: for tests of whatever depends on age.
+/// A clock that stands still until it is set, for tests of whatever depends on age.
 /// Clones show the same time.
 #[derive(Debug, Clone, Default)]
 pub struct ManualClock {

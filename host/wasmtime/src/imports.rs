@@ -47,7 +47,7 @@ impl State {
         }
     }
 
-    /// Of a component on a store of its own, with nothing but defaults.
+    /// The state of a component that is alone on a store, with defaults only.
     pub fn alone(store: impl Backend + 'static) -> Self {
         Self::new(
             Box::new(store),
@@ -68,7 +68,7 @@ impl State {
 
     fn archive(&mut self) -> Stored<&mut Archive> {
         self.calls += 1;
-        let none = || StoreError::Unsupported("there is no archive outside of a checkpoint".into());
+        let none = || StoreError::Unsupported("an archive exists only during a checkpoint".into());
         self.archive.as_mut().ok_or_else(none)
     }
 }

@@ -28,14 +28,13 @@
 //!
 //! - [`SemanticCache`] is the cache, made by a [`Builder`]; with the feature `tokio`,
 //!   `AsyncSemanticCache` is its asynchronous front.
-//! - [`store`] has the [`Store`] trait and the stores; implement it for a backend of
-//!   your own.
+//! - [`store`] has the [`Store`] trait and the stores. Implement the trait for your own backend.
 //! - [`embedder`] has the [`Embedder`] trait and the embedders.
 //! - [`observe`] has the [`Observer`] trait, metrics and the spans.
 //! - [`calibration`] chooses the threshold by labelled pairs, [`replay`] by a log of questions.
-//! - [`migration`] copies a store into another one, also for a new embedder.
+//! - [`migration`] copies a store into another one, even for a new embedder.
 //! - [`checkpoint`] moves a whole cache into an archive and out of one.
-//! - `conformance`, with the feature of that name, judges a store of your own.
+//! - `conformance`, with the feature of that name, judges your own store.
 //! - [`Engine`] is the compiled component; [`component()`] its bytes, for other hosts.
 //!
 //! # Features
@@ -56,9 +55,9 @@
 //!
 //! # Isolation
 //!
-//! The component has no access to files, network, environment or randomness. Its memory,
-//! the duration of its calls and the amount of data it hands over are limited by the
-//! [`Builder`]. If it ever traps, a new instance takes over on the same store.
+//! The component has no access to files, network, environment or randomness. The [`Builder`]
+//! limits its memory, the duration of its calls and the amount of data that it hands over. If
+//! it ever traps, a new instance takes over on the same store.
 
 #[cfg(feature = "tokio")]
 mod asynchronous;

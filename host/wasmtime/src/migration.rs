@@ -1,4 +1,4 @@
-//! Copying a store into another one: to another backend, or for another embedder.
+//! Copying a store into another one, for another backend or another embedder.
 //!
 //! ```
 //! use mneme::embedder::{EmbedError, Embedder, Precomputed};
@@ -25,14 +25,14 @@
 //! # Ok::<(), mneme::Error>(())
 //! ```
 //!
-//! Entries keep their query, response, metadata, lifetime, creation time and access data; quotas
-//! go with them; counters begin anew. The source is only read. Expired entries stay behind.
+//! Entries keep their query, response, metadata, lifetime, creation time and access data. Quotas
+//! are copied too; counters start at zero. The source is only read. Expired entries stay behind.
+//! A migration may miss what others write to the source meanwhile: run it once more.
 //!
-//! The target fills up in steps, each atomic. A migration that was interrupted, in whatever way,
-//! is resumed by running it again: what is in the target already is neither embedded nor written
-//! a second time. Running it once more after the end brings over what the source has got since
-//! (with [`Migration::merge`], as the target is not empty then). Where both have an answer to
-//! the same query, the newer one stays.
+//! The target fills up in atomic steps. Run an interrupted migration again to resume it: what is
+//! already in the target is neither embedded nor written a second time. Running it once more
+//! after the end, with [`Migration::merge`] because the target is no longer empty, copies what
+//! the source has received since. If both have an answer to the same query, the newer one stays.
 
 mod mark;
 #[cfg(test)]
@@ -56,7 +56,7 @@ const PAGE: usize = 64;
 /// written.
 const STEP_BYTES: usize = 16 << 20;
 
-/// How a store is to be copied.
+/// How to copy a store.
 pub struct Migration<'a> {
     namespaces: Option<BTreeSet<String>>,
     merge: bool,
@@ -79,9 +79,9 @@ impl std::fmt::Debug for Migration<'_> {
 /// How far a migration is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Entries of the source that are dealt with.
+    /// Entries of the source that are done.
     pub done: u64,
-    /// Entries that it had at the beginning.
+    /// Entries that the source had at the beginning.
     pub total: u64,
 }
 
@@ -90,15 +90,15 @@ pub struct Progress {
 pub struct Report {
     /// Entries written to the target.
     pub written: u64,
-    /// Entries that were there already, from an earlier run.
+    /// Entries that were already in the target, from an earlier run.
     pub present: u64,
-    /// Entries for which the target has a newer answer, which stayed.
+    /// Entries not copied, because the target has a newer answer.
     pub newer: u64,
-    /// Expired entries, left behind.
+    /// Expired entries, which stayed behind.
     pub expired: u64,
     /// Quotas set.
     pub quotas: u64,
-    /// The target was found half filled by an earlier run.
+    /// Whether an earlier run had already filled a part of the target.
     pub resumed: bool,
 }
 
@@ -128,8 +128,8 @@ impl<'a> Migration<'a> {
         self
     }
 
-    /// Whether the target may have entries, which stay unless the source has a newer answer to
-    /// the same query; quotas that it has stay. Default false.
+    /// Whether the target may have entries. They stay, unless the source has a newer answer to
+    /// the same query; existing quotas stay too. Default false.
     #[must_use]
     pub fn merge(mut self, merge: bool) -> Self {
         self.merge = merge;
@@ -144,37 +144,37 @@ impl<'a> Migration<'a> {
         self
     }
 
-    /// What the source is called in the target's mark, by which a run finds out whether it may
-    /// resume an earlier one. No secret: it can be read from the target. Default empty.
+    /// The name of the source in the target's mark, by which a run knows whether it may resume
+    /// an earlier one. Do not use a secret: the target shows it. Default empty.
     #[must_use]
     pub fn source_name(mut self, name: impl Into<String>) -> Self {
         self.source_name = name.into();
         self
     }
 
-    /// What tells which entries are expired. Default [`SystemClock`].
+    /// The clock that decides which entries are expired. Default [`SystemClock`].
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'a) -> Self {
         self.clock = Box::new(clock);
         self
     }
 
-    /// Is told how far it is, after each step.
+    /// Calls this function with the progress, after each step.
     #[must_use]
     pub fn on_progress(mut self, watch: impl FnMut(Progress) + 'a) -> Self {
         self.watch = Box::new(watch);
         self
     }
 
-    /// Copies entries with their vectors. Both stores are closed, and are closed again at the
-    /// end. The source must know [`Store::recorded_embedder`].
+    /// Copies entries with their vectors. Pass both stores closed; they are closed again at the
+    /// end. The source must support [`Store::recorded_embedder`].
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for a source without a cache, a target that is the source, and
-    /// one that has entries of its own; [`Error::EmbedderMismatch`] and
+    /// a target that already has other entries; [`Error::EmbedderMismatch`] and
     /// [`Error::EmbedderDimension`] for a target of another embedder; what the stores return.
-    /// What was written until then stays, and the next run goes on from there.
+    /// Entries written before the error stay, and the next run continues from there.
     pub fn copy(self, source: &mut dyn Store, target: &mut dyn Store) -> Result<Report> {
         self.migrate(source, target, None)
     }
@@ -183,9 +183,8 @@ impl<'a> Migration<'a> {
     ///
     /// # Errors
     ///
-    /// As [`copy`](Self::copy); [`Error::InvalidArgument`] for a source that has been made with
-    /// this embedder; [`Error::Embedder`]; [`Error::Corrupt`] for an entry whose hash is not that
-    /// of its query.
+    /// As [`copy`](Self::copy); [`Error::InvalidArgument`] for a source of this same embedder;
+    /// [`Error::Embedder`]; [`Error::Corrupt`] for an entry whose hash is not that of its query.
     pub fn reembed(
         self,
         source: &mut dyn Store,
@@ -211,7 +210,7 @@ impl<'a> Migration<'a> {
             None => from.clone(),
             Some(embedder) if embedder.fingerprint() == from.fingerprint => {
                 return Err(Error::InvalidArgument(format!(
-                    "the source has been made with the embedder {:?} already; copy it without embedding it again",
+                    "the source was already made with the embedder {:?}; copy it without embedding it again",
                     from.fingerprint
                 )));
             }

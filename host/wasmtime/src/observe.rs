@@ -1,21 +1,20 @@
 //! Watching a cache at work: metrics and traces.
 //!
-//! An [`Observer`], given to [`Builder::observer`](crate::Builder::observer), is told of every
-//! hit, miss, put, eviction and so on, and of how long calls of the cache, of its embedder and of
-//! its store took. Two are here:
+//! An [`Observer`], given to [`Builder::observer`](crate::Builder::observer), receives every hit,
+//! miss, put, eviction and so on, and the durations of calls of the cache, its embedder and its
+//! store. This module has two observers:
 //!
-//! | observer | feature | makes of it |
+//! | observer | feature | produces |
 //! |---|---|---|
-//! | [`Prometheus`] | `prometheus` (default) | metrics in a registry of the crate `prometheus` |
-//! | [`OpenTelemetry`] | `opentelemetry` (default) | instruments of a meter of the crate `opentelemetry` |
+//! | [`Prometheus`] | `prometheus` | metrics in a registry of the crate `prometheus` |
+//! | [`OpenTelemetry`] | `opentelemetry` | instruments of a meter of the crate `opentelemetry` |
 //!
 //! # Spans
 //!
-//! With the feature `tracing` (default) every cache emits spans to whatever subscriber of the
-//! crate `tracing` there is, with no observer at all. Their target is `mneme`; no text of a query
-//! or response is ever in them.
+//! With the feature `tracing` every cache emits spans to the subscriber of the crate `tracing`,
+//! without any observer. Their target is `mneme`. They never contain text of a query or response.
 //!
-//! | span | level | fields | is |
+//! | span | level | fields | covers |
 //! |---|---|---|---|
 //! | `cache` | INFO | `operation`, `otel.name` (`mneme.get`), `namespace`, `outcome` (`exact`, `semantic` or the reason of the miss), `similarity`, `error` | one call of [`SemanticCache`] |
 //! | `exact` | DEBUG | | the exact layer of a look-up without a vector |
@@ -70,10 +69,10 @@ pub use self::prometheus::{Prometheus, PrometheusBuilder};
 #[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
 pub use labels::DEFAULT_MAX_NAMESPACES;
 
-/// Is told what a cache does. All methods do nothing unless they are implemented.
+/// Receives what a cache does. By default all methods do nothing.
 ///
-/// They are called in the middle of the cache's work, by any thread, some while other callers
-/// wait: they must be quick, and must not call the cache, which fails.
+/// Any thread calls them, in the middle of the cache's work, some while other callers wait. They
+/// must be quick, and must not call the cache; such a call fails.
 pub trait Observer: Send + Sync {
     /// A cache with this observer was opened.
     fn opened(&self, cache: &WeakSemanticCache) {
@@ -86,17 +85,17 @@ pub trait Observer: Send + Sync {
     }
 
     /// A call of [`SemanticCache`] ended. Its `name` is that of the method; `get_or_compute`
-    /// is a `get` and perhaps a `put`.
+    /// counts as a `get` and perhaps a `put`.
     fn operation(&self, timing: &Timing<'_>) {
         let _ = timing;
     }
 
-    /// The embedder was called, by the `name` of its fingerprint.
+    /// A call of the embedder ended. The `name` is the embedder's fingerprint.
     fn embedding(&self, timing: &Timing<'_>) {
         let _ = timing;
     }
 
-    /// The store was called. The `name` is that of the method of [`Store`](crate::Store).
+    /// A call of the store ended. The `name` is that of the method of [`Store`](crate::Store).
     fn store_call(&self, timing: &Timing<'_>) {
         let _ = timing;
     }
@@ -124,18 +123,18 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
     }
 }
 
-/// How long something took.
+/// The duration of a call.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Timing<'a> {
-    /// What it was.
+    /// The name of the call.
     pub name: &'a str,
-    /// The kind of store that the cache is on: the name in its capabilities.
+    /// The kind of the cache's store: the name in its capabilities.
     pub store: &'a str,
-    /// How long it took; of an operation, with the time of embedder and store, and with that
-    /// of waiting for other callers.
+    /// How long it took. For an operation this includes the time of embedder and store, and
+    /// the wait for other callers.
     pub took: Duration,
-    /// Whether it returned an error. A miss is none.
+    /// Whether it returned an error. A miss is not an error.
     pub failed: bool,
 }
 

@@ -1,8 +1,8 @@
 //! What a cache would have done with the questions of a log, for a sweep of thresholds.
 //!
-//! Each threshold gets an empty cache of its own, which is asked the questions in order; where
-//! it misses, the answer of the log is stored. How often it would have answered, and how often
-//! with somebody else's answer, is what a threshold is chosen by.
+//! Each threshold gets a new, empty cache, which is asked the questions in order. After a miss
+//! the answer of the log is stored. Choose the threshold by how often the cache would have
+//! answered, and how often with another question's answer.
 //!
 //! ```
 //! use mneme::embedder::{EmbedError, Embedder};
@@ -51,7 +51,8 @@ pub struct Question {
     time: Option<u64>,
 }
 
-/// What tells whether two questions have the same answer. Those of different kinds tell nothing.
+/// What tells whether two questions have the same answer. Truths of different kinds cannot be
+/// compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Truth {
     /// The answer itself, which is stored on a miss.
@@ -61,7 +62,7 @@ pub enum Truth {
 }
 
 impl Truth {
-    /// Whether both mean the same, if that can be said.
+    /// Whether both mean the same, if that is known.
     fn agrees(&self, other: &Truth) -> Option<bool> {
         match (self, other) {
             (Truth::Response(a), Truth::Response(b)) | (Truth::Label(a), Truth::Label(b)) => {
@@ -103,7 +104,7 @@ impl Question {
     }
 
     /// When it was asked, in seconds since the Unix epoch: answers age between two questions.
-    /// Without, time stands still.
+    /// Without times, the clock stands still.
     #[must_use]
     pub fn time(mut self, seconds: u64) -> Self {
         self.time = Some(seconds);
@@ -111,7 +112,7 @@ impl Question {
     }
 }
 
-/// A log, embedded, to be replayed any number of times.
+/// An embedded log, which can be replayed any number of times.
 pub struct Replay<'a> {
     log: &'a [Question],
     embedder: Known,
@@ -126,7 +127,7 @@ impl std::fmt::Debug for Replay<'_> {
     }
 }
 
-/// What came of a log at one threshold.
+/// The result of a log at one threshold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The threshold.
@@ -137,7 +138,7 @@ pub struct Outcome {
     pub exact: u64,
     /// Hits of the semantic layer.
     pub semantic: u64,
-    /// Hits of which it is known whether they are right.
+    /// Hits that could be judged right or wrong.
     pub judged: u64,
     /// Of these, the hits with another question's answer.
     pub wrong: u64,
@@ -167,8 +168,8 @@ impl Outcome {
         self.hits() as f64 / self.questions.max(1) as f64
     }
 
-    /// The share of wrong ones among the hits that could be judged, 0 to 1; none where there
-    /// are none of these.
+    /// The share of wrong hits among those that could be judged, 0 to 1; none if no hit could
+    /// be judged.
     pub fn wrong_hit_rate(&self) -> Option<f64> {
         (self.judged > 0).then(|| self.wrong as f64 / self.judged as f64)
     }
@@ -179,13 +180,13 @@ impl<'a> Replay<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for a log that is empty, has a time before the one before it,
-    /// or a time in some questions only; [`Error::Embedder`]; [`Error::Component`].
+    /// [`Error::InvalidArgument`] for a log that is empty, or whose times are not in order or
+    /// missing in some questions; [`Error::Embedder`]; [`Error::Component`].
     pub fn new(log: &'a [Question], embedder: &dyn Embedder) -> Result<Self> {
         Self::with_progress(log, embedder, |_, _| {})
     }
 
-    /// The same; `progress` is told how many texts of how many are embedded.
+    /// The same; `progress` receives how many texts of how many are embedded.
     ///
     /// # Errors
     ///
@@ -213,8 +214,8 @@ impl<'a> Replay<'a> {
         })
     }
 
-    /// Replays with caches of other options than the defaults; their store, embedder, clock and
-    /// threshold are the replay's own.
+    /// Sets other options than the defaults for the caches. The replay sets their store,
+    /// embedder, clock and threshold itself.
     #[must_use]
     pub fn options(mut self, options: impl Fn(Builder) -> Builder + 'a) -> Self {
         self.options = Box::new(options);
@@ -225,8 +226,8 @@ impl<'a> Replay<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for options and questions that the cache refuses, and
-    /// whatever else it returns.
+    /// [`Error::InvalidArgument`] for options and questions that the cache refuses, and its
+    /// other errors.
     pub fn run(&self, threshold: f32) -> Result<Outcome> {
         let start = self.log.first().and_then(|question| question.time);
         let clock = ManualClock::at(start.unwrap_or_default());

@@ -1,4 +1,4 @@
-//! What is asked of a cache, and what it answers.
+//! The requests and answers of a cache.
 
 use crate::contract::api::{self, Verdict};
 use crate::embedder::EmbedError;
@@ -6,7 +6,7 @@ use crate::embedder::EmbedError;
 pub use crate::contract::api::{Explanation, Hit};
 pub use crate::contract::events::{Layer, MissReason};
 
-/// The namespace of requests that name none.
+/// The namespace of requests that do not name one.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
 /// A question for the cache. A string is a question in the namespace `default`.
@@ -26,7 +26,7 @@ pub struct GetRequest {
 }
 
 impl GetRequest {
-    /// A question: at most 32 KiB unless the cache was built with another limit.
+    /// A question of at most 32 KiB, unless the cache has another limit.
     pub fn new(query: impl Into<String>) -> Self {
         GetRequest {
             query: query.into(),
@@ -44,7 +44,7 @@ impl GetRequest {
         self
     }
 
-    /// Brings the query's embedding, so that the embedder is not asked. It is scaled to
+    /// Passes the query's embedding, so that the embedder is not asked. It is scaled to
     /// unit length.
     #[must_use]
     pub fn embedding(mut self, embedding: Vec<f32>) -> Self {
@@ -105,7 +105,7 @@ pub enum Ttl {
     Inherit,
     /// Unlimited.
     Unlimited,
-    /// This many seconds from the put. 0 is expired at once.
+    /// This many seconds from the put. With 0 the entry expires at once.
     Seconds(u64),
 }
 
@@ -130,8 +130,8 @@ pub struct PutRequest {
 }
 
 impl PutRequest {
-    /// A response to a query: at most 4 MiB and 32 KiB unless the cache was built with
-    /// other limits.
+    /// A response of at most 4 MiB to a query of at most 32 KiB, unless the cache has other
+    /// limits.
     pub fn new(query: impl Into<String>, response: impl Into<String>) -> Self {
         PutRequest {
             query: query.into(),
@@ -150,7 +150,7 @@ impl PutRequest {
         self
     }
 
-    /// Brings the query's embedding, so that the embedder is not asked. It is scaled to
+    /// Passes the query's embedding, so that the embedder is not asked. It is scaled to
     /// unit length.
     #[must_use]
     pub fn embedding(mut self, embedding: Vec<f32>) -> Self {
@@ -165,8 +165,8 @@ impl PutRequest {
         self
     }
 
-    /// Keeps this JSON object, given as text, with the response: at most 64 KiB unless
-    /// the cache was built with another limit.
+    /// Keeps this JSON object, given as text, with the response: at most 64 KiB, unless
+    /// the cache has another limit.
     #[must_use]
     pub fn metadata(mut self, metadata: impl Into<String>) -> Self {
         self.metadata = metadata.into();
@@ -196,7 +196,7 @@ fn given(embedding: Option<Vec<f32>>) -> api::VectorSource {
     embedding.map_or(api::VectorSource::Pending, api::VectorSource::Given)
 }
 
-/// What came of a question.
+/// The result of a look-up.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Lookup {
     /// An answer.
@@ -225,7 +225,7 @@ impl Lookup {
 pub struct Miss {
     /// The reason.
     pub reason: MissReason,
-    /// What the embedder said, where it failed.
+    /// The embedder's error, if it failed.
     pub embedder_error: Option<EmbedError>,
 }
 
@@ -271,7 +271,7 @@ impl Verdict {
 pub struct Explained {
     /// What the cache says.
     pub explanation: Explanation,
-    /// What the embedder said, where it failed: there are no candidates then.
+    /// The embedder's error, if it failed. Then there are no candidates.
     pub embedder_error: Option<EmbedError>,
 }
 
@@ -289,9 +289,9 @@ pub struct Answer {
 pub enum Origin {
     /// The cache.
     Cache(Box<Hit>),
-    /// The function given, now. The response was stored under the id, or could not be,
-    /// which does not keep it from the caller.
+    /// The given function, now. The response was stored under this id, or storing it failed;
+    /// the caller gets it in both cases.
     Computed(crate::Result<u64>),
-    /// The function of another caller who asked the same at the same time.
+    /// The function of another caller, who asked the same question at the same time.
     Shared,
 }

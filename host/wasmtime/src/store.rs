@@ -1,7 +1,7 @@
 //! The [`Store`] trait, which a backend implements, and the stores that ship
 //! with this crate.
 //!
-//! | store | feature | survives the process | shared between processes | snapshots of its own |
+//! | store | feature | survives the process | shared between processes | native snapshots |
 //! |---|---|---|---|---|
 //! | [`MemoryStore`] | always there | no | no | no |
 //! | `SqliteStore` | `sqlite` (default) | yes | yes, on one machine | yes |

@@ -21,7 +21,7 @@ impl<'a> Turn<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] where this thread has it already, which is so when a
+    /// [`Error::InvalidArgument`] if this thread already has the turn. That happens when a
     /// store, policy or clock calls the cache that called it: it would wait for itself.
     pub fn wait(instance: &'a Mutex<Instance>) -> Result<Self> {
         let address = std::ptr::from_ref(instance).addr();

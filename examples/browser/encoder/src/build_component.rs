@@ -15,7 +15,7 @@ fn main() -> Result<()> {
     let status = Command::new("cargo")
         .current_dir(here)
         .args(["build", "--release", "--lib", "--target", TARGET])
-        // A folder of its own: cargo holds a lock on that of the program that runs.
+        // A separate folder: cargo holds a lock on that of the running program.
         .arg("--target-dir")
         .arg(target.join("component"))
         .env("RUSTFLAGS", "--cfg getrandom_backend=\"custom\"")

@@ -1,4 +1,4 @@
-/** What every store checks alike before it touches its data, for stores of your own too. */
+/** The checks that every store makes before it touches its data. Use them in your store too. */
 
 import {
   CheckpointError,
@@ -29,7 +29,7 @@ export function givenEmbedder(fingerprint: string, dim: number): StoredEmbedder 
   return { fingerprint, dim };
 }
 
-/** Compares what the data was made with to what `open` was given. */
+/** Compares the embedder of the data with the one given to `open`. */
 export function acceptEmbedder(stored: StoredEmbedder, given: StoredEmbedder): void {
   if (stored.fingerprint !== given.fingerprint) {
     throw new EmbedderMismatchError(stored.fingerprint, given.fingerprint);
@@ -53,7 +53,7 @@ export function ownMeta(embedder: StoredEmbedder, key: string): string | undefin
   }
 }
 
-/** Refuses a list longer than `maxBatch`, and vectors that have not `dim` values. */
+/** Rejects a list longer than `maxBatch`, and vectors that do not have `dim` values. */
 export function checkBatch(entries: Entry[], maxBatch: number, dim: number): void {
   if (entries.length > maxBatch) {
     throw new InvalidArgumentError(
@@ -67,7 +67,7 @@ export function checkBatch(entries: Entry[], maxBatch: number, dim: number): voi
   }
 }
 
-/** Refuses the meta keys that are the store's own. */
+/** Rejects the meta keys that only the store writes. */
 export function checkMetaKey(key: string): void {
   if (RESERVED_META.includes(key)) {
     throw new InvalidArgumentError(
@@ -76,16 +76,16 @@ export function checkMetaKey(key: string): void {
   }
 }
 
-/** Refuses names that are none of a blob. */
+/** Rejects invalid blob names. */
 export function checkBlobName(name: string): void {
   if (!BLOB_NAME.test(name)) {
     throw new InvalidArgumentError(
-      `${JSON.stringify(name.slice(0, 100))} is no name of a blob; give 1 to 100 lowercase letters, digits, hyphens, dots and slashes`,
+      `${JSON.stringify(name.slice(0, 100))} is not a valid blob name; give 1 to 100 lowercase letters, digits, hyphens, dots and slashes`,
     );
   }
 }
 
-/** Refuses a blob of more than `maxBlob` bytes, or with a name that is none. */
+/** Rejects a blob with more than `maxBlob` bytes or an invalid name. */
 export function checkBlob(name: string, bytes: Uint8Array, maxBlob: number): void {
   checkBlobName(name);
   if (bytes.length > maxBlob) {
@@ -98,7 +98,7 @@ export function checkBlob(name: string, bytes: Uint8Array, maxBlob: number): voi
 /** An import of mode `empty` on a store with entries. */
 export function importNotEmpty(): CheckpointError {
   return new CheckpointError(
-    'the store has entries, and an import of mode empty goes ahead only where there are none; use mode merge or replace, or clear the store first',
+    'the store has entries, and an import of mode empty needs a store without entries; use mode merge or replace, or clear the store first',
   );
 }
 
@@ -109,7 +109,7 @@ export function importedTwice(entry: Entry): CheckpointError {
   );
 }
 
-/** `writeImport` or `commitImport` where no import was begun. */
+/** `writeImport` or `commitImport` if no import was begun. */
 export function importNotBegun(): InvalidArgumentError {
   return new InvalidArgumentError('no import was begun, or it is over; call beginImport first');
 }

@@ -8,7 +8,7 @@ import { memoryStage, type Stage } from './stage.js';
 /** 1 MiB: a Durable Object holds values of up to 2 MB. */
 const MAX_BLOB = 1 << 20;
 
-/** What it takes of `ctx.storage` of a Durable Object with a SQLite database. */
+/** The part of `ctx.storage` that the store uses, in a Durable Object with a SQLite database. */
 export interface DurableObjectStorage {
   sql: {
     exec(
@@ -23,9 +23,9 @@ export interface DurableObjectStorage {
 }
 
 /**
- * A store in a Durable Object's own database, in tables of the names that the other SQLite
- * stores use: `durableObject(ctx.storage)`. The object must be of a class with SQLite storage
- * (`new_sqlite_classes`), and nothing else may use these tables. An entry has at most 2 MB.
+ * A store in a Durable Object's database: `durableObject(ctx.storage)`. Its tables have the same
+ * names as those of the other SQLite stores, and nothing else may use them. The object's class
+ * must have SQLite storage (`new_sqlite_classes`). An entry has at most 2 MB.
  */
 export function durableObject(storage: DurableObjectStorage): SqlStore {
   const claims = {

@@ -78,16 +78,16 @@ export interface IndexedDbOptions {
   /** Where databases are. Default `globalThis.indexedDB`. */
   factory?: IDBFactory;
   /**
-   * `relaxed` (default): a loss of power may take the last moments. `strict`: what has
+   * `relaxed` (default): a power cut may lose the last writes. `strict`: a write that has
    * returned is on the disk, which takes several times as long.
    */
   durability?: 'relaxed' | 'strict';
 }
 
 /**
- * A store in the IndexedDB database `name`, which is created where there is none. Every call is
- * one transaction. Several tabs may use it at the same time; see the option `staleMs`. What the
- * user, or the browser for want of room, deletes is gone.
+ * A store in the IndexedDB database `name`, which is created if it is missing. Every call is one
+ * transaction. Several tabs may use it at the same time; see the option `staleMs`. The user may
+ * delete the data, and so may the browser, for lack of room.
  */
 export function indexedDB(name: string, options: IndexedDbOptions = {}): IndexedDbStore {
   return new IndexedDbStore(name, options);
@@ -130,7 +130,7 @@ export class IndexedDbStore implements Store {
     const factory = this.#options.factory ?? globalThis.indexedDB;
     if (!factory) {
       throw new UnsupportedError(
-        'there is no IndexedDB here; some browsers have none in private windows. Take memory() instead',
+        'IndexedDB is missing here; some browsers lack it in private windows. Use memory() instead',
       );
     }
     const db = await openDatabase(factory, this.#name, VERSION, provision);
@@ -722,7 +722,7 @@ async function putAll(stores: Stores, entries: Entry[]): Promise<Inserted[]> {
     heads.put(head);
     const { query, response, metadata } = entry;
     bodies.put({ id, query, response, metadata } satisfies Body);
-    // A copy of its own: with a view, all that it is a view of would be stored.
+    // A copy: a view would store the whole buffer behind it.
     vectors.put({ id, vector: entry.embedding.slice() } satisfies VectorRow);
     return { id, replaced: known !== undefined };
   });

@@ -33,14 +33,14 @@ import { begun, memoryStage, stageAll, type Import } from './stage.js';
 const MAX_BATCH = 1000;
 const MAX_BLOB = 4 << 20;
 
-/** A new store in memory: the fastest, and gone with the page or process. */
+/** A new store in memory: the fastest store, lost with the page or process. */
 export function memory(): MemoryStore {
   return new MemoryStore();
 }
 
 /**
- * A store in memory. Closing and opening the same one finds its entries again. Nothing is
- * shared, so that every view is of one instant; there are no snapshots.
+ * A store in memory. Closing and opening the same store keeps its entries. It shares nothing, so
+ * every view is of one instant. It has no snapshots.
  */
 export class MemoryStore implements Store {
   readonly synchronous = true;
@@ -394,7 +394,7 @@ export class MemoryStore implements Store {
     this.blobs.clear();
   }
 
-  /** Removes one entry; false where there is none. */
+  /** Removes one entry; false if it does not exist. */
   protected take(id: number): boolean {
     const entry = this.entries.get(id);
     if (!entry) {

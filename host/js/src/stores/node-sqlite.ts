@@ -19,18 +19,17 @@ export interface NodeSqliteOptions {
   /** Milliseconds to wait for another process's lock. Default 5,000. */
   busyTimeout?: number;
   /**
-   * `normal` (default): a loss of power may take the last moments, and never damages the file.
-   * `full`: what has returned is on the disk.
+   * `normal` (default): a power cut may lose the last writes, but never damages the file.
+   * `full`: a write that has returned is on the disk.
    */
   synchronous?: 'normal' | 'full';
 }
 
 /**
- * A store in the SQLite file at `path`, which is created, for its owner alone, where there is
- * none. It is the same file as that of the other hosts of mneme and of the Python library
- * mneme-cache, and any of them may use it at the same time; see the option `staleMs`. Its
- * snapshots, and so native archives, go to and fro between them as well. It must be on a local
- * disk.
+ * A store in the SQLite file at `path`, which is created, for its owner only, if it is missing.
+ * The other hosts of mneme and the Python library mneme-cache use the same file, even at the same
+ * time; see the option `staleMs`. They also share its snapshots, and so native archives. The file
+ * must be on a local disk.
  */
 export function nodeSqlite(path: string, options: NodeSqliteOptions = {}): NodeSqliteStore {
   return new NodeSqliteStore(path, options);

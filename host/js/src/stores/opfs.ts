@@ -1,6 +1,6 @@
 /**
- * A store in the origin private file system, for browsers without WebAssembly JSPI. It works in a
- * dedicated Worker only, where files are read and written without waiting.
+ * A store in the origin private file system, for browsers without WebAssembly JSPI. It works only
+ * in a dedicated Worker, where files are read and written synchronously.
  */
 
 import {
@@ -26,7 +26,7 @@ export interface SyncFile {
   close(): void;
 }
 
-/** The log is written anew when it is this many times as long as what it says. */
+/** The log is rewritten when it is this many times as long as its content. */
 const WASTE = 2;
 /** Below this nothing is worth the while: 1 MiB. */
 const SHORTEST = 1 << 20;
@@ -42,15 +42,14 @@ interface State {
 }
 
 /**
- * Opens the store `name`, creating it where there is none: all entries in memory, and every change
- * of them on the disk before the call returns. One Worker at a time can have it open; for the
- * others this is a `backend` error that says so. `release` lets go of it, as closing the cache
- * does.
+ * Opens the store `name`, creating it if it is missing. All entries are in memory, and every change
+ * is on the disk before the call returns. Only one Worker at a time can have it open; others get a
+ * `backend` error that says so. `release` releases it, and so does closing the cache.
  */
 export async function opfs(name: string): Promise<OpfsStore> {
   const storage = globalThis.navigator?.storage;
   if (typeof storage?.getDirectory !== 'function' || !('FileSystemFileHandle' in globalThis)) {
-    throw new UnsupportedError('there is no origin private file system here; take another store');
+    throw new UnsupportedError('this place has no origin private file system; use another store');
   }
   const files: SyncFile[] = [];
   try {
@@ -132,7 +131,7 @@ export class OpfsStore extends MemoryStore {
     return { ...super.capabilities(), name: 'opfs', durable: true };
   }
 
-  /** Lets go of the files, so that others can open them. The store is of no use then. */
+  /** Releases the files, so that others can open them. The store cannot be used after that. */
   release(): void {
     this.close();
     for (const file of this.#files ?? []) {
@@ -218,8 +217,8 @@ export class OpfsStore extends MemoryStore {
   }
 
   /**
-   * Does in memory what is then written to the log. Where that cannot be written, memory is made
-   * anew from the log, so that nothing has happened.
+   * Makes a change in memory, then writes it to the log. If the write fails, memory is restored
+   * from the log, so that nothing has changed.
    */
   #changing<T>(change: Change, work: () => T, changes = true): T {
     const result = work();

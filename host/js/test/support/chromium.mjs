@@ -37,7 +37,7 @@ export async function serve(root) {
   };
 }
 
-/** A browser with a profile of its own, which `close` removes. */
+/** A browser with a separate profile, which `close` removes. */
 export async function launch(options = {}) {
   const profile = mkdtempSync(join(tmpdir(), 'mneme-chromium-'));
   const context = await chromium.launchPersistentContext(profile, {

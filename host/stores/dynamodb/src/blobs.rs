@@ -1,7 +1,7 @@
 //! Blobs: what the cache has derived from the entries.
 //!
 //! A blob is an item with the attribute `bytes`. Its id is below those of all imports, made
-//! of its name's digest. The names of all blobs are a set on an item of their own, above
+//! of its name's digest. The names of all blobs are a set on a separate item, above
 //! those of the blobs, which changes in one transaction with them: no scan of the table is
 //! needed to list them. None of these items has an attribute `namespace`, so that no index
 //! has them.
@@ -74,7 +74,7 @@ impl Session {
                 Ok(names)
             }
             Some(_) => Err(Fault::Corrupt(format!(
-                "item {id}, attribute names is no set of texts; delete that item"
+                "item {id}, attribute names is not a set of texts; delete that item"
             ))),
         }
     }

@@ -71,7 +71,7 @@ impl Decided {
         match parse() {
             Some(decided) => Ok(Some(decided)),
             None => Err(Fault::Corrupt(
-                "item 0, attribute import is no record of an import; restore a checkpoint into a new table".into(),
+                "item 0, attribute import is not a record of an import; restore a checkpoint into a new table".into(),
             )),
         }
     }

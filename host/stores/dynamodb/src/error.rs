@@ -183,7 +183,7 @@ impl Fault {
         }
     }
 
-    /// The failure of a write of which a part is stored.
+    /// The failure of a partly stored write.
     pub fn in_part(self) -> Self {
         match self {
             Self::Request(refusal) => Self::Request(Refusal {

@@ -209,7 +209,7 @@ impl Session {
         let size = rows::size(&after);
         if size > rows::MAX_ITEM_BYTES {
             return Err(Fault::invalid(format!(
-                "with the import's, all quotas and meta values together take {size} bytes, and DynamoDB has room for {}; import fewer or shorter ones",
+                "together with those of the import, all quotas and meta values take {size} bytes, and DynamoDB has room for {}; import fewer or shorter ones",
                 rows::MAX_ITEM_BYTES
             )));
         }
@@ -261,7 +261,7 @@ impl Session {
         };
         let refuse = |_| {
             Err(refused(
-                "the table has entries, and the import is for empty ones; choose another mode, or clear it".to_owned(),
+                "the table has entries, and this import needs an empty one; choose another mode, or clear it".to_owned(),
             ))
         };
         self.table.scan::<()>(visit, refuse).await?;

@@ -105,7 +105,7 @@ pub(super) async fn next_id(table: &Table) -> Outcome<u64> {
 pub(super) fn counter(head: &Item, name: &str) -> Outcome<u64> {
     head.get(name).and_then(whole).ok_or_else(|| {
         Fault::Corrupt(format!(
-            "item 0, attribute {name} is no number; set it to one above all that were in use, or restore a checkpoint into a new table"
+            "item 0, attribute {name} is not a number; set it to one above all that were in use, or restore a checkpoint into a new table"
         ))
     })
 }
@@ -259,7 +259,7 @@ fn check_shape(table: &TableDescription) -> Outcome<()> {
         return Ok(());
     }
     Err(Fault::Schema(format!(
-        "this table is not one of a cache, as it lacks {}; give another name",
+        "this table does not belong to a cache, as it lacks {}; give another name",
         lacks.join(", and ")
     )))
 }
@@ -335,7 +335,7 @@ fn check_version(head: &Item) -> Outcome<()> {
             }
             _ => {
                 return Err(Fault::Schema(
-                    "item 0, attribute schema_version is no version of a cache; restore a checkpoint into a new table, or give another name".into(),
+                    "item 0, attribute schema_version is not a version of a cache; restore a checkpoint into a new table, or give another name".into(),
                 ));
             }
         }

@@ -41,28 +41,27 @@ const MAX_BLOB: u32 = 300_000;
 
 /// A store in one DynamoDB table, shared by any number of processes and machines.
 ///
-/// The layout of the table is that of the Python library `mneme-cache` 1.0, and each uses
-/// what the other wrote, at the same time too. Beside the entries stand pointers, items
-/// with ids below zero, which that library passes over: they make look-ups by query exact
-/// although DynamoDB's indexes lag behind its tables. What this store has written is seen
-/// at once by all others of its kind; a look-up by query may see what `mneme-cache`
-/// changed a moment later, and a query that both store in the same moment may be there twice
-/// until it is stored again.
+/// The layout of the table is that of the Python library `mneme-cache` 1.0: each uses what the
+/// other wrote, even at the same time. The table also has pointers, items with ids below zero,
+/// which that library ignores. They make look-ups by query exact although DynamoDB's indexes lag
+/// behind its tables. All stores of this kind see each other's writes at once. A look-up by query
+/// may see a change by `mneme-cache` a moment later, and a query that both store at the same
+/// moment may exist twice until it is stored again.
 ///
-/// Region and credentials are found where every AWS program finds them: in the environment,
-/// a profile, or the role of the machine or container. [`region`](Self::region) and
-/// [`endpoint`](Self::endpoint) go before those. Connections are made, and made again after
-/// an outage, as they are needed.
+/// Region and credentials come from where every AWS program finds them: the environment, a
+/// profile, or the role of the machine or container. [`region`](Self::region) and
+/// [`endpoint`](Self::endpoint) take precedence. Connections are opened, and reopened after an
+/// outage, as needed.
 ///
 /// # Requests
 ///
-/// A *wave* is several requests at the same time, at most 16; it takes as long as one.
+/// A *wave* is up to 16 requests at the same time; it takes as long as one.
 ///
 /// | operation | requests |
 /// |---|---|
-/// | `get_by_hash` | one wave for each 15 keys; a second one for entries that `mneme-cache` wrote, or that changed within the last moments |
+/// | `get_by_hash` | one wave for each 15 keys; a second one for entries that `mneme-cache` wrote, or that changed a moment ago |
 /// | `get_by_ids` | one wave for each 1600 ids |
-/// | `iter_since`, `iter_vectors`, `iter_stamps` | one wave for each 1600 rows; where most ids have been deleted, a scan of the table at the beginning of a walk |
+/// | `iter_since`, `iter_vectors`, `iter_stamps` | one wave for each 1600 rows; if most ids have been deleted, a scan of the table at the beginning of a walk |
 /// | `insert` | one wave and one transaction |
 /// | `update_access` | one wave of reads and one of transactions, of 50 entries each |
 /// | `delete_by_id`, `delete_unchanged` | one read and one transaction for each 49 entries |
@@ -79,49 +78,48 @@ const MAX_BLOB: u32 = 300_000;
 /// | `write_import` | one transaction |
 /// | `commit_import` | for each 45 entries a read, four waves and a transaction, and a delete of 25 staged entries each, 16 at a time; a scan and one transaction for each 49 entries that mode `replace` deletes |
 ///
-/// A scan reads, and DynamoDB charges for, the whole table, blobs too, 1 MB a request and four requests
-/// at a time.
+/// A scan reads the whole table, including blobs, 1 MB a request and four requests at a time.
+/// DynamoDB charges for all of it.
 ///
 /// # Imports
 ///
-/// The entries of an import wait as items with ids below zero, in no index, that nobody looks
-/// at. `commit_import` decides by one write, with which quotas and meta values change and
-/// new entries get their ids reserved, and then stores the entries in steps of up to 45, which
-/// others may see one after another; the version counter moves with the last. Mode `replace`
-/// deletes first, and all its entries get new ids. Where an entry is replaced under its id,
-/// the id of its place in the import stays unused.
+/// The entries of an import wait as items with ids below zero, in no index, where nobody looks
+/// at them. `commit_import` decides by one write, which changes quotas and meta values and
+/// reserves ids for new entries. It then stores the entries in steps of up to 45, which others
+/// may see one after another; the version counter moves with the last step. Mode `replace`
+/// deletes first, and all its entries get new ids. If an entry is replaced under its id, the
+/// id of its place in the import stays unused.
 ///
-/// Between the decision and the last step every write of a store of this kind, and every
-/// open, first completes the import, however long that takes. So one that a killed process
-/// has decided becomes part of the data as a whole. `mneme-cache` does not wait: what it
-/// replaces or inserts meanwhile may be overwritten by the import, or be there twice, as
-/// with any two writes at the same time.
+/// Between the decision and the last step, every write and every open of a store of this kind
+/// first completes the import, however long that takes. So an import that a killed process
+/// has decided becomes part of the data as a whole. `mneme-cache` does not wait: the import may
+/// overwrite its changes or duplicate them, as with any two writes at the same time.
 ///
-/// An import that has not been decided or written to for an hour is taken for abandoned, and
-/// the next open (up to 10,000 entries) or `begin_import` removes it. One that is in progress
-/// holds about 32 bytes an entry in memory, to know keys that come twice.
+/// An import that has not been decided or written to for an hour counts as abandoned. The next
+/// open (up to 10,000 entries) or `begin_import` removes it. An import in progress holds about
+/// 32 bytes for each entry in memory, to find keys that come twice.
 ///
 /// # Failures
 ///
-/// A request that meets no network, a failing server or throttling is sent up to five times
-/// within the [`call_timeout`](Self::call_timeout). Transactions carry a token by which
-/// DynamoDB knows a repetition, so that they take effect once. Writers that meet wait and
-/// try again until the timeout; since every write moves one counter, they go one by one.
+/// A request that fails because of the network, the server or throttling is sent up to five
+/// times within the [`call_timeout`](Self::call_timeout). Transactions carry a token by which
+/// DynamoDB recognises a repetition, so they take effect once. Writers that conflict wait and
+/// try again until the timeout. All writes move one counter, so they go one by one.
 ///
-/// An error is retryable where the network or the server failed or the table was throttled.
-/// It is not where it is unknown whether an `update_access`, a `replace_meta` or a
-/// `commit_import` was stored, nor where an import is decided and not complete.
+/// An error is retryable if the network or the server failed or the table was throttled. It
+/// is not retryable if it is unknown whether an `update_access`, a `replace_meta` or a
+/// `commit_import` was stored, nor if an import is decided but not complete.
 ///
 /// # Limits
 ///
-/// - One `insert` takes at most 9 entries. An entry takes at most 400 KB, its embedding
-///   included, and its namespace at most 2048 bytes. Meta values and quotas have 400 KB
+/// - One `insert` takes at most 9 entries. An entry takes at most 400 KB, including its
+///   embedding, and its namespace at most 2048 bytes. Meta values and quotas have 400 KB
 ///   together. Beyond that it is [`StoreError::InvalidArgument`].
 /// - A blob has at most 300,000 bytes, and the names of all blobs have 400 KB together.
 /// - One atomic step deletes at most 49 entries, and touches at most 50; longer lists take
 ///   several steps.
-/// - The longest unused entries of one namespace are found through an index, and one that
-///   was stored or touched within the last moments may be missing there.
+/// - An index finds the least recently used entries of one namespace. It may miss an entry
+///   that was stored or touched a moment ago.
 /// - There are no snapshots; use portable checkpoints, or DynamoDB's own backups.
 ///
 /// ```no_run
@@ -166,12 +164,12 @@ impl DynamoDbStore {
 
     /// A closed store from a URL:
     /// `dynamodb://TABLE?region=eu-north-1&endpoint=http://127.0.0.1:5000&create=true&connect_timeout_ms=5000&call_timeout_ms=10000`.
-    /// Every parameter may be left out, and is what the method of its name sets. Credentials
-    /// have no place in it.
+    /// Every parameter is optional, and sets the same as the method of its name. The URL takes
+    /// no credentials.
     ///
     /// # Errors
     ///
-    /// [`StoreError::InvalidArgument`] for anything else; the text holds no secret.
+    /// [`StoreError::InvalidArgument`] for anything else; the message never contains a secret.
     pub fn from_url(url: &str) -> Result<Self> {
         let options = Options::from_url(url).map_err(|fault| fault.at("URL", "open", true))?;
         Ok(Self {
@@ -188,7 +186,7 @@ impl DynamoDbStore {
         self
     }
 
-    /// The address of the server, such as `http://127.0.0.1:8000` for one of your own. By
+    /// The address of the server, such as `http://127.0.0.1:8000` for your own server. By
     /// default that of the environment or profile, or else DynamoDB's in the region. Takes
     /// effect on the next open.
     #[must_use]
@@ -197,25 +195,24 @@ impl DynamoDbStore {
         self
     }
 
-    /// Whether opening creates the table where it is missing, with on-demand billing, and
-    /// waits until it can be used. No by default. Takes effect on the next open.
+    /// Whether opening creates a missing table, with on-demand billing, and waits until it can
+    /// be used. False by default. Takes effect on the next open.
     #[must_use]
     pub fn create(mut self, create: bool) -> Self {
         self.options.create = create;
         self
     }
 
-    /// How long a connection may take to be made. 5 seconds by default. Takes effect on the
-    /// next open.
+    /// How long connecting may take. 5 seconds by default. Takes effect on the next open.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
         self
     }
 
-    /// How long a request may take with all its repetitions, and how long a write goes on
-    /// trying against others that write the same items. 10 seconds by default. A single
-    /// attempt has half of that. Takes effect on the next open.
+    /// How long a request may take with all its repetitions, and how long a write that
+    /// conflicts with others is repeated. 10 seconds by default. A single attempt has half of
+    /// that. Takes effect on the next open.
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.options.call_timeout = timeout;
@@ -227,7 +224,7 @@ impl DynamoDbStore {
         &self.options.table
     }
 
-    /// Runs an operation that may be called again whatever became of it.
+    /// Runs an operation that may safely be called again.
     fn run<T>(
         &mut self,
         doing: &str,
@@ -236,7 +233,7 @@ impl DynamoDbStore {
         self.run_as(doing, true, operation)
     }
 
-    /// Runs an operation that must not be called again while it is unknown what became of it.
+    /// Runs an operation that must not be called again while its outcome is unknown.
     fn run_once<T>(
         &mut self,
         doing: &str,
@@ -256,7 +253,7 @@ impl DynamoDbStore {
     }
 }
 
-/// Waits for a future; all that it waits for has timeouts of its own.
+/// Waits for a future, whose requests all have timeouts.
 fn wait<T>(future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     background::run(future, Duration::MAX)
         .unwrap_or_else(|unfinished| Err(Fault::system(unfinished.to_string())))

@@ -58,7 +58,7 @@ impl Options {
         let rest = matches!(parsed.path(), "" | "/");
         if !rest || parsed.port().is_some() || parsed.fragment().is_some() {
             return Err(wrong(
-                "has nothing but the table's name before the question mark; for a server of your own add ?endpoint=http://HOST:PORT",
+                "takes only the table's name before the question mark; for your own server add ?endpoint=http://HOST:PORT",
             ));
         }
         let mut options = Self::new(table.to_owned());
@@ -97,7 +97,7 @@ impl Options {
         let named = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         if !(1..=255).contains(&self.table.len()) || !self.table.chars().all(named) {
             return Err(Fault::invalid(format!(
-                "{:?} is no name of a DynamoDB table; it has 3 to 255 letters, digits, and _ - .",
+                "{:?} is not a DynamoDB table name, which has 3 to 255 letters, digits, and _ - .",
                 self.table
             )));
         }
@@ -106,7 +106,7 @@ impl Options {
             && (region.is_empty() || !region.chars().all(hostlike))
         {
             return Err(Fault::invalid(format!(
-                "region {region:?} is no AWS region; write one such as eu-north-1"
+                "region {region:?} is not an AWS region; write one such as eu-north-1"
             )));
         }
         if let Some(endpoint) = &self.endpoint {
@@ -119,7 +119,7 @@ impl Options {
             });
             if !usable {
                 return Err(Fault::invalid(
-                    "the endpoint is no address of a server; write http://HOST:PORT or https://HOST, without credentials",
+                    "the endpoint is not a server address; write http://HOST:PORT or https://HOST, without credentials",
                 ));
             }
         }
@@ -136,7 +136,7 @@ fn milliseconds(name: &str, value: &str) -> Outcome<Duration> {
     match value.parse() {
         Ok(number) if number > 0 => Ok(Duration::from_millis(number)),
         _ => Err(Fault::invalid(format!(
-            "{name}={value:?} in the URL of a DynamoDB table is no number of milliseconds from 1 upwards"
+            "{name}={value:?} in the URL of a DynamoDB table is not a number of milliseconds from 1 upwards"
         ))),
     }
 }
@@ -181,15 +181,18 @@ mod tests {
             ("dynamodb://cache:5000", "?endpoint=http://HOST:PORT"),
             ("dynamodb://cache/secret", "before the question mark"),
             ("dynamodb://cache#secret", "before the question mark"),
-            ("dynamodb://ca%20che", "no name of a DynamoDB table"),
+            ("dynamodb://ca%20che", "not a DynamoDB table name"),
             (
                 "dynamodb://cache?tabel=secret",
                 "known are region, endpoint, create",
             ),
             ("dynamodb://cache?create=yes", "create=true"),
             ("dynamodb://cache?create=true&create=true", "create twice"),
-            ("dynamodb://cache?region=", "no AWS region"),
-            ("dynamodb://cache?region=a.evil.example/", "no AWS region"),
+            ("dynamodb://cache?region=", "not an AWS region"),
+            (
+                "dynamodb://cache?region=a.evil.example/",
+                "not an AWS region",
+            ),
             ("dynamodb://cache?endpoint=localhost:1", "http://HOST:PORT"),
             (
                 "dynamodb://cache?endpoint=http://u:secret@h:1",

@@ -45,7 +45,7 @@ impl Session {
     ) -> Outcome<Vec<Item>> {
         let limit = limit as usize;
         if last_id == 0 {
-            // A new walk finds out anew.
+            // A new walk finds out again.
             self.live = None;
         }
         let mut page: Vec<(u64, Item)> = Vec::new();

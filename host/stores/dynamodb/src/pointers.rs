@@ -35,7 +35,7 @@ pub(super) struct Found {
 /// What a key's pointer names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pointer {
-    /// There is none.
+    /// There is no pointer.
     Absent,
     /// This id.
     Entry(u64),

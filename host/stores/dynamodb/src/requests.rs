@@ -47,7 +47,7 @@ impl fmt::Debug for Table {
 /// Which items a scan visits, and what it reads of them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Visit {
-    /// Attributes; all if there are none named.
+    /// Attributes; all if none are named.
     pub attributes: &'static [&'static str],
     /// Only entries with ids above this one.
     pub after: u64,

@@ -187,7 +187,7 @@ pub(super) fn id(item: &Item) -> Outcome<u64> {
         .and_then(|value| value.as_n().ok()?.parse().ok())
         .ok_or_else(|| {
             Fault::Corrupt(format!(
-                "an item has the id {:?}, which is no whole number; delete that item",
+                "an item has the id {:?}, which is not a whole number; delete that item",
                 item.get("id")
             ))
         })
@@ -250,7 +250,7 @@ pub(super) fn append_embedding(to: &mut Vec<f32>, item: &Item, dim: u32, id: u64
 fn wrong(id: u64, name: &str, value: Option<&AttributeValue>, kind: &str) -> Fault {
     let what = match value {
         None => "is missing".to_owned(),
-        Some(_) => format!("is no {kind}"),
+        Some(_) => format!("is not a {kind}"),
     };
     Fault::Corrupt(format!(
         "item {id}, attribute {name} {what}; delete that item"

@@ -150,7 +150,7 @@ pub(super) fn map(head: &Item, name: &str) -> Item {
     map.cloned().unwrap_or_default()
 }
 
-/// The error of a meta value that is none.
+/// The error of an invalid meta value.
 pub(super) fn no_text(key: &str) -> Fault {
     Fault::Corrupt(format!(
         "item 0, attribute meta, key {key:?} holds no text; remove that value"

@@ -12,7 +12,7 @@ use super::error::{Fault, Outcome};
 /// Requests on the way at the same time.
 pub(super) const PARALLEL: usize = 16;
 
-/// Attempts at a request that fails for want of a network or a server, the first included.
+/// Attempts at a request that fails because of the network or the server, including the first.
 pub(super) const SENDINGS: u32 = 5;
 
 /// The first wait before a failed request is sent again, at most.

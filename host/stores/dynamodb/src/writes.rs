@@ -22,7 +22,7 @@ pub(super) const MAX_DELETE: u32 = 49;
 /// Entries that one transaction touches.
 const MAX_TOUCH: usize = 50;
 
-/// What tells which version of which entry it is.
+/// What identifies a version of an entry.
 pub(super) const VERSION: &[&str] = &["id", "namespace", "query_hash", "created_at", "ttl"];
 
 /// What a touch has to know.

@@ -1,4 +1,4 @@
-//! Blobs: what the cache has derived from the entries, in a table of our own.
+//! Blobs: what the cache has derived from the entries, in a separate table.
 //!
 //! The table may be missing, where `mneme-cache` or an owner of more rights has made the
 //! others. Then there are no blobs, and the first write makes it.

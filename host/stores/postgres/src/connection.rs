@@ -28,9 +28,9 @@ pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// A statement on its way.
 pub(super) type Step<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, ClientError>> + 'a>>;
 
-/// How long a lock is waited for before the transaction is begun anew. Less than the
+/// How long to wait for a lock before the transaction starts again. Less than the
 /// second after which Postgres looks for deadlocks, so that of two writers that wait for
-/// each other it is this one that gives way: other programs may not begin anew.
+/// each other, this one gives way: other programs may not start again.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Lets a transaction that holds up nobody stand still for as long as it likes. Not every
@@ -124,7 +124,7 @@ impl Connection {
         self.cause.borrow().clone()
     }
 
-    /// Says farewell to the server.
+    /// Says goodbye to the server.
     pub fn close(self) {
         let Self { client, driver, .. } = self;
         drop(client);
@@ -152,7 +152,7 @@ impl Connection {
         }
     }
 
-    /// Runs a statement, in a transaction of its own if none was begun.
+    /// Runs a statement, in a separate transaction if none was begun.
     pub async fn query(&self, sql: &'static str, values: Values<'_>) -> Outcome<Vec<Row>> {
         let statement = self.statement(sql).await?;
         Ok(self.client.query(&statement, values).await?)

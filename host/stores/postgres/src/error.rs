@@ -124,7 +124,7 @@ impl Fault {
             let what = self.text();
             let (advice, retryable) = match repeat {
                 Repeat::Twice => (
-                    "whether it has happened is unknown, and called again it might count twice, so look first",
+                    "whether it has happened is unknown, and calling again might count twice, so look first",
                     false,
                 ),
                 _ => (
@@ -202,7 +202,7 @@ fn backend(message: String, retryable: bool) -> StoreError {
     StoreError::Backend(BackendError { message, retryable })
 }
 
-/// No words of the server: the network, TLS, or something that is no Postgres.
+/// No words of the server: the network, TLS, or something that is not Postgres.
 fn unreachable_server(site: &str, fault: &Fault, error: &ClientError) -> StoreError {
     let io = error
         .source()

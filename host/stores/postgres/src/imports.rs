@@ -1,7 +1,7 @@
 //! Imports: many entries that become part of the data in one transaction.
 //!
 //! They gather in a temporary table, which nobody else sees and which is gone with the
-//! transaction, however that ends. The transaction has a connection of its own and holds no
+//! transaction, however that ends. The transaction has a separate connection and holds no
 //! lock on the cache's tables until the commit, in which it goes on as every write does: the
 //! lock on the version counter, the rows, the counter. All of that comes after a savepoint,
 //! so that the entries stay gathered where another transaction is in the way.
@@ -200,7 +200,7 @@ impl Session {
         match self.error(doing, fault, unknown.then_some(Repeat::Twice)) {
             StoreError::Backend(error) if !unknown => StoreError::Backend(BackendError {
                 message: format!(
-                    "{}; the import is over and nothing of it is stored, so begin it anew",
+                    "{}; the import is over and nothing of it is stored, so begin it again",
                     error.message
                 ),
                 ..error
@@ -235,7 +235,7 @@ impl Import {
         Ok(())
     }
 
-    /// Makes the entries part of the data. It is begun anew, while there is time, where
+    /// Makes the entries part of the data. It starts again, while there is time, where
     /// other transactions are in the way.
     fn commit(&self, given: &Given<'_>, call: Duration) -> Outcome<bool> {
         let conn = &self.conn;
@@ -354,7 +354,7 @@ async fn gather(conn: &Connection, batch: &Batch<'_>, before: i64) -> Outcome<Ha
 async fn refuse_entries(conn: &Connection) -> Outcome<()> {
     match has_entry(conn).await? {
         true => Err(Fault::Import(
-            "the cache has entries, and the import is for an empty one; clear the cache, or use mode merge or replace".into(),
+            "the cache has entries, and this import needs an empty one; clear the cache, or use mode merge or replace".into(),
         )),
         false => Ok(()),
     }

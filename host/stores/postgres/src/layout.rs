@@ -286,7 +286,7 @@ async fn create(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome
     let add = conn.text(ADD_COLUMNS);
     conn.plain(&add).await.map_err(|fault| match fault.code() {
         "42501" => Fault::System(format!(
-            "table entries lacks the columns that keep metadata as they were given, and this role does not own the table; let its owner run: {add}"
+            "table entries lacks the columns that keep metadata as given, and this role does not own the table; let its owner run: {add}"
         )),
         _ => fault,
     })?;
@@ -330,7 +330,7 @@ fn recorded(rows: &[Row]) -> Outcome<Recorded> {
     };
     let dim = dim.parse().map_err(|_| {
         Fault::Corrupt(format!(
-            "table schema_meta, key embedder_dim holds {dim:?}, which is no number of dimensions; restore a backup"
+            "table schema_meta, key embedder_dim holds {dim:?}, which is not a number of dimensions; restore a backup"
         ))
     })?;
     Ok(Recorded::Embedder(Embedder { fingerprint, dim }))
@@ -343,7 +343,7 @@ fn check_version(text: &str) -> Outcome<()> {
             "schema_version is {newer}, and this release knows {SCHEMA_VERSION}; use the release that wrote the data, or a later one"
         ))),
         _ => Err(Fault::Schema(format!(
-            "table schema_meta, key schema_version holds {text:?}, which is no version of a cache; restore a backup, or give another schema"
+            "table schema_meta, key schema_version holds {text:?}, which is not a version of a cache; restore a backup, or give another schema"
         ))),
     }
 }

@@ -34,12 +34,11 @@ const MAX_BLOB: u32 = 4 << 20;
 ///
 /// The schema and its tables are created on first [`open`](Store::open). The layout is
 /// that of the Python library `mneme-cache` 1.0: each opens what the other wrote, and both
-/// may use it at the same time. Two columns of our own are added to its table `entries`,
-/// which it does not look at, and a table `derived_blobs`, which `mneme-cache` does not know.
-/// Where that table is missing, the first write of a blob makes it, for which the role needs
-/// the right CREATE on the schema; without it blobs cannot be written, and all else works.
-/// Postgres 12 or newer is needed, and a database whose encoding is
-/// UTF8.
+/// may use it at the same time. This store adds two columns to the table `entries`, and a
+/// table `derived_blobs`; `mneme-cache` ignores them. If that table is missing, the first write
+/// of a blob creates it, for which the role needs the right CREATE on the schema. Without that
+/// right blobs cannot be written, and everything else works. The store needs Postgres 12 or
+/// newer, and a database with the encoding UTF8.
 ///
 /// # URL
 ///
@@ -47,8 +46,8 @@ const MAX_BLOB: u32 = 4 << 20;
 /// postgres://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME&sslmode=verify-full
 /// ```
 ///
-/// `postgresql://` is the same. Special characters are written `%XX`. Ours are the
-/// parameters
+/// `postgresql://` is the same. Special characters are written `%XX`. The parameters of this
+/// store are
 ///
 /// | parameter | default | meaning |
 /// |---|---|---|
@@ -58,7 +57,7 @@ const MAX_BLOB: u32 = 4 << 20;
 /// | `connect_timeout_ms` | 5000 | see [`connect_timeout`](Self::connect_timeout) |
 /// | `call_timeout_ms` | 10000 | see [`call_timeout`](Self::call_timeout) |
 ///
-/// and what the client knows from libpq: `application_name` (default `mneme`),
+/// and these, which the client knows from libpq: `application_name` (default `mneme`),
 /// `channel_binding`, `connect_timeout`, `dbname`, `host`, `hostaddr`, `keepalives`,
 /// `keepalives_idle`, `keepalives_interval`, `keepalives_retries`, `load_balance_hosts`,
 /// `options`, `password`, `port`, `target_session_attrs`, `tcp_user_timeout`, `user`. A host
@@ -70,59 +69,57 @@ const MAX_BLOB: u32 = 4 << 20;
 /// | `sslmode` | encrypted | server's certificate |
 /// |---|---|---|
 /// | `disable` | never | |
-/// | `prefer` | if the server can | not checked, so that it helps against listeners only |
-/// | `require`, `verify-full` | always | checked, and that it is for this host |
+/// | `prefer` | if the server can | not checked, so that it only helps against listeners |
+/// | `require`, `verify-full` | always | checked, including the name of the host |
 ///
-/// `require` checks as much as `verify-full` does, which is more than in libpq. Without the
-/// parameter it is `prefer` where every host is a loopback address, and `verify-full`
-/// elsewhere. Unix sockets are never encrypted.
+/// `require` checks as much as `verify-full`, which is more than in libpq. The default is
+/// `prefer` if every host is a loopback address, and `verify-full` otherwise. Unix sockets are
+/// never encrypted.
 ///
 /// # Lost connections
 ///
-/// A store has one connection, which is made anew by the next call after it was lost. A
-/// call is begun anew by itself where it is certain that nothing of it has happened. Where
-/// that is unknown, because the connection went while the server was to commit, the
-/// error says so: `retryable` is true for what may safely be called again (inserts, deletes,
-/// quotas) and false for `update_access` and `replace_meta`, which would count twice.
+/// A store has one connection. The next call reopens it after a loss. A call that certainly
+/// had no effect is repeated automatically. If the connection is lost during the commit,
+/// nobody knows whether the write happened, and the error says so: `retryable` is true for
+/// operations that may safely be called again (inserts, deletes, quotas) and false for
+/// `update_access` and `replace_meta`, which would count twice.
 ///
-/// A pooler in between must pool whole sessions, as prepared statements and settings belong
-/// to them.
+/// A connection pooler must pool whole sessions, because prepared statements and settings
+/// belong to them.
 ///
 /// # Writers
 ///
-/// Writers of entries go one after another, by a lock on the version counter. A writer
-/// that waits for the other program's rows while that waits for the counter gives way
-/// after half a second and begins anew. `mneme-cache` takes the lock last: of entries that
-/// it inserts while others do, a smaller id may appear after a greater one.
+/// Writers of entries go one after another, by a lock on the version counter. If a writer
+/// waits for rows of another program while that program waits for the counter, the writer
+/// gives way after half a second and starts again. `mneme-cache` takes the lock last, so a
+/// smaller id may appear after a greater one when it inserts at the same time as others.
 ///
 /// # Views and imports
 ///
-/// A view is a transaction of isolation level REPEATABLE READ that only reads. Where the
-/// connection is lost, reads fail until the view is ended or begun anew, instead of showing
-/// later data.
+/// A view is a read-only transaction of isolation level REPEATABLE READ. If the connection is
+/// lost, reads fail until the view is ended or begun again, instead of showing later data.
 ///
 /// An import gathers its entries in a temporary table, in a transaction on a second
-/// connection, for which the role needs the right TEMPORARY on the database, as every role
-/// has unless it was taken away. Until the commit it holds no lock on the tables. In the
-/// commit writers of entries wait as they do for any other, and those that have waited for as
-/// long as their call may take fail with a retryable error.
+/// connection. For this the role needs the right TEMPORARY on the database, which every role
+/// has by default. Until the commit the import holds no lock on the tables. During the commit
+/// other writers of entries wait; those whose call takes too long fail with a retryable error.
 ///
-/// Both may stand still for as long as the caller likes: the server's
-/// `idle_in_transaction_session_timeout` and `transaction_timeout` are set to 0 in them.
-/// While one is open, the server's vacuum keeps rows that were deleted since.
+/// Views and imports may stay idle for any time: they set the server's
+/// `idle_in_transaction_session_timeout` and `transaction_timeout` to 0. While one is open, the
+/// server's vacuum keeps rows that were deleted since.
 ///
 /// # Limits
 ///
 /// One `insert` takes at most 1000 entries and 500 MB. Times, TTLs, access counts and quotas
-/// go up to 2^63 - 1; metadata must be JSON that a JSONB holds; namespaces and meta keys
-/// have about 2,700 bytes at most, more where they compress; a blob has at most 4 MiB. What is beyond is
-/// [`StoreError::InvalidArgument`]. There are no snapshots: use `pg_dump`, or a portable
-/// checkpoint.
+/// go up to 2^63 - 1. Metadata must be JSON that a JSONB can hold. Namespaces and meta keys
+/// have at most about 2,700 bytes, more if they compress. A blob has at most 4 MiB. Beyond
+/// these limits it is [`StoreError::InvalidArgument`]. There are no snapshots: use `pg_dump`,
+/// or a portable checkpoint.
 ///
-/// Every text comes back as it was given, but for other programs some look different:
-/// U+0000, which Postgres does not hold, is stored as U+10FFFE and `0`; of metadata they see
-/// the JSONB, where the halves of surrogate pairs are U+FFFD. Metadata that another
-/// program replaces are returned as Postgres writes a JSONB.
+/// Every text is returned exactly as it was given, but other programs see some texts
+/// differently. Postgres cannot hold U+0000, which is stored as U+10FFFE and `0`. For metadata
+/// they see the JSONB, where the halves of surrogate pairs are U+FFFD. Metadata that another
+/// program replaces is returned as Postgres writes a JSONB.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -144,8 +141,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::InvalidArgument`] for a URL that is not of the form, or has a parameter
-    /// that is not known. The message does not show the URL.
+    /// [`StoreError::InvalidArgument`] for a malformed URL or an unknown parameter. The message
+    /// does not show the URL.
     pub fn from_url(url: &str) -> Result<Self> {
         Ok(Self {
             options: Options::parse(url)?,
@@ -154,14 +151,14 @@ impl PostgresStore {
     }
 
     /// The schema, instead of that in the URL. Takes effect on the next open, which refuses
-    /// a name that is empty, longer than 63 bytes, or has U+0000.
+    /// a name that is empty, longer than 63 bytes, or contains U+0000.
     #[must_use]
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.options.schema = name.into();
         self
     }
 
-    /// How long connecting may take, TLS and authentication included, before it fails with
+    /// How long connecting may take, including TLS and authentication, before it fails with
     /// a retryable [`StoreError::Backend`]. 5 seconds by default.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
@@ -169,10 +166,10 @@ impl PostgresStore {
         self
     }
 
-    /// How long a call may take before it fails with a retryable [`StoreError::Backend`],
-    /// without the time for a new connection. 10 seconds by default; deleting millions of
-    /// entries takes more. Committing an import may take that long once more for each 10,000
-    /// entries. The server is told to give up a little earlier. Takes effect on the next open.
+    /// How long a call may take before it fails with a retryable [`StoreError::Backend`], not
+    /// counting the time for a new connection. 10 seconds by default; deleting millions of
+    /// entries takes longer. Committing an import has this time again for each 10,000 entries.
+    /// The server gives up a little earlier. Takes effect on the next open.
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.options.call_timeout = timeout;
@@ -184,7 +181,7 @@ impl PostgresStore {
     }
 }
 
-/// Shows where the store is, and no user or password.
+/// Shows where the store is, without user and password.
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore")

@@ -61,7 +61,7 @@ const ALL_META: &str = concat!(
 );
 const VERSION: &str =
     "SELECT value FROM {schema}.multi_process_state WHERE key = 'version_counter'";
-/// No row may have an embedding of another length, or an id that is none.
+/// No row may have an embedding of another length, or an invalid id.
 const WRONG_ROWS: &str = "SELECT EXISTS (SELECT FROM {schema}.entries
     WHERE id < 1 OR octet_length(embedding) <> $1::bigint)";
 /// The indexes that the store relies on are there, and none is broken.
@@ -302,7 +302,7 @@ pub(super) fn version(rows: &[Row]) -> Outcome<u64> {
     let text: &str = column(row, 0)?;
     text.parse().map_err(|_| {
         Fault::Corrupt(format!(
-            "table multi_process_state, key version_counter holds {text:?}, which is no count; set it to a number above the last, or restore a backup"
+            "table multi_process_state, key version_counter holds {text:?}, which is not a count; set it to a number above the last, or restore a backup"
         ))
     })
 }

@@ -1,4 +1,4 @@
-//! An open store: its connection, and when an operation is begun anew.
+//! An open store: its connection, and when an operation starts again.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ impl Session {
         self.conn = self.conn.take().filter(ended);
     }
 
-    /// Runs an operation. It is begun anew, within the time of a call, where it is certain
+    /// Runs an operation. It starts again, within the time of a call, where it is certain
     /// that nothing of it has happened: where the connection proves to be lost before
     /// anything was at risk, and where another transaction was in the way. In a view it must
     /// be a read, and a lost connection is final.
@@ -165,7 +165,7 @@ impl Session {
         }
     }
 
-    /// The connection, made anew where it was lost.
+    /// The connection, reopened if it was lost.
     fn connected(&mut self) -> Outcome<Connection> {
         if let Some(conn) = self.conn.take().filter(Connection::is_open) {
             return Ok(conn);
@@ -190,7 +190,7 @@ impl Session {
 /// A write in a view, whose transaction does not write.
 pub(super) fn written_in_view(doing: &str) -> Fault {
     Fault::invalid(format!(
-        "{doing} was called in a view, in which the store is only read; end the view first"
+        "{doing} was called in a view, which only reads; end the view first"
     ))
 }
 

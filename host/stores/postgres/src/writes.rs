@@ -275,7 +275,7 @@ pub(super) fn unfit_metadata(fault: Fault) -> Fault {
     match fault.said() {
         Some(said) if said.constraint().is_none() && matches!(&fault.code()[..2], "22" | "54") => {
             Fault::invalid(format!(
-                "the metadata of an entry are no JSON that Postgres holds: {}; nothing was stored, give other metadata",
+                "the metadata of an entry is not JSON that Postgres can hold: {}; nothing was stored, give other metadata",
                 said.message()
             ))
         }
@@ -283,7 +283,7 @@ pub(super) fn unfit_metadata(fault: Fault) -> Fault {
     }
 }
 
-/// Runs a write that is a transaction of its own.
+/// Runs a write in a separate transaction.
 pub(super) async fn single(
     conn: &Connection,
     sql: &'static str,

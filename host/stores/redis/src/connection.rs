@@ -1,4 +1,4 @@
-//! Connections: making them, asking over them, making them anew.
+//! Connections: opening them, asking over them, reopening them.
 
 use std::time::{Duration, Instant};
 
@@ -244,7 +244,7 @@ fn client(options: &Options) -> Outcome<Client> {
     };
     Client::build_with_tls(info, certificates).map_err(|error| {
         Fault::Setup(format!(
-            "cafile {} is of no use: {error}; give the path of a PEM file with certificates",
+            "cafile {} cannot be used: {error}; give the path of a PEM file with certificates",
             path.display()
         ))
     })

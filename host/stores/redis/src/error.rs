@@ -59,7 +59,7 @@ const REFUSALS: &[(&str, bool, &str)] = &[
     (
         "BUSY",
         true,
-        "a script has kept the server busy for long, so call again",
+        "a long script keeps the server busy, so call again",
     ),
     (
         "READONLY",
@@ -156,7 +156,7 @@ impl Fault {
         matches!(self, Self::Refused(error) if error.code() == Some("NOSCRIPT"))
     }
 
-    /// The server will say the same on this connection until it is made anew.
+    /// The server will say the same on this connection until it is reopened.
     pub fn spoils_connection(&self) -> bool {
         matches!(self, Self::Refused(error) if refusal(error).is_some_and(|(code, ..)| {
             matches!(*code, "READONLY" | "NOAUTH" | "MASTERDOWN" | "MOVED")
@@ -182,7 +182,7 @@ impl Fault {
             Self::Schema(what) => StoreError::Schema(format!("{site}: {what}")),
             Self::Setup(what) | Self::Gone(what) => backend(format!("{site}: {what}"), false),
             Self::Nonsense(what) => backend(
-                format!("{site}: {what}; check that the address is one of a Redis server"),
+                format!("{site}: {what}; check that the address belongs to a Redis server"),
                 false,
             ),
             Self::Refused(error) => refused(&site, &error),
@@ -334,7 +334,7 @@ mod tests {
             (
                 "-BUSY Redis is busy running a script.",
                 true,
-                "kept the server busy",
+                "keeps the server busy",
             ),
             (
                 "-READONLY You can't write against a read only replica.",

@@ -1,4 +1,4 @@
-//! Imports: entries staged under keys of their own, which become part of the data in one step.
+//! Imports: entries staged under separate keys, which become part of the data in one step.
 //!
 //! Staged keys expire, so that a process that was killed leaves nothing for long. An entry is
 //! staged as the hash that it is going to be, and only renamed in the end.
@@ -201,7 +201,7 @@ impl Session {
         let number = String::from_utf8_lossy(&import.number);
         let key = self.key(&format!("import:{number}"));
         Fault::Gone(format!(
-            "entries under {key} are not there any more, as nothing was written for {KEPT} seconds, or the server has lost or evicted them; nothing was stored, so begin the import anew"
+            "entries under {key} are gone: nothing was written for {KEPT} seconds, or the server lost or evicted them; nothing was stored, so begin the import again"
         ))
     }
 }

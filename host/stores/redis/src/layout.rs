@@ -85,7 +85,7 @@ pub(super) fn recorded_embedder(options: &Options) -> Outcome<Option<Embedder>> 
 fn parse_dim(dim: &str) -> Outcome<u32> {
     dim.parse().map_err(|_| {
         Fault::Corrupt(format!(
-            "key meta, field embedder_dim holds {dim:?}, which is no number of dimensions; restore a backup, or give another prefix"
+            "key meta, field embedder_dim holds {dim:?}, which is not a number of dimensions; restore a backup, or give another prefix"
         ))
     })
 }
@@ -108,7 +108,7 @@ fn check_version(text: &str) -> Outcome<()> {
             "schema_version is {newer}, and this release knows {SCHEMA_VERSION}; use the release that wrote the data, or a later one"
         ))),
         _ => Err(Fault::Schema(format!(
-            "key meta, field schema_version holds {text:?}, which is no version of a cache; give another prefix"
+            "key meta, field schema_version holds {text:?}, which is not a version of a cache; give another prefix"
         ))),
     }
 }

@@ -49,55 +49,53 @@ const MAX_BLOB: u32 = 4 << 20;
 ///
 /// # What it survives
 ///
-/// Data is as durable as the server is set up to be. Without persistence a restart loses
-/// all, with `appendfsync everysec` a crash loses a second. The server's `maxmemory-policy`
-/// should be `noeviction`: whatever else it is, Redis drops keys as it sees fit, and parts of
-/// an entry may be gone before the rest.
+/// Durability depends on the server's configuration. Without persistence a restart loses
+/// everything; with `appendfsync everysec` a crash loses a second. The server's
+/// `maxmemory-policy` should be `noeviction`: with any other policy Redis may drop single keys,
+/// and so a part of an entry.
 ///
 /// Every write is one Lua script, and so one atomic step. A call that deletes more than
-/// 10,000 entries takes several, so that the server can serve others in between.
+/// 10,000 entries takes several steps, so that the server can serve others in between.
 ///
 /// # Imports
 ///
-/// What is written to an import goes to the server at once, under keys that nobody reads, and
-/// is only renamed by the commit. Those keys expire an hour after the last write.
+/// The entries of an import go to the server at once, under keys that nobody reads. The commit
+/// only renames them. Those keys expire an hour after the last write.
 ///
 /// The commit is one script, during which the server does nothing else: some 3 to 5 seconds
-/// for 100,000 entries. It may take 0.2 ms longer than the call timeout for each of them. After
-/// five seconds Redis tells other callers that it is busy, which is retryable. In the mode
-/// `replace` the script also walks over the names of all keys in the database.
+/// for 100,000 entries. Its timeout is the call timeout and 0.2 ms for each entry. After five
+/// seconds Redis tells other callers that it is busy, which is retryable. In mode `replace` the
+/// script also walks over the names of all keys in the database.
 ///
 /// # Failures
 ///
-/// A connection that was lost is made anew by the next call; a read that finds it lost
-/// does so by itself. A write whose answer did not come is not repeated. Where repeating it
-/// by hand can do no harm, its error is retryable; of `update_access`, `replace_meta` and
-/// `commit_import`, it is not.
+/// The next call reopens a lost connection, and a read that finds it lost repeats itself. A
+/// write without an answer is not repeated. Its error is retryable if the caller can safely
+/// repeat it; that of `update_access`, `replace_meta` and `commit_import` is not.
 ///
 /// A full memory (`OOM`) and a server that cannot save (`MISCONF`) are not retryable, and
-/// nothing was stored. A replica (`READONLY`) is, as after a failover the next call finds the
-/// new primary.
+/// nothing was stored. A replica (`READONLY`) is retryable: after a failover the next call
+/// finds the new primary.
 ///
 /// # Expiry
 ///
-/// Redis expires entries with a ttl by itself, by the server's clock. From then on they are
-/// gone for every operation, `delete_expired` included; `insert` and `delete_expired` clear
-/// away what other keys still say of them. An entry that is already expired when it is
-/// stored stays until it is deleted.
+/// Redis itself expires entries with a ttl, by the server's clock. From then on they are gone
+/// for every operation, including `delete_expired`; `insert` and `delete_expired` remove the
+/// other keys' references to them. An entry that is already expired when it is stored stays
+/// until it is deleted.
 ///
 /// # Limits
 ///
 /// One `insert` or `write_import` takes at most 1000 entries and 500 MiB. Times, TTLs and
-/// access counts go up to 2^53 - 1, and greater ones are [`StoreError::InvalidArgument`]. A
-/// `query_hash` has no colon. No part of the prefix after its first colon is `entry`, `hash`,
-/// `lru` or `quota`, as two caches could then share keys.
+/// access counts go up to 2^53 - 1; greater ones are [`StoreError::InvalidArgument`]. A
+/// `query_hash` must not contain a colon. No part of the prefix after its first colon may be
+/// `entry`, `hash`, `lru` or `quota`, because two caches could then share keys.
 ///
-/// In a cluster all keys of a prefix have to be on one node: give a prefix with a hash
-/// tag, such as `{mneme}`, and the address of the node that has it.
+/// In a cluster all keys of a prefix must be on one node: give a prefix with a hash tag, such
+/// as `{mneme}`, and the address of its node.
 ///
-/// A blob has at most 4 MiB. Blobs stay in the server's memory as the entries do, and a
-/// server that has no room for one refuses it (`OOM`) or, by its `maxmemory-policy`, may drop
-/// all of them at once.
+/// A blob has at most 4 MiB. Blobs stay in the server's memory like entries. A server without
+/// room for one refuses it (`OOM`) or, by its `maxmemory-policy`, may drop all blobs at once.
 ///
 /// Listing quotas walks over the names of all keys in the database. The integrity check
 /// looks at the first 100,000 entries.
@@ -133,8 +131,8 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::InvalidArgument`] for a URL that is malformed or has a parameter that is
-    /// not known. The message repeats nothing of the URL.
+    /// [`StoreError::InvalidArgument`] for a malformed URL or an unknown parameter. The message
+    /// repeats nothing of the URL.
     pub fn from_url(url: &str) -> Result<Self> {
         let options = Options::parse(url).map_err(|fault| fault.at("", "from_url"))?;
         Ok(Self {
@@ -144,15 +142,15 @@ impl RedisStore {
     }
 
     /// The prefix of all keys. `mneme` by default. Takes effect on the next open, which
-    /// refuses a prefix that [cannot be](RedisStore#limits).
+    /// refuses an [invalid](RedisStore#limits) prefix.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.options.prefix = prefix.into();
         self
     }
 
-    /// How long connecting may take, at least 1 ms. 5 seconds by default. Looking up the
-    /// host's name is not counted. Takes effect on the next open.
+    /// How long connecting may take, at least 1 ms. 5 seconds by default. The time to resolve
+    /// the host's name does not count. Takes effect on the next open.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout.max(Duration::from_millis(1));

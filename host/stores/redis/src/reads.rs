@@ -284,7 +284,7 @@ impl Session {
         let text = String::from_utf8_lossy(&bytes);
         text.parse().map_err(|_| {
             Fault::Corrupt(format!(
-                "key {key} holds {text:?}, which is no count; set it to a number above the last"
+                "key {key} holds {text:?}, which is not a count; set it to a number above the last"
             ))
         })
     }

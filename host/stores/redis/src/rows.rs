@@ -1,7 +1,7 @@
 //! Between the fields of Redis and [`Entry`].
 //!
 //! Reading tolerates what other writers of the layout leave behind: a number below
-//! zero reads as 0, a fraction is cut off, and a ttl that is missing is none. Writing is
+//! zero reads as 0, a fraction is cut off, and a missing ttl means none. Writing is
 //! strict: a number that a double does not hold exactly is refused, as the scores of
 //! sorted sets and the numbers of Lua are doubles.
 

@@ -30,7 +30,7 @@ const EXPIRED_PER_LOOK: u64 = 5000;
 /// Redis has expired some in the meantime.
 const SPARE: usize = 1000;
 
-/// How often a search for expired entries starts anew because others write.
+/// How often a search for expired entries starts again because others write.
 const SEARCHES: u32 = 5;
 
 /// Expired entries that were found and not deleted yet, for as long as nobody writes.

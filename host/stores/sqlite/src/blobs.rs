@@ -1,4 +1,4 @@
-//! Blobs: what the cache has derived from the entries, in a table of our own.
+//! Blobs: what the cache has derived from the entries, in a separate table.
 //!
 //! The table is made by the first write. So a file that never had a blob is as
 //! `mneme-cache` makes it, and opening one writes nothing for it.

@@ -100,7 +100,7 @@ fn sqlite(site: &str, error: &SqliteError) -> StoreError {
             true,
         ),
         ErrorCode::NotADatabase => StoreError::Corrupt(say(
-            "this is no SQLite database, so give another path, or move the file away to start empty",
+            "this is not a SQLite database, so give another path, or move the file away to start empty",
         )),
         ErrorCode::DatabaseCorrupt => StoreError::Corrupt(say(
             "the file is damaged, so restore a checkpoint, or move the file away to start empty",

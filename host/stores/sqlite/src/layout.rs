@@ -167,7 +167,7 @@ pub(super) fn misfit(error: rusqlite::Error) -> Fault {
     Fault::Sqlite(error)
 }
 
-/// Whether a statement does not compile, for want of a table or a column, say.
+/// Whether a statement does not compile, because a table or a column is missing, say.
 pub(super) fn is_uncompiled(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::SqlInputError { .. })
         || error.sqlite_error_code() == Some(ErrorCode::Unknown)
@@ -180,7 +180,7 @@ fn check_version(text: &str) -> Outcome<()> {
             "schema_version is {newer}, and this release knows {SCHEMA_VERSION}; use the release that wrote the file, or a later one"
         ))),
         _ => Err(Fault::Schema(format!(
-            "table schema_meta, key schema_version holds {text:?}, which is no version of a cache; restore a checkpoint, or give another path"
+            "table schema_meta, key schema_version holds {text:?}, which is not a version of a cache; restore a checkpoint, or give another path"
         ))),
     }
 }
@@ -193,7 +193,7 @@ fn embedder(conn: &Connection) -> Outcome<Option<Embedder>> {
     };
     let dim = dim.parse().map_err(|_| {
         Fault::Corrupt(format!(
-            "table schema_meta, key embedder_dim holds {dim:?}, which is no number of dimensions; restore a checkpoint"
+            "table schema_meta, key embedder_dim holds {dim:?}, which is not a number of dimensions; restore a checkpoint"
         ))
     })?;
     Ok(Some(Embedder { fingerprint, dim }))

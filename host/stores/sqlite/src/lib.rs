@@ -37,10 +37,10 @@ const MAX_BLOB: u32 = 4 << 20;
 /// A store in one SQLite file, shared by any number of processes on one machine.
 ///
 /// The file is created on first [`open`](Store::open), readable and writable for its owner
-/// only (mode 0600; an existing file keeps its mode). Beside it, while it is open,
-/// stand a `-wal` and a `-shm` file. It must lie on a local disk, as write-ahead logging needs
-/// memory shared between the processes. Its layout is that of the Python library
-/// `mneme-cache` 1.0, and each opens what the other wrote.
+/// only (mode 0600; an existing file keeps its mode). While it is open, a `-wal` and a `-shm`
+/// file stand beside it. It must be on a local disk, because write-ahead logging needs memory
+/// shared between the processes. Its layout is that of the Python library `mneme-cache` 1.0:
+/// each opens what the other wrote.
 ///
 /// Reads never wait for writers. A write waits for other writers, at most
 /// [`busy_timeout`](Self::busy_timeout); after that it fails with a retryable
@@ -48,23 +48,22 @@ const MAX_BLOB: u32 = 4 << 20;
 ///
 /// # Limits
 ///
-/// One `insert` or `write_import` takes at most 1000 entries. Times, TTLs, access counts and quotas go up to
-/// 2^63 - 1, and greater ones are [`StoreError::InvalidArgument`]; an entry holds at most
-/// about 1 GB, a blob at most 4 MiB. Numbers below zero that another program wrote read as 0, and fractions
-/// are cut off.
+/// One `insert` or `write_import` takes at most 1000 entries. Times, TTLs, access counts and
+/// quotas go up to 2^63 - 1; greater ones are [`StoreError::InvalidArgument`]. An entry holds at
+/// most about 1 GB, a blob at most 4 MiB. Numbers below zero that another program wrote read as
+/// 0, and fractions are cut off.
 ///
 /// # Views, imports and snapshots
 ///
 /// A view is a read transaction: it holds up nobody, but the `-wal` file grows with what
 /// others write meanwhile. In a view the store refuses to write.
 ///
-/// Imports, snapshots and restores go through a private temporary file beside the database,
-/// readable and writable for its owner only, which is removed when they end or the store is
-/// closed or dropped. What a killed process has left of one is removed, on Unix, when the next
-/// one begins in that directory. Committing an import or a restore holds the write lock
-/// for as long as it takes to copy the entries. A restore keeps giving out ids above all that
-/// the file has ever used. Blobs are part of a snapshot, and a restore replaces those that are
-/// there by those of the snapshot.
+/// Imports, snapshots and restores use a private temporary file beside the database, readable
+/// and writable for its owner only. It is removed when they end, or when the store is closed
+/// or dropped. On Unix, the file of a killed process is removed when the next one begins in
+/// that directory. Committing an import or a restore holds the write lock while it copies the
+/// entries. After a restore, new ids are still above all ids that the file ever used. Blobs are
+/// part of a snapshot, and a restore replaces the present blobs by those of the snapshot.
 ///
 /// ```
 /// use std::time::Duration;
@@ -91,10 +90,10 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// A closed store on the file at `path`, which [`open`](Store::open) creates if it is
-    /// missing; its directory must exist. A relative path counts from the directory that
-    /// is current when the store is opened.
+    /// missing; its directory must exist. A relative path is relative to the current directory
+    /// at the time of opening.
     ///
-    /// The path is one of a file, whatever it looks like: SQLite's `file:` URIs do not apply.
+    /// The path is taken literally; `file:` URIs are not interpreted.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -136,11 +135,11 @@ impl SqliteStore {
         operation(session).map_err(|fault| fault.at(&self.path, doing))
     }
 
-    /// An absolute path is what SQLite never takes for anything but a file.
+    /// SQLite always takes an absolute path for a file.
     fn absolute(&self) -> Outcome<PathBuf> {
         if self.path.as_os_str() == ":memory:" {
             return Err(Fault::invalid(
-                "the path :memory: names no file; use the memory store",
+                "the path :memory: does not name a file; use the memory store",
             ));
         }
         std::path::absolute(&self.path)

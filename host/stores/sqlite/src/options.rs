@@ -1,17 +1,17 @@
-//! What can be chosen.
+//! The options.
 
 use std::time::Duration;
 
-/// What a write survives once it has returned.
+/// What a write survives after it has returned.
 ///
-/// Under both, a crash leaves a sound file and no write in part.
+/// With both, a crash leaves an undamaged file without partial writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Synchronous {
-    /// Writes survive the end of the process, `kill -9` included. The last of them may be
-    /// lost when the machine loses power or its kernel crashes. The default.
+    /// Writes survive the end of the process, even `kill -9`. A power cut or a crash of the
+    /// kernel may lose the last writes. The default.
     #[default]
     Normal,
-    /// Writes survive power loss too. Each waits for the disk, which takes milliseconds.
+    /// Writes survive a power cut too. Each waits for the disk, which takes milliseconds.
     Full,
 }
 

@@ -294,7 +294,7 @@ pub(super) fn version(conn: &Connection) -> Outcome<u64> {
     };
     text.parse().map_err(|_| {
         Fault::Corrupt(format!(
-            "table multi_process_state, key version_counter holds {text:?}, which is no count; set it to a number above the last, or restore a checkpoint"
+            "table multi_process_state, key version_counter holds {text:?}, which is not a count; set it to a number above the last, or restore a checkpoint"
         ))
     })
 }

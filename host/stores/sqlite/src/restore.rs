@@ -36,7 +36,7 @@ impl Session {
         match &mut self.restore {
             None => Err(not_begun()),
             Some(Restore::Checked(..)) => Err(Fault::invalid(
-                "the snapshot is checked, and so complete; begin another restore for other bytes",
+                "the snapshot is checked and therefore complete; begin another restore for other bytes",
             )),
             Some(Restore::Receiving(file)) => match file.write_all(bytes) {
                 Ok(()) => Ok(()),
@@ -145,7 +145,7 @@ fn not_begun() -> Fault {
 
 fn not_empty() -> Fault {
     Fault::Typed(StoreError::Checkpoint(
-        "the store has entries, and this restore goes ahead only where there are none; clear the store first, or let it replace them".into(),
+        "the store has entries, and this restore needs a store without entries; clear the store first, or let it replace them".into(),
     ))
 }
 

@@ -53,7 +53,7 @@ pub(super) fn entry(row: &Row<'_>, dim: u32) -> Outcome<Entry> {
         last_accessed_at: number(row, 8, id, "last_accessed_at")?,
         ttl: match row.get_ref(9)? {
             ValueRef::Null => None,
-            value => Some(whole(value).ok_or_else(|| wrong("ttl", id, "is no number"))?),
+            value => Some(whole(value).ok_or_else(|| wrong("ttl", id, "is not a number"))?),
         },
         access_count: number(row, 10, id, "access_count")?,
     })
@@ -80,7 +80,7 @@ pub(super) fn id(row: &Row<'_>, column: usize) -> Outcome<u64> {
 
 pub(super) fn text(row: &Row<'_>, index: usize, id: u64, column: &str) -> Outcome<String> {
     let ValueRef::Text(bytes) = row.get_ref(index)? else {
-        return Err(wrong(column, id, "is no text"));
+        return Err(wrong(column, id, "is not a text"));
     };
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
@@ -89,7 +89,7 @@ pub(super) fn text(row: &Row<'_>, index: usize, id: u64, column: &str) -> Outcom
 }
 
 pub(super) fn number(row: &Row<'_>, index: usize, id: u64, column: &str) -> Outcome<u64> {
-    whole(row.get_ref(index)?).ok_or_else(|| wrong(column, id, "is no number"))
+    whole(row.get_ref(index)?).ok_or_else(|| wrong(column, id, "is not a number"))
 }
 
 /// A count or a time: never below zero, never a fraction.
@@ -110,7 +110,7 @@ pub(super) fn append_embedding(
     id: u64,
 ) -> Outcome<()> {
     let ValueRef::Blob(bytes) = value else {
-        return Err(wrong("embedding", id, "is no blob"));
+        return Err(wrong("embedding", id, "is not a blob"));
     };
     let (values, rest) = bytes.as_chunks::<4>();
     if values.len() != dim as usize || !rest.is_empty() {

@@ -9,7 +9,7 @@ use crate::request::{Answer, Explained, GetRequest, Lookup, Miss, Origin};
 
 impl SemanticCache {
     /// Asks for an answer: the entry with the same normalised query, or else the most
-    /// similar one above the threshold. An embedder that fails makes a miss, with its
+    /// similar one above the threshold. If the embedder fails, the result is a miss with its
     /// error in [`Miss::embedder_error`].
     ///
     /// # Errors
@@ -76,9 +76,9 @@ impl SemanticCache {
     }
 
     /// Says how [`get`](Self::get) would answer a question now, and why: the same outcome by
-    /// the same rules, with the `limit` (1 to 1,000) nearest entries, and the one that answers
-    /// if it is not among them. Counts nothing and changes nothing. The embedder is asked also
-    /// where the exact layer answers; if it fails, there are no candidates.
+    /// the same rules, with the `limit` (1 to 1,000) nearest entries, and the entry that answers
+    /// if it is not one of them. Counts nothing and changes nothing. It asks the embedder even
+    /// if the exact layer answers; if the embedder fails, there are no candidates.
     ///
     /// # Errors
     ///
@@ -112,8 +112,8 @@ impl SemanticCache {
 
     /// The cached answer, or else what `compute` returns, which is then stored. Callers
     /// who ask the same (after normalisation) at the same time share one computation;
-    /// if it fails, the next of them tries its own. A cache that fails does not keep
-    /// the answer from the caller: see [`Origin::Computed`].
+    /// if it fails, the next of them runs its own. The caller gets the answer even if
+    /// storing it fails: see [`Origin::Computed`].
     ///
     /// ```
     /// # use mneme::{SemanticCache, MemoryStore, embedder::Precomputed, GetRequest};

@@ -6,15 +6,15 @@ use crate::error::{Error, Result};
 use crate::request::{GetRequest, PutRequest};
 
 impl SemanticCache {
-    /// Stores a response and returns the id of its entry. What the namespace holds under
-    /// the same normalised query is replaced.
+    /// Stores a response and returns the id of its entry. It replaces the entry of the
+    /// namespace with the same normalised query, if there is one.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`], [`Error::EmbedderDimension`], [`Error::QuotaExceeded`]
-    /// for a quota of 0, [`Error::Embedder`], and what the store returns. On error
-    /// nothing was stored, except perhaps where a [`Limit::Time`](crate::Limit::Time)
-    /// stopped the call.
+    /// for a quota of 0, [`Error::Embedder`], and what the store returns. After an error
+    /// nothing was stored, except perhaps if a [`Limit::Time`](crate::Limit::Time) stopped
+    /// the call.
     pub fn put(&self, request: PutRequest) -> Result<u64> {
         let namespace = request.namespace.clone();
         self.watched("put", Some(&namespace), || {
@@ -36,7 +36,7 @@ impl SemanticCache {
     /// Stores several responses and returns their ids, in order; their queries are
     /// embedded together. Every request is checked, and embedded, before the first is
     /// stored. They are stored in atomic steps of at most the store's batch size (SQLite:
-    /// 1,000) and about 16 MiB; where a later step fails, earlier ones stay.
+    /// 1,000) and about 16 MiB. If a later step fails, the earlier ones stay.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Native archives in stores of another kind: they are restored in a store of their own
-//! kind, which nobody else sees, and dumped from there as portable ones.
+//! Native archives for stores of another kind: they are restored in a private store of the
+//! archive's kind, and dumped from there as portable ones.
 
 use super::archive::{Archive, Watch};
 use super::{DumpOptions, Layout, LoadOptions, LoadReport, Manifest, api};
@@ -143,7 +143,7 @@ impl<R: Read> Keeping<R> {
         }
     }
 
-    /// A reader that begins anew, if that can be had.
+    /// A reader that starts again at the beginning, if that is possible.
     fn restarted(self) -> Option<impl Read + Send + 'static>
     where
         R: Send + 'static,

@@ -7,7 +7,7 @@ use crate::contract::checkpoint as api;
 use crate::contract::types::VectorDtype;
 use std::fmt;
 
-/// How to dump. The default: gzip, in the store's own layout where it has one.
+/// How to dump. The default is gzip, in the store's native layout if it has one.
 pub struct DumpOptions {
     pub(super) choice: api::DumpOptions,
     pub(super) watch: Option<Watch>,
@@ -32,9 +32,9 @@ impl DumpOptions {
         Self::default()
     }
 
-    /// The layout. Default: native where the store has snapshots of its own (SQLite), else
-    /// portable. A native archive goes into a store of the same kind, and into others by
-    /// way of a conversion; a portable one goes into any.
+    /// The layout. Default: native if the store has snapshots (SQLite), else portable. A
+    /// native archive loads into a store of the same kind, and after a conversion into others.
+    /// A portable archive loads into any store.
     #[must_use]
     pub fn layout(mut self, layout: Layout) -> Self {
         self.choice.layout = Some(layout);
@@ -48,16 +48,16 @@ impl DumpOptions {
         self
     }
 
-    /// The level of gzip, 0 (stored) to 9 (smallest). Default 1: vectors hardly compress.
-    /// Zstd has one level here.
+    /// The level of gzip, 0 (stored) to 9 (smallest). Default 1, because vectors hardly
+    /// compress. Zstd has only one level here.
     #[must_use]
     pub fn level(mut self, level: u8) -> Self {
         self.choice.level = Some(level);
         self
     }
 
-    /// Is told how far it is, from time to time. It runs inside the call: calls of the
-    /// cache from within it fail.
+    /// Calls this function with the progress, from time to time. It runs inside the call:
+    /// calls of the cache from within it fail.
     #[must_use]
     pub fn on_progress(mut self, watch: impl FnMut(Progress) + Send + 'static) -> Self {
         self.watch = Some(Box::new(watch));
@@ -65,7 +65,7 @@ impl DumpOptions {
     }
 }
 
-/// How to load. The default: everything as it is, into an empty cache.
+/// How to load. The default loads everything unchanged into an empty cache.
 pub struct LoadOptions {
     pub(super) choice: api::LoadOptions,
     pub(super) watch: Option<Watch>,
@@ -95,8 +95,8 @@ impl LoadOptions {
         Self::default()
     }
 
-    /// What becomes of the cache's present data. Default [`ImportMode::Empty`]: the call
-    /// is refused if there is an entry.
+    /// What the load does with the cache's present data. Default [`ImportMode::Empty`]: the
+    /// call fails if there is an entry.
     #[must_use]
     pub fn mode(mut self, mode: ImportMode) -> Self {
         self.choice.mode = mode;
@@ -110,22 +110,22 @@ impl LoadOptions {
         self
     }
 
-    /// Put before every namespace's name. Default: nothing.
+    /// A prefix for every namespace's name. Default: none.
     #[must_use]
     pub fn namespace_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.choice.namespace_prefix = prefix.into();
         self
     }
 
-    /// What becomes of the entries' lifetimes. Default [`TtlOverride::Keep`].
+    /// How the load changes the entries' lifetimes. Default [`TtlOverride::Keep`].
     #[must_use]
     pub fn ttl(mut self, ttl: TtlOverride) -> Self {
         self.choice.ttl = ttl;
         self
     }
 
-    /// Quotas to set instead of the archive's, by the namespaces' names in the cache.
-    /// Default: the archive's.
+    /// Quotas to set in place of the archive's, by the namespaces' names in the cache.
+    /// Default: the archive's quotas.
     #[must_use]
     pub fn quotas(mut self, quotas: impl IntoIterator<Item = (impl Into<String>, u64)>) -> Self {
         let quotas = quotas.into_iter().map(|(name, most)| (name.into(), most));
@@ -133,22 +133,22 @@ impl LoadOptions {
         self
     }
 
-    /// The cache's cap from now on, at least 1: the least recently used entries over it are
-    /// evicted once the archive is loaded. Default: the cap that it has.
+    /// The cache's cap from now on, at least 1. After the load, the least recently used
+    /// entries over it are evicted. Default: the present cap.
     #[must_use]
     pub fn max_entries(mut self, max_entries: u64) -> Self {
         self.choice.max_entries = Some(max_entries);
         self
     }
 
-    /// How the index of this cache holds vectors from now on. Default: as it does.
+    /// How the index of this cache holds vectors from now on. Default: no change.
     #[must_use]
     pub fn vector_dtype(mut self, dtype: VectorDtype) -> Self {
         self.choice.vector_dtype = Some(dtype);
         self
     }
 
-    /// The most bytes that one byte of the archive may become, past the first 64 MiB.
+    /// The most bytes that one byte of the archive may decompress to, past the first 64 MiB.
     /// Default 200.
     #[must_use]
     pub fn max_expansion(mut self, times: u32) -> Self {
@@ -156,8 +156,8 @@ impl LoadOptions {
         self
     }
 
-    /// Is told how far it is, from time to time. It runs inside the call: calls of the
-    /// cache from within it fail.
+    /// Calls this function with the progress, from time to time. It runs inside the call:
+    /// calls of the cache from within it fail.
     #[must_use]
     pub fn on_progress(mut self, watch: impl FnMut(Progress) + Send + 'static) -> Self {
         self.watch = Some(Box::new(watch));
@@ -165,7 +165,7 @@ impl LoadOptions {
     }
 }
 
-/// How to inspect. The default suits archives that nobody vouches for.
+/// How to inspect. The default suits untrusted archives.
 pub struct InspectOptions {
     pub(super) max_expansion: u32,
     pub(super) engine: Option<Engine>,
@@ -188,7 +188,7 @@ impl InspectOptions {
         Self::default()
     }
 
-    /// The most bytes that one byte of the archive may become, past the first 64 MiB.
+    /// The most bytes that one byte of the archive may decompress to, past the first 64 MiB.
     /// Default 200.
     #[must_use]
     pub fn max_expansion(mut self, times: u32) -> Self {
@@ -203,7 +203,7 @@ impl InspectOptions {
         self
     }
 
-    /// Is told how far it is, from time to time.
+    /// Calls this function with the progress, from time to time.
     #[must_use]
     pub fn on_progress(mut self, watch: impl FnMut(Progress) + Send + 'static) -> Self {
         self.watch = Some(Box::new(watch));

@@ -18,8 +18,8 @@ const MIN_PART: usize = 8;
 /// the CPU, about 5 ms for a short question. Nothing is downloaded.
 ///
 /// Made for English. It reads the first 128 word pieces of a text, about 90
-/// words. Blank text is an error. Many texts at once are shared out over the
-/// cores. The weights are shared by all instances of a process and unpacked at the
+/// words. Blank text is an error. Many texts at once are distributed over the
+/// cores. All instances of a process share the weights, which are unpacked at the
 /// first use, in some 0.1 s.
 #[derive(Debug, Clone)]
 pub struct MiniLm {
@@ -28,7 +28,7 @@ pub struct MiniLm {
 }
 
 impl MiniLm {
-    /// An encoder. Cheap: the weights wait for the first text.
+    /// An encoder. Cheap: the weights are unpacked for the first text.
     pub fn new() -> Self {
         let info = model_info();
         Self {

@@ -26,9 +26,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(8);
 /// # Ok::<(), mneme::embedder::EmbedError>(())
 /// ```
 ///
-/// The fingerprint is `openai:MODEL:DIM`. The URL is no part of it: the same model
-/// gives the same vectors wherever it is served, and data outlives addresses. Two
-/// servers that mean different models by one name need different
+/// The fingerprint is `openai:MODEL:DIM`. It does not contain the URL: the same model
+/// gives the same vectors wherever it is served, and data outlives addresses. If two
+/// servers use one name for different models, give them different
 /// [fingerprints](OpenAiBuilder::fingerprint).
 pub struct OpenAi {
     agent: Agent,
@@ -46,7 +46,7 @@ pub struct OpenAi {
     batch: usize,
 }
 
-/// What [`OpenAi::builder`] returns; [`connect`](Self::connect) ends it.
+/// Settings of [`OpenAi`]; [`connect`](Self::connect) makes the embedder.
 #[derive(Clone)]
 pub struct OpenAiBuilder {
     base_url: String,
@@ -62,9 +62,8 @@ pub struct OpenAiBuilder {
 }
 
 impl OpenAi {
-    /// Begins an embedder for `model` at `base_url`, the address that
-    /// `/embeddings` is appended to: `https://api.openai.com/v1`,
-    /// `http://localhost:11434/v1`.
+    /// Begins an embedder for `model` at `base_url`, to which `/embeddings` is appended, such
+    /// as `https://api.openai.com/v1` or `http://localhost:11434/v1`.
     pub fn builder(base_url: impl Into<String>, model: impl Into<String>) -> OpenAiBuilder {
         OpenAiBuilder {
             base_url: base_url.into(),
@@ -82,14 +81,14 @@ impl OpenAi {
 }
 
 impl OpenAiBuilder {
-    /// The key, sent as a bearer token. None by default. It appears in no message.
+    /// The key, sent as a bearer token. None by default. No message shows it.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// The number of values that the model's vectors have. Without it,
-    /// [`connect`](Self::connect) embeds one word to find out.
+    /// The number of values of the model's vectors. Without it, [`connect`](Self::connect)
+    /// embeds one word to find out.
     pub fn dim(mut self, dim: u32) -> Self {
         self.dim = Some(dim);
         self.send_dimensions = false;
@@ -97,7 +96,7 @@ impl OpenAiBuilder {
     }
 
     /// Asks the server to shorten vectors to `dim` values (the API's `dimensions`
-    /// field), which only some models can.
+    /// field), which only some models support.
     pub fn shorten_to(mut self, dim: u32) -> Self {
         self.dim = Some(dim);
         self.send_dimensions = true;
@@ -110,7 +109,7 @@ impl OpenAiBuilder {
         self
     }
 
-    /// The longest that one attempt may take, the answer included. Default 30 s.
+    /// The longest that one attempt may take, including the answer. Default 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -124,8 +123,8 @@ impl OpenAiBuilder {
     }
 
     /// The wait before the first repetition; it doubles each time, up to 8 s.
-    /// Default 250 ms. A `Retry-After` of the server takes its place; where that is
-    /// longer than the timeout, the request fails at once.
+    /// Default 250 ms. A `Retry-After` of the server replaces it; if that is longer than the
+    /// timeout, the request fails at once.
     pub fn backoff(mut self, backoff: Duration) -> Self {
         self.backoff = backoff;
         self
@@ -137,13 +136,11 @@ impl OpenAiBuilder {
         self
     }
 
-    /// Checks the settings and, where the dimension was not given, learns it with
-    /// one request.
+    /// Checks the settings. If the dimension was not given, learns it with one request.
     ///
     /// # Errors
     ///
-    /// [`EmbedError`] for settings that cannot work, and whatever goes wrong with
-    /// the request.
+    /// [`EmbedError`] for invalid settings, and if the request fails.
     pub fn connect(self) -> Result<OpenAi, EmbedError> {
         let (url, shown) = endpoint(&self.base_url)?;
         if self.model.trim().is_empty() {
@@ -208,7 +205,7 @@ fn endpoint(base_url: &str) -> Result<(String, String), EmbedError> {
     });
     let Some((scheme, rest)) = parts else {
         return Err(EmbedError::permanent(
-            "openai: the base URL is none; write it with its scheme, as in https://api.openai.com/v1 or http://localhost:11434/v1",
+            "openai: the base URL is not a URL; write it with its scheme, as in https://api.openai.com/v1 or http://localhost:11434/v1",
         ));
     };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -325,7 +322,7 @@ impl OpenAi {
             }
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
                 Failure::final_one(EmbedError::permanent(format!(
-                    "openai: {shown} is no valid URL; correct the base URL"
+                    "openai: {shown} is not a valid URL; correct the base URL"
                 )))
             }
             _ => Failure::final_one(EmbedError::permanent(format!(

@@ -1,9 +1,9 @@
-//! Which namespaces have a label of their own.
+//! Which namespaces have a separate label.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-/// The most namespaces that have metrics of their own unless told otherwise.
+/// The default for the most namespaces with separate metrics.
 pub const DEFAULT_MAX_NAMESPACES: usize = 100;
 
 /// The namespaces that were seen first, up to a limit. All others share the empty label, which

@@ -10,12 +10,12 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use std::sync::Arc;
 
-/// Keeps metrics of the caches that it observes as instruments of a meter. Clones are the same.
+/// Keeps metrics of the observed caches as instruments of a meter. Clones share them.
 ///
-/// | instrument | attributes | is |
+/// | instrument | attributes | type and meaning |
 /// |---|---|---|
 /// | `mneme.hits` | `mneme.layer`, `mneme.namespace` | counter: answers |
-/// | `mneme.misses` | `mneme.reason`, `mneme.namespace` | counter: questions without one |
+/// | `mneme.misses` | `mneme.reason`, `mneme.namespace` | counter: questions without an answer |
 /// | `mneme.puts`, `.deletions`, `.evictions`, `.expirations`, `.rejections` | `mneme.namespace` | counters of entries |
 /// | `mneme.hit.similarity` | | histogram: similarities of semantic hits |
 /// | `mneme.hit.age` | `mneme.layer` | histogram, s: ages of answers |
@@ -23,10 +23,10 @@ use std::sync::Arc;
 /// | `mneme.embedding.duration` | `mneme.embedder`, `error` | histogram, s: calls of the embedder |
 /// | `mneme.store_call.duration` | `mneme.call`, `mneme.store`, `error` | histogram, s: calls of the store |
 /// | `mneme.entries` | `mneme.namespace` | gauge: entries in the store |
-/// | `mneme.memory` | | gauge, bytes: memory of the component, index included |
+/// | `mneme.memory` | | gauge, bytes: memory of the component, including the index |
 ///
-/// What counts, and which namespaces have a name, is as with
-/// [`Prometheus`](super::Prometheus); `error` is true or absent. For traces, subscribe the crate
+/// Counting, and the choice of namespaces with a name, work as in
+/// [`Prometheus`](super::Prometheus). `error` is true or absent. For traces, subscribe the crate
 /// `tracing-opentelemetry` to the spans of [`observe`](super).
 ///
 /// ```
@@ -34,7 +34,7 @@ use std::sync::Arc;
 /// use mneme::observe::OpenTelemetry;
 /// use mneme::{MemoryStore, SemanticCache};
 ///
-/// // The meter of whatever provider the program has set up.
+/// // The meter of the program's provider.
 /// let meter = opentelemetry::global::meter("my-service");
 /// let cache = SemanticCache::builder()
 ///     .store(MemoryStore::new())
@@ -83,7 +83,7 @@ impl OpenTelemetry {
         Self::builder().build(meter)
     }
 
-    /// Starts to describe how the metrics are to be kept.
+    /// Settings for the instruments.
     pub fn builder() -> OpenTelemetryBuilder {
         OpenTelemetryBuilder {
             max_namespaces: DEFAULT_MAX_NAMESPACES,
@@ -126,7 +126,7 @@ impl OpenTelemetryBuilder {
             evictions: counter(
                 "mneme.evictions",
                 "{entry}",
-                "Entries that gave way to a quota or the cap",
+                "Entries evicted because of a quota or the cap",
             ),
             expirations: counter("mneme.expirations", "{entry}", "Expired entries deleted"),
             rejections: counter(
@@ -254,7 +254,7 @@ fn observe_memory(meter: &Meter, caches: &Arc<Caches>) {
     meter
         .u64_observable_gauge("mneme.memory")
         .with_unit("By")
-        .with_description("Memory of the component, index included")
+        .with_description("Memory of the component, including the index")
         .with_callback(move |gauge| {
             let caches = caches.open().into_iter();
             let bytes = caches.filter_map(|cache| cache.memory_bytes().ok());

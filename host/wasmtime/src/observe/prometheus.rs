@@ -36,15 +36,15 @@ const DURATIONS: [f64; 15] = [
     1e-6, 5e-6, 1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 2.5e-2, 1e-1, 5e-1, 2.5, 10.0,
 ];
 
-/// Keeps metrics of the caches that it observes in a registry. Clones are the same.
+/// Keeps metrics of the observed caches in a registry. Clones share them.
 ///
 /// | metric | labels | counts |
 /// |---|---|---|
 /// | `mneme_hits_total` | `layer`, `namespace` | answers; `layer` is `exact` or `semantic` |
-/// | `mneme_misses_total` | `reason`, `namespace` | questions without one; `bypass`, `below_threshold`, `no_match`, `dim_mismatch`, `embedder_failure` |
+/// | `mneme_misses_total` | `reason`, `namespace` | questions without an answer; `bypass`, `below_threshold`, `no_match`, `dim_mismatch`, `embedder_failure` |
 /// | `mneme_puts_total` | `namespace` | entries stored or replaced |
 /// | `mneme_deletions_total` | `namespace` | entries deleted by `delete` or a clear |
-/// | `mneme_evictions_total` | `namespace` | entries that gave way to a quota or the cap |
+/// | `mneme_evictions_total` | `namespace` | entries evicted because of a quota or the cap |
 /// | `mneme_expirations_total` | `namespace` | expired entries deleted |
 /// | `mneme_rejections_total` | `namespace` | entries deleted because the validator refused them |
 /// | `mneme_hit_similarity` | | histogram: similarities of semantic hits |
@@ -57,16 +57,16 @@ const DURATIONS: [f64; 15] = [
 /// | `mneme_store_call_errors_total` | `call`, `store` | calls of the store that failed |
 /// | `mneme_entries` | `namespace` | gauge: entries in the store |
 /// | `mneme_index_rows` | | gauge: rows of the index in memory |
-/// | `mneme_memory_bytes` | | gauge: memory of the component, index included |
-/// | `mneme_store_up` | | gauge: 1 where the store answered this scrape, else 0 |
+/// | `mneme_memory_bytes` | | gauge: memory of the component, including the index |
+/// | `mneme_store_up` | | gauge: 1 if the store answered this scrape, else 0 |
 ///
-/// The counters are of this process, from its start: the cache's own
-/// [`Counters`](crate::Counters) are kept in the store, summed over all processes, and begin
-/// anew when a namespace is cleared. The gauges are read from the open caches at each scrape,
+/// The counters count this process, from its start. The cache's own
+/// [`Counters`](crate::Counters) are in the store, are summed over all processes, and are
+/// reset when a namespace is cleared. The gauges are read from the open caches at each scrape,
 /// with a query of the store for each namespace; with several caches they are sums.
 ///
-/// Only so many namespaces have a label of their own, those that are seen first; the others
-/// share the empty one. See [`PrometheusBuilder::max_namespaces`]. For an example see
+/// The namespaces that are seen first have separate labels, up to a limit; the others share
+/// the empty label. See [`PrometheusBuilder::max_namespaces`]. For an example see
 /// [`observe`](super).
 #[derive(Clone)]
 pub struct Prometheus {
@@ -108,12 +108,12 @@ impl Prometheus {
     ///
     /// # Errors
     ///
-    /// [`prometheus::Error`] where the registry has metrics of these names.
+    /// [`prometheus::Error`] if the registry already has metrics of these names.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         Self::builder().register(registry)
     }
 
-    /// Starts to describe how the metrics are to be kept.
+    /// Settings for the metrics.
     pub fn builder() -> PrometheusBuilder {
         PrometheusBuilder {
             max_namespaces: DEFAULT_MAX_NAMESPACES,
@@ -123,7 +123,7 @@ impl Prometheus {
 }
 
 impl PrometheusBuilder {
-    /// The most namespaces that have a label of their own, 0 or more. Default
+    /// The most namespaces with a separate label, 0 or more. Default
     /// [`DEFAULT_MAX_NAMESPACES`]: each costs some ten time series.
     #[must_use]
     pub fn max_namespaces(mut self, max_namespaces: usize) -> Self {
@@ -131,8 +131,8 @@ impl PrometheusBuilder {
         self
     }
 
-    /// A label that all metrics bear, such as one that tells several caches of one registry
-    /// from each other. Default none.
+    /// A label for all metrics, for example to distinguish several caches in one registry.
+    /// Default none.
     #[must_use]
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(name.into(), value.into());
@@ -143,8 +143,8 @@ impl PrometheusBuilder {
     ///
     /// # Errors
     ///
-    /// [`prometheus::Error`] where the registry has metrics of these names and labels, or
-    /// where a label is no label.
+    /// [`prometheus::Error`] if the registry already has metrics of these names and labels, or
+    /// if a label is invalid.
     pub fn register(self, registry: &Registry) -> Result<Prometheus, prometheus::Error> {
         let opts = |name: &str, help: &str| Opts::new(name, help).const_labels(self.labels.clone());
         let counter = |name: &str, help: &str, labels: &[&str]| {
@@ -189,7 +189,7 @@ impl PrometheusBuilder {
             rows: IntGauge::with_opts(opts("mneme_index_rows", "Rows of the index in memory"))?,
             memory: IntGauge::with_opts(opts(
                 "mneme_memory_bytes",
-                "Memory of the component, index included",
+                "Memory of the component, including the index",
             ))?,
             up: IntGauge::with_opts(opts(
                 "mneme_store_up",
@@ -220,7 +220,7 @@ impl PrometheusBuilder {
             )?,
             evictions: counter(
                 "mneme_evictions_total",
-                "Entries that gave way to a quota or the cap",
+                "Entries evicted because of a quota or the cap",
                 &of_namespace,
             )?,
             expirations: counter(

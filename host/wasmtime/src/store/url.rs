@@ -2,7 +2,7 @@
 
 use super::{MemoryStore, Result, Store, StoreError};
 
-/// The store that a URL names, closed.
+/// Makes the store that a URL names, closed.
 ///
 /// | URL | store |
 /// |---|---|
@@ -16,9 +16,8 @@ use super::{MemoryStore, Result, Store, StoreError};
 ///
 /// # Errors
 ///
-/// [`StoreError::InvalidArgument`] for a URL that names no store, and
-/// [`StoreError::Unsupported`] for a store that this build was made without. The message
-/// holds nothing of the URL that may be secret.
+/// [`StoreError::InvalidArgument`] for an invalid URL, and [`StoreError::Unsupported`] for a
+/// store that this build lacks. The message contains no part of the URL that may be secret.
 ///
 /// ```
 /// use mneme::store;

@@ -98,7 +98,7 @@ export function inspect(driver: SqlDriver): Found {
     throw new SchemaError(
       /^[0-9]+$/.test(version)
         ? `schema_version is ${version}, and this release knows 1; use the release that wrote the database, or a later one`
-        : `table schema_meta, key schema_version holds ${JSON.stringify(version)}, which is no version of a cache; restore a checkpoint`,
+        : `table schema_meta, key schema_version holds ${JSON.stringify(version)}, which is not a version of a cache; restore a checkpoint`,
     );
   }
   const fingerprint = meta(driver, 'embedder_fingerprint');
@@ -113,7 +113,7 @@ export function inspect(driver: SqlDriver): Found {
   }
   if (!/^[0-9]{1,9}$/.test(dim)) {
     throw new CorruptError(
-      `table schema_meta, key embedder_dim holds ${JSON.stringify(dim)}, which is no number of dimensions; restore a checkpoint`,
+      `table schema_meta, key embedder_dim holds ${JSON.stringify(dim)}, which is not a number of dimensions; restore a checkpoint`,
     );
   }
   return {

@@ -15,7 +15,7 @@ export class NodeSqliteDriver implements SqlDriver {
   readonly #statements = new Map<string, StatementSync>();
   #depth = 0;
 
-  /** Opens a file, or with an empty path a database of its own; `pragmas` are run on it. */
+  /** Opens a file, or with an empty path a private database; `pragmas` are run on it. */
   constructor(path: string, timeout: number, pragmas: string) {
     this.#path = path;
     this.#db = this.#told(() => new DatabaseSync(path, { timeout }));
@@ -114,7 +114,7 @@ export class NodeSqliteDriver implements SqlDriver {
     } catch (cause) {
       const { message, errcode } = cause as Error & { errcode?: number };
       const code = (errcode ?? 0) & 0xff;
-      const what = `SQLite file ${this.#path || 'of its own'}: ${message}`;
+      const what = `SQLite file ${this.#path || '(temporary)'}: ${message}`;
       if (code === CORRUPT || code === NOT_A_DATABASE) {
         throw new CorruptError(`${what}; restore a checkpoint, or give another path`, { cause });
       }

@@ -129,7 +129,7 @@ export function text(row: SqlRow, column: string): string {
     return value;
   }
   if (!(value instanceof Uint8Array)) {
-    throw wrong(row, column, 'is no text');
+    throw wrong(row, column, 'is not a text');
   }
   try {
     return UTF8.decode(value);
@@ -141,7 +141,7 @@ export function text(row: SqlRow, column: string): string {
 export function whole(row: SqlRow, column: string): number {
   const value = row[column];
   if (typeof value !== 'number') {
-    throw wrong(row, column, 'is no number');
+    throw wrong(row, column, 'is not a number');
   }
   return Math.min(Math.max(Math.trunc(value), 0), Number.MAX_SAFE_INTEGER);
 }
@@ -149,7 +149,7 @@ export function whole(row: SqlRow, column: string): number {
 export function vectorOf(row: SqlRow, vectorBytes: number): Uint8Array {
   const bytes = row['embedding'];
   if (!(bytes instanceof Uint8Array)) {
-    throw wrong(row, 'embedding', 'is no blob');
+    throw wrong(row, 'embedding', 'is not a blob');
   }
   if (bytes.length !== vectorBytes) {
     throw wrong(

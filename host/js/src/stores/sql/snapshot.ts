@@ -118,7 +118,7 @@ export class Restore {
     const file = this.#file;
     if (file === undefined) {
       throw new InvalidArgumentError(
-        'the snapshot is checked, and so complete; begin another restore for other bytes',
+        'the snapshot is checked and therefore complete; begin another restore for other bytes',
       );
     }
     disk(this.#database, () => {
@@ -168,7 +168,7 @@ export class Restore {
       live.write(() => {
         if (onlyIfEmpty && live.one('SELECT 1 FROM main.entries LIMIT 1')) {
           throw new CheckpointError(
-            'the store has entries, and this restore goes ahead only where there are none; clear the store first, or let it replace them',
+            'the store has entries, and this restore needs a store without entries; clear the store first, or let it replace them',
           );
         }
         const before = version(live);

@@ -1,4 +1,4 @@
-/** Entries of an import that wait in a database of their own. */
+/** Entries of an import that wait in a separate database. */
 
 import type { Stage } from '../stage.js';
 import type { SqlDriver } from './driver.js';

@@ -118,7 +118,7 @@ export class SqlStore implements Store {
   readonly #connect: () => SqlDriver;
   #session: Session | undefined;
 
-  /** @param connect opens the database, creating it where there is none */
+  /** @param connect opens the database, creating it if it is missing */
   constructor(claims: SqlCapabilities, connect: () => SqlDriver) {
     this.#claims = claims;
     this.#connect = connect;
@@ -498,7 +498,7 @@ export class SqlStore implements Store {
     session.import = undefined;
   }
 
-  /** What is open, for stores with operations of their own. */
+  /** The open database, for stores with additional operations. */
   protected opened(): { driver: SqlDriver; embedder: StoredEmbedder } {
     return this.#open();
   }
@@ -553,7 +553,7 @@ export function version(driver: SqlDriver): number {
   const value = String(row?.['value'] ?? '0');
   if (!/^[0-9]{1,15}$/.test(value)) {
     throw new CorruptError(
-      `table multi_process_state, key version_counter holds ${JSON.stringify(value)}, which is no count; set it to a number above the last, or restore a checkpoint`,
+      `table multi_process_state, key version_counter holds ${JSON.stringify(value)}, which is not a count; set it to a number above the last, or restore a checkpoint`,
     );
   }
   return Number(value);

@@ -1,4 +1,4 @@
--- The import ARGV[1], with keys of its own: one for each of its entries, by number from 1, and
+-- The import ARGV[1], with separate keys: one for each of its entries, by number from 1, and
 -- `known`, a hash. It has the number of each `query_hash:namespace`, and a field without a
 -- colon, `mode`, from the beginning.
 local staged = p .. 'import:' .. ARGV[1] .. ':'

@@ -1,4 +1,5 @@
-//! Child processes: the test program itself, running another of its tests.
+//! Child processes of a test: its own program, which runs one of the functions that
+//! [`children!`](crate::children!) lists instead of tests.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -7,9 +8,19 @@ const PREFIX: &str = "MNEME_TEST_";
 /// Marks the lines of a child's output that are meant for its parent.
 const MARK: &str = "child>";
 
-/// What the parent set under a name; none where this process is not that child.
-pub fn argument(name: &str) -> Option<String> {
-    std::env::var(format!("{PREFIX}{name}")).ok()
+/// The child that this process is, where it is one.
+pub fn asked_for() -> Option<String> {
+    std::env::var(format!("{PREFIX}CHILD")).ok()
+}
+
+/// What the parent has set under a name.
+///
+/// # Panics
+///
+/// Where it has set nothing.
+pub fn argument(name: &str) -> String {
+    let value = std::env::var(format!("{PREFIX}{name}"));
+    value.unwrap_or_else(|_| panic!("the parent sets {name}"))
 }
 
 /// Tells the parent.
@@ -40,14 +51,14 @@ pub struct Running {
     output: BufReader<ChildStdout>,
 }
 
-/// A command that runs the test `name` of this program, with arguments for [`argument`].
+/// A command that runs the child `name` of this program, with arguments for [`argument`].
 ///
 /// # Panics
 ///
 /// Where the path of this program is unknown.
 pub fn command(name: &str, arguments: &[(&str, &str)]) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
-    command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
+    command.env(format!("{PREFIX}CHILD"), name);
     for (key, value) in arguments {
         command.env(format!("{PREFIX}{key}"), value);
     }
@@ -75,8 +86,8 @@ impl Running {
         }
     }
 
-    /// Starts the test `name` of this program.
-    pub fn test(name: &str, arguments: &[(&str, &str)]) -> Self {
+    /// Starts the child `name` of this program.
+    pub fn named(name: &str, arguments: &[(&str, &str)]) -> Self {
         Self::start(&mut command(name, arguments))
     }
 

@@ -3,24 +3,10 @@
 use crate::dynamodb_wire::Proxy;
 use crate::rows::{DIM, FINGERPRINT, entry};
 use crate::servers::dynamodb::{DynamoDb, credentials};
-use crate::skip;
-use libtest_mimic::{Arguments, Trial};
 use mneme::store::{DynamoDbStore, Store};
 use std::ops::Range;
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 use std::time::Duration;
-
-/// A test, by its name. It works on tables of its own.
-pub type Test = (&'static str, fn(&DynamoDb));
-
-/// Lists functions as tests, by their names.
-#[macro_export]
-macro_rules! dynamodb_tests {
-    ($($test:ident)*) => {
-        &[$((stringify!($test), $test as fn(&$crate::servers::dynamodb::DynamoDb))),*]
-    };
-}
 
 /// Keeps the AWS library from looking for credentials outside of the environment.
 pub const NOTHING_ELSE: [(&str, &str); 3] = [
@@ -51,36 +37,6 @@ pub fn run_with_credentials() -> Option<ExitCode> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
-}
-
-/// What `main` of a program of such tests does: starts a server and runs the tests.
-///
-/// # Panics
-///
-/// Where there is no server, and every test is required.
-pub fn run_tests(tests: &[Test]) -> ExitCode {
-    if let Some(end) = run_with_credentials() {
-        return end;
-    }
-    let arguments = Arguments::from_args();
-    let server = match arguments.list {
-        true => None,
-        false => match DynamoDb::start() {
-            Ok(server) => Some(Arc::new(server)),
-            Err(reason) => {
-                skip(&reason);
-                return ExitCode::SUCCESS;
-            }
-        },
-    };
-    let trials = tests.iter().map(|&(name, test)| {
-        let server = server.clone();
-        Trial::test(name, move || {
-            test(server.as_deref().expect("listed tests are not run"));
-            Ok(())
-        })
-    });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
 /// An open store that has patience with a busy machine.

@@ -12,6 +12,7 @@ pub mod rows;
 pub mod servers;
 pub mod sqlite;
 pub mod stores;
+pub mod suite;
 
 use mneme::SemanticCache;
 use std::path::PathBuf;
@@ -26,25 +27,6 @@ pub fn kept_folder() -> PathBuf {
         .ancestors()
         .nth(3)
         .map_or_else(std::env::temp_dir, |target| target.join("tmp"))
-}
-
-/// Says that a test cannot run here, for the reason given; fails it where
-/// `MNEME_REQUIRE_ALL=1` asks for every test.
-///
-/// # Panics
-///
-/// Where every test is required.
-pub fn skip(reason: &str) {
-    assert!(
-        !every_test_is_required(),
-        "MNEME_REQUIRE_ALL=1, and this test cannot run: {reason}"
-    );
-    println!("skipped: {reason}");
-}
-
-/// Whether `MNEME_REQUIRE_ALL=1` asks for every test.
-pub fn every_test_is_required() -> bool {
-    std::env::var_os("MNEME_REQUIRE_ALL").is_some_and(|value| value == "1")
 }
 
 /// Fails where a cache that was asked "question" does not say "answer" any more.

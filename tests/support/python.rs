@@ -1,6 +1,7 @@
 //! The real mneme-cache with its server stores, and moto, in a virtual environment.
 
 use crate::kept_folder;
+use crate::suite::Provided;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +11,16 @@ use std::sync::OnceLock;
 pub const PEER: &str = "mneme-cache[redis,postgres,dynamodb]==1.0.1";
 /// What else the tests want from Python.
 const MORE: [&str; 2] = ["numpy", "moto[server]>=5,<6"];
+
+/// The Python of a virtual environment that has the peer.
+#[derive(Clone, Copy)]
+pub struct Python(pub &'static Path);
+
+impl Provided for Python {
+    fn provide(_: &str) -> Result<Self, String> {
+        peer().map(Python).map_err(str::to_owned)
+    }
+}
 
 /// The Python of a virtual environment that has the peer; made on first use. The error
 /// says why there is none.

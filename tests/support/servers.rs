@@ -15,17 +15,6 @@ use std::time::{Duration, Instant};
 /// How long a server may take to answer after its start.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Unwraps a started server, or skips the test that asked for it.
-#[macro_export]
-macro_rules! or_skip {
-    ($server:expr) => {
-        match $server {
-            Ok(server) => server,
-            Err(reason) => return $crate::skip(&reason),
-        }
-    };
-}
-
 /// A port that nothing listens on.
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?

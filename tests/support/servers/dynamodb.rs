@@ -2,7 +2,9 @@
 
 use super::{Daemon, free_port, listens};
 use crate::python;
+use crate::suite::Provided;
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::TempDir;
 
 /// A server that keeps its tables in memory.
@@ -12,7 +14,37 @@ pub struct DynamoDb {
     process: Option<Daemon>,
 }
 
+/// The server that tests share, and the module that they are of.
+static SHARED: Mutex<Option<(String, Arc<DynamoDb>)>> = Mutex::new(None);
+
+/// A server for one test.
+impl Provided for DynamoDb {
+    fn provide(_: &str) -> Result<Self, String> {
+        Self::start()
+    }
+}
+
+/// A server that the tests of a module share. Each works on tables of its own.
+///
+/// moto copies all tables for each transaction, so the next module starts with none.
+impl Provided for Arc<DynamoDb> {
+    fn provide(module: &str) -> Result<Self, String> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, server)) = shared.as_ref().filter(|(of, _)| of == module) {
+            return Ok(Arc::clone(server));
+        }
+        let server = Arc::new(DynamoDb::start()?);
+        *shared = Some((module.to_owned(), Arc::clone(&server)));
+        Ok(server)
+    }
+}
+
 impl DynamoDb {
+    /// Ends the server that tests have shared, if there is one.
+    pub fn end_shared() {
+        *SHARED.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Starts a server without tables. The error says why there is none.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use super::{Daemon, PATIENCE, free_port};
 use crate::children::Running;
 use crate::rows::{DIM, FINGERPRINT};
+use crate::suite::Provided;
 use mneme::PostgresStore;
 use mneme::store::Store;
 use std::ffi::OsStr;
@@ -23,6 +24,20 @@ pub struct Postgres {
 
 /// The password of the server's user.
 pub const PASSWORD: &str = "secret-of-the-tests";
+
+/// A server for one test.
+impl Provided for Postgres {
+    fn provide(_: &str) -> Result<Self, String> {
+        Self::start()
+    }
+}
+
+/// A server that tests share: see [`Postgres::shared`].
+impl Provided for Arc<Postgres> {
+    fn provide(_: &str) -> Result<Self, String> {
+        Postgres::shared()
+    }
+}
 
 impl Postgres {
     /// Starts a server. The error says why there is none.

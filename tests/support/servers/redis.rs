@@ -1,6 +1,7 @@
 //! `redis-server`.
 
 use super::{Daemon, free_port};
+use crate::suite::Provided;
 use mneme::RedisStore;
 use redis::{Connection, FromRedisValue};
 use std::collections::BTreeMap;
@@ -18,6 +19,13 @@ pub struct Redis {
     process: Option<Daemon>,
     /// The port for TLS, where it has one.
     tls_port: Option<u16>,
+}
+
+/// A server for one test.
+impl Provided for Redis {
+    fn provide(_: &str) -> Result<Self, String> {
+        Self::start()
+    }
 }
 
 impl Redis {

@@ -1,0 +1,125 @@
+//! Native archives in stores of another kind.
+
+use super::support::{MODEL, builder, dumped, entries, entry, fill, load, memory};
+use mneme::checkpoint::{
+    self, DumpOptions, ImportMode, InspectOptions, Layout, LoadOptions, TtlOverride,
+};
+use mneme::embedder::Precomputed;
+use mneme::{MemoryStore, PutRequest, SemanticCache, SqliteStore};
+use std::io::Cursor;
+use tempfile::TempDir;
+
+mneme_tests::tests![
+    a_snapshot_of_sqlite_goes_into_another_store,
+    every_option_holds_for_a_converted_archive,
+    a_snapshot_that_does_not_fit_is_refused,
+    a_portable_archive_goes_from_anywhere_to_anywhere,
+];
+
+fn sqlite() -> (TempDir, SemanticCache) {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = builder(SqliteStore::new(folder.path().join("a.db")))
+        .open()
+        .unwrap();
+    (folder, cache)
+}
+
+/// A native archive of ten entries, three of them of a tenant that has a quota.
+fn native() -> Vec<u8> {
+    let (_folder, cache) = sqlite();
+    fill(&cache, 7);
+    for n in 0..3 {
+        cache.put(entry(n).namespace("tenant")).unwrap();
+    }
+    cache.set_namespace_quota("tenant", Some(50)).unwrap();
+    assert!(cache.get("question 1").unwrap().is_hit());
+    let (report, archive) = cache.dump(Vec::new(), DumpOptions::new()).unwrap();
+    assert_eq!((report.layout, report.entries), (Layout::Native, None));
+    archive
+}
+
+fn a_snapshot_of_sqlite_goes_into_another_store() {
+    let archive = native();
+    let inspected =
+        checkpoint::inspect(Cursor::new(archive.clone()), InspectOptions::new()).unwrap();
+    assert_eq!(
+        (inspected.entries, inspected.manifest.store.as_str()),
+        (10, "sqlite")
+    );
+    let cache = memory();
+    let report = load(&cache, &archive).unwrap();
+    assert_eq!((report.entries, report.skipped), (10, 0));
+    // What was given is reported, not what it became on the way.
+    assert_eq!(report.manifest, inspected.manifest);
+    let stats = cache.stats(None).unwrap();
+    assert_eq!((stats.entries, stats.counters.hits_exact), (10, 1));
+    assert_eq!(cache.namespace_quota("tenant").unwrap(), Some(50));
+    let error = load(&cache, &archive).unwrap_err();
+    assert_eq!(error.kind(), "checkpoint", "{error}");
+}
+
+fn every_option_holds_for_a_converted_archive() {
+    let cache = memory();
+    cache
+        .put(PutRequest::new("mine", "stays").embedding(vec![0.0, 1.0]))
+        .unwrap();
+    let told = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let watch = std::sync::Arc::clone(&told);
+    let options = LoadOptions::new()
+        .mode(ImportMode::Merge)
+        .namespaces(["tenant"])
+        .namespace_prefix("eu-")
+        .ttl(TtlOverride::Seconds(0))
+        .quotas([("eu-tenant", 5)])
+        .on_progress(move |_| {
+            watch.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        });
+    let report = cache.load(Cursor::new(native()), options).unwrap();
+    assert_eq!((report.entries, report.skipped), (3, 7));
+    assert_eq!(report.manifest.layout, Layout::Native);
+    assert!(told.load(std::sync::atomic::Ordering::SeqCst) > 0);
+    assert_eq!(cache.list_namespaces().unwrap(), ["default", "eu-tenant"]);
+    assert_eq!(cache.namespace_quota("eu-tenant").unwrap(), Some(5));
+    assert_eq!(cache.vacuum(None, false).unwrap(), 3);
+
+    let unknown = LoadOptions::new()
+        .mode(ImportMode::Merge)
+        .namespaces(["nobody"]);
+    let error = cache.load(Cursor::new(native()), unknown).unwrap_err();
+    assert_eq!(error.kind(), "invalid_argument", "{error}");
+    assert_eq!(entries(&cache), 1);
+}
+
+fn a_snapshot_that_does_not_fit_is_refused() {
+    let archive = native();
+    let other = SemanticCache::builder()
+        .store(MemoryStore::new())
+        .embedder(Precomputed::new("another", 2))
+        .open()
+        .unwrap();
+    assert_eq!(
+        load(&other, &archive).unwrap_err().kind(),
+        "embedder_mismatch"
+    );
+    let cache = memory();
+    for cut in [archive.len() / 2, archive.len() - 1] {
+        let error = load(&cache, &archive[..cut]).unwrap_err();
+        assert_eq!(error.kind(), "checkpoint", "{cut}: {error}");
+    }
+    assert_eq!(entries(&cache), 0);
+    assert_eq!(cache.stats(None).unwrap().embedder_fingerprint, MODEL);
+}
+
+fn a_portable_archive_goes_from_anywhere_to_anywhere() {
+    let full = memory();
+    fill(&full, 5);
+    let (_folder, cache) = sqlite();
+    assert_eq!(load(&cache, &dumped(&full)).unwrap().entries, 5);
+    let options = DumpOptions::new().layout(Layout::Portable);
+    let archive = cache.dump(Vec::new(), options).unwrap().1;
+    let again = memory();
+    assert_eq!(load(&again, &archive).unwrap().entries, 5);
+    let native = DumpOptions::new().layout(Layout::Native);
+    let error = again.dump(Vec::new(), native).err().unwrap();
+    assert_eq!(error.kind(), "unsupported", "{error}");
+}

@@ -1,0 +1,30 @@
+//! Whole caches on their way: archives, and copies from store to store.
+
+mod chain;
+mod converted;
+mod ends;
+mod interop;
+mod limits;
+mod migrations;
+mod pictures;
+mod support;
+
+use mneme_tests::dynamodb::run_with_credentials;
+use mneme_tests::suite::Suite;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if let Some(end) = run_with_credentials() {
+        return end;
+    }
+    Suite::new()
+        .children(pictures::children())
+        .tests(chain::tests())
+        .tests(converted::tests())
+        .tests(ends::tests())
+        .tests(interop::tests())
+        .tests(limits::tests())
+        .tests(migrations::tests())
+        .tests(pictures::tests())
+        .run()
+}

@@ -1,0 +1,21 @@
+//! The component, through the Rust library: what it asks of a host, what it finds, what it
+//! refuses.
+
+mod bad_input;
+mod index;
+mod normalization;
+mod round_trips;
+mod sandbox;
+
+use mneme_tests::suite::Suite;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    Suite::new()
+        .tests(bad_input::tests())
+        .tests(index::tests())
+        .tests(normalization::tests())
+        .tests(round_trips::tests())
+        .tests(sandbox::tests())
+        .run()
+}

@@ -1,0 +1,26 @@
+//! The Postgres store, on servers that the tests start.
+
+mod conflicts;
+mod faults;
+mod import_faults;
+mod imports;
+mod interop;
+mod layout;
+mod places;
+mod views;
+
+use mneme_tests::suite::Suite;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    Suite::new()
+        .tests(conflicts::tests())
+        .tests(faults::tests())
+        .tests(import_faults::tests())
+        .tests(imports::tests())
+        .tests(interop::tests())
+        .tests(layout::tests())
+        .tests(places::tests())
+        .tests(views::tests())
+        .run()
+}

@@ -1,0 +1,18 @@
+//! Many at once: threads and tasks on a cache, processes on a file or a server.
+
+mod files;
+mod servers;
+mod threads;
+
+use mneme_tests::suite::Suite;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    Suite::new()
+        .children(files::children())
+        .children(servers::children())
+        .tests(files::tests())
+        .tests(servers::tests())
+        .tests(threads::tests())
+        .run()
+}

@@ -1,0 +1,331 @@
+//! Many threads, and many tasks, on one cache.
+
+use mneme::{
+    AsyncSemanticCache, Error, GetRequest, MemoryStore, Origin, PutRequest, SemanticCache,
+    SqliteStore,
+};
+use mneme_tests::embedders::{Gated, Words, axis};
+use mneme_tests::unless_it_hangs;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
+
+mneme_tests::tests![
+    eight_threads_get_their_own_answers,
+    no_lock_is_held_while_embedding,
+    the_same_question_at_the_same_time_is_computed_once,
+    different_questions_are_computed_at_the_same_time,
+    tasks_that_ask_the_same_share_one_computation,
+    a_computation_that_is_dropped_passes_to_the_next,
+    a_failed_computation_is_not_shared_and_not_kept,
+    a_call_from_inside_a_call_fails_instead_of_waiting_for_itself,
+];
+
+fn cache(embedder: impl mneme::Embedder + 'static) -> SemanticCache {
+    SemanticCache::builder()
+        .store(MemoryStore::new())
+        .embedder(embedder)
+        .open()
+        .unwrap()
+}
+
+fn eight_threads_get_their_own_answers() {
+    unless_it_hangs(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = SemanticCache::builder()
+            .store(SqliteStore::new(dir.path().join("cache.db")))
+            .embedder(Words)
+            .touches(16, 5_000)
+            .open()
+            .unwrap();
+        let start = Barrier::new(8);
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (cache, start) = (cache.clone(), &start);
+                scope.spawn(move || {
+                    start.wait();
+                    mixed_calls(&cache, &format!("space {thread}"));
+                });
+            }
+        });
+        let stats = cache.stats(None).unwrap();
+        assert_eq!(stats.entries, 8 * 50);
+        assert_eq!(stats.counters.hits_exact, 8 * 100);
+        assert_eq!(stats.counters.hits_semantic, 8 * 100);
+        assert_eq!(stats.counters.misses, 8 * 50);
+        assert!(cache.health().unwrap().healthy);
+    });
+}
+
+/// Puts 100 answers into a namespace, asks for each exactly and reworded, and deletes
+/// every other one.
+fn mixed_calls(cache: &SemanticCache, namespace: &str) {
+    for n in 0..100 {
+        let (query, reworded) = (
+            format!("red{n} green{n} blue{n}"),
+            format!("blue{n} red{n} green{n}"),
+        );
+        let ask = |query: &str| {
+            cache
+                .get(GetRequest::new(query).namespace(namespace).threshold(0.99))
+                .unwrap()
+        };
+        cache
+            .put(PutRequest::new(&query, format!("{namespace}: {n}")).namespace(namespace))
+            .unwrap();
+        for query in [&query, &reworded] {
+            assert_eq!(
+                ask(query).hit().unwrap().response,
+                format!("{namespace}: {n}")
+            );
+        }
+        if n % 2 == 0 {
+            assert!(cache.delete(&query, namespace).unwrap());
+            assert!(!ask(&reworded).is_hit());
+        }
+    }
+}
+
+fn no_lock_is_held_while_embedding() {
+    unless_it_hangs(|| {
+        let (embedder, gate) = Gated::new();
+        let cache = cache(embedder);
+        cache
+            .put(PutRequest::new("quick question", "quick answer"))
+            .unwrap();
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(|| cache.get("slow question").unwrap().is_hit());
+            assert_eq!(gate.arrivals.recv().unwrap(), "slow question");
+            // The embedder is at work. Everybody else goes on.
+            assert!(cache.get("quick question").unwrap().is_hit());
+            assert!(cache.get("question quick").unwrap().is_hit());
+            cache
+                .put(PutRequest::new("slow question", "found").embedding(axis(0)))
+                .unwrap();
+            assert!(cache.delete("slow question", "default").unwrap());
+            assert!(!slow.is_finished());
+            gate.open.send(()).unwrap();
+            assert!(!slow.join().unwrap());
+        });
+    });
+}
+
+fn the_same_question_at_the_same_time_is_computed_once() {
+    unless_it_hangs(|| {
+        let cache = cache(Words);
+        for round in 0..400 {
+            let (computed, start) = (AtomicUsize::new(0), Barrier::new(8));
+            std::thread::scope(|scope| {
+                for thread in 0..8 {
+                    let (cache, computed, start) = (&cache, &computed, &start);
+                    scope.spawn(move || {
+                        let question = if thread % 2 == 0 {
+                            "The  Question"
+                        } else {
+                            "the question"
+                        };
+                        start.wait();
+                        let answer = cache
+                            .get_or_compute(
+                                GetRequest::new(question).namespace(format!("{round}")),
+                                || {
+                                    computed.fetch_add(1, Ordering::SeqCst);
+                                    Ok::<_, Infallible>(format!("answer {round}"))
+                                },
+                            )
+                            .unwrap();
+                        assert_eq!(answer.response, format!("answer {round}"));
+                        if let Origin::Computed(stored) = answer.origin {
+                            stored.unwrap();
+                        }
+                    });
+                }
+            });
+            assert_eq!(computed.into_inner(), 1, "round {round}");
+        }
+    });
+}
+
+fn different_questions_are_computed_at_the_same_time() {
+    unless_it_hangs(|| {
+        let (cache, together) = (cache(Words), Barrier::new(4));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (cache, together) = (&cache, &together);
+                scope.spawn(move || {
+                    // Passes only when all four are at it.
+                    let compute = || {
+                        together.wait();
+                        Ok::<_, Infallible>("r".to_owned())
+                    };
+                    let question = GetRequest::new("q").namespace(format!("{thread}"));
+                    cache.get_or_compute(question, compute).unwrap();
+                });
+            }
+        });
+    });
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_runtime_goes_on_while_the_embedder_is_slow() {
+    let (embedder, gate) = Gated::new();
+    let cache = AsyncSemanticCache::new(cache(embedder));
+    cache
+        .put(PutRequest::new("quick question", "quick answer"))
+        .await
+        .unwrap();
+    let slow = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get("slow question").await.unwrap().is_hit() }
+    });
+    // This task and that one share the one thread of the runtime: it sees the question
+    // arrive only if the thread is free.
+    let arrived = loop {
+        match gate.arrivals.try_recv() {
+            Ok(text) => break text,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(arrived, "slow question");
+    assert!(cache.get("quick question").await.unwrap().is_hit());
+    assert!(cache.get("question quick").await.unwrap().is_hit());
+    cache
+        .put(PutRequest::new("another", "answer"))
+        .await
+        .unwrap();
+    assert!(!slow.is_finished());
+    gate.open.send(()).unwrap();
+    assert!(!slow.await.unwrap());
+    cache.close().await.unwrap();
+}
+
+fn tasks_that_ask_the_same_share_one_computation() {
+    unless_it_hangs(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let cache = AsyncSemanticCache::new(cache(Words));
+            for round in 0..100 {
+                let computed = Arc::new(AtomicUsize::new(0));
+                let tasks: Vec<_> = (0..8)
+                    .map(|_| {
+                        let (cache, computed) = (cache.clone(), Arc::clone(&computed));
+                        tokio::spawn(async move {
+                            let compute = async {
+                                computed.fetch_add(1, Ordering::SeqCst);
+                                tokio::task::yield_now().await;
+                                Ok::<_, Infallible>("answer".to_owned())
+                            };
+                            let question =
+                                GetRequest::new("question").namespace(format!("{round}"));
+                            cache
+                                .get_or_compute(question, compute)
+                                .await
+                                .unwrap()
+                                .response
+                        })
+                    })
+                    .collect();
+                for task in tasks {
+                    assert_eq!(task.await.unwrap(), "answer");
+                }
+                assert_eq!(computed.load(Ordering::SeqCst), 1, "round {round}");
+            }
+        });
+    });
+}
+
+fn a_computation_that_is_dropped_passes_to_the_next() {
+    unless_it_hangs(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let cache = AsyncSemanticCache::new(cache(Words));
+            let (begun, begins) = tokio::sync::oneshot::channel();
+            let first = tokio::spawn({
+                let cache = cache.clone();
+                async move {
+                    let compute = async {
+                        begun.send(()).unwrap();
+                        std::future::pending::<Result<String, Infallible>>().await
+                    };
+                    cache.get_or_compute("question", compute).await.map(drop)
+                }
+            });
+            begins.await.unwrap();
+            let second = tokio::spawn({
+                let cache = cache.clone();
+                async move {
+                    let compute = async { Ok::<_, Infallible>("second".to_owned()) };
+                    cache
+                        .get_or_compute("question", compute)
+                        .await
+                        .unwrap()
+                        .response
+                }
+            });
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert!(
+                !second.is_finished(),
+                "the first computation is still under way"
+            );
+            first.abort();
+            assert_eq!(second.await.unwrap(), "second");
+        });
+    });
+}
+
+fn a_failed_computation_is_not_shared_and_not_kept() {
+    let cache = cache(Words);
+    let failed = cache
+        .get_or_compute("question", || Err::<String, _>("no"))
+        .unwrap_err();
+    assert_eq!(failed, "no");
+    let answer = cache
+        .get_or_compute("question", || Ok::<_, Infallible>("yes".into()))
+        .unwrap();
+    assert_eq!(answer.response, "yes");
+    // The model behind the cache matters more than the cache.
+    cache.close().unwrap();
+    let answer = cache
+        .get_or_compute("question", || Ok::<_, Infallible>("without".into()))
+        .unwrap();
+    assert_eq!(answer.response, "without");
+    assert!(matches!(
+        answer.origin,
+        Origin::Computed(Err(mneme::Error::Closed))
+    ));
+}
+
+fn a_call_from_inside_a_call_fails_instead_of_waiting_for_itself() {
+    unless_it_hangs(|| {
+        let itself: Arc<OnceLock<SemanticCache>> = Arc::default();
+        let outcomes = Arc::new(Mutex::new(Vec::new()));
+        let (inside, seen) = (Arc::clone(&itself), Arc::clone(&outcomes));
+        let cache = SemanticCache::builder()
+            .store(MemoryStore::new())
+            .embedder(Words)
+            .on_event(move |_| {
+                if let Some(cache) = inside.get() {
+                    seen.lock().unwrap().push(cache.get("question"));
+                }
+            })
+            .open()
+            .unwrap();
+        itself.set(cache.clone()).unwrap();
+        cache.put(PutRequest::new("question", "answer")).unwrap();
+        assert!(cache.get("question").unwrap().is_hit());
+        let outcomes = std::mem::take(&mut *outcomes.lock().unwrap());
+        assert_eq!(outcomes.len(), 2);
+        for outcome in outcomes {
+            assert!(
+                matches!(outcome, Err(Error::InvalidArgument(_))),
+                "{outcome:?}"
+            );
+        }
+    });
+}

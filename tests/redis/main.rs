@@ -1,0 +1,27 @@
+//! The Redis store, on servers that the tests start.
+
+mod damage;
+mod expiry;
+mod faults;
+mod import_faults;
+mod imports;
+mod interop;
+mod layout;
+mod limits;
+
+use mneme_tests::suite::Suite;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    Suite::new()
+        .children(imports::children())
+        .tests(damage::tests())
+        .tests(expiry::tests())
+        .tests(faults::tests())
+        .tests(import_faults::tests())
+        .tests(imports::tests())
+        .tests(interop::tests())
+        .tests(layout::tests())
+        .tests(limits::tests())
+        .run()
+}

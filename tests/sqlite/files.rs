@@ -1,0 +1,451 @@
+//! What holds for the SQLite store alone: files, other writers, damage.
+
+use std::fs;
+use std::path::Path;
+
+use mneme::store::{Entry, SqliteStore, Store, StoreError, Touch};
+use rusqlite::Connection;
+
+use super::place::{by_id, open, place, version};
+use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, key, put};
+
+mneme_tests::tests![
+    #[cfg(unix)]
+    files_are_for_their_owner_alone,
+    temporary_files_do_not_outlive_the_store,
+    the_tables_are_those_of_the_shared_layout,
+    an_empty_file_becomes_a_cache,
+    what_is_no_database_is_refused_untouched,
+    a_truncated_file_is_refused_untouched,
+    a_newer_schema_is_refused,
+    a_foreign_database_is_refused_untouched,
+    tables_without_meta_are_completed_while_empty,
+    paths_that_cannot_be_are_refused,
+    handles_on_one_file_see_each_other,
+    a_lock_held_too_long_is_retryable,
+    many_writers_never_see_a_lock,
+    foreign_numbers_and_rows_are_tolerated,
+    a_number_beyond_sqlite_is_refused,
+    damaged_rows_are_named,
+    #[cfg(unix)]
+    damaged_pages_fail_the_integrity_check,
+    numbers_at_the_end_of_sqlites_are_no_trap,
+    metadata_that_only_python_calls_json_are_kept,
+];
+
+fn refusal(path: &Path) -> StoreError {
+    let mut store = SqliteStore::new(path);
+    let error = store.open(FINGERPRINT, DIM).unwrap_err();
+    assert!(matches!(store.count(None), Err(StoreError::Closed)));
+    error
+}
+
+/// Fails unless the text of the error names the path and the other parts.
+#[track_caller]
+fn says(error: &StoreError, path: &Path, parts: &[&str]) {
+    let text = format!("{error:?}");
+    assert!(text.contains(&path.display().to_string()), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "{text} lacks {part}");
+    }
+}
+
+#[cfg(unix)]
+fn files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = place();
+    let mut store = open(&place.path);
+    put(&mut store, entry("a", 1));
+    store.begin_snapshot().unwrap();
+    let mut files = 0;
+    for file in fs::read_dir(place.dir.path()).unwrap() {
+        let mode = file.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        files += 1;
+    }
+    assert_eq!(files, 4, "database, log, shared memory, snapshot");
+}
+
+fn temporary_files_do_not_outlive_the_store() {
+    let place = place();
+    let mut store = open(&place.path);
+    store.begin_snapshot().unwrap();
+    store.begin_restore().unwrap();
+    store.close().unwrap();
+    let mut store = open(&place.path);
+    store.begin_snapshot().unwrap();
+    store.begin_snapshot().unwrap();
+    drop(store);
+    assert_eq!(fs::read_dir(place.dir.path()).unwrap().count(), 1);
+}
+
+fn the_tables_are_those_of_the_shared_layout() {
+    let place = place();
+    open(&place.path).close().unwrap();
+    let conn = Connection::open(&place.path).unwrap();
+    let columns = |table: &str| -> Vec<(String, String, bool)> {
+        let mut query = conn
+            .prepare("SELECT name, type, \"notnull\" FROM pragma_table_info(?1)")
+            .unwrap();
+        let rows = query.query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        rows.unwrap().map(Result::unwrap).collect()
+    };
+    let expected = |list: &[(&str, &str, bool)]| -> Vec<(String, String, bool)> {
+        list.iter()
+            .map(|(n, t, c)| ((*n).to_owned(), (*t).to_owned(), *c))
+            .collect()
+    };
+    let entries = expected(&[
+        ("id", "INTEGER", false),
+        ("namespace", "TEXT", true),
+        ("query_hash", "TEXT", true),
+        ("query", "TEXT", true),
+        ("response", "TEXT", true),
+        ("embedding", "BLOB", true),
+        ("metadata", "TEXT", true),
+        ("created_at", "INTEGER", true),
+        ("last_accessed_at", "INTEGER", true),
+        ("ttl", "INTEGER", false),
+        ("access_count", "INTEGER", true),
+    ]);
+    assert_eq!(columns("entries"), entries);
+    let pairs = expected(&[("key", "TEXT", false), ("value", "TEXT", true)]);
+    assert_eq!(columns("schema_meta"), pairs);
+    assert_eq!(columns("multi_process_state"), pairs);
+    assert_eq!(columns("namespace_quotas").len(), 2);
+    assert_eq!(columns("cache_counters").len(), 3);
+    let meta = |key: &str| -> String {
+        let sql = "SELECT value FROM schema_meta WHERE key = ?1";
+        conn.query_row(sql, [key], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(meta("schema_version"), "1");
+    assert_eq!(meta("embedder_fingerprint"), FINGERPRINT);
+    assert_eq!(meta("embedder_dim"), "3");
+    let sql =
+        "SELECT typeof(value) || value FROM multi_process_state WHERE key = 'version_counter'";
+    let counter: String = conn.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(counter, "text0");
+    let mode: String = conn
+        .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(mode, "wal");
+}
+
+fn an_empty_file_becomes_a_cache() {
+    let place = place();
+    fs::write(&place.path, b"").unwrap();
+    put(&mut open(&place.path), entry("a", 1));
+    assert_eq!(open(&place.path).count(None).unwrap(), 1);
+}
+
+fn what_is_no_database_is_refused_untouched() {
+    let place = place();
+    for content in [b"no database".to_vec(), vec![0x55; 100_000]] {
+        fs::write(&place.path, &content).unwrap();
+        let error = refusal(&place.path);
+        assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+        says(&error, &place.path, &["not a database", "path"]);
+        assert_eq!(fs::read(&place.path).unwrap(), content);
+        assert_eq!(fs::read_dir(place.dir.path()).unwrap().count(), 1);
+    }
+}
+
+fn a_truncated_file_is_refused_untouched() {
+    let place = place();
+    let mut store = open(&place.path);
+    store
+        .insert((0..500).map(|n| entry("a", n)).collect())
+        .unwrap();
+    store.close().unwrap();
+    let whole = fs::read(&place.path).unwrap();
+    for length in [4096 * 3, 4096 + 100, 500, 50] {
+        fs::write(&place.path, &whole[..length]).unwrap();
+        let error = refusal(&place.path);
+        assert!(
+            matches!(error, StoreError::Corrupt(_)),
+            "{length}: {error:?}"
+        );
+        says(&error, &place.path, &["move the file away"]);
+        assert_eq!(fs::read(&place.path).unwrap().len(), length);
+    }
+}
+
+fn a_newer_schema_is_refused() {
+    let place = place();
+    open(&place.path).close().unwrap();
+    let set = |version: &str| {
+        let conn = Connection::open(&place.path).unwrap();
+        let sql = "UPDATE schema_meta SET value = ?1 WHERE key = 'schema_version'";
+        conn.execute(sql, [version]).unwrap();
+    };
+    for version in ["2", "0", "x"] {
+        set(version);
+        let error = refusal(&place.path);
+        assert!(matches!(error, StoreError::Schema(_)), "{error:?}");
+        says(&error, &place.path, &["schema_version", version]);
+    }
+    set("1");
+    open(&place.path);
+}
+
+fn a_foreign_database_is_refused_untouched() {
+    for journal in ["DELETE", "WAL"] {
+        for foreign in [
+            "CREATE TABLE users (id INTEGER PRIMARY KEY); INSERT INTO users VALUES (1)",
+            "CREATE TABLE schema_meta (version INTEGER); INSERT INTO schema_meta VALUES (3)",
+            "CREATE TABLE entries (title TEXT); CREATE TABLE notes (text TEXT)",
+        ] {
+            let place = place();
+            let conn = Connection::open(&place.path).unwrap();
+            let sql = format!("PRAGMA journal_mode = {journal}; {foreign};");
+            conn.execute_batch(&sql).unwrap();
+            drop(conn);
+            let before = fs::read(&place.path).unwrap();
+            let error = refusal(&place.path);
+            assert!(matches!(error, StoreError::Schema(_)), "{error:?}");
+            says(&error, &place.path, &["another path"]);
+            assert_eq!(fs::read(&place.path).unwrap(), before);
+        }
+    }
+}
+
+fn tables_without_meta_are_completed_while_empty() {
+    let place = place();
+    open(&place.path).close().unwrap();
+    let conn = Connection::open(&place.path).unwrap();
+    conn.execute_batch(
+        "DELETE FROM schema_meta; DROP INDEX idx_entries_id; DROP TABLE namespace_quotas;",
+    )
+    .unwrap();
+    drop(conn);
+    put(&mut open(&place.path), entry("a", 1));
+    let conn = Connection::open(&place.path).unwrap();
+    conn.execute_batch("DELETE FROM schema_meta").unwrap();
+    drop(conn);
+    let error = refusal(&place.path);
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+    says(&error, &place.path, &["schema_meta", "schema_version"]);
+}
+
+fn paths_that_cannot_be_are_refused() {
+    let place = place();
+    let missing = place.dir.path().join("missing/cache.db");
+    says(
+        &refusal(&missing),
+        &missing,
+        &["directory", "retryable: false"],
+    );
+    says(&refusal(place.dir.path()), place.dir.path(), &["directory"]);
+    assert!(matches!(
+        refusal(Path::new(":memory:")),
+        StoreError::InvalidArgument(_)
+    ));
+    assert!(matches!(
+        refusal(Path::new("")),
+        StoreError::InvalidArgument(_)
+    ));
+}
+
+fn handles_on_one_file_see_each_other() {
+    let place = place();
+    let (mut one, mut two) = (open(&place.path), open(&place.path));
+    let id = put(&mut one, entry("a", 1));
+    assert_eq!(by_id(&mut two, id).unwrap().response, "response 1");
+    assert_eq!(version(&mut two), 1);
+    assert!(two.delete_by_id(id).unwrap());
+    assert_eq!(by_id(&mut one, id), None);
+    assert_eq!(version(&mut one), 2);
+    assert!(put(&mut one, entry("a", 1)) > id);
+}
+
+fn a_lock_held_too_long_is_retryable() {
+    let place = place();
+    let mut store = SqliteStore::new(&place.path).busy_timeout(std::time::Duration::ZERO);
+    store.open(FINGERPRINT, DIM).unwrap();
+    let other = Connection::open(&place.path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = store.insert(vec![entry("a", 1)]).unwrap_err();
+    says(&error, &place.path, &["locked", "retryable: true"]);
+    assert_eq!(store.count(None).unwrap(), 0);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(put(&mut store, entry("a", 1)), 1);
+}
+
+fn many_writers_never_see_a_lock() {
+    let place = place();
+    let rounds = 40;
+    // Opening a new file at one moment is part of the test.
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let path = &place.path;
+            scope.spawn(move || {
+                let mut store = open(path);
+                for n in 0..rounds {
+                    let list = (0..20).map(|k| entry("a", thread * 10_000 + n * 20 + k));
+                    store.insert(list.collect()).unwrap();
+                    put(&mut store, entry("shared", n));
+                    store.count(None).unwrap();
+                    store.replace_meta("k", Some("no"), Some("v")).unwrap();
+                }
+                store.close().unwrap();
+            });
+        }
+    });
+    let mut store = open(&place.path);
+    assert_eq!(store.count(Some("a")).unwrap(), 4 * rounds * 20);
+    assert_eq!(store.count(Some("shared")).unwrap(), rounds);
+    assert_eq!(version(&mut store), 4 * rounds * 2);
+    assert!(store.integrity_check().unwrap());
+}
+
+fn foreign_numbers_and_rows_are_tolerated() {
+    let place = place();
+    let mut store = open(&place.path);
+    store
+        .insert((1..=4).map(|n| entry("a", n)).collect())
+        .unwrap();
+    let conn = Connection::open(&place.path).unwrap();
+    conn.execute_batch(
+        "UPDATE entries SET ttl = -5, created_at = -7 WHERE id = 1;
+         UPDATE entries SET ttl = 1.5, created_at = 100 WHERE id = 2;
+         UPDATE entries SET access_count = -1, last_accessed_at = -9223372036854775808 WHERE id = 3;
+         UPDATE entries SET ttl = 1e300 WHERE id = 4;",
+    )
+    .unwrap();
+    let read = store.iter_since(0, 9).unwrap();
+    assert_eq!((read[0].ttl, read[0].created_at), (Some(0), 0));
+    assert_eq!(read[1].ttl, Some(1));
+    assert_eq!((read[2].access_count, read[2].last_accessed_at), (0, 0));
+    let gone = store.delete_expired(100, None, 9).unwrap();
+    assert_eq!(gone.iter().map(|one| one.id).collect::<Vec<_>>(), [1]);
+    let gone = store.delete_expired(101, None, 9).unwrap();
+    assert_eq!(gone.iter().map(|one| one.id).collect::<Vec<_>>(), [2]);
+}
+
+fn a_number_beyond_sqlite_is_refused() {
+    let place = place();
+    let mut store = open(&place.path);
+    for wrong in [
+        Entry {
+            ttl: Some(u64::MAX),
+            ..entry("a", 1)
+        },
+        Entry {
+            created_at: 1 << 63,
+            ..entry("a", 1)
+        },
+        Entry {
+            last_accessed_at: u64::MAX,
+            ..entry("a", 1)
+        },
+        Entry {
+            access_count: u64::MAX,
+            ..entry("a", 1)
+        },
+    ] {
+        let outcome = store.insert(vec![entry("a", 2), wrong]);
+        assert!(
+            matches!(outcome, Err(StoreError::InvalidArgument(_))),
+            "{outcome:?}"
+        );
+    }
+    let outcome = store.set_namespace_quota("a", Some(u64::MAX));
+    assert!(matches!(outcome, Err(StoreError::InvalidArgument(_))));
+    assert_eq!((store.count(None).unwrap(), version(&mut store)), (0, 0));
+}
+
+fn damaged_rows_are_named() {
+    for (damage, column) in [
+        ("embedding = x'0102'", "embedding"),
+        ("embedding = 'text'", "embedding"),
+        ("query = CAST(x'ff' AS TEXT)", "query"),
+        ("response = x'00'", "response"),
+        ("created_at = 'soon'", "created_at"),
+        ("ttl = x'01'", "ttl"),
+    ] {
+        let place = place();
+        let mut store = open(&place.path);
+        store.insert(vec![entry("a", 1), entry("a", 2)]).unwrap();
+        let conn = Connection::open(&place.path).unwrap();
+        conn.execute_batch(&format!("UPDATE entries SET {damage} WHERE id = 2"))
+            .unwrap();
+        let error = store.get_by_hash(&[key("a", 2)]).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+        says(
+            &error,
+            &place.path,
+            &["entries", column, "id 2", "checkpoint"],
+        );
+        assert_eq!(store.get_by_ids(&[1]).unwrap().len(), 1);
+        assert_eq!(store.integrity_check().unwrap(), column != "embedding");
+        assert!(store.delete_by_id(2).unwrap());
+        assert!(store.integrity_check().unwrap());
+    }
+}
+
+#[cfg(unix)]
+fn damaged_pages_fail_the_integrity_check() {
+    use std::os::unix::fs::FileExt;
+    let place = place();
+    let mut store = open(&place.path);
+    store
+        .insert((0..900).map(|n| entry("a", n)).collect())
+        .unwrap();
+    store.close().unwrap();
+    let mut store = open(&place.path);
+    // Closing this descriptor would drop the locks that the store holds on the file.
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(&place.path)
+        .unwrap();
+    let pages = file.metadata().unwrap().len() / 4096;
+    for page in 3..pages {
+        file.write_all_at(&[0xA5; 4096], page * 4096).unwrap();
+    }
+    assert!(!store.integrity_check().unwrap());
+    assert!(store.iter_since(0, 1_000).is_err());
+    std::mem::forget(file);
+}
+
+fn numbers_at_the_end_of_sqlites_are_no_trap() {
+    let place = place();
+    let mut store = open(&place.path);
+    let huge = i64::MAX as u64;
+    let list = vec![
+        Entry {
+            created_at: huge,
+            ttl: Some(huge),
+            ..entry("a", 1)
+        },
+        Entry {
+            created_at: 1,
+            ttl: Some(huge),
+            last_accessed_at: huge,
+            access_count: huge,
+            ..entry("a", 2)
+        },
+    ];
+    store.insert(list).unwrap();
+    let touch = Touch {
+        id: 2,
+        hits: u32::MAX,
+        last_accessed_at: huge,
+    };
+    store.update_access(&[touch]).unwrap();
+    assert!(store.delete_expired(huge - 1, None, 9).unwrap().is_empty());
+    let read = get(&mut store, "a", 2).unwrap();
+    assert!(read.access_count >= huge);
+    assert_eq!((read.ttl, read.last_accessed_at), (Some(huge), huge));
+}
+
+fn metadata_that_only_python_calls_json_are_kept() {
+    let place = place();
+    let mut store = open(&place.path);
+    let metadata = r#"{"a":[1,NaN]}"#;
+    let given = Entry {
+        metadata: metadata.to_owned(),
+        ..entry("a", 1)
+    };
+    put(&mut store, given);
+    assert_eq!(get(&mut store, "a", 1).unwrap().metadata, metadata);
+}

@@ -181,6 +181,15 @@ impl Store for DictStore {
         Ok(names)
     }
 
+    fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
+        self.opened()?;
+        let mut counts = BTreeMap::new();
+        for (name, _) in self.ids.keys() {
+            *counts.entry(name.clone()).or_default() += 1;
+        }
+        Ok(counts.into_iter().collect())
+    }
+
     // Mistake: rows of the same second in any order. The second key is the id.
     fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
         self.opened()?;

@@ -66,7 +66,7 @@ async function build() {
   for (const name of FILES) {
     cpSync(join(here, name), join(site, name));
   }
-  const examples = join(here, '../../host/wasmtime/src/bin/mneme/commands/demo/faq.jsonl');
+  const examples = join(here, '../../host/command/src/commands/demo/faq.jsonl');
   cpSync(examples, join(site, 'examples.jsonl'));
   // All that the page needs, for the service worker to keep.
   const assets = list(site)

@@ -1,6 +1,5 @@
 //! The `mneme` command, run as a process.
 
-mod bench;
 mod calibration;
 mod checkpoints;
 mod conformance;
@@ -9,7 +8,6 @@ mod entries;
 mod errors;
 mod explain;
 mod import;
-
 mod migration;
 #[cfg(unix)]
 mod run;

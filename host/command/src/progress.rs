@@ -20,25 +20,17 @@ pub const ENTRIES_SO_FAR: &str = "{spinner} {human_pos} entries";
 pub const TEXTS: &str = "{bar:40.cyan/dim} {percent:>3} %  {human_pos}/{human_len} texts embedded  {per_sec}  {eta} left";
 /// Thresholds that are replayed.
 pub const THRESHOLDS: &str = "{bar:40.cyan/dim} {human_pos}/{human_len} thresholds replayed";
-
 /// Cases that are judged.
 pub const CASES: &str = "{bar:40.cyan/dim} {pos}/{len}  {msg}";
 
 /// A bar without a length. Hidden under --json.
 pub fn bar(out: Output) -> ProgressBar {
-    let bar = still_bar(out);
-    if !bar.is_hidden() {
-        bar.enable_steady_tick(Duration::from_millis(200));
+    if out.is_json() {
+        return ProgressBar::hidden();
     }
+    let bar = ProgressBar::no_length();
+    bar.enable_steady_tick(Duration::from_millis(200));
     bar
-}
-
-/// A bar that is drawn only when it is told something.
-pub fn still_bar(out: Output) -> ProgressBar {
-    match out.is_json() {
-        true => ProgressBar::hidden(),
-        false => ProgressBar::no_length(),
-    }
 }
 
 /// Draws a bar in one of the styles above.

@@ -1,8 +1,8 @@
-//! The command line of `bench`.
+//! The command line.
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::{Parser, ValueEnum};
 use mneme::{IndexKind, VectorDtype};
 
 /// The most entries of one measurement.
@@ -10,22 +10,26 @@ const MOST_ENTRIES: usize = 10_000_000;
 /// The most queries of a kind.
 const MOST_QUERIES: usize = 100_000;
 
-/// See [`Command::Bench`](super::Command::Bench).
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
+const AFTER_HELP: &str = "\
 Ours and the peers work on the same vectors, in turns, with one caller; each times its calls
-in its own process. Entries are in SQLite files in --dir, or with --store memory: in memory
-(ours). usearch and hnswlib keep no entries: only their search is measured.
+in its own process. Our entries are in SQLite files in --dir, or in memory with --store memory:.
+usearch and hnswlib keep no entries: only their search is measured.
 
-Peers need Python 3.11 or later with the packages of this command; without --python or
-$MNEME_BENCH_PYTHON a virtual environment is made for it in the user's cache folder (which
-downloads them). Where that fails ours is measured alone, unless --peers names some.
+Peers need Python 3.11 or later with their packages. Without --python or $MNEME_BENCH_PYTHON
+the program makes a virtual environment in the user's cache folder and downloads them. If that
+fails, ours is measured alone, unless --peers names some.
+
+Exit codes: 0 done; 2 an error, under --json {\"error\":{\"kind\",\"message\"}} on standard error.
 
 --json: {\"rows\": [{\"work\", \"entries\", \"dims\", \"dtype\", \"index\", \"ours_p50_us\",
 \"ours_p99_us\", \"peer\", \"peer_p50_us\", \"peer_p99_us\", \"ratio\" (peer / ours), \"recall\",
 \"peer_recall\", ...}], \"machine\", \"versions\", \"dataset\", \"settings\", \"notes\"}; null where
-there is nothing to tell.")]
-pub struct Bench {
+there is nothing to tell.";
+
+/// Measures the semantic cache, beside mneme-cache, usearch and hnswlib.
+#[derive(Debug, Parser)]
+#[command(name = "mneme-bench", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Args {
     /// What to measure, separated by commas
     #[arg(
         long,
@@ -61,21 +65,24 @@ pub struct Bench {
     /// a .npy file of either. Where more are needed than it has, real ones are mixed
     #[arg(long, value_name = "FILE")]
     pub dataset: Option<PathBuf>,
-    /// What to compare with, separated by commas. Default: all, as far as they can be had
+    /// What to compare with, separated by commas. Default: all that can be installed
     #[arg(long, value_name = "PEER,...", value_delimiter = ',')]
     pub peers: Vec<PeerChoice>,
-    /// The Python that runs the peers. Default: $MNEME_BENCH_PYTHON, else one of a virtual
-    /// environment made for it
+    /// The Python that runs the peers. Default: $MNEME_BENCH_PYTHON, else that of a virtual
+    /// environment in the user's cache folder
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
     /// Semantic queries of each kind, hits and misses, 1 to 100,000
     #[arg(long, value_name = "N", default_value = "500", value_parser = parse_queries)]
     pub queries: usize,
-    /// Tenants that the entries are divided among in the suite `tenants`, which this adds.
+    /// How many tenants share the entries in the suite `tenants`, which this adds.
     /// Default: 1000, or a tenth of the entries
     #[arg(long, value_name = "N", value_parser = parse_size)]
     pub namespaces: Option<usize>,
-    /// Where files are kept meanwhile. Default: the folder for temporary files
+    /// Where our entries are: `memory:`. Default: SQLite files in --dir, deleted at the end
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// The folder for files while it runs. Default: the folder for temporary files
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Also write the tables to this file, as Markdown
@@ -84,6 +91,9 @@ pub struct Bench {
     /// Also draw latency against entries into this file, which ends in .svg
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A group of measurements.
@@ -143,7 +153,7 @@ impl From<Kind> for IndexKind {
 /// Peers on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PeerChoice {
-    /// All that can be had
+    /// All that can be installed
     All,
     /// Nothing
     None,
@@ -179,7 +189,14 @@ fn parse_queries(text: &str) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
 
     #[test]
     fn numbers() {

@@ -5,18 +5,18 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use mneme::VectorDtype;
 use mneme::checkpoint::{Compression, DumpOptions, LoadOptions};
 use serde_json::{Map, Value, json};
 
-use super::corpus::{Corpus, part};
-use super::ours::{Files, Ours, Settings, nanos, timed};
-use super::peer::Kind;
-use super::rivals::{Rival, Rivals, Start, judge, right};
-use super::tally::{Archive, Cell, Work};
-use super::vectors::seeded;
-use super::{PARTS, Plan, Progress};
-use crate::args::{Dtype, Suite};
-use mneme::VectorDtype;
+use crate::args::{self, Dtype, Suite};
+use crate::corpus::{Corpus, part};
+use crate::ours::{Files, Ours, Settings, nanos, timed};
+use crate::peer::Kind;
+use crate::rivals::{Rival, Rivals, Start, judge, right};
+use crate::tally::{Archive, Cell, Work};
+use crate::vectors::seeded;
+use crate::{PARTS, Plan, Progress};
 
 /// Exact look-ups of a part.
 const EXACT: usize = 1000;
@@ -284,7 +284,7 @@ fn checkpoint(ours: &mut Ours, archive: Archive, folder: &Path, exact: usize) ->
     let file = File::create(&path).with_context(named)?;
     let (took, _) = timed(|| ours.cache.dump(file, options))?;
     ours.side.add(Work::Dump(archive), [took]);
-    // A folder of its own takes all the files of the database away with it.
+    // The database has several files; its folder is deleted with all of them.
     let loaded = tempfile::tempdir_in(folder).context("bench: cannot make a folder")?;
     let store = loaded.path().join("loaded.db");
     let store = ours.files.is_some().then_some(&*store);
@@ -319,10 +319,10 @@ fn their_checkpoint(rival: &mut Rival, folder: &Path, exact: usize) -> Result<()
 }
 
 /// The name of a kind of index.
-pub fn kind_name(kind: crate::args::Kind) -> &'static str {
+pub fn kind_name(kind: args::Kind) -> &'static str {
     match kind {
-        crate::args::Kind::Auto => "auto",
-        crate::args::Kind::Exact => "exact",
-        crate::args::Kind::Hnsw => "hnsw",
+        args::Kind::Auto => "auto",
+        args::Kind::Exact => "exact",
+        args::Kind::Hnsw => "hnsw",
     }
 }

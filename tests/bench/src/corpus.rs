@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use ndarray::{Array2, ArrayView2};
 
-use super::vectors::{Generator, cosine, seeded};
-use super::{PARTS, PUTS, THRESHOLD};
+use crate::vectors::{Generator, cosine, seeded};
+use crate::{PARTS, PUTS, THRESHOLD};
 
 /// Queries this close to the threshold are not asked: float16 and int8 may round either way.
 const MARGIN: f64 = 0.01;
@@ -107,11 +107,11 @@ impl Corpus {
         corpus.hits = found;
         corpus
             .hits
-            .retain(|query| query.nearest > f64::from(THRESHOLD) + MARGIN);
+            .retain(|query| query.nearest > THRESHOLD + MARGIN);
         corpus.misses = misses;
         corpus
             .misses
-            .retain(|query| query.nearest < f64::from(THRESHOLD) - MARGIN);
+            .retain(|query| query.nearest < THRESHOLD - MARGIN);
         corpus.misses.truncate(queries);
         if let Some(namespaces) = namespaces {
             corpus.ask_tenants(generator, queries, namespaces)?;

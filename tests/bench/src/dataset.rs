@@ -8,6 +8,8 @@ use anyhow::{Context, Result, bail};
 use half::f16;
 use npyz::{DType, NpyHeader, Order};
 
+use crate::unit::unit;
+
 /// The fewest rows of a file: one in eight is held out as a query.
 const LEAST_ROWS: usize = 16;
 
@@ -52,7 +54,7 @@ impl Dataset {
         let mut file = File::open(path).with_context(named)?;
         let bytes = file.metadata().with_context(named)?.len();
         let extension = path.extension().and_then(|end| end.to_str()).unwrap_or("");
-        let raw = dim.unwrap_or(super::DIM);
+        let raw = dim.unwrap_or(crate::DIM);
         let (number, found, start) = match extension {
             "f16" => (Number::F16, raw, 0),
             "f32" => (Number::F32, raw, 0),
@@ -76,7 +78,7 @@ impl Dataset {
         let (body, row) = (bytes.saturating_sub(start), (found * number.bytes()) as u64);
         if body == 0 || !body.is_multiple_of(row) {
             bail!(
-                "{}: {body} bytes of numbers are no whole vectors of {found} values, {row} bytes each",
+                "{}: {body} bytes of numbers are not a whole number of vectors of {found} values, {row} bytes each",
                 named()
             );
         }
@@ -122,7 +124,7 @@ impl Dataset {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(self.start + (n * bytes.len()) as u64))?;
         file.read_exact(&mut bytes)?;
-        Ok(super::vectors::unit(decode(&bytes, self.number)))
+        Ok(unit(decode(&bytes, self.number)))
     }
 }
 

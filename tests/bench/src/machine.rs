@@ -39,7 +39,6 @@ fn processor() -> Option<String> {
 pub fn versions(peers: &Map<String, Value>) -> Map<String, Value> {
     let mut versions = Map::new();
     versions.insert("mneme".into(), json!(env!("CARGO_PKG_VERSION")));
-    #[cfg(feature = "sqlite")]
     versions.insert("sqlite".into(), json!(rusqlite::version()));
     versions.extend(peers.clone());
     versions

@@ -1,48 +1,114 @@
-//! `bench`.
+//! Measures the cache, beside other caches and indexes. `BENCHMARKS.md` has the method and a
+//! recorded result.
 
+mod args;
 mod contest;
 mod corpus;
 mod dataset;
 mod machine;
 mod ours;
+mod output;
 mod peer;
 mod plot;
 mod python;
 mod report;
 mod rivals;
 mod tally;
+mod unit;
 mod vectors;
 
-pub use peer::PeerError;
-
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use indicatif::ProgressBar;
+use clap::Parser;
+use clap::error::ErrorKind;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Map;
 
-use crate::args::{Bench, Dtype, Global, Kind, PeerChoice, Suite};
-use crate::output::{self, Output};
-use crate::progress;
+use crate::args::{Args, Dtype, Kind, PeerChoice, Suite};
+use crate::contest::Contest;
+use crate::corpus::Corpus;
+use crate::dataset::Dataset;
+use crate::output::Output;
+use crate::peer::PeerError;
+use crate::report::Report;
+use crate::vectors::Generator;
 
-use super::picture;
-
-use contest::Contest;
-use corpus::Corpus;
-use dataset::Dataset;
-use report::Report;
-use vectors::Generator;
+/// The exit code of errors.
+const ERROR: u8 = 2;
 
 /// The length of vectors where none is asked for.
 const DIM: usize = 384;
 /// The least similarity of a hit: the default of either cache.
-const THRESHOLD: f32 = 0.85;
+const THRESHOLD: f64 = 0.85;
 /// Into how many parts, done in turns, the work is cut.
 const PARTS: usize = 5;
 /// Puts of a part.
 const PUTS: usize = 400;
 /// Namespaces where their number is not asked for.
 const NAMESPACES: usize = 1000;
+/// How the line of progress looks.
+const MEASURING: &str = "{spinner} {elapsed} {prefix}  {msg}";
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
+    let out = Output::new(args.json);
+    match run(&args, out) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            out.error(kind(&error), &output::message(&error));
+            ExitCode::from(ERROR)
+        }
+    }
+}
+
+/// Help, the version, or a command line that makes no sense.
+fn usage(error: &clap::Error) -> ExitCode {
+    let help = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    if !help && std::env::args_os().any(|arg| arg == "--json") {
+        let text = error.render().to_string();
+        let message = text.trim().trim_start_matches("error: ");
+        Output::new(true).error("usage", message);
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(if help { 0 } else { ERROR })
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut io = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>());
+    io.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// What went wrong, for programs: the kind of the cache's error, else `peer`, `io` or
+/// `argument`.
+fn kind(error: &anyhow::Error) -> &'static str {
+    for cause in error.chain() {
+        if let Some(cause) = cause.downcast_ref::<mneme::Error>() {
+            return cause.kind();
+        }
+        if cause.is::<PeerError>() {
+            return "peer";
+        }
+        if cause.is::<io::Error>() {
+            return "io";
+        }
+    }
+    "argument"
+}
 
 /// What to measure, checked.
 struct Plan {
@@ -62,18 +128,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(global: &Global, args: &Bench) -> Result<Self> {
-        if global.namespace.is_some() || global.embedder.is_some() {
-            bail!(
-                "bench: it brings vectors and namespaces of its own; leave --embedder and --namespace out"
-            );
-        }
-        // Only the command line counts, lest the store of the environment is filled.
-        let in_memory = match global.store.as_deref() {
+    fn new(args: &Args) -> Result<Self> {
+        let in_memory = match args.store.as_deref() {
             None => false,
             Some("memory:") => true,
             Some(_) => bail!(
-                "bench: --store can be memory: here; without it SQLite files are made in --dir and removed again"
+                "bench: --store takes only memory:; without it, entries are in SQLite files in --dir, deleted at the end"
             ),
         };
         let mut suites = args.suite.clone();
@@ -95,23 +155,27 @@ impl Plan {
             bail!("bench: --namespaces {namespaces}: {size} entries are fewer");
         }
         let (peers, required) = peers(&args.peers)?;
-        picture::check_name("bench", args.plot.as_deref())?;
+        if let Some(path) = &args.plot
+            && path.extension().is_none_or(|extension| extension != "svg")
+        {
+            bail!("bench: --plot {path:?}: the name must end in .svg");
+        }
         for path in args.markdown.iter().chain(&args.plot) {
             let folder = path.parent().filter(|folder| *folder != Path::new(""));
             if path.is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
-                bail!("bench: {path:?} is no place for a file");
+                bail!("bench: {path:?} cannot be written: not a file in an existing folder");
             }
         }
         let folder = args.dir.clone().unwrap_or_else(std::env::temp_dir);
         if !folder.is_dir() {
-            bail!("bench: --dir {folder:?} is no folder");
+            bail!("bench: --dir {folder:?} is not a folder");
         }
         let mut dims = unique(&args.dims);
         let dataset = match &args.dataset {
             None => None,
             Some(path) => {
                 if dims.len() > 1 {
-                    bail!("bench: a file has vectors of one length; give --dims one");
+                    bail!("bench: the vectors of a file have one length; give --dims one value");
                 }
                 Some(Dataset::open(path, dims.first().copied())?)
             }
@@ -172,9 +236,9 @@ fn unique<T: Copy + PartialEq>(items: &[T]) -> Vec<T> {
     kept
 }
 
-/// `bench`
-pub fn bench(global: &Global, out: Output, args: &Bench) -> Result<u8> {
-    let plan = Plan::new(global, args)?;
+/// Measures and prints what the command line asks for.
+fn run(args: &Args, out: Output) -> Result<()> {
+    let plan = Plan::new(args)?;
     let mut notes = Vec::new();
     let python = match plan.peers.is_empty() {
         true => None,
@@ -238,14 +302,17 @@ pub fn bench(global: &Global, out: Output, args: &Bench) -> Result<u8> {
         queries: plan.queries,
     };
     if let Some(path) = &args.markdown {
-        output::write_file("bench", path, report.markdown())?;
+        write_file(path, &report.markdown())?;
     }
     if let Some(path) = &args.plot {
-        let picture = plot::draw(&report.cells)?;
-        output::write_file("bench", path, picture)?;
+        write_file(path, &plot::draw(&report.cells)?)?;
     }
     out.result(|| report.json(), || report.text())?;
-    Ok(0)
+    Ok(())
+}
+
+fn write_file(path: &Path, content: &str) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("bench: cannot write {path:?}"))
 }
 
 fn corpus(plan: &Plan, entries: usize, dim: usize, folder: &Path) -> Result<Corpus> {
@@ -266,8 +333,13 @@ struct Progress(ProgressBar);
 
 impl Progress {
     fn new(out: Output) -> Self {
-        let bar = progress::still_bar(out);
-        progress::style(&bar, progress::MEASURING);
+        let bar = match out.is_json() {
+            true => ProgressBar::hidden(),
+            false => ProgressBar::no_length(),
+        };
+        if let Ok(style) = ProgressStyle::with_template(MEASURING) {
+            bar.set_style(style);
+        }
         Self(bar)
     }
 

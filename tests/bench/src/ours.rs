@@ -7,16 +7,16 @@ use anyhow::{Context, Result};
 use mneme::embedder::Precomputed;
 use mneme::{GetRequest, IndexKind, PutRequest, SemanticCache, VectorDtype, store};
 
-use super::corpus::{Corpus, Query};
-use super::peer::Lookups;
-use super::tally::{Side, Work};
-use super::{Progress, THRESHOLD};
+use crate::corpus::{Corpus, Query};
+use crate::peer::Lookups;
+use crate::tally::{Side, Work};
+use crate::{Progress, THRESHOLD};
 
 /// What one `put_many` stores while filling.
 const BATCH: usize = 1000;
 /// Look-ups that precede those that count, as the peers have them.
 const WARM: usize = 10;
-/// All that the component can have: 4 GiB.
+/// The most memory a component can have: 4 GiB.
 const MEMORY: usize = 1 << 32;
 /// The longest that reading a large index may take.
 const TIMEOUT: Duration = Duration::from_secs(3600);
@@ -39,7 +39,7 @@ impl Settings {
         let cache = SemanticCache::builder()
             .boxed_store(store::from_url(&url).map_err(mneme::Error::from)?)
             .embedder(Precomputed::new("bench-1", self.dim as u32))
-            .similarity_threshold(THRESHOLD)
+            .similarity_threshold(THRESHOLD as f32)
             .vector_dtype(self.dtype)
             .index(self.index)
             .persist_index(persist)
@@ -166,7 +166,7 @@ impl Ours {
         Ok(())
     }
 
-    /// Opens each file anew, up to its first answer. The cache must be closed.
+    /// Opens each file again, up to its first answer. The cache must be closed.
     pub fn open(&mut self, exact: usize, query: &Query) -> Result<()> {
         let Some(files) = self.files.clone() else {
             return Ok(());

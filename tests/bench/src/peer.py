@@ -1,4 +1,4 @@
-"""A peer of `mneme bench`: one call as JSON a line in, its result as JSON a line out.
+"""A peer of mneme-bench: one call as JSON a line in, its result as JSON a line out.
 
 Vectors are rows of a file of float32 that this process maps. Entry n is "question number
 n" with "answer number n" and the vector of row n. Times are nanoseconds of this process.

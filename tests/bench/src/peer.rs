@@ -9,12 +9,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::args::PeerChoice;
-
-use super::corpus::{Corpus, Query};
+use crate::corpus::{Corpus, Query};
 
 const SCRIPT: &str = include_str!("peer.py");
 
-/// A peer that cannot be had, or failed.
+/// A peer that cannot be started, or failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("bench: {0}")]
 pub struct PeerError(pub String);

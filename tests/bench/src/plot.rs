@@ -5,11 +5,13 @@ use plotters::coord::ranged1d::{KeyPointHint, Ranged};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::commands::picture::{GRID, INK};
-
-use super::tally::{Cell, Side, Work};
+use crate::tally::{Cell, Side, Work};
 
 const SIZE: (u32, u32) = (1180, 860);
+/// Lines behind the drawing.
+const GRID: RGBColor = RGBColor(225, 225, 225);
+/// Text and axes.
+const INK: RGBColor = RGBColor(50, 50, 50);
 const LEGEND: u32 = 240;
 const PANELS: [(Work, &str); 4] = [
     (Work::SemanticHit, "semantic hit, median"),
@@ -255,7 +257,7 @@ fn time(log: f64) -> String {
     scaled(10_f64.powf(log), &[" \u{b5}s", " ms", " s"])
 }
 
-/// A number in the unit, of those each 1,000 times the one before, that suits it.
+/// A number in the unit that suits it; each unit is 1,000 times the one before.
 fn scaled(value: f64, units: &[&str; 3]) -> String {
     let unit = match value {
         v if v < 999.5 => 0,

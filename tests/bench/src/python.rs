@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::output::Output;
-
-use super::PeerError;
+use crate::peer::PeerError;
 
 /// What the peers need. hnswlib comes as source: it wants a C++ compiler, and may fail alone.
 const PACKAGES: [&[&str]; 2] = [
@@ -14,8 +13,8 @@ const PACKAGES: [&[&str]; 2] = [
     &["hnswlib==0.8.0"],
 ];
 
-/// The Python that is named, else of $MNEME_BENCH_PYTHON, else of the virtual environment,
-/// which is made where it is missing. Remarks tell what could not be had.
+/// The Python that is named, else $MNEME_BENCH_PYTHON, else that of the virtual environment,
+/// which is made if it is missing. Notes tell what could not be installed.
 pub fn choose(
     option: Option<&Path>,
     out: Output,
@@ -27,9 +26,7 @@ pub fn choose(
         return Ok(python);
     }
     let cache = dirs::cache_dir().ok_or_else(|| {
-        PeerError(
-            "no folder for caches is known to this system; name a Python with --python".into(),
-        )
+        PeerError("this system names no folder for caches; name a Python with --python".into())
     })?;
     create(&cache.join("mneme").join("bench"), out, notes)
 }
@@ -70,7 +67,7 @@ fn create(folder: &Path, out: Output, notes: &mut Vec<String>) -> Result<PathBuf
         _ => {}
     }
     out.warn(&format!(
-        "no Python is named: making an environment for the peers in {venv:?}, which downloads {}",
+        "without --python: making an environment for the peers in {venv:?}, which downloads {}",
         PACKAGES.concat().join(", ")
     ));
     run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;

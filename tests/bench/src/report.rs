@@ -1,15 +1,14 @@
-//! What `bench` prints.
+//! The tables, Markdown and JSON of a run.
 
 use std::fmt::Write;
 
-use comfy_table::CellAlignment;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use console::style;
 use serde_json::{Map, Value, json};
 
-use super::machine;
-use super::tally::{Cell, Row, Tally};
-use super::{PARTS, THRESHOLD};
-use crate::output;
+use crate::machine;
+use crate::tally::{Cell, Row, Tally};
+use crate::{PARTS, THRESHOLD};
 
 const HEADER: [&str; 10] = [
     "work",
@@ -61,7 +60,7 @@ impl Report {
             "dataset": self.origins,
             "settings": {
                 "store": self.store(),
-                "threshold": output::number(THRESHOLD),
+                "threshold": THRESHOLD,
                 "queries": self.queries,
                 "parts": PARTS,
             },
@@ -74,10 +73,15 @@ impl Report {
         let mut text = self.facts("  ");
         for cell in &self.cells {
             let _ = write!(text, "\n{}\n\n", style(title(cell)).bold());
-            let mut table = output::table(&HEADER);
-            for column in [1, 5] {
-                if let Some(column) = table.column_mut(column) {
-                    column.set_cell_alignment(CellAlignment::Left);
+            let mut table = Table::new();
+            table
+                .load_preset(presets::NOTHING)
+                .set_content_arrangement(ContentArrangement::Disabled)
+                .set_header(HEADER);
+            for (n, column) in table.column_iter_mut().enumerate() {
+                // All but the work, the index and the peer are numbers.
+                if ![0, 1, 5].contains(&n) {
+                    column.set_cell_alignment(CellAlignment::Right);
                 }
             }
             let mut ratios = vec![None];
@@ -242,12 +246,21 @@ fn memory(cell: &Cell) -> String {
     let peers = cell.peers.iter().map(|side| (side.name.clone(), side));
     let known = sides
         .chain(peers)
-        .filter_map(|(name, side)| Some(format!("{name} {}", output::bytes(side.memory?))));
+        .filter_map(|(name, side)| Some(format!("{name} {}", bytes(side.memory?))));
     let known: Vec<String> = known.collect();
     format!(
         "{} (ours: the index; peers: what their process grew by)",
         known.join("; ")
     )
+}
+
+/// A number of bytes in the unit that suits it.
+fn bytes(count: u64) -> String {
+    match count as f64 {
+        n if n < 1024.0 => format!("{count} B"),
+        n if n < 1_048_576.0 => format!("{:.1} KiB", n / 1024.0),
+        n => format!("{:.1} MiB", n / 1_048_576.0),
+    }
 }
 
 fn row_json(row: &Row<'_>) -> Value {
@@ -283,6 +296,10 @@ mod tests {
     #[test]
     fn numbers_as_text() {
         assert_eq!(grouped(7), "7");
+        assert_eq!(
+            (bytes(100), bytes(3 << 20)),
+            ("100 B".into(), "3.0 MiB".into())
+        );
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(micros(9.64), "9.6");
         assert_eq!(

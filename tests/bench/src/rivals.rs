@@ -6,11 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use super::PeerError;
-use super::Progress;
-use super::corpus::{Corpus, Query, part};
-use super::peer::{Kind, Lookups, Opened, Peer};
-use super::tally::{Side, Work};
+use crate::Progress;
+use crate::corpus::{Corpus, Query, part};
+use crate::peer::{Kind, Lookups, Opened, Peer, PeerError};
+use crate::tally::{Side, Work};
 
 /// The ef of usearch's default and of hnswlib's use in mneme-cache.
 const USEARCH_EF: u32 = 64;

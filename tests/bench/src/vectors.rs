@@ -2,7 +2,8 @@
 
 use fastrand::Rng;
 
-use super::dataset::Dataset;
+use crate::dataset::Dataset;
+use crate::unit::unit;
 
 /// Entries of a topic of generated vectors, about.
 const TOPIC: usize = 50;
@@ -160,7 +161,7 @@ impl<'a> Mixed<'a> {
     }
 }
 
-/// A generator of its own for each purpose and number.
+/// A generator of random numbers for each purpose and number.
 pub fn seeded(purpose: u64, n: usize) -> Rng {
     Rng::with_seed((n as u64 ^ (purpose << 48)).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
@@ -168,24 +169,6 @@ pub fn seeded(purpose: u64, n: usize) -> Rng {
 /// About normally distributed.
 fn normal(random: &mut Rng) -> f32 {
     ((0..4).map(|_| random.f32()).sum::<f32>() - 2.0) * 1.732
-}
-
-/// The vector scaled to unit length; what has no direction becomes the first axis.
-pub fn unit(mut vector: Vec<f32>) -> Vec<f32> {
-    let norm = vector
-        .iter()
-        .map(|&x| f64::from(x).powi(2))
-        .sum::<f64>()
-        .sqrt();
-    if norm < 1e-20 {
-        vector.fill(0.0);
-        vector[0] = 1.0;
-        return vector;
-    }
-    for value in &mut vector {
-        *value = (f64::from(*value) / norm) as f32;
-    }
-    vector
 }
 
 /// `a`, of unit length, turned towards `b` until its cosine with what it was is this.

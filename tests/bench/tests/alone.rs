@@ -1,4 +1,4 @@
-//! `bench`, without peers.
+//! Without peers.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::Folder;
 
 /// What every run here begins with.
-const ALONE: [&str; 5] = ["bench", "--peers", "none", "--dir", "."];
+const ALONE: [&str; 4] = ["--peers", "none", "--dir", "."];
 /// What every row says.
 const KEYS: [&str; 12] = [
     "work",
@@ -61,8 +61,7 @@ fn npy(kind: &str, order: &str, shape: &str, body: &[u8]) -> Vec<u8> {
     [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), body].concat()
 }
 
-#[test]
-fn every_work_is_measured_for_every_setting() {
+pub fn every_work_is_measured_for_every_setting() {
     let folder = Folder::new();
     let report = bench(
         &folder,
@@ -124,8 +123,7 @@ fn every_work_is_measured_for_every_setting() {
     assert_eq!(fs::read_dir(folder.path(".")).unwrap().count(), 0);
 }
 
-#[test]
-fn tables_markdown_and_picture() {
+pub fn tables_markdown_and_picture() {
     let folder = Folder::new();
     let args = [
         "--sizes",
@@ -141,7 +139,7 @@ fn tables_markdown_and_picture() {
         "--plot",
         "out.svg",
     ];
-    let done = folder.mneme(&[&ALONE[..], &args].concat());
+    let done = folder.run(&[&ALONE[..], &args].concat());
     assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{done:?}");
     let markdown = fs::read_to_string(folder.path("out.md")).unwrap();
     for text in [&done.stdout, &markdown] {
@@ -175,8 +173,7 @@ fn tables_markdown_and_picture() {
     }
 }
 
-#[test]
-fn vectors_come_from_files() {
+pub fn vectors_come_from_files() {
     let folder = Folder::new();
     let (vectors, bytes) = (rows(40), f32_bytes(&rows(40)));
     let halves: Vec<u8> = vectors
@@ -212,8 +209,7 @@ fn vectors_come_from_files() {
     }
 }
 
-#[test]
-fn memory_has_no_files_to_open() {
+pub fn memory_has_no_files_to_open() {
     let folder = Folder::new();
     let report = bench(
         &folder,
@@ -237,8 +233,7 @@ fn memory_has_no_files_to_open() {
     );
 }
 
-#[test]
-fn small_and_large_edges_work() {
+pub fn small_and_large_edges_work() {
     let folder = Folder::new();
     for (size, dims) in [("1", "2"), ("3", "8192")] {
         let args = [
@@ -259,8 +254,7 @@ fn small_and_large_edges_work() {
     }
 }
 
-#[test]
-fn bad_input_is_refused_before_anything_runs() {
+pub fn bad_input_is_refused_before_anything_runs() {
     let folder = Folder::new();
     let mut bad = rows(40);
     folder.write("cut.f32", &f32_bytes(&bad)[..1001]);
@@ -302,7 +296,8 @@ fn bad_input_is_refused_before_anything_runs() {
             "fewer",
         ),
         (&["--store", "sqlite:mine.db"], "argument", "memory:"),
-        (&["-n", "x"], "argument", "--namespace"),
+        (&["--namespace", "x"], "usage", "--namespace"),
+        (&["--embedder", "minilm"], "usage", "--embedder"),
         (&["--dir", "no/such"], "argument", "no/such"),
         (&["--plot", "a.png"], "argument", ".svg"),
         (&["--plot", "no/such/a.svg"], "argument", "no/such"),
@@ -347,20 +342,18 @@ fn bad_input_is_refused_before_anything_runs() {
         ),
     ];
     for &(args, kind, part) in cases {
-        let done = folder.mneme(&[&["--json"], &ALONE[..3], args].concat());
+        let done = folder.run(&[&["--json"], &ALONE[..2], args].concat());
         let (found, message) = done.error();
         assert_eq!(found, kind, "{args:?}: {message}");
         assert!(message.contains(part), "{args:?}: {message}");
     }
-    let both = folder.mneme(&["--json", "bench", "--peers", "all,usearch"]);
+    let both = folder.run(&["--json", "--peers", "all,usearch"]);
     assert!(both.error().1.contains("stand alone"));
 }
 
-#[test]
-fn without_python_ours_is_measured_alone_unless_peers_are_named() {
+pub fn without_python_ours_is_measured_alone_unless_peers_are_named() {
     let folder = Folder::new();
     let args = [
-        "bench",
         "--python",
         "no/such/python",
         "--dir",
@@ -381,7 +374,7 @@ fn without_python_ours_is_measured_alone_unless_peers_are_named() {
         "{report}"
     );
     let named = [&["--json"], &args[..], &["--peers", "hnswlib"]].concat();
-    let (kind, message) = folder.mneme(&named).error();
+    let (kind, message) = folder.run(&named).error();
     assert_eq!(kind, "peer");
     assert!(message.contains("no/such/python"), "{message}");
 }

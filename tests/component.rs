@@ -427,6 +427,7 @@ fn a_fault_in_any_call_of_the_store_is_a_typed_error_and_passes() {
         "get_by_ids",
         "count",
         "list_namespaces",
+        "count_by_namespace",
         "iter_lru_ids",
         "iter_vectors",
         "insert",

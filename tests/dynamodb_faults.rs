@@ -64,6 +64,9 @@ const READS: [Operation; 9] = [
     ("get_by_ids", |store| store.get_by_ids(&[1]).map(drop)),
     ("count", |store| store.count(None).map(drop)),
     ("list_namespaces", |store| store.list_namespaces().map(drop)),
+    ("count_by_namespace", |store| {
+        store.count_by_namespace().map(drop)
+    }),
     ("iter_lru_ids", |store| {
         store.iter_lru_ids(1, Some("a")).map(drop)
     }),

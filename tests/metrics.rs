@@ -8,6 +8,7 @@ use mneme::{
     Ttl,
 };
 use mneme_tests::broken::{Broken, Fault, Sound};
+use mneme_tests::stores::Hooked;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
@@ -253,7 +254,42 @@ fn only_so_many_namespaces_have_a_name() {
     );
 }
 
-/// Fails to count and to insert while it is down.
+/// Nobody else gets at the cache meanwhile.
+#[test]
+fn a_scrape_costs_as_many_store_calls_with_a_thousand_namespaces_as_with_one() {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let made = Arc::clone(&calls);
+    let store = Hooked::new(move |operation| {
+        made.lock().unwrap().push(operation);
+        Ok(())
+    });
+    let registry = Registry::new();
+    let observer = Prometheus::builder().max_namespaces(2000);
+    let cache = SemanticCache::builder()
+        .store(store)
+        .embedder(Beginnings)
+        .observer(observer.register(&registry).unwrap())
+        .open()
+        .unwrap();
+    let mut scrapes = Vec::new();
+    for namespaces in [0..1, 1..1000] {
+        let puts = namespaces.map(|n| PutRequest::new("q", "r").namespace(format!("{n:03}")));
+        cache.put_many(puts.collect()).unwrap();
+        cache.flush().unwrap();
+        calls.lock().unwrap().clear();
+        let metrics = scraped(&registry);
+        scrapes.push(std::mem::take(&mut *calls.lock().unwrap()));
+        assert_eq!(metrics["mneme_entries{namespace=\"000\"}"], 1.0);
+    }
+    assert_eq!(scrapes[0], scrapes[1]);
+    assert_eq!(
+        scrapes[1],
+        ["read_meta", "list_namespace_quotas", "count_by_namespace"]
+    );
+    assert_eq!(sum(&scraped(&registry), "mneme_entries", "namespace"), 1000);
+}
+
+/// Fails to count by namespace and to insert while it is down.
 struct Down(Arc<AtomicBool>);
 
 impl Down {
@@ -266,9 +302,9 @@ impl Down {
 }
 
 impl Fault for Down {
-    fn count(&mut self, store: &mut Sound, namespace: Option<&str>) -> store::Result<u64> {
+    fn count_by_namespace(&mut self, store: &mut Sound) -> store::Result<Vec<(String, u64)>> {
         self.check()?;
-        store.count(namespace)
+        store.count_by_namespace()
     }
 
     fn insert(

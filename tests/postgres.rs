@@ -318,6 +318,10 @@ fn an_operation_takes_as_many_round_trips_as_it_must() {
         ("list_namespaces", 1, &|store| {
             assert_eq!(store.list_namespaces().unwrap(), ["a"]);
         }),
+        ("count_by_namespace", 1, &|store| {
+            let counts = store.count_by_namespace().unwrap();
+            assert!(matches!(&counts[..], [(name, _)] if name == "a"));
+        }),
         ("read_version_counter", 1, &|store| {
             assert!(version(store) > 0);
         }),

@@ -365,6 +365,10 @@ fn order_and_equality_are_those_of_bytes_in_any_collation() {
     }
     names.sort_unstable();
     assert_eq!(store.list_namespaces().unwrap(), names);
+    assert_eq!(
+        store.count_by_namespace().unwrap(),
+        names.map(|name| (name.to_owned(), 1))
+    );
     let quotas = store.list_namespace_quotas().unwrap();
     assert_eq!(
         quotas.iter().map(|(name, _)| &**name).collect::<Vec<_>>(),

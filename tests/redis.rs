@@ -191,6 +191,10 @@ fn each_call_takes_as_many_round_trips_as_it_must() {
     trips(1, "list_namespaces", &mut |store| {
         assert_eq!(store.list_namespaces().unwrap(), ["a"])
     });
+    trips(1, "count_by_namespace", &mut |store| {
+        let counts = store.count_by_namespace().unwrap();
+        assert_eq!(counts, [("a".to_owned(), 2000)]);
+    });
     trips(1, "iter_lru_ids", &mut |store| {
         assert_eq!(store.iter_lru_ids(1500, None).unwrap().len(), 1500);
     });

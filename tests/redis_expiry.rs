@@ -73,6 +73,8 @@ fn redis_expires_entries_and_none_of_them_is_seen() {
     assert_eq!(store.count(None).unwrap(), 1);
     assert_eq!(store.count(Some("gone")).unwrap(), 0);
     assert_eq!(store.list_namespaces().unwrap(), ["stays"]);
+    let counts = store.count_by_namespace().unwrap();
+    assert_eq!(counts, [("stays".to_owned(), 1)]);
     assert_eq!(store.get_by_ids(&[1, 2]).unwrap().len(), 1);
     assert_eq!(ids(&mut store), [2]);
     assert_eq!(lru(&mut store, 9, None), [2]);
@@ -171,6 +173,8 @@ fn ghosts_are_passed_over_everywhere() {
     assert_eq!(store.count(Some("a")).unwrap(), 3);
     assert_eq!(store.count(Some("b|c")).unwrap(), 0);
     assert_eq!(store.list_namespaces().unwrap(), ["a"]);
+    let counts = store.count_by_namespace().unwrap();
+    assert_eq!(counts, [("a".to_owned(), 3)]);
     assert_eq!(ids(&mut store), living);
     assert_eq!(store.iter_stamps(0, 2).unwrap().ids, [1, 2501]);
     assert_eq!(store.iter_vectors(1, 2).unwrap().ids, [2501, 4000]);

@@ -236,6 +236,10 @@ impl Store for ImportedStore {
         imported::list_namespaces()
     }
 
+    fn count_by_namespace(&self) -> Result<Vec<(String, u64)>> {
+        imported::count_by_namespace()
+    }
+
     fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
         imported::iter_lru_ids(n, namespace)
     }

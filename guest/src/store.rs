@@ -17,6 +17,7 @@ pub trait Store {
     fn get_by_ids(&self, ids: &[u64]) -> Result<Vec<Entry>>;
     fn count(&self, namespace: Option<&str>) -> Result<u64>;
     fn list_namespaces(&self) -> Result<Vec<String>>;
+    fn count_by_namespace(&self) -> Result<Vec<(String, u64)>>;
     fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>>;
     fn iter_since(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>>;
     fn iter_vectors(&self, last_id: u64, limit: u32) -> Result<VectorPage>;

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod blobs;
 pub mod counting;
+pub mod counts;
 pub mod crashing;
 pub mod entries;
 pub mod expiry;
@@ -111,6 +112,7 @@ faulty! {
         fn get_by_ids(ids: &[u64]) -> Vec<Entry>;
         fn count(namespace: Option<&str>) -> u64;
         fn list_namespaces() -> Vec<String>;
+        fn count_by_namespace() -> Vec<(String, u64)>;
         fn iter_lru_ids(n: u32, namespace: Option<&str>) -> Vec<EntryRef>;
         fn iter_since(last_id: u64, limit: u32) -> Vec<Entry>;
         fn iter_vectors(last_id: u64, limit: u32) -> VectorPage;

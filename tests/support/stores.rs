@@ -72,6 +72,7 @@ impl Store for Hooked {
         fn get_by_ids(ids: &[u64]) -> Vec<Entry>;
         fn count(namespace: Option<&str>) -> u64;
         fn list_namespaces() -> Vec<String>;
+        fn count_by_namespace() -> Vec<(String, u64)>;
         fn iter_lru_ids(n: u32, namespace: Option<&str>) -> Vec<EntryRef>;
         fn iter_since(last_id: u64, limit: u32) -> Vec<Entry>;
         fn iter_vectors(last_id: u64, limit: u32) -> VectorPage;

@@ -43,15 +43,10 @@ impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.clear`.
     pub fn clear(&mut self) -> Result<u64> {
         let (store, host, open) = self.parts()?;
-        let namespaces = match open.options.events {
-            true => store.list_namespaces()?,
+        let counts = match open.options.events {
+            true => store.count_by_namespace()?,
             false => Vec::new(),
         };
-        let mut counts = Vec::new();
-        for namespace in namespaces {
-            let count = store.count(Some(&namespace))?;
-            counts.push(CountEvent { namespace, count });
-        }
         let count = store.clear_namespace(None)?;
         open.backlog.forget_all();
         open.sizes = super::Sizes::default();
@@ -61,8 +56,8 @@ impl<S: Store, H: Host> Cache<S, H> {
         if count > 0 {
             open.follower.wrote();
         }
-        for event in counts {
-            open.emit(host, || Event::Deletion(event));
+        for (namespace, count) in counts {
+            open.emit(host, || Event::Deletion(CountEvent { namespace, count }));
         }
         open.backlog.counters.reset(store, None)?;
         Ok(count)

@@ -9,7 +9,7 @@ use crate::index::Index;
 use crate::options;
 use crate::store::Store;
 use crate::types::{CacheStats, HealthReport, NamespaceStats};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.set-namespace-quota`.
@@ -49,27 +49,25 @@ impl<S: Store, H: Host> Cache<S, H> {
             options::check_namespace(namespace)?;
         }
         let totals = open.backlog.counters.totals(store)?;
-        let quotas = store.list_namespace_quotas()?;
-        let mut names: BTreeSet<String> = match namespace {
-            Some(namespace) => BTreeSet::from([namespace.to_owned()]),
-            None => store.list_namespaces()?.into_iter().collect(),
+        let quotas: BTreeMap<_, _> = store.list_namespace_quotas()?.into_iter().collect();
+        let mut entries: BTreeMap<_, _> = match namespace {
+            Some(name) => BTreeMap::from([(name.to_owned(), store.count(Some(name))?)]),
+            None => store.count_by_namespace()?.into_iter().collect(),
         };
         if namespace.is_none() {
-            names.extend(totals.keys().cloned());
-            names.extend(quotas.iter().map(|(name, _)| name.clone()));
+            for name in totals.keys().chain(quotas.keys()) {
+                entries.entry(name.clone()).or_default();
+            }
         }
-        let mut namespaces = Vec::with_capacity(names.len());
-        for name in names {
-            namespaces.push(NamespaceStats {
-                entries: store.count(Some(&name))?,
-                quota: quotas
-                    .iter()
-                    .find(|(n, _)| *n == name)
-                    .map(|&(_, quota)| quota),
+        let namespaces: Vec<_> = entries
+            .into_iter()
+            .map(|(name, entries)| NamespaceStats {
+                entries,
+                quota: quotas.get(&name).copied(),
                 counters: totals.get(&name).copied().unwrap_or(ZERO),
                 namespace: name,
-            });
-        }
+            })
+            .collect();
         let mut sum = ZERO;
         for of_namespace in &namespaces {
             counters::add(&mut sum, of_namespace.counters);

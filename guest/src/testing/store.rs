@@ -242,6 +242,14 @@ impl Store for TestStore {
         Ok(names)
     }
 
+    fn count_by_namespace(&self) -> Result<Vec<(String, u64)>> {
+        let mut counts = BTreeMap::new();
+        for entry in self.call()?.entries.values() {
+            *counts.entry(entry.namespace.clone()).or_default() += 1;
+        }
+        Ok(counts.into_iter().collect())
+    }
+
     fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
         let data = self.call()?;
         let mut entries: Vec<_> = data

@@ -149,6 +149,11 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
     ),
     count: operation('count', (namespace?: string) => store.count(namespace), integer),
     listNamespaces: operation('listNamespaces', () => store.listNamespaces(), list(text)),
+    countByNamespace: operation(
+      'countByNamespace',
+      () => store.countByNamespace(),
+      list(pair(text, integer)),
+    ),
     iterLruIds: operation(
       'iterLruIds',
       (n: number, namespace?: string) => store.iterLruIds(n, namespace),

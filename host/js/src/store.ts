@@ -132,6 +132,8 @@ export interface Store {
   count(namespace?: string): Awaitable<number>;
   /** Namespaces with entries, sorted by their UTF-8 bytes. */
   listNamespaces(): Awaitable<string[]>;
+  /** The same namespaces in the same order, each with the number of its entries. */
+  countByNamespace(): Awaitable<[namespace: string, entries: number][]>;
   /** The `n` least recently used entries: by `lastAccessedAt`, then id. */
   iterLruIds(n: number, namespace?: string): Awaitable<EntryRef[]>;
   /** The first `limit` entries with an id above `lastId`, by id. */

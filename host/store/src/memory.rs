@@ -188,6 +188,14 @@ impl Store for MemoryStore {
         Ok(self.namespaces.keys().cloned().collect())
     }
 
+    fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
+        self.opened()?;
+        let counts = self.namespaces.iter();
+        Ok(counts
+            .map(|(name, space)| (name.clone(), space.ids.len() as u64))
+            .collect())
+    }
+
     fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
         self.opened()?;
         let n = n as usize;

@@ -292,11 +292,9 @@ impl<'a> Migration<'a> {
         let Some(namespaces) = &self.namespaces else {
             return Ok(source.count(None)?);
         };
-        let mut sum = 0;
-        for namespace in namespaces {
-            sum += source.count(Some(namespace))?;
-        }
-        Ok(sum)
+        let mut counts = source.count_by_namespace()?;
+        counts.retain(|(namespace, _)| namespaces.contains(namespace));
+        Ok(counts.into_iter().map(|(_, count)| count).sum())
     }
 
     fn copy_quotas(

@@ -89,6 +89,7 @@ pub const SECTIONS: &[(&str, &[Spec])] = &[
     ("get-by-hash", cases::get_by_hash::CASES),
     ("get-by-ids", cases::get_by_ids::CASES),
     ("count and namespaces", cases::count::CASES),
+    ("count-by-namespace", cases::count_by_namespace::CASES),
     ("pages", cases::pages::CASES),
     ("lru", cases::lru::CASES),
     ("touches", cases::touches::CASES),

@@ -110,6 +110,11 @@ impl Case {
         called("list-namespaces", store::list_namespaces())
     }
 
+    /// `count-by-namespace`
+    pub fn counts(&self) -> Checked<Vec<(String, u64)>> {
+        called("count-by-namespace", store::count_by_namespace())
+    }
+
     /// `iter-lru-ids`
     pub fn lru(&self, n: u32, namespace: Option<&str>) -> Checked<Vec<EntryRef>> {
         called("iter-lru-ids", store::iter_lru_ids(n, namespace))

@@ -8,6 +8,7 @@ pub mod checked_restores;
 pub mod clear;
 pub mod closed;
 pub mod count;
+pub mod count_by_namespace;
 pub mod crashes;
 pub mod delete_by_id;
 pub mod delete_expired;

@@ -71,6 +71,26 @@ pub fn bytes(seed: u64, count: usize) -> Vec<u8> {
     bytes
 }
 
+/// Names that bytes, letters and UTF-16 sort in different ways; one of them twice.
+pub const UNSORTED_NAMES: [&str; 16] = [
+    "b",
+    "a",
+    "B",
+    "é",
+    "z",
+    "ab",
+    "a b",
+    "a\0",
+    "a",
+    "\u{FFFF}",
+    "\u{10000}",
+    "\u{E000}",
+    "_",
+    "10",
+    "9",
+    "Ä",
+];
+
 /// Texts that stores are known to change, confuse or refuse.
 pub const ODD_TEXTS: &[&str] = &[
     "",

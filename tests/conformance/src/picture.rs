@@ -15,6 +15,7 @@ pub struct Picture {
     version: u64,
     count: u64,
     namespaces: Vec<String>,
+    counts: Vec<(String, u64)>,
     entries: Vec<Entry>,
     vectors: VectorPage,
     stamps: StampPage,
@@ -34,6 +35,7 @@ impl Case {
             version: self.version()?,
             count: self.count(None)?,
             namespaces: self.list_namespaces()?,
+            counts: self.counts()?,
             entries: self.since(last_id, ROWS)?,
             vectors: self.vectors(last_id, ROWS)?,
             stamps: self.stamps(last_id, ROWS)?,
@@ -61,6 +63,7 @@ impl Case {
             &now.namespaces,
             &before.namespaces,
         )?;
+        same(&same_of("count-by-namespace"), &now.counts, &before.counts)?;
         same_entries(&same_of("iter-since"), &now.entries, &before.entries)?;
         same(&same_of("iter-vectors"), &now.vectors, &before.vectors)?;
         same(&same_of("iter-stamps"), &now.stamps, &before.stamps)?;

@@ -1,6 +1,7 @@
 //! The table of faults, and which case of the battery each of them is failed by.
 
 mod blobs;
+mod counts;
 mod imports;
 mod lives;
 mod reads;
@@ -76,6 +77,7 @@ pub fn all_known() -> Vec<Known> {
         values::stored_values(),
         reads::looking_up(),
         reads::names(),
+        counts::by_namespace(),
         writes::batches(),
         values::quotas(),
         values::meta(),

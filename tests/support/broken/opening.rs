@@ -143,6 +143,7 @@ impl Fault for AnswersClosed {
         fn get_by_ids(ids: &[u64]) -> Vec<Entry>;
         fn count(namespace: Option<&str>) -> u64;
         fn list_namespaces() -> Vec<String>;
+        fn count_by_namespace() -> Vec<(String, u64)>;
         fn iter_lru_ids(n: u32, namespace: Option<&str>) -> Vec<EntryRef>;
         fn iter_since(last_id: u64, limit: u32) -> Vec<Entry>;
         fn insert(entries: Vec<Entry>) -> Vec<Inserted>;

@@ -161,6 +161,43 @@ fn clearing_resets_entries_and_counters_and_keeps_quotas() {
     assert_eq!(cache.stats(None).unwrap().counters.misses, 0);
 }
 
+/// With many namespaces a call of the store for each would take minutes on a slow one.
+#[test]
+fn reports_and_clears_cost_as_many_store_calls_with_many_namespaces_as_with_few() {
+    let calls = |namespaces: u64| {
+        let (mut cache, _, store) = new_cache(|o| {
+            o.events = true;
+            o.max_entries = None;
+        });
+        for n in 0..namespaces {
+            let of_namespace = |query: &str| PutRequest {
+                namespace: format!("{n:04}"),
+                ..response(query, 0.0)
+            };
+            let mut requests = vec![of_namespace("a")];
+            requests.extend((n % 2 == 0).then(|| of_namespace("b")));
+            cache.put_many(requests).unwrap();
+        }
+        cache
+            .set_namespace_quota("full of nothing", Some(7))
+            .unwrap();
+        cache.flush().unwrap();
+        let mut before = store.calls();
+        let mut made = || store.calls() - std::mem::replace(&mut before, store.calls());
+        let stats = cache.stats(None).unwrap();
+        let for_stats = made();
+        cache.clear().unwrap();
+        let for_clear = made();
+        let entries: Vec<u64> = stats.namespaces.iter().map(|n| n.entries).collect();
+        let expected = (0..namespaces).map(|n| 2 - n % 2).chain([0]);
+        assert_eq!(entries, expected.collect::<Vec<_>>());
+        assert_eq!(stats.entries, entries.iter().sum::<u64>());
+        assert_eq!(stats.namespaces.last().unwrap().quota, Some(7));
+        (for_stats, for_clear)
+    };
+    assert_eq!(calls(1000), calls(2));
+}
+
 #[test]
 fn counters_and_access_data_survive_reopening() {
     let (mut cache, _, store) = new_cache(|_| {});

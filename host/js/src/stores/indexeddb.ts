@@ -218,6 +218,20 @@ export class IndexedDbStore implements Store {
     return names.sort(compareUtf8);
   }
 
+  async countByNamespace(): Promise<[string, number][]> {
+    const counts = await this.#read(['heads'], async ({ heads }) => {
+      const index = heads.index('namespace');
+      const found: Promise<[string, number]>[] = [];
+      await walk(index.openKeyCursor(null, 'nextunique'), ({ key }) => {
+        const name = key as string;
+        found.push(result(index.count(name)).then((entries) => [name, entries]));
+        return true;
+      });
+      return Promise.all(found);
+    });
+    return counts.sort(([a], [b]) => compareUtf8(a, b));
+  }
+
   iterLruIds(n: number, namespace?: string): Promise<EntryRef[]> {
     if (n === 0) {
       return this.#read(['heads'], async () => []);

@@ -119,6 +119,13 @@ export class MemoryStore implements Store {
     return [...this.#namespaces.keys()].sort(compareUtf8);
   }
 
+  countByNamespace(): [string, number][] {
+    this.opened();
+    return Array.from(this.#namespaces, ([name, ids]): [string, number] => [name, ids.size]).sort(
+      ([a], [b]) => compareUtf8(a, b),
+    );
+  }
+
   iterLruIds(n: number, namespace?: string): EntryRef[] {
     this.opened();
     const ids = namespace === undefined ? undefined : this.#namespaces.get(namespace)?.values();

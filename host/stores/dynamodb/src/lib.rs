@@ -68,7 +68,7 @@ const MAX_BLOB: u32 = 300_000;
 /// | `read_version_counter`, `read_meta`, `list_meta`, quotas | one |
 /// | `replace_meta`, `set_namespace_quota` | one transaction |
 /// | `iter_lru_ids` of a namespace | one query and one wave for each 1000 entries asked for, read from an index and checked in the table |
-/// | `iter_lru_ids` of all, `count`, `list_namespaces` | a scan of the table |
+/// | `iter_lru_ids` of all, `count`, `list_namespaces`, `count_by_namespace` | a scan of the table |
 /// | `delete_expired`, `clear_namespace` | a scan, and one transaction for each 49 entries deleted |
 /// | `integrity_check` | a scan of up to 64 MB |
 /// | `read_blob`, `list_blobs` | one |
@@ -310,6 +310,10 @@ impl Store for DynamoDbStore {
 
     fn list_namespaces(&mut self) -> Result<Vec<String>> {
         self.run("list_namespaces", Session::list_namespaces)
+    }
+
+    fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
+        self.run("count_by_namespace", Session::count_by_namespace)
     }
 
     fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {

@@ -62,13 +62,21 @@ impl Session {
     }
 
     pub async fn list_namespaces(&mut self) -> Outcome<Vec<String>> {
+        let counts = self.count_by_namespace().await?;
+        Ok(counts.into_iter().map(|(name, _)| name).collect())
+    }
+
+    pub async fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
         let visit = Visit {
             attributes: &["id", "namespace"],
             ..Visit::default()
         };
         let each = |item: Item| rows::namespace(&item, rows::id(&item)?);
-        let names: BTreeSet<String> = self.table.scan(visit, each).await?.into_iter().collect();
-        Ok(names.into_iter().collect())
+        let mut counts = BTreeMap::new();
+        for name in self.table.scan(visit, each).await? {
+            *counts.entry(name).or_default() += 1;
+        }
+        Ok(counts.into_iter().collect())
     }
 
     pub async fn iter_lru_ids(

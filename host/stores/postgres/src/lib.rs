@@ -243,6 +243,10 @@ impl Store for PostgresStore {
         self.session()?.list_namespaces()
     }
 
+    fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
+        self.session()?.count_by_namespace()
+    }
+
     fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
         self.session()?.iter_lru_ids(n, namespace)
     }

@@ -49,6 +49,8 @@ const NAMESPACES: &str = "
         FROM step WHERE step.name IS NOT NULL
     )
     SELECT name FROM step WHERE name IS NOT NULL";
+/// One walk over an index of the namespaces.
+const COUNTS: &str = "SELECT namespace, count(*) FROM {schema}.entries GROUP BY namespace";
 const OLDEST: &str = "SELECT id, namespace, created_at FROM {schema}.entries
     ORDER BY last_accessed_at, id LIMIT $1";
 const OLDEST_IN: &str = "SELECT id, namespace, created_at FROM {schema}.entries
@@ -165,6 +167,14 @@ impl Session {
         // In the order of the database's collation, and of the escaped texts.
         names.sort_unstable();
         Ok(names)
+    }
+
+    pub fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
+        let mut counts = self.rows("count_by_namespace", COUNTS, &[], |row| {
+            Ok((unescaped(column(row, 0)?), rows::whole(column(row, 1)?)))
+        })?;
+        counts.sort_unstable();
+        Ok(counts)
     }
 
     pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {

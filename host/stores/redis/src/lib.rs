@@ -232,6 +232,10 @@ impl Store for RedisStore {
         self.run("list_namespaces", Session::list_namespaces)
     }
 
+    fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
+        self.run("count_by_namespace", Session::count_by_namespace)
+    }
+
     fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
         self.run("iter_lru_ids", |session| session.iter_lru_ids(n, namespace))
     }

@@ -85,14 +85,20 @@ impl Session {
     }
 
     pub fn list_namespaces(&mut self) -> Outcome<Vec<String>> {
-        let reply = self.read(&scripts::NAMES, &[])?;
+        let counts = self.count_by_namespace()?;
+        Ok(counts.into_iter().map(|(name, _)| name).collect())
+    }
+
+    pub fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
+        let [names, counts] = rows::tuple(self.read(&scripts::COUNTS, &[])?)?;
         let key = self.key("namespaces");
-        let mut names = rows::list(reply)?
+        let mut counts = rows::list(names)?
             .into_iter()
-            .map(|name| text(name, &key))
+            .zip(rows::list(counts)?)
+            .map(|(name, count)| Ok((text(name, &key)?, rows::count(&count)?)))
             .collect::<Outcome<Vec<_>>>()?;
-        names.sort_unstable();
-        Ok(names)
+        counts.sort_unstable();
+        Ok(counts)
     }
 
     pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Outcome<Vec<EntryRef>> {

@@ -34,7 +34,7 @@ script!(SINCE, "walk", "fields", "since");
 script!(VECTORS, "walk", "vectors");
 script!(STAMPS, "walk", "stamps");
 script!(COUNT, "ghosts", "count");
-script!(NAMES, "ghosts", "names");
+script!(COUNTS, "ghosts", "counts");
 script!(LRU, "lru");
 script!(EXPIRED, "expiry", "expired");
 script!(OPEN, "write", "open");

@@ -39,6 +39,9 @@ const NAMESPACES: &str = "
         FROM step WHERE step.name IS NOT NULL
     )
     SELECT name FROM step WHERE name IS NOT NULL";
+/// One walk over an index, which has the order.
+const COUNTS: &str =
+    "SELECT namespace, count(*) FROM entries GROUP BY namespace ORDER BY namespace";
 /// The inner query needs an index only; the outer one reads the few rows it found.
 const OLDEST: &str = "
     SELECT e.id, e.namespace, e.created_at
@@ -81,6 +84,7 @@ pub(super) const PLANNED: &[(&str, bool)] = &[
     (COUNT, false),
     (COUNT_IN, false),
     (NAMESPACES, false),
+    (COUNTS, false),
     (OLDEST, false),
     (OLDEST_IN, false),
     (QUOTA, false),
@@ -137,6 +141,12 @@ impl Session {
         let mut query = self.conn.prepare_cached(NAMESPACES)?;
         let names = query.query_map([], |row| row.get(0))?;
         Ok(names.collect::<rusqlite::Result<_>>()?)
+    }
+
+    pub fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
+        collect(&self.conn, COUNTS, &[], |row| {
+            Ok((row.get(0)?, number(row.get(1)?)))
+        })
     }
 
     pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Outcome<Vec<EntryRef>> {
@@ -250,10 +260,13 @@ pub(super) fn count(conn: &Connection) -> Outcome<u64> {
 }
 
 fn number_of(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Outcome<u64> {
-    let number: i64 = conn
-        .prepare_cached(sql)?
-        .query_row(values, |row| row.get(0))?;
-    Ok(u64::try_from(number).unwrap_or(0))
+    let mut query = conn.prepare_cached(sql)?;
+    Ok(query.query_row(values, |row| row.get(0).map(number))?)
+}
+
+/// A number of rows.
+fn number(rows: i64) -> u64 {
+    u64::try_from(rows).unwrap_or(0)
 }
 
 /// The first `limit` entries with an id above `last_id`.

@@ -55,6 +55,7 @@ fn reads(case: &mut Case) -> Calls {
         "count of one namespace" => store::count(Some(&space)),
         "count" => store::count(None),
         "list-namespaces" => store::list_namespaces(),
+        "count-by-namespace" => store::count_by_namespace(),
         "iter-lru-ids" => store::iter_lru_ids(1, None),
         "iter-since" => store::iter_since(0, 1),
         "iter-vectors" => store::iter_vectors(0, 1),

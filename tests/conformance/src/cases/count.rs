@@ -133,25 +133,7 @@ fn namespaces_with_entries_are_listed_once(case: &mut Case) -> Checked {
 }
 
 fn namespaces_are_sorted_by_their_bytes(case: &mut Case) -> Checked {
-    let names = [
-        "b",
-        "a",
-        "B",
-        "é",
-        "z",
-        "ab",
-        "a b",
-        "a\0",
-        "a",
-        "\u{FFFF}",
-        "\u{10000}",
-        "\u{E000}",
-        "_",
-        "10",
-        "9",
-        "Ä",
-    ]
-    .map(|name| case.space(name));
+    let names = data::UNSORTED_NAMES.map(|name| case.space(name));
     let list: Vec<_> = names
         .iter()
         .zip(0..)
@@ -293,6 +275,12 @@ fn the_empty_namespace_is_a_namespace(case: &mut Case) -> Checked {
         listed.first().is_some_and(String::is_empty),
         "the empty namespace is listed first",
         || show::value(&listed),
+    )?;
+    let counts = case.counts()?;
+    equal(
+        "the first of the counts",
+        counts.first(),
+        Some(&(String::new(), 2)),
     )?;
     equal(
         "the least recently used of the empty namespace",

@@ -71,6 +71,7 @@ fn look_around(case: &mut Case) -> Checked {
     case.count(Some(&space))?;
     case.count(None)?;
     case.list_namespaces()?;
+    case.counts()?;
     case.lru(5, Some(&space))?;
     case.since(u64::MAX - 1, 5)?;
     case.quota(&space)?;

@@ -181,6 +181,7 @@ fn reads_move_no_counter(case: &mut Case) -> Checked {
     case.count(Some(&space))?;
     case.count(None)?;
     case.list_namespaces()?;
+    case.counts()?;
     case.lru(2, Some(&space))?;
     case.since(stored[0].id, 2)?;
     case.vectors(stored[0].id, 2)?;

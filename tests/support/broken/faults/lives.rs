@@ -144,6 +144,11 @@ pub fn closed() -> Vec<Known> {
             closed("list_namespaces"),
         ),
         memory(
+            "count-by-namespace answers when it is closed",
+            "reads-after-close-are-refused",
+            closed("count_by_namespace"),
+        ),
+        memory(
             "iter-lru-ids answers when it is closed",
             "reads-after-close-are-refused",
             closed("iter_lru_ids"),

@@ -68,6 +68,9 @@ function statements(text: TextColumn) {
         FROM step WHERE step.namespace IS NOT NULL
       )
       SELECT ${text('namespace')} FROM step WHERE namespace IS NOT NULL`,
+    /** One walk over an index, which has the order. */
+    counts: `SELECT ${text('namespace')}, count(*) AS n FROM entries
+      GROUP BY entries.namespace ORDER BY entries.namespace`,
     oldest: `SELECT ${references} FROM entries ORDER BY last_accessed_at, id LIMIT ?`,
     oldestIn: `SELECT ${references} FROM entries
       WHERE namespace = ?2 ORDER BY last_accessed_at, id LIMIT ?1`,
@@ -197,6 +200,11 @@ export class SqlStore implements Store {
   listNamespaces(): string[] {
     const { driver, sql } = this.#open();
     return driver.all(sql.namespaces).map((row) => text(row, 'namespace'));
+  }
+
+  countByNamespace(): [string, number][] {
+    const { driver, sql } = this.#open();
+    return driver.all(sql.counts).map((row) => [text(row, 'namespace'), Number(row['n'])]);
   }
 
   iterLruIds(n: number, namespace?: string): EntryRef[] {

@@ -1,7 +1,9 @@
-//! Memoises an expensive function of text: `cargo run --release -p mneme-examples --example memoize`.
+//! Memoises an expensive function of text.
 //!
-//! Four threads ask a slow "model" at the same time. It is called once for each thing
-//! that is asked, however often and in whatever words.
+//! `cargo run --release --package mneme-examples --example memoize`
+//!
+//! Four threads ask a slow "model" at the same time. It is called once for each question,
+//! however often and in whatever words the question is asked.
 
 use mneme::embedder::MiniLm;
 use mneme::{GetRequest, Layer, MemoryStore, Origin, SemanticCache};

@@ -1,7 +1,9 @@
-//! Promotes a cache from staging to production: `cargo run --release -p mneme-examples --example promote`.
+//! Promotes a cache from staging to production.
 //!
-//! Staging drops what has expired and dumps its cache into one archive. Production checks
-//! it, loads it with other settings, and refuses an archive of another model.
+//! `cargo run --release --package mneme-examples --example promote`
+//!
+//! Staging drops expired entries and dumps its cache into one archive. Production checks it,
+//! loads it with other settings, and refuses an archive of another model.
 
 use anyhow::{Context, ensure};
 use mneme::checkpoint::{self, DumpOptions, InspectOptions, LoadOptions};

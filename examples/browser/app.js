@@ -175,7 +175,7 @@ $('clear').addEventListener('click', () =>
 );
 
 await during('Loading the encoder (10 MB, once)…', async () => {
-  // Without it the page works as well, but for the time when the network is off.
+  // Without it the page works too, but not offline.
   navigator.serviceWorker?.register('service-worker.js').catch(() => {});
   const embedder = await startEncoder();
   const store = hasJspi() ? indexedDB('mneme-example') : memory();

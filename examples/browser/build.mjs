@@ -2,7 +2,7 @@
  * Makes the page in site/: the package from this clone, and the encoder, built with cargo and put
  * through jco. With --serve it is served on a loopback port afterwards.
  *
- * `MNEME_ENCODER` names an encoder component that is built already.
+ * `MNEME_ENCODER` names an encoder component that is already built.
  */
 
 import { execFileSync } from 'node:child_process';

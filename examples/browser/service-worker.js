@@ -19,7 +19,7 @@ self.addEventListener('activate', (event) => {
 
 self.addEventListener('fetch', (event) => {
   event.respondWith(
-    // What is new where there is a network, and else what was kept last.
+    // The network's version, or else the last one kept.
     fetch(event.request).catch(async () => {
       const names = (await caches.keys()).filter((name) => name.startsWith(NAME)).reverse();
       for (const name of names) {

@@ -1,4 +1,4 @@
-//! The battery on the store of this example: one line, one test a case.
+//! The battery on the store of this example: one line, and one test for each case.
 
 mod dict_store;
 

@@ -1,5 +1,5 @@
-//! A complete store, in the order in which to write one. `mneme::store::guide` is the text
-//! to it; the comments here name the mistakes that each part invites.
+//! A complete store, in the order in which to write one. Read it with `mneme::store::guide`.
+//! The comments here name the common mistakes of each part.
 
 use mneme::store::checks::{self, Embedder};
 use mneme::store::{
@@ -8,7 +8,7 @@ use mneme::store::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A store in ordered maps: gone with its value, as the data of its backend would not be.
+/// A store in ordered maps, lost when its value is dropped. A real backend keeps its data.
 #[derive(Default)]
 pub struct DictStore {
     open: bool,
@@ -22,7 +22,7 @@ pub struct DictStore {
     meta: BTreeMap<String, String>,
     /// What the cache has derived from the rows.
     blobs: BTreeMap<String, Vec<u8>>,
-    /// What has come in of an import: beside the rows, where no read looks.
+    /// The entries of an import, apart from the rows, where no read looks.
     import: Option<Import>,
 }
 
@@ -33,17 +33,17 @@ struct Import {
 }
 
 const MAX_BATCH: u32 = 1000;
-/// The cache cuts what it keeps into pieces of 1 MiB, or of less where the store says so.
+/// The cache cuts its blobs into pieces of 1 MiB, or less if the store says so.
 const MAX_BLOB: u32 = 1 << 20;
 
-// 1. The constructor takes what is needed to connect, and does not connect.
+// 1. The constructor takes what is needed to connect, but does not connect.
 impl DictStore {
     /// An empty, closed store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Every operation begins with this. Mistake: a closed store that goes on answering.
+    /// Every operation begins with this. Mistake: a closed store that still answers.
     fn opened(&self) -> Result<&Embedder> {
         let embedder = self.embedder.as_ref().filter(|_| self.open);
         embedder.ok_or(StoreError::Closed)
@@ -53,17 +53,17 @@ impl DictStore {
         (entry.namespace.clone(), entry.query_hash.clone())
     }
 
-    /// Rows in the order of their ids, which is what pages and deletes want. Mistake: the
-    /// order of a hash map, or of insertion, or ids as text, where "10" comes before "9".
+    /// Rows in the order of their ids, as pages and deletes need them. Mistake: the order of
+    /// a hash map or of insertion, or ids as text, where "10" comes before "9".
     fn after(&self, last_id: u64, limit: u32) -> impl Iterator<Item = &Entry> {
         let rows = self.rows.values();
-        // Mistake: `id >= last_id`, which reads one row twice.
+        // Mistake: `id >= last_id`, which returns one row twice.
         rows.filter(move |row| row.id > last_id)
             .take(limit as usize)
     }
 
-    /// Stores an entry. Mistake: a new id for a pair that exists, or a used one after a
-    /// delete; or to believe the id that came with the entry.
+    /// Stores an entry. Mistake: giving a new id to a pair that exists, reusing an id after a
+    /// delete, or using the id in the entry.
     fn put(&mut self, mut entry: Entry) -> Inserted {
         let id = *self.ids.entry(Self::key(&entry)).or_insert_with(|| {
             self.last_id += 1;
@@ -74,7 +74,7 @@ impl DictStore {
         Inserted { id, replaced }
     }
 
-    /// Mistake: to let an import in where somebody has written since it was begun.
+    /// Mistake: accepting an import although somebody has written since it began.
     fn accept(&self, mode: ImportMode) -> Result<()> {
         match mode {
             ImportMode::Empty if !self.rows.is_empty() => Err(checks::import_not_empty()),
@@ -82,8 +82,8 @@ impl DictStore {
         }
     }
 
-    /// Deletes rows. Mistake: to forget the counter, or to move it once a row, or also
-    /// where there was nothing to delete.
+    /// Deletes rows. Mistake: forgetting the counter, moving it once for each row, or moving
+    /// it when nothing was deleted.
     fn delete(&mut self, ids: Vec<u64>) -> u64 {
         for id in &ids {
             if let Some(row) = self.rows.remove(id) {
@@ -115,7 +115,7 @@ fn reference(row: &Entry) -> EntryRef {
 }
 
 impl Store for DictStore {
-    // Mistake: to claim what is not so. What is claimed is tested.
+    // Mistake: claiming too much. Every claim is tested.
     fn capabilities(&self) -> CapabilitySet {
         CapabilitySet {
             name: "dict".to_owned(),
@@ -128,13 +128,13 @@ impl Store for DictStore {
         }
     }
 
-    // Before it is opened it may be asked whose vectors it has. Mistake: to create something.
+    // Works on a closed store. Mistake: creating something.
     fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
         Ok(self.embedder.clone())
     }
 
-    // 2. Open connects, creates what is missing, and compares the embedder. Mistake: to
-    // leave out the comparison, and so to mix vectors of two models.
+    // 2. Open connects, creates what is missing, and compares the embedder. Mistake: leaving
+    // out the comparison, and so mixing vectors of two models.
     fn open(&mut self, fingerprint: &str, dim: u32) -> Result<()> {
         self.close()?;
         let given = Embedder::given(fingerprint, dim)?;
@@ -144,15 +144,15 @@ impl Store for DictStore {
         Ok(())
     }
 
-    // 3. Close releases the connection. A second close is no error.
+    // 3. Close releases the connection. A second close is not an error.
     fn close(&mut self) -> Result<()> {
         self.open = false;
         self.import = None;
         Ok(())
     }
 
-    // 4. Reads. Mistake: to fold case, trim or normalise a key; the cache has done all that
-    // is to be done. Here as everywhere a list is one round trip, not one an item.
+    // 4. Reads. Mistake: folding case, trimming or normalising a key; the cache has already
+    // done that. As everywhere, a list is one round trip, not one for each item.
     fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
         self.opened()?;
         let find = |key: &EntryKey| {
@@ -181,6 +181,7 @@ impl Store for DictStore {
         Ok(names)
     }
 
+    // Mistake: counting a namespace that has no entries left.
     fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
         self.opened()?;
         let mut counts = BTreeMap::new();
@@ -190,7 +191,7 @@ impl Store for DictStore {
         Ok(counts.into_iter().collect())
     }
 
-    // Mistake: rows of the same second in any order. The second key is the id.
+    // Mistake: rows of the same second in any order. The id decides between them.
     fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
         self.opened()?;
         let rows = self.rows.values();
@@ -204,8 +205,8 @@ impl Store for DictStore {
         Ok(self.after(last_id, limit).cloned().collect())
     }
 
-    // Mistake: whole rows. The index is built from these pages, so responses and metadata
-    // had better stay where they are; and vectors are bytes to a backend, never JSON.
+    // Mistake: reading whole rows. The index is built from these pages and needs no responses
+    // or metadata. Vectors are bytes to a backend, never JSON.
     fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Result<VectorPage> {
         self.opened()?;
         let page = || self.after(last_id, limit);
@@ -226,17 +227,17 @@ impl Store for DictStore {
         })
     }
 
-    // 5. Writes, each one transaction with its counter. Here, check all and then change all.
+    // 5. Writes: each is one transaction with its counter. Check all, then change all.
     fn insert(&mut self, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
         let dim = self.opened()?.dim;
-        // Mistake: to find the bad entry when the good ones before it are stored.
+        // Mistake: finding a bad entry after the good ones before it are stored.
         checks::batch(&entries, MAX_BATCH, dim)?;
         self.version += u64::from(!entries.is_empty());
         Ok(entries.into_iter().map(|entry| self.put(entry)).collect())
     }
 
-    // Mistake: to move the counter, or the clock of an entry backwards, or to fail for an
-    // entry that somebody has deleted in the meantime.
+    // Mistake: moving the counter, moving the time of an entry back, or failing for an entry
+    // that somebody has deleted meanwhile.
     fn update_access(&mut self, touches: &[Touch]) -> Result<()> {
         self.opened()?;
         for touch in touches {
@@ -254,7 +255,7 @@ impl Store for DictStore {
         Ok(self.delete(ids.into_iter().collect()) > 0)
     }
 
-    // Mistake: to delete what has just been put again.
+    // Mistake: deleting an entry that was just put again.
     fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>> {
         self.opened()?;
         let same = |entry: &&EntryRef| {
@@ -282,7 +283,7 @@ impl Store for DictStore {
         Ok(gone)
     }
 
-    // Mistake: to delete the quota along with the entries.
+    // Mistake: deleting the quota along with the entries.
     fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64> {
         self.opened()?;
         let rows = self.rows.values();
@@ -293,7 +294,7 @@ impl Store for DictStore {
 
     fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
         self.opened()?;
-        // Mistake: to take 0 for none. A quota of 0 lets nothing in.
+        // Mistake: treating 0 as none. A quota of 0 lets nothing in.
         match max_entries {
             Some(quota) => drop(self.quotas.insert(namespace.to_owned(), quota)),
             None => drop(self.quotas.remove(namespace)),
@@ -322,7 +323,7 @@ impl Store for DictStore {
         Ok(own.or_else(|| self.meta.get(key).cloned()))
     }
 
-    // Mistake: to compare in one step and to write in another.
+    // Mistake: comparing in one step and writing in another.
     fn replace_meta(
         &mut self,
         key: &str,
@@ -341,7 +342,7 @@ impl Store for DictStore {
         Ok(true)
     }
 
-    // Mistake: to list the store's own keys too, which nobody could set elsewhere.
+    // Mistake: listing the store's own keys too, which nobody can set in another store.
     fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
         self.opened()?;
         let meta = self.meta.iter();
@@ -350,23 +351,23 @@ impl Store for DictStore {
             .collect())
     }
 
-    // Mistake: an error for damaged data. It is what is asked for: the answer is false.
+    // Mistake: an error for damaged data. The answer is false.
     fn integrity_check(&mut self) -> Result<bool> {
         self.opened()?;
         Ok(self.ids.len() == self.rows.len())
     }
 
-    // 6. Blobs, where the backend has room for some tens of megabytes more. The four
-    // operations have defaults too, which go with `max_blob: 0`: then the cache builds its
-    // index from the rows each time. Mistake: to keep blobs among the rows or the meta, where
-    // counts, clearing and imports meet them; to move the counter.
+    // 6. Blobs, if the backend has room for some tens of megabytes more. The four operations
+    // have defaults, which belong to `max_blob: 0`: the cache then builds its index from the
+    // rows each time. Mistake: keeping blobs among the rows or the meta, where counts, clearing
+    // and imports touch them; moving the counter.
     fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
         self.opened()?;
         checks::blob_name(name)?;
         Ok(self.blobs.get(name).cloned())
     }
 
-    // Mistake: to take an empty blob for none, or bytes for text.
+    // Mistake: treating an empty blob as none, or bytes as text.
     fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
         self.opened()?;
         checks::blob(name, &bytes, MAX_BLOB)?;
@@ -386,8 +387,8 @@ impl Store for DictStore {
         Ok(self.blobs.keys().cloned().collect())
     }
 
-    // 7. Views, where the backend can read from one instant. The defaults say that it
-    // cannot, which is true of most. Here nobody else writes.
+    // 7. Views, if the backend can read from one instant. The defaults say that it cannot,
+    // which is true for most. Here nobody else writes.
     fn begin_view(&mut self) -> Result<bool> {
         self.opened()?;
         Ok(true)
@@ -397,8 +398,8 @@ impl Store for DictStore {
         self.opened().map(drop)
     }
 
-    // 8. Imports: what comes in waits where no read finds it. Mistake: to store it at once,
-    // which a crash leaves in part.
+    // 8. Imports: entries wait where no read finds them. Mistake: storing them at once: a
+    // crash then leaves a part of them.
     fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
         self.opened()?;
         self.import = None;
@@ -411,8 +412,8 @@ impl Store for DictStore {
         Ok(())
     }
 
-    // Taken out and put back, so that any error ends the import. Mistake: to store a pair
-    // that comes twice as its last, as an insert would.
+    // Taken out and put back, so that any error ends the import. Mistake: accepting a pair
+    // that comes twice, as an insert would.
     fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
         let dim = self.opened()?.dim;
         let mut import = self.import.take().ok_or_else(checks::import_not_begun)?;
@@ -427,7 +428,7 @@ impl Store for DictStore {
         Ok(())
     }
 
-    // One transaction. Check all and then change all.
+    // One transaction. Check all, then change all.
     fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
         self.opened()?;
         let import = self.import.take().ok_or_else(checks::import_not_begun)?;
@@ -438,11 +439,11 @@ impl Store for DictStore {
         let replace = import.mode == ImportMode::Replace;
         let same = |change: &MetaChange| self.meta.get(&change.key) == change.expected.as_ref();
         if !replace && !meta.iter().all(same) {
-            // Mistake: an error, or to forget the import. The cache reads again and retries.
+            // Mistake: an error, or discarding the import. The cache reads again and retries.
             self.import = Some(import);
             return Ok(false);
         }
-        // Mistake: to move the counter once for the deletes and once for the entries.
+        // Mistake: moving the counter once for the deletes and once for the entries.
         let old = if replace { self.rows.len() } else { 0 };
         self.version += u64::from(old + import.entries.len() > 0);
         if replace {
@@ -466,6 +467,6 @@ impl Store for DictStore {
         Ok(())
     }
 
-    // 9. Snapshots, where the backend makes them itself. The nine operations have defaults
-    // that answer `unsupported`, which is right for all others.
+    // 9. Snapshots, if the backend makes them itself. The nine operations have defaults that
+    // answer `unsupported`, which is right for all other backends.
 }

@@ -10,8 +10,8 @@ function workersAi(ai, model, dimensions) {
 }
 
 /**
- * Counts the trigrams of a text. It needs nothing, and knows nothing of meaning: texts are alike
- * that are spelt alike. For trying this out without an account.
+ * Counts the trigrams of a text. It needs no account and knows nothing of meaning: texts are
+ * similar if they are spelt alike.
  */
 const trigrams = {
   fingerprint: 'trigrams-1',

@@ -1,6 +1,6 @@
 /**
- * A semantic cache for many tenants: each has a Durable Object, and in it a cache in a database of
- * its own, so that no question of one can ever meet an answer of another.
+ * A semantic cache for many tenants: each has its own Durable Object with a database and a cache,
+ * so that a question of one tenant never meets an answer of another.
  *
  *   PUT    /tenants/:tenant/answers   {"question", "answer", "ttl"?}   stores
  *   GET    /tenants/:tenant/answers?question=...                       asks
@@ -71,7 +71,7 @@ export default {
     if (!tenant) {
       return Response.json({ error: 'ask below /tenants/:tenant' }, { status: 404 });
     }
-    // Who may ask for which tenant is for your own authentication to say, here.
+    // Your authentication decides here who may ask for which tenant.
     return env.TENANTS.get(env.TENANTS.idFromName(tenant)).fetch(request);
   },
 };

@@ -132,7 +132,7 @@ export interface Store {
   count(namespace?: string): Awaitable<number>;
   /** Namespaces with entries, sorted by their UTF-8 bytes. */
   listNamespaces(): Awaitable<string[]>;
-  /** The same namespaces in the same order, each with how many entries it holds. */
+  /** The same namespaces in the same order, each with the number of its entries. */
   countByNamespace(): Awaitable<[namespace: string, entries: number][]>;
   /** The `n` least recently used entries: by `lastAccessedAt`, then id. */
   iterLruIds(n: number, namespace?: string): Awaitable<EntryRef[]>;

@@ -66,7 +66,7 @@ pub trait Store: Send {
     /// The namespaces that hold entries, sorted by their bytes.
     fn list_namespaces(&mut self) -> Result<Vec<String>>;
 
-    /// The namespaces that hold entries, sorted by their bytes, each with how many.
+    /// The namespaces that hold entries, sorted by their bytes, each with the number of entries.
     fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>>;
 
     /// The `n` least recently used entries: ascending last access, then id.

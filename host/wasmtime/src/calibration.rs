@@ -291,7 +291,7 @@ fn share(part: u64, whole: u64) -> f64 {
     }
 }
 
-/// The bounds of a proportion of which `part` of `whole` were seen.
+/// The bounds of a proportion whose sample is `part` of `whole`.
 fn wilson(part: u64, whole: u64) -> (f64, f64) {
     if whole == 0 {
         return (0.0, 1.0);

@@ -95,7 +95,7 @@ export class OpfsStore extends MemoryStore {
   #end = HEADER_BYTES;
   #stateEnd = HEADER_BYTES;
 
-  /** Takes two files, of which one holds the present log. */
+  /** Takes two files; one of them holds the present log. */
   constructor(name: string, a: SyncFile, b: SyncFile) {
     super();
     this.#name = name;

@@ -252,8 +252,8 @@ impl Session {
     }
 }
 
-/// Writes the entries of a batch, of which those found have ids, and returns the rows
-/// made.
+/// Writes the entries of a batch and returns the rows made. `ids` are those of entries that
+/// exist.
 async fn store(conn: &Connection, batch: &Batch<'_>, ids: &[Option<i64>]) -> Outcome<Vec<Row>> {
     let (kept, known) = batch.kept(ids);
     let (fresh, namespaces, hashes) = batch.fresh(ids);
@@ -357,7 +357,7 @@ async fn begin(
     Ok(found)
 }
 
-/// Makes sure that there is a counter, of which [`LOCK`] has found this.
+/// Makes sure that there is a counter; `counter` is what [`LOCK`] found.
 pub(super) async fn locked(conn: &Connection, counter: &[Row]) -> Outcome<()> {
     // It is text; moving on one that is no number would fail.
     version(counter)?;

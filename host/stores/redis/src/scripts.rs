@@ -1,4 +1,4 @@
-//! The Lua scripts, each of which is one atomic step on the server.
+//! The Lua scripts. Each is one atomic step on the server.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! The operations that change data, each step of which is one script.
+//! The operations that change data. Each step is one script.
 
 use std::collections::BTreeMap;
 

@@ -23,7 +23,7 @@ pub const CASES: &[Spec] = &[
     case!(needs Blobs, names_of_blobs_are_exact, "names of all allowed characters, up to 100, are told apart"),
     case!(needs Blobs, what_is_no_name_of_a_blob_is_refused, "other names are invalid-argument in all calls, and nothing is changed"),
     case!(needs Blobs, blobs_are_deleted, "delete-blobs deletes those that are named, and no other"),
-    case!(needs Blobs, unknown_blobs_are_passed_over, "delete-blobs of names that are not there deletes the others, and is no error"),
+    case!(needs Blobs, unknown_blobs_are_passed_over, "delete-blobs with missing names deletes the others, and is not an error"),
     case!(needs Blobs, a_deleted_blob_can_be_written_again, "a blob that was deleted is written as if it had not been there"),
     case!(needs Blobs, blobs_are_listed_by_bytes, "list-blobs has each name once, sorted by its bytes"),
     case!(needs Blobs, many_blobs_are_listed, "list-blobs lists 120 names, and delete-blobs deletes them at once"),

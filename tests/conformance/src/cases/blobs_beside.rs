@@ -29,7 +29,7 @@ pub const CASES: &[Spec] = &[
     case!(needs Blobs, an_ended_import_leaves_blobs, "end-import, and an import that close forgets, leave blobs that were written meanwhile"),
     case!(
         an_import_into_an_empty_store_leaves_blobs,
-        "mode empty goes ahead where there are blobs, and leaves them"
+        "mode empty works on a store with blobs, and leaves them"
     ),
     case!(
         a_replacing_import_leaves_blobs,

@@ -40,7 +40,7 @@ pub const CASES: &[Spec] = &[
     ),
     case!(
         an_empty_store_takes_a_restore,
-        "commit-restore with only-if-empty goes ahead where there is no entry"
+        "commit-restore with only-if-empty works on a store without entries"
     ),
     case!(
         an_ended_restore_is_forgotten,

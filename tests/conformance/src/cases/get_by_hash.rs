@@ -62,7 +62,7 @@ pub const CASES: &[Spec] = &[
     ),
     case!(
         key_parts_do_not_run_together,
-        "a namespace that holds a separator and a hash is no other key"
+        "a namespace that holds a separator and a hash is a different key"
     ),
     case!(
         expired_entries_are_returned,

@@ -15,7 +15,7 @@ use crate::show;
 pub const CASES: &[Spec] = &[
     case!(
         an_empty_store_takes_an_import,
-        "mode empty goes ahead where there is no entry, and leaves quotas and meta"
+        "mode empty works on a store without entries, and leaves quotas and meta"
     ),
     case!(
         entries_refuse_an_empty_import,
@@ -27,7 +27,7 @@ pub const CASES: &[Spec] = &[
     ),
     case!(
         an_entry_gone_again_refuses_no_import,
-        "mode empty goes ahead where an entry came and went meanwhile"
+        "mode empty works although an entry came and went meanwhile"
     ),
     case!(
         a_replacing_import_leaves_no_other_entry,

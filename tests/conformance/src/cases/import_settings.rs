@@ -23,7 +23,7 @@ pub const CASES: &[Spec] = &[
     ),
     case!(
         quotas_limit_no_import,
-        "an import brings more entries than a quota says, that of its own too"
+        "an import may exceed a quota, even one that it sets itself"
     ),
     case!(
         unexpected_meta_is_false,

@@ -36,7 +36,7 @@ pub const CASES: &[Spec] = &[
     ),
     case!(
         garbage_is_not_restored,
-        "bytes that are no snapshot are corrupt or schema, and the data stays"
+        "bytes that are not a snapshot are corrupt or schema, and the data stays"
     ),
     case!(
         a_truncated_snapshot_is_not_restored,

@@ -67,7 +67,7 @@ fn counted(case: &Case, when: &str, wanted: &[(&String, u64)]) -> Checked {
 
 fn counts_have_each_namespace_once(case: &mut Case) -> Checked {
     let [a, b, c] = ["a", "b", "c"].map(|name| case.space(name));
-    for (n, name) in [&b, &a, &c, &b, &c, &b].into_iter().zip(0..) {
+    for (name, n) in [&b, &a, &c, &b, &c, &b].into_iter().zip(0..) {
         case.put(case.entry(name, n))?;
     }
     counted(case, "of three namespaces", &[(&a, 1), (&b, 3), (&c, 2)])

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 /// The meta key.
 pub const META_KEY: &str = "counters";
 
-/// Attempts at the compare-and-set. After them the counts wait for the next write.
-const ATTEMPTS: u32 = 16;
+/// Attempts at a compare-and-set of the counters.
+pub const ATTEMPTS: u32 = 16;
 
 /// What a counter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

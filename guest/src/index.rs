@@ -44,9 +44,9 @@ use basis::{Basis, Learner, sample_rows};
 use block::{Block, block_rows, stamp};
 use graph::Searcher;
 use rows::{Place, Rows};
-use scan::{Query, Tally};
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BinaryHeap, TryReserveError};
+pub use scan::Found;
+use scan::{Query, Tally, TopFound};
+use std::collections::{BTreeMap, TryReserveError};
 use std::rc::Rc;
 
 /// Comparing fewer rows than this in full costs less than looking at codes.
@@ -59,65 +59,6 @@ const RATE_WEIGHT: f32 = 0.125;
 /// Fails if there is no memory for this many bytes. Allocating them would end the component.
 pub fn check_room(bytes: usize) -> std::result::Result<(), TryReserveError> {
     Vec::<u8>::new().try_reserve_exact(bytes)
-}
-
-/// A row that may be similar enough.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Found {
-    /// The entry's id.
-    pub id: u64,
-    /// The cosine of the entry with the query is not greater.
-    pub bound: f32,
-}
-
-impl Eq for Found {}
-
-impl Ord for Found {
-    /// The better one is greater: higher bound, then lower id.
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.bound
-            .total_cmp(&other.bound)
-            .then(other.id.cmp(&self.id))
-    }
-}
-
-impl PartialOrd for Found {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// The best rows found so far.
-pub struct TopFound {
-    limit: usize,
-    threshold: f32,
-    best: BinaryHeap<Reverse<Found>>,
-}
-
-impl TopFound {
-    fn new(threshold: f32, limit: usize) -> Self {
-        TopFound {
-            limit: limit.max(1),
-            threshold,
-            best: BinaryHeap::new(),
-        }
-    }
-
-    /// Rows below it need not be offered.
-    pub fn cut(&self) -> f32 {
-        match self.best.peek() {
-            Some(Reverse(worst)) if self.best.len() == self.limit => worst.bound,
-            _ => self.threshold,
-        }
-    }
-
-    /// Adds a row, and drops the worst one if there are too many.
-    pub fn offer(&mut self, found: Found) {
-        self.best.push(Reverse(found));
-        if self.best.len() > self.limit {
-            self.best.pop();
-        }
-    }
 }
 
 /// The entry that a row stands for, and its version.
@@ -193,11 +134,6 @@ impl Index {
         (self.kind, self.graph) = (kind, graph);
         self.take_kept_graphs();
         self
-    }
-
-    /// How vectors are held.
-    pub fn dtype(&self) -> VectorDtype {
-        self.dtype
     }
 
     /// Adds a row for a unit vector. Replaces the row with the same id, which must be in the same
@@ -299,11 +235,7 @@ impl Index {
             );
             self.learn_rates(tally);
         }
-        top.best
-            .into_sorted_vec()
-            .into_iter()
-            .map(|Reverse(found)| found)
-            .collect()
+        top.into_sorted()
     }
 
     fn learn_rates(&mut self, tally: Tally) {

@@ -15,7 +15,7 @@ use crate::checkpoint::rows::check_entry;
 use crate::checkpoint::state::{State, add_counters};
 use crate::checkpoint::{ENTRIES_PER_READ, SNAPSHOT, refused, writer};
 use crate::coordination::Follower;
-use crate::counters;
+use crate::counters::{self, ATTEMPTS};
 use crate::error::{Result, invalid};
 use crate::host::{Archive, Host, Now};
 use crate::options;
@@ -25,9 +25,6 @@ use crate::types::{
     LoadReport, Manifest, MetaChange, NamespaceSummary, Restored, Summary, Unit,
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Attempts to commit while others change the counters.
-const ATTEMPTS: u32 = 16;
 
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `checkpoint.dump`.

@@ -433,7 +433,7 @@ pub(super) fn age(entry: &Entry, now: Now) -> u64 {
     now.seconds().saturating_sub(entry.created_at)
 }
 
-fn entry_ref(entry: &Entry) -> EntryRef {
+pub(super) fn entry_ref(entry: &Entry) -> EntryRef {
     EntryRef {
         id: entry.id,
         namespace: entry.namespace.clone(),

@@ -1,5 +1,6 @@
 //! Removing entries: on request, because they expired, or because they were refused.
 
+use super::lookup::entry_ref;
 use super::{Cache, Open};
 use crate::counters::Kind;
 use crate::error::Result;
@@ -25,11 +26,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             open.forget(&entry.namespace, entry.id);
             return Ok(false);
         }
-        let entry = EntryRef {
-            id: entry.id,
-            namespace: entry.namespace,
-            created_at: entry.created_at,
-        };
+        let entry = entry_ref(&entry);
         open.deleted(std::slice::from_ref(&entry));
         open.emit(host, || {
             Event::Deletion(CountEvent {

@@ -1,14 +1,14 @@
 //! Some rows of one namespace, column by column.
 
 use super::basis::Basis;
+use super::check_room;
 use super::coded::Coded;
 use super::codes::padded;
 use super::projections::Encoder;
 use super::rounding::up_signed;
 use super::scales::REST_BYTE;
-use super::scan::{Query, Tally};
+use super::scan::{Found, Query, Tally, TopFound};
 use super::vectors::{Vectors, allocated, reserve, select};
-use super::{Found, TopFound, check_room};
 use crate::types::VectorDtype;
 use mneme_kernels::{head_byte, scan_heads};
 use std::collections::TryReserveError;

@@ -1,10 +1,9 @@
 //! The rows of one namespace: blocks by ascending id.
 
-use super::TopFound;
 use super::basis::Basis;
 use super::block::{Block, block_rows};
 use super::graph::{Searcher, no_memory};
-use super::scan::{Query, Tally};
+use super::scan::{Query, Tally, TopFound};
 use super::segment::{SEGMENT_ROWS, Segment, segment_blocks};
 use crate::error::Result;
 use crate::types::{GraphOptions, VectorDtype};

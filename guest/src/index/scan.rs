@@ -3,6 +3,8 @@
 use super::basis::Basis;
 use super::codes::QueryCodes;
 use super::projections::ProjectedQuery;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 /// A query. Each form is computed when it is first needed.
@@ -60,4 +62,71 @@ pub struct Tally {
     pub compared: usize,
     /// Rows without codes.
     pub uncoded: usize,
+}
+
+/// A row that may be similar enough.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Found {
+    /// The entry's id.
+    pub id: u64,
+    /// The cosine of the entry with the query is not greater.
+    pub bound: f32,
+}
+
+impl Eq for Found {}
+
+impl Ord for Found {
+    /// The better one is greater: higher bound, then lower id.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.bound
+            .total_cmp(&other.bound)
+            .then(other.id.cmp(&self.id))
+    }
+}
+
+impl PartialOrd for Found {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The best rows found so far.
+pub struct TopFound {
+    /// The most rows to keep.
+    pub limit: usize,
+    threshold: f32,
+    best: BinaryHeap<Reverse<Found>>,
+}
+
+impl TopFound {
+    /// No rows yet. Keeps at most `limit`, with bounds of at least `threshold`.
+    pub fn new(threshold: f32, limit: usize) -> Self {
+        TopFound {
+            limit: limit.max(1),
+            threshold,
+            best: BinaryHeap::new(),
+        }
+    }
+
+    /// Rows below it need not be offered.
+    pub fn cut(&self) -> f32 {
+        match self.best.peek() {
+            Some(Reverse(worst)) if self.best.len() == self.limit => worst.bound,
+            _ => self.threshold,
+        }
+    }
+
+    /// Adds a row, and drops the worst one if there are too many.
+    pub fn offer(&mut self, found: Found) {
+        self.best.push(Reverse(found));
+        if self.best.len() > self.limit {
+            self.best.pop();
+        }
+    }
+
+    /// The rows, best first.
+    pub fn into_sorted(self) -> Vec<Found> {
+        let best = self.best.into_sorted_vec();
+        best.into_iter().map(|Reverse(found)| found).collect()
+    }
 }

@@ -4,10 +4,9 @@
 //! these change. A block that has changed is no longer sealed: it is scanned again, and rows that
 //! the graph finds in it are ignored.
 
-use super::TopFound;
 use super::block::{Block, block_rows};
 use super::graph::{Graph, Searcher};
-use super::scan::Query;
+use super::scan::{Query, TopFound};
 use super::vectors::Vectors;
 use crate::error::Result;
 use crate::types::GraphOptions;

@@ -86,6 +86,19 @@ fn every_option_holds_for_a_converted_archive() {
 }
 
 #[test]
+fn a_conversion_adds_no_quota_to_the_archive() {
+    let cache = builder(MemoryStore::new())
+        .namespace_quota("tenant", 100)
+        .namespace_quota("changed", 100)
+        .open()
+        .unwrap();
+    cache.set_namespace_quota("changed", Some(7)).unwrap();
+    load(&cache, &native()).unwrap();
+    assert_eq!(cache.namespace_quota("tenant").unwrap(), Some(50));
+    assert_eq!(cache.namespace_quota("changed").unwrap(), Some(7));
+}
+
+#[test]
 fn a_snapshot_that_does_not_fit_is_refused() {
     let archive = native();
     let other = SemanticCache::builder()

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 mneme_tests::tests![
     a_snapshot_of_sqlite_goes_into_another_store,
     every_option_holds_for_a_converted_archive,
+    a_conversion_adds_no_quota_to_the_archive,
     a_snapshot_that_does_not_fit_is_refused,
     a_portable_archive_goes_from_anywhere_to_anywhere,
 ];
@@ -88,6 +89,18 @@ fn every_option_holds_for_a_converted_archive() {
     let error = cache.load(Cursor::new(native()), unknown).unwrap_err();
     assert_eq!(error.kind(), "invalid_argument", "{error}");
     assert_eq!(entries(&cache), 1);
+}
+
+fn a_conversion_adds_no_quota_to_the_archive() {
+    let cache = builder(MemoryStore::new())
+        .namespace_quota("tenant", 100)
+        .namespace_quota("changed", 100)
+        .open()
+        .unwrap();
+    cache.set_namespace_quota("changed", Some(7)).unwrap();
+    load(&cache, &native()).unwrap();
+    assert_eq!(cache.namespace_quota("tenant").unwrap(), Some(50));
+    assert_eq!(cache.namespace_quota("changed").unwrap(), Some(7));
 }
 
 fn a_snapshot_that_does_not_fit_is_refused() {

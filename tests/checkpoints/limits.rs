@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 mneme_tests::tests![
     a_slow_reader_may_take_longer_than_a_call,
     a_checkpoint_that_is_stopped_leaves_the_cache_as_it_was,
+    a_component_that_takes_over_sets_no_quota_again,
+    a_load_keeps_the_archives_quotas,
     what_a_load_has_set_outlives_a_component_that_is_stopped,
 ];
 
@@ -86,6 +88,60 @@ fn a_checkpoint_that_is_stopped_leaves_the_cache_as_it_was() {
     assert_eq!(entries(&cache), 20);
 }
 
+/// Makes the next call start a new component.
+fn stop(cache: &SemanticCache) {
+    let too_much = mneme::PutRequest::new("q", "x".repeat(300 << 10)).embedding(vec![1.0, 0.0]);
+    let error = cache.put(too_much).unwrap_err();
+    assert!(matches!(error, Error::Limit(_)), "{error:?}");
+}
+
+fn a_component_that_takes_over_sets_no_quota_again() {
+    let cache = builder(MemoryStore::new())
+        .host_call_bytes(256 << 10)
+        .namespace_quota("changed", 100)
+        .namespace_quota("removed", 100)
+        .namespace_quota("kept", 100)
+        .open()
+        .unwrap();
+    cache.set_namespace_quota("changed", Some(7)).unwrap();
+    cache.set_namespace_quota("removed", None).unwrap();
+    stop(&cache);
+    for (namespace, quota) in [("changed", Some(7)), ("removed", None), ("kept", Some(100))] {
+        assert_eq!(
+            cache.namespace_quota(namespace).unwrap(),
+            quota,
+            "{namespace}"
+        );
+    }
+}
+
+fn a_load_keeps_the_archives_quotas() {
+    let full = memory();
+    fill(&full, 1);
+    full.set_namespace_quota("archived", Some(5)).unwrap();
+    let archive = dumped(&full);
+    for mode in [ImportMode::Empty, ImportMode::Merge, ImportMode::Replace] {
+        let cache = builder(MemoryStore::new())
+            .namespace_quota("archived", 100)
+            .namespace_quota("changed", 100)
+            .namespace_quota("removed", 100)
+            .open()
+            .unwrap();
+        cache.set_namespace_quota("changed", Some(7)).unwrap();
+        cache.set_namespace_quota("removed", None).unwrap();
+        let options = LoadOptions::new().mode(mode);
+        cache.load(Cursor::new(archive.clone()), options).unwrap();
+        for (namespace, quota) in [
+            ("archived", Some(5)),
+            ("changed", Some(7)),
+            ("removed", None),
+        ] {
+            let now = cache.namespace_quota(namespace).unwrap();
+            assert_eq!(now, quota, "{mode:?} {namespace}");
+        }
+    }
+}
+
 fn what_a_load_has_set_outlives_a_component_that_is_stopped() {
     let full = memory();
     fill(&full, 10);
@@ -108,9 +164,7 @@ fn what_a_load_has_set_outlives_a_component_that_is_stopped() {
     };
     let expected = (Some(4), VectorDtype::Int8, Some(100));
     assert_eq!(settings(), expected);
-    let too_much = mneme::PutRequest::new("q", "x".repeat(300 << 10)).embedding(vec![1.0, 0.0]);
-    let error = cache.put(too_much).unwrap_err();
-    assert!(matches!(error, Error::Limit(_)), "{error:?}");
+    stop(&cache);
     assert_eq!(settings(), expected);
     assert_eq!(entries(&cache), 4);
     assert_eq!(load(&cache, b"").unwrap_err().kind(), "checkpoint");

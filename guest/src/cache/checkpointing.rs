@@ -5,7 +5,7 @@
 //! data as a whole; any other goes row by row through an import.
 
 use super::storing::{BATCH_BYTES, size};
-use super::{Cache, EVICTING, Open, Sizes, opened, set_quotas};
+use super::{Cache, EVICTING, Open, Sizes, opened};
 use crate::checkpoint::manifest::{
     FORMAT_VERSION, SCHEMA_VERSION, check_embedder, check_namespaces, check_store,
 };
@@ -22,7 +22,7 @@ use crate::options;
 use crate::store::Store;
 use crate::types::{
     BackendError, DumpOptions, DumpReport, Entry, Error, ImportMode, Layout, LoadOptions,
-    LoadReport, Manifest, MetaChange, NamespaceSummary, Restored, Summary, Unit,
+    LoadReport, Manifest, MetaChange, NamespaceSummary, Options, Restored, Summary, Unit,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,6 +71,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         if options.mode == ImportMode::Empty {
             check_empty(store.count(None)?)?;
         }
+        let named = named_quotas(store, options.mode, &open.options)?;
         let mut import = Import {
             store,
             archive,
@@ -97,7 +98,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             open.options.max_entries = options.max_entries;
         }
         // The archive is loaded, so later failures do not fail the call.
-        let evicted = set_quotas(store, &open.options).and_then(|()| open.shrink(store, host, now));
+        let evicted = put_back(store, &named).and_then(|()| open.shrink(store, host, now));
         let count = *evicted.as_ref().unwrap_or(&0);
         open.note(EVICTING, evicted.map(drop));
         Ok(LoadReport {
@@ -191,6 +192,36 @@ impl<S: Store, H: Host> Cache<S, H> {
             compressed_bytes: verified.sizes.compressed,
         })
     }
+}
+
+/// The quotas, as they are now, of the namespaces that the options named at opening: a load
+/// that replaces everything takes them away where the archive has none.
+fn named_quotas(
+    store: &impl Store,
+    mode: ImportMode,
+    options: &Options,
+) -> Result<Vec<(String, u64)>> {
+    if mode != ImportMode::Replace || options.namespace_quotas.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut quotas = store.list_namespace_quotas()?;
+    quotas.retain(|(name, _)| {
+        options
+            .namespace_quotas
+            .iter()
+            .any(|(named, _)| named == name)
+    });
+    Ok(quotas)
+}
+
+/// Sets these quotas where there is none.
+fn put_back(store: &impl Store, quotas: &[(String, u64)]) -> Result<()> {
+    for (namespace, quota) in quotas {
+        if store.get_namespace_quota(namespace)?.is_none() {
+            store.set_namespace_quota(namespace, Some(*quota))?;
+        }
+    }
+    Ok(())
 }
 
 impl Open {

@@ -76,7 +76,11 @@ export interface CacheOptions {
   defaultTtl?: number | null;
   /** The most entries in all namespaces together, at least 1. Default null: any number. */
   maxEntries?: number | null;
-  /** Quotas to set at opening, by namespace. */
+  /**
+   * Quotas to set at opening, once, by namespace. Later changes hold: those of
+   * `setNamespaceQuota`, and those of an archive that is loaded. Where the archive has no quota for
+   * the namespace, the one that it has stays.
+   */
   namespaceQuotas?: Record<string, number>;
   /**
    * How far to trust a semantic candidate: its similarity, halved every `halfLifeSeconds`

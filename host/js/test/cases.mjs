@@ -422,6 +422,28 @@ export const cases = {
     equal(await cache.put('abc', 'r'), 2);
   },
 
+  async 'quotas of the options are set once'(env) {
+    let clock = Date.now;
+    const namespaceQuotas = { archived: 100, changed: 100, kept: 100, removed: 100 };
+    const cache = await open(env, { now: () => clock(), namespaceQuotas });
+    const quotas = () =>
+      Promise.all(['archived', 'changed', 'kept', 'removed'].map((of) => cache.namespaceQuota(of)));
+    await cache.setNamespaceQuota('changed', 7);
+    await cache.setNamespaceQuota('removed', null);
+    const other = await open(env);
+    await other.put(QUESTION, 'r');
+    await other.setNamespaceQuota('archived', 5);
+    const { archive } = await other.dump();
+    await cache.load(archive, { mode: 'replace' });
+    equal(await quotas(), [5, 7, 100, undefined]);
+    clock = () => {
+      throw new Error('no clock');
+    };
+    await fails(cache.get(QUESTION), 'component');
+    clock = Date.now;
+    equal(await quotas(), [5, 7, 100, undefined]);
+  },
+
   async 'a thousand overlapping calls give right answers'(env) {
     for (const store of [env.memory(), ...(env.hasJspi() ? [asynchronous(env)] : [])]) {
       const cache = await open(env, { store, maxEntries: 5000 });

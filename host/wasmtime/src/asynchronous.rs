@@ -3,14 +3,12 @@
 use crate::cache::{Health, SemanticCache, Stats, from_cache};
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
 use crate::error::{Error, Result};
+use crate::flights::Flights;
 use crate::request::{Answer, Explained, GetRequest, Lookup, Origin, PutRequest};
-use std::collections::HashMap;
 use std::future::Future;
 use std::io::{Read, Write};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// A response being computed, for those who wait.
-type Flight = Arc<tokio::sync::Mutex<Option<String>>>;
+use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// A [`SemanticCache`] whose calls are futures. Cloning gives another handle.
 ///
@@ -38,7 +36,7 @@ type Flight = Arc<tokio::sync::Mutex<Option<String>>>;
 #[derive(Debug, Clone)]
 pub struct AsyncSemanticCache {
     cache: SemanticCache,
-    flights: Arc<Mutex<HashMap<(String, String), Flight>>>,
+    flights: Arc<Flights<Mutex<Option<String>>>>,
 }
 
 impl AsyncSemanticCache {
@@ -127,20 +125,18 @@ impl AsyncSemanticCache {
             Ok((Lookup::Miss(_), vector)) => Ok(vector),
             Err(error) => Err(error),
         };
-        let joined = key.map(|key| Joined::new(self, key));
-        let flight = joined.as_ref().map(|joined| Arc::clone(&joined.flight));
-        let mut result = match &flight {
-            Some(flight) => Some(flight.lock().await),
+        let flight = key.map(|key| self.flights.join(key));
+        let mut shared = match &flight {
+            Some(flight) => Some(flight.response().lock().await),
             None => None,
         };
-        if let Some(Some(response)) = result.as_deref() {
-            let response = response.clone();
+        if let Some(Some(response)) = shared.as_deref() {
             return Ok(Answer {
-                response,
+                response: response.clone(),
                 origin: Origin::Shared,
             });
         }
-        if result.is_some() {
+        if shared.is_some() {
             let asked = request.clone();
             if let Ok(Some(hit)) = self
                 .run(move |cache| Ok(cache.stored_meanwhile(&asked)))
@@ -150,13 +146,15 @@ impl AsyncSemanticCache {
             }
         }
         let response = compute.await?;
-        if let Some(result) = &mut result {
-            **result = Some(response.clone());
-        }
+        let published = flight
+            .as_ref()
+            .zip(shared.as_deref_mut())
+            .map(|(flight, shared)| flight.publish(shared, &response));
         let to_keep = response.clone();
         let stored = self
             .run(move |cache| cache.keep(request, &to_keep, vector))
             .await;
+        drop(published);
         Ok(Answer {
             response,
             origin: Origin::Computed(stored),
@@ -274,34 +272,5 @@ impl AsyncSemanticCache {
                     "a call of the cache did not end: {error}"
                 )))
             })
-    }
-}
-
-/// A part in a computation. The last one to leave takes it off the list.
-struct Joined<'a> {
-    cache: &'a AsyncSemanticCache,
-    key: (String, String),
-    flight: Flight,
-}
-
-impl<'a> Joined<'a> {
-    fn new(cache: &'a AsyncSemanticCache, key: (String, String)) -> Self {
-        let mut flights = cache.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        let flight = Arc::clone(flights.entry(key.clone()).or_default());
-        Joined { cache, key, flight }
-    }
-}
-
-impl Drop for Joined<'_> {
-    fn drop(&mut self) {
-        let mut flights = self
-            .cache
-            .flights
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        // The list's handle and this one: nobody else waits.
-        if Arc::strong_count(&self.flight) == 2 {
-            flights.remove(&self.key);
-        }
     }
 }

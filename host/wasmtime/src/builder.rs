@@ -101,8 +101,13 @@ impl Builder {
         self.set(move |options| options.max_entries = Some(max_entries))
     }
 
-    /// The most entries of one namespace. The store keeps it. 0 closes the namespace to
-    /// writing.
+    /// The most entries of one namespace. 0 closes the namespace to writing.
+    ///
+    /// The quota is written to the store once, by [`open`](Self::open). Later changes hold
+    /// until a cache is opened with this setting again: those of
+    /// [`set_namespace_quota`](SemanticCache::set_namespace_quota), by any process, and those of
+    /// an archive that is loaded. Where the archive has no quota for the namespace, the one that
+    /// the namespace has stays, even if the load replaces everything else.
     #[must_use]
     pub fn namespace_quota(self, namespace: impl Into<String>, max_entries: u64) -> Self {
         let quota = (namespace.into(), max_entries);

@@ -37,7 +37,7 @@ struct Inner {
     embedder: Box<dyn Embedder>,
     /// Never locked while embedding or computing.
     instance: Mutex<Instance>,
-    flights: Flights,
+    flights: Flights<Mutex<Option<String>>>,
     watch: Arc<Watch>,
 }
 

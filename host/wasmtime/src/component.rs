@@ -92,7 +92,7 @@ impl Engine {
 /// A running component, and how to start it again.
 pub(crate) struct Instance {
     pub engine: Engine,
-    /// What it was opened with, kept up with later changes of the settings.
+    /// What it was opened with, without quotas, and kept up with later changes of the settings.
     pub options: Options,
     running: Running,
     closed: bool,
@@ -133,6 +133,8 @@ impl Instance {
         };
         let options = instance.options.clone();
         instance.call(|guest, store| guest.call_open(store, &options))?;
+        // They are in the store. Whoever opens it again must not undo later changes.
+        instance.options.namespace_quotas.clear();
         Ok(instance)
     }
 

@@ -1,89 +1,133 @@
 //! Computing once what several callers ask for at the same time.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+#[cfg(test)]
+mod pause;
+#[cfg(test)]
+mod tests;
 
 /// What a computation is for: namespace and query hash.
 pub(crate) type Key = (String, String);
 
-/// A computation under way, and its result for those who wait.
-type Flight = Arc<Mutex<Option<String>>>;
-
-/// The computations under way.
-#[derive(Default)]
-pub(crate) struct Flights {
-    flights: Mutex<HashMap<Key, Flight>>,
+/// The computations under way. Their callers take turns at `L`, a lock around the response:
+/// one that blocks, or one that is awaited.
+pub(crate) struct Flights<L> {
+    flights: Mutex<HashMap<Key, Flight<L>>>,
 }
 
-impl Flights {
-    /// Runs `compute`, or waits for another caller with the same key and takes the result. If
-    /// that caller fails or panics, the next one computes.
-    pub fn share<E>(
-        &self,
-        key: Key,
-        compute: impl FnOnce() -> Result<String, E>,
-    ) -> Result<String, E> {
-        let flight = {
-            let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(flights.entry(key.clone()).or_default())
-        };
-        let outcome = {
-            let mut result = flight.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*result {
-                Some(response) => Ok(response.clone()),
-                None => compute().inspect(|response| *result = Some(response.clone())),
-            }
-        };
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        // The map's handle and this one: nobody else waits.
-        if Arc::strong_count(&flight) == 2 {
-            flights.remove(&key);
+struct Flight<L> {
+    response: Arc<L>,
+    /// Who has joined and not left. Changes under the lock of the map only.
+    callers: usize,
+}
+
+impl<L> Default for Flights<L> {
+    fn default() -> Self {
+        Flights {
+            flights: Mutex::default(),
         }
-        outcome
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Barrier;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    fn key() -> Key {
-        ("n".into(), "h".into())
+impl<L> std::fmt::Debug for Flights<L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Flights")
     }
+}
 
-    #[test]
-    fn callers_at_the_same_time_share_one_computation() {
-        let (flights, runs, at_once) = (Flights::default(), AtomicU32::new(0), Barrier::new(4));
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    at_once.wait();
-                    let got = flights.share(key(), || {
-                        runs.fetch_add(1, Ordering::SeqCst);
-                        // Until all four hold the flight.
-                        while Arc::strong_count(&flights.flights.lock().unwrap()[&key()]) < 5 {
-                            std::thread::yield_now();
-                        }
-                        Ok::<_, ()>("r".into())
-                    });
-                    assert_eq!(got, Ok("r".into()));
-                });
-            }
+impl<L: Default> Flights<L> {
+    /// Joins the computation for this key, which begins with its first caller.
+    pub fn join(&self, key: Key) -> Joined<'_, L> {
+        let mut flights = self.lock();
+        let flight = flights.entry(key.clone()).or_insert_with(|| Flight {
+            response: Arc::default(),
+            callers: 0,
         });
-        assert_eq!(runs.load(Ordering::SeqCst), 1);
-        assert!(flights.flights.lock().unwrap().is_empty());
+        flight.callers += 1;
+        let response = Arc::clone(&flight.response);
+        drop(flights);
+        #[cfg(test)]
+        pause::reach(pause::JOINED);
+        Joined {
+            flights: self,
+            key,
+            response,
+        }
+    }
+}
+
+impl<L> Flights<L> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Flight<L>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A part in a computation, until it is dropped.
+pub(crate) struct Joined<'a, L> {
+    flights: &'a Flights<L>,
+    key: Key,
+    response: Arc<L>,
+}
+
+impl<L> Joined<'_, L> {
+    /// The response, if somebody has computed it. Whoever finds none computes it with the lock
+    /// held. If that fails, the next one finds none.
+    pub fn response(&self) -> &L {
+        &self.response
     }
 
-    #[test]
-    fn a_failure_is_not_shared_and_leaves_nothing() {
-        let flights = Flights::default();
-        assert_eq!(flights.share(key(), || Err("no")), Err("no"));
-        assert_eq!(
-            flights.share(key(), || Ok::<_, ()>("r".into())),
-            Ok("r".into())
-        );
-        assert!(flights.flights.lock().unwrap().is_empty());
+    /// Gives all who have joined this response. Others join until what is returned is dropped,
+    /// which must be before the lock of the response is released.
+    pub fn publish<'s>(
+        &'s self,
+        locked: &'s mut Option<String>,
+        response: &str,
+    ) -> Published<'s, L> {
+        *locked = Some(response.to_owned());
+        Published {
+            joined: self,
+            _locked: locked,
+        }
+    }
+
+    /// Takes the flight off the list, if it is still there and this is so.
+    fn remove_if(&self, done: impl FnOnce(&mut Flight<L>) -> bool) {
+        let mut flights = self.flights.lock();
+        // Under the same key may be a later one.
+        if let Some(flight) = flights.get_mut(&self.key)
+            && Arc::ptr_eq(&flight.response, &self.response)
+            && done(flight)
+        {
+            flights.remove(&self.key);
+        }
+    }
+}
+
+impl<L> Drop for Joined<'_, L> {
+    fn drop(&mut self) {
+        #[cfg(test)]
+        pause::reach(pause::LEAVING);
+        self.remove_if(|flight| {
+            flight.callers -= 1;
+            flight.callers == 0
+        });
+        #[cfg(test)]
+        pause::reach(pause::LEFT);
+    }
+}
+
+/// The end of a computation that has succeeded. When it is dropped, the next caller begins
+/// another.
+pub(crate) struct Published<'a, L> {
+    joined: &'a Joined<'a, L>,
+    /// Keeps the lock until the flight is off the list.
+    _locked: &'a mut Option<String>,
+}
+
+impl<L> Drop for Published<'_, L> {
+    fn drop(&mut self) {
+        self.joined.remove_if(|_| true);
     }
 }

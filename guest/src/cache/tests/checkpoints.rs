@@ -201,6 +201,31 @@ fn what_an_empty_target_knows_already_stays() {
 }
 
 #[test]
+fn quotas_named_at_opening_are_not_set_over_those_of_the_archive() {
+    for snapshots in [false, true] {
+        let (mut source, _) = filled(snapshots);
+        let archive = dump_with(&mut source, |_| {});
+        for mode in [ImportMode::Empty, ImportMode::Merge, ImportMode::Replace] {
+            let (mut target, _, copy) = new_cache(|o| {
+                o.namespace_quotas = ["a", "changed", "removed"]
+                    .map(|name| (name.into(), 100))
+                    .into();
+            });
+            copy.snapshots.set(snapshots);
+            target.set_namespace_quota("changed", Some(7)).unwrap();
+            target.set_namespace_quota("removed", None).unwrap();
+            load_with(&mut target, &archive, |o| o.mode = mode).unwrap();
+            let (_, quotas, _, _) = copy.content();
+            assert_eq!(
+                (quotas["a"], quotas["later"], quotas["changed"]),
+                (50, 3, 7)
+            );
+            assert!(!quotas.contains_key("removed"), "{mode:?}");
+        }
+    }
+}
+
+#[test]
 fn entries_are_chosen_renamed_and_limited() {
     for snapshots in [false, true] {
         let (mut source, _) = filled(snapshots);

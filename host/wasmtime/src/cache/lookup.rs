@@ -4,8 +4,10 @@ use super::{SemanticCache, broken_promise};
 use crate::contract::api::{self, VectorSource};
 use crate::embedder::EmbedError;
 use crate::error::Result;
+use crate::flights::Key;
 use crate::observe::{Stage, record_lookup};
 use crate::request::{Answer, Explained, GetRequest, Lookup, Miss, Origin};
+use std::sync::PoisonError;
 
 impl SemanticCache {
     /// Asks for an answer: the entry with the same normalised query, or else the most
@@ -139,26 +141,36 @@ impl SemanticCache {
             Ok((Lookup::Miss(_), vector)) => Ok(vector),
             Err(error) => Err(error),
         };
-        let Some(key) = self.flight_key(&request) else {
-            let response = compute()?;
-            let stored = self.keep(request, &response, vector);
+        let flight = self
+            .flight_key(&request)
+            .map(|key| self.inner.flights.join(key));
+        // Whoever panicked while computing has left no response.
+        let mut shared = flight.as_ref().map(|flight| {
+            let response = flight.response().lock();
+            response.unwrap_or_else(PoisonError::into_inner)
+        });
+        if let Some(Some(response)) = shared.as_deref() {
             return Ok(Answer {
-                response,
-                origin: Origin::Computed(stored),
+                response: response.clone(),
+                origin: Origin::Shared,
             });
-        };
-        let mut origin = Origin::Shared;
-        let response = self.inner.flights.share(key, || {
-            if let Some(hit) = self.stored_meanwhile(&request) {
-                let answer = from_cache(hit);
-                origin = answer.origin;
-                return Ok(answer.response);
-            }
-            let response = compute()?;
-            origin = Origin::Computed(self.keep(request, &response, vector));
-            Ok(response)
-        })?;
-        Ok(Answer { response, origin })
+        }
+        if shared.is_some()
+            && let Some(hit) = self.stored_meanwhile(&request)
+        {
+            return Ok(from_cache(hit));
+        }
+        let response = compute()?;
+        let published = flight
+            .as_ref()
+            .zip(shared.as_deref_mut())
+            .map(|(flight, shared)| flight.publish(shared, &response));
+        let stored = self.keep(request, &response, vector);
+        drop(published);
+        Ok(Answer {
+            response,
+            origin: Origin::Computed(stored),
+        })
     }
 
     /// Looks up, and returns the query's vector too, if it was given or embedded.
@@ -224,7 +236,7 @@ impl SemanticCache {
     }
 
     /// Names what is being asked, for those who ask the same.
-    pub(crate) fn flight_key(&self, request: &GetRequest) -> Option<(String, String)> {
+    pub(crate) fn flight_key(&self, request: &GetRequest) -> Option<Key> {
         let hash = self.normalize(&request.query).ok()?.hash;
         Some((request.namespace.clone(), hash))
     }

@@ -67,9 +67,7 @@ pub fn dump(global: &Global, out: Output, args: &Dump) -> Result<u8> {
 /// `load`
 pub fn load(global: &Global, out: Output, args: &Load) -> Result<u8> {
     if global.namespace.is_some() {
-        bail!(
-            "load: the archive names its namespaces; omit --namespace, and choose with --only"
-        );
+        bail!("load: the archive names its namespaces; omit --namespace, and choose with --only");
     }
     let archive = open("load", &args.file)?;
     let session = Session::open(global)?;

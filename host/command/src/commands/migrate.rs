@@ -55,9 +55,7 @@ fn run(
     migrate: impl FnOnce(Migration<'_>, &mut dyn Store, &mut dyn Store) -> mneme::Result<Report>,
 ) -> Result<u8> {
     if global.namespace.is_some() {
-        bail!(
-            "{command}: all namespaces are copied, or those of --namespaces; omit --namespace"
-        );
+        bail!("{command}: all namespaces are copied, or those of --namespaces; omit --namespace");
     }
     let source = StoreUrl::choose(global.store.as_deref());
     let target = StoreUrl::target(args.to.as_deref())

@@ -47,9 +47,7 @@ struct Served {
 /// `serve`
 pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
     if global.namespace.is_some() {
-        bail!(
-            "serve: requests name their namespace, in the path or in a header; omit --namespace"
-        );
+        bail!("serve: requests name their namespace, in the path or in a header; omit --namespace");
     }
     let access = Access::new(args)?;
     let registry = prometheus::Registry::new();

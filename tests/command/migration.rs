@@ -233,11 +233,11 @@ fn copies_go_where_they_are_sent_and_nowhere_else() {
         ),
         (
             &["--to", "sqlite:x.db", "--namespace", "a"],
-            "leave --namespace out",
+            "omit --namespace",
         ),
         (
             &["--to", "sqlite:x.db", "--embedder", "minilm"],
-            "leave --embedder out",
+            "omit --embedder",
         ),
     ] {
         let (_, message) = copy(args).error();
@@ -259,7 +259,7 @@ fn copies_go_where_they_are_sent_and_nowhere_else() {
     assert_eq!(memory.json()["written"], 500);
 
     let vectors = folder.mneme(&["--json", "reembed", "--to", "sqlite:y.db"]);
-    assert!(vectors.error().1.contains("`vectors:` makes none"));
+    assert!(vectors.error().1.contains("`vectors:` cannot embed"));
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn an_embedder_that_fails_halfway_is_said_with_what_to_do() {
     assert_eq!(kind, "embedder");
     for part in [
         "stopped after 0 of 500 entries",
-        "goes on from there",
+        "continues from there",
         "127.0.0.1",
     ] {
         assert!(message.contains(part), "{part}: {message}");

@@ -19,7 +19,8 @@ pub use serve::Serve;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, or an answer found; 1 no answer (get, explain), nothing to delete
-(delete), not healthy (health), a case failed (conformance); 2 an error. `run` passes its program's own code on.
+(delete), not healthy (health), a case failed (conformance); 2 an error.
+`run` exits with the code of its program.
 
 Under --json each command prints one JSON object on standard output; an error is
 {\"error\":{\"kind\",\"message\"}} on standard error.
@@ -30,8 +31,7 @@ Examples:
   echo \"What is a semantic cache?\" | mneme run -- my-llm --model small
   mneme demo";
 
-/// A semantic cache: answers questions that were answered before, also when they
-/// are worded differently.
+/// A semantic cache: answers questions that were answered before, also in other words.
 #[derive(Debug, Parser)]
 #[command(name = "mneme", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Args {
@@ -44,9 +44,9 @@ pub struct Args {
 /// Options of every command.
 #[derive(Debug, clap::Args)]
 pub struct Global {
-    /// Where the cache is kept: `sqlite:PATH`, `redis://HOST`, `postgres://HOST/DB`,
-    /// `dynamodb://TABLE` with what its store takes besides, or `memory:` for nothing but the
-    /// time of this command. Default: $MNEME_STORE, else sqlite:mneme.db
+    /// Where the entries are: `sqlite:PATH`, `redis://HOST`, `postgres://HOST/DB`,
+    /// `dynamodb://TABLE`, each with the options of its store, or `memory:`, which is lost when
+    /// this command ends. Default: $MNEME_STORE, else sqlite:mneme.db
     #[arg(
         long,
         global = true,
@@ -56,9 +56,9 @@ pub struct Global {
     pub store: Option<String>,
 
     /// What turns text into vectors: `minilm` (bundled, offline),
-    /// `openai:BASE_URL,MODEL[,DIM]` (key from $OPENAI_API_KEY; DIM saves a
-    /// request that learns it), or `vectors:FINGERPRINT,DIM` (each --embedding is
-    /// given). Default: $MNEME_EMBEDDER, else minilm
+    /// `openai:BASE_URL,MODEL[,DIM]` (key from $OPENAI_API_KEY; without DIM a request asks
+    /// the server for it), or `vectors:FINGERPRINT,DIM` (vectors come from --embedding).
+    /// Default: $MNEME_EMBEDDER, else minilm
     #[arg(
         long,
         global = true,
@@ -67,7 +67,7 @@ pub struct Global {
     )]
     pub embedder: Option<String>,
 
-    /// The namespace to work in; entries of different namespaces never meet.
+    /// The namespace; no question is answered from another one.
     /// Default: `default`; for stats and vacuum: all
     #[arg(
         long,
@@ -84,7 +84,7 @@ pub struct Global {
 }
 
 impl Global {
-    /// The namespace of commands that work in one.
+    /// The namespace, for commands that work in one.
     pub fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or("default")
     }
@@ -99,14 +99,14 @@ pub enum Command {
     Put(Put),
     /// Say how a question would be answered, and why
     Explain(Explain),
-    /// Delete the answer to a question (found by its words, not by meaning)
+    /// Delete the answer to a question (found by its words, not its meaning)
     Delete {
-        /// The question, in any case and spacing
+        /// The question; case and spacing do not count
         query: String,
     },
     /// Delete all entries of the namespace; its quota stays
     Clear {
-        /// Of all namespaces
+        /// In all namespaces
         #[arg(long, conflicts_with = "namespace")]
         all: bool,
     },
@@ -114,29 +114,29 @@ pub enum Command {
     Namespaces,
     /// Show, set or remove the most entries that the namespace may hold
     Quota {
-        /// A number, or `none` to remove the quota; 0 closes the namespace to writing
+        /// A number, or `none` to remove the quota; with 0 the namespace takes no entries
         #[arg(value_name = "N", value_parser = parse_quota)]
         quota: Option<Quota>,
     },
     /// Delete expired entries
     Vacuum {
-        /// Also give back the index memory of deleted rows
+        /// Also free the index memory of deleted rows
         #[arg(long)]
         compact: bool,
     },
-    /// Make the index ready and keep it in the store, for the processes that come next
+    /// Build the index and save it in the store, for later processes
     WarmUp,
     /// Count entries, hits and misses
     Stats,
     /// Check the store and report problems
     Health,
-    /// Answer the query on standard input from the cache, or else by a program
+    /// Answer the query on standard input from the cache, else by a program
     Run(Run),
     /// Store many answers from a file of JSON lines
     Import(Import),
     /// Write the whole cache to an archive
     Dump(Dump),
-    /// Make an archive part of the cache
+    /// Load an archive into the cache
     Load(Load),
     /// Check an archive and show what is in it
     Inspect(Inspect),
@@ -146,7 +146,7 @@ pub enum Command {
     Reembed(Reembed),
     /// Find the best threshold, from pairs of questions that mean the same or do not
     Calibrate(Calibrate),
-    /// Find out what a cache would have done with a log of questions
+    /// Show what a cache would have done with a log of questions
     Replay(Replay),
     /// Serve the cache over HTTP
     Serve(Serve),
@@ -170,12 +170,12 @@ pub enum Command {
 pub struct Get {
     #[command(flatten)]
     pub question: Question,
-    /// Pass the cache by; counts a miss
+    /// Do not look; counts a miss
     #[arg(long)]
     pub bypass: bool,
 }
 
-/// A question, and what it may come with.
+/// A question and its options.
 #[derive(Debug, clap::Args)]
 pub struct Question {
     /// The question
@@ -203,7 +203,7 @@ pub struct Put {
     /// Lifetime in seconds. Default: unlimited
     #[arg(long, value_name = "S")]
     pub ttl: Option<u64>,
-    /// A JSON object to keep with the answer
+    /// A JSON object to store with the answer
     #[arg(long, value_name = "JSON")]
     pub metadata: Option<String>,
 }
@@ -211,8 +211,8 @@ pub struct Put {
 /// See [`Command::Explain`].
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing is counted, and nothing changed. Exit codes are those of `get`: 0 an answer would be
-found, 1 none, 2 an error.
+Counts nothing and changes nothing. Exit codes as for `get`: 0 an answer would be found,
+1 none, 2 an error.
 
 --json: {\"namespace\", \"normalized\": {\"text\", \"hash\"}, \"threshold\", \"cut_off\",
 \"rows\", \"outcome\": {\"hit\", \"layer\"|\"reason\"}, \"rule\", \"exact\": an entry or null,
@@ -229,11 +229,10 @@ pub struct Explain {
 /// See [`Command::Run`].
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The whole standard input is the query, and what the program reads on a miss. What it
-then prints is passed on and cached, if it exits with 0. The program and its
-arguments are no part of the key: give different programs different namespaces.
-A cache that fails is reported on standard error and does not keep the program from
-running.")]
+The whole standard input is the query. On a miss the program reads it too. Its output is
+passed on, and cached if it exits with 0. The program and its arguments are not part of
+the key: give different programs different namespaces. If the cache fails, that is
+reported on standard error and the program runs all the same.")]
 pub struct Run {
     /// Lifetime of a new answer, in seconds. Default: unlimited
     #[arg(long, value_name = "S")]
@@ -249,14 +248,14 @@ pub struct Run {
 /// See [`Command::Import`].
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each line is one object: {\"query\": ..., \"response\": ...} and, where wanted,
+Each line is one object: {\"query\": ..., \"response\": ...}, optionally with
 \"namespace\", \"ttl\" (seconds; null: unlimited), \"metadata\" (an object) and
-\"embedding\" (an array of numbers). Blank lines are passed over.")]
+\"embedding\" (an array of numbers). Blank lines are skipped.")]
 pub struct Import {
     /// The file; `-` is standard input
     pub file: PathBuf,
-    /// Pass over bad lines and report them, instead of stopping at the first; the
-    /// exit code is 2 all the same
+    /// Skip bad lines and report them, instead of stopping at the first; the exit code is
+    /// still 2
     #[arg(long)]
     pub keep_going: bool,
 }
@@ -264,16 +263,17 @@ pub struct Import {
 /// See [`Command::Conformance`].
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The store is named by --store, or by $MNEME_STORE; there is no default. It is judged as
-if nobody else wrote to it: stop whatever does. It may hold entries, which stay as they
-are, but an empty one keeps the battery's embedder, so give it one that you can throw
-away. Exit codes: 0 no case failed; 1 a case failed; 2 an error.")]
+Name the store with --store or $MNEME_STORE; there is no default. Stop everything else that
+writes to it. Its entries stay as they are, but an empty store keeps the battery's
+embedder, so use one that you can throw away.
+
+Exit codes: 0 no case failed; 1 a case failed; 2 an error.")]
 pub struct Conformance {
     /// Run the cases whose names match, with `*`, `?` and `[...]` as in file names
     #[arg(long, value_name = "GLOB")]
     pub case: Option<String>,
-    /// What the cases draw their values from, decimal or 0x...: the same seed makes the
-    /// same calls. Default: $MNEME_CONFORMANCE_SEED, else 1
+    /// The seed of the cases' values, decimal or 0x...: the same seed makes the same
+    /// calls. Default: $MNEME_CONFORMANCE_SEED, else 1
     #[arg(long, value_name = "N")]
     pub seed: Option<Seed>,
     /// List the cases instead of running them
@@ -299,7 +299,7 @@ impl From<Dtype> for VectorDtype {
     }
 }
 
-/// A namespace's quota: none is unlimited.
+/// A namespace's quota; none means unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota(pub Option<u64>);
 

@@ -20,7 +20,7 @@ use anyhow::Result;
 use crate::args::{Args, Command};
 use crate::output::Output;
 
-/// The exit code of a program whose own has no place in a byte.
+/// The exit code if that of the program does not fit into a byte.
 const FAILED: u8 = 2;
 
 /// Runs the command and returns the exit code.

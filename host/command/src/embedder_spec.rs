@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Context, Result, bail};
 use mneme::embedder::{Embedder, Precomputed};
 
-/// An embedder that a text names.
+/// The embedder that a specification names.
 #[derive(Clone, PartialEq, Eq)]
 pub enum EmbedderSpec {
     /// `minilm`
@@ -47,7 +47,7 @@ impl EmbedderSpec {
                 let dim = parts.next();
                 if base_url.is_empty() || model.is_empty() || parts.next().is_some() {
                     bail!(
-                        "--embedder: openai needs an address and a model; write openai:BASE_URL,MODEL[,DIM], such as openai:http://localhost:11434/v1,nomic-embed-text"
+                        "--embedder: openai needs a base URL and a model; write openai:BASE_URL,MODEL[,DIM], such as openai:http://localhost:11434/v1,nomic-embed-text"
                     );
                 }
                 Ok(Self::OpenAi {

@@ -5,11 +5,11 @@ use std::io::{self, Read};
 
 use anyhow::{Context, Result, bail};
 
-/// No vector in JSON is longer: 8,192 values of 32 characters.
+/// The longest vector in JSON: 8,192 values of 32 characters.
 const MAX_TEXT: u64 = 256 * 1024;
 
-/// Reads a vector from a JSON array, or from the file after an `@`. Its length and
-/// values are the cache's to judge.
+/// Reads a vector from a JSON array, or from the file after an `@`. The cache checks its
+/// length and values.
 pub fn parse(text: &str) -> Result<Vec<f32>> {
     let Some(file) = text.strip_prefix('@') else {
         return vector(text).context("--embedding");

@@ -1,5 +1,5 @@
-//! What the command prints under `--json`, and what `serve` answers: one type each, which is
-//! also what its OpenAPI document describes.
+//! What the command prints under `--json` and `serve` answers: the same types, which the OpenAPI
+//! document describes.
 
 mod archive;
 mod explanation;
@@ -18,16 +18,16 @@ use crate::output;
 
 /// A value of one of these types.
 pub fn value(of: &impl Serialize) -> Value {
-    // They have no keys but text, which is all that could fail.
+    // Only keys that are not text can fail, and these types have none.
     serde_json::to_value(of).unwrap_or_default()
 }
 
-/// A number with the digits of an f32, not those of its nearest f64.
+/// A number with the digits of the f32, not of the nearest f64.
 fn digits<S: Serializer>(value: &f32, to: S) -> Result<S::Ok, S::Error> {
     output::number(*value).serialize(to)
 }
 
-/// Metadata, which are one JSON object as text.
+/// Metadata: a JSON object as text.
 fn metadata(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }

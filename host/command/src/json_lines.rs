@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 
 use crate::output;
 
-/// A longer line is no entry: response, metadata and vector at their limits, escaped, fit.
+/// The longest line: response, metadata and vector at their limits fit, even escaped.
 const MAX_LINE: u64 = 32 << 20;
 
-/// Opens a file, or standard input for `-`, with its size where it has one.
+/// Opens a file, or standard input for `-`, with its size if it has one.
 pub fn open(command: &str, path: &Path) -> Result<(Lines, Option<u64>)> {
     if path == Path::new("-") {
         return Ok((Lines::of(io::stdin()), None));
@@ -37,7 +37,7 @@ pub struct Lines {
 /// A line.
 #[derive(Default)]
 pub struct Line {
-    /// Counted from 1, blank lines included.
+    /// Counted from 1, including blank lines.
     pub number: u64,
     /// With its line end.
     pub bytes: Vec<u8>,
@@ -58,7 +58,7 @@ impl Lines {
         let length = (&mut self.reader)
             .take(MAX_LINE + 1)
             .read_until(b'\n', &mut line.bytes)
-            .context("cannot read on")?;
+            .context("cannot read further")?;
         if length == 0 {
             return Ok(None);
         }
@@ -75,12 +75,12 @@ impl Lines {
 }
 
 impl Line {
-    /// Whether there is nothing in it.
+    /// Whether it is blank.
     pub fn is_blank(&self) -> bool {
         self.bytes.trim_ascii().is_empty()
     }
 
-    /// Reads the line's object; the error is for people. `shape` says what it is to be.
+    /// Reads the line's object; the error is for people. `shape` describes a line.
     pub fn parse<T: DeserializeOwned>(&self, shape: &str) -> Result<T, String> {
         // serde would take an array of the fields' values too.
         if !self.bytes.trim_ascii_start().starts_with(b"{") {
@@ -111,7 +111,7 @@ pub fn read<T: DeserializeOwned>(command: &str, path: &Path, shape: &str) -> Res
     };
     read().with_context(|| format!("{command}: {path:?}"))?;
     if objects.is_empty() {
-        bail!("{command}: {path:?} has no line; a line is {shape}");
+        bail!("{command}: {path:?} has no lines; a line is {shape}");
     }
     Ok(objects)
 }

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let out = Output::new(args.global.json);
     match commands::dispatch(&args, out) {
         Ok(code) => ExitCode::from(code),
-        // Whoever read the output has seen enough.
+        // The reader of the output has closed it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             out.error(kind(&error), &output::message(&error));
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help, the version, or a command line that makes no sense.
+/// Help, the version, or an error on the command line.
 fn usage(error: &clap::Error) -> ExitCode {
     let help = matches!(
         error.kind(),

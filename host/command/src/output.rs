@@ -45,7 +45,7 @@ impl Output {
         stdout.flush()
     }
 
-    /// The result where standard output is taken: on standard error.
+    /// The result on standard error, if standard output has something else.
     pub fn aside(self, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
         match self.json {
             true => {
@@ -55,8 +55,7 @@ impl Output {
         }
     }
 
-    /// A remark for whoever watches: dropped under --json and where standard error
-    /// is no terminal.
+    /// A remark for people: dropped under --json and if standard error is not a terminal.
     pub fn note(self, text: &str) {
         if !self.json && io::stderr().is_terminal() {
             let _ = writeln!(io::stderr(), "{}", console::style(text).for_stderr().dim());
@@ -76,7 +75,7 @@ impl Output {
         let _ = writeln!(io::stderr(), "{text}");
     }
 
-    /// What the embedder said, where a miss comes of its failure.
+    /// The message of the embedder, if its failure caused the miss.
     pub fn warn_of(self, miss: &Miss) {
         if let Some(error) = &miss.embedder_error {
             self.warn(&error.message);
@@ -99,7 +98,7 @@ pub fn write_file(command: &str, path: &Path, content: impl AsRef<[u8]>) -> Resu
     fs::write(path, content).with_context(|| format!("{command}: cannot write {path:?}"))
 }
 
-/// A number with the digits of an f32, not those of its nearest f64.
+/// A number with the digits of the f32, not of the nearest f64.
 pub fn number(value: f32) -> Value {
     value
         .to_string()
@@ -113,7 +112,7 @@ pub fn counted(count: u64, singular: &str, plural: &str) -> String {
     format!("{count} {noun}")
 }
 
-/// An error with its causes, as far as they add something.
+/// An error with those causes that add something.
 pub fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -126,7 +125,7 @@ pub fn message(error: &anyhow::Error) -> String {
     text
 }
 
-/// The age of something whose time is kept in whole seconds.
+/// An age, known in whole seconds.
 pub fn age(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
@@ -155,7 +154,7 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
-/// A table whose columns, but for the first, hold numbers.
+/// A table of numbers, with names in the first column.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table

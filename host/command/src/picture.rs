@@ -1,4 +1,4 @@
-//! What all pictures share.
+//! Colours and names of pictures.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ pub const GRID: RGBColor = RGBColor(225, 225, 225);
 /// Text and axes.
 pub const INK: RGBColor = RGBColor(50, 50, 50);
 
-/// Refuses a name that a picture must not have, before any work.
+/// Refuses the name of a picture that does not end in `.svg`, before any work.
 pub fn check_name(command: &str, path: Option<&Path>) -> Result<()> {
     if let Some(path) = path
         && path.extension().is_none_or(|extension| extension != "svg")

@@ -1,4 +1,4 @@
-//! How far long work is: bars on standard error, if that is a terminal.
+//! Progress bars on standard error, if that is a terminal.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::Output;
 
-/// Bytes of so many.
+/// Bytes, of a known number.
 pub const BYTES: &str =
     "{bar:40.cyan/dim} {percent:>3} %  {decimal_bytes}/{decimal_total_bytes}  {msg}  {eta} left";
-/// Bytes of nobody knows how many.
+/// Bytes, of an unknown number.
 pub const BYTES_SO_FAR: &str = "{spinner} {decimal_bytes}  {msg}";
-/// Entries of so many, and how fast.
+/// Entries, of a known number, and how fast.
 pub const ENTRIES: &str =
     "{bar:40.cyan/dim} {percent:>3} %  {human_pos}/{human_len} entries  {per_sec}  {eta} left";
-/// Entries of nobody knows how many.
+/// Entries, of an unknown number.
 pub const ENTRIES_SO_FAR: &str = "{spinner} {human_pos} entries";
-/// Texts that are embedded, of so many.
+/// Embedded texts.
 pub const TEXTS: &str = "{bar:40.cyan/dim} {percent:>3} %  {human_pos}/{human_len} texts embedded  {per_sec}  {eta} left";
-/// Thresholds that are replayed.
+/// Replayed thresholds.
 pub const THRESHOLDS: &str = "{bar:40.cyan/dim} {human_pos}/{human_len} thresholds replayed";
-/// Cases that are judged.
+/// Judged cases.
 pub const CASES: &str = "{bar:40.cyan/dim} {pos}/{len}  {msg}";
 
 /// A bar without a length. Hidden under --json.
@@ -40,7 +40,7 @@ pub fn style(bar: &ProgressBar, template: &str) {
     }
 }
 
-/// Shows so much of so much.
+/// Shows how much of the total is done.
 pub fn show(bar: &ProgressBar, done: u64, total: u64) {
     bar.set_length(total);
     bar.set_position(done);

@@ -1,4 +1,4 @@
-//! An answer to store, as the lines of `import` and the bodies of `serve` have it.
+//! An answer to store, in the lines of `import` and the bodies of `serve`.
 
 use mneme::{PutRequest, Ttl};
 use serde::{Deserialize, Deserializer};

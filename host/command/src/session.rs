@@ -25,7 +25,7 @@ impl Session {
         Self::with(&store, &embedder, |builder| builder)
     }
 
-    /// Opens the cache, with options other than the defaults.
+    /// Opens the cache with other options than the defaults.
     pub fn with(
         store: &StoreUrl,
         embedder: &EmbedderSpec,
@@ -41,7 +41,7 @@ impl Session {
     }
 }
 
-/// Whether the request is at fault, so that others may well succeed.
+/// Whether the request is at fault, so other requests may succeed.
 pub fn blames_the_request(error: &Error) -> bool {
     match error {
         Error::InvalidArgument(_)

@@ -47,7 +47,7 @@ impl StoreUrl {
         Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
     }
 
-    /// Where the entries are, from wherever one looks: an absolute path, or the kind of server.
+    /// Where the entries are, in any working directory: an absolute path, or the kind of server.
     pub fn lasting_name(&self) -> String {
         let path = self.file().and_then(|path| path.canonicalize().ok());
         path.map_or_else(|| self.to_string(), |path| path.display().to_string())
@@ -60,7 +60,7 @@ impl StoreUrl {
                 (Ok(a), Ok(b)) => a == b,
                 _ => a == b,
             },
-            // Each is a new one.
+            // Each `memory:` is a new store.
             _ => self.0 == other.0 && !self.0.starts_with("memory:"),
         }
     }
@@ -74,7 +74,7 @@ impl StoreUrl {
     }
 }
 
-/// Where the entries are: a path, or the kind of server. Nothing that may be secret.
+/// Where the entries are, without secrets: a path, or the kind of server.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.file(), self.0.split_once(':')) {

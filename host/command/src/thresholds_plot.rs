@@ -1,4 +1,4 @@
-//! Shares against thresholds, drawn.
+//! A plot of shares by threshold.
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
@@ -17,7 +17,7 @@ const COLORS: [RGBColor; 4] = [
 pub struct Plot {
     pub title: &'static str,
     pub lines: Vec<Line>,
-    /// A threshold to point out.
+    /// A threshold to mark.
     pub mark: Option<f64>,
 }
 
@@ -41,7 +41,7 @@ impl Plot {
         root.fill(&WHITE)?;
         let thresholds = || self.lines.iter().flat_map(|line| &line.points).map(|p| p.0);
         let most = thresholds().fold(f64::MIN, f64::max);
-        // Below most similarities there is little to see.
+        // Far below the similarities there is little to see.
         let least = thresholds().fold(f64::MAX, f64::min).max(most - 0.6);
         let room = ((most - least) * 0.03).max(0.005);
         let x = least - room..most + room;

@@ -1,12 +1,12 @@
-//! An embedder that remembers what happened.
+//! An embedder that records its time and its last vector.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use mneme::embedder::{EmbedError, Embedder};
 
-/// Passes texts on to an embedder and keeps what a look-up does not report: the
-/// time taken, and the last vector, which a `put` after a missed `get` asks for again.
+/// Passes texts to an embedder and records what a look-up does not report: the time taken,
+/// and the last vector, which a `put` after a missed `get` needs again.
 pub struct Watched {
     inner: Box<dyn Embedder>,
     seen: Mutex<Seen>,

@@ -23,8 +23,8 @@ Exit codes: 0 done; 2 an error, under --json {\"error\":{\"kind\",\"message\"}} 
 
 --json: {\"rows\": [{\"work\", \"entries\", \"dims\", \"dtype\", \"index\", \"ours_p50_us\",
 \"ours_p99_us\", \"peer\", \"peer_p50_us\", \"peer_p99_us\", \"ratio\" (peer / ours), \"recall\",
-\"peer_recall\", ...}], \"machine\", \"versions\", \"dataset\", \"settings\", \"notes\"}; null where
-there is nothing to tell.";
+\"peer_recall\", ...}], \"machine\", \"versions\", \"dataset\", \"settings\", \"notes\"}; null if
+unknown.";
 
 /// Measures the semantic cache, beside mneme-cache, usearch and hnswlib.
 #[derive(Debug, Parser)]

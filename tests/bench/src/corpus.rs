@@ -27,7 +27,7 @@ pub struct Query {
     nearest: f64,
 }
 
-/// One tenant's queries, all of which hit.
+/// One tenant's queries; all of them hit.
 #[derive(Debug)]
 pub struct Tenant {
     pub number: usize,

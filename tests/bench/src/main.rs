@@ -40,7 +40,7 @@ use crate::vectors::Generator;
 /// The exit code of errors.
 const ERROR: u8 = 2;
 
-/// The length of vectors where none is asked for.
+/// The length of vectors without --dims.
 const DIM: usize = 384;
 /// The least similarity of a hit: the default of either cache.
 const THRESHOLD: f64 = 0.85;
@@ -48,7 +48,7 @@ const THRESHOLD: f64 = 0.85;
 const PARTS: usize = 5;
 /// Puts of a part.
 const PUTS: usize = 400;
-/// Namespaces where their number is not asked for.
+/// The most namespaces without --namespaces.
 const NAMESPACES: usize = 1000;
 /// How the line of progress looks.
 const MEASURING: &str = "{spinner} {elapsed} {prefix}  {msg}";
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     let out = Output::new(args.json);
     match run(&args, out) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read the output has seen enough.
+        // The reader of the output has closed it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             out.error(kind(&error), &output::message(&error));
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help, the version, or a command line that makes no sense.
+/// Help, the version, or an error on the command line.
 fn usage(error: &clap::Error) -> ExitCode {
     let help = matches!(
         error.kind(),

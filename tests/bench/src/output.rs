@@ -37,8 +37,7 @@ impl Output {
         stdout.flush()
     }
 
-    /// A remark for whoever watches: dropped under --json and where standard error
-    /// is no terminal.
+    /// A remark for people: dropped under --json and if standard error is not a terminal.
     pub fn note(self, text: &str) {
         if !self.json && io::stderr().is_terminal() {
             let _ = writeln!(io::stderr(), "{}", style(text).for_stderr().dim());
@@ -67,7 +66,7 @@ impl Output {
     }
 }
 
-/// An error with its causes, as far as they add something.
+/// An error with those causes that add something.
 pub fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {

@@ -45,7 +45,7 @@ fn create(folder: &Path, out: Output, notes: &mut Vec<String>) -> Result<PathBuf
     } else {
         "bin/python"
     });
-    // Written last, so that what was interrupted is made again.
+    // Written last, so an interrupted environment is made again.
     let complete = venv.join("complete");
     let wanted = PACKAGES.concat().join("\n");
     if let Ok(found) = fs::read_to_string(&complete)

@@ -140,7 +140,7 @@ pub struct Cell {
     pub peers: Vec<Side>,
 }
 
-/// One line of the result: ours, beside a peer where there is one.
+/// One line of the result: ours, beside a peer if one takes part.
 pub struct Row<'a> {
     pub cell: &'a Cell,
     pub work: Work,

@@ -44,7 +44,7 @@ fn only_who_bears_the_token_is_served() {
         ),
         (&[], "short", "16 or more"),
         (&["--token-file", "none"], "", "cannot read \"none\""),
-        (&["--namespace", "x"], "", "leave --namespace out"),
+        (&["--namespace", "x"], "", "omit --namespace"),
         (
             &["--listen", "192.0.2.1:1", "--without-token"],
             "",

@@ -10,10 +10,10 @@ use super::Dtype;
 /// See [`Command::Calibrate`](super::Command::Calibrate).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A line of PAIRS is {\"a\": ..., \"b\": ..., \"same\": true|false}; of the two other files it is
-{\"a\": ..., \"b\": ...}. Take questions of your own users: 200 pairs of each kind tell precision
-and recall to 7 points or better. The best threshold is the best for these pairs, and a little
-less good for others. Intervals hold the true value with a confidence of 95 %.
+A line of PAIRS is {\"a\": ..., \"b\": ..., \"same\": true|false}; a line of the two other files is
+{\"a\": ..., \"b\": ...}. Use questions of your users: 200 pairs of each kind give precision and
+recall to 7 points or better. The best threshold fits these pairs best; expect a little less
+with others. Intervals hold the true value with a confidence of 95 %.
 
 --json: {\"threshold\", \"precision\", \"recall\", \"f1\", \"precision_interval\": [low, high],
 \"recall_interval\", \"f1_interval\", \"metric\", \"pairs\", \"same\", \"dtype\", \"embedder\",
@@ -23,7 +23,7 @@ pub struct Calibrate {
     /// Labelled pairs of questions, as JSON lines; `-` is standard input
     #[arg(required_unless_present = "paraphrases")]
     pub pairs: Option<PathBuf>,
-    /// Pairs that mean the same, where the others are in a file of their own
+    /// Pairs that mean the same, instead of PAIRS
     #[arg(
         long,
         value_name = "FILE",
@@ -31,16 +31,16 @@ pub struct Calibrate {
         conflicts_with = "pairs"
     )]
     pub paraphrases: Option<PathBuf>,
-    /// Pairs that do not
+    /// Pairs that do not mean the same
     #[arg(long, value_name = "FILE", requires = "paraphrases")]
     pub distractors: Option<PathBuf>,
-    /// What is to be as high as possible
+    /// What to maximise
     #[arg(long, value_enum, default_value = "f1")]
     pub metric: MetricName,
-    /// The least precision that will do, 0 to 1
+    /// The least acceptable precision, 0 to 1
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
     pub min_precision: f64,
-    /// The least recall that will do, 0 to 1
+    /// The least acceptable recall, 0 to 1
     #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = share)]
     pub min_recall: f64,
     /// Compare vectors as an index of this type holds them
@@ -78,20 +78,20 @@ impl From<MetricName> for Metric {
 /// See [`Command::Replay`](super::Command::Replay).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A line is {\"query\": ...} and, where known, \"label\" (the name of what is meant: questions of
-the same label have the same answer) or \"response\" (the true answer itself), \"namespace\",
-and \"time\" (seconds since 1970, on every line or none: answers age between two questions).
-A hit is wrong where label, or else response, is not that of the question it was stored for;
-where neither is known it is not judged.
+A line is {\"query\": ...}, optionally with \"label\" (a name for its meaning: questions with the
+same label have the same answer) or \"response\" (the true answer), \"namespace\", and \"time\"
+(seconds since 1970, on every line or none: answers age between two questions). A hit is wrong
+if its label, else its response, differs from that of the stored question. Without either it
+is not judged.
 
 --json: {\"questions\", \"embedder\", \"outcomes\": [{\"threshold\", \"hits\", \"exact\",
 \"semantic\", \"hit_rate\", \"saved_calls\", \"judged\", \"wrong\", \"wrong_hit_rate\",
 \"wrong_hits\": [{\"line\", \"query\", \"answered_as\", \"similarity\"}, ...]}, ...]}.")]
 pub struct Replay {
-    /// The questions in the order in which they were asked, as JSON lines; `-` is standard
+    /// The questions in the order they were asked, as JSON lines; `-` is standard
     /// input
     pub log: PathBuf,
-    /// The thresholds to try, with commas between. Default: 0.7 to 1 in steps of 0.025
+    /// The thresholds to try, separated by commas. Default: 0.7 to 1 in steps of 0.025
     #[arg(
         long,
         value_name = "T,T,...",
@@ -102,7 +102,7 @@ pub struct Replay {
     /// Lifetime of answers in seconds. Default: unlimited
     #[arg(long, value_name = "S")]
     pub ttl: Option<u64>,
-    /// The most entries of the cache. Default: no limit
+    /// The most entries in the cache. Default: no limit
     #[arg(long, value_name = "N")]
     pub max_entries: Option<u64>,
     /// Name the first N wrong hits of each threshold

@@ -7,23 +7,23 @@ use mneme::checkpoint::TtlOverride;
 /// See [`Command::Dump`](super::Command::Dump).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The file is readable by its owner only, and takes its name when it is complete: a dump
-that fails or is killed leaves what was there. Nothing is embedded, so that
-`--embedder vectors:FINGERPRINT,DIM` will do where the store's own is not at hand.
+Only its owner can read the file. It gets its name when it is complete: a dump that fails or
+is killed leaves the old file as it was. Nothing is embedded, so `--embedder
+vectors:FINGERPRINT,DIM` is enough if the store's embedder is not available.
 
 --json: {\"file\", \"layout\": \"native\"|\"portable\", \"entries\" (null: native, not counted),
 \"bytes\", \"compressed_bytes\", \"consistent\", \"seconds\"}; for FILE `-` on standard error.")]
 pub struct Dump {
     /// The file to write; `-` is standard output
     pub file: PathBuf,
-    /// Entries and vectors that fit every store, also where the store has a format of its
-    /// own (sqlite)
+    /// Write entries and vectors that fit every store, even if the store has a native format
+    /// (sqlite)
     #[arg(long)]
     pub portable: bool,
-    /// Compress with zstd instead of gzip; mneme-cache does not read that
+    /// Compress with zstd instead of gzip; mneme-cache cannot read it
     #[arg(long)]
     pub zstd: bool,
-    /// Level of gzip, 0 (stored) to 9 (smallest). Default: 1
+    /// The gzip level, 0 (stored) to 9 (smallest). Default: 1
     #[arg(long, value_name = "N", conflicts_with = "zstd")]
     pub level: Option<u8>,
 }
@@ -31,22 +31,21 @@ pub struct Dump {
 /// See [`Command::Load`](super::Command::Load).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-All of the archive becomes part of the cache in one step, or nothing. Nothing is embedded,
-so that `--embedder vectors:FINGERPRINT,DIM` will do where the archive's own (see `mneme
-inspect`) is not at hand.
+Loads the whole archive in one step, or nothing. Nothing is embedded, so `--embedder
+vectors:FINGERPRINT,DIM` is enough if the archive's embedder (see `mneme inspect`) is not
+available.
 
 --json: {\"entries\", \"skipped\", \"evicted\", \"seconds\", \"manifest\": as `inspect` has it}.")]
 pub struct Load {
     /// The archive; `-` is standard input
     pub file: PathBuf,
-    /// Add to what the store holds; entries of the same query are replaced
+    /// Add to the entries of the store; an entry with the same query is replaced
     #[arg(long)]
     pub merge: bool,
-    /// Delete all that the store holds, in the same step
+    /// Delete all entries of the store in the same step
     #[arg(long, conflicts_with = "merge")]
     pub replace: bool,
-    /// Take this namespace only, by its name in the archive; may be given again. Default:
-    /// all
+    /// Load only this namespace, by its name in the archive; repeatable. Default: all
     #[arg(long, value_name = "NS")]
     pub only: Vec<String>,
     /// Put this before the name of every namespace
@@ -61,11 +60,11 @@ pub struct Load {
     /// longer and unlimited ones; counted from when the entry was stored
     #[arg(long, value_name = "TTL", default_value = "keep", value_parser = parse_ttl)]
     pub ttl: TtlOverride,
-    /// Set this quota, by the namespace's name in the store, and none of the archive's; may
-    /// be given again
+    /// Set this quota, by the namespace's name in the store, instead of the archive's;
+    /// repeatable
     #[arg(long, value_name = "NS=N", value_parser = parse_quota)]
     pub quota: Vec<(String, u64)>,
-    /// Set none of the archive's quotas
+    /// Ignore the archive's quotas
     #[arg(long, conflicts_with = "quota")]
     pub no_quotas: bool,
     /// Then evict the least recently used entries over this number
@@ -92,10 +91,10 @@ pub struct Inspect {
     pub trust: Trust,
 }
 
-/// What an archive is allowed.
+/// Limits on an archive.
 #[derive(Debug, clap::Args)]
 pub struct Trust {
-    /// Refuse an archive of which one byte becomes more than this many, past the first
+    /// Refuse an archive in which one byte expands to more than this many, after the first
     /// 64 MiB. Default: 200
     #[arg(long, value_name = "N")]
     pub max_expansion: Option<u32>,
@@ -117,7 +116,7 @@ fn parse_ttl(text: &str) -> Result<TtlOverride, String> {
     }
 }
 
-/// A namespace may have any sign in its name, so the last one counts.
+/// A namespace may have any sign in its name, so the last `=` counts.
 fn parse_quota(text: &str) -> Result<(String, u64), String> {
     text.rsplit_once('=')
         .and_then(|(name, most)| Some((name.to_owned(), most.parse().ok()?)))

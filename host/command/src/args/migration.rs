@@ -19,26 +19,26 @@ pub struct Reembed {
     pub concurrency: u16,
 }
 
-/// Where to, and how much.
+/// The target, and what to copy.
 #[derive(Debug, clap::Args)]
 pub struct Target {
     /// The store to fill, as --store names one; the source is --store. Default:
     /// $MNEME_TARGET, for a URL with a password
     #[arg(long, value_name = "URL")]
     pub to: Option<String>,
-    /// Take these namespaces only. Default: all
+    /// Copy only these namespaces. Default: all
     #[arg(long, value_name = "NS", num_args = 1..)]
     pub namespaces: Vec<String>,
-    /// Add to what the target holds; of two answers to the same query the newer one stays
+    /// Add to the entries of the target; of two answers to the same query the newer stays
     #[arg(long)]
     pub merge: bool,
 }
 
 const AFTER: &str = "\
-Query, response, metadata, lifetime, times, access counts and quotas are kept; counters begin
-anew. The source is only read; expired entries stay behind. If it is interrupted, in whatever
-way, the same command goes on where it was. Once more after the end, with --merge, it brings
-over what the source has got since.
+Query, response, metadata, lifetime, times, access counts and quotas are kept; counters start
+at zero. The source is only read. Expired entries are not copied. After an interruption of any
+kind, the same command continues where it stopped. To copy what the source got since, run it
+again with --merge.
 
 --json: {\"written\", \"present\", \"newer\", \"expired\", \"quotas\", \"resumed\", \"seconds\"}:
-entries written, there already, kept for being newer, left behind.";
+entries written, there already, newer in the target, expired and not copied.";

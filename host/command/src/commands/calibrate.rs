@@ -16,7 +16,7 @@ use crate::picture;
 use crate::progress;
 use crate::thresholds_plot::{Line, Plot};
 
-/// Rows of the table, at the most.
+/// The most rows of the table.
 const ROWS: usize = 21;
 
 /// A line of labelled pairs.
@@ -28,7 +28,7 @@ struct Labelled {
     same: bool,
 }
 
-/// A line of a file whose pairs are all of one kind.
+/// A line of a file of pairs of one kind.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Unlabelled {
@@ -94,7 +94,7 @@ fn read(args: &Calibrate) -> Result<Vec<Pair>> {
     Ok(pairs)
 }
 
-/// The point that meets the goal, or how near any comes.
+/// The point that meets the goal; the error says how near others come.
 fn best<'a>(curve: &'a Curve, goal: &Goal) -> Result<&'a Point> {
     if let Some(best) = curve.best(goal) {
         return Ok(best);
@@ -118,7 +118,7 @@ fn best<'a>(curve: &'a Curve, goal: &Goal) -> Result<&'a Point> {
     );
 }
 
-/// What there is to tell.
+/// What is printed.
 struct Found<'a> {
     pairs: &'a [Pair],
     curve: &'a Curve,
@@ -205,7 +205,7 @@ impl Found<'_> {
         let _ = writeln!(text, " {:<10} {}", "threshold", self.best.threshold);
         let _ = writeln!(
             text,
-            " {:<10} {}, of which {} mean the same; {}, {}",
+            " {:<10} {}, {} with the same meaning; {}, {}",
             "from",
             output::counted(self.pairs.len() as u64, "pair", "pairs"),
             self.same(),
@@ -229,11 +229,11 @@ fn point_json(point: &Point) -> Value {
     })
 }
 
-/// What round thresholds, in steps that make a short table, would do.
+/// The points at round thresholds, in steps that make a short table.
 fn grid(curve: &Curve) -> Vec<Point> {
     let last = curve.points().last().map_or(1.0, |point| point.threshold);
     let first = curve.points().first().map_or(0.0, |point| point.threshold);
-    // Below most similarities there is little to see.
+    // Far below the similarities there is little to see.
     let first = first.max(last - 0.5);
     let hundredths = |value: f32| (f64::from(value) * 100.0).ceil() as i64;
     let (first, last) = (hundredths(first), hundredths(last));
@@ -280,7 +280,7 @@ fn draw(curve: &Curve, best: &Point) -> Result<String> {
             .collect(),
     };
     Plot {
-        title: "What a threshold makes of the pairs",
+        title: "Precision and recall by threshold",
         lines: vec![
             line("precision", Point::precision),
             line("recall", Point::recall),

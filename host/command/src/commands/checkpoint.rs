@@ -28,7 +28,7 @@ use destination::Destination;
 pub fn dump(global: &Global, out: Output, args: &Dump) -> Result<u8> {
     if global.namespace.is_some() {
         bail!(
-            "dump: an archive has all namespaces; leave --namespace out, and choose with `load --only`"
+            "dump: an archive has all namespaces; omit --namespace, and choose with `load --only`"
         );
     }
     let store = StoreUrl::choose(global.store.as_deref());
@@ -53,7 +53,7 @@ pub fn dump(global: &Global, out: Output, args: &Dump) -> Result<u8> {
         .with_context(|| format!("dump: cannot write {:?}", args.file))?;
     let seconds = started.elapsed().as_secs_f64();
     if !report.consistent {
-        out.warn("the store cannot be read as of one instant: what others wrote during the dump may be in it or not");
+        out.warn("this store has no consistent snapshots: writes of others during the dump may be in it or not");
     }
     let json = || report::dump_json(&report, &args.file, seconds);
     let text = || report::dump_text(&report, &args.file, seconds);
@@ -67,9 +67,7 @@ pub fn dump(global: &Global, out: Output, args: &Dump) -> Result<u8> {
 /// `load`
 pub fn load(global: &Global, out: Output, args: &Load) -> Result<u8> {
     if global.namespace.is_some() {
-        bail!(
-            "load: an archive has namespaces of its own; leave --namespace out, and choose with --only"
-        );
+        bail!("load: the archive names its namespaces; omit --namespace, and choose with --only");
     }
     let archive = open("load", &args.file)?;
     let session = Session::open(global)?;
@@ -86,7 +84,7 @@ pub fn load(global: &Global, out: Output, args: &Load) -> Result<u8> {
     let closed = session.cache.close();
     let report = loaded.with_context(|| match hint {
         Some(entries) => format!(
-            "load: the store has {}: --merge adds to what it holds, --replace deletes that",
+            "load: the store has {}: --merge adds to them, --replace deletes them",
             output::counted(entries, "entry", "entries")
         ),
         None => "load".into(),
@@ -118,7 +116,7 @@ pub fn inspect(out: Output, args: &Inspect) -> Result<u8> {
     Ok(0)
 }
 
-/// How to dump, as the command line and the requests of `serve` say it.
+/// How to dump, from the options of the command line or of `serve`.
 pub fn dump_options(portable: bool, zstd: bool, level: Option<u8>) -> DumpOptions {
     let mut options = DumpOptions::new();
     if portable {
@@ -158,7 +156,7 @@ fn load_options(args: &Load) -> LoadOptions {
     options
 }
 
-/// How many entries there are, if there are any.
+/// The number of entries, unless there are none.
 fn present(cache: &SemanticCache) -> Option<u64> {
     let entries = cache.stats(None).ok()?.entries;
     (entries > 0).then_some(entries)
@@ -177,7 +175,7 @@ fn open(command: &str, path: &Path) -> Result<Box<dyn Read + Send>> {
     if path == Path::new("-") {
         let stdin = io::stdin();
         if stdin.is_terminal() {
-            bail!("{command}: an archive is no text to type; name a file, or pipe one in");
+            bail!("{command}: an archive cannot be typed; name a file, or pipe one in");
         }
         return Ok(Box::new(stdin));
     }
@@ -191,7 +189,7 @@ fn open(command: &str, path: &Path) -> Result<Box<dyn Read + Send>> {
     Ok(Box::new(file))
 }
 
-/// How far it is, on standard error, if that is a terminal.
+/// Progress, on standard error, if that is a terminal.
 struct Bar(ProgressBar);
 
 impl Bar {

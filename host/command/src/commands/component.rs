@@ -17,7 +17,7 @@ pub fn write(out: Output, path: &Path, conformance: bool) -> Result<u8> {
     if path == Path::new("-") {
         let mut stdout = io::stdout().lock();
         if stdout.is_terminal() {
-            bail!("component: it is no text for a terminal; name a file, or pipe it on");
+            bail!("component: a component is binary; name a file, or pipe it on");
         }
         stdout.write_all(component)?;
         stdout.flush()?;

@@ -13,7 +13,7 @@ use crate::output::Output;
 use crate::progress;
 use crate::store_url::StoreUrl;
 
-/// `conformance`: 0 where no case failed, else 1.
+/// `conformance`: 0 if no case failed, else 1.
 pub fn conformance(global: &Global, out: Output, args: &Conformance) -> Result<u8> {
     if let Some(writer) = Writer::of_this_process() {
         let store = store::from_url(writer.place());
@@ -33,7 +33,7 @@ pub fn conformance(global: &Global, out: Output, args: &Conformance) -> Result<u
     let Some(url) = StoreUrl::named(global.store.as_deref()) else {
         bail!("conformance: name the store to judge, with --store URL or in $MNEME_STORE");
     };
-    // A URL that makes no sense is no failure of a store.
+    // A bad URL is not a failure of the store.
     url.store()?;
 
     let report = run(out, &battery, &cases, seed, url);
@@ -44,7 +44,7 @@ pub fn conformance(global: &Global, out: Output, args: &Conformance) -> Result<u
     Ok(u8::from(report.summary.failed > 0))
 }
 
-/// The cases that a glob matches, or all.
+/// The cases that match a glob, or all.
 fn choose<'a>(cases: &'a [Case], glob: Option<&str>) -> Result<Vec<&'a Case>> {
     let Some(glob) = glob else {
         return Ok(cases.iter().collect());
@@ -61,7 +61,7 @@ fn choose<'a>(cases: &'a [Case], glob: Option<&str>) -> Result<Vec<&'a Case>> {
 }
 
 fn run(out: Output, battery: &Battery, cases: &[&Case], seed: Seed, url: StoreUrl) -> Report {
-    // The processes are told the URL in private, not on their command line.
+    // A command line is public, and the URL may hold a password.
     let processes = Processes::this_program(["conformance"]).told("", url.secret());
     let stores = Stores::boxed(move || store::from_url(url.secret())).processes(processes);
     let bar = progress::bar(out);

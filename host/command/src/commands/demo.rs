@@ -29,26 +29,26 @@ struct Faq {
     response: String,
 }
 
-/// What filling the cache took.
+/// How long filling the cache took.
 struct Filled {
     entries: usize,
     embedding: Duration,
     cache: Duration,
 }
 
-/// What became of a question.
+/// A question and its outcome.
 struct Asked {
     question: &'static Question,
     lookup: Lookup,
     /// The stored question next to a missed one, with its similarity.
     nearest: Option<(f32, String)>,
-    /// None where nothing was embedded.
+    /// None if nothing was embedded.
     embedding: Option<Duration>,
     cache: Duration,
 }
 
 impl Asked {
-    /// Whether the answer, or that there was none, is what a person would want.
+    /// Whether a person would want this outcome.
     fn is_right(&self) -> bool {
         match (&self.lookup, self.question.answer) {
             (Lookup::Hit(hit), Some(answer)) => hit.query == answer,
@@ -58,7 +58,7 @@ impl Asked {
     }
 }
 
-/// `demo`. Heeds the command line only, lest it fill the cache that the environment names.
+/// `demo`. Ignores the environment, so it does not fill the cache that $MNEME_STORE names.
 pub fn demo(global: &Global, out: Output) -> Result<u8> {
     let spec = EmbedderSpec::parse(global.embedder.as_deref().unwrap_or("minilm"))?;
     let folder = tempfile::tempdir().context("demo: cannot make a temporary directory")?;
@@ -71,7 +71,7 @@ pub fn demo(global: &Global, out: Output) -> Result<u8> {
     };
     let namespace = global.namespace.as_deref().unwrap_or("demo");
     let session = Session::with(&store, &spec, |builder| {
-        // Without a cut-off the nearest entry of a miss can be asked for.
+        // Without a cut-off, the nearest entry of a miss can be shown.
         builder
             .similarity_threshold(THRESHOLD)
             .confidence_decay(86_400, 0.0)

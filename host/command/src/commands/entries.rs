@@ -36,7 +36,7 @@ pub fn get(global: &Global, out: Output, args: &Get) -> Result<u8> {
     }
 }
 
-/// The question that the command line asks.
+/// The question on the command line.
 pub fn question(args: &Question, namespace: &str) -> Result<GetRequest> {
     let mut request = GetRequest::new(&args.query).namespace(namespace);
     if let Some(text) = &args.embedding {
@@ -60,7 +60,7 @@ pub fn describe(hit: &Hit) -> String {
     )
 }
 
-/// An empty response is a line too.
+/// An empty response is printed as an empty line.
 fn with_line_end(response: &str) -> String {
     match response {
         "" => "\n".into(),
@@ -104,7 +104,7 @@ pub fn put(global: &Global, out: Output, args: &Put) -> Result<u8> {
     Ok(0)
 }
 
-/// `delete`: 0 where there was an entry, else 1.
+/// `delete`: 0 if there was an entry, else 1.
 pub fn delete(global: &Global, out: Output, query: &str) -> Result<u8> {
     let session = Session::open(global)?;
     let deleted = session.cache.delete(query, global.namespace())?;
@@ -112,7 +112,7 @@ pub fn delete(global: &Global, out: Output, query: &str) -> Result<u8> {
     out.note(if deleted {
         "deleted"
     } else {
-        "there is no entry of this question"
+        "no entry has this question"
     });
     out.result(|| json!({"deleted": deleted}), String::new)?;
     Ok(u8::from(!deleted))

@@ -15,7 +15,7 @@ use crate::session::Session;
 /// The most that is shown of a question.
 const WIDTH: usize = 60;
 
-/// `explain`: 0 where there would be a hit, else 1.
+/// `explain`: 0 for a hit, else 1.
 pub fn explain(global: &Global, out: Output, args: &Explain) -> Result<u8> {
     let request = question(&args.question, global.namespace())?;
     let session = Session::open(global)?;
@@ -35,7 +35,7 @@ pub fn explain(global: &Global, out: Output, args: &Explain) -> Result<u8> {
     })
 }
 
-/// What decided, in a sentence.
+/// The reason, in a sentence.
 pub fn rule(explanation: &Explanation) -> String {
     let (threshold, cut_off) = (explanation.threshold, explanation.cut_off);
     let answering = explanation.candidates.iter();
@@ -46,12 +46,12 @@ pub fn rule(explanation: &Explanation) -> String {
         }
         ExplainedOutcome::Hit(Layer::Semantic) => match answering {
             Some(entry) => format!(
-                "entry {} is the most similar that nothing speaks against: similarity {:.3} reaches the threshold {threshold}, confidence {:.3} reaches the cut-off {cut_off}",
+                "entry {} is the most similar usable one: similarity {:.3} reaches the threshold {threshold}, confidence {:.3} reaches the cut-off {cut_off}",
                 entry.id, entry.similarity, entry.confidence
             ),
             None => "a similar entry answers".into(),
         },
-        ExplainedOutcome::Miss(MissReason::Bypass) => "the cache was to be passed by".into(),
+        ExplainedOutcome::Miss(MissReason::Bypass) => "the request bypasses the cache".into(),
         ExplainedOutcome::Miss(MissReason::BelowThreshold) => {
             match explanation.candidates.first() {
                 Some(nearest) => format!(
@@ -62,13 +62,13 @@ pub fn rule(explanation: &Explanation) -> String {
             }
         }
         ExplainedOutcome::Miss(MissReason::NoMatch) if explanation.candidates.is_empty() => {
-            "the namespace holds nothing that could answer".into()
+            "the namespace has no entry that could answer".into()
         }
         ExplainedOutcome::Miss(MissReason::NoMatch) => format!(
             "every entry that reaches the threshold {threshold} is expired, below the confidence cut-off {cut_off}, or refused by the validator"
         ),
         ExplainedOutcome::Miss(MissReason::DimMismatch) => {
-            "the embedder gave a vector of another dimension than the store's".into()
+            "the embedder's vector has another dimension than the store".into()
         }
         ExplainedOutcome::Miss(MissReason::EmbedderFailure) => {
             "the embedder gave no vector, and the same question is not stored".into()

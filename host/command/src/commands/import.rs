@@ -17,10 +17,10 @@ use crate::session::{self, Session};
 
 /// Lines that are embedded and stored together.
 const BATCH: usize = 256;
-/// Bad lines that are named one by one.
+/// The most bad lines that are listed.
 const MAX_NAMED: usize = 20;
 
-/// What a line is.
+/// The shape of a line.
 const SHAPE: &str =
     "{\"query\": ..., \"response\": ...}, optionally with namespace, ttl, metadata, embedding";
 
@@ -50,7 +50,7 @@ impl Entry {
     }
 }
 
-/// `import`: 0 where every line was stored, else 2.
+/// `import`: 0 if every line was stored, else 2.
 pub fn import(global: &Global, out: Output, args: &Import) -> Result<u8> {
     let (mut lines, size) = json_lines::open("import", &args.file)?;
     let session = Session::open(global)?;
@@ -117,13 +117,13 @@ pub fn import(global: &Global, out: Output, args: &Import) -> Result<u8> {
     Ok(if bad.is_empty() { 0 } else { super::FAILED })
 }
 
-/// An import under way.
+/// A running import.
 struct Job<'a> {
     session: &'a Session,
     namespace: &'a str,
     keep_going: bool,
     bar: ProgressBar,
-    /// Line numbers and what is to be stored.
+    /// Line numbers and requests.
     batch: Vec<(u64, Entry)>,
     stored: u64,
     bad: Vec<(u64, String)>,
@@ -132,7 +132,7 @@ struct Job<'a> {
 impl Job<'_> {
     fn read(&mut self, lines: &mut Lines) -> Result<()> {
         loop {
-            // What came before a bad line is stored before it is reported.
+            // The lines before a bad one are stored before it is reported.
             let line = match lines.next() {
                 Ok(Some(line)) => line,
                 Ok(None) => return self.store(),
@@ -158,7 +158,7 @@ impl Job<'_> {
         }
     }
 
-    /// Stores the batch together or, where the cache refuses it, line by line.
+    /// Stores the batch together or, if the cache refuses it, line by line.
     fn store(&mut self) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
         if batch.is_empty() {
@@ -195,7 +195,7 @@ impl Job<'_> {
 
     fn reject(&mut self, number: u64, message: &str) -> Result<()> {
         if !self.keep_going {
-            bail!("line {number}: {message} (--keep-going passes over bad lines)");
+            bail!("line {number}: {message} (--keep-going skips bad lines)");
         }
         self.bad.push((number, message.to_owned()));
         Ok(())

@@ -17,7 +17,7 @@ use crate::store_url::StoreUrl;
 /// `copy`
 pub fn copy(global: &Global, out: Output, args: &Copy) -> Result<u8> {
     if global.embedder.is_some() {
-        bail!("copy: vectors are copied as they are; leave --embedder out, or use `mneme reembed`");
+        bail!("copy: vectors are copied unchanged; omit --embedder, or use `mneme reembed`");
     }
     run(
         "copy",
@@ -32,7 +32,7 @@ pub fn copy(global: &Global, out: Output, args: &Copy) -> Result<u8> {
 pub fn reembed(global: &Global, out: Output, args: &Reembed) -> Result<u8> {
     let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
     if let EmbedderSpec::Vectors { .. } = spec {
-        bail!("reembed: an embedder that makes vectors is needed; `vectors:` makes none");
+        bail!("reembed: `vectors:` cannot embed; give another --embedder");
     }
     let embedder = spec.embedder()?;
     run(
@@ -55,9 +55,7 @@ fn run(
     migrate: impl FnOnce(Migration<'_>, &mut dyn Store, &mut dyn Store) -> mneme::Result<Report>,
 ) -> Result<u8> {
     if global.namespace.is_some() {
-        bail!(
-            "{command}: all namespaces are taken, or those of --namespaces; leave --namespace out"
-        );
+        bail!("{command}: all namespaces are copied, or those of --namespaces; omit --namespace");
     }
     let source = StoreUrl::choose(global.store.as_deref());
     let target = StoreUrl::target(args.to.as_deref())
@@ -85,7 +83,7 @@ fn run(
     bar.finish_and_clear();
     let report = outcome.with_context(|| match seen.get() {
         Some(Progress { done, total }) => format!(
-            "{command}: stopped after {done} of {}; the same command goes on from there",
+            "{command}: stopped after {done} of {}; the same command continues from there",
             output::counted(total, "entry", "entries")
         ),
         None => command.to_owned(),
@@ -117,7 +115,7 @@ fn text(report: &Report, seconds: f64) -> String {
     for (count, what) in [
         (report.present, "there already"),
         (report.newer, "for which the target has a newer answer"),
-        (report.expired, "expired and left behind"),
+        (report.expired, "expired and not copied"),
     ] {
         if count > 0 {
             text += &format!(", {count} {what}");

@@ -112,10 +112,10 @@ fn options(mut builder: Builder, args: &args::Replay) -> Builder {
     builder
 }
 
-/// What there is to tell.
+/// What is printed.
 struct Found<'a> {
     log: &'a [Question],
-    /// The lines of the questions.
+    /// The line numbers of the questions.
     numbers: &'a [u64],
     outcomes: &'a [Outcome],
     embedder: &'a str,

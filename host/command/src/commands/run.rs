@@ -16,7 +16,7 @@ use crate::session::Session;
 
 use super::entries::describe;
 
-/// Longer output is passed on and not kept: the cache would refuse it.
+/// Longer output is passed on but not stored: the cache would refuse it.
 const MAX_RESPONSE: usize = 4 << 20;
 
 /// `run`: the answer from the cache, else the program's, with its exit code.
@@ -106,7 +106,7 @@ fn store(
     if finished.cut {
         anyhow::bail!("it is longer than {}", output::bytes(MAX_RESPONSE as u64));
     }
-    let response = std::str::from_utf8(&finished.output).context("it is no UTF-8 text")?;
+    let response = std::str::from_utf8(&finished.output).context("it is not UTF-8 text")?;
     let mut request = PutRequest::new(query(input)?, response).namespace(global.namespace());
     if let Some(seconds) = args.ttl {
         request = request.ttl(Ttl::Seconds(seconds));
@@ -117,7 +117,7 @@ fn store(
 }
 
 fn query(input: &[u8]) -> Result<&str> {
-    std::str::from_utf8(input).context("the query is no UTF-8 text")
+    std::str::from_utf8(input).context("the query is not UTF-8 text")
 }
 
 /// A program that has ended.
@@ -143,11 +143,11 @@ fn execute(out: Output, program: &[OsString], input: Vec<u8>) -> Result<Finished
             )
         })?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not read all of its input is within its rights.
+        // A program need not read all of its input.
         thread::spawn(move || stdin.write_all(&input));
     }
     let passed = pass_on(out, &mut child);
-    // Waiting comes first: a program whose reader left is not left behind.
+    // Waiting comes first, so the program ends before this process does.
     let status = child.wait().context("run: cannot wait for the program")?;
     let (output, cut) = passed?;
     Ok(Finished {
@@ -185,8 +185,7 @@ fn pass_on(out: Output, child: &mut Child) -> Result<(Vec<u8>, bool)> {
     }
 }
 
-/// The program's own code; for one that a signal ended, as shells have it, 128 more than
-/// the signal.
+/// The program's exit code; after a signal 128 plus its number, as in shells.
 fn exit_code(status: ExitStatus) -> u8 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {

@@ -34,7 +34,7 @@ use access::Access;
 use metrics::Metrics;
 use reports::HealthReports;
 
-/// What all requests share.
+/// State that all requests share.
 struct Served {
     cache: AsyncSemanticCache,
     access: Access,
@@ -47,9 +47,7 @@ struct Served {
 /// `serve`
 pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
     if global.namespace.is_some() {
-        bail!(
-            "serve: requests name their namespace, in the path or in a header; leave --namespace out"
-        );
+        bail!("serve: requests name their namespace, in the path or in a header; omit --namespace");
     }
     let access = Access::new(args)?;
     let registry = prometheus::Registry::new();
@@ -88,7 +86,7 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         .build()
         .context("serve: cannot start")?;
     let outcome = runtime.block_on(run(args, out, &store, served));
-    // What still runs holds a handle of the cache; it is closed under it, between two calls.
+    // Requests that still run hold a handle; the cache is closed between two of their calls.
     let closed = cache.close();
     runtime.shutdown_background();
     outcome?;
@@ -107,7 +105,7 @@ async fn run(args: &Serve, out: Output, store: &StoreUrl, served: Arc<Served>) -
     let (stopping, stop) = oneshot::channel();
     let stopped = async move {
         signal.await;
-        // The receiver is gone only where the server is.
+        // The receiver is gone only if the server is.
         let _ = stopping.send(());
     };
     let server = axum::serve(listener, router(served)).with_graceful_shutdown(stopped);
@@ -120,7 +118,7 @@ async fn run(args: &Serve, out: Output, store: &StoreUrl, served: Arc<Served>) -
     tokio::select! {
         outcome = server => outcome.context("serve"),
         () = too_long => {
-            out.warn("some requests were still under way, and were dropped");
+            out.warn("some requests did not end in time and were dropped");
             Ok(())
         }
     }
@@ -145,7 +143,7 @@ fn router(served: Arc<Served>) -> Router {
         .with_state(served)
 }
 
-/// What waits for SIGTERM or SIGINT, which from here on do not end the process by themselves.
+/// Waits for SIGTERM or SIGINT, which no longer end the process by themselves.
 #[cfg(unix)]
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -159,7 +157,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// What waits for Ctrl-C.
+/// Waits for Ctrl-C.
 #[cfg(not(unix))]
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     Ok(async {

@@ -33,7 +33,7 @@ pub fn warm_up(global: &Global, out: Output) -> Result<u8> {
     let session = Session::open(global)?;
     let rows = session.cache.warm_up()?;
     let bytes = session.cache.stats(None)?.index_bytes;
-    // Closing keeps the index.
+    // Closing saves the index.
     session.cache.close()?;
     out.result(
         || json!({"rows": rows, "index_bytes": bytes}),
@@ -60,7 +60,7 @@ pub fn stats(global: &Global, out: Output) -> Result<u8> {
     Ok(0)
 }
 
-/// `health`: 0 for a healthy cache, else 1.
+/// `health`: 0 if the cache is healthy, else 1.
 pub fn health(global: &Global, out: Output) -> Result<u8> {
     let session = Session::open(global)?;
     let health = session.cache.health()?;
@@ -86,7 +86,7 @@ fn stats_text(stats: &Stats) -> String {
     ]);
     let mut row = |name: &str, entries: u64, quota: Option<u64>, counters: &Counters| {
         table.add_row([
-            // A name may hold anything, terminal commands included.
+            // A name may hold anything, including terminal commands.
             name.escape_debug().to_string(),
             entries.to_string(),
             quota.map_or_else(|| "-".into(), |quota| quota.to_string()),

@@ -1,16 +1,16 @@
-//! What archives are, and what came of loading one.
+//! Archives, and the results of loading one.
 
 use mneme::checkpoint::{self, Layout, LoadReport};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What came of loading an archive.
+/// The result of loading an archive.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Loaded {
     entries: u64,
-    /// Entries of namespaces that were not asked for.
+    /// Entries of other namespaces than those asked for.
     skipped: u64,
-    /// Entries that gave way to a quota or to the cap.
+    /// Entries evicted because of a quota or the cap.
     evicted: u64,
     /// How long it took.
     seconds: f64,
@@ -18,7 +18,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// What a load reports, which took so many seconds.
+    /// The report of a load that took this many seconds.
     pub fn new(report: &LoadReport, seconds: f64) -> Self {
         Self {
             entries: report.entries,
@@ -30,7 +30,7 @@ impl Loaded {
     }
 }
 
-/// What an archive says of itself.
+/// The manifest of an archive.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Manifest {
     format_version: u32,
@@ -39,7 +39,7 @@ pub struct Manifest {
     embedder_dim: u32,
     /// `native` or `portable`.
     layout: &'static str,
-    /// The kind of store that it was made of.
+    /// The kind of store it was made from.
     store: String,
     /// `float32`, `float16` or `int8`.
     vector_dtype: &'static str,
@@ -48,7 +48,7 @@ pub struct Manifest {
     namespaces: Vec<String>,
     /// null: mneme-cache.
     written_by: Option<String>,
-    /// It shows one instant.
+    /// Whether it shows one instant.
     consistent: bool,
 }
 

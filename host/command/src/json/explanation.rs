@@ -13,22 +13,22 @@ use crate::commands::explain::rule;
 pub struct Explanation {
     namespace: String,
     normalized: Normalized,
-    /// The similarity that was asked for.
+    /// The least similarity of a hit.
     #[serde(serialize_with = "digits")]
     threshold: f32,
-    /// The confidence that was asked for.
+    /// The least confidence of a hit.
     #[serde(serialize_with = "digits")]
     cut_off: f32,
     /// Entries of the namespace that the index holds.
     rows: u64,
     outcome: Outcome,
-    /// What decided, in a sentence.
+    /// The reason, in a sentence.
     rule: String,
     /// The entry of the exact layer, if there is one, expired or not.
     exact: Option<Judged>,
     /// The nearest other entries, the most similar first.
     candidates: Vec<Judged>,
-    /// What the embedder said, where it failed: there are no candidates then.
+    /// The message of the embedder, if it failed; then there are no candidates.
     #[serde(skip_serializing_if = "Option::is_none")]
     embedder_error: Option<String>,
 }
@@ -41,7 +41,7 @@ struct Normalized {
     hash: String,
 }
 
-/// Who would answer, or why nobody.
+/// What would answer, or why nothing would.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum Outcome {
@@ -49,7 +49,7 @@ enum Outcome {
     Miss(Miss),
 }
 
-/// Who would answer.
+/// What would answer.
 #[derive(Debug, Serialize, ToSchema)]
 struct Answering {
     /// true
@@ -58,7 +58,7 @@ struct Answering {
     layer: &'static str,
 }
 
-/// An entry, and what speaks for and against it as an answer.
+/// An entry, and how it is judged as an answer.
 #[derive(Debug, Serialize, ToSchema)]
 struct Judged {
     id: u64,
@@ -76,7 +76,7 @@ struct Judged {
     age_seconds: u64,
     /// Lifetime in seconds; null: unlimited.
     ttl: Option<u64>,
-    /// Whether the validator would let it answer; true in the exact layer, where it is not asked.
+    /// Whether the validator would accept it; true in the exact layer, which has no validator.
     accepted: bool,
     /// `answers`, `outranked`, `below_threshold`, `expired`, `low_confidence` or `refused`.
     verdict: &'static str,

@@ -1,4 +1,4 @@
-//! What came of a question.
+//! The result of a look-up.
 
 use mneme::MissReason;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::{digits, metadata};
 
-/// What came of a question.
+/// The result of a look-up.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Lookup {
@@ -48,7 +48,7 @@ pub struct Miss {
     hit: bool,
     /// `bypass`, `below_threshold`, `no_match`, `dim_mismatch` or `embedder_failure`.
     reason: &'static str,
-    /// What the embedder said, where it failed.
+    /// The message of the embedder, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     embedder_error: Option<String>,
 }

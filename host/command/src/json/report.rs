@@ -28,13 +28,13 @@ pub struct Stats {
     index_loaded: bool,
     index_rows: u64,
     index_bytes: u64,
-    /// Deleted rows whose memory is not given back yet.
+    /// Deleted rows whose memory is not freed yet.
     index_tombstones: u64,
     /// Rows that a scan can rule out by codes.
     index_coded_rows: u64,
     /// Rows whose vectors are in memory.
     index_resident_rows: u64,
-    /// Rows that are in a graph.
+    /// Rows in a graph.
     index_graph_rows: u64,
     /// The share of rows that the codes did not rule out in the last searches, 0 to 1.
     #[serde(serialize_with = "digits")]
@@ -51,7 +51,7 @@ struct NamespaceStats {
     counters: Counters,
 }
 
-/// What happened in a namespace since it was last cleared, whichever process did it.
+/// Counts of a namespace since it was last cleared, over all processes.
 #[derive(Debug, Serialize, ToSchema)]
 struct Counters {
     hits_exact: u64,
@@ -61,13 +61,13 @@ struct Counters {
     expirations: u64,
 }
 
-/// Whether the cache can be relied on.
+/// The health of the cache.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
-    /// All of what follows is as it should be.
+    /// Whether no problem was found.
     healthy: bool,
     integrity_ok: bool,
-    /// What is wrong, a sentence each.
+    /// The problems, a sentence each.
     problems: Vec<String>,
     entries: u64,
     namespaces: u64,

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tempfile::{Builder, NamedTempFile, TempPath};
 
-/// Standard output, or a file that takes its name when it is complete.
+/// Standard output, or a file that gets its name when it is complete.
 pub struct Destination(To);
 
 enum To {
     Stdout(io::Stdout),
-    /// A device or a pipe, which is written to as it is.
+    /// A device or a pipe, which is written to directly.
     Special(File),
     File {
         file: Unfinished,
@@ -20,26 +20,26 @@ enum To {
     },
 }
 
-/// A file that goes with the value unless it is given its name. Only its owner may read it.
+/// A file that is deleted with this value unless it gets its name. Only its owner may read it.
 enum Unfinished {
-    /// Without any name, so that nothing is left even of a process that is killed.
+    /// Without a name, so even a process that is killed leaves nothing.
     #[cfg(target_os = "linux")]
     Unnamed(File),
     Named(NamedTempFile),
 }
 
 impl Destination {
-    /// Prepares to write, without touching what is there.
+    /// Prepares to write; an existing file stays as it is.
     pub fn new(path: &Path) -> Result<Self> {
         if path == Path::new("-") {
             let stdout = io::stdout();
             if stdout.is_terminal() {
-                bail!("dump: an archive is no text for a terminal; name a file, or pipe it on");
+                bail!("dump: an archive is binary; name a file, or pipe it on");
             }
             return Ok(Self(To::Stdout(stdout)));
         }
         let cannot = || format!("dump: cannot write {path:?}");
-        // Of a link, what it leads to is replaced.
+        // A link stays; its target is replaced.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let to = match fs::metadata(&path) {
             Ok(there) if there.is_dir() => {
@@ -59,7 +59,7 @@ impl Destination {
         Ok(Self(to))
     }
 
-    /// Makes what was written last, and gives the file its name.
+    /// Makes the file durable, and gives it its name.
     pub fn finish(self) -> io::Result<()> {
         match self.0 {
             To::Stdout(mut stdout) => stdout.flush(),
@@ -67,7 +67,7 @@ impl Destination {
             To::File { file, path } => {
                 file.file().sync_all()?;
                 file.named(folder(&path))?.persist(&path)?;
-                // That the name lasts as well; some file systems do not offer it.
+                // Makes the name durable too; some file systems cannot.
                 #[cfg(unix)]
                 let _ = File::open(folder(&path)).and_then(|folder| folder.sync_all());
                 Ok(())
@@ -111,7 +111,7 @@ impl Unfinished {
         }
     }
 
-    /// Gives it a name for the moment, under which it can be moved.
+    /// Gives it a temporary name, so that it can be moved.
     fn named(self, folder: &Path) -> io::Result<TempPath> {
         let _ = folder;
         match self {
@@ -147,7 +147,7 @@ mod linux {
 
     use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
 
-    /// A file without a name, where the file system has such and can name them later.
+    /// A file without a name, if the file system supports that and can name it later.
     pub fn unnamed(folder: &Path) -> Option<File> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let file = File::from(openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR).ok()?);

@@ -41,7 +41,7 @@ pub fn load_text(report: &LoadReport, seconds: f64) -> String {
         output::counted(report.entries, "entry", "entries")
     );
     if report.skipped > 0 {
-        let _ = write!(text, ", {} of other namespaces passed over", report.skipped);
+        let _ = write!(text, ", {} of other namespaces skipped", report.skipped);
     }
     if report.evicted > 0 {
         let _ = write!(text, ", {} evicted", report.evicted);
@@ -90,7 +90,7 @@ pub fn summary_text(summary: &Summary) -> String {
     let mut text = format!("{}\n\n", table.trim_fmt());
     let sums = match summary.checksummed {
         true => "checksums compared",
-        false => "no checksums but those of its compression",
+        false => "no checksums except those of its compression",
     };
     text += &manifest_text(&summary.manifest);
     let _ = writeln!(
@@ -113,7 +113,7 @@ fn manifest_text(manifest: &Manifest) -> String {
     let by = manifest.written_by.as_deref().unwrap_or("mneme-cache");
     let consistent = match manifest.consistent {
         true => "",
-        false => "; while others may have written to the store",
+        false => "; others may have written to the store meanwhile",
     };
     format!(
         " archive    {} layout, of a {} store\n embedder   {}, {} dimensions\n written    {} ago by {}{consistent}\n",
@@ -126,7 +126,7 @@ fn manifest_text(manifest: &Manifest) -> String {
     )
 }
 
-/// What an archive says may hold anything, terminal commands included.
+/// Text of an archive may hold anything, including terminal commands.
 fn plain(text: &str) -> String {
     text.escape_debug().to_string()
 }

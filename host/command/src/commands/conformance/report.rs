@@ -65,7 +65,7 @@ pub fn text(report: &Report) -> String {
     text
 }
 
-/// A line of what is told of a failure. Stores may say anything, terminal commands included.
+/// A line about a failure. Stores may say anything, including terminal commands.
 fn line(text: &mut String, name: &str, value: &str) {
     let value: String = value
         .chars()
@@ -81,7 +81,7 @@ fn line(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "  {name:<9}  {value}");
 }
 
-/// The skipped cases, once a reason.
+/// The skipped cases, by reason.
 fn skipped(text: &mut String, report: &Report) {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for (case, reason) in report.skips() {
@@ -118,7 +118,7 @@ fn verdict(text: &mut String, report: &Report) {
     if failed > 0 {
         let _ = writeln!(
             text,
-            "A failure may also come of somebody else who wrote to the store meanwhile.\nRepeat one with: mneme conformance --seed {} --case NAME",
+            "A failure may also come from another writer to the store.\nRepeat one with: mneme conformance --seed {} --case NAME",
             report.seed
         );
     }

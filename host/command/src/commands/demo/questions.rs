@@ -7,9 +7,9 @@ pub enum Kind {
     Same,
     /// A stored question in other words.
     Reworded,
-    /// A question of another world.
+    /// A question about something else.
     Unrelated,
-    /// Nearly the words of a stored question, and another meaning.
+    /// Nearly the words of a stored question, with another meaning.
     Trap,
 }
 
@@ -60,7 +60,7 @@ const fn none(kind: Kind, text: &'static str) -> Question {
     }
 }
 
-/// All of them, kind by kind.
+/// All questions, by kind.
 pub const QUESTIONS: &[Question] = &[
     ask(
         Kind::Same,

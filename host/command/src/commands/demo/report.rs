@@ -16,7 +16,7 @@ use crate::store_url::StoreUrl;
 use super::questions::{Kind, Question};
 use super::{Asked, Filled, THRESHOLD};
 
-/// Why [`THRESHOLD`] is what it is: shares of 4,000 labelled pairs of questions from
+/// The reason for [`THRESHOLD`]: shares of 4,000 labelled pairs of questions from
 /// Quora, embedded by the bundled encoder.
 pub const THRESHOLD_WHY: &str =
     ": of 4,000 pairs of questions that people asked on Quora, the encoder
@@ -63,7 +63,7 @@ pub fn begin(out: Output, session: &Session, store: &StoreUrl, kept: Option<&str
     print(out, text)
 }
 
-/// What filling took.
+/// How long filling took.
 pub fn filled(out: Output, filled: &Filled) -> Result<()> {
     let text = format!(
         "  {} {} answers of a support desk; {} to embed them, {} to store them\n",
@@ -92,7 +92,7 @@ pub fn heading(out: Output, last: Option<&Asked>, next: &Question) -> Result<()>
     )
 }
 
-/// A question and what became of it.
+/// A question and its outcome.
 pub fn asked(out: Output, asked: &Asked) -> Result<()> {
     let right = asked.is_right();
     let (verdict, colour, similarity) = match &asked.lookup {
@@ -192,7 +192,7 @@ impl Totals {
     }
 }
 
-/// The totals; under --json everything.
+/// The totals; everything under --json.
 pub fn end(out: Output, session: &Session, filled: &Filled, asked: &[Asked]) -> Result<()> {
     let totals = Totals::of(asked);
     let caches = |embedded: bool| {

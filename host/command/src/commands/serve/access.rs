@@ -1,4 +1,4 @@
-//! Who may ask.
+//! Access control.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::args::Serve;
 /// The paths that need no token.
 const OPEN: [&str; 2] = ["/health", "/openapi.json"];
 
-/// What a request must show.
+/// What a request must carry.
 pub enum Access {
     /// This token.
     Token(String),
-    /// That it was sent to this machine by its own name. A page of a browser, which may send
-    /// requests here under a name of its own making, is kept out.
+    /// A `Host` that names this machine. That keeps out web pages, which can send requests
+    /// here under another name (DNS rebinding).
     Local,
     /// Nothing.
     Anybody,
@@ -37,13 +37,13 @@ impl Access {
             (true, false) => Ok(Self::Local),
             (_, true) => Ok(Self::Anybody),
             (false, false) => bail!(
-                "serve: {} can be reached from other machines, and there is no token; set $MNEME_TOKEN or --token-file, or allow everybody everything with --without-token",
+                "serve: {} can be reached from other machines, and no token is set; set $MNEME_TOKEN or --token-file, or allow everything to everybody with --without-token",
                 args.listen
             ),
         }
     }
 
-    /// Whether these headers show what is asked for.
+    /// Whether these headers grant access.
     pub fn allows(&self, headers: &HeaderMap) -> bool {
         match self {
             Self::Anybody => true,
@@ -86,7 +86,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .then(|| token.trim_start())
 }
 
-/// Whether a `Host` is a name that only this machine has.
+/// Whether a `Host` names only this machine.
 fn is_local(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
@@ -99,7 +99,7 @@ fn is_local(host: &str) -> bool {
     address || name.eq_ignore_ascii_case("localhost")
 }
 
-/// Turns away who may not ask.
+/// Refuses requests without access.
 pub async fn check(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
     if served.access.allows(request.headers()) {
         return next.run(request).await;
@@ -109,12 +109,12 @@ pub async fn check(State(served): State<Arc<Served>>, request: Request, next: Ne
         Access::Token(_) => Fault::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
-            "the request does not bear the token; send `authorization: Bearer TOKEN`",
+            "the request has no valid token; send `authorization: Bearer TOKEN`",
         ),
         Access::Local | Access::Anybody => Fault::new(
             StatusCode::FORBIDDEN,
             "forbidden",
-            "without a token only requests to localhost are served; address it as localhost, or start it with a token",
+            "without a token, the server answers only requests to localhost; use localhost in the URL, or start the server with a token",
         ),
     };
     fault.into_response()

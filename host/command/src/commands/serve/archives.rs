@@ -1,7 +1,7 @@
 //! Checkpoints over HTTP.
 //!
-//! An archive lies in a temporary file between the cache and the network, so that nobody's slow
-//! connection keeps the cache from others, and a dump that fails is an error and no half a file.
+//! An archive passes through a temporary file between the cache and the network. A slow
+//! connection does not block the cache, and a dump that fails is an error, not half a file.
 
 use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
@@ -32,13 +32,13 @@ const PIECE: usize = 256 * 1024;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Dump {
-    /// Entries and vectors that fit every store, also where the store has a format of its own.
+    /// Write entries and vectors that fit every store, even if the store has a native format.
     #[serde(default)]
     portable: bool,
     /// Compress with zstd instead of gzip.
     #[serde(default)]
     zstd: bool,
-    /// Level of gzip, 0 to 9. Default 1.
+    /// The gzip level, 0 to 9. Default 1.
     level: Option<u8>,
 }
 
@@ -83,7 +83,7 @@ pub async fn dump(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Load {
-    /// What to do about entries that are there.
+    /// What to do about existing entries.
     #[serde(default)]
     #[param(inline)]
     mode: Mode,
@@ -92,20 +92,20 @@ pub struct Load {
     prefix: String,
 }
 
-/// What to do about entries that are there.
+/// What to do about existing entries.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Mode {
     /// Refuse the archive.
     #[default]
     Empty,
-    /// Keep them, but for those of the same query.
+    /// Keep them, except those with the same query.
     Merge,
-    /// Delete them, in the same step.
+    /// Delete them in the same step.
     Replace,
 }
 
-/// Make an archive part of the cache, all of it or nothing
+/// Load an archive into the cache, all of it or nothing
 #[utoipa::path(
     post,
     path = "/v1/load",
@@ -133,13 +133,13 @@ pub async fn load(
     Ok(Json(json::Loaded::new(&report, seconds)))
 }
 
-/// The body, in a file that has no name.
+/// The body, in a file without a name.
 async fn receive(mut body: Body, limit: u64) -> Result<std::fs::File, Fault> {
     let file = tempfile::tempfile().map_err(|error| no_room(&error))?;
     let mut file = tokio::fs::File::from_std(file);
     let mut length = 0;
     while let Some(piece) = body::next(&mut body).await {
-        let piece = piece.map_err(|_| Fault::bad_request("the archive was cut off on its way"))?;
+        let piece = piece.map_err(|_| Fault::bad_request("the archive ended early"))?;
         length += piece.len() as u64;
         if length > limit {
             return Err(Fault::new(
@@ -161,6 +161,6 @@ async fn receive(mut body: Body, limit: u64) -> Result<std::fs::File, Fault> {
 
 fn no_room(error: &std::io::Error) -> Fault {
     Fault::internal(format!(
-        "the folder of temporary files cannot be used: {error}; give it room, or name another with TMPDIR"
+        "the temporary folder cannot be used: {error}; free space in it, or name another with TMPDIR"
     ))
 }

@@ -1,5 +1,5 @@
-//! Reading bodies, also those that nobody wants: a connection whose request was not read to its
-//! end can serve no other, and what is answered may be lost with it.
+//! Reading bodies, including those that no handler reads: otherwise the connection cannot serve
+//! another request, and the response may be lost.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,11 +13,11 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-/// How much of an unwanted body is read, and how long that may take.
+/// The most bytes of an unwanted body that are read, and the most time for that.
 const UNWANTED: usize = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A body that outlives whoever was to read it.
+/// A body that outlives its handler.
 #[derive(Clone)]
 struct Kept(Arc<Mutex<Body>>);
 
@@ -42,8 +42,8 @@ impl HttpBody for Kept {
     }
 }
 
-/// Reads what is left of a request that was answered early, or else says that the connection
-/// will be closed.
+/// Reads the rest of a request that was answered early, or announces that the connection
+/// closes.
 pub async fn read_to_end(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
@@ -59,7 +59,7 @@ pub async fn read_to_end(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether there was little enough left.
+/// Whether the rest was small enough.
 async fn drain(body: &Kept) -> bool {
     let mut left = UNWANTED;
     let reading = async {
@@ -85,15 +85,15 @@ async fn drain(body: &Kept) -> bool {
 /// The next bytes; none at the end.
 pub async fn next(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
     let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await?;
-    // What is no data are trailers, which nothing here has a use for.
+    // Other frames are trailers, which are ignored.
     Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
 }
 
 /// Why a body was not read.
 pub enum Unread {
-    /// It has more bytes than it may.
+    /// It is too long.
     TooLarge,
-    /// It was cut off on its way.
+    /// It ended early.
     CutOff,
 }
 

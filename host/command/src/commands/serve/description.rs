@@ -15,13 +15,13 @@ use utoipa_axum::routes;
 
 use super::{Served, archives, entries, metrics, reports};
 
-/// Where requests name the namespace in the path.
+/// The path prefix that names a namespace.
 const SPACE: &str = "/v1/namespaces/{namespace}";
 
 #[derive(OpenApi)]
 #[openapi(info(
     title = "mneme",
-    description = "A semantic cache: answers questions that were answered before, also when they are worded differently. Errors are `{\"error\": {\"kind\", \"message\", \"retryable\"}}`."
+    description = "A semantic cache: answers questions that were answered before, also in other words. Errors are `{\"error\": {\"kind\", \"message\", \"retryable\"}}`."
 ))]
 struct Heading;
 
@@ -38,7 +38,7 @@ pub fn routes() -> OpenApiRouter<Arc<Served>> {
         .routes(routes!(metrics::scrape))
 }
 
-/// What is done in one namespace.
+/// The routes that work in one namespace.
 fn in_namespace() -> OpenApiRouter<Arc<Served>> {
     OpenApiRouter::new()
         .routes(routes!(entries::get))
@@ -59,7 +59,7 @@ pub fn serve(router: Router<Arc<Served>>, mut document: Document) -> Router<Arc<
     )
 }
 
-/// Adds what the handlers do not say: namespaces, and the token.
+/// Adds what the handlers do not declare: namespaces, and the token.
 fn complete(document: &mut Document) {
     for (path, item) in &mut document.paths.paths {
         let in_path = path
@@ -83,7 +83,7 @@ fn complete(document: &mut Document) {
     }
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("Where the server was started with a token."))
+        .description(Some("Required if the server has a token."))
         .build();
     document
         .components

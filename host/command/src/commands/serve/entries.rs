@@ -20,7 +20,7 @@ use crate::{json, put_fields};
 pub struct Question {
     /// The question, of at most 32 KiB.
     query: String,
-    /// Its embedding, where the server is not to make one: as many numbers as the store has
+    /// Its embedding, if the server should not compute it: as many numbers as the store has
     /// dimensions.
     embedding: Option<Vec<f32>>,
     /// The least similarity of an answer to a question in other words, -1 to 1. Default: the
@@ -48,7 +48,7 @@ impl Question {
 
 /// Look up the answer to a question
 ///
-/// That there is none is a result, not an error.
+/// A miss is a result, not an error.
 #[utoipa::path(
     post,
     path = "/get",
@@ -71,7 +71,7 @@ pub async fn get(
 pub struct Explained {
     /// The question, of at most 32 KiB.
     query: String,
-    /// Its embedding, where the server is not to make one.
+    /// Its embedding, if the server should not compute it.
     embedding: Option<Vec<f32>>,
     /// As in `get`.
     threshold: Option<f32>,
@@ -110,7 +110,7 @@ pub async fn explain(
     Ok(Json((&explained).into()))
 }
 
-/// An answer to keep.
+/// An answer to store.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Put {
@@ -122,10 +122,10 @@ pub struct Put {
     #[serde(default, deserialize_with = "put_fields::present")]
     #[schema(value_type = Option<u64>)]
     ttl: put_fields::TtlField,
-    /// An object to keep with the answer, of at most 64 KiB. Default: empty.
+    /// An object to store with the answer, of at most 64 KiB. Default: empty.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Map<String, Value>>,
-    /// The question's embedding, where the server is not to make one.
+    /// The question's embedding, if the server should not compute it.
     embedding: Option<Vec<f32>>,
 }
 
@@ -138,7 +138,7 @@ pub struct Stored {
 
 /// Store the answer to a question, replacing the one it has
 ///
-/// When this is answered, the entry is in the store, as safe as the store keeps it.
+/// The response comes after the store has accepted the entry.
 #[utoipa::path(
     post,
     path = "/put",
@@ -163,11 +163,11 @@ pub async fn put(
     Ok(Json(Stored { id }))
 }
 
-/// A question to forget.
+/// The question of an entry to delete.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delete {
-    /// The question, in any case and spacing.
+    /// The question; case and spacing do not count.
     query: String,
 }
 

@@ -21,7 +21,7 @@ struct Reason {
     kind: &'static str,
     /// What happened, where, and what to do.
     message: String,
-    /// Whether the same request may succeed later without any repair.
+    /// Whether the same request may succeed later without a repair.
     retryable: bool,
 }
 
@@ -41,7 +41,7 @@ impl Fault {
         Self::new(StatusCode::BAD_REQUEST, "invalid_argument", message)
     }
 
-    /// Something of this machine failed, such as its disk.
+    /// Something on this machine failed, such as its disk.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "io", message)
     }
@@ -83,25 +83,25 @@ impl IntoResponse for Fault {
     }
 }
 
-/// There is nothing at this path.
+/// Nothing is at this path.
 pub async fn not_found(at: Uri) -> Fault {
     Fault::new(
         StatusCode::NOT_FOUND,
         "not_found",
         format!(
-            "there is nothing at {:?}; /openapi.json says what there is",
+            "nothing is at {:?}; /openapi.json lists all paths",
             at.path()
         ),
     )
 }
 
-/// There is something at this path, for other methods.
+/// This path takes other methods.
 pub async fn method_not_allowed(at: Uri) -> Fault {
     Fault::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         format!(
-            "{:?} takes another method, which the header `allow` names",
+            "{:?} takes another method; see the header `allow`",
             at.path()
         ),
     )

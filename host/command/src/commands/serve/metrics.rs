@@ -17,7 +17,7 @@ const DURATIONS: [f64; 12] = [
     1e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 1e-1, 5e-1, 2.5, 10.0,
 ];
 
-/// What is told at /metrics.
+/// The metrics of /metrics.
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
@@ -52,7 +52,7 @@ impl Metrics {
 pub async fn count(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("", MatchedPath::as_str).to_owned();
-    // Anybody may make up methods.
+    // Clients can invent methods.
     let method = match request.method().as_str() {
         method @ ("GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS") => method.to_owned(),
         _ => "other".into(),
@@ -80,7 +80,7 @@ pub async fn count(State(served): State<Arc<Served>>, request: Request, next: Ne
 )]
 pub async fn scrape(State(served): State<Arc<Served>>) -> Result<Response, Fault> {
     let asking = Arc::clone(&served);
-    // The gauges ask the store.
+    // The gauges read the store.
     let text = served.cache.run(move |_| {
         let families = asking.metrics.registry.gather();
         Ok(TextEncoder::new().encode_to_string(&families))

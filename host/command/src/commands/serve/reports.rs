@@ -19,7 +19,7 @@ use super::fault::Fault;
 use super::request::{Body, NamedNamespace, Namespace};
 use crate::json;
 
-/// How old a report on health may be: to make one, the whole store is checked.
+/// The greatest age of a report on health: making one checks the whole store.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// The last report on health.
@@ -88,7 +88,7 @@ pub async fn clear(
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
-    /// null: unlimited; 0: closed to writing.
+    /// null: unlimited; 0: no entries.
     max_entries: Option<u64>,
 }
 
@@ -129,8 +129,8 @@ pub async fn set_quota(
 
 /// Check the store
 ///
-/// A report is at most 10 seconds old. Who does not bear the token, where there is one, is told
-/// `healthy` only.
+/// A report is at most 10 seconds old. Callers without the token, if one is set, see only
+/// `healthy`.
 #[utoipa::path(
     get,
     path = "/health",
@@ -145,7 +145,7 @@ pub async fn health(
     State(served): State<Arc<Served>>,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
-    // Those who come meanwhile wait for the same report.
+    // Concurrent requests wait for the same report.
     let mut last = served.health.0.lock().await;
     let health = match &*last {
         Some((at, health)) if at.elapsed() < FRESH => Arc::clone(health),

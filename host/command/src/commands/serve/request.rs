@@ -1,4 +1,4 @@
-//! What requests bring along: a namespace, and a JSON body.
+//! Parts of requests: a namespace, and a JSON body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,8 @@ pub const NAMESPACE: &str = "mneme-namespace";
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The namespace of a request: that of its path, or else of its header, or else `default`.
-/// Whether it is one is the cache's to judge.
+/// The namespace of a request: from its path, else from its header, else `default`. The cache
+/// checks it.
 pub struct Namespace(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Namespace {
@@ -74,12 +74,12 @@ impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, served: &Arc<Served>) -> Result<Self, Fault> {
-        // A page of a browser can send anything but this without asking first.
+        // A web page can send any other content type without asking first (CORS).
         if !is_json(request.headers()) {
             return Err(Fault::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
-                "the body is to be JSON; send `content-type: application/json`",
+                "the body must be JSON; send `content-type: application/json`",
             ));
         }
         let read = body::read(request.into_body(), served.max_body);
@@ -99,7 +99,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
                     served.max_body
                 ),
             ),
-            Unread::CutOff => Fault::bad_request("the body was cut off on its way"),
+            Unread::CutOff => Fault::bad_request("the body ended early"),
         })?;
         match Json::<T>::from_bytes(&bytes) {
             Ok(Json(body)) => Ok(Self(body)),

@@ -3,7 +3,6 @@
 mod chain;
 mod converted;
 mod ends;
-mod interop;
 mod limits;
 mod migrations;
 mod pictures;
@@ -22,7 +21,6 @@ fn main() -> ExitCode {
         .tests(chain::tests())
         .tests(converted::tests())
         .tests(ends::tests())
-        .tests(interop::tests())
         .tests(limits::tests())
         .tests(migrations::tests())
         .tests(pictures::tests())

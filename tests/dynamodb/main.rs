@@ -4,7 +4,6 @@ mod faults;
 mod import_crashes;
 mod imports;
 mod index;
-mod interop;
 mod layout;
 mod races;
 mod tables;
@@ -27,7 +26,6 @@ fn main() -> ExitCode {
         .tests(import_crashes::tests())
         .tests(imports::tests())
         .tests(index::tests())
-        .tests(interop::tests())
         .tests(layout::tests())
         .tests(races::tests())
         .tests(tables::tests())

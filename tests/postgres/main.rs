@@ -4,7 +4,6 @@ mod conflicts;
 mod faults;
 mod import_faults;
 mod imports;
-mod interop;
 mod layout;
 mod places;
 mod views;
@@ -18,7 +17,6 @@ fn main() -> ExitCode {
         .tests(faults::tests())
         .tests(import_faults::tests())
         .tests(imports::tests())
-        .tests(interop::tests())
         .tests(layout::tests())
         .tests(places::tests())
         .tests(views::tests())

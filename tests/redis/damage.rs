@@ -346,4 +346,7 @@ fn damaged_values_beside_the_entries_are_named(server: Redis) {
         created_at: 12,
     };
     assert_eq!(store.delete_unchanged(&[named]).unwrap(), [1]);
+    client.run::<()>(&["DEL", "p:meta"]);
+    client.run::<()>(&["SET", "p:meta", "x"]);
+    corrupt(store.list_meta(), &["p:meta"]);
 }

@@ -5,7 +5,6 @@ mod expiry;
 mod faults;
 mod import_faults;
 mod imports;
-mod interop;
 mod layout;
 mod limits;
 
@@ -20,7 +19,6 @@ fn main() -> ExitCode {
         .tests(faults::tests())
         .tests(import_faults::tests())
         .tests(imports::tests())
-        .tests(interop::tests())
         .tests(layout::tests())
         .tests(limits::tests())
         .run()

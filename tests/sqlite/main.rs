@@ -3,7 +3,6 @@
 mod bad_files;
 mod blobs;
 mod files;
-mod interop;
 mod place;
 mod sharing;
 mod snapshots;
@@ -18,7 +17,6 @@ fn main() -> ExitCode {
         .tests(bad_files::tests())
         .tests(blobs::tests())
         .tests(files::tests())
-        .tests(interop::tests())
         .tests(sharing::tests())
         .tests(snapshots::tests())
         .run()

@@ -2,23 +2,24 @@
 
 use crate::children::Running;
 use crate::embedders::{DIM, FINGERPRINT, words};
+use crate::python::Python;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
-/// A process of the Python library, which runs a script of this folder: a call as JSON a
-/// line in, its result out. Dropping it kills it.
+/// A process of the Python library, which runs `interop/peer.py`: a call as JSON a line in, its
+/// result out. Dropping it kills it.
 pub struct Peer(Running);
 
 impl Peer {
-    /// Starts a script.
+    /// Starts the process, without a cache.
     ///
     /// # Panics
     ///
     /// Where it does not start.
-    pub fn start(python: &Path, script: &str) -> Peer {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
-        Peer(Running::start(Command::new(python).arg(script)))
+    pub fn start(python: Python) -> Peer {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/peer.py");
+        Peer(Running::start(Command::new(python.0).arg(script)))
     }
 
     /// The result of a call.
@@ -72,25 +73,16 @@ impl Peer {
             .unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// Has it open a cache on a file, with the embedder of [`embedders`](crate::embedders).
+    /// Has it open a cache at a place (the kind of its store, and the arguments of that), with the
+    /// embedder of [`embedders`](crate::embedders).
     ///
     /// # Panics
     ///
     /// Where it fails.
-    pub fn open(python: &Path, path: &Path, more: Value) -> Peer {
-        Peer::open_at(python, "interop.py", joined(json!({"path": path}), more))
-    }
-
-    /// Has a script open a cache at a place, with the embedder of
-    /// [`embedders`](crate::embedders).
-    ///
-    /// # Panics
-    ///
-    /// Where it fails.
-    pub fn open_at(python: &Path, script: &str, place: Value) -> Peer {
-        let mut peer = Peer::start(python, script);
-        let basic = json!({"fingerprint": FINGERPRINT, "dim": DIM});
-        peer.call("open", joined(basic, place));
+    pub fn open(python: Python, place: &Value, more: Value) -> Peer {
+        let mut peer = Peer::start(python);
+        let basic = json!({"place": place, "fingerprint": FINGERPRINT, "dim": DIM});
+        peer.call("open", joined(basic, more));
         peer
     }
 

@@ -81,12 +81,14 @@ impl Test {
     pub fn new<A>(module: &'static str, name: &str, function: impl Function<A>) -> Self {
         // Without the name of the program, as the standard harness names tests.
         let path = module.split_once("::").map_or("", |(_, path)| path);
+        Test::named(format!("{path}::{name}"), move || function.call(module))
+    }
+
+    /// A test of any name.
+    pub fn named(name: String, run: impl FnOnce() -> Ran + Send + 'static) -> Self {
         Test {
-            name: match path {
-                "" => name.to_owned(),
-                path => format!("{path}::{name}"),
-            },
-            run: Box::new(move || function.call(module)),
+            name,
+            run: Box::new(run),
         }
     }
 }

@@ -1,5 +1,5 @@
-"""mneme-cache on a Postgres schema, at the other end of a pipe: a call as JSON a line in,
-its result out. Calls named store.NAME go to its store itself."""
+"""mneme-cache at the other end of a pipe: a call as JSON a line in, its result out. Calls named
+store.NAME go to its store itself."""
 
 import dataclasses
 import json
@@ -8,7 +8,10 @@ import sys
 
 import numpy
 from mneme import SemanticCache, StoredEntry
+from mneme._store_dynamodb import DynamoDBStore
 from mneme._store_postgres import PostgresStore
+from mneme._store_redis import RedisStore
+from mneme._store_sqlite import SQLiteStore
 
 
 class Given:
@@ -22,30 +25,42 @@ class Given:
         raise RuntimeError("no embedding was given")
 
 
+STORES = {
+    "sqlite": SQLiteStore,
+    "redis": RedisStore,
+    "postgres": PostgresStore,
+    "dynamodb": DynamoDBStore,
+}
+
 logging.disable()  # an embedder that fails is part of the test
 cache = store = None
 
 
 def vector(values):
-    return numpy.array(values, dtype=numpy.float32)
+    return numpy.array(values, dtype="<f4")
 
 
 def plain(value):
     if isinstance(value, StoredEntry):
-        value = dataclasses.asdict(value)
-        value["embedding"] = numpy.frombuffer(value["embedding"], dtype="<f4").tolist()
-    elif dataclasses.is_dataclass(value):
-        value = dataclasses.asdict(value)
-    elif not isinstance(value, (str, dict, list, int, float, type(None))):
-        value = [plain(item) for item in value]
+        fields = dataclasses.asdict(value)
+        fields["embedding"] = numpy.frombuffer(value.embedding, dtype="<f4").tolist()
+        return fields
+    if dataclasses.is_dataclass(value):
+        return dataclasses.asdict(value)
+    if isinstance(value, list) or hasattr(value, "__next__"):
+        return [plain(one) for one in value]
     return value
 
 
 def call(name, args):
     global cache, store
-    if name == "open":
+    if name in ("open", "loads"):
         embedder = Given(args.pop("fingerprint"), args.pop("dim"))
-        store = PostgresStore(args.pop("url"), schema=args.pop("schema"))
+        if name == "loads":
+            cache = SemanticCache.loads(args.pop("archive"), embedder=embedder, **args)
+            return None
+        kind, place = args.pop("place")
+        store = STORES[kind](**place)
         cache = SemanticCache(store=store, embedder=embedder, **args)
         return None
     if name == "store.insert":

@@ -67,7 +67,7 @@ fn counted(case: &Case, when: &str, wanted: &[(&String, u64)]) -> Checked {
 
 fn counts_have_each_namespace_once(case: &mut Case) -> Checked {
     let [a, b, c] = ["a", "b", "c"].map(|name| case.space(name));
-    for (n, name) in [&b, &a, &c, &b, &c, &b].into_iter().zip(0..) {
+    for (name, n) in [&b, &a, &c, &b, &c, &b].into_iter().zip(0..) {
         case.put(case.entry(name, n))?;
     }
     counted(case, "of three namespaces", &[(&a, 1), (&b, 3), (&c, 2)])
@@ -110,7 +110,7 @@ fn counts_are_sorted_by_their_bytes(case: &mut Case) -> Checked {
         "all namespaces come in ascending order of their bytes, each once",
         || show::value(&counts),
     )?;
-    let mut wanted = BTreeMap::new();
+    let mut wanted: BTreeMap<_, u64> = BTreeMap::new();
     for name in &names {
         *wanted.entry(name).or_default() += 1;
     }
@@ -194,7 +194,7 @@ fn odd_namespaces_are_counted_exactly(case: &mut Case) -> Checked {
     let counts = case.counts()?;
     names.iter().try_for_each(|name| {
         let of_name: Vec<_> = counts.iter().filter(|(listed, _)| listed == name).collect();
-        equal("its counts", of_name, [&(name.clone(), 1)])
+        equal("its counts", of_name, [&(name.clone(), 1_u64)])
             .about(|| format!("the namespace {name:?}"))
     })
 }

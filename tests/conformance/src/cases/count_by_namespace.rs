@@ -110,7 +110,7 @@ fn counts_are_sorted_by_their_bytes(case: &mut Case) -> Checked {
         "all namespaces come in ascending order of their bytes, each once",
         || show::value(&counts),
     )?;
-    let mut wanted = BTreeMap::new();
+    let mut wanted: BTreeMap<_, u64> = BTreeMap::new();
     for name in &names {
         *wanted.entry(name).or_default() += 1;
     }
@@ -194,7 +194,7 @@ fn odd_namespaces_are_counted_exactly(case: &mut Case) -> Checked {
     let counts = case.counts()?;
     names.iter().try_for_each(|name| {
         let of_name: Vec<_> = counts.iter().filter(|(listed, _)| listed == name).collect();
-        equal("its counts", of_name, [&(name.clone(), 1)])
+        equal("its counts", of_name, [&(name.clone(), 1_u64)])
             .about(|| format!("the namespace {name:?}"))
     })
 }

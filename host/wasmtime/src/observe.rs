@@ -6,18 +6,18 @@
 //!
 //! | observer | feature | makes of it |
 //! |---|---|---|
-//! | [`Prometheus`] | `prometheus` (default) | metrics in a registry of the crate `prometheus` |
-//! | [`OpenTelemetry`] | `opentelemetry` (default) | instruments of a meter of the crate `opentelemetry` |
+//! | [`Prometheus`] | `prometheus` | metrics in a registry of the crate `prometheus` |
+//! | [`OpenTelemetry`] | `opentelemetry` | instruments of a meter of the crate `opentelemetry` |
 //!
 //! # Spans
 //!
-//! With the feature `tracing` (default) every cache emits spans to whatever subscriber of the
+//! With the feature `tracing` every cache emits spans to whatever subscriber of the
 //! crate `tracing` there is, with no observer at all. Their target is `mneme`; no text of a query
 //! or response is ever in them.
 //!
 //! | span | level | fields | is |
 //! |---|---|---|---|
-//! | `cache` | INFO | `operation`, `otel.name` (`mneme.get`), `namespace`, `outcome` (`exact`, `semantic` or the reason of the miss), `similarity`, `error` | one call of [`SemanticCache`] |
+//! | `cache` | INFO | `operation`, `otel.name` (`mneme.get`), `namespace`, `outcome` (`exact`, `semantic` or the reason of the miss), `similarity`, `error` | one call of [`SemanticCache`](crate::SemanticCache) |
 //! | `exact` | DEBUG | | the exact layer of a look-up without a vector |
 //! | `embed` | DEBUG | `texts` | the embedder |
 //! | `search` | DEBUG | | the semantic layer; with a vector given, both layers |
@@ -47,6 +47,7 @@
 
 #[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
 mod caches;
+mod gauges;
 #[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
 mod labels;
 #[cfg(feature = "opentelemetry")]
@@ -54,7 +55,6 @@ mod opentelemetry;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 
-use crate::cache::{SemanticCache, WeakSemanticCache};
 use crate::contract::events::Event;
 use crate::embedder::EmbedError;
 use crate::error::{Error, Result};
@@ -70,14 +70,18 @@ pub use self::prometheus::{Prometheus, PrometheusBuilder};
 #[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
 pub use labels::DEFAULT_MAX_NAMESPACES;
 
+pub(crate) use gauges::Measured;
+pub use gauges::{Gauges, Reading};
+
 /// Is told what a cache does. All methods do nothing unless they are implemented.
 ///
 /// They are called in the middle of the cache's work, by any thread, some while other callers
 /// wait: they must be quick, and must not call the cache, which fails.
 pub trait Observer: Send + Sync {
-    /// A cache with this observer was opened.
-    fn opened(&self, cache: &WeakSemanticCache) {
-        let _ = cache;
+    /// A cache with this observer was opened. What can be read of it from now on, but not from
+    /// within a call of an observer, is in `gauges`.
+    fn opened(&self, gauges: &Gauges) {
+        let _ = gauges;
     }
 
     /// Something happened to entries; see [`Event`].
@@ -85,7 +89,7 @@ pub trait Observer: Send + Sync {
         let _ = event;
     }
 
-    /// A call of [`SemanticCache`] ended. Its `name` is that of the method; `get_or_compute`
+    /// A call of [`SemanticCache`](crate::SemanticCache) ended. Its `name` is that of the method; `get_or_compute`
     /// is a `get` and perhaps a `put`.
     fn operation(&self, timing: &Timing<'_>) {
         let _ = timing;
@@ -103,8 +107,8 @@ pub trait Observer: Send + Sync {
 }
 
 impl<O: Observer + ?Sized> Observer for Arc<O> {
-    fn opened(&self, cache: &WeakSemanticCache) {
-        (**self).opened(cache);
+    fn opened(&self, gauges: &Gauges) {
+        (**self).opened(gauges);
     }
 
     fn event(&self, event: &Event) {
@@ -158,9 +162,9 @@ impl Watch {
         Watch { observers, store }
     }
 
-    pub fn opened(&self, cache: &SemanticCache) {
+    pub fn opened(&self, gauges: &Gauges) {
         for observer in &self.observers {
-            observer.opened(&cache.downgrade());
+            observer.opened(gauges);
         }
     }
 

@@ -42,8 +42,15 @@ impl std::fmt::Debug for Builder {
     }
 }
 
+impl SemanticCache {
+    /// Starts to describe a cache.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}
+
 impl Builder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Builder {
             store: None,
             embedder: None,
@@ -317,7 +324,7 @@ impl Builder {
             embedder.dim(),
         )?;
         let cache = SemanticCache::new(instance, embedder, Arc::clone(&watch));
-        watch.opened(&cache);
+        watch.opened(&cache.gauges());
         Ok(cache)
     }
 

@@ -3,7 +3,6 @@
 mod lookup;
 mod storing;
 
-use crate::builder::Builder;
 use crate::component::Instance;
 use crate::contract::exports::mneme::cache::cache::Guest;
 use crate::contract::types::{Error as StoreError, VectorDtype};
@@ -11,7 +10,7 @@ use crate::embedder::{EmbedError, Embedder, embed_each};
 use crate::error::{Error, Result};
 use crate::flights::Flights;
 use crate::imports::State;
-use crate::observe::Watch;
+use crate::observe::{Gauges, Measured, Reading, Watch};
 use crate::turn::Turn;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -69,11 +68,6 @@ impl std::fmt::Debug for SemanticCache {
 }
 
 impl SemanticCache {
-    /// Starts to describe a cache.
-    pub fn builder() -> Builder {
-        Builder::new()
-    }
-
     pub(crate) fn new(instance: Instance, embedder: Box<dyn Embedder>, watch: Arc<Watch>) -> Self {
         SemanticCache {
             inner: Arc::new(Inner {
@@ -311,12 +305,10 @@ impl SemanticCache {
         self.instance().is_ok_and(|instance| instance.is_closed())
     }
 
-    /// What metrics tell of the present, read without being a call that they count.
-    #[cfg(any(feature = "prometheus", feature = "opentelemetry"))]
-    pub(crate) fn read_gauges(&self) -> Result<(Stats, usize)> {
-        let mut instance = self.instance()?;
-        let stats = instance.call(|guest, store| guest.call_stats(store, None))?;
-        Ok((stats, instance.memory_bytes()))
+    /// What observers read.
+    pub(crate) fn gauges(&self) -> Gauges {
+        let cache: Arc<dyn Measured> = self.inner.clone();
+        Gauges::of(&cache)
     }
 
     pub(crate) fn instance(&self) -> Result<Turn<'_>> {
@@ -344,6 +336,28 @@ impl SemanticCache {
         run: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         self.inner.watch.operation(operation, namespace, run)
+    }
+}
+
+/// None of this is a call that metrics count.
+impl Measured for Inner {
+    fn is_closed(&self) -> bool {
+        Turn::wait(&self.instance).is_ok_and(|instance| instance.is_closed())
+    }
+
+    fn memory_bytes(&self) -> Result<u64> {
+        Ok(Turn::wait(&self.instance)?.memory_bytes() as u64)
+    }
+
+    fn read(&self) -> Result<Reading> {
+        let mut instance = Turn::wait(&self.instance)?;
+        let stats = instance.call(|guest, store| guest.call_stats(store, None))?;
+        let entries = stats.namespaces.into_iter();
+        Ok(Reading {
+            entries: entries.map(|of| (of.namespace, of.entries)).collect(),
+            index_rows: stats.index_rows,
+            memory_bytes: instance.memory_bytes() as u64,
+        })
     }
 }
 

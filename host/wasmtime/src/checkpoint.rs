@@ -43,13 +43,16 @@
 //! and the checks that an untrusted one must pass.
 
 pub(crate) mod archive;
+mod calls;
 #[cfg(feature = "sqlite")]
 mod convert;
 mod options;
 
 use crate::cache::SemanticCache;
-use crate::component::{Engine, Instance, call_alone};
-use crate::error::{Error, Result};
+use crate::component::{Engine, call_alone};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::imports::State;
 use archive::Archive;
 use std::io::{Read, Write};
@@ -59,20 +62,8 @@ pub use crate::contract::checkpoint::{
     Compression, DumpReport, Layout, LoadReport, Manifest, NamespaceSummary, Summary, TtlOverride,
 };
 pub use crate::contract::store::ImportMode;
+pub use archive::Progress;
 pub use options::{DumpOptions, InspectOptions, LoadOptions};
-
-use crate::contract::checkpoint as api;
-
-/// How far a checkpoint is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// The amount that is done.
-    pub done: u64,
-    /// The whole amount, if it is known. It may be a little off if others write.
-    pub total: Option<u64>,
-    /// What is counted. One call may count several kinds one after another.
-    pub unit: Unit,
-}
 
 impl SemanticCache {
     /// Flushes the cache, writes all of it to an archive, and returns the flushed writer. Other
@@ -94,7 +85,7 @@ impl SemanticCache {
         options: DumpOptions,
     ) -> Result<(DumpReport, W)> {
         self.watched("dump", None, || {
-            dump(&mut *self.instance()?, archive, options)
+            calls::dump(&mut *self.instance()?, archive, options)
         })
     }
 
@@ -122,7 +113,7 @@ impl SemanticCache {
             #[cfg(feature = "sqlite")]
             return convert::load(self, archive, options);
             #[cfg(not(feature = "sqlite"))]
-            load(
+            calls::load(
                 &mut *self.instance()?,
                 Archive::reading(archive, options.watch),
                 &options.choice,
@@ -153,40 +144,6 @@ pub fn inspect(archive: impl Read + Send + 'static, options: InspectOptions) -> 
     call_alone(&engine, state, archive, |guest, store| {
         guest.call_inspect(store, options.max_expansion)
     })
-}
-
-fn dump<W: Write + Send + 'static>(
-    instance: &mut Instance,
-    archive: W,
-    options: DumpOptions,
-) -> Result<(DumpReport, W)> {
-    let archive = Archive::writing(archive, options.watch);
-    let (report, archive) = instance.call_with(archive, |guest, store| {
-        guest.call_dump(store, options.choice)
-    });
-    let report = report?;
-    let lost = || Error::Component("the archive was lost, which is a bug in mneme".into());
-    let mut archive = archive.ok_or_else(lost)?;
-    archive.flush()?;
-    let writer = archive.into_parts().0.ok_or_else(lost)?;
-    Ok((report, writer))
-}
-
-/// Loads, and gives back what was read from.
-fn load(
-    instance: &mut Instance,
-    archive: Archive,
-    options: &api::LoadOptions,
-) -> (Result<LoadReport>, Option<Archive>) {
-    let (report, archive) =
-        instance.call_with(archive, |guest, store| guest.call_load(store, options));
-    if report.is_ok() {
-        // A component that takes over later goes on with them.
-        let now = &mut instance.options;
-        now.max_entries = options.max_entries.or(now.max_entries);
-        now.vector_dtype = options.vector_dtype.unwrap_or(now.vector_dtype);
-    }
-    (report, archive)
 }
 
 #[cfg(test)]

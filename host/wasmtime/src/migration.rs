@@ -46,12 +46,10 @@ use crate::host::{Clock, SystemClock};
 use crate::store::{Entry, EntryKey, Store, checks};
 use mark::Mark;
 use std::collections::BTreeSet;
+use vectors::PAGE;
 
-/// The meta key that marks a target until its migration has ended.
-pub const META_KEY: &str = "migration";
+pub use mark::META_KEY;
 
-/// Entries that are read at a time, and texts that are embedded in one call.
-const PAGE: usize = 64;
 /// The most bytes of entries in one `insert`, and about the most that are read before they are
 /// written.
 const STEP_BYTES: usize = 16 << 20;

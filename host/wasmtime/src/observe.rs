@@ -16,7 +16,7 @@
 //!
 //! | span | level | fields | covers |
 //! |---|---|---|---|
-//! | `cache` | INFO | `operation`, `otel.name` (`mneme.get`), `namespace`, `outcome` (`exact`, `semantic` or the reason of the miss), `similarity`, `error` | one call of [`SemanticCache`] |
+//! | `cache` | INFO | `operation`, `otel.name` (`mneme.get`), `namespace`, `outcome` (`exact`, `semantic` or the reason of the miss), `similarity`, `error` | one call of [`SemanticCache`](crate::SemanticCache) |
 //! | `exact` | DEBUG | | the exact layer of a look-up without a vector |
 //! | `embed` | DEBUG | `texts` | the embedder |
 //! | `search` | DEBUG | | the semantic layer; with a vector given, both layers |
@@ -46,6 +46,7 @@
 
 #[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
 mod caches;
+mod gauges;
 #[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
 mod labels;
 #[cfg(feature = "opentelemetry")]
@@ -53,7 +54,6 @@ mod opentelemetry;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 
-use crate::cache::{SemanticCache, WeakSemanticCache};
 use crate::contract::events::Event;
 use crate::embedder::EmbedError;
 use crate::error::{Error, Result};
@@ -69,14 +69,18 @@ pub use self::prometheus::{Prometheus, PrometheusBuilder};
 #[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
 pub use labels::DEFAULT_MAX_NAMESPACES;
 
+pub(crate) use gauges::Measured;
+pub use gauges::{Gauges, Reading};
+
 /// Receives what a cache does. By default all methods do nothing.
 ///
 /// Any thread calls them, in the middle of the cache's work, some while other callers wait. They
 /// must be quick, and must not call the cache; such a call fails.
 pub trait Observer: Send + Sync {
-    /// A cache with this observer was opened.
-    fn opened(&self, cache: &WeakSemanticCache) {
-        let _ = cache;
+    /// A cache with this observer was opened. What can be read of it from now on, but not from
+    /// within a call of an observer, is in `gauges`.
+    fn opened(&self, gauges: &Gauges) {
+        let _ = gauges;
     }
 
     /// Something happened to entries; see [`Event`].
@@ -84,7 +88,7 @@ pub trait Observer: Send + Sync {
         let _ = event;
     }
 
-    /// A call of [`SemanticCache`] ended. Its `name` is that of the method; `get_or_compute`
+    /// A call of [`SemanticCache`](crate::SemanticCache) ended. Its `name` is that of the method; `get_or_compute`
     /// counts as a `get` and perhaps a `put`.
     fn operation(&self, timing: &Timing<'_>) {
         let _ = timing;
@@ -102,8 +106,8 @@ pub trait Observer: Send + Sync {
 }
 
 impl<O: Observer + ?Sized> Observer for Arc<O> {
-    fn opened(&self, cache: &WeakSemanticCache) {
-        (**self).opened(cache);
+    fn opened(&self, gauges: &Gauges) {
+        (**self).opened(gauges);
     }
 
     fn event(&self, event: &Event) {
@@ -157,9 +161,9 @@ impl Watch {
         Watch { observers, store }
     }
 
-    pub fn opened(&self, cache: &SemanticCache) {
+    pub fn opened(&self, gauges: &Gauges) {
         for observer in &self.observers {
-            observer.opened(&cache.downgrade());
+            observer.opened(gauges);
         }
     }
 

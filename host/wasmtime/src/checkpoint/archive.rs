@@ -1,6 +1,5 @@
 //! The other end of a checkpoint: what its bytes are written to or read from.
 
-use super::Progress;
 use crate::contract::archive::Unit;
 use crate::contract::types::{BackendError, Error as StoreError};
 use std::any::Any;
@@ -8,6 +7,17 @@ use std::io::{ErrorKind, Read, Result, Write};
 
 /// The most that is read at once.
 const MAX_READ: u32 = 1 << 20;
+
+/// How far a checkpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// So much is done.
+    pub done: u64,
+    /// Of so much, where that is known; it may be a little off where others write.
+    pub total: Option<u64>,
+    /// What is counted. A call may count one after the other.
+    pub unit: Unit,
+}
 
 /// Is told how a checkpoint goes on.
 pub(crate) type Watch = Box<dyn FnMut(Progress) + Send>;

@@ -2,10 +2,12 @@
 //! archive's kind, and dumped from there as portable ones.
 
 use super::archive::{Archive, Watch};
-use super::{DumpOptions, Layout, LoadOptions, LoadReport, Manifest, api};
+use super::calls;
+use super::options::{DumpOptions, LoadOptions};
 use crate::cache::SemanticCache;
 use crate::component::{Engine, Instance};
 use crate::contract::api::Options;
+use crate::contract::checkpoint::{Layout, LoadReport, Manifest};
 use crate::error::{Error, Result};
 use crate::imports::State;
 use crate::store::SqliteStore;
@@ -37,7 +39,7 @@ pub(super) fn load<R: Read + Send + 'static>(
     let LoadOptions { choice, watch } = options;
     let mut instance = cache.instance()?;
     let archive = Archive::reading(Keeping::new(archive), watch);
-    let (report, archive) = super::load(&mut instance, archive, &choice);
+    let (report, archive) = calls::load(&mut instance, archive, &choice);
     let (Err(Error::Unsupported(_)), Some(archive)) = (&report, archive) else {
         return report;
     };
@@ -61,7 +63,7 @@ pub(super) fn load<R: Read + Send + 'static>(
         Err(error) => return Err(error),
     };
     let archive = Archive::reading(portable, watch);
-    let (report, _) = super::load(&mut *cache.instance()?, archive, &choice);
+    let (report, _) = calls::load(&mut *cache.instance()?, archive, &choice);
     Ok(LoadReport {
         manifest,
         ..report?
@@ -102,7 +104,7 @@ impl Scratch {
             ..LoadOptions::new().choice
         };
         let archive = Archive::reading(archive, watch);
-        let (report, archive) = super::load(&mut instance, archive, &choice);
+        let (report, archive) = calls::load(&mut instance, archive, &choice);
         let manifest = report?.manifest;
         if manifest.layout == Layout::Portable {
             return Ok(None);
@@ -111,7 +113,7 @@ impl Scratch {
 
         let portable = tempfile::tempfile().map_err(|error| temporary(&error))?;
         let options = DumpOptions::new().layout(Layout::Portable).level(0);
-        let (_, mut portable) = super::dump(&mut instance, portable, options)?;
+        let (_, mut portable) = calls::dump(&mut instance, portable, options)?;
         portable.rewind().map_err(|error| temporary(&error))?;
         instance.close()?;
         Ok(Some((manifest, portable, watch)))

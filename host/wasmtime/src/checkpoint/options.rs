@@ -1,9 +1,9 @@
 //! How to dump, load and inspect.
 
-use super::archive::Watch;
-use super::{Compression, ImportMode, Layout, Progress, TtlOverride};
+use super::archive::{Progress, Watch};
 use crate::component::Engine;
-use crate::contract::checkpoint as api;
+use crate::contract::checkpoint::{self as api, Compression, Layout, TtlOverride};
+use crate::contract::store::ImportMode;
 use crate::contract::types::VectorDtype;
 use std::fmt;
 

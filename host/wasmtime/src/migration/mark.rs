@@ -1,11 +1,13 @@
 //! The mark in a target that is being filled.
 
-use super::META_KEY;
 use crate::error::{Error, Result};
 use crate::store::Store;
 use serde::{Deserialize, Serialize};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The meta key that marks a target until its migration has ended.
+pub const META_KEY: &str = "migration";
 
 /// What a target says of its migration.
 #[derive(Serialize, Deserialize)]

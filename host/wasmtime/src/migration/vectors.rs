@@ -1,11 +1,13 @@
 //! New vectors for entries.
 
-use super::PAGE;
 use crate::component::Functions;
 use crate::embedder::{EmbedError, Embedder, embed_each};
 use crate::error::{Error, Result};
 use crate::store::Entry;
 use sha2::{Digest, Sha256};
+
+/// Entries that are read at a time, and texts that are embedded in one call.
+pub(super) const PAGE: usize = 64;
 
 /// How far from 1 the length of a vector may be for it to be taken as it is; as a put has it.
 const UNIT_TOLERANCE: f64 = 1e-6;

@@ -2,8 +2,7 @@
 
 use super::caches::{Caches, Entries};
 use super::labels::Namespaces;
-use super::{DEFAULT_MAX_NAMESPACES, Observer, Timing};
-use crate::cache::WeakSemanticCache;
+use super::{DEFAULT_MAX_NAMESPACES, Gauges, Observer, Timing};
 use crate::contract::events::{CountEvent, Event};
 use crate::request::Layer;
 use opentelemetry::KeyValue;
@@ -161,8 +160,8 @@ impl OpenTelemetryBuilder {
 }
 
 impl Observer for OpenTelemetry {
-    fn opened(&self, cache: &WeakSemanticCache) {
-        self.instruments.caches.add(cache);
+    fn opened(&self, gauges: &Gauges) {
+        self.instruments.caches.add(gauges);
     }
 
     fn event(&self, event: &Event) {
@@ -236,10 +235,10 @@ fn observe_entries(meter: &Meter, namespaces: &Arc<Namespaces>, caches: &Arc<Cac
         .with_description("Entries in the store")
         .with_callback(move |gauge| {
             let mut entries = Entries::default();
-            for cache in caches.open() {
+            for cache in caches.all() {
                 // A store that fails has no entries to tell of.
-                if let Ok((stats, _)) = cache.read_gauges() {
-                    entries.add(&stats, &namespaces);
+                if let Ok(Some(reading)) = cache.read() {
+                    entries.add(&reading, &namespaces);
                 }
             }
             for (namespace, count) in entries.0 {
@@ -256,9 +255,9 @@ fn observe_memory(meter: &Meter, caches: &Arc<Caches>) {
         .with_unit("By")
         .with_description("Memory of the component, including the index")
         .with_callback(move |gauge| {
-            let caches = caches.open().into_iter();
-            let bytes = caches.filter_map(|cache| cache.memory_bytes().ok());
-            gauge.observe(bytes.map(|bytes| bytes as u64).sum(), &[]);
+            let caches = caches.all().into_iter();
+            let bytes = caches.filter_map(|cache| cache.memory_bytes().ok().flatten());
+            gauge.observe(bytes.sum(), &[]);
         })
         .build();
 }

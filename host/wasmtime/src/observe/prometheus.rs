@@ -2,8 +2,7 @@
 
 use super::caches::{Caches, Entries};
 use super::labels::Namespaces;
-use super::{DEFAULT_MAX_NAMESPACES, Observer, Timing};
-use crate::cache::WeakSemanticCache;
+use super::{DEFAULT_MAX_NAMESPACES, Gauges, Observer, Timing};
 use crate::contract::events::Event;
 use crate::request::Layer;
 use prometheus::core::{Collector, Desc};
@@ -179,7 +178,7 @@ impl PrometheusBuilder {
         };
         let namespaces = Arc::new(Namespaces::new(self.max_namespaces));
         let caches: Arc<Caches> = Arc::default();
-        let gauges = Gauges {
+        let present = Present {
             namespaces: Arc::clone(&namespaces),
             caches: Arc::clone(&caches),
             entries: IntGaugeVec::new(
@@ -246,7 +245,7 @@ impl PrometheusBuilder {
             namespaces,
             caches,
         };
-        registry.register(Box::new(gauges))?;
+        registry.register(Box::new(present))?;
         Ok(Prometheus {
             metrics: Arc::new(metrics),
         })
@@ -254,8 +253,8 @@ impl PrometheusBuilder {
 }
 
 impl Observer for Prometheus {
-    fn opened(&self, cache: &WeakSemanticCache) {
-        self.metrics.caches.add(cache);
+    fn opened(&self, gauges: &Gauges) {
+        self.metrics.caches.add(gauges);
     }
 
     fn event(&self, event: &Event) {
@@ -325,7 +324,7 @@ impl Durations {
 }
 
 /// What is read from the caches when somebody wants to know.
-struct Gauges {
+struct Present {
     namespaces: Arc<Namespaces>,
     caches: Arc<Caches>,
     entries: IntGaugeVec,
@@ -334,7 +333,7 @@ struct Gauges {
     up: IntGauge,
 }
 
-impl Collector for Gauges {
+impl Collector for Present {
     fn desc(&self) -> Vec<&Desc> {
         let gauges: [&dyn Collector; 4] = [&self.entries, &self.rows, &self.memory, &self.up];
         gauges.into_iter().flat_map(Collector::desc).collect()
@@ -342,13 +341,14 @@ impl Collector for Gauges {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let (mut entries, mut rows, mut memory, mut up) = (Entries::default(), 0, 0, true);
-        for cache in self.caches.open() {
-            match cache.read_gauges() {
-                Ok((stats, bytes)) => {
-                    rows += stats.index_rows;
-                    memory += bytes as u64;
-                    entries.add(&stats, &self.namespaces);
+        for cache in self.caches.all() {
+            match cache.read() {
+                Ok(Some(reading)) => {
+                    rows += reading.index_rows;
+                    memory += reading.memory_bytes;
+                    entries.add(&reading, &self.namespaces);
                 }
+                Ok(None) => {}
                 Err(_) => up = false,
             }
         }

@@ -1,0 +1,74 @@
+//! What is read of a cache when somebody looks.
+
+use crate::error::Result;
+use std::sync::{Arc, Weak};
+
+/// A cache, as far as it can be measured.
+pub(crate) trait Measured: Send + Sync {
+    fn is_closed(&self) -> bool;
+    fn memory_bytes(&self) -> Result<u64>;
+    fn read(&self) -> Result<Reading>;
+}
+
+/// Reads the gauges of a cache, which it does not keep open. Cloning gives another handle.
+#[derive(Clone)]
+pub struct Gauges {
+    cache: Weak<dyn Measured>,
+}
+
+/// The gauges of a cache, as they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reading {
+    /// Entries in the store, by namespace.
+    pub entries: Vec<(String, u64)>,
+    /// Rows of the index in memory.
+    pub index_rows: u64,
+    /// The bytes of memory that the component has, index included.
+    pub memory_bytes: u64,
+}
+
+impl std::fmt::Debug for Gauges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gauges")
+    }
+}
+
+impl Gauges {
+    pub(crate) fn of(cache: &Arc<dyn Measured>) -> Self {
+        Gauges {
+            cache: Arc::downgrade(cache),
+        }
+    }
+
+    /// Reads them, which asks the store. None where the cache is closed. It waits for the calls
+    /// that are under way, and is not counted as one.
+    ///
+    /// # Errors
+    ///
+    /// What the store returns; [`Error::InvalidArgument`](crate::Error::InvalidArgument) from
+    /// within a call of the cache.
+    pub fn read(&self) -> Result<Option<Reading>> {
+        self.open().map(|cache| cache.read()).transpose()
+    }
+
+    /// The bytes of memory that the component has, index included, without asking the store.
+    /// None where the cache is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) from within a call of the cache.
+    pub fn memory_bytes(&self) -> Result<Option<u64>> {
+        self.open().map(|cache| cache.memory_bytes()).transpose()
+    }
+
+    /// Whether all handles of the cache were dropped.
+    #[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
+    pub(super) fn is_gone(&self) -> bool {
+        self.cache.strong_count() == 0
+    }
+
+    fn open(&self) -> Option<Arc<dyn Measured>> {
+        self.cache.upgrade().filter(|cache| !cache.is_closed())
+    }
+}

@@ -10,6 +10,7 @@ pub mod guide {
     #![doc = include_str!("guide.md")]
 }
 pub mod memory;
+pub mod opened;
 mod operations;
 
 pub use contract::store::{
@@ -22,7 +23,7 @@ pub use contract::types::{
 pub use memory::MemoryStore;
 
 /// What a store's operations return.
-pub type Result<T> = std::result::Result<T, StoreError>;
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// A backend that holds a cache's entries: the Rust face of the `store`
 /// interface, whose document, `wit/store.wit`, is the contract. What is said

@@ -29,10 +29,6 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub fn is_importing(&self) -> bool {
-        self.import.is_some()
-    }
-
     /// The embedder of the cache in the table, if there is one. Writes nothing.
     pub async fn recorded_embedder(options: &Options) -> Outcome<Option<Embedder>> {
         layout::recorded_embedder(&connection::connect(options).await?).await

@@ -8,7 +8,7 @@ use super::rows::{self, Item, escape, number, text, unescape};
 use super::session::Session;
 use super::transactions::{CONTENDED, Commit};
 use super::waiting::Attempts;
-use mneme_store::{MetaChange, checks};
+use mneme_store::MetaChange;
 
 impl Session {
     pub async fn set_namespace_quota(
@@ -138,7 +138,6 @@ pub(super) fn check(quotas: &[(String, u64)], meta: &[MetaChange]) -> Outcome<()
         quota_key(namespace)?;
     }
     for change in meta {
-        checks::meta_key(&change.key)?;
         meta_key(&change.key, &change.value)?;
     }
     Ok(())

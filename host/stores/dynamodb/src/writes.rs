@@ -35,7 +35,7 @@ const TOUCHED: &[&str] = &[
 ];
 
 impl Session {
-    pub async fn insert(&mut self, entries: &[Entry]) -> Outcome<Vec<Inserted>> {
+    pub async fn insert(&mut self, entries: Vec<Entry>) -> Outcome<Vec<Inserted>> {
         // Each key once, where it comes first, with the last of its entries.
         let mut latest: Vec<(Key, &Entry)> = Vec::with_capacity(entries.len());
         let mut places = Vec::with_capacity(entries.len());

@@ -12,6 +12,7 @@ pub mod guide {
 pub mod memory;
 pub mod opened;
 mod operations;
+pub mod parameters;
 
 pub use contract::store::{
     CapabilitySet, ImportMode, Inserted, MetaChange, Restored, StampPage, Touch, VectorPage,

@@ -12,7 +12,7 @@ use super::{Result, StoreError};
 /// use mneme_store::parameters::Parameters;
 ///
 /// let known = ["prefix", "call_timeout_ms"];
-/// let given = [("prefix".into(), "answers".into())];
+/// let given = [("prefix", "answers")];
 /// let mut parameters = Parameters::read("a Redis store", given, &known)?;
 /// let timeout = parameters.milliseconds("call_timeout_ms", Duration::from_secs(10))?;
 /// assert_eq!(timeout, Duration::from_secs(10));
@@ -32,14 +32,14 @@ impl Parameters {
     /// # Errors
     ///
     /// [`StoreError::InvalidArgument`] for one that is not known or given twice.
-    pub fn read<'u, T: Into<std::borrow::Cow<'u, str>>>(
+    pub fn read<T: Into<String>>(
         store: &'static str,
         pairs: impl IntoIterator<Item = (T, T)>,
         known: &[&str],
     ) -> Result<Self> {
         let mut given: Vec<(String, String)> = Vec::new();
         for (number, (name, value)) in (1..).zip(pairs) {
-            let (name, value) = (name.into().into_owned(), value.into().into_owned());
+            let (name, value) = (name.into(), value.into());
             if !known.contains(&&*name) {
                 return Err(StoreError::InvalidArgument(format!(
                     "the URL of {store} has a parameter that is not known, as number {number} after the question mark; known are {}",

@@ -4,37 +4,25 @@ use std::collections::HashSet;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 
-use super::decided::{DECIDED, Decided};
+use super::decided::Decided;
 use super::error::{Fault, Outcome};
-use super::layout::{self, HEAD};
+use super::layout::{self, DECIDED, HEAD, TOKENS};
+use super::limits;
 use super::requests::Visit;
 use super::rows::{self, Item, Key, number};
 use super::session::Session;
-use super::staging::{TOKENS, Token};
+use super::staging::{Import, Token};
 use super::transactions::{CONTENDED, Commit};
 use super::waiting::Attempts;
 use super::writes::check_size;
 use super::{pointers, settings};
 use mneme_store::{Entry, ImportMode, MetaChange, StoreError, checks};
 
-/// An import that this store is receiving.
-#[derive(Debug)]
-pub(super) struct Import {
-    token: Token,
-    mode: ImportMode,
-    /// How many entries are staged.
-    staged: u64,
-    /// The digests of their keys.
-    keys: HashSet<u128>,
-    /// The version counter, when there was no entry. Mode `empty` only.
-    empty_at: Option<u64>,
-}
-
 impl Session {
     pub async fn begin_import(&mut self, mode: ImportMode) -> Outcome<()> {
         self.end_import().await?;
         self.complete_import().await?;
-        let head = layout::head(&self.table, &["id", "version_counter", TOKENS]).await?;
+        let head = self.table.head(&["id", "version_counter", TOKENS]).await?;
         let head = head.ok_or_else(layout::headless)?;
         self.table.unstage_abandoned(&head, u64::MAX).await?;
         let empty_at = match mode {
@@ -207,10 +195,10 @@ impl Session {
                 .map(|(name, value)| ((*name).to_owned(), value.clone())),
         );
         let size = rows::size(&after);
-        if size > rows::MAX_ITEM_BYTES {
+        if size > limits::MAX_ITEM_BYTES {
             return Err(Fault::invalid(format!(
                 "with the import's, all quotas and meta values together take {size} bytes, and DynamoDB has room for {}; import fewer or shorter ones",
-                rows::MAX_ITEM_BYTES
+                limits::MAX_ITEM_BYTES
             )));
         }
         values.extend([("first", number(first)), ("next", number(next))]);

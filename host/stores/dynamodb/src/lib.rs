@@ -7,6 +7,8 @@ mod error;
 mod imports;
 mod layout;
 mod limits;
+mod live;
+mod opening;
 mod options;
 mod pages;
 mod pointers;

@@ -19,9 +19,7 @@ pub mod views;
 
 use mneme::{MemoryStore, SqliteStore};
 use mneme_store::checks::Embedder;
-use mneme_store::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Result, Store, for_each_operation,
-};
+use mneme_store::{CapabilitySet, Entry, EntryKey, EntryRef, Result, Store, for_each_operation};
 use std::path::Path;
 
 /// What a fault works on: the sound store behind it.

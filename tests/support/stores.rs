@@ -2,9 +2,7 @@
 
 use mneme::MemoryStore;
 use mneme_store::checks::Embedder;
-use mneme_store::{
-    BackendError, CapabilitySet, Result, Store, StoreError, for_each_operation,
-};
+use mneme_store::{BackendError, CapabilitySet, Result, Store, StoreError, for_each_operation};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Runs before every call of the store but `capabilities`, with the operation's name. An

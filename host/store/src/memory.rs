@@ -375,7 +375,10 @@ impl Session {
     }
 
     pub fn read_meta(&mut self, key: &str) -> Result<Option<String>> {
-        Ok(self.embedder.meta(key).or_else(|| self.meta.get(key).cloned()))
+        Ok(self
+            .embedder
+            .meta(key)
+            .or_else(|| self.meta.get(key).cloned()))
     }
 
     pub fn replace_meta(

@@ -46,11 +46,7 @@ impl Session {
         Ok(())
     }
 
-    pub fn commit_import(
-        &mut self,
-        quotas: &[(String, u64)],
-        meta: &[MetaChange],
-    ) -> Result<bool> {
+    pub fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
         let import = self.import.take().ok_or_else(checks::import_not_begun)?;
         self.accept(import.mode)?;
         let replace = import.mode == ImportMode::Replace;

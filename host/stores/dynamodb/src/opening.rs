@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
 use super::error::{Fault, Outcome, Refusal};
 use super::layout::{counter, headless};
 use super::requests::Table;
-use super::rows::{Item, number, text, whole};
+use super::rows::{Item, number, text};
 use super::waiting::Attempts;
 use mneme_store::checks::Embedder;
 

@@ -63,8 +63,7 @@ impl Options {
             ));
         }
         let mut options = Self::new(table.to_owned());
-        let mut given =
-            Parameters::read("a DynamoDB table", parsed.query_pairs(), &PARAMETERS)?;
+        let mut given = Parameters::read("a DynamoDB table", parsed.query_pairs(), &PARAMETERS)?;
         options.region = given.take("region");
         options.endpoint = given.take("endpoint");
         options.create = match given.take("create").as_deref() {
@@ -111,9 +110,7 @@ impl Options {
             }
         }
         if self.connect_timeout.is_zero() || self.call_timeout.is_zero() {
-            return Err(invalid(
-                "a timeout is zero; give at least a millisecond",
-            ));
+            return Err(invalid("a timeout is zero; give at least a millisecond"));
         }
         Ok(())
     }

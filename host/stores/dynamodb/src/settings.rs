@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::error::{Fault, Outcome};
 use super::layout::{self, HEAD};
 use super::limits;
-use super::rows::{self, Item, escape, number, text, unescape};
+use super::rows::{Item, escape, number, text, unescape};
 use super::session::Session;
 use super::transactions::{CONTENDED, Commit};
 use super::waiting::Attempts;

@@ -98,8 +98,7 @@ impl Options {
         let pairs = form_urlencoded::parse(query.as_bytes());
         let known = [&OWN[..], &PASSED_ON].concat();
         let mut given = Parameters::read("a Postgres store", pairs, &known)?;
-        let connect_timeout =
-            given.milliseconds("connect_timeout_ms", Duration::from_secs(5))?;
+        let connect_timeout = given.milliseconds("connect_timeout_ms", Duration::from_secs(5))?;
         let call_timeout = given.milliseconds("call_timeout_ms", Duration::from_secs(10))?;
         let [schema, sslmode, roots] =
             ["schema", "sslmode", "sslrootcert"].map(|name| given.take(name));

@@ -81,10 +81,7 @@ const WRONG_SEQUENCE: &str = "
 const ROOM: u32 = 4096;
 
 impl Session {
-    fn read<T>(
-        &mut self,
-        operation: impl AsyncFn(&Connection) -> Outcome<T>,
-    ) -> Outcome<T> {
+    fn read<T>(&mut self, operation: impl AsyncFn(&Connection) -> Outcome<T>) -> Outcome<T> {
         self.run(Repeat::Read, operation)
     }
 
@@ -95,9 +92,7 @@ impl Session {
         values: Values<'_>,
         each: impl Fn(&Row) -> Outcome<T>,
     ) -> Outcome<Vec<T>> {
-        self.read(async |conn| {
-            conn.query(sql, values).await?.iter().map(&each).collect()
-        })
+        self.read(async |conn| conn.query(sql, values).await?.iter().map(&each).collect())
     }
 
     pub fn get_by_hash(&mut self, keys: &[EntryKey]) -> Outcome<Vec<Option<Entry>>> {
@@ -216,9 +211,7 @@ impl Session {
     pub fn get_namespace_quota(&mut self, namespace: &str) -> Outcome<Option<u64>> {
         let quota = |row: &Row| Ok(rows::whole(column(row, 0)?));
         let values: Values<'_> = &[&escaped(namespace)];
-        Ok(self
-            .rows(QUOTA, values, quota)?
-            .pop())
+        Ok(self.rows(QUOTA, values, quota)?.pop())
     }
 
     pub fn list_namespace_quotas(&mut self) -> Outcome<Vec<(String, u64)>> {
@@ -230,9 +223,7 @@ impl Session {
     }
 
     pub fn read_version_counter(&mut self) -> Outcome<u64> {
-        self.read(async |conn| {
-            version(&conn.query(VERSION, &[]).await?)
-        })
+        self.read(async |conn| version(&conn.query(VERSION, &[]).await?))
     }
 
     pub fn read_meta(&mut self, key: &str) -> Outcome<Option<String>> {
@@ -252,16 +243,14 @@ impl Session {
     pub fn integrity_check(&mut self) -> Outcome<bool> {
         let embedder = self.embedder.clone();
         let in_view = self.in_view;
-        self.read(async |conn| {
-            match check(conn, &embedder).await {
-                Err(fault) if fault.is_damage() => {
-                    if in_view {
-                        conn.plain(BACK_TO_VIEW).await?;
-                    }
-                    Ok(false)
+        self.read(async |conn| match check(conn, &embedder).await {
+            Err(fault) if fault.is_damage() => {
+                if in_view {
+                    conn.plain(BACK_TO_VIEW).await?;
                 }
-                outcome => outcome,
+                Ok(false)
             }
+            outcome => outcome,
         })
     }
 }

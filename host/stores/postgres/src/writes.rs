@@ -215,7 +215,11 @@ impl Session {
         })
     }
 
-    pub fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Outcome<()> {
+    pub fn set_namespace_quota(
+        &mut self,
+        namespace: &str,
+        max_entries: Option<u64>,
+    ) -> Outcome<()> {
         let quota = max_entries.map(|quota| stored(quota, "max_entries"));
         let quota = quota.transpose()?;
         let name = escaped(namespace);

@@ -92,9 +92,7 @@ impl Options {
     fn new(info: &ConnectionInfo) -> Result<Self> {
         let settings = info.redis_settings();
         if settings.db() < 0 {
-            return Err(invalid(
-                "the database of a Redis store is a number from 0",
-            ));
+            return Err(invalid("the database of a Redis store is a number from 0"));
         }
         Ok(Self {
             address: info.addr().clone(),
@@ -199,7 +197,10 @@ mod tests {
             ("redis://u:secret@0.0.0.0", "names no host"),
             ("redis://u:secret@h/0#insecure", "after #"),
             ("redis://secret@h", "no password"),
-            ("redis://u:secret@h?secret=1", "prefix, cafile, connect_timeout_ms, call_timeout_ms"),
+            (
+                "redis://u:secret@h?secret=1",
+                "prefix, cafile, connect_timeout_ms, call_timeout_ms",
+            ),
             ("redis://u:secret@h?cafile=x", "rediss://"),
             ("redis://u:secret@h?prefix=a&prefix=secret", "prefix twice"),
             (

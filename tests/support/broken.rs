@@ -18,140 +18,88 @@ pub mod snapshots;
 pub mod texts;
 pub mod views;
 
-use mneme::store::{
-    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Restored, Result,
-    StampPage, Store, Touch, VectorPage,
-};
 use mneme::{MemoryStore, SqliteStore};
+use mneme_store::checks::Embedder;
+use mneme_store::{CapabilitySet, Entry, EntryKey, EntryRef, Result, Store, for_each_operation};
 use std::path::Path;
 
 /// What a fault works on: the sound store behind it.
 pub type Sound = dyn Store;
 
-/// Declares the trait of faults, whose calls go to the sound store unless they are
-/// overridden, and the store that goes through a fault.
-macro_rules! faulty {
-    (
-        reads { $(fn $read:ident($($read_arg:ident: $read_type:ty),*) -> $read_result:ty;)* }
-        writes { $(fn $write:ident($($arg:ident: $type:ty),*) -> $result:ty;)* }
-    ) => {
-        /// One fault. What is not overridden is sound.
-        pub trait Fault: Send {
-            /// How far a successful write moves the version counter that is shown; the sound
-            /// one has moved or not.
-            fn moves(&self, operation: &str, moved: bool) -> i64 {
-                let _ = operation;
-                i64::from(moved)
-            }
-
-            /// See [`Store::capabilities`].
-            fn capabilities(&self, store: &Sound) -> CapabilitySet {
-                store.capabilities()
-            }
-
-            /// See [`Store::read_version_counter`].
+/// The methods of a fault, which call the sound store.
+macro_rules! sound {
+    ([] $($kind:ident $name:ident($($arg:ident: ($($type:tt)*)),*) -> ($($result:tt)*);)*) => {
+        $(
+            #[doc = concat!("See [`Store::", stringify!($name), "`].")]
             ///
             /// # Errors
             ///
             /// As there.
-            fn read_version_counter(&mut self, store: &mut Sound) -> Result<u64> {
-                store.read_version_counter()
+            fn $name(&mut self, store: &mut Sound $(, $arg: $($type)*)*) -> Result<$($result)*> {
+                store.$name($($arg),*)
             }
-
-            $(
-                #[doc = concat!("See [`Store::", stringify!($read), "`].")]
-                ///
-                /// # Errors
-                ///
-                /// As there.
-                fn $read(&mut self, store: &mut Sound $(, $read_arg: $read_type)*) -> Result<$read_result> {
-                    store.$read($($read_arg),*)
-                }
-            )*
-            $(
-                #[doc = concat!("See [`Store::", stringify!($write), "`].")]
-                ///
-                /// # Errors
-                ///
-                /// As there.
-                fn $write(&mut self, store: &mut Sound $(, $arg: $type)*) -> Result<$result> {
-                    store.$write($($arg),*)
-                }
-            )*
-        }
-
-        impl Store for Broken {
-            fn capabilities(&self) -> CapabilitySet {
-                self.fault.capabilities(&*self.store)
-            }
-
-            $(fn $read(&mut self $(, $read_arg: $read_type)*) -> Result<$read_result> {
-                self.fault.$read(&mut *self.store $(, $read_arg)*)
-            })*
-
-            $(fn $write(&mut self $(, $arg: $type)*) -> Result<$result> {
-                let before = self.store.read_version_counter();
-                let result = self.fault.$write(&mut *self.store $(, $arg)*);
-                self.settle(before, stringify!($write), result.is_ok());
-                result
-            })*
-
-            fn read_version_counter(&mut self) -> Result<u64> {
-                let version = self.fault.read_version_counter(&mut *self.store)?;
-                Ok(version.saturating_add_signed(self.shift))
-            }
-        }
+        )*
     };
 }
 
-faulty! {
-    reads {
-        fn open(embedder_fingerprint: &str, embedder_dim: u32) -> ();
-        fn close() -> ();
-        fn get_by_hash(keys: &[EntryKey]) -> Vec<Option<Entry>>;
-        fn get_by_ids(ids: &[u64]) -> Vec<Entry>;
-        fn count(namespace: Option<&str>) -> u64;
-        fn list_namespaces() -> Vec<String>;
-        fn count_by_namespace() -> Vec<(String, u64)>;
-        fn iter_lru_ids(n: u32, namespace: Option<&str>) -> Vec<EntryRef>;
-        fn iter_since(last_id: u64, limit: u32) -> Vec<Entry>;
-        fn iter_vectors(last_id: u64, limit: u32) -> VectorPage;
-        fn iter_stamps(last_id: u64, limit: u32) -> StampPage;
-        fn get_namespace_quota(namespace: &str) -> Option<u64>;
-        fn list_namespace_quotas() -> Vec<(String, u64)>;
-        fn read_meta(key: &str) -> Option<String>;
-        fn list_meta() -> Vec<(String, String)>;
-        fn integrity_check() -> bool;
-        fn read_blob(name: &str) -> Option<Vec<u8>>;
-        fn write_blob(name: &str, bytes: Vec<u8>) -> ();
-        fn delete_blobs(names: &[String]) -> ();
-        fn list_blobs() -> Vec<String>;
-        fn begin_view() -> bool;
-        fn end_view() -> ();
-        fn begin_import(mode: ImportMode) -> ();
-        fn write_import(entries: Vec<Entry>) -> ();
-        fn end_import() -> ();
-        fn begin_snapshot() -> u64;
-        fn read_snapshot(max: u32) -> Vec<u8>;
-        fn end_snapshot() -> ();
-        fn begin_restore() -> ();
-        fn write_restore(bytes: &[u8]) -> ();
-        fn check_restore() -> Restored;
-        fn read_restore(last_id: u64, limit: u32) -> Vec<Entry>;
-        fn commit_restore(only_if_empty: bool) -> ();
-        fn end_restore() -> ();
+/// One fault. What is not overridden is sound.
+pub trait Fault: Send {
+    /// How far a successful write moves the version counter that is shown; the sound
+    /// one has moved or not.
+    fn moves(&self, operation: &str, moved: bool) -> i64 {
+        let _ = operation;
+        i64::from(moved)
     }
-    writes {
-        fn insert(entries: Vec<Entry>) -> Vec<Inserted>;
-        fn update_access(touches: &[Touch]) -> ();
-        fn delete_by_id(id: u64) -> bool;
-        fn delete_unchanged(entries: &[EntryRef]) -> Vec<u64>;
-        fn delete_expired(now: u64, namespace: Option<&str>, limit: u32) -> Vec<EntryRef>;
-        fn clear_namespace(namespace: Option<&str>) -> u64;
-        fn set_namespace_quota(namespace: &str, max_entries: Option<u64>) -> ();
-        fn replace_meta(key: &str, expected: Option<&str>, value: Option<&str>) -> bool;
-        fn commit_import(quotas: &[(String, u64)], meta: &[MetaChange]) -> bool;
+
+    /// See [`Store::capabilities`].
+    fn capabilities(&self, store: &Sound) -> CapabilitySet {
+        store.capabilities()
     }
+
+    /// See [`Store::recorded_embedder`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn recorded_embedder(&mut self, store: &mut Sound) -> Result<Option<Embedder>> {
+        store.recorded_embedder()
+    }
+
+    for_each_operation!(sound![]);
+}
+
+/// The methods of a store, which go through its fault.
+macro_rules! broken {
+    ([] $($kind:ident $name:ident($($arg:ident: ($($type:tt)*)),*) -> ($($result:tt)*);)*) => {
+        $(fn $name(&mut self $(, $arg: $($type)*)*) -> Result<$($result)*> {
+            broken!($kind $name, self, self.fault.$name(&mut *self.store $(, $arg)*))
+        })*
+    };
+    (read read_version_counter, $self:ident, $call:expr) => {
+        $call.map(|version| version.saturating_add_signed($self.shift))
+    };
+    (write $name:ident, $self:ident, $call:expr) => {{
+        let before = $self.store.read_version_counter();
+        let result = $call;
+        $self.settle(before, stringify!($name), result.is_ok());
+        result
+    }};
+    ($kind:ident $name:ident, $self:ident, $call:expr) => {
+        $call
+    };
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Store for Broken {
+    fn capabilities(&self) -> CapabilitySet {
+        self.fault.capabilities(&*self.store)
+    }
+
+    fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
+        self.fault.recorded_embedder(&mut *self.store)
+    }
+
+    for_each_operation!(broken![]);
 }
 
 /// A store with a fault.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use anyhow::{Context, Result, bail};
-use mneme::embedder::{Embedder, Precomputed};
+use mneme::embedder::{Embedder, MAX_DIM, Precomputed};
 
 /// The embedder that a specification names.
 #[derive(Clone, PartialEq, Eq)]
@@ -97,8 +97,10 @@ fn parse_dim(text: &str) -> Result<u32> {
         .trim()
         .parse()
         .ok()
-        .filter(|dim| (1..=8192).contains(dim));
-    dim.with_context(|| format!("--embedder: DIM is {text:?}; a number from 1 to 8192 is needed"))
+        .filter(|dim| (1..=MAX_DIM).contains(dim));
+    dim.with_context(|| {
+        format!("--embedder: DIM is {text:?}; a number from 1 to {MAX_DIM} is needed")
+    })
 }
 
 impl fmt::Debug for EmbedderSpec {

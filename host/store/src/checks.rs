@@ -5,8 +5,9 @@ use super::{DimensionMismatch, Entry, FingerprintMismatch, Result, StoreError};
 /// The version of the layout that stores write.
 const SCHEMA_VERSION: u32 = 1;
 
-/// The largest number of dimensions that a store accepts.
-const MAX_DIM: u32 = 65_536;
+/// The largest number of dimensions that a store accepts. A cache accepts fewer, 8,192:
+/// the integer sums of its index rely on that, while a store computes nothing.
+pub const MAX_DIM: u32 = 65_536;
 
 /// The meta keys that only a store itself writes.
 const RESERVED_META: [&str; 3] = ["schema_version", "embedder_fingerprint", "embedder_dim"];

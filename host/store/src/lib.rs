@@ -10,7 +10,9 @@ pub mod guide {
     #![doc = include_str!("guide.md")]
 }
 pub mod memory;
+pub mod opened;
 mod operations;
+pub mod parameters;
 
 pub use contract::store::{
     CapabilitySet, ImportMode, Inserted, MetaChange, Restored, StampPage, Touch, VectorPage,
@@ -22,7 +24,7 @@ pub use contract::types::{
 pub use memory::MemoryStore;
 
 /// What a store's operations return.
-pub type Result<T> = std::result::Result<T, StoreError>;
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// A backend that holds a cache's entries: the Rust face of the `store`
 /// interface. Its document, `wit/store.wit`, is the contract: what it says about

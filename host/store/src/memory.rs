@@ -5,16 +5,13 @@ mod import;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::import::Import;
-use super::checks::{self, Embedder};
+use super::checks::Embedder;
+use super::opened::{Backend, MAX_BATCH, MAX_BLOB, Opened};
 use super::{
-    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
-    Store, StoreError, Touch, VectorPage,
+    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store, StoreError,
+    Touch, VectorPage,
 };
-
-const MAX_BATCH: u32 = 1000;
-
-/// 4 MiB.
-const MAX_BLOB: u32 = 4 << 20;
+use crate::{for_each_operation, opened};
 
 /// A store in the memory of the process: the fastest store, lost when its value is dropped.
 ///
@@ -25,8 +22,71 @@ const MAX_BLOB: u32 = 4 << 20;
 /// it is committed. A blob has at most 4 MiB.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    open: bool,
+    opened: Opened<Memory>,
+}
+
+impl MemoryStore {
+    /// An empty, closed store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Store for MemoryStore {
+    for_each_operation!(opened![] views entries);
+}
+
+/// What stays while the store is closed.
+#[derive(Debug, Default)]
+struct Memory {
+    /// None until it was opened once.
     embedder: Option<Embedder>,
+    /// None while it is open, when the session has it.
+    closed: Option<Session>,
+}
+
+impl Backend for Memory {
+    type Session = Session;
+    type Fault = StoreError;
+
+    fn capabilities(&self) -> CapabilitySet {
+        CapabilitySet {
+            name: "memory".to_owned(),
+            durable: false,
+            shared: false,
+            snapshot: false,
+            max_batch: MAX_BATCH,
+            max_delete: u32::MAX,
+            max_blob: MAX_BLOB,
+        }
+    }
+
+    fn recorded_embedder(&self) -> Result<Option<Embedder>> {
+        Ok(self.embedder.clone())
+    }
+
+    fn open(&mut self, embedder: Embedder) -> Result<Session> {
+        let stored = self.embedder.get_or_insert_with(|| embedder.clone());
+        stored.accept(&embedder)?;
+        let session = self.closed.take();
+        Ok(session.unwrap_or_else(|| Session::new(embedder)))
+    }
+
+    fn close(&mut self, mut session: Session) -> Result<()> {
+        session.import = None;
+        self.closed = Some(session);
+        Ok(())
+    }
+
+    fn error(&self, error: StoreError, _: &'static str) -> StoreError {
+        error
+    }
+}
+
+/// The data.
+#[derive(Debug)]
+struct Session {
+    embedder: Embedder,
     entries: BTreeMap<u64, Entry>,
     namespaces: BTreeMap<String, Namespace>,
     last_id: u64,
@@ -45,16 +105,18 @@ struct Namespace {
     lru: BTreeSet<(u64, u64)>,
 }
 
-impl MemoryStore {
-    /// An empty, closed store.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    fn opened(&self) -> Result<&Embedder> {
-        match &self.embedder {
-            Some(embedder) if self.open => Ok(embedder),
-            _ => Err(StoreError::Closed),
+impl Session {
+    fn new(embedder: Embedder) -> Self {
+        Self {
+            embedder,
+            entries: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            last_id: 0,
+            version: 0,
+            meta: BTreeMap::new(),
+            quotas: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            import: None,
         }
     }
 
@@ -120,42 +182,9 @@ fn expired(entry: &Entry, now: u64) -> bool {
         .is_some_and(|end| end <= now)
 }
 
-impl Store for MemoryStore {
-    fn capabilities(&self) -> CapabilitySet {
-        CapabilitySet {
-            name: "memory".to_owned(),
-            durable: false,
-            shared: false,
-            snapshot: false,
-            max_batch: MAX_BATCH,
-            max_delete: u32::MAX,
-            max_blob: MAX_BLOB,
-        }
-    }
-
-    fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
-        Ok(self.embedder.clone())
-    }
-
-    fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
-        self.close()?;
-        let given = Embedder::given(embedder_fingerprint, embedder_dim)?;
-        match &self.embedder {
-            Some(stored) => stored.accept(&given)?,
-            None => self.embedder = Some(given),
-        }
-        self.open = true;
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<()> {
-        self.open = false;
-        self.import = None;
-        Ok(())
-    }
-
-    fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
-        self.opened()?;
+/// The operations.
+impl Session {
+    pub fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
         let find = |key: &EntryKey| {
             let id = self
                 .namespaces
@@ -167,37 +196,32 @@ impl Store for MemoryStore {
         Ok(keys.iter().map(find).collect())
     }
 
-    fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>> {
-        self.opened()?;
+    pub fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>> {
         Ok(ids
             .iter()
             .filter_map(|id| self.entries.get(id).cloned())
             .collect())
     }
 
-    fn count(&mut self, namespace: Option<&str>) -> Result<u64> {
-        self.opened()?;
+    pub fn count(&mut self, namespace: Option<&str>) -> Result<u64> {
         Ok(match namespace {
             Some(name) => self.namespaces.get(name).map_or(0, |space| space.ids.len()),
             None => self.entries.len(),
         } as u64)
     }
 
-    fn list_namespaces(&mut self) -> Result<Vec<String>> {
-        self.opened()?;
+    pub fn list_namespaces(&mut self) -> Result<Vec<String>> {
         Ok(self.namespaces.keys().cloned().collect())
     }
 
     fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
-        self.opened()?;
         let counts = self.namespaces.iter();
         Ok(counts
             .map(|(name, space)| (name.clone(), space.ids.len() as u64))
             .collect())
     }
 
-    fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
-        self.opened()?;
+    pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
         let n = n as usize;
         let oldest = |space: &Namespace| space.lru.iter().take(n).copied().collect::<Vec<_>>();
         let order = match namespace {
@@ -215,13 +239,12 @@ impl Store for MemoryStore {
             .collect())
     }
 
-    fn iter_since(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
-        self.opened()?;
+    pub fn iter_since(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
         Ok(self.page(last_id, limit).cloned().collect())
     }
 
-    fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Result<VectorPage> {
-        let dim = self.opened()?.dim as usize;
+    pub fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Result<VectorPage> {
+        let dim = self.embedder.dim as usize;
         let rows = self.entries.len().min(limit as usize);
         let mut page = VectorPage {
             ids: Vec::with_capacity(rows),
@@ -238,8 +261,7 @@ impl Store for MemoryStore {
         Ok(page)
     }
 
-    fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Result<StampPage> {
-        self.opened()?;
+    pub fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Result<StampPage> {
         let (ids, created_at) = self
             .page(last_id, limit)
             .map(|entry| (entry.id, entry.created_at))
@@ -247,17 +269,14 @@ impl Store for MemoryStore {
         Ok(StampPage { ids, created_at })
     }
 
-    fn insert(&mut self, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        let dim = self.opened()?.dim;
-        checks::batch(&entries, MAX_BATCH, dim)?;
+    pub fn insert(&mut self, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
         if !entries.is_empty() {
             self.version += 1;
         }
         Ok(entries.into_iter().map(|entry| self.put(entry)).collect())
     }
 
-    fn update_access(&mut self, touches: &[Touch]) -> Result<()> {
-        self.opened()?;
+    pub fn update_access(&mut self, touches: &[Touch]) -> Result<()> {
         for touch in touches {
             let Some(entry) = self.entries.get_mut(&touch.id) else {
                 continue;
@@ -275,15 +294,13 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn delete_by_id(&mut self, id: u64) -> Result<bool> {
-        self.opened()?;
+    pub fn delete_by_id(&mut self, id: u64) -> Result<bool> {
         let deleted = self.take(id).is_some();
         self.version += u64::from(deleted);
         Ok(deleted)
     }
 
-    fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>> {
-        self.opened()?;
+    pub fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>> {
         let mut deleted = Vec::new();
         for named in entries {
             let unchanged = self
@@ -298,13 +315,12 @@ impl Store for MemoryStore {
         Ok(deleted)
     }
 
-    fn delete_expired(
+    pub fn delete_expired(
         &mut self,
         now: u64,
         namespace: Option<&str>,
         limit: u32,
     ) -> Result<Vec<EntryRef>> {
-        self.opened()?;
         let gone: Vec<_> = self
             .entries
             .values()
@@ -320,8 +336,7 @@ impl Store for MemoryStore {
         Ok(gone)
     }
 
-    fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64> {
-        self.opened()?;
+    pub fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64> {
         let before = self.entries.len();
         match namespace {
             Some(name) => {
@@ -341,8 +356,7 @@ impl Store for MemoryStore {
         Ok(deleted)
     }
 
-    fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
-        self.opened()?;
+    pub fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
         match max_entries {
             Some(quota) => self.quotas.insert(namespace.to_owned(), quota),
             None => self.quotas.remove(namespace),
@@ -350,13 +364,11 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn get_namespace_quota(&mut self, namespace: &str) -> Result<Option<u64>> {
-        self.opened()?;
+    pub fn get_namespace_quota(&mut self, namespace: &str) -> Result<Option<u64>> {
         Ok(self.quotas.get(namespace).copied())
     }
 
-    fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>> {
-        self.opened()?;
+    pub fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>> {
         Ok(self
             .quotas
             .iter()
@@ -364,24 +376,23 @@ impl Store for MemoryStore {
             .collect())
     }
 
-    fn read_version_counter(&mut self) -> Result<u64> {
-        self.opened()?;
+    pub fn read_version_counter(&mut self) -> Result<u64> {
         Ok(self.version)
     }
 
-    fn read_meta(&mut self, key: &str) -> Result<Option<String>> {
-        let embedder = self.opened()?;
-        Ok(embedder.meta(key).or_else(|| self.meta.get(key).cloned()))
+    pub fn read_meta(&mut self, key: &str) -> Result<Option<String>> {
+        Ok(self
+            .embedder
+            .meta(key)
+            .or_else(|| self.meta.get(key).cloned()))
     }
 
-    fn replace_meta(
+    pub fn replace_meta(
         &mut self,
         key: &str,
         expected: Option<&str>,
         value: Option<&str>,
     ) -> Result<bool> {
-        self.opened()?;
-        checks::meta_key(key)?;
         if self.meta.get(key).map(String::as_str) != expected {
             return Ok(false);
         }
@@ -392,74 +403,42 @@ impl Store for MemoryStore {
         Ok(true)
     }
 
-    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
-        self.opened()?;
+    pub fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
         let values = self.meta.iter();
         Ok(values
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect())
     }
 
-    fn integrity_check(&mut self) -> Result<bool> {
-        self.opened()?;
+    pub fn integrity_check(&mut self) -> Result<bool> {
         Ok(true)
     }
 
-    fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
-        self.opened()?;
-        checks::blob_name(name)?;
+    pub fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
         Ok(self.blobs.get(name).cloned())
     }
 
-    fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        self.opened()?;
-        checks::blob(name, &bytes, MAX_BLOB)?;
+    pub fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
         self.blobs.insert(name.to_owned(), bytes);
         Ok(())
     }
 
-    fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
-        self.opened()?;
-        checks::blob_names(names)?;
+    pub fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
         for name in names {
             self.blobs.remove(name);
         }
         Ok(())
     }
 
-    fn list_blobs(&mut self) -> Result<Vec<String>> {
-        self.opened()?;
+    pub fn list_blobs(&mut self) -> Result<Vec<String>> {
         Ok(self.blobs.keys().cloned().collect())
     }
 
-    fn begin_view(&mut self) -> Result<bool> {
-        self.opened()?;
+    pub fn begin_view(&mut self) -> Result<bool> {
         Ok(true)
     }
 
-    fn end_view(&mut self) -> Result<()> {
-        self.opened()?;
-        Ok(())
-    }
-
-    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
-        self.opened()?;
-        self.begin(mode)
-    }
-
-    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
-        let dim = self.opened()?.dim;
-        self.stage(entries, dim)
-    }
-
-    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
-        self.opened()?;
-        self.commit(quotas, meta)
-    }
-
-    fn end_import(&mut self) -> Result<()> {
-        self.opened()?;
-        self.import = None;
+    pub fn end_view(&mut self) -> Result<()> {
         Ok(())
     }
 }

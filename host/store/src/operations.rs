@@ -11,8 +11,12 @@
 /// | `aside` | those that change what no reader of entries sees: blobs, views, unfinished imports and restores, snapshots |
 /// | `restore` | `commit_restore`, which replaces everything |
 ///
-/// Types are in parentheses, so that the macro can match on them, as [`owned!`](crate::owned) and
-/// [`lent!`](crate::lent) do. The tokens in brackets are passed on before the list.
+/// Not every backend has all families of operations. What a store names after the brackets is in
+/// the list: `views`, `snapshots`, and `entries`, which stands last and is all the rest. Without
+/// a name all are.
+///
+/// Types are in parentheses, so that the macro can look into them; [`owned!`](crate::owned) and
+/// [`lent!`](crate::lent) do. What stands in brackets is passed on before the list.
 ///
 /// ```
 /// use mneme_store::{CapabilitySet, MemoryStore, Result, Store, for_each_operation};
@@ -45,6 +49,30 @@
 #[macro_export]
 macro_rules! for_each_operation {
     ($callback:ident! [$($context:tt)*]) => {
+        $crate::for_each_operation! { $callback! [$($context)*] views snapshots entries }
+    };
+    ($callback:ident! [$($context:tt)*] views $($more:tt)*) => {
+        $crate::for_each_operation! {
+            $callback! [$($context)*] $($more)*
+            aside begin_view() -> (bool);
+            aside end_view() -> (());
+        }
+    };
+    ($callback:ident! [$($context:tt)*] snapshots $($more:tt)*) => {
+        $crate::for_each_operation! {
+            $callback! [$($context)*] $($more)*
+            aside begin_snapshot() -> (u64);
+            aside read_snapshot(max: (u32)) -> (Vec<u8>);
+            aside end_snapshot() -> (());
+            aside begin_restore() -> (());
+            aside write_restore(bytes: (&[u8])) -> (());
+            aside check_restore() -> ($crate::Restored);
+            aside read_restore(last_id: (u64), limit: (u32)) -> (Vec<$crate::Entry>);
+            restore commit_restore(only_if_empty: (bool)) -> (());
+            aside end_restore() -> (());
+        }
+    };
+    ($callback:ident! [$($context:tt)*] entries $($more:tt)*) => {
         $callback! {
             [$($context)*]
             life open(embedder_fingerprint: (&str), embedder_dim: (u32)) -> (());
@@ -76,21 +104,11 @@ macro_rules! for_each_operation {
             aside write_blob(name: (&str), bytes: (Vec<u8>)) -> (());
             aside delete_blobs(names: (&[String])) -> (());
             read list_blobs() -> (Vec<String>);
-            aside begin_view() -> (bool);
-            aside end_view() -> (());
             aside begin_import(mode: ($crate::ImportMode)) -> (());
             aside write_import(entries: (Vec<$crate::Entry>)) -> (());
             write commit_import(quotas: (&[(String, u64)]), meta: (&[$crate::MetaChange])) -> (bool);
             aside end_import() -> (());
-            aside begin_snapshot() -> (u64);
-            aside read_snapshot(max: (u32)) -> (Vec<u8>);
-            aside end_snapshot() -> (());
-            aside begin_restore() -> (());
-            aside write_restore(bytes: (&[u8])) -> (());
-            aside check_restore() -> ($crate::Restored);
-            aside read_restore(last_id: (u64), limit: (u32)) -> (Vec<$crate::Entry>);
-            restore commit_restore(only_if_empty: (bool)) -> (());
-            aside end_restore() -> (());
+            $($more)*
         }
     };
 }

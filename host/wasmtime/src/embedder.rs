@@ -19,6 +19,10 @@ pub use minilm::MiniLm;
 #[cfg(feature = "openai")]
 pub use openai::{OpenAi, OpenAiBuilder};
 
+/// The most values of a vector that a cache takes: the integer sums of its index rely on it. A
+/// store takes more, [`checks::MAX_DIM`](crate::store::checks::MAX_DIM), as it computes nothing.
+pub const MAX_DIM: u32 = 8192;
+
 /// Turns text into vectors whose cosine tells how close two texts are in meaning.
 ///
 /// The cache calls it from the caller's thread, without holding any lock, so an embedder may

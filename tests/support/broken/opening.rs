@@ -1,9 +1,9 @@
 //! Faults of opening and closing, and of what a store says of itself.
 
 use super::{Fault, Sound};
-use mneme::store::{
-    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
-    StoreError, Touch, VectorPage,
+use mneme_store::{
+    CapabilitySet, Entry, Inserted, Restored, Result, StampPage, StoreError, VectorPage,
+    for_each_operation,
 };
 
 /// Opens with another embedder than it was made with.
@@ -127,10 +127,10 @@ pub fn forget_at_close(store: &mut Sound) -> Result<()> {
 pub struct AnswersClosed(pub &'static str);
 
 macro_rules! answers {
-    ($(fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
-        $(fn $name(&mut self, store: &mut Sound $(, $arg: $type)*) -> Result<$result> {
+    ([] $($kind:ident $name:ident($($arg:ident: ($($type:tt)*)),*) -> ($($result:tt)*);)*) => {
+        $(fn $name(&mut self, store: &mut Sound $(, $arg: $($type)*)*) -> Result<$($result)*> {
             match store.$name($($arg),*) {
-                Err(StoreError::Closed) if self.0 == stringify!($name) => Ok(Default::default()),
+                Err(StoreError::Closed) if self.0 == stringify!($name) => Ok(Empty::empty()),
                 result => result,
             }
         })*
@@ -138,72 +138,54 @@ macro_rules! answers {
 }
 
 impl Fault for AnswersClosed {
-    answers! {
-        fn get_by_hash(keys: &[EntryKey]) -> Vec<Option<Entry>>;
-        fn get_by_ids(ids: &[u64]) -> Vec<Entry>;
-        fn count(namespace: Option<&str>) -> u64;
-        fn list_namespaces() -> Vec<String>;
-        fn count_by_namespace() -> Vec<(String, u64)>;
-        fn iter_lru_ids(n: u32, namespace: Option<&str>) -> Vec<EntryRef>;
-        fn iter_since(last_id: u64, limit: u32) -> Vec<Entry>;
-        fn insert(entries: Vec<Entry>) -> Vec<Inserted>;
-        fn update_access(touches: &[Touch]) -> ();
-        fn delete_by_id(id: u64) -> bool;
-        fn delete_unchanged(entries: &[EntryRef]) -> Vec<u64>;
-        fn delete_expired(now: u64, namespace: Option<&str>, limit: u32) -> Vec<EntryRef>;
-        fn clear_namespace(namespace: Option<&str>) -> u64;
-        fn get_namespace_quota(namespace: &str) -> Option<u64>;
-        fn set_namespace_quota(namespace: &str, max_entries: Option<u64>) -> ();
-        fn list_namespace_quotas() -> Vec<(String, u64)>;
-        fn read_version_counter() -> u64;
-        fn read_meta(key: &str) -> Option<String>;
-        fn replace_meta(key: &str, expected: Option<&str>, value: Option<&str>) -> bool;
-        fn integrity_check() -> bool;
-        fn begin_snapshot() -> u64;
-        fn read_snapshot(max: u32) -> Vec<u8>;
-        fn end_snapshot() -> ();
-        fn begin_restore() -> ();
-        fn write_restore(bytes: &[u8]) -> ();
-        fn commit_restore(only_if_empty: bool) -> ();
-        fn end_restore() -> ();
-        fn list_meta() -> Vec<(String, String)>;
-        fn read_blob(name: &str) -> Option<Vec<u8>>;
-        fn write_blob(name: &str, bytes: Vec<u8>) -> ();
-        fn delete_blobs(names: &[String]) -> ();
-        fn list_blobs() -> Vec<String>;
-        fn begin_view() -> bool;
-        fn end_view() -> ();
-        fn begin_import(mode: ImportMode) -> ();
-        fn write_import(entries: Vec<Entry>) -> ();
-        fn commit_import(quotas: &[(String, u64)], meta: &[MetaChange]) -> bool;
-        fn end_import() -> ();
+    for_each_operation!(answers![]);
+}
+
+/// What an operation finds where there is nothing.
+trait Empty {
+    fn empty() -> Self;
+}
+
+macro_rules! empty {
+    ($($type:ty: $empty:expr;)*) => {
+        $(impl Empty for $type {
+            fn empty() -> Self {
+                $empty
+            }
+        })*
+    };
+}
+
+empty! {
+    (): ();
+    bool: false;
+    u64: 0;
+    VectorPage: VectorPage {
+        ids: Vec::new(),
+        namespaces: Vec::new(),
+        created_at: Vec::new(),
+        vectors: Vec::new(),
+    };
+    StampPage: StampPage {
+        ids: Vec::new(),
+        created_at: Vec::new(),
+    };
+    Restored: Restored {
+        entries: 0,
+        quotas: Vec::new(),
+        meta: Vec::new(),
+    };
+}
+
+impl<T> Empty for Vec<T> {
+    fn empty() -> Self {
+        Vec::new()
     }
 }
 
-/// Answers with empty pages when it is closed.
-pub struct PagesClosed;
-
-impl Fault for PagesClosed {
-    fn iter_vectors(&mut self, store: &mut Sound, last_id: u64, limit: u32) -> Result<VectorPage> {
-        match store.iter_vectors(last_id, limit) {
-            Err(StoreError::Closed) => Ok(VectorPage {
-                ids: Vec::new(),
-                namespaces: Vec::new(),
-                created_at: Vec::new(),
-                vectors: Vec::new(),
-            }),
-            result => result,
-        }
-    }
-
-    fn iter_stamps(&mut self, store: &mut Sound, last_id: u64, limit: u32) -> Result<StampPage> {
-        match store.iter_stamps(last_id, limit) {
-            Err(StoreError::Closed) => Ok(StampPage {
-                ids: Vec::new(),
-                created_at: Vec::new(),
-            }),
-            result => result,
-        }
+impl<T> Empty for Option<T> {
+    fn empty() -> Self {
+        None
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{MAX_BATCH, MemoryStore};
+use super::Session;
 use crate::{Entry, ImportMode, MetaChange, Result, checks};
 
 /// Entries received, and not yet part of the data.
@@ -15,8 +15,7 @@ pub(super) struct Import {
 }
 
 impl Import {
-    fn add(&mut self, entries: Vec<Entry>, dim: u32) -> Result<()> {
-        checks::batch(&entries, MAX_BATCH, dim)?;
+    fn add(&mut self, entries: Vec<Entry>) -> Result<()> {
         for entry in entries {
             let key = (entry.namespace.clone(), entry.query_hash.clone());
             if !self.keys.insert(key) {
@@ -28,8 +27,8 @@ impl Import {
     }
 }
 
-impl MemoryStore {
-    pub(super) fn begin(&mut self, mode: ImportMode) -> Result<()> {
+impl Session {
+    pub fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
         self.import = None;
         self.accept(mode)?;
         self.import = Some(Import {
@@ -40,18 +39,15 @@ impl MemoryStore {
         Ok(())
     }
 
-    pub(super) fn stage(&mut self, entries: Vec<Entry>, dim: u32) -> Result<()> {
+    pub fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
         let mut import = self.import.take().ok_or_else(checks::import_not_begun)?;
-        import.add(entries, dim)?;
+        import.add(entries)?;
         self.import = Some(import);
         Ok(())
     }
 
-    pub(super) fn commit(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
+    pub fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
         let import = self.import.take().ok_or_else(checks::import_not_begun)?;
-        for change in meta {
-            checks::meta_key(&change.key)?;
-        }
         self.accept(import.mode)?;
         let replace = import.mode == ImportMode::Replace;
         let expected = |change: &MetaChange| self.meta.get(&change.key) == change.expected.as_ref();
@@ -75,6 +71,11 @@ impl MemoryStore {
         let values = meta.iter().map(|one| (one.key.clone(), one.value.clone()));
         self.meta.extend(values);
         Ok(true)
+    }
+
+    pub fn end_import(&mut self) -> Result<()> {
+        self.import = None;
+        Ok(())
     }
 
     fn accept(&self, mode: ImportMode) -> Result<()> {

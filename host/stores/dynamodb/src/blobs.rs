@@ -12,10 +12,10 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::error::{Fault, Outcome};
+use super::limits::MAX_DELETE;
 use super::pointers::{self, DIGESTS};
 use super::rows::Key;
 use super::session::Session;
-use super::writes::MAX_DELETE;
 
 impl Session {
     pub async fn read_blob(&self, name: &str) -> Outcome<Option<Vec<u8>>> {

@@ -12,25 +12,22 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 
 use super::error::{Fault, Outcome};
-use super::layout::{self, HEAD};
+use super::layout::{self, DECIDED, HEAD, VERSION};
+use super::limits::{self, MAX_DELETE, MAX_ITEMS};
 use super::pointers;
 use super::requests::Visit;
 use super::rows::{self, Item, Key, number};
 use super::session::Session;
 use super::staging::{self, Token};
-use super::transactions::{CONTENDED, Commit, MAX_ITEMS};
+use super::transactions::{CONTENDED, Commit};
 use super::waiting::Attempts;
-use super::writes::{MAX_DELETE, VERSION};
-
-/// The attribute of item 0 that records a decided import.
-pub(super) const DECIDED: &str = "import";
 
 /// Entries that one step stores: each takes two of the items of a transaction, and some are
 /// left for entries that are there twice.
 const STEP: usize = 45;
 
 /// Bytes that one step stores. With item 0 at its largest they stay below 4 MB.
-const STEP_BYTES: usize = 9 * rows::MAX_ITEM_BYTES;
+const STEP_BYTES: usize = 9 * limits::MAX_ITEM_BYTES;
 
 /// Entries that are read ahead.
 const AHEAD: u64 = 2 * STEP as u64;
@@ -136,7 +133,7 @@ impl Session {
 
     /// The import that is decided and not complete.
     async fn decided(&self) -> Outcome<Option<Decided>> {
-        let head = layout::head(&self.table, &["id", DECIDED]).await?;
+        let head = self.table.head(&["id", DECIDED]).await?;
         Decided::read(&head.ok_or_else(layout::headless)?)
     }
 

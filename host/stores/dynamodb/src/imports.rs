@@ -4,37 +4,25 @@ use std::collections::HashSet;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 
-use super::decided::{DECIDED, Decided};
+use super::decided::Decided;
 use super::error::{Fault, Outcome};
-use super::layout::{self, HEAD};
+use super::layout::{self, DECIDED, HEAD, TOKENS};
+use super::limits;
 use super::requests::Visit;
 use super::rows::{self, Item, Key, number};
 use super::session::Session;
-use super::staging::{TOKENS, Token};
+use super::staging::{Import, Token};
 use super::transactions::{CONTENDED, Commit};
 use super::waiting::Attempts;
 use super::writes::check_size;
-use super::{MAX_BATCH, pointers, settings};
+use super::{pointers, settings};
 use mneme_store::{Entry, ImportMode, MetaChange, StoreError, checks};
-
-/// An import that this store is receiving.
-#[derive(Debug)]
-pub(super) struct Import {
-    token: Token,
-    mode: ImportMode,
-    /// How many entries are staged.
-    staged: u64,
-    /// The digests of their keys.
-    keys: HashSet<u128>,
-    /// The version counter, when there was no entry. Mode `empty` only.
-    empty_at: Option<u64>,
-}
 
 impl Session {
     pub async fn begin_import(&mut self, mode: ImportMode) -> Outcome<()> {
-        self.end_import().await;
+        self.end_import().await?;
         self.complete_import().await?;
-        let head = layout::head(&self.table, &["id", "version_counter", TOKENS]).await?;
+        let head = self.table.head(&["id", "version_counter", TOKENS]).await?;
         let head = head.ok_or_else(layout::headless)?;
         self.table.unstage_abandoned(&head, u64::MAX).await?;
         let empty_at = match mode {
@@ -54,9 +42,9 @@ impl Session {
         Ok(())
     }
 
-    pub async fn write_import(&mut self, entries: &[Entry]) -> Outcome<()> {
-        let mut import = self.import.take().ok_or_else(none_begun)?;
-        match self.stage(&mut import, entries).await {
+    pub async fn write_import(&mut self, entries: Vec<Entry>) -> Outcome<()> {
+        let mut import = self.import.take().ok_or_else(checks::import_not_begun)?;
+        match self.stage(&mut import, &entries).await {
             Ok(()) => {
                 self.import = Some(import);
                 Ok(())
@@ -70,7 +58,7 @@ impl Session {
         quotas: &[(String, u64)],
         meta: &[MetaChange],
     ) -> Outcome<bool> {
-        let mut import = self.import.take().ok_or_else(none_begun)?;
+        let mut import = self.import.take().ok_or_else(checks::import_not_begun)?;
         match self.decide(&mut import, quotas, meta).await {
             Ok(true) => {
                 self.complete_import().await.map_err(Fault::once_decided)?;
@@ -86,10 +74,11 @@ impl Session {
 
     /// Forgets the import. What cannot be removed now is found later as what a killed
     /// process left.
-    pub async fn end_import(&mut self) {
+    pub async fn end_import(&mut self) -> Outcome<()> {
         if let Some(import) = self.import.take() {
             self.table.unstage(import.token, false, u64::MAX).await.ok();
         }
+        Ok(())
     }
 
     /// Ends an import after an error. Where the server does not answer, nothing more is asked
@@ -102,7 +91,6 @@ impl Session {
     }
 
     async fn stage(&self, import: &mut Import, entries: &[Entry]) -> Outcome<()> {
-        checks::batch(entries, MAX_BATCH, self.embedder.dim)?;
         let mut staged = Vec::with_capacity(entries.len());
         for (number, entry) in entries.iter().enumerate() {
             let key = Key::new(&entry.namespace, &entry.query_hash);
@@ -207,10 +195,10 @@ impl Session {
                 .map(|(name, value)| ((*name).to_owned(), value.clone())),
         );
         let size = rows::size(&after);
-        if size > rows::MAX_ITEM_BYTES {
+        if size > limits::MAX_ITEM_BYTES {
             return Err(Fault::invalid(format!(
                 "together with those of the import, all quotas and meta values take {size} bytes, and DynamoDB has room for {}; import fewer or shorter ones",
-                rows::MAX_ITEM_BYTES
+                limits::MAX_ITEM_BYTES
             )));
         }
         values.extend([("first", number(first)), ("next", number(next))]);
@@ -271,10 +259,6 @@ impl Session {
 
 fn refused(message: String) -> Fault {
     Fault::Typed(StoreError::Checkpoint(message))
-}
-
-fn none_begun() -> Fault {
-    Fault::invalid("no import was begun, or it is over; call begin_import first")
 }
 
 fn gone() -> Fault {

@@ -6,6 +6,9 @@ mod decided;
 mod error;
 mod imports;
 mod layout;
+mod limits;
+mod live;
+mod opening;
 mod options;
 mod pages;
 mod pointers;
@@ -23,21 +26,13 @@ use std::fmt;
 use std::time::Duration;
 
 use self::error::{Fault, Outcome};
+use self::limits::{MAX_BATCH, MAX_BLOB};
 use self::options::Options;
 use self::session::Session;
 use mneme_store::background;
-use mneme_store::checks::{self, Embedder};
-use mneme_store::{
-    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
-    Store, StoreError, Touch, VectorPage,
-};
-
-/// Nine of the largest items, and item 0 at its largest, stay below the 4 MB that one
-/// transaction may have.
-const MAX_BATCH: u32 = 9;
-
-/// One blob is one item, also for servers that count the base64 of its bytes.
-const MAX_BLOB: u32 = 300_000;
+use mneme_store::checks::Embedder;
+use mneme_store::opened::{Backend, Opened};
+use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, opened};
 
 /// A store in one DynamoDB table, shared by any number of processes and machines.
 ///
@@ -138,17 +133,16 @@ const MAX_BLOB: u32 = 300_000;
 /// # }
 /// ```
 pub struct DynamoDbStore {
-    options: Options,
-    session: Option<Session>,
+    opened: Opened<Options>,
 }
 
 impl fmt::Debug for DynamoDbStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the endpoint, which is unchecked before `open`.
         f.debug_struct("DynamoDbStore")
-            .field("table", &self.options.table)
-            .field("region", &self.options.region)
-            .field("open", &self.session.is_some())
+            .field("table", &self.opened.backend.table)
+            .field("region", &self.opened.backend.region)
+            .field("open", &self.opened.is_open())
             .finish_non_exhaustive()
     }
 }
@@ -157,8 +151,7 @@ impl DynamoDbStore {
     /// A closed store on a table, by its name.
     pub fn new(table: impl Into<String>) -> Self {
         Self {
-            options: Options::new(table.into()),
-            session: None,
+            opened: Opened::new(Options::new(table.into())),
         }
     }
 
@@ -171,10 +164,8 @@ impl DynamoDbStore {
     ///
     /// [`StoreError::InvalidArgument`] for anything else; the message never contains a secret.
     pub fn from_url(url: &str) -> Result<Self> {
-        let options = Options::from_url(url).map_err(|fault| fault.at("URL", "open", true))?;
         Ok(Self {
-            options,
-            session: None,
+            opened: Opened::new(Options::from_url(url)?),
         })
     }
 
@@ -182,7 +173,7 @@ impl DynamoDbStore {
     /// effect on the next open.
     #[must_use]
     pub fn region(mut self, region: impl Into<String>) -> Self {
-        self.options.region = Some(region.into());
+        self.opened.backend.region = Some(region.into());
         self
     }
 
@@ -191,7 +182,7 @@ impl DynamoDbStore {
     /// effect on the next open.
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
-        self.options.endpoint = Some(endpoint.into());
+        self.opened.backend.endpoint = Some(endpoint.into());
         self
     }
 
@@ -199,14 +190,14 @@ impl DynamoDbStore {
     /// be used. False by default. Takes effect on the next open.
     #[must_use]
     pub fn create(mut self, create: bool) -> Self {
-        self.options.create = create;
+        self.opened.backend.create = create;
         self
     }
 
     /// How long connecting may take. 5 seconds by default. Takes effect on the next open.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.options.connect_timeout = timeout;
+        self.opened.backend.connect_timeout = timeout;
         self
     }
 
@@ -215,42 +206,18 @@ impl DynamoDbStore {
     /// that. Takes effect on the next open.
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
-        self.options.call_timeout = timeout;
+        self.opened.backend.call_timeout = timeout;
         self
     }
 
     /// The name of the table.
     pub fn table(&self) -> &str {
-        &self.options.table
+        &self.opened.backend.table
     }
+}
 
-    /// Runs an operation that may safely be called again.
-    fn run<T>(
-        &mut self,
-        doing: &str,
-        operation: impl AsyncFnOnce(&mut Session) -> Outcome<T>,
-    ) -> Result<T> {
-        self.run_as(doing, true, operation)
-    }
-
-    /// Runs an operation that must not be called again while its outcome is unknown.
-    fn run_once<T>(
-        &mut self,
-        doing: &str,
-        operation: impl AsyncFnOnce(&mut Session) -> Outcome<T>,
-    ) -> Result<T> {
-        self.run_as(doing, false, operation)
-    }
-
-    fn run_as<T>(
-        &mut self,
-        doing: &str,
-        repeatable: bool,
-        operation: impl AsyncFnOnce(&mut Session) -> Outcome<T>,
-    ) -> Result<T> {
-        let session = self.session.as_mut().ok_or(StoreError::Closed)?;
-        wait(operation(session)).map_err(|fault| fault.at(&self.options.table, doing, repeatable))
-    }
+impl Store for DynamoDbStore {
+    for_each_operation!(opened![wait] entries);
 }
 
 /// Waits for a future, whose requests all have timeouts.
@@ -259,7 +226,10 @@ fn wait<T>(future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
         .unwrap_or_else(|unfinished| Err(Fault::system(unfinished.to_string())))
 }
 
-impl Store for DynamoDbStore {
+impl Backend for Options {
+    type Session = Session;
+    type Fault = Fault;
+
     fn capabilities(&self) -> CapabilitySet {
         CapabilitySet {
             name: "dynamodb".to_owned(),
@@ -267,212 +237,26 @@ impl Store for DynamoDbStore {
             shared: true,
             snapshot: false,
             max_batch: MAX_BATCH,
-            max_delete: writes::MAX_DELETE,
+            max_delete: limits::MAX_DELETE,
             max_blob: MAX_BLOB,
         }
     }
 
-    fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
-        wait(Session::recorded_embedder(&self.options))
-            .map_err(|fault| fault.at(&self.options.table, "recorded_embedder", true))
+    fn recorded_embedder(&self) -> Outcome<Option<Embedder>> {
+        wait(Session::recorded_embedder(self))
     }
 
-    fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
-        self.close()?;
-        let embedder = Embedder::given(embedder_fingerprint, embedder_dim)?;
-        let session = wait(Session::open(&self.options, embedder))
-            .map_err(|fault| fault.at(&self.options.table, "open", true))?;
-        self.session = Some(session);
-        Ok(())
+    fn open(&mut self, embedder: Embedder) -> Outcome<Session> {
+        wait(Session::open(self, embedder))
     }
 
-    fn close(&mut self) -> Result<()> {
-        if self.session.as_ref().is_some_and(Session::is_importing) {
-            self.end_import()?;
-        }
-        self.session = None;
-        Ok(())
+    fn close(&mut self, mut session: Session) -> Outcome<()> {
+        wait(session.end_import())
     }
 
-    fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
-        self.run("get_by_hash", async |session| {
-            session.get_by_hash(keys).await
-        })
-    }
-
-    fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>> {
-        self.run("get_by_ids", async |session| session.get_by_ids(ids).await)
-    }
-
-    fn count(&mut self, namespace: Option<&str>) -> Result<u64> {
-        self.run("count", async |session| session.count(namespace).await)
-    }
-
-    fn list_namespaces(&mut self) -> Result<Vec<String>> {
-        self.run("list_namespaces", Session::list_namespaces)
-    }
-
-    fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
-        self.run("count_by_namespace", Session::count_by_namespace)
-    }
-
-    fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
-        self.run("iter_lru_ids", async |session| {
-            session.iter_lru_ids(n, namespace).await
-        })
-    }
-
-    fn iter_since(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
-        self.run("iter_since", async |session| {
-            session.iter_since(last_id, limit).await
-        })
-    }
-
-    fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Result<VectorPage> {
-        self.run("iter_vectors", async |session| {
-            session.iter_vectors(last_id, limit).await
-        })
-    }
-
-    fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Result<StampPage> {
-        self.run("iter_stamps", async |session| {
-            session.iter_stamps(last_id, limit).await
-        })
-    }
-
-    fn insert(&mut self, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        self.run("insert", async |session| {
-            checks::batch(&entries, MAX_BATCH, session.embedder.dim)?;
-            session.insert(&entries).await
-        })
-    }
-
-    fn update_access(&mut self, touches: &[Touch]) -> Result<()> {
-        self.run_once("update_access", async |session| {
-            session.update_access(touches).await
-        })
-    }
-
-    fn delete_by_id(&mut self, id: u64) -> Result<bool> {
-        self.run("delete_by_id", async |session| {
-            session.delete_by_id(id).await
-        })
-    }
-
-    fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>> {
-        self.run("delete_unchanged", async |session| {
-            session.delete_unchanged(entries).await
-        })
-    }
-
-    fn delete_expired(
-        &mut self,
-        now: u64,
-        namespace: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<EntryRef>> {
-        self.run("delete_expired", async |session| {
-            session.delete_expired(now, namespace, limit).await
-        })
-    }
-
-    fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64> {
-        self.run("clear_namespace", async |session| {
-            session.clear_namespace(namespace).await
-        })
-    }
-
-    fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
-        self.run("set_namespace_quota", async |session| {
-            session.set_namespace_quota(namespace, max_entries).await
-        })
-    }
-
-    fn get_namespace_quota(&mut self, namespace: &str) -> Result<Option<u64>> {
-        self.run("get_namespace_quota", async |session| {
-            session.get_namespace_quota(namespace).await
-        })
-    }
-
-    fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>> {
-        self.run("list_namespace_quotas", Session::list_namespace_quotas)
-    }
-
-    fn read_version_counter(&mut self) -> Result<u64> {
-        self.run("read_version_counter", Session::read_version_counter)
-    }
-
-    fn read_meta(&mut self, key: &str) -> Result<Option<String>> {
-        self.run("read_meta", async |session| session.read_meta(key).await)
-    }
-
-    fn replace_meta(
-        &mut self,
-        key: &str,
-        expected: Option<&str>,
-        value: Option<&str>,
-    ) -> Result<bool> {
-        self.run_once("replace_meta", async |session| {
-            checks::meta_key(key)?;
-            session.replace_meta(key, expected, value).await
-        })
-    }
-
-    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
-        self.run("list_meta", Session::list_meta)
-    }
-
-    fn integrity_check(&mut self) -> Result<bool> {
-        self.run("integrity_check", Session::integrity_check)
-    }
-
-    fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
-        self.run("read_blob", async |session| {
-            checks::blob_name(name)?;
-            session.read_blob(name).await
-        })
-    }
-
-    fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        self.run("write_blob", async |session| {
-            checks::blob(name, &bytes, MAX_BLOB)?;
-            session.write_blob(name, bytes).await
-        })
-    }
-
-    fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
-        self.run("delete_blobs", async |session| {
-            checks::blob_names(names)?;
-            session.delete_blobs(names).await
-        })
-    }
-
-    fn list_blobs(&mut self) -> Result<Vec<String>> {
-        self.run("list_blobs", Session::list_blobs)
-    }
-
-    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
-        self.run("begin_import", async |session| {
-            session.begin_import(mode).await
-        })
-    }
-
-    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
-        self.run("write_import", async |session| {
-            session.write_import(&entries).await
-        })
-    }
-
-    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
-        self.run_once("commit_import", async |session| {
-            session.commit_import(quotas, meta).await
-        })
-    }
-
-    fn end_import(&mut self) -> Result<()> {
-        self.run("end_import", async |session| {
-            session.end_import().await;
-            Ok(())
-        })
+    fn error(&self, fault: Fault, operation: &'static str) -> StoreError {
+        // While it is unknown what became of them.
+        let counts_twice = ["update_access", "replace_meta", "commit_import"].contains(&operation);
+        fault.at(&self.table, operation, !counts_twice)
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::error::{Fault, Outcome};
+use mneme_store::parameters::Parameters;
+use mneme_store::{Result, StoreError};
 
 /// What a URL may say.
 const PARAMETERS: [&str; 5] = [
@@ -39,8 +40,8 @@ impl Options {
     }
 
     /// Reads `dynamodb://TABLE?...`. Errors do not repeat what may be a secret.
-    pub fn from_url(url: &str) -> Outcome<Self> {
-        let wrong = |what: &str| Fault::invalid(format!("the URL of a DynamoDB table {what}"));
+    pub fn from_url(url: &str) -> Result<Self> {
+        let wrong = |what: &str| invalid(format!("the URL of a DynamoDB table {what}"));
         let parsed = Url::parse(url).map_err(|error| wrong(&format!("is malformed: {error}")))?;
         if parsed.scheme() != "dynamodb" {
             return Err(wrong("begins with dynamodb://"));
@@ -62,41 +63,26 @@ impl Options {
             ));
         }
         let mut options = Self::new(table.to_owned());
-        let mut seen = Vec::new();
-        for (name, value) in parsed.query_pairs() {
-            if seen.contains(&name) {
-                return Err(wrong(&format!("says {name} twice")));
-            }
-            match &*name {
-                "region" => options.region = Some(value.into_owned()),
-                "endpoint" => options.endpoint = Some(value.into_owned()),
-                "create" => {
-                    options.create = match &*value {
-                        "true" => true,
-                        "false" => false,
-                        _ => return Err(wrong("takes create=true or create=false")),
-                    }
-                }
-                "connect_timeout_ms" => options.connect_timeout = milliseconds(&name, &value)?,
-                "call_timeout_ms" => options.call_timeout = milliseconds(&name, &value)?,
-                _ => {
-                    return Err(wrong(&format!(
-                        "has an unknown parameter {name:?}; known are {}",
-                        PARAMETERS.join(", ")
-                    )));
-                }
-            }
-            seen.push(name);
-        }
+        let mut given = Parameters::read("a DynamoDB table", parsed.query_pairs(), &PARAMETERS)?;
+        options.region = given.take("region");
+        options.endpoint = given.take("endpoint");
+        options.create = match given.take("create").as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(wrong("takes create=true or create=false")),
+        };
+        options.connect_timeout =
+            given.milliseconds("connect_timeout_ms", options.connect_timeout)?;
+        options.call_timeout = given.milliseconds("call_timeout_ms", options.call_timeout)?;
         options.check()?;
         Ok(options)
     }
 
     /// Refuses what no table or server can be reached by.
-    pub fn check(&self) -> Outcome<()> {
+    pub fn check(&self) -> Result<()> {
         let named = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         if !(1..=255).contains(&self.table.len()) || !self.table.chars().all(named) {
-            return Err(Fault::invalid(format!(
+            return Err(invalid(format!(
                 "{:?} is not a DynamoDB table name, which has 3 to 255 letters, digits, and _ - .",
                 self.table
             )));
@@ -105,7 +91,7 @@ impl Options {
         if let Some(region) = &self.region
             && (region.is_empty() || !region.chars().all(hostlike))
         {
-            return Err(Fault::invalid(format!(
+            return Err(invalid(format!(
                 "region {region:?} is not an AWS region; write one such as eu-north-1"
             )));
         }
@@ -118,37 +104,29 @@ impl Options {
                     && url.query().is_none()
             });
             if !usable {
-                return Err(Fault::invalid(
+                return Err(invalid(
                     "the endpoint is not a server address; write http://HOST:PORT or https://HOST, without credentials",
                 ));
             }
         }
         if self.connect_timeout.is_zero() || self.call_timeout.is_zero() {
-            return Err(Fault::invalid(
-                "a timeout is zero; give at least a millisecond",
-            ));
+            return Err(invalid("a timeout is zero; give at least a millisecond"));
         }
         Ok(())
     }
 }
 
-fn milliseconds(name: &str, value: &str) -> Outcome<Duration> {
-    match value.parse() {
-        Ok(number) if number > 0 => Ok(Duration::from_millis(number)),
-        _ => Err(Fault::invalid(format!(
-            "{name}={value:?} in the URL of a DynamoDB table is not a number of milliseconds from 1 upwards"
-        ))),
-    }
+fn invalid(message: impl Into<String>) -> StoreError {
+    StoreError::InvalidArgument(message.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mneme_store::StoreError;
 
     fn refusal(url: &str) -> String {
         match Options::from_url(url) {
-            Err(Fault::Typed(StoreError::InvalidArgument(message))) => message,
+            Err(StoreError::InvalidArgument(message)) => message,
             _ => panic!("{url}"),
         }
     }

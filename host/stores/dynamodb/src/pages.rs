@@ -5,35 +5,13 @@
 //! a scan first finds out which are.
 
 use super::error::Outcome;
-use super::layout;
+use super::live::Live;
 use super::requests::{KEYS_PER_WAVE, Visit};
 use super::rows::{self, Item};
 use super::session::Session;
 
 /// Unused ids that a page passes over before it scans the table.
 const PATIENCE: usize = 1000;
-
-/// The ids in use within a range. Entries deleted since are among them; new ones have
-/// greater ids.
-#[derive(Debug)]
-pub(super) struct Live {
-    after: u64,
-    last: u64,
-    /// Ascending.
-    ids: Vec<u64>,
-}
-
-impl Live {
-    /// The first ids above `id`, at most `most`; none where that is beyond the range.
-    fn beyond(&self, id: u64, most: usize) -> Option<&[u64]> {
-        let within = self.after <= id && id < self.last;
-        within.then(|| {
-            let first = self.ids.partition_point(|&live| live <= id);
-            let rest = &self.ids[first..];
-            &rest[..rest.len().min(most)]
-        })
-    }
-}
 
 impl Session {
     /// The first `limit` entries with an id above `last_id`, in the order of their ids.
@@ -82,7 +60,7 @@ impl Session {
             let items = match current {
                 true => self.table.batch_get(ids, attributes).await?,
                 false => {
-                    let next_id = layout::next_id(&self.table);
+                    let next_id = self.table.next_id();
                     let items = self.table.batch_get(ids, attributes);
                     let (next_id, items) = tokio::try_join!(next_id, items)?;
                     self.next_id = self.next_id.max(next_id);

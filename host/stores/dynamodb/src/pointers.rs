@@ -12,9 +12,8 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
 
-use super::decided::DECIDED;
 use super::error::Outcome;
-use super::layout::HEAD;
+use super::layout::{DECIDED, HEAD};
 use super::requests::Table;
 use super::rows::{self, Item, Key, text};
 use super::waiting::{random, together};

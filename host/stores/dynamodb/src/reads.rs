@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::error::{Fault, Outcome};
 use super::layout;
+use super::opening;
 use super::pointers;
 use super::requests::Visit;
 use super::rows::{self, Item, Key, escape};
@@ -191,7 +192,7 @@ impl Session {
     }
 
     pub async fn list_namespace_quotas(&mut self) -> Outcome<Vec<(String, u64)>> {
-        let head = layout::head(&self.table, &["id", "quotas"]).await?;
+        let head = self.table.head(&["id", "quotas"]).await?;
         let mut head = head.ok_or_else(layout::headless)?;
         let Some(AttributeValue::M(quotas)) = head.remove("quotas") else {
             return Ok(Vec::new());
@@ -207,7 +208,7 @@ impl Session {
     }
 
     pub async fn read_version_counter(&mut self) -> Outcome<u64> {
-        let head = layout::head(&self.table, &["version_counter"]).await?;
+        let head = self.table.head(&["version_counter"]).await?;
         layout::counter(&head.ok_or_else(layout::headless)?, "version_counter")
     }
 
@@ -241,7 +242,7 @@ impl Session {
         };
         let seen = self.table.scan(visit, each).await?;
         // What was stored while it was walking is below that, too.
-        let next_id = layout::check(&self.table, &self.embedder).await?;
+        let next_id = opening::check(&self.table, &self.embedder).await?;
         let unique: BTreeSet<_> = seen.iter().map(|(_, key)| key).collect();
         Ok(unique.len() == seen.len() && seen.iter().all(|(id, _)| *id < next_id))
     }

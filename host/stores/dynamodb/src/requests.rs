@@ -213,6 +213,17 @@ impl Table {
         Ok((output.items.unwrap_or_default(), next))
     }
 
+    /// Attributes of item 0; all if there are none named.
+    pub async fn head(&self, attributes: &[&str]) -> Outcome<Option<Item>> {
+        self.get(HEAD, attributes).await
+    }
+
+    /// The id that the next new entry gets.
+    pub async fn next_id(&self) -> Outcome<u64> {
+        let head = self.head(&["next_id"]).await?;
+        layout::counter(&head.ok_or_else(layout::headless)?, "next_id")
+    }
+
     /// A value of one of the maps of item 0, by its escaped key.
     pub async fn head_value(&self, map: &str, map_key: &str) -> Outcome<Option<AttributeValue>> {
         let expression = format!("#id, #{map}.#key");

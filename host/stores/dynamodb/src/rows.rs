@@ -14,9 +14,6 @@ use mneme_store::{Entry, EntryKey, EntryRef};
 /// The attributes of an item.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// The largest item, names of attributes included.
-pub(super) const MAX_ITEM_BYTES: usize = 400 * 1024;
-
 /// The largest partition and sort keys; namespace and hash are those of an index.
 const MAX_NAMESPACE_BYTES: usize = 2048;
 const MAX_HASH_BYTES: usize = 1024;

@@ -1,13 +1,13 @@
 //! An open store.
 
 use super::connection;
-use super::decided::DECIDED;
 use super::error::Outcome;
-use super::imports::Import;
-use super::layout;
+use super::layout::{self, DECIDED};
+use super::live::Live;
+use super::opening;
 use super::options::Options;
-use super::pages::Live;
 use super::requests::Table;
+use super::staging::Import;
 use mneme_store::checks::Embedder;
 
 /// Entries of each abandoned import that opening removes.
@@ -29,18 +29,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub fn is_importing(&self) -> bool {
-        self.import.is_some()
-    }
-
     /// The embedder of the cache in the table, if there is one. Writes nothing.
     pub async fn recorded_embedder(options: &Options) -> Outcome<Option<Embedder>> {
-        layout::recorded_embedder(&connection::connect(options).await?).await
+        opening::recorded_embedder(&connection::connect(options).await?).await
     }
 
     pub async fn open(options: &Options, embedder: Embedder) -> Outcome<Self> {
         let table = connection::connect(options).await?;
-        let head = layout::open(&table, options.create, &embedder).await?;
+        let head = opening::open(&table, options.create, &embedder).await?;
         let mut session = Self {
             table,
             embedder,

@@ -4,11 +4,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::error::{Fault, Outcome};
 use super::layout::{self, HEAD};
-use super::rows::{self, Item, escape, number, text, unescape};
+use super::limits;
+use super::rows::{Item, escape, number, text, unescape};
 use super::session::Session;
 use super::transactions::{CONTENDED, Commit};
 use super::waiting::Attempts;
-use mneme_store::{MetaChange, checks};
+use mneme_store::MetaChange;
 
 impl Session {
     pub async fn set_namespace_quota(
@@ -87,7 +88,7 @@ impl Session {
     }
 
     pub async fn list_meta(&mut self) -> Outcome<Vec<(String, String)>> {
-        let head = layout::head(&self.table, &["id", "meta"]).await?;
+        let head = self.table.head(&["id", "meta"]).await?;
         let mut list = Vec::new();
         for (key, value) in map(&head.ok_or_else(layout::headless)?, "meta") {
             let key = unescape(&key);
@@ -138,7 +139,6 @@ pub(super) fn check(quotas: &[(String, u64)], meta: &[MetaChange]) -> Outcome<()
         quota_key(namespace)?;
     }
     for change in meta {
-        checks::meta_key(&change.key)?;
         meta_key(&change.key, &change.value)?;
     }
     Ok(())
@@ -169,7 +169,7 @@ fn meta_key(key: &str, value: &str) -> Outcome<String> {
 fn checked(what: &str, key: String, value: &str) -> Outcome<String> {
     let size = key.len() + value.len();
     // The names of attributes end at 64 KB.
-    if key.len() > 65_535 || size > rows::MAX_ITEM_BYTES {
+    if key.len() > 65_535 || size > limits::MAX_ITEM_BYTES {
         return Err(Fault::invalid(format!(
             "this {what} takes {size} bytes, {} of them the key; all of them together have 400 KB in DynamoDB, and a key 64 KB",
             key.len()

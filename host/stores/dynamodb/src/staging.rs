@@ -7,22 +7,19 @@
 //! none is added once it is gone. The tokens of all imports that have items are a set on
 //! item 0, where what a killed process has left behind is found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
 
 use super::error::{Fault, Outcome};
-use super::layout::{self, HEAD};
+use super::layout::{self, HEAD, TOKENS};
 use super::pointers::DIGESTS;
 use super::requests::{Table, key};
 use super::rows::{self, Item, Key, number, text};
 use super::waiting::{Attempts, random, together};
-use mneme_store::Entry;
-
-/// The attribute of item 0 with the tokens of imports.
-pub(super) const TOKENS: &str = "imports";
+use mneme_store::{Entry, ImportMode};
 
 /// Seconds after which an import that nobody has written to is taken for abandoned.
 const ABANDONED: u64 = 3600;
@@ -32,6 +29,19 @@ const PLACE_BITS: u32 = 40;
 
 /// Keys that one BatchWriteItem takes.
 const DELETES_PER_REQUEST: usize = 25;
+
+/// An import that this store is receiving.
+#[derive(Debug)]
+pub(super) struct Import {
+    pub token: Token,
+    pub mode: ImportMode,
+    /// How many entries are staged.
+    pub staged: u64,
+    /// The digests of their keys.
+    pub keys: HashSet<u128>,
+    /// The version counter, when there was no entry. Mode `empty` only.
+    pub empty_at: Option<u64>,
+}
 
 /// Names an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,9 +11,6 @@ use super::requests::{Table, key, names};
 use super::rows::Item;
 use super::waiting::{Attempts, random};
 
-/// Items that one transaction may have.
-pub(super) const MAX_ITEMS: usize = 100;
-
 pub(super) const CONTENDED: &str = "others were writing the same items";
 
 /// What became of a transaction.

@@ -4,26 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 
-use super::decided::DECIDED;
 use super::error::{Fault, Outcome};
-use super::layout::{self, HEAD};
+use super::layout::{self, DECIDED, HEAD, VERSION};
+use super::limits::{self, MAX_DELETE, MAX_ITEMS, MAX_TOUCH};
 use super::pointers::{self, Pointer};
 use super::requests::{Table, Visit};
 use super::rows::{self, Item, Key, escape, number};
 use super::session::Session;
-use super::transactions::{CONTENDED, Commit, MAX_ITEMS};
+use super::transactions::{CONTENDED, Commit};
 use super::waiting::{Attempts, together};
 use mneme_store::{Entry, EntryRef, Inserted, Touch};
-
-/// Entries that one transaction deletes: each takes two of the hundred items that it may
-/// have, and item 0 takes one.
-pub(super) const MAX_DELETE: u32 = 49;
-
-/// Entries that one transaction touches.
-const MAX_TOUCH: usize = 50;
-
-/// What identifies a version of an entry.
-pub(super) const VERSION: &[&str] = &["id", "namespace", "query_hash", "created_at", "ttl"];
 
 /// What a touch has to know.
 const TOUCHED: &[&str] = &[
@@ -35,7 +25,7 @@ const TOUCHED: &[&str] = &[
 ];
 
 impl Session {
-    pub async fn insert(&mut self, entries: &[Entry]) -> Outcome<Vec<Inserted>> {
+    pub async fn insert(&mut self, entries: Vec<Entry>) -> Outcome<Vec<Inserted>> {
         // Each key once, where it comes first, with the last of its entries.
         let mut latest: Vec<(Key, &Entry)> = Vec::with_capacity(entries.len());
         let mut places = Vec::with_capacity(entries.len());
@@ -170,10 +160,10 @@ impl Session {
 
     /// What keeps every insert from being stored, if it is not other writers.
     pub(super) async fn obstacle(&self) -> Outcome<Option<Fault>> {
-        let next = layout::next_id(&self.table).await?;
+        let next = self.table.next_id().await?;
         let taken = self.table.get(&next.to_string(), &["id"]).await?.is_some();
         // An insert moves the counter together with the entry.
-        Ok((taken && layout::next_id(&self.table).await? == next).then(|| {
+        Ok((taken && self.table.next_id().await? == next).then(|| {
             Fault::Corrupt(format!(
                 "item 0, attribute next_id is {next}, though there is an item of that id; set it to one above all ids"
             ))
@@ -475,11 +465,11 @@ pub(super) fn check_size(place: usize, key: &Key, entry: &Entry) -> Outcome<()> 
     }
     let item = rows::item(u64::MAX, key, entry, &pointers::stamp());
     let size = rows::size(&item);
-    if size > rows::MAX_ITEM_BYTES {
+    if size > limits::MAX_ITEM_BYTES {
         return Err(Fault::invalid(format!(
             "{}: it takes {size} bytes, and an item of DynamoDB holds at most {}; store a shorter response",
             named(),
-            rows::MAX_ITEM_BYTES
+            limits::MAX_ITEM_BYTES
         )));
     }
     Ok(())

@@ -11,7 +11,6 @@ use super::layout::CREATE_BLOBS;
 use super::rows::column;
 use super::session::{BACK_TO_VIEW, Session};
 use super::writes::single;
-use mneme_store::Result;
 
 const READ: &str = "SELECT bytes FROM {schema}.derived_blobs WHERE name = $1";
 const WRITE: &str = "INSERT INTO {schema}.derived_blobs (name, bytes) VALUES ($1, $2)
@@ -24,13 +23,13 @@ const LIST: &str = "SELECT name FROM {schema}.derived_blobs ORDER BY name";
 const NO_TABLE: &str = "42P01";
 
 impl Session {
-    pub fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
-        let rows = self.blobs("read_blob", READ, &[&name], |row| column(row, 0))?;
+    pub fn read_blob(&mut self, name: &str) -> Outcome<Option<Vec<u8>>> {
+        let rows = self.blobs(READ, &[&name], |row| column(row, 0))?;
         Ok(rows.into_iter().next())
     }
 
-    pub fn write_blob(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.run("write_blob", Repeat::Same, async |conn| {
+    pub fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Outcome<()> {
+        self.run(Repeat::Same, async |conn| {
             let values: Values<'_> = &[&name, &bytes];
             match single(conn, WRITE, values).await {
                 Err(fault) if fault.code() == NO_TABLE => {
@@ -43,11 +42,11 @@ impl Session {
         })
     }
 
-    pub fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
+    pub fn delete_blobs(&mut self, names: &[String]) -> Outcome<()> {
         if names.is_empty() {
             return Ok(());
         }
-        self.run("delete_blobs", Repeat::Same, async |conn| {
+        self.run(Repeat::Same, async |conn| {
             match single(conn, DELETE, &[&names]).await {
                 Err(fault) if fault.code() == NO_TABLE => {}
                 outcome => drop(outcome?),
@@ -56,20 +55,19 @@ impl Session {
         })
     }
 
-    pub fn list_blobs(&mut self) -> Result<Vec<String>> {
-        self.blobs("list_blobs", LIST, &[], |row| column(row, 0))
+    pub fn list_blobs(&mut self) -> Outcome<Vec<String>> {
+        self.blobs(LIST, &[], |row| column(row, 0))
     }
 
     /// Makes something of each row of a query, none where there is no table.
     fn blobs<T>(
         &mut self,
-        doing: &str,
         sql: &'static str,
         values: Values<'_>,
         each: impl Fn(&Row) -> Outcome<T>,
-    ) -> Result<Vec<T>> {
+    ) -> Outcome<Vec<T>> {
         let in_view = self.in_view;
-        self.run(doing, Repeat::Read, async |conn: &Connection| {
+        self.run(Repeat::Read, async |conn: &Connection| {
             match conn.query(sql, values).await {
                 Err(fault) if fault.code() == NO_TABLE => {
                     if in_view {

@@ -32,6 +32,13 @@ pub(super) enum Fault {
     Schema(String),
     /// Something else that no repetition changes; the text has the remedy.
     System(String),
+    /// Nobody knows whether it has happened, as the connection was lost for this reason; what
+    /// its repetition would do.
+    Unknown(String, Repeat),
+    /// This has ended the import.
+    Over(Box<Fault>),
+    /// The operation must not be called now; the text goes on after its name.
+    Misplaced(&'static str),
     /// An error of the contract that needs nothing added.
     Typed(StoreError),
 }
@@ -116,26 +123,34 @@ impl Fault {
             )
     }
 
-    /// The error for the caller: at which place, in which operation. `unknown` where
-    /// nobody knows whether it has happened, with what its repetition would do.
-    pub fn at(self, place: &str, doing: &str, unknown: Option<Repeat>) -> StoreError {
+    /// The error for the caller: at which place, in which operation.
+    pub fn at(self, place: &str, doing: &str) -> StoreError {
         let site = format!("Postgres store {place}, {doing}");
-        if let Some(repeat) = unknown {
-            let what = self.text();
-            let (advice, retryable) = match repeat {
-                Repeat::Twice => (
-                    "whether it has happened is unknown, and calling again might count twice, so look first",
-                    false,
-                ),
-                _ => (
-                    "whether it has happened is unknown, and calling again is safe",
-                    true,
-                ),
-            };
-            return backend(format!("{site}: {what}; {advice}"), retryable);
-        }
         match self {
             Self::Typed(error) => error,
+            Self::Misplaced(what) => StoreError::InvalidArgument(format!("{doing} {what}")),
+            Self::Unknown(what, Repeat::Twice) => backend(
+                format!(
+                    "{site}: {what}; whether it has happened is unknown, and called again it might count twice, so look first"
+                ),
+                false,
+            ),
+            Self::Unknown(what, _) => backend(
+                format!(
+                    "{site}: {what}; whether it has happened is unknown, and calling again is safe"
+                ),
+                true,
+            ),
+            Self::Over(fault) => match fault.at(place, doing) {
+                StoreError::Backend(error) => backend(
+                    format!(
+                        "{}; the import is over and nothing of it is stored, so begin it anew",
+                        error.message
+                    ),
+                    error.retryable,
+                ),
+                error => error,
+            },
             Self::View(what) => backend(
                 format!(
                     "{site}: {what}; the view is over, as another connection would show later data; begin another, and read from the start"
@@ -178,7 +193,10 @@ impl Fault {
             | Self::Import(what)
             | Self::Corrupt(what)
             | Self::Schema(what)
-            | Self::System(what) => what.clone(),
+            | Self::System(what)
+            | Self::Unknown(what, _) => what.clone(),
+            Self::Over(fault) => fault.text(),
+            Self::Misplaced(what) => (*what).to_owned(),
             Self::Typed(error) => format!("{error:?}"),
         }
     }

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::types::ToSql;
 
-use super::MAX_BATCH;
 use super::batch::{Batch, STAGE, columns};
 use super::connection::{Connection, PATIENT, pipeline, settings};
 use super::error::{Fault, Outcome, Repeat};
@@ -24,7 +23,7 @@ use super::writes::{
     BEGIN, BUMP, CHANGE_META, CLEAR, COMMIT, LOCK, NEW_META, SET_QUOTA, count, locked,
     unfit_metadata,
 };
-use mneme_store::{BackendError, Entry, ImportMode, MetaChange, Result, StoreError, checks};
+use mneme_store::{Entry, ImportMode, MetaChange};
 
 const CREATE: &str = "CREATE TEMPORARY TABLE mneme_import (
     namespace TEXT NOT NULL,
@@ -106,111 +105,98 @@ impl<'g> Given<'g> {
         let quota = |(name, most): &'g (String, u64)| {
             Ok((escaped(name), stored(*most, "a quota's max_entries")?))
         };
-        let change = |change: &'g MetaChange| {
-            checks::meta_key(&change.key)?;
-            Ok(Change {
-                key: escaped(&change.key),
-                expected: change.expected.as_deref().map(escaped),
-                value: escaped(&change.value),
-            })
+        let change = |change: &'g MetaChange| Change {
+            key: escaped(&change.key),
+            expected: change.expected.as_deref().map(escaped),
+            value: escaped(&change.value),
         };
         Ok(Self {
             quotas: quotas.iter().map(quota).collect::<Outcome<_>>()?,
-            meta: meta.iter().map(change).collect::<Outcome<_>>()?,
+            meta: meta.iter().map(change).collect(),
         })
     }
 }
 
 impl Session {
-    pub fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
-        const DOING: &str = "begin_import";
-        self.end_import();
-        let conn = self.here(DOING, self.connect())?;
+    pub fn begin_import(&mut self, mode: ImportMode) -> Outcome<()> {
+        self.end_import()?;
+        let conn = self.connect()?;
         let begun = conn.wait(begin(&conn, mode), self.options.call_timeout);
         let import = Import {
             conn,
             mode,
             entries: 0,
         };
-        match begun {
-            Ok(()) => {
-                self.import = Some(import);
-                Ok(())
-            }
-            Err(fault) => Err(self.over(import, DOING, fault)),
-        }
+        self.keep(import, begun)
     }
 
-    pub fn write_import(&mut self, entries: &[Entry]) -> Result<()> {
-        const DOING: &str = "write_import";
-        let mut import = self.begun(DOING)?;
-        let limit = self.options.call_timeout;
-        let written = checks::batch(entries, MAX_BATCH, self.embedder.dim)
-            .map_err(Fault::from)
-            .and_then(|()| import.write(entries, limit));
-        match written {
-            Ok(()) => {
-                self.import = Some(import);
-                Ok(())
-            }
-            Err(fault) => Err(self.over(import, DOING, fault)),
-        }
+    pub fn write_import(&mut self, entries: Vec<Entry>) -> Outcome<()> {
+        let mut import = self.begun()?;
+        let written = import.write(&entries, self.options.call_timeout);
+        self.keep(import, written)
     }
 
-    pub fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
-        const DOING: &str = "commit_import";
-        let import = self.begun(DOING)?;
+    pub fn commit_import(
+        &mut self,
+        quotas: &[(String, u64)],
+        meta: &[MetaChange],
+    ) -> Outcome<bool> {
+        let import = self.begun()?;
         let call = self.options.call_timeout;
         let committed = match self.in_view {
-            true => Err(written_in_view(DOING)),
+            true => Err(written_in_view()),
             false => Given::new(quotas, meta).and_then(|given| import.commit(&given, call)),
         };
         match committed {
             Ok(true) => {
-                import.conn.close();
+                import.close();
                 Ok(true)
             }
-            Ok(false) => {
-                self.import = Some(import);
-                Ok(false)
-            }
-            Err(fault) => Err(self.over(import, DOING, fault)),
+            outcome => self.keep(import, outcome),
         }
     }
 
-    pub fn end_import(&mut self) {
+    pub fn end_import(&mut self) -> Outcome<()> {
         if let Some(import) = self.import.take() {
-            import.conn.close();
+            import.close();
         }
+        Ok(())
     }
 
     /// The import, which is over where it is not put back.
-    fn begun(&mut self, doing: &str) -> Result<Import> {
-        let none = || Fault::invalid(format!("{doing} needs an import; call begin_import first"));
-        let import = self.import.take();
-        self.here(doing, import.ok_or_else(none))
+    fn begun(&mut self) -> Outcome<Import> {
+        let none = Fault::Misplaced("needs an import; call begin_import first");
+        self.import.take().ok_or(none)
     }
 
-    /// Ends an import that has failed.
-    fn over(&self, import: Import, doing: &str, fault: Fault) -> StoreError {
-        let Import { conn, .. } = import;
-        let unknown = fault.is_lost() && conn.at_risk.get();
-        let fault = explained(fault, &conn);
-        conn.close();
-        match self.error(doing, fault, unknown.then_some(Repeat::Twice)) {
-            StoreError::Backend(error) if !unknown => StoreError::Backend(BackendError {
-                message: format!(
-                    "{}; the import is over and nothing of it is stored, so begin it again",
-                    error.message
-                ),
-                ..error
-            }),
-            error => error,
+    /// Puts the import back, unless it has failed.
+    fn keep<T>(&mut self, import: Import, outcome: Outcome<T>) -> Outcome<T> {
+        match outcome {
+            Ok(value) => {
+                self.import = Some(import);
+                Ok(value)
+            }
+            Err(fault) => Err(import.over(fault)),
         }
     }
 }
 
 impl Import {
+    pub fn close(self) {
+        self.conn.close();
+    }
+
+    /// Ends an import that has failed.
+    fn over(self, fault: Fault) -> Fault {
+        let unknown = fault.is_lost() && self.conn.at_risk.get();
+        let fault = explained(fault, &self.conn);
+        self.close();
+        match unknown {
+            true => Fault::Unknown(fault.text(), Repeat::Twice),
+            false => Fault::Over(Box::new(fault)),
+        }
+    }
+
     fn write(&mut self, entries: &[Entry], limit: Duration) -> Outcome<()> {
         let batch = Batch::new(entries)?;
         if let Some(entry) = batch.repeated().and_then(|place| entries.get(place)) {

@@ -16,18 +16,12 @@ mod writes;
 use std::fmt;
 use std::time::Duration;
 
+use self::error::{Fault, Outcome};
 use self::options::Options;
 use self::session::Session;
-use mneme_store::checks::{self, Embedder};
-use mneme_store::{
-    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
-    Store, StoreError, Touch, VectorPage,
-};
-
-const MAX_BATCH: u32 = 1000;
-
-/// 4 MiB.
-const MAX_BLOB: u32 = 4 << 20;
+use mneme_store::checks::Embedder;
+use mneme_store::opened::{Backend, MAX_BATCH, MAX_BLOB, Opened};
+use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, opened};
 
 /// A store in one schema of a Postgres database, shared by any number of processes on any
 /// number of machines.
@@ -132,8 +126,7 @@ const MAX_BLOB: u32 = 4 << 20;
 /// # Ok::<(), mneme_store::StoreError>(())
 /// ```
 pub struct PostgresStore {
-    options: Options,
-    session: Option<Session>,
+    opened: Opened<Options>,
 }
 
 impl PostgresStore {
@@ -145,8 +138,7 @@ impl PostgresStore {
     /// does not show the URL.
     pub fn from_url(url: &str) -> Result<Self> {
         Ok(Self {
-            options: Options::parse(url)?,
-            session: None,
+            opened: Opened::new(Options::parse(url)?),
         })
     }
 
@@ -154,7 +146,7 @@ impl PostgresStore {
     /// a name that is empty, longer than 63 bytes, or contains U+0000.
     #[must_use]
     pub fn schema(mut self, name: impl Into<String>) -> Self {
-        self.options.schema = name.into();
+        self.opened.backend.schema = name.into();
         self
     }
 
@@ -162,7 +154,7 @@ impl PostgresStore {
     /// a retryable [`StoreError::Backend`]. 5 seconds by default.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.options.connect_timeout = timeout;
+        self.opened.backend.connect_timeout = timeout;
         self
     }
 
@@ -172,12 +164,8 @@ impl PostgresStore {
     /// The server gives up a little earlier. Takes effect on the next open.
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
-        self.options.call_timeout = timeout;
+        self.opened.backend.call_timeout = timeout;
         self
-    }
-
-    fn session(&mut self) -> Result<&mut Session> {
-        self.session.as_mut().ok_or(StoreError::Closed)
     }
 }
 
@@ -185,13 +173,20 @@ impl PostgresStore {
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore")
-            .field("place", &self.options.place())
-            .field("open", &self.session.is_some())
+            .field("place", &self.opened.backend.place())
+            .field("open", &self.opened.is_open())
             .finish_non_exhaustive()
     }
 }
 
 impl Store for PostgresStore {
+    for_each_operation!(opened![] views entries);
+}
+
+impl Backend for Options {
+    type Session = Session;
+    type Fault = Fault;
+
     fn capabilities(&self) -> CapabilitySet {
         CapabilitySet {
             name: "postgres".to_owned(),
@@ -204,180 +199,22 @@ impl Store for PostgresStore {
         }
     }
 
-    fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
-        self.options.check_schema()?;
-        Session::recorded_embedder(&self.options)
-            .map_err(|fault| fault.at(&self.options.place(), "recorded_embedder", None))
+    fn recorded_embedder(&self) -> Outcome<Option<Embedder>> {
+        self.check_schema()?;
+        Session::recorded_embedder(self)
     }
 
-    fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
-        self.close()?;
-        let embedder = Embedder::given(embedder_fingerprint, embedder_dim)?;
-        self.options.check_schema()?;
-        let session = Session::open(self.options.clone(), embedder)
-            .map_err(|fault| fault.at(&self.options.place(), "open", None))?;
-        self.session = Some(session);
+    fn open(&mut self, embedder: Embedder) -> Outcome<Session> {
+        self.check_schema()?;
+        Session::open(self.clone(), embedder)
+    }
+
+    fn close(&mut self, session: Session) -> Outcome<()> {
+        session.close();
         Ok(())
     }
 
-    fn close(&mut self) -> Result<()> {
-        if let Some(session) = self.session.take() {
-            session.close();
-        }
-        Ok(())
-    }
-
-    fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
-        self.session()?.get_by_hash(keys)
-    }
-
-    fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>> {
-        self.session()?.get_by_ids(ids)
-    }
-
-    fn count(&mut self, namespace: Option<&str>) -> Result<u64> {
-        self.session()?.count(namespace)
-    }
-
-    fn list_namespaces(&mut self) -> Result<Vec<String>> {
-        self.session()?.list_namespaces()
-    }
-
-    fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
-        self.session()?.count_by_namespace()
-    }
-
-    fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
-        self.session()?.iter_lru_ids(n, namespace)
-    }
-
-    fn iter_since(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
-        self.session()?.iter_since(last_id, limit)
-    }
-
-    fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Result<VectorPage> {
-        self.session()?.iter_vectors(last_id, limit)
-    }
-
-    fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Result<StampPage> {
-        self.session()?.iter_stamps(last_id, limit)
-    }
-
-    fn insert(&mut self, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        let session = self.session()?;
-        checks::batch(&entries, MAX_BATCH, session.embedder.dim)?;
-        session.insert(&entries)
-    }
-
-    fn update_access(&mut self, touches: &[Touch]) -> Result<()> {
-        self.session()?.update_access(touches)
-    }
-
-    fn delete_by_id(&mut self, id: u64) -> Result<bool> {
-        self.session()?.delete_by_id(id)
-    }
-
-    fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>> {
-        self.session()?.delete_unchanged(entries)
-    }
-
-    fn delete_expired(
-        &mut self,
-        now: u64,
-        namespace: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<EntryRef>> {
-        self.session()?.delete_expired(now, namespace, limit)
-    }
-
-    fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64> {
-        self.session()?.clear_namespace(namespace)
-    }
-
-    fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
-        self.session()?.set_namespace_quota(namespace, max_entries)
-    }
-
-    fn get_namespace_quota(&mut self, namespace: &str) -> Result<Option<u64>> {
-        self.session()?.get_namespace_quota(namespace)
-    }
-
-    fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>> {
-        self.session()?.list_namespace_quotas()
-    }
-
-    fn read_version_counter(&mut self) -> Result<u64> {
-        self.session()?.read_version_counter()
-    }
-
-    fn read_meta(&mut self, key: &str) -> Result<Option<String>> {
-        self.session()?.read_meta(key)
-    }
-
-    fn replace_meta(
-        &mut self,
-        key: &str,
-        expected: Option<&str>,
-        value: Option<&str>,
-    ) -> Result<bool> {
-        let session = self.session()?;
-        checks::meta_key(key)?;
-        session.replace_meta(key, expected, value)
-    }
-
-    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
-        self.session()?.list_meta()
-    }
-
-    fn integrity_check(&mut self) -> Result<bool> {
-        self.session()?.integrity_check()
-    }
-
-    fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
-        let session = self.session()?;
-        checks::blob_name(name)?;
-        session.read_blob(name)
-    }
-
-    fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        let session = self.session()?;
-        checks::blob(name, &bytes, MAX_BLOB)?;
-        session.write_blob(name, &bytes)
-    }
-
-    fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
-        let session = self.session()?;
-        checks::blob_names(names)?;
-        session.delete_blobs(names)
-    }
-
-    fn list_blobs(&mut self) -> Result<Vec<String>> {
-        self.session()?.list_blobs()
-    }
-
-    fn begin_view(&mut self) -> Result<bool> {
-        self.session()?.begin_view()
-    }
-
-    fn end_view(&mut self) -> Result<()> {
-        self.session()?.end_view();
-        Ok(())
-    }
-
-    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
-        self.session()?.begin_import(mode)
-    }
-
-    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
-        self.session()?.write_import(&entries)
-    }
-
-    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
-        self.session()?.commit_import(quotas, meta)
-    }
-
-    fn end_import(&mut self) -> Result<()> {
-        self.session()?.end_import();
-        Ok(())
+    fn error(&self, fault: Fault, operation: &'static str) -> StoreError {
+        fault.at(&self.place(), operation)
     }
 }

@@ -10,6 +10,7 @@ use tokio_postgres::config::{Host, SslMode};
 use url::form_urlencoded;
 
 use super::error::describe;
+use mneme_store::parameters::Parameters;
 use mneme_store::{Result, StoreError};
 
 /// How a URL begins.
@@ -92,19 +93,19 @@ impl Options {
             )));
         }
         let mut passed_on = format!("postgres://{login}{place}?");
-        let mut own: [Option<String>; OWN.len()] = Default::default();
         // As libpq does, a plus sign is taken for itself.
-        for (key, value) in form_urlencoded::parse(query.replace('+', "%2B").as_bytes()) {
-            if let Some(index) = OWN.iter().position(|name| *name == key) {
-                own[index] = Some(value.into_owned());
-            } else if PASSED_ON.contains(&&*key) {
-                let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
-                passed_on.push_str(&format!("{key}={}&", value.replace('+', "%20")));
-            } else {
-                return Err(unknown(&key));
-            }
+        let query = query.replace('+', "%2B");
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        let known = [&OWN[..], &PASSED_ON].concat();
+        let mut given = Parameters::read("a Postgres store", pairs, &known)?;
+        let connect_timeout = given.milliseconds("connect_timeout_ms", Duration::from_secs(5))?;
+        let call_timeout = given.milliseconds("call_timeout_ms", Duration::from_secs(10))?;
+        let [schema, sslmode, roots] =
+            ["schema", "sslmode", "sslrootcert"].map(|name| given.take(name));
+        for (key, value) in given.rest() {
+            let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+            passed_on.push_str(&format!("{key}={}&", value.replace('+', "%20")));
         }
-        let [schema, sslmode, roots, connect, call] = own;
         let mut config = Config::from_str(passed_on.trim_end_matches('&')).map_err(|error| {
             invalid(format!(
                 "the URL of a Postgres store: {}; write {FORM}, with %XX for special characters",
@@ -130,8 +131,8 @@ impl Options {
             tls,
             roots: roots.filter(|path| path != "system").map(PathBuf::from),
             schema: schema.unwrap_or_else(|| "mneme".to_owned()),
-            connect_timeout: timeout("connect_timeout_ms", connect, 5_000)?,
-            call_timeout: timeout("call_timeout_ms", call, 10_000)?,
+            connect_timeout,
+            call_timeout,
         })
     }
 
@@ -218,36 +219,6 @@ fn is_local(config: &Config) -> bool {
         #[cfg(unix)]
         Host::Unix(_) => true,
     })
-}
-
-fn timeout(name: &str, given: Option<String>, default: u32) -> Result<Duration> {
-    let millis = match given {
-        None => default,
-        Some(text) => text.parse().ok().filter(|millis| *millis > 0).ok_or_else(|| {
-            invalid(format!(
-                "the parameter {name} of a Postgres store is a whole number of milliseconds, 1 to {}",
-                u32::MAX
-            ))
-        })?,
-    };
-    Ok(Duration::from_millis(millis.into()))
-}
-
-/// The name is shown if it looks like one: a URL that was put together wrongly may have
-/// its password there.
-fn unknown(key: &str) -> StoreError {
-    let is_name = !key.is_empty()
-        && key.len() <= 30
-        && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-    let which = match is_name {
-        true => format!("the parameter {key}"),
-        false => "a parameter".to_owned(),
-    };
-    invalid(format!(
-        "the URL of a Postgres store has {which}, which is not known; known are {}, {}",
-        OWN.join(", "),
-        PASSED_ON.join(", ")
-    ))
 }
 
 fn invalid(message: String) -> StoreError {
@@ -339,6 +310,7 @@ mod tests {
             ("postgres://u:1/secret@h/d", "%2F for a /"),
             ("postgres://u:se@secret@h/d", "%40 for an @"),
             ("postgres://h/d?u:secret@h=1", "a parameter"),
+            ("postgres://h/d?schema=a&schema=secret", "schema twice"),
             ("postgres://h/d?sslmode=secret", "sslmode"),
             ("postgres://h/d?sslmode=verify-ca", "sslmode"),
             ("postgres://h/d?call_timeout_ms=secret", "call_timeout_ms"),

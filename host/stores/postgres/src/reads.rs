@@ -10,7 +10,7 @@ use super::layout::{self, META, own_keys};
 use super::rows::{self, column, entry_columns, escaped, unescaped};
 use super::session::{BACK_TO_VIEW, Session};
 use mneme_store::checks::Embedder;
-use mneme_store::{Entry, EntryKey, EntryRef, Result, StampPage, VectorPage};
+use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 
 const BY_HASH: &str = concat!(
     "SELECT ",
@@ -83,29 +83,21 @@ const WRONG_SEQUENCE: &str = "
 const ROOM: u32 = 4096;
 
 impl Session {
-    fn read<T>(
-        &mut self,
-        doing: &str,
-        operation: impl AsyncFn(&Connection) -> Outcome<T>,
-    ) -> Result<T> {
-        self.run(doing, Repeat::Read, operation)
+    fn read<T>(&mut self, operation: impl AsyncFn(&Connection) -> Outcome<T>) -> Outcome<T> {
+        self.run(Repeat::Read, operation)
     }
 
     /// Runs a query, and makes something of each row.
     fn rows<T>(
         &mut self,
-        doing: &str,
         sql: &'static str,
         values: Values<'_>,
         each: impl Fn(&Row) -> Outcome<T>,
-    ) -> Result<Vec<T>> {
-        self.read(doing, async |conn| {
-            conn.query(sql, values).await?.iter().map(&each).collect()
-        })
+    ) -> Outcome<Vec<T>> {
+        self.read(async |conn| conn.query(sql, values).await?.iter().map(&each).collect())
     }
 
-    pub fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
-        const DOING: &str = "get_by_hash";
+    pub fn get_by_hash(&mut self, keys: &[EntryKey]) -> Outcome<Vec<Option<Entry>>> {
         let dim = self.embedder.dim;
         let namespaces: Vec<_> = keys.iter().map(|key| escaped(&key.namespace)).collect();
         let hashes: Vec<_> = keys.iter().map(|key| escaped(&key.query_hash)).collect();
@@ -114,12 +106,12 @@ impl Session {
             [] => {}
             [_] => {
                 let values: Values<'_> = &[&namespaces[0], &hashes[0]];
-                let mut found = self.rows(DOING, BY_HASH, values, |row| rows::entry(row, dim))?;
+                let mut found = self.rows(BY_HASH, values, |row| rows::entry(row, dim))?;
                 entries[0] = found.pop();
             }
             _ => {
                 let values: Values<'_> = &[&namespaces, &hashes];
-                let found = self.rows(DOING, BY_HASHES, values, |row| {
+                let found = self.rows(BY_HASHES, values, |row| {
                     let place: i64 = column(row, 11)?;
                     Ok((place, rows::entry(row, dim)?))
                 })?;
@@ -131,13 +123,13 @@ impl Session {
         Ok(entries)
     }
 
-    pub fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>> {
+    pub fn get_by_ids(&mut self, ids: &[u64]) -> Outcome<Vec<Entry>> {
         let dim = self.embedder.dim;
         let known = stored_ids(ids);
         if known.is_empty() {
             return Ok(Vec::new());
         }
-        let found = self.rows("get_by_ids", BY_IDS, &[&known], |row| rows::entry(row, dim))?;
+        let found = self.rows(BY_IDS, &[&known], |row| rows::entry(row, dim))?;
         let mut found: HashMap<u64, Entry> =
             found.into_iter().map(|entry| (entry.id, entry)).collect();
         let mut last: HashMap<u64, usize> = HashMap::new();
@@ -152,49 +144,48 @@ impl Session {
         Ok(ids.iter().enumerate().filter_map(one).collect())
     }
 
-    pub fn count(&mut self, namespace: Option<&str>) -> Result<u64> {
+    pub fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
         let count = |row: &Row| Ok(rows::whole(column(row, 0)?));
         let counts = match namespace {
-            Some(name) => self.rows("count", COUNT_IN, &[&escaped(name)], count)?,
-            None => self.rows("count", COUNT, &[], count)?,
+            Some(name) => self.rows(COUNT_IN, &[&escaped(name)], count)?,
+            None => self.rows(COUNT, &[], count)?,
         };
         Ok(counts.into_iter().sum())
     }
 
-    pub fn list_namespaces(&mut self) -> Result<Vec<String>> {
+    pub fn list_namespaces(&mut self) -> Outcome<Vec<String>> {
         let name = |row: &Row| Ok(unescaped(column(row, 0)?));
-        let mut names = self.rows("list_namespaces", NAMESPACES, &[], name)?;
+        let mut names = self.rows(NAMESPACES, &[], name)?;
         // In the order of the database's collation, and of the escaped texts.
         names.sort_unstable();
         Ok(names)
     }
 
-    pub fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
-        let mut counts = self.rows("count_by_namespace", COUNTS, &[], |row| {
+    pub fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
+        let mut counts = self.rows(COUNTS, &[], |row| {
             Ok((unescaped(column(row, 0)?), rows::whole(column(row, 1)?)))
         })?;
         counts.sort_unstable();
         Ok(counts)
     }
 
-    pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
-        const DOING: &str = "iter_lru_ids";
+    pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Outcome<Vec<EntryRef>> {
         let n = i64::from(n);
         match namespace {
-            Some(name) => self.rows(DOING, OLDEST_IN, &[&n, &escaped(name)], rows::reference),
-            None => self.rows(DOING, OLDEST, &[&n], rows::reference),
+            Some(name) => self.rows(OLDEST_IN, &[&n, &escaped(name)], rows::reference),
+            None => self.rows(OLDEST, &[&n], rows::reference),
         }
     }
 
-    pub fn iter_since(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
+    pub fn iter_since(&mut self, last_id: u64, limit: u32) -> Outcome<Vec<Entry>> {
         let dim = self.embedder.dim;
         let values: Values<'_> = &[&beyond(last_id), &i64::from(limit)];
-        self.rows("iter_since", SINCE, values, |row| rows::entry(row, dim))
+        self.rows(SINCE, values, |row| rows::entry(row, dim))
     }
 
-    pub fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Result<VectorPage> {
+    pub fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Outcome<VectorPage> {
         let dim = self.embedder.dim;
-        self.read("iter_vectors", async |conn| {
+        self.read(async |conn| {
             let values: Values<'_> = &[&beyond(last_id), &i64::from(limit)];
             let found = conn.query(VECTORS, values).await?;
             let room = found.len();
@@ -217,9 +208,9 @@ impl Session {
         })
     }
 
-    pub fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Result<StampPage> {
+    pub fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Outcome<StampPage> {
         let values: Values<'_> = &[&beyond(last_id), &i64::from(limit)];
-        let stamps = self.rows("iter_stamps", STAMPS, values, |row| {
+        let stamps = self.rows(STAMPS, values, |row| {
             let id = rows::id(row, 0)?;
             Ok((id, rows::number(row, 1, id, "created_at")?))
         })?;
@@ -227,55 +218,49 @@ impl Session {
         Ok(StampPage { ids, created_at })
     }
 
-    pub fn get_namespace_quota(&mut self, namespace: &str) -> Result<Option<u64>> {
+    pub fn get_namespace_quota(&mut self, namespace: &str) -> Outcome<Option<u64>> {
         let quota = |row: &Row| Ok(rows::whole(column(row, 0)?));
         let values: Values<'_> = &[&escaped(namespace)];
-        Ok(self
-            .rows("get_namespace_quota", QUOTA, values, quota)?
-            .pop())
+        Ok(self.rows(QUOTA, values, quota)?.pop())
     }
 
-    pub fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>> {
-        let mut quotas = self.rows("list_namespace_quotas", QUOTAS, &[], |row| {
+    pub fn list_namespace_quotas(&mut self) -> Outcome<Vec<(String, u64)>> {
+        let mut quotas = self.rows(QUOTAS, &[], |row| {
             Ok((unescaped(column(row, 0)?), rows::whole(column(row, 1)?)))
         })?;
         quotas.sort_unstable();
         Ok(quotas)
     }
 
-    pub fn read_version_counter(&mut self) -> Result<u64> {
-        self.read("read_version_counter", async |conn| {
-            version(&conn.query(VERSION, &[]).await?)
-        })
+    pub fn read_version_counter(&mut self) -> Outcome<u64> {
+        self.read(async |conn| version(&conn.query(VERSION, &[]).await?))
     }
 
-    pub fn read_meta(&mut self, key: &str) -> Result<Option<String>> {
+    pub fn read_meta(&mut self, key: &str) -> Outcome<Option<String>> {
         let values: Values<'_> = &[&escaped(key)];
         let value = |row: &Row| Ok(unescaped(column(row, 0)?));
-        Ok(self.rows("read_meta", META, values, value)?.pop())
+        Ok(self.rows(META, values, value)?.pop())
     }
 
-    pub fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
-        let mut meta = self.rows("list_meta", ALL_META, &[], |row| {
+    pub fn list_meta(&mut self) -> Outcome<Vec<(String, String)>> {
+        let mut meta = self.rows(ALL_META, &[], |row| {
             Ok((unescaped(column(row, 0)?), unescaped(column(row, 1)?)))
         })?;
         meta.sort_unstable();
         Ok(meta)
     }
 
-    pub fn integrity_check(&mut self) -> Result<bool> {
+    pub fn integrity_check(&mut self) -> Outcome<bool> {
         let embedder = self.embedder.clone();
         let in_view = self.in_view;
-        self.read("integrity_check", async |conn| {
-            match check(conn, &embedder).await {
-                Err(fault) if fault.is_damage() => {
-                    if in_view {
-                        conn.plain(BACK_TO_VIEW).await?;
-                    }
-                    Ok(false)
+        self.read(async |conn| match check(conn, &embedder).await {
+            Err(fault) if fault.is_damage() => {
+                if in_view {
+                    conn.plain(BACK_TO_VIEW).await?;
                 }
-                outcome => outcome,
+                Ok(false)
             }
+            outcome => outcome,
         })
     }
 }

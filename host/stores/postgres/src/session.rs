@@ -11,7 +11,6 @@ use super::imports::Import;
 use super::options::Options;
 use super::writes::transaction;
 use super::{layout, tls};
-use mneme_store::StoreError;
 use mneme_store::checks::Embedder;
 
 const BEGIN_VIEW: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
@@ -30,7 +29,6 @@ pub(super) struct Session {
     /// Whether a view has begun. Its transaction is that of `conn`: without one it is lost.
     pub in_view: bool,
     pub import: Option<Import>,
-    place: String,
 }
 
 impl Session {
@@ -42,7 +40,6 @@ impl Session {
             options.call_timeout,
         )?;
         Ok(Self {
-            place: options.place(),
             options,
             tls,
             embedder,
@@ -62,27 +59,19 @@ impl Session {
         found
     }
 
-    pub fn close(mut self) {
-        self.end_import();
+    pub fn close(self) {
+        if let Some(import) = self.import {
+            import.close();
+        }
         if let Some(conn) = self.conn {
             conn.close();
         }
     }
 
-    /// Says of a failure before anything was sent where it happened.
-    pub fn here<T>(&self, doing: &str, outcome: Outcome<T>) -> Result<T, StoreError> {
-        outcome.map_err(|fault| self.error(doing, fault, None))
-    }
-
-    /// The error for the caller. `unknown` where nobody knows whether it has happened.
-    pub fn error(&self, doing: &str, fault: Fault, unknown: Option<Repeat>) -> StoreError {
-        fault.at(&self.place, doing, unknown)
-    }
-
     /// Fixes the data that is read from here on.
-    pub fn begin_view(&mut self) -> Result<bool, StoreError> {
-        self.end_view();
-        self.run("begin_view", Repeat::Read, async |conn| {
+    pub fn begin_view(&mut self) -> Outcome<bool> {
+        self.end_view()?;
+        self.run(Repeat::Read, async |conn| {
             transaction(conn, async || {
                 conn.plain(BEGIN_VIEW).await?;
                 // The first query is the instant that the view shows.
@@ -95,14 +84,15 @@ impl Session {
         Ok(true)
     }
 
-    pub fn end_view(&mut self) {
+    pub fn end_view(&mut self) -> Outcome<()> {
         if !std::mem::take(&mut self.in_view) {
-            return;
+            return Ok(());
         }
         // Where it cannot be ended, it ends with its connection.
         let limit = self.options.call_timeout;
         let ended = |conn: &Connection| conn.wait(conn.plain(END_VIEW), limit).is_ok();
         self.conn = self.conn.take().filter(ended);
+        Ok(())
     }
 
     /// Runs an operation. It starts again, within the time of a call, where it is certain
@@ -111,21 +101,17 @@ impl Session {
     /// be a read, and a lost connection is final.
     pub fn run<T>(
         &mut self,
-        doing: &str,
         repeat: Repeat,
         operation: impl AsyncFn(&Connection) -> Outcome<T>,
-    ) -> Result<T, StoreError> {
+    ) -> Outcome<T> {
         if self.in_view && repeat != Repeat::Read {
-            return self.here(doing, Err(written_in_view(doing)));
+            return Err(written_in_view());
         }
         let mut start = None;
         let mut reconnected = false;
         let mut conflicts = 0;
         loop {
-            let conn = match self.connected() {
-                Ok(conn) => conn,
-                Err(fault) => return Err(fault.at(&self.place, doing, None)),
-            };
+            let conn = self.connected()?;
             let start = *start.get_or_insert_with(Instant::now);
             let limit = self.options.call_timeout;
             let left = limit.saturating_sub(start.elapsed());
@@ -141,8 +127,7 @@ impl Session {
             let is_usable = !fault.spoils()
                 && (!self.in_view || conn.wait(conn.plain(BACK_TO_VIEW), limit).is_ok());
             if self.in_view && !is_usable {
-                let view = Fault::View(explained(fault, &conn).text());
-                return Err(view.at(&self.place, doing, None));
+                return Err(Fault::View(explained(fault, &conn).text()));
             }
             let unknown = fault.is_lost() && conn.at_risk.get() && repeat != Repeat::Read;
             let is_late = matches!(fault, Fault::Unfinished(..)) || start.elapsed() >= limit;
@@ -160,7 +145,10 @@ impl Session {
                 ref fault => fault.spoils() && !std::mem::replace(&mut reconnected, true),
             };
             if !again {
-                return Err(fault.at(&self.place, doing, unknown.then_some(repeat)));
+                return Err(match unknown {
+                    true => Fault::Unknown(fault.text(), repeat),
+                    false => fault,
+                });
             }
         }
     }
@@ -188,10 +176,8 @@ impl Session {
 }
 
 /// A write in a view, whose transaction does not write.
-pub(super) fn written_in_view(doing: &str) -> Fault {
-    Fault::invalid(format!(
-        "{doing} was called in a view, which only reads; end the view first"
-    ))
+pub(super) fn written_in_view() -> Fault {
+    Fault::Misplaced("was called in a view, which only reads; end the view first")
 }
 
 /// Says of a connection that was found closed what had closed it.

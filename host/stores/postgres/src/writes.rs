@@ -17,7 +17,7 @@ use super::layout::START_COUNTER;
 use super::reads::version;
 use super::rows::{self, column, escaped, stored};
 use super::session::Session;
-use mneme_store::{Entry, EntryRef, Inserted, Result, Touch};
+use mneme_store::{Entry, EntryRef, Inserted, Touch};
 
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 pub(super) const COMMIT: &str = "COMMIT";
@@ -86,13 +86,12 @@ const NO_META: &str = "SELECT true WHERE NOT EXISTS
     (SELECT FROM {schema}.schema_meta WHERE key = $1)";
 
 impl Session {
-    pub fn insert(&mut self, entries: &[Entry]) -> Result<Vec<Inserted>> {
-        const DOING: &str = "insert";
+    pub fn insert(&mut self, entries: Vec<Entry>) -> Outcome<Vec<Inserted>> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let batch = self.here(DOING, Batch::new(entries))?;
-        self.run(DOING, Repeat::Same, async |conn| {
+        let batch = Batch::new(&entries)?;
+        self.run(Repeat::Same, async |conn| {
             transaction(conn, async || {
                 let later = [batch::INSERT, batch::REPLACE];
                 let keys: Values<'_> = &[&batch.namespaces(), &batch.hashes()];
@@ -108,13 +107,10 @@ impl Session {
         })
     }
 
-    pub fn update_access(&mut self, touches: &[Touch]) -> Result<()> {
+    pub fn update_access(&mut self, touches: &[Touch]) -> Outcome<()> {
         let mut by_id: HashMap<i64, (i64, i64)> = HashMap::new();
         for touch in touches {
-            let at = self.here(
-                "update_access",
-                stored(touch.last_accessed_at, "last_accessed_at"),
-            )?;
+            let at = stored(touch.last_accessed_at, "last_accessed_at")?;
             let Ok(id) = i64::try_from(touch.id) else {
                 continue;
             };
@@ -127,23 +123,23 @@ impl Session {
         }
         let ids: Vec<i64> = by_id.keys().copied().collect();
         let (hits, at): (Vec<i64>, Vec<i64>) = by_id.into_values().unzip();
-        self.run("update_access", Repeat::Twice, async |conn| {
+        self.run(Repeat::Twice, async |conn| {
             single(conn, TOUCH, &[&ids, &hits, &at]).await?;
             Ok(())
         })
     }
 
-    pub fn delete_by_id(&mut self, id: u64) -> Result<bool> {
+    pub fn delete_by_id(&mut self, id: u64) -> Outcome<bool> {
         let Ok(id) = i64::try_from(id) else {
             return Ok(false);
         };
-        let deleted = self.run("delete_by_id", Repeat::Same, async |conn| {
+        let deleted = self.run(Repeat::Same, async |conn| {
             delete(conn, FIND_BY_ID, &[&id]).await
         })?;
         Ok(!deleted.is_empty())
     }
 
-    pub fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>> {
+    pub fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Outcome<Vec<u64>> {
         let (ids, created_at): (Vec<i64>, Vec<i64>) = entries
             .iter()
             .filter_map(|entry| {
@@ -156,7 +152,7 @@ impl Session {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let deleted = self.run("delete_unchanged", Repeat::Same, async |conn| {
+        let deleted = self.run(Repeat::Same, async |conn| {
             delete(conn, FIND_UNCHANGED, &[&ids, &created_at]).await
         })?;
         let mut deleted: HashSet<i64> = deleted.into_iter().collect();
@@ -173,13 +169,13 @@ impl Session {
         now: u64,
         namespace: Option<&str>,
         limit: u32,
-    ) -> Result<Vec<EntryRef>> {
+    ) -> Outcome<Vec<EntryRef>> {
         if limit == 0 {
             return Ok(Vec::new());
         }
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let namespace = namespace.map(escaped);
-        self.run("delete_expired", Repeat::Same, async |conn| {
+        self.run(Repeat::Same, async |conn| {
             // Looking takes a walk over the table, which must not hold up other writers.
             let mut found = expired(conn, now, namespace.as_deref(), limit).await?;
             if found.is_empty() {
@@ -202,9 +198,9 @@ impl Session {
         })
     }
 
-    pub fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64> {
+    pub fn clear_namespace(&mut self, namespace: Option<&str>) -> Outcome<u64> {
         let namespace = namespace.map(escaped);
-        self.run("clear_namespace", Repeat::Same, async |conn| {
+        self.run(Repeat::Same, async |conn| {
             transaction(conn, async || {
                 // The number is known only afterwards, so this takes one more round trip.
                 begin(conn, LOCK, &[], &[CLEAR, CLEAR_ONE]).await?;
@@ -219,11 +215,15 @@ impl Session {
         })
     }
 
-    pub fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
+    pub fn set_namespace_quota(
+        &mut self,
+        namespace: &str,
+        max_entries: Option<u64>,
+    ) -> Outcome<()> {
         let quota = max_entries.map(|quota| stored(quota, "max_entries"));
-        let quota = self.here("set_namespace_quota", quota.transpose())?;
+        let quota = quota.transpose()?;
         let name = escaped(namespace);
-        self.run("set_namespace_quota", Repeat::Same, async |conn| {
+        self.run(Repeat::Same, async |conn| {
             match &quota {
                 Some(quota) => single(conn, SET_QUOTA, &[&name, quota]).await?,
                 None => single(conn, REMOVE_QUOTA, &[&name]).await?,
@@ -237,10 +237,10 @@ impl Session {
         key: &str,
         expected: Option<&str>,
         value: Option<&str>,
-    ) -> Result<bool> {
+    ) -> Outcome<bool> {
         let key = escaped(key);
         let (expected, value) = (expected.map(escaped), value.map(escaped));
-        self.run("replace_meta", Repeat::Twice, async |conn| {
+        self.run(Repeat::Twice, async |conn| {
             let replaced = match (&expected, &value) {
                 (None, Some(value)) => single(conn, NEW_META, &[&key, value]).await?,
                 (Some(old), Some(value)) => single(conn, CHANGE_META, &[&key, value, old]).await?,

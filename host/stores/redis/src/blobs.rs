@@ -15,7 +15,7 @@ impl Session {
         rows::bytes(reply)
     }
 
-    pub fn write_blob(&mut self, name: &str, bytes: &[u8]) -> Outcome<()> {
+    pub fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Outcome<()> {
         self.about_blobs(Call::Write, "HSET", |command| {
             command.arg(name).arg(bytes);
         })?;

@@ -15,19 +15,12 @@ mod writes;
 use std::fmt;
 use std::time::Duration;
 
-use self::error::Outcome;
+use self::error::{Fault, Outcome};
 use self::options::Options;
 use self::session::Session;
-use mneme_store::checks::{self, Embedder};
-use mneme_store::{
-    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
-    Store, StoreError, Touch, VectorPage,
-};
-
-const MAX_BATCH: u32 = 1000;
-
-/// 4 MiB.
-const MAX_BLOB: u32 = 4 << 20;
+use mneme_store::checks::Embedder;
+use mneme_store::opened::{Backend, MAX_BATCH, MAX_BLOB, Opened};
+use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, opened};
 
 /// A store on a Redis server (5.0 or later, or Valkey), shared by any number of processes.
 ///
@@ -112,16 +105,15 @@ const MAX_BLOB: u32 = 4 << 20;
 /// # }
 /// ```
 pub struct RedisStore {
-    options: Options,
-    session: Option<Session>,
+    opened: Opened<Options>,
 }
 
 /// Without the password.
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("options", &self.options)
-            .field("open", &self.session.is_some())
+            .field("options", &self.opened.backend)
+            .field("open", &self.opened.is_open())
             .finish()
     }
 }
@@ -134,10 +126,8 @@ impl RedisStore {
     /// [`StoreError::InvalidArgument`] for a malformed URL or an unknown parameter. The message
     /// repeats nothing of the URL.
     pub fn from_url(url: &str) -> Result<Self> {
-        let options = Options::parse(url).map_err(|fault| fault.at("", "from_url"))?;
         Ok(Self {
-            options,
-            session: None,
+            opened: Opened::new(Options::parse(url)?),
         })
     }
 
@@ -145,7 +135,7 @@ impl RedisStore {
     /// refuses an [invalid](RedisStore#limits) prefix.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.options.prefix = prefix.into();
+        self.opened.backend.prefix = prefix.into();
         self
     }
 
@@ -153,7 +143,7 @@ impl RedisStore {
     /// the host's name does not count. Takes effect on the next open.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.options.connect_timeout = timeout.max(Duration::from_millis(1));
+        self.opened.backend.connect_timeout = timeout.max(Duration::from_millis(1));
         self
     }
 
@@ -161,28 +151,19 @@ impl RedisStore {
     /// default. Takes effect on the next open.
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
-        self.options.call_timeout = timeout.max(Duration::from_millis(1));
+        self.opened.backend.call_timeout = timeout.max(Duration::from_millis(1));
         self
-    }
-
-    fn leave(&mut self) {
-        if let Some(mut session) = self.session.take() {
-            // What cannot be removed now expires.
-            let _ = session.end_import();
-        }
-    }
-
-    fn run<T>(
-        &mut self,
-        doing: &str,
-        operation: impl FnOnce(&mut Session) -> Outcome<T>,
-    ) -> Result<T> {
-        let session = self.session.as_mut().ok_or(StoreError::Closed)?;
-        operation(session).map_err(|fault| fault.at(&self.options.place(), doing))
     }
 }
 
 impl Store for RedisStore {
+    for_each_operation!(opened![] entries);
+}
+
+impl Backend for Options {
+    type Session = Session;
+    type Fault = Fault;
+
     fn capabilities(&self) -> CapabilitySet {
         CapabilitySet {
             name: "redis".to_owned(),
@@ -195,187 +176,23 @@ impl Store for RedisStore {
         }
     }
 
-    fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
-        options::check_prefix(&self.options.prefix)
-            .and_then(|()| layout::recorded_embedder(&self.options))
-            .map_err(|fault| fault.at(&self.options.place(), "recorded_embedder"))
+    fn recorded_embedder(&self) -> Outcome<Option<Embedder>> {
+        options::check_prefix(&self.prefix)?;
+        layout::recorded_embedder(self)
     }
 
-    fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
-        self.leave();
-        let embedder = Embedder::given(embedder_fingerprint, embedder_dim)?;
-        let session = options::check_prefix(&self.options.prefix)
-            .and_then(|()| Session::open(&self.options, embedder))
-            .map_err(|fault| fault.at(&self.options.place(), "open"))?;
-        self.session = Some(session);
+    fn open(&mut self, embedder: Embedder) -> Outcome<Session> {
+        options::check_prefix(&self.prefix)?;
+        Session::open(self, embedder)
+    }
+
+    fn close(&mut self, mut session: Session) -> Outcome<()> {
+        // What cannot be removed now expires.
+        let _ = session.end_import();
         Ok(())
     }
 
-    fn close(&mut self) -> Result<()> {
-        self.leave();
-        Ok(())
-    }
-
-    fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
-        self.run("get_by_hash", |session| session.get_by_hash(keys))
-    }
-
-    fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>> {
-        self.run("get_by_ids", |session| session.get_by_ids(ids))
-    }
-
-    fn count(&mut self, namespace: Option<&str>) -> Result<u64> {
-        self.run("count", |session| session.count(namespace))
-    }
-
-    fn list_namespaces(&mut self) -> Result<Vec<String>> {
-        self.run("list_namespaces", Session::list_namespaces)
-    }
-
-    fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
-        self.run("count_by_namespace", Session::count_by_namespace)
-    }
-
-    fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
-        self.run("iter_lru_ids", |session| session.iter_lru_ids(n, namespace))
-    }
-
-    fn iter_since(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
-        self.run("iter_since", |session| session.iter_since(last_id, limit))
-    }
-
-    fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Result<VectorPage> {
-        self.run("iter_vectors", |session| {
-            session.iter_vectors(last_id, limit)
-        })
-    }
-
-    fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Result<StampPage> {
-        self.run("iter_stamps", |session| session.iter_stamps(last_id, limit))
-    }
-
-    fn insert(&mut self, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        self.run("insert", |session| {
-            checks::batch(&entries, MAX_BATCH, session.embedder.dim)?;
-            session.insert(&entries)
-        })
-    }
-
-    fn update_access(&mut self, touches: &[Touch]) -> Result<()> {
-        self.run("update_access", |session| session.update_access(touches))
-    }
-
-    fn delete_by_id(&mut self, id: u64) -> Result<bool> {
-        self.run("delete_by_id", |session| session.delete_by_id(id))
-    }
-
-    fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>> {
-        self.run("delete_unchanged", |session| {
-            session.delete_unchanged(entries)
-        })
-    }
-
-    fn delete_expired(
-        &mut self,
-        now: u64,
-        namespace: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<EntryRef>> {
-        self.run("delete_expired", |session| {
-            session.delete_expired(now, namespace, limit)
-        })
-    }
-
-    fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64> {
-        self.run("clear_namespace", |session| {
-            session.clear_namespace(namespace)
-        })
-    }
-
-    fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
-        self.run("set_namespace_quota", |session| {
-            session.set_namespace_quota(namespace, max_entries)
-        })
-    }
-
-    fn get_namespace_quota(&mut self, namespace: &str) -> Result<Option<u64>> {
-        self.run("get_namespace_quota", |session| {
-            session.get_namespace_quota(namespace)
-        })
-    }
-
-    fn list_namespace_quotas(&mut self) -> Result<Vec<(String, u64)>> {
-        self.run("list_namespace_quotas", Session::list_namespace_quotas)
-    }
-
-    fn read_version_counter(&mut self) -> Result<u64> {
-        self.run("read_version_counter", Session::read_version_counter)
-    }
-
-    fn read_meta(&mut self, key: &str) -> Result<Option<String>> {
-        self.run("read_meta", |session| session.read_meta(key))
-    }
-
-    fn replace_meta(
-        &mut self,
-        key: &str,
-        expected: Option<&str>,
-        value: Option<&str>,
-    ) -> Result<bool> {
-        self.run("replace_meta", |session| {
-            checks::meta_key(key)?;
-            session.replace_meta(key, expected, value)
-        })
-    }
-
-    fn list_meta(&mut self) -> Result<Vec<(String, String)>> {
-        self.run("list_meta", Session::list_meta)
-    }
-
-    fn integrity_check(&mut self) -> Result<bool> {
-        self.run("integrity_check", Session::integrity_check)
-    }
-
-    fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
-        self.run("read_blob", |session| {
-            checks::blob_name(name)?;
-            session.read_blob(name)
-        })
-    }
-
-    fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        self.run("write_blob", |session| {
-            checks::blob(name, &bytes, MAX_BLOB)?;
-            session.write_blob(name, &bytes)
-        })
-    }
-
-    fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
-        self.run("delete_blobs", |session| {
-            checks::blob_names(names)?;
-            session.delete_blobs(names)
-        })
-    }
-
-    fn list_blobs(&mut self) -> Result<Vec<String>> {
-        self.run("list_blobs", Session::list_blobs)
-    }
-
-    fn begin_import(&mut self, mode: ImportMode) -> Result<()> {
-        self.run("begin_import", |session| session.begin_import(mode))
-    }
-
-    fn write_import(&mut self, entries: Vec<Entry>) -> Result<()> {
-        self.run("write_import", |session| session.write_import(&entries))
-    }
-
-    fn commit_import(&mut self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
-        self.run("commit_import", |session| {
-            session.commit_import(quotas, meta)
-        })
-    }
-
-    fn end_import(&mut self) -> Result<()> {
-        self.run("end_import", Session::end_import)
+    fn error(&self, fault: Fault, operation: &'static str) -> StoreError {
+        fault.at(&self.place(), operation)
     }
 }

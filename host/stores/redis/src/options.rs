@@ -7,10 +7,11 @@ use std::time::Duration;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use url::Url;
 
-use super::error::{Fault, Outcome};
+use mneme_store::parameters::Parameters;
+use mneme_store::{Result, StoreError};
 
 /// The parameters that a URL may have.
-const KNOWN: &str = "prefix, cafile, connect_timeout_ms, call_timeout_ms";
+const KNOWN: [&str; 4] = ["prefix", "cafile", "connect_timeout_ms", "call_timeout_ms"];
 
 /// Keys of a cache are made of its prefix and one of these and any namespace, so no
 /// other prefix may look like them.
@@ -43,24 +44,24 @@ impl fmt::Debug for Options {
 
 impl Options {
     /// Reads a URL. No error repeats any of it, as a password may be in the wrong place.
-    pub fn parse(text: &str) -> Outcome<Self> {
+    pub fn parse(text: &str) -> Result<Self> {
         let url = Url::parse(text).map_err(|error| {
-            Fault::invalid(format!(
+            invalid(format!(
                 "the URL of the Redis store is malformed: {error}; write redis://[user:password@]host[:port][/db], with %XX for special characters in user and password"
             ))
         })?;
         if !matches!(url.scheme(), "redis" | "rediss") {
-            return Err(Fault::invalid(
+            return Err(invalid(
                 "the URL of a Redis store begins with redis:// or, for TLS, with rediss://",
             ));
         }
         if url.fragment().is_some() {
-            return Err(Fault::invalid(
+            return Err(invalid(
                 "the URL of a Redis store has no part after #; write %23 for a # in user or password",
             ));
         }
         if url.password().is_none() && !url.username().is_empty() {
-            return Err(Fault::invalid(
+            return Err(invalid(
                 "the URL of the Redis store has a user and no password; write user:password@host, or :password@host",
             ));
         }
@@ -68,45 +69,30 @@ impl Options {
         bare.set_query(None);
         let info = bare.into_connection_info().map_err(|error| {
             let what = error.category();
-            Fault::invalid(format!(
+            invalid(format!(
                 "the URL of the Redis store names no host, port and database to connect to ({what}); write redis://[user:password@]host[:port][/db], with a number for the database and %XX for special characters in user and password"
             ))
         })?;
         let mut options = Self::new(&info)?;
-        for (name, value) in url.query_pairs() {
-            match &*name {
-                "prefix" => options.prefix = value.into_owned(),
-                "cafile" if url.scheme() == "rediss" => {
-                    options.cafile = Some(value.into_owned().into());
-                }
-                "cafile" => {
-                    return Err(Fault::invalid(
-                        "the parameter cafile of a Redis store is for TLS; write rediss:// in place of redis://",
-                    ));
-                }
-                "connect_timeout_ms" => {
-                    options.connect_timeout = milliseconds("connect_timeout_ms", &value)?;
-                }
-                "call_timeout_ms" => {
-                    options.call_timeout = milliseconds("call_timeout_ms", &value)?;
-                }
-                _ => {
-                    return Err(Fault::invalid(format!(
-                        "the URL of the Redis store has a parameter that is not known; known are {KNOWN}"
-                    )));
-                }
-            }
+        let mut given = Parameters::read("the Redis store", url.query_pairs(), &KNOWN)?;
+        options.prefix = given.take("prefix").unwrap_or(options.prefix);
+        options.cafile = given.take("cafile").map(PathBuf::from);
+        if options.cafile.is_some() && url.scheme() != "rediss" {
+            return Err(invalid(
+                "the parameter cafile of a Redis store is for TLS; write rediss:// in place of redis://",
+            ));
         }
+        options.connect_timeout =
+            given.milliseconds("connect_timeout_ms", options.connect_timeout)?;
+        options.call_timeout = given.milliseconds("call_timeout_ms", options.call_timeout)?;
         check_prefix(&options.prefix)?;
         Ok(options)
     }
 
-    fn new(info: &ConnectionInfo) -> Outcome<Self> {
+    fn new(info: &ConnectionInfo) -> Result<Self> {
         let settings = info.redis_settings();
         if settings.db() < 0 {
-            return Err(Fault::invalid(
-                "the database of a Redis store is a number from 0",
-            ));
+            return Err(invalid("the database of a Redis store is a number from 0"));
         }
         Ok(Self {
             address: info.addr().clone(),
@@ -129,25 +115,20 @@ impl Options {
     }
 }
 
-fn milliseconds(name: &str, text: &str) -> Outcome<Duration> {
-    match text.parse() {
-        Ok(count) if count > 0 => Ok(Duration::from_millis(count)),
-        _ => Err(Fault::invalid(format!(
-            "the parameter {name} of the Redis store is a number of milliseconds from 1"
-        ))),
-    }
+fn invalid(message: impl Into<String>) -> StoreError {
+    StoreError::InvalidArgument(message.into())
 }
 
 /// Refuses prefixes under which two caches would share keys.
-pub(super) fn check_prefix(prefix: &str) -> Outcome<()> {
+pub(super) fn check_prefix(prefix: &str) -> Result<()> {
     if prefix.is_empty() {
-        return Err(Fault::invalid(
+        return Err(invalid(
             "the prefix of a Redis store is empty; give one, such as mneme",
         ));
     }
     let mut parts = prefix.split(':').skip(1);
     if let Some(family) = parts.find(|part| FAMILIES.contains(part)) {
-        return Err(Fault::invalid(format!(
+        return Err(invalid(format!(
             "the prefix {prefix:?} of a Redis store has the part \":{family}\", and its keys could be those of the cache whose prefix is what stands before; give another prefix"
         )));
     }
@@ -159,11 +140,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use mneme_store::StoreError;
 
     fn refusal(url: &str) -> String {
         match Options::parse(url) {
-            Err(Fault::Typed(StoreError::InvalidArgument(text))) => text,
+            Err(StoreError::InvalidArgument(text)) => text,
             other => panic!("{other:?}"),
         }
     }
@@ -217,8 +197,12 @@ mod tests {
             ("redis://u:secret@0.0.0.0", "names no host"),
             ("redis://u:secret@h/0#insecure", "after #"),
             ("redis://secret@h", "no password"),
-            ("redis://u:secret@h?secret=1", KNOWN),
+            (
+                "redis://u:secret@h?secret=1",
+                "prefix, cafile, connect_timeout_ms, call_timeout_ms",
+            ),
             ("redis://u:secret@h?cafile=x", "rediss://"),
+            ("redis://u:secret@h?prefix=a&prefix=secret", "prefix twice"),
             (
                 "redis://u:secret@h?prefix=",
                 "prefix of a Redis store is empty",

@@ -45,7 +45,7 @@ pub(super) struct Expired {
 }
 
 impl Session {
-    pub fn insert(&mut self, entries: &[Entry]) -> Outcome<Vec<Inserted>> {
+    pub fn insert(&mut self, entries: Vec<Entry>) -> Outcome<Vec<Inserted>> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
@@ -53,7 +53,7 @@ impl Session {
         let mut places = BTreeMap::new();
         let mut distinct: Vec<&Entry> = Vec::with_capacity(entries.len());
         let mut given = Vec::with_capacity(entries.len());
-        for entry in entries {
+        for entry in &entries {
             let place = *places
                 .entry((&*entry.namespace, &*entry.query_hash))
                 .or_insert(distinct.len());

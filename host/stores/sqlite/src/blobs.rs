@@ -5,11 +5,11 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::MAX_BLOB;
 use super::connection;
 use super::error::{Fault, Outcome};
 use super::layout::{self, BLOBS};
 use super::session::Session;
+use mneme_store::opened::MAX_BLOB;
 
 const CREATE: &str =
     "CREATE TABLE IF NOT EXISTS derived_blobs (name TEXT PRIMARY KEY, bytes BLOB NOT NULL)";
@@ -44,7 +44,7 @@ impl Session {
         }
     }
 
-    pub fn write_blob(&mut self, name: &str, bytes: &[u8]) -> Outcome<()> {
+    pub fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Outcome<()> {
         self.write(|conn| {
             connection::run(conn, CREATE)?;
             let mut write = conn.prepare_cached(WRITE).map_err(layout::misfit)?;

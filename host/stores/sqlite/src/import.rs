@@ -77,10 +77,9 @@ impl Session {
         Ok(())
     }
 
-    pub fn write_import(&mut self, entries: &[Entry], max_batch: u32) -> Outcome<()> {
+    pub fn write_import(&mut self, entries: Vec<Entry>) -> Outcome<()> {
         let import = self.import.take().ok_or_else(checks::import_not_begun)?;
-        checks::batch(entries, max_batch, self.embedder.dim)?;
-        import.add(entries)?;
+        import.add(&entries)?;
         self.import = Some(import);
         Ok(())
     }
@@ -91,9 +90,6 @@ impl Session {
         meta: &[MetaChange],
     ) -> Outcome<bool> {
         let import = self.import.take().ok_or_else(checks::import_not_begun)?;
-        for change in meta {
-            checks::meta_key(&change.key)?;
-        }
         let dim = self.embedder.dim;
         let done = self.write_entries(
             |conn| {
@@ -120,8 +116,9 @@ impl Session {
         Ok(done.is_some())
     }
 
-    pub fn end_import(&mut self) {
+    pub fn end_import(&mut self) -> Outcome<()> {
         self.import = None;
+        Ok(())
     }
 }
 

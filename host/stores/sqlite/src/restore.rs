@@ -88,8 +88,9 @@ impl Session {
         Ok(())
     }
 
-    pub fn end_restore(&mut self) {
+    pub fn end_restore(&mut self) -> Outcome<()> {
         self.restore = None;
+        Ok(())
     }
 
     /// The snapshot, checked now if it has not been. The restore is over unless it is

@@ -62,7 +62,7 @@ impl Session {
 
     /// Keeps one picture of the data for all reads up to `end_view`. Writers append to the
     /// log meanwhile.
-    pub fn begin_view(&mut self) -> Outcome<()> {
+    pub fn begin_view(&mut self) -> Outcome<bool> {
         self.end_view()?;
         connection::run(&self.conn, "BEGIN")?;
         self.view = true;
@@ -71,7 +71,7 @@ impl Session {
             self.end_view()?;
             return Err(fault);
         }
-        Ok(())
+        Ok(true)
     }
 
     pub fn end_view(&mut self) -> Outcome<()> {

@@ -55,8 +55,9 @@ impl Session {
         Ok(bytes)
     }
 
-    pub fn end_snapshot(&mut self) {
+    pub fn end_snapshot(&mut self) -> Outcome<()> {
         self.snapshot = None;
+        Ok(())
     }
 
     /// A file of the owner's, beside the database, where there is room for its like.

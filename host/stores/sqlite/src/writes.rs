@@ -54,7 +54,7 @@ pub(super) const BUMP: &str =
     ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)";
 
 impl Session {
-    pub fn insert(&mut self, entries: &[Entry]) -> Outcome<Vec<Inserted>> {
+    pub fn insert(&mut self, entries: Vec<Entry>) -> Outcome<Vec<Inserted>> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }

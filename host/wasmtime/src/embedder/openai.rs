@@ -8,7 +8,7 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
-use super::{EmbedError, Embedder};
+use super::{EmbedError, Embedder, MAX_DIM};
 
 mod wire;
 
@@ -268,7 +268,7 @@ impl OpenAi {
             })
             .map_err(|error| self.transport(error))?;
         // A value in JSON takes some 20 bytes.
-        let limit = (texts.len() * wire::MAX_DIM * 32 + (1 << 20)) as u64;
+        let limit = (texts.len() * MAX_DIM as usize * 32 + (1 << 20)) as u64;
         let status = response.status();
         let after = retry_after(&response);
         let body = response.body_mut().with_config().limit(limit).read_to_vec();

@@ -5,8 +5,8 @@ use crate::broken::crashing::{
     OneByOne, OwnCounter, StaleGuard, StaleReads, StaleSettings, StaleWalk,
 };
 use crate::broken::opening::{
-    AnswersClosed, ChangesItsMind, ChecksOnce, Opens, OpensAnyway, PagesClosed, Says, SaysOfHealth,
-    StaysOpen, close_once, forget_at_close, open_in_range, open_once,
+    AnswersClosed, ChangesItsMind, ChecksOnce, Opens, OpensAnyway, Says, SaysOfHealth, StaysOpen,
+    close_once, forget_at_close, open_in_range, open_once,
 };
 use crate::broken::snapshots;
 use crate::broken::snapshots::{
@@ -159,9 +159,14 @@ pub fn closed() -> Vec<Known> {
             closed("iter_since"),
         ),
         memory(
-            "pages are there when it is closed",
+            "iter-vectors answers when it is closed",
             "reads-after-close-are-refused",
-            || PagesClosed,
+            closed("iter_vectors"),
+        ),
+        memory(
+            "iter-stamps answers when it is closed",
+            "reads-after-close-are-refused",
+            closed("iter_stamps"),
         ),
         memory(
             "insert answers when it is closed",

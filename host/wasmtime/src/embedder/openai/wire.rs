@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The longest vector that the cache takes.
-pub const MAX_DIM: usize = 8192;
+use crate::embedder::MAX_DIM;
 
 /// What is asked.
 #[derive(Serialize)]
@@ -50,7 +49,7 @@ pub fn vectors(body: &[u8], wanted: usize, dim: u32) -> Result<Vec<Vec<f32>>, St
         if values != expected {
             return Err(format!("a vector of {values} values instead of {expected}"));
         }
-        if values == 0 || values > MAX_DIM {
+        if values == 0 || values > MAX_DIM as usize {
             return Err(format!(
                 "a vector of {values} values; 1 to {MAX_DIM} are possible"
             ));

@@ -1,7 +1,7 @@
 //! Rows of one library through the store of the other, at a place of any kind.
 
 use crate::place::{Kind, ODD, Place, now};
-use mneme::store::{Entry, Store, Touch};
+use mneme::store::{Entry, Touch};
 use mneme_tests::embedders::axis;
 use mneme_tests::rows::{get, hash, put};
 use serde_json::{Value, json};

@@ -40,10 +40,10 @@ fn ours(path: &Path) -> SemanticCache {
 }
 
 /// Runs a test with the peer's Python and a folder.
-fn with_peer(python: Python, test: impl FnOnce(&'static Path, &Path) + Send + 'static) {
+fn with_peer(python: Python, test: impl FnOnce(Python, &Path) + Send + 'static) {
     unless_it_hangs(move || {
         let dir = tempfile::tempdir().unwrap();
-        test(python.0, dir.path());
+        test(python, dir.path());
     });
 }
 
@@ -53,7 +53,7 @@ fn their_archives_are_loaded(python: Python) {
     with_peer(python, |python, dir| {
         let (path, archive) = (dir.join("theirs.db"), dir.join("theirs.tar.gz"));
         let quotas = json!({"namespace_quotas": {"small": 2, "a:b": 9}});
-        let mut peer = Peer::open(python, &path, quotas);
+        let mut peer = Peer::open(python, &json!(["sqlite", {"path": path}]), quotas);
         peer.put(
             "default",
             "One two  THREE",
@@ -178,7 +178,7 @@ fn our_archives_are_loaded_by_them(python: Python) {
         cache.close().unwrap();
 
         let copy = dir.join("theirs.db");
-        let mut peer = Peer::start(python, "interop.py");
+        let mut peer = Peer::start(python);
         peer.call(
             "loads",
             json!({"archive": archive, "path": copy, "fingerprint": FINGERPRINT, "dim": DIM}),
@@ -208,7 +208,7 @@ fn our_archives_are_loaded_by_them(python: Python) {
             Some(vec![7; 100_000])
         );
 
-        let mut stranger = Peer::start(python, "interop.py");
+        let mut stranger = Peer::start(python);
         let refused = stranger.attempt(
             "loads",
             json!({"archive": archive, "path": dir.join("no.db"), "fingerprint": "other", "dim": DIM}),

@@ -11,12 +11,27 @@ use std::time::Duration;
 
 /// The tests of this module.
 pub const TESTS: &[(&str, fn(Place))] = &[
-    ("their_data_answers_through_ours", their_data_answers_through_ours),
-    ("our_data_answers_through_theirs", our_data_answers_through_theirs),
+    (
+        "their_data_answers_through_ours",
+        their_data_answers_through_ours,
+    ),
+    (
+        "our_data_answers_through_theirs",
+        our_data_answers_through_theirs,
+    ),
     ("both_work_at_the_same_time", both_work_at_the_same_time),
-    ("their_cache_passes_over_blobs", their_cache_passes_over_blobs),
-    ("an_import_is_nothing_to_theirs_until_it_is_data", an_import_is_nothing_to_theirs_until_it_is_data),
-    ("another_embedder_is_refused_by_both", another_embedder_is_refused_by_both),
+    (
+        "their_cache_passes_over_blobs",
+        their_cache_passes_over_blobs,
+    ),
+    (
+        "an_import_is_nothing_to_theirs_until_it_is_data",
+        an_import_is_nothing_to_theirs_until_it_is_data,
+    ),
+    (
+        "another_embedder_is_refused_by_both",
+        another_embedder_is_refused_by_both,
+    ),
 ];
 
 const UNICODE: &str = "Straße  nach\u{3000}ΌΔΟΣ 😀 café";
@@ -298,7 +313,11 @@ fn another_embedder_is_refused_by_both(place: Place) {
     peer.close();
     let picture = |store: &mut dyn Store| {
         let entries = store.iter_since(0, 9).unwrap();
-        (entries, store.list_meta().unwrap(), store.read_version_counter().unwrap())
+        (
+            entries,
+            store.list_meta().unwrap(),
+            store.read_version_counter().unwrap(),
+        )
     };
     let before = picture(&mut *place.opened());
     let open = |embedder: Box<dyn Embedder>| {
@@ -312,7 +331,13 @@ fn another_embedder_is_refused_by_both(place: Place) {
     );
     let error = open(Box::new(Precomputed::new(FINGERPRINT, 8)));
     assert!(
-        matches!(error, Error::EmbedderDimension { expected: DIM, actual: 8 }),
+        matches!(
+            error,
+            Error::EmbedderDimension {
+                expected: DIM,
+                actual: 8
+            }
+        ),
         "{error:?}"
     );
     assert_eq!(picture(&mut *place.opened()), before);

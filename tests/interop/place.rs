@@ -103,10 +103,14 @@ impl Place {
         match &*self.backend {
             Backend::File(folder) => Box::new(SqliteStore::new(folder.path().join(name))),
             Backend::Redis(server) => Box::new(
-                RedisStore::from_url(&server.url()).unwrap().prefix(name.as_str()),
+                RedisStore::from_url(&server.url())
+                    .unwrap()
+                    .prefix(name.as_str()),
             ),
             Backend::Postgres(server) => Box::new(
-                PostgresStore::from_url(&server.url()).unwrap().schema(name.as_str()),
+                PostgresStore::from_url(&server.url())
+                    .unwrap()
+                    .schema(name.as_str()),
             ),
             Backend::DynamoDb(server) => {
                 let url = format!("{}&call_timeout_ms=60000", server.url(name));

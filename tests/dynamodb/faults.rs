@@ -57,7 +57,7 @@ type Operation = (
     fn(&mut DynamoDbStore) -> Result<(), StoreError>,
 );
 
-const READS: [Operation; 9] = [
+const READS: [Operation; 10] = [
     ("get_by_hash", |store| {
         store.get_by_hash(&[key("a", 1)]).map(drop)
     }),

@@ -86,7 +86,9 @@ pub struct Global {
 impl Global {
     /// The namespace, for commands that work in one.
     pub fn namespace(&self) -> &str {
-        self.namespace.as_deref().unwrap_or(mneme::DEFAULT_NAMESPACE)
+        self.namespace
+            .as_deref()
+            .unwrap_or(mneme::DEFAULT_NAMESPACE)
     }
 }
 

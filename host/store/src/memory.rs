@@ -214,7 +214,7 @@ impl Session {
         Ok(self.namespaces.keys().cloned().collect())
     }
 
-    fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
+    pub fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
         let counts = self.namespaces.iter();
         Ok(counts
             .map(|(name, space)| (name.clone(), space.ids.len() as u64))

@@ -1,6 +1,13 @@
 //! What needs to see the connection.
 
 use super::*;
+use mneme_store::Entry;
+use rusqlite::Connection;
+
+fn on_connection<T>(store: &mut SqliteStore, work: impl FnOnce(&Connection) -> T) -> T {
+    let run = |session: &mut Session| Ok(work(&session.conn));
+    store.opened.run("test", run).unwrap()
+}
 
 fn entry(n: u64) -> Entry {
     Entry {
@@ -24,8 +31,13 @@ fn a_full_disk_is_told_and_leaves_nothing() {
     let mut store = SqliteStore::new(dir.path().join("cache.db"));
     store.open("fp", 2).unwrap();
     store.insert(vec![entry(1)]).unwrap();
-    let conn = &store.session.as_ref().unwrap().conn;
-    conn.execute_batch("PRAGMA max_page_count = 1").unwrap();
+    let limit = |store: &mut SqliteStore, pages: u32| {
+        on_connection(store, |conn| {
+            conn.execute_batch(&format!("PRAGMA max_page_count = {pages}"))
+        })
+        .unwrap();
+    };
+    limit(&mut store, 1);
     match store.insert((2..50).map(entry).collect()) {
         Err(StoreError::Backend(error)) => {
             assert!(!error.retryable);
@@ -36,9 +48,7 @@ fn a_full_disk_is_told_and_leaves_nothing() {
     }
     assert_eq!(store.count(None).unwrap(), 1);
     assert_eq!(store.read_version_counter().unwrap(), 1);
-    let conn = &store.session.as_ref().unwrap().conn;
-    conn.execute_batch("PRAGMA max_page_count = 100000")
-        .unwrap();
+    limit(&mut store, 100_000);
     assert_eq!(
         store.insert((2..50).map(entry).collect()).unwrap().len(),
         48
@@ -50,14 +60,13 @@ fn every_look_up_goes_by_an_index() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = SqliteStore::new(dir.path().join("cache.db"));
     store.open("fp", 2).unwrap();
-    let conn = &store.session.as_ref().unwrap().conn;
     for (sql, walks) in reads::PLANNED {
-        let mut query = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let rows = query
-            .raw_query()
-            .mapped(|row| row.get::<_, String>(3))
-            .collect::<rusqlite::Result<Vec<_>>>()
-            .unwrap();
+        let rows = on_connection(&mut store, |conn| {
+            let mut query = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+            let steps = query.raw_query().mapped(|row| row.get::<_, String>(3));
+            steps.collect::<rusqlite::Result<Vec<_>>>()
+        })
+        .unwrap();
         let table_walk = rows
             .iter()
             .any(|step| step.starts_with("SCAN entries") && !step.contains("COVERING INDEX"));

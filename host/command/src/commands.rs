@@ -20,9 +20,6 @@ use anyhow::Result;
 use crate::args::{Args, Command};
 use crate::output::Output;
 
-/// The exit code of a program whose own has no place in a byte.
-const FAILED: u8 = 2;
-
 /// Runs the command and returns the exit code.
 pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
     let global = &args.global;

@@ -7,6 +7,7 @@ mod serve;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mneme::VectorDtype;
@@ -31,9 +32,18 @@ Examples:
   echo \"What is a semantic cache?\" | mneme run -- my-llm --model small
   mneme demo";
 
+/// The end of the help, with what this build can keep its entries in.
+fn after_help() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let stores = mneme::store::built_in().join(", ");
+        format!("{AFTER_HELP}\n\nStores of this build: {stores}")
+    });
+    &TEXT
+}
+
 /// A semantic cache: answers questions that were answered before, also in other words.
 #[derive(Debug, Parser)]
-#[command(name = "mneme", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "mneme", version, after_help = after_help(), max_term_width = 100)]
 pub struct Args {
     #[command(flatten)]
     pub global: Global,
@@ -324,6 +334,16 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_lists_the_stores_of_this_build() {
+        let help = Args::command().render_help().to_string();
+        let stores = match cfg!(feature = "servers") {
+            true => "Stores of this build: memory, sqlite, redis, postgres, dynamodb",
+            false => "Stores of this build: memory, sqlite",
+        };
+        assert!(help.trim_end().ends_with(stores), "{help}");
     }
 
     #[test]

@@ -20,9 +20,6 @@ use anyhow::Result;
 use crate::args::{Args, Command};
 use crate::output::Output;
 
-/// The exit code if that of the program does not fit into a byte.
-const FAILED: u8 = 2;
-
 /// Runs the command and returns the exit code.
 pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
     let global = &args.global;

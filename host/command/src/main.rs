@@ -4,15 +4,16 @@ mod args;
 mod commands;
 mod embedder_spec;
 mod embedding;
+mod exit;
 mod json;
 mod json_lines;
 mod output;
 mod picture;
 mod progress;
-mod put_fields;
 mod session;
 mod store_url;
 mod thresholds_plot;
+mod ttl_field;
 mod watched;
 
 use std::ffi::OsStr;
@@ -23,10 +24,8 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::args::Args;
+use crate::exit::ERROR;
 use crate::output::Output;
-
-/// The exit code of errors.
-const ERROR: u8 = 2;
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {

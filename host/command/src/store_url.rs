@@ -67,11 +67,18 @@ impl StoreUrl {
 
     /// The store, not opened yet.
     pub fn store(&self) -> Result<Box<dyn Store>> {
-        store::from_url(&self.0).map_err(|error| match mneme::Error::from(error) {
-            mneme::Error::InvalidArgument(message) => anyhow!("--store: {message}"),
-            error => anyhow!("--store: {error}"),
+        store::from_url_built_with(&self.0, brought_by).map_err(|error| {
+            match mneme::Error::from(error) {
+                mneme::Error::InvalidArgument(message) => anyhow!("--store: {message}"),
+                error => anyhow!("--store: {error}"),
+            }
         })
     }
+}
+
+/// What to build this command with for a store that it lacks.
+fn brought_by(_feature: &str) -> String {
+    "--features servers".into()
 }
 
 /// Where the entries are, without secrets: a path, or the kind of server.
@@ -96,6 +103,31 @@ mod tests {
         assert!(same("sqlite:.", "sqlite:./."));
         assert!(!same("sqlite:x.db", "sqlite:y.db") && !same("redis://h/1", "redis://h"));
         assert!(!same("memory:", "memory:"));
+    }
+
+    #[test]
+    fn a_store_that_this_build_lacks_is_said_with_the_feature_that_brings_it() {
+        let message = |url: &str| StoreUrl::new(url).store().err().map(|e| e.to_string());
+        let servers = [
+            "redis://localhost",
+            "postgres://u@localhost/db",
+            "dynamodb://t",
+        ];
+        for (url, name) in servers.iter().zip(["redis", "postgres", "dynamodb"]) {
+            let expected = format!(
+                "--store: this build has no {name} store; build it with --features servers"
+            );
+            match cfg!(feature = "servers") {
+                true => assert!(store::built_in().contains(&name)),
+                false => {
+                    assert_eq!(message(url), Some(expected));
+                    assert!(!store::built_in().contains(&name));
+                }
+            }
+        }
+        let unknown = message("mysql://h").unwrap();
+        let says = unknown.contains("redis://HOST (build it with --features servers)");
+        assert_eq!(says, !cfg!(feature = "servers"), "{unknown}");
     }
 
     #[test]

@@ -145,25 +145,25 @@ pub trait Store: Send {
     /// [`StoreError::Unsupported`], like the other operations on blobs.
     fn read_blob(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
         let _ = name;
-        Err(self.no_blobs())
+        Err(no_blobs(self))
     }
 
     /// Creates or replaces a blob of at most [`CapabilitySet::max_blob`] bytes, under a name of
     /// 1 to 100 lowercase letters, digits, `-`, `.` and `/`.
     fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
         let _ = (name, bytes);
-        Err(self.no_blobs())
+        Err(no_blobs(self))
     }
 
     /// Deletes blobs. Skips names without a blob.
     fn delete_blobs(&mut self, names: &[String]) -> Result<()> {
         let _ = names;
-        Err(self.no_blobs())
+        Err(no_blobs(self))
     }
 
     /// The names of all blobs, sorted by their bytes.
     fn list_blobs(&mut self) -> Result<Vec<String>> {
-        Err(self.no_blobs())
+        Err(no_blobs(self))
     }
 
     /// From here to [`end_view`](Self::end_view) reads answer from the data of one instant.
@@ -194,72 +194,70 @@ pub trait Store: Send {
     /// Fixes a snapshot of all data and returns its size in bytes. By default
     /// [`StoreError::Unsupported`], like the other operations on snapshots and restores.
     fn begin_snapshot(&mut self) -> Result<u64> {
-        Err(self.no_snapshots())
+        Err(no_snapshots(self))
     }
 
     /// The next bytes of the snapshot, at most `max`; none at its end.
     fn read_snapshot(&mut self, max: u32) -> Result<Vec<u8>> {
         let _ = max;
-        Err(self.no_snapshots())
+        Err(no_snapshots(self))
     }
 
     /// Discards the snapshot, if there is one.
     fn end_snapshot(&mut self) -> Result<()> {
-        Err(self.no_snapshots())
+        Err(no_snapshots(self))
     }
 
     /// Prepares to take in a snapshot; the present data stays until
     /// [`commit_restore`](Self::commit_restore).
     fn begin_restore(&mut self) -> Result<()> {
-        Err(self.no_snapshots())
+        Err(no_snapshots(self))
     }
 
     /// Appends bytes of the snapshot.
     fn write_restore(&mut self, bytes: &[u8]) -> Result<()> {
         let _ = bytes;
-        Err(self.no_snapshots())
+        Err(no_snapshots(self))
     }
 
     /// Checks the bytes received and says what is in them. No more bytes may follow.
     fn check_restore(&mut self) -> Result<Restored> {
-        Err(self.no_snapshots())
+        Err(no_snapshots(self))
     }
 
     /// The first `limit` entries of the checked snapshot with an id above `last_id`.
     fn read_restore(&mut self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
         let _ = (last_id, limit);
-        Err(self.no_snapshots())
+        Err(no_snapshots(self))
     }
 
     /// Replaces all data by the snapshot in one step, after checking it. With
     /// `only_if_empty`, fails if the store has an entry.
     fn commit_restore(&mut self, only_if_empty: bool) -> Result<()> {
         let _ = only_if_empty;
-        Err(self.no_snapshots())
+        Err(no_snapshots(self))
     }
 
     /// Discards the restore, if there is one.
     fn end_restore(&mut self) -> Result<()> {
-        Err(self.no_snapshots())
+        Err(no_snapshots(self))
     }
+}
 
-    /// The error of a store without blobs.
-    #[doc(hidden)]
-    fn no_blobs(&self) -> StoreError {
-        StoreError::Unsupported(format!(
-            "the {} store keeps no blobs; the cache derives their contents from the entries again",
-            self.capabilities().name
-        ))
-    }
+/// The error of a store without blobs.
+fn no_blobs(store: &(impl Store + ?Sized)) -> StoreError {
+    StoreError::Unsupported(format!(
+        "the {} store keeps no blobs; the cache derives their contents from the entries again",
+        store.capabilities().name
+    ))
+}
 
-    /// The error of a store without snapshots.
-    #[doc(hidden)]
-    fn no_snapshots(&self) -> StoreError {
-        StoreError::Unsupported(format!(
-            "the {} store has no snapshots; make a portable checkpoint, or use the backend's own backup tools",
-            self.capabilities().name
-        ))
-    }
+/// The error of a store without snapshots.
+fn no_snapshots(store: &(impl Store + ?Sized)) -> StoreError {
+    StoreError::Unsupported(format!(
+        "the {} store has no snapshots; make a portable checkpoint, or use the backend's own backup tools",
+        store.capabilities().name
+    ))
 }
 
 /// The message of an error: what happened, where, and what to do.

@@ -3,7 +3,7 @@
 mod questions;
 mod report;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use mneme::{GetRequest, Lookup, PutRequest};
@@ -16,9 +16,7 @@ use crate::session::Session;
 use crate::store_url::StoreUrl;
 
 use questions::{QUESTIONS, Question};
-
-/// The least similarity of a hit here. See [`report::THRESHOLD_WHY`].
-const THRESHOLD: f32 = 0.8;
+use report::{Asked, Filled, THRESHOLD};
 
 /// The answers that the cache starts with, as `import` reads them.
 const FAQ: &str = include_str!("demo/faq.jsonl");
@@ -27,35 +25,6 @@ const FAQ: &str = include_str!("demo/faq.jsonl");
 struct Faq {
     query: String,
     response: String,
-}
-
-/// How long filling the cache took.
-struct Filled {
-    entries: usize,
-    embedding: Duration,
-    cache: Duration,
-}
-
-/// A question and its outcome.
-struct Asked {
-    question: &'static Question,
-    lookup: Lookup,
-    /// The stored question next to a missed one, with its similarity.
-    nearest: Option<(f32, String)>,
-    /// None if nothing was embedded.
-    embedding: Option<Duration>,
-    cache: Duration,
-}
-
-impl Asked {
-    /// Whether a person would want this outcome.
-    fn is_right(&self) -> bool {
-        match (&self.lookup, self.question.answer) {
-            (Lookup::Hit(hit), Some(answer)) => hit.query == answer,
-            (Lookup::Miss(_), None) => true,
-            _ => false,
-        }
-    }
 }
 
 /// `demo`. Ignores the environment, so it does not fill the cache that $MNEME_STORE names.

@@ -9,11 +9,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::args::{Global, Import};
+use crate::exit::ERROR;
 use crate::json_lines::{self, Lines};
 use crate::output::{self, Output};
 use crate::progress;
-use crate::put_fields;
 use crate::session::{self, Session};
+use crate::ttl_field;
 
 /// Lines that are embedded and stored together.
 const BATCH: usize = 256;
@@ -31,22 +32,24 @@ struct Entry {
     query: String,
     response: String,
     namespace: Option<String>,
-    #[serde(default, deserialize_with = "put_fields::present")]
-    ttl: put_fields::TtlField,
+    #[serde(default, deserialize_with = "ttl_field::present")]
+    ttl: ttl_field::TtlField,
     metadata: Option<Map<String, Value>>,
     embedding: Option<Vec<f32>>,
 }
 
 impl Entry {
     fn request(&self, namespace: &str) -> PutRequest {
-        put_fields::request(
-            &self.query,
-            &self.response,
-            self.namespace.as_deref().unwrap_or(namespace),
-            self.ttl,
-            self.metadata.as_ref(),
-            self.embedding.as_ref(),
-        )
+        let mut request = PutRequest::new(&self.query, &self.response)
+            .namespace(self.namespace.as_deref().unwrap_or(namespace))
+            .ttl(ttl_field::ttl(self.ttl));
+        if let Some(metadata) = &self.metadata {
+            request = request.metadata(Value::from(metadata.clone()).to_string());
+        }
+        if let Some(embedding) = &self.embedding {
+            request = request.embedding(embedding.clone());
+        }
+        request
     }
 }
 
@@ -114,7 +117,7 @@ pub fn import(global: &Global, out: Output, args: &Import) -> Result<u8> {
             )
         },
     )?;
-    Ok(if bad.is_empty() { 0 } else { super::FAILED })
+    Ok(if bad.is_empty() { 0 } else { ERROR })
 }
 
 /// A running import.

@@ -10,6 +10,7 @@ use mneme::{GetRequest, Lookup, PutRequest, Ttl};
 use serde_json::{Value, json};
 
 use crate::args::{Global, Run};
+use crate::exit::ERROR;
 use crate::json;
 use crate::output::{self, Output};
 use crate::session::Session;
@@ -192,7 +193,7 @@ fn exit_code(status: ExitStatus) -> u8 {
         return 128 + signal as u8;
     }
     // Windows has codes of 32 bits.
-    status.code().map_or(super::FAILED, |code| {
-        u8::try_from(code).unwrap_or(super::FAILED)
-    })
+    status
+        .code()
+        .map_or(ERROR, |code| u8::try_from(code).unwrap_or(ERROR))
 }

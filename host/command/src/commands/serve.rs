@@ -9,6 +9,7 @@ mod fault;
 mod metrics;
 mod reports;
 mod request;
+mod served;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -32,17 +33,7 @@ use crate::store_url::StoreUrl;
 
 use access::Access;
 use metrics::Metrics;
-use reports::HealthReports;
-
-/// State that all requests share.
-struct Served {
-    cache: AsyncSemanticCache,
-    access: Access,
-    metrics: Metrics,
-    health: HealthReports,
-    max_body: usize,
-    max_archive: u64,
-}
+use served::{HealthReports, Served};
 
 /// `serve`
 pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
@@ -75,8 +66,8 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
     let cache = session.cache;
     let served = Arc::new(Served {
         cache: AsyncSemanticCache::new(cache.clone()),
-        access,
-        metrics: Metrics::new(registry)?,
+        access: Arc::new(access),
+        metrics: Arc::new(Metrics::new(registry)?),
         health: HealthReports::default(),
         max_body: args.max_body,
         max_archive: args.max_archive,
@@ -137,8 +128,14 @@ fn router(served: Arc<Served>) -> Router {
     description::serve(router, description)
         .fallback(fault::not_found)
         .method_not_allowed_fallback(fault::method_not_allowed)
-        .layer(from_fn_with_state(Arc::clone(&served), access::check))
-        .layer(from_fn_with_state(Arc::clone(&served), metrics::count))
+        .layer(from_fn_with_state(
+            Arc::clone(&served.access),
+            access::check,
+        ))
+        .layer(from_fn_with_state(
+            Arc::clone(&served.metrics),
+            metrics::count,
+        ))
         .layer(from_fn(body::read_to_end))
         .with_state(served)
 }

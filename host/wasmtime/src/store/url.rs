@@ -27,34 +27,108 @@ use super::{MemoryStore, Result, Store, StoreError};
 /// assert!(store::from_url("mysql://user:secret@host/db").is_err());
 /// ```
 pub fn from_url(url: &str) -> Result<Box<dyn Store>> {
-    let Some((scheme, rest)) = url.split_once(':') else {
-        return invalid(format!(
-            "the store {url:?} has no scheme; for a file write sqlite:{url}; known are {KNOWN}"
-        ));
-    };
-    match scheme {
-        "memory" if rest.is_empty() || rest == "//" => Ok(Box::new(MemoryStore::new())),
-        "memory" => invalid(format!(
-            "the store {url:?}: memory: takes no path; write memory: or sqlite:{rest}"
-        )),
-        "sqlite" => sqlite(rest.strip_prefix("//").unwrap_or(rest)),
-        "redis" | "rediss" => redis(url),
-        "postgres" | "postgresql" => postgres(url),
-        "dynamodb" => dynamodb(url),
-        // What follows the scheme may hold a password.
-        _ => invalid(format!(
-            "a store of the scheme {scheme:?} is not known; known are {KNOWN}"
-        )),
-    }
+    from_url_built_with(url, |feature| format!("the feature {feature}"))
 }
 
-const KNOWN: &str = "memory:, sqlite:PATH, redis://HOST, postgres://HOST/DB, dynamodb://TABLE";
+/// As [`from_url`], for a program that brings stores by features other than those of this
+/// crate: `how` says what to build it with for this crate's feature. The messages quote it.
+///
+/// # Errors
+///
+/// As [`from_url`].
+pub fn from_url_built_with(url: &str, how: impl Fn(&str) -> String) -> Result<Box<dyn Store>> {
+    let Some((scheme, rest)) = url.split_once(':') else {
+        return invalid(format!(
+            "the store {url:?} has no scheme; for a file write sqlite:{url}; known are {}",
+            known(how)
+        ));
+    };
+    let (feature, store) = match scheme {
+        "memory" if rest.is_empty() || rest == "//" => return Ok(Box::new(MemoryStore::new())),
+        "memory" => {
+            return invalid(format!(
+                "the store {url:?}: memory: takes no path; write memory: or sqlite:{rest}"
+            ));
+        }
+        "sqlite" => ("sqlite", sqlite(rest.strip_prefix("//").unwrap_or(rest))?),
+        "redis" | "rediss" => ("redis", redis(url)?),
+        "postgres" | "postgresql" => ("postgres", postgres(url)?),
+        "dynamodb" => ("dynamodb", dynamodb(url)?),
+        // What follows the scheme may hold a password.
+        _ => {
+            return invalid(format!(
+                "a store of the scheme {scheme:?} is not known; known are {}",
+                known(how)
+            ));
+        }
+    };
+    store.ok_or_else(|| {
+        StoreError::Unsupported(format!(
+            "this build has no {feature} store; build it with {}",
+            how(feature)
+        ))
+    })
+}
+
+/// The stores that this build has, by the names of their capabilities.
+pub fn built_in() -> Vec<&'static str> {
+    let kinds = KINDS.iter().filter(|kind| kind.is_built_in);
+    kinds.map(|kind| kind.name).collect()
+}
+
+/// A kind of store.
+struct Kind {
+    /// Also that of its feature.
+    name: &'static str,
+    url: &'static str,
+    is_built_in: bool,
+}
+
+const KINDS: [Kind; 5] = [
+    Kind {
+        name: "memory",
+        url: "memory:",
+        is_built_in: true,
+    },
+    Kind {
+        name: "sqlite",
+        url: "sqlite:PATH",
+        is_built_in: cfg!(feature = "sqlite"),
+    },
+    Kind {
+        name: "redis",
+        url: "redis://HOST",
+        is_built_in: cfg!(feature = "redis"),
+    },
+    Kind {
+        name: "postgres",
+        url: "postgres://HOST/DB",
+        is_built_in: cfg!(feature = "postgres"),
+    },
+    Kind {
+        name: "dynamodb",
+        url: "dynamodb://TABLE",
+        is_built_in: cfg!(feature = "dynamodb"),
+    },
+];
+
+/// The URLs that are known, with what brings those that this build lacks.
+fn known(how: impl Fn(&str) -> String) -> String {
+    let urls = KINDS.iter().map(|kind| match kind.is_built_in {
+        true => kind.url.to_owned(),
+        false => format!("{} (build it with {})", kind.url, how(kind.name)),
+    });
+    urls.collect::<Vec<_>>().join(", ")
+}
 
 fn invalid<T>(message: String) -> Result<T> {
     Err(StoreError::InvalidArgument(message))
 }
 
-fn sqlite(path: &str) -> Result<Box<dyn Store>> {
+/// A store, or none where this build lacks it.
+type Built = Result<Option<Box<dyn Store>>>;
+
+fn sqlite(path: &str) -> Built {
     if path.is_empty() {
         return invalid(
             "the store \"sqlite:\" names no file; write sqlite:PATH, such as sqlite:mneme.db"
@@ -62,21 +136,21 @@ fn sqlite(path: &str) -> Result<Box<dyn Store>> {
         );
     }
     #[cfg(feature = "sqlite")]
-    return Ok(Box::new(super::SqliteStore::new(path)));
+    return Ok(Some(Box::new(super::SqliteStore::new(path))));
     #[cfg(not(feature = "sqlite"))]
-    missing("sqlite")
+    Ok(None)
 }
 
-/// Passes a URL on to a store, or says that this build lacks it.
+/// Passes a URL on to a store.
 macro_rules! by_feature {
     ($($name:ident, $feature:literal, $store:ident;)*) => {
-        $(fn $name(url: &str) -> Result<Box<dyn Store>> {
+        $(fn $name(url: &str) -> Built {
             #[cfg(feature = $feature)]
-            return Ok(Box::new(super::$store::from_url(url)?));
+            return Ok(Some(Box::new(super::$store::from_url(url)?)));
             #[cfg(not(feature = $feature))]
             {
                 let _ = url;
-                missing($feature)
+                Ok(None)
             }
         })*
     };
@@ -86,18 +160,6 @@ by_feature! {
     redis, "redis", RedisStore;
     postgres, "postgres", PostgresStore;
     dynamodb, "dynamodb", DynamoDbStore;
-}
-
-#[cfg(not(all(
-    feature = "sqlite",
-    feature = "redis",
-    feature = "postgres",
-    feature = "dynamodb"
-)))]
-fn missing(feature: &str) -> Result<Box<dyn Store>> {
-    Err(StoreError::Unsupported(format!(
-        "this build has no {feature} store; build it with the feature {feature}"
-    )))
 }
 
 #[cfg(test)]
@@ -143,6 +205,28 @@ mod tests {
                 message.contains(expected) && !message.contains("secret"),
                 "{message}"
             );
+        }
+    }
+
+    #[test]
+    fn what_this_build_lacks_is_said_with_what_brings_it() {
+        for kind in &KINDS {
+            assert_eq!(built_in().contains(&kind.name), kind.is_built_in);
+            if kind.is_built_in {
+                continue;
+            }
+            let expected = format!(
+                "this build has no {0} store; build it with the feature {0}",
+                kind.name
+            );
+            let outcome = from_url(kind.url).err();
+            assert_eq!(outcome, Some(StoreError::Unsupported(expected)));
+            let brought = format!("{} (build it with --features x)", kind.url);
+            let outcome = from_url_built_with("mysql:", |_| "--features x".into()).err();
+            let Some(StoreError::InvalidArgument(message)) = outcome else {
+                panic!("{outcome:?}");
+            };
+            assert!(message.contains(&brought), "{message}");
         }
     }
 }

@@ -14,7 +14,9 @@ use crate::session::Session;
 use crate::store_url::StoreUrl;
 
 use super::questions::{Kind, Question};
-use super::{Asked, Filled, THRESHOLD};
+
+/// The least similarity of a hit here. See [`THRESHOLD_WHY`].
+pub const THRESHOLD: f32 = 0.8;
 
 /// The reason for [`THRESHOLD`]: shares of 4,000 labelled pairs of questions from
 /// Quora, embedded by the bundled encoder.
@@ -27,6 +29,35 @@ puts 75 % of the paraphrases and 22 % of the look-alikes above it
 const INDENT: usize = 43;
 /// The most that is shown of an answer.
 const WIDTH: usize = 60;
+
+/// What filling the cache took.
+pub struct Filled {
+    pub entries: usize,
+    pub embedding: Duration,
+    pub cache: Duration,
+}
+
+/// What became of a question.
+pub struct Asked {
+    pub question: &'static Question,
+    pub lookup: Lookup,
+    /// The stored question next to a missed one, with its similarity.
+    pub nearest: Option<(f32, String)>,
+    /// None where nothing was embedded.
+    pub embedding: Option<Duration>,
+    pub cache: Duration,
+}
+
+impl Asked {
+    /// Whether the answer, or that there was none, is what a person would want.
+    pub fn is_right(&self) -> bool {
+        match (&self.lookup, self.question.answer) {
+            (Lookup::Hit(hit), Some(answer)) => hit.query == answer,
+            (Lookup::Miss(_), None) => true,
+            _ => false,
+        }
+    }
+}
 
 /// The heading. `kept` is the namespace whose entries outlive the demo.
 pub fn begin(out: Output, session: &Session, store: &StoreUrl, kept: Option<&str>) -> Result<()> {

@@ -10,7 +10,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
-use super::Served;
 use super::fault::Fault;
 use crate::args::Serve;
 
@@ -100,11 +99,11 @@ fn is_local(host: &str) -> bool {
 }
 
 /// Refuses requests without access.
-pub async fn check(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
-    if served.access.allows(request.headers()) {
+pub async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    if access.allows(request.headers()) {
         return next.run(request).await;
     }
-    let fault = match served.access {
+    let fault = match *access {
         Access::Token(_) if OPEN.contains(&request.uri().path()) => return next.run(request).await,
         Access::Token(_) => Fault::new(
             StatusCode::UNAUTHORIZED,

@@ -18,9 +18,9 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 use utoipa::{IntoParams, ToSchema};
 
-use super::Served;
 use super::body;
 use super::fault::Fault;
+use super::served::Served;
 use crate::commands::checkpoint::dump_options;
 use crate::json;
 

@@ -13,7 +13,8 @@ use utoipa::openapi::{OpenApi as Document, PathItem, RefOr, Required, SecurityRe
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Served, archives, entries, metrics, reports};
+use super::served::Served;
+use super::{archives, entries, reports};
 
 /// The path prefix that names a namespace.
 const SPACE: &str = "/v1/namespaces/{namespace}";
@@ -35,7 +36,7 @@ pub fn routes() -> OpenApiRouter<Arc<Served>> {
         .routes(routes!(archives::dump))
         .routes(routes!(archives::load))
         .routes(routes!(reports::health))
-        .routes(routes!(metrics::scrape))
+        .routes(routes!(reports::scrape))
 }
 
 /// The routes that work in one namespace.

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use mneme::GetRequest;
+use mneme::{GetRequest, PutRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::Served;
 use super::fault::Fault;
 use super::request::{Body, Namespace};
-use crate::{json, put_fields};
+use super::served::Served;
+use crate::{json, ttl_field};
 
 /// A question.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -119,9 +119,9 @@ pub struct Put {
     /// The answer, of at most 4 MiB.
     response: String,
     /// Lifetime in seconds; null: unlimited. Default: the server's.
-    #[serde(default, deserialize_with = "put_fields::present")]
+    #[serde(default, deserialize_with = "ttl_field::present")]
     #[schema(value_type = Option<u64>)]
-    ttl: put_fields::TtlField,
+    ttl: ttl_field::TtlField,
     /// An object to store with the answer, of at most 64 KiB. Default: empty.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Map<String, Value>>,
@@ -151,14 +151,15 @@ pub async fn put(
     Namespace(namespace): Namespace,
     Body(put): Body<Put>,
 ) -> Result<Json<Stored>, Fault> {
-    let request = put_fields::request(
-        &put.query,
-        &put.response,
-        &namespace,
-        put.ttl,
-        put.metadata.as_ref(),
-        put.embedding.as_ref(),
-    );
+    let mut request = PutRequest::new(put.query, put.response)
+        .namespace(namespace)
+        .ttl(ttl_field::ttl(put.ttl));
+    if let Some(metadata) = put.metadata {
+        request = request.metadata(Value::from(metadata).to_string());
+    }
+    if let Some(embedding) = put.embedding {
+        request = request.embedding(embedding);
+    }
     let id = served.cache.put(request).await?;
     Ok(Json(Stored { id }))
 }

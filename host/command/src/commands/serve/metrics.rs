@@ -4,13 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header;
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
-
-use super::Served;
-use super::fault::Fault;
 
 /// Durations in seconds: 0.1 ms to 10 s.
 const DURATIONS: [f64; 12] = [
@@ -46,10 +42,15 @@ impl Metrics {
             durations,
         })
     }
+
+    /// All of them, in the text format of Prometheus. The gauges ask the store.
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
 }
 
 /// Counts a request, by the pattern of its path.
-pub async fn count(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
+pub async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("", MatchedPath::as_str).to_owned();
     // Clients can invent methods.
@@ -59,7 +60,6 @@ pub async fn count(State(served): State<Arc<Served>>, request: Request, next: Ne
     };
     let started = Instant::now();
     let response = next.run(request).await;
-    let metrics = &served.metrics;
     metrics
         .durations
         .with_label_values(&[&method, &route])
@@ -69,25 +69,4 @@ pub async fn count(State(served): State<Arc<Served>>, request: Request, next: Ne
         .with_label_values(&[&*method, &*route, response.status().as_str()])
         .inc();
     response
-}
-
-/// Metrics in the text format of Prometheus
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"), (status = "default", description = "What went wrong", body = Fault)),
-    tag = "operation"
-)]
-pub async fn scrape(State(served): State<Arc<Served>>) -> Result<Response, Fault> {
-    let asking = Arc::clone(&served);
-    // The gauges read the store.
-    let text = served.cache.run(move |_| {
-        let families = asking.metrics.registry.gather();
-        Ok(TextEncoder::new().encode_to_string(&families))
-    });
-    let text = text
-        .await?
-        .map_err(|error| Fault::internal(error.to_string()))?;
-    let kind = [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)];
-    Ok((kind, text).into_response())
 }

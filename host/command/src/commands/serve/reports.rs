@@ -1,30 +1,24 @@
-//! Namespaces, their quotas, counts and health.
+//! Namespaces, their quotas, counts, health and metrics.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mneme::Health;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use super::Served;
 use super::access::Access;
 use super::fault::Fault;
 use super::request::{Body, NamedNamespace, Namespace};
+use super::served::Served;
 use crate::json;
 
 /// The greatest age of a report on health: making one checks the whole store.
 const FRESH: Duration = Duration::from_secs(10);
-
-/// The last report on health.
-#[derive(Default)]
-pub struct HealthReports(Mutex<Option<(Instant, Arc<Health>)>>);
 
 /// Count entries, hits and misses, of one namespace or of all
 #[utoipa::path(
@@ -160,9 +154,26 @@ pub async fn health(
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let is_stranger = matches!(served.access, Access::Token(_)) && !served.access.allows(&headers);
+    let is_stranger = matches!(*served.access, Access::Token(_)) && !served.access.allows(&headers);
     Ok(match is_stranger {
         true => (status, Json(json!({"healthy": health.healthy}))).into_response(),
         false => (status, Json(json::Health::from(&*health))).into_response(),
     })
+}
+
+/// Metrics in the text format of Prometheus
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"), (status = "default", description = "What went wrong", body = Fault)),
+    tag = "operation"
+)]
+pub async fn scrape(State(served): State<Arc<Served>>) -> Result<Response, Fault> {
+    let metrics = Arc::clone(&served.metrics);
+    let text = served.cache.run(move |_| Ok(metrics.text()));
+    let text = text
+        .await?
+        .map_err(|error| Fault::internal(error.to_string()))?;
+    let kind = [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)];
+    Ok((kind, text).into_response())
 }

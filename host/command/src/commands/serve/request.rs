@@ -9,9 +9,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
-use super::Served;
 use super::body::{self, Unread};
 use super::fault::Fault;
+use super::served::Served;
 
 /// The header that names a namespace.
 pub const NAMESPACE: &str = "mneme-namespace";

@@ -169,7 +169,7 @@ fn a_computation_that_is_dropped_is_the_next_ones() {
         let request = GetRequest::new("q").embedding(vec![1.0, 0.0]);
         async move { cache.get_or_compute(request, compute).await }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.build().unwrap().block_on(async {
         let (computing, is_computing) = tokio::sync::oneshot::channel();
         let never = async move {

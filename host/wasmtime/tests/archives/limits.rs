@@ -2,7 +2,7 @@
 
 use super::support::{assert_serves, builder, dumped, entries, entry, fill, load, memory};
 use mneme::checkpoint::{DumpOptions, ImportMode, LoadOptions};
-use mneme::{Error, Limit, MemoryStore, VectorDtype};
+use mneme::{Error, Limit, MemoryStore, SemanticCache, VectorDtype};
 use std::io::{Cursor, Read};
 use std::time::{Duration, Instant};
 

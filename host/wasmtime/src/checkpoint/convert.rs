@@ -7,7 +7,7 @@ use super::options::{DumpOptions, LoadOptions};
 use crate::cache::SemanticCache;
 use crate::component::{Engine, Instance};
 use crate::contract::api::Options;
-use crate::contract::checkpoint::{Layout, LoadReport, Manifest};
+use crate::contract::checkpoint::{self as api, Layout, LoadReport, Manifest};
 use crate::error::{Error, Result};
 use crate::imports::State;
 use crate::store::SqliteStore;

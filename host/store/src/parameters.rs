@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Result, StoreError};
 
 /// The parameters of a URL, each given once and known to the store. No error repeats more of the
-/// URL than the name of a known parameter, as a password may be in the wrong place.
+/// URL than what looks like the name of a parameter, as a password may be in the wrong place.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,8 +41,14 @@ impl Parameters {
         for (number, (name, value)) in (1..).zip(pairs) {
             let (name, value) = (name.into(), value.into());
             if !known.contains(&&*name) {
+                let which = match is_name(&name) {
+                    true => format!("the parameter {name}, which is not known"),
+                    false => format!(
+                        "a parameter that is not known, as number {number} after the question mark"
+                    ),
+                };
                 return Err(StoreError::InvalidArgument(format!(
-                    "the URL of {store} has a parameter that is not known, as number {number} after the question mark; known are {}",
+                    "the URL of {store} has {which}; known are {}",
                     known.join(", ")
                 )));
             }
@@ -74,7 +80,7 @@ impl Parameters {
         match text.parse::<u32>() {
             Ok(count) if count > 0 => Ok(Duration::from_millis(count.into())),
             _ => Err(StoreError::InvalidArgument(format!(
-                "the parameter {name} in the URL of {} is no whole number of milliseconds from 1 upwards to {}; give one",
+                "the parameter {name} in the URL of {} is not a whole number of milliseconds from 1 to {}",
                 self.store,
                 u32::MAX
             ))),
@@ -85,6 +91,13 @@ impl Parameters {
     pub fn rest(self) -> Vec<(String, String)> {
         self.given
     }
+}
+
+/// Whether a text looks like a misspelt name, and not like a part of a password.
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 30
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
 #[cfg(test)]
@@ -114,19 +127,21 @@ mod tests {
     }
 
     #[test]
-    fn no_error_repeats_a_value_or_an_unknown_name() {
+    fn no_error_repeats_a_value_or_what_may_be_one() {
         let mut no_number = Vec::new();
         for text in ["", "0", "-1", "1s", "secret", "4294967296"] {
             let mut parameters = read(&[("ms", text)]).unwrap();
             no_number.push(message(parameters.milliseconds("ms", Duration::ZERO)));
         }
         assert!(no_number.iter().all(|said| said.contains("from 1")));
-        let unknown = message(read(&[("a", "b"), ("secret", "secret")]));
+        let misspelt = message(read(&[("sm", "secret")]));
+        assert!(misspelt.contains("the parameter sm,"), "{misspelt}");
+        let unknown = message(read(&[("a", "b"), ("secret@h", "secret")]));
         assert!(unknown.contains("number 2"), "{unknown}");
         assert!(unknown.contains("known are a, ms"), "{unknown}");
         let twice = message(read(&[("a", "secret"), ("a", "secret")]));
         assert!(twice.contains("says a twice"), "{twice}");
-        for said in no_number.iter().chain([&unknown, &twice]) {
+        for said in no_number.iter().chain([&misspelt, &unknown, &twice]) {
             assert!(!said.contains("secret"), "{said}");
         }
     }

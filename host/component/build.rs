@@ -17,8 +17,6 @@ fn main() -> Result<()> {
         "guest/Cargo.toml",
         "guest/kernels/src",
         "guest/kernels/Cargo.toml",
-        "tests/conformance/src",
-        "tests/conformance/Cargo.toml",
         "wit",
         "Cargo.toml",
         "Cargo.lock",
@@ -31,6 +29,10 @@ fn main() -> Result<()> {
     ensure_target()?;
     let mut packages = vec![("mneme-guest", "mneme.wasm")];
     if env::var_os("CARGO_FEATURE_CONFORMANCE").is_some() {
+        let battery = root.join("tests/conformance");
+        for input in ["src", "Cargo.toml"] {
+            println!("cargo::rerun-if-changed={}", battery.join(input).display());
+        }
         packages.push(("mneme-battery", "conformance.wasm"));
     }
     let modules = build(&root, &out.join("guest"), packages.iter().map(|(p, _)| *p))?;

@@ -10,6 +10,7 @@ mneme_tests::tests![
     a_slow_reader_may_take_longer_than_a_call,
     a_checkpoint_that_is_stopped_leaves_the_cache_as_it_was,
     a_component_that_takes_over_sets_no_quota_again,
+    a_component_that_takes_over_knows_the_quotas_named_at_opening,
     a_load_keeps_the_archives_quotas,
     what_a_load_has_set_outlives_a_component_that_is_stopped,
 ];
@@ -112,6 +113,27 @@ fn a_component_that_takes_over_sets_no_quota_again() {
             quota,
             "{namespace}"
         );
+    }
+}
+
+fn a_component_that_takes_over_knows_the_quotas_named_at_opening() {
+    let full = memory();
+    fill(&full, 1);
+    let archive = dumped(&full);
+    let cache = builder(MemoryStore::new())
+        .host_call_bytes(256 << 10)
+        .namespace_quota("changed", 100)
+        .namespace_quota("kept", 100)
+        .open()
+        .unwrap();
+    cache.set_namespace_quota("changed", Some(7)).unwrap();
+    cache.set_namespace_quota("unnamed", Some(9)).unwrap();
+    stop(&cache);
+    let options = LoadOptions::new().mode(ImportMode::Replace);
+    cache.load(Cursor::new(archive), options).unwrap();
+    for (namespace, quota) in [("changed", Some(7)), ("kept", Some(100)), ("unnamed", None)] {
+        let now = cache.namespace_quota(namespace).unwrap();
+        assert_eq!(now, quota, "{namespace}");
     }
 }
 

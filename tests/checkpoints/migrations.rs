@@ -1,4 +1,4 @@
-//! One cache copied through every store, and embedded anew on the way: memory, SQLite, Redis,
+//! One cache copied through every store, and embedded again on the way: memory, SQLite, Redis,
 //! PostgreSQL, DynamoDB, memory. Whatever the backends, what is said in `migration` holds.
 
 use mneme::embedder::EmbedError;
@@ -180,7 +180,7 @@ fn one_cache_is_copied_through_every_store(redis: Redis, postgres: Postgres, dyn
         source = open();
     }
 
-    // Embedded anew from the last of them, with an interruption after each call.
+    // Embedded again from the last of them, with an interruption after each call.
     let mut target = MemoryStore::new();
     let mut runs = 0;
     loop {

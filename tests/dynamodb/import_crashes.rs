@@ -232,7 +232,7 @@ fn a_replacement_is_stopped_at_every_request(server: Arc<DynamoDb>) {
     stopped_at_every_request(&server, "replace", ImportMode::Replace);
 }
 
-/// Leaves an import that is decided, and of which nothing is done.
+/// Leaves an import that is decided but not begun.
 fn leave_decided(server: &DynamoDb, table: &str, mode: ImportMode) {
     let proxy = Proxy::start(server.port());
     let mut store = open(&proxy.url(table));

@@ -87,7 +87,7 @@ fn an_insert_meets_a_delete(server: Arc<DynamoDb>) {
         let name = json!({"TableName": "insert-delete", "Key": {"id": {"N": "3"}}});
         call(port, "DeleteItem", &name);
     });
-    let inserted = store.insert(vec![says("a", 1, "anew")]).unwrap()[0];
+    let inserted = store.insert(vec![says("a", 1, "again")]).unwrap()[0];
     assert_eq!((inserted.id, inserted.replaced), (4, false));
     assert_eq!(ids(&mut store), [4]);
 }
@@ -156,7 +156,7 @@ fn deletes_meet_replacements(server: Arc<DynamoDb>) {
     });
     assert_eq!(store.clear_namespace(None).unwrap(), 1);
     assert_eq!(items(server.port(), "delete").len(), 1);
-    // Six puts, two replacements, and seven deletes, of which two took one entry each.
+    // Six puts, two replacements, and and seven deletes; two of these took one entry each.
     assert_eq!(store.read_version_counter().unwrap(), 14);
 }
 
@@ -190,7 +190,7 @@ fn writers_at_the_same_time_lose_nothing(server: Arc<DynamoDb>) {
             std::thread::spawn(move || {
                 let mut given = Vec::new();
                 for round in 0..ROUNDS {
-                    // One that all write, and one of its own.
+                    // One that all write, and one that only this one writes.
                     let own = Entry {
                         created_at: writer,
                         ..entry("own", writer * ROUNDS + round)

@@ -1,6 +1,7 @@
 //! Which package sees which, as cargo resolves it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 /// The names of the packages that this one is built from, itself included.
@@ -95,10 +96,71 @@ fn no_host_sees_the_source_of_the_guest() {
     }
 }
 
+/// Every package that is built for the host.
+const PACKAGES: [&str; 12] = [
+    "mneme-component",
+    "mneme-store",
+    "mneme-sqlite",
+    "mneme-redis",
+    "mneme-postgres",
+    "mneme-dynamodb",
+    "mneme",
+    "mneme-conformance",
+    "mneme-command",
+    "mneme-bench",
+    "mneme-tests",
+    "mneme-examples",
+];
+
+/// The packages that see one.
+fn seeing(name: &str) -> Vec<&'static str> {
+    let sees = |package: &&str| packages(package, &["--all-features"]).contains(name);
+    PACKAGES.into_iter().filter(sees).collect()
+}
+
 #[test]
-fn the_library_does_not_see_the_command() {
-    let names = packages("mneme", &["--all-features"]);
-    for name in ["mneme-command", "axum"] {
-        assert!(!names.contains(name), "{name}");
+fn only_the_command_serves_and_only_the_benchmark_measures() {
+    assert_eq!(seeing("axum"), ["mneme-command"]);
+    assert_eq!(seeing("mneme-command"), ["mneme-command"]);
+    assert_eq!(seeing("ndarray"), ["mneme-bench"]);
+    assert_eq!(seeing("plotters"), ["mneme-command", "mneme-bench"]);
+}
+
+#[test]
+fn only_programs_read_command_lines() {
+    // The harness of the battery does, as part of somebody's tests.
+    let harness = "mneme-conformance";
+    for package in seeing("clap") {
+        let is_program = ["mneme-command", "mneme-bench"].contains(&package);
+        let names = packages(package, &["--all-features"]);
+        assert!(is_program || names.contains(harness), "{package}");
     }
+}
+
+/// Programs with a `main` function of their tests' suite drop what `#[test]` marks.
+#[test]
+fn no_test_is_marked_where_a_mark_has_no_effect() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let with_suite = std::fs::read_dir(tests).unwrap().filter_map(|folder| {
+        let main = folder.unwrap().path().join("main.rs");
+        let text = std::fs::read_to_string(&main).ok()?;
+        text.contains("Suite::new()").then_some(main)
+    });
+    let mut looked_at = 0;
+    for main in with_suite {
+        for file in std::fs::read_dir(main.parent().unwrap()).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            looked_at += 1;
+            let marked = text.lines().find(|line| {
+                let line = line.trim();
+                line == "#[test]" || (line.starts_with("#[") && line.contains("::test"))
+            });
+            assert_eq!(marked, None, "{}", path.display());
+        }
+    }
+    assert!(looked_at > 40, "{looked_at}");
 }

@@ -63,12 +63,12 @@ fn each_replaces_and_deletes_what_the_other_stored(python: Python, server: Arc<D
     assert!(again.replaced && again.id == id);
     answers(&mut store, &mut peer, id, "ours again");
     moved(&mut store, 3);
-    // It deletes, and its next one has another id, of which our pointer does not know.
+    // It deletes, and its next one has another id, which our pointer does not know.
     assert_eq!(peer.call("store.delete_by_id", json!({"id": id})), true);
     assert_eq!(get(&mut store, "a", 1), None);
-    let next = insert(&mut peer, &says("theirs anew"));
+    let next = insert(&mut peer, &says("theirs again"));
     assert!(next > id);
-    answers(&mut store, &mut peer, next, "theirs anew");
+    answers(&mut store, &mut peer, next, "theirs again");
     moved(&mut store, 2);
     store
         .update_access(&[Touch {

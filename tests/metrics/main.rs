@@ -132,7 +132,7 @@ fn ten_thousand_operations_are_counted_as_the_cache_counts_them() {
                 cache.vacuum(None, false).unwrap();
             }
             _ => {
-                // A clear begins the cache's own counters anew.
+                // A clear resets the cache's own counters.
                 if random.u32(..10) == 0 {
                     let stats = cache.stats(Some(&namespace)).unwrap();
                     let before = cleared.entry(namespace.clone()).or_insert(NOTHING);
@@ -594,7 +594,7 @@ fn spans_follow_a_call_to_another_thread() {
         .unwrap();
     let recorder = Recorder::default();
     let subscriber = tracing_subscriber::registry().with(recorder.clone());
-    // The blocking threads have no subscriber of their own, so this one is that of all threads;
+    // The blocking threads have no own subscriber, so this one serves all threads;
     // other tests have theirs.
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let request = tracing::info_span!("request");

@@ -254,7 +254,7 @@ fn a_counter_that_is_none_is_told_and_nothing_is_written(server: Arc<Postgres>) 
         );
     }
     assert_eq!(ids(&mut store), [1]);
-    // Where it is missing, it begins anew.
+    // If it is missing, it starts again.
     server.sql("DELETE FROM no_counter.multi_process_state");
     assert_eq!(store.read_version_counter().unwrap(), 0);
     put(&mut store, entry("a", 2));

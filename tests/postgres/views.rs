@@ -85,7 +85,7 @@ fn a_view_shows_one_instant_while_others_write(server: Arc<Postgres>) {
     assert_eq!(picture(&mut store), picture(&mut other));
     put(&mut store, entry("a", 9));
 
-    // Closing ends it, and so does opening anew.
+    // Closing ends it, and so does opening again.
     for close in [true, false] {
         assert!(store.begin_view().unwrap());
         if close {

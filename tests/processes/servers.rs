@@ -217,7 +217,7 @@ struct Acknowledged {
     puts: u64,
     tally: u64,
     failures: u64,
-    /// Steps of the tally of which it is not known whether they were made.
+    /// Steps of the tally that may have been made or not.
     unknown: u64,
 }
 

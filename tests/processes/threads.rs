@@ -19,6 +19,7 @@ mneme_tests::tests![
     a_computation_that_is_dropped_passes_to_the_next,
     a_failed_computation_is_not_shared_and_not_kept,
     a_call_from_inside_a_call_fails_instead_of_waiting_for_itself,
+    the_runtime_goes_on_while_the_embedder_is_slow,
 ];
 
 fn cache(embedder: impl mneme::Embedder + 'static) -> SemanticCache {
@@ -166,8 +167,13 @@ fn different_questions_are_computed_at_the_same_time() {
     });
 }
 
-#[tokio::test(flavor = "current_thread")]
-async fn the_runtime_goes_on_while_the_embedder_is_slow() {
+fn the_runtime_goes_on_while_the_embedder_is_slow() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    runtime.block_on(goes_on_while_the_embedder_is_slow());
+}
+
+async fn goes_on_while_the_embedder_is_slow() {
     let (embedder, gate) = Gated::new();
     let cache = AsyncSemanticCache::new(cache(embedder));
     cache

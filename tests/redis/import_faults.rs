@@ -179,7 +179,7 @@ fn a_server_that_is_silent_is_waited_for_no_longer_than_was_said(server: Redis) 
         let (proxy, mut store) = behind(&server, "&call_timeout_ms=300&connect_timeout_ms=300");
         begin(&mut store);
         proxy.set(Fault::Stall);
-        // 100 entries, for each of which a commit may take longer.
+        // 100 entries; a commit may take longer for each.
         fails(store.commit_import(&[], &[]), "within 320 ms", false);
         fails(store.end_import(), "within the connect timeout", true);
         store.end_import().unwrap();

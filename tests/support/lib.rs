@@ -39,7 +39,7 @@ pub fn assert_answers(cache: &SemanticCache) {
     assert_eq!(hit.unwrap().response, "answer");
 }
 
-/// Runs `work` on a thread of its own, and fails where it hangs.
+/// Runs `work` on its own thread, and fails where it hangs.
 ///
 /// # Panics
 ///

@@ -23,7 +23,7 @@ pub enum Fault {
     Stall,
 }
 
-/// A proxy on a port of its own. Dropping it cuts its connections.
+/// A proxy on its own port. Dropping it cuts its connections.
 pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,

@@ -1,4 +1,4 @@
-//! Real servers on loopback, each with a free port and a folder of its own, stopped when
+//! Real servers on loopback, each with its own free port and folder, stopped when
 //! the test that started it ends.
 
 pub mod dynamodb;

@@ -18,7 +18,7 @@ pub trait Provided: Sized {
     fn provide(module: &str) -> Result<Self, String>;
 }
 
-/// What a test returns that starts a server with options of its own: the error is the reason
+/// What a test returns that starts a server with its own options: the error is the reason
 /// why it cannot run here.
 pub type Ran = Result<(), String>;
 

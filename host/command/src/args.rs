@@ -244,7 +244,7 @@ pub struct Explain {
 The whole standard input is the query. On a miss the program reads it too. Its output is
 passed on, and cached if it exits with 0. The program and its arguments are not part of
 the key: give different programs different namespaces. If the cache fails, that is
-reported on standard error and the program runs all the same.")]
+reported on standard error and the program runs anyway.")]
 pub struct Run {
     /// Lifetime of a new answer, in seconds. Default: unlimited
     #[arg(long, value_name = "S")]

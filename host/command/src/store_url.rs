@@ -113,7 +113,7 @@ mod tests {
             ("postgres", "postgres://u@localhost/db"),
             ("dynamodb", "dynamodb://t"),
         ];
-        // Built together with the tests of other packages, it may have them all the same.
+        // Built together with the tests of other packages, it may have them anyway.
         let built_in = store::built_in();
         for (name, url) in servers {
             let expected = format!(

@@ -259,10 +259,17 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
+    /// Whether [`Processes`] started this process.
+    pub fn is_this_process() -> bool {
+        std::env::var_os(WRITER).is_some()
+    }
+
     /// The task of this process, if [`Processes`] started it. It reads the standard input, and
     /// exits when that closes.
     pub fn of_this_process() -> Option<Self> {
-        std::env::var_os(WRITER)?;
+        if !Self::is_this_process() {
+            return None;
+        }
         let mut line = String::new();
         let read = std::io::stdin().lock().read_line(&mut line);
         let task = read.ok().and_then(|_| serde_json::from_str(&line).ok());

@@ -16,7 +16,7 @@
 //!
 //! [dev-dependencies]
 //! # From a clone of the repository; nothing is published yet.
-//! mneme = { path = "…/host/wasmtime", default-features = false, features = ["conformance"] }
+//! mneme = { path = "…/host/wasmtime", features = ["conformance"] }
 //! ```
 //!
 //! ```no_run

@@ -63,7 +63,7 @@ function keepByteOrderMarks(script) {
 }
 
 /**
- * What is known when the script is made: whether an import may wait, of which it asks later and keeps
+ * What is known when the script is made: whether an import may wait, which it asks later and keeps
  * both ways of calling, and that nobody wants its log, for which it asks the environment each time.
  */
 function settle(script) {

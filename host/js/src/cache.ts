@@ -88,6 +88,8 @@ export class SemanticCache {
   readonly #queue = new Queue();
   readonly #flights = new Map<string, Flight>();
   #raw: RawOptions;
+  /** The namespaces whose quotas were set at opening. */
+  #named: string[] = [];
   #instance: Instance | undefined;
   #closed = false;
   #archive: Archive = {};
@@ -137,6 +139,7 @@ export class SemanticCache {
     await instance.call('cache', 'open', this.#raw);
     this.#instance = instance;
     // A quota set once is not to be set again by an instance that takes over.
+    this.#named = this.#raw.namespaceQuotas.map(([namespace]) => namespace);
     this.#raw = { ...this.#raw, namespaceQuotas: [] };
   }
 
@@ -569,9 +572,29 @@ export class SemanticCache {
     if (!this.#instance) {
       const instance = this.#start();
       await instance.call('cache', 'open', this.#raw);
+      await this.#tellQuotas(instance);
       this.#instance = instance;
     }
     return this.#instance;
+  }
+
+  /** Opens an instance again with the present quotas of the namespaces named at opening. */
+  async #tellQuotas(instance: Instance): Promise<void> {
+    const namespaceQuotas: [string, bigint][] = [];
+    for (const namespace of this.#named) {
+      const quota = await instance.call<bigint | undefined>(
+        'cache',
+        'getNamespaceQuota',
+        namespace,
+      );
+      if (quota !== undefined) {
+        namespaceQuotas.push([namespace, quota]);
+      }
+    }
+    if (namespaceQuotas.length > 0) {
+      await instance.call('cache', 'close');
+      await instance.call('cache', 'open', { ...this.#raw, namespaceQuotas });
+    }
   }
 
   #start(): Instance {

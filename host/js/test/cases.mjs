@@ -442,6 +442,8 @@ export const cases = {
     await fails(cache.get(QUESTION), 'component');
     clock = Date.now;
     equal(await quotas(), [5, 7, 100, undefined]);
+    await cache.load(archive, { mode: 'replace' });
+    equal(await quotas(), [5, 7, 100, undefined]);
   },
 
   async 'a thousand overlapping calls give right answers'(env) {

@@ -159,7 +159,7 @@ impl<B: Backend> Opened<B> {
     ///
     /// # Errors
     ///
-    /// The backend's. It is closed all the same.
+    /// The backend's. The store is closed even then.
     pub fn close(&mut self) -> Result<()> {
         let Some(session) = self.session.take() else {
             return Ok(());
@@ -199,7 +199,7 @@ impl<B: Backend> Opened<B> {
         }
     }
 
-    /// Refuses entries that cannot be stored; see [`checks::batch`].
+    /// Rejects entries that cannot be stored; see [`checks::batch`].
     ///
     /// # Errors
     ///
@@ -209,7 +209,7 @@ impl<B: Backend> Opened<B> {
         checks::batch(entries, limits.max_batch, limits.dim)
     }
 
-    /// Refuses a meta key that is the store's own; see [`checks::meta_key`].
+    /// Rejects a meta key that is the store's own; see [`checks::meta_key`].
     ///
     /// # Errors
     ///
@@ -219,7 +219,7 @@ impl<B: Backend> Opened<B> {
         checks::meta_key(key)
     }
 
-    /// Refuses changes of meta keys that are the store's own; see [`checks::meta_key`].
+    /// Rejects changes of meta keys that are the store's own; see [`checks::meta_key`].
     ///
     /// # Errors
     ///
@@ -230,7 +230,7 @@ impl<B: Backend> Opened<B> {
         keys.try_for_each(checks::meta_key)
     }
 
-    /// Refuses names that are none of a blob; see [`checks::blob_name`].
+    /// Rejects invalid blob names; see [`checks::blob_name`].
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl<B: Backend> Opened<B> {
         names.into_iter().try_for_each(checks::blob_name)
     }
 
-    /// Refuses a blob that cannot be stored; see [`checks::blob`].
+    /// Rejects a blob that cannot be stored; see [`checks::blob`].
     ///
     /// # Errors
     ///

@@ -19,6 +19,7 @@
 /// [`lent!`](crate::lent) do. What stands in brackets is passed on before the list.
 ///
 /// ```
+/// use mneme_store::checks::Embedder;
 /// use mneme_store::{CapabilitySet, MemoryStore, Result, Store, for_each_operation};
 ///
 /// /// Counts the calls of a store.
@@ -33,9 +34,14 @@
 ///     };
 /// }
 ///
+/// #[deny(clippy::missing_trait_methods)]
 /// impl Store for Counted {
 ///     fn capabilities(&self) -> CapabilitySet {
 ///         self.0.capabilities()
+///     }
+///
+///     fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
+///         self.0.recorded_embedder()
 ///     }
 ///
 ///     for_each_operation!(counted! []);

@@ -13,7 +13,7 @@ use super::{Result, StoreError};
 ///
 /// let known = ["prefix", "call_timeout_ms"];
 /// let given = [("prefix", "answers")];
-/// let mut parameters = Parameters::read("a Redis store", given, &known)?;
+/// let mut parameters = Parameters::read("a Redis store", given, &known, true)?;
 /// let timeout = parameters.milliseconds("call_timeout_ms", Duration::from_secs(10))?;
 /// assert_eq!(timeout, Duration::from_secs(10));
 /// assert_eq!(parameters.take("prefix").as_deref(), Some("answers"));
@@ -27,7 +27,7 @@ pub struct Parameters {
 
 impl Parameters {
     /// The parameters of the URL of a store, whose name has an article, from their decoded names
-    /// and values.
+    /// and values. With `names_shown`, an error repeats an unknown name that looks like one.
     ///
     /// # Errors
     ///
@@ -36,12 +36,13 @@ impl Parameters {
         store: &'static str,
         pairs: impl IntoIterator<Item = (T, T)>,
         known: &[&str],
+        names_shown: bool,
     ) -> Result<Self> {
         let mut given: Vec<(String, String)> = Vec::new();
         for (number, (name, value)) in (1..).zip(pairs) {
             let (name, value) = (name.into(), value.into());
             if !known.contains(&&*name) {
-                let which = match is_name(&name) {
+                let which = match names_shown && is_name(&name) {
                     true => format!("the parameter {name}, which is not known"),
                     false => format!(
                         "a parameter that is not known, as number {number} after the question mark"
@@ -72,7 +73,7 @@ impl Parameters {
     ///
     /// # Errors
     ///
-    /// [`StoreError::InvalidArgument`] for what is no whole number from 1.
+    /// [`StoreError::InvalidArgument`] for anything but a whole number from 1 to 2^32 - 1.
     pub fn milliseconds(&mut self, name: &str, default: Duration) -> Result<Duration> {
         let Some(text) = self.take(name) else {
             return Ok(default);
@@ -106,7 +107,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> Result<Parameters> {
         let pairs = pairs.iter().map(|&(name, value)| (name, value));
-        Parameters::read("a store", pairs, &["a", "ms"])
+        Parameters::read("a store", pairs, &["a", "ms"], true)
     }
 
     fn message<T: std::fmt::Debug>(result: Result<T>) -> String {

@@ -94,6 +94,9 @@ pub(crate) struct Instance {
     pub engine: Engine,
     /// What it was opened with, without quotas, and kept up with later changes of the settings.
     pub options: Options,
+    /// The namespaces whose quotas were set at opening. A component that takes over is told
+    /// their present quotas.
+    named: Vec<String>,
     running: Running,
     closed: bool,
 }
@@ -128,13 +131,15 @@ impl Instance {
         let mut instance = Instance {
             engine,
             options: options(defaults),
+            named: Vec::new(),
             running: Running::Live { store, guest },
             closed: false,
         };
         let options = instance.options.clone();
         instance.call(|guest, store| guest.call_open(store, &options))?;
         // They are in the store. Whoever opens it again must not undo later changes.
-        instance.options.namespace_quotas.clear();
+        let set = std::mem::take(&mut instance.options.namespace_quotas);
+        instance.named = set.into_iter().map(|(name, _)| name).collect();
         Ok(instance)
     }
 
@@ -244,20 +249,32 @@ impl Instance {
                 let mut state = broken.into_data();
                 state.guard.memory_denied = false;
                 let (mut store, guest) = start(&self.engine, state)?;
-                match guest.mneme_cache_cache().call_open(&mut *store, &self.options) {
-                    Ok(Ok(())) => Ok((store, guest)),
-                    Ok(Err(error)) => {
-                        self.running = Running::Broken(store);
-                        Err(error.into())
-                    }
+                match self.reopen(&mut store, &guest) {
+                    Ok(()) => Ok((store, guest)),
                     Err(error) => {
-                        let error = explain(&error, store.data());
                         self.running = Running::Broken(store);
                         Err(error)
                     }
                 }
             }
         }
+    }
+
+    /// Opens the cache in a component that takes over.
+    fn reopen(&self, store: &mut Store<State>, guest: &Mneme) -> Result<()> {
+        let mut options = self.options.clone();
+        if !self.named.is_empty() {
+            let backend = &mut store.data_mut().store;
+            backend.open(&options.embedder_fingerprint, options.embedder_dim)?;
+            for name in &self.named {
+                if let Some(quota) = backend.get_namespace_quota(name)? {
+                    options.namespace_quotas.push((name.clone(), quota));
+                }
+            }
+        }
+        let opened = guest.mneme_cache_cache().call_open(&mut *store, &options);
+        opened.map_err(|error| explain(&error, store.data()))??;
+        Ok(())
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) type ValidatorFn = Box<dyn FnMut(&Candidate) -> bool + Send>;
 /// Takes notice of an event.
 pub(crate) type EventFn = Box<dyn FnMut(&Event) + Send>;
 
-/// The program's own decisions, where it makes any.
+/// The program's own decisions, if it makes any.
 #[derive(Default)]
 pub(crate) struct Policies {
     pub confidence: Option<ConfidenceFn>,

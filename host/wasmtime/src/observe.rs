@@ -77,8 +77,8 @@ pub use gauges::{Gauges, Reading};
 /// Any thread calls them, in the middle of the cache's work, some while other callers wait. They
 /// must be quick, and must not call the cache; such a call fails.
 pub trait Observer: Send + Sync {
-    /// A cache with this observer was opened. What can be read of it from now on, but not from
-    /// within a call of an observer, is in `gauges`.
+    /// A cache with this observer was opened. Its `gauges` can be read from now on, but not
+    /// from within a call of an observer.
     fn opened(&self, gauges: &Gauges) {
         let _ = gauges;
     }
@@ -279,7 +279,7 @@ impl Stage {
     }
 }
 
-/// Adds to the span of the look-up what came of it.
+/// Adds the outcome of the look-up to its span.
 pub(crate) fn record_lookup(lookup: &Lookup) {
     #[cfg(feature = "tracing")]
     {

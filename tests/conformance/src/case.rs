@@ -1,4 +1,4 @@
-//! What a case works with: names of its own, entries, and clearing up.
+//! What a case works with: its own names, entries, and clearing up.
 
 use std::collections::BTreeSet;
 
@@ -151,7 +151,7 @@ impl Case {
         data::vector(self.seed, n, self.dim)
     }
 
-    /// Bytes that do not compress well, and of which none is alike for two `n`.
+    /// Bytes that do not compress well and differ for each `n`.
     pub fn bytes(&self, n: u64, count: usize) -> Vec<u8> {
         data::bytes(self.seed ^ n, count)
     }

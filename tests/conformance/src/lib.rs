@@ -8,7 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`battery`] | the table of all cases, and how one is run |
-//! | [`case`] | what a case works with: names of its own, entries, clearing up |
+//! | [`case`] | what a case works with: its own names, entries, clearing up |
 //! | [`calls`] | the operations of the store, an error being a failure of the case |
 //! | [`check`] | how a case passes, fails or is skipped |
 //! | [`picture`] | all that a store answers, to compare two moments |

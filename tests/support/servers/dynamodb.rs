@@ -24,7 +24,7 @@ impl Provided for DynamoDb {
     }
 }
 
-/// A server that the tests of a module share. Each works on tables of its own.
+/// A server that the tests of a module share. Each works on its own tables.
 ///
 /// moto copies all tables for each transaction, so the next module starts with none.
 impl Provided for Arc<DynamoDb> {
@@ -65,7 +65,7 @@ impl DynamoDb {
         self.process = None;
     }
 
-    /// Starts the server anew, without tables, on the same port.
+    /// Starts the server again, without tables, on the same port.
     ///
     /// # Errors
     ///

@@ -76,7 +76,7 @@ impl Postgres {
     }
 
     /// A server that tests which run at the same time share, and that is stopped when the
-    /// last of them ends. Each works in schemas of its own.
+    /// last of them ends. Each works in its own schemas.
     ///
     /// # Errors
     ///
@@ -145,7 +145,7 @@ impl Postgres {
         }
     }
 
-    /// Starts the server anew on the same port and data, killing it first if it runs.
+    /// Starts the server again on the same port and data, killing it first if it runs.
     ///
     /// # Errors
     ///
@@ -247,7 +247,7 @@ impl Postgres {
             .unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// Another program with a session of its own.
+    /// Another program with its own session.
     ///
     /// # Panics
     ///
@@ -372,7 +372,7 @@ fn program(name: &str) -> Result<Command, String> {
     Ok(command)
 }
 
-/// Debian keeps the programs of each release in a folder of its own.
+/// Debian keeps the programs of each release in its own folder.
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();

@@ -49,8 +49,8 @@ impl Redis {
         Ok(server)
     }
 
-    /// Starts a server that also takes TLS connections, on a port of their own, with a certificate
-    /// for 127.0.0.1 by an authority of its own.
+    /// Starts a server that also takes TLS connections, on another port, with a certificate
+    /// for 127.0.0.1 by its own authority.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Redis {
         self.process = None;
     }
 
-    /// Starts the server anew on the same port and data, killing it first if it runs.
+    /// Starts the server again on the same port and data, killing it first if it runs.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@
 //! the links of a node that has fewer.
 //!
 //! `instant-distance` does not check what it deserialises. So [`check`] reads all of it first, and
-//! checks what a search relies on: links lead to nodes of their own layer, a node of a layer is in
+//! checks what a search relies on: links lead to nodes of the same layer, a node of a layer is in
 //! each lower layer, and each layer has the first node. It allocates one bit for each row. The
 //! bytes do not decide what it allocates.
 

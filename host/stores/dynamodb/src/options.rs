@@ -63,7 +63,8 @@ impl Options {
             ));
         }
         let mut options = Self::new(table.to_owned());
-        let mut given = Parameters::read("a DynamoDB table", parsed.query_pairs(), &PARAMETERS)?;
+        let mut given =
+            Parameters::read("a DynamoDB table", parsed.query_pairs(), &PARAMETERS, true)?;
         options.region = given.take("region");
         options.endpoint = given.take("endpoint");
         options.create = match given.take("create").as_deref() {
@@ -176,8 +177,8 @@ mod tests {
                 "dynamodb://cache?endpoint=http://u:secret@h:1",
                 "without credentials",
             ),
-            ("dynamodb://cache?call_timeout_ms=0", "from 1 upwards"),
-            ("dynamodb://cache?connect_timeout_ms=-1", "from 1 upwards"),
+            ("dynamodb://cache?call_timeout_ms=0", "from 1 to"),
+            ("dynamodb://cache?connect_timeout_ms=-1", "from 1 to"),
         ] {
             let message = refusal(url);
             assert!(message.contains(said), "{url}: {message}");

@@ -144,7 +144,7 @@ impl Fault {
             Self::Over(fault) => match fault.at(place, doing) {
                 StoreError::Backend(error) => backend(
                     format!(
-                        "{}; the import is over and nothing of it is stored, so begin it anew",
+                        "{}; the import is over and nothing of it is stored, so begin it again",
                         error.message
                     ),
                     error.retryable,

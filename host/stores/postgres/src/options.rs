@@ -97,7 +97,7 @@ impl Options {
         let query = query.replace('+', "%2B");
         let pairs = form_urlencoded::parse(query.as_bytes());
         let known = [&OWN[..], &PASSED_ON].concat();
-        let mut given = Parameters::read("a Postgres store", pairs, &known)?;
+        let mut given = Parameters::read("a Postgres store", pairs, &known, true)?;
         let connect_timeout = given.milliseconds("connect_timeout_ms", Duration::from_secs(5))?;
         let call_timeout = given.milliseconds("call_timeout_ms", Duration::from_secs(10))?;
         let [schema, sslmode, roots] =

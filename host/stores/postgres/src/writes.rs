@@ -359,7 +359,7 @@ async fn begin(
 
 /// Makes sure that there is a counter; `counter` is what [`LOCK`] found.
 pub(super) async fn locked(conn: &Connection, counter: &[Row]) -> Outcome<()> {
-    // It is text; moving on one that is no number would fail.
+    // It is text; moving on a text that is not a number would fail.
     version(counter)?;
     if counter.is_empty() {
         // Whoever begins a new one has its lock.

@@ -74,7 +74,7 @@ impl Options {
             ))
         })?;
         let mut options = Self::new(&info)?;
-        let mut given = Parameters::read("the Redis store", url.query_pairs(), &KNOWN)?;
+        let mut given = Parameters::read("the Redis store", url.query_pairs(), &KNOWN, false)?;
         options.prefix = given.take("prefix").unwrap_or(options.prefix);
         options.cafile = given.take("cafile").map(PathBuf::from);
         if options.cafile.is_some() && url.scheme() != "rediss" {

@@ -11,11 +11,11 @@ const MAX_READ: u32 = 1 << 20;
 /// How far a checkpoint is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// So much is done.
+    /// The amount that is done.
     pub done: u64,
-    /// Of so much, where that is known; it may be a little off where others write.
+    /// The whole amount, if it is known. It may be a little off if others write.
     pub total: Option<u64>,
-    /// What is counted. A call may count one after the other.
+    /// What is counted. One call may count several kinds one after another.
     pub unit: Unit,
 }
 

@@ -99,7 +99,7 @@ impl Scratch {
         let (fingerprint, dim) = (&like.embedder_fingerprint, like.embedder_dim);
         let mut instance = Instance::open(self.engine, state, options, fingerprint, dim)?;
 
-        let choice = crate::contract::checkpoint::LoadOptions {
+        let choice = api::LoadOptions {
             max_expansion: self.max_expansion,
             ..LoadOptions::new().choice
         };

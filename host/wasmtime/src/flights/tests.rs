@@ -72,7 +72,7 @@ fn wait(signal: &Receiver<()>) {
     signal.recv_timeout(Duration::from_secs(60)).unwrap();
 }
 
-/// One caller computes, and another joins meanwhile. Each begins with an action of its own.
+/// One caller computes, and another joins meanwhile. Each begins with its own action.
 fn share(
     front: &Front,
     computes: impl FnOnce() + Send,

@@ -306,7 +306,10 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
 
     let again = Model::new("old");
     let again = text(migration().reembed(&mut source, &mut MemoryStore::new(), &again));
-    assert!(again.contains("already made with the embedder \"old\""), "{again}");
+    assert!(
+        again.contains("already made with the embedder \"old\""),
+        "{again}"
+    );
 
     let mut other = folder.store("other.db");
     other.open("another", 7).unwrap();

@@ -1,4 +1,4 @@
-//! The caches that an observer is of, for what is read from them when somebody looks.
+//! The caches of an observer, whose gauges are read on request.
 
 use super::labels::Namespaces;
 use super::{Gauges, Reading};

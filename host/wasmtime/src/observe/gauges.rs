@@ -1,6 +1,6 @@
-//! What is read of a cache when somebody looks.
+//! Gauges: the present state of a cache, read on request.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::sync::{Arc, Weak};
 
 /// A cache, as far as it can be measured.
@@ -41,23 +41,27 @@ impl Gauges {
         }
     }
 
-    /// Reads them, which asks the store. None where the cache is closed. It waits for the calls
+    /// Reads them, which asks the store. None if the cache is closed. It waits for the calls
     /// that are under way, and is not counted as one.
     ///
     /// # Errors
     ///
-    /// What the store returns; [`Error::InvalidArgument`](crate::Error::InvalidArgument) from
+    /// What the store returns; [`Error::InvalidArgument`] from
     /// within a call of the cache.
     pub fn read(&self) -> Result<Option<Reading>> {
-        self.open().map(|cache| cache.read()).transpose()
+        match self.open().map(|cache| cache.read()).transpose() {
+            // It was closed meanwhile.
+            Err(Error::Closed) => Ok(None),
+            read => read,
+        }
     }
 
     /// The bytes of memory that the component has, index included, without asking the store.
-    /// None where the cache is closed.
+    /// None if the cache is closed.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) from within a call of the cache.
+    /// [`Error::InvalidArgument`] from within a call of the cache.
     pub fn memory_bytes(&self) -> Result<Option<u64>> {
         self.open().map(|cache| cache.memory_bytes()).transpose()
     }

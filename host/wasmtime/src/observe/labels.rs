@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 /// The default for the most namespaces with separate metrics.
 pub const DEFAULT_MAX_NAMESPACES: usize = 100;
 
-/// The namespaces that were seen first, up to a limit. All others share the empty label, which
-/// is no namespace's name.
+/// The namespaces that were seen first, up to a limit. All others share the empty label, as
+/// no namespace has an empty name.
 pub(super) struct Namespaces {
     limit: usize,
     known: Mutex<BTreeSet<String>>,

@@ -143,7 +143,7 @@ fn quotas_and_meta_count_no_namespace(case: &mut Case) -> Checked {
 
 fn expired_entries_count_until_they_are_deleted(case: &mut Case) -> Checked {
     let (a, b) = (case.space("a"), case.space("b"));
-    // A backend with a clock of its own may drop an entry that expired long ago.
+    // A backend with its own clock may drop an entry that expired long ago.
     for (namespace, n, created_at) in [(&a, 1, 1), (&b, 2, 1), (&b, 3, START), (&b, 4, START)] {
         case.put(Entry {
             created_at,

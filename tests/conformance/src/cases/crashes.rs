@@ -205,7 +205,7 @@ enum Call {
     Clear,
 }
 
-/// The calls of a round, after which all begins anew; each is one step of the counter.
+/// The calls of a round, after which all starts again; each is one step of the counter.
 fn round(max_batch: u32, max_delete: u32) -> Vec<Call> {
     let (batch, delete) = (max_batch.max(1) as usize, max_delete.max(1) as usize);
     let lists = |space, numbers: &[u64]| -> Vec<Call> {

@@ -402,7 +402,7 @@ fn an_entry_that_expired_long_ago_is_whole_or_gone(case: &mut Case) -> Checked {
         ..lasting(case, &a, 1, 1, 1)
     })?;
     let other = case.put(case.entry(&b, 2))?;
-    // A backend with a clock of its own may have dropped it; then nothing may be left.
+    // A backend with its own clock may have dropped it; then nothing may be left.
     let there = case.find(&past)?.is_some();
     if there {
         case.holds("an entry that is there is whole", &past)?;

@@ -177,7 +177,7 @@ fn all_different(case: &mut Case, names: &[String]) -> Checked {
     }
     let list: Vec<_> = (0..names.len()).map(|n| entry(case, n)).collect();
     let stored = case.insert(&list)?;
-    case.holds_all("it is an entry of its own", &stored)?;
+    case.holds_all("it is a separate entry", &stored)?;
     for name in names {
         equal(
             &format!("the count of {name:?}"),

@@ -184,7 +184,7 @@ fn a_hash_in_two_namespaces_is_imported(case: &mut Case) -> Checked {
     equal("how many ids there are", different.len(), 4)
 }
 
-/// A length of lists, of which two are more than the store takes at once where that can be
+/// A length of lists; two of them are more than the store takes at once where that can be
 /// tried.
 fn list_length(case: &Case) -> u64 {
     u64::from(case.capabilities.max_batch.clamp(1, 1_000))

@@ -101,7 +101,7 @@ fn given_ids_are_ignored(case: &mut Case) -> Checked {
         let id = inserted[0].id;
         check(
             id > first.id && id != given,
-            "insert assigns an id of its own",
+            "insert assigns its own id",
             || format!("the entry given with id {given} got id {id}"),
         )?;
         case.holds(

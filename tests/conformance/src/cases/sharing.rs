@@ -1,7 +1,7 @@
 //! Two stores on the same data: what one writes, the other sees at once.
 //!
 //! In the cases below the first store works in the phases `Fresh` and `Back`, the second
-//! in `Beside`. Neither is opened anew between its phases.
+//! in `Beside`. Neither is opened again between its phases.
 
 use crate::battery::{Spec, phases};
 use crate::calls::called;

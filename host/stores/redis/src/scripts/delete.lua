@@ -2,7 +2,7 @@
 local doomed, ghosts, seen = {}, {}, {}
 check()
 for id, created in string.gmatch(ARGV[1], '(%d+) (%S+)') do
-  -- An entry may be named in several versions, of which one is right.
+  -- An entry may be named in several versions; one of them is right.
   if not seen[id] then
     local any = created == '-'
     local fields = any and peek(id) or look(id)

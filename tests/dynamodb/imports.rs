@@ -239,7 +239,7 @@ fn what_a_killed_process_leaves_is_removed_in_time(server: Arc<DynamoDb>) {
     let before = items(server.port(), "killed");
     let given: Vec<_> = (0..100).map(|n| says("a", n, "new")).collect();
     let find: [fn(&DynamoDb, &mut DynamoDbStore); 2] = [
-        |server, _| drop(fresh(&server, "killed")),
+        |server, _| drop(fresh(server, "killed")),
         |_, store| {
             store.begin_import(ImportMode::Merge).unwrap();
             store.end_import().unwrap();

@@ -1,6 +1,6 @@
 //! Caches of both libraries at one place, of any kind.
 
-use crate::place::{ODD, Place, ask, now, put};
+use crate::place::{Named, ODD, Place, ask, now, put};
 use mneme::embedder::Precomputed;
 use mneme::store::{ImportMode, Store};
 use mneme::{Coordination, Embedder, Error, Layer, ManualClock, PutRequest, SemanticCache, Ttl};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The tests of this module.
-pub const TESTS: &[(&str, fn(Place))] = &[
+pub const TESTS: &[Named] = &[
     (
         "their_data_answers_through_ours",
         their_data_answers_through_ours,

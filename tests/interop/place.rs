@@ -30,6 +30,9 @@ pub enum Kind {
     DynamoDb,
 }
 
+/// A test that holds at a place of any kind, by its name.
+pub type Named = (&'static str, fn(Place));
+
 impl Kind {
     pub const ALL: [Kind; 4] = [Kind::Sqlite, Kind::Redis, Kind::Postgres, Kind::DynamoDb];
 
@@ -43,8 +46,8 @@ impl Kind {
     }
 
     /// Tests that hold at a place of any kind, as tests of this kind.
-    pub fn tests(self, tests: &'static [(&'static str, fn(Place))]) -> Vec<Test> {
-        let test = |&(name, test): &(&'static str, fn(Place))| {
+    pub fn tests(self, tests: &'static [Named]) -> Vec<Test> {
+        let test = |&(name, test): &Named| {
             Test::named(format!("{}::{name}", self.name()), move || {
                 let place = Place::new(self, name)?;
                 unless_it_hangs(move || test(place));

@@ -1,13 +1,13 @@
 //! Rows of one library through the store of the other, at a place of any kind.
 
-use crate::place::{Kind, ODD, Place, now};
+use crate::place::{Kind, Named, ODD, Place, now};
 use mneme::store::{Entry, Touch};
 use mneme_tests::embedders::axis;
 use mneme_tests::rows::{get, hash, put};
 use serde_json::{Value, json};
 
 /// The tests of this module.
-pub const TESTS: &[(&str, fn(Place))] = &[
+pub const TESTS: &[Named] = &[
     (
         "their_rows_are_read_and_changed",
         their_rows_are_read_and_changed,

@@ -88,8 +88,6 @@ export class SemanticCache {
   readonly #queue = new Queue();
   readonly #flights = new Map<string, Flight>();
   #raw: RawOptions;
-  /** The namespaces whose quotas were set at opening. */
-  #named: string[] = [];
   #instance: Instance | undefined;
   #closed = false;
   #archive: Archive = {};
@@ -139,7 +137,6 @@ export class SemanticCache {
     await instance.call('cache', 'open', this.#raw);
     this.#instance = instance;
     // A quota set once is not to be set again by an instance that takes over.
-    this.#named = this.#raw.namespaceQuotas.map(([namespace]) => namespace);
     this.#raw = { ...this.#raw, namespaceQuotas: [] };
   }
 
@@ -581,7 +578,7 @@ export class SemanticCache {
   /** Opens an instance again with the present quotas of the namespaces named at opening. */
   async #tellQuotas(instance: Instance): Promise<void> {
     const namespaceQuotas: [string, bigint][] = [];
-    for (const namespace of this.#named) {
+    for (const namespace of Object.keys(this.#options.namespaceQuotas ?? {})) {
       const quota = await instance.call<bigint | undefined>(
         'cache',
         'getNamespaceQuota',

@@ -27,7 +27,7 @@ impl Fault {
                 if kept_meta(store, key)?.as_deref() != expected {
                     return Ok(false);
                 }
-                let replaced = replace_regardless(store, key, value)?;
+                let replaced = replace_regardless(store.sound, key, value)?;
                 let value = value.map(str::to_owned);
                 store.kept.meta.insert(key.to_owned(), value);
                 Ok(replaced)
@@ -174,6 +174,6 @@ pub fn faults() -> Vec<Known> {
             .opens_anyway(),
         sqlite("closing one store empties the other")
             .caught_by("closing-one-store-leaves-the-other")
-            .close(|store| forget_at_close(store)),
+            .close(|store| forget_at_close(store.sound)),
     ]
 }

@@ -35,7 +35,7 @@ pub fn faults() -> Vec<Known> {
             .insert(|store, entries| {
                 *store.kept = true;
                 for entry in &entries {
-                    let present = same_key(store, entry)?.map(|present| Entry {
+                    let present = same_key(store.sound, entry)?.map(|present| Entry {
                         id: entry.id,
                         ..present
                     });

@@ -34,7 +34,7 @@ pub fn faults() -> Vec<Known> {
         memory("each entry is counted alone")
             .caught_by("counts-have-each-namespace-once")
             .count_by_namespace(|store| {
-                let mut counts: Counts = all(store)?.iter().map(one).collect();
+                let mut counts: Counts = all(store.sound)?.iter().map(one).collect();
                 counts.sort();
                 Ok(counts)
             }),
@@ -52,7 +52,7 @@ pub fn faults() -> Vec<Known> {
             }),
         memory("counts are put together without case")
             .caught_by("counts-agree-with-count")
-            .count_by_namespace(|store| counted_as(store, str::to_lowercase)),
+            .count_by_namespace(|store| counted_as(store.sound, str::to_lowercase)),
         memory("counts are not sorted")
             .caught_by("counts-are-sorted-by-their-bytes")
             .count_by_namespace(|store| {
@@ -114,7 +114,7 @@ pub fn faults() -> Vec<Known> {
         memory("entries that can expire are not counted by namespace")
             .caught_by("expired-entries-count-until-they-are-deleted")
             .count_by_namespace(|store| {
-                let mut entries = all(store)?;
+                let mut entries = all(store.sound)?;
                 entries.retain(|entry| entry.ttl.is_none());
                 Ok(summed(entries.iter().map(one)))
             }),
@@ -128,10 +128,10 @@ pub fn faults() -> Vec<Known> {
             }),
         memory("names are cut at U+0000 when they are counted")
             .caught_by("odd-namespaces-are-counted-exactly")
-            .count_by_namespace(|store| counted_as(store, cut_at_nul)),
+            .count_by_namespace(|store| counted_as(store.sound, cut_at_nul)),
         memory("names are trimmed when they are counted")
             .caught_by("odd-namespaces-are-counted-exactly")
-            .count_by_namespace(|store| counted_as(store, |name| name.trim().to_owned())),
+            .count_by_namespace(|store| counted_as(store.sound, |name| name.trim().to_owned())),
         memory("a hundred namespaces are counted")
             .caught_by("a-hundred-and-fifty-namespaces-are-counted")
             .count_by_namespace(|store| {

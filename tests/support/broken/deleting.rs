@@ -32,7 +32,7 @@ pub fn faults() -> Vec<Known> {
         memory("delete-expired begins with the highest ids")
             .caught_by("expiry-takes-the-lowest-ids-first")
             .delete_expired(|store, now, namespace, limit| {
-                let mut gone = all_of(store, namespace)?;
+                let mut gone = all_of(store.sound, namespace)?;
                 gone.retain(|entry| entry.ttl.is_some_and(|ttl| expired(entry, ttl, now)));
                 let highest_first = gone.iter().rev().map(reference);
                 let gone: Vec<EntryRef> = highest_first.take(limit as usize).collect();
@@ -42,7 +42,7 @@ pub fn faults() -> Vec<Known> {
         memory("delete-expired deletes what has no lifetime")
             .caught_by("an-entry-without-a-ttl-never-expires")
             .delete_expired(|store, now, namespace, limit| {
-                let mut gone = all_of(store, namespace)?;
+                let mut gone = all_of(store.sound, namespace)?;
                 gone.retain(|entry| entry.ttl.is_none_or(|ttl| expired(entry, ttl, now)));
                 gone.truncate(limit as usize);
                 let gone: Vec<EntryRef> = gone.iter().map(reference).collect();

@@ -43,7 +43,7 @@ impl Fault {
     fn keeps_old(self, keep: fn(&mut Entry, &Entry)) -> Self {
         self.insert(move |store, mut entries| {
             for entry in &mut entries {
-                if let Some(old) = same_key(store, entry)? {
+                if let Some(old) = same_key(store.sound, entry)? {
                     keep(entry, &old);
                 }
             }

@@ -65,7 +65,7 @@ pub fn faults() -> Vec<Known> {
                 let mut gone = Vec::new();
                 let mut replaced = Vec::new();
                 for entry in &entries {
-                    let present = same_key(store, entry)?;
+                    let present = same_key(store.sound, entry)?;
                     replaced.push(present.is_some());
                     gone.extend(present.map(|present| reference(&present)));
                 }

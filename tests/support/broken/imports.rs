@@ -157,7 +157,7 @@ impl Fault {
         self.commit_import(move |store, quotas, meta| {
             let mut meta = meta.to_vec();
             for item in &mut meta {
-                change(store, item)?;
+                change(store.sound, item)?;
             }
             store.commit_import(quotas, &meta)
         })
@@ -173,7 +173,7 @@ impl Fault {
             })
             .commit_import(move |store, quotas, meta| {
                 let among = |entries: &[Entry], id| entries.iter().any(|entry| entry.id == id);
-                let now = all(store)?;
+                let now = all(store.sound)?;
                 let before = store.kept.clone();
                 match undone {
                     Undone::Inserts => {
@@ -252,7 +252,7 @@ pub fn results() -> Vec<Known> {
             .staging()
             .commit_import(|store, quotas, meta| {
                 for entry in std::mem::take(&mut store.kept.entries) {
-                    if let Some(old) = same_key(store, &entry)? {
+                    if let Some(old) = same_key(store.sound, &entry)? {
                         store.delete_by_id(old.id)?;
                     }
                 }
@@ -266,7 +266,7 @@ pub fn results() -> Vec<Known> {
                 // SQLite knows no greater ones.
                 let known = 1..=u64::MAX / 2;
                 for given in std::mem::take(&mut store.kept.entries) {
-                    if let Some(entry) = same_key(store, &given)?
+                    if let Some(entry) = same_key(store.sound, &given)?
                         && known.contains(&given.id)
                         && store.get_by_ids(&[given.id])?.is_empty()
                     {
@@ -288,7 +288,7 @@ pub fn results() -> Vec<Known> {
             .caught_by("a-merge-replaces-in-every-field")
             .write_import(|store, mut entries| {
                 for entry in &mut entries {
-                    if let Some(old) = same_key(store, entry)? {
+                    if let Some(old) = same_key(store.sound, entry)? {
                         entry.ttl = entry.ttl.or(old.ttl);
                     }
                 }
@@ -452,7 +452,7 @@ pub fn errors() -> Vec<Known> {
             .caught_by("too-long-a-list-ends-an-import")
             .write_import(|store, entries| match entries.is_empty() {
                 true => store.write_import(entries),
-                false => write_all(store, &entries),
+                false => write_all(store.sound, &entries),
             }),
         memory("an import goes on after an error")
             .caught_by("a-failed-import-leaves-what-was-there")
@@ -574,7 +574,8 @@ pub fn modes() -> Vec<Known> {
             .keeping::<bool>()
             .begin_import(|store, mode| {
                 *store.kept = mode == ImportMode::Replace;
-                store.begin_import(if *store.kept { ImportMode::Merge } else { mode })
+                let merging = store.kept.then_some(ImportMode::Merge);
+                store.begin_import(merging.unwrap_or(mode))
             })
             .commit_import(|store, quotas, meta| {
                 if *store.kept {
@@ -701,7 +702,7 @@ pub fn between_stores() -> Vec<Known> {
             .commit_import(move |store, quotas, meta| {
                 let mut stage = stage_of_all.lock().unwrap_or_else(PoisonError::into_inner);
                 store.begin_import(ImportMode::Merge)?;
-                write_all(store, &stage)?;
+                write_all(store.sound, &stage)?;
                 stage.clear();
                 store.commit_import(quotas, meta)
             }),

@@ -61,7 +61,7 @@ impl Fault {
     fn counts_where(self, matches: Matches) -> Self {
         self.count(move |store, pattern| {
             let mut sum = 0;
-            for name in matching(store, pattern, matches)? {
+            for name in matching(store.sound, pattern, matches)? {
                 sum += store.count(Some(&name))?;
             }
             Ok(sum)
@@ -72,7 +72,7 @@ impl Fault {
     fn clears_where(self, matches: Matches) -> Self {
         self.clear_namespace(move |store, pattern| {
             let mut sum = 0;
-            for name in matching(store, pattern, matches)? {
+            for name in matching(store.sound, pattern, matches)? {
                 sum += store.clear_namespace(Some(&name))?;
             }
             Ok(sum)
@@ -83,7 +83,7 @@ impl Fault {
     fn expires_where(self, matches: Matches) -> Self {
         self.delete_expired(move |store, now, pattern, limit| {
             let mut gone = Vec::new();
-            for name in matching(store, pattern, matches)? {
+            for name in matching(store.sound, pattern, matches)? {
                 let left = limit - u32::try_from(gone.len()).unwrap_or(limit);
                 gone.extend(store.delete_expired(now, Some(&name), left)?);
             }
@@ -144,7 +144,7 @@ pub fn faults() -> Vec<Known> {
         memory("one hash is held in one namespace only")
             .caught_by("one-hash-in-two-namespaces-is-two-entries")
             .insert(|store, entries| {
-                for old in all(store)? {
+                for old in all(store.sound)? {
                     let mut same = entries.iter().filter(|e| e.query_hash == old.query_hash);
                     if same.any(|entry| entry.namespace != old.namespace) {
                         store.delete_by_id(old.id)?;
@@ -173,8 +173,8 @@ pub fn faults() -> Vec<Known> {
         memory("iter-lru-ids takes a namespace for a prefix")
             .caught_by("lru-keeps-to-its-namespace")
             .iter_lru_ids(|store, n, pattern| {
-                let names = matching(store, pattern, prefix)?;
-                let mut entries = all(store)?;
+                let names = matching(store.sound, pattern, prefix)?;
+                let mut entries = all(store.sound)?;
                 entries.retain(|entry| names.contains(&entry.namespace));
                 entries.sort_by_key(|entry| (entry.last_accessed_at, entry.id));
                 Ok(first_references(&entries, n))
@@ -200,7 +200,8 @@ pub fn faults() -> Vec<Known> {
         memory("namespaces are listed once an entry")
             .caught_by("namespaces-with-entries-are-listed-once")
             .list_namespaces(|store| {
-                let mut names: Vec<_> = all(store)?.into_iter().map(|e| e.namespace).collect();
+                let mut names: Vec<_> =
+                    all(store.sound)?.into_iter().map(|e| e.namespace).collect();
                 names.sort();
                 Ok(names)
             }),

@@ -35,7 +35,7 @@ impl Uncompared {
 impl Fault {
     /// Opens with another embedder than it was made with.
     fn opens_with_any(self, uncompared: Uncompared) -> Self {
-        self.open(move |store, fingerprint, dim| uncompared.open(store, fingerprint, dim))
+        self.open(move |store, fingerprint, dim| uncompared.open(store.sound, fingerprint, dim))
     }
 
     /// Opens with any other embedder than it was made with.
@@ -76,7 +76,7 @@ pub fn faults() -> Vec<Known> {
             .open(|store, fingerprint, dim| {
                 let result = store.open(fingerprint, dim);
                 if result.is_err() {
-                    ALL.open(store, fingerprint, dim)?;
+                    ALL.open(store.sound, fingerprint, dim)?;
                 }
                 result
             }),
@@ -113,12 +113,12 @@ pub fn faults() -> Vec<Known> {
             .close(|_| Ok(())),
         memory("close loses the entries")
             .caught_by("data-survives-close-and-open")
-            .close(|store| forget_at_close(store)),
+            .close(|store| forget_at_close(store.sound)),
         memory("opening loses the quotas")
             .caught_by("data-survives-close-and-open")
             .open(|store, fingerprint, dim| {
                 store.open(fingerprint, dim)?;
-                forget_quotas(store)
+                forget_quotas(store.sound)
             }),
         memory("a sound store is called damaged")
             .caught_by("sound-data-is-sound")
@@ -141,7 +141,7 @@ pub fn faults() -> Vec<Known> {
                             fingerprint: false,
                             ..ALL
                         };
-                        uncompared.open(store, fingerprint, dim.clamp(1, 65_536))
+                        uncompared.open(store.sound, fingerprint, dim.clamp(1, 65_536))
                     }
                     result => result,
                 }

@@ -45,7 +45,7 @@ impl Fault {
     /// Puts what is to be evicted in another order.
     fn evicts_by<K: Ord + 'static>(self, key: fn(&Entry) -> K) -> Self {
         self.iter_lru_ids(move |store, n, namespace| {
-            let mut entries = all_of(store, namespace)?;
+            let mut entries = all_of(store.sound, namespace)?;
             entries.sort_by_key(key);
             Ok(first_references(&entries, n))
         })
@@ -134,7 +134,7 @@ pub fn pages() -> Vec<Known> {
         memory("pages go by rank, not by id")
             .caught_by("pages-skip-deleted-rows")
             .iter_since(|store, last_id, limit| {
-                let rows = all(store)?.into_iter().skip(last_id as usize);
+                let rows = all(store.sound)?.into_iter().skip(last_id as usize);
                 Ok(rows.take(limit as usize).collect())
             }),
         memory("the vectors of a page are those of other rows")

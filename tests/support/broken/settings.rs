@@ -103,12 +103,12 @@ pub fn meta() -> Vec<Known> {
     faults![
         memory("replace-meta ignores what is expected")
             .caught_by("a-value-is-replaced-if-it-is-the-expected-one")
-            .replace_meta(|store, key, _, value| replace_regardless(store, key, value)),
+            .replace_meta(|store, key, _, value| replace_regardless(store.sound, key, value)),
         memory("replace-meta ignores that nothing is expected")
             .caught_by("a-present-key-is-not-taken-for-new")
             .replace_meta(|store, key, expected, value| match expected {
                 Some(_) => store.replace_meta(key, expected, value),
-                None => replace_regardless(store, key, value),
+                None => replace_regardless(store.sound, key, value),
             }),
         memory("replace-meta says that it replaced")
             .caught_by("a-value-is-replaced-if-it-is-the-expected-one")

@@ -46,7 +46,7 @@ pub fn faults() -> Vec<Known> {
             .caught_by("a-restore-brings-everything-back")
             .commit_restore(|store, only_if_empty| {
                 store.commit_restore(only_if_empty)?;
-                forget_quotas(store)
+                forget_quotas(store.sound)
             }),
         sqlite("a restore passes over damage")
             .caught_by("garbage-is-not-restored")

@@ -21,7 +21,7 @@ impl Fault {
             .commit_import(move |store, quotas, meta| {
                 let done = store.commit_import(quotas, meta)?;
                 if done && *store.kept == Some(lost) {
-                    lose(store)?;
+                    lose(store.sound)?;
                 }
                 Ok(done)
             })
@@ -89,14 +89,14 @@ pub fn faults() -> Vec<Known> {
             .caught_by("deletes-of-entries-leave-blobs")
             .delete_by_id(|store, id| {
                 let deleted = store.delete_by_id(id)?;
-                lose(store)?;
+                lose(store.sound)?;
                 Ok(deleted)
             }),
         memory("expiry loses the blobs")
             .caught_by("deletes-of-entries-leave-blobs")
             .delete_expired(|store, now, namespace, limit| {
                 let deleted = store.delete_expired(now, namespace, limit)?;
-                lose(store)?;
+                lose(store.sound)?;
                 Ok(deleted)
             }),
         memory("clearing a namespace loses the blobs")
@@ -104,7 +104,7 @@ pub fn faults() -> Vec<Known> {
             .clear_namespace(|store, namespace| {
                 let cleared = store.clear_namespace(namespace)?;
                 if namespace.is_some() {
-                    lose(store)?;
+                    lose(store.sound)?;
                 }
                 Ok(cleared)
             }),
@@ -113,7 +113,7 @@ pub fn faults() -> Vec<Known> {
             .clear_namespace(|store, namespace| {
                 let cleared = store.clear_namespace(namespace)?;
                 if namespace.is_none() {
-                    lose(store)?;
+                    lose(store.sound)?;
                 }
                 Ok(cleared)
             }),
@@ -130,7 +130,7 @@ pub fn faults() -> Vec<Known> {
             .caught_by("an-ended-import-leaves-blobs")
             .end_import(|store| {
                 store.end_import()?;
-                lose(store)
+                lose(store.sound)
             }),
         memory("a store with blobs is not empty")
             .caught_by("an-import-into-an-empty-store-leaves-blobs")
@@ -144,14 +144,14 @@ pub fn faults() -> Vec<Known> {
             .caught_by("a-view-shows-blobs")
             .begin_view(|store| {
                 let able = store.begin_view()?;
-                lose(store)?;
+                lose(store.sound)?;
                 Ok(able)
             }),
         memory("close loses the blobs")
             .caught_by("blobs-survive-close-and-open")
             .close(|store| {
                 if store.read_version_counter().is_ok() {
-                    lose(store)?;
+                    lose(store.sound)?;
                 }
                 store.close()
             }),

@@ -2,9 +2,7 @@
 //! on purpose, for the fault that it has, and pass the same store without it.
 
 use mneme::conformance::{Battery, Case, Outcome, Processes, Seed, Stores, Writer};
-use mneme::store::Store;
-use mneme_tests::broken::Base;
-use mneme_tests::broken::faults::{Known, all_known, hanging, healthy, panicking, without_blobs};
+use mneme_tests::broken::{Base, Known, all_known, hanging, healthy, panicking, without_blobs};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,8 +47,8 @@ impl Judged {
         let path = self.folder.path().join("broken.db");
         let place = path.display().to_string();
         let writers = Processes::this_program([WRITER]);
-        let stores = Stores::boxed(move || Ok(Box::new(known.store(&path)) as Box<dyn Store>))
-            .processes(writers.told(self.known.name, place));
+        let stores = Stores::boxed(move || Ok(known.store(&path)))
+            .processes(writers.told(&self.known.name, place));
         battery.run(case, Seed::default(), &stores)
     }
 
@@ -81,12 +79,12 @@ pub fn write() -> ExitCode {
         .find(|known| known.name == writer.store())
         .unwrap_or_else(|| healthy(Base::Sqlite));
     let store = known.store(writer.place().as_ref());
-    writer.write(Ok(Box::new(store)))
+    writer.write(Ok(store))
 }
 
 /// Which cases a fault is failed by.
 struct Verdict {
-    fault: &'static str,
+    fault: String,
     caught_by: &'static str,
     failed: BTreeSet<String>,
 }
@@ -125,7 +123,7 @@ fn judge(
             let known = &*store.known;
             let cases = battery.cases().iter().filter(|case| chosen(known, case));
             found.push(Verdict {
-                fault: known.name,
+                fault: known.name.clone(),
                 caught_by: known.caught_by,
                 failed: store.failed(battery, cases),
             });
@@ -171,7 +169,7 @@ fn every_fault_is_failed_by_the_case_that_names_it() {
 
 fn faults_have_names_of_their_own() {
     let faults = all_known();
-    let names: BTreeSet<_> = faults.iter().map(|known| known.name).collect();
+    let names: BTreeSet<_> = faults.iter().map(|known| &known.name).collect();
     assert_eq!(names.len(), faults.len());
 }
 

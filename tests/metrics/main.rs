@@ -7,7 +7,7 @@ use mneme::{
     AsyncSemanticCache, Counters, GetRequest, ManualClock, MemoryStore, PutRequest, SemanticCache,
     Ttl,
 };
-use mneme_tests::broken::{Broken, Fault, Sound};
+use mneme_tests::broken::{Broken, memory};
 use mneme_tests::stores::Hooked;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
@@ -15,6 +15,7 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -289,31 +290,11 @@ fn a_scrape_costs_as_many_store_calls_with_a_thousand_namespaces_as_with_one() {
     assert_eq!(sum(&scraped(&registry), "mneme_entries", "namespace"), 1000);
 }
 
-/// Fails to count by namespace and to insert while it is down.
-struct Down(Arc<AtomicBool>);
-
-impl Down {
-    fn check(&self) -> store::Result<()> {
-        match self.0.load(Ordering::Relaxed) {
-            true => Err(StoreError::Unsupported("it is down".into())),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Fault for Down {
-    fn count_by_namespace(&mut self, store: &mut Sound) -> store::Result<Vec<(String, u64)>> {
-        self.check()?;
-        store.count_by_namespace()
-    }
-
-    fn insert(
-        &mut self,
-        store: &mut Sound,
-        entries: Vec<store::Entry>,
-    ) -> store::Result<Vec<store::Inserted>> {
-        self.check()?;
-        store.insert(entries)
+/// Fails while the store is down.
+fn is_up(down: &AtomicBool) -> store::Result<()> {
+    match down.load(Ordering::Relaxed) {
+        true => Err(StoreError::Unsupported("it is down".into())),
+        false => Ok(()),
     }
 }
 
@@ -321,11 +302,18 @@ impl Fault for Down {
 fn failures_are_counted_and_a_scrape_goes_on() {
     let registry = Registry::new();
     let down = Arc::new(AtomicBool::new(false));
+    let [counting, inserting] = [Arc::clone(&down), Arc::clone(&down)];
+    let fault = memory("the store is down at times")
+        .count_by_namespace(move |store| {
+            is_up(&counting)?;
+            store.count_by_namespace()
+        })
+        .insert(move |store, entries| {
+            is_up(&inserting)?;
+            store.insert(entries)
+        });
     let cache = SemanticCache::builder()
-        .store(Broken::new(
-            MemoryStore::new(),
-            Box::new(Down(Arc::clone(&down))),
-        ))
+        .store(Broken::new(fault, Path::new("")))
         .embedder(Beginnings)
         .observer(Prometheus::new(&registry).unwrap())
         .open()

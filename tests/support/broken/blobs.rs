@@ -2,315 +2,261 @@
 
 pub mod beside;
 
-use super::{Fault, Sound};
-use mneme::store::{CapabilitySet, Result, StoreError};
+use super::{Fault, Known, changed, memory, sqlite};
+use mneme::store::{Result, StoreError};
 use std::collections::BTreeSet;
+use std::slice::from_ref;
 
-/// Does something to blobs in another way.
-pub struct Steps {
-    /// What the store says of itself besides.
-    pub says: fn(&mut CapabilitySet),
-    /// Instead of reading one.
-    pub read: fn(&mut Sound, &str) -> Result<Option<Vec<u8>>>,
-    /// Instead of writing one.
-    pub write: fn(&mut Sound, &str, Vec<u8>) -> Result<()>,
-    /// Instead of deleting some.
-    pub delete: fn(&mut Sound, &[String]) -> Result<()>,
-    /// Instead of listing them.
-    pub list: fn(&mut Sound) -> Result<Vec<String>>,
-}
-
-/// The sound steps.
-pub const SOUND: Steps = Steps {
-    says: |_| {},
-    read: |store, name| store.read_blob(name),
-    write: |store, name, bytes| store.write_blob(name, bytes),
-    delete: |store, names| store.delete_blobs(names),
-    list: |store| store.list_blobs(),
-};
-
-/// The steps of a store without blobs, which is no fault.
-pub const NONE: Steps = Steps {
-    says: |says| says.max_blob = 0,
-    read: |_, _| Err(unsupported()),
-    write: |_, _, _| Err(unsupported()),
-    delete: |_, _| Err(unsupported()),
-    list: |_| Err(unsupported()),
-};
-
-/// The error of a store without blobs.
-pub fn unsupported() -> StoreError {
-    StoreError::Unsupported("there are no blobs".into())
-}
-
-impl Fault for Steps {
-    fn capabilities(&self, store: &Sound) -> CapabilitySet {
-        let mut capabilities = store.capabilities();
-        (self.says)(&mut capabilities);
-        capabilities
-    }
-
-    fn read_blob(&mut self, store: &mut Sound, name: &str) -> Result<Option<Vec<u8>>> {
-        (self.read)(store, name)
-    }
-
-    fn write_blob(&mut self, store: &mut Sound, name: &str, bytes: Vec<u8>) -> Result<()> {
-        (self.write)(store, name, bytes)
-    }
-
-    fn delete_blobs(&mut self, store: &mut Sound, names: &[String]) -> Result<()> {
-        (self.delete)(store, names)
-    }
-
-    fn list_blobs(&mut self, store: &mut Sound) -> Result<Vec<String>> {
-        (self.list)(store)
-    }
-}
-
-/// Names by other rules.
-pub struct Named(pub fn(&str) -> String);
-
-impl Fault for Named {
-    fn read_blob(&mut self, store: &mut Sound, name: &str) -> Result<Option<Vec<u8>>> {
-        store.read_blob(&(self.0)(name))
-    }
-
-    fn write_blob(&mut self, store: &mut Sound, name: &str, bytes: Vec<u8>) -> Result<()> {
-        store.write_blob(&(self.0)(name), bytes)
-    }
-
-    fn delete_blobs(&mut self, store: &mut Sound, names: &[String]) -> Result<()> {
-        let names: Vec<String> = names.iter().map(|name| (self.0)(name)).collect();
-        store.delete_blobs(&names)
-    }
-}
-
-/// Writes what `change` makes of the bytes.
-///
-/// # Errors
-///
-/// Those of the store.
-pub fn write_changed(
-    store: &mut Sound,
-    name: &str,
-    mut bytes: Vec<u8>,
-    change: fn(&mut Vec<u8>),
-) -> Result<()> {
-    change(&mut bytes);
-    store.write_blob(name, bytes)
-}
-
-/// Leaves what is beyond the new bytes.
-///
-/// # Errors
-///
-/// Those of the store.
-pub fn write_over(store: &mut Sound, name: &str, mut bytes: Vec<u8>) -> Result<()> {
-    if let Some(old) = store.read_blob(name)? {
-        bytes.extend(old.into_iter().skip(bytes.len()));
-    }
-    store.write_blob(name, bytes)
-}
-
-/// Keeps what is there.
-///
-/// # Errors
-///
-/// Those of the store.
-pub fn write_once(store: &mut Sound, name: &str, bytes: Vec<u8>) -> Result<()> {
-    match store.read_blob(name)? {
-        Some(_) => Ok(()),
-        None => store.write_blob(name, bytes),
-    }
-}
-
-/// Cuts what is too large.
-///
-/// # Errors
-///
-/// Those of the store, but for the one that is due.
-pub fn write_what_fits(store: &mut Sound, name: &str, mut bytes: Vec<u8>) -> Result<()> {
-    bytes.truncate(store.capabilities().max_blob as usize);
-    store.write_blob(name, bytes)
-}
-
-/// Forgets what was there where the new bytes are too many.
-///
-/// # Errors
-///
-/// Those of the store.
-pub fn write_or_lose(store: &mut Sound, name: &str, bytes: Vec<u8>) -> Result<()> {
-    let written = store.write_blob(name, bytes);
-    if written.is_err() && store.read_blob(name).is_ok() {
-        store.delete_blobs(&[name.to_owned()])?;
-    }
-    written
-}
-
-/// Deletes what is under the first name once it was read.
-///
-/// # Errors
-///
-/// Those of the store.
-pub fn read_once(store: &mut Sound, name: &str) -> Result<Option<Vec<u8>>> {
-    let bytes = store.read_blob(name)?;
-    store.delete_blobs(&[name.to_owned()])?;
-    Ok(bytes)
-}
-
-/// Finds what has a longer name.
-///
-/// # Errors
-///
-/// Those of the store.
-pub fn read_by_prefix(store: &mut Sound, name: &str) -> Result<Option<Vec<u8>>> {
-    if let Some(bytes) = store.read_blob(name)? {
-        return Ok(Some(bytes));
-    }
-    let names = store.list_blobs()?;
-    match names.iter().find(|other| other.starts_with(name)) {
-        Some(other) => store.read_blob(other),
-        None => Ok(None),
-    }
-}
-
-/// Deletes everything.
-///
-/// # Errors
-///
-/// Those of the store.
-pub fn delete_all(store: &mut Sound, names: &[String]) -> Result<()> {
-    store.delete_blobs(names)?;
-    let all = store.list_blobs()?;
-    store.delete_blobs(&all)
-}
-
-/// Deletes what has a longer name too.
-///
-/// # Errors
-///
-/// Those of the store.
-pub fn delete_by_prefix(store: &mut Sound, names: &[String]) -> Result<()> {
-    let mut all = store.list_blobs()?;
-    all.retain(|other| names.iter().any(|name| other.starts_with(name)));
-    store.delete_blobs(names)?;
-    store.delete_blobs(&all)
-}
-
-/// Deletes the first ones only.
-///
-/// # Errors
-///
-/// Those of the store.
-pub fn delete_some(store: &mut Sound, names: &[String]) -> Result<()> {
-    store.delete_blobs(&names[..names.len().min(100)])
-}
-
-/// Goes as far as the first name that is not there.
-///
-/// # Errors
-///
-/// Those of the store.
-pub fn delete_until_unknown(store: &mut Sound, names: &[String]) -> Result<()> {
-    store.delete_blobs(&[])?;
-    for name in names {
-        if store.read_blob(name)?.is_none() {
-            break;
+impl Fault {
+    /// Has no blobs.
+    pub(super) fn without_blobs(self) -> Self {
+        fn unsupported<T>() -> Result<T> {
+            Err(StoreError::Unsupported("there are no blobs".into()))
         }
-        store.delete_blobs(std::slice::from_ref(name))?;
+        self.read_blob(|_, _| unsupported())
+            .write_blob(|_, _, _| unsupported())
+            .delete_blobs(|_, _| unsupported())
+            .list_blobs(|_| unsupported())
     }
-    Ok(())
-}
 
-/// Wants every name to be there.
-///
-/// # Errors
-///
-/// Those of the store, and one that is not due.
-pub fn delete_known(store: &mut Sound, names: &[String]) -> Result<()> {
-    for name in names {
-        if store.read_blob(name)?.is_none() {
-            return Err(StoreError::InvalidArgument("there is no such blob".into()));
-        }
+    /// Changes blobs on their way in.
+    fn writes(self, change: fn(&mut Vec<u8>)) -> Self {
+        self.write_blob(move |store, name, mut bytes| {
+            change(&mut bytes);
+            store.write_blob(name, bytes)
+        })
     }
-    store.delete_blobs(names)
-}
 
-/// Passes over what is no name.
-///
-/// # Errors
-///
-/// Those of the store, but for the one that is due.
-pub fn delete_names(store: &mut Sound, names: &[String]) -> Result<()> {
-    for name in names {
-        match store.delete_blobs(std::slice::from_ref(name)) {
-            Err(StoreError::InvalidArgument(_)) => {}
-            outcome => outcome?,
-        }
-    }
-    store.delete_blobs(&[])
-}
-
-/// Deletes one after the other, up to what is no name.
-///
-/// # Errors
-///
-/// Those of the store.
-pub fn delete_one_by_one(store: &mut Sound, names: &[String]) -> Result<()> {
-    store.delete_blobs(&[])?;
-    let mut names = names.iter();
-    names.try_for_each(|name| store.delete_blobs(std::slice::from_ref(name)))
-}
-
-/// Finds nothing under what is no name.
-///
-/// # Errors
-///
-/// Those of the store, but for the one that is due.
-pub fn read_names(store: &mut Sound, name: &str) -> Result<Option<Vec<u8>>> {
-    match store.read_blob(name) {
-        Err(StoreError::InvalidArgument(_)) => Ok(None),
-        outcome => outcome,
+    /// Names blobs by other rules.
+    fn names_blobs(self, rule: fn(&str) -> String) -> Self {
+        self.read_blob(move |store, name| store.read_blob(&rule(name)))
+            .write_blob(move |store, name, bytes| store.write_blob(&rule(name), bytes))
+            .delete_blobs(move |store, names| {
+                let names: Vec<String> = names.iter().map(|name| rule(name)).collect();
+                store.delete_blobs(&names)
+            })
     }
 }
 
-/// Does not take a blob of a name that was deleted.
-#[derive(Default)]
-pub struct Buries {
-    names: BTreeSet<String>,
+/// Of the bytes and their number.
+pub fn bytes() -> Vec<Known> {
+    faults![
+        memory("an empty blob is not stored")
+            .caught_by("an-empty-blob-comes-back")
+            .write_blob(|store, name, bytes| match bytes.is_empty() {
+                true => store.delete_blobs(&[name.to_owned()]),
+                false => store.write_blob(name, bytes),
+            }),
+        memory("a missing blob is an empty one")
+            .caught_by("a-missing-blob-is-none")
+            .read_blob(|store, name| Ok(Some(store.read_blob(name)?.unwrap_or_default()))),
+        memory("a blob ends at U+0000")
+            .caught_by("a-blob-holds-any-bytes")
+            .writes(|bytes| {
+                let end = bytes.iter().position(|byte| *byte == 0);
+                bytes.truncate(end.unwrap_or(bytes.len()));
+            }),
+        memory("a blob is kept as text")
+            .caught_by("a-blob-holds-any-bytes")
+            .writes(|bytes| *bytes = String::from_utf8_lossy(bytes).into_owned().into_bytes()),
+        memory("white space around a blob is lost")
+            .caught_by("a-blob-holds-any-bytes")
+            .writes(|bytes| *bytes = bytes.trim_ascii().to_vec()),
+        memory("a blob is cut at 64 KiB")
+            .caught_by("a-blob-of-max-blob-comes-back")
+            .writes(|bytes| bytes.truncate(65_536)),
+        memory("larger blobs are promised than are taken")
+            .caught_by("a-blob-of-max-blob-comes-back")
+            .capabilities(|_, says| says.max_blob *= 2),
+        memory("a blob of any size is taken")
+            .caught_by("too-large-a-blob-is-refused")
+            .capabilities(|_, says| says.max_blob = 65_536),
+        memory("too large a blob is cut")
+            .caught_by("too-large-a-blob-is-refused")
+            .write_blob(|store, name, mut bytes| {
+                bytes.truncate(store.capabilities().max_blob as usize);
+                store.write_blob(name, bytes)
+            }),
+        memory("too large a blob takes the present one along")
+            .caught_by("too-large-a-blob-is-refused")
+            .write_blob(|store, name, bytes| {
+                let written = store.write_blob(name, bytes);
+                if written.is_err() && store.read_blob(name).is_ok() {
+                    store.delete_blobs(&[name.to_owned()])?;
+                }
+                written
+            }),
+        memory("a shorter blob keeps the end of the one before")
+            .caught_by("a-blob-is-replaced")
+            .write_blob(|store, name, mut bytes| {
+                if let Some(old) = store.read_blob(name)? {
+                    bytes.extend(old.into_iter().skip(bytes.len()));
+                }
+                store.write_blob(name, bytes)
+            }),
+        memory("a blob is not replaced")
+            .caught_by("a-blob-is-replaced")
+            .write_blob(|store, name, bytes| match store.read_blob(name)? {
+                Some(_) => Ok(()),
+                None => store.write_blob(name, bytes),
+            }),
+        memory("a blob is read once")
+            .caught_by("a-blob-comes-back")
+            .read_blob(|store, name| {
+                let bytes = store.read_blob(name)?;
+                store.delete_blobs(&[name.to_owned()])?;
+                Ok(bytes)
+            }),
+        memory("a deleted blob cannot be written again")
+            .caught_by("a-deleted-blob-can-be-written-again")
+            .keeping::<BTreeSet<String>>()
+            .write_blob(|store, name, bytes| {
+                store.write_blob(name, bytes)?;
+                if store.kept.contains(name) {
+                    store.delete_blobs(&[name.to_owned()])?;
+                }
+                Ok(())
+            })
+            .delete_blobs(|store, names| {
+                store.delete_blobs(names)?;
+                store.kept.extend(names.iter().cloned());
+                Ok(())
+            }),
+    ]
 }
 
-impl Fault for Buries {
-    fn write_blob(&mut self, store: &mut Sound, name: &str, bytes: Vec<u8>) -> Result<()> {
-        store.write_blob(name, bytes)?;
-        if self.names.contains(name) {
-            store.delete_blobs(&[name.to_owned()])?;
-        }
-        Ok(())
-    }
-
-    fn delete_blobs(&mut self, store: &mut Sound, names: &[String]) -> Result<()> {
-        store.delete_blobs(names)?;
-        self.names.extend(names.iter().cloned());
-        Ok(())
-    }
+/// Of names, lists and deletes.
+pub fn names() -> Vec<Known> {
+    faults![
+        memory("slashes and dots in names of blobs are the same")
+            .caught_by("names-of-blobs-are-exact")
+            .names_blobs(|name| name.replace('/', ".")),
+        memory("long names of blobs are cut")
+            .caught_by("names-of-blobs-are-exact")
+            .names_blobs(|name| name.chars().take(99).collect()),
+        memory("any name of a blob is made to fit")
+            .caught_by("what-is-no-name-of-a-blob-is-refused")
+            .names_blobs(str::to_ascii_lowercase),
+        memory("a blob is found by the beginning of its name")
+            .caught_by("a-missing-blob-is-none")
+            .read_blob(|store, name| {
+                if let Some(bytes) = store.read_blob(name)? {
+                    return Ok(Some(bytes));
+                }
+                let names = store.list_blobs()?;
+                match names.iter().find(|other| other.starts_with(name)) {
+                    Some(other) => store.read_blob(other),
+                    None => Ok(None),
+                }
+            }),
+        memory("nothing is there under what is no name of a blob")
+            .caught_by("what-is-no-name-of-a-blob-is-refused")
+            .read_blob(|store, name| match store.read_blob(name) {
+                Err(StoreError::InvalidArgument(_)) => Ok(None),
+                outcome => outcome,
+            }),
+        memory("what is no name of a blob is passed over")
+            .caught_by("what-is-no-name-of-a-blob-is-refused")
+            .delete_blobs(|store, names| {
+                for name in names {
+                    match store.delete_blobs(from_ref(name)) {
+                        Err(StoreError::InvalidArgument(_)) => {}
+                        outcome => outcome?,
+                    }
+                }
+                store.delete_blobs(&[])
+            }),
+        memory("blobs are deleted up to what is no name")
+            .caught_by("what-is-no-name-of-a-blob-is-refused")
+            .delete_blobs(|store, names| {
+                store.delete_blobs(&[])?;
+                let mut names = names.iter();
+                names.try_for_each(|name| store.delete_blobs(from_ref(name)))
+            }),
+        memory("deleting one blob deletes all")
+            .caught_by("blobs-are-deleted")
+            .delete_blobs(|store, names| {
+                store.delete_blobs(names)?;
+                let all = store.list_blobs()?;
+                store.delete_blobs(&all)
+            }),
+        memory("blobs are deleted by the beginning of their names")
+            .caught_by("blobs-are-deleted")
+            .delete_blobs(|store, names| {
+                let mut all = store.list_blobs()?;
+                all.retain(|other| names.iter().any(|name| other.starts_with(name)));
+                store.delete_blobs(names)?;
+                store.delete_blobs(&all)
+            }),
+        memory("deleting blobs does nothing")
+            .caught_by("blobs-are-deleted")
+            .delete_blobs(|store, _| store.delete_blobs(&[])),
+        memory("a hundred blobs are deleted at most")
+            .caught_by("many-blobs-are-listed")
+            .delete_blobs(|store, names| store.delete_blobs(&names[..names.len().min(100)])),
+        memory("blobs are deleted up to one that is not there")
+            .caught_by("unknown-blobs-are-passed-over")
+            .delete_blobs(|store, names| {
+                store.delete_blobs(&[])?;
+                for name in names {
+                    if store.read_blob(name)?.is_none() {
+                        break;
+                    }
+                    store.delete_blobs(from_ref(name))?;
+                }
+                Ok(())
+            }),
+        memory("deleting a blob that is not there is an error")
+            .caught_by("unknown-blobs-are-passed-over")
+            .delete_blobs(|store, names| {
+                for name in names {
+                    if store.read_blob(name)?.is_none() {
+                        return Err(StoreError::InvalidArgument("there is no such blob".into()));
+                    }
+                }
+                store.delete_blobs(names)
+            }),
+        memory("deleted blobs are listed")
+            .caught_by("blobs-are-deleted")
+            .keeping::<BTreeSet<String>>()
+            .write_blob(|store, name, bytes| {
+                store.write_blob(name, bytes)?;
+                store.kept.insert(name.to_owned());
+                Ok(())
+            })
+            .list_blobs(|store| {
+                store.kept.extend(store.sound.list_blobs()?);
+                Ok(store.kept.iter().cloned().collect())
+            }),
+        memory("blobs are listed backwards")
+            .caught_by("blobs-are-listed-by-bytes")
+            .list_blobs(|store| changed(store.list_blobs(), |names| names.reverse())),
+        memory("a hundred blobs are listed at most")
+            .caught_by("many-blobs-are-listed")
+            .list_blobs(|store| changed(store.list_blobs(), |names| names.truncate(100))),
+    ]
 }
 
-/// Lists every name that was ever written.
-#[derive(Default)]
-pub struct ListsTheDead {
-    names: BTreeSet<String>,
-}
-
-impl Fault for ListsTheDead {
-    fn write_blob(&mut self, store: &mut Sound, name: &str, bytes: Vec<u8>) -> Result<()> {
-        store.write_blob(name, bytes)?;
-        self.names.insert(name.to_owned());
-        Ok(())
-    }
-
-    fn list_blobs(&mut self, store: &mut Sound) -> Result<Vec<String>> {
-        self.names.extend(store.list_blobs()?);
-        Ok(self.names.iter().cloned().collect())
-    }
+/// Of what a store says of its blobs.
+pub fn claims() -> Vec<Known> {
+    faults![
+        memory("a blob of 64 KiB is too large")
+            .caught_by("a-blob-may-have-enough-bytes-or-none")
+            .capabilities(|_, says| says.max_blob = 65_535),
+        memory("blobs are there and not promised")
+            .caught_by("blobs-are-as-the-capabilities-say")
+            .capabilities(|_, says| says.max_blob = 0),
+        sqlite("blobs that last are there and not promised")
+            .caught_by("blobs-survive-a-drop")
+            .capabilities(|_, says| says.max_blob = 0),
+        memory("blobs are promised and not there")
+            .caught_by("blobs-are-as-the-capabilities-say")
+            .without_blobs(),
+        memory("blobs cannot be listed")
+            .caught_by("blobs-are-as-the-capabilities-say")
+            .list_blobs(|store| {
+                store.list_blobs()?;
+                Err(StoreError::Unsupported("blobs are not listed".into()))
+            }),
+    ]
 }

@@ -1,120 +1,118 @@
 //! Faults of the version counter.
 
-use super::{Fault, Sound, same_key};
-use mneme::store::{Entry, Inserted, Result};
+use super::{Fault, Known, memory, same_key};
+use mneme::store::Entry;
 
-/// Moves the counter by another number than one at an operation.
-pub struct Miscounts {
-    /// Where; empty for every operation.
-    pub at: &'static str,
-    /// By how much, given whether the call changed entries.
-    pub by: fn(bool) -> i64,
-}
-
-impl Fault for Miscounts {
-    fn moves(&self, operation: &str, moved: bool) -> i64 {
-        if self.at.is_empty() || self.at == operation {
-            (self.by)(moved)
-        } else {
-            i64::from(moved)
-        }
+impl Fault {
+    /// Moves the counter by another number at one operation, whether it changes anything or not.
+    pub(super) fn miscounts(self, at: &'static str, by: i64) -> Self {
+        self.moves(move |_, operation, moved| match operation == at {
+            true => by,
+            false => i64::from(moved),
+        })
     }
 }
 
-/// Does not move the counter where an insert only replaces.
-#[derive(Default)]
-pub struct ForgetsReplacing {
-    replaced: bool,
-}
-
-impl Fault for ForgetsReplacing {
-    fn moves(&self, operation: &str, moved: bool) -> i64 {
-        i64::from(moved && !(operation == "insert" && self.replaced))
-    }
-
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        let inserted = store.insert(entries)?;
-        self.replaced = inserted.iter().all(|item| item.replaced);
-        Ok(inserted)
-    }
-}
-
-/// Moves the counter once for each entry.
-#[derive(Default)]
-pub struct CountsEntries {
-    entries: i64,
-}
-
-impl Fault for CountsEntries {
-    fn moves(&self, operation: &str, moved: bool) -> i64 {
-        match operation {
-            "insert" => self.entries,
-            _ => i64::from(moved),
-        }
-    }
-
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        self.entries = i64::try_from(entries.len()).unwrap_or(i64::MAX);
-        store.insert(entries)
-    }
-}
-
-/// Does not move the counter where an insert stores what is there already.
-#[derive(Default)]
-pub struct IgnoresSame {
-    same: bool,
-}
-
-impl Fault for IgnoresSame {
-    fn moves(&self, operation: &str, moved: bool) -> i64 {
-        i64::from(moved && !(operation == "insert" && self.same))
-    }
-
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        self.same = true;
-        for entry in &entries {
-            let present = same_key(store, entry)?.map(|present| Entry {
-                id: entry.id,
-                ..present
-            });
-            self.same &= present.as_ref() == Some(entry);
-        }
-        store.insert(entries)
-    }
-}
-
-/// The counter starts anew with each store.
-#[derive(Default)]
-pub struct CountsSinceOpen {
-    first: Option<u64>,
-}
-
-impl Fault for CountsSinceOpen {
-    fn open(&mut self, store: &mut Sound, fingerprint: &str, dim: u32) -> Result<()> {
-        store.open(fingerprint, dim)?;
-        self.first = Some(store.read_version_counter()?);
-        Ok(())
-    }
-
-    fn read_version_counter(&mut self, store: &mut Sound) -> Result<u64> {
-        Ok(store.read_version_counter()? - self.first.unwrap_or_default())
-    }
-}
-
-/// Moves the counter where an insert fails.
-#[derive(Default)]
-pub struct CountsFailures {
-    failed: u64,
-}
-
-impl Fault for CountsFailures {
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        let result = store.insert(entries);
-        self.failed += u64::from(result.is_err());
-        result
-    }
-
-    fn read_version_counter(&mut self, store: &mut Sound) -> Result<u64> {
-        Ok(store.read_version_counter()? + self.failed)
-    }
+pub fn faults() -> Vec<Known> {
+    faults![
+        memory("the counter stays at an insert")
+            .caught_by("the-counter-moves-by-one-on-insert")
+            .miscounts("insert", 0),
+        memory("the counter stays at a replacement")
+            .caught_by("the-counter-moves-by-one-on-replacement")
+            .keeping::<bool>()
+            .insert(|store, entries| {
+                let inserted = store.insert(entries)?;
+                *store.kept = inserted.iter().all(|item| item.replaced);
+                Ok(inserted)
+            })
+            .moves(|replaced, operation, moved| {
+                i64::from(moved && !(operation == "insert" && *replaced))
+            }),
+        memory("the counter stays where the same is stored again")
+            .caught_by("upsert-with-the-same-contents-is-a-replacement")
+            .keeping::<bool>()
+            .insert(|store, entries| {
+                *store.kept = true;
+                for entry in &entries {
+                    let present = same_key(store.sound, entry)?.map(|present| Entry {
+                        id: entry.id,
+                        ..present
+                    });
+                    *store.kept &= present.as_ref() == Some(entry);
+                }
+                store.insert(entries)
+            })
+            .moves(|same, operation, moved| {
+                i64::from(moved && !(operation == "insert" && *same))
+            }),
+        memory("the counter stays at delete-by-id")
+            .caught_by("the-counter-moves-by-one-on-delete-by-id")
+            .miscounts("delete_by_id", 0),
+        memory("the counter stays at delete-unchanged")
+            .caught_by("the-counter-moves-by-one-on-delete-unchanged")
+            .miscounts("delete_unchanged", 0),
+        memory("the counter stays at delete-expired")
+            .caught_by("the-counter-moves-by-one-on-delete-expired")
+            .miscounts("delete_expired", 0),
+        memory("the counter stays at clear-namespace")
+            .caught_by("the-counter-moves-by-one-on-clear")
+            .miscounts("clear_namespace", 0),
+        memory("the counter moves at an insert of nothing")
+            .caught_by("an-empty-list-is-accepted")
+            .miscounts("insert", 1),
+        memory("the counter moves at a delete-by-id of nothing")
+            .caught_by("the-counter-moves-by-one-on-delete-by-id")
+            .miscounts("delete_by_id", 1),
+        memory("the counter moves at a delete-unchanged of nothing")
+            .caught_by("nothing-named-is-nothing-deleted")
+            .miscounts("delete_unchanged", 1),
+        memory("the counter moves at a delete-expired of nothing")
+            .caught_by("the-counter-moves-by-one-on-delete-expired")
+            .miscounts("delete_expired", 1),
+        memory("the counter moves at a clear-namespace of nothing")
+            .caught_by("clearing-an-unknown-namespace-is-zero")
+            .miscounts("clear_namespace", 1),
+        memory("the counter moves at a touch")
+            .caught_by("touches-move-no-version-counter")
+            .miscounts("update_access", 1),
+        memory("the counter moves at a quota")
+            .caught_by("quotas-move-no-counter")
+            .miscounts("set_namespace_quota", 1),
+        memory("the counter moves at a meta value")
+            .caught_by("meta-moves-no-counter")
+            .miscounts("replace_meta", 1),
+        memory("the counter moves by two")
+            .caught_by("the-counter-moves-by-one-on-insert")
+            .moves(|_, _, moved| 2 * i64::from(moved)),
+        memory("the counter moves by the number of entries")
+            .caught_by("the-counter-moves-by-one-on-insert")
+            .keeping::<usize>()
+            .insert(|store, entries| {
+                *store.kept = entries.len();
+                store.insert(entries)
+            })
+            .moves(|entries, operation, moved| match operation {
+                "insert" => *entries as i64,
+                _ => i64::from(moved),
+            }),
+        memory("the counter begins anew at each open")
+            .caught_by("the-counter-survives-reopen")
+            .keeping::<u64>()
+            .open(|store, fingerprint, dim| {
+                store.open(fingerprint, dim)?;
+                *store.kept = store.read_version_counter()?;
+                Ok(())
+            })
+            .read_version_counter(|store| Ok(store.read_version_counter()? - *store.kept)),
+        memory("the counter moves at a failed insert")
+            .caught_by("failed-inserts-move-no-counter")
+            .keeping::<u64>()
+            .insert(|store, entries| {
+                let result = store.insert(entries);
+                *store.kept += u64::from(result.is_err());
+                result
+            })
+            .read_version_counter(|store| Ok(store.read_version_counter()? + *store.kept)),
+    ]
 }

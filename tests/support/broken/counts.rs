@@ -1,16 +1,16 @@
 //! Faults of counting by namespace.
 
-use super::{Fault, Sound};
+use super::{Known, Sound, all, changed, cut_at_nul, memory, sqlite, utf16};
 use mneme::SqliteStore;
-use mneme::store::{Entry, ImportMode, Inserted, MetaChange, Result, Store};
+use mneme::store::{Entry, Result, Store};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 /// Each namespace with its number of entries.
-pub type Counts = Vec<(String, u64)>;
+type Counts = Vec<(String, u64)>;
 
 /// Sums up numbers of entries of namespaces that come more than once.
-pub fn summed(counts: impl IntoIterator<Item = (String, u64)>) -> Counts {
+fn summed(counts: impl IntoIterator<Item = (String, u64)>) -> Counts {
     let mut sums = BTreeMap::new();
     for (name, count) in counts {
         *sums.entry(name).or_default() += count;
@@ -18,114 +18,149 @@ pub fn summed(counts: impl IntoIterator<Item = (String, u64)>) -> Counts {
     sums.into_iter().collect()
 }
 
-fn one_each(entries: &[Entry]) -> impl Iterator<Item = (String, u64)> {
-    entries.iter().map(|entry| (entry.namespace.clone(), 1))
+/// An entry as one of its namespace.
+fn one(entry: &Entry) -> (String, u64) {
+    (entry.namespace.clone(), 1)
 }
 
-/// Counts in another way.
-pub struct CountsEach(pub fn(&mut Sound) -> Result<Counts>);
-
-impl Fault for CountsEach {
-    fn count_by_namespace(&mut self, store: &mut Sound) -> Result<Counts> {
-        (self.0)(store)
-    }
+/// The counts by what is made of the names.
+fn counted_as(store: &mut Sound, name: fn(&str) -> String) -> Result<Counts> {
+    let counts = store.count_by_namespace()?.into_iter();
+    Ok(summed(counts.map(|(namespace, n)| (name(&namespace), n))))
 }
 
-/// Counts a replaced entry again.
-#[derive(Default)]
-pub struct Recounts(Counts);
-
-impl Fault for Recounts {
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        let one_each: Vec<_> = one_each(&entries).collect();
-        let inserted = store.insert(entries)?;
-        let replaced = one_each.into_iter().zip(&inserted);
-        let replaced = replaced.filter(|(_, inserted)| inserted.replaced);
-        self.0.extend(replaced.map(|(one, _)| one));
-        Ok(inserted)
-    }
-
-    fn count_by_namespace(&mut self, store: &mut Sound) -> Result<Counts> {
-        let counts = store.count_by_namespace()?;
-        Ok(summed(counts.into_iter().chain(self.0.clone())))
-    }
-}
-
-/// Goes on counting the namespaces that it has ever seen.
-#[derive(Default)]
-pub struct CountsNone(BTreeSet<String>);
-
-impl Fault for CountsNone {
-    fn count_by_namespace(&mut self, store: &mut Sound) -> Result<Counts> {
-        let counts = store.count_by_namespace()?;
-        self.0.extend(counts.iter().map(|(name, _)| name.clone()));
-        let none = self.0.iter().map(|name| (name.clone(), 0));
-        Ok(summed(counts.into_iter().chain(none)))
-    }
-}
-
-/// Counts what an import has received before it is committed.
-#[derive(Default)]
-pub struct CountsReceived(Counts);
-
-impl Fault for CountsReceived {
-    fn begin_import(&mut self, store: &mut Sound, mode: ImportMode) -> Result<()> {
-        self.0.clear();
-        store.begin_import(mode)
-    }
-
-    fn write_import(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<()> {
-        self.0.extend(one_each(&entries));
-        store.write_import(entries)
-    }
-
-    fn commit_import(
-        &mut self,
-        store: &mut Sound,
-        quotas: &[(String, u64)],
-        meta: &[MetaChange],
-    ) -> Result<bool> {
-        self.0.clear();
-        store.commit_import(quotas, meta)
-    }
-
-    fn count_by_namespace(&mut self, store: &mut Sound) -> Result<Counts> {
-        let counts = store.count_by_namespace()?;
-        Ok(summed(counts.into_iter().chain(self.0.clone())))
-    }
-}
-
-/// Keeps what it has counted until it writes itself.
-#[derive(Default)]
-pub struct KeepsCounts(Option<Counts>);
-
-impl Fault for KeepsCounts {
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        self.0 = None;
-        store.insert(entries)
-    }
-
-    fn clear_namespace(&mut self, store: &mut Sound, namespace: Option<&str>) -> Result<u64> {
-        self.0 = None;
-        store.clear_namespace(namespace)
-    }
-
-    fn count_by_namespace(&mut self, store: &mut Sound) -> Result<Counts> {
-        let counts = store.count_by_namespace()?;
-        Ok(self.0.get_or_insert(counts).clone())
-    }
-}
-
-/// Counts on another connection, so that a view does not bind it.
-pub struct CountsElsewhere(pub PathBuf);
-
-impl Fault for CountsElsewhere {
-    fn count_by_namespace(&mut self, store: &mut Sound) -> Result<Counts> {
-        store.count_by_namespace()?;
-        let mut other = SqliteStore::new(&self.0);
-        if let Some(embedder) = other.recorded_embedder()? {
-            other.open(&embedder.fingerprint, embedder.dim)?;
-        }
-        other.count_by_namespace()
-    }
+pub fn faults() -> Vec<Known> {
+    faults![
+        memory("each entry is counted alone")
+            .caught_by("counts-have-each-namespace-once")
+            .count_by_namespace(|store| {
+                let mut counts: Counts = all(store.sound)?.iter().map(one).collect();
+                counts.sort();
+                Ok(counts)
+            }),
+        memory("each namespace is counted as one")
+            .caught_by("counts-have-each-namespace-once")
+            .count_by_namespace(|store| {
+                let names = store.list_namespaces()?;
+                Ok(names.into_iter().map(|name| (name, 1)).collect())
+            }),
+        memory("each namespace has the count of all")
+            .caught_by("counts-agree-with-count")
+            .count_by_namespace(|store| {
+                let (names, all) = (store.list_namespaces()?, store.count(None)?);
+                Ok(names.into_iter().map(|name| (name, all)).collect())
+            }),
+        memory("counts are put together without case")
+            .caught_by("counts-agree-with-count")
+            .count_by_namespace(|store| counted_as(store.sound, str::to_lowercase)),
+        memory("counts are not sorted")
+            .caught_by("counts-are-sorted-by-their-bytes")
+            .count_by_namespace(|store| {
+                changed(store.count_by_namespace(), |counts| counts.reverse())
+            }),
+        memory("counts are sorted by themselves")
+            .caught_by("counts-have-each-namespace-once")
+            .count_by_namespace(|store| {
+                changed(store.count_by_namespace(), |counts| {
+                    counts.sort_by_key(|(_, count)| Reverse(*count));
+                })
+            }),
+        memory("counts are sorted without case")
+            .caught_by("counts-are-sorted-by-their-bytes")
+            .count_by_namespace(|store| {
+                changed(store.count_by_namespace(), |counts| {
+                    counts.sort_by_key(|(name, _)| name.to_lowercase());
+                })
+            }),
+        memory("counts are sorted by UTF-16")
+            .caught_by("counts-are-sorted-by-their-bytes")
+            .count_by_namespace(|store| {
+                changed(store.count_by_namespace(), |counts| {
+                    counts.sort_by_key(|(name, _)| utf16(name));
+                })
+            }),
+        memory("a replaced entry is counted again")
+            .caught_by("counts-follow-every-write")
+            .keeping::<Counts>()
+            .insert(|store, entries| {
+                let one_each: Counts = entries.iter().map(one).collect();
+                let inserted = store.insert(entries)?;
+                let replaced = one_each.into_iter().zip(&inserted);
+                let replaced = replaced.filter(|(_, inserted)| inserted.replaced);
+                store.kept.extend(replaced.map(|(one, _)| one));
+                Ok(inserted)
+            })
+            .count_by_namespace(|store| {
+                let counts = store.count_by_namespace()?;
+                Ok(summed(counts.into_iter().chain(store.kept.clone())))
+            }),
+        memory("namespaces without entries have a count of 0")
+            .caught_by("counts-follow-every-write")
+            .keeping::<BTreeSet<String>>()
+            .count_by_namespace(|store| {
+                let counts = store.count_by_namespace()?;
+                let names = counts.iter().map(|(name, _)| name.clone());
+                store.kept.extend(names);
+                let none = store.kept.iter().map(|name| (name.clone(), 0));
+                Ok(summed(counts.into_iter().chain(none)))
+            }),
+        memory("namespaces with a quota have a count of 0")
+            .caught_by("quotas-and-meta-count-no-namespace")
+            .count_by_namespace(|store| {
+                let quotas = store.list_namespace_quotas()?;
+                let none = quotas.into_iter().map(|(name, _)| (name, 0));
+                Ok(summed(none.chain(store.count_by_namespace()?)))
+            }),
+        memory("entries that can expire are not counted by namespace")
+            .caught_by("expired-entries-count-until-they-are-deleted")
+            .count_by_namespace(|store| {
+                let mut entries = all(store.sound)?;
+                entries.retain(|entry| entry.ttl.is_none());
+                Ok(summed(entries.iter().map(one)))
+            }),
+        memory("what an import has received is counted by namespace")
+            .caught_by("imported-entries-are-counted-by-namespace")
+            .staging()
+            .count_by_namespace(|store| {
+                let counts = store.count_by_namespace()?;
+                let received = store.kept.entries.iter().map(one);
+                Ok(summed(counts.into_iter().chain(received)))
+            }),
+        memory("names are cut at U+0000 when they are counted")
+            .caught_by("odd-namespaces-are-counted-exactly")
+            .count_by_namespace(|store| counted_as(store.sound, cut_at_nul)),
+        memory("names are trimmed when they are counted")
+            .caught_by("odd-namespaces-are-counted-exactly")
+            .count_by_namespace(|store| counted_as(store.sound, |name| name.trim().to_owned())),
+        memory("a hundred namespaces are counted")
+            .caught_by("a-hundred-and-fifty-namespaces-are-counted")
+            .count_by_namespace(|store| {
+                changed(store.count_by_namespace(), |counts| counts.truncate(100))
+            }),
+        sqlite("counts are kept until the store writes itself")
+            .caught_by("counts-take-in-what-other-stores-write")
+            .keeping::<Option<Counts>>()
+            .insert(|store, entries| {
+                *store.kept = None;
+                store.insert(entries)
+            })
+            .clear_namespace(|store, namespace| {
+                *store.kept = None;
+                store.clear_namespace(namespace)
+            })
+            .count_by_namespace(|store| {
+                let counts = store.count_by_namespace()?;
+                Ok(store.kept.get_or_insert(counts).clone())
+            }),
+        sqlite("counts come from another connection")
+            .caught_by("counts-hold-still-in-a-view")
+            .count_by_namespace(|store| {
+                store.count_by_namespace()?;
+                let mut other = SqliteStore::new(store.path);
+                if let Some(embedder) = other.recorded_embedder()? {
+                    other.open(&embedder.fingerprint, embedder.dim)?;
+                }
+                other.count_by_namespace()
+            }),
+    ]
 }

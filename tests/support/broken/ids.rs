@@ -1,206 +1,144 @@
 //! Faults of the ids that an insert assigns.
 
-use super::{Fault, Sound, reference, same_key};
+use super::{Fault, Known, changed, memory, reference, same_key, sqlite};
 use crate::sqlite::execute;
-use mneme::store::{Entry, EntryRef, Inserted, Result};
-use std::path::{Path, PathBuf};
+use mneme::store::Inserted;
+use std::path::Path;
 
-/// Gives an entry that is replaced a new id.
-pub struct NewIdOnReplacing;
-
-impl Fault for NewIdOnReplacing {
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        let mut gone = Vec::new();
-        let mut replaced = Vec::new();
-        for entry in &entries {
-            let present = same_key(store, entry)?;
-            replaced.push(present.is_some());
-            gone.extend(present.map(|present| reference(&present)));
-        }
-        store.delete_unchanged(&gone)?;
-        let inserted = store.insert(entries)?;
-        let with = inserted.into_iter().zip(replaced);
-        Ok(with
-            .map(|(item, replaced)| Inserted {
-                replaced: replaced || item.replaced,
-                ..item
-            })
-            .collect())
+impl Fault {
+    /// Uses the greatest id again after it was deleted. On SQLite only.
+    pub(super) fn reuses_ids(self) -> Self {
+        self.delete_by_id(|store, id| {
+            let deleted = store.delete_by_id(id)?;
+            begin_ids_anew(store.path);
+            Ok(deleted)
+        })
+        .delete_unchanged(|store, entries| {
+            let deleted = store.delete_unchanged(entries)?;
+            begin_ids_anew(store.path);
+            Ok(deleted)
+        })
+        .delete_expired(|store, now, namespace, limit| {
+            let deleted = store.delete_expired(now, namespace, limit)?;
+            begin_ids_anew(store.path);
+            Ok(deleted)
+        })
+        .clear_namespace(|store, namespace| {
+            let deleted = store.clear_namespace(namespace)?;
+            begin_ids_anew(store.path);
+            Ok(deleted)
+        })
     }
 }
 
-/// Uses the greatest id again after it was deleted. On SQLite only.
-pub struct ReusesIds(pub PathBuf);
-
-impl ReusesIds {
-    fn forget(&self) {
-        execute(
-            &self.0,
-            "DELETE FROM sqlite_sequence WHERE name = 'entries'",
-        );
-    }
+/// Forgets the ids of entries that are gone. On SQLite only.
+pub fn begin_ids_anew(path: &Path) {
+    execute(path, "DELETE FROM sqlite_sequence WHERE name = 'entries'");
 }
 
-impl Fault for ReusesIds {
-    fn delete_by_id(&mut self, store: &mut Sound, id: u64) -> Result<bool> {
-        let deleted = store.delete_by_id(id)?;
-        self.forget();
-        Ok(deleted)
-    }
-
-    fn delete_unchanged(&mut self, store: &mut Sound, entries: &[EntryRef]) -> Result<Vec<u64>> {
-        let deleted = store.delete_unchanged(entries)?;
-        self.forget();
-        Ok(deleted)
-    }
-
-    fn delete_expired(
-        &mut self,
-        store: &mut Sound,
-        now: u64,
-        namespace: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<EntryRef>> {
-        let deleted = store.delete_expired(now, namespace, limit)?;
-        self.forget();
-        Ok(deleted)
-    }
-
-    fn clear_namespace(&mut self, store: &mut Sound, namespace: Option<&str>) -> Result<u64> {
-        let deleted = store.clear_namespace(namespace)?;
-        self.forget();
-        Ok(deleted)
-    }
-}
-
-/// Moves what was just inserted to another id. On SQLite only.
-fn renumber(path: &Path, item: &mut Inserted, id: u64) {
+/// Moves an entry to another id. On SQLite only.
+pub fn renumber(path: &Path, from: u64, to: u64) {
     execute(
         path,
-        &format!("UPDATE entries SET id = {id} WHERE id = {}", item.id),
+        &format!("UPDATE entries SET id = {to} WHERE id = {from}"),
     );
-    item.id = id;
 }
 
-/// Gives each namespace ids of its own, those of later ones below those of earlier ones. On
-/// SQLite only.
-pub struct IdsByNamespace {
-    path: PathBuf,
-    /// The last id of each namespace.
-    last: Vec<(String, u64)>,
+/// The next id of a namespace whose ids are its own; those of later ones are below those of
+/// earlier ones.
+fn next_of_namespace(last: &mut Vec<(String, u64)>, namespace: &str) -> u64 {
+    let at = last.iter().position(|(name, _)| name == namespace);
+    let at = at.unwrap_or_else(|| {
+        let first = (1_000 - last.len() as u64) * 1_000_000;
+        last.push((namespace.to_owned(), first));
+        last.len() - 1
+    });
+    last[at].1 += 1;
+    last[at].1
 }
 
-impl IdsByNamespace {
-    /// For the file at `path`.
-    pub fn new(path: &Path) -> Self {
-        IdsByNamespace {
-            path: path.to_owned(),
-            last: Vec::new(),
-        }
-    }
-
-    fn next(&mut self, namespace: &str) -> u64 {
-        let at = self.last.iter().position(|(name, _)| name == namespace);
-        let at = at.unwrap_or_else(|| {
-            let first = (1_000 - self.last.len() as u64) * 1_000_000;
-            self.last.push((namespace.to_owned(), first));
-            self.last.len() - 1
-        });
-        self.last[at].1 += 1;
-        self.last[at].1
-    }
-}
-
-impl Fault for IdsByNamespace {
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        let names: Vec<String> = entries
-            .iter()
-            .map(|entry| entry.namespace.clone())
-            .collect();
-        let mut inserted = store.insert(entries)?;
-        for (item, name) in inserted.iter_mut().zip(names) {
-            let id = self.next(&name);
-            if !item.replaced && store.get_by_ids(&[id])?.is_empty() {
-                renumber(&self.path, item, id);
-            }
-        }
-        Ok(inserted)
-    }
-}
-
-/// Counts ids itself, and back when an insert fails, so that the next one is told the id of
-/// another entry.
-#[derive(Default)]
-pub struct CountsBack {
-    failed: bool,
-}
-
-impl Fault for CountsBack {
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        let result = store.insert(entries);
-        let Ok(mut inserted) = result else {
-            self.failed = true;
-            return result;
-        };
-        if std::mem::take(&mut self.failed) {
-            for item in inserted.iter_mut().filter(|item| !item.replaced) {
-                item.id -= 1;
-            }
-        }
-        Ok(inserted)
-    }
-}
-
-/// Stores new entries under the ids given in them. On SQLite only.
-pub struct HonoursIds(pub PathBuf);
-
-impl Fault for HonoursIds {
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        let given: Vec<u64> = entries.iter().map(|entry| entry.id).collect();
-        let mut inserted = store.insert(entries)?;
-        for (item, given) in inserted.iter_mut().zip(given) {
-            let free = given != 0 && store.get_by_ids(&[given])?.is_empty();
-            if free && !item.replaced {
-                renumber(&self.0, item, given);
-            }
-        }
-        Ok(inserted)
-    }
-}
-
-/// Lets ids begin at 0.
-pub struct BeginsAtZero;
-
-impl Fault for BeginsAtZero {
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        let mut inserted = store.insert(entries)?;
-        for item in &mut inserted {
-            item.id -= 1;
-        }
-        Ok(inserted)
-    }
-}
-
-/// Says of no entry that it replaced another.
-pub struct NeverReplaced;
-
-impl Fault for NeverReplaced {
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        let mut inserted = store.insert(entries)?;
-        for item in &mut inserted {
-            item.replaced = false;
-        }
-        Ok(inserted)
-    }
-}
-
-/// Returns the results of an insert in the reverse order.
-pub struct ResultsReversed;
-
-impl Fault for ResultsReversed {
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        let mut inserted = store.insert(entries)?;
-        inserted.reverse();
-        Ok(inserted)
-    }
+pub fn faults() -> Vec<Known> {
+    faults![
+        memory("a replacement gets a new id")
+            .caught_by("upsert-keeps-the-id")
+            .insert(|store, entries| {
+                let mut gone = Vec::new();
+                let mut replaced = Vec::new();
+                for entry in &entries {
+                    let present = same_key(store.sound, entry)?;
+                    replaced.push(present.is_some());
+                    gone.extend(present.map(|present| reference(&present)));
+                }
+                store.delete_unchanged(&gone)?;
+                changed(store.insert(entries), |inserted| {
+                    for (item, replaced) in inserted.iter_mut().zip(replaced) {
+                        item.replaced |= replaced;
+                    }
+                })
+            }),
+        sqlite("the id of a deleted entry is used again")
+            .caught_by("ids-are-not-reused-after-delete-expired")
+            .reuses_ids(),
+        sqlite("the ids given in entries are honoured")
+            .caught_by("given-ids-are-ignored")
+            .insert(|store, entries| {
+                let given: Vec<u64> = entries.iter().map(|entry| entry.id).collect();
+                let mut inserted = store.insert(entries)?;
+                for (item, given) in inserted.iter_mut().zip(given) {
+                    let free = given != 0 && store.get_by_ids(&[given])?.is_empty();
+                    if free && !item.replaced {
+                        renumber(store.path, item.id, given);
+                        item.id = given;
+                    }
+                }
+                Ok(inserted)
+            }),
+        memory("ids begin at 0")
+            .caught_by("the-first-id-is-one")
+            .insert(|store, entries| {
+                changed(store.insert(entries), |inserted| {
+                    inserted.iter_mut().for_each(|item| item.id -= 1);
+                })
+            }),
+        memory("a replacement is not called one")
+            .caught_by("upsert-keeps-the-id")
+            .insert(|store, entries| {
+                changed(store.insert(entries), |inserted| {
+                    inserted.iter_mut().for_each(|item| item.replaced = false);
+                })
+            }),
+        memory("the results of an insert are in another order")
+            .caught_by("insert-returns-one-item-an-entry-in-order")
+            .insert(|store, entries| changed(store.insert(entries), |list| list.reverse())),
+        sqlite("ids grow in each namespace by itself")
+            .caught_by("ids-grow-across-namespaces")
+            .keeping::<Vec<(String, u64)>>()
+            .insert(|store, entries| {
+                let names = entries.iter().map(|entry| entry.namespace.clone());
+                let names: Vec<String> = names.collect();
+                let mut inserted = store.insert(entries)?;
+                for (item, name) in inserted.iter_mut().zip(names) {
+                    let id = next_of_namespace(store.kept, &name);
+                    if !item.replaced && store.get_by_ids(&[id])?.is_empty() {
+                        renumber(store.path, item.id, id);
+                        item.id = id;
+                    }
+                }
+                Ok(inserted)
+            }),
+        memory("an id is told twice after a failed insert")
+            .caught_by("a-failed-insert-does-not-give-its-ids-twice")
+            .keeping::<bool>()
+            .insert(|store, entries| {
+                let result = store.insert(entries);
+                let failed = std::mem::replace(store.kept, result.is_err());
+                changed(result, |inserted| {
+                    let new = |item: &&mut Inserted| failed && !item.replaced;
+                    inserted
+                        .iter_mut()
+                        .filter(new)
+                        .for_each(|item| item.id -= 1);
+                })
+            }),
+    ]
 }

@@ -1,156 +1,109 @@
-//! Faults of comparing namespaces and hashes.
+//! Faults of comparing and listing namespaces and hashes.
 
-use super::{Fault, Sound, all};
-use mneme::store::{Entry, EntryKey, EntryRef, Inserted, Result};
-use std::collections::BTreeMap;
+use super::entries::composed;
+use super::reads::first_references;
+use super::{Fault, Known, Sound, all, changed, cut_at_nul, memory, utf16};
+use mneme::store::{EntryKey, Result, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Takes names for the same that are not: the first one that was stored stands for all.
-pub struct Folds {
-    fold: fn(&str) -> String,
-    first: BTreeMap<String, String>,
-}
+/// The first of the names that are taken for the same.
+#[derive(Default)]
+struct First(BTreeMap<String, String>);
 
-impl Folds {
-    /// Names are the same where this makes the same of them.
-    pub fn by(fold: fn(&str) -> String) -> Self {
-        Folds {
-            fold,
-            first: BTreeMap::new(),
-        }
-    }
-
-    fn of(&self, name: &str) -> String {
-        let first = self.first.get(&(self.fold)(name));
-        first.cloned().unwrap_or_else(|| name.to_owned())
+impl First {
+    fn of(&self, folded: &str, name: &str) -> String {
+        let first = self.0.get(folded).map_or(name, String::as_str);
+        first.to_owned()
     }
 }
 
-impl Fault for Folds {
-    fn insert(&mut self, store: &mut Sound, mut entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        for entry in &mut entries {
-            for name in [&mut entry.namespace, &mut entry.query_hash] {
-                let first = self.first.entry((self.fold)(name));
-                *name = first.or_insert_with(|| name.clone()).clone();
-            }
-        }
-        store.insert(entries)
-    }
-
-    fn get_by_hash(&mut self, store: &mut Sound, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
-        let keys: Vec<EntryKey> = keys
-            .iter()
-            .map(|key| EntryKey {
-                namespace: self.of(&key.namespace),
-                query_hash: self.of(&key.query_hash),
+impl Fault {
+    /// Takes names for the same that are not: the first one that was stored stands for all of
+    /// which `fold` makes the same.
+    fn folds(self, fold: fn(&str) -> String) -> Fault<First> {
+        self.keeping::<First>()
+            .insert(move |store, mut entries| {
+                for entry in &mut entries {
+                    for name in [&mut entry.namespace, &mut entry.query_hash] {
+                        let first = store.kept.0.entry(fold(name));
+                        *name = first.or_insert_with(|| name.clone()).clone();
+                    }
+                }
+                store.insert(entries)
             })
-            .collect();
-        store.get_by_hash(&keys)
+            .get_by_hash(move |store, keys| {
+                let first = |name: &str| store.kept.of(&fold(name), name);
+                let keys = keys.iter().map(|key| EntryKey {
+                    namespace: first(&key.namespace),
+                    query_hash: first(&key.query_hash),
+                });
+                let keys: Vec<EntryKey> = keys.collect();
+                store.get_by_hash(&keys)
+            })
+            .count(move |store, namespace| {
+                let namespace = namespace.map(|name| store.kept.of(&fold(name), name));
+                store.count(namespace.as_deref())
+            })
+            .clear_namespace(move |store, namespace| {
+                let namespace = namespace.map(|name| store.kept.of(&fold(name), name));
+                store.clear_namespace(namespace.as_deref())
+            })
     }
 
-    fn count(&mut self, store: &mut Sound, namespace: Option<&str>) -> Result<u64> {
-        let namespace = namespace.map(|name| self.of(name));
-        store.count(namespace.as_deref())
+    /// Lists namespaces in another order.
+    fn sorts_namespaces_by<K: Ord + 'static>(self, key: fn(&String) -> K) -> Self {
+        self.list_namespaces(move |store| {
+            changed(store.list_namespaces(), |names| names.sort_by_key(key))
+        })
     }
 
-    fn clear_namespace(&mut self, store: &mut Sound, namespace: Option<&str>) -> Result<u64> {
-        let namespace = namespace.map(|name| self.of(name));
-        store.clear_namespace(namespace.as_deref())
+    /// Counts all namespaces that match.
+    fn counts_where(self, matches: Matches) -> Self {
+        self.count(move |store, pattern| {
+            let mut sum = 0;
+            for name in matching(store.sound, pattern, matches)? {
+                sum += store.count(Some(&name))?;
+            }
+            Ok(sum)
+        })
+    }
+
+    /// Clears all namespaces that match.
+    fn clears_where(self, matches: Matches) -> Self {
+        self.clear_namespace(move |store, pattern| {
+            let mut sum = 0;
+            for name in matching(store.sound, pattern, matches)? {
+                sum += store.clear_namespace(Some(&name))?;
+            }
+            Ok(sum)
+        })
+    }
+
+    /// Deletes expired entries of all namespaces that match.
+    fn expires_where(self, matches: Matches) -> Self {
+        self.delete_expired(move |store, now, pattern, limit| {
+            let mut gone = Vec::new();
+            for name in matching(store.sound, pattern, matches)? {
+                let left = limit - u32::try_from(gone.len()).unwrap_or(limit);
+                gone.extend(store.delete_expired(now, Some(&name), left)?);
+            }
+            Ok(gone)
+        })
     }
 }
 
-/// Composes a few letters with their accents.
-pub fn composed(text: &str) -> String {
-    let pairs = [
-        ("e\u{301}", "é"),
-        ("a\u{30a}", "å"),
-        ("A\u{30a}", "Å"),
-        ("u\u{308}", "ü"),
-        ("o\u{308}", "ö"),
-        ("n\u{303}", "ñ"),
-    ];
-    pairs
-        .iter()
-        .fold(text.to_owned(), |text, (pair, one)| text.replace(pair, one))
-}
+/// Whether a pattern, the first, matches a name.
+type Matches = fn(&str, &str) -> bool;
 
-/// Takes namespaces for patterns: what is asked of one is answered for all that match.
-pub struct Patterns {
-    /// Whether a pattern, the first, matches a name.
-    pub matches: fn(&str, &str) -> bool,
-    /// Where the pattern is at work: `count`, `clear_namespace`, `delete_expired` or
-    /// `iter_lru_ids`.
-    pub at: &'static str,
-}
-
-impl Patterns {
-    fn names(&self, store: &mut Sound, pattern: Option<&str>) -> Result<Vec<String>> {
-        let mut names = store.list_namespaces()?;
-        names.retain(|name| pattern.is_none_or(|pattern| (self.matches)(pattern, name)));
-        Ok(names)
-    }
-}
-
-impl Fault for Patterns {
-    fn count(&mut self, store: &mut Sound, namespace: Option<&str>) -> Result<u64> {
-        if self.at != "count" {
-            return store.count(namespace);
-        }
-        let mut sum = 0;
-        for name in self.names(store, namespace)? {
-            sum += store.count(Some(&name))?;
-        }
-        Ok(sum)
-    }
-
-    fn clear_namespace(&mut self, store: &mut Sound, namespace: Option<&str>) -> Result<u64> {
-        if self.at != "clear_namespace" {
-            return store.clear_namespace(namespace);
-        }
-        let mut sum = 0;
-        for name in self.names(store, namespace)? {
-            sum += store.clear_namespace(Some(&name))?;
-        }
-        Ok(sum)
-    }
-
-    fn delete_expired(
-        &mut self,
-        store: &mut Sound,
-        now: u64,
-        namespace: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<EntryRef>> {
-        if self.at != "delete_expired" {
-            return store.delete_expired(now, namespace, limit);
-        }
-        let mut gone = Vec::new();
-        for name in self.names(store, namespace)? {
-            let left = limit - u32::try_from(gone.len()).unwrap_or(limit);
-            gone.extend(store.delete_expired(now, Some(&name), left)?);
-        }
-        Ok(gone)
-    }
-
-    fn iter_lru_ids(
-        &mut self,
-        store: &mut Sound,
-        n: u32,
-        namespace: Option<&str>,
-    ) -> Result<Vec<EntryRef>> {
-        if self.at != "iter_lru_ids" {
-            return store.iter_lru_ids(n, namespace);
-        }
-        let names = self.names(store, namespace)?;
-        let mut entries = all(store)?;
-        entries.retain(|entry| names.contains(&entry.namespace));
-        super::pages::by_access(&mut entries);
-        entries.truncate(n as usize);
-        Ok(entries.iter().map(super::reference).collect())
-    }
+/// The namespaces that match.
+fn matching(store: &mut Sound, pattern: Option<&str>, matches: Matches) -> Result<Vec<String>> {
+    let mut names = store.list_namespaces()?;
+    names.retain(|name| pattern.is_none_or(|pattern| matches(pattern, name)));
+    Ok(names)
 }
 
 /// SQL's `LIKE`, as far as `%` and `_` go.
-pub fn like(pattern: &str, name: &str) -> bool {
+fn like(pattern: &str, name: &str) -> bool {
     let mut pattern_chars = pattern.chars();
     match pattern_chars.next() {
         None => name.is_empty(),
@@ -170,41 +123,117 @@ pub fn like(pattern: &str, name: &str) -> bool {
 }
 
 /// Whether the name begins with the pattern.
-pub fn prefix(pattern: &str, name: &str) -> bool {
+fn prefix(pattern: &str, name: &str) -> bool {
     name.starts_with(pattern)
 }
 
-/// Lists namespaces in another way.
-pub struct Lists(pub fn(&mut Sound) -> Result<Vec<String>>);
-
-impl Fault for Lists {
-    fn list_namespaces(&mut self, store: &mut Sound) -> Result<Vec<String>> {
-        (self.0)(store)
-    }
-}
-
-/// Goes on listing the namespaces that it has ever seen.
-#[derive(Default)]
-pub struct Ghosts(std::collections::BTreeSet<String>);
-
-impl Fault for Ghosts {
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        self.0
-            .extend(entries.iter().map(|entry| entry.namespace.clone()));
-        store.insert(entries)
-    }
-
-    fn list_namespaces(&mut self, store: &mut Sound) -> Result<Vec<String>> {
-        self.0.extend(store.list_namespaces()?);
-        Ok(self.0.iter().cloned().collect())
-    }
-}
-
-/// Counts in another way.
-pub struct Counts(pub fn(&mut Sound, Option<&str>) -> Result<u64>);
-
-impl Fault for Counts {
-    fn count(&mut self, store: &mut Sound, namespace: Option<&str>) -> Result<u64> {
-        (self.0)(store, namespace)
-    }
+pub fn faults() -> Vec<Known> {
+    faults![
+        memory("keys are compared without case")
+            .caught_by("letter-case-of-namespaces-counts")
+            .folds(str::to_lowercase),
+        memory("keys are trimmed")
+            .caught_by("white-space-in-namespaces-counts")
+            .folds(|name| name.trim().to_owned()),
+        memory("keys are composed")
+            .caught_by("unicode-forms-of-namespaces-count")
+            .folds(composed),
+        memory("namespaces end at U+0000")
+            .caught_by("invisible-characters-in-namespaces-count")
+            .stores(|entry| entry.namespace = cut_at_nul(&entry.namespace)),
+        memory("one hash is held in one namespace only")
+            .caught_by("one-hash-in-two-namespaces-is-two-entries")
+            .insert(|store, entries| {
+                for old in all(store.sound)? {
+                    let mut same = entries.iter().filter(|e| e.query_hash == old.query_hash);
+                    if same.any(|entry| entry.namespace != old.namespace) {
+                        store.delete_by_id(old.id)?;
+                    }
+                }
+                store.insert(entries)
+            }),
+        memory("count takes a namespace for a pattern")
+            .caught_by("count-takes-no-pattern")
+            .counts_where(like),
+        memory("clear-namespace takes a namespace for a pattern")
+            .caught_by("clearing-takes-no-pattern")
+            .clears_where(like),
+        memory("delete-expired takes a namespace for a pattern")
+            .caught_by("expiry-covers-all-namespaces")
+            .expires_where(like),
+        memory("count takes a namespace for a prefix")
+            .caught_by("namespaces-that-begin-alike-are-different")
+            .counts_where(prefix),
+        memory("clear-namespace takes a namespace for a prefix")
+            .caught_by("clearing-leaves-other-namespaces")
+            .clears_where(prefix),
+        memory("delete-expired takes a namespace for a prefix")
+            .caught_by("expiry-covers-all-namespaces")
+            .expires_where(prefix),
+        memory("iter-lru-ids takes a namespace for a prefix")
+            .caught_by("lru-keeps-to-its-namespace")
+            .iter_lru_ids(|store, n, pattern| {
+                let names = matching(store.sound, pattern, prefix)?;
+                let mut entries = all(store.sound)?;
+                entries.retain(|entry| names.contains(&entry.namespace));
+                entries.sort_by_key(|entry| (entry.last_accessed_at, entry.id));
+                Ok(first_references(&entries, n))
+            }),
+        memory("count counts all namespaces")
+            .caught_by("namespaces-that-begin-alike-are-different")
+            .count(|store, _| store.count(None)),
+        memory("count of all counts none")
+            .caught_by("count-of-all-follows-every-namespace")
+            .count(|store, namespace| match namespace {
+                Some(_) => store.count(namespace),
+                None => Ok(0),
+            }),
+        memory("namespaces are not sorted")
+            .caught_by("namespaces-are-sorted-by-their-bytes")
+            .list_namespaces(|store| changed(store.list_namespaces(), |names| names.reverse())),
+        memory("namespaces are sorted without case")
+            .caught_by("namespaces-are-sorted-by-their-bytes")
+            .sorts_namespaces_by(|name| name.to_lowercase()),
+        memory("namespaces are sorted by UTF-16")
+            .caught_by("namespaces-are-sorted-by-their-bytes")
+            .sorts_namespaces_by(|name| utf16(name)),
+        memory("namespaces are listed once an entry")
+            .caught_by("namespaces-with-entries-are-listed-once")
+            .list_namespaces(|store| {
+                let mut names: Vec<_> =
+                    all(store.sound)?.into_iter().map(|e| e.namespace).collect();
+                names.sort();
+                Ok(names)
+            }),
+        memory("namespaces without entries are listed")
+            .caught_by("a-namespace-goes-with-its-last-entry")
+            .keeping::<BTreeSet<String>>()
+            .insert(|store, entries| {
+                let names = entries.iter().map(|entry| entry.namespace.clone());
+                store.kept.extend(names);
+                store.insert(entries)
+            })
+            .list_namespaces(|store| {
+                store.kept.extend(store.sound.list_namespaces()?);
+                Ok(store.kept.iter().cloned().collect())
+            }),
+        memory("namespaces with a quota are listed")
+            .caught_by("quotas-and-meta-make-no-namespace")
+            .list_namespaces(|store| {
+                let mut names = store.list_namespaces()?;
+                let quotas = store.list_namespace_quotas()?;
+                names.extend(quotas.into_iter().map(|(name, _)| name));
+                names.sort();
+                names.dedup();
+                Ok(names)
+            }),
+        memory("count of an unknown namespace fails")
+            .caught_by("count-of-an-unknown-namespace-is-zero")
+            .count(|store, namespace| match store.count(namespace)? {
+                0 => Err(StoreError::InvalidArgument(
+                    "there is no such namespace".into(),
+                )),
+                count => Ok(count),
+            }),
+    ]
 }

@@ -1,22 +1,23 @@
 //! Faults of opening and closing, and of what a store says of itself.
 
-use super::{Fault, Sound};
-use mneme_store::{
-    CapabilitySet, Entry, Inserted, Restored, Result, StampPage, StoreError, VectorPage,
-    for_each_operation,
-};
+use super::{Fault, Known, Sound, memory, sqlite};
+use mneme::store::{BackendError, Result, StoreError};
 
-/// Opens with another embedder than it was made with.
-pub struct OpensAnyway {
-    /// Whether the fingerprint is not compared.
-    pub fingerprint: bool,
-    /// Whether the number of dimensions is not compared.
-    pub dim: bool,
+/// What of the embedder is not compared when a store is opened.
+#[derive(Clone, Copy)]
+struct Uncompared {
+    fingerprint: bool,
+    dim: bool,
 }
 
-impl Fault for OpensAnyway {
-    fn open(&mut self, store: &mut Sound, fingerprint: &str, dim: u32) -> Result<()> {
-        let (mut fingerprint, mut dim) = (fingerprint.to_owned(), dim);
+const ALL: Uncompared = Uncompared {
+    fingerprint: true,
+    dim: true,
+};
+
+impl Uncompared {
+    fn open(self, store: &mut Sound, fingerprint: &str, mut dim: u32) -> Result<()> {
+        let mut fingerprint = fingerprint.to_owned();
         loop {
             match store.open(&fingerprint, dim) {
                 Err(StoreError::EmbedderMismatch(mismatch)) if self.fingerprint => {
@@ -31,91 +32,19 @@ impl Fault for OpensAnyway {
     }
 }
 
-/// Takes a number of dimensions that is out of range for the nearest that is not.
-pub fn open_in_range(store: &mut Sound, fingerprint: &str, dim: u32) -> Result<()> {
-    match store.open(fingerprint, dim) {
-        Err(StoreError::InvalidArgument(_)) => {
-            let mut sound = OpensAnyway {
-                fingerprint: false,
-                dim: true,
-            };
-            sound.open(store, fingerprint, dim.clamp(1, 65_536))
-        }
-        result => result,
+impl Fault {
+    /// Opens with another embedder than it was made with.
+    fn opens_with_any(self, uncompared: Uncompared) -> Self {
+        self.open(move |store, fingerprint, dim| uncompared.open(store.sound, fingerprint, dim))
+    }
+
+    /// Opens with any other embedder than it was made with.
+    pub(super) fn opens_anyway(self) -> Self {
+        self.opens_with_any(ALL)
     }
 }
 
-/// Is open after it has refused to be.
-pub struct StaysOpen;
-
-impl Fault for StaysOpen {
-    fn open(&mut self, store: &mut Sound, fingerprint: &str, dim: u32) -> Result<()> {
-        let result = store.open(fingerprint, dim);
-        if result.is_err() {
-            let mut sound = OpensAnyway {
-                fingerprint: true,
-                dim: true,
-            };
-            sound.open(store, fingerprint, dim)?;
-        }
-        result
-    }
-}
-
-/// Checks only at the first time.
-#[derive(Default)]
-pub struct ChecksOnce {
-    open: bool,
-}
-
-impl Fault for ChecksOnce {
-    fn open(&mut self, store: &mut Sound, fingerprint: &str, dim: u32) -> Result<()> {
-        if !self.open {
-            store.open(fingerprint, dim)?;
-            self.open = true;
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, store: &mut Sound) -> Result<()> {
-        self.open = false;
-        store.close()
-    }
-}
-
-/// Opens or closes in another way.
-pub struct Opens {
-    /// Instead of opening.
-    pub open: fn(&mut Sound, &str, u32) -> Result<()>,
-    /// Instead of closing.
-    pub close: fn(&mut Sound) -> Result<()>,
-}
-
-impl Fault for Opens {
-    fn open(&mut self, store: &mut Sound, fingerprint: &str, dim: u32) -> Result<()> {
-        (self.open)(store, fingerprint, dim)
-    }
-
-    fn close(&mut self, store: &mut Sound) -> Result<()> {
-        (self.close)(store)
-    }
-}
-
-/// Refuses to be closed when it is closed.
-pub fn close_once(store: &mut Sound) -> Result<()> {
-    store.read_version_counter()?;
-    store.close()
-}
-
-/// Refuses to be opened when it is open.
-pub fn open_once(store: &mut Sound, fingerprint: &str, dim: u32) -> Result<()> {
-    if store.read_version_counter().is_ok() {
-        return Err(StoreError::InvalidArgument("it is open already".into()));
-    }
-    store.open(fingerprint, dim)
-}
-
-/// Forgets everything when it is closed.
+/// Forgets all entries when it is closed.
 pub fn forget_at_close(store: &mut Sound) -> Result<()> {
     if store.read_version_counter().is_ok() {
         store.clear_namespace(None)?;
@@ -123,131 +52,144 @@ pub fn forget_at_close(store: &mut Sound) -> Result<()> {
     store.close()
 }
 
-/// Answers when it is closed, at one operation, as if it were empty.
-pub struct AnswersClosed(pub &'static str);
-
-macro_rules! answers {
-    ([] $($kind:ident $name:ident($($arg:ident: ($($type:tt)*)),*) -> ($($result:tt)*);)*) => {
-        $(fn $name(&mut self, store: &mut Sound $(, $arg: $($type)*)*) -> Result<$($result)*> {
-            match store.$name($($arg),*) {
-                Err(StoreError::Closed) if self.0 == stringify!($name) => Ok(Empty::empty()),
-                result => result,
-            }
-        })*
-    };
-}
-
-impl Fault for AnswersClosed {
-    for_each_operation!(answers![]);
-}
-
-/// What an operation finds where there is nothing.
-trait Empty {
-    fn empty() -> Self;
-}
-
-macro_rules! empty {
-    ($($type:ty: $empty:expr;)*) => {
-        $(impl Empty for $type {
-            fn empty() -> Self {
-                $empty
-            }
-        })*
-    };
-}
-
-empty! {
-    (): ();
-    bool: false;
-    u64: 0;
-    VectorPage: VectorPage {
-        ids: Vec::new(),
-        namespaces: Vec::new(),
-        created_at: Vec::new(),
-        vectors: Vec::new(),
-    };
-    StampPage: StampPage {
-        ids: Vec::new(),
-        created_at: Vec::new(),
-    };
-    Restored: Restored {
-        entries: 0,
-        quotas: Vec::new(),
-        meta: Vec::new(),
-    };
-}
-
-impl<T> Empty for Vec<T> {
-    fn empty() -> Self {
-        Vec::new()
+/// Forgets all quotas.
+pub fn forget_quotas(store: &mut Sound) -> Result<()> {
+    for (name, _) in store.list_namespace_quotas()? {
+        store.set_namespace_quota(&name, None)?;
     }
+    Ok(())
 }
 
-impl<T> Empty for Option<T> {
-    fn empty() -> Self {
-        None
-    }
+pub fn faults() -> Vec<Known> {
+    faults![
+        memory("another fingerprint is accepted")
+            .caught_by("another-fingerprint-is-refused")
+            .opens_with_any(Uncompared { dim: false, ..ALL }),
+        memory("another number of dimensions is accepted")
+            .caught_by("another-dimension-is-refused")
+            .opens_with_any(Uncompared {
+                fingerprint: false,
+                ..ALL
+            }),
+        memory("a store that refused to open is open")
+            .caught_by("a-refused-open-leaves-a-closed-store")
+            .open(|store, fingerprint, dim| {
+                let result = store.open(fingerprint, dim);
+                if result.is_err() {
+                    ALL.open(store.sound, fingerprint, dim)?;
+                }
+                result
+            }),
+        memory("an open store does not check again")
+            .caught_by("a-refused-open-leaves-a-closed-store")
+            .keeping::<bool>()
+            .open(|store, fingerprint, dim| {
+                if !*store.kept {
+                    store.open(fingerprint, dim)?;
+                    *store.kept = true;
+                }
+                Ok(())
+            })
+            .close(|store| {
+                *store.kept = false;
+                store.close()
+            }),
+        memory("an open store cannot be opened again")
+            .caught_by("opening-an-open-store-is-allowed")
+            .open(|store, fingerprint, dim| {
+                if store.read_version_counter().is_ok() {
+                    return Err(StoreError::InvalidArgument("it is open already".into()));
+                }
+                store.open(fingerprint, dim)
+            }),
+        memory("a closed store cannot be closed again")
+            .caught_by("closing-twice-is-allowed")
+            .close(|store| {
+                store.read_version_counter()?;
+                store.close()
+            }),
+        memory("close does nothing")
+            .caught_by("reads-after-close-are-refused")
+            .close(|_| Ok(())),
+        memory("close loses the entries")
+            .caught_by("data-survives-close-and-open")
+            .close(|store| forget_at_close(store.sound)),
+        memory("opening loses the quotas")
+            .caught_by("data-survives-close-and-open")
+            .open(|store, fingerprint, dim| {
+                store.open(fingerprint, dim)?;
+                forget_quotas(store.sound)
+            }),
+        memory("a sound store is called damaged")
+            .caught_by("sound-data-is-sound")
+            .integrity_check(|store| store.integrity_check().map(|_| false)),
+        memory("the check of a sound store fails")
+            .caught_by("sound-data-is-sound")
+            .integrity_check(|store| {
+                store.integrity_check()?;
+                Err(StoreError::Backend(BackendError {
+                    message: "the check is not there; call later".into(),
+                    retryable: true,
+                }))
+            }),
+        memory("any number of dimensions is accepted")
+            .caught_by("too-large-a-dimension-is-refused")
+            .open(
+                |store, fingerprint, dim| match store.open(fingerprint, dim) {
+                    Err(StoreError::InvalidArgument(_)) => {
+                        let uncompared = Uncompared {
+                            fingerprint: false,
+                            ..ALL
+                        };
+                        uncompared.open(store.sound, fingerprint, dim.clamp(1, 65_536))
+                    }
+                    result => result,
+                }
+            ),
+    ]
 }
 
-/// Says something else of itself.
-pub struct Says(pub fn(&mut CapabilitySet));
-
-impl Fault for Says {
-    fn capabilities(&self, store: &Sound) -> CapabilitySet {
-        let mut capabilities = store.capabilities();
-        (self.0)(&mut capabilities);
-        capabilities
-    }
-}
-
-/// Says something else of itself after a while.
-pub struct ChangesItsMind {
-    changed: bool,
-    opening: bool,
-}
-
-impl ChangesItsMind {
-    /// After it was opened.
-    pub fn by_opening() -> Self {
-        ChangesItsMind {
-            changed: false,
-            opening: true,
-        }
-    }
-
-    /// After entries were inserted.
-    pub fn by_inserting() -> Self {
-        ChangesItsMind {
-            changed: false,
-            opening: false,
-        }
-    }
-}
-
-impl Fault for ChangesItsMind {
-    fn capabilities(&self, store: &Sound) -> CapabilitySet {
-        let mut capabilities = store.capabilities();
-        capabilities.max_batch -= u32::from(self.changed);
-        capabilities
-    }
-
-    fn open(&mut self, store: &mut Sound, fingerprint: &str, dim: u32) -> Result<()> {
-        self.changed |= self.opening;
-        store.open(fingerprint, dim)
-    }
-
-    fn insert(&mut self, store: &mut Sound, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        self.changed |= !self.opening;
-        store.insert(entries)
-    }
-}
-
-/// Says something else of its health.
-pub struct SaysOfHealth(pub fn() -> Result<bool>);
-
-impl Fault for SaysOfHealth {
-    fn integrity_check(&mut self, store: &mut Sound) -> Result<bool> {
-        store.integrity_check()?;
-        (self.0)()
-    }
+pub fn capabilities() -> Vec<Known> {
+    faults![
+        memory("the store has no name")
+            .caught_by("the-store-has-a-short-lowercase-name")
+            .capabilities(|_, says| says.name.clear()),
+        memory("the name is not short and lowercase")
+            .caught_by("the-store-has-a-short-lowercase-name")
+            .capabilities(|_, says| says.name = "My Store".into()),
+        memory("no entry can be inserted")
+            .caught_by("a-call-takes-at-least-one-entry")
+            .capabilities(|_, says| says.max_batch = 0),
+        memory("no entry can be deleted")
+            .caught_by("a-call-takes-at-least-one-entry")
+            .capabilities(|_, says| says.max_delete = 0),
+        memory("more entries are promised than one insert takes")
+            .caught_by("a-list-of-max-batch-is-accepted")
+            .capabilities(|_, says| says.max_batch *= 2),
+        memory("entries are said to survive, and do not")
+            .caught_by("entries-survive-a-drop")
+            .capabilities(|_, says| says.durable = true),
+        memory("snapshots are promised and not there")
+            .caught_by("a-restore-brings-everything-back")
+            .capabilities(|_, says| says.snapshot = true),
+        sqlite("snapshots are there and not promised")
+            .caught_by("snapshots-are-as-the-capabilities-say")
+            .capabilities(|_, says| says.snapshot = false),
+        memory("capabilities change when the store opens")
+            .caught_by("capabilities-are-the-same-open-and-closed")
+            .keeping::<bool>()
+            .open(|store, fingerprint, dim| {
+                *store.kept = true;
+                store.open(fingerprint, dim)
+            })
+            .capabilities(|opened, says| says.max_batch -= u32::from(*opened)),
+        memory("capabilities change with the data")
+            .caught_by("capabilities-do-not-change-with-the-data")
+            .keeping::<bool>()
+            .insert(|store, entries| {
+                *store.kept = true;
+                store.insert(entries)
+            })
+            .capabilities(|inserted, says| says.max_batch -= u32::from(*inserted)),
+    ]
 }

@@ -1,75 +1,59 @@
 //! Faults of views.
 
-use super::{Fault, Sound, all};
-use mneme::store::{Entry, Result, StoreError};
+use super::{Known, all, memory, sqlite};
+use mneme::store::{Entry, StoreError};
 
-/// Begins or ends a view in another way.
-pub struct Steps {
-    /// Instead of beginning.
-    pub begin: fn(&mut Sound) -> Result<bool>,
-    /// Instead of ending.
-    pub end: fn(&mut Sound) -> Result<()>,
-}
-
-impl Fault for Steps {
-    fn begin_view(&mut self, store: &mut Sound) -> Result<bool> {
-        (self.begin)(store)
-    }
-
-    fn end_view(&mut self, store: &mut Sound) -> Result<()> {
-        (self.end)(store)
-    }
-}
-
-/// Refuses to begin a view in a view, or to end one that was not begun.
-pub struct Strict {
-    /// Whether it is the beginning that is refused.
-    pub beginning: bool,
-    /// Whether there is a view.
-    pub begun: bool,
-}
-
-impl Fault for Strict {
-    fn begin_view(&mut self, store: &mut Sound) -> Result<bool> {
-        if self.beginning && self.begun {
-            return Err(StoreError::InvalidArgument("there is a view".into()));
-        }
-        self.begun = true;
-        store.begin_view()
-    }
-
-    fn end_view(&mut self, store: &mut Sound) -> Result<()> {
-        if !self.beginning && !self.begun {
-            return Err(StoreError::InvalidArgument("there is no view".into()));
-        }
-        self.begun = false;
-        store.end_view()
-    }
-}
-
-/// Counts what was there when a view began, and does not end it when it is closed.
-#[derive(Default)]
-pub struct OutlivesClose {
-    rows: Option<Vec<Entry>>,
-}
-
-impl Fault for OutlivesClose {
-    fn begin_view(&mut self, store: &mut Sound) -> Result<bool> {
-        self.rows = Some(all(store)?);
-        store.begin_view()
-    }
-
-    fn end_view(&mut self, store: &mut Sound) -> Result<()> {
-        store.end_view()?;
-        self.rows = None;
-        Ok(())
-    }
-
-    fn count(&mut self, store: &mut Sound, namespace: Option<&str>) -> Result<u64> {
-        let present = store.count(namespace)?;
-        Ok(self.rows.as_ref().map_or(present, |rows| {
-            let counted = |e: &&Entry| namespace.is_none_or(|name| name == e.namespace);
-            rows.iter().filter(counted).count() as u64
-        }))
-    }
+pub fn faults() -> Vec<Known> {
+    faults![
+        memory("begin-view is unsupported")
+            .caught_by("a-view-shows-the-data")
+            .begin_view(|_| Err(StoreError::Unsupported("views".into()))),
+        memory("end-view fails where there is none")
+            .caught_by("ending-no-view-is-allowed")
+            .keeping::<bool>()
+            .begin_view(|store| {
+                *store.kept = true;
+                store.begin_view()
+            })
+            .end_view(|store| match std::mem::take(store.kept) {
+                true => store.end_view(),
+                false => Err(StoreError::InvalidArgument("there is no view".into())),
+            }),
+        memory("begin-view fails in a view")
+            .caught_by("a-new-view-ends-the-one-before")
+            .keeping::<bool>()
+            .begin_view(|store| match std::mem::replace(store.kept, true) {
+                true => Err(StoreError::InvalidArgument("there is a view".into())),
+                false => store.begin_view(),
+            })
+            .end_view(|store| {
+                *store.kept = false;
+                store.end_view()
+            }),
+        memory("a view goes on after close and open")
+            .caught_by("a-view-does-not-outlive-close")
+            .keeping::<Option<Vec<Entry>>>()
+            .begin_view(|store| {
+                *store.kept = Some(all(store.sound)?);
+                store.begin_view()
+            })
+            .end_view(|store| {
+                store.end_view()?;
+                *store.kept = None;
+                Ok(())
+            })
+            .count(|store, namespace| {
+                let present = store.count(namespace)?;
+                Ok(store.kept.as_ref().map_or(present, |rows| {
+                    let counted = |e: &&Entry| namespace.is_none_or(|name| name == e.namespace);
+                    rows.iter().filter(counted).count() as u64
+                }))
+            }),
+        sqlite("a view is promised and not there")
+            .caught_by("a-view-holds-still")
+            .begin_view(|_| Ok(true)),
+        sqlite("end-view ends nothing")
+            .caught_by("an-ended-view-shows-what-was-written")
+            .end_view(|_| Ok(())),
+    ]
 }

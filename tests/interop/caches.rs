@@ -1,6 +1,6 @@
 //! Caches of both libraries at one place, of any kind.
 
-use crate::place::{Named, ODD, Place, ask, now, put};
+use crate::place::{Kind, Named, ODD, Place, ask, now, put};
 use mneme::embedder::Precomputed;
 use mneme::store::{ImportMode, Store};
 use mneme::{Coordination, Embedder, Error, Layer, ManualClock, PutRequest, SemanticCache, Ttl};
@@ -257,7 +257,10 @@ fn their_cache_passes_over_blobs(place: Place) {
     assert_eq!(peer.delete("default", "one two three"), json!(true));
     peer.close();
 
-    assert_eq!(store.read_version_counter().unwrap(), version + 2);
+    // On DynamoDB theirs counts a hit as a change, too.
+    let changes = if place.kind == Kind::DynamoDb { 3 } else { 2 };
+    let moved = store.read_version_counter().unwrap() - version;
+    assert_eq!(moved, changes);
     assert_eq!(store.count(None).unwrap(), 1);
     assert_eq!(store.list_blobs().unwrap(), ["index/1", "index/empty"]);
     assert_eq!(store.read_blob("index/1").unwrap(), Some(index));

@@ -140,7 +140,7 @@ impl Suite {
     }
 
     /// Adds what this program does where a test of it starts it as a
-    /// [child process](crate::children).
+    /// [child process](mod@crate::children).
     #[must_use]
     pub fn children(mut self, children: Vec<(&'static str, fn())>) -> Self {
         self.children.extend(children);

@@ -22,7 +22,6 @@
 //! ```no_run
 //! // tests/conformance.rs
 //! # use mneme_store::MemoryStore as MyStore;
-//! # mod mneme { pub use mneme_conformance as conformance; }
 //! fn main() -> std::process::ExitCode {
 //!     mneme::conformance::test(|| Ok(MyStore::new(/* where its data is */)))
 //! }

@@ -10,7 +10,7 @@ local function check()
   for _, key in ipairs({ version, next_id }) do
     local count = read('GET', key)
     if count and not (string.match(count, '^%d+$') and tonumber(count) < GREATEST) then
-      damaged(key, 'holds no count')
+      damaged(key, 'holds something that is not a count')
     end
   end
 end

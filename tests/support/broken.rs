@@ -140,7 +140,7 @@ pub fn sqlite(name: impl Into<String>) -> Fault {
 }
 
 impl Fault {
-    /// Lets the closures that follow keep something from one call to the next.
+    /// Lets closures keep something from one call to the next. It comes before all of them.
     pub fn keeping<S>(self) -> Fault<S> {
         Fault::new(self.base, self.name).caught_by(self.caught_by)
     }
@@ -315,12 +315,12 @@ pub fn all_known() -> Vec<Known> {
         views::faults(),
         snapshots::faults(),
         snapshots::checked_restores(),
-        imports::results(),
+        imports::results::faults(),
         imports::steps(),
         imports::errors(),
         imports::settings(),
-        imports::modes(),
-        imports::between_stores(),
+        imports::modes::faults(),
+        imports::between::faults(),
         blobs::bytes(),
         blobs::names(),
         blobs::claims(),

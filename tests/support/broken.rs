@@ -268,8 +268,11 @@ pub struct Known {
     pub caught_by: &'static str,
     /// What the fault is put before.
     pub base: Base,
-    make: Box<dyn Fn(&Path) -> Box<Sound> + Send + Sync>,
+    make: Box<Make>,
 }
+
+/// Makes a store on the file at a path.
+type Make = dyn Fn(&Path) -> Box<Sound> + Send + Sync;
 
 impl Known {
     /// A store with this fault, on the file at `path` if it has one.

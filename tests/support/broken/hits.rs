@@ -43,7 +43,7 @@ pub fn faults() -> Vec<Known> {
         memory("of several touches of one id the last counts")
             .caught_by("an-id-may-be-touched-twice-in-a-list")
             .update_access(|store, touches| {
-                let by_id = touches.iter().map(|touch| (touch.id, touch.clone()));
+                let by_id = touches.iter().map(|touch| (touch.id, *touch));
                 let last: BTreeMap<u64, Touch> = by_id.collect();
                 store.update_access(&last.into_values().collect::<Vec<_>>())
             }),

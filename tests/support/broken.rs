@@ -47,7 +47,7 @@ pub type Sound = dyn Store;
 
 /// What a closure of a fault is given: the sound store behind it, whose operations it can call.
 pub struct Behind<'a, S> {
-    /// The sound store.
+    /// The sound store, for functions that work on any.
     pub sound: &'a mut Sound,
     /// What the fault keeps from one call to the next.
     pub kept: &'a mut S,

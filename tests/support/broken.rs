@@ -47,7 +47,7 @@ pub type Sound = dyn Store;
 
 /// What a closure of a fault is given: the sound store behind it, whose operations it can call.
 pub struct Behind<'a, S> {
-    /// The sound store.
+    /// The sound store, for functions that work on any.
     pub sound: &'a mut Sound,
     /// What the fault keeps from one call to the next.
     pub kept: &'a mut S,
@@ -140,7 +140,7 @@ pub fn sqlite(name: impl Into<String>) -> Fault {
 }
 
 impl Fault {
-    /// Lets the closures that follow keep something from one call to the next.
+    /// Lets closures keep something from one call to the next. It comes before all of them.
     pub fn keeping<S>(self) -> Fault<S> {
         Fault::new(self.base, self.name).caught_by(self.caught_by)
     }
@@ -271,7 +271,7 @@ pub struct Known {
     make: Box<Make>,
 }
 
-/// Makes a store with a fault, on the file at a path.
+/// Makes a store on the file at a path.
 type Make = dyn Fn(&Path) -> Box<Sound> + Send + Sync;
 
 impl Known {
@@ -318,12 +318,12 @@ pub fn all_known() -> Vec<Known> {
         views::faults(),
         snapshots::faults(),
         snapshots::checked_restores(),
-        imports::results(),
+        imports::results::faults(),
         imports::steps(),
         imports::errors(),
         imports::settings(),
-        imports::modes(),
-        imports::between_stores(),
+        imports::modes::faults(),
+        imports::between::faults(),
         blobs::bytes(),
         blobs::names(),
         blobs::claims(),

@@ -230,14 +230,12 @@ pub fn batches() -> Vec<Known> {
         memory("errors of insert are swallowed")
             .caught_by("a-wrong-vector-in-the-middle-stores-nothing")
             .insert(|store, entries| {
-                let asked = 1..=entries.len() as u64;
+                let ids = 1..=entries.len() as u64;
+                let replaced = false;
                 match store.insert(entries) {
                     Ok(inserted) => Ok(inserted),
                     Err(StoreError::Closed) => Err(StoreError::Closed),
-                    Err(_) => {
-                        let replaced = false;
-                        Ok(asked.map(|id| Inserted { id, replaced }).collect())
-                    }
+                    Err(_) => Ok(ids.map(|id| Inserted { id, replaced }).collect()),
                 }
             }),
         memory("a bad list is stored by half")
@@ -245,12 +243,10 @@ pub fn batches() -> Vec<Known> {
             .insert(|store, entries| {
                 let inserted = store.insert(entries.clone());
                 if inserted.is_err() {
-                    let mut entries = entries.into_iter();
-                    // Up to the bad one.
-                    while entries
-                        .next()
-                        .is_some_and(|entry| store.insert(vec![entry]).is_ok())
-                    {
+                    for entry in entries {
+                        if store.insert(vec![entry]).is_err() {
+                            break;
+                        }
                     }
                 }
                 inserted

@@ -15,12 +15,14 @@ impl Fault {
         })
     }
 
-    /// Runs a statement on the SQLite file after each touch.
-    fn touches_by(self, statement: fn(&Touch) -> String) -> Self {
+    /// Sets a column of the SQLite file to what each touch says.
+    fn sets_column(self, column: &'static str, value: fn(&Touch) -> u64) -> Self {
         self.update_access(move |store, touches| {
             store.update_access(touches)?;
             for touch in touches {
-                execute(store.path, &statement(touch));
+                let (value, id) = (value(touch), touch.id);
+                let sql = format!("UPDATE entries SET {column} = {value} WHERE id = {id}");
+                execute(store.path, &sql);
             }
             Ok(())
         })
@@ -50,22 +52,10 @@ pub fn faults() -> Vec<Known> {
             .update_access(|store, touches| store.update_access(&touches[..touches.len().min(1)])),
         sqlite("a touch moves the last access back")
             .caught_by("a-touch-never-moves-the-time-back")
-            .touches_by(
-                |Touch {
-                     id,
-                     last_accessed_at,
-                     ..
-                 }| {
-                    format!(
-                        "UPDATE entries SET last_accessed_at = {last_accessed_at} WHERE id = {id}"
-                    )
-                }
-            ),
+            .sets_column("last_accessed_at", |touch| touch.last_accessed_at),
         sqlite("a touch sets the access count")
             .caught_by("an-old-touch-still-counts-its-hits")
-            .touches_by(|Touch { id, hits, .. }| {
-                format!("UPDATE entries SET access_count = {hits} WHERE id = {id}")
-            }),
+            .sets_column("access_count", |touch| touch.hits.into()),
         memory("a touch of what is gone fails")
             .caught_by("touches-of-unknown-ids-are-passed-over")
             .update_access(|store, touches| {

@@ -10,6 +10,14 @@ struct Uncompared {
     dim: bool,
 }
 
+const FINGERPRINT: Uncompared = Uncompared {
+    fingerprint: true,
+    dim: false,
+};
+const DIM: Uncompared = Uncompared {
+    fingerprint: false,
+    dim: true,
+};
 const ALL: Uncompared = Uncompared {
     fingerprint: true,
     dim: true,
@@ -64,13 +72,10 @@ pub fn faults() -> Vec<Known> {
     faults![
         memory("another fingerprint is accepted")
             .caught_by("another-fingerprint-is-refused")
-            .opens_with_any(Uncompared { dim: false, ..ALL }),
+            .opens_with_any(FINGERPRINT),
         memory("another number of dimensions is accepted")
             .caught_by("another-dimension-is-refused")
-            .opens_with_any(Uncompared {
-                fingerprint: false,
-                ..ALL
-            }),
+            .opens_with_any(DIM),
         memory("a store that refused to open is open")
             .caught_by("a-refused-open-leaves-a-closed-store")
             .open(|store, fingerprint, dim| {
@@ -137,11 +142,7 @@ pub fn faults() -> Vec<Known> {
             .open(
                 |store, fingerprint, dim| match store.open(fingerprint, dim) {
                     Err(StoreError::InvalidArgument(_)) => {
-                        let uncompared = Uncompared {
-                            fingerprint: false,
-                            ..ALL
-                        };
-                        uncompared.open(store.sound, fingerprint, dim.clamp(1, 65_536))
+                        DIM.open(store.sound, fingerprint, dim.clamp(1, 65_536))
                     }
                     result => result,
                 }

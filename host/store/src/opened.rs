@@ -1,7 +1,7 @@
 //! What is the same in every store over a backend: it is open or closed, arguments are checked,
 //! and errors say where and in which operation.
 //!
-//! A store holds an [`Opened`] and leaves its operations to [`opened!`](crate::opened), which
+//! A store holds an [`Opened`] and leaves its operations to [`opened!`](macro@crate::opened), which
 //! calls the methods of the same names of the backend's session:
 //!
 //! ```

@@ -5,6 +5,7 @@
 //! again when needed.
 
 mod checkpointing;
+mod evicting;
 mod explaining;
 mod indexing;
 mod kept;

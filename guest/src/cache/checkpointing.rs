@@ -17,14 +17,14 @@ use crate::checkpoint::{ENTRIES_PER_READ, SNAPSHOT, refused, writer};
 use crate::coordination::Follower;
 use crate::counters::{self, ATTEMPTS};
 use crate::error::{Result, invalid};
-use crate::host::{Archive, Host, Now};
+use crate::host::{Archive, Host};
 use crate::options;
 use crate::store::Store;
 use crate::types::{
     BackendError, DumpOptions, DumpReport, Entry, Error, ImportMode, Layout, LoadOptions,
     LoadReport, Manifest, MetaChange, NamespaceSummary, Options, Restored, Summary, Unit,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `checkpoint.dump`.
@@ -233,16 +233,6 @@ impl Open {
         self.sizes = Sizes::default();
         self.quotas = None;
         self.follower = Follower::new(self.options.coordination);
-    }
-
-    /// Evicts entries beyond the global cap, and returns how many.
-    fn shrink(&mut self, store: &impl Store, host: &impl Host, now: Now) -> Result<u64> {
-        if self.options.max_entries.is_none() {
-            return Ok(0);
-        }
-        let before = store.count(None)?;
-        self.enforce_limits(store, host, &BTreeSet::new(), now)?;
-        Ok(before.saturating_sub(store.count(None)?))
     }
 }
 

@@ -9,6 +9,10 @@ pub use crate::contract::events::{Layer, MissReason};
 /// The namespace of requests that do not name one.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
+/// The most bytes of a response, unless [`Builder::max_bytes`](crate::Builder::max_bytes) says
+/// otherwise: 4 MiB.
+pub const DEFAULT_MAX_RESPONSE_BYTES: usize = 4 << 20;
+
 /// A question for the cache. A string is a question in the namespace `default`.
 ///
 /// ```

@@ -18,7 +18,7 @@ use crate::session::Session;
 use super::entries::describe;
 
 /// Longer output is passed on but not stored: the cache would refuse it.
-const MAX_RESPONSE: usize = 4 << 20;
+const MAX_RESPONSE: usize = mneme::DEFAULT_MAX_RESPONSE_BYTES;
 
 /// `run`: the answer from the cache, else the program's, with its exit code.
 pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {

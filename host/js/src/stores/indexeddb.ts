@@ -22,6 +22,8 @@ import type {
   VectorPage,
 } from '../store.js';
 import {
+  MAX_BATCH,
+  MAX_BLOB,
   ANY_NUMBER,
   acceptEmbedder,
   checkBatch,
@@ -38,9 +40,6 @@ import {
 import { finished, openDatabase, result } from './idb.js';
 import { begun, memoryStage, stageAll, type Import } from './stage.js';
 
-const MAX_BATCH = 1000;
-/** 4 MiB. */
-const MAX_BLOB = 4 << 20;
 /** The version of the object stores. */
 const VERSION = 1;
 

@@ -15,6 +15,8 @@ import type {
   VectorPage,
 } from '../store.js';
 import {
+  MAX_BATCH,
+  MAX_BLOB,
   ANY_NUMBER,
   acceptEmbedder,
   checkBatch,
@@ -29,9 +31,6 @@ import {
   type StoredEmbedder,
 } from './checks.js';
 import { begun, memoryStage, stageAll, type Import } from './stage.js';
-
-const MAX_BATCH = 1000;
-const MAX_BLOB = 4 << 20;
 
 /** A new store in memory: the fastest store, lost with the page or process. */
 export function memory(): MemoryStore {

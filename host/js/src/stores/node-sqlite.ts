@@ -3,12 +3,11 @@
 import { closeSync, openSync } from 'node:fs';
 import { BackendError, InvalidArgumentError } from '../errors.js';
 import type { Entry, Restored } from '../store.js';
+import { MAX_BLOB } from './checks.js';
 import { NodeSqliteDriver } from './sql/node-driver.js';
 import { Restore, Snapshot } from './sql/snapshot.js';
 import { SqlStore } from './sql/store.js';
 
-/** 4 MiB. */
-const MAX_BLOB = 4 << 20;
 /** Room for the indexes of some hundred thousand entries; taken as it is needed. */
 const CACHE_KIB = 32 * 1024;
 /** Pages after which the log is copied into the database. */

@@ -11,7 +11,7 @@ import {
   UnsupportedError,
 } from '../errors.js';
 import type { Capabilities, Entry, EntryRef, Inserted, MetaChange, Touch } from '../store.js';
-import type { StoredEmbedder } from './checks.js';
+import { MAX_BATCH, type StoredEmbedder } from './checks.js';
 import { HEADER_BYTES, changes, floats, generationOf, header, record, type Change } from './log.js';
 import { MemoryStore } from './memory.js';
 import { begun } from './stage.js';
@@ -388,8 +388,8 @@ export class OpfsStore extends MemoryStore {
       case 'import': {
         super.beginImport(value(0));
         const entries = entriesOf(value(1));
-        for (let from = 0; from < entries.length; from += 1000) {
-          super.writeImport(entries.slice(from, from + 1000));
+        for (let from = 0; from < entries.length; from += MAX_BATCH) {
+          super.writeImport(entries.slice(from, from + MAX_BATCH));
         }
         super.commitImport(value(2), value(3));
         break;

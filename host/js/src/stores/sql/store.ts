@@ -15,6 +15,7 @@ import type {
   VectorPage,
 } from '../../store.js';
 import {
+  MAX_BATCH,
   ANY_NUMBER,
   acceptEmbedder,
   checkBatch,
@@ -42,8 +43,6 @@ import {
   whole,
   type TextColumn,
 } from './rows.js';
-
-const MAX_BATCH = 1000;
 
 /** Times as they are read: whole, and not below zero. */
 const CREATED_AT = 'max(CAST(created_at AS INTEGER), 0)';

@@ -144,7 +144,9 @@ fn no_test_is_marked_where_a_mark_has_no_effect() {
     let with_suite = std::fs::read_dir(tests).unwrap().filter_map(|folder| {
         let main = folder.unwrap().path().join("main.rs");
         let text = std::fs::read_to_string(&main).ok()?;
-        text.contains("Suite::new()").then_some(main)
+        // In two parts, so that this file does not have it.
+        let suite = concat!("Suite", "::new()");
+        text.contains(suite).then_some(main)
     });
     let mut looked_at = 0;
     for main in with_suite {

@@ -24,7 +24,7 @@ use crate::types::{
     BackendError, DumpOptions, DumpReport, Entry, Error, ImportMode, Layout, LoadOptions,
     LoadReport, Manifest, MetaChange, NamespaceSummary, Options, Restored, Summary, Unit,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `checkpoint.dump`.
@@ -205,12 +205,8 @@ fn named_quotas(
         return Ok(Vec::new());
     }
     let mut quotas = store.list_namespace_quotas()?;
-    quotas.retain(|(name, _)| {
-        options
-            .namespace_quotas
-            .iter()
-            .any(|(named, _)| named == name)
-    });
+    let named: BTreeSet<&String> = options.namespace_quotas.iter().map(|(n, _)| n).collect();
+    quotas.retain(|(name, _)| named.contains(name));
     Ok(quotas)
 }
 

@@ -279,6 +279,58 @@ pub struct Explained {
     pub embedder_error: Option<EmbedError>,
 }
 
+/// What `get_or_compute` is to keep: a response, and as in a [`PutRequest`] how long it may be used
+/// and what goes with it. A string is a response with the cache's default lifetime.
+///
+/// ```
+/// use mneme::{Computed, Ttl};
+///
+/// let computed = Computed::new("On its way.").ttl(Ttl::Seconds(60)).metadata(r#"{"model": "small"}"#);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Computed {
+    pub(crate) response: String,
+    pub(crate) ttl: Ttl,
+    pub(crate) metadata: String,
+}
+
+impl Computed {
+    /// A response of at most 4 MiB, unless the cache has another limit.
+    pub fn new(response: impl Into<String>) -> Self {
+        Computed {
+            response: response.into(),
+            ttl: Ttl::Inherit,
+            metadata: "{}".into(),
+        }
+    }
+
+    /// See [`PutRequest::ttl`].
+    #[must_use]
+    pub fn ttl(mut self, ttl: Ttl) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// See [`PutRequest::metadata`].
+    #[must_use]
+    pub fn metadata(mut self, metadata: impl Into<String>) -> Self {
+        self.metadata = metadata.into();
+        self
+    }
+}
+
+impl From<String> for Computed {
+    fn from(response: String) -> Self {
+        Computed::new(response)
+    }
+}
+
+impl From<&str> for Computed {
+    fn from(response: &str) -> Self {
+        Computed::new(response)
+    }
+}
+
 /// An answer found or computed by `get_or_compute`.
 #[derive(Debug)]
 pub struct Answer {

@@ -1,10 +1,13 @@
 //! Defaults and limits.
 
 use crate::error::{Result, invalid};
+use crate::range;
 use crate::types::{
     ConfidenceRule, Coordination, Decay, GraphOptions, IndexKind, Options, ValidatorRule,
     VectorDtype,
 };
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::fmt;
 
 /// The most values an embedding may have. The integer sums of the index rely on it.
 pub const MAX_DIM: u32 = 8192;
@@ -24,9 +27,10 @@ pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
         namespace_quotas: Vec::new(),
         confidence: ConfidenceRule::Decay(Decay {
             half_life_seconds: 86_400,
-            cut_off: 0.7,
+            cut_off: 0.0,
         }),
         validator: ValidatorRule::Builtin,
+        allow_unreadable: false,
         events: false,
         vector_dtype: VectorDtype::Float32,
         index: IndexKind::Auto,
@@ -78,8 +82,10 @@ pub fn check(options: &Options) -> Result<()> {
         }
     }
     check_max_entries(options.max_entries)?;
-    for (namespace, _) in &options.namespace_quotas {
+    check_ttl(options.default_ttl)?;
+    for (namespace, quota) in &options.namespace_quotas {
         check_namespace(namespace)?;
+        check_quota(Some(*quota))?;
     }
     let cut_off = match &options.confidence {
         ConfidenceRule::Decay(decay) => {
@@ -88,6 +94,10 @@ pub fn check(options: &Options) -> Result<()> {
                     "option confidence: half-life-seconds must be at least 1",
                 ));
             }
+            range::check(
+                "option confidence: half-life-seconds",
+                decay.half_life_seconds,
+            )?;
             decay.cut_off
         }
         ConfidenceRule::Host(cut_off) => *cut_off,
@@ -100,14 +110,25 @@ pub fn check(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a cap of 0.
+/// Refuses a cap of 0, and one out of range.
 pub fn check_max_entries(max_entries: Option<u64>) -> Result<()> {
     match max_entries {
         Some(0) => Err(invalid(
             "option max-entries is 0; it must be at least 1, or none",
         )),
-        _ => Ok(()),
+        Some(cap) => range::check("option max-entries", cap),
+        None => Ok(()),
     }
+}
+
+/// Refuses a quota out of range.
+pub fn check_quota(quota: Option<u64>) -> Result<()> {
+    quota.map_or(Ok(()), |quota| range::check("the quota", quota))
+}
+
+/// Refuses a lifetime out of range.
+pub fn check_ttl(ttl: Option<u64>) -> Result<()> {
+    ttl.map_or(Ok(()), |ttl| range::check("the TTL in seconds", ttl))
 }
 
 /// Refuses thresholds outside the range of cosines.
@@ -159,20 +180,67 @@ pub fn check_metadata(metadata: &str) -> Result<()> {
         return Ok(());
     }
     match serde_json::from_str(metadata) {
-        Ok(serde_json::Value::Object(_)) => Ok(()),
-        Ok(other) => Err(invalid(format!(
-            "the metadata is JSON, but {} instead of an object",
-            match other {
-                serde_json::Value::Null => "null",
-                serde_json::Value::Bool(_) => "a boolean",
-                serde_json::Value::Number(_) => "a number",
-                serde_json::Value::String(_) => "a string",
-                _ => "an array",
-            }
+        Ok(JsonKind("an object")) => Ok(()),
+        Ok(JsonKind(other)) => Err(invalid(format!(
+            "the metadata is JSON, but {other} instead of an object"
         ))),
         Err(error) => Err(invalid(format!(
             "the metadata is not a JSON object: {error}"
         ))),
+    }
+}
+
+/// What kind of value a JSON text is. Its parts are checked, up to the parser's depth of 128, and
+/// passed over: a tree of them would take many times the bytes of the text.
+struct JsonKind(&'static str);
+
+impl<'de> Deserialize<'de> for JsonKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = JsonKind;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> std::result::Result<JsonKind, E> {
+        Ok(JsonKind("null"))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> std::result::Result<JsonKind, E> {
+        Ok(JsonKind("a boolean"))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> std::result::Result<JsonKind, E> {
+        Ok(JsonKind("a number"))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> std::result::Result<JsonKind, E> {
+        Ok(JsonKind("a number"))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> std::result::Result<JsonKind, E> {
+        Ok(JsonKind("a number"))
+    }
+
+    fn visit_str<E>(self, _: &str) -> std::result::Result<JsonKind, E> {
+        Ok(JsonKind("a string"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> std::result::Result<JsonKind, A::Error> {
+        while items.next_element::<JsonKind>()?.is_some() {}
+        Ok(JsonKind("an array"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> std::result::Result<JsonKind, A::Error> {
+        while items.next_entry::<JsonKind, JsonKind>()?.is_some() {}
+        Ok(JsonKind("an object"))
     }
 }
 
@@ -187,7 +255,7 @@ mod tests {
 
     #[test]
     fn out_of_range_options_are_refused() {
-        let broken: [fn(&mut Options); 9] = [
+        let broken: [fn(&mut Options); 13] = [
             |o| o.embedder_fingerprint.clear(),
             |o| o.embedder_fingerprint = "x".repeat(1025),
             |o| o.embedder_dim = 0,
@@ -197,6 +265,15 @@ mod tests {
             |o| o.max_entries = Some(0),
             |o| o.confidence = ConfidenceRule::Host(-0.1),
             |o| o.namespace_quotas = vec![("a\0b".into(), 1)],
+            |o| o.namespace_quotas = vec![("a".into(), 1 << 53)],
+            |o| o.max_entries = Some(1 << 53),
+            |o| o.default_ttl = Some(1 << 53),
+            |o| {
+                o.confidence = ConfidenceRule::Decay(Decay {
+                    half_life_seconds: 1 << 53,
+                    cut_off: 0.5,
+                });
+            },
         ];
         for (i, break_it) in broken.iter().enumerate() {
             let mut options = defaults("f", 4);

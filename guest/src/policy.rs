@@ -1,7 +1,7 @@
-//! Confidence and validator: which candidates may answer.
+//! Confidence, validator and readability: what may answer.
 
 use crate::host::Host;
-use crate::types::{Candidate, ConfidenceRule, ValidatorRule};
+use crate::types::{Candidate, ConfidenceRule, Reading, ValidatorRule};
 
 /// A response that begins with one of these is a failure that was cached by mistake.
 const FAILURE_MARKS: [&str; 2] = ["[LLM Error]", "[ERROR]"];
@@ -54,6 +54,17 @@ pub fn accepts(
     }
 }
 
+/// Whether a vector stands for its text: every token was read, and at most a quarter of them were
+/// unknown.
+pub fn is_readable(reading: &Reading) -> bool {
+    let Reading {
+        tokens,
+        tokens_read,
+        tokens_unknown,
+    } = *reading;
+    tokens_read > 0 && tokens_read >= tokens && tokens_unknown <= tokens_read / 4
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +88,22 @@ mod tests {
         for good in ["yes", "see [ERROR] codes", "[error] x"] {
             assert!(accepted(good), "{good:?}");
         }
+    }
+
+    #[test]
+    fn texts_that_were_cut_or_are_unknown_are_unreadable() {
+        let readable = |tokens, tokens_read, tokens_unknown| {
+            is_readable(&Reading {
+                tokens,
+                tokens_read,
+                tokens_unknown,
+            })
+        };
+        assert!(readable(126, 126, 0) && readable(8, 8, 2) && readable(1, 1, 0));
+        assert!(!readable(127, 126, 0), "cut");
+        assert!(!readable(8, 8, 3) && !readable(3, 3, 1), "unknown");
+        assert!(!readable(0, 0, 0), "nothing to compare");
+        assert!(!readable(u32::MAX, 1, u32::MAX));
     }
 
     #[test]

@@ -43,7 +43,6 @@ pub fn demo(global: &Global, out: Output) -> Result<u8> {
         // Without a cut-off, the nearest entry of a miss can be shown.
         builder
             .similarity_threshold(THRESHOLD)
-            .confidence_decay(86_400, 0.0)
     })?;
     let kept = global.store.is_some().then_some(namespace);
     report::begin(out, &session, &store, kept)?;

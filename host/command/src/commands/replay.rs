@@ -48,7 +48,7 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
         bar.finish_and_clear();
     }
     let replay = embedded.with_context(|| format!("replay: {:?}", args.log))?;
-    let replay = replay.options(|builder| options(builder, args));
+    let replay = replay.options(|builder| options(global.comparing.apply(builder), args));
     progress::style(&bar, progress::THRESHOLDS);
     let mut outcomes = Vec::new();
     for (done, threshold) in thresholds.iter().enumerate() {

@@ -15,6 +15,7 @@ pub fn confidence(
     metadata: &str,
 ) -> f32 {
     let value = match rule {
+        ConfidenceRule::Decay(decay) if decay.cut_off == 0.0 => similarity,
         ConfidenceRule::Decay(decay) => {
             let half_lives = age_seconds as f64 / decay.half_life_seconds as f64;
             (f64::from(similarity) * 0.5_f64.powf(half_lives)) as f32
@@ -70,6 +71,7 @@ mod tests {
     use super::*;
     use crate::options::defaults;
     use crate::testing::TestHost;
+    use crate::types::Decay;
 
     fn accepted(response: &str) -> bool {
         accepts(
@@ -108,8 +110,13 @@ mod tests {
 
     #[test]
     fn confidence_halves_each_half_life() {
-        let rule = defaults("f", 2).confidence;
         let host = TestHost::default();
+        let off = defaults("f", 2).confidence;
+        assert_eq!(confidence(&off, &host, 0.9, 86_400, "{}"), 0.9);
+        let rule = ConfidenceRule::Decay(Decay {
+            half_life_seconds: 86_400,
+            cut_off: 0.7,
+        });
         assert_eq!(confidence(&rule, &host, 0.9, 0, "{}"), 0.9);
         assert_eq!(confidence(&rule, &host, 0.9, 86_400, "{}"), 0.45);
         assert_eq!(confidence(&rule, &host, 1.0, u64::MAX, "{}"), 0.0);

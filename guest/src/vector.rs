@@ -49,10 +49,15 @@ pub fn is_absent(vector: &[f32]) -> bool {
     vector.iter().all(|&x| x == 0.0)
 }
 
-/// Returns the errors of [`unit()`].
+/// Checks the vector of a stored entry: [`absent()`], or one that [`unit()`] takes.
+///
+/// Errors: those of [`unit()`].
 pub fn check(vector: &[f32], dim: u32) -> Result<()> {
     if vector.len() != dim as usize {
         return Err(dimension(dim, vector.len()));
+    }
+    if is_absent(vector) {
+        return Ok(());
     }
     direction(vector).map(drop)
 }

@@ -14,7 +14,7 @@
 //! | [`counters`], [`backlog`] | what is counted, and written later |
 //! | [`coordination`] | following other processes |
 //! | [`checkpoint`] | archives of a whole cache: dump, load, inspect |
-//! | [`options`] | defaults and limits |
+//! | [`options`], [`range`] | defaults and limits |
 //!
 //! ```
 //! use mneme_guest::query;
@@ -48,6 +48,7 @@ pub mod index;
 pub mod options;
 pub mod policy;
 pub mod query;
+pub mod range;
 pub mod store;
 pub mod vector;
 
@@ -64,8 +65,8 @@ pub mod types {
         VectorSource, Verdict,
     };
     pub use crate::bindings::exports::mneme::cache::checkpoint::{
-        Compression, DumpOptions, DumpReport, Layout, LoadOptions, LoadReport, Manifest,
-        NamespaceSummary, Summary, TtlOverride,
+        Compression, DumpOptions, DumpReport, InspectOptions, Layout, LoadOptions, LoadReport,
+        Manifest, NamespaceSummary, Summary, TtlOverride,
     };
     pub use crate::bindings::mneme::cache::archive::Unit;
     pub use crate::bindings::mneme::cache::events::{

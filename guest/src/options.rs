@@ -1,5 +1,7 @@
 //! Defaults and limits.
 
+mod json;
+
 use crate::error::{Result, invalid};
 use crate::types::{
     ConfidenceRule, Coordination, Decay, GraphOptions, IndexKind, Options, ValidatorRule,
@@ -48,19 +50,7 @@ pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
 
 /// Refuses options that are out of range.
 pub fn check(options: &Options) -> Result<()> {
-    let fingerprint = &options.embedder_fingerprint;
-    if fingerprint.is_empty() || fingerprint.len() > MAX_NAME_BYTES || fingerprint.contains('\0') {
-        return Err(invalid(format!(
-            "option embedder-fingerprint has {} bytes; it needs 1 to {MAX_NAME_BYTES}, without U+0000",
-            fingerprint.len()
-        )));
-    }
-    let dim = options.embedder_dim;
-    if dim == 0 || dim > MAX_DIM {
-        return Err(invalid(format!(
-            "option embedder-dim is {dim}; it must be 1 to {MAX_DIM}"
-        )));
-    }
+    check_embedder(&options.embedder_fingerprint, options.embedder_dim)?;
     check_threshold(options.similarity_threshold)?;
     let GraphOptions {
         ef_search,
@@ -95,6 +85,22 @@ pub fn check(options: &Options) -> Result<()> {
     if !(0.0..=1.0).contains(&cut_off) {
         return Err(invalid(format!(
             "option confidence: the cut-off is {cut_off}; it must be 0 to 1"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses an embedder that no cache can have.
+pub fn check_embedder(fingerprint: &str, dim: u32) -> Result<()> {
+    if fingerprint.is_empty() || fingerprint.len() > MAX_NAME_BYTES || fingerprint.contains('\0') {
+        return Err(invalid(format!(
+            "the embedder's fingerprint has {} bytes; it needs 1 to {MAX_NAME_BYTES}, without U+0000",
+            fingerprint.len()
+        )));
+    }
+    if dim == 0 || dim > MAX_DIM {
+        return Err(invalid(format!(
+            "the embedder's dim is {dim}; it must be 1 to {MAX_DIM}"
         )));
     }
     Ok(())
@@ -159,16 +165,10 @@ pub fn check_metadata(metadata: &str) -> Result<()> {
         return Ok(());
     }
     match serde_json::from_str(metadata) {
-        Ok(serde_json::Value::Object(_)) => Ok(()),
+        Ok(json::Kind::Object) => Ok(()),
         Ok(other) => Err(invalid(format!(
             "the metadata is JSON, but {} instead of an object",
-            match other {
-                serde_json::Value::Null => "null",
-                serde_json::Value::Bool(_) => "a boolean",
-                serde_json::Value::Number(_) => "a number",
-                serde_json::Value::String(_) => "a string",
-                _ => "an array",
-            }
+            other.name()
         ))),
         Err(error) => Err(invalid(format!(
             "the metadata is not a JSON object: {error}"

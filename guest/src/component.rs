@@ -156,6 +156,10 @@ impl CheckpointGuest for Component {
         checkpoint::default_load_options()
     }
 
+    fn default_inspect_options() -> InspectOptions {
+        checkpoint::default_inspect_options()
+    }
+
     fn dump(options: DumpOptions) -> Result<DumpReport> {
         with(|cache| cache.dump(&options, &ImportedArchive))
     }
@@ -164,8 +168,8 @@ impl CheckpointGuest for Component {
         with(|cache| cache.load(options, &ImportedArchive))
     }
 
-    fn inspect(max_expansion: u32) -> Result<Summary> {
-        with(|cache| cache.inspect(max_expansion, &ImportedArchive))
+    fn inspect(options: InspectOptions) -> Result<Summary> {
+        with(|cache| cache.inspect(&options, &ImportedArchive))
     }
 }
 

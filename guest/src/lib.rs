@@ -65,8 +65,8 @@ pub mod types {
         PutRequest, Reading, TtlChoice, Vacuumed, ValidatorRule, VectorSource, Verdict,
     };
     pub use crate::bindings::exports::mneme::cache::checkpoint::{
-        Compression, DumpOptions, DumpReport, Layout, LoadOptions, LoadReport, Manifest,
-        NamespaceSummary, Summary, TtlOverride,
+        Compression, DumpOptions, DumpReport, InspectOptions, Layout, LoadOptions, LoadReport,
+        Manifest, NamespaceSummary, Summary, TtlOverride,
     };
     pub use crate::bindings::mneme::cache::archive::Unit;
     pub use crate::bindings::mneme::cache::events::{

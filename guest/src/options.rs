@@ -1,13 +1,13 @@
 //! Defaults and limits.
 
+mod json;
+
 use crate::error::{Result, invalid};
 use crate::range;
 use crate::types::{
     ConfidenceRule, Coordination, Decay, GraphOptions, IndexKind, Options, ValidatorRule,
     VectorDtype,
 };
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use std::fmt;
 
 /// The most values an embedding may have. The integer sums of the index rely on it.
 pub const MAX_DIM: u32 = 8192;
@@ -52,19 +52,7 @@ pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
 
 /// Refuses options that are out of range.
 pub fn check(options: &Options) -> Result<()> {
-    let fingerprint = &options.embedder_fingerprint;
-    if fingerprint.is_empty() || fingerprint.len() > MAX_NAME_BYTES || fingerprint.contains('\0') {
-        return Err(invalid(format!(
-            "option embedder-fingerprint has {} bytes; it needs 1 to {MAX_NAME_BYTES}, without U+0000",
-            fingerprint.len()
-        )));
-    }
-    let dim = options.embedder_dim;
-    if dim == 0 || dim > MAX_DIM {
-        return Err(invalid(format!(
-            "option embedder-dim is {dim}; it must be 1 to {MAX_DIM}"
-        )));
-    }
+    check_embedder(&options.embedder_fingerprint, options.embedder_dim)?;
     check_threshold(options.similarity_threshold)?;
     let GraphOptions {
         ef_search,
@@ -105,6 +93,22 @@ pub fn check(options: &Options) -> Result<()> {
     if !(0.0..=1.0).contains(&cut_off) {
         return Err(invalid(format!(
             "option confidence: the cut-off is {cut_off}; it must be 0 to 1"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses an embedder that no cache can have.
+pub fn check_embedder(fingerprint: &str, dim: u32) -> Result<()> {
+    if fingerprint.is_empty() || fingerprint.len() > MAX_NAME_BYTES || fingerprint.contains('\0') {
+        return Err(invalid(format!(
+            "the embedder's fingerprint has {} bytes; it needs 1 to {MAX_NAME_BYTES}, without U+0000",
+            fingerprint.len()
+        )));
+    }
+    if dim == 0 || dim > MAX_DIM {
+        return Err(invalid(format!(
+            "the embedder's dim is {dim}; it must be 1 to {MAX_DIM}"
         )));
     }
     Ok(())
@@ -180,67 +184,14 @@ pub fn check_metadata(metadata: &str) -> Result<()> {
         return Ok(());
     }
     match serde_json::from_str(metadata) {
-        Ok(JsonKind("an object")) => Ok(()),
-        Ok(JsonKind(other)) => Err(invalid(format!(
-            "the metadata is JSON, but {other} instead of an object"
+        Ok(json::Kind::Object) => Ok(()),
+        Ok(other) => Err(invalid(format!(
+            "the metadata is JSON, but {} instead of an object",
+            other.name()
         ))),
         Err(error) => Err(invalid(format!(
             "the metadata is not a JSON object: {error}"
         ))),
-    }
-}
-
-/// What kind of value a JSON text is. Its parts are checked, up to the parser's depth of 128, and
-/// passed over: a tree of them would take many times the bytes of the text.
-struct JsonKind(&'static str);
-
-impl<'de> Deserialize<'de> for JsonKind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
-    }
-}
-
-struct JsonVisitor;
-
-impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = JsonKind;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> std::result::Result<JsonKind, E> {
-        Ok(JsonKind("null"))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> std::result::Result<JsonKind, E> {
-        Ok(JsonKind("a boolean"))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> std::result::Result<JsonKind, E> {
-        Ok(JsonKind("a number"))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> std::result::Result<JsonKind, E> {
-        Ok(JsonKind("a number"))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> std::result::Result<JsonKind, E> {
-        Ok(JsonKind("a number"))
-    }
-
-    fn visit_str<E>(self, _: &str) -> std::result::Result<JsonKind, E> {
-        Ok(JsonKind("a string"))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> std::result::Result<JsonKind, A::Error> {
-        while items.next_element::<JsonKind>()?.is_some() {}
-        Ok(JsonKind("an array"))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> std::result::Result<JsonKind, A::Error> {
-        while items.next_entry::<JsonKind, JsonKind>()?.is_some() {}
-        Ok(JsonKind("an object"))
     }
 }
 

@@ -5,7 +5,7 @@
 //! steps of some milliseconds, one or more a call, so that nobody waits for a large store. What
 //! this cache writes between two steps does no harm: the comparison then reads a row once more.
 
-use super::indexing::check_ids;
+use super::indexing::check_stamps;
 use super::{Open, Sizes};
 use crate::error::{Result, dimension};
 use crate::host::{Host, Now};
@@ -171,7 +171,7 @@ impl Comparison {
         last_id: u64,
     ) -> Result<()> {
         let page = store.iter_stamps(last_id, STAMPS_PER_PAGE)?;
-        check_ids(&page.ids, page.created_at.len(), last_id)?;
+        check_stamps(&page, last_id)?;
         let mut ours = self.indexed[self.compared..].iter().copied().peekable();
         for (&id, &created_at) in page.ids.iter().zip(&page.created_at) {
             if id > self.last_indexed {

@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::host::{Host, Now};
 use crate::index::block::block_rows;
 use crate::index::{Index, check_room};
-use crate::store::Store;
-use crate::types::{Error, VectorDtype, VectorPage};
+use crate::store::{Store, check_ids};
+use crate::types::{Error, StampPage, VectorDtype, VectorPage};
 use crate::vector::{is_absent, is_unit, scale_to_unit};
 
 /// Multiplications that a semantic look-up spends on making later ones faster: a few
@@ -244,13 +244,15 @@ impl Open {
 /// Refuses a page that breaks the store's contract. It could make the cache loop or mix up
 /// rows.
 fn check_page(page: &VectorPage, last_id: u64, dim: u32) -> Result<()> {
-    check_ids(&page.ids, page.created_at.len(), last_id)?;
-    if page.namespaces.len() != page.ids.len()
+    check_ids("iter-vectors", page.ids.iter().copied(), last_id)?;
+    if page.created_at.len() != page.ids.len()
+        || page.namespaces.len() != page.ids.len()
         || page.vectors.len() != page.ids.len() * dim as usize
     {
         return Err(Error::Corrupt(format!(
-            "store.iter-vectors returned {} ids, {} namespaces and {} values for {dim} dimensions after id {last_id}; the store is at fault, run the conformance battery on it",
+            "store.iter-vectors returned {} ids, {} times, {} namespaces and {} values for {dim} dimensions after id {last_id}; the store is at fault, run the conformance battery on it",
             page.ids.len(),
+            page.created_at.len(),
             page.namespaces.len(),
             page.vectors.len()
         )));
@@ -258,12 +260,14 @@ fn check_page(page: &VectorPage, last_id: u64, dim: u32) -> Result<()> {
     Ok(())
 }
 
-/// See [`check_page`].
-pub(super) fn check_ids(ids: &[u64], created_at: usize, last_id: u64) -> Result<()> {
-    let ascending = ids.first().is_none_or(|&id| id > last_id) && ids.is_sorted_by(|a, b| a < b);
-    if !ascending || ids.len() != created_at {
+/// As [`check_page`].
+pub(super) fn check_stamps(page: &StampPage, last_id: u64) -> Result<()> {
+    check_ids("iter-stamps", page.ids.iter().copied(), last_id)?;
+    if page.created_at.len() != page.ids.len() {
         return Err(Error::Corrupt(format!(
-            "the store returned a page after id {last_id} whose ids are not ascending, or whose columns differ in length; the store is at fault, run the conformance battery on it"
+            "store.iter-stamps returned {} ids and {} times after id {last_id}; the store is at fault, run the conformance battery on it",
+            page.ids.len(),
+            page.created_at.len()
         )));
     }
     Ok(())

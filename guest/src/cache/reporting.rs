@@ -1,7 +1,7 @@
 //! Settings and reports.
 
 use super::following::STAMPS_PER_PAGE;
-use super::indexing::check_ids;
+use super::indexing::check_stamps;
 use super::{Cache, Open, is_of_the_future};
 use crate::counters::{self, ZERO};
 use crate::error::{Result, describe};
@@ -227,7 +227,7 @@ fn ages(store: &impl Store, now: Now) -> Result<Ages> {
     let (mut ages, mut last_id) = (Ages::default(), 0);
     loop {
         let page = store.iter_stamps(last_id, STAMPS_PER_PAGE)?;
-        check_ids(&page.ids, page.created_at.len(), last_id)?;
+        check_stamps(&page, last_id)?;
         for &created_at in &page.created_at {
             let age = now.seconds().saturating_sub(created_at);
             ages.oldest_seconds = ages.oldest_seconds.max(Some(age));

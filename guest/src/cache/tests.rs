@@ -1,5 +1,6 @@
 //! Behaviour of the cache over a store in memory.
 
+mod archive_limits;
 mod checkpoints;
 mod evicting;
 mod explaining;

@@ -21,6 +21,8 @@ pub struct TestStore {
     refused: Rc<Cell<u64>>,
     /// Whether it claims to make snapshots.
     pub snapshots: Rc<Cell<bool>>,
+    /// Whether every page begins with the first row, as in a damaged file.
+    pub starts_over: Rc<Cell<bool>>,
 }
 
 #[derive(Clone, Default)]
@@ -197,6 +199,11 @@ impl TestStore {
         self.data.borrow().entries.values().cloned().collect()
     }
 
+    /// The id that a page begins after.
+    fn after(&self, last_id: u64) -> u64 {
+        if self.starts_over.get() { 0 } else { last_id }
+    }
+
     /// The first rows of a page.
     fn page<T>(&self, rows: impl Iterator<Item = T>, limit: u32) -> impl Iterator<Item = T> {
         rows.take(limit as usize)
@@ -317,7 +324,7 @@ impl Store for TestStore {
             created_at: Vec::new(),
             vectors: Vec::new(),
         };
-        for (_, entry) in self.page(data.entries.range(last_id + 1..), limit) {
+        for (_, entry) in self.page(data.entries.range(self.after(last_id) + 1..), limit) {
             page.ids.push(entry.id);
             page.namespaces.push(entry.namespace.clone());
             page.created_at.push(entry.created_at);
@@ -329,7 +336,7 @@ impl Store for TestStore {
     fn iter_stamps(&self, last_id: u64, limit: u32) -> Result<StampPage> {
         let data = self.call()?;
         let (ids, created_at) = self
-            .page(data.entries.range(last_id + 1..), limit)
+            .page(data.entries.range(self.after(last_id) + 1..), limit)
             .map(|(&id, e)| (id, e.created_at))
             .unzip();
         Ok(StampPage { ids, created_at })
@@ -460,7 +467,7 @@ impl Store for TestStore {
 
     fn iter_since(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
         let data = self.call()?;
-        let rows = self.page(data.entries.range(last_id + 1..), limit);
+        let rows = self.page(data.entries.range(self.after(last_id) + 1..), limit);
         Ok(rows.map(|(_, e)| e.clone()).collect())
     }
 
@@ -583,7 +590,8 @@ impl Store for TestStore {
 
     fn read_restore(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
         let found = self.call()?.restored()?;
-        let rows = found.entries.into_values().filter(|e| e.id > last_id);
+        let after = self.after(last_id);
+        let rows = found.entries.into_values().filter(|e| e.id > after);
         Ok(rows.take(limit as usize).collect())
     }
 

@@ -103,6 +103,25 @@ pub fn batch(entries: &[Entry], max_batch: u32, dim: u32) -> Result<()> {
     Ok(())
 }
 
+/// Rejects a page whose ids do not ascend from above `after`. Whoever reads on after its last id
+/// would otherwise mix up entries, or never end.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`].
+pub fn ascending(ids: impl IntoIterator<Item = u64>, after: u64) -> Result<()> {
+    let mut last = after;
+    for id in ids {
+        if id <= last {
+            return Err(StoreError::Corrupt(format!(
+                "the store returned entry {id} after entry {last}, and ids ascend; check its integrity"
+            )));
+        }
+        last = id;
+    }
+    Ok(())
+}
+
 /// Rejects the meta keys that only the store writes.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use crate::cache::SemanticCache;
-use crate::contract::api::VectorSource;
+use crate::contract::api::{self, VectorSource};
 use crate::embedder::pool::Outcome;
 use crate::embedder::{EmbedError, Embedding};
 use crate::error::{Error, Result};
@@ -103,5 +103,13 @@ pub(crate) async fn vector_source(
 
 /// What the embedder made, for the component.
 pub(crate) fn embedded(embedding: Embedding) -> VectorSource {
-    VectorSource::Embedded(embedding.vector)
+    let reading = embedding.reading.map(|reading| api::Reading {
+        tokens: reading.tokens,
+        tokens_read: reading.tokens_read,
+        tokens_unknown: reading.tokens_unknown,
+    });
+    VectorSource::Embedded(api::Embedding {
+        vector: embedding.vector,
+        reading,
+    })
 }

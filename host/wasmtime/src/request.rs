@@ -131,6 +131,7 @@ pub struct PutRequest {
     pub(crate) embedding: Option<Vec<f32>>,
     pub(crate) ttl: Ttl,
     pub(crate) metadata: String,
+    pub(crate) validate: bool,
 }
 
 impl PutRequest {
@@ -144,7 +145,17 @@ impl PutRequest {
             embedding: None,
             ttl: Ttl::Inherit,
             metadata: "{}".into(),
+            validate: false,
         }
+    }
+
+    /// Whether to ask the cache's validator first, and to store nothing if it refuses the response:
+    /// the put fails with [`Error::Refused`](crate::Error::Refused). Default false. For responses
+    /// that may be failures.
+    #[must_use]
+    pub fn validate(mut self, validate: bool) -> Self {
+        self.validate = validate;
+        self
     }
 
     /// Stores in this namespace: 1 to 1,024 bytes without NUL.
@@ -191,6 +202,7 @@ impl From<PutRequest> for api::PutRequest {
                 Ttl::Seconds(seconds) => api::TtlChoice::Seconds(seconds),
             },
             metadata: request.metadata,
+            validate: request.validate,
         }
     }
 }
@@ -250,6 +262,8 @@ impl MissReason {
             MissReason::Bypass => "bypass",
             MissReason::BelowThreshold => "below_threshold",
             MissReason::NoMatch => "no_match",
+            MissReason::LowConfidence => "low_confidence",
+            MissReason::Unreadable => "unreadable",
             MissReason::DimMismatch => "dim_mismatch",
             MissReason::EmbedderFailure => "embedder_failure",
         }
@@ -345,8 +359,9 @@ pub struct Answer {
 pub enum Origin {
     /// The cache.
     Cache(Box<Hit>),
-    /// The given function, now. The response was stored under this id, or storing it failed;
-    /// the caller gets it in both cases.
+    /// The given function, now. The response was stored under this id; or the validator refused to
+    /// keep it ([`Error::Refused`](crate::Error::Refused)), or storing it failed. The caller gets it
+    /// in all cases. If the embedder failed, only the exact layer finds it.
     Computed(crate::Result<u64>),
     /// The function of another caller, who asked the same question at the same time.
     Shared,

@@ -52,7 +52,9 @@ impl SemanticCache {
     /// The cached answer, or else what `compute` returns, which is then stored. Callers
     /// who ask the same (after normalisation) at the same time share one computation;
     /// if it fails, its caller gets the error as it is, nothing is stored, and the next of them runs
-    /// its own. The caller gets the answer even if storing it fails: see [`Origin::Computed`]. A
+    /// its own. What the validator refuses, by default a blank response or one that begins with
+    /// `[LLM Error]` or `[ERROR]`, is not stored. The caller gets the answer even if it is not
+    /// stored: see [`Origin::Computed`]. A
     /// [`Computed`] says how long the response may be used, and what to keep with it.
     ///
     /// ```
@@ -156,11 +158,11 @@ fn finish(answer: api::Lookup, embedder_error: Option<EmbedError>) -> Result<Loo
     }
 }
 
-/// Looks up, and returns the query's vector too, if it was given or embedded.
+/// Looks up, and returns what a `put` of the same query is to be given as its vector.
 pub(crate) async fn look_up(
     front: &impl Front,
     request: GetRequest,
-) -> Result<(Lookup, Option<VectorSource>)> {
+) -> Result<(Lookup, VectorSource)> {
     let first: api::GetRequest = request.into();
     let watch = front.cache().watch();
     let call = watch.begin("get", Some(&first.namespace));
@@ -173,7 +175,7 @@ async fn look_up_watched(
     front: &impl Front,
     call: &Call,
     first: api::GetRequest,
-) -> Result<(Lookup, Option<VectorSource>)> {
+) -> Result<(Lookup, VectorSource)> {
     let stage = match first.vector {
         VectorSource::Pending => Stage::Exact,
         _ => Stage::Search,
@@ -197,8 +199,9 @@ async fn look_up_watched(
     let lookup = finish(answer, error)?;
     call.enter(|| record_lookup(&lookup));
     let vector = match request.vector {
-        VectorSource::Pending | VectorSource::Failed(_) => None,
-        vector => Some(vector),
+        // It would fail again.
+        VectorSource::Failed(_) => VectorSource::Absent,
+        vector => vector,
     };
     Ok((lookup, vector))
 }

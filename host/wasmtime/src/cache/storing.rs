@@ -14,7 +14,8 @@ impl SemanticCache {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`], [`Error::EmbedderDimension`], [`Error::QuotaExceeded`]
-    /// for a quota of 0, [`Error::Embedder`], and what the store returns. After an error
+    /// for a quota of 0, [`Error::Embedder`], [`Error::Refused`] for a request that
+    /// [asks the validator](PutRequest::validate), and what the store returns. After an error
     /// nothing was stored, except perhaps if a [`Limit::Time`](crate::Limit::Time) stopped
     /// the call.
     pub fn put(&self, request: PutRequest) -> Result<u64> {
@@ -28,7 +29,7 @@ impl SemanticCache {
     ///
     /// # Errors
     ///
-    /// As [`put`](Self::put).
+    /// As [`put`](Self::put). If the validator refuses one of them, the others are stored.
     pub fn put_many(&self, requests: Vec<PutRequest>) -> Result<Vec<u64>> {
         now(put_many(self, requests))
     }
@@ -44,25 +45,28 @@ pub(crate) async fn put(front: &impl Front, request: api::PutRequest) -> Result<
 }
 
 async fn put_watched(front: &impl Front, call: &Call, first: api::PutRequest) -> Result<u64> {
-    let store = |request: api::PutRequest| {
-        front.run(call.part(move |cache: &SemanticCache| {
-            let mut turn = cache.instance()?;
-            let outcome = turn.call(|guest, store| guest.call_put(store, &request))?;
-            Ok((request, outcome))
-        }))
-    };
-    let (mut request, mut outcome) = store(first).await?;
+    let (mut request, mut outcome) = store(front, call, first).await?;
     if let PutOutcome::NeedsEmbedding(text) = outcome {
         let embeddings = embed(front, call, vec![text]).await;
         // There is one for each text.
         let embedding = embeddings.map_err(Error::Embedder)?.swap_remove(0);
         request.vector = embedded(embedding);
-        (_, outcome) = store(request).await?;
+        (_, outcome) = store(front, call, request).await?;
     }
-    match outcome {
-        PutOutcome::Stored(id) => Ok(id),
-        PutOutcome::NeedsEmbedding(_) | PutOutcome::Ready => Err(broken_promise()),
-    }
+    stored_id(outcome)
+}
+
+async fn store(
+    front: &impl Front,
+    call: &Call,
+    request: api::PutRequest,
+) -> Result<(api::PutRequest, PutOutcome)> {
+    let part = call.part(move |cache: &SemanticCache| {
+        let mut turn = cache.instance()?;
+        let outcome = turn.call(|guest, store| guest.call_put(store, &request))?;
+        Ok((request, outcome))
+    });
+    front.run(part).await
 }
 
 /// See [`SemanticCache::put_many`].
@@ -102,43 +106,61 @@ async fn put_many_watched(
         }
         (_, outcomes) = store(requests).await?;
     }
-    stored_ids(outcomes)
+    outcomes.into_iter().map(stored_id).collect()
 }
 
-/// Stores a computed response, with the vector of its look-up if there is one. A failure is
-/// reported, as the caller has the response anyway.
+/// Stores a computed response, unless the validator refuses it. If there is no vector for its
+/// query, only the exact layer finds it. A failure is reported, as the caller has the response
+/// anyway.
 pub(crate) async fn keep(
     front: &impl Front,
     request: GetRequest,
     computed: Computed,
-    vector: Result<Option<VectorSource>>,
+    vector: Result<VectorSource>,
 ) -> Result<u64> {
-    let put_request = PutRequest::new(request.query, computed.response)
+    let put = PutRequest::new(request.query, computed.response)
         .namespace(request.namespace)
         .ttl(computed.ttl)
-        .metadata(computed.metadata);
+        .metadata(computed.metadata)
+        .validate(true);
     let stored = match vector {
         Ok(vector) => {
-            let mut request: api::PutRequest = put_request.into();
-            if let Some(vector) = vector {
-                request.vector = vector;
-            }
-            put(front, request).await
+            let request = api::PutRequest {
+                vector,
+                ..put.into()
+            };
+            keep_watched(front, request).await
         }
         Err(error) => Err(error),
     };
-    if let Err(error) = &stored {
-        front.cache().report(error);
+    match &stored {
+        Ok(_) | Err(Error::Refused(_)) => {}
+        Err(error) => front.cache().report(error),
     }
     stored
 }
 
-fn stored_ids(outcomes: Vec<PutOutcome>) -> Result<Vec<u64>> {
-    outcomes
-        .into_iter()
-        .map(|outcome| match outcome {
-            PutOutcome::Stored(id) => Ok(id),
-            PutOutcome::NeedsEmbedding(_) | PutOutcome::Ready => Err(broken_promise()),
-        })
-        .collect()
+async fn keep_watched(front: &impl Front, request: api::PutRequest) -> Result<u64> {
+    let stored = put(front, request.clone()).await;
+    match stored {
+        Err(Error::Embedder(error)) => {
+            front.cache().report(&Error::Embedder(error));
+            let request = api::PutRequest {
+                vector: VectorSource::Absent,
+                ..request
+            };
+            put(front, request).await
+        }
+        stored => stored,
+    }
+}
+
+fn stored_id(outcome: PutOutcome) -> Result<u64> {
+    match outcome {
+        PutOutcome::Stored(id) => Ok(id),
+        PutOutcome::Refused => Err(Error::Refused(
+            "the validator refuses the response, so it was not stored".into(),
+        )),
+        PutOutcome::NeedsEmbedding(_) | PutOutcome::Ready => Err(broken_promise()),
+    }
 }

@@ -16,7 +16,6 @@ use crate::output::{self, Output};
 use crate::session::Session;
 
 use super::entries::describe;
-use crate::is_broken_pipe;
 
 /// Longer output is passed on but not stored: the cache would refuse it.
 const MAX_RESPONSE: usize = mneme::DEFAULT_MAX_RESPONSE_BYTES;
@@ -88,9 +87,9 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
         );
         // Whoever reads the output does not change how the program has ended.
         if let Err(error) = printed
-            && !is_broken_pipe(&error)
+            && error.kind() != io::ErrorKind::BrokenPipe
         {
-            return Err(error);
+            return Err(error.into());
         }
     }
     Ok(code)

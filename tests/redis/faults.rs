@@ -257,7 +257,11 @@ fn bookkeeping_gives_up_early_and_refuses_nobody_else(server: Redis) {
         let (proxy, mut store) = behind(&server, "&call_timeout_ms=60000");
         proxy.set(Fault::Stall);
         fails(store.update_access(&[HIT]), "within 1000 ms", false);
-        fails(store.replace_meta("k", None, None), "within the connect", true);
+        fails(
+            store.replace_meta("k", None, None),
+            "within the connect",
+            true,
+        );
         proxy.set(Fault::None);
         assert_eq!(store.count(None).unwrap(), 1);
     });
@@ -359,11 +363,7 @@ fn passwords_and_rights_are_the_callers_to_mend() -> Ran {
         command.query::<()>(&mut admin).unwrap();
     };
     set(&["~other:*", "+@all"]);
-    fails(
-        open("some:secret@").map(drop),
-        "~PREFIX:*",
-        false,
-    );
+    fails(open("some:secret@").map(drop), "~PREFIX:*", false);
     set(&["~p:*", "+@all", "-incr"]);
     let mut store = open("some:secret@").unwrap();
     assert!(get(&mut store, "a", 1).is_some());

@@ -96,7 +96,10 @@ fn another_cache_in_its_place_is_left_alone(server: Redis) {
     other.open("another@1", DIM).unwrap();
     refuses_everything(&mut store);
     let refused = store.open(FINGERPRINT, DIM);
-    assert!(matches!(refused, Err(StoreError::EmbedderMismatch(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::EmbedderMismatch(_))),
+        "{refused:?}"
+    );
 }
 
 fn a_cache_that_came_back_is_used_again(mut server: Redis) {

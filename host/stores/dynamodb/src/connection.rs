@@ -45,7 +45,10 @@ pub(super) async fn connect(options: &Options) -> Outcome<Table> {
             // It may run a program, or ask a server.
             match tokio::time::timeout(options.call_timeout, provider.provide_credentials()).await {
                 Ok(Ok(credentials)) => Ok(credentials),
-                Ok(Err(error)) => Err(format!("no credentials were found: {}", error::chain(&error))),
+                Ok(Err(error)) => Err(format!(
+                    "no credentials were found: {}",
+                    error::chain(&error)
+                )),
                 Err(_) => Err(format!(
                     "no credentials came within {} ms",
                     options.call_timeout.as_millis()

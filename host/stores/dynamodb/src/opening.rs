@@ -6,7 +6,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement,
-    KeyType, Projection, ProjectionType, ReturnValue, ScalarAttributeType, TableDescription, TableStatus,
+    KeyType, Projection, ProjectionType, ReturnValue, ScalarAttributeType, TableDescription,
+    TableStatus,
 };
 
 use super::error::{Fault, Outcome, Refusal};
@@ -261,7 +262,10 @@ async fn provision(table: &Table, embedder: &Embedder) -> Outcome<Item> {
             .item("id", number(0))
             .item("next_id", number(1))
             .item("version_counter", number(0))
-            .item(INCARNATION, text(format!("{:016x}{:016x}", random(), random())))
+            .item(
+                INCARNATION,
+                text(format!("{:016x}{:016x}", random(), random())),
+            )
             .item("embedder_fingerprint", text(&embedder.fingerprint))
             .item("embedder_dim", number(u64::from(embedder.dim)))
             .item("meta", empty())
@@ -348,7 +352,10 @@ pub(super) async fn incarnation(table: &Table, head: &Item) -> Outcome<Option<Ar
         .table_name(&*table.name)
         .key("id", number(0))
         .update_expression("SET incarnation = if_not_exists(incarnation, :fresh)")
-        .expression_attribute_values(":fresh", text(format!("{:016x}{:016x}", random(), random())))
+        .expression_attribute_values(
+            ":fresh",
+            text(format!("{:016x}{:016x}", random(), random())),
+        )
         .return_values(ReturnValue::AllNew)
         .send()
         .await;

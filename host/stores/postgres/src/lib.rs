@@ -20,9 +20,7 @@ use self::error::{Fault, Outcome};
 use self::options::Options;
 use self::session::Session;
 use mneme_store::checks::Embedder;
-use mneme_store::opened::{
-    BOOKKEEPING_PATIENCE, Backend, MAX_BATCH, MAX_BLOB, Opened, Probe,
-};
+use mneme_store::opened::{BOOKKEEPING_PATIENCE, Backend, MAX_BATCH, MAX_BLOB, Opened, Probe};
 use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, opened};
 
 /// A store in one schema of a Postgres database, shared by any number of processes on any

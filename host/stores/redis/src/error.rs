@@ -176,7 +176,9 @@ impl Fault {
             return self;
         }
         let line = text.rsplit("user_script:").next().unwrap_or_default();
-        let digits = line.find(|c: char| !c.is_ascii_digit()).unwrap_or(line.len());
+        let digits = line
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(line.len());
         let line = line[..digits].parse().unwrap_or(0);
         match script.command_at(line) {
             Some(command) => Self::Rights(command.to_owned()),
@@ -458,11 +460,7 @@ mod tests {
                 false,
                 "the user may not run the command GET",
             ),
-            (
-                "-NOPERM No permissions to access a key",
-                false,
-                "~PREFIX:*",
-            ),
+            ("-NOPERM No permissions to access a key", false, "~PREFIX:*"),
             (
                 "-ERR MNEME-RIGHTS hget  script: f00, on @user_script:3.",
                 false,

@@ -392,5 +392,9 @@ fn text(value: Value, key: &str) -> Outcome<String> {
 fn quota(text: &[u8], key: &str) -> Outcome<u64> {
     rows::number(text)
         .filter(|quota| checks::in_range("max_entries", *quota).is_ok())
-        .ok_or_else(|| Fault::Corrupt(format!("key {key} holds no number from 0 to 2^53 - 1; set the quota again")))
+        .ok_or_else(|| {
+            Fault::Corrupt(format!(
+                "key {key} holds no number from 0 to 2^53 - 1; set the quota again"
+            ))
+        })
 }

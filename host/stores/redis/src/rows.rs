@@ -138,7 +138,8 @@ impl Reader<'_> {
                 None => None,
                 Some(text) if text.is_empty() => None,
                 Some(text) => {
-                    let ttl = number(&text).ok_or_else(|| self.wrong(id, "ttl", "holds no number"))?;
+                    let ttl =
+                        number(&text).ok_or_else(|| self.wrong(id, "ttl", "holds no number"))?;
                     Some(self.in_range(ttl, id, "ttl")?)
                 }
             },

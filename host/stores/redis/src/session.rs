@@ -99,9 +99,8 @@ impl Session {
         let time = self.wire.ask(Call::Read, &redis::cmd("TIME"))?;
         let [seconds, _] = rows::tuple(time)?;
         let seconds = rows::bytes(seconds)?.unwrap_or_default();
-        let seconds = rows::number(&seconds).ok_or_else(|| {
-            Fault::Nonsense("the server's answer to TIME is no time".to_owned())
-        })?;
+        let seconds = rows::number(&seconds)
+            .ok_or_else(|| Fault::Nonsense("the server's answer to TIME is no time".to_owned()))?;
         Ok(Duration::from_secs(seconds))
     }
 

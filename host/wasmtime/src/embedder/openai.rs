@@ -319,22 +319,18 @@ impl OpenAi {
                     Failure::repeated(message)
                 }
             }
-            ureq::Error::BodyExceedsLimit(limit) => {
-                Failure::final_one(EmbedError::down(format!(
-                    "openai: the answer of {shown} is longer than {limit} bytes; is it an embeddings API?"
-                )))
-            }
+            ureq::Error::BodyExceedsLimit(limit) => Failure::final_one(EmbedError::down(format!(
+                "openai: the answer of {shown} is longer than {limit} bytes; is it an embeddings API?"
+            ))),
             // Only kinds are named: the texts of these errors may quote the URL.
             ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
                 Failure::final_one(EmbedError::down(format!(
                     "openai: no secure connection to {shown}; check its certificate, or whether it speaks plain http"
                 )))
             }
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-                Failure::final_one(EmbedError::down(format!(
-                    "openai: {shown} is not a valid URL; correct the base URL"
-                )))
-            }
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Failure::final_one(EmbedError::down(
+                format!("openai: {shown} is not a valid URL; correct the base URL"),
+            )),
             _ => Failure::final_one(EmbedError::down(format!(
                 "openai: {shown} does not speak HTTP as expected; check the base URL"
             ))),

@@ -175,7 +175,9 @@ fn those_in_line_are_sent_away_when_all_hang() {
     }
     let errors: Vec<EmbedError> = outcomes.iter().take(100).collect();
     assert!(start.elapsed() < LONG);
-    let late = errors.iter().filter(|e| e.message.contains("did not answer within"));
+    let late = errors
+        .iter()
+        .filter(|e| e.message.contains("did not answer within"));
     assert!(late.count() >= 2);
     assert!(f.calls() <= 4, "{}", f.calls());
     assert!(f.ask("go").is_err(), "it is left alone");

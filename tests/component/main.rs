@@ -2,6 +2,7 @@
 //! refuses.
 
 mod bad_input;
+mod embedding;
 mod index;
 mod normalization;
 mod round_trips;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     Suite::new()
         .tests(bad_input::tests())
+        .tests(embedding::tests())
         .tests(index::tests())
         .tests(normalization::tests())
         .tests(round_trips::tests())

@@ -1,6 +1,7 @@
 //! `run`, with the programs of Unix.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -118,4 +119,57 @@ fn output_that_cannot_be_kept_is_passed_on() {
         b"bytes",
     );
     assert_eq!(binary.json()["stored"], false);
+}
+
+#[test]
+fn what_the_validator_refuses_is_not_kept() {
+    let folder = Folder::new();
+    for bad in ["cat > /dev/null", "echo '[ERROR] no such model'"] {
+        for _ in 0..2 {
+            let program = format!("echo x >> calls; {bad}");
+            let done = folder.run(MINILM, &["run", "--", "sh", "-c", &program], b"a question");
+            assert_eq!(done.code, 0, "{done:?}");
+            assert!(done.stderr.contains("was not cached"), "{done:?}");
+        }
+    }
+    assert_eq!(fs::read_to_string(folder.path("calls")).unwrap(), "x\n".repeat(4));
+    let good = ["run", "--", "sh", "-c", "echo an answer"];
+    folder.run(MINILM, &good, b"a question");
+    let again = folder.run(MINILM, &["run", "--", "false"], b"a question");
+    assert_eq!((again.code, again.stdout.as_str()), (0, "an answer\n"), "{again:?}");
+}
+
+#[test]
+fn the_exit_code_is_the_programs_even_if_nobody_reads_its_output() {
+    let folder = Folder::new();
+    for json in [&[][..], &["--json"]] {
+        // Its output begins when the reader has gone.
+        let program = "while [ ! -e gone ]; do :; done; echo an answer; exit 7";
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mneme"))
+            .current_dir(folder.path(""))
+            .env("MNEME_STORE", "sqlite:run.db")
+            .args(json)
+            .args(["run", "--", "sh", "-c", program])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        folder.write("gone", "");
+        assert_eq!(child.wait().unwrap().code(), Some(7));
+        fs::remove_file(folder.path("gone")).unwrap();
+    }
+}
+
+#[test]
+fn without_an_embedder_the_exact_layer_keeps_the_answer() {
+    let folder = Folder::new();
+    let program = ["run", "--", "sh", "-c", "echo x >> calls; echo an answer"];
+    for _ in 0..2 {
+        // Vectors that come with each call, and none came.
+        let done = folder.run("vectors:m,3", &program, b"a question");
+        assert_eq!((done.code, done.stdout.as_str()), (0, "an answer\n"), "{done:?}");
+    }
+    assert_eq!(fs::read_to_string(folder.path("calls")).unwrap(), "x\n");
 }

@@ -17,7 +17,7 @@ const UNKNOWN: &str = "[UNK]";
 
 /// How much of a text the encoder reads, and knows: none if it cannot be told.
 pub(super) fn of(text: &str) -> Option<Reading> {
-    let encoding = tokenizer()?.encode_fast(text, false).ok()?;
+    let encoding = tokenizer()?.encode(text, false).ok()?;
     let tokens = encoding.get_tokens();
     let read = tokens.len().min(MOST);
     let unknown = encoding

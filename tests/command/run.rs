@@ -132,11 +132,18 @@ fn what_the_validator_refuses_is_not_kept() {
             assert!(done.stderr.contains("was not cached"), "{done:?}");
         }
     }
-    assert_eq!(fs::read_to_string(folder.path("calls")).unwrap(), "x\n".repeat(4));
+    assert_eq!(
+        fs::read_to_string(folder.path("calls")).unwrap(),
+        "x\n".repeat(4)
+    );
     let good = ["run", "--", "sh", "-c", "echo an answer"];
     folder.run(MINILM, &good, b"a question");
     let again = folder.run(MINILM, &["run", "--", "false"], b"a question");
-    assert_eq!((again.code, again.stdout.as_str()), (0, "an answer\n"), "{again:?}");
+    assert_eq!(
+        (again.code, again.stdout.as_str()),
+        (0, "an answer\n"),
+        "{again:?}"
+    );
 }
 
 #[test]
@@ -169,7 +176,11 @@ fn without_an_embedder_the_exact_layer_keeps_the_answer() {
     for _ in 0..2 {
         // Vectors that come with each call, and none came.
         let done = folder.run("vectors:m,3", &program, b"a question");
-        assert_eq!((done.code, done.stdout.as_str()), (0, "an answer\n"), "{done:?}");
+        assert_eq!(
+            (done.code, done.stdout.as_str()),
+            (0, "an answer\n"),
+            "{done:?}"
+        );
     }
     assert_eq!(fs::read_to_string(folder.path("calls")).unwrap(), "x\n");
 }

@@ -66,7 +66,10 @@ fn exact_hits_go_on_while_every_embedding_hangs() {
             }
             cache.health(false).await.unwrap();
             took.sort_unstable();
-            println!("exact hits beside 600 hung embeddings: p50 {:?}, p99 {:?}, longest {:?}", took[500], took[990], took[999]);
+            println!(
+                "exact hits beside 600 hung embeddings: p50 {:?}, p99 {:?}, longest {:?}",
+                took[500], took[990], took[999]
+            );
             assert!(took[990] < Duration::from_millis(500), "{:?}", took[990]);
             assert!(hung.iter().all(|look_up| !look_up.is_finished()));
             drop(open);
@@ -90,8 +93,17 @@ impl Observer for Told {
 /// A cache whose embedder works while the flag is set, with what it told and the errors reported.
 fn failing(
     error: EmbedError,
-) -> (SemanticCache, Arc<AtomicBool>, Arc<AtomicUsize>, Told, Arc<Mutex<Vec<String>>>) {
-    let (works, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+) -> (
+    SemanticCache,
+    Arc<AtomicBool>,
+    Arc<AtomicUsize>,
+    Told,
+    Arc<Mutex<Vec<String>>>,
+) {
+    let (works, calls) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let (told, errors) = (Told::default(), Arc::new(Mutex::new(Vec::new())));
     let (flag, counted, reported) = (Arc::clone(&works), Arc::clone(&calls), Arc::clone(&errors));
     let cache = SemanticCache::builder()
@@ -124,10 +136,15 @@ fn while_the_embedder_is_down_the_exact_layer_keeps_what_is_computed() {
         let answer = cache
             .get_or_compute(question.as_str(), || Ok::<_, Error>(format!("answer {n}")))
             .unwrap();
-        assert!(matches!(answer.origin, Origin::Computed(Ok(_))), "{answer:?}");
+        assert!(
+            matches!(answer.origin, Origin::Computed(Ok(_))),
+            "{answer:?}"
+        );
         // Only asked once, and then found by the exact layer.
         let again = cache
-            .get_or_compute(question.as_str(), || -> Result<String, Error> { panic!("it is kept") })
+            .get_or_compute(question.as_str(), || -> Result<String, Error> {
+                panic!("it is kept")
+            })
             .unwrap();
         assert_eq!(again.response, format!("answer {n}"));
     }
@@ -135,16 +152,24 @@ fn while_the_embedder_is_down_the_exact_layer_keeps_what_is_computed() {
     assert_eq!(*told.0.lock().unwrap(), [true, false]);
     assert_eq!(errors.lock().unwrap().len(), 20);
     let miss = cache.get("another").unwrap();
-    let Lookup::Miss(miss) = miss else { panic!("{miss:?}") };
+    let Lookup::Miss(miss) = miss else {
+        panic!("{miss:?}")
+    };
     assert_eq!(miss.reason, MissReason::EmbedderFailure);
     let message = miss.embedder_error.unwrap().message;
-    assert!(message.contains("was not asked") && message.contains("the server is down"), "{message}");
+    assert!(
+        message.contains("was not asked") && message.contains("the server is down"),
+        "{message}"
+    );
     let put = cache.put(PutRequest::new("another", "answer")).unwrap_err();
     assert!(put.is_retryable(), "{put}");
     // A probe finds out that it works again.
     works.store(true, SeqCst);
     let deadline = Instant::now() + Duration::from_secs(60);
-    while cache.put(PutRequest::new("another question", "answer")).is_err() {
+    while cache
+        .put(PutRequest::new("another question", "answer"))
+        .is_err()
+    {
         assert!(Instant::now() < deadline);
         std::thread::yield_now();
     }
@@ -157,7 +182,10 @@ fn while_the_embedder_is_down_the_exact_layer_keeps_what_is_computed() {
 fn a_refused_key_is_asked_for_once_and_told() {
     let (cache, _, calls, told, _) = failing(EmbedError::down("the key is refused (401)"));
     for n in 0..10 {
-        assert_eq!(reason(cache.get(format!("question {n}")).unwrap()), MissReason::EmbedderFailure);
+        assert_eq!(
+            reason(cache.get(format!("question {n}")).unwrap()),
+            MissReason::EmbedderFailure
+        );
     }
     assert_eq!(calls.load(SeqCst), 1);
     assert_eq!(*told.0.lock().unwrap(), [true, false]);
@@ -177,13 +205,20 @@ fn long_prompts_that_begin_alike_are_not_the_same() {
     let [first, second] = ["Revenue rose.", "Revenue fell."].map(|end| format!("{begin}{end}"));
     cache.put(PutRequest::new(&first, "rose")).unwrap();
     for threshold in [0.5, 1.0] {
-        let asked = cache.get(GetRequest::new(&second).threshold(threshold)).unwrap();
+        let asked = cache
+            .get(GetRequest::new(&second).threshold(threshold))
+            .unwrap();
         assert_eq!(reason(asked), MissReason::Unreadable);
     }
     let hit = cache.get(&first).unwrap().hit().expect("the exact layer");
     assert_eq!(hit.response, "rose");
     // Nor is a short question answered by what only begins like it.
-    assert!(!cache.get("Please summarise the following report for the board.").unwrap().is_hit());
+    assert!(
+        !cache
+            .get("Please summarise the following report for the board.")
+            .unwrap()
+            .is_hit()
+    );
 }
 
 fn questions_in_scripts_that_the_encoder_does_not_know_are_not_the_same() {
@@ -201,12 +236,18 @@ fn questions_in_scripts_that_the_encoder_does_not_know_are_not_the_same() {
     ];
     for (known, other) in pairs {
         cache.put(PutRequest::new(known, known)).unwrap();
-        assert_eq!(reason(cache.get(other).unwrap()), MissReason::Unreadable, "{other}");
+        assert_eq!(
+            reason(cache.get(other).unwrap()),
+            MissReason::Unreadable,
+            "{other}"
+        );
         let hit = cache.get(known).unwrap().hit().expect("the exact layer");
         assert_eq!(hit.response, known);
     }
     // In a language that it reads, the semantic layer goes on.
-    cache.put(PutRequest::new("How do I reset my password?", "so")).unwrap();
+    cache
+        .put(PutRequest::new("How do I reset my password?", "so"))
+        .unwrap();
     let asked = GetRequest::new("how can I reset my password").threshold(0.75);
     assert!(cache.get(asked).unwrap().is_hit());
 }
@@ -217,7 +258,9 @@ fn what_the_validator_refuses_is_not_kept() {
         .embedder(Words)
         .open()
         .unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let asynchronous = AsyncSemanticCache::new(cache.clone());
     for bad in ["", "  \n", "[LLM Error] overloaded", " [ERROR] no"] {
         for is_async in [false, true] {
@@ -237,9 +280,14 @@ fn what_the_validator_refuses_is_not_kept() {
     }
     let refused = cache.put(PutRequest::new("question", "").validate(true));
     assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
-    let good = cache.get_or_compute("question", || Ok::<_, Error>("good")).unwrap();
+    let good = cache
+        .get_or_compute("question", || Ok::<_, Error>("good"))
+        .unwrap();
     assert!(matches!(good.origin, Origin::Computed(Ok(_))));
-    assert_eq!(cache.get("question").unwrap().hit().unwrap().response, "good");
+    assert_eq!(
+        cache.get("question").unwrap().hit().unwrap().response,
+        "good"
+    );
 }
 
 fn a_computation_says_how_long_and_with_what_it_is_kept() {
@@ -263,7 +311,10 @@ fn a_computation_says_how_long_and_with_what_it_is_kept() {
     let bad = || Ok::<_, Error>(Computed::new("answer").metadata("[]"));
     let answer = cache.get_or_compute("question", bad).unwrap();
     assert_eq!(answer.response, "answer");
-    assert!(matches!(answer.origin, Origin::Computed(Err(Error::InvalidArgument(_)))));
+    assert!(matches!(
+        answer.origin,
+        Origin::Computed(Err(Error::InvalidArgument(_)))
+    ));
 }
 
 fn many_threads_are_served_in_turn() {
@@ -296,7 +347,13 @@ fn many_threads_are_served_in_turn() {
     let served: Vec<(u64, Duration)> = threads.into_iter().map(|t| t.join().unwrap()).collect();
     let all: u64 = served.iter().map(|(calls, _)| calls).sum();
     let least = served.iter().map(|(calls, _)| *calls).min().unwrap_or(0);
-    let longest = served.iter().map(|(_, longest)| *longest).max().unwrap_or_default();
-    println!("16 threads for 2 s: {all} exact hits, the least served {least}, the longest wait {longest:?}");
+    let longest = served
+        .iter()
+        .map(|(_, longest)| *longest)
+        .max()
+        .unwrap_or_default();
+    println!(
+        "16 threads for 2 s: {all} exact hits, the least served {least}, the longest wait {longest:?}"
+    );
     assert!(least * THREADS as u64 * 2 > all, "{least} of {all}");
 }

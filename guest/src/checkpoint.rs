@@ -146,7 +146,12 @@ impl Limits {
 
     /// The most bytes of a row. JSON writes a byte as six at most.
     fn row(&self) -> usize {
-        let texts = [self.query, self.response, self.metadata, options::MAX_NAME_BYTES as u32];
+        let texts = [
+            self.query,
+            self.response,
+            self.metadata,
+            options::MAX_NAME_BYTES as u32,
+        ];
         let bytes: u64 = texts.into_iter().map(u64::from).sum();
         usize::try_from(6 * bytes + 1024).unwrap_or(usize::MAX)
     }

@@ -115,11 +115,7 @@ impl<S: Store, H: Host> Cache<S, H> {
     }
 
     /// See `checkpoint.inspect`.
-    pub fn inspect(
-        &mut self,
-        options: &InspectOptions,
-        archive: &impl Archive,
-    ) -> Result<Summary> {
+    pub fn inspect(&mut self, options: &InspectOptions, archive: &impl Archive) -> Result<Summary> {
         if self.open.is_some() {
             return Err(invalid("the cache is open; inspect works on a closed one"));
         }

@@ -152,7 +152,10 @@ impl PageReader {
 
     /// The error for the present line.
     pub fn refuse(&self, reason: impl std::fmt::Display) -> Error {
-        refused(&self.lines_name, format!("line {}: {reason}", self.rows + 1))
+        refused(
+            &self.lines_name,
+            format!("line {}: {reason}", self.rows + 1),
+        )
     }
 
     /// Checks that every vector had a row, and returns how many rows there were.
@@ -255,7 +258,9 @@ mod tests {
     ) -> Result<Vec<Entry>> {
         let mut page = PageReader::new(page, vectors.to_vec(), dim, LIMITS);
         let lines = lines.split_inclusive(|&byte| byte == b'\n');
-        let entries = lines.map(|line| page.entry(line, last_id)).collect::<Result<_>>()?;
+        let entries = lines
+            .map(|line| page.entry(line, last_id))
+            .collect::<Result<_>>()?;
         page.finish()?;
         Ok(entries)
     }

@@ -133,7 +133,9 @@ impl<'de> Visitor<'de> for Counts {
             };
             let checked = match count.as_u64() {
                 Some(whole) => range::check(&format!("{name:.80?}"), whole),
-                None => Err(invalid(format!("{name:.80?} is {count}, which is no count"))),
+                None => Err(invalid(format!(
+                    "{name:.80?} is {count}, which is no count"
+                ))),
             };
             checked.map_err(|error| A::Error::custom(describe(&error)))?;
         }

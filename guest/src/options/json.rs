@@ -116,15 +116,37 @@ mod tests {
     #[test]
     fn it_agrees_with_the_tree() {
         for text in [
-            "", " ", "null", "true", "1", "-0", "1e5", "1e999", "01", "18446744073709551616",
-            "\"\\ud800\"", "\"\\u0000\"", "[]", "[1,]", "{}", "{\"a\":1,\"a\":2}", "{\"a\"}",
-            "{1:2}", "{\"a\":NaN}", "{} {}", "{\"\\ud83d\\ude00\":[{\"b\":null}]}",
+            "",
+            " ",
+            "null",
+            "true",
+            "1",
+            "-0",
+            "1e5",
+            "1e999",
+            "01",
+            "18446744073709551616",
+            "\"\\ud800\"",
+            "\"\\u0000\"",
+            "[]",
+            "[1,]",
+            "{}",
+            "{\"a\":1,\"a\":2}",
+            "{\"a\"}",
+            "{1:2}",
+            "{\"a\":NaN}",
+            "{} {}",
+            "{\"\\ud83d\\ude00\":[{\"b\":null}]}",
         ] {
             assert_agrees(text);
         }
         for depth in [1, 100, 126, 127, 128, 129, 5000] {
             assert_agrees(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
-            assert_agrees(&format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth)));
+            assert_agrees(&format!(
+                "{}1{}",
+                "{\"a\":".repeat(depth),
+                "}".repeat(depth)
+            ));
         }
     }
 

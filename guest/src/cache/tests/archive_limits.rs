@@ -31,7 +31,11 @@ fn puts() -> impl Strategy<Value = (PutRequest, u64)> {
             Just("\u{10ffff}".repeat(most / 4)),
         ]
     };
-    let namespace = prop_oneof!["[^\\x00]{1,30}", Just("n".repeat(1024)), Just("\u{1}".repeat(1024))];
+    let namespace = prop_oneof![
+        "[^\\x00]{1,30}",
+        Just("n".repeat(1024)),
+        Just("\u{1}".repeat(1024))
+    ];
     let metadata = prop_oneof![
         Just("{}".to_owned()),
         Just(format!("{{\"a\":\"{}\"}}", "\\\"".repeat(32_000))),
@@ -39,8 +43,15 @@ fn puts() -> impl Strategy<Value = (PutRequest, u64)> {
         Just(format!("{{\"a\":{}1{}}}", "[".repeat(120), "]".repeat(120))),
     ];
     let clock = prop_oneof![Just(0), Just(1000), Just(range::MAX)];
-    (text(32 << 10), text(1 << 20), namespace, metadata, ttl, clock).prop_map(
-        |(query, response, namespace, metadata, ttl, clock)| {
+    (
+        text(32 << 10),
+        text(200 << 10),
+        namespace,
+        metadata,
+        ttl,
+        clock,
+    )
+        .prop_map(|(query, response, namespace, metadata, ttl, clock)| {
             let request = PutRequest {
                 query,
                 response,
@@ -50,16 +61,15 @@ fn puts() -> impl Strategy<Value = (PutRequest, u64)> {
                 ..self::response("", 30.0)
             };
             (request, clock)
-        },
-    )
+        })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn whatever_is_accepted_is_dumped_inspected_and_loaded(
-        puts in prop::collection::vec(puts(), 1..6),
+        puts in prop::collection::vec(puts(), 1..4),
         quota in prop_oneof![Just(0), Just(range::MAX), 0..=range::MAX],
         count in prop_oneof![Just(0), Just(range::MAX)],
         native: bool,
@@ -121,7 +131,12 @@ fn an_archive_obeys_the_limits_of_the_cache_that_loads_it() {
         let (mut small, store) = open(4 << 20);
         match load_with(&mut small, &archive, |_| {}) {
             Err(Error::Checkpoint(message)) => {
-                for part in ["5242880", "4194304", "max-response-bytes", "nothing was loaded"] {
+                for part in [
+                    "5242880",
+                    "4194304",
+                    "max-response-bytes",
+                    "nothing was loaded",
+                ] {
                     assert!(message.contains(part), "{message}");
                 }
             }
@@ -245,6 +260,27 @@ fn pages_that_start_over_end_every_walk() {
     expect_corrupt("index", reader.get(ask("unknown", 3.0)).map(drop));
     store.starts_over.set(false);
     reader.get(ask("unknown", 3.0)).unwrap();
+}
+
+/// A name that no cache has is not dumped, whatever the layout.
+#[test]
+fn a_namespace_that_could_not_be_loaded_is_not_dumped() {
+    for namespace in ["", "a\0b", &"n".repeat(1025)] {
+        for layout in [Layout::Native, Layout::Portable] {
+            let (mut source, store) = filled(true);
+            store.plant(Entry {
+                id: 70,
+                ..entry(namespace, "q", &at_angle(3.0), 5)
+            });
+            let mut options = default_dump_options();
+            options.layout = Some(layout);
+            match source.dump(&options, &TestArchive::default()) {
+                Err(Error::Corrupt(message)) => assert!(message.contains("namespace")),
+                other => panic!("{other:?}"),
+            }
+            assert!(!store.has_leftovers());
+        }
+    }
 }
 
 /// A store that counts more than it shows is damaged.

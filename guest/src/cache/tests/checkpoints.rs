@@ -1,9 +1,7 @@
 //! Dumping one cache and loading another.
 
 use super::{TestCache, new_cache};
-use crate::checkpoint::{
-    default_dump_options, default_inspect_options, default_load_options,
-};
+use crate::checkpoint::{default_dump_options, default_inspect_options, default_load_options};
 use crate::error::Result;
 use crate::store::Store;
 use crate::testing::{TestArchive, TestStore, ask, at_angle, entry, response};
@@ -409,7 +407,9 @@ fn an_archive_is_inspected_without_a_cache() {
         let store = TestStore::default();
         store.snapshots.set(true);
         let mut closed = crate::cache::Cache::new(store.clone(), crate::testing::TestHost::at(0));
-        let summary = closed.inspect(&default_inspect_options(), &archive).unwrap();
+        let summary = closed
+            .inspect(&default_inspect_options(), &archive)
+            .unwrap();
         assert_eq!(summary.entries, 6);
         assert!(summary.checksummed);
         assert_eq!(summary.compression, Compression::Gzip);

@@ -69,7 +69,10 @@ impl Scratch {
         let path = self.folder.path().join("scratch.db").display().to_string();
         let plain = |text: String| {
             let text = text.replace(&format!("SQLite store {path}"), "the unpacked archive");
-            text.replace(&*self.folder.path().to_string_lossy(), "the temporary folder")
+            text.replace(
+                &*self.folder.path().to_string_lossy(),
+                "the temporary folder",
+            )
         };
         match error {
             Error::Corrupt(text) => Error::Corrupt(plain(text)),
@@ -104,7 +107,10 @@ fn remove_leftovers(parent: &Path, own: &Path) {
     };
     for found in found.flatten() {
         let path = found.path();
-        let ours = found.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
+        let ours = found
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(PREFIX.as_bytes());
         if !ours || path == own || !is_of_same_owner(&path, own) {
             continue;
         }

@@ -32,9 +32,9 @@ impl Destination {
     /// Prepares to write; an existing file stays as it is.
     pub fn new(path: &Path) -> Result<Self> {
         let passing = || {
-            tempfile::tempfile()
-                .map(Unfinished::Unnamed)
-                .context("dump: the folder of temporary files cannot be used; name another in TMPDIR")
+            tempfile::tempfile().map(Unfinished::Unnamed).context(
+                "dump: the folder of temporary files cannot be used; name another in TMPDIR",
+            )
         };
         if path == Path::new("-") {
             let stdout = io::stdout();

@@ -94,7 +94,7 @@ impl Guest for Component {
         with(|cache| cache.clear_namespace(&namespace))
     }
 
-    fn vacuum(namespace: Option<String>, compact: bool) -> Result<u64> {
+    fn vacuum(namespace: Option<String>, compact: bool) -> Result<Vacuumed> {
         with(|cache| cache.vacuum(namespace.as_deref(), compact))
     }
 
@@ -130,8 +130,8 @@ impl Guest for Component {
         with(|cache| cache.stats(namespace.as_deref()))
     }
 
-    fn health() -> Result<HealthReport> {
-        with(Cache::health)
+    fn health(deep: bool) -> Result<HealthReport> {
+        with(|cache| cache.health(deep))
     }
 
     fn normalize(query: String) -> NormalizedQuery {

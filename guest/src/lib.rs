@@ -59,10 +59,10 @@ pub mod testing;
 /// The contract's data types, generated from `wit/`.
 pub mod types {
     pub use crate::bindings::exports::mneme::cache::cache::{
-        CacheStats, ConfidenceRule, Coordination, Counters, Decay, Explained, ExplainedOutcome,
-        Explanation, GetRequest, GraphOptions, HealthReport, Hit, IndexKind, JudgedEntry, Lookup,
-        NamespaceStats, NormalizedQuery, Options, PutOutcome, PutRequest, TtlChoice, ValidatorRule,
-        VectorSource, Verdict,
+        CacheStats, ConfidenceRule, Coordination, Counters, Decay, DeepHealth, Embedding,
+        Explained, ExplainedOutcome, Explanation, GetRequest, GraphOptions, HealthReport, Hit,
+        IndexKind, JudgedEntry, Lookup, NamespaceStats, NormalizedQuery, Options, PutOutcome,
+        PutRequest, Reading, TtlChoice, Vacuumed, ValidatorRule, VectorSource, Verdict,
     };
     pub use crate::bindings::exports::mneme::cache::checkpoint::{
         Compression, DumpOptions, DumpReport, InspectOptions, Layout, LoadOptions, LoadReport,

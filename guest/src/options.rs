@@ -3,6 +3,7 @@
 mod json;
 
 use crate::error::{Result, invalid};
+use crate::range;
 use crate::types::{
     ConfidenceRule, Coordination, Decay, GraphOptions, IndexKind, Options, ValidatorRule,
     VectorDtype,
@@ -26,9 +27,10 @@ pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
         namespace_quotas: Vec::new(),
         confidence: ConfidenceRule::Decay(Decay {
             half_life_seconds: 86_400,
-            cut_off: 0.7,
+            cut_off: 0.0,
         }),
         validator: ValidatorRule::Builtin,
+        allow_unreadable: false,
         events: false,
         vector_dtype: VectorDtype::Float32,
         index: IndexKind::Auto,
@@ -68,8 +70,10 @@ pub fn check(options: &Options) -> Result<()> {
         }
     }
     check_max_entries(options.max_entries)?;
-    for (namespace, _) in &options.namespace_quotas {
+    check_ttl(options.default_ttl)?;
+    for (namespace, quota) in &options.namespace_quotas {
         check_namespace(namespace)?;
+        check_quota(Some(*quota))?;
     }
     let cut_off = match &options.confidence {
         ConfidenceRule::Decay(decay) => {
@@ -78,6 +82,10 @@ pub fn check(options: &Options) -> Result<()> {
                     "option confidence: half-life-seconds must be at least 1",
                 ));
             }
+            range::check(
+                "option confidence: half-life-seconds",
+                decay.half_life_seconds,
+            )?;
             decay.cut_off
         }
         ConfidenceRule::Host(cut_off) => *cut_off,
@@ -106,14 +114,25 @@ pub fn check_embedder(fingerprint: &str, dim: u32) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a cap of 0.
+/// Refuses a cap of 0, and one out of range.
 pub fn check_max_entries(max_entries: Option<u64>) -> Result<()> {
     match max_entries {
         Some(0) => Err(invalid(
             "option max-entries is 0; it must be at least 1, or none",
         )),
-        _ => Ok(()),
+        Some(cap) => range::check("option max-entries", cap),
+        None => Ok(()),
     }
+}
+
+/// Refuses a quota out of range.
+pub fn check_quota(quota: Option<u64>) -> Result<()> {
+    quota.map_or(Ok(()), |quota| range::check("the quota", quota))
+}
+
+/// Refuses a lifetime out of range.
+pub fn check_ttl(ttl: Option<u64>) -> Result<()> {
+    ttl.map_or(Ok(()), |ttl| range::check("the TTL in seconds", ttl))
 }
 
 /// Refuses thresholds outside the range of cosines.
@@ -187,7 +206,7 @@ mod tests {
 
     #[test]
     fn out_of_range_options_are_refused() {
-        let broken: [fn(&mut Options); 9] = [
+        let broken: [fn(&mut Options); 13] = [
             |o| o.embedder_fingerprint.clear(),
             |o| o.embedder_fingerprint = "x".repeat(1025),
             |o| o.embedder_dim = 0,
@@ -197,6 +216,15 @@ mod tests {
             |o| o.max_entries = Some(0),
             |o| o.confidence = ConfidenceRule::Host(-0.1),
             |o| o.namespace_quotas = vec![("a\0b".into(), 1)],
+            |o| o.namespace_quotas = vec![("a".into(), 1 << 53)],
+            |o| o.max_entries = Some(1 << 53),
+            |o| o.default_ttl = Some(1 << 53),
+            |o| {
+                o.confidence = ConfidenceRule::Decay(Decay {
+                    half_life_seconds: 1 << 53,
+                    cut_off: 0.5,
+                });
+            },
         ];
         for (i, break_it) in broken.iter().enumerate() {
             let mut options = defaults("f", 4);

@@ -201,8 +201,8 @@ impl AsyncSemanticCache {
     /// # Errors
     ///
     /// As there.
-    pub async fn health(&self) -> Result<Health> {
-        self.run(|cache| cache.health()).await
+    pub async fn health(&self, deep: bool) -> Result<Health> {
+        self.run(move |cache| cache.health(deep)).await
     }
 
     /// See [`SemanticCache::flush`].

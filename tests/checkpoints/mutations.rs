@@ -67,12 +67,18 @@ fn bases(folder: &Path) -> Vec<Parts> {
         few.put(request.embedding(vec![1.0, n as f32])).unwrap();
     }
     few.set_namespace_quota("tenant", Some(50)).unwrap();
-    assert!(few.get(GetRequest::new("question 2").namespace("n")).unwrap().is_hit());
+    assert!(
+        few.get(GetRequest::new("question 2").namespace("n"))
+            .unwrap()
+            .is_hit()
+    );
     let many = memory();
     fill(&many, 40);
     let native = |name: &str, from: &SemanticCache| {
         let cache = builder(SqliteStore::new(folder.join(name))).open().unwrap();
-        cache.load(Cursor::new(dumped(from)), LoadOptions::new()).unwrap();
+        cache
+            .load(Cursor::new(dumped(from)), LoadOptions::new())
+            .unwrap();
         let archive = dumped(&cache);
         cache.close().unwrap();
         Parts::of(&archive)
@@ -122,7 +128,10 @@ impl Budget {
         *self.until.lock().unwrap() = None;
         let grown = memory_of("VmHWM:").saturating_sub(before);
         let most = MOST_MEMORY + 4 * bytes as u64;
-        assert!(grown <= most, "{what}: {grown} bytes for an archive of {bytes}");
+        assert!(
+            grown <= most,
+            "{what}: {grown} bytes for an archive of {bytes}"
+        );
         result
     }
 }
@@ -130,7 +139,10 @@ impl Budget {
 /// A line of `/proc/self/status`, in bytes.
 fn memory_of(field: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field))
+        .unwrap();
     let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
     kilobytes * 1024
 }
@@ -138,8 +150,16 @@ fn memory_of(field: &str) -> u64 {
 /// What this process has used of its processors. Its clock does not run while others compute.
 fn processor_seconds() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    let ticks: u64 = fields[11..13]
+        .iter()
+        .map(|ticks| ticks.parse::<u64>().unwrap())
+        .sum();
     ticks as f64 / 100.0
 }
 
@@ -175,7 +195,11 @@ fn child_tries_archives() {
             let converted = budget.call(&format!("{what}, converted"), archive.len(), || {
                 elsewhere.load(Cursor::new(archive.clone()), LoadOptions::new())
             });
-            assert_eq!(converted.is_ok(), loaded.is_ok(), "{what}: {converted:?}, {loaded:?}");
+            assert_eq!(
+                converted.is_ok(),
+                loaded.is_ok(),
+                "{what}: {converted:?}, {loaded:?}"
+            );
         }
         match loaded {
             Ok(_) => {
@@ -191,7 +215,9 @@ fn child_tries_archives() {
             }
         }
     }
-    say(&format!("done {tried} archives: {taken} taken, refused: {refused:?}"));
+    say(&format!(
+        "done {tried} archives: {taken} taken, refused: {refused:?}"
+    ));
 }
 
 /// It names what is wrong with the archive, and nothing of this machine.
@@ -244,23 +270,34 @@ impl Target {
     /// What was taken over is a cache like any other.
     fn assert_sound(self, what: &str) {
         let Target { cache, path, .. } = self;
-        let health = cache.health().unwrap();
-        assert!(health.is_ok(), "{what}: {health:?}");
+        let health = cache.health(true).unwrap();
+        assert!(health.healthy, "{what}: {health:?}");
         // Tenants do not meet, and writing goes on.
         cache
-            .put(PutRequest::new("secret", "acme's").namespace("acme").embedding(vec![1.0, 0.5]))
+            .put(
+                PutRequest::new("secret", "acme's")
+                    .namespace("acme")
+                    .embedding(vec![1.0, 0.5]),
+            )
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         for other in ["ACME", "acme ", "Acme"] {
-            let ask = GetRequest::new("secret").namespace(other).embedding(vec![1.0, 0.5]);
+            let ask = GetRequest::new("secret")
+                .namespace(other)
+                .embedding(vec![1.0, 0.5]);
             assert!(!cache.get(ask).unwrap().is_hit(), "{what}: {other}");
         }
         let (_, archive) = cache
-            .dump_verified(tempfile::tempfile().unwrap(), mneme::checkpoint::DumpOptions::new())
+            .dump_verified(
+                tempfile::tempfile().unwrap(),
+                mneme::checkpoint::DumpOptions::new(),
+            )
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         drop(archive);
         assert_eq!(cache.stats(None).unwrap().embedder_fingerprint, MODEL);
-        cache.clear(None).unwrap();
-        cache.put(entry(5)).unwrap_or_else(|error| panic!("{what}: {error}"));
+        cache.clear().unwrap();
+        cache
+            .put(entry(5))
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
         cache.close().unwrap();
         let database = Connection::open(path).unwrap();
         let more = "SELECT count(*) FROM sqlite_schema WHERE type NOT IN ('table', 'index') OR name = 'more'";

@@ -74,7 +74,10 @@ impl Parts {
             digest.iter().map(|byte| format!("{byte:02x}")).collect()
         };
         let member = |(name, bytes): &(String, Vec<u8>)| json!({"name": name, "size": bytes.len(), "sha256": sum(bytes)});
-        let rows = self.members.iter().filter(|(name, _)| name.starts_with("entries/"));
+        let rows = self
+            .members
+            .iter()
+            .filter(|(name, _)| name.starts_with("entries/"));
         let rows = rows.map(|(_, lines)| lines.iter().filter(|&&byte| byte == b'\n').count());
         let portable = self.member("state.json").is_some();
         json!({
@@ -172,7 +175,16 @@ fn header(tar: &mut [u8], random: &mut Rng) -> String {
         .collect();
     let at = *random.choice(&headers).unwrap();
     let block = &mut tar[at..at + 512];
-    let fields = [0..100, 100..108, 124..136, 136..148, 156..157, 157..257, 257..265, 345..500];
+    let fields = [
+        0..100,
+        100..108,
+        124..136,
+        136..148,
+        156..157,
+        157..257,
+        257..265,
+        345..500,
+    ];
     let field = random.choice(&fields).unwrap().clone();
     let values: [&[u8]; 12] = [
         b"",
@@ -272,7 +284,11 @@ fn text(content: &mut Vec<u8>, name: &str, random: &mut Rng) -> String {
         Some(Ok(_)) => start + values.byte_offset(),
         _ => start,
     };
-    let key = text[..start - 2].rsplit('"').next().unwrap_or_default().to_owned();
+    let key = text[..start - 2]
+        .rsplit('"')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     let value = extreme(random);
     let changed = match random.u8(..6) {
         // The key comes twice.
@@ -359,14 +375,41 @@ const STATEMENTS: &[&str] = &[
 
 /// Values for the columns of entries.
 const VALUES: &[&str] = &[
-    "NULL", "-1", "0", "9007199254740991", "9007199254740992", "9223372036854775807",
-    "-9223372036854775808", "0.5", "1e300", "''", "'x'", "x'00'", "x'ff'", "char(0)", "zeroblob(8)",
-    "zeroblob(4)", "hex(zeroblob(600))", "zeroblob(200000)", "'{}'", "'[]'", "x'0000c07f0000c07f'",
+    "NULL",
+    "-1",
+    "0",
+    "9007199254740991",
+    "9007199254740992",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "0.5",
+    "1e300",
+    "''",
+    "'x'",
+    "x'00'",
+    "x'ff'",
+    "char(0)",
+    "zeroblob(8)",
+    "zeroblob(4)",
+    "hex(zeroblob(600))",
+    "zeroblob(200000)",
+    "'{}'",
+    "'[]'",
+    "x'0000c07f0000c07f'",
 ];
 
 const COLUMNS: &[&str] = &[
-    "id", "namespace", "query_hash", "query", "response", "embedding", "metadata", "created_at",
-    "last_accessed_at", "ttl", "access_count",
+    "id",
+    "namespace",
+    "query_hash",
+    "query",
+    "response",
+    "embedding",
+    "metadata",
+    "created_at",
+    "last_accessed_at",
+    "ttl",
+    "access_count",
 ];
 
 /// Changes a database: its bytes, its rows or its schema.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use mneme::{GetRequest, PutRequest};
+use mneme::{GetRequest, Lookup, Miss, PutRequest, SemanticCache};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::embedding::FULL;
 use super::fault::Fault;
 use super::request::{Body, Namespace};
 use super::served::Served;
@@ -61,7 +62,16 @@ pub async fn get(
     Namespace(namespace): Namespace,
     Body(question): Body<Question>,
 ) -> Result<Json<json::Lookup>, Fault> {
-    let lookup = served.cache.get(question.request(namespace)).await?;
+    let request = question.request(namespace);
+    let lookup = served.call(move |cache| cache.get(request)).await?;
+    if let Lookup::Miss(Miss {
+        embedder_error: Some(error),
+        ..
+    }) = &lookup
+        && error.message == FULL
+    {
+        return Err(Fault::busy(FULL));
+    }
     Ok(Json((&lookup).into()))
 }
 
@@ -106,7 +116,8 @@ pub async fn explain(
         bypass: false,
     };
     let request = question.request(namespace);
-    let explained = served.cache.explain(request, body.limit).await?;
+    let explain = move |cache: &SemanticCache| cache.explain(request, body.limit);
+    let explained = served.call(explain).await?;
     Ok(Json((&explained).into()))
 }
 
@@ -160,7 +171,7 @@ pub async fn put(
     if let Some(embedding) = put.embedding {
         request = request.embedding(embedding);
     }
-    let id = served.cache.put(request).await?;
+    let id = served.call(move |cache| cache.put(request)).await?;
     Ok(Json(Stored { id }))
 }
 
@@ -192,6 +203,7 @@ pub async fn delete(
     Namespace(namespace): Namespace,
     Body(body): Body<Delete>,
 ) -> Result<Json<Deleted>, Fault> {
-    let deleted = served.cache.delete(body.query, namespace).await?;
+    let delete = move |cache: &SemanticCache| cache.delete(&body.query, &namespace);
+    let deleted = served.call(delete).await?;
     Ok(Json(Deleted { deleted }))
 }

@@ -1,24 +1,140 @@
-//! What all requests share.
+//! What all requests share, and how they call the cache.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use mneme::{AsyncSemanticCache, Health};
-use tokio::sync::Mutex;
+use mneme::{AsyncSemanticCache, Health, SemanticCache};
+use prometheus::proto::MetricFamily;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::access::Access;
+use super::activity::Activity;
+use super::embedding;
+use super::fault::Fault;
 use super::metrics::Metrics;
+use super::shared::Shared;
+use crate::args::Serve;
+use crate::store_url::StoreUrl;
+
+/// The most calls that run or wait on threads; more wait in a queue, in their order. The cache
+/// runs one at a time.
+pub const CALLS: usize = 16;
+/// The most dumps, loads and full checks at the same time.
+pub const JOBS: usize = 4;
 
 /// What all requests share.
 pub struct Served {
     pub cache: AsyncSemanticCache,
+    pub store: StoreUrl,
+    /// The fingerprint of the embedder, and its dimension.
+    pub embedder: (String, u32),
     pub access: Arc<Access>,
     pub metrics: Arc<Metrics>,
-    pub health: HealthReports,
-    pub max_body: usize,
-    pub max_archive: u64,
+    pub activity: Arc<Activity>,
+    pub limits: Limits,
+    pub health: Shared<Result<Arc<Health>, String>>,
+    pub gauges: Shared<Vec<MetricFamily>>,
+    pub is_checked: Mutex<()>,
+    pub calls: Arc<Semaphore>,
+    pub jobs: Arc<Semaphore>,
+    pub idle: Idle,
 }
 
-/// The last report on health.
+/// What requests may take.
+pub struct Limits {
+    pub body: usize,
+    pub body_timeout: Duration,
+    pub archive: u64,
+    pub request: Duration,
+    pub job: Duration,
+}
+
+impl Limits {
+    pub fn new(args: &Serve) -> Self {
+        Self {
+            body: args.max_body,
+            body_timeout: Duration::from_secs(args.body_timeout),
+            archive: args.max_archive,
+            request: Duration::from_secs(args.request_timeout),
+            job: Duration::from_secs(args.archive_timeout),
+        }
+    }
+}
+
+impl Served {
+    /// Runs calls of the cache, as long as a request may take.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        calls: impl FnOnce(&SemanticCache) -> mneme::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.call_within(self.limits.request, calls).await
+    }
+
+    /// Runs calls of the cache that take long, and hold this right meanwhile.
+    pub async fn job<T: Send + 'static>(
+        &self,
+        right: Arc<OwnedSemaphorePermit>,
+        calls: impl FnOnce(&SemanticCache) -> mneme::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let calls = move |cache: &SemanticCache| {
+            let outcome = calls(cache);
+            drop(right);
+            outcome
+        };
+        self.call_within(self.limits.job, calls).await
+    }
+
+    /// The right to one of the few jobs.
+    pub fn start_job(&self) -> Result<Arc<OwnedSemaphorePermit>, Fault> {
+        let right = Arc::clone(&self.jobs).try_acquire_owned();
+        right.map(Arc::new).map_err(|_| {
+            Fault::busy(format!(
+                "{JOBS} dumps, loads and full checks are under way; try again later"
+            ))
+        })
+    }
+
+    async fn call_within<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        calls: impl FnOnce(&SemanticCache) -> mneme::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.idle.used();
+        let deadline = Instant::now() + patience;
+        let outcome = timeout_at(deadline, async {
+            // It is never closed.
+            let place = Arc::clone(&self.calls).acquire_owned().await.ok()?;
+            let calls = move |cache: &SemanticCache| embedding::placed(place, || calls(cache));
+            Some(self.cache.run(calls).await)
+        });
+        match outcome.await {
+            Ok(Some(outcome)) => outcome.map_err(Fault::from),
+            Ok(None) => Err(mneme::Error::Closed.into()),
+            Err(_) => Err(Fault::slow(patience.as_secs())),
+        }
+    }
+}
+
+/// Whether there is something to write when nobody asks.
 #[derive(Default)]
-pub struct HealthReports(pub Mutex<Option<(Instant, Arc<Health>)>>);
+pub struct Idle {
+    last: Mutex<Option<Instant>>,
+    is_used: AtomicBool,
+}
+
+impl Idle {
+    /// The cache is called.
+    pub fn used(&self) {
+        self.is_used.store(true, Ordering::Relaxed);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether it was called, though not for so long. True once.
+    pub fn begins(&self, pause: Duration) -> bool {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() >= pause)
+            && self.is_used.swap(false, Ordering::Relaxed)
+    }
+}

@@ -70,6 +70,7 @@ mod contract;
 pub mod embedder;
 mod error;
 mod flights;
+mod front;
 mod host;
 mod imports;
 pub mod migration;
@@ -97,7 +98,7 @@ pub use host::{Clock, ManualClock, SystemClock};
 pub use mneme_conformance as conformance;
 pub use observe::Observer;
 pub use request::{
-    Answer, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_NAMESPACE, Explained, GetRequest, Hit, Layer,
+    Answer, Computed, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_NAMESPACE, Explained, GetRequest, Hit, Layer,
     Lookup, Miss, MissReason, Origin, PutRequest, Ttl,
 };
 #[cfg(feature = "dynamodb")]

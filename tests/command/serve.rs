@@ -107,7 +107,10 @@ impl Server {
     }
 
     fn dump(&self, query: &str) -> Vec<u8> {
-        let request = self.request("GET", &format!("/v1/dump{query}")).body(()).unwrap();
+        let request = self
+            .request("GET", &format!("/v1/dump{query}"))
+            .body(())
+            .unwrap();
         let response = self.agent.run(request).unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["mneme-consistent"], "true");

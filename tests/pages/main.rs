@@ -18,7 +18,10 @@ fn main() -> ExitCode {
     };
     let trials = vec![
         trial("a_page_changes_and_learns_nothing_without_a_token", None),
-        trial("a_page_changes_and_learns_nothing_with_a_token", Some(TOKEN)),
+        trial(
+            "a_page_changes_and_learns_nothing_with_a_token",
+            Some(TOKEN),
+        ),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

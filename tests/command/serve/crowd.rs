@@ -30,7 +30,9 @@ fn a_silent_crowd_and_a_hung_embedder_hold_up_no_hit() {
     command.env("MNEME_EMBEDDER", &spec);
     let server = Server::run(command, &folder, &["--embed-timeout", "60"], None);
     for n in 0..100 {
-        server.post("/v1/put", &put(&format!("known {n}"), [1.0, n as f32, 0.0])).ok();
+        server
+            .post("/v1/put", &put(&format!("known {n}"), [1.0, n as f32, 0.0]))
+            .ok();
     }
     let silent: Vec<_> = (0..SILENT).map(|_| server.connect()).collect();
     let unknown = r#"{"query":"unknown"}"#;
@@ -66,7 +68,10 @@ fn a_silent_crowd_and_a_hung_embedder_hold_up_no_hit() {
                 })
             })
             .collect();
-        let hits: Vec<_> = asking.into_iter().flat_map(|times| times.join().unwrap()).collect();
+        let hits: Vec<_> = asking
+            .into_iter()
+            .flat_map(|times| times.join().unwrap())
+            .collect();
         (hits, livez.join().unwrap())
     });
     let (hit, live) = (p99(&mut hits), p99(&mut lives));

@@ -24,11 +24,23 @@ fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let mut response = server.agent.run(request.body(body.to_owned()).unwrap()).unwrap();
+    let mut response = server
+        .agent
+        .run(request.body(body.to_owned()).unwrap())
+        .unwrap();
     let headers = response.headers();
-    assert_eq!(headers["cross-origin-resource-policy"], "same-origin", "{method} {path}");
-    assert_eq!(headers["x-content-type-options"], "nosniff", "{method} {path}");
-    assert!(!headers.contains_key("access-control-allow-origin"), "{method} {path}");
+    assert_eq!(
+        headers["cross-origin-resource-policy"], "same-origin",
+        "{method} {path}"
+    );
+    assert_eq!(
+        headers["x-content-type-options"], "nosniff",
+        "{method} {path}"
+    );
+    assert!(
+        !headers.contains_key("access-control-allow-origin"),
+        "{method} {path}"
+    );
     let status = response.status().as_u16();
     let text = response.body_mut().read_to_string().unwrap();
     assert!(status == 200 || !text.contains("a secret answer"), "{text}");
@@ -40,7 +52,9 @@ fn no_route_serves_a_page_of_another_origin() {
     for token in [None, Some(TOKEN)] {
         let folder = Folder::new();
         let server = Server::with(&folder, &[], token);
-        server.post("/v1/put", &put("a secret", [1.0, 0.0, 0.0])).ok();
+        server
+            .post("/v1/put", &put("a secret", [1.0, 0.0, 0.0]))
+            .ok();
         let archive = server.dump("");
         let before = server.dump("?portable=true");
         let own = server.url.clone();
@@ -81,14 +95,23 @@ fn no_route_serves_a_page_of_another_origin() {
                     let headers: Vec<_> = kind.iter().map(|kind| ("content-type", *kind)).collect();
                     let body = String::from_utf8_lossy(&archive);
                     assert_eq!(
-                        ask(&server, "POST", &format!("{path}?mode=replace"), &headers, &body),
+                        ask(
+                            &server,
+                            "POST",
+                            &format!("{path}?mode=replace"),
+                            &headers,
+                            &body
+                        ),
                         415,
                         "{path} {kind:?}"
                     );
                 }
             }
             // The question before a request of another kind is not answered with yes.
-            let asks = [("origin", "http://evil.test"), ("access-control-request-method", &*method)];
+            let asks = [
+                ("origin", "http://evil.test"),
+                ("access-control-request-method", &*method),
+            ];
             assert_eq!(ask(&server, "OPTIONS", &path, &asks, ""), 403, "{path}");
         }
         assert_eq!(server.dump("?portable=true"), before, "nothing has changed");
@@ -100,7 +123,11 @@ fn no_route_serves_a_page_of_another_origin() {
             &[("sec-fetch-site", "same-origin")],
             &[("origin", &*own), ("sec-fetch-site", "same-origin")],
         ] {
-            assert_eq!(ask(&server, "GET", "/v1/stats", headers, ""), 200, "{headers:?}");
+            assert_eq!(
+                ask(&server, "GET", "/v1/stats", headers, ""),
+                200,
+                "{headers:?}"
+            );
         }
         assert!(server.stop());
     }
@@ -115,16 +142,27 @@ fn what_is_said_twice_is_refused() {
         &[json, ("mneme-namespace", "a"), ("mneme-namespace", "b")],
         &[json, ("mneme-namespace", "a"), ("mneme-namespace", "a")],
         &[json, json],
-        &[json, ("authorization", "Bearer x"), ("authorization", "Bearer y")],
+        &[
+            json,
+            ("authorization", "Bearer x"),
+            ("authorization", "Bearer y"),
+        ],
         &[json, ("sec-fetch-site", "none"), ("sec-fetch-site", "none")],
     ];
     let body = put("q", [1.0, 0.0, 0.0]).to_string();
     for headers in twice {
-        assert_eq!(ask(&server, "POST", "/v1/put", headers, &body), 400, "{headers:?}");
+        assert_eq!(
+            ask(&server, "POST", "/v1/put", headers, &body),
+            400,
+            "{headers:?}"
+        );
     }
     // The path names one already, or the route is about all of them.
     let named = [json, ("mneme-namespace", "a")];
-    assert_eq!(ask(&server, "POST", "/v1/namespaces/b/put", &named, &body), 400);
+    assert_eq!(
+        ask(&server, "POST", "/v1/namespaces/b/put", &named, &body),
+        400
+    );
     for (method, path) in [
         ("GET", "/v1/dump"),
         ("GET", "/v1/namespaces"),
@@ -133,10 +171,19 @@ fn what_is_said_twice_is_refused() {
     ] {
         assert_eq!(ask(&server, method, path, &named, ""), 400, "{path}");
     }
-    let archive = [("content-type", "application/octet-stream"), ("mneme-namespace", "a")];
+    let archive = [
+        ("content-type", "application/octet-stream"),
+        ("mneme-namespace", "a"),
+    ];
     assert_eq!(ask(&server, "POST", "/v1/load", &archive, "x"), 400);
-    assert_eq!(ask(&server, "POST", "/v1/put?namespace=a", &[json], &body), 400);
-    assert_eq!(ask(&server, "GET", "/v1/dump?level=1&level=2", &[], ""), 400);
+    assert_eq!(
+        ask(&server, "POST", "/v1/put?namespace=a", &[json], &body),
+        400
+    );
+    assert_eq!(
+        ask(&server, "GET", "/v1/dump?level=1&level=2", &[], ""),
+        400
+    );
     let field = r#"{"query":"q","query":"p","response":"r","embedding":[1,0,0]}"#;
     assert_eq!(ask(&server, "POST", "/v1/put", &[json], field), 400);
 
@@ -149,7 +196,11 @@ fn what_is_said_twice_is_refused() {
         ("Application/JSON ; charset=\"utf-8\"; x=y", 200),
     ] {
         let kind = [("content-type", kind)];
-        assert_eq!(ask(&server, "POST", "/v1/put", &kind, &body), status, "{kind:?}");
+        assert_eq!(
+            ask(&server, "POST", "/v1/put", &kind, &body),
+            status,
+            "{kind:?}"
+        );
     }
     assert_eq!(server.ask("GET", "/v1/stats").ok()["entries"], 1);
     assert!(server.stop());
@@ -159,8 +210,15 @@ fn what_is_said_twice_is_refused() {
 fn http_2_is_served_without_a_token_on_this_machine_only() {
     let folder = Folder::new();
     let server = Server::start(&folder, &[]);
-    for (authority, status) in [(server.url.strip_prefix("http://").unwrap(), 200), ("evil.test", 403)] {
-        assert_eq!(http2::get(&server, authority, "/v1/stats"), status, "{authority}");
+    for (authority, status) in [
+        (server.url.strip_prefix("http://").unwrap(), 200),
+        ("evil.test", 403),
+    ] {
+        assert_eq!(
+            http2::get(&server, authority, "/v1/stats"),
+            status,
+            "{authority}"
+        );
     }
     // The target of HTTP/1 may name an authority too, which the header contradicts.
     for (target, host, status) in [
@@ -171,9 +229,13 @@ fn http_2_is_served_without_a_token_on_this_machine_only() {
     ] {
         let text = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         let answer = super::all_of(&mut server.say(&text));
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{target} {host}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{target} {host}: {answer}"
+        );
     }
-    let both = "GET /v1/stats HTTP/1.1\r\nhost: localhost\r\nhost: evil.test\r\nconnection: close\r\n\r\n";
+    let both =
+        "GET /v1/stats HTTP/1.1\r\nhost: localhost\r\nhost: evil.test\r\nconnection: close\r\n\r\n";
     let answer = super::all_of(&mut server.say(both));
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert!(reply(server.agent.get(format!("{}/livez", server.url)).call()).ok()["live"] == true);
@@ -199,13 +261,22 @@ mod http2 {
 
     /// A header by the index of its name, and a value, not compressed.
     fn header(index: u8, value: &str) -> Vec<u8> {
-        [&[index, u8::try_from(value.len()).unwrap()], value.as_bytes()].concat()
+        [
+            &[index, u8::try_from(value.len()).unwrap()],
+            value.as_bytes(),
+        ]
+        .concat()
     }
 
     /// The status of a GET.
     pub fn get(server: &Server, authority: &str, path: &str) -> u16 {
         // :method GET and :scheme http are entries 2 and 6 of the table.
-        let block = [vec![0x82, 0x86], header(0x01, authority), header(0x04, path)].concat();
+        let block = [
+            vec![0x82, 0x86],
+            header(0x01, authority),
+            header(0x04, path),
+        ]
+        .concat();
         let request = [
             PREFACE.to_vec(),
             frame(SETTINGS, 0, 0, &[]),

@@ -31,7 +31,10 @@ fn a_store_that_is_not_well_is_reported_to_who_may_know() {
         "invalid_argument"
     );
     server.token = None;
-    assert_eq!(server.ask("GET", "/v1/health?deep=true").refused(401), "unauthorized");
+    assert_eq!(
+        server.ask("GET", "/v1/health?deep=true").refused(401),
+        "unauthorized"
+    );
     for path in ["/livez", "/readyz", "/health"] {
         let told = server.ask("GET", path).json;
         assert_eq!(told.as_object().unwrap().len(), 1, "{path}: {told}");
@@ -60,7 +63,11 @@ fn a_cache_that_is_held_up_is_said_at_once() {
                 let late = server.post("/v1/put", &put(&format!("q{n}"), [1.0, 0.0, 0.0]));
                 assert_eq!(late.status, 503, "{late:?}");
                 assert_eq!(late.json["error"]["retryable"], true);
-                assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+                assert!(
+                    asked.elapsed() < Duration::from_secs(10),
+                    "{:?}",
+                    asked.elapsed()
+                );
             });
         }
         until("a put waits", || server.ask("GET", "/readyz").status == 503);
@@ -74,7 +81,9 @@ fn a_cache_that_is_held_up_is_said_at_once() {
         assert!(asked.elapsed() < Duration::from_secs(5));
     });
     drop(held);
-    until("it answers again", || server.ask("GET", "/readyz").status == 200);
+    until("it answers again", || {
+        server.ask("GET", "/readyz").status == 200
+    });
     assert!(server.text("/metrics").contains("mneme_store_up 1"));
     assert!(server.stop());
 }
@@ -91,8 +100,12 @@ fn what_has_expired_goes_and_what_was_read_is_noted_by_themselves() {
     server.post("/v1/get", &json!({"query": "long"})).ok();
     let conn = rusqlite::Connection::open(folder.path("mneme.db")).unwrap();
     let number = |query: &str| -> u64 { conn.query_row(query, [], |row| row.get(0)).unwrap() };
-    until("the access is written", || number("SELECT max(access_count) FROM entries") > 0);
-    until("they are removed", || number("SELECT count(*) FROM entries") == 1);
+    until("the access is written", || {
+        number("SELECT max(access_count) FROM entries") > 0
+    });
+    until("they are removed", || {
+        number("SELECT count(*) FROM entries") == 1
+    });
     assert!(server.stop());
 
     let server = Server::start(&folder, &["--vacuum-interval", "0"]);

@@ -55,8 +55,16 @@ fn two_hundred_kills_lose_nothing_that_was_acknowledged() {
         .map(Result::unwrap)
         .collect();
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
-    assert!(lost.is_empty(), "{} of {}: {lost:?}", lost.len(), acknowledged.len());
-    println!("{KILLS} kills, {} puts were acknowledged, none is lost", acknowledged.len());
+    assert!(
+        lost.is_empty(),
+        "{} of {}: {lost:?}",
+        lost.len(),
+        acknowledged.len()
+    );
+    println!(
+        "{KILLS} kills, {} puts were acknowledged, none is lost",
+        acknowledged.len()
+    );
     let server = Server::start(&folder, &[]);
     let health = server.ask("GET", "/v1/health?deep=true").ok();
     assert_eq!(health["entries"], stored.len());

@@ -59,7 +59,9 @@ fn bodies_must_arrive() {
     let folder = Folder::new();
     let server = Server::start(&folder, &TIMES);
     let head = |path: &str, kind: &str| {
-        format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: 1000000\r\n\r\n")
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: 1000000\r\n\r\n"
+        )
     };
     for (path, kind) in [
         ("/v1/put", "application/json"),
@@ -73,7 +75,9 @@ fn bodies_must_arrive() {
     }
     // One that is larger may take longer, and is loaded.
     for n in 0..200 {
-        server.post("/v1/put", &put(&format!("q{n}"), [1.0, n as f32, 0.0])).ok();
+        server
+            .post("/v1/put", &put(&format!("q{n}"), [1.0, n as f32, 0.0]))
+            .ok();
     }
     let archive = server.dump("?portable=true&level=0");
     assert!(archive.len() > 48 * 1024, "{}", archive.len());
@@ -86,7 +90,10 @@ fn bodies_must_arrive() {
         stream.write_all(piece).unwrap();
         std::thread::sleep(Duration::from_millis(100));
     }
-    assert!(started.elapsed() > Duration::from_millis(1500), "longer than the time-out");
+    assert!(
+        started.elapsed() > Duration::from_millis(1500),
+        "longer than the time-out"
+    );
     let answer = all_of(&mut stream);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     // Nothing is left of those that did not arrive.
@@ -109,7 +116,11 @@ fn a_reader_that_stops_reading_is_left() {
     );
     // More than the buffers between the two hold.
     let stalled = server.say(&ask.repeat(8));
-    let open = || std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count();
+    let open = || {
+        std::fs::read_dir(format!("/proc/{}/fd", server.child.id()))
+            .unwrap()
+            .count()
+    };
     let before = open();
     until("the connection is closed", || open() < before);
     drop(stalled);
@@ -126,9 +137,9 @@ fn silent_connections_make_room_for_others() {
     );
     let mut silent: Vec<_> = (0..60).map(|_| server.connect()).collect();
     for _ in 0..30 {
-        let answer = all_of(&mut server.say(
-            "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-        ));
+        let answer = all_of(
+            &mut server.say("GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"),
+        );
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
     // The eldest went first.
@@ -148,7 +159,10 @@ fn silent_connections_make_room_for_others() {
         })
         .collect();
     let refusal = all_of(&mut server.connect());
-    assert!(refusal.starts_with("HTTP/1.1 503") && refusal.contains("too many connections"), "{refusal}");
+    assert!(
+        refusal.starts_with("HTTP/1.1 503") && refusal.contains("too many connections"),
+        "{refusal}"
+    );
     drop(busy);
     until("there is room again", || {
         let asked = server.agent.get(format!("{}/livez", server.url)).call();
@@ -160,7 +174,13 @@ fn silent_connections_make_room_for_others() {
 #[test]
 fn more_connections_than_files_are_refused_at_the_start() {
     let folder = Folder::new();
-    let done = folder.mneme(&["serve", "--listen", "127.0.0.1:0", "--max-connections", "4294967295"]);
+    let done = folder.mneme(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--max-connections",
+        "4294967295",
+    ]);
     assert_eq!(done.code, 2);
     assert!(done.stderr.contains("raise `ulimit -n`"), "{}", done.stderr);
 }

@@ -62,11 +62,14 @@ fn a_signal_ends_what_never_ends_by_itself() {
     putting.read_exact(&mut [0; 25]).unwrap();
     putting.write_all(body.as_bytes()).unwrap();
     // Readers of WAL wait for nobody, so it is the cache that is held.
-    until("the put waits", || started.ask("GET", "/readyz").status == 503);
+    until("the put waits", || {
+        started.ask("GET", "/readyz").status == 503
+    });
     let (code, warnings, took) = end(started);
     assert_eq!(code, Some(1), "{warnings}");
     assert!(
-        warnings.contains("dropped: 1 POST /v1/put") && warnings.contains("did not end a call in time"),
+        warnings.contains("dropped: 1 POST /v1/put")
+            && warnings.contains("did not end a call in time"),
         "{warnings}"
     );
     assert!(took < LATEST, "{took:?}");
@@ -103,7 +106,14 @@ fn an_embedder_that_hangs_holds_up_neither_hits_nor_the_end() {
     let spec = format!("openai:http://{}/v1,m,3", embedder.local_addr().unwrap());
     let mut command = Command::new(env!("CARGO_BIN_EXE_mneme"));
     command.env("MNEME_EMBEDDER", &spec).stderr(Stdio::piped());
-    let args = ["--embed-timeout", "2", "--max-embeddings", "1", "--grace", "2"];
+    let args = [
+        "--embed-timeout",
+        "2",
+        "--max-embeddings",
+        "1",
+        "--grace",
+        "2",
+    ];
     let server = Server::run(command, &folder, &args, None);
     server.post("/v1/put", &put("known", [1.0, 0.0, 0.0])).ok();
     // One is embedded, 8 wait, and one is turned away.
@@ -115,9 +125,15 @@ fn an_embedder_that_hangs_holds_up_neither_hits_nor_the_end() {
             let asked = Instant::now();
             let hit = server.post("/v1/get", &json!({"query": "known"})).ok();
             assert_eq!(hit["hit"], true);
-            assert!(asked.elapsed() < Duration::from_secs(1), "it waits for the embedder");
+            assert!(
+                asked.elapsed() < Duration::from_secs(1),
+                "it waits for the embedder"
+            );
         }
-        asking.into_iter().map(|reply| reply.join().unwrap()).collect()
+        asking
+            .into_iter()
+            .map(|reply| reply.join().unwrap())
+            .collect()
     });
     assert!(asked.elapsed() >= Duration::from_secs(2) && asked.elapsed() < LATEST);
     let full = replies.iter().filter(|reply| reply.status == 503).count();
@@ -129,7 +145,11 @@ fn an_embedder_that_hangs_holds_up_neither_hits_nor_the_end() {
         }
     }
     let (code, warnings, took) = end(server);
-    assert_eq!((code, warnings.as_str()), (Some(0), ""), "a thread that hangs is no request");
+    assert_eq!(
+        (code, warnings.as_str()),
+        (Some(0), ""),
+        "a thread that hangs is no request"
+    );
     assert!(took < LATEST, "{took:?}");
 }
 
@@ -138,7 +158,9 @@ fn a_client_that_leaves_ends_its_load() {
     let folder = Folder::new();
     let server = Server::start(&folder, &["--store", "memory:"]);
     for n in 0..3000 {
-        server.post("/v1/put", &put(&format!("q{n}"), [1.0, n as f32, 0.0])).ok();
+        server
+            .post("/v1/put", &put(&format!("q{n}"), [1.0, n as f32, 0.0]))
+            .ok();
     }
     let archive = server.dump("");
     let other = Server::start(&folder, &[]);
@@ -189,7 +211,11 @@ fn a_file_that_may_not_grow_is_an_error_and_not_the_end() {
     let folder = Folder::new();
     let mut command = Command::new("sh");
     // In units of 512 bytes.
-    command.args(["-c", "ulimit -f 6000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_mneme")]);
+    command.args([
+        "-c",
+        "ulimit -f 6000; exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_mneme"),
+    ]);
     let server = Server::run(command, &folder, &[], None);
     let reply = |n: usize| {
         let mut large = put(&format!("q{n}"), [1.0, 0.0, 0.0]);
@@ -197,14 +223,18 @@ fn a_file_that_may_not_grow_is_an_error_and_not_the_end() {
         server.post("/v1/put", &large)
     };
     reply(0).ok();
-    let full = (1..20).map(reply).find(|reply| reply.status != 200).unwrap();
+    let full = (1..20)
+        .map(reply)
+        .find(|reply| reply.status != 200)
+        .unwrap();
     assert!([500, 503].contains(&full.status), "{full:?}");
     assert_eq!(full.json["error"]["kind"], "backend");
     let path = folder.0.path().to_str().unwrap();
     assert!(!full.json.to_string().contains(path), "{full:?}");
     let hit = server.post("/v1/get", &json!({"query": "q0"})).ok();
     assert_eq!(hit["hit"], true);
-    let mut alive = server.say("GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let mut alive =
+        server.say("GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     assert!(all_of(&mut alive).starts_with("HTTP/1.1 200"));
     terminate(&server.child);
     // What it counted may have found no room.

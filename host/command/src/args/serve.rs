@@ -83,8 +83,8 @@ pub struct Serve {
     /// The most seconds for the embedding of a question, waiting included. Exact hits need none
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(1..))]
     pub embed_timeout: u64,
-    /// The most questions that are embedded at the same time; 8 times as many wait
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = value_parser!(u16).range(1..=512))]
+    /// The most calls of the embedder at the same time; others wait in line
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = value_parser!(u16).range(1..=512))]
     pub max_embeddings: u16,
     /// The seconds between two removals of expired entries; 0: never
     #[arg(long, value_name = "S", default_value_t = 60)]

@@ -6,7 +6,6 @@ mod archives;
 mod body;
 mod connections;
 mod description;
-mod embedding;
 mod entries;
 mod fault;
 mod foreign;
@@ -16,7 +15,6 @@ mod reports;
 mod request;
 mod served;
 mod shared;
-mod temporary;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -41,11 +39,9 @@ use crate::store_url::StoreUrl;
 
 use access::Access;
 use activity::Activity;
-use embedding::Limited;
 use metrics::Metrics;
-use served::{CALLS, Idle, JOBS, Limits, Served};
+use served::{Idle, JOBS, Limits, Served};
 use shared::Shared;
-use temporary::Temporary;
 
 /// The exit code after something was dropped.
 const DROPPED: u8 = 1;
@@ -63,12 +59,11 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
     let idle = Duration::from_secs(args.idle_timeout);
     let connections = connections::Limits::new(args.max_connections, idle)
         .map_err(|message| anyhow!("serve: {message}"))?;
-    let temporary = Temporary::new()?;
     let store = StoreUrl::choose(global.store.as_deref());
     let registry = prometheus::Registry::new();
-    let embedder = embedder(global, args)?;
+    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?.embedder()?;
     let named = (embedder.fingerprint().to_owned(), embedder.dim());
-    let cache = open(args, &store, embedder, &registry)?;
+    let cache = open(global, args, &store, embedder, &registry)?;
     let activity = Arc::<Activity>::default();
     let served = Arc::new(Served {
         cache: AsyncSemanticCache::new(cache.clone()),
@@ -81,14 +76,13 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         health: Shared::default(),
         gauges: Shared::default(),
         is_checked: Mutex::default(),
-        calls: Arc::new(Semaphore::new(CALLS)),
         jobs: Arc::new(Semaphore::new(JOBS)),
         idle: Idle::default(),
     });
-    let threads = CALLS + JOBS + OTHER_THREADS;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(threads + Limited::threads(args.max_embeddings.into()))
+        // Each connection may wait for the cache, and leaves threads for all else.
+        .max_blocking_threads(connections.most + OTHER_THREADS)
         .build()
         .context("serve: cannot start")?;
     let ran = runtime.block_on(run(args, out, connections, &served));
@@ -96,24 +90,12 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
     runtime.shutdown_background();
     let (deadline, all_ended) = ran?;
     let closed = close(cache, deadline, out)?;
-    drop(temporary);
     out.note("stopped");
     Ok(if all_ended && closed { 0 } else { DROPPED })
 }
 
-/// The embedder, with its limits. One that embeds nothing needs none.
-fn embedder(global: &Global, args: &Serve) -> Result<Box<dyn Embedder>> {
-    let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
-    let embedder = spec.embedder()?;
-    if matches!(spec, EmbedderSpec::Vectors { .. }) {
-        return Ok(embedder);
-    }
-    let timeout = Duration::from_secs(args.embed_timeout);
-    let most = args.max_embeddings.into();
-    Ok(Box::new(Limited::new(Arc::from(embedder), most, timeout)))
-}
-
 fn open(
+    global: &Global,
     args: &Serve,
     store: &StoreUrl,
     embedder: Box<dyn Embedder>,
@@ -122,9 +104,13 @@ fn open(
     let observer = Prometheus::builder()
         .max_namespaces(args.max_namespaces)
         .register(registry)?;
-    let mut builder = SemanticCache::builder()
+    let mut builder = global
+        .comparing
+        .apply(SemanticCache::builder())
         .boxed_store(store.store()?)
         .embedder(embedder)
+        .embed_timeout(Duration::from_secs(args.embed_timeout))
+        .embed_concurrency(args.max_embeddings.into())
         .observer(observer)
         .vector_dtype(args.dtype.into())
         .coordination(Coordination::StaleTolerant(args.follow));
@@ -174,16 +160,11 @@ async fn run(
         _ = signals.recv() => false,
     };
     if let Some(dropped) = served.activity.list().filter(|_| !all_ended) {
-        out.warn(&format!("requests that did not end in time were dropped: {dropped}"));
-    }
-    serving.abort();
-    let calls = CALLS - served.calls.available_permits();
-    // Those of a client that has left end soon.
-    if !all_ended && calls > 0 {
         out.warn(&format!(
-            "calls of the store were under way: {calls}; what they change may or may not be stored"
+            "requests that did not end in time were dropped: {dropped}"
         ));
     }
+    serving.abort();
     Ok((deadline, all_ended))
 }
 
@@ -209,7 +190,9 @@ fn announce(out: Output, address: SocketAddr, store: &StoreUrl) {
         || format!("listening on http://{address}, with the store {store}"),
     );
     if let Err(error) = told {
-        out.warn(&format!("listening on http://{address}, which standard output cannot take: {error}"));
+        out.warn(&format!(
+            "listening on http://{address}, which standard output cannot take: {error}"
+        ));
     }
 }
 

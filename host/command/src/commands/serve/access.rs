@@ -51,7 +51,8 @@ impl Access {
             Self::Anybody => true,
             Self::Local => {
                 let mut names = foreign::authorities(request);
-                let is_local = |name: Option<Authority>| name.is_some_and(|name| is_local(name.host()));
+                let is_local =
+                    |name: Option<Authority>| name.is_some_and(|name| is_local(name.host()));
                 names.next().is_some_and(is_local) && names.all(is_local)
             }
             Self::Token(token) => bearer(request.headers())
@@ -137,13 +138,7 @@ mod tests {
 
     #[test]
     fn names_of_this_machine() {
-        for host in [
-            "localhost",
-            "LOCALHOST",
-            "127.0.0.1",
-            "127.1.2.3",
-            "[::1]",
-        ] {
+        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "[::1]"] {
             assert!(is_local(host), "{host}");
         }
         for host in [

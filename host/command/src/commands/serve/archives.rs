@@ -68,9 +68,13 @@ pub async fn dump(
     let right = served.start_job()?;
     let attendance = Attendance::default();
     let file = attendance.passes(temporary()?);
-    let dump = move |cache: &SemanticCache| cache.dump(file, options);
-    let (report, Attended { inner: mut file, .. }) =
-        served.job(Arc::clone(&right), dump).await?;
+    let dump = move |cache: &SemanticCache| cache.dump_verified(file, options);
+    let (
+        report,
+        Attended {
+            inner: mut file, ..
+        },
+    ) = served.job(Arc::clone(&right), dump).await?;
     let length = file.stream_position().map_err(|error| no_room(&error))?;
     file.seek(SeekFrom::Start(0))
         .map_err(|error| no_room(&error))?;
@@ -170,7 +174,9 @@ async fn inspect(
     });
     match timeout(served.limits.job, inspecting).await {
         Ok(Ok(outcome)) => outcome.map(drop).map_err(Fault::of_archive),
-        Ok(Err(error)) => Err(Fault::internal(format!("an archive was not checked: {error}"))),
+        Ok(Err(error)) => Err(Fault::internal(format!(
+            "an archive was not checked: {error}"
+        ))),
         Err(_) => Err(Fault::slow(served.limits.job.as_secs())),
     }
 }
@@ -256,6 +262,13 @@ impl<F: Write> Write for Attended<F> {
     }
 }
 
+impl<F: Seek> Seek for Attended<F> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.check()?;
+        self.inner.seek(to)
+    }
+}
+
 fn temporary() -> Result<File, Fault> {
     tempfile::tempfile().map_err(|error| no_room(&error))
 }
@@ -263,6 +276,6 @@ fn temporary() -> Result<File, Fault> {
 fn no_room(error: &io::Error) -> Fault {
     Fault::internal(format!(
         "the temporary folder {:?} cannot be used: {error}; free space in it, or name another with TMPDIR",
-        tempfile::env::temp_dir()
+        std::env::temp_dir()
     ))
 }

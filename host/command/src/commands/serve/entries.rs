@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use mneme::{GetRequest, Lookup, Miss, PutRequest, SemanticCache};
+use mneme::{GetRequest, PutRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::embedding::FULL;
 use super::fault::Fault;
 use super::request::{Body, Namespace};
 use super::served::Served;
@@ -63,15 +62,7 @@ pub async fn get(
     Body(question): Body<Question>,
 ) -> Result<Json<json::Lookup>, Fault> {
     let request = question.request(namespace);
-    let lookup = served.call(move |cache| cache.get(request)).await?;
-    if let Lookup::Miss(Miss {
-        embedder_error: Some(error),
-        ..
-    }) = &lookup
-        && error.message == FULL
-    {
-        return Err(Fault::busy(FULL));
-    }
+    let lookup = served.call(served.cache.get(request)).await?;
     Ok(Json((&lookup).into()))
 }
 
@@ -116,7 +107,7 @@ pub async fn explain(
         bypass: false,
     };
     let request = question.request(namespace);
-    let explain = move |cache: &SemanticCache| cache.explain(request, body.limit);
+    let explain = served.cache.explain(request, body.limit);
     let explained = served.call(explain).await?;
     Ok(Json((&explained).into()))
 }
@@ -171,7 +162,7 @@ pub async fn put(
     if let Some(embedding) = put.embedding {
         request = request.embedding(embedding);
     }
-    let id = served.call(move |cache| cache.put(request)).await?;
+    let id = served.call(served.cache.put(request)).await?;
     Ok(Json(Stored { id }))
 }
 
@@ -203,7 +194,7 @@ pub async fn delete(
     Namespace(namespace): Namespace,
     Body(body): Body<Delete>,
 ) -> Result<Json<Deleted>, Fault> {
-    let delete = move |cache: &SemanticCache| cache.delete(&body.query, &namespace);
+    let delete = served.cache.delete(body.query, namespace);
     let deleted = served.call(delete).await?;
     Ok(Json(Deleted { deleted }))
 }

@@ -7,8 +7,6 @@ use mneme::Error;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::embedding::FULL;
-
 /// What went wrong.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Fault {
@@ -126,8 +124,7 @@ impl From<Error> for Fault {
             Error::Checkpoint(_) | Error::EmbedderMismatch { .. } | Error::Quantization(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Error::Embedder(error) if error.message == FULL => StatusCode::SERVICE_UNAVAILABLE,
-            Error::Embedder(_) => StatusCode::BAD_GATEWAY,
+            Error::Embedder(_) if !retryable => StatusCode::BAD_GATEWAY,
             Error::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
             Error::Closed | Error::IndexUnavailable(_) | Error::Limit(_) => {
                 StatusCode::SERVICE_UNAVAILABLE

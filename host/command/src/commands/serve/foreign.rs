@@ -49,10 +49,7 @@ pub fn authorities(request: &Request) -> impl Iterator<Item = Option<Authority>>
 }
 
 /// Whether this is the origin of a page that the server itself has served.
-fn is_own(
-    origin: &HeaderValue,
-    mut authorities: impl Iterator<Item = Option<Authority>>,
-) -> bool {
+fn is_own(origin: &HeaderValue, mut authorities: impl Iterator<Item = Option<Authority>>) -> bool {
     let Ok(origin) = Uri::try_from(origin.as_bytes()) else {
         return false;
     };
@@ -82,7 +79,10 @@ fn is_simple(headers: &HeaderMap) -> Result<bool, Fault> {
     ];
     let kind = content_type(headers)?;
     Ok(kind.is_none_or(|kind| {
-        !kind.contains('/') || SIMPLE.iter().any(|simple| kind.eq_ignore_ascii_case(simple))
+        !kind.contains('/')
+            || SIMPLE
+                .iter()
+                .any(|simple| kind.eq_ignore_ascii_case(simple))
     }))
 }
 

@@ -76,8 +76,7 @@ pub async fn readyz(State(served): State<Arc<Served>>) -> Response {
     tag = "operation"
 )]
 pub async fn health(State(served): State<Arc<Served>>, request: Request) -> Response {
-    let is_stranger =
-        matches!(*served.access, Access::Token(_)) && !served.access.allows(&request);
+    let is_stranger = matches!(*served.access, Access::Token(_)) && !served.access.allows(&request);
     match cheap_check(&served).await {
         Ok(health) if !is_stranger => report(&health, &served.store),
         Ok(health) => {
@@ -137,7 +136,7 @@ async fn cheap_check(served: &Arc<Served>) -> Result<Arc<Health>, String> {
     let outcome = served.health.read(FRESH, PATIENCE, || {
         let cache = served.cache.clone();
         async move {
-            let outcome = cache.health().await;
+            let outcome = cache.health(false).await;
             let outcome = outcome.map(Arc::new);
             outcome.map_err(|error| format!("the cache cannot be checked: {}", error.kind()))
         }
@@ -163,14 +162,14 @@ async fn deep_check(served: &Arc<Served>) -> Result<Health, Fault> {
             false => served_too.store.store().ok(),
         };
         let Some(store) = apart else {
-            return cache.health().map(Some);
+            return cache.health(true).map(Some);
         };
         let (fingerprint, dim) = &served_too.embedder;
         let apart = SemanticCache::builder()
             .boxed_store(store)
             .embedder(Precomputed::new(fingerprint, *dim))
             .open()?;
-        let health = apart.health()?;
+        let health = apart.health(true)?;
         apart.close()?;
         Ok(Some(health))
     };
@@ -190,7 +189,11 @@ fn report(health: &Health, store: &StoreUrl) -> Response {
 /// A sentence about the store that does not say where it is.
 fn without_place(text: &str, store: &StoreUrl) -> String {
     let mut text = text.to_owned();
-    let names = [store.lasting_name(), store.to_string(), store.secret().to_owned()];
+    let names = [
+        store.lasting_name(),
+        store.to_string(),
+        store.secret().to_owned(),
+    ];
     // A short name, such as that of a kind of store, is a word like others.
     for name in names.iter().filter(|name| name.contains(['/', '.', '\\'])) {
         text = text.replace(name.as_str(), "the store");

@@ -23,9 +23,7 @@ pub async fn stats(
     State(served): State<Arc<Served>>,
     NamedNamespace(namespace): NamedNamespace,
 ) -> Result<Json<json::Stats>, Fault> {
-    let stats = served
-        .call(move |cache| cache.stats(namespace.as_deref()))
-        .await?;
+    let stats = served.call(served.cache.stats(namespace)).await?;
     Ok(Json((&stats).into()))
 }
 
@@ -47,7 +45,7 @@ pub async fn namespaces(
     State(served): State<Arc<Served>>,
     _: AllNamespaces,
 ) -> Result<Json<Namespaces>, Fault> {
-    let namespaces = served.call(|cache| cache.list_namespaces()).await?;
+    let namespaces = served.run(|cache| cache.list_namespaces()).await?;
     Ok(Json(Namespaces { namespaces }))
 }
 
@@ -71,7 +69,7 @@ pub async fn clear(
     Namespace(namespace): Namespace,
 ) -> Result<Json<Cleared>, Fault> {
     let cleared = move |cache: &mneme::SemanticCache| cache.clear_namespace(&namespace);
-    let deleted = served.call(cleared).await?;
+    let deleted = served.run(cleared).await?;
     Ok(Json(Cleared { deleted }))
 }
 
@@ -95,7 +93,7 @@ pub async fn quota(
     Namespace(namespace): Namespace,
 ) -> Result<Json<Quota>, Fault> {
     let read = move |cache: &mneme::SemanticCache| cache.namespace_quota(&namespace);
-    let max_entries = served.call(read).await?;
+    let max_entries = served.run(read).await?;
     Ok(Json(Quota { max_entries }))
 }
 
@@ -114,6 +112,6 @@ pub async fn set_quota(
 ) -> Result<Json<Quota>, Fault> {
     let most = quota.max_entries;
     let set = move |cache: &mneme::SemanticCache| cache.set_namespace_quota(&namespace, most);
-    served.call(set).await?;
+    served.run(set).await?;
     Ok(Json(quota))
 }

@@ -52,7 +52,9 @@ pub fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let value = value.trim().trim_matches('"');
         if name.trim().eq_ignore_ascii_case("charset")
-            && !["utf-8", "utf8"].iter().any(|utf8| value.eq_ignore_ascii_case(utf8))
+            && !["utf-8", "utf8"]
+                .iter()
+                .any(|utf8| value.eq_ignore_ascii_case(utf8))
         {
             return Err(unsupported(
                 "the body must be UTF-8; encode it so, and send `content-type: application/json`",
@@ -64,8 +66,11 @@ pub fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
 
 /// Refuses a body that is not said to be an archive.
 pub fn check_archive(headers: &HeaderMap) -> Result<(), Fault> {
-    let is_archive = content_type(headers)?
-        .is_some_and(|kind| ARCHIVES.iter().any(|known| kind.eq_ignore_ascii_case(known)));
+    let is_archive = content_type(headers)?.is_some_and(|kind| {
+        ARCHIVES
+            .iter()
+            .any(|known| kind.eq_ignore_ascii_case(known))
+    });
     match is_archive {
         true => Ok(()),
         false => Err(unsupported(

@@ -1,5 +1,6 @@
-//! What all requests share, and how they call the cache.
+//! What all requests share, and how long they wait for the cache.
 
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,20 +8,16 @@ use std::time::Duration;
 use mneme::{AsyncSemanticCache, Health, SemanticCache};
 use prometheus::proto::MetricFamily;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::access::Access;
 use super::activity::Activity;
-use super::embedding;
 use super::fault::Fault;
 use super::metrics::Metrics;
 use super::shared::Shared;
 use crate::args::Serve;
 use crate::store_url::StoreUrl;
 
-/// The most calls that run or wait on threads; more wait in a queue, in their order. The cache
-/// runs one at a time.
-pub const CALLS: usize = 16;
 /// The most dumps, loads and full checks at the same time.
 pub const JOBS: usize = 4;
 
@@ -37,7 +34,6 @@ pub struct Served {
     pub health: Shared<Result<Arc<Health>, String>>,
     pub gauges: Shared<Vec<MetricFamily>>,
     pub is_checked: Mutex<()>,
-    pub calls: Arc<Semaphore>,
     pub jobs: Arc<Semaphore>,
     pub idle: Idle,
 }
@@ -64,26 +60,32 @@ impl Limits {
 }
 
 impl Served {
-    /// Runs calls of the cache, as long as a request may take.
-    pub async fn call<T: Send + 'static>(
+    /// Waits for a call of the cache, as long as a request may take.
+    pub async fn call<T>(&self, call: impl Future<Output = mneme::Result<T>>) -> Result<T, Fault> {
+        self.within(self.limits.request, call).await
+    }
+
+    /// Runs calls of the cache, and waits for them as long as a request may take.
+    pub async fn run<T: Send + 'static>(
         &self,
         calls: impl FnOnce(&SemanticCache) -> mneme::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
-        self.call_within(self.limits.request, calls).await
+        self.call(self.cache.run(calls)).await
     }
 
-    /// Runs calls of the cache that take long, and hold this right meanwhile.
+    /// Runs calls of the cache that take long, and hold this right until they end, even if
+    /// nobody waits any more.
     pub async fn job<T: Send + 'static>(
         &self,
         right: Arc<OwnedSemaphorePermit>,
         calls: impl FnOnce(&SemanticCache) -> mneme::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
-        let calls = move |cache: &SemanticCache| {
+        let calls = self.cache.run(move |cache| {
             let outcome = calls(cache);
             drop(right);
             outcome
-        };
-        self.call_within(self.limits.job, calls).await
+        });
+        self.within(self.limits.job, calls).await
     }
 
     /// The right to one of the few jobs.
@@ -96,22 +98,14 @@ impl Served {
         })
     }
 
-    async fn call_within<T: Send + 'static>(
+    async fn within<T>(
         &self,
         patience: Duration,
-        calls: impl FnOnce(&SemanticCache) -> mneme::Result<T> + Send + 'static,
+        call: impl Future<Output = mneme::Result<T>>,
     ) -> Result<T, Fault> {
         self.idle.used();
-        let deadline = Instant::now() + patience;
-        let outcome = timeout_at(deadline, async {
-            // It is never closed.
-            let place = Arc::clone(&self.calls).acquire_owned().await.ok()?;
-            let calls = move |cache: &SemanticCache| embedding::placed(place, || calls(cache));
-            Some(self.cache.run(calls).await)
-        });
-        match outcome.await {
-            Ok(Some(outcome)) => outcome.map_err(Fault::from),
-            Ok(None) => Err(mneme::Error::Closed.into()),
+        match timeout(patience, call).await {
+            Ok(outcome) => outcome.map_err(Fault::from),
             Err(_) => Err(Fault::slow(patience.as_secs())),
         }
     }

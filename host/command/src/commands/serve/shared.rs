@@ -39,11 +39,7 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
         outcome.as_ref().map(|(_, value)| value.clone())
     }
 
-    fn current<R>(
-        &self,
-        fresh: Duration,
-        read: impl FnOnce() -> R,
-    ) -> watch::Receiver<Outcome<T>>
+    fn current<R>(&self, fresh: Duration, read: impl FnOnce() -> R) -> watch::Receiver<Outcome<T>>
     where
         R: Future<Output = T> + Send + 'static,
     {

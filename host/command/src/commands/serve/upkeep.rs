@@ -12,8 +12,7 @@ use crate::output::Output;
 const TICK: Duration = Duration::from_millis(500);
 /// How long nobody asks before what waits is written.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Between two removals passes this many times what the last one took, so that callers rarely
-/// meet one.
+/// Between two removals passes at least this many times what the last one took.
 const REST: u32 = 20;
 
 /// Runs until it is dropped. `interval` is the time between two removals, zero for none.
@@ -27,26 +26,18 @@ pub async fn run(served: Arc<Served>, interval: Duration, out: Output) {
         }
         if !interval.is_zero() && Instant::now() >= due {
             let started = Instant::now();
-            let outcome = remove_expired(&served).await;
+            // In steps, between which others are served.
+            let outcome = served.cache.run(|cache| cache.vacuum(None, false)).await;
             warn(out, "removed expired entries", outcome.err());
             due = Instant::now() + interval.max(started.elapsed() * REST);
         }
     }
 }
 
-/// Removes expired entries, a namespace at a time, so that others come between.
-async fn remove_expired(served: &Served) -> mneme::Result<()> {
-    let namespaces = served.cache.run(|cache| cache.list_namespaces()).await?;
-    for namespace in namespaces {
-        let vacuum =
-            move |cache: &mneme::SemanticCache| cache.vacuum(Some(&namespace), false).map(drop);
-        served.cache.run(vacuum).await?;
-    }
-    Ok(())
-}
-
 fn warn(out: Output, what: &str, error: Option<mneme::Error>) {
     if let Some(error) = error {
-        out.warn(&format!("could not have {what}: {error}; it is tried again"));
+        out.warn(&format!(
+            "could not have {what}: {error}; it is tried again"
+        ));
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Server, TOKEN, put, until};
+use super::{Server, TOKEN, put, terminate, until};
 use crate::Folder;
 
 #[test]
@@ -43,13 +43,39 @@ fn a_store_that_is_not_well_is_reported_to_who_may_know() {
 }
 
 #[test]
+fn a_store_that_has_lost_its_data_is_not_well() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &[]);
+    server.post("/v1/put", &put("q", [1.0, 0.0, 0.0])).ok();
+    assert_eq!(server.ask("GET", "/health").ok()["healthy"], true);
+    for name in ["mneme.db", "mneme.db-wal", "mneme.db-shm"] {
+        let _ = std::fs::remove_file(folder.path(name));
+    }
+    until("the loss is noticed", || {
+        server.ask("GET", "/health").status == 503
+    });
+    for path in ["/health", "/readyz", "/v1/health?deep=true"] {
+        assert_eq!(server.ask("GET", path).status, 503, "{path}");
+    }
+    let lost = server.post("/v1/put", &put("p", [1.0, 0.0, 0.0]));
+    assert_ne!(lost.status, 200, "{lost:?}");
+    assert!(!folder.path("mneme.db").exists(), "a check makes no store");
+    assert_eq!(server.ask("GET", "/livez").status, 200);
+    terminate(&server.child);
+    assert!(server.ended().is_some());
+}
+
+#[test]
 fn a_cache_that_is_held_up_is_said_at_once() {
     let folder = Folder::new();
     let server = Server::start(&folder, &["--request-timeout", "3"]);
     server.post("/v1/put", &put("q", [1.0, 0.0, 0.0])).ok();
     assert_eq!(server.ask("GET", "/readyz").ok(), json!({"ready": true}));
     assert_eq!(server.ask("GET", "/health").ok()["healthy"], true);
-    assert_eq!(server.ask("GET", "/v1/health?deep=true").ok()["entries"], 1);
+    assert_eq!(
+        server.ask("GET", "/v1/health?deep=true").ok()["deep"]["entries"],
+        1
+    );
     let mut other = rusqlite::Connection::open(folder.path("mneme.db")).unwrap();
     let held = other
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)

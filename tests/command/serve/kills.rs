@@ -67,6 +67,6 @@ fn two_hundred_kills_lose_nothing_that_was_acknowledged() {
     );
     let server = Server::start(&folder, &[]);
     let health = server.ask("GET", "/v1/health?deep=true").ok();
-    assert_eq!(health["entries"], stored.len());
+    assert_eq!(health["deep"]["entries"], stored.len());
     assert!(server.stop());
 }

@@ -33,7 +33,9 @@ fn only_who_bears_the_token_is_served() {
     assert!(server.text("/openapi.json").contains("3.1"));
     server.token = Some(TOKEN);
     assert_eq!(server.post("/v1/get", &get).ok()["hit"], true);
-    assert_eq!(server.ask("GET", "/health").ok()["entries"], 1);
+    assert_eq!(server.ask("GET", "/health").ok()["store"], "sqlite");
+    let checked = server.ask("GET", "/v1/health?deep=true").ok();
+    assert_eq!(checked["deep"]["entries"], 1);
     assert!(server.stop());
 
     for (args, token, expected) in [

@@ -18,7 +18,7 @@ mod shared;
 mod upkeep;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -75,7 +75,7 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         limits: Limits::new(args),
         health: Shared::default(),
         gauges: Shared::default(),
-        is_checked: Mutex::default(),
+        check: Arc::new(Semaphore::new(1)),
         jobs: Arc::new(Semaphore::new(JOBS)),
         idle: Idle::default(),
     });

@@ -15,8 +15,8 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mneme::SemanticCache;
 use mneme::checkpoint::{self, ImportMode, InspectOptions, LoadOptions};
+use mneme::{Error, SemanticCache};
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
@@ -155,8 +155,15 @@ pub async fn load(
     };
     let options = LoadOptions::new().mode(mode).namespace_prefix(&how.prefix);
     let archive = attendance.passes(again);
-    let load = move |cache: &SemanticCache| cache.load(archive, options);
-    let report = served.job(right, load).await?;
+    let load = move |cache: &SemanticCache| Ok(cache.load(archive, options));
+    let report = served
+        .job(right, load)
+        .await?
+        .map_err(|error| match error {
+            // Archives of this kind of store cannot become part of that one.
+            Error::Unsupported(_) => Fault::of_archive(error),
+            error => error.into(),
+        })?;
     let seconds = started.elapsed().as_secs_f64();
     Ok(Json(json::Loaded::new(&report, seconds)))
 }

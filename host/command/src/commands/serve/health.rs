@@ -151,30 +151,25 @@ async fn cheap_check(served: &Arc<Served>) -> Result<Arc<Health>, String> {
 
 /// Checks the whole store, beside the calls of others if it can be opened twice.
 async fn deep_check(served: &Arc<Served>) -> Result<Health, Fault> {
+    let only = Arc::clone(&served.check).try_acquire_owned();
+    let only = only.map_err(|_| Fault::busy("another full check is under way; try again later"))?;
     let right = served.start_job()?;
-    let served_too = Arc::clone(served);
+    let (store, embedder) = (served.store.clone(), served.embedder.clone());
     let check = move |cache: &SemanticCache| {
-        let Ok(_one) = served_too.is_checked.try_lock() else {
-            return Ok(None);
+        let _only = only;
+        let Some(store) = store.again() else {
+            return cache.health(true);
         };
-        let apart = match served_too.store.secret().starts_with("memory:") {
-            true => None,
-            false => served_too.store.store().ok(),
-        };
-        let Some(store) = apart else {
-            return cache.health(true).map(Some);
-        };
-        let (fingerprint, dim) = &served_too.embedder;
+        let (fingerprint, dim) = embedder;
         let apart = SemanticCache::builder()
             .boxed_store(store)
-            .embedder(Precomputed::new(fingerprint, *dim))
+            .embedder(Precomputed::new(fingerprint, dim))
             .open()?;
         let health = apart.health(true)?;
         apart.close()?;
-        Ok(Some(health))
+        Ok(health)
     };
-    let outcome = served.job(right, check).await?;
-    outcome.ok_or_else(|| Fault::busy("another full check is under way; try again later"))
+    served.job(right, check).await
 }
 
 /// A report, without what only the server's users may know.

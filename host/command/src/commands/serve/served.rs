@@ -33,7 +33,8 @@ pub struct Served {
     pub limits: Limits,
     pub health: Shared<Result<Arc<Health>, String>>,
     pub gauges: Shared<Vec<MetricFamily>>,
-    pub is_checked: Mutex<()>,
+    /// The right to the one full check.
+    pub check: Arc<Semaphore>,
     pub jobs: Arc<Semaphore>,
     pub idle: Idle,
 }

@@ -72,6 +72,15 @@ impl StoreUrl {
         }
     }
 
+    /// The same store once more, if what is open can be opened again.
+    pub fn again(&self) -> Option<Box<dyn Store>> {
+        // Each `memory:` is a new store.
+        match self.0.starts_with("memory:") {
+            true => None,
+            false => self.store().ok(),
+        }
+    }
+
     /// The store, not opened yet.
     pub fn store(&self) -> Result<Box<dyn Store>> {
         store::from_url_built_with(&self.0, brought_by).map_err(|error| {

@@ -4,8 +4,8 @@ use crate::cache::{
     Health, SemanticCache, Stats, explain, from_cache, keep, look_up, look_up_many, put, put_many,
 };
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
-use crate::error::{Error, Result};
 use crate::embedder::pool::Outcome;
+use crate::error::{Error, Result};
 use crate::flights::Flights;
 use crate::front::Front;
 use crate::request::{Answer, Computed, Explained, GetRequest, Lookup, Origin, PutRequest};

@@ -99,8 +99,8 @@ pub use host::{Clock, ManualClock, SystemClock};
 pub use mneme_conformance as conformance;
 pub use observe::Observer;
 pub use request::{
-    Answer, Computed, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_NAMESPACE, Explained, GetRequest, Hit, Layer,
-    Lookup, Miss, MissReason, Origin, PutRequest, Ttl,
+    Answer, Computed, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_NAMESPACE, Explained, GetRequest, Hit,
+    Layer, Lookup, Miss, MissReason, Origin, PutRequest, Ttl,
 };
 #[cfg(feature = "dynamodb")]
 pub use store::DynamoDbStore;

@@ -313,7 +313,10 @@ impl Observer for Prometheus {
     }
 
     fn availability(&self, change: &Availability<'_>) {
-        let gauge = self.metrics.embedder_up.with_label_values(&[change.embedder]);
+        let gauge = self
+            .metrics
+            .embedder_up
+            .with_label_values(&[change.embedder]);
         gauge.set(i64::from(change.error.is_none()));
     }
 

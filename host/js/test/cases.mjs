@@ -3,6 +3,9 @@
  * `{ SemanticCache, memory, MemoryStore, judge, stores: { name: (database) => store } }`.
  */
 
+import { embedding } from './cases-embedder.mjs';
+import { keeping } from './cases-keeping.mjs';
+import { options } from './cases-options.mjs';
 import { Random, equal, fails, letters, ok } from './support/check.mjs';
 
 const QUESTION = 'How do I reset my password?';
@@ -33,6 +36,10 @@ export function asynchronous({ MemoryStore }, methods = {}) {
 }
 
 export const cases = {
+  ...keeping,
+  ...embedding,
+  ...options,
+
   async 'answers what is the same, and what means the same'(env) {
     const cache = await open(env);
     const id = await cache.put(QUESTION, 'Follow the link.', { metadata: { source: 'faq' } });

@@ -183,14 +183,20 @@ export const embedding = {
     equal((await allowing.get('abcdefgh and another')).similarity, 1);
     const bare = await open(env, {
       ...reading(),
-      embed: (texts) => reading().embed(texts).map(({ vector }) => ({ vector })),
+      embed: (texts) =>
+        reading()
+          .embed(texts)
+          .map(({ vector }) => ({ vector })),
     });
     await bare.put('abcdefgh and one end', 'one');
     equal((await bare.get('abcdefgh and another')).layer, 'semantic', 'without a reading');
     for (const wrong of [{ tokens: -1 }, { tokens: 1.5 }, { tokens: '7' }]) {
       const odd = await open(env, {
         ...reading(),
-        embed: (texts) => reading().embed(texts).map((one) => ({ ...one, ...wrong })),
+        embed: (texts) =>
+          reading()
+            .embed(texts)
+            .map((one) => ({ ...one, ...wrong })),
       });
       await fails(odd.put('q', 'r'), 'embedder', /tokens/);
     }

@@ -79,7 +79,12 @@ export const keeping = {
   async 'a computed answer is never lost'(env) {
     const broken = {
       'too long a question': [{}, 'q'.repeat(33_000), 'answer', 'invalid-argument'],
-      'too long an answer': [{ maxBytes: { response: 10 } }, 'q', 'a long answer', 'invalid-argument'],
+      'too long an answer': [
+        { maxBytes: { response: 10 } },
+        'q',
+        'a long answer',
+        'invalid-argument',
+      ],
       'too much metadata': [{ maxBytes: { metadata: 10 } }, 'q', { a: 1 }, 'invalid-argument'],
       'a closed namespace': [{ namespaceQuotas: { default: 0 } }, 'q', 'answer', 'quota-exceeded'],
     };

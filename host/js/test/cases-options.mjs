@@ -80,7 +80,11 @@ export const options = {
     }
     const cache = await open(env, { maxBytes: { query: 4 } });
     await fails(cache.get('too long'), 'invalid-argument', /maxBytes\.query/);
-    await fails(cache.load(new Uint8Array(9), { maxExpansion: 0 }), 'invalid-argument', /maxExpansion/);
+    await fails(
+      cache.load(new Uint8Array(9), { maxExpansion: 0 }),
+      'invalid-argument',
+      /maxExpansion/,
+    );
   },
 
   async 'the cache is a class'(env) {
@@ -145,7 +149,10 @@ export const options = {
   async 'answers fade only if they are asked to, and case counts if it is'(env) {
     let now = 1_700_000_000_000;
     const plain = await open(env, { now: () => now });
-    const fading = await open(env, { now: () => now, decay: { halfLifeSeconds: 3600, cutOff: 0.6 } });
+    const fading = await open(env, {
+      now: () => now,
+      decay: { halfLifeSeconds: 3600, cutOff: 0.6 },
+    });
     const exact = await open(env, { normalize: false });
     for (const cache of [plain, fading, exact]) await cache.put('abcdefgh', 'r');
     equal((await fading.get('abcdefghh')).layer, 'semantic');

@@ -20,7 +20,9 @@ function modules(main) {
     .filter(
       (path) =>
         /\.(m?js|wasm)$/.test(path) &&
-        !/chromium|workerd\.mjs$|run\.mjs|\.test\.mjs|bench|static\.js|node_modules|command\.js/.test(path.replace('.workerd.js', '')),
+        !/chromium|workerd\.mjs$|run\.mjs|\.test\.mjs|bench|static\.js|node_modules|command\.js/.test(
+          path.replace('.workerd.js', ''),
+        ),
     )
     .map((path) => ({
       type: path.endsWith('.wasm') ? 'CompiledWasm' : 'ESModule',

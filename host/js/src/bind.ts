@@ -21,7 +21,7 @@ export interface SemanticCacheClass extends Function {
 export function bindCache(component: Component): SemanticCacheClass {
   return class extends Cache {
     // The name of the class below it is shortened by bundlers, and two of one name confuse them.
-    static readonly name = 'SemanticCache';
+    static override readonly name = 'SemanticCache';
 
     static open(options: CacheOptions): Promise<Cache> {
       return super.openWith(component, options);

@@ -146,7 +146,7 @@ fn opens_what_node_has_written(artefacts: &Path) {
             .embedding(vec![3.1, -2.0, 1.0]);
         assert_eq!(cache.get(near).unwrap().hit().unwrap().response, "answer");
         assert_eq!(cache.namespace_quota("tenant").unwrap(), Some(7));
-        assert!(cache.health().unwrap().healthy);
+        assert!(cache.health(true).unwrap().healthy);
         let counters = cache.stats(Some("default")).unwrap().counters;
         assert!(counters.hits_exact >= 2, "those of Node are counted on");
     }

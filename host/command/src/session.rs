@@ -22,7 +22,7 @@ impl Session {
     pub fn open(global: &Global) -> Result<Self> {
         let store = StoreUrl::choose(global.store.as_deref());
         let embedder = EmbedderSpec::choose(global.embedder.as_deref())?;
-        Self::with(&store, &embedder, |builder| builder)
+        Self::with(&store, &embedder, |builder| global.comparing.apply(builder))
     }
 
     /// Opens the cache with other options than the defaults.

@@ -12,6 +12,10 @@ pub const MAX_DIM: u32 = 65_536;
 /// The meta keys that only a store itself writes.
 const RESERVED_META: [&str; 3] = ["schema_version", "embedder_fingerprint", "embedder_dim"];
 
+/// The greatest time, TTL, id, count or quota: 2^53 - 1. Up to here a double holds every whole
+/// number, so every host and store does.
+pub const GREATEST: u64 = (1 << 53) - 1;
+
 /// The most bytes of a blob's name.
 const MAX_BLOB_NAME: usize = 100;
 
@@ -99,6 +103,25 @@ pub fn batch(entries: &[Entry], max_batch: u32, dim: u32) -> Result<()> {
     Ok(())
 }
 
+/// Rejects a page whose ids do not ascend from above `after`. Whoever reads on after its last id
+/// would otherwise mix up entries, or never end.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`].
+pub fn ascending(ids: impl IntoIterator<Item = u64>, after: u64) -> Result<()> {
+    let mut last = after;
+    for id in ids {
+        if id <= last {
+            return Err(StoreError::Corrupt(format!(
+                "the store returned entry {id} after entry {last}, and ids ascend; check its integrity"
+            )));
+        }
+        last = id;
+    }
+    Ok(())
+}
+
 /// Rejects the meta keys that only the store writes.
 ///
 /// # Errors
@@ -111,6 +134,25 @@ pub fn meta_key(key: &str) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Rejects a number beyond [`GREATEST`], by the name of its field.
+///
+/// # Errors
+///
+/// [`StoreError::InvalidArgument`].
+pub fn in_range(field: &str, value: u64) -> Result<u64> {
+    if value > GREATEST {
+        return Err(StoreError::InvalidArgument(format!(
+            "{field} is {value}, and a cache holds numbers up to {GREATEST}; give a smaller one"
+        )));
+    }
+    Ok(value)
+}
+
+/// What to say where the data of an open store is gone, or is another cache's. Nothing was written.
+pub fn vanished() -> String {
+    "the data of this cache is gone: it was deleted, lost by its server, or replaced by another cache's; nothing was written; restore a backup, or open the cache again to go on with what is there now".to_owned()
 }
 
 /// Rejects invalid blob names.

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::flights::Flights;
 use crate::request::{Answer, Explained, GetRequest, Lookup, Origin, PutRequest};
 use std::future::Future;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -201,8 +201,8 @@ impl AsyncSemanticCache {
     /// # Errors
     ///
     /// As there.
-    pub async fn health(&self) -> Result<Health> {
-        self.run(|cache| cache.health()).await
+    pub async fn health(&self, deep: bool) -> Result<Health> {
+        self.run(move |cache| cache.health(deep)).await
     }
 
     /// See [`SemanticCache::flush`].
@@ -225,6 +225,20 @@ impl AsyncSemanticCache {
         options: DumpOptions,
     ) -> Result<(DumpReport, W)> {
         self.run(move |cache| cache.dump(archive, options)).await
+    }
+
+    /// See [`SemanticCache::dump_verified`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn dump_verified<F: Read + Write + Seek + Send + 'static>(
+        &self,
+        file: F,
+        options: DumpOptions,
+    ) -> Result<(DumpReport, F)> {
+        self.run(move |cache| cache.dump_verified(file, options))
+            .await
     }
 
     /// See [`SemanticCache::load`].

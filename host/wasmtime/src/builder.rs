@@ -122,7 +122,9 @@ impl Builder {
     }
 
     /// Confidence halves in this many seconds (at least 1; default 86,400), and
-    /// semantic candidates below the cut-off (0 to 1; default 0.7) do not answer.
+    /// semantic candidates below the cut-off (0 to 1) do not answer: the look-up misses as
+    /// [`LowConfidence`](crate::MissReason::LowConfidence). Default 0: age refuses nothing, and
+    /// freshness is what a TTL is for.
     #[must_use]
     pub fn confidence_decay(self, half_life_seconds: u64, cut_off: f32) -> Self {
         self.set(move |options| {
@@ -145,8 +147,8 @@ impl Builder {
         self.set(move |options| options.confidence = ConfidenceRule::Host(cut_off))
     }
 
-    /// A semantic candidate answers only if this function accepts it; a refused candidate is
-    /// deleted. The default refuses blank responses, and those that begin with `[LLM Error]`
+    /// A semantic candidate answers only if this function accepts it; the next one is asked
+    /// about otherwise. The default refuses, and deletes, blank responses, and those that begin with `[LLM Error]`
     /// or `[ERROR]`.
     #[must_use]
     pub fn validator(mut self, accept: impl FnMut(&Candidate) -> bool + Send + 'static) -> Self {
@@ -217,8 +219,18 @@ impl Builder {
         self.set(move |options| options.coordination = coordination)
     }
 
+    /// Whether the vectors of texts that the embedder could not read (they are longer than it
+    /// reads, or in a script that it does not know) are compared all the same. Default false:
+    /// such a text is found by the exact layer only, and a look-up misses as
+    /// [`Unreadable`](crate::MissReason::Unreadable).
+    #[must_use]
+    pub fn allow_unreadable(self, allow: bool) -> Self {
+        self.set(move |options| options.allow_unreadable = allow)
+    }
+
     /// Whether queries are normalised (white space, case) before they are compared and
-    /// embedded. Default true.
+    /// embedded. If not, `US` and `us` are different questions, and so are two pieces of code
+    /// that differ in their indentation. Default true.
     #[must_use]
     pub fn normalize(self, normalize: bool) -> Self {
         self.set(move |options| options.normalize = normalize)

@@ -131,15 +131,25 @@ impl SemanticCache {
         })
     }
 
-    /// Deletes expired entries, of one namespace or of all, and returns their number. With
-    /// `compact` it then does the same as [`compact`](Self::compact).
+    /// Deletes expired entries, of one namespace or of all, and returns their number. It goes in
+    /// steps of some milliseconds, between which others are served. With `compact` it then
+    /// frees the index memory of deleted rows.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn vacuum(&self, namespace: Option<&str>, compact: bool) -> Result<u64> {
-        self.call("vacuum", namespace, |guest, store| {
-            guest.call_vacuum(store, namespace, compact)
+        self.watched("vacuum", namespace, || {
+            let mut entries = 0;
+            loop {
+                let vacuumed = self
+                    .instance()?
+                    .call(|guest, store| guest.call_vacuum(store, namespace, compact))?;
+                entries += vacuumed.entries;
+                if !vacuumed.more {
+                    return Ok(entries);
+                }
+            }
         })
     }
 
@@ -228,12 +238,16 @@ impl SemanticCache {
     }
 
     /// Checks the store and reports. A failing store is part of the report, not an error.
+    /// Without `deep` it asks the store for two values. With `deep` it checks all data, which
+    /// takes seconds for gigabytes; other callers wait meanwhile.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] and [`Error::Limit`].
-    pub fn health(&self) -> Result<Health> {
-        self.call("health", None, |guest, store| guest.call_health(store))
+    pub fn health(&self, deep: bool) -> Result<Health> {
+        self.call("health", None, |guest, store| {
+            guest.call_health(store, deep)
+        })
     }
 
     /// A query as the cache compares and embeds it.

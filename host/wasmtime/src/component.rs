@@ -278,18 +278,24 @@ impl Instance {
     }
 }
 
-/// Calls an export that needs no cache, in a component started for it alone.
+/// Calls an export that needs no cache, in a component started for it alone. Gives the archive
+/// back.
 pub(crate) fn call_alone<T>(
     engine: &Engine,
     state: State,
     archive: Archive,
     call: impl FnOnce(&CheckpointGuest, &mut Store<State>) -> wasmtime::Result<Result<T, StoreError>>,
-) -> Result<T> {
-    let (mut store, guest) = start(engine, state)?;
-    let outcome = with_archive(archive, &guest, &mut store, call, &mut None);
-    outcome
-        .map_err(|error| explain(&error, store.data()))?
-        .map_err(Error::from)
+) -> (Result<T>, Option<Archive>) {
+    let (mut store, guest) = match start(engine, state) {
+        Ok(started) => started,
+        Err(error) => return (Err(error), Some(archive)),
+    };
+    let mut back = None;
+    let outcome = with_archive(archive, &guest, &mut store, call, &mut back);
+    let outcome = outcome
+        .map_err(|error| explain(&error, store.data()))
+        .and_then(|result| result.map_err(Error::from));
+    (outcome, back)
 }
 
 /// A component without a cache, for the functions that need none.

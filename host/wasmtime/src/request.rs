@@ -191,6 +191,7 @@ impl From<PutRequest> for api::PutRequest {
                 Ttl::Seconds(seconds) => api::TtlChoice::Seconds(seconds),
             },
             metadata: request.metadata,
+            validate: false,
         }
     }
 }
@@ -250,6 +251,8 @@ impl MissReason {
             MissReason::Bypass => "bypass",
             MissReason::BelowThreshold => "below_threshold",
             MissReason::NoMatch => "no_match",
+            MissReason::LowConfidence => "low_confidence",
+            MissReason::Unreadable => "unreadable",
             MissReason::DimMismatch => "dim_mismatch",
             MissReason::EmbedderFailure => "embedder_failure",
         }

@@ -48,7 +48,9 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
     let store = StoreUrl::choose(global.store.as_deref());
     let embedder = EmbedderSpec::choose(global.embedder.as_deref())?;
     let session = Session::with(&store, &embedder, |mut builder| {
-        builder = builder
+        builder = global
+            .comparing
+            .apply(builder)
             .observer(observer)
             .vector_dtype(args.dtype.into())
             .coordination(Coordination::StaleTolerant(args.follow));

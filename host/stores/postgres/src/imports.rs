@@ -192,7 +192,7 @@ impl Import {
         let fault = explained(fault, &self.conn);
         self.close();
         match unknown {
-            true => Fault::Unknown(fault.text(), Repeat::Twice),
+            true => Fault::Unknown(Box::new(fault), Repeat::Twice),
             false => Fault::Over(Box::new(fault)),
         }
     }

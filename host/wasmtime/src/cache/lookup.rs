@@ -1,5 +1,6 @@
 //! Asking: the exact layer, then, with a vector, the semantic one.
 
+use super::storing::unread;
 use super::{SemanticCache, broken_promise};
 use crate::contract::api::{self, VectorSource};
 use crate::embedder::EmbedError;
@@ -45,7 +46,7 @@ impl SemanticCache {
         let mut error = None;
         if !texts.is_empty() {
             let vectors: Vec<VectorSource> = match self.embed(&texts) {
-                Ok(vectors) => vectors.into_iter().map(VectorSource::Embedded).collect(),
+                Ok(vectors) => vectors.into_iter().map(unread).collect(),
                 Err(failure) => {
                     let failed = VectorSource::Failed(failure.message.clone());
                     error = Some(failure);
@@ -202,7 +203,9 @@ impl SemanticCache {
             Ok(lookup)
         })?;
         let vector = match embedded.unwrap_or(first.vector) {
-            VectorSource::Given(vector) | VectorSource::Embedded(vector) => Some(vector),
+            VectorSource::Given(vector) => Some(vector),
+            VectorSource::Embedded(embedding) => Some(embedding.vector),
+            VectorSource::Absent => None,
             VectorSource::Pending | VectorSource::Failed(_) => None,
         };
         Ok((lookup, vector))
@@ -211,7 +214,7 @@ impl SemanticCache {
     /// The vector of a text, or why there is none.
     fn vector_source(&self, text: &str) -> (VectorSource, Option<EmbedError>) {
         match self.embed_one(text) {
-            Ok(vector) => (VectorSource::Embedded(vector), None),
+            Ok(vector) => (unread(vector), None),
             Err(error) => (VectorSource::Failed(error.message.clone()), Some(error)),
         }
     }

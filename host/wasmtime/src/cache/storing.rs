@@ -28,7 +28,7 @@ impl SemanticCache {
                     let vector = self.embed_one(&text).map_err(Error::Embedder)?;
                     self.put_embedded(first, vector)
                 }
-                PutOutcome::Ready => Err(broken_promise()),
+                PutOutcome::Ready | PutOutcome::Refused => Err(broken_promise()),
             }
         })
     }
@@ -66,7 +66,7 @@ impl SemanticCache {
             .unzip();
         let vectors = self.embed(&texts).map_err(Error::Embedder)?;
         for (request, vector) in pending.into_iter().zip(vectors) {
-            request.vector = VectorSource::Embedded(vector);
+            request.vector = unread(vector);
         }
         stored_ids(
             self.instance()?
@@ -95,7 +95,7 @@ impl SemanticCache {
 
     fn put_embedded(&self, request: api::PutRequest, vector: Vec<f32>) -> Result<u64> {
         let request = api::PutRequest {
-            vector: VectorSource::Embedded(vector),
+            vector: unread(vector),
             ..request
         };
         match self
@@ -103,9 +103,17 @@ impl SemanticCache {
             .call(|guest, store| guest.call_put(store, &request))?
         {
             PutOutcome::Stored(id) => Ok(id),
-            PutOutcome::NeedsEmbedding(_) | PutOutcome::Ready => Err(broken_promise()),
+            _ => Err(broken_promise()),
         }
     }
+}
+
+/// A vector from an embedder that does not say how much of the text it read.
+pub(super) fn unread(vector: Vec<f32>) -> VectorSource {
+    VectorSource::Embedded(api::Embedding {
+        vector,
+        reading: None,
+    })
 }
 
 fn stored_ids(outcomes: Vec<PutOutcome>) -> Result<Vec<u64>> {
@@ -113,7 +121,7 @@ fn stored_ids(outcomes: Vec<PutOutcome>) -> Result<Vec<u64>> {
         .into_iter()
         .map(|outcome| match outcome {
             PutOutcome::Stored(id) => Ok(id),
-            PutOutcome::NeedsEmbedding(_) | PutOutcome::Ready => Err(broken_promise()),
+            _ => Err(broken_promise()),
         })
         .collect()
 }

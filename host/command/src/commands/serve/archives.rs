@@ -57,7 +57,7 @@ pub async fn dump(
     let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
     let options = dump_options(how.portable, how.zstd, how.level);
     let file = tempfile::tempfile().map_err(|error| no_room(&error))?;
-    let (report, mut file) = served.cache.dump(file, options).await?;
+    let (report, mut file) = served.cache.dump_verified(file, options).await?;
     let length = file.stream_position().map_err(|error| no_room(&error))?;
     file.seek(SeekFrom::Start(0))
         .map_err(|error| no_room(&error))?;

@@ -144,7 +144,7 @@ pub async fn health(
     let health = match &*last {
         Some((at, health)) if at.elapsed() < FRESH => Arc::clone(health),
         _ => {
-            let health = Arc::new(served.cache.health().await?);
+            let health = Arc::new(served.cache.health(false).await?);
             *last = Some((Instant::now(), Arc::clone(&health)));
             health
         }

@@ -147,8 +147,13 @@ fn numbers_are_exact_or_refused(server: Redis) {
         ),
         (1, 1)
     );
-    store.set_namespace_quota("a", Some(u64::MAX)).unwrap();
-    assert_eq!(store.get_namespace_quota("a").unwrap(), Some(u64::MAX));
+    let outcome = store.set_namespace_quota("a", Some(GREATEST + 1));
+    assert!(
+        matches!(outcome, Err(StoreError::InvalidArgument(_))),
+        "{outcome:?}"
+    );
+    store.set_namespace_quota("a", Some(GREATEST)).unwrap();
+    assert_eq!(store.get_namespace_quota("a").unwrap(), Some(GREATEST));
 
     // The sum of both is beyond what a double holds.
     let expires = 2 * GREATEST;

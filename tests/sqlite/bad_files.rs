@@ -15,14 +15,14 @@ mneme_tests::tests![
     what_is_no_cache_is_refused_and_left_alone,
     a_newer_schema_is_refused_and_left_alone,
     #[cfg(unix)]
-    a_file_that_may_not_be_written_is_refused,
+    a_file_that_may_not_be_written_is_read,
     #[cfg(unix)]
     a_file_that_may_not_grow_keeps_what_it_has,
     #[cfg(target_os = "linux")]
     a_full_disk_is_named_and_keeps_what_it_has,
 ];
 
-mneme_tests::children![child_is_refused, child_fills_the_disk,];
+mneme_tests::children![child_only_reads, child_fills_the_disk,];
 
 fn builder(path: &Path) -> Builder {
     SemanticCache::builder()
@@ -190,13 +190,13 @@ fn a_newer_schema_is_refused_and_left_alone() {
 }
 
 #[cfg(unix)]
-fn a_file_that_may_not_be_written_is_refused() -> Ran {
+fn a_file_that_may_not_be_written_is_read() -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let path = closed_file(dir.path());
     let mut rights = std::fs::metadata(&path).unwrap().permissions();
     rights.set_readonly(true);
     std::fs::set_permissions(&path, rights).unwrap();
-    let child = children::command("child_is_refused", &[("PATH", path.to_str().unwrap())]);
+    let child = children::command("child_only_reads", &[("PATH", path.to_str().unwrap())]);
     let mut command = match std::fs::OpenOptions::new().append(true).open(&path) {
         // Root may write to any file, unless it has given up that right.
         Ok(_) => {
@@ -213,10 +213,27 @@ fn a_file_that_may_not_be_written_is_refused() -> Ran {
     Ok(())
 }
 
-/// Is not let open a file.
-fn child_is_refused() {
-    let error = builder(argument("PATH").as_ref()).open().unwrap_err();
-    assert_refused(&error, "the right to write");
+/// Opens a file that it may not write.
+fn child_only_reads() {
+    let path = argument("PATH");
+    let cache = builder(path.as_ref()).open().unwrap();
+    for n in 0..200 {
+        assert!(cache.get(format!("question {n}")).unwrap().is_hit());
+    }
+    assert!(!cache.get("unlike any").unwrap().is_hit());
+    assert_eq!(cache.stats(None).unwrap().entries, 200);
+    assert!(cache.health().unwrap().healthy);
+    for error in [
+        cache.put(PutRequest::new("new", "r")).unwrap_err(),
+        cache.delete("question 7", "default").unwrap_err(),
+        cache.vacuum(None, false).unwrap_err(),
+        cache.clear().unwrap_err(),
+        cache.set_namespace_quota("default", Some(1)).unwrap_err(),
+    ] {
+        assert_refused(&error, "the cache can only be read here");
+        assert!(error.to_string().contains(&path), "{error}");
+    }
+    let _ = cache.close();
 }
 
 /// Fills a file until the disk refuses.

@@ -6,6 +6,7 @@ mod files;
 mod place;
 mod sharing;
 mod snapshots;
+mod speed;
 
 use mneme_tests::suite::Suite;
 use std::process::ExitCode;
@@ -19,5 +20,6 @@ fn main() -> ExitCode {
         .tests(files::tests())
         .tests(sharing::tests())
         .tests(snapshots::tests())
+        .tests(speed::tests())
         .run()
 }

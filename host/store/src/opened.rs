@@ -54,7 +54,7 @@
 use std::fmt;
 
 use super::checks::{self, Embedder};
-use super::{CapabilitySet, Entry, MetaChange, Result, StoreError};
+use super::{CapabilitySet, Entry, MetaChange, Result, StoreError, Touch};
 
 /// The most entries of one `insert` or `write_import` in the stores whose backend sets no lower
 /// limit. A page of so many is some 2 MB with vectors of 384 values.
@@ -209,6 +209,26 @@ impl<B: Backend> Opened<B> {
         checks::batch(entries, limits.max_batch, limits.dim)
     }
 
+    /// Rejects hits at a time that is too large; see [`checks::touches`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`], and those of the check.
+    pub fn check_touches(&self, touches: &[Touch]) -> Result<()> {
+        self.limits()?;
+        checks::touches(touches)
+    }
+
+    /// Rejects quotas that are too large; see [`checks::quotas`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`], and those of the check.
+    pub fn check_quotas(&self, quotas: impl IntoIterator<Item = u64>) -> Result<()> {
+        self.limits()?;
+        checks::quotas(quotas)
+    }
+
     /// Rejects a meta key that is the store's own; see [`checks::meta_key`].
     ///
     /// # Errors
@@ -298,6 +318,12 @@ macro_rules! checked {
     ($store:expr, replace_meta($key:ident, $expected:ident, $value:ident)) => {
         $store.opened.check_meta_key($key)?
     };
+    ($store:expr, update_access($touches:ident)) => {
+        $store.opened.check_touches($touches)?
+    };
+    ($store:expr, set_namespace_quota($namespace:ident, $quota:ident)) => {
+        $store.opened.check_quotas($quota)?
+    };
     ($store:expr, read_blob($name:ident)) => {
         $store.opened.check_blob_names([$name])?
     };
@@ -314,7 +340,9 @@ macro_rules! checked {
         checked.inspect_err(|_| drop($store.end_import()))?
     };
     ($store:expr, commit_import($quotas:ident, $meta:ident)) => {
-        let checked = $store.opened.check_meta_changes($meta);
+        let quotas = $quotas.iter().map(|(_, quota)| *quota);
+        let checked = $store.opened.check_quotas(quotas);
+        let checked = checked.and_then(|()| $store.opened.check_meta_changes($meta));
         checked.inspect_err(|_| drop($store.end_import()))?
     };
     ($store:expr, $other:ident($($arg:ident),*)) => {};

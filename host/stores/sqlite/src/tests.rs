@@ -5,7 +5,7 @@ use mneme_store::Entry;
 use rusqlite::Connection;
 
 fn on_connection<T>(store: &mut SqliteStore, work: impl FnOnce(&Connection) -> T) -> T {
-    let run = |session: &mut Session| Ok(work(&session.conn));
+    let run = |session: &mut Session| Ok(work(session.conn()?));
     store.opened.run("test", run).unwrap()
 }
 

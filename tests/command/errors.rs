@@ -149,6 +149,47 @@ fn bad_input_gives_its_error_and_changes_nothing() {
 }
 
 #[test]
+fn only_what_stores_makes_a_cache() {
+    let folder = Folder::new();
+    let at = |store: &'static str, args: &[&'static str]| {
+        let args = [&["--json", "--store", store], args].concat();
+        folder.mneme(&args)
+    };
+    let vector = ["--embedding", "[1, 0, 0]"];
+    let reading: &[&[&str]] = &[
+        &["get", "q"],
+        &["explain", "q", vector[0], vector[1]],
+        &["delete", "q"],
+        &["clear", "--all"],
+        &["namespaces"],
+        &["quota"],
+        &["vacuum"],
+        &["warm-up"],
+        &["stats"],
+        &["health"],
+        &["dump", "archive.gz"],
+        &["copy", "--to", "sqlite:target.db"],
+    ];
+    for args in reading {
+        let (kind, message) = at("sqlite:mistyped.db", args).error();
+        assert_eq!(kind, if args[0] == "copy" { "store" } else { "backend" }, "{args:?}: {message}");
+        assert!(message.contains("mistyped.db"), "{args:?}: {message}");
+        assert!(message.contains("no cache"), "{args:?}: {message}");
+        assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 0, "{args:?}");
+    }
+    let (kind, message) = at("sqlite:file:t.db", &["get", "q"]).error();
+    assert!(message.contains("write sqlite:t.db"), "{kind}: {message}");
+    assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 0);
+
+    assert_eq!(at("sqlite:new.db", &["put", "q", "r", vector[0], vector[1]]).code, 0);
+    assert_eq!(at("sqlite:new.db", &["get", "q"]).json()["response"], "r");
+    assert_eq!(at("sqlite:new.db?mode=ro", &["get", "q"]).json()["response"], "r");
+    let (kind, message) = at("sqlite:new.db?mode=ro", &["put", "p", "r", vector[0], vector[1]]).error();
+    assert_eq!(kind, "backend", "{message}");
+    assert!(message.contains("can only be read here"), "{message}");
+}
+
+#[test]
 fn a_refused_key_is_not_shown() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

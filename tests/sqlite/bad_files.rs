@@ -20,9 +20,11 @@ mneme_tests::tests![
     a_file_that_may_not_grow_keeps_what_it_has,
     #[cfg(target_os = "linux")]
     a_full_disk_is_named_and_keeps_what_it_has,
+    #[cfg(target_os = "linux")]
+    a_disk_that_others_filled_is_named_by_who_only_asks,
 ];
 
-mneme_tests::children![child_only_reads, child_fills_the_disk,];
+mneme_tests::children![child_only_reads, child_fills_the_disk, child_asks_on_a_full_disk,];
 
 fn builder(path: &Path) -> Builder {
     SemanticCache::builder()
@@ -191,26 +193,43 @@ fn a_newer_schema_is_refused_and_left_alone() {
 
 #[cfg(unix)]
 fn a_file_that_may_not_be_written_is_read() -> Ran {
+    use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let path = closed_file(dir.path());
-    let mut rights = std::fs::metadata(&path).unwrap().permissions();
-    rights.set_readonly(true);
-    std::fs::set_permissions(&path, rights).unwrap();
-    let child = children::command("child_only_reads", &[("PATH", path.to_str().unwrap())]);
-    let mut command = match std::fs::OpenOptions::new().append(true).open(&path) {
-        // Root may write to any file, unless it has given up that right.
-        Ok(_) => {
-            let mut setpriv = Command::new("setpriv");
-            setpriv.args(["--bounding-set", "-dac_override"]);
-            run_by(setpriv, &child)
-        }
-        Err(_) => child,
+    let allow = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
-    let output = command.output();
-    let output = output.map_err(|error| format!("no setpriv: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    for (folder, file) in [(0o700, 0o400), (0o500, 0o400), (0o500, 0o600)] {
+        allow(&path, file);
+        allow(dir.path(), folder);
+        let child = children::command("child_only_reads", &[("PATH", path.to_str().unwrap())]);
+        let mut command = match std::fs::OpenOptions::new().append(true).open(&path) {
+            // Root may write to any file, unless it has given up that right.
+            Ok(_) if folder == 0o700 || is_writable(dir.path()) => {
+                let mut setpriv = Command::new("setpriv");
+                setpriv.args(["--bounding-set", "-dac_override"]);
+                run_by(setpriv, &child)
+            }
+            _ => child,
+        };
+        let output = command.output();
+        let output = output.map_err(|error| format!("no setpriv: {error}"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{folder:o} {file:o}: {said}");
+        if folder == 0o500 {
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
+        allow(dir.path(), 0o700);
+        for more in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(dir.path().join(format!("cache.db{more}")));
+        }
+    }
     Ok(())
+}
+
+#[cfg(unix)]
+fn is_writable(folder: &Path) -> bool {
+    tempfile::tempfile_in(folder).is_ok()
 }
 
 /// Opens a file that it may not write.
@@ -286,8 +305,8 @@ fn run_by(mut other: Command, child: &Command) -> Command {
 }
 
 /// Runs the child by a shell that first runs `prepare`, and checks the file afterwards.
-fn on_a_full_disk(prepare: &str, path: &Path, by: &str) -> Vec<String> {
-    let child = children::command("child_fills_the_disk", &[("PATH", path.to_str().unwrap())]);
+fn on_a_full_disk(prepare: &str, path: &Path, by: &str, child: &str) -> Vec<String> {
+    let child = children::command(child, &[("PATH", path.to_str().unwrap())]);
     let mut shell = Command::new(by);
     if by == "unshare" {
         shell.args(["--user", "--map-root-user", "--mount", "sh"]);
@@ -305,7 +324,7 @@ fn a_file_that_may_not_grow_keeps_what_it_has() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cache.db");
         // Blocks of 512 bytes in some shells, of 1024 in others.
-        let said = on_a_full_disk("trap '' XFSZ && ulimit -f 2000", &path, "sh");
+        let said = on_a_full_disk("trap '' XFSZ && ulimit -f 2000", &path, "sh", "child_fills_the_disk");
         assert!(said[0].contains("disk"), "{said:?}");
         // Without the limit everything goes on.
         let kept: u64 = said[1].parse().unwrap();
@@ -319,18 +338,62 @@ fn a_file_that_may_not_grow_keeps_what_it_has() {
     });
 }
 
+/// The command that mounts a small file system on a folder, if it can be run here.
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_named_and_keeps_what_it_has() -> Ran {
-    let dir = tempfile::tempdir().unwrap();
-    let mount = format!("mount -t tmpfs -o size=2m none {}", dir.path().display());
+fn small_disk(folder: &Path) -> Result<String, String> {
+    let mount = format!("mount -t tmpfs -o size=2m none {}", folder.display());
     let can = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount])
         .output();
-    if !can.is_ok_and(|output| output.status.success()) {
-        return Err("no file system of a fixed size can be mounted here".to_owned());
+    match can.is_ok_and(|output| output.status.success()) {
+        true => Ok(mount),
+        false => Err("no file system of a fixed size can be mounted here".to_owned()),
     }
+}
+
+/// Asks a cache where others have filled the disk.
+fn child_asks_on_a_full_disk() {
+    let path = argument("PATH");
+    let path = Path::new(&path);
+    let cache = builder(path).open().unwrap();
+    cache.put(PutRequest::new("question", "answer")).unwrap();
+    cache.close().unwrap();
+    let fill = path.with_file_name("fill");
+    let _ = std::fs::write(&fill, vec![1; 4 << 20]);
+    let error = match builder(path).open() {
+        Err(error) => error,
+        Ok(cache) => {
+            let _ = cache.get("question");
+            cache.put(PutRequest::new("more", "room")).unwrap_err()
+        }
+    };
+    assert_final(&error);
+    say(&error.to_string());
+    std::fs::remove_file(&fill).unwrap();
+    let cache = builder(path).open().unwrap();
+    assert!(cache.get("question").unwrap().is_hit());
+}
+
+#[cfg(target_os = "linux")]
+fn a_disk_that_others_filled_is_named_by_who_only_asks() -> Ran {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = small_disk(dir.path())?;
     unless_it_hangs(move || {
-        let said = on_a_full_disk(&mount, &dir.path().join("cache.db"), "unshare");
+        let path = dir.path().join("cache.db");
+        let said = on_a_full_disk(&mount, &path, "unshare", "child_asks_on_a_full_disk");
+        assert!(said[0].contains("disk is full"), "{said:?}");
+        assert!(said[0].contains("free space on the disk"), "{said:?}");
+        assert!(said[0].contains("cache.db"), "{said:?}");
+    });
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_named_and_keeps_what_it_has() -> Ran {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = small_disk(dir.path())?;
+    unless_it_hangs(move || {
+        let said = on_a_full_disk(&mount, &dir.path().join("cache.db"), "unshare", "child_fills_the_disk");
         assert!(said[0].contains("free space on the disk"), "{said:?}");
         assert!(said[1].parse::<u64>().unwrap() > 10);
     });

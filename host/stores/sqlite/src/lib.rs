@@ -57,7 +57,8 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 ///
 /// A file that this process may not write, or whose directory it may not write, is opened for
 /// reading: every read answers, and every write is a [`StoreError::Backend`] that says why. Only
-/// [`update_access`](Store::update_access) does nothing instead. [`Mode::ReadOnly`] asks for it.
+/// [`update_access`](Store::update_access) and [`delete_unchanged`](Store::delete_unchanged) do
+/// nothing instead, so that look-ups go on. [`Mode::ReadOnly`] asks for it.
 /// On a read-only file system this works if no `-wal` file with writes stands beside the file.
 ///
 /// # Files that go away

@@ -130,6 +130,16 @@ pub(super) const PLANNED: &[(&str, bool)] = &[
     (EXPIRED_OF_MANY_IN, false),
 ];
 
+/// Queries that the index of expiry answers alone.
+#[cfg(test)]
+pub(super) const BY_EXPIRY: &[&str] = &[
+    HAS_EXPIRED,
+    HAS_EXPIRED_IN,
+    COUNT_EXPIRED,
+    EXPIRED,
+    EXPIRED_IN,
+];
+
 /// Rows that a page makes room for before it knows how many there are.
 const ROOM: u32 = 4096;
 

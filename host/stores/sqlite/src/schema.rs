@@ -93,7 +93,7 @@ pub(super) const OBJECTS: &[Object] = &[
     Object {
         name: "idx_entries_expiry",
         sql: "CREATE INDEX idx_entries_expiry ON entries(created_at + ttl, namespace)
-    WHERE ttl BETWEEN 0 AND 9007199254740991 AND created_at BETWEEN 0 AND 9007199254740991",
+    WHERE ttl BETWEEN 0 AND 9007199254740991 AND +created_at BETWEEN 0 AND 9007199254740991",
     },
 ];
 

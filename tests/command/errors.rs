@@ -168,15 +168,17 @@ fn only_what_stores_makes_a_cache() {
         &["stats"],
         &["health"],
         &["dump", "archive.gz"],
-        &["copy", "--to", "sqlite:target.db"],
     ];
     for args in reading {
         let (kind, message) = at("sqlite:mistyped.db", args).error();
-        assert_eq!(kind, if args[0] == "copy" { "store" } else { "backend" }, "{args:?}: {message}");
+        assert_eq!(kind, "backend", "{args:?}: {message}");
         assert!(message.contains("mistyped.db"), "{args:?}: {message}");
         assert!(message.contains("no cache"), "{args:?}: {message}");
         assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 0, "{args:?}");
     }
+    let (_, message) = at("sqlite:mistyped.db", &["copy", "--to", "sqlite:target.db"]).error();
+    assert!(message.contains("no cache"), "{message}");
+    assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 0);
     let (kind, message) = at("sqlite:file:t.db", &["get", "q"]).error();
     assert!(message.contains("write sqlite:t.db"), "{kind}: {message}");
     assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 0);
@@ -204,7 +206,7 @@ fn a_refused_key_is_not_shown() {
     });
     let folder = Folder::new();
     let spec = format!("openai:http://user:pass-word@127.0.0.1:{port}/v1,model");
-    let (kind, message) = folder.run(&spec, &["--json", "get", "q"], b"").error();
+    let (kind, message) = folder.run(&spec, &["--json", "--store", "memory:", "get", "q"], b"").error();
     assert_eq!(kind, "embedder");
     assert!(
         message.contains("answered 401") && message.contains("check the API key"),
@@ -215,7 +217,7 @@ fn a_refused_key_is_not_shown() {
         "{message}"
     );
     // With the dimension given, opening asks nobody, and the failure is a miss.
-    let done = folder.run(&format!("{spec},3"), &["--json", "get", "q"], b"");
+    let done = folder.run(&format!("{spec},3"), &["--json", "--store", "memory:", "get", "q"], b"");
     assert_eq!(
         done.json(),
         json!({"hit": false, "reason": "embedder_failure"})

@@ -209,7 +209,7 @@ fn open(options: &Value, clock: &ManualClock) -> SemanticCache {
         .store(MemoryStore::new())
         .embedder(Precomputed::new("script-1", 24))
         .similarity_threshold(options["similarityThreshold"].as_f64().unwrap() as f32)
-        .default_ttl(options["defaultTtl"].as_u64().unwrap())
+        .default_ttl(options["defaultTtlSeconds"].as_u64().unwrap())
         .max_entries(options["maxEntries"].as_u64().unwrap())
         .touches(options["touchLimit"].as_u64().unwrap() as u32, 5000)
         .clock(clock.clone());

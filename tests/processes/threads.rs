@@ -298,7 +298,7 @@ fn a_failed_computation_is_not_shared_and_not_kept() {
     // The model behind the cache matters more than the cache.
     cache.close().unwrap();
     let answer = cache
-        .get_or_compute("question", || Ok::<_, Infallible>("without".into()))
+        .get_or_compute("question", || Ok::<_, Infallible>("without"))
         .unwrap();
     assert_eq!(answer.response, "without");
     assert!(matches!(

@@ -75,6 +75,7 @@ mod host;
 mod imports;
 pub mod migration;
 pub mod observe;
+mod punctual;
 pub mod replay;
 mod request;
 pub mod store;

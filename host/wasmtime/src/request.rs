@@ -132,6 +132,7 @@ pub struct PutRequest {
     pub(crate) ttl: Ttl,
     pub(crate) metadata: String,
     pub(crate) validate: bool,
+    pub(crate) exact_only: bool,
 }
 
 impl PutRequest {
@@ -146,7 +147,17 @@ impl PutRequest {
             ttl: Ttl::Inherit,
             metadata: "{}".into(),
             validate: false,
+            exact_only: false,
         }
+    }
+
+    /// Stores the response without a vector of its query, and does not ask the embedder: only the
+    /// exact layer finds it. Replaces [`embedding`](Self::embedding).
+    #[must_use]
+    pub fn exact_only(mut self) -> Self {
+        self.embedding = None;
+        self.exact_only = true;
+        self
     }
 
     /// Whether to ask the cache's validator first, and to store nothing if it refuses the response:
@@ -195,7 +206,10 @@ impl From<PutRequest> for api::PutRequest {
             query: request.query,
             response: request.response,
             namespace: request.namespace,
-            vector: given(request.embedding),
+            vector: match request.exact_only {
+                true => api::VectorSource::Absent,
+                false => given(request.embedding),
+            },
             ttl: match request.ttl {
                 Ttl::Inherit => api::TtlChoice::Inherit,
                 Ttl::Unlimited => api::TtlChoice::Unlimited,

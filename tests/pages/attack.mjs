@@ -37,6 +37,8 @@ async function state() {
 await put('question', 'from the attacker');
 const archive = await ask('GET', '/v1/dump');
 await put('question', 'a secret answer');
+// The first explanation reads the index into memory.
+await state();
 const before = await state();
 
 const { paths } = JSON.parse(await ask('GET', '/openapi.json'));

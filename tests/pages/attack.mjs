@@ -23,11 +23,23 @@ async function ask(method, path, body, headers = json) {
 const put = (query, response) =>
   ask('POST', '/v1/put', JSON.stringify({ query, response, embedding: [1, 0, 0] }));
 
+/** What the cache holds and has counted, and the answer. */
+async function state() {
+  const parts = [];
+  for (const path of ['/v1/stats', '/v1/namespaces', '/v1/quota']) {
+    parts.push(JSON.parse(await ask('GET', path)));
+  }
+  const explained = await ask('POST', '/v1/explain', JSON.stringify({ query: 'question', embedding: [1, 0, 0] }));
+  return [...parts, JSON.parse(explained).outcome];
+}
+
 // The archive holds another answer than the server does.
 await put('question', 'from the attacker');
 const archive = await ask('GET', '/v1/dump');
 await put('question', 'a secret answer');
-const before = await ask('GET', '/v1/dump?portable=true');
+// The first explanation reads the index into memory.
+await state();
+const before = await state();
 
 const { paths } = JSON.parse(await ask('GET', '/openapi.json'));
 const routes = Object.entries(paths).flatMap(([path, methods]) =>
@@ -74,10 +86,8 @@ try {
       await page.close();
     }
   }
-  const after = await ask('GET', '/v1/dump?portable=true');
-  assert.ok(after.equals(before), 'something has changed');
-  const { entries } = JSON.parse(await ask('GET', '/v1/stats'));
-  assert.equal(entries, 1);
+  assert.deepEqual(await state(), before, 'something has changed');
+  assert.equal(before[0].entries, 1);
   console.log(`${tried} requests of pages, none was served`);
 } finally {
   await browser.close();

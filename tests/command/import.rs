@@ -93,7 +93,7 @@ fn an_import_that_is_killed_loses_nothing_that_was_stored() {
     let count = |round: u32| -> (i64, i64) {
         let sql = "SELECT count(*), coalesce(max(CAST(substr(query, ?2) AS INTEGER)), -1) FROM entries WHERE query GLOB ?1";
         let prefix = format!("r{round} q");
-        let arguments = (format!("{prefix}*"), prefix.len() + 1);
+        let arguments = (format!("{prefix}*"), prefix.len() as i64 + 1);
         database
             .query_row(sql, arguments, |row| Ok((row.get(0)?, row.get(1)?)))
             .unwrap()

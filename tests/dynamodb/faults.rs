@@ -420,7 +420,11 @@ fn a_server_that_hangs_is_given_up(server: Arc<DynamoDb>) {
                 let start = Instant::now();
                 for _ in 0..100 {
                     let error = backend(operation(&mut store).unwrap_err());
-                    assert!(error.message.contains("calls fail at once"), "{}", error.message);
+                    assert!(
+                        error.message.contains("calls fail at once"),
+                        "{}",
+                        error.message
+                    );
                 }
                 // Each would have waited for a second and a half.
                 assert!(start.elapsed() < Duration::from_secs(10));

@@ -26,7 +26,9 @@ fn is_gone<T: Debug>(outcome: Result<T>) {
 }
 
 fn opened(server: &DynamoDb, table: &str) -> DynamoDbStore {
-    let mut store = DynamoDbStore::from_url(&server.url(table)).unwrap().create(true);
+    let mut store = DynamoDbStore::from_url(&server.url(table))
+        .unwrap()
+        .create(true);
     store.open(FINGERPRINT, DIM).unwrap();
     store
 }
@@ -50,7 +52,13 @@ fn a_table_that_was_created_again_takes_no_writes_until_the_store_is_opened_agai
     put(&mut store, entry("a", 1));
     call(server.port(), "DeleteTable", &json!({"TableName": "again"}));
     let mut other = opened(&server, "again");
-    put(&mut other, mneme::store::Entry { response: "theirs".to_owned(), ..entry("a", 1) });
+    put(
+        &mut other,
+        mneme::store::Entry {
+            response: "theirs".to_owned(),
+            ..entry("a", 1)
+        },
+    );
     let before = items(server.port(), "again");
     refuses_everything(&mut store);
     is_gone(store.delete_by_id(1));
@@ -68,7 +76,11 @@ fn a_table_that_was_emptied_takes_no_writes(server: Arc<DynamoDb>) {
         call(server.port(), "DeleteItem", &key);
     }
     refuses_everything(&mut store);
-    assert_eq!(items(server.port(), "emptied").len(), 0, "nothing was written");
+    assert_eq!(
+        items(server.port(), "emptied").len(),
+        0,
+        "nothing was written"
+    );
     store.open(FINGERPRINT, DIM).unwrap();
     put(&mut store, entry("a", 1));
     assert!(store.integrity_check().unwrap());

@@ -136,7 +136,11 @@ fn a_role_that_only_reads_opens_and_answers(server: Arc<Postgres>) {
     let Err(StoreError::Backend(error)) = touched else {
         panic!("{touched:?}");
     };
-    assert!(error.message.contains("grant the role"), "{}", error.message);
+    assert!(
+        error.message.contains("grant the role"),
+        "{}",
+        error.message
+    );
     // A right that is missing is no damage.
     let sound = reader.integrity_check();
     assert!(!matches!(sound, Ok(false)), "{sound:?}");

@@ -161,7 +161,10 @@ mod tests {
         assert!(!error.to_string().contains("secret"), "{error}");
         let error = StoreUrl::new("user=u password=secret host=h").store();
         let error = error.err().unwrap().to_string();
-        assert!(!error.contains("secret") && error.contains("no scheme"), "{error}");
+        assert!(
+            !error.contains("secret") && error.contains("no scheme"),
+            "{error}"
+        );
         let derived = format!("{:?}", StoreUrl::new("redis://u:secret@h"));
         assert_eq!(derived, "StoreUrl(redis)");
     }

@@ -109,7 +109,11 @@ mod tests {
         let (ours, theirs) = (ManualClock::at(10_000), ManualClock::at(10_000));
         let asked = Arc::new(AtomicU64::new(0));
         let cache = SemanticCache::builder()
-            .store(Timed(MemoryStore::new(), theirs.clone(), Arc::clone(&asked)))
+            .store(Timed(
+                MemoryStore::new(),
+                theirs.clone(),
+                Arc::clone(&asked),
+            ))
             .embedder(Precomputed::new("v", 2))
             .clock(ours.clone())
             .open()

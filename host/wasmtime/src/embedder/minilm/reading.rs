@@ -20,17 +20,18 @@ pub(super) fn of(text: &str) -> Option<Reading> {
     let encoding = tokenizer()?.encode_fast(text, false).ok()?;
     let tokens = encoding.get_tokens();
     let read = tokens.len().min(MOST);
-    let unknown = encoding
-        .get_offsets()
-        .iter()
-        .zip(tokens)
-        .take(read)
-        .filter(|((from, to), token)| {
-            *token == UNKNOWN
-                || text
-                    .get(*from..*to)
-                    .is_some_and(|part| part.chars().any(is_foreign))
-        });
+    let unknown =
+        encoding
+            .get_offsets()
+            .iter()
+            .zip(tokens)
+            .take(read)
+            .filter(|((from, to), token)| {
+                *token == UNKNOWN
+                    || text
+                        .get(*from..*to)
+                        .is_some_and(|part| part.chars().any(is_foreign))
+            });
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Some(Reading {
         tokens: count(tokens.len()),
@@ -82,12 +83,19 @@ mod tests {
     #[test]
     fn english_is_read_and_long_texts_are_cut() {
         let reading = of("how do i reset my password?").unwrap();
-        assert_eq!((reading.tokens, reading.tokens_read, reading.tokens_unknown), (7, 7, 0));
+        assert_eq!(
+            (reading.tokens, reading.tokens_read, reading.tokens_unknown),
+            (7, 7, 0)
+        );
         let just = "word ".repeat(126);
         assert_eq!(of(&just).unwrap().tokens_read, of(&just).unwrap().tokens);
         let cut = of(&"word ".repeat(127)).unwrap();
         assert_eq!((cut.tokens, cut.tokens_read), (127, 126));
-        for latin in ["où est la crème brûlée ?", "straße nach köln", "çok güzel, teşekkürler"] {
+        for latin in [
+            "où est la crème brûlée ?",
+            "straße nach köln",
+            "çok güzel, teşekkürler",
+        ] {
             assert_eq!(of(latin).unwrap().tokens_unknown, 0, "{latin}");
         }
     }

@@ -125,7 +125,7 @@ fn what_has_expired_goes_and_what_was_read_is_noted_by_themselves() {
     server.post("/v1/put", &put("long", [0.0, 1.0, 0.0])).ok();
     server.post("/v1/get", &json!({"query": "long"})).ok();
     let conn = rusqlite::Connection::open(folder.path("mneme.db")).unwrap();
-    let number = |query: &str| -> u64 { conn.query_row(query, [], |row| row.get(0)).unwrap() };
+    let number = |query: &str| -> i64 { conn.query_row(query, [], |row| row.get(0)).unwrap() };
     until("the access is written", || {
         number("SELECT max(access_count) FROM entries") > 0
     });

@@ -74,7 +74,7 @@ fn a_signal_ends_what_never_ends_by_itself() {
     );
     assert!(took < LATEST, "{took:?}");
     drop(held);
-    let stored: u64 = other
+    let stored: i64 = other
         .query_row("SELECT count(*) FROM entries", [], |row| row.get(0))
         .unwrap();
     assert_eq!(stored, 1, "what was dropped is not stored");

@@ -41,7 +41,8 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
     let embedder = EmbedderSpec::choose(global.embedder.as_deref())?.embedder()?;
     let bar = progress::bar(out);
     progress::style(&bar, progress::TEXTS);
-    let embedded = Replay::with_progress(&log, &*embedder, |done, all| {
+    let normalize = !global.comparing.keep_case;
+    let embedded = Replay::with_progress(&log, &*embedder, normalize, |done, all| {
         progress::show(&bar, done as u64, all as u64);
     });
     if embedded.is_err() {
@@ -167,7 +168,7 @@ impl Found<'_> {
             ""
         } else if outcomes.iter().all(|outcome| outcome.hits() == 0) {
             " no hit to judge: no question was answered from the cache; try lower thresholds\n"
-        } else if self.log.iter().all(|question| !question.has_truth()) {
+        } else if !self.log.iter().any(Question::has_truth) {
             " no hit could be judged: the log has no label or response to compare\n"
         } else {
             " no hit could be judged: where a question hit, it or the stored one has no label or response\n"

@@ -19,9 +19,15 @@ pub struct Backlog {
     pub counters: PendingCounters,
     /// Things recorded since the last write.
     waiting: u32,
-    /// When the oldest was recorded, or when writing last failed.
+    /// When the oldest was recorded.
     since: Option<Now>,
+    /// When writing last failed.
+    failed: Option<Now>,
 }
+
+/// The least time in milliseconds between a failure and the next attempt. Answers wait for each
+/// attempt.
+const REST_MILLIS: u64 = 1_000;
 
 impl Backlog {
     /// Records a hit on an entry.
@@ -59,7 +65,19 @@ impl Backlog {
         };
         // A clock set back must not postpone writing for good.
         let overdue = now < since || now.millis - since.millis >= u64::from(interval_ms);
-        overdue || self.waiting >= limit.max(1)
+        (overdue || self.waiting >= limit.max(1)) && !self.is_held_back(now, interval_ms)
+    }
+
+    /// Whether writing failed less than the interval ago, and so waits.
+    pub fn is_held_back(&self, now: Now, interval_ms: u32) -> bool {
+        let rest = u64::from(interval_ms).max(REST_MILLIS);
+        self.failed
+            .is_some_and(|failed| failed <= now && now.millis - failed.millis < rest)
+    }
+
+    /// Records that writing failed: what waits goes on waiting for an interval.
+    pub fn hold_back(&mut self, now: Now) {
+        self.failed = Some(now);
     }
 
     /// Writes everything. After an error everything waits for another interval.
@@ -67,11 +85,14 @@ impl Backlog {
         if self.since.is_none() {
             return Ok(());
         }
-        self.since = Some(now);
-        self.waiting = 0;
-        self.flush_touches(store)?;
-        self.counters.flush(store)?;
-        self.since = None;
+        let flushed = self
+            .flush_touches(store)
+            .and_then(|()| self.counters.flush(store));
+        if flushed.is_err() {
+            self.hold_back(now);
+            return flushed;
+        }
+        (self.since, self.failed, self.waiting) = (None, None, 0);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 mod checkpointing;
 mod evicting;
 mod explaining;
+mod following;
 mod indexing;
 mod kept;
 mod lookup;
@@ -44,6 +45,8 @@ struct Open {
     /// Rows that the index leaves out because their vectors are not valid embeddings.
     unindexable: u64,
     follower: Follower,
+    /// The comparison of the index with the store that is under way.
+    comparison: Option<following::Comparison>,
     sizes: Sizes,
     /// All quotas, once they have been read.
     quotas: Option<BTreeMap<String, u64>>,
@@ -100,6 +103,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         }
         self.open = Some(Open {
             follower: Follower::new(options.coordination),
+            comparison: None,
             options,
             backlog: Backlog::default(),
             index: None,
@@ -147,6 +151,8 @@ const KEEPING: &str = "keeping the index in the store";
 const READING_VECTORS: &str = "reading vectors into memory";
 /// Names eviction in `problems`.
 const EVICTING: &str = "evicting";
+/// Names the deletion of what a look-up found in `problems`.
+const DELETING: &str = "deleting expired or refused entries";
 
 /// Sets the quotas that the options name.
 fn set_quotas(store: &impl Store, options: &Options) -> Result<()> {
@@ -270,7 +276,18 @@ fn by_namespace(entries: &[EntryRef]) -> BTreeMap<&str, u64> {
     counts
 }
 
-/// Whether an entry has outlived its time to live.
+/// By how many seconds the clocks of those who write may differ.
+const CLOCK_TOLERANCE_SECONDS: u64 = 300;
+
+/// Whether an entry was stored by a clock that is too far ahead.
+fn is_of_the_future(created_at: u64, now: Now) -> bool {
+    created_at > now.seconds().saturating_add(CLOCK_TOLERANCE_SECONDS)
+}
+
+/// Whether an entry has outlived its time to live. An entry of the future would outlive it by
+/// years.
 fn is_expired(created_at: u64, ttl: Option<u64>, now: Now) -> bool {
-    ttl.is_some_and(|ttl| now.seconds() >= created_at.saturating_add(ttl))
+    ttl.is_some_and(|ttl| {
+        now.seconds() >= created_at.saturating_add(ttl) || is_of_the_future(created_at, now)
+    })
 }

@@ -1,9 +1,11 @@
 //! Checkpoints: a whole cache as one archive. `wit/checkpoint.wit` describes its format.
 //!
 //! Memory hardly grows with the cache. The writer holds one page of entries and its encoding,
-//! and the reader holds one page. Both need the buffers of [`compression`], and about 150 bytes
-//! for each member of the archive, that is for each 4 MiB of data. A page ends with the entry
-//! that reaches [`PAGE_BYTES`]. Entries are read from the store [`ENTRIES_PER_READ`] at a time.
+//! and the reader holds a page's vectors and one row. Both need the buffers of [`compression`],
+//! and about 150 bytes for each member of the archive, that is for each 4 MiB of data. A page
+//! ends with the entry that reaches [`PAGE_BYTES`]. Entries are read from the store
+//! [`ENTRIES_PER_READ`] at a time. A row is refused before more of it is kept than an entry
+//! within its limits can have.
 //!
 //! | module | holds |
 //! |---|---|
@@ -21,7 +23,11 @@ pub mod state;
 pub mod tarball;
 pub mod writer;
 
-use crate::types::{Compression, DumpOptions, Error, ImportMode, LoadOptions, TtlOverride};
+use crate::error::{Result, describe};
+use crate::types::{
+    Compression, DumpOptions, Error, ImportMode, InspectOptions, LoadOptions, Options, TtlOverride,
+};
+use crate::{options, range};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Display;
@@ -37,16 +43,19 @@ pub const CHECKSUMS: &str = "checksums.json";
 
 /// The most bytes of `manifest.json`, `state.json` and `checksums.json`.
 pub const MAX_DESCRIPTION_BYTES: u64 = 16 << 20;
-/// The most bytes of a page.
-pub const MAX_PAGE_BYTES: u64 = 64 << 20;
+/// The most bytes of a page's rows. They are read line by line.
+pub const MAX_ROWS_BYTES: u64 = 64 << 20;
+/// The most bytes of a page's vectors: one more row than [`PAGE_BYTES`] have.
+pub const MAX_VECTORS_BYTES: u64 = PAGE_BYTES as u64 + 4 * options::MAX_DIM as u64;
 /// A page is written once it has this many bytes.
 pub const PAGE_BYTES: usize = 4 << 20;
 /// How many entries are read from the store at a time.
 pub const ENTRIES_PER_READ: u32 = 64;
 /// The most unknown members that a reader skips.
 pub const MAX_UNKNOWN_MEMBERS: u32 = 1000;
-/// The greatest number that every store holds exactly.
-pub const MAX_NUMBER: u64 = (1 << 53) - 1;
+
+/// The default of `max-expansion`.
+const MAX_EXPANSION: u32 = 200;
 
 /// The names of the two members of a page, counted from 1: its vectors and its rows.
 pub fn page_names(page: u32) -> (String, String) {
@@ -102,6 +111,52 @@ pub fn refused_at(place: &str, reason: impl Display) -> Error {
     Error::Checkpoint(format!("{place}: {reason}; nothing was loaded"))
 }
 
+/// Refuses a number of an archive that is out of [range].
+fn check_number(member: &str, field: &str, value: u64) -> Result<()> {
+    range::check(field, value).map_err(|error| refused(member, describe(&error)))
+}
+
+/// The most bytes of an entry's texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Limits {
+    pub query: u32,
+    pub response: u32,
+    pub metadata: u32,
+}
+
+impl Limits {
+    /// Those of a cache.
+    pub fn of(options: &Options) -> Self {
+        Limits {
+            query: options.max_query_bytes,
+            response: options.max_response_bytes,
+            metadata: options.max_metadata_bytes,
+        }
+    }
+
+    /// Those of an inspection.
+    pub fn given(options: &InspectOptions) -> Self {
+        Limits {
+            query: options.max_query_bytes,
+            response: options.max_response_bytes,
+            metadata: options.max_metadata_bytes,
+        }
+    }
+
+    /// The most bytes of a row. JSON writes a byte as six at most.
+    fn row(&self) -> usize {
+        let texts = [
+            self.query,
+            self.response,
+            self.metadata,
+            options::MAX_NAME_BYTES as u32,
+        ];
+        let bytes: u64 = texts.into_iter().map(u64::from).sum();
+        usize::try_from(6 * bytes + 1024).unwrap_or(usize::MAX)
+    }
+}
+
 /// The defaults of `dump`.
 pub fn default_dump_options() -> DumpOptions {
     DumpOptions {
@@ -121,6 +176,17 @@ pub fn default_load_options() -> LoadOptions {
         quotas: None,
         max_entries: None,
         vector_dtype: None,
-        max_expansion: 200,
+        max_expansion: MAX_EXPANSION,
+    }
+}
+
+/// The defaults of `inspect`.
+pub fn default_inspect_options() -> InspectOptions {
+    let cache = options::defaults("", 1);
+    InspectOptions {
+        max_expansion: MAX_EXPANSION,
+        max_query_bytes: cache.max_query_bytes,
+        max_response_bytes: cache.max_response_bytes,
+        max_metadata_bytes: cache.max_metadata_bytes,
     }
 }

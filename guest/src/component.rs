@@ -94,7 +94,7 @@ impl Guest for Component {
         with(|cache| cache.clear_namespace(&namespace))
     }
 
-    fn vacuum(namespace: Option<String>, compact: bool) -> Result<u64> {
+    fn vacuum(namespace: Option<String>, compact: bool) -> Result<Vacuumed> {
         with(|cache| cache.vacuum(namespace.as_deref(), compact))
     }
 
@@ -130,8 +130,8 @@ impl Guest for Component {
         with(|cache| cache.stats(namespace.as_deref()))
     }
 
-    fn health() -> Result<HealthReport> {
-        with(Cache::health)
+    fn health(deep: bool) -> Result<HealthReport> {
+        with(|cache| cache.health(deep))
     }
 
     fn normalize(query: String) -> NormalizedQuery {
@@ -156,6 +156,10 @@ impl CheckpointGuest for Component {
         checkpoint::default_load_options()
     }
 
+    fn default_inspect_options() -> InspectOptions {
+        checkpoint::default_inspect_options()
+    }
+
     fn dump(options: DumpOptions) -> Result<DumpReport> {
         with(|cache| cache.dump(&options, &ImportedArchive))
     }
@@ -164,8 +168,8 @@ impl CheckpointGuest for Component {
         with(|cache| cache.load(options, &ImportedArchive))
     }
 
-    fn inspect(max_expansion: u32) -> Result<Summary> {
-        with(|cache| cache.inspect(max_expansion, &ImportedArchive))
+    fn inspect(options: InspectOptions) -> Result<Summary> {
+        with(|cache| cache.inspect(&options, &ImportedArchive))
     }
 }
 

@@ -17,10 +17,15 @@ pub struct Follower {
     /// None if nobody else writes.
     interval_ms: Option<u32>,
     checked: Option<Now>,
+    /// After a comparison, the milliseconds until the next.
+    rest_ms: u64,
     /// The value of the counter if nobody else has written.
     version: Option<u64>,
     compared: Now,
 }
+
+/// The rest after a comparison is this many times as long as the comparison took.
+const REST_FACTOR: u64 = 10;
 
 impl Follower {
     /// Follows other processes, if there are any.
@@ -31,6 +36,7 @@ impl Follower {
                 Coordination::StaleTolerant(interval_ms) => Some(interval_ms),
             },
             checked: None,
+            rest_ms: 0,
             version: None,
             compared: Now { millis: 0 },
         }
@@ -42,7 +48,8 @@ impl Follower {
             (None, _) => false,
             (Some(_), None) => true,
             (Some(interval), Some(checked)) => {
-                now < checked || now.millis - checked.millis >= u64::from(interval)
+                now < checked
+                    || now.millis - checked.millis >= u64::from(interval).max(self.rest_ms)
             }
         }
     }
@@ -57,10 +64,24 @@ impl Follower {
         self.version != Some(version)
     }
 
-    /// Records that the counter was read, and its changes have been followed.
+    /// Records that the counter was read, and that its changes have been followed, or are being
+    /// followed.
     pub fn caught_up(&mut self, version: u64, now: Now) {
         self.version = Some(version);
         self.checked = Some(now);
+        self.rest_ms = 0;
+    }
+
+    /// Records that a comparison with the store ended, and how many milliseconds it took.
+    pub fn rest_after(&mut self, took_ms: u64, now: Now) {
+        self.checked = Some(now);
+        self.rest_ms = took_ms.saturating_mul(REST_FACTOR);
+    }
+
+    /// Records that a comparison was given up: the changes have not been followed.
+    pub fn fell_behind(&mut self) {
+        self.version = None;
+        self.checked = None;
     }
 
     /// The last known value of the counter.
@@ -87,5 +108,31 @@ impl Follower {
     /// last comparison.
     pub fn is_unsettled(&self, created_at: u64) -> bool {
         created_at.saturating_add(UNSETTLED_SECONDS) >= self.compared.seconds()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Now {
+        Now { millis }
+    }
+
+    #[test]
+    fn a_long_comparison_is_followed_by_a_rest_of_ten_times_its_length() {
+        let mut follower = Follower::new(Coordination::StaleTolerant(100));
+        follower.caught_up(1, at(1_000));
+        assert!(!follower.is_due(at(1_099)) && follower.is_due(at(1_100)));
+        follower.rest_after(500, at(2_000));
+        assert!(!follower.is_due(at(6_999)) && follower.is_due(at(7_000)));
+        follower.rest_after(1, at(8_000));
+        assert!(!follower.is_due(at(8_099)) && follower.is_due(at(8_100)));
+        assert!(
+            follower.is_due(at(0)),
+            "a clock set back does not end following"
+        );
+        follower.fell_behind();
+        assert!(follower.is_due(at(8_000)) && follower.has_moved(1));
     }
 }

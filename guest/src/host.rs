@@ -15,6 +15,11 @@ impl Now {
     pub fn seconds(self) -> u64 {
         self.millis / 1000
     }
+
+    /// The milliseconds since an earlier time; 0 if the clock was set back.
+    pub fn since(self, earlier: Now) -> u64 {
+        self.millis.saturating_sub(earlier.millis)
+    }
 }
 
 /// The clock, and the decisions that the options leave to the host.

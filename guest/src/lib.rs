@@ -14,7 +14,7 @@
 //! | [`counters`], [`backlog`] | what is counted, and written later |
 //! | [`coordination`] | following other processes |
 //! | [`checkpoint`] | archives of a whole cache: dump, load, inspect |
-//! | [`options`] | defaults and limits |
+//! | [`options`], [`range`] | defaults and limits |
 //!
 //! ```
 //! use mneme_guest::query;
@@ -48,6 +48,7 @@ pub mod index;
 pub mod options;
 pub mod policy;
 pub mod query;
+pub mod range;
 pub mod store;
 pub mod vector;
 
@@ -58,14 +59,14 @@ pub mod testing;
 /// The contract's data types, generated from `wit/`.
 pub mod types {
     pub use crate::bindings::exports::mneme::cache::cache::{
-        CacheStats, ConfidenceRule, Coordination, Counters, Decay, Explained, ExplainedOutcome,
-        Explanation, GetRequest, GraphOptions, HealthReport, Hit, IndexKind, JudgedEntry, Lookup,
-        NamespaceStats, NormalizedQuery, Options, PutOutcome, PutRequest, TtlChoice, ValidatorRule,
-        VectorSource, Verdict,
+        CacheStats, ConfidenceRule, Coordination, Counters, Decay, DeepHealth, Embedding,
+        Explained, ExplainedOutcome, Explanation, GetRequest, GraphOptions, HealthReport, Hit,
+        IndexKind, JudgedEntry, Lookup, NamespaceStats, NormalizedQuery, Options, PutOutcome,
+        PutRequest, Reading, TtlChoice, Vacuumed, ValidatorRule, VectorSource, Verdict,
     };
     pub use crate::bindings::exports::mneme::cache::checkpoint::{
-        Compression, DumpOptions, DumpReport, Layout, LoadOptions, LoadReport, Manifest,
-        NamespaceSummary, Summary, TtlOverride,
+        Compression, DumpOptions, DumpReport, InspectOptions, Layout, LoadOptions, LoadReport,
+        Manifest, NamespaceSummary, Summary, TtlOverride,
     };
     pub use crate::bindings::mneme::cache::archive::Unit;
     pub use crate::bindings::mneme::cache::events::{

@@ -1,6 +1,9 @@
 //! Defaults and limits.
 
+mod json;
+
 use crate::error::{Result, invalid};
+use crate::range;
 use crate::types::{
     ConfidenceRule, Coordination, Decay, GraphOptions, IndexKind, Options, ValidatorRule,
     VectorDtype,
@@ -24,9 +27,10 @@ pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
         namespace_quotas: Vec::new(),
         confidence: ConfidenceRule::Decay(Decay {
             half_life_seconds: 86_400,
-            cut_off: 0.7,
+            cut_off: 0.0,
         }),
         validator: ValidatorRule::Builtin,
+        allow_unreadable: false,
         events: false,
         vector_dtype: VectorDtype::Float32,
         index: IndexKind::Auto,
@@ -48,19 +52,7 @@ pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
 
 /// Refuses options that are out of range.
 pub fn check(options: &Options) -> Result<()> {
-    let fingerprint = &options.embedder_fingerprint;
-    if fingerprint.is_empty() || fingerprint.len() > MAX_NAME_BYTES || fingerprint.contains('\0') {
-        return Err(invalid(format!(
-            "option embedder-fingerprint has {} bytes; it needs 1 to {MAX_NAME_BYTES}, without U+0000",
-            fingerprint.len()
-        )));
-    }
-    let dim = options.embedder_dim;
-    if dim == 0 || dim > MAX_DIM {
-        return Err(invalid(format!(
-            "option embedder-dim is {dim}; it must be 1 to {MAX_DIM}"
-        )));
-    }
+    check_embedder(&options.embedder_fingerprint, options.embedder_dim)?;
     check_threshold(options.similarity_threshold)?;
     let GraphOptions {
         ef_search,
@@ -78,8 +70,10 @@ pub fn check(options: &Options) -> Result<()> {
         }
     }
     check_max_entries(options.max_entries)?;
-    for (namespace, _) in &options.namespace_quotas {
+    check_ttl(options.default_ttl)?;
+    for (namespace, quota) in &options.namespace_quotas {
         check_namespace(namespace)?;
+        check_quota(Some(*quota))?;
     }
     let cut_off = match &options.confidence {
         ConfidenceRule::Decay(decay) => {
@@ -88,6 +82,10 @@ pub fn check(options: &Options) -> Result<()> {
                     "option confidence: half-life-seconds must be at least 1",
                 ));
             }
+            range::check(
+                "option confidence: half-life-seconds",
+                decay.half_life_seconds,
+            )?;
             decay.cut_off
         }
         ConfidenceRule::Host(cut_off) => *cut_off,
@@ -100,14 +98,41 @@ pub fn check(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a cap of 0.
+/// Refuses an embedder that no cache can have.
+pub fn check_embedder(fingerprint: &str, dim: u32) -> Result<()> {
+    if fingerprint.is_empty() || fingerprint.len() > MAX_NAME_BYTES || fingerprint.contains('\0') {
+        return Err(invalid(format!(
+            "the embedder's fingerprint has {} bytes; it needs 1 to {MAX_NAME_BYTES}, without U+0000",
+            fingerprint.len()
+        )));
+    }
+    if dim == 0 || dim > MAX_DIM {
+        return Err(invalid(format!(
+            "the embedder's dim is {dim}; it must be 1 to {MAX_DIM}"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a cap of 0, and one out of range.
 pub fn check_max_entries(max_entries: Option<u64>) -> Result<()> {
     match max_entries {
         Some(0) => Err(invalid(
             "option max-entries is 0; it must be at least 1, or none",
         )),
-        _ => Ok(()),
+        Some(cap) => range::check("option max-entries", cap),
+        None => Ok(()),
     }
+}
+
+/// Refuses a quota out of range.
+pub fn check_quota(quota: Option<u64>) -> Result<()> {
+    quota.map_or(Ok(()), |quota| range::check("the quota", quota))
+}
+
+/// Refuses a lifetime out of range.
+pub fn check_ttl(ttl: Option<u64>) -> Result<()> {
+    ttl.map_or(Ok(()), |ttl| range::check("the TTL in seconds", ttl))
 }
 
 /// Refuses thresholds outside the range of cosines.
@@ -159,16 +184,10 @@ pub fn check_metadata(metadata: &str) -> Result<()> {
         return Ok(());
     }
     match serde_json::from_str(metadata) {
-        Ok(serde_json::Value::Object(_)) => Ok(()),
+        Ok(json::Kind::Object) => Ok(()),
         Ok(other) => Err(invalid(format!(
             "the metadata is JSON, but {} instead of an object",
-            match other {
-                serde_json::Value::Null => "null",
-                serde_json::Value::Bool(_) => "a boolean",
-                serde_json::Value::Number(_) => "a number",
-                serde_json::Value::String(_) => "a string",
-                _ => "an array",
-            }
+            other.name()
         ))),
         Err(error) => Err(invalid(format!(
             "the metadata is not a JSON object: {error}"
@@ -187,7 +206,7 @@ mod tests {
 
     #[test]
     fn out_of_range_options_are_refused() {
-        let broken: [fn(&mut Options); 9] = [
+        let broken: [fn(&mut Options); 13] = [
             |o| o.embedder_fingerprint.clear(),
             |o| o.embedder_fingerprint = "x".repeat(1025),
             |o| o.embedder_dim = 0,
@@ -197,6 +216,15 @@ mod tests {
             |o| o.max_entries = Some(0),
             |o| o.confidence = ConfidenceRule::Host(-0.1),
             |o| o.namespace_quotas = vec![("a\0b".into(), 1)],
+            |o| o.namespace_quotas = vec![("a".into(), 1 << 53)],
+            |o| o.max_entries = Some(1 << 53),
+            |o| o.default_ttl = Some(1 << 53),
+            |o| {
+                o.confidence = ConfidenceRule::Decay(Decay {
+                    half_life_seconds: 1 << 53,
+                    cut_off: 0.5,
+                });
+            },
         ];
         for (i, break_it) in broken.iter().enumerate() {
             let mut options = defaults("f", 4);

@@ -1,7 +1,7 @@
-//! Confidence and validator: which candidates may answer.
+//! Confidence, validator and readability: what may answer.
 
 use crate::host::Host;
-use crate::types::{Candidate, ConfidenceRule, ValidatorRule};
+use crate::types::{Candidate, ConfidenceRule, Reading, ValidatorRule};
 
 /// A response that begins with one of these is a failure that was cached by mistake.
 const FAILURE_MARKS: [&str; 2] = ["[LLM Error]", "[ERROR]"];
@@ -15,6 +15,7 @@ pub fn confidence(
     metadata: &str,
 ) -> f32 {
     let value = match rule {
+        ConfidenceRule::Decay(decay) if decay.cut_off == 0.0 => similarity,
         ConfidenceRule::Decay(decay) => {
             let half_lives = age_seconds as f64 / decay.half_life_seconds as f64;
             (f64::from(similarity) * 0.5_f64.powf(half_lives)) as f32
@@ -54,11 +55,23 @@ pub fn accepts(
     }
 }
 
+/// Whether a vector stands for its text: every token was read, and at most a quarter of them were
+/// unknown.
+pub fn is_readable(reading: &Reading) -> bool {
+    let Reading {
+        tokens,
+        tokens_read,
+        tokens_unknown,
+    } = *reading;
+    tokens_read > 0 && tokens_read >= tokens && tokens_unknown <= tokens_read / 4
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::options::defaults;
     use crate::testing::TestHost;
+    use crate::types::Decay;
 
     fn accepted(response: &str) -> bool {
         accepts(
@@ -80,9 +93,30 @@ mod tests {
     }
 
     #[test]
+    fn texts_that_were_cut_or_are_unknown_are_unreadable() {
+        let readable = |tokens, tokens_read, tokens_unknown| {
+            is_readable(&Reading {
+                tokens,
+                tokens_read,
+                tokens_unknown,
+            })
+        };
+        assert!(readable(126, 126, 0) && readable(8, 8, 2) && readable(1, 1, 0));
+        assert!(!readable(127, 126, 0), "cut");
+        assert!(!readable(8, 8, 3) && !readable(3, 3, 1), "unknown");
+        assert!(!readable(0, 0, 0), "nothing to compare");
+        assert!(!readable(u32::MAX, 1, u32::MAX));
+    }
+
+    #[test]
     fn confidence_halves_each_half_life() {
-        let rule = defaults("f", 2).confidence;
         let host = TestHost::default();
+        let off = defaults("f", 2).confidence;
+        assert_eq!(confidence(&off, &host, 0.9, 86_400, "{}"), 0.9);
+        let rule = ConfidenceRule::Decay(Decay {
+            half_life_seconds: 86_400,
+            cut_off: 0.7,
+        });
         assert_eq!(confidence(&rule, &host, 0.9, 0, "{}"), 0.9);
         assert_eq!(confidence(&rule, &host, 0.9, 86_400, "{}"), 0.45);
         assert_eq!(confidence(&rule, &host, 1.0, u64::MAX, "{}"), 0.0);

@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use crate::types::{
-    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Restored,
+    CapabilitySet, Entry, EntryKey, EntryRef, Error, ImportMode, Inserted, MetaChange, Restored,
     StampPage, Touch, VectorPage,
 };
 
@@ -59,4 +59,19 @@ pub trait Store {
     fn read_restore(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>>;
     fn commit_restore(&self, only_if_empty: bool) -> Result<()>;
     fn end_restore(&self) -> Result<()>;
+}
+
+/// Refuses a page of `operation` whose ids do not ascend from above `after`. Whoever reads on after
+/// its last id would otherwise mix up rows, or never end.
+pub fn check_ids(operation: &str, ids: impl IntoIterator<Item = u64>, after: u64) -> Result<()> {
+    let mut last = after;
+    for id in ids {
+        if id <= last {
+            return Err(Error::Corrupt(format!(
+                "store.{operation} returned id {id} after id {last}, and ids ascend; the data is damaged or the store is at fault, so check its integrity"
+            )));
+        }
+        last = id;
+    }
+    Ok(())
 }

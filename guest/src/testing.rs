@@ -112,5 +112,14 @@ pub fn response(query: &str, degrees: f64) -> PutRequest {
         vector: VectorSource::Given(at_angle(degrees)),
         ttl: TtlChoice::Inherit,
         metadata: "{}".into(),
+        validate: false,
     }
+}
+
+/// A vector from an embedder that does not say how much it read.
+pub fn embedded(vector: Vec<f32>) -> VectorSource {
+    VectorSource::Embedded(Embedding {
+        vector,
+        reading: None,
+    })
 }

@@ -39,10 +39,25 @@ pub fn is_unit(vector: &[f32]) -> bool {
     (norm(vector) - 1.0).abs() <= UNIT_TOLERANCE
 }
 
-/// Returns the errors of [`unit()`].
+/// The embedding of an entry that only the exact layer finds: all zeros.
+pub fn absent(dim: u32) -> Vec<f32> {
+    vec![0.0; dim as usize]
+}
+
+/// Whether an embedding is [`absent()`].
+pub fn is_absent(vector: &[f32]) -> bool {
+    vector.iter().all(|&x| x == 0.0)
+}
+
+/// Checks the vector of a stored entry: [`absent()`], or one that [`unit()`] takes.
+///
+/// Errors: those of [`unit()`].
 pub fn check(vector: &[f32], dim: u32) -> Result<()> {
     if vector.len() != dim as usize {
         return Err(dimension(dim, vector.len()));
+    }
+    if is_absent(vector) {
+        return Ok(());
     }
     direction(vector).map(drop)
 }
@@ -70,8 +85,11 @@ fn norm(vector: &[f32]) -> f64 {
     mneme_kernels::squares_f64(vector).sqrt()
 }
 
-/// The cosine of two unit vectors of the same length, -1 to 1.
+/// The cosine of two unit vectors of the same length, -1 to 1. That of a vector with itself is 1.
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    if a == b {
+        return 1.0;
+    }
     mneme_kernels::dot_f32(a, b).clamp(-1.0, 1.0)
 }
 
@@ -126,12 +144,26 @@ mod tests {
     }
 
     #[test]
+    fn only_zeros_are_absent() {
+        assert!(is_absent(&absent(3)) && is_absent(&[0.0, -0.0]));
+        assert!(!is_absent(&[0.0, 1e-45]));
+    }
+
+    #[test]
     fn unit_vectors_keep_their_bits() {
         let v = vec![0.6_f32, 0.8];
         assert_eq!(unit(v.clone(), 2).unwrap(), v);
     }
 
     proptest! {
+        #[test]
+        fn a_vector_has_cosine_one_with_itself(v in prop::collection::vec(-1.0_f32..1.0, 1..400)) {
+            let v = unit(v.clone(), v.len() as u32);
+            prop_assume!(v.is_ok());
+            let v = v.unwrap();
+            prop_assert_eq!(cosine(&v, &v.clone()), 1.0);
+        }
+
         #[test]
         fn coarser_types_stay_close(
             a in prop::collection::vec(-1.0_f32..1.0, 32),

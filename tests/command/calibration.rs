@@ -240,6 +240,31 @@ fn a_log_is_replayed_at_every_threshold() {
 }
 
 #[test]
+fn a_replay_says_why_nothing_was_judged() {
+    let folder = Folder::new();
+    let reason = |lines: &[Value], threshold: &str| {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let file = folder.write("log.jsonl", text);
+        run(&folder, &["replay", &file, "--thresholds", threshold]).stdout
+    };
+    let labelled = [
+        json!({"query": "How do I reset my password?", "label": "reset"}),
+        json!({"query": "Where is my parcel?", "label": "parcel"}),
+    ];
+    assert!(reason(&labelled, "1").contains("no hit to judge"));
+    let bare = [
+        json!({"query": "Where is it?"}),
+        json!({"query": "where is it?"}),
+    ];
+    assert!(reason(&bare, "1").contains("the log has no label or response"));
+    let half = [
+        json!({"query": "Where is it?", "label": "parcel"}),
+        json!({"query": "where is it?"}),
+    ];
+    assert!(reason(&half, "1").contains("has no label or response"));
+}
+
+#[test]
 fn bad_logs_are_refused() {
     let folder = Folder::new();
     for (text, expected) in [

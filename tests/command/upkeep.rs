@@ -71,7 +71,7 @@ fn upkeep() {
         assert!(stats.stdout.contains(part), "{part}: {}", stats.stdout);
     }
     assert_eq!(folder.json(&["stats", "-n", "y"])["entries"], 1);
-    let health = folder.json(&["health"]);
+    let health = folder.json(&["health", "--deep"]);
     assert_eq!(
         (&health["healthy"], &health["problems"]),
         (&json!(true), &json!([]))

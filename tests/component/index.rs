@@ -223,7 +223,7 @@ fn a_damaged_or_stale_index_in_a_database_is_never_trusted() {
         let cache = open();
         ask(&cache, "n", &queries[0], 0.9);
         let stats = cache.stats(None).unwrap();
-        let problems = cache.health().unwrap().problems;
+        let problems = cache.health(true).unwrap().problems;
         check(&cache, "n", &rows, &queries);
         cache.close().unwrap();
         (stats.index_coded_rows, problems)

@@ -148,7 +148,7 @@ fn a_call_beyond_its_time_is_stopped_and_the_next_works() {
     assert_eq!(answer(&cache, "kept").as_deref(), Some("here"));
     store.set_hook(|_| Ok(()));
     assert_eq!(answer(&cache, "something else"), None);
-    assert!(cache.health().unwrap().healthy);
+    assert!(cache.health(true).unwrap().healthy);
     assert_eq!(store.inner().count(None).unwrap(), 1);
 }
 
@@ -288,7 +288,7 @@ const SCRIPT: &[(&str, Step)] = &[
     }),
     ("namespaces", |cache, _| cache.list_namespaces().map(drop)),
     ("stats", |cache, _| cache.stats(None).map(drop)),
-    ("health", |cache, _| cache.health().map(drop)),
+    ("health", |cache, _| cache.health(true).map(drop)),
     ("requantize", |cache, _| {
         cache.requantize(mneme::VectorDtype::Int8)
     }),
@@ -390,7 +390,7 @@ fn run_with_fault(
     let calls = calls.load(Ordering::SeqCst);
     store.set_hook(|_| Ok(()));
     let again = open(store.clone());
-    assert!(again.health().unwrap().healthy, "call {nth}");
+    assert!(again.health(true).unwrap().healthy, "call {nth}");
     assert_eq!(again.stats(None).unwrap().entries, 1, "call {nth}");
     assert_eq!(
         answer(&again, "at the end").as_deref(),

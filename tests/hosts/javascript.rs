@@ -146,7 +146,7 @@ fn opens_what_node_has_written(artefacts: &Path) {
             .embedding(vec![3.1, -2.0, 1.0]);
         assert_eq!(cache.get(near).unwrap().hit().unwrap().response, "answer");
         assert_eq!(cache.namespace_quota("tenant").unwrap(), Some(7));
-        assert!(cache.health().unwrap().healthy);
+        assert!(cache.health(true).unwrap().healthy);
         let counters = cache.stats(Some("default")).unwrap().counters;
         assert!(counters.hits_exact >= 2, "those of Node are counted on");
     }
@@ -209,7 +209,7 @@ fn open(options: &Value, clock: &ManualClock) -> SemanticCache {
         .store(MemoryStore::new())
         .embedder(Precomputed::new("script-1", 24))
         .similarity_threshold(options["similarityThreshold"].as_f64().unwrap() as f32)
-        .default_ttl(options["defaultTtl"].as_u64().unwrap())
+        .default_ttl(options["defaultTtlSeconds"].as_u64().unwrap())
         .max_entries(options["maxEntries"].as_u64().unwrap())
         .touches(options["touchLimit"].as_u64().unwrap() as u32, 5000)
         .clock(clock.clone());

@@ -194,7 +194,7 @@ fn a_reader_follows_a_writer_and_no_lock_fails() {
             check_answer(&reader, n, &acknowledged);
         }
         assert_eq!(reader.stats(None).unwrap().entries, ROUNDS / 2);
-        assert!(reader.health().unwrap().healthy);
+        assert!(reader.health(true).unwrap().healthy);
         reader.close().unwrap();
     });
 }
@@ -319,7 +319,7 @@ fn puts_acknowledged_before_a_kill_are_there_after_it() {
             acknowledged.extend(std::iter::from_fn(|| child.line()));
 
             let cache = open(&path, Coordination::Single);
-            let health = cache.health().unwrap();
+            let health = cache.health(true).unwrap();
             assert!(health.healthy, "round {round}: {health:?}");
             for n in &acknowledged {
                 for query in batch_queries(n.parse().unwrap()) {
@@ -399,6 +399,6 @@ fn processes_that_create_and_fill_a_file_together_lose_nothing() {
             (2 * CHILDREN * WORK).to_string(),
             "one step for each put"
         );
-        assert!(cache.health().unwrap().healthy);
+        assert!(cache.health(true).unwrap().healthy);
     });
 }

@@ -1,7 +1,7 @@
 //! The Redis store when the server, or what is between, fails.
 
 use mneme::RedisStore;
-use mneme::store::{BackendError, Entry, Result, Store, StoreError, Touch};
+use mneme::store::{BackendError, Entry, ImportMode, Result, Store, StoreError, Touch};
 use mneme_tests::proxy::{Fault, Proxy};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, put};
 use mneme_tests::servers::redis::Redis;
@@ -10,13 +10,16 @@ use mneme_tests::unless_it_hangs;
 use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 mneme_tests::tests![
     a_server_that_is_away_is_waited_for_by_calling_again,
     reads_are_repeated_and_writes_are_not,
     a_request_that_is_cut_is_not_done,
     an_answer_that_comes_too_late_is_nobodys,
+    after_one_that_waited_in_vain_all_fail_at_once_until_the_server_answers,
+    bookkeeping_gives_up_early_and_refuses_nobody_else,
+    a_right_that_is_missing_is_named,
     what_is_no_redis_server_is_told,
     passwords_and_rights_are_the_callers_to_mend,
     a_full_memory_stores_nothing_and_still_deletes,
@@ -190,9 +193,10 @@ fn an_answer_that_comes_too_late_is_nobodys(server: Redis) {
         let (proxy, mut store) = behind(&server, "&call_timeout_ms=300&connect_timeout_ms=300");
         proxy.set(Fault::Stall);
         fails(store.count(None), "did not answer within 300 ms", true);
-        fails(store.read_meta("k"), "within the connect timeout", true);
+        fails(store.read_meta("k"), "calls fail at once", true);
         proxy.set(Fault::None);
-        assert_eq!(store.read_meta("k").unwrap().as_deref(), Some("1"));
+        let meta = when_it_answers(|| store.read_meta("k"));
+        assert_eq!(meta.as_deref(), Some("1"));
         proxy.set(Fault::Stall);
         fails(store.update_access(&[HIT]), "unknown whether", false);
         proxy.set(Fault::None);
@@ -208,6 +212,93 @@ fn an_answer_that_comes_too_late_is_nobodys(server: Redis) {
         fails(open(&mut store), "within the connect timeout", true);
         proxy.set(Fault::None);
     });
+}
+
+/// The result of a call, when the server answers again.
+fn when_it_answers<T>(mut call: impl FnMut() -> Result<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match call() {
+            Ok(value) => return value,
+            Err(error) => assert!(Instant::now() < deadline, "{error:?}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn after_one_that_waited_in_vain_all_fail_at_once_until_the_server_answers(server: Redis) {
+    unless_it_hangs(move || {
+        let (proxy, mut store) = behind(&server, "&call_timeout_ms=1500&connect_timeout_ms=1500");
+        proxy.set(Fault::Stall);
+        fails(store.count(None), "did not answer within 1500 ms", true);
+        let start = Instant::now();
+        for _ in 0..100 {
+            fails(store.count(None), "calls fail at once", true);
+            fails(store.insert(vec![entry("a", 2)]), "this insert", true);
+        }
+        // Each would have waited for a second and a half.
+        assert!(start.elapsed() < Duration::from_secs(10));
+        proxy.set(Fault::None);
+        assert_eq!(when_it_answers(|| store.count(None)), 1);
+        put(&mut store, entry("a", 2));
+        // A closed store says so, and an open one starts afresh.
+        proxy.set(Fault::Stall);
+        fails(store.count(None), "did not answer", true);
+        store.close().unwrap();
+        assert!(matches!(store.count(None), Err(StoreError::Closed)));
+        proxy.set(Fault::None);
+        open(&mut store).unwrap();
+        assert_eq!(store.count(None).unwrap(), 2);
+    });
+}
+
+fn bookkeeping_gives_up_early_and_refuses_nobody_else(server: Redis) {
+    unless_it_hangs(move || {
+        let (proxy, mut store) = behind(&server, "&call_timeout_ms=60000");
+        proxy.set(Fault::Stall);
+        fails(store.update_access(&[HIT]), "within 1000 ms", false);
+        fails(
+            store.replace_meta("k", None, None),
+            "within the connect",
+            true,
+        );
+        proxy.set(Fault::None);
+        assert_eq!(store.count(None).unwrap(), 1);
+    });
+}
+
+fn a_right_that_is_missing_is_named(server: Redis) {
+    let mut store = server.store("p");
+    open(&mut store).unwrap();
+    put(&mut store, entry("a", 1));
+    let mut client = server.client();
+    let mut rules = |rules: &[&str]| {
+        let all = [&["ACL", "SETUSER", "some", "on", ">secret", "~p:*"], rules].concat();
+        client.run::<()>(&all);
+    };
+    rules(&["+@read", "+@write", "+@scripting", "+@connection", "+time"]);
+    let url = server.url().replace("//", "//some:secret@");
+    let mut store = RedisStore::from_url(&url).unwrap().prefix("p");
+    open(&mut store).unwrap();
+    put(&mut store, entry("a", 2));
+    assert!(store.integrity_check().unwrap());
+    store.begin_import(ImportMode::Merge).unwrap();
+    store.write_import(vec![entry("a", 3)]).unwrap();
+    assert!(store.commit_import(&[], &[]).unwrap());
+    store.list_namespace_quotas().unwrap();
+    rules(&["-time"]);
+    for named in ["may not run the command TIME", "ACL SETUSER and +time"] {
+        fails(store.insert(vec![entry("a", 4)]), named, false);
+        fails(store.count(None), named, false);
+        // It could not look, which is no damage.
+        fails(store.integrity_check(), named, false);
+    }
+    rules(&["+time", "-hmget"]);
+    fails(store.get_by_ids(&[1]), "the command HMGET", false);
+    rules(&["+hmget", "-evalsha"]);
+    fails(store.get_by_ids(&[1]), "the command EVALSHA", false);
+    rules(&["+evalsha"]);
+    assert_eq!(store.count(None).unwrap(), 3);
 }
 
 fn what_is_no_redis_server_is_told() {
@@ -272,16 +363,12 @@ fn passwords_and_rights_are_the_callers_to_mend() -> Ran {
         command.query::<()>(&mut admin).unwrap();
     };
     set(&["~other:*", "+@all"]);
-    fails(
-        open("some:secret@").map(drop),
-        "the right to all commands",
-        false,
-    );
+    fails(open("some:secret@").map(drop), "~PREFIX:*", false);
     set(&["~p:*", "+@all", "-incr"]);
     let mut store = open("some:secret@").unwrap();
     assert!(get(&mut store, "a", 1).is_some());
     set(&["-@all"]);
-    fails(store.count(None), "the right to all commands", false);
+    fails(store.count(None), "may not run the command EVALSHA", false);
     set(&["+@all"]);
     assert_eq!(store.count(None).unwrap(), 1);
     Ok(())

@@ -389,7 +389,7 @@ fn many_entries_are_one_step(server: Redis) {
         assert_eq!(store.count(Some("b")).unwrap(), 10_000);
         assert_eq!(get(&mut store, "b", 19_999).unwrap().id, first + 19_999);
         assert!(store.integrity_check().unwrap());
-        assert_eq!(client.run::<usize>(&["DBSIZE"]), 20_001 * 2 + 3 + 3 + 2);
+        assert_eq!(client.run::<usize>(&["DBSIZE"]), 20_001 * 2 + 4 + 3 + 2);
     }
     // A long one is forgotten too.
     store.begin_import(ImportMode::Replace).unwrap();

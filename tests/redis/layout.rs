@@ -311,7 +311,7 @@ fn databases_of_a_server_are_apart(server: Redis) {
     put(&mut three, entry("a", 1));
     let mut zero = opened(&server, "p");
     assert_eq!(zero.count(None).unwrap(), 0);
-    assert_eq!(server.client().run::<usize>(&["DBSIZE"]), 3);
+    assert_eq!(server.client().run::<usize>(&["DBSIZE"]), 4);
     let url = format!("{}/99", server.url());
     let outcome = RedisStore::from_url(&url).unwrap().open(FINGERPRINT, DIM);
     assert!(

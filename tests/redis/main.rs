@@ -7,6 +7,7 @@ mod import_faults;
 mod imports;
 mod layout;
 mod limits;
+mod vanishing;
 
 use mneme_tests::suite::Suite;
 use std::process::ExitCode;
@@ -21,5 +22,6 @@ fn main() -> ExitCode {
         .tests(imports::tests())
         .tests(layout::tests())
         .tests(limits::tests())
+        .tests(vanishing::tests())
         .run()
 }

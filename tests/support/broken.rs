@@ -248,6 +248,10 @@ impl<S: Send> Store for Broken<S> {
         self.sound.recorded_embedder()
     }
 
+    fn server_time(&mut self) -> Result<Option<std::time::Duration>> {
+        self.sound.server_time()
+    }
+
     for_each_operation!(broken![]);
 }
 

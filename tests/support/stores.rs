@@ -68,5 +68,9 @@ impl Store for Hooked {
         self.before("recorded_embedder")?.recorded_embedder()
     }
 
+    fn server_time(&mut self) -> Result<Option<std::time::Duration>> {
+        self.inner().server_time()
+    }
+
     for_each_operation!(hooked![]);
 }

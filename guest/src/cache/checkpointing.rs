@@ -13,16 +13,17 @@ use crate::checkpoint::overrides::Overrides;
 use crate::checkpoint::reader::{Part, Reader, Verified};
 use crate::checkpoint::rows::check_entry;
 use crate::checkpoint::state::{State, add_counters};
-use crate::checkpoint::{ENTRIES_PER_READ, SNAPSHOT, refused, writer};
+use crate::checkpoint::{ENTRIES_PER_READ, Limits, SNAPSHOT, refused, writer};
 use crate::coordination::Follower;
 use crate::counters::{self, ATTEMPTS};
 use crate::error::{Result, invalid};
 use crate::host::{Archive, Host};
 use crate::options;
-use crate::store::Store;
+use crate::store::{Store, check_ids};
 use crate::types::{
-    BackendError, DumpOptions, DumpReport, Entry, Error, ImportMode, Layout, LoadOptions,
-    LoadReport, Manifest, MetaChange, NamespaceSummary, Options, Restored, Summary, Unit,
+    BackendError, DumpOptions, DumpReport, Entry, Error, ImportMode, InspectOptions, Layout,
+    LoadOptions, LoadReport, Manifest, MetaChange, NamespaceSummary, Options, Restored, Summary,
+    Unit,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +48,8 @@ impl<S: Store, H: Host> Cache<S, H> {
             written_by: None,
             consistent: false,
         };
-        writer::dump(store, archive, options, described)
+        let limits = Limits::of(&open.options);
+        writer::dump(store, archive, options, described, limits)
     }
 
     /// See `checkpoint.load`.
@@ -58,7 +60,8 @@ impl<S: Store, H: Host> Cache<S, H> {
         options::check_max_entries(options.max_entries)?;
         let now = host.now();
         open.backlog.flush(store, now)?;
-        let reader = Reader::open(archive, options.max_expansion)?;
+        let limits = Limits::of(&open.options);
+        let reader = Reader::open(archive, options.max_expansion, limits)?;
         let manifest = reader.manifest().clone();
         check_embedder(
             &manifest,
@@ -78,6 +81,8 @@ impl<S: Store, H: Host> Cache<S, H> {
             mode: options.mode,
             overrides: &overrides,
             dim: open.options.embedder_dim,
+            limits,
+            named,
             max_batch: open.max_batch,
             batch: Vec::new(),
             batch_bytes: 0,
@@ -98,7 +103,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             open.options.max_entries = options.max_entries;
         }
         // The archive is loaded, so later failures do not fail the call.
-        let evicted = put_back(store, &named).and_then(|()| open.shrink(store, host, now));
+        let evicted = open.shrink(store, host, now);
         let count = *evicted.as_ref().unwrap_or(&0);
         open.note(EVICTING, evicted.map(drop));
         Ok(LoadReport {
@@ -110,13 +115,14 @@ impl<S: Store, H: Host> Cache<S, H> {
     }
 
     /// See `checkpoint.inspect`.
-    pub fn inspect(&mut self, max_expansion: u32, archive: &impl Archive) -> Result<Summary> {
+    pub fn inspect(&mut self, options: &InspectOptions, archive: &impl Archive) -> Result<Summary> {
         if self.open.is_some() {
             return Err(invalid("the cache is open; inspect works on a closed one"));
         }
-        check_expansion(max_expansion)?;
+        check_expansion(options.max_expansion)?;
         let store = &self.store;
-        let reader = Reader::open(archive, max_expansion)?;
+        let limits = Limits::given(options);
+        let reader = Reader::open(archive, options.max_expansion, limits)?;
         let manifest = reader.manifest().clone();
         let compression = reader.compression();
         let mut namespaces = BTreeMap::<String, NamespaceSummary>::new();
@@ -139,7 +145,7 @@ impl<S: Store, H: Host> Cache<S, H> {
                 let found = receive(store, archive, reader).and_then(|(verified, restored)| {
                     let entries = restored.entries;
                     let state = state_of(restored)?;
-                    read_restored(store, manifest.embedder_dim, entries, |entry| {
+                    read_restored(store, manifest.embedder_dim, limits, entries, |entry| {
                         tally(&entry);
                         Ok(())
                     })?;
@@ -163,7 +169,7 @@ impl<S: Store, H: Host> Cache<S, H> {
                 let verified = reader.read(&mut |part| {
                     match part {
                         Part::State(found) => state = found,
-                        Part::Entries(entries) => entries.iter().for_each(&mut tally),
+                        Part::Entry(entry) => tally(&entry),
                         Part::Snapshot(..) => {}
                     }
                     Ok(())
@@ -195,7 +201,7 @@ impl<S: Store, H: Host> Cache<S, H> {
 }
 
 /// The quotas, as they are now, of the namespaces that the options named at opening: a load
-/// that replaces everything takes them away where the archive has none.
+/// that replaces everything keeps them where the archive has none.
 fn named_quotas(
     store: &impl Store,
     mode: ImportMode,
@@ -208,16 +214,6 @@ fn named_quotas(
     let named: BTreeSet<&String> = options.namespace_quotas.iter().map(|(n, _)| n).collect();
     quotas.retain(|(name, _)| named.contains(name));
     Ok(quotas)
-}
-
-/// Sets these quotas where there is none.
-fn put_back(store: &impl Store, quotas: &[(String, u64)]) -> Result<()> {
-    for (namespace, quota) in quotas {
-        if store.get_namespace_quota(namespace)?.is_none() {
-            store.set_namespace_quota(namespace, Some(*quota))?;
-        }
-    }
-    Ok(())
 }
 
 impl Open {
@@ -239,6 +235,9 @@ struct Import<'a, S, A> {
     mode: ImportMode,
     overrides: &'a Overrides,
     dim: u32,
+    limits: Limits,
+    /// Quotas to keep where the archive has none.
+    named: Vec<(String, u64)>,
     max_batch: usize,
     /// Entries to write next.
     batch: Vec<Entry>,
@@ -259,7 +258,7 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
                     state = found;
                     Ok(())
                 }
-                Part::Entries(entries) => entries.into_iter().try_for_each(|e| self.take(e)),
+                Part::Entry(entry) => self.take(entry),
                 Part::Snapshot(..) => Ok(()),
             })
             .and_then(|_| self.commit(state));
@@ -277,24 +276,27 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
         let rows = restored.entries;
         self.expected = Some(rows);
         let state = state_of(restored)?;
-        if self.can_be_taken_whole()? {
-            read_restored(self.store, self.dim, rows, |_| Ok(()))?;
+        let (store, dim, limits) = (self.store, self.dim, self.limits);
+        if self.can_be_taken_whole(&state)? {
+            read_restored(store, dim, limits, rows, |_| Ok(()))?;
             self.entries = rows;
             return self.store.commit_restore(self.mode == ImportMode::Empty);
         }
         self.store.begin_import(self.mode)?;
-        let (store, dim) = (self.store, self.dim);
-        let imported = read_restored(store, dim, rows, |entry| self.take(entry))
+        let imported = read_restored(store, dim, limits, rows, |entry| self.take(entry))
             .and_then(|()| self.commit(state));
         self.forgetting(imported, S::end_import)
     }
 
     /// Whether the snapshot may replace the store's data unchanged: the options change nothing
     /// about it, and nothing of the present data must stay.
-    fn can_be_taken_whole(&self) -> Result<bool> {
+    fn can_be_taken_whole(&self, archived: &State) -> Result<bool> {
         Ok(self.overrides.change_nothing()
             && match self.mode {
-                ImportMode::Replace => true,
+                ImportMode::Replace => {
+                    let mut kept = self.named.iter();
+                    kept.all(|(name, _)| archived.quotas.contains_key(name))
+                }
                 ImportMode::Merge => false,
                 ImportMode::Empty => {
                     self.store.list_meta()?.is_empty()
@@ -331,7 +333,10 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
 
     fn commit(&mut self, archived: State) -> Result<()> {
         self.write()?;
-        let state = self.overrides.state(archived)?;
+        let mut state = self.overrides.state(archived)?;
+        for (namespace, quota) in &self.named {
+            state.quotas.entry(namespace.clone()).or_insert(*quota);
+        }
         let quotas: Vec<(String, u64)> = state.quotas.into_iter().collect();
         for _ in 0..ATTEMPTS {
             let meta = self.meta_changes(&state.meta)?;
@@ -403,6 +408,7 @@ fn receive(
 fn read_restored(
     store: &impl Store,
     dim: u32,
+    limits: Limits,
     expected: u64,
     mut take: impl FnMut(Entry) -> Result<()>,
 ) -> Result<()> {
@@ -412,15 +418,11 @@ fn read_restored(
             .read_restore(last_id, ENTRIES_PER_READ)
             .map_err(of_snapshot)?;
         let read = page.len();
+        let ids = page.iter().map(|entry| entry.id);
+        check_ids("read-restore", ids, last_id).map_err(of_snapshot)?;
         for entry in page {
-            if entry.id <= last_id {
-                return Err(refused(
-                    SNAPSHOT,
-                    format!("id {} after {last_id}; ids begin at 1 and ascend", entry.id),
-                ));
-            }
             last_id = entry.id;
-            check_entry(&entry, dim).map_err(|reason| {
+            check_entry(&entry, dim, limits).map_err(|reason| {
                 refused(
                     SNAPSHOT,
                     format!(
@@ -445,10 +447,12 @@ fn read_restored(
     Ok(())
 }
 
-/// A damaged snapshot is the archive's damage, not that of the store's data.
+/// A snapshot that the store cannot read is the archive's fault, not that of the store's data.
 fn of_snapshot(error: Error) -> Error {
     match error {
-        Error::Corrupt(reason) => refused(SNAPSHOT, reason),
+        Error::Corrupt(reason) | Error::InvalidArgument(reason) | Error::Unsupported(reason) => {
+            refused(SNAPSHOT, reason)
+        }
         error => error,
     }
 }

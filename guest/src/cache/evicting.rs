@@ -8,34 +8,42 @@ use crate::store::Store;
 use crate::types::Event;
 use std::collections::BTreeSet;
 
+/// The most entries that go because of one `put`, unless it stored more than half as many: some
+/// milliseconds of a store's time. Later calls evict the rest.
+const EVICTED_PER_CALL: u64 = 512;
+
 impl Open {
     /// Evicts entries beyond the quotas of these namespaces, and then beyond the global cap.
+    /// `stored` holds the ids that this call has stored, in that order.
     pub(super) fn enforce_limits(
         &mut self,
         store: &impl Store,
         host: &impl Host,
         namespaces: &BTreeSet<String>,
+        stored: &[u64],
         now: Now,
     ) -> Result<()> {
         for namespace in namespaces {
             if let Some(quota) = self.quota(store, namespace)? {
-                self.evict(store, host, Some(namespace), quota, now)?;
+                self.evict(store, host, Some(namespace), quota, stored, now)?;
             }
         }
         if let Some(cap) = self.options.max_entries {
-            self.evict(store, host, None, cap, now)?;
+            self.evict(store, host, None, cap, stored, now)?;
         }
         Ok(())
     }
 
-    /// Evicts the least recently used entries of one namespace, or of all, if there are
-    /// more than `limit`: the excess, but at least a tenth of the limit, and at least one.
+    /// Evicts entries of one namespace, or of all, if there are more than `limit`: first those
+    /// that are expired, then the least recently used, but none that was just stored. The excess
+    /// goes, but at least a tenth of the limit, and at least one.
     fn evict(
         &mut self,
         store: &impl Store,
         host: &impl Host,
         namespace: Option<&str>,
         limit: u64,
+        stored: &[u64],
         now: Now,
     ) -> Result<()> {
         if self.entries_in(store, namespace)? <= limit {
@@ -44,14 +52,29 @@ impl Open {
         if self.follower.is_shared() {
             // Others may have deleted since the entries were counted.
             self.sizes = Sizes::default();
-            if self.entries_in(store, namespace)? <= limit {
-                return Ok(());
-            }
+        }
+        let most = EVICTED_PER_CALL.max(2 * stored.len() as u64);
+        let to_go = |entries: u64| (entries - limit).max(limit / 10).max(1).min(most) as u32;
+        let entries = self.entries_in(store, namespace)?;
+        if entries <= limit {
+            return Ok(());
+        }
+        let expired = store.delete_expired(now.seconds(), namespace, to_go(entries))?;
+        self.deleted(&expired);
+        self.count_entries(host, Kind::Expirations, &expired, Event::Expiration, now);
+        let entries = self.entries_in(store, namespace)?;
+        if entries <= limit || expired.len() as u64 >= most {
+            return Ok(());
         }
         self.backlog.flush_touches(store)?;
-        let excess = self.entries_in(store, namespace)? - limit;
-        let n = excess.max(limit / 10).max(1).try_into().unwrap_or(u32::MAX);
-        let oldest = store.iter_lru_ids(n, namespace)?;
+        // A call that stores more than the limit keeps the last that it stored.
+        let room = usize::try_from(limit).unwrap_or(usize::MAX);
+        let spared: BTreeSet<u64> = stored.iter().rev().take(room).copied().collect();
+        let n = to_go(entries);
+        let asked = n.saturating_add(u32::try_from(spared.len()).unwrap_or(u32::MAX));
+        let mut oldest = store.iter_lru_ids(asked, namespace)?;
+        oldest.retain(|entry| !spared.contains(&entry.id));
+        oldest.truncate(n as usize);
         let evicted = self.delete_unchanged(store, oldest)?;
         self.count_entries(host, Kind::Evictions, &evicted, Event::Eviction, now);
         Ok(())
@@ -74,13 +97,21 @@ impl Open {
         Ok(count)
     }
 
-    /// Evicts entries beyond the global cap, and returns how many.
+    /// Evicts all entries beyond the global cap, and returns how many.
     pub(super) fn shrink(&mut self, store: &impl Store, host: &impl Host, now: Now) -> Result<u64> {
-        if self.options.max_entries.is_none() {
+        let Some(cap) = self.options.max_entries else {
             return Ok(0);
-        }
+        };
         let before = store.count(None)?;
-        self.enforce_limits(store, host, &BTreeSet::new(), now)?;
-        Ok(before.saturating_sub(store.count(None)?))
+        let mut left = before;
+        while left > cap {
+            self.enforce_limits(store, host, &BTreeSet::new(), &[], now)?;
+            let now_left = store.count(None)?;
+            if now_left >= left {
+                break;
+            }
+            left = now_left;
+        }
+        Ok(before.saturating_sub(left))
     }
 }

@@ -1,6 +1,6 @@
 //! Explaining how a question is answered, without answering it.
 
-use super::lookup::{Path, Question, Sought, age};
+use super::lookup::{Path, Question, Sought, age, miss_reason};
 use super::{Cache, Open, is_expired};
 use crate::error::{Result, invalid};
 use crate::host::{Host, Now};
@@ -65,6 +65,7 @@ impl Open {
         let (vector, failure) = match path {
             Path::Bypass => return Ok(explanation),
             Path::Miss(reason) => (None, reason),
+            Path::Exact => (None, MissReason::NoMatch),
             Path::Semantic(vector) => (Some(vector), MissReason::NoMatch),
             Path::Both(vector) => (vector, MissReason::NoMatch),
         };
@@ -83,10 +84,15 @@ impl Open {
             return Ok(explanation);
         };
 
-        self.follow(store, now)?;
+        self.follow(store, host, now)?;
         explanation.rows = self.index(store, now)?.rows_in(&key.namespace) as u64;
         let exact_id = explanation.exact.as_ref().map(|exact| exact.id);
-        let (mut any_left, mut any_similar) = (false, false);
+        // A look-up deletes an expired entry of the exact layer before it searches.
+        let mut reason = match explanation.rows > u64::from(exact_id.is_some()) {
+            true => MissReason::BelowThreshold,
+            false => MissReason::NoMatch,
+        };
+        let mut similar: Option<MissReason> = None;
         let sought = Sought {
             namespace: key.namespace,
             vector,
@@ -96,11 +102,12 @@ impl Open {
             if exact_id == Some(entry.id) {
                 return ControlFlow::Continue(());
             }
-            any_left = true;
             let is_similar = similarity >= threshold;
-            any_similar |= is_similar;
             let mut judged = open.explain_similar(host, &query, entry, similarity, now);
-            if !is_similar {
+            if is_similar {
+                similar = Some(miss_reason(similar, judged.verdict));
+            } else {
+                reason = MissReason::BelowThreshold;
                 judged.verdict = Verdict::BelowThreshold;
             }
             let answers = judged.verdict == Verdict::Answers && outcome.is_none();
@@ -117,11 +124,7 @@ impl Open {
                 false => ControlFlow::Continue(()),
             }
         })?;
-        explanation.outcome =
-            outcome.unwrap_or(ExplainedOutcome::Miss(match any_left && !any_similar {
-                true => MissReason::BelowThreshold,
-                false => MissReason::NoMatch,
-            }));
+        explanation.outcome = outcome.unwrap_or(ExplainedOutcome::Miss(similar.unwrap_or(reason)));
         Ok(explanation)
     }
 
@@ -146,7 +149,7 @@ impl Open {
         // A judgement stops at the first reason against the entry; an explanation gives all.
         let confidence = judged.unwrap_or_else(|_| self.confidence(host, similarity, &entry, now));
         let accepted = match judged {
-            Ok(_) => true,
+            Ok(_) | Err(Verdict::LowConfidence) => true,
             Err(Verdict::Refused) => false,
             Err(_) => self.accepts(host, query, &entry, similarity, now),
         };

@@ -1,32 +1,26 @@
-//! Building the index from the store, and following the writes of other processes.
+//! Building the index from the store.
 
+use super::following::{Comparison, Progress};
 use super::kept::{self, Kept};
 use super::{Cache, KEEPING, Open, READING_VECTORS};
-use crate::error::{Result, dimension};
+use crate::error::Result;
 use crate::host::{Host, Now};
-use crate::index::block::{block_rows, stamp};
-use crate::index::{Index, Stamp, check_room};
-use crate::store::Store;
-use crate::types::{Entry, Error, VectorDtype, VectorPage};
-use crate::vector::{is_unit, scale_to_unit};
+use crate::index::block::block_rows;
+use crate::index::{Index, check_room};
+use crate::store::{Store, check_ids};
+use crate::types::{Error, StampPage, VectorDtype, VectorPage};
+use crate::vector::{is_absent, is_unit, scale_to_unit};
 
 /// Multiplications that a semantic look-up spends on making later ones faster: a few
 /// milliseconds.
 const WORK_PER_LOOKUP: u64 = 24 << 20;
-/// Stamps that are read from the store at a time.
-pub(super) const STAMPS_PER_PAGE: u32 = 262_144;
-/// Changed entries that are read from the store at a time, with their responses.
-const CHANGED_PER_CALL: usize = 64;
-/// If more rows than this, and more than a quarter of all, have changed, reading all rows again
-/// is faster.
-const FEW_CHANGES: usize = 4096;
 
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.warm-up`.
     pub fn warm_up(&mut self) -> Result<u64> {
         let (store, host, open) = self.parts()?;
         let now = host.now();
-        open.follow(store, now)?;
+        open.follow(store, host, now)?;
         let index = open.resident_index(store, now)?;
         while index.work(u64::MAX) {}
         Ok(index.rows() as u64)
@@ -61,30 +55,10 @@ impl Open {
         self.index(store, now)
     }
 
-    /// Checks whether others have written, if that is due, and follows their writes.
-    pub(super) fn follow(&mut self, store: &impl Store, now: Now) -> Result<()> {
-        if !self.follower.is_due(now) {
-            return Ok(());
-        }
-        let version = store.read_version_counter()?;
-        // Quotas do not move the counter.
-        self.quotas = None;
-        if self.follower.has_moved(version) {
-            self.sizes = super::Sizes::default();
-            if let Some(mut index) = self.index.take() {
-                // After an error the index stays dropped, and is read again when needed.
-                if self.compare_with_store(&mut index, store, now)? {
-                    self.index = Some(index);
-                }
-            }
-        }
-        self.follower.caught_up(version, now);
-        Ok(())
-    }
-
     /// Loads the stored index, or else builds one by reading all vectors. It replaces the
     /// present index only once it is complete.
     fn load_index(&mut self, store: &impl Store, dtype: VectorDtype, now: Now) -> Result<()> {
+        self.comparison = None;
         self.unindexable = 0;
         // Read before any row, so that writes in the meantime show as changes.
         let version = store.read_version_counter()?;
@@ -93,7 +67,10 @@ impl Open {
             None => {
                 self.unindexable = 0;
                 let mut index = self.new_index(dtype);
-                self.read_rows_after(&mut index, 0, store)?;
+                let mut last_id = Some(0);
+                while let Some(id) = last_id {
+                    last_id = self.read_rows_after(&mut index, id, store)?;
+                }
                 index
             }
         };
@@ -134,7 +111,9 @@ impl Open {
         self.unindexable = unindexable;
         if kept_at != version {
             self.follower.compared_at(compared);
-            if !self.compare_with_store(&mut index, store, now)? {
+            let mut comparison = Comparison::new(&index, now);
+            while let Progress::Under = comparison.step(self, &mut index, store)? {}
+            if comparison.is_hopeless() {
                 return Ok(None);
             }
         }
@@ -144,7 +123,11 @@ impl Open {
     /// Stores the index, if it is ready and has changed enough. A failure does not fail the
     /// call.
     pub(super) fn keep_index(&mut self, store: &impl Store) {
-        let Some(index) = self.index.as_mut().filter(|_| self.options.persist_index) else {
+        // During a comparison the index does not match the version counter.
+        if !self.options.persist_index || self.comparison.is_some() {
+            return;
+        }
+        let Some(index) = &mut self.index else {
             return;
         };
         let (Some(version), true) = (self.follower.version(), kept::is_due(index)) else {
@@ -184,7 +167,7 @@ impl Open {
         let vectors = page.vectors.chunks_exact_mut(dim as usize);
         for (row, vector) in vectors.enumerate() {
             let (id, created_at) = (page.ids[row], page.created_at[row]);
-            if scale_to_unit(vector).is_err() {
+            if !is_absent(vector) && scale_to_unit(vector).is_err() {
                 continue;
             }
             // Vectors that do not fit into memory stay in the store.
@@ -197,28 +180,24 @@ impl Open {
         Ok(more.is_some())
     }
 
-    /// Adds the rows with an id above `last_id`.
-    fn read_rows_after(
+    /// Adds a page of rows with an id above `last_id`. Returns the last id of the page if there
+    /// may be more.
+    pub(super) fn read_rows_after(
         &mut self,
         index: &mut Index,
-        mut last_id: u64,
+        last_id: u64,
         store: &impl Store,
-    ) -> Result<()> {
+    ) -> Result<Option<u64>> {
         let dim = self.options.embedder_dim as usize;
         let limit = block_rows(dim);
-        loop {
-            // The page must fit into memory.
-            check_room(limit * (dim * size_of::<f32>() + 64)).map_err(|_| index.no_memory())?;
-            let page = store.iter_vectors(last_id, limit as u32)?;
-            check_page(&page, last_id, dim as u32)?;
-            let rows = page.ids.len();
-            let last = page.ids.last().copied();
-            self.index_page(index, page)?;
-            match last {
-                Some(id) if rows >= limit => last_id = id,
-                _ => return Ok(()),
-            }
-        }
+        // The page must fit into memory.
+        check_room(limit * (dim * size_of::<f32>() + 64)).map_err(|_| index.no_memory())?;
+        let page = store.iter_vectors(last_id, limit as u32)?;
+        check_page(&page, last_id, dim as u32)?;
+        let last = page.ids.last().copied();
+        let more = page.ids.len() >= limit;
+        self.index_page(index, page)?;
+        Ok(last.filter(|_| more))
     }
 
     /// Adds the rows of a page.
@@ -239,8 +218,8 @@ impl Open {
     }
 
     /// Adds one row. An invalid embedding, which another writer may have stored, is left out
-    /// and counted.
-    fn index_row(
+    /// and counted. A row of the exact layer is kept as it is, so that comparisons know it.
+    pub(super) fn index_row(
         &mut self,
         index: &mut Index,
         namespace: &str,
@@ -248,6 +227,9 @@ impl Open {
         created_at: u64,
         vector: &mut [f32],
     ) -> Result<()> {
+        if is_absent(vector) {
+            return index.add(namespace, id, created_at, vector);
+        }
         match scale_to_unit(vector) {
             Ok(()) => index.add(namespace, id, created_at, vector),
             Err(_) => {
@@ -257,102 +239,20 @@ impl Open {
             }
         }
     }
-
-    /// Updates the index with the rows that others added, replaced and deleted. False if so
-    /// much has changed that all rows must be read again.
-    fn compare_with_store(
-        &mut self,
-        index: &mut Index,
-        store: &impl Store,
-        now: Now,
-    ) -> Result<bool> {
-        let indexed = index.stamps();
-        let last_indexed = index.last_id();
-        let mut ours = indexed.iter().copied().peekable();
-        let (mut gone, mut changed): (Vec<Stamp>, Vec<u64>) = (Vec::new(), Vec::new());
-        let mut last_id = 0;
-        loop {
-            let page = store.iter_stamps(last_id, STAMPS_PER_PAGE)?;
-            check_ids(&page.ids, page.created_at.len(), last_id)?;
-            for (&id, &created_at) in page.ids.iter().zip(&page.created_at) {
-                if id > last_indexed {
-                    break;
-                }
-                while let Some(old) = ours.next_if(|old| old.id < id) {
-                    gone.push(old);
-                }
-                let same = ours
-                    .next_if(|old| old.id == id)
-                    .is_some_and(|old| old.stamp == stamp(created_at));
-                if !same || self.follower.is_unsettled(created_at) {
-                    changed.push(id);
-                }
-            }
-            match page.ids.last() {
-                Some(&id) if id <= last_indexed && page.ids.len() >= STAMPS_PER_PAGE as usize => {
-                    last_id = id;
-                }
-                _ => break,
-            }
-        }
-        gone.extend(ours);
-        // Recently stored rows are at the end. Reading all rows there costs less than picking
-        // out the changed ones.
-        let mut read_after = last_indexed;
-        if let Some(&first) = changed.first()
-            && changed.len() > CHANGED_PER_CALL
-            && last_indexed - first < 4 * changed.len() as u64
-        {
-            read_after = first - 1;
-            changed.clear();
-        }
-        if changed.len() > FEW_CHANGES.max(indexed.len() / 4) {
-            return Ok(false);
-        }
-        self.unindexable = 0;
-        for gone in gone {
-            index.remove_numbered(gone.namespace, gone.id);
-            self.backlog.forget(gone.id);
-        }
-        for ids in changed.chunks(CHANGED_PER_CALL) {
-            let entries = store.get_by_ids(ids)?;
-            for &id in ids {
-                if !entries.iter().any(|entry| entry.id == id)
-                    && let Ok(at) = indexed.binary_search_by_key(&id, |row| row.id)
-                {
-                    index.remove_numbered(indexed[at].namespace, id);
-                }
-            }
-            for mut entry in entries {
-                if entry.embedding.len() != self.options.embedder_dim as usize {
-                    return Err(dimension(self.options.embedder_dim, entry.embedding.len()));
-                }
-                let Entry { id, created_at, .. } = entry;
-                self.index_row(
-                    index,
-                    &entry.namespace,
-                    id,
-                    created_at,
-                    &mut entry.embedding,
-                )?;
-            }
-        }
-        self.read_rows_after(index, read_after, store)?;
-        self.follower.compared_at(now);
-        Ok(true)
-    }
 }
 
 /// Refuses a page that breaks the store's contract. It could make the cache loop or mix up
 /// rows.
 fn check_page(page: &VectorPage, last_id: u64, dim: u32) -> Result<()> {
-    check_ids(&page.ids, page.created_at.len(), last_id)?;
-    if page.namespaces.len() != page.ids.len()
+    check_ids("iter-vectors", page.ids.iter().copied(), last_id)?;
+    if page.created_at.len() != page.ids.len()
+        || page.namespaces.len() != page.ids.len()
         || page.vectors.len() != page.ids.len() * dim as usize
     {
         return Err(Error::Corrupt(format!(
-            "store.iter-vectors returned {} ids, {} namespaces and {} values for {dim} dimensions after id {last_id}; the store is at fault, run the conformance battery on it",
+            "store.iter-vectors returned {} ids, {} times, {} namespaces and {} values for {dim} dimensions after id {last_id}; the store is at fault, run the conformance battery on it",
             page.ids.len(),
+            page.created_at.len(),
             page.namespaces.len(),
             page.vectors.len()
         )));
@@ -360,11 +260,14 @@ fn check_page(page: &VectorPage, last_id: u64, dim: u32) -> Result<()> {
     Ok(())
 }
 
-fn check_ids(ids: &[u64], created_at: usize, last_id: u64) -> Result<()> {
-    let ascending = ids.first().is_none_or(|&id| id > last_id) && ids.is_sorted_by(|a, b| a < b);
-    if !ascending || ids.len() != created_at {
+/// As [`check_page`].
+pub(super) fn check_stamps(page: &StampPage, last_id: u64) -> Result<()> {
+    check_ids("iter-stamps", page.ids.iter().copied(), last_id)?;
+    if page.created_at.len() != page.ids.len() {
         return Err(Error::Corrupt(format!(
-            "the store returned a page after id {last_id} whose ids are not ascending, or whose columns differ in length; the store is at fault, run the conformance battery on it"
+            "store.iter-stamps returned {} ids and {} times after id {last_id}; the store is at fault, run the conformance battery on it",
+            page.ids.len(),
+            page.created_at.len()
         )));
     }
     Ok(())

@@ -9,10 +9,10 @@ use crate::options;
 use crate::policy;
 use crate::store::Store;
 use crate::types::{
-    Candidate, Entry, EntryKey, EntryRef, Error, Event, GetRequest, Hit, HitEvent, Layer, Lookup,
-    MissEvent, MissReason, VectorSource, Verdict,
+    Candidate, Embedding, Entry, EntryKey, EntryRef, Error, Event, GetRequest, Hit, HitEvent,
+    Layer, Lookup, MissEvent, MissReason, ValidatorRule, VectorSource, Verdict,
 };
-use crate::vector::{cosine, unit};
+use crate::vector::{cosine, is_absent, unit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -21,6 +21,8 @@ use std::ops::ControlFlow;
 const FIRST_CANDIDATES: usize = 16;
 /// Candidates that are read from the store at a time.
 const CANDIDATES_PER_CALL: usize = 4;
+/// Rounding puts the product of a unit vector with itself at least here. Its cosine is 1.
+const SAME_AT_LEAST: f32 = 1.0 - 4e-6;
 
 /// A request that has been checked.
 pub(super) struct Question {
@@ -36,6 +38,7 @@ pub(super) enum Path {
     Bypass,
     /// The exact layer, then the semantic one if there is a vector.
     Both(Option<Vec<f32>>),
+    Exact,
     Semantic(Vec<f32>),
     Miss(MissReason),
 }
@@ -80,12 +83,14 @@ impl Open {
         let path = match request.vector {
             VectorSource::Given(vector) => Path::Both(Some(unit(vector, dim)?)),
             VectorSource::Pending => Path::Both(None),
-            VectorSource::Embedded(vector) => match unit(vector, dim) {
-                Ok(vector) => Path::Semantic(vector),
+            VectorSource::Embedded(embedding) => match self.readable(embedding) {
+                Ok(Some(vector)) => Path::Semantic(vector),
+                Ok(None) => Path::Miss(MissReason::Unreadable),
                 Err(Error::EmbedderDimension(_)) => Path::Miss(MissReason::DimMismatch),
                 Err(_) => Path::Miss(MissReason::EmbedderFailure),
             },
             VectorSource::Failed(_) => Path::Miss(MissReason::EmbedderFailure),
+            VectorSource::Absent => Path::Exact,
         };
         let (key, text) = self.key(&request.query, &request.namespace);
         Ok(Question {
@@ -95,6 +100,14 @@ impl Open {
             threshold,
             path: if request.bypass { Path::Bypass } else { path },
         })
+    }
+
+    /// The unit vector of an embedding; none if the embedder read too little of the text.
+    pub(super) fn readable(&self, embedding: Embedding) -> Result<Option<Vec<f32>>> {
+        let vector = unit(embedding.vector, self.options.embedder_dim)?;
+        let readable = self.options.allow_unreadable
+            || embedding.reading.as_ref().is_none_or(policy::is_readable);
+        Ok(readable.then_some(vector))
     }
 
     fn answer(
@@ -111,22 +124,20 @@ impl Open {
             threshold,
             path,
         } = question;
+        if let Path::Both(_) | Path::Exact = path
+            && let Some(entry) = self.find_exact(store, host, &key, now)?
+        {
+            let confidence = self.confidence(host, 1.0, &entry, now);
+            return Ok(self.hit(host, entry, Layer::Exact, 1.0, confidence, now));
+        }
         let vector = match path {
             Path::Bypass => return Ok(self.miss(host, key.namespace, MissReason::Bypass, now)),
+            Path::Exact => return Ok(self.miss(host, key.namespace, MissReason::NoMatch, now)),
             Path::Miss(reason) => return Ok(self.miss(host, key.namespace, reason, now)),
-            Path::Semantic(vector) => vector,
-            Path::Both(vector) => {
-                if let Some(entry) = self.find_exact(store, host, &key, now)? {
-                    let confidence = self.confidence(host, 1.0, &entry, now);
-                    return Ok(self.hit(host, entry, Layer::Exact, 1.0, confidence, now));
-                }
-                match vector {
-                    Some(vector) => vector,
-                    None => return Ok(Lookup::NeedsEmbedding(text)),
-                }
-            }
+            Path::Both(None) => return Ok(Lookup::NeedsEmbedding(text)),
+            Path::Semantic(vector) | Path::Both(Some(vector)) => vector,
         };
-        self.follow(store, now)?;
+        self.follow(store, host, now)?;
         let mut search = Search {
             sought: Sought {
                 namespace: key.namespace,
@@ -143,12 +154,8 @@ impl Open {
             self.improve_index(store);
         }
         // Expired and rejected entries are deleted even if the search failed later.
-        let expired = self.delete_expired_entries(store, host, search.expired, now);
-        let rejected = self.delete_rejected(store, host, search.rejected);
-        let outcome = found?;
-        expired?;
-        rejected?;
-        Ok(match outcome {
+        self.delete_found(store, host, search.expired, search.rejected, now);
+        Ok(match found? {
             Ok((entry, similarity, confidence)) => {
                 self.hit(host, entry, Layer::Semantic, similarity, confidence, now)
             }
@@ -172,7 +179,7 @@ impl Open {
             return Ok(None);
         };
         if is_expired(entry.created_at, entry.ttl, now) {
-            self.delete_expired_entries(store, host, vec![entry_ref(&entry)], now)?;
+            self.delete_found(store, host, vec![entry_ref(&entry)], Vec::new(), now);
             return Ok(None);
         }
         Ok(Some(entry))
@@ -187,6 +194,7 @@ impl Open {
         search: &mut Search,
         now: Now,
     ) -> Result<std::result::Result<(Entry, f32, f32), MissReason>> {
+        let deletes_refused = self.options.validator == ValidatorRule::Builtin;
         if self.index(store, now)?.rows_in(&search.sought.namespace) == 0 {
             return Ok(Err(MissReason::NoMatch));
         }
@@ -196,25 +204,25 @@ impl Open {
             expired,
             rejected,
         } = search;
-        let (mut any_similar, mut chosen) = (false, None);
+        let mut chosen = Err(MissReason::BelowThreshold);
         self.best_first(store, sought, now, &mut |open, entry, similarity| {
-            any_similar = true;
             match open.judge(host, query, &entry, similarity, now) {
-                Ok(confidence) => chosen = Some((entry, similarity, confidence)),
-                Err(Verdict::Expired) => expired.push(entry_ref(&entry)),
-                Err(Verdict::Refused) => rejected.push(entry_ref(&entry)),
-                Err(_) => {}
+                Ok(confidence) => chosen = Ok((entry, similarity, confidence)),
+                Err(verdict) => {
+                    chosen = Err(miss_reason(chosen.as_ref().err().copied(), verdict));
+                    match verdict {
+                        Verdict::Expired => expired.push(entry_ref(&entry)),
+                        Verdict::Refused if deletes_refused => rejected.push(entry_ref(&entry)),
+                        _ => {}
+                    }
+                }
             }
             match &chosen {
-                Some(_) => ControlFlow::Break(()),
-                None => ControlFlow::Continue(()),
+                Ok(_) => ControlFlow::Break(()),
+                Err(_) => ControlFlow::Continue(()),
             }
         })?;
-        Ok(chosen.ok_or(if any_similar {
-            MissReason::NoMatch
-        } else {
-            MissReason::BelowThreshold
-        }))
+        Ok(chosen)
     }
 
     /// Shows the entries that are similar enough, best first, by similarity and then by id, until
@@ -231,8 +239,14 @@ impl Open {
         let mut ready: BTreeMap<Found, Entry> = BTreeMap::new();
         loop {
             let index = self.index(store, now)?;
-            let mut found =
-                index.search(&sought.namespace, &sought.vector, sought.threshold, limit);
+            let threshold = sought.threshold.min(SAME_AT_LEAST);
+            let mut found = index.search(&sought.namespace, &sought.vector, threshold, limit);
+            for found in &mut found {
+                if found.bound >= SAME_AT_LEAST {
+                    found.bound = 1.0;
+                }
+            }
+            found.sort_unstable_by(|a, b| b.cmp(a));
             let beyond = (found.len() == limit).then(|| found[limit - 1]);
             found.retain(|found| !read.contains(&found.id));
             let mut unread = found.into_iter().peekable();
@@ -278,7 +292,7 @@ impl Open {
             }
         }
         for mut entry in entries {
-            if entry.namespace != sought.namespace {
+            if entry.namespace != sought.namespace || is_absent(&entry.embedding) {
                 continue;
             }
             let vector = unit(std::mem::take(&mut entry.embedding), self.options.embedder_dim)
@@ -312,13 +326,13 @@ impl Open {
         if is_expired(entry.created_at, entry.ttl, now) {
             return Err(Verdict::Expired);
         }
-        let confidence = self.confidence(host, similarity, entry, now);
-        if confidence < policy::cut_off(&self.options.confidence) {
-            return Err(Verdict::LowConfidence);
+        if !self.accepts(host, query, entry, similarity, now) {
+            return Err(Verdict::Refused);
         }
-        match self.accepts(host, query, entry, similarity, now) {
-            true => Ok(confidence),
-            false => Err(Verdict::Refused),
+        let confidence = self.confidence(host, similarity, entry, now);
+        match confidence < policy::cut_off(&self.options.confidence) {
+            true => Err(Verdict::LowConfidence),
+            false => Ok(confidence),
         }
     }
 
@@ -403,6 +417,17 @@ impl Open {
         self.backlog.count(&namespace, Kind::Misses, 1, now);
         self.emit(host, || Event::Miss(MissEvent { namespace, reason }));
         Lookup::Miss(reason)
+    }
+}
+
+/// Why a search misses that has met another candidate with this verdict against it. One that was
+/// only too little trusted outweighs the others: a lower cut-off would let it answer.
+pub(super) fn miss_reason(so_far: Option<MissReason>, verdict: Verdict) -> MissReason {
+    match (so_far, verdict) {
+        (Some(MissReason::LowConfidence), _) | (_, Verdict::LowConfidence) => {
+            MissReason::LowConfidence
+        }
+        _ => MissReason::NoMatch,
     }
 }
 

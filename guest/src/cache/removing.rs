@@ -1,16 +1,20 @@
 //! Removing entries: on request, because they expired, or because they were refused.
 
 use super::lookup::entry_ref;
-use super::{Cache, Open};
+use super::{Cache, DELETING, Open};
 use crate::counters::Kind;
 use crate::error::Result;
 use crate::host::{Host, Now};
+use crate::index::Index;
 use crate::options;
 use crate::store::Store;
-use crate::types::{CountEvent, EntryRef, Event, IndexKind};
+use crate::types::{CountEvent, EntryRef, Event, IndexKind, Vacuumed};
 
 /// Expired entries to delete in one call of the store.
-const EXPIRED_PER_CALL: u32 = 1000;
+const EXPIRED_PER_CALL: u32 = 256;
+/// A `vacuum` ends after this time, or this many entries.
+const VACUUM_MILLIS: u64 = 20;
+const VACUUM_ENTRIES: u64 = 4096;
 
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.delete`.
@@ -45,6 +49,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             false => Vec::new(),
         };
         let count = store.clear_namespace(None)?;
+        open.stop_comparing();
         open.backlog.forget_all();
         open.sizes = super::Sizes::default();
         if let Some(index) = &mut open.index {
@@ -65,6 +70,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (store, host, open) = self.parts()?;
         options::check_namespace(namespace)?;
         let count = store.clear_namespace(Some(namespace))?;
+        open.stop_comparing();
         // The store ignores touches of entries that are gone.
         open.sizes = super::Sizes::default();
         if let Some(index) = &mut open.index {
@@ -84,27 +90,30 @@ impl<S: Store, H: Host> Cache<S, H> {
     }
 
     /// See `cache.vacuum`.
-    pub fn vacuum(&mut self, namespace: Option<&str>, compact: bool) -> Result<u64> {
+    pub fn vacuum(&mut self, namespace: Option<&str>, compact: bool) -> Result<Vacuumed> {
         let (store, host, open) = self.parts()?;
         if let Some(namespace) = namespace {
             options::check_namespace(namespace)?;
         }
         let now = host.now();
-        let mut count = 0;
-        loop {
+        let mut entries = 0;
+        let more = loop {
             let expired = store.delete_expired(now.seconds(), namespace, EXPIRED_PER_CALL)?;
-            count += expired.len() as u64;
+            entries += expired.len() as u64;
             open.deleted(&expired);
             open.count_entries(host, Kind::Expirations, &expired, Event::Expiration, now);
             if expired.len() < EXPIRED_PER_CALL as usize {
-                break;
+                break false;
             }
-        }
-        if compact && let Some(index) = &mut open.index {
-            index.compact();
+            if entries >= VACUUM_ENTRIES || host.now().since(now) >= VACUUM_MILLIS {
+                break true;
+            }
+        };
+        if compact && !more {
+            open.compact_index();
         }
         open.flush_if_due(store, now);
-        Ok(count)
+        Ok(Vacuumed { entries, more })
     }
 
     /// See `cache.compact`.
@@ -112,21 +121,49 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (store, host, open) = self.parts()?;
         if open.options.index == IndexKind::Hnsw {
             let now = host.now();
-            open.follow(store, now)?;
+            open.follow(store, host, now)?;
             open.resident_index(store, now)?;
         }
-        let Some(index) = &mut open.index else {
-            return Ok(0);
-        };
-        let tombstones = index.compact();
-        index.seal()?;
+        let tombstones = open.compact_index();
+        if let Some(index) = &mut open.index {
+            index.seal()?;
+        }
         Ok(tombstones as u64)
     }
 }
 
 impl Open {
+    /// Frees the index memory of deleted rows, and returns their number.
+    fn compact_index(&mut self) -> usize {
+        self.index.as_mut().map_or(0, Index::compact)
+    }
+
+    /// Deletes entries that a look-up found expired or refused. The answer does not depend on it:
+    /// a failure is noted, and look-ups do without it for a while.
+    pub(super) fn delete_found(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        expired: Vec<EntryRef>,
+        rejected: Vec<EntryRef>,
+        now: Now,
+    ) {
+        let interval_ms = self.options.touch_interval_ms;
+        if expired.is_empty() && rejected.is_empty() || self.backlog.is_held_back(now, interval_ms)
+        {
+            return;
+        }
+        let deleted = self
+            .delete_expired_entries(store, host, expired, now)
+            .and_then(|()| self.delete_rejected(store, host, rejected));
+        if deleted.is_err() {
+            self.backlog.hold_back(now);
+        }
+        self.note(DELETING, deleted);
+    }
+
     /// Deletes entries that had expired, unless they have been replaced.
-    pub(super) fn delete_expired_entries(
+    fn delete_expired_entries(
         &mut self,
         store: &impl Store,
         host: &impl Host,
@@ -139,7 +176,7 @@ impl Open {
     }
 
     /// Deletes entries that the validator refused, unless they have been replaced.
-    pub(super) fn delete_rejected(
+    fn delete_rejected(
         &mut self,
         store: &impl Store,
         host: &impl Host,

@@ -1,14 +1,15 @@
 //! Settings and reports.
 
-use super::Cache;
-use super::indexing::STAMPS_PER_PAGE;
+use super::following::STAMPS_PER_PAGE;
+use super::indexing::check_stamps;
+use super::{Cache, Open, is_of_the_future};
 use crate::counters::{self, ZERO};
 use crate::error::{Result, describe};
 use crate::host::{Host, Now};
 use crate::index::Index;
 use crate::options;
 use crate::store::Store;
-use crate::types::{CacheStats, HealthReport, NamespaceStats};
+use crate::types::{CacheStats, DeepHealth, HealthReport, NamespaceStats};
 use std::collections::BTreeMap;
 
 impl<S: Store, H: Host> Cache<S, H> {
@@ -16,6 +17,7 @@ impl<S: Store, H: Host> Cache<S, H> {
     pub fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
         let (store, _, open) = self.parts()?;
         options::check_namespace(namespace)?;
+        options::check_quota(max_entries)?;
         store.set_namespace_quota(namespace, max_entries)?;
         open.quotas = None;
         Ok(())
@@ -95,62 +97,28 @@ impl<S: Store, H: Host> Cache<S, H> {
     }
 
     /// See `cache.health`.
-    pub fn health(&mut self) -> Result<HealthReport> {
+    pub fn health(&mut self, deep: bool) -> Result<HealthReport> {
         let (store, host, open) = self.parts()?;
-        let mut problems: Vec<String> = Vec::new();
-        let integrity_ok = match store.integrity_check() {
-            Ok(true) => true,
-            Ok(false) => {
-                problems.push("the store's integrity check found damaged data".into());
-                false
-            }
-            Err(error) => {
-                problems.push(format!(
-                    "the store could not be checked: {}",
-                    describe(&error)
-                ));
-                false
-            }
-        };
-        let mut ask = |what: &str, answer: Result<u64>| {
-            answer.unwrap_or_else(|error| {
-                problems.push(format!("{what} could not be read: {}", describe(&error)));
-                0
-            })
-        };
-        let entries = ask("the number of entries", store.count(None));
-        let namespaces = ask(
-            "the namespaces",
-            store.list_namespaces().map(|names| names.len() as u64),
-        );
-        let oldest = oldest_age(store, host.now()).unwrap_or_else(|error| {
-            problems.push(format!(
-                "the oldest entry could not be read: {}",
-                describe(&error)
-            ));
-            None
-        });
-        if let Err(error) = open.backlog.counters.totals(store) {
-            problems.push(describe(&error));
-        }
+        let mut problems = Problems::default();
+        open.check_store(store, &mut problems);
+        let store_ok = problems.0.is_empty();
+        let deep = deep.then(|| open.check_deeply(store, host.now(), &mut problems));
         if open.unindexable > 0 {
-            problems.push(format!(
+            problems.0.push(format!(
                 "{} entries have embeddings that are not unit vectors; only the exact layer finds them",
                 open.unindexable
             ));
         }
-        problems.extend(
-            open.problems
-                .iter()
+        let background = open.problems.iter();
+        problems.0.extend(
+            background
                 .map(|(work, error)| format!("{work} failed and will be tried again: {error}")),
         );
         Ok(HealthReport {
-            healthy: problems.is_empty(),
-            integrity_ok,
-            problems,
-            entries,
-            namespaces,
-            oldest_entry_age_seconds: oldest,
+            healthy: problems.0.is_empty(),
+            store_ok,
+            problems: problems.0,
+            deep,
             store: store.capabilities().name,
             embedder_fingerprint: open.options.embedder_fingerprint.clone(),
             vector_dtype: open.options.vector_dtype,
@@ -159,16 +127,119 @@ impl<S: Store, H: Host> Cache<S, H> {
     }
 }
 
-/// The greatest age of an entry.
-fn oldest_age(store: &impl Store, now: Now) -> Result<Option<u64>> {
-    let (mut oldest, mut last_id) = (None, 0);
-    loop {
-        let page = store.iter_stamps(last_id, STAMPS_PER_PAGE)?;
-        oldest = oldest.into_iter().chain(page.created_at).min();
-        match page.ids.last() {
-            Some(&id) if id > last_id && page.ids.len() >= STAMPS_PER_PAGE as usize => last_id = id,
-            _ => break,
+/// What is wrong, one sentence each.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    /// The answer, or `otherwise` and a problem.
+    fn ask<T>(&mut self, what: &str, answer: Result<T>, otherwise: T) -> T {
+        answer.unwrap_or_else(|error| {
+            self.0
+                .push(format!("{what} could not be read: {}", describe(&error)));
+            otherwise
+        })
+    }
+}
+
+/// Names the store's record of the embedder.
+const FINGERPRINT_KEY: &str = "embedder_fingerprint";
+
+impl Open {
+    /// Whether the store answers, and still holds the data that was opened.
+    fn check_store(&self, store: &impl Store, problems: &mut Problems) {
+        let known = self.follower.version();
+        let version = problems.ask(
+            "the version counter",
+            store.read_version_counter(),
+            u64::MAX,
+        );
+        if let Some(known) = known.filter(|&known| version < known) {
+            problems.0.push(format!(
+                "the store's version counter went back from {known} to {version}: its data was lost or replaced; close the cache and open it again"
+            ));
+        }
+        let ours = &self.options.embedder_fingerprint;
+        match store.read_meta(FINGERPRINT_KEY) {
+            Ok(Some(fingerprint)) if fingerprint == *ours => {}
+            Ok(Some(fingerprint)) => problems.0.push(format!(
+                "the store holds the data of the embedder {fingerprint:?} instead of {ours:?}: it was replaced; close the cache and open it again"
+            )),
+            Ok(None) => problems.0.push(
+                "the store no longer names an embedder: its data was lost; close the cache and open it again".into(),
+            ),
+            Err(error) => {
+                problems.ask("the embedder's fingerprint", Err(error), ());
+            }
         }
     }
-    Ok(oldest.map(|created_at| now.seconds().saturating_sub(created_at)))
+
+    /// Checks all data.
+    fn check_deeply(&self, store: &impl Store, now: Now, problems: &mut Problems) -> DeepHealth {
+        let integrity_ok = match store.integrity_check() {
+            Ok(true) => true,
+            Ok(false) => {
+                let damaged = "the store's integrity check found damaged data";
+                problems.0.push(damaged.into());
+                false
+            }
+            Err(error) => {
+                problems.0.push(format!(
+                    "the store could not be checked: {}",
+                    describe(&error)
+                ));
+                false
+            }
+        };
+        let entries = problems.ask("the number of entries", store.count(None), 0);
+        let namespaces = problems.ask("the namespaces", store.list_namespaces(), Vec::new());
+        let ages = problems.ask("the ages of the entries", ages(store, now), Ages::default());
+        if ages.of_the_future > 0 {
+            problems.0.push(format!(
+                "{} entries were stored by a clock that is ahead, the furthest by {} s; those with a TTL count as expired; set the clocks",
+                ages.of_the_future, ages.furthest_seconds
+            ));
+        }
+        problems.ask(
+            "the counters",
+            self.backlog.counters.totals(store).map(drop),
+            (),
+        );
+        DeepHealth {
+            integrity_ok,
+            entries,
+            namespaces: namespaces.len() as u64,
+            oldest_entry_age_seconds: ages.oldest_seconds,
+        }
+    }
+}
+
+/// What the times of storing show.
+#[derive(Default)]
+struct Ages {
+    oldest_seconds: Option<u64>,
+    /// The number of entries dated too far ahead.
+    of_the_future: u64,
+    furthest_seconds: u64,
+}
+
+fn ages(store: &impl Store, now: Now) -> Result<Ages> {
+    let (mut ages, mut last_id) = (Ages::default(), 0);
+    loop {
+        let page = store.iter_stamps(last_id, STAMPS_PER_PAGE)?;
+        check_stamps(&page, last_id)?;
+        for &created_at in &page.created_at {
+            let age = now.seconds().saturating_sub(created_at);
+            ages.oldest_seconds = ages.oldest_seconds.max(Some(age));
+            if is_of_the_future(created_at, now) {
+                ages.of_the_future += 1;
+                let ahead = created_at - now.seconds();
+                ages.furthest_seconds = ages.furthest_seconds.max(ahead);
+            }
+        }
+        match page.ids.last() {
+            Some(&id) if page.ids.len() >= STAMPS_PER_PAGE as usize => last_id = id,
+            _ => return Ok(ages),
+        }
+    }
 }

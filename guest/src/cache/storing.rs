@@ -4,22 +4,24 @@ use super::{Cache, EVICTING, Open};
 use crate::error::{Result, invalid};
 use crate::host::{Host, Now};
 use crate::options;
+use crate::range;
 use crate::store::Store;
 use crate::types::{
     BackendError, CountEvent, Entry, Error, Event, PutOutcome, PutRequest, TtlChoice, VectorSource,
 };
-use crate::vector::unit;
+use crate::vector::{absent, unit};
 use std::collections::BTreeSet;
 
 /// Bytes of a batch, at most. Hosts limit the size of a call; this is well below their limits.
 pub(super) const BATCH_BYTES: usize = 16 << 20;
 
-/// A request that has been checked: the entry to store. Its vector is empty until the query has
-/// been embedded.
-struct Draft {
-    entry: Entry,
-    text: String,
-    has_vector: bool,
+/// A request that has been checked.
+enum Draft {
+    Ready(Entry),
+    /// The text to embed.
+    NeedsEmbedding(String),
+    /// The validator refuses the response.
+    Refused,
 }
 
 impl<S: Store, H: Host> Cache<S, H> {
@@ -35,57 +37,99 @@ impl<S: Store, H: Host> Cache<S, H> {
     pub fn put_many(&mut self, requests: Vec<PutRequest>) -> Result<Vec<PutOutcome>> {
         let (store, host, open) = self.parts()?;
         let now = host.now();
-        let drafts: Vec<Draft> = check_all(requests, |request| open.check_put(request, now))?;
-        if drafts.iter().any(|draft| !draft.has_vector) {
+        let drafts: Vec<Draft> = check_all(requests, |r| open.check_put(host, r, now))?;
+        let waits = |draft: &Draft| matches!(draft, Draft::NeedsEmbedding(_));
+        if drafts.iter().any(waits) {
             return Ok(drafts
                 .into_iter()
-                .map(|draft| match draft.has_vector {
-                    true => PutOutcome::Ready,
-                    false => PutOutcome::NeedsEmbedding(draft.text),
+                .map(|draft| match draft {
+                    Draft::Ready(_) => PutOutcome::Ready,
+                    Draft::NeedsEmbedding(text) => PutOutcome::NeedsEmbedding(text),
+                    Draft::Refused => PutOutcome::Refused,
                 })
                 .collect());
         }
-        open.follow(store, now)?;
-        let namespaces: BTreeSet<String> = drafts
+        let mut entries = Vec::with_capacity(drafts.len());
+        let accepted: Vec<bool> = drafts
+            .into_iter()
+            .map(|draft| match draft {
+                Draft::Ready(entry) => {
+                    entries.push(entry);
+                    true
+                }
+                _ => false,
+            })
+            .collect();
+        let mut ids = open.store_entries(store, host, entries, now)?.into_iter();
+        let outcomes = accepted.into_iter().map(|accepted| match accepted {
+            true => ids.next().map(PutOutcome::Stored),
+            false => Some(PutOutcome::Refused),
+        });
+        Ok(outcomes.flatten().collect())
+    }
+}
+
+impl Open {
+    /// Stores entries, evicts what is then too much, and returns the ids.
+    fn store_entries(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        entries: Vec<Entry>,
+        now: Now,
+    ) -> Result<Vec<u64>> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.follow(store, host, now)?;
+        let namespaces: BTreeSet<String> = entries
             .iter()
-            .map(|draft| draft.entry.namespace.clone())
+            .map(|entry| entry.namespace.clone())
             .collect();
         for namespace in &namespaces {
-            if open.quota(store, namespace)? == Some(0) {
+            if self.quota(store, namespace)? == Some(0) {
                 return Err(Error::QuotaExceeded(format!(
                     "the namespace {namespace:?} has a quota of 0 entries and takes none; raise or remove its quota"
                 )));
             }
         }
-        let entries: Vec<Entry> = drafts.into_iter().map(|draft| draft.entry).collect();
-        let mut outcomes = Vec::with_capacity(entries.len());
+        let mut ids = Vec::with_capacity(entries.len());
         let mut rest = entries.as_slice();
         while !rest.is_empty() {
-            let (batch, after) = rest.split_at(batch_length(rest, open.max_batch));
-            open.insert(store, host, batch, &mut outcomes)?;
+            let (batch, after) = rest.split_at(batch_length(rest, self.max_batch));
+            self.insert(store, host, batch, &mut ids)?;
             rest = after;
         }
         // The entries are stored, so later failures do not fail the call.
-        let evicted = open.enforce_limits(store, host, &namespaces, now);
-        open.note(EVICTING, evicted);
-        open.flush_if_due(store, now);
-        Ok(outcomes)
+        let evicted = self.enforce_limits(store, host, &namespaces, &ids, now);
+        self.note(EVICTING, evicted);
+        self.flush_if_due(store, now);
+        Ok(ids)
     }
-}
 
-impl Open {
-    fn check_put(&self, request: PutRequest, now: Now) -> Result<Draft> {
+    fn check_put(&self, host: &impl Host, request: PutRequest, now: Now) -> Result<Draft> {
         let limits = &self.options;
         options::check_namespace(&request.namespace)?;
         options::check_size("query", &request.query, limits.max_query_bytes)?;
         options::check_size("response", &request.response, limits.max_response_bytes)?;
         options::check_size("metadata", &request.metadata, limits.max_metadata_bytes)?;
         options::check_metadata(&request.metadata)?;
+        let ttl = match request.ttl {
+            TtlChoice::Inherit => limits.default_ttl,
+            TtlChoice::Unlimited => None,
+            TtlChoice::Seconds(ttl) => Some(ttl),
+        };
+        options::check_ttl(ttl)?;
+        range::check("this machine's clock", now.seconds())?;
+        let dim = limits.embedder_dim;
         let embedding = match request.vector {
             VectorSource::Pending => None,
-            VectorSource::Given(vector) | VectorSource::Embedded(vector) => {
-                Some(unit(vector, limits.embedder_dim)?)
+            VectorSource::Given(vector) => Some(unit(vector, dim)?),
+            VectorSource::Embedded(embedding) => {
+                let readable = self.readable(embedding)?;
+                Some(readable.unwrap_or_else(|| absent(dim)))
             }
+            VectorSource::Absent => Some(absent(dim)),
             VectorSource::Failed(reason) => {
                 return Err(Error::Backend(BackendError {
                     message: format!("the embedder failed, so nothing was stored: {reason}"),
@@ -94,26 +138,25 @@ impl Open {
             }
         };
         let (key, text) = self.key(&request.query, &request.namespace);
-        Ok(Draft {
-            text,
-            has_vector: embedding.is_some(),
-            entry: Entry {
-                id: 0,
-                namespace: key.namespace,
-                query_hash: key.query_hash,
-                query: request.query,
-                response: request.response,
-                embedding: embedding.unwrap_or_default(),
-                metadata: request.metadata,
-                created_at: now.seconds(),
-                last_accessed_at: now.seconds(),
-                ttl: match request.ttl {
-                    TtlChoice::Inherit => limits.default_ttl,
-                    TtlChoice::Unlimited => None,
-                    TtlChoice::Seconds(ttl) => Some(ttl),
-                },
-                access_count: 0,
-            },
+        let entry = Entry {
+            id: 0,
+            namespace: key.namespace,
+            query_hash: key.query_hash,
+            query: request.query,
+            response: request.response,
+            embedding: Vec::new(),
+            metadata: request.metadata,
+            created_at: now.seconds(),
+            last_accessed_at: now.seconds(),
+            ttl,
+            access_count: 0,
+        };
+        if request.validate && !self.accepts(host, &entry.query, &entry, 1.0, now) {
+            return Ok(Draft::Refused);
+        }
+        Ok(match embedding {
+            Some(embedding) => Draft::Ready(Entry { embedding, ..entry }),
+            None => Draft::NeedsEmbedding(text),
         })
     }
 
@@ -123,7 +166,7 @@ impl Open {
         store: &impl Store,
         host: &impl Host,
         entries: &[Entry],
-        outcomes: &mut Vec<PutOutcome>,
+        ids: &mut Vec<u64>,
     ) -> Result<()> {
         let inserted = store.insert(entries)?;
         self.follower.wrote();
@@ -151,7 +194,7 @@ impl Open {
                     self.index = None;
                 }
             }
-            outcomes.push(PutOutcome::Stored(inserted.id));
+            ids.push(inserted.id);
             self.emit(host, || {
                 Event::Put(CountEvent {
                     namespace: entry.namespace.clone(),

@@ -1,5 +1,6 @@
 //! Behaviour of the cache over a store in memory.
 
+mod archive_limits;
 mod checkpoints;
 mod evicting;
 mod explaining;
@@ -12,10 +13,18 @@ mod storing;
 
 use crate::cache::Cache;
 use crate::store::Store;
-use crate::testing::{TestHost, TestStore, ask, at_angle, cache_on, response};
+use crate::testing::{TestHost, TestStore, ask, at_angle, cache_on, embedded, response};
 use crate::types::*;
 
 type TestCache = Cache<TestStore, TestHost>;
+
+/// Entries lose half their confidence a day, and need 0.7 to answer.
+fn decay() -> ConfidenceRule {
+    ConfidenceRule::Decay(Decay {
+        half_life_seconds: 86_400,
+        cut_off: 0.7,
+    })
+}
 
 fn new_cache(change: impl FnOnce(&mut Options)) -> (TestCache, TestHost, TestStore) {
     let store = TestStore::default();

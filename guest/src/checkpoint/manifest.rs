@@ -1,10 +1,13 @@
 //! `manifest.json`: what an archive contains, and whether it fits a cache.
 
-use super::{MANIFEST, MAX_DESCRIPTION_BYTES, MAX_NUMBER, refused};
-use crate::error::{Result, dimension, invalid};
+use super::{MANIFEST, MAX_DESCRIPTION_BYTES, check_number, refused};
+use crate::error::{Result, describe, dimension, invalid};
+use crate::options;
 use crate::types::{Error, FingerprintMismatch, Layout, Manifest, VectorDtype};
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// The format that this release writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -26,6 +29,7 @@ struct File {
     store_backend: String,
     vector_dtype: String,
     created_at: u64,
+    #[serde(deserialize_with = "names")]
     namespaces: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mneme: Option<Ours>,
@@ -98,9 +102,9 @@ pub fn decode(text: &[u8]) -> Result<Manifest> {
             file.schema_version
         )));
     }
-    if file.created_at > MAX_NUMBER {
-        return Err(refused(MANIFEST, "created_at is more than 2^53 - 1"));
-    }
+    check_number(MANIFEST, "created_at", file.created_at)?;
+    options::check_embedder(&file.embedder_fingerprint, file.embedder_dim)
+        .map_err(|error| refused(MANIFEST, describe(&error)))?;
     let vector_dtype = dtype(&file.vector_dtype).ok_or_else(|| {
         refused(
             MANIFEST,
@@ -134,6 +138,36 @@ pub fn decode(text: &[u8]) -> Result<Manifest> {
         consistent: file.mneme.as_ref().is_none_or(|ours| ours.consistent),
         written_by: file.mneme.map(|ours| format!("mneme {}", ours.version)),
     })
+}
+
+/// Valid names of namespaces, each once. The first that is not ends the reading, so that memory is
+/// bounded by names that differ.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+    struct Names;
+    impl<'de> Visitor<'de> for Names {
+        type Value = BTreeSet<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the names of namespaces")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(
+            self,
+            mut items: A,
+        ) -> std::result::Result<Self::Value, A::Error> {
+            let mut names = BTreeSet::new();
+            while let Some(name) = items.next_element::<String>()? {
+                options::check_namespace(&name)
+                    .map_err(|error| A::Error::custom(describe(&error)))?;
+                if let Some(twice) = names.replace(name) {
+                    let error = format!("the namespace {twice:?} comes twice in namespaces");
+                    return Err(A::Error::custom(error));
+                }
+            }
+            Ok(names)
+        }
+    }
+    Ok(deserializer.deserialize_seq(Names)?.into_iter().collect())
 }
 
 /// Refuses an archive that was made with another embedder.
@@ -258,6 +292,15 @@ mod tests {
             ("", ""),
             (PEER, ""),
             (r#""embedder_dim": 4"#, r#""embedder_dim": -4"#),
+            (r#""embedder_dim": 4"#, r#""embedder_dim": 0"#),
+            (r#""embedder_dim": 4"#, r#""embedder_dim": 8193"#),
+            (r#""embedder_dim": 4"#, r#""embedder_dim": 1073741824"#),
+            (r#""fp""#, r#""""#),
+            (r#""fp""#, r#""\u0000""#),
+            (r#"["default"]"#, r#"[""]"#),
+            (r#"["default"]"#, r#"["a\u0000"]"#),
+            (r#"["default"]"#, r#"["a", "b", "a"]"#),
+            ("1795563008", "9007199254740992"),
             (r#""embedder_dim": 4"#, r#""embedder_dim": 4e9"#),
             (
                 r#""embedder_dim": 4"#,

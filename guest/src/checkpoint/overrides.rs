@@ -1,11 +1,11 @@
 //! The changes that `load` makes to the entries and quotas of an archive.
 
 use super::state::{State, rename_counters};
-use super::{MAX_NUMBER, STATE, refused};
-use crate::counters;
+use super::{STATE, refused};
 use crate::error::{Result, invalid};
 use crate::options::{MAX_NAME_BYTES, check_namespace};
 use crate::types::{Entry, LoadOptions, TtlOverride};
+use crate::{counters, range};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The changes that the options of `load` ask for.
@@ -22,21 +22,13 @@ impl Overrides {
         if !options.namespace_prefix.is_empty() {
             check_namespace(&options.namespace_prefix)?;
         }
-        if let TtlOverride::Seconds(ttl) | TtlOverride::AtMost(ttl) = options.ttl
-            && ttl > MAX_NUMBER
-        {
-            return Err(invalid(format!(
-                "option ttl: {ttl} seconds are more than 2^53 - 1"
-            )));
+        if let TtlOverride::Seconds(ttl) | TtlOverride::AtMost(ttl) = options.ttl {
+            range::check("option ttl", ttl)?;
         }
         let mut quotas = BTreeMap::new();
         for (namespace, quota) in options.quotas.iter().flatten() {
             check_namespace(namespace)?;
-            if *quota > MAX_NUMBER {
-                return Err(invalid(format!(
-                    "option quotas: {quota} for {namespace:?} is more than 2^53 - 1"
-                )));
-            }
+            range::check(&format!("option quotas: the one of {namespace:?}"), *quota)?;
             if quotas.insert(namespace.clone(), *quota).is_some() {
                 return Err(invalid(format!(
                     "option quotas: the namespace {namespace:?} comes twice"

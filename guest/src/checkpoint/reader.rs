@@ -1,11 +1,13 @@
 //! Reading an archive: each member is checked in its order, and at the end the checksums.
 
 use super::compression::{Decompressor, Sizes};
+use super::rows::PageReader;
 use super::state::State;
 use super::tarball::{Member, TarReader};
 use super::{
-    CHECKSUMS, Checksum, Checksums, MANIFEST, MAX_DESCRIPTION_BYTES, MAX_PAGE_BYTES,
-    MAX_UNKNOWN_MEMBERS, SNAPSHOT, STATE, manifest, page_names, refused, refused_at, rows,
+    CHECKSUMS, Checksum, Checksums, Limits, MANIFEST, MAX_DESCRIPTION_BYTES, MAX_ROWS_BYTES,
+    MAX_UNKNOWN_MEMBERS, MAX_VECTORS_BYTES, SNAPSHOT, STATE, manifest, page_names, refused,
+    refused_at,
 };
 use crate::error::Result;
 use crate::host::Archive;
@@ -14,6 +16,8 @@ use sha2::{Digest, Sha256};
 
 /// Bytes of a snapshot that are passed on at a time.
 const SNAPSHOT_STEP: usize = 1 << 20;
+/// Bytes of other members that are read at a time.
+const STEP: usize = 64 << 10;
 
 /// One piece of an archive.
 pub enum Part<'a> {
@@ -21,8 +25,8 @@ pub enum Part<'a> {
     Snapshot(&'a [u8], u64),
     /// The state of a portable archive, which comes before the entries.
     State(State),
-    /// Entries of a portable archive, checked, with ascending ids.
-    Entries(Vec<Entry>),
+    /// The next entry of a portable archive, checked. Ids ascend.
+    Entry(Entry),
 }
 
 /// What an archive contained.
@@ -50,11 +54,12 @@ pub struct Reader<'a, A: Archive> {
     members: Vec<Seen>,
     unknown: u32,
     entries: u64,
+    limits: Limits,
 }
 
 impl<'a, A: Archive> Reader<'a, A> {
-    /// Reads the manifest.
-    pub fn open(archive: &'a A, max_expansion: u32) -> Result<Self> {
+    /// Reads the manifest. Entries must be within these limits.
+    pub fn open(archive: &'a A, max_expansion: u32, limits: Limits) -> Result<Self> {
         let decompressor = Decompressor::new(archive, max_expansion)?;
         let compression = decompressor.compression();
         let mut tar = TarReader::new(decompressor);
@@ -80,6 +85,7 @@ impl<'a, A: Archive> Reader<'a, A> {
             }],
             unknown: 0,
             entries: 0,
+            limits,
         })
     }
 
@@ -118,13 +124,16 @@ impl<'a, A: Archive> Reader<'a, A> {
                 checksums = Some(self.tar.read_all(MAX_DESCRIPTION_BYTES)?);
             } else if self.manifest.layout == Layout::Portable && member.name == vectors {
                 page += 1;
-                let vectors = self.whole(&vectors, MAX_PAGE_BYTES)?;
-                self.expect(&lines)?;
-                let lines = self.whole(&lines, MAX_PAGE_BYTES)?;
+                let vectors = self.whole(&vectors, MAX_VECTORS_BYTES)?;
+                let size = self.expect(&lines)?;
+                if size > MAX_ROWS_BYTES {
+                    let reason = format!("it has {size} bytes and may have {MAX_ROWS_BYTES}");
+                    return Err(refused(&lines, reason));
+                }
                 let dim = self.manifest.embedder_dim;
-                let entries = rows::decode(page, &vectors, &lines, dim, &mut last_id)?;
-                self.entries += entries.len() as u64;
-                take(Part::Entries(entries))?;
+                let reader = PageReader::new(page, vectors, dim, self.limits);
+                let hash = self.rows(reader, &mut last_id, take)?;
+                self.seen(Checksum::new(&lines, size, hash), true);
             } else {
                 self.pass_over(&member)?;
             }
@@ -145,6 +154,43 @@ impl<'a, A: Archive> Reader<'a, A> {
             sizes: self.tar.finish()?,
             checksummed,
         })
+    }
+
+    /// Hands the rows of the present member to `take`, and returns its hash.
+    fn rows(
+        &mut self,
+        mut page: PageReader,
+        last_id: &mut u64,
+        take: &mut dyn FnMut(Part) -> Result<()>,
+    ) -> Result<Sha256> {
+        let (mut buffer, mut line) = (vec![0; STEP], Vec::new());
+        let mut hash = Sha256::new();
+        loop {
+            let read = self.tar.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            let bytes = &buffer[..read];
+            hash.update(bytes);
+            for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+                if line.len() + piece.len() > page.max_line() {
+                    return Err(page.refuse(format!(
+                        "it has more than {} bytes, too many for an entry",
+                        page.max_line()
+                    )));
+                }
+                line.extend_from_slice(piece);
+                if piece.ends_with(b"\n") {
+                    take(Part::Entry(page.entry(&line, last_id)?))?;
+                    line.clear();
+                }
+            }
+        }
+        if !line.is_empty() {
+            return Err(page.refuse("it has no end"));
+        }
+        self.entries += page.finish()?;
+        Ok(hash)
     }
 
     fn snapshot(&mut self, take: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
@@ -224,7 +270,7 @@ impl<'a, A: Archive> Reader<'a, A> {
             ));
         }
         let mut hash = Sha256::new();
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = vec![0; STEP];
         loop {
             let read = self.tar.read(&mut buffer)?;
             if read == 0 {

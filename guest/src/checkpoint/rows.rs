@@ -1,10 +1,10 @@
 //! Pages of entries: the vectors as float32, and the other fields as one JSON object a line.
 
-use super::{MAX_NUMBER, PAGE_BYTES, page_names, refused};
-use crate::error::{Result, describe};
-use crate::options::{self, MAX_NAME_BYTES};
+use super::{Limits, PAGE_BYTES, page_names, refused};
+use crate::error::{Result, describe, invalid};
+use crate::options;
 use crate::types::{Entry, Error};
-use crate::{query, vector};
+use crate::{query, range, vector};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -38,10 +38,10 @@ pub struct Page {
 
 impl Page {
     /// Adds an entry. Refuses an entry that could not be read back.
-    pub fn add(&mut self, entry: &Entry, dim: u32) -> Result<()> {
-        check_entry(entry, dim).map_err(|reason| {
+    pub fn add(&mut self, entry: &Entry, dim: u32, limits: Limits) -> Result<()> {
+        check_entry(entry, dim, limits).map_err(|reason| {
             Error::Corrupt(format!(
-                "entry {} of namespace {:?} in the store could not be loaded from a checkpoint: {reason}; delete it, and dump again",
+                "entry {} of namespace {:?} in the store could not be loaded from a checkpoint: {reason}; delete it, or open the cache with the option that allows it, and dump again",
                 entry.id, entry.namespace
             ))
         })?;
@@ -72,112 +72,148 @@ impl Page {
     }
 }
 
-/// Reads the page with this number. Its ids must be greater than `last_id`, and ascend; `last_id`
-/// becomes the last of them.
-pub fn decode(
-    page: u32,
-    vectors: &[u8],
-    lines: &[u8],
+/// Reads the rows of one page, one after another.
+pub struct PageReader {
+    lines_name: String,
+    vectors_name: String,
+    vectors: Vec<u8>,
+    /// Bytes of the vectors that rows have taken.
+    taken: usize,
+    rows: u64,
     dim: u32,
-    last_id: &mut u64,
-) -> Result<Vec<Entry>> {
-    let (vectors_name, lines_name) = page_names(page);
-    let row_bytes = 4 * dim as usize;
-    let mut entries = Vec::new();
-    let mut rest = vectors;
-    for (number, line) in lines.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        let fail = |reason: String| refused(&lines_name, format!("line {}: {reason}", number + 1));
+    limits: Limits,
+}
+
+impl PageReader {
+    /// A reader of the page with this number, whose vectors have been read.
+    pub fn new(page: u32, vectors: Vec<u8>, dim: u32, limits: Limits) -> Self {
+        let (vectors_name, lines_name) = page_names(page);
+        PageReader {
+            lines_name,
+            vectors_name,
+            vectors,
+            taken: 0,
+            rows: 0,
+            dim,
+            limits,
+        }
+    }
+
+    /// The most bytes of a line.
+    pub fn max_line(&self) -> usize {
+        self.limits.row()
+    }
+
+    /// The entry of the next line, which has its end. Its id must be greater than `last_id`,
+    /// which it becomes.
+    pub fn entry(&mut self, line: &[u8], last_id: &mut u64) -> Result<Entry> {
         let Some(line) = line.strip_suffix(b"\n") else {
-            return Err(fail("it has no end".into()));
+            return Err(self.refuse("it has no end"));
         };
-        let row: Row = serde_json::from_slice(line).map_err(|error| fail(error.to_string()))?;
-        let Some((vector, after)) = rest.split_at_checked(row_bytes) else {
+        let row: Row = serde_json::from_slice(line).map_err(|error| self.refuse(error))?;
+        let row_bytes = 4 * self.dim as usize;
+        let Some(vector) = self.vectors[self.taken..].get(..row_bytes) else {
             return Err(refused(
-                &vectors_name,
+                &self.vectors_name,
                 format!(
-                    "it has {} bytes, too few for the rows of {lines_name:?} with {dim} values each",
-                    vectors.len()
+                    "it has {} bytes, too few for the rows of {:?} with {} values each",
+                    self.vectors.len(),
+                    self.lines_name,
+                    self.dim
                 ),
             ));
         };
-        rest = after;
-        if row.id <= *last_id {
-            return Err(fail(format!(
-                "id {} after {last_id}; ids begin at 1 and ascend",
-                row.id
-            )));
-        }
+        let embedding = vector.as_chunks::<4>().0.iter();
         let entry = Entry {
             id: row.id,
             namespace: row.namespace.into_owned(),
             query_hash: row.query_hash.into_owned(),
             query: row.query.into_owned(),
             response: row.response.into_owned(),
-            embedding: vector
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|bytes| f32::from_le_bytes(*bytes))
-                .collect(),
+            embedding: embedding.map(|bytes| f32::from_le_bytes(*bytes)).collect(),
             metadata: row.metadata.into_owned(),
             created_at: row.created_at,
             last_accessed_at: row.last_accessed_at,
             ttl: row.ttl,
             access_count: row.access_count,
         };
-        check_entry(&entry, dim).map_err(fail)?;
+        if entry.id <= *last_id {
+            return Err(self.refuse(format!(
+                "id {} after {last_id}; ids begin at 1 and ascend",
+                entry.id
+            )));
+        }
+        check_entry(&entry, self.dim, self.limits).map_err(|reason| self.refuse(reason))?;
         *last_id = entry.id;
-        entries.push(entry);
+        self.taken += row_bytes;
+        self.rows += 1;
+        Ok(entry)
     }
-    if !rest.is_empty() {
-        return Err(refused(
-            &vectors_name,
-            format!(
-                "it has {} bytes more than the rows of {lines_name:?} need",
-                rest.len()
-            ),
-        ));
+
+    /// The error for the present line.
+    pub fn refuse(&self, reason: impl std::fmt::Display) -> Error {
+        refused(
+            &self.lines_name,
+            format!("line {}: {reason}", self.rows + 1),
+        )
     }
-    if entries.is_empty() {
-        return Err(refused(&lines_name, "it has no rows"));
+
+    /// Checks that every vector had a row, and returns how many rows there were.
+    pub fn finish(self) -> Result<u64> {
+        let rest = self.vectors.len() - self.taken;
+        if rest > 0 {
+            return Err(refused(
+                &self.vectors_name,
+                format!(
+                    "it has {rest} bytes more than the rows of {:?} need",
+                    self.lines_name
+                ),
+            ));
+        }
+        if self.rows == 0 {
+            return Err(refused(&self.lines_name, "it has no rows"));
+        }
+        Ok(self.rows)
     }
-    Ok(entries)
 }
 
-/// Refuses an entry that no cache could have stored, with the reason.
-pub fn check_entry(entry: &Entry, dim: u32) -> std::result::Result<(), String> {
-    if entry.id == 0 || entry.id > MAX_NUMBER {
-        return Err(format!("id {} is not 1 to 2^53 - 1", entry.id));
+/// Refuses an entry that no cache with these limits could have stored, with the reason.
+pub fn check_entry(entry: &Entry, dim: u32, limits: Limits) -> std::result::Result<(), String> {
+    check(entry, dim, limits).map_err(|error| describe(&error))
+}
+
+fn check(entry: &Entry, dim: u32, limits: Limits) -> Result<()> {
+    if entry.id == 0 {
+        return Err(invalid("id is 0; ids begin at 1"));
     }
-    if entry.namespace.contains('\0') {
-        return Err("the namespace contains the character U+0000".into());
-    }
-    if entry.namespace.len() > MAX_NAME_BYTES {
-        return Err(format!(
-            "the namespace has {} bytes; at most {MAX_NAME_BYTES} are allowed",
-            entry.namespace.len()
-        ));
-    }
-    // A cache may normalise queries or not; see the option `normalize`.
-    if query::hash(&query::normalize(&entry.query)) != entry.query_hash
-        && query::hash(&entry.query) != entry.query_hash
-    {
-        return Err(format!(
-            "query_hash {:?} is not that of the query",
-            entry.query_hash
-        ));
-    }
-    options::check_metadata(&entry.metadata).map_err(|error| describe(&error))?;
-    let numbers = [
+    for (field, number) in [
+        ("id", entry.id),
         ("created_at", entry.created_at),
         ("last_accessed_at", entry.last_accessed_at),
         ("ttl", entry.ttl.unwrap_or(0)),
         ("access_count", entry.access_count),
-    ];
-    if let Some((name, number)) = numbers.iter().find(|(_, number)| *number > MAX_NUMBER) {
-        return Err(format!("{name} is {number}, more than 2^53 - 1"));
+    ] {
+        range::check(field, number)?;
     }
-    vector::check(&entry.embedding, dim).map_err(|error| describe(&error))
+    options::check_namespace(&entry.namespace)?;
+    options::check_size("query", &entry.query, limits.query)?;
+    options::check_size("response", &entry.response, limits.response)?;
+    options::check_size("metadata", &entry.metadata, limits.metadata)?;
+    // A cache may normalise queries or not; see the option `normalize`.
+    if query::hash(&query::normalize(&entry.query)) != entry.query_hash
+        && query::hash(&entry.query) != entry.query_hash
+    {
+        return Err(invalid(format!(
+            "query_hash {:.80?} is not that of the query",
+            entry.query_hash
+        )));
+    }
+    options::check_metadata(&entry.metadata)?;
+    let only_exact = entry.embedding.iter().all(|x| *x == 0.0);
+    if only_exact && entry.embedding.len() == dim as usize {
+        return Ok(());
+    }
+    vector::check(&entry.embedding, dim)
 }
 
 #[cfg(test)]
@@ -198,13 +234,35 @@ mod tests {
     fn page(entries: &[Entry]) -> Page {
         let mut page = Page::default();
         for entry in entries {
-            page.add(entry, 2).unwrap();
+            page.add(entry, 2, LIMITS).unwrap();
         }
         page
     }
 
+    const LIMITS: Limits = Limits {
+        query: 32 << 10,
+        response: 4 << 20,
+        metadata: 64 << 10,
+    };
+
     fn read(page: &Page) -> Result<Vec<Entry>> {
         decode(1, &page.vectors, &page.lines, 2, &mut 0)
+    }
+
+    fn decode(
+        page: u32,
+        vectors: &[u8],
+        lines: &[u8],
+        dim: u32,
+        last_id: &mut u64,
+    ) -> Result<Vec<Entry>> {
+        let mut page = PageReader::new(page, vectors.to_vec(), dim, LIMITS);
+        let lines = lines.split_inclusive(|&byte| byte == b'\n');
+        let entries = lines
+            .map(|line| page.entry(line, last_id))
+            .collect::<Result<_>>()?;
+        page.finish()?;
+        Ok(entries)
     }
 
     #[test]
@@ -225,24 +283,35 @@ mod tests {
 
     #[test]
     fn entries_that_no_cache_stores_are_refused_both_ways() {
-        let broken: [(&str, Change); 12] = [
+        let broken: [(&str, Change); 18] = [
             ("id", |e| e.id = 0),
             ("id", |e| e.id = 1 << 53),
             ("namespace", |e| e.namespace = "a\0".into()),
             ("namespace", |e| e.namespace = "x".repeat(1025)),
+            ("namespace", |e| e.namespace.clear()),
+            ("query", |e| {
+                e.query = "x".repeat((32 << 10) + 1);
+                e.query_hash = query::hash(&e.query);
+            }),
+            ("response", |e| e.response = "x".repeat((4 << 20) + 1)),
+            ("metadata", |e| {
+                e.metadata = format!("{{\"a\":\"{}\"}}", "x".repeat(64 << 10));
+            }),
             ("query_hash", |e| e.query_hash = query::hash("other")),
             ("query_hash", |e| e.query_hash.make_ascii_uppercase()),
             ("metadata", |e| e.metadata = "[]".into()),
             ("created_at", |e| e.created_at = u64::MAX),
             ("ttl", |e| e.ttl = Some(1 << 53)),
             ("finite", |e| e.embedding[1] = f32::NAN),
-            ("zero", |e| e.embedding = vec![0.0, 0.0]),
+            ("access_count", |e| e.access_count = 1 << 53),
+            ("last_accessed_at", |e| e.last_accessed_at = 1 << 53),
             ("values", |e| e.embedding.push(0.0)),
+            ("values", |e| e.embedding.clear()),
         ];
         for (word, break_it) in broken {
             let mut entry = numbered(1, "a question");
             break_it(&mut entry);
-            match Page::default().add(&entry, 2) {
+            match Page::default().add(&entry, 2, LIMITS) {
                 Err(Error::Corrupt(message)) => assert!(message.contains(word), "{message}"),
                 other => panic!("{word}: {other:?}"),
             }
@@ -251,7 +320,12 @@ mod tests {
             query_hash: query::hash("  NOT normalised"),
             ..numbered(1, "  NOT normalised")
         };
-        assert_eq!(check_entry(&raw, 2), Ok(()));
+        assert_eq!(check_entry(&raw, 2, LIMITS), Ok(()));
+        let only_exact = Entry {
+            embedding: vec![0.0, -0.0],
+            ..numbered(1, "never searched")
+        };
+        assert_eq!(check_entry(&only_exact, 2, LIMITS), Ok(()));
     }
 
     #[test]
@@ -290,7 +364,7 @@ mod tests {
         #[test]
         fn any_entries_come_back(
             rows in prop::collection::vec(
-                (1..1000_u64, "\\PC{0,20}", any::<String>(), "[^\\x00]{0,30}", 0..=MAX_NUMBER, prop::option::of(0..=MAX_NUMBER), -1e3_f32..1e3, 0.001_f32..1e3),
+                (1..1000_u64, "\\PC{0,20}", any::<String>(), "[^\\x00]{1,30}", 0..=range::MAX, prop::option::of(0..=range::MAX), -1e3_f32..1e3, 0.001_f32..1e3),
                 1..20,
             )
         ) {
@@ -304,7 +378,7 @@ mod tests {
                         namespace,
                         response,
                         created_at: number,
-                        last_accessed_at: MAX_NUMBER - number,
+                        last_accessed_at: range::MAX - number,
                         ttl,
                         access_count: number / 3,
                         metadata: r#"{ "a" : [1.0, "\u00e9"] }"#.into(),

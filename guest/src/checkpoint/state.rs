@@ -1,13 +1,14 @@
 //! What a cache holds besides its entries: quotas, and meta with the counters.
 
-use super::{MAX_DESCRIPTION_BYTES, MAX_NUMBER, STATE, refused};
-use crate::counters;
-use crate::error::Result;
-use crate::options::MAX_NAME_BYTES;
+use super::{MAX_DESCRIPTION_BYTES, STATE, refused};
+use crate::error::{Result, describe, invalid};
 use crate::types::Error;
+use crate::{counters, options, range};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Meta keys that belong to the store itself.
 const STORES_OWN: [&str; 3] = ["schema_version", "embedder_fingerprint", "embedder_dim"];
@@ -46,33 +47,30 @@ impl State {
 
     /// Refuses a state that no cache could have stored. `member` is where it comes from.
     pub fn check(&self, member: &str) -> Result<()> {
+        self.sound().map_err(|reason| refused(member, reason))
+    }
+
+    /// As [`check`](Self::check), for what the store holds and an archive is to take.
+    pub fn check_stored(&self) -> Result<()> {
+        self.sound().map_err(|reason| {
+            Error::Corrupt(format!(
+                "the store could not be loaded from a checkpoint: {reason}; change it, and dump again"
+            ))
+        })
+    }
+
+    fn sound(&self) -> std::result::Result<(), String> {
         for (namespace, quota) in &self.quotas {
-            if namespace.contains('\0') || namespace.len() > MAX_NAME_BYTES {
-                return Err(refused(
-                    member,
-                    format!("the quota of {namespace:.40?}: that is not a valid namespace"),
-                ));
-            }
-            if *quota > MAX_NUMBER {
-                return Err(refused(
-                    member,
-                    format!("the quota of {namespace:?} is {quota}, more than 2^53 - 1"),
-                ));
-            }
+            options::check_namespace(namespace)
+                .and_then(|()| range::check("it", *quota))
+                .map_err(|error| format!("the quota of {namespace:.40?}: {}", describe(&error)))?;
         }
         if let Some(key) = STORES_OWN.iter().find(|key| self.meta.contains_key(**key)) {
-            return Err(refused(
-                member,
-                format!("the meta key {key:?} is the store's own"),
-            ));
+            return Err(format!("the meta key {key:?} is the store's own"));
         }
         if let Some(text) = self.meta.get(counters::META_KEY) {
-            counts(text).map_err(|error| {
-                refused(
-                    member,
-                    format!("the meta value {:?}: {error}", counters::META_KEY),
-                )
-            })?;
+            serde_json::from_str::<Counts>(text)
+                .map_err(|error| format!("the meta value {:?}: {error}", counters::META_KEY))?;
         }
         Ok(())
     }
@@ -104,12 +102,45 @@ pub fn add_counters(present: Option<&str>, archived: &str) -> serde_json::Result
     for (key, more) in counts(archived)? {
         let before = sum.get(&key).and_then(Value::as_u64).unwrap_or(0);
         let value = match more.as_u64() {
-            Some(more) => before.saturating_add(more).into(),
+            Some(more) => before.saturating_add(more).min(range::MAX).into(),
             None => more,
         };
         sum.insert(key, value);
     }
     Ok(Value::Object(sum).to_string())
+}
+
+/// Counters whose numbers are in range. What is no number is another program's, and kept.
+struct Counts;
+
+impl<'de> Deserialize<'de> for Counts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(Counts)
+    }
+}
+
+impl<'de> Visitor<'de> for Counts {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of counts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<Self, A::Error> {
+        while let Some(name) = members.next_key::<String>()? {
+            let Value::Number(count) = members.next_value()? else {
+                continue;
+            };
+            let checked = match count.as_u64() {
+                Some(whole) => range::check(&format!("{name:.80?}"), whole),
+                None => Err(invalid(format!(
+                    "{name:.80?} is {count}, which is no count"
+                ))),
+            };
+            checked.map_err(|error| A::Error::custom(describe(&error)))?;
+        }
+        Ok(self)
+    }
 }
 
 fn counts(text: &str) -> serde_json::Result<Map<String, Value>> {
@@ -123,7 +154,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let state = State {
-            quotas: [("a".into(), 0), ("\u{1f600}".into(), MAX_NUMBER)].into(),
+            quotas: [("a".into(), 0), ("\u{1f600}".into(), range::MAX)].into(),
             meta: [
                 ("counters".into(), r#"{"a:misses":3}"#.into()),
                 ("mine\0".into(), "\u{0} \n".into()),
@@ -144,6 +175,11 @@ mod tests {
             r#"{"quotas": {"a": -1}, "meta": {}}"#,
             r#"{"quotas": {"a": 9007199254740992}, "meta": {}}"#,
             r#"{"quotas": {"a\u0000": 1}, "meta": {}}"#,
+            r#"{"quotas": {"": 1}, "meta": {}}"#,
+            r#"{"quotas": {}, "meta": {"counters": "{\"a:misses\": -1}"}}"#,
+            r#"{"quotas": {}, "meta": {"counters": "{\"a:misses\": 0.5}"}}"#,
+            r#"{"quotas": {}, "meta": {"counters": "{\"a:misses\": 9007199254740992}"}}"#,
+            r#"{"quotas": {}, "meta": {"counters": "{\"a:misses\": 1e300}"}}"#,
             r#"{"quotas": {}, "meta": {}} {}"#,
         ] {
             assert!(

@@ -5,12 +5,13 @@ use super::rows::Page;
 use super::state::State;
 use super::tarball::TarWriter;
 use super::{
-    CHECKSUMS, Checksum, Checksums, ENTRIES_PER_READ, MANIFEST, MAX_DESCRIPTION_BYTES, SNAPSHOT,
-    STATE, manifest, page_names,
+    CHECKSUMS, Checksum, Checksums, ENTRIES_PER_READ, Limits, MANIFEST, MAX_DESCRIPTION_BYTES,
+    SNAPSHOT, STATE, manifest, page_names,
 };
-use crate::error::Result;
+use crate::error::{Result, describe};
 use crate::host::Archive;
-use crate::store::Store;
+use crate::options;
+use crate::store::{Store, check_ids};
 use crate::types::{DumpOptions, DumpReport, Error, Layout, Manifest, Unit};
 use sha2::{Digest, Sha256};
 
@@ -24,6 +25,7 @@ pub fn dump(
     archive: &impl Archive,
     options: &DumpOptions,
     described: Manifest,
+    limits: Limits,
 ) -> Result<DumpReport> {
     let capabilities = store.capabilities();
     let layout = options.layout.unwrap_or(match capabilities.snapshot {
@@ -45,6 +47,7 @@ pub fn dump(
         archive,
         tar,
         members: Vec::new(),
+        limits,
         manifest: Manifest {
             layout,
             store: capabilities.name,
@@ -72,6 +75,7 @@ struct Writer<'a, S, A: Archive> {
     archive: &'a A,
     tar: TarWriter<'a, A>,
     members: Vec<Checksum>,
+    limits: Limits,
     manifest: Manifest,
 }
 
@@ -104,14 +108,16 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
             quotas: self.store.list_namespace_quotas()?.into_iter().collect(),
             meta: self.store.list_meta()?.into_iter().collect(),
         };
+        state.check_stored()?;
         self.member(STATE, &state.encode()?)?;
         let expected = self.store.count(None)?;
         let (mut pages, mut entries, mut last_id) = (0, 0, 0);
         let mut page = Page::default();
         loop {
             let read = self.store.iter_since(last_id, ENTRIES_PER_READ)?;
+            check_ids("iter-since", read.iter().map(|entry| entry.id), last_id)?;
             for entry in &read {
-                page.add(entry, self.manifest.embedder_dim)?;
+                page.add(entry, self.manifest.embedder_dim, self.limits)?;
                 last_id = entry.id;
                 if page.is_full() {
                     entries += self.page(&mut pages, &mut page)?;
@@ -125,6 +131,12 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
         }
         if page.rows > 0 {
             entries += self.page(&mut pages, &mut page)?;
+        }
+        // Without a view, others may have written meanwhile.
+        if consistent && entries != expected {
+            return Err(Error::Corrupt(format!(
+                "the store counts {expected} entries, and {entries} of them can be read; check its integrity"
+            )));
         }
         self.archive.progress(entries, Some(entries), Unit::Entries);
         self.finish(Some(entries))
@@ -145,6 +157,14 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
 
     fn describe(&mut self) -> Result<()> {
         self.manifest.namespaces = self.store.list_namespaces()?;
+        for namespace in &self.manifest.namespaces {
+            options::check_namespace(namespace).map_err(|error| {
+                Error::Corrupt(format!(
+                    "the namespace {namespace:.80?} in the store could not be loaded from a checkpoint: {}; clear it, and dump again",
+                    describe(&error)
+                ))
+            })?;
+        }
         let text = manifest::encode(&self.manifest)?;
         self.member(MANIFEST, &text)
     }

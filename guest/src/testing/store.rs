@@ -16,8 +16,13 @@ pub struct TestStore {
     failing: Rc<Cell<Option<u64>>>,
     /// Rows that pages have held.
     rows: Rc<Cell<u64>>,
+    /// Whether writes fail, and how many have.
+    refusing: Rc<Cell<bool>>,
+    refused: Rc<Cell<u64>>,
     /// Whether it claims to make snapshots.
     pub snapshots: Rc<Cell<bool>>,
+    /// Whether every page begins with the first row, as in a damaged file.
+    pub starts_over: Rc<Cell<bool>>,
 }
 
 #[derive(Clone, Default)]
@@ -28,6 +33,7 @@ struct Data {
     quotas: BTreeMap<String, u64>,
     meta: BTreeMap<String, String>,
     blobs: BTreeMap<String, Vec<u8>>,
+    fingerprint: Option<String>,
     dim: u32,
     import: Option<Import>,
     snapshot: Option<Vec<u8>>,
@@ -127,6 +133,21 @@ impl TestStore {
         self.failing.get().is_some_and(|at| self.calls.get() >= at)
     }
 
+    /// Makes all writes fail, as those of a locked or read-only store do.
+    pub fn refuse_writes(&self, refuse: bool) {
+        self.refusing.set(refuse);
+    }
+
+    /// How many writes have failed so.
+    pub fn refused_writes(&self) -> u64 {
+        self.refused.get()
+    }
+
+    /// Loses everything, as a server without persistence does that starts again.
+    pub fn lose_data(&self) {
+        *self.data.borrow_mut() = Data::default();
+    }
+
     pub fn calls(&self) -> u64 {
         self.calls.get()
     }
@@ -178,6 +199,11 @@ impl TestStore {
         self.data.borrow().entries.values().cloned().collect()
     }
 
+    /// The id that a page begins after.
+    fn after(&self, last_id: u64) -> u64 {
+        if self.starts_over.get() { 0 } else { last_id }
+    }
+
     /// The first rows of a page.
     fn page<T>(&self, rows: impl Iterator<Item = T>, limit: u32) -> impl Iterator<Item = T> {
         rows.take(limit as usize)
@@ -196,6 +222,19 @@ impl TestStore {
     }
 }
 
+impl TestStore {
+    fn write(&self) -> Result<std::cell::RefMut<'_, Data>> {
+        if self.refusing.get() {
+            self.refused.set(self.refused.get() + 1);
+            return Err(Error::Backend(BackendError {
+                message: "the test store takes no writes".into(),
+                retryable: true,
+            }));
+        }
+        self.call()
+    }
+}
+
 impl Store for TestStore {
     fn capabilities(&self) -> CapabilitySet {
         CapabilitySet {
@@ -209,8 +248,10 @@ impl Store for TestStore {
         }
     }
 
-    fn open(&self, _embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
-        self.call()?.dim = embedder_dim;
+    fn open(&self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()> {
+        let mut data = self.call()?;
+        data.dim = embedder_dim;
+        data.fingerprint = Some(embedder_fingerprint.into());
         Ok(())
     }
 
@@ -283,7 +324,7 @@ impl Store for TestStore {
             created_at: Vec::new(),
             vectors: Vec::new(),
         };
-        for (_, entry) in self.page(data.entries.range(last_id + 1..), limit) {
+        for (_, entry) in self.page(data.entries.range(self.after(last_id) + 1..), limit) {
             page.ids.push(entry.id);
             page.namespaces.push(entry.namespace.clone());
             page.created_at.push(entry.created_at);
@@ -295,7 +336,7 @@ impl Store for TestStore {
     fn iter_stamps(&self, last_id: u64, limit: u32) -> Result<StampPage> {
         let data = self.call()?;
         let (ids, created_at) = self
-            .page(data.entries.range(last_id + 1..), limit)
+            .page(data.entries.range(self.after(last_id) + 1..), limit)
             .map(|(&id, e)| (id, e.created_at))
             .unzip();
         Ok(StampPage { ids, created_at })
@@ -303,7 +344,7 @@ impl Store for TestStore {
 
     fn insert(&self, entries: &[Entry]) -> Result<Vec<Inserted>> {
         assert!(entries.len() <= 3, "more than max-batch");
-        let mut data = self.call()?;
+        let mut data = self.write()?;
         data.version += 1;
         let mut inserted = Vec::new();
         for entry in entries {
@@ -314,7 +355,7 @@ impl Store for TestStore {
     }
 
     fn update_access(&self, touches: &[Touch]) -> Result<()> {
-        let mut data = self.call()?;
+        let mut data = self.write()?;
         for touch in touches {
             if let Some(entry) = data.entries.get_mut(&touch.id) {
                 entry.access_count += u64::from(touch.hits);
@@ -325,14 +366,14 @@ impl Store for TestStore {
     }
 
     fn delete_by_id(&self, id: u64) -> Result<bool> {
-        let mut data = self.call()?;
+        let mut data = self.write()?;
         let was_there = data.entries.remove(&id).is_some();
         data.version += u64::from(was_there);
         Ok(was_there)
     }
 
     fn delete_unchanged(&self, entries: &[EntryRef]) -> Result<Vec<u64>> {
-        let mut data = self.call()?;
+        let mut data = self.write()?;
         let mut deleted = Vec::new();
         for entry in entries {
             if data
@@ -354,7 +395,7 @@ impl Store for TestStore {
         namespace: Option<&str>,
         limit: u32,
     ) -> Result<Vec<EntryRef>> {
-        let mut data = self.call()?;
+        let mut data = self.write()?;
         let expired: Vec<EntryRef> = data
             .entries
             .values()
@@ -370,7 +411,7 @@ impl Store for TestStore {
     }
 
     fn clear_namespace(&self, namespace: Option<&str>) -> Result<u64> {
-        let mut data = self.call()?;
+        let mut data = self.write()?;
         let before = data.entries.len();
         data.entries.retain(|_, e| !is_in(namespace, e));
         let count = (before - data.entries.len()) as u64;
@@ -379,7 +420,7 @@ impl Store for TestStore {
     }
 
     fn set_namespace_quota(&self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
-        let mut data = self.call()?;
+        let mut data = self.write()?;
         match max_entries {
             Some(quota) => drop(data.quotas.insert(namespace.into(), quota)),
             None => drop(data.quotas.remove(namespace)),
@@ -405,11 +446,15 @@ impl Store for TestStore {
     }
 
     fn read_meta(&self, key: &str) -> Result<Option<String>> {
-        Ok(self.call()?.meta.get(key).cloned())
+        let data = self.call()?;
+        Ok(match key {
+            "embedder_fingerprint" => data.fingerprint.clone(),
+            _ => data.meta.get(key).cloned(),
+        })
     }
 
     fn replace_meta(&self, key: &str, expected: Option<&str>, value: Option<&str>) -> Result<bool> {
-        let mut data = self.call()?;
+        let mut data = self.write()?;
         if data.meta.get(key).map(String::as_str) != expected {
             return Ok(false);
         }
@@ -422,7 +467,7 @@ impl Store for TestStore {
 
     fn iter_since(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
         let data = self.call()?;
-        let rows = self.page(data.entries.range(last_id + 1..), limit);
+        let rows = self.page(data.entries.range(self.after(last_id) + 1..), limit);
         Ok(rows.map(|(_, e)| e.clone()).collect())
     }
 
@@ -444,7 +489,7 @@ impl Store for TestStore {
     }
 
     fn begin_import(&self, mode: ImportMode) -> Result<()> {
-        let mut data = self.call()?;
+        let mut data = self.write()?;
         data.import = None;
         data.check_empty(mode)?;
         data.import = Some(Import {
@@ -456,7 +501,7 @@ impl Store for TestStore {
 
     fn write_import(&self, entries: &[Entry]) -> Result<()> {
         assert!(entries.len() <= 3, "more than max-batch");
-        let mut data = self.call()?;
+        let mut data = self.write()?;
         let dim = data.dim as usize;
         let import = data.import.as_mut().ok_or_else(nothing_begun)?;
         for entry in entries {
@@ -471,7 +516,7 @@ impl Store for TestStore {
     }
 
     fn commit_import(&self, quotas: &[(String, u64)], meta: &[MetaChange]) -> Result<bool> {
-        let mut data = self.call()?;
+        let mut data = self.write()?;
         let import = data.import.take().ok_or_else(nothing_begun)?;
         data.check_empty(import.mode)?;
         if import.mode == ImportMode::Replace {
@@ -545,12 +590,13 @@ impl Store for TestStore {
 
     fn read_restore(&self, last_id: u64, limit: u32) -> Result<Vec<Entry>> {
         let found = self.call()?.restored()?;
-        let rows = found.entries.into_values().filter(|e| e.id > last_id);
+        let after = self.after(last_id);
+        let rows = found.entries.into_values().filter(|e| e.id > after);
         Ok(rows.take(limit as usize).collect())
     }
 
     fn commit_restore(&self, only_if_empty: bool) -> Result<()> {
-        let mut data = self.call()?;
+        let mut data = self.write()?;
         if only_if_empty {
             data.check_empty(ImportMode::Empty)?;
         }
@@ -575,12 +621,12 @@ impl Store for TestStore {
     }
 
     fn write_blob(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.call()?.blobs.insert(name.into(), bytes.into());
+        self.write()?.blobs.insert(name.into(), bytes.into());
         Ok(())
     }
 
     fn delete_blobs(&self, names: &[String]) -> Result<()> {
-        self.call()?.blobs.retain(|name, _| !names.contains(name));
+        self.write()?.blobs.retain(|name, _| !names.contains(name));
         Ok(())
     }
 

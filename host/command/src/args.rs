@@ -2,6 +2,7 @@
 
 mod calibration;
 mod checkpoint;
+mod comparing;
 mod migration;
 mod serve;
 
@@ -15,6 +16,7 @@ use mneme::conformance::Seed;
 
 pub use calibration::{Calibrate, MetricName, Replay};
 pub use checkpoint::{Dump, Inspect, Load};
+pub use comparing::Comparing;
 pub use migration::{Copy, Reembed, Target};
 pub use serve::Serve;
 
@@ -91,6 +93,9 @@ pub struct Global {
     /// Print JSON, for programs
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
+
+    #[command(flatten)]
+    pub comparing: Comparing,
 }
 
 impl Global {
@@ -141,7 +146,11 @@ pub enum Command {
     /// Count entries, hits and misses
     Stats,
     /// Check the store and report problems
-    Health,
+    Health {
+        /// Check all data, which takes seconds for gigabytes
+        #[arg(long)]
+        deep: bool,
+    },
     /// Answer the query on standard input from the cache, else by a program
     Run(Run),
     /// Store many answers from a file of JSON lines

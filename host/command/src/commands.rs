@@ -34,7 +34,7 @@ pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
         Command::Vacuum { compact } => upkeep::vacuum(global, out, *compact),
         Command::WarmUp => upkeep::warm_up(global, out),
         Command::Stats => upkeep::stats(global, out),
-        Command::Health => upkeep::health(global, out),
+        Command::Health { deep } => upkeep::health(global, out, *deep),
         Command::Run(run) => run::run(global, out, run),
         Command::Import(import) => import::import(global, out, import),
         Command::Dump(dump) => checkpoint::dump(global, out, dump),

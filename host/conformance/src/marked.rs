@@ -37,5 +37,9 @@ impl<F: FnMut() + Send> Store for Marked<F> {
         self.store.recorded_embedder()
     }
 
+    fn server_time(&mut self) -> Result<Option<std::time::Duration>> {
+        self.store.server_time()
+    }
+
     for_each_operation!(marked![]);
 }

@@ -7,12 +7,12 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { copyFile, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { deflateRawSync } from 'node:zlib';
 import { transpileBytes } from '@bytecodealliance/jco-transpile';
-import { transform } from 'esbuild';
+import { build as bundle, transform } from 'esbuild';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const here = fileURLToPath(new URL('../', import.meta.url));
@@ -62,6 +62,11 @@ function keepByteOrderMarks(script) {
   return decoders.join("new TextDecoder('utf-8', { ignoreBOM: true })");
 }
 
+/** Some test environments have no global ones. */
+function takeTexts(script) {
+  return `import { TextDecoder, TextEncoder } from '../platform.js';\n${script}`;
+}
+
 /**
  * What is known when the script is made: whether an import may wait, which it asks later and keeps
  * both ways of calling, and that nobody wants its log, for which it asks the environment each time.
@@ -75,11 +80,15 @@ function settle(script) {
       asked += 1;
       return String(waiting.has(name));
     });
+  const directive = '"use components";\n';
+  if (!settled.startsWith(directive)) {
+    throw new Error('jco begins its scripts in another way now; see what bundlers warn of');
+  }
   const logging = /const _debugLog = \(\.\.\.args\) => \{[^}]*\}[^}]*\};/;
   if (asked === 0 || !logging.test(settled)) {
     throw new Error('jco writes its scripts in another way now; see what is to be settled in them');
   }
-  return settled.replace(logging, 'const _debugLog = () => {};');
+  return settled.slice(directive.length).replace(logging, 'const _debugLog = () => {};');
 }
 
 async function component(name, bytes, imports, exports) {
@@ -110,7 +119,7 @@ async function component(name, bytes, imports, exports) {
     if (way === 'jspi') {
       checkAsync(script, imports, exports, name);
     }
-    const { code } = await transform(settle(script), {
+    const { code } = await transform(takeTexts(settle(script)), {
       minify: true,
       format: 'esm',
       target: 'es2022',
@@ -130,6 +139,66 @@ async function component(name, bytes, imports, exports) {
   }
 }
 
+/** The entry without dynamic imports: all of it in one file. */
+async function oneFile() {
+  await bundle({
+    entryPoints: [`${here}dist/static.js`],
+    outfile: `${here}dist/static.js`,
+    allowOverwrite: true,
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    legalComments: 'none',
+  });
+  // The map would be that of the file before.
+  await rm(`${here}dist/static.js.map`);
+}
+
+/** The battery, which is larger than the cache, is a package by itself. */
+async function battery() {
+  const [dist, to] = [`${here}dist/`, `${here}conformance/dist/`];
+  await rm(to, { recursive: true, force: true });
+  await mkdir(`${to}component`, { recursive: true });
+  await bundle({
+    entryPoints: {
+      index: `${dist}conformance.js`,
+      'index.workerd': `${dist}conformance.workerd.js`,
+      command: `${dist}bin/conformance.js`,
+    },
+    outdir: to,
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    target: 'es2022',
+    platform: 'neutral',
+    external: ['node:*', './component/*'],
+  });
+  for (const name of await readdir(out)) {
+    if (name.startsWith('conformance.') && !name.endsWith('.d.ts')) {
+      await rename(`${out}${name}`, `${to}component/${name}`);
+    }
+  }
+  for (const name of await readdir(dist)) {
+    if (/^(judge|public-conformance|conformance)\b/.test(name)) {
+      await rename(`${dist}${name}`, `${to}${name}`);
+    }
+  }
+  // Types of the battery, and those that they name.
+  for (const name of ['component', 'errors', 'store', 'store-imports']) {
+    await copyFile(`${dist}${name}.d.ts`, `${to}${name}.d.ts`);
+  }
+  for (const name of await readdir(to)) {
+    if (/^(judge|public-conformance|conformance).*\.js(\.map)?$/.test(name)) {
+      await rm(`${to}${name}`);
+    }
+  }
+  // The battery's glue takes it from here.
+  await copyFile(`${dist}platform.js`, `${to}platform.js`);
+  await rm(`${dist}bin`, { recursive: true });
+  await copyFile(`${root}LICENSE`, `${here}conformance/LICENSE`);
+}
+
 await rm(`${here}dist`, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
 const store = await functions('store');
@@ -145,4 +214,6 @@ await component(
 // npm packs no file from above.
 await copyFile(`${root}LICENSE`, `${here}LICENSE`);
 execFileSync('npx', ['tsc'], { cwd: here, stdio: 'inherit' });
+await oneFile();
+await battery();
 console.log(`built ${here}dist: ${(await readdir(out)).join(', ')}`);

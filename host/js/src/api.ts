@@ -10,15 +10,15 @@ export const DEFAULT_NAMESPACE = 'default';
 /** Options of a question. */
 export interface GetOptions {
   /** 1 to 1,024 bytes without NUL. Default `default`. */
-  namespace?: string;
+  namespace?: string | undefined;
   /** The query's vector, so that the embedder is not asked. It is scaled to unit length. */
-  embedding?: Vector;
+  embedding?: Vector | undefined;
   /** Replaces the cache's similarity threshold: -1 to 1. */
-  threshold?: number;
+  threshold?: number | undefined;
   /** Misses at once, and counts the miss. */
-  bypass?: boolean;
+  bypass?: boolean | undefined;
   /** Stops the waiting. The component still finishes what it has begun. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** One of several questions. */
@@ -56,7 +56,7 @@ export type Lookup = { hit: Hit; miss?: undefined } | { hit?: undefined; miss: M
 /** Options of `explain`. */
 export interface ExplainOptions extends GetOptions {
   /** How many of the nearest entries to show, 1 to 1,000. Default 10. */
-  limit?: number;
+  limit?: number | undefined;
 }
 
 /**
@@ -64,7 +64,7 @@ export interface ExplainOptions extends GetOptions {
  * several of the others apply, the first in this order.
  */
 export type Verdict =
-  'answers' | 'outranked' | 'below-threshold' | 'expired' | 'low-confidence' | 'refused';
+  'answers' | 'outranked' | 'below-threshold' | 'expired' | 'refused' | 'low-confidence';
 
 /** An entry, with everything that decides whether it answers. */
 export interface JudgedEntry {
@@ -78,8 +78,8 @@ export interface JudgedEntry {
   /** 0 to 1. */
   confidence: number;
   ageSeconds: number;
-  /** Lifetime in seconds; undefined: unlimited. */
-  ttl: number | undefined;
+  /** Lifetime; undefined: unlimited. */
+  ttlSeconds: number | undefined;
   /** Whether the validator would let it answer; always true in the exact layer. */
   accepted: boolean;
   verdict: Verdict;
@@ -109,15 +109,15 @@ export interface Explanation {
 /** Options of a response to store. */
 export interface PutOptions {
   /** 1 to 1,024 bytes without NUL. Default `default`. */
-  namespace?: string;
+  namespace?: string | undefined;
   /** The query's vector, so that the embedder is not asked. It is scaled to unit length. */
-  embedding?: Vector;
-  /** Lifetime in seconds; null: unlimited. Default: the cache's `defaultTtl`. */
-  ttl?: number | null;
+  embedding?: Vector | undefined;
+  /** Lifetime; null: unlimited. Default: the cache's `defaultTtlSeconds`. */
+  ttlSeconds?: number | null | undefined;
   /** Stored with the response, as JSON. */
-  metadata?: Record<string, unknown>;
+  metadata?: Record<string, unknown> | undefined;
   /** Stops the waiting. The component still finishes what it has begun. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** One of several responses to store. */
@@ -126,14 +126,23 @@ export interface Answer extends Omit<PutOptions, 'signal'> {
   response: string;
 }
 
+/** Options of `getOrCompute`. */
+export interface ComputeOptions extends GetOptions {
+  /** Lifetime; null: unlimited. Default: the cache's `defaultTtlSeconds`. */
+  ttlSeconds?: number | null | undefined;
+  /** Stored with the answer, as JSON. */
+  metadata?: Record<string, unknown> | undefined;
+}
+
 /** An answer found or computed. */
-export interface Resolved {
-  response: string;
+export interface Resolved<T> {
+  /** What was computed, now or earlier. Callers who share a computation share the value. */
+  value: T;
   /** `shared`: computed for another caller, who asked the same question at the same time. */
   origin: 'cache' | 'computed' | 'shared';
   /** The hit, if the answer came from the cache. */
   hit?: Hit;
-  /** If it was computed: why it could not be looked up or stored. */
+  /** If it was computed: why it could not be looked up, or is not kept. */
   cacheError?: unknown;
 }
 
@@ -179,33 +188,47 @@ export interface Stats {
   indexPassRate: number;
 }
 
+/** Options of `health`. */
+export interface HealthOptions {
+  /** Whether all data is checked. Default false. */
+  deep?: boolean | undefined;
+}
+
 /** The result of a check of the store. */
 export interface Health {
   healthy: boolean;
-  integrityOk: boolean;
+  /** Whether the store answers, and still holds the data of this embedder. */
+  storeOk: boolean;
   problems: string[];
-  entries: number;
-  namespaces: number;
-  oldestEntryAgeSeconds: number | undefined;
+  /** What only a check of all data finds. What could not be read is 0 or undefined. */
+  deep:
+    | {
+        integrityOk: boolean;
+        entries: number;
+        namespaces: number;
+        oldestEntryAgeSeconds: number | undefined;
+      }
+    | undefined;
   store: string;
   embedderFingerprint: string;
   vectorDtype: VectorDtype;
-  /** Undefined if nobody else writes. */
-  staleMs: number | undefined;
+  /** See the option of that name; undefined if nobody else writes. */
+  staleSeconds: number | undefined;
 }
 
 /** How to dump. */
 export interface DumpOptions {
   /** Where the bytes go. Default: they are returned as a Blob. */
-  to?: ArchiveSink;
+  to?: ArchiveSink | undefined;
   /** Default: native if the store has snapshots, or else portable. */
-  layout?: 'native' | 'portable';
+  layout?: 'native' | 'portable' | undefined;
   /** Default `gzip`. */
-  compression?: 'gzip' | 'zstd';
+  compression?: 'gzip' | 'zstd' | undefined;
   /** The level of gzip, 0 to 9. Default 1. */
-  level?: number;
+  level?: number | undefined;
   /** Called with the progress, from time to time. */
-  onProgress?: (done: number, total: number | undefined, unit: 'bytes' | 'entries') => void;
+  onProgress?:
+    ((done: number, total: number | undefined, unit: 'bytes' | 'entries') => void) | undefined;
 }
 
 /** What was dumped. */
@@ -225,26 +248,27 @@ export interface DumpReport {
 /** How to load. */
 export interface LoadOptions {
   /** What to do with present data: refuse if there is any (default), add, replace. */
-  mode?: ImportMode;
+  mode?: ImportMode | undefined;
   /** Takes only these namespaces, by their names in the archive. */
-  namespaces?: string[];
+  namespaces?: string[] | undefined;
   /** A prefix for every namespace's name. */
-  namespacePrefix?: string;
+  namespacePrefix?: string | undefined;
   /**
    * Lifetimes. Default `keep`; null: no entry expires; a number: all entries get this many
    * seconds; `{ atMost }`: only longer lifetimes are shortened to it.
    */
-  ttl?: 'keep' | null | number | { atMost: number };
+  ttlSeconds?: 'keep' | null | number | { atMost: number } | undefined;
   /** Quotas in place of the archive's, by the names in the cache. */
-  quotas?: Record<string, number>;
+  quotas?: Record<string, number> | undefined;
   /** The cache's cap from now on. */
-  maxEntries?: number;
+  maxEntries?: number | undefined;
   /** How the index holds vectors from now on. */
-  vectorDtype?: VectorDtype;
+  vectorDtype?: VectorDtype | undefined;
   /** The most bytes that one byte may decompress to, past the first 64 MiB. Default 200. */
-  maxExpansion?: number;
+  maxExpansion?: number | undefined;
   /** Called with the progress, from time to time. */
-  onProgress?: (done: number, total: number | undefined, unit: 'bytes' | 'entries') => void;
+  onProgress?:
+    ((done: number, total: number | undefined, unit: 'bytes' | 'entries') => void) | undefined;
 }
 
 /** What an archive says about itself. */
@@ -269,4 +293,12 @@ export interface LoadReport {
   /** The number of entries skipped, because they belong to other namespaces. */
   skipped: number;
   evicted: number;
+}
+
+/** Options of `vacuum`. */
+export interface VacuumOptions {
+  /** Default: all namespaces. */
+  namespace?: string | undefined;
+  /** Whether the index is compacted afterwards. Default false. */
+  compact?: boolean | undefined;
 }

@@ -1,14 +1,23 @@
 /** The bytes of a checkpoint, on their way in or out. */
 
-import { InvalidArgumentError, describe, returned } from './errors.js';
+import { BackendError, InvalidArgumentError, describe, returned } from './errors.js';
+import { joined, kindOf } from './platform.js';
 
 /** Where an archive may come from. */
 export type ArchiveSource =
   Blob | ArrayBuffer | Uint8Array | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
 
-/** Where an archive may go. */
+/** The part of a stream of Node, such as `fs.createWriteStream(path)`, that is used. */
+export interface NodeWritable {
+  write(bytes: Uint8Array, done: (error?: Error | null) => void): unknown;
+  end(done: () => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  destroy(error?: Error): unknown;
+}
+
+/** Where an archive may go. A stream is closed at its end. */
 export type ArchiveSink =
-  WritableStream<Uint8Array> | ((bytes: Uint8Array) => void | Promise<void>);
+  WritableStream<Uint8Array> | NodeWritable | ((bytes: Uint8Array) => void | Promise<void>);
 
 const EMPTY = new Uint8Array(0);
 
@@ -26,33 +35,24 @@ export class Reader {
 
   /** Reads on request or, if nobody can wait for it, everything in advance. */
   static async of(source: ArchiveSource, inAdvance: boolean): Promise<Reader> {
-    if (source instanceof Uint8Array) {
-      return new Reader(undefined, source);
+    if (kindOf(source) === 'Uint8Array') {
+      return new Reader(undefined, source as Uint8Array);
     }
-    if (source instanceof ArrayBuffer) {
-      return new Reader(undefined, new Uint8Array(source));
+    if (kindOf(source) === 'ArrayBuffer') {
+      return new Reader(undefined, new Uint8Array(source as ArrayBuffer));
     }
     const chunks = iterate(source);
     if (!inAdvance) {
       return new Reader(chunks, EMPTY);
     }
     const parts: Uint8Array[] = [];
-    let length = 0;
     for (;;) {
       const { done, value } = await chunks.next();
       if (done) {
-        break;
+        return new Reader(undefined, joined(parts));
       }
       parts.push(checked(value));
-      length += value.length;
     }
-    const all = new Uint8Array(length);
-    let at = 0;
-    for (const part of parts) {
-      all.set(part, at);
-      at += part.length;
-    }
-    return new Reader(undefined, all);
   }
 
   /** At most `max` bytes; none at the end. */
@@ -84,20 +84,24 @@ export class Reader {
 }
 
 function checked(value: unknown): Uint8Array {
-  if (!(value instanceof Uint8Array)) {
+  if (kindOf(value) !== 'Uint8Array') {
     throw new InvalidArgumentError('the archive has a chunk that is not a Uint8Array; give bytes');
   }
-  return value;
+  return value as Uint8Array;
 }
 
-function iterate(source: Blob | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>) {
-  const chunks: unknown = source instanceof Blob ? source.stream() : source;
-  if (typeof chunks === 'object' && chunks !== null && Symbol.asyncIterator in chunks) {
-    return (chunks as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
+function iterate(source: unknown): AsyncIterator<Uint8Array> {
+  if (/^(Blob|File)$/.test(kindOf(source))) {
+    const blob = source as Blob;
+    // Test environments (jsdom) have blobs without streams.
+    return typeof blob.stream === 'function' ? iterate(blob.stream()) : whole(blob);
+  }
+  if (typeof source === 'object' && source !== null && Symbol.asyncIterator in source) {
+    return (source as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
   }
   // Not every browser can iterate over a stream.
-  if (chunks instanceof ReadableStream) {
-    const reader = (chunks as ReadableStream<Uint8Array>).getReader();
+  if (typeof (source as ReadableStream | null)?.getReader === 'function') {
+    const reader = (source as ReadableStream<Uint8Array>).getReader();
     return {
       next: () => reader.read(),
       return: async () => {
@@ -111,45 +115,100 @@ function iterate(source: Blob | ReadableStream<Uint8Array> | AsyncIterable<Uint8
   );
 }
 
+async function* whole(blob: Blob): AsyncGenerator<Uint8Array> {
+  yield await new Promise<Uint8Array>((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(new Uint8Array(reader.result as ArrayBuffer));
+    reader.onerror = () => reject(reader.error);
+    reader.readAsArrayBuffer(blob);
+  });
+}
+
+/** A place that takes bytes. */
+interface Sink {
+  write(bytes: Uint8Array): void | Promise<void>;
+  end?(): Promise<void>;
+  abort?(reason: unknown): Promise<void>;
+}
+
+function sinkOf(sink: ArchiveSink): Sink {
+  if (typeof sink === 'function') {
+    return { write: sink };
+  }
+  const given = sink as Partial<WritableStream & NodeWritable> | null;
+  if (typeof given?.getWriter === 'function') {
+    const writer = (sink as WritableStream<Uint8Array>).getWriter();
+    return {
+      write: (bytes) => writer.write(bytes),
+      end: () => writer.close(),
+      abort: (reason) => writer.abort(reason),
+    };
+  }
+  if (typeof given?.write === 'function' && typeof given.end === 'function') {
+    return nodeSink(sink as NodeWritable);
+  }
+  throw new InvalidArgumentError(
+    'to is no place for an archive; give a WritableStream, a stream of Node, or a function that takes bytes',
+  );
+}
+
+function nodeSink(stream: NodeWritable): Sink {
+  const failed = new Promise<never>((_, reject) => {
+    stream.on('error', reject);
+  });
+  // Nobody may be waiting when it fails; the next write tells.
+  failed.catch(() => {});
+  const done = (start: (finished: (error?: Error | null) => void) => unknown) =>
+    Promise.race([
+      failed,
+      new Promise<void>((resolve, reject) => {
+        start((error) => (error ? reject(error) : resolve()));
+      }),
+    ]);
+  return {
+    // The component's memory is used again when this returns.
+    write: (bytes) => done((finished) => stream.write(bytes.slice(), finished)),
+    end: () => done((finished) => stream.end(finished)),
+    abort: async () => void stream.destroy(),
+  };
+}
+
 /** Takes bytes: passes them to a sink as they come, or keeps them for later. */
 export class Writer {
   readonly #parts: Uint8Array<ArrayBuffer>[] = [];
-  readonly #write: ((bytes: Uint8Array) => void | Promise<void>) | undefined;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
+  readonly #sink: Sink | undefined;
+  readonly #later: boolean;
 
-  constructor(
-    sink: ArchiveSink | undefined,
-    readonly later: boolean,
-  ) {
-    if (typeof sink === 'function') {
-      this.#write = sink;
-    } else if (sink) {
-      const writer = sink.getWriter();
-      this.#writer = writer;
-      this.#write = (bytes) => writer.write(bytes);
-    }
+  constructor(sink: ArchiveSink | undefined, later: boolean) {
+    this.#sink = sink === undefined ? undefined : sinkOf(sink);
+    this.#later = later;
   }
 
   write(bytes: Uint8Array): void | Promise<void> {
-    if (this.#write && !this.later) {
-      return this.#write(bytes);
+    if (this.#sink && !this.#later) {
+      return this.#sink.write(bytes);
     }
     this.#parts.push(bytes.slice());
   }
 
   /** Passes the rest to the sink and closes it. */
   async finish(): Promise<void> {
-    if (this.#write) {
+    if (!this.#sink) {
+      return;
+    }
+    try {
       for (const part of this.#parts.splice(0)) {
-        await this.#write(part);
+        await this.#sink.write(part);
       }
-      await this.#writer?.close();
+      await this.#sink.end?.();
+    } catch (cause) {
+      throw new BackendError(cannotBe('written', cause), { cause });
     }
   }
 
   /** Tells the sink that there will be no archive. */
   async fail(reason: unknown): Promise<void> {
-    await this.#writer?.abort(reason).catch(() => {});
+    await this.#sink?.abort?.(reason).catch(() => {});
   }
 
   /** What was written, if there is no sink. */
@@ -164,13 +223,19 @@ export function guarded<T>(
   work: () => T | Promise<T>,
 ): T | Promise<T> {
   const failed = (error: unknown): never => {
-    const message = `the archive cannot be ${operation}: ${describe(error)}`;
+    const message = cannotBe(operation, error);
     throw returned({ tag: 'backend', val: { message, retryable: false } });
   };
   try {
     const result = work();
-    return result instanceof Promise ? result.catch(failed) : result;
+    return typeof (result as { then?: unknown } | null)?.then === 'function'
+      ? Promise.resolve(result).catch(failed)
+      : result;
   } catch (error) {
     return failed(error);
   }
+}
+
+function cannotBe(operation: 'read' | 'written', error: unknown): string {
+  return `the archive cannot be ${operation}: ${describe(error)}`;
 }

@@ -2,12 +2,14 @@
 
 import type {
   Answer,
+  ComputeOptions,
   DumpOptions,
   DumpReport,
   ExplainOptions,
   Explanation,
   GetOptions,
   Health,
+  HealthOptions,
   Hit,
   LoadOptions,
   LoadReport,
@@ -16,30 +18,32 @@ import type {
   Question,
   Resolved,
   Stats,
+  VacuumOptions,
 } from './api.js';
-import { Reader, Writer, guarded, type ArchiveSource } from './archive.js';
+import { Reader, Writer, type ArchiveSource } from './archive.js';
 import {
   Instance,
   instantiatorFor,
   wellFormed,
   type Component,
-  type Hooks,
   type Instantiate,
 } from './component.js';
-import { ClosedError, EmbedderError, InvalidArgumentError, describe } from './errors.js';
+import { Embedding } from './embedding.js';
+import { ClosedError, InvalidArgumentError, isMnemeError, type EmbedderError } from './errors.js';
+import { Callbacks, type Archive } from './hooks.js';
+import { known } from './known.js';
 import {
   applyOptions,
+  checkOptions,
   count,
   dtype,
   flag,
   integer,
   number,
   oneOf,
-  parseMetadata,
+  seconds,
   vector,
   type CacheOptions,
-  type Candidate,
-  type Embedder,
   type RawOptions,
   type Vector,
   type VectorDtype,
@@ -49,73 +53,80 @@ import { Queue, until } from './queue.js';
 import {
   finish,
   namespaceOf,
+  options as optionsOf,
   rawGet,
   rawLoad,
   rawPut,
   storedId,
   textsToEmbed,
-  toEvent,
   toExplanation,
   toHit,
   type RawExplained,
   type RawGet,
   type RawLookup,
   type RawPut,
+  type RawStored,
   type VectorSource,
 } from './raw.js';
 import type { Store } from './store.js';
+import { keptOf, valueOf } from './values.js';
 
-/** The archive of the present call. */
-interface Archive {
-  reader?: Reader;
-  writer?: Writer;
-  progress?: DumpOptions['onProgress'] | undefined;
+/** What came of a computation. */
+interface Landed {
+  value: unknown;
+  /** Somebody else had stored it meanwhile. */
+  hit?: Hit;
+  /** Why it is not kept. */
+  cacheError?: unknown;
 }
 
-/** A computation under way. */
-type Flight = Promise<{ response: string; cacheError?: unknown }>;
+type Cause = { error: unknown } | undefined;
 
 /**
- * A semantic cache over one store.
+ * A semantic cache over one store. `SemanticCache.open` opens one.
  *
  * Calls run one at a time, in the order in which they are made; embedding runs meanwhile.
  */
 export class SemanticCache {
-  readonly #embedder: Embedder;
   readonly #store: Store;
   readonly #options: CacheOptions;
   readonly #instantiate: Instantiate;
+  readonly #callbacks: Callbacks;
+  readonly #embedding: Embedding;
   readonly #queue = new Queue();
-  readonly #flights = new Map<string, Flight>();
-  #raw: RawOptions;
+  readonly #flights = new Map<string, Promise<Landed>>();
+  #raw = {} as RawOptions;
   #instance: Instance | undefined;
   #closed = false;
-  #archive: Archive = {};
-  /** What a function of the options threw during the present call. */
-  #thrown: { error: unknown } | undefined;
 
-  private constructor(instantiate: Instantiate, raw: RawOptions, options: CacheOptions) {
-    this.#instantiate = instantiate;
-    this.#raw = raw;
-    this.#options = options;
-    this.#embedder = options.embedder;
-    this.#store = options.store;
-  }
-
-  /** Opens a cache. The package exports it with the component filled in. */
-  static async openWith(component: Component, options: CacheOptions): Promise<SemanticCache> {
-    const { store, embedder } = options ?? {};
-    if (typeof store?.capabilities !== 'function') {
-      throw new InvalidArgumentError('options.store is not a store; give one, such as memory()');
-    }
-    if (typeof embedder?.fingerprint !== 'string' || typeof embedder.dimensions !== 'number') {
+  /** @internal */
+  protected constructor(instantiate: Instantiate, options: CacheOptions) {
+    if (typeof instantiate !== 'function') {
       throw new InvalidArgumentError(
-        'options.embedder is not an embedder; give an object with fingerprint, dimensions and embed',
+        'a cache is not made by new; open one by await SemanticCache.open(options)',
       );
     }
+    this.#instantiate = instantiate;
+    this.#options = options;
+    this.#store = options.store;
+    this.#callbacks = new Callbacks(options);
+    this.#embedding = new Embedding(options.embedder, options.now ?? Date.now);
+  }
+
+  /**
+   * Opens a cache of the class that it is called on.
+   *
+   * @internal
+   */
+  protected static async openWith(
+    component: Component,
+    given: CacheOptions,
+  ): Promise<SemanticCache> {
+    const options = checkOptions(given);
+    const { store } = options;
     try {
       const instantiate = await instantiatorFor(component, store);
-      const cache = new SemanticCache(instantiate, {} as RawOptions, options);
+      const cache = new this(instantiate, options);
       await cache.#open();
       return cache;
     } catch (error) {
@@ -125,7 +136,7 @@ export class SemanticCache {
   }
 
   async #open(): Promise<void> {
-    const { fingerprint, dimensions } = this.#embedder;
+    const { fingerprint, dimensions } = this.#options.embedder;
     const instance = this.#start();
     const defaults = await instance.call<RawOptions>(
       'cache',
@@ -143,8 +154,8 @@ export class SemanticCache {
   // ---- looking up ---------------------------------------------------------------
 
   /** The answer to a question, if there is one. {@link lookUp} also says why there is none. */
-  async get(query: string, options: GetOptions = {}): Promise<Hit | undefined> {
-    return (await this.lookUp(query, options)).hit;
+  async get(query: string, options?: GetOptions): Promise<Hit | undefined> {
+    return (await this.lookUp(query, optionsOf.get(options, 'get'))).hit;
   }
 
   /**
@@ -152,66 +163,70 @@ export class SemanticCache {
    * query answers, or else the most similar one above the threshold. If the embedder fails, the
    * result is a miss.
    */
-  async lookUp(query: string, options: GetOptions = {}): Promise<Lookup> {
-    return (await this.#lookUp(rawGet({ ...options, query }), options.signal)).lookup;
+  async lookUp(query: string, options?: GetOptions): Promise<Lookup> {
+    const given = optionsOf.get(options, 'lookUp');
+    return (await this.#lookUp(rawGet({ ...given, query }), given.signal)).lookup;
   }
 
   /** As {@link lookUp}, for several questions, whose texts are embedded together. */
   async getMany(
     questions: (string | Question)[],
-    options: { signal?: AbortSignal } = {},
+    options?: { signal?: AbortSignal | undefined },
   ): Promise<Lookup[]> {
-    const { signal } = options;
-    const first = questions.map((one) => rawGet(typeof one === 'string' ? { query: one } : one));
+    const { signal } = optionsOf.signal(options, 'getMany');
+    const first = listOf(questions, 'questions').map((one) =>
+      rawGet(typeof one === 'string' ? { query: one } : optionsOf.question(one)),
+    );
     const answers = await this.#call<RawLookup[]>('getMany', [first], signal);
     const texts = textsToEmbed(answers);
-    let again: RawLookup[] = [];
-    let failure: { error: unknown } | undefined;
-    if (texts.length > 0) {
-      const sources = await this.#sources(texts, signal);
-      failure = sources.failure;
-      const pending = first.filter((_, i) => answers[i]?.tag === 'needs-embedding');
-      const second = pending.map((request, i) => ({ ...request, vector: sources.vectors[i] }));
-      again = await this.#call<RawLookup[]>('getMany', [second], signal);
+    if (texts.length === 0) {
+      return answers.map((one) => finish(one, undefined));
     }
-    return answers.map((one) =>
-      one.tag === 'needs-embedding' ? finish(again.shift(), failure) : finish(one, undefined),
-    );
+    const { sources, failure } = await this.#sources(texts, signal);
+    const pending = first.filter((_, i) => answers[i]?.tag === 'needs-embedding');
+    const second = pending.map((request, i) => ({ ...request, vector: sources[i] }));
+    const again = await this.#call<RawLookup[]>('getMany', [second], signal);
+    let at = 0;
+    return answers.map((one) => {
+      if (one.tag !== 'needs-embedding') {
+        return finish(one, undefined);
+      }
+      const isFailed = sources[at]?.tag === 'failed';
+      return finish(again[at++], isFailed ? failure : undefined);
+    });
   }
 
   /**
    * Says how {@link lookUp} would answer a question now, and why, with the nearest entries.
    * Counts nothing and changes nothing. It asks the embedder even if the exact layer answers.
    */
-  async explain(query: string, options: ExplainOptions = {}): Promise<Explanation> {
-    const { signal, limit = 10 } = options;
-    const request = rawGet({ ...options, query });
+  async explain(query: string, options?: ExplainOptions): Promise<Explanation> {
+    const given = optionsOf.explain(options);
+    const { signal, limit = 10 } = given;
+    const request = rawGet({ ...given, query });
     const ask = (vector: VectorSource | undefined) =>
       this.#call<RawExplained>('explain', [{ ...request, vector }, count(limit, 'limit')], signal);
     const first = await ask(request.vector);
     if (first.tag !== 'needs-embedding') {
       return toExplanation(first, undefined);
     }
-    const { vectors, failure } = await this.#sources([first.val], signal);
-    return toExplanation(await ask(vectors[0]), failure);
+    const { sources, failure } = await this.#sources([first.val], signal);
+    return toExplanation(await ask(sources[0]), failure);
   }
 
+  /** A look-up, and the vector that a response to the same query can be stored with. */
   async #lookUp(
     request: RawGet,
     signal: AbortSignal | undefined,
-  ): Promise<{ lookup: Lookup; vector: Float32Array | undefined }> {
+  ): Promise<{ lookup: Lookup; source: VectorSource }> {
     const first = await this.#call<RawLookup>('get', [request], signal);
     if (first.tag !== 'needs-embedding') {
-      const given = request.vector.tag === 'given' ? request.vector.val : undefined;
-      return { lookup: finish(first, undefined), vector: given };
+      return { lookup: finish(first, undefined), source: request.vector };
     }
-    const { vectors, failure } = await this.#sources([first.val], signal);
-    const source = vectors[0];
+    const { sources, failure } = await this.#sources([first.val], signal);
+    const source = sources[0] as VectorSource;
     const second = await this.#call<RawLookup>('get', [{ ...request, vector: source }], signal);
-    return {
-      lookup: finish(second, failure),
-      vector: source?.tag === 'embedded' ? source.val : undefined,
-    };
+    return { lookup: finish(second, failure), source };
   }
 
   // ---- storing ------------------------------------------------------------------
@@ -220,16 +235,17 @@ export class SemanticCache {
    * Stores a response and returns the id of its entry. It replaces the entry of the namespace
    * with the same normalised query, if there is one.
    */
-  async put(query: string, response: string, options: PutOptions = {}): Promise<number> {
-    const request = rawPut({ ...options, query, response });
-    let outcome = await this.#call<RawPut>('put', [request], options.signal);
+  async put(query: string, response: string, options?: PutOptions): Promise<number> {
+    const given = optionsOf.put(options);
+    return this.#put(rawPut({ ...given, query, response }), given.signal);
+  }
+
+  async #put(request: RawStored, signal: AbortSignal | undefined): Promise<number> {
+    let outcome = await this.#call<RawPut>('put', [request], signal);
     if (outcome.tag === 'needs-embedding') {
-      const [embedded] = await this.#embed([outcome.val], options.signal);
-      outcome = await this.#call<RawPut>(
-        'put',
-        [{ ...request, vector: { tag: 'embedded', val: embedded } }],
-        options.signal,
-      );
+      const [val] = await this.#embedding.all([outcome.val], signal);
+      const complete = { ...request, vector: { tag: 'embedded', val } };
+      outcome = await this.#call<RawPut>('put', [complete], signal);
     }
     return storedId(outcome);
   }
@@ -238,16 +254,20 @@ export class SemanticCache {
    * Stores several responses, in atomic steps of at most the store's batch, and returns their
    * ids. All are checked, and embedded together, before the first is stored.
    */
-  async putMany(answers: Answer[], options: { signal?: AbortSignal } = {}): Promise<number[]> {
-    const { signal } = options;
-    const requests = answers.map(rawPut);
+  async putMany(
+    answers: Answer[],
+    options?: { signal?: AbortSignal | undefined },
+  ): Promise<number[]> {
+    const { signal } = optionsOf.signal(options, 'putMany');
+    const requests = listOf(answers, 'answers').map((one) => rawPut(optionsOf.answer(one)));
     let outcomes = await this.#call<RawPut[]>('putMany', [requests], signal);
     const texts = textsToEmbed(outcomes);
     if (texts.length > 0) {
-      const vectors = await this.#embed(texts, signal);
+      const embedded = await this.#embedding.all(texts, signal);
+      let at = 0;
       const complete = requests.map((request, i) =>
         outcomes[i]?.tag === 'needs-embedding'
-          ? { ...request, vector: { tag: 'embedded', val: vectors.shift() } }
+          ? { ...request, vector: { tag: 'embedded', val: embedded[at++] } }
           : request,
       );
       outcomes = await this.#call<RawPut[]>('putMany', [complete], signal);
@@ -256,98 +276,127 @@ export class SemanticCache {
   }
 
   /**
-   * The cached answer, or else what `compute` returns, which is then stored. Callers who ask the
-   * same (after normalisation) at the same time share one computation; if it fails, all of them
-   * get its error. The caller gets the answer even if the cache fails.
+   * The cached answer, or else what `compute` returns, which is then kept: a text, or a value that
+   * JSON can hold. Callers who ask the same (after normalisation) at the same time share one
+   * computation; if it fails, all of them get its error, and nothing is kept.
+   *
+   * The caller always gets what was computed. If it cannot be kept (the store or the embedder
+   * fails, it is too long, the validator refuses it), `onError` hears why. While the embedder
+   * fails, answers are kept for the exact layer.
    */
-  async getOrCompute(
+  async getOrCompute<T = string>(
     query: string,
-    compute: () => string | Promise<string>,
-    options: GetOptions & Pick<PutOptions, 'ttl' | 'metadata'> = {},
-  ): Promise<string> {
-    return (await this.resolve(query, compute, options)).response;
+    compute: () => T | Promise<T>,
+    options?: ComputeOptions,
+  ): Promise<T> {
+    return (await this.resolve(query, compute, options)).value;
   }
 
   /** As {@link getOrCompute}, but also says where the answer came from. */
-  async resolve(
+  async resolve<T = string>(
     query: string,
-    compute: () => string | Promise<string>,
-    options: GetOptions & Pick<PutOptions, 'ttl' | 'metadata'> = {},
-  ): Promise<Resolved> {
-    const { signal, ttl, metadata: kept } = options;
-    const request = rawGet({ ...options, query });
+    compute: () => T | Promise<T>,
+    options?: ComputeOptions,
+  ): Promise<Resolved<T>> {
+    const given = optionsOf.compute(options);
+    const { signal } = given;
+    const request = rawGet({ ...given, query });
     // Before anything is computed: what it could not be stored with.
-    rawPut({ ...options, query, response: '' });
-    let vector: Float32Array | undefined;
+    const blank = rawPut({ ...given, query, response: '' }, true);
+    if (typeof compute !== 'function') {
+      throw new InvalidArgumentError(`compute is of type ${typeof compute}; give a function`);
+    }
+    let source = request.vector;
     let lookupError: unknown;
     try {
       const found = await this.#lookUp(request, signal);
       if (found.lookup.hit) {
-        const { hit } = found.lookup;
-        return { response: hit.response, origin: 'cache', hit };
+        return fromHit(found.lookup.hit);
       }
-      vector = found.vector;
+      source = found.source.tag === 'failed' ? { tag: 'absent' } : found.source;
     } catch (error) {
       signal?.throwIfAborted();
-      if (error instanceof InvalidArgumentError) {
+      // Options that are wrong are the caller's to mend; a question too long is not.
+      if (isMnemeError(error) && error.code === 'invalid-argument' && !this.#isTooLong(query)) {
         throw error;
       }
       lookupError = error;
     }
-    const key = `${request.namespace}\0${(await this.normalize(query).catch(() => ({ hash: query }))).hash}`;
+    const { hash } = await this.normalize(query).catch(() => ({ hash: query }));
+    const key = `${request.namespace}\0${hash}`;
     const present = this.#flights.get(key);
     if (present) {
-      const { response } = await (signal ? until(present, signal) : present);
-      return { response, origin: 'shared' };
+      const { value } = await (signal ? until(present, signal) : present);
+      return { value: value as T, origin: 'shared' };
     }
-    let hit: Hit | undefined;
-    const flight: Flight = (async () => {
-      // Whoever was computing it may have finished between the look-up and now.
-      const again = request.bypass
-        ? undefined
-        : await this.#call<RawLookup>('get', [{ ...request, vector: { tag: 'pending' } }]).catch(
-            () => undefined,
-          );
-      if (again?.tag === 'hit') {
-        hit = toHit(again.val);
-        return { response: hit.response };
+    const flight = (async (): Promise<Landed> => {
+      if (!request.bypass) {
+        // Whoever was computing it may have finished between the look-up and now.
+        const again = await this.#call<RawLookup>('get', [
+          { ...request, vector: { tag: 'pending' } },
+        ]).catch(() => undefined);
+        if (again?.tag === 'hit') {
+          const hit = toHit(again.val);
+          return { value: valueOf(hit), hit };
+        }
       }
-      const response = await compute();
-      if (typeof response !== 'string') {
-        throw new InvalidArgumentError(
-          `what was to be computed is ${typeof response}; return a string`,
-        );
-      }
-      try {
-        const { namespace } = request;
-        const put: PutOptions = { namespace };
-        if (ttl !== undefined) put.ttl = ttl;
-        if (kept !== undefined) put.metadata = kept;
-        if (vector !== undefined) put.embedding = vector;
-        await this.put(query, response, put);
-        return lookupError === undefined ? { response } : { response, cacheError: lookupError };
-      } catch (cacheError) {
-        return { response, cacheError };
-      }
+      const value = await compute();
+      const cacheError = await this.#keep(value, { ...blank, vector: source }, given.metadata);
+      return { value, cacheError: lookupError ?? cacheError };
     })();
-    this.#flights.set(key, flight);
     const landed = flight.finally(() => this.#flights.delete(key));
+    this.#flights.set(key, landed);
     // Whoever waits hears of a failure; that the others have gone is no fault.
     landed.catch(() => {});
-    const { response, cacheError } = await (signal ? until(landed, signal) : landed);
+    const { value, hit, cacheError } = await (signal ? until(landed, signal) : landed);
     if (hit) {
-      return { response, origin: 'cache', hit };
+      return fromHit(hit);
     }
     return cacheError === undefined
-      ? { response, origin: 'computed' }
-      : { response, origin: 'computed', cacheError };
+      ? { value: value as T, origin: 'computed' }
+      : { value: value as T, origin: 'computed', cacheError };
+  }
+
+  /** Keeps what was computed; returns why it could not, of which `onError` hears. */
+  async #keep(
+    value: unknown,
+    request: RawStored,
+    metadata: Record<string, unknown> | undefined,
+  ): Promise<unknown> {
+    try {
+      const kept = keptOf(value, metadata);
+      const whole = {
+        ...request,
+        response: kept.response,
+        metadata: JSON.stringify(kept.metadata),
+      };
+      try {
+        await this.#put(whole, undefined);
+      } catch (error) {
+        // The look-up needed no vector, or failed; the exact layer needs none either.
+        if (!isMnemeError(error) || error.code !== 'embedder') {
+          throw error;
+        }
+        this.#tellEmbedding(error);
+        await this.#put({ ...whole, vector: { tag: 'absent' } }, undefined);
+      }
+      return undefined;
+    } catch (error) {
+      this.#callbacks.tell(error, { during: 'keep' });
+      return error;
+    }
+  }
+
+  #isTooLong(query: string): boolean {
+    return new TextEncoder().encode(query).length > Number(this.#raw['maxQueryBytes']);
   }
 
   // ---- removing -----------------------------------------------------------------
 
   /** Deletes the entry of a query, compared after normalisation. False if there was none. */
-  async delete(query: string, options: { namespace?: string } = {}): Promise<boolean> {
-    return this.#call('delete', [wellFormed(query, 'the query'), namespaceOf(options.namespace)]);
+  async delete(query: string, options?: { namespace?: string | undefined }): Promise<boolean> {
+    const { namespace } = known(options, { namespace: true }, 'delete');
+    return this.#call('delete', [wellFormed(query, 'the query'), namespaceOf(namespace)]);
   }
 
   /** Deletes all entries and counters, and returns the number of entries. Quotas stay. */
@@ -366,11 +415,19 @@ export class SemanticCache {
   }
 
   /** Deletes expired entries, of one namespace or of all; then, with `compact`, compacts. */
-  async vacuum(options: { namespace?: string; compact?: boolean } = {}): Promise<number> {
-    const { namespace } = options;
-    const of = namespace === undefined ? undefined : namespaceOf(namespace);
-    const compact = flag(options.compact, 'compact') ?? false;
-    return Number(await this.#call<bigint>('vacuum', [of, compact]));
+  async vacuum(options?: VacuumOptions): Promise<number> {
+    const given = known<VacuumOptions>(options, { namespace: true, compact: true }, 'vacuum');
+    const of = given.namespace === undefined ? undefined : namespaceOf(given.namespace);
+    const compact = flag(given.compact, 'compact') ?? false;
+    let deleted = 0;
+    // In steps, between which other calls have their turn.
+    for (;;) {
+      const step = await this.#call<{ entries: bigint; more: boolean }>('vacuum', [of, compact]);
+      deleted += Number(step.entries);
+      if (!step.more) {
+        return deleted;
+      }
+    }
   }
 
   /** Frees the index memory of deleted rows; with graphs, builds at most one more. */
@@ -428,11 +485,18 @@ export class SemanticCache {
     return plain(await this.#call('stats', [of])) as unknown as Stats;
   }
 
-  /** Checks the store and reports. A failing store is part of the report, not an error. */
-  async health(): Promise<Health> {
-    const raw = await this.#call<Record<string, unknown>>('health', []);
+  /**
+   * Whether the store answers and holds this cache's data. With `deep`, all data is checked, which
+   * may take seconds. A failing store is part of the report, not an error.
+   */
+  async health(options?: HealthOptions): Promise<Health> {
+    const given = known<HealthOptions>(options, { deep: true }, 'health');
+    const raw = await this.#call<Record<string, unknown>>('health', [
+      flag(given.deep, 'deep') ?? false,
+    ]);
     const { coordination, ...rest } = raw as { coordination: { tag: string; val?: number } };
-    return { ...plain(rest), staleMs: coordination.val } as unknown as Health;
+    const staleSeconds = coordination.val === undefined ? undefined : coordination.val / 1000;
+    return { ...plain(rest), staleSeconds } as unknown as Health;
   }
 
   /** A query as the cache compares and embeds it: its text, and the SHA-256 of that. */
@@ -451,7 +515,12 @@ export class SemanticCache {
    * Writes the whole cache as one archive, which every host of mneme can load. A synchronous
    * store cannot wait for a sink, so its archive is first held in memory.
    */
-  async dump(options: DumpOptions = {}): Promise<DumpReport> {
+  async dump(given?: DumpOptions): Promise<DumpReport> {
+    const options = known<DumpOptions>(
+      given,
+      { to: true, layout: true, compression: true, level: true, onProgress: true },
+      'dump',
+    );
     const { layout, level, onProgress } = options;
     const compression = oneOf(options.compression ?? 'gzip', ['gzip', 'zstd'], 'compression');
     const writer = new Writer(options.to, this.#store.synchronous);
@@ -484,7 +553,7 @@ export class SemanticCache {
    * Makes an archive part of the cache: all of it, or nothing. For a synchronous store, the
    * archive is first read into memory.
    */
-  async load(source: ArchiveSource, options: LoadOptions = {}): Promise<LoadReport> {
+  async load(source: ArchiveSource, options?: LoadOptions): Promise<LoadReport> {
     const raw = rawLoad(options);
     const reader = await Reader.of(source, this.#store.synchronous);
     try {
@@ -492,7 +561,7 @@ export class SemanticCache {
         'load',
         [raw],
         undefined,
-        { reader, progress: options.onProgress },
+        { reader, progress: options?.onProgress },
         'checkpoint',
       );
       if (raw.maxEntries !== undefined) {
@@ -545,26 +614,25 @@ export class SemanticCache {
         throw new ClosedError();
       }
       const instance = await this.#running();
-      this.#archive = archive;
-      this.#thrown = undefined;
+      this.#callbacks.begin(archive);
       try {
         const result = await instance.call<R>(face, name, ...args);
         // A function of the options has failed, and the answer is not what it would be.
-        const thrown = this.#thrown as { error: unknown } | undefined;
+        const { thrown } = this.#callbacks;
         if (thrown) {
           throw thrown.error;
         }
         return result;
       } finally {
-        this.#archive = {};
-        if (instance.trapped) {
+        this.#callbacks.archive = {};
+        if (instance.isOver) {
           this.#instance = undefined;
         }
       }
     }, signal);
   }
 
-  /** The instance; a new one, on the same store, if the last one has trapped. */
+  /** The instance; a new one, on the same store, if the last one can go on no more. */
   async #running(): Promise<Instance> {
     if (!this.#instance) {
       const instance = this.#start();
@@ -595,118 +663,45 @@ export class SemanticCache {
   }
 
   #start(): Instance {
-    return new Instance(
-      this.#instantiate,
-      this.#store,
-      this.#hooks(),
-      count(this.#options.storeTimeout, 'storeTimeout'),
-    );
-  }
-
-  #hooks(): Hooks {
-    const { confidence, validator, onEvent, now = Date.now } = this.#options;
-    return {
-      now,
-      confidence: (similarity, age, text) => {
-        if (!confidence || !('compute' in confidence)) {
-          return 0;
-        }
-        return this.#guard(0, () => confidence.compute(similarity, age, parseMetadata(text)));
-      },
-      // What cannot be judged is not deleted.
-      accept: (raw) => {
-        if (typeof validator !== 'function') {
-          return true;
-        }
-        const candidate = plain(raw as Record<string, unknown>) as unknown as Candidate & {
-          metadata: unknown;
-        };
-        candidate.metadata = parseMetadata(String(candidate.metadata));
-        return this.#guard(true, () => Boolean(validator(candidate)));
-      },
-      onEvent: (raw) => {
-        try {
-          onEvent?.(toEvent(raw));
-        } catch (error) {
-          report(error);
-        }
-      },
-      read: (max) => guarded('read', () => this.#archive.reader?.read(max) ?? new Uint8Array(0)),
-      write: (bytes) => guarded('written', () => this.#archive.writer?.write(bytes)),
-      progress: (done, total, unit) => {
-        try {
-          this.#archive.progress?.(done, total, unit);
-        } catch (error) {
-          report(error);
-        }
-      },
-    };
-  }
-
-  /** What a function of the options returns. If it throws, the call fails at its end. */
-  #guard<T>(otherwise: T, work: () => T): T {
-    try {
-      return work();
-    } catch (error) {
-      this.#thrown ??= { error };
-      return otherwise;
-    }
+    const timeout = seconds(this.#options.storeTimeoutSeconds, 'storeTimeoutSeconds');
+    const timeoutMs = timeout && 1000 * timeout;
+    return new Instance(this.#instantiate, this.#store, this.#callbacks.hooks(), timeoutMs);
   }
 
   // ---- embedding ----------------------------------------------------------------
-
-  async #embed(texts: string[], signal: AbortSignal | undefined): Promise<Float32Array[]> {
-    const { fingerprint } = this.#embedder;
-    if (!this.#embedder.embed) {
-      throw new EmbedderError(
-        `the embedder ${JSON.stringify(fingerprint)} has no embed function, so every question and answer must come with its embedding`,
-      );
-    }
-    let vectors: Vector[];
-    try {
-      const asked = Promise.resolve(this.#embedder.embed(texts, { signal }));
-      vectors = await (signal ? until(asked, signal) : asked);
-    } catch (cause) {
-      signal?.throwIfAborted();
-      throw new EmbedderError(`the embedder failed: ${describe(cause)}`, { cause });
-    }
-    if (!Array.isArray(vectors) || vectors.length !== texts.length) {
-      throw new EmbedderError(
-        `the embedder ${JSON.stringify(fingerprint)} returned ${Array.isArray(vectors) ? vectors.length : 'no'} vectors for ${texts.length} texts; it must return one for each`,
-      );
-    }
-    try {
-      return vectors.map((one) => vector(one, 'a vector of the embedder'));
-    } catch (cause) {
-      throw new EmbedderError(describe(cause), { cause });
-    }
-  }
 
   /** Vectors for look-ups, in which an embedder's failure is a miss. */
   async #sources(
     texts: string[],
     signal: AbortSignal | undefined,
-  ): Promise<{ vectors: VectorSource[]; failure: { error: unknown } | undefined }> {
-    try {
-      const vectors = await this.#embed(texts, signal);
-      return { vectors: vectors.map((val) => ({ tag: 'embedded', val })), failure: undefined };
-    } catch (error) {
-      signal?.throwIfAborted();
-      const failed: VectorSource = { tag: 'failed', val: describe(error) };
-      const cause =
-        error instanceof EmbedderError && error.cause !== undefined ? error.cause : error;
-      return { vectors: texts.map(() => failed), failure: { error: cause } };
+  ): Promise<{ sources: VectorSource[]; failure: Cause }> {
+    const { embedded, failure } = await this.#embedding.some(texts, signal);
+    const sources: VectorSource[] = embedded.map((val) => ({ tag: 'embedded', val }));
+    if (!failure) {
+      return { sources, failure: undefined };
+    }
+    this.#tellEmbedding(failure);
+    while (sources.length < texts.length) {
+      sources.push({ tag: 'failed', val: failure.message });
+    }
+    return { sources, failure: { error: failure.cause ?? failure } };
+  }
+
+  /** That a text came without a vector, and no embedder was to make one, is no failure of it. */
+  #tellEmbedding(error: EmbedderError | Error): void {
+    if (this.#options.embedder.embed) {
+      this.#callbacks.tell(error, { during: 'embed' });
     }
   }
 }
 
-/** Nobody here handles what a listener throws; it is reported like that of any listener. */
-function report(error: unknown): void {
-  if (typeof globalThis.reportError === 'function') {
-    globalThis.reportError(error);
-  } else {
-    queueMicrotask(() => {
-      throw error;
-    });
+function fromHit<T>(hit: Hit): Resolved<T> {
+  return { value: valueOf(hit) as T, origin: 'cache', hit };
+}
+
+function listOf<T>(value: T[], what: string): T[] {
+  if (!Array.isArray(value)) {
+    throw new InvalidArgumentError(`${what} are of type ${typeof value}; give an array`);
   }
+  return value;
 }

@@ -6,13 +6,17 @@ import {
   UnsupportedError,
   describe,
   fromValue,
+  type DataVanishedError,
   type ErrorValue,
 } from './errors.js';
 import type { Store } from './store.js';
 import { storeImports } from './store-imports.js';
 
 /** The component's core modules, by name. */
-export type CoreModules = Record<string, WebAssembly.Module>;
+export type CoreModules = Record<string, CoreModule>;
+
+/** A `WebAssembly.Module`; not every library of types knows that name. */
+export type CoreModule = object;
 
 /** An interface that a component exports: free functions, or promises of their results. */
 export type Exports = Record<string, (...args: any[]) => any>;
@@ -20,7 +24,7 @@ export type Exports = Record<string, (...args: any[]) => any>;
 /** What jco makes of a component. */
 export interface Glue {
   instantiate(
-    getCoreModule: (name: string) => WebAssembly.Module,
+    getCoreModule: (name: string) => CoreModule,
     imports: Record<string, unknown>,
   ): Record<string, Exports>;
 }
@@ -55,19 +59,21 @@ export async function instantiatorFor(component: Component, store: Store): Promi
   return (imports) => glue.instantiate(module, imports);
 }
 
-function glueFor(component: Component, store: Store): Promise<Glue> {
+async function glueFor(component: Component, store: Store): Promise<Glue> {
   if (store.synchronous) {
     return component.synchronous();
   }
+  requireJspi(`the ${store.capabilities().name} store`);
+  return component.suspending();
+}
+
+/** Throws where WebAssembly cannot wait for promises. */
+export function requireJspi(who: string): void {
   if (!hasJspi()) {
-    const { name } = store.capabilities();
-    return Promise.reject(
-      new UnsupportedError(
-        `the ${name} store waits for promises, and this runtime lacks WebAssembly JSPI, which that takes (Chrome 137, Firefox 153, Safari 27, Node 24.20, and later); use a synchronous store: memory, node-sqlite, or in a browser the opfs store in a Worker`,
-      ),
+    throw new UnsupportedError(
+      `${who} waits for promises, and this runtime lacks WebAssembly JSPI, which that takes (Chrome 137, Firefox 153, Safari 27, Node 24.20, and later); use the entry mneme-cache-wasm with a synchronous store: memory, node-sqlite, or in a browser the opfs store in a Worker`,
     );
   }
-  return component.suspending();
 }
 
 /** What an instance asks of its host, besides the store. */
@@ -88,7 +94,7 @@ export class Instance {
   readonly #exports: Record<string, Exports>;
   /** What the store threw last, for the error that comes of it. */
   #thrown: unknown;
-  #trapped = false;
+  #isOver = false;
 
   constructor(instantiate: Instantiate, store: Store, hooks: Hooks, timeout: number | undefined) {
     this.#exports = instantiate({
@@ -124,9 +130,9 @@ export class Instance {
     });
   }
 
-  /** Whether a call has left it unusable. */
-  get trapped(): boolean {
-    return this.#trapped;
+  /** Whether it must be replaced: a call has left it unusable, or its store has lost its data. */
+  get isOver(): boolean {
+    return this.#isOver;
   }
 
   /**
@@ -148,10 +154,11 @@ export class Instance {
 
   #error(thrown: unknown, name: string): Error {
     // The component returns plain values; an `Error` is the runtime's, or the glue's.
-    if (!(thrown instanceof Error) && typeof (thrown as ErrorValue | null)?.tag === 'string') {
+    if (typeof (thrown as ErrorValue | null)?.tag === 'string') {
+      this.#isOver ||= (this.#thrown as Partial<DataVanishedError> | undefined)?.vanished === true;
       return fromValue(thrown as ErrorValue, this.#thrown);
     }
-    this.#trapped = true;
+    this.#isOver = true;
     return new ComponentError(
       `the component stopped in ${name}: ${describe(thrown)}; a new instance goes on, on the same store`,
     );

@@ -15,24 +15,44 @@ export type ErrorCode =
   | 'unsupported'
   | 'backend'
   | 'embedder'
+  | 'refused'
   | 'component';
+
+/** Marks the errors of every copy of this package: bundles may hold more than one. */
+const MARK = Symbol.for('mneme-cache-wasm.error');
 
 /**
  * The base of all errors. `message` says what happened, where, and what to do; it never contains
- * a secret. After any error except `closed` the cache still works.
+ * a secret. After any error except `closed` the cache still works. Where a program has several
+ * copies of this package, compare `code`, for each copy has its own classes.
  */
 export abstract class MnemeError extends Error {
   /** The kind, for programs. */
   abstract readonly code: ErrorCode;
+
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+  }
 
   /** Whether the same call may succeed later without any repair. */
   get retryable(): boolean {
     return false;
   }
 
-  override get name(): string {
-    return this.constructor.name;
+  /** @internal */
+  get [MARK](): true {
+    return true;
   }
+
+  /** The name of the class, also where a bundler has shortened it. */
+  override get name(): string {
+    return `${this.code.replace(/(?:^|-)(.)/g, (_, letter: string) => letter.toUpperCase())}Error`;
+  }
+}
+
+/** Whether it is an error of this package, or of another copy of it. */
+export function isMnemeError(thrown: unknown): thrown is MnemeError {
+  return typeof thrown === 'object' && thrown !== null && MARK in thrown;
 }
 
 /** The cache, or its store, is closed. */
@@ -127,7 +147,7 @@ export class BackendError extends MnemeError {
 
   /** @param options `retryable` (default false): whether the same call may succeed later */
   constructor(message: string, options: { retryable?: boolean; cause?: unknown } = {}) {
-    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    super(message, options);
     this.#retryable = options.retryable ?? false;
   }
 
@@ -136,9 +156,39 @@ export class BackendError extends MnemeError {
   }
 }
 
-/** The embedder failed, so nothing was stored. `cause` is what it threw. */
+/** The embedder failed. `cause` is what it threw. */
 export class EmbedderError extends MnemeError {
   readonly code = 'embedder';
+  readonly #retryable: boolean;
+
+  /** @param options `retryable` (default false): whether the same call may succeed later */
+  constructor(message: string, options: { retryable?: boolean; cause?: unknown } = {}) {
+    super(message, options);
+    this.#retryable = options.retryable ?? false;
+  }
+
+  /** True after a time-out, a lost connection, and answers such as 429 and 503. */
+  override get retryable(): boolean {
+    return this.#retryable;
+  }
+}
+
+/** The validator refuses a response that was computed, so it was not stored. */
+export class RefusedError extends MnemeError {
+  readonly code = 'refused';
+}
+
+/**
+ * The data of an open store is gone, or is that of another cache. The next call opens the store
+ * again and goes on with what is there.
+ */
+export class DataVanishedError extends BackendError {
+  /** @internal */
+  readonly vanished = true;
+
+  override get retryable(): boolean {
+    return true;
+  }
 }
 
 /**
@@ -193,30 +243,64 @@ export function fromValue(error: ErrorValue, cause?: unknown): MnemeError {
       return new BackendError(message, cause === undefined ? { retryable } : { retryable, cause });
     }
     default:
-      return new BY_TAG[error.tag](error.val);
+      return new BY_TAG[error.tag](inJavaScript(error.val));
   }
+}
+
+/** Names of the component's contract whose name here is not the same in other letters. */
+const NAMES: Record<string, string> = {
+  'embedder-fingerprint': 'embedder.fingerprint',
+  'embedder-dim': 'embedder.dimensions',
+  embedder_dim: 'embedder.dimensions',
+  'ef-search': 'efSearch',
+  'ef-construction': 'efConstruction',
+  'half-life-seconds': 'halfLifeSeconds',
+  'max-entries': 'maxEntries',
+  'max-expansion': 'maxExpansion',
+  'max-query-bytes': 'maxBytes.query',
+  'max-response-bytes': 'maxBytes.response',
+  'max-metadata-bytes': 'maxBytes.metadata',
+  'default-ttl': 'defaultTtlSeconds',
+  'similarity-threshold': 'similarityThreshold',
+  'namespace-prefix': 'namespacePrefix',
+  'namespace-quotas': 'namespaceQuotas',
+  'touch-limit': 'touchLimit',
+  'touch-interval-ms': 'touchIntervalSeconds',
+  'vector-dtype': 'vectorDtype',
+  'allow-unreadable': 'allowUnreadable',
+};
+const NAME = new RegExp(`(?<![\\w-])(?:${Object.keys(NAMES).join('|')})(?![\\w-])`, 'g');
+
+/** A message of the component with the names that options have in JavaScript. */
+function inJavaScript(message: string): string {
+  return message.replace(NAME, (name) => NAMES[name] ?? name);
 }
 
 /** What a store threw, as the component takes it. `where` names store and operation. */
 export function toValue(thrown: unknown, where: string): ErrorValue {
-  if (thrown instanceof EmbedderMismatchError) {
-    const { stored, given } = thrown;
-    return { tag: 'embedder-mismatch', val: { stored, given } };
+  if (!isMnemeError(thrown)) {
+    const message = `${where} failed: ${describe(thrown)}`;
+    return { tag: 'backend', val: { message, retryable: false } };
   }
-  if (thrown instanceof EmbedderDimensionError) {
-    const { expected, actual } = thrown;
-    return { tag: 'embedder-dimension', val: { expected, actual } };
-  }
-  if (thrown instanceof ClosedError) {
-    return { tag: 'closed' };
-  }
-  if (thrown instanceof MnemeError && thrown.code in BY_TAG) {
-    return { tag: thrown.code as keyof typeof BY_TAG, val: thrown.message };
+  switch (thrown.code) {
+    case 'embedder-mismatch': {
+      const { stored, given } = thrown as EmbedderMismatchError;
+      return { tag: 'embedder-mismatch', val: { stored, given } };
+    }
+    case 'embedder-dimension': {
+      const { expected, actual } = thrown as EmbedderDimensionError;
+      return { tag: 'embedder-dimension', val: { expected, actual } };
+    }
+    case 'closed':
+      return { tag: 'closed' };
+    default:
+      if (thrown.code in BY_TAG) {
+        return { tag: thrown.code as keyof typeof BY_TAG, val: thrown.message };
+      }
   }
   const message =
-    thrown instanceof BackendError ? thrown.message : `${where} failed: ${describe(thrown)}`;
-  const retryable = thrown instanceof MnemeError && thrown.retryable;
-  return { tag: 'backend', val: { message, retryable } };
+    thrown.code === 'backend' ? thrown.message : `${where} failed: ${describe(thrown)}`;
+  return { tag: 'backend', val: { message, retryable: thrown.retryable } };
 }
 
 /**
@@ -229,7 +313,7 @@ export function returned(value: ErrorValue): { payload: ErrorValue } {
 
 /** What was thrown, in words. */
 export function describe(thrown: unknown): string {
-  if (thrown instanceof Error) {
+  if (isError(thrown)) {
     return thrown.message || thrown.name;
   }
   try {
@@ -237,4 +321,12 @@ export function describe(thrown: unknown): string {
   } catch {
     return 'something that cannot be printed';
   }
+}
+
+/** Whether it is an `Error`, also one of another realm, such as that of a test's environment. */
+export function isError(thrown: unknown): thrown is Error {
+  return (
+    thrown instanceof Error ||
+    /^\[object (Error|DOMException)\]$/.test(Object.prototype.toString.call(thrown))
+  );
 }

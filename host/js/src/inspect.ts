@@ -3,6 +3,7 @@
 import type { Manifest } from './api.js';
 import { Reader, guarded, type ArchiveSource } from './archive.js';
 import { Instance, instantiatorFor, type Component } from './component.js';
+import { known } from './known.js';
 import { count } from './options.js';
 import { plain } from './plain.js';
 import type { Store } from './store.js';
@@ -14,9 +15,9 @@ export interface InspectOptions {
    * A new store of the kind that made the archive. Native archives need it; portable ones do
    * not.
    */
-  store?: Store;
+  store?: Store | undefined;
   /** The most bytes that one byte may decompress to, past the first 64 MiB. Default 200. */
-  maxExpansion?: number;
+  maxExpansion?: number | undefined;
 }
 
 /** What is in an archive. */
@@ -37,8 +38,9 @@ export interface Summary {
 export async function inspectWith(
   component: Component,
   source: ArchiveSource,
-  options: InspectOptions = {},
+  given?: InspectOptions,
 ): Promise<Summary> {
+  const options = known<InspectOptions>(given, { store: true, maxExpansion: true }, 'inspect');
   const store = options.store ?? new MemoryStore();
   const instantiate = await instantiatorFor(component, store);
   const reader = await Reader.of(source, store.synchronous);

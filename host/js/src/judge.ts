@@ -2,6 +2,8 @@
 
 import { instantiatorFor, type Component, type Exports } from './component.js';
 import { describe, UnsupportedError } from './errors.js';
+import { known } from './known.js';
+import { seconds } from './options.js';
 import type { Capabilities, Store } from './store.js';
 import { storeImports } from './store-imports.js';
 
@@ -66,18 +68,18 @@ export type MakeStore = () => Store | Promise<Store>;
 /** How to judge. */
 export interface JudgeOptions {
   /** The seed of the cases' values. Default 1. */
-  seed?: number | bigint;
+  seed?: number | bigint | undefined;
   /** Runs only cases whose names match. */
-  filter?: (one: Case) => boolean;
+  filter?: ((one: Case) => boolean) | undefined;
   /** Called with each case when it is finished. */
-  onCase?: (judged: Judged, number: number, of: number) => void;
-  /** The milliseconds that one phase of a case may take. Default 60,000. */
-  timeLimit?: number;
+  onCase?: ((judged: Judged, number: number, of: number) => void) | undefined;
+  /** How long one phase of a case may take. Default 60. */
+  timeLimitSeconds?: number | undefined;
   /**
    * Starts a process that runs one phase of a case on another store, and resolves to the means
    * to kill it. Without it the cases that need a killed process are skipped.
    */
-  startKilled?: (one: Case, phase: number, seed: bigint) => Promise<KilledProcess>;
+  startKilled?: ((one: Case, phase: number, seed: bigint) => Promise<KilledProcess>) | undefined;
 }
 
 /** A process that writes until it is killed. */
@@ -184,8 +186,13 @@ async function runPhaseWith(
 async function judgeWith(
   component: Component,
   make: MakeStore,
-  options: JudgeOptions = {},
+  given?: JudgeOptions,
 ): Promise<Report> {
+  const options = known<JudgeOptions>(
+    given,
+    { seed: true, filter: true, onCase: true, timeLimitSeconds: true, startKilled: true },
+    'judge',
+  );
   const seed = BigInt.asUintN(64, BigInt(options.seed ?? 1));
   const cases = (await listCasesWith(component)).filter(options.filter ?? (() => true));
   const one = await make();
@@ -219,7 +226,7 @@ async function course(
   if (one.needs && !claimed(one.needs, claims)) {
     return { outcome: 'skipped', reason: `the store does not claim \`${one.needs}\`` };
   }
-  const timeLimit = options.timeLimit ?? 60_000;
+  const timeLimit = 1000 * (seconds(options.timeLimitSeconds, 'timeLimitSeconds') ?? 60);
   const stores: Store[] = [];
   let first: Running | undefined;
   let second: Running | undefined;

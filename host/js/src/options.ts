@@ -2,6 +2,8 @@
 
 import { wellFormed } from './component.js';
 import { InvalidArgumentError } from './errors.js';
+import { known, type Names } from './known.js';
+import { kindOf } from './platform.js';
 import type { Store } from './store.js';
 
 /** How the index holds vectors in memory: 4, 2 or 1 bytes a value. Answers do not change. */
@@ -13,20 +15,53 @@ export type IndexKind = 'auto' | 'exact' | 'hnsw';
 /** A vector from a caller. It need not have unit length, but must not be all zeros. */
 export type Vector = Float32Array | Float64Array | readonly number[];
 
+/** How much of a text its vector stands for, in the model's tokens. */
+export interface Reading {
+  /** The tokens of the whole text. */
+  tokens: number;
+  /** The tokens that the model read before it cut the text. Default: all. */
+  tokensRead: number;
+  /** Those of the tokens read that the model does not know. Default 0. */
+  tokensUnknown: number;
+}
+
+/**
+ * What an embedder returns for a text: its vector, perhaps with a {@link Reading}. Texts that were
+ * cut, or are mostly unknown to the model, are compared in the exact layer only, unless the option
+ * `allowUnreadable` is set. A text without a reading counts as read.
+ */
+export type Embedding =
+  | Vector
+  | {
+      vector: Vector;
+      tokens?: number | undefined;
+      tokensRead?: number | undefined;
+      tokensUnknown?: number | undefined;
+    };
+
 /** Makes vectors of text. */
 export interface Embedder {
   /** Names the model and its version; 1 to 1,024 bytes. */
   readonly fingerprint: string;
   /** The number of values of a vector, 1 to 8,192. */
   readonly dimensions: number;
+  /** The most texts of one call of `embed`, at least 1. Default 100. */
+  readonly maxBatch?: number | undefined;
+  /**
+   * How long one call of `embed` may take, with its retries. After that `signal` is aborted and the
+   * call has failed. Default 10.
+   */
+  readonly timeoutSeconds?: number | undefined;
+  /**
+   * How often a call is repeated that failed in a way that may pass: a lost connection, or an error
+   * whose `status` is 408, 425, 429 or 5xx. Its `headers` may have a `retry-after`. Default 2.
+   */
+  readonly retries?: number | undefined;
   /**
    * Returns a vector for each text, in order. Leave it out if you pass a vector with every
    * question and answer.
    */
-  embed?(
-    texts: string[],
-    options: { signal: AbortSignal | undefined },
-  ): Promise<Vector[]> | Vector[];
+  embed?(texts: string[], options: { signal: AbortSignal }): Promise<Embedding[]> | Embedding[];
 }
 
 /** An entry that is about to answer. */
@@ -60,75 +95,172 @@ export type CacheEvent =
       count: number;
     };
 
-/** Why there was no answer. */
+/**
+ * Why there was no answer. `no-match`: the namespace is empty, or what is similar enough is expired
+ * or refused. `low-confidence`: see `decay` and `confidence`. `unreadable`: the embedder cut the
+ * text, or mostly does not know it; see `allowUnreadable`.
+ */
 export type MissReason =
-  'bypass' | 'below-threshold' | 'no-match' | 'dim-mismatch' | 'embedder-failure';
+  | 'bypass'
+  | 'below-threshold'
+  | 'no-match'
+  | 'low-confidence'
+  | 'unreadable'
+  | 'dim-mismatch'
+  | 'embedder-failure';
 
-/** How a cache behaves. Only `store` and `embedder` are required. */
+/** What the cache was doing when something failed that no caller hears of. */
+export interface ErrorContext {
+  /**
+   * `embed`: the embedder failed, so the exact layer alone answered. `keep`: what `getOrCompute`
+   * computed was not kept. The others: a function of the options threw.
+   */
+  during: 'embed' | 'keep' | 'onEvent' | 'onProgress';
+}
+
+/** How a cache behaves. Only `store` and `embedder` are required. Durations are in seconds. */
 export interface CacheOptions {
   /** Where entries are kept. One cache uses it at a time. */
   store: Store;
   /** Makes the vectors. */
   embedder: Embedder;
   /** The least similarity of a semantic hit, -1 to 1. Default 0.85. */
-  similarityThreshold?: number;
-  /** The lifetime in seconds of entries that are put without one. Default null: unlimited. */
-  defaultTtl?: number | null;
+  similarityThreshold?: number | undefined;
+  /** The lifetime of entries that are put without one. Default null: unlimited. */
+  defaultTtlSeconds?: number | null | undefined;
   /** The most entries in all namespaces together, at least 1. Default null: any number. */
-  maxEntries?: number | null;
+  maxEntries?: number | null | undefined;
   /**
    * Quotas to set at opening, once, by namespace. Later changes hold: those of
    * `setNamespaceQuota`, and those of an archive that is loaded. Where the archive has no quota for
    * the namespace, the one that it has stays.
    */
-  namespaceQuotas?: Record<string, number>;
+  namespaceQuotas?: Record<string, number> | undefined;
   /**
-   * How far to trust a semantic candidate: its similarity, halved every `halfLifeSeconds`
-   * (default 86,400). Candidates below `cutOff` (default 0.7; 0 switches it off) are refused.
-   * Or your own function, which returns 0 to 1.
+   * Trusts old answers less: a candidate's confidence is its similarity, halved every
+   * `halfLifeSeconds` (default 86,400), and below `cutOff` (default 0.7) it is refused. Default:
+   * off, so that answers end by their lifetime alone.
+   */
+  decay?: { halfLifeSeconds?: number | undefined; cutOff?: number | undefined } | null | undefined;
+  /**
+   * Your own measure of confidence in place of `decay`: `compute` returns 0 to 1, and candidates
+   * below `cutOff` (default 0.7) are refused.
    */
   confidence?:
-    | { halfLifeSeconds?: number; cutOff?: number }
     | {
         compute: (
           similarity: number,
           ageSeconds: number,
           metadata: Record<string, unknown>,
         ) => number;
-        cutOff?: number;
-      };
+        cutOff?: number | undefined;
+      }
+    | null
+    | undefined;
   /**
-   * Which responses may answer semantically; refused ones are deleted. Default `builtin`,
-   * which refuses blank responses and those that begin with `[LLM Error]` or `[ERROR]`.
+   * Which responses may answer semantically, and which computed ones are kept. Default `builtin`,
+   * which refuses blank responses and those that begin with `[LLM Error]` or `[ERROR]`. A function
+   * returns true or false, and no promise.
    */
-  validator?: 'builtin' | 'none' | ((candidate: Candidate) => boolean);
-  /** Called with each event, after it happened. Must not call the cache. */
-  onEvent?: (event: CacheEvent) => void;
+  validator?: 'builtin' | 'none' | ((candidate: Candidate) => boolean) | undefined;
+  /** Called with each event, after it happened. */
+  onEvent?: ((event: CacheEvent) => void) | undefined;
+  /**
+   * Called with failures that no caller hears of. Without it, the first of each kind is a warning
+   * of the console.
+   */
+  onError?: ((error: unknown, context: ErrorContext) => void) | undefined;
   /** Default `float32`. */
-  vectorDtype?: VectorDtype;
+  vectorDtype?: VectorDtype | undefined;
   /** Default `auto`. */
-  index?: IndexKind;
+  index?: IndexKind | undefined;
   /** Graphs, if `index` is `hnsw`: numbers from 1 to 10,000, default 100; heuristic false. */
-  graph?: { efSearch?: number; efConstruction?: number; heuristic?: boolean };
+  graph?:
+    | {
+        efSearch?: number | undefined;
+        efConstruction?: number | undefined;
+        heuristic?: boolean | undefined;
+      }
+    | undefined;
   /** Whether the store keeps the index, so that the next open is fast. Default true. */
-  persistIndex?: boolean;
+  persistIndex?: boolean | undefined;
   /**
-   * If others write to the same store: the milliseconds after which the cache checks for their
-   * changes (0: before every semantic look-up). Default null: nobody else writes.
+   * How old the cache's knowledge of a store may be that others write to; 0: it looks for changes
+   * before every semantic look-up. Default 0 for a store that others can open at the same time.
+   * Null: nobody else writes.
    */
-  staleMs?: number | null;
-  /** Whether queries are normalised (white space, case) before comparing. Default true. */
-  normalize?: boolean;
+  staleSeconds?: number | null | undefined;
+  /**
+   * Whether queries are normalised before comparing: white space collapsed, case folded. Default
+   * true. False keeps them as they are, for code and other texts in which case matters.
+   */
+  normalize?: boolean | undefined;
+  /**
+   * Whether texts that the embedder cut, or mostly does not know, are compared by meaning all the
+   * same. Default false: the exact layer alone answers them.
+   */
+  allowUnreadable?: boolean | undefined;
   /** Limits in UTF-8 bytes. Defaults 32 KiB, 4 MiB and 64 KiB. */
-  maxBytes?: { query?: number; response?: number; metadata?: number };
+  maxBytes?:
+    | {
+        query?: number | undefined;
+        response?: number | undefined;
+        metadata?: number | undefined;
+      }
+    | undefined;
   /** The number of hits whose access data may wait in memory. Default 512. */
-  touchLimit?: number;
-  /** The milliseconds that access data may wait. Default 5,000. */
-  touchIntervalMs?: number;
-  /** The milliseconds after which a call of the store is abandoned. Default null: never. */
-  storeTimeout?: number | null;
+  touchLimit?: number | undefined;
+  /** How long access data may wait in memory. Default 5. */
+  touchIntervalSeconds?: number | undefined;
+  /** How long a call of the store may take that returns a promise. Default null: for ever. */
+  storeTimeoutSeconds?: number | null | undefined;
   /** The clock: milliseconds since the Unix epoch. Default `Date.now`. */
-  now?: () => number;
+  now?: (() => number) | undefined;
+}
+
+const CACHE: Names<CacheOptions> = {
+  store: true,
+  embedder: true,
+  similarityThreshold: true,
+  defaultTtlSeconds: true,
+  maxEntries: true,
+  namespaceQuotas: true,
+  decay: true,
+  confidence: true,
+  validator: true,
+  onEvent: true,
+  onError: true,
+  vectorDtype: true,
+  index: true,
+  graph: true,
+  persistIndex: true,
+  staleSeconds: true,
+  normalize: true,
+  allowUnreadable: true,
+  maxBytes: true,
+  touchLimit: true,
+  touchIntervalSeconds: true,
+  storeTimeoutSeconds: true,
+  now: true,
+};
+
+/** Refuses what is no store, no embedder, and no option. */
+export function checkOptions(options: CacheOptions): CacheOptions {
+  const { store, embedder } = known(options, CACHE, 'SemanticCache.open');
+  if (typeof store?.capabilities !== 'function') {
+    throw new InvalidArgumentError('options.store is not a store; give one, such as memory()');
+  }
+  if (typeof embedder?.fingerprint !== 'string' || typeof embedder.dimensions !== 'number') {
+    throw new InvalidArgumentError(
+      'options.embedder is not an embedder; give an object with fingerprint, dimensions and embed',
+    );
+  }
+  for (const name of ['onEvent', 'onError', 'now'] as const) {
+    if (options[name] !== undefined && typeof options[name] !== 'function') {
+      throw new InvalidArgumentError(`${name} is of type ${typeof options[name]}; give a function`);
+    }
+  }
+  return options;
 }
 
 /** Options of the component, with its names. */
@@ -146,7 +278,7 @@ export function applyOptions(defaults: RawOptions, options: CacheOptions): RawOp
     }
   };
   set('similarityThreshold', number(options.similarityThreshold, 'similarityThreshold'));
-  set('defaultTtl', integer(options.defaultTtl, 'defaultTtl'));
+  set('defaultTtl', integer(options.defaultTtlSeconds, 'defaultTtlSeconds'));
   set('maxEntries', integer(options.maxEntries, 'maxEntries'));
   set(
     'namespaceQuotas',
@@ -155,21 +287,7 @@ export function applyOptions(defaults: RawOptions, options: CacheOptions): RawOp
       integer(quota, `the quota of ${JSON.stringify(namespace)}`),
     ]),
   );
-  const { confidence } = options;
-  if (confidence && 'compute' in confidence) {
-    raw.confidence = { tag: 'host', val: number(confidence.cutOff, 'confidence.cutOff') ?? 0.7 };
-  } else if (confidence) {
-    const { halfLifeSeconds, cutOff } = confidence;
-    const decay = raw.confidence.val as { halfLifeSeconds: bigint; cutOff: number };
-    raw.confidence = {
-      tag: 'decay',
-      val: {
-        halfLifeSeconds:
-          integer(halfLifeSeconds, 'confidence.halfLifeSeconds') ?? decay.halfLifeSeconds,
-        cutOff: number(cutOff, 'confidence.cutOff') ?? decay.cutOff,
-      },
-    };
-  }
+  raw.confidence = confidenceOf(options);
   if (options.validator !== undefined) {
     raw.validator =
       typeof options.validator === 'function'
@@ -183,38 +301,80 @@ export function applyOptions(defaults: RawOptions, options: CacheOptions): RawOp
   if (options.index !== undefined) {
     set('index', oneOf(options.index, ['auto', 'exact', 'hnsw'], 'index'));
   }
-  if (options.graph) {
-    const given = options.graph;
-    const graph = raw['graph'] as { efSearch: number; efConstruction: number; heuristic: boolean };
-    set('graph', {
-      efSearch: count(given.efSearch, 'graph.efSearch') ?? graph.efSearch,
-      efConstruction: count(given.efConstruction, 'graph.efConstruction') ?? graph.efConstruction,
-      heuristic: given.heuristic ?? graph.heuristic,
-    });
-  }
+  const { efSearch, efConstruction, heuristic } = known(
+    options.graph,
+    { efSearch: true, efConstruction: true, heuristic: true },
+    'graph',
+  );
+  const graph = raw['graph'] as { efSearch: number; efConstruction: number; heuristic: boolean };
+  set('graph', {
+    efSearch: count(efSearch, 'graph.efSearch') ?? graph.efSearch,
+    efConstruction: count(efConstruction, 'graph.efConstruction') ?? graph.efConstruction,
+    heuristic: flag(heuristic, 'graph.heuristic') ?? graph.heuristic,
+  });
   set('persistIndex', flag(options.persistIndex, 'persistIndex'));
-  if (options.staleMs !== undefined && options.staleMs !== null) {
-    set('coordination', { tag: 'stale-tolerant', val: count(options.staleMs, 'staleMs') });
+  const isShared = Boolean(options.store.capabilities().shared);
+  const stale = options.staleSeconds === undefined && isShared ? 0 : options.staleSeconds;
+  const staleSeconds = seconds(stale, 'staleSeconds');
+  if (staleSeconds !== undefined) {
+    set('coordination', { tag: 'stale-tolerant', val: Math.round(1000 * staleSeconds) });
   }
   set('normalize', flag(options.normalize, 'normalize'));
-  set('maxQueryBytes', count(options.maxBytes?.query, 'maxBytes.query'));
-  set('maxResponseBytes', count(options.maxBytes?.response, 'maxBytes.response'));
-  set('maxMetadataBytes', count(options.maxBytes?.metadata, 'maxBytes.metadata'));
+  set('allowUnreadable', flag(options.allowUnreadable, 'allowUnreadable'));
+  const limits = known(
+    options.maxBytes,
+    { query: true, response: true, metadata: true },
+    'maxBytes',
+  );
+  set('maxQueryBytes', count(limits.query, 'maxBytes.query'));
+  set('maxResponseBytes', count(limits.response, 'maxBytes.response'));
+  set('maxMetadataBytes', count(limits.metadata, 'maxBytes.metadata'));
   set('touchLimit', count(options.touchLimit, 'touchLimit'));
-  set('touchIntervalMs', count(options.touchIntervalMs, 'touchIntervalMs'));
+  const touchInterval = seconds(options.touchIntervalSeconds, 'touchIntervalSeconds');
+  set('touchIntervalMs', touchInterval && Math.round(1000 * touchInterval));
   return raw;
+}
+
+const DAY_SECONDS = 86_400n;
+const CUT_OFF = 0.7;
+
+/** How confidence is computed: by the caller, by age, or not at all. */
+function confidenceOf({ confidence, decay }: CacheOptions): RawOptions['confidence'] {
+  if (confidence && decay) {
+    throw new InvalidArgumentError('confidence and decay are both given; give one of them');
+  }
+  if (confidence) {
+    const { compute, cutOff } = known(confidence, { compute: true, cutOff: true }, 'confidence');
+    if (typeof compute !== 'function') {
+      throw new InvalidArgumentError('confidence.compute is not a function; give one, or decay');
+    }
+    return { tag: 'host', val: number(cutOff, 'confidence.cutOff') ?? CUT_OFF };
+  }
+  const { halfLifeSeconds, cutOff } = known(
+    decay,
+    { halfLifeSeconds: true, cutOff: true },
+    'decay',
+  );
+  return {
+    tag: 'decay',
+    val: {
+      halfLifeSeconds: integer(halfLifeSeconds, 'decay.halfLifeSeconds') ?? DAY_SECONDS,
+      cutOff: decay ? (number(cutOff, 'decay.cutOff') ?? CUT_OFF) : 0,
+    },
+  };
 }
 
 /** A vector as the component takes it. */
 export function vector(value: unknown, field = 'the embedding'): Float32Array {
-  if (value instanceof Float32Array) {
-    return value;
-  }
-  if (value instanceof Float64Array) {
-    return Float32Array.from(value);
-  }
-  if (Array.isArray(value) && value.every((x) => typeof x === 'number')) {
-    return Float32Array.from(value);
+  switch (kindOf(value)) {
+    case 'Float32Array':
+      return value as Float32Array;
+    case 'Float64Array':
+      return Float32Array.from(value as Float64Array);
+    default:
+      if (Array.isArray(value) && value.every((x) => typeof x === 'number')) {
+        return Float32Array.from(value);
+      }
   }
   throw new InvalidArgumentError(
     `${field} is ${describeKind(value)}; give a Float32Array, a Float64Array, or an array of numbers`,
@@ -258,6 +418,23 @@ export function number(value: unknown, field: string): number | undefined {
   }
   return value;
 }
+
+/** A duration, which may be a part of a second; undefined and null mean none. */
+export function seconds(value: unknown, field: string): number | undefined {
+  if (value === undefined || value === null) {
+    return undefined;
+  }
+  // Timers end at once where they are asked to wait for longer.
+  if (typeof value !== 'number' || !(value >= 0 && value <= MAX_SECONDS)) {
+    throw new InvalidArgumentError(
+      `${field} is ${describeKind(value)}; give seconds, 0 to ${MAX_SECONDS}`,
+    );
+  }
+  return value;
+}
+
+/** 24 days: 2^31 - 1 milliseconds, rounded down. */
+const MAX_SECONDS = 2_147_483;
 
 /** True or false. */
 export function flag(value: unknown, field: string): boolean | undefined {

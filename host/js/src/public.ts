@@ -3,6 +3,7 @@
 export { DEFAULT_NAMESPACE } from './api.js';
 export type {
   Answer,
+  ComputeOptions,
   Counters,
   DumpOptions,
   DumpReport,
@@ -10,6 +11,7 @@ export type {
   Explanation,
   GetOptions,
   Health,
+  HealthOptions,
   Hit,
   JudgedEntry,
   LoadOptions,
@@ -21,6 +23,7 @@ export type {
   Question,
   Resolved,
   Stats,
+  VacuumOptions,
   Verdict,
 } from './api.js';
 export type { InspectOptions, Summary } from './inspect.js';
@@ -32,6 +35,7 @@ export {
   ClosedError,
   ComponentError,
   CorruptError,
+  DataVanishedError,
   EmbedderDimensionError,
   EmbedderError,
   EmbedderMismatchError,
@@ -40,6 +44,7 @@ export {
   MnemeError,
   QuantizationError,
   QuotaExceededError,
+  RefusedError,
   SchemaError,
   UnsupportedError,
 } from './errors.js';
@@ -49,8 +54,11 @@ export type {
   CacheOptions,
   Candidate,
   Embedder,
+  Embedding,
+  ErrorContext,
   IndexKind,
   MissReason,
+  Reading,
   Vector,
   VectorDtype,
 } from './options.js';

@@ -3,15 +3,21 @@
 import {
   DEFAULT_NAMESPACE,
   type Answer,
+  type ComputeOptions,
+  type ExplainOptions,
   type Explanation,
   type Hit,
   type JudgedEntry,
+  type GetOptions,
   type LoadOptions,
   type Lookup,
+  type PutOptions,
   type Question,
 } from './api.js';
 import { wellFormed } from './component.js';
-import { ComponentError } from './errors.js';
+import type { Embedded } from './embedding.js';
+import { ComponentError, RefusedError } from './errors.js';
+import { known, type Names } from './known.js';
 import {
   count,
   dtype,
@@ -38,7 +44,10 @@ export type RawLookup =
   | { tag: 'needs-embedding'; val: string };
 
 export type RawPut =
-  { tag: 'stored'; val: bigint } | { tag: 'needs-embedding'; val: string } | { tag: 'ready' };
+  | { tag: 'stored'; val: bigint }
+  | { tag: 'needs-embedding'; val: string }
+  | { tag: 'ready' }
+  | { tag: 'refused' };
 
 /** An explanation as the component gives it. */
 export type RawExplained =
@@ -46,7 +55,9 @@ export type RawExplained =
 
 export type VectorSource =
   | { tag: 'pending' }
-  | { tag: 'given' | 'embedded'; val: Float32Array }
+  | { tag: 'given'; val: Float32Array }
+  | { tag: 'embedded'; val: Embedded }
+  | { tag: 'absent' }
   | { tag: 'failed'; val: string };
 
 export interface RawGet {
@@ -56,6 +67,36 @@ export interface RawGet {
   threshold: number | undefined;
   bypass: boolean;
 }
+
+const GET: Names<GetOptions> = {
+  namespace: true,
+  embedding: true,
+  threshold: true,
+  bypass: true,
+  signal: true,
+};
+const PUT: Names<PutOptions> = {
+  namespace: true,
+  embedding: true,
+  ttlSeconds: true,
+  metadata: true,
+  signal: true,
+};
+const { signal: _, ...ONE_OF_GETS } = GET;
+const { signal: __, ...ONE_OF_PUTS } = PUT;
+
+/** The options of each method, checked for names that nobody knows. */
+export const options = {
+  get: (given: GetOptions | undefined, of: string) => known(given, GET, of),
+  put: (given: PutOptions | undefined) => known(given, PUT, 'put'),
+  compute: (given: ComputeOptions | undefined) => known(given, { ...GET, ...PUT }, 'getOrCompute'),
+  explain: (given: ExplainOptions | undefined) => known(given, { ...GET, limit: true }, 'explain'),
+  signal: (given: { signal?: AbortSignal | undefined } | undefined, of: string) =>
+    known(given, { signal: true }, of),
+  question: (given: Question) => known(given, { ...ONE_OF_GETS, query: true }, 'a question'),
+  answer: (given: Answer) =>
+    known(given, { ...ONE_OF_PUTS, query: true, response: true }, 'an answer'),
+};
 
 /** The texts that answers ask for, in order. */
 export function textsToEmbed(answers: (RawLookup | RawPut)[]): string[] {
@@ -80,8 +121,19 @@ export function rawGet(question: Question): RawGet {
   };
 }
 
-export function rawPut(answer: Answer) {
-  const { ttl } = answer;
+export interface RawStored {
+  query: string;
+  response: string;
+  namespace: string;
+  vector: VectorSource;
+  ttl: { tag: string; val?: bigint | undefined };
+  metadata: string;
+  validate: boolean;
+}
+
+/** @param validate whether a response that the validator would refuse is not stored */
+export function rawPut(answer: Answer, validate = false): RawStored {
+  const { ttlSeconds: ttl } = answer;
   return {
     query: wellFormed(answer.query, 'the query'),
     response: wellFormed(answer.response, 'the response'),
@@ -92,13 +144,29 @@ export function rawPut(answer: Answer) {
         ? { tag: 'inherit' }
         : ttl === null
           ? { tag: 'unlimited' }
-          : { tag: 'seconds', val: integer(ttl, 'ttl') },
+          : { tag: 'seconds', val: integer(ttl, 'ttlSeconds') },
     metadata: metadata(answer.metadata),
+    validate,
   };
 }
 
-export function rawLoad(options: LoadOptions) {
-  const { ttl = 'keep', quotas } = options;
+export function rawLoad(given: LoadOptions | undefined) {
+  const options = known<LoadOptions>(
+    given,
+    {
+      mode: true,
+      namespaces: true,
+      namespacePrefix: true,
+      ttlSeconds: true,
+      quotas: true,
+      maxEntries: true,
+      vectorDtype: true,
+      maxExpansion: true,
+      onProgress: true,
+    },
+    'load',
+  );
+  const { ttlSeconds: ttl = 'keep', quotas } = options;
   const rawTtl = () => {
     if (ttl === 'keep') {
       return { tag: 'keep' };
@@ -107,8 +175,8 @@ export function rawLoad(options: LoadOptions) {
       return { tag: 'unlimited' };
     }
     return typeof ttl === 'object'
-      ? { tag: 'at-most', val: integer(ttl.atMost, 'ttl.atMost') ?? 0n }
-      : { tag: 'seconds', val: integer(ttl, 'ttl') };
+      ? { tag: 'at-most', val: integer(ttl.atMost, 'ttlSeconds.atMost') ?? 0n }
+      : { tag: 'seconds', val: integer(ttl, 'ttlSeconds') };
   };
   return {
     mode: oneOf(options.mode ?? 'empty', ['empty', 'merge', 'replace'], 'mode'),
@@ -168,15 +236,22 @@ export function toExplanation(
 }
 
 function toJudged(entry: unknown): JudgedEntry {
-  const judged = entry as JudgedEntry & { metadata: unknown };
-  return { ...judged, metadata: parseMetadata(String(judged.metadata)) };
+  const { ttl, metadata, ...judged } = entry as Omit<JudgedEntry, 'ttlSeconds' | 'metadata'> & {
+    ttl: number | undefined;
+    metadata: unknown;
+  };
+  return { ...judged, ttlSeconds: ttl, metadata: parseMetadata(String(metadata)) };
 }
 
 export function storedId(outcome: RawPut): number {
-  if (outcome.tag !== 'stored') {
-    throw brokenPromise();
+  switch (outcome.tag) {
+    case 'stored':
+      return Number(outcome.val);
+    case 'refused':
+      throw new RefusedError('the validator refuses the response, so it was not kept');
+    default:
+      throw brokenPromise();
   }
-  return Number(outcome.val);
 }
 
 /** The component asked for something that it had been given. */

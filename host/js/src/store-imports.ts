@@ -12,6 +12,7 @@ import {
   returned,
   toValue,
 } from './errors.js';
+import { kindOf } from './platform.js';
 import type { Entry, EntryRef, Store } from './store.js';
 
 /** Integers beyond it are not exact numbers. */
@@ -391,13 +392,12 @@ function flag(value: unknown, wrong: Wrong): boolean {
 }
 
 function integer(value: unknown, wrong: Wrong): bigint {
-  if (typeof value === 'bigint' && value >= 0n && value < 1n << 64n) {
+  if (typeof value === 'bigint' && value >= 0n && value <= MAX) {
     return value;
   }
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
-    throw wrong(
-      `${typeof value === 'number' ? value : kind(value)} where a whole number of at least 0 is due`,
-    );
+    const isNumber = typeof value === 'number' || typeof value === 'bigint';
+    throw wrong(`${isNumber ? value : kind(value)} where a whole number from 0 to ${MAX} is due`);
   }
   return BigInt(value);
 }
@@ -407,9 +407,6 @@ function u32(value: number): number {
 }
 
 function integers(values: unknown, wrong: Wrong): BigUint64Array {
-  if (values instanceof BigUint64Array) {
-    return values;
-  }
   const given = arrayLike(values, wrong);
   const found = new BigUint64Array(given.length);
   for (let i = 0; i < given.length; i++) {
@@ -419,15 +416,15 @@ function integers(values: unknown, wrong: Wrong): BigUint64Array {
 }
 
 function floats(value: unknown, wrong: Wrong): Float32Array {
-  if (value instanceof Float32Array) {
-    return value;
+  if (kindOf(value) === 'Float32Array') {
+    return value as Float32Array;
   }
   throw wrong(`${kind(value)} where a Float32Array is due`);
 }
 
 function bytes(value: unknown, wrong: Wrong): Uint8Array {
-  if (value instanceof Uint8Array) {
-    return value;
+  if (kindOf(value) === 'Uint8Array') {
+    return value as Uint8Array;
   }
   throw wrong(`${kind(value)} where a Uint8Array is due`);
 }

@@ -70,7 +70,7 @@ describe('Chromium', { skip: unless(hasChromium, 'Chromium') }, () => {
       ] = await Promise.all(
         [
           '/dist/index.js',
-          '/dist/conformance.js',
+          '/conformance/dist/index.js',
           '/dist/stores/memory.js',
           '/dist/stores/indexeddb.js',
           '/test/cases.mjs',

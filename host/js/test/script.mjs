@@ -15,7 +15,7 @@ const START_MS = 1_700_000_000_000;
 /** The options of the cache. */
 export const OPTIONS = {
   similarityThreshold: 0.8,
-  defaultTtl: 5000,
+  defaultTtlSeconds: 5000,
   maxEntries: 600,
   namespaceQuotas: { 'tenant-a': 60 },
   touchLimit: 7,
@@ -110,7 +110,7 @@ async function one(
           namespace,
           embedding,
           metadata,
-          ...(ttl === undefined ? {} : { ttl }),
+          ttlSeconds: ttl,
         }),
       ];
     case 'delete':

@@ -9,15 +9,15 @@ const SCHEMA_VERSION: u32 = 1;
 /// the integer sums of its index rely on that, while a store computes nothing.
 pub const MAX_DIM: u32 = 65_536;
 
-/// The greatest id, time, TTL, count and quota: 2^53 - 1, the greatest whole number up to which
-/// every language reads numbers exactly. The least is 0; of an id it is 1.
-pub const MAX_NUMBER: u64 = (1 << 53) - 1;
-
 /// The most bytes of a namespace.
 pub const MAX_NAMESPACE: usize = 1024;
 
 /// The meta keys that only a store itself writes.
 const RESERVED_META: [&str; 3] = ["schema_version", "embedder_fingerprint", "embedder_dim"];
+
+/// The greatest time, TTL, id, count or quota: 2^53 - 1. Up to here a double holds every whole
+/// number, so every host and store does.
+pub const GREATEST: u64 = (1 << 53) - 1;
 
 /// The most bytes of a blob's name.
 const MAX_BLOB_NAME: usize = 100;
@@ -82,64 +82,50 @@ impl Embedder {
     }
 }
 
-/// A number that a store's data hold, if it is one that can be written: 0 to [`MAX_NUMBER`].
+/// A number that a store's data hold, if it is one that can be written: 0 to [`GREATEST`].
 /// What is none is damage; a store's reader says where it found it.
 ///
 /// ```
-/// use mneme_store::checks::{MAX_NUMBER, read_number};
+/// use mneme_store::checks::{GREATEST, read_number};
 ///
 /// assert_eq!(read_number(7_i64), Some(7));
 /// assert_eq!(read_number(-1_i64), None);
-/// assert_eq!(read_number(MAX_NUMBER + 1), None);
+/// assert_eq!(read_number(GREATEST + 1), None);
 /// ```
 pub fn read_number(found: impl TryInto<u64>) -> Option<u64> {
-    found.try_into().ok().filter(|number| *number <= MAX_NUMBER)
-}
-
-/// Rejects a time, a TTL, a count or a quota that is too large to be written. `field` is its name.
-///
-/// # Errors
-///
-/// [`StoreError::InvalidArgument`] beyond [`MAX_NUMBER`].
-pub fn number(field: &str, value: u64) -> Result<()> {
-    if value > MAX_NUMBER {
-        return Err(StoreError::InvalidArgument(format!(
-            "{field} is {value}; it must be from 0 to {MAX_NUMBER}"
-        )));
-    }
-    Ok(())
+    found.try_into().ok().filter(|number| *number <= GREATEST)
 }
 
 /// Rejects an entry with a number that is too large.
 ///
 /// # Errors
 ///
-/// Those of [`number`].
+/// Those of [`in_range`].
 pub fn numbers(entry: &Entry) -> Result<()> {
-    number("created_at", entry.created_at)?;
-    number("last_accessed_at", entry.last_accessed_at)?;
-    number("ttl", entry.ttl.unwrap_or(0))?;
-    number("access_count", entry.access_count)
+    in_range("created_at", entry.created_at)?;
+    in_range("last_accessed_at", entry.last_accessed_at)?;
+    in_range("ttl", entry.ttl.unwrap_or(0))?;
+    in_range("access_count", entry.access_count).map(drop)
 }
 
 /// Rejects hits at a time that is too large.
 ///
 /// # Errors
 ///
-/// Those of [`number`].
+/// Those of [`in_range`].
 pub fn touches(touches: &[Touch]) -> Result<()> {
     let mut times = touches.iter().map(|touch| touch.last_accessed_at);
-    times.try_for_each(|time| number("last_accessed_at", time))
+    times.try_for_each(|time| in_range("last_accessed_at", time).map(drop))
 }
 
 /// Rejects quotas that are too large.
 ///
 /// # Errors
 ///
-/// Those of [`number`].
+/// Those of [`in_range`].
 pub fn quotas(quotas: impl IntoIterator<Item = u64>) -> Result<()> {
     let mut quotas = quotas.into_iter();
-    quotas.try_for_each(|quota| number("the quota", quota))
+    quotas.try_for_each(|quota| in_range("the quota", quota).map(drop))
 }
 
 /// What is wrong with a namespace that a store received in a snapshot: it is empty, too long or
@@ -178,6 +164,25 @@ pub fn batch(entries: &[Entry], max_batch: u32, dim: u32) -> Result<()> {
     Ok(())
 }
 
+/// Rejects a page whose ids do not ascend from above `after`. Whoever reads on after its last id
+/// would otherwise mix up entries, or never end.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`].
+pub fn ascending(ids: impl IntoIterator<Item = u64>, after: u64) -> Result<()> {
+    let mut last = after;
+    for id in ids {
+        if id <= last {
+            return Err(StoreError::Corrupt(format!(
+                "the store returned entry {id} after entry {last}, and ids ascend; check its integrity"
+            )));
+        }
+        last = id;
+    }
+    Ok(())
+}
+
 /// Rejects the meta keys that only the store writes.
 ///
 /// # Errors
@@ -190,6 +195,25 @@ pub fn meta_key(key: &str) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Rejects a number beyond [`GREATEST`], by the name of its field.
+///
+/// # Errors
+///
+/// [`StoreError::InvalidArgument`].
+pub fn in_range(field: &str, value: u64) -> Result<u64> {
+    if value > GREATEST {
+        return Err(StoreError::InvalidArgument(format!(
+            "{field} is {value}, and a cache holds numbers up to {GREATEST}; give a smaller one"
+        )));
+    }
+    Ok(value)
+}
+
+/// What to say where the data of an open store is gone, or is another cache's. Nothing was written.
+pub fn vanished() -> String {
+    "the data of this cache is gone: it was deleted, lost by its server, or replaced by another cache's; nothing was written; restore a backup, or open the cache again to go on with what is there now".to_owned()
 }
 
 /// Rejects invalid blob names.

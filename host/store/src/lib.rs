@@ -3,6 +3,7 @@
 
 #[cfg(feature = "background")]
 pub mod background;
+pub mod breaker;
 pub mod checks;
 #[doc(hidden)]
 pub mod contract;
@@ -13,6 +14,8 @@ pub mod memory;
 pub mod opened;
 mod operations;
 pub mod parameters;
+
+use std::time::Duration;
 
 pub use contract::store::{
     CapabilitySet, ImportMode, Inserted, MetaChange, Restored, StampPage, Touch, VectorPage,
@@ -46,6 +49,15 @@ pub trait Store: Send {
             "the {} store does not tell its embedder before it is opened",
             self.capabilities().name
         )))
+    }
+
+    /// The time on the clock of the storage's server, since the Unix epoch; none, the default,
+    /// where it has none. Many machines write to such a storage, and its clock is the one that
+    /// they share.
+    ///
+    /// Not part of the WIT contract.
+    fn server_time(&mut self) -> Result<Option<Duration>> {
+        Ok(None)
     }
 
     /// Connects, creates what is missing, and checks that the data was made with

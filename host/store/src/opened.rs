@@ -52,9 +52,13 @@
 //! ```
 
 use std::fmt;
+use std::time::Duration;
 
+use self::silence::Silence;
 use super::checks::{self, Embedder};
 use super::{CapabilitySet, Entry, MetaChange, Result, StoreError, Touch};
+
+mod silence;
 
 /// The most entries of one `insert` or `write_import` in the stores whose backend sets no lower
 /// limit. A page of so many is some 2 MB with vectors of 384 values.
@@ -62,6 +66,13 @@ pub const MAX_BATCH: u32 = 1000;
 
 /// The most bytes of a blob in the stores whose backend sets no lower limit: 4 MiB.
 pub const MAX_BLOB: u32 = 4 << 20;
+
+/// How long the stores over a network wait for the bookkeeping of a cache, `update_access` and
+/// `replace_meta`, unless their other calls wait even less. Answers must not wait for it.
+pub const BOOKKEEPING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Asks, with short patience and over a connection of its own, whether the backend answers.
+pub type Probe = Box<dyn FnMut() -> bool + Send>;
 
 /// A backend: how it is opened and closed, and what its failures mean.
 pub trait Backend {
@@ -95,6 +106,25 @@ pub trait Backend {
     /// Where something was not released.
     fn close(&mut self, session: Self::Session) -> Result<(), Self::Fault>;
 
+    /// How to find out whether the backend answers again, if the fault is that it was silent until
+    /// a timeout. From then on calls fail at once, until a probe in the background succeeds:
+    /// otherwise callers would wait for one timeout after the other. None, the default, lets calls
+    /// go on as before.
+    fn probe(&self, fault: &Self::Fault) -> Option<Probe> {
+        let _ = fault;
+        None
+    }
+
+    /// See [`Store::server_time`](crate::Store::server_time). By default none.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn server_time(&self, session: &mut Self::Session) -> Result<Option<Duration>, Self::Fault> {
+        let _ = session;
+        Ok(None)
+    }
+
     /// The error for the caller: at which place, in which operation, and whether calling it
     /// again is harmless.
     fn error(&self, fault: Self::Fault, operation: &'static str) -> StoreError;
@@ -105,6 +135,7 @@ pub struct Opened<B: Backend> {
     /// The backend.
     pub backend: B,
     session: Option<B::Session>,
+    silence: Silence,
     limits: Limits,
 }
 
@@ -122,6 +153,7 @@ impl<B: Backend> Opened<B> {
         Self {
             backend,
             session: None,
+            silence: Silence::default(),
             limits: Limits::default(),
         }
     }
@@ -142,6 +174,7 @@ impl<B: Backend> Opened<B> {
         let embedder = Embedder::given(fingerprint, dim)?;
         let session = self.backend.open(embedder);
         self.session = Some(session.map_err(|fault| self.backend.error(fault, "open"))?);
+        self.silence = Silence::default();
         let CapabilitySet {
             max_batch,
             max_blob,
@@ -164,6 +197,10 @@ impl<B: Backend> Opened<B> {
         let Some(session) = self.session.take() else {
             return Ok(());
         };
+        if self.silence.is_on() {
+            // Nobody is there to say goodbye to.
+            return Ok(());
+        }
         let closed = self.backend.close(session);
         closed.map_err(|fault| self.backend.error(fault, "close"))
     }
@@ -178,18 +215,42 @@ impl<B: Backend> Opened<B> {
         found.map_err(|fault| self.backend.error(fault, "recorded_embedder"))
     }
 
-    /// Runs an operation.
+    /// See [`Store::server_time`](crate::Store::server_time).
     ///
     /// # Errors
     ///
     /// [`StoreError::Closed`], and the backend's.
+    pub fn server_time(&mut self) -> Result<Option<Duration>> {
+        let session = self.session.as_mut().ok_or(StoreError::Closed)?;
+        let outcome = self.backend.server_time(session);
+        outcome.map_err(|fault| self.backend.error(fault, "server_time"))
+    }
+
+    /// Runs an operation.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`], and the backend's; a retryable [`StoreError::Backend`] at once while
+    /// the backend is silent.
     pub fn run<T>(
         &mut self,
         operation: &'static str,
         work: impl FnOnce(&mut B::Session) -> Result<T, B::Fault>,
     ) -> Result<T> {
         let session = self.session.as_mut().ok_or(StoreError::Closed)?;
-        work(session).map_err(|fault| self.backend.error(fault, operation))
+        self.silence.check(operation)?;
+        work(session).map_err(|fault| {
+            // Bookkeeping gives up before it is known that the backend is silent.
+            let probe = match operation {
+                "update_access" | "replace_meta" => None,
+                _ => self.backend.probe(&fault),
+            };
+            let error = self.backend.error(fault, operation);
+            if let Some(probe) = probe {
+                self.silence.begin(&error, probe);
+            }
+            error
+        })
     }
 
     fn limits(&self) -> Result<Limits> {
@@ -299,6 +360,10 @@ macro_rules! opened {
 
         fn recorded_embedder(&mut self) -> $crate::Result<Option<$crate::checks::Embedder>> {
             self.opened.recorded_embedder()
+        }
+
+        fn server_time(&mut self) -> $crate::Result<Option<std::time::Duration>> {
+            self.opened.server_time()
         }
 
         $(fn $name(&mut self $(, $arg: $($type)*)*) -> $crate::Result<$($result)*> {

@@ -1,7 +1,7 @@
 //! All operations of the contract in one list, for code that treats each of them alike.
 
-/// Calls a macro with every operation of [`Store`](crate::Store) but `capabilities` and
-/// `recorded_embedder`: its kind, its name, its arguments and its result, as in the trait.
+/// Calls a macro with every operation of [`Store`](crate::Store) but `capabilities`,
+/// `recorded_embedder` and `server_time`: its kind, its name, its arguments and its result, as in the trait.
 ///
 /// | kind | operations |
 /// |---|---|
@@ -42,6 +42,10 @@
 ///
 ///     fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
 ///         self.0.recorded_embedder()
+///     }
+///
+///     fn server_time(&mut self) -> Result<Option<std::time::Duration>> {
+///         self.0.server_time()
 ///     }
 ///
 ///     for_each_operation!(counted! []);

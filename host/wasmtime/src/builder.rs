@@ -7,8 +7,9 @@ use crate::contract::events::Event;
 use crate::contract::policy::Candidate;
 use crate::contract::types::VectorDtype;
 use crate::embedder::Embedder;
+use crate::embedder::pool::{self, Pool};
 use crate::error::{Error, Result};
-use crate::host::{Clock, Policies, SystemClock};
+use crate::host::{Clock, ErrorFn, Policies, SystemClock};
 use crate::imports::State;
 use crate::observe::{Observer, Watch};
 use crate::store::Store;
@@ -28,6 +29,8 @@ pub struct Builder {
     policies: Policies,
     limits: Limits,
     observers: Vec<Box<dyn Observer>>,
+    embedding: pool::Limits,
+    on_error: Option<ErrorFn>,
     settings: Vec<Setting>,
 }
 
@@ -59,6 +62,8 @@ impl Builder {
             policies: Policies::default(),
             limits: Limits::default(),
             observers: Vec::new(),
+            embedding: pool::Limits::default(),
+            on_error: None,
             settings: Vec::new(),
         }
     }
@@ -122,7 +127,9 @@ impl Builder {
     }
 
     /// Confidence halves in this many seconds (at least 1; default 86,400), and
-    /// semantic candidates below the cut-off (0 to 1; default 0.7) do not answer.
+    /// semantic candidates below the cut-off (0 to 1) do not answer: the look-up misses as
+    /// [`LowConfidence`](crate::MissReason::LowConfidence). Default 0: age refuses nothing, and
+    /// freshness is what a TTL is for.
     #[must_use]
     pub fn confidence_decay(self, half_life_seconds: u64, cut_off: f32) -> Self {
         self.set(move |options| {
@@ -145,8 +152,8 @@ impl Builder {
         self.set(move |options| options.confidence = ConfidenceRule::Host(cut_off))
     }
 
-    /// A semantic candidate answers only if this function accepts it; a refused candidate is
-    /// deleted. The default refuses blank responses, and those that begin with `[LLM Error]`
+    /// A semantic candidate answers only if this function accepts it; the next one is asked
+    /// about otherwise. The default refuses, and deletes, blank responses, and those that begin with `[LLM Error]`
     /// or `[ERROR]`.
     #[must_use]
     pub fn validator(mut self, accept: impl FnMut(&Candidate) -> bool + Send + 'static) -> Self {
@@ -167,6 +174,31 @@ impl Builder {
     pub fn on_event(mut self, on_event: impl FnMut(&Event) + Send + 'static) -> Self {
         self.policies.on_event = Some(Box::new(on_event));
         self.set(|options| options.events = true)
+    }
+
+    /// Calls this function for every failure that the cache gets over: the embedder's in a look-up,
+    /// which is then a miss, and that of storing what `get_or_compute` has computed. Any thread
+    /// calls it, and waits for it.
+    #[must_use]
+    pub fn on_error(mut self, on_error: impl Fn(&Error) + Send + Sync + 'static) -> Self {
+        self.on_error = Some(Box::new(on_error));
+        self
+    }
+
+    /// The longest that a call of the embedder may take, for at most 128 texts, with its time in
+    /// line. Default 10 s. Then the text counts as one that could not be embedded: a look-up is a
+    /// miss, a put an error. The call is abandoned, and its thread ends when it returns.
+    #[must_use]
+    pub fn embed_timeout(mut self, timeout: Duration) -> Self {
+        self.embedding.timeout = timeout;
+        self
+    }
+
+    /// The most calls of the embedder at the same time, at least 1. Default 16. Others wait in line.
+    #[must_use]
+    pub fn embed_concurrency(mut self, calls: usize) -> Self {
+        self.embedding.concurrency = calls;
+        self
     }
 
     /// Adds an observer, which receives every event and the duration of calls, for metrics.
@@ -217,8 +249,18 @@ impl Builder {
         self.set(move |options| options.coordination = coordination)
     }
 
+    /// Whether the vectors of texts that the embedder could not read (they are longer than it
+    /// reads, or in a script that it does not know) are compared all the same. Default false:
+    /// such a text is found by the exact layer only, and a look-up misses as
+    /// [`Unreadable`](crate::MissReason::Unreadable).
+    #[must_use]
+    pub fn allow_unreadable(self, allow: bool) -> Self {
+        self.set(move |options| options.allow_unreadable = allow)
+    }
+
     /// Whether queries are normalised (white space, case) before they are compared and
-    /// embedded. Default true.
+    /// embedded. If not, `US` and `us` are different questions, and so are two pieces of code
+    /// that differ in their indentation. Default true.
     #[must_use]
     pub fn normalize(self, normalize: bool) -> Self {
         self.set(move |options| options.normalize = normalize)
@@ -323,7 +365,15 @@ impl Builder {
             embedder.fingerprint(),
             embedder.dim(),
         )?;
-        let cache = SemanticCache::new(instance, embedder, Arc::clone(&watch));
+        watch.availability(embedder.fingerprint(), None);
+        let fingerprint = embedder.fingerprint().to_owned();
+        let told = Arc::clone(&watch);
+        let pool = Pool::new(
+            Arc::from(embedder),
+            self.embedding,
+            Box::new(move |error| told.availability(&fingerprint, error)),
+        );
+        let cache = SemanticCache::new(instance, pool, self.on_error, Arc::clone(&watch));
         watch.opened(&cache.gauges());
         Ok(cache)
     }

@@ -47,15 +47,15 @@ mod calls;
 #[cfg(feature = "sqlite")]
 mod convert;
 mod options;
+#[cfg(feature = "sqlite")]
+mod scratch;
 
 use crate::cache::SemanticCache;
-use crate::component::{Engine, call_alone};
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
-use crate::imports::State;
+use crate::component::Engine;
+use crate::contract::checkpoint as api;
+use crate::error::{Error, Result};
 use archive::Archive;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 
 pub use crate::contract::archive::Unit;
 pub use crate::contract::checkpoint::{
@@ -85,7 +85,63 @@ impl SemanticCache {
         options: DumpOptions,
     ) -> Result<(DumpReport, W)> {
         self.watched("dump", None, || {
-            calls::dump(&mut *self.instance()?, archive, options)
+            let (report, archive, _) = calls::dump(&mut *self.instance()?, archive, options)?;
+            Ok((report, archive))
+        })
+    }
+
+    /// Dumps to a file, and reads it back as [`inspect`] does, with the limits of this cache, before
+    /// it returns. So the archive can be loaded, and may replace an older one. The file is
+    /// left at its end. Other callers go on while it is read back.
+    ///
+    /// A native archive of a store other than SQLite is not read back: only that store could.
+    ///
+    /// # Errors
+    ///
+    /// As [`dump`](Self::dump); [`Error::Corrupt`] if what was written cannot be loaded, because
+    /// the store is damaged; [`Error::Backend`] if the file cannot be read, or the folder of
+    /// temporary files has no room for a native archive's content.
+    pub fn dump_verified<F: Read + Write + Seek + Send + 'static>(
+        &self,
+        mut file: F,
+        options: DumpOptions,
+    ) -> Result<(DumpReport, F)> {
+        let start = file.stream_position().map_err(|error| unread(&error))?;
+        self.watched("dump", None, || {
+            let mut instance = self.instance()?;
+            let (report, mut file, watch) = calls::dump(&mut instance, file, options)?;
+            let engine = instance.engine.clone();
+            let choice = api::InspectOptions {
+                // What was compressed here may be read back, however well it went.
+                max_expansion: u32::MAX,
+                max_query_bytes: instance.options.max_query_bytes,
+                max_response_bytes: instance.options.max_response_bytes,
+                max_metadata_bytes: instance.options.max_metadata_bytes,
+            };
+            drop(instance);
+            file.seek(SeekFrom::Start(start))
+                .map_err(|error| unread(&error))?;
+            let (summary, archive) =
+                calls::inspect(&engine, Archive::reading(file, watch), choice);
+            match summary {
+                Ok(_) => {}
+                Err(Error::Unsupported(_)) if report.layout == Layout::Native => {}
+                Err(
+                    Error::Checkpoint(reason) | Error::Corrupt(reason) | Error::Schema(reason),
+                ) => {
+                    return Err(Error::Corrupt(format!(
+                        "what was dumped could not be loaded, so it is no backup; the store is damaged, check its integrity: {reason}"
+                    )));
+                }
+                Err(error) => return Err(error),
+            }
+            let lost = || Error::Component("the archive was lost, which is a bug in mneme".into());
+            let mut file: F = archive
+                .and_then(|archive| archive.into_parts().0)
+                .ok_or_else(lost)?;
+            file.seek(SeekFrom::End(0))
+                .map_err(|error| unread(&error))?;
+            Ok((report, file))
         })
     }
 
@@ -135,20 +191,22 @@ pub fn inspect(archive: impl Read + Send + 'static, options: InspectOptions) -> 
         Some(engine) => engine,
         None => Engine::shared()?,
     };
-    #[cfg(feature = "sqlite")]
-    let (_folder, store) = convert::scratch()?;
-    #[cfg(not(feature = "sqlite"))]
-    let store = crate::store::MemoryStore::new();
-    let state = State::alone(store);
     let archive = Archive::reading(archive, options.watch);
-    call_alone(&engine, state, archive, |guest, store| {
-        guest.call_inspect(store, options.max_expansion)
-    })
+    calls::inspect(&engine, archive, options.choice).0
+}
+
+fn unread(error: &std::io::Error) -> Error {
+    Error::Backend {
+        message: format!("the archive cannot be read back: {error}"),
+        retryable: false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::component::call_alone;
+    use crate::imports::State;
     use crate::store::MemoryStore;
 
     #[test]
@@ -163,6 +221,7 @@ mod tests {
             call_alone(&engine, state, archive, |guest, store| {
                 call(guest, store).map(Ok)
             })
+            .0
             .unwrap()
         };
         let dump =
@@ -171,5 +230,8 @@ mod tests {
         let load =
             call(|guest, store| Ok(format!("{:?}", guest.call_default_load_options(store)?)));
         assert_eq!(format!("{:?}", LoadOptions::new()), load);
+        let inspect =
+            call(|guest, store| Ok(format!("{:?}", guest.call_default_inspect_options(store)?)));
+        assert_eq!(format!("{:?}", InspectOptions::new()), inspect);
     }
 }

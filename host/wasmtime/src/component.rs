@@ -220,6 +220,24 @@ impl Instance {
         self.closed
     }
 
+    /// Forgets everything but the settings, and opens the store again.
+    pub fn reopen(&mut self) -> Result<()> {
+        if self.closed {
+            return Err(Error::Closed);
+        }
+        self.running = match std::mem::replace(&mut self.running, Running::Gone) {
+            Running::Live { mut store, .. } | Running::Broken(mut store) => {
+                // What cannot be released does not keep it from being opened.
+                let _ = store.data_mut().store.close();
+                Running::Broken(store)
+            }
+            Running::Gone => Running::Gone,
+        };
+        let (store, guest) = self.live()?;
+        self.running = Running::Live { store, guest };
+        Ok(())
+    }
+
     /// Closes the cache and its store, for good. Closing it again does nothing.
     pub fn close(&mut self) -> Result<()> {
         if self.closed {
@@ -249,7 +267,7 @@ impl Instance {
                 let mut state = broken.into_data();
                 state.guard.memory_denied = false;
                 let (mut store, guest) = start(&self.engine, state)?;
-                match self.reopen(&mut store, &guest) {
+                match self.resume(&mut store, &guest) {
                     Ok(()) => Ok((store, guest)),
                     Err(error) => {
                         self.running = Running::Broken(store);
@@ -261,7 +279,7 @@ impl Instance {
     }
 
     /// Opens the cache in a component that takes over.
-    fn reopen(&self, store: &mut Store<State>, guest: &Mneme) -> Result<()> {
+    fn resume(&self, store: &mut Store<State>, guest: &Mneme) -> Result<()> {
         let mut options = self.options.clone();
         if !self.named.is_empty() {
             let backend = &mut store.data_mut().store;
@@ -278,18 +296,24 @@ impl Instance {
     }
 }
 
-/// Calls an export that needs no cache, in a component started for it alone.
+/// Calls an export that needs no cache, in a component started for it alone. Gives the archive
+/// back.
 pub(crate) fn call_alone<T>(
     engine: &Engine,
     state: State,
     archive: Archive,
     call: impl FnOnce(&CheckpointGuest, &mut Store<State>) -> wasmtime::Result<Result<T, StoreError>>,
-) -> Result<T> {
-    let (mut store, guest) = start(engine, state)?;
-    let outcome = with_archive(archive, &guest, &mut store, call, &mut None);
-    outcome
-        .map_err(|error| explain(&error, store.data()))?
-        .map_err(Error::from)
+) -> (Result<T>, Option<Archive>) {
+    let (mut store, guest) = match start(engine, state) {
+        Ok(started) => started,
+        Err(error) => return (Err(error), Some(archive)),
+    };
+    let mut back = None;
+    let outcome = with_archive(archive, &guest, &mut store, call, &mut back);
+    let outcome = outcome
+        .map_err(|error| explain(&error, store.data()))
+        .and_then(|result| result.map_err(Error::from));
+    (outcome, back)
 }
 
 /// A component without a cache, for the functions that need none.

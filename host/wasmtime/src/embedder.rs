@@ -11,6 +11,7 @@
 pub mod minilm;
 #[cfg(feature = "openai")]
 pub mod openai;
+pub(crate) mod pool;
 
 use std::sync::Arc;
 
@@ -25,8 +26,12 @@ pub const MAX_DIM: u32 = 8192;
 
 /// Turns text into vectors whose cosine tells how close two texts are in meaning.
 ///
-/// The cache calls it from the caller's thread, without holding any lock, so an embedder may
-/// take its time.
+/// The cache calls it on threads of its own, without holding any lock, as many at a time as
+/// [`Builder::embed_concurrency`](crate::Builder::embed_concurrency) allows. A call that takes longer
+/// than [`Builder::embed_timeout`](crate::Builder::embed_timeout) is abandoned. After five failures
+/// in a row that are the embedder's ([`EmbedError::down`]), or one that no repetition mends, calls
+/// fail at once: for a second, and then until a call that is tried after each pause succeeds. The
+/// pauses grow to a minute. Meanwhile the exact layer goes on.
 ///
 /// ```
 /// use mneme::embedder::{EmbedError, Embedder};
@@ -80,6 +85,47 @@ pub trait Embedder: Send + Sync {
     ///
     /// [`EmbedError`] if any of the texts could not be embedded.
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError>;
+
+    /// As [`embed`](Self::embed), with how much of each text the vector stands for. A cache answers
+    /// texts that were not read as a whole, or hardly understood, by the exact layer only. By
+    /// default nothing is known of that.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
+        let vectors = self.embed(texts)?;
+        Ok(vectors.into_iter().map(Embedding::from).collect())
+    }
+}
+
+/// A vector, and how much of the text it stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding {
+    /// The vector.
+    pub vector: Vec<f32>,
+    /// How much was read, if the embedder knows.
+    pub reading: Option<Reading>,
+}
+
+impl From<Vec<f32>> for Embedding {
+    fn from(vector: Vec<f32>) -> Self {
+        Self {
+            vector,
+            reading: None,
+        }
+    }
+}
+
+/// How much of a text an embedder has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// The tokens of the text.
+    pub tokens: u32,
+    /// How many of them were read: fewer where the text is longer than the model reads.
+    pub tokens_read: u32,
+    /// How many of those read the model does not know.
+    pub tokens_unknown: u32,
 }
 
 impl<E: Embedder + ?Sized> Embedder for Arc<E> {
@@ -93,6 +139,10 @@ impl<E: Embedder + ?Sized> Embedder for Arc<E> {
 
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
         (**self).embed(texts)
+    }
+
+    fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
+        (**self).read(texts)
     }
 }
 
@@ -108,6 +158,10 @@ impl<E: Embedder + ?Sized> Embedder for Box<E> {
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
         (**self).embed(texts)
     }
+
+    fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
+        (**self).read(texts)
+    }
 }
 
 /// Why a text could not be embedded.
@@ -119,22 +173,36 @@ pub struct EmbedError {
     /// True if the same call may succeed later without any repair, because a server is
     /// down, overloaded or slow.
     pub retryable: bool,
+    /// True if the embedder is at fault and not the text: other texts would fail as well.
+    pub down: bool,
 }
 
 impl EmbedError {
-    /// An error that will repeat until something is repaired.
+    /// An error of these texts, which repeats whenever they are embedded.
     pub fn permanent(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
             retryable: false,
+            down: false,
         }
     }
 
-    /// An error that may go away without a repair.
+    /// An error of the embedder that may go away without a repair.
     pub fn transient(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
             retryable: true,
+            down: true,
+        }
+    }
+
+    /// An error of the embedder that will repeat with any text until something is repaired, such as
+    /// a key that is refused.
+    pub fn down(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            retryable: false,
+            down: true,
         }
     }
 }
@@ -145,15 +213,32 @@ pub(crate) fn embed_each(
     texts: &[&str],
 ) -> Result<Vec<Vec<f32>>, EmbedError> {
     let vectors = embedder.embed(texts)?;
-    if vectors.len() != texts.len() {
+    one_each(embedder, vectors, texts)
+}
+
+/// The same with how much of each text was read.
+pub(crate) fn read_each(
+    embedder: &dyn Embedder,
+    texts: &[&str],
+) -> Result<Vec<Embedding>, EmbedError> {
+    let embeddings = embedder.read(texts)?;
+    one_each(embedder, embeddings, texts)
+}
+
+fn one_each<T>(
+    embedder: &dyn Embedder,
+    results: Vec<T>,
+    texts: &[&str],
+) -> Result<Vec<T>, EmbedError> {
+    if results.len() != texts.len() {
         return Err(EmbedError::permanent(format!(
             "the embedder {:?} returned {} vectors for {} texts; it must return one for each",
             embedder.fingerprint(),
-            vectors.len(),
+            results.len(),
             texts.len()
         )));
     }
-    Ok(vectors)
+    Ok(results)
 }
 
 /// Stands for an embedder that runs elsewhere. It names the vectors, and the caller passes a

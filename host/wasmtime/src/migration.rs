@@ -252,13 +252,8 @@ impl<'a> Migration<'a> {
             while read.len() < PAGE * self.concurrency && bytes < STEP_BYTES {
                 let page = source.iter_since(last_id, PAGE as u32)?;
                 let is_last = page.len() < PAGE;
+                checks::ascending(page.iter().map(|entry| entry.id), last_id)?;
                 let Some(entry) = page.last() else { break };
-                if entry.id <= last_id {
-                    return Err(Error::Corrupt(format!(
-                        "the source returned entry {} after entry {last_id}; check its integrity",
-                        entry.id
-                    )));
-                }
                 last_id = entry.id;
                 bytes += page.iter().map(size).sum::<usize>();
                 read.extend(page);

@@ -27,4 +27,4 @@ pub use mneme_store::{
     ImportMode, Inserted, MemoryStore, MetaChange, Restored, Result, StampPage, Store, StoreError,
     Touch, VectorPage, checks, guide, memory,
 };
-pub use url::{Access, built_in, from_url, from_url_built_with, from_url_for};
+pub use url::{Access, built_in, from_url, from_url_built_with, from_url_for, scheme_of};

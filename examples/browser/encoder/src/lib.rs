@@ -2,8 +2,11 @@
 
 #![cfg(target_arch = "wasm32")]
 
-use pocket_encoder::{Encoder, ModelInfo, model_info};
 use std::cell::OnceCell;
+
+use exports::mneme::encoder::encoder::{Embedding, Guest};
+use pocket_encoder::{Encoder, ModelInfo, model_info};
+use tokenizers::Tokenizer;
 
 wit_bindgen::generate!({ path: "wit", world: "sentence-encoder" });
 
@@ -11,12 +14,17 @@ wit_bindgen::generate!({ path: "wit", world: "sentence-encoder" });
 const MAX_BATCH: usize = 64;
 /// The encoder reads no text beyond this many bytes.
 const MAX_TEXT: usize = 64 * 1024;
+/// What stands for a word piece that is not in the vocabulary.
+const UNKNOWN: &str = "[UNK]";
+
+/// The tokenizer of the model, see build.rs.
+static TOKENIZER: &[u8] = include_bytes!(env!("TOKENIZER"));
 
 struct Component;
 
 export!(Component);
 
-impl exports::mneme::encoder::encoder::Guest for Component {
+impl Guest for Component {
     fn fingerprint() -> String {
         fingerprint(&model_info())
     }
@@ -25,8 +33,8 @@ impl exports::mneme::encoder::encoder::Guest for Component {
         model_info().dimensions as u32
     }
 
-    fn embed(texts: Vec<String>) -> Result<Vec<Vec<f32>>, String> {
-        thread_local!(static ENCODER: OnceCell<Encoder> = const { OnceCell::new() });
+    fn embed(texts: Vec<String>) -> Result<Vec<Embedding>, String> {
+        thread_local!(static READER: OnceCell<Reader> = const { OnceCell::new() });
         if let Some(at) = texts.iter().position(|text| text.trim().is_empty()) {
             return Err(format!(
                 "text {} of {} is blank and has no meaning to embed",
@@ -34,20 +42,57 @@ impl exports::mneme::encoder::encoder::Guest for Component {
                 texts.len()
             ));
         }
-        ENCODER.with(|cell| {
+        READER.with(|cell| {
             if cell.get().is_none() {
-                let _ = cell.set(Encoder::new().map_err(|error| error.to_string())?);
+                let _ = cell.set(Reader::new()?);
             }
-            let encoder = cell.get().ok_or("the encoder could not be made")?;
-            let mut vectors = Vec::with_capacity(texts.len());
+            let reader = cell.get().ok_or("the encoder could not be made")?;
+            let texts: Vec<&str> = texts
+                .iter()
+                .map(|text| &text[..text.floor_char_boundary(MAX_TEXT)])
+                .collect();
+            let mut embeddings = Vec::with_capacity(texts.len());
             for batch in texts.chunks(MAX_BATCH) {
-                let batch: Vec<&str> = batch
-                    .iter()
-                    .map(|text| &text[..text.floor_char_boundary(MAX_TEXT)])
-                    .collect();
-                vectors.extend(encoder.embed(&batch).map_err(|error| error.to_string())?);
+                let vectors = reader.encoder.embed(batch).map_err(|error| error.to_string())?;
+                for (text, vector) in batch.iter().zip(vectors) {
+                    embeddings.push(reader.told(text, vector)?);
+                }
             }
-            Ok(vectors)
+            Ok(embeddings)
+        })
+    }
+}
+
+/// The encoder, and what counts the word pieces that it reads.
+struct Reader {
+    encoder: Encoder,
+    tokenizer: Tokenizer,
+    max_tokens: usize,
+    unknown: u32,
+}
+
+impl Reader {
+    fn new() -> Result<Self, String> {
+        let mut tokenizer = Tokenizer::from_bytes(TOKENIZER).map_err(|error| error.to_string())?;
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
+        Ok(Self {
+            unknown: tokenizer.token_to_id(UNKNOWN).ok_or("the vocabulary has no unknown token")?,
+            encoder: Encoder::new().map_err(|error| error.to_string())?,
+            max_tokens: model_info().max_tokens,
+            tokenizer,
+        })
+    }
+
+    fn told(&self, text: &str, vector: Vec<f32>) -> Result<Embedding, String> {
+        let encoding = self.tokenizer.encode(text, true).map_err(|error| error.to_string())?;
+        let ids = encoding.get_ids();
+        let read = &ids[..ids.len().min(self.max_tokens)];
+        Ok(Embedding {
+            vector,
+            tokens: ids.len() as u32,
+            tokens_read: read.len() as u32,
+            tokens_unknown: read.iter().filter(|&&id| id == self.unknown).count() as u32,
         })
     }
 }

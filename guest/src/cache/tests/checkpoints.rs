@@ -1,7 +1,7 @@
 //! Dumping one cache and loading another.
 
 use super::{TestCache, new_cache};
-use crate::checkpoint::{default_dump_options, default_load_options};
+use crate::checkpoint::{default_dump_options, default_inspect_options, default_load_options};
 use crate::error::Result;
 use crate::store::Store;
 use crate::testing::{TestArchive, TestStore, ask, at_angle, entry, response};
@@ -400,14 +400,16 @@ fn an_archive_is_inspected_without_a_cache() {
         let (mut source, _) = filled(true);
         let archive = dump_with(&mut source, |o| o.layout = Some(layout));
         assert!(matches!(
-            source.inspect(200, &archive),
+            source.inspect(&default_inspect_options(), &archive),
             Err(Error::InvalidArgument(_))
         ));
         archive.position.set(0);
         let store = TestStore::default();
         store.snapshots.set(true);
         let mut closed = crate::cache::Cache::new(store.clone(), crate::testing::TestHost::at(0));
-        let summary = closed.inspect(200, &archive).unwrap();
+        let summary = closed
+            .inspect(&default_inspect_options(), &archive)
+            .unwrap();
         assert_eq!(summary.entries, 6);
         assert!(summary.checksummed);
         assert_eq!(summary.compression, Compression::Gzip);

@@ -17,7 +17,10 @@ fn verdicts(explanation: &Explanation) -> Vec<(&str, Verdict)> {
 
 #[test]
 fn every_rule_is_named() {
-    let (mut cache, host, store) = new_cache(|o| o.similarity_threshold = 0.9);
+    let (mut cache, host, store) = new_cache(|o| {
+        o.similarity_threshold = 0.9;
+        o.confidence = decay();
+    });
     let put = |cache: &mut TestCache, query: &str, angle: f64, ttl, text: &str| {
         let request = PutRequest {
             ttl,

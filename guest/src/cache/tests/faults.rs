@@ -25,7 +25,7 @@ fn bad_requests_are_refused_and_change_nothing() {
         put(|r| r.metadata = "[]".into()),
         put(|r| r.vector = VectorSource::Given(vec![f32::INFINITY, 0.0])),
         put(|r| r.vector = VectorSource::Given(vec![0.0, 0.0])),
-        put(|r| r.vector = VectorSource::Embedded(vec![f32::NAN, 0.0])),
+        put(|r| r.vector = embedded(vec![f32::NAN, 0.0])),
     ];
     for request in bad_puts {
         let batch = vec![response("good", 0.0), request.clone()];
@@ -82,7 +82,7 @@ fn vectors_that_are_no_embeddings_are_left_out_and_reported() {
     let (mut cache, _) = cache_on(&store, |_| {});
     assert_eq!(hit(cache.get(ask("x", 0.0)).unwrap()).query, "good");
     hit(cache.get(ask("bad", 0.0)).unwrap());
-    let health = cache.health().unwrap();
+    let health = cache.health(true).unwrap();
     assert!(
         !health.healthy && health.problems[0].contains("1 entries"),
         "{health:?}"
@@ -94,10 +94,79 @@ fn a_trouble_free_cache_is_healthy() {
     let (mut cache, host, _) = new_cache(|_| {});
     cache.put(response("a", 0.0)).unwrap();
     host.set(1042);
-    let health = cache.health().unwrap();
+    let health = cache.health(true).unwrap();
     assert!(health.healthy, "{health:?}");
-    assert_eq!((health.entries, health.namespaces), (1, 1));
-    assert_eq!(health.oldest_entry_age_seconds, Some(42));
+    let deep = health.deep.unwrap();
+    assert!(deep.integrity_ok);
+    assert_eq!((deep.entries, deep.namespaces), (1, 1));
+    assert_eq!(deep.oldest_entry_age_seconds, Some(42));
+}
+
+#[test]
+fn the_cheap_check_asks_the_store_twice_whatever_it_holds() {
+    let (mut cache, _, store) = new_cache(|_| {});
+    for i in 0..300 {
+        cache.put(response(&format!("q{i}"), 0.0)).unwrap();
+    }
+    let (calls, rows) = (store.calls(), store.rows_read());
+    let health = cache.health(false).unwrap();
+    assert!(health.healthy && health.store_ok && health.deep.is_none());
+    assert_eq!((store.calls() - calls, store.rows_read() - rows), (2, 0));
+}
+
+#[test]
+fn a_store_that_lost_its_data_is_not_healthy() {
+    let (mut cache, _, store) = new_cache(|_| {});
+    cache.put(response("a", 0.0)).unwrap();
+    hit(cache.get(ask("x", 0.0)).unwrap());
+    store.lose_data();
+    let health = cache.health(false).unwrap();
+    assert!(!health.healthy && !health.store_ok);
+    let problems = health.problems.join("; ");
+    assert!(problems.contains("went back from 1 to 0"), "{problems}");
+    assert!(
+        problems.contains("no longer names an embedder"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_hit_does_not_fail_where_its_access_cannot_be_written() {
+    for touch_limit in [0, 512] {
+        let (mut cache, host, store) = new_cache(|o| o.touch_limit = touch_limit);
+        cache.put(response("a", 0.0)).unwrap();
+        let brief = PutRequest {
+            ttl: TtlChoice::Seconds(1),
+            ..response("brief", 5.0)
+        };
+        cache.put(brief).unwrap();
+        hit(cache.get(ask("x", 0.0)).unwrap());
+        store.refuse_writes(true);
+        let mut attempts = 0;
+        for millis in (2_000_000..2_010_000).step_by(100) {
+            host.millis.set(millis);
+            let before = store.refused_writes();
+            hit(cache.get(ask("a", 0.0)).unwrap());
+            hit(cache.get(ask("x", 6.0)).unwrap());
+            assert_eq!(
+                miss(cache.get(ask("brief", 90.0)).unwrap()),
+                MissReason::BelowThreshold
+            );
+            attempts += store.refused_writes() - before;
+        }
+        assert!((1..=3).contains(&attempts), "{attempts} attempts in 10 s");
+        let health = cache.health(false).unwrap();
+        assert!(health.store_ok && !health.healthy, "{health:?}");
+        store.refuse_writes(false);
+        host.set(2_100);
+        hit(cache.get(ask("a", 0.0)).unwrap());
+        miss(cache.get(ask("brief", 90.0)).unwrap());
+        cache.flush().unwrap();
+        assert!(cache.health(false).unwrap().healthy);
+        assert_eq!(queries(&store), ["a"]);
+        let counters = cache.stats(None).unwrap().counters;
+        assert_eq!((counters.hits_exact, counters.expirations), (101, 1));
+    }
 }
 
 #[test]

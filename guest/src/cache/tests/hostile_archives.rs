@@ -7,7 +7,9 @@ use crate::checkpoint::manifest::{self, FORMAT_VERSION, SCHEMA_VERSION};
 use crate::checkpoint::rows::Page;
 use crate::checkpoint::state::State;
 use crate::checkpoint::tarball::TarWriter;
-use crate::checkpoint::{CHECKSUMS, Checksum, Checksums, MANIFEST, STATE, page_names};
+use crate::checkpoint::{
+    CHECKSUMS, Checksum, Checksums, Limits, MANIFEST, SNAPSHOT, STATE, page_names,
+};
 use crate::error::Result;
 use crate::store::Store;
 use crate::testing::{TestArchive, TestStore, at_angle, entry};
@@ -15,6 +17,12 @@ use crate::types::*;
 use proptest::prelude::*;
 
 type Change = fn(&mut Entry);
+
+const LIMITS: Limits = Limits {
+    query: 32 << 10,
+    response: 4 << 20,
+    metadata: 64 << 10,
+};
 type Members = Vec<(String, Vec<u8>)>;
 
 fn described(layout: Layout) -> Manifest {
@@ -53,7 +61,7 @@ fn portable() -> Members {
     for number in 1..=2_u32 {
         let mut page = Page::default();
         for id in [u64::from(number) * 2 - 1, u64::from(number) * 2] {
-            page.add(&numbered(id), 2).unwrap();
+            page.add(&numbered(id), 2, LIMITS).unwrap();
         }
         let (vectors, lines) = page_names(number);
         members.push((vectors, page.vectors));
@@ -102,6 +110,26 @@ fn load(archive: &TestArchive) -> Result<LoadReport> {
         assert!(!store.has_leftovers());
     }
     loaded
+}
+
+/// A native archive of a store, with a manifest that says nothing of its entries.
+fn native(store: &TestStore) -> TestArchive {
+    store.begin_snapshot().unwrap();
+    let mut snapshot = Vec::new();
+    loop {
+        match store.read_snapshot(4096).unwrap() {
+            bytes if bytes.is_empty() => break,
+            bytes => snapshot.extend(bytes),
+        }
+    }
+    store.end_snapshot().unwrap();
+    let manifest = manifest::encode(&described(Layout::Native)).unwrap();
+    let mut members = vec![
+        (MANIFEST.to_owned(), manifest),
+        (SNAPSHOT.to_owned(), snapshot),
+    ];
+    members.push(checksums(&members, None));
+    archive(&members)
 }
 
 /// Expects an archive of these members to be refused, with checksums that fit, and the error
@@ -238,14 +266,11 @@ fn an_entry_that_comes_twice_is_refused() {
     let mut members = portable();
     let (vectors, lines) = page_names(3);
     let mut page = Page::default();
-    page.add(
-        &Entry {
-            id: 9,
-            ..numbered(1)
-        },
-        2,
-    )
-    .unwrap();
+    let twice = Entry {
+        id: 9,
+        ..numbered(1)
+    };
+    page.add(&twice, 2, LIMITS).unwrap();
     members.push((vectors, page.vectors));
     members.push((lines, page.lines));
     members.push(checksums(&members, Some(5)));
@@ -287,21 +312,33 @@ fn other_files_are_no_checkpoints() {
 
 #[test]
 fn rows_of_a_snapshot_are_checked_like_those_of_a_page() {
-    let broken: [(&str, Change); 6] = [
+    let broken: [(&str, Change); 14] = [
+        ("created_at", |e| e.created_at = u64::MAX),
+        ("last_accessed_at", |e| e.last_accessed_at = 1 << 53),
+        ("ttl", |e| e.ttl = Some(1 << 53)),
+        ("access_count", |e| e.access_count = 1 << 53),
+        ("empty", |e| e.namespace.clear()),
+        ("1024", |e| e.namespace = "x".repeat(1025)),
+        ("max-response-bytes", |e| {
+            e.response = "x".repeat((4 << 20) + 1);
+        }),
+        ("max-metadata-bytes", |e| {
+            e.metadata = format!("{{\"a\":\"{}\"}}", "x".repeat(64 << 10));
+        }),
         ("finite", |e| e.embedding = vec![f32::INFINITY, 0.0]),
         ("values", |e| e.embedding = vec![1.0]),
         ("query_hash", |e| e.query_hash = "0".repeat(64)),
         ("U+0000", |e| e.namespace = "\0".into()),
-        ("ids", |e| e.id = 0),
+        ("id is 9007199254740992", |e| e.id = 1 << 53),
         ("metadata", |e| e.metadata = "NaN".into()),
     ];
     for (word, break_it) in broken {
         for mode in [ImportMode::Merge, ImportMode::Replace] {
-            let (mut source, store) = filled(true);
+            let (_, store) = filled(true);
             let mut row = numbered(50);
             break_it(&mut row);
             store.plant(row);
-            let archive = dump_with(&mut source, |o| o.layout = Some(Layout::Native));
+            let archive = native(&store);
             let (mut target, _, copy) = new_cache(|_| {});
             copy.snapshots.set(true);
             copy.insert(&[entry("mine", "q", &at_angle(3.0), 7)])

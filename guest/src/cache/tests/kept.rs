@@ -43,7 +43,7 @@ fn resident(cache: &mut TestCache) -> (u64, u64) {
 }
 
 fn problems(cache: &mut TestCache) -> String {
-    cache.health().unwrap().problems.join("; ")
+    cache.health(true).unwrap().problems.join("; ")
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn without_normalising_texts_are_compared_as_they_are() {
 
 #[test]
 fn the_semantic_layer_finds_the_most_similar() {
-    let (mut cache, _, _) = new_cache(|_| {});
+    let (mut cache, _, _) = new_cache(|o| o.confidence = decay());
     for (query, angle) in [("a", 0.0), ("b", 20.0), ("c", 24.0)] {
         cache.put(response(query, angle)).unwrap();
     }
@@ -50,9 +50,103 @@ fn the_semantic_layer_finds_the_most_similar() {
     };
     assert_eq!(
         miss(cache.get(lax).unwrap()),
-        MissReason::NoMatch,
+        MissReason::LowConfidence,
         "confidence is below the cut-off"
     );
+}
+
+#[test]
+fn by_default_age_refuses_nothing() {
+    let (mut cache, host, _) = new_cache(|o| o.similarity_threshold = 0.5);
+    cache.put(response("a", 0.0)).unwrap();
+    host.set(1000 + 10 * 365 * 86_400);
+    assert_eq!(hit(cache.get(ask("x", 59.0)).unwrap()).query, "a");
+}
+
+#[test]
+fn the_same_vector_hits_at_threshold_one() {
+    for degrees in 0..360 {
+        let (mut cache, _, _) = new_cache(|o| o.similarity_threshold = 1.0);
+        let angle = f64::from(degrees) + 0.123;
+        cache.put(response("near", angle + 0.03)).unwrap();
+        cache.put(response("same", angle)).unwrap();
+        let found = hit(cache.get(ask("x", angle)).unwrap());
+        assert_eq!((found.query.as_str(), found.similarity), ("same", 1.0));
+    }
+}
+
+fn reading(tokens: u32, tokens_read: u32, tokens_unknown: u32) -> VectorSource {
+    VectorSource::Embedded(Embedding {
+        vector: at_angle(0.0),
+        reading: Some(Reading {
+            tokens,
+            tokens_read,
+            tokens_unknown,
+        }),
+    })
+}
+
+#[test]
+fn what_the_embedder_could_not_read_is_of_the_exact_layer() {
+    let with = |query: &str, vector| GetRequest {
+        vector,
+        ..ask(query, 0.0)
+    };
+    let (cut, unknown) = (reading(200, 126, 0), reading(5, 5, 5));
+    for source in [cut, unknown, VectorSource::Absent] {
+        let (mut cache, _, store) = new_cache(|o| o.similarity_threshold = -1.0);
+        let put = PutRequest {
+            vector: source.clone(),
+            ..response("long", 0.0)
+        };
+        assert_eq!(cache.put(put).unwrap(), PutOutcome::Stored(1));
+        assert_eq!(store.entries()[0].embedding, [0.0, 0.0]);
+        // Also for an index that was read from the store.
+        for warm in [false, true] {
+            if warm {
+                cache.requantize(VectorDtype::Int8).unwrap();
+                cache.warm_up().unwrap();
+            }
+            assert_eq!(
+                miss(cache.get(ask("other", 0.0)).unwrap()),
+                MissReason::BelowThreshold
+            );
+            let found = hit(cache.get(with("LONG", VectorSource::Absent)).unwrap());
+            assert_eq!((found.layer, found.similarity), (Layer::Exact, 1.0));
+        }
+        assert!(cache.health(true).unwrap().healthy);
+    }
+    let (mut cache, _, _) = new_cache(|_| {});
+    cache.put(response("a", 0.0)).unwrap();
+    assert_eq!(
+        miss(cache.get(with("x", reading(200, 126, 0))).unwrap()),
+        MissReason::Unreadable
+    );
+    assert_eq!(
+        miss(cache.get(with("x", VectorSource::Absent)).unwrap()),
+        MissReason::NoMatch
+    );
+    hit(cache.get(with("x", reading(9, 9, 2))).unwrap());
+    let (mut cache, _, _) = new_cache(|o| o.allow_unreadable = true);
+    cache.put(response("a", 0.0)).unwrap();
+    hit(cache.get(with("x", reading(200, 126, 99))).unwrap());
+}
+
+#[test]
+fn entries_of_the_future_expire_if_they_have_a_ttl() {
+    let (mut cache, host, store) = new_cache(|o| o.default_ttl = Some(60));
+    host.set(315_360_000);
+    cache.put(response("wrong clock", 0.0)).unwrap();
+    host.set(315_360_000 - 300);
+    hit(cache.get(ask("x", 0.0)).unwrap());
+    host.set(315_360_000 - 301);
+    let problems = cache.health(true).unwrap().problems.join("; ");
+    assert!(
+        problems.contains("1 entries were stored by a clock that is ahead"),
+        "{problems}"
+    );
+    assert_eq!(miss(cache.get(ask("x", 0.0)).unwrap()), MissReason::NoMatch);
+    assert_eq!(queries(&store), [""; 0]);
 }
 
 #[test]
@@ -139,12 +233,9 @@ fn misses_say_why() {
             MissReason::Bypass,
         ),
         (ask("x", 0.0), MissReason::NoMatch),
+        (with(embedded(vec![1.0])), MissReason::DimMismatch),
         (
-            with(VectorSource::Embedded(vec![1.0])),
-            MissReason::DimMismatch,
-        ),
-        (
-            with(VectorSource::Embedded(vec![f32::NAN, 0.0])),
+            with(embedded(vec![f32::NAN, 0.0])),
             MissReason::EmbedderFailure,
         ),
         (
@@ -180,10 +271,13 @@ fn refused_candidates_are_deleted_and_the_next_one_answers() {
 
 #[test]
 fn confidence_decays_with_age_and_never_stops_an_exact_hit() {
-    let (mut cache, host, store) = new_cache(|_| {});
+    let (mut cache, host, store) = new_cache(|o| o.confidence = decay());
     cache.put(response("a", 0.0)).unwrap();
     host.set(1000 + 86_400);
-    assert_eq!(miss(cache.get(ask("x", 0.0)).unwrap()), MissReason::NoMatch);
+    assert_eq!(
+        miss(cache.get(ask("x", 0.0)).unwrap()),
+        MissReason::LowConfidence
+    );
     assert_eq!(hit(cache.get(ask("a", 0.0)).unwrap()).confidence, 0.5);
     assert_eq!(queries(&store), ["a"]);
 }
@@ -203,6 +297,19 @@ fn the_host_may_decide() {
         );
     }
     host.refused.replace("response to a".into());
+    assert_eq!(miss(cache.get(ask("x", 0.0)).unwrap()), MissReason::NoMatch);
+    assert_eq!(queries(&store), ["a"], "only useless answers are deleted");
+}
+
+#[test]
+fn a_candidate_both_refused_and_faded_is_deleted() {
+    let (mut cache, host, store) = new_cache(|o| o.confidence = decay());
+    let failed = PutRequest {
+        response: "[ERROR] down".into(),
+        ..response("a", 0.0)
+    };
+    cache.put(failed).unwrap();
+    host.set(1000 + 86_400);
     assert_eq!(miss(cache.get(ask("x", 0.0)).unwrap()), MissReason::NoMatch);
     assert_eq!(queries(&store), [""; 0]);
 }

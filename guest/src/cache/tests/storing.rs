@@ -60,9 +60,111 @@ fn entries_expire_at_the_second() {
     assert_eq!(miss(cache.get(ask("x", 0.0)).unwrap()), MissReason::NoMatch);
     assert_eq!(queries(&store), ["own", "never"]);
     host.set(1020);
-    assert_eq!(cache.vacuum(None, true).unwrap(), 1);
+    assert_eq!(cache.vacuum(None, true).unwrap().entries, 1);
     hit(cache.get(ask("never", 0.0)).unwrap());
     assert_eq!(cache.stats(None).unwrap().counters.expirations, 3);
+}
+
+#[test]
+fn a_validated_put_stores_no_failure() {
+    let (mut cache, _, store) = new_cache(|_| {});
+    let validated = |text: &str, vector| PutRequest {
+        response: text.into(),
+        vector,
+        validate: true,
+        ..response(text, 0.0)
+    };
+    let given = || VectorSource::Given(at_angle(0.0));
+    for bad in ["", " \n", "[ERROR] down"] {
+        for vector in [VectorSource::Pending, given(), VectorSource::Absent] {
+            let outcome = cache.put(validated(bad, vector)).unwrap();
+            assert_eq!(outcome, PutOutcome::Refused, "{bad:?}");
+        }
+    }
+    let outcomes = cache
+        .put_many(vec![
+            validated("", given()),
+            validated("yes", given()),
+            validated("[ERROR]", VectorSource::Pending),
+            validated("no", given()),
+        ])
+        .unwrap();
+    let [refused, stored] = [PutOutcome::Refused, PutOutcome::Stored(1)];
+    assert_eq!(
+        outcomes,
+        [refused.clone(), stored, refused, PutOutcome::Stored(2)]
+    );
+    assert_eq!(queries(&store), ["yes", "no"]);
+    // Without being asked, the cache keeps what it is given.
+    let unasked = PutRequest {
+        validate: false,
+        ..validated("", given())
+    };
+    assert_eq!(cache.put(unasked).unwrap(), PutOutcome::Stored(3));
+    // The host's validator is asked too.
+    let (mut cache, own, store) = new_cache(|o| o.validator = ValidatorRule::Host);
+    own.refused.replace("yes".into());
+    assert_eq!(
+        cache.put(validated("yes", given())).unwrap(),
+        PutOutcome::Refused
+    );
+    assert_eq!(queries(&store), [""; 0]);
+}
+
+#[test]
+fn times_lifetimes_and_quotas_have_one_range() {
+    let (mut cache, host, store) = new_cache(|_| {});
+    let with_ttl = |ttl| PutRequest {
+        ttl: TtlChoice::Seconds(ttl),
+        ..response("a", 0.0)
+    };
+    cache.put(with_ttl(crate::range::MAX)).unwrap();
+    cache
+        .set_namespace_quota("n", Some(crate::range::MAX))
+        .unwrap();
+    let before = store.content();
+    let refused = |result: crate::error::Result<String>| {
+        let Err(Error::InvalidArgument(message)) = result else {
+            panic!("{result:?}");
+        };
+        assert!(message.contains("9007199254740991"), "{message}");
+    };
+    let show = |outcome: PutOutcome| format!("{outcome:?}");
+    refused(cache.put(with_ttl(1 << 53)).map(show));
+    refused(cache.put(with_ttl(u64::MAX)).map(show));
+    let quota = cache.set_namespace_quota("n", Some(1 << 53));
+    refused(quota.map(|()| String::new()));
+    host.millis.set(u64::MAX);
+    refused(cache.put(response("a", 0.0)).map(show));
+    assert_eq!(store.content(), before);
+}
+
+#[test]
+fn a_vacuum_stops_after_a_while_and_says_so() {
+    let (mut cache, host, store) = new_cache(|_| {});
+    for id in 1..=5_000 {
+        store.plant(Entry {
+            id,
+            ttl: Some(1),
+            ..crate::testing::entry("n", &format!("q{id}"), &[1.0, 0.0], 0)
+        });
+    }
+    host.set(1_000);
+    assert_eq!(
+        cache.vacuum(None, true).unwrap(),
+        Vacuumed {
+            entries: 4_096,
+            more: true
+        }
+    );
+    assert_eq!(
+        cache.vacuum(None, true).unwrap(),
+        Vacuumed {
+            entries: 904,
+            more: false
+        }
+    );
+    assert_eq!(cache.stats(None).unwrap().counters.expirations, 5_000);
 }
 
 #[test]

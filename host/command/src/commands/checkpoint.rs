@@ -43,7 +43,7 @@ pub fn dump(global: &Global, out: Output, args: &Dump) -> Result<u8> {
     let bar = Bar::new(out);
     let options = dump_options(args.portable, args.zstd, args.level).on_progress(bar.watch());
     let started = Instant::now();
-    let dumped = session.cache.dump(destination, options);
+    let dumped = session.cache.dump_verified(destination, options);
     bar.clear();
     let closed = session.cache.close();
     let (report, destination) = dumped.with_context(|| format!("dump: {:?}", args.file))?;

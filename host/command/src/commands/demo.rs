@@ -41,9 +41,7 @@ pub fn demo(global: &Global, out: Output) -> Result<u8> {
     let namespace = global.namespace.as_deref().unwrap_or("demo");
     let session = Session::with(&store, &spec, |builder| {
         // Without a cut-off, the nearest entry of a miss can be shown.
-        builder
-            .similarity_threshold(THRESHOLD)
-            .confidence_decay(86_400, 0.0)
+        builder.similarity_threshold(THRESHOLD)
     })?;
     let kept = global.store.is_some().then_some(namespace);
     report::begin(out, &session, &store, kept)?;

@@ -48,7 +48,7 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
         bar.finish_and_clear();
     }
     let replay = embedded.with_context(|| format!("replay: {:?}", args.log))?;
-    let replay = replay.options(|builder| options(builder, args));
+    let replay = replay.options(|builder| options(global.comparing.apply(builder), args));
     progress::style(&bar, progress::THRESHOLDS);
     let mut outcomes = Vec::new();
     for (done, threshold) in thresholds.iter().enumerate() {
@@ -160,6 +160,20 @@ impl Found<'_> {
         })
     }
 
+    /// Why no hit was judged; empty if one was.
+    fn unjudged(&self) -> &'static str {
+        let outcomes = self.outcomes;
+        if outcomes.iter().any(|outcome| outcome.judged > 0) {
+            ""
+        } else if outcomes.iter().all(|outcome| outcome.hits() == 0) {
+            " no hit to judge: no question was answered from the cache; try lower thresholds\n"
+        } else if !self.log.iter().any(Question::has_truth) {
+            " no hit could be judged: the log has no label or response to compare\n"
+        } else {
+            " no hit could be judged: where a question hit, it or the stored one has no label or response\n"
+        }
+    }
+
     fn text(&self) -> String {
         let mut table = output::table(&[
             "threshold",
@@ -194,9 +208,7 @@ impl Found<'_> {
             ),
             self.embedder.escape_debug()
         );
-        if self.outcomes.iter().all(|outcome| outcome.judged == 0) {
-            text += " no hit could be judged: the log has no label or response to compare\n";
-        }
+        text += self.unjudged();
         for outcome in self.outcomes {
             for hit in outcome.wrong_hits.iter().take(self.show_wrong) {
                 let _ = writeln!(

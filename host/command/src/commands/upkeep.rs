@@ -61,9 +61,9 @@ pub fn stats(global: &Global, out: Output) -> Result<u8> {
 }
 
 /// `health`: 0 if the cache is healthy, else 1.
-pub fn health(global: &Global, out: Output) -> Result<u8> {
+pub fn health(global: &Global, out: Output, deep: bool) -> Result<u8> {
     let session = Session::existing(global)?;
-    let health = session.cache.health()?;
+    let health = session.cache.health(deep)?;
     session.cache.close()?;
     out.result(
         || json::value(&json::Health::from(&health)),
@@ -149,17 +149,26 @@ fn health_text(health: &Health) -> String {
     for problem in &health.problems {
         let _ = writeln!(text, " problem    {problem}");
     }
-    let age = health.oldest_entry_age_seconds;
+    let Some(deep) = &health.deep else {
+        let _ = writeln!(
+            text,
+            " store      {}, not checked in depth (--deep)",
+            health.store
+        );
+        let _ = writeln!(text, " embedder   {}", health.embedder_fingerprint);
+        return text;
+    };
+    let age = deep.oldest_entry_age_seconds;
     let age = age.map_or_else(String::new, |age| {
         format!(", the oldest {} old", output::age(age))
     });
-    let integrity = if health.integrity_ok { "ok" } else { "damaged" };
+    let integrity = if deep.integrity_ok { "ok" } else { "damaged" };
     let _ = writeln!(text, " store      {}, integrity {integrity}", health.store);
     let _ = writeln!(
         text,
         " entries    {} in {}{age}",
-        health.entries,
-        output::counted(health.namespaces, "namespace", "namespaces")
+        deep.entries,
+        output::counted(deep.namespaces, "namespace", "namespaces")
     );
     let _ = writeln!(text, " embedder   {}", health.embedder_fingerprint);
     text

@@ -46,7 +46,8 @@ pub struct Hit {
 pub struct Miss {
     /// false
     hit: bool,
-    /// `bypass`, `below_threshold`, `no_match`, `dim_mismatch` or `embedder_failure`.
+    /// `bypass`, `below_threshold`, `no_match`, `low_confidence`, `unreadable`, `dim_mismatch` or
+    /// `embedder_failure`.
     reason: &'static str,
     /// The message of the embedder, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]

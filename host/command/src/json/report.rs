@@ -66,12 +66,12 @@ struct Counters {
 pub struct Health {
     /// Whether no problem was found.
     healthy: bool,
-    integrity_ok: bool,
+    /// Whether the store answers, and still holds the data of this embedder.
+    store_ok: bool,
     /// The problems, a sentence each.
     problems: Vec<String>,
-    entries: u64,
-    namespaces: u64,
-    oldest_entry_age_seconds: Option<u64>,
+    /// What only a deep check finds; null if it was not asked for.
+    deep: Option<DeepHealth>,
     /// The kind of store.
     store: String,
     embedder_fingerprint: String,
@@ -79,6 +79,15 @@ pub struct Health {
     vector_dtype: &'static str,
     /// `single` or `stale_tolerant`.
     coordination: &'static str,
+}
+
+/// What a check of the whole store found.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeepHealth {
+    integrity_ok: bool,
+    entries: u64,
+    namespaces: u64,
+    oldest_entry_age_seconds: Option<u64>,
 }
 
 impl From<&mneme::Stats> for Stats {
@@ -127,11 +136,14 @@ impl From<&mneme::Health> for Health {
     fn from(health: &mneme::Health) -> Self {
         Self {
             healthy: health.healthy,
-            integrity_ok: health.integrity_ok,
+            store_ok: health.store_ok,
             problems: health.problems.clone(),
-            entries: health.entries,
-            namespaces: health.namespaces,
-            oldest_entry_age_seconds: health.oldest_entry_age_seconds,
+            deep: health.deep.as_ref().map(|deep| DeepHealth {
+                integrity_ok: deep.integrity_ok,
+                entries: deep.entries,
+                namespaces: deep.namespaces,
+                oldest_entry_age_seconds: deep.oldest_entry_age_seconds,
+            }),
             store: health.store.clone(),
             embedder_fingerprint: health.embedder_fingerprint.clone(),
             vector_dtype: health.vector_dtype.name(),

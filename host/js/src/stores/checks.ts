@@ -144,3 +144,8 @@ export function compareUtf8(a: string, b: string): number {
 export function isExpired(entry: Pick<Entry, 'createdAt' | 'ttl'>, now: number): boolean {
   return entry.ttl !== undefined && entry.createdAt + entry.ttl <= now;
 }
+
+/** Whether it is a time, a lifetime, a count or a quota: a whole number from 0 to 2^53 - 1. */
+export function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}

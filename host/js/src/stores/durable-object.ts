@@ -1,7 +1,14 @@
 /** A store in the SQLite database of a Durable Object. */
 
-import { BackendError, CorruptError, InvalidArgumentError } from '../errors.js';
-import type { SqlDriver, SqlRow, SqlValue } from './sql/driver.js';
+import {
+  BackendError,
+  CorruptError,
+  DataVanishedError,
+  InvalidArgumentError,
+  describe,
+  isMnemeError,
+} from '../errors.js';
+import { isTableMissing, type SqlDriver, type SqlRow, type SqlValue } from './sql/driver.js';
 import { SqlStore } from './sql/store.js';
 import { memoryStage, type Stage } from './stage.js';
 
@@ -102,8 +109,14 @@ function told<T>(work: () => T): T {
   try {
     return work();
   } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
+    if (isMnemeError(cause)) {
+      throw cause;
+    }
+    const message = describe(cause);
     const what = `the Durable Object's database: ${message}`;
+    if (isTableMissing(message)) {
+      throw new DataVanishedError(`${what}; the next call makes it again`, { cause });
+    }
     if (message.includes('SQLITE_TOOBIG')) {
       throw new InvalidArgumentError(`${what}; a row has at most 2 MB, so give less`);
     }

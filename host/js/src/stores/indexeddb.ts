@@ -4,6 +4,7 @@ import {
   BackendError,
   ClosedError,
   CorruptError,
+  DataVanishedError,
   InvalidArgumentError,
   SchemaError,
   UnsupportedError,
@@ -21,6 +22,8 @@ import type {
   Touch,
   VectorPage,
 } from '../store.js';
+import { known } from '../known.js';
+import { oneOf } from '../options.js';
 import {
   MAX_BATCH,
   MAX_BLOB,
@@ -33,6 +36,7 @@ import {
   compareUtf8,
   givenEmbedder,
   importNotEmpty,
+  isCount,
   keyOf,
   ownMeta,
   type StoredEmbedder,
@@ -40,6 +44,7 @@ import {
 import { finished, openDatabase, result } from './idb.js';
 import { begun, memoryStage, stageAll, type Import } from './stage.js';
 
+const MAX = Number.MAX_SAFE_INTEGER;
 /** The version of the object stores. */
 const VERSION = 1;
 
@@ -75,20 +80,20 @@ type StoreName = (typeof ENTRY_STORES)[number] | 'settings' | 'meta' | 'quotas' 
 /** How the database is used. */
 export interface IndexedDbOptions {
   /** Where databases are. Default `globalThis.indexedDB`. */
-  factory?: IDBFactory;
+  factory?: IDBFactory | undefined;
   /**
    * `relaxed` (default): a power cut may lose the last writes. `strict`: a write that has
    * returned is on the disk, which takes several times as long.
    */
-  durability?: 'relaxed' | 'strict';
+  durability?: 'relaxed' | 'strict' | undefined;
 }
 
 /**
  * A store in the IndexedDB database `name`, which is created if it is missing. Every call is one
- * transaction. Several tabs may use it at the same time; see the option `staleMs`. The user may
+ * transaction. Several tabs may use it at the same time; see the option `staleSeconds`. The user may
  * delete the data, and so may the browser, for lack of room.
  */
-export function indexedDB(name: string, options: IndexedDbOptions = {}): IndexedDbStore {
+export function indexedDB(name: string, options?: IndexedDbOptions): IndexedDbStore {
   return new IndexedDbStore(name, options);
 }
 
@@ -99,16 +104,21 @@ export class IndexedDbStore implements Store {
   readonly #options: IndexedDbOptions;
   #db: IDBDatabase | undefined;
   #embedder: StoredEmbedder | undefined;
-  /** Why the connection is gone, where others have ended it. */
-  #lost: string | undefined;
+  /** Tells the database from another one that gets its name. */
+  #incarnation: string | undefined;
   #import: Import | undefined;
 
-  constructor(name: string, options: IndexedDbOptions = {}) {
+  constructor(name: string, options?: IndexedDbOptions) {
     if (typeof name !== 'string' || name === '') {
       throw new InvalidArgumentError('an IndexedDB store needs the name of a database; give one');
     }
     this.#name = name;
-    this.#options = options;
+    this.#options = known<IndexedDbOptions>(
+      options,
+      { factory: true, durability: true },
+      'indexedDB',
+    );
+    oneOf(this.#options.durability ?? 'relaxed', ['relaxed', 'strict'], 'durability');
   }
 
   capabilities(): Capabilities {
@@ -126,6 +136,12 @@ export class IndexedDbStore implements Store {
   async open(embedderFingerprint: string, embedderDim: number): Promise<void> {
     this.close();
     const given = givenEmbedder(embedderFingerprint, embedderDim);
+    await this.#connect(given);
+    this.#embedder = given;
+  }
+
+  /** Connects to the database, which is created where it is missing. */
+  async #connect(given: StoredEmbedder): Promise<void> {
     const factory = this.#options.factory ?? globalThis.indexedDB;
     if (!factory) {
       throw new UnsupportedError(
@@ -133,16 +149,15 @@ export class IndexedDbStore implements Store {
       );
     }
     const db = await openDatabase(factory, this.#name, VERSION, provision);
-    const lose = (why: string) => {
+    const lose = () => {
       if (this.#db === db) {
-        this.#lost = why;
         this.#db = undefined;
       }
       db.close();
     };
-    // Others that wait must not be held up by a tab in the background.
-    db.onversionchange = () => lose('another tab has deleted or upgraded it');
-    db.onclose = () => lose('the browser has closed it, as it does when data is cleared');
+    // Others that wait must not be held up by a tab in the background. The next call connects again.
+    db.onversionchange = lose;
+    db.onclose = lose;
     try {
       for (const store of [...ENTRY_STORES, 'settings', 'meta', 'quotas', 'blobs']) {
         if (!db.objectStoreNames.contains(store)) {
@@ -151,26 +166,28 @@ export class IndexedDbStore implements Store {
           );
         }
       }
-      const stored = await this.#transaction(db, ['settings'], 'readwrite', async (stores) => {
-        const settings = stores.settings;
-        const present = await result<StoredEmbedder | undefined>(settings.get('embedder'));
-        if (!present) {
-          settings.put(given, 'embedder');
-        }
-        return present ?? given;
+      const found = await this.#transaction(db, ['settings'], 'readwrite', async ({ settings }) => {
+        const [embedder, incarnation] = await Promise.all([
+          result<StoredEmbedder | undefined>(settings.get('embedder')),
+          result<string | undefined>(settings.get('incarnation')),
+        ]);
+        const fresh = incarnation ?? newIncarnation();
+        if (!embedder) settings.put(given, 'embedder');
+        if (!incarnation) settings.put(fresh, 'incarnation');
+        return { embedder: embedder ?? given, incarnation: fresh };
       });
-      acceptEmbedder(stored, given);
+      acceptEmbedder(found.embedder, given);
+      this.#incarnation = found.incarnation;
     } catch (error) {
       db.close();
       throw error;
     }
     this.#db = db;
-    this.#embedder = given;
   }
 
   close(): void {
     this.#import = undefined;
-    this.#lost = undefined;
+    this.#embedder = undefined;
     this.#db?.close();
     this.#db = undefined;
   }
@@ -266,7 +283,7 @@ export class IndexedDbStore implements Store {
       const all = new Float32Array(heads.length * dim);
       heads.forEach((head, at) => all.set(this.#vector(head, vectors[at]), at * dim));
       return {
-        ids: heads.map(({ id }) => id),
+        ids: heads.map((head) => this.#checked(head).id),
         namespaces: heads.map(({ namespace }) => namespace),
         createdAt: heads.map(({ createdAt }) => createdAt),
         vectors: all,
@@ -277,7 +294,10 @@ export class IndexedDbStore implements Store {
   iterStamps(lastId: number, limit: number): Promise<StampPage> {
     return this.#read(['heads'], async ({ heads }) => {
       const rows = await page<Head>(heads, lastId, limit);
-      return { ids: rows.map(({ id }) => id), createdAt: rows.map(({ createdAt }) => createdAt) };
+      return {
+        ids: rows.map((head) => this.#checked(head).id),
+        createdAt: rows.map(({ createdAt }) => createdAt),
+      };
     });
   }
 
@@ -534,15 +554,28 @@ export class IndexedDbStore implements Store {
   // ---- transactions -------------------------------------------------------------
 
   #opened(): StoredEmbedder {
-    if (this.#lost !== undefined) {
-      throw new BackendError(
-        `IndexedDB ${this.#name}: ${this.#lost}; close the cache and open it again`,
-      );
-    }
-    if (!this.#db || !this.#embedder) {
+    if (!this.#embedder) {
       throw new ClosedError();
     }
     return this.#embedder;
+  }
+
+  /**
+   * The connection; a new one where the browser or another tab has ended the last. A
+   * `DataVanishedError` if the data is gone meanwhile.
+   */
+  async #connected(): Promise<IDBDatabase> {
+    const embedder = this.#opened();
+    if (!this.#db) {
+      const before = this.#incarnation;
+      await this.#connect(embedder);
+      if (this.#incarnation !== before) {
+        throw new DataVanishedError(
+          `IndexedDB ${this.#name}: the database was deleted while it was open; the next call begins with an empty one`,
+        );
+      }
+    }
+    return this.#db as unknown as IDBDatabase;
   }
 
   #read<T>(names: StoreName[], work: (stores: Stores) => Promise<T>): Promise<T> {
@@ -558,8 +591,17 @@ export class IndexedDbStore implements Store {
     mode: IDBTransactionMode,
     work: (stores: Stores) => Promise<T>,
   ): Promise<T> {
-    this.#opened();
-    return this.#transaction(this.#db as IDBDatabase, names, mode, work);
+    const db = await this.#connected();
+    try {
+      return await this.#transaction(db, names, mode, work);
+    } catch (error) {
+      // It was closed before the transaction began, so that nothing has happened yet.
+      if (!(error instanceof Closing)) {
+        throw error;
+      }
+      this.#db = undefined;
+      return this.#transaction(await this.#connected(), names, mode, work);
+    }
   }
 
   /** All of `work` is done, and on its way to the disk, or none of it. */
@@ -571,7 +613,7 @@ export class IndexedDbStore implements Store {
   ): Promise<T> {
     try {
       const durability = this.#options.durability ?? 'relaxed';
-      const transaction = db.transaction(names, mode, { durability });
+      const transaction = begin(db, names, mode, durability);
       const done = finished(transaction);
       const stores = Object.fromEntries(
         names.map((name) => [name, transaction.objectStore(name)]),
@@ -607,6 +649,7 @@ export class IndexedDbStore implements Store {
     if (!(error instanceof DOMException)) {
       return error;
     }
+    const isLost = this.#db === undefined;
     const where = `IndexedDB ${this.#name}`;
     switch (error.name) {
       case 'QuotaExceededError':
@@ -614,16 +657,15 @@ export class IndexedDbStore implements Store {
           `${where}: the browser gives no more room (${error.message}); delete entries, set maxEntries, or ask for persistent storage`,
           { cause: error },
         );
-      case 'InvalidStateError':
-        return new BackendError(
-          `${where}: ${this.#lost ?? 'the connection is closing'}; close the cache and open it again`,
-          { cause: error },
-        );
       case 'DataCloneError':
       case 'DataError':
         return new InvalidArgumentError(`${where}: ${error.message}`);
       default:
-        return new BackendError(`${where}: ${error.name}: ${error.message}`, { cause: error });
+        return new BackendError(`${where}: ${error.name}: ${error.message}`, {
+          // Whether a write has happened is unknown; hits and reads may be repeated.
+          retryable: isLost,
+          cause: error,
+        });
     }
   }
 
@@ -655,7 +697,8 @@ export class IndexedDbStore implements Store {
     if (body?.id !== head.id) {
       throw this.#damaged(head, 'lacks its text');
     }
-    const { id, namespace, queryHash, createdAt, lastAccessedAt, ttl, accessCount } = head;
+    const { id, namespace, queryHash, createdAt, lastAccessedAt, ttl, accessCount } =
+      this.#checked(head);
     const { query, response, metadata } = body;
     return {
       id,
@@ -670,6 +713,18 @@ export class IndexedDbStore implements Store {
       ttl,
       accessCount,
     };
+  }
+
+  /** A head whose numbers and texts are such. */
+  #checked(head: Head): Head {
+    const { id, namespace, createdAt, lastAccessedAt, ttl, accessCount } = head;
+    if (!(isCount(id) && id > 0) || typeof namespace !== 'string' || namespace === '') {
+      throw this.#damaged(head, 'has an id or a namespace that is none');
+    }
+    if (![createdAt, lastAccessedAt, ttl ?? 0, accessCount].every(isCount)) {
+      throw this.#damaged(head, `has a number that is not one from 0 to ${MAX}`);
+    }
+    return head;
   }
 
   #vector(head: Head, row: VectorRow | undefined): Float32Array {
@@ -739,6 +794,11 @@ async function putAll(stores: Stores, entries: Entry[]): Promise<Inserted[]> {
     vectors.put({ id, vector: entry.embedding.slice() } satisfies VectorRow);
     return { id, replaced: known !== undefined };
   });
+  if (lastId > MAX) {
+    throw new CorruptError(
+      `the last id is ${before}, so no entry can get one; delete the database, or load an archive into another`,
+    );
+  }
   if (lastId > before) {
     settings.put(lastId, 'lastId');
   }
@@ -750,7 +810,38 @@ async function bump(settings: IDBObjectStore): Promise<void> {
 }
 
 async function number(settings: IDBObjectStore, key: string): Promise<number> {
-  return (await result<number | undefined>(settings.get(key))) ?? 0;
+  const value = (await result<unknown>(settings.get(key))) ?? 0;
+  if (!isCount(value)) {
+    throw new CorruptError(
+      `the setting ${key} is not a number from 0 to ${MAX}; delete the database, or load an archive into another`,
+    );
+  }
+  return value;
+}
+
+/** The connection was closed before a transaction could begin. */
+class Closing extends Error {}
+
+function begin(
+  db: IDBDatabase,
+  names: StoreName[],
+  mode: IDBTransactionMode,
+  durability: IDBTransactionDurability,
+): IDBTransaction {
+  try {
+    return db.transaction(names, mode, { durability });
+  } catch (error) {
+    if ((error as Error).name === 'InvalidStateError') {
+      throw new Closing('the connection is closing', { cause: error });
+    }
+    throw error;
+  }
+}
+
+function newIncarnation(): string {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join(
+    '-',
+  );
 }
 
 async function accept(mode: ImportMode, heads: IDBObjectStore): Promise<void> {

@@ -2,9 +2,11 @@
 
 import { closeSync, openSync } from 'node:fs';
 import { BackendError, InvalidArgumentError } from '../errors.js';
+import { known } from '../known.js';
+import { oneOf, seconds } from '../options.js';
 import type { Entry, Restored } from '../store.js';
 import { MAX_BLOB } from './checks.js';
-import { NodeSqliteDriver } from './sql/node-driver.js';
+import { NodeSqliteDriver, requireSqlite } from './sql/node-driver.js';
 import { Restore, Snapshot } from './sql/snapshot.js';
 import { SqlStore } from './sql/store.js';
 
@@ -15,22 +17,22 @@ const CHECKPOINT_PAGES = 4000;
 
 /** How the file is used. */
 export interface NodeSqliteOptions {
-  /** Milliseconds to wait for another process's lock. Default 5,000. */
-  busyTimeout?: number;
+  /** How long to wait for another process's lock. Default 5. */
+  busyTimeoutSeconds?: number | undefined;
   /**
    * `normal` (default): a power cut may lose the last writes, but never damages the file.
    * `full`: a write that has returned is on the disk.
    */
-  synchronous?: 'normal' | 'full';
+  synchronous?: 'normal' | 'full' | undefined;
 }
 
 /**
  * A store in the SQLite file at `path`, which is created, for its owner only, if it is missing.
  * The other hosts of mneme and the Python library mneme-cache use the same file, even at the same
- * time; see the option `staleMs`. They also share its snapshots, and so native archives. The file
+ * time; see the option `staleSeconds`. They also share its snapshots, and so native archives. The file
  * must be on a local disk.
  */
-export function nodeSqlite(path: string, options: NodeSqliteOptions = {}): NodeSqliteStore {
+export function nodeSqlite(path: string, options?: NodeSqliteOptions): NodeSqliteStore {
   return new NodeSqliteStore(path, options);
 }
 
@@ -40,12 +42,20 @@ export class NodeSqliteStore extends SqlStore {
   #snapshot: Snapshot | undefined;
   #restore: Restore | undefined;
 
-  constructor(path: string, options: NodeSqliteOptions = {}) {
+  constructor(path: string, given?: NodeSqliteOptions) {
+    const options = known<NodeSqliteOptions>(
+      given,
+      { busyTimeoutSeconds: true, synchronous: true },
+      'nodeSqlite',
+    );
+    const busyMs = 1000 * (seconds(options.busyTimeoutSeconds, 'busyTimeoutSeconds') ?? 5);
+    const level = oneOf(options.synchronous ?? 'normal', ['normal', 'full'], 'synchronous');
     if (typeof path !== 'string' || path === '' || path === ':memory:' || path.includes('\0')) {
       throw new InvalidArgumentError(
         'the path of a SQLite store is that of a file; for a store in memory take memory()',
       );
     }
+    requireSqlite();
     const claims = {
       name: 'sqlite',
       durable: true,
@@ -55,10 +65,9 @@ export class NodeSqliteStore extends SqlStore {
     };
     super(claims, () => {
       create(path);
-      const level = options.synchronous === 'full' ? 'FULL' : 'NORMAL';
       return new NodeSqliteDriver(
         path,
-        options.busyTimeout ?? 5000,
+        busyMs,
         `PRAGMA journal_mode = WAL; PRAGMA synchronous = ${level};
          PRAGMA cache_size = -${CACHE_KIB}; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};`,
       );

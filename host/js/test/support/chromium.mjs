@@ -17,8 +17,8 @@ const TYPES = {
 
 export const EXECUTABLE = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
-/** Serves files below `root`. */
-export async function serve(root) {
+/** Serves files below `root`, with these headers besides. */
+export async function serve(root, headers = {}) {
   const server = createServer((request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, 'http://x').pathname));
     const file = join(root, path.endsWith('/') ? `${path}index.html` : path);
@@ -26,7 +26,10 @@ export async function serve(root) {
       response.writeHead(404).end();
       return;
     }
-    response.writeHead(200, { 'content-type': TYPES[extname(file)] ?? 'application/octet-stream' });
+    response.writeHead(200, {
+      'content-type': TYPES[extname(file)] ?? 'application/octet-stream',
+      ...headers,
+    });
     createReadStream(file).pipe(response);
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));

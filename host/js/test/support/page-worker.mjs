@@ -1,6 +1,6 @@
 /** The Worker of the tests in Chromium: it has what a page has not, files that do not wait. */
 
-import { judge } from '/dist/conformance.js';
+import { judge } from '/conformance/dist/index.js';
 import { hasJspi, SemanticCache } from '/dist/index.js';
 import { MemoryStore, memory } from '/dist/stores/memory.js';
 import { opfs } from '/dist/stores/opfs.js';

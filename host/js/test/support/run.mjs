@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hasJspi, SemanticCache } from '../../dist/index.js';
-import { judge } from '../../dist/conformance.js';
+import { judge } from '../../conformance/dist/index.js';
 import { MemoryStore, memory } from '../../dist/stores/memory.js';
 import { run } from '../cases.mjs';
 

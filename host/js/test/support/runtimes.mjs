@@ -21,6 +21,9 @@ export const COMMANDS = {
   Deno: [`${modules}@deno/linux-x64-glibc/deno`, 'run', '--allow-all'],
 };
 
+/** A Node without SQLite. */
+export const NODE_20 = `${modules}node-20/bin/node`;
+
 export const hasRuntimes = existsSync(modules);
 export const hasChromium = existsSync(EXECUTABLE);
 

@@ -1,7 +1,7 @@
 /** The worker of the tests: runs the cases in a Durable Object with a SQLite database. */
 
 import { DurableObject } from 'cloudflare:workers';
-import { judge } from '../../dist/conformance.workerd.js';
+import { judge } from '../../conformance/dist/index.workerd.js';
 import { hasJspi, SemanticCache } from '../../dist/index.workerd.js';
 import { durableObject } from '../../dist/stores/durable-object.js';
 import { MemoryStore, memory } from '../../dist/stores/memory.js';

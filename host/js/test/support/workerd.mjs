@@ -15,11 +15,14 @@ function files(folder) {
 
 /** All that a worker may import: the package as it was built, unbundled, and the tests. */
 function modules(main) {
-  const all = [...files(join(ROOT, 'dist')), ...files(join(ROOT, 'test'))]
+  const all = ['dist', 'conformance/dist', 'test']
+    .flatMap((folder) => files(join(ROOT, folder)))
     .filter(
       (path) =>
         /\.(m?js|wasm)$/.test(path) &&
-        !/chromium|workerd\.mjs$|run\.mjs|\.test\.mjs|bench/.test(path.replace('.workerd.js', '')),
+        !/chromium|workerd\.mjs$|run\.mjs|\.test\.mjs|bench|static\.js|node_modules|command\.js/.test(
+          path.replace('.workerd.js', ''),
+        ),
     )
     .map((path) => ({
       type: path.endsWith('.wasm') ? 'CompiledWasm' : 'ESModule',

@@ -14,7 +14,7 @@ await cache.put('What is \u{1F980}?', 'A crab.\0', { embedding: [1, 2, 3], metad
 await cache.put('other', 'answer', {
   embedding: [3, -2, 1],
   namespace: 'tenant',
-  ttl: 4_000_000_000,
+  ttlSeconds: 4_000_000_000,
 });
 await cache.get('WHAT is \u{1F980}?');
 await cache.setNamespaceQuota('tenant', 7);

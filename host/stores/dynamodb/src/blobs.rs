@@ -9,9 +9,10 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 
 use super::error::{Fault, Outcome};
+use super::layout;
 use super::limits::MAX_DELETE;
 use super::pointers::{self, DIGESTS};
 use super::rows::Key;
@@ -42,8 +43,7 @@ impl Session {
         let list = self
             .table
             .update(&names_id(), "ADD #names :names", None, names, None)?;
-        // Neither has a condition that could refuse it.
-        self.table.commit_in_turn(vec![blob, list]).await.map(drop)
+        self.commit_blobs(vec![blob, list]).await
     }
 
     pub async fn delete_blobs(&self, names: &[String]) -> Outcome<()> {
@@ -59,9 +59,19 @@ impl Session {
             for name in part {
                 changes.push(self.table.delete(&id(name), None, vec![])?);
             }
-            self.table.commit_in_turn(changes).await?;
+            self.commit_blobs(changes).await?;
         }
         Ok(())
+    }
+
+    /// Stores changes of blobs, if the cache is the one that was opened: they have no other
+    /// condition.
+    async fn commit_blobs(&self, mut changes: Vec<TransactWriteItem>) -> Outcome<()> {
+        changes.push(self.table.ours()?);
+        match self.table.commit_in_turn(changes).await? {
+            true => Ok(()),
+            false => Err(layout::headless()),
+        }
     }
 
     pub async fn list_blobs(&mut self) -> Outcome<Vec<String>> {

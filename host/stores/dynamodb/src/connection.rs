@@ -41,10 +41,20 @@ pub(super) async fn connect(options: &Options) -> Outcome<Table> {
         ));
     }
     let credentials = match shared.credentials_provider() {
-        Some(provider) => provider
-            .provide_credentials()
-            .await
-            .map_err(|error| format!("no credentials were found: {}", error::chain(&error))),
+        Some(provider) => {
+            // It may run a program, or ask a server.
+            match tokio::time::timeout(options.call_timeout, provider.provide_credentials()).await {
+                Ok(Ok(credentials)) => Ok(credentials),
+                Ok(Err(error)) => Err(format!(
+                    "no credentials were found: {}",
+                    error::chain(&error)
+                )),
+                Err(_) => Err(format!(
+                    "no credentials came within {} ms",
+                    options.call_timeout.as_millis()
+                )),
+            }
+        }
         None => Err("no credentials were found".to_owned()),
     };
     if let Err(message) = credentials {
@@ -72,5 +82,6 @@ pub(super) async fn connect(options: &Options) -> Outcome<Table> {
         client: Client::from_conf(repeating),
         once: Client::from_conf(once),
         patience: options.call_timeout,
+        incarnation: None,
     })
 }

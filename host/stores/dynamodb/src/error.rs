@@ -52,6 +52,8 @@ pub(super) struct Refusal {
     pub retryable: bool,
     /// A write may have been carried out.
     pub unknown: bool,
+    /// The server did not answer in time.
+    pub silent: bool,
 }
 
 impl From<StoreError> for Fault {
@@ -77,6 +79,7 @@ impl Refusal {
             text: chain(error),
             retryable: false,
             unknown: false,
+            silent: matches!(error, SdkError::TimeoutError(_)),
         };
         match error {
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => {
@@ -84,6 +87,7 @@ impl Refusal {
                 refusal.unknown = true;
             }
             SdkError::DispatchFailure(failure) => {
+                refusal.silent = failure.is_timeout();
                 let distrusted = refusal.text.contains(DISTRUST);
                 refusal.retryable = !distrusted
                     && (failure.is_io() || failure.is_timeout() || failure.as_other().is_some());
@@ -112,6 +116,7 @@ impl Refusal {
             text: "the table does not exist".to_owned(),
             retryable: false,
             unknown: false,
+            silent: false,
         }
     }
 
@@ -131,9 +136,11 @@ impl Refusal {
             Some("ResourceNotFoundException" | "TableNotFoundException") => {
                 "check the name and the region, or create the table with create=true (DynamoDbStore::create)"
             }
+            Some("AccessDeniedException") => {
+                "give the credentials the rights, on the table and its indexes, to dynamodb:DescribeTable, GetItem, BatchGetItem, Query, Scan, PutItem, UpdateItem, DeleteItem, BatchWriteItem and ConditionCheckItem, and CreateTable for create=true"
+            }
             Some(
-                "AccessDeniedException"
-                | "UnrecognizedClientException"
+                "UnrecognizedClientException"
                 | "InvalidSignatureException"
                 | "IncompleteSignatureException"
                 | "MissingAuthenticationTokenException"
@@ -213,6 +220,11 @@ impl Fault {
             Self::System { message, .. } => Self::system(format!("{message}; {decided}")),
             other => other,
         }
+    }
+
+    /// The server was silent until a timeout.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Request(refusal) if refusal.silent)
     }
 
     /// Damage, as opposed to a failure to look.

@@ -238,6 +238,7 @@ impl Session {
                 false => head = Some(item),
             }
         }
+        self.table.check_head(head.as_ref())?;
         Ok((head.ok_or_else(layout::headless)?, found))
     }
 

@@ -6,6 +6,7 @@
 
 use super::error::{Fault, Outcome};
 use super::rows::{Item, whole};
+use mneme_store::checks;
 
 /// The id of the item that keeps what is not an entry.
 pub(super) const HEAD: &str = "0";
@@ -15,6 +16,10 @@ pub(super) const DECIDED: &str = "import";
 
 /// The attribute of item 0 with the tokens of imports.
 pub(super) const TOKENS: &str = "imports";
+
+/// The attribute of item 0 that tells a cache from one that was begun in its place. It is ours
+/// alone.
+pub(super) const INCARNATION: &str = "incarnation";
 
 /// What tells which version of which entry it is.
 pub(super) const VERSION: &[&str] = &["id", "namespace", "query_hash", "created_at", "ttl"];
@@ -30,7 +35,8 @@ pub(super) fn counter(head: &Item, name: &str) -> Outcome<u64> {
 
 /// The error of a table whose item 0 is gone.
 pub(super) fn headless() -> Fault {
-    Fault::Corrupt(
-        "item 0, which holds the counters and the embedder, is gone; restore a checkpoint into a new table, or open an empty one".into(),
-    )
+    Fault::Corrupt(format!(
+        "item 0, which holds the counters and the embedder, is not there: {}",
+        checks::vanished()
+    ))
 }

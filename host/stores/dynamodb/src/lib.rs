@@ -31,7 +31,7 @@ use self::options::Options;
 use self::session::Session;
 use mneme_store::background;
 use mneme_store::checks::Embedder;
-use mneme_store::opened::{Backend, Opened};
+use mneme_store::opened::{BOOKKEEPING_PATIENCE, Backend, Opened, Probe};
 use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, opened};
 
 /// A store in one DynamoDB table, shared by any number of processes and machines.
@@ -101,6 +101,14 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// DynamoDB recognises a repetition, so they take effect once. Writers that conflict wait and
 /// try again until the timeout. All writes move one counter, so they go one by one.
 ///
+/// After a call that waited in vain until a timeout, calls fail at once with a retryable error,
+/// until DynamoDB answers a probe in the background: at once, after 250 ms, and then in pauses of up to 5
+/// seconds. `update_access` waits for 3 seconds at most.
+///
+/// If the table of an open store was emptied, or deleted and created again, reads of the version
+/// counter and writes fail with [`StoreError::Corrupt`] and write nothing. Opening the store again
+/// begins with what is there.
+///
 /// An error is retryable if the network or the server failed or the table was throttled. It
 /// is not retryable if it is unknown whether an `update_access`, a `replace_meta` or a
 /// `commit_import` was stored, nor if an import is decided but not complete.
@@ -110,6 +118,7 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// - One `insert` takes at most 9 entries. An entry takes at most 400 KB, including its
 ///   embedding, and its namespace at most 2048 bytes. Meta values and quotas have 400 KB
 ///   together. Beyond that it is [`StoreError::InvalidArgument`].
+/// - Times, TTLs, access counts and quotas go up to 2^53 - 1.
 /// - A blob has at most 300,000 bytes, and the names of all blobs have 400 KB together.
 /// - One atomic step deletes at most 49 entries, and touches at most 50; longer lists take
 ///   several steps.
@@ -252,6 +261,15 @@ impl Backend for Options {
 
     fn close(&mut self, mut session: Session) -> Outcome<()> {
         wait(session.end_import())
+    }
+
+    fn probe(&self, fault: &Fault) -> Option<Probe> {
+        let options = self.clone().within(BOOKKEEPING_PATIENCE);
+        let answers = move || match wait(Session::recorded_embedder(&options)) {
+            Err(fault) => !fault.is_silence(),
+            Ok(_) => true,
+        };
+        fault.is_silence().then(|| -> Probe { Box::new(answers) })
     }
 
     fn error(&self, fault: Fault, operation: &'static str) -> StoreError {

@@ -1,18 +1,20 @@
 //! Opening: what the table must be like to be ours, its creation, and that of item 0.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement,
-    KeyType, Projection, ProjectionType, ScalarAttributeType, TableDescription, TableStatus,
+    KeyType, Projection, ProjectionType, ReturnValue, ScalarAttributeType, TableDescription,
+    TableStatus,
 };
 
 use super::error::{Fault, Outcome, Refusal};
-use super::layout::{counter, headless};
+use super::layout::{INCARNATION, counter, headless};
 use super::requests::Table;
 use super::rows::{Item, number, text};
-use super::waiting::Attempts;
+use super::waiting::{Attempts, random};
 use mneme_store::checks::Embedder;
 
 /// The schema version that this release reads and writes. The layout records none as long
@@ -260,6 +262,10 @@ async fn provision(table: &Table, embedder: &Embedder) -> Outcome<Item> {
             .item("id", number(0))
             .item("next_id", number(1))
             .item("version_counter", number(0))
+            .item(
+                INCARNATION,
+                text(format!("{:016x}{:016x}", random(), random())),
+            )
             .item("embedder_fingerprint", text(&embedder.fingerprint))
             .item("embedder_dim", number(u64::from(embedder.dim)))
             .item("meta", empty())
@@ -327,6 +333,46 @@ fn stored_embedder(head: &Item) -> Outcome<Embedder> {
         fingerprint: fingerprint.clone(),
         dim,
     })
+}
+
+/// The incarnation of the cache. None where there is none yet and the credentials do not allow to
+/// record one.
+pub(super) async fn incarnation(table: &Table, head: &Item) -> Outcome<Option<Arc<str>>> {
+    if let Some(found) = head.get(INCARNATION) {
+        let found = found.as_s().map_err(|_| {
+            Fault::Corrupt(
+                "item 0, attribute incarnation is not a text; remove that attribute".into(),
+            )
+        })?;
+        return Ok(Some(found.as_str().into()));
+    }
+    let recorded = table
+        .client
+        .update_item()
+        .table_name(&*table.name)
+        .key("id", number(0))
+        .update_expression("SET incarnation = if_not_exists(incarnation, :fresh)")
+        .expression_attribute_values(
+            ":fresh",
+            text(format!("{:016x}{:016x}", random(), random())),
+        )
+        .return_values(ReturnValue::AllNew)
+        .send()
+        .await;
+    match recorded {
+        Ok(output) => {
+            let item = output.attributes.unwrap_or_default();
+            let found = item.get(INCARNATION).and_then(|found| found.as_s().ok());
+            Ok(found.map(|found| found.as_str().into()))
+        }
+        Err(error) => {
+            let refusal = Refusal::new("UpdateItem", &error);
+            match refusal.has_code(&["AccessDeniedException"]) {
+                true => Ok(None),
+                false => Err(Fault::Request(refusal).repeatable()),
+            }
+        }
+    }
 }
 
 /// Adds the maps of item 0 where they are missing; nothing can be set in a map that is

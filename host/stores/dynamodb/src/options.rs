@@ -79,6 +79,13 @@ impl Options {
         Ok(options)
     }
 
+    /// The same, with no timeout longer than this.
+    pub fn within(mut self, patience: Duration) -> Self {
+        self.connect_timeout = self.connect_timeout.min(patience);
+        self.call_timeout = self.call_timeout.min(patience);
+        self
+    }
+
     /// Refuses what no table or server can be reached by.
     pub fn check(&self) -> Result<()> {
         let named = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);

@@ -13,13 +13,13 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
 
 use super::error::Outcome;
-use super::layout::{DECIDED, HEAD};
+use super::layout::{DECIDED, HEAD, INCARNATION};
 use super::requests::Table;
 use super::rows::{self, Item, Key, text};
 use super::waiting::{random, together};
 
 /// What a pointer holds, and of item 0 what an insert needs.
-const POINTER: &[&str] = &["id", "entry_id", "stamp", "next_id", DECIDED];
+const POINTER: &[&str] = &["id", "entry_id", "stamp", "next_id", DECIDED, INCARNATION];
 
 /// What is known of a key.
 #[derive(Debug)]
@@ -102,6 +102,7 @@ pub(super) async fn find(
         .filter_map(|item| Some((item.get("id")?.as_n().ok()?.clone(), item)))
         .collect::<std::collections::HashMap<_, _>>();
     let head = pointers.remove(HEAD);
+    table.check_head(head.as_ref())?;
     let mut found = Vec::with_capacity(keys.len());
     let mut unsure = BTreeSet::new();
     let mut candidates = Vec::with_capacity(keys.len());

@@ -12,6 +12,7 @@ use super::requests::Visit;
 use super::rows::{self, Item, Key, escape};
 use super::session::Session;
 use super::settings;
+use mneme_store::checks::GREATEST;
 use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 
 /// What tells the age of an entry.
@@ -263,9 +264,10 @@ fn oldest(mut aged: Vec<(u64, EntryRef)>, n: usize) -> Vec<EntryRef> {
 }
 
 fn quota(namespace: &str, value: &AttributeValue) -> Outcome<u64> {
-    rows::whole(value).ok_or_else(|| {
+    let number = rows::whole(value);
+    number.filter(|number| *number <= GREATEST).ok_or_else(|| {
         Fault::Corrupt(format!(
-            "item 0, attribute quotas, key {namespace:?} holds no number; set the quota again"
+            "item 0, attribute quotas, key {namespace:?} holds no number from 0 to 2^53 - 1; set the quota again"
         ))
     })
 }

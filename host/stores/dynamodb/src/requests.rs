@@ -10,9 +10,10 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Select};
 
 use super::error::{Fault, Outcome};
-use super::layout::{self, HEAD};
+use super::layout::{self, HEAD, INCARNATION};
 use super::rows::{self, Item, number};
 use super::waiting::{Attempts, PARALLEL, together};
+use mneme_store::checks;
 
 /// Keys that one BatchGetItem takes.
 pub(super) const KEYS_PER_REQUEST: usize = 100;
@@ -33,6 +34,9 @@ pub(super) struct Table {
     pub once: Client,
     /// How long to go on trying.
     pub patience: Duration,
+    /// Which cache it is, among all that were ever begun in a table of this name. What reads or
+    /// changes item 0 compares it, if it is known.
+    pub incarnation: Option<Arc<str>>,
 }
 
 impl fmt::Debug for Table {
@@ -215,7 +219,27 @@ impl Table {
 
     /// Attributes of item 0; all if there are none named.
     pub async fn head(&self, attributes: &[&str]) -> Outcome<Option<Item>> {
-        self.get(HEAD, attributes).await
+        let mut attributes = attributes.to_vec();
+        if !attributes.is_empty() {
+            attributes.push(INCARNATION);
+        }
+        let head = self.get(HEAD, &attributes).await?;
+        self.check_head(head.as_ref())?;
+        Ok(head)
+    }
+
+    /// Fails where item 0, as it was read with its incarnation, is not that of the cache that was
+    /// opened.
+    pub fn check_head(&self, head: Option<&Item>) -> Outcome<()> {
+        let Some(ours) = &self.incarnation else {
+            return Ok(());
+        };
+        let head = head.ok_or_else(layout::headless)?;
+        let found = head.get(INCARNATION).and_then(|found| found.as_s().ok());
+        match found.is_some_and(|found| **found == **ours) {
+            true => Ok(()),
+            false => Err(Fault::Corrupt(checks::vanished())),
+        }
     }
 
     /// The id that the next new entry gets.
@@ -226,7 +250,7 @@ impl Table {
 
     /// A value of one of the maps of item 0, by its escaped key.
     pub async fn head_value(&self, map: &str, map_key: &str) -> Outcome<Option<AttributeValue>> {
-        let expression = format!("#id, #{map}.#key");
+        let expression = format!("#id, #{INCARNATION}, #{map}.#key");
         let mut names = names(&[&expression]).unwrap_or_default();
         names.insert("#key".to_owned(), map_key.to_owned());
         let output = self
@@ -240,6 +264,7 @@ impl Table {
             .send()
             .await
             .map_err(Fault::request("GetItem"))?;
+        self.check_head(output.item.as_ref())?;
         let mut head = output.item.ok_or_else(layout::headless)?;
         Ok(match head.remove(map) {
             Some(AttributeValue::M(mut values)) => values.remove(map_key),

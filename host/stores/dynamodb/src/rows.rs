@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::error::{Fault, Outcome};
-use mneme_store::{Entry, EntryKey, EntryRef};
+use mneme_store::{Entry, EntryKey, EntryRef, checks};
 
 /// The attributes of an item.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -205,7 +205,8 @@ pub(super) fn as_number(item: &Item, id: u64, name: &str) -> Outcome<u64> {
     let value = item.get(name);
     value
         .and_then(whole)
-        .ok_or_else(|| wrong(id, name, value, "number"))
+        .filter(|number| checks::in_range(name, *number).is_ok())
+        .ok_or_else(|| wrong(id, name, value, "number from 0 to 2^53 - 1"))
 }
 
 /// Lifetime; none where there is no limit.

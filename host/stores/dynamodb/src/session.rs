@@ -35,8 +35,9 @@ impl Session {
     }
 
     pub async fn open(options: &Options, embedder: Embedder) -> Outcome<Self> {
-        let table = connection::connect(options).await?;
+        let mut table = connection::connect(options).await?;
         let head = opening::open(&table, options.create, &embedder).await?;
+        table.incarnation = opening::incarnation(&table, &head).await?;
         let mut session = Self {
             table,
             embedder,

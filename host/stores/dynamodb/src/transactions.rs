@@ -7,9 +7,13 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::error::{Fault, Outcome, Refusal};
+use super::layout::{HEAD, INCARNATION};
 use super::requests::{Table, key, names};
-use super::rows::Item;
+use super::rows::{Item, text};
 use super::waiting::{Attempts, random};
+
+/// The condition that item 0 is that of the cache that was opened.
+const SAME: &str = "#incarnation = :incarnation";
 
 pub(super) const CONTENDED: &str = "others were writing the same items";
 
@@ -85,16 +89,26 @@ impl Table {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// A change of an item in a transaction. Where the expressions speak of `#key`, it is
+    /// A change of an item in a transaction. One of item 0 is refused where that is not of the cache
+    /// that was opened. Where the expressions speak of `#key`, it is
     /// the attribute of that name.
     pub fn update(
         &self,
         id: &str,
         change: &str,
         condition: Option<&str>,
-        values: Vec<(&str, AttributeValue)>,
+        mut values: Vec<(&str, AttributeValue)>,
         key_name: Option<&str>,
     ) -> Outcome<TransactWriteItem> {
+        let mut condition = condition.map(str::to_owned);
+        if let (HEAD, Some(ours)) = (id, &self.incarnation) {
+            condition = Some(match condition {
+                Some(condition) => format!("({condition}) AND {SAME}"),
+                None => SAME.to_owned(),
+            });
+            values.push((INCARNATION, text(&**ours)));
+        }
+        let condition = condition.as_deref();
         let mut names = names(&[change, condition.unwrap_or_default()]).unwrap_or_default();
         if let Some(name) = key_name {
             names.insert("#key".to_owned(), name.to_owned());
@@ -125,6 +139,15 @@ impl Table {
             .set_expression_attribute_values(named(values))
             .build()?;
         Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    /// The condition that item 0 is that of the cache that was opened, for transactions that do not
+    /// change it.
+    pub fn ours(&self) -> Outcome<TransactWriteItem> {
+        match &self.incarnation {
+            Some(ours) => self.check(HEAD, SAME, vec![(INCARNATION, text(&**ours))]),
+            None => self.check(HEAD, "attribute_exists(#id)", vec![]),
+        }
     }
 
     /// A condition in a transaction on an item that it does not change.
@@ -170,6 +193,7 @@ fn cancelled(reasons: &[CancellationReason]) -> Outcome<Commit> {
             text: reason.message().unwrap_or_default().to_owned(),
             retryable: false,
             unknown: false,
+            silent: false,
         })
         .next();
     match refusal {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::error::{Fault, Outcome};
+use mneme_store::opened::BOOKKEEPING_PATIENCE;
 
 /// Requests on the way at the same time.
 pub(super) const PARALLEL: usize = 16;
@@ -75,6 +76,20 @@ impl Attempts {
         self.tries += 1;
         tokio::time::sleep(pause).await;
         true
+    }
+}
+
+/// How long `update_access` may take: some waves of requests.
+const PATIENCE: Duration = BOOKKEEPING_PATIENCE.saturating_mul(3);
+
+/// Bookkeeping, which is given up soon.
+pub(super) async fn in_short<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Fault::system(format!(
+            "no answer within {} ms; it is unknown whether it was stored, so read before writing again",
+            PATIENCE.as_millis()
+        ))),
     }
 }
 

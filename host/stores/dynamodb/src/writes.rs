@@ -12,7 +12,8 @@ use super::requests::{Table, Visit};
 use super::rows::{self, Item, Key, escape, number};
 use super::session::Session;
 use super::transactions::{CONTENDED, Commit};
-use super::waiting::{Attempts, together};
+use super::waiting::{Attempts, in_short, together};
+use mneme_store::checks::{self, GREATEST};
 use mneme_store::{Entry, EntryRef, Inserted, Touch};
 
 /// What a touch has to know.
@@ -182,8 +183,13 @@ impl Session {
     }
 
     pub async fn update_access(&mut self, touches: &[Touch]) -> Outcome<()> {
+        in_short(self.touch(touches)).await
+    }
+
+    async fn touch(&self, touches: &[Touch]) -> Outcome<()> {
         let mut gathered: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         for touch in touches {
+            checks::in_range("last_accessed_at", touch.last_accessed_at)?;
             let (hits, at) = gathered.entry(touch.id).or_default();
             *hits += u64::from(touch.hits);
             *at = touch.last_accessed_at.max(*at);
@@ -412,6 +418,7 @@ fn touched(
             present.and_then(rows::whole).unwrap_or(0)
         };
         let count = seen("access_count", "seen_count").saturating_add(*hits);
+        let count = count.min(GREATEST);
         let at = seen("last_accessed_at", "seen_at").max(*at);
         values.extend([
             ("count", number(count)),
@@ -447,7 +454,7 @@ fn expires(item: &Item) -> Option<u64> {
     created_at.checked_add(ttl)
 }
 
-/// Refuses an entry that no item holds.
+/// Refuses an entry that no item holds, or with numbers out of range.
 pub(super) fn check_size(place: usize, key: &Key, entry: &Entry) -> Outcome<()> {
     let named = || {
         format!(
@@ -455,6 +462,15 @@ pub(super) fn check_size(place: usize, key: &Key, entry: &Entry) -> Outcome<()> 
             entry.query_hash
         )
     };
+    let numbers = [
+        ("created_at", Some(entry.created_at)),
+        ("last_accessed_at", Some(entry.last_accessed_at)),
+        ("ttl", entry.ttl),
+        ("access_count", Some(entry.access_count)),
+    ];
+    for (field, value) in numbers {
+        value.map_or(Ok(0), |value| checks::in_range(field, value))?;
+    }
     if !key.fits() {
         return Err(Fault::invalid(format!(
             "{}: its namespace has {} bytes and its hash {}, and DynamoDB holds at most 2048 and 1024; give a shorter namespace",

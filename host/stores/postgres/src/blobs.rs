@@ -13,9 +13,11 @@ use super::session::{BACK_TO_VIEW, Session};
 use super::writes::single;
 
 const READ: &str = "SELECT bytes FROM {schema}.derived_blobs WHERE name = $1";
-const WRITE: &str = "INSERT INTO {schema}.derived_blobs (name, bytes) VALUES ($1, $2)
-    ON CONFLICT (name) DO UPDATE SET bytes = excluded.bytes";
-const DELETE: &str = "DELETE FROM {schema}.derived_blobs WHERE name = ANY ($1)";
+const WRITE: &str = "INSERT INTO {schema}.derived_blobs (name, bytes)
+    SELECT $1::text, $2::bytea WHERE {ours}
+    ON CONFLICT (name) DO UPDATE SET bytes = excluded.bytes RETURNING true";
+const DELETE: &str =
+    "DELETE FROM {schema}.derived_blobs WHERE name = ANY ($1) AND {ours} RETURNING true";
 /// In the order of the bytes, by the column's collation.
 const LIST: &str = "SELECT name FROM {schema}.derived_blobs ORDER BY name";
 

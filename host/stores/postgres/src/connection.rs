@@ -18,6 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::error::{Fault, Outcome, describe};
 use super::options::Options;
 use mneme_store::background::run;
+use mneme_store::checks;
 
 type Driver =
     tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
@@ -51,6 +52,8 @@ pub(super) struct Connection {
     statements: RefCell<HashMap<&'static str, Statement>>,
     /// Quoted.
     schema: String,
+    /// SQL for whether the cache is still the one that was opened.
+    ours: RefCell<String>,
     /// Set once a loss would leave it unknown whether a write has happened.
     pub at_risk: Cell<bool>,
 }
@@ -74,6 +77,7 @@ impl Connection {
             cause: RefCell::new(None),
             statements: RefCell::default(),
             schema: quoted(&options.schema),
+            ours: RefCell::new("TRUE".to_owned()),
             at_risk: Cell::new(false),
         };
         let settings = settings(options.call_timeout, options.call_timeout);
@@ -134,9 +138,32 @@ impl Connection {
         }
     }
 
+    /// From here on `{ours}` in statements holds for the cache of this incarnation only, or for
+    /// any where there is none.
+    pub fn expect(&self, incarnation: Option<i64>) {
+        *self.ours.borrow_mut() = match incarnation {
+            None => "TRUE".to_owned(),
+            Some(number) => format!(
+                "EXISTS (SELECT FROM {{schema}}.cache_counters AS o, {{schema}}.schema_meta AS m
+                    WHERE o.namespace = '' AND o.name = 'incarnation' AND o.value = {number}
+                    AND m.key = 'embedder_fingerprint')"
+            ),
+        };
+    }
+
     /// A statement with the schema's name in its places.
     pub fn text(&self, sql: &str) -> String {
-        sql.replace("{schema}", &self.schema)
+        sql.replace("{ours}", &self.ours.borrow())
+            .replace("{schema}", &self.schema)
+    }
+
+    /// Fails where the cache is not the one that was opened.
+    pub async fn check_ours(&self) -> Outcome<()> {
+        let rows = self.query("SELECT {ours}", &[]).await?;
+        match rows.first().map(|row| row.try_get(0)) {
+            Some(Ok(true)) => Ok(()),
+            _ => Err(Fault::Corrupt(checks::vanished())),
+        }
     }
 
     /// The statement, prepared on first use.

@@ -21,6 +21,8 @@ pub(super) enum Fault {
     Lost(String),
     /// The time was up, which was this long.
     Unfinished(Unfinished, Duration),
+    /// The time was up, which was this long, because other transactions were in the way.
+    InTheWay(Duration),
     /// The connection ended, or cannot be used any more, for this reason, and the view with
     /// it.
     View(String),
@@ -34,7 +36,7 @@ pub(super) enum Fault {
     System(String),
     /// Nobody knows whether it has happened, as the connection was lost for this reason; what
     /// its repetition would do.
-    Unknown(String, Repeat),
+    Unknown(Box<Fault>, Repeat),
     /// This has ended the import.
     Over(Box<Fault>),
     /// The operation must not be called now; the text goes on after its name.
@@ -97,6 +99,19 @@ impl Fault {
         }
     }
 
+    /// The server was silent until a timeout.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Unfinished(why, _) => matches!(why, Unfinished::Late),
+            Self::Connect(error) | Self::Statement(error) => {
+                let source = error.source().and_then(|source| source.downcast_ref());
+                source.is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
+            }
+            Self::Unknown(fault, _) | Self::Over(fault) => fault.is_silence(),
+            _ => false,
+        }
+    }
+
     /// Whether another connection may fare better: plans and prepared statements belong to
     /// the connection, and a server that only reads may not be the primary any more.
     pub fn spoils(&self) -> bool {
@@ -131,13 +146,15 @@ impl Fault {
             Self::Misplaced(what) => StoreError::InvalidArgument(format!("{doing} {what}")),
             Self::Unknown(what, Repeat::Twice) => backend(
                 format!(
-                    "{site}: {what}; whether it has happened is unknown, and called again it might count twice, so look first"
+                    "{site}: {}; whether it has happened is unknown, and called again it might count twice, so look first",
+                    what.text()
                 ),
                 false,
             ),
             Self::Unknown(what, _) => backend(
                 format!(
-                    "{site}: {what}; whether it has happened is unknown, and calling again is safe"
+                    "{site}: {}; whether it has happened is unknown, and calling again is safe",
+                    what.text()
                 ),
                 true,
             ),
@@ -165,6 +182,10 @@ impl Fault {
                 format!("{site}: {what}; the connection was lost, call again"),
                 true,
             ),
+            Self::InTheWay(_) => backend(
+                format!("{site}: {}; nothing was stored, call again", self.text()),
+                true,
+            ),
             Self::Unfinished(why, limit) => {
                 let retryable = matches!(why, Unfinished::Late);
                 let say = match why {
@@ -188,14 +209,17 @@ impl Fault {
         match self {
             Self::Connect(error) | Self::Statement(error) => describe(error),
             Self::Unfinished(why, _) => why.to_string(),
+            Self::InTheWay(limit) => format!(
+                "other transactions were in the way for {} ms",
+                limit.as_millis()
+            ),
             Self::Lost(what)
             | Self::View(what)
             | Self::Import(what)
             | Self::Corrupt(what)
             | Self::Schema(what)
-            | Self::System(what)
-            | Self::Unknown(what, _) => what.clone(),
-            Self::Over(fault) => fault.text(),
+            | Self::System(what) => what.clone(),
+            Self::Over(fault) | Self::Unknown(fault, _) => fault.text(),
             Self::Misplaced(what) => (*what).to_owned(),
             Self::Typed(error) => format!("{error:?}"),
         }

@@ -192,7 +192,7 @@ impl Import {
         let fault = explained(fault, &self.conn);
         self.close();
         match unknown {
-            true => Fault::Unknown(fault.text(), Repeat::Twice),
+            true => Fault::Unknown(Box::new(fault), Repeat::Twice),
             false => Fault::Over(Box::new(fault)),
         }
     }
@@ -239,6 +239,7 @@ impl Import {
             let is_final = fault.is_lost() || conn.at_risk.get() || !fault.is_conflict();
             if is_final || conflicts == CONFLICTS {
                 return Err(match fault {
+                    Fault::Unfinished(..) if conflicts > 1 => Fault::InTheWay(limit),
                     Fault::Unfinished(why, _) => Fault::Unfinished(why, limit),
                     fault => fault,
                 });

@@ -5,12 +5,14 @@
 //! ours: a JSONB does not keep the text that it was made from. So is the table
 //! `derived_blobs`, which a cache may lack; see `blobs`.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+
 use tokio_postgres::Row;
 
 use super::connection::{Connection, quoted};
 use super::error::{Fault, Outcome};
 use super::rows::{column, escaped, unescaped};
-use mneme_store::checks::Embedder;
+use mneme_store::checks::{self, Embedder};
 
 /// The schema version that this release reads and writes.
 const SCHEMA_VERSION: u64 = 1;
@@ -101,6 +103,13 @@ const RECORD: &str = "INSERT INTO {schema}.schema_meta (key, value)
 /// Processes that create the same schema at the same time do so one after another.
 const CREATION_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('mneme ' || $1, 0))";
 
+/// Which cache it is, among all that were ever begun in the schema: in a table that the Python
+/// library makes and does not use.
+const INCARNATION: &str = "SELECT value FROM {schema}.cache_counters
+    WHERE namespace = '' AND name = 'incarnation'";
+const MARK: &str = "INSERT INTO {schema}.cache_counters (namespace, name, value)
+    VALUES ('', 'incarnation', $1) ON CONFLICT (namespace, name) DO NOTHING";
+
 const HAS_SCHEMA: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)";
 const FIND_COLUMNS: &str = "
     SELECT c.relname::text, a.attname::text, format_type(a.atttypid, NULL)
@@ -163,6 +172,27 @@ pub(super) async fn open(conn: &Connection, schema: &str, embedder: &Embedder) -
     ))
 }
 
+/// The incarnation of the cache. None where there is none yet and this role or server cannot record
+/// one.
+pub(super) async fn incarnation(conn: &Connection) -> Outcome<Option<i64>> {
+    let found = recorded_incarnation(conn).await?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    let fresh = RandomState::new().build_hasher().finish().cast_signed();
+    match conn.query(MARK, &[&fresh]).await {
+        Err(fault) if matches!(fault.code(), "25006" | "42501") => Ok(None),
+        Err(fault) => Err(fault),
+        // Another process may have been faster.
+        Ok(_) => recorded_incarnation(conn).await,
+    }
+}
+
+async fn recorded_incarnation(conn: &Connection) -> Outcome<Option<i64>> {
+    let rows = conn.query(INCARNATION, &[]).await?;
+    rows.first().map(|row| column(row, 0)).transpose()
+}
+
 /// The embedder of the cache in the schema, if there is one. Writes nothing.
 pub(super) async fn recorded_embedder(
     conn: &Connection,
@@ -178,9 +208,7 @@ pub(super) async fn recorded_embedder(
 pub(super) async fn verify(conn: &Connection, embedder: &Embedder) -> Outcome<()> {
     match recorded(&conn.query(OWN_META, &[]).await?)? {
         Recorded::Embedder(stored) => Ok(stored.accept(embedder)?),
-        _ => Err(Fault::Schema(
-            "the cache that was here is gone; open the store again to begin a new one".into(),
-        )),
+        _ => Err(Fault::Corrupt(checks::vanished())),
     }
 }
 

@@ -20,7 +20,7 @@ use self::error::{Fault, Outcome};
 use self::options::Options;
 use self::session::Session;
 use mneme_store::checks::Embedder;
-use mneme_store::opened::{Backend, MAX_BATCH, MAX_BLOB, Opened};
+use mneme_store::opened::{BOOKKEEPING_PATIENCE, Backend, MAX_BATCH, MAX_BLOB, Opened, Probe};
 use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, opened};
 
 /// A store in one schema of a Postgres database, shared by any number of processes on any
@@ -78,6 +78,14 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// operations that may safely be called again (inserts, deletes, quotas) and false for
 /// `update_access` and `replace_meta`, which would count twice.
 ///
+/// After a call that waited in vain until a timeout, calls fail at once with a retryable error,
+/// until the server answers a probe in the background: at once, after 250 ms, and then in pauses of up to 5
+/// seconds. `update_access` and `replace_meta` wait for 1 second at most.
+///
+/// If the tables of an open store were dropped, emptied or replaced by those of another cache,
+/// writes fail with [`StoreError::Corrupt`] or [`StoreError::Schema`] and write nothing, and so does
+/// the reading of the version counter. Opening the store again begins with what is there.
+///
 /// A connection pooler must pool whole sessions, because prepared statements and settings
 /// belong to them.
 ///
@@ -105,7 +113,7 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// # Limits
 ///
 /// One `insert` takes at most 1000 entries and 500 MB. Times, TTLs, access counts and quotas
-/// go up to 2^63 - 1. Metadata must be JSON that a JSONB can hold. Namespaces and meta keys
+/// go up to 2^53 - 1. Metadata must be JSON that a JSONB can hold. Namespaces and meta keys
 /// have at most about 2,700 bytes, more if they compress. A blob has at most 4 MiB. Beyond
 /// these limits it is [`StoreError::InvalidArgument`]. There are no snapshots: use `pg_dump`,
 /// or a portable checkpoint.
@@ -212,6 +220,17 @@ impl Backend for Options {
     fn close(&mut self, session: Session) -> Outcome<()> {
         session.close();
         Ok(())
+    }
+
+    fn probe(&self, fault: &Fault) -> Option<Probe> {
+        let options = self.clone().within(BOOKKEEPING_PATIENCE);
+        fault
+            .is_silence()
+            .then(|| -> Probe { Box::new(move || session::answers(&options)) })
+    }
+
+    fn server_time(&self, session: &mut Session) -> Outcome<Option<Duration>> {
+        session.server_time().map(Some)
     }
 
     fn error(&self, fault: Fault, operation: &'static str) -> StoreError {

@@ -136,6 +136,13 @@ impl Options {
         })
     }
 
+    /// The same, with no timeout longer than this.
+    pub fn within(mut self, patience: Duration) -> Self {
+        self.connect_timeout = self.connect_timeout.min(patience);
+        self.call_timeout = self.call_timeout.min(patience);
+        self
+    }
+
     /// The place in the words of messages: hosts, database and schema.
     pub fn place(&self) -> String {
         let hosts = self.config.get_hosts();

@@ -62,7 +62,7 @@ const ALL_META: &str = concat!(
     own_keys!()
 );
 const VERSION: &str =
-    "SELECT value FROM {schema}.multi_process_state WHERE key = 'version_counter'";
+    "SELECT value FROM {schema}.multi_process_state WHERE key = 'version_counter' AND {ours}";
 /// No row may have an embedding of another length, or an invalid id.
 const WRONG_ROWS: &str = "SELECT EXISTS (SELECT FROM {schema}.entries
     WHERE id < 1 OR octet_length(embedding) <> $1::bigint)";
@@ -233,7 +233,7 @@ impl Session {
     }
 
     pub fn read_version_counter(&mut self) -> Outcome<u64> {
-        self.read(async |conn| version(&conn.query(VERSION, &[]).await?))
+        self.read(current_version)
     }
 
     pub fn read_meta(&mut self, key: &str) -> Outcome<Option<String>> {
@@ -277,7 +277,7 @@ async fn check(conn: &Connection, embedder: &Embedder) -> Outcome<bool> {
         Err(Fault::Typed(_)) => return Ok(false),
         outcome => outcome?,
     }
-    version(&conn.query(VERSION, &[]).await?)?;
+    current_version(conn).await?;
     for (sql, values) in wrong {
         let found = conn.query(sql, values).await?;
         for row in &found {
@@ -287,6 +287,14 @@ async fn check(conn: &Connection, embedder: &Embedder) -> Outcome<bool> {
         }
     }
     Ok(true)
+}
+
+async fn current_version(conn: &Connection) -> Outcome<u64> {
+    let rows = conn.query(VERSION, &[]).await?;
+    if rows.is_empty() {
+        conn.check_ours().await?;
+    }
+    version(&rows)
 }
 
 /// The version counter, which is kept as text.

@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
 use super::error::{Fault, Outcome, describe};
-use mneme_store::{Entry, EntryRef};
+use mneme_store::{Entry, EntryRef, checks};
 
 /// A noncharacter, which texts do not have.
 const ESCAPE: char = '\u{10FFFE}';
@@ -45,7 +45,9 @@ pub(super) fn entry(row: &Row, dim: u32) -> Outcome<Entry> {
         metadata: value::<&str>(row, 6, id, "metadata")?.to_owned(),
         created_at: number(row, 7, id, "created_at")?,
         last_accessed_at: number(row, 8, id, "last_accessed_at")?,
-        ttl: value::<Option<i64>>(row, 9, id, "ttl")?.map(whole),
+        ttl: value::<Option<i64>>(row, 9, id, "ttl")?
+            .map(|ttl| in_range(ttl, id, "ttl"))
+            .transpose()?,
         access_count: number(row, 10, id, "access_count")?,
     })
 }
@@ -75,7 +77,12 @@ pub(super) fn text(row: &Row, column: usize, id: u64, name: &str) -> Outcome<Str
 }
 
 pub(super) fn number(row: &Row, column: usize, id: u64, name: &str) -> Outcome<u64> {
-    Ok(whole(value(row, column, id, name)?))
+    in_range(value(row, column, id, name)?, id, name)
+}
+
+fn in_range(number: i64, id: u64, name: &str) -> Outcome<u64> {
+    checks::in_range(name, whole(number))
+        .map_err(|_| wrong(name, id, &format!("is {number}, beyond 2^53 - 1")))
 }
 
 /// A value of a row with this id.
@@ -131,14 +138,9 @@ pub(super) fn embedding_bytes(values: &[f32]) -> Vec<u8> {
         .collect()
 }
 
-/// A number as a BIGINT, which ends at 2^63 - 1.
+/// A number as a BIGINT.
 pub(super) fn stored(value: u64, field: &str) -> Outcome<i64> {
-    i64::try_from(value).map_err(|_| {
-        Fault::invalid(format!(
-            "{field} is {value}, and Postgres holds numbers up to {}; give a smaller one",
-            i64::MAX
-        ))
-    })
+    Ok(checks::in_range(field, value)?.cast_signed())
 }
 
 /// A text without U+0000, from which [`unescaped`] makes this one.

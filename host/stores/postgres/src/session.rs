@@ -9,9 +9,11 @@ use super::connection::{Connection, PATIENT};
 use super::error::{Fault, Outcome, Repeat};
 use super::imports::Import;
 use super::options::Options;
+use super::rows::{column, whole};
 use super::writes::transaction;
 use super::{layout, tls};
 use mneme_store::checks::Embedder;
+use mneme_store::opened::BOOKKEEPING_PATIENCE;
 
 const BEGIN_VIEW: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 const KEEP_VIEW: &str = "SAVEPOINT view";
@@ -24,6 +26,7 @@ pub(super) struct Session {
     pub options: Options,
     tls: MakeRustlsConnect,
     pub embedder: Embedder,
+    incarnation: Option<i64>,
     /// None after it was lost, until the next call.
     conn: Option<Connection>,
     /// Whether a view has begun. Its transaction is that of `conn`: without one it is lost.
@@ -35,14 +38,17 @@ impl Session {
     pub fn open(options: Options, embedder: Embedder) -> Outcome<Self> {
         let tls = tls::connector(&options)?;
         let conn = Connection::open(&options, &tls)?;
-        conn.wait(
-            layout::open(&conn, &options.schema, &embedder),
-            options.call_timeout,
-        )?;
+        let opening = async {
+            layout::open(&conn, &options.schema, &embedder).await?;
+            layout::incarnation(&conn).await
+        };
+        let incarnation = conn.wait(opening, options.call_timeout)?;
+        conn.expect(incarnation);
         Ok(Self {
             options,
             tls,
             embedder,
+            incarnation,
             conn: Some(conn),
             in_view: false,
             import: None,
@@ -104,6 +110,21 @@ impl Session {
         repeat: Repeat,
         operation: impl AsyncFn(&Connection) -> Outcome<T>,
     ) -> Outcome<T> {
+        self.run_within(Duration::MAX, repeat, operation)
+    }
+
+    /// The same for bookkeeping, which is given up soon.
+    pub fn note<T>(&mut self, operation: impl AsyncFn(&Connection) -> Outcome<T>) -> Outcome<T> {
+        self.run_within(BOOKKEEPING_PATIENCE, Repeat::Twice, operation)
+    }
+
+    /// Connects and runs within this time, or the timeouts if they are shorter.
+    fn run_within<T>(
+        &mut self,
+        patience: Duration,
+        repeat: Repeat,
+        operation: impl AsyncFn(&Connection) -> Outcome<T>,
+    ) -> Outcome<T> {
         if self.in_view && repeat != Repeat::Read {
             return Err(written_in_view());
         }
@@ -111,9 +132,9 @@ impl Session {
         let mut reconnected = false;
         let mut conflicts = 0;
         loop {
-            let conn = self.connected()?;
+            let conn = self.connected(patience)?;
             let start = *start.get_or_insert_with(Instant::now);
-            let limit = self.options.call_timeout;
+            let limit = self.options.call_timeout.min(patience);
             let left = limit.saturating_sub(start.elapsed());
             conn.at_risk.set(false);
             let mut fault = match conn.wait(operation(&conn), left) {
@@ -145,33 +166,71 @@ impl Session {
                 ref fault => fault.spoils() && !std::mem::replace(&mut reconnected, true),
             };
             if !again {
-                return Err(match unknown {
-                    true => Fault::Unknown(fault.text(), repeat),
-                    false => fault,
+                return Err(match fault {
+                    fault if unknown => Fault::Unknown(Box::new(fault), repeat),
+                    Fault::Unfinished(..) if conflicts > 0 => Fault::InTheWay(limit),
+                    fault => fault,
                 });
             }
         }
     }
 
     /// The connection, reopened if it was lost.
-    fn connected(&mut self) -> Outcome<Connection> {
+    fn connected(&mut self, patience: Duration) -> Outcome<Connection> {
         if let Some(conn) = self.conn.take().filter(Connection::is_open) {
             return Ok(conn);
         }
         if self.in_view {
             return Err(Fault::View("the connection was lost".into()));
         }
-        self.connect()
+        self.connect_within(patience)
     }
 
     /// A connection to the same cache.
     pub fn connect(&self) -> Outcome<Connection> {
-        let conn = Connection::open(&self.options, &self.tls)?;
+        self.connect_within(Duration::MAX)
+    }
+
+    fn connect_within(&self, patience: Duration) -> Outcome<Connection> {
+        // What the server is told of the call timeout is the same for every call.
+        let options = Options {
+            connect_timeout: self.options.connect_timeout.min(patience),
+            ..self.options.clone()
+        };
+        let conn = Connection::open(&options, &self.tls)?;
+        conn.expect(self.incarnation);
+        let limit = self.options.call_timeout.min(patience);
         conn.wait(
-            layout::verify(&conn, &self.embedder),
-            self.options.call_timeout,
+            async {
+                layout::verify(&conn, &self.embedder).await?;
+                conn.check_ours().await
+            },
+            limit,
         )?;
         Ok(conn)
+    }
+
+    /// The time on the server's clock.
+    pub fn server_time(&mut self) -> Outcome<Duration> {
+        self.run(Repeat::Read, async |conn| {
+            let rows = conn
+                .query("SELECT extract(epoch FROM clock_timestamp())::bigint", &[])
+                .await?;
+            let seconds: i64 = rows.first().map_or(Ok(0), |row| column(row, 0))?;
+            Ok(Duration::from_secs(whole(seconds)))
+        })
+    }
+}
+
+/// Whether a server at this address answers, whatever it says.
+pub(super) fn answers(options: &Options) -> bool {
+    let connected = tls::connector(options).and_then(|tls| Connection::open(options, &tls));
+    match connected {
+        Ok(conn) => {
+            conn.close();
+            true
+        }
+        Err(fault) => !fault.is_silence(),
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 pub(super) const COMMIT: &str = "COMMIT";
 const ROLLBACK: &str = "ROLLBACK";
 pub(super) const LOCK: &str = "SELECT value FROM {schema}.multi_process_state
-    WHERE key = 'version_counter' FOR UPDATE";
+    WHERE key = 'version_counter' AND {ours} FOR UPDATE";
 pub(super) const BUMP: &str = "INSERT INTO {schema}.multi_process_state AS s (key, value)
     VALUES ('version_counter', '1')
     ON CONFLICT (key) DO UPDATE SET value = (s.value::bigint + 1)::text";
@@ -69,20 +69,22 @@ const CLEAR_ONE: &str = "
 const TOUCH: &str = "
     UPDATE {schema}.entries AS e SET
         last_accessed_at = greatest(e.last_accessed_at, t.at),
-        access_count = least(greatest(e.access_count, 0)::numeric + t.hits, 9223372036854775807)::bigint
+        access_count = least(greatest(e.access_count, 0)::numeric + t.hits, 9007199254740991)::bigint
     FROM (SELECT id FROM {schema}.entries WHERE id = ANY ($1) ORDER BY id FOR UPDATE) AS locked
     JOIN unnest($1, $2::bigint[], $3::bigint[]) AS t (id, hits, at) ON t.id = locked.id
-    WHERE e.id = locked.id";
+    WHERE e.id = locked.id AND {ours} RETURNING true";
 pub(super) const SET_QUOTA: &str = "INSERT INTO {schema}.namespace_quotas (namespace, max_entries)
-    VALUES ($1, $2) ON CONFLICT (namespace) DO UPDATE SET max_entries = excluded.max_entries";
-const REMOVE_QUOTA: &str = "DELETE FROM {schema}.namespace_quotas WHERE namespace = $1";
-pub(super) const NEW_META: &str = "INSERT INTO {schema}.schema_meta (key, value) VALUES ($1, $2)
-    ON CONFLICT (key) DO NOTHING RETURNING true";
+    SELECT $1::text, $2::bigint WHERE {ours}
+    ON CONFLICT (namespace) DO UPDATE SET max_entries = excluded.max_entries RETURNING true";
+const REMOVE_QUOTA: &str = "DELETE FROM {schema}.namespace_quotas
+    WHERE namespace = $1 AND {ours} RETURNING true";
+pub(super) const NEW_META: &str = "INSERT INTO {schema}.schema_meta (key, value)
+    SELECT $1::text, $2::text WHERE {ours} ON CONFLICT (key) DO NOTHING RETURNING true";
 pub(super) const CHANGE_META: &str = "UPDATE {schema}.schema_meta SET value = $2
-    WHERE key = $1 AND value = $3 RETURNING true";
+    WHERE key = $1 AND value = $3 AND {ours} RETURNING true";
 const REMOVE_META: &str = "DELETE FROM {schema}.schema_meta
-    WHERE key = $1 AND value = $2 RETURNING true";
-const NO_META: &str = "SELECT true WHERE NOT EXISTS
+    WHERE key = $1 AND value = $2 AND {ours} RETURNING true";
+const NO_META: &str = "SELECT true WHERE {ours} AND NOT EXISTS
     (SELECT FROM {schema}.schema_meta WHERE key = $1)";
 
 impl Session {
@@ -123,7 +125,7 @@ impl Session {
         }
         let ids: Vec<i64> = by_id.keys().copied().collect();
         let (hits, at): (Vec<i64>, Vec<i64>) = by_id.into_values().unzip();
-        self.run(Repeat::Twice, async |conn| {
+        self.note(async |conn| {
             single(conn, TOUCH, &[&ids, &hits, &at]).await?;
             Ok(())
         })
@@ -240,12 +242,12 @@ impl Session {
     ) -> Outcome<bool> {
         let key = escaped(key);
         let (expected, value) = (expected.map(escaped), value.map(escaped));
-        self.run(Repeat::Twice, async |conn| {
+        self.note(async |conn| {
             let replaced = match (&expected, &value) {
                 (None, Some(value)) => single(conn, NEW_META, &[&key, value]).await?,
                 (Some(old), Some(value)) => single(conn, CHANGE_META, &[&key, value, old]).await?,
                 (Some(old), None) => single(conn, REMOVE_META, &[&key, old]).await?,
-                (None, None) => conn.query(NO_META, &[&key]).await?,
+                (None, None) => single(conn, NO_META, &[&key]).await?,
             };
             Ok(!replaced.is_empty())
         })
@@ -283,7 +285,8 @@ pub(super) fn unfit_metadata(fault: Fault) -> Fault {
     }
 }
 
-/// Runs a write in a separate transaction.
+/// Runs a write in a separate transaction: one that returns a row for each that it changes, and
+/// changes only those of the cache that was opened.
 pub(super) async fn single(
     conn: &Connection,
     sql: &'static str,
@@ -291,7 +294,11 @@ pub(super) async fn single(
 ) -> Outcome<Vec<Row>> {
     conn.statement(sql).await?;
     conn.at_risk.set(true);
-    conn.query(sql, values).await
+    let changed = conn.query(sql, values).await?;
+    if changed.is_empty() {
+        conn.check_ours().await?;
+    }
+    Ok(changed)
 }
 
 /// Deletes the rows that a query finds, and returns their ids.
@@ -362,6 +369,7 @@ pub(super) async fn locked(conn: &Connection, counter: &[Row]) -> Outcome<()> {
     // It is text; moving on a text that is not a number would fail.
     version(counter)?;
     if counter.is_empty() {
+        conn.check_ours().await?;
         // Whoever begins a new one has its lock.
         conn.plain(&conn.text(START_COUNTER)).await?;
     }

@@ -3,36 +3,34 @@
 use super::connection::Call;
 use super::error::{Fault, Outcome};
 use super::rows;
+use super::scripts;
 use super::session::Session;
 
 const BLOBS: &str = "blobs";
 
 impl Session {
     pub fn read_blob(&mut self, name: &str) -> Outcome<Option<Vec<u8>>> {
-        let reply = self.about_blobs(Call::Read, "HGET", |command| {
+        let reply = self.about_blobs("HGET", |command| {
             command.arg(name);
         })?;
         rows::bytes(reply)
     }
 
     pub fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Outcome<()> {
-        self.about_blobs(Call::Write, "HSET", |command| {
-            command.arg(name).arg(bytes);
-        })?;
+        self.write(&scripts::BLOB, &[name.as_bytes(), &bytes])?;
         Ok(())
     }
 
     pub fn delete_blobs(&mut self, names: &[String]) -> Outcome<()> {
         if !names.is_empty() {
-            self.about_blobs(Call::Write, "HDEL", |command| {
-                command.arg(names);
-            })?;
+            let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
+            self.write(&scripts::DELETE_BLOBS, &names)?;
         }
         Ok(())
     }
 
     pub fn list_blobs(&mut self) -> Outcome<Vec<String>> {
-        let reply = self.about_blobs(Call::Read, "HKEYS", |_| {})?;
+        let reply = self.about_blobs("HKEYS", |_| {})?;
         let mut names = Vec::new();
         for name in rows::list(reply)? {
             let name = rows::bytes(name)?.unwrap_or_default();
@@ -47,10 +45,9 @@ impl Session {
         Ok(names)
     }
 
-    /// Runs a command about the hash, with the arguments that `give` adds.
+    /// Runs a command that reads the hash, with the arguments that `give` adds.
     fn about_blobs(
         &mut self,
-        call: Call,
         name: &str,
         give: impl FnOnce(&mut redis::Cmd),
     ) -> Outcome<redis::Value> {
@@ -58,6 +55,6 @@ impl Session {
         let mut command = redis::cmd(name);
         command.arg(&key);
         give(&mut command);
-        self.ask(call, &command, &key)
+        self.ask(Call::Read, &command, &key)
     }
 }

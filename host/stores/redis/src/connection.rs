@@ -33,6 +33,8 @@ pub(super) struct Wire {
     link: Option<Link>,
     /// How much longer than the call timeout an answer may take.
     pub longer: Duration,
+    /// How long to connect, and to wait for an answer, if that is less than the timeouts.
+    pub patience: Duration,
 }
 
 /// An open connection that owes no answer.
@@ -56,6 +58,7 @@ impl Wire {
             options,
             link: None,
             longer: Duration::ZERO,
+            patience: Duration::MAX,
         }
     }
 
@@ -76,12 +79,13 @@ impl Wire {
             }
             command
         };
-        match self.ask(call, &command("EVALSHA", script.hash())) {
+        let outcome = match self.ask(call, &command("EVALSHA", script.hash())) {
             Err(fault) if fault.is_unknown_script() => {
                 self.ask(call, &command("EVAL", script.code))
             }
             outcome => outcome,
-        }
+        };
+        outcome.map_err(|fault| fault.in_script(script))
     }
 
     /// Sends a command and returns its answer.
@@ -101,7 +105,7 @@ impl Wire {
                 }
             }
         }
-        let mut link = connect(&self.options)?;
+        let mut link = connect(&self.options.clone().within(self.patience))?;
         match link.exchange_within(timeout, &request) {
             Ok(answer) => self.answered(link, answer),
             Err(broken) => Err(self.lost(call, broken)),
@@ -130,7 +134,8 @@ impl Wire {
 
     /// How long the answer to a request is waited for.
     fn timeout(&self) -> Duration {
-        self.options.call_timeout.saturating_add(self.longer)
+        let limit = self.options.call_timeout.saturating_add(self.longer);
+        limit.min(self.patience)
     }
 }
 
@@ -170,6 +175,14 @@ impl Link {
             .map_err(|error| Broken { error, sent: true })?;
         self.used = Instant::now();
         Ok(answer)
+    }
+}
+
+/// Whether a server at this address answers, whatever it says.
+pub(super) fn answers(options: &Options) -> bool {
+    match connect(options) {
+        Err(Fault::Unconnected { error, .. }) => !error.is_timeout(),
+        _ => true,
     }
 }
 

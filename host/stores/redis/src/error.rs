@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError};
 
-use mneme_store::{BackendError, StoreError};
+use super::scripts::Script;
+use mneme_store::{BackendError, StoreError, checks};
 
 /// A failure inside the store, before it is told where it happened.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(super) enum Fault {
     Corrupt(String),
     /// The data is of another layout; the text has the remedy.
     Schema(String),
+    /// The user lacks the right to a command; nothing of it is done.
+    Rights(String),
     /// The set-up is wrong; the text has the remedy.
     Setup(String),
     /// What an earlier call has stored is not there any more; the text has the remedy.
@@ -51,6 +54,15 @@ impl From<StoreError> for Fault {
 
 /// What a script says of damaged data; the key and what is wrong with it follow.
 const DAMAGE: &str = "MNEME-CORRUPT ";
+
+/// What a script says where the cache that it is for is not there.
+const VANISHED: &str = "MNEME-VANISHED";
+
+/// What a script says where the user lacks the right to a command, which follows.
+const RIGHTS: &str = "MNEME-RIGHTS ";
+
+/// The rights that a user needs.
+const NEEDED: &str = "+@read +@write +@scripting +@connection +time";
 
 /// What the server's refusals mean, by the code that they begin with: whether to call again
 /// as it is, and what to do.
@@ -120,7 +132,7 @@ const REFUSALS: &[(&str, bool, &str)] = &[
     (
         "NOPERM",
         false,
-        "give the user the right to all commands on the keys of the prefix",
+        "grant the user the keys of the prefix, with ACL SETUSER and ~PREFIX:*",
     ),
 ];
 
@@ -132,6 +144,19 @@ impl Fault {
     /// An error that the server answered with.
     pub fn refused(error: RedisError) -> Self {
         let text = error.to_string();
+        if text.contains(VANISHED) {
+            return Self::Corrupt(checks::vanished());
+        }
+        if let Some((_, command)) = text.split_once(RIGHTS) {
+            let command = command.split(' ').next().unwrap_or_default();
+            return Self::Rights(command.to_uppercase());
+        }
+        if error.code() == Some("NOPERM")
+            && let Some((_, command)) = text.split_once("run the '")
+            && let Some((command, _)) = command.split_once('\'')
+        {
+            return Self::Rights(command.to_uppercase());
+        }
         if let Some((_, damage)) = text.split_once(DAMAGE) {
             return Self::Corrupt(format!(
                 "{}; delete the key, or give another prefix",
@@ -139,6 +164,26 @@ impl Fault {
             ));
         }
         Self::Refused(error)
+    }
+
+    /// Names the command of a script that the user lacks the right to.
+    pub fn in_script(self, script: &Script) -> Self {
+        let Self::Refused(error) = &self else {
+            return self;
+        };
+        let text = error.to_string();
+        if !text.contains("can't run this command") {
+            return self;
+        }
+        let line = text.rsplit("user_script:").next().unwrap_or_default();
+        let digits = line
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(line.len());
+        let line = line[..digits].parse().unwrap_or(0);
+        match script.command_at(line) {
+            Some(command) => Self::Rights(command.to_owned()),
+            None => self,
+        }
     }
 
     /// Names the key that the server was asked for, if it is of the wrong type.
@@ -168,6 +213,14 @@ impl Fault {
         matches!(self, Self::Unconnected { .. } | Self::Lost { .. })
     }
 
+    /// The server was silent until a timeout.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Unconnected { error, .. } | Self::Lost { error, .. } => error.is_timeout(),
+            _ => false,
+        }
+    }
+
     /// Damage, as opposed to a failure to look.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Corrupt(_))
@@ -180,6 +233,13 @@ impl Fault {
             Self::Typed(error) => error,
             Self::Corrupt(what) => StoreError::Corrupt(format!("{site}: {what}")),
             Self::Schema(what) => StoreError::Schema(format!("{site}: {what}")),
+            Self::Rights(command) => backend(
+                format!(
+                    "{site}: the user may not run the command {command}; nothing was done; grant it with ACL SETUSER and +{}: the store needs {NEEDED}, and the keys of its prefix",
+                    command.to_lowercase()
+                ),
+                false,
+            ),
             Self::Setup(what) | Self::Gone(what) => backend(format!("{site}: {what}"), false),
             Self::Nonsense(what) => backend(
                 format!("{site}: {what}; check that the address belongs to a Redis server"),
@@ -398,7 +458,13 @@ mod tests {
             (
                 "-NOPERM this user has no permissions to run the 'get' command",
                 false,
-                "the right to all commands",
+                "the user may not run the command GET",
+            ),
+            ("-NOPERM No permissions to access a key", false, "~PREFIX:*"),
+            (
+                "-ERR MNEME-RIGHTS hget  script: f00, on @user_script:3.",
+                false,
+                "grant it with ACL SETUSER and +hget",
             ),
             ("-ERR max number of clients reached", true, "maxclients"),
             (

@@ -7,6 +7,8 @@
 //! script touches. So are the keys of an import, `import:{number}:{name}`, which all expire by
 //! themselves. No key of a cache with another prefix is named like one of these.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+
 use super::connection::{Call, Wire};
 use super::error::{Fault, Outcome};
 use super::options::Options;
@@ -17,17 +19,22 @@ use mneme_store::checks::Embedder;
 /// The schema version that this release reads and writes.
 const SCHEMA_VERSION: u64 = 1;
 
-/// Checks what is there, and records version and embedder where there is nothing.
-pub(super) fn open(wire: &mut Wire, by_id: &str, embedder: &Embedder) -> Outcome<()> {
+/// Checks what is there, and records version and embedder where there is nothing. Returns the
+/// incarnation, empty where none could be recorded.
+pub(super) fn open(wire: &mut Wire, by_id: &str, embedder: &Embedder) -> Outcome<Vec<u8>> {
     let (version, dim) = (SCHEMA_VERSION.to_string(), embedder.dim.to_string());
+    let random = || RandomState::new().build_hasher().finish();
+    let fresh = format!("{:016x}{:016x}", random(), random());
     let args = [
         version.as_bytes(),
         embedder.fingerprint.as_bytes(),
         dim.as_bytes(),
+        fresh.as_bytes(),
+        b"",
     ];
     // A second time it finds what it recorded the first.
     let reply = wire.run(Call::Write, &scripts::OPEN, by_id, &args)?;
-    let [version, fingerprint, dim, entries] = rows::tuple::<4>(reply)?;
+    let [version, fingerprint, dim, entries, incarnation] = rows::tuple::<5>(reply)?;
     let entries = rows::count(&entries)?;
     if let Some(version) = text(version, "schema_version")? {
         check_version(&version)?;
@@ -54,7 +61,7 @@ pub(super) fn open(wire: &mut Wire, by_id: &str, embedder: &Embedder) -> Outcome
         Some(dim) => parse_dim(&dim)?,
     };
     Embedder { fingerprint, dim }.accept(embedder)?;
-    Ok(())
+    Ok(rows::bytes(incarnation)?.unwrap_or_default())
 }
 
 /// The embedder of the cache under the prefix, if there is one. Writes nothing.

@@ -19,7 +19,7 @@ use self::error::{Fault, Outcome};
 use self::options::Options;
 use self::session::Session;
 use mneme_store::checks::Embedder;
-use mneme_store::opened::{Backend, MAX_BATCH, MAX_BLOB, Opened};
+use mneme_store::opened::{BOOKKEEPING_PATIENCE, Backend, MAX_BATCH, MAX_BLOB, Opened, Probe};
 use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, opened};
 
 /// A store on a Redis server (5.0 or later, or Valkey), shared by any number of processes.
@@ -38,7 +38,7 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// | `prefix` | `mneme` | the prefix of all keys |
 /// | `cafile` | the system's roots | with `rediss://`: a PEM file with the certificates to trust instead |
 /// | `connect_timeout_ms` | 5000 | how long connecting may take |
-/// | `call_timeout_ms` | 10000 | how long the server may be silent before it answers |
+/// | `call_timeout_ms` | 10000 | how long the server may be silent before it answers, 1 second at most for `update_access` and `replace_meta` |
 ///
 /// # What it survives
 ///
@@ -66,6 +66,14 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// write without an answer is not repeated. Its error is retryable if the caller can safely
 /// repeat it; that of `update_access`, `replace_meta` and `commit_import` is not.
 ///
+/// After a call that waited in vain until a timeout, calls fail at once with a retryable error,
+/// until the server answers a probe in the background: at once, after 250 ms, and then in pauses of up to 5
+/// seconds.
+///
+/// If the server has lost the data of an open store, or has another cache's in its place, reads and
+/// writes fail with [`StoreError::Corrupt`] and write nothing. Opening the store again begins with
+/// what is there.
+///
 /// A full memory (`OOM`) and a server that cannot save (`MISCONF`) are not retryable, and
 /// nothing was stored. A replica (`READONLY`) is retryable: after a failover the next call
 /// finds the new primary.
@@ -78,6 +86,8 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// until it is deleted.
 ///
 /// # Limits
+///
+/// The user needs the rights of `+@read +@write +@scripting +@connection +time ~PREFIX:*`.
 ///
 /// One `insert` or `write_import` takes at most 1000 entries and 500 MiB. Times, TTLs and
 /// access counts go up to 2^53 - 1; greater ones are [`StoreError::InvalidArgument`]. A
@@ -190,6 +200,17 @@ impl Backend for Options {
         // What cannot be removed now expires.
         let _ = session.end_import();
         Ok(())
+    }
+
+    fn probe(&self, fault: &Fault) -> Option<Probe> {
+        let options = self.clone().within(BOOKKEEPING_PATIENCE);
+        fault
+            .is_silence()
+            .then(|| -> Probe { Box::new(move || connection::answers(&options)) })
+    }
+
+    fn server_time(&self, session: &mut Session) -> Outcome<Option<Duration>> {
+        session.server_time().map(Some)
     }
 
     fn error(&self, fault: Fault, operation: &'static str) -> StoreError {

@@ -106,6 +106,13 @@ impl Options {
         })
     }
 
+    /// The same, with no timeout longer than this.
+    pub fn within(mut self, patience: Duration) -> Self {
+        self.connect_timeout = self.connect_timeout.min(patience);
+        self.call_timeout = self.call_timeout.min(patience);
+        self
+    }
+
     /// Where the data is, for messages.
     pub fn place(&self) -> String {
         format!(

@@ -282,9 +282,16 @@ impl Session {
 
     pub fn read_version_counter(&mut self) -> Outcome<u64> {
         let key = self.key("version");
-        let mut get = redis::cmd("GET");
-        get.arg(&key);
-        let Some(bytes) = rows::bytes(self.ask(Call::Read, &get, &key)?)? else {
+        let mut get = redis::cmd("MGET");
+        get.arg(&key).arg(self.key("incarnation"));
+        let [version, incarnation] = rows::tuple(self.ask(Call::Read, &get, &key)?)?;
+        self.check_incarnation(rows::bytes(incarnation)?)?;
+        let version = match version {
+            // MGET takes a key of the wrong type for one that is not there.
+            Value::Nil => self.ask(Call::Read, redis::cmd("GET").arg(&key), &key)?,
+            version => version,
+        };
+        let Some(bytes) = rows::bytes(version)? else {
             return Ok(0);
         };
         let text = String::from_utf8_lossy(&bytes);
@@ -384,5 +391,10 @@ fn text(value: Value, key: &str) -> Outcome<String> {
 
 fn quota(text: &[u8], key: &str) -> Outcome<u64> {
     rows::number(text)
-        .ok_or_else(|| Fault::Corrupt(format!("key {key} holds no number; set the quota again")))
+        .filter(|quota| checks::in_range("max_entries", *quota).is_ok())
+        .ok_or_else(|| {
+            Fault::Corrupt(format!(
+                "key {key} holds no number from 0 to 2^53 - 1; set the quota again"
+            ))
+        })
 }

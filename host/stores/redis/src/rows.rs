@@ -8,10 +8,7 @@
 use redis::Value;
 
 use super::error::{Fault, Outcome};
-use mneme_store::{Entry, EntryRef};
-
-/// 2^53 - 1: up to here doubles hold every whole number.
-pub(super) const GREATEST: u64 = (1 << 53) - 1;
+use mneme_store::{Entry, EntryRef, checks};
 
 /// The rows of a reply that is a list.
 pub(super) fn list(value: Value) -> Outcome<Vec<Value>> {
@@ -71,12 +68,7 @@ pub(super) fn number(text: &[u8]) -> Option<u64> {
 
 /// A number as it is stored.
 pub(super) fn stored(value: u64, field: &str) -> Outcome<String> {
-    if value > GREATEST {
-        return Err(Fault::invalid(format!(
-            "{field} is {value}, and a Redis store holds numbers up to {GREATEST}; give a smaller one"
-        )));
-    }
-    Ok(value.to_string())
+    Ok(checks::in_range(field, value)?.to_string())
 }
 
 /// Sets `to` to the float32 little-endian bytes of an embedding.
@@ -146,7 +138,9 @@ impl Reader<'_> {
                 None => None,
                 Some(text) if text.is_empty() => None,
                 Some(text) => {
-                    Some(number(&text).ok_or_else(|| self.wrong(id, "ttl", "holds no number"))?)
+                    let ttl =
+                        number(&text).ok_or_else(|| self.wrong(id, "ttl", "holds no number"))?;
+                    Some(self.in_range(ttl, id, "ttl")?)
                 }
             },
             access_count: self.number(access_count, id, "access_count")?,
@@ -192,8 +186,14 @@ impl Reader<'_> {
     }
 
     pub fn number(self, value: Value, id: u64, field: &str) -> Outcome<u64> {
-        number(&self.present(value, id, field)?)
-            .ok_or_else(|| self.wrong(id, field, "holds no number"))
+        let number = number(&self.present(value, id, field)?)
+            .ok_or_else(|| self.wrong(id, field, "holds no number"))?;
+        self.in_range(number, id, field)
+    }
+
+    fn in_range(self, number: u64, id: u64, field: &str) -> Outcome<u64> {
+        checks::in_range(field, number)
+            .map_err(|_| self.wrong(id, field, &format!("holds {number}, beyond 2^53 - 1")))
     }
 
     fn present(self, value: Value, id: u64, field: &str) -> Outcome<Vec<u8>> {
@@ -213,6 +213,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use mneme_store::checks::GREATEST;
 
     const READER: Reader<'static> = Reader {
         prefix: "p",

@@ -14,6 +14,14 @@ impl Script {
     pub fn hash(&self) -> &str {
         &self.hash
     }
+
+    /// The command of Redis that stands in a line, counted from 1.
+    pub fn command_at(&self, line: usize) -> Option<&'static str> {
+        let line = self.code.lines().nth(line.checked_sub(1)?)?;
+        let start = line.find("call('")? + "call('".len();
+        let name = &line[start..];
+        Some(&name[..name.find('\'')?])
+    }
 }
 
 macro_rules! script {
@@ -47,6 +55,9 @@ script!(EXPIRE, "write", "expiry", "expire");
 script!(TIDY, "write", "tidy");
 script!(SWEEP, "write", "sweep");
 script!(META, "meta");
+script!(QUOTA, "quota");
+script!(BLOB, "blob");
+script!(DELETE_BLOBS, "blobs");
 script!(BEGIN, "write", "ghosts", "begin");
 script!(STAGE, "staged", "given", "stage");
 script!(RENEW, "staged", "renew");
@@ -54,3 +65,20 @@ script!(DISCARD, "staged", "discard");
 script!(
     COMMIT, "write", "ghosts", "clearing", "place", "staged", "commit"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_its_command() {
+        let at = |text: &str| {
+            let lines = BEGIN.code.lines();
+            lines.take_while(|line| !line.contains(text)).count() + 1
+        };
+        assert_eq!(BEGIN.command_at(at("local time =")), Some("TIME"));
+        assert_eq!(BEGIN.command_at(at("while redis")), Some("EXISTS"));
+        assert_eq!(BEGIN.command_at(at("local GREATEST")), None);
+        assert_eq!((BEGIN.command_at(0), BEGIN.command_at(9999)), (None, None));
+    }
+}

@@ -5,14 +5,15 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use super::connection::{Call, Wire};
-use super::error::Outcome;
+use super::error::{Fault, Outcome};
 use super::imports::Import;
 use super::layout;
 use super::options::Options;
-use super::rows::Reader;
+use super::rows::{self, Reader};
 use super::scripts::Script;
 use super::writes::Expired;
-use mneme_store::checks::Embedder;
+use mneme_store::checks::{self, Embedder};
+use mneme_store::opened::BOOKKEEPING_PATIENCE;
 
 /// An open store.
 pub(super) struct Session {
@@ -21,6 +22,8 @@ pub(super) struct Session {
     /// The key that every script is given.
     by_id: String,
     pub embedder: Embedder,
+    /// Which cache it is, among all that were ever begun under the prefix.
+    incarnation: Vec<u8>,
     /// What `delete_expired` has found and not deleted yet.
     pub expired: Option<Expired>,
     pub import: Option<Import>,
@@ -30,12 +33,13 @@ impl Session {
     pub fn open(options: &Options, embedder: Embedder) -> Outcome<Self> {
         let mut wire = Wire::new(options.clone());
         let by_id = format!("{}:by_id", options.prefix);
-        layout::open(&mut wire, &by_id, &embedder)?;
+        let incarnation = layout::open(&mut wire, &by_id, &embedder)?;
         Ok(Self {
             wire,
             prefix: options.prefix.clone(),
             by_id,
             embedder,
+            incarnation,
             expired: None,
             import: None,
         })
@@ -43,17 +47,38 @@ impl Session {
 
     /// Runs a script that changes nothing.
     pub fn read(&mut self, script: &Script, args: &[&[u8]]) -> Outcome<Value> {
-        self.wire.run(Call::Read, script, &self.by_id, args)
+        self.run(Call::Read, script, args)
     }
 
     /// Runs a script that a caller can run again without harm.
     pub fn write(&mut self, script: &Script, args: &[&[u8]]) -> Outcome<Value> {
-        self.wire.run(Call::Write, script, &self.by_id, args)
+        self.run(Call::Write, script, args)
     }
 
     /// Runs a script that must not be run again where the first run may have succeeded.
     pub fn write_once(&mut self, script: &Script, args: &[&[u8]]) -> Outcome<Value> {
-        self.wire.run(Call::WriteOnce, script, &self.by_id, args)
+        self.run(Call::WriteOnce, script, args)
+    }
+
+    /// The same, for bookkeeping, which is given up soon.
+    pub fn note(&mut self, script: &Script, args: &[&[u8]]) -> Outcome<Value> {
+        self.wire.patience = BOOKKEEPING_PATIENCE;
+        let outcome = self.write_once(script, args);
+        self.wire.patience = Duration::MAX;
+        outcome
+    }
+
+    fn run(&mut self, call: Call, script: &Script, args: &[&[u8]]) -> Outcome<Value> {
+        let args = [args, &[&self.incarnation]].concat();
+        self.wire.run(call, script, &self.by_id, &args)
+    }
+
+    /// Compares what a read found of the incarnation.
+    pub fn check_incarnation(&self, found: Option<Vec<u8>>) -> Outcome<()> {
+        match self.incarnation.is_empty() || found.as_ref() == Some(&self.incarnation) {
+            true => Ok(()),
+            false => Err(Fault::Corrupt(checks::vanished())),
+        }
     }
 
     /// The same, for a script that may take so much longer than the call timeout.
@@ -67,6 +92,16 @@ impl Session {
         let outcome = self.write_once(script, args);
         self.wire.longer = Duration::ZERO;
         outcome
+    }
+
+    /// The time on the server's clock.
+    pub fn server_time(&mut self) -> Outcome<Duration> {
+        let time = self.wire.ask(Call::Read, &redis::cmd("TIME"))?;
+        let [seconds, _] = rows::tuple(time)?;
+        let seconds = rows::bytes(seconds)?.unwrap_or_default();
+        let seconds = rows::number(&seconds)
+            .ok_or_else(|| Fault::Nonsense("the server's answer to TIME is no time".to_owned()))?;
+        Ok(Duration::from_secs(seconds))
     }
 
     /// Runs one command, which is about a key.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use redis::Value;
 
-use super::connection::Call;
 use super::error::{Fault, Outcome};
 use super::reads::joined;
-use super::rows::{self, GREATEST, encode_embedding, stored};
+use super::rows::{self, encode_embedding, stored};
 use super::scripts;
 use super::session::Session;
+use mneme_store::checks::{self, GREATEST};
 use mneme_store::{Entry, EntryRef, Inserted, Touch};
 
 /// The most entries that one step deletes: some 50 ms during which the server does nothing
@@ -103,7 +103,7 @@ impl Session {
         for (id, (hits, latest)) in sums {
             numbers.extend([id, hits, latest]);
         }
-        self.write_once(&scripts::TOUCH, &[joined(&numbers).as_bytes()])?;
+        self.note(&scripts::TOUCH, &[joined(&numbers).as_bytes()])?;
         Ok(())
     }
 
@@ -264,20 +264,13 @@ impl Session {
         namespace: &str,
         max_entries: Option<u64>,
     ) -> Outcome<()> {
-        let key = self.quota_key(namespace);
-        let command = match max_entries {
-            Some(quota) => {
-                let mut set = redis::cmd("SET");
-                set.arg(&key).arg(quota);
-                set
-            }
-            None => {
-                let mut delete = redis::cmd("DEL");
-                delete.arg(&key);
-                delete
-            }
-        };
-        self.ask(Call::Write, &command, &key)?;
+        let quota = max_entries
+            .map(|quota| checks::in_range("max_entries", quota))
+            .transpose()?
+            .map(|quota| quota.to_string());
+        let mut args = vec![namespace.as_bytes()];
+        args.extend(quota.as_deref().map(str::as_bytes));
+        self.write(&scripts::QUOTA, &args)?;
         Ok(())
     }
 
@@ -294,7 +287,7 @@ impl Session {
             flag(value),
             value.unwrap_or_default().as_bytes(),
         ];
-        let reply = self.write_once(&scripts::META, &args)?;
+        let reply = self.note(&scripts::META, &args)?;
         Ok(rows::count(&reply)? == 1)
     }
 }

@@ -8,7 +8,7 @@ use super::error::{Fault, Outcome};
 use super::layout::{self, user_meta};
 use super::rows::{self, entry_columns, expired};
 use super::session::Session;
-use mneme_store::checks::{MAX_NUMBER, read_number};
+use mneme_store::checks::{GREATEST, read_number};
 use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 
 pub(super) const BY_HASH: &str = concat!(
@@ -407,13 +407,13 @@ pub(super) fn version(conn: &Connection) -> Outcome<u64> {
 /// The error for a version counter that is none.
 pub(super) fn wrong_version() -> Fault {
     Fault::Corrupt(format!(
-        "table multi_process_state, key version_counter is not a count from 0 to {MAX_NUMBER}; set it to a number above the last, or restore a checkpoint"
+        "table multi_process_state, key version_counter is not a count from 0 to {GREATEST}; set it to a number above the last, or restore a checkpoint"
     ))
 }
 
 fn quota(row: &Row<'_>, index: usize) -> Outcome<u64> {
     rows::whole(row.get_ref(index)?).ok_or_else(|| {
-        Fault::Corrupt(format!("table namespace_quotas, column max_entries holds no number from 0 to {MAX_NUMBER}; set the quota again"))
+        Fault::Corrupt(format!("table namespace_quotas, column max_entries holds no number from 0 to {GREATEST}; set the quota again"))
     })
 }
 

@@ -1,18 +1,21 @@
 //! Calls of a component that write or read an archive.
 
-use super::archive::Archive;
+use super::archive::{Archive, Watch};
 use super::options::DumpOptions;
-use crate::component::Instance;
-use crate::contract::checkpoint::{self as api, DumpReport, LoadReport};
+#[cfg(feature = "sqlite")]
+use super::scratch::Scratch;
+use crate::component::{Engine, Instance, call_alone};
+use crate::contract::checkpoint::{self as api, DumpReport, LoadReport, Summary};
 use crate::error::{Error, Result};
+use crate::imports::State;
 use std::io::Write;
 
-/// Dumps, and gives back what was written to.
+/// Dumps, and gives back what was written to, and whoever watches.
 pub(super) fn dump<W: Write + Send + 'static>(
     instance: &mut Instance,
     archive: W,
     options: DumpOptions,
-) -> Result<(DumpReport, W)> {
+) -> Result<(DumpReport, W, Option<Watch>)> {
     let archive = Archive::writing(archive, options.watch);
     let (report, archive) = instance.call_with(archive, |guest, store| {
         guest.call_dump(store, options.choice)
@@ -21,8 +24,8 @@ pub(super) fn dump<W: Write + Send + 'static>(
     let lost = || Error::Component("the archive was lost, which is a bug in mneme".into());
     let mut archive = archive.ok_or_else(lost)?;
     archive.flush()?;
-    let writer = archive.into_parts().0.ok_or_else(lost)?;
-    Ok((report, writer))
+    let (writer, watch) = archive.into_parts();
+    Ok((report, writer.ok_or_else(lost)?, watch))
 }
 
 /// Loads, and gives back what was read from.
@@ -40,4 +43,28 @@ pub(super) fn load(
         now.vector_dtype = options.vector_dtype.unwrap_or(now.vector_dtype);
     }
     (report, archive)
+}
+
+/// Inspects, in a component that ends with the call and gives its memory back. Gives back what was
+/// read from.
+pub(super) fn inspect(
+    engine: &Engine,
+    archive: Archive,
+    options: api::InspectOptions,
+) -> (Result<Summary>, Option<Archive>) {
+    #[cfg(feature = "sqlite")]
+    let scratch = match Scratch::new() {
+        Ok(scratch) => scratch,
+        Err(error) => return (Err(error), Some(archive)),
+    };
+    #[cfg(feature = "sqlite")]
+    let store = scratch.store();
+    #[cfg(not(feature = "sqlite"))]
+    let store = crate::store::MemoryStore::new();
+    let (summary, archive) = call_alone(engine, State::alone(store), archive, |guest, store| {
+        guest.call_inspect(store, options)
+    });
+    #[cfg(feature = "sqlite")]
+    let summary = summary.map_err(|error| scratch.unnamed(error));
+    (summary, archive)
 }

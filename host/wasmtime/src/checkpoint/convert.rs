@@ -4,31 +4,19 @@
 use super::archive::{Archive, Watch};
 use super::calls;
 use super::options::{DumpOptions, LoadOptions};
+use super::scratch::{Scratch, temporary};
 use crate::cache::SemanticCache;
 use crate::component::{Engine, Instance};
 use crate::contract::api::Options;
 use crate::contract::checkpoint::{self as api, Layout, LoadReport, Manifest};
 use crate::error::{Error, Result};
 use crate::imports::State;
-use crate::store::SqliteStore;
 use std::fs::File;
 use std::io::{Cursor, Read, Seek};
-use tempfile::TempDir;
 
 /// The most that is kept of an archive until it is known whether it fits. Its layout is
 /// told by its first member, of a few hundred bytes.
 const MAX_KEPT: usize = 16 << 20;
-
-/// A new SQLite store in a folder that nobody else can enter, and that goes with the value.
-pub(super) fn scratch() -> Result<(TempDir, SqliteStore)> {
-    let mut folder = tempfile::Builder::new();
-    folder.prefix("mneme-");
-    #[cfg(unix)]
-    folder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-    let folder = folder.tempdir().map_err(|error| temporary(&error))?;
-    let store = SqliteStore::new(folder.path().join("scratch.db"));
-    Ok((folder, store))
-}
 
 /// Loads an archive, converting it if it must be.
 pub(super) fn load<R: Read + Send + 'static>(
@@ -49,14 +37,14 @@ pub(super) fn load<R: Read + Send + 'static>(
     let Some(archive) = read.restarted() else {
         return report;
     };
-    let scratch = Scratch {
+    let conversion = Conversion {
         engine: instance.engine.clone(),
         like: instance.options.clone(),
         max_expansion: choice.max_expansion,
     };
     // The others go on while it is converted.
     drop(instance);
-    let (manifest, portable, watch) = match scratch.convert(archive, watch) {
+    let (manifest, portable, watch) = match conversion.convert(archive, watch) {
         Ok(Some(converted)) => converted,
         // Converting would not help, so what was said first holds.
         Ok(None) | Err(Error::Unsupported(_)) => return report,
@@ -70,15 +58,15 @@ pub(super) fn load<R: Read + Send + 'static>(
     })
 }
 
-/// A cache for the time of the conversion.
-struct Scratch {
+/// How to convert an archive.
+struct Conversion {
     engine: Engine,
     /// The options of the cache that is loaded into.
     like: Options,
     max_expansion: u32,
 }
 
-impl Scratch {
+impl Conversion {
     /// The archive's manifest and its content as a portable archive, in a file that has no
     /// name. None where it was portable before.
     fn convert(
@@ -86,8 +74,18 @@ impl Scratch {
         archive: impl Read + Send + 'static,
         watch: Option<Watch>,
     ) -> Result<Option<(Manifest, File, Option<Watch>)>> {
-        let (_folder, store) = scratch()?;
-        let state = State::alone(store);
+        let scratch = Scratch::new()?;
+        let converted = self.through(&scratch, archive, watch);
+        converted.map_err(|error| scratch.unnamed(error))
+    }
+
+    fn through(
+        self,
+        scratch: &Scratch,
+        archive: impl Read + Send + 'static,
+        watch: Option<Watch>,
+    ) -> Result<Option<(Manifest, File, Option<Watch>)>> {
+        let state = State::alone(scratch.store());
         let like = self.like;
         let options = |defaults: Options| Options {
             normalize: like.normalize,
@@ -113,20 +111,10 @@ impl Scratch {
 
         let portable = tempfile::tempfile().map_err(|error| temporary(&error))?;
         let options = DumpOptions::new().layout(Layout::Portable).level(0);
-        let (_, mut portable) = calls::dump(&mut instance, portable, options)?;
+        let (_, mut portable, _) = calls::dump(&mut instance, portable, options)?;
         portable.rewind().map_err(|error| temporary(&error))?;
         instance.close()?;
         Ok(Some((manifest, portable, watch)))
-    }
-}
-
-fn temporary(error: &std::io::Error) -> Error {
-    Error::Backend {
-        message: format!(
-            "temporary files in {:?}, where an archive is unpacked, cannot be used: {error}; name another folder in $TMPDIR",
-            std::env::temp_dir()
-        ),
-        retryable: false,
     }
 }
 

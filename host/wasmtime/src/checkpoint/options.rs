@@ -167,7 +167,7 @@ impl LoadOptions {
 
 /// How to inspect. The default suits untrusted archives.
 pub struct InspectOptions {
-    pub(super) max_expansion: u32,
+    pub(super) choice: api::InspectOptions,
     pub(super) engine: Option<Engine>,
     pub(super) watch: Option<Watch>,
 }
@@ -175,7 +175,12 @@ pub struct InspectOptions {
 impl Default for InspectOptions {
     fn default() -> Self {
         InspectOptions {
-            max_expansion: MAX_EXPANSION,
+            choice: api::InspectOptions {
+                max_expansion: MAX_EXPANSION,
+                max_query_bytes: 32 << 10,
+                max_response_bytes: 4 << 20,
+                max_metadata_bytes: 64 << 10,
+            },
             engine: None,
             watch: None,
         }
@@ -192,7 +197,17 @@ impl InspectOptions {
     /// Default 200.
     #[must_use]
     pub fn max_expansion(mut self, times: u32) -> Self {
-        self.max_expansion = times;
+        self.choice.max_expansion = times;
+        self
+    }
+
+    /// The most bytes of a query, a response and the metadata of an entry. Default 32 KiB, 4 MiB
+    /// and 64 KiB, as in [`Builder::max_bytes`](crate::Builder::max_bytes).
+    #[must_use]
+    pub fn max_bytes(mut self, query: u32, response: u32, metadata: u32) -> Self {
+        self.choice.max_query_bytes = query;
+        self.choice.max_response_bytes = response;
+        self.choice.max_metadata_bytes = metadata;
         self
     }
 
@@ -227,8 +242,6 @@ impl fmt::Debug for LoadOptions {
 
 impl fmt::Debug for InspectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InspectOptions")
-            .field("max_expansion", &self.max_expansion)
-            .finish_non_exhaustive()
+        self.choice.fmt(f)
     }
 }

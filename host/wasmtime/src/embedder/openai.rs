@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
@@ -72,7 +72,7 @@ impl OpenAi {
             fingerprint: None,
             dim: None,
             send_dimensions: false,
-            timeout: Duration::from_secs(30),
+            timeout: Duration::from_secs(10),
             retries: 3,
             backoff: Duration::from_millis(250),
             batch: 128,
@@ -109,7 +109,8 @@ impl OpenAiBuilder {
         self
     }
 
-    /// The longest that one attempt may take, including the answer. Default 30 s.
+    /// The longest that a request may take, with the answer and all repetitions. Default 10 s. A
+    /// cache waits no longer than [`Builder::embed_timeout`](crate::Builder::embed_timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -123,8 +124,8 @@ impl OpenAiBuilder {
     }
 
     /// The wait before the first repetition; it doubles each time, up to 8 s.
-    /// Default 250 ms. A `Retry-After` of the server replaces it; if that is longer than the
-    /// timeout, the request fails at once.
+    /// Default 250 ms. A `Retry-After` of the server replaces it; if that is longer than what is left
+    /// of the timeout, the request fails at once.
     pub fn backoff(mut self, backoff: Duration) -> Self {
         self.backoff = backoff;
         self
@@ -228,9 +229,11 @@ struct Failure {
 impl OpenAi {
     /// The vectors of at most one batch.
     fn request(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let start = Instant::now();
         let mut attempt = 0;
         loop {
-            let failure = match self.attempt(texts) {
+            let left = self.timeout.saturating_sub(start.elapsed());
+            let failure = match self.attempt(texts, left) {
                 Ok(vectors) => return Ok(vectors),
                 Err(failure) => failure,
             };
@@ -242,20 +245,27 @@ impl OpenAi {
                     .saturating_mul(1 << attempt.min(16))
                     .min(MAX_BACKOFF)
             });
-            if wait > self.timeout {
-                return Err(EmbedError::transient(format!(
-                    "{}; the server asks to wait {} s, longer than the timeout: ask later",
-                    failure.error,
-                    wait.as_secs()
-                )));
+            if wait >= self.timeout.saturating_sub(start.elapsed()) {
+                let error = match failure.after {
+                    Some(after) => EmbedError::transient(format!(
+                        "{}; the server asks to wait {} s, longer than what is left of the timeout: ask later",
+                        failure.error,
+                        after.as_secs()
+                    )),
+                    None => failure.error,
+                };
+                return Err(error.after_attempts(attempt + 1));
             }
             thread::sleep(wait);
             attempt += 1;
         }
     }
 
-    fn attempt(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Failure> {
-        let mut request = self.agent.post(&self.url);
+    fn attempt(&self, texts: &[&str], left: Duration) -> Result<Vec<Vec<f32>>, Failure> {
+        let request = self.agent.post(&self.url).config();
+        // Zero would mean no limit.
+        let left = left.max(Duration::from_millis(1));
+        let mut request = request.timeout_global(Some(left)).build();
         if let Some(key) = &self.key {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
         }
@@ -277,7 +287,7 @@ impl OpenAi {
         }
         let body = body.map_err(|error| self.transport(error))?;
         wire::vectors(&body, texts.len(), self.dim).map_err(|problem| {
-            Failure::final_one(EmbedError::permanent(format!(
+            Failure::final_one(EmbedError::down(format!(
                 "openai: {} answered with no usable embeddings: {problem}; check that the URL and the model {:?} are those of an embeddings API",
                 self.shown, self.model
             )))
@@ -304,28 +314,24 @@ impl OpenAi {
                     error.kind()
                 );
                 if error.kind() == ErrorKind::InvalidInput {
-                    Failure::final_one(EmbedError::permanent(message))
+                    Failure::final_one(EmbedError::down(message))
                 } else {
                     Failure::repeated(message)
                 }
             }
-            ureq::Error::BodyExceedsLimit(limit) => {
-                Failure::final_one(EmbedError::permanent(format!(
-                    "openai: the answer of {shown} is longer than {limit} bytes; is it an embeddings API?"
-                )))
-            }
+            ureq::Error::BodyExceedsLimit(limit) => Failure::final_one(EmbedError::down(format!(
+                "openai: the answer of {shown} is longer than {limit} bytes; is it an embeddings API?"
+            ))),
             // Only kinds are named: the texts of these errors may quote the URL.
             ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
-                Failure::final_one(EmbedError::permanent(format!(
+                Failure::final_one(EmbedError::down(format!(
                     "openai: no secure connection to {shown}; check its certificate, or whether it speaks plain http"
                 )))
             }
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-                Failure::final_one(EmbedError::permanent(format!(
-                    "openai: {shown} is not a valid URL; correct the base URL"
-                )))
-            }
-            _ => Failure::final_one(EmbedError::permanent(format!(
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Failure::final_one(EmbedError::down(
+                format!("openai: {shown} is not a valid URL; correct the base URL"),
+            )),
+            _ => Failure::final_one(EmbedError::down(format!(
                 "openai: {shown} does not speak HTTP as expected; check the base URL"
             ))),
         }
@@ -362,6 +368,10 @@ impl OpenAi {
                     self.model
                 ),
                 retryable: again,
+                // Of the others, the texts are at fault.
+                down: again
+                    || status.is_redirection()
+                    || matches!(status.as_u16(), 401 | 403 | 404),
             },
             again,
             after,

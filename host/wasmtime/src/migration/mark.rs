@@ -16,11 +16,17 @@ struct Content {
     from: String,
     /// What no other run has.
     run: String,
-    /// It is not decided yet whether the target may be filled.
+    /// No run has yet been allowed to fill the target.
     trying: bool,
 }
 
 impl Content {
+    /// What a mark says, if a run was allowed to fill the target and has not ended.
+    fn begun(mark: Option<&str>) -> Option<Self> {
+        let content: Content = serde_json::from_str(mark?).ok()?;
+        (!content.trying).then_some(content)
+    }
+
     fn text(&self) -> String {
         serde_json::json!(self).to_string()
     }
@@ -42,32 +48,34 @@ impl Mark {
         merge: bool,
     ) -> Result<Self> {
         let before = target.read_meta(META_KEY)?;
+        let begun = Content::begun(before.as_deref());
         let of_source = source.read_meta(META_KEY)?;
+        // At every moment the mark says what an earlier run has begun, for this one may end here.
         let mut content = Content {
-            from: source_name.to_owned(),
+            from: match &begun {
+                Some(begun) => begun.from.clone(),
+                None => source_name.to_owned(),
+            },
             run: nonce(),
-            trying: true,
+            trying: begun.is_none(),
         };
         let trial = content.text();
-        replace(target, before.as_deref(), &trial)?;
-        match check(
-            source,
-            target,
-            &trial,
-            before.as_deref(),
-            of_source,
-            source_name,
-            merge,
-        ) {
+        replace(target, before.as_deref(), Some(&trial))?;
+        let begun = begun.as_ref();
+        match check(source, target, &trial, begun, of_source, source_name, merge) {
             Ok(resumed) => {
+                content.from = source_name.to_owned();
                 content.trying = false;
                 let text = content.text();
-                replace(target, Some(&trial), &text)?;
+                if text != trial {
+                    replace(target, Some(&trial), Some(&text))?;
+                }
                 Ok(Mark { text, resumed })
             }
             Err(error) => {
                 // The error is what matters; a trial that stays means nothing to the next run.
-                let _ = target.replace_meta(META_KEY, Some(&trial), before.as_deref());
+                let before = before.as_deref().filter(|_| begun.is_some());
+                let _ = replace(target, Some(&trial), before);
                 Err(error)
             }
         }
@@ -80,8 +88,8 @@ impl Mark {
     }
 }
 
-fn replace(target: &mut dyn Store, expected: Option<&str>, text: &str) -> Result<()> {
-    match target.replace_meta(META_KEY, expected, Some(text))? {
+fn replace(target: &mut dyn Store, expected: Option<&str>, text: Option<&str>) -> Result<()> {
+    match target.replace_meta(META_KEY, expected, text)? {
         true => Ok(()),
         false => Err(Error::Backend {
             message: "another migration into the target has just begun; let it end".into(),
@@ -95,7 +103,7 @@ fn check(
     source: &mut dyn Store,
     target: &mut dyn Store,
     trial: &str,
-    before: Option<&str>,
+    begun: Option<&Content>,
     of_source: Option<String>,
     source_name: &str,
     merge: bool,
@@ -105,14 +113,12 @@ fn check(
     if source.read_meta(META_KEY)?.as_deref() == Some(trial) {
         return refuse("source and target are the same store; give another target".into());
     }
-    if of_source.is_some() {
+    if Content::begun(of_source.as_deref()).is_some() {
         return refuse(
             "the source is itself the target of a migration that has not ended; end that first"
                 .into(),
         );
     }
-    let begun = before.and_then(|text| serde_json::from_str::<Content>(text).ok());
-    let begun = begun.filter(|content| !content.trying);
     let entries = target.count(None)?;
     match begun {
         _ if entries == 0 || merge => {}

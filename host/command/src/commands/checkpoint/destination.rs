@@ -1,29 +1,29 @@
-//! Where a dump goes.
+//! Where a dump goes: first to a file that can be read back.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use tempfile::{Builder, NamedTempFile, TempPath};
 
-/// Standard output, or a file that gets its name when it is complete.
-pub struct Destination(To);
+/// Standard output, a device or a file. What is written reaches it at the end, once it is known
+/// to be sound.
+pub struct Destination {
+    file: Unfinished,
+    to: To,
+}
 
 enum To {
     Stdout(io::Stdout),
-    /// A device or a pipe, which is written to directly.
+    /// A device or a pipe, which has no other name to take.
     Special(File),
-    File {
-        file: Unfinished,
-        path: PathBuf,
-    },
+    Path(PathBuf),
 }
 
 /// A file that is deleted with this value unless it gets its name. Only its owner may read it.
 enum Unfinished {
     /// Without a name, so even a process that is killed leaves nothing.
-    #[cfg(target_os = "linux")]
     Unnamed(File),
     Named(NamedTempFile),
 }
@@ -31,42 +31,53 @@ enum Unfinished {
 impl Destination {
     /// Prepares to write; an existing file stays as it is.
     pub fn new(path: &Path) -> Result<Self> {
+        let passing = || {
+            tempfile::tempfile().map(Unfinished::Unnamed).context(
+                "dump: the folder of temporary files cannot be used; name another in TMPDIR",
+            )
+        };
         if path == Path::new("-") {
             let stdout = io::stdout();
             if stdout.is_terminal() {
                 bail!("dump: an archive is binary; name a file, or pipe it on");
             }
-            return Ok(Self(To::Stdout(stdout)));
+            return Ok(Self {
+                file: passing()?,
+                to: To::Stdout(stdout),
+            });
         }
         let cannot = || format!("dump: cannot write {path:?}");
         // A link stays; its target is replaced.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let to = match fs::metadata(&path) {
+        match fs::metadata(&path) {
             Ok(there) if there.is_dir() => {
                 bail!("dump: {path:?} is a directory; name a file")
             }
-            Ok(there) if !there.is_file() => To::Special(
-                File::options()
-                    .write(true)
-                    .open(&path)
-                    .with_context(cannot)?,
-            ),
-            _ => To::File {
+            Ok(there) if !there.is_file() => {
+                let special = File::options().write(true).open(&path);
+                Ok(Self {
+                    file: passing()?,
+                    to: To::Special(special.with_context(cannot)?),
+                })
+            }
+            _ => Ok(Self {
                 file: Unfinished::within(folder(&path)).with_context(cannot)?,
-                path,
-            },
-        };
-        Ok(Self(to))
+                to: To::Path(path),
+            }),
+        }
     }
 
-    /// Makes the file durable, and gives it its name.
+    /// Makes the file durable and gives it its name, or sends it on.
     pub fn finish(self) -> io::Result<()> {
-        match self.0 {
-            To::Stdout(mut stdout) => stdout.flush(),
-            To::Special(_) => Ok(()),
-            To::File { file, path } => {
-                file.file().sync_all()?;
-                file.named(folder(&path))?.persist(&path)?;
+        match self.to {
+            To::Stdout(mut stdout) => {
+                send(self.file.file(), &mut stdout)?;
+                stdout.flush()
+            }
+            To::Special(mut special) => send(self.file.file(), &mut special),
+            To::Path(path) => {
+                self.file.file().sync_all()?;
+                self.file.named(folder(&path))?.persist(&path)?;
                 // Makes the name durable too; some file systems cannot.
                 #[cfg(unix)]
                 let _ = File::open(folder(&path)).and_then(|folder| folder.sync_all());
@@ -76,21 +87,31 @@ impl Destination {
     }
 }
 
+fn send(mut file: &File, to: &mut impl Write) -> io::Result<()> {
+    file.rewind()?;
+    io::copy(&mut file, to).map(drop)
+}
+
 impl Write for Destination {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            To::Stdout(stdout) => stdout.write(bytes),
-            To::Special(file) => file.write(bytes),
-            To::File { file, .. } => file.file().write(bytes),
-        }
+        self.file.file().write(bytes)
     }
 
+    // Files are not buffered here.
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.0 {
-            To::Stdout(stdout) => stdout.flush(),
-            // Files are not buffered here.
-            To::Special(_) | To::File { .. } => Ok(()),
-        }
+        Ok(())
+    }
+}
+
+impl Read for Destination {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.file.file().read(bytes)
+    }
+}
+
+impl Seek for Destination {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.file().seek(to)
     }
 }
 
@@ -105,7 +126,6 @@ impl Unfinished {
 
     fn file(&self) -> &File {
         match self {
-            #[cfg(target_os = "linux")]
             Self::Unnamed(file) => file,
             Self::Named(file) => file.as_file(),
         }
@@ -120,6 +140,9 @@ impl Unfinished {
                 let link = names().make_in(folder, |name| linux::link(&file, name))?;
                 Ok(link.into_temp_path())
             }
+            // Only `within` makes files that get a name, and these have one here.
+            #[cfg(not(target_os = "linux"))]
+            Self::Unnamed(_) => Err(io::ErrorKind::Unsupported.into()),
             Self::Named(file) => Ok(file.into_temp_path()),
         }
     }

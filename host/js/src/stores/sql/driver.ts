@@ -29,3 +29,10 @@ export interface SqlDriver {
   stage(dim: number): Stage;
   close(): void;
 }
+
+/** Whether a table was removed under the open store. */
+export function isTableMissing(message: string): boolean {
+  return /no such table: (main\.)?(entries|schema_meta|multi_process_state|namespace_quotas)\b/.test(
+    message,
+  );
+}

@@ -1,67 +1,18 @@
 /**
- * The tables: what a database must hold to be a cache, and their creation.
+ * What a database must hold to be a cache, and its creation.
  *
  * The layout is shared with the other hosts of mneme, and with the Python library mneme-cache;
- * schema version 1 fixes tables, columns and indexes. The table `derived_blobs` is ours alone.
+ * schema version 1 fixes tables, columns and indexes. See schema.ts.
  */
 
-import { CorruptError, SchemaError } from '../../errors.js';
+import { CorruptError, DataVanishedError, SchemaError } from '../../errors.js';
 import type { StoredEmbedder } from '../checks.js';
 import type { SqlDriver } from './driver.js';
 import { text } from './rows.js';
+import { BLOBS, CREATE_BLOBS, OBJECTS, Schema } from './schema.js';
 
-const TABLES = [
-  'schema_meta',
-  'entries',
-  'cache_counters',
-  'namespace_quotas',
-  'multi_process_state',
-];
-const INDEXES = [
-  'idx_entries_ns_hash',
-  'idx_entries_ns_lru',
-  'idx_entries_created_at',
-  'idx_entries_id',
-];
-const BLOBS = 'derived_blobs';
-
-const CREATE = [
-  'CREATE TABLE IF NOT EXISTS schema_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)',
-  `CREATE TABLE IF NOT EXISTS entries (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    namespace TEXT NOT NULL DEFAULT 'default',
-    query_hash TEXT NOT NULL,
-    query TEXT NOT NULL,
-    response TEXT NOT NULL,
-    embedding BLOB NOT NULL,
-    metadata TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
-    last_accessed_at INTEGER NOT NULL,
-    ttl INTEGER,
-    access_count INTEGER NOT NULL DEFAULT 0,
-    UNIQUE(namespace, query_hash)
-  )`,
-  'CREATE INDEX IF NOT EXISTS idx_entries_ns_hash ON entries(namespace, query_hash)',
-  'CREATE INDEX IF NOT EXISTS idx_entries_ns_lru ON entries(namespace, last_accessed_at)',
-  'CREATE INDEX IF NOT EXISTS idx_entries_created_at ON entries(created_at)',
-  'CREATE INDEX IF NOT EXISTS idx_entries_id ON entries(id)',
-  `CREATE TABLE IF NOT EXISTS cache_counters (
-    namespace TEXT NOT NULL,
-    name TEXT NOT NULL,
-    value INTEGER NOT NULL,
-    PRIMARY KEY (namespace, name)
-  )`,
-  `CREATE TABLE IF NOT EXISTS namespace_quotas (
-    namespace TEXT PRIMARY KEY,
-    max_entries INTEGER NOT NULL
-  )`,
-  'CREATE TABLE IF NOT EXISTS multi_process_state (key TEXT PRIMARY KEY, value TEXT NOT NULL)',
-  `INSERT INTO multi_process_state (key, value) VALUES ('version_counter', '0')
-    ON CONFLICT (key) DO NOTHING`,
-];
-
-const CREATE_BLOBS =
-  'CREATE TABLE IF NOT EXISTS derived_blobs (name TEXT PRIMARY KEY, bytes BLOB NOT NULL)';
+const START_COUNTER = `INSERT INTO multi_process_state (key, value) VALUES ('version_counter', '0')
+  ON CONFLICT (key) DO NOTHING`;
 
 /** What a database is, seen from here: no cache yet, or one of an embedder. */
 export interface Found {
@@ -69,31 +20,56 @@ export interface Found {
   complete: boolean;
 }
 
-/** Looks at a database, and refuses what belongs to something else. */
+/**
+ * Looks at a database without writing. One with a statement that no cache has is refused before any
+ * of its tables is read.
+ */
 export function inspect(driver: SqlDriver): Found {
-  const names = driver
-    .all(
-      "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~' AND name NOT LIKE '~_cf~_%' ESCAPE '~'",
-    )
-    .map(({ name }) => String(name));
-  const has = (name: string) => names.includes(name);
-  const hasEntries = () => has('entries') && driver.all('SELECT 1 FROM entries LIMIT 1').length > 0;
-  const version = has('schema_meta') ? meta(driver, 'schema_version') : undefined;
-  if (version === undefined) {
-    const ours = [...TABLES, ...INDEXES, BLOBS];
-    const foreign = names.filter((name) => !ours.includes(name));
-    if (foreign.length > 0) {
-      throw new SchemaError(
-        `this database belongs to something else (it has ${foreign.join(', ')}, and no schema version of a cache); give another one`,
-      );
-    }
-    if (hasEntries()) {
+  const schema = new Schema(driver);
+  if (!schema.has('schema_meta') && schema.others.length > 0) {
+    throw new SchemaError(
+      `this database belongs to something else (it has ${schema.others.slice(0, 5).join(', ')}, and no schema version of a cache); give another one`,
+    );
+  }
+  // Of a later release, the version says more than the statements.
+  const version = schema.knows('schema_meta') ? meta(driver, 'schema_version') : undefined;
+  if (version !== undefined) {
+    checkVersion(version);
+  }
+  schema.accept();
+  const hasEntries =
+    schema.has('entries') && driver.all('SELECT 1 FROM entries LIMIT 1').length > 0;
+  const lacks = (what: string): Found => {
+    if (hasEntries) {
       throw new CorruptError(
-        'table schema_meta lacks the key schema_version though there are entries; restore a checkpoint',
+        `table schema_meta lacks ${what} though there are entries; restore a checkpoint`,
       );
     }
     return { embedder: undefined, complete: false };
+  };
+  if (version === undefined) {
+    return lacks('the key schema_version');
   }
+  const fingerprint = meta(driver, 'embedder_fingerprint');
+  const dim = meta(driver, 'embedder_dim');
+  if (fingerprint === undefined || dim === undefined) {
+    return lacks('embedder_fingerprint or embedder_dim');
+  }
+  if (!/^[0-9]{1,9}$/.test(dim)) {
+    throw new CorruptError(
+      `table schema_meta, key embedder_dim holds ${JSON.stringify(dim)}, which is not a number of dimensions; restore a checkpoint`,
+    );
+  }
+  if (schema.has('sqlite_sequence')) {
+    checkLastId(driver);
+  }
+  return {
+    embedder: { fingerprint, dim: Number(dim) },
+    complete: Object.keys(OBJECTS).every((name) => schema.has(name)),
+  };
+}
+
+function checkVersion(version: string): void {
   if (version !== '1') {
     throw new SchemaError(
       /^[0-9]+$/.test(version)
@@ -101,32 +77,30 @@ export function inspect(driver: SqlDriver): Found {
         : `table schema_meta, key schema_version holds ${JSON.stringify(version)}, which is not a version of a cache; restore a checkpoint`,
     );
   }
-  const fingerprint = meta(driver, 'embedder_fingerprint');
-  const dim = meta(driver, 'embedder_dim');
-  if (fingerprint === undefined || dim === undefined) {
-    if (hasEntries()) {
-      throw new CorruptError(
-        'table schema_meta lacks embedder_fingerprint or embedder_dim though there are entries; restore a checkpoint',
-      );
-    }
-    return { embedder: undefined, complete: false };
-  }
-  if (!/^[0-9]{1,9}$/.test(dim)) {
+}
+
+/** Refuses a last id after which no id can be given. */
+function checkLastId(driver: SqlDriver): void {
+  const wrong = driver.one(
+    `SELECT 1 FROM sqlite_sequence WHERE name = 'entries'
+     AND (typeof(seq) <> 'integer' OR seq NOT BETWEEN 0 AND ${Number.MAX_SAFE_INTEGER})`,
+  );
+  if (wrong) {
     throw new CorruptError(
-      `table schema_meta, key embedder_dim holds ${JSON.stringify(dim)}, which is not a number of dimensions; restore a checkpoint`,
+      `table sqlite_sequence, row entries, column seq is not a last id from 0 to ${Number.MAX_SAFE_INTEGER}, so no entry can get an id; run UPDATE sqlite_sequence SET seq = (SELECT ifnull(max(id), 0) FROM entries) WHERE name = 'entries', or restore a checkpoint`,
     );
   }
-  return {
-    embedder: { fingerprint, dim: Number(dim) },
-    complete: [...TABLES, ...INDEXES].every(has),
-  };
 }
 
 /** Creates what is missing, and records the embedder where none is. */
 export function provision(driver: SqlDriver, { fingerprint, dim }: StoredEmbedder): void {
-  for (const sql of CREATE) {
-    driver.run(sql);
+  const schema = new Schema(driver);
+  for (const [name, sql] of Object.entries(OBJECTS)) {
+    if (!schema.has(name)) {
+      driver.run(sql);
+    }
   }
+  driver.run(START_COUNTER);
   const record = 'INSERT INTO schema_meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING';
   driver.run(record, 'schema_version', '1');
   driver.run(record, 'embedder_fingerprint', fingerprint);
@@ -139,6 +113,15 @@ export function meta(driver: SqlDriver, key: string): string | undefined {
   return row && text(row, 'value');
 }
 
+/** Refuses data of another embedder than the store was opened with: of one cache it never changes. */
+export function stillOf(driver: SqlDriver, { fingerprint }: StoredEmbedder): void {
+  if (meta(driver, 'embedder_fingerprint') !== fingerprint) {
+    throw new DataVanishedError(
+      'the data of this store was replaced by that of another embedder; open the cache again',
+    );
+  }
+}
+
 /** Whether the table of blobs, which a cache may lack, is there. */
 export function hasBlobs(driver: SqlDriver): boolean {
   return driver.all('SELECT 1 FROM sqlite_schema WHERE name = ?', BLOBS).length > 0;
@@ -146,5 +129,7 @@ export function hasBlobs(driver: SqlDriver): boolean {
 
 /** Makes the table of blobs. */
 export function createBlobs(driver: SqlDriver): void {
-  driver.run(CREATE_BLOBS);
+  if (!hasBlobs(driver)) {
+    driver.run(CREATE_BLOBS);
+  }
 }

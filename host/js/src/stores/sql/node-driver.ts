@@ -1,24 +1,51 @@
 /** The driver for `node:sqlite`. */
 
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { BackendError, CorruptError, InvalidArgumentError } from '../../errors.js';
+import { statSync } from 'node:fs';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import {
+  BackendError,
+  CorruptError,
+  DataVanishedError,
+  InvalidArgumentError,
+  UnsupportedError,
+  isMnemeError,
+} from '../../errors.js';
+import { builtin } from '../../platform.js';
 import type { Stage } from '../stage.js';
-import type { SqlDriver, SqlRow, SqlValue } from './driver.js';
+import { isTableMissing, type SqlDriver, type SqlRow, type SqlValue } from './driver.js';
 import { databaseStage } from './stage.js';
 
 const [CORRUPT, NOT_A_DATABASE, BUSY, LOCKED, TOO_BIG] = [11, 26, 5, 6, 18];
+
+type Sqlite = typeof import('node:sqlite');
+
+/** The module; an `UnsupportedError` where the runtime lacks it, as older releases of Node do. */
+export function requireSqlite(): Sqlite {
+  const found = builtin<Sqlite>('node:sqlite');
+  if (!found) {
+    const { process } = globalThis as { process?: { version?: string } };
+    throw new UnsupportedError(
+      `this runtime (${process?.version ?? 'unknown'}) has no node:sqlite; use Node 22.13 or later, Deno or Bun, or another store`,
+    );
+  }
+  return found;
+}
 
 /** A database of `node:sqlite`. */
 export class NodeSqliteDriver implements SqlDriver {
   readonly #path: string;
   readonly #db: DatabaseSync;
+  /** Which file was opened. */
+  readonly #file: string | undefined;
   readonly #statements = new Map<string, StatementSync>();
   #depth = 0;
 
   /** Opens a file, or with an empty path a private database; `pragmas` are run on it. */
   constructor(path: string, timeout: number, pragmas: string) {
     this.#path = path;
+    const { DatabaseSync } = requireSqlite();
     this.#db = this.#told(() => new DatabaseSync(path, { timeout }));
+    this.#file = path === '' ? undefined : fileAt(path);
     try {
       this.#told(() => this.#db.exec(`PRAGMA trusted_schema = OFF; ${pragmas}`));
     } catch (error) {
@@ -44,6 +71,12 @@ export class NodeSqliteDriver implements SqlDriver {
   }
 
   write<T>(work: () => T): T {
+    // What is written to a file without a name is lost.
+    if (this.#file !== undefined && fileAt(this.#path) !== this.#file) {
+      throw new DataVanishedError(
+        `SQLite file ${this.#path}: it was removed or replaced while it was open, and nothing was changed; the next call opens what is there`,
+      );
+    }
     return this.#transaction('BEGIN IMMEDIATE', work);
   }
 
@@ -112,11 +145,23 @@ export class NodeSqliteDriver implements SqlDriver {
     try {
       return work();
     } catch (cause) {
-      const { message, errcode } = cause as Error & { errcode?: number };
+      if (isMnemeError(cause)) {
+        throw cause;
+      }
+      const { message, errcode, code: name } = cause as Error & { errcode?: number; code?: string };
       const code = (errcode ?? 0) & 0xff;
       const what = `SQLite file ${this.#path || '(temporary)'}: ${message}`;
       if (code === CORRUPT || code === NOT_A_DATABASE) {
         throw new CorruptError(`${what}; restore a checkpoint, or give another path`, { cause });
+      }
+      if (name === 'ERR_OUT_OF_RANGE') {
+        throw new CorruptError(
+          `${what}; numbers end at ${Number.MAX_SAFE_INTEGER}, so the row is damaged: delete it, or restore a checkpoint`,
+          { cause },
+        );
+      }
+      if (isTableMissing(message)) {
+        throw new DataVanishedError(`${what}; the next call makes it again`, { cause });
       }
       if (code === TOO_BIG) {
         throw new InvalidArgumentError(`${what}; give less`);
@@ -126,11 +171,18 @@ export class NodeSqliteDriver implements SqlDriver {
   }
 }
 
+/** Which file a path leads to; undefined where that cannot be told. */
+function fileAt(path: string): string | undefined {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return found === undefined ? undefined : `${found.dev}:${found.ino}`;
+}
+
 let dropping: boolean | undefined;
 
 /** Whether this runtime ends a text at its first U+0000, as Node 22 does. */
 function dropsNul(): boolean {
   if (dropping === undefined) {
+    const { DatabaseSync } = requireSqlite();
     const db = new DatabaseSync(':memory:');
     const row = db.prepare("SELECT 'a' || char(0) || 'b' AS text").get();
     dropping = row?.['text'] !== 'a\0b';

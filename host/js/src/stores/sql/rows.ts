@@ -1,13 +1,16 @@
 /**
  * Between the rows of table `entries` and entries.
  *
- * Reading tolerates what other writers of the layout leave behind: a number below zero reads as
- * 0, a fraction is cut off.
+ * A number from 0 to 2^53 - 1 is what every writer of the layout means; anything else is damage.
+ * A fraction, which mneme-cache lets pass, is cut off.
  */
 
 import { CorruptError } from '../../errors.js';
 import type { Entry, EntryRef, Inserted } from '../../store.js';
 import type { SqlDriver, SqlRow, SqlValue } from './driver.js';
+
+/** The greatest number that is read and written. */
+const MAX = Number.MAX_SAFE_INTEGER;
 
 /** A column of text, as a driver reads it; see `SqlDriver.text`. */
 export type TextColumn = (column: string) => string;
@@ -112,9 +115,9 @@ export function reference(row: SqlRow): EntryRef {
 
 export function idOf(row: SqlRow): number {
   const { id } = row;
-  if (typeof id !== 'number' || id < 1) {
+  if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 1) {
     throw new CorruptError(
-      `table entries has a row whose id is ${id}, and ids start at 1; restore a checkpoint`,
+      `table entries has a row whose id is ${id}, and ids are from 1 to ${MAX}; delete that row, or restore a checkpoint`,
     );
   }
   return id;
@@ -139,11 +142,17 @@ export function text(row: SqlRow, column: string): string {
 }
 
 export function whole(row: SqlRow, column: string): number {
-  const value = row[column];
-  if (typeof value !== 'number') {
-    throw wrong(row, column, 'is not a number');
+  const value = number(row[column]);
+  if (value === undefined) {
+    throw wrong(row, column, `is not a number from 0 to ${MAX}`);
   }
-  return Math.min(Math.max(Math.trunc(value), 0), Number.MAX_SAFE_INTEGER);
+  return value;
+}
+
+function number(value: unknown): number | undefined {
+  return typeof value === 'number' && value >= 0 && Math.trunc(value) <= MAX
+    ? Math.trunc(value)
+    : undefined;
 }
 
 export function vectorOf(row: SqlRow, vectorBytes: number): Uint8Array {
@@ -162,13 +171,13 @@ export function vectorOf(row: SqlRow, vectorBytes: number): Uint8Array {
 }
 
 export function quota(row: SqlRow): number {
-  const value = row['max_entries'];
-  if (typeof value !== 'number') {
+  const value = number(row['max_entries']);
+  if (value === undefined) {
     throw new CorruptError(
-      'table namespace_quotas, column max_entries holds no number; set the quota again',
+      `table namespace_quotas, column max_entries holds no number from 0 to ${MAX}; set the quota again`,
     );
   }
-  return Math.max(Math.trunc(value), 0);
+  return value;
 }
 
 function wrong(row: SqlRow, column: string, what: string): CorruptError {

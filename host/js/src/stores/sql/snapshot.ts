@@ -199,7 +199,10 @@ export class Restore {
         }
         if (lastId !== null) {
           live.run("DELETE FROM main.sqlite_sequence WHERE name = 'entries'");
-          live.run("INSERT INTO main.sqlite_sequence (name, seq) VALUES ('entries', ?)", lastId);
+          live.run(
+            "INSERT INTO main.sqlite_sequence (name, seq) VALUES ('entries', CAST(? AS INTEGER))",
+            lastId,
+          );
         }
         live.run(
           "UPDATE main.multi_process_state SET value = ? WHERE key = 'version_counter'",
@@ -252,12 +255,6 @@ export class Restore {
     const number = (sql: string) => Number(Object.values(source.one(sql) ?? {})[0]);
     if (this.#size < number('PRAGMA page_count') * number('PRAGMA page_size')) {
       throw new CorruptError('its end is missing');
-    }
-    // A snapshot is data. What would run in programs that open the file is refused.
-    const active = source.one(`SELECT type || ' ' || name AS what FROM sqlite_schema
-      WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1`);
-    if (active) {
-      throw new CorruptError(`it brings the ${active['what']}, and caches have plain tables only`);
     }
     source.write(() => layout.provision(source, embedder));
     version(source);

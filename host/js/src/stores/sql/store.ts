@@ -44,8 +44,12 @@ import {
   type TextColumn,
 } from './rows.js';
 
-/** Times as they are read: whole, and not below zero. */
-const CREATED_AT = 'max(CAST(created_at AS INTEGER), 0)';
+const MAX = Number.MAX_SAFE_INTEGER;
+/** As it is read: without a fraction. */
+const CREATED_AT = 'CAST(created_at AS INTEGER)';
+/** As the index of expiry has it. A row whose numbers are damage never expires. */
+const EXPIRED = `ttl IS NOT NULL AND ttl BETWEEN 0 AND ${MAX}
+  AND created_at BETWEEN 0 AND ${MAX} AND created_at + ttl < ?`;
 const USER_META =
   "schema_meta.key NOT IN ('schema_version', 'embedder_fingerprint', 'embedder_dim')";
 
@@ -74,14 +78,14 @@ function statements(text: TextColumn) {
     oldestIn: `SELECT ${references} FROM entries
       WHERE namespace = ?2 ORDER BY last_accessed_at, id LIMIT ?1`,
     expired: `SELECT ${references} FROM entries
-      WHERE ttl IS NOT NULL AND ${CREATED_AT} + max(CAST(ttl AS INTEGER), 0) <= ?`,
+      WHERE ${EXPIRED}`,
   };
 }
 
 const STAMPS = 'SELECT id, created_at FROM entries WHERE id > ? ORDER BY id LIMIT ?';
 /** Numbers beyond 2^53 - 1 could not be read again. */
 const TOUCH = `UPDATE entries SET last_accessed_at = max(last_accessed_at, ?2),
-    access_count = min(max(access_count, 0) + ?3, ${Number.MAX_SAFE_INTEGER})
+    access_count = min(max(access_count, 0) + ?3, ${MAX})
   WHERE id = ?1`;
 const BUMP = `INSERT INTO multi_process_state (key, value) VALUES ('version_counter', '1')
   ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)`;
@@ -92,9 +96,16 @@ const SET_META = `INSERT INTO schema_meta (key, value) VALUES (?, ?)
 /** Not every driver tells no bytes from none. */
 const WRITE_BLOB = `INSERT INTO derived_blobs (name, bytes) VALUES (?, coalesce(?, zeroblob(0)))
   ON CONFLICT (name) DO UPDATE SET bytes = excluded.bytes`;
+function outOfRange(column: string): string {
+  return `(typeof(${column}) NOT IN ('integer', 'real') OR ${column} < 0 OR ${column} >= ${MAX} + 1)`;
+}
+
 /** Rows that no page would show, or no index could take. */
 const WRONG_ROW = `SELECT 1 FROM entries
-  WHERE id < 1 OR typeof(embedding) <> 'blob' OR length(embedding) <> ? LIMIT 1`;
+  WHERE id NOT BETWEEN 1 AND ${MAX} OR typeof(embedding) <> 'blob' OR length(embedding) <> ?
+    OR namespace = '' OR ${['created_at', 'last_accessed_at', 'access_count'].map(outOfRange).join(' OR ')}
+    OR (ttl IS NOT NULL AND ${outOfRange('ttl')})
+  LIMIT 1`;
 
 /** What is open. */
 interface Session {
@@ -243,6 +254,7 @@ export class SqlStore implements Store {
       return [];
     }
     return driver.write(() => {
+      layout.stillOf(driver, embedder);
       driver.run(BUMP);
       return entries.map((one) => insertOne(driver, one));
     });
@@ -283,8 +295,8 @@ export class SqlStore implements Store {
   deleteExpired(now: number, namespace: string | undefined, limit: number): EntryRef[] {
     const { driver, sql } = this.#open();
     const of = namespace === undefined ? '' : ' AND entries.namespace = ?';
-    const values: SqlValue[] = namespace === undefined ? [now] : [now, namespace];
-    // Looking takes a walk over the table, which must not hold up writers for nothing.
+    const values: SqlValue[] = namespace === undefined ? [now + 1] : [now + 1, namespace];
+    // A transaction that writes must not hold up others for nothing.
     if (limit === 0 || !driver.one(`${sql.expired}${of} LIMIT 1`, ...values)) {
       return [];
     }

@@ -6,6 +6,12 @@ local p = string.sub(by_id, 1, -6)
 local by_ttl, expiring = p .. 'by_ttl', p .. 'expiring'
 local namespaces, version, next_id = p .. 'namespaces', p .. 'version', p .. 'next_id'
 
+-- Every script is told last which cache it is for, empty where it need not be one.
+local incarnation = table.remove(ARGV)
+if incarnation ~= '' and redis.call('GET', p .. 'incarnation') ~= incarnation then
+  error('MNEME-VANISHED', 0)
+end
+
 -- The greatest number that a double holds exactly, with all below.
 local GREATEST = 9007199254740991
 
@@ -19,6 +25,9 @@ local function read(command, key, ...)
   if type(reply) == 'table' and reply.err then
     if string.find(reply.err, 'WRONGTYPE', 1, true) then
       damaged(key, 'is of the wrong type')
+    end
+    if string.find(reply.err, "can't run this command", 1, true) then
+      error('MNEME-RIGHTS ' .. command .. ' ', 0)
     end
     error(reply.err, 0)
   end

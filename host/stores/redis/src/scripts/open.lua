@@ -1,9 +1,10 @@
--- Returns the schema version, fingerprint and dimensions recorded, and how many entries there
--- are. Records version ARGV[1], fingerprint ARGV[2] and dimensions ARGV[3] where none is, if
--- those that are there agree.
+-- Returns the schema version, fingerprint and dimensions recorded, how many entries there are,
+-- and the incarnation, empty where none can be recorded. Records version ARGV[1], fingerprint
+-- ARGV[2], dimensions ARGV[3] and incarnation ARGV[4] where none is, if those that are there agree.
 local meta = p .. 'meta'
 local types = { [meta] = 'hash', [expiring] = 'hash', [by_id] = 'zset', [by_ttl] = 'zset',
-  [namespaces] = 'set', [version] = 'string', [next_id] = 'string' }
+  [namespaces] = 'set', [version] = 'string', [next_id] = 'string',
+  [p .. 'incarnation'] = 'string' }
 for key, expected in pairs(types) do
   local found = redis.call('TYPE', key).ok
   if found ~= 'none' and found ~= expected then
@@ -20,9 +21,11 @@ for i, name in ipairs(names) do
     missing[#missing + 1] = name
     missing[#missing + 1] = ARGV[i]
   elseif found[i] ~= ARGV[i] then
-    return { found[1], found[2], found[3], entries }
+    return { found[1], found[2], found[3], entries, '' }
   end
 end
+local ours = ''
+
 if entries == 0 or (found[2] and found[3]) then
   if #missing > 0 then
     redis.call('HSET', meta, unpack(missing))
@@ -32,5 +35,8 @@ if entries == 0 or (found[2] and found[3]) then
       redis.call('SET', key, '0')
     end
   end
+  -- A replica, or a server whose memory is full, can still be read.
+  redis.pcall('SET', p .. 'incarnation', ARGV[4], 'NX')
+  ours = redis.call('GET', p .. 'incarnation') or ''
 end
-return { found[1], found[2], found[3], entries }
+return { found[1], found[2], found[3], entries, ours }

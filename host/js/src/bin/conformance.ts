@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `mneme-cache-wasm conformance ./my-store.js`: judges a store. */
+/** `mneme-cache-wasm-conformance ./my-store.js`: judges a store. */
 
 import { spawn } from 'node:child_process';
 import { writeSync } from 'node:fs';
@@ -18,7 +18,7 @@ import {
 import type { Store } from '../store.js';
 import { listText, reportText } from './report.js';
 
-const USAGE = `Usage: mneme-cache-wasm conformance STORE.js [options]
+const USAGE = `Usage: mneme-cache-wasm-conformance STORE.js [options]
 
 Judges a store: runs the conformance battery on it. STORE.js is a module whose default export
 makes a new, closed store on the same data each time it is called. Nobody else may write to that
@@ -56,9 +56,9 @@ async function main(): Promise<number> {
     stdout.write(`${USAGE}\n`);
     return 0;
   }
-  const [command, file, ...more] = positionals;
-  if (command !== 'conformance' || more.length > 0 || (!file && !values.list)) {
-    throw new UsageError('name the command `conformance` and the module of one store');
+  const [file, ...more] = positionals;
+  if (more.length > 0 || (!file && !values.list)) {
+    throw new UsageError('name the module of one store');
   }
   const seed = parseSeed(values.seed);
   const wanted = glob(values.case);
@@ -176,16 +176,7 @@ async function startKilled(
   seed: bigint,
 ): Promise<KilledProcess> {
   const self = fileURLToPath(import.meta.url);
-  const args = [
-    'conformance',
-    file,
-    '--case',
-    one.name,
-    '--phase',
-    `${phase}`,
-    '--seed',
-    `${seed}`,
-  ];
+  const args = [file, '--case', one.name, '--phase', `${phase}`, '--seed', `${seed}`];
   const child = spawn(execPath, [...execArgv, self, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -1,0 +1,50 @@
+//! How questions are compared, in every command that opens a cache.
+
+use mneme::Builder;
+
+const HEADING: &str = "Comparing questions";
+
+/// What decides whether two questions are the same.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Comparing {
+    /// Compare case and white space too, as code needs it: `US` is not `us`. Entries that were
+    /// stored without it are not found by their words
+    #[arg(long, global = true, help_heading = HEADING)]
+    pub keep_case: bool,
+
+    /// Compare texts by meaning although the embedder cannot read them to the end, or does
+    /// not know their script. Different ones may then seem to be the same
+    #[arg(long, global = true, help_heading = HEADING)]
+    pub allow_unreadable: bool,
+
+    /// Trust an answer less as it ages: its confidence, the similarity at first, halves in so many
+    /// seconds, and below the cut-off, 0 to 1, it does not answer. Default: age does not count
+    #[arg(long, global = true, value_name = "SECONDS,CUT_OFF", value_parser = decay, help_heading = HEADING)]
+    pub decay: Option<(u64, f32)>,
+}
+
+impl Comparing {
+    /// Sets these options.
+    pub fn apply(&self, builder: Builder) -> Builder {
+        let builder = builder
+            .normalize(!self.keep_case)
+            .allow_unreadable(self.allow_unreadable);
+        match self.decay {
+            Some((half_life, cut_off)) => builder.confidence_decay(half_life, cut_off),
+            None => builder,
+        }
+    }
+}
+
+fn decay(text: &str) -> Result<(u64, f32), String> {
+    let parse = || {
+        let (half_life, cut_off) = text.split_once(',')?;
+        Some((half_life.trim().parse().ok()?, cut_off.trim().parse().ok()?))
+    };
+    match parse() {
+        Some((half_life, cut_off)) if half_life > 0 && (0.0..=1.0).contains(&cut_off) => {
+            Ok((half_life, cut_off))
+        }
+        _ => Err("a half-life in seconds, at least 1, a comma, and a cut-off from 0 to 1 are needed, such as 86400,0.7".into()),
+    }
+}

@@ -1,0 +1,140 @@
+/**
+ * The statements of the tables: which ones a database may have, and no others.
+ *
+ * SQLite obeys what a file says of its tables: a collation makes two tenants one, a generated
+ * column runs for minutes. So a database is only used where each of its statements is one that a
+ * store of ours or `mneme-cache` writes. They are compared without their white space, and otherwise
+ * letter by letter. The twin of host/stores/sqlite/src/schema.rs.
+ */
+
+import { SchemaError } from '../../errors.js';
+import type { SqlDriver } from './driver.js';
+
+/** The table of blobs, which a cache may lack. */
+export const BLOBS = 'derived_blobs';
+
+/** The tables, then the indexes. The last two are ours alone. */
+export const OBJECTS: Record<string, string> = {
+  schema_meta: 'CREATE TABLE schema_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)',
+  entries: `CREATE TABLE entries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace TEXT NOT NULL DEFAULT 'default',
+    query_hash TEXT NOT NULL,
+    query TEXT NOT NULL,
+    response TEXT NOT NULL,
+    embedding BLOB NOT NULL,
+    metadata TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_accessed_at INTEGER NOT NULL,
+    ttl INTEGER,
+    access_count INTEGER NOT NULL DEFAULT 0,
+    UNIQUE(namespace, query_hash)
+)`,
+  cache_counters: `CREATE TABLE cache_counters (
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value INTEGER NOT NULL,
+    PRIMARY KEY (namespace, name)
+)`,
+  namespace_quotas: `CREATE TABLE namespace_quotas (
+    namespace TEXT PRIMARY KEY,
+    max_entries INTEGER NOT NULL
+)`,
+  multi_process_state:
+    'CREATE TABLE multi_process_state (key TEXT PRIMARY KEY, value TEXT NOT NULL)',
+  idx_entries_ns_hash: 'CREATE INDEX idx_entries_ns_hash ON entries(namespace, query_hash)',
+  idx_entries_ns_lru: 'CREATE INDEX idx_entries_ns_lru ON entries(namespace, last_accessed_at)',
+  idx_entries_created_at: 'CREATE INDEX idx_entries_created_at ON entries(created_at)',
+  idx_entries_id: 'CREATE INDEX idx_entries_id ON entries(id)',
+  idx_entries_lru: 'CREATE INDEX idx_entries_lru ON entries(last_accessed_at)',
+  idx_entries_expiry:
+    'CREATE INDEX idx_entries_expiry ON entries(created_at + ttl, namespace) WHERE ttl IS NOT NULL',
+};
+
+/** Made by the first blob. */
+export const CREATE_BLOBS =
+  'CREATE TABLE derived_blobs (name TEXT PRIMARY KEY, bytes BLOB NOT NULL)';
+
+/** What may be there beside them: blobs, and what SQLite makes itself. */
+const OPTIONAL: Record<string, string> = {
+  [BLOBS]: CREATE_BLOBS,
+  sqlite_sequence: 'CREATE TABLE sqlite_sequence(name,seq)',
+  sqlite_stat1: 'CREATE TABLE sqlite_stat1(tbl,idx,stat)',
+  sqlite_stat4: 'CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)',
+};
+
+const KNOWN = new Map(
+  Object.entries({ ...OBJECTS, ...OPTIONAL }).map(([name, sql]) => [name, flat(sql)]),
+);
+
+/** The most of a name or a statement that a message repeats. */
+const SHOWN = 80;
+
+/** What a database has. */
+export class Schema {
+  readonly names: string[];
+  readonly #foreign: { type: string; name: string; sql: string } | undefined;
+
+  /** Reads the statements of a database, and runs nothing of them. */
+  constructor(driver: SqlDriver) {
+    const rows = driver
+      // workerd has tables of this name in every object.
+      .all("SELECT type, name, sql FROM sqlite_schema WHERE tbl_name NOT LIKE '~_cf~_%' ESCAPE '~'")
+      .map(({ type, name, sql }) => ({
+        type: String(type),
+        name: String(name),
+        sql: sql === null ? '' : String(sql),
+      }));
+    this.names = rows.map(({ name }) => name);
+    this.#foreign = rows.find((row) => !isKnown(row));
+  }
+
+  has(name: string): boolean {
+    return this.names.includes(name);
+  }
+
+  /** Whether it has something of this name, and as a cache has it. */
+  knows(name: string): boolean {
+    return this.has(name) && this.#foreign?.name !== name;
+  }
+
+  /** What only another program makes. */
+  get others(): string[] {
+    return this.names.filter((name) => !KNOWN.has(name) && !name.startsWith('sqlite_'));
+  }
+
+  /** Refuses a database with anything that no cache has. */
+  accept(): void {
+    if (!this.#foreign) {
+      return;
+    }
+    const { type, name, sql } = this.#foreign;
+    throw new SchemaError(
+      KNOWN.has(name)
+        ? `the ${type} ${excerpt(name)} is not as a cache has it, for its statement is ${excerpt(flat(sql))}; restore a checkpoint, or give another database`
+        : `it has the ${type} ${excerpt(name)}, which no cache has; drop it, or give another database`,
+    );
+  }
+}
+
+function isKnown({ type, name, sql }: { type: string; name: string; sql: string }): boolean {
+  const known = KNOWN.get(name);
+  if (known === undefined) {
+    // SQLite's own indexes come from the statements of their tables.
+    return sql === '' && type === 'index' && name.startsWith('sqlite_autoindex_');
+  }
+  const expected = known.startsWith('CREATE TABLE') ? 'table' : 'index';
+  return type === expected && flat(sql) === known;
+}
+
+/** A statement with single spaces, and without any beside brackets and commas. */
+function flat(sql: string): string {
+  return sql
+    .trim()
+    .replace(/\s+/g, ' ')
+    .replace(/ ?([(),]) ?/g, '$1');
+}
+
+function excerpt(text: string): string {
+  return JSON.stringify(text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text);
+}

@@ -1,0 +1,204 @@
+/** Cases of the embedder: batches, deadlines, retries, rests, and how much of a text it reads. */
+
+import { equal, fails, letters, ok } from './support/check.mjs';
+
+/** An embedder that answers with what `outcome(call, texts)` returns or throws. */
+function scripted(outcome, more = {}) {
+  const embedder = {
+    ...letters(),
+    ...more,
+    asked: 0,
+    embed: async (texts, options) => {
+      embedder.asked += 1;
+      return (await outcome(embedder.asked, texts, options)) ?? letters().embed(texts);
+    },
+  };
+  return embedder;
+}
+
+const http = (status, headers) => Object.assign(new Error(`status ${status}`), { status, headers });
+
+function open({ SemanticCache, memory }, embedder, options = {}) {
+  return SemanticCache.open({ store: memory(), embedder, onError: () => {}, ...options });
+}
+
+export const embedding = {
+  async 'an embedder gets no more texts than it takes'(env) {
+    for (const [maxBatch, expected] of [
+      [undefined, [100, 100, 50]],
+      [64, [64, 64, 64, 58]],
+      [1000, [250]],
+    ]) {
+      const embedder = { ...letters(), maxBatch };
+      const cache = await open(env, embedder);
+      const texts = Array.from({ length: 250 }, (_, i) => `text ${i}`);
+      const lengths = () => embedder.calls.splice(0).map(({ length }) => length);
+      embedder.calls.length = 0;
+      await cache.putMany(texts.map((query) => ({ query, response: query })));
+      equal(lengths(), expected);
+      const found = await cache.getMany(texts.map((text) => `${text}!`));
+      equal(lengths(), expected);
+      ok(
+        found.every(({ hit }) => hit),
+        'all are found',
+      );
+    }
+    // What was embedded before the failure is used.
+    const half = scripted((call) => (call > 1 ? Promise.reject(http(401)) : undefined), {
+      maxBatch: 2,
+    });
+    const cache = await open(env, half);
+    await cache.putMany([
+      { query: 'abc', response: 'r' },
+      { query: 'xyz', response: 's' },
+    ]);
+    half.asked = 0;
+    const found = await cache.getMany(['abcc', 'xyzz', 'abccc']);
+    equal(
+      found.map(({ hit, miss }) => hit?.response ?? miss.reason),
+      ['r', 's', 'embedder-failure'],
+    );
+    await fails(
+      cache.putMany(['q1', 'q2', 'q3'].map((query) => ({ query, response: 'r' }))),
+      'embedder',
+    );
+    equal((await cache.stats()).entries, 2, 'nothing of a call that fails is stored');
+  },
+
+  async 'what may pass is tried again, and nothing else'(env) {
+    const soon = { 'retry-after-ms': '1' };
+    const network = new TypeError('fetch failed', { cause: { code: 'ECONNRESET' } });
+    for (const [failure, asked] of [
+      [http(429, soon), 3],
+      [http(503, new Map([['retry-after', '0']])), 3],
+      [{ message: 'axios', response: { status: 429, headers: soon } }, 3],
+      [Object.assign(network, { headers: soon }), 3],
+      [http(400), 1],
+      [http(401), 1],
+      [http(403), 1],
+      [new Error('a bug'), 1],
+    ]) {
+      const embedder = scripted(() => Promise.reject(failure));
+      const error = await fails((await open(env, embedder)).put('q', 'r'), 'embedder');
+      equal([embedder.asked, error.retryable], [asked, asked > 1], String(failure.status));
+      ok(error.cause === failure, 'with what it threw');
+      const passing = scripted((call) => (call < 3 ? Promise.reject(failure) : undefined));
+      const cache = await open(env, passing);
+      equal(await cache.put('q', 'r').catch(({ code }) => code), asked > 1 ? 1 : 'embedder');
+    }
+    const never = scripted(() => Promise.reject(http(429, soon)), { retries: 0 });
+    await fails((await open(env, never)).put('q', 'r'), 'embedder', /HTTP 429/);
+    equal(never.asked, 1);
+    // A service that asks for more patience than there is gets it: nobody waits, and nobody asks.
+    let now = 1_700_000_000_000;
+    const busy = scripted(() => Promise.reject(http(429, { 'retry-after': '30' })));
+    const cache = await open(env, busy, { now: () => now });
+    const first = await fails(cache.put('q', 'r'), 'embedder', /HTTP 429/);
+    equal(first.retryable, true);
+    await fails(cache.put('q', 'r'), 'embedder', /asked again in 30\.0 s/);
+    equal(busy.asked, 1);
+    now += 30_000;
+    await fails(cache.put('q', 'r'), 'embedder', /HTTP 429/);
+    equal(busy.asked, 2);
+  },
+
+  async 'an embedder that hangs is left alone for a while'(env) {
+    let now = 1_700_000_000_000;
+    let mode = 'hang';
+    let aborted = 0;
+    const embedder = scripted(
+      (_, __, { signal }) => {
+        signal.addEventListener('abort', () => (aborted += 1));
+        return mode === 'hang' ? new Promise(() => {}) : undefined;
+      },
+      { timeoutSeconds: 0.02 },
+    );
+    const cache = await open(env, embedder, { now: () => now });
+    await cache.put('exact', 'r', { embedding: letters().embed(['exact'])[0] });
+    const late = await fails(cache.put('q', 'r'), 'embedder', /not answered within 0\.02 s/);
+    equal([late.retryable, aborted, embedder.asked], [true, 1, 1]);
+    for (let i = 0; i < 100; i++) {
+      equal((await cache.lookUp(`q${i}`)).miss.reason, 'embedder-failure');
+    }
+    equal((await cache.get('exact')).layer, 'exact');
+    equal(embedder.asked, 1, 'nobody waits in vain');
+    now += 1000;
+    await fails(cache.put('q', 'r'), 'embedder', /not answered/);
+    now += 1000;
+    await fails(cache.put('q', 'r'), 'embedder', /is not asked/);
+    equal(embedder.asked, 2, 'and longer after each attempt');
+    now += 1000;
+    mode = 'well';
+    equal((await cache.get('exactt')).layer, 'semantic');
+    await cache.put('q', 'r');
+    // A clock that was set back makes it rest no longer.
+    mode = 'hang';
+    await fails(cache.put('other', 'r'), 'embedder', /not answered/);
+    now -= 3_600_000;
+    mode = 'well';
+    await cache.put('other', 'r');
+  },
+
+  async 'failures in a row make it rest, those of one text do not'(env) {
+    const broken = scripted(() => Promise.reject(http(401)));
+    const cache = await open(env, broken, { now: () => 1_700_000_000_000 });
+    for (let i = 0; i < 10; i++) await cache.lookUp(`q${i}`);
+    equal(broken.asked, 3);
+    const picky = scripted((_, [text]) =>
+      text.startsWith('bad') ? Promise.reject(http(400)) : undefined,
+    );
+    const other = await open(env, picky);
+    for (let i = 0; i < 10; i++) await other.lookUp(`bad ${i}`);
+    equal(await other.put('good', 'r'), 1);
+  },
+
+  async 'a text that was not read is compared in the exact layer only'(env) {
+    // It reads eight letters, and knows those of ASCII.
+    const reading = () => ({
+      fingerprint: 'eight',
+      dimensions: 26,
+      embed: (texts) =>
+        texts.map((text) => {
+          const read = [...text].slice(0, 8);
+          return {
+            vector: letters().embed([read.join('')])[0],
+            tokens: [...text].length,
+            tokensRead: read.length,
+            tokensUnknown: read.filter((c) => c > '~').length,
+          };
+        }),
+    });
+    const cache = await open(env, reading());
+    await cache.put('abcdefgh and one end', 'one');
+    equal((await cache.lookUp('abcdefgh and another')).miss.reason, 'unreadable');
+    equal((await cache.get('ABCDEFGH and one end')).layer, 'exact');
+    await cache.put('你好嗎', 'two');
+    equal((await cache.lookUp('再見了')).miss.reason, 'unreadable');
+    await cache.put('abcdef', 'short');
+    equal((await cache.get('abcdeff')).layer, 'semantic');
+    equal(await cache.getOrCompute('abcdefgh and a third', () => 'three'), 'three');
+    equal((await cache.get('abcdefgh and a third')).layer, 'exact');
+    const allowing = await open(env, reading(), { allowUnreadable: true });
+    await allowing.put('abcdefgh and one end', 'one');
+    equal((await allowing.get('abcdefgh and another')).similarity, 1);
+    const bare = await open(env, {
+      ...reading(),
+      embed: (texts) =>
+        reading()
+          .embed(texts)
+          .map(({ vector }) => ({ vector })),
+    });
+    await bare.put('abcdefgh and one end', 'one');
+    equal((await bare.get('abcdefgh and another')).layer, 'semantic', 'without a reading');
+    for (const wrong of [{ tokens: -1 }, { tokens: 1.5 }, { tokens: '7' }]) {
+      const odd = await open(env, {
+        ...reading(),
+        embed: (texts) =>
+          reading()
+            .embed(texts)
+            .map((one) => ({ ...one, ...wrong })),
+      });
+      await fails(odd.put('q', 'r'), 'embedder', /tokens/);
+    }
+  },
+};

@@ -1,0 +1,180 @@
+/** Cases of `getOrCompute`: what it keeps, and that the caller gets what was computed, come what may. */
+
+import { equal, fails, letters, ok } from './support/check.mjs';
+
+/** A cache on a memory store, and what `onError` heard: `during code`. */
+async function open({ SemanticCache, MemoryStore }, options = {}) {
+  const told = [];
+  const store = new MemoryStore();
+  const cache = await SemanticCache.open({
+    store,
+    embedder: letters(),
+    onError: (error, { during }) => told.push(`${during} ${error.code}`),
+    ...options,
+  });
+  return { cache, store, told };
+}
+
+export const keeping = {
+  async 'values come back as they were computed'(env) {
+    const { cache, told } = await open(env);
+    const values = [
+      'text',
+      '',
+      '{"a":1}',
+      0,
+      -1.5,
+      true,
+      null,
+      [],
+      [1, [2, { b: null }]],
+      {},
+      { a: { b: [1, 'é\u{1F980}'] } },
+    ];
+    for (const [i, value] of values.entries()) {
+      // A blank text is refused, and the others are kept.
+      const question = `${'abcdefghijk'[i].repeat(9)}`;
+      equal(await cache.getOrCompute(question, () => value), value);
+      if (value !== '') {
+        const again = await cache.resolve(question, () => ok(false, 'it was kept'));
+        equal([again.value, again.origin], [value, 'cache']);
+      }
+    }
+    const metadata = { model: 'small' };
+    await cache.getOrCompute('lllll', async () => ({ n: 1 }), { metadata, ttlSeconds: undefined });
+    const hit = await cache.get('lllll');
+    equal([hit.response, hit.metadata.model], ['{"n":1}', 'small']);
+    equal(told, ['keep refused']);
+  },
+
+  async 'what JSON cannot hold reaches the caller, and is not kept'(env) {
+    const { cache, told } = await open(env);
+    const circle = {};
+    circle.self = circle;
+    const odd = [
+      undefined,
+      Number.NaN,
+      1n,
+      new Date(0),
+      new Map(),
+      () => 1,
+      Symbol('s'),
+      circle,
+      [1, , 2],
+      '\ud800',
+      new (class Answer {})(),
+    ];
+    for (const value of odd) {
+      const { value: got, origin, cacheError } = await cache.resolve('abc', () => value);
+      ok(Object.is(got, value), `the caller gets ${String(value)}`);
+      equal([origin, cacheError.code], ['computed', 'invalid-argument']);
+    }
+    equal(
+      told,
+      odd.map(() => 'keep invalid-argument'),
+    );
+    equal((await cache.stats()).entries, 0);
+  },
+
+  async 'a computed answer is never lost'(env) {
+    const broken = {
+      'too long a question': [{}, 'q'.repeat(33_000), 'answer', 'invalid-argument'],
+      'too long an answer': [
+        { maxBytes: { response: 10 } },
+        'q',
+        'a long answer',
+        'invalid-argument',
+      ],
+      'too much metadata': [{ maxBytes: { metadata: 10 } }, 'q', { a: 1 }, 'invalid-argument'],
+      'a closed namespace': [{ namespaceQuotas: { default: 0 } }, 'q', 'answer', 'quota-exceeded'],
+    };
+    for (const [what, [options, question, value, code]] of Object.entries(broken)) {
+      const { cache, told } = await open(env, options);
+      const found = await cache.resolve(question, () => value);
+      equal([found.value, found.origin, found.cacheError.code], [value, 'computed', code], what);
+      equal(told, [`keep ${code}`], what);
+    }
+    for (const operation of ['getByHash', 'insert', 'iterVectors', 'iterStamps']) {
+      const { cache, store, told } = await open(env);
+      await cache.put('zzz', 'r');
+      store[operation] = () => {
+        throw new Error('disk full');
+      };
+      equal(await cache.getOrCompute('abc', () => 'answer'), 'answer', operation);
+      ok(operation !== 'insert' || told[0] === 'keep backend', `${operation}: ${told}`);
+      delete store[operation];
+      equal(await cache.getOrCompute('abc', () => 'answer'), 'answer');
+      equal((await cache.get('abc')).response, 'answer', 'and it is kept again');
+    }
+    // Options that are wrong are told before anything is computed.
+    const { cache } = await open(env);
+    let runs = 0;
+    const compute = () => `${(runs += 1)}`;
+    for (const wrong of [{ ttlSeconds: -1 }, { threshold: 7 }, { namespace: '' }, { tll: 1 }]) {
+      await fails(cache.getOrCompute('q', compute, wrong), 'invalid-argument');
+    }
+    await fails(cache.getOrCompute(7, compute), 'invalid-argument');
+    await fails(cache.getOrCompute('q', 'answer'), 'invalid-argument', /give a function/);
+    equal(runs, 0);
+  },
+
+  async 'blank and failed answers are not kept'(env) {
+    const { cache, told } = await open(env);
+    for (const failed of ['', ' \n', '[ERROR] no model', ' [LLM Error] quota']) {
+      const found = await cache.resolve('question', () => failed);
+      equal([found.value, found.cacheError.code], [failed, 'refused']);
+    }
+    equal(told, Array(4).fill('keep refused'));
+    equal(await cache.getOrCompute('question', () => 'good'), 'good');
+    equal(await cache.getOrCompute('question', () => 'other'), 'good');
+    const strict = await open(env, { validator: ({ response }) => response !== 'bad' });
+    await strict.cache.getOrCompute('question', () => 'bad');
+    equal((await strict.cache.stats()).entries, 0);
+    // Callers who put an answer themselves say that it is one.
+    await cache.put('blank', ' ');
+    equal((await cache.get('blank')).response, ' ');
+  },
+
+  async 'a failing computation comes out as itself'(env) {
+    const { cache, told } = await open(env);
+    for (const failure of [new RangeError('no model'), 'text', undefined, { code: 'backend' }]) {
+      let caught;
+      try {
+        await cache.getOrCompute('q', () => {
+          throw failure;
+        });
+      } catch (thrown) {
+        caught = { thrown };
+      }
+      ok(caught && caught.thrown === failure, `the failure is passed on: ${String(failure)}`);
+    }
+    equal([(await cache.stats()).entries, told], [0, []]);
+  },
+
+  async 'a broken embedder costs no more than one computation'(env) {
+    const refuses = () => Promise.reject(Object.assign(new Error('no key'), { status: 401 }));
+    const hangs = () => new Promise(() => {});
+    for (const embed of [refuses, hangs]) {
+      let [asked, runs] = [0, 0];
+      const embedder = {
+        ...letters(),
+        timeoutSeconds: 0.02,
+        embed: (texts) => {
+          asked += 1;
+          return embed(texts);
+        },
+      };
+      const { cache, told } = await open(env, { embedder });
+      for (let i = 0; i < 3; i++) {
+        equal(await cache.getOrCompute('the same', () => `${(runs += 1)}`), '1');
+      }
+      equal([runs, asked, told], [1, 1, ['embed embedder']]);
+      equal((await cache.get('THE same')).layer, 'exact');
+      equal((await cache.lookUp('the sames')).miss.reason, 'embedder-failure');
+    }
+    const silent = await open(env, { embedder: { fingerprint: 'x', dimensions: 3 } });
+    equal(await silent.cache.getOrCompute('q', () => 'r'), 'r');
+    equal(await silent.cache.getOrCompute('q', () => 'other'), 'r');
+    equal(silent.told, [], 'an embedder that has no function is a choice');
+  },
+};

@@ -1,0 +1,166 @@
+/** Cases of the options: unknown names, words for errors, listeners that throw. */
+
+import { equal, fails, letters, ok } from './support/check.mjs';
+
+function open({ SemanticCache, memory }, options = {}) {
+  return SemanticCache.open({ store: memory(), embedder: letters(), ...options });
+}
+
+export const options = {
+  async 'options that nobody knows are errors, which suggest the right name'(env) {
+    const cache = await open(env);
+    const archive = await (await cache.dump()).archive.arrayBuffer();
+    const inspect = (given) => env.SemanticCache.inspect(archive, given);
+    const wrong = [
+      [(o) => open(env, o), { similarityTreshold: 0.9 }, 'similarityThreshold'],
+      [(o) => open(env, o), { threshold: 0.9 }, 'similarityThreshold'],
+      [(o) => open(env, o), { staleMs: 0 }, 'staleSeconds'],
+      [(o) => open(env, o), { tll: 1 }, 'defaultTtlSeconds'],
+      [(o) => open(env, o), { keepCase: true }, 'normalize: false'],
+      [(o) => open(env, o), { embedTimeout: 1 }, 'embedder.timeoutSeconds'],
+      [(o) => open(env, o), { onevent: () => {} }, 'onEvent'],
+      [(o) => open(env, { maxBytes: o }), { respone: 1 }, 'response'],
+      [(o) => open(env, { graph: o }), { efsearch: 1 }, 'efSearch'],
+      [(o) => open(env, { decay: o }), { halfLife: 1 }, 'halfLifeSeconds'],
+      [(o) => open(env, { confidence: { compute: () => 1, ...o } }), { cutoff: 1 }, 'cutOff'],
+      [(o) => cache.get('q', o), { treshold: 1 }, 'threshold'],
+      [(o) => cache.get('q', o), { similarityThreshold: 1 }, 'threshold'],
+      [(o) => cache.lookUp('q', o), { namspace: 'a' }, 'namespace'],
+      [(o) => cache.getMany(['q'], o), { signl: undefined }, 'signal'],
+      [(o) => cache.getMany([{ query: 'q', ...o }]), { bypas: true }, 'bypass'],
+      [(o) => cache.explain('q', o), { limits: 3 }, 'limit'],
+      [(o) => cache.put('q', 'r', o), { tll: 60 }, 'ttlSeconds'],
+      [(o) => cache.put('q', 'r', o), { ttl: 60 }, 'ttlSeconds'],
+      [(o) => cache.putMany([{ query: 'q', response: 'r', ...o }]), { ttlMs: 1 }, 'ttlSeconds'],
+      [(o) => cache.putMany([], o), { singal: undefined }, 'signal'],
+      [(o) => cache.getOrCompute('q', () => 'r', o), { metaData: {} }, 'metadata'],
+      [(o) => cache.resolve('q', () => 'r', o), { ttlSecond: 1 }, 'ttlSeconds'],
+      [(o) => cache.delete('q', o), { namespaces: 'a' }, 'namespace'],
+      [(o) => cache.vacuum(o), { compat: true }, 'compact'],
+      [(o) => cache.health(o), { depp: true }, 'deep'],
+      [(o) => cache.dump(o), { onprogress: () => {} }, 'onProgress'],
+      [(o) => cache.load(archive, o), { ttl: 60 }, 'ttlSeconds'],
+      [inspect, { maxExpansions: 1 }, 'maxExpansion'],
+      [(o) => env.judge(env.memory, o), { timeLimit: 1 }, 'timeLimitSeconds'],
+    ];
+    for (const [call, given, right] of wrong) {
+      const error = await fails(
+        (async () => call(given))(),
+        'invalid-argument',
+        new RegExp(`${Object.keys(given)[0]}"; did you mean .*${right.replace('.', '\\.')}`),
+      );
+      ok(!/-/.test(error.message.split(';')[1]), error.message);
+    }
+    await fails(cache.get('q', { xyzzy: 1 }), 'invalid-argument', /it knows bypass, embedding/);
+    await fails(cache.get('q', 'default'), 'invalid-argument', /give an object/);
+    await fails(cache.getMany('q'), 'invalid-argument', /give an array/);
+    // What is undefined is not given.
+    const none = { ttlSeconds: undefined, metadata: undefined, namespace: undefined };
+    equal(await cache.put('q', 'r', { ...none, signal: undefined, embedding: undefined }), 1);
+    equal((await cache.get('q', null)).response, 'r');
+    equal((await open(env, { defaultTtlSeconds: undefined, decay: null })) !== undefined, true);
+  },
+
+  async 'errors name options as JavaScript does'(env) {
+    for (const [given, words] of [
+      [{ maxEntries: 0 }, /maxEntries is 0/],
+      [{ embedder: { ...letters(), dimensions: 0 } }, /embedder\.dimensions is 0/],
+      [{ embedder: { ...letters(), fingerprint: '' } }, /embedder\.fingerprint has 0 bytes/],
+      [{ graph: { efSearch: 0 } }, /efSearch is 0/],
+      [{ decay: { halfLifeSeconds: 0 } }, /halfLifeSeconds must be/],
+      [{ decay: { cutOff: 2 } }, /cut-off is 2/],
+      [{ staleSeconds: -1 }, /staleSeconds is -1; give seconds/],
+      [{ storeTimeoutSeconds: 1e9 }, /storeTimeoutSeconds/],
+      [{ decay: {}, confidence: { compute: () => 1 } }, /give one of them/],
+      [{ confidence: {} }, /compute is not a function/],
+      [{ onEvent: 'log' }, /onEvent is of type string/],
+    ]) {
+      const error = await fails(open(env, given), 'invalid-argument', words);
+      ok(!/\b[a-z]+-(dim|entries|fingerprint|search|life|ms)\b/.test(error.message), error.message);
+    }
+    const cache = await open(env, { maxBytes: { query: 4 } });
+    await fails(cache.get('too long'), 'invalid-argument', /maxBytes\.query/);
+    await fails(
+      cache.load(new Uint8Array(9), { maxExpansion: 0 }),
+      'invalid-argument',
+      /maxExpansion/,
+    );
+  },
+
+  async 'the cache is a class'(env) {
+    const cache = await open(env);
+    ok(cache instanceof env.SemanticCache, 'an instance of what opened it');
+    ok(!({} instanceof env.SemanticCache), 'and nothing else is');
+    let thrown;
+    try {
+      new env.SemanticCache({ store: env.memory(), embedder: letters() });
+    } catch (error) {
+      thrown = error;
+    }
+    equal([thrown.code, thrown.name], ['invalid-argument', 'InvalidArgumentError']);
+    ok(/SemanticCache\.open/.test(thrown.message), thrown.message);
+  },
+
+  async 'a listener that throws disturbs nobody'(env) {
+    const told = [];
+    const failing = [
+      () => {
+        throw new Error('listener');
+      },
+      () => Promise.reject(new Error('listener')),
+    ];
+    for (const onEvent of failing) {
+      const cache = await open(env, {
+        onEvent,
+        onError: (error, { during }) => {
+          told.push(`${during} ${error.message}`);
+          throw new Error('this one too');
+        },
+      });
+      equal(await cache.put('q', 'r'), 1);
+      equal((await cache.get('q')).response, 'r');
+      await cache.dump({ onProgress: onEvent });
+    }
+    await new Promise((resolve) => setTimeout(resolve));
+    ok(told.length >= 6, `${told}`);
+    equal([...new Set(told)].sort(), ['onEvent listener', 'onProgress listener']);
+  },
+
+  async 'what decides must decide at once'(env) {
+    for (const validator of [
+      async () => true,
+      async () => {
+        throw new Error('late');
+      },
+      () => 'yes',
+      () => undefined,
+    ]) {
+      const cache = await open(env, { validator });
+      await cache.put('abcdefgh', 'r');
+      await fails(cache.get('abcdefghh'), 'invalid-argument', /validator returned/);
+      equal((await cache.get('abcdefgh')).layer, 'exact');
+      equal((await cache.stats()).entries, 1);
+    }
+    const cache = await open(env, { confidence: { compute: async () => 1 } });
+    await cache.put('abcdefgh', 'r');
+    await fails(cache.get('abcdefghh'), 'invalid-argument', /compute returned a promise/);
+  },
+
+  async 'answers fade only if they are asked to, and case counts if it is'(env) {
+    let now = 1_700_000_000_000;
+    const plain = await open(env, { now: () => now });
+    const fading = await open(env, {
+      now: () => now,
+      decay: { halfLifeSeconds: 3600, cutOff: 0.6 },
+    });
+    const exact = await open(env, { normalize: false });
+    for (const cache of [plain, fading, exact]) await cache.put('abcdefgh', 'r');
+    equal((await fading.get('abcdefghh')).layer, 'semantic');
+    now += 3_600_000;
+    equal((await fading.lookUp('abcdefghh')).miss.reason, 'low-confidence');
+    now += 365 * 86_400_000;
+    equal((await plain.get('abcdefghh')).layer, 'semantic');
+    equal((await exact.get('abcdefgh')).layer, 'exact');
+    equal((await exact.lookUp('ABCDEFGH', { threshold: 1 })).miss.reason, 'below-threshold');
+  },
+};

@@ -1,0 +1,243 @@
+/** What only a server does: streams of Node, files that others damage, old releases. */
+
+import assert from 'node:assert/strict';
+import { execFile, execFileSync } from 'node:child_process';
+import {
+  createWriteStream,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { SemanticCache } from '../dist/index.js';
+import { memory } from '../dist/stores/memory.js';
+import { PACKAGE } from './support/chromium.mjs';
+import { letters } from './support/check.mjs';
+import { COMMANDS, NODE_20, hasRuntimes, unless } from './support/runtimes.mjs';
+
+let folder;
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'mneme-node-test-'));
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+describe('dump', () => {
+  test('writes to a stream of Node', async () => {
+    const cache = await SemanticCache.open({ store: memory(), embedder: letters() });
+    await cache.put('question', 'answer '.repeat(100_000));
+    const file = join(folder, 'cache.tar.gz');
+    const { archive, compressedBytes } = await cache.dump({ to: createWriteStream(file) });
+    assert.equal(archive, undefined);
+    assert.equal(readFileSync(file).length, compressedBytes);
+    const other = await SemanticCache.open({ store: memory(), embedder: letters() });
+    assert.equal((await other.load(readFileSync(file))).entries, 1);
+  });
+
+  test('says what a stream of Node failed of', async () => {
+    const cache = await SemanticCache.open({ store: memory(), embedder: letters() });
+    const nowhere = createWriteStream(join(folder, 'none', 'cache.tar.gz'));
+    await assert.rejects(cache.dump({ to: nowhere }), {
+      code: 'backend',
+      message: /archive cannot be written: ENOENT/,
+    });
+    for (const to of [7, {}, 'cache.tar.gz', null, { write() {} }]) {
+      await assert.rejects(cache.dump({ to }), {
+        code: 'invalid-argument',
+        message: /to is no place/,
+      });
+    }
+  });
+});
+
+describe('old releases of Node', { skip: unless(hasRuntimes, 'Node 20') }, () => {
+  const run = (script) =>
+    execFileSync(NODE_20, ['--input-type=module', '-e', script], {
+      cwd: PACKAGE,
+      encoding: 'utf8',
+    }).trim();
+
+  test('import the SQLite store, and are told what it needs', () => {
+    const said = run(`
+      import { nodeSqlite } from './dist/stores/node-sqlite.js';
+      try { nodeSqlite(${JSON.stringify(join(folder, 'old.db'))}); } catch (e) { console.log(e.code, e.message); }`);
+    assert.match(said, /^unsupported .*\(v20\..*use Node 22\.13 or later/);
+    assert.equal(existsSync(join(folder, 'old.db')), false);
+  });
+
+  test('have the cache', () => {
+    const said = run(`
+      import { SemanticCache } from './dist/index.js';
+      import { memory } from './dist/stores/memory.js';
+      const embedder = { fingerprint: 'x', dimensions: 2, embed: (texts) => texts.map(() => [1, 2]) };
+      const cache = await SemanticCache.open({ store: memory(), embedder });
+      await cache.put('question', 'answer');
+      console.log((await cache.get('another')).response);`);
+    assert.equal(said, 'answer');
+  });
+});
+
+describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () => {
+  /** Runs a script in a Node that has SQLite, and returns the JSON that it prints last. */
+  async function run(body) {
+    const script = join(folder, `script-${Math.random().toString(36).slice(2)}.mjs`);
+    writeFileSync(
+      script,
+      `import { DatabaseSync } from 'node:sqlite';
+       import { copyFileSync, renameSync, rmSync } from 'node:fs';
+       import { SemanticCache } from '${PACKAGE}dist/index.js';
+       import { nodeSqlite } from '${PACKAGE}dist/stores/node-sqlite.js';
+       import { letters } from '${PACKAGE}test/support/check.mjs';
+       const at = (name) => ${JSON.stringify(`${folder}/`)} + name;
+       const open = (name, more = {}) =>
+         SemanticCache.open({ store: nodeSqlite(at(name)), embedder: letters(), onError: () => {}, ...more });
+       const outcome = (promise) => promise.then((value) => ({ value }),
+         ({ code, message, retryable }) => ({ code, message, retryable }));
+       const change = (name, ...statements) => {
+         const db = new DatabaseSync(at(name), { defensive: false });
+         for (const sql of statements) db.exec(sql);
+         db.close();
+       };
+       ${body}`,
+    );
+    const { stdout } = await promisify(execFile)(COMMANDS['Node with JSPI'][0], [
+      '--disable-warning=ExperimentalWarning',
+      script,
+    ]);
+    return JSON.parse(stdout.trim().split('\n').at(-1));
+  }
+
+  test('is refused where its statements are not those of a cache', async () => {
+    const found = await run(`
+      const edit = (from, to) => ["pragma writable_schema=on",
+        "update sqlite_master set sql=replace(sql,'" + from + "','" + to + "') where name='entries'",
+        "pragma writable_schema=off"];
+      const changes = {
+        collation: edit('namespace TEXT NOT NULL', 'namespace TEXT COLLATE NOCASE NOT NULL'),
+        check: edit('ttl INTEGER', 'ttl INTEGER CHECK (ttl > 5)'),
+        generated: ["alter table entries add column g text as (hex(zeroblob(1000)))"],
+        'another column': ["alter table entries add column extra text"],
+        trigger: ["create trigger t after insert on entries begin delete from entries; end"],
+        view: ["create view v as select 1"],
+        table: ["create table mine (a)"],
+        index: ["create index other on entries(query)"],
+        'partial index': ["drop index idx_entries_id", "create index idx_entries_id on entries(id) where id > 5"],
+        'unique index': ["drop index idx_entries_created_at", "create unique index idx_entries_created_at on entries(created_at)"],
+        virtual: ["create virtual table f using fts5(x)"],
+      };
+      const found = {};
+      for (const [what, statements] of Object.entries(changes)) {
+        const cache = await open('schema.db');
+        await cache.put('q', 'r');
+        await cache.close();
+        change('schema.db', ...statements);
+        found[what] = await outcome(open('schema.db'));
+        // The same as a snapshot of somebody else.
+        rmSync(at('schema.db'));
+      }
+      console.log(JSON.stringify(found));`);
+    for (const [what, { code, message }] of Object.entries(found)) {
+      assert.equal(code, 'schema', `${what}: ${message}`);
+      assert.match(message, /no cache has|not as a cache has it/, what);
+    }
+    assert.match(found.collation.message, /entries" is not as a cache has it.*COLLATE/);
+  });
+
+  test('gives its rows to an archive, and never its schema', async () => {
+    const found = await run(`
+      const cache = await open('from.db');
+      await cache.put('q', 'r');
+      await cache.close();
+      change('from.db', "pragma writable_schema=on",
+        "update sqlite_master set sql=replace(sql,'namespace TEXT NOT NULL','namespace TEXT COLLATE NOCASE NOT NULL') where name='entries'");
+      const { MemoryStore } = await import('${PACKAGE}dist/stores/memory.js');
+      // A native archive is this file; what reads it decides.
+      const store = nodeSqlite(at('to.db'));
+      store.open('letters-1', 26);
+      store.beginRestore();
+      store.writeRestore((await import('node:fs')).readFileSync(at('from.db')));
+      let said;
+      try { store.checkRestore(); } catch ({ code, message }) { said = { code, message }; }
+      console.log(JSON.stringify(said));`);
+    assert.equal(found.code, 'schema');
+    assert.match(found.message, /snapshot was refused.*not as a cache has it/);
+  });
+
+  test('with a number that no writer means is damage, told with the row', async () => {
+    const found = await run(`
+      const found = {};
+      for (const [column, value] of [
+        ['ttl', -1], ['ttl', '9007199254740992'], ['created_at', -1], ['created_at', "'soon'"],
+        ['access_count', '9223372036854775807'], ['last_accessed_at', -5], ['ttl', "x'00'"],
+      ]) {
+        const cache = await open('rows.db');
+        await cache.put('q', 'r', { ttlSeconds: 60 });
+        await cache.close();
+        change('rows.db', 'update entries set ' + column + ' = ' + value);
+        const again = await open('rows.db');
+        found[column + ' ' + value] = [await outcome(again.get('q')), (await again.health({ deep: true })).deep.integrityOk];
+        await again.close();
+        rmSync(at('rows.db'));
+      }
+      const cache = await open('rows.db');
+      await cache.put('q', 'r');
+      await cache.close();
+      change('rows.db', "update sqlite_sequence set seq = 9223372036854775807");
+      found.sequence = [await outcome(open('rows.db')), false];
+      console.log(JSON.stringify(found));`);
+    for (const [what, [{ code, message }, sound]] of Object.entries(found)) {
+      assert.equal(code, 'corrupt', `${what}: ${message}`);
+      assert.equal(sound, false, what);
+    }
+  });
+
+  test('that is removed or replaced under an open cache is an error, and then it goes on', async () => {
+    const found = await run(`
+      const embedder = letters();
+      const cache = await open('gone.db');
+      await cache.put('abcdefgh', 'old');
+      for (const end of ['', '-wal', '-shm']) rmSync(at('gone.db' + end), { force: true });
+      const lost = await outcome(cache.put('other', 'r'));
+      const computed = await cache.getOrCompute('third', () => 'third');
+      const after = [(await cache.stats()).entries, (await cache.get('third')).response, await outcome(cache.get('abcdefghh'))];
+      const another = await open('another.db');
+      await another.put('xyz', 'another');
+      await another.close();
+      for (const end of ['-wal', '-shm']) rmSync(at('gone.db' + end), { force: true });
+      renameSync(at('another.db'), at('gone.db'));
+      const replaced = await outcome(cache.put('q', 'r'));
+      const seen = (await cache.get('xyz'))?.response;
+      // Tables that somebody dropped.
+      change('gone.db', 'drop table entries');
+      const dropped = await outcome(cache.put('q', 'r'));
+      const kept = await cache.getOrCompute('q', () => 'r');
+      console.log(JSON.stringify({ lost, computed, after, replaced, seen, dropped, kept, entries: (await cache.stats()).entries }));`);
+    assert.equal(found.lost.code, 'backend');
+    assert.equal(found.lost.retryable, true);
+    assert.match(found.lost.message, /removed or replaced while it was open/);
+    assert.deepEqual([found.computed, found.after], ['third', [1, 'third', {}]]);
+    assert.match(found.replaced.message, /removed or replaced/);
+    assert.equal(found.seen, 'another');
+    assert.match(found.dropped.message, /no such table/);
+    assert.deepEqual([found.kept, found.entries], ['r', 1]);
+  });
+
+  test('of another process is followed by default', async () => {
+    const found = await run(`
+      const [one, two] = [await open('shared.db'), await open('shared.db')];
+      await one.put('abcdefgh', 'first');
+      await two.get('abcdefghh');
+      await one.put('mnopqrst', 'second');
+      const deadline = Date.now() + 5000;
+      let hit;
+      while (!hit && Date.now() < deadline) hit = await two.get('mnopqrstt');
+      const { staleSeconds } = await two.health();
+      const alone = await open('shared.db', { staleSeconds: null });
+      console.log(JSON.stringify([hit?.response, staleSeconds, (await alone.health()).staleSeconds ?? null]));`);
+    assert.deepEqual(found, ['second', 0, null]);
+  });
+});

@@ -1,0 +1,458 @@
+//! Embedding with a limit of time and of concurrency, and a breaker.
+//!
+//! Embedders block, and may hang. They run on threads of their own, so that one that hangs is
+//! abandoned and not waited for. Each text waits in line until a thread is free. One watching
+//! thread tells callers when their time is up, whether their texts are in line or embedded.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mneme_store::breaker::{Admission, Breaker, Settings};
+
+use super::{EmbedError, Embedder, Embedding, read_each};
+
+/// When the embedder is left alone, and for how long.
+const BREAKER: Settings = Settings {
+    failures: 5,
+    first_pause: Duration::from_secs(1),
+    longest_pause: Duration::from_secs(60),
+};
+
+/// How long a thread without work stays.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// The most threads that hang in calls which nobody waits for any more.
+const MAX_ABANDONED: usize = 64;
+
+/// What a call of the embedder ends with.
+pub(crate) type Outcome = Result<Vec<Embedding>, EmbedError>;
+
+/// Is told, outside of any lock, when the embedder is left alone, and why, and when it works again.
+pub(crate) type Tell = Box<dyn Fn(Option<&EmbedError>) + Send + Sync>;
+
+/// Who is given the outcome, once.
+type Done = Box<dyn FnOnce(Outcome) + Send>;
+
+/// Limits of a [`Pool`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The longest that a call may take, with its time in line.
+    pub timeout: Duration,
+    /// The most calls at the same time, at least 1.
+    pub concurrency: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(10),
+            concurrency: 16,
+        }
+    }
+}
+
+/// Threads that embed. Dropping it lets those end that do not hang.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    embedder: Arc<dyn Embedder>,
+    limits: Limits,
+    tell: Tell,
+    start: Instant,
+    state: Mutex<State>,
+    /// There is a job in line, or it is over.
+    work: Condvar,
+    /// There is a job again, or it is over.
+    watch: Condvar,
+}
+
+struct State {
+    /// The jobs in line. One whose time was up is not in `jobs` any more.
+    line: VecDeque<u64>,
+    /// All jobs, by number. The times of all are equally long, so the first is the next to be up.
+    jobs: BTreeMap<u64, Job>,
+    next: u64,
+    /// Threads that do not hang.
+    workers: usize,
+    /// Workers that wait for a job.
+    idle: usize,
+    /// Threads in calls that nobody waits for any more.
+    abandoned: usize,
+    is_watched: bool,
+    breaker: Breaker,
+    /// The last error that counted.
+    cause: Option<EmbedError>,
+    over: bool,
+}
+
+struct Job {
+    texts: Vec<String>,
+    until: Instant,
+    /// A thread has it.
+    begun: bool,
+    /// Its outcome decides whether the embedder is left alone any longer.
+    is_probe: bool,
+    done: Done,
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+}
+
+/// What is to be done once the lock is released.
+#[derive(Default)]
+struct After {
+    outcomes: Vec<(Done, Outcome)>,
+    changed: Option<Option<EmbedError>>,
+}
+
+impl Pool {
+    pub fn new(embedder: Arc<dyn Embedder>, limits: Limits, tell: Tell) -> Self {
+        Self::with(embedder, limits, BREAKER, tell)
+    }
+
+    fn with(embedder: Arc<dyn Embedder>, limits: Limits, settings: Settings, tell: Tell) -> Self {
+        let state = State {
+            line: VecDeque::new(),
+            jobs: BTreeMap::new(),
+            next: 0,
+            workers: 0,
+            idle: 0,
+            abandoned: 0,
+            is_watched: false,
+            breaker: Breaker::new(settings),
+            cause: None,
+            over: false,
+        };
+        Pool {
+            shared: Arc::new(Shared {
+                embedder,
+                limits: Limits {
+                    concurrency: limits.concurrency.max(1),
+                    ..limits
+                },
+                tell,
+                start: Instant::now(),
+                state: Mutex::new(state),
+                work: Condvar::new(),
+                watch: Condvar::new(),
+            }),
+        }
+    }
+
+    pub fn embedder(&self) -> &Arc<dyn Embedder> {
+        &self.shared.embedder
+    }
+
+    /// Embeds texts, and gives the outcome to `done`: on another thread, or at once.
+    pub fn embed(&self, texts: Vec<String>, done: impl FnOnce(Outcome) + Send + 'static) {
+        self.shared.submit(texts, Box::new(done));
+    }
+
+    /// Embeds texts while the caller waits.
+    pub fn embed_blocking(&self, texts: Vec<String>) -> Outcome {
+        let (sender, outcome) = mpsc::sync_channel(1);
+        self.embed(texts, move |outcome| {
+            // Nobody is there only if the caller's thread has ended.
+            let _ = sender.send(outcome);
+        });
+        outcome.recv().unwrap_or_else(|_| Err(dropped()))
+    }
+
+    /// Embeds texts while the caller's task waits.
+    #[cfg(feature = "tokio")]
+    pub fn embed_async(&self, texts: Vec<String>) -> impl Future<Output = Outcome> + Send + use<> {
+        let (sender, outcome) = tokio::sync::oneshot::channel();
+        self.embed(texts, move |outcome| {
+            // Nobody is there if the caller's future was dropped.
+            let _ = sender.send(outcome);
+        });
+        async { outcome.await.unwrap_or_else(|_| Err(dropped())) }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.state().over = true;
+        self.shared.work.notify_all();
+        self.shared.watch.notify_all();
+    }
+}
+
+fn dropped() -> EmbedError {
+    EmbedError::transient("the cache was closed while the text was embedded; open it again")
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn submit(self: &Arc<Self>, texts: Vec<String>, done: Done) {
+        let mut state = self.state();
+        let is_probe = match state.breaker.admit(self.start.elapsed()) {
+            Admission::Granted => false,
+            Admission::Probe => true,
+            Admission::Refused(pause) => {
+                let error = state.left_alone(pause);
+                drop(state);
+                return done(Err(error));
+            }
+        };
+        if state.abandoned >= MAX_ABANDONED {
+            drop(state);
+            return done(Err(EmbedError::transient(format!(
+                "{MAX_ABANDONED} calls of the embedder hang; give it timeouts, or restart it"
+            ))));
+        }
+        let number = state.next;
+        state.next += 1;
+        let job = Job {
+            texts,
+            until: Instant::now() + self.limits.timeout,
+            begun: false,
+            is_probe,
+            done,
+            #[cfg(feature = "tracing")]
+            span: tracing::Span::current(),
+        };
+        state.jobs.insert(number, job);
+        state.line.push_back(number);
+        let started = self.staff(&mut state).and_then(|()| self.guard(&mut state));
+        match started {
+            Ok(()) => self.watch.notify_one(),
+            Err(error) => {
+                let job = state.jobs.remove(&number);
+                drop(state);
+                if let Some(job) = job {
+                    (job.done)(Err(EmbedError::transient(format!(
+                        "no thread for the embedder could be started: {error}; raise the limit of threads"
+                    ))));
+                }
+            }
+        }
+    }
+
+    /// Sees to it that somebody takes what is in line.
+    fn staff(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
+        self.work.notify_one();
+        if state.line.len() <= state.idle || state.workers >= self.limits.concurrency {
+            return Ok(());
+        }
+        let shared = Arc::clone(self);
+        let builder = thread::Builder::new().name("mneme-embed".to_owned());
+        let started = builder.spawn(move || shared.work());
+        match started {
+            Ok(_) => state.workers += 1,
+            // The others do.
+            Err(_) if state.workers > 0 => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Sees to it that somebody watches the time.
+    fn guard(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
+        if !state.is_watched {
+            let shared = Arc::clone(self);
+            let builder = thread::Builder::new().name("mneme-embed-time".to_owned());
+            builder.spawn(move || shared.watch())?;
+            state.is_watched = true;
+        }
+        Ok(())
+    }
+
+    /// What a worker does.
+    fn work(&self) {
+        let mut state = self.state();
+        loop {
+            let Some(number) = state.line.pop_front() else {
+                if state.over {
+                    state.workers -= 1;
+                    return;
+                }
+                state.idle += 1;
+                let (locked, waited) = self
+                    .work
+                    .wait_timeout(state, IDLE)
+                    .unwrap_or_else(PoisonError::into_inner);
+                state = locked;
+                state.idle -= 1;
+                if waited.timed_out() && state.line.is_empty() {
+                    state.workers -= 1;
+                    return;
+                }
+                continue;
+            };
+            let Some(job) = state.jobs.get_mut(&number) else {
+                continue;
+            };
+            job.begun = true;
+            let texts = std::mem::take(&mut job.texts);
+            #[cfg(feature = "tracing")]
+            let span = job.span.clone();
+            drop(state);
+            let call = || {
+                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                read_each(&*self.embedder, &texts)
+            };
+            #[cfg(feature = "tracing")]
+            let call = || span.in_scope(call);
+            let outcome = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+                Err(EmbedError::permanent(
+                    "the embedder panicked; see what it wrote to standard error",
+                ))
+            });
+            state = self.state();
+            let after = match state.jobs.remove(&number) {
+                Some(job) => state.ended(job, outcome, self.start.elapsed()),
+                None => {
+                    // It was abandoned. Another may have taken its place.
+                    state.abandoned -= 1;
+                    if state.workers >= self.limits.concurrency {
+                        return;
+                    }
+                    state.workers += 1;
+                    After::default()
+                }
+            };
+            drop(state);
+            after.run(&self.tell);
+            state = self.state();
+        }
+    }
+
+    /// What the watching thread does.
+    fn watch(self: &Arc<Self>) {
+        let mut state = self.state();
+        loop {
+            if state.over && state.jobs.is_empty() {
+                state.is_watched = false;
+                return;
+            }
+            let until = state.jobs.first_key_value().map(|(_, job)| job.until);
+            let left = until.map_or(IDLE, |until| {
+                until.saturating_duration_since(Instant::now())
+            });
+            if !left.is_zero() {
+                let (locked, waited) = self
+                    .watch
+                    .wait_timeout(state, left)
+                    .unwrap_or_else(PoisonError::into_inner);
+                state = locked;
+                if waited.timed_out() && until.is_none() && state.jobs.is_empty() {
+                    state.is_watched = false;
+                    return;
+                }
+                continue;
+            }
+            let Some((_, job)) = state.jobs.pop_first() else {
+                continue;
+            };
+            let after = self.late(&mut state, job);
+            drop(state);
+            after.run(&self.tell);
+            state = self.state();
+        }
+    }
+
+    /// The time of a job is up.
+    fn late(self: &Arc<Self>, state: &mut State, job: Job) -> After {
+        let timeout = self.limits.timeout;
+        if !job.begun {
+            let busy = EmbedError::transient(format!(
+                "no call of the embedder was free for {timeout:?}, of {} at the same time; ask later, or allow more",
+                self.limits.concurrency
+            ));
+            return After {
+                outcomes: vec![(job.done, Err(busy))],
+                changed: None,
+            };
+        }
+        state.workers -= 1;
+        state.abandoned += 1;
+        let error = EmbedError::transient(format!(
+            "the embedder {:?} did not answer within {timeout:?}; check its server, or allow more time",
+            self.embedder.fingerprint()
+        ));
+        let after = state.ended(job, Err(error), self.start.elapsed());
+        // Where none can be started, what is in line is told when its time is up.
+        let _ = self.staff(state);
+        after
+    }
+}
+
+impl State {
+    /// Draws the conclusions of an outcome.
+    fn ended(&mut self, job: Job, outcome: Outcome, now: Duration) -> After {
+        let mut after = After::default();
+        match &outcome {
+            Err(error) if error.down => {
+                let opened = match error.retryable {
+                    true => self.breaker.failed(now),
+                    false => self.breaker.open(now),
+                };
+                if job.is_probe {
+                    self.breaker.probe_failed(now);
+                }
+                self.cause = Some(error.clone());
+                if opened {
+                    after.changed = Some(Some(error.clone()));
+                    self.send_away(&mut after);
+                }
+            }
+            // An embedder that finds fault with a text works.
+            _ => {
+                if self.breaker.succeeded() {
+                    after.changed = Some(None);
+                }
+            }
+        }
+        after.outcomes.push((job.done, outcome));
+        after
+    }
+
+    /// Tells those in line that the embedder is left alone.
+    fn send_away(&mut self, after: &mut After) {
+        let line = std::mem::take(&mut self.line);
+        for number in line {
+            if let Some(job) = self.jobs.remove(&number) {
+                let error = self.left_alone(Duration::ZERO);
+                after.outcomes.push((job.done, Err(error)));
+            }
+        }
+    }
+
+    fn left_alone(&self, pause: Duration) -> EmbedError {
+        let cause = self.cause.as_ref();
+        let again = match pause.is_zero() {
+            true => "soon".to_owned(),
+            false => format!("in {:.1} s", pause.as_secs_f64()),
+        };
+        EmbedError {
+            message: format!(
+                "the embedder was not asked, as it has failed before; it is asked again {again}; its last error: {}",
+                cause.map_or("unknown", |cause| &cause.message)
+            ),
+            retryable: cause.is_none_or(|cause| cause.retryable),
+            down: true,
+        }
+    }
+}
+
+impl After {
+    fn run(self, tell: &Tell) {
+        if let Some(error) = self.changed {
+            tell(error.as_ref());
+        }
+        for (done, outcome) in self.outcomes {
+            done(outcome);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(50);
+
+/// Does what its texts say.
+struct Obedient {
+    calls: AtomicUsize,
+    /// A text `hang` waits until all senders are gone.
+    gate: Mutex<mpsc::Receiver<()>>,
+    /// What `ask` does.
+    works: Mutex<Result<(), EmbedError>>,
+}
+
+impl Embedder for Obedient {
+    fn fingerprint(&self) -> &str {
+        "obedient-1"
+    }
+
+    fn dim(&self) -> u32 {
+        1
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        self.calls.fetch_add(1, SeqCst);
+        for text in texts {
+            match *text {
+                "hang" => drop(self.gate.lock().unwrap().recv()),
+                "panic" => panic!("as it was told"),
+                "blank" => return Err(EmbedError::permanent("the text is blank")),
+                "ask" => self.works.lock().unwrap().clone()?,
+                _ => {}
+            }
+        }
+        Ok(texts.iter().map(|text| vec![text.len() as f32]).collect())
+    }
+}
+
+struct Fixture {
+    pool: Pool,
+    embedder: Arc<Obedient>,
+    /// Dropping it lets go all that hang.
+    gate: Option<mpsc::Sender<()>>,
+    /// What was told: whether it is up.
+    told: mpsc::Receiver<bool>,
+}
+
+fn fixture(timeout: Duration, concurrency: usize, failures: u32, pause: Duration) -> Fixture {
+    let (gate, hangs) = mpsc::channel();
+    let embedder = Arc::new(Obedient {
+        calls: AtomicUsize::new(0),
+        gate: Mutex::new(hangs),
+        works: Mutex::new(Ok(())),
+    });
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let settings = Settings {
+        failures,
+        first_pause: pause,
+        longest_pause: pause,
+    };
+    let limits = Limits {
+        timeout,
+        concurrency,
+    };
+    let pool = Pool::with(
+        Arc::<Obedient>::clone(&embedder),
+        limits,
+        settings,
+        Box::new(move |error| {
+            tell.lock().unwrap().send(error.is_none()).unwrap_or(());
+        }),
+    );
+    Fixture {
+        pool,
+        embedder,
+        gate: Some(gate),
+        told,
+    }
+}
+
+impl Fixture {
+    fn ask(&self, text: &str) -> Outcome {
+        self.pool.embed_blocking(vec![text.to_owned()])
+    }
+
+    fn calls(&self) -> usize {
+        self.embedder.calls.load(SeqCst)
+    }
+}
+
+fn message(outcome: Outcome) -> String {
+    outcome.unwrap_err().message
+}
+
+#[test]
+fn texts_are_embedded_and_bad_ones_are_told() {
+    let f = fixture(LONG, 2, 1, LONG);
+    assert_eq!(f.ask("four").unwrap()[0].vector, [4.0]);
+    for _ in 0..10 {
+        assert!(message(f.ask("blank")).contains("blank"));
+        assert!(message(f.ask("panic")).contains("panicked"));
+    }
+    assert_eq!(f.ask("five!").unwrap()[0].vector, [5.0]);
+    assert!(f.told.try_recv().is_err(), "texts are at fault, not it");
+}
+
+#[test]
+fn a_call_that_hangs_is_abandoned_and_another_thread_goes_on() {
+    let mut f = fixture(SHORT, 1, 100, LONG);
+    for _ in 0..3 {
+        assert!(message(f.ask("hang")).contains("did not answer within 50ms"));
+        assert_eq!(f.ask("go").unwrap()[0].vector, [2.0]);
+    }
+    let state = f.pool.shared.state();
+    assert_eq!((state.workers, state.abandoned), (1, 3));
+    drop(state);
+    f.gate = None;
+    let deadline = Instant::now() + LONG;
+    while f.pool.shared.state().abandoned > 0 {
+        assert!(Instant::now() < deadline);
+        thread::yield_now();
+    }
+    assert!(f.pool.shared.state().workers <= 1);
+    assert_eq!(f.ask("go").unwrap()[0].vector, [2.0]);
+}
+
+#[test]
+fn after_failures_in_a_row_it_is_left_alone_until_a_probe_succeeds() {
+    let pause = Duration::from_millis(200);
+    let f = fixture(LONG, 4, 3, pause);
+    *f.embedder.works.lock().unwrap() = Err(EmbedError::transient("the server is down"));
+    for _ in 0..3 {
+        assert!(message(f.ask("ask")).contains("the server is down"));
+    }
+    assert!(!f.told.recv().unwrap());
+    let refused = f.ask("ask").unwrap_err();
+    assert!(refused.retryable && refused.down);
+    for part in ["was not asked", "the server is down"] {
+        assert!(refused.message.contains(part), "{refused}");
+    }
+    assert_eq!(f.calls(), 3);
+    *f.embedder.works.lock().unwrap() = Ok(());
+    let deadline = Instant::now() + LONG;
+    while f.ask("ask").is_err() {
+        assert!(Instant::now() < deadline);
+        thread::yield_now();
+    }
+    assert!(f.told.recv().unwrap());
+    assert_eq!(f.calls(), 4, "one probe");
+}
+
+#[test]
+fn a_refused_key_is_enough() {
+    let f = fixture(LONG, 4, 100, LONG);
+    *f.embedder.works.lock().unwrap() = Err(EmbedError::down("the key is refused"));
+    assert_eq!(message(f.ask("ask")), "the key is refused");
+    let refused = f.ask("ask").unwrap_err();
+    assert!(!refused.retryable && refused.message.contains("the key is refused"));
+    assert_eq!(f.calls(), 1);
+}
+
+#[test]
+fn those_in_line_are_sent_away_when_all_hang() {
+    let timeout = Duration::from_millis(300);
+    let f = fixture(timeout, 2, 2, LONG);
+    let (sender, outcomes) = mpsc::channel();
+    let start = Instant::now();
+    for _ in 0..100 {
+        let sender = sender.clone();
+        f.pool.embed(vec!["hang".to_owned()], move |outcome| {
+            sender.send(outcome.unwrap_err()).unwrap_or(());
+        });
+    }
+    let errors: Vec<EmbedError> = outcomes.iter().take(100).collect();
+    assert!(start.elapsed() < LONG);
+    let late = errors
+        .iter()
+        .filter(|e| e.message.contains("did not answer within"));
+    assert!(late.count() >= 2);
+    assert!(f.calls() <= 4, "{}", f.calls());
+    assert!(f.ask("go").is_err(), "it is left alone");
+}
+
+#[test]
+fn a_pool_that_is_dropped_leaves_no_thread_without_work() {
+    let f = fixture(LONG, 4, 1, LONG);
+    f.ask("go").unwrap();
+    let shared = Arc::downgrade(&f.pool.shared);
+    drop(f);
+    let deadline = Instant::now() + LONG;
+    while shared.strong_count() > 0 {
+        assert!(Instant::now() < deadline);
+        thread::yield_now();
+    }
+}

@@ -174,7 +174,11 @@ fn only_what_stores_makes_a_cache() {
         assert_eq!(kind, "backend", "{args:?}: {message}");
         assert!(message.contains("mistyped.db"), "{args:?}: {message}");
         assert!(message.contains("no cache"), "{args:?}: {message}");
-        assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 0, "{args:?}");
+        assert_eq!(
+            fs::read_dir(folder.0.path()).unwrap().count(),
+            0,
+            "{args:?}"
+        );
     }
     let (_, message) = at("sqlite:mistyped.db", &["copy", "--to", "sqlite:target.db"]).error();
     assert!(message.contains("no cache"), "{message}");
@@ -183,10 +187,20 @@ fn only_what_stores_makes_a_cache() {
     assert!(message.contains("write sqlite:t.db"), "{kind}: {message}");
     assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 0);
 
-    assert_eq!(at("sqlite:new.db", &["put", "q", "r", vector[0], vector[1]]).code, 0);
+    assert_eq!(
+        at("sqlite:new.db", &["put", "q", "r", vector[0], vector[1]]).code,
+        0
+    );
     assert_eq!(at("sqlite:new.db", &["get", "q"]).json()["response"], "r");
-    assert_eq!(at("sqlite:new.db?mode=ro", &["get", "q"]).json()["response"], "r");
-    let (kind, message) = at("sqlite:new.db?mode=ro", &["put", "p", "r", vector[0], vector[1]]).error();
+    assert_eq!(
+        at("sqlite:new.db?mode=ro", &["get", "q"]).json()["response"],
+        "r"
+    );
+    let (kind, message) = at(
+        "sqlite:new.db?mode=ro",
+        &["put", "p", "r", vector[0], vector[1]],
+    )
+    .error();
     assert_eq!(kind, "backend", "{message}");
     assert!(message.contains("can only be read here"), "{message}");
 }
@@ -206,7 +220,9 @@ fn a_refused_key_is_not_shown() {
     });
     let folder = Folder::new();
     let spec = format!("openai:http://user:pass-word@127.0.0.1:{port}/v1,model");
-    let (kind, message) = folder.run(&spec, &["--json", "--store", "memory:", "get", "q"], b"").error();
+    let (kind, message) = folder
+        .run(&spec, &["--json", "--store", "memory:", "get", "q"], b"")
+        .error();
     assert_eq!(kind, "embedder");
     assert!(
         message.contains("answered 401") && message.contains("check the API key"),
@@ -217,7 +233,11 @@ fn a_refused_key_is_not_shown() {
         "{message}"
     );
     // With the dimension given, opening asks nobody, and the failure is a miss.
-    let done = folder.run(&format!("{spec},3"), &["--json", "--store", "memory:", "get", "q"], b"");
+    let done = folder.run(
+        &format!("{spec},3"),
+        &["--json", "--store", "memory:", "get", "q"],
+        b"",
+    );
     assert_eq!(
         done.json(),
         json!({"hit": false, "reason": "embedder_failure"})

@@ -24,7 +24,11 @@ mneme_tests::tests![
     a_disk_that_others_filled_is_named_by_who_only_asks,
 ];
 
-mneme_tests::children![child_only_reads, child_fills_the_disk, child_asks_on_a_full_disk,];
+mneme_tests::children![
+    child_only_reads,
+    child_fills_the_disk,
+    child_asks_on_a_full_disk,
+];
 
 fn builder(path: &Path) -> Builder {
     SemanticCache::builder()
@@ -324,7 +328,12 @@ fn a_file_that_may_not_grow_keeps_what_it_has() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cache.db");
         // Blocks of 512 bytes in some shells, of 1024 in others.
-        let said = on_a_full_disk("trap '' XFSZ && ulimit -f 2000", &path, "sh", "child_fills_the_disk");
+        let said = on_a_full_disk(
+            "trap '' XFSZ && ulimit -f 2000",
+            &path,
+            "sh",
+            "child_fills_the_disk",
+        );
         assert!(said[0].contains("disk"), "{said:?}");
         // Without the limit everything goes on.
         let kept: u64 = said[1].parse().unwrap();
@@ -393,7 +402,12 @@ fn a_full_disk_is_named_and_keeps_what_it_has() -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let mount = small_disk(dir.path())?;
     unless_it_hangs(move || {
-        let said = on_a_full_disk(&mount, &dir.path().join("cache.db"), "unshare", "child_fills_the_disk");
+        let said = on_a_full_disk(
+            &mount,
+            &dir.path().join("cache.db"),
+            "unshare",
+            "child_fills_the_disk",
+        );
         assert!(said[0].contains("free space on the disk"), "{said:?}");
         assert!(said[1].parse::<u64>().unwrap() > 10);
     });

@@ -373,7 +373,13 @@ fn a_number_out_of_range_is_refused() {
 }
 
 fn a_number_out_of_range_in_a_file_is_damage() {
-    for wrong in ["-1", "9007199254740992", "9223372036854775807", "1e300", "-0.5"] {
+    for wrong in [
+        "-1",
+        "9007199254740992",
+        "9223372036854775807",
+        "1e300",
+        "-0.5",
+    ] {
         for (column, _) in NUMBERS {
             let place = place();
             let mut store = open(&place.path);
@@ -404,7 +410,13 @@ fn a_number_out_of_range_in_a_file_is_damage() {
 }
 
 fn a_last_id_out_of_range_is_damage() {
-    for wrong in ["9223372036854775807", "9007199254740992", "-1", "'x'", "NULL"] {
+    for wrong in [
+        "9223372036854775807",
+        "9007199254740992",
+        "-1",
+        "'x'",
+        "NULL",
+    ] {
         let place = place();
         let mut store = open(&place.path);
         put(&mut store, entry("a", 1));
@@ -414,7 +426,11 @@ fn a_last_id_out_of_range_is_damage() {
                 .unwrap();
         };
         set(wrong);
-        let parts = ["table sqlite_sequence", "column seq", "UPDATE sqlite_sequence"];
+        let parts = [
+            "table sqlite_sequence",
+            "column seq",
+            "UPDATE sqlite_sequence",
+        ];
         if wrong.starts_with('9') {
             // Under an open handle too, and not as a full disk.
             let error = store.insert(vec![entry("a", 2)]).unwrap_err();

@@ -75,7 +75,22 @@ const NUMBERS: [&str; 12] = [
 fn odd_value(random: &mut Rng) -> String {
     let (table, columns): (&str, &[&str]) = random
         .choice([
-            ("entries", &["id", "namespace", "query_hash", "query", "response", "embedding", "metadata", "created_at", "last_accessed_at", "ttl", "access_count"][..]),
+            (
+                "entries",
+                &[
+                    "id",
+                    "namespace",
+                    "query_hash",
+                    "query",
+                    "response",
+                    "embedding",
+                    "metadata",
+                    "created_at",
+                    "last_accessed_at",
+                    "ttl",
+                    "access_count",
+                ][..],
+            ),
             ("sqlite_sequence", &["name", "seq"]),
             ("namespace_quotas", &["namespace", "max_entries"]),
             ("multi_process_state", &["key", "value"]),
@@ -159,7 +174,11 @@ fn damaged(good: &[u8], random: &mut Rng, path: &Path) -> Vec<u8> {
 fn timed<T>(what: &str, call: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let value = call();
-    assert!(start.elapsed() < LONGEST, "{what} took {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < LONGEST,
+        "{what} took {:?}",
+        start.elapsed()
+    );
     value
 }
 

@@ -31,7 +31,11 @@ fn is_missing(outcome: Result<(), StoreError>, path: &Path) {
         panic!("{outcome:?}");
     };
     assert!(!error.retryable, "{error:?}");
-    for part in ["there is no cache here", "storing something", &path.display().to_string()] {
+    for part in [
+        "there is no cache here",
+        "storing something",
+        &path.display().to_string(),
+    ] {
         assert!(error.message.contains(part), "{error:?}");
     }
 }

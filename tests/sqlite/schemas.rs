@@ -38,22 +38,62 @@ pub fn rewrite(name: &str, from: &str, to: &str) -> String {
 
 /// Statements that a cache does not have, by the name of what has them.
 pub const CHANGES: &[(&str, &str, &str)] = &[
-    ("entries", "namespace TEXT NOT NULL", "namespace TEXT COLLATE NOCASE NOT NULL"),
-    ("entries", "query_hash TEXT NOT NULL", "query_hash TEXT NOT NULL COLLATE RTRIM"),
-    ("entries", "query TEXT NOT NULL", "query TEXT NOT NULL CHECK (query <> 'x')"),
+    (
+        "entries",
+        "namespace TEXT NOT NULL",
+        "namespace TEXT COLLATE NOCASE NOT NULL",
+    ),
+    (
+        "entries",
+        "query_hash TEXT NOT NULL",
+        "query_hash TEXT NOT NULL COLLATE RTRIM",
+    ),
+    (
+        "entries",
+        "query TEXT NOT NULL",
+        "query TEXT NOT NULL CHECK (query <> 'x')",
+    ),
     ("entries", "metadata TEXT NOT NULL", "metadata TEXT"),
     ("entries", "created_at INTEGER", "created_at ANY"),
     ("entries", "DEFAULT 'default'", "DEFAULT 'Default'"),
     ("entries", "DEFAULT 'default'", "DEFAULT 'default '"),
     ("entries", "AUTOINCREMENT", "  AUTOINCREMENT /**/"),
-    ("entries", "ttl INTEGER,", "ttl INTEGER, more GENERATED ALWAYS AS (hex(zeroblob(490000000))),"),
+    (
+        "entries",
+        "ttl INTEGER,",
+        "ttl INTEGER, more GENERATED ALWAYS AS (hex(zeroblob(490000000))),",
+    ),
     ("entries", "response TEXT", "response text"),
-    ("schema_meta", "value TEXT NOT NULL", "value TEXT NOT NULL DEFAULT 'v'"),
-    ("namespace_quotas", "namespace TEXT PRIMARY KEY", "namespace TEXT COLLATE NOCASE PRIMARY KEY"),
-    ("multi_process_state", "value TEXT NOT NULL", "value TEXT NOT NULL UNIQUE ON CONFLICT IGNORE"),
-    ("cache_counters", "value INTEGER NOT NULL", "value INTEGER NOT NULL CHECK (value > random())"),
-    ("idx_entries_ns_hash", "(namespace, query_hash)", "(namespace, query_hash) WHERE id > 7"),
-    ("idx_entries_created_at", "(created_at)", "(created_at DESC)"),
+    (
+        "schema_meta",
+        "value TEXT NOT NULL",
+        "value TEXT NOT NULL DEFAULT 'v'",
+    ),
+    (
+        "namespace_quotas",
+        "namespace TEXT PRIMARY KEY",
+        "namespace TEXT COLLATE NOCASE PRIMARY KEY",
+    ),
+    (
+        "multi_process_state",
+        "value TEXT NOT NULL",
+        "value TEXT NOT NULL UNIQUE ON CONFLICT IGNORE",
+    ),
+    (
+        "cache_counters",
+        "value INTEGER NOT NULL",
+        "value INTEGER NOT NULL CHECK (value > random())",
+    ),
+    (
+        "idx_entries_ns_hash",
+        "(namespace, query_hash)",
+        "(namespace, query_hash) WHERE id > 7",
+    ),
+    (
+        "idx_entries_created_at",
+        "(created_at)",
+        "(created_at DESC)",
+    ),
     ("idx_entries_id", "(id)", "(abs(id))"),
     ("idx_entries_expiry", "created_at + ttl", "created_at - ttl"),
     ("sqlite_sequence", "(name,seq)", "(name,seq,more)"),
@@ -62,11 +102,17 @@ pub const CHANGES: &[(&str, &str, &str)] = &[
 /// Statements that make what a cache does not have, and its name.
 pub const ADDITIONS: &[(&str, &str)] = &[
     ("more", "CREATE TABLE more (a)"),
-    ("more", "CREATE TABLE more (a, b AS (hex(zeroblob(490000000))))"),
+    (
+        "more",
+        "CREATE TABLE more (a, b AS (hex(zeroblob(490000000))))",
+    ),
     ("more", "CREATE UNIQUE INDEX more ON entries(created_at)"),
     ("more", "CREATE INDEX more ON entries(id) WHERE ttl > 7"),
     ("more", "CREATE INDEX more ON entries(length(query))"),
-    ("more", "CREATE INDEX more ON entries(namespace COLLATE NOCASE)"),
+    (
+        "more",
+        "CREATE INDEX more ON entries(namespace COLLATE NOCASE)",
+    ),
     ("more", "CREATE VIEW more AS SELECT * FROM entries"),
     (
         "more",
@@ -89,7 +135,9 @@ pub const ADDITIONS: &[(&str, &str)] = &[
 fn assert_refused(name: &str, sql: &str) {
     let place = place();
     let mut store = open(&place.path);
-    store.insert((0..3).map(|n| entry("a", n)).collect()).unwrap();
+    store
+        .insert((0..3).map(|n| entry("a", n)).collect())
+        .unwrap();
     let good = snapshot(&mut store);
     let bad = altered(&good, sql);
 
@@ -151,13 +199,25 @@ fn a_snapshot_that_would_compute_is_refused_at_once() {
         .insert((0..30).map(|n| entry("a", n)).collect())
         .unwrap();
     let good = snapshot(&mut store);
-    let column = "ALTER TABLE entries ADD COLUMN more GENERATED ALWAYS AS (hex(zeroblob(490000000)))";
-    for sql in [column, &rewrite("entries", "embedding BLOB NOT NULL", "embedding BLOB AS (zeroblob(490000000))")] {
+    let column =
+        "ALTER TABLE entries ADD COLUMN more GENERATED ALWAYS AS (hex(zeroblob(490000000)))";
+    for sql in [
+        column,
+        &rewrite(
+            "entries",
+            "embedding BLOB NOT NULL",
+            "embedding BLOB AS (zeroblob(490000000))",
+        ),
+    ] {
         let bad = altered(&good, sql);
         let start = Instant::now();
         let outcome = restore(&mut store, &bad);
         assert!(matches!(outcome, Err(StoreError::Schema(_))), "{outcome:?}");
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            start.elapsed()
+        );
     }
 }
 
@@ -249,7 +309,10 @@ fn a_restore_takes_over_rows_and_nothing_else() {
         ("PRAGMA user_version", 0),
         ("PRAGMA application_id", 0),
         ("PRAGMA auto_vacuum", 0),
-        ("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'sqlite~_stat%' ESCAPE '~'", 0),
+        (
+            "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'sqlite~_stat%' ESCAPE '~'",
+            0,
+        ),
         ("SELECT count(*) FROM sqlite_sequence", 1),
     ] {
         assert_eq!(sqlite::value::<i64>(&place.path, sql), expected, "{sql}");

@@ -297,31 +297,64 @@ fn rows_of_a_snapshot_that_are_no_entries_are_corrupt() {
     let entries = |set: &str| format!("UPDATE entries SET {set} WHERE id = 5");
     for (sql, parts) in [
         (entries("query = x'FF'"), ["entries", "query"]),
-        (entries("response = CAST(x'FF' AS TEXT)"), ["entries", "response"]),
+        (
+            entries("response = CAST(x'FF' AS TEXT)"),
+            ["entries", "response"],
+        ),
         (entries("created_at = 'soon'"), ["entries", "created_at"]),
         (entries("created_at = -1"), ["entries", "created_at"]),
-        (entries("created_at = 9007199254740992"), ["entries", "created_at"]),
-        (entries("last_accessed_at = -1"), ["entries", "last_accessed_at"]),
+        (
+            entries("created_at = 9007199254740992"),
+            ["entries", "created_at"],
+        ),
+        (
+            entries("last_accessed_at = -1"),
+            ["entries", "last_accessed_at"],
+        ),
         (entries("ttl = -1"), ["entries", "ttl"]),
         (entries("ttl = 1e17"), ["entries", "ttl"]),
         (entries("access_count = -1"), ["entries", "access_count"]),
         (entries("id = 9007199254740992"), ["entries", "id"]),
         (entries("namespace = ''"), ["entries", "is empty"]),
-        (entries("namespace = printf('%01025d', 0)"), ["entries", "1024 bytes"]),
+        (
+            entries("namespace = printf('%01025d', 0)"),
+            ["entries", "1024 bytes"],
+        ),
         (entries("namespace = 'a' || char(0)"), ["entries", "U+0000"]),
-        ("UPDATE namespace_quotas SET max_entries = -1".to_owned(), ["namespace_quotas", "max_entries"]),
-        ("UPDATE namespace_quotas SET max_entries = 1e17".to_owned(), ["namespace_quotas", "max_entries"]),
-        ("UPDATE namespace_quotas SET namespace = ''".to_owned(), ["namespace_quotas", "is empty"]),
-        ("UPDATE sqlite_sequence SET seq = 9223372036854775807".to_owned(), ["sqlite_sequence", "seq"]),
-        ("UPDATE sqlite_sequence SET seq = -1".to_owned(), ["sqlite_sequence", "seq"]),
-        ("UPDATE multi_process_state SET value = '9007199254740992'".to_owned(), ["multi_process_state", "version_counter"]),
+        (
+            "UPDATE namespace_quotas SET max_entries = -1".to_owned(),
+            ["namespace_quotas", "max_entries"],
+        ),
+        (
+            "UPDATE namespace_quotas SET max_entries = 1e17".to_owned(),
+            ["namespace_quotas", "max_entries"],
+        ),
+        (
+            "UPDATE namespace_quotas SET namespace = ''".to_owned(),
+            ["namespace_quotas", "is empty"],
+        ),
+        (
+            "UPDATE sqlite_sequence SET seq = 9223372036854775807".to_owned(),
+            ["sqlite_sequence", "seq"],
+        ),
+        (
+            "UPDATE sqlite_sequence SET seq = -1".to_owned(),
+            ["sqlite_sequence", "seq"],
+        ),
+        (
+            "UPDATE multi_process_state SET value = '9007199254740992'".to_owned(),
+            ["multi_process_state", "version_counter"],
+        ),
     ] {
         receive(&mut store, &altered(&good, &sql)).unwrap();
         let error = store.check_restore().unwrap_err();
         let text = format!("{error:?}");
         assert!(matches!(error, StoreError::Corrupt(_)), "{sql}: {text}");
         assert!(text.contains("nothing was changed"), "{text}");
-        assert!(parts.iter().all(|part| text.contains(part)), "{sql}: {text}");
+        assert!(
+            parts.iter().all(|part| text.contains(part)),
+            "{sql}: {text}"
+        );
         let over = store.commit_restore(false);
         assert!(matches!(over, Err(StoreError::InvalidArgument(_))));
         assert_eq!(store.count(None).unwrap(), 9);

@@ -64,7 +64,10 @@ fn no_call_takes_long_where_there_is_little_to_do() {
     let mut times = Vec::new();
     times.push(("open", worst(1, |_| store.open(FINGERPRINT, DIM).unwrap())));
     fill(&mut store, rows);
-    times.push(("open again", worst(3, |_| store.open(FINGERPRINT, DIM).unwrap())));
+    times.push((
+        "open again",
+        worst(3, |_| store.open(FINGERPRINT, DIM).unwrap()),
+    ));
     let any = |n: u64| n * 7919 % rows;
     let name = |n: u64| format!("namespace {}", n % 100);
     let store = &mut store;
@@ -85,8 +88,12 @@ fn no_call_takes_long_where_there_is_little_to_do() {
     measure("count in a namespace", 5, &mut |store, n| {
         store.count(Some(&name(n))).unwrap();
     });
-    measure("list_namespaces", 5, &mut |store, _| drop(store.list_namespaces().unwrap()));
-    measure("count_by_namespace", 5, &mut |store, _| drop(store.count_by_namespace().unwrap()));
+    measure("list_namespaces", 5, &mut |store, _| {
+        drop(store.list_namespaces().unwrap())
+    });
+    measure("count_by_namespace", 5, &mut |store, _| {
+        drop(store.count_by_namespace().unwrap())
+    });
     measure("iter_lru_ids of 512", 5, &mut |store, _| {
         store.iter_lru_ids(512, None).unwrap();
     });
@@ -113,7 +120,9 @@ fn no_call_takes_long_where_there_is_little_to_do() {
     });
     measure("insert of 512", 5, &mut |store, n| {
         let first = rows + 200 + n * 512;
-        store.insert((first..first + 512).map(row).collect()).unwrap();
+        store
+            .insert((first..first + 512).map(row).collect())
+            .unwrap();
     });
     measure("replace 1", 50, &mut |store, n| {
         store.insert(vec![row(any(n))]).unwrap();
@@ -124,38 +133,67 @@ fn no_call_takes_long_where_there_is_little_to_do() {
             hits: 1,
             last_accessed_at: NOW + k,
         };
-        store.update_access(&(0..512).map(touch).collect::<Vec<_>>()).unwrap();
+        store
+            .update_access(&(0..512).map(touch).collect::<Vec<_>>())
+            .unwrap();
     });
     measure("delete_unchanged of 512", 5, &mut |store, n| {
-        let more: Vec<EntryRef> = store.iter_since(rows + 200 + n * 400, 512).unwrap().iter().map(|entry| EntryRef {
-            id: entry.id,
-            namespace: entry.namespace.clone(),
-            created_at: entry.created_at,
-        }).collect();
+        let more: Vec<EntryRef> = store
+            .iter_since(rows + 200 + n * 400, 512)
+            .unwrap()
+            .iter()
+            .map(|entry| EntryRef {
+                id: entry.id,
+                namespace: entry.namespace.clone(),
+                created_at: entry.created_at,
+            })
+            .collect();
         store.delete_unchanged(&more).unwrap();
     });
     measure("delete_expired, none", 3, &mut |store, _| {
         assert!(store.delete_expired(NOW, None, 512).unwrap().is_empty());
     });
     measure("delete_expired in a namespace, none", 3, &mut |store, n| {
-        assert!(store.delete_expired(NOW, Some(&name(n)), 512).unwrap().is_empty());
+        assert!(
+            store
+                .delete_expired(NOW, Some(&name(n)), 512)
+                .unwrap()
+                .is_empty()
+        );
     });
     measure("delete_expired of 512", 3, &mut |store, _| {
-        store.delete_expired(NOW + 1_000_000 + 1, None, 512).unwrap();
+        store
+            .delete_expired(NOW + 1_000_000 + 1, None, 512)
+            .unwrap();
     });
-    measure("delete_expired of 512 in a namespace", 3, &mut |store, n| {
-        store.delete_expired(NOW + 1_000_000 + 1, Some(&name(2 * n)), 512).unwrap();
-    });
-    measure("delete_expired of 512, of all that expire", 3, &mut |store, _| {
-        store.delete_expired(NOW * 9, None, 512).unwrap();
-    });
+    measure(
+        "delete_expired of 512 in a namespace",
+        3,
+        &mut |store, n| {
+            store
+                .delete_expired(NOW + 1_000_000 + 1, Some(&name(2 * n)), 512)
+                .unwrap();
+        },
+    );
+    measure(
+        "delete_expired of 512, of all that expire",
+        3,
+        &mut |store, _| {
+            store.delete_expired(NOW * 9, None, 512).unwrap();
+        },
+    );
     if asked.is_some() {
-        measure("integrity_check", 1, &mut |store, _| assert!(store.integrity_check().unwrap()));
+        measure("integrity_check", 1, &mut |store, _| {
+            assert!(store.integrity_check().unwrap())
+        });
         for (what, time) in &times {
             println!("{what:<45}{:>12.3} ms", time.as_secs_f64() * 1000.0);
         }
     }
     for (what, time) in &times {
-        assert!(*time < Duration::from_secs(2) || asked.is_some(), "{what} took {time:?}");
+        assert!(
+            *time < Duration::from_secs(2) || asked.is_some(),
+            "{what} took {time:?}"
+        );
     }
 }

@@ -40,7 +40,10 @@ fn assert_all_fail(store: &mut SqliteStore, says: &str) {
         let Err(StoreError::Backend(error)) = outcome else {
             panic!("{outcome:?}");
         };
-        assert!(!error.retryable && error.message.contains(says), "{error:?}");
+        assert!(
+            !error.retryable && error.message.contains(says),
+            "{error:?}"
+        );
         assert!(error.message.contains("open it again"), "{error:?}");
     }
 }
@@ -134,7 +137,10 @@ fn data_of_another_cache_are_not_touched() {
     third.close().unwrap();
     overwrite(&place.path, &other);
     let outcome = store.insert(vec![entry("a", 5)]);
-    assert!(format!("{outcome:?}").contains("another embedder"), "{outcome:?}");
+    assert!(
+        format!("{outcome:?}").contains("another embedder"),
+        "{outcome:?}"
+    );
     let outcome = store.set_namespace_quota("a", Some(1));
     assert!(outcome.is_err());
 }
@@ -183,7 +189,11 @@ fn bookkeeping_waits_only_briefly() {
             "{outcome:?}"
         );
     }
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
     assert!(get(&mut store, "a", 1).is_some());
     // A write waits as long as it was told to.
     std::thread::scope(|scope| {

@@ -33,7 +33,9 @@ impl Session {
     fn open_for(global: &Global, access: Access) -> Result<Self> {
         let store = StoreUrl::choose(global.store.as_deref());
         let embedder = EmbedderSpec::choose(global.embedder.as_deref())?;
-        Self::on(store.store_for(access)?, &embedder, |builder| global.comparing.apply(builder))
+        Self::on(store.store_for(access)?, &embedder, |builder| {
+            global.comparing.apply(builder)
+        })
     }
 
     /// Opens the cache with other options than the defaults.

@@ -52,7 +52,9 @@ impl StoreUrl {
     pub fn file(&self) -> Option<&Path> {
         let path = self.0.strip_prefix("sqlite:")?;
         let path = path.strip_prefix("//").unwrap_or(path);
-        Some(Path::new(path.split_once('?').map_or(path, |(path, _)| path)))
+        Some(Path::new(
+            path.split_once('?').map_or(path, |(path, _)| path),
+        ))
     }
 
     /// Where the entries are, in any working directory: an absolute path, or the kind of server.

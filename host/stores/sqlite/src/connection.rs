@@ -102,11 +102,7 @@ impl<T: Into<Fault>> From<T> for Unopened {
     }
 }
 
-fn open_writable(
-    path: &Path,
-    options: &Options,
-    embedder: &Embedder,
-) -> Result<Opened, Unopened> {
+fn open_writable(path: &Path, options: &Options, embedder: &Embedder) -> Result<Opened, Unopened> {
     let (conn, patience) = connect(path, options.busy_timeout)?;
     // Until the file has proved to be ours, closing must not write to it.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

@@ -236,7 +236,12 @@ impl Sqlite {
                 "the path :memory: does not name a file; use the memory store",
             ));
         }
-        if self.path.as_os_str().as_encoded_bytes().starts_with(b"file:") {
+        if self
+            .path
+            .as_os_str()
+            .as_encoded_bytes()
+            .starts_with(b"file:")
+        {
             return Err(Fault::invalid(
                 "the path of the store is a URI; give the path alone, without file: and parameters",
             ));

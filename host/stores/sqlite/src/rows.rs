@@ -130,11 +130,7 @@ pub(super) fn encode_embedding(values: &[f32], to: &mut Vec<u8>) {
 }
 
 fn wrong_number(column: &str, id: u64) -> Fault {
-    wrong(
-        column,
-        id,
-        &format!("is not a number from 0 to {GREATEST}"),
-    )
+    wrong(column, id, &format!("is not a number from 0 to {GREATEST}"))
 }
 
 fn wrong(column: &str, id: u64, what: &str) -> Fault {

@@ -247,7 +247,10 @@ fn flat(sql: &str) -> String {
 }
 
 fn text(row: &Row<'_>, column: usize) -> String {
-    let text = row.get_ref(column).ok().and_then(|value| value.as_str().ok());
+    let text = row
+        .get_ref(column)
+        .ok()
+        .and_then(|value| value.as_str().ok());
     text.unwrap_or_default().to_owned()
 }
 

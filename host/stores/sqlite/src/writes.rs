@@ -25,8 +25,7 @@ const TOUCH: &str = "UPDATE entries SET last_accessed_at = max(last_accessed_at,
         access_count = min(access_count + ?3, 9007199254740991)
     WHERE id = ?1";
 const DELETE: &str = "DELETE FROM entries WHERE id = ?1";
-const DELETE_NAMED: &str =
-    "DELETE FROM entries WHERE id = ?1 RETURNING id, namespace, created_at";
+const DELETE_NAMED: &str = "DELETE FROM entries WHERE id = ?1 RETURNING id, namespace, created_at";
 const DELETE_UNCHANGED: &str =
     "DELETE FROM entries WHERE id = ?1 AND CAST(created_at AS INTEGER) = ?2";
 const CLEAR: &str = "DELETE FROM entries";

@@ -313,7 +313,8 @@ mod tests {
             let outcome = from_url(kind.url).err();
             assert_eq!(outcome, Some(StoreError::Unsupported(expected)));
             let brought = format!("{} (build it with --features x)", kind.url);
-            let outcome = from_url_built_with("mysql:", Access::Create, |_| "--features x".into()).err();
+            let outcome =
+                from_url_built_with("mysql:", Access::Create, |_| "--features x".into()).err();
             let Some(StoreError::InvalidArgument(message)) = outcome else {
                 panic!("{outcome:?}");
             };

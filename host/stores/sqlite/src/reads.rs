@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use super::blobs;
 use super::connection::in_transaction;
 use super::error::{Fault, Outcome};
-use super::layout::{self, user_meta};
+use super::layout::{self, Found, user_meta};
 use super::rows::{self, entry_columns, expired};
 use super::session::Session;
 use mneme_store::checks::{GREATEST, read_number};
@@ -341,7 +341,9 @@ pub(super) fn meta(conn: &Connection) -> Outcome<Vec<(String, String)>> {
 /// Fails unless every statement is one of a cache, every page and index is in order, and every
 /// row can be read.
 pub(super) fn check(conn: &Connection, dim: u32) -> Outcome<()> {
-    layout::inspect(conn)?;
+    if let Found::New = layout::inspect(conn)? {
+        return Err(Fault::Corrupt("it holds no cache".into()));
+    }
     let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(Fault::Corrupt(format!(

@@ -164,6 +164,7 @@ fn a_file_that_is_emptied_is_told() {
         };
         assert!(message.contains("not those of a cache"), "{message}");
     }
+    assert!(!store.integrity_check().unwrap());
 }
 
 fn bookkeeping_waits_only_briefly() {

@@ -9,10 +9,6 @@ const SCHEMA_VERSION: u32 = 1;
 /// the integer sums of its index rely on that, while a store computes nothing.
 pub const MAX_DIM: u32 = 65_536;
 
-/// The greatest id, time, TTL, count and quota: 2^53 - 1, the greatest whole number up to which
-/// every language reads numbers exactly. The least is 0; of an id it is 1.
-pub const MAX_NUMBER: u64 = (1 << 53) - 1;
-
 /// The most bytes of a namespace.
 pub const MAX_NAMESPACE: usize = 1024;
 
@@ -86,64 +82,50 @@ impl Embedder {
     }
 }
 
-/// A number that a store's data hold, if it is one that can be written: 0 to [`MAX_NUMBER`].
+/// A number that a store's data hold, if it is one that can be written: 0 to [`GREATEST`].
 /// What is none is damage; a store's reader says where it found it.
 ///
 /// ```
-/// use mneme_store::checks::{MAX_NUMBER, read_number};
+/// use mneme_store::checks::{GREATEST, read_number};
 ///
 /// assert_eq!(read_number(7_i64), Some(7));
 /// assert_eq!(read_number(-1_i64), None);
-/// assert_eq!(read_number(MAX_NUMBER + 1), None);
+/// assert_eq!(read_number(GREATEST + 1), None);
 /// ```
 pub fn read_number(found: impl TryInto<u64>) -> Option<u64> {
-    found.try_into().ok().filter(|number| *number <= MAX_NUMBER)
-}
-
-/// Rejects a time, a TTL, a count or a quota that is too large to be written. `field` is its name.
-///
-/// # Errors
-///
-/// [`StoreError::InvalidArgument`] beyond [`MAX_NUMBER`].
-pub fn number(field: &str, value: u64) -> Result<()> {
-    if value > MAX_NUMBER {
-        return Err(StoreError::InvalidArgument(format!(
-            "{field} is {value}; it must be from 0 to {MAX_NUMBER}"
-        )));
-    }
-    Ok(())
+    found.try_into().ok().filter(|number| *number <= GREATEST)
 }
 
 /// Rejects an entry with a number that is too large.
 ///
 /// # Errors
 ///
-/// Those of [`number`].
+/// Those of [`in_range`].
 pub fn numbers(entry: &Entry) -> Result<()> {
-    number("created_at", entry.created_at)?;
-    number("last_accessed_at", entry.last_accessed_at)?;
-    number("ttl", entry.ttl.unwrap_or(0))?;
-    number("access_count", entry.access_count)
+    in_range("created_at", entry.created_at)?;
+    in_range("last_accessed_at", entry.last_accessed_at)?;
+    in_range("ttl", entry.ttl.unwrap_or(0))?;
+    in_range("access_count", entry.access_count).map(drop)
 }
 
 /// Rejects hits at a time that is too large.
 ///
 /// # Errors
 ///
-/// Those of [`number`].
+/// Those of [`in_range`].
 pub fn touches(touches: &[Touch]) -> Result<()> {
     let mut times = touches.iter().map(|touch| touch.last_accessed_at);
-    times.try_for_each(|time| number("last_accessed_at", time))
+    times.try_for_each(|time| in_range("last_accessed_at", time).map(drop))
 }
 
 /// Rejects quotas that are too large.
 ///
 /// # Errors
 ///
-/// Those of [`number`].
+/// Those of [`in_range`].
 pub fn quotas(quotas: impl IntoIterator<Item = u64>) -> Result<()> {
     let mut quotas = quotas.into_iter();
-    quotas.try_for_each(|quota| number("the quota", quota))
+    quotas.try_for_each(|quota| in_range("the quota", quota).map(drop))
 }
 
 /// What is wrong with a namespace that a store received in a snapshot: it is empty, too long or

@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::connection;
+use super::connection::{self, SHORT};
 use super::error::{Fault, Outcome};
 use super::layout;
 use super::schema::{BLOBS, CREATE_BLOBS};
@@ -44,7 +44,7 @@ impl Session {
     }
 
     pub fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Outcome<()> {
-        self.write_soon(|conn| {
+        self.write_within(SHORT, |conn| {
             connection::run(conn, CREATE_BLOBS)?;
             let mut write = conn.prepare_cached(WRITE).map_err(layout::misfit)?;
             write.execute((name, bytes)).map_err(layout::misfit)?;
@@ -56,7 +56,7 @@ impl Session {
         if names.is_empty() {
             return Ok(());
         }
-        self.write_soon(|conn| {
+        self.write_within(SHORT, |conn| {
             unless_missing(conn, (), |conn| {
                 let mut delete = conn.prepare_cached(DELETE)?;
                 for name in names {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::error::{Fault, Outcome};
 use super::schema::{OBJECTS, Schema};
-use mneme_store::checks::{Embedder, MAX_NUMBER};
+use mneme_store::checks::{Embedder, GREATEST};
 
 /// The schema version that this release reads and writes.
 const SCHEMA_VERSION: u64 = 1;
@@ -111,7 +111,7 @@ fn refuse_encoding(conn: &Connection) -> Outcome<()> {
 pub(super) fn check_last_id(conn: &Connection) -> Outcome<()> {
     const WRONG: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'entries'
         AND (typeof(seq) <> 'integer' OR seq NOT BETWEEN 0 AND ?1))";
-    let wrong: bool = conn.query_row(WRONG, [MAX_NUMBER], |row| row.get(0))?;
+    let wrong: bool = conn.query_row(WRONG, [GREATEST], |row| row.get(0))?;
     match wrong {
         true => Err(wrong_last_id()),
         false => Ok(()),
@@ -121,7 +121,7 @@ pub(super) fn check_last_id(conn: &Connection) -> Outcome<()> {
 /// The error for a last id that is none.
 pub(super) fn wrong_last_id() -> Fault {
     Fault::Corrupt(format!(
-        "table sqlite_sequence, row entries, column seq is not a last id from 0 to {MAX_NUMBER}, so no entry can get an id; run UPDATE sqlite_sequence SET seq = (SELECT ifnull(max(id), 0) FROM entries) WHERE name = 'entries', or restore a checkpoint"
+        "table sqlite_sequence, row entries, column seq is not a last id from 0 to {GREATEST}, so no entry can get an id; run UPDATE sqlite_sequence SET seq = (SELECT ifnull(max(id), 0) FROM entries) WHERE name = 'entries', or restore a checkpoint"
     ))
 }
 

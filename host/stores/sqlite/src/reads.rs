@@ -5,10 +5,10 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use super::blobs;
 use super::connection::in_transaction;
 use super::error::{Fault, Outcome};
-use super::layout::{self, user_meta};
+use super::layout::{self, Found, user_meta};
 use super::rows::{self, entry_columns, expired};
 use super::session::Session;
-use mneme_store::checks::{MAX_NUMBER, read_number};
+use mneme_store::checks::{GREATEST, read_number};
 use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 
 pub(super) const BY_HASH: &str = concat!(
@@ -341,7 +341,9 @@ pub(super) fn meta(conn: &Connection) -> Outcome<Vec<(String, String)>> {
 /// Fails unless every statement is one of a cache, every page and index is in order, and every
 /// row can be read.
 pub(super) fn check(conn: &Connection, dim: u32) -> Outcome<()> {
-    layout::inspect(conn)?;
+    if let Found::New = layout::inspect(conn)? {
+        return Err(Fault::Corrupt("it holds no cache".into()));
+    }
     let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(Fault::Corrupt(format!(
@@ -407,13 +409,13 @@ pub(super) fn version(conn: &Connection) -> Outcome<u64> {
 /// The error for a version counter that is none.
 pub(super) fn wrong_version() -> Fault {
     Fault::Corrupt(format!(
-        "table multi_process_state, key version_counter is not a count from 0 to {MAX_NUMBER}; set it to a number above the last, or restore a checkpoint"
+        "table multi_process_state, key version_counter is not a count from 0 to {GREATEST}; set it to a number above the last, or restore a checkpoint"
     ))
 }
 
 fn quota(row: &Row<'_>, index: usize) -> Outcome<u64> {
     rows::whole(row.get_ref(index)?).ok_or_else(|| {
-        Fault::Corrupt(format!("table namespace_quotas, column max_entries holds no number from 0 to {MAX_NUMBER}; set the quota again"))
+        Fault::Corrupt(format!("table namespace_quotas, column max_entries holds no number from 0 to {GREATEST}; set the quota again"))
     })
 }
 

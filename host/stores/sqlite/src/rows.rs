@@ -7,7 +7,7 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
 use super::error::{Fault, Outcome};
-use mneme_store::checks::{MAX_NUMBER, read_number};
+use mneme_store::checks::{GREATEST, read_number};
 use mneme_store::{Entry, EntryRef};
 
 /// The columns of [`entry`], in its order.
@@ -66,7 +66,7 @@ pub(super) fn id(row: &Row<'_>, column: usize) -> Outcome<u64> {
     match row.get_ref(column)? {
         ValueRef::Integer(id) if id > 0 && read_number(id).is_some() => Ok(id.unsigned_abs()),
         other => Err(Fault::Corrupt(format!(
-            "table entries has a row whose id is {other:?}, and ids are from 1 to {MAX_NUMBER}; delete that row, or restore a checkpoint"
+            "table entries has a row whose id is {other:?}, and ids are from 1 to {GREATEST}; delete that row, or restore a checkpoint"
         ))),
     }
 }
@@ -130,11 +130,7 @@ pub(super) fn encode_embedding(values: &[f32], to: &mut Vec<u8>) {
 }
 
 fn wrong_number(column: &str, id: u64) -> Fault {
-    wrong(
-        column,
-        id,
-        &format!("is not a number from 0 to {MAX_NUMBER}"),
-    )
+    wrong(column, id, &format!("is not a number from 0 to {GREATEST}"))
 }
 
 fn wrong(column: &str, id: u64, what: &str) -> Fault {
@@ -175,9 +171,9 @@ mod tests {
 
         #[test]
         fn a_number_reads_as_a_count_in_its_range_only(integer in any::<i64>(), real in any::<f64>()) {
-            let count = u64::try_from(integer).ok().filter(|n| *n <= MAX_NUMBER);
+            let count = u64::try_from(integer).ok().filter(|n| *n <= GREATEST);
             prop_assert_eq!(whole(ValueRef::Integer(integer)), count);
-            let inside = (0.0..(MAX_NUMBER + 1) as f64).contains(&real);
+            let inside = (0.0..(GREATEST + 1) as f64).contains(&real);
             prop_assert_eq!(whole(ValueRef::Real(real)), inside.then_some(real as u64));
         }
     }
@@ -185,15 +181,12 @@ mod tests {
     #[test]
     fn fractions_are_cut_and_what_is_out_of_range_is_no_number() {
         assert_eq!(whole(ValueRef::Real(1.5)), Some(1));
-        assert_eq!(
-            whole(ValueRef::Integer(MAX_NUMBER as i64)),
-            Some(MAX_NUMBER)
-        );
+        assert_eq!(whole(ValueRef::Integer(GREATEST as i64)), Some(GREATEST));
         for wrong in [
             ValueRef::Real(-0.5),
             ValueRef::Real(f64::INFINITY),
             ValueRef::Real(f64::NAN),
-            ValueRef::Integer(MAX_NUMBER as i64 + 1),
+            ValueRef::Integer(GREATEST as i64 + 1),
             ValueRef::Integer(i64::MAX),
             ValueRef::Integer(-1),
             ValueRef::Text(b"1"),

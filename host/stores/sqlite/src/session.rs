@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::connection::{self, Opened, Patience, SHORT, in_transaction};
+use super::connection::{self, Opened, Patience, in_transaction};
 use super::error::{Fault, Outcome};
 use super::import::Import;
 use super::options::Options;
@@ -177,9 +177,13 @@ impl Session {
         outcome
     }
 
-    /// Runs a write that no answer depends on, and that waits for a lock only briefly.
-    pub fn write_soon<T>(&mut self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Outcome<T> {
-        self.patience.set(SHORT.min(self.options.busy_timeout));
+    /// Runs a write that no answer depends on, and that waits for a lock for this time at most.
+    pub fn write_within<T>(
+        &mut self,
+        patience: Duration,
+        work: impl FnOnce(&Connection) -> Outcome<T>,
+    ) -> Outcome<T> {
+        self.patience.set(patience.min(self.options.busy_timeout));
         let outcome = self.write(work);
         self.patience.set(self.options.busy_timeout);
         outcome

@@ -2,12 +2,14 @@
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql};
 
+use super::connection::SHORT;
 use super::error::{Fault, Outcome};
 use super::layout::{self, user_meta};
 use super::reads;
 use super::rows;
 use super::session::Session;
 use mneme_store::checks::read_number;
+use mneme_store::opened::BOOKKEEPING_PATIENCE;
 use mneme_store::{Entry, EntryRef, Inserted, Touch};
 
 pub(super) const INSERT: &str =
@@ -64,7 +66,7 @@ impl Session {
         if touches.is_empty() || self.is_read_only() {
             return Ok(());
         }
-        self.write_soon(|conn| {
+        self.write_within(SHORT, |conn| {
             let mut update = conn.prepare_cached(TOUCH)?;
             for touch in touches {
                 let Ok(id) = i64::try_from(touch.id) else {
@@ -173,7 +175,7 @@ impl Session {
         expected: Option<&str>,
         value: Option<&str>,
     ) -> Outcome<bool> {
-        self.write(|conn| {
+        self.write_within(BOOKKEEPING_PATIENCE, |conn| {
             if layout::meta(conn, key)?.as_deref() != expected {
                 return Ok(false);
             }

@@ -1,5 +1,7 @@
 //! A store that must hold a cache already.
 
+use std::time::Duration;
+
 use super::{BackendError, CapabilitySet, Result, Store, StoreError};
 use mneme_store::checks::Embedder;
 use mneme_store::for_each_operation;
@@ -47,6 +49,10 @@ impl Store for Existing {
 
     fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
         self.0.recorded_embedder()
+    }
+
+    fn server_time(&mut self) -> Result<Option<Duration>> {
+        self.0.server_time()
     }
 
     for_each_operation!(passed_on![]);

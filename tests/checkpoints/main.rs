@@ -2,9 +2,12 @@
 
 mod chain;
 mod converted;
+mod copies;
 mod ends;
 mod limits;
 mod migrations;
+#[cfg(target_os = "linux")]
+mod mutations;
 mod pictures;
 mod support;
 
@@ -16,10 +19,16 @@ fn main() -> ExitCode {
     if let Some(end) = run_with_credentials() {
         return end;
     }
-    Suite::new()
+    let suite = Suite::new();
+    #[cfg(target_os = "linux")]
+    let suite = suite
+        .children(mutations::children())
+        .tests(mutations::tests());
+    suite
         .children(pictures::children())
         .tests(chain::tests())
         .tests(converted::tests())
+        .tests(copies::tests())
         .tests(ends::tests())
         .tests(limits::tests())
         .tests(migrations::tests())

@@ -1,5 +1,10 @@
 //! `import`.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::{Folder, VECTORS};
@@ -72,4 +77,78 @@ fn import_finds_the_line_that_the_cache_refuses() {
         (0, true),
         "{all:?}"
     );
+}
+
+/// Killed 200 times while it reads, embeds or stores: what was committed stays, lines are
+/// stored in their order, and the file is sound.
+#[test]
+fn an_import_that_is_killed_loses_nothing_that_was_stored() {
+    const KILLS: u32 = 200;
+    const BATCH: i64 = 256;
+    let folder = Folder::new();
+    folder.put("mine", "stays", "[1,0,0]");
+    let path = folder.path("mneme.db");
+    let database = Connection::open(&path).unwrap();
+    database.busy_timeout(Duration::from_secs(30)).unwrap();
+    let count = |round: u32| -> (i64, i64) {
+        let sql = "SELECT count(*), coalesce(max(CAST(substr(query, ?2) AS INTEGER)), -1) FROM entries WHERE query GLOB ?1";
+        let prefix = format!("r{round} q");
+        let arguments = (format!("{prefix}*"), prefix.len() as i64 + 1);
+        database
+            .query_row(sql, arguments, |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+    };
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut stored = Vec::new();
+    for round in 0..KILLS {
+        let lines = random.i64(0..3 * BATCH + 40);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mneme"))
+            .current_dir(folder.path(""))
+            .env("MNEME_EMBEDDER", VECTORS)
+            .args(["import", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let text: String = (0..lines)
+            .map(|n| format!("{{\"query\":\"r{round} q{n}\",\"response\":\"answer\",\"embedding\":[1,{n},{round}]}}\n"))
+            .collect();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(text.as_bytes()).unwrap();
+        // Some are killed as soon as they have read; the others when so much is stored.
+        let seen = random.i64(0..=lines / BATCH) * BATCH;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while count(round).0 < seen {
+            assert!(
+                Instant::now() < deadline,
+                "round {round}: {seen} of {lines}"
+            );
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        drop(input);
+        let (rows, last) = count(round);
+        assert!(
+            rows >= seen && rows <= lines,
+            "round {round}: {rows} of {lines}"
+        );
+        assert_eq!(last, rows - 1, "round {round}");
+        stored.push(rows);
+    }
+    for (round, &rows) in stored.iter().enumerate() {
+        assert_eq!(count(round as u32).0, rows, "round {round}");
+    }
+    assert!(stored.iter().sum::<i64>() > i64::from(KILLS) * 50);
+    let sound: String = database
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(sound, "ok");
+    drop(database);
+    let hit = folder.mneme(&["get", "mine", "--embedding", "[1,0,0]"]);
+    assert_eq!((hit.code, hit.stdout.trim()), (0, "stays"), "{hit:?}");
+    assert_eq!(folder.mneme(&["health"]).code, 0);
+    let all = 1 + stored.iter().sum::<i64>();
+    assert_eq!(folder.json(&["stats"])["entries"], all);
 }

@@ -1,16 +1,27 @@
 //! `serve`, asked over HTTP.
 
+mod crowd;
+mod foreign;
+mod health;
+mod kills;
 mod load;
 mod refusals;
+mod slow;
+mod stopping;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Response;
 
 use crate::{Folder, VECTORS};
+
+/// How long what must happen is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const TOKEN: &str = "a-token-that-nobody-guesses";
 
@@ -35,12 +46,24 @@ impl Server {
     }
 
     fn with(folder: &Folder, args: &[&str], token: Option<&'static str>) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mneme"));
+        let command = Command::new(env!("CARGO_BIN_EXE_mneme"));
+        Self::run(command, folder, args, token)
+    }
+
+    /// Starts a server by a command that runs `mneme` with the arguments that are added.
+    fn run(
+        mut command: Command,
+        folder: &Folder,
+        args: &[&str],
+        token: Option<&'static str>,
+    ) -> Self {
+        if command.get_envs().all(|(name, _)| name != "MNEME_EMBEDDER") {
+            command.env("MNEME_EMBEDDER", VECTORS);
+        }
         command
             .current_dir(folder.0.path())
             .env_remove("MNEME_STORE")
             .env_remove("MNEME_TOKEN")
-            .env("MNEME_EMBEDDER", VECTORS)
             .env("TMPDIR", folder.0.path())
             .args(["--json", "serve", "--listen", "127.0.0.1:0"])
             .args(args)
@@ -60,6 +83,41 @@ impl Server {
             agent: agent(),
             token,
         }
+    }
+
+    /// A connection that nothing is sent on yet.
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// A connection on which this was sent.
+    fn say(&self, text: &str) -> TcpStream {
+        let mut stream = self.connect();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    }
+
+    fn load(&self, query: &str, archive: &[u8]) -> Reply {
+        let request = self
+            .request("POST", &format!("/v1/load{query}"))
+            .header("content-type", "application/octet-stream");
+        reply(self.agent.run(request.body(archive.to_vec()).unwrap()))
+    }
+
+    fn dump(&self, query: &str) -> Vec<u8> {
+        let request = self
+            .request("GET", &format!("/v1/dump{query}"))
+            .body(())
+            .unwrap();
+        let response = self.agent.run(request).unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["mneme-consistent"], "true");
+        let mut bytes = Vec::new();
+        let mut body = response.into_body().into_reader();
+        body.read_to_end(&mut bytes).unwrap();
+        bytes
     }
 
     fn port(&self) -> &str {
@@ -101,9 +159,14 @@ impl Server {
     }
 
     /// Asks it to end, and waits until it has.
-    fn stop(mut self) -> bool {
+    fn stop(self) -> bool {
         terminate(&self.child);
-        self.child.wait().unwrap().success()
+        self.ended() == Some(0)
+    }
+
+    /// The exit code, once it has ended.
+    fn ended(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 }
 
@@ -119,6 +182,27 @@ fn terminate(child: &Child) {
         .args(["-TERM", &child.id().to_string()])
         .status();
     assert!(sent.unwrap().success());
+}
+
+/// Waits until it is so.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// All that comes until the server closes the connection.
+fn all_of(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        // What it had not read is lost.
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("the server did not close the connection: {error}"),
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 fn agent() -> Agent {
@@ -276,29 +360,14 @@ fn archives_go_out_and_come_in() {
     }
     let mut files = Vec::new();
     for query in ["", "?portable=true&level=9", "?portable=true&zstd=true"] {
-        let request = server
-            .request("GET", &format!("/v1/dump{query}"))
-            .body(())
-            .unwrap();
-        let response = server.agent.run(request).unwrap();
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["mneme-consistent"], "true");
-        let mut bytes = Vec::new();
-        response
-            .into_body()
-            .into_reader()
-            .read_to_end(&mut bytes)
-            .unwrap();
+        let bytes = server.dump(query);
         let name = folder.write("archive", &bytes);
         let summary = folder.json(&["inspect", &name]);
         assert_eq!(summary["manifest"]["embedder_fingerprint"], "test-model");
         files.push(bytes);
     }
     let other = Server::start(&folder, &["--store", "memory:"]);
-    let load = |server: &Server, query: &str, bytes: &[u8]| {
-        let request = server.request("POST", &format!("/v1/load{query}"));
-        reply(server.agent.run(request.body(bytes.to_vec()).unwrap()))
-    };
+    let load = Server::load;
     for bytes in &files {
         assert_eq!(load(&other, "?mode=replace", bytes).ok()["entries"], 50);
     }
@@ -376,7 +445,7 @@ fn the_document_and_the_metrics_are_true() {
             assert!(![404, 405].contains(&status), "{method} {path}: {status}");
         }
     }
-    assert_eq!(names.len(), 20, "{names:?}");
+    assert_eq!(names.len(), 23, "{names:?}");
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"#").skip(1) {
         let pointer = reference.split('"').next().unwrap();
@@ -409,23 +478,5 @@ fn the_document_and_the_metrics_are_true() {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
     assert!(!metrics.contains("namespace=\"c\""));
-    assert!(server.stop());
-}
-
-#[test]
-fn a_store_that_is_not_well_is_reported() {
-    let folder = Folder::new();
-    folder.put("q", "r", "[1, 0, 0]");
-    let conn = rusqlite::Connection::open(folder.path("mneme.db")).unwrap();
-    conn.execute("UPDATE entries SET embedding = x'00'", [])
-        .unwrap();
-    drop(conn);
-    let server = Server::start(&folder, &[]);
-    let report = server.ask("GET", "/health");
-    assert_eq!(
-        (report.status, &report.json["healthy"]),
-        (503, &json!(false))
-    );
-    assert!(!report.json["problems"].as_array().unwrap().is_empty());
     assert!(server.stop());
 }

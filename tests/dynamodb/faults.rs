@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 mneme_tests::tests![
     what_fails_for_a_moment_is_tried_again,
@@ -410,14 +410,30 @@ fn a_server_that_hangs_is_given_up(server: Arc<DynamoDb>) {
     unless_it_hangs(move || {
         one_entry(&mut open(&url));
         let mut store = impatient(&url);
-        proxy.set_rule(|_| Action::Hang);
         for (name, operation) in READS.iter().chain(&WRITES) {
+            proxy.set_rule(|_| Action::Hang);
             let error = backend(operation(&mut store).unwrap_err());
             // Whether that one was stored is unknown.
             let retryable = *name != "replace_meta";
             assert_eq!(error.retryable, retryable, "{name}: {}", error.message);
+            if *name != "replace_meta" && *name != "update_access" {
+                let start = Instant::now();
+                for _ in 0..100 {
+                    let error = backend(operation(&mut store).unwrap_err());
+                    assert!(
+                        error.message.contains("calls fail at once"),
+                        "{}",
+                        error.message
+                    );
+                }
+                // Each would have waited for a second and a half.
+                assert!(start.elapsed() < Duration::from_secs(10));
+            }
+            proxy.clear_rule();
+            while let Err(error) = store.open(FINGERPRINT, DIM) {
+                assert!(backend(error).retryable);
+            }
         }
-        proxy.clear_rule();
         while let Err(error) = store.get_by_hash(&[key("a", 1)]) {
             assert!(backend(error).retryable);
         }

@@ -7,6 +7,7 @@ mod index;
 mod layout;
 mod races;
 mod tables;
+mod vanishing;
 
 use mneme_tests::children;
 use mneme_tests::dynamodb::run_with_credentials;
@@ -29,5 +30,6 @@ fn main() -> ExitCode {
         .tests(layout::tests())
         .tests(races::tests())
         .tests(tables::tests())
+        .tests(vanishing::tests())
         .run()
 }

@@ -81,9 +81,9 @@ fn odd() -> Vec<Entry> {
         query: format!("nul \0 and é {n}"),
         response: "\u{10FFFE}0".repeat(n as usize),
         metadata: metadata.to_owned(),
-        ttl: [None, Some(0), Some(i64::MAX as u64)][n as usize % 3],
+        ttl: [None, Some(0), Some((1 << 53) - 1)][n as usize % 3],
         access_count: n * 1_000_000_007,
-        created_at: [0, i64::MAX as u64][n as usize % 2],
+        created_at: [0, (1 << 53) - 1][n as usize % 2],
         last_accessed_at: n,
         embedding: vec![f32::MIN_POSITIVE, -0.0, f32::MAX],
         ..entry("a\0b", n)

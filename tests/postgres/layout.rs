@@ -190,7 +190,7 @@ fn metadata_that_postgres_cannot_hold_are_refused(server: Arc<Postgres>) {
 
 fn what_a_column_cannot_hold_is_refused(server: Arc<Postgres>) {
     let mut store = opened(&server, "unfit");
-    let beyond = 1 << 63;
+    let beyond = 1 << 53;
     let wrong: [fn(&mut Entry, u64); 4] = [
         |entry, n| entry.created_at = n,
         |entry, n| entry.last_accessed_at = n,

@@ -6,6 +6,7 @@ mod import_faults;
 mod imports;
 mod layout;
 mod places;
+mod vanishing;
 mod views;
 
 use mneme_tests::suite::Suite;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         .tests(imports::tests())
         .tests(layout::tests())
         .tests(places::tests())
+        .tests(vanishing::tests())
         .tests(views::tests())
         .run()
 }

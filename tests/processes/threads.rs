@@ -292,13 +292,13 @@ fn a_failed_computation_is_not_shared_and_not_kept() {
         .unwrap_err();
     assert_eq!(failed, "no");
     let answer = cache
-        .get_or_compute("question", || Ok::<_, Infallible>("yes".into()))
+        .get_or_compute("question", || Ok::<_, Infallible>("yes"))
         .unwrap();
     assert_eq!(answer.response, "yes");
     // The model behind the cache matters more than the cache.
     cache.close().unwrap();
     let answer = cache
-        .get_or_compute("question", || Ok::<_, Infallible>("without".into()))
+        .get_or_compute("question", || Ok::<_, Infallible>("without"))
         .unwrap();
     assert_eq!(answer.response, "without");
     assert!(matches!(

@@ -8,8 +8,9 @@ use super::{
     CHECKSUMS, Checksum, Checksums, ENTRIES_PER_READ, Limits, MANIFEST, MAX_DESCRIPTION_BYTES,
     SNAPSHOT, STATE, manifest, page_names,
 };
-use crate::error::Result;
+use crate::error::{Result, describe};
 use crate::host::Archive;
+use crate::options;
 use crate::store::{Store, check_ids};
 use crate::types::{DumpOptions, DumpReport, Error, Layout, Manifest, Unit};
 use sha2::{Digest, Sha256};
@@ -156,6 +157,14 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
 
     fn describe(&mut self) -> Result<()> {
         self.manifest.namespaces = self.store.list_namespaces()?;
+        for namespace in &self.manifest.namespaces {
+            options::check_namespace(namespace).map_err(|error| {
+                Error::Corrupt(format!(
+                    "the namespace {namespace:.80?} in the store could not be loaded from a checkpoint: {}; clear it, and dump again",
+                    describe(&error)
+                ))
+            })?;
+        }
         let text = manifest::encode(&self.manifest)?;
         self.member(MANIFEST, &text)
     }

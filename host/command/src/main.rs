@@ -28,6 +28,7 @@ use crate::exit::ERROR;
 use crate::output::Output;
 
 fn main() -> ExitCode {
+    writes_past_a_limit_are_errors();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return usage(&error),
@@ -41,6 +42,17 @@ fn main() -> ExitCode {
             out.error(kind(&error), &output::message(&error));
             ExitCode::from(ERROR)
         }
+    }
+}
+
+/// A write beyond the limit on the size of files (`ulimit -f`) fails, and does not end the process.
+/// Programs that are started from here get the usual behaviour.
+fn writes_past_a_limit_are_errors() {
+    #[cfg(unix)]
+    {
+        use signal_hook::consts::SIGXFSZ;
+        // The flag is not looked at: the write itself reports the error.
+        let _ = signal_hook::flag::register(SIGXFSZ, std::sync::Arc::default());
     }
 }
 

@@ -7,8 +7,15 @@ use anyhow::{Result, anyhow};
 use mneme::store::{self, Store};
 
 /// A store that a URL names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl(String);
+
+/// Without secrets, like everything that is shown of it.
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreUrl({self})")
+    }
+}
 
 impl StoreUrl {
     /// The store of the option, else of $MNEME_STORE, else `sqlite:mneme.db`.
@@ -65,6 +72,15 @@ impl StoreUrl {
         }
     }
 
+    /// The same store once more, if what is open can be opened again.
+    pub fn again(&self) -> Option<Box<dyn Store>> {
+        // Each `memory:` is a new store.
+        match self.0.starts_with("memory:") {
+            true => None,
+            false => self.store().ok(),
+        }
+    }
+
     /// The store, not opened yet.
     pub fn store(&self) -> Result<Box<dyn Store>> {
         store::from_url_built_with(&self.0, brought_by).map_err(|error| {
@@ -84,10 +100,10 @@ fn brought_by(_feature: &str) -> String {
 /// Where the entries are, without secrets: a path, or the kind of server.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.file(), self.0.split_once(':')) {
+        match (self.file(), store::scheme_of(&self.0)) {
             (Some(path), _) => path.display().fmt(f),
-            (None, Some((scheme, _))) => f.write_str(scheme),
-            (None, None) => f.write_str(&self.0),
+            (None, Some(scheme)) => f.write_str(scheme),
+            (None, None) => f.write_str("a store without a scheme"),
         }
     }
 }
@@ -135,11 +151,21 @@ mod tests {
             ("sqlite:a b.db", "a b.db"),
             ("sqlite:///tmp/a.db", "/tmp/a.db"),
             ("redis://u:p@ss@h:1/2?prefix=x", "redis"),
+            ("user=u password=secret host=h", "a store without a scheme"),
+            ("user=u password=a:secret", "a store without a scheme"),
         ];
         for (url, text) in shown {
             assert_eq!(StoreUrl::new(url).to_string(), text);
         }
         let error = StoreUrl::new("mysql://u:secret@h").store().err().unwrap();
         assert!(!error.to_string().contains("secret"), "{error}");
+        let error = StoreUrl::new("user=u password=secret host=h").store();
+        let error = error.err().unwrap().to_string();
+        assert!(
+            !error.contains("secret") && error.contains("no scheme"),
+            "{error}"
+        );
+        let derived = format!("{:?}", StoreUrl::new("redis://u:secret@h"));
+        assert_eq!(derived, "StoreUrl(redis)");
     }
 }

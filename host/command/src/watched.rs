@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use mneme::embedder::{EmbedError, Embedder};
+use mneme::embedder::{EmbedError, Embedder, Embedding};
 
 /// Passes texts to an embedder and records what a look-up does not report: the time taken,
 /// and the last vector, which a `put` after a missed `get` needs again.
@@ -15,7 +15,7 @@ pub struct Watched {
 #[derive(Default)]
 struct Seen {
     spent: Duration,
-    last: Option<(String, Vec<f32>)>,
+    last: Option<(String, Embedding)>,
 }
 
 impl Watched {
@@ -49,18 +49,23 @@ impl Embedder for Watched {
     }
 
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        if let ([text], Some((last, vector))) = (texts, &self.seen().last)
+        let embeddings = self.read(texts)?.into_iter();
+        Ok(embeddings.map(|embedding| embedding.vector).collect())
+    }
+
+    fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
+        if let ([text], Some((last, embedding))) = (texts, &self.seen().last)
             && text == last
         {
-            return Ok(vec![vector.clone()]);
+            return Ok(vec![embedding.clone()]);
         }
         let started = Instant::now();
-        let result = self.inner.embed(texts);
+        let result = self.inner.read(texts);
         let mut seen = self.seen();
         seen.spent += started.elapsed();
-        if let (Ok(vectors), [text]) = (&result, texts) {
-            let vector = vectors.first().cloned();
-            seen.last = vector.map(|vector| ((*text).to_owned(), vector));
+        if let (Ok(embeddings), [text]) = (&result, texts) {
+            let embedding = embeddings.first().cloned();
+            seen.last = embedding.map(|embedding| ((*text).to_owned(), embedding));
         }
         result
     }

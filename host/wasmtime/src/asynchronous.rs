@@ -1,10 +1,14 @@
 //! The cache for tokio programs.
 
-use crate::cache::{Health, SemanticCache, Stats, from_cache};
+use crate::cache::{
+    Health, SemanticCache, Stats, explain, from_cache, keep, look_up, look_up_many, put, put_many,
+};
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
+use crate::embedder::pool::Outcome;
 use crate::error::{Error, Result};
 use crate::flights::Flights;
-use crate::request::{Answer, Explained, GetRequest, Lookup, Origin, PutRequest};
+use crate::front::Front;
+use crate::request::{Answer, Computed, Explained, GetRequest, Lookup, Origin, PutRequest};
 use std::future::Future;
 use std::io::{Read, Seek, Write};
 use std::sync::Arc;
@@ -12,9 +16,10 @@ use tokio::sync::Mutex;
 
 /// A [`SemanticCache`] whose calls are futures. Cloning gives another handle.
 ///
-/// Everything that may block (store, embedder, another call) runs on tokio's blocking
-/// threads, so the runtime is never blocked. The embedder runs without any lock. Dropping
-/// a future does not stop a call that has begun.
+/// What may block (store, another call) runs on tokio's blocking threads, so the runtime is never
+/// blocked. The embedder runs on threads of the cache, without any lock, and takes none of tokio's:
+/// one that hangs holds up nobody who needs no vector. Dropping a future does not stop a step that
+/// has begun.
 ///
 /// ```
 /// use mneme::embedder::Precomputed;
@@ -60,7 +65,7 @@ impl AsyncSemanticCache {
     /// As there.
     pub async fn get(&self, request: impl Into<GetRequest>) -> Result<Lookup> {
         let request = request.into();
-        self.run(move |cache| cache.get(request)).await
+        look_up(self, request).await.map(|(lookup, _)| lookup)
     }
 
     /// See [`SemanticCache::get_many`].
@@ -69,7 +74,7 @@ impl AsyncSemanticCache {
     ///
     /// As there.
     pub async fn get_many(&self, requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
-        self.run(move |cache| cache.get_many(requests)).await
+        look_up_many(self, requests).await
     }
 
     /// See [`SemanticCache::put`].
@@ -78,7 +83,7 @@ impl AsyncSemanticCache {
     ///
     /// As there.
     pub async fn put(&self, request: PutRequest) -> Result<u64> {
-        self.run(move |cache| cache.put(request)).await
+        put(self, request.into()).await
     }
 
     /// See [`SemanticCache::put_many`].
@@ -87,7 +92,7 @@ impl AsyncSemanticCache {
     ///
     /// As there.
     pub async fn put_many(&self, requests: Vec<PutRequest>) -> Result<Vec<u64>> {
-        self.run(move |cache| cache.put_many(requests)).await
+        put_many(self, requests).await
     }
 
     /// See [`SemanticCache::get_or_compute`]; `compute` is awaited on the caller's task, and
@@ -96,35 +101,24 @@ impl AsyncSemanticCache {
     /// # Errors
     ///
     /// What `compute` returns.
-    pub async fn get_or_compute<E, F>(
+    pub async fn get_or_compute<E, C, F>(
         &self,
         request: impl Into<GetRequest>,
         compute: F,
     ) -> std::result::Result<Answer, E>
     where
-        F: Future<Output = std::result::Result<String, E>>,
+        C: Into<Computed>,
+        F: Future<Output = std::result::Result<C, E>>,
     {
         let request = request.into();
-        let asked = request.clone();
-        let looked_up = self
-            .run(move |cache| {
-                let outcome = cache.look_up(asked.clone());
-                let key = match &outcome {
-                    Ok((Lookup::Hit(_), _)) => None,
-                    _ => cache.flight_key(&asked),
-                };
-                Ok((outcome, key))
-            })
-            .await;
-        let (outcome, key) = match looked_up {
-            Ok((outcome, key)) => (outcome, key),
-            Err(error) => (Err(error), None),
-        };
-        let vector = match outcome {
+        let vector = match look_up(self, request.clone()).await {
             Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
             Ok((Lookup::Miss(_), vector)) => Ok(vector),
             Err(error) => Err(error),
         };
+        let asked = request.clone();
+        let key = self.run(move |cache| Ok(cache.flight_key(&asked))).await;
+        let key = key.ok().flatten();
         let flight = key.map(|key| self.flights.join(key));
         let mut shared = match &flight {
             Some(flight) => Some(flight.response().lock().await),
@@ -145,15 +139,13 @@ impl AsyncSemanticCache {
                 return Ok(from_cache(hit));
             }
         }
-        let response = compute.await?;
+        let computed: Computed = compute.await?.into();
         let published = flight
             .as_ref()
             .zip(shared.as_deref_mut())
-            .map(|(flight, shared)| flight.publish(shared, &response));
-        let to_keep = response.clone();
-        let stored = self
-            .run(move |cache| cache.keep(request, &to_keep, vector))
-            .await;
+            .map(|(flight, shared)| flight.publish(shared, &computed.response));
+        let response = computed.response.clone();
+        let stored = keep(self, request, computed, vector).await;
         drop(published);
         Ok(Answer {
             response,
@@ -168,7 +160,7 @@ impl AsyncSemanticCache {
     /// As there.
     pub async fn explain(&self, request: impl Into<GetRequest>, limit: u32) -> Result<Explained> {
         let request = request.into();
-        self.run(move |cache| cache.explain(request, limit)).await
+        explain(self, request, limit).await
     }
 
     /// See [`SemanticCache::delete`].
@@ -263,6 +255,15 @@ impl AsyncSemanticCache {
         self.run(|cache| cache.close()).await
     }
 
+    /// See [`SemanticCache::reopen`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn reopen(&self) -> Result<()> {
+        self.run(|cache| cache.reopen()).await
+    }
+
     /// Runs any calls of the blocking cache on a thread that may block.
     ///
     /// # Errors
@@ -286,5 +287,22 @@ impl AsyncSemanticCache {
                     "a call of the cache did not end: {error}"
                 )))
             })
+    }
+}
+
+impl Front for AsyncSemanticCache {
+    fn cache(&self) -> &SemanticCache {
+        &self.cache
+    }
+
+    fn run<T: Send + 'static>(
+        &self,
+        part: impl FnOnce(&SemanticCache) -> Result<T> + Send + 'static,
+    ) -> impl Future<Output = Result<T>> + Send {
+        AsyncSemanticCache::run(self, part)
+    }
+
+    fn embed(&self, texts: Vec<String>) -> impl Future<Output = Outcome> + Send {
+        self.cache.pool().embed_async(texts)
     }
 }

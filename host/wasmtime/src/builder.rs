@@ -7,8 +7,9 @@ use crate::contract::events::Event;
 use crate::contract::policy::Candidate;
 use crate::contract::types::VectorDtype;
 use crate::embedder::Embedder;
+use crate::embedder::pool::{self, Pool};
 use crate::error::{Error, Result};
-use crate::host::{Clock, Policies, SystemClock};
+use crate::host::{Clock, ErrorFn, Policies, SystemClock};
 use crate::imports::State;
 use crate::observe::{Observer, Watch};
 use crate::store::Store;
@@ -28,6 +29,8 @@ pub struct Builder {
     policies: Policies,
     limits: Limits,
     observers: Vec<Box<dyn Observer>>,
+    embedding: pool::Limits,
+    on_error: Option<ErrorFn>,
     settings: Vec<Setting>,
 }
 
@@ -59,6 +62,8 @@ impl Builder {
             policies: Policies::default(),
             limits: Limits::default(),
             observers: Vec::new(),
+            embedding: pool::Limits::default(),
+            on_error: None,
             settings: Vec::new(),
         }
     }
@@ -169,6 +174,31 @@ impl Builder {
     pub fn on_event(mut self, on_event: impl FnMut(&Event) + Send + 'static) -> Self {
         self.policies.on_event = Some(Box::new(on_event));
         self.set(|options| options.events = true)
+    }
+
+    /// Calls this function for every failure that the cache gets over: the embedder's in a look-up,
+    /// which is then a miss, and that of storing what `get_or_compute` has computed. Any thread
+    /// calls it, and waits for it.
+    #[must_use]
+    pub fn on_error(mut self, on_error: impl Fn(&Error) + Send + Sync + 'static) -> Self {
+        self.on_error = Some(Box::new(on_error));
+        self
+    }
+
+    /// The longest that a call of the embedder may take, for at most 128 texts, with its time in
+    /// line. Default 10 s. Then the text counts as one that could not be embedded: a look-up is a
+    /// miss, a put an error. The call is abandoned, and its thread ends when it returns.
+    #[must_use]
+    pub fn embed_timeout(mut self, timeout: Duration) -> Self {
+        self.embedding.timeout = timeout;
+        self
+    }
+
+    /// The most calls of the embedder at the same time, at least 1. Default 16. Others wait in line.
+    #[must_use]
+    pub fn embed_concurrency(mut self, calls: usize) -> Self {
+        self.embedding.concurrency = calls;
+        self
     }
 
     /// Adds an observer, which receives every event and the duration of calls, for metrics.
@@ -335,7 +365,15 @@ impl Builder {
             embedder.fingerprint(),
             embedder.dim(),
         )?;
-        let cache = SemanticCache::new(instance, embedder, Arc::clone(&watch));
+        watch.availability(embedder.fingerprint(), None);
+        let fingerprint = embedder.fingerprint().to_owned();
+        let told = Arc::clone(&watch);
+        let pool = Pool::new(
+            Arc::from(embedder),
+            self.embedding,
+            Box::new(move |error| told.availability(&fingerprint, error)),
+        );
+        let cache = SemanticCache::new(instance, pool, self.on_error, Arc::clone(&watch));
         watch.opened(&cache.gauges());
         Ok(cache)
     }

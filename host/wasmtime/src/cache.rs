@@ -6,16 +6,19 @@ mod storing;
 use crate::component::Instance;
 use crate::contract::exports::mneme::cache::cache::Guest;
 use crate::contract::types::{Error as StoreError, VectorDtype};
-use crate::embedder::{EmbedError, Embedder, embed_each};
+use crate::embedder::pool::Pool;
 use crate::error::{Error, Result};
 use crate::flights::Flights;
+use crate::host::ErrorFn;
 use crate::imports::State;
 use crate::observe::{Gauges, Measured, Reading, Watch};
 use crate::turn::Turn;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 #[cfg(feature = "tokio")]
-pub(crate) use lookup::from_cache;
+pub(crate) use lookup::{explain, from_cache, look_up, look_up_many};
+#[cfg(feature = "tokio")]
+pub(crate) use storing::{keep, put, put_many};
 
 pub use crate::contract::api::{
     CacheStats as Stats, Counters, ExplainedOutcome, Explanation, HealthReport as Health,
@@ -33,10 +36,11 @@ pub struct SemanticCache {
 }
 
 struct Inner {
-    embedder: Box<dyn Embedder>,
+    pool: Pool,
+    on_error: Option<ErrorFn>,
     /// Never locked while embedding or computing.
-    instance: Mutex<Instance>,
-    flights: Flights<Mutex<Option<String>>>,
+    instance: parking_lot::Mutex<Instance>,
+    flights: Flights<std::sync::Mutex<Option<String>>>,
     watch: Arc<Watch>,
 }
 
@@ -62,17 +66,23 @@ impl std::fmt::Debug for WeakSemanticCache {
 impl std::fmt::Debug for SemanticCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SemanticCache")
-            .field("embedder", &self.inner.embedder.fingerprint())
+            .field("embedder", &self.inner.pool.embedder().fingerprint())
             .finish_non_exhaustive()
     }
 }
 
 impl SemanticCache {
-    pub(crate) fn new(instance: Instance, embedder: Box<dyn Embedder>, watch: Arc<Watch>) -> Self {
+    pub(crate) fn new(
+        instance: Instance,
+        pool: Pool,
+        on_error: Option<ErrorFn>,
+        watch: Arc<Watch>,
+    ) -> Self {
         SemanticCache {
             inner: Arc::new(Inner {
-                embedder,
-                instance: Mutex::new(instance),
+                pool,
+                on_error,
+                instance: parking_lot::Mutex::new(instance),
                 flights: Flights::default(),
                 watch,
             }),
@@ -290,19 +300,19 @@ impl SemanticCache {
         self.instance()?.close()
     }
 
-    fn embed_one(&self, text: &str) -> std::result::Result<Vec<f32>, EmbedError> {
-        let mut vectors = self.embed(&[text])?;
-        // There is one for each text.
-        Ok(vectors.swap_remove(0))
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.inner.pool
     }
 
-    fn embed(&self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedError> {
-        let embedder = &self.inner.embedder;
-        self.inner
-            .watch
-            .embedding(embedder.fingerprint(), texts.len(), || {
-                embed_each(embedder, texts)
-            })
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.inner.watch
+    }
+
+    /// Tells of a failure that the caller is not told of, or only in passing.
+    pub(crate) fn report(&self, error: &Error) {
+        if let Some(on_error) = &self.inner.on_error {
+            on_error(error);
+        }
     }
 
     /// The bytes of memory that the component holds, including the index.
@@ -312,6 +322,18 @@ impl SemanticCache {
     /// [`Error::InvalidArgument`] if the cache's own store, policy or clock calls this.
     pub fn memory_bytes(&self) -> Result<usize> {
         Ok(self.instance()?.memory_bytes())
+    }
+
+    /// Closes the store and opens it again, with the settings of the cache as they are now. For a
+    /// store whose data is gone, or was replaced from outside: until then calls fail with
+    /// [`Error::Corrupt`], and here the cache begins with what is there. Access data and counters
+    /// that still wait are lost.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::open`](crate::Builder::open). The next call tries to open it again.
+    pub fn reopen(&self) -> Result<()> {
+        self.watched("reopen", None, || self.instance()?.reopen())
     }
 
     /// Whether the cache was closed.
@@ -377,12 +399,8 @@ impl Measured for Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let instance = self
-            .instance
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
         // Nobody is left to be told; close() is there for those who want to know.
-        let _ = instance.close();
+        let _ = self.instance.get_mut().close();
     }
 }
 

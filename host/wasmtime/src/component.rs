@@ -220,6 +220,24 @@ impl Instance {
         self.closed
     }
 
+    /// Forgets everything but the settings, and opens the store again.
+    pub fn reopen(&mut self) -> Result<()> {
+        if self.closed {
+            return Err(Error::Closed);
+        }
+        self.running = match std::mem::replace(&mut self.running, Running::Gone) {
+            Running::Live { mut store, .. } | Running::Broken(mut store) => {
+                // What cannot be released does not keep it from being opened.
+                let _ = store.data_mut().store.close();
+                Running::Broken(store)
+            }
+            Running::Gone => Running::Gone,
+        };
+        let (store, guest) = self.live()?;
+        self.running = Running::Live { store, guest };
+        Ok(())
+    }
+
     /// Closes the cache and its store, for good. Closing it again does nothing.
     pub fn close(&mut self) -> Result<()> {
         if self.closed {
@@ -249,7 +267,7 @@ impl Instance {
                 let mut state = broken.into_data();
                 state.guard.memory_denied = false;
                 let (mut store, guest) = start(&self.engine, state)?;
-                match self.reopen(&mut store, &guest) {
+                match self.resume(&mut store, &guest) {
                     Ok(()) => Ok((store, guest)),
                     Err(error) => {
                         self.running = Running::Broken(store);
@@ -261,7 +279,7 @@ impl Instance {
     }
 
     /// Opens the cache in a component that takes over.
-    fn reopen(&self, store: &mut Store<State>, guest: &Mneme) -> Result<()> {
+    fn resume(&self, store: &mut Store<State>, guest: &Mneme) -> Result<()> {
         let mut options = self.options.clone();
         if !self.named.is_empty() {
             let backend = &mut store.data_mut().store;

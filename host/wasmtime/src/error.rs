@@ -55,6 +55,9 @@ pub enum Error {
     /// The chosen dtype cannot hold a vector.
     #[error("{0}")]
     Quantization(String),
+    /// The validator refuses a response, which was not stored.
+    #[error("{0}")]
+    Refused(String),
     /// An argument is invalid; nothing changed.
     #[error("{0}")]
     InvalidArgument(String),
@@ -96,6 +99,7 @@ impl Error {
             Error::QuotaExceeded(_) => "quota_exceeded",
             Error::IndexUnavailable(_) => "index_unavailable",
             Error::Quantization(_) => "quantization",
+            Error::Refused(_) => "refused",
             Error::InvalidArgument(_) => "invalid_argument",
             Error::Unsupported(_) => "unsupported",
             Error::Backend { .. } => "backend",

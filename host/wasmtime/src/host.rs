@@ -3,6 +3,7 @@
 
 use crate::contract::events::Event;
 use crate::contract::policy::Candidate;
+use crate::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -65,6 +66,9 @@ pub(crate) type ConfidenceFn = Box<dyn FnMut(f32, u64, &str) -> f32 + Send>;
 pub(crate) type ValidatorFn = Box<dyn FnMut(&Candidate) -> bool + Send>;
 /// Takes notice of an event.
 pub(crate) type EventFn = Box<dyn FnMut(&Event) + Send>;
+
+/// Takes notice of a failure that the cache gets over.
+pub(crate) type ErrorFn = Box<dyn Fn(&Error) + Send + Sync>;
 
 /// The program's own decisions, if it makes any.
 #[derive(Default)]

@@ -7,6 +7,7 @@ use crate::contract::wasi::clocks::wall_clock;
 use crate::contract::{archive, events, policy};
 use crate::host::{Clock, Policies, SystemClock};
 use crate::observe::Watch;
+use crate::punctual::Punctual;
 use crate::store::Store as Backend;
 use mneme_component::{Guard, Guarded, Limits};
 use mneme_store::{for_each_operation, lent, owned};
@@ -22,6 +23,8 @@ pub(crate) struct State {
     pub watch: Arc<Watch>,
     /// What a checkpoint is written to or read from, during that call only.
     pub archive: Option<Archive>,
+    /// Whether the clock agrees with the store's.
+    punctual: Punctual,
     /// How often the component has called the store or the archive.
     calls: u64,
     /// The same when its deadline was last set.
@@ -42,6 +45,7 @@ impl State {
             guard: Guard::new(limits),
             watch: Arc::default(),
             archive: None,
+            punctual: Punctual::default(),
             calls: 0,
             calls_then: 0,
         }
@@ -63,6 +67,9 @@ impl State {
         call: impl FnOnce(&mut dyn Backend) -> Stored<T>,
     ) -> Stored<T> {
         self.calls += 1;
+        if name == "insert" {
+            self.punctual.check(self.clock.now(), &mut *self.store)?;
+        }
         self.watch.store_call(name, || call(&mut *self.store))
     }
 

@@ -70,10 +70,12 @@ mod contract;
 pub mod embedder;
 mod error;
 mod flights;
+mod front;
 mod host;
 mod imports;
 pub mod migration;
 pub mod observe;
+mod punctual;
 pub mod replay;
 mod request;
 pub mod store;
@@ -97,8 +99,8 @@ pub use host::{Clock, ManualClock, SystemClock};
 pub use mneme_conformance as conformance;
 pub use observe::Observer;
 pub use request::{
-    Answer, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_NAMESPACE, Explained, GetRequest, Hit, Layer,
-    Lookup, Miss, MissReason, Origin, PutRequest, Ttl,
+    Answer, Computed, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_NAMESPACE, Explained, GetRequest, Hit,
+    Layer, Lookup, Miss, MissReason, Origin, PutRequest, Ttl,
 };
 #[cfg(feature = "dynamodb")]
 pub use store::DynamoDbStore;

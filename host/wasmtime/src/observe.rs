@@ -11,6 +11,9 @@
 //!
 //! # Spans
 //!
+//! A warning `the embedder is left alone`, with its `error`, says that look-ups and puts that need a
+//! vector fail at once; `the embedder is asked` that they do not any more.
+//!
 //! With the feature `tracing` every cache emits spans to the subscriber of the crate `tracing`,
 //! without any observer. Their target is `mneme`. They never contain text of a query or response.
 //!
@@ -54,6 +57,7 @@ mod opentelemetry;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 
+use crate::cache::SemanticCache;
 use crate::contract::events::Event;
 use crate::embedder::EmbedError;
 use crate::error::{Error, Result};
@@ -99,6 +103,12 @@ pub trait Observer: Send + Sync {
         let _ = timing;
     }
 
+    /// The embedder is left alone from now on, or works again. Also told when a cache is opened, with
+    /// an embedder that is thought to work. See [`Embedder`](crate::Embedder).
+    fn availability(&self, change: &Availability<'_>) {
+        let _ = change;
+    }
+
     /// A call of the store ended. The `name` is that of the method of [`Store`](crate::Store).
     fn store_call(&self, timing: &Timing<'_>) {
         let _ = timing;
@@ -122,9 +132,23 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
         (**self).embedding(timing);
     }
 
+    fn availability(&self, change: &Availability<'_>) {
+        (**self).availability(change);
+    }
+
     fn store_call(&self, timing: &Timing<'_>) {
         (**self).store_call(timing);
     }
+}
+
+/// Whether the embedder is asked, or left alone because it has failed.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Availability<'a> {
+    /// The embedder's fingerprint.
+    pub embedder: &'a str,
+    /// Why it is left alone. None if it is asked.
+    pub error: Option<&'a EmbedError>,
 }
 
 /// The duration of a call.
@@ -147,6 +171,38 @@ pub struct Timing<'a> {
 pub(crate) struct Watch {
     observers: Vec<Box<dyn Observer>>,
     store: String,
+}
+
+/// A call of the cache that is under way, on any thread.
+pub(crate) struct Call {
+    name: &'static str,
+    started: Instant,
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+}
+
+impl Call {
+    /// Runs a part of it.
+    pub fn enter<T>(&self, run: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "tracing")]
+        return self.span.in_scope(run);
+        #[cfg(not(feature = "tracing"))]
+        run()
+    }
+
+    /// A part of it, to be run on any thread.
+    pub fn part<T, F: FnOnce(&SemanticCache) -> T>(
+        &self,
+        run: F,
+    ) -> impl FnOnce(&SemanticCache) -> T + use<T, F> {
+        #[cfg(feature = "tracing")]
+        let span = self.span.clone();
+        move |cache: &SemanticCache| {
+            #[cfg(feature = "tracing")]
+            let _entered = span.enter();
+            run(cache)
+        }
+    }
 }
 
 /// A part of a look-up.
@@ -173,13 +229,21 @@ impl Watch {
         }
     }
 
-    /// Runs a call of the cache.
-    pub fn operation<T>(
-        &self,
-        name: &'static str,
-        namespace: Option<&str>,
-        run: impl FnOnce() -> Result<T>,
-    ) -> Result<T> {
+    /// Tells of the embedder.
+    pub fn availability(&self, embedder: &str, error: Option<&EmbedError>) {
+        #[cfg(feature = "tracing")]
+        if let Some(error) = error {
+            tracing::warn!(target: "mneme", embedder, %error, "the embedder is left alone");
+        } else {
+            tracing::info!(target: "mneme", embedder, "the embedder is asked");
+        }
+        for observer in &self.observers {
+            observer.availability(&Availability { embedder, error });
+        }
+    }
+
+    /// A call of the cache begins.
+    pub fn begin(&self, name: &'static str, namespace: Option<&str>) -> Call {
         #[cfg(feature = "tracing")]
         let span = tracing::info_span!(
             target: "mneme",
@@ -195,29 +259,55 @@ impl Watch {
         if !span.is_disabled() {
             span.record("otel.name", format!("mneme.{name}"));
         }
-        #[cfg(feature = "tracing")]
-        let _entered = span.enter();
         #[cfg(not(feature = "tracing"))]
         let _ = namespace;
-        let outcome = self.time(name, |o, timing| o.operation(timing), run);
-        if let Err(error) = &outcome {
-            record_error(|| Error::kind(error));
+        Call {
+            name,
+            started: Instant::now(),
+            #[cfg(feature = "tracing")]
+            span,
         }
+    }
+
+    /// A call of the cache has ended.
+    pub fn end<T>(&self, call: &Call, outcome: &Result<T>) {
+        let timing = self.timing(call.name, call.started, outcome.is_err());
+        for observer in &self.observers {
+            observer.operation(&timing);
+        }
+        if let Err(error) = outcome {
+            call.enter(|| record_error(|| Error::kind(error)));
+        }
+    }
+
+    /// Runs a call of the cache.
+    pub fn operation<T>(
+        &self,
+        name: &'static str,
+        namespace: Option<&str>,
+        run: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let call = self.begin(name, namespace);
+        let outcome = call.enter(run);
+        self.end(&call, &outcome);
         outcome
     }
 
-    /// Runs the embedder.
-    pub fn embedding<T>(
-        &self,
-        fingerprint: &str,
-        texts: usize,
-        run: impl FnOnce() -> std::result::Result<T, EmbedError>,
-    ) -> std::result::Result<T, EmbedError> {
-        #[cfg(feature = "tracing")]
-        let _entered = tracing::debug_span!(target: "mneme", "embed", texts).entered();
-        #[cfg(not(feature = "tracing"))]
-        let _ = texts;
-        self.time(fingerprint, |o, timing| o.embedding(timing), run)
+    /// A call of the embedder has ended.
+    pub fn embedded(&self, fingerprint: &str, started: Instant, failed: bool) {
+        let timing = self.timing(fingerprint, started, failed);
+        for observer in &self.observers {
+            observer.embedding(&timing);
+        }
+    }
+
+    fn timing<'a>(&'a self, name: &'a str, started: Instant, failed: bool) -> Timing<'a> {
+        Timing {
+            name,
+            store: &self.store,
+            took: started.elapsed(),
+            failed,
+        }
     }
 
     /// Runs a call of the store.
@@ -253,12 +343,7 @@ impl Watch {
         }
         let started = Instant::now();
         let outcome = run();
-        let timing = Timing {
-            name,
-            store: &self.store,
-            took: started.elapsed(),
-            failed: outcome.is_err(),
-        };
+        let timing = self.timing(name, started, outcome.is_err());
         for observer in &self.observers {
             tell(&**observer, &timing);
         }

@@ -103,6 +103,11 @@ impl Question {
         self
     }
 
+    /// Whether a hit on it can be judged.
+    pub fn has_truth(&self) -> bool {
+        self.truth.is_some()
+    }
+
     /// When it was asked, in seconds since the Unix epoch: answers age between two questions.
     /// Without times, the clock stands still.
     #[must_use]

@@ -131,6 +131,8 @@ pub struct PutRequest {
     pub(crate) embedding: Option<Vec<f32>>,
     pub(crate) ttl: Ttl,
     pub(crate) metadata: String,
+    pub(crate) validate: bool,
+    pub(crate) exact_only: bool,
 }
 
 impl PutRequest {
@@ -144,7 +146,27 @@ impl PutRequest {
             embedding: None,
             ttl: Ttl::Inherit,
             metadata: "{}".into(),
+            validate: false,
+            exact_only: false,
         }
+    }
+
+    /// Stores the response without a vector of its query, and does not ask the embedder: only the
+    /// exact layer finds it. Replaces [`embedding`](Self::embedding).
+    #[must_use]
+    pub fn exact_only(mut self) -> Self {
+        self.embedding = None;
+        self.exact_only = true;
+        self
+    }
+
+    /// Whether to ask the cache's validator first, and to store nothing if it refuses the response:
+    /// the put fails with [`Error::Refused`](crate::Error::Refused). Default false. For responses
+    /// that may be failures.
+    #[must_use]
+    pub fn validate(mut self, validate: bool) -> Self {
+        self.validate = validate;
+        self
     }
 
     /// Stores in this namespace: 1 to 1,024 bytes without NUL.
@@ -184,14 +206,17 @@ impl From<PutRequest> for api::PutRequest {
             query: request.query,
             response: request.response,
             namespace: request.namespace,
-            vector: given(request.embedding),
+            vector: match request.exact_only {
+                true => api::VectorSource::Absent,
+                false => given(request.embedding),
+            },
             ttl: match request.ttl {
                 Ttl::Inherit => api::TtlChoice::Inherit,
                 Ttl::Unlimited => api::TtlChoice::Unlimited,
                 Ttl::Seconds(seconds) => api::TtlChoice::Seconds(seconds),
             },
             metadata: request.metadata,
-            validate: false,
+            validate: request.validate,
         }
     }
 }
@@ -282,6 +307,58 @@ pub struct Explained {
     pub embedder_error: Option<EmbedError>,
 }
 
+/// What `get_or_compute` is to keep: a response, and as in a [`PutRequest`] how long it may be used
+/// and what goes with it. A string is a response with the cache's default lifetime.
+///
+/// ```
+/// use mneme::{Computed, Ttl};
+///
+/// let computed = Computed::new("On its way.").ttl(Ttl::Seconds(60)).metadata(r#"{"model": "small"}"#);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Computed {
+    pub(crate) response: String,
+    pub(crate) ttl: Ttl,
+    pub(crate) metadata: String,
+}
+
+impl Computed {
+    /// A response of at most 4 MiB, unless the cache has another limit.
+    pub fn new(response: impl Into<String>) -> Self {
+        Computed {
+            response: response.into(),
+            ttl: Ttl::Inherit,
+            metadata: "{}".into(),
+        }
+    }
+
+    /// See [`PutRequest::ttl`].
+    #[must_use]
+    pub fn ttl(mut self, ttl: Ttl) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// See [`PutRequest::metadata`].
+    #[must_use]
+    pub fn metadata(mut self, metadata: impl Into<String>) -> Self {
+        self.metadata = metadata.into();
+        self
+    }
+}
+
+impl From<String> for Computed {
+    fn from(response: String) -> Self {
+        Computed::new(response)
+    }
+}
+
+impl From<&str> for Computed {
+    fn from(response: &str) -> Self {
+        Computed::new(response)
+    }
+}
+
 /// An answer found or computed by `get_or_compute`.
 #[derive(Debug)]
 pub struct Answer {
@@ -296,8 +373,9 @@ pub struct Answer {
 pub enum Origin {
     /// The cache.
     Cache(Box<Hit>),
-    /// The given function, now. The response was stored under this id, or storing it failed;
-    /// the caller gets it in both cases.
+    /// The given function, now. The response was stored under this id; or the validator refused to
+    /// keep it ([`Error::Refused`](crate::Error::Refused)), or storing it failed. The caller gets it
+    /// in all cases. If the embedder failed, only the exact layer finds it.
     Computed(crate::Result<u64>),
     /// The function of another caller, who asked the same question at the same time.
     Shared,

@@ -26,4 +26,4 @@ pub use mneme_store::{
     ImportMode, Inserted, MemoryStore, MetaChange, Restored, Result, StampPage, Store, StoreError,
     Touch, VectorPage, checks, guide, memory,
 };
-pub use url::{built_in, from_url, from_url_built_with};
+pub use url::{built_in, from_url, from_url_built_with, scheme_of};

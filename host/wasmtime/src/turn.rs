@@ -4,7 +4,11 @@ use crate::component::Instance;
 use crate::error::{Error, Result};
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
+
+/// Why a turn has its instance.
+const HELD: &str = "it is given back when the turn is dropped";
 
 thread_local! {
     /// The instances whose calls this thread is in, by address.
@@ -13,11 +17,12 @@ thread_local! {
 
 /// The right to call an instance, until it is dropped.
 pub(crate) struct Turn<'a> {
-    instance: MutexGuard<'a, Instance>,
+    /// None while it is dropped.
+    instance: Option<MutexGuard<'a, Instance>>,
 }
 
 impl<'a> Turn<'a> {
-    /// Waits for the turn.
+    /// Waits for the turn. Callers are served in the order in which they came.
     ///
     /// # Errors
     ///
@@ -30,11 +35,12 @@ impl<'a> Turn<'a> {
                 "the cache was called by its own store, policy or clock, in the middle of a call; let them call it later, from another place".into(),
             ));
         }
-        // A panic in another thread left the instance in a state that it knows how to
-        // deal with.
-        let instance = instance.lock().unwrap_or_else(PoisonError::into_inner);
+        // A panic in another thread leaves the instance in a state that it knows how to deal with.
+        let instance = instance.lock();
         INSIDE.with_borrow_mut(|inside| inside.push(address));
-        Ok(Turn { instance })
+        Ok(Turn {
+            instance: Some(instance),
+        })
     }
 }
 
@@ -42,6 +48,10 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // Turns end in the reverse order of their beginning.
         INSIDE.with_borrow_mut(Vec::pop);
+        if let Some(instance) = self.instance.take() {
+            // Whoever waits longest is next. Otherwise this thread would take it again and again.
+            MutexGuard::unlock_fair(instance);
+        }
     }
 }
 
@@ -49,12 +59,12 @@ impl Deref for Turn<'_> {
     type Target = Instance;
 
     fn deref(&self) -> &Instance {
-        &self.instance
+        self.instance.as_deref().expect(HELD)
     }
 }
 
 impl DerefMut for Turn<'_> {
     fn deref_mut(&mut self) -> &mut Instance {
-        &mut self.instance
+        self.instance.as_deref_mut().expect(HELD)
     }
 }

@@ -23,8 +23,9 @@ Exit codes: 0 done; 2 an error, under --json {\"error\":{\"kind\",\"message\"}} 
 
 --json: {\"rows\": [{\"work\", \"entries\", \"dims\", \"dtype\", \"index\", \"ours_p50_us\",
 \"ours_p99_us\", \"peer\", \"peer_p50_us\", \"peer_p99_us\", \"ratio\" (peer / ours), \"recall\",
-\"peer_recall\", ...}], \"machine\", \"versions\", \"dataset\", \"settings\", \"notes\"}; null if
-unknown.";
+\"peer_recall\", ...}], \"waits\": [{\"work\", \"entries\", \"dims\", \"calls\",
+\"longest_call_ms\", \"exact_hits_meanwhile\", \"longest_wait_ms\"}], \"machine\", \"versions\",
+\"dataset\", \"settings\", \"notes\"}; null if unknown.";
 
 /// Measures the semantic cache, beside mneme-cache, usearch and hnswlib.
 #[derive(Debug, Parser)]
@@ -107,6 +108,9 @@ pub enum Suite {
     Tenants,
     /// Dumping to archives and loading them
     Checkpoint,
+    /// How long a caller waits beside each kind of work of another; not with peers, and not
+    /// part of `all`
+    Waits,
     /// All of them
     All,
 }

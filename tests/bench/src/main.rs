@@ -16,6 +16,7 @@ mod rivals;
 mod tally;
 mod unit;
 mod vectors;
+mod waits;
 
 use std::fs;
 use std::io;
@@ -240,7 +241,7 @@ fn unique<T: Copy + PartialEq>(items: &[T]) -> Vec<T> {
 fn run(args: &Args, out: Output) -> Result<()> {
     let plan = Plan::new(args)?;
     let mut notes = Vec::new();
-    let python = match plan.peers.is_empty() {
+    let python = match plan.peers.is_empty() || plan.suites == [Suite::Waits] {
         true => None,
         false => match python::choose(args.python.as_deref(), out, &mut notes) {
             Ok(python) => Some(python),
@@ -260,6 +261,7 @@ fn run(args: &Args, out: Output) -> Result<()> {
         versions: Map::new(),
     };
     let mut cells = Vec::new();
+    let mut waits = Vec::new();
     let mut origins = Vec::new();
     for &dim in &plan.dims {
         for &entries in &plan.sizes {
@@ -268,6 +270,14 @@ fn run(args: &Args, out: Output) -> Result<()> {
                 .prefix("mneme-bench-")
                 .tempdir_in(&plan.folder)
                 .context("bench: cannot make a folder")?;
+            if plan.suites.contains(&Suite::Waits) {
+                let generator = Generator::new(plan.dataset.as_ref(), entries, dim);
+                let measured = waits::measure(&generator, entries, dim, folder.path(), &progress);
+                waits.push(measured?);
+            }
+            if plan.suites == [Suite::Waits] {
+                continue;
+            }
             progress.step("making vectors");
             let corpus = corpus(&plan, entries, dim, folder.path())?;
             origins.push(format!("{entries} x {dim}: {}", corpus.origin));
@@ -295,6 +305,7 @@ fn run(args: &Args, out: Output) -> Result<()> {
     }
     let report = Report {
         cells,
+        waits,
         origins,
         notes,
         versions: contest.versions,

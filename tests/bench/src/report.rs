@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::machine;
 use crate::tally::{Cell, Row, Tally};
+use crate::waits::Waits;
 use crate::{PARTS, THRESHOLD};
 
 const HEADER: [&str; 10] = [
@@ -23,6 +24,14 @@ const HEADER: [&str; 10] = [
     "peer/ours",
 ];
 
+const WAITS_HEADER: [&str; 5] = [
+    "work",
+    "calls",
+    "longest call, ms",
+    "exact look-ups meanwhile",
+    "longest wait, ms",
+];
+
 /// How to read the tables.
 const LEGEND: [&str; 5] = [
     "Microseconds of one call; one caller; ours and the peers in turns, each timed in its own process.",
@@ -35,6 +44,7 @@ const LEGEND: [&str; 5] = [
 /// All that was measured.
 pub struct Report {
     pub cells: Vec<Cell>,
+    pub waits: Vec<Waits>,
     /// Where the vectors of each size come from.
     pub origins: Vec<String>,
     pub notes: Vec<String>,
@@ -55,6 +65,7 @@ impl Report {
             .collect();
         json!({
             "rows": rows,
+            "waits": self.waits.iter().flat_map(Waits::json).collect::<Vec<_>>(),
             "machine": machine::machine(),
             "versions": machine::versions(&self.versions),
             "dataset": self.origins,
@@ -94,6 +105,21 @@ impl Report {
             }
             let _ = writeln!(text, "\n  memory: {}", memory(cell));
         }
+        for waits in &self.waits {
+            let _ = writeln!(text, "\n{}\n", style(waits_title(waits)).bold());
+            let mut table = Table::new();
+            table
+                .load_preset(presets::NOTHING)
+                .set_content_arrangement(ContentArrangement::Disabled)
+                .set_header(WAITS_HEADER);
+            for column in table.column_iter_mut().skip(1) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+            for line in waits.lines() {
+                table.add_row(line);
+            }
+            let _ = writeln!(text, "{}", table.trim_fmt());
+        }
         let _ = writeln!(text);
         for line in LEGEND {
             let _ = writeln!(text, "{}", style(line).dim());
@@ -112,6 +138,14 @@ impl Report {
                 let _ = writeln!(text, "| {} |", fields.join(" | "));
             }
             let _ = writeln!(text, "\nMemory: {}.", memory(cell));
+        }
+        for waits in &self.waits {
+            let _ = writeln!(text, "\n### {}\n", waits_title(waits));
+            let _ = writeln!(text, "| {} |", WAITS_HEADER.join(" | "));
+            let _ = writeln!(text, "|---|--:|--:|--:|--:|");
+            for line in waits.lines() {
+                let _ = writeln!(text, "| {} |", line.join(" | "));
+            }
         }
         text += "\n";
         for line in LEGEND {
@@ -156,6 +190,11 @@ fn coloured(line: &str, ratio: Option<f64>) -> String {
         }
         _ => line.to_owned(),
     }
+}
+
+fn waits_title(waits: &Waits) -> String {
+    let (entries, dim) = (grouped(waits.entries as u64), waits.dim);
+    format!("Exact look-ups beside another caller's work, {entries} entries x {dim}")
 }
 
 fn title(cell: &Cell) -> String {

@@ -33,7 +33,9 @@ fn only_who_bears_the_token_is_served() {
     assert!(server.text("/openapi.json").contains("3.1"));
     server.token = Some(TOKEN);
     assert_eq!(server.post("/v1/get", &get).ok()["hit"], true);
-    assert_eq!(server.ask("GET", "/health").ok()["entries"], 1);
+    assert_eq!(server.ask("GET", "/health").ok()["store"], "sqlite");
+    let checked = server.ask("GET", "/v1/health?deep=true").ok();
+    assert_eq!(checked["deep"]["entries"], 1);
     assert!(server.stop());
 
     for (args, token, expected) in [
@@ -260,7 +262,7 @@ fn a_refused_request_leaves_the_connection_to_the_next() {
         (
             "/v1/load?mode=all",
             "localhost",
-            "application/json",
+            "application/octet-stream",
             &large,
             400,
         ),
@@ -290,7 +292,7 @@ fn a_refused_request_leaves_the_connection_to_the_next() {
         assert_eq!(head.contains("allow: GET"), status == 405, "{head}");
     }
     // One that is too long to wait for.
-    let head = "POST /v1/none HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000000\r\n\r\n";
+    let head = "POST /v1/none HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100000000\r\n\r\n";
     stream.get_mut().write_all(head.as_bytes()).unwrap();
     let (head, _) = read_response(&mut stream);
     assert!(

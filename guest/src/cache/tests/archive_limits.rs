@@ -45,7 +45,7 @@ fn puts() -> impl Strategy<Value = (PutRequest, u64)> {
     let clock = prop_oneof![Just(0), Just(1000), Just(range::MAX)];
     (
         text(32 << 10),
-        text(1 << 20),
+        text(200 << 10),
         namespace,
         metadata,
         ttl,
@@ -65,11 +65,11 @@ fn puts() -> impl Strategy<Value = (PutRequest, u64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn whatever_is_accepted_is_dumped_inspected_and_loaded(
-        puts in prop::collection::vec(puts(), 1..6),
+        puts in prop::collection::vec(puts(), 1..4),
         quota in prop_oneof![Just(0), Just(range::MAX), 0..=range::MAX],
         count in prop_oneof![Just(0), Just(range::MAX)],
         native: bool,
@@ -260,6 +260,27 @@ fn pages_that_start_over_end_every_walk() {
     expect_corrupt("index", reader.get(ask("unknown", 3.0)).map(drop));
     store.starts_over.set(false);
     reader.get(ask("unknown", 3.0)).unwrap();
+}
+
+/// A name that no cache has is not dumped, whatever the layout.
+#[test]
+fn a_namespace_that_could_not_be_loaded_is_not_dumped() {
+    for namespace in ["", "a\0b", &"n".repeat(1025)] {
+        for layout in [Layout::Native, Layout::Portable] {
+            let (mut source, store) = filled(true);
+            store.plant(Entry {
+                id: 70,
+                ..entry(namespace, "q", &at_angle(3.0), 5)
+            });
+            let mut options = default_dump_options();
+            options.layout = Some(layout);
+            match source.dump(&options, &TestArchive::default()) {
+                Err(Error::Corrupt(message)) => assert!(message.contains("namespace")),
+                other => panic!("{other:?}"),
+            }
+            assert!(!store.has_leftovers());
+        }
+    }
 }
 
 /// A store that counts more than it shows is damaged.

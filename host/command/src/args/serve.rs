@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::value_parser;
+
 use super::Dtype;
 
 /// See [`Command::Serve`](super::Command::Serve).
@@ -11,14 +13,24 @@ use super::Dtype;
   curl localhost:7420/v1/put -d '{\"query\": \"ping?\", \"response\": \"pong\"}' \\
        -H 'content-type: application/json'
   curl localhost:7420/v1/get -d '{\"query\": \"PING?\"}' -H 'content-type: application/json'
+  curl localhost:7420/v1/load --data-binary @backup.tar.gz -H 'content-type: application/octet-stream'
 
-/openapi.json describes the API, /metrics has metrics, and /health answers 200 or 503. The
-namespace comes from the path, /v1/namespaces/NS/get, else from the header Mneme-Namespace, else
-it is `default`. With a token, every request except to /health and /openapi.json must carry it:
-`authorization: Bearer TOKEN`. Without a token, only this machine is served. The server speaks
-plain HTTP: on a network you do not trust, put a TLS proxy in front.
+/openapi.json describes the API. The namespace comes from the path, /v1/namespaces/NS/get, else from
+the header Mneme-Namespace, else it is `default`.
 
-SIGTERM and SIGINT stop it: it answers open requests and writes pending data first.")]
+/livez answers 200 while the process lives, and asks nothing. /readyz and /health answer 200 if the
+store answers a cheap check within 2 seconds, else 503. /v1/health?deep=true reads the whole store,
+one check at a time, on a separate connection. /metrics has metrics.
+
+With a token, every request except to /livez, /readyz, /health and /openapi.json must carry it:
+`authorization: Bearer TOKEN`. Without a token, only this machine is served, under the name localhost
+or a loopback address. Web pages of other origins are refused, with or without a token: requests with
+a foreign Origin, and bodies without a content type of JSON or of an archive. The server speaks plain
+HTTP: on a network you do not trust, put a TLS proxy in front.
+
+SIGTERM and SIGINT stop it: it answers the requests under way and writes pending data first, for at
+most --grace seconds; a second signal ends that. It exits with 0 if everything ended, 1 if something
+was dropped, which standard error names, and 2 after an error.")]
 pub struct Serve {
     /// The address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7420")]
@@ -49,12 +61,38 @@ pub struct Serve {
     #[arg(long, value_name = "BYTES", default_value_t = 32 << 20)]
     pub max_body: usize,
     /// The most bytes of an archive to load; it passes through the temporary folder
-    #[arg(long, value_name = "BYTES", default_value_t = 16 << 30)]
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 30)]
     pub max_archive: u64,
+    /// The most connections; at the limit, the one that was silent longest makes room. Default:
+    /// 1024, or fewer if the limit on open files asks for it
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub max_connections: Option<u32>,
+    /// The most seconds without a request under way until a connection is closed; so the most for
+    /// the head of a request, and for a pause of a client that reads a response
+    #[arg(long, value_name = "S", default_value_t = 15, value_parser = value_parser!(u64).range(1..))]
+    pub idle_timeout: u64,
+    /// The most seconds for a body, and one more for each 16 KiB of it that has arrived
+    #[arg(long, value_name = "S", default_value_t = 15, value_parser = value_parser!(u64).range(1..))]
+    pub body_timeout: u64,
+    /// The most seconds that a request waits for the cache, its store and its embedder
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = value_parser!(u64).range(1..))]
+    pub request_timeout: u64,
+    /// The most seconds for a dump, a load, or a full check of the store
+    #[arg(long, value_name = "S", default_value_t = 3600, value_parser = value_parser!(u64).range(1..))]
+    pub archive_timeout: u64,
+    /// The most seconds for the embedding of a question, waiting included. Exact hits need none
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(1..))]
+    pub embed_timeout: u64,
+    /// The most calls of the embedder at the same time; others wait in line
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = value_parser!(u16).range(1..=512))]
+    pub max_embeddings: u16,
+    /// The seconds between two removals of expired entries; 0: never
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    pub vacuum_interval: u64,
     /// The most namespaces with separate metrics
     #[arg(long, value_name = "N", default_value_t = mneme::observe::DEFAULT_MAX_NAMESPACES)]
     pub max_namespaces: usize,
-    /// The most seconds that open requests may take after a signal
-    #[arg(long, value_name = "S", default_value_t = 20)]
+    /// The most seconds from a signal to the end of the process
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(1..))]
     pub grace: u64,
 }

@@ -167,7 +167,7 @@ impl Found<'_> {
             ""
         } else if outcomes.iter().all(|outcome| outcome.hits() == 0) {
             " no hit to judge: no question was answered from the cache; try lower thresholds\n"
-        } else if self.log.iter().all(|question| question.truth.is_none()) {
+        } else if !self.log.iter().any(Question::has_truth) {
             " no hit could be judged: the log has no label or response to compare\n"
         } else {
             " no hit could be judged: where a question hit, it or the stored one has no label or response\n"

@@ -30,6 +30,8 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
 
     let mut cache = None;
     let mut reason = Value::Null;
+    // Where the embedder has failed, only the exact layer is to find the answer.
+    let mut has_vector = true;
     match look_up(global, args, &input) {
         Ok((_, Lookup::Hit(hit))) => {
             out.note(&describe(&hit));
@@ -44,6 +46,7 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
         }
         Ok((session, Lookup::Miss(miss))) => {
             out.warn_of(&miss);
+            has_vector = miss.embedder_error.is_none();
             out.note(&format!(
                 "miss: {}; running the program",
                 miss.reason.name()
@@ -60,7 +63,7 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
     let finished = execute(out, &args.program, input.clone())?;
     let mut stored = false;
     if let Some(session) = cache.filter(|_| finished.status.success()) {
-        match store(global, args, &session, &input, &finished) {
+        match store(global, args, &session, &input, &finished, has_vector) {
             Ok(()) => stored = true,
             Err(error) => out.warn(&format!(
                 "the answer was not cached: {}",
@@ -70,7 +73,7 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
     }
     let code = exit_code(finished.status);
     if out.is_json() {
-        out.result(
+        let printed = out.result(
             || {
                 json!({
                     "hit": false,
@@ -81,7 +84,13 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
                 })
             },
             String::new,
-        )?;
+        );
+        // Whoever reads the output does not change how the program has ended.
+        if let Err(error) = printed
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            return Err(error.into());
+        }
     }
     Ok(code)
 }
@@ -103,12 +112,22 @@ fn store(
     session: &Session,
     input: &[u8],
     finished: &Finished,
+    has_vector: bool,
 ) -> Result<()> {
-    if finished.cut {
-        anyhow::bail!("it is longer than {}", output::bytes(MAX_RESPONSE as u64));
+    match finished.lacks {
+        None => {}
+        Some(Lack::TooLong) => {
+            anyhow::bail!("it is longer than {}", output::bytes(MAX_RESPONSE as u64));
+        }
+        Some(Lack::Unread) => anyhow::bail!("the reader of the output has closed it"),
     }
     let response = std::str::from_utf8(&finished.output).context("it is not UTF-8 text")?;
-    let mut request = PutRequest::new(query(input)?, response).namespace(global.namespace());
+    let mut request = PutRequest::new(query(input)?, response)
+        .namespace(global.namespace())
+        .validate(true);
+    if !has_vector {
+        request = request.exact_only();
+    }
     if let Some(seconds) = args.ttl {
         request = request.ttl(Ttl::Seconds(seconds));
     }
@@ -125,8 +144,17 @@ fn query(input: &[u8]) -> Result<&str> {
 struct Finished {
     status: ExitStatus,
     output: Vec<u8>,
-    /// Whether `output` lacks what came after [`MAX_RESPONSE`] bytes.
-    cut: bool,
+    /// Why `output` is not all of it, if it is not.
+    lacks: Option<Lack>,
+}
+
+/// Why a part of a program's output is missing.
+enum Lack {
+    /// It has more than [`MAX_RESPONSE`] bytes.
+    TooLong,
+    /// Nobody reads it any more. Then the program is not read either, as if it wrote to the reader
+    /// itself.
+    Unread,
 }
 
 /// Runs the program on `input`; its output is kept and, except under --json, passed on as it
@@ -150,23 +178,23 @@ fn execute(out: Output, program: &[OsString], input: Vec<u8>) -> Result<Finished
     let passed = pass_on(out, &mut child);
     // Waiting comes first, so the program ends before this process does.
     let status = child.wait().context("run: cannot wait for the program")?;
-    let (output, cut) = passed?;
+    let (output, lacks) = passed?;
     Ok(Finished {
         status,
         output,
-        cut,
+        lacks,
     })
 }
 
-fn pass_on(out: Output, child: &mut Child) -> Result<(Vec<u8>, bool)> {
-    let (mut kept, mut cut) = (Vec::new(), false);
+fn pass_on(out: Output, child: &mut Child) -> Result<(Vec<u8>, Option<Lack>)> {
+    let (mut kept, mut lacks) = (Vec::new(), None);
     let Some(mut from) = child.stdout.take() else {
-        return Ok((kept, cut));
+        return Ok((kept, lacks));
     };
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = match from.read(&mut buffer) {
-            Ok(0) => return Ok((kept, cut)),
+            Ok(0) => return Ok((kept, lacks)),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error).context("run: cannot read the program's output"),
@@ -174,13 +202,17 @@ fn pass_on(out: Output, child: &mut Child) -> Result<(Vec<u8>, bool)> {
         let bytes = &buffer[..length];
         if !out.is_json() {
             let mut stdout = io::stdout().lock();
-            stdout.write_all(bytes)?;
-            stdout.flush()?;
+            match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok((kept, Some(Lack::Unread)));
+                }
+                written => written?,
+            }
         }
         if kept.len() + length > MAX_RESPONSE {
-            cut = true;
+            lacks = Some(Lack::TooLong);
         }
-        if !cut {
+        if lacks.is_none() {
             kept.extend_from_slice(bytes);
         }
     }

@@ -1,39 +1,54 @@
 //! `serve`: the cache over HTTP.
 
 mod access;
+mod activity;
 mod archives;
 mod body;
+mod connections;
 mod description;
 mod entries;
 mod fault;
+mod foreign;
+mod health;
 mod metrics;
 mod reports;
 mod request;
 mod served;
+mod shared;
+mod upkeep;
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
+use mneme::embedder::Embedder;
 use mneme::observe::Prometheus;
-use mneme::{AsyncSemanticCache, Coordination};
+use mneme::{AsyncSemanticCache, Coordination, SemanticCache};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 
 use crate::args::{Global, Serve};
 use crate::embedder_spec::EmbedderSpec;
 use crate::output::Output;
-use crate::session::Session;
 use crate::store_url::StoreUrl;
 
 use access::Access;
+use activity::Activity;
 use metrics::Metrics;
-use served::{HealthReports, Served};
+use served::{Idle, JOBS, Limits, Served};
+use shared::Shared;
+
+/// The exit code after something was dropped.
+const DROPPED: u8 = 1;
+/// Threads for files, gauges and checks.
+const OTHER_THREADS: usize = 64;
+/// The most time of the grace that is kept for writing what waits.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// `serve`
 pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
@@ -41,88 +56,144 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         bail!("serve: requests name their namespace, in the path or in a header; omit --namespace");
     }
     let access = Access::new(args)?;
-    let registry = prometheus::Registry::new();
-    let observer = Prometheus::builder()
-        .max_namespaces(args.max_namespaces)
-        .register(&registry)?;
+    let idle = Duration::from_secs(args.idle_timeout);
+    let connections = connections::Limits::new(args.max_connections, idle)
+        .map_err(|message| anyhow!("serve: {message}"))?;
     let store = StoreUrl::choose(global.store.as_deref());
-    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?;
-    let session = Session::with(&store, &embedder, |mut builder| {
-        builder = global
-            .comparing
-            .apply(builder)
-            .observer(observer)
-            .vector_dtype(args.dtype.into())
-            .coordination(Coordination::StaleTolerant(args.follow));
-        if let Some(threshold) = args.threshold {
-            builder = builder.similarity_threshold(threshold);
-        }
-        if let Some(seconds) = args.ttl {
-            builder = builder.default_ttl(seconds);
-        }
-        match args.max_entries {
-            Some(most) => builder.max_entries(most),
-            None => builder,
-        }
-    })?;
-    let cache = session.cache;
+    let registry = prometheus::Registry::new();
+    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?.embedder()?;
+    let named = (embedder.fingerprint().to_owned(), embedder.dim());
+    let cache = open(global, args, &store, embedder, &registry)?;
+    let activity = Arc::<Activity>::default();
     let served = Arc::new(Served {
         cache: AsyncSemanticCache::new(cache.clone()),
+        store,
+        embedder: named,
         access: Arc::new(access),
-        metrics: Arc::new(Metrics::new(registry)?),
-        health: HealthReports::default(),
-        max_body: args.max_body,
-        max_archive: args.max_archive,
+        metrics: Arc::new(Metrics::new(registry, Arc::clone(&activity), out)?),
+        activity,
+        limits: Limits::new(args),
+        health: Shared::default(),
+        gauges: Shared::default(),
+        check: Arc::new(Semaphore::new(1)),
+        jobs: Arc::new(Semaphore::new(JOBS)),
+        idle: Idle::default(),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // Each connection may wait for the cache, and leaves threads for all else.
+        .max_blocking_threads(connections.most + OTHER_THREADS)
         .build()
         .context("serve: cannot start")?;
-    let outcome = runtime.block_on(run(args, out, &store, served));
-    // Requests that still run hold a handle; the cache is closed between two of their calls.
-    let closed = cache.close();
+    let ran = runtime.block_on(run(args, out, connections, &served));
+    // Threads whose calls hang are left, and end with the process.
     runtime.shutdown_background();
-    outcome?;
-    closed?;
+    let (deadline, all_ended) = ran?;
+    let closed = close(cache, deadline, out)?;
     out.note("stopped");
-    Ok(0)
+    Ok(if all_ended && closed { 0 } else { DROPPED })
 }
 
-async fn run(args: &Serve, out: Output, store: &StoreUrl, served: Arc<Served>) -> Result<()> {
+fn open(
+    global: &Global,
+    args: &Serve,
+    store: &StoreUrl,
+    embedder: Box<dyn Embedder>,
+    registry: &prometheus::Registry,
+) -> Result<SemanticCache> {
+    let observer = Prometheus::builder()
+        .max_namespaces(args.max_namespaces)
+        .register(registry)?;
+    let mut builder = global
+        .comparing
+        .apply(SemanticCache::builder())
+        .boxed_store(store.store()?)
+        .embedder(embedder)
+        .embed_timeout(Duration::from_secs(args.embed_timeout))
+        .embed_concurrency(args.max_embeddings.into())
+        .observer(observer)
+        .vector_dtype(args.dtype.into())
+        .coordination(Coordination::StaleTolerant(args.follow));
+    if let Some(threshold) = args.threshold {
+        builder = builder.similarity_threshold(threshold);
+    }
+    if let Some(seconds) = args.ttl {
+        builder = builder.default_ttl(seconds);
+    }
+    if let Some(most) = args.max_entries {
+        builder = builder.max_entries(most);
+    }
+    Ok(builder.open()?)
+}
+
+/// Serves until a signal, and then as long as the grace lasts. Returns until when the process
+/// must have ended, and whether everything that was under way has.
+async fn run(
+    args: &Serve,
+    out: Output,
+    limits: connections::Limits,
+    served: &Arc<Served>,
+) -> Result<(Instant, bool)> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("serve: cannot listen on {}", args.listen))?;
     let address = listener.local_addr().context("serve")?;
-    let signal = stop_signal().context("serve: cannot wait for signals")?;
-    announce(out, address, store)?;
-    let (stopping, stop) = oneshot::channel();
-    let stopped = async move {
-        signal.await;
-        // The receiver is gone only if the server is.
-        let _ = stopping.send(());
+    let mut signals = signals().context("serve: cannot wait for signals")?;
+    announce(out, address, &served.store);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let router = router(Arc::clone(served));
+    let mut serving = tokio::spawn(connections::serve(listener, router, limits, async {
+        // The sender is never dropped without a word.
+        let _ = stopped.await;
+    }));
+    let interval = Duration::from_secs(args.vacuum_interval);
+    let upkeep = tokio::spawn(upkeep::run(Arc::clone(served), interval, out));
+    signals.recv().await;
+    upkeep.abort();
+    let grace = Duration::from_secs(args.grace);
+    let deadline = Instant::now() + grace;
+    // The receiver ends after this.
+    let _ = stop.send(());
+    let all_ended = tokio::select! {
+        _ = &mut serving => true,
+        () = sleep_until(deadline - CLOSING.min(grace / 4)) => false,
+        _ = signals.recv() => false,
     };
-    let server = axum::serve(listener, router(served)).with_graceful_shutdown(stopped);
-    let too_long = async {
-        match stop.await {
-            Ok(()) => tokio::time::sleep(Duration::from_secs(args.grace)).await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        outcome = server => outcome.context("serve"),
-        () = too_long => {
-            out.warn("some requests did not end in time and were dropped");
-            Ok(())
+    if let Some(dropped) = served.activity.list().filter(|_| !all_ended) {
+        out.warn(&format!(
+            "requests that did not end in time were dropped: {dropped}"
+        ));
+    }
+    serving.abort();
+    Ok((deadline, all_ended))
+}
+
+/// Closes the cache, and says whether that was possible in time.
+fn close(cache: SemanticCache, deadline: Instant, out: Output) -> Result<bool> {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // Nobody waits any more if it took too long.
+        let _ = done.send(cache.close());
+    });
+    match is_done.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(closed) => closed.map(|()| true).map_err(Into::into),
+        Err(_) => {
+            out.warn("the store did not end a call in time; access times and counters that waited were dropped, entries were not");
+            Ok(false)
         }
     }
 }
 
-fn announce(out: Output, address: SocketAddr, store: &StoreUrl) -> Result<()> {
-    out.result(
+fn announce(out: Output, address: SocketAddr, store: &StoreUrl) {
+    let told = out.result(
         || json!({"listening": format!("http://{address}"), "store": store.to_string()}),
         || format!("listening on http://{address}, with the store {store}"),
-    )?;
-    Ok(())
+    );
+    if let Err(error) = told {
+        out.warn(&format!(
+            "listening on http://{address}, which standard output cannot take: {error}"
+        ));
+    }
 }
 
 fn router(served: Arc<Served>) -> Router {
@@ -138,30 +209,33 @@ fn router(served: Arc<Served>) -> Router {
             Arc::clone(&served.metrics),
             metrics::count,
         ))
-        .layer(from_fn(body::read_to_end))
+        .layer(from_fn_with_state(
+            served.limits.body_timeout,
+            body::read_to_end,
+        ))
         .with_state(served)
 }
 
-/// Waits for SIGTERM or SIGINT, which no longer end the process by themselves.
+/// Is told of each SIGTERM and SIGINT, which no longer end the process by themselves.
 #[cfg(unix)]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+fn signals() -> std::io::Result<mpsc::Receiver<()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+    let (sender, receiver) = mpsc::channel(1);
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let (mut signals, sender) = (signal(kind)?, sender.clone());
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() && sender.send(()).await.is_ok() {}
+        });
+    }
+    Ok(receiver)
 }
 
-/// Waits for Ctrl-C.
+/// Is told of each Ctrl-C.
 #[cfg(not(unix))]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
-        }
-    })
+fn signals() -> std::io::Result<mpsc::Receiver<()>> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() && sender.send(()).await.is_ok() {}
+    });
+    Ok(receiver)
 }

@@ -86,6 +86,10 @@ impl Drop for Silence {
 impl Shared {
     fn until_it_answers(&self, probe: &mut Probe) {
         let start = Instant::now();
+        // It may have been busy with one call only.
+        if probe() {
+            lock(&self.breaker).succeeded();
+        }
         while !*lock(&self.over) {
             let admission = lock(&self.breaker).admit(start.elapsed());
             match admission {

@@ -137,7 +137,7 @@ impl Refusal {
                 "check the name and the region, or create the table with create=true (DynamoDbStore::create)"
             }
             Some("AccessDeniedException") => {
-                "allow the credentials, on the table and its indexes, dynamodb:DescribeTable, GetItem, BatchGetItem, Query, Scan, PutItem, UpdateItem, DeleteItem, BatchWriteItem and ConditionCheckItem, and CreateTable for create=true"
+                "give the credentials the rights, on the table and its indexes, to dynamodb:DescribeTable, GetItem, BatchGetItem, Query, Scan, PutItem, UpdateItem, DeleteItem, BatchWriteItem and ConditionCheckItem, and CreateTable for create=true"
             }
             Some(
                 "UnrecognizedClientException"

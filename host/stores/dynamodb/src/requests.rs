@@ -231,13 +231,12 @@ impl Table {
     /// Fails where item 0, as it was read with its incarnation, is not that of the cache that was
     /// opened.
     pub fn check_head(&self, head: Option<&Item>) -> Outcome<()> {
-        let found = head.map(|head| head.get(INCARNATION).and_then(|found| found.as_s().ok()));
-        let same = match (&self.incarnation, found) {
-            (None, _) => true,
-            (Some(ours), Some(Some(found))) => **ours == **found,
-            (Some(_), _) => false,
+        let Some(ours) = &self.incarnation else {
+            return Ok(());
         };
-        match same {
+        let head = head.ok_or_else(layout::headless)?;
+        let found = head.get(INCARNATION).and_then(|found| found.as_s().ok());
+        match found.is_some_and(|found| **found == **ours) {
             true => Ok(()),
             false => Err(Fault::Corrupt(checks::vanished())),
         }

@@ -8,7 +8,7 @@ use super::limits;
 use super::rows::{Item, escape, number, text, unescape};
 use super::session::Session;
 use super::transactions::{CONTENDED, Commit};
-use super::waiting::{Attempts, in_short};
+use super::waiting::Attempts;
 use mneme_store::{MetaChange, checks};
 
 impl Session {
@@ -42,15 +42,6 @@ impl Session {
     }
 
     pub async fn replace_meta(
-        &mut self,
-        key: &str,
-        expected: Option<&str>,
-        value: Option<&str>,
-    ) -> Outcome<bool> {
-        in_short(self.try_replace_meta(key, expected, value)).await
-    }
-
-    async fn try_replace_meta(
         &mut self,
         key: &str,
         expected: Option<&str>,

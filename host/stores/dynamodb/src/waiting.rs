@@ -79,13 +79,16 @@ impl Attempts {
     }
 }
 
+/// How long `update_access` may take: some waves of requests.
+const PATIENCE: Duration = BOOKKEEPING_PATIENCE.saturating_mul(3);
+
 /// Bookkeeping, which is given up soon.
 pub(super) async fn in_short<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
-    match tokio::time::timeout(BOOKKEEPING_PATIENCE, work).await {
+    match tokio::time::timeout(PATIENCE, work).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Fault::system(format!(
             "no answer within {} ms; it is unknown whether it was stored, so read before writing again",
-            BOOKKEEPING_PATIENCE.as_millis()
+            PATIENCE.as_millis()
         ))),
     }
 }

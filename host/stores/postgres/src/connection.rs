@@ -138,14 +138,15 @@ impl Connection {
         }
     }
 
-    /// From here on `{ours}` in statements holds for the cache of this incarnation only, which is
-    /// hexadecimal, or for any where there is none.
-    pub fn expect(&self, incarnation: Option<&str>) {
+    /// From here on `{ours}` in statements holds for the cache of this incarnation only, or for
+    /// any where there is none.
+    pub fn expect(&self, incarnation: Option<i64>) {
         *self.ours.borrow_mut() = match incarnation {
             None => "TRUE".to_owned(),
-            Some(digits) => format!(
-                "EXISTS (SELECT FROM {{schema}}.multi_process_state AS o, {{schema}}.schema_meta AS m
-                    WHERE o.key = 'incarnation' AND o.value = '{digits}' AND m.key = 'embedder_fingerprint')"
+            Some(number) => format!(
+                "EXISTS (SELECT FROM {{schema}}.cache_counters AS o, {{schema}}.schema_meta AS m
+                    WHERE o.namespace = '' AND o.name = 'incarnation' AND o.value = {number}
+                    AND m.key = 'embedder_fingerprint')"
             ),
         };
     }

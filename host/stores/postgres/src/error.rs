@@ -21,6 +21,8 @@ pub(super) enum Fault {
     Lost(String),
     /// The time was up, which was this long.
     Unfinished(Unfinished, Duration),
+    /// The time was up, which was this long, because other transactions were in the way.
+    InTheWay(Duration),
     /// The connection ended, or cannot be used any more, for this reason, and the view with
     /// it.
     View(String),
@@ -180,6 +182,10 @@ impl Fault {
                 format!("{site}: {what}; the connection was lost, call again"),
                 true,
             ),
+            Self::InTheWay(_) => backend(
+                format!("{site}: {}; nothing was stored, call again", self.text()),
+                true,
+            ),
             Self::Unfinished(why, limit) => {
                 let retryable = matches!(why, Unfinished::Late);
                 let say = match why {
@@ -203,6 +209,10 @@ impl Fault {
         match self {
             Self::Connect(error) | Self::Statement(error) => describe(error),
             Self::Unfinished(why, _) => why.to_string(),
+            Self::InTheWay(limit) => format!(
+                "other transactions were in the way for {} ms",
+                limit.as_millis()
+            ),
             Self::Lost(what)
             | Self::View(what)
             | Self::Import(what)

@@ -239,6 +239,7 @@ impl Import {
             let is_final = fault.is_lost() || conn.at_risk.get() || !fault.is_conflict();
             if is_final || conflicts == CONFLICTS {
                 return Err(match fault {
+                    Fault::Unfinished(..) if conflicts > 1 => Fault::InTheWay(limit),
                     Fault::Unfinished(why, _) => Fault::Unfinished(why, limit),
                     fault => fault,
                 });

@@ -103,11 +103,12 @@ const RECORD: &str = "INSERT INTO {schema}.schema_meta (key, value)
 /// Processes that create the same schema at the same time do so one after another.
 const CREATION_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('mneme ' || $1, 0))";
 
-/// Which cache it is, among all that were ever begun in the schema.
-const INCARNATION: &str =
-    "SELECT value FROM {schema}.multi_process_state WHERE key = 'incarnation'";
-const MARK: &str = "INSERT INTO {schema}.multi_process_state (key, value)
-    VALUES ('incarnation', $1) ON CONFLICT (key) DO NOTHING";
+/// Which cache it is, among all that were ever begun in the schema: in a table that the Python
+/// library makes and does not use.
+const INCARNATION: &str = "SELECT value FROM {schema}.cache_counters
+    WHERE namespace = '' AND name = 'incarnation'";
+const MARK: &str = "INSERT INTO {schema}.cache_counters (namespace, name, value)
+    VALUES ('', 'incarnation', $1) ON CONFLICT (namespace, name) DO NOTHING";
 
 const HAS_SCHEMA: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)";
 const FIND_COLUMNS: &str = "
@@ -171,14 +172,14 @@ pub(super) async fn open(conn: &Connection, schema: &str, embedder: &Embedder) -
     ))
 }
 
-/// The incarnation of the cache, hexadecimal. None where there is none yet and this role or server
-/// cannot record one.
-pub(super) async fn incarnation(conn: &Connection) -> Outcome<Option<String>> {
-    if let Some(found) = recorded_incarnation(conn).await? {
-        return Ok(Some(found));
+/// The incarnation of the cache. None where there is none yet and this role or server cannot record
+/// one.
+pub(super) async fn incarnation(conn: &Connection) -> Outcome<Option<i64>> {
+    let found = recorded_incarnation(conn).await?;
+    if found.is_some() {
+        return Ok(found);
     }
-    let random = || RandomState::new().build_hasher().finish();
-    let fresh = format!("{:016x}{:016x}", random(), random());
+    let fresh = RandomState::new().build_hasher().finish().cast_signed();
     match conn.query(MARK, &[&fresh]).await {
         Err(fault) if matches!(fault.code(), "25006" | "42501") => Ok(None),
         Err(fault) => Err(fault),
@@ -187,18 +188,9 @@ pub(super) async fn incarnation(conn: &Connection) -> Outcome<Option<String>> {
     }
 }
 
-async fn recorded_incarnation(conn: &Connection) -> Outcome<Option<String>> {
+async fn recorded_incarnation(conn: &Connection) -> Outcome<Option<i64>> {
     let rows = conn.query(INCARNATION, &[]).await?;
-    let Some(row) = rows.first() else {
-        return Ok(None);
-    };
-    let found: String = column(row, 0)?;
-    match !found.is_empty() && found.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        true => Ok(Some(found)),
-        false => Err(Fault::Corrupt(
-            "table multi_process_state, key incarnation holds no hexadecimal number; delete that row".into(),
-        )),
-    }
+    rows.first().map(|row| column(row, 0)).transpose()
 }
 
 /// The embedder of the cache in the schema, if there is one. Writes nothing.

@@ -79,7 +79,7 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// `update_access` and `replace_meta`, which would count twice.
 ///
 /// After a call that waited in vain until a timeout, calls fail at once with a retryable error,
-/// until the server answers a probe in the background: after 250 ms, and then in pauses of up to 5
+/// until the server answers a probe in the background: at once, after 250 ms, and then in pauses of up to 5
 /// seconds. `update_access` and `replace_meta` wait for 1 second at most.
 ///
 /// If the tables of an open store were dropped, emptied or replaced by those of another cache,

@@ -26,7 +26,7 @@ pub(super) struct Session {
     pub options: Options,
     tls: MakeRustlsConnect,
     pub embedder: Embedder,
-    incarnation: Option<String>,
+    incarnation: Option<i64>,
     /// None after it was lost, until the next call.
     conn: Option<Connection>,
     /// Whether a view has begun. Its transaction is that of `conn`: without one it is lost.
@@ -43,7 +43,7 @@ impl Session {
             layout::incarnation(&conn).await
         };
         let incarnation = conn.wait(opening, options.call_timeout)?;
-        conn.expect(incarnation.as_deref());
+        conn.expect(incarnation);
         Ok(Self {
             options,
             tls,
@@ -166,9 +166,10 @@ impl Session {
                 ref fault => fault.spoils() && !std::mem::replace(&mut reconnected, true),
             };
             if !again {
-                return Err(match unknown {
-                    true => Fault::Unknown(Box::new(fault), repeat),
-                    false => fault,
+                return Err(match fault {
+                    fault if unknown => Fault::Unknown(Box::new(fault), repeat),
+                    Fault::Unfinished(..) if conflicts > 0 => Fault::InTheWay(limit),
+                    fault => fault,
                 });
             }
         }
@@ -197,7 +198,7 @@ impl Session {
             ..self.options.clone()
         };
         let conn = Connection::open(&options, &self.tls)?;
-        conn.expect(self.incarnation.as_deref());
+        conn.expect(self.incarnation);
         let limit = self.options.call_timeout.min(patience);
         conn.wait(
             async {

@@ -67,7 +67,7 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// repeat it; that of `update_access`, `replace_meta` and `commit_import` is not.
 ///
 /// After a call that waited in vain until a timeout, calls fail at once with a retryable error,
-/// until the server answers a probe in the background: after 250 ms, and then in pauses of up to 5
+/// until the server answers a probe in the background: at once, after 250 ms, and then in pauses of up to 5
 /// seconds.
 ///
 /// If the server has lost the data of an open store, or has another cache's in its place, reads and

@@ -1,13 +1,14 @@
 //! Asking: the exact layer, then, with a vector, the semantic one.
 
-use super::storing::unread;
+use super::storing::keep;
 use super::{SemanticCache, broken_promise};
 use crate::contract::api::{self, VectorSource};
 use crate::embedder::EmbedError;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flights::Key;
-use crate::observe::{Stage, record_lookup};
-use crate::request::{Answer, Explained, GetRequest, Lookup, Miss, Origin};
+use crate::front::{Front, embed, embedded, now, vector_source};
+use crate::observe::{Call, Stage, record_lookup};
+use crate::request::{Answer, Computed, Explained, GetRequest, Lookup, Miss, Origin};
 use std::sync::PoisonError;
 
 impl SemanticCache {
@@ -22,7 +23,7 @@ impl SemanticCache {
     /// returns; [`IndexUnavailable`](crate::Error::IndexUnavailable) and
     /// [`Limit`](crate::Error::Limit).
     pub fn get(&self, request: impl Into<GetRequest>) -> Result<Lookup> {
-        self.look_up(request.into()).map(|(lookup, _)| lookup)
+        now(look_up(self, request.into())).map(|(lookup, _)| lookup)
     }
 
     /// Asks for several answers, in order; their queries are embedded together. Every
@@ -32,50 +33,7 @@ impl SemanticCache {
     ///
     /// As [`get`](Self::get).
     pub fn get_many(&self, requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
-        self.watched("get_many", None, || self.look_up_many(requests))
-    }
-
-    fn look_up_many(&self, requests: Vec<GetRequest>) -> Result<Vec<Lookup>> {
-        let first: Vec<api::GetRequest> = requests.into_iter().map(Into::into).collect();
-        let answers = Stage::Exact.run(|| {
-            self.instance()?
-                .call(|guest, store| guest.call_get_many(store, &first))
-        })?;
-        let texts: Vec<&str> = answers.iter().filter_map(text_to_embed).collect();
-        let mut again = Vec::new();
-        let mut error = None;
-        if !texts.is_empty() {
-            let vectors: Vec<VectorSource> = match self.embed(&texts) {
-                Ok(vectors) => vectors.into_iter().map(unread).collect(),
-                Err(failure) => {
-                    let failed = VectorSource::Failed(failure.message.clone());
-                    error = Some(failure);
-                    vec![failed; texts.len()]
-                }
-            };
-            let second: Vec<_> = first
-                .into_iter()
-                .zip(&answers)
-                .filter(|(_, answer)| text_to_embed(answer).is_some())
-                .zip(vectors)
-                .map(|((request, _), vector)| api::GetRequest { vector, ..request })
-                .collect();
-            again = Stage::Search.run(|| {
-                self.instance()?
-                    .call(|guest, store| guest.call_get_many(store, &second))
-            })?;
-        }
-        let mut again = again.into_iter();
-        answers
-            .into_iter()
-            .map(|answer| match answer {
-                api::Lookup::NeedsEmbedding(_) => again
-                    .next()
-                    .ok_or_else(broken_promise)
-                    .and_then(|a| finish(a, error.clone())),
-                answer => finish(answer, None),
-            })
-            .collect()
+        now(look_up_many(self, requests))
     }
 
     /// Says how [`get`](Self::get) would answer a question now, and why: the same outcome by
@@ -88,42 +46,23 @@ impl SemanticCache {
     /// As [`get`](Self::get), and [`InvalidArgument`](crate::Error::InvalidArgument) for a limit
     /// out of range.
     pub fn explain(&self, request: impl Into<GetRequest>, limit: u32) -> Result<Explained> {
-        let first: api::GetRequest = request.into().into();
-        self.watched("explain", Some(&first.namespace), || {
-            let ask = |request: &api::GetRequest| {
-                let mut turn = self.instance()?;
-                turn.call(|guest, store| guest.call_explain(store, request, limit))
-            };
-            let (mut answer, mut embedder_error) = (ask(&first)?, None);
-            if let api::Explained::NeedsEmbedding(text) = answer {
-                let vector;
-                (vector, embedder_error) = self.vector_source(&text);
-                answer = ask(&api::GetRequest {
-                    vector,
-                    ..first.clone()
-                })?;
-            }
-            match answer {
-                api::Explained::Explanation(explanation) => Ok(Explained {
-                    explanation,
-                    embedder_error,
-                }),
-                api::Explained::NeedsEmbedding(_) => Err(broken_promise()),
-            }
-        })
+        now(explain(self, request.into(), limit))
     }
 
     /// The cached answer, or else what `compute` returns, which is then stored. Callers
     /// who ask the same (after normalisation) at the same time share one computation;
-    /// if it fails, the next of them runs its own. The caller gets the answer even if
-    /// storing it fails: see [`Origin::Computed`].
+    /// if it fails, its caller gets the error as it is, nothing is stored, and the next of them runs
+    /// its own. What the validator refuses, by default a blank response or one that begins with
+    /// `[LLM Error]` or `[ERROR]`, is not stored. The caller gets the answer even if it is not
+    /// stored: see [`Origin::Computed`]. A
+    /// [`Computed`] says how long the response may be used, and what to keep with it.
     ///
     /// ```
     /// # use mneme::{SemanticCache, MemoryStore, embedder::Precomputed, GetRequest};
     /// # let cache = SemanticCache::builder().store(MemoryStore::new()).embedder(Precomputed::new("v", 2)).open()?;
     /// let ask = || GetRequest::new("What is 6 x 7?").embedding(vec![1.0, 0.0]);
-    /// let answer = cache.get_or_compute(ask(), || Ok::<_, std::io::Error>("42".into()))?;
-    /// let again = cache.get_or_compute(ask(), || unreachable!("it is cached") as Result<_, std::io::Error>)?;
+    /// let answer = cache.get_or_compute(ask(), || Ok::<_, std::io::Error>("42"))?;
+    /// let again = cache.get_or_compute(ask(), || unreachable!("it is cached") as Result<String, std::io::Error>)?;
     /// assert_eq!(again.response, answer.response);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -131,13 +70,13 @@ impl SemanticCache {
     /// # Errors
     ///
     /// What `compute` returns.
-    pub fn get_or_compute<E>(
+    pub fn get_or_compute<E, C: Into<Computed>>(
         &self,
         request: impl Into<GetRequest>,
-        compute: impl FnOnce() -> std::result::Result<String, E>,
+        compute: impl FnOnce() -> std::result::Result<C, E>,
     ) -> std::result::Result<Answer, E> {
         let request = request.into();
-        let vector = match self.look_up(request.clone()) {
+        let vector = match now(look_up(self, request.clone())) {
             Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
             Ok((Lookup::Miss(_), vector)) => Ok(vector),
             Err(error) => Err(error),
@@ -161,62 +100,18 @@ impl SemanticCache {
         {
             return Ok(from_cache(hit));
         }
-        let response = compute()?;
+        let computed: Computed = compute()?.into();
         let published = flight
             .as_ref()
             .zip(shared.as_deref_mut())
-            .map(|(flight, shared)| flight.publish(shared, &response));
-        let stored = self.keep(request, &response, vector);
+            .map(|(flight, shared)| flight.publish(shared, &computed.response));
+        let response = computed.response.clone();
+        let stored = now(keep(self, request, computed, vector));
         drop(published);
         Ok(Answer {
             response,
             origin: Origin::Computed(stored),
         })
-    }
-
-    /// Looks up, and returns the query's vector too, if it was given or embedded.
-    pub(crate) fn look_up(&self, request: GetRequest) -> Result<(Lookup, Option<Vec<f32>>)> {
-        let first: api::GetRequest = request.into();
-        let mut embedded = None;
-        let lookup = self.watched("get", Some(&first.namespace), || {
-            let ask = |request: &api::GetRequest| {
-                self.instance()?
-                    .call(|guest, store| guest.call_get(store, request))
-            };
-            let stage = match first.vector {
-                VectorSource::Pending => Stage::Exact,
-                _ => Stage::Search,
-            };
-            let (mut answer, mut error) = (stage.run(|| ask(&first))?, None);
-            if let api::Lookup::NeedsEmbedding(text) = answer {
-                let vector;
-                (vector, error) = self.vector_source(&text);
-                let second = api::GetRequest {
-                    vector,
-                    ..first.clone()
-                };
-                answer = Stage::Search.run(|| ask(&second))?;
-                embedded = Some(second.vector);
-            }
-            let lookup = finish(answer, error)?;
-            record_lookup(&lookup);
-            Ok(lookup)
-        })?;
-        let vector = match embedded.unwrap_or(first.vector) {
-            VectorSource::Given(vector) => Some(vector),
-            VectorSource::Embedded(embedding) => Some(embedding.vector),
-            VectorSource::Absent => None,
-            VectorSource::Pending | VectorSource::Failed(_) => None,
-        };
-        Ok((lookup, vector))
-    }
-
-    /// The vector of a text, or why there is none.
-    fn vector_source(&self, text: &str) -> (VectorSource, Option<EmbedError>) {
-        match self.embed_one(text) {
-            Ok(vector) => (unread(vector), None),
-            Err(error) => (VectorSource::Failed(error.message.clone()), Some(error)),
-        }
     }
 
     /// The answer to exactly this question, if somebody has stored it since it was looked
@@ -263,9 +158,160 @@ fn finish(answer: api::Lookup, embedder_error: Option<EmbedError>) -> Result<Loo
     }
 }
 
-fn text_to_embed(answer: &api::Lookup) -> Option<&str> {
+/// Looks up, and returns what a `put` of the same query is to be given as its vector.
+pub(crate) async fn look_up(
+    front: &impl Front,
+    request: GetRequest,
+) -> Result<(Lookup, VectorSource)> {
+    let first: api::GetRequest = request.into();
+    let watch = front.cache().watch();
+    let call = watch.begin("get", Some(&first.namespace));
+    let outcome = look_up_watched(front, &call, first).await;
+    watch.end(&call, &outcome);
+    outcome
+}
+
+async fn look_up_watched(
+    front: &impl Front,
+    call: &Call,
+    first: api::GetRequest,
+) -> Result<(Lookup, VectorSource)> {
+    let stage = match first.vector {
+        VectorSource::Pending => Stage::Exact,
+        _ => Stage::Search,
+    };
+    let ask = |stage: Stage, request: api::GetRequest| {
+        front.run(call.part(move |cache: &SemanticCache| {
+            let answer = stage.run(|| {
+                cache
+                    .instance()?
+                    .call(|guest, store| guest.call_get(store, &request))
+            })?;
+            Ok((request, answer))
+        }))
+    };
+    let (mut request, mut answer) = ask(stage, first).await?;
+    let mut error = None;
+    if let api::Lookup::NeedsEmbedding(text) = answer {
+        (request.vector, error) = vector_source(front, call, text).await;
+        (request, answer) = ask(Stage::Search, request).await?;
+    }
+    let lookup = finish(answer, error)?;
+    call.enter(|| record_lookup(&lookup));
+    let vector = match request.vector {
+        // It would fail again.
+        VectorSource::Failed(_) => VectorSource::Absent,
+        vector => vector,
+    };
+    Ok((lookup, vector))
+}
+
+/// See [`SemanticCache::get_many`].
+pub(crate) async fn look_up_many(
+    front: &impl Front,
+    requests: Vec<GetRequest>,
+) -> Result<Vec<Lookup>> {
+    let watch = front.cache().watch();
+    let call = watch.begin("get_many", None);
+    let outcome = look_up_many_watched(front, &call, requests).await;
+    watch.end(&call, &outcome);
+    outcome
+}
+
+async fn look_up_many_watched(
+    front: &impl Front,
+    call: &Call,
+    requests: Vec<GetRequest>,
+) -> Result<Vec<Lookup>> {
+    let first: Vec<api::GetRequest> = requests.into_iter().map(Into::into).collect();
+    let ask = |stage: Stage, requests: Vec<api::GetRequest>| {
+        front.run(call.part(move |cache: &SemanticCache| {
+            let answers = stage.run(|| {
+                cache
+                    .instance()?
+                    .call(|guest, store| guest.call_get_many(store, &requests))
+            })?;
+            Ok((requests, answers))
+        }))
+    };
+    let (first, answers) = ask(Stage::Exact, first).await?;
+    let (mut open, mut texts) = (Vec::new(), Vec::new());
+    for (request, answer) in first.into_iter().zip(&answers) {
+        if let api::Lookup::NeedsEmbedding(text) = answer {
+            open.push(request);
+            texts.push(text.clone());
+        }
+    }
+    let mut again = Vec::new();
+    let mut error = None;
+    if !texts.is_empty() {
+        match embed(front, call, texts).await {
+            Ok(embeddings) => {
+                for (request, embedding) in open.iter_mut().zip(embeddings) {
+                    request.vector = embedded(embedding);
+                }
+            }
+            Err(failure) => {
+                front.cache().report(&Error::Embedder(failure.clone()));
+                for request in &mut open {
+                    request.vector = VectorSource::Failed(failure.message.clone());
+                }
+                error = Some(failure);
+            }
+        }
+        (_, again) = ask(Stage::Search, open).await?;
+    }
+    let mut again = again.into_iter();
+    answers
+        .into_iter()
+        .map(|answer| match answer {
+            api::Lookup::NeedsEmbedding(_) => again
+                .next()
+                .ok_or_else(broken_promise)
+                .and_then(|a| finish(a, error.clone())),
+            answer => finish(answer, None),
+        })
+        .collect()
+}
+
+/// See [`SemanticCache::explain`].
+pub(crate) async fn explain(
+    front: &impl Front,
+    request: GetRequest,
+    limit: u32,
+) -> Result<Explained> {
+    let first: api::GetRequest = request.into();
+    let watch = front.cache().watch();
+    let call = watch.begin("explain", Some(&first.namespace));
+    let outcome = explain_watched(front, &call, first, limit).await;
+    watch.end(&call, &outcome);
+    outcome
+}
+
+async fn explain_watched(
+    front: &impl Front,
+    call: &Call,
+    first: api::GetRequest,
+    limit: u32,
+) -> Result<Explained> {
+    let ask = |request: api::GetRequest| {
+        front.run(call.part(move |cache: &SemanticCache| {
+            let mut turn = cache.instance()?;
+            let answer = turn.call(|guest, store| guest.call_explain(store, &request, limit))?;
+            Ok((request, answer))
+        }))
+    };
+    let (mut request, mut answer) = ask(first).await?;
+    let mut embedder_error = None;
+    if let api::Explained::NeedsEmbedding(text) = answer {
+        (request.vector, embedder_error) = vector_source(front, call, text).await;
+        (_, answer) = ask(request).await?;
+    }
     match answer {
-        api::Lookup::NeedsEmbedding(text) => Some(text),
-        _ => None,
+        api::Explained::Explanation(explanation) => Ok(Explained {
+            explanation,
+            embedder_error,
+        }),
+        api::Explained::NeedsEmbedding(_) => Err(broken_promise()),
     }
 }

@@ -3,7 +3,9 @@
 use super::{SemanticCache, broken_promise};
 use crate::contract::api::{self, PutOutcome, VectorSource};
 use crate::error::{Error, Result};
-use crate::request::{GetRequest, PutRequest};
+use crate::front::{Front, embed, embedded, now};
+use crate::observe::Call;
+use crate::request::{Computed, GetRequest, PutRequest};
 
 impl SemanticCache {
     /// Stores a response and returns the id of its entry. It replaces the entry of the
@@ -12,25 +14,12 @@ impl SemanticCache {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`], [`Error::EmbedderDimension`], [`Error::QuotaExceeded`]
-    /// for a quota of 0, [`Error::Embedder`], and what the store returns. After an error
+    /// for a quota of 0, [`Error::Embedder`], [`Error::Refused`] for a request that
+    /// [asks the validator](PutRequest::validate), and what the store returns. After an error
     /// nothing was stored, except perhaps if a [`Limit::Time`](crate::Limit::Time) stopped
     /// the call.
     pub fn put(&self, request: PutRequest) -> Result<u64> {
-        let namespace = request.namespace.clone();
-        self.watched("put", Some(&namespace), || {
-            let first = request.into();
-            let outcome = self
-                .instance()?
-                .call(|guest, store| guest.call_put(store, &first))?;
-            match outcome {
-                PutOutcome::Stored(id) => Ok(id),
-                PutOutcome::NeedsEmbedding(text) => {
-                    let vector = self.embed_one(&text).map_err(Error::Embedder)?;
-                    self.put_embedded(first, vector)
-                }
-                PutOutcome::Ready | PutOutcome::Refused => Err(broken_promise()),
-            }
-        })
+        now(put(self, request.into()))
     }
 
     /// Stores several responses and returns their ids, in order; their queries are
@@ -40,88 +29,138 @@ impl SemanticCache {
     ///
     /// # Errors
     ///
-    /// As [`put`](Self::put).
+    /// As [`put`](Self::put). If the validator refuses one of them, the others are stored.
     pub fn put_many(&self, requests: Vec<PutRequest>) -> Result<Vec<u64>> {
-        self.watched("put_many", None, || self.store_many(requests))
-    }
-
-    fn store_many(&self, requests: Vec<PutRequest>) -> Result<Vec<u64>> {
-        let mut requests: Vec<api::PutRequest> = requests.into_iter().map(Into::into).collect();
-        let outcomes = self
-            .instance()?
-            .call(|guest, store| guest.call_put_many(store, &requests))?;
-        if outcomes
-            .iter()
-            .all(|outcome| matches!(outcome, PutOutcome::Stored(_)))
-        {
-            return stored_ids(outcomes);
-        }
-        let (pending, texts): (Vec<&mut api::PutRequest>, Vec<&str>) = requests
-            .iter_mut()
-            .zip(&outcomes)
-            .filter_map(|(request, outcome)| match outcome {
-                PutOutcome::NeedsEmbedding(text) => Some((request, text.as_str())),
-                _ => None,
-            })
-            .unzip();
-        let vectors = self.embed(&texts).map_err(Error::Embedder)?;
-        for (request, vector) in pending.into_iter().zip(vectors) {
-            request.vector = unread(vector);
-        }
-        stored_ids(
-            self.instance()?
-                .call(|guest, store| guest.call_put_many(store, &requests))?,
-        )
-    }
-
-    /// Stores a computed response, with the vector of its look-up if there is one.
-    pub(crate) fn keep(
-        &self,
-        request: GetRequest,
-        response: &str,
-        vector: Result<Option<Vec<f32>>>,
-    ) -> Result<u64> {
-        let put = PutRequest::new(request.query, response).namespace(request.namespace);
-        match vector? {
-            Some(vector) => {
-                let namespace = put.namespace.clone();
-                self.watched("put", Some(&namespace), || {
-                    self.put_embedded(put.into(), vector)
-                })
-            }
-            None => self.put(put),
-        }
-    }
-
-    fn put_embedded(&self, request: api::PutRequest, vector: Vec<f32>) -> Result<u64> {
-        let request = api::PutRequest {
-            vector: unread(vector),
-            ..request
-        };
-        match self
-            .instance()?
-            .call(|guest, store| guest.call_put(store, &request))?
-        {
-            PutOutcome::Stored(id) => Ok(id),
-            _ => Err(broken_promise()),
-        }
+        now(put_many(self, requests))
     }
 }
 
-/// A vector from an embedder that does not say how much of the text it read.
-pub(super) fn unread(vector: Vec<f32>) -> VectorSource {
-    VectorSource::Embedded(api::Embedding {
-        vector,
-        reading: None,
-    })
+/// See [`SemanticCache::put`].
+pub(crate) async fn put(front: &impl Front, request: api::PutRequest) -> Result<u64> {
+    let watch = front.cache().watch();
+    let call = watch.begin("put", Some(&request.namespace));
+    let outcome = put_watched(front, &call, request).await;
+    watch.end(&call, &outcome);
+    outcome
 }
 
-fn stored_ids(outcomes: Vec<PutOutcome>) -> Result<Vec<u64>> {
-    outcomes
-        .into_iter()
-        .map(|outcome| match outcome {
-            PutOutcome::Stored(id) => Ok(id),
-            _ => Err(broken_promise()),
-        })
-        .collect()
+async fn put_watched(front: &impl Front, call: &Call, first: api::PutRequest) -> Result<u64> {
+    let (mut request, mut outcome) = store(front, call, first).await?;
+    if let PutOutcome::NeedsEmbedding(text) = outcome {
+        let embeddings = embed(front, call, vec![text]).await;
+        // There is one for each text.
+        let embedding = embeddings.map_err(Error::Embedder)?.swap_remove(0);
+        request.vector = embedded(embedding);
+        (_, outcome) = store(front, call, request).await?;
+    }
+    stored_id(outcome)
+}
+
+async fn store(
+    front: &impl Front,
+    call: &Call,
+    request: api::PutRequest,
+) -> Result<(api::PutRequest, PutOutcome)> {
+    let part = call.part(move |cache: &SemanticCache| {
+        let mut turn = cache.instance()?;
+        let outcome = turn.call(|guest, store| guest.call_put(store, &request))?;
+        Ok((request, outcome))
+    });
+    front.run(part).await
+}
+
+/// See [`SemanticCache::put_many`].
+pub(crate) async fn put_many(front: &impl Front, requests: Vec<PutRequest>) -> Result<Vec<u64>> {
+    let watch = front.cache().watch();
+    let call = watch.begin("put_many", None);
+    let outcome = put_many_watched(front, &call, requests).await;
+    watch.end(&call, &outcome);
+    outcome
+}
+
+async fn put_many_watched(
+    front: &impl Front,
+    call: &Call,
+    requests: Vec<PutRequest>,
+) -> Result<Vec<u64>> {
+    let store = |requests: Vec<api::PutRequest>| {
+        front.run(call.part(move |cache: &SemanticCache| {
+            let mut turn = cache.instance()?;
+            let outcomes = turn.call(|guest, store| guest.call_put_many(store, &requests))?;
+            Ok((requests, outcomes))
+        }))
+    };
+    let requests = requests.into_iter().map(Into::into).collect();
+    let (mut requests, mut outcomes) = store(requests).await?;
+    let (mut pending, mut texts) = (Vec::new(), Vec::new());
+    for (request, outcome) in requests.iter_mut().zip(&outcomes) {
+        if let PutOutcome::NeedsEmbedding(text) = outcome {
+            pending.push(request);
+            texts.push(text.clone());
+        }
+    }
+    if !texts.is_empty() {
+        let embeddings = embed(front, call, texts).await.map_err(Error::Embedder)?;
+        for (request, embedding) in pending.into_iter().zip(embeddings) {
+            request.vector = embedded(embedding);
+        }
+        (_, outcomes) = store(requests).await?;
+    }
+    outcomes.into_iter().map(stored_id).collect()
+}
+
+/// Stores a computed response, unless the validator refuses it. If there is no vector for its
+/// query, only the exact layer finds it. A failure is reported, as the caller has the response
+/// anyway.
+pub(crate) async fn keep(
+    front: &impl Front,
+    request: GetRequest,
+    computed: Computed,
+    vector: Result<VectorSource>,
+) -> Result<u64> {
+    let put = PutRequest::new(request.query, computed.response)
+        .namespace(request.namespace)
+        .ttl(computed.ttl)
+        .metadata(computed.metadata)
+        .validate(true);
+    let stored = match vector {
+        Ok(vector) => {
+            let request = api::PutRequest {
+                vector,
+                ..put.into()
+            };
+            keep_watched(front, request).await
+        }
+        Err(error) => Err(error),
+    };
+    match &stored {
+        Ok(_) | Err(Error::Refused(_)) => {}
+        Err(error) => front.cache().report(error),
+    }
+    stored
+}
+
+async fn keep_watched(front: &impl Front, request: api::PutRequest) -> Result<u64> {
+    let stored = put(front, request.clone()).await;
+    match stored {
+        Err(Error::Embedder(error)) => {
+            front.cache().report(&Error::Embedder(error));
+            let request = api::PutRequest {
+                vector: VectorSource::Absent,
+                ..request
+            };
+            put(front, request).await
+        }
+        stored => stored,
+    }
+}
+
+fn stored_id(outcome: PutOutcome) -> Result<u64> {
+    match outcome {
+        PutOutcome::Stored(id) => Ok(id),
+        PutOutcome::Refused => Err(Error::Refused(
+            "the validator refuses the response, so it was not stored".into(),
+        )),
+        PutOutcome::NeedsEmbedding(_) | PutOutcome::Ready => Err(broken_promise()),
+    }
 }

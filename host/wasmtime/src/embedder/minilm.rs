@@ -5,7 +5,9 @@ use std::thread;
 
 use pocket_encoder::{Encoder, ModelInfo, model_info};
 
-use super::{EmbedError, Embedder};
+use super::{EmbedError, Embedder, Embedding};
+
+mod reading;
 
 /// The encoder reads no text beyond this many bytes; it takes 128 tokens at most.
 const MAX_TEXT: usize = 64 * 1024;
@@ -17,8 +19,10 @@ const MIN_PART: usize = 8;
 /// The bundled sentence encoder: `paraphrase-MiniLM-L3-v2`, 384 dimensions, on
 /// the CPU, about 5 ms for a short question. Nothing is downloaded.
 ///
-/// Made for English. It reads the first 128 word pieces of a text, about 90
-/// words. Blank text is an error. Many texts at once are distributed over the
+/// Made for English. It reads the first 126 word pieces of a text, about 90
+/// words, and [tells](Embedder::read) how many a text has, and how many of them it does not know:
+/// those without an entry in its vocabulary, and those of letters that are not Latin. Blank text is
+/// an error. Many texts at once are distributed over the
 /// cores. All instances of a process share the weights, which are unpacked at the
 /// first use, in some 0.1 s.
 #[derive(Debug, Clone)]
@@ -84,6 +88,17 @@ impl Embedder for MiniLm {
             })
         };
         vectors.map_err(failed)
+    }
+
+    fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
+        let vectors = self.embed(texts)?;
+        let embeddings = vectors.into_iter().zip(texts);
+        Ok(embeddings
+            .map(|(vector, text)| Embedding {
+                vector,
+                reading: reading::of(text),
+            })
+            .collect())
     }
 }
 

@@ -369,7 +369,9 @@ impl OpenAi {
                 ),
                 retryable: again,
                 // Of the others, the texts are at fault.
-                down: again || matches!(status.as_u16(), 401 | 403 | 404 | 300..400),
+                down: again
+                    || status.is_redirection()
+                    || matches!(status.as_u16(), 401 | 403 | 404),
             },
             again,
             after,

@@ -164,13 +164,13 @@ impl Pool {
 
     /// Embeds texts while the caller's task waits.
     #[cfg(feature = "tokio")]
-    pub async fn embed_async(&self, texts: Vec<String>) -> Outcome {
+    pub fn embed_async(&self, texts: Vec<String>) -> impl Future<Output = Outcome> + Send + use<> {
         let (sender, outcome) = tokio::sync::oneshot::channel();
         self.embed(texts, move |outcome| {
             // Nobody is there if the caller's future was dropped.
             let _ = sender.send(outcome);
         });
-        outcome.await.unwrap_or_else(|_| Err(dropped()))
+        async { outcome.await.unwrap_or_else(|_| Err(dropped())) }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::caches::{Caches, Entries};
 use super::labels::Namespaces;
-use super::{DEFAULT_MAX_NAMESPACES, Gauges, Observer, Timing};
+use super::{Availability, DEFAULT_MAX_NAMESPACES, Gauges, Observer, Timing};
 use crate::contract::events::{CountEvent, Event};
 use crate::request::Layer;
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram, Meter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 use std::sync::Arc;
 
 /// Keeps metrics of the observed caches as instruments of a meter. Clones share them.
@@ -20,6 +20,7 @@ use std::sync::Arc;
 /// | `mneme.hit.age` | `mneme.layer` | histogram, s: ages of answers |
 /// | `mneme.operation.duration` | `mneme.operation`, `mneme.store`, `error` | histogram, s: calls of the cache |
 /// | `mneme.embedding.duration` | `mneme.embedder`, `error` | histogram, s: calls of the embedder |
+/// | `mneme.embedder.up` | `mneme.embedder` | gauge: 1 if the embedder is asked, 0 if it is left alone because it has failed |
 /// | `mneme.store_call.duration` | `mneme.call`, `mneme.store`, `error` | histogram, s: calls of the store |
 /// | `mneme.entries` | `mneme.namespace` | gauge: entries in the store |
 /// | `mneme.memory` | | gauge, bytes: memory of the component, including the index |
@@ -61,6 +62,7 @@ struct Instruments {
     operations: Histogram<f64>,
     embeddings: Histogram<f64>,
     store_calls: Histogram<f64>,
+    embedder_up: Gauge<u64>,
     caches: Arc<Caches>,
 }
 
@@ -113,7 +115,14 @@ impl OpenTelemetryBuilder {
         let caches: Arc<Caches> = Arc::default();
         observe_entries(meter, &namespaces, &caches);
         observe_memory(meter, &caches);
+        let embedder_up = meter
+            .u64_gauge("mneme.embedder.up")
+            .with_description(
+                "Whether the embedder is asked, and not left alone because it has failed",
+            )
+            .build();
         let instruments = Instruments {
+            embedder_up,
             hits: counter("mneme.hits", "{question}", "Questions that were answered"),
             misses: counter("mneme.misses", "{question}", "Questions without an answer"),
             puts: counter("mneme.puts", "{entry}", "Entries stored or replaced"),
@@ -209,6 +218,12 @@ impl Observer for OpenTelemetry {
     fn embedding(&self, timing: &Timing<'_>) {
         let attributes = [KeyValue::new("mneme.embedder", timing.name.to_owned())];
         record(&self.instruments.embeddings, timing, attributes.into());
+    }
+
+    fn availability(&self, change: &Availability<'_>) {
+        let embedder = KeyValue::new("mneme.embedder", change.embedder.to_owned());
+        let up = u64::from(change.error.is_none());
+        self.instruments.embedder_up.record(up, &[embedder]);
     }
 
     fn store_call(&self, timing: &Timing<'_>) {

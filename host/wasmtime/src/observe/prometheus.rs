@@ -2,7 +2,7 @@
 
 use super::caches::{Caches, Entries};
 use super::labels::Namespaces;
-use super::{DEFAULT_MAX_NAMESPACES, Gauges, Observer, Timing};
+use super::{Availability, DEFAULT_MAX_NAMESPACES, Gauges, Observer, Timing};
 use crate::contract::events::Event;
 use crate::request::Layer;
 use prometheus::core::{Collector, Desc};
@@ -52,6 +52,7 @@ const DURATIONS: [f64; 15] = [
 /// | `mneme_operation_errors_total` | `operation`, `store` | calls of the cache that failed |
 /// | `mneme_embedding_duration_seconds` | `embedder` | histogram: calls of the embedder |
 /// | `mneme_embedding_errors_total` | `embedder` | calls of the embedder that failed |
+/// | `mneme_embedder_up` | `embedder` | gauge: 1 if the embedder is asked, 0 if it is left alone because it has failed |
 /// | `mneme_store_call_duration_seconds` | `call`, `store` | histogram: calls of the store |
 /// | `mneme_store_call_errors_total` | `call`, `store` | calls of the store that failed |
 /// | `mneme_entries` | `namespace` | gauge: entries in the store |
@@ -86,6 +87,7 @@ struct Metrics {
     operations: Durations,
     embeddings: Durations,
     store_calls: Durations,
+    embedder_up: IntGaugeVec,
     caches: Arc<Caches>,
 }
 
@@ -195,6 +197,14 @@ impl PrometheusBuilder {
                 "Whether the store answered this scrape",
             ))?,
         };
+        let embedder_up = IntGaugeVec::new(
+            opts(
+                "mneme_embedder_up",
+                "Whether the embedder is asked, and not left alone because it has failed",
+            ),
+            &["embedder"],
+        )?;
+        registry.register(Box::new(embedder_up.clone()))?;
         let of_namespace = ["namespace"];
         let metrics = Metrics {
             hits: counter(
@@ -242,6 +252,7 @@ impl PrometheusBuilder {
             operations: durations("operation", "operation", "calls of the cache")?,
             embeddings: durations("embedding", "embedder", "calls of the embedder")?,
             store_calls: durations("store_call", "call", "calls of the store")?,
+            embedder_up,
             namespaces,
             caches,
         };
@@ -299,6 +310,14 @@ impl Observer for Prometheus {
 
     fn embedding(&self, timing: &Timing<'_>) {
         self.metrics.embeddings.observe(&[timing.name], timing);
+    }
+
+    fn availability(&self, change: &Availability<'_>) {
+        let gauge = self
+            .metrics
+            .embedder_up
+            .with_label_values(&[change.embedder]);
+        gauge.set(i64::from(change.error.is_none()));
     }
 
     fn store_call(&self, timing: &Timing<'_>) {

@@ -37,18 +37,23 @@ pub fn from_url(url: &str) -> Result<Box<dyn Store>> {
 ///
 /// As [`from_url`].
 pub fn from_url_built_with(url: &str, how: impl Fn(&str) -> String) -> Result<Box<dyn Store>> {
-    let Some((scheme, rest)) = url.split_once(':') else {
+    // Nothing is repeated but what can be no secret: a scheme, and a path that looks like one.
+    let Some((scheme, rest)) = scheme(url) else {
+        let file = match is_path(url) {
+            true => format!("; for the file {url} write sqlite:{url}"),
+            false => String::new(),
+        };
         return invalid(format!(
-            "the store {url:?} has no scheme; for a file write sqlite:{url}; known are {}",
+            "the store has no scheme, such as sqlite: or postgres://{file}; known are {}",
             known(how)
         ));
     };
     let (feature, store) = match scheme {
         "memory" if rest.is_empty() || rest == "//" => return Ok(Box::new(MemoryStore::new())),
         "memory" => {
-            return invalid(format!(
-                "the store {url:?}: memory: takes no path; write memory: or sqlite:{rest}"
-            ));
+            return invalid(
+                "the store memory: takes no path; write memory:, or sqlite:PATH for a file".into(),
+            );
         }
         "sqlite" => ("sqlite", sqlite(rest.strip_prefix("//").unwrap_or(rest))?),
         "redis" | "rediss" => ("redis", redis(url)?),
@@ -68,6 +73,28 @@ pub fn from_url_built_with(url: &str, how: impl Fn(&str) -> String) -> Result<Bo
             how(feature)
         ))
     })
+}
+
+/// The scheme of a store's URL, if it has one. All else of it may be secret.
+pub fn scheme_of(url: &str) -> Option<&str> {
+    scheme(url).map(|(scheme, _)| scheme)
+}
+
+/// The scheme of a URL, and what follows.
+fn scheme(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_once(':')?;
+    let letters = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(letters)
+        // Longer ones are more likely a key, or a user's name.
+        && scheme.len() <= 16;
+    is_scheme.then_some((scheme, rest))
+}
+
+/// Whether a text looks like the path of a file, and like nothing that holds a password.
+fn is_path(text: &str) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || "/\\._-".contains(c);
+    text.chars().all(plain) && text.ends_with(".db")
 }
 
 /// The stores that this build has, by the names of their capabilities.
@@ -196,6 +223,12 @@ mod tests {
             ("memory:x", "takes no path"),
             ("mysql://u:secret@h/db", "known are memory:, sqlite:PATH"),
             ("", "no scheme"),
+            ("user=u password=secret host=h", "no scheme"),
+            ("host=h:5432 password=secret", "no scheme"),
+            ("postgres=u:secret@h", "no scheme"),
+            ("u:secret@h/db", "of the scheme \"u\""),
+            ("secret", "no scheme"),
+            ("memory:secret", "takes no path"),
         ];
         for (url, expected) in bad {
             let Err(StoreError::InvalidArgument(message)) = from_url(url) else {

@@ -5,22 +5,25 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use axum::extract::{Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
 use super::fault::Fault;
+use super::foreign;
+use super::request::once;
 use crate::args::Serve;
 
 /// The paths that need no token.
-const OPEN: [&str; 2] = ["/health", "/openapi.json"];
+const OPEN: [&str; 4] = ["/livez", "/readyz", "/health", "/openapi.json"];
 
 /// What a request must carry.
 pub enum Access {
     /// This token.
     Token(String),
-    /// A `Host` that names this machine. That keeps out web pages, which can send requests
+    /// An authority that names this machine. That keeps out web pages, which can send requests
     /// here under another name (DNS rebinding).
     Local,
     /// Nothing.
@@ -42,15 +45,17 @@ impl Access {
         }
     }
 
-    /// Whether these headers grant access.
-    pub fn allows(&self, headers: &HeaderMap) -> bool {
+    /// Whether the request has what it must carry.
+    pub fn allows(&self, request: &Request) -> bool {
         match self {
             Self::Anybody => true,
-            Self::Local => headers
-                .get(header::HOST)
-                .and_then(|host| host.to_str().ok())
-                .is_some_and(is_local),
-            Self::Token(token) => bearer(headers)
+            Self::Local => {
+                let mut names = foreign::authorities(request);
+                let is_local =
+                    |name: Option<Authority>| name.is_some_and(|name| is_local(name.host()));
+                names.next().is_some_and(is_local) && names.all(is_local)
+            }
+            Self::Token(token) => bearer(request.headers())
                 .is_some_and(|given| bool::from(given.as_bytes().ct_eq(token.as_bytes()))),
         }
     }
@@ -85,63 +90,64 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .then(|| token.trim_start())
 }
 
-/// Whether a `Host` names only this machine.
+/// Whether a host is only this machine.
 fn is_local(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let name = host.trim_start_matches('[').trim_end_matches(']');
     let address = name
         .parse()
         .is_ok_and(|address: IpAddr| address.is_loopback());
     address || name.eq_ignore_ascii_case("localhost")
 }
 
-/// Refuses requests without access.
+/// Lets in what may come in, whatever its route is.
 pub async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    if access.allows(request.headers()) {
-        return next.run(request).await;
-    }
-    let fault = match *access {
-        Access::Token(_) if OPEN.contains(&request.uri().path()) => return next.run(request).await,
-        Access::Token(_) => Fault::new(
+    let mut response = match admit(&access, &request) {
+        Ok(()) => next.run(request).await,
+        Err(fault) => fault.into_response(),
+    };
+    foreign::protect(&mut response);
+    response
+}
+
+fn admit(access: &Access, request: &Request) -> Result<(), Fault> {
+    once(request.headers(), header::HOST)?;
+    once(request.headers(), header::AUTHORIZATION)?;
+    foreign::refuse(request)?;
+    let is_open = OPEN.contains(&request.uri().path());
+    match access {
+        _ if access.allows(request) => Ok(()),
+        Access::Token(_) if is_open => Ok(()),
+        Access::Token(_) => Err(Fault::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
             "the request has no valid token; send `authorization: Bearer TOKEN`",
-        ),
-        Access::Local | Access::Anybody => Fault::new(
+        )),
+        Access::Local | Access::Anybody => Err(Fault::new(
             StatusCode::FORBIDDEN,
             "forbidden",
             "without a token, the server answers only requests to localhost; use localhost in the URL, or start the server with a token",
-        ),
-    };
-    fault.into_response()
+        )),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
 
     #[test]
     fn names_of_this_machine() {
-        for host in [
-            "localhost",
-            "LOCALHOST:80",
-            "127.0.0.1:7420",
-            "127.1.2.3",
-            "[::1]:1",
-            "[::1]",
-        ] {
+        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "[::1]"] {
             assert!(is_local(host), "{host}");
         }
         for host in [
             "",
             "localhost.evil.test",
-            "evil.test:80",
+            "evil.test",
             "10.0.0.1",
-            "[::2]:1",
-            "127.0.0.1.evil:1",
+            "[::2]",
+            "127.0.0.1.evil",
         ] {
             assert!(!is_local(host), "{host}");
         }
@@ -151,9 +157,8 @@ mod tests {
     fn tokens_are_compared_whole() {
         let access = Access::Token("0123456789abcdef".into());
         let allows = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-            access.allows(&headers)
+            let request = Request::builder().header(header::AUTHORIZATION, value);
+            access.allows(&request.body(Body::empty()).unwrap())
         };
         assert!(allows("Bearer 0123456789abcdef") && allows("bearer  0123456789abcdef"));
         for wrong in [
@@ -167,6 +172,6 @@ mod tests {
         ] {
             assert!(!allows(wrong), "{wrong}");
         }
-        assert!(!access.allows(&HeaderMap::new()));
+        assert!(!access.allows(&Request::default()));
     }
 }

@@ -1,25 +1,33 @@
 //! Checkpoints over HTTP.
 //!
 //! An archive passes through a temporary file between the cache and the network. A slow
-//! connection does not block the cache, and a dump that fails is an error, not half a file.
+//! connection does not block the cache, and a dump that fails is an error, not half a file. An
+//! archive to load is checked apart from the cache first, so a bad one holds up nobody.
 
-use std::io::{Seek, SeekFrom};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mneme::checkpoint::{ImportMode, LoadOptions};
+use mneme::checkpoint::{self, ImportMode, InspectOptions, LoadOptions};
+use mneme::{Error, SemanticCache};
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout};
 use tokio_util::io::ReaderStream;
 use utoipa::{IntoParams, ToSchema};
 
-use super::body;
+use super::activity::Holding;
+use super::body::{self, Unread};
 use super::fault::Fault;
+use super::request::{AllNamespaces, check_archive};
 use super::served::Served;
 use crate::commands::checkpoint::dump_options;
 use crate::json;
@@ -52,12 +60,21 @@ pub struct Dump {
 )]
 pub async fn dump(
     State(served): State<Arc<Served>>,
+    _: AllNamespaces,
     query: Result<Query<Dump>, QueryRejection>,
 ) -> Result<Response, Fault> {
     let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
     let options = dump_options(how.portable, how.zstd, how.level);
-    let file = tempfile::tempfile().map_err(|error| no_room(&error))?;
-    let (report, mut file) = served.cache.dump_verified(file, options).await?;
+    let right = served.start_job()?;
+    let attendance = Attendance::default();
+    let file = attendance.passes(temporary()?);
+    let dump = move |cache: &SemanticCache| cache.dump_verified(file, options);
+    let (
+        report,
+        Attended {
+            inner: mut file, ..
+        },
+    ) = served.job(Arc::clone(&right), dump).await?;
     let length = file.stream_position().map_err(|error| no_room(&error))?;
     file.seek(SeekFrom::Start(0))
         .map_err(|error| no_room(&error))?;
@@ -75,7 +92,8 @@ pub async fn dump(
         ),
     ];
     let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(file), PIECE);
-    Ok((headers, Body::from_stream(stream)).into_response())
+    let body = Holding::new(Body::from_stream(stream), right);
+    Ok((headers, Body::new(body)).into_response())
 }
 
 /// How to load.
@@ -116,30 +134,69 @@ enum Mode {
 )]
 pub async fn load(
     State(served): State<Arc<Served>>,
+    _: AllNamespaces,
     query: Result<Query<Load>, QueryRejection>,
+    headers: HeaderMap,
     request: Request,
 ) -> Result<Json<json::Loaded>, Fault> {
+    check_archive(&headers)?;
     let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
-    let file = receive(request.into_body(), served.max_archive).await?;
+    let right = served.start_job()?;
+    let attendance = Attendance::default();
+    let started = Instant::now();
+    let file = receive(request.into_body(), served.limits.archive).await?;
+    let mut again = file.try_clone().map_err(|error| no_room(&error))?;
+    inspect(&served, Arc::clone(&right), attendance.passes(file)).await?;
+    again.rewind().map_err(|error| no_room(&error))?;
     let mode = match how.mode {
         Mode::Empty => ImportMode::Empty,
         Mode::Merge => ImportMode::Merge,
         Mode::Replace => ImportMode::Replace,
     };
     let options = LoadOptions::new().mode(mode).namespace_prefix(&how.prefix);
-    let started = std::time::Instant::now();
-    let report = served.cache.load(file, options).await?;
+    let archive = attendance.passes(again);
+    let load = move |cache: &SemanticCache| Ok(cache.load(archive, options));
+    let report = served
+        .job(right, load)
+        .await?
+        .map_err(|error| match error {
+            // Archives of this kind of store cannot become part of that one.
+            Error::Unsupported(_) => Fault::of_archive(error),
+            error => error.into(),
+        })?;
     let seconds = started.elapsed().as_secs_f64();
     Ok(Json(json::Loaded::new(&report, seconds)))
 }
 
+/// Checks an archive as a load would, apart from the cache.
+async fn inspect(
+    served: &Served,
+    right: Arc<OwnedSemaphorePermit>,
+    archive: Attended<File>,
+) -> Result<(), Fault> {
+    let inspecting = tokio::task::spawn_blocking(move || {
+        let outcome = checkpoint::inspect(archive, InspectOptions::new());
+        drop(right);
+        outcome
+    });
+    match timeout(served.limits.job, inspecting).await {
+        Ok(Ok(outcome)) => outcome.map(drop).map_err(Fault::of_archive),
+        Ok(Err(error)) => Err(Fault::internal(format!(
+            "an archive was not checked: {error}"
+        ))),
+        Err(_) => Err(Fault::slow(served.limits.job.as_secs())),
+    }
+}
+
 /// The body, in a file without a name.
-async fn receive(mut body: Body, limit: u64) -> Result<std::fs::File, Fault> {
-    let file = tempfile::tempfile().map_err(|error| no_room(&error))?;
-    let mut file = tokio::fs::File::from_std(file);
+async fn receive(mut body: Body, limit: u64) -> Result<File, Fault> {
+    let mut file = tokio::fs::File::from_std(temporary()?);
     let mut length = 0;
     while let Some(piece) = body::next(&mut body).await {
-        let piece = piece.map_err(|_| Fault::bad_request("the archive ended early"))?;
+        let piece = piece.map_err(|error| match Unread::from(error) {
+            Unread::TooSlow => Fault::slow_body(),
+            _ => Fault::bad_request("the archive ended early"),
+        })?;
         length += piece.len() as u64;
         if length > limit {
             return Err(Fault::new(
@@ -159,8 +216,73 @@ async fn receive(mut body: Body, limit: u64) -> Result<std::fs::File, Fault> {
     Ok(file)
 }
 
-fn no_room(error: &std::io::Error) -> Fault {
+/// Whether the client still waits. What it waits for ends soon after it was dropped.
+#[derive(Default)]
+struct Attendance(Arc<AtomicBool>);
+
+impl Attendance {
+    /// A file whose reads and writes fail once nobody waits.
+    fn passes(&self, inner: File) -> Attended<File> {
+        Attended {
+            inner,
+            is_over: Arc::clone(&self.0),
+        }
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A file of somebody who waits.
+struct Attended<F> {
+    inner: F,
+    is_over: Arc<AtomicBool>,
+}
+
+impl<F> Attended<F> {
+    fn check(&self) -> io::Result<()> {
+        match self.is_over.load(Ordering::Relaxed) {
+            false => Ok(()),
+            true => Err(io::Error::other("the client has left")),
+        }
+    }
+}
+
+impl<F: Read> Read for Attended<F> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.check()?;
+        self.inner.read(bytes)
+    }
+}
+
+impl<F: Write> Write for Attended<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.check()?;
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<F: Seek> Seek for Attended<F> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.check()?;
+        self.inner.seek(to)
+    }
+}
+
+fn temporary() -> Result<File, Fault> {
+    tempfile::tempfile().map_err(|error| no_room(&error))
+}
+
+fn no_room(error: &io::Error) -> Fault {
     Fault::internal(format!(
-        "the temporary folder cannot be used: {error}; free space in it, or name another with TMPDIR"
+        "the temporary folder {:?} cannot be used: {error}; free space in it, or name another with TMPDIR",
+        std::env::temp_dir()
     ))
 }

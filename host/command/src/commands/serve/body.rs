@@ -1,6 +1,8 @@
-//! Reading bodies, including those that no handler reads: otherwise the connection cannot serve
-//! another request, and the response may be lost.
+//! Reading bodies within a time, including those that no handler reads: otherwise the connection
+//! cannot serve another request, and the response may be lost.
 
+use std::error::Error;
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,25 +10,71 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::Request;
-use axum::http::{HeaderValue, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use tokio::time::{Sleep, sleep};
 
 /// The most bytes of an unwanted body that are read, and the most time for that.
 const UNWANTED: usize = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The least bytes a second of a body that takes longer than its time.
+const RATE: f64 = 16.0 * 1024.0;
+
 /// A body that outlives its handler.
 #[derive(Clone)]
-struct Kept(Arc<Mutex<Body>>);
+struct Kept(Arc<Mutex<Timed>>);
+
+/// A body that must arrive within a time, and at a rate after that.
+struct Timed {
+    body: Body,
+    /// When it may be no longer on its way.
+    due: Pin<Box<Sleep>>,
+    is_late: bool,
+}
 
 type Piece = http_body::Frame<Bytes>;
+
+/// The error of a body that did not arrive in time.
+#[derive(Debug)]
+struct Late;
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body did not arrive in time")
+    }
+}
+
+impl Error for Late {}
+
+impl Timed {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, axum::Error>>> {
+        if self.is_late {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(piece) = Pin::new(&mut self.body).poll_frame(context) {
+            let piece_length = match &piece {
+                Some(Ok(piece)) => piece.data_ref().map_or(0, Bytes::len),
+                _ => 0,
+            };
+            let due = self.due.deadline() + Duration::from_secs_f64(piece_length as f64 / RATE);
+            self.due.as_mut().reset(due);
+            return Poll::Ready(piece);
+        }
+        if self.due.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.is_late = true;
+        Poll::Ready(Some(Err(axum::Error::new(Late))))
+    }
+}
 
 impl Kept {
     fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, axum::Error>>> {
         let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Pin::new(&mut *body).poll_frame(context)
+        body.poll(context)
     }
 }
 
@@ -43,16 +91,26 @@ impl HttpBody for Kept {
 }
 
 /// Reads the rest of a request that was answered early, or announces that the connection
-/// closes.
-pub async fn read_to_end(request: Request, next: Next) -> Response {
+/// closes. A body may take `patience`, and more if it is large.
+pub async fn read_to_end(
+    State(patience): State<Duration>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
         return next.run(Request::from_parts(parts, body)).await;
     }
-    let body = Kept(Arc::new(Mutex::new(body)));
+    let body = Kept(Arc::new(Mutex::new(Timed {
+        body,
+        due: Box::pin(sleep(patience)),
+        is_late: false,
+    })));
+    let version = parts.version;
     let request = Request::from_parts(parts, Body::new(body.clone()));
     let mut response = next.run(request).await;
-    if !drain(&body).await {
+    // HTTP/2 has no such header, and resets the stream.
+    if !drain(&body).await && version < Version::HTTP_2 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
@@ -93,15 +151,30 @@ pub async fn next(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
 pub enum Unread {
     /// It is too long.
     TooLarge,
+    /// It did not arrive in time.
+    TooSlow,
     /// It ended early.
     CutOff,
+}
+
+impl From<axum::Error> for Unread {
+    fn from(error: axum::Error) -> Self {
+        let mut cause: Option<&dyn Error> = Some(&error);
+        while let Some(error) = cause {
+            if error.is::<Late>() {
+                return Self::TooSlow;
+            }
+            cause = error.source();
+        }
+        Self::CutOff
+    }
 }
 
 /// A body of at most so many bytes.
 pub async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, Unread> {
     let mut bytes = Vec::new();
     while let Some(piece) = next(&mut body).await {
-        let piece = piece.map_err(|_| Unread::CutOff)?;
+        let piece = piece?;
         if bytes.len() + piece.len() > limit {
             return Err(Unread::TooLarge);
         }

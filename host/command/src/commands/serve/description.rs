@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::served::Served;
-use super::{archives, entries, reports};
+use super::{archives, entries, health, reports};
 
 /// The path prefix that names a namespace.
 const SPACE: &str = "/v1/namespaces/{namespace}";
@@ -35,8 +35,11 @@ pub fn routes() -> OpenApiRouter<Arc<Served>> {
         .routes(routes!(reports::clear))
         .routes(routes!(archives::dump))
         .routes(routes!(archives::load))
-        .routes(routes!(reports::health))
-        .routes(routes!(reports::scrape))
+        .routes(routes!(health::check))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::health))
+        .routes(routes!(health::scrape))
 }
 
 /// The routes that work in one namespace.
@@ -68,7 +71,7 @@ fn complete(document: &mut Document) {
             .is_some_and(|rest| rest.starts_with('/'));
         let in_header = path.starts_with("/v1/")
             && !path.starts_with("/v1/namespaces")
-            && !["/v1/dump", "/v1/load"].contains(&path.as_str());
+            && !["/v1/dump", "/v1/load", "/v1/health"].contains(&path.as_str());
         for operation in operations(item) {
             if in_path {
                 add(operation, in_path_parameter());

@@ -61,7 +61,8 @@ pub async fn get(
     Namespace(namespace): Namespace,
     Body(question): Body<Question>,
 ) -> Result<Json<json::Lookup>, Fault> {
-    let lookup = served.cache.get(question.request(namespace)).await?;
+    let request = question.request(namespace);
+    let lookup = served.call(served.cache.get(request)).await?;
     Ok(Json((&lookup).into()))
 }
 
@@ -106,7 +107,8 @@ pub async fn explain(
         bypass: false,
     };
     let request = question.request(namespace);
-    let explained = served.cache.explain(request, body.limit).await?;
+    let explain = served.cache.explain(request, body.limit);
+    let explained = served.call(explain).await?;
     Ok(Json((&explained).into()))
 }
 
@@ -160,7 +162,7 @@ pub async fn put(
     if let Some(embedding) = put.embedding {
         request = request.embedding(embedding);
     }
-    let id = served.cache.put(request).await?;
+    let id = served.call(served.cache.put(request)).await?;
     Ok(Json(Stored { id }))
 }
 
@@ -192,6 +194,7 @@ pub async fn delete(
     Namespace(namespace): Namespace,
     Body(body): Body<Delete>,
 ) -> Result<Json<Deleted>, Fault> {
-    let deleted = served.cache.delete(body.query, namespace).await?;
+    let delete = served.cache.delete(body.query, namespace);
+    let deleted = served.call(delete).await?;
     Ok(Json(Deleted { deleted }))
 }

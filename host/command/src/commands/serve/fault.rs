@@ -12,6 +12,9 @@ use utoipa::ToSchema;
 pub struct Fault {
     #[serde(skip)]
     status: StatusCode,
+    /// What the server's log says, and the client is not told.
+    #[serde(skip)]
+    log: Option<String>,
     error: Reason,
 }
 
@@ -25,10 +28,15 @@ struct Reason {
     retryable: bool,
 }
 
+/// What only the server's log says of a response.
+#[derive(Clone)]
+pub struct Logged(pub String);
+
 impl Fault {
     pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
         Self {
             status,
+            log: None,
             error: Reason {
                 kind,
                 message: message.into(),
@@ -41,9 +49,69 @@ impl Fault {
         Self::new(StatusCode::BAD_REQUEST, "invalid_argument", message)
     }
 
-    /// Something on this machine failed, such as its disk.
-    pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "io", message)
+    /// The same request may succeed later.
+    pub fn busy(message: impl Into<String>) -> Self {
+        let mut fault = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
+        fault.error.retryable = true;
+        fault
+    }
+
+    /// A body that did not arrive in time.
+    pub fn slow_body() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "timeout",
+            "the body did not arrive in time; see --body-timeout",
+        )
+    }
+
+    /// Something on this machine failed, such as its disk. The log names it.
+    pub fn internal(log: impl Into<String>) -> Self {
+        Self::failed(StatusCode::INTERNAL_SERVER_ERROR, "io", log)
+    }
+
+    /// Nothing was answered in time.
+    pub fn slow(seconds: u64) -> Self {
+        let mut fault = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "timeout",
+            format!(
+                "no answer of the cache within {seconds} s; a change that was asked for may still happen; try again later"
+            ),
+        );
+        fault.error.retryable = true;
+        fault
+    }
+
+    /// What went wrong with an archive, as it was checked apart from the cache.
+    pub fn of_archive(error: Error) -> Self {
+        match error {
+            Error::Backend { .. } | Error::Component(_) | Error::Closed => error.into(),
+            Error::Checkpoint(message) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "checkpoint", message)
+            }
+            error => {
+                let mut fault = Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    error.kind(),
+                    "the archive cannot be loaded: its content is damaged, takes too much time or memory, or is of a kind that this server does not know; `mneme inspect` says more",
+                );
+                fault.log = Some(error.to_string());
+                fault
+            }
+        }
+    }
+
+    /// A failure of which the client learns the kind, and the log the rest: it may name files,
+    /// hosts and users.
+    fn failed(status: StatusCode, kind: &'static str, log: impl Into<String>) -> Self {
+        let mut fault = Self::new(
+            status,
+            kind,
+            "the server could not do this; its standard error says why",
+        );
+        fault.log = Some(log.into());
+        fault
     }
 }
 
@@ -56,7 +124,7 @@ impl From<Error> for Fault {
             Error::Checkpoint(_) | Error::EmbedderMismatch { .. } | Error::Quantization(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Error::Embedder(_) => StatusCode::BAD_GATEWAY,
+            Error::Embedder(_) if !retryable => StatusCode::BAD_GATEWAY,
             Error::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
             Error::Closed | Error::IndexUnavailable(_) | Error::Limit(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -64,7 +132,12 @@ impl From<Error> for Fault {
             _ if retryable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let mut fault = Self::new(status, error.kind(), error.to_string());
+        let mut fault = match &error {
+            Error::Backend { .. } | Error::Corrupt(_) | Error::Schema(_) | Error::Component(_) => {
+                Self::failed(status, error.kind(), error.to_string())
+            }
+            _ => Self::new(status, error.kind(), error.to_string()),
+        };
         fault.error.retryable = retryable || matches!(error, Error::Closed);
         fault
     }
@@ -73,11 +146,16 @@ impl From<Error> for Fault {
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(&self)).into_response();
+        let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, scheme);
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE && self.error.retryable {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(log) = self.log {
+            response.extensions_mut().insert(Logged(log));
         }
         response
     }

@@ -1,24 +1,16 @@
-//! Namespaces, their quotas, counts, health and metrics.
+//! Namespaces, their quotas and counts.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 
-use super::access::Access;
 use super::fault::Fault;
-use super::request::{Body, NamedNamespace, Namespace};
+use super::request::{AllNamespaces, Body, NamedNamespace, Namespace};
 use super::served::Served;
 use crate::json;
-
-/// The greatest age of a report on health: making one checks the whole store.
-const FRESH: Duration = Duration::from_secs(10);
 
 /// Count entries, hits and misses, of one namespace or of all
 #[utoipa::path(
@@ -31,7 +23,7 @@ pub async fn stats(
     State(served): State<Arc<Served>>,
     NamedNamespace(namespace): NamedNamespace,
 ) -> Result<Json<json::Stats>, Fault> {
-    let stats = served.cache.stats(namespace).await?;
+    let stats = served.call(served.cache.stats(namespace)).await?;
     Ok(Json((&stats).into()))
 }
 
@@ -49,8 +41,11 @@ pub struct Namespaces {
     responses((status = 200, description = "The namespaces", body = Namespaces), (status = "default", description = "What went wrong", body = Fault)),
     tag = "namespaces"
 )]
-pub async fn namespaces(State(served): State<Arc<Served>>) -> Result<Json<Namespaces>, Fault> {
-    let namespaces = served.cache.run(|cache| cache.list_namespaces()).await?;
+pub async fn namespaces(
+    State(served): State<Arc<Served>>,
+    _: AllNamespaces,
+) -> Result<Json<Namespaces>, Fault> {
+    let namespaces = served.run(|cache| cache.list_namespaces()).await?;
     Ok(Json(Namespaces { namespaces }))
 }
 
@@ -74,7 +69,7 @@ pub async fn clear(
     Namespace(namespace): Namespace,
 ) -> Result<Json<Cleared>, Fault> {
     let cleared = move |cache: &mneme::SemanticCache| cache.clear_namespace(&namespace);
-    let deleted = served.cache.run(cleared).await?;
+    let deleted = served.run(cleared).await?;
     Ok(Json(Cleared { deleted }))
 }
 
@@ -98,7 +93,7 @@ pub async fn quota(
     Namespace(namespace): Namespace,
 ) -> Result<Json<Quota>, Fault> {
     let read = move |cache: &mneme::SemanticCache| cache.namespace_quota(&namespace);
-    let max_entries = served.cache.run(read).await?;
+    let max_entries = served.run(read).await?;
     Ok(Json(Quota { max_entries }))
 }
 
@@ -117,63 +112,6 @@ pub async fn set_quota(
 ) -> Result<Json<Quota>, Fault> {
     let most = quota.max_entries;
     let set = move |cache: &mneme::SemanticCache| cache.set_namespace_quota(&namespace, most);
-    served.cache.run(set).await?;
+    served.run(set).await?;
     Ok(Json(quota))
-}
-
-/// Check the store
-///
-/// A report is at most 10 seconds old. Callers without the token, if one is set, see only
-/// `healthy`.
-#[utoipa::path(
-    get,
-    path = "/health",
-    responses(
-        (status = 200, description = "Healthy", body = json::Health),
-        (status = 503, description = "Not healthy, with what is wrong", body = json::Health),
-    ),
-    security(()),
-    tag = "operation"
-)]
-pub async fn health(
-    State(served): State<Arc<Served>>,
-    headers: HeaderMap,
-) -> Result<Response, Fault> {
-    // Concurrent requests wait for the same report.
-    let mut last = served.health.0.lock().await;
-    let health = match &*last {
-        Some((at, health)) if at.elapsed() < FRESH => Arc::clone(health),
-        _ => {
-            let health = Arc::new(served.cache.health(false).await?);
-            *last = Some((Instant::now(), Arc::clone(&health)));
-            health
-        }
-    };
-    drop(last);
-    let status = match health.healthy {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let is_stranger = matches!(*served.access, Access::Token(_)) && !served.access.allows(&headers);
-    Ok(match is_stranger {
-        true => (status, Json(json!({"healthy": health.healthy}))).into_response(),
-        false => (status, Json(json::Health::from(&*health))).into_response(),
-    })
-}
-
-/// Metrics in the text format of Prometheus
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"), (status = "default", description = "What went wrong", body = Fault)),
-    tag = "operation"
-)]
-pub async fn scrape(State(served): State<Arc<Served>>) -> Result<Response, Fault> {
-    let metrics = Arc::clone(&served.metrics);
-    let text = served.cache.run(move |_| Ok(metrics.text()));
-    let text = text
-        .await?
-        .map_err(|error| Fault::internal(error.to_string()))?;
-    let kind = [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)];
-    Ok((kind, text).into_response())
 }

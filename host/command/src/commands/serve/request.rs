@@ -1,12 +1,12 @@
 //! Parts of requests: a namespace, and a JSON body.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::header::HeaderName;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use super::body::{self, Unread};
@@ -16,8 +16,93 @@ use super::served::Served;
 /// The header that names a namespace.
 pub const NAMESPACE: &str = "mneme-namespace";
 
-/// How long a body may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The content types of archives.
+const ARCHIVES: [&str; 6] = [
+    "application/octet-stream",
+    "application/gzip",
+    "application/x-gzip",
+    "application/zstd",
+    "application/tar",
+    "application/x-tar",
+];
+
+/// The value of a header, which may be there once: two that differ would mean one thing here and
+/// another in a proxy.
+pub fn once(headers: &HeaderMap, name: HeaderName) -> Result<Option<&HeaderValue>, Fault> {
+    let mut values = headers.get_all(&name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(Fault::bad_request(format!(
+            "the header {name} is there more than once; send it once"
+        ))),
+    }
+}
+
+/// The media type of the body, without parameters. The charset can only be UTF-8.
+pub fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
+    let Some(value) = once(headers, header::CONTENT_TYPE)? else {
+        return Ok(None);
+    };
+    let text = value
+        .to_str()
+        .map_err(|_| Fault::bad_request("the header content-type is not ASCII"))?;
+    let mut parts = text.split(';');
+    let kind = parts.next().map(str::trim);
+    for parameter in parts {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = value.trim().trim_matches('"');
+        if name.trim().eq_ignore_ascii_case("charset")
+            && !["utf-8", "utf8"]
+                .iter()
+                .any(|utf8| value.eq_ignore_ascii_case(utf8))
+        {
+            return Err(unsupported(
+                "the body must be UTF-8; encode it so, and send `content-type: application/json`",
+            ));
+        }
+    }
+    Ok(kind)
+}
+
+/// Refuses a body that is not said to be an archive.
+pub fn check_archive(headers: &HeaderMap) -> Result<(), Fault> {
+    let is_archive = content_type(headers)?.is_some_and(|kind| {
+        ARCHIVES
+            .iter()
+            .any(|known| kind.eq_ignore_ascii_case(known))
+    });
+    match is_archive {
+        true => Ok(()),
+        false => Err(unsupported(
+            "the body must be an archive; send `content-type: application/octet-stream`",
+        )),
+    }
+}
+
+fn unsupported(message: &str) -> Fault {
+    Fault::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        message,
+    )
+}
+
+/// All namespaces: the request may not name one.
+pub struct AllNamespaces;
+
+impl<S: Send + Sync> FromRequestParts<S> for AllNamespaces {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Fault> {
+        match parts.headers.contains_key(NAMESPACE) {
+            false => Ok(Self),
+            true => Err(Fault::bad_request(format!(
+                "{} is about all namespaces; omit the header Mneme-Namespace",
+                parts.uri.path()
+            ))),
+        }
+    }
+}
 
 /// The namespace of a request: from its path, else from its header, else `default`. The cache
 /// checks it.
@@ -46,7 +131,12 @@ impl<S: Send + Sync> FromRequestParts<S> for NamedNamespace {
 }
 
 async fn named<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Option<String>, Fault> {
-    let in_header = match parts.headers.get(NAMESPACE) {
+    if parts.uri.query().is_some_and(|query| !query.is_empty()) {
+        return Err(Fault::bad_request(
+            "this path takes no parameters after a `?`; the namespace belongs into the path or the header",
+        ));
+    }
+    let in_header = match once(&parts.headers, HeaderName::from_static(NAMESPACE))? {
         None => None,
         Some(value) => Some(
             std::str::from_utf8(value.as_bytes())
@@ -74,31 +164,21 @@ impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, served: &Arc<Served>) -> Result<Self, Fault> {
-        // A web page can send any other content type without asking first (CORS).
-        if !is_json(request.headers()) {
-            return Err(Fault::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
+        let kind = content_type(request.headers())?;
+        if !kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) {
+            return Err(unsupported(
                 "the body must be JSON; send `content-type: application/json`",
             ));
         }
-        let read = body::read(request.into_body(), served.max_body);
-        let Ok(read) = tokio::time::timeout(PATIENCE, read).await else {
-            return Err(Fault::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "timeout",
-                format!("the body did not arrive within {} s", PATIENCE.as_secs()),
-            ));
-        };
+        let most = served.limits.body;
+        let read = body::read(request.into_body(), most).await;
         let bytes = read.map_err(|unread| match unread {
             Unread::TooLarge => Fault::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",
-                format!(
-                    "the body has more than {} bytes; see --max-body",
-                    served.max_body
-                ),
+                format!("the body has more than {most} bytes; see --max-body"),
             ),
+            Unread::TooSlow => Fault::slow_body(),
             Unread::CutOff => Fault::bad_request("the body ended early"),
         })?;
         match Json::<T>::from_bytes(&bytes) {
@@ -106,11 +186,4 @@ impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
             Err(rejection) => Err(Fault::bad_request(rejection.body_text())),
         }
     }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.to_str().ok());
-    kind.and_then(|kind| kind.split(';').next())
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }

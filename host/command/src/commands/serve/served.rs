@@ -1,24 +1,135 @@
-//! What all requests share.
+//! What all requests share, and how long they wait for the cache.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use mneme::{AsyncSemanticCache, Health};
-use tokio::sync::Mutex;
+use mneme::{AsyncSemanticCache, Health, SemanticCache};
+use prometheus::proto::MetricFamily;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
 use super::access::Access;
+use super::activity::Activity;
+use super::fault::Fault;
 use super::metrics::Metrics;
+use super::shared::Shared;
+use crate::args::Serve;
+use crate::store_url::StoreUrl;
+
+/// The most dumps, loads and full checks at the same time.
+pub const JOBS: usize = 4;
 
 /// What all requests share.
 pub struct Served {
     pub cache: AsyncSemanticCache,
+    pub store: StoreUrl,
+    /// The fingerprint of the embedder, and its dimension.
+    pub embedder: (String, u32),
     pub access: Arc<Access>,
     pub metrics: Arc<Metrics>,
-    pub health: HealthReports,
-    pub max_body: usize,
-    pub max_archive: u64,
+    pub activity: Arc<Activity>,
+    pub limits: Limits,
+    pub health: Shared<Result<Arc<Health>, String>>,
+    pub gauges: Shared<Vec<MetricFamily>>,
+    /// The right to the one full check.
+    pub check: Arc<Semaphore>,
+    pub jobs: Arc<Semaphore>,
+    pub idle: Idle,
 }
 
-/// The last report on health.
+/// What requests may take.
+pub struct Limits {
+    pub body: usize,
+    pub body_timeout: Duration,
+    pub archive: u64,
+    pub request: Duration,
+    pub job: Duration,
+}
+
+impl Limits {
+    pub fn new(args: &Serve) -> Self {
+        Self {
+            body: args.max_body,
+            body_timeout: Duration::from_secs(args.body_timeout),
+            archive: args.max_archive,
+            request: Duration::from_secs(args.request_timeout),
+            job: Duration::from_secs(args.archive_timeout),
+        }
+    }
+}
+
+impl Served {
+    /// Waits for a call of the cache, as long as a request may take.
+    pub async fn call<T>(&self, call: impl Future<Output = mneme::Result<T>>) -> Result<T, Fault> {
+        self.within(self.limits.request, call).await
+    }
+
+    /// Runs calls of the cache, and waits for them as long as a request may take.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        calls: impl FnOnce(&SemanticCache) -> mneme::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.call(self.cache.run(calls)).await
+    }
+
+    /// Runs calls of the cache that take long, and hold this right until they end, even if
+    /// nobody waits any more.
+    pub async fn job<T: Send + 'static>(
+        &self,
+        right: Arc<OwnedSemaphorePermit>,
+        calls: impl FnOnce(&SemanticCache) -> mneme::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let calls = self.cache.run(move |cache| {
+            let outcome = calls(cache);
+            drop(right);
+            outcome
+        });
+        self.within(self.limits.job, calls).await
+    }
+
+    /// The right to one of the few jobs.
+    pub fn start_job(&self) -> Result<Arc<OwnedSemaphorePermit>, Fault> {
+        let right = Arc::clone(&self.jobs).try_acquire_owned();
+        right.map(Arc::new).map_err(|_| {
+            Fault::busy(format!(
+                "{JOBS} dumps, loads and full checks are under way; try again later"
+            ))
+        })
+    }
+
+    async fn within<T>(
+        &self,
+        patience: Duration,
+        call: impl Future<Output = mneme::Result<T>>,
+    ) -> Result<T, Fault> {
+        self.idle.used();
+        match timeout(patience, call).await {
+            Ok(outcome) => outcome.map_err(Fault::from),
+            Err(_) => Err(Fault::slow(patience.as_secs())),
+        }
+    }
+}
+
+/// Whether there is something to write when nobody asks.
 #[derive(Default)]
-pub struct HealthReports(pub Mutex<Option<(Instant, Arc<Health>)>>);
+pub struct Idle {
+    last: Mutex<Option<Instant>>,
+    is_used: AtomicBool,
+}
+
+impl Idle {
+    /// The cache is called.
+    pub fn used(&self) {
+        self.is_used.store(true, Ordering::Relaxed);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether it was called, though not for so long. True once.
+    pub fn begins(&self, pause: Duration) -> bool {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() >= pause)
+            && self.is_used.swap(false, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,424 @@
+//! Connections: how many there may be, and how long they may be silent.
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::activity::Holding;
+
+/// Files that are kept for the store, for archives and for all else.
+const OTHER_FILES: u32 = 128;
+/// The connections of a server that is not told how many, if the system allows them.
+const DEFAULT_MOST: u32 = 1024;
+/// The most requests of one HTTP/2 connection at the same time.
+const MAX_STREAMS: u32 = 64;
+/// How long a silent connection may last once the server stops.
+const SILENT_AT_THE_END: Duration = Duration::from_millis(500);
+/// The time without a request, in units of the idle timeout, after which what is still written
+/// no longer counts. It ends HTTP/2 connections that only ask whether the server lives.
+const WRITING: u32 = 40;
+/// The wait after a connection could not be accepted, such as for lack of files.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What connections may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub most: usize,
+    pub idle: Duration,
+}
+
+impl Limits {
+    /// Limits that fit under the limit on open files, which is raised as far as allowed.
+    ///
+    /// # Errors
+    ///
+    /// The message for a number that does not fit.
+    pub fn new(most: Option<u32>, idle: Duration) -> Result<Self, String> {
+        let files = files_for(most.unwrap_or(DEFAULT_MOST).saturating_add(OTHER_FILES));
+        let fits = files.saturating_sub(OTHER_FILES).max(1);
+        let most = match most {
+            Some(most) if most > fits => {
+                return Err(format!(
+                    "--max-connections: {most} connections and all else need {} open files, and the system allows {files}; raise `ulimit -n`, or lower the number to {fits} or less",
+                    most.saturating_add(OTHER_FILES)
+                ));
+            }
+            Some(most) => most,
+            None => fits.min(DEFAULT_MOST),
+        };
+        let most = most as usize;
+        Ok(Self { most, idle })
+    }
+}
+
+/// How many files may be open, if so many are wanted.
+#[cfg(unix)]
+fn files_for(wanted: u32) -> u32 {
+    let allowed = rlimit::increase_nofile_limit(wanted.into());
+    allowed.map_or(256, |files| u32::try_from(files).unwrap_or(u32::MAX))
+}
+
+#[cfg(not(unix))]
+fn files_for(wanted: u32) -> u32 {
+    wanted
+}
+
+/// Serves connections until `stop`, then waits for the requests that are under way.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) {
+    let (stopping, stopped) = watch::channel(false);
+    let open = Open::default();
+    let mut tasks = JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            accepted = listener.accept() => accepted,
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+        };
+        match accepted {
+            Ok((stream, _)) => match open.admit(limits.most) {
+                Some(place) => {
+                    tasks.spawn(attend(
+                        stream,
+                        place,
+                        router.clone(),
+                        limits,
+                        stopped.clone(),
+                    ));
+                }
+                None => refuse(&stream),
+            },
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => {
+                open.make_room();
+                sleep(PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    // The receivers are in the tasks that are waited for.
+    let _ = stopping.send(true);
+    while tasks.join_next().await.is_some() {}
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    [ConnectionAborted, ConnectionRefused, ConnectionReset].contains(&error.kind())
+}
+
+/// Says that there are too many connections, as far as that is possible without waiting.
+fn refuse(stream: &TcpStream) {
+    const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 94\r\n\r\n{\"error\":{\"kind\":\"busy\",\"message\":\"too many connections; try again later\",\"retryable\":true}}\r\n";
+    let _ = stream.try_write(REFUSAL);
+}
+
+/// Serves one connection until it ends, is silent for too long, or has to make room.
+async fn attend(
+    stream: TcpStream,
+    place: Place,
+    router: Router,
+    limits: Limits,
+    mut stopping: watch::Receiver<bool>,
+) {
+    // Small answers are not held back.
+    let _ = stream.set_nodelay(true);
+    let connection = &place.connection;
+    let io = TokioIo::new(Heard {
+        stream,
+        connection: Arc::clone(connection),
+    });
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request: Request<Incoming>| {
+        let answering = Answering::new(connection);
+        let answer = router.call(request);
+        async move {
+            let response = answer.await?;
+            let sending = answering.sending();
+            Ok::<_, std::convert::Infallible>(
+                response.map(|body| Body::new(Holding::new(body, sending))),
+            )
+        }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS);
+    let mut serving = pin!(builder.serve_connection(io, service));
+    let mut idle = limits.idle;
+    loop {
+        let due = connection.silent_at(idle);
+        let waiting = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                // Asked again when a request has been answered.
+                None => connection.changed.notified().await,
+            }
+        };
+        tokio::select! {
+            // Errors are the client's: it has left, or does not speak HTTP.
+            _ = serving.as_mut() => return,
+            () = connection.leave.notified() => return,
+            Ok(_) = stopping.wait_for(|stop| *stop), if idle == limits.idle => {
+                serving.as_mut().graceful_shutdown();
+                idle = SILENT_AT_THE_END.min(limits.idle / 2);
+            }
+            () = waiting => {
+                if due.is_some() && connection.silent_at(idle).is_some_and(|due| due <= Instant::now()) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// One connection, as it is watched.
+struct Connection {
+    state: Mutex<State>,
+    /// A request was answered, so there is a time at which it is silent.
+    changed: Notify,
+    /// It must make room for another.
+    leave: Notify,
+}
+
+struct State {
+    /// Requests that wait for the head of their response.
+    answering: usize,
+    /// Responses whose body is not sent.
+    sending: usize,
+    /// When it was opened, or a request began or ended.
+    asked: Instant,
+    /// When bytes were last sent.
+    wrote: Instant,
+    /// Whether it ever brought a request.
+    is_used: bool,
+}
+
+impl Connection {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            state: Mutex::new(State {
+                answering: 0,
+                sending: 0,
+                asked: now,
+                wrote: now,
+                is_used: false,
+            }),
+            changed: Notify::new(),
+            leave: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When it will have been silent for so long, if no request is under way.
+    fn silent_at(&self, idle: Duration) -> Option<Instant> {
+        let state = self.state();
+        if state.answering > 0 {
+            return None;
+        }
+        let wrote = match state.sending {
+            0 => state.wrote.min(state.asked + idle * WRITING),
+            _ => state.wrote,
+        };
+        Some(state.asked.max(wrote) + idle)
+    }
+}
+
+/// A request whose response has no head yet.
+struct Answering(Option<Arc<Connection>>);
+
+impl Answering {
+    fn new(connection: &Arc<Connection>) -> Self {
+        let mut state = connection.state();
+        state.answering += 1;
+        state.is_used = true;
+        state.asked = Instant::now();
+        drop(state);
+        Self(Some(Arc::clone(connection)))
+    }
+
+    /// The head is there, and the body goes out.
+    fn sending(mut self) -> Sending {
+        // It is there until this is dropped.
+        let connection = self.0.take();
+        if let Some(connection) = &connection {
+            let mut state = connection.state();
+            state.answering -= 1;
+            state.sending += 1;
+            state.asked = Instant::now();
+            drop(state);
+            connection.changed.notify_one();
+        }
+        Sending(connection)
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            let mut state = connection.state();
+            state.answering -= 1;
+            state.asked = Instant::now();
+            drop(state);
+            connection.changed.notify_one();
+        }
+    }
+}
+
+/// A response whose body goes out.
+struct Sending(Option<Arc<Connection>>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            let mut state = connection.state();
+            state.sending -= 1;
+            state.asked = Instant::now();
+        }
+    }
+}
+
+/// All connections.
+#[derive(Clone, Default)]
+struct Open(Arc<Mutex<(u64, HashMap<u64, Arc<Connection>>)>>);
+
+impl Open {
+    /// A place for one more, if need be that of the one that was silent longest.
+    fn admit(&self, most: usize) -> Option<Place> {
+        if self.all().1.len() >= most && !self.make_room() {
+            return None;
+        }
+        let connection = Arc::new(Connection::new());
+        let mut all = self.all();
+        all.0 += 1;
+        let id = all.0;
+        all.1.insert(id, Arc::clone(&connection));
+        Some(Place {
+            open: self.clone(),
+            id,
+            connection,
+        })
+    }
+
+    /// Ends the connection without a request under way that was silent longest; first those
+    /// that never brought one. False if each has a request under way.
+    fn make_room(&self) -> bool {
+        let mut all = self.all();
+        let silent = all.1.iter().filter_map(|(id, connection)| {
+            let state = connection.state();
+            let is_silent = state.answering == 0 && state.sending == 0;
+            is_silent.then_some((state.is_used, state.asked, *id))
+        });
+        let Some((.., id)) = silent.min() else {
+            return false;
+        };
+        if let Some(connection) = all.1.remove(&id) {
+            connection.leave.notify_one();
+        }
+        true
+    }
+
+    fn all(&self) -> MutexGuard<'_, (u64, HashMap<u64, Arc<Connection>>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one connection.
+struct Place {
+    open: Open,
+    id: u64,
+    connection: Arc<Connection>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.all().1.remove(&self.id);
+    }
+}
+
+/// A stream that notes when something was sent.
+struct Heard {
+    stream: TcpStream,
+    connection: Arc<Connection>,
+}
+
+impl Heard {
+    fn note(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(outcome, Poll::Ready(Ok(1..))) {
+            self.connection.state().wrote = Instant::now();
+        }
+        outcome
+    }
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.note(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,143 @@
+//! Whether this machine's clock agrees with the one that all writers of a storage share.
+//!
+//! An entry that is dated in the future would never expire, so a cache whose clock is ahead stores
+//! nothing. A store keeps any time, as its contract says: only the host knows both clocks.
+
+use std::time::{Duration, Instant};
+
+use crate::store::{BackendError, Result, Store, StoreError};
+
+/// How far ahead a clock may be.
+const AHEAD: Duration = Duration::from_secs(300);
+
+/// How long a comparison holds, unless the clock has jumped.
+const HOLDS: Duration = Duration::from_secs(60);
+
+/// How far the clock may move from what has passed, before it counts as a jump.
+const JUMP: Duration = Duration::from_secs(5);
+
+/// The last comparison of the two clocks.
+#[derive(Default)]
+pub(crate) struct Punctual {
+    agreed: Option<Agreed>,
+}
+
+struct Agreed {
+    /// When, on a clock that never jumps.
+    at: Instant,
+    /// The time that this machine showed.
+    shown: Duration,
+}
+
+impl Punctual {
+    /// Fails where the clock, which shows `now`, is too far ahead of the one of the store's server.
+    /// Asks the server once a minute, and after a jump.
+    pub fn check(&mut self, now: Duration, store: &mut dyn Store) -> Result<()> {
+        if let Some(agreed) = &self.agreed {
+            let passed = agreed.at.elapsed();
+            let expected = agreed.shown.saturating_add(passed);
+            if passed < HOLDS && now <= expected.saturating_add(JUMP) {
+                return Ok(());
+            }
+        }
+        self.agreed = None;
+        // One that does not tell the time is no reason to store nothing.
+        let Ok(Some(server)) = store.server_time() else {
+            return Ok(());
+        };
+        if now > server.saturating_add(AHEAD) {
+            return Err(StoreError::Backend(BackendError {
+                message: format!(
+                    "the clock of this machine shows {} and that of the {} server {}, in seconds since 1970: entries dated {} s ahead would not expire in time, so nothing was stored; set the clock of this machine",
+                    now.as_secs(),
+                    store.capabilities().name,
+                    server.as_secs(),
+                    now.as_secs() - server.as_secs(),
+                ),
+                retryable: false,
+            }));
+        }
+        self.agreed = Some(Agreed {
+            at: Instant::now(),
+            shown: now,
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Clock, ManualClock};
+    use crate::{GetRequest, PutRequest, SemanticCache, embedder::Precomputed};
+    use mneme_store::checks::Embedder;
+    use mneme_store::{CapabilitySet, MemoryStore, for_each_operation};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    /// A memory store with a clock, which counts how often it is asked.
+    struct Timed(MemoryStore, ManualClock, Arc<AtomicU64>);
+
+    macro_rules! timed {
+        ([] $($kind:ident $name:ident($($arg:ident: ($($type:tt)*)),*) -> ($($result:tt)*);)*) => {
+            $(fn $name(&mut self $(, $arg: $($type)*)*) -> Result<$($result)*> {
+                self.0.$name($($arg),*)
+            })*
+        };
+    }
+
+    #[deny(clippy::missing_trait_methods)]
+    impl Store for Timed {
+        fn capabilities(&self) -> CapabilitySet {
+            self.0.capabilities()
+        }
+
+        fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
+            self.0.recorded_embedder()
+        }
+
+        fn server_time(&mut self) -> Result<Option<Duration>> {
+            self.2.fetch_add(1, SeqCst);
+            Ok(Some(self.1.now()))
+        }
+
+        for_each_operation!(timed![]);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_of_the_servers_stores_nothing() {
+        let (ours, theirs) = (ManualClock::at(10_000), ManualClock::at(10_000));
+        let asked = Arc::new(AtomicU64::new(0));
+        let cache = SemanticCache::builder()
+            .store(Timed(
+                MemoryStore::new(),
+                theirs.clone(),
+                Arc::clone(&asked),
+            ))
+            .embedder(Precomputed::new("v", 2))
+            .clock(ours.clone())
+            .open()
+            .unwrap();
+        let put = |query: &str| cache.put(PutRequest::new(query, "r").embedding(vec![1.0, 0.0]));
+        for query in ["a", "b", "c"] {
+            put(query).unwrap();
+        }
+        assert_eq!(asked.load(SeqCst), 1, "it is asked seldom");
+        ours.set(Duration::from_secs(10_300));
+        put("up to five minutes").unwrap();
+        ours.set(Duration::from_secs(10_301));
+        assert!(put("within the jump that is let pass").is_ok());
+        ours.set(Duration::from_secs(370_000_000));
+        let message = put("ten years").unwrap_err().to_string();
+        for part in ["370000000", "10000", "set the clock of this machine"] {
+            assert!(message.contains(part), "{message}");
+        }
+        // What is there still answers.
+        assert!(cache.get(GetRequest::new("a")).unwrap().is_hit());
+        ours.set(Duration::from_secs(10_000));
+        put("set right").unwrap();
+        // One that is behind harms nobody.
+        theirs.set(Duration::from_secs(99_000));
+        put("behind").unwrap();
+    }
+}

@@ -1,0 +1,245 @@
+//! How long a caller waits while another caller's work is under way.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use mneme::embedder::Precomputed;
+use mneme::{Coordination, GetRequest, PutRequest, SemanticCache, Ttl, store};
+use serde_json::{Value, json};
+
+use crate::vectors::Generator;
+use crate::{Progress, THRESHOLD};
+
+/// What one `put_many` stores while filling.
+const BATCH: usize = 1000;
+/// Entries that expire, that a namespace of its own holds, or that are too many.
+const SOME: usize = 20_000;
+/// The most memory a component can have: 4 GiB.
+const MEMORY: usize = 1 << 32;
+/// The longest that reading a large index may take.
+const TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The waits at one number of entries.
+pub struct Waits {
+    pub entries: usize,
+    pub dim: usize,
+    pub works: Vec<Wait>,
+}
+
+/// One kind of work, and what it did to others.
+pub struct Wait {
+    /// The work of the one caller.
+    pub work: &'static str,
+    /// How often it was done, and how long one took at most.
+    pub calls: usize,
+    pub longest_call: Duration,
+    /// The exact look-ups of the other caller meanwhile, and the longest that one took.
+    pub others: u64,
+    pub longest_wait: Duration,
+}
+
+impl Waits {
+    pub fn json(&self) -> Vec<Value> {
+        let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+        let works = self.works.iter().map(|wait| {
+            json!({
+                "work": wait.work,
+                "entries": self.entries,
+                "dims": self.dim,
+                "calls": wait.calls,
+                "longest_call_ms": millis(wait.longest_call),
+                "exact_hits_meanwhile": wait.others,
+                "longest_wait_ms": millis(wait.longest_wait),
+            })
+        });
+        works.collect()
+    }
+
+    /// The table's lines: work, calls, longest call, look-ups meanwhile, longest wait.
+    pub fn lines(&self) -> impl Iterator<Item = [String; 5]> {
+        let millis = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1000.0);
+        self.works.iter().map(move |wait| {
+            [
+                wait.work.to_owned(),
+                wait.calls.to_string(),
+                millis(wait.longest_call),
+                wait.others.to_string(),
+                millis(wait.longest_wait),
+            ]
+        })
+    }
+}
+
+/// Fills a SQLite file, and measures an exact look-up's waits beside each kind of work.
+pub fn measure(
+    generator: &Generator,
+    entries: usize,
+    dim: usize,
+    folder: &Path,
+    progress: &Progress,
+) -> Result<Waits> {
+    let file = folder.join("waits.db");
+    let cache = open(&file, dim, None)?;
+    let put = |n: usize, namespace: &str, ttl: Ttl| -> Result<PutRequest> {
+        Ok(
+            PutRequest::new(format!("question {n}"), format!("answer {n}"))
+                .namespace(namespace)
+                .ttl(ttl)
+                .embedding(generator.row(n % entries)?),
+        )
+    };
+    let fill = |count: usize, namespace: &str, ttl: Ttl| -> Result<()> {
+        for start in (0..count).step_by(BATCH) {
+            progress.step(&format!("filling {namespace}: {start} of {count}"));
+            let batch: Result<Vec<_>> = (start..count.min(start + BATCH))
+                .map(|n| put(n, namespace, ttl))
+                .collect();
+            cache.put_many(batch?)?;
+        }
+        Ok(())
+    };
+    fill(entries, "default", Ttl::Inherit)?;
+    fill(SOME, "other", Ttl::Inherit)?;
+    progress.step("building the index");
+    cache.warm_up()?;
+    cache.flush()?;
+
+    let other = open(&file, dim, None)?;
+    let ask = |n: usize| -> Result<GetRequest> {
+        Ok(GetRequest::new(format!("unlike {n}")).embedding(generator.row(n)?))
+    };
+    let mut works = Vec::new();
+    let mut measure = |work, calls: usize, call: &mut dyn FnMut(usize) -> Result<()>| {
+        progress.step(work);
+        works.push(beside(&cache, work, calls, call)?);
+        anyhow::Ok(())
+    };
+    measure("nothing", 1, &mut |_| {
+        thread::sleep(Duration::from_secs(1));
+        Ok(())
+    })?;
+    measure("semantic look-up", 200, &mut |n| {
+        cache.get(ask(n)?).map(drop).map_err(Into::into)
+    })?;
+    measure("put", 200, &mut |n| {
+        cache.put(put(entries + n, "default", Ttl::Inherit)?)?;
+        Ok(())
+    })?;
+    measure("stats", 3, &mut |_| {
+        cache.stats(None).map(drop).map_err(Into::into)
+    })?;
+    measure("list_namespaces", 3, &mut |_| {
+        cache.list_namespaces().map(drop).map_err(Into::into)
+    })?;
+    measure("health", 3, &mut |_| {
+        cache.health(false).map(drop).map_err(Into::into)
+    })?;
+    measure("vacuum with nothing to do", 3, &mut |_| {
+        cache.vacuum(None, false).map(drop).map_err(Into::into)
+    })?;
+    fill(SOME, "brief", Ttl::Seconds(0))?;
+    measure("vacuum of 20,000 expired entries", 1, &mut |_| {
+        cache.vacuum(None, false).map(drop).map_err(Into::into)
+    })?;
+    measure("look-up after another process has put", 100, &mut |n| {
+        other.put(put(entries + 10_000 + n, "default", Ttl::Inherit)?)?;
+        cache.get(ask(n)?).map(drop).map_err(Into::into)
+    })?;
+    fill(SOME, "other", Ttl::Inherit)?;
+    cache.set_namespace_quota("other", Some(SOME as u64 / 2))?;
+    measure("put over a quota by 10,000", 100, &mut |n| {
+        cache.put(put(SOME + n, "other", Ttl::Inherit)?)?;
+        Ok(())
+    })?;
+    measure("flush", 1, &mut |_| cache.flush().map_err(Into::into))?;
+    measure("compact", 1, &mut |_| {
+        cache.compact().map(drop).map_err(Into::into)
+    })?;
+    measure("clear of 10,000 entries", 1, &mut |_| {
+        cache.clear_namespace("other").map(drop).map_err(Into::into)
+    })?;
+    let capped = open(&file, dim, Some(entries as u64 - SOME as u64))?;
+    capped.warm_up()?;
+    progress.step("put over the cap by 20,000");
+    let over = beside(&capped, "put over the cap by 20,000", 100, &mut |n| {
+        capped.put(put(entries + 20_000 + n, "default", Ttl::Inherit)?)?;
+        Ok(())
+    })?;
+    works.push(over);
+    progress.step("health, deep");
+    works.push(beside(&capped, "health, deep", 1, &mut |_| {
+        capped.health(true).map(drop).map_err(Into::into)
+    })?);
+    Ok(Waits {
+        entries,
+        dim,
+        works,
+    })
+}
+
+fn open(file: &Path, dim: usize, cap: Option<u64>) -> Result<SemanticCache> {
+    let url = format!("sqlite:{}", file.display());
+    let mut builder = SemanticCache::builder()
+        .boxed_store(store::from_url(&url).map_err(mneme::Error::from)?)
+        .embedder(Precomputed::new("bench-1", dim as u32))
+        .similarity_threshold(THRESHOLD as f32)
+        .coordination(Coordination::StaleTolerant(0))
+        .memory_limit(MEMORY)
+        .call_timeout(TIMEOUT);
+    if let Some(cap) = cap {
+        builder = builder.max_entries(cap);
+    }
+    builder.open().with_context(|| format!("bench: {url}"))
+}
+
+/// Does the work, while another thread asks the exact layer without a pause.
+fn beside(
+    cache: &SemanticCache,
+    work: &'static str,
+    calls: usize,
+    call: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<Wait> {
+    let (begun, done) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (others, longest) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let asker = scope.spawn(|| -> Result<()> {
+            for n in 0.. {
+                let start = Instant::now();
+                cache.get(format!("question {}", n % 1000).as_str())?;
+                let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                if n > 0 {
+                    others.fetch_add(1, Ordering::Relaxed);
+                    longest.fetch_max(took, Ordering::Relaxed);
+                }
+                begun.store(true, Ordering::Release);
+                if done.load(Ordering::Acquire) {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        while !begun.load(Ordering::Acquire) && !asker.is_finished() {
+            thread::yield_now();
+        }
+        let mut longest_call = Duration::ZERO;
+        let outcome = (0..calls).try_for_each(|n| {
+            let start = Instant::now();
+            call(n)?;
+            longest_call = longest_call.max(start.elapsed());
+            anyhow::Ok(())
+        });
+        done.store(true, Ordering::Release);
+        asker.join().expect("the asking thread does not panic")?;
+        outcome?;
+        Ok(Wait {
+            work,
+            calls,
+            longest_call,
+            others: others.load(Ordering::Relaxed),
+            longest_wait: Duration::from_nanos(longest.load(Ordering::Relaxed)),
+        })
+    })
+}

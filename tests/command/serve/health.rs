@@ -1,0 +1,142 @@
+//! Whether a server lives, can answer, and has a sound store; and what it does by itself.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Server, TOKEN, put, terminate, until};
+use crate::Folder;
+
+#[test]
+fn a_store_that_is_not_well_is_reported_to_who_may_know() {
+    let folder = Folder::new();
+    folder.put("q", "r", "[1, 0, 0]");
+    let conn = rusqlite::Connection::open(folder.path("mneme.db")).unwrap();
+    conn.execute("UPDATE entries SET embedding = x'00'", [])
+        .unwrap();
+    drop(conn);
+    let mut server = Server::with(&folder, &[], Some(TOKEN));
+    let report = server.ask("GET", "/v1/health?deep=true");
+    assert_eq!(
+        (report.status, &report.json["healthy"]),
+        (503, &json!(false))
+    );
+    let problems = report.json["problems"].as_array().unwrap();
+    assert!(!problems.is_empty());
+    let told = report.json.to_string();
+    let path = folder.0.path().to_str().unwrap();
+    assert!(!told.contains(path) && !told.contains("mneme.db"), "{told}");
+    assert_eq!(
+        server.ask("GET", "/v1/health?depp=true").refused(400),
+        "invalid_argument"
+    );
+    server.token = None;
+    assert_eq!(
+        server.ask("GET", "/v1/health?deep=true").refused(401),
+        "unauthorized"
+    );
+    for path in ["/livez", "/readyz", "/health"] {
+        let told = server.ask("GET", path).json;
+        assert_eq!(told.as_object().unwrap().len(), 1, "{path}: {told}");
+    }
+    assert!(server.stop());
+}
+
+#[test]
+fn a_store_that_has_lost_its_data_is_not_well() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &[]);
+    server.post("/v1/put", &put("q", [1.0, 0.0, 0.0])).ok();
+    assert_eq!(server.ask("GET", "/health").ok()["healthy"], true);
+    for name in ["mneme.db", "mneme.db-wal", "mneme.db-shm"] {
+        let _ = std::fs::remove_file(folder.path(name));
+    }
+    until("the loss is noticed", || {
+        server.ask("GET", "/health").status == 503
+    });
+    for path in ["/health", "/readyz", "/v1/health?deep=true"] {
+        assert_eq!(server.ask("GET", path).status, 503, "{path}");
+    }
+    let lost = server.post("/v1/put", &put("p", [1.0, 0.0, 0.0]));
+    assert_ne!(lost.status, 200, "{lost:?}");
+    assert!(!folder.path("mneme.db").exists(), "a check makes no store");
+    assert_eq!(server.ask("GET", "/livez").status, 200);
+    terminate(&server.child);
+    assert!(server.ended().is_some());
+}
+
+#[test]
+fn a_cache_that_is_held_up_is_said_at_once() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &["--request-timeout", "3"]);
+    server.post("/v1/put", &put("q", [1.0, 0.0, 0.0])).ok();
+    assert_eq!(server.ask("GET", "/readyz").ok(), json!({"ready": true}));
+    assert_eq!(server.ask("GET", "/health").ok()["healthy"], true);
+    assert_eq!(
+        server.ask("GET", "/v1/health?deep=true").ok()["deep"]["entries"],
+        1
+    );
+    let mut other = rusqlite::Connection::open(folder.path("mneme.db")).unwrap();
+    let held = other
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .unwrap();
+    std::thread::scope(|scope| {
+        // Each waits for the lock of the file, one after the other.
+        for n in 0..8 {
+            let server = &server;
+            scope.spawn(move || {
+                let asked = Instant::now();
+                let late = server.post("/v1/put", &put(&format!("q{n}"), [1.0, 0.0, 0.0]));
+                assert_eq!(late.status, 503, "{late:?}");
+                assert_eq!(late.json["error"]["retryable"], true);
+                assert!(
+                    asked.elapsed() < Duration::from_secs(10),
+                    "{:?}",
+                    asked.elapsed()
+                );
+            });
+        }
+        until("a put waits", || server.ask("GET", "/readyz").status == 503);
+        let asked = Instant::now();
+        assert_eq!(server.ask("GET", "/livez").ok(), json!({"live": true}));
+        assert!(asked.elapsed() < Duration::from_secs(1));
+        let asked = Instant::now();
+        let metrics = server.text("/metrics");
+        assert!(metrics.contains("mneme_store_up 0"), "{metrics}");
+        assert!(metrics.contains("mneme_http_requests_total"), "{metrics}");
+        assert!(asked.elapsed() < Duration::from_secs(5));
+    });
+    drop(held);
+    until("it answers again", || {
+        server.ask("GET", "/readyz").status == 200
+    });
+    assert!(server.text("/metrics").contains("mneme_store_up 1"));
+    assert!(server.stop());
+}
+
+#[test]
+fn what_has_expired_goes_and_what_was_read_is_noted_by_themselves() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &["--vacuum-interval", "1"]);
+    let mut short = put("short", [1.0, 0.0, 0.0]);
+    short["ttl"] = json!(1);
+    server.post("/v1/put", &short).ok();
+    server.post("/v1/namespaces/other/put", &short).ok();
+    server.post("/v1/put", &put("long", [0.0, 1.0, 0.0])).ok();
+    server.post("/v1/get", &json!({"query": "long"})).ok();
+    let conn = rusqlite::Connection::open(folder.path("mneme.db")).unwrap();
+    let number = |query: &str| -> i64 { conn.query_row(query, [], |row| row.get(0)).unwrap() };
+    until("the access is written", || {
+        number("SELECT max(access_count) FROM entries") > 0
+    });
+    until("they are removed", || {
+        number("SELECT count(*) FROM entries") == 1
+    });
+    assert!(server.stop());
+
+    let server = Server::start(&folder, &["--vacuum-interval", "0"]);
+    server.post("/v1/put", &short).ok();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(number("SELECT count(*) FROM entries"), 2, "0 is never");
+    assert!(server.stop());
+}

@@ -1,0 +1,186 @@
+//! Connections that are silent, slow, or never end.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use super::{Server, TOKEN, all_of, put, until};
+use crate::Folder;
+
+const TIMES: [&str; 4] = ["--idle-timeout", "1", "--body-timeout", "1"];
+/// After which nothing that is limited to a second may still be there.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Sends bytes, again and again, until the server has closed the connection.
+fn drip(mut stream: TcpStream, piece: &[u8], pause: Duration) -> String {
+    let started = Instant::now();
+    stream.set_read_timeout(Some(pause)).unwrap();
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        assert!(started.elapsed() < SOON, "it is served for ever");
+        let _ = stream.write_all(piece);
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => answer.extend_from_slice(&buffer[..length]),
+            Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[test]
+fn connections_that_bring_no_request_are_closed() {
+    let folder = Folder::new();
+    let server = Server::with(&folder, &TIMES, Some(TOKEN));
+    let started = Instant::now();
+    let nothing = server.connect();
+    let half_a_head = server.say("GET /livez HTTP/1.1\r\nhost: localhost\r\n");
+    let half_http_2 = server.say("PRI * HTTP/2.0\r\n");
+    let http_2 = server.say("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    for mut stream in [nothing, half_a_head, half_http_2] {
+        assert_eq!(all_of(&mut stream), "");
+    }
+    let mut frames = Vec::new();
+    let _ = { http_2 }.read_to_end(&mut frames);
+    // One that was served, and then is silent.
+    let mut kept = server.say("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    assert!(all_of(&mut kept).contains("{\"live\":true}"));
+    // Heads that never end.
+    let endless = server.say("GET /livez HTTP/1.1\r\nhost: localhost\r\n");
+    drip(endless, b"x: y\r\n", Duration::from_millis(100));
+    assert!(started.elapsed() < SOON);
+    assert!(server.stop());
+}
+
+#[test]
+fn bodies_must_arrive() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &TIMES);
+    let head = |path: &str, kind: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: 1000000\r\n\r\n"
+        )
+    };
+    for (path, kind) in [
+        ("/v1/put", "application/json"),
+        ("/v1/load", "application/octet-stream"),
+    ] {
+        let mut silent = server.say(&head(path, kind));
+        assert!(all_of(&mut silent).starts_with("HTTP/1.1 408"), "{path}");
+        let dripping = server.say(&head(path, kind));
+        let answer = drip(dripping, b" ", Duration::from_millis(50));
+        assert!(answer.starts_with("HTTP/1.1 408"), "{path}: {answer}");
+    }
+    // One that is larger may take longer, and is loaded.
+    for n in 0..200 {
+        server
+            .post("/v1/put", &put(&format!("q{n}"), [1.0, n as f32, 0.0]))
+            .ok();
+    }
+    let archive = server.dump("?portable=true&level=0");
+    assert!(archive.len() > 48 * 1024, "{}", archive.len());
+    let mut stream = server.say(&format!(
+        "POST /v1/load?mode=replace HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/octet-stream\r\ncontent-length: {}\r\n\r\n",
+        archive.len()
+    ));
+    let started = Instant::now();
+    for piece in archive.chunks(archive.len().div_ceil(16)) {
+        stream.write_all(piece).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(
+        started.elapsed() > Duration::from_millis(1500),
+        "longer than the time-out"
+    );
+    let answer = all_of(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // Nothing is left of those that did not arrive.
+    let served = server.post("/v1/get", &serde_json::json!({"query": "Q7"}));
+    assert_eq!(served.ok()["hit"], true);
+    assert!(server.stop());
+}
+
+#[test]
+fn a_reader_that_stops_reading_is_left() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &TIMES);
+    let mut large = put("large", [1.0, 0.0, 0.0]);
+    large["response"] = "x".repeat(4 << 20).into();
+    server.post("/v1/put", &large).ok();
+    let body = r#"{"query":"large"}"#;
+    let ask = format!(
+        "POST /v1/get HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    // More than the buffers between the two hold.
+    let stalled = server.say(&ask.repeat(8));
+    let open = || {
+        std::fs::read_dir(format!("/proc/{}/fd", server.child.id()))
+            .unwrap()
+            .count()
+    };
+    let before = open();
+    until("the connection is closed", || open() < before);
+    drop(stalled);
+    assert!(server.stop());
+}
+
+#[test]
+fn silent_connections_make_room_for_others() {
+    let folder = Folder::new();
+    let server = Server::with(
+        &folder,
+        &["--max-connections", "20", "--idle-timeout", "600"],
+        Some(TOKEN),
+    );
+    let mut silent: Vec<_> = (0..60).map(|_| server.connect()).collect();
+    for _ in 0..30 {
+        let answer = all_of(
+            &mut server.say("GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"),
+        );
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    // The eldest went first.
+    assert_eq!(all_of(&mut silent[0]), "");
+    drop(silent);
+    // Where each has a request under way, others are refused with a reason.
+    let head = format!(
+        "POST /v1/put HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\nexpect: 100-continue\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
+    );
+    let busy: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = server.say(&head);
+            let mut go_on = [0; 25];
+            stream.read_exact(&mut go_on).unwrap();
+            assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+            stream
+        })
+        .collect();
+    let refusal = all_of(&mut server.connect());
+    assert!(
+        refusal.starts_with("HTTP/1.1 503") && refusal.contains("too many connections"),
+        "{refusal}"
+    );
+    drop(busy);
+    until("there is room again", || {
+        let asked = server.agent.get(format!("{}/livez", server.url)).call();
+        asked.is_ok_and(|answer| answer.status() == 200)
+    });
+    assert!(server.stop());
+}
+
+#[test]
+fn more_connections_than_files_are_refused_at_the_start() {
+    let folder = Folder::new();
+    let done = folder.mneme(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--max-connections",
+        "4294967295",
+    ]);
+    assert_eq!(done.code, 2);
+    assert!(done.stderr.contains("raise `ulimit -n`"), "{}", done.stderr);
+}

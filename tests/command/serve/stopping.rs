@@ -1,0 +1,245 @@
+//! The end of a server, whatever is under way, and what it leaves.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Server, all_of, put, terminate, until};
+use crate::Folder;
+
+/// A server that tells its warnings.
+fn start(folder: &Folder, args: &[&str]) -> Server {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mneme"));
+    command.stderr(Stdio::piped());
+    Server::run(command, folder, args, None)
+}
+
+/// Asks a server to end. Its exit code and warnings, and how long it took.
+fn end(mut server: Server) -> (Option<i32>, String, Duration) {
+    let asked = Instant::now();
+    terminate(&server.child);
+    let code = server.child.wait().unwrap().code();
+    let took = asked.elapsed();
+    let mut warnings = String::new();
+    let mut stderr = server.child.stderr.take().unwrap();
+    stderr.read_to_string(&mut warnings).unwrap();
+    (code, warnings, took)
+}
+
+/// The grace of two seconds, and what a busy machine adds.
+const LATEST: Duration = Duration::from_secs(8);
+
+#[test]
+fn a_signal_ends_what_never_ends_by_itself() {
+    let folder = Folder::new();
+    let started = start(&folder, &["--grace", "2", "--body-timeout", "600"]);
+    started.post("/v1/put", &put("q", [1.0, 0.0, 0.0])).ok();
+    // A load whose archive never arrives, silent connections, and half a head.
+    let load = "POST /v1/load HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-type: application/octet-stream\r\ncontent-length: 1000\r\n\r\n";
+    let mut loading = started.say(load);
+    loading.read_exact(&mut [0; 25]).unwrap();
+    let _others = [started.connect(), started.say("GET /v1/st")];
+    let (code, warnings, took) = end(started);
+    assert_eq!(code, Some(1), "{warnings}");
+    assert!(warnings.contains("dropped: 1 POST /v1/load"), "{warnings}");
+    assert!(took < LATEST, "{took:?}");
+
+    // A store that does not answer: somebody else writes, for ever.
+    let started = start(&folder, &["--grace", "2"]);
+    let mut other = rusqlite::Connection::open(folder.path("mneme.db")).unwrap();
+    let held = other
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .unwrap();
+    let body = put("p", [0.0, 1.0, 0.0]).to_string();
+    let text = format!(
+        "POST /v1/put HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut putting = started.say(&text);
+    putting.read_exact(&mut [0; 25]).unwrap();
+    putting.write_all(body.as_bytes()).unwrap();
+    // Readers of WAL wait for nobody, so it is the cache that is held.
+    until("the put waits", || {
+        started.ask("GET", "/readyz").status == 503
+    });
+    let (code, warnings, took) = end(started);
+    assert_eq!(code, Some(1), "{warnings}");
+    assert!(
+        warnings.contains("dropped: 1 POST /v1/put")
+            && warnings.contains("did not end a call in time"),
+        "{warnings}"
+    );
+    assert!(took < LATEST, "{took:?}");
+    drop(held);
+    let stored: i64 = other
+        .query_row("SELECT count(*) FROM entries", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(stored, 1, "what was dropped is not stored");
+
+    // Nothing under way: silent connections are no loss.
+    let started = start(&folder, &["--grace", "20"]);
+    let _silent = [started.connect(), started.say("GET /v1/st")];
+    let (code, warnings, took) = end(started);
+    assert_eq!((code, warnings.as_str()), (Some(0), ""));
+    assert!(took < LATEST, "{took:?}");
+
+    // A second signal does not wait for the grace.
+    let started = start(&folder, &["--grace", "600", "--body-timeout", "600"]);
+    let mut loading = started.say(load);
+    loading.read_exact(&mut [0; 25]).unwrap();
+    terminate(&started.child);
+    until("it listens no more", || {
+        std::net::TcpStream::connect(started.url.strip_prefix("http://").unwrap()).is_err()
+    });
+    let (code, warnings, took) = end(started);
+    assert_eq!(code, Some(1), "{warnings}");
+    assert!(took < LATEST, "{took:?}");
+}
+
+#[test]
+fn an_embedder_that_hangs_holds_up_neither_hits_nor_the_end() {
+    let folder = Folder::new();
+    let embedder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let spec = format!("openai:http://{}/v1,m,3", embedder.local_addr().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mneme"));
+    command.env("MNEME_EMBEDDER", &spec).stderr(Stdio::piped());
+    let args = [
+        "--embed-timeout",
+        "2",
+        "--max-embeddings",
+        "1",
+        "--grace",
+        "2",
+    ];
+    let server = Server::run(command, &folder, &args, None);
+    server.post("/v1/put", &put("known", [1.0, 0.0, 0.0])).ok();
+    // One is embedded, and the others wait in line.
+    let asked = Instant::now();
+    let replies: Vec<_> = std::thread::scope(|scope| {
+        let ask = |_| scope.spawn(|| server.post("/v1/get", &json!({"query": "unknown"})));
+        let asking: Vec<_> = (0..10).map(ask).collect();
+        for _ in 0..20 {
+            let asked = Instant::now();
+            let hit = server.post("/v1/get", &json!({"query": "known"})).ok();
+            assert_eq!(hit["hit"], true);
+            assert!(
+                asked.elapsed() < Duration::from_secs(1),
+                "it waits for the embedder"
+            );
+        }
+        asking
+            .into_iter()
+            .map(|reply| reply.join().unwrap())
+            .collect()
+    });
+    assert!(asked.elapsed() >= Duration::from_secs(2) && asked.elapsed() < LATEST);
+    for reply in replies {
+        assert_eq!(reply.ok()["reason"], "embedder_failure");
+    }
+    let put = server.post("/v1/put", &json!({"query": "new", "response": "r"}));
+    assert_eq!(put.refused(503), "embedder");
+    assert_eq!(put.json["error"]["retryable"], true);
+    let (code, warnings, took) = end(server);
+    assert_eq!(
+        (code, warnings.as_str()),
+        (Some(0), ""),
+        "a thread that hangs is no request"
+    );
+    assert!(took < LATEST, "{took:?}");
+}
+
+#[test]
+fn a_client_that_leaves_ends_its_load() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &["--store", "memory:"]);
+    for n in 0..3000 {
+        server
+            .post("/v1/put", &put(&format!("q{n}"), [1.0, n as f32, 0.0]))
+            .ok();
+    }
+    let archive = server.dump("");
+    let other = Server::start(&folder, &[]);
+    for _ in 0..4 {
+        let mut stream = other.say(&format!(
+            "POST /v1/load?mode=merge HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/octet-stream\r\ncontent-length: {}\r\n\r\n",
+            archive.len()
+        ));
+        stream.write_all(&archive).unwrap();
+    }
+    // Were one of them loaded, this would be refused.
+    let mut reply = other.load("?mode=empty", &archive);
+    until("there is room for a load", || {
+        if reply.status == 503 {
+            reply = other.load("?mode=empty", &archive);
+        }
+        reply.status != 503
+    });
+    assert_eq!(reply.ok()["entries"], 3000);
+    assert!(other.stop() && server.stop());
+}
+
+#[test]
+fn what_a_killed_process_leaves_goes() {
+    let folder = Folder::new();
+    let load = "POST /v1/load HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-type: application/octet-stream\r\ncontent-length: 1000\r\n\r\n";
+    let left = || -> Vec<_> {
+        let entries = std::fs::read_dir(folder.0.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| !name.starts_with("mneme.db")).collect()
+    };
+    let mut killed = Server::start(&folder, &[]);
+    let mut loading = killed.say(load);
+    loading.read_exact(&mut [0; 25]).unwrap();
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    assert_eq!(left(), [""; 0]);
+    // One that was killed in the middle of a native archive leaves a folder, until the next.
+    folder.put("q", "r", "[1, 0, 0]");
+    let scratch = folder.path("mneme-scratch-killed");
+    std::fs::create_dir(&scratch).unwrap();
+    std::fs::write(scratch.join("lock"), "").unwrap();
+    std::fs::write(scratch.join("scratch.db"), "an answer").unwrap();
+    let next = Server::start(&folder, &[]);
+    let archive = next.dump("");
+    next.load("?mode=replace", &archive).ok();
+    assert!(next.stop());
+    assert_eq!(left(), [""; 0]);
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_an_error_and_not_the_end() {
+    let folder = Folder::new();
+    let mut command = Command::new("sh");
+    // In units of 512 bytes.
+    command.args([
+        "-c",
+        "ulimit -f 6000; exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_mneme"),
+    ]);
+    let server = Server::run(command, &folder, &[], None);
+    let reply = |n: usize| {
+        let mut large = put(&format!("q{n}"), [1.0, 0.0, 0.0]);
+        large["response"] = "x".repeat(1 << 20).into();
+        server.post("/v1/put", &large)
+    };
+    reply(0).ok();
+    let full = (1..20)
+        .map(reply)
+        .find(|reply| reply.status != 200)
+        .unwrap();
+    assert!([500, 503].contains(&full.status), "{full:?}");
+    assert_eq!(full.json["error"]["kind"], "backend");
+    let path = folder.0.path().to_str().unwrap();
+    assert!(!full.json.to_string().contains(path), "{full:?}");
+    let hit = server.post("/v1/get", &json!({"query": "q0"})).ok();
+    assert_eq!(hit["hit"], true);
+    let mut alive =
+        server.say("GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    assert!(all_of(&mut alive).starts_with("HTTP/1.1 200"));
+    terminate(&server.child);
+    // What it counted may have found no room.
+    assert!(server.ended().is_some(), "a signal has ended it");
+}

@@ -1,0 +1,147 @@
+//! The Postgres store when its data is gone, or another cache's is in its place, while it is open.
+
+use mneme::PostgresStore;
+use mneme::store::{ImportMode, Result, Store, StoreError, Touch};
+use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, ids, put};
+use mneme_tests::servers::postgres::Postgres;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+mneme_tests::tests![
+    tables_that_were_emptied_take_no_writes_until_the_store_is_opened_again,
+    another_cache_in_its_place_is_left_alone,
+    dropped_tables_are_told,
+    a_role_that_only_reads_opens_and_answers,
+];
+
+/// Fails unless the error says that the data is gone.
+#[track_caller]
+fn is_gone<T: Debug>(outcome: Result<T>) {
+    match outcome {
+        Err(StoreError::Corrupt(text)) => assert!(
+            text.starts_with("Postgres store ") && text.contains("the data of this cache is gone"),
+            "{text}"
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refuses_everything(store: &mut PostgresStore) {
+    is_gone(store.insert(vec![entry("a", 2)]));
+    is_gone(store.read_version_counter());
+    is_gone(store.delete_by_id(1));
+    is_gone(store.clear_namespace(None));
+    is_gone(store.set_namespace_quota("a", Some(1)));
+    is_gone(store.set_namespace_quota("a", None));
+    is_gone(store.replace_meta("k", None, Some("v")));
+    is_gone(store.replace_meta("k", None, None));
+    is_gone(store.write_blob("b", vec![1]));
+    is_gone(store.delete_blobs(&["b".to_owned()]));
+    is_gone(store.begin_import(ImportMode::Merge));
+    is_gone(store.update_access(&[Touch {
+        id: 1,
+        hits: 1,
+        last_accessed_at: 5,
+    }]));
+    assert!(!store.integrity_check().unwrap());
+}
+
+fn opened(server: &Postgres, schema: &str) -> PostgresStore {
+    let mut store = server.named_store(schema);
+    store.open(FINGERPRINT, DIM).unwrap();
+    store
+}
+
+const TABLES: [&str; 5] = [
+    "schema_meta",
+    "entries",
+    "cache_counters",
+    "namespace_quotas",
+    "multi_process_state",
+];
+
+fn tables_that_were_emptied_take_no_writes_until_the_store_is_opened_again(server: Arc<Postgres>) {
+    let mut store = opened(&server, "emptied");
+    put(&mut store, entry("a", 1));
+    store.begin_import(ImportMode::Merge).unwrap();
+    store.write_import(vec![entry("a", 3)]).unwrap();
+    for table in TABLES {
+        server.sql(&format!("DELETE FROM emptied.{table}"));
+    }
+    let outcome = store.commit_import(&[], &[]);
+    assert!(outcome.is_err(), "{outcome:?}");
+    refuses_everything(&mut store);
+    for table in TABLES {
+        let rows = server.sql(&format!("SELECT count(*) FROM emptied.{table}"));
+        assert_eq!(rows, "0", "{table}");
+    }
+    store.open(FINGERPRINT, DIM).unwrap();
+    assert_eq!(store.count(None).unwrap(), 0);
+    put(&mut store, entry("a", 1));
+    assert!(store.integrity_check().unwrap());
+}
+
+fn another_cache_in_its_place_is_left_alone(server: Arc<Postgres>) {
+    let mut store = opened(&server, "replaced");
+    put(&mut store, entry("a", 1));
+    server.sql("SET client_min_messages = error; DROP SCHEMA replaced CASCADE");
+    let mut other = opened(&server, "replaced");
+    put(&mut other, entry("a", 1));
+    let version = other.read_version_counter().unwrap();
+    refuses_everything(&mut store);
+    assert_eq!(ids(&mut other), [1]);
+    assert_eq!(other.read_version_counter().unwrap(), version);
+    store.open(FINGERPRINT, DIM).unwrap();
+    assert!(get(&mut store, "a", 1).is_some());
+    put(&mut store, entry("a", 2));
+}
+
+fn dropped_tables_are_told(server: Arc<Postgres>) {
+    let mut store = opened(&server, "dropped");
+    put(&mut store, entry("a", 1));
+    server.sql("SET client_min_messages = error; DROP SCHEMA dropped CASCADE");
+    for outcome in [
+        store.insert(vec![entry("a", 2)]).map(drop),
+        store.get_by_ids(&[1]).map(drop),
+    ] {
+        assert!(
+            matches!(&outcome, Err(StoreError::Schema(text)) if text.contains("open the store again")),
+            "{outcome:?}"
+        );
+    }
+    store.open(FINGERPRINT, DIM).unwrap();
+    put(&mut store, entry("a", 1));
+}
+
+fn a_role_that_only_reads_opens_and_answers(server: Arc<Postgres>) {
+    let mut store = opened(&server, "reading");
+    put(&mut store, entry("a", 1));
+    server.sql("DELETE FROM reading.cache_counters");
+    server.sql(
+        "CREATE ROLE reader LOGIN PASSWORD 'reader'; GRANT USAGE ON SCHEMA reading TO reader;
+         GRANT SELECT ON ALL TABLES IN SCHEMA reading TO reader",
+    );
+    let url = format!(
+        "postgres://reader:reader@127.0.0.1:{}/postgres?schema=reading",
+        server.port()
+    );
+    let mut reader = PostgresStore::from_url(&url).unwrap();
+    reader.open(FINGERPRINT, DIM).unwrap();
+    assert!(get(&mut reader, "a", 1).is_some());
+    let touched = reader.update_access(&[Touch {
+        id: 1,
+        hits: 1,
+        last_accessed_at: 5,
+    }]);
+    let Err(StoreError::Backend(error)) = touched else {
+        panic!("{touched:?}");
+    };
+    assert!(
+        error.message.contains("grant the role"),
+        "{}",
+        error.message
+    );
+    // A right that is missing is no damage.
+    let sound = reader.integrity_check();
+    assert!(!matches!(sound, Ok(false)), "{sound:?}");
+}

@@ -103,7 +103,7 @@ function outOfRange(column: string): string {
 /** Rows that no page would show, or no index could take. */
 const WRONG_ROW = `SELECT 1 FROM entries
   WHERE id NOT BETWEEN 1 AND ${MAX} OR typeof(embedding) <> 'blob' OR length(embedding) <> ?
-    OR namespace = '' OR ${['created_at', 'last_accessed_at', 'access_count'].map(outOfRange).join(' OR ')}
+    OR ${['created_at', 'last_accessed_at', 'access_count'].map(outOfRange).join(' OR ')}
     OR (ttl IS NOT NULL AND ${outOfRange('ttl')})
   LIMIT 1`;
 

@@ -7,6 +7,7 @@ use crate::bindings::wasi::clocks::wall_clock;
 use crate::cache::Cache;
 use crate::error::{Result, invalid};
 use crate::host::{Archive, Host, Now};
+use crate::policy as policy_rules;
 use crate::store::Store;
 use crate::types::*;
 use crate::{checkpoint, options, query, vector};
@@ -140,6 +141,10 @@ impl Guest for Component {
             hash: query::hash(&text),
             text,
         }
+    }
+
+    fn is_readable(reading: Reading) -> bool {
+        policy_rules::is_readable(&reading)
     }
 
     fn similarity(a: Vec<f32>, b: Vec<f32>, dtype: VectorDtype) -> Result<f32> {

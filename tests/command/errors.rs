@@ -149,6 +149,63 @@ fn bad_input_gives_its_error_and_changes_nothing() {
 }
 
 #[test]
+fn only_what_stores_makes_a_cache() {
+    let folder = Folder::new();
+    let at = |store: &'static str, args: &[&'static str]| {
+        let args = [&["--json", "--store", store], args].concat();
+        folder.mneme(&args)
+    };
+    let vector = ["--embedding", "[1, 0, 0]"];
+    let reading: &[&[&str]] = &[
+        &["get", "q"],
+        &["explain", "q", vector[0], vector[1]],
+        &["delete", "q"],
+        &["clear", "--all"],
+        &["namespaces"],
+        &["quota"],
+        &["vacuum"],
+        &["warm-up"],
+        &["stats"],
+        &["health"],
+        &["dump", "archive.gz"],
+    ];
+    for args in reading {
+        let (kind, message) = at("sqlite:mistyped.db", args).error();
+        assert_eq!(kind, "backend", "{args:?}: {message}");
+        assert!(message.contains("mistyped.db"), "{args:?}: {message}");
+        assert!(message.contains("no cache"), "{args:?}: {message}");
+        assert_eq!(
+            fs::read_dir(folder.0.path()).unwrap().count(),
+            0,
+            "{args:?}"
+        );
+    }
+    let (_, message) = at("sqlite:mistyped.db", &["copy", "--to", "sqlite:target.db"]).error();
+    assert!(message.contains("no cache"), "{message}");
+    assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 0);
+    let (kind, message) = at("sqlite:file:t.db", &["get", "q"]).error();
+    assert!(message.contains("write sqlite:t.db"), "{kind}: {message}");
+    assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 0);
+
+    assert_eq!(
+        at("sqlite:new.db", &["put", "q", "r", vector[0], vector[1]]).code,
+        0
+    );
+    assert_eq!(at("sqlite:new.db", &["get", "q"]).json()["response"], "r");
+    assert_eq!(
+        at("sqlite:new.db?mode=ro", &["get", "q"]).json()["response"],
+        "r"
+    );
+    let (kind, message) = at(
+        "sqlite:new.db?mode=ro",
+        &["put", "p", "r", vector[0], vector[1]],
+    )
+    .error();
+    assert_eq!(kind, "backend", "{message}");
+    assert!(message.contains("can only be read here"), "{message}");
+}
+
+#[test]
 fn a_refused_key_is_not_shown() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -163,7 +220,9 @@ fn a_refused_key_is_not_shown() {
     });
     let folder = Folder::new();
     let spec = format!("openai:http://user:pass-word@127.0.0.1:{port}/v1,model");
-    let (kind, message) = folder.run(&spec, &["--json", "get", "q"], b"").error();
+    let (kind, message) = folder
+        .run(&spec, &["--json", "--store", "memory:", "get", "q"], b"")
+        .error();
     assert_eq!(kind, "embedder");
     assert!(
         message.contains("answered 401") && message.contains("check the API key"),
@@ -174,7 +233,11 @@ fn a_refused_key_is_not_shown() {
         "{message}"
     );
     // With the dimension given, opening asks nobody, and the failure is a miss.
-    let done = folder.run(&format!("{spec},3"), &["--json", "get", "q"], b"");
+    let done = folder.run(
+        &format!("{spec},3"),
+        &["--json", "--store", "memory:", "get", "q"],
+        b"",
+    );
     assert_eq!(
         done.json(),
         json!({"hit": false, "reason": "embedder_failure"})

@@ -92,6 +92,8 @@ fn upkeep() {
 #[test]
 fn warming_up_keeps_the_index_for_those_who_come_next() {
     let folder = Folder::new();
+    folder.put("question", "answer", "[1, 0, 0]");
+    assert_eq!(folder.mneme(&["delete", "question"]).code, 0);
     assert_eq!(
         folder.json(&["warm-up"]),
         json!({"rows": 0, "index_bytes": 0})

@@ -147,9 +147,12 @@ fn numbers_are_exact_or_refused(server: Redis) {
         ),
         (1, 1)
     );
+    let outcome = store.set_namespace_quota("a", Some(GREATEST + 1));
+    assert!(
+        matches!(outcome, Err(StoreError::InvalidArgument(_))),
+        "{outcome:?}"
+    );
     store.set_namespace_quota("a", Some(GREATEST)).unwrap();
-    let refused = store.set_namespace_quota("a", Some(GREATEST + 1));
-    assert!(matches!(refused, Err(StoreError::InvalidArgument(_))));
     assert_eq!(store.get_namespace_quota("a").unwrap(), Some(GREATEST));
 
     // The sum of both is beyond what a double holds.

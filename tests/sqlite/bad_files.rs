@@ -15,14 +15,20 @@ mneme_tests::tests![
     what_is_no_cache_is_refused_and_left_alone,
     a_newer_schema_is_refused_and_left_alone,
     #[cfg(unix)]
-    a_file_that_may_not_be_written_is_refused,
+    a_file_that_may_not_be_written_is_read,
     #[cfg(unix)]
     a_file_that_may_not_grow_keeps_what_it_has,
     #[cfg(target_os = "linux")]
     a_full_disk_is_named_and_keeps_what_it_has,
+    #[cfg(target_os = "linux")]
+    a_disk_that_others_filled_is_named_by_who_only_asks,
 ];
 
-mneme_tests::children![child_is_refused, child_fills_the_disk,];
+mneme_tests::children![
+    child_only_reads,
+    child_fills_the_disk,
+    child_asks_on_a_full_disk,
+];
 
 fn builder(path: &Path) -> Builder {
     SemanticCache::builder()
@@ -190,33 +196,67 @@ fn a_newer_schema_is_refused_and_left_alone() {
 }
 
 #[cfg(unix)]
-fn a_file_that_may_not_be_written_is_refused() -> Ran {
+fn a_file_that_may_not_be_written_is_read() -> Ran {
+    use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let path = closed_file(dir.path());
-    let mut rights = std::fs::metadata(&path).unwrap().permissions();
-    rights.set_readonly(true);
-    std::fs::set_permissions(&path, rights).unwrap();
-    let child = children::command("child_is_refused", &[("PATH", path.to_str().unwrap())]);
-    let mut command = match std::fs::OpenOptions::new().append(true).open(&path) {
-        // Root may write to any file, unless it has given up that right.
-        Ok(_) => {
-            let mut setpriv = Command::new("setpriv");
-            setpriv.args(["--bounding-set", "-dac_override"]);
-            run_by(setpriv, &child)
-        }
-        Err(_) => child,
+    let allow = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
-    let output = command.output();
-    let output = output.map_err(|error| format!("no setpriv: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    for (folder, file) in [(0o700, 0o400), (0o500, 0o400), (0o500, 0o600)] {
+        allow(&path, file);
+        allow(dir.path(), folder);
+        let child = children::command("child_only_reads", &[("PATH", path.to_str().unwrap())]);
+        let mut command = match std::fs::OpenOptions::new().append(true).open(&path) {
+            // Root may write to any file, unless it has given up that right.
+            Ok(_) if folder == 0o700 || is_writable(dir.path()) => {
+                let mut setpriv = Command::new("setpriv");
+                setpriv.args(["--bounding-set", "-dac_override"]);
+                run_by(setpriv, &child)
+            }
+            _ => child,
+        };
+        let output = command.output();
+        let output = output.map_err(|error| format!("no setpriv: {error}"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{folder:o} {file:o}: {said}");
+        if folder == 0o500 {
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
+        allow(dir.path(), 0o700);
+        for more in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(dir.path().join(format!("cache.db{more}")));
+        }
+    }
     Ok(())
 }
 
-/// Is not let open a file.
-fn child_is_refused() {
-    let error = builder(argument("PATH").as_ref()).open().unwrap_err();
-    assert_refused(&error, "the right to write");
+#[cfg(unix)]
+fn is_writable(folder: &Path) -> bool {
+    tempfile::tempfile_in(folder).is_ok()
+}
+
+/// Opens a file that it may not write.
+fn child_only_reads() {
+    let path = argument("PATH");
+    let cache = builder(path.as_ref()).open().unwrap();
+    for n in 0..200 {
+        assert!(cache.get(format!("question {n}")).unwrap().is_hit());
+    }
+    assert!(!cache.get("unlike any").unwrap().is_hit());
+    assert_eq!(cache.stats(None).unwrap().entries, 200);
+    assert!(cache.health(true).unwrap().healthy);
+    for error in [
+        cache.put(PutRequest::new("new", "r")).unwrap_err(),
+        cache.delete("question 7", "default").unwrap_err(),
+        cache.vacuum(None, false).unwrap_err(),
+        cache.clear().unwrap_err(),
+        cache.set_namespace_quota("default", Some(1)).unwrap_err(),
+    ] {
+        assert_refused(&error, "the cache can only be read here");
+        assert!(error.to_string().contains(&path), "{error}");
+    }
+    let _ = cache.close();
 }
 
 /// Fills a file until the disk refuses.
@@ -269,8 +309,8 @@ fn run_by(mut other: Command, child: &Command) -> Command {
 }
 
 /// Runs the child by a shell that first runs `prepare`, and checks the file afterwards.
-fn on_a_full_disk(prepare: &str, path: &Path, by: &str) -> Vec<String> {
-    let child = children::command("child_fills_the_disk", &[("PATH", path.to_str().unwrap())]);
+fn on_a_full_disk(prepare: &str, path: &Path, by: &str, child: &str) -> Vec<String> {
+    let child = children::command(child, &[("PATH", path.to_str().unwrap())]);
     let mut shell = Command::new(by);
     if by == "unshare" {
         shell.args(["--user", "--map-root-user", "--mount", "sh"]);
@@ -288,7 +328,12 @@ fn a_file_that_may_not_grow_keeps_what_it_has() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cache.db");
         // Blocks of 512 bytes in some shells, of 1024 in others.
-        let said = on_a_full_disk("trap '' XFSZ && ulimit -f 2000", &path, "sh");
+        let said = on_a_full_disk(
+            "trap '' XFSZ && ulimit -f 2000",
+            &path,
+            "sh",
+            "child_fills_the_disk",
+        );
         assert!(said[0].contains("disk"), "{said:?}");
         // Without the limit everything goes on.
         let kept: u64 = said[1].parse().unwrap();
@@ -302,18 +347,67 @@ fn a_file_that_may_not_grow_keeps_what_it_has() {
     });
 }
 
+/// The command that mounts a small file system on a folder, if it can be run here.
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_named_and_keeps_what_it_has() -> Ran {
-    let dir = tempfile::tempdir().unwrap();
-    let mount = format!("mount -t tmpfs -o size=2m none {}", dir.path().display());
+fn small_disk(folder: &Path) -> Result<String, String> {
+    let mount = format!("mount -t tmpfs -o size=2m none {}", folder.display());
     let can = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount])
         .output();
-    if !can.is_ok_and(|output| output.status.success()) {
-        return Err("no file system of a fixed size can be mounted here".to_owned());
+    match can.is_ok_and(|output| output.status.success()) {
+        true => Ok(mount),
+        false => Err("no file system of a fixed size can be mounted here".to_owned()),
     }
+}
+
+/// Asks a cache where others have filled the disk.
+fn child_asks_on_a_full_disk() {
+    let path = argument("PATH");
+    let path = Path::new(&path);
+    let cache = builder(path).open().unwrap();
+    cache.put(PutRequest::new("question", "answer")).unwrap();
+    cache.close().unwrap();
+    let fill = path.with_file_name("fill");
+    let _ = std::fs::write(&fill, vec![1; 4 << 20]);
+    let error = match builder(path).open() {
+        Err(error) => error,
+        Ok(cache) => {
+            let _ = cache.get("question");
+            cache.put(PutRequest::new("more", "room")).unwrap_err()
+        }
+    };
+    assert_final(&error);
+    say(&error.to_string());
+    std::fs::remove_file(&fill).unwrap();
+    let cache = builder(path).open().unwrap();
+    assert!(cache.get("question").unwrap().is_hit());
+}
+
+#[cfg(target_os = "linux")]
+fn a_disk_that_others_filled_is_named_by_who_only_asks() -> Ran {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = small_disk(dir.path())?;
     unless_it_hangs(move || {
-        let said = on_a_full_disk(&mount, &dir.path().join("cache.db"), "unshare");
+        let path = dir.path().join("cache.db");
+        let said = on_a_full_disk(&mount, &path, "unshare", "child_asks_on_a_full_disk");
+        assert!(said[0].contains("disk is full"), "{said:?}");
+        assert!(said[0].contains("free space on the disk"), "{said:?}");
+        assert!(said[0].contains("cache.db"), "{said:?}");
+    });
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_named_and_keeps_what_it_has() -> Ran {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = small_disk(dir.path())?;
+    unless_it_hangs(move || {
+        let said = on_a_full_disk(
+            &mount,
+            &dir.path().join("cache.db"),
+            "unshare",
+            "child_fills_the_disk",
+        );
         assert!(said[0].contains("free space on the disk"), "{said:?}");
         assert!(said[1].parse::<u64>().unwrap() > 10);
     });

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::place::{open, place};
 use super::snapshots::{altered, restore, snapshot};
-use mneme_tests::rows::{entry, ids, put};
+use mneme_tests::rows::{DIM, FINGERPRINT, entry, ids, put};
 
 mneme_tests::tests![
     only_a_write_makes_the_table_and_every_handle_sees_it,
@@ -155,15 +155,16 @@ fn a_table_of_others_is_told_and_left() {
     let foreign = "CREATE TABLE derived_blobs (key, value)";
     let conn = Connection::open(&place.path).unwrap();
     conn.execute_batch(foreign).unwrap();
-    let mut store = open(&place.path);
     for outcome in [
         store.read_blob("a").map(drop),
         store.write_blob("a", vec![1]),
         store.delete_blobs(&["a".to_owned()]),
         store.list_blobs().map(drop),
+        SqliteStore::new(&place.path).open(FINGERPRINT, DIM),
     ] {
         assert!(matches!(outcome, Err(StoreError::Schema(_))), "{outcome:?}");
     }
+    assert!(!store.integrity_check().unwrap());
     assert_eq!(ids(&mut store), [1]);
     put(&mut store, entry("a", 2));
     assert_eq!(count(&place.path, "SELECT count(*) FROM derived_blobs"), 0);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use mneme::store::{Entry, SqliteStore, Store, StoreError, Touch};
+use mneme::store::{Entry, ImportMode, SqliteStore, Store, StoreError, Touch};
 use rusqlite::Connection;
 
 use super::place::{by_id, open, place, version};
@@ -24,12 +24,14 @@ mneme_tests::tests![
     handles_on_one_file_see_each_other,
     a_lock_held_too_long_is_retryable,
     many_writers_never_see_a_lock,
-    foreign_numbers_and_rows_are_tolerated,
-    a_number_beyond_sqlite_is_refused,
+    fractions_of_others_are_cut_off,
+    a_number_out_of_range_is_refused,
+    a_number_out_of_range_in_a_file_is_damage,
+    a_last_id_out_of_range_is_damage,
     damaged_rows_are_named,
     #[cfg(unix)]
     damaged_pages_fail_the_integrity_check,
-    numbers_at_the_end_of_sqlites_are_no_trap,
+    the_greatest_numbers_are_no_trap,
     metadata_that_only_python_calls_json_are_kept,
 ];
 
@@ -244,6 +246,11 @@ fn paths_that_cannot_be_are_refused() {
         refusal(Path::new("")),
         StoreError::InvalidArgument(_)
     ));
+    assert!(matches!(
+        refusal(Path::new("file:t.db")),
+        StoreError::InvalidArgument(_)
+    ));
+    assert!(!Path::new("file:t.db").exists());
 }
 
 fn handles_on_one_file_see_each_other() {
@@ -298,60 +305,146 @@ fn many_writers_never_see_a_lock() {
     assert!(store.integrity_check().unwrap());
 }
 
-fn foreign_numbers_and_rows_are_tolerated() {
+fn fractions_of_others_are_cut_off() {
     let place = place();
     let mut store = open(&place.path);
-    store
-        .insert((1..=4).map(|n| entry("a", n)).collect())
-        .unwrap();
+    store.insert(vec![entry("a", 1)]).unwrap();
+    // mneme-cache stores any TTL that it is given.
     let conn = Connection::open(&place.path).unwrap();
-    conn.execute_batch(
-        "UPDATE entries SET ttl = -5, created_at = -7 WHERE id = 1;
-         UPDATE entries SET ttl = 1.5, created_at = 100 WHERE id = 2;
-         UPDATE entries SET access_count = -1, last_accessed_at = -9223372036854775808 WHERE id = 3;
-         UPDATE entries SET ttl = 1e300 WHERE id = 4;",
-    )
-    .unwrap();
-    let read = store.iter_since(0, 9).unwrap();
-    assert_eq!((read[0].ttl, read[0].created_at), (Some(0), 0));
-    assert_eq!(read[1].ttl, Some(1));
-    assert_eq!((read[2].access_count, read[2].last_accessed_at), (0, 0));
-    let gone = store.delete_expired(100, None, 9).unwrap();
-    assert_eq!(gone.iter().map(|one| one.id).collect::<Vec<_>>(), [1]);
+    conn.execute_batch("UPDATE entries SET ttl = 1.5, created_at = 100")
+        .unwrap();
+    assert_eq!(store.iter_since(0, 9).unwrap()[0].ttl, Some(1));
+    assert!(store.integrity_check().unwrap());
+    assert!(store.delete_expired(100, None, 9).unwrap().is_empty());
     let gone = store.delete_expired(101, None, 9).unwrap();
-    assert_eq!(gone.iter().map(|one| one.id).collect::<Vec<_>>(), [2]);
+    assert_eq!(gone.iter().map(|one| one.id).collect::<Vec<_>>(), [1]);
 }
 
-fn a_number_beyond_sqlite_is_refused() {
+const GREATEST: u64 = (1 << 53) - 1;
+
+/// Every number of an entry, and how it is set.
+const NUMBERS: [(&str, fn(&mut Entry, u64)); 4] = [
+    ("created_at", |entry, n| entry.created_at = n),
+    ("last_accessed_at", |entry, n| entry.last_accessed_at = n),
+    ("ttl", |entry, n| entry.ttl = Some(n)),
+    ("access_count", |entry, n| entry.access_count = n),
+];
+
+fn a_number_out_of_range_is_refused() {
     let place = place();
     let mut store = open(&place.path);
-    for wrong in [
-        Entry {
-            ttl: Some(u64::MAX),
-            ..entry("a", 1)
-        },
-        Entry {
-            created_at: 1 << 63,
-            ..entry("a", 1)
-        },
-        Entry {
-            last_accessed_at: u64::MAX,
-            ..entry("a", 1)
-        },
-        Entry {
-            access_count: u64::MAX,
-            ..entry("a", 1)
-        },
-    ] {
-        let outcome = store.insert(vec![entry("a", 2), wrong]);
-        assert!(
-            matches!(outcome, Err(StoreError::InvalidArgument(_))),
-            "{outcome:?}"
-        );
+    for wrong in [GREATEST + 1, i64::MAX as u64, 1 << 63, u64::MAX] {
+        for (column, set) in NUMBERS {
+            let mut given = entry("a", 1);
+            set(&mut given, wrong);
+            for outcome in [
+                store.insert(vec![entry("a", 2), given.clone()]).map(drop),
+                store
+                    .begin_import(ImportMode::Merge)
+                    .and_then(|()| store.write_import(vec![given])),
+            ] {
+                assert!(
+                    matches!(&outcome, Err(StoreError::InvalidArgument(what)) if what.contains(column)),
+                    "{column} {wrong}: {outcome:?}"
+                );
+            }
+        }
+        let touch = Touch {
+            id: 1,
+            hits: 1,
+            last_accessed_at: wrong,
+        };
+        store.begin_import(ImportMode::Merge).unwrap();
+        for outcome in [
+            store.set_namespace_quota("a", Some(wrong)),
+            store.update_access(&[touch]),
+            store
+                .commit_import(&[("a".to_owned(), wrong)], &[])
+                .map(drop),
+        ] {
+            assert!(
+                matches!(&outcome, Err(StoreError::InvalidArgument(_))),
+                "{wrong}: {outcome:?}"
+            );
+        }
     }
-    let outcome = store.set_namespace_quota("a", Some(u64::MAX));
-    assert!(matches!(outcome, Err(StoreError::InvalidArgument(_))));
     assert_eq!((store.count(None).unwrap(), version(&mut store)), (0, 0));
+    assert!(store.list_namespace_quotas().unwrap().is_empty());
+}
+
+fn a_number_out_of_range_in_a_file_is_damage() {
+    for wrong in [
+        "-1",
+        "9007199254740992",
+        "9223372036854775807",
+        "1e300",
+        "-0.5",
+    ] {
+        for (column, _) in NUMBERS {
+            let place = place();
+            let mut store = open(&place.path);
+            store
+                .insert(vec![entry("a", 1), entry("a", 2), entry("a", 3)])
+                .unwrap();
+            let conn = Connection::open(&place.path).unwrap();
+            conn.execute_batch(&format!(
+                "UPDATE entries SET ttl = 5, created_at = 5 WHERE id > 1;
+                 UPDATE entries SET {column} = {wrong} WHERE id = 2"
+            ))
+            .unwrap();
+            let error = store.get_by_ids(&[2]).unwrap_err();
+            assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+            says(
+                &error,
+                &place.path,
+                &["table entries", column, "id 2", "9007199254740991"],
+            );
+            assert!(!store.integrity_check().unwrap(), "{column} {wrong}");
+            // It keeps nothing else from expiring.
+            let gone = store.delete_expired(GREATEST, None, 9).unwrap();
+            let gone: Vec<_> = gone.iter().map(|one| one.id).collect();
+            let unread = column == "created_at" || column == "ttl";
+            assert_eq!(gone, if unread { vec![3] } else { vec![2, 3] });
+        }
+    }
+}
+
+fn a_last_id_out_of_range_is_damage() {
+    for wrong in [
+        "9223372036854775807",
+        "9007199254740992",
+        "-1",
+        "'x'",
+        "NULL",
+    ] {
+        let place = place();
+        let mut store = open(&place.path);
+        put(&mut store, entry("a", 1));
+        let conn = Connection::open(&place.path).unwrap();
+        let set = |value: &str| {
+            conn.execute_batch(&format!("UPDATE sqlite_sequence SET seq = {value}"))
+                .unwrap();
+        };
+        set(wrong);
+        let parts = [
+            "table sqlite_sequence",
+            "column seq",
+            "UPDATE sqlite_sequence",
+        ];
+        if wrong.starts_with('9') {
+            // Under an open handle too, and not as a full disk.
+            let error = store.insert(vec![entry("a", 2)]).unwrap_err();
+            assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+            says(&error, &place.path, &parts);
+        }
+        let error = refusal(&place.path);
+        assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+        says(&error, &place.path, &parts);
+        assert!(!store.integrity_check().unwrap());
+        // The remedy.
+        set("(SELECT ifnull(max(id), 0) FROM entries)");
+        assert_eq!(put(&mut open(&place.path), entry("a", 2)), 2);
+    }
 }
 
 fn damaged_rows_are_named() {
@@ -377,7 +470,7 @@ fn damaged_rows_are_named() {
             &["entries", column, "id 2", "checkpoint"],
         );
         assert_eq!(store.get_by_ids(&[1]).unwrap().len(), 1);
-        assert_eq!(store.integrity_check().unwrap(), column != "embedding");
+        assert!(!store.integrity_check().unwrap(), "{damage}");
         assert!(store.delete_by_id(2).unwrap());
         assert!(store.integrity_check().unwrap());
     }
@@ -407,21 +500,20 @@ fn damaged_pages_fail_the_integrity_check() {
     std::mem::forget(file);
 }
 
-fn numbers_at_the_end_of_sqlites_are_no_trap() {
+fn the_greatest_numbers_are_no_trap() {
     let place = place();
     let mut store = open(&place.path);
-    let huge = i64::MAX as u64;
     let list = vec![
         Entry {
-            created_at: huge,
-            ttl: Some(huge),
+            created_at: GREATEST,
+            ttl: Some(GREATEST),
             ..entry("a", 1)
         },
         Entry {
             created_at: 1,
-            ttl: Some(huge),
-            last_accessed_at: huge,
-            access_count: huge,
+            ttl: Some(GREATEST),
+            last_accessed_at: GREATEST,
+            access_count: GREATEST,
             ..entry("a", 2)
         },
     ];
@@ -429,13 +521,17 @@ fn numbers_at_the_end_of_sqlites_are_no_trap() {
     let touch = Touch {
         id: 2,
         hits: u32::MAX,
-        last_accessed_at: huge,
+        last_accessed_at: GREATEST,
     };
     store.update_access(&[touch]).unwrap();
-    assert!(store.delete_expired(huge - 1, None, 9).unwrap().is_empty());
+    assert!(store.delete_expired(GREATEST, None, 9).unwrap().is_empty());
     let read = get(&mut store, "a", 2).unwrap();
-    assert!(read.access_count >= huge);
-    assert_eq!((read.ttl, read.last_accessed_at), (Some(huge), huge));
+    assert_eq!(read.access_count, GREATEST);
+    assert_eq!(
+        (read.ttl, read.last_accessed_at),
+        (Some(GREATEST), GREATEST)
+    );
+    assert_eq!(store.delete_expired(u64::MAX, None, 9).unwrap().len(), 2);
 }
 
 fn metadata_that_only_python_calls_json_are_kept() {

@@ -3,9 +3,14 @@
 mod bad_files;
 mod blobs;
 mod files;
+mod fuzz;
+mod modes;
 mod place;
+mod schemas;
 mod sharing;
 mod snapshots;
+mod speed;
+mod vanishing;
 
 use mneme_tests::suite::Suite;
 use std::process::ExitCode;
@@ -13,11 +18,17 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     Suite::new()
         .children(bad_files::children())
+        .children(fuzz::children())
         .children(sharing::children())
         .tests(bad_files::tests())
         .tests(blobs::tests())
         .tests(files::tests())
+        .tests(fuzz::tests())
+        .tests(modes::tests())
+        .tests(schemas::tests())
         .tests(sharing::tests())
         .tests(snapshots::tests())
+        .tests(speed::tests())
+        .tests(vanishing::tests())
         .run()
 }

@@ -16,6 +16,7 @@ mneme_tests::tests![
     a_snapshot_with_other_pages_is_taken,
     a_checked_snapshot_can_be_read_before_it_is_committed,
     rows_of_a_snapshot_that_are_no_entries_are_corrupt,
+    a_last_id_below_the_entries_is_raised,
     snapshot_calls_out_of_order_are_refused,
 ];
 
@@ -173,10 +174,10 @@ fn unfit_snapshots_leave_the_data_as_it_is() {
             altered("UPDATE entries SET id = -5 WHERE id = 1"),
         ),
         (
-            "Corrupt",
+            "Schema",
             altered("CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM entries; END"),
         ),
-        ("Corrupt", altered("CREATE VIEW v AS SELECT 1")),
+        ("Schema", altered("CREATE VIEW v AS SELECT 1")),
         (
             "Corrupt",
             altered("UPDATE multi_process_state SET value = 'x'"),
@@ -291,24 +292,89 @@ fn rows_of_a_snapshot_that_are_no_entries_are_corrupt() {
     store
         .insert((0..9).map(|n| entry("a", n)).collect())
         .unwrap();
+    store.set_namespace_quota("a", Some(7)).unwrap();
     let good = snapshot(&mut store);
-    for sql in [
-        "UPDATE entries SET query = x'FF' WHERE id = 5",
-        "UPDATE entries SET response = CAST(x'FF' AS TEXT) WHERE id = 5",
-        "UPDATE entries SET created_at = 'soon' WHERE id = 5",
+    let entries = |set: &str| format!("UPDATE entries SET {set} WHERE id = 5");
+    for (sql, parts) in [
+        (entries("query = x'FF'"), ["entries", "query"]),
+        (
+            entries("response = CAST(x'FF' AS TEXT)"),
+            ["entries", "response"],
+        ),
+        (entries("created_at = 'soon'"), ["entries", "created_at"]),
+        (entries("created_at = -1"), ["entries", "created_at"]),
+        (
+            entries("created_at = 9007199254740992"),
+            ["entries", "created_at"],
+        ),
+        (
+            entries("last_accessed_at = -1"),
+            ["entries", "last_accessed_at"],
+        ),
+        (entries("ttl = -1"), ["entries", "ttl"]),
+        (entries("ttl = 1e17"), ["entries", "ttl"]),
+        (entries("access_count = -1"), ["entries", "access_count"]),
+        (entries("id = 9007199254740992"), ["entries", "id"]),
+        (entries("namespace = ''"), ["entries", "is empty"]),
+        (
+            entries("namespace = printf('%01025d', 0)"),
+            ["entries", "1024 bytes"],
+        ),
+        (entries("namespace = 'a' || char(0)"), ["entries", "U+0000"]),
+        (
+            "UPDATE namespace_quotas SET max_entries = -1".to_owned(),
+            ["namespace_quotas", "max_entries"],
+        ),
+        (
+            "UPDATE namespace_quotas SET max_entries = 1e17".to_owned(),
+            ["namespace_quotas", "max_entries"],
+        ),
+        (
+            "UPDATE namespace_quotas SET namespace = ''".to_owned(),
+            ["namespace_quotas", "is empty"],
+        ),
+        (
+            "UPDATE sqlite_sequence SET seq = 9223372036854775807".to_owned(),
+            ["sqlite_sequence", "seq"],
+        ),
+        (
+            "UPDATE sqlite_sequence SET seq = -1".to_owned(),
+            ["sqlite_sequence", "seq"],
+        ),
+        (
+            "UPDATE multi_process_state SET value = '9007199254740992'".to_owned(),
+            ["multi_process_state", "version_counter"],
+        ),
     ] {
-        receive(&mut store, &altered(&good, sql)).unwrap();
-        store.check_restore().unwrap();
-        let mut outcome = Ok(());
-        for last in 0..9 {
-            outcome = outcome.and(store.read_restore(last, 1).map(drop));
-        }
-        assert!(matches!(outcome, Err(StoreError::Corrupt(_))), "{sql}");
-        store.end_restore().unwrap();
+        receive(&mut store, &altered(&good, &sql)).unwrap();
+        let error = store.check_restore().unwrap_err();
+        let text = format!("{error:?}");
+        assert!(matches!(error, StoreError::Corrupt(_)), "{sql}: {text}");
+        assert!(text.contains("nothing was changed"), "{text}");
+        assert!(
+            parts.iter().all(|part| text.contains(part)),
+            "{sql}: {text}"
+        );
         let over = store.commit_restore(false);
         assert!(matches!(over, Err(StoreError::InvalidArgument(_))));
+        assert_eq!(store.count(None).unwrap(), 9);
     }
-    assert_eq!(store.count(None).unwrap(), 9);
+}
+
+fn a_last_id_below_the_entries_is_raised() {
+    let place = place();
+    let mut store = open(&place.path);
+    store
+        .insert((0..9).map(|n| entry("a", n)).collect())
+        .unwrap();
+    let low = altered(&snapshot(&mut store), "UPDATE sqlite_sequence SET seq = 2");
+    let none = altered(&low, "DELETE FROM sqlite_sequence");
+    for bytes in [low, none] {
+        let other = super::place::place();
+        let mut target = open(&other.path);
+        restore(&mut target, &bytes).unwrap();
+        assert_eq!(put(&mut target, entry("b", 1)), 10);
+    }
 }
 
 fn snapshot_calls_out_of_order_are_refused() {

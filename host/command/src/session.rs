@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use mneme::store::{Access, Store};
 use mneme::{Builder, Coordination, Error, SemanticCache};
 
 use crate::args::Global;
@@ -17,12 +18,24 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens the cache that the options name. Other processes may use the same store
-    /// at the same time.
+    /// Opens the cache that the options name, and creates it if there is none. Other processes
+    /// may use the same store at the same time.
     pub fn open(global: &Global) -> Result<Self> {
+        Self::open_for(global, Access::Create)
+    }
+
+    /// Opens the cache that the options name, for a command that stores nothing new: it fails if
+    /// there is no cache.
+    pub fn existing(global: &Global) -> Result<Self> {
+        Self::open_for(global, Access::Existing)
+    }
+
+    fn open_for(global: &Global, access: Access) -> Result<Self> {
         let store = StoreUrl::choose(global.store.as_deref());
         let embedder = EmbedderSpec::choose(global.embedder.as_deref())?;
-        Self::with(&store, &embedder, |builder| global.comparing.apply(builder))
+        Self::on(store.store_for(access)?, &embedder, |builder| {
+            global.comparing.apply(builder)
+        })
     }
 
     /// Opens the cache with other options than the defaults.
@@ -31,9 +44,17 @@ impl Session {
         embedder: &EmbedderSpec,
         options: impl FnOnce(Builder) -> Builder,
     ) -> Result<Self> {
+        Self::on(store.store()?, embedder, options)
+    }
+
+    fn on(
+        store: Box<dyn Store>,
+        embedder: &EmbedderSpec,
+        options: impl FnOnce(Builder) -> Builder,
+    ) -> Result<Self> {
         let embedder = Arc::new(Watched::new(embedder.embedder()?));
         let builder = SemanticCache::builder()
-            .boxed_store(store.store()?)
+            .boxed_store(store)
             .embedder(Arc::clone(&embedder))
             .coordination(Coordination::StaleTolerant(0));
         let cache = options(builder).open()?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
-use mneme::store::{self, Store};
+use mneme::store::{self, Access, Store};
 
 /// A store that a URL names.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,7 +51,10 @@ impl StoreUrl {
     /// The file of a SQLite store.
     pub fn file(&self) -> Option<&Path> {
         let path = self.0.strip_prefix("sqlite:")?;
-        Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
+        let path = path.strip_prefix("//").unwrap_or(path);
+        Some(Path::new(
+            path.split_once('?').map_or(path, |(path, _)| path),
+        ))
     }
 
     /// Where the entries are, in any working directory: an absolute path, or the kind of server.
@@ -81,9 +84,14 @@ impl StoreUrl {
         }
     }
 
-    /// The store, not opened yet.
+    /// The store, not opened yet. Opening creates the cache if there is none.
     pub fn store(&self) -> Result<Box<dyn Store>> {
-        store::from_url_built_with(&self.0, brought_by).map_err(|error| {
+        self.store_for(Access::Create)
+    }
+
+    /// The store, not opened yet.
+    pub fn store_for(&self, access: Access) -> Result<Box<dyn Store>> {
+        store::from_url_built_with(&self.0, access, brought_by).map_err(|error| {
             match mneme::Error::from(error) {
                 mneme::Error::InvalidArgument(message) => anyhow!("--store: {message}"),
                 error => anyhow!("--store: {error}"),
@@ -116,6 +124,7 @@ mod tests {
     fn the_same_store() {
         let same = |a: &str, b: &str| StoreUrl::new(a).is_same(&StoreUrl::new(b));
         assert!(same("sqlite:x.db", "sqlite://x.db") && same("redis://h", "redis://h"));
+        assert!(same("sqlite:x.db?mode=ro", "sqlite:x.db"));
         assert!(same("sqlite:.", "sqlite:./."));
         assert!(!same("sqlite:x.db", "sqlite:y.db") && !same("redis://h/1", "redis://h"));
         assert!(!same("memory:", "memory:"));
@@ -150,6 +159,7 @@ mod tests {
             ("memory:", "memory"),
             ("sqlite:a b.db", "a b.db"),
             ("sqlite:///tmp/a.db", "/tmp/a.db"),
+            ("sqlite:a.db?mode=ro", "a.db"),
             ("redis://u:p@ss@h:1/2?prefix=x", "redis"),
             ("user=u password=secret host=h", "a store without a scheme"),
             ("user=u password=a:secret", "a store without a scheme"),

@@ -1,6 +1,6 @@
 //! The checks that every store makes before it touches its data. Use them in your store too.
 
-use super::{DimensionMismatch, Entry, FingerprintMismatch, Result, StoreError};
+use super::{DimensionMismatch, Entry, FingerprintMismatch, Result, StoreError, Touch};
 
 /// The version of the layout that stores write.
 const SCHEMA_VERSION: u32 = 1;
@@ -8,6 +8,13 @@ const SCHEMA_VERSION: u32 = 1;
 /// The largest number of dimensions that a store accepts. A cache accepts fewer, 8,192:
 /// the integer sums of its index rely on that, while a store computes nothing.
 pub const MAX_DIM: u32 = 65_536;
+
+/// The greatest id, time, TTL, count and quota: 2^53 - 1, the greatest whole number up to which
+/// every language reads numbers exactly. The least is 0; of an id it is 1.
+pub const MAX_NUMBER: u64 = (1 << 53) - 1;
+
+/// The most bytes of a namespace.
+pub const MAX_NAMESPACE: usize = 1024;
 
 /// The meta keys that only a store itself writes.
 const RESERVED_META: [&str; 3] = ["schema_version", "embedder_fingerprint", "embedder_dim"];
@@ -79,8 +86,79 @@ impl Embedder {
     }
 }
 
+/// A number that a store's data hold, if it is one that can be written: 0 to [`MAX_NUMBER`].
+/// What is none is damage; a store's reader says where it found it.
+///
+/// ```
+/// use mneme_store::checks::{MAX_NUMBER, read_number};
+///
+/// assert_eq!(read_number(7_i64), Some(7));
+/// assert_eq!(read_number(-1_i64), None);
+/// assert_eq!(read_number(MAX_NUMBER + 1), None);
+/// ```
+pub fn read_number(found: impl TryInto<u64>) -> Option<u64> {
+    found.try_into().ok().filter(|number| *number <= MAX_NUMBER)
+}
+
+/// Rejects a time, a TTL, a count or a quota that is too large to be written. `field` is its name.
+///
+/// # Errors
+///
+/// [`StoreError::InvalidArgument`] beyond [`MAX_NUMBER`].
+pub fn number(field: &str, value: u64) -> Result<()> {
+    if value > MAX_NUMBER {
+        return Err(StoreError::InvalidArgument(format!(
+            "{field} is {value}; it must be from 0 to {MAX_NUMBER}"
+        )));
+    }
+    Ok(())
+}
+
+/// Rejects an entry with a number that is too large.
+///
+/// # Errors
+///
+/// Those of [`number`].
+pub fn numbers(entry: &Entry) -> Result<()> {
+    number("created_at", entry.created_at)?;
+    number("last_accessed_at", entry.last_accessed_at)?;
+    number("ttl", entry.ttl.unwrap_or(0))?;
+    number("access_count", entry.access_count)
+}
+
+/// Rejects hits at a time that is too large.
+///
+/// # Errors
+///
+/// Those of [`number`].
+pub fn touches(touches: &[Touch]) -> Result<()> {
+    let mut times = touches.iter().map(|touch| touch.last_accessed_at);
+    times.try_for_each(|time| number("last_accessed_at", time))
+}
+
+/// Rejects quotas that are too large.
+///
+/// # Errors
+///
+/// Those of [`number`].
+pub fn quotas(quotas: impl IntoIterator<Item = u64>) -> Result<()> {
+    let mut quotas = quotas.into_iter();
+    quotas.try_for_each(|quota| number("the quota", quota))
+}
+
+/// What is wrong with a namespace that a store received in a snapshot: it is empty, too long or
+/// has U+0000. No cache stores an entry or a quota under such a name.
+pub fn wrong_namespace(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("is empty"),
+        _ if name.len() > MAX_NAMESPACE => Some("has more than 1024 bytes"),
+        _ if name.contains('\0') => Some("contains U+0000"),
+        _ => None,
+    }
+}
+
 /// Rejects lists that `insert` and `write_import` must not store: with more than `max_batch`
-/// entries, or with a vector that does not have `dim` values.
+/// entries, with a vector that does not have `dim` values, or with a number that is too large.
 ///
 /// # Errors
 ///
@@ -99,6 +177,7 @@ pub fn batch(entries: &[Entry], max_batch: u32, dim: u32) -> Result<()> {
                 actual: u32::try_from(entry.embedding.len()).unwrap_or(u32::MAX),
             }));
         }
+        numbers(entry)?;
     }
     Ok(())
 }

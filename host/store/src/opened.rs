@@ -56,7 +56,7 @@ use std::time::Duration;
 
 use self::silence::Silence;
 use super::checks::{self, Embedder};
-use super::{CapabilitySet, Entry, MetaChange, Result, StoreError};
+use super::{CapabilitySet, Entry, MetaChange, Result, StoreError, Touch};
 
 mod silence;
 
@@ -270,6 +270,26 @@ impl<B: Backend> Opened<B> {
         checks::batch(entries, limits.max_batch, limits.dim)
     }
 
+    /// Rejects hits at a time that is too large; see [`checks::touches`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`], and those of the check.
+    pub fn check_touches(&self, touches: &[Touch]) -> Result<()> {
+        self.limits()?;
+        checks::touches(touches)
+    }
+
+    /// Rejects quotas that are too large; see [`checks::quotas`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`], and those of the check.
+    pub fn check_quotas(&self, quotas: impl IntoIterator<Item = u64>) -> Result<()> {
+        self.limits()?;
+        checks::quotas(quotas)
+    }
+
     /// Rejects a meta key that is the store's own; see [`checks::meta_key`].
     ///
     /// # Errors
@@ -363,6 +383,12 @@ macro_rules! checked {
     ($store:expr, replace_meta($key:ident, $expected:ident, $value:ident)) => {
         $store.opened.check_meta_key($key)?
     };
+    ($store:expr, update_access($touches:ident)) => {
+        $store.opened.check_touches($touches)?
+    };
+    ($store:expr, set_namespace_quota($namespace:ident, $quota:ident)) => {
+        $store.opened.check_quotas($quota)?
+    };
     ($store:expr, read_blob($name:ident)) => {
         $store.opened.check_blob_names([$name])?
     };
@@ -379,7 +405,9 @@ macro_rules! checked {
         checked.inspect_err(|_| drop($store.end_import()))?
     };
     ($store:expr, commit_import($quotas:ident, $meta:ident)) => {
-        let checked = $store.opened.check_meta_changes($meta);
+        let quotas = $quotas.iter().map(|(_, quota)| *quota);
+        let checked = $store.opened.check_quotas(quotas);
+        let checked = checked.and_then(|()| $store.opened.check_meta_changes($meta));
         checked.inspect_err(|_| drop($store.end_import()))?
     };
     ($store:expr, $other:ident($($arg:ident),*)) => {};

@@ -8,7 +8,7 @@
 //! use mneme::calibration::{Curve, Goal, Metric, Scored};
 //!
 //! // From `calibration::score`, or from anywhere else.
-//! let pair = |similarity, same| Scored { similarity, same };
+//! let pair = |similarity, same| Scored { similarity: Some(similarity), same };
 //! let curve = Curve::of(&[pair(0.95, true), pair(0.9, true), pair(0.8, false), pair(0.7, true)])?;
 //!
 //! let best = curve.best(&Goal::new(Metric::Precision)).unwrap();
@@ -19,7 +19,7 @@
 
 use crate::component::{Engine, Functions};
 use crate::contract::types::VectorDtype;
-use crate::embedder::{Embedder, embed_each};
+use crate::embedder::{Embedder, Embedding, read_each};
 use crate::error::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
@@ -42,14 +42,36 @@ pub struct Pair {
 /// How similar two questions are, and whether they mean the same.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scored {
-    /// -1 to 1.
-    pub similarity: f32,
+    /// -1 to 1. None if no threshold lets one answer the other, because the embedder cannot read
+    /// one of them.
+    pub similarity: Option<f32>,
     /// Whether the answer to one is the answer to the other.
     pub same: bool,
 }
 
-/// Embeds pairs, each different text once and normalised, and compares them as an index of
-/// this dtype holds them. `progress` receives how many texts of how many are embedded.
+/// How questions are compared: as a cache with these options does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Comparison {
+    /// How the index holds vectors. Default `float32`.
+    pub dtype: VectorDtype,
+    /// See [`Builder::normalize`](crate::Builder::normalize). Default true.
+    pub normalize: bool,
+    /// See [`Builder::allow_unreadable`](crate::Builder::allow_unreadable). Default false.
+    pub allow_unreadable: bool,
+}
+
+impl Default for Comparison {
+    fn default() -> Self {
+        Comparison {
+            dtype: VectorDtype::Float32,
+            normalize: true,
+            allow_unreadable: false,
+        }
+    }
+}
+
+/// Embeds pairs, each different text once, and compares them. Questions that the exact layer takes
+/// for the same have similarity 1. `progress` receives how many texts of how many are embedded.
 ///
 /// # Errors
 ///
@@ -58,41 +80,53 @@ pub struct Scored {
 pub fn score(
     pairs: &[Pair],
     embedder: &dyn Embedder,
-    dtype: VectorDtype,
+    comparison: Comparison,
     progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Scored>> {
     let mut functions = Functions::start(&Engine::shared()?)?;
-    let mut normalized = Vec::with_capacity(2 * pairs.len());
+    let mut texts = Vec::with_capacity(2 * pairs.len());
     for text in pairs.iter().flat_map(|pair| [&pair.a, &pair.b]) {
-        normalized.push(functions.normalize(text)?.text);
+        texts.push(functions.compared_text(text, comparison.normalize)?);
     }
-    let vectors = embed_distinct(&normalized, embedder, progress)?;
-    let (forms, _) = normalized.as_chunks();
+    let embeddings = embed_distinct(&texts, embedder, progress)?;
+    let (forms, _) = texts.as_chunks();
     pairs
         .iter()
         .zip(forms)
         .map(|(pair, [a, b])| {
+            let mut readable = comparison.allow_unreadable || a == b;
+            if !readable {
+                readable = true;
+                for reading in [a, b]
+                    .into_iter()
+                    .filter_map(|text| embeddings[text].reading)
+                {
+                    readable &= functions.is_readable(reading)?;
+                }
+            }
+            let (a, b) = (&embeddings[a].vector, &embeddings[b].vector);
+            let similarity = functions.similarity(a, b, comparison.dtype)?;
             Ok(Scored {
-                similarity: functions.similarity(&vectors[a], &vectors[b], dtype)?,
+                similarity: readable.then_some(similarity),
                 same: pair.same,
             })
         })
         .collect()
 }
 
-/// The vectors of texts, by text. Each different one is embedded once.
+/// The embeddings of texts, by text. Each different one is embedded once.
 pub(crate) fn embed_distinct(
     texts: &[String],
     embedder: &dyn Embedder,
     mut progress: impl FnMut(usize, usize),
-) -> Result<HashMap<String, Vec<f32>>> {
+) -> Result<HashMap<String, Embedding>> {
     let mut seen = HashSet::new();
     let texts = texts.iter().map(String::as_str);
     let distinct: Vec<&str> = texts.filter(|text| seen.insert(*text)).collect();
     let mut vectors = HashMap::with_capacity(distinct.len());
     progress(0, distinct.len());
     for batch in distinct.chunks(BATCH) {
-        let embedded = embed_each(embedder, batch).map_err(Error::Embedder)?;
+        let embedded = read_each(embedder, batch).map_err(Error::Embedder)?;
         let texts = batch.iter().map(|text| (*text).to_owned());
         vectors.extend(texts.zip(embedded));
         progress(vectors.len(), distinct.len());
@@ -107,19 +141,25 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// The curve of scored pairs: a point for each different similarity, ascending.
+    /// The curve of scored pairs: a point for each different similarity, ascending. Pairs without
+    /// one are hits at no threshold.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if either kind of pair is missing, or a similarity is not a
     /// finite number.
     pub fn of(pairs: &[Scored]) -> Result<Self> {
-        if let Some(at) = pairs.iter().position(|pair| !pair.similarity.is_finite()) {
-            return Err(Error::InvalidArgument(format!(
-                "the similarity of pair {} is {}; it must be a finite number",
-                at + 1,
-                pairs[at].similarity
-            )));
+        for (at, similarity) in pairs
+            .iter()
+            .enumerate()
+            .filter_map(|(at, pair)| Some((at, pair.similarity?)))
+        {
+            if !similarity.is_finite() {
+                return Err(Error::InvalidArgument(format!(
+                    "the similarity of pair {} is {similarity}; it must be a finite number",
+                    at + 1,
+                )));
+            }
         }
         let same = pairs.iter().filter(|pair| pair.same).count() as u64;
         let different = pairs.len() as u64 - same;
@@ -134,16 +174,19 @@ impl Curve {
                 "{lacking}; a threshold is chosen between pairs that mean the same and pairs that do not, so give some of both"
             )));
         }
-        let mut sorted = pairs.to_vec();
-        sorted.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
+        let compared = pairs
+            .iter()
+            .filter_map(|pair| Some((pair.similarity?, pair.same)));
+        let mut sorted: Vec<(f32, bool)> = compared.collect();
+        sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
         let (mut true_hits, mut wrong_hits) = (0, 0);
         let mut points = Vec::new();
-        for group in sorted.chunk_by(|a, b| a.similarity == b.similarity) {
-            let same_here = group.iter().filter(|pair| pair.same).count() as u64;
+        for group in sorted.chunk_by(|a, b| a.0 == b.0) {
+            let same_here = group.iter().filter(|(_, same)| *same).count() as u64;
             true_hits += same_here;
             wrong_hits += group.len() as u64 - same_here;
             points.push(Point {
-                threshold: group[0].similarity,
+                threshold: group[0].0,
                 true_hits,
                 wrong_hits,
                 lost_hits: same - true_hits,

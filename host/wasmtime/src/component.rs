@@ -6,6 +6,7 @@ use crate::contract::exports::mneme::cache::cache::Guest;
 use crate::contract::exports::mneme::cache::checkpoint::Guest as CheckpointGuest;
 use crate::contract::types::{Error as StoreError, VectorDtype};
 use crate::contract::{Mneme, MnemePre};
+use crate::embedder::Reading;
 use crate::error::{Error, Result};
 use crate::imports::State;
 use crate::store::MemoryStore;
@@ -335,6 +336,23 @@ impl Functions {
         let functions = self.guest.mneme_cache_cache();
         functions
             .call_normalize(&mut *self.store, query)
+            .map_err(|error| explain(&error, self.store.data()))
+    }
+
+    /// The text that a cache hashes and embeds for a query.
+    pub fn compared_text(&mut self, query: &str, normalize: bool) -> Result<String> {
+        match normalize {
+            true => Ok(self.normalize(query)?.text),
+            false => Ok(query.to_owned()),
+        }
+    }
+
+    /// See `cache.is-readable`.
+    pub fn is_readable(&mut self, reading: Reading) -> Result<bool> {
+        set_deadline(&mut self.store);
+        let functions = self.guest.mneme_cache_cache();
+        functions
+            .call_is_readable(&mut *self.store, reading.into())
             .map_err(|error| explain(&error, self.store.data()))
     }
 

@@ -13,6 +13,7 @@ pub mod minilm;
 pub mod openai;
 pub(crate) mod pool;
 
+use crate::contract::api;
 use std::sync::Arc;
 
 #[cfg(feature = "minilm")]
@@ -117,6 +118,16 @@ impl From<Vec<f32>> for Embedding {
     }
 }
 
+impl From<Reading> for api::Reading {
+    fn from(reading: Reading) -> Self {
+        api::Reading {
+            tokens: reading.tokens,
+            tokens_read: reading.tokens_read,
+            tokens_unknown: reading.tokens_unknown,
+        }
+    }
+}
+
 /// How much of a text an embedder has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
@@ -208,37 +219,20 @@ impl EmbedError {
 }
 
 /// Embeds texts, and holds the embedder to its promise of a vector for each.
-pub(crate) fn embed_each(
-    embedder: &dyn Embedder,
-    texts: &[&str],
-) -> Result<Vec<Vec<f32>>, EmbedError> {
-    let vectors = embedder.embed(texts)?;
-    one_each(embedder, vectors, texts)
-}
-
-/// The same with how much of each text was read.
 pub(crate) fn read_each(
     embedder: &dyn Embedder,
     texts: &[&str],
 ) -> Result<Vec<Embedding>, EmbedError> {
     let embeddings = embedder.read(texts)?;
-    one_each(embedder, embeddings, texts)
-}
-
-fn one_each<T>(
-    embedder: &dyn Embedder,
-    results: Vec<T>,
-    texts: &[&str],
-) -> Result<Vec<T>, EmbedError> {
-    if results.len() != texts.len() {
+    if embeddings.len() != texts.len() {
         return Err(EmbedError::permanent(format!(
             "the embedder {:?} returned {} vectors for {} texts; it must return one for each",
             embedder.fingerprint(),
-            results.len(),
+            embeddings.len(),
             texts.len()
         )));
     }
-    Ok(results)
+    Ok(embeddings)
 }
 
 /// Stands for an embedder that runs elsewhere. It names the vectors, and the caller passes a

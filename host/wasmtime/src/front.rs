@@ -103,13 +103,8 @@ pub(crate) async fn vector_source(
 
 /// What the embedder made, for the component.
 pub(crate) fn embedded(embedding: Embedding) -> VectorSource {
-    let reading = embedding.reading.map(|reading| api::Reading {
-        tokens: reading.tokens,
-        tokens_read: reading.tokens_read,
-        tokens_unknown: reading.tokens_unknown,
-    });
     VectorSource::Embedded(api::Embedding {
         vector: embedding.vector,
-        reading,
+        reading: embedding.reading.map(Into::into),
     })
 }

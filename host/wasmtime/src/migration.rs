@@ -59,6 +59,7 @@ pub struct Migration<'a> {
     namespaces: Option<BTreeSet<String>>,
     merge: bool,
     concurrency: usize,
+    allow_unreadable: bool,
     source_name: String,
     clock: Box<dyn Clock + 'a>,
     watch: Box<dyn FnMut(Progress) + 'a>,
@@ -113,6 +114,7 @@ impl<'a> Migration<'a> {
             namespaces: None,
             merge: false,
             concurrency: 4,
+            allow_unreadable: false,
             source_name: String::new(),
             clock: Box::new(SystemClock),
             watch: Box::new(|_| {}),
@@ -139,6 +141,14 @@ impl<'a> Migration<'a> {
     #[must_use]
     pub fn concurrency(mut self, calls: usize) -> Self {
         self.concurrency = calls.max(1);
+        self
+    }
+
+    /// Whether texts that the embedder cannot read get its vectors all the same; see
+    /// [`Builder::allow_unreadable`](crate::Builder::allow_unreadable). Default false.
+    #[must_use]
+    pub fn allow_unreadable(mut self, allow: bool) -> Self {
+        self.allow_unreadable = allow;
         self
     }
 
@@ -270,7 +280,7 @@ impl<'a> Migration<'a> {
             let dealt_with = read.len() as u64;
             let mut wanted = self.wanted(target, read, &mut report)?;
             if let (Some(embedder), Some(functions)) = (embedder, &mut functions) {
-                vectors::embed(embedder, functions, &mut wanted)?;
+                vectors::embed(embedder, functions, &mut wanted, self.allow_unreadable)?;
             }
             report.written += write(target, wanted)?;
             progress.done += dealt_with;

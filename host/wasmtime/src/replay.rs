@@ -30,7 +30,7 @@ use crate::builder::Builder;
 use crate::cache::SemanticCache;
 use crate::calibration::embed_distinct;
 use crate::component::{Engine, Functions};
-use crate::embedder::{EmbedError, Embedder};
+use crate::embedder::{EmbedError, Embedder, Embedding};
 use crate::error::{Error, Result};
 use crate::host::ManualClock;
 use crate::request::{DEFAULT_NAMESPACE, GetRequest, Layer, Lookup, PutRequest};
@@ -121,6 +121,7 @@ impl Question {
 pub struct Replay<'a> {
     log: &'a [Question],
     embedder: Known,
+    normalize: bool,
     options: Box<dyn Fn(Builder) -> Builder + 'a>,
 }
 
@@ -181,17 +182,19 @@ impl Outcome {
 }
 
 impl<'a> Replay<'a> {
-    /// Embeds the questions, each different one once and normalised.
+    /// Embeds the questions, each different one once and normalised, as a cache with the default
+    /// options does.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for a log that is empty, or whose times are not in order or
     /// missing in some questions; [`Error::Embedder`]; [`Error::Component`].
     pub fn new(log: &'a [Question], embedder: &dyn Embedder) -> Result<Self> {
-        Self::with_progress(log, embedder, |_, _| {})
+        Self::with_progress(log, embedder, true, |_, _| {})
     }
 
-    /// The same; `progress` receives how many texts of how many are embedded.
+    /// The same; `normalize` is [`Builder::normalize`], and `progress` receives how many texts of
+    /// how many are embedded.
     ///
     /// # Errors
     ///
@@ -199,28 +202,30 @@ impl<'a> Replay<'a> {
     pub fn with_progress(
         log: &'a [Question],
         embedder: &dyn Embedder,
+        normalize: bool,
         progress: impl FnMut(usize, usize),
     ) -> Result<Self> {
         check(log)?;
         let mut functions = Functions::start(&Engine::shared()?)?;
-        let mut normalized = Vec::with_capacity(log.len());
+        let mut texts = Vec::with_capacity(log.len());
         for question in log {
-            normalized.push(functions.normalize(&question.query)?.text);
+            texts.push(functions.compared_text(&question.query, normalize)?);
         }
-        let vectors = embed_distinct(&normalized, embedder, progress)?;
+        let embeddings = embed_distinct(&texts, embedder, progress)?;
         Ok(Replay {
             log,
+            normalize,
             embedder: Known {
                 fingerprint: embedder.fingerprint().to_owned(),
                 dim: embedder.dim(),
-                vectors: Arc::new(vectors),
+                embeddings: Arc::new(embeddings),
             },
             options: Box::new(|builder| builder),
         })
     }
 
     /// Sets other options than the defaults for the caches. The replay sets their store,
-    /// embedder, clock and threshold itself.
+    /// embedder, clock, threshold and normalising itself.
     #[must_use]
     pub fn options(mut self, options: impl Fn(Builder) -> Builder + 'a) -> Self {
         self.options = Box::new(options);
@@ -242,6 +247,7 @@ impl<'a> Replay<'a> {
             .embedder(self.embedder.clone())
             .clock(clock.clone())
             .similarity_threshold(threshold)
+            .normalize(self.normalize)
             .open()?;
         let mut outcome = Outcome {
             threshold,
@@ -327,7 +333,7 @@ fn check(log: &[Question]) -> Result<()> {
 struct Known {
     fingerprint: String,
     dim: u32,
-    vectors: Arc<HashMap<String, Vec<f32>>>,
+    embeddings: Arc<HashMap<String, Embedding>>,
 }
 
 impl Embedder for Known {
@@ -340,13 +346,15 @@ impl Embedder for Known {
     }
 
     fn embed(&self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedError> {
-        let find = |text: &&str| self.vectors.get(*text).cloned();
-        let vectors: Option<Vec<_>> = texts.iter().map(find).collect();
-        vectors.ok_or_else(|| {
-            EmbedError::permanent(
-                "the replay has embedded normalised questions; do not switch that off",
-            )
-        })
+        let embeddings = self.read(texts)?.into_iter();
+        Ok(embeddings.map(|embedding| embedding.vector).collect())
+    }
+
+    fn read(&self, texts: &[&str]) -> std::result::Result<Vec<Embedding>, EmbedError> {
+        let find = |text: &&str| self.embeddings.get(*text).cloned();
+        let embeddings: Option<Vec<_>> = texts.iter().map(find).collect();
+        embeddings
+            .ok_or_else(|| EmbedError::permanent("the replay knows the questions of its log only"))
     }
 }
 

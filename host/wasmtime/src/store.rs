@@ -11,6 +11,7 @@
 //!
 //! [`from_url`] makes any of them. To write your own, read the [`guide`].
 
+mod existing;
 mod url;
 
 #[cfg(feature = "dynamodb")]
@@ -26,4 +27,4 @@ pub use mneme_store::{
     ImportMode, Inserted, MemoryStore, MetaChange, Restored, Result, StampPage, Store, StoreError,
     Touch, VectorPage, checks, guide, memory,
 };
-pub use url::{built_in, from_url, from_url_built_with, scheme_of};
+pub use url::{Access, built_in, from_url, from_url_built_with, from_url_for, scheme_of};

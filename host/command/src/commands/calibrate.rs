@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
-use mneme::calibration::{self, Curve, Goal, Pair, Point};
+use mneme::calibration::{self, Comparison, Curve, Goal, Pair, Point};
 use mneme::{Embedder, VectorDtype};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -44,7 +44,12 @@ pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
     let dtype = VectorDtype::from(args.dtype);
     let bar = progress::bar(out);
     progress::style(&bar, progress::TEXTS);
-    let scored = calibration::score(&pairs, &*embedder, dtype, |done, all| {
+    let comparison = Comparison {
+        dtype,
+        normalize: !global.comparing.keep_case,
+        allow_unreadable: global.comparing.allow_unreadable,
+    };
+    let scored = calibration::score(&pairs, &*embedder, comparison, |done, all| {
         progress::show(&bar, done as u64, all as u64);
     });
     bar.finish_and_clear();
@@ -303,7 +308,7 @@ mod tests {
                 .iter()
                 .enumerate()
                 .map(|(n, &similarity)| Scored {
-                    similarity,
+                    similarity: Some(similarity),
                     same: n % 2 == 0,
                 })
                 .collect();

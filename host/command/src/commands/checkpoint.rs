@@ -39,7 +39,7 @@ pub fn dump(global: &Global, out: Output, args: &Dump) -> Result<u8> {
         );
     }
     let destination = Destination::new(&args.file)?;
-    let session = Session::open(global)?;
+    let session = Session::existing(global)?;
     let bar = Bar::new(out);
     let options = dump_options(args.portable, args.zstd, args.level).on_progress(bar.watch());
     let started = Instant::now();

@@ -15,7 +15,7 @@ use crate::session::Session;
 /// `get`: 0 for a hit, 1 for a miss.
 pub fn get(global: &Global, out: Output, args: &Get) -> Result<u8> {
     let request = question(&args.question, global.namespace())?.bypass(args.bypass);
-    let session = Session::open(global)?;
+    let session = Session::existing(global)?;
     let lookup = session.cache.get(request)?;
     session.cache.close()?;
     match lookup {
@@ -106,7 +106,7 @@ pub fn put(global: &Global, out: Output, args: &Put) -> Result<u8> {
 
 /// `delete`: 0 if there was an entry, else 1.
 pub fn delete(global: &Global, out: Output, query: &str) -> Result<u8> {
-    let session = Session::open(global)?;
+    let session = Session::existing(global)?;
     let deleted = session.cache.delete(query, global.namespace())?;
     session.cache.close()?;
     out.note(if deleted {

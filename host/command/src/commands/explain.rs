@@ -18,7 +18,7 @@ const WIDTH: usize = 60;
 /// `explain`: 0 for a hit, else 1.
 pub fn explain(global: &Global, out: Output, args: &Explain) -> Result<u8> {
     let request = question(&args.question, global.namespace())?;
-    let session = Session::open(global)?;
+    let session = Session::existing(global)?;
     let explained = session.cache.explain(request, args.limit)?;
     session.cache.close()?;
     if let Some(error) = &explained.embedder_error {

@@ -69,6 +69,7 @@ fn run(
     progress::style(&bar, progress::ENTRIES);
     let seen = Cell::new(None::<Progress>);
     let mut migration = Migration::new()
+        .allow_unreadable(global.comparing.allow_unreadable)
         .merge(args.merge)
         .source_name(source.lasting_name())
         .on_progress(|now| {

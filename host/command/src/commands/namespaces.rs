@@ -9,7 +9,7 @@ use crate::session::Session;
 
 /// `clear`
 pub fn clear(global: &Global, out: Output, all: bool) -> Result<u8> {
-    let session = Session::open(global)?;
+    let session = Session::existing(global)?;
     let deleted = if all {
         session.cache.clear()?
     } else {
@@ -25,7 +25,7 @@ pub fn clear(global: &Global, out: Output, all: bool) -> Result<u8> {
 
 /// `namespaces`
 pub fn list(global: &Global, out: Output) -> Result<u8> {
-    let session = Session::open(global)?;
+    let session = Session::existing(global)?;
     let names = session.cache.list_namespaces()?;
     session.cache.close()?;
     out.result(|| json!({"namespaces": names}), || names.join("\n"))?;
@@ -35,7 +35,10 @@ pub fn list(global: &Global, out: Output) -> Result<u8> {
 /// `quota`
 pub fn quota(global: &Global, out: Output, new: Option<Quota>) -> Result<u8> {
     let namespace = global.namespace();
-    let session = Session::open(global)?;
+    let session = match new {
+        Some(_) => Session::open(global)?,
+        None => Session::existing(global)?,
+    };
     if let Some(Quota(quota)) = new {
         session.cache.set_namespace_quota(namespace, quota)?;
     }

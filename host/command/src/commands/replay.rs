@@ -41,7 +41,8 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
     let embedder = EmbedderSpec::choose(global.embedder.as_deref())?.embedder()?;
     let bar = progress::bar(out);
     progress::style(&bar, progress::TEXTS);
-    let embedded = Replay::with_progress(&log, &*embedder, |done, all| {
+    let normalize = !global.comparing.keep_case;
+    let embedded = Replay::with_progress(&log, &*embedder, normalize, |done, all| {
         progress::show(&bar, done as u64, all as u64);
     });
     if embedded.is_err() {

@@ -13,7 +13,7 @@ use crate::session::Session;
 
 /// `vacuum`
 pub fn vacuum(global: &Global, out: Output, compact: bool) -> Result<u8> {
-    let session = Session::open(global)?;
+    let session = Session::existing(global)?;
     let deleted = session.cache.vacuum(global.namespace.as_deref(), compact)?;
     session.cache.close()?;
     out.result(
@@ -30,7 +30,7 @@ pub fn vacuum(global: &Global, out: Output, compact: bool) -> Result<u8> {
 
 /// `warm-up`
 pub fn warm_up(global: &Global, out: Output) -> Result<u8> {
-    let session = Session::open(global)?;
+    let session = Session::existing(global)?;
     let rows = session.cache.warm_up()?;
     let bytes = session.cache.stats(None)?.index_bytes;
     // Closing saves the index.
@@ -50,7 +50,7 @@ pub fn warm_up(global: &Global, out: Output) -> Result<u8> {
 
 /// `stats`
 pub fn stats(global: &Global, out: Output) -> Result<u8> {
-    let session = Session::open(global)?;
+    let session = Session::existing(global)?;
     let stats = session.cache.stats(global.namespace.as_deref())?;
     session.cache.close()?;
     out.result(
@@ -62,7 +62,7 @@ pub fn stats(global: &Global, out: Output) -> Result<u8> {
 
 /// `health`: 0 if the cache is healthy, else 1.
 pub fn health(global: &Global, out: Output, deep: bool) -> Result<u8> {
-    let session = Session::open(global)?;
+    let session = Session::existing(global)?;
     let health = session.cache.health(deep)?;
     session.cache.close()?;
     out.result(

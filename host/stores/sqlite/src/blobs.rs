@@ -7,12 +7,11 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::connection;
 use super::error::{Fault, Outcome};
-use super::layout::{self, BLOBS};
+use super::layout;
+use super::schema::{BLOBS, CREATE_BLOBS};
 use super::session::Session;
 use mneme_store::opened::MAX_BLOB;
 
-const CREATE: &str =
-    "CREATE TABLE IF NOT EXISTS derived_blobs (name TEXT PRIMARY KEY, bytes BLOB NOT NULL)";
 const READ: &str = "SELECT bytes FROM derived_blobs WHERE name = ?1";
 const WRITE: &str = "INSERT INTO derived_blobs (name, bytes) VALUES (?1, ?2)
     ON CONFLICT (name) DO UPDATE SET bytes = excluded.bytes";
@@ -27,7 +26,7 @@ const HAS_TABLE: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name =
 
 impl Session {
     pub fn read_blob(&mut self, name: &str) -> Outcome<Option<Vec<u8>>> {
-        let found = unless_missing(&self.conn, None, |conn| {
+        let found = unless_missing(self.conn()?, None, |conn| {
             let mut query = conn.prepare_cached(READ)?;
             query
                 .query_row([name], |row| {
@@ -45,8 +44,8 @@ impl Session {
     }
 
     pub fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Outcome<()> {
-        self.write(|conn| {
-            connection::run(conn, CREATE)?;
+        self.write_soon(|conn| {
+            connection::run(conn, CREATE_BLOBS)?;
             let mut write = conn.prepare_cached(WRITE).map_err(layout::misfit)?;
             write.execute((name, bytes)).map_err(layout::misfit)?;
             Ok(())
@@ -57,7 +56,7 @@ impl Session {
         if names.is_empty() {
             return Ok(());
         }
-        self.write(|conn| {
+        self.write_soon(|conn| {
             unless_missing(conn, (), |conn| {
                 let mut delete = conn.prepare_cached(DELETE)?;
                 for name in names {
@@ -69,7 +68,7 @@ impl Session {
     }
 
     pub fn list_blobs(&mut self) -> Outcome<Vec<String>> {
-        unless_missing(&self.conn, Vec::new(), |conn| {
+        unless_missing(self.conn()?, Vec::new(), |conn| {
             let mut query = conn.prepare_cached(LIST)?;
             let names = query.query_map([], |row| row.get(0))?;
             names.collect()
@@ -77,12 +76,18 @@ impl Session {
     }
 }
 
-/// Whether every blob is one.
-pub(super) fn sound(conn: &Connection) -> Outcome<bool> {
-    unless_missing(conn, true, |conn| {
+/// Fails where a blob is none.
+pub(super) fn check(conn: &Connection) -> Outcome<()> {
+    let sound = unless_missing(conn, true, |conn| {
         let mut query = conn.prepare_cached(WRONG_ROW)?;
         query.query_row([MAX_BLOB], |row| Ok(!row.get::<_, bool>(0)?))
-    })
+    })?;
+    match sound {
+        true => Ok(()),
+        false => Err(Fault::Corrupt(format!(
+            "table {BLOBS} has a row that is no blob; delete the table, which the cache fills again"
+        ))),
+    }
 }
 
 /// Does something about the table; `none` where there is no table.

@@ -2,16 +2,18 @@
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::Options;
-use super::error::{Fault, Outcome};
+use super::error::{Fault, Outcome, is_full};
 use super::layout::{self, Found};
+use super::options::{Mode, Options};
+use super::place::{Place, has_log};
 use super::session::PROBES;
 use mneme_store::checks::Embedder;
 
@@ -25,42 +27,207 @@ const CHECKPOINT_PAGES: i64 = 4000;
 /// A write-ahead log that has grown beyond this shrinks at the next checkpoint.
 const LOG_BYTES: i64 = 64 * 1024 * 1024;
 
-/// Opens the cache at `path`, creating it if there is none.
-pub(super) fn open(path: &Path, options: &Options, embedder: &Embedder) -> Outcome<Connection> {
-    create_private(path)?;
+/// What does not matter for an answer waits no longer than this for a lock.
+pub(super) const SHORT: Duration = Duration::from_millis(100);
+
+/// A connection to a cache.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub conn: Connection,
+    pub place: Place,
+    pub patience: Patience,
+    /// Why it can only be read.
+    pub read_only: Option<String>,
+}
+
+/// How long a connection waits for locks.
+#[derive(Clone, Debug)]
+pub(super) struct Patience(Arc<AtomicU64>);
+
+impl Patience {
+    fn new(timeout: Duration) -> Self {
+        let patience = Self(Arc::default());
+        patience.set(timeout);
+        patience
+    }
+
+    pub fn set(&self, timeout: Duration) {
+        let micros = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
+        self.0.store(micros, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Opens the cache at `path` as its options say. What may not be written is opened for
+/// reading.
+pub(super) fn open(path: &Path, options: &Options, embedder: &Embedder) -> Outcome<Opened> {
+    match options.mode {
+        Mode::Create => create_private(path)?,
+        Mode::Existing | Mode::ReadOnly if !path.try_exists().unwrap_or(true) => {
+            return Err(no_cache());
+        }
+        Mode::Existing | Mode::ReadOnly => {}
+    }
     if path.is_dir() {
         return Err(Fault::System(
             "this is a directory; give the path of a file".into(),
         ));
     }
-    let conn = connect(path, options.busy_timeout)?;
+    if options.mode == Mode::ReadOnly {
+        return open_read_only(path, options, embedder, "it was opened with mode=ro".into());
+    }
+    match open_writable(path, options, embedder) {
+        Err(Unopened::NotWritable(why)) => open_read_only(path, options, embedder, why),
+        Err(Unopened::Failed(fault)) if fault.is_refusal() && !is_full(path) => {
+            let why = "this process may not write to its directory".into();
+            open_read_only(path, options, embedder, why)
+        }
+        Err(Unopened::Failed(fault)) => Err(fault),
+        Ok(opened) => Ok(opened),
+    }
+}
+
+/// Why a cache was not opened for writing.
+enum Unopened {
+    NotWritable(String),
+    Failed(Fault),
+}
+
+impl<T: Into<Fault>> From<T> for Unopened {
+    fn from(fault: T) -> Self {
+        Self::Failed(fault.into())
+    }
+}
+
+fn open_writable(path: &Path, options: &Options, embedder: &Embedder) -> Result<Opened, Unopened> {
+    let (conn, patience) = connect(path, options.busy_timeout)?;
     // Until the file has proved to be ours, closing must not write to it.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    let found = in_transaction(&conn, "BEGIN", layout::inspect)?;
-    if let Found::Cache {
-        embedder: stored, ..
-    } = &found
-    {
-        stored.accept(embedder)?;
+    if conn.is_readonly("main")? {
+        return Err(Unopened::NotWritable(
+            "this process may not write it".into(),
+        ));
     }
-    refuse_read_only(&conn)?;
+    let found = in_transaction(&conn, "BEGIN", layout::inspect)?;
+    admit(&found, options.mode, embedder)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     use_wal(&conn, options.busy_timeout)?;
     configure(&conn, options)?;
     if !matches!(found, Found::Cache { complete: true, .. }) {
         in_transaction(&conn, "BEGIN IMMEDIATE", |conn| {
             // Another process may have been first.
-            if let Found::Cache {
-                embedder: stored, ..
-            } = layout::inspect(conn)?
-            {
-                stored.accept(embedder)?;
-            }
+            admit(&layout::inspect(conn)?, options.mode, embedder)?;
             layout::provision(conn, embedder)
         })?;
     }
     layout::probe(&conn, PROBES)?;
-    Ok(conn)
+    Ok(Opened {
+        conn,
+        place: Place::of(path, false).map_err(lost)?,
+        patience,
+        read_only: None,
+    })
+}
+
+fn open_read_only(
+    path: &Path,
+    options: &Options,
+    embedder: &Embedder,
+    why: String,
+) -> Outcome<Opened> {
+    let (conn, patience, found, frozen) = look(path, options.busy_timeout)?;
+    admit(&found, Mode::ReadOnly, embedder)?;
+    conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    Ok(Opened {
+        conn,
+        place: Place::of(path, frozen).map_err(lost)?,
+        patience,
+        read_only: Some(why),
+    })
+}
+
+/// Looks into a file without the right to write. Where not even the shared memory of a
+/// write-ahead log can be made, nobody else can write either, unless a log is there.
+fn look(path: &Path, timeout: Duration) -> Outcome<(Connection, Patience, Found, bool)> {
+    let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let (conn, patience) = connect_with(path, read_only, timeout)?;
+    match in_transaction(&conn, "BEGIN", layout::inspect) {
+        Err(fault) if fault.is_refusal() => {
+            if has_log(path) {
+                return Err(Fault::System(
+                    "writes wait in its -wal file, and cannot be read without the right to write to its directory; open it once with that right, or copy both files to where there is".into(),
+                ));
+            }
+        }
+        found => return Ok((conn, patience, found?, false)),
+    }
+    drop(conn);
+    let uri = read_only | OpenFlags::SQLITE_OPEN_URI;
+    let (conn, patience) = connect_with(&immutable(path), uri, timeout)?;
+    let found = in_transaction(&conn, "BEGIN", layout::inspect)?;
+    Ok((conn, patience, found, true))
+}
+
+/// Another connection to a file that is open.
+pub(super) fn again(
+    path: &Path,
+    options: &Options,
+    read_only: bool,
+    place: &Place,
+) -> Outcome<(Connection, Patience)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    match (place.is_frozen(), read_only) {
+        (true, _) => {
+            let uri = flags | OpenFlags::SQLITE_OPEN_URI;
+            connect_with(&immutable(path), uri, options.busy_timeout)
+        }
+        (false, true) => connect_with(path, flags, options.busy_timeout),
+        (false, false) => connect(path, options.busy_timeout),
+    }
+}
+
+/// The URI of a file that nobody changes.
+fn immutable(path: &Path) -> PathBuf {
+    let mut uri = b"file:".to_vec();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'%' | b'?' | b'#' => uri.extend(format!("%{byte:02X}").bytes()),
+            _ => uri.push(*byte),
+        }
+    }
+    uri.extend(b"?immutable=1");
+    match String::from_utf8(uri) {
+        Ok(uri) => uri.into(),
+        // A path that is no text is opened without, and fails with what SQLite says.
+        Err(_) => path.to_owned(),
+    }
+}
+
+/// Whether what was found may be opened in this mode, with this embedder.
+fn admit(found: &Found, mode: Mode, embedder: &Embedder) -> Outcome<()> {
+    match found {
+        Found::Cache {
+            embedder: stored, ..
+        } => Ok(stored.accept(embedder)?),
+        Found::New if mode == Mode::Create => Ok(()),
+        Found::New => Err(no_cache()),
+    }
+}
+
+fn no_cache() -> Fault {
+    Fault::System(
+        "there is no cache here; check the path, or create the cache by storing something in it"
+            .into(),
+    )
+}
+
+fn lost(error: std::io::Error) -> Fault {
+    Fault::System(format!(
+        "the file went away as it was opened: {error}; open it again"
+    ))
 }
 
 /// The embedder of the cache at `path`, if there is one. Writes nothing.
@@ -68,25 +235,41 @@ pub(super) fn recorded_embedder(path: &Path, options: &Options) -> Outcome<Optio
     if !path.try_exists().unwrap_or(true) {
         return Ok(None);
     }
-    let conn = connect(path, options.busy_timeout)?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    match in_transaction(&conn, "BEGIN", layout::inspect)? {
+    let writable = || {
+        let (conn, _) = connect(path, options.busy_timeout)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        in_transaction(&conn, "BEGIN", layout::inspect)
+    };
+    let found = match writable() {
+        Err(fault) if fault.is_refusal() => look(path, options.busy_timeout)?.2,
+        found => found?,
+    };
+    match found {
         Found::Cache { embedder, .. } => Ok(Some(embedder)),
         Found::New => Ok(None),
     }
 }
 
 /// A connection to an existing file that waits up to `timeout` for locks.
-pub(super) fn connect(path: &Path, timeout: Duration) -> Outcome<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+pub(super) fn connect(path: &Path, timeout: Duration) -> Outcome<(Connection, Patience)> {
+    connect_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE, timeout)
+}
+
+pub(super) fn connect_with(
+    path: &Path,
+    flags: OpenFlags,
+    timeout: Duration,
+) -> Outcome<(Connection, Patience)> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags)?;
-    wait_for_locks(&mut conn, timeout)?;
+    let patience = Patience::new(timeout);
+    wait_for_locks(&mut conn, patience.clone())?;
     conn.set_prepared_statement_cache_capacity(64);
     // What a file brings along must not run.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
-    Ok(conn)
+    Ok((conn, patience))
 }
 
 /// Runs `work` in a transaction that `begin` opens, and rolls it back if it fails.
@@ -115,13 +298,13 @@ pub(super) fn run(conn: &Connection, sql: &str) -> Outcome<()> {
 
 /// SQLite's own waiting polls every 100 ms, and so starves beside a writer that leaves
 /// short gaps only.
-fn wait_for_locks(conn: &mut Connection, timeout: Duration) -> Outcome<()> {
+fn wait_for_locks(conn: &mut Connection, patience: Patience) -> Outcome<()> {
     let mut since = Instant::now();
     conn.busy_handler(Some(move |tries: i32| {
         if tries == 0 {
             since = Instant::now();
         }
-        if since.elapsed() >= timeout {
+        if since.elapsed() >= patience.get() {
             return false;
         }
         std::thread::sleep(pause(tries));
@@ -152,8 +335,10 @@ fn create_private(path: &Path) -> Outcome<()> {
     let Err(error) = options.open(path) else {
         return Ok(());
     };
+    if path.exists() {
+        return Ok(());
+    }
     let remedy = match error.kind() {
-        ErrorKind::AlreadyExists => return Ok(()),
         ErrorKind::NotFound | ErrorKind::NotADirectory => "create its directory first",
         ErrorKind::PermissionDenied => "give this process the right to write to its directory",
         ErrorKind::ReadOnlyFilesystem => "give a path on a file system that is not read-only",
@@ -163,15 +348,6 @@ fn create_private(path: &Path) -> Outcome<()> {
     Err(Fault::System(format!(
         "the file cannot be created: {error}; {remedy}"
     )))
-}
-
-fn refuse_read_only(conn: &Connection) -> Outcome<()> {
-    if conn.is_readonly("main")? {
-        return Err(Fault::System(
-            "the file is read-only; give this process the right to write it".into(),
-        ));
-    }
-    Ok(())
 }
 
 /// Switches to write-ahead logging. Two processes that do so on a new file at once get
@@ -203,21 +379,4 @@ fn configure(conn: &Connection, options: &Options) -> Outcome<()> {
     conn.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_read_only_connection_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("cache.db");
-        create_private(&path).unwrap();
-        let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-        let Err(Fault::System(message)) = refuse_read_only(&conn) else {
-            panic!("a read-only connection was accepted");
-        };
-        assert!(message.contains("read-only"));
-    }
 }

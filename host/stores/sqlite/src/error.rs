@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Error as SqliteError, ErrorCode};
 
+use super::layout;
 use mneme_store::{BackendError, StoreError};
 
 /// A failure inside the store, before it is told where it happened.
@@ -40,6 +41,27 @@ impl Fault {
         Self::Typed(StoreError::InvalidArgument(message.into()))
     }
 
+    /// Something else is at the path than what was opened.
+    pub fn replaced(how: &str) -> Self {
+        Self::System(format!(
+            "something else has taken the place of the file while it was open: {how}; nothing was changed, so close the cache and open it again"
+        ))
+    }
+
+    /// The file or what SQLite keeps beside it may not be written.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
+        ))
+    }
+
+    /// A deadline ended it.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Sqlite(error)
+            if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted))
+    }
+
     /// A lock that another connection holds.
     pub fn is_busy(&self) -> bool {
         matches!(self, Self::Sqlite(error) if matches!(
@@ -68,16 +90,39 @@ impl Fault {
             Self::Corrupt(what) => StoreError::Corrupt(format!("{site}: {what}")),
             Self::Schema(what) => StoreError::Schema(format!("{site}: {what}")),
             Self::System(what) => backend(format!("{site}: {what}"), false),
-            Self::Sqlite(error) => sqlite(&site, &error),
+            Self::Sqlite(error) => sqlite(&site, &error, path),
         }
     }
+}
+
+/// What to do about a full disk.
+const FREE_SPACE: &str = "nothing was stored; free space on the disk and call again";
+
+/// Whether nothing more can be written to the disk that a path is on.
+pub(super) fn is_full(path: &Path) -> bool {
+    /// Less than this is of no use to SQLite.
+    const LEAST: u64 = 64 * 1024;
+    #[cfg(unix)]
+    if let Some(directory) = path.parent()
+        && let Ok(disk) = rustix::fs::statvfs(directory)
+    {
+        let no_files = disk.f_files > 0 && disk.f_favail == 0;
+        return no_files || disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST;
+    }
+    let _ = (path, LEAST);
+    false
 }
 
 fn backend(message: String, retryable: bool) -> StoreError {
     StoreError::Backend(BackendError { message, retryable })
 }
 
-fn sqlite(site: &str, error: &SqliteError) -> StoreError {
+fn sqlite(site: &str, error: &SqliteError, path: &Path) -> StoreError {
+    if layout::is_uncompiled(error) && error.to_string().contains("no such") {
+        return StoreError::Corrupt(format!(
+            "{site}: {error}; the tables are not those of a cache any more, so restore a checkpoint, and open the cache again"
+        ));
+    }
     let Some(code) = error.sqlite_error_code() else {
         return match error {
             SqliteError::FromSqlConversionFailure(..)
@@ -105,8 +150,10 @@ fn sqlite(site: &str, error: &SqliteError) -> StoreError {
         ErrorCode::DatabaseCorrupt => StoreError::Corrupt(say(
             "the file is damaged, so restore a checkpoint, or move the file away to start empty",
         )),
-        ErrorCode::DiskFull => backend(
-            say("nothing was stored; free space on the disk and call again"),
+        ErrorCode::DiskFull => backend(say(FREE_SPACE), false),
+        // SQLite tells it only where it was the database itself that found no room.
+        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen if is_full(path) => backend(
+            format!("{site}: the disk is full ({error}); {FREE_SPACE}"),
             false,
         ),
         ErrorCode::ReadOnly => backend(

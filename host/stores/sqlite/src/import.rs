@@ -65,9 +65,10 @@ impl Import {
 impl Session {
     pub fn begin_import(&mut self, mode: ImportMode) -> Outcome<()> {
         self.import = None;
-        accept(mode, &self.conn)?;
+        self.accept_changes()?;
+        accept(mode, self.conn()?)?;
         let file = self.private_file(private::IMPORT)?;
-        let stage = connect(file.path(), self.options.busy_timeout)?;
+        let (stage, _) = connect(file.path(), self.options.busy_timeout)?;
         stage.execute_batch(STAGE)?;
         self.import = Some(Import {
             mode,

@@ -7,63 +7,14 @@
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::error::{Fault, Outcome};
-use mneme_store::checks::Embedder;
+use super::schema::{OBJECTS, Schema};
+use mneme_store::checks::{Embedder, MAX_NUMBER};
 
 /// The schema version that this release reads and writes.
 const SCHEMA_VERSION: u64 = 1;
 
-const TABLES: [&str; 5] = [
-    "schema_meta",
-    "entries",
-    "cache_counters",
-    "namespace_quotas",
-    "multi_process_state",
-];
-
-/// The table of blobs, which a cache may lack.
-pub(super) const BLOBS: &str = "derived_blobs";
-
-const INDEXES: [&str; 4] = [
-    "idx_entries_ns_hash",
-    "idx_entries_ns_lru",
-    "idx_entries_created_at",
-    "idx_entries_id",
-];
-
-const CREATE: &str = "
-CREATE TABLE IF NOT EXISTS schema_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS entries (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    namespace TEXT NOT NULL DEFAULT 'default',
-    query_hash TEXT NOT NULL,
-    query TEXT NOT NULL,
-    response TEXT NOT NULL,
-    embedding BLOB NOT NULL,
-    metadata TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
-    last_accessed_at INTEGER NOT NULL,
-    ttl INTEGER,
-    access_count INTEGER NOT NULL DEFAULT 0,
-    UNIQUE(namespace, query_hash)
-);
-CREATE INDEX IF NOT EXISTS idx_entries_ns_hash ON entries(namespace, query_hash);
-CREATE INDEX IF NOT EXISTS idx_entries_ns_lru ON entries(namespace, last_accessed_at);
-CREATE INDEX IF NOT EXISTS idx_entries_created_at ON entries(created_at);
-CREATE INDEX IF NOT EXISTS idx_entries_id ON entries(id);
-CREATE TABLE IF NOT EXISTS cache_counters (
-    namespace TEXT NOT NULL,
-    name TEXT NOT NULL,
-    value INTEGER NOT NULL,
-    PRIMARY KEY (namespace, name)
-);
-CREATE TABLE IF NOT EXISTS namespace_quotas (
-    namespace TEXT PRIMARY KEY,
-    max_entries INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS multi_process_state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-INSERT INTO multi_process_state (key, value) VALUES ('version_counter', '0')
-    ON CONFLICT (key) DO NOTHING;
-";
+const START_COUNTER: &str = "INSERT INTO multi_process_state (key, value)
+    VALUES ('version_counter', '0') ON CONFLICT (key) DO NOTHING";
 
 /// SQL for "a key that `replace_meta` may set".
 macro_rules! user_meta {
@@ -87,50 +38,55 @@ pub(super) enum Found {
 }
 
 /// Looks without writing. Run it in a transaction, or it may see half of what another
-/// process is creating.
+/// process is creating. A database with a statement that no cache has is refused before any
+/// of its tables is read.
 pub(super) fn inspect(conn: &Connection) -> Outcome<Found> {
-    let names = object_names(conn)?;
-    let has = |name: &str| names.iter().any(|present| present == name);
-    let version = match has("schema_meta") {
-        true => meta(conn, "schema_version")?,
-        false => None,
+    let schema = Schema::read(conn)?;
+    if !schema.has("schema_meta")
+        && let Some(names) = schema.of_others()
+    {
+        return Err(Fault::Schema(format!(
+            "this database belongs to something else (it has {names}, and no schema version of a cache); give another path"
+        )));
+    }
+    // Of a later release, the version says more than the statements.
+    if schema.knows("schema_meta")
+        && let Some(version) = meta(conn, "schema_version")?
+    {
+        check_version(&version)?;
+    }
+    schema.accept()?;
+    refuse_encoding(conn)?;
+    let has_entries = schema.has("entries") && has_entries(conn)?;
+    let lacks = |what: &str| match has_entries {
+        true => Err(Fault::Corrupt(format!(
+            "table schema_meta lacks {what} though there are entries; restore a checkpoint"
+        ))),
+        false => Ok(Found::New),
     };
-    let Some(version) = version else {
-        let foreign: Vec<_> = names
-            .iter()
-            .map(String::as_str)
-            .filter(|name| !TABLES.contains(name) && !INDEXES.contains(name) && *name != BLOBS)
-            .collect();
-        if !foreign.is_empty() {
-            return Err(Fault::Schema(format!(
-                "this database belongs to something else (it has {}, and no schema version of a cache); give another path",
-                foreign.join(", ")
-            )));
-        }
-        if has("entries") && has_entries(conn)? {
-            return Err(Fault::Corrupt(
-                "table schema_meta lacks the key schema_version though there are entries; restore a checkpoint".into(),
-            ));
-        }
-        return Ok(Found::New);
-    };
-    check_version(&version)?;
+    if !schema.has("schema_meta") || meta(conn, "schema_version")?.is_none() {
+        return lacks("the key schema_version");
+    }
     let Some(embedder) = embedder(conn)? else {
-        if has("entries") && has_entries(conn)? {
-            return Err(Fault::Corrupt(
-                "table schema_meta lacks embedder_fingerprint or embedder_dim though there are entries; restore a checkpoint".into(),
-            ));
-        }
-        return Ok(Found::New);
+        return lacks("embedder_fingerprint or embedder_dim");
     };
-    let complete = TABLES.iter().chain(&INDEXES).all(|name| has(name));
-    Ok(Found::Cache { embedder, complete })
+    if schema.has("sqlite_sequence") {
+        check_last_id(conn)?;
+    }
+    Ok(Found::Cache {
+        embedder,
+        complete: schema.is_complete(),
+    })
 }
 
 /// Creates what is missing and records the embedder where none is. Run it in a write
 /// transaction.
 pub(super) fn provision(conn: &Connection, embedder: &Embedder) -> Outcome<()> {
-    conn.execute_batch(CREATE)?;
+    let schema = Schema::read(conn)?;
+    for object in OBJECTS.iter().filter(|object| !schema.has(object.name)) {
+        conn.execute_batch(object.sql)?;
+    }
+    conn.execute_batch(START_COUNTER)?;
     let mut record = conn.prepare(
         "INSERT INTO schema_meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING",
     )?;
@@ -138,6 +94,35 @@ pub(super) fn provision(conn: &Connection, embedder: &Embedder) -> Outcome<()> {
     record.execute(("embedder_fingerprint", &embedder.fingerprint))?;
     record.execute(("embedder_dim", embedder.dim.to_string()))?;
     Ok(())
+}
+
+/// Refuses texts that are not UTF-8, which sort in another order.
+fn refuse_encoding(conn: &Connection) -> Outcome<()> {
+    let encoding: String = conn.query_row("PRAGMA encoding", [], |row| row.get(0))?;
+    match &*encoding {
+        "UTF-8" => Ok(()),
+        _ => Err(Fault::Schema(format!(
+            "the encoding of the database is {encoding}, and that of a cache is UTF-8; give another path"
+        ))),
+    }
+}
+
+/// Refuses a last id that no cache has given. Ids go on from it.
+pub(super) fn check_last_id(conn: &Connection) -> Outcome<()> {
+    const WRONG: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'entries'
+        AND (typeof(seq) <> 'integer' OR seq NOT BETWEEN 0 AND ?1))";
+    let wrong: bool = conn.query_row(WRONG, [MAX_NUMBER], |row| row.get(0))?;
+    match wrong {
+        true => Err(wrong_last_id()),
+        false => Ok(()),
+    }
+}
+
+/// The error for a last id that is none.
+pub(super) fn wrong_last_id() -> Fault {
+    Fault::Corrupt(format!(
+        "table sqlite_sequence, row entries, column seq is not a last id from 0 to {MAX_NUMBER}, so no entry can get an id; run UPDATE sqlite_sequence SET seq = (SELECT ifnull(max(id), 0) FROM entries) WHERE name = 'entries', or restore a checkpoint"
+    ))
 }
 
 /// Prepares `statements`, which fails where a table lacks a column or a constraint
@@ -199,6 +184,15 @@ fn embedder(conn: &Connection) -> Outcome<Option<Embedder>> {
     Ok(Some(Embedder { fingerprint, dim }))
 }
 
+/// Refuses data of another embedder than the one that the store was opened with. Of one cache it
+/// never changes.
+pub(super) fn still_of(conn: &Connection, embedder: &Embedder) -> Outcome<()> {
+    if meta(conn, "embedder_fingerprint")?.as_deref() != Some(&embedder.fingerprint) {
+        return Err(Fault::replaced("it has another embedder"));
+    }
+    Ok(())
+}
+
 /// Whether there is any entry.
 pub(super) fn has_entries(conn: &Connection) -> Outcome<bool> {
     Ok(
@@ -206,11 +200,4 @@ pub(super) fn has_entries(conn: &Connection) -> Outcome<bool> {
             row.get(0)
         })?,
     )
-}
-
-fn object_names(conn: &Connection) -> Outcome<Vec<String>> {
-    let mut query =
-        conn.prepare("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'")?;
-    let names = query.query_map([], |row| row.get(0))?;
-    Ok(names.collect::<rusqlite::Result<_>>()?)
 }

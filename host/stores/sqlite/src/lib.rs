@@ -6,10 +6,12 @@ mod error;
 mod import;
 mod layout;
 mod options;
+mod place;
 mod private;
 mod reads;
 mod restore;
 mod rows;
+mod schema;
 mod session;
 mod snapshot;
 #[cfg(test)]
@@ -21,10 +23,11 @@ use std::time::Duration;
 
 use self::error::{Fault, Outcome};
 use self::options::Options;
-pub use self::options::Synchronous;
+pub use self::options::{Mode, Synchronous};
 use self::session::Session;
 use mneme_store::checks::Embedder;
 use mneme_store::opened::{Backend, MAX_BATCH, MAX_BLOB, Opened};
+use mneme_store::parameters::Parameters;
 use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 
 /// A store in one SQLite file, shared by any number of processes on one machine.
@@ -41,10 +44,28 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 ///
 /// # Limits
 ///
-/// One `insert` or `write_import` takes at most 1000 entries. Times, TTLs, access counts and
-/// quotas go up to 2^63 - 1; greater ones are [`StoreError::InvalidArgument`]. An entry holds at
-/// most about 1 GB, a blob at most 4 MiB. Numbers below zero that another program wrote read as
-/// 0, and fractions are cut off.
+/// One `insert` or `write_import` takes at most 1000 entries. Ids, times, TTLs, access counts and
+/// quotas go up to 2^53 - 1; greater ones are [`StoreError::InvalidArgument`], and in a file they
+/// are [`StoreError::Corrupt`], like numbers below zero. Fractions that another program wrote are
+/// cut off. An entry holds at most about 1 GB, a blob at most 4 MiB.
+///
+/// A file with a table, an index, a trigger or a view that this store and `mneme-cache` do not
+/// make, or with a changed one, is refused with [`StoreError::Schema`]. What `ANALYZE` makes is
+/// allowed.
+///
+/// # Files that cannot be written
+///
+/// A file that this process may not write, or whose directory it may not write, is opened for
+/// reading: every read answers, and every write is a [`StoreError::Backend`] that says why. Only
+/// [`update_access`](Store::update_access) and [`delete_unchanged`](Store::delete_unchanged) do
+/// nothing instead, so that look-ups go on. [`Mode::ReadOnly`] asks for it.
+/// On a read-only file system this works if no `-wal` file with writes stands beside the file.
+///
+/// # Files that go away
+///
+/// A file that is removed, moved or replaced while it is open makes every call fail until the
+/// store is opened again, and so do data whose version counter went back or whose embedder has
+/// changed. Nothing is written then.
 ///
 /// # Views, imports and snapshots
 ///
@@ -57,6 +78,10 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 /// that directory. Committing an import or a restore holds the write lock while it copies the
 /// entries. After a restore, new ids are still above all ids that the file ever used. Blobs are
 /// part of a snapshot, and a restore replaces the present blobs by those of the snapshot.
+///
+/// A snapshot on its way in is data that nobody vouches for. Its tables are never used: its rows
+/// are checked, and copied into tables that this store makes. That takes room for another copy,
+/// and at most five seconds and one for each MiB.
 ///
 /// ```
 /// use std::time::Duration;
@@ -81,12 +106,14 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// A closed store on the file at `path`, which [`open`](Store::open) creates if it is
-    /// missing; its directory must exist. A relative path is relative to the current directory
-    /// at the time of opening.
+    /// missing and the [`mode`](Self::mode) allows it; its directory must exist. A relative path
+    /// is relative to the current directory at the time of opening.
     ///
-    /// The path is taken literally; `file:` URIs are not interpreted.
+    /// The path is taken literally. One that begins with `file:` is refused, since it is meant
+    /// as a URI; for a file of such a name write `./file:…`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let options = Options {
+            mode: Mode::default(),
             busy_timeout: Duration::from_secs(10),
             synchronous: Synchronous::default(),
         };
@@ -96,6 +123,76 @@ impl SqliteStore {
                 options,
             }),
         }
+    }
+
+    /// A closed store at a URL: `sqlite:PATH` or `sqlite://PATH`, with the parameter `mode`:
+    /// `sqlite:answers.db?mode=ro`.
+    ///
+    /// | `mode` | |
+    /// |---|---|
+    /// | `rwc` | [`Mode::Create`], the default |
+    /// | `rw` | [`Mode::Existing`] |
+    /// | `ro` | [`Mode::ReadOnly`] |
+    ///
+    /// The path is taken literally up to a question mark; one with a question mark in it can only
+    /// be given to [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InvalidArgument`] for a malformed URL or an unknown parameter.
+    pub fn from_url(url: &str) -> Result<Self, StoreError> {
+        let invalid = |message: String| Err(StoreError::InvalidArgument(message));
+        let Some(rest) = url.strip_prefix("sqlite:") else {
+            return invalid(
+                "the URL of a SQLite store begins with sqlite:, as in sqlite:mneme.db".into(),
+            );
+        };
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+        if path.is_empty() {
+            return invalid(
+                "the URL of a SQLite store names no file; write sqlite:PATH, such as sqlite:mneme.db"
+                    .into(),
+            );
+        }
+        if let Some(path) = path.strip_prefix("file:") {
+            return invalid(format!(
+                "the URL of a SQLite store has file: before its path; write sqlite:{}",
+                path.strip_prefix("//").unwrap_or(path)
+            ));
+        }
+        let pairs = parameters.split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut parameters = Parameters::read("a SQLite store", pairs, &["mode"], true)?;
+        let mode = match parameters.take("mode").as_deref() {
+            None | Some("rwc") => Mode::Create,
+            Some("rw") => Mode::Existing,
+            Some("ro") => Mode::ReadOnly,
+            Some(_) => {
+                return invalid(
+                    "the parameter mode in the URL of a SQLite store is not rwc, rw or ro".into(),
+                );
+            }
+        };
+        Ok(Self::new(path).mode(mode))
+    }
+
+    /// What opening may do to the file. [`Mode::Create`] by default. Takes effect on the next
+    /// open.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.opened.backend.options.mode = mode;
+        self
+    }
+
+    /// The same store, that does not create the file.
+    #[must_use]
+    pub fn existing(mut self) -> Self {
+        let mode = &mut self.opened.backend.options.mode;
+        if *mode == Mode::Create {
+            *mode = Mode::Existing;
+        }
+        self
     }
 
     /// How long to wait for another process's lock before failing. 10 seconds by default.
@@ -139,6 +236,16 @@ impl Sqlite {
                 "the path :memory: does not name a file; use the memory store",
             ));
         }
+        if self
+            .path
+            .as_os_str()
+            .as_encoded_bytes()
+            .starts_with(b"file:")
+        {
+            return Err(Fault::invalid(
+                "the path of the store is a URI; give the path alone, without file: and parameters",
+            ));
+        }
         std::path::absolute(&self.path)
             .map_err(|error| Fault::invalid(format!("the path of the store: {error}")))
     }
@@ -169,7 +276,8 @@ impl Backend for Sqlite {
     }
 
     fn close(&mut self, session: Session) -> Outcome<()> {
-        session.conn.close().map_err(|(_, error)| error.into())
+        drop(session);
+        Ok(())
     }
 
     fn error(&self, fault: Fault, operation: &'static str) -> StoreError {

@@ -2,6 +2,18 @@
 
 use std::time::Duration;
 
+/// What [`open`](mneme_store::Store::open) may do to the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Read and write, and create the file if there is none; `mode=rwc`. The default.
+    #[default]
+    Create,
+    /// Read and write a file that holds a cache already; `mode=rw`.
+    Existing,
+    /// Only read a file that holds a cache already; `mode=ro`.
+    ReadOnly,
+}
+
 /// What a write survives after it has returned.
 ///
 /// With both, a crash leaves an undamaged file without partial writes.
@@ -26,6 +38,7 @@ impl Synchronous {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
+    pub mode: Mode,
     pub busy_timeout: Duration,
     pub synchronous: Synchronous,
 }

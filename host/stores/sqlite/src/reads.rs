@@ -3,10 +3,12 @@
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use super::blobs;
+use super::connection::in_transaction;
 use super::error::{Fault, Outcome};
 use super::layout::{self, user_meta};
 use super::rows::{self, entry_columns, expired};
 use super::session::Session;
+use mneme_store::checks::{MAX_NUMBER, read_number};
 use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 
 pub(super) const BY_HASH: &str = concat!(
@@ -58,19 +60,49 @@ const META: &str = concat!(
     " ORDER BY key"
 );
 const VERSION: &str = "SELECT value FROM multi_process_state WHERE key = 'version_counter'";
-pub(super) const HAS_EXPIRED: &str = concat!(
+const HAS_EXPIRED: &str = concat!(
     "SELECT EXISTS (SELECT 1 FROM entries WHERE ",
     expired!(),
     ")"
 );
-pub(super) const HAS_EXPIRED_IN: &str = concat!(
-    "SELECT EXISTS (SELECT 1 FROM entries WHERE namespace = ?2 AND ",
+/// The `+` keeps SQLite from walking through the namespace instead of the index of expiry.
+const HAS_EXPIRED_IN: &str = concat!(
+    "SELECT EXISTS (SELECT 1 FROM entries WHERE +namespace = ?2 AND ",
     expired!(),
     ")"
 );
-/// Rows that no page would show, or no index could take.
-const WRONG_ROW: &str = "SELECT EXISTS (SELECT 1 FROM entries
-    WHERE id < 1 OR typeof(embedding) <> 'blob' OR length(embedding) <> ?1)";
+/// Up to a limit.
+const COUNT_EXPIRED: &str = concat!(
+    "SELECT count(*) FROM (SELECT 1 FROM entries WHERE ",
+    expired!(),
+    " LIMIT ?2)"
+);
+/// From the index of expiry, sorted.
+const EXPIRED: &str = concat!(
+    "SELECT id FROM entries WHERE ",
+    expired!(),
+    " ORDER BY +id LIMIT ?2"
+);
+const EXPIRED_IN: &str = concat!(
+    "SELECT id FROM entries WHERE +namespace = ?3 AND ",
+    expired!(),
+    " ORDER BY +id LIMIT ?2"
+);
+/// By a walk over the table, which has the order.
+const EXPIRED_OF_MANY: &str = concat!(
+    "SELECT id FROM entries NOT INDEXED WHERE ",
+    expired!(),
+    " ORDER BY id LIMIT ?2"
+);
+/// By a walk through the namespace.
+const EXPIRED_OF_MANY_IN: &str = concat!(
+    "SELECT id FROM entries INDEXED BY idx_entries_ns_hash WHERE namespace = ?3 AND ",
+    expired!(),
+    " ORDER BY +id LIMIT ?2"
+);
+
+/// Sorting so many ids takes some 10 ms.
+const MANY: u32 = 50_000;
 
 /// Queries, and whether they walk the whole table.
 #[cfg(test)]
@@ -89,8 +121,23 @@ pub(super) const PLANNED: &[(&str, bool)] = &[
     (OLDEST_IN, false),
     (QUOTA, false),
     (VERSION, false),
-    (HAS_EXPIRED, true),
+    (HAS_EXPIRED, false),
     (HAS_EXPIRED_IN, false),
+    (COUNT_EXPIRED, false),
+    (EXPIRED, false),
+    (EXPIRED_IN, false),
+    (EXPIRED_OF_MANY, true),
+    (EXPIRED_OF_MANY_IN, false),
+];
+
+/// Queries that the index of expiry answers alone.
+#[cfg(test)]
+pub(super) const BY_EXPIRY: &[&str] = &[
+    HAS_EXPIRED,
+    HAS_EXPIRED_IN,
+    COUNT_EXPIRED,
+    EXPIRED,
+    EXPIRED_IN,
 ];
 
 /// Rows that a page makes room for before it knows how many there are.
@@ -122,7 +169,7 @@ impl Session {
     }
 
     fn entry(&self, sql: &str, keys: &[&dyn ToSql]) -> Outcome<Option<Entry>> {
-        let mut query = self.conn.prepare_cached(sql)?;
+        let mut query = self.conn()?.prepare_cached(sql)?;
         let mut found = query.query(keys)?;
         match found.next()? {
             Some(row) => Ok(Some(rows::entry(row, self.embedder.dim)?)),
@@ -132,32 +179,30 @@ impl Session {
 
     pub fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
         match namespace {
-            Some(name) => number_of(&self.conn, COUNT_IN, &[&name]),
-            None => count(&self.conn),
+            Some(name) => number_of(self.conn()?, COUNT_IN, &[&name]),
+            None => count(self.conn()?),
         }
     }
 
     pub fn list_namespaces(&mut self) -> Outcome<Vec<String>> {
-        let mut query = self.conn.prepare_cached(NAMESPACES)?;
-        let names = query.query_map([], |row| row.get(0))?;
-        Ok(names.collect::<rusqlite::Result<_>>()?)
+        namespaces(self.conn()?)
     }
 
     pub fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
-        collect(&self.conn, COUNTS, &[], |row| {
+        collect(self.conn()?, COUNTS, &[], |row| {
             Ok((row.get(0)?, number(row.get(1)?)))
         })
     }
 
     pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Outcome<Vec<EntryRef>> {
         match namespace {
-            Some(name) => collect(&self.conn, OLDEST_IN, &[&n, &name], rows::reference),
-            None => collect(&self.conn, OLDEST, &[&n], rows::reference),
+            Some(name) => collect(self.conn()?, OLDEST_IN, &[&n, &name], rows::reference),
+            None => collect(self.conn()?, OLDEST, &[&n], rows::reference),
         }
     }
 
     pub fn iter_since(&mut self, last_id: u64, limit: u32) -> Outcome<Vec<Entry>> {
-        page(&self.conn, self.embedder.dim, last_id, limit)
+        page(self.conn()?, self.embedder.dim, last_id, limit)
     }
 
     pub fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Outcome<VectorPage> {
@@ -169,7 +214,7 @@ impl Session {
             created_at: Vec::with_capacity(room),
             vectors: Vec::with_capacity(room.min(1024) * dim as usize),
         };
-        let mut query = self.conn.prepare_cached(VECTORS)?;
+        let mut query = self.conn()?.prepare_cached(VECTORS)?;
         let mut found = query.query((key(last_id), limit))?;
         while let Some(row) = found.next()? {
             let id = rows::id(row, 0)?;
@@ -195,14 +240,14 @@ impl Session {
     }
 
     fn stamps(&self, sql: &str, last_id: i64, limit: i64) -> Outcome<Vec<(u64, u64)>> {
-        collect(&self.conn, sql, &[&last_id, &limit], |row| {
+        collect(self.conn()?, sql, &[&last_id, &limit], |row| {
             let id = rows::id(row, 0)?;
             Ok((id, rows::number(row, 1, id, "created_at")?))
         })
     }
 
     pub fn get_namespace_quota(&mut self, namespace: &str) -> Outcome<Option<u64>> {
-        let mut query = self.conn.prepare_cached(QUOTA)?;
+        let mut query = self.conn()?.prepare_cached(QUOTA)?;
         let mut found = query.query([namespace])?;
         match found.next()? {
             Some(row) => Ok(Some(quota(row, 0)?)),
@@ -211,32 +256,38 @@ impl Session {
     }
 
     pub fn list_namespace_quotas(&mut self) -> Outcome<Vec<(String, u64)>> {
-        quotas(&self.conn)
+        quotas(self.conn()?)
     }
 
     pub fn read_version_counter(&mut self) -> Outcome<u64> {
-        version(&self.conn)
+        let version = version(self.conn()?)?;
+        self.saw_version(version)?;
+        Ok(version)
     }
 
     pub fn read_meta(&mut self, key: &str) -> Outcome<Option<String>> {
-        layout::meta(&self.conn, key)
+        layout::meta(self.conn()?, key)
     }
 
     pub fn list_meta(&mut self) -> Outcome<Vec<(String, String)>> {
-        meta(&self.conn)
+        meta(self.conn()?)
     }
 
+    /// By a connection of its own, so that the pages it reads do not drive out those of the
+    /// look-ups. It sees what is committed.
     pub fn integrity_check(&mut self) -> Outcome<bool> {
-        match self.check() {
+        let (conn, _) = self.another()?;
+        match in_transaction(&conn, "BEGIN", |conn| check(conn, self.embedder.dim)) {
             Err(fault) if fault.is_damage() => Ok(false),
-            outcome => outcome,
+            Err(Fault::Schema(_)) => Ok(false),
+            outcome => outcome.map(|()| true),
         }
     }
+}
 
-    fn check(&mut self) -> Outcome<bool> {
-        version(&self.conn)?;
-        sound(&self.conn, self.embedder.dim)
-    }
+/// The names of the namespaces that have entries.
+pub(super) fn namespaces(conn: &Connection) -> Outcome<Vec<String>> {
+    collect(conn, NAMESPACES, &[], |row| Ok(row.get(0)?))
 }
 
 fn collect<T>(
@@ -287,15 +338,59 @@ pub(super) fn meta(conn: &Connection) -> Outcome<Vec<(String, String)>> {
     collect(conn, META, &[], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// Whether every page and index of a database is in order, every row has an id and an
-/// embedding as they must be, and every blob is one.
-pub(super) fn sound(conn: &Connection, dim: u32) -> Outcome<bool> {
+/// Fails unless every statement is one of a cache, every page and index is in order, and every
+/// row can be read.
+pub(super) fn check(conn: &Connection, dim: u32) -> Outcome<()> {
+    layout::inspect(conn)?;
     let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
-        return Ok(false);
+        return Err(Fault::Corrupt(format!(
+            "its pages are damaged ({verdict}); restore a checkpoint"
+        )));
     }
-    let wrong: bool = conn.query_row(WRONG_ROW, [i64::from(dim) * 4], |row| row.get(0))?;
-    Ok(!wrong && blobs::sound(conn)?)
+    let mut query = conn.prepare(ALL)?;
+    let mut found = query.query([])?;
+    while let Some(row) = found.next()? {
+        rows::entry(row, dim)?;
+    }
+    version(conn)?;
+    quotas(conn)?;
+    meta(conn)?;
+    blobs::check(conn)
+}
+
+/// Whether any entry has expired before a time.
+pub(super) fn has_expired(
+    conn: &Connection,
+    before: i64,
+    namespace: Option<&str>,
+) -> Outcome<bool> {
+    let one = |row: &Row<'_>| row.get(0);
+    Ok(match namespace {
+        Some(name) => conn
+            .prepare_cached(HAS_EXPIRED_IN)?
+            .query_row((before, name), one)?,
+        None => conn.prepare_cached(HAS_EXPIRED)?.query_row([before], one)?,
+    })
+}
+
+/// The lowest ids of entries that have expired before a time, ascending.
+pub(super) fn expired(
+    conn: &Connection,
+    before: i64,
+    namespace: Option<&str>,
+    limit: u32,
+) -> Outcome<Vec<i64>> {
+    let count = number_of(conn, COUNT_EXPIRED, &[&before, &MANY])?;
+    let (all, of_one) = match count < u64::from(MANY) {
+        true => (EXPIRED, EXPIRED_IN),
+        false => (EXPIRED_OF_MANY, EXPIRED_OF_MANY_IN),
+    };
+    let id = |row: &Row<'_>| Ok(row.get(0)?);
+    match namespace {
+        Some(name) => collect(conn, of_one, &[&before, &limit, &name], id),
+        None => collect(conn, all, &[&before, &limit], id),
+    }
 }
 
 /// The version counter, which is kept as text.
@@ -305,19 +400,20 @@ pub(super) fn version(conn: &Connection) -> Outcome<u64> {
     let Some(text) = text else {
         return Ok(0);
     };
-    text.parse().map_err(|_| {
-        Fault::Corrupt(format!(
-            "table multi_process_state, key version_counter holds {text:?}, which is not a count; set it to a number above the last, or restore a checkpoint"
-        ))
-    })
+    let number = text.parse::<u64>().ok().and_then(read_number);
+    number.ok_or_else(wrong_version)
+}
+
+/// The error for a version counter that is none.
+pub(super) fn wrong_version() -> Fault {
+    Fault::Corrupt(format!(
+        "table multi_process_state, key version_counter is not a count from 0 to {MAX_NUMBER}; set it to a number above the last, or restore a checkpoint"
+    ))
 }
 
 fn quota(row: &Row<'_>, index: usize) -> Outcome<u64> {
     rows::whole(row.get_ref(index)?).ok_or_else(|| {
-        Fault::Corrupt(
-            "table namespace_quotas, column max_entries holds no number; set the quota again"
-                .into(),
-        )
+        Fault::Corrupt(format!("table namespace_quotas, column max_entries holds no number from 0 to {MAX_NUMBER}; set the quota again"))
     })
 }
 

@@ -1,13 +1,13 @@
 //! Between the rows of table `entries` and [`Entry`].
 //!
-//! Reading tolerates what other writers of the layout leave behind: a number
-//! below zero reads as 0, a fraction is cut off. Writing is strict: a number that an
-//! SQLite integer cannot hold is refused.
+//! A number from 0 to 2^53 - 1 is what every writer of the layout means; anything else is damage.
+//! A fraction, which `mneme-cache` lets pass, is cut off.
 
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
 use super::error::{Fault, Outcome};
+use mneme_store::checks::{MAX_NUMBER, read_number};
 use mneme_store::{Entry, EntryRef};
 
 /// The columns of [`entry`], in its order.
@@ -19,19 +19,12 @@ macro_rules! entry_columns {
 }
 pub(super) use entry_columns;
 
-/// SQL for column `created_at` as [`whole`] reads it.
-macro_rules! created_at {
-    () => {
-        "max(CAST(created_at AS INTEGER), 0)"
-    };
-}
-pub(super) use created_at;
-
-/// SQL for "expired at ?1", with the times as [`whole`] reads them.
+/// SQL for "expired before ?1", as the index of expiry has it. A row whose numbers are damage
+/// never expires. The `+` keeps SQLite from the index of `created_at`.
 macro_rules! expired {
     () => {
-        "ttl IS NOT NULL AND max(CAST(created_at AS INTEGER), 0) \
-         + max(CAST(ttl AS INTEGER), 0) <= ?1"
+        "ttl BETWEEN 0 AND 9007199254740991 AND +created_at BETWEEN 0 AND 9007199254740991 \
+         AND created_at + ttl < ?1"
     };
 }
 pub(super) use expired;
@@ -53,7 +46,7 @@ pub(super) fn entry(row: &Row<'_>, dim: u32) -> Outcome<Entry> {
         last_accessed_at: number(row, 8, id, "last_accessed_at")?,
         ttl: match row.get_ref(9)? {
             ValueRef::Null => None,
-            value => Some(whole(value).ok_or_else(|| wrong("ttl", id, "is not a number"))?),
+            value => Some(whole(value).ok_or_else(|| wrong_number("ttl", id))?),
         },
         access_count: number(row, 10, id, "access_count")?,
     })
@@ -71,9 +64,9 @@ pub(super) fn reference(row: &Row<'_>) -> Outcome<EntryRef> {
 
 pub(super) fn id(row: &Row<'_>, column: usize) -> Outcome<u64> {
     match row.get_ref(column)? {
-        ValueRef::Integer(id) if id > 0 => Ok(id.unsigned_abs()),
+        ValueRef::Integer(id) if id > 0 && read_number(id).is_some() => Ok(id.unsigned_abs()),
         other => Err(Fault::Corrupt(format!(
-            "table entries has a row whose id is {other:?}, and ids start at 1; restore a checkpoint"
+            "table entries has a row whose id is {other:?}, and ids are from 1 to {MAX_NUMBER}; delete that row, or restore a checkpoint"
         ))),
     }
 }
@@ -89,15 +82,15 @@ pub(super) fn text(row: &Row<'_>, index: usize, id: u64, column: &str) -> Outcom
 }
 
 pub(super) fn number(row: &Row<'_>, index: usize, id: u64, column: &str) -> Outcome<u64> {
-    whole(row.get_ref(index)?).ok_or_else(|| wrong(column, id, "is not a number"))
+    whole(row.get_ref(index)?).ok_or_else(|| wrong_number(column, id))
 }
 
-/// A count or a time: never below zero, never a fraction.
+/// A count or a time, if it is one: never a fraction.
 pub(super) fn whole(value: ValueRef<'_>) -> Option<u64> {
     match value {
-        ValueRef::Integer(number) => Some(u64::try_from(number).unwrap_or(0)),
-        // The cast saturates, and cuts the fraction off.
-        ValueRef::Real(number) => Some(number as u64),
+        ValueRef::Integer(number) => read_number(number),
+        // The cast cuts the fraction off.
+        ValueRef::Real(number) if number >= 0.0 => read_number(number as u64),
         _ => None,
     }
 }
@@ -136,14 +129,12 @@ pub(super) fn encode_embedding(values: &[f32], to: &mut Vec<u8>) {
     }
 }
 
-/// A number as SQLite holds it, which ends at 2^63 - 1.
-pub(super) fn stored(value: u64, field: &str) -> Outcome<i64> {
-    i64::try_from(value).map_err(|_| {
-        Fault::invalid(format!(
-            "{field} is {value}, and a SQLite file holds numbers up to {}; give a smaller one",
-            i64::MAX
-        ))
-    })
+fn wrong_number(column: &str, id: u64) -> Fault {
+    wrong(
+        column,
+        id,
+        &format!("is not a number from 0 to {MAX_NUMBER}"),
+    )
 }
 
 fn wrong(column: &str, id: u64, what: &str) -> Fault {
@@ -183,18 +174,32 @@ mod tests {
         }
 
         #[test]
-        fn any_number_reads_as_a_count(integer in any::<i64>(), real in any::<f64>()) {
-            prop_assert_eq!(whole(ValueRef::Integer(integer)), Some(integer.max(0) as u64));
-            prop_assert!(whole(ValueRef::Real(real)).is_some());
+        fn a_number_reads_as_a_count_in_its_range_only(integer in any::<i64>(), real in any::<f64>()) {
+            let count = u64::try_from(integer).ok().filter(|n| *n <= MAX_NUMBER);
+            prop_assert_eq!(whole(ValueRef::Integer(integer)), count);
+            let inside = (0.0..(MAX_NUMBER + 1) as f64).contains(&real);
+            prop_assert_eq!(whole(ValueRef::Real(real)), inside.then_some(real as u64));
         }
     }
 
     #[test]
-    fn fractions_are_cut_and_numbers_below_zero_are_zero() {
+    fn fractions_are_cut_and_what_is_out_of_range_is_no_number() {
         assert_eq!(whole(ValueRef::Real(1.5)), Some(1));
-        assert_eq!(whole(ValueRef::Real(-0.5)), Some(0));
-        assert_eq!(whole(ValueRef::Real(f64::INFINITY)), Some(u64::MAX));
-        assert_eq!(whole(ValueRef::Integer(i64::MIN)), Some(0));
-        assert_eq!(whole(ValueRef::Text(b"1")), None);
+        assert_eq!(
+            whole(ValueRef::Integer(MAX_NUMBER as i64)),
+            Some(MAX_NUMBER)
+        );
+        for wrong in [
+            ValueRef::Real(-0.5),
+            ValueRef::Real(f64::INFINITY),
+            ValueRef::Real(f64::NAN),
+            ValueRef::Integer(MAX_NUMBER as i64 + 1),
+            ValueRef::Integer(i64::MAX),
+            ValueRef::Integer(-1),
+            ValueRef::Text(b"1"),
+            ValueRef::Null,
+        ] {
+            assert_eq!(whole(wrong), None, "{wrong:?}");
+        }
     }
 }

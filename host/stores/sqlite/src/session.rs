@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
-use super::Options;
-use super::connection::{self, in_transaction};
+use super::connection::{self, Opened, Patience, SHORT, in_transaction};
 use super::error::{Fault, Outcome};
 use super::import::Import;
+use super::options::Options;
+use super::place::Place;
 use super::restore::Restore;
 use super::snapshot::Snapshot;
-use super::{reads, writes};
+use super::{layout, reads, writes};
 use mneme_store::checks::Embedder;
 
 /// A transaction that took longer than this leaves a gap for other writers.
@@ -31,7 +33,10 @@ pub(super) const PROBES: &[&str] = &[
 /// An open store.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub conn: Connection,
+    conn: Connection,
+    place: Place,
+    patience: Patience,
+    read_only: Option<String>,
     pub path: PathBuf,
     pub options: Options,
     pub embedder: Embedder,
@@ -40,15 +45,25 @@ pub(super) struct Session {
     pub import: Option<Import>,
     /// A read transaction is open, from which all reads answer.
     view: bool,
+    /// The greatest version that was seen.
+    version: u64,
     /// When a long write transaction ended, and how long the next has to wait from then.
     gap: Option<(Instant, Duration)>,
 }
 
 impl Session {
     pub fn open(path: PathBuf, options: Options, embedder: Embedder) -> Outcome<Self> {
-        let conn = connection::open(&path, &options, &embedder)?;
+        let Opened {
+            conn,
+            place,
+            patience,
+            read_only,
+        } = connection::open(&path, &options, &embedder)?;
         Ok(Self {
             conn,
+            place,
+            patience,
+            read_only,
             path,
             options,
             embedder,
@@ -56,18 +71,37 @@ impl Session {
             restore: None,
             import: None,
             view: false,
+            version: 0,
             gap: None,
         })
+    }
+
+    /// The connection, if the file is still where it was.
+    pub fn conn(&self) -> Outcome<&Connection> {
+        self.place.check()?;
+        Ok(&self.conn)
+    }
+
+    /// Another connection to the same file, opened in the same way.
+    pub fn another(&self) -> Outcome<(Connection, Patience)> {
+        self.place.check()?;
+        connection::again(&self.path, &self.options, self.is_read_only(), &self.place)
+    }
+
+    /// As [`conn`](Self::conn), to write by other means than [`write`](Self::write).
+    pub fn conn_to_replace(&mut self) -> Outcome<&mut Connection> {
+        self.accept_writes()?;
+        Ok(&mut self.conn)
     }
 
     /// Keeps one picture of the data for all reads up to `end_view`. Writers append to the
     /// log meanwhile.
     pub fn begin_view(&mut self) -> Outcome<bool> {
         self.end_view()?;
-        connection::run(&self.conn, "BEGIN")?;
+        connection::run(self.conn()?, "BEGIN")?;
         self.view = true;
         // The picture is that of the first read.
-        if let Err(fault) = reads::version(&self.conn) {
+        if let Err(fault) = self.read_version_counter() {
             self.end_view()?;
             return Err(fault);
         }
@@ -85,30 +119,69 @@ impl Session {
 
     /// Runs several reads on one picture of the data.
     pub fn read<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Outcome<T> {
+        let conn = self.conn()?;
         if self.view {
-            return work(&self.conn);
+            return work(conn);
         }
-        in_transaction(&self.conn, "BEGIN", work)
+        in_transaction(conn, "BEGIN", work)
     }
 
-    /// Refuses writes in a view, which could not see them.
-    pub fn outside_of_views(&self) -> Outcome<()> {
+    /// Refuses writes in a view, which could not see them, and those of [`accept_changes`](Self::accept_changes).
+    pub fn accept_writes(&self) -> Outcome<()> {
         if self.view {
             return Err(Fault::invalid(
                 "this store is in a view, and cannot write; call end_view first",
             ));
         }
+        self.accept_changes()
+    }
+
+    /// Refuses changes of what may only be read.
+    pub fn accept_changes(&self) -> Outcome<()> {
+        if let Some(why) = &self.read_only {
+            return Err(Fault::System(format!(
+                "the cache can only be read here, for {why}; nothing was changed, so write where it can be written, or copy the file"
+            )));
+        }
+        self.place.check()
+    }
+
+    /// Whether the cache can only be read.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.is_some()
+    }
+
+    /// The version counter of the data, which never goes back while they are the same.
+    pub fn saw_version(&mut self, version: u64) -> Outcome<()> {
+        if version < self.version {
+            return Err(Fault::replaced(&format!(
+                "its version counter was {}, and is {version}",
+                self.version
+            )));
+        }
+        self.version = version;
         Ok(())
     }
 
     /// Runs a write that leaves the version counter alone.
     pub fn write<T>(&mut self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Outcome<T> {
-        self.outside_of_views()?;
+        self.accept_writes()?;
         self.leave_gap();
         let start = Instant::now();
-        let outcome = in_transaction(&self.conn, "BEGIN IMMEDIATE", work);
+        let outcome = in_transaction(&self.conn, "BEGIN IMMEDIATE", |conn| {
+            layout::still_of(conn, &self.embedder)?;
+            work(conn)
+        });
         let held = start.elapsed();
         self.gap = (held > LONG_HOLD).then(|| (Instant::now(), held / 10));
+        outcome
+    }
+
+    /// Runs a write that no answer depends on, and that waits for a lock only briefly.
+    pub fn write_soon<T>(&mut self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Outcome<T> {
+        self.patience.set(SHORT.min(self.options.busy_timeout));
+        let outcome = self.write(work);
+        self.patience.set(self.options.busy_timeout);
         outcome
     }
 
@@ -119,13 +192,22 @@ impl Session {
         work: impl FnOnce(&Connection) -> Outcome<T>,
         changed: impl FnOnce(&T) -> bool,
     ) -> Outcome<T> {
-        self.write(|conn| {
+        let seen = self.version;
+        let (value, version) = self.write(|conn| {
             let value = work(conn)?;
-            if changed(&value) {
-                writes::bump_version(conn)?;
+            if !changed(&value) {
+                return Ok((value, seen));
             }
-            Ok(value)
-        })
+            let version = writes::bump_version(conn)?;
+            if version <= seen {
+                return Err(Fault::replaced(&format!(
+                    "its version counter was {seen}, and would be {version}"
+                )));
+            }
+            Ok((value, version))
+        })?;
+        self.version = version;
+        Ok(value)
     }
 
     /// A writer that comes back at once after every long transaction would hold the
@@ -136,6 +218,17 @@ impl Session {
             if let Some(rest) = gap.checked_sub(end.elapsed()) {
                 std::thread::sleep(rest);
             }
+        }
+    }
+}
+
+/// What closes the last connection copies the log into the file and removes it, by its path. Of
+/// another file that would be the log of others.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.place.check().is_err() {
+            let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            let _ = self.conn.set_db_config(keep, true);
         }
     }
 }

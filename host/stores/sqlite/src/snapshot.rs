@@ -28,9 +28,9 @@ impl Session {
     pub fn begin_snapshot(&mut self) -> Outcome<u64> {
         self.snapshot = None;
         let mut file = self.private_file(private::SNAPSHOT)?;
-        let mut copy = connect(file.path(), self.options.busy_timeout)?;
+        let (mut copy, _) = connect(file.path(), self.options.busy_timeout)?;
         copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
-        let backup = Backup::new(&self.conn, &mut copy)?;
+        let backup = Backup::new(self.conn()?, &mut copy)?;
         // In one step, and so from one picture; readers of a write-ahead log stop nobody.
         step(&backup, -1, self.options.busy_timeout)?;
         drop(backup);
@@ -68,8 +68,14 @@ impl Session {
 
     pub(super) fn disk(&self, error: &io::Error) -> Fault {
         let directory = self.path.parent().unwrap_or(Path::new("."));
+        let remedy = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "the disk is full, so free space on it"
+            }
+            _ => "check its free space and rights",
+        };
         Fault::System(format!(
-            "a temporary file in {} failed: {error}; check its free space and rights",
+            "a temporary file in {} failed: {error}; {remedy}",
             directory.display()
         ))
     }

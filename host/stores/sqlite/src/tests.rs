@@ -5,7 +5,7 @@ use mneme_store::Entry;
 use rusqlite::Connection;
 
 fn on_connection<T>(store: &mut SqliteStore, work: impl FnOnce(&Connection) -> T) -> T {
-    let run = |session: &mut Session| Ok(work(&session.conn));
+    let run = |session: &mut Session| Ok(work(session.conn()?));
     store.opened.run("test", run).unwrap()
 }
 
@@ -60,16 +60,24 @@ fn every_look_up_goes_by_an_index() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = SqliteStore::new(dir.path().join("cache.db"));
     store.open("fp", 2).unwrap();
-    for (sql, walks) in reads::PLANNED {
-        let rows = on_connection(&mut store, |conn| {
+    let mut plan = |sql: &str| {
+        on_connection(&mut store, |conn| {
             let mut query = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
             let steps = query.raw_query().mapped(|row| row.get::<_, String>(3));
             steps.collect::<rusqlite::Result<Vec<_>>>()
         })
-        .unwrap();
+        .unwrap()
+    };
+    for (sql, walks) in reads::PLANNED {
+        let rows = plan(sql);
         let table_walk = rows
             .iter()
             .any(|step| step.starts_with("SCAN entries") && !step.contains("COVERING INDEX"));
         assert_eq!(table_walk, *walks, "{sql}: {rows:?}");
+    }
+    for sql in reads::BY_EXPIRY {
+        let rows = plan(sql);
+        let by_expiry = |step: &String| step.contains("idx_entries_expiry (<expr><?)");
+        assert!(rows.iter().any(by_expiry), "{sql}: {rows:?}");
     }
 }

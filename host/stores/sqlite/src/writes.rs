@@ -1,12 +1,13 @@
 //! The operations that change the file, each one transaction.
 
-use rusqlite::{Connection, OptionalExtension, ToSql};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql};
 
-use super::error::Outcome;
+use super::error::{Fault, Outcome};
 use super::layout::{self, user_meta};
-use super::reads::{HAS_EXPIRED, HAS_EXPIRED_IN};
-use super::rows::{self, created_at, expired};
+use super::reads;
+use super::rows;
 use super::session::Session;
+use mneme_store::checks::read_number;
 use mneme_store::{Entry, EntryRef, Inserted, Touch};
 
 pub(super) const INSERT: &str =
@@ -18,26 +19,13 @@ pub(super) const REPLACE: &str =
     "UPDATE entries SET query = ?3, response = ?4, embedding = ?5, metadata = ?6,
         created_at = ?7, last_accessed_at = ?8, ttl = ?9, access_count = ?10
     WHERE namespace = ?1 AND query_hash = ?2 RETURNING id";
-/// A sum beyond an integer becomes a float in SQLite, which `min` cuts back.
 const TOUCH: &str = "UPDATE entries SET last_accessed_at = max(last_accessed_at, ?2),
-        access_count = min(max(access_count, 0) + ?3, 9223372036854775807)
+        access_count = min(access_count + ?3, 9007199254740991)
     WHERE id = ?1";
 const DELETE: &str = "DELETE FROM entries WHERE id = ?1";
-const DELETE_UNCHANGED: &str = concat!(
-    "DELETE FROM entries WHERE id = ?1 AND ",
-    created_at!(),
-    " = ?2"
-);
-const DELETE_EXPIRED: &str = concat!(
-    "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE ",
-    expired!(),
-    " ORDER BY id LIMIT ?2) RETURNING id, namespace, created_at"
-);
-const DELETE_EXPIRED_IN: &str = concat!(
-    "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE namespace = ?3 AND ",
-    expired!(),
-    " ORDER BY id LIMIT ?2) RETURNING id, namespace, created_at"
-);
+const DELETE_NAMED: &str = "DELETE FROM entries WHERE id = ?1 RETURNING id, namespace, created_at";
+const DELETE_UNCHANGED: &str =
+    "DELETE FROM entries WHERE id = ?1 AND CAST(created_at AS INTEGER) = ?2";
 const CLEAR: &str = "DELETE FROM entries";
 const CLEAR_QUOTAS: &str = "DELETE FROM namespace_quotas";
 const CLEAR_META: &str = concat!("DELETE FROM schema_meta WHERE ", user_meta!());
@@ -51,7 +39,8 @@ pub(super) const SET_META: &str = "INSERT INTO schema_meta (key, value) VALUES (
     ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 pub(super) const BUMP: &str =
     "INSERT INTO multi_process_state (key, value) VALUES ('version_counter', '1')
-    ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)";
+    ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)
+    RETURNING CAST(value AS INTEGER)";
 
 impl Session {
     pub fn insert(&mut self, entries: Vec<Entry>) -> Outcome<Vec<Inserted>> {
@@ -71,17 +60,17 @@ impl Session {
     }
 
     pub fn update_access(&mut self, touches: &[Touch]) -> Outcome<()> {
-        if touches.is_empty() {
+        // What only reads has nobody who evicts.
+        if touches.is_empty() || self.is_read_only() {
             return Ok(());
         }
-        self.write(|conn| {
+        self.write_soon(|conn| {
             let mut update = conn.prepare_cached(TOUCH)?;
             for touch in touches {
                 let Ok(id) = i64::try_from(touch.id) else {
                     continue;
                 };
-                let at = rows::stored(touch.last_accessed_at, "last_accessed_at")?;
-                update.execute((id, at, touch.hits))?;
+                update.execute((id, touch.last_accessed_at, touch.hits))?;
             }
             Ok(())
         })
@@ -98,7 +87,8 @@ impl Session {
     }
 
     pub fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Outcome<Vec<u64>> {
-        if entries.is_empty() {
+        // Who finds an expired entry where it can only be read goes on without deleting it.
+        if entries.is_empty() || self.is_read_only() {
             return Ok(Vec::new());
         }
         self.write_entries(
@@ -127,36 +117,23 @@ impl Session {
         namespace: Option<&str>,
         limit: u32,
     ) -> Outcome<Vec<EntryRef>> {
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
-        // Looking takes a walk over the table, which must not hold up writers for nothing.
-        let some: bool = match namespace {
-            Some(name) => self
-                .conn
-                .prepare_cached(HAS_EXPIRED_IN)?
-                .query_row((now, name), |row| row.get(0))?,
-            None => self
-                .conn
-                .prepare_cached(HAS_EXPIRED)?
-                .query_row([now], |row| row.get(0))?,
-        };
-        if limit == 0 || !some {
+        let before = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(1);
+        self.accept_writes()?;
+        // Writers are not held up for nothing.
+        if limit == 0 || !reads::has_expired(self.conn()?, before, namespace)? {
             return Ok(Vec::new());
         }
         self.write_entries(
             |conn| {
-                let mut delete = conn.prepare_cached(match namespace {
-                    Some(_) => DELETE_EXPIRED_IN,
-                    None => DELETE_EXPIRED,
-                })?;
-                let mut found = match namespace {
-                    Some(name) => delete.query((now, limit, name))?,
-                    None => delete.query((now, limit))?,
-                };
-                let mut deleted = Vec::new();
-                while let Some(row) = found.next()? {
-                    deleted.push(rows::reference(row)?);
+                let ids = reads::expired(conn, before, namespace, limit)?;
+                let mut delete = conn.prepare_cached(DELETE_NAMED)?;
+                let mut deleted = Vec::with_capacity(ids.len());
+                for id in ids {
+                    let mut gone = delete.query([id])?;
+                    while let Some(row) = gone.next()? {
+                        deleted.push(rows::reference(row)?);
+                    }
                 }
-                deleted.sort_unstable_by_key(|entry| entry.id);
                 Ok(deleted)
             },
             |deleted| !deleted.is_empty(),
@@ -209,14 +186,16 @@ impl Session {
     }
 }
 
-/// Moves the version counter on by one.
-pub(super) fn bump_version(conn: &Connection) -> Outcome<()> {
-    conn.prepare_cached(BUMP)?.execute([])?;
-    Ok(())
+/// Moves the version counter on by one, and returns it.
+pub(super) fn bump_version(conn: &Connection) -> Outcome<u64> {
+    let version = conn.prepare_cached(BUMP)?.query_row([], |row| {
+        let version = row.get_ref(0)?;
+        Ok(rows::whole(version))
+    })?;
+    version.ok_or_else(reads::wrong_version)
 }
 
 pub(super) fn set_quota(conn: &Connection, namespace: &str, quota: u64) -> Outcome<()> {
-    let quota = rows::stored(quota, "max_entries")?;
     conn.prepare_cached(SET_QUOTA)?
         .execute((namespace, quota))?;
     Ok(())
@@ -238,7 +217,15 @@ pub(super) fn clear_all(conn: &Connection) -> Outcome<bool> {
 /// Stores an entry, unless its namespace and hash exist. `blob` is room to work in.
 pub(super) fn insert_new(conn: &Connection, entry: &Entry, blob: &mut Vec<u8>) -> Outcome<bool> {
     with_values(entry, blob, |values| {
-        Ok(conn.prepare_cached(INSERT)?.execute(values)? > 0)
+        let inserted = conn.prepare_cached(INSERT)?.execute(values);
+        // SQLite has one code for a full disk and for the last id of all.
+        match inserted {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                layout::check_last_id(conn)?;
+                Err(error.into())
+            }
+            inserted => Ok(inserted? > 0),
+        }
     })
 }
 
@@ -249,8 +236,9 @@ pub(super) fn insert_one(
     blob: &mut Vec<u8>,
 ) -> Outcome<Inserted> {
     if insert_new(conn, entry, blob)? {
+        let id = read_number(conn.last_insert_rowid()).ok_or_else(layout::wrong_last_id)?;
         return Ok(Inserted {
-            id: conn.last_insert_rowid().unsigned_abs(),
+            id,
             replaced: false,
         });
     }
@@ -263,7 +251,7 @@ pub(super) fn insert_one(
             id: id.unsigned_abs(),
             replaced: true,
         }),
-        None => Err(super::error::Fault::Corrupt(
+        None => Err(Fault::Corrupt(
             "the indexes of table entries disagree; run an integrity check and restore a checkpoint".into(),
         )),
     }
@@ -276,10 +264,6 @@ fn with_values<T>(
     work: impl FnOnce(&[&dyn ToSql]) -> Outcome<T>,
 ) -> Outcome<T> {
     rows::encode_embedding(&entry.embedding, blob);
-    let ttl = entry.ttl.map(|ttl| rows::stored(ttl, "ttl")).transpose()?;
-    let created_at = rows::stored(entry.created_at, "created_at")?;
-    let last_accessed_at = rows::stored(entry.last_accessed_at, "last_accessed_at")?;
-    let access_count = rows::stored(entry.access_count, "access_count")?;
     work(rusqlite::params![
         entry.namespace,
         entry.query_hash,
@@ -287,9 +271,9 @@ fn with_values<T>(
         entry.response,
         *blob,
         entry.metadata,
-        created_at,
-        last_accessed_at,
-        ttl,
-        access_count,
+        entry.created_at,
+        entry.last_accessed_at,
+        entry.ttl,
+        entry.access_count,
     ])
 }

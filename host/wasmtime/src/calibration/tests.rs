@@ -1,10 +1,17 @@
 use super::*;
-use crate::embedder::EmbedError;
+use crate::cache::SemanticCache;
+use crate::embedder::{EmbedError, Reading};
+use crate::replay::{Question, Replay};
+use crate::request::PutRequest;
+use crate::store::MemoryStore;
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn scored(similarity: f32, same: bool) -> Scored {
-    Scored { similarity, same }
+    Scored {
+        similarity: Some(similarity),
+        same,
+    }
 }
 
 fn goal(metric: Metric, min_precision: f64, min_recall: f64) -> Goal {
@@ -136,18 +143,99 @@ fn each_text_is_embedded_once_as_the_cache_sees_it() {
     let letters = Letters(AtomicUsize::new(0));
     let pairs = [pair("A b", " a  B"), pair("ab", "c"), pair("C", "a b")];
     let mut seen = Vec::new();
-    let scores = score(&pairs, &letters, VectorDtype::Float32, |done, all| {
+    let scores = score(&pairs, &letters, Comparison::default(), |done, all| {
         seen.push((done, all));
     });
-    let scores: Vec<f32> = scores.unwrap().iter().map(|s| s.similarity).collect();
+    let scores: Vec<f32> = scores
+        .unwrap()
+        .iter()
+        .map(|s| s.similarity.unwrap())
+        .collect();
     assert!((scores[0] - 1.0).abs() < 1e-6 && scores[1..] == [0.0, 0.0]);
     assert_eq!(letters.0.into_inner(), 3);
     assert_eq!(seen, [(0, 3), (3, 3)]);
 
     let letters = Letters(AtomicUsize::new(0));
     let empty = [pair(" ", "a")];
-    let error = score(&empty, &letters, VectorDtype::Int8, |_, _| {}).unwrap_err();
+    let error = score(&empty, &letters, Comparison::default(), |_, _| {}).unwrap_err();
     assert!(matches!(error, Error::Embedder(_)), "{error}");
+}
+
+/// Reads two words of a text.
+struct TwoWords;
+
+impl Embedder for TwoWords {
+    fn fingerprint(&self) -> &str {
+        "two-words"
+    }
+
+    fn dim(&self) -> u32 {
+        2
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        Ok(texts.iter().map(|_| vec![1.0, 0.0]).collect())
+    }
+
+    fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
+        let read = |text: &&str| {
+            let tokens = text.split(' ').count() as u32;
+            Embedding {
+                vector: vec![1.0, 0.0],
+                reading: Some(Reading {
+                    tokens,
+                    tokens_read: tokens.min(2),
+                    tokens_unknown: 0,
+                }),
+            }
+        };
+        Ok(texts.iter().map(read).collect())
+    }
+}
+
+#[test]
+fn calibration_replay_and_the_cache_agree_on_what_can_be_read() {
+    let texts = ["A b", "a  B", "c d", "a b c", "A b C", "x y z"];
+    let mut pairs = Vec::new();
+    for (n, a) in texts.iter().enumerate() {
+        for b in &texts[n + 1..] {
+            pairs.push(Pair {
+                a: (*a).into(),
+                b: (*b).into(),
+                same: true,
+            });
+        }
+    }
+    for normalize in [true, false] {
+        for allow_unreadable in [false, true] {
+            let comparison = Comparison {
+                normalize,
+                allow_unreadable,
+                ..Comparison::default()
+            };
+            let scores = score(&pairs, &TwoWords, comparison, |_, _| {}).unwrap();
+            for (pair, scored) in pairs.iter().zip(scores) {
+                let log = [Question::new(&pair.a), Question::new(&pair.b)];
+                let replay = Replay::with_progress(&log, &TwoWords, normalize, |_, _| {});
+                let replay = replay
+                    .unwrap()
+                    .options(|builder| builder.allow_unreadable(allow_unreadable));
+                let cache = SemanticCache::builder()
+                    .store(MemoryStore::new())
+                    .embedder(TwoWords)
+                    .similarity_threshold(1.0)
+                    .normalize(normalize)
+                    .allow_unreadable(allow_unreadable)
+                    .open()
+                    .unwrap();
+                cache.put(PutRequest::new(&pair.a, "r")).unwrap();
+                let hit = cache.get(&pair.b).unwrap().is_hit();
+                let case = format!("{pair:?}, {comparison:?}");
+                assert_eq!(scored.similarity.is_some(), hit, "{case}");
+                assert_eq!(replay.run(1.0).unwrap().hits() == 1, hit, "{case}");
+            }
+        }
+    }
 }
 
 proptest! {
@@ -157,9 +245,13 @@ proptest! {
         pairs in prop::collection::vec((0_u8..20, any::<bool>()), 2..80),
         asked in 0_u8..22,
     ) {
+        // 0 stands for a pair that the embedder could not read.
         let pairs: Vec<Scored> = pairs
             .into_iter()
-            .map(|(s, same)| scored(f32::from(s) / 20.0, same))
+            .map(|(s, same)| Scored {
+                similarity: (s > 0).then(|| f32::from(s) / 20.0),
+                same,
+            })
             .collect();
         prop_assume!(pairs.iter().any(|p| p.same) && pairs.iter().any(|p| !p.same));
         let curve = Curve::of(&pairs).unwrap();
@@ -168,7 +260,7 @@ proptest! {
         for point in curve.points().iter().copied().chain(curve.at(asked)) {
             let count = |same: bool, hit: bool| {
                 let pairs = pairs.iter().filter(|p| p.same == same);
-                pairs.filter(|p| (p.similarity >= point.threshold) == hit).count() as u64
+                pairs.filter(|p| p.similarity.is_some_and(|s| s >= point.threshold) == hit).count() as u64
             };
             prop_assert_eq!(point.true_hits, count(true, true));
             prop_assert_eq!(point.wrong_hits, count(false, true));

@@ -1,7 +1,7 @@
 //! New vectors for entries.
 
 use crate::component::Functions;
-use crate::embedder::{EmbedError, Embedder, embed_each};
+use crate::embedder::{EmbedError, Embedder, Embedding, read_each};
 use crate::error::{Error, Result};
 use crate::store::Entry;
 use sha2::{Digest, Sha256};
@@ -13,32 +13,40 @@ pub(super) const PAGE: usize = 64;
 const UNIT_TOLERANCE: f64 = 1e-6;
 
 /// Gives entries the vectors of their queries, by calls of up to [`PAGE`] texts at the same time.
+/// Those that the embedder cannot read become entries of the exact layer.
 pub(super) fn embed(
     embedder: &dyn Embedder,
     functions: &mut Functions,
     entries: &mut [Entry],
+    allow_unreadable: bool,
 ) -> Result<()> {
     let mut texts = Vec::with_capacity(entries.len());
     for entry in &*entries {
         texts.push(text_of(entry, functions)?);
     }
-    let vectors = std::thread::scope(|scope| {
+    let embeddings = std::thread::scope(|scope| {
         let calls: Vec<_> = texts
             .chunks(PAGE)
-            .map(|batch| scope.spawn(|| vectors_of(embedder, batch)))
+            .map(|batch| scope.spawn(|| embeddings_of(embedder, batch)))
             .collect();
-        let mut vectors = Vec::with_capacity(texts.len());
+        let mut embeddings = Vec::with_capacity(texts.len());
         for call in calls {
             let more = call
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            vectors.extend(more?);
+            embeddings.extend(more?);
         }
-        Ok::<_, EmbedError>(vectors)
+        Ok::<_, EmbedError>(embeddings)
     });
-    let vectors = vectors.map_err(Error::Embedder)?;
-    for (entry, vector) in entries.iter_mut().zip(vectors) {
-        entry.embedding = vector;
+    let embeddings = embeddings.map_err(Error::Embedder)?;
+    for (entry, embedding) in entries.iter_mut().zip(embeddings) {
+        entry.embedding = embedding.vector;
+        if let Some(reading) = embedding.reading
+            && !allow_unreadable
+            && !functions.is_readable(reading)?
+        {
+            entry.embedding.fill(0.0);
+        }
     }
     Ok(())
 }
@@ -66,13 +74,13 @@ fn hash(text: &str) -> String {
 }
 
 /// Embeds texts, and scales the vectors as a put would.
-fn vectors_of(embedder: &dyn Embedder, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
+fn embeddings_of(embedder: &dyn Embedder, texts: &[String]) -> Result<Vec<Embedding>, EmbedError> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let mut vectors = embed_each(embedder, &texts)?;
-    for vector in &mut vectors {
-        scale_to_unit(vector, embedder)?;
+    let mut embeddings = read_each(embedder, &texts)?;
+    for embedding in &mut embeddings {
+        scale_to_unit(&mut embedding.vector, embedder)?;
     }
-    Ok(vectors)
+    Ok(embeddings)
 }
 
 fn scale_to_unit(vector: &mut [f32], embedder: &dyn Embedder) -> Result<(), EmbedError> {

@@ -1,13 +1,26 @@
 //! A store by its URL.
 
+use super::existing::Existing;
 use super::{MemoryStore, Result, Store, StoreError};
+
+/// What opening a store of [`from_url_for`] may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Create the cache if there is none. The default.
+    #[default]
+    Create,
+    /// Open what holds a cache already. Where there is none, opening fails with
+    /// [`StoreError::Backend`], says where it looked, and leaves nothing behind. `memory:` never
+    /// holds one before, and is opened all the same.
+    Existing,
+}
 
 /// Makes the store that a URL names, closed.
 ///
 /// | URL | store |
 /// |---|---|
 /// | `memory:` | [`MemoryStore`] |
-/// | `sqlite:PATH`, `sqlite://PATH` | `SqliteStore` on that file, relative or absolute |
+/// | `sqlite:PATH[?mode=…]`, `sqlite://PATH` | `SqliteStore` on that file, relative or absolute |
 /// | `redis://[USER:PASSWORD@]HOST[:PORT][/DB][?prefix=…]`, `rediss://…` | `RedisStore`, the second through TLS |
 /// | `postgres://USER:PASSWORD@HOST[:PORT]/DB[?schema=…]`, `postgresql://…` | `PostgresStore` |
 /// | `dynamodb://TABLE[?region=…&endpoint=…&create=true]` | `DynamoDbStore` |
@@ -27,16 +40,40 @@ use super::{MemoryStore, Result, Store, StoreError};
 /// assert!(store::from_url("mysql://user:secret@host/db").is_err());
 /// ```
 pub fn from_url(url: &str) -> Result<Box<dyn Store>> {
-    from_url_built_with(url, |feature| format!("the feature {feature}"))
+    from_url_for(url, Access::Create)
 }
 
-/// As [`from_url`], for a program that brings stores by features other than those of this
+/// As [`from_url`], and says what opening the store may do.
+///
+/// # Errors
+///
+/// As [`from_url`].
+///
+/// ```
+/// use mneme::store::{self, Access, Store};
+///
+/// # #[cfg(feature = "sqlite")] {
+/// let mut store = store::from_url_for("sqlite:mistyped.db", Access::Existing).unwrap();
+/// let error = store.open("my-embedder@1", 384).unwrap_err();
+/// assert!(format!("{error:?}").contains("there is no cache"));
+/// assert!(!std::path::Path::new("mistyped.db").exists());
+/// # }
+/// ```
+pub fn from_url_for(url: &str, access: Access) -> Result<Box<dyn Store>> {
+    from_url_built_with(url, access, |feature| format!("the feature {feature}"))
+}
+
+/// As [`from_url_for`], for a program that brings stores by features other than those of this
 /// crate: `how` says what to build it with for this crate's feature. The messages quote it.
 ///
 /// # Errors
 ///
 /// As [`from_url`].
-pub fn from_url_built_with(url: &str, how: impl Fn(&str) -> String) -> Result<Box<dyn Store>> {
+pub fn from_url_built_with(
+    url: &str,
+    access: Access,
+    how: impl Fn(&str) -> String,
+) -> Result<Box<dyn Store>> {
     // Nothing is repeated but what can be no secret: a scheme, and a path that looks like one.
     let Some((scheme, rest)) = scheme(url) else {
         let file = match is_path(url) {
@@ -55,7 +92,7 @@ pub fn from_url_built_with(url: &str, how: impl Fn(&str) -> String) -> Result<Bo
                 "the store memory: takes no path; write memory:, or sqlite:PATH for a file".into(),
             );
         }
-        "sqlite" => ("sqlite", sqlite(rest.strip_prefix("//").unwrap_or(rest))?),
+        "sqlite" => ("sqlite", sqlite(url, access)?),
         "redis" | "rediss" => ("redis", redis(url)?),
         "postgres" | "postgresql" => ("postgres", postgres(url)?),
         "dynamodb" => ("dynamodb", dynamodb(url)?),
@@ -67,11 +104,15 @@ pub fn from_url_built_with(url: &str, how: impl Fn(&str) -> String) -> Result<Bo
             ));
         }
     };
-    store.ok_or_else(|| {
+    let store = store.ok_or_else(|| {
         StoreError::Unsupported(format!(
             "this build has no {feature} store; build it with {}",
             how(feature)
         ))
+    })?;
+    Ok(match access {
+        Access::Existing if feature != "sqlite" => Box::new(Existing(store)),
+        _ => store,
     })
 }
 
@@ -155,17 +196,21 @@ fn invalid<T>(message: String) -> Result<T> {
 /// A store, or none where this build lacks it.
 type Built = Result<Option<Box<dyn Store>>>;
 
-fn sqlite(path: &str) -> Built {
-    if path.is_empty() {
-        return invalid(
-            "the store \"sqlite:\" names no file; write sqlite:PATH, such as sqlite:mneme.db"
-                .into(),
-        );
-    }
+/// It looks for the file itself, and names it.
+fn sqlite(url: &str, access: Access) -> Built {
     #[cfg(feature = "sqlite")]
-    return Ok(Some(Box::new(super::SqliteStore::new(path))));
+    {
+        let store = super::SqliteStore::from_url(url)?;
+        Ok(Some(Box::new(match access {
+            Access::Create => store,
+            Access::Existing => store.existing(),
+        })))
+    }
     #[cfg(not(feature = "sqlite"))]
-    Ok(None)
+    {
+        let _ = (url, access);
+        Ok(None)
+    }
 }
 
 /// Passes a URL on to a store.
@@ -202,6 +247,8 @@ mod tests {
             ("sqlite:a.db", "sqlite"),
             #[cfg(feature = "sqlite")]
             ("sqlite:///tmp/a b.db", "sqlite"),
+            #[cfg(feature = "sqlite")]
+            ("sqlite:a.db?mode=ro", "sqlite"),
             #[cfg(feature = "redis")]
             ("redis://user:secret@localhost:1/2?prefix=p", "redis"),
             #[cfg(feature = "redis")]
@@ -219,7 +266,18 @@ mod tests {
         }
         let bad = [
             ("mneme.db", "write sqlite:mneme.db"),
+            #[cfg(feature = "sqlite")]
             ("sqlite:", "names no file"),
+            #[cfg(feature = "sqlite")]
+            ("sqlite:?mode=ro", "names no file"),
+            #[cfg(feature = "sqlite")]
+            ("sqlite:file:t.db", "write sqlite:t.db"),
+            #[cfg(feature = "sqlite")]
+            ("sqlite:file:///t.db", "write sqlite:/t.db"),
+            #[cfg(feature = "sqlite")]
+            ("sqlite:a.db?mode=secret", "is not rwc, rw or ro"),
+            #[cfg(feature = "sqlite")]
+            ("sqlite:a.db?immutable=1", "known are mode"),
             ("memory:x", "takes no path"),
             ("mysql://u:secret@h/db", "known are memory:, sqlite:PATH"),
             ("", "no scheme"),
@@ -255,7 +313,8 @@ mod tests {
             let outcome = from_url(kind.url).err();
             assert_eq!(outcome, Some(StoreError::Unsupported(expected)));
             let brought = format!("{} (build it with --features x)", kind.url);
-            let outcome = from_url_built_with("mysql:", |_| "--features x".into()).err();
+            let outcome =
+                from_url_built_with("mysql:", Access::Create, |_| "--features x".into()).err();
             let Some(StoreError::InvalidArgument(message)) = outcome else {
                 panic!("{outcome:?}");
             };

@@ -48,8 +48,8 @@ const MAX = Number.MAX_SAFE_INTEGER;
 /** As it is read: without a fraction. */
 const CREATED_AT = 'CAST(created_at AS INTEGER)';
 /** As the index of expiry has it. A row whose numbers are damage never expires. */
-const EXPIRED = `ttl IS NOT NULL AND ttl BETWEEN 0 AND ${MAX}
-  AND created_at BETWEEN 0 AND ${MAX} AND created_at + ttl < ?`;
+const EXPIRED = `ttl BETWEEN 0 AND ${MAX} AND +created_at BETWEEN 0 AND ${MAX}
+  AND created_at + ttl < ?`;
 const USER_META =
   "schema_meta.key NOT IN ('schema_version', 'embedder_fingerprint', 'embedder_dim')";
 

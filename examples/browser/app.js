@@ -1,124 +1,81 @@
 /** The page: asks the cache, shows what it says, and keeps what it is taught. */
 
+import { startEncoder } from './encoder.js';
 import { SemanticCache, hasJspi } from './mneme/index.js';
 import { indexedDB } from './mneme/stores/indexeddb.js';
 import { memory } from './mneme/stores/memory.js';
+import { $, showBroken, showHit, showMiss, showStats, showSuggestions } from './view.js';
 
-const $ = (id) => document.getElementById(id);
-const number = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
+const READY = hasJspi()
+  ? 'Ready. Everything stays in this browser.'
+  : 'Ready. This browser lacks WebAssembly JSPI, so entries are gone when the page is.';
+/** How long the slider must rest before the question is asked again. */
+const REST_MS = 150;
 
-/** The encoder in its Worker. */
-async function startEncoder() {
-  const worker = new Worker('encoder-worker.js', { type: 'module' });
-  const waiting = new Map();
-  let last = 0;
-  worker.onmessage = ({ data: { id, value, error } }) => {
-    const { resolve, reject } = waiting.get(id);
-    waiting.delete(id);
-    error === undefined ? resolve(value) : reject(new Error(error));
-  };
-  worker.onerror = ({ message }) => {
-    for (const { reject } of waiting.values()) {
-      reject(new Error(message ?? 'the encoder cannot be loaded'));
-    }
-    waiting.clear();
-  };
-  const ask = (texts) =>
-    new Promise((resolve, reject) => {
-      last += 1;
-      waiting.set(last, { resolve, reject });
-      worker.postMessage({ id: last, texts });
-    });
-  return { ...(await ask()), embed: ask };
-}
+let cache;
+/** What was asked last, and its vector, with which it can be asked again at once. */
+let asked;
+let isBusy = false;
 
 function say(text, isError = false) {
   $('status').textContent = text;
   $('status').classList.toggle('error', isError);
 }
 
-/** Runs what a button asks for, with the buttons off meanwhile, and tells what goes wrong. */
+/**
+ * Does what a control asks for, one thing at a time, and tells what goes wrong. Controls stay
+ * enabled, so that none loses the focus.
+ */
 async function during(what, work) {
-  const buttons = document.querySelectorAll('button');
+  if (isBusy || !cache) return;
+  isBusy = true;
+  document.documentElement.dataset.busy = 'true';
   say(what);
-  for (const button of buttons) button.disabled = true;
   try {
-    say((await work()) ?? 'Ready. Everything stays in this browser.');
+    say((await work()) ?? READY);
   } catch (error) {
     say(error.message, true);
   } finally {
-    for (const button of buttons) button.disabled = false;
-    await showStats();
+    await refresh().catch((error) => say(error.message, true));
+    isBusy = false;
+    delete document.documentElement.dataset.busy;
   }
 }
 
-let cache;
-
-async function showStats() {
-  if (!cache) return;
-  const { entries, counters } = await cache.stats();
-  $('entries').textContent = entries;
-  $('exact').textContent = counters.hitsExact;
-  $('semantic').textContent = counters.hitsSemantic;
-  $('misses').textContent = counters.misses;
+async function refresh() {
+  showStats(await cache.stats());
 }
 
-function element(name, className, text) {
-  const made = document.createElement(name);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
-function fact(label, value) {
-  const made = element('span', '', `${label} `);
-  made.append(element('b', '', value));
-  return made;
-}
-
-function showHit(hit, ms) {
-  const meter = element('div', 'meter', '');
-  const full = element('span', '', '');
-  full.style.width = `${Math.max(0, hit.similarity) * 100}%`;
-  meter.append(full);
-  const facts = element('p', 'facts', '');
-  facts.append(
-    fact('Layer', hit.layer),
-    fact('Similarity', hit.similarity.toFixed(3)),
-    fact('Took', `${number.format(ms)} ms`),
-    fact('Asked as', hit.query),
-  );
-  $('result').replaceChildren(element('p', 'answer', hit.response), meter, facts);
-}
-
-const MISSES = {
-  'below-threshold': 'Nothing that is known is similar enough.',
-  'no-match': 'Nothing is known yet.',
-  'embedder-failure': 'The encoder could not read the question.',
-};
-
-async function ask(question) {
+async function ask(question, { teaches = true } = {}) {
+  const threshold = Number($('threshold').value);
   const start = performance.now();
-  const { hit, miss } = await cache.lookUp(question, {
-    threshold: Number($('threshold').value),
-  });
+  const { hit, miss } = await cache.lookUp(question, { threshold });
   const ms = performance.now() - start;
-  $('result').hidden = false;
+  asked = question;
   $('teach').hidden = Boolean(hit);
   if (hit) {
-    showHit(hit, ms);
-  } else {
-    const text = `${MISSES[miss.reason] ?? miss.reason} (${number.format(ms)} ms)`;
-    $('result').replaceChildren(element('p', 'miss', text));
-    $('answer').focus();
+    showHit(hit, ms, threshold);
+    return;
   }
+  const { candidates } = await cache.explain(question, { threshold, limit: 3 });
+  showMiss(miss, ms, threshold, candidates);
+  if (teaches) $('answer').focus();
 }
 
 async function fill() {
   const lines = (await (await fetch('examples.jsonl')).text()).trim().split('\n');
   const answers = lines.map((line) => JSON.parse(line));
   await cache.putMany(answers.map(({ query, response }) => ({ query, response })));
-  return `${answers.length} questions and their answers were kept.`;
+  return `${answers.length} questions and their answers were kept. Ask one in your own words.`;
+}
+
+async function suggest(question) {
+  $('question').value = question;
+  if ((await cache.stats()).entries === 0) {
+    say('Reading the examples…');
+    await fill();
+  }
+  await ask(question, { teaches: false });
 }
 
 /** The address of the last archive. */
@@ -133,7 +90,8 @@ async function dump() {
   link.href = download;
   link.download = 'mneme.tar.gz';
   link.click();
-  return `${entries} entries, ${number.format(archive.size / 1024)} KiB. \`mneme load mneme.tar.gz\` reads it.`;
+  const kib = (archive.size / 1024).toFixed(1);
+  return `${entries} entries, ${kib} KiB. \`mneme load mneme.tar.gz\` reads it.`;
 }
 
 async function load(file) {
@@ -141,8 +99,35 @@ async function load(file) {
   return `${entries} entries were loaded.`;
 }
 
+/** Asks before what cannot be undone. */
+async function isSure(what) {
+  $('sure-what').textContent = what;
+  $('sure').returnValue = 'no';
+  $('sure').showModal();
+  await new Promise((resolve) => $('sure').addEventListener('close', resolve, { once: true }));
+  return $('sure').returnValue === 'yes';
+}
+
+async function clear() {
+  const { entries } = await cache.stats();
+  if (entries === 0) return 'There is nothing to delete.';
+  if (!(await isSure(`Delete all ${entries} entries? This cannot be undone.`))) {
+    return 'Nothing was deleted.';
+  }
+  const gone = await cache.clear();
+  asked = undefined;
+  $('result').hidden = true;
+  $('teach').hidden = true;
+  return `${gone} entries were deleted.`;
+}
+
+let resting;
 $('threshold').addEventListener('input', ({ target }) => {
   $('threshold-value').textContent = Number(target.value).toFixed(2);
+  clearTimeout(resting);
+  resting = setTimeout(() => {
+    if (asked !== undefined) during('Looking…', () => ask(asked, { teaches: false }));
+  }, REST_MS);
 });
 $('ask').addEventListener('submit', (event) => {
   event.preventDefault();
@@ -151,9 +136,10 @@ $('ask').addEventListener('submit', (event) => {
 $('teach').addEventListener('submit', (event) => {
   event.preventDefault();
   during('Keeping…', async () => {
-    await cache.put($('question').value, $('answer').value);
+    await cache.put(asked, $('answer').value);
     $('answer').value = '';
-    await ask($('question').value);
+    $('question').value = asked;
+    await ask(asked);
     $('question').focus();
   });
 });
@@ -165,28 +151,23 @@ $('file').addEventListener('change', ({ target }) => {
   target.value = '';
   if (file) during('Loading…', () => load(file));
 });
-$('clear').addEventListener('click', () =>
-  during('Clearing…', async () => {
-    const gone = await cache.clear();
-    $('result').hidden = true;
-    $('teach').hidden = true;
-    return `${gone} entries were deleted.`;
-  }),
-);
+$('clear').addEventListener('click', () => during('Clearing…', clear));
+showSuggestions((question) => during('Looking…', () => suggest(question)));
 
-await during('Loading the encoder (10 MB, once)…', async () => {
-  // Without it the page works too, but not offline.
-  navigator.serviceWorker?.register('service-worker.js').catch(() => {});
-  const embedder = await startEncoder();
-  const store = hasJspi() ? indexedDB('mneme-example') : memory();
+// Without it the page works too, but not offline.
+navigator.serviceWorker?.register('service-worker.js').catch(() => {});
+say('Loading the encoder (10 MB, once)…');
+try {
   cache = await SemanticCache.open({
-    store,
-    embedder,
-    confidence: { cutOff: 0 },
+    store: hasJspi() ? indexedDB('mneme-example') : memory(),
+    embedder: await startEncoder(),
+    onError: (error) => say(error.message, true),
   });
+  await refresh();
+  say(READY);
   $('question').focus();
-  return hasJspi()
-    ? 'Ready. Everything stays in this browser.'
-    : 'Ready. This browser lacks WebAssembly JSPI, so entries are gone when the page is.';
-});
+} catch (error) {
+  showBroken(error.message);
+  say('The page cannot go on.', true);
+}
 document.documentElement.dataset.ready = 'true';

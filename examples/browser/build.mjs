@@ -25,7 +25,15 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const here = fileURLToPath(new URL('./', import.meta.url));
 const site = join(here, 'site');
 const js = join(here, '../../host/js');
-const FILES = ['index.html', 'style.css', 'app.js', 'encoder-worker.js', 'service-worker.js'];
+const FILES = [
+  'index.html',
+  'style.css',
+  'app.js',
+  'view.js',
+  'encoder.js',
+  'encoder-worker.js',
+  'service-worker.js',
+];
 
 function encoder() {
   if (process.env.MNEME_ENCODER) {
@@ -60,8 +68,7 @@ async function build() {
   cpSync(join(js, 'dist'), join(site, 'mneme'), {
     recursive: true,
     filter: (path) =>
-      statSync(path).isDirectory() ||
-      (/\.js$/.test(path) && !/workerd|conformance|judge/.test(path)),
+      statSync(path).isDirectory() || (/\.js$/.test(path) && !/workerd|static\.js/.test(path)),
   });
   for (const name of FILES) {
     cpSync(join(here, name), join(site, name));

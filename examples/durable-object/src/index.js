@@ -2,7 +2,7 @@
  * A semantic cache for many tenants: each has its own Durable Object with a database and a cache,
  * so that a question of one tenant never meets an answer of another.
  *
- *   PUT    /tenants/:tenant/answers   {"question", "answer", "ttl"?}   stores
+ *   PUT    /tenants/:tenant/answers   {"question", "answer", "ttlSeconds"?}   stores
  *   GET    /tenants/:tenant/answers?question=...                       asks
  *   DELETE /tenants/:tenant/answers?question=...                       removes
  *   GET    /tenants/:tenant/stats                                      counts
@@ -12,6 +12,10 @@ import { DurableObject } from 'cloudflare:workers';
 import { InvalidArgumentError, MnemeError, SemanticCache } from 'mneme-cache-wasm';
 import { durableObject } from 'mneme-cache-wasm/stores/durable-object';
 import { embedderOf } from './embedder.js';
+
+function refused(error) {
+  return Response.json({ error, code: 'invalid-argument' }, { status: 400 });
+}
 
 export class TenantCache extends DurableObject {
   #cache;
@@ -37,8 +41,12 @@ export class TenantCache extends DurableObject {
     try {
       switch (`${request.method} ${pathname.split('/').at(-1)}`) {
         case 'PUT answers': {
-          const { question, answer, ttl } = await request.json();
-          const id = await this.#cache.put(question, answer, ttl === undefined ? {} : { ttl });
+          const body = await request.json();
+          if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+            return refused('the body is not a JSON object; give {"question", "answer"}');
+          }
+          const { question, answer, ttlSeconds } = body;
+          const id = await this.#cache.put(question, answer, { ttlSeconds });
           return Response.json({ id }, { status: 201 });
         }
         case 'GET answers': {
@@ -58,7 +66,7 @@ export class TenantCache extends DurableObject {
         return Response.json({ error: error.message, code: error.code }, { status });
       }
       if (error instanceof SyntaxError) {
-        return Response.json({ error: 'the body is not JSON' }, { status: 400 });
+        return refused('the body is not JSON; give {"question", "answer"}');
       }
       throw error;
     }

@@ -2,7 +2,7 @@
  * The conformance battery, which judges a store in any language.
  *
  * ```js
- * import { judge } from 'mneme-cache-wasm/conformance';
+ * import { judge } from 'mneme-cache-wasm-conformance';
  *
  * const report = await judge(() => new MyStore());
  * if (report.summary.failed > 0) throw new Error(JSON.stringify(report.cases, null, 1));

@@ -4,7 +4,7 @@ import type { Manifest } from './api.js';
 import { Reader, guarded, type ArchiveSource } from './archive.js';
 import { Instance, instantiatorFor, type Component } from './component.js';
 import { known } from './known.js';
-import { count } from './options.js';
+import { count, limitsOf, type Limits } from './options.js';
 import { plain } from './plain.js';
 import type { Store } from './store.js';
 import { MemoryStore } from './stores/memory.js';
@@ -18,6 +18,11 @@ export interface InspectOptions {
   store?: Store | undefined;
   /** The most bytes that one byte may decompress to, past the first 64 MiB. Default 200. */
   maxExpansion?: number | undefined;
+  /**
+   * Limits of an entry in UTF-8 bytes. Defaults 32 KiB, 4 MiB and 64 KiB. A cache that was filled
+   * with larger ones needs them here too.
+   */
+  maxBytes?: Limits | undefined;
 }
 
 /** What is in an archive. */
@@ -34,13 +39,22 @@ export interface Summary {
   compressedBytes: number;
 }
 
+type RawInspect = Record<
+  'maxExpansion' | 'maxQueryBytes' | 'maxResponseBytes' | 'maxMetadataBytes',
+  number
+>;
+
 /** The package exports it with the component filled in. */
 export async function inspectWith(
   component: Component,
   source: ArchiveSource,
   given?: InspectOptions,
 ): Promise<Summary> {
-  const options = known<InspectOptions>(given, { store: true, maxExpansion: true }, 'inspect');
+  const options = known<InspectOptions>(
+    given,
+    { store: true, maxExpansion: true, maxBytes: true },
+    'inspect',
+  );
   const store = options.store ?? new MemoryStore();
   const instantiate = await instantiatorFor(component, store);
   const reader = await Reader.of(source, store.synchronous);
@@ -59,12 +73,14 @@ export async function inspectWith(
     undefined,
   );
   try {
-    const maxExpansion = count(options.maxExpansion, 'maxExpansion') ?? 200;
-    const summary = await instance.call<Record<string, unknown>>(
-      'checkpoint',
-      'inspect',
-      maxExpansion,
-    );
+    const raw = await instance.call<RawInspect>('checkpoint', 'defaultInspectOptions');
+    const { query, response, metadata } = limitsOf(options.maxBytes);
+    const summary = await instance.call<Record<string, unknown>>('checkpoint', 'inspect', {
+      maxExpansion: count(options.maxExpansion, 'maxExpansion') ?? raw.maxExpansion,
+      maxQueryBytes: query ?? raw.maxQueryBytes,
+      maxResponseBytes: response ?? raw.maxResponseBytes,
+      maxMetadataBytes: metadata ?? raw.maxMetadataBytes,
+    });
     return plain(summary) as unknown as Summary;
   } finally {
     await reader.end().catch(() => {});

@@ -118,6 +118,13 @@ export interface ErrorContext {
   during: 'embed' | 'keep' | 'onEvent' | 'onProgress';
 }
 
+/** The most UTF-8 bytes of the texts of an entry. */
+export interface Limits {
+  query?: number | undefined;
+  response?: number | undefined;
+  metadata?: number | undefined;
+}
+
 /** How a cache behaves. Only `store` and `embedder` are required. Durations are in seconds. */
 export interface CacheOptions {
   /** Where entries are kept. One cache uses it at a time. */
@@ -201,13 +208,7 @@ export interface CacheOptions {
    */
   allowUnreadable?: boolean | undefined;
   /** Limits in UTF-8 bytes. Defaults 32 KiB, 4 MiB and 64 KiB. */
-  maxBytes?:
-    | {
-        query?: number | undefined;
-        response?: number | undefined;
-        metadata?: number | undefined;
-      }
-    | undefined;
+  maxBytes?: Limits | undefined;
   /** The number of hits whose access data may wait in memory. Default 512. */
   touchLimit?: number | undefined;
   /** How long access data may wait in memory. Default 5. */
@@ -321,18 +322,24 @@ export function applyOptions(defaults: RawOptions, options: CacheOptions): RawOp
   }
   set('normalize', flag(options.normalize, 'normalize'));
   set('allowUnreadable', flag(options.allowUnreadable, 'allowUnreadable'));
-  const limits = known(
-    options.maxBytes,
-    { query: true, response: true, metadata: true },
-    'maxBytes',
-  );
-  set('maxQueryBytes', count(limits.query, 'maxBytes.query'));
-  set('maxResponseBytes', count(limits.response, 'maxBytes.response'));
-  set('maxMetadataBytes', count(limits.metadata, 'maxBytes.metadata'));
+  const limits = limitsOf(options.maxBytes);
+  set('maxQueryBytes', limits.query);
+  set('maxResponseBytes', limits.response);
+  set('maxMetadataBytes', limits.metadata);
   set('touchLimit', count(options.touchLimit, 'touchLimit'));
   const touchInterval = seconds(options.touchIntervalSeconds, 'touchIntervalSeconds');
   set('touchIntervalMs', touchInterval && Math.round(1000 * touchInterval));
   return raw;
+}
+
+/** Limits, each of them checked. */
+export function limitsOf(given: Limits | undefined): Limits {
+  const limits = known<Limits>(given, { query: true, response: true, metadata: true }, 'maxBytes');
+  return {
+    query: count(limits.query, 'maxBytes.query'),
+    response: count(limits.response, 'maxBytes.response'),
+    metadata: count(limits.metadata, 'maxBytes.metadata'),
+  };
 }
 
 const DAY_SECONDS = 86_400n;

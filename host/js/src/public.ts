@@ -57,6 +57,7 @@ export type {
   Embedding,
   ErrorContext,
   IndexKind,
+  Limits,
   MissReason,
   Reading,
   Vector,

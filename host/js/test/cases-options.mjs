@@ -64,8 +64,8 @@ export const options = {
   async 'errors name options as JavaScript does'(env) {
     for (const [given, words] of [
       [{ maxEntries: 0 }, /maxEntries is 0/],
-      [{ embedder: { ...letters(), dimensions: 0 } }, /embedder\.dimensions is 0/],
-      [{ embedder: { ...letters(), fingerprint: '' } }, /embedder\.fingerprint has 0 bytes/],
+      [{ embedder: { ...letters(), dimensions: 0 } }, /embedder's dim is 0/],
+      [{ embedder: { ...letters(), fingerprint: '' } }, /embedder's fingerprint has 0 bytes/],
       [{ graph: { efSearch: 0 } }, /efSearch is 0/],
       [{ decay: { halfLifeSeconds: 0 } }, /halfLifeSeconds must be/],
       [{ decay: { cutOff: 2 } }, /cut-off is 2/],

@@ -2,7 +2,15 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -11,6 +19,9 @@ import { PACKAGE, launch, serve } from './support/chromium.mjs';
 import { hasChromium, hasRuntimes, load, unless } from './support/runtimes.mjs';
 
 const EXAMPLES = join(PACKAGE, '../../examples');
+const [, COMPATIBILITY_DATE] = /"compatibility_date": "([^"]+)"/.exec(
+  readFileSync(join(EXAMPLES, 'durable-object/wrangler.jsonc'), 'utf8'),
+);
 
 describe('examples/durable-object', { skip: unless(hasRuntimes, 'workerd') }, () => {
   let folder;
@@ -41,7 +52,7 @@ describe('examples/durable-object', { skip: unless(hasRuntimes, 'workerd') }, ()
         path: join(out, path),
         contents: readFileSync(join(out, path)),
       })),
-      compatibilityDate: '2026-07-01',
+      compatibilityDate: COMPATIBILITY_DATE,
       durableObjects: { TENANTS: { className: 'TenantCache', useSQLite: true } },
       host: '127.0.0.1',
       port: 0,
@@ -79,6 +90,19 @@ describe('examples/durable-object', { skip: unless(hasRuntimes, 'workerd') }, ()
 
   test('refuses what makes no sense', async () => {
     assert.equal((await ask('PUT', 'acme/answers', { question: 7, answer: 'r' }))[0], 400);
+    for (const body of [null, [], 'text', 7, true, {}]) {
+      const [status, { error, code }] = await ask('PUT', 'acme/answers', body);
+      assert.deepEqual(
+        [status, code],
+        [400, 'invalid-argument'],
+        `${JSON.stringify(body)}: ${error}`,
+      );
+    }
+    const unread = await miniflare.dispatchFetch('http://example/tenants/acme/answers', {
+      method: 'PUT',
+      body: '{',
+    });
+    assert.equal(unread.status, 400);
     assert.equal((await ask('GET', 'acme/answers'))[0], 400);
     assert.equal((await ask('GET', 'acme/nothing'))[0], 404);
     assert.equal((await ask('GET', 'a%2Fb/answers?question=q'))[0], 404);
@@ -116,22 +140,50 @@ describe(
       await idle();
     }
 
-    /** Until nothing is under way: buttons are off meanwhile. */
+    /** Until nothing is under way. */
     function idle() {
-      return page.waitForSelector('#ask button:enabled', { timeout: 60_000 });
+      return page.waitForSelector('html:not([data-busy])', { timeout: 60_000 });
     }
 
     const text = (selector) => page.textContent(selector);
 
     async function ask(question) {
       await page.fill('#question', question);
+      await page.evaluate(() => document.querySelector('#result').replaceChildren());
       await page.press('#question', 'Enter');
+      await page.waitForSelector('#result > *');
       await idle();
     }
 
-    test('answers what means the same, by keyboard alone', async () => {
-      await page.click('#fill');
+    const focused = () => page.evaluate(() => document.activeElement.id);
+
+    test('an empty page offers questions, and fills the cache for them', async () => {
+      assert.match(await text('#empty'), /It is empty/);
+      await page.click('.suggestion >> nth=0');
+      await page.waitForSelector('#result .answer');
       await idle();
+      assert.match(await text('#result .answer'), /Forgot password/);
+      assert.ok(await page.isHidden('#empty'));
+      assert.match(await page.evaluate(() => document.activeElement.className), /suggestion/);
+      await page.click('#clear');
+      await page.waitForSelector('#sure[open]');
+      await page.keyboard.press('Escape');
+      await idle();
+      assert.equal(await text('#entries'), '40', 'nothing is deleted without a yes');
+      assert.equal(await focused(), 'clear');
+      await page.click('#clear');
+      await page.click('#sure button[value=yes]');
+      await page.waitForFunction(() => document.querySelector('#entries').textContent === '0');
+      await idle();
+      assert.equal(await focused(), 'clear');
+    });
+
+    test('answers what means the same, by keyboard alone', async () => {
+      await page.focus('#fill');
+      await page.keyboard.press('Enter');
+      await page.waitForFunction(() => document.querySelector('#entries').textContent === '40');
+      await idle();
+      assert.equal(await focused(), 'fill');
       assert.equal(await text('#entries'), '40');
       await ask('I forgot my password, how can I reset it?');
       assert.match(await text('#result .answer'), /Forgot password/);
@@ -142,12 +194,16 @@ describe(
       await page.screenshot({ path: join(artefacts, 'browser-example.png'), fullPage: true });
       await ask('How tall is the Eiffel Tower?');
       assert.match(await text('#result'), /similar enough/);
+      assert.equal(await page.locator('#result .near li').count(), 3, 'the nearest are shown');
+      assert.equal(await page.locator('#result .mark').count(), 3);
       // The answer has the focus now; Tab goes to the button.
       await page.keyboard.type('330 metres.');
       await page.keyboard.press('Tab');
       await page.keyboard.press('Enter');
+      await page.waitForFunction(
+        () => document.querySelector('#result .answer')?.textContent === '330 metres.',
+      );
       await idle();
-      assert.equal(await text('#result .answer'), '330 metres.');
       assert.match(await text('#result .facts'), /Layer exact.*Similarity 1\.000/);
       await page.screenshot({
         path: join(artefacts, 'browser-example-taught.png'),
@@ -156,9 +212,94 @@ describe(
       assert.equal(await text('#entries'), '41');
     });
 
+    test('moving the slider asks again', async () => {
+      await ask('I forgot my password, how can I reset it?');
+      const mark = () => page.$eval('#result .mark', ({ style }) => style.left);
+      assert.equal(await mark(), '75%');
+      await page.focus('#threshold');
+      await page.keyboard.press('End');
+      await page.waitForSelector('#result .miss');
+      await idle();
+      assert.equal(await mark(), '100%');
+      assert.equal(await focused(), 'threshold');
+      await page.fill('#threshold', '0.75');
+      await page.waitForSelector('#result .answer');
+      await idle();
+    });
+
+    test('what the encoder cannot read is said to be so', async () => {
+      await ask('什么是语义缓存的含义？你好吗？');
+      assert.match(await text('#result .miss'), /cannot read enough/);
+    });
+
+    test('another tab sees what this one keeps', async () => {
+      const other = await browser.context.newPage();
+      await other.goto(server.url);
+      await other.waitForSelector('html[data-ready]', { timeout: 60_000 });
+      const asks = async (question) => {
+        await other.fill('#question', question);
+        await other.press('#question', 'Enter');
+        await other.waitForSelector('#result:not([hidden])');
+        await other.waitForSelector('html:not([data-busy])');
+        return other.textContent('#result');
+      };
+      assert.match(await asks('Who painted the Mona Lisa?'), /similar enough/);
+      await ask('Who painted the Mona Lisa?');
+      await page.fill('#answer', 'Leonardo da Vinci.');
+      await page.click('#teach button');
+      await page.waitForSelector('#result .answer');
+      await idle();
+      const deadline = Date.now() + 10_000;
+      let said;
+      do {
+        said = await asks('Who is the painter of the Mona Lisa?');
+      } while (!/Leonardo/.test(said) && Date.now() < deadline);
+      assert.match(said, /Leonardo da Vinci/);
+      await other.close();
+    });
+
+    test('a missing encoder is told, with what to do', async () => {
+      const without = mkdtempSync(join(tmpdir(), 'mneme-site-'));
+      cpSync(join(EXAMPLES, 'browser/site'), without, {
+        recursive: true,
+        filter: (path) => !/site\/encoder\b(?!-|\.)/.test(path),
+      });
+      const lacking = await serve(without);
+      const other = await browser.context.newPage();
+      await other.goto(lacking.url);
+      await other.waitForSelector('#broken:not([hidden])', { timeout: 60_000 });
+      assert.match(await other.textContent('#broken'), /encoder cannot be loaded.*npm run build/);
+      assert.ok(await other.isDisabled('#question'));
+      await other.close();
+      await lacking.close();
+      rmSync(without, { recursive: true, force: true });
+    });
+
+    test('an error is in sight on a phone, in the dark', async () => {
+      const phone = await browser.context.newPage();
+      await phone.setViewportSize({ width: 390, height: 780 });
+      await phone.emulateMedia({ colorScheme: 'dark' });
+      await phone.goto(server.url);
+      await phone.waitForSelector('html[data-ready]', { timeout: 60_000 });
+      await phone.setInputFiles('#file', {
+        name: 'broken.tar.gz',
+        mimeType: 'application/gzip',
+        buffer: Buffer.from('no archive'),
+      });
+      await phone.waitForSelector('#status.error');
+      const { y, height } = await phone.locator('#status').boundingBox();
+      assert.ok(y >= 0 && y + height <= 780, `the message is at ${y}`);
+      const overflow = await phone.evaluate(
+        () => document.documentElement.scrollWidth > document.documentElement.clientWidth,
+      );
+      assert.equal(overflow, false, 'nothing is cut off at the side');
+      await phone.screenshot({ path: join(artefacts, 'browser-example-phone.png') });
+      await phone.close();
+    });
+
     test('entries survive a reload', async () => {
       await open();
-      assert.equal(await text('#entries'), '41');
+      assert.equal(await text('#entries'), '42');
       await ask('how high is the eiffel tower?');
       assert.equal(await text('#result .answer'), '330 metres.');
     });
@@ -168,12 +309,13 @@ describe(
       const file = join(artefacts, 'mneme.tar.gz');
       await download.saveAs(file);
       await idle();
-      assert.match(await text('#status'), /41 entries/);
+      assert.match(await text('#status'), /42 entries/);
       await page.click('#clear');
+      await page.click('#sure button[value=yes]');
+      await page.waitForFunction(() => document.querySelector('#entries').textContent === '0');
       await idle();
-      assert.equal(await text('#entries'), '0');
       await page.setInputFiles('#file', file);
-      await page.waitForFunction(() => document.querySelector('#entries').textContent === '41');
+      await page.waitForFunction(() => document.querySelector('#entries').textContent === '42');
       await idle();
       await ask('How tall is the Eiffel Tower?');
       assert.equal(await text('#result .answer'), '330 metres.');
@@ -183,7 +325,7 @@ describe(
         buffer: Buffer.from('no archive'),
       });
       await page.waitForSelector('#status.error');
-      assert.equal(await text('#entries'), '41');
+      assert.equal(await text('#entries'), '42');
     });
 
     test('works with the network off', async () => {

@@ -718,7 +718,7 @@ export class IndexedDbStore implements Store {
   /** A head whose numbers and texts are such. */
   #checked(head: Head): Head {
     const { id, namespace, createdAt, lastAccessedAt, ttl, accessCount } = head;
-    if (!(isCount(id) && id > 0) || typeof namespace !== 'string' || namespace === '') {
+    if (!(isCount(id) && id > 0) || typeof namespace !== 'string') {
       throw this.#damaged(head, 'has an id or a namespace that is none');
     }
     if (![createdAt, lastAccessedAt, ttl ?? 0, accessCount].every(isCount)) {

@@ -47,8 +47,8 @@ export const OBJECTS: Record<string, string> = {
   idx_entries_created_at: 'CREATE INDEX idx_entries_created_at ON entries(created_at)',
   idx_entries_id: 'CREATE INDEX idx_entries_id ON entries(id)',
   idx_entries_lru: 'CREATE INDEX idx_entries_lru ON entries(last_accessed_at)',
-  idx_entries_expiry:
-    'CREATE INDEX idx_entries_expiry ON entries(created_at + ttl, namespace) WHERE ttl IS NOT NULL',
+  idx_entries_expiry: `CREATE INDEX idx_entries_expiry ON entries(created_at + ttl, namespace)
+    WHERE ttl BETWEEN 0 AND 9007199254740991 AND +created_at BETWEEN 0 AND 9007199254740991`,
 };
 
 /** Made by the first blob. */

@@ -48,8 +48,8 @@ const MAX = Number.MAX_SAFE_INTEGER;
 /** As it is read: without a fraction. */
 const CREATED_AT = 'CAST(created_at AS INTEGER)';
 /** As the index of expiry has it. A row whose numbers are damage never expires. */
-const EXPIRED = `ttl IS NOT NULL AND ttl BETWEEN 0 AND ${MAX}
-  AND created_at BETWEEN 0 AND ${MAX} AND created_at + ttl < ?`;
+const EXPIRED = `ttl BETWEEN 0 AND ${MAX} AND +created_at BETWEEN 0 AND ${MAX}
+  AND created_at + ttl < ?`;
 const USER_META =
   "schema_meta.key NOT IN ('schema_version', 'embedder_fingerprint', 'embedder_dim')";
 
@@ -103,7 +103,7 @@ function outOfRange(column: string): string {
 /** Rows that no page would show, or no index could take. */
 const WRONG_ROW = `SELECT 1 FROM entries
   WHERE id NOT BETWEEN 1 AND ${MAX} OR typeof(embedding) <> 'blob' OR length(embedding) <> ?
-    OR namespace = '' OR ${['created_at', 'last_accessed_at', 'access_count'].map(outOfRange).join(' OR ')}
+    OR ${['created_at', 'last_accessed_at', 'access_count'].map(outOfRange).join(' OR ')}
     OR (ttl IS NOT NULL AND ${outOfRange('ttl')})
   LIMIT 1`;
 

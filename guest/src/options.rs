@@ -45,7 +45,7 @@ pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
         max_query_bytes: 32 << 10,
         max_response_bytes: 4 << 20,
         max_metadata_bytes: 64 << 10,
-        touch_limit: 512,
+        touch_limit: 128,
         touch_interval_ms: 5_000,
     }
 }

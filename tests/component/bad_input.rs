@@ -270,7 +270,7 @@ fn times_beyond_a_file_are_refused_by_it() {
     scene.refuses(
         |cache| cache.put(PutRequest::new("new", "r").ttl(Ttl::Seconds(u64::MAX))),
         "invalid_argument",
-        &["ttl"],
+        &["TTL"],
     );
     scene
         .cache

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 /// The most entries that go because of one `put`, unless it stored more than half as many: some
 /// milliseconds of a store's time. Later calls evict the rest.
-const EVICTED_PER_CALL: u64 = 512;
+const EVICTED_PER_CALL: u64 = 128;
 
 impl Open {
     /// Evicts entries beyond the quotas of these namespaces, and then beyond the global cap.

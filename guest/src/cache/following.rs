@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::types::Entry;
 
 /// Stamps that are read from the store at a time.
-pub(super) const STAMPS_PER_PAGE: u32 = 16_384;
+pub(super) const STAMPS_PER_PAGE: u32 = 8_192;
 /// Changed entries that are read from the store at a time, with their responses.
 const CHANGED_PER_CALL: usize = 64;
 /// If more rows than this, and more than a quarter of all, have changed, reading all rows again

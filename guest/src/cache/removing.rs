@@ -11,7 +11,7 @@ use crate::store::Store;
 use crate::types::{CountEvent, EntryRef, Event, IndexKind, Vacuumed};
 
 /// Expired entries to delete in one call of the store.
-const EXPIRED_PER_CALL: u32 = 256;
+const EXPIRED_PER_CALL: u32 = 128;
 /// A `vacuum` ends after this time, or this many entries.
 const VACUUM_MILLIS: u64 = 20;
 const VACUUM_ENTRIES: u64 = 4096;

@@ -177,18 +177,18 @@ impl Open {
     /// Checks all data.
     fn check_deeply(&self, store: &impl Store, now: Now, problems: &mut Problems) -> DeepHealth {
         let integrity_ok = match store.integrity_check() {
-            Ok(true) => true,
+            Ok(true) => Some(true),
             Ok(false) => {
                 let damaged = "the store's integrity check found damaged data";
                 problems.0.push(damaged.into());
-                false
+                Some(false)
             }
             Err(error) => {
                 problems.0.push(format!(
                     "the store could not be checked: {}",
                     describe(&error)
                 ));
-                false
+                None
             }
         };
         let entries = problems.ask("the number of entries", store.count(None), 0);

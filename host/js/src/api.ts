@@ -203,7 +203,7 @@ export interface Health {
   /** What only a check of all data finds. What could not be read is 0 or undefined. */
   deep:
     | {
-        integrityOk: boolean;
+        integrityOk: boolean | undefined;
         entries: number;
         namespaces: number;
         oldestEntryAgeSeconds: number | undefined;

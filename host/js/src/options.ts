@@ -209,7 +209,7 @@ export interface CacheOptions {
   allowUnreadable?: boolean | undefined;
   /** Limits in UTF-8 bytes. Defaults 32 KiB, 4 MiB and 64 KiB. */
   maxBytes?: Limits | undefined;
-  /** The number of hits whose access data may wait in memory. Default 512. */
+  /** The number of hits whose access data may wait in memory. Default 128. */
   touchLimit?: number | undefined;
   /** How long access data may wait in memory. Default 5. */
   touchIntervalSeconds?: number | undefined;

@@ -277,7 +277,7 @@ impl Builder {
         })
     }
 
-    /// How many hits (default 512) and how many milliseconds (default 5,000) access data
+    /// How many hits (default 128) and how many milliseconds (default 5,000) access data
     /// and counters may wait in memory before they are written to the store. A killed process
     /// loses them. Entries never wait.
     #[must_use]

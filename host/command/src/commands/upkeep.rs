@@ -162,7 +162,11 @@ fn health_text(health: &Health) -> String {
     let age = age.map_or_else(String::new, |age| {
         format!(", the oldest {} old", output::age(age))
     });
-    let integrity = if deep.integrity_ok { "ok" } else { "damaged" };
+    let integrity = match deep.integrity_ok {
+        Some(true) => "ok",
+        Some(false) => "damaged",
+        None => "unknown",
+    };
     let _ = writeln!(text, " store      {}, integrity {integrity}", health.store);
     let _ = writeln!(
         text,

@@ -84,7 +84,8 @@ pub struct Health {
 /// What a check of the whole store found.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DeepHealth {
-    integrity_ok: bool,
+    /// Null if the store could not say.
+    integrity_ok: Option<bool>,
     entries: u64,
     namespaces: u64,
     oldest_entry_age_seconds: Option<u64>,

@@ -15,7 +15,7 @@ mneme_tests::tests![
     metadata_that_is_no_object_is_refused,
     namespaces_that_are_no_names_are_refused_everywhere,
     thresholds_that_are_no_cosines_are_refused,
-    times_beyond_a_file_are_refused_by_it,
+    times_beyond_the_range_are_refused,
     a_namespace_with_a_quota_of_nothing_takes_nothing,
     a_file_of_another_embedder_is_refused_and_left_alone,
     an_embedder_that_fails_is_a_miss_in_get_and_an_error_in_put,
@@ -265,16 +265,16 @@ fn thresholds_that_are_no_cosines_are_refused() {
     }
 }
 
-fn times_beyond_a_file_are_refused_by_it() {
+fn times_beyond_the_range_are_refused() {
     let scene = scene();
     scene.refuses(
-        |cache| cache.put(PutRequest::new("new", "r").ttl(Ttl::Seconds(u64::MAX))),
+        |cache| cache.put(PutRequest::new("new", "r").ttl(Ttl::Seconds(1 << 53))),
         "invalid_argument",
         &["TTL"],
     );
     scene
         .cache
-        .put(PutRequest::new("new", "r").ttl(Ttl::Seconds(i64::MAX as u64)))
+        .put(PutRequest::new("new", "r").ttl(Ttl::Seconds((1 << 53) - 1)))
         .unwrap();
     assert!(scene.cache.get("new").unwrap().is_hit());
 }

@@ -16,6 +16,7 @@ mneme_tests::tests![
     the_same_question_at_the_same_time_is_computed_once,
     different_questions_are_computed_at_the_same_time,
     tasks_that_ask_the_same_share_one_computation,
+    questions_that_differ_in_case_are_computed_apart_where_case_counts,
     a_computation_that_is_dropped_passes_to_the_next,
     a_failed_computation_is_not_shared_and_not_kept,
     a_call_from_inside_a_call_fails_instead_of_waiting_for_itself,
@@ -203,6 +204,31 @@ async fn goes_on_while_the_embedder_is_slow() {
     gate.open.send(()).unwrap();
     assert!(!slow.await.unwrap());
     cache.close().await.unwrap();
+}
+
+fn questions_that_differ_in_case_are_computed_apart_where_case_counts() {
+    unless_it_hangs(|| {
+        let cache = SemanticCache::builder()
+            .store(MemoryStore::new())
+            .embedder(Words)
+            .normalize(false)
+            .open()
+            .unwrap();
+        // Neither computation ends before both have begun.
+        let both = Barrier::new(2);
+        let ask = |query: &'static str| {
+            let answer = cache.get_or_compute(query, || {
+                both.wait();
+                Ok::<_, Infallible>(query.to_owned())
+            });
+            answer.unwrap().response
+        };
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| ask("US"));
+            assert_eq!(ask("us"), "us");
+            assert_eq!(other.join().unwrap(), "US");
+        });
+    });
 }
 
 fn tasks_that_ask_the_same_share_one_computation() {

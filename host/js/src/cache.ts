@@ -94,7 +94,8 @@ export class SemanticCache {
   readonly #callbacks: Callbacks;
   readonly #embedding: Embedding;
   readonly #queue = new Queue();
-  readonly #flights = new Map<string, Promise<Landed>>();
+  /** What is being computed, by what is asked; undefined once it has failed. */
+  readonly #flights = new Map<string, Promise<Landed | undefined>>();
   #raw = {} as RawOptions;
   #instance: Instance | undefined;
   #closed = false;
@@ -278,7 +279,8 @@ export class SemanticCache {
   /**
    * The cached answer, or else what `compute` returns, which is then kept: a text, or a value that
    * JSON can hold. Callers who ask the same (after normalisation) at the same time share one
-   * computation; if it fails, all of them get its error, and nothing is kept.
+   * computation. If it fails, its caller gets the error as it is, nothing is kept, and the others
+   * compute themselves, one after another.
    *
    * The caller always gets what was computed. If it cannot be kept (the store or the embedder
    * fails, it is too long, the validator refuses it), `onError` hears why. While the embedder
@@ -322,12 +324,18 @@ export class SemanticCache {
       }
       lookupError = error;
     }
-    const { hash } = await this.normalize(query).catch(() => ({ hash: query }));
-    const key = `${request.namespace}\0${hash}`;
-    const present = this.#flights.get(key);
-    if (present) {
-      const { value } = await (signal ? until(present, signal) : present);
-      return { value: value as T, origin: 'shared' };
+    // Questions are the same that the exact layer takes for the same.
+    const isNormalized = this.#options.normalize !== false;
+    const { text } = isNormalized
+      ? await this.normalize(query).catch(() => ({ text: query }))
+      : { text: query };
+    const key = `${request.namespace}\0${text}`;
+    for (let present; (present = this.#flights.get(key)) !== undefined;) {
+      const shared = await (signal ? until(present, signal) : present);
+      // Whoever computed has heard of a failure. Those who waited compute themselves, one by one.
+      if (shared) {
+        return { value: shared.value as T, origin: 'shared' };
+      }
     }
     const flight = (async (): Promise<Landed> => {
       if (!request.bypass) {
@@ -344,11 +352,9 @@ export class SemanticCache {
       const cacheError = await this.#keep(value, { ...blank, vector: source }, given.metadata);
       return { value, cacheError: lookupError ?? cacheError };
     })();
-    const landed = flight.finally(() => this.#flights.delete(key));
-    this.#flights.set(key, landed);
-    // Whoever waits hears of a failure; that the others have gone is no fault.
-    landed.catch(() => {});
-    const { value, hit, cacheError } = await (signal ? until(landed, signal) : landed);
+    const settled = flight.catch(() => undefined).finally(() => this.#flights.delete(key));
+    this.#flights.set(key, settled);
+    const { value, hit, cacheError } = await (signal ? until(flight, signal) : flight);
     if (hit) {
       return fromHit(hit);
     }

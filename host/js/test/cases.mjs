@@ -146,15 +146,24 @@ export const cases = {
     );
     equal(await cache.getOrCompute('what?', slow), 'computed');
     equal(runs, 1);
-    const failure = new Error('no model');
-    const outcomes = await Promise.allSettled(
-      [1, 2].map(() => cache.getOrCompute('other', () => Promise.reject(failure))),
-    );
+    const failures = [1, 2].map((n) => new Error(`no model ${n}`));
+    const outcomes = await Promise.allSettled([
+      ...failures.map((failure) => cache.resolve('other', () => Promise.reject(failure))),
+      cache.resolve('other', () => 'now'),
+      cache.resolve('other', () => 'later'),
+    ]);
     ok(
-      outcomes.every(({ reason }) => reason === failure),
-      'the failure is passed on',
+      failures.every((failure, at) => outcomes[at].reason === failure),
+      'whoever computes gets the failure as it is',
     );
-    equal(await cache.getOrCompute('other', () => 'now'), 'now');
+    equal(
+      outcomes.slice(2).map(({ value }) => [value.value, value.origin]),
+      [
+        ['now', 'computed'],
+        ['now', 'shared'],
+      ],
+      'those who waited compute themselves, one after another',
+    );
     await fails(cache.getOrCompute('third', slow, { ttlSeconds: -1 }), 'invalid-argument', /ttl/);
     equal(runs, 1);
   },

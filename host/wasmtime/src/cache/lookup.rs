@@ -133,10 +133,14 @@ impl SemanticCache {
         }
     }
 
-    /// Names what is being asked, for those who ask the same.
+    /// Names what is being asked, for those who ask what the exact layer takes for the same.
     pub(crate) fn flight_key(&self, request: &GetRequest) -> Option<Key> {
-        let hash = self.normalize(&request.query).ok()?.hash;
-        Some((request.namespace.clone(), hash))
+        let normalizes = self.instance().ok()?.options.normalize;
+        let text = match normalizes {
+            true => self.normalize(&request.query).ok()?.text,
+            false => request.query.clone(),
+        };
+        Some((request.namespace.clone(), text))
     }
 }
 

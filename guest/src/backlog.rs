@@ -8,7 +8,7 @@ use crate::counters::{Kind, PendingCounters};
 use crate::error::Result;
 use crate::host::Now;
 use crate::store::Store;
-use crate::types::Touch;
+use crate::types::{Error, Touch};
 use std::collections::BTreeMap;
 
 /// What waits to be written.
@@ -88,9 +88,17 @@ impl Backlog {
         let flushed = self
             .flush_touches(store)
             .and_then(|()| self.counters.flush(store));
-        if flushed.is_err() {
-            self.hold_back(now);
-            return flushed;
+        match flushed {
+            // Where nothing can be written, nothing waits.
+            Err(Error::Unsupported(_)) => {
+                self.touches.clear();
+                self.counters.forget();
+            }
+            Err(error) => {
+                self.hold_back(now);
+                return Err(error);
+            }
+            Ok(()) => {}
         }
         (self.since, self.failed, self.waiting) = (None, None, 0);
         Ok(())

@@ -196,10 +196,10 @@ impl Open {
         }
     }
 
-    /// Records how background work went.
+    /// Records how background work went. A store that can only be read takes none.
     fn note(&mut self, work: &'static str, outcome: Result<()>) {
         match outcome {
-            Ok(()) => drop(self.problems.remove(work)),
+            Ok(()) | Err(Error::Unsupported(_)) => drop(self.problems.remove(work)),
             Err(error) => {
                 self.problems.insert(work, describe(&error));
             }
@@ -284,10 +284,13 @@ fn is_of_the_future(created_at: u64, now: Now) -> bool {
     created_at > now.seconds().saturating_add(CLOCK_TOLERANCE_SECONDS)
 }
 
-/// Whether an entry has outlived its time to live. An entry of the future would outlive it by
-/// years.
+/// Whether an entry has outlived its time to live.
 fn is_expired(created_at: u64, ttl: Option<u64>, now: Now) -> bool {
-    ttl.is_some_and(|ttl| {
-        now.seconds() >= created_at.saturating_add(ttl) || is_of_the_future(created_at, now)
-    })
+    ttl.is_some_and(|ttl| now.seconds() >= created_at.saturating_add(ttl))
+}
+
+/// Whether an entry is no answer any more. One of the future is none either if it has a time to
+/// live, which it would outlive by years; but it stays, for it may be this clock that is wrong.
+fn is_stale(created_at: u64, ttl: Option<u64>, now: Now) -> bool {
+    is_expired(created_at, ttl, now) || ttl.is_some() && is_of_the_future(created_at, now)
 }

@@ -2,7 +2,7 @@
 //!
 //! The store's version counter shows *that* somebody wrote, not what. If it has moved further
 //! than this instance's own writes explain, the cache compares the store's (id, created-at)
-//! stamps with those of its index: see `cache::indexing`.
+//! stamps with those of its index: see `cache::following`.
 
 use crate::host::Now;
 use crate::types::Coordination;
@@ -69,7 +69,6 @@ impl Follower {
     pub fn caught_up(&mut self, version: u64, now: Now) {
         self.version = Some(version);
         self.checked = Some(now);
-        self.rest_ms = 0;
     }
 
     /// Records that a comparison with the store ended, and how many milliseconds it took.

@@ -117,6 +117,11 @@ impl PendingCounters {
         Ok(())
     }
 
+    /// Drops what waits.
+    pub fn forget(&mut self) {
+        self.counts.clear();
+    }
+
     /// The sums of the store with the waiting counts added.
     pub fn totals(&self, store: &impl Store) -> Result<BTreeMap<String, Counters>> {
         let (stored, _) = read(store)?;

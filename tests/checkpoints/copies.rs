@@ -106,6 +106,10 @@ fn a_copy_killed_at_any_two_steps_goes_on() {
                 break;
             }
             kills += 2;
+            if content(&target) == expected {
+                // It had ended: only closing was not told any more.
+                continue;
+            }
             let last = copy(&mut source, &mut target.clone());
             let last = last.unwrap_or_else(|error| panic!("{first}, {second}: {error}"));
             assert_eq!(last.written + last.present, ENTRIES, "{first}, {second}");

@@ -201,7 +201,7 @@ fn only_what_stores_makes_a_cache() {
         &["put", "p", "r", vector[0], vector[1]],
     )
     .error();
-    assert_eq!(kind, "backend", "{message}");
+    assert_eq!(kind, "unsupported", "{message}");
     assert!(message.contains("can only be read here"), "{message}");
 }
 

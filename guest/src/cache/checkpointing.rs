@@ -404,6 +404,9 @@ fn receive(
     Ok((verified, restored))
 }
 
+/// About how many bytes of a snapshot are read at a time.
+const RESTORED_BYTES: usize = 1 << 20;
+
 /// Reads and checks all `expected` entries of a snapshot that the store has received.
 fn read_restored(
     store: &impl Store,
@@ -413,11 +416,15 @@ fn read_restored(
     mut take: impl FnMut(Entry) -> Result<()>,
 ) -> Result<()> {
     let (mut rows, mut last_id) = (0, 0);
+    // Rows may be larger than any entry: the first is read alone, and many only where all are small.
+    let mut limit = 1;
     loop {
-        let page = store
-            .read_restore(last_id, ENTRIES_PER_READ)
-            .map_err(of_snapshot)?;
-        let read = page.len();
+        let page = store.read_restore(last_id, limit).map_err(of_snapshot)?;
+        let is_last = page.len() < limit as usize;
+        let largest = page.iter().map(size).max().unwrap_or_default().max(1);
+        limit = u32::try_from(RESTORED_BYTES / largest)
+            .unwrap_or(u32::MAX)
+            .clamp(1, ENTRIES_PER_READ);
         let ids = page.iter().map(|entry| entry.id);
         check_ids("read-restore", ids, last_id).map_err(of_snapshot)?;
         for entry in page {
@@ -434,7 +441,7 @@ fn read_restored(
             rows += 1;
             take(entry)?;
         }
-        if read < ENTRIES_PER_READ as usize {
+        if is_last {
             break;
         }
     }

@@ -23,27 +23,28 @@ impl Open {
         stored: &[u64],
         now: Now,
     ) -> Result<()> {
+        let most = EVICTED_PER_CALL.max(2 * stored.len() as u64);
         for namespace in namespaces {
             if let Some(quota) = self.quota(store, namespace)? {
-                self.evict(store, host, Some(namespace), quota, stored, now)?;
+                self.evict(store, host, Some(namespace), quota, (stored, most), now)?;
             }
         }
         if let Some(cap) = self.options.max_entries {
-            self.evict(store, host, None, cap, stored, now)?;
+            self.evict(store, host, None, cap, (stored, most), now)?;
         }
         Ok(())
     }
 
     /// Evicts entries of one namespace, or of all, if there are more than `limit`: first those
     /// that are expired, then the least recently used, but none that was just stored. The excess
-    /// goes, but at least a tenth of the limit, and at least one.
+    /// goes, but at least a tenth of the limit, and at least one, and no more than `most`.
     fn evict(
         &mut self,
         store: &impl Store,
         host: &impl Host,
         namespace: Option<&str>,
         limit: u64,
-        stored: &[u64],
+        (stored, most): (&[u64], u64),
         now: Now,
     ) -> Result<()> {
         if self.entries_in(store, namespace)? <= limit {
@@ -53,8 +54,10 @@ impl Open {
             // Others may have deleted since the entries were counted.
             self.sizes = Sizes::default();
         }
-        let most = EVICTED_PER_CALL.max(2 * stored.len() as u64);
-        let to_go = |entries: u64| (entries - limit).max(limit / 10).max(1).min(most) as u32;
+        let to_go = |entries: u64| {
+            let n = (entries - limit).max(limit / 10).max(1).min(most);
+            u32::try_from(n).unwrap_or(u32::MAX)
+        };
         let entries = self.entries_in(store, namespace)?;
         if entries <= limit {
             return Ok(());
@@ -103,15 +106,7 @@ impl Open {
             return Ok(0);
         };
         let before = store.count(None)?;
-        let mut left = before;
-        while left > cap {
-            self.enforce_limits(store, host, &BTreeSet::new(), &[], now)?;
-            let now_left = store.count(None)?;
-            if now_left >= left {
-                break;
-            }
-            left = now_left;
-        }
-        Ok(before.saturating_sub(left))
+        self.evict(store, host, None, cap, (&[], u64::MAX), now)?;
+        Ok(before.saturating_sub(store.count(None)?))
     }
 }

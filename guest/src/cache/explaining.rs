@@ -1,7 +1,7 @@
 //! Explaining how a question is answered, without answering it.
 
 use super::lookup::{Path, Question, Sought, age, miss_reason};
-use super::{Cache, Open, is_expired};
+use super::{Cache, Open, is_stale};
 use crate::error::{Result, invalid};
 use crate::host::{Host, Now};
 use crate::policy;
@@ -130,7 +130,7 @@ impl Open {
 
     fn explain_exact(&self, host: &impl Host, entry: Entry, now: Now) -> JudgedEntry {
         let confidence = self.confidence(host, 1.0, &entry, now);
-        let verdict = match is_expired(entry.created_at, entry.ttl, now) {
+        let verdict = match is_stale(entry.created_at, entry.ttl, now) {
             true => Verdict::Expired,
             false => Verdict::Answers,
         };

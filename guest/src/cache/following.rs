@@ -24,6 +24,9 @@ const FEW_CHANGES: usize = 4096;
 /// A call spends about so much time on a comparison.
 const STEP_MILLIS: u64 = 10;
 
+/// What reading all rows again counts for, at least, in the rest that follows.
+const HOPELESS_MILLIS: u64 = 500;
+
 /// How far a comparison is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -101,7 +104,12 @@ impl Open {
         comparison.spent_ms += end.since(start);
         match progress {
             Progress::Under => self.comparison = Some(comparison),
-            Progress::Done if comparison.is_hopeless() => return Ok(()),
+            Progress::Done if comparison.is_hopeless() => {
+                // The index is read as a whole, which takes longer than the comparison did.
+                let took_ms = comparison.spent_ms.max(HOPELESS_MILLIS);
+                self.follower.rest_after(took_ms, end);
+                return Ok(());
+            }
             Progress::Done => {
                 self.follower.compared_at(comparison.began);
                 self.follower.rest_after(comparison.spent_ms, end);

@@ -58,7 +58,7 @@ impl Open {
     /// Loads the stored index, or else builds one by reading all vectors. It replaces the
     /// present index only once it is complete.
     fn load_index(&mut self, store: &impl Store, dtype: VectorDtype, now: Now) -> Result<()> {
-        self.comparison = None;
+        self.stop_comparing();
         self.unindexable = 0;
         // Read before any row, so that writes in the meantime show as changes.
         let version = store.read_version_counter()?;
@@ -143,13 +143,14 @@ impl Open {
 
     /// Makes the index a little faster for later look-ups.
     pub(super) fn improve_index(&mut self, store: &impl Store) {
-        if let Err(error) = self.read_absent(store) {
-            self.note(READING_VECTORS, Err(error));
-        } else if let Some(index) = &mut self.index
+        let read = self.read_absent(store);
+        if read.is_ok()
+            && let Some(index) = &mut self.index
             && index.absent_after().is_none()
         {
             index.work(WORK_PER_LOOKUP);
         }
+        self.note(READING_VECTORS, read.map(drop));
     }
 
     /// Reads one page of the vectors that are not in memory yet. False if none is left.

@@ -1,6 +1,6 @@
 //! Looking up: the exact layer, then the semantic layer.
 
-use super::{Cache, Open, is_expired};
+use super::{Cache, Open, is_expired, is_stale};
 use crate::counters::Kind;
 use crate::error::Result;
 use crate::host::{Host, Now};
@@ -180,9 +180,8 @@ impl Open {
         };
         if is_expired(entry.created_at, entry.ttl, now) {
             self.delete_found(store, host, vec![entry_ref(&entry)], Vec::new(), now);
-            return Ok(None);
         }
-        Ok(Some(entry))
+        Ok((!is_stale(entry.created_at, entry.ttl, now)).then_some(entry))
     }
 
     /// The best entry that may answer, with its similarity and confidence, or the reason for a
@@ -211,7 +210,9 @@ impl Open {
                 Err(verdict) => {
                     chosen = Err(miss_reason(chosen.as_ref().err().copied(), verdict));
                     match verdict {
-                        Verdict::Expired => expired.push(entry_ref(&entry)),
+                        Verdict::Expired if is_expired(entry.created_at, entry.ttl, now) => {
+                            expired.push(entry_ref(&entry));
+                        }
                         Verdict::Refused if deletes_refused => rejected.push(entry_ref(&entry)),
                         _ => {}
                     }
@@ -323,7 +324,7 @@ impl Open {
         similarity: f32,
         now: Now,
     ) -> std::result::Result<f32, Verdict> {
-        if is_expired(entry.created_at, entry.ttl, now) {
+        if is_stale(entry.created_at, entry.ttl, now) {
             return Err(Verdict::Expired);
         }
         if !self.accepts(host, query, entry, similarity, now) {

@@ -112,6 +112,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         if compact && !more {
             open.compact_index();
         }
+        open.note(DELETING, Ok(()));
         open.flush_if_due(store, now);
         Ok(Vacuumed { entries, more })
     }

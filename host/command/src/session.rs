@@ -8,6 +8,7 @@ use mneme::{Builder, Coordination, Error, SemanticCache};
 
 use crate::args::Global;
 use crate::embedder_spec::EmbedderSpec;
+use crate::output::Output;
 use crate::store_url::StoreUrl;
 use crate::watched::Watched;
 
@@ -59,6 +60,16 @@ impl Session {
             .coordination(Coordination::StaleTolerant(0));
         let cache = options(builder).open()?;
         Ok(Self { cache, embedder })
+    }
+}
+
+impl Session {
+    /// Closes the cache when there is an answer, which does not depend on what is still to be
+    /// written: access times and counters.
+    pub fn close_after_answer(&self, out: Output) {
+        if let Err(error) = self.cache.close() {
+            out.warn(&format!("access times and counters are not kept: {error}"));
+        }
     }
 }
 

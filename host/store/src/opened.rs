@@ -222,6 +222,7 @@ impl<B: Backend> Opened<B> {
     /// [`StoreError::Closed`], and the backend's.
     pub fn server_time(&mut self) -> Result<Option<Duration>> {
         let session = self.session.as_mut().ok_or(StoreError::Closed)?;
+        self.silence.check("server_time")?;
         let outcome = self.backend.server_time(session);
         outcome.map_err(|fault| self.backend.error(fault, "server_time"))
     }
@@ -242,7 +243,7 @@ impl<B: Backend> Opened<B> {
         work(session).map_err(|fault| {
             // Bookkeeping gives up before it is known that the backend is silent.
             let probe = match operation {
-                "update_access" | "replace_meta" => None,
+                "update_access" | "replace_meta" | "delete_unchanged" => None,
                 _ => self.backend.probe(&fault),
             };
             let error = self.backend.error(fault, operation);

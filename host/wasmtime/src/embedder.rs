@@ -225,7 +225,7 @@ pub(crate) fn read_each(
 ) -> Result<Vec<Embedding>, EmbedError> {
     let embeddings = embedder.read(texts)?;
     if embeddings.len() != texts.len() {
-        return Err(EmbedError::permanent(format!(
+        return Err(EmbedError::down(format!(
             "the embedder {:?} returned {} vectors for {} texts; it must return one for each",
             embedder.fingerprint(),
             embeddings.len(),

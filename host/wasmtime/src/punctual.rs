@@ -43,6 +43,11 @@ impl Punctual {
         self.agreed = None;
         // One that does not tell the time is no reason to store nothing.
         let Ok(Some(server)) = store.server_time() else {
+            // It is asked again in a minute, not at every call.
+            self.agreed = Some(Agreed {
+                at: Instant::now(),
+                shown: now,
+            });
             return Ok(());
         };
         if now > server.saturating_add(AHEAD) {

@@ -424,11 +424,11 @@ mod tests {
             .map(|(angle, time)| label(angle, "a").time(time))
             .into();
         let replay = Replay::new(&log, &Angles).unwrap();
-        assert_eq!(replay.run(0.9).unwrap().semantic, 1);
-        let patient = Replay::new(&log, &Angles)
+        assert_eq!(replay.run(0.9).unwrap().semantic, 2);
+        let doubtful = Replay::new(&log, &Angles)
             .unwrap()
-            .options(|builder| builder.confidence_decay(86_400, 0.0));
-        assert_eq!(patient.run(0.9).unwrap().semantic, 2);
+            .options(|builder| builder.confidence_decay(86_400, 0.7));
+        assert_eq!(doubtful.run(0.9).unwrap().semantic, 1);
     }
 
     #[test]

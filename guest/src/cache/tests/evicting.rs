@@ -99,7 +99,7 @@ fn expired_entries_go_before_live_ones() {
 
 #[test]
 fn a_cap_is_enforced_a_tenth_at_a_time() {
-    const CAP: u64 = 2_000;
+    const CAP: u64 = 1_000;
     let (mut cache, store) = full(CAP, true, |o| o.max_entries = Some(CAP));
     let (calls, rows) = (store.calls(), store.rows_read());
     for n in 0..CAP {

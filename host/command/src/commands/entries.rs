@@ -17,7 +17,7 @@ pub fn get(global: &Global, out: Output, args: &Get) -> Result<u8> {
     let request = question(&args.question, global.namespace())?.bypass(args.bypass);
     let session = Session::existing(global)?;
     let lookup = session.cache.get(request)?;
-    session.cache.close()?;
+    session.close_after_answer(out);
     match lookup {
         Lookup::Hit(hit) => {
             out.note(&describe(&hit));

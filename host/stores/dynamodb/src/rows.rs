@@ -271,14 +271,10 @@ mod tests {
 
     fn any_entry(dim: usize) -> impl Strategy<Value = Entry> {
         let texts = (odd_text(), odd_text(), any::<String>(), any::<String>());
-        let numbers = (
-            any::<u64>(),
-            any::<u64>(),
-            any::<Option<u64>>(),
-            any::<u64>(),
-        );
+        let number = || 0..=checks::GREATEST;
+        let numbers = (number(), number(), prop::option::of(number()), number());
         let vector = prop::collection::vec(any::<u32>(), dim);
-        (texts, numbers, vector, any::<u64>()).prop_map(|(texts, numbers, vector, id)| Entry {
+        (texts, numbers, vector, number()).prop_map(|(texts, numbers, vector, id)| Entry {
             id,
             namespace: texts.0,
             query_hash: texts.1,

@@ -119,7 +119,7 @@ impl Session {
     }
 
     /// Connects and runs within this time, or the timeouts if they are shorter.
-    fn run_within<T>(
+    pub fn run_within<T>(
         &mut self,
         patience: Duration,
         repeat: Repeat,

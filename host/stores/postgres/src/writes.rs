@@ -17,6 +17,7 @@ use super::layout::START_COUNTER;
 use super::reads::version;
 use super::rows::{self, column, escaped, stored};
 use super::session::Session;
+use mneme_store::opened::BOOKKEEPING_PATIENCE;
 use mneme_store::{Entry, EntryRef, Inserted, Touch};
 
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
@@ -154,7 +155,7 @@ impl Session {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let deleted = self.run(Repeat::Same, async |conn| {
+        let deleted = self.run_within(BOOKKEEPING_PATIENCE, Repeat::Same, async |conn| {
             delete(conn, FIND_UNCHANGED, &[&ids, &created_at]).await
         })?;
         let mut deleted: HashSet<i64> = deleted.into_iter().collect();

@@ -62,8 +62,13 @@ impl Session {
 
     /// The same, for bookkeeping, which is given up soon.
     pub fn note(&mut self, script: &Script, args: &[&[u8]]) -> Outcome<Value> {
+        self.briefly(|session| session.write_once(script, args))
+    }
+
+    /// Runs bookkeeping, which is given up soon.
+    pub fn briefly<T>(&mut self, work: impl FnOnce(&mut Self) -> Outcome<T>) -> Outcome<T> {
         self.wire.patience = BOOKKEEPING_PATIENCE;
-        let outcome = self.write_once(script, args);
+        let outcome = work(self);
         self.wire.patience = Duration::MAX;
         outcome
     }

@@ -121,7 +121,8 @@ impl Session {
                 .filter(|entry| entry.created_at <= GREATEST)
                 .flat_map(|entry| [entry.id, entry.created_at])
                 .collect();
-            deleted.extend(self.delete(&joined(&numbers))?);
+            let named = joined(&numbers);
+            deleted.extend(self.briefly(|session| session.delete(&named))?);
         }
         Ok(deleted)
     }

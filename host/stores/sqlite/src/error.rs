@@ -18,6 +18,8 @@ pub(super) enum Fault {
     Schema(String),
     /// The operating system refused; the text has the remedy.
     System(String),
+    /// The cache can only be read; the text says why.
+    ReadOnly(String),
     /// An error of the contract that needs nothing added.
     Typed(StoreError),
 }
@@ -74,10 +76,13 @@ impl Fault {
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Corrupt(_) => true,
-            Self::Sqlite(error) => matches!(
-                error.sqlite_error_code(),
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-            ),
+            Self::Sqlite(error) => {
+                is_wrong_value(error)
+                    || matches!(
+                        error.sqlite_error_code(),
+                        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+                    )
+            }
             _ => false,
         }
     }
@@ -90,6 +95,7 @@ impl Fault {
             Self::Corrupt(what) => StoreError::Corrupt(format!("{site}: {what}")),
             Self::Schema(what) => StoreError::Schema(format!("{site}: {what}")),
             Self::System(what) => backend(format!("{site}: {what}"), false),
+            Self::ReadOnly(what) => StoreError::Unsupported(format!("{site}: {what}")),
             Self::Sqlite(error) => sqlite(&site, &error, path),
         }
     }
@@ -113,6 +119,17 @@ pub(super) fn is_full(path: &Path) -> bool {
     false
 }
 
+/// Whether a column holds what no cache puts there.
+fn is_wrong_value(error: &SqliteError) -> bool {
+    matches!(
+        error,
+        SqliteError::FromSqlConversionFailure(..)
+            | SqliteError::IntegralValueOutOfRange(..)
+            | SqliteError::InvalidColumnType(..)
+            | SqliteError::Utf8Error(..)
+    )
+}
+
 fn backend(message: String, retryable: bool) -> StoreError {
     StoreError::Backend(BackendError { message, retryable })
 }
@@ -125,10 +142,7 @@ fn sqlite(site: &str, error: &SqliteError, path: &Path) -> StoreError {
     }
     let Some(code) = error.sqlite_error_code() else {
         return match error {
-            SqliteError::FromSqlConversionFailure(..)
-            | SqliteError::IntegralValueOutOfRange(..)
-            | SqliteError::InvalidColumnType(..)
-            | SqliteError::Utf8Error(..) => StoreError::Corrupt(format!(
+            _ if is_wrong_value(error) => StoreError::Corrupt(format!(
                 "{site}: {error}; delete the row, or restore a checkpoint"
             )),
             _ => backend(format!("{site}: {error}"), false),

@@ -139,7 +139,7 @@ impl Session {
     /// Refuses changes of what may only be read.
     pub fn accept_changes(&self) -> Outcome<()> {
         if let Some(why) = &self.read_only {
-            return Err(Fault::System(format!(
+            return Err(Fault::ReadOnly(format!(
                 "the cache can only be read here, for {why}; nothing was changed, so write where it can be written, or copy the file"
             )));
         }
@@ -183,8 +183,17 @@ impl Session {
         patience: Duration,
         work: impl FnOnce(&Connection) -> Outcome<T>,
     ) -> Outcome<T> {
+        self.waiting(patience, |session| session.write(work))
+    }
+
+    /// Runs writes that wait for a lock for this time at most.
+    pub fn waiting<T>(
+        &mut self,
+        patience: Duration,
+        writes: impl FnOnce(&mut Self) -> Outcome<T>,
+    ) -> Outcome<T> {
         self.patience.set(patience.min(self.options.busy_timeout));
-        let outcome = self.write(work);
+        let outcome = writes(self);
         self.patience.set(self.options.busy_timeout);
         outcome
     }

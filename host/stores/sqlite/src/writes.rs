@@ -93,24 +93,24 @@ impl Session {
         if entries.is_empty() || self.is_read_only() {
             return Ok(Vec::new());
         }
-        self.write_entries(
-            |conn| {
-                let mut delete = conn.prepare_cached(DELETE_UNCHANGED)?;
-                let mut deleted = Vec::new();
-                for named in entries {
-                    let (Ok(id), Ok(created_at)) =
-                        (i64::try_from(named.id), i64::try_from(named.created_at))
-                    else {
-                        continue;
-                    };
-                    if delete.execute((id, created_at))? > 0 {
-                        deleted.push(named.id);
-                    }
+        let delete_all = |conn: &Connection| {
+            let mut delete = conn.prepare_cached(DELETE_UNCHANGED)?;
+            let mut deleted = Vec::new();
+            for named in entries {
+                let (Ok(id), Ok(created_at)) =
+                    (i64::try_from(named.id), i64::try_from(named.created_at))
+                else {
+                    continue;
+                };
+                if delete.execute((id, created_at))? > 0 {
+                    deleted.push(named.id);
                 }
-                Ok(deleted)
-            },
-            |deleted| !deleted.is_empty(),
-        )
+            }
+            Ok(deleted)
+        };
+        self.waiting(SHORT, |session| {
+            session.write_entries(delete_all, |deleted: &Vec<u64>| !deleted.is_empty())
+        })
     }
 
     pub fn delete_expired(

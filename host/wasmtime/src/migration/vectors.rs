@@ -73,14 +73,26 @@ fn hash(text: &str) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Embeds texts, and scales the vectors as a put would.
+/// Embeds texts, and scales the vectors as a put would. Texts that the embedder refuses are of the
+/// exact layer, as `get_or_compute` keeps them.
 fn embeddings_of(embedder: &dyn Embedder, texts: &[String]) -> Result<Vec<Embedding>, EmbedError> {
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let mut embeddings = read_each(embedder, &texts)?;
-    for embedding in &mut embeddings {
+    let scaled = |mut embedding: Embedding| {
         scale_to_unit(&mut embedding.vector, embedder)?;
+        Ok(embedding)
+    };
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    match read_each(embedder, &texts) {
+        Ok(embeddings) => embeddings.into_iter().map(scaled).collect(),
+        Err(error) if error.down => Err(error),
+        Err(_) => texts
+            .iter()
+            .map(|text| match read_each(embedder, &[text]) {
+                Ok(mut one) => scaled(one.swap_remove(0)),
+                Err(error) if error.down => Err(error),
+                Err(_) => Ok(vec![0.0; embedder.dim() as usize].into()),
+            })
+            .collect(),
     }
-    Ok(embeddings)
 }
 
 fn scale_to_unit(vector: &mut [f32], embedder: &dyn Embedder) -> Result<(), EmbedError> {

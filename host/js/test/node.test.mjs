@@ -118,6 +118,9 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
         "pragma writable_schema=off"];
       const changes = {
         collation: edit('namespace TEXT NOT NULL', 'namespace TEXT COLLATE NOCASE NOT NULL'),
+        // Letters to SQLite, which therefore sees no NOT NULL there.
+        'no-break space': edit('query TEXT NOT NULL', 'query TEXT NOT\u00a0NULL'),
+        'byte order mark': edit('response TEXT NOT NULL', 'response TEXT\ufeffNOT NULL'),
         check: edit('ttl INTEGER', 'ttl INTEGER CHECK (ttl > 5)'),
         generated: ["alter table entries add column g text as (hex(zeroblob(1000)))"],
         'another column': ["alter table entries add column extra text"],

@@ -312,8 +312,9 @@ export class SemanticCache {
     let lookupError: unknown;
     try {
       const found = await this.#lookUp(request, signal);
-      if (found.lookup.hit) {
-        return fromHit(found.lookup.hit);
+      const kept = fromHit<T>(found.lookup.hit);
+      if (kept) {
+        return kept;
       }
       source = found.source.tag === 'failed' ? { tag: 'absent' } : found.source;
     } catch (error) {
@@ -343,9 +344,9 @@ export class SemanticCache {
         const again = await this.#call<RawLookup>('get', [
           { ...request, vector: { tag: 'pending' } },
         ]).catch(() => undefined);
-        if (again?.tag === 'hit') {
-          const hit = toHit(again.val);
-          return { value: valueOf(hit), hit };
+        const kept = fromHit(again?.tag === 'hit' ? toHit(again.val) : undefined);
+        if (kept) {
+          return kept;
         }
       }
       const value = await compute();
@@ -356,7 +357,7 @@ export class SemanticCache {
     this.#flights.set(key, settled);
     const { value, hit, cacheError } = await (signal ? until(flight, signal) : flight);
     if (hit) {
-      return fromHit(hit);
+      return { value: value as T, origin: 'cache', hit };
     }
     return cacheError === undefined
       ? { value: value as T, origin: 'computed' }
@@ -701,8 +702,10 @@ export class SemanticCache {
   }
 }
 
-function fromHit<T>(hit: Hit): Resolved<T> {
-  return { value: valueOf(hit) as T, origin: 'cache', hit };
+/** What a hit stands for. Where its value cannot be read, it is no hit. */
+function fromHit<T>(hit: Hit | undefined): (Resolved<T> & { hit: Hit }) | undefined {
+  const kept = hit && valueOf(hit);
+  return kept && { value: kept.value as T, origin: 'cache', hit };
 }
 
 function listOf<T>(value: T[], what: string): T[] {

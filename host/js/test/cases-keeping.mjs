@@ -47,6 +47,26 @@ export const keeping = {
     equal(told, ['keep refused']);
   },
 
+  async 'an entry that says it is JSON and is not is computed again'(env) {
+    const { cache } = await open(env);
+    const metadata = { 'mneme.value': 'json' };
+    await cache.put('abcdef', '{"cut', { metadata });
+    const found = await cache.resolve('abcdef', () => ({ n: 1 }));
+    equal([found.value, found.origin, found.cacheError], [{ n: 1 }, 'computed', undefined]);
+    equal((await cache.resolve('abcdef', () => 'other')).value, { n: 1 }, 'and replaced');
+    // A text stays one, whatever the caller's metadata say.
+    for (const [question, text] of [
+      ['zzzz', 'plain'],
+      ['yyyy', '{"a":1}'],
+    ]) {
+      const options = { metadata: { ...metadata, model: 'small' } };
+      await cache.getOrCompute(question, () => text, options);
+      const hit = await cache.get(question);
+      equal([hit.response, hit.metadata], [text, { model: 'small' }]);
+      equal(await cache.getOrCompute(question, () => 'other'), text);
+    }
+  },
+
   async 'what JSON cannot hold reaches the caller, and is not kept'(env) {
     const { cache, told } = await open(env);
     const circle = {};

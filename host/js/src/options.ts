@@ -246,8 +246,9 @@ const CACHE: Names<CacheOptions> = {
 };
 
 /** Refuses what is no store, no embedder, and no option. */
-export function checkOptions(options: CacheOptions): CacheOptions {
-  const { store, embedder } = known(options, CACHE, 'SemanticCache.open');
+export function checkOptions(given: CacheOptions): CacheOptions {
+  const options = known(given, CACHE, 'SemanticCache.open');
+  const { store, embedder } = options;
   if (typeof store?.capabilities !== 'function') {
     throw new InvalidArgumentError('options.store is not a store; give one, such as memory()');
   }

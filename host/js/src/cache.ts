@@ -332,12 +332,14 @@ export class SemanticCache {
       : { text: query };
     const key = `${request.namespace}\0${text}`;
     for (let present; (present = this.#flights.get(key)) !== undefined;) {
+      signal?.throwIfAborted();
       const shared = await (signal ? until(present, signal) : present);
       // Whoever computed has heard of a failure. Those who waited compute themselves, one by one.
       if (shared) {
         return { value: shared.value as T, origin: 'shared' };
       }
     }
+    signal?.throwIfAborted();
     const flight = (async (): Promise<Landed> => {
       if (!request.bypass) {
         // Whoever was computing it may have finished between the look-up and now.

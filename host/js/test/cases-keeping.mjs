@@ -138,6 +138,36 @@ export const keeping = {
     equal(runs, 0);
   },
 
+  async 'an abort counts whenever it happens'(env) {
+    const reason = new Error('enough');
+    const outcome = (promise) =>
+      promise.then(
+        ({ origin }) => origin,
+        (error) => (error === reason ? 'aborted' : String(error)),
+      );
+    // While the question is normalised, after the look-up; and while another one computes it.
+    for (const isShared of [false, true]) {
+      const { cache } = await open(env);
+      let finish;
+      const first =
+        isShared && cache.resolve('abc', () => new Promise((resolve) => (finish = resolve)));
+      while (isShared && !finish) await new Promise((resolve) => setTimeout(resolve));
+      const control = new AbortController();
+      const normalize = cache.normalize.bind(cache);
+      cache.normalize = async (query) => {
+        const found = await normalize(query);
+        control.abort(reason);
+        return found;
+      };
+      let runs = 0;
+      const compute = () => `${(runs += 1)}`;
+      equal(await outcome(cache.resolve('abc', compute, { signal: control.signal })), 'aborted');
+      equal(runs, 0);
+      finish?.('first');
+      ok(!isShared || (await first).value === 'first', 'the other one goes on');
+    }
+  },
+
   async 'blank and failed answers are not kept'(env) {
     const { cache, told } = await open(env);
     for (const failed of ['', ' \n', '[ERROR] no model', ' [LLM Error] quota']) {

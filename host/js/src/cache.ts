@@ -282,8 +282,9 @@ export class SemanticCache {
    * computation. If it fails, its caller gets the error as it is, nothing is kept, and the others
    * compute themselves, one after another.
    *
-   * The caller always gets what was computed. If it cannot be kept (the store or the embedder
-   * fails, it is too long, the validator refuses it), `onError` hears why. While the embedder
+   * The caller always gets what was computed. If the question cannot be looked up, or the answer
+   * cannot be kept (the store fails, it is too long, the validator refuses it), `onError` hears
+   * why. While the embedder
    * fails, answers are kept for the exact layer.
    */
   async getOrCompute<T = string>(
@@ -309,7 +310,6 @@ export class SemanticCache {
       throw new InvalidArgumentError(`compute is of type ${typeof compute}; give a function`);
     }
     let source = request.vector;
-    let lookupError: unknown;
     try {
       const found = await this.#lookUp(request, signal);
       const kept = fromHit<T>(found.lookup.hit);
@@ -319,11 +319,13 @@ export class SemanticCache {
       source = found.source.tag === 'failed' ? { tag: 'absent' } : found.source;
     } catch (error) {
       signal?.throwIfAborted();
-      // Options that are wrong are the caller's to mend; a question too long is not.
-      if (isMnemeError(error) && error.code === 'invalid-argument' && !this.#isTooLong(query)) {
+      if (!isMnemeError(error) || error.code !== 'invalid-argument') {
+        this.#callbacks.tell(error, { during: 'look-up' });
+      } else if (!this.#isTooLong(query)) {
+        // Options that are wrong are the caller's to mend. A question too long is not: it is
+        // computed, and keeping tells why that is all.
         throw error;
       }
-      lookupError = error;
     }
     // Questions are the same that the exact layer takes for the same.
     const isNormalized = this.#options.normalize !== false;
@@ -353,7 +355,7 @@ export class SemanticCache {
       }
       const value = await compute();
       const cacheError = await this.#keep(value, { ...blank, vector: source }, given.metadata);
-      return { value, cacheError: lookupError ?? cacheError };
+      return { value, cacheError };
     })();
     const settled = flight.catch(() => undefined).finally(() => this.#flights.delete(key));
     this.#flights.set(key, settled);

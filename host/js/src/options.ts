@@ -112,10 +112,11 @@ export type MissReason =
 /** What the cache was doing when something failed that no caller hears of. */
 export interface ErrorContext {
   /**
-   * `embed`: the embedder failed, so the exact layer alone answered. `keep`: what `getOrCompute`
-   * computed was not kept. The others: a function of the options threw.
+   * `embed`: the embedder failed, so the exact layer alone answered. `look-up`: `getOrCompute`
+   * could not look the question up, and computes. `keep`: what it computed was not kept. The
+   * others: a function of the options threw.
    */
-  during: 'embed' | 'keep' | 'onEvent' | 'onProgress';
+  during: 'embed' | 'look-up' | 'keep' | 'onEvent' | 'onProgress';
 }
 
 /** The most UTF-8 bytes of the texts of an entry. */

@@ -142,7 +142,7 @@ export interface Resolved<T> {
   origin: 'cache' | 'computed' | 'shared';
   /** The hit, if the answer came from the cache. */
   hit?: Hit;
-  /** If it was computed: why it could not be looked up, or is not kept. */
+  /** If it was computed: why it is not kept. That a look-up failed is told to `onError`. */
   cacheError?: unknown;
 }
 

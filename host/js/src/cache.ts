@@ -282,8 +282,9 @@ export class SemanticCache {
    * computation. If it fails, its caller gets the error as it is, nothing is kept, and the others
    * compute themselves, one after another.
    *
-   * The caller always gets what was computed. If it cannot be kept (the store or the embedder
-   * fails, it is too long, the validator refuses it), `onError` hears why. While the embedder
+   * The caller always gets what was computed. If the question cannot be looked up, or the answer
+   * cannot be kept (the store fails, it is too long, the validator refuses it), `onError` hears
+   * why. While the embedder
    * fails, answers are kept for the exact layer.
    */
   async getOrCompute<T = string>(
@@ -309,20 +310,22 @@ export class SemanticCache {
       throw new InvalidArgumentError(`compute is of type ${typeof compute}; give a function`);
     }
     let source = request.vector;
-    let lookupError: unknown;
     try {
       const found = await this.#lookUp(request, signal);
-      if (found.lookup.hit) {
-        return fromHit(found.lookup.hit);
+      const kept = fromHit<T>(found.lookup.hit);
+      if (kept) {
+        return kept;
       }
       source = found.source.tag === 'failed' ? { tag: 'absent' } : found.source;
     } catch (error) {
       signal?.throwIfAborted();
-      // Options that are wrong are the caller's to mend; a question too long is not.
-      if (isMnemeError(error) && error.code === 'invalid-argument' && !this.#isTooLong(query)) {
+      if (!isMnemeError(error) || error.code !== 'invalid-argument') {
+        this.#callbacks.tell(error, { during: 'look-up' });
+      } else if (!this.#isTooLong(query)) {
+        // Options that are wrong are the caller's to mend. A question too long is not: it is
+        // computed, and keeping tells why that is all.
         throw error;
       }
-      lookupError = error;
     }
     // Questions are the same that the exact layer takes for the same.
     const isNormalized = this.#options.normalize !== false;
@@ -331,32 +334,34 @@ export class SemanticCache {
       : { text: query };
     const key = `${request.namespace}\0${text}`;
     for (let present; (present = this.#flights.get(key)) !== undefined;) {
+      signal?.throwIfAborted();
       const shared = await (signal ? until(present, signal) : present);
       // Whoever computed has heard of a failure. Those who waited compute themselves, one by one.
       if (shared) {
         return { value: shared.value as T, origin: 'shared' };
       }
     }
+    signal?.throwIfAborted();
     const flight = (async (): Promise<Landed> => {
       if (!request.bypass) {
         // Whoever was computing it may have finished between the look-up and now.
         const again = await this.#call<RawLookup>('get', [
           { ...request, vector: { tag: 'pending' } },
         ]).catch(() => undefined);
-        if (again?.tag === 'hit') {
-          const hit = toHit(again.val);
-          return { value: valueOf(hit), hit };
+        const kept = fromHit(again?.tag === 'hit' ? toHit(again.val) : undefined);
+        if (kept) {
+          return kept;
         }
       }
       const value = await compute();
       const cacheError = await this.#keep(value, { ...blank, vector: source }, given.metadata);
-      return { value, cacheError: lookupError ?? cacheError };
+      return { value, cacheError };
     })();
     const settled = flight.catch(() => undefined).finally(() => this.#flights.delete(key));
     this.#flights.set(key, settled);
     const { value, hit, cacheError } = await (signal ? until(flight, signal) : flight);
     if (hit) {
-      return fromHit(hit);
+      return { value: value as T, origin: 'cache', hit };
     }
     return cacheError === undefined
       ? { value: value as T, origin: 'computed' }
@@ -701,8 +706,10 @@ export class SemanticCache {
   }
 }
 
-function fromHit<T>(hit: Hit): Resolved<T> {
-  return { value: valueOf(hit) as T, origin: 'cache', hit };
+/** What a hit stands for. Where its value cannot be read, it is no hit. */
+function fromHit<T>(hit: Hit | undefined): (Resolved<T> & { hit: Hit }) | undefined {
+  const kept = hit && valueOf(hit);
+  return kept && { value: kept.value as T, origin: 'cache', hit };
 }
 
 function listOf<T>(value: T[], what: string): T[] {

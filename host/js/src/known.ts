@@ -24,7 +24,8 @@ const CALLED: Record<string, string[]> = {
 };
 
 /**
- * The options, none where there are none. An `InvalidArgumentError` for what is no object, and for
+ * The options as a plain object, none where there are none. Each name is read once, from wherever
+ * the object has it: copying an instance of a class would lose what its prototype has. An `InvalidArgumentError` for what is no object, and for
  * one with a name that is not among `names`, which suggests the right one.
  */
 export function known<T extends object>(
@@ -45,7 +46,14 @@ export function known<T extends object>(
       throw unknownOption(name, Object.keys(names), where);
     }
   }
-  return options;
+  const plain: Partial<T> = {};
+  for (const name of Object.keys(names) as (keyof T)[]) {
+    const value = options[name];
+    if (value !== undefined) {
+      plain[name] = value;
+    }
+  }
+  return plain as T;
 }
 
 function unknownOption(name: string, names: string[], where: string): InvalidArgumentError {

@@ -112,10 +112,11 @@ export type MissReason =
 /** What the cache was doing when something failed that no caller hears of. */
 export interface ErrorContext {
   /**
-   * `embed`: the embedder failed, so the exact layer alone answered. `keep`: what `getOrCompute`
-   * computed was not kept. The others: a function of the options threw.
+   * `embed`: the embedder failed, so the exact layer alone answered. `look-up`: `getOrCompute`
+   * could not look the question up, and computes. `keep`: what it computed was not kept. The
+   * others: a function of the options threw.
    */
-  during: 'embed' | 'keep' | 'onEvent' | 'onProgress';
+  during: 'embed' | 'look-up' | 'keep' | 'onEvent' | 'onProgress';
 }
 
 /** The most UTF-8 bytes of the texts of an entry. */
@@ -246,8 +247,9 @@ const CACHE: Names<CacheOptions> = {
 };
 
 /** Refuses what is no store, no embedder, and no option. */
-export function checkOptions(options: CacheOptions): CacheOptions {
-  const { store, embedder } = known(options, CACHE, 'SemanticCache.open');
+export function checkOptions(given: CacheOptions): CacheOptions {
+  const options = known(given, CACHE, 'SemanticCache.open');
+  const { store, embedder } = options;
   if (typeof store?.capabilities !== 'function') {
     throw new InvalidArgumentError('options.store is not a store; give one, such as memory()');
   }

@@ -19,8 +19,13 @@ export class Queue {
   }
 }
 
-/** The outcome of `promise`, or a rejection as soon as the signal is aborted. */
+/** The outcome of `promise`, or a rejection as soon as the signal is aborted, or if it was before. */
 export function until<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  if (signal.aborted) {
+    // Nobody waits for it any more.
+    promise.catch(() => {});
+    return Promise.reject(signal.reason);
+  }
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     signal.addEventListener('abort', abort, { once: true });

@@ -18,7 +18,9 @@ export interface Kept {
  */
 export function keptOf(value: unknown, metadata: Record<string, unknown> = {}): Kept {
   if (typeof value === 'string') {
-    return { response: wellFormed(value, 'what was computed'), metadata };
+    // The key is the cache's own: it would make JSON of the text.
+    const { [KIND]: _, ...others } = metadata;
+    return { response: wellFormed(value, 'what was computed'), metadata: others };
   }
   let response: string | undefined;
   try {
@@ -35,9 +37,16 @@ export function keptOf(value: unknown, metadata: Record<string, unknown> = {}): 
   };
 }
 
-/** The value that an entry stands for. */
-export function valueOf({ response, metadata }: Kept): unknown {
-  return metadata[KIND] === 'json' ? JSON.parse(response) : response;
+/** The value that an entry stands for; undefined if its response is not the JSON it says it is. */
+export function valueOf({ response, metadata }: Kept): { value: unknown } | undefined {
+  if (metadata[KIND] !== 'json') {
+    return { value: response };
+  }
+  try {
+    return { value: JSON.parse(response) };
+  } catch {
+    return undefined;
+  }
 }
 
 const DEEPEST = 1000;

@@ -47,6 +47,26 @@ export const keeping = {
     equal(told, ['keep refused']);
   },
 
+  async 'an entry that says it is JSON and is not is computed again'(env) {
+    const { cache } = await open(env);
+    const metadata = { 'mneme.value': 'json' };
+    await cache.put('abcdef', '{"cut', { metadata });
+    const found = await cache.resolve('abcdef', () => ({ n: 1 }));
+    equal([found.value, found.origin, found.cacheError], [{ n: 1 }, 'computed', undefined]);
+    equal((await cache.resolve('abcdef', () => 'other')).value, { n: 1 }, 'and replaced');
+    // A text stays one, whatever the caller's metadata say.
+    for (const [question, text] of [
+      ['zzzz', 'plain'],
+      ['yyyy', '{"a":1}'],
+    ]) {
+      const options = { metadata: { ...metadata, model: 'small' } };
+      await cache.getOrCompute(question, () => text, options);
+      const hit = await cache.get(question);
+      equal([hit.response, hit.metadata], [text, { model: 'small' }]);
+      equal(await cache.getOrCompute(question, () => 'other'), text);
+    }
+  },
+
   async 'what JSON cannot hold reaches the caller, and is not kept'(env) {
     const { cache, told } = await open(env);
     const circle = {};
@@ -94,14 +114,22 @@ export const keeping = {
       equal([found.value, found.origin, found.cacheError.code], [value, 'computed', code], what);
       equal(told, [`keep ${code}`], what);
     }
-    for (const operation of ['getByHash', 'insert', 'iterVectors', 'iterStamps']) {
+    const failures = {
+      getByHash: ['look-up backend'],
+      insert: ['keep backend'],
+      iterVectors: ['look-up backend'],
+      iterStamps: [],
+    };
+    for (const [operation, heard] of Object.entries(failures)) {
       const { cache, store, told } = await open(env);
       await cache.put('zzz', 'r');
       store[operation] = () => {
         throw new Error('disk full');
       };
-      equal(await cache.getOrCompute('abc', () => 'answer'), 'answer', operation);
-      ok(operation !== 'insert' || told[0] === 'keep backend', `${operation}: ${told}`);
+      const found = await cache.resolve('abc', () => 'answer');
+      equal(found.value, 'answer', operation);
+      equal(told, heard, operation);
+      equal(found.cacheError?.code, operation === 'insert' ? 'backend' : undefined, operation);
       delete store[operation];
       equal(await cache.getOrCompute('abc', () => 'answer'), 'answer');
       equal((await cache.get('abc')).response, 'answer', 'and it is kept again');
@@ -116,6 +144,36 @@ export const keeping = {
     await fails(cache.getOrCompute(7, compute), 'invalid-argument');
     await fails(cache.getOrCompute('q', 'answer'), 'invalid-argument', /give a function/);
     equal(runs, 0);
+  },
+
+  async 'an abort counts whenever it happens'(env) {
+    const reason = new Error('enough');
+    const outcome = (promise) =>
+      promise.then(
+        ({ origin }) => origin,
+        (error) => (error === reason ? 'aborted' : String(error)),
+      );
+    // While the question is normalised, after the look-up; and while another one computes it.
+    for (const isShared of [false, true]) {
+      const { cache } = await open(env);
+      let finish;
+      const first =
+        isShared && cache.resolve('abc', () => new Promise((resolve) => (finish = resolve)));
+      while (isShared && !finish) await new Promise((resolve) => setTimeout(resolve));
+      const control = new AbortController();
+      const normalize = cache.normalize.bind(cache);
+      cache.normalize = async (query) => {
+        const found = await normalize(query);
+        control.abort(reason);
+        return found;
+      };
+      let runs = 0;
+      const compute = () => `${(runs += 1)}`;
+      equal(await outcome(cache.resolve('abc', compute, { signal: control.signal })), 'aborted');
+      equal(runs, 0);
+      finish?.('first');
+      ok(!isShared || (await first).value === 'first', 'the other one goes on');
+    }
   },
 
   async 'blank and failed answers are not kept'(env) {

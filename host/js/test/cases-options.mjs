@@ -126,6 +126,56 @@ export const options = {
     equal([...new Set(told)].sort(), ['onEvent listener', 'onProgress listener']);
   },
 
+  async 'options may be instances of classes, with getters'(env) {
+    class Tenant {
+      #name;
+      constructor(name) {
+        this.#name = name;
+      }
+      get namespace() {
+        return this.#name;
+      }
+    }
+    class Asked extends Tenant {
+      get query() {
+        return 'abcdef';
+      }
+    }
+    class Answered extends Asked {
+      get response() {
+        return 'of b, put with others';
+      }
+    }
+    const [a, b] = [new Tenant('a'), new Tenant('b')];
+    const cache = await open(env);
+    await cache.put('abcdef', 'of a', a);
+    equal([await cache.get('abcdef', b), await cache.get('abcdef')], [undefined, undefined]);
+    equal((await cache.get('abcdef', a)).response, 'of a');
+    equal((await cache.getMany([new Asked('b')]))[0].hit, undefined);
+    equal((await cache.explain('abcdef', b)).candidates, []);
+    equal(await cache.getOrCompute('abcdef', () => 'of b', b), 'of b');
+    equal(await cache.getOrCompute('abcdef', () => 'new', a), 'of a');
+    await cache.putMany([new Answered('b')]);
+    equal((await cache.lookUp('abcdef', b)).hit.response, 'of b, put with others');
+    equal((await cache.get('abcdef', a)).response, 'of a');
+    equal(await cache.listNamespaces(), ['a', 'b']);
+    equal(await cache.delete('abcdef', b), true);
+    equal(await cache.vacuum(a), 0);
+    class Settings {
+      get store() {
+        return env.memory();
+      }
+      get embedder() {
+        return letters();
+      }
+      get maxEntries() {
+        return 1;
+      }
+    }
+    const small = await env.SemanticCache.open(new Settings());
+    equal((await small.stats()).maxEntries, 1);
+  },
+
   async 'what decides must decide at once'(env) {
     for (const validator of [
       async () => true,

@@ -118,6 +118,9 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
         "pragma writable_schema=off"];
       const changes = {
         collation: edit('namespace TEXT NOT NULL', 'namespace TEXT COLLATE NOCASE NOT NULL'),
+        // Letters to SQLite, which therefore sees no NOT NULL there.
+        'no-break space': edit('query TEXT NOT NULL', 'query TEXT NOT\u00a0NULL'),
+        'byte order mark': edit('response TEXT NOT NULL', 'response TEXT\ufeffNOT NULL'),
         check: edit('ttl INTEGER', 'ttl INTEGER CHECK (ttl > 5)'),
         generated: ["alter table entries add column g text as (hex(zeroblob(1000)))"],
         'another column': ["alter table entries add column extra text"],
@@ -224,6 +227,43 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
     assert.equal(found.seen, 'another');
     assert.match(found.dropped.message, /no such table/);
     assert.deepEqual([found.kept, found.entries], ['r', 1]);
+  });
+
+  test('that is locked holds up bookkeeping only briefly', async () => {
+    const found = await run(`
+      const store = nodeSqlite(at('busy.db'), { busyTimeoutSeconds: 1.5 });
+      store.open('letters-1', 26);
+      const [{ id }] = store.insert([{ id: 0, namespace: 'n', queryHash: 'a'.repeat(64), query: 'q',
+        response: 'r', embedding: new Float32Array(26).fill(1), metadata: '{}', createdAt: 1,
+        lastAccessedAt: 1, ttl: undefined, accessCount: 0 }]);
+      const other = new DatabaseSync(at('busy.db'));
+      other.exec('BEGIN IMMEDIATE');
+      const measured = (work) => {
+        const start = performance.now();
+        try { work(); return ['done', 0]; } catch ({ code, retryable }) {
+          return [code + ' ' + retryable, performance.now() - start];
+        }
+      };
+      const found = {
+        updateAccess: measured(() => store.updateAccess([{ id, hits: 1, lastAccessedAt: 2 }])),
+        deleteUnchanged: measured(() => store.deleteUnchanged([{ id, namespace: 'n', createdAt: 1 }])),
+        replaceMeta: measured(() => store.replaceMeta('k', undefined, 'v')),
+        writeBlob: measured(() => store.writeBlob('b', new Uint8Array(1))),
+        // The patience is that of the options again.
+        deleteById: measured(() => store.deleteById(id)),
+      };
+      other.exec('ROLLBACK');
+      store.updateAccess([{ id, hits: 1, lastAccessedAt: 2 }]);
+      found.after = store.getByIds([id])[0].accessCount;
+      console.log(JSON.stringify(found));`);
+    const { deleteById, after: count, ...brief } = found;
+    for (const [what, [outcome, ms]] of Object.entries(brief)) {
+      assert.equal(outcome, 'backend true', what);
+      assert.ok(ms < 1200, `${what} took ${ms} ms`);
+    }
+    assert.equal(deleteById[0], 'backend true');
+    assert.ok(deleteById[1] >= 1300, `deleteById took ${deleteById[1]} ms`);
+    assert.equal(count, 1);
   });
 
   test('of another process is followed by default', async () => {

@@ -17,7 +17,10 @@ const CHECKPOINT_PAGES = 4000;
 
 /** How the file is used. */
 export interface NodeSqliteOptions {
-  /** How long to wait for another process's lock. Default 5. */
+  /**
+   * How long to wait for another process's lock, during which nothing else runs. Default 5. What
+   * can be done later (access data, counters, evictions, stored indexes) waits at most 0.1.
+   */
   busyTimeoutSeconds?: number | undefined;
   /**
    * `normal` (default): a power cut may lose the last writes, but never damages the file.
@@ -48,7 +51,9 @@ export class NodeSqliteStore extends SqlStore {
       { busyTimeoutSeconds: true, synchronous: true },
       'nodeSqlite',
     );
-    const busyMs = 1000 * (seconds(options.busyTimeoutSeconds, 'busyTimeoutSeconds') ?? 5);
+    const busyMs = Math.round(
+      1000 * (seconds(options.busyTimeoutSeconds, 'busyTimeoutSeconds') ?? 5),
+    );
     const level = oneOf(options.synchronous ?? 'normal', ['normal', 'full'], 'synchronous');
     if (typeof path !== 'string' || path === '' || path === ':memory:' || path.includes('\0')) {
       throw new InvalidArgumentError(

@@ -18,8 +18,11 @@ export interface SqlDriver {
   all(sql: string, ...values: SqlValue[]): SqlRow[];
   /** Runs one statement that returns nothing, and returns how many rows it changed. */
   run(sql: string, ...values: SqlValue[]): number;
-  /** Runs `work` as one transaction that writes, or none of it where it throws. */
-  write<T>(work: () => T): T;
+  /**
+   * Runs `work` as one transaction that writes, or none of it where it throws. Bookkeeping waits
+   * `briefly` for another's lock, as it can be done later: the wait blocks everything else.
+   */
+  write<T>(work: () => T, wait?: 'briefly'): T;
   /** Runs `work` on the data of one instant. */
   read<T>(work: () => T): T;
   /** From here to `endView` reads see one instant; false where that cannot be. */

@@ -17,6 +17,9 @@ import { databaseStage } from './stage.js';
 
 const [CORRUPT, NOT_A_DATABASE, BUSY, LOCKED, TOO_BIG] = [11, 26, 5, 6, 18];
 
+/** The longest wait of bookkeeping for a lock. */
+const BRIEF_MS = 100;
+
 type Sqlite = typeof import('node:sqlite');
 
 /** The module; an `UnsupportedError` where the runtime lacks it, as older releases of Node do. */
@@ -35,6 +38,7 @@ export function requireSqlite(): Sqlite {
 export class NodeSqliteDriver implements SqlDriver {
   readonly #path: string;
   readonly #db: DatabaseSync;
+  readonly #timeout: number;
   /** Which file was opened. */
   readonly #file: string | undefined;
   readonly #statements = new Map<string, StatementSync>();
@@ -43,6 +47,7 @@ export class NodeSqliteDriver implements SqlDriver {
   /** Opens a file, or with an empty path a private database; `pragmas` are run on it. */
   constructor(path: string, timeout: number, pragmas: string) {
     this.#path = path;
+    this.#timeout = timeout;
     const { DatabaseSync } = requireSqlite();
     this.#db = this.#told(() => new DatabaseSync(path, { timeout }));
     this.#file = path === '' ? undefined : fileAt(path);
@@ -70,22 +75,31 @@ export class NodeSqliteDriver implements SqlDriver {
     return this.#told(() => Number(this.#statement(sql).run(...values).changes));
   }
 
-  write<T>(work: () => T): T {
+  write<T>(work: () => T, wait?: 'briefly'): T {
     // What is written to a file without a name is lost.
     if (this.#file !== undefined && fileAt(this.#path) !== this.#file) {
       throw new DataVanishedError(
         `SQLite file ${this.#path}: it was removed or replaced while it was open, and nothing was changed; the next call opens what is there`,
       );
     }
-    return this.#transaction('BEGIN IMMEDIATE', work);
+    return this.#transaction('BEGIN IMMEDIATE', work, wait);
   }
 
   read<T>(work: () => T): T {
     return this.#depth > 0 ? work() : this.#transaction('BEGIN', work);
   }
 
-  #transaction<T>(begin: string, work: () => T): T {
-    this.run(begin);
+  #transaction<T>(begin: string, work: () => T, wait?: 'briefly'): T {
+    if (wait && this.#timeout > BRIEF_MS) {
+      this.#db.exec(`PRAGMA busy_timeout = ${BRIEF_MS}`);
+      try {
+        this.run(begin);
+      } finally {
+        this.#db.exec(`PRAGMA busy_timeout = ${this.#timeout}`);
+      }
+    } else {
+      this.run(begin);
+    }
     this.#depth += 1;
     try {
       const result = work();

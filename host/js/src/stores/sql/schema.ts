@@ -127,11 +127,14 @@ function isKnown({ type, name, sql }: { type: string; name: string; sql: string 
   return type === expected && flat(sql) === known;
 }
 
-/** A statement with single spaces, and without any beside brackets and commas. */
+/**
+ * A statement with single spaces, and without any beside brackets and commas. White space is what
+ * SQLite takes for it: `\s` and `trim` also match U+00A0 and U+FEFF, which are letters to SQLite.
+ */
 function flat(sql: string): string {
   return sql
-    .trim()
-    .replace(/\s+/g, ' ')
+    .replace(/[ \t\n\f\r]+/g, ' ')
+    .replace(/^ | $/g, '')
     .replace(/ ?([(),]) ?/g, '$1');
 }
 

@@ -267,7 +267,7 @@ export class SqlStore implements Store {
         for (const { id, hits, lastAccessedAt } of touches) {
           driver.run(TOUCH, id, lastAccessedAt, hits);
         }
-      });
+      }, 'briefly');
     }
   }
 
@@ -287,7 +287,7 @@ export class SqlStore implements Store {
           }
         }
         return deleted.length;
-      });
+      }, 'briefly');
     }
     return deleted;
   }
@@ -367,7 +367,7 @@ export class SqlStore implements Store {
         driver.run(SET_META, key, value);
       }
       return true;
-    });
+    }, 'briefly');
   }
 
   listMeta(): [string, string][] {
@@ -407,7 +407,7 @@ export class SqlStore implements Store {
     driver.write(() => {
       layout.createBlobs(driver);
       driver.run(WRITE_BLOB, name, bytes);
-    });
+    }, 'briefly');
     session.hasBlobs = true;
   }
 
@@ -420,7 +420,7 @@ export class SqlStore implements Store {
         for (const name of names) {
           driver.run('DELETE FROM derived_blobs WHERE name = ?', name);
         }
-      });
+      }, 'briefly');
     }
   }
 
@@ -530,7 +530,7 @@ export class SqlStore implements Store {
   }
 
   /** One transaction that deletes entries, and moves the counter where it has deleted any. */
-  #delete(work: (driver: SqlDriver) => number): number {
+  #delete(work: (driver: SqlDriver) => number, wait?: 'briefly'): number {
     const { driver } = this.#open();
     return driver.write(() => {
       const deleted = work(driver);
@@ -538,7 +538,7 @@ export class SqlStore implements Store {
         driver.run(BUMP);
       }
       return deleted;
-    });
+    }, wait);
   }
 
   /** Others may have made the table meanwhile. */

@@ -200,7 +200,7 @@ fn every_operation_asks_as_little_as_documented(server: Arc<DynamoDb>) {
         "update_access",
         &[("BatchGetItem", 1), ("TransactWriteItems", 1)],
     );
-    let more: Vec<_> = (101..=250)
+    let more: Vec<_> = (101..=202)
         .map(|id| Touch {
             id,
             hits: 1,

@@ -103,7 +103,7 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 ///
 /// After a call that waited in vain until a timeout, calls fail at once with a retryable error,
 /// until DynamoDB answers a probe in the background: at once, after 250 ms, and then in pauses of up to 5
-/// seconds. `update_access` waits for 3 seconds at most.
+/// seconds. `update_access` waits for 5 seconds at most.
 ///
 /// If the table of an open store was emptied, or deleted and created again, reads of the version
 /// counter and writes fail with [`StoreError::Corrupt`] and write nothing. Opening the store again

@@ -80,7 +80,7 @@ impl Attempts {
 }
 
 /// How long `update_access` may take: some waves of requests.
-const PATIENCE: Duration = BOOKKEEPING_PATIENCE.saturating_mul(3);
+const PATIENCE: Duration = BOOKKEEPING_PATIENCE.saturating_mul(5);
 
 /// Bookkeeping, which is given up soon.
 pub(super) async fn in_short<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {

@@ -66,7 +66,11 @@ pub const CHANGES: &[(&str, &str, &str)] = &[
     ("entries", "response TEXT", "response text"),
     // U+00A0 and U+FEFF are letters to SQLite, not white space.
     ("entries", "query TEXT NOT NULL", "query TEXT NOT\u{a0}NULL"),
-    ("entries", "response TEXT NOT NULL", "response TEXT\u{feff}NOT NULL"),
+    (
+        "entries",
+        "response TEXT NOT NULL",
+        "response TEXT\u{feff}NOT NULL",
+    ),
     (
         "schema_meta",
         "value TEXT NOT NULL",

@@ -193,6 +193,13 @@ impl Shared {
 
     fn submit(self: &Arc<Self>, texts: Vec<String>, done: Done) {
         let mut state = self.state();
+        if state.abandoned >= MAX_ABANDONED {
+            drop(state);
+            return done(Err(EmbedError::transient(format!(
+                "{MAX_ABANDONED} calls of the embedder {:?} hang, so no other is made; give the embedder timeouts of its own, and restart this process",
+                self.embedder.fingerprint()
+            ))));
+        }
         let is_probe = match state.breaker.admit(self.start.elapsed()) {
             Admission::Granted => false,
             Admission::Probe => true,
@@ -202,12 +209,6 @@ impl Shared {
                 return done(Err(error));
             }
         };
-        if state.abandoned >= MAX_ABANDONED {
-            drop(state);
-            return done(Err(EmbedError::transient(format!(
-                "{MAX_ABANDONED} calls of the embedder hang; give it timeouts, or restart it"
-            ))));
-        }
         let number = state.next;
         state.next += 1;
         let job = Job {
@@ -302,7 +303,7 @@ impl Shared {
             #[cfg(feature = "tracing")]
             let call = || span.in_scope(call);
             let outcome = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-                Err(EmbedError::permanent(
+                Err(EmbedError::transient(
                     "the embedder panicked; see what it wrote to standard error",
                 ))
             });
@@ -364,7 +365,7 @@ impl Shared {
         let timeout = self.limits.timeout;
         if !job.begun {
             let busy = EmbedError::transient(format!(
-                "no call of the embedder was free for {timeout:?}, of {} at the same time; ask later, or allow more",
+                "all {} calls of the embedder were busy for {timeout:?}; ask later, or allow more",
                 self.limits.concurrency
             ));
             return After {

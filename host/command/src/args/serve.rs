@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use axum::http::uri::Authority;
+use clap::builder::RangedU64ValueParser;
 use clap::value_parser;
 
 use super::Dtype;
@@ -24,7 +26,8 @@ one check at a time, on a separate connection. /metrics has metrics.
 
 With a token, every request except to /livez, /readyz, /health and /openapi.json must carry it:
 `authorization: Bearer TOKEN`. Without a token, only this machine is served, under the name localhost
-or a loopback address. Web pages of other origins are refused, with or without a token: requests with
+or a loopback address; with --without-token every machine is, under an IP address, localhost or a name
+of --allow-host. Web pages of other origins are refused, with or without a token: requests with
 a foreign Origin, and bodies without a content type of JSON or of an archive. The server speaks plain
 HTTP: on a network you do not trust, put a TLS proxy in front.
 
@@ -42,6 +45,10 @@ pub struct Serve {
     /// Serve other machines even without a token
     #[arg(long)]
     pub without_token: bool,
+    /// A host name under which the server is asked, for a server without a token; repeatable. It
+    /// answers to localhost and, with --without-token, to IP addresses anyway
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    pub allow_host: Vec<String>,
     /// The least similarity of an answer to a question in other words, -1 to 1
     #[arg(long, short, value_name = "T", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
@@ -95,4 +102,39 @@ pub struct Serve {
     /// The most seconds from a signal to the end of the process
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(1..))]
     pub grace: u64,
+}
+
+/// Reads seconds: at least so many, and at most a day.
+fn seconds(least: u64) -> RangedU64ValueParser<u64> {
+    value_parser!(u64).range(least..=24 * 3600)
+}
+
+/// Reads a host name, without a port.
+fn host_name(text: &str) -> Result<String, String> {
+    match Authority::try_from(text) {
+        Ok(name) if name.host() == text => Ok(text.to_owned()),
+        _ => Err("not a host name; write it without a scheme, user and port".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names() {
+        for name in ["cache", "cache.example.com", "10.0.0.1", "[::1]"] {
+            assert_eq!(host_name(name).as_deref(), Ok(name));
+        }
+        for bad in [
+            "",
+            "cache:7420",
+            "http://cache",
+            "u@cache",
+            "a b",
+            "cache/x",
+        ] {
+            assert!(host_name(bad).is_err(), "{bad}");
+        }
+    }
 }

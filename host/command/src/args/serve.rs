@@ -74,33 +74,34 @@ pub struct Serve {
     /// 1024, or fewer if the limit on open files asks for it
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub max_connections: Option<u32>,
-    /// The most seconds without a request under way until a connection is closed; so the most for
+    /// The most seconds, up to 86400 as for all times below, without a request under way until a connection is closed; so the most for
     /// the head of a request, and for a pause of a client that reads a response
-    #[arg(long, value_name = "S", default_value_t = 15, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value_t = 15, value_parser = seconds(1))]
     pub idle_timeout: u64,
     /// The most seconds for a body, and one more for each 16 KiB of it that has arrived
-    #[arg(long, value_name = "S", default_value_t = 15, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value_t = 15, value_parser = seconds(1))]
     pub body_timeout: u64,
     /// The most seconds that a request waits for the cache, its store and its embedder
-    #[arg(long, value_name = "S", default_value_t = 30, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = seconds(1))]
     pub request_timeout: u64,
-    /// The most seconds for a dump, a load, or a full check of the store
-    #[arg(long, value_name = "S", default_value_t = 3600, value_parser = value_parser!(u64).range(1..))]
+    /// The most seconds for a dump, a load, or a full check of the store, and as many for receiving
+    /// or sending an archive
+    #[arg(long, value_name = "S", default_value_t = 3600, value_parser = seconds(1))]
     pub archive_timeout: u64,
     /// The most seconds for the embedding of a question, waiting included. Exact hits need none
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds(1))]
     pub embed_timeout: u64,
     /// The most calls of the embedder at the same time; others wait in line
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = value_parser!(u16).range(1..=512))]
     pub max_embeddings: u16,
     /// The seconds between two removals of expired entries; 0: never
-    #[arg(long, value_name = "S", default_value_t = 60)]
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = seconds(0))]
     pub vacuum_interval: u64,
     /// The most namespaces with separate metrics
     #[arg(long, value_name = "N", default_value_t = mneme::observe::DEFAULT_MAX_NAMESPACES)]
     pub max_namespaces: usize,
-    /// The most seconds from a signal to the end of the process
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(1..))]
+    /// The most seconds from a signal to the end of the process, at most 3600
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(1..=3600))]
     pub grace: u64,
 }
 

@@ -40,7 +40,7 @@ use crate::store_url::StoreUrl;
 use access::Access;
 use activity::Activity;
 use metrics::Metrics;
-use served::{Idle, JOBS, Limits, Served};
+use served::{Idle, JOBS, Limits, Served, TRANSFERS};
 use shared::Shared;
 
 /// The exit code after something was dropped.
@@ -78,6 +78,7 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         check: Arc::new(Semaphore::new(1)),
         jobs: Arc::new(Semaphore::new(JOBS)),
         idle: Idle::default(),
+        transfers: Arc::new(Semaphore::new(TRANSFERS)),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

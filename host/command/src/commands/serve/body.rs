@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use http_body::SizeHint;
 use tokio::time::{Sleep, sleep};
 
 /// The most bytes of an unwanted body that are read, and the most time for that.
@@ -97,6 +98,45 @@ pub async fn read_to_end(
     request: Request,
     next: Next,
 ) -> Response {
+/// A body that is cut off when it was not taken within a time.
+pub struct Limited {
+    body: Body,
+    due: Pin<Box<Sleep>>,
+}
+
+impl Limited {
+    pub fn new(body: Body, patience: Duration) -> Self {
+        Self {
+            body,
+            due: Box::pin(sleep(patience)),
+        }
+    }
+}
+
+impl HttpBody for Limited {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Piece, axum::Error>>> {
+        if self.due.as_mut().poll(context).is_ready() {
+            let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+            return Poll::Ready(Some(Err(axum::Error::new(late))));
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
         return next.run(Request::from_parts(parts, body)).await;

@@ -77,6 +77,15 @@ impl Fault {
             "timeout",
             format!(
                 "no answer of the cache within {seconds} s; a change that was asked for may still happen; try again later"
+    /// An archive that did not arrive in time.
+    pub fn slow_archive() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "timeout",
+            "the archive did not arrive in time; see --archive-timeout",
+        )
+    }
+
             ),
         );
         fault.error.retryable = true;

@@ -153,7 +153,7 @@ async fn cheap_check(served: &Arc<Served>) -> Result<Arc<Health>, String> {
 async fn deep_check(served: &Arc<Served>) -> Result<Health, Fault> {
     let only = Arc::clone(&served.check).try_acquire_owned();
     let only = only.map_err(|_| Fault::busy("another full check is under way; try again later"))?;
-    let right = served.start_job()?;
+    let right = served.start_job().await?;
     let (store, embedder) = (served.store.clone(), served.embedder.clone());
     let check = move |cache: &SemanticCache| {
         let _only = only;

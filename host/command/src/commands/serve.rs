@@ -47,7 +47,8 @@ use shared::Shared;
 const DROPPED: u8 = 1;
 /// Threads for files, gauges and checks.
 const OTHER_THREADS: usize = 64;
-/// The most time of the grace that is kept for writing what waits.
+/// The most time of the grace that is kept for writing what waits, and all that is left for it
+/// after a second signal.
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// `serve`
@@ -77,16 +78,15 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         gauges: Shared::default(),
         check: Arc::new(Semaphore::new(1)),
         jobs: Arc::new(Semaphore::new(JOBS)),
-        idle: Idle::default(),
         transfers: Arc::new(Semaphore::new(TRANSFERS)),
+        idle: Idle::default(),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        // Each connection may wait for the cache, and leaves threads for all else.
-        .max_blocking_threads(connections.most + OTHER_THREADS)
+        .max_blocking_threads(AsyncSemanticCache::MAX_CALLS + OTHER_THREADS)
         .build()
         .context("serve: cannot start")?;
-    let ran = runtime.block_on(run(args, out, connections, &served));
+    let ran = runtime.block_on(run(args, out, connections, &served, cache));
     // Threads whose calls hang are left, and end with the process.
     runtime.shutdown_background();
     let is_complete = ran?;

@@ -120,7 +120,6 @@ pub async fn check(
     query: Result<Query<Check>, QueryRejection>,
 ) -> Result<Response, Fault> {
     let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
-    // It notices a store that has vanished, which a deep check would make again.
     let cheap = cheap_check(&served).await;
     let health = match cheap {
         Ok(health) if how.deep && health.healthy => Arc::new(deep_check(&served).await?),

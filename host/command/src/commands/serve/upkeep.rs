@@ -18,26 +18,52 @@ const REST: u32 = 20;
 /// Runs until it is dropped. `interval` is the time between two removals, zero for none.
 pub async fn run(served: Arc<Served>, interval: Duration, out: Output) {
     let mut due = Instant::now() + interval;
+    let mut flushing = Task::new("written access times and counters");
+    let mut removing = Task::new("removed expired entries");
     loop {
         sleep(TICK).await;
         if served.idle.begins(PAUSE) {
             let outcome = served.cache.run(|cache| cache.flush()).await;
-            warn(out, "written access times and counters", outcome.err());
+            if outcome.is_err() {
+                // What waits is still there.
+                served.idle.used();
+            }
+            flushing.ended(out, outcome.err());
         }
         if !interval.is_zero() && Instant::now() >= due {
             let started = Instant::now();
             // In steps, between which others are served.
             let outcome = served.cache.run(|cache| cache.vacuum(None, false)).await;
-            warn(out, "removed expired entries", outcome.err());
+            removing.ended(out, outcome.err());
             due = Instant::now() + interval.max(started.elapsed() * REST);
         }
     }
 }
 
-fn warn(out: Output, what: &str, error: Option<mneme::Error>) {
-    if let Some(error) = error {
-        out.warn(&format!(
-            "could not have {what}: {error}; it is tried again"
-        ));
+/// What is done again and again.
+struct Task {
+    what: &'static str,
+    /// Why it failed the last time, if it did.
+    failure: Option<String>,
+}
+
+impl Task {
+    fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            failure: None,
+        }
+    }
+
+    /// Says why it failed, once for as long as that does not change.
+    fn ended(&mut self, out: Output, error: Option<mneme::Error>) {
+        let failure = error.map(|error| error.to_string());
+        if let Some(failure) = failure.as_ref().filter(|_| failure != self.failure) {
+            let what = self.what;
+            out.warn(&format!(
+                "could not have {what}: {failure}; it is tried again"
+            ));
+        }
+        self.failure = failure;
     }
 }

@@ -68,7 +68,9 @@ fn bodies_must_arrive() {
         ("/v1/load", "application/octet-stream"),
     ] {
         let mut silent = server.say(&head(path, kind));
-        assert!(all_of(&mut silent).starts_with("HTTP/1.1 408"), "{path}");
+        let answer = all_of(&mut silent);
+        assert!(answer.starts_with("HTTP/1.1 408"), "{path}: {answer}");
+        assert!(answer.contains("connection: close\r\n"), "{path}: {answer}");
         let dripping = server.say(&head(path, kind));
         let answer = drip(dripping, b" ", Duration::from_millis(50));
         assert!(answer.starts_with("HTTP/1.1 408"), "{path}: {answer}");
@@ -139,9 +141,50 @@ fn slow_archives_hold_up_no_other_archive_and_no_check() {
         assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
         stream
     };
-    let before = open();
-    until("the connection is closed", || open() < before);
-    drop(stalled);
+    let mut slow: Vec<_> = (0..15).map(|_| begin()).collect();
+    assert!(!server.dump("").is_empty());
+    server.load("?mode=replace", &archive).ok();
+    server.ask("GET", "/v1/health?deep=true").ok();
+    // Nobody asks for an archive by a HEAD.
+    let head = "HEAD /v1/dump HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let answer = all_of(&mut server.say(head));
+    assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+    assert!(answer.contains("allow: GET\r\n"), "{answer}");
+    // There is an end to it.
+    slow.push(begin());
+    let refused = server.load("?mode=replace", &archive);
+    assert_eq!(refused.refused(503), "busy");
+    assert_eq!(server.ask("GET", "/v1/dump").refused(503), "busy");
+    server.ask("GET", "/v1/health?deep=true").ok();
+    drop(slow);
+    until("there is room again", || {
+        server.load("?mode=replace", &archive).status == 200
+    });
+    assert!(server.stop());
+}
+
+#[test]
+fn archives_must_be_sent_and_taken_in_time() {
+    let folder = Folder::new();
+    let args = ["--archive-timeout", "5", "--body-timeout", "600"];
+    let server = Server::start(&folder, &args);
+    let mut random = fastrand::Rng::with_seed(1);
+    for n in 0..8 {
+        let mut large = put(&format!("q{n}"), [1.0, n as f32, 0.0]);
+        let text: String = (0..4 << 20).map(|_| random.alphanumeric()).collect();
+        large["response"] = text.into();
+        server.post("/v1/put", &large).ok();
+    }
+    let mut taking = server.say("GET /v1/dump?level=0 HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let sending = server.say("POST /v1/load HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/octet-stream\r\ncontent-length: 1000000\r\n\r\n");
+    let answer = drip(sending, b"x", Duration::from_millis(50));
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("--archive-timeout"), "{answer}");
+    // By now its time is up too. It takes what is on its way, which is not all.
+    let mut taken = Vec::new();
+    let _ = taking.read_to_end(&mut taken);
+    assert!(taken.starts_with(b"HTTP/1.1 200"));
+    assert!(taken.len() < 8 * (4 << 20), "{}", taken.len());
     assert!(server.stop());
 }
 

@@ -73,6 +73,13 @@ impl Timed {
 }
 
 impl Kept {
+    fn is_late(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_late
+    }
+
     fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, axum::Error>>> {
         let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         body.poll(context)
@@ -91,13 +98,6 @@ impl HttpBody for Kept {
     }
 }
 
-/// Reads the rest of a request that was answered early, or announces that the connection
-/// closes. A body may take `patience`, and more if it is large.
-pub async fn read_to_end(
-    State(patience): State<Duration>,
-    request: Request,
-    next: Next,
-) -> Response {
 /// A body that is cut off when it was not taken within a time.
 pub struct Limited {
     body: Body,
@@ -137,6 +137,13 @@ impl HttpBody for Limited {
     }
 }
 
+/// Reads the rest of a request that was answered early, or announces that the connection
+/// closes. A body may take `patience`, and more if it is large.
+pub async fn read_to_end(
+    State(patience): State<Duration>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
         return next.run(Request::from_parts(parts, body)).await;
@@ -163,7 +170,8 @@ async fn drain(body: &Kept) -> bool {
     let reading = async {
         loop {
             match poll_fn(|context| body.poll(context)).await {
-                None => return true,
+                // One that is late has an end for its reader only.
+                None => return !body.is_late(),
                 Some(Ok(piece)) => {
                     let length = piece.data_ref().map_or(0, Bytes::len);
                     if length > left {

@@ -217,10 +217,10 @@ pub async fn scrape(State(served): State<Arc<Served>>) -> Result<Response, Fault
         let (metrics, cache) = (Arc::clone(&served.metrics), served.cache.clone());
         async move {
             let read = cache.run(move |_| Ok(metrics.read_cache())).await;
-            read.unwrap_or_default()
+            read.ok()
         }
     });
-    let text = served.metrics.text(gauges.await);
+    let text = served.metrics.text(gauges.await.flatten());
     let text = text.map_err(|error| Fault::internal(error.to_string()))?;
     let kind = [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)];
     Ok((kind, text).into_response())

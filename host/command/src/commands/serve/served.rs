@@ -35,7 +35,7 @@ pub struct Served {
     pub activity: Arc<Activity>,
     pub limits: Limits,
     pub health: Shared<Result<Arc<Health>, String>>,
-    pub gauges: Shared<Vec<MetricFamily>>,
+    pub gauges: Shared<Option<Vec<MetricFamily>>>,
     /// The right to the one full check.
     pub check: Arc<Semaphore>,
     pub jobs: Arc<Semaphore>,

@@ -108,6 +108,14 @@ fn bodies_must_arrive() {
 fn a_reader_that_stops_reading_is_left() {
     let folder = Folder::new();
     let server = Server::start(&folder, &TIMES);
+    let sockets = || {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap();
+        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        targets
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .count()
+    };
+    let at_first = sockets();
     let mut large = put("large", [1.0, 0.0, 0.0]);
     large["response"] = "x".repeat(4 << 20).into();
     server.post("/v1/put", &large).ok();

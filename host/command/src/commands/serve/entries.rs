@@ -193,7 +193,7 @@ pub async fn put(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delete {
-    /// The question; case and spacing do not count.
+    /// The question, as it was stored. Case and spacing do not count, unless the server keeps them.
     query: String,
 }
 

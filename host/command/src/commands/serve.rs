@@ -169,8 +169,6 @@ async fn run(
         ));
     }
     serving.abort();
-    // Ends when its tasks have, so that nothing is answered any more.
-    let _ = serving.await;
     let is_closed = close(cache, deadline, &mut signals, out).await?;
     Ok(all_ended && is_closed)
 }

@@ -359,7 +359,7 @@ impl Open {
         let mut all = self.all();
         let silent = all.1.iter().filter_map(|(id, connection)| {
             let state = connection.state();
-            let is_silent = state.answering == 0 && state.sending == 0;
+            let is_silent = state.answering == 0 && state.sending == 0 && !state.is_blocked;
             is_silent.then_some((state.is_used, state.asked, *id))
         });
         let Some((.., id)) = silent.min() else {

@@ -57,13 +57,38 @@ impl Task {
 
     /// Says why it failed, once for as long as that does not change.
     fn ended(&mut self, out: Output, error: Option<mneme::Error>) {
-        let failure = error.map(|error| error.to_string());
-        if let Some(failure) = failure.as_ref().filter(|_| failure != self.failure) {
-            let what = self.what;
-            out.warn(&format!(
-                "could not have {what}: {failure}; it is tried again"
-            ));
+        if let Some(news) = self.news(error.map(|error| error.to_string())) {
+            out.warn(&news);
         }
+    }
+
+    fn news(&mut self, failure: Option<String>) -> Option<String> {
+        let is_new = failure != self.failure;
         self.failure = failure;
+        let failure = self.failure.as_ref().filter(|_| is_new)?;
+        let what = self.what;
+        Some(format!(
+            "could not have {what}: {failure}; it is tried again"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_said_once_until_it_changes() {
+        let mut task = Task::new("done it");
+        let mut news = |failure: Option<&str>| task.news(failure.map(str::to_owned));
+        let full = news(Some("the disk is full"));
+        assert_eq!(
+            full.as_deref(),
+            Some("could not have done it: the disk is full; it is tried again")
+        );
+        assert_eq!(news(Some("the disk is full")), None);
+        assert!(news(Some("it is read-only")).is_some());
+        assert_eq!(news(None), None);
+        assert!(news(Some("it is read-only")).is_some());
     }
 }

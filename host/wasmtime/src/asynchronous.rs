@@ -358,6 +358,9 @@ mod tests {
         for _ in 0..MOST {
             assert!(timeout(short, call()).await.is_err());
         }
+        while begun.load(Ordering::SeqCst) < MOST {
+            tokio::time::sleep(short).await;
+        }
         drop(go);
         call().await.unwrap();
         assert_eq!(begun.load(Ordering::SeqCst), MOST + 1);

@@ -334,6 +334,7 @@ impl Shared {
                 state.is_watched = false;
                 return;
             }
+            let was_idle = state.jobs.is_empty();
             let first = state.jobs.first_key_value();
             let left = first.and_then(|(_, job)| job.until).map_or(IDLE, |until| {
                 until.saturating_duration_since(Instant::now())
@@ -344,7 +345,7 @@ impl Shared {
                     .wait_timeout(state, left)
                     .unwrap_or_else(PoisonError::into_inner);
                 state = locked;
-                if waited.timed_out() && state.jobs.is_empty() {
+                if waited.timed_out() && was_idle && state.jobs.is_empty() {
                     state.is_watched = false;
                     return;
                 }

@@ -223,6 +223,23 @@ fn bad_archives_and_wrong_places_change_nothing() {
 }
 
 #[test]
+fn what_cannot_be_stored_makes_no_cache() {
+    let folder = filled();
+    folder.json(&["dump", "--portable", "good.tar.gz"]);
+    let good = fs::read(folder.path("good.tar.gz")).unwrap();
+    folder.write("cut.tar.gz", &good[..good.len() / 2]);
+    folder.write("text", "\nno archive, and no lines of JSON\n");
+    let before = names(&folder);
+    for args in [["load", "cut.tar.gz"], ["load", "text"], ["import", "text"]] {
+        let done = folder.mneme(&[&["--store", "sqlite:new.db"], &args[..]].concat());
+        assert_eq!(done.code, 2, "{args:?}: {done:?}");
+        assert_eq!(names(&folder), before, "{args:?}");
+    }
+    let loaded = folder.json(&["--store", "sqlite:new.db", "load", "good.tar.gz"]);
+    assert_eq!(loaded["entries"], 4);
+}
+
+#[test]
 fn a_dump_that_fails_leaves_the_file_that_was_there() {
     let folder = filled();
     folder.write("a.tar.gz", "yesterday's");

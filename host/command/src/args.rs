@@ -118,7 +118,7 @@ pub enum Command {
     Explain(Explain),
     /// Delete the answer to a question (found by its words, not its meaning)
     Delete {
-        /// The question; case and spacing do not count
+        /// The question; case does not count without --keep-case, and spacing not either
         query: String,
     },
     /// Delete all entries of the namespace; its quota stays

@@ -75,12 +75,12 @@ impl StoreUrl {
         }
     }
 
-    /// The same store once more, if what is open can be opened again.
+    /// The same store once more, if what is open can be opened again. Opening it creates nothing.
     pub fn again(&self) -> Option<Box<dyn Store>> {
         // Each `memory:` is a new store.
         match self.0.starts_with("memory:") {
             true => None,
-            false => self.store().ok(),
+            false => self.store_for(Access::Existing).ok(),
         }
     }
 

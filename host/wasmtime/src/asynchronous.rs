@@ -12,14 +12,15 @@ use crate::request::{Answer, Computed, Explained, GetRequest, Lookup, Origin, Pu
 use std::future::Future;
 use std::io::{Read, Seek, Write};
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 /// A [`SemanticCache`] whose calls are futures. Cloning gives another handle.
 ///
 /// What may block (store, another call) runs on tokio's blocking threads, so the runtime is never
 /// blocked. The embedder runs on threads of the cache, without any lock, and takes none of tokio's:
-/// one that hangs holds up nobody who needs no vector. Dropping a future does not stop a step that
-/// has begun.
+/// one that hangs holds up nobody who needs no vector. At most
+/// [`MAX_CALLS`](AsyncSemanticCache::MAX_CALLS) steps have a thread, and others wait in line.
+/// Dropping a future leaves the line, and does not stop a step that has begun.
 ///
 /// ```
 /// use mneme::embedder::Precomputed;
@@ -42,14 +43,20 @@ use tokio::sync::Mutex;
 pub struct AsyncSemanticCache {
     cache: SemanticCache,
     flights: Arc<Flights<Mutex<Option<String>>>>,
+    /// One for each step that may have a thread.
+    places: Arc<Semaphore>,
 }
 
 impl AsyncSemanticCache {
+    /// The most of tokio's blocking threads that all handles of a cache take together.
+    pub const MAX_CALLS: usize = 256;
+
     /// Wraps a cache, which may still be used directly.
     pub fn new(cache: SemanticCache) -> Self {
         AsyncSemanticCache {
             cache,
             flights: Arc::default(),
+            places: Arc::new(Semaphore::new(Self::MAX_CALLS)),
         }
     }
 
@@ -280,7 +287,13 @@ impl AsyncSemanticCache {
             let span = tracing::Span::current();
             move |cache: &SemanticCache| span.in_scope(|| calls(cache))
         };
-        tokio::task::spawn_blocking(move || calls(&cache))
+        // Tokio's own line cannot be left. The semaphore is never closed.
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let call = move || {
+            let _place = place;
+            calls(&cache)
+        };
+        tokio::task::spawn_blocking(call)
             .await
             .unwrap_or_else(|error| {
                 Err(Error::Component(format!(
@@ -304,5 +317,52 @@ impl Front for AsyncSemanticCache {
 
     fn embed(&self, texts: Vec<String>) -> impl Future<Output = Outcome> + Send {
         self.cache.pool().embed_async(texts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedder::Precomputed;
+    use crate::store::MemoryStore;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn whoever_gives_up_leaves_the_line() {
+        const MOST: usize = AsyncSemanticCache::MAX_CALLS;
+        let builder = SemanticCache::builder()
+            .store(MemoryStore::new())
+            .embedder(Precomputed::new("given", 1));
+        let cache = AsyncSemanticCache::new(builder.open().unwrap());
+        let (go, gate) = mpsc::channel::<()>();
+        let (gate, begun) = (Arc::new(Mutex::new(gate)), Arc::new(AtomicUsize::new(0)));
+        let call = || {
+            let (gate, begun) = (Arc::clone(&gate), Arc::clone(&begun));
+            cache.run(move |_| {
+                begun.fetch_add(1, Ordering::SeqCst);
+                // Ends when the sender is dropped.
+                let _ = gate.lock().unwrap().recv();
+                Ok(())
+            })
+        };
+        let short = Duration::from_millis(1);
+        // Those that have begun go on, though nobody waits.
+        for _ in 0..MOST {
+            assert!(timeout(short, call()).await.is_err());
+        }
+        // These wait for a place, and leave.
+        for _ in 0..MOST {
+            assert!(timeout(short, call()).await.is_err());
+        }
+        while begun.load(Ordering::SeqCst) < MOST {
+            tokio::time::sleep(short).await;
+        }
+        drop(go);
+        call().await.unwrap();
+        assert_eq!(begun.load(Ordering::SeqCst), MOST + 1);
     }
 }

@@ -187,7 +187,7 @@ impl Builder {
 
     /// The longest that a call of the embedder may take, for at most 128 texts, with its time in
     /// line. Default 10 s. Then the text counts as one that could not be embedded: a look-up is a
-    /// miss, a put an error. The call is abandoned, and its thread ends when it returns.
+    /// miss, a put an error. The call is abandoned, and its thread ends when it returns. [`Duration::MAX`] is no limit.
     #[must_use]
     pub fn embed_timeout(mut self, timeout: Duration) -> Self {
         self.embedding.timeout = timeout;

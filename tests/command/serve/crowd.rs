@@ -13,8 +13,10 @@ use crate::Folder;
 const SILENT: usize = 1100;
 const HUNG: usize = 600;
 const ASKED: usize = 2000;
-/// The aim is 50 ms for hits and 20 ms for /livez on an idle machine. This is for one that is busy.
-const GENEROUS: Duration = Duration::from_secs(1);
+/// The aims are 50 ms for hits and 20 ms for /livez on an idle machine. These are for one that is
+/// busy.
+const HIT: Duration = Duration::from_millis(250);
+const LIVE: Duration = Duration::from_millis(100);
 
 fn p99(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
@@ -82,6 +84,6 @@ fn a_silent_crowd_and_a_hung_embedder_hold_up_no_hit() {
         lives.len(),
         live.as_secs_f64() * 1e3
     );
-    assert!(hit < GENEROUS && live < GENEROUS, "{hit:?}, {live:?}");
+    assert!(hit < HIT && live < LIVE, "{hit:?}, {live:?}");
     drop((silent, hung));
 }

@@ -249,6 +249,56 @@ fn http_2_is_served_without_a_token_on_this_machine_only() {
     assert!(server.stop());
 }
 
+#[test]
+fn a_page_that_leads_its_name_here_is_refused_without_a_token_too() {
+    let folder = Folder::new();
+    let args = ["--without-token", "--allow-host", "cache.test"];
+    let server = Server::start(&folder, &args);
+    let secret = put("a secret", [1.0, 0.0, 0.0]);
+    server.post("/v1/put", &secret).ok();
+    let own = server.url.strip_prefix("http://").unwrap();
+    // As a page of that name asks, once its name leads here.
+    let pages = [
+        ("evil.test", 403),
+        ("evil.test:7420", 403),
+        ("localhost.evil.test", 403),
+        ("sub.cache.test", 403),
+        ("cache.test", 200),
+        ("CACHE.TEST:80", 200),
+        ("localhost", 200),
+        ("192.0.2.1:7420", 200),
+        ("[2001:db8::1]", 200),
+        (own, 200),
+    ];
+    for (name, status) in pages {
+        for origin in ["", &*format!("origin: http://{name}\r\n")] {
+            let text = format!(
+                "GET /v1/stats HTTP/1.1\r\nhost: {name}\r\n{origin}connection: close\r\n\r\n"
+            );
+            let answer = super::all_of(&mut server.say(&text));
+            let is_as_wanted = answer.starts_with(&format!("HTTP/1.1 {status}"));
+            assert!(is_as_wanted, "{name}: {answer}");
+            let says_how = answer.contains("--allow-host NAME");
+            assert_eq!(says_how, status == 403, "{name}: {answer}");
+        }
+        assert_eq!(http2::get(&server, name, "/v1/stats"), status, "{name}");
+    }
+    // Every route, also those that a token would leave open.
+    for (method, path) in routes(&server) {
+        let headers = [
+            ("host", "evil.test"),
+            ("origin", "http://evil.test"),
+            ("content-type", "application/json"),
+        ];
+        let status = ask(&server, &method, &path, &headers, "{}");
+        assert_eq!(status, 403, "{method} {path}");
+    }
+    let question = serde_json::json!({"query": "a secret"});
+    let kept = server.post("/v1/get", &question).ok();
+    assert_eq!(kept["response"], "answer to a secret");
+    assert!(server.stop());
+}
+
 /// The little of HTTP/2 that a request without a body takes.
 mod http2 {
     use std::io::{Read, Write};

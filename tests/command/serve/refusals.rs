@@ -38,6 +38,7 @@ fn only_who_bears_the_token_is_served() {
     assert_eq!(checked["deep"]["entries"], 1);
     assert!(server.stop());
 
+    const FOR_EVER: &str = "18446744073709551615";
     for (args, token, expected) in [
         (
             &["--listen", "0.0.0.0:0"][..],
@@ -52,6 +53,19 @@ fn only_who_bears_the_token_is_served() {
             "",
             "cannot listen on 192.0.2.1:1",
         ),
+        (
+            &["--allow-host", "http://cache.test"],
+            "",
+            "not a host name",
+        ),
+        // What a clock cannot reach.
+        (&["--idle-timeout", FOR_EVER], "", "1..=86400"),
+        (&["--body-timeout", FOR_EVER], "", "1..=86400"),
+        (&["--request-timeout", FOR_EVER], "", "1..=86400"),
+        (&["--archive-timeout", FOR_EVER], "", "1..=86400"),
+        (&["--embed-timeout", FOR_EVER], "", "1..=86400"),
+        (&["--vacuum-interval", FOR_EVER], "", "0..=86400"),
+        (&["--grace", FOR_EVER], "", "1..=3600"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_mneme"))
             .current_dir(folder.0.path())

@@ -68,7 +68,9 @@ fn bodies_must_arrive() {
         ("/v1/load", "application/octet-stream"),
     ] {
         let mut silent = server.say(&head(path, kind));
-        assert!(all_of(&mut silent).starts_with("HTTP/1.1 408"), "{path}");
+        let answer = all_of(&mut silent);
+        assert!(answer.starts_with("HTTP/1.1 408"), "{path}: {answer}");
+        assert!(answer.contains("connection: close\r\n"), "{path}: {answer}");
         let dripping = server.say(&head(path, kind));
         let answer = drip(dripping, b" ", Duration::from_millis(50));
         assert!(answer.starts_with("HTTP/1.1 408"), "{path}: {answer}");
@@ -106,6 +108,14 @@ fn bodies_must_arrive() {
 fn a_reader_that_stops_reading_is_left() {
     let folder = Folder::new();
     let server = Server::start(&folder, &TIMES);
+    let sockets = || {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap();
+        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        targets
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .count()
+    };
+    let at_first = sockets();
     let mut large = put("large", [1.0, 0.0, 0.0]);
     large["response"] = "x".repeat(4 << 20).into();
     server.post("/v1/put", &large).ok();
@@ -115,15 +125,88 @@ fn a_reader_that_stops_reading_is_left() {
         body.len()
     );
     // More than the buffers between the two hold.
-    let stalled = server.say(&ask.repeat(8));
-    let open = || {
-        std::fs::read_dir(format!("/proc/{}/fd", server.child.id()))
-            .unwrap()
-            .count()
+    let mut stalled = server.say(&ask.repeat(8));
+    assert_eq!(stalled.peek(&mut [0]).unwrap(), 1, "an answer has begun");
+    until("the connection is closed", || sockets() == at_first);
+    let mut received = Vec::new();
+    // It may end with a reset.
+    let _ = stalled.read_to_end(&mut received);
+    assert!(received.starts_with(b"HTTP/1.1 200"));
+    assert!(received.len() < 8 * (4 << 20), "{}", received.len());
+    assert!(server.stop());
+}
+
+#[test]
+fn slow_archives_hold_up_no_other_archive_and_no_check() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &["--body-timeout", "600"]);
+    server.post("/v1/put", &put("q", [1.0, 0.0, 0.0])).ok();
+    let archive = server.dump("");
+    let begin = || {
+        let mut stream = server.say("POST /v1/load HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-type: application/octet-stream\r\ncontent-length: 1000\r\n\r\n");
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream
     };
-    let before = open();
-    until("the connection is closed", || open() < before);
-    drop(stalled);
+    let mut slow: Vec<_> = (0..15).map(|_| begin()).collect();
+    assert!(!server.dump("").is_empty());
+    server.load("?mode=replace", &archive).ok();
+    server.ask("GET", "/v1/health?deep=true").ok();
+    // Nobody asks for an archive by a HEAD.
+    let head = "HEAD /v1/dump HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let answer = all_of(&mut server.say(head));
+    assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+    assert!(answer.contains("allow: GET\r\n"), "{answer}");
+    // There is an end to it.
+    slow.push(begin());
+    let refused = server.load("?mode=replace", &archive);
+    assert_eq!(refused.refused(503), "busy");
+    assert_eq!(server.ask("GET", "/v1/dump").refused(503), "busy");
+    server.ask("GET", "/v1/health?deep=true").ok();
+    drop(slow);
+    until("there is room again", || {
+        server.load("?mode=replace", &archive).status == 200
+    });
+    assert!(server.stop());
+}
+
+#[test]
+fn archives_must_be_sent_and_taken_in_time() {
+    let folder = Folder::new();
+    let args = ["--archive-timeout", "5", "--body-timeout", "600"];
+    let server = Server::start(&folder, &args);
+    let mut random = fastrand::Rng::with_seed(1);
+    for n in 0..8 {
+        let mut large = put(&format!("q{n}"), [1.0, n as f32, 0.0]);
+        let text: String = (0..4 << 20).map(|_| random.alphanumeric()).collect();
+        large["response"] = text.into();
+        server.post("/v1/put", &large).ok();
+    }
+    let mut taking = server.say("GET /v1/dump?level=0 HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    assert_eq!(taking.peek(&mut [0]).unwrap(), 1, "the answer has begun");
+    let sending = server.say("POST /v1/load HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/octet-stream\r\ncontent-length: 1000000\r\n\r\n");
+    let answer = drip(sending, b"x", Duration::from_millis(50));
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("--archive-timeout"), "{answer}");
+    // By now its time is up too. It takes what is on its way, which is not all.
+    let mut taken = Vec::new();
+    let _ = taking.read_to_end(&mut taken);
+    let head = String::from_utf8_lossy(&taken[..taken.len().min(1000)]);
+    let lengths = head
+        .lines()
+        .filter_map(|line| line.strip_prefix("content-length: "));
+    let lengths: Vec<usize> = lengths.map(|length| length.parse().unwrap()).collect();
+    assert!(
+        head.starts_with("HTTP/1.1 200") && lengths.len() == 1,
+        "{head}"
+    );
+    assert!(
+        taken.len() < lengths[0],
+        "{} of {}",
+        taken.len(),
+        lengths[0]
+    );
     assert!(server.stop());
 }
 

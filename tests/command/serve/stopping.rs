@@ -100,6 +100,67 @@ fn a_signal_ends_what_never_ends_by_itself() {
 }
 
 #[test]
+fn a_second_signal_leaves_the_closing_little_time() {
+    let folder = Folder::new();
+    let started = start(&folder, &["--grace", "600"]);
+    started.post("/v1/put", &put("q", [1.0, 0.0, 0.0])).ok();
+    let mut other = rusqlite::Connection::open(folder.path("mneme.db")).unwrap();
+    let held = other
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .unwrap();
+    let body = put("p", [0.0, 1.0, 0.0]).to_string();
+    let _putting = started.say(&format!(
+        "POST /v1/put HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    until("the put waits", || {
+        started.ask("GET", "/readyz").status == 503
+    });
+    terminate(&started.child);
+    until("it listens no more", || {
+        std::net::TcpStream::connect(started.url.strip_prefix("http://").unwrap()).is_err()
+    });
+    let (code, warnings, took) = end(started);
+    assert_eq!(code, Some(1), "{warnings}");
+    assert!(
+        warnings.contains("did not end a call in time"),
+        "{warnings}"
+    );
+    assert!(took < LATEST, "{took:?}");
+    drop(held);
+}
+
+#[test]
+fn a_reader_that_pauses_when_the_server_stops_gets_everything() {
+    let folder = Folder::new();
+    let mut server = start(&folder, &["--grace", "60"]);
+    let mut random = fastrand::Rng::with_seed(1);
+    for n in 0..8 {
+        let mut large = put(&format!("q{n}"), [1.0, n as f32, 0.0]);
+        let text: String = (0..4 << 20).map(|_| random.alphanumeric()).collect();
+        large["response"] = text.into();
+        server.post("/v1/put", &large).ok();
+    }
+    // More than the buffers between the two hold.
+    let mut dump = server.say("GET /v1/dump?level=0 HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    assert_eq!(dump.peek(&mut [0]).unwrap(), 1, "the answer has begun");
+    terminate(&server.child);
+    until("it listens no more", || {
+        std::net::TcpStream::connect(server.url.strip_prefix("http://").unwrap()).is_err()
+    });
+    // Longer than a connection that nothing is sent on may last.
+    std::thread::sleep(Duration::from_secs(2));
+    let mut received = Vec::new();
+    dump.read_to_end(&mut received).unwrap();
+    let head = received.windows(4).position(|end| end == b"\r\n\r\n");
+    let (head, body) = received.split_at(head.unwrap() + 4);
+    let length = format!("content-length: {}\r\n", body.len());
+    let head = String::from_utf8_lossy(head);
+    assert!(head.contains(&length) && body.len() > 16 << 20, "{head}");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn an_embedder_that_hangs_holds_up_neither_hits_nor_the_end() {
     let folder = Folder::new();
     let embedder = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -137,18 +198,50 @@ fn an_embedder_that_hangs_holds_up_neither_hits_nor_the_end() {
     });
     assert!(asked.elapsed() >= Duration::from_secs(2) && asked.elapsed() < LATEST);
     for reply in replies {
-        assert_eq!(reply.ok()["reason"], "embedder_failure");
+        let miss = reply.ok();
+        assert_eq!(miss["reason"], "embedder_failure");
+        assert!(!miss.to_string().contains("127.0.0.1"), "{miss}");
     }
     let put = server.post("/v1/put", &json!({"query": "new", "response": "r"}));
     assert_eq!(put.refused(503), "embedder");
     assert_eq!(put.json["error"]["retryable"], true);
+    assert!(!put.json.to_string().contains("127.0.0.1"), "{put:?}");
     let (code, warnings, took) = end(server);
-    assert_eq!(
-        (code, warnings.as_str()),
-        (Some(0), ""),
-        "a thread that hangs is no request"
-    );
+    assert_eq!(code, Some(0), "a thread that hangs is no request");
+    // It says why there was no vector, and nothing else.
+    let is_of_embedder = |line: &str| line.contains("POST /v1/") && line.contains("embedder");
+    assert!(warnings.lines().all(is_of_embedder), "{warnings}");
+    assert!(warnings.contains("POST /v1/get"), "{warnings}");
     assert!(took < LATEST, "{took:?}");
+}
+
+#[test]
+fn the_address_of_the_embedder_is_for_the_log_only() {
+    let folder = Folder::new();
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let address = unused.unwrap().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mneme"));
+    command
+        .env("MNEME_EMBEDDER", format!("openai:http://{address}/v1,m,3"))
+        .stderr(Stdio::piped());
+    let server = Server::run(command, &folder, &[], None);
+    let (ask, put) = (
+        json!({"query": "unknown"}),
+        json!({"query": "new", "response": "r"}),
+    );
+    for (path, body, status) in [
+        ("/v1/get", &ask, 200),
+        ("/v1/explain", &ask, 200),
+        ("/v1/put", &put, 503),
+    ] {
+        let reply = server.post(path, body);
+        assert_eq!(reply.status, status, "{path}: {reply:?}");
+        let text = reply.json.to_string();
+        let is_clean = !text.contains(&address) && text.contains("the embedder failed");
+        assert!(is_clean, "{path}: {text}");
+    }
+    let (_, warnings, _) = end(server);
+    assert!(warnings.contains(&address), "{warnings}");
 }
 
 #[test]

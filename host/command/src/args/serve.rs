@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use axum::http::uri::Authority;
+use clap::builder::RangedU64ValueParser;
 use clap::value_parser;
 
 use super::Dtype;
@@ -24,7 +26,8 @@ one check at a time, on a separate connection. /metrics has metrics.
 
 With a token, every request except to /livez, /readyz, /health and /openapi.json must carry it:
 `authorization: Bearer TOKEN`. Without a token, only this machine is served, under the name localhost
-or a loopback address. Web pages of other origins are refused, with or without a token: requests with
+or a loopback address; with --without-token every machine is, under an IP address, localhost or a name
+of --allow-host. Web pages of other origins are refused, with or without a token: requests with
 a foreign Origin, and bodies without a content type of JSON or of an archive. The server speaks plain
 HTTP: on a network you do not trust, put a TLS proxy in front.
 
@@ -42,6 +45,10 @@ pub struct Serve {
     /// Serve other machines even without a token
     #[arg(long)]
     pub without_token: bool,
+    /// A host name under which the server is asked, for a server without a token; repeatable. It
+    /// answers to localhost and, with --without-token, to IP addresses anyway
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    pub allow_host: Vec<String>,
     /// The least similarity of an answer to a question in other words, -1 to 1
     #[arg(long, short, value_name = "T", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
@@ -67,32 +74,68 @@ pub struct Serve {
     /// 1024, or fewer if the limit on open files asks for it
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub max_connections: Option<u32>,
-    /// The most seconds without a request under way until a connection is closed; so the most for
+    /// The most seconds, up to 86400 as for all times below, without a request under way until a connection is closed; so the most for
     /// the head of a request, and for a pause of a client that reads a response
-    #[arg(long, value_name = "S", default_value_t = 15, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value_t = 15, value_parser = seconds(1))]
     pub idle_timeout: u64,
     /// The most seconds for a body, and one more for each 16 KiB of it that has arrived
-    #[arg(long, value_name = "S", default_value_t = 15, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value_t = 15, value_parser = seconds(1))]
     pub body_timeout: u64,
     /// The most seconds that a request waits for the cache, its store and its embedder
-    #[arg(long, value_name = "S", default_value_t = 30, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = seconds(1))]
     pub request_timeout: u64,
-    /// The most seconds for a dump, a load, or a full check of the store
-    #[arg(long, value_name = "S", default_value_t = 3600, value_parser = value_parser!(u64).range(1..))]
+    /// The most seconds for a dump, a load, or a full check of the store, and as many for receiving
+    /// or sending an archive
+    #[arg(long, value_name = "S", default_value_t = 3600, value_parser = seconds(1))]
     pub archive_timeout: u64,
     /// The most seconds for the embedding of a question, waiting included. Exact hits need none
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds(1))]
     pub embed_timeout: u64,
     /// The most calls of the embedder at the same time; others wait in line
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = value_parser!(u16).range(1..=512))]
     pub max_embeddings: u16,
     /// The seconds between two removals of expired entries; 0: never
-    #[arg(long, value_name = "S", default_value_t = 60)]
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = seconds(0))]
     pub vacuum_interval: u64,
     /// The most namespaces with separate metrics
     #[arg(long, value_name = "N", default_value_t = mneme::observe::DEFAULT_MAX_NAMESPACES)]
     pub max_namespaces: usize,
-    /// The most seconds from a signal to the end of the process
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(1..))]
+    /// The most seconds from a signal to the end of the process, at most 3600
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(1..=3600))]
     pub grace: u64,
+}
+
+/// Reads seconds: at least so many, and at most a day.
+fn seconds(least: u64) -> RangedU64ValueParser<u64> {
+    value_parser!(u64).range(least..=24 * 3600)
+}
+
+/// Reads a host name, without a port.
+fn host_name(text: &str) -> Result<String, String> {
+    match Authority::try_from(text) {
+        Ok(name) if name.host() == text => Ok(text.to_owned()),
+        _ => Err("not a host name; write it without a scheme, user and port".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names() {
+        for name in ["cache", "cache.example.com", "10.0.0.1", "[::1]"] {
+            assert_eq!(host_name(name).as_deref(), Ok(name));
+        }
+        for bad in [
+            "",
+            "cache:7420",
+            "http://cache",
+            "u@cache",
+            "a b",
+            "cache/x",
+        ] {
+            assert!(host_name(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -70,8 +70,15 @@ pub fn load(global: &Global, out: Output, args: &Load) -> Result<u8> {
         bail!("load: the archive names its namespaces; omit --namespace, and choose with --only");
     }
     let archive = open("load", &args.file)?;
-    let session = Session::open(global)?;
     let bar = Bar::new(out);
+    let session = match Session::existing(global) {
+        Ok(session) => session,
+        Err(_) => {
+            // An archive that cannot be loaded leaves no empty cache behind.
+            check(args, &bar)?;
+            Session::open(global)?
+        }
+    };
     let started = Instant::now();
     let loaded = session
         .cache
@@ -98,14 +105,24 @@ pub fn load(global: &Global, out: Output, args: &Load) -> Result<u8> {
     Ok(0)
 }
 
+/// Refuses an archive that no store can load. What is not a file can be read only once.
+fn check(args: &Load, bar: &Bar) -> Result<()> {
+    if !args.file.is_file() {
+        return Ok(());
+    }
+    let archive = open("load", &args.file)?;
+    let options = inspect_options(args.trust.max_expansion).on_progress(bar.watch());
+    let checked = checkpoint::inspect(archive, options);
+    bar.clear();
+    checked.context("load")?;
+    Ok(())
+}
+
 /// `inspect`
 pub fn inspect(out: Output, args: &Inspect) -> Result<u8> {
     let archive = open("inspect", &args.file)?;
     let bar = Bar::new(out);
-    let mut options = InspectOptions::new().on_progress(bar.watch());
-    if let Some(times) = args.trust.max_expansion {
-        options = options.max_expansion(times);
-    }
+    let options = inspect_options(args.trust.max_expansion).on_progress(bar.watch());
     let summary = checkpoint::inspect(archive, options);
     bar.clear();
     let summary = summary.with_context(|| format!("inspect: {:?}", args.file))?;
@@ -127,6 +144,14 @@ pub fn dump_options(portable: bool, zstd: bool, level: Option<u8>) -> DumpOption
     }
     match level {
         Some(level) => options.level(level),
+        None => options,
+    }
+}
+
+fn inspect_options(max_expansion: Option<u32>) -> InspectOptions {
+    let options = InspectOptions::new();
+    match max_expansion {
+        Some(times) => options.max_expansion(times),
         None => options,
     }
 }

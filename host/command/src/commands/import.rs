@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use indicatif::ProgressBar;
 use mneme::PutRequest;
 use serde::Deserialize;
@@ -56,6 +56,10 @@ impl Entry {
 /// `import`: 0 if every line was stored, else 2.
 pub fn import(global: &Global, out: Output, args: &Import) -> Result<u8> {
     let (mut lines, size) = json_lines::open("import", &args.file)?;
+    if !args.keep_going {
+        // A file of another kind leaves no empty cache behind.
+        check_first(&mut lines).context("import: stopped, 0 lines stored before it")?;
+    }
     let session = Session::open(global)?;
     let mut job = Job {
         session: &session,
@@ -118,6 +122,21 @@ pub fn import(global: &Global, out: Output, args: &Import) -> Result<u8> {
         },
     )?;
     Ok(if bad.is_empty() { 0 } else { ERROR })
+}
+
+/// Refuses a file whose first line cannot be imported.
+fn check_first(lines: &mut Lines) -> Result<()> {
+    let Some(line) = lines.first()? else {
+        return Ok(());
+    };
+    match line.parse::<Entry>(SHAPE) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(bad_line(line.number, &error)),
+    }
+}
+
+fn bad_line(number: u64, message: &str) -> anyhow::Error {
+    anyhow!("line {number}: {message} (--keep-going skips bad lines)")
 }
 
 /// A running import.
@@ -198,7 +217,7 @@ impl Job<'_> {
 
     fn reject(&mut self, number: u64, message: &str) -> Result<()> {
         if !self.keep_going {
-            bail!("line {number}: {message} (--keep-going skips bad lines)");
+            return Err(bad_line(number, message));
         }
         self.bad.push((number, message.to_owned()));
         Ok(())

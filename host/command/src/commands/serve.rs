@@ -40,14 +40,15 @@ use crate::store_url::StoreUrl;
 use access::Access;
 use activity::Activity;
 use metrics::Metrics;
-use served::{Idle, JOBS, Limits, Served};
+use served::{Idle, JOBS, Limits, Served, TRANSFERS};
 use shared::Shared;
 
 /// The exit code after something was dropped.
 const DROPPED: u8 = 1;
 /// Threads for files, gauges and checks.
 const OTHER_THREADS: usize = 64;
-/// The most time of the grace that is kept for writing what waits.
+/// The most time of the grace that is kept for writing what waits, and all that is left for it
+/// after a second signal.
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// `serve`
@@ -77,21 +78,20 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         gauges: Shared::default(),
         check: Arc::new(Semaphore::new(1)),
         jobs: Arc::new(Semaphore::new(JOBS)),
+        transfers: Arc::new(Semaphore::new(TRANSFERS)),
         idle: Idle::default(),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        // Each connection may wait for the cache, and leaves threads for all else.
-        .max_blocking_threads(connections.most + OTHER_THREADS)
+        .max_blocking_threads(AsyncSemanticCache::MAX_CALLS + OTHER_THREADS)
         .build()
         .context("serve: cannot start")?;
-    let ran = runtime.block_on(run(args, out, connections, &served));
+    let ran = runtime.block_on(run(args, out, connections, &served, cache));
     // Threads whose calls hang are left, and end with the process.
     runtime.shutdown_background();
-    let (deadline, all_ended) = ran?;
-    let closed = close(cache, deadline, out)?;
+    let is_complete = ran?;
     out.note("stopped");
-    Ok(if all_ended && closed { 0 } else { DROPPED })
+    Ok(if is_complete { 0 } else { DROPPED })
 }
 
 fn open(
@@ -126,14 +126,15 @@ fn open(
     Ok(builder.open()?)
 }
 
-/// Serves until a signal, and then as long as the grace lasts. Returns until when the process
-/// must have ended, and whether everything that was under way has.
+/// Serves until a signal, then as long as the grace lasts, and closes the cache. Says whether
+/// everything that was under way has ended.
 async fn run(
     args: &Serve,
     out: Output,
     limits: connections::Limits,
     served: &Arc<Served>,
-) -> Result<(Instant, bool)> {
+    cache: SemanticCache,
+) -> Result<bool> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("serve: cannot listen on {}", args.listen))?;
@@ -151,13 +152,16 @@ async fn run(
     signals.recv().await;
     upkeep.abort();
     let grace = Duration::from_secs(args.grace);
-    let deadline = Instant::now() + grace;
+    let mut deadline = Instant::now() + grace;
     // The receiver ends after this.
     let _ = stop.send(());
     let all_ended = tokio::select! {
         _ = &mut serving => true,
         () = sleep_until(deadline - CLOSING.min(grace / 4)) => false,
-        _ = signals.recv() => false,
+        _ = signals.recv() => {
+            deadline = deadline.min(Instant::now() + CLOSING);
+            false
+        }
     };
     if let Some(dropped) = served.activity.list().filter(|_| !all_ended) {
         out.warn(&format!(
@@ -165,21 +169,34 @@ async fn run(
         ));
     }
     serving.abort();
-    Ok((deadline, all_ended))
+    let is_closed = close(cache, deadline, &mut signals, out).await?;
+    Ok(all_ended && is_closed)
 }
 
-/// Closes the cache, and says whether that was possible in time.
-fn close(cache: SemanticCache, deadline: Instant, out: Output) -> Result<bool> {
-    let (done, is_done) = std::sync::mpsc::channel();
+/// Closes the cache, and says whether that was possible in time. A signal leaves it little time.
+async fn close(
+    cache: SemanticCache,
+    mut deadline: Instant,
+    signals: &mut mpsc::Receiver<()>,
+    out: Output,
+) -> Result<bool> {
+    let (done, mut is_done) = oneshot::channel();
+    // A thread of the runtime might not be free.
     std::thread::spawn(move || {
         // Nobody waits any more if it took too long.
         let _ = done.send(cache.close());
     });
-    match is_done.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Ok(closed) => closed.map(|()| true).map_err(Into::into),
-        Err(_) => {
-            out.warn("the store did not end a call in time; access times and counters that waited were dropped, entries were not");
-            Ok(false)
+    loop {
+        tokio::select! {
+            closed = &mut is_done => {
+                closed.context("serve: the cache was not closed")??;
+                return Ok(true);
+            }
+            () = sleep_until(deadline) => {
+                out.warn("the store did not end a call in time; access times and counters that waited were dropped, no acknowledged entry was");
+                return Ok(false);
+            }
+            Some(()) = signals.recv() => deadline = deadline.min(Instant::now() + CLOSING),
         }
     }
 }

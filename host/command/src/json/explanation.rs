@@ -28,7 +28,7 @@ pub struct Explanation {
     exact: Option<Judged>,
     /// The nearest other entries, the most similar first.
     candidates: Vec<Judged>,
-    /// The message of the embedder, if it failed; then there are no candidates.
+    /// What is known of the failure of the embedder, if it failed; then there are no candidates.
     #[serde(skip_serializing_if = "Option::is_none")]
     embedder_error: Option<String>,
 }

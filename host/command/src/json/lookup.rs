@@ -49,7 +49,7 @@ pub struct Miss {
     /// `bypass`, `below_threshold`, `no_match`, `low_confidence`, `unreadable`, `dim_mismatch` or
     /// `embedder_failure`.
     reason: &'static str,
-    /// The message of the embedder, if it failed.
+    /// What is known of the failure of the embedder, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     embedder_error: Option<String>,
 }

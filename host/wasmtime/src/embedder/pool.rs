@@ -92,7 +92,8 @@ struct State {
 
 struct Job {
     texts: Vec<String>,
-    until: Instant,
+    /// When its time is up, if its limit is one that a clock can reach.
+    until: Option<Instant>,
     /// A thread has it.
     begun: bool,
     /// Its outcome decides whether the embedder is left alone any longer.
@@ -213,7 +214,7 @@ impl Shared {
         state.next += 1;
         let job = Job {
             texts,
-            until: Instant::now() + self.limits.timeout,
+            until: Instant::now().checked_add(self.limits.timeout),
             begun: false,
             is_probe,
             done,
@@ -334,8 +335,9 @@ impl Shared {
                 state.is_watched = false;
                 return;
             }
-            let until = state.jobs.first_key_value().map(|(_, job)| job.until);
-            let left = until.map_or(IDLE, |until| {
+            let was_idle = state.jobs.is_empty();
+            let first = state.jobs.first_key_value();
+            let left = first.and_then(|(_, job)| job.until).map_or(IDLE, |until| {
                 until.saturating_duration_since(Instant::now())
             });
             if !left.is_zero() {
@@ -344,7 +346,7 @@ impl Shared {
                     .wait_timeout(state, left)
                     .unwrap_or_else(PoisonError::into_inner);
                 state = locked;
-                if waited.timed_out() && until.is_none() && state.jobs.is_empty() {
+                if waited.timed_out() && was_idle && state.jobs.is_empty() {
                     state.is_watched = false;
                     return;
                 }

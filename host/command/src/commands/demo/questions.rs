@@ -27,7 +27,7 @@ impl Kind {
     /// The heading of the kind's questions.
     pub fn title(self) -> &'static str {
         match self {
-            Self::Same => "The same words (case and spacing do not count)",
+            Self::Same => "The same words, in other case or spacing: should hit",
             Self::Reworded => "Other words, the same meaning: should hit",
             Self::Unrelated => "Something else altogether: must miss",
             Self::Trap => "Traps, similar words with another meaning: should miss",

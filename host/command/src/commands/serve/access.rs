@@ -23,11 +23,12 @@ const OPEN: [&str; 4] = ["/livez", "/readyz", "/health", "/openapi.json"];
 pub enum Access {
     /// This token.
     Token(String),
-    /// An authority that names this machine. That keeps out web pages, which can send requests
-    /// here under another name (DNS rebinding).
-    Local,
-    /// Nothing.
-    Anybody,
+    /// An authority that names this machine, or is one of these names. That keeps out web pages,
+    /// which can send requests here under another name (DNS rebinding).
+    Local(Vec<String>),
+    /// An authority that is an IP address, `localhost` or one of these names: no name that a web
+    /// page could have led here.
+    Anybody(Vec<String>),
 }
 
 impl Access {
@@ -36,8 +37,8 @@ impl Access {
             return Ok(Self::Token(token));
         }
         match (args.listen.ip().is_loopback(), args.without_token) {
-            (true, false) => Ok(Self::Local),
-            (_, true) => Ok(Self::Anybody),
+            (true, false) => Ok(Self::Local(args.allow_host.clone())),
+            (_, true) => Ok(Self::Anybody(args.allow_host.clone())),
             (false, false) => bail!(
                 "serve: {} can be reached from other machines, and no token is set; set $MNEME_TOKEN or --token-file, or allow everything to everybody with --without-token",
                 args.listen
@@ -48,12 +49,11 @@ impl Access {
     /// Whether the request has what it must carry.
     pub fn allows(&self, request: &Request) -> bool {
         match self {
-            Self::Anybody => true,
-            Self::Local => {
-                let mut names = foreign::authorities(request);
-                let is_local =
-                    |name: Option<Authority>| name.is_some_and(|name| is_local(name.host()));
-                names.next().is_some_and(is_local) && names.all(is_local)
+            Self::Anybody(names) => all_hosts(request, |host| {
+                address(host).is_some() || is_local(host) || is_among(names, host)
+            }),
+            Self::Local(names) => {
+                all_hosts(request, |host| is_local(host) || is_among(names, host))
             }
             Self::Token(token) => bearer(request.headers())
                 .is_some_and(|given| bool::from(given.as_bytes().ct_eq(token.as_bytes()))),
@@ -90,13 +90,29 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .then(|| token.trim_start())
 }
 
+/// Whether a request names hosts, and all of them are of this kind.
+fn all_hosts(request: &Request, is_so: impl Fn(&str) -> bool) -> bool {
+    let is_so = |name: Option<Authority>| name.is_some_and(|name| is_so(name.host()));
+    let mut names = foreign::authorities(request);
+    names.next().is_some_and(&is_so) && names.all(is_so)
+}
+
+/// The address that a host is, unless it is a name.
+fn address(host: &str) -> Option<IpAddr> {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    bare.unwrap_or(host).parse().ok()
+}
+
 /// Whether a host is only this machine.
 fn is_local(host: &str) -> bool {
-    let name = host.trim_start_matches('[').trim_end_matches(']');
-    let address = name
-        .parse()
-        .is_ok_and(|address: IpAddr| address.is_loopback());
-    address || name.eq_ignore_ascii_case("localhost")
+    let is_loopback = address(host).is_some_and(|address| address.is_loopback());
+    is_loopback || host.eq_ignore_ascii_case("localhost")
+}
+
+fn is_among(names: &[String], host: &str) -> bool {
+    names.iter().any(|name| name.eq_ignore_ascii_case(host))
 }
 
 /// Lets in what may come in, whatever its route is.
@@ -122,10 +138,15 @@ fn admit(access: &Access, request: &Request) -> Result<(), Fault> {
             "unauthorized",
             "the request has no valid token; send `authorization: Bearer TOKEN`",
         )),
-        Access::Local | Access::Anybody => Err(Fault::new(
+        Access::Local(_) => Err(Fault::new(
             StatusCode::FORBIDDEN,
             "forbidden",
-            "without a token, the server answers only requests to localhost; use localhost in the URL, or start the server with a token",
+            "without a token, the server answers only requests to localhost; use localhost in the URL, or start the server with a token or with --allow-host NAME",
+        )),
+        Access::Anybody(_) => Err(Fault::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "without a token, the server answers only to localhost, to IP addresses and to names it was told; use its IP address in the URL, or start it with --allow-host NAME or with a token",
         )),
     }
 }
@@ -151,6 +172,28 @@ mod tests {
         ] {
             assert!(!is_local(host), "{host}");
         }
+    }
+
+    #[test]
+    fn anybody_may_use_addresses_and_names_that_were_told() {
+        let names = vec!["cache.test".to_owned()];
+        let (anybody, local) = (Access::Anybody(names.clone()), Access::Local(names));
+        for (host, by_anybody, on_this_machine) in [
+            ("10.0.0.1:7420", true, false),
+            ("[2001:db8::1]:7420", true, false),
+            ("localhost:7420", true, true),
+            ("CACHE.test", true, true),
+            ("evil.test", false, false),
+            ("sub.cache.test", false, false),
+            ("10.0.0.1.evil.test", false, false),
+            ("x@10.0.0.1", false, false),
+        ] {
+            let request = Request::builder().header(header::HOST, host);
+            let request = request.body(Body::empty()).unwrap();
+            assert_eq!(anybody.allows(&request), by_anybody, "{host}");
+            assert_eq!(local.allows(&request), on_this_machine, "{host}");
+        }
+        assert!(!anybody.allows(&Request::default()));
     }
 
     #[test]

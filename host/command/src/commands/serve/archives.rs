@@ -13,7 +13,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use mneme::checkpoint::{self, ImportMode, InspectOptions, LoadOptions};
 use mneme::{Error, SemanticCache};
@@ -25,8 +25,8 @@ use tokio_util::io::ReaderStream;
 use utoipa::{IntoParams, ToSchema};
 
 use super::activity::Holding;
-use super::body::{self, Unread};
-use super::fault::Fault;
+use super::body::{self, Limited, Unread};
+use super::fault::{self, Fault};
 use super::request::{AllNamespaces, check_archive};
 use super::served::Served;
 use crate::commands::checkpoint::dump_options;
@@ -61,11 +61,19 @@ pub struct Dump {
 pub async fn dump(
     State(served): State<Arc<Served>>,
     _: AllNamespaces,
+    method: Method,
+    at: Uri,
     query: Result<Query<Dump>, QueryRejection>,
 ) -> Result<Response, Fault> {
+    // Routes of GET take HEAD too, which would make an archive for nobody.
+    if method != Method::GET {
+        let allowed = [(header::ALLOW, "GET")];
+        return Ok((allowed, fault::method_not_allowed(at).await).into_response());
+    }
     let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
     let options = dump_options(how.portable, how.zstd, how.level);
-    let right = served.start_job()?;
+    let transfer = served.start_transfer()?;
+    let right = served.start_job().await?;
     let attendance = Attendance::default();
     let file = attendance.passes(temporary()?);
     let dump = move |cache: &SemanticCache| cache.dump_verified(file, options);
@@ -74,7 +82,7 @@ pub async fn dump(
         Attended {
             inner: mut file, ..
         },
-    ) = served.job(Arc::clone(&right), dump).await?;
+    ) = served.job(right, dump).await?;
     let length = file.stream_position().map_err(|error| no_room(&error))?;
     file.seek(SeekFrom::Start(0))
         .map_err(|error| no_room(&error))?;
@@ -92,7 +100,8 @@ pub async fn dump(
         ),
     ];
     let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(file), PIECE);
-    let body = Holding::new(Body::from_stream(stream), right);
+    let body = Limited::new(Body::from_stream(stream), served.limits.job);
+    let body = Holding::new(Body::new(body), transfer);
     Ok((headers, Body::new(body)).into_response())
 }
 
@@ -141,10 +150,15 @@ pub async fn load(
 ) -> Result<Json<json::Loaded>, Fault> {
     check_archive(&headers)?;
     let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
-    let right = served.start_job()?;
-    let attendance = Attendance::default();
+    let transfer = served.start_transfer()?;
     let started = Instant::now();
-    let file = receive(request.into_body(), served.limits.archive).await?;
+    let receiving = receive(request.into_body(), served.limits.archive);
+    let file = timeout(served.limits.job, receiving)
+        .await
+        .unwrap_or_else(|_| Err(Fault::slow_archive()))?;
+    let right = served.start_job().await?;
+    drop(transfer);
+    let attendance = Attendance::default();
     let mut again = file.try_clone().map_err(|error| no_room(&error))?;
     inspect(&served, Arc::clone(&right), attendance.passes(file)).await?;
     again.rewind().map_err(|error| no_room(&error))?;

@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use http_body::SizeHint;
 use tokio::time::{Sleep, sleep};
 
 /// The most bytes of an unwanted body that are read, and the most time for that.
@@ -72,6 +73,13 @@ impl Timed {
 }
 
 impl Kept {
+    fn is_late(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_late
+    }
+
     fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, axum::Error>>> {
         let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         body.poll(context)
@@ -87,6 +95,45 @@ impl HttpBody for Kept {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Piece, axum::Error>>> {
         self.poll(context)
+    }
+}
+
+/// A body that is cut off when it was not taken within a time.
+pub struct Limited {
+    body: Body,
+    due: Pin<Box<Sleep>>,
+}
+
+impl Limited {
+    pub fn new(body: Body, patience: Duration) -> Self {
+        Self {
+            body,
+            due: Box::pin(sleep(patience)),
+        }
+    }
+}
+
+impl HttpBody for Limited {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Piece, axum::Error>>> {
+        if self.due.as_mut().poll(context).is_ready() {
+            let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+            return Poll::Ready(Some(Err(axum::Error::new(late))));
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -123,7 +170,8 @@ async fn drain(body: &Kept) -> bool {
     let reading = async {
         loop {
             match poll_fn(|context| body.poll(context)).await {
-                None => return true,
+                // One that is late has an end for its reader only.
+                None => return !body.is_late(),
                 Some(Ok(piece)) => {
                     let length = piece.data_ref().map_or(0, Bytes::len);
                     if length > left {

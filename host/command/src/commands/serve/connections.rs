@@ -29,7 +29,7 @@ const OTHER_FILES: u32 = 128;
 const DEFAULT_MOST: u32 = 1024;
 /// The most requests of one HTTP/2 connection at the same time.
 const MAX_STREAMS: u32 = 64;
-/// How long a silent connection may last once the server stops.
+/// How long a connection that nothing is sent on may be silent once the server stops.
 const SILENT_AT_THE_END: Duration = Duration::from_millis(500);
 /// The time without a request, in units of the idle timeout, after which what is still written
 /// no longer counts. It ends HTTP/2 connections that only ask whether the server lives.
@@ -171,26 +171,35 @@ async fn attend(
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS);
     let mut serving = pin!(builder.serve_connection(io, service));
-    let mut idle = limits.idle;
+    let mut patience = Patience {
+        sending: limits.idle,
+        silent: limits.idle,
+    };
+    let mut is_stopping = false;
     loop {
-        let due = connection.silent_at(idle);
+        let due = connection.silent_at(patience);
         let waiting = async {
+            let changed = connection.changed.notified();
             match due {
-                Some(due) => sleep_until(due).await,
+                Some(due) => tokio::select! {
+                    () = sleep_until(due) => {}
+                    () = changed => {}
+                },
                 // Asked again when a request has been answered.
-                None => connection.changed.notified().await,
+                None => changed.await,
             }
         };
         tokio::select! {
             // Errors are the client's: it has left, or does not speak HTTP.
             _ = serving.as_mut() => return,
             () = connection.leave.notified() => return,
-            Ok(_) = stopping.wait_for(|stop| *stop), if idle == limits.idle => {
+            Ok(_) = stopping.wait_for(|stop| *stop), if !is_stopping => {
                 serving.as_mut().graceful_shutdown();
-                idle = SILENT_AT_THE_END.min(limits.idle / 2);
+                is_stopping = true;
+                patience.silent = SILENT_AT_THE_END.min(limits.idle);
             }
             () = waiting => {
-                if due.is_some() && connection.silent_at(idle).is_some_and(|due| due <= Instant::now()) {
+                if connection.silent_at(patience).is_some_and(|due| due <= Instant::now()) {
                     return;
                 }
             }
@@ -198,10 +207,19 @@ async fn attend(
     }
 }
 
+/// How long a connection may be silent.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// While its client has not taken all of a response.
+    sending: Duration,
+    /// While nothing is sent.
+    silent: Duration,
+}
+
 /// One connection, as it is watched.
 struct Connection {
     state: Mutex<State>,
-    /// A request was answered, so there is a time at which it is silent.
+    /// The time at which it is silent has changed.
     changed: Notify,
     /// It must make room for another.
     leave: Notify,
@@ -216,6 +234,8 @@ struct State {
     asked: Instant,
     /// When bytes were last sent.
     wrote: Instant,
+    /// Whether bytes wait until the client takes others.
+    is_blocked: bool,
     /// Whether it ever brought a request.
     is_used: bool,
 }
@@ -229,6 +249,7 @@ impl Connection {
                 sending: 0,
                 asked: now,
                 wrote: now,
+                is_blocked: false,
                 is_used: false,
             }),
             changed: Notify::new(),
@@ -241,16 +262,16 @@ impl Connection {
     }
 
     /// When it will have been silent for so long, if no request is under way.
-    fn silent_at(&self, idle: Duration) -> Option<Instant> {
+    fn silent_at(&self, patience: Patience) -> Option<Instant> {
         let state = self.state();
         if state.answering > 0 {
             return None;
         }
-        let wrote = match state.sending {
-            0 => state.wrote.min(state.asked + idle * WRITING),
-            _ => state.wrote,
-        };
-        Some(state.asked.max(wrote) + idle)
+        if state.sending > 0 || state.is_blocked {
+            return Some(state.asked.max(state.wrote) + patience.sending);
+        }
+        let wrote = state.wrote.min(state.asked + patience.silent * WRITING);
+        Some(state.asked.max(wrote) + patience.silent)
     }
 }
 
@@ -304,6 +325,8 @@ impl Drop for Sending {
             let mut state = connection.state();
             state.sending -= 1;
             state.asked = Instant::now();
+            drop(state);
+            connection.changed.notify_one();
         }
     }
 }
@@ -336,7 +359,7 @@ impl Open {
         let mut all = self.all();
         let silent = all.1.iter().filter_map(|(id, connection)| {
             let state = connection.state();
-            let is_silent = state.answering == 0 && state.sending == 0;
+            let is_silent = state.answering == 0 && state.sending == 0 && !state.is_blocked;
             is_silent.then_some((state.is_used, state.asked, *id))
         });
         let Some((.., id)) = silent.min() else {
@@ -374,9 +397,12 @@ struct Heard {
 
 impl Heard {
     fn note(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let mut state = self.connection.state();
+        state.is_blocked = outcome.is_pending();
         if matches!(outcome, Poll::Ready(Ok(1..))) {
-            self.connection.state().wrote = Instant::now();
+            state.wrote = Instant::now();
         }
+        drop(state);
         outcome
     }
 }

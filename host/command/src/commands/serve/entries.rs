@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use mneme::{GetRequest, PutRequest};
+use axum::response::{IntoResponse, Response};
+use mneme::embedder::EmbedError;
+use mneme::{GetRequest, Lookup, PutRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::fault::Fault;
+use super::fault::{Fault, Logged, of_embedder};
 use super::request::{Body, Namespace};
 use super::served::Served;
 use crate::{json, ttl_field};
@@ -46,6 +48,22 @@ impl Question {
     }
 }
 
+/// Leaves of the embedder's failure what a client may know, and returns the rest for the log.
+fn hide(failure: &mut Option<EmbedError>) -> Option<Logged> {
+    let error = failure.as_mut()?;
+    let shown = of_embedder(error.retryable).to_owned();
+    let message = std::mem::replace(&mut error.message, shown);
+    Some(Logged(format!("the embedder failed: {message}")))
+}
+
+fn answer(result: impl Serialize, log: Option<Logged>) -> Response {
+    let mut response = Json(result).into_response();
+    if let Some(log) = log {
+        response.extensions_mut().insert(log);
+    }
+    response
+}
+
 /// Look up the answer to a question
 ///
 /// A miss is a result, not an error.
@@ -60,10 +78,14 @@ pub async fn get(
     State(served): State<Arc<Served>>,
     Namespace(namespace): Namespace,
     Body(question): Body<Question>,
-) -> Result<Json<json::Lookup>, Fault> {
+) -> Result<Response, Fault> {
     let request = question.request(namespace);
-    let lookup = served.call(served.cache.get(request)).await?;
-    Ok(Json((&lookup).into()))
+    let mut lookup = served.call(served.cache.get(request)).await?;
+    let log = match &mut lookup {
+        Lookup::Miss(miss) => hide(&mut miss.embedder_error),
+        Lookup::Hit(_) => None,
+    };
+    Ok(answer(json::Lookup::from(&lookup), log))
 }
 
 /// A question to explain.
@@ -99,7 +121,7 @@ pub async fn explain(
     State(served): State<Arc<Served>>,
     Namespace(namespace): Namespace,
     Body(body): Body<Explained>,
-) -> Result<Json<json::Explanation>, Fault> {
+) -> Result<Response, Fault> {
     let question = Question {
         query: body.query,
         embedding: body.embedding,
@@ -108,8 +130,9 @@ pub async fn explain(
     };
     let request = question.request(namespace);
     let explain = served.cache.explain(request, body.limit);
-    let explained = served.call(explain).await?;
-    Ok(Json((&explained).into()))
+    let mut explained = served.call(explain).await?;
+    let log = hide(&mut explained.embedder_error);
+    Ok(answer(json::Explanation::from(&explained), log))
 }
 
 /// An answer to store.
@@ -170,7 +193,7 @@ pub async fn put(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delete {
-    /// The question; case and spacing do not count.
+    /// The question, as it was stored. Case and spacing do not count, unless the server keeps them.
     query: String,
 }
 

@@ -32,6 +32,18 @@ struct Reason {
 #[derive(Clone)]
 pub struct Logged(pub String);
 
+/// What a client learns of a failure of the embedder, whose message may name hosts and users.
+pub fn of_embedder(retryable: bool) -> &'static str {
+    match retryable {
+        true => {
+            "the embedder failed for now; try again later, or pass the embedding; the server's standard error says why"
+        }
+        false => {
+            "the embedder failed, and would again; pass the embedding, or change the text; the server's standard error says why"
+        }
+    }
+}
+
 impl Fault {
     pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
         Self {
@@ -62,6 +74,15 @@ impl Fault {
             StatusCode::REQUEST_TIMEOUT,
             "timeout",
             "the body did not arrive in time; see --body-timeout",
+        )
+    }
+
+    /// An archive that did not arrive in time.
+    pub fn slow_archive() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "timeout",
+            "the archive did not arrive in time; see --archive-timeout",
         )
     }
 
@@ -135,6 +156,11 @@ impl From<Error> for Fault {
         let mut fault = match &error {
             Error::Backend { .. } | Error::Corrupt(_) | Error::Schema(_) | Error::Component(_) => {
                 Self::failed(status, error.kind(), error.to_string())
+            }
+            Error::Embedder(_) => {
+                let mut fault = Self::new(status, error.kind(), of_embedder(retryable));
+                fault.log = Some(error.to_string());
+                fault
             }
             _ => Self::new(status, error.kind(), error.to_string()),
         };

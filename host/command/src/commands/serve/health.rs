@@ -120,7 +120,6 @@ pub async fn check(
     query: Result<Query<Check>, QueryRejection>,
 ) -> Result<Response, Fault> {
     let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
-    // It notices a store that has vanished, which a deep check would make again.
     let cheap = cheap_check(&served).await;
     let health = match cheap {
         Ok(health) if how.deep && health.healthy => Arc::new(deep_check(&served).await?),
@@ -153,7 +152,7 @@ async fn cheap_check(served: &Arc<Served>) -> Result<Arc<Health>, String> {
 async fn deep_check(served: &Arc<Served>) -> Result<Health, Fault> {
     let only = Arc::clone(&served.check).try_acquire_owned();
     let only = only.map_err(|_| Fault::busy("another full check is under way; try again later"))?;
-    let right = served.start_job()?;
+    let right = served.start_job().await?;
     let (store, embedder) = (served.store.clone(), served.embedder.clone());
     let check = move |cache: &SemanticCache| {
         let _only = only;
@@ -218,10 +217,10 @@ pub async fn scrape(State(served): State<Arc<Served>>) -> Result<Response, Fault
         let (metrics, cache) = (Arc::clone(&served.metrics), served.cache.clone());
         async move {
             let read = cache.run(move |_| Ok(metrics.read_cache())).await;
-            read.unwrap_or_default()
+            read.ok()
         }
     });
-    let text = served.metrics.text(gauges.await);
+    let text = served.metrics.text(gauges.await.flatten());
     let text = text.map_err(|error| Fault::internal(error.to_string()))?;
     let kind = [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)];
     Ok((kind, text).into_response())

@@ -21,6 +21,9 @@ use crate::store_url::StoreUrl;
 /// The most dumps, loads and full checks at the same time.
 pub const JOBS: usize = 4;
 
+/// The most archives that are received or sent at the same time.
+pub const TRANSFERS: usize = 16;
+
 /// What all requests share.
 pub struct Served {
     pub cache: AsyncSemanticCache,
@@ -32,10 +35,11 @@ pub struct Served {
     pub activity: Arc<Activity>,
     pub limits: Limits,
     pub health: Shared<Result<Arc<Health>, String>>,
-    pub gauges: Shared<Vec<MetricFamily>>,
+    pub gauges: Shared<Option<Vec<MetricFamily>>>,
     /// The right to the one full check.
     pub check: Arc<Semaphore>,
     pub jobs: Arc<Semaphore>,
+    pub transfers: Arc<Semaphore>,
     pub idle: Idle,
 }
 
@@ -89,12 +93,23 @@ impl Served {
         self.within(self.limits.job, calls).await
     }
 
-    /// The right to one of the few jobs.
-    pub fn start_job(&self) -> Result<Arc<OwnedSemaphorePermit>, Fault> {
-        let right = Arc::clone(&self.jobs).try_acquire_owned();
-        right.map(Arc::new).map_err(|_| {
-            Fault::busy(format!(
+    /// The right to one of the few jobs, for which a request waits in line.
+    pub async fn start_job(&self) -> Result<Arc<OwnedSemaphorePermit>, Fault> {
+        let right = Arc::clone(&self.jobs).acquire_owned();
+        match timeout(self.limits.request, right).await {
+            Ok(Ok(right)) => Ok(Arc::new(right)),
+            _ => Err(Fault::busy(format!(
                 "{JOBS} dumps, loads and full checks are under way; try again later"
+            ))),
+        }
+    }
+
+    /// The right to receive or send an archive.
+    pub fn start_transfer(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        let right = Arc::clone(&self.transfers).try_acquire_owned();
+        right.map_err(|_| {
+            Fault::busy(format!(
+                "{TRANSFERS} archives are being received or sent; try again later"
             ))
         })
     }

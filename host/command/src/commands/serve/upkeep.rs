@@ -18,26 +18,77 @@ const REST: u32 = 20;
 /// Runs until it is dropped. `interval` is the time between two removals, zero for none.
 pub async fn run(served: Arc<Served>, interval: Duration, out: Output) {
     let mut due = Instant::now() + interval;
+    let mut flushing = Task::new("written access times and counters");
+    let mut removing = Task::new("removed expired entries");
     loop {
         sleep(TICK).await;
         if served.idle.begins(PAUSE) {
             let outcome = served.cache.run(|cache| cache.flush()).await;
-            warn(out, "written access times and counters", outcome.err());
+            if outcome.is_err() {
+                // What waits is still there.
+                served.idle.used();
+            }
+            flushing.ended(out, outcome.err());
         }
         if !interval.is_zero() && Instant::now() >= due {
             let started = Instant::now();
             // In steps, between which others are served.
             let outcome = served.cache.run(|cache| cache.vacuum(None, false)).await;
-            warn(out, "removed expired entries", outcome.err());
+            removing.ended(out, outcome.err());
             due = Instant::now() + interval.max(started.elapsed() * REST);
         }
     }
 }
 
-fn warn(out: Output, what: &str, error: Option<mneme::Error>) {
-    if let Some(error) = error {
-        out.warn(&format!(
-            "could not have {what}: {error}; it is tried again"
-        ));
+/// What is done again and again.
+struct Task {
+    what: &'static str,
+    /// Why it failed the last time, if it did.
+    failure: Option<String>,
+}
+
+impl Task {
+    fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            failure: None,
+        }
+    }
+
+    /// Says why it failed, once for as long as that does not change.
+    fn ended(&mut self, out: Output, error: Option<mneme::Error>) {
+        if let Some(news) = self.news(error.map(|error| error.to_string())) {
+            out.warn(&news);
+        }
+    }
+
+    fn news(&mut self, failure: Option<String>) -> Option<String> {
+        let is_new = failure != self.failure;
+        self.failure = failure;
+        let failure = self.failure.as_ref().filter(|_| is_new)?;
+        let what = self.what;
+        Some(format!(
+            "could not have {what}: {failure}; it is tried again"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_said_once_until_it_changes() {
+        let mut task = Task::new("done it");
+        let mut news = |failure: Option<&str>| task.news(failure.map(str::to_owned));
+        let full = news(Some("the disk is full"));
+        assert_eq!(
+            full.as_deref(),
+            Some("could not have done it: the disk is full; it is tried again")
+        );
+        assert_eq!(news(Some("the disk is full")), None);
+        assert!(news(Some("it is read-only")).is_some());
+        assert_eq!(news(None), None);
+        assert!(news(Some("it is read-only")).is_some());
     }
 }

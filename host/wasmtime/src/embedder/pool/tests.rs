@@ -107,6 +107,13 @@ fn texts_are_embedded_and_bad_ones_are_told() {
 }
 
 #[test]
+fn there_may_be_no_time_limit() {
+    let f = fixture(Duration::MAX, 1, 1, LONG);
+    assert_eq!(f.ask("four").unwrap()[0].vector, [4.0]);
+    assert!(message(f.ask("blank")).contains("blank"));
+}
+
+#[test]
 fn a_call_that_hangs_is_abandoned_and_another_thread_goes_on() {
     let mut f = fixture(SHORT, 1, 100, LONG);
     for _ in 0..3 {

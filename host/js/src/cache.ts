@@ -336,8 +336,9 @@ export class SemanticCache {
     for (let present; (present = this.#flights.get(key)) !== undefined;) {
       signal?.throwIfAborted();
       const shared = await (signal ? until(present, signal) : present);
-      // Whoever computed has heard of a failure. Those who waited compute themselves, one by one.
-      if (shared) {
+      // Whoever computed has heard of a failure. Those who waited compute themselves, one by one,
+      // as does who wants no stored answer.
+      if (shared && !(request.bypass && shared.hit)) {
         return { value: shared.value as T, origin: 'shared' };
       }
     }

@@ -47,6 +47,8 @@ export interface Embedder {
   readonly dimensions: number;
   /** The most texts of one call of `embed`, at least 1. Default 100. */
   readonly maxBatch?: number | undefined;
+  /** The most calls of `embed` at a time, at least 1; further ones wait. Default 16. */
+  readonly concurrency?: number | undefined;
   /**
    * How long one call of `embed` may take, with its retries. After that `signal` is aborted and the
    * call has failed. Default 10.

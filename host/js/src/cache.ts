@@ -80,6 +80,8 @@ interface Landed {
   cacheError?: unknown;
 }
 
+const STORE_TIMEOUT_SECONDS = 30;
+
 type Cause = { error: unknown } | undefined;
 
 /**
@@ -675,7 +677,8 @@ export class SemanticCache {
   }
 
   #start(): Instance {
-    const timeout = seconds(this.#options.storeTimeoutSeconds, 'storeTimeoutSeconds');
+    const { storeTimeoutSeconds = STORE_TIMEOUT_SECONDS } = this.#options;
+    const timeout = seconds(storeTimeoutSeconds, 'storeTimeoutSeconds');
     const timeoutMs = timeout && 1000 * timeout;
     return new Instance(this.#instantiate, this.#store, this.#callbacks.hooks(), timeoutMs);
   }

@@ -216,7 +216,11 @@ export interface CacheOptions {
   touchLimit?: number | undefined;
   /** How long access data may wait in memory. Default 5. */
   touchIntervalSeconds?: number | undefined;
-  /** How long a call of the store may take that returns a promise. Default null: for ever. */
+  /**
+   * How long a call of the store may take that returns a promise; ten times as long if it works on
+   * all data. Default 30; null: for ever. After that the call has failed, and for a second (longer
+   * if it goes on) further ones fail at once.
+   */
   storeTimeoutSeconds?: number | null | undefined;
   /** The clock: milliseconds since the Unix epoch. Default `Date.now`. */
   now?: (() => number) | undefined;

@@ -70,12 +70,19 @@ export class NodeSqliteStore extends SqlStore {
     };
     super(claims, () => {
       create(path);
-      return new NodeSqliteDriver(
+      const driver = new NodeSqliteDriver(
         path,
         busyMs,
         `PRAGMA journal_mode = WAL; PRAGMA synchronous = ${level};
          PRAGMA cache_size = -${CACHE_KIB}; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};`,
       );
+      try {
+        driver.acceptEncoding();
+      } catch (error) {
+        driver.close();
+        throw error;
+      }
+      return driver;
     });
     this.#path = path;
   }

@@ -332,6 +332,48 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
     assert.equal(count, 1);
   });
 
+  test('is created, only used, or only read, as the mode says', async () => {
+    const found = await run(`
+      const { existsSync, readFileSync, writeFileSync } = await import('node:fs');
+      const withMode = async (name, mode) => SemanticCache.open({ store: nodeSqlite(at(name), { mode }),
+        embedder: letters(), onError: () => {} });
+      const found = { wrong: await outcome(withMode('mode.db', 'r')) };
+      writeFileSync(at('empty.db'), '');
+      for (const mode of ['ro', 'rw']) {
+        found['missing ' + mode] = [await outcome(withMode('mode.db', mode)), existsSync(at('mode.db'))];
+        found['empty ' + mode] = [await outcome(withMode('empty.db', mode)), readFileSync(at('empty.db')).length > 0];
+      }
+      const cache = await withMode('mode.db', 'rwc');
+      await cache.put('abcdefgh', 'r');
+      await cache.close();
+      const again = await withMode('mode.db', 'rw');
+      await again.put('mnopqrst', 's');
+      await again.close();
+      const before = readFileSync(at('mode.db')).toString('base64');
+      const reading = await withMode('mode.db', 'ro');
+      found.read = [(await reading.get('abcdefgh')).layer, (await reading.get('abcdefghh')).layer,
+        (await reading.stats()).entries, (await reading.health({ deep: true })).healthy];
+      found.computed = await reading.getOrCompute('zzzz', () => 'computed');
+      found.put = await outcome(reading.put('q', 'r'));
+      found.clear = await outcome(reading.clear());
+      found.dumped = (await reading.dump()).archive.size > 0;
+      found.closed = await outcome(reading.close());
+      found.same = readFileSync(at('mode.db')).toString('base64') === before;
+      console.log(JSON.stringify(found));`);
+    const { wrong, read, computed, put, clear, dumped, closed, same, ...refused } = found;
+    assert.match(wrong.message, /mode is "r"; give ro, rw or rwc/);
+    for (const [what, [{ code, message }, changed]] of Object.entries(refused)) {
+      assert.deepEqual([code, changed], ['backend', false], what);
+      assert.match(message, /there is no cache here/, what);
+    }
+    assert.deepEqual(read, ['exact', 'semantic', 2, true]);
+    for (const one of [put, clear]) {
+      assert.equal(one.code, 'backend');
+      assert.match(one.message, /mode ro, so it can only be read, and nothing was changed/);
+    }
+    assert.deepEqual([computed, dumped, closed.code, same], ['computed', true, undefined, true]);
+  });
+
   test('of another process is followed by default', async () => {
     const found = await run(`
       const [one, two] = [await open('shared.db'), await open('shared.db')];

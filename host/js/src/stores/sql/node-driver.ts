@@ -37,6 +37,7 @@ export function requireSqlite(): Sqlite {
 
 /** A database of `node:sqlite`. */
 export class NodeSqliteDriver implements SqlDriver {
+  readonly isReadOnly: boolean;
   readonly #path: string;
   readonly #db: DatabaseSync;
   readonly #timeout: number;
@@ -52,6 +53,7 @@ export class NodeSqliteDriver implements SqlDriver {
   constructor(path: string, timeout: number, pragmas: string, options: DatabaseSyncOptions = {}) {
     this.#path = path;
     this.#timeout = timeout;
+    this.isReadOnly = options.readOnly ?? false;
     const { DatabaseSync } = requireSqlite();
     this.#db = this.#told(() => new DatabaseSync(path, { ...options, timeout }));
     this.#file = path === '' ? undefined : fileAt(path);
@@ -90,6 +92,11 @@ export class NodeSqliteDriver implements SqlDriver {
   }
 
   write<T>(work: () => T, wait?: 'briefly'): T {
+    if (this.isReadOnly) {
+      throw new BackendError(
+        `SQLite file ${this.#path}: it was opened with the mode ro, so it can only be read, and nothing was changed; open it with rw to write`,
+      );
+    }
     // What is written to a file without a name is lost.
     if (this.#file !== undefined && fileAt(this.#path) !== this.#file) {
       throw new DataVanishedError(

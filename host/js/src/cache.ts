@@ -80,6 +80,8 @@ interface Landed {
   cacheError?: unknown;
 }
 
+const STORE_TIMEOUT_SECONDS = 30;
+
 type Cause = { error: unknown } | undefined;
 
 /**
@@ -336,8 +338,9 @@ export class SemanticCache {
     for (let present; (present = this.#flights.get(key)) !== undefined;) {
       signal?.throwIfAborted();
       const shared = await (signal ? until(present, signal) : present);
-      // Whoever computed has heard of a failure. Those who waited compute themselves, one by one.
-      if (shared) {
+      // Whoever computed has heard of a failure. Those who waited compute themselves, one by one,
+      // as does who wants no stored answer.
+      if (shared && !(request.bypass && shared.hit)) {
         return { value: shared.value as T, origin: 'shared' };
       }
     }
@@ -674,7 +677,8 @@ export class SemanticCache {
   }
 
   #start(): Instance {
-    const timeout = seconds(this.#options.storeTimeoutSeconds, 'storeTimeoutSeconds');
+    const { storeTimeoutSeconds = STORE_TIMEOUT_SECONDS } = this.#options;
+    const timeout = seconds(storeTimeoutSeconds, 'storeTimeoutSeconds');
     const timeoutMs = timeout && 1000 * timeout;
     return new Instance(this.#instantiate, this.#store, this.#callbacks.hooks(), timeoutMs);
   }

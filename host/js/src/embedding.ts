@@ -10,6 +10,7 @@ export interface Embedded {
 }
 
 const MAX_BATCH = 100;
+const CONCURRENCY = 16;
 const TIMEOUT_SECONDS = 10;
 const RETRIES = 2;
 /** The wait before the first retry, doubled for each further one. */
@@ -35,6 +36,7 @@ export class Embedding {
   readonly #maxBatch: number;
   readonly #timeoutMs: number;
   readonly #retries: number;
+  readonly #slots: Slots;
   #failures = 0;
   #rest: { until: number; ms: number; error: EmbedderError } | undefined;
   #isProbing = false;
@@ -47,6 +49,9 @@ export class Embedding {
     this.#timeoutMs =
       1000 * (seconds(embedder.timeoutSeconds, 'embedder.timeoutSeconds') ?? TIMEOUT_SECONDS);
     this.#retries = count(embedder.retries, 'embedder.retries') ?? RETRIES;
+    this.#slots = new Slots(
+      Math.max(count(embedder.concurrency, 'embedder.concurrency') ?? CONCURRENCY, 1),
+    );
   }
 
   /** A vector for each text; an `EmbedderError` if one cannot be had. */
@@ -68,7 +73,7 @@ export class Embedding {
       try {
         embedded.push(...(await this.#batch(texts.slice(from, from + this.#maxBatch), signal)));
       } catch (error) {
-        if (error instanceof EmbedderError) {
+        if (isEmbedderError(error)) {
           return { embedded, failure: error };
         }
         throw error;
@@ -84,8 +89,11 @@ export class Embedding {
         `the embedder ${JSON.stringify(fingerprint)} has no embed function, so every question and answer must come with its embedding`,
       );
     }
-    const isProbe = this.#enter();
+    await this.#slots.take(signal);
+    let isProbe = false;
     try {
+      // While it waited for its turn, others may have found out that the embedder fails.
+      isProbe = this.#enter();
       const embedded = await this.#persistently(texts, signal);
       this.#failures = 0;
       this.#rest = undefined;
@@ -94,6 +102,7 @@ export class Embedding {
       if (isProbe) {
         this.#isProbing = false;
       }
+      this.#slots.give();
     }
   }
 
@@ -142,7 +151,8 @@ export class Embedding {
     this.#failures += 1;
     if (this.#rest || isLate || retryAfterMs !== undefined || this.#failures >= FAILURES) {
       const longer = Math.min(2 * (this.#rest?.ms ?? SHORTEST_REST_MS / 2), LONGEST_REST_MS);
-      const ms = Math.min(retryAfterMs ?? longer, LONGEST_REST_MS);
+      const asked = Math.max(retryAfterMs ?? longer, SHORTEST_REST_MS);
+      const ms = Math.min(asked, LONGEST_REST_MS);
       this.#rest = { until: this.#now() + ms, ms, error };
     }
   }
@@ -178,14 +188,63 @@ export class Embedding {
   #checked(returned: unknown, texts: string[]): Embedded[] {
     const { fingerprint } = this.#embedder;
     if (!Array.isArray(returned) || returned.length !== texts.length) {
-      throw new EmbedderError(
+      throw new Unusable(
         `the embedder ${JSON.stringify(fingerprint)} returned ${Array.isArray(returned) ? returned.length : 'no'} vectors for ${texts.length} texts; it must return one for each`,
       );
     }
     try {
       return returned.map(embeddedOf);
     } catch (cause) {
-      throw new EmbedderError(describe(cause), { cause });
+      throw new Unusable(describe(cause), { cause });
+    }
+  }
+}
+
+/** What the embedder returned is no vector of each text. */
+class Unusable extends EmbedderError {}
+
+/** Of this package, or of another copy of it. */
+function isEmbedderError(thrown: unknown): thrown is EmbedderError {
+  return isMnemeError(thrown) && thrown.code === 'embedder';
+}
+
+/** Lets so many through at a time, in the order in which they came. */
+class Slots {
+  #free: number;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(free: number) {
+    this.#free = free;
+  }
+
+  /** Waits for a slot, which `give` gives back. */
+  async take(signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
+    if (this.#free > 0) {
+      this.#free -= 1;
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      const abort = () => {
+        this.#waiting.delete(turn);
+        reject(signal?.reason);
+      };
+      const turn = () => {
+        signal?.removeEventListener('abort', abort);
+        resolve();
+      };
+      this.#waiting.add(turn);
+      signal?.addEventListener('abort', abort, { once: true });
+    });
+  }
+
+  give(): void {
+    const [next] = this.#waiting;
+    if (next) {
+      this.#waiting.delete(next);
+      next();
+    } else {
+      this.#free += 1;
     }
   }
 }
@@ -236,13 +295,9 @@ interface Attached {
 
 /** What an embedder threw. */
 function told(cause: unknown): Failure {
-  if (isMnemeError(cause) && cause.code === 'embedder') {
-    return {
-      error: cause as EmbedderError,
-      retryAfterMs: undefined,
-      isLate: false,
-      isOfText: true,
-    };
+  if (isEmbedderError(cause)) {
+    const isOfText = cause instanceof Unusable;
+    return { error: cause, retryAfterMs: undefined, isLate: false, isOfText };
   }
   const thrown = (cause ?? {}) as Attached;
   const status = [thrown.status, thrown.statusCode, thrown.response?.status].find(

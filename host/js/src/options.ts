@@ -47,6 +47,8 @@ export interface Embedder {
   readonly dimensions: number;
   /** The most texts of one call of `embed`, at least 1. Default 100. */
   readonly maxBatch?: number | undefined;
+  /** The most calls of `embed` at a time, at least 1; further ones wait. Default 16. */
+  readonly concurrency?: number | undefined;
   /**
    * How long one call of `embed` may take, with its retries. After that `signal` is aborted and the
    * call has failed. Default 10.
@@ -214,7 +216,11 @@ export interface CacheOptions {
   touchLimit?: number | undefined;
   /** How long access data may wait in memory. Default 5. */
   touchIntervalSeconds?: number | undefined;
-  /** How long a call of the store may take that returns a promise. Default null: for ever. */
+  /**
+   * How long a call of the store may take that returns a promise; ten times as long if it works on
+   * all data. Default 30; null: for ever. After that the call has failed, and for a second (longer
+   * if it goes on) further ones fail at once.
+   */
   storeTimeoutSeconds?: number | null | undefined;
   /** The clock: milliseconds since the Unix epoch. Default `Date.now`. */
   now?: (() => number) | undefined;

@@ -37,13 +37,47 @@ interface RawEntry {
 export interface Calling {
   /** The store. */
   store: Store;
-  /** Milliseconds after which a promise is given up; undefined: never. */
+  /** Milliseconds after which a promise is given up (see {@link LONG}); undefined: never. */
   timeout?: number | undefined;
   /** Hears of what a store threw that is no error of this package, for `cause`. */
   onThrow?: (thrown: unknown) => void;
 }
 
 type Method = (...args: never[]) => unknown;
+
+/** Calls that work on all data, for which the time-out is so many times as long. */
+const LONG = new Set([
+  'clearNamespace',
+  'integrityCheck',
+  'commitImport',
+  'beginSnapshot',
+  'checkRestore',
+  'commitRestore',
+]);
+const TIMES = 10;
+const [SHORTEST_REST_MS, LONGEST_REST_MS] = [1000, 60_000];
+
+/** Leaves a store that was silent alone, longer after each time, so that nobody waits in a row. */
+class Rest {
+  #until = 0;
+  #ms = 0;
+
+  /** Milliseconds until a call finds out whether the store answers again. */
+  get left(): number {
+    return Math.max(this.#until - performance.now(), 0);
+  }
+
+  begin(timeout: number): void {
+    const first = Math.min(timeout, SHORTEST_REST_MS);
+    this.#ms = this.#ms === 0 ? first : Math.min(2 * this.#ms, LONGEST_REST_MS);
+    this.#until = performance.now() + this.#ms;
+  }
+
+  end(): void {
+    this.#ms = 0;
+    this.#until = 0;
+  }
+}
 
 /** The functions of the interface `store`. */
 export function storeImports({ store, timeout, onThrow }: Calling): Record<string, Method> {
@@ -59,6 +93,29 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
   const fail = (thrown: unknown, operation: string): never => {
     onThrow?.(thrown);
     throw returned(toValue(thrown, where(operation)));
+  };
+
+  const rest = new Rest();
+  /** The outcome of a promise, or an error when it is given up. */
+  const within = (promise: Promise<unknown>, operation: string): Promise<unknown> => {
+    if (timeout === undefined) {
+      return Promise.resolve(promise);
+    }
+    const ms = LONG.has(operation) ? TIMES * timeout : timeout;
+    let timer: ReturnType<typeof setTimeout>;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        rest.begin(timeout);
+        // Whether a write has happened meanwhile is unknown, so it is not to be repeated.
+        reject(
+          new BackendError(
+            `${where(operation)} has not settled within ${ms} ms; raise storeTimeoutSeconds, or look at what the backend is doing`,
+          ),
+        );
+      }, ms);
+    });
+    const settled = Promise.resolve(promise).finally(() => rest.end());
+    return Promise.race([settled, late]).finally(() => clearTimeout(timer));
   };
 
   /** An operation: arguments as the store takes them, its method, the result as it must be. */
@@ -81,6 +138,13 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
     return (...args: A) => {
       let result: unknown;
       try {
+        // Closing releases what the store holds, and is not tried again.
+        if (rest.left > 0 && operation !== 'close') {
+          throw new BackendError(
+            `${where(operation)} was not called, for the store did not answer a moment ago; it is called again in ${(rest.left / 1000).toFixed(1)} s`,
+            { retryable: true },
+          );
+        }
         result = call(...args);
       } catch (thrown) {
         return fail(thrown, operation);
@@ -95,9 +159,7 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
         );
         return fail(wrong('a promise, though it says that it is synchronous'), operation);
       }
-      return within(result, timeout, where(operation)).then(finish, (thrown) =>
-        fail(thrown, operation),
-      );
+      return within(result, operation).then(finish, (thrown) => fail(thrown, operation));
     };
   };
 
@@ -310,27 +372,6 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
 
 function isPromise(value: unknown): value is Promise<unknown> {
   return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
-}
-
-/** The outcome of a promise, or an error after so many milliseconds. */
-function within(promise: Promise<unknown>, timeout: number | undefined, where: string) {
-  if (timeout === undefined) {
-    return Promise.resolve(promise);
-  }
-  let timer: ReturnType<typeof setTimeout>;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      // Whether a write has happened meanwhile is unknown, so it is not to be repeated.
-      () =>
-        reject(
-          new BackendError(
-            `${where} has not settled within ${timeout} ms; raise storeTimeout, or look at what the backend is doing`,
-          ),
-        ),
-      timeout,
-    );
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 // ---- from the component -------------------------------------------------------

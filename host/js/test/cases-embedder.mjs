@@ -152,6 +152,83 @@ export const embedding = {
     equal(await other.put('good', 'r'), 1);
   },
 
+  async 'what an embedder throws as an error of this package makes it rest too'(env) {
+    // As another copy of the package has it: not of the class that is known here.
+    const another = (retryable) =>
+      Object.assign(new Error('overloaded'), {
+        code: 'embedder',
+        retryable,
+        [Symbol.for('mneme-cache-wasm.error')]: true,
+      });
+    for (const retryable of [true, false]) {
+      const failing = scripted(() => Promise.reject(another(retryable)), { retries: 0 });
+      const cache = await open(env, failing, { now: () => 1_700_000_000_000 });
+      for (let i = 0; i < 10; i++) {
+        equal((await cache.lookUp(`q${i}`)).miss.reason, 'embedder-failure');
+      }
+      equal(failing.asked, 3);
+      const error = await fails(cache.put('q', 'r'), 'embedder', /is not asked.*overloaded/);
+      equal(error.retryable, true);
+    }
+  },
+
+  async 'a service that asks for no patience gets a second'(env) {
+    let now = 1_700_000_000_000;
+    const busy = scripted(() => Promise.reject(http(429, { 'retry-after': '0' })), { retries: 0 });
+    const cache = await open(env, busy, { now: () => now });
+    for (let i = 0; i < 10; i++) await cache.lookUp(`q${i}`);
+    equal(busy.asked, 1);
+    now += 999;
+    await fails(cache.put('q', 'r'), 'embedder', /is not asked/);
+    now += 1;
+    await fails(cache.put('q', 'r'), 'embedder', /HTTP 429/);
+    equal(busy.asked, 2);
+  },
+
+  async 'only so many calls are under way at a time'(env) {
+    for (const [concurrency, expected] of [
+      [undefined, 16],
+      [3, 3],
+      [0, 1],
+    ]) {
+      let [running, most] = [0, 0];
+      const pending = [];
+      const embedder = scripted(
+        async () => {
+          running += 1;
+          most = Math.max(most, running);
+          await new Promise((resolve) => pending.push(resolve));
+          running -= 1;
+        },
+        { concurrency },
+      );
+      const cache = await open(env, embedder);
+      const control = new AbortController();
+      const all = Array.from({ length: 40 }, (_, i) => cache.lookUp(`question ${i}`));
+      const aborted = cache.lookUp('aborted', { signal: control.signal }).catch(({ name }) => name);
+      const tick = () => new Promise((resolve) => setTimeout(resolve));
+      while (pending.length < expected) await tick();
+      control.abort();
+      equal(await aborted, 'AbortError', 'the wait for a turn ends with the signal');
+      let left = all.length;
+      for (const one of all) one.then(() => (left -= 1));
+      while (left > 0) {
+        pending.splice(0).forEach((resolve) => resolve());
+        await tick();
+      }
+      equal([most, embedder.asked], [expected, 40]);
+    }
+    // Who waits behind an embedder that hangs does not wait for it.
+    const hanging = scripted(() => new Promise(() => {}), { timeoutSeconds: 0.02, concurrency: 2 });
+    const cache = await open(env, hanging, { now: () => 1_700_000_000_000 });
+    const found = await Promise.all(Array.from({ length: 50 }, (_, i) => cache.lookUp(`q${i}`)));
+    ok(
+      found.every(({ miss }) => miss.reason === 'embedder-failure'),
+      'all are misses',
+    );
+    equal(hanging.asked, 2);
+  },
+
   async 'a text that was not read is compared in the exact layer only'(env) {
     // It reads eight letters, and knows those of ASCII.
     const reading = () => ({

@@ -176,6 +176,42 @@ export const keeping = {
     }
   },
 
+  async 'who bypasses the cache never shares a stored answer'(env) {
+    const { cache, store } = await open(env);
+    // One caller's look-up misses, and then somebody stores the answer. While that caller looks
+    // again, another one, who bypasses the cache, finds it at work.
+    const found = await cache.normalize('abc');
+    let join;
+    const joined = new Promise((resolve) => (join = resolve));
+    let bypassing;
+    cache.normalize = async () => {
+      if (bypassing) {
+        await joined;
+        return found;
+      }
+      await cache.put('abc', 'stored');
+      let reached;
+      const waits = new Promise((resolve) => (reached = resolve));
+      bypassing = cache.resolve('abc', () => 'computed', { bypass: true });
+      const normalize = cache.normalize;
+      cache.normalize = () => {
+        reached();
+        return normalize();
+      };
+      await waits;
+      const getByHash = store.getByHash.bind(store);
+      store.getByHash = (keys) => {
+        join();
+        return getByHash(keys);
+      };
+      return found;
+    };
+    const first = await cache.resolve('abc', () => 'never');
+    equal([first.value, first.origin], ['stored', 'cache']);
+    const { value, origin } = await bypassing;
+    equal([value, origin], ['computed', 'computed']);
+  },
+
   async 'blank and failed answers are not kept'(env) {
     const { cache, told } = await open(env);
     for (const failed of ['', ' \n', '[ERROR] no model', ' [LLM Error] quota']) {

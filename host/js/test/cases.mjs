@@ -514,8 +514,25 @@ export const cases = {
     await cache.put(QUESTION, 'r');
     const { getByHash } = store;
     store.getByHash = () => new Promise(() => {});
-    await fails(cache.get(QUESTION), 'backend', /has not settled within 30 ms/);
-    store.getByHash = () => Promise.reject(new Error('lost'));
+    const late = await fails(
+      cache.get(QUESTION),
+      'backend',
+      /has not settled within 30 ms; raise storeTimeoutSeconds/,
+    );
+    equal(late.retryable, false);
+    // Nobody waits for it in a row: the next call fails at once, until one finds it well again.
+    let called = 0;
+    store.getByHash = () => {
+      called += 1;
+      return Promise.reject(new Error('lost'));
+    };
+    const resting = await fails(cache.get(QUESTION), 'backend', /was not called.*called again in/);
+    equal([resting.retryable, called], [true, 0]);
+    const deadline = Date.now() + 10_000;
+    while (called === 0 && Date.now() < deadline) {
+      await fails(cache.get(QUESTION), 'backend', /was not called|lost/);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
     await fails(cache.get(QUESTION), 'backend', /lost/);
     store.getByHash = async (keys) => {
       await new Promise((resolve) => setTimeout(resolve, 2));

@@ -170,6 +170,72 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
     assert.match(found.message, /snapshot was refused.*not as a cache has it/);
   });
 
+  test('as a snapshot is checked before anything is written to it', async () => {
+    const found = await run(`
+      const { readFileSync } = await import('node:fs');
+      const cache = await open('good.db');
+      await cache.put('q', 'r');
+      await cache.close();
+      const from = new DatabaseSync(at('good.db'));
+      const copied = (name, encoding, leaves = () => true) => {
+        const to = new DatabaseSync(at(name));
+        to.exec("PRAGMA encoding = '" + encoding + "'");
+        for (const { name, sql } of from.prepare("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'").all()) {
+          if (leaves(name)) to.exec(sql);
+        }
+        for (const table of ['schema_meta', 'entries']) {
+          for (const row of from.prepare('SELECT * FROM ' + table).all()) {
+            to.prepare('INSERT INTO ' + table + ' VALUES (' + Object.keys(row).map(() => '?') + ')').run(...Object.values(row));
+          }
+        }
+        to.close();
+        return readFileSync(at(name));
+      };
+      const restored = (name, bytes) => {
+        const store = nodeSqlite(at(name));
+        store.open('letters-1', 26);
+        try {
+          store.beginRestore();
+          store.writeRestore(bytes);
+          const { entries } = store.checkRestore();
+          store.commitRestore(true);
+          return [entries, store.count(), store.integrityCheck()];
+        } catch ({ code, message }) {
+          return { code, message, left: store.count() };
+        } finally {
+          store.close();
+        }
+      };
+      const good = copied('utf8.db', 'UTF-8');
+      const damaged = Buffer.from(good);
+      damaged.fill(0xff, 5 * 4096 + 8, 6 * 4096);
+      console.log(JSON.stringify({
+        good: restored('to1.db', good),
+        // As a release that has no quotas and counters writes it.
+        partial: restored('to2.db', copied('partial.db', 'UTF-8', (name) => !/quotas|counters|expiry|lru/.test(name))),
+        wide: restored('to3.db', copied('utf16.db', 'UTF-16le')),
+        live: await outcome(open('utf16.db')),
+        cut: restored('to4.db', good.subarray(0, good.length - 4096)),
+        damaged: restored('to5.db', damaged),
+        nothing: restored('to6.db', Buffer.from('no database at all, but some bytes')),
+      }));`);
+    assert.deepEqual(
+      [found.good, found.partial],
+      [
+        [1, 1, true],
+        [1, 1, true],
+      ],
+    );
+    assert.equal(found.wide.code, 'schema');
+    assert.match(found.wide.message, /refused: the encoding .* is UTF-16le.*nothing was changed/);
+    assert.equal(found.live.code, 'schema');
+    assert.match(found.live.message, /encoding of the database is UTF-16le/);
+    for (const what of ['cut', 'damaged', 'nothing']) {
+      assert.equal(found[what].code, 'corrupt', `${what}: ${found[what].message}`);
+      assert.equal(found[what].left, 0, what);
+    }
+  });
+
   test('with a number that no writer means is damage, told with the row', async () => {
     const found = await run(`
       const found = {};
@@ -264,6 +330,48 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
     assert.equal(deleteById[0], 'backend true');
     assert.ok(deleteById[1] >= 1300, `deleteById took ${deleteById[1]} ms`);
     assert.equal(count, 1);
+  });
+
+  test('is created, only used, or only read, as the mode says', async () => {
+    const found = await run(`
+      const { existsSync, readFileSync, writeFileSync } = await import('node:fs');
+      const withMode = async (name, mode) => SemanticCache.open({ store: nodeSqlite(at(name), { mode }),
+        embedder: letters(), onError: () => {} });
+      const found = { wrong: await outcome(withMode('mode.db', 'r')) };
+      writeFileSync(at('empty.db'), '');
+      for (const mode of ['ro', 'rw']) {
+        found['missing ' + mode] = [await outcome(withMode('mode.db', mode)), existsSync(at('mode.db'))];
+        found['empty ' + mode] = [await outcome(withMode('empty.db', mode)), readFileSync(at('empty.db')).length > 0];
+      }
+      const cache = await withMode('mode.db', 'rwc');
+      await cache.put('abcdefgh', 'r');
+      await cache.close();
+      const again = await withMode('mode.db', 'rw');
+      await again.put('mnopqrst', 's');
+      await again.close();
+      const before = readFileSync(at('mode.db')).toString('base64');
+      const reading = await withMode('mode.db', 'ro');
+      found.read = [(await reading.get('abcdefgh')).layer, (await reading.get('abcdefghh')).layer,
+        (await reading.stats()).entries, (await reading.health({ deep: true })).healthy];
+      found.computed = await reading.getOrCompute('zzzz', () => 'computed');
+      found.put = await outcome(reading.put('q', 'r'));
+      found.clear = await outcome(reading.clear());
+      found.dumped = (await reading.dump()).archive.size > 0;
+      found.closed = await outcome(reading.close());
+      found.same = readFileSync(at('mode.db')).toString('base64') === before;
+      console.log(JSON.stringify(found));`);
+    const { wrong, read, computed, put, clear, dumped, closed, same, ...refused } = found;
+    assert.match(wrong.message, /mode is "r"; give ro, rw or rwc/);
+    for (const [what, [{ code, message }, changed]] of Object.entries(refused)) {
+      assert.deepEqual([code, changed], ['backend', false], what);
+      assert.match(message, /there is no cache here/, what);
+    }
+    assert.deepEqual(read, ['exact', 'semantic', 2, true]);
+    for (const one of [put, clear]) {
+      assert.equal(one.code, 'backend');
+      assert.match(one.message, /mode ro, so it can only be read, and nothing was changed/);
+    }
+    assert.deepEqual([computed, dumped, closed.code, same], ['computed', true, undefined, true]);
   });
 
   test('of another process is followed by default', async () => {

@@ -46,6 +46,7 @@ export function durableObject(storage: DurableObjectStorage): SqlStore {
 }
 
 class Driver implements SqlDriver {
+  readonly isReadOnly = false;
   readonly #storage: DurableObjectStorage;
 
   constructor(storage: DurableObjectStorage) {

@@ -1,11 +1,12 @@
 /** A store in a SQLite file, through `node:sqlite` (Node 22.13 and later, Deno, Bun). */
 
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { BackendError, InvalidArgumentError } from '../errors.js';
 import { known } from '../known.js';
 import { oneOf, seconds } from '../options.js';
 import type { Entry, Restored } from '../store.js';
 import { MAX_BLOB } from './checks.js';
+import { inspect } from './sql/layout.js';
 import { NodeSqliteDriver, requireSqlite } from './sql/node-driver.js';
 import { Restore, Snapshot } from './sql/snapshot.js';
 import { SqlStore } from './sql/store.js';
@@ -17,6 +18,13 @@ const CHECKPOINT_PAGES = 4000;
 
 /** How the file is used. */
 export interface NodeSqliteOptions {
+  /**
+   * `rwc` (default): the cache is created if it is missing. `rw`: it must exist. `ro`: it must
+   * exist, and is only read: whatever would change it is a `backend` error, hits and misses are
+   * not recorded, and expired entries stay. SQLite needs the right to write to the directory all the
+   * same, unless somebody else has the file open.
+   */
+  mode?: 'ro' | 'rw' | 'rwc' | undefined;
   /**
    * How long to wait for another process's lock, during which nothing else runs. Default 5. What
    * can be done later (access data, counters, evictions, stored indexes) waits at most 0.1.
@@ -48,13 +56,14 @@ export class NodeSqliteStore extends SqlStore {
   constructor(path: string, given?: NodeSqliteOptions) {
     const options = known<NodeSqliteOptions>(
       given,
-      { busyTimeoutSeconds: true, synchronous: true },
+      { mode: true, busyTimeoutSeconds: true, synchronous: true },
       'nodeSqlite',
     );
     const busyMs = Math.round(
       1000 * (seconds(options.busyTimeoutSeconds, 'busyTimeoutSeconds') ?? 5),
     );
     const level = oneOf(options.synchronous ?? 'normal', ['normal', 'full'], 'synchronous');
+    const mode = oneOf(options.mode ?? 'rwc', ['ro', 'rw', 'rwc'], 'mode');
     if (typeof path !== 'string' || path === '' || path === ':memory:' || path.includes('\0')) {
       throw new InvalidArgumentError(
         'the path of a SQLite store is that of a file; for a store in memory take memory()',
@@ -69,13 +78,24 @@ export class NodeSqliteStore extends SqlStore {
       maxBlob: MAX_BLOB,
     };
     super(claims, () => {
-      create(path);
-      return new NodeSqliteDriver(
-        path,
-        busyMs,
-        `PRAGMA journal_mode = WAL; PRAGMA synchronous = ${level};
-         PRAGMA cache_size = -${CACHE_KIB}; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};`,
-      );
+      if (mode === 'rwc') {
+        create(path);
+      } else {
+        acceptExisting(path, busyMs);
+      }
+      const pragmas =
+        mode === 'ro'
+          ? `PRAGMA cache_size = -${CACHE_KIB};`
+          : `PRAGMA journal_mode = WAL; PRAGMA synchronous = ${level};
+             PRAGMA cache_size = -${CACHE_KIB}; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};`;
+      const driver = new NodeSqliteDriver(path, busyMs, pragmas, { readOnly: mode === 'ro' });
+      try {
+        driver.acceptEncoding();
+      } catch (error) {
+        driver.close();
+        throw error;
+      }
+      return driver;
     });
     this.#path = path;
   }
@@ -176,5 +196,25 @@ function create(path: string): void {
         { cause },
       );
     }
+  }
+}
+
+/** Refuses a path where there is no cache, and changes nothing there. */
+function acceptExisting(path: string, busyMs: number): void {
+  const isCache = () => {
+    if (!existsSync(path)) {
+      return false;
+    }
+    const driver = new NodeSqliteDriver(path, busyMs, '', { readOnly: true });
+    try {
+      return driver.read(() => inspect(driver)).embedder !== undefined;
+    } finally {
+      driver.close();
+    }
+  };
+  if (!isCache()) {
+    throw new BackendError(
+      `SQLite file ${path}: there is no cache here; check the path, or open it with the mode rwc to create one`,
+    );
   }
 }

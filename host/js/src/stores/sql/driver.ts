@@ -10,6 +10,8 @@ export type SqlRow = Record<string, SqlValue>;
 
 /** A synchronous SQLite database. */
 export interface SqlDriver {
+  /** Whether `write` always fails. */
+  readonly isReadOnly: boolean;
   /** SQL that reads a column of text as a string, or as its UTF-8 bytes, under its own name. */
   text(column: string): string;
   /** The first row of a statement. */

@@ -1,12 +1,13 @@
 /** The driver for `node:sqlite`. */
 
 import { statSync } from 'node:fs';
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { DatabaseSync, DatabaseSyncOptions, StatementSync } from 'node:sqlite';
 import {
   BackendError,
   CorruptError,
   DataVanishedError,
   InvalidArgumentError,
+  SchemaError,
   UnsupportedError,
   isMnemeError,
 } from '../../errors.js';
@@ -36,6 +37,7 @@ export function requireSqlite(): Sqlite {
 
 /** A database of `node:sqlite`. */
 export class NodeSqliteDriver implements SqlDriver {
+  readonly isReadOnly: boolean;
   readonly #path: string;
   readonly #db: DatabaseSync;
   readonly #timeout: number;
@@ -44,18 +46,32 @@ export class NodeSqliteDriver implements SqlDriver {
   readonly #statements = new Map<string, StatementSync>();
   #depth = 0;
 
-  /** Opens a file, or with an empty path a private database; `pragmas` are run on it. */
-  constructor(path: string, timeout: number, pragmas: string) {
+  /**
+   * Opens a file, or with an empty path a private database; `pragmas` are run on it. Releases that
+   * lack one of the `options` do not heed it.
+   */
+  constructor(path: string, timeout: number, pragmas: string, options: DatabaseSyncOptions = {}) {
     this.#path = path;
     this.#timeout = timeout;
+    this.isReadOnly = options.readOnly ?? false;
     const { DatabaseSync } = requireSqlite();
-    this.#db = this.#told(() => new DatabaseSync(path, { timeout }));
+    this.#db = this.#told(() => new DatabaseSync(path, { ...options, timeout }));
     this.#file = path === '' ? undefined : fileAt(path);
     try {
       this.#told(() => this.#db.exec(`PRAGMA trusted_schema = OFF; ${pragmas}`));
     } catch (error) {
       this.close();
       throw error;
+    }
+  }
+
+  /** Refuses another encoding than that of a cache: in it, texts have other bytes and another order. */
+  acceptEncoding(): void {
+    const encoding = this.one('PRAGMA encoding')?.['encoding'];
+    if (encoding !== 'UTF-8') {
+      throw new SchemaError(
+        `the encoding of the database is ${encoding}, and that of a cache is UTF-8; give another one`,
+      );
     }
   }
 
@@ -76,6 +92,11 @@ export class NodeSqliteDriver implements SqlDriver {
   }
 
   write<T>(work: () => T, wait?: 'briefly'): T {
+    if (this.isReadOnly) {
+      throw new BackendError(
+        `SQLite file ${this.#path}: it was opened with the mode ro, so it can only be read, and nothing was changed; open it with rw to write`,
+      );
+    }
     // What is written to a file without a name is lost.
     if (this.#file !== undefined && fileAt(this.#path) !== this.#file) {
       throw new DataVanishedError(

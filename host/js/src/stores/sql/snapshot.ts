@@ -35,6 +35,9 @@ const LEFT_BEHIND_MS = 24 * 3600 * 1000;
 /** Bytes 18 and 19 of a database file: 1 with a rollback journal, 2 with a write-ahead log. */
 const FORMAT_VERSIONS = 18;
 
+/** Bounds of the limit of a value's bytes: SQLite's statements need some, and 2^31 - 1 is its most. */
+const [SHORTEST_LIMIT, LONGEST_LIMIT] = [1 << 20, 2 ** 31 - 1];
+
 /** The name of a new file beside the database, where there is room for its like. */
 function privatePath(database: string): string {
   const folder = dirname(database);
@@ -242,27 +245,61 @@ export class Restore {
       closeSync(file);
     });
     this.#file = undefined;
-    const pragmas =
-      'PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA cell_size_check = ON;';
-    const source = new NodeSqliteDriver(this.#path, 0, pragmas);
-    this.#source = source;
+    this.#source = this.#opened(true);
+    const found = this.#verified(this.#source, embedder);
+    if (!found.complete) {
+      // Another release may leave out what it does not use. What is there has been checked.
+      this.#source.close();
+      this.#source = this.#opened(false);
+      const source = this.#source;
+      source.write(() => layout.provision(source, embedder));
+    }
+    version(this.#source);
+    return this.#source;
+  }
+
+  /**
+   * Opens what was received. `node:sqlite` has no progress handler, so the time that a check takes is
+   * bounded only by the bytes received; Node 22 knows neither `defensive` nor `limits`; and
+   * `commit` cannot attach the file read-only. What is read is bounded by its statements being those
+   * of a cache, which compute nothing.
+   */
+  #opened(readOnly: boolean): NodeSqliteDriver {
+    const pragmas = readOnly
+      ? 'PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;'
+      : 'PRAGMA cell_size_check = ON; PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF;';
+    return new NodeSqliteDriver(this.#path, 0, pragmas, {
+      readOnly,
+      defensive: true,
+      limits: {
+        // No value is longer than the file that it is in.
+        length: Math.min(Math.max(this.#size, SHORTEST_LIMIT), LONGEST_LIMIT),
+        sqlLength: 100_000,
+        column: 100,
+        exprDepth: 100,
+        attach: 0,
+      },
+    });
+  }
+
+  /** Whether it is a sound cache of this embedder: its statements first, then its rows. */
+  #verified(source: NodeSqliteDriver, embedder: StoredEmbedder): layout.Found {
+    const pragma = (name: string) => Object.values(source.one(`PRAGMA ${name}`) ?? {})[0];
+    source.acceptEncoding();
     const found = layout.inspect(source);
     if (!found.embedder) {
       throw new CorruptError('it holds no cache');
     }
     acceptEmbedder(found.embedder, embedder);
     // SQLite takes the rest of a last page that is cut for zeros.
-    const number = (sql: string) => Number(Object.values(source.one(sql) ?? {})[0]);
-    if (this.#size < number('PRAGMA page_count') * number('PRAGMA page_size')) {
+    if (this.#size < Number(pragma('page_count')) * Number(pragma('page_size'))) {
       throw new CorruptError('its end is missing');
     }
-    source.write(() => layout.provision(source, embedder));
-    version(source);
     this.#vectorBytes = 4 * embedder.dim;
     if (!isSound(source, this.#vectorBytes, 'integrity_check')) {
       throw new CorruptError('its pages or rows are damaged');
     }
-    return source;
+    return found;
   }
 }
 

@@ -107,6 +107,9 @@ const WRONG_ROW = `SELECT 1 FROM entries
     OR (ttl IS NOT NULL AND ${outOfRange('ttl')})
   LIMIT 1`;
 
+/** The meta key under which the cache counts. */
+const COUNTERS = 'counters';
+
 /** What is open. */
 interface Session {
   driver: SqlDriver;
@@ -150,7 +153,7 @@ export class SqlStore implements Store {
       if (found.embedder) {
         acceptEmbedder(found.embedder, embedder);
       }
-      if (!found.embedder || !found.complete) {
+      if (!driver.isReadOnly && (!found.embedder || !found.complete)) {
         driver.write(() => {
           // Somebody else may have been first.
           const { embedder: stored } = layout.inspect(driver);
@@ -262,7 +265,8 @@ export class SqlStore implements Store {
 
   updateAccess(touches: Touch[]): void {
     const { driver } = this.#open();
-    if (touches.length > 0) {
+    // Who can only read evicts nothing.
+    if (touches.length > 0 && !driver.isReadOnly) {
       driver.write(() => {
         for (const { id, hits, lastAccessedAt } of touches) {
           driver.run(TOUCH, id, lastAccessedAt, hits);
@@ -276,9 +280,10 @@ export class SqlStore implements Store {
   }
 
   deleteUnchanged(entries: EntryRef[]): number[] {
-    this.#open();
+    const { driver } = this.#open();
     const deleted: number[] = [];
-    if (entries.length > 0) {
+    // Who finds an expired entry where it can only be read goes on without deleting it.
+    if (entries.length > 0 && !driver.isReadOnly) {
       const unchanged = `DELETE FROM entries WHERE id = ? AND ${CREATED_AT} = ?`;
       this.#delete((driver) => {
         for (const { id, createdAt } of entries) {
@@ -357,6 +362,10 @@ export class SqlStore implements Store {
   replaceMeta(key: string, expected: string | undefined, value: string | undefined): boolean {
     const { driver } = this.#open();
     checkMetaKey(key);
+    // Who can only read counts nothing; else no dump and no close could end.
+    if (driver.isReadOnly && key === COUNTERS) {
+      return true;
+    }
     return driver.write(() => {
       if (layout.meta(driver, key) !== expected) {
         return false;

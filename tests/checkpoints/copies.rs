@@ -70,7 +70,10 @@ fn killed_at(
     outcome.is_err()
 }
 
-fn content(store: &Hooked) -> (Vec<Entry>, Vec<(String, u64)>, Vec<(String, String)>) {
+/// Entries, quotas and meta.
+type Content = (Vec<Entry>, Vec<(String, u64)>, Vec<(String, String)>);
+
+fn content(store: &Hooked) -> Content {
     let mut store = store.inner();
     store.open("model", 2).unwrap();
     let mut entries = store.iter_since(0, 10_000).unwrap();

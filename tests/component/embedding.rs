@@ -90,6 +90,8 @@ impl Observer for Told {
     }
 }
 
+type Errors = Arc<Mutex<Vec<String>>>;
+
 /// A cache whose embedder works while the flag is set, with what it told and the errors reported.
 fn failing(
     error: EmbedError,
@@ -98,7 +100,7 @@ fn failing(
     Arc<AtomicBool>,
     Arc<AtomicUsize>,
     Told,
-    Arc<Mutex<Vec<String>>>,
+    Errors,
 ) {
     let (works, calls) = (
         Arc::new(AtomicBool::new(false)),

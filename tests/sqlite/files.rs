@@ -322,8 +322,10 @@ fn fractions_of_others_are_cut_off() {
 
 const GREATEST: u64 = (1 << 53) - 1;
 
+type Set = fn(&mut Entry, u64);
+
 /// Every number of an entry, and how it is set.
-const NUMBERS: [(&str, fn(&mut Entry, u64)); 4] = [
+const NUMBERS: [(&str, Set); 4] = [
     ("created_at", |entry, n| entry.created_at = n),
     ("last_accessed_at", |entry, n| entry.last_accessed_at = n),
     ("ttl", |entry, n| entry.ttl = Some(n)),

@@ -45,7 +45,7 @@ fn no_damage_crashes_hangs_or_takes_memory() {
 fn base(dir: &Path) -> Vec<u8> {
     let mut store = open(&dir.join("base.db"));
     let row = |n: u64| Entry {
-        ttl: (n % 3 == 0).then_some(n * 100),
+        ttl: n.is_multiple_of(3).then_some(n * 100),
         response: "r".repeat(n as usize * 37),
         ..entry(["a", "b", "A"][n as usize % 3], n)
     };

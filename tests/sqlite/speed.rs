@@ -31,7 +31,7 @@ fn row(n: u64) -> Entry {
         metadata: "{}".to_owned(),
         created_at: NOW + n / 1000,
         last_accessed_at: NOW + n * 7919 % 100_000,
-        ttl: (n % 2 == 0).then_some(1_000_000),
+        ttl: n.is_multiple_of(2).then_some(1_000_000),
         access_count: 0,
     }
 }

@@ -333,7 +333,10 @@ impl Drop for Sending {
 
 /// All connections.
 #[derive(Clone, Default)]
-struct Open(Arc<Mutex<(u64, HashMap<u64, Arc<Connection>>)>>);
+struct Open(Arc<Mutex<Numbered>>);
+
+/// The last number, and the connections by theirs.
+type Numbered = (u64, HashMap<u64, Arc<Connection>>);
 
 impl Open {
     /// A place for one more, if need be that of the one that was silent longest.
@@ -371,7 +374,7 @@ impl Open {
         true
     }
 
-    fn all(&self) -> MutexGuard<'_, (u64, HashMap<u64, Arc<Connection>>)> {
+    fn all(&self) -> MutexGuard<'_, Numbered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,9 +13,13 @@ const READY = hasJspi()
 const REST_MS = 150;
 
 let cache;
-/** What was asked last, and its vector, with which it can be asked again at once. */
+/** What was asked last. */
 let asked;
 let isBusy = false;
+/** What `onError` said during the present work. */
+let trouble;
+/** Whether the threshold was moved during the present work. */
+let isMoved = false;
 
 function say(text, isError = false) {
   $('status').textContent = text;
@@ -29,10 +33,12 @@ function say(text, isError = false) {
 async function during(what, work) {
   if (isBusy || !cache) return;
   isBusy = true;
+  trouble = undefined;
   document.documentElement.dataset.busy = 'true';
   say(what);
   try {
-    say((await work()) ?? READY);
+    const said = await work();
+    say(trouble ?? said ?? READY, trouble !== undefined);
   } catch (error) {
     say(error.message, true);
   } finally {
@@ -40,6 +46,25 @@ async function during(what, work) {
     isBusy = false;
     delete document.documentElement.dataset.busy;
   }
+  if (isMoved) askAgain();
+}
+
+/** Asks the last question with the present threshold, when what is under way is done. */
+function askAgain() {
+  isMoved = isBusy;
+  if (asked !== undefined && !isBusy) during('Looking…', () => ask(asked, { teaches: false }));
+}
+
+/** The embedder, which remembers the last text: a question is often looked at more than once. */
+function remembering(embedder) {
+  let last;
+  const embed = async (texts, options) => {
+    if (texts.length === 1 && texts[0] === last?.text) return [last.embedding];
+    const embedded = await embedder.embed(texts, options);
+    if (texts.length === 1) last = { text: texts[0], embedding: embedded[0] };
+    return embedded;
+  };
+  return { ...embedder, embed };
 }
 
 async function refresh() {
@@ -125,9 +150,7 @@ let resting;
 $('threshold').addEventListener('input', ({ target }) => {
   $('threshold-value').textContent = Number(target.value).toFixed(2);
   clearTimeout(resting);
-  resting = setTimeout(() => {
-    if (asked !== undefined) during('Looking…', () => ask(asked, { teaches: false }));
-  }, REST_MS);
+  resting = setTimeout(askAgain, REST_MS);
 });
 $('ask').addEventListener('submit', (event) => {
   event.preventDefault();
@@ -160,8 +183,11 @@ say('Loading the encoder (10 MB, once)…');
 try {
   cache = await SemanticCache.open({
     store: hasJspi() ? indexedDB('mneme-example') : memory(),
-    embedder: await startEncoder(),
-    onError: (error) => say(error.message, true),
+    embedder: remembering(await startEncoder()),
+    onError: (error) => {
+      trouble = error.message;
+      say(trouble, true);
+    },
   });
   await refresh();
   say(READY);

@@ -11,7 +11,7 @@ const SUGGESTIONS = [
 
 const MISSES = {
   'below-threshold': 'Nothing that is known is similar enough.',
-  'no-match': 'Nothing is known yet.',
+  'no-match': 'What is similar enough has expired, or may not answer.',
   'embedder-failure': 'The encoder could not read the question.',
   unreadable:
     'The encoder cannot read enough of this: it knows English, and 128 tokens of it. The same words would be found.',
@@ -67,7 +67,9 @@ export function showHit(hit, ms, threshold) {
 }
 
 export function showMiss(miss, ms, threshold, candidates) {
-  const why = `${MISSES[miss.reason] ?? miss.reason} (${milliseconds.format(ms)} ms)`;
+  const isEmpty = miss.reason === 'no-match' && candidates.length === 0;
+  const reason = isEmpty ? 'Nothing is known yet.' : (MISSES[miss.reason] ?? miss.reason);
+  const why = `${reason} (${milliseconds.format(ms)} ms)`;
   const near = candidates.map(({ query, similarity }) =>
     element(
       'li',

@@ -218,7 +218,7 @@ export interface Health {
 
 /** How to dump. */
 export interface DumpOptions {
-  /** Where the bytes go. Default: they are returned as a Blob. */
+  /** Where the bytes go; see `dump` for what is verified. Default: they are returned as a Blob. */
   to?: ArchiveSink | undefined;
   /** Default: native if the store has snapshots, or else portable. */
   layout?: 'native' | 'portable' | undefined;

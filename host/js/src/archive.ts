@@ -191,6 +191,11 @@ export class Writer {
     this.#parts.push(bytes.slice());
   }
 
+  /** Whether the bytes are here, and not in the sink. */
+  get isHeld(): boolean {
+    return !this.#sink || this.#later;
+  }
+
   /** Passes the rest to the sink and closes it. */
   async finish(): Promise<void> {
     if (!this.#sink) {
@@ -211,7 +216,7 @@ export class Writer {
     await this.#sink?.abort?.(reason).catch(() => {});
   }
 
-  /** What was written, if there is no sink. */
+  /** What was written and is held. */
   blob(type: string): Blob {
     return new Blob(this.#parts, { type });
   }

@@ -29,8 +29,16 @@ import {
   type Instantiate,
 } from './component.js';
 import { Embedding } from './embedding.js';
-import { ClosedError, InvalidArgumentError, isMnemeError, type EmbedderError } from './errors.js';
+import {
+  CheckpointError,
+  ClosedError,
+  InvalidArgumentError,
+  describe,
+  isMnemeError,
+  type EmbedderError,
+} from './errors.js';
 import { Callbacks, type Archive } from './hooks.js';
+import { inspectWith } from './inspect.js';
 import { known } from './known.js';
 import {
   applyOptions,
@@ -93,6 +101,7 @@ export class SemanticCache {
   readonly #store: Store;
   readonly #options: CacheOptions;
   readonly #instantiate: Instantiate;
+  readonly #component: Component;
   readonly #callbacks: Callbacks;
   readonly #embedding: Embedding;
   readonly #queue = new Queue();
@@ -103,7 +112,7 @@ export class SemanticCache {
   #closed = false;
 
   /** @internal */
-  protected constructor(instantiate: Instantiate, options: CacheOptions) {
+  protected constructor(instantiate: Instantiate, options: CacheOptions, component: Component) {
     if (typeof instantiate !== 'function') {
       throw new InvalidArgumentError(
         'a cache is not made by new; open one by await SemanticCache.open(options)',
@@ -111,6 +120,7 @@ export class SemanticCache {
     }
     this.#instantiate = instantiate;
     this.#options = options;
+    this.#component = component;
     this.#store = options.store;
     this.#callbacks = new Callbacks(options);
     this.#embedding = new Embedding(options.embedder, options.now ?? Date.now);
@@ -129,7 +139,7 @@ export class SemanticCache {
     const { store } = options;
     try {
       const instantiate = await instantiatorFor(component, store);
-      const cache = new this(instantiate, options);
+      const cache = new this(instantiate, options, component);
       await cache.#open();
       return cache;
     } catch (error) {
@@ -528,6 +538,10 @@ export class SemanticCache {
   /**
    * Writes the whole cache as one archive, which every host of mneme can load. A synchronous
    * store cannot wait for a sink, so its archive is first held in memory.
+   *
+   * A portable archive that is held in memory or returned as a Blob is read back before it is handed
+   * out. One that goes to `to` from another store is not, nor is a native one: look into those with
+   * `SemanticCache.inspect`.
    */
   async dump(given?: DumpOptions): Promise<DumpReport> {
     const options = known<DumpOptions>(
@@ -550,6 +564,9 @@ export class SemanticCache {
       const report = plain(
         await this.#call('dump', [raw], undefined, { writer, progress: onProgress }, 'checkpoint'),
       ) as unknown as DumpReport;
+      if (writer.isHeld && report.layout === 'portable') {
+        await this.#verify(writer.blob(''), report);
+      }
       await writer.finish();
       return options.to
         ? report
@@ -560,6 +577,25 @@ export class SemanticCache {
     } catch (error) {
       await writer.fail(error);
       throw error;
+    }
+  }
+
+  /** Reads an archive back, whatever its entries are. */
+  async #verify(archive: Blob, { entries }: DumpReport): Promise<void> {
+    const any = 0xffff_ffff;
+    const maxBytes = { query: any, response: any, metadata: any };
+    const found = await inspectWith(this.#component, archive, {
+      maxBytes,
+      maxExpansion: any,
+    }).catch((cause: unknown) => {
+      throw new CheckpointError(
+        `the archive was written, but cannot be read back: ${describe(cause)}; it was thrown away, so dump again`,
+      );
+    });
+    if (found.entries !== entries) {
+      throw new CheckpointError(
+        `the archive was written with ${entries} entries, and read back with ${found.entries}; it was thrown away, so dump again`,
+      );
     }
   }
 

@@ -135,10 +135,15 @@ impl SemanticCache {
 
     /// Names what is being asked, for those who ask what the exact layer takes for the same.
     pub(crate) fn flight_key(&self, request: &GetRequest) -> Option<Key> {
-        let normalizes = self.instance().ok()?.options.normalize;
-        let text = match normalizes {
-            true => self.normalize(&request.query).ok()?.text,
-            false => request.query.clone(),
+        let mut turn = self.instance().ok()?;
+        let query = &request.query;
+        let text = match turn.options.normalize {
+            true => {
+                let normalized =
+                    turn.call_infallible(|guest, store| guest.call_normalize(store, query));
+                normalized.ok()?.text
+            }
+            false => query.clone(),
         };
         Some((request.namespace.clone(), text))
     }

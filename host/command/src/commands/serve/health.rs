@@ -58,7 +58,8 @@ pub async fn livez() -> Json<serde_json::Value> {
 )]
 pub async fn readyz(State(served): State<Arc<Served>>) -> Response {
     let report = cheap_check(&served).await;
-    let is_ready = report.is_ok_and(|health| health.healthy);
+    // What could not be written in the background, or a damaged vector, keeps nobody from answers.
+    let is_ready = report.is_ok_and(|health| health.store_ok);
     (status(is_ready), Json(json!({"ready": is_ready}))).into_response()
 }
 
@@ -122,7 +123,7 @@ pub async fn check(
     let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
     let cheap = cheap_check(&served).await;
     let health = match cheap {
-        Ok(health) if how.deep && health.healthy => Arc::new(deep_check(&served).await?),
+        Ok(health) if how.deep && health.store_ok => Arc::new(deep_check(&served).await?),
         Ok(health) => health,
         Err(problem) => return Err(Fault::busy(problem)),
     };

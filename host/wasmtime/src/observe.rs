@@ -19,7 +19,7 @@
 //!
 //! | span | level | fields | covers |
 //! |---|---|---|---|
-//! | `cache` | INFO | `operation`, `otel.name` (`mneme.get`), `namespace`, `outcome` (`exact`, `semantic` or the reason of the miss), `similarity`, `error` | one call of [`SemanticCache`](crate::SemanticCache) |
+//! | `cache` | INFO | `operation`, `otel.name` (`mneme.get`), `namespace`, `outcome` (`exact`, `semantic` or the reason of the miss), `similarity`, `error` | one call of [`SemanticCache`] |
 //! | `exact` | DEBUG | | the exact layer of a look-up without a vector |
 //! | `embed` | DEBUG | `texts` | the embedder |
 //! | `search` | DEBUG | | the semantic layer; with a vector given, both layers |
@@ -92,7 +92,7 @@ pub trait Observer: Send + Sync {
         let _ = event;
     }
 
-    /// A call of [`SemanticCache`](crate::SemanticCache) ended. Its `name` is that of the method; `get_or_compute`
+    /// A call of [`SemanticCache`] ended. Its `name` is that of the method; `get_or_compute`
     /// counts as a `get` and perhaps a `put`.
     fn operation(&self, timing: &Timing<'_>) {
         let _ = timing;

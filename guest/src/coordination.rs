@@ -26,6 +26,8 @@ pub struct Follower {
 
 /// The rest after a comparison is this many times as long as the comparison took.
 const REST_FACTOR: u64 = 10;
+/// A comparison that took less holds up nobody, and no rest follows.
+const SHORT_MILLIS: u64 = 100;
 
 impl Follower {
     /// Follows other processes, if there are any.
@@ -74,7 +76,10 @@ impl Follower {
     /// Records that a comparison with the store ended, and how many milliseconds it took.
     pub fn rest_after(&mut self, took_ms: u64, now: Now) {
         self.checked = Some(now);
-        self.rest_ms = took_ms.saturating_mul(REST_FACTOR);
+        self.rest_ms = match took_ms < SHORT_MILLIS {
+            true => 0,
+            false => took_ms.saturating_mul(REST_FACTOR),
+        };
     }
 
     /// Records that a comparison was given up: the changes have not been followed.
@@ -125,7 +130,7 @@ mod tests {
         assert!(!follower.is_due(at(1_099)) && follower.is_due(at(1_100)));
         follower.rest_after(500, at(2_000));
         assert!(!follower.is_due(at(6_999)) && follower.is_due(at(7_000)));
-        follower.rest_after(1, at(8_000));
+        follower.rest_after(99, at(8_000));
         assert!(!follower.is_due(at(8_099)) && follower.is_due(at(8_100)));
         assert!(
             follower.is_due(at(0)),

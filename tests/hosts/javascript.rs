@@ -164,7 +164,7 @@ fn loads_what_a_page_has_dumped(archive: &Path) {
         .embedder(Precomputed::new(fingerprint, 384))
         .open()
         .unwrap();
-    assert_eq!(cache.load(file(), LoadOptions::new()).unwrap().entries, 41);
+    assert_eq!(cache.load(file(), LoadOptions::new()).unwrap().entries, 42);
     let hit = cache.get("how tall is the eiffel tower?").unwrap().hit();
     assert_eq!(hit.unwrap().response, "330 metres.");
 }

@@ -214,7 +214,7 @@ fn what_a_column_cannot_hold_is_refused(server: Arc<Postgres>) {
         last_accessed_at: beyond,
     };
     assert!(invalid(store.update_access(&[touch])).contains("last_accessed_at"));
-    assert!(invalid(store.set_namespace_quota("a", Some(beyond))).contains("max_entries"));
+    assert!(invalid(store.set_namespace_quota("a", Some(beyond))).contains("the quota"));
     // Counts stop at the end instead of failing there.
     let touch = Touch {
         id: 1,

@@ -95,7 +95,8 @@ fn a_file_cut_off_anywhere_gives_typed_errors_only() {
         8192,
         20_000,
         whole.len() / 2,
-        whole.len() - 1,
+        // The end of its last page, which may be zeros: SQLite reads those that are missing.
+        whole.len() - 4096,
     ] {
         std::fs::write(&path, &whole[..length]).unwrap();
         let mut errors = Vec::new();

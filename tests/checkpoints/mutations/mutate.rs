@@ -367,7 +367,7 @@ const STATEMENTS: &[&str] = &[
     "INSERT INTO namespace_quotas VALUES ('q', -1)",
     "INSERT INTO namespace_quotas VALUES ('q', 9007199254740992)",
     "INSERT INTO namespace_quotas VALUES (x'ff', 'x')",
-    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {n}) INSERT INTO namespace_quotas SELECT 'q' || x, x FROM c",
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 100000) INSERT INTO namespace_quotas SELECT 'q' || x, x FROM c",
     "INSERT INTO entries SELECT id + 1000, namespace || 'x', query_hash, query, response, embedding, metadata, created_at, last_accessed_at, ttl, access_count FROM entries",
     "UPDATE entries SET metadata = '{\"a\":[' || replace(hex(zeroblob({n})), '0', '1,') || '1]}'",
     "UPDATE entries SET response = hex(zeroblob(3000000)) WHERE id <= 2",

@@ -274,7 +274,12 @@ impl Target {
     fn assert_sound(self, what: &str) {
         let Target { cache, path, .. } = self;
         let health = cache.health(true).unwrap();
-        assert!(health.healthy, "{what}: {health:?}");
+        // An entry may be dated ahead, of which a report tells.
+        let is_known = |problem: &String| problem.contains("a clock that is ahead");
+        assert!(
+            health.store_ok && health.problems.iter().all(is_known),
+            "{what}: {health:?}"
+        );
         // Tenants do not meet, and writing goes on.
         cache
             .put(

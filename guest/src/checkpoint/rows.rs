@@ -209,10 +209,6 @@ fn check(entry: &Entry, dim: u32, limits: Limits) -> Result<()> {
         )));
     }
     options::check_metadata(&entry.metadata)?;
-    let only_exact = entry.embedding.iter().all(|x| *x == 0.0);
-    if only_exact && entry.embedding.len() == dim as usize {
-        return Ok(());
-    }
     vector::check(&entry.embedding, dim)
 }
 

@@ -39,6 +39,7 @@ impl Embedder for Beginnings {
     }
 
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let _entered = tracing::debug_span!("model").entered();
         let embed = |text: &&str| {
             if text.contains("unembeddable") {
                 return Err(EmbedError::permanent("no"));
@@ -525,8 +526,9 @@ fn spans_show_the_parts_of_a_call_and_no_text() {
     let put = spans(|| {
         cache.put(PutRequest::new("secret", "hidden")).unwrap();
     });
-    assert_eq!(named(&put), ["cache/embed", "cache/store", "cache"]);
-    assert!(put[1].contains(r#""call": "\"insert\"""#), "{put:#?}");
+    let model = "cache/embed/model";
+    assert_eq!(named(&put), [model, "cache/embed", "cache/store", "cache"]);
+    assert!(put[2].contains(r#""call": "\"insert\"""#), "{put:#?}");
 
     let exact = spans(|| drop(cache.get("SECRET").unwrap()));
     assert_eq!(named(&exact), ["cache/exact/store", "cache/exact", "cache"]);
@@ -543,8 +545,8 @@ fn spans_show_the_parts_of_a_call_and_no_text() {
     let semantic = spans(|| drop(cache.get("secrets").unwrap()));
     let names = named(&semantic);
     assert_eq!(
-        &names[..3],
-        ["cache/exact/store", "cache/exact", "cache/embed"]
+        &names[..4],
+        ["cache/exact/store", "cache/exact", model, "cache/embed"]
     );
     assert_eq!(&names[names.len() - 2..], ["cache/search", "cache"]);
     assert!(

@@ -8,6 +8,7 @@ use crate::embedder::pool::Outcome;
 use crate::error::{Error, Result};
 use crate::flights::Flights;
 use crate::front::Front;
+use crate::observe::Place;
 use crate::request::{Answer, Computed, Explained, GetRequest, Lookup, Origin, PutRequest};
 use std::future::Future;
 use std::io::{Read, Seek, Write};
@@ -282,16 +283,12 @@ impl AsyncSemanticCache {
         calls: impl FnOnce(&SemanticCache) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let cache = self.cache.clone();
-        #[cfg(feature = "tracing")]
-        let calls = {
-            let span = tracing::Span::current();
-            move |cache: &SemanticCache| span.in_scope(|| calls(cache))
-        };
+        let caller = Place::current();
         // Tokio's own line cannot be left. The semaphore is never closed.
         let place = Arc::clone(&self.places).acquire_owned().await;
         let call = move || {
             let _place = place;
-            calls(&cache)
+            caller.enter(|| calls(&cache))
         };
         tokio::task::spawn_blocking(call)
             .await

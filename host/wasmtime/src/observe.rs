@@ -11,9 +11,6 @@
 //!
 //! # Spans
 //!
-//! A warning `the embedder is left alone`, with its `error`, says that look-ups and puts that need a
-//! vector fail at once; `the embedder is asked` that they do not any more.
-//!
 //! With the feature `tracing` every cache emits spans to the subscriber of the crate `tracing`,
 //! without any observer. Their target is `mneme`. They never contain text of a query or response.
 //!
@@ -24,6 +21,9 @@
 //! | `embed` | DEBUG | `texts` | the embedder |
 //! | `search` | DEBUG | | the semantic layer; with a vector given, both layers |
 //! | `store` | DEBUG | `call`, `store`, `error` | one call of the store |
+//!
+//! A warning `the embedder is left alone`, with its `error`, says that look-ups and puts that need a
+//! vector fail at once; `the embedder is asked` that they do not any more.
 //!
 //! ```
 //! # #[cfg(feature = "prometheus")] {
@@ -195,13 +195,41 @@ impl Call {
         &self,
         run: F,
     ) -> impl FnOnce(&SemanticCache) -> T + use<T, F> {
-        #[cfg(feature = "tracing")]
-        let span = self.span.clone();
-        move |cache: &SemanticCache| {
+        let place = self.enter(Place::current);
+        move |cache: &SemanticCache| place.enter(|| run(cache))
+    }
+}
+
+/// Where the caller is in the tree of spans, for work on another thread.
+///
+/// The subscriber goes along: a span that is closed under another one closes a span of that one as
+/// its parent.
+pub(crate) struct Place {
+    #[cfg(feature = "tracing")]
+    subscriber: tracing::Dispatch,
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+}
+
+impl Place {
+    pub fn current() -> Self {
+        Place {
             #[cfg(feature = "tracing")]
-            let _entered = span.enter();
-            run(cache)
+            subscriber: tracing::dispatcher::get_default(Clone::clone),
+            #[cfg(feature = "tracing")]
+            span: tracing::Span::current(),
         }
+    }
+
+    /// Runs work there, and leaves the span.
+    pub fn enter<T>(self, run: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "tracing")]
+        return tracing::dispatcher::with_default(&self.subscriber, || {
+            let span = self.span;
+            span.in_scope(run)
+        });
+        #[cfg(not(feature = "tracing"))]
+        run()
     }
 }
 

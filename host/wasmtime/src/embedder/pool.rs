@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use mneme_store::breaker::{Admission, Breaker, Settings};
 
 use super::{EmbedError, Embedder, Embedding, read_each};
+use crate::observe::Place;
 
 /// When the embedder is left alone, and for how long.
 const BREAKER: Settings = Settings {
@@ -99,8 +100,8 @@ struct Job {
     /// Its outcome decides whether the embedder is left alone any longer.
     is_probe: bool,
     done: Done,
-    #[cfg(feature = "tracing")]
-    span: tracing::Span,
+    /// Of the caller; none once a thread has taken it along.
+    caller: Option<Place>,
 }
 
 /// What is to be done once the lock is released.
@@ -218,8 +219,7 @@ impl Shared {
             begun: false,
             is_probe,
             done,
-            #[cfg(feature = "tracing")]
-            span: tracing::Span::current(),
+            caller: Some(Place::current()),
         };
         state.jobs.insert(number, job);
         state.line.push_back(number);
@@ -294,15 +294,17 @@ impl Shared {
             };
             job.begun = true;
             let texts = std::mem::take(&mut job.texts);
-            #[cfg(feature = "tracing")]
-            let span = job.span.clone();
+            let caller = job.caller.take();
             drop(state);
             let call = || {
                 let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
                 read_each(&*self.embedder, &texts)
             };
-            #[cfg(feature = "tracing")]
-            let call = || span.in_scope(call);
+            // The span is left before the caller hears of the outcome.
+            let call = || match caller {
+                Some(caller) => caller.enter(call),
+                None => call(),
+            };
             let outcome = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
                 Err(EmbedError::transient(
                     "the embedder panicked; see what it wrote to standard error",

@@ -3,6 +3,7 @@
  * `{ SemanticCache, memory, MemoryStore, judge, stores: { name: (database) => store } }`.
  */
 
+import { archives } from './cases-archives.mjs';
 import { embedding } from './cases-embedder.mjs';
 import { keeping } from './cases-keeping.mjs';
 import { options } from './cases-options.mjs';
@@ -38,6 +39,7 @@ export function asynchronous({ MemoryStore }, methods = {}) {
 export const cases = {
   ...keeping,
   ...embedding,
+  ...archives,
   ...options,
 
   async 'answers what is the same, and what means the same'(env) {

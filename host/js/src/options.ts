@@ -80,14 +80,21 @@ export interface Candidate {
   ageSeconds: number;
 }
 
-/** Something that happened in the cache. */
+/**
+ * Something that happened in the cache, after it happened. `put`: `count` entries were stored.
+ * `deletion`, `eviction`, `expiration`: so many are gone, because somebody asked for it, for lack of
+ * room, by their lifetime. `rejection`: the validator refused so many.
+ */
 export type CacheEvent =
   | {
       type: 'hit';
       namespace: string;
       layer: 'exact' | 'semantic';
+      /** -1 to 1. */
       similarity: number;
+      /** What `decay` or `confidence` makes of it; the similarity without them. */
       confidence: number;
+      /** Seconds since the entry was stored. */
       ageSeconds: number;
     }
   | { type: 'miss'; namespace: string; reason: MissReason }

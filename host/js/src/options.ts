@@ -81,9 +81,9 @@ export interface Candidate {
 }
 
 /**
- * Something that happened in the cache, after it happened. `put`: `count` entries were stored.
- * `deletion`, `eviction`, `expiration`: so many are gone, because somebody asked for it, for lack of
- * room, by their lifetime. `rejection`: the validator refused so many.
+ * Something that happened in the cache. `put`: `count` entries were stored or replaced. The others
+ * were deleted: by `delete` or a clear (`deletion`), because of a quota or `maxEntries` (`eviction`),
+ * because they had expired (`expiration`), because the built-in validator refuses them (`rejection`).
  */
 export type CacheEvent =
   | {

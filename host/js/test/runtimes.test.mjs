@@ -20,7 +20,7 @@ async function check(t, { jspi, stores, results }, expected) {
 }
 
 /** Where a hundred thousand calls fail; elsewhere a thousand do, for it is the same script. */
-const PATIENT = 'Node without JSPI';
+const PATIENT = 'Node with JSPI';
 
 // Two at a time, for a runtime keeps one core busy.
 describe('outside of browsers', { concurrency: 2 }, () => {

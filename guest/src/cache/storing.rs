@@ -169,9 +169,9 @@ impl Open {
         ids: &mut Vec<u64>,
     ) -> Result<()> {
         let inserted = store.insert(entries)?;
-        self.follower.wrote();
+        self.wrote();
         if inserted.len() != entries.len() {
-            self.index = None;
+            self.drop_index();
             self.sizes = super::Sizes::default();
             return Err(Error::Corrupt(format!(
                 "store.insert returned {} ids for {} entries; the store is at fault, run the conformance battery on it",
@@ -180,21 +180,20 @@ impl Open {
             )));
         }
         for (entry, inserted) in entries.iter().zip(inserted) {
-            self.backlog.forget(inserted.id);
+            let (id, created_at) = (inserted.id, entry.created_at);
+            self.backlog.forget(id);
+            self.oldest.was_used(id);
             if !inserted.replaced {
                 self.sizes.add(&entry.namespace, 1);
             }
-            if let Some(index) = &mut self.index {
-                let (id, created_at) = (inserted.id, entry.created_at);
-                if index
-                    .add(&entry.namespace, id, created_at, &entry.embedding)
-                    .is_err()
-                {
-                    // The entry is stored. The next semantic look-up reports what is wrong.
-                    self.index = None;
-                }
+            let indexed = self
+                .indexes()
+                .try_for_each(|index| index.add(&entry.namespace, id, created_at, &entry.embedding));
+            if indexed.is_err() {
+                // The entry is stored. The next semantic look-up reports what is wrong.
+                self.drop_index();
             }
-            ids.push(inserted.id);
+            ids.push(id);
             self.emit(host, || {
                 Event::Put(CountEvent {
                     namespace: entry.namespace.clone(),

@@ -152,14 +152,14 @@ fn a_vacuum_stops_after_a_while_and_says_so() {
     host.set(1_000);
     assert_eq!(
         cache.vacuum(None, true).unwrap(),
-        Vacuumed {
+        Step {
             entries: 4_096,
             more: true
         }
     );
     assert_eq!(
         cache.vacuum(None, true).unwrap(),
-        Vacuumed {
+        Step {
             entries: 904,
             more: false
         }
@@ -250,7 +250,7 @@ fn clearing_resets_entries_and_counters_and_keeps_quotas() {
     hit(cache.get(ask("a", 0.0)).unwrap());
     cache.flush().unwrap();
     hit(cache.get(ask("x", 0.0)).unwrap());
-    assert_eq!(cache.clear_namespace("n").unwrap(), 1);
+    assert_eq!(cache.clear_namespace("n").unwrap().entries, 1);
     assert_eq!(miss(cache.get(ask("x", 0.0)).unwrap()), MissReason::NoMatch);
     let stats = cache.stats(Some("n")).unwrap();
     assert_eq!(
@@ -259,7 +259,7 @@ fn clearing_resets_entries_and_counters_and_keeps_quotas() {
     );
     assert_eq!(stats.namespaces[0].quota, Some(9));
     assert_eq!(cache.list_namespaces().unwrap(), ["m"]);
-    assert_eq!(cache.clear().unwrap(), 1);
+    assert_eq!(cache.clear().unwrap().entries, 1);
     assert_eq!(cache.stats(None).unwrap().counters.misses, 0);
 }
 

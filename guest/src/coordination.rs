@@ -107,7 +107,6 @@ impl Follower {
     pub fn compared_at(&mut self, now: Now) {
         self.compared = now;
     }
-
 }
 
 /// Whether a row with this `created-at` may have been replaced invisibly since it was read or

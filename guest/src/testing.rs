@@ -40,7 +40,8 @@ impl TestHost {
 impl Host for TestHost {
     fn now(&self) -> Now {
         let millis = self.millis.get();
-        self.millis.set(millis.saturating_add(self.tick_millis.get()));
+        self.millis
+            .set(millis.saturating_add(self.tick_millis.get()));
         Now { millis }
     }
 

@@ -4,8 +4,8 @@
 //! here, like those of a portable one. An archive that is loaded unchanged replaces the store's
 //! data as a whole; any other goes row by row through an import.
 
-use super::storing::{BATCH_BYTES, size};
 use super::evicting::Oldest;
+use super::storing::{BATCH_BYTES, size};
 use super::{Cache, EVICTING, Open, Sizes, opened};
 use crate::checkpoint::manifest::{
     FORMAT_VERSION, SCHEMA_VERSION, check_embedder, check_namespaces, check_store,

@@ -85,7 +85,9 @@ impl Open {
 
         self.follow(store, host, now)?;
         if self.index.is_none()
-            && self.load(store, host, self.options.vector_dtype)?.is_under()
+            && self
+                .load(store, host, self.options.vector_dtype)?
+                .is_under()
         {
             return Ok(Explained::Later);
         }

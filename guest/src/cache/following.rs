@@ -5,14 +5,14 @@
 //! steps of some milliseconds, one or more a call, so that nobody waits for a large store. What
 //! this cache writes between two steps does no harm: the comparison then reads a row once more.
 
-use super::indexing::check_stamps;
 use super::Open;
+use super::indexing::check_stamps;
 use super::steps::{Progress, take_turn};
 use crate::coordination::is_unsettled;
 use crate::error::{Result, dimension};
 use crate::host::{Host, Now};
-use crate::index::block::stamp;
 use crate::index::Index;
+use crate::index::block::stamp;
 use crate::store::Store;
 use crate::types::Entry;
 
@@ -175,9 +175,8 @@ impl Comparison {
         let page = store.iter_stamps(last_id, STAMPS_PER_PAGE)?;
         check_stamps(&page, last_id)?;
         let last = page.ids.last().copied();
-        let more = last.filter(|&id| {
-            id <= self.last_indexed && page.ids.len() >= STAMPS_PER_PAGE as usize
-        });
+        let more = last
+            .filter(|&id| id <= self.last_indexed && page.ids.len() >= STAMPS_PER_PAGE as usize);
         let ours = index.stamps(last_id, more.unwrap_or(self.last_indexed));
         let mut ours = ours.into_iter().peekable();
         let mut gone = Vec::new();

@@ -185,7 +185,9 @@ impl Open {
                     }
                 }
             }
-            Stage::Compared(_, comparison) if comparison.is_hopeless() => return Ok(Progress::Under),
+            Stage::Compared(_, comparison) if comparison.is_hopeless() => {
+                return Ok(Progress::Under);
+            }
             Stage::Compared(index, _) | Stage::Rows(index, _) | Stage::Whole(index) => {
                 Stage::Whole(index)
             }

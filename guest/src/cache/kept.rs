@@ -197,10 +197,7 @@ impl Writing {
         while self.bytes.len() >= least {
             let rest = self.bytes.split_off(self.piece_bytes.min(self.bytes.len()));
             let piece = std::mem::replace(&mut self.bytes, rest);
-            store.write_blob(
-                &name(self.head.generation, self.head.pieces.len()),
-                &piece,
-            )?;
+            store.write_blob(&name(self.head.generation, self.head.pieces.len()), &piece)?;
             self.head.pieces.push(Piece {
                 bytes: piece.len(),
                 crc32: crc32fast::hash(&piece),

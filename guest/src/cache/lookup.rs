@@ -145,7 +145,11 @@ impl Open {
         };
         let followed = self.follow(store, host, now)?;
         let loaded = self.index.is_some();
-        if !loaded && self.load(store, host, self.options.vector_dtype)?.is_under() {
+        if !loaded
+            && self
+                .load(store, host, self.options.vector_dtype)?
+                .is_under()
+        {
             return Ok(Lookup::Later);
         }
         let mut search = Search {

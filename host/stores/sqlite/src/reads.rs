@@ -230,7 +230,9 @@ impl Session {
             }
             Ok(())
         })?;
-        let rest = counts.values().fold(rest, |rest, n| rest.saturating_sub(*n));
+        let rest = counts
+            .values()
+            .fold(rest, |rest, n| rest.saturating_sub(*n));
         if rest > 0 {
             counts.insert(most, rest);
         }
@@ -338,7 +340,9 @@ pub(super) fn namespaces(conn: &Connection) -> Outcome<Vec<String>> {
 
 /// The namespace that seems to have the most entries, if there are many entries.
 fn most_frequent(conn: &Connection) -> Outcome<Option<String>> {
-    let last: Option<i64> = conn.prepare_cached(LAST_ID)?.query_row([], |row| row.get(0))?;
+    let last: Option<i64> = conn
+        .prepare_cached(LAST_ID)?
+        .query_row([], |row| row.get(0))?;
     let last = number(last.unwrap_or(0));
     if last < u64::from(MANY) {
         return Ok(None);
@@ -350,7 +354,10 @@ fn most_frequent(conn: &Connection) -> Outcome<Option<String>> {
         let found: Option<String> = query.query_row([from], |row| row.get(0)).optional()?;
         *seen.entry(found.unwrap_or_default()).or_default() += 1;
     }
-    Ok(seen.into_iter().max_by_key(|(_, n)| *n).map(|(name, _)| name))
+    Ok(seen
+        .into_iter()
+        .max_by_key(|(_, n)| *n)
+        .map(|(name, _)| name))
 }
 
 fn collect<T>(

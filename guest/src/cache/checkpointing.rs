@@ -4,6 +4,7 @@
 //! here, like those of a portable one. An archive that is loaded unchanged replaces the store's
 //! data as a whole; any other goes row by row through an import.
 
+use super::evicting::Oldest;
 use super::storing::{BATCH_BYTES, size};
 use super::{Cache, EVICTING, Open, Sizes, opened};
 use crate::checkpoint::manifest::{
@@ -34,7 +35,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         let now = host.now();
         open.backlog.flush(store, now)?;
         // A native archive contains it.
-        open.keep_index(store);
+        while open.keep_index(store, host).is_under() {}
         let described = Manifest {
             format_version: FORMAT_VERSION,
             schema_version: SCHEMA_VERSION,
@@ -220,9 +221,9 @@ impl Open {
     /// Forgets everything known about the store's data, which has been replaced.
     fn start_over(&mut self) {
         self.backlog.forget_all();
-        self.index = None;
-        self.unindexable = 0;
+        self.drop_index();
         self.sizes = Sizes::default();
+        self.oldest = Oldest::default();
         self.quotas = None;
         self.follower = Follower::new(self.options.coordination);
     }

@@ -53,6 +53,7 @@ import {
   type RawGet,
   type RawLookup,
   type RawPut,
+  type RawStep,
   type RawStored,
   type VectorSource,
 } from './raw.js';
@@ -137,15 +138,18 @@ export class SemanticCache {
     const first = listOf(questions, 'questions').map((one) =>
       rawGet(typeof one === 'string' ? { query: one } : optionsOf.question(one)),
     );
-    const answers = await this.#runner.call<RawLookup[]>('getMany', [first], signal);
+    const answers = await this.#askAll(first, signal);
     const texts = textsToEmbed(answers);
     if (texts.length === 0) {
       return answers.map((one) => finish(one, undefined));
     }
     const { sources, failure } = await this.#sources(texts, signal);
     const pending = first.filter((_, i) => answers[i]?.tag === 'needs-embedding');
-    const second = pending.map((request, i) => ({ ...request, vector: sources[i] }));
-    const again = await this.#runner.call<RawLookup[]>('getMany', [second], signal);
+    const second = pending.map((request, i) => ({
+      ...request,
+      vector: sources[i] as VectorSource,
+    }));
+    const again = await this.#askAll(second, signal);
     let at = 0;
     return answers.map((one) => {
       if (one.tag !== 'needs-embedding') {
@@ -164,12 +168,15 @@ export class SemanticCache {
     const given = optionsOf.explain(options);
     const { signal, limit = 10 } = given;
     const request = rawGet({ ...given, query });
-    const ask = (vector: VectorSource | undefined) =>
-      this.#runner.call<RawExplained>(
-        'explain',
-        [{ ...request, vector }, count(limit, 'limit')],
-        signal,
-      );
+    const ask = async (vector: VectorSource | undefined): Promise<RawExplained> => {
+      for (;;) {
+        const args = [{ ...request, vector }, count(limit, 'limit')];
+        const answer = await this.#runner.call<RawExplained>('explain', args, signal);
+        if (answer.tag !== 'later') {
+          return answer;
+        }
+      }
+    };
     const first = await ask(request.vector);
     if (first.tag !== 'needs-embedding') {
       return toExplanation(first, undefined);
@@ -183,18 +190,56 @@ export class SemanticCache {
     request: RawGet,
     signal: AbortSignal | undefined,
   ): Promise<{ lookup: Lookup; source: VectorSource }> {
-    const first = await this.#runner.call<RawLookup>('get', [request], signal);
+    const first = await this.#ask(request, signal);
     if (first.tag !== 'needs-embedding') {
       return { lookup: finish(first, undefined), source: request.vector };
     }
     const { sources, failure } = await this.#sources([first.val], signal);
     const source = sources[0] as VectorSource;
-    const second = await this.#runner.call<RawLookup>(
-      'get',
-      [{ ...request, vector: source }],
-      signal,
-    );
+    const second = await this.#ask({ ...request, vector: source }, signal);
     return { lookup: finish(second, failure), source };
+  }
+
+  /** Asks until there is an answer; others have their turn in between. */
+  async #ask(request: RawGet, signal: AbortSignal | undefined): Promise<RawLookup> {
+    for (;;) {
+      const answer = await this.#runner.call<RawLookup>('get', [request], signal);
+      if (answer.tag !== 'later') {
+        return answer;
+      }
+    }
+  }
+
+  /** As {@link #ask}, for several requests. */
+  #askAll(requests: RawGet[], signal: AbortSignal | undefined): Promise<RawLookup[]> {
+    const isLate = ({ tag }: RawLookup) => tag === 'later';
+    return this.#inTurns(requests, isLate, (rest) => this.#runner.call('getMany', [rest], signal));
+  }
+
+  /** Stores all, unless one needs an embedding; others have their turn in between. */
+  #storeAll(requests: unknown[], signal: AbortSignal | undefined): Promise<RawPut[]> {
+    const isLate = ({ tag }: RawPut, all: RawPut[]) =>
+      tag === 'ready' && !all.some((one) => one.tag === 'needs-embedding');
+    return this.#inTurns(requests, isLate, (rest) => this.#runner.call('putMany', [rest], signal));
+  }
+
+  /** Calls again with those that come late. */
+  async #inTurns<Q, A>(
+    requests: Q[],
+    isLate: (answer: A, all: A[]) => boolean,
+    call: (rest: Q[]) => Promise<A[]>,
+  ): Promise<A[]> {
+    const answers = await call(requests);
+    for (;;) {
+      const late = [...answers.keys()].filter((i) => isLate(answers[i] as A, answers));
+      if (late.length === 0) {
+        return answers;
+      }
+      const again = await call(late.map((i) => requests[i] as Q));
+      late.forEach((i, at) => {
+        answers[i] = again[at] as A;
+      });
+    }
   }
 
   // ---- storing ------------------------------------------------------------------
@@ -228,7 +273,7 @@ export class SemanticCache {
   ): Promise<number[]> {
     const { signal } = optionsOf.signal(options, 'putMany');
     const requests = listOf(answers, 'answers').map((one) => rawPut(optionsOf.answer(one)));
-    let outcomes = await this.#runner.call<RawPut[]>('putMany', [requests], signal);
+    let outcomes = await this.#storeAll(requests, signal);
     const texts = textsToEmbed(outcomes);
     if (texts.length > 0) {
       const embedded = await this.#embedding.all(texts, signal);
@@ -238,7 +283,7 @@ export class SemanticCache {
           ? { ...request, vector: { tag: 'embedded', val: embedded[at++] } }
           : request,
       );
-      outcomes = await this.#runner.call<RawPut[]>('putMany', [complete], signal);
+      outcomes = await this.#storeAll(complete, signal);
     }
     return outcomes.map(storedId);
   }
@@ -288,14 +333,17 @@ export class SemanticCache {
     return this.#runner.call('delete', [wellFormed(query, 'the query'), namespaceOf(namespace)]);
   }
 
-  /** Deletes all entries and counters, and returns the number of entries. Quotas stay. */
+  /**
+   * Deletes all entries and counters, and returns the number of entries. Quotas stay. It goes in
+   * steps, between which other calls are served; what they store may be deleted too.
+   */
   async clear(): Promise<number> {
-    return Number(await this.#runner.call<bigint>('clear', []));
+    return this.#inSteps('clear', []);
   }
 
   /** Deletes the entries and counters of one namespace, and returns the number of entries. */
   async clearNamespace(namespace: string): Promise<number> {
-    return Number(await this.#runner.call<bigint>('clearNamespace', [namespaceOf(namespace)]));
+    return this.#inSteps('clearNamespace', [namespaceOf(namespace)]);
   }
 
   /** The namespaces that hold entries, sorted by their bytes. */
@@ -308,16 +356,17 @@ export class SemanticCache {
     const given = known<VacuumOptions>(options, { namespace: true, compact: true }, 'vacuum');
     const of = given.namespace === undefined ? undefined : namespaceOf(given.namespace);
     const compact = flag(given.compact, 'compact') ?? false;
-    let deleted = 0;
-    // In steps, between which other calls have their turn.
+    return this.#inSteps('vacuum', [of, compact]);
+  }
+
+  /** Does all steps of long work, each in a turn, and returns the number of entries. */
+  async #inSteps(name: string, args: unknown[]): Promise<number> {
+    let entries = 0;
     for (;;) {
-      const step = await this.#runner.call<{ entries: bigint; more: boolean }>('vacuum', [
-        of,
-        compact,
-      ]);
-      deleted += Number(step.entries);
+      const step = await this.#runner.call<RawStep>(name, args);
+      entries += Number(step.entries);
       if (!step.more) {
-        return deleted;
+        return entries;
       }
     }
   }
@@ -329,12 +378,17 @@ export class SemanticCache {
 
   /** Finishes building the index now, and returns the number of its rows. */
   async warmUp(): Promise<number> {
-    return Number(await this.#runner.call<bigint>('warmUp', []));
+    for (;;) {
+      const step = await this.#runner.call<RawStep>('warmUp', []);
+      if (!step.more) {
+        return Number(step.entries);
+      }
+    }
   }
 
-  /** Writes waiting access data and counters to the store. */
+  /** Writes waiting access data and counters to the store, and the index if it has changed enough. */
   async flush(): Promise<void> {
-    return this.#runner.call('flush', []);
+    while (await this.#runner.call<boolean>('flush', []));
   }
 
   // ---- settings -----------------------------------------------------------------
@@ -365,7 +419,7 @@ export class SemanticCache {
   /** Changes how the index holds vectors, rebuilding it from the store. */
   async requantize(to: VectorDtype): Promise<void> {
     const vectorDtype = dtype(to);
-    await this.#runner.call('requantize', [vectorDtype]);
+    while (await this.#runner.call<boolean>('requantize', [vectorDtype]));
     this.#runner.change({ vectorDtype });
   }
 

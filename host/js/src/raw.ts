@@ -41,7 +41,8 @@ export type RawLookup =
       val: Record<string, unknown> & { metadata: string; ageSeconds: bigint; id: bigint };
     }
   | { tag: 'miss'; val: MissReason }
-  | { tag: 'needs-embedding'; val: string };
+  | { tag: 'needs-embedding'; val: string }
+  | { tag: 'later' };
 
 export type RawPut =
   | { tag: 'stored'; val: bigint }
@@ -51,7 +52,15 @@ export type RawPut =
 
 /** An explanation as the component gives it. */
 export type RawExplained =
-  { tag: 'explanation'; val: Record<string, unknown> } | { tag: 'needs-embedding'; val: string };
+  | { tag: 'explanation'; val: Record<string, unknown> }
+  | { tag: 'needs-embedding'; val: string }
+  | { tag: 'later' };
+
+/** What one step of a long work has done. */
+export interface RawStep {
+  entries: bigint;
+  more: boolean;
+}
 
 export type VectorSource =
   | { tag: 'pending' }

@@ -124,12 +124,37 @@ impl SemanticCache {
             vector: VectorSource::Pending,
             ..request.clone().into()
         };
-        let answer = self
-            .instance()
-            .and_then(|mut turn| turn.call(|guest, store| guest.call_get(store, &again)));
-        match answer {
+        match self.ask(&again) {
             Ok(api::Lookup::Hit(hit)) => Some(hit),
             _ => None,
+        }
+    }
+
+    /// Asks until there is an answer, and lets others have their turn in between.
+    fn ask(&self, request: &api::GetRequest) -> Result<api::Lookup> {
+        loop {
+            match self.turn(|guest, store| guest.call_get(store, request))? {
+                api::Lookup::Later => {}
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    /// As [`ask`](Self::ask), for several requests.
+    fn ask_all(&self, requests: &[api::GetRequest]) -> Result<Vec<api::Lookup>> {
+        let mut answers = self.turn(|guest, store| guest.call_get_many(store, requests))?;
+        loop {
+            let late = answers.iter().enumerate();
+            let late = late.filter(|(_, answer)| matches!(answer, api::Lookup::Later));
+            let late: Vec<usize> = late.map(|(at, _)| at).collect();
+            if late.is_empty() {
+                return Ok(answers);
+            }
+            let rest: Vec<_> = late.iter().map(|&at| requests[at].clone()).collect();
+            let again = self.turn(|guest, store| guest.call_get_many(store, &rest))?;
+            for (at, answer) in late.into_iter().zip(again) {
+                answers[at] = answer;
+            }
         }
     }
 
@@ -163,7 +188,7 @@ fn finish(answer: api::Lookup, embedder_error: Option<EmbedError>) -> Result<Loo
             reason,
             embedder_error,
         })),
-        api::Lookup::NeedsEmbedding(_) => Err(broken_promise()),
+        api::Lookup::NeedsEmbedding(_) | api::Lookup::Later => Err(broken_promise()),
     }
 }
 
@@ -191,11 +216,7 @@ async fn look_up_watched(
     };
     let ask = |stage: Stage, request: api::GetRequest| {
         front.run(call.part(move |cache: &SemanticCache| {
-            let answer = stage.run(|| {
-                cache
-                    .instance()?
-                    .call(|guest, store| guest.call_get(store, &request))
-            })?;
+            let answer = stage.run(|| cache.ask(&request))?;
             Ok((request, answer))
         }))
     };
@@ -235,11 +256,7 @@ async fn look_up_many_watched(
     let first: Vec<api::GetRequest> = requests.into_iter().map(Into::into).collect();
     let ask = |stage: Stage, requests: Vec<api::GetRequest>| {
         front.run(call.part(move |cache: &SemanticCache| {
-            let answers = stage.run(|| {
-                cache
-                    .instance()?
-                    .call(|guest, store| guest.call_get_many(store, &requests))
-            })?;
+            let answers = stage.run(|| cache.ask_all(&requests))?;
             Ok((requests, answers))
         }))
     };
@@ -305,9 +322,13 @@ async fn explain_watched(
 ) -> Result<Explained> {
     let ask = |request: api::GetRequest| {
         front.run(call.part(move |cache: &SemanticCache| {
-            let mut turn = cache.instance()?;
-            let answer = turn.call(|guest, store| guest.call_explain(store, &request, limit))?;
-            Ok((request, answer))
+            loop {
+                let answer =
+                    cache.turn(|guest, store| guest.call_explain(store, &request, limit))?;
+                if !matches!(answer, api::Explained::Later) {
+                    return Ok((request, answer));
+                }
+            }
         }))
     };
     let (mut request, mut answer) = ask(first).await?;
@@ -321,6 +342,6 @@ async fn explain_watched(
             explanation,
             embedder_error,
         }),
-        api::Explained::NeedsEmbedding(_) => Err(broken_promise()),
+        api::Explained::NeedsEmbedding(_) | api::Explained::Later => Err(broken_promise()),
     }
 }

@@ -10,11 +10,11 @@ use super::support::{MODEL, builder, dumped, entry, fill, memory};
 use mneme::checkpoint::{self, ImportMode, InspectOptions, LoadOptions};
 use mneme::{Error, GetRequest, MemoryStore, PutRequest, SemanticCache, SqliteStore};
 use mneme_tests::children::{Running, argument, say};
+use mneme_tests::damage;
 use mutate::{Parts, mutate};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -107,7 +107,7 @@ impl Budget {
             loop {
                 std::thread::park_timeout(Duration::from_millis(100));
                 if let Some((until, what)) = &*watched.lock().unwrap()
-                    && processor_seconds() > *until
+                    && damage::processor_seconds() > *until
                 {
                     say(&format!(
                         "{what}, which took over {MOST_SECONDS} s and 1 s a MiB"
@@ -122,14 +122,14 @@ impl Budget {
     /// Runs a call within its budget.
     fn call<T>(&self, what: &str, bytes: usize, call: impl FnOnce() -> T) -> T {
         // From now on the peak is this call's.
-        fs::write("/proc/self/clear_refs", "5").unwrap();
-        let before = memory_of("VmRSS:");
-        let began = processor_seconds();
+        damage::forget_peak();
+        let before = damage::memory("VmRSS");
+        let began = damage::processor_seconds();
         let most = MOST_SECONDS + bytes as f64 / (1 << 20) as f64;
         *self.until.lock().unwrap() = Some((began + most, what.to_owned()));
         let result = call();
         *self.until.lock().unwrap() = None;
-        let grown = memory_of("VmHWM:").saturating_sub(before);
+        let grown = damage::memory("VmHWM").saturating_sub(before);
         let most = MOST_MEMORY + 4 * bytes as u64;
         assert!(
             grown <= most,
@@ -137,33 +137,6 @@ impl Budget {
         );
         result
     }
-}
-
-/// A line of `/proc/self/status`, in bytes.
-fn memory_of(field: &str) -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(field))
-        .unwrap();
-    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    kilobytes * 1024
-}
-
-/// What this process has used of its processors. Its clock does not run while others compute.
-fn processor_seconds() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap()
-        .split_whitespace()
-        .collect();
-    let ticks: u64 = fields[11..13]
-        .iter()
-        .map(|ticks| ticks.parse::<u64>().unwrap())
-        .sum();
-    ticks as f64 / 100.0
 }
 
 fn child_tries_archives() {

@@ -4,6 +4,7 @@
 #[cfg(feature = "background")]
 pub mod background;
 pub mod breaker;
+pub mod cancel;
 pub mod checks;
 #[doc(hidden)]
 pub mod contract;

@@ -32,9 +32,15 @@ pub(super) enum Found {
     /// A cache made with this embedder.
     Cache {
         embedder: Embedder,
-        /// All tables and indexes are there.
-        complete: bool,
+        schema: Schema,
     },
+}
+
+impl Found {
+    /// Whether it is a cache with all tables and indexes.
+    pub fn is_complete(&self) -> bool {
+        matches!(self, Self::Cache { schema, .. } if schema.is_complete())
+    }
 }
 
 /// Looks without writing. Run it in a transaction, or it may see half of what another
@@ -75,7 +81,7 @@ pub(super) fn inspect(conn: &Connection) -> Outcome<Found> {
     }
     Ok(Found::Cache {
         embedder,
-        complete: schema.is_complete(),
+        schema,
     })
 }
 

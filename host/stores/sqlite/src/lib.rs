@@ -1,6 +1,7 @@
 //! A store in one SQLite file.
 
 mod blobs;
+mod bounds;
 mod connection;
 mod error;
 mod import;

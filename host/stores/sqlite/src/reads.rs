@@ -185,7 +185,7 @@ impl Session {
     }
 
     pub fn list_namespaces(&mut self) -> Outcome<Vec<String>> {
-        namespaces(self.conn()?)
+        collect(self.conn()?, NAMESPACES, &[], |row| Ok(row.get(0)?))
     }
 
     pub fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
@@ -285,9 +285,26 @@ impl Session {
     }
 }
 
-/// The names of the namespaces that have entries.
-pub(super) fn namespaces(conn: &Connection) -> Outcome<Vec<String>> {
-    collect(conn, NAMESPACES, &[], |row| Ok(row.get(0)?))
+/// Hands on the name of each namespace that has entries.
+pub(super) fn each_namespace(
+    conn: &Connection,
+    mut each: impl FnMut(String) -> Outcome<()>,
+) -> Outcome<()> {
+    walk(conn, NAMESPACES, &[], |row| each(row.get(0)?))
+}
+
+fn walk(
+    conn: &Connection,
+    sql: &str,
+    values: &[&dyn ToSql],
+    mut each: impl FnMut(&Row<'_>) -> Outcome<()>,
+) -> Outcome<()> {
+    let mut query = conn.prepare_cached(sql)?;
+    let mut found = query.query(values)?;
+    while let Some(row) = found.next()? {
+        each(row)?;
+    }
+    Ok(())
 }
 
 fn collect<T>(
@@ -296,12 +313,11 @@ fn collect<T>(
     values: &[&dyn ToSql],
     mut each: impl FnMut(&Row<'_>) -> Outcome<T>,
 ) -> Outcome<Vec<T>> {
-    let mut query = conn.prepare_cached(sql)?;
-    let mut found = query.query(values)?;
     let mut all = Vec::new();
-    while let Some(row) = found.next()? {
+    walk(conn, sql, values, |row| {
         all.push(each(row)?);
-    }
+        Ok(())
+    })?;
     Ok(all)
 }
 
@@ -330,7 +346,20 @@ pub(super) fn page(conn: &Connection, dim: u32, last_id: u64, limit: u32) -> Out
 
 /// Every quota, sorted by namespace.
 pub(super) fn quotas(conn: &Connection) -> Outcome<Vec<(String, u64)>> {
-    collect(conn, QUOTAS, &[], |row| Ok((row.get(0)?, quota(row, 1)?)))
+    let mut all = Vec::new();
+    each_quota(conn, |namespace, quota| {
+        all.push((namespace, quota));
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Hands on each quota, sorted by namespace.
+pub(super) fn each_quota(
+    conn: &Connection,
+    mut each: impl FnMut(String, u64) -> Outcome<()>,
+) -> Outcome<()> {
+    walk(conn, QUOTAS, &[], |row| each(row.get(0)?, quota(row, 1)?))
 }
 
 /// Every meta value that is not the store's own, sorted by key.
@@ -341,23 +370,32 @@ pub(super) fn meta(conn: &Connection) -> Outcome<Vec<(String, String)>> {
 /// Fails unless every statement is one of a cache, every page and index is in order, and every
 /// row can be read.
 pub(super) fn check(conn: &Connection, dim: u32) -> Outcome<()> {
-    if let Found::New = layout::inspect(conn)? {
-        return Err(Fault::Corrupt("it holds no cache".into()));
+    match layout::inspect(conn)? {
+        Found::New => Err(no_cache()),
+        Found::Cache { .. } => check_content(conn, dim),
     }
+}
+
+/// The error for a database without a cache.
+pub(super) fn no_cache() -> Fault {
+    Fault::Corrupt("it holds no cache".into())
+}
+
+/// As [`check`], of a database whose statements are known.
+pub(super) fn check_content(conn: &Connection, dim: u32) -> Outcome<()> {
     let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(Fault::Corrupt(format!(
             "its pages are damaged ({verdict}); restore a checkpoint"
         )));
     }
-    let mut query = conn.prepare(ALL)?;
-    let mut found = query.query([])?;
-    while let Some(row) = found.next()? {
-        rows::entry(row, dim)?;
-    }
+    walk(conn, ALL, &[], |row| rows::entry(row, dim).map(drop))?;
     version(conn)?;
-    quotas(conn)?;
-    meta(conn)?;
+    each_quota(conn, |_, _| Ok(()))?;
+    walk(conn, META, &[], |row| {
+        let (_, _): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok(())
+    })?;
     blobs::check(conn)
 }
 

@@ -27,6 +27,8 @@ mneme_tests::children![child_tries_archives];
 
 /// The most processor time of a call, in seconds.
 const MOST_SECONDS: f64 = 5.0;
+/// The fewest archives that are tried in a second, on a machine that does much else.
+const LEAST_A_SECOND: u64 = 2;
 /// The most memory that a call takes beyond four times the archive.
 const MOST_MEMORY: u64 = 64 << 20;
 
@@ -36,13 +38,14 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 fn mutated_archives_do_no_harm() {
-    let first = setting("SEED", 1);
+    let (first, seconds) = (setting("SEED", 1), setting("SECONDS", 10));
+    let count = setting("COUNT", u64::MAX);
     let mut child = Running::named(
         "child_tries_archives",
         &[
             ("SEED", &first.to_string()),
-            ("SECONDS", &setting("SECONDS", 10).to_string()),
-            ("COUNT", &setting("COUNT", u64::MAX).to_string()),
+            ("SECONDS", &seconds.to_string()),
+            ("COUNT", &count.to_string()),
         ],
     );
     let mut last = "the start".to_owned();
@@ -56,6 +59,9 @@ fn mutated_archives_do_no_harm() {
     let report = told.unwrap_or_else(|| panic!("the child ended at {last}"));
     child.finish();
     println!("{report}");
+    let tried: u64 = report.split(' ').next().unwrap().parse().unwrap();
+    let least = count.min(LEAST_A_SECOND * seconds);
+    assert!(tried >= least, "{tried} of at least {least}: {report}");
 }
 
 /// The archives that are mutated: small and larger ones, of each layout, and one of mneme-cache.

@@ -43,7 +43,8 @@ pub fn restore(store: &mut SqliteStore, bytes: &[u8]) -> Result<(), StoreError> 
     store.commit_restore(false)
 }
 
-fn receive(store: &mut SqliteStore, bytes: &[u8]) -> Result<(), StoreError> {
+/// Hands all bytes of a snapshot to a store.
+pub fn receive(store: &mut SqliteStore, bytes: &[u8]) -> Result<(), StoreError> {
     store.begin_restore()?;
     for chunk in bytes.chunks(777) {
         store.write_restore(chunk)?;

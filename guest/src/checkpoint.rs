@@ -55,7 +55,7 @@ pub const ENTRIES_PER_READ: u32 = 64;
 pub const MAX_UNKNOWN_MEMBERS: u32 = 1000;
 
 /// The default of `max-expansion`.
-const MAX_EXPANSION: u32 = 200;
+const MAX_EXPANSION: u32 = 64;
 
 /// The names of the two members of a page, counted from 1: its vectors and its rows.
 pub fn page_names(page: u32) -> (String, String) {

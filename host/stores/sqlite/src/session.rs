@@ -154,6 +154,11 @@ impl Session {
         self.read_only.is_some()
     }
 
+    /// Why the cache can only be read, if so.
+    pub fn read_only(&self) -> Option<&str> {
+        self.read_only.as_deref()
+    }
+
     /// The version counter of the data, which never goes back while they are the same.
     pub fn saw_version(&mut self, version: u64) -> Outcome<()> {
         if version < self.version {

@@ -19,7 +19,7 @@ use mneme_store::cancel::is_cancelled;
 /// Bytes 18 and 19 of a database file: 1 with a rollback journal, 2 with a write-ahead log.
 const FORMAT_VERSIONS: u64 = 18;
 /// Pages that are copied at a time.
-const PAGES: i32 = 1000;
+const PAGES: i32 = 256;
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 

@@ -25,8 +25,11 @@ mneme_tests::tests![mutated_archives_do_no_harm];
 
 mneme_tests::children![child_tries_archives];
 
-/// The most processor time of a call, in seconds.
-const MOST_SECONDS: f64 = 5.0;
+/// The most processor time of a call, in seconds: enough for the 64 MiB that any archive may
+/// become.
+const MOST_SECONDS: f64 = 2.0;
+/// The same for each MiB of the archive, which may become as much again.
+const MOST_SECONDS_A_MIB: f64 = 2.0;
 /// The fewest archives that are tried in a second, on a machine that does much else.
 const LEAST_A_SECOND: u64 = 2;
 /// The most memory that a call takes beyond four times the archive.
@@ -116,7 +119,7 @@ impl Budget {
                     && damage::processor_seconds() > *until
                 {
                     say(&format!(
-                        "{what}, which took over {MOST_SECONDS} s and 1 s a MiB"
+                        "{what}, which took over {MOST_SECONDS} s and {MOST_SECONDS_A_MIB} s a MiB"
                     ));
                     std::process::abort();
                 }
@@ -131,7 +134,7 @@ impl Budget {
         damage::forget_peak();
         let before = damage::memory("VmRSS");
         let began = damage::processor_seconds();
-        let most = MOST_SECONDS + bytes as f64 / (1 << 20) as f64;
+        let most = MOST_SECONDS + MOST_SECONDS_A_MIB * bytes as f64 / (1 << 20) as f64;
         *self.until.lock().unwrap() = Some((began + most, what.to_owned()));
         let result = call();
         *self.until.lock().unwrap() = None;

@@ -23,7 +23,10 @@ mneme_tests::tests![
 fn filled(rows: u64) -> Place {
     let place = place();
     let mut store = open(&place.path);
-    store.insert((0..rows).map(|n| entry("a", n)).collect()).unwrap();
+    for first in (0..rows).step_by(1000) {
+        let page = first..rows.min(first + 1000);
+        store.insert(page.map(|n| entry("a", n)).collect()).unwrap();
+    }
     store.close().unwrap();
     place
 }

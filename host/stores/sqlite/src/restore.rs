@@ -18,7 +18,7 @@ use super::schema::{BLOBS, CREATE_BLOBS, OBJECTS, Schema};
 use super::session::Session;
 use super::snapshot::{finish, step, step_to_the_end};
 use super::{private, reads, writes};
-use mneme_store::checks::{Embedder, wrong_namespace};
+use mneme_store::checks::{Embedder, GREATEST, wrong_namespace};
 use mneme_store::{Entry, Restored, StoreError};
 
 /// The quotas and meta values of a snapshot may take this many bytes in memory, and a sixteenth of
@@ -28,6 +28,9 @@ const STATE_BYTES: u64 = 16 << 20;
 const STATE_SHARE: u64 = 16;
 /// What a quota or a meta value takes besides its texts.
 const STATE_ROW: u64 = 64;
+
+/// The greatest id of a snapshot. As many are left for new entries.
+const GREATEST_ID: i64 = (GREATEST / 2).cast_signed();
 
 /// A snapshot on its way in. Its file goes with the value.
 #[derive(Debug)]
@@ -234,6 +237,13 @@ fn copy(
     if let Some(last_id) = last_id(received)? {
         raise_last_id(ours, last_id)?;
     }
+    if let Some(last) = last_id(ours)?
+        && last > GREATEST_ID
+    {
+        return Err(Fault::Corrupt(format!(
+            "its ids go up to {last}, and may go up to {GREATEST_ID}, since new ones are greater"
+        )));
+    }
     // With the indexes, which are faster made once the rows are there.
     layout::provision(ours, embedder)
 }
@@ -309,7 +319,7 @@ fn overtake(live: &Connection, source: &Connection) -> Outcome<()> {
 
 /// The greatest id that was ever given, if one was.
 fn last_id(conn: &Connection) -> Outcome<Option<i64>> {
-    const LAST_ID: &str = "SELECT max(seq) FROM sqlite_sequence WHERE name = 'entries'";
+    const LAST_ID: &str = "SELECT max(seq) FROM main.sqlite_sequence WHERE name = 'entries'";
     let found = conn.query_row(LAST_ID, [], |row| row.get(0)).optional()?;
     Ok(found.flatten())
 }

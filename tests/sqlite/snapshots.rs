@@ -403,7 +403,8 @@ fn snapshot_calls_out_of_order_are_refused() {
 }
 
 fn ids_that_leave_no_room_for_others_are_refused() {
-    let mut source = open(&place().path);
+    let from = place();
+    let mut source = open(&from.path);
     source
         .insert((0..3).map(|n| entry("a", n)).collect())
         .unwrap();

@@ -100,7 +100,9 @@ fn what_compresses_well_is_taken() {
             let request = PutRequest::new(format!("question {n}"), format!("answer {n}"));
             request.embedding(vector.clone())
         };
-        cache.put_many((first..first + 100).map(one).collect()).unwrap();
+        cache
+            .put_many((first..first + 100).map(one).collect())
+            .unwrap();
     }
     let archive = dumped(&cache);
     let times = 6000 * 4 * DIM as usize / archive.len();
@@ -178,7 +180,11 @@ fn a_load_that_is_given_up_ends_within_the_store() {
             cancel: cancel.clone(),
         };
         let options = LoadOptions::new().mode(mode);
-        given_up(cancel.during(|| target.load(reader(), options)).unwrap_err());
+        given_up(
+            cancel
+                .during(|| target.load(reader(), options))
+                .unwrap_err(),
+        );
         let inspecting = || checkpoint::inspect(reader(), InspectOptions::new());
         given_up(cancel.during(inspecting).unwrap_err());
         assert_eq!(entries(&target), 1);

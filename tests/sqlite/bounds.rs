@@ -205,5 +205,8 @@ fn no_byte_of_the_header_is_the_machines_fault() {
             }
         }
     }
-    assert!(taken > 50 && refused > 10, "{taken} taken, {refused} refused");
+    assert!(
+        taken > 50 && refused > 10,
+        "{taken} taken, {refused} refused"
+    );
 }

@@ -174,13 +174,14 @@ impl<S: Store, H: Host> Cache<S, H> {
         for (namespace, quota) in state.quotas {
             namespaces.entry(namespace).or_insert((0, None)).1 = Some(quota);
         }
-        let summaries = namespaces
-            .into_iter()
-            .map(|(namespace, (entries, quota))| NamespaceSummary {
-                namespace,
-                entries,
-                quota,
-            });
+        let summaries =
+            namespaces
+                .into_iter()
+                .map(|(namespace, (entries, quota))| NamespaceSummary {
+                    namespace,
+                    entries,
+                    quota,
+                });
         Ok(Summary {
             manifest,
             compression,

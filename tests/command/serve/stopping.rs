@@ -367,6 +367,9 @@ fn a_cache_that_cannot_be_written_is_told_at_the_start() {
     assert_eq!(server.ask("GET", "/readyz").status, 200);
     let (code, warnings, _) = end(server);
     assert_eq!(code, Some(0), "{warnings}");
-    assert!(warnings.contains("the cache can only be read"), "{warnings}");
+    assert!(
+        warnings.contains("the cache can only be read"),
+        "{warnings}"
+    );
     assert!(!warnings.contains("mneme.db"), "{warnings}");
 }

@@ -68,18 +68,20 @@ impl Fault {
     /// The machine failed, a lock was held or the call was given up, whatever is in the file.
     pub fn is_of_machine(&self) -> bool {
         match self {
-            Self::Sqlite(error) => matches!(
-                error.sqlite_error_code(),
-                Some(
-                    ErrorCode::OutOfMemory
-                        | ErrorCode::SystemIoFailure
-                        | ErrorCode::DiskFull
-                        | ErrorCode::CannotOpen
-                        | ErrorCode::ReadOnly
-                        | ErrorCode::PermissionDenied
-                )
-            ) || self.is_busy()
-                || (self.is_interrupted() && is_cancelled()),
+            Self::Sqlite(error) => {
+                matches!(
+                    error.sqlite_error_code(),
+                    Some(
+                        ErrorCode::OutOfMemory
+                            | ErrorCode::SystemIoFailure
+                            | ErrorCode::DiskFull
+                            | ErrorCode::CannotOpen
+                            | ErrorCode::ReadOnly
+                            | ErrorCode::PermissionDenied
+                    )
+                ) || self.is_busy()
+                    || (self.is_interrupted() && is_cancelled())
+            }
             Self::System(_) | Self::ReadOnly(_) => true,
             Self::Corrupt(_) | Self::Schema(_) | Self::Typed(_) => false,
         }
@@ -192,9 +194,10 @@ fn sqlite(site: &str, error: &SqliteError, path: &Path) -> StoreError {
         ErrorCode::DatabaseCorrupt => StoreError::Corrupt(say(
             "the file is damaged, so restore a checkpoint, or move the file away to start empty",
         )),
-        ErrorCode::OperationInterrupted if is_cancelled() => {
-            backend(format!("{site}: the call was given up; nothing was changed"), false)
-        }
+        ErrorCode::OperationInterrupted if is_cancelled() => backend(
+            format!("{site}: the call was given up; nothing was changed"),
+            false,
+        ),
         ErrorCode::OperationInterrupted => StoreError::Corrupt(format!(
             "{site}: it takes more work than a sound file of this size can, so its pages lead in circles; restore a checkpoint, or move the file away to start empty"
         )),

@@ -4,8 +4,8 @@
 use rusqlite::Connection;
 use tempfile::NamedTempFile;
 
-use super::connection::connect_private;
 use super::bounds::size_of;
+use super::connection::connect_private;
 use super::error::Outcome;
 use super::private;
 use super::session::Session;

@@ -30,10 +30,7 @@ pub(super) enum Found {
     /// No cache yet: nothing at all, or our tables without any entry or embedder.
     New,
     /// A cache made with this embedder.
-    Cache {
-        embedder: Embedder,
-        schema: Schema,
-    },
+    Cache { embedder: Embedder, schema: Schema },
 }
 
 impl Found {
@@ -79,10 +76,7 @@ pub(super) fn inspect(conn: &Connection) -> Outcome<Found> {
     if schema.has("sqlite_sequence") {
         check_last_id(conn)?;
     }
-    Ok(Found::Cache {
-        embedder,
-        schema,
-    })
+    Ok(Found::Cache { embedder, schema })
 }
 
 /// Creates what is missing and records the embedder where none is. Run it in a write

@@ -79,11 +79,7 @@ const COUNT_EXPIRED: &str = concat!(
     " LIMIT ?2)"
 );
 /// From the index of expiry, those first that expired first.
-const EXPIRED: &str = concat!(
-    "SELECT id FROM entries WHERE ",
-    expired!(),
-    " LIMIT ?2"
-);
+const EXPIRED: &str = concat!("SELECT id FROM entries WHERE ", expired!(), " LIMIT ?2");
 const EXPIRED_IN: &str = concat!(
     "SELECT id FROM entries WHERE +namespace = ?3 AND ",
     expired!(),

@@ -200,7 +200,8 @@ impl Session {
         patience: Duration,
         writes: impl FnOnce(&mut Self) -> Outcome<T>,
     ) -> Outcome<T> {
-        self.bounds.wait_up_to(patience.min(self.options.busy_timeout));
+        self.bounds
+            .wait_up_to(patience.min(self.options.busy_timeout));
         let outcome = writes(self);
         self.bounds.wait_up_to(self.options.busy_timeout);
         outcome

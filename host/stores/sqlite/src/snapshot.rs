@@ -125,11 +125,7 @@ pub(super) fn step_to_the_end(backup: &Backup<'_, '_>, timeout: Duration) -> Out
 }
 
 /// Copies this many pages of a backup, waiting for locks.
-pub(super) fn step(
-    backup: &Backup<'_, '_>,
-    pages: i32,
-    timeout: Duration,
-) -> Outcome<StepResult> {
+pub(super) fn step(backup: &Backup<'_, '_>, pages: i32, timeout: Duration) -> Outcome<StepResult> {
     let since = Instant::now();
     let mut tries = 0;
     loop {

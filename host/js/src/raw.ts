@@ -191,7 +191,7 @@ export function rawLoad(given: LoadOptions | undefined) {
       ]),
     maxEntries: integer(options.maxEntries, 'maxEntries'),
     vectorDtype: options.vectorDtype === undefined ? undefined : dtype(options.vectorDtype),
-    maxExpansion: count(options.maxExpansion, 'maxExpansion') ?? 64,
+    maxExpansion: count(options.maxExpansion, 'maxExpansion') ?? 128,
   };
 }
 

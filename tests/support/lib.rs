@@ -2,6 +2,7 @@
 
 pub mod broken;
 pub mod children;
+pub mod damage;
 pub mod dynamodb;
 pub mod dynamodb_wire;
 pub mod embedders;

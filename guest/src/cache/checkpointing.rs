@@ -126,17 +126,11 @@ impl<S: Store, H: Host> Cache<S, H> {
         let reader = Reader::open(archive, options.max_expansion, limits)?;
         let manifest = reader.manifest().clone();
         let compression = reader.compression();
-        let mut namespaces = BTreeMap::<String, NamespaceSummary>::new();
+        // Entries and quota of each.
+        let mut namespaces = BTreeMap::<String, (u64, Option<u64>)>::new();
         let mut tally = |entry: &Entry| match namespaces.get_mut(&entry.namespace) {
-            Some(summary) => summary.entries += 1,
-            None => drop(namespaces.insert(
-                entry.namespace.clone(),
-                NamespaceSummary {
-                    namespace: entry.namespace.clone(),
-                    entries: 1,
-                    quota: None,
-                },
-            )),
+            Some((entries, _)) => *entries += 1,
+            None => drop(namespaces.insert(entry.namespace.clone(), (1, None))),
         };
         let (verified, state) = match manifest.layout {
             Layout::Native => {
@@ -179,21 +173,22 @@ impl<S: Store, H: Host> Cache<S, H> {
             }
         };
         for (namespace, quota) in state.quotas {
-            let summary = namespaces
-                .entry(namespace.clone())
-                .or_insert(NamespaceSummary {
-                    namespace,
-                    entries: 0,
-                    quota: None,
-                });
-            summary.quota = Some(quota);
+            namespaces.entry(namespace).or_insert((0, None)).1 = Some(quota);
         }
+        let summaries =
+            namespaces
+                .into_iter()
+                .map(|(namespace, (entries, quota))| NamespaceSummary {
+                    namespace,
+                    entries,
+                    quota,
+                });
         Ok(Summary {
             manifest,
             compression,
             checksummed: verified.checksummed,
             entries: verified.entries,
-            namespaces: namespaces.into_values().collect(),
+            namespaces: summaries.collect(),
             meta_keys: state.meta.into_keys().collect(),
             bytes: verified.sizes.plain,
             compressed_bytes: verified.sizes.compressed,

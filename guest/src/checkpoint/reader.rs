@@ -18,6 +18,10 @@ use sha2::{Digest, Sha256};
 const SNAPSHOT_STEP: usize = 1 << 20;
 /// Bytes of other members that are read at a time.
 const STEP: usize = 64 << 10;
+/// A row that is longer gets room for the longest at once.
+const LINE: usize = 1 << 20;
+/// The most room that a row gets at once.
+const LONG_LINE: usize = 32 << 20;
 
 /// One piece of an archive.
 pub enum Part<'a> {
@@ -173,11 +177,16 @@ impl<'a, A: Archive> Reader<'a, A> {
             let bytes = &buffer[..read];
             hash.update(bytes);
             for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
-                if line.len() + piece.len() > page.max_line() {
+                let length = line.len() + piece.len();
+                if length > page.max_line() {
                     return Err(page.refuse(format!(
                         "it has more than {} bytes, too many for an entry",
                         page.max_line()
                     )));
+                }
+                // Room that is not used costs nothing, and moving a long line costs twice.
+                if length > line.capacity() && length > LINE {
+                    line.reserve_exact(page.max_line().min(LONG_LINE).max(length) - line.len());
                 }
                 line.extend_from_slice(piece);
                 if piece.ends_with(b"\n") {

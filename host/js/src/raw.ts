@@ -200,7 +200,7 @@ export function rawLoad(given: LoadOptions | undefined) {
       ]),
     maxEntries: integer(options.maxEntries, 'maxEntries'),
     vectorDtype: options.vectorDtype === undefined ? undefined : dtype(options.vectorDtype),
-    maxExpansion: count(options.maxExpansion, 'maxExpansion') ?? 200,
+    maxExpansion: count(options.maxExpansion, 'maxExpansion') ?? 128,
   };
 }
 

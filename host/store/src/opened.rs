@@ -125,6 +125,12 @@ pub trait Backend {
         Ok(None)
     }
 
+    /// See [`Store::read_only`](crate::Store::read_only). By default none.
+    fn read_only(&self, session: &Self::Session) -> Option<String> {
+        let _ = session;
+        None
+    }
+
     /// The error for the caller: at which place, in which operation, and whether calling it
     /// again is harmless.
     fn error(&self, fault: Self::Fault, operation: &'static str) -> StoreError;
@@ -225,6 +231,12 @@ impl<B: Backend> Opened<B> {
         self.silence.check("server_time")?;
         let outcome = self.backend.server_time(session);
         outcome.map_err(|fault| self.backend.error(fault, "server_time"))
+    }
+
+    /// See [`Store::read_only`](crate::Store::read_only).
+    pub fn read_only(&self) -> Option<String> {
+        let session = self.session.as_ref()?;
+        self.backend.read_only(session)
     }
 
     /// Runs an operation.
@@ -365,6 +377,10 @@ macro_rules! opened {
 
         fn server_time(&mut self) -> $crate::Result<Option<std::time::Duration>> {
             self.opened.server_time()
+        }
+
+        fn read_only(&self) -> Option<String> {
+            self.opened.read_only()
         }
 
         $(fn $name(&mut self $(, $arg: $($type)*)*) -> $crate::Result<$($result)*> {

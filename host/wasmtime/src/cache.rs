@@ -146,6 +146,9 @@ impl SemanticCache {
     /// steps of some milliseconds, between which others are served. With `compact` it then
     /// frees the index memory of deleted rows.
     ///
+    /// An entry dated more than 300 s ahead of this clock stays, as it is not known which clock
+    /// is wrong; [`health`](Self::health) counts such entries.
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
@@ -252,14 +255,24 @@ impl SemanticCache {
 
     /// Checks the store and reports. A failing store is part of the report, not an error.
     /// Without `deep` it asks the store for two values. With `deep` it checks all data, which
-    /// takes seconds for gigabytes; other callers wait meanwhile.
+    /// takes seconds for gigabytes; other callers wait meanwhile. A store that was opened for
+    /// writing, and can only be read, is a problem.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] and [`Error::Limit`].
     pub fn health(&self, deep: bool) -> Result<Health> {
         self.call("health", None, |guest, store| {
-            guest.call_health(store, deep)
+            let report = guest.call_health(&mut *store, deep)?;
+            Ok(report.map(|mut health| {
+                if let Some(why) = store.data().store.read_only() {
+                    health.healthy = false;
+                    health.problems.push(format!(
+                        "the cache can only be read, for {why}: it answers, and keeps nothing new; give this process the right to write, or open it for reading only"
+                    ));
+                }
+                health
+            }))
         })
     }
 

@@ -336,3 +336,40 @@ fn a_file_that_may_not_grow_is_an_error_and_not_the_end() {
     // What it counted may have found no room.
     assert!(server.ended().is_some(), "a signal has ended it");
 }
+
+#[test]
+fn a_cache_that_cannot_be_written_is_told_at_the_start() {
+    let folder = Folder::new();
+    folder.put("q", "r", "[1, 0, 0]");
+    let file = folder.path("mneme.db");
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o400);
+    std::fs::set_permissions(&file, permissions).unwrap();
+    let program = env!("CARGO_BIN_EXE_mneme");
+    // Root may write to any file, unless it has given up that right.
+    let mut command = match std::fs::OpenOptions::new().append(true).open(&file) {
+        Ok(_) => {
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set", "-dac_override", program]);
+            command
+        }
+        Err(_) => Command::new(program),
+    };
+    command.stderr(Stdio::piped());
+    let server = Server::run(command, &folder, &[], None);
+    assert_eq!(
+        server.post("/v1/get", &json!({"query": "q"})).json["response"],
+        "r"
+    );
+    let health = server.ask("GET", "/health");
+    assert_eq!(health.status, 503);
+    let problem = health.json["problems"][0].as_str().unwrap();
+    assert!(problem.contains("can only be read"), "{problem}");
+    assert_eq!(server.ask("GET", "/readyz").status, 200);
+    let (code, warnings, _) = end(server);
+    assert_eq!(code, Some(0), "{warnings}");
+    assert!(
+        warnings.contains("the cache can only be read"),
+        "{warnings}"
+    );
+    assert!(!warnings.contains("mneme.db"), "{warnings}");
+}

@@ -65,6 +65,10 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
     let embedder = EmbedderSpec::choose(global.embedder.as_deref())?.embedder()?;
     let named = (embedder.fingerprint().to_owned(), embedder.dim());
     let cache = open(global, args, &store, embedder, &registry)?;
+    // Such as a cache that can only be read.
+    for problem in cache.health(false)?.problems {
+        out.warn(&problem);
+    }
     let activity = Arc::<Activity>::default();
     let served = Arc::new(Served {
         cache: AsyncSemanticCache::new(cache.clone()),

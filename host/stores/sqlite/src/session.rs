@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::connection::{self, Opened, Patience, in_transaction};
+use super::bounds::Bounds;
+use super::connection::{self, Opened, in_transaction};
 use super::error::{Fault, Outcome};
 use super::import::Import;
 use super::options::Options;
@@ -35,7 +36,7 @@ pub(super) const PROBES: &[&str] = &[
 pub(super) struct Session {
     conn: Connection,
     place: Place,
-    patience: Patience,
+    bounds: Bounds,
     read_only: Option<String>,
     pub path: PathBuf,
     pub options: Options,
@@ -56,13 +57,13 @@ impl Session {
         let Opened {
             conn,
             place,
-            patience,
+            bounds,
             read_only,
         } = connection::open(&path, &options, &embedder)?;
         Ok(Self {
             conn,
             place,
-            patience,
+            bounds,
             read_only,
             path,
             options,
@@ -78,12 +79,13 @@ impl Session {
 
     /// The connection, if the file is still where it was.
     pub fn conn(&self) -> Outcome<&Connection> {
+        self.bounds.begin();
         self.place.check()?;
         Ok(&self.conn)
     }
 
     /// Another connection to the same file, opened in the same way.
-    pub fn another(&self) -> Outcome<(Connection, Patience)> {
+    pub fn another(&self) -> Outcome<(Connection, Bounds)> {
         self.place.check()?;
         connection::again(&self.path, &self.options, self.is_read_only(), &self.place)
     }
@@ -143,12 +145,18 @@ impl Session {
                 "the cache can only be read here, for {why}; nothing was changed, so write where it can be written, or copy the file"
             )));
         }
+        self.bounds.begin();
         self.place.check()
     }
 
     /// Whether the cache can only be read.
     pub fn is_read_only(&self) -> bool {
         self.read_only.is_some()
+    }
+
+    /// Why the cache can only be read, if so.
+    pub fn read_only(&self) -> Option<&str> {
+        self.read_only.as_deref()
     }
 
     /// The version counter of the data, which never goes back while they are the same.
@@ -192,9 +200,10 @@ impl Session {
         patience: Duration,
         writes: impl FnOnce(&mut Self) -> Outcome<T>,
     ) -> Outcome<T> {
-        self.patience.set(patience.min(self.options.busy_timeout));
+        self.bounds
+            .wait_up_to(patience.min(self.options.busy_timeout));
         let outcome = writes(self);
-        self.patience.set(self.options.busy_timeout);
+        self.bounds.wait_up_to(self.options.busy_timeout);
         outcome
     }
 

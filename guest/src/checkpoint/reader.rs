@@ -5,7 +5,7 @@ use super::rows::PageReader;
 use super::state::State;
 use super::tarball::{Member, TarReader};
 use super::{
-    CHECKSUMS, Checksum, Checksums, Limits, MANIFEST, MAX_DESCRIPTION_BYTES, MAX_ROWS_BYTES,
+    CHECKSUMS, Checksum, Checksums, Limits, MANIFEST, MAX_DESCRIPTION_BYTES,
     MAX_UNKNOWN_MEMBERS, MAX_VECTORS_BYTES, SNAPSHOT, STATE, manifest, page_names, refused,
     refused_at,
 };
@@ -126,8 +126,9 @@ impl<'a, A: Archive> Reader<'a, A> {
                 page += 1;
                 let vectors = self.whole(&vectors, MAX_VECTORS_BYTES)?;
                 let size = self.expect(&lines)?;
-                if size > MAX_ROWS_BYTES {
-                    let reason = format!("it has {size} bytes and may have {MAX_ROWS_BYTES}");
+                let most = self.limits.rows();
+                if size > most {
+                    let reason = format!("it has {size} bytes and may have {most}");
                     return Err(refused(&lines, reason));
                 }
                 let dim = self.manifest.embedder_dim;

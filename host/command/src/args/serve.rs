@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use axum::http::uri::Authority;
-use clap::builder::RangedU64ValueParser;
 use clap::value_parser;
 
-use super::Dtype;
+use super::{Dtype, seconds};
 
 /// See [`Command::Serve`](super::Command::Serve).
 #[derive(Debug, clap::Args)]
@@ -88,10 +87,8 @@ pub struct Serve {
     /// or sending an archive
     #[arg(long, value_name = "S", default_value_t = 3600, value_parser = seconds(1))]
     pub archive_timeout: u64,
-    /// The most seconds for the embedding of a question, waiting included. Exact hits need none
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds(1))]
-    pub embed_timeout: u64,
-    /// The most calls of the embedder at the same time; others wait in line
+    /// The most calls of the embedder at the same time; others wait in line. The bundled encoder
+    /// takes no more than there are cores
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = value_parser!(u16).range(1..=512))]
     pub max_embeddings: u16,
     /// The seconds between two removals of expired entries; 0: never
@@ -103,11 +100,6 @@ pub struct Serve {
     /// The most seconds from a signal to the end of the process, at most 3600
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(1..=3600))]
     pub grace: u64,
-}
-
-/// Reads seconds: at least so many, and at most a day.
-fn seconds(least: u64) -> RangedU64ValueParser<u64> {
-    value_parser!(u64).range(least..=24 * 3600)
 }
 
 /// Reads a host name, without a port.

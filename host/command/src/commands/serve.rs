@@ -62,7 +62,8 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         .map_err(|message| anyhow!("serve: {message}"))?;
     let store = StoreUrl::choose(global.store.as_deref());
     let registry = prometheus::Registry::new();
-    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?.embedder()?;
+    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?
+        .embedder(global.embed_timeout())?;
     let named = (embedder.fingerprint().to_owned(), embedder.dim());
     let cache = open(global, args, &store, embedder, &registry)?;
     let activity = Arc::<Activity>::default();
@@ -109,7 +110,7 @@ fn open(
         .apply(SemanticCache::builder())
         .boxed_store(store.store()?)
         .embedder(embedder)
-        .embed_timeout(Duration::from_secs(args.embed_timeout))
+        .embed_timeout(global.embed_timeout())
         .embed_concurrency(args.max_embeddings.into())
         .observer(observer)
         .vector_dtype(args.dtype.into())

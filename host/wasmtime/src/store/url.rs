@@ -1,5 +1,6 @@
 //! A store by its URL.
 
+use super::deferred::Deferred;
 use super::existing::Existing;
 use super::{MemoryStore, Result, Store, StoreError};
 
@@ -9,6 +10,9 @@ pub enum Access {
     /// Create the cache if there is none. The default.
     #[default]
     Create,
+    /// Create the cache if there is none, when entries, a quota or an archive are first stored. Until
+    /// then it answers as an empty one, and leaves nothing behind.
+    CreateOnWrite,
     /// Open what holds a cache already. Where there is none, opening fails with
     /// [`StoreError::Backend`], says where it looked, and leaves nothing behind. `memory:` never
     /// holds one before, and is opened all the same.
@@ -112,6 +116,7 @@ pub fn from_url_built_with(
     })?;
     Ok(match access {
         Access::Existing if feature != "sqlite" => Box::new(Existing(store)),
+        Access::CreateOnWrite => Box::new(Deferred::new(store)),
         _ => store,
     })
 }
@@ -202,7 +207,7 @@ fn sqlite(url: &str, access: Access) -> Built {
     {
         let store = super::SqliteStore::from_url(url)?;
         Ok(Some(Box::new(match access {
-            Access::Create => store,
+            Access::Create | Access::CreateOnWrite => store,
             Access::Existing => store.existing(),
         })))
     }

@@ -36,10 +36,10 @@ pub struct Logged(pub String);
 pub fn of_embedder(retryable: bool) -> &'static str {
     match retryable {
         true => {
-            "the embedder failed for now; try again later, or pass the embedding; the server's standard error says why"
+            "the embedder failed for now; try again later, pass the embedding, or put with exact_only; the server's standard error says why"
         }
         false => {
-            "the embedder failed, and would again; pass the embedding, or change the text; the server's standard error says why"
+            "the embedder failed, and would again; pass the embedding, put with exact_only, or change the text; the server's standard error says why"
         }
     }
 }

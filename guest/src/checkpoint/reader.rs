@@ -5,9 +5,8 @@ use super::rows::PageReader;
 use super::state::State;
 use super::tarball::{Member, TarReader};
 use super::{
-    CHECKSUMS, Checksum, Checksums, Limits, MANIFEST, MAX_DESCRIPTION_BYTES,
-    MAX_UNKNOWN_MEMBERS, MAX_VECTORS_BYTES, SNAPSHOT, STATE, manifest, page_names, refused,
-    refused_at,
+    CHECKSUMS, Checksum, Checksums, Limits, MANIFEST, MAX_DESCRIPTION_BYTES, MAX_UNKNOWN_MEMBERS,
+    MAX_VECTORS_BYTES, SNAPSHOT, STATE, manifest, page_names, refused, refused_at,
 };
 use crate::error::Result;
 use crate::host::Archive;

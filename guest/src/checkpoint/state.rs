@@ -110,7 +110,7 @@ pub fn add_counters(present: Option<&str>, archived: &str) -> serde_json::Result
     Ok(Value::Object(sum).to_string())
 }
 
-/// Counters whose numbers are in range. What is no number is another program's, and kept.
+/// Counters whose numbers are in range. Other values belong to other programs, and are kept.
 struct Counts;
 
 impl<'de> Deserialize<'de> for Counts {

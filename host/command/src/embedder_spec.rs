@@ -47,7 +47,11 @@ impl EmbedderSpec {
                 let mut parts = rest.split(',').map(str::trim);
                 let (base_url, model) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
                 // An empty part is one that was left out.
-                let mut given = || parts.next().map(|part| Some(part).filter(|p| !p.is_empty()));
+                let mut given = || {
+                    parts
+                        .next()
+                        .map(|part| Some(part).filter(|p| !p.is_empty()))
+                };
                 let (dim, max_tokens) = (given().flatten(), given().flatten());
                 if base_url.is_empty() || model.is_empty() || parts.next().is_some() {
                     bail!(

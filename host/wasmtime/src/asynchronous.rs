@@ -1,8 +1,8 @@
 //! The cache for tokio programs.
 
 use crate::cache::{
-    Health, SemanticCache, Stats, explain, from_cache, keep, look_up, look_up_many, look_up_to_keep, put,
-    put_many,
+    Health, SemanticCache, Stats, explain, from_cache, keep, look_up, look_up_many,
+    look_up_to_keep, put, put_many,
 };
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
 use crate::embedder::pool::Outcome;

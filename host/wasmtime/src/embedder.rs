@@ -7,11 +7,11 @@
 //! | [`OpenAi`] | `openai` | behind any OpenAI-compatible `/embeddings` API | a URL, a model, often a key |
 //! | [`Precomputed`] | always there | nowhere | the caller passes each vector |
 
+mod guarded;
 #[cfg(feature = "minilm")]
 pub mod minilm;
 #[cfg(feature = "openai")]
 pub mod openai;
-mod guarded;
 pub(crate) mod pool;
 
 use crate::contract::api;

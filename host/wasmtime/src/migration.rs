@@ -43,6 +43,7 @@ use crate::component::{Engine, Functions};
 use crate::embedder::Guarded;
 use crate::error::{Error, Result};
 use crate::host::{Clock, SystemClock};
+use crate::punctual::Punctual;
 use crate::store::{Entry, EntryKey, Store, checks};
 use mark::Mark;
 use std::collections::BTreeSet;
@@ -246,6 +247,9 @@ impl<'a> Migration<'a> {
         target: &mut dyn Store,
         embedder: Option<&Guarded>,
     ) -> Result<Report> {
+        let now = self.clock.now();
+        Punctual::default().check(now, source)?;
+        Punctual::default().check(now, target)?;
         let mark = Mark::set(source, target, &self.source_name, self.merge)?;
         let mut report = Report {
             resumed: mark.resumed,

@@ -440,7 +440,9 @@ mod tests {
             (vec![timed(5), Question::new("0")], "question 2 is missing"),
             (vec![Question::new("0"), timed(1)], "question 2 is given"),
         ] {
-            let error = Replay::new(&log, &Guarded::new(Angles)).unwrap_err().to_string();
+            let error = Replay::new(&log, &Guarded::new(Angles))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(expected), "{error}");
         }
         let blank = [Question::new("what?")];

@@ -20,7 +20,9 @@ use super::{Dtype, seconds};
 the header Mneme-Namespace, else it is `default`.
 
 /livez answers 200 while the process lives, and asks nothing. /readyz and /health answer 200 if the
-store answers a cheap check within 2 seconds, else 503. /v1/health?deep=true reads the whole store,
+store answers a cheap check within 2 seconds, else 503 with what is wrong. If a database server has
+lost the cache, the server opens it again and goes on with what is there, empty or of the same
+embedder; a SQLite file that is gone stays gone until the server is restarted. /v1/health?deep=true reads the whole store,
 one check at a time, on a separate connection. /metrics has metrics.
 
 With a token, every request except to /livez, /readyz, /health and /openapi.json must carry it:

@@ -116,8 +116,9 @@ fn checked(
     bar: &Bar,
 ) -> Result<Box<dyn Read + Send>> {
     let mut file = match args.file.is_file() {
-        true => File::open(&args.file)
-            .with_context(|| format!("load: cannot open {:?}", args.file))?,
+        true => {
+            File::open(&args.file).with_context(|| format!("load: cannot open {:?}", args.file))?
+        }
         false => {
             let mut file = tempfile::tempfile().context(NO_ROOM)?;
             io::copy(&mut archive, &mut file).context("load: cannot keep the archive")?;
@@ -130,7 +131,8 @@ fn checked(
     let checked = checkpoint::inspect(again, options);
     bar.clear();
     checked.context("load")?;
-    file.rewind().context("load: cannot read the archive again")?;
+    file.rewind()
+        .context("load: cannot read the archive again")?;
     Ok(Box::new(file))
 }
 

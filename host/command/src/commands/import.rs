@@ -22,8 +22,7 @@ const BATCH: usize = 256;
 const MAX_NAMED: usize = 20;
 
 /// The shape of a line.
-const SHAPE: &str =
-    "{\"query\": ..., \"response\": ...}, optionally with namespace, ttl, metadata, embedding, exact_only";
+const SHAPE: &str = "{\"query\": ..., \"response\": ...}, optionally with namespace, ttl, metadata, embedding, exact_only";
 
 /// A line of the file.
 #[derive(Deserialize)]

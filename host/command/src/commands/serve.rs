@@ -19,6 +19,7 @@ mod upkeep;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -62,8 +63,8 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         .map_err(|message| anyhow!("serve: {message}"))?;
     let store = StoreUrl::choose(global.store.as_deref());
     let registry = prometheus::Registry::new();
-    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?
-        .embedder(global.embed_timeout())?;
+    let embedder =
+        EmbedderSpec::choose(global.embedder.as_deref())?.embedder(global.embed_timeout())?;
     let named = (embedder.fingerprint().to_owned(), embedder.dim());
     let cache = open(global, args, &store, embedder, &registry)?;
     let activity = Arc::<Activity>::default();
@@ -81,6 +82,7 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         jobs: Arc::new(Semaphore::new(JOBS)),
         transfers: Arc::new(Semaphore::new(TRANSFERS)),
         idle: Idle::default(),
+        doubt: AtomicBool::new(false),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -8,7 +8,7 @@ use super::limits;
 use super::rows::{Item, escape, number, text, unescape};
 use super::session::Session;
 use super::transactions::{CONTENDED, Commit};
-use super::waiting::Attempts;
+use super::waiting::{Attempts, in_short};
 use mneme_store::MetaChange;
 
 impl Session {
@@ -39,6 +39,15 @@ impl Session {
     }
 
     pub async fn replace_meta(
+        &mut self,
+        key: &str,
+        expected: Option<&str>,
+        value: Option<&str>,
+    ) -> Outcome<bool> {
+        in_short(self.change_meta(key, expected, value)).await
+    }
+
+    async fn change_meta(
         &mut self,
         key: &str,
         expected: Option<&str>,

@@ -217,7 +217,8 @@ fn calibration_replay_and_the_cache_agree_on_what_can_be_read() {
             let scores = score(&pairs, &Guarded::new(TwoWords), comparison, |_, _| {}).unwrap();
             for (pair, scored) in pairs.iter().zip(scores) {
                 let log = [Question::new(&pair.a), Question::new(&pair.b)];
-                let replay = Replay::with_progress(&log, &Guarded::new(TwoWords), normalize, |_, _| {});
+                let replay =
+                    Replay::with_progress(&log, &Guarded::new(TwoWords), normalize, |_, _| {});
                 let replay = replay
                     .unwrap()
                     .options(|builder| builder.allow_unreadable(allow_unreadable));

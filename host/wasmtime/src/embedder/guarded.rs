@@ -71,8 +71,13 @@ impl Guarded {
     }
 
     /// Embeds batches of texts, as many at the same time as may be, and returns an outcome for each.
-    pub(crate) fn embed_all<'t>(&self, batches: impl Iterator<Item = &'t [String]>) -> Vec<Outcome> {
-        let begun: Vec<_> = batches.map(|batch| self.pool.begin(batch.to_vec())).collect();
+    pub(crate) fn embed_all<'t>(
+        &self,
+        batches: impl Iterator<Item = &'t [String]>,
+    ) -> Vec<Outcome> {
+        let begun: Vec<_> = batches
+            .map(|batch| self.pool.begin(batch.to_vec()))
+            .collect();
         begun.into_iter().map(|outcome| outcome.wait()).collect()
     }
 

@@ -433,8 +433,8 @@ fn retry_after<T>(response: &Response<T>) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// What is known of a text of which the model may have read no more than `most` tokens. Servers
-/// count before or after they cut it.
+/// How much of a text was read by a model that reads at most `most` tokens. Some servers count
+/// before they cut a text, others after.
 fn reading(tokens: Option<u32>, most: u32) -> Reading {
     match tokens {
         Some(tokens) if tokens < most => Reading {
@@ -472,10 +472,11 @@ impl Embedder for OpenAi {
             for batch in group.chunks(self.batch) {
                 let Answer { vectors, tokens } = self.request(batch)?;
                 let reading = may_be_cut(batch[0]).then(|| reading(tokens, most));
-                embeddings.extend(vectors.into_iter().map(|vector| Embedding {
-                    vector,
-                    reading,
-                }));
+                embeddings.extend(
+                    vectors
+                        .into_iter()
+                        .map(|vector| Embedding { vector, reading }),
+                );
             }
         }
         Ok(embeddings)

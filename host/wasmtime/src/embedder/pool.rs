@@ -1,7 +1,7 @@
 //! Embedding with a limit of time and of concurrency, and a breaker.
 //!
-//! Embedders block, and may hang. They run on threads of their own, so that one that hangs is
-//! abandoned and not waited for. Each text waits in line until a thread is free, for as long as the
+//! Embedders block, and may hang. They run on separate threads, so one that hangs is abandoned
+//! instead of waited for. Each text waits in line until a thread is free, for as long as the
 //! line moves: a busy embedder serves all who wait. One watching thread tells callers when their
 //! time is up, whether their texts are in line or embedded.
 
@@ -244,7 +244,7 @@ impl Shared {
         if state.abandoned >= MAX_ABANDONED {
             drop(state);
             return caller.tell(Err(EmbedError::transient(format!(
-                "{MAX_ABANDONED} calls of the embedder {:?} hang, so no other is made; give the embedder timeouts of its own, and restart this process",
+                "{MAX_ABANDONED} calls of the embedder {:?} hang, so no other is made; set timeouts in the embedder, and restart this process",
                 self.embedder.fingerprint()
             ))));
         }

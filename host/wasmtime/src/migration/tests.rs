@@ -373,7 +373,11 @@ fn bad_vectors_and_foreign_hashes_stop_it() {
         (vec![f32::NAN, 0.0], "not finite"),
         (vec![0.0, 0.0], "is zero"),
     ] {
-        let outcome = migration().reembed(&mut source, &mut MemoryStore::new(), &Guarded::new(Vector(vector)));
+        let outcome = migration().reembed(
+            &mut source,
+            &mut MemoryStore::new(),
+            &Guarded::new(Vector(vector)),
+        );
         let error = outcome.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
@@ -476,7 +480,9 @@ fn entries_without_a_vector_stay_so_unless_told_otherwise() {
         (report.unwrap(), vectors)
     };
     let vectors = |found: &[(&str, [f32; 2])]| -> Vec<(String, Vec<f32>)> {
-        let own = found.iter().map(|(query, v)| ((*query).to_owned(), v.to_vec()));
+        let own = found
+            .iter()
+            .map(|(query, v)| ((*query).to_owned(), v.to_vec()));
         own.collect()
     };
     let (none, unit) = ([0.0, 0.0], [0.6, 0.8]);

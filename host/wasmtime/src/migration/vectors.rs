@@ -1,7 +1,7 @@
 //! New vectors for entries.
 
-use crate::component::Functions;
 use super::Migration;
+use crate::component::Functions;
 use crate::embedder::pool::Outcome;
 use crate::embedder::{EmbedError, Embedding, Guarded};
 use crate::error::{Error, Result};

@@ -304,6 +304,67 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn a_cache_is_created_when_something_is_first_stored() {
+        use mneme_store::{Entry, ImportMode, MetaChange};
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("late.db");
+        let url = format!("sqlite:{}", path.display());
+        let late = || from_url_for(&url, Access::CreateOnWrite).unwrap();
+        let entry = Entry {
+            id: 0,
+            namespace: "n".into(),
+            query_hash: "h".into(),
+            query: "q".into(),
+            response: "r".into(),
+            embedding: vec![1.0],
+            metadata: "{}".into(),
+            created_at: 1,
+            last_accessed_at: 1,
+            ttl: None,
+            access_count: 0,
+        };
+        let mut store = late();
+        assert_eq!(store.count(None), Err(StoreError::Closed));
+        store.open("v", 1).unwrap();
+        assert_eq!(store.count(None), Ok(0));
+        assert_eq!(store.get_by_ids(&[1]), Ok(vec![]));
+        assert_eq!(store.delete_expired(9, None, 9), Ok(vec![]));
+        assert_eq!(store.replace_meta("counters", None, Some("1")), Ok(true));
+        store.close().unwrap();
+        assert!(!path.exists());
+        type Create = fn(&mut dyn Store, Entry);
+        let creates: [Create; 3] = [
+            |store, entry| drop(store.insert(vec![entry]).unwrap()),
+            |store, _| store.set_namespace_quota("n", Some(1)).unwrap(),
+            |store, entry| {
+                store.begin_import(ImportMode::Empty).unwrap();
+                store.write_import(vec![entry]).unwrap();
+                let meta: [MetaChange; 0] = [];
+                assert!(store.commit_import(&[], &meta).unwrap());
+            },
+        ];
+        for create in creates {
+            let mut store = late();
+            store.open("v", 1).unwrap();
+            create(&mut *store, entry.clone());
+            let count = store.count(None);
+            store.close().unwrap();
+            assert!(path.exists());
+            // What is there is opened, and its embedder counts.
+            assert!(late().open("other", 1).is_err());
+            let mut store = late();
+            store.open("v", 1).unwrap();
+            assert_eq!(store.count(None), count);
+            store.close().unwrap();
+            for name in ["late.db", "late.db-wal", "late.db-shm"] {
+                let _ = std::fs::remove_file(folder.path().join(name));
+            }
+        }
+    }
+
     #[test]
     fn what_this_build_lacks_is_said_with_what_brings_it() {
         for kind in &KINDS {

@@ -248,9 +248,17 @@ fn an_embedder_may_ask_for_fewer_calls() {
             1
         }
     }
-    let pool = Pool::new(Arc::new(Box::new(Alone)), Limits::default(), Box::new(|_| {}));
+    let pool = Pool::new(
+        Arc::new(Box::new(Alone)),
+        Limits::default(),
+        Box::new(|_| {}),
+    );
     assert_eq!(pool.limits().concurrency, 1);
-    let pool = Pool::new(Arc::new(Arc::new(Alone)), Limits::default(), Box::new(|_| {}));
+    let pool = Pool::new(
+        Arc::new(Arc::new(Alone)),
+        Limits::default(),
+        Box::new(|_| {}),
+    );
     assert_eq!(pool.limits().concurrency, 1);
 }
 

@@ -56,7 +56,7 @@ impl Patience {
         self.0.store(micros, Ordering::Relaxed);
     }
 
-    fn get(&self) -> Duration {
+    pub fn get(&self) -> Duration {
         Duration::from_micros(self.0.load(Ordering::Relaxed))
     }
 }

@@ -345,7 +345,7 @@ fn a_computation_says_how_long_and_with_what_it_is_kept() {
     assert_eq!(hit.metadata, r#"{"model":"small"}"#);
     clock.advance(Duration::from_secs(60));
     assert!(!cache.get("question").unwrap().is_hit());
-    // Metadata that are no object are not stored, and the answer is not lost.
+    // Metadata that is not an object is not stored, and the answer is not lost.
     let bad = || Ok::<_, Error>(Computed::new("answer").metadata("[]"));
     let answer = cache.get_or_compute("question", bad).unwrap();
     assert_eq!(answer.response, "answer");

@@ -102,7 +102,7 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// DynamoDB recognises a repetition, so they take effect once. Writers that conflict wait and
 /// try again until the timeout. All writes move one counter, so they go one by one.
 ///
-/// After a call that waited in vain until a timeout, calls fail at once with a retryable error,
+/// After a call that timed out, calls fail at once with a retryable error,
 /// until DynamoDB answers a probe in the background: at once, after 250 ms, and then in pauses of up to 5
 /// seconds. `update_access` and `replace_meta` wait for 5 seconds at most.
 ///

@@ -19,8 +19,8 @@ use mneme_store::checks::Embedder;
 /// A transaction that took longer than this leaves a gap for other writers.
 const LONG_HOLD: Duration = Duration::from_millis(2);
 
-/// How long writes wait for a lock for which one has just waited in vain: callers take turns, and
-/// would wait for one timeout after the other.
+/// How long writes wait for a lock after one has timed out: callers take turns, and would wait for
+/// one timeout after the other.
 const LOCKED_PATIENCE: Duration = Duration::from_millis(20);
 
 /// The statements that fail on a table which is not as the store needs it.

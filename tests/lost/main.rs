@@ -16,9 +16,7 @@ type Outcome<T = ()> = Result<T, Failed>;
 
 fn main() -> ExitCode {
     let trials = vec![
-        Trial::ignorable_test("an_emptied_redis_is_filled_again", || {
-            with_redis(emptied)
-        }),
+        Trial::ignorable_test("an_emptied_redis_is_filled_again", || with_redis(emptied)),
         Trial::ignorable_test("another_cache_in_its_place_is_left_alone", || {
             with_redis(replaced)
         }),
@@ -183,7 +181,9 @@ fn emptied(redis: &Redis) -> Outcome {
             server.put("after").is_ok_and(|status| status == 200)
         })?;
         until("it is ready", || {
-            server.ask("/readyz", None).is_ok_and(|(status, _)| status == 200)
+            server
+                .ask("/readyz", None)
+                .is_ok_and(|(status, _)| status == 200)
         })?;
     }
     let (_, stats) = two.ask("/v1/stats", None)?;
@@ -202,7 +202,9 @@ fn replaced(redis: &Redis) -> Outcome {
         return Err("another server does not start".into());
     }
     until("it is not ready", || {
-        server.ask("/readyz", None).is_ok_and(|(status, _)| status == 503)
+        server
+            .ask("/readyz", None)
+            .is_ok_and(|(status, _)| status == 503)
     })?;
     let (_, told) = server.ask("/readyz", None)?;
     let problem = told["problem"].as_str().unwrap_or_default();

@@ -63,7 +63,7 @@ pub async fn readyz(State(served): State<Arc<Served>>) -> Response {
     let problem = match cheap_check(&served).await {
         Ok(health) if health.store_ok => return Json(json!({"ready": true})).into_response(),
         Ok(health) if is_lost(&health) => LOST.to_owned(),
-        Ok(_) => "the store cannot be read; /health says more".to_owned(),
+        Ok(_) => UNREADABLE.to_owned(),
         Err(problem) => problem,
     };
     let body = json!({"ready": false, "problem": problem});
@@ -72,6 +72,9 @@ pub async fn readyz(State(served): State<Arc<Served>>) -> Response {
 
 /// What is to be done where the server does not help itself.
 const LOST: &str = "the data of this cache is gone from its store, or was replaced by another cache's; restore it, or restart the server to go on with what is there";
+
+/// The same where the store cannot be read: a file may be gone.
+const UNREADABLE: &str = "the store cannot be read, or is gone, and /health says more; restore it, or restart the server to go on with what is there";
 
 /// Whether the store has lost the cache, or holds another one in its place.
 pub fn is_lost(health: &Health) -> bool {

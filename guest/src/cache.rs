@@ -333,8 +333,8 @@ fn is_expired(created_at: u64, ttl: Option<u64>, now: Now) -> bool {
     ttl.is_some_and(|ttl| now.seconds() >= created_at.saturating_add(ttl))
 }
 
-/// Whether an entry is no answer any more. One of the future is none either if it has a time to
-/// live, which it would outlive by years; but it stays, for it may be this clock that is wrong.
+/// Whether an entry no longer answers. One dated in the future does not answer if it has a TTL,
+/// which it would outlive by years. It is kept, because this clock may be the wrong one.
 fn is_stale(created_at: u64, ttl: Option<u64>, now: Now) -> bool {
     is_expired(created_at, ttl, now) || ttl.is_some() && is_of_the_future(created_at, now)
 }

@@ -256,7 +256,7 @@ impl Target {
     fn assert_sound(self, what: &str) {
         let Target { cache, path, .. } = self;
         let health = cache.health(true).unwrap();
-        // An entry may be dated ahead, of which a report tells.
+        // An entry may be dated ahead, which the report says.
         let is_known = |problem: &String| problem.contains("a clock that is ahead");
         assert!(
             health.store_ok && health.problems.iter().all(is_known),

@@ -247,7 +247,10 @@ fn everything_that_a_cache_does() {
     let server = Server::start(&folder, &["--threshold", "0.9", "--ttl", "600"]);
     let mut first = put("What is it?", [1.0, 0.0, 0.0]);
     first["metadata"] = json!({"model": "small"});
-    assert_eq!(server.post("/v1/put", &first).ok(), json!({"id": 1}));
+    assert_eq!(
+        server.post("/v1/put", &first).ok(),
+        json!({"id": 1, "exact_only": false})
+    );
     let hit = server
         .post("/v1/get", &json!({"query": " WHAT is it?"}))
         .ok();

@@ -5,9 +5,8 @@ use super::rows::PageReader;
 use super::state::State;
 use super::tarball::{Member, TarReader};
 use super::{
-    CHECKSUMS, Checksum, Checksums, Limits, MANIFEST, MAX_DESCRIPTION_BYTES, MAX_ROWS_BYTES,
-    MAX_UNKNOWN_MEMBERS, MAX_VECTORS_BYTES, SNAPSHOT, STATE, manifest, page_names, refused,
-    refused_at,
+    CHECKSUMS, Checksum, Checksums, Limits, MANIFEST, MAX_DESCRIPTION_BYTES, MAX_UNKNOWN_MEMBERS,
+    MAX_VECTORS_BYTES, SNAPSHOT, STATE, manifest, page_names, refused, refused_at,
 };
 use crate::error::Result;
 use crate::host::Archive;
@@ -130,8 +129,9 @@ impl<'a, A: Archive> Reader<'a, A> {
                 page += 1;
                 let vectors = self.whole(&vectors, MAX_VECTORS_BYTES)?;
                 let size = self.expect(&lines)?;
-                if size > MAX_ROWS_BYTES {
-                    let reason = format!("it has {size} bytes and may have {MAX_ROWS_BYTES}");
+                let most = self.limits.rows();
+                if size > most {
+                    let reason = format!("it has {size} bytes and may have {most}");
                     return Err(refused(&lines, reason));
                 }
                 let dim = self.manifest.embedder_dim;

@@ -152,7 +152,7 @@ fn few<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer.deserialize_map(Few(PhantomData))
 }
 
-/// Counters whose numbers are in range. What is no number is another program's, and kept.
+/// Counters whose numbers are in range. Other values belong to other programs, and are kept.
 struct Counts;
 
 impl<'de> Deserialize<'de> for Counts {

@@ -69,6 +69,10 @@ impl Embedder for Watched {
         }
         result
     }
+
+    fn max_calls(&self) -> usize {
+        self.inner.max_calls()
+    }
 }
 
 #[cfg(test)]

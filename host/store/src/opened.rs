@@ -71,7 +71,7 @@ pub const MAX_BLOB: u32 = 4 << 20;
 /// `replace_meta`, unless their other calls wait even less. Answers must not wait for it.
 pub const BOOKKEEPING_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Asks, with short patience and over a connection of its own, whether the backend answers.
+/// Asks, with short patience and over a separate connection, whether the backend answers.
 pub type Probe = Box<dyn FnMut() -> bool + Send>;
 
 /// A backend: how it is opened and closed, and what its failures mean.

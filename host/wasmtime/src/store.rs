@@ -11,6 +11,7 @@
 //!
 //! [`from_url`] makes any of them. To write your own, read the [`guide`].
 
+mod deferred;
 mod existing;
 mod url;
 

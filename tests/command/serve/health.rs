@@ -57,6 +57,9 @@ fn a_store_that_has_lost_its_data_is_not_well() {
     for path in ["/health", "/readyz", "/v1/health?deep=true"] {
         assert_eq!(server.ask("GET", path).status, 503, "{path}");
     }
+    let unready = server.ask("GET", "/readyz").json;
+    let problem = unready["problem"].as_str().unwrap();
+    assert!(problem.contains("restart the server"), "{unready}");
     let lost = server.post("/v1/put", &put("p", [1.0, 0.0, 0.0]));
     assert_ne!(lost.status, 200, "{lost:?}");
     assert!(!folder.path("mneme.db").exists(), "a check makes no store");

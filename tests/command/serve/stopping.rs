@@ -245,6 +245,51 @@ fn the_address_of_the_embedder_is_for_the_log_only() {
 }
 
 #[test]
+fn while_the_embedder_is_down_answers_are_stored_for_their_exact_words() {
+    let folder = Folder::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mneme"));
+    command
+        .env("MNEME_EMBEDDER", "openai:http://127.0.0.1:1/v1,m,3")
+        .stderr(Stdio::piped());
+    let server = Server::run(command, &folder, &[], None);
+    let put = |query: &str, more: (&str, bool)| {
+        let mut body = json!({"query": query, "response": "r"});
+        body[more.0] = json!(more.1);
+        server.post("/v1/put", &body)
+    };
+    let refused = put("What?", ("exact_only_if_needed", false));
+    assert_eq!(refused.refused(503), "embedder");
+    let message = refused.json["error"]["message"].as_str().unwrap();
+    assert!(message.contains("exact_only"), "{message}");
+    let stored = [
+        put("What?", ("exact_only_if_needed", true)),
+        put("And that?", ("exact_only", true)),
+    ];
+    for (id, stored) in (1..).zip(stored) {
+        assert_eq!(stored.ok(), json!({"id": id, "exact_only": true}));
+    }
+    for query in ["what?", "and  THAT?"] {
+        let hit = server.post("/v1/get", &json!({"query": query})).ok();
+        assert_eq!(
+            (&hit["hit"], &hit["layer"]),
+            (&json!(true), &json!("exact"))
+        );
+    }
+    let vector = json!({"query": "q", "response": "r", "embedding": [1, 0, 0]});
+    let mut both = vector.clone();
+    both["exact_only"] = json!(true);
+    assert_eq!(
+        server.post("/v1/put", &both).refused(400),
+        "invalid_argument"
+    );
+    let mut given = vector;
+    given["exact_only_if_needed"] = json!(true);
+    let stored = server.post("/v1/put", &given).ok();
+    assert_eq!(stored, json!({"id": 3, "exact_only": false}));
+    end(server);
+}
+
+#[test]
 fn a_client_that_leaves_ends_its_load() {
     let folder = Folder::new();
     let server = Server::start(&folder, &["--store", "memory:"]);

@@ -67,7 +67,8 @@ impl Bounds {
         self.patience.store(micros, Ordering::Relaxed);
     }
 
-    fn patience(&self) -> Duration {
+    /// How long it waits for locks.
+    pub fn patience(&self) -> Duration {
         Duration::from_micros(self.patience.load(Ordering::Relaxed))
     }
 

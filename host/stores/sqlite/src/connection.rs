@@ -179,7 +179,7 @@ fn immutable(path: &Path) -> PathBuf {
     uri.extend(b"?immutable=1");
     match String::from_utf8(uri) {
         Ok(uri) => uri.into(),
-        // A path that is no text is opened without, and fails with what SQLite says.
+        // A path that is not UTF-8 is opened as it is, and SQLite says what is wrong.
         Err(_) => path.to_owned(),
     }
 }

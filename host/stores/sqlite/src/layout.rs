@@ -118,10 +118,10 @@ pub(super) fn check_last_id(conn: &Connection) -> Outcome<()> {
     }
 }
 
-/// The error for a last id that is none.
+/// The error for an invalid last id.
 pub(super) fn wrong_last_id() -> Fault {
     Fault::Corrupt(format!(
-        "table sqlite_sequence, row entries, column seq is not a last id from 0 to {GREATEST}, so no entry can get an id; run UPDATE sqlite_sequence SET seq = (SELECT ifnull(max(id), 0) FROM entries) WHERE name = 'entries', or restore a checkpoint"
+        "table sqlite_sequence, row entries, column seq is not a number from 0 to {GREATEST}, so no entry can get an id; run UPDATE sqlite_sequence SET seq = (SELECT ifnull(max(id), 0) FROM entries) WHERE name = 'entries', or restore a checkpoint"
     ))
 }
 

@@ -311,7 +311,7 @@ impl Session {
         meta(self.conn()?)
     }
 
-    /// By a connection of its own, so that the pages it reads do not drive out those of the
+    /// Uses a separate connection, so that the pages it reads do not drive out those of the
     /// look-ups. It sees what is committed.
     pub fn integrity_check(&mut self) -> Outcome<bool> {
         let (conn, _) = self.another()?;
@@ -504,7 +504,7 @@ pub(super) fn version(conn: &Connection) -> Outcome<u64> {
     number.ok_or_else(wrong_version)
 }
 
-/// The error for a version counter that is none.
+/// The error for an invalid version counter.
 pub(super) fn wrong_version() -> Fault {
     Fault::Corrupt(format!(
         "table multi_process_state, key version_counter is not a count from 0 to {GREATEST}; set it to a number above the last, or restore a checkpoint"

@@ -20,6 +20,10 @@ use mneme_store::checks::Embedder;
 /// A transaction that took longer than this leaves a gap for other writers.
 const LONG_HOLD: Duration = Duration::from_millis(2);
 
+/// How long writes wait for a lock after one has timed out: callers take turns, and would wait for
+/// one timeout after the other.
+const LOCKED_PATIENCE: Duration = Duration::from_millis(20);
+
 /// The statements that fail on a table which is not as the store needs it.
 pub(super) const PROBES: &[&str] = &[
     reads::BY_HASH,
@@ -48,6 +52,8 @@ pub(super) struct Session {
     view: bool,
     /// The greatest version that was seen.
     version: u64,
+    /// The last write waited for a lock as long as it may.
+    is_locked: bool,
     /// When a long write transaction ended, and how long the next has to wait from then.
     gap: Option<(Instant, Duration)>,
 }
@@ -73,6 +79,7 @@ impl Session {
             import: None,
             view: false,
             version: 0,
+            is_locked: false,
             gap: None,
         })
     }
@@ -175,11 +182,18 @@ impl Session {
     pub fn write<T>(&mut self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Outcome<T> {
         self.accept_writes()?;
         self.leave_gap();
+        let patience = self.bounds.patience();
+        if self.is_locked {
+            self.bounds.wait_up_to(patience.min(LOCKED_PATIENCE));
+        }
         let start = Instant::now();
         let outcome = in_transaction(&self.conn, "BEGIN IMMEDIATE", |conn| {
             layout::still_of(conn, &self.embedder)?;
             work(conn)
         });
+        self.bounds.wait_up_to(patience);
+        let is_busy = outcome.as_ref().is_err_and(Fault::is_busy);
+        self.is_locked = is_busy && (self.is_locked || patience >= self.options.busy_timeout);
         let held = start.elapsed();
         self.gap = (held > LONG_HOLD).then(|| (Instant::now(), held / 10));
         outcome

@@ -23,7 +23,7 @@ impl SemanticCache {
     /// returns; [`IndexUnavailable`](crate::Error::IndexUnavailable) and
     /// [`Limit`](crate::Error::Limit).
     pub fn get(&self, request: impl Into<GetRequest>) -> Result<Lookup> {
-        now(look_up(self, request.into())).map(|(lookup, _)| lookup)
+        now(look_up(self, request.into()))
     }
 
     /// Asks for several answers, in order; their queries are embedded together. Every
@@ -76,7 +76,7 @@ impl SemanticCache {
         compute: impl FnOnce() -> std::result::Result<C, E>,
     ) -> std::result::Result<Answer, E> {
         let request = request.into();
-        let vector = match now(look_up(self, request.clone())) {
+        let vector = match now(look_up_to_keep(self, request.clone())) {
             Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
             Ok((Lookup::Miss(_), vector)) => Ok(vector),
             Err(error) => Err(error),
@@ -161,15 +161,7 @@ impl SemanticCache {
     /// Names what is being asked, for those who ask what the exact layer takes for the same.
     pub(crate) fn flight_key(&self, request: &GetRequest) -> Option<Key> {
         let mut turn = self.instance().ok()?;
-        let query = &request.query;
-        let text = match turn.options.normalize {
-            true => {
-                let normalized =
-                    turn.call_infallible(|guest, store| guest.call_normalize(store, query));
-                normalized.ok()?.text
-            }
-            false => query.clone(),
-        };
+        let text = turn.compared_text(request.query.clone()).ok()?;
         Some((request.namespace.clone(), text))
     }
 }
@@ -192,15 +184,39 @@ fn finish(answer: api::Lookup, embedder_error: Option<EmbedError>) -> Result<Loo
     }
 }
 
-/// Looks up, and returns what a `put` of the same query is to be given as its vector.
-pub(crate) async fn look_up(
+/// Looks up.
+pub(crate) async fn look_up(front: &impl Front, request: GetRequest) -> Result<Lookup> {
+    let outcome = look_up_and(front, request, Vector::OfAnswer).await;
+    outcome.map(|(lookup, _)| lookup)
+}
+
+/// Looks up, and returns what a `put` of the same query is to be given as its vector after a miss.
+/// That put embeds nothing: others wait for it.
+pub(crate) async fn look_up_to_keep(
     front: &impl Front,
     request: GetRequest,
+) -> Result<(Lookup, VectorSource)> {
+    look_up_and(front, request, Vector::OfMiss).await
+}
+
+/// When a look-up needs a vector.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Vector {
+    /// If the answer depends on it.
+    OfAnswer,
+    /// Also after a miss, if the answer did not depend on it, as where the cache is bypassed.
+    OfMiss,
+}
+
+async fn look_up_and(
+    front: &impl Front,
+    request: GetRequest,
+    wanted: Vector,
 ) -> Result<(Lookup, VectorSource)> {
     let first: api::GetRequest = request.into();
     let watch = front.cache().watch();
     let call = watch.begin("get", Some(&first.namespace));
-    let outcome = look_up_watched(front, &call, first).await;
+    let outcome = look_up_watched(front, &call, first, wanted).await;
     watch.end(&call, &outcome);
     outcome
 }
@@ -209,6 +225,7 @@ async fn look_up_watched(
     front: &impl Front,
     call: &Call,
     first: api::GetRequest,
+    wanted: Vector,
 ) -> Result<(Lookup, VectorSource)> {
     let stage = match first.vector {
         VectorSource::Pending => Stage::Exact,
@@ -228,6 +245,15 @@ async fn look_up_watched(
     }
     let lookup = finish(answer, error)?;
     call.enter(|| record_lookup(&lookup));
+    if wanted == Vector::OfMiss
+        && !lookup.is_hit()
+        && matches!(request.vector, VectorSource::Pending)
+    {
+        let query = std::mem::take(&mut request.query);
+        let part = call.part(move |cache: &SemanticCache| cache.instance()?.compared_text(query));
+        let text = front.run(part).await?;
+        (request.vector, _) = vector_source(front, call, text).await;
+    }
     let vector = match request.vector {
         // It would fail again.
         VectorSource::Failed(_) => VectorSource::Absent,

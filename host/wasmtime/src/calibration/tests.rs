@@ -1,10 +1,11 @@
 use super::*;
 use crate::cache::SemanticCache;
-use crate::embedder::{EmbedError, Reading};
+use crate::embedder::{EmbedError, Embedder, Guarded, Reading};
 use crate::replay::{Question, Replay};
 use crate::request::PutRequest;
 use crate::store::MemoryStore;
 use proptest::prelude::*;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn scored(similarity: f32, same: bool) -> Scored {
@@ -140,10 +141,11 @@ fn each_text_is_embedded_once_as_the_cache_sees_it() {
         b: b.into(),
         same: true,
     };
-    let letters = Letters(AtomicUsize::new(0));
+    let letters = Arc::new(Letters(AtomicUsize::new(0)));
+    let guarded = Guarded::new(Arc::clone(&letters));
     let pairs = [pair("A b", " a  B"), pair("ab", "c"), pair("C", "a b")];
     let mut seen = Vec::new();
-    let scores = score(&pairs, &letters, Comparison::default(), |done, all| {
+    let scores = score(&pairs, &guarded, Comparison::default(), |done, all| {
         seen.push((done, all));
     });
     let scores: Vec<f32> = scores
@@ -152,12 +154,11 @@ fn each_text_is_embedded_once_as_the_cache_sees_it() {
         .map(|s| s.similarity.unwrap())
         .collect();
     assert!((scores[0] - 1.0).abs() < 1e-6 && scores[1..] == [0.0, 0.0]);
-    assert_eq!(letters.0.into_inner(), 3);
+    assert_eq!(letters.0.load(Ordering::Relaxed), 3);
     assert_eq!(seen, [(0, 3), (3, 3)]);
 
-    let letters = Letters(AtomicUsize::new(0));
     let empty = [pair(" ", "a")];
-    let error = score(&empty, &letters, Comparison::default(), |_, _| {}).unwrap_err();
+    let error = score(&empty, &guarded, Comparison::default(), |_, _| {}).unwrap_err();
     assert!(matches!(error, Error::Embedder(_)), "{error}");
 }
 
@@ -213,10 +214,11 @@ fn calibration_replay_and_the_cache_agree_on_what_can_be_read() {
                 allow_unreadable,
                 ..Comparison::default()
             };
-            let scores = score(&pairs, &TwoWords, comparison, |_, _| {}).unwrap();
+            let scores = score(&pairs, &Guarded::new(TwoWords), comparison, |_, _| {}).unwrap();
             for (pair, scored) in pairs.iter().zip(scores) {
                 let log = [Question::new(&pair.a), Question::new(&pair.b)];
-                let replay = Replay::with_progress(&log, &TwoWords, normalize, |_, _| {});
+                let replay =
+                    Replay::with_progress(&log, &Guarded::new(TwoWords), normalize, |_, _| {});
                 let replay = replay
                     .unwrap()
                     .options(|builder| builder.allow_unreadable(allow_unreadable));

@@ -70,8 +70,7 @@ impl Embedder for MiniLm {
             )));
         }
         let encoder = Encoder::new().map_err(failed)?;
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let threads = cores.min(texts.len() / MIN_PART).max(1);
+        let threads = self.max_calls().min(texts.len() / MIN_PART).max(1);
         let vectors = if threads == 1 {
             encode(&encoder, &texts)
         } else {
@@ -99,6 +98,11 @@ impl Embedder for MiniLm {
                 reading: reading::of(text),
             })
             .collect())
+    }
+
+    /// The number of cores.
+    fn max_calls(&self) -> usize {
+        thread::available_parallelism().map_or(1, usize::from)
     }
 }
 

@@ -3,6 +3,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(50);
+/// What a call takes that does some work.
+const WORK: Duration = Duration::from_millis(100);
 
 /// Does what its texts say.
 struct Obedient {
@@ -27,6 +29,10 @@ impl Embedder for Obedient {
         for text in texts {
             match *text {
                 "hang" => drop(self.gate.lock().unwrap().recv()),
+                "work" => {
+                    let gate = self.gate.lock().unwrap();
+                    gate.recv_timeout(WORK).unwrap_or(());
+                }
                 "panic" => panic!("as it was told"),
                 "blank" => return Err(EmbedError::permanent("the text is blank")),
                 "ask" => self.works.lock().unwrap().clone()?,
@@ -83,6 +89,11 @@ fn fixture(timeout: Duration, concurrency: usize, failures: u32, pause: Duration
 impl Fixture {
     fn ask(&self, text: &str) -> Outcome {
         self.pool.embed_blocking(vec![text.to_owned()])
+    }
+
+    fn begin(&self, times: usize, text: &str) -> Vec<Pending> {
+        let begin = || self.pool.begin(vec![text.to_owned()]);
+        std::iter::repeat_with(begin).take(times).collect()
     }
 
     fn calls(&self) -> usize {
@@ -173,15 +184,9 @@ fn a_refused_key_is_enough() {
 fn those_in_line_are_sent_away_when_all_hang() {
     let timeout = Duration::from_millis(300);
     let f = fixture(timeout, 2, 2, LONG);
-    let (sender, outcomes) = mpsc::channel();
     let start = Instant::now();
-    for _ in 0..100 {
-        let sender = sender.clone();
-        f.pool.embed(vec!["hang".to_owned()], move |outcome| {
-            sender.send(outcome.unwrap_err()).unwrap_or(());
-        });
-    }
-    let errors: Vec<EmbedError> = outcomes.iter().take(100).collect();
+    let errors = f.begin(100, "hang").into_iter();
+    let errors: Vec<EmbedError> = errors.map(|it| it.wait().unwrap_err()).collect();
     assert!(start.elapsed() < LONG);
     let late = errors
         .iter()
@@ -202,4 +207,74 @@ fn a_pool_that_is_dropped_leaves_no_thread_without_work() {
         assert!(Instant::now() < deadline);
         thread::yield_now();
     }
+}
+
+#[test]
+fn a_line_that_moves_serves_all_who_wait_in_it() {
+    let timeout = 8 * WORK;
+    let f = fixture(timeout, 1, 1, LONG);
+    let start = Instant::now();
+    let begun = f.begin(12, "work").into_iter();
+    for outcome in begun.map(Pending::wait) {
+        assert_eq!(outcome.unwrap()[0].vector, [4.0]);
+    }
+    assert!(start.elapsed() > timeout);
+}
+
+#[test]
+fn a_line_in_which_nothing_succeeds_is_told_after_one_timeout() {
+    let f = fixture(10 * SHORT, 1, 100, LONG);
+    let begun = f.begin(50, "hang").into_iter();
+    let messages: Vec<String> = begun.map(|it| message(it.wait())).collect();
+    let busy = messages.iter().filter(|m| m.contains("none succeeded"));
+    assert!(busy.count() >= 48, "{messages:?}");
+    assert!(f.calls() <= 2, "{}", f.calls());
+}
+
+#[test]
+fn an_embedder_may_ask_for_fewer_calls() {
+    struct Alone;
+    impl Embedder for Alone {
+        fn fingerprint(&self) -> &str {
+            "alone"
+        }
+        fn dim(&self) -> u32 {
+            1
+        }
+        fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+            Ok(vec![vec![1.0]; texts.len()])
+        }
+        fn max_calls(&self) -> usize {
+            1
+        }
+    }
+    let pool = Pool::new(
+        Arc::new(Box::new(Alone)),
+        Limits::default(),
+        Box::new(|_| {}),
+    );
+    assert_eq!(pool.limits().concurrency, 1);
+    let pool = Pool::new(
+        Arc::new(Arc::new(Alone)),
+        Limits::default(),
+        Box::new(|_| {}),
+    );
+    assert_eq!(pool.limits().concurrency, 1);
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn nothing_is_embedded_for_a_task_that_gave_up_in_line() {
+    let mut f = fixture(LONG, 1, 1, LONG);
+    let hangs = f.begin(1, "hang");
+    while f.calls() < 1 {
+        thread::yield_now();
+    }
+    drop(f.pool.embed_async(vec!["given up".to_owned()]));
+    let wanted = f.begin(1, "four");
+    f.gate = None;
+    for outcome in hangs.into_iter().chain(wanted) {
+        outcome.wait().unwrap();
+    }
+    assert_eq!(f.calls(), 2);
 }

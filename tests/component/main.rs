@@ -1,5 +1,5 @@
 //! The component, through the Rust library: what it asks of a host, what it finds, what it
-//! refuses.
+//! refuses, whom it keeps apart.
 
 mod bad_input;
 mod embedding;
@@ -7,6 +7,7 @@ mod index;
 mod normalization;
 mod round_trips;
 mod sandbox;
+mod tenants;
 
 use mneme_tests::suite::Suite;
 use std::process::ExitCode;
@@ -19,5 +20,6 @@ fn main() -> ExitCode {
         .tests(normalization::tests())
         .tests(round_trips::tests())
         .tests(sandbox::tests())
+        .tests(tenants::tests())
         .run()
 }

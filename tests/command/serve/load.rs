@@ -1,14 +1,12 @@
 //! `serve` under load.
 
-use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Server, agent, put, terminate};
+use super::{JSON, Server, agent, put};
 use crate::Folder;
 
 const CONNECTIONS: usize = 64;
@@ -68,7 +66,7 @@ fn mixed_load_on_64_connections_brings_no_error_and_no_growth() {
                         "stats" => agent.get(path_of).call(),
                         _ => agent
                             .post(path_of)
-                            .header("content-type", "application/json")
+                            .header("content-type", JSON)
                             .send(body.to_string()),
                     };
                     let mut response = response.unwrap();
@@ -104,67 +102,4 @@ fn mixed_load_on_64_connections_brings_no_error_and_no_growth() {
         "memory grew from {early} to {late} bytes"
     );
     assert!(server.stop());
-}
-
-#[test]
-fn a_signal_in_the_middle_loses_nothing_that_was_acknowledged() {
-    let folder = Folder::new();
-    for store in ["sqlite:a.db", "sqlite:b.db"] {
-        let mut server = Server::start(&folder, &["--store", store]);
-        let url = &server.url;
-        let acknowledged: Mutex<BTreeSet<String>> = Mutex::default();
-        let (enough, is_enough) = channel();
-        std::thread::scope(|scope| {
-            for connection in 0..16 {
-                let (acknowledged, enough) = (&acknowledged, enough.clone());
-                scope.spawn(move || {
-                    let agent = agent();
-                    for n in 0.. {
-                        let query = format!("question {connection} {n}");
-                        let response = agent
-                            .post(format!("{url}/v1/put"))
-                            .header("content-type", "application/json")
-                            .send(put(&query, vector(n)).to_string());
-                        // Whoever comes too late is turned away.
-                        let Ok(response) = response else { return };
-                        if response.status() != 200 {
-                            return;
-                        }
-                        let mut all = acknowledged.lock().unwrap();
-                        all.insert(query);
-                        if all.len() == 1000 {
-                            enough.send(()).unwrap();
-                        }
-                    }
-                });
-            }
-            drop(enough);
-            // An error where all have been turned away before.
-            is_enough.recv().unwrap();
-            terminate(&server.child);
-        });
-        assert!(server.child.wait().unwrap().success());
-        let acknowledged = acknowledged.into_inner().unwrap();
-        assert!(acknowledged.len() >= 1000);
-        let conn = rusqlite::Connection::open(folder.path(store.trim_start_matches("sqlite:")));
-        let conn = conn.unwrap();
-        let mut query = conn.prepare("SELECT query FROM entries").unwrap();
-        let stored: BTreeSet<String> = query
-            .query_map([], |row| row.get(0))
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
-        let lost: Vec<_> = acknowledged.difference(&stored).collect();
-        assert!(
-            lost.is_empty(),
-            "{} of {}: {lost:?}",
-            lost.len(),
-            acknowledged.len()
-        );
-        println!(
-            "{} puts were acknowledged, {} are stored",
-            acknowledged.len(),
-            stored.len()
-        );
-    }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mneme_tests::command::{Folder, VECTORS};
 use mneme_tests::served::{Server, put, until};
+use mneme_tests::servers::redis::Redis;
 use serde_json::{Value, json};
 
 use super::faketime::{Dial, Faketime};
@@ -13,6 +14,7 @@ mneme_tests::tests![
     requests_are_answered_while_the_clock_jumps,
     what_waits_is_written_by_a_clock_that_was_set_back,
     others_are_followed_by_a_clock_that_was_set_back,
+    nothing_is_stored_by_a_clock_ahead_of_the_servers,
 ];
 
 const TEN_YEARS: i64 = 10 * 365 * 24 * 3600;
@@ -170,5 +172,33 @@ fn others_are_followed_by_a_clock_that_was_set_back(faketime: Faketime) {
         folder.put(&format!("by another, {seconds}"), "r", &vector.to_string());
         until("what another has put is found", || similar(&vector));
     }
+    assert!(server.stop());
+}
+
+fn nothing_is_stored_by_a_clock_ahead_of_the_servers(faketime: Faketime, redis: Redis) {
+    let folder = Folder::new();
+    let dial = Dial::new(folder.0.path());
+    let server = start(&faketime, &folder, &dial, &["--store", &redis.url()]);
+    let lasting = put("lasting", [1.0, 0.0, 0.0]);
+    server.post("/v1/put", &lasting).ok();
+    for _ in 0..2 {
+        dial.set(TEN_YEARS);
+        let refusal = server.post("/v1/put", &mortal("mortal"));
+        assert_ne!(refusal.status, 200, "{refusal:?}");
+        let text = refusal.json["error"]["message"].as_str().unwrap();
+        assert!(text.contains("set the clock of this machine"), "{text}");
+        assert!(is_hit(&server, "lasting") && !is_hit(&server, "mortal"));
+        assert_eq!(entries(&server), 1);
+        dial.set(0);
+        server.post("/v1/put", &lasting).ok();
+    }
+    server.post("/v1/put", &mortal("mortal")).ok();
+    assert!(is_hit(&server, "mortal"));
+    // A clock that is behind is no danger.
+    dial.set(-TEN_YEARS);
+    server
+        .post("/v1/put", &put("of the past", [1.0, 0.0, 0.0]))
+        .ok();
+    assert!(is_hit(&server, "of the past"));
     assert!(server.stop());
 }

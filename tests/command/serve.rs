@@ -8,6 +8,7 @@ mod load;
 mod refusals;
 mod slow;
 mod stopping;
+mod tenants;
 
 use mneme_tests::served::{
     ARCHIVE, JSON, PATIENCE, Server, TOKEN, agent, all_of, put, reply, terminate, until,

@@ -350,9 +350,9 @@ impl Play {
         assert_eq!(self.cache.list_namespaces().unwrap(), self.model.tenants());
     }
 
-    /// Closes the cache and opens it again: from now on it has what the store has.
+    /// Opens the cache again: from now on it has what the store has.
     fn reopen(&mut self) {
-        self.cache.close().unwrap();
+        self.cache.flush().unwrap();
         self.cache.reopen().unwrap();
         self.agrees();
     }

@@ -10,7 +10,10 @@ use super::{JSON, Server, agent, put};
 use crate::Folder;
 
 const CONNECTIONS: usize = 64;
-const DURATION: Duration = Duration::from_secs(30);
+/// Requests on each of them.
+const REQUESTS: u64 = 625;
+/// How long it may take on a machine that is busy.
+const LONGEST: Duration = Duration::from_secs(300);
 /// Memory that may be gained between the first third and the end.
 const GAIN: u64 = 24 << 20;
 
@@ -38,15 +41,15 @@ fn mixed_load_on_64_connections_brings_no_error_and_no_growth() {
     let server = Server::start(&folder, &[]);
     let (url, started) = (&server.url, Instant::now());
     let times: Mutex<Vec<u32>> = Mutex::default();
-    let hits = AtomicU64::new(0);
+    let (hits, answered) = (AtomicU64::new(0), AtomicU64::new(0));
     let early = std::thread::scope(|scope| {
         for connection in 0..CONNECTIONS {
-            let (times, hits) = (&times, &hits);
+            let (times, hits, answered) = (&times, &hits, &answered);
             scope.spawn(move || {
                 let agent = agent();
                 let mut random = fastrand::Rng::with_seed(connection as u64);
                 let mut taken = Vec::new();
-                while started.elapsed() < DURATION {
+                for _ in 0..REQUESTS {
                     let n = random.u64(..2000);
                     let space = ["a", "b", "c"][random.usize(..3)];
                     let query = format!("question {n}");
@@ -73,6 +76,7 @@ fn mixed_load_on_64_connections_brings_no_error_and_no_growth() {
                     let text = response.body_mut().read_to_string().unwrap();
                     taken.push(asked.elapsed().as_micros() as u32);
                     assert_eq!(response.status(), 200, "{path}: {text}");
+                    answered.fetch_add(1, Ordering::Relaxed);
                     if text.contains("\"hit\":true") {
                         hits.fetch_add(1, Ordering::Relaxed);
                     }
@@ -80,7 +84,11 @@ fn mixed_load_on_64_connections_brings_no_error_and_no_growth() {
                 times.lock().unwrap().extend(taken);
             });
         }
-        std::thread::sleep(DURATION / 3);
+        let all = CONNECTIONS as u64 * REQUESTS;
+        while answered.load(Ordering::Relaxed) < all / 3 {
+            assert!(started.elapsed() < LONGEST, "it has stopped answering");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         resident(&server)
     });
     let late = resident(&server);
@@ -90,13 +98,13 @@ fn mixed_load_on_64_connections_brings_no_error_and_no_growth() {
     println!(
         "{} requests on {CONNECTIONS} connections in {} s: p50 {:.1} ms, p99 {:.1} ms; memory {} then {} MiB",
         times.len(),
-        DURATION.as_secs(),
+        started.elapsed().as_secs(),
         at(0.5),
         at(0.99),
         early >> 20,
         late >> 20
     );
-    assert!(times.len() > 1000 && hits.into_inner() > 100);
+    assert!(hits.into_inner() > 100);
     assert!(
         late < early + GAIN,
         "memory grew from {early} to {late} bytes"

@@ -167,8 +167,18 @@ fn archives_must_be_sent_and_taken_in_time() {
         large["response"] = text.into();
         server.post("/v1/put", &large).ok();
     }
-    let mut taking = server.say("GET /v1/dump?level=0 HTTP/1.1\r\nhost: localhost\r\n\r\n");
-    assert_eq!(taking.peek(&mut [0]).unwrap(), 1, "the answer has begun");
+    let take = || server.say("GET /v1/dump?level=0 HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let mut taking = take();
+    until("the answer has begun", || {
+        let mut status = [0; 12];
+        taking.peek(&mut status).unwrap();
+        // A machine that is busy may take longer for an archive than it is given.
+        let is_late = &status == b"HTTP/1.1 503";
+        if is_late {
+            taking = take();
+        }
+        !is_late
+    });
     let sending = server.begin("/v1/load", ARCHIVE, 1_000_000, "");
     let answer = drip(sending, b"x", Duration::from_millis(50));
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");

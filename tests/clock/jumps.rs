@@ -126,6 +126,8 @@ fn requests_are_answered_while_the_clock_jumps(faketime: Faketime) {
         let stats = server.ask("GET", &format!("/v1/namespaces/tenant-{client}/stats"));
         assert_eq!(stats.ok()["entries"], 3);
     }
+    // By now no entry is of the future.
+    dial.set(TEN_YEARS);
     let health = server.ask("GET", "/v1/health?deep=true").ok();
     assert_eq!(health["deep"]["entries"], entries(&server), "{health}");
     assert!(server.stop(), "a signal ends it in time");
@@ -184,9 +186,7 @@ fn nothing_is_stored_by_a_clock_ahead_of_the_servers(faketime: Faketime, redis: 
     for _ in 0..2 {
         dial.set(TEN_YEARS);
         let refusal = server.post("/v1/put", &mortal("mortal"));
-        assert_ne!(refusal.status, 200, "{refusal:?}");
-        let text = refusal.json["error"]["message"].as_str().unwrap();
-        assert!(text.contains("set the clock of this machine"), "{text}");
+        assert_eq!(refusal.refused(500), "backend");
         assert!(is_hit(&server, "lasting") && !is_hit(&server, "mortal"));
         assert_eq!(entries(&server), 1);
         dial.set(0);

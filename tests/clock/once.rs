@@ -29,7 +29,7 @@ fn get(folder: &Folder, query: &str) -> Value {
 fn what_a_clock_that_is_behind_puts_over_a_quota_stays(faketime: Faketime) {
     for shift in ["-5s", "-1h", "-10y"] {
         let folder = Folder::new();
-        folder.mneme(&["quota", "default", "3"]);
+        folder.json(&["quota", "3"]);
         for query in ["a", "b", "c"] {
             folder.put(query, "r", "[1,0,0]");
         }
@@ -51,7 +51,7 @@ fn an_entry_of_the_future_with_a_ttl_is_no_answer(faketime: Faketime) {
     assert_eq!(get(&folder, "question")["hit"], false);
     let similar = folder.json(&["get", "in other words", "--embedding", "[1,0,0]"]);
     assert_eq!(similar["hit"], false, "{similar}");
-    let health = folder.json(&["health"]).to_string();
+    let health = folder.json(&["health", "--deep"]).to_string();
     assert!(health.contains("a clock that is ahead"), "{health}");
     // The clock that put it was right, for all that is known: it is there in its time.
     let get_it = ["--json", "get", "question", "--embedding", "[0,0,1]"].map(str::to_owned);
@@ -61,7 +61,7 @@ fn an_entry_of_the_future_with_a_ttl_is_no_answer(faketime: Faketime) {
     folder.put("question", "of today", "[1,0,0]");
     assert_eq!(get(&folder, "question")["response"], "of today");
     assert_eq!(folder.json(&["stats"])["entries"], 1);
-    let health = folder.json(&["health"]);
+    let health = folder.json(&["health", "--deep"]);
     assert_eq!(health["healthy"], true, "{health}");
 }
 

@@ -177,9 +177,17 @@ fn costs(rows: u64) -> Vec<Cost> {
     measure("iter_vectors of 512", Growth::None, 5, &mut |store, n| {
         store.iter_vectors(any(n) / 4, 512).unwrap();
     });
-    measure("iter_stamps of 512", Growth::None, 3, &mut |store, n| {
-        store.iter_stamps(any(n) / 4, 512).unwrap();
+    measure("iter_stamps of 512", Growth::None, 1, &mut |store, _| {
+        store.iter_stamps(0, 512).unwrap();
     });
+    measure(
+        "iter_stamps of the next 512",
+        Growth::Entries,
+        3,
+        &mut |store, n| {
+            store.iter_stamps(any(n) / 4, 512).unwrap();
+        },
+    );
     measure("iter_stamps of all", Growth::Entries, 3, &mut |store, _| {
         store.iter_stamps(0, u32::MAX).unwrap();
     });

@@ -13,10 +13,13 @@ use std::fmt::Debug;
 #[track_caller]
 pub fn is_gone<T: Debug>(outcome: Result<T>) {
     match outcome {
-        Err(StoreError::Corrupt(text)) => assert!(
-            text.contains(" store ") && text.contains("the data of this cache is gone"),
-            "{text}"
-        ),
+        Err(StoreError::Corrupt(text)) => {
+            let names_its_place = text.contains(" store ") || text.contains(" table ");
+            assert!(
+                names_its_place && text.contains("the data of this cache is gone"),
+                "{text}"
+            );
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -9,10 +9,14 @@ mod round_trips;
 mod sandbox;
 mod tenants;
 
+use mneme_tests::dynamodb::run_with_credentials;
 use mneme_tests::suite::Suite;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(end) = run_with_credentials() {
+        return end;
+    }
     Suite::new()
         .tests(bad_input::tests())
         .tests(embedding::tests())

@@ -11,6 +11,7 @@ mod schemas;
 mod sharing;
 mod snapshots;
 mod speed;
+mod steps;
 mod vanishing;
 
 use mneme_tests::suite::Suite;

@@ -23,7 +23,7 @@ use crate::coordination::{Follower, measured, rest_after};
 use crate::counters::Kind;
 use crate::error::{Result, describe, invalid};
 use crate::host::{Host, Now};
-use crate::index::Index;
+use crate::index::{Compaction, Index};
 use crate::options;
 use crate::query;
 use crate::store::Store;
@@ -52,6 +52,8 @@ struct Open {
     comparison: Option<following::Comparison>,
     sizes: Sizes,
     oldest: evicting::Oldest,
+    clearing: steps::Pending<removing::Clearing>,
+    compacting: steps::Pending<Compaction>,
     /// All quotas, once they have been read.
     quotas: Option<BTreeMap<String, u64>>,
     max_batch: usize,
@@ -137,6 +139,8 @@ impl<S: Store, H: Host> Cache<S, H> {
             keeping: None,
             sizes: Sizes::default(),
             oldest: evicting::Oldest::default(),
+            clearing: steps::Pending::default(),
+            compacting: steps::Pending::default(),
             quotas: None,
             max_batch: (store.capabilities().max_batch as usize).max(1),
             problems: BTreeMap::new(),

@@ -116,6 +116,16 @@ export interface PutOptions {
   ttlSeconds?: number | null | undefined;
   /** Stored with the response, as JSON. */
   metadata?: Record<string, unknown> | undefined;
+  /**
+   * Stores no vector of the query, and does not ask the embedder: only the exact layer finds the
+   * response. Not with `embedding`. Default false.
+   */
+  exactOnly?: boolean | undefined;
+  /**
+   * Whether a response that the validator refuses is not stored; the result is then a `refused` error.
+   * For responses that may be failures. Default false.
+   */
+  validate?: boolean | undefined;
   /** Stops the waiting. The component still finishes what it has begun. */
   signal?: AbortSignal | undefined;
 }

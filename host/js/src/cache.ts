@@ -40,6 +40,8 @@ import {
   type VectorDtype,
 } from './options.js';
 import { plain } from './plain.js';
+import { breathe } from './platform.js';
+import { Queue } from './queue.js';
 import {
   finish,
   namespaceOf,
@@ -61,6 +63,9 @@ import { Runner } from './runner.js';
 
 type Cause = { error: unknown } | undefined;
 
+/** The most requests that are sent again in one call, which answers some hundred of them. */
+const AGAIN = 512;
+
 /**
  * A semantic cache over one store. `SemanticCache.open` opens one.
  *
@@ -71,6 +76,8 @@ export class SemanticCache {
   readonly #runner: Runner;
   readonly #embedding: Embedding;
   readonly #flights: Flights;
+  /** Each would discard what another has loaded. */
+  readonly #requantizing = new Queue();
 
   /** @internal */
   protected constructor(instantiate: Instantiate, options: CacheOptions, component: Component) {
@@ -86,6 +93,8 @@ export class SemanticCache {
       lookUp: (request, signal) => this.#lookUp(request, signal),
       put: (request) => this.#put(request, undefined),
       normalize: (query) => this.normalize(query),
+      embed: async (text, signal) =>
+        (await this.#sources([text], signal)).sources[0] as VectorSource,
       tellEmbedding: (error) => this.#tellEmbedding(error),
     });
   }
@@ -168,14 +177,9 @@ export class SemanticCache {
     const given = optionsOf.explain(options);
     const { signal, limit = 10 } = given;
     const request = rawGet({ ...given, query });
-    const ask = async (vector: VectorSource | undefined): Promise<RawExplained> => {
-      for (;;) {
-        const args = [{ ...request, vector }, count(limit, 'limit')];
-        const answer = await this.#runner.call<RawExplained>('explain', args, signal);
-        if (answer.tag !== 'later') {
-          return answer;
-        }
-      }
+    const ask = (vector: VectorSource | undefined): Promise<RawExplained> => {
+      const args = [{ ...request, vector }, count(limit, 'limit')];
+      return inSteps(() => this.#runner.call<RawExplained>('explain', args, signal), isLater);
     };
     const first = await ask(request.vector);
     if (first.tag !== 'needs-embedding') {
@@ -200,46 +204,26 @@ export class SemanticCache {
     return { lookup: finish(second, failure), source };
   }
 
-  /** Asks until there is an answer; others have their turn in between. */
-  async #ask(request: RawGet, signal: AbortSignal | undefined): Promise<RawLookup> {
-    for (;;) {
-      const answer = await this.#runner.call<RawLookup>('get', [request], signal);
-      if (answer.tag !== 'later') {
-        return answer;
-      }
-    }
+  #ask(request: RawGet, signal: AbortSignal | undefined): Promise<RawLookup> {
+    return inSteps(() => this.#runner.call<RawLookup>('get', [request], signal), isLater);
   }
 
   /** As {@link #ask}, for several requests. */
   #askAll(requests: RawGet[], signal: AbortSignal | undefined): Promise<RawLookup[]> {
-    const isLate = ({ tag }: RawLookup) => tag === 'later';
-    return this.#inTurns(requests, isLate, (rest) => this.#runner.call('getMany', [rest], signal));
+    return inTurns<RawGet, RawLookup>(requests, isLater, (rest) =>
+      this.#runner.call('getMany', [rest], signal),
+    );
   }
 
   /** Stores all, unless one needs an embedding; others have their turn in between. */
   #storeAll(requests: unknown[], signal: AbortSignal | undefined): Promise<RawPut[]> {
-    const isLate = ({ tag }: RawPut, all: RawPut[]) =>
-      tag === 'ready' && !all.some((one) => one.tag === 'needs-embedding');
-    return this.#inTurns(requests, isLate, (rest) => this.#runner.call('putMany', [rest], signal));
-  }
-
-  /** Calls again with those that come late. */
-  async #inTurns<Q, A>(
-    requests: Q[],
-    isLate: (answer: A, all: A[]) => boolean,
-    call: (rest: Q[]) => Promise<A[]>,
-  ): Promise<A[]> {
-    const answers = await call(requests);
-    for (;;) {
-      const late = [...answers.keys()].filter((i) => isLate(answers[i] as A, answers));
-      if (late.length === 0) {
-        return answers;
-      }
-      const again = await call(late.map((i) => requests[i] as Q));
-      late.forEach((i, at) => {
-        answers[i] = again[at] as A;
-      });
-    }
+    let isEmbedding = false;
+    const call = async (rest: unknown[]) => {
+      const outcomes = await this.#runner.call<RawPut[]>('putMany', [rest], signal);
+      isEmbedding = outcomes.some(({ tag }) => tag === 'needs-embedding');
+      return outcomes;
+    };
+    return inTurns(requests, ({ tag }) => tag === 'ready' && !isEmbedding, call);
   }
 
   // ---- storing ------------------------------------------------------------------
@@ -264,8 +248,10 @@ export class SemanticCache {
   }
 
   /**
-   * Stores several responses, in atomic steps of at most the store's batch, and returns their
-   * ids. All are checked, and embedded together, before the first is stored.
+   * Stores several responses, and returns their ids. All are checked, and embedded together, before
+   * the first is stored. They are stored in atomic steps of at most 256, or of the store's batch if
+   * that is less. What the validator refuses, with `validate`, is left out: the result is a `refused`
+   * error, and the others are stored. If a step fails, or `signal` is aborted, what was stored before stays.
    */
   async putMany(
     answers: Answer[],
@@ -317,7 +303,7 @@ export class SemanticCache {
     const { signal } = given;
     const request = rawGet({ ...given, query });
     // Before anything is computed: what it could not be stored with.
-    const blank = rawPut({ ...given, query, response: '' }, true);
+    const blank = rawPut({ ...given, query, response: '', validate: true });
     if (typeof compute !== 'function') {
       throw new InvalidArgumentError(`compute is of type ${typeof compute}; give a function`);
     }
@@ -362,13 +348,12 @@ export class SemanticCache {
   /** Does all steps of long work, each in a turn, and returns the number of entries. */
   async #inSteps(name: string, args: unknown[]): Promise<number> {
     let entries = 0;
-    for (;;) {
+    await inSteps(async () => {
       const step = await this.#runner.call<RawStep>(name, args);
       entries += Number(step.entries);
-      if (!step.more) {
-        return entries;
-      }
-    }
+      return step;
+    }, isMore);
+    return entries;
   }
 
   /**
@@ -381,17 +366,13 @@ export class SemanticCache {
 
   /** Finishes building the index now, and returns the number of its rows. */
   async warmUp(): Promise<number> {
-    for (;;) {
-      const step = await this.#runner.call<RawStep>('warmUp', []);
-      if (!step.more) {
-        return Number(step.entries);
-      }
-    }
+    const last = await inSteps(() => this.#runner.call<RawStep>('warmUp', []), isMore);
+    return Number(last.entries);
   }
 
   /** Writes waiting access data and counters to the store, and the index if it has changed enough. */
   async flush(): Promise<void> {
-    while (await this.#runner.call<boolean>('flush', []));
+    await inSteps(() => this.#runner.call<boolean>('flush', []), Boolean);
   }
 
   // ---- settings -----------------------------------------------------------------
@@ -419,11 +400,16 @@ export class SemanticCache {
     this.#runner.change({ similarityThreshold });
   }
 
-  /** Changes how the index holds vectors, rebuilding it from the store. */
+  /**
+   * Changes how the index holds vectors, rebuilding it from the store. Of several at once, each waits
+   * for the one before.
+   */
   async requantize(to: VectorDtype): Promise<void> {
     const vectorDtype = dtype(to);
-    while (await this.#runner.call<boolean>('requantize', [vectorDtype]));
-    this.#runner.change({ vectorDtype });
+    await this.#requantizing.run(async () => {
+      await inSteps(() => this.#runner.call<boolean>('requantize', [vectorDtype]), Boolean);
+      this.#runner.change({ vectorDtype });
+    });
   }
 
   // ---- looking at it ------------------------------------------------------------
@@ -522,6 +508,41 @@ export class SemanticCache {
       this.#runner.callbacks.tell(error, { during: 'embed' });
     }
   }
+}
+
+const isMore = ({ more }: RawStep) => more;
+const isLater = ({ tag }: RawLookup | RawExplained) => tag === 'later';
+
+/** Calls until there is no more to do; everything else has its turn in between. */
+async function inSteps<R>(call: () => Promise<R>, isMore: (step: R) => boolean): Promise<R> {
+  for (;;) {
+    const step = await call();
+    if (!isMore(step)) {
+      return step;
+    }
+    await breathe();
+  }
+}
+
+/** Calls with all requests, and then with those that come late, in their order. */
+async function inTurns<Q, A>(
+  requests: Q[],
+  isLate: (answer: A) => boolean,
+  call: (rest: Q[]) => Promise<A[]>,
+): Promise<A[]> {
+  const answers = await call(requests);
+  const lateOf = (some: number[]) => some.filter((i) => isLate(answers[i] as A));
+  let late = lateOf([...answers.keys()]);
+  while (late.length > 0) {
+    await breathe();
+    const some = late.slice(0, AGAIN);
+    const again = await call(some.map((i) => requests[i] as Q));
+    some.forEach((i, at) => {
+      answers[i] = again[at] as A;
+    });
+    late = [...lateOf(some), ...late.slice(AGAIN)];
+  }
+  return answers;
 }
 
 function listOf<T>(value: T[], what: string): T[] {

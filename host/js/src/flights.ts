@@ -24,6 +24,8 @@ export interface Resolver {
     signal: AbortSignal | undefined,
   ): Promise<{ lookup: Lookup; source: VectorSource }>;
   put(request: RawStored): Promise<number>;
+  /** The vector of a text; `failed` where the embedder fails, of which `onError` hears. */
+  embed(text: string, signal: AbortSignal | undefined): Promise<VectorSource>;
   normalize(query: string): Promise<{ text: string }>;
   tellEmbedding(error: Error): void;
 }
@@ -56,13 +58,15 @@ export class Flights {
     compute: () => T | Promise<T>,
   ): Promise<Resolved<T>> {
     let source = request.vector;
+    let isLookedUp = false;
     try {
       const found = await this.#cache.lookUp(request, signal);
       const kept = fromHit<T>(found.lookup.hit);
       if (kept) {
         return kept;
       }
-      source = found.source.tag === 'failed' ? { tag: 'absent' } : found.source;
+      source = found.source;
+      isLookedUp = true;
     } catch (error) {
       signal?.throwIfAborted();
       if (!isMnemeError(error) || error.code !== 'invalid-argument') {
@@ -78,6 +82,14 @@ export class Flights {
     const { text } = isNormalized
       ? await this.#cache.normalize(query).catch(() => ({ text: query }))
       : { text: query };
+    // A look-up that misses at once asks for no vector. Those who wait for the flight are not to wait
+    // for the embedder too.
+    if (request.bypass && isLookedUp && source.tag === 'pending') {
+      source = await this.#cache.embed(text, signal);
+    }
+    if (source.tag === 'failed') {
+      source = { tag: 'absent' };
+    }
     const key = `${request.namespace}\0${text}`;
     for (let present; (present = this.#flights.get(key)) !== undefined;) {
       signal?.throwIfAborted();

@@ -16,7 +16,7 @@ import {
 } from './api.js';
 import { wellFormed } from './component.js';
 import type { Embedded } from './embedding.js';
-import { ComponentError, RefusedError } from './errors.js';
+import { ComponentError, InvalidArgumentError, RefusedError } from './errors.js';
 import { known, type Names } from './known.js';
 import {
   count,
@@ -84,11 +84,14 @@ const GET: Names<GetOptions> = {
   bypass: true,
   signal: true,
 };
+const COMPUTE: Names<ComputeOptions> = { ...GET, ttlSeconds: true, metadata: true };
 const PUT: Names<PutOptions> = {
   namespace: true,
   embedding: true,
   ttlSeconds: true,
   metadata: true,
+  exactOnly: true,
+  validate: true,
   signal: true,
 };
 const { signal: _, ...ONE_OF_GETS } = GET;
@@ -98,7 +101,7 @@ const { signal: __, ...ONE_OF_PUTS } = PUT;
 export const options = {
   get: (given: GetOptions | undefined, of: string) => known(given, GET, of),
   put: (given: PutOptions | undefined) => known(given, PUT, 'put'),
-  compute: (given: ComputeOptions | undefined) => known(given, { ...GET, ...PUT }, 'getOrCompute'),
+  compute: (given: ComputeOptions | undefined) => known(given, COMPUTE, 'getOrCompute'),
   explain: (given: ExplainOptions | undefined) => known(given, { ...GET, limit: true }, 'explain'),
   signal: (given: { signal?: AbortSignal | undefined } | undefined, of: string) =>
     known(given, { signal: true }, of),
@@ -140,14 +143,19 @@ export interface RawStored {
   validate: boolean;
 }
 
-/** @param validate whether a response that the validator would refuse is not stored */
-export function rawPut(answer: Answer, validate = false): RawStored {
+export function rawPut(answer: Answer): RawStored {
   const { ttlSeconds: ttl } = answer;
+  const exactOnly = flag(answer.exactOnly, 'exactOnly') ?? false;
+  if (exactOnly && answer.embedding !== undefined) {
+    throw new InvalidArgumentError(
+      'exactOnly stores no embedding, and one is given; give one of them',
+    );
+  }
   return {
     query: wellFormed(answer.query, 'the query'),
     response: wellFormed(answer.response, 'the response'),
     namespace: namespaceOf(answer.namespace),
-    vector: given(answer.embedding),
+    vector: exactOnly ? { tag: 'absent' } : given(answer.embedding),
     ttl:
       ttl === undefined
         ? { tag: 'inherit' }
@@ -155,7 +163,7 @@ export function rawPut(answer: Answer, validate = false): RawStored {
           ? { tag: 'unlimited' }
           : { tag: 'seconds', val: integer(ttl, 'ttlSeconds') },
     metadata: metadata(answer.metadata),
-    validate,
+    validate: flag(answer.validate, 'validate') ?? false,
   };
 }
 

@@ -55,6 +55,9 @@ const LONG = new Set([
   'commitRestore',
 ]);
 const TIMES = 10;
+/** Bookkeeping, for which no answer waits longer: the cache does it later. */
+const BOOKKEEPING = new Set(['updateAccess', 'replaceMeta', 'deleteUnchanged']);
+const BOOKKEEPING_MS = 1000;
 const [SHORTEST_REST_MS, LONGEST_REST_MS] = [1000, 60_000];
 
 /** Leaves a store that was silent alone, longer after each time, so that nobody waits in a row. */
@@ -98,18 +101,27 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
   const rest = new Rest();
   /** The outcome of a promise, or an error when it is given up. */
   const within = (promise: Promise<unknown>, operation: string): Promise<unknown> => {
-    if (timeout === undefined) {
+    const isBookkeeping = BOOKKEEPING.has(operation);
+    if (timeout === undefined && !isBookkeeping) {
       return Promise.resolve(promise);
     }
-    const ms = LONG.has(operation) ? TIMES * timeout : timeout;
+    const patience = timeout ?? Number.POSITIVE_INFINITY;
+    const ms = isBookkeeping
+      ? Math.min(BOOKKEEPING_MS, patience)
+      : LONG.has(operation)
+        ? TIMES * patience
+        : patience;
     let timer: ReturnType<typeof setTimeout>;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        rest.begin(timeout);
+        // Bookkeeping is given up before it is known that the store is silent.
+        if (!isBookkeeping) {
+          rest.begin(patience);
+        }
         // Whether a write has happened meanwhile is unknown, so it is not to be repeated.
         reject(
           new BackendError(
-            `${where(operation)} has not settled within ${ms} ms; raise storeTimeoutSeconds, or look at what the backend is doing`,
+            `${where(operation)} has not settled within ${ms} ms; ${isBookkeeping ? '' : 'raise storeTimeoutSeconds, or '}look at what the backend is doing`,
           ),
         );
       }, ms);

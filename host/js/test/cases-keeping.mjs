@@ -176,6 +176,41 @@ export const keeping = {
     }
   },
 
+  async 'who waits for another to compute does not wait for the embedder'(env) {
+    const embedder = letters();
+    const { embed } = embedder;
+    let asked = 0;
+    let go;
+    embedder.embed = async (texts) => {
+      asked += 1;
+      if (texts.includes('abc')) {
+        await new Promise((resolve) => (go = resolve));
+      }
+      return embed(texts);
+    };
+    const { cache } = await open(env, { embedder });
+    let computed;
+    const bypassing = cache.resolve('abc', () => (computed = 'fresh'), { bypass: true });
+    const deadline = Date.now() + 10_000;
+    while (!go && Date.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    equal([asked, computed], [1, undefined], 'it is embedded before it is computed');
+    // Whoever asks meanwhile has a vector, and computes.
+    const embedding = embed(['abc'])[0];
+    const other = await cache.resolve('abc', () => 'other', { embedding });
+    equal([other.value, other.origin], ['other', 'computed']);
+    go();
+    equal((await bypassing).value, 'fresh');
+    equal([(await cache.get('abc')).response, asked], ['fresh', 1]);
+    equal((await cache.get('abcc')).response, 'fresh', 'with its vector');
+    // Without one it is kept all the same.
+    embedder.embed = () => Promise.reject(new Error('down'));
+    const found = await cache.resolve('mno', () => 'r', { bypass: true });
+    equal([found.origin, found.cacheError], ['computed', undefined]);
+    equal((await cache.get('mno')).layer, 'exact');
+  },
+
   async 'who bypasses the cache never shares a stored answer'(env) {
     const { cache, store } = await open(env);
     // One caller's look-up misses, and then somebody stores the answer. While that caller looks

@@ -9,6 +9,8 @@ import { embedding } from './cases-embedder.mjs';
 import { failingStores } from './cases-failing.mjs';
 import { keeping } from './cases-keeping.mjs';
 import { options } from './cases-options.mjs';
+import { names } from './cases-names.mjs';
+import { turns } from './cases-turns.mjs';
 import { Random, equal, fails, letters, ok } from './support/check.mjs';
 
 const QUESTION = 'How do I reset my password?';
@@ -44,6 +46,8 @@ export const cases = {
   ...archives,
   ...failingStores,
   ...options,
+  ...names,
+  ...turns,
 
   async 'answers what is the same, and what means the same'(env) {
     const cache = await open(env);
@@ -544,6 +548,79 @@ export const cases = {
       return getByHash(keys);
     };
     equal((await cache.get(QUESTION)).response, 'r');
+  },
+
+  async 'a hit does not wait long for what is written beside it, nor fail of it'(env) {
+    if (!env.hasJspi()) {
+      return;
+    }
+    const never = () => new Promise(() => {});
+    for (const storeTimeoutSeconds of [undefined, null, 0.03]) {
+      let now = 1_700_000_000_000;
+      const store = asynchronous(env);
+      const cache = await open(env, {
+        store,
+        storeTimeoutSeconds,
+        touchLimit: 0,
+        now: () => now,
+        onError: () => {},
+      });
+      await cache.put('abcdefgh', 'r');
+      await cache.put('mnopqrst', 'brief', { ttlSeconds: 1 });
+      await cache.warmUp();
+      Object.assign(store, { updateAccess: never, replaceMeta: never, deleteUnchanged: never });
+      const start = performance.now();
+      for (let i = 0; i < 10; i++) {
+        now += 200;
+        equal((await cache.get('abcdefgh')).layer, 'exact', `${i}`);
+        equal((await cache.get('abcdefghh')).layer, 'semantic', `${i}`);
+        equal((await cache.lookUp('mnopqrst')).hit?.response, i < 4 ? 'brief' : undefined, `${i}`);
+      }
+      const ms = performance.now() - start;
+      ok(ms < 15_000, `30 look-ups took ${ms} ms`);
+      const { getByHash } = store;
+      store.getByHash = () => Promise.reject(new Error('lost'));
+      await fails(cache.get('abcdefgh'), 'backend', /lost/);
+      store.getByHash = getByHash;
+    }
+  },
+
+  async 'a response may be stored for the exact layer only, or if the validator likes it'(env) {
+    let isDown = true;
+    const embedder = letters();
+    const { embed } = embedder;
+    embedder.embed = (texts) => (isDown ? Promise.reject(new Error('down')) : embed(texts));
+    const cache = await open(env, { embedder, onError: () => {} });
+    equal(await cache.put('abcdefgh', '1', { exactOnly: true }), 1);
+    const exact = { query: 'mnopqrst', response: '2', exactOnly: true };
+    equal(await cache.putMany([exact]), [2]);
+    await fails(cache.put('q', 'r', { exactOnly: false }), 'embedder');
+    isDown = false;
+    equal(await cache.putMany([{ query: 'uvwxyz', response: '3' }, exact]), [3, 2]);
+    for (const [query, response] of [
+      ['abcdefgh', '1'],
+      ['mnopqrst', '2'],
+    ]) {
+      equal((await cache.get(query)).response, response);
+      equal(await cache.get(`${query}${query.at(-1)}`), undefined, 'it has no vector');
+    }
+    equal((await cache.get('uvwxyzz')).response, '3');
+    const failure = '[ERROR] no model';
+    await fails(cache.put('ijkl', failure, { validate: true }), 'refused');
+    const refused = { query: 'ijkl', response: failure, validate: true };
+    await fails(cache.putMany([refused, { query: 'jjjj', response: '4' }]), 'refused');
+    equal([await cache.get('ijkl'), (await cache.get('jjjj')).response], [undefined, '4']);
+    await cache.put('ijkl', failure);
+    equal((await cache.get('ijkl')).response, failure, 'nobody asked');
+    const both = { exactOnly: true, embedding: new Array(26).fill(1) };
+    await fails(cache.put('q', 'r', both), 'invalid-argument', /exactOnly/);
+    await fails(cache.put('q', 'r', { exactOnly: 1 }), 'invalid-argument', /exactOnly/);
+    await fails(cache.put('q', 'r', { validate: 'yes' }), 'invalid-argument', /validate/);
+    await fails(
+      cache.getOrCompute('q', () => 'r', { exactOnly: true }),
+      'invalid-argument',
+    );
+    equal((await cache.stats()).entries, 5);
   },
 
   async 'archives go from any cache to any other'(env) {

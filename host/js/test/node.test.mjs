@@ -236,6 +236,101 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
     }
   });
 
+  test('as a snapshot leaves room for ids, and has the quotas of a cache', async () => {
+    const found = await run(`
+      const { readFileSync } = await import('node:fs');
+      const cache = await open('extent.db');
+      await cache.put('q', 'r');
+      await cache.close();
+      const bytes = (name, ...statements) => {
+        copyFileSync(at('extent.db'), at(name));
+        change(name, ...statements, 'PRAGMA journal_mode = DELETE');
+        return readFileSync(at(name));
+      };
+      const restored = (name, ...statements) => {
+        const store = nodeSqlite(at('to-' + name));
+        store.open('letters-1', 26);
+        try {
+          store.beginRestore();
+          store.writeRestore(bytes(name, ...statements));
+          const { entries } = store.checkRestore();
+          store.commitRestore(true);
+          const [{ id }] = store.insert([{ ...store.iterSince(0, 1)[0], queryHash: 'b'.repeat(64) }]);
+          return { entries, id, sound: store.integrityCheck() };
+        } catch ({ code, message }) {
+          return { code, message, left: store.count() };
+        } finally {
+          store.close();
+        }
+      };
+      const last = (seq) => 'update sqlite_sequence set seq = ' + seq;
+      const quotas = (n) => "insert into namespace_quotas (namespace, max_entries) with recursive t(i) as "
+        + "(select 1 union all select i + 1 from t where i < " + n + ") select printf('%01000d', i), 1 from t";
+      console.log(JSON.stringify({
+        most: restored('most.db', last('4503599627370495')),
+        beyond: restored('beyond.db', last('4503599627370496')),
+        last: restored('last.db', last('9007199254740991')),
+        id: restored('id.db', 'update entries set id = 4503599627370496', last('1')),
+        few: restored('few.db', quotas(1000)),
+        many: restored('many.db', quotas(1000), "insert into schema_meta (key, value) values ('long', hex(zeroblob(9500000)))"),
+      }));`);
+    assert.deepEqual(found.most, { entries: 1, id: 2 ** 52, sound: true });
+    assert.deepEqual(found.few, { entries: 1, id: 2, sound: true });
+    for (const what of ['beyond', 'last', 'id']) {
+      assert.deepEqual([found[what].code, found[what].left], ['corrupt', 0], what);
+      assert.match(found[what].message, /refused: its ids go up beyond 4503599627370495/, what);
+    }
+    assert.deepEqual([found.many.code, found.many.left], ['corrupt', 0], JSON.stringify(found));
+    assert.match(found.many.message, /refused: its quotas and meta values take \d+ bytes/);
+  });
+
+  test('as a snapshot with bytes changed is refused, or is a sound cache', async () => {
+    const found = await run(`
+      const { readFileSync } = await import('node:fs');
+      const cache = await open('mutated.db');
+      await cache.putMany(Array.from({ length: 50 }, (_, i) => ({ query: 'q' + i, response: 'r'.repeat(99) })));
+      await cache.setNamespaceQuota('other', 5);
+      await cache.close();
+      change('mutated.db', 'PRAGMA journal_mode = DELETE');
+      const good = readFileSync(at('mutated.db'));
+      let seed = 7;
+      const below = (n) => (seed = (seed * 48271) % 2147483647) % n;
+      const store = nodeSqlite(at('mutated-to.db'));
+      const outcomes = {};
+      for (let round = 0; round < 150; round++) {
+        const bytes = Buffer.from(good);
+        for (let i = 0; i < 1 + below(8); i++) {
+          // Headers and ends of pages, where the structure is, as often as anything else.
+          const page = below(bytes.length / 4096);
+          const place = [below(bytes.length), 4096 * page + below(120), 28 + below(72)][below(3)];
+          bytes[place] = [0, 0xff, 0x7f, below(256)][below(4)];
+        }
+        store.open('letters-1', 26);
+        const before = store.count();
+        let outcome;
+        try {
+          store.beginRestore();
+          store.writeRestore(bytes);
+          const { entries } = store.checkRestore();
+          store.commitRestore(false);
+          outcome = store.count() === entries && store.integrityCheck() ? 'sound' : 'unsound';
+        } catch ({ code, message }) {
+          outcome = store.count() === before ? code : 'changed ' + message;
+        }
+        outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+        store.insert([{ id: 0, namespace: 'n', queryHash: 'c'.repeat(64), query: 'q', response: 'r',
+          embedding: new Float32Array(26).fill(1), metadata: '{}', createdAt: 1, lastAccessedAt: 1,
+          ttl: undefined, accessCount: 0 }]);
+        store.close();
+      }
+      console.log(JSON.stringify(outcomes));`);
+    const { sound = 0, corrupt = 0, ...others } = found;
+    assert.ok(sound >= 5 && corrupt >= 20, JSON.stringify(found));
+    for (const what of Object.keys(others)) {
+      assert.match(what, /^(schema|embedder-mismatch|embedder-dimension)$/, JSON.stringify(found));
+    }
+  });
+
   test('with a number that no writer means is damage, told with the row', async () => {
     const found = await run(`
       const found = {};

@@ -267,17 +267,19 @@ export class IndexedDbStore implements Store {
     namespace: string | undefined,
     limit: number,
   ): Promise<EntryRef[]> {
-    const gone = await this.#delete(async ({ heads }) => {
-      const ids = await result<IDBValidKey[]>(
+    // To `getAll`, 0 is no limit.
+    if (limit === 0) {
+      return this.#connection.read(['heads'], async () => []);
+    }
+    const gone = await this.#delete(({ heads }) =>
+      result<Head[]>(
         namespace === undefined
-          ? heads.index('expiry').getAllKeys(IDBKeyRange.upperBound(now))
+          ? heads.index('expiry').getAll(IDBKeyRange.upperBound(now), limit)
           : heads
               .index('expiryIn')
-              .getAllKeys(IDBKeyRange.bound([namespace, -Infinity], [namespace, now])),
-      );
-      const lowest = (ids as number[]).sort((a, b) => a - b).slice(0, limit);
-      return Promise.all(lowest.map((id) => result<Head>(heads.get(id))));
-    });
+              .getAll(IDBKeyRange.bound([namespace, -Infinity], [namespace, now]), limit),
+      ),
+    );
     return gone.map(reference);
   }
 

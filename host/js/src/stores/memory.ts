@@ -30,6 +30,7 @@ import {
   ownMeta,
   type StoredEmbedder,
 } from './checks.js';
+import { Lru } from './lru.js';
 import { begun, memoryStage, stageAll, type Import } from './stage.js';
 
 /** A new store in memory: the fastest store, lost with the page or process. */
@@ -55,6 +56,8 @@ export class MemoryStore implements Store {
   #namespaces = new Map<string, Map<string, number>>();
   /** All ids, ascending, and some that are gone. */
   #ids: number[] = [];
+  /** The order of a namespace, or of all; made when it is first asked for. */
+  #orders = new Map<string | undefined, Lru>();
   /** Entries received, and not yet part of the data. */
   protected import: Import | undefined;
 
@@ -127,17 +130,19 @@ export class MemoryStore implements Store {
 
   iterLruIds(n: number, namespace?: string): EntryRef[] {
     this.opened();
-    const ids = namespace === undefined ? undefined : this.#namespaces.get(namespace)?.values();
-    if (namespace !== undefined && !ids) {
-      return [];
+    const entry = (id: number) => this.entries.get(id) as Entry;
+    let order = this.#orders.get(namespace);
+    if (!order) {
+      const ids = namespace === undefined ? undefined : this.#namespaces.get(namespace);
+      if (namespace !== undefined && !ids) {
+        return [];
+      }
+      order = new Lru(ids ? Array.from(ids.values(), entry) : this.entries.values());
+      this.#orders.set(namespace, order);
     }
-    const entries = ids
-      ? Array.from(ids, (id) => this.entries.get(id) as Entry)
-      : [...this.entries.values()];
-    return entries
-      .sort((a, b) => a.lastAccessedAt - b.lastAccessedAt || a.id - b.id)
-      .slice(0, n)
-      .map(reference);
+    return order
+      .first(n, (use) => this.entries.get(use.id)?.lastAccessedAt === use.lastAccessedAt)
+      .map(({ id }) => reference(entry(id)));
   }
 
   iterSince(lastId: number, limit: number): Entry[] {
@@ -178,7 +183,10 @@ export class MemoryStore implements Store {
       const entry = this.entries.get(id);
       if (entry) {
         entry.accessCount = Math.min(entry.accessCount + hits, Number.MAX_SAFE_INTEGER);
-        entry.lastAccessedAt = Math.max(entry.lastAccessedAt, lastAccessedAt);
+        if (lastAccessedAt > entry.lastAccessedAt) {
+          entry.lastAccessedAt = lastAccessedAt;
+          this.#order(entry);
+        }
       }
     }
   }
@@ -379,7 +387,9 @@ export class MemoryStore implements Store {
       hashes.set(entry.queryHash, id);
       this.#ids.push(id);
     }
-    this.entries.set(id, { ...entry, id });
+    const stored = { ...entry, id };
+    this.entries.set(id, stored);
+    this.#order(stored);
     return { id, replaced: present !== undefined };
   }
 
@@ -388,6 +398,7 @@ export class MemoryStore implements Store {
     this.#hashesOf(entry.namespace).set(entry.queryHash, entry.id);
     this.#ids.push(entry.id);
     this.entries.set(entry.id, entry);
+    this.#order(entry);
   }
 
   /** Forgets all of it. */
@@ -411,6 +422,7 @@ export class MemoryStore implements Store {
     hashes?.delete(entry.queryHash);
     if (hashes?.size === 0) {
       this.#namespaces.delete(entry.namespace);
+      this.#orders.delete(entry.namespace);
     }
     // Enough are gone to pay for a walk over all.
     if (this.#ids.length > 2 * this.entries.size + 64) {
@@ -432,7 +444,20 @@ export class MemoryStore implements Store {
   #clearEntries(): void {
     this.entries.clear();
     this.#namespaces.clear();
+    this.#orders.clear();
     this.#ids = [];
+  }
+
+  /** Tells the orders of an entry's last access. */
+  #order(entry: Entry): void {
+    for (const scope of [undefined, entry.namespace]) {
+      const order = this.#orders.get(scope);
+      order?.add(entry);
+      // Enough are over to pay for making it again.
+      if (order && order.length > 2 * this.count(scope) + 64) {
+        this.#orders.delete(scope);
+      }
+    }
   }
 
   #page(lastId: number, limit: number): Entry[] {

@@ -7,7 +7,7 @@ import { oneOf, seconds } from '../options.js';
 import type { Entry, Restored } from '../store.js';
 import { MAX_BLOB } from './checks.js';
 import { inspect } from './sql/layout.js';
-import { NodeSqliteDriver, requireSqlite } from './sql/node-driver.js';
+import { NodeSqliteDriver, WARY, requireSqlite } from './sql/node-driver.js';
 import { Restore, Snapshot } from './sql/snapshot.js';
 import { SqlStore } from './sql/store.js';
 
@@ -88,7 +88,10 @@ export class NodeSqliteStore extends SqlStore {
           ? `PRAGMA cache_size = -${CACHE_KIB};`
           : `PRAGMA journal_mode = WAL; PRAGMA synchronous = ${level};
              PRAGMA cache_size = -${CACHE_KIB}; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};`;
-      const driver = new NodeSqliteDriver(path, busyMs, pragmas, { readOnly: mode === 'ro' });
+      const driver = new NodeSqliteDriver(path, busyMs, pragmas, {
+        ...WARY,
+        readOnly: mode === 'ro',
+      });
       try {
         driver.acceptEncoding();
       } catch (error) {
@@ -205,7 +208,7 @@ function acceptExisting(path: string, busyMs: number): void {
     if (!existsSync(path)) {
       return false;
     }
-    const driver = new NodeSqliteDriver(path, busyMs, '', { readOnly: true });
+    const driver = new NodeSqliteDriver(path, busyMs, '', { ...WARY, readOnly: true });
     try {
       return driver.read(() => inspect(driver)).embedder !== undefined;
     } finally {

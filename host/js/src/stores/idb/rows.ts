@@ -62,7 +62,7 @@ export class Rows {
   checked(head: Head): Head {
     const { id, namespace, createdAt, lastAccessedAt, ttl, accessCount } = head;
     if (!(isCount(id) && id > 0) || typeof namespace !== 'string') {
-      throw this.#damaged(head, 'has an id or a namespace that is none');
+      throw this.#damaged(head, 'has an invalid id or namespace');
     }
     if (![createdAt, lastAccessedAt, ttl ?? 0, accessCount].every(isCount)) {
       throw this.#damaged(head, `has a number that is not one from 0 to ${MAX}`);

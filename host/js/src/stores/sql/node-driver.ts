@@ -21,6 +21,15 @@ const [CORRUPT, NOT_A_DATABASE, BUSY, LOCKED, TOO_BIG] = [11, 26, 5, 6, 18];
 /** The longest wait of bookkeeping for a lock. */
 const BRIEF_MS = 100;
 
+/**
+ * How a file is opened that others may have written. One more database is attached: a snapshot that
+ * comes in, or goes out.
+ */
+export const WARY = {
+  defensive: true,
+  limits: { sqlLength: 100_000, column: 100, exprDepth: 100, attach: 1 },
+} satisfies DatabaseSyncOptions;
+
 type Sqlite = typeof import('node:sqlite');
 
 /** The module; an `UnsupportedError` where the runtime lacks it, as older releases of Node do. */

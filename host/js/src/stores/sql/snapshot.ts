@@ -24,7 +24,7 @@ import type { Entry, Restored } from '../../store.js';
 import { acceptEmbedder, type StoredEmbedder } from '../checks.js';
 import type { SqlDriver } from './driver.js';
 import * as layout from './layout.js';
-import { NodeSqliteDriver } from './node-driver.js';
+import { NodeSqliteDriver, WARY } from './node-driver.js';
 import { entry, since } from './rows.js';
 import { isSound, metaValues, quotasOf, version } from './store.js';
 
@@ -34,6 +34,24 @@ const PREFIX = '.mneme-node-';
 const LEFT_BEHIND_MS = 24 * 3600 * 1000;
 /** Bytes 18 and 19 of a database file: 1 with a rollback journal, 2 with a write-ahead log. */
 const FORMAT_VERSIONS = 18;
+
+/** The greatest id of a snapshot. As many are left for new entries. */
+const GREATEST_ID = (Number.MAX_SAFE_INTEGER - 1) / 2;
+const BEYOND = `SELECT 1 FROM (
+    SELECT max(id) AS last FROM entries
+    UNION ALL SELECT seq FROM sqlite_sequence WHERE name = 'entries'
+  ) WHERE last > ${GREATEST_ID} LIMIT 1`;
+
+/**
+ * The quotas and meta values of a snapshot may take this many bytes in memory, and a sixteenth of
+ * the snapshot, for they are handed over in one piece.
+ */
+const [STATE_BYTES, STATE_SHARE] = [16 << 20, 16];
+/** With what a row takes besides its texts. */
+const STATE = `SELECT
+    (SELECT ifnull(sum(64 + length(CAST(namespace AS BLOB))), 0) FROM namespace_quotas) +
+    (SELECT ifnull(sum(64 + length(CAST(key AS BLOB)) + length(CAST(value AS BLOB))), 0)
+      FROM schema_meta) AS bytes`;
 
 /** Bounds of the limit of a value's bytes: SQLite's statements need some, and 2^31 - 1 is its most. */
 const [SHORTEST_LIMIT, LONGEST_LIMIT] = [1 << 20, 2 ** 31 - 1];
@@ -255,6 +273,7 @@ export class Restore {
       source.write(() => layout.provision(source, embedder));
     }
     version(this.#source);
+    this.#acceptExtent(this.#source);
     return this.#source;
   }
 
@@ -269,17 +288,31 @@ export class Restore {
       ? 'PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;'
       : 'PRAGMA cell_size_check = ON; PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF;';
     return new NodeSqliteDriver(this.#path, 0, pragmas, {
+      ...WARY,
       readOnly,
-      defensive: true,
       limits: {
+        ...WARY.limits,
         // No value is longer than the file that it is in.
         length: Math.min(Math.max(this.#size, SHORTEST_LIMIT), LONGEST_LIMIT),
-        sqlLength: 100_000,
-        column: 100,
-        exprDepth: 100,
         attach: 0,
       },
     });
+  }
+
+  /** Refuses ids that leave no room for new ones, and far more quotas and meta values than a cache has. */
+  #acceptExtent(source: NodeSqliteDriver): void {
+    if (source.one(BEYOND)) {
+      throw new CorruptError(
+        `its ids go up beyond ${GREATEST_ID}, and new ones are greater than they are`,
+      );
+    }
+    const bytes = Number(source.one(STATE)?.['bytes']);
+    const most = STATE_BYTES + this.#size / STATE_SHARE;
+    if (bytes > most) {
+      throw new CorruptError(
+        `its quotas and meta values take ${bytes} bytes, and may take ${Math.floor(most)} in a snapshot of ${this.#size}; remove the quotas of namespaces without entries`,
+      );
+    }
   }
 
   /** Whether it is a sound cache of this embedder: its statements first, then its rows. */

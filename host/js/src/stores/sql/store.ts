@@ -307,7 +307,7 @@ export class SqlStore implements Store {
     }
     let gone: EntryRef[] = [];
     this.#delete(() => {
-      gone = driver.all(`${sql.expired}${of} ORDER BY id LIMIT ?`, ...values, limit).map(reference);
+      gone = driver.all(`${sql.expired}${of} LIMIT ?`, ...values, limit).map(reference);
       for (const { id } of gone) {
         driver.run('DELETE FROM entries WHERE id = ?', id);
       }

@@ -52,8 +52,9 @@ struct Open {
     comparison: Option<following::Comparison>,
     sizes: Sizes,
     oldest: evicting::Oldest,
-    clearing: steps::Pending<removing::Clearing>,
-    compacting: steps::Pending<Compaction>,
+    /// By namespace: how many of the entries that were there at the beginning are left.
+    clearing: steps::Pending<Option<String>, u64>,
+    compacting: steps::Pending<(), Compaction>,
     /// All quotas, once they have been read.
     quotas: Option<BTreeMap<String, u64>>,
     max_batch: usize,

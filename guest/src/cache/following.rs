@@ -36,7 +36,9 @@ pub(super) struct Comparison {
     /// The ids of changed entries, and the numbers of the namespaces that the index has them in.
     changed: Vec<(u64, Option<u32>)>,
     stage: Stage,
+    /// In the turns so far.
     spent_ms: u64,
+    turns: u64,
 }
 
 enum Stage {
@@ -97,6 +99,7 @@ impl Open {
             })?;
         let end = host.now();
         comparison.spent_ms += measured(start, end);
+        comparison.turns += 1;
         match progress {
             Progress::Under => self.comparison = Some(comparison),
             Progress::Done if comparison.is_hopeless() => {
@@ -108,7 +111,13 @@ impl Open {
             }
             Progress::Done => {
                 self.follower.compared_at(comparison.began);
-                self.follower.rest_after(comparison.spent_ms, end);
+                // One turn holds up nobody for long. Without a rest, those who follow at once see
+                // what others have just written.
+                let took_ms = match comparison.turns {
+                    1 => 0,
+                    _ => comparison.spent_ms,
+                };
+                self.follower.rest_after(took_ms, end);
             }
         }
         self.index = Some(index);
@@ -132,6 +141,7 @@ impl Comparison {
             changed: Vec::new(),
             stage: Stage::Stamps(0),
             spent_ms: 0,
+            turns: 0,
         }
     }
 

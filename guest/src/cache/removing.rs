@@ -14,28 +14,6 @@ use crate::types::{CountEvent, EntryRef, Error, Event, IndexKind, Step};
 /// Entries to delete in one call of the store.
 const DELETED_PER_PART: u32 = 128;
 
-/// A `clear` that is under way.
-pub(super) struct Clearing {
-    namespace: Option<String>,
-    /// How many of the entries that were there at the beginning are left, or 0 if all go at once.
-    /// It ends even if others go on storing.
-    left: u64,
-}
-
-impl Clearing {
-    fn begin(store: &impl Store, namespace: Option<&str>) -> Result<Self> {
-        // A store that deletes only a few entries at a time finds references by a scan.
-        let goes_in_steps = store.capabilities().max_delete >= DELETED_PER_PART;
-        Ok(Clearing {
-            namespace: namespace.map(str::to_owned),
-            left: match goes_in_steps {
-                true => store.count(namespace)?,
-                false => 0,
-            },
-        })
-    }
-}
-
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.delete`.
     pub fn delete(&mut self, query: &str, namespace: &str) -> Result<bool> {
@@ -81,7 +59,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             options::check_namespace(namespace)?;
         }
         let now = host.now();
-        let mut compaction = open.compacting.take(now).unwrap_or_default();
+        let mut compaction = open.compacting.take(&(), now).unwrap_or_default();
         let (mut entries, mut all_deleted) = (0, false);
         let progress = take_turn(host, || {
             if !all_deleted {
@@ -98,7 +76,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             })
         })?;
         if compact && progress.is_under() {
-            open.compacting.keep(compaction, host.now());
+            open.compacting.keep((), compaction, host.now());
         }
         open.note(DELETING, Ok(()));
         open.flush_if_due(store, now);
@@ -128,7 +106,7 @@ impl<S: Store, H: Host> Cache<S, H> {
                 return Ok(step(0, progress));
             }
         }
-        let mut compaction = open.compacting.take(host.now()).unwrap_or_default();
+        let mut compaction = open.compacting.take(&(), host.now()).unwrap_or_default();
         let mut tombstones = 0;
         let progress = take_turn(host, || {
             let (given_back, progress) = open.compact_part(&mut compaction);
@@ -136,7 +114,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             Ok(progress)
         })?;
         if progress.is_under() {
-            open.compacting.keep(compaction, host.now());
+            open.compacting.keep((), compaction, host.now());
             return Ok(step(tombstones, progress));
         }
         let sealed = open.index.as_mut().map_or(Ok(false), Index::seal)?;
@@ -153,19 +131,21 @@ impl Open {
         host: &impl Host,
         namespace: Option<&str>,
     ) -> Result<Step> {
-        let clearing = self.clearing.take(host.now());
-        let mut clearing = match clearing.filter(|under| under.namespace.as_deref() == namespace) {
-            Some(clearing) => clearing,
-            None => Clearing::begin(store, namespace)?,
+        let of = namespace.map(str::to_owned);
+        let mut left = match self.clearing.take(&of, host.now()) {
+            Some(left) => left,
+            // A store that deletes only a few entries at a time finds references by a scan.
+            None if store.capabilities().max_delete < DELETED_PER_PART => 0,
+            None => store.count(namespace)?,
         };
         let mut entries = 0;
         let progress = take_turn(host, || {
-            let (deleted, progress) = self.clear_part(store, host, &mut clearing)?;
+            let (deleted, progress) = self.clear_part(store, host, namespace, &mut left)?;
             entries += deleted;
             Ok(progress)
         })?;
         if progress.is_under() {
-            self.clearing.keep(clearing, host.now());
+            self.clearing.keep(of, left, host.now());
         }
         Ok(Step {
             entries,
@@ -177,10 +157,11 @@ impl Open {
         &mut self,
         store: &impl Store,
         host: &impl Host,
-        clearing: &mut Clearing,
+        namespace: Option<&str>,
+        left: &mut u64,
     ) -> Result<(u64, Progress)> {
-        let namespace = clearing.namespace.as_deref();
-        if clearing.left >= u64::from(DELETED_PER_PART) {
+        // It ends even if others go on storing.
+        if *left >= u64::from(DELETED_PER_PART) {
             let some = match store.iter_lru_ids(DELETED_PER_PART, namespace) {
                 Ok(some) => some,
                 // Rows that cannot be read can still be deleted.
@@ -190,7 +171,7 @@ impl Open {
             if some.len() >= DELETED_PER_PART as usize {
                 let deleted = self.delete_unchanged(store, some)?;
                 self.emit_deletions(host, by_namespace(&deleted));
-                clearing.left -= u64::from(DELETED_PER_PART);
+                *left -= u64::from(DELETED_PER_PART);
                 if !deleted.is_empty() {
                     return Ok((deleted.len() as u64, Progress::Under));
                 }

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::host::{Host, Now};
+use std::collections::BTreeMap;
 
 /// A call spends about so much time on long work.
 const TURN_MILLIS: u64 = 10;
@@ -34,25 +35,26 @@ impl Progress {
 /// Long work that got no turn for so long was given up by its caller.
 const GIVEN_UP_MILLIS: u64 = 60_000;
 
-/// Where long work goes on in the next turn.
-pub struct Pending<T>(Option<(T, Now)>);
+/// Where long works go on in the next turn, by what they work on.
+pub struct Pending<K, T>(BTreeMap<K, (T, Now)>);
 
-impl<T> Default for Pending<T> {
+impl<K, T> Default for Pending<K, T> {
     fn default() -> Self {
-        Pending(None)
+        Pending(BTreeMap::new())
     }
 }
 
-impl<T> Pending<T> {
+impl<K: Ord, T> Pending<K, T> {
     /// Where it goes on; none if it begins.
-    pub fn take(&mut self, now: Now) -> Option<T> {
-        let (work, kept) = self.0.take()?;
-        (now >= kept && now.since(kept) < GIVEN_UP_MILLIS).then_some(work)
+    pub fn take(&mut self, of: &K, now: Now) -> Option<T> {
+        self.0
+            .retain(|_, (_, kept)| now >= *kept && now.since(*kept) < GIVEN_UP_MILLIS);
+        self.0.remove(of).map(|(work, _)| work)
     }
 
-    /// The work goes on there.
-    pub fn keep(&mut self, work: T, now: Now) {
-        self.0 = Some((work, now));
+    /// It goes on there.
+    pub fn keep(&mut self, of: K, work: T, now: Now) {
+        self.0.insert(of, (work, now));
     }
 }
 

@@ -106,6 +106,29 @@ fn a_clear_ends_while_others_store() {
 }
 
 #[test]
+fn clears_of_two_namespaces_end_beside_each_other() {
+    let store = store_of(1_000);
+    let plant = |namespace: &str, from: u64, count: u64| {
+        for id in from..from + count {
+            let entry = entry(namespace, &format!("new {id}"), &at_angle(0.0), 900);
+            store.plant(Entry { id, ..entry });
+        }
+    };
+    plant("m", 2_000, 1_000);
+    let (mut cache, _) = hasty(&store, |_| {});
+    for turn in 1..=8 {
+        for namespace in ["m", "n"] {
+            let more = cache.clear_namespace(namespace).unwrap().more;
+            assert_eq!(more, turn < 8, "{namespace}, turn {turn}");
+        }
+        let from = 10_000 + 1_000 * turn;
+        plant("m", from, 200);
+        plant("n", from + 200, 200);
+    }
+    assert_eq!(store.entries().len(), 400, "what came after the end");
+}
+
+#[test]
 fn a_clear_that_was_left_begins_again_later() {
     let store = store_of(300);
     let (mut cache, host) = hasty(&store, |_| {});

@@ -16,6 +16,7 @@ mneme_tests::tests![
     a_call_beyond_its_time_is_stopped_and_the_next_works,
     a_policy_that_spins_is_stopped_when_it_returns,
     a_batch_beyond_the_host_call_limit_stores_nothing,
+    closing_what_was_stopped_does_not_open_the_store_again,
     after_a_panic_of_the_store_calls_return_a_typed_error,
     a_fault_in_any_call_of_the_store_is_a_typed_error_and_passes,
 ];
@@ -174,6 +175,31 @@ fn a_policy_that_spins_is_stopped_when_it_returns() {
     ));
     spinning.store(0, Ordering::SeqCst);
     assert_eq!(reworded().unwrap().hit().unwrap().response, "r");
+}
+
+fn closing_what_was_stopped_does_not_open_the_store_again() {
+    let opened = Arc::new(AtomicU64::new(0));
+    let opens = Arc::clone(&opened);
+    let store = Hooked::new(move |operation| {
+        if operation == "open" {
+            opens.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    });
+    let cache = SemanticCache::builder()
+        .store(store)
+        .embedder(Words)
+        .host_call_bytes(256 << 10)
+        .open()
+        .unwrap();
+    let error = cache.put_many(puts(0..10, &"x".repeat(100 << 10)));
+    assert!(matches!(
+        error.unwrap_err(),
+        Error::Limit(Limit::HostCall { .. })
+    ));
+    cache.close().unwrap();
+    assert!(cache.is_closed());
+    assert_eq!(opened.load(Ordering::SeqCst), 1);
 }
 
 fn a_batch_beyond_the_host_call_limit_stores_nothing() {

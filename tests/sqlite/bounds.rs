@@ -15,6 +15,7 @@ use mneme_tests::sqlite;
 
 mneme_tests::tests![
     a_walk_without_an_end_is_damage,
+    a_walk_among_high_ids_is_damage,
     what_is_given_up_ends_and_changes_nothing,
     no_byte_of_the_header_is_the_machines_fault,
 ];
@@ -83,7 +84,20 @@ fn is_endless<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
 }
 
 fn a_walk_without_an_end_is_damage() {
+    endless_walks(0);
+}
+
+/// Where ids say that there are many entries, too.
+fn a_walk_among_high_ids_is_damage() {
+    endless_walks(60_000);
+}
+
+fn endless_walks(above: u64) {
     let place = filled(5);
+    sqlite::execute(
+        &place.path,
+        &format!("UPDATE entries SET id = id + {above}"),
+    );
     for index in [
         "idx_entries_id",
         "idx_entries_created_at",
@@ -98,7 +112,7 @@ fn a_walk_without_an_end_is_damage() {
     is_endless(store.count(None));
     is_endless(store.count(Some("a")));
     is_endless(store.count_by_namespace());
-    // A table that is sound is read as before, by each call anew.
+    // A table that is sound is read as before, and each call has the full budget.
     assert_eq!(store.iter_since(0, 9).unwrap().len(), 5);
     assert!(!store.integrity_check().unwrap());
     store.close().unwrap();

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use mneme::store::cancel::Cancel;
 use mneme::store::{Entry, ImportMode, SqliteStore, Store, StoreError, Touch};
 use rusqlite::Connection;
 
@@ -25,6 +26,7 @@ mneme_tests::tests![
     handles_on_one_file_see_each_other,
     a_lock_held_too_long_is_retryable,
     a_locked_file_is_waited_for_once_and_not_one_after_the_other,
+    a_wait_that_was_given_up_makes_nobody_impatient,
     many_writers_never_see_a_lock,
     fractions_of_others_are_cut_off,
     a_number_out_of_range_is_refused,
@@ -303,6 +305,26 @@ fn a_locked_file_is_waited_for_once_and_not_one_after_the_other() {
     let start = Instant::now();
     store.insert(vec![entry("a", 2)]).unwrap_err();
     assert!(start.elapsed() >= timeout);
+}
+
+fn a_wait_that_was_given_up_makes_nobody_impatient() {
+    let place = place();
+    let timeout = Duration::from_millis(500);
+    let mut store = SqliteStore::new(&place.path).busy_timeout(timeout);
+    store.open(FINGERPRINT, DIM).unwrap();
+    let other = Connection::open(&place.path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let given_up = Cancel::default();
+    given_up.cancel();
+    let error = given_up.during(|| store.insert(vec![entry("a", 1)]));
+    says(
+        &error.unwrap_err(),
+        &place.path,
+        &["was given up", "retryable: false"],
+    );
+    let start = Instant::now();
+    store.insert(vec![entry("a", 2)]).unwrap_err();
+    assert!(start.elapsed() >= timeout, "{:?}", start.elapsed());
 }
 
 fn many_writers_never_see_a_lock() {

@@ -2,6 +2,8 @@
 
 mod lookup;
 mod storing;
+#[cfg(test)]
+mod tests;
 
 use crate::component::Instance;
 use crate::contract::exports::mneme::cache::cache::{Guest, Step};
@@ -25,6 +27,10 @@ pub use crate::contract::api::{
     JudgedEntry, NamespaceStats, NormalizedQuery, Verdict,
 };
 
+/// Requests of many that are handed over again in a turn, at most. One turn seldom answers more, and
+/// each is copied and checked each time.
+const PER_TURN: usize = 512;
+
 /// A semantic cache over one store.
 ///
 /// Clones are handles of the same cache, and any number of threads may use them. Calls run
@@ -40,6 +46,8 @@ struct Inner {
     on_error: Option<ErrorFn>,
     /// Never locked while embedding or computing.
     instance: parking_lot::Mutex<Instance>,
+    /// Held while the index is rebuilt: a step for another dtype would begin it again.
+    requantizing: parking_lot::Mutex<()>,
     flights: Flights<std::sync::Mutex<Option<String>>>,
     watch: Arc<Watch>,
 }
@@ -83,6 +91,7 @@ impl SemanticCache {
                 pool,
                 on_error,
                 instance: parking_lot::Mutex::new(instance),
+                requantizing: parking_lot::Mutex::default(),
                 flights: Flights::default(),
                 watch,
             }),
@@ -116,7 +125,9 @@ impl SemanticCache {
     ///
     /// What the store returns.
     pub fn clear(&self) -> Result<u64> {
-        self.in_steps("clear", None, |guest, store| guest.call_clear(store))
+        self.in_steps("clear", None, |guest, store| {
+            timeless(store, |store| guest.call_clear(store))
+        })
     }
 
     /// Deletes the entries and counters of one namespace, and returns the number of entries
@@ -127,7 +138,7 @@ impl SemanticCache {
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn clear_namespace(&self, namespace: &str) -> Result<u64> {
         self.in_steps("clear_namespace", Some(namespace), |guest, store| {
-            guest.call_clear_namespace(store, namespace)
+            timeless(store, |store| guest.call_clear_namespace(store, namespace))
         })
     }
 
@@ -226,13 +237,16 @@ impl SemanticCache {
     }
 
     /// Changes how the index holds vectors in memory, rebuilding it from the store in steps.
-    /// Until then the old index answers.
+    /// Until then the old index answers. Of several callers at once, one after the other does.
     ///
     /// # Errors
     ///
     /// What the store returns; [`Error::IndexUnavailable`], with the old index in place.
     pub fn requantize(&self, dtype: VectorDtype) -> Result<()> {
         self.watched("requantize", None, || {
+            // Refuses the cache's own store, policy and clock, which would wait for themselves.
+            drop(self.instance()?);
+            let _alone = self.inner.requantizing.lock();
             loop {
                 let mut instance = self.instance()?;
                 if !instance.call(|guest, store| guest.call_requantize(store, dtype))? {
@@ -320,7 +334,18 @@ impl SemanticCache {
     /// What the store returns. The cache is closed even then.
     pub fn close(&self) -> Result<()> {
         // In steps; what is left goes at once, and its failure is told.
-        while matches!(self.turn(|guest, store| guest.call_flush(store)), Ok(true)) {}
+        loop {
+            let mut instance = self.instance()?;
+            // A component that was stopped has nothing to write.
+            if !instance.is_live()
+                || !matches!(
+                    instance.call(|guest, store| guest.call_flush(store)),
+                    Ok(true)
+                )
+            {
+                break;
+            }
+        }
         self.instance()?.close()
     }
 
@@ -459,6 +484,23 @@ impl Drop for Inner {
         // Nobody is left to be told; close() is there for those who want to know.
         let _ = self.instance.get_mut().close();
     }
+}
+
+/// Runs a call that deletes whatever the clock shows.
+fn timeless<T>(
+    store: &mut wasmtime::Store<State>,
+    call: impl FnOnce(&mut wasmtime::Store<State>) -> T,
+) -> T {
+    store.data_mut().timeless = true;
+    let outcome = call(store);
+    store.data_mut().timeless = false;
+    outcome
+}
+
+/// Which of many are to be asked for again in the next turn, in order.
+fn late<T>(outcomes: &[T], is_late: impl Fn(&T) -> bool) -> Vec<usize> {
+    let late = outcomes.iter().enumerate().filter(|(_, one)| is_late(one));
+    late.map(|(at, _)| at).take(PER_TURN).collect()
 }
 
 /// The component asked for something that it had been given.

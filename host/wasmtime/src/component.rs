@@ -228,6 +228,11 @@ impl Instance {
         }
     }
 
+    /// Whether a component runs that holds what was not yet written.
+    pub fn is_live(&self) -> bool {
+        matches!(self.running, Running::Live { .. })
+    }
+
     /// Whether it was closed.
     pub fn is_closed(&self) -> bool {
         self.closed

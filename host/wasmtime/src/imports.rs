@@ -13,13 +13,10 @@ use mneme_component::{Guard, Guarded, Limits};
 use mneme_store::{for_each_operation, lent, owned};
 use std::sync::Arc;
 
-/// What depends on this machine's clock: the dates of entries, and which have expired.
-const PUNCTUAL: [&str; 4] = [
-    "insert",
-    "begin_import",
-    "delete_expired",
-    "delete_unchanged",
-];
+/// What depends on this machine's clock: the dates of entries.
+const DATING: [&str; 2] = ["insert", "begin_import"];
+/// The same: which entries have expired.
+const EXPIRING: [&str; 2] = ["delete_expired", "delete_unchanged"];
 
 /// What the component's imports work on.
 pub(crate) struct State {
@@ -33,6 +30,8 @@ pub(crate) struct State {
     pub archive: Option<Archive>,
     /// Whether the clock agrees with the store's.
     punctual: Punctual,
+    /// The call deletes whatever the clock shows.
+    pub timeless: bool,
     /// How often the component has called the store or the archive.
     calls: u64,
     /// The same when its deadline was last set.
@@ -54,6 +53,7 @@ impl State {
             watch: Arc::default(),
             archive: None,
             punctual: Punctual::default(),
+            timeless: false,
             calls: 0,
             calls_then: 0,
         }
@@ -75,8 +75,11 @@ impl State {
         call: impl FnOnce(&mut dyn Backend) -> Stored<T>,
     ) -> Stored<T> {
         self.calls += 1;
-        if PUNCTUAL.contains(&name) {
+        if DATING.contains(&name) {
             self.punctual.check(self.clock.now(), &mut *self.store)?;
+        } else if EXPIRING.contains(&name) && !self.timeless {
+            let now = self.clock.now();
+            self.punctual.check_deletion(now, &mut *self.store)?;
         }
         self.watch.store_call(name, || call(&mut *self.store))
     }

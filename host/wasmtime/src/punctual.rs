@@ -3,6 +3,8 @@
 //! An entry that is dated in the future would never expire, and by a clock that is ahead others'
 //! entries would have expired. So a cache whose clock is ahead stores, loads and removes nothing. A
 //! store keeps any time, as its contract says: only the host knows both clocks.
+//!
+//! A clock that is behind is let pass: it only makes what it stores expire early, by as much.
 
 use std::time::{Duration, Instant};
 
@@ -34,12 +36,8 @@ impl Punctual {
     /// Fails where the clock, which shows `now`, is too far ahead of the one of the store's server.
     /// Asks the server once a minute, and after a jump.
     pub fn check(&mut self, now: Duration, store: &mut dyn Store) -> Result<()> {
-        if let Some(agreed) = &self.agreed {
-            let passed = agreed.at.elapsed();
-            let expected = agreed.shown.saturating_add(passed);
-            if passed < HOLDS && now <= expected.saturating_add(JUMP) {
-                return Ok(());
-            }
+        if self.holds(now) {
+            return Ok(());
         }
         self.agreed = None;
         // One that does not tell the time is no reason to store nothing.
@@ -68,6 +66,28 @@ impl Punctual {
             shown: now,
         });
         Ok(())
+    }
+
+    /// The same for what only deletes. Where there is nothing, nobody is asked, as that may create
+    /// the cache.
+    pub fn check_deletion(&mut self, now: Duration, store: &mut dyn Store) -> Result<()> {
+        let is_empty = |store: &mut dyn Store| {
+            let first = store.iter_stamps(0, 1);
+            first.is_ok_and(|page| page.ids.is_empty())
+        };
+        if self.holds(now) || is_empty(store) {
+            return Ok(());
+        }
+        self.check(now, store)
+    }
+
+    /// Whether the last comparison still does.
+    fn holds(&self, now: Duration) -> bool {
+        self.agreed.as_ref().is_some_and(|agreed| {
+            let passed = agreed.at.elapsed();
+            let expected = agreed.shown.saturating_add(passed);
+            passed < HOLDS && now <= expected.saturating_add(JUMP)
+        })
     }
 }
 
@@ -153,6 +173,19 @@ mod tests {
             message.contains("set the clock of this machine"),
             "{message}"
         );
+        // Clearing depends on no clock, however it is done.
+        for entries in [100, 200] {
+            let many = (0..entries).map(|n| format!("{n}"));
+            ours.set(Duration::from_secs(10_000));
+            let many = many.map(|query| {
+                let request = PutRequest::new(query, "r").namespace("many");
+                request.embedding(vec![1.0, 0.0])
+            });
+            cache.put_many(many.collect()).unwrap();
+            ours.set(Duration::from_secs(370_000_000));
+            assert_eq!(cache.clear_namespace("many").unwrap(), entries);
+        }
+        assert!(cache.vacuum(None, false).is_err());
         // Taken for expired, it is not removed.
         assert!(!cache.get(GetRequest::new("lasting")).unwrap().is_hit());
         let merge = LoadOptions::new().mode(ImportMode::Merge);

@@ -10,7 +10,7 @@ use super::error::{Fault, Outcome, Repeat};
 use super::imports::Import;
 use super::options::Options;
 use super::rows::{column, whole};
-use super::writes::transaction;
+use super::writes::{FIRST, transaction};
 use super::{layout, tls};
 use mneme_store::checks::Embedder;
 use mneme_store::opened::BOOKKEEPING_PATIENCE;
@@ -32,6 +32,9 @@ pub(super) struct Session {
     /// Whether a view has begun. Its transaction is that of `conn`: without one it is lost.
     pub in_view: bool,
     pub import: Option<Import>,
+    /// Up to which id expired entries were just deleted. The next look goes on from there, and not
+    /// over all rows that stay.
+    pub expired_up_to: i64,
 }
 
 impl Session {
@@ -52,6 +55,7 @@ impl Session {
             conn: Some(conn),
             in_view: false,
             import: None,
+            expired_up_to: FIRST,
         })
     }
 

@@ -45,13 +45,15 @@ macro_rules! expired {
         "ttl IS NOT NULL AND greatest(created_at, 0) <= $1 - greatest(ttl, 0)"
     };
 }
+/// Before every id.
+pub(super) const FIRST: i64 = i64::MIN;
 const EXPIRED: &str = concat!(
-    "SELECT id FROM {schema}.entries WHERE ",
+    "SELECT id FROM {schema}.entries WHERE id > $3 AND ",
     expired!(),
     " ORDER BY id LIMIT $2"
 );
 const EXPIRED_IN: &str = concat!(
-    "SELECT id FROM {schema}.entries WHERE namespace = $3 AND ",
+    "SELECT id FROM {schema}.entries WHERE id > $3 AND namespace = $4 AND ",
     expired!(),
     " ORDER BY id LIMIT $2"
 );
@@ -178,9 +180,10 @@ impl Session {
         }
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let namespace = namespace.map(escaped);
-        self.run(Repeat::Same, async |conn| {
+        let after = self.expired_up_to;
+        let gone: Vec<EntryRef> = self.run(Repeat::Same, async |conn| {
             // Looking takes a walk over the table, which must not hold up other writers.
-            let mut found = expired(conn, now, namespace.as_deref(), limit).await?;
+            let mut found = expired(conn, now, namespace.as_deref(), after, limit).await?;
             if found.is_empty() {
                 return Ok(Vec::new());
             }
@@ -189,7 +192,7 @@ impl Session {
                 let mut gone = begin(conn, FIND_EXPIRED, &[&now, &found], &later).await?;
                 if gone.len() < found.len() && found.len() == limit as usize {
                     // Others were faster with some, and further ones may be in their place.
-                    found = expired(conn, now, namespace.as_deref(), limit).await?;
+                    found = expired(conn, now, namespace.as_deref(), after, limit).await?;
                     gone = conn.query(FIND_EXPIRED, &[&now, &found]).await?;
                 }
                 let ids = ids(&gone)?;
@@ -198,7 +201,12 @@ impl Session {
                 Ok(gone)
             })
             .await
-        })
+        })?;
+        self.expired_up_to = match gone.last() {
+            Some(last) if gone.len() == limit as usize => stored(last.id),
+            _ => FIRST,
+        };
+        Ok(gone)
     }
 
     pub fn clear_namespace(&mut self, namespace: Option<&str>) -> Outcome<u64> {
@@ -312,18 +320,30 @@ async fn delete(conn: &Connection, find: &'static str, values: Values<'_>) -> Ou
     .await
 }
 
-/// The ids of entries that are expired, lowest first.
+/// The ids of entries that are expired: the lowest after an id, or the lowest of all if there are
+/// too few after it.
 async fn expired(
     conn: &Connection,
     now: i64,
     namespace: Option<&str>,
+    after: i64,
     limit: u32,
 ) -> Outcome<Vec<i64>> {
-    let limit = i64::from(limit);
-    ids(&match namespace {
-        Some(name) => conn.query(EXPIRED_IN, &[&now, &limit, &name]).await?,
-        None => conn.query(EXPIRED, &[&now, &limit]).await?,
-    })
+    let most = i64::from(limit);
+    let look = async |after: i64| {
+        ids(&match namespace {
+            Some(name) => {
+                conn.query(EXPIRED_IN, &[&now, &most, &after, &name])
+                    .await?
+            }
+            None => conn.query(EXPIRED, &[&now, &most, &after]).await?,
+        })
+    };
+    let found = look(after).await?;
+    match found.len() < limit as usize && after > FIRST {
+        true => look(FIRST).await,
+        false => Ok(found),
+    }
 }
 
 /// Runs what begins a transaction. Where it fails, the transaction is rolled back.

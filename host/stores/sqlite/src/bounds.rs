@@ -2,8 +2,10 @@
 //!
 //! A file is data of anybody. Its statements are known, but its pages may lead in circles, and then
 //! a walk over a table has no end. So each call may run as many instructions of SQLite as a sound
-//! file of that size could ever need, and a call that was given up ends as well.
+//! file of that size could ever need, and on an open cache so much time as others can wait; and a
+//! call that was given up ends as well.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,9 +28,27 @@ const FREE: u64 = 100_000_000;
 /// Instructions for each byte of the file. The check of all pages and rows takes about two.
 const PER_BYTE: u64 = 64;
 
+/// What a call on an open cache may take, besides waiting for locks. Others wait for it.
+pub(super) const CALL_TIME: Duration = Duration::from_secs(60);
+
+thread_local! {
+    static WAS_LATE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the last statement that was interrupted on this thread had run out of time, not of work.
+pub(super) fn was_late() -> bool {
+    WAS_LATE.get()
+}
+
 /// The bounds of a connection, which its handlers obey.
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
+    /// What the times are counted from.
+    since: Instant,
+    /// What a call may take, in microseconds.
+    time: Arc<AtomicU64>,
+    /// When this call must end, in microseconds.
+    end: Arc<AtomicU64>,
     /// In microseconds.
     patience: Arc<AtomicU64>,
     /// Instructions of this call.
@@ -43,19 +63,29 @@ impl Bounds {
         size: impl Fn() -> u64 + Send + 'static,
     ) -> Outcome<Self> {
         let bounds = Self {
+            since: Instant::now(),
+            time: Arc::new(AtomicU64::new(u64::MAX)),
+            end: Arc::new(AtomicU64::new(u64::MAX)),
             patience: Arc::default(),
             done: Arc::default(),
         };
         bounds.wait_up_to(patience);
         wait_for_locks(conn, bounds.clone())?;
-        let (done, mut most) = (Arc::clone(&bounds.done), FREE);
+        let (
+            Self {
+                since, end, done, ..
+            },
+            mut most,
+        ) = (bounds.clone(), FREE);
         let is_over = move || {
             let step = u64::from(STEP.unsigned_abs());
             let done = done.fetch_add(step, Ordering::Relaxed) + step;
             if done > most {
                 most = FREE.saturating_add(size().saturating_mul(PER_BYTE));
             }
-            done > most || is_cancelled()
+            let is_late = micros(since.elapsed()) > end.load(Ordering::Relaxed);
+            WAS_LATE.set(is_late && done <= most);
+            done > most || is_late || is_cancelled()
         };
         conn.progress_handler(STEP, Some(is_over))?;
         Ok(bounds)
@@ -63,8 +93,7 @@ impl Bounds {
 
     /// Sets how long to wait for locks.
     pub fn wait_up_to(&self, patience: Duration) {
-        let micros = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
-        self.patience.store(micros, Ordering::Relaxed);
+        self.patience.store(micros(patience), Ordering::Relaxed);
     }
 
     /// How long it waits for locks.
@@ -72,10 +101,25 @@ impl Bounds {
         Duration::from_micros(self.patience.load(Ordering::Relaxed))
     }
 
+    /// Sets what a call may take from its beginning, besides waiting for locks.
+    pub fn take_up_to(&self, time: Duration) {
+        self.time.store(micros(time), Ordering::Relaxed);
+    }
+
     /// Another call begins.
     pub fn begin(&self) {
         self.done.store(0, Ordering::Relaxed);
+        let time = self.time.load(Ordering::Relaxed);
+        let waiting = self.patience.load(Ordering::Relaxed);
+        let end = micros(self.since.elapsed())
+            .saturating_add(waiting)
+            .saturating_add(time);
+        self.end.store(end, Ordering::Relaxed);
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Has SQLite trust nothing that a file brings along.
@@ -134,4 +178,41 @@ pub(super) fn pause(tries: i32) -> Duration {
         20..200 => 500,
         _ => 2000,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Fault;
+    use mneme_store::StoreError;
+
+    #[test]
+    fn a_call_that_takes_too_long_ends_and_the_next_one_runs() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        let bounds = Bounds::set(&mut conn, Duration::ZERO, || 0).unwrap();
+        let count = |to: u64| {
+            let sql = format!(
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {to})
+                SELECT count(*) FROM n"
+            );
+            conn.query_row(&sql, [], |row| row.get::<_, u64>(0))
+        };
+        bounds.take_up_to(Duration::ZERO);
+        bounds.begin();
+        let fault = Fault::from(count(100_000).unwrap_err());
+        assert!(fault.is_of_machine() && !fault.is_damage());
+        let StoreError::Backend(error) = fault.at(Path::new("a.db"), "count") else {
+            panic!("time is no proof of damage");
+        };
+        for part in ["60 s", "integrity check"] {
+            assert!(error.message.contains(part), "{error:?}");
+        }
+        // What does too much is damaged, however fast it was.
+        bounds.take_up_to(Duration::MAX);
+        bounds.begin();
+        let fault = Fault::from(count(u64::MAX >> 1).unwrap_err());
+        assert!(fault.is_damage() && !fault.is_of_machine());
+        bounds.begin();
+        assert_eq!(count(100_000).unwrap(), 100_000);
+    }
 }

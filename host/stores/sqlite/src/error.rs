@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Error as SqliteError, ErrorCode};
 
+use super::bounds::{CALL_TIME, was_late};
 use super::layout;
 use mneme_store::cancel::is_cancelled;
 use mneme_store::{BackendError, StoreError};
@@ -80,7 +81,7 @@ impl Fault {
                             | ErrorCode::PermissionDenied
                     )
                 ) || self.is_busy()
-                    || (self.is_interrupted() && is_cancelled())
+                    || (self.is_interrupted() && (is_cancelled() || was_late()))
             }
             Self::System(_) | Self::ReadOnly(_) => true,
             Self::Corrupt(_) | Self::Schema(_) | Self::Typed(_) => false,
@@ -102,7 +103,7 @@ impl Fault {
             Self::Sqlite(error) => {
                 is_wrong_value(error)
                     || is_unknown_format(error)
-                    || (self.is_interrupted() && !is_cancelled())
+                    || (self.is_interrupted() && !is_cancelled() && !was_late())
                     || matches!(
                         error.sqlite_error_code(),
                         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
@@ -180,6 +181,17 @@ fn sqlite(site: &str, error: &SqliteError, path: &Path) -> StoreError {
     };
     let say = |remedy: &str| format!("{site}: {error}; {remedy}");
     match code {
+        ErrorCode::OperationInterrupted
+        | ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::FileLockingProtocolFailed
+            if is_cancelled() =>
+        {
+            backend(
+                format!("{site}: the call was given up; nothing was changed"),
+                false,
+            )
+        }
         ErrorCode::DatabaseBusy
         | ErrorCode::DatabaseLocked
         | ErrorCode::FileLockingProtocolFailed => backend(
@@ -194,8 +206,11 @@ fn sqlite(site: &str, error: &SqliteError, path: &Path) -> StoreError {
         ErrorCode::DatabaseCorrupt => StoreError::Corrupt(say(
             "the file is damaged, so restore a checkpoint, or move the file away to start empty",
         )),
-        ErrorCode::OperationInterrupted if is_cancelled() => backend(
-            format!("{site}: the call was given up; nothing was changed"),
+        ErrorCode::OperationInterrupted if was_late() => backend(
+            format!(
+                "{site}: it took longer than the {} s that a call may take, so it was ended and nothing was changed; the disk is slow or the file is damaged, so run an integrity check",
+                CALL_TIME.as_secs()
+            ),
             false,
         ),
         ErrorCode::OperationInterrupted => StoreError::Corrupt(format!(

@@ -91,25 +91,25 @@ impl Session {
     ) -> Outcome<bool> {
         let import = self.import.take().ok_or_else(checks::import_not_begun)?;
         let dim = self.embedder.dim;
-        let done = self.write_entries(
-            |conn| {
-                accept(import.mode, conn)?;
-                let replace = import.mode == ImportMode::Replace;
-                if !replace && !as_expected(conn, meta)? {
-                    return Ok(None);
-                }
-                let deleted = replace && writes::clear_all(conn)?;
-                let added = import.copy(conn, dim)?;
-                for (namespace, quota) in quotas {
-                    writes::set_quota(conn, namespace, *quota)?;
-                }
-                for change in meta {
-                    writes::set_meta(conn, &change.key, &change.value)?;
-                }
-                Ok(Some(deleted || added))
-            },
-            |changed| *changed == Some(true),
-        )?;
+        let copy = |conn: &Connection| {
+            accept(import.mode, conn)?;
+            let replace = import.mode == ImportMode::Replace;
+            if !replace && !as_expected(conn, meta)? {
+                return Ok(None);
+            }
+            let deleted = replace && writes::clear_all(conn)?;
+            let added = import.copy(conn, dim)?;
+            for (namespace, quota) in quotas {
+                writes::set_quota(conn, namespace, *quota)?;
+            }
+            for change in meta {
+                writes::set_meta(conn, &change.key, &change.value)?;
+            }
+            Ok(Some(deleted || added))
+        };
+        let done = self.taking_its_time(|session| {
+            session.write_entries(copy, |changed| *changed == Some(true))
+        })?;
         if done.is_none() {
             self.import = Some(import);
         }

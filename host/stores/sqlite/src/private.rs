@@ -1,4 +1,5 @@
-//! Private files beside the database, where there is room for their like.
+//! Private files beside the database, or in the folder of temporary files where nothing can be
+//! written beside it.
 //!
 //! They are locked as long as they live. What a killed process leaves behind is not, and so
 //! can be told from what is in use, and goes when the next such file is made.
@@ -21,7 +22,7 @@ pub(super) const IMPORT: &str = ".mneme-import-";
 /// SQLite, so there is no telling what is in use.
 const LOCKS: bool = cfg!(unix);
 
-/// A file of the owner's alone, that goes with the value.
+/// A temporary file that only its owner can read. It goes with the value.
 pub(super) fn create(directory: &Path, prefix: &str) -> io::Result<NamedTempFile> {
     if LOCKS {
         remove_leftovers(directory);

@@ -1,7 +1,5 @@
 //! The operations that change nothing.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use super::blobs;
@@ -47,18 +45,6 @@ const NAMESPACES: &str = "
 /// One walk over an index, which has the order.
 const COUNTS: &str =
     "SELECT namespace, count(*) FROM entries GROUP BY namespace ORDER BY namespace";
-/// As [`COUNTS`], without one namespace, and the number of all entries, which SQLite counts by
-/// pages. What is left for the one namespace needs no walk.
-const COUNTS_OF_OTHERS: &str = "
-    SELECT namespace, count(*) FROM entries WHERE namespace < ?1 GROUP BY namespace
-    UNION ALL SELECT namespace, count(*) FROM entries WHERE namespace > ?1 GROUP BY namespace
-    UNION ALL SELECT NULL, count(*) FROM entries";
-/// As [`COUNT_IN`], for a namespace that has most of the entries.
-const COUNT_IN_MOST: &str = "SELECT (SELECT count(*) FROM entries)
-    - (SELECT count(*) FROM entries WHERE namespace < ?1)
-    - (SELECT count(*) FROM entries WHERE namespace > ?1)";
-const LAST_ID: &str = "SELECT max(id) FROM entries";
-const NAMESPACE_FROM: &str = "SELECT namespace FROM entries WHERE id >= ?1 ORDER BY id LIMIT 1";
 /// The inner query needs an index only; the outer one reads the few rows it found.
 const OLDEST: &str = "
     SELECT e.id, e.namespace, e.created_at
@@ -106,10 +92,8 @@ const EXPIRED_OF_MANY_IN: &str = concat!(
     " LIMIT ?2"
 );
 
-/// Passing over so many entries of the index, or counting them, takes some milliseconds.
+/// Passing over so many entries of the index takes some milliseconds.
 const MANY: u32 = 50_000;
-/// Entries that show which namespace has most.
-const SAMPLE: u64 = 15;
 
 /// Queries, and whether they walk the whole table.
 #[cfg(test)]
@@ -124,10 +108,6 @@ pub(super) const PLANNED: &[(&str, bool)] = &[
     (COUNT_IN, false),
     (NAMESPACES, false),
     (COUNTS, false),
-    (COUNTS_OF_OTHERS, false),
-    (COUNT_IN_MOST, false),
-    (LAST_ID, false),
-    (NAMESPACE_FROM, false),
     (OLDEST, false),
     (OLDEST_IN, false),
     (QUOTA, false),
@@ -189,13 +169,7 @@ impl Session {
 
     pub fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
         match namespace {
-            Some(name) => {
-                let conn = self.conn()?;
-                match most_frequent(conn)?.as_deref() == Some(name) {
-                    true => number_of(conn, COUNT_IN_MOST, &[&name]),
-                    false => number_of(conn, COUNT_IN, &[&name]),
-                }
-            }
+            Some(name) => number_of(self.conn()?, COUNT_IN, &[&name]),
             None => count(self.conn()?),
         }
     }
@@ -205,28 +179,9 @@ impl Session {
     }
 
     pub fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
-        let conn = self.conn()?;
-        let Some(most) = most_frequent(conn)? else {
-            return collect(conn, COUNTS, &[], |row| {
-                Ok((row.get(0)?, number(row.get(1)?)))
-            });
-        };
-        let (mut counts, mut rest) = (BTreeMap::new(), 0);
-        collect(conn, COUNTS_OF_OTHERS, &[&most], |row| {
-            let (namespace, count): (Option<String>, u64) = (row.get(0)?, number(row.get(1)?));
-            match namespace {
-                Some(namespace) => drop(counts.insert(namespace, count)),
-                None => rest = count,
-            }
-            Ok(())
-        })?;
-        let rest = counts
-            .values()
-            .fold(rest, |rest, n| rest.saturating_sub(*n));
-        if rest > 0 {
-            counts.insert(most, rest);
-        }
-        Ok(counts.into_iter().collect())
+        collect(self.conn()?, COUNTS, &[], |row| {
+            Ok((row.get(0)?, number(row.get(1)?)))
+        })
     }
 
     pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Outcome<Vec<EntryRef>> {
@@ -343,28 +298,6 @@ fn walk(
         each(row)?;
     }
     Ok(())
-}
-
-/// The namespace that seems to have the most entries, if there are many entries.
-fn most_frequent(conn: &Connection) -> Outcome<Option<String>> {
-    let last: Option<i64> = conn
-        .prepare_cached(LAST_ID)?
-        .query_row([], |row| row.get(0))?;
-    let last = number(last.unwrap_or(0));
-    if last < u64::from(MANY) {
-        return Ok(None);
-    }
-    let mut seen = BTreeMap::<String, u64>::new();
-    for n in 0..SAMPLE {
-        let from = key(last / SAMPLE * n + 1);
-        let mut query = conn.prepare_cached(NAMESPACE_FROM)?;
-        let found: Option<String> = query.query_row([from], |row| row.get(0)).optional()?;
-        *seen.entry(found.unwrap_or_default()).or_default() += 1;
-    }
-    Ok(seen
-        .into_iter()
-        .max_by_key(|(_, n)| *n)
-        .map(|(name, _)| name))
 }
 
 fn collect<T>(

@@ -241,7 +241,7 @@ fn copy(
         && last > GREATEST_ID
     {
         return Err(Fault::Corrupt(format!(
-            "its ids go up to {last}, and may go up to {GREATEST_ID}, since new ones are greater"
+            "its ids go up to {last}, and may go up to {GREATEST_ID}, since new ones are greater; load a portable archive, whose entries get new ids"
         )));
     }
     // With the indexes, which are faster made once the rows are there.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::bounds::Bounds;
+use super::bounds::{Bounds, CALL_TIME};
 use super::connection::{self, Opened, in_transaction};
 use super::error::{Fault, Outcome};
 use super::import::Import;
@@ -15,6 +15,7 @@ use super::place::Place;
 use super::restore::Restore;
 use super::snapshot::Snapshot;
 use super::{layout, reads, writes};
+use mneme_store::cancel::is_cancelled;
 use mneme_store::checks::Embedder;
 
 /// A transaction that took longer than this leaves a gap for other writers.
@@ -66,6 +67,7 @@ impl Session {
             bounds,
             read_only,
         } = connection::open(&path, &options, &embedder)?;
+        bounds.take_up_to(CALL_TIME);
         Ok(Self {
             conn,
             place,
@@ -193,7 +195,10 @@ impl Session {
         });
         self.bounds.wait_up_to(patience);
         let is_busy = outcome.as_ref().is_err_and(Fault::is_busy);
-        self.is_locked = is_busy && (self.is_locked || patience >= self.options.busy_timeout);
+        // Whoever gave up has not waited to the end.
+        if !(is_busy && is_cancelled()) {
+            self.is_locked = is_busy && (self.is_locked || patience >= self.options.busy_timeout);
+        }
         let held = start.elapsed();
         self.gap = (held > LONG_HOLD).then(|| (Instant::now(), held / 10));
         outcome
@@ -218,6 +223,17 @@ impl Session {
             .wait_up_to(patience.min(self.options.busy_timeout));
         let outcome = writes(self);
         self.bounds.wait_up_to(self.options.busy_timeout);
+        outcome
+    }
+
+    /// Runs a write that takes as long as it has rows.
+    pub fn taking_its_time<T>(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Outcome<T>,
+    ) -> Outcome<T> {
+        self.bounds.take_up_to(Duration::MAX);
+        let outcome = write(self);
+        self.bounds.take_up_to(CALL_TIME);
         outcome
     }
 

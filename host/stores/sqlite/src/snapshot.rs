@@ -67,7 +67,7 @@ impl Session {
         Ok(())
     }
 
-    /// A file of the owner's.
+    /// A temporary file that only its owner can read.
     pub(super) fn private_file(&self, prefix: &str) -> Outcome<NamedTempFile> {
         private::create(&self.private_folder(), prefix).map_err(|error| self.disk(&error))
     }

@@ -143,16 +143,14 @@ impl Session {
     }
 
     pub fn clear_namespace(&mut self, namespace: Option<&str>) -> Outcome<u64> {
-        self.write_entries(
-            |conn| {
-                let deleted = match namespace {
-                    Some(name) => conn.prepare_cached(CLEAR_ONE)?.execute([name])?,
-                    None => conn.prepare_cached(CLEAR)?.execute([])?,
-                };
-                Ok(deleted as u64)
-            },
-            |deleted| *deleted > 0,
-        )
+        let clear = |conn: &Connection| {
+            let deleted = match namespace {
+                Some(name) => conn.prepare_cached(CLEAR_ONE)?.execute([name])?,
+                None => conn.prepare_cached(CLEAR)?.execute([])?,
+            };
+            Ok(deleted as u64)
+        };
+        self.taking_its_time(|session| session.write_entries(clear, |deleted| *deleted > 0))
     }
 
     pub fn set_namespace_quota(

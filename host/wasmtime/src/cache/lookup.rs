@@ -1,7 +1,7 @@
 //! Asking: the exact layer, then, with a vector, the semantic one.
 
 use super::storing::keep;
-use super::{SemanticCache, broken_promise};
+use super::{SemanticCache, broken_promise, late};
 use crate::contract::api::{self, VectorSource};
 use crate::embedder::EmbedError;
 use crate::error::{Error, Result};
@@ -144,9 +144,7 @@ impl SemanticCache {
     fn ask_all(&self, requests: &[api::GetRequest]) -> Result<Vec<api::Lookup>> {
         let mut answers = self.turn(|guest, store| guest.call_get_many(store, requests))?;
         loop {
-            let late = answers.iter().enumerate();
-            let late = late.filter(|(_, answer)| matches!(answer, api::Lookup::Later));
-            let late: Vec<usize> = late.map(|(at, _)| at).collect();
+            let late = late(&answers, |answer| matches!(answer, api::Lookup::Later));
             if late.is_empty() {
                 return Ok(answers);
             }

@@ -1,6 +1,6 @@
 //! Storing, with the vectors that the component asks for.
 
-use super::{SemanticCache, broken_promise};
+use super::{SemanticCache, broken_promise, late};
 use crate::contract::api::{self, PutOutcome, VectorSource};
 use crate::error::{Error, Result};
 use crate::front::{Front, embed, embedded, now};
@@ -41,9 +41,7 @@ impl SemanticCache {
             .iter()
             .any(|one| matches!(one, PutOutcome::NeedsEmbedding(_)))
         {
-            let late = outcomes.iter().enumerate();
-            let late = late.filter(|(_, one)| matches!(one, PutOutcome::Ready));
-            let late: Vec<usize> = late.map(|(at, _)| at).collect();
+            let late = late(&outcomes, |one| matches!(one, PutOutcome::Ready));
             if late.is_empty() {
                 break;
             }

@@ -96,7 +96,10 @@ impl Store for Deferred {
     }
 
     fn read_only(&self) -> Option<String> {
-        self.store.read_only()
+        match self.stand_in {
+            Some(_) => None,
+            None => self.store.read_only(),
+        }
     }
 
     for_each_operation!(passed_on![]);

@@ -335,6 +335,18 @@ mod tests {
         assert_eq!(store.replace_meta("counters", None, Some("1")), Ok(true));
         store.close().unwrap();
         assert!(!path.exists());
+        // Through a cache, which asks more of its store.
+        let cache = crate::SemanticCache::builder()
+            .boxed_store(late())
+            .embedder(crate::embedder::Precomputed::new("v", 1))
+            .open()
+            .unwrap();
+        assert_eq!(cache.vacuum(None, false).unwrap(), 0);
+        assert_eq!(cache.clear().unwrap(), 0);
+        assert!(cache.health(true).unwrap().healthy);
+        assert!(!cache.get("q").unwrap().is_hit());
+        cache.close().unwrap();
+        assert!(!path.exists());
         type Create = fn(&mut dyn Store, Entry);
         let creates: [Create; 3] = [
             |store, entry| drop(store.insert(vec![entry]).unwrap()),

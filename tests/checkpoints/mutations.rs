@@ -30,6 +30,8 @@ mneme_tests::children![child_tries_archives];
 const MOST_SECONDS: f64 = 2.0;
 /// The same for each MiB of the archive, which may become as much again.
 const MOST_SECONDS_A_MIB: f64 = 2.0;
+/// The most seconds of a call by the clock, so that one that waits for ever fails.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The fewest archives that are tried in a second, on a machine that does much else.
 const LEAST_A_SECOND: u64 = 2;
 /// The most memory that a call takes beyond four times the archive.
@@ -104,28 +106,45 @@ fn bases(folder: &Path) -> Vec<Parts> {
 
 /// What a call may cost, watched from beside it.
 struct Budget {
-    /// The processor time at which the present call takes too long, and its seed.
-    until: Arc<Mutex<Option<(f64, String)>>>,
+    present: Arc<Mutex<Option<Present>>>,
+}
+
+/// A call that is under way.
+struct Present {
+    what: String,
+    began: Instant,
+    /// The processor time at which it takes too long.
+    until: f64,
+}
+
+impl Present {
+    /// Which limit it has passed, if any.
+    fn passed(&self) -> Option<String> {
+        if damage::processor_seconds() > self.until {
+            return Some(format!(
+                "over {MOST_SECONDS} s and {MOST_SECONDS_A_MIB} s a MiB of the processor"
+            ));
+        }
+        (self.began.elapsed() > PATIENCE).then(|| format!("over {PATIENCE:?}"))
+    }
 }
 
 impl Budget {
     fn new() -> Self {
-        let until: Arc<Mutex<Option<(f64, String)>>> = Arc::default();
-        let watched = Arc::clone(&until);
+        let present: Arc<Mutex<Option<Present>>> = Arc::default();
+        let watched = Arc::clone(&present);
         std::thread::spawn(move || {
             loop {
                 std::thread::park_timeout(Duration::from_millis(100));
-                if let Some((until, what)) = &*watched.lock().unwrap()
-                    && damage::processor_seconds() > *until
+                if let Some(present) = &*watched.lock().unwrap()
+                    && let Some(limit) = present.passed()
                 {
-                    say(&format!(
-                        "{what}, which took over {MOST_SECONDS} s and {MOST_SECONDS_A_MIB} s a MiB"
-                    ));
+                    say(&format!("{}, which took {limit}", present.what));
                     std::process::abort();
                 }
             }
         });
-        Budget { until }
+        Budget { present }
     }
 
     /// Runs a call within its budget.
@@ -135,9 +154,13 @@ impl Budget {
         let before = damage::memory("VmRSS");
         let began = damage::processor_seconds();
         let most = MOST_SECONDS + MOST_SECONDS_A_MIB * bytes as f64 / (1 << 20) as f64;
-        *self.until.lock().unwrap() = Some((began + most, what.to_owned()));
+        *self.present.lock().unwrap() = Some(Present {
+            what: what.to_owned(),
+            began: Instant::now(),
+            until: began + most,
+        });
         let result = call();
-        *self.until.lock().unwrap() = None;
+        *self.present.lock().unwrap() = None;
         let grown = damage::memory("VmHWM").saturating_sub(before);
         let most = MOST_MEMORY + 4 * bytes as u64;
         assert!(

@@ -152,6 +152,13 @@ fn an_answer_is_stored_for_its_exact_words_only() {
     let imported = folder.run(nobody, &["import", "-"], line.as_bytes());
     assert_eq!(imported.code, 0, "{imported:?}");
     assert_eq!(folder.run(nobody, &["get", "And that?"], b"").code, 0);
+    let both = r#"{"query":"q","response":"r","exact_only":true,"embedding":[1,0,0]}"#;
+    let refused = folder.run(nobody, &["import", "-"], both.as_bytes());
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(
+        refused.stderr.contains("line 1: exact_only is true"),
+        "{refused:?}"
+    );
 }
 
 #[test]

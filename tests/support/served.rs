@@ -46,7 +46,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it does not listen.
+    /// If it does not listen.
     pub fn start(folder: &Folder, args: &[&str]) -> Self {
         Self::with(folder, args, None)
     }
@@ -55,7 +55,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it does not listen.
+    /// If it does not listen.
     pub fn with(folder: &Folder, args: &[&str], token: Option<&'static str>) -> Self {
         let command = Command::new(program());
         Self::run(command, folder, args, token)
@@ -65,7 +65,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it does not listen.
+    /// If it does not listen.
     pub fn run(
         mut command: Command,
         folder: &Folder,
@@ -104,7 +104,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it does not listen.
+    /// If it does not listen.
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -115,7 +115,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it does not listen.
+    /// If it does not listen.
     pub fn say(&self, text: &str) -> TcpStream {
         let mut stream = self.connect();
         stream.write_all(text.as_bytes()).unwrap();
@@ -127,7 +127,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it does not listen.
+    /// If it does not listen.
     pub fn begin(&self, path: &str, kind: &str, bytes: usize, more: &str) -> TcpStream {
         let token = self.token.map_or_else(String::new, |token| {
             format!("authorization: Bearer {token}\r\n")
@@ -141,7 +141,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it does not ask for the body.
+    /// If it does not ask for the body.
     pub fn begun(&self, path: &str, kind: &str, bytes: usize) -> TcpStream {
         let mut stream = self.begin(path, kind, bytes, "expect: 100-continue\r\n");
         let mut go_on = [0; 25];
@@ -154,7 +154,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it does not answer.
+    /// If it does not answer.
     pub fn load(&self, query: &str, archive: &[u8]) -> Reply {
         let request = self
             .request("POST", &format!("/v1/load{query}"))
@@ -166,7 +166,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it cannot be had.
+    /// If it cannot be had.
     pub fn dump(&self, query: &str) -> Vec<u8> {
         let request = self
             .request("GET", &format!("/v1/dump{query}"))
@@ -201,7 +201,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it does not answer.
+    /// If it does not answer.
     pub fn post(&self, path: &str, body: &Value) -> Reply {
         let request = self.request("POST", path).header("content-type", JSON);
         reply(self.agent.run(request.body(body.to_string()).unwrap()))
@@ -211,7 +211,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it does not answer.
+    /// If it does not answer.
     pub fn ask(&self, method: &str, path: &str) -> Reply {
         reply(self.agent.run(self.request(method, path).body(()).unwrap()))
     }
@@ -220,7 +220,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where there is nothing.
+    /// If there is nothing.
     pub fn text(&self, path: &str) -> String {
         let mut response = self.agent.run(self.request("GET", path).body(()).unwrap());
         let response = response.as_mut().unwrap();
@@ -232,7 +232,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it does not answer.
+    /// If it does not answer.
     pub fn ask_bare(&self, method: &str, path: &str) -> u16 {
         let request = self.request(method, path).body(()).unwrap();
         self.agent.run(request).unwrap().status().as_u16()
@@ -242,7 +242,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it cannot be sent a signal.
+    /// If it cannot be sent a signal.
     pub fn stop(self) -> bool {
         terminate(&self.child);
         self.ended() == Some(0)
@@ -252,7 +252,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where it cannot be waited for.
+    /// If it cannot be waited for.
     pub fn ended(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
@@ -269,7 +269,7 @@ impl Drop for Server {
 ///
 /// # Panics
 ///
-/// Where it cannot be sent a signal.
+/// If it cannot be sent a signal.
 pub fn terminate(child: &Child) {
     let sent = Command::new("kill")
         .args(["-TERM", &child.id().to_string()])
@@ -281,7 +281,7 @@ pub fn terminate(child: &Child) {
 ///
 /// # Panics
 ///
-/// Where it is not so in time.
+/// If it is not so in time.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
@@ -294,7 +294,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 ///
 /// # Panics
 ///
-/// Where it still does after [`PATIENCE`].
+/// If it still does after [`PATIENCE`].
 pub fn until_it_listens_no_more(server: &Server) {
     let address = server.url.strip_prefix("http://").unwrap();
     until("it listens no more", || {
@@ -306,7 +306,7 @@ pub fn until_it_listens_no_more(server: &Server) {
 ///
 /// # Panics
 ///
-/// Where the connection fails.
+/// If the connection fails.
 pub fn all_of(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
@@ -331,7 +331,7 @@ pub fn agent() -> Agent {
 ///
 /// # Panics
 ///
-/// Where there is none, or it is no JSON.
+/// If there is none, or it is no JSON.
 pub fn reply(response: Result<Response<ureq::Body>, ureq::Error>) -> Reply {
     let mut response = response.unwrap();
     let text = response.body_mut().read_to_string().unwrap();
@@ -346,7 +346,7 @@ impl Reply {
     ///
     /// # Panics
     ///
-    /// Where it is another status.
+    /// If it is another status.
     pub fn ok(self) -> Value {
         assert_eq!(self.status, 200, "{self:?}");
         self.json
@@ -356,7 +356,7 @@ impl Reply {
     ///
     /// # Panics
     ///
-    /// Where it is another status, or says nothing.
+    /// If it is another status, or says nothing.
     pub fn refused(&self, status: u16) -> &str {
         assert_eq!(self.status, status, "{self:?}");
         assert!(!self.json["error"]["message"].as_str().unwrap().is_empty());

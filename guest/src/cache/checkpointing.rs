@@ -6,7 +6,7 @@
 
 use super::evicting::Oldest;
 use super::storing::{BATCH_BYTES, size};
-use super::{Cache, EVICTING, Open, Sizes, opened};
+use super::{Cache, EVICTING, Open, Sizes, WRITING_LATER, opened};
 use crate::checkpoint::manifest::{
     FORMAT_VERSION, SCHEMA_VERSION, check_embedder, check_namespaces, check_store,
 };
@@ -33,7 +33,9 @@ impl<S: Store, H: Host> Cache<S, H> {
     pub fn dump(&mut self, options: &DumpOptions, archive: &impl Archive) -> Result<DumpReport> {
         let (store, host, open) = self.parts()?;
         let now = host.now();
-        open.backlog.flush(store, now)?;
+        // The archive does not depend on it.
+        let flushed = open.backlog.flush(store, now);
+        open.note(WRITING_LATER, flushed);
         // A native archive contains it.
         while open.keep_index(store, host).is_under() {}
         let described = Manifest {
@@ -60,7 +62,8 @@ impl<S: Store, H: Host> Cache<S, H> {
         check_expansion(options.max_expansion)?;
         options::check_max_entries(options.max_entries)?;
         let now = host.now();
-        open.backlog.flush(store, now)?;
+        let flushed = open.backlog.flush(store, now);
+        open.note(WRITING_LATER, flushed);
         let limits = Limits::of(&open.options);
         let reader = Reader::open(archive, options.max_expansion, limits)?;
         let manifest = reader.manifest().clone();

@@ -72,7 +72,8 @@ pub struct Global {
     /// What turns text into vectors: `minilm` (bundled, offline),
     /// `openai:BASE_URL,MODEL[,DIM[,MAX_TOKENS]]` (key from $OPENAI_API_KEY; without DIM a request
     /// asks the server for it; texts of MAX_TOKENS or more, which the server may cut, are found by
-    /// their exact words only), or `vectors:FINGERPRINT,DIM` (vectors come from --embedding).
+    /// their exact words only; without MAX_TOKENS, long texts that begin alike may seem to be the
+    /// same), or `vectors:FINGERPRINT,DIM` (vectors come from --embedding).
     /// Default: $MNEME_EMBEDDER, else minilm
     #[arg(
         long,

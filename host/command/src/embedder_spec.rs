@@ -78,13 +78,24 @@ impl EmbedderSpec {
         }
     }
 
+    /// Whether it may read only the beginning of a text, and not say so.
+    pub fn may_cut_unseen(&self) -> bool {
+        matches!(
+            self,
+            Self::OpenAi {
+                max_tokens: None,
+                ..
+            }
+        )
+    }
+
     /// The embedder, for commands that embed without a cache.
     pub fn guarded(&self, timeout: Duration) -> Result<Guarded> {
-        Ok(Guarded::new(self.embedder(timeout)?).timeout(timeout))
+        Ok(Guarded::new(self.embedder(timeout)?).timeout(guard(timeout)))
     }
 
     /// The embedder; `openai` without a dimension asks the server for it. No call of a server takes
-    /// longer than `timeout`.
+    /// longer than `timeout`; who calls it waits for [`guard`].
     pub fn embedder(&self, timeout: Duration) -> Result<Box<dyn Embedder>> {
         match self {
             Self::MiniLm => Ok(Box::new(mneme::embedder::MiniLm::new())),
@@ -94,8 +105,6 @@ impl EmbedderSpec {
                 dim,
                 max_tokens,
             } => {
-                // What it says of a timeout is more precise than what its caller could say.
-                let timeout = timeout - timeout / 20;
                 let mut builder =
                     mneme::embedder::OpenAi::builder(base_url, model).timeout(timeout);
                 if let Ok(key) = std::env::var("OPENAI_API_KEY") {
@@ -112,6 +121,12 @@ impl EmbedderSpec {
             Self::Vectors { fingerprint, dim } => Ok(Box::new(Precomputed::new(fingerprint, *dim))),
         }
     }
+}
+
+/// How long to wait for an embedder whose calls take at most `timeout`: a little longer, since what
+/// it says of a timeout is more precise than what its caller could say.
+pub fn guard(timeout: Duration) -> Duration {
+    timeout + timeout / 20
 }
 
 fn parse_dim(text: &str) -> Result<u32> {

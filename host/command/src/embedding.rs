@@ -8,6 +8,9 @@ use anyhow::{Context, Result, bail};
 /// The longest vector in JSON: 8,192 values of 32 characters.
 const MAX_TEXT: u64 = 256 * 1024;
 
+/// Why an entry cannot be both.
+pub const ONE_OF_BOTH: &str = "exact_only is true, and an embedding is given; omit one of them";
+
 /// Reads a vector from a JSON array, or from the file after an `@`. The cache checks its
 /// length and values.
 pub fn parse(text: &str) -> Result<Vec<f32>> {

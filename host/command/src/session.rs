@@ -8,7 +8,7 @@ use mneme::store::{Access, Store};
 use mneme::{Builder, Coordination, Error, SemanticCache};
 
 use crate::args::Global;
-use crate::embedder_spec::EmbedderSpec;
+use crate::embedder_spec::{EmbedderSpec, guard};
 use crate::output::Output;
 use crate::store_url::StoreUrl;
 use crate::watched::Watched;
@@ -64,7 +64,7 @@ impl Session {
         let builder = SemanticCache::builder()
             .boxed_store(store)
             .embedder(Arc::clone(&embedder))
-            .embed_timeout(timeout)
+            .embed_timeout(guard(timeout))
             .coordination(Coordination::StaleTolerant(0));
         let cache = options(builder).open()?;
         Ok(Self { cache, embedder })

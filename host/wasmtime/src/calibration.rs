@@ -49,11 +49,10 @@ pub struct Scored {
     pub same: bool,
 }
 
-/// How questions are compared: as a cache with these options does.
+/// How questions are compared: as a cache with these options does. However its index holds vectors, it
+/// compares answers as float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Comparison {
-    /// How the index holds vectors. Default `float32`.
-    pub dtype: VectorDtype,
     /// See [`Builder::normalize`](crate::Builder::normalize). Default true.
     pub normalize: bool,
     /// See [`Builder::allow_unreadable`](crate::Builder::allow_unreadable). Default false.
@@ -63,7 +62,6 @@ pub struct Comparison {
 impl Default for Comparison {
     fn default() -> Self {
         Comparison {
-            dtype: VectorDtype::Float32,
             normalize: true,
             allow_unreadable: false,
         }
@@ -105,7 +103,7 @@ pub fn score(
                 }
             }
             let (a, b) = (&embeddings[a].vector, &embeddings[b].vector);
-            let similarity = functions.similarity(a, b, comparison.dtype)?;
+            let similarity = functions.similarity(a, b, VectorDtype::Float32)?;
             Ok(Scored {
                 similarity: readable.then_some(similarity),
                 same: pair.same,

@@ -63,7 +63,7 @@ pub use crate::contract::checkpoint::{
 };
 pub use crate::contract::store::ImportMode;
 pub use archive::Progress;
-pub use options::{DumpOptions, InspectOptions, LoadOptions};
+pub use options::{DumpOptions, InspectOptions, LoadOptions, MAX_EXPANSION};
 
 impl SemanticCache {
     /// Flushes the cache, writes all of it to an archive, and returns the flushed writer. Other

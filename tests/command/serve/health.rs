@@ -1,5 +1,6 @@
 //! Whether a server lives, can answer, and has a sound store; and what it does by itself.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -147,4 +148,31 @@ fn what_has_expired_goes_and_what_was_read_is_noted_by_themselves() {
     }
     assert_eq!(never.ask("GET", "/v1/stats").ok()["entries"], 1);
     assert!(never.stop() && server.stop());
+}
+
+#[test]
+fn what_cannot_be_noted_under_steady_load_is_said_and_is_no_failure() {
+    let folder = Folder::new();
+    let said = folder.path("said");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mneme"));
+    command.stderr(std::fs::File::create(&said).unwrap());
+    let server = Server::run(command, &folder, &[], None);
+    server.post("/v1/put", &put("q", [1.0, 0.0, 0.0])).ok();
+    let mut other = rusqlite::Connection::open(folder.path("mneme.db")).unwrap();
+    let held = other
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .unwrap();
+    let times = || {
+        let said = std::fs::read_to_string(&said).unwrap();
+        said.matches("writing access data and counters").count()
+    };
+    let hit = || server.post("/v1/get", &json!({"query": "q"})).ok()["hit"] == true;
+    until("it is said", || {
+        assert!(hit());
+        times() > 0
+    });
+    assert!(!server.dump("").is_empty());
+    assert_eq!(times(), 1, "once, as long as it lasts");
+    drop(held);
+    assert!(hit() && server.stop());
 }

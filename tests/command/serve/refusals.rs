@@ -316,3 +316,29 @@ fn a_refused_request_leaves_the_connection_to_the_next() {
     assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it is closed");
     assert!(server.stop());
 }
+
+#[test]
+fn bodies_and_unpacked_archives_have_room_for_so_many_bytes() {
+    let folder = Folder::new();
+    let sized = ["--max-bodies", "300", "--max-unpacked", "100"];
+    let server = Server::start(&folder, &sized);
+    let mut large = put("large", [1.0, 0.0, 0.0]);
+    large["response"] = json!("r".repeat(400));
+    let refused = server.post("/v1/put", &large);
+    assert_eq!(refused.json["error"]["retryable"], true, "{refused:?}");
+    assert_eq!(refused.refused(503), "busy");
+    // Each gives its room back.
+    for n in 0..20 {
+        server
+            .post("/v1/put", &put(&format!("q{n}"), [1.0, 0.0, 0.0]))
+            .ok();
+    }
+    let archive = server.dump("");
+    assert!(archive.len() > 100);
+    let refused = server.load("?mode=replace", &archive);
+    let message = refused.json["error"]["message"].as_str().unwrap();
+    assert!(message.contains("--max-unpacked"), "{message}");
+    assert_eq!(refused.refused(413), "too_large");
+    assert_eq!(server.ask("GET", "/v1/stats").ok()["entries"], 20);
+    assert!(server.stop());
+}

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use mneme::calibration::Metric;
 
-use super::Dtype;
-
 /// See [`Command::Calibrate`](super::Command::Calibrate).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -16,7 +14,7 @@ recall to 7 points or better. The best threshold fits these pairs best; expect a
 with others. Intervals hold the true value with a confidence of 95 %.
 
 --json: {\"threshold\", \"precision\", \"recall\", \"f1\", \"precision_interval\": [low, high],
-\"recall_interval\", \"f1_interval\", \"metric\", \"pairs\", \"same\", \"dtype\", \"embedder\",
+\"recall_interval\", \"f1_interval\", \"metric\", \"pairs\", \"same\", \"embedder\",
 \"curve\": [{\"threshold\", \"precision\", \"recall\", \"f1\", \"true_hits\", \"wrong_hits\",
 \"lost_hits\", \"true_misses\"}, ...]}, with a point for each different similarity.")]
 pub struct Calibrate {
@@ -43,9 +41,6 @@ pub struct Calibrate {
     /// The least acceptable recall, 0 to 1
     #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = share)]
     pub min_recall: f64,
-    /// Compare vectors as an index of this type holds them
-    #[arg(long, value_enum, default_value = "float32")]
-    pub dtype: Dtype,
     /// Also write the whole curve to a file of comma-separated values
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,

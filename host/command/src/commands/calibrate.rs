@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
-use mneme::VectorDtype;
 use mneme::calibration::{self, Comparison, Curve, Goal, Pair, Point};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -42,11 +41,9 @@ pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
     let pairs = read(args)?;
     let embedder =
         EmbedderSpec::choose(global.embedder.as_deref())?.guarded(global.embed_timeout())?;
-    let dtype = VectorDtype::from(args.dtype);
     let bar = progress::bar(out);
     progress::style(&bar, progress::TEXTS);
     let comparison = Comparison {
-        dtype,
         normalize: !global.comparing.keep_case,
         allow_unreadable: global.comparing.allow_unreadable,
     };
@@ -72,7 +69,6 @@ pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
         curve: &curve,
         best: &best,
         metric: args.metric,
-        dtype,
         embedder: embedder.fingerprint(),
     };
     out.result(|| found.json(), || found.text())?;
@@ -130,7 +126,6 @@ struct Found<'a> {
     curve: &'a Curve,
     best: &'a Point,
     metric: MetricName,
-    dtype: VectorDtype,
     embedder: &'a str,
 }
 
@@ -157,7 +152,6 @@ impl Found<'_> {
             },
             "pairs": self.pairs.len(),
             "same": self.same(),
-            "dtype": self.dtype.name(),
             "embedder": self.embedder,
             "curve": curve,
         })
@@ -211,11 +205,10 @@ impl Found<'_> {
         let _ = writeln!(text, " {:<10} {}", "threshold", self.best.threshold);
         let _ = writeln!(
             text,
-            " {:<10} {}, {} with the same meaning; {}, {}",
+            " {:<10} {}, {} with the same meaning; {}",
             "from",
             output::counted(self.pairs.len() as u64, "pair", "pairs"),
             self.same(),
-            self.dtype.name(),
             self.embedder.escape_debug(),
         );
         text

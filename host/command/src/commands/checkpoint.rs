@@ -121,7 +121,7 @@ fn checked(
         }
         false => {
             let mut file = tempfile::tempfile().context(NO_ROOM)?;
-            io::copy(&mut archive, &mut file).context("load: cannot keep the archive")?;
+            io::copy(&mut archive, &mut file).context("load: cannot copy the archive to the temporary folder; free space in it, name another with TMPDIR, or write the archive to a file and load that")?;
             file.rewind().context(NO_ROOM)?;
             file
         }
@@ -131,8 +131,9 @@ fn checked(
     let checked = checkpoint::inspect(again, options);
     bar.clear();
     checked.context("load")?;
-    file.rewind()
-        .context("load: cannot read the archive again")?;
+    file.rewind().context(
+        "load: cannot read the archive again; write it to a file on a local disk, and load that",
+    )?;
     Ok(Box::new(file))
 }
 

@@ -97,7 +97,7 @@ pub fn put(global: &Global, out: Output, args: &Put) -> Result<u8> {
     let stored = session.cache.put(request);
     let id = match stored {
         Err(error @ mneme::Error::Embedder(_)) => {
-            let hint = "put: the question was not embedded; --exact-only stores the answer without";
+            let hint = "put: the question was not embedded; --exact-only stores the answer without a vector";
             return Err(error).context(hint);
         }
         stored => stored?,

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::args::{Global, Import};
+use crate::embedding;
 use crate::exit::ERROR;
-use crate::json_lines::{self, Lines};
+use crate::json_lines::{self, Line, Lines};
 use crate::output::{self, Output};
 use crate::progress;
 use crate::session::{self, Session};
@@ -40,6 +41,15 @@ struct Entry {
 }
 
 impl Entry {
+    /// Reads a line; the error says what is wrong with it.
+    fn parse(line: &Line) -> Result<Self, String> {
+        let entry: Self = line.parse(SHAPE)?;
+        match entry.exact_only && entry.embedding.is_some() {
+            false => Ok(entry),
+            true => Err(embedding::ONE_OF_BOTH.into()),
+        }
+    }
+
     fn request(&self, namespace: &str) -> PutRequest {
         let mut request = PutRequest::new(&self.query, &self.response)
             .namespace(self.namespace.as_deref().unwrap_or(namespace))
@@ -154,7 +164,7 @@ impl Job<'_> {
             };
             let (number, length) = (line.number, line.bytes.len() as u64);
             if !line.is_blank() {
-                match line.parse(SHAPE) {
+                match Entry::parse(&line) {
                     Ok(entry) => self.batch.push((number, entry)),
                     Err(error) => {
                         self.store()?;
@@ -219,7 +229,7 @@ mod tests {
 
     fn line(text: &str) -> Result<Entry, String> {
         let bytes = text.as_bytes().to_vec();
-        json_lines::Line { number: 1, bytes }.parse(SHAPE)
+        Entry::parse(&Line { number: 1, bytes })
     }
 
     #[test]

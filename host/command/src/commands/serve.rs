@@ -34,7 +34,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::args::{Global, Serve};
-use crate::embedder_spec::EmbedderSpec;
+use crate::embedder_spec::{EmbedderSpec, guard};
 use crate::output::Output;
 use crate::store_url::StoreUrl;
 
@@ -63,13 +63,17 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         .map_err(|message| anyhow!("serve: {message}"))?;
     let store = StoreUrl::choose(global.store.as_deref());
     let registry = prometheus::Registry::new();
-    let embedder =
-        EmbedderSpec::choose(global.embedder.as_deref())?.embedder(global.embed_timeout())?;
+    let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
+    if spec.may_cut_unseen() {
+        out.warn("the embedder's server may cut long questions without a word, and those that begin alike then seem to be the same; say how many tokens its model reads: --embedder openai:BASE_URL,MODEL,DIM,MAX_TOKENS");
+    }
+    let embedder = spec.embedder(global.embed_timeout())?;
     let named = (embedder.fingerprint().to_owned(), embedder.dim());
     let cache = open(global, args, &store, embedder, &registry)?;
     // Such as a cache that can only be read.
-    for problem in cache.health(false)?.problems {
-        out.warn(&problem);
+    let known = cache.health(false)?.problems;
+    for problem in &known {
+        out.warn(problem);
     }
     let activity = Arc::<Activity>::default();
     let served = Arc::new(Served {
@@ -93,7 +97,7 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         .max_blocking_threads(AsyncSemanticCache::MAX_CALLS + OTHER_THREADS)
         .build()
         .context("serve: cannot start")?;
-    let ran = runtime.block_on(run(args, out, connections, &served, cache));
+    let ran = runtime.block_on(run(args, out, connections, &served, known, cache));
     // Threads whose calls hang are left, and end with the process.
     runtime.shutdown_background();
     let is_complete = ran?;
@@ -116,7 +120,7 @@ fn open(
         .apply(SemanticCache::builder())
         .boxed_store(store.store()?)
         .embedder(embedder)
-        .embed_timeout(global.embed_timeout())
+        .embed_timeout(guard(global.embed_timeout()))
         .embed_concurrency(args.max_embeddings.into())
         .observer(observer)
         .vector_dtype(args.dtype.into())
@@ -140,6 +144,7 @@ async fn run(
     out: Output,
     limits: connections::Limits,
     served: &Arc<Served>,
+    known: Vec<String>,
     cache: SemanticCache,
 ) -> Result<bool> {
     let listener = TcpListener::bind(args.listen)
@@ -155,7 +160,7 @@ async fn run(
         let _ = stopped.await;
     }));
     let interval = Duration::from_secs(args.vacuum_interval);
-    let upkeep = tokio::spawn(upkeep::run(Arc::clone(served), interval, out));
+    let upkeep = tokio::spawn(upkeep::run(Arc::clone(served), interval, known, out));
     signals.recv().await;
     upkeep.abort();
     let grace = Duration::from_secs(args.grace);

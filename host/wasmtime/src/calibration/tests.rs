@@ -234,6 +234,73 @@ fn calibration_replay_and_the_cache_agree_on_what_can_be_read() {
     }
 }
 
+/// Points somewhere: for each text in another direction, which no dtype but float32 holds exactly.
+struct Dense;
+
+impl Embedder for Dense {
+    fn fingerprint(&self) -> &str {
+        "dense"
+    }
+
+    fn dim(&self) -> u32 {
+        48
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let embed = |text: &&str| {
+            let seed = text.bytes().fold(7, |seed, byte| {
+                u64::wrapping_add(u64::wrapping_mul(seed, 31), byte.into())
+            });
+            let mut random = fastrand::Rng::with_seed(seed);
+            // Around one direction, so that all are somewhat alike.
+            (0..48).map(|_| 1.0 + 1.5 * (random.f32() - 0.5)).collect()
+        };
+        Ok(texts.iter().map(embed).collect())
+    }
+}
+
+#[test]
+fn calibration_replay_and_the_cache_agree_on_dense_vectors() {
+    let texts: Vec<String> = (0..12).map(|n| format!("question {n}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let pairs = all_pairs(&texts);
+    let dense = Guarded::new(Dense);
+    let scores = score(&pairs, &dense, Comparison::default(), |_, _| {}).unwrap();
+    let log = log_of(&pairs, 0);
+    for dtype in [
+        VectorDtype::Float32,
+        VectorDtype::Float16,
+        VectorDtype::Int8,
+    ] {
+        let options = |builder: Builder| builder.vector_dtype(dtype);
+        let cache = options(SemanticCache::builder())
+            .store(MemoryStore::new())
+            .embedder(Dense)
+            .open()
+            .unwrap();
+        for (n, pair) in pairs.iter().enumerate() {
+            let request = PutRequest::new(&pair.a, "r").namespace(n.to_string());
+            cache.put(request).unwrap();
+        }
+        let replay = Replay::new(&log, &dense).unwrap().options(options);
+        for (n, pair) in pairs.iter().enumerate() {
+            let reached = scores[n].similarity.unwrap();
+            let get = |threshold: f32| {
+                let request = GetRequest::new(&pair.b).namespace(n.to_string());
+                cache.get(request.threshold(threshold)).unwrap().is_hit()
+            };
+            let case = format!("{dtype:?}, {pair:?}, {reached}");
+            assert!(get(reached) && !get(reached.next_up()), "{case}");
+        }
+        for scored in scores.iter().step_by(11) {
+            let threshold = scored.similarity.unwrap();
+            let reach = |pair: &&Scored| pair.similarity.is_some_and(|s| s >= threshold);
+            let expected = scores.iter().filter(reach).count() as u64;
+            assert_eq!(replay.run(threshold).unwrap().hits(), expected, "{dtype:?}");
+        }
+    }
+}
+
 /// All pairs of these texts.
 fn all_pairs(texts: &[&str]) -> Vec<Pair> {
     let mut pairs = Vec::new();

@@ -226,7 +226,8 @@ impl InspectOptions {
     }
 }
 
-const MAX_EXPANSION: u32 = 128;
+/// How many times its bytes an archive may become, by default.
+pub const MAX_EXPANSION: u32 = 128;
 
 impl fmt::Debug for DumpOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -76,7 +76,7 @@ pub async fn dump(
     let right = served.start_job().await?;
     let attendance = Attendance::default();
     let file = attendance.passes(temporary()?);
-    let cancel = attendance.0.clone();
+    let cancel = attendance.cancel();
     let dump = move |cache: &SemanticCache| cancel.during(|| cache.dump_verified(file, options));
     let (
         report,
@@ -154,23 +154,35 @@ pub async fn load(
     let transfer = served.start_transfer()?;
     let started = Instant::now();
     let receiving = receive(request.into_body(), served.limits.archive);
-    let file = timeout(served.limits.job, receiving)
+    let (file, length) = timeout(served.limits.job, receiving)
         .await
         .unwrap_or_else(|_| Err(Fault::slow_archive()))?;
+    let expansion = expansion(length, served.limits.unpacked)?;
     let right = served.start_job().await?;
     drop(transfer);
     let attendance = Attendance::default();
     let mut again = file.try_clone().map_err(|error| no_room(&error))?;
-    let cancel = attendance.0.clone();
+    let cancel = attendance.cancel();
     let archive = attendance.passes(file);
-    inspect(&served, Arc::clone(&right), archive, cancel.clone()).await?;
+    let inspecting = InspectOptions::new().max_expansion(expansion);
+    inspect(
+        &served,
+        Arc::clone(&right),
+        archive,
+        inspecting,
+        cancel.clone(),
+    )
+    .await?;
     again.rewind().map_err(|error| no_room(&error))?;
     let mode = match how.mode {
         Mode::Empty => ImportMode::Empty,
         Mode::Merge => ImportMode::Merge,
         Mode::Replace => ImportMode::Replace,
     };
-    let options = LoadOptions::new().mode(mode).namespace_prefix(&how.prefix);
+    let options = LoadOptions::new()
+        .mode(mode)
+        .namespace_prefix(&how.prefix)
+        .max_expansion(expansion);
     let archive = attendance.passes(again);
     let load = move |cache: &SemanticCache| Ok(cancel.during(|| cache.load(archive, options)));
     let report = served
@@ -190,10 +202,11 @@ async fn inspect(
     served: &Served,
     right: Arc<OwnedSemaphorePermit>,
     archive: Attended<File>,
+    options: InspectOptions,
     cancel: Cancel,
 ) -> Result<(), Fault> {
     let inspecting = tokio::task::spawn_blocking(move || {
-        let outcome = cancel.during(|| checkpoint::inspect(archive, InspectOptions::new()));
+        let outcome = cancel.during(|| checkpoint::inspect(archive, options));
         drop(right);
         outcome
     });
@@ -206,8 +219,24 @@ async fn inspect(
     }
 }
 
-/// The body, in a file without a name.
-async fn receive(mut body: Body, limit: u64) -> Result<File, Fault> {
+/// How many times its bytes an archive may become, of which there may be at most `most`.
+fn expansion(length: u64, most: u64) -> Result<u32, Fault> {
+    let times = most / length.max(1);
+    if times == 0 {
+        return Err(Fault::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!(
+                "the archive has {length} bytes, and may have {most} unpacked; see --max-unpacked"
+            ),
+        ));
+    }
+    let times = u32::try_from(times).unwrap_or(u32::MAX);
+    Ok(times.min(checkpoint::MAX_EXPANSION))
+}
+
+/// The body, in a file without a name, and its length.
+async fn receive(mut body: Body, limit: u64) -> Result<(File, u64), Fault> {
     let mut file = tokio::fs::File::from_std(temporary()?);
     let mut length = 0;
     while let Some(piece) = body::next(&mut body).await {
@@ -231,14 +260,19 @@ async fn receive(mut body: Body, limit: u64) -> Result<File, Fault> {
     let mut file = file.into_std().await;
     file.seek(SeekFrom::Start(0))
         .map_err(|error| no_room(&error))?;
-    Ok(file)
+    Ok((file, length))
 }
 
 /// Whether the client still waits. What it waits for ends soon after it was dropped.
 #[derive(Default)]
-struct Attendance(Cancel);
+pub struct Attendance(Cancel);
 
 impl Attendance {
+    /// Ends a call once nobody waits.
+    pub fn cancel(&self) -> Cancel {
+        self.0.clone()
+    }
+
     /// A file whose reads and writes fail once nobody waits.
     fn passes(&self, inner: File) -> Attended<File> {
         Attended {

@@ -15,6 +15,7 @@ use axum::http::{HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use http_body::SizeHint;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
 /// The most bytes of an unwanted body that are read, and the most time for that.
@@ -203,6 +204,8 @@ pub enum Unread {
     TooSlow,
     /// It ended early.
     CutOff,
+    /// All bodies together are too long.
+    NoRoom,
 }
 
 impl From<axum::Error> for Unread {
@@ -218,15 +221,27 @@ impl From<axum::Error> for Unread {
     }
 }
 
-/// A body of at most so many bytes.
-pub async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, Unread> {
+/// A body of at most so many bytes, and their part of the `room` for all bodies: a permit for each.
+/// It waits for no room, since those that have a part of it may be waiting for more.
+pub async fn read(
+    mut body: Body,
+    limit: usize,
+    room: &Arc<Semaphore>,
+) -> Result<(Vec<u8>, OwnedSemaphorePermit), Unread> {
+    let take = |bytes: usize| {
+        let permits = u32::try_from(bytes).map_err(|_| Unread::NoRoom)?;
+        let taken = Arc::clone(room).try_acquire_many_owned(permits);
+        taken.map_err(|_| Unread::NoRoom)
+    };
+    let mut taken = take(0)?;
     let mut bytes = Vec::new();
     while let Some(piece) = next(&mut body).await {
         let piece = piece?;
         if bytes.len() + piece.len() > limit {
             return Err(Unread::TooLarge);
         }
+        taken.merge(take(piece.len())?);
         bytes.extend_from_slice(&piece);
     }
-    Ok(bytes)
+    Ok((bytes, taken))
 }

@@ -77,7 +77,7 @@ fn answer(result: impl Serialize, log: Option<Logged>) -> Response {
 pub async fn get(
     State(served): State<Arc<Served>>,
     Namespace(namespace): Namespace,
-    Body(question): Body<Question>,
+    Body(question, _): Body<Question>,
 ) -> Result<Response, Fault> {
     let request = question.request(namespace);
     let mut lookup = served.call(served.cache.get(request)).await?;
@@ -120,7 +120,7 @@ fn ten() -> u32 {
 pub async fn explain(
     State(served): State<Arc<Served>>,
     Namespace(namespace): Namespace,
-    Body(body): Body<Explained>,
+    Body(body, _): Body<Explained>,
 ) -> Result<Response, Fault> {
     let question = Question {
         query: body.query,
@@ -184,12 +184,10 @@ pub struct Stored {
 pub async fn put(
     State(served): State<Arc<Served>>,
     Namespace(namespace): Namespace,
-    Body(put): Body<Put>,
+    Body(put, _): Body<Put>,
 ) -> Result<Response, Fault> {
     if put.exact_only && put.embedding.is_some() {
-        return Err(Fault::bad_request(
-            "exact_only is true, and an embedding is given; omit one of them",
-        ));
+        return Err(Fault::bad_request(crate::embedding::ONE_OF_BOTH));
     }
     let mut request = PutRequest::new(put.query, put.response)
         .namespace(namespace)
@@ -246,7 +244,7 @@ pub struct Deleted {
 pub async fn delete(
     State(served): State<Arc<Served>>,
     Namespace(namespace): Namespace,
-    Body(body): Body<Delete>,
+    Body(body, _): Body<Delete>,
 ) -> Result<Json<Deleted>, Fault> {
     let delete = served.cache.delete(body.query, namespace);
     let deleted = served.call(delete).await?;

@@ -17,6 +17,7 @@ use serde_json::json;
 use utoipa::IntoParams;
 
 use super::access::Access;
+use super::archives::Attendance;
 use super::fault::Fault;
 use super::request::AllNamespaces;
 use super::served::Served;
@@ -62,7 +63,8 @@ pub async fn readyz(State(served): State<Arc<Served>>) -> Response {
     // What could not be written in the background, or a damaged vector, keeps nobody from answers.
     let problem = match cheap_check(&served).await {
         Ok(health) if health.store_ok => return Json(json!({"ready": true})).into_response(),
-        Ok(health) if is_lost(&health) => LOST.to_owned(),
+        Ok(health) if is_lost(&health) && served.store.file().is_none() => LOST.to_owned(),
+        Ok(health) if is_lost(&health) => REPLACED.to_owned(),
         Ok(_) => UNREADABLE.to_owned(),
         Err(problem) => problem,
     };
@@ -70,8 +72,11 @@ pub async fn readyz(State(served): State<Arc<Served>>) -> Response {
     (status(false), Json(body)).into_response()
 }
 
-/// What is to be done where the server does not help itself.
-const LOST: &str = "the data of this cache is gone from its store, or was replaced by another cache's; restore it, or restart the server to go on with what is there";
+/// What is to be done about a database server that has lost the cache: `upkeep` opens it again.
+const LOST: &str = "the data of this cache is gone from its store; the server opens it again by itself, and if that fails its standard error says why";
+
+/// The same about a file, which is left alone.
+const REPLACED: &str = "the data of this cache is gone from its store, or was replaced by another cache's; restore it, or restart the server to go on with what is there";
 
 /// The same where the store cannot be read: a file may be gone.
 const UNREADABLE: &str = "the store cannot be read, or is gone, and /health says more; restore it, or restart the server to go on with what is there";
@@ -154,7 +159,7 @@ pub async fn check(
 
 /// The cheap check: shared by all who ask, and waited for only so long. An error is a sentence
 /// for everybody.
-async fn cheap_check(served: &Arc<Served>) -> Result<Arc<Health>, String> {
+pub async fn cheap_check(served: &Arc<Served>) -> Result<Arc<Health>, String> {
     let outcome = served.health.read(FRESH, PATIENCE, || {
         let cache = served.cache.clone();
         async move {
@@ -175,27 +180,37 @@ async fn cheap_check(served: &Arc<Served>) -> Result<Arc<Health>, String> {
     outcome
 }
 
-/// Checks the whole store, beside the calls of others if it can be opened twice.
+/// Checks the whole store, beside the calls of others if it can be opened twice, for as long as the
+/// client waits.
 async fn deep_check(served: &Arc<Served>) -> Result<Health, Fault> {
     let only = Arc::clone(&served.check).try_acquire_owned();
     let only = only.map_err(|_| Fault::busy("another full check is under way; try again later"))?;
     let right = served.start_job().await?;
     let (store, embedder) = (served.store.clone(), served.embedder.clone());
+    let attendance = Attendance::default();
+    let cancel = attendance.cancel();
     let check = move |cache: &SemanticCache| {
         let _only = only;
-        let Some(store) = store.again() else {
-            return cache.health(true);
-        };
-        let (fingerprint, dim) = embedder;
-        let apart = SemanticCache::builder()
-            .boxed_store(store)
-            .embedder(Precomputed::new(fingerprint, dim))
-            .open()?;
-        let health = apart.health(true)?;
-        apart.close()?;
-        Ok(health)
+        cancel.during(|| check_all(cache, &store, embedder))
     };
     served.job(right, check).await
+}
+
+fn check_all(
+    cache: &SemanticCache,
+    store: &StoreUrl,
+    (fingerprint, dim): (String, u32),
+) -> mneme::Result<Health> {
+    let Some(store) = store.again() else {
+        return cache.health(true);
+    };
+    let apart = SemanticCache::builder()
+        .boxed_store(store)
+        .embedder(Precomputed::new(fingerprint, dim))
+        .open()?;
+    let health = apart.health(true)?;
+    apart.close()?;
+    Ok(health)
 }
 
 /// A report, without what only the server's users may know.

@@ -108,7 +108,7 @@ pub async fn quota(
 pub async fn set_quota(
     State(served): State<Arc<Served>>,
     Namespace(namespace): Namespace,
-    Body(quota): Body<Quota>,
+    Body(quota, _): Body<Quota>,
 ) -> Result<Json<Quota>, Fault> {
     let most = quota.max_entries;
     let set = move |cache: &mneme::SemanticCache| cache.set_namespace_quota(&namespace, most);

@@ -8,6 +8,7 @@ use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::{self, Unread};
 use super::fault::Fault;
@@ -157,8 +158,11 @@ async fn named<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Option<St
     }
 }
 
-/// A body of JSON.
-pub struct Body<T>(pub T);
+/// A body of JSON, and its part of the room for all bodies, which is for the time of the request.
+pub struct Body<T>(
+    pub T,
+    #[expect(dead_code, reason = "its drop gives the room back")] pub OwnedSemaphorePermit,
+);
 
 impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
     type Rejection = Fault;
@@ -171,18 +175,21 @@ impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
             ));
         }
         let most = served.limits.body;
-        let read = body::read(request.into_body(), most).await;
-        let bytes = read.map_err(|unread| match unread {
+        let read = body::read(request.into_body(), most, &served.limits.bodies).await;
+        let (bytes, taken) = read.map_err(|unread| match unread {
             Unread::TooLarge => Fault::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",
                 format!("the body has more than {most} bytes; see --max-body"),
             ),
             Unread::TooSlow => Fault::slow_body(),
+            Unread::NoRoom => Fault::busy(
+                "the bodies of other requests take all the room for bodies; try again later, or see --max-bodies",
+            ),
             Unread::CutOff => Fault::bad_request("the body ended early"),
         })?;
         match Json::<T>::from_bytes(&bytes) {
-            Ok(Json(body)) => Ok(Self(body)),
+            Ok(Json(body)) => Ok(Self(body, taken)),
             Err(rejection) => Err(Fault::bad_request(rejection.body_text())),
         }
     }

@@ -49,7 +49,11 @@ pub struct Served {
 pub struct Limits {
     pub body: usize,
     pub body_timeout: Duration,
+    /// Of all JSON bodies, a permit for each byte.
+    pub bodies: Arc<Semaphore>,
     pub archive: u64,
+    /// Of an archive.
+    pub unpacked: u64,
     pub request: Duration,
     pub job: Duration,
 }
@@ -59,7 +63,9 @@ impl Limits {
         Self {
             body: args.max_body,
             body_timeout: Duration::from_secs(args.body_timeout),
+            bodies: Arc::new(Semaphore::new(args.max_bodies.min(Semaphore::MAX_PERMITS))),
             archive: args.max_archive,
+            unpacked: args.max_unpacked,
             request: Duration::from_secs(args.request_timeout),
             job: Duration::from_secs(args.archive_timeout),
         }
@@ -149,6 +155,12 @@ impl Idle {
     pub fn used(&self) {
         self.is_used.store(true, Ordering::Relaxed);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether it was called after this time.
+    pub fn was_used_since(&self, time: Instant) -> bool {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last >= time)
     }
 
     /// Whether it was called, though not for so long. True once.

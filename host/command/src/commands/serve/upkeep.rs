@@ -1,5 +1,5 @@
-//! What the server does by itself: removing expired entries, writing when nobody asks, and going on
-//! with an empty cache where a store has lost it.
+//! What the server does by itself: removing expired entries, writing when nobody asks, saying what goes
+//! wrong in the background, and going on with what is there now if a database server has lost the cache.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::health::is_lost;
+use super::health::{cheap_check, is_lost};
 use super::served::Served;
 use crate::output::Output;
 
@@ -15,12 +15,16 @@ use crate::output::Output;
 const TICK: Duration = Duration::from_millis(500);
 /// How long nobody asks before what waits is written.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often it looks for what went wrong in the background, while somebody asks.
+const LOOK: Duration = Duration::from_secs(5);
 /// Between two removals passes at least this many times what the last one took.
 const REST: u32 = 20;
 
-/// Runs until it is dropped. `interval` is the time between two removals, zero for none.
-pub async fn run(served: Arc<Served>, interval: Duration, out: Output) {
+/// Runs until it is dropped. `interval` is the time between two removals, zero for none; `known` are
+/// the problems that were told already.
+pub async fn run(served: Arc<Served>, interval: Duration, mut known: Vec<String>, out: Output) {
     let mut due = Instant::now() + interval;
+    let mut looked = Instant::now();
     let mut flushing = Task::new("writing access times and counters");
     let mut removing = Task::new("removing expired entries");
     let mut reopening = Task::new("opening the cache again, which its store had lost");
@@ -34,12 +38,21 @@ pub async fn run(served: Arc<Served>, interval: Duration, out: Output) {
             }
             flushing.ended(out, outcome.err());
         }
+        if looked.elapsed() >= LOOK && served.idle.was_used_since(looked) {
+            looked = Instant::now();
+            // If there is no answer, requests say so.
+            if let Ok(health) = cheap_check(&served).await {
+                for problem in news(&mut known, &health.problems) {
+                    out.warn(&problem);
+                }
+            }
+        }
         if served.doubt.swap(false, Ordering::Relaxed)
             && let Some(outcome) = reopen(&served).await
         {
             if outcome.is_ok() {
                 out.warn(
-                    "the store had lost the data of this cache; it goes on with what is there now",
+                    "the store had lost the data of this cache; the server goes on with what is there now",
                 );
             }
             reopening.ended(out, outcome.err());
@@ -63,6 +76,13 @@ async fn reopen(served: &Served) -> Option<mneme::Result<()>> {
         true => Some(served.cache.reopen().await),
         false => None,
     }
+}
+
+/// The problems that were not there the last time.
+fn news(known: &mut Vec<String>, problems: &[String]) -> Vec<String> {
+    let before = std::mem::replace(known, problems.to_vec());
+    let is_new = |problem: &&String| !before.contains(problem);
+    problems.iter().filter(is_new).cloned().collect()
 }
 
 /// What is done again and again.
@@ -99,6 +119,19 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_is_said_once_while_it_lasts() {
+        let (full, locked) = ("full".to_owned(), "locked".to_owned());
+        let mut known = vec![full.clone()];
+        assert_eq!(
+            news(&mut known, &[full.clone(), locked.clone()]),
+            ["locked"]
+        );
+        assert_eq!(news(&mut known, &[full, locked.clone()]), [""; 0]);
+        assert_eq!(news(&mut known, &[]), [""; 0]);
+        assert_eq!(news(&mut known, &[locked]), ["locked"]);
+    }
 
     #[test]
     fn a_failure_is_said_once_until_it_changes() {

@@ -67,7 +67,8 @@ pub struct Global {
     )]
     pub store: Option<String>,
 
-    /// What turns text into vectors: `minilm` (bundled, offline),
+    /// What turns text into vectors: `minilm` (bundled, offline), `model:DIR[,OPTION=VALUE...]`
+    /// (a sentence model of a folder; options: dim, threads, max tokens, prompt, file),
     /// `openai:BASE_URL,MODEL[,DIM]` (key from $OPENAI_API_KEY; without DIM a request asks
     /// the server for it), or `vectors:FINGERPRINT,DIM` (vectors come from --embedding).
     /// Default: $MNEME_EMBEDDER, else minilm
@@ -167,6 +168,8 @@ pub enum Command {
     Reembed(Reembed),
     /// Find the best threshold, from pairs of questions that mean the same or do not
     Calibrate(Calibrate),
+    /// Print the vectors of texts, and how much of each text was read
+    Embed(Embed),
     /// Show what a cache would have done with a log of questions
     Replay(Replay),
     /// Serve the cache over HTTP
@@ -227,6 +230,23 @@ pub struct Put {
     /// A JSON object to store with the answer
     #[arg(long, value_name = "JSON")]
     pub metadata: Option<String>,
+}
+
+/// See [`Command::Embed`].
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Texts are embedded as they are; the cache embeds the normalised question.
+
+--json: {\"fingerprint\", \"dim\", \"texts\": [{\"text\", \"tokens\", \"tokens_read\",
+\"tokens_unknown\", \"vector\"}, ...]}, without counts if the embedder does not tell them,
+and without vectors if they go to a file.")]
+pub struct Embed {
+    /// The texts; `-` stands for the lines of standard input
+    #[arg(required = true, value_name = "TEXT")]
+    pub texts: Vec<String>,
+    /// Write the vectors to a file, as a float32 array of NumPy with a row a text
+    #[arg(long, value_name = "FILE")]
+    pub npy: Option<PathBuf>,
 }
 
 /// See [`Command::Explain`].

@@ -4,11 +4,14 @@
 //! | embedder | feature | runs where | needs |
 //! |---|---|---|---|
 //! | [`MiniLm`] | `minilm` (default) | in this process, on the CPU | nothing; the weights are part of the program |
+//! | [`Model`] | `model` (default) | in this process, on the CPU | the folder of a sentence model |
 //! | [`OpenAi`] | `openai` | behind any OpenAI-compatible `/embeddings` API | a URL, a model, often a key |
 //! | [`Precomputed`] | always there | nowhere | the caller passes each vector |
 
 #[cfg(feature = "minilm")]
 pub mod minilm;
+#[cfg(feature = "model")]
+pub mod model;
 #[cfg(feature = "openai")]
 pub mod openai;
 pub(crate) mod pool;
@@ -18,6 +21,8 @@ use std::sync::Arc;
 
 #[cfg(feature = "minilm")]
 pub use minilm::MiniLm;
+#[cfg(feature = "model")]
+pub use model::{Model, ModelOptions};
 #[cfg(feature = "openai")]
 pub use openai::{OpenAi, OpenAiBuilder};
 
@@ -98,6 +103,12 @@ pub trait Embedder: Send + Sync {
         let vectors = self.embed(texts)?;
         Ok(vectors.into_iter().map(Embedding::from).collect())
     }
+
+    /// How many calls at once make it faster; none if it does not matter, as with a service. The
+    /// texts of callers beyond that are gathered, so that one call embeds them all.
+    fn concurrency(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// A vector, and how much of the text it stands for.
@@ -155,6 +166,10 @@ impl<E: Embedder + ?Sized> Embedder for Arc<E> {
     fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
         (**self).read(texts)
     }
+
+    fn concurrency(&self) -> Option<usize> {
+        (**self).concurrency()
+    }
 }
 
 impl<E: Embedder + ?Sized> Embedder for Box<E> {
@@ -172,6 +187,10 @@ impl<E: Embedder + ?Sized> Embedder for Box<E> {
 
     fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
         (**self).read(texts)
+    }
+
+    fn concurrency(&self) -> Option<usize> {
+        (**self).concurrency()
     }
 }
 

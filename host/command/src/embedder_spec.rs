@@ -24,7 +24,8 @@ pub enum EmbedderSpec {
     Vectors { fingerprint: String, dim: u32 },
 }
 
-const KNOWN: &str = "minilm, model:DIR[,OPTION=VALUE...], openai:BASE_URL,MODEL[,DIM], vectors:FINGERPRINT,DIM";
+const KNOWN: &str =
+    "minilm, model:DIR[,OPTION=VALUE...], openai:BASE_URL,MODEL[,DIM], vectors:FINGERPRINT,DIM";
 
 impl EmbedderSpec {
     /// The embedder of the option, else of $MNEME_EMBEDDER, else `minilm`.
@@ -198,7 +199,10 @@ mod tests {
         };
         let good = [
             ("minilm", EmbedderSpec::MiniLm { threads: None }),
-            ("minilm:threads=2", EmbedderSpec::MiniLm { threads: Some(2) }),
+            (
+                "minilm:threads=2",
+                EmbedderSpec::MiniLm { threads: Some(2) },
+            ),
             ("model:some/dir", model("some/dir", |_| {})),
             ("model:a,b=c", model("a,b=c", |_| {})),
             (

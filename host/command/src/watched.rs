@@ -53,6 +53,10 @@ impl Embedder for Watched {
         Ok(embeddings.map(|embedding| embedding.vector).collect())
     }
 
+    fn concurrency(&self) -> Option<usize> {
+        self.inner.concurrency()
+    }
+
     fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
         if let ([text], Some((last, embedding))) = (texts, &self.seen().last)
             && text == last

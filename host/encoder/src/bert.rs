@@ -1,6 +1,5 @@
 //! The graph of BERT and its kin, for weights that come without one.
 
-use std::ops::Range;
 use std::path::Path;
 
 use rten_onnx::onnx::DataType;
@@ -104,7 +103,9 @@ pub(crate) fn graph(
         bytes,
     };
     builder.build()?;
-    let finished = builder.graph.finish("input_ids", "last_hidden_state", config.hidden_size);
+    let finished = builder
+        .graph
+        .finish("input_ids", "last_hidden_state", config.hidden_size);
     let (graph, data) = finished.map_err(|error| Error::invalid(path, error))?;
     let mut files = vec![(Graph::DATA, Data::Owned(data))];
     files.extend(bytes.map(|bytes| (FILE, Data::Static(bytes))));
@@ -128,7 +129,9 @@ impl Builder<'_> {
         let layer = (4 * dim).saturating_add(2 * wide).saturating_mul(dim);
         let places = self.config.max_position_embeddings.saturating_mul(dim);
         // Sizes may lie. More room is then made as it is filled.
-        let all = layer.saturating_mul(self.config.num_hidden_layers).saturating_add(places);
+        let all = layer
+            .saturating_mul(self.config.num_hidden_layers)
+            .saturating_add(places);
         self.graph.reserve(all.min(MOST_RESERVED));
         let mut hidden = self.embeddings()?;
         for layer in 0..self.config.num_hidden_layers {
@@ -143,7 +146,8 @@ impl Builder<'_> {
             let inner = self.graph.operator("Add", &[&inner, &attended], vec![]);
             hidden = self.normalized(&inner, &name("output.LayerNorm"))?;
         }
-        self.graph.named("Identity", &[&hidden], vec![], "last_hidden_state");
+        self.graph
+            .named("Identity", &[&hidden], vec![], "last_hidden_state");
         Ok(())
     }
 
@@ -153,11 +157,15 @@ impl Builder<'_> {
         let words = self.words()?;
         let first = self.config.first_position();
         let places = self.config.max_position_embeddings;
-        let positions = self.weights.values("embeddings.position_embeddings.weight", &[places, dim])?;
+        let positions = self
+            .weights
+            .values("embeddings.position_embeddings.weight", &[places, dim])?;
         let kinds = self.config.type_vocab_size;
         let kind = match kinds {
             0 => vec![0.0; dim],
-            _ => self.weights.values("embeddings.token_type_embeddings.weight", &[kinds, dim])?,
+            _ => self
+                .weights
+                .values("embeddings.token_type_embeddings.weight", &[kinds, dim])?,
         };
         // All tokens are of the first kind.
         let sums = positions.iter().zip(kind.iter().take(dim).cycle());
@@ -168,11 +176,15 @@ impl Builder<'_> {
         });
         let shape = self.graph.operator("Shape", &["input_ids"], vec![]);
         let one = self.graph.integers(&[1]);
-        let tokens = self.graph.operator("Gather", &[&shape, &one], vec![("axis", Attribute::Int(0))]);
+        let tokens =
+            self.graph
+                .operator("Gather", &[&shape, &one], vec![("axis", Attribute::Int(0))]);
         let from = self.graph.integers(&[first as i64]);
         let to = self.graph.operator("Add", &[&tokens, &from], vec![]);
         let axis = self.graph.integers(&[0]);
-        let positions = self.graph.operator("Slice", &[&positions, &from, &to, &axis], vec![]);
+        let positions = self
+            .graph
+            .operator("Slice", &[&positions, &from, &to, &axis], vec![]);
         let sum = self.graph.operator("Add", &[&words, &positions], vec![]);
         self.normalized(&sum, "embeddings.LayerNorm")
     }
@@ -187,28 +199,46 @@ impl Builder<'_> {
                     *place = word.to_le_bytes();
                 }
             });
-            return Ok(self.graph.operator("Gather", &[&words, "input_ids"], vec![]));
+            return Ok(self
+                .graph
+                .operator("Gather", &[&words, "input_ids"], vec![]));
         };
         // Most words are never asked for, so they stay packed.
         let (nibbles, scales) = self.weights.packed(name, &[count, dim])?;
         let offset = nibbles.as_ptr() as usize - bytes.as_ptr() as usize;
         let shape = [count, dim / 2];
-        let nibbles = self.graph.external(&shape, DataType::UINT8, FILE, offset, nibbles.len());
-        let scales = self.graph.raw(&[count, dim / GROUP], DataType::FLOAT16, scales);
-        let nibbles = self.graph.operator("Gather", &[&nibbles, "input_ids"], vec![]);
-        let scales = self.graph.operator("Gather", &[&scales, "input_ids"], vec![]);
+        let nibbles = self
+            .graph
+            .external(&shape, DataType::UINT8, FILE, offset, nibbles.len());
+        let scales = self
+            .graph
+            .raw(&[count, dim / GROUP], DataType::FLOAT16, scales);
+        let nibbles = self
+            .graph
+            .operator("Gather", &[&nibbles, "input_ids"], vec![]);
+        let scales = self
+            .graph
+            .operator("Gather", &[&scales, "input_ids"], vec![]);
         let to = |code| vec![("to", Attribute::Int(code))];
-        let bytes = self.graph.operator("Cast", &[&nibbles], to(DataType::INT32.0.into()));
+        let bytes = self
+            .graph
+            .operator("Cast", &[&nibbles], to(DataType::INT32.0.into()));
         let (sixteen, eight) = (self.graph.integer(16), self.graph.integer(8));
         let last = self.graph.integers(&[-1]);
         let low = self.graph.operator("Mod", &[&bytes, &sixteen], vec![]);
         let high = self.graph.operator("Div", &[&bytes, &sixteen], vec![]);
         let low = self.graph.operator("Unsqueeze", &[&low, &last], vec![]);
         let high = self.graph.operator("Unsqueeze", &[&high, &last], vec![]);
-        let both = self.graph.operator("Concat", &[&low, &high], vec![("axis", Attribute::Int(-1))]);
+        let both =
+            self.graph
+                .operator("Concat", &[&low, &high], vec![("axis", Attribute::Int(-1))]);
         let both = self.graph.operator("Sub", &[&both, &eight], vec![]);
-        let both = self.graph.operator("Cast", &[&both], to(DataType::FLOAT.0.into()));
-        let groups = self.graph.integers(&[0, -1, (dim / GROUP) as i64, GROUP as i64]);
+        let both = self
+            .graph
+            .operator("Cast", &[&both], to(DataType::FLOAT.0.into()));
+        let groups = self
+            .graph
+            .integers(&[0, -1, (dim / GROUP) as i64, GROUP as i64]);
         let both = self.graph.operator("Reshape", &[&both, &groups], vec![]);
         let scales = self.graph.operator("Unsqueeze", &[&scales, &last], vec![]);
         let words = self.graph.operator("Mul", &[&both, &scales], vec![]);
@@ -220,38 +250,34 @@ impl Builder<'_> {
     fn attention(&mut self, hidden: &str, name: &str) -> Result<Value, Error> {
         let (dim, heads) = (self.config.hidden_size, self.config.num_attention_heads);
         let head = dim / heads;
-        let mut parts = Vec::new();
-        let mut bias = vec![0.0; dim * 3];
-        for (part, which) in ["query", "key", "value"].into_iter().enumerate() {
-            parts.push(self.weights.tensor_of(&format!("{name}.{which}.weight"), &[dim, dim])?);
-            let shift = self.weights.values(&format!("{name}.{which}.bias"), &[dim])?;
-            for (at, shift) in shift.chunks(head).enumerate() {
-                let column = (at * 3 + part) * head;
-                bias[column..column + head].copy_from_slice(shift);
-            }
-        }
-        // One product for all three: head by head, the query's columns, the key's, the value's.
-        let matrix = self.graph.matrix(&[dim, dim * 3], |places| {
-            for (part, weights) in parts.iter().enumerate() {
-                for at in 0..heads {
-                    let column = (at * 3 + part) * head;
-                    transpose(weights, at * head..(at + 1) * head, dim, &mut places[column..], dim * 3);
-                }
-            }
-        });
-        let bias = self.graph.numbers(&bias);
-        let packed = self.graph.operator("MatMul", &[hidden, &matrix], vec![]);
-        let packed = self.graph.operator("Add", &[&packed, &bias], vec![]);
-        let shape = self.graph.integers(&[0, 0, heads as i64, 3, head as i64]);
-        let packed = self.graph.operator("Reshape", &[&packed, &shape], vec![]);
-        let heads = vec![("num_heads", Attribute::Int(heads as i64))];
-        Ok(self.graph.operator("MultiHeadAttention", &[&packed], heads))
+        let split = self.graph.integers(&[0, 0, heads as i64, head as i64]);
+        let mut part = |which: &str, order: [i64; 4]| -> Result<Value, Error> {
+            let values = self.linear(hidden, &format!("{name}.{which}"), dim, dim)?;
+            let values = self.graph.operator("Reshape", &[&values, &split], vec![]);
+            let order = vec![("perm", Attribute::Ints(order.to_vec()))];
+            Ok(self.graph.operator("Transpose", &[&values], order))
+        };
+        let query = part("query", [0, 2, 1, 3])?;
+        let key = part("key", [0, 2, 3, 1])?;
+        let value = part("value", [0, 2, 1, 3])?;
+        let scale = self.graph.numbers(&[1.0 / (head as f32).sqrt()]);
+        let scores = self.graph.operator("MatMul", &[&query, &key], vec![]);
+        let scores = self.graph.operator("Mul", &[&scores, &scale], vec![]);
+        let axis = vec![("axis", Attribute::Int(-1))];
+        let shares = self.graph.operator("Softmax", &[&scores], axis);
+        let taken = self.graph.operator("MatMul", &[&shares, &value], vec![]);
+        let order = vec![("perm", Attribute::Ints(vec![0, 2, 1, 3]))];
+        let taken = self.graph.operator("Transpose", &[&taken], order);
+        let whole = self.graph.integers(&[0, 0, dim as i64]);
+        Ok(self.graph.operator("Reshape", &[&taken, &whole], vec![]))
     }
 
     fn linear(&mut self, input: &str, name: &str, from: usize, to: usize) -> Result<Value, Error> {
-        let weights = self.weights.tensor_of(&format!("{name}.weight"), &[to, from])?;
+        let weights = self
+            .weights
+            .tensor_of(&format!("{name}.weight"), &[to, from])?;
         let matrix = self.graph.matrix(&[from, to], |places| {
-            transpose(&weights, 0..to, from, places, to);
+            transpose(&weights, from, places, to);
         });
         let bias = self.weights.values(&format!("{name}.bias"), &[to])?;
         let bias = self.graph.numbers(&bias);
@@ -268,26 +294,22 @@ impl Builder<'_> {
             ("axis", Attribute::Int(-1)),
             ("epsilon", Attribute::Float(self.config.layer_norm_eps)),
         ];
-        Ok(self.graph.operator("LayerNormalization", &[input, &scale, &shift], attributes))
+        Ok(self
+            .graph
+            .operator("LayerNormalization", &[input, &scale, &shift], attributes))
     }
 }
 
-/// Makes some rows of `width` values the columns of a matrix whose rows have `stride`.
-fn transpose(
-    weights: &Tensor<'_>,
-    rows: Range<usize>,
-    width: usize,
-    columns: &mut [[u8; 4]],
-    stride: usize,
-) {
+/// Makes `rows` rows of `width` values the columns of a matrix.
+fn transpose(weights: &Tensor<'_>, width: usize, columns: &mut [[u8; 4]], rows: usize) {
     // As many rows at a time as a line of the processor's cache has values.
     const LINE: usize = 16;
     let mut values = Vec::new();
-    for (block, from) in rows.clone().step_by(LINE).enumerate() {
-        let count = LINE.min(rows.end - from);
+    for from in (0..rows).step_by(LINE) {
+        let count = LINE.min(rows - from);
         weights.read(from * width, count * width, &mut values);
         for at in 0..width {
-            let places = &mut columns[at * stride + block * LINE..];
+            let places = &mut columns[at * rows + from..];
             for (place, row) in places.iter_mut().zip(values.chunks_exact(width)) {
                 *place = row[at].to_le_bytes();
             }

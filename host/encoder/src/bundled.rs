@@ -144,15 +144,54 @@ mod tests {
         assert_eq!((cut.dim(), vector.len()), (64, 64));
         assert!(cut.fingerprint().ends_with(";dim=64"));
         for (options, name) in [
-            (Options { dim: Some(385), ..Options::default() }, "dim"),
-            (Options { dim: Some(0), ..Options::default() }, "dim"),
-            (Options { threads: Some(0), ..Options::default() }, "threads"),
-            (Options { max_tokens: Some(9), ..Options::default() }, "max"),
-            (Options { prompt: Some(String::new()), ..Options::default() }, "prompt"),
-            (Options { file: Some("x".into()), ..Options::default() }, "file"),
+            (
+                Options {
+                    dim: Some(385),
+                    ..Options::default()
+                },
+                "dim",
+            ),
+            (
+                Options {
+                    dim: Some(0),
+                    ..Options::default()
+                },
+                "dim",
+            ),
+            (
+                Options {
+                    threads: Some(0),
+                    ..Options::default()
+                },
+                "threads",
+            ),
+            (
+                Options {
+                    max_tokens: Some(9),
+                    ..Options::default()
+                },
+                "max",
+            ),
+            (
+                Options {
+                    prompt: Some(String::new()),
+                    ..Options::default()
+                },
+                "prompt",
+            ),
+            (
+                Options {
+                    file: Some("x".into()),
+                    ..Options::default()
+                },
+                "file",
+            ),
         ] {
             let error = Model::bundled(options).unwrap_err();
-            assert!(matches!(&error, Error::Option { option, .. } if *option == name), "{error}");
+            assert!(
+                matches!(&error, Error::Option { option, .. } if *option == name),
+                "{error}"
+            );
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueView};
+use rten::{
+    DataType, Model, ModelOptions, NodeId, NodeInfo, OpRegistry, RunOptions, ThreadPool, Value,
+    ValueOrView, ValueType, ValueView, op_registry,
+};
 use rten_tensor::Layout;
 
 use crate::error::{Error, guarded};
@@ -56,11 +59,14 @@ impl Engine {
     /// Loads a model. `path` is what errors name.
     pub fn load(path: &Path, source: Source<'_>, threads: usize) -> Result<Self, Error> {
         let load = || {
-            let mut options = ModelOptions::with_all_ops();
-            options.prepack_weights(true);
+            let prepacked = |mut options: ModelOptions| {
+                options.prepack_weights(true);
+                options
+            };
             match source {
-                Source::File(file) => options.load_file(file),
+                Source::File(file) => prepacked(ModelOptions::with_all_ops()).load_file(file),
                 Source::Graph { graph, data } => {
+                    let mut options = prepacked(ModelOptions::with_ops(operators()));
                     for (name, data) in data {
                         match data {
                             Data::Owned(data) => options.external_data(name, data),
@@ -76,13 +82,18 @@ impl Engine {
             .map_err(|error| {
                 Error::invalid(
                     path,
-                    format!("cannot be loaded: {error}; get it again, or export it with another opset"),
+                    format!(
+                        "cannot be loaded: {error}; get it again, or export it with another opset"
+                    ),
                 )
             })?;
         let mut inputs = Vec::new();
         for &id in model.input_ids() {
             let info = model.node_info(id);
-            let name = info.as_ref().and_then(|info| info.name()).unwrap_or_default();
+            let name = info
+                .as_ref()
+                .and_then(|info| info.name())
+                .unwrap_or_default();
             let input = match name {
                 "input_ids" => Input::Ids,
                 "attention_mask" => Input::Mask,
@@ -162,17 +173,52 @@ impl Engine {
     }
 }
 
-/// The vectors of the tokens, else that of the text, else the first output.
+/// The vectors of the tokens, else that of the text: by name, else by shape.
 fn output(model: &Model) -> Option<NodeId> {
-    let ids = model.output_ids();
-    let named = |name: &str| {
-        ids.iter().copied().find(|&id| {
-            let info = model.node_info(id);
-            info.and_then(|info| info.name().map(|known| known == name)) == Some(true)
+    let outputs: Vec<_> = model
+        .output_ids()
+        .iter()
+        .filter_map(|&id| model.node_info(id).map(|info| (id, info)))
+        .collect();
+    let find = |is_it: &dyn Fn(&NodeInfo<'_>) -> bool| {
+        let found = outputs.iter().find(|(_, info)| is_it(info));
+        found.map(|(id, _)| *id)
+    };
+    let named = |name: &'static str| find(&|info| info.name() == Some(name));
+    let shaped = |rank| {
+        find(&|info| {
+            info.dtype() == Some(ValueType::Tensor(DataType::Float))
+                && info.shape().is_some_and(|shape| shape.len() == rank)
         })
     };
-    ["last_hidden_state", "token_embeddings", "sentence_embedding"]
-        .into_iter()
-        .find_map(named)
-        .or_else(|| ids.first().copied())
+    named("last_hidden_state")
+        .or_else(|| named("token_embeddings"))
+        .or_else(|| named("sentence_embedding"))
+        .or_else(|| shaped(3))
+        .or_else(|| shaped(2))
+        .or_else(|| outputs.first().map(|(id, _)| *id))
+}
+
+/// The operators of the graphs that are built here, so that a program that opens no others has no others.
+fn operators() -> OpRegistry {
+    op_registry!(
+        Add,
+        Cast,
+        Concat,
+        Div,
+        Gather,
+        Gelu,
+        Identity,
+        LayerNormalization,
+        MatMul,
+        Mod,
+        Mul,
+        Reshape,
+        Shape,
+        Slice,
+        Softmax,
+        Sub,
+        Transpose,
+        Unsqueeze
+    )
 }

@@ -40,7 +40,9 @@ pub enum Error {
         message: String,
     },
     /// A text has nothing to encode.
-    #[error("text {at} of {of} is blank and has no meaning to embed; ask a question that has words")]
+    #[error(
+        "text {at} of {of} is blank and has no meaning to embed; ask a question that has words"
+    )]
     Blank {
         /// Its place, from 1.
         at: usize,

@@ -116,7 +116,8 @@ impl Folder {
         let sizes: Sizes = optional(&config)?.unwrap_or_default();
         let sentences: Sentences =
             optional(&dir.join("sentence_bert_config.json"))?.unwrap_or_default();
-        let limits: TokenizerConfig = optional(&dir.join("tokenizer_config.json"))?.unwrap_or_default();
+        let limits: TokenizerConfig =
+            optional(&dir.join("tokenizer_config.json"))?.unwrap_or_default();
         let prompts: Prompts =
             optional(&dir.join("config_sentence_transformers.json"))?.unwrap_or_default();
         let prompt = prompt(dir, prompts, wishes.prompt)?;
@@ -129,21 +130,30 @@ impl Folder {
             }
             _ => 0,
         };
-        let places = sizes.max_position_embeddings.map(|places| places.saturating_sub(first));
+        let places = sizes
+            .max_position_embeddings
+            .map(|places| places.saturating_sub(first));
         // Some tokenizers say 10^30 where they have no limit.
         let tokens = limits.model_max_length.filter(|length| *length < 1e6);
-        let most = [sentences.max_seq_length, tokens.map(|length| length as usize)];
+        let most = [
+            sentences.max_seq_length,
+            tokens.map(|length| length as usize),
+        ];
         let most = most.into_iter().flatten().min();
         let max_tokens = wishes.max_tokens.or(most);
         let max_tokens = match (max_tokens, places) {
             (Some(tokens), Some(places)) if tokens > places && wishes.max_tokens.is_some() => {
                 return Err(Error::Option {
                     option: "max",
-                    message: format!("the model has places for {places} tokens; ask for at most as many"),
+                    message: format!(
+                        "the model has places for {places} tokens; ask for at most as many"
+                    ),
                 });
             }
             (Some(tokens), Some(places)) => tokens.min(places),
-            (tokens, places) => tokens.or(places.map(|places| places.min(MAX_TOKENS))).unwrap_or(MAX_TOKENS),
+            (tokens, places) => tokens
+                .or(places.map(|places| places.min(MAX_TOKENS)))
+                .unwrap_or(MAX_TOKENS),
         };
         Ok(Self {
             weights,
@@ -185,7 +195,10 @@ fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
     let bytes = read(path, false)?;
     let value = serde_json::from_slice(&bytes);
     value.map(Some).map_err(|error| {
-        Error::invalid(path, format!("is not what a model has there: {error}; get it again"))
+        Error::invalid(
+            path,
+            format!("is not what a model has there: {error}; get it again"),
+        )
     })
 }
 
@@ -196,16 +209,26 @@ fn weights(dir: &Path, file: Option<&str>) -> Result<PathBuf, Error> {
             .components()
             .all(|part| matches!(part, std::path::Component::Normal(_)));
         if !inside || !path.is_file() {
-            return Err(Error::missing(&path, "is no file of the folder; name one that is"));
+            return Err(Error::missing(
+                &path,
+                "is no file of the folder; name one that is",
+            ));
         }
         return Ok(path);
     }
-    if let Some(found) = WEIGHTS.iter().map(|name| dir.join(name)).find(|path| path.is_file()) {
+    if let Some(found) = WEIGHTS
+        .iter()
+        .map(|name| dir.join(name))
+        .find(|path| path.is_file())
+    {
         return Ok(found);
     }
     let with = |extension: &str| -> Vec<PathBuf> {
         let folders = [dir.to_owned(), dir.join("onnx")];
-        let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
+        let entries = folders
+            .iter()
+            .filter_map(|folder| fs::read_dir(folder).ok())
+            .flatten();
         let mut paths: Vec<PathBuf> = entries
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
             .filter(|path| path.extension().is_some_and(|known| known == extension))
@@ -215,7 +238,10 @@ fn weights(dir: &Path, file: Option<&str>) -> Result<PathBuf, Error> {
     };
     let names = |paths: &[PathBuf]| -> String {
         let names = paths.iter().filter_map(|path| path.strip_prefix(dir).ok());
-        names.map(|name| name.display().to_string()).collect::<Vec<_>>().join(", ")
+        names
+            .map(|name| name.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let found = with("onnx");
     if let [only] = &found[..] {
@@ -227,7 +253,10 @@ fn weights(dir: &Path, file: Option<&str>) -> Result<PathBuf, Error> {
             message: format!("which model is meant? There are {}", names(&found)),
         });
     }
-    let pickled: Vec<PathBuf> = PICKLED.iter().flat_map(|extension| with(extension)).collect();
+    let pickled: Vec<PathBuf> = PICKLED
+        .iter()
+        .flat_map(|extension| with(extension))
+        .collect();
     if !pickled.is_empty() {
         return Err(Error::unsupported(
             dir,
@@ -276,7 +305,9 @@ fn pooling(dir: &Path, has_prompt: bool) -> Result<Pooling, Error> {
             other => {
                 return Err(Error::unsupported(
                     &path,
-                    format!("has a module {other:?}; those known are Transformer, Pooling and Normalize"),
+                    format!(
+                        "has a module {other:?}; those known are Transformer, Pooling and Normalize"
+                    ),
                 ));
             }
         }
@@ -307,7 +338,9 @@ fn pooling(dir: &Path, has_prompt: bool) -> Result<Pooling, Error> {
         (config.pooling_mode_max_tokens, Pooling::Max),
         (config.pooling_mode_lasttoken, Pooling::Last),
     ];
-    let mut asked = modes.into_iter().filter_map(|(is_asked, mode)| is_asked.then_some(mode));
+    let mut asked = modes
+        .into_iter()
+        .filter_map(|(is_asked, mode)| is_asked.then_some(mode));
     match (asked.next(), asked.next()) {
         (Some(only), None) => Ok(only),
         (None, _) => Ok(Pooling::Mean),
@@ -359,5 +392,8 @@ fn is_data(path: &Path) -> bool {
 
 /// A digest in hexadecimal digits.
 pub(crate) fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -4,14 +4,12 @@ use std::cell::RefCell;
 
 use rten_onnx::onnx::{
     AttributeProto, AttributeType, DataLocation, DataType, Dimension, GraphProto, ModelProto,
-    NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto,
-    TypeProtoTensor, ValueInfoProto,
+    NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto,
+    TypeProto, TypeProtoTensor, ValueInfoProto,
 };
 
 /// The standard operators, with Gelu.
 const OPSET: i64 = 20;
-/// Where fused operators are from.
-const CONTRIB: &str = "com.microsoft";
 
 /// A name of a value.
 pub(crate) type Value = String;
@@ -28,6 +26,7 @@ pub(crate) struct Graph {
 /// An attribute of an operator.
 pub(crate) enum Attribute {
     Int(i64),
+    Ints(Vec<i64>),
     Float(f32),
 }
 
@@ -41,17 +40,27 @@ impl Graph {
     }
 
     /// Adds an operator.
-    pub fn operator(&mut self, kind: &str, inputs: &[&str], attributes: Vec<(&str, Attribute)>) -> Value {
+    pub fn operator(
+        &mut self,
+        kind: &str,
+        inputs: &[&str],
+        attributes: Vec<(&str, Attribute)>,
+    ) -> Value {
         let output = self.name();
         self.named(kind, inputs, attributes, &output);
         output
     }
 
     /// Adds an operator whose output has a given name.
-    pub fn named(&mut self, kind: &str, inputs: &[&str], attributes: Vec<(&str, Attribute)>, output: &str) {
-        let domain = (kind == "MultiHeadAttention").then(|| CONTRIB.to_owned());
+    pub fn named(
+        &mut self,
+        kind: &str,
+        inputs: &[&str],
+        attributes: Vec<(&str, Attribute)>,
+        output: &str,
+    ) {
         self.nodes.push(NodeProto {
-            domain,
+            domain: None,
             name: Some(output.to_owned()),
             input: inputs.iter().map(|&name| name.to_owned()).collect(),
             output: vec![output.to_owned()],
@@ -69,7 +78,9 @@ impl Graph {
 
     /// Adds one whole number of 32 bits.
     pub fn integer(&mut self, value: i32) -> Value {
-        self.constant(&[], DataType::INT32, |tensor| tensor.int32_data = vec![value])
+        self.constant(&[], DataType::INT32, |tensor| {
+            tensor.int32_data = vec![value]
+        })
     }
 
     /// Adds a few numbers.
@@ -123,7 +134,12 @@ impl Graph {
         })
     }
 
-    fn constant(&mut self, shape: &[usize], dtype: DataType, fill: impl FnOnce(&mut TensorProto)) -> Value {
+    fn constant(
+        &mut self,
+        shape: &[usize],
+        dtype: DataType,
+        fill: impl FnOnce(&mut TensorProto),
+    ) -> Value {
         let name = self.name();
         let mut tensor = TensorProto {
             dims: shape.iter().map(|&size| size as i64).collect(),
@@ -138,7 +154,12 @@ impl Graph {
 
     /// The model, and its weights. It takes whole numbers of shape texts x tokens, and returns
     /// vectors of `dim` numbers.
-    pub fn finish(self, input: &str, output: &str, dim: usize) -> Result<(Vec<u8>, Vec<u8>), String> {
+    pub fn finish(
+        self,
+        input: &str,
+        output: &str,
+        dim: usize,
+    ) -> Result<(Vec<u8>, Vec<u8>), String> {
         let free = |name: &str| Dimension {
             dim_value: None,
             dim_param: Some(name.to_owned()),
@@ -158,20 +179,23 @@ impl Graph {
             dim_value: Some(dim as i64),
             dim_param: None,
         };
-        let opset = |domain: &str, version| OperatorSetIdProto {
-            domain: Some(domain.to_owned()),
-            version: Some(version),
-        };
         let model = ModelProto {
             ir_version: Some(9),
             graph: Some(GraphProto {
                 node: self.nodes,
                 initializer: self.constants,
-                input: vec![info(input, DataType::INT64, vec![texts.clone(), tokens.clone()])],
+                input: vec![info(
+                    input,
+                    DataType::INT64,
+                    vec![texts.clone(), tokens.clone()],
+                )],
                 output: vec![info(output, DataType::FLOAT, vec![texts, tokens, values])],
                 value_info: Vec::new(),
             }),
-            opset_import: vec![opset("", OPSET), opset(CONTRIB, 1)],
+            opset_import: vec![OperatorSetIdProto {
+                domain: Some(String::new()),
+                version: Some(OPSET),
+            }],
             ..ModelProto::default()
         };
         let graph = model.write_buf().map_err(|error| error.to_string())?;
@@ -188,6 +212,10 @@ fn attribute((name, value): (&str, Attribute)) -> AttributeProto {
         Attribute::Int(value) => {
             attribute.i = Some(value);
             attribute.r#type = Some(AttributeType::INT);
+        }
+        Attribute::Ints(values) => {
+            attribute.ints = values;
+            attribute.r#type = Some(AttributeType::INTS);
         }
         Attribute::Float(value) => {
             attribute.f = Some(value);

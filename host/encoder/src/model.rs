@@ -109,7 +109,14 @@ impl Model {
         } else {
             Engine::load(path, Source::File(path), threads)?
         };
-        let shared = Shared::tried(path, engine, tokenization, folder.pooling, options.dim, last)?;
+        let shared = Shared::tried(
+            path,
+            engine,
+            tokenization,
+            folder.pooling,
+            options.dim,
+            last,
+        )?;
         let all = [
             &digest,
             &tokenizer,
@@ -180,7 +187,10 @@ impl Shared {
         last: u32,
     ) -> Result<Self, Error> {
         let refuse = |error: &dyn std::fmt::Display, what: &str| {
-            Error::invalid(path, format!("{what}: {error}; get the files of one sentence model"))
+            Error::invalid(
+                path,
+                format!("{what}: {error}; get the files of one sentence model"),
+            )
         };
         let run = |ids: &[i32], what: &str| {
             engine.run(ids, 1).map_err(|error| match error {
@@ -243,13 +253,19 @@ impl Shared {
         for group in order.chunk_by(|&a, &b| tokens[a].ids.len() == tokens[b].ids.len()) {
             let length = tokens[group[0]].ids.len();
             for part in group.chunks((MOST_TOKENS / length).max(1)) {
-                let ids: Vec<i32> = part.iter().flat_map(|&at| &tokens[at].ids).copied().collect();
+                let ids: Vec<i32> = part
+                    .iter()
+                    .flat_map(|&at| &tokens[at].ids)
+                    .copied()
+                    .collect();
                 let output = self.engine.run(&ids, part.len())?;
                 let each = output.values.chunks_exact(output.rows * output.dim);
                 for (&at, values) in part.iter().zip(each) {
                     let pooled = self.pooling.pool(values, output.dim);
                     let vector = unit(pooled, self.dim).ok_or_else(|| {
-                        Error::Engine("it gives a vector that is not finite, or all zero".to_owned())
+                        Error::Engine(
+                            "it gives a vector that is not finite, or all zero".to_owned(),
+                        )
                     })?;
                     encoded[at] = Some(Encoded {
                         vector,

@@ -86,6 +86,9 @@ mod tests {
         assert_eq!(unit(vec![f32::NAN, 1.0], 2), None);
         assert_eq!(unit(vec![f32::INFINITY, 1.0], 2), None);
         let long = unit(vec![f32::MAX; 384], 384).unwrap();
-        assert!(long.iter().all(|value| (value - 1.0 / 384f32.sqrt()).abs() < 1e-6));
+        assert!(
+            long.iter()
+                .all(|value| (value - 1.0 / 384f32.sqrt()).abs() < 1e-6)
+        );
     }
 }

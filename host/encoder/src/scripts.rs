@@ -90,7 +90,15 @@ mod tests {
             .chain(digits)
             .collect();
         let scripts = Scripts::of(tokens.iter().map(String::as_str));
-        for known in ["word", "crème brûlée", "12,5 %", "", "?", "naïve 🙂", "密码"] {
+        for known in [
+            "word",
+            "crème brûlée",
+            "12,5 %",
+            "",
+            "?",
+            "naïve 🙂",
+            "密码",
+        ] {
             assert!(!scripts.are_strange_to(known), "{known}");
         }
         for strange in ["λόγος", "пароль", "パスワード", "a α"] {

@@ -161,7 +161,8 @@ impl Tokenization {
         let read = count(&kept);
         let rest = encoding.get_overflowing().iter();
         let rest: usize = rest.map(|part| count(&own(part))).sum();
-        let unknown = (0..kept.len()).filter(|&at| kept[at] && self.is_unknown(&input, &encoding, at));
+        let unknown =
+            (0..kept.len()).filter(|&at| kept[at] && self.is_unknown(&input, &encoding, at));
         Ok(Tokens {
             ids: encoding.get_ids().iter().map(|&id| id as i32).collect(),
             // What was cut before counts as a token a byte.

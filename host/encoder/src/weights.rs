@@ -23,7 +23,10 @@ impl<'a> Weights<'a> {
     /// Reads the table of a file.
     pub fn parse(path: &'a Path, bytes: &'a [u8]) -> Result<Self, Error> {
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| {
-            Error::invalid(path, format!("is no safetensors file: {error}; get it again"))
+            Error::invalid(
+                path,
+                format!("is no safetensors file: {error}; get it again"),
+            )
         })?;
         // Models with a task on top keep those of the encoder apart.
         let prefix = ["", "bert.", "roberta.", "model."]
@@ -45,7 +48,9 @@ impl<'a> Weights<'a> {
         self.tensors.tensor(&name).map_err(|_| {
             Error::invalid(
                 self.path,
-                format!("has no weights {name:?}; it is of another kind of model, export that to ONNX"),
+                format!(
+                    "has no weights {name:?}; it is of another kind of model, export that to ONNX"
+                ),
             )
         })
     }
@@ -53,7 +58,9 @@ impl<'a> Weights<'a> {
     /// The bytes of a tensor of this shape.
     fn bytes(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<TensorView<'_>, Error> {
         let tensor = self.tensor(name)?;
-        if tensor.dtype() != dtype || tensor.shape().iter().product::<usize>() != shape.iter().product::<usize>() {
+        if tensor.dtype() != dtype
+            || tensor.shape().iter().product::<usize>() != shape.iter().product::<usize>()
+        {
             return Err(self.wrong(name, &tensor, shape));
         }
         Ok(tensor)
@@ -98,7 +105,9 @@ impl<'a> Weights<'a> {
 
     /// Whether weights have four bits.
     pub fn is_packed(&self, name: &str) -> bool {
-        self.tensors.tensor(&format!("{}{name}.q4", self.prefix)).is_ok()
+        self.tensors
+            .tensor(&format!("{}{name}.q4", self.prefix))
+            .is_ok()
     }
 
     /// Weights of four bits, two a byte, the low one first and 8 more than it means; and the scales
@@ -126,7 +135,11 @@ impl Tensor<'_> {
         values.clear();
         match self {
             Self::F32(all) => {
-                values.extend(all[from..from + count].iter().map(|value| f32::from_le_bytes(*value)));
+                values.extend(
+                    all[from..from + count]
+                        .iter()
+                        .map(|value| f32::from_le_bytes(*value)),
+                );
             }
             Self::F16(all) => {
                 let part = all[from..from + count].iter();

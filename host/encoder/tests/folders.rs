@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const WORDS: [&str; 13] = [
-    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "how", "do", "i", "reset", "my", "password", "a", "trial", "zulu",
+    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "how", "do", "i", "reset", "my", "password", "a", "trial",
+    "zulu",
 ];
 const DIM: usize = 8;
 const PLACES: usize = 16;
@@ -32,7 +33,10 @@ impl Folder {
     fn bert() -> Self {
         let folder = Self::new();
         folder.json("config.json", &config());
-        folder.write("model.safetensors", &bert_weights(&mut fastrand::Rng::with_seed(7)));
+        folder.write(
+            "model.safetensors",
+            &bert_weights(&mut fastrand::Rng::with_seed(7)),
+        );
         folder
     }
 
@@ -112,9 +116,18 @@ fn config() -> Value {
 
 fn bert_weights(random: &mut fastrand::Rng) -> Vec<u8> {
     let mut shapes: Vec<(String, Vec<usize>)> = vec![
-        ("embeddings.word_embeddings.weight".into(), vec![WORDS.len(), DIM]),
-        ("embeddings.position_embeddings.weight".into(), vec![PLACES, DIM]),
-        ("embeddings.token_type_embeddings.weight".into(), vec![2, DIM]),
+        (
+            "embeddings.word_embeddings.weight".into(),
+            vec![WORDS.len(), DIM],
+        ),
+        (
+            "embeddings.position_embeddings.weight".into(),
+            vec![PLACES, DIM],
+        ),
+        (
+            "embeddings.token_type_embeddings.weight".into(),
+            vec![2, DIM],
+        ),
     ];
     let norm = |name: &str, shapes: &mut Vec<(String, Vec<usize>)>| {
         shapes.push((format!("{name}.weight"), vec![DIM]));
@@ -141,7 +154,9 @@ fn bert_weights(random: &mut fastrand::Rng) -> Vec<u8> {
         .into_iter()
         .map(|(name, shape)| {
             let count: usize = shape.iter().product();
-            let values = (0..count).flat_map(|_| (random.f32() - 0.5).to_le_bytes()).collect();
+            let values = (0..count)
+                .flat_map(|_| (random.f32() - 0.5).to_le_bytes())
+                .collect();
             (name, shape, values)
         })
         .collect();
@@ -206,32 +221,61 @@ fn vectors_are_those_of_the_table_pooled_as_the_folder_says() {
     let folder = Folder::onnx();
     let row = |token: usize| (0..DIM).map(move |at| ((token * DIM + at) as f32).sin());
     let unit = |values: Vec<f32>| {
-        let length = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        let length = values
+            .iter()
+            .map(|v| f64::from(*v).powi(2))
+            .sum::<f64>()
+            .sqrt();
         let values = values.into_iter();
-        values.map(|v| (f64::from(v) / length) as f32).collect::<Vec<f32>>()
+        values
+            .map(|v| (f64::from(v) / length) as f32)
+            .collect::<Vec<f32>>()
     };
     let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
     // [CLS] reset my [SEP]
     let tokens = [2, 7, 8, 3];
-    let sum = |at: usize| tokens.iter().map(|&token| row(token).nth(at).unwrap()).sum::<f32>();
+    let sum = |at: usize| {
+        tokens
+            .iter()
+            .map(|&token| row(token).nth(at).unwrap())
+            .sum::<f32>()
+    };
     let greatest = |at: usize| {
         let values = tokens.iter().map(|&token| row(token).nth(at).unwrap());
         values.fold(f32::MIN, f32::max)
     };
     let expected = [
         (json!({}), unit((0..DIM).map(sum).collect())),
-        (json!({"pooling_mode_mean_tokens": true}), unit((0..DIM).map(sum).collect())),
-        (json!({"pooling_mode_cls_token": true}), unit(row(2).collect())),
-        (json!({"pooling_mode_lasttoken": true}), unit(row(3).collect())),
-        (json!({"pooling_mode_max_tokens": true}), unit((0..DIM).map(greatest).collect())),
+        (
+            json!({"pooling_mode_mean_tokens": true}),
+            unit((0..DIM).map(sum).collect()),
+        ),
+        (
+            json!({"pooling_mode_cls_token": true}),
+            unit(row(2).collect()),
+        ),
+        (
+            json!({"pooling_mode_lasttoken": true}),
+            unit(row(3).collect()),
+        ),
+        (
+            json!({"pooling_mode_max_tokens": true}),
+            unit((0..DIM).map(greatest).collect()),
+        ),
     ];
     let mut fingerprints = std::collections::BTreeSet::new();
     for (pooling, vector) in &expected {
         folder.json("1_Pooling/config.json", pooling);
         let model = folder.open().unwrap();
         let encoded = &model.encode(&["reset my"]).unwrap()[0];
-        assert!(close(&encoded.vector, vector), "{pooling}: {encoded:?} {vector:?}");
-        assert_eq!((encoded.tokens, encoded.tokens_read, encoded.tokens_unknown), (2, 2, 0));
+        assert!(
+            close(&encoded.vector, vector),
+            "{pooling}: {encoded:?} {vector:?}"
+        );
+        assert_eq!(
+            (encoded.tokens, encoded.tokens_read, encoded.tokens_unknown),
+            (2, 2, 0)
+        );
         fingerprints.insert(model.fingerprint().to_owned());
     }
     assert_eq!(fingerprints.len(), 4);
@@ -283,7 +327,9 @@ fn the_same_bits_alone_in_a_batch_and_with_any_number_of_threads() {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let expected = folder.open().unwrap().encode(&texts).unwrap();
     for threads in [1, 2, 5] {
-        let model = folder.with(|options| options.threads = Some(threads)).unwrap();
+        let model = folder
+            .with(|options| options.threads = Some(threads))
+            .unwrap();
         assert_eq!(model.threads(), threads);
         assert_eq!(model.encode(&texts).unwrap(), expected);
         for (text, alone) in texts.iter().zip(&expected) {
@@ -295,7 +341,10 @@ fn the_same_bits_alone_in_a_batch_and_with_any_number_of_threads() {
 #[test]
 fn callers_at_the_same_time_get_their_own() {
     let model = Folder::bert().open().unwrap();
-    let expected: Vec<_> = WORDS[4..].iter().map(|word| model.encode(&[word]).unwrap()).collect();
+    let expected: Vec<_> = WORDS[4..]
+        .iter()
+        .map(|word| model.encode(&[word]).unwrap())
+        .collect();
     std::thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
@@ -312,7 +361,10 @@ fn the_fingerprint_is_of_the_content() {
     let (one, two) = (Folder::bert(), Folder::bert());
     let fingerprint = one.open().unwrap().fingerprint().to_owned();
     assert_eq!(two.open().unwrap().fingerprint(), fingerprint);
-    two.write("model.safetensors", &bert_weights(&mut fastrand::Rng::with_seed(8)));
+    two.write(
+        "model.safetensors",
+        &bert_weights(&mut fastrand::Rng::with_seed(8)),
+    );
     assert_ne!(two.open().unwrap().fingerprint(), fingerprint);
     let changed = Folder::bert();
     let mut other = tokenizer();
@@ -334,16 +386,25 @@ fn prompts_are_written_before_each_text() {
     );
     let prompted = folder.open().unwrap();
     let encoded = &prompted.encode(&["i reset"]).unwrap()[0];
-    assert_eq!(encoded.vector, plain.encode(&["how do i reset"]).unwrap()[0].vector);
+    assert_eq!(
+        encoded.vector,
+        plain.encode(&["how do i reset"]).unwrap()[0].vector
+    );
     assert_eq!((encoded.tokens, encoded.tokens_read), (2, 2));
-    let passage = folder.with(|options| options.prompt = Some("passage".into())).unwrap();
+    let passage = folder
+        .with(|options| options.prompt = Some("passage".into()))
+        .unwrap();
     assert_eq!(
         passage.encode(&["i"]).unwrap()[0].vector,
         plain.encode(&["reset i"]).unwrap()[0].vector
     );
-    let none = folder.with(|options| options.prompt = Some(String::new())).unwrap();
+    let none = folder
+        .with(|options| options.prompt = Some(String::new()))
+        .unwrap();
     assert_eq!(none.encode(&["i"]).unwrap(), plain.encode(&["i"]).unwrap());
-    let error = folder.with(|options| options.prompt = Some("document".into())).unwrap_err();
+    let error = folder
+        .with(|options| options.prompt = Some("document".into()))
+        .unwrap_err();
     assert!(error.to_string().contains("[passage, query]"), "{error}");
 }
 
@@ -372,10 +433,17 @@ fn a_folder_that_is_no_model_says_what_is_missing() {
     folder.open().unwrap();
     folder.write("onnx/b.onnx", &table().write_buf().unwrap());
     folder.refuses("There are a.onnx, onnx/b.onnx");
-    folder.with(|options| options.file = Some("onnx/b.onnx".into())).unwrap();
+    folder
+        .with(|options| options.file = Some("onnx/b.onnx".into()))
+        .unwrap();
     for outside in ["../x.onnx", "/etc/passwd", "none.onnx", ""] {
-        let error = folder.with(|options| options.file = Some(outside.into())).unwrap_err();
-        assert!(error.to_string().contains("is no file of the folder"), "{outside}: {error}");
+        let error = folder
+            .with(|options| options.file = Some(outside.into()))
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("is no file of the folder"),
+            "{outside}: {error}"
+        );
     }
 }
 
@@ -409,8 +477,14 @@ fn what_is_not_built_is_refused_by_name() {
     folder.refuses("has a module \"Dense\"");
     fs::remove_file(folder.path("modules.json")).unwrap();
     for (pooling, message) in [
-        (json!({"pooling_mode_weightedmean_tokens": true}), "the weighted mean"),
-        (json!({"pooling_mode_cls_token": true, "pooling_mode_max_tokens": true}), "several ways at once"),
+        (
+            json!({"pooling_mode_weightedmean_tokens": true}),
+            "the weighted mean",
+        ),
+        (
+            json!({"pooling_mode_cls_token": true, "pooling_mode_max_tokens": true}),
+            "several ways at once",
+        ),
         (json!("mean"), "is not what a model has there"),
     ] {
         folder.json("1_Pooling/config.json", &pooling);
@@ -437,7 +511,9 @@ fn models_that_encode_no_sentences_are_refused() {
         graph.node[0].input.remove(0);
     });
     folder.refuses("gives no vectors");
-    edit(&folder, |graph| graph.node[0].op_type = Some("Sorcery".into()));
+    edit(&folder, |graph| {
+        graph.node[0].op_type = Some("Sorcery".into())
+    });
     folder.refuses("cannot be loaded");
     // A table that is too small for the tokenizer.
     edit(&folder, |graph| {
@@ -469,13 +545,18 @@ fn external_data_belongs_to_the_model() {
                 value: Some(value.into()),
             };
             let length = (WORDS.len() * DIM * 4).to_string();
-            table.external_data =
-                vec![entry("location", file), entry("offset", "0"), entry("length", &length)];
+            table.external_data = vec![
+                entry("location", file),
+                entry("offset", "0"),
+                entry("length", &length),
+            ];
         });
     };
     let data = |seed: u64| {
         let mut random = fastrand::Rng::with_seed(seed);
-        (0..WORDS.len() * DIM).flat_map(|_| random.f32().to_le_bytes()).collect::<Vec<u8>>()
+        (0..WORDS.len() * DIM)
+            .flat_map(|_| random.f32().to_le_bytes())
+            .collect::<Vec<u8>>()
     };
     outside("model.onnx.data");
     folder.refuses("cannot be loaded");
@@ -496,7 +577,10 @@ fn files_that_are_too_large_are_not_read() {
     let folder = Folder::onnx();
     // A hole in a file takes no place.
     let hole = |name: &str, length: u64| {
-        File::create(folder.path(name)).unwrap().set_len(length).unwrap();
+        File::create(folder.path(name))
+            .unwrap()
+            .set_len(length)
+            .unwrap();
     };
     hole("model.onnx", 5 << 30);
     folder.refuses("has 5368709120 bytes, and at most 4294967296 are read");
@@ -507,7 +591,9 @@ fn files_that_are_too_large_are_not_read() {
 /// Whatever is in the files: a model, or an error with the name of a file.
 #[test]
 fn spoilt_files_end_in_errors() {
-    let seconds = std::env::var("MNEME_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    let seconds = std::env::var("MNEME_FUZZ_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let until = std::time::Instant::now() + std::time::Duration::from_secs(seconds.unwrap_or(5));
     // What libraries say as they give up is of no interest.
     let hook = std::panic::take_hook();
@@ -540,7 +626,10 @@ fn spoilt_files_end_in_errors() {
 /// Spoils a file of a model and opens it.
 fn spoil(random: &mut fastrand::Rng) -> bool {
     let (folder, files) = match random.bool() {
-        true => (Folder::bert(), &["model.safetensors", "config.json", "tokenizer.json"][..]),
+        true => (
+            Folder::bert(),
+            &["model.safetensors", "config.json", "tokenizer.json"][..],
+        ),
         false => (Folder::onnx(), &["model.onnx", "tokenizer.json"][..]),
     };
     let path = folder.path(files[random.usize(..files.len())]);
@@ -580,7 +669,8 @@ fn try_all(model: &Result<Model, Error>, folder: &TempDir) -> bool {
         Err(error) => {
             let message = error.to_string();
             let place = Path::new(folder.path()).display().to_string();
-            let is_named = message.contains(&place) || matches!(error, Error::Engine(_) | Error::Option { .. });
+            let is_named = message.contains(&place)
+                || matches!(error, Error::Engine(_) | Error::Option { .. });
             assert!(is_named, "{message}");
             false
         }

@@ -63,7 +63,8 @@ fn texts(args: &[String]) -> Result<Vec<String>> {
         match arg.as_str() {
             "-" => {
                 for line in io::stdin().lock().lines() {
-                    texts.push(line.context("embed: cannot read standard input as lines of UTF-8")?);
+                    texts
+                        .push(line.context("embed: cannot read standard input as lines of UTF-8")?);
                 }
             }
             text => texts.push(text.to_owned()),
@@ -88,14 +89,14 @@ fn described(text: &str, embedding: &Embedding, with_vector: bool) -> Value {
 
 fn table(texts: &[String], embeddings: &[Embedding]) -> String {
     let mut table = output::table(&["text", "tokens", "read", "unknown", "vector"]);
-    for column in 1..=3 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+    if let Some(vector) = table.column_mut(4) {
+        vector.set_cell_alignment(CellAlignment::Left);
     }
     for (text, embedding) in texts.iter().zip(embeddings) {
         let count = |of: fn(mneme::embedder::Reading) -> u32| {
-            embedding.reading.map_or("-".to_owned(), |reading| of(reading).to_string())
+            embedding
+                .reading
+                .map_or("-".to_owned(), |reading| of(reading).to_string())
         };
         let first = embedding.vector.iter().take(SHOWN);
         let mut vector: Vec<String> = first.map(|value| format!("{value:.4}")).collect();
@@ -122,7 +123,7 @@ fn write(path: &Path, dim: u32, embeddings: &[Embedding]) -> io::Result<()> {
         .writer(&mut file)
         .begin_nd()?;
     for embedding in embeddings {
-        writer.extend(&embedding.vector)?;
+        writer.extend(embedding.vector.iter().copied())?;
     }
     writer.finish()?;
     file.flush()

@@ -154,7 +154,10 @@ mod tests {
     #[test]
     fn english_is_read_and_long_texts_are_cut() {
         let short = reading("how do i reset my password?");
-        assert_eq!((short.tokens, short.tokens_read, short.tokens_unknown), (7, 7, 0));
+        assert_eq!(
+            (short.tokens, short.tokens_read, short.tokens_unknown),
+            (7, 7, 0)
+        );
         let just = reading(&"word ".repeat(126));
         assert_eq!((just.tokens, just.tokens_read), (126, 126));
         let cut = reading(&"word ".repeat(127));

@@ -13,12 +13,13 @@ mod kept;
 mod lookup;
 mod removing;
 mod reporting;
+mod steps;
 mod storing;
 #[cfg(test)]
 mod tests;
 
 use crate::backlog::Backlog;
-use crate::coordination::Follower;
+use crate::coordination::{Follower, REST_FACTOR};
 use crate::counters::Kind;
 use crate::error::{Result, describe, invalid};
 use crate::host::{Host, Now};
@@ -42,12 +43,15 @@ struct Open {
     backlog: Backlog,
     /// None until the first semantic look-up, and after it was dropped.
     index: Option<Index>,
-    /// Rows that the index leaves out because their vectors are not valid embeddings.
-    unindexable: u64,
+    /// The index that is being read from the store.
+    loading: Option<indexing::Loading>,
+    /// How far the index has been written to the store.
+    keeping: Option<kept::Writing>,
     follower: Follower,
     /// The comparison of the index with the store that is under way.
     comparison: Option<following::Comparison>,
     sizes: Sizes,
+    oldest: evicting::Oldest,
     /// All quotas, once they have been read.
     quotas: Option<BTreeMap<String, u64>>,
     max_batch: usize,
@@ -60,9 +64,29 @@ struct Open {
 struct Sizes {
     total: Option<u64>,
     namespaces: BTreeMap<String, u64>,
+    /// Until when they count as true, whatever others write.
+    until: Option<Now>,
 }
 
+/// Counting that took so long is not done again for [`REST_FACTOR`] times as long.
+const LONG_COUNT_MILLIS: u64 = 5;
+
 impl Sizes {
+    /// Records how long counting took.
+    fn counted(&mut self, start: Now, end: Now) {
+        let took_ms = end.since(start);
+        if took_ms >= LONG_COUNT_MILLIS {
+            self.until = Some(end.after(took_ms.saturating_mul(REST_FACTOR)));
+        }
+    }
+
+    /// Others may have written: the counts are to be read again, but not all the time.
+    fn others_wrote(&mut self, now: Now) {
+        if self.until.is_none_or(|until| now >= until) {
+            *self = Sizes::default();
+        }
+    }
+
     fn add(&mut self, namespace: &str, n: u64) {
         self.total = self.total.map(|total| total.saturating_add(n));
         if let Some(count) = self.namespaces.get_mut(namespace) {
@@ -107,8 +131,10 @@ impl<S: Store, H: Host> Cache<S, H> {
             options,
             backlog: Backlog::default(),
             index: None,
-            unindexable: 0,
+            loading: None,
+            keeping: None,
             sizes: Sizes::default(),
+            oldest: evicting::Oldest::default(),
             quotas: None,
             max_batch: (store.capabilities().max_batch as usize).max(1),
             problems: BTreeMap::new(),
@@ -122,19 +148,17 @@ impl<S: Store, H: Host> Cache<S, H> {
             return Ok(());
         };
         let flushed = open.backlog.flush(&self.store, self.host.now());
-        open.keep_index(&self.store);
+        while open.keep_index(&self.store, &self.host).is_under() {}
         self.store.close()?;
         flushed
     }
 
     /// See `cache.flush`.
-    pub fn flush(&mut self) -> Result<()> {
-        let now = self.host.now();
-        let (store, open) = (&self.store, opened(&mut self.open)?);
-        open.backlog.flush(store, now)?;
+    pub fn flush(&mut self) -> Result<bool> {
+        let (store, host, open) = self.parts()?;
+        open.backlog.flush(store, host.now())?;
         open.problems.remove(WRITING_LATER);
-        open.keep_index(store);
-        Ok(())
+        Ok(open.keep_index(store, host).is_under())
     }
 
     /// The open state, beside the store and the host.
@@ -211,19 +235,39 @@ impl Open {
         if entries.is_empty() {
             return;
         }
-        self.follower.wrote();
+        self.wrote();
         for entry in entries {
             self.forget(&entry.namespace, entry.id);
             self.sizes.subtract(&entry.namespace, 1);
         }
     }
 
+    /// This instance has made one call that moved the version counter.
+    fn wrote(&mut self) {
+        self.follower.wrote();
+        if let Some(loading) = &mut self.loading {
+            loading.wrote();
+        }
+    }
+
     /// An entry is gone from the store, deleted by this instance or by another.
     fn forget(&mut self, namespace: &str, id: u64) {
         self.backlog.forget(id);
-        if let Some(index) = &mut self.index {
+        for index in self.indexes() {
             index.remove(namespace, id);
         }
+    }
+
+    /// The index, and the one that is being read, which all writes of this instance change.
+    fn indexes(&mut self) -> impl Iterator<Item = &mut Index> {
+        let loading = self.loading.as_mut().and_then(indexing::Loading::index);
+        self.index.as_mut().into_iter().chain(loading)
+    }
+
+    /// Drops the index, and what is under way with it. It is read again when needed.
+    fn drop_index(&mut self) {
+        self.stop_comparing();
+        (self.index, self.loading, self.keeping) = (None, None, None);
     }
 
     /// Counts entries of `kind`, and reports them as events.
@@ -289,8 +333,8 @@ fn is_expired(created_at: u64, ttl: Option<u64>, now: Now) -> bool {
     ttl.is_some_and(|ttl| now.seconds() >= created_at.saturating_add(ttl))
 }
 
-/// Whether an entry is no answer any more. One of the future is none either if it has a time to
-/// live, which it would outlive by years; but it stays, for it may be this clock that is wrong.
+/// Whether an entry no longer answers. One dated in the future does not answer if it has a TTL,
+/// which it would outlive by years. It is kept, because this clock may be the wrong one.
 fn is_stale(created_at: u64, ttl: Option<u64>, now: Now) -> bool {
     is_expired(created_at, ttl, now) || ttl.is_some() && is_of_the_future(created_at, now)
 }

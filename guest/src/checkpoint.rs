@@ -43,8 +43,8 @@ pub const CHECKSUMS: &str = "checksums.json";
 
 /// The most bytes of `manifest.json`, `state.json` and `checksums.json`.
 pub const MAX_DESCRIPTION_BYTES: u64 = 16 << 20;
-/// The most bytes of a page's rows. They are read line by line.
-pub const MAX_ROWS_BYTES: u64 = 64 << 20;
+/// The most bytes of a page's rows, if entries may not be larger. They are read line by line.
+const MAX_ROWS_BYTES: u64 = 64 << 20;
 /// The most bytes of a page's vectors: one more row than [`PAGE_BYTES`] have.
 pub const MAX_VECTORS_BYTES: u64 = PAGE_BYTES as u64 + 4 * options::MAX_DIM as u64;
 /// A page is written once it has this many bytes.
@@ -54,8 +54,8 @@ pub const ENTRIES_PER_READ: u32 = 64;
 /// The most unknown members that a reader skips.
 pub const MAX_UNKNOWN_MEMBERS: u32 = 1000;
 
-/// The default of `max-expansion`.
-const MAX_EXPANSION: u32 = 200;
+/// The default of `max-expansion`. Where all vectors of 4,096 values are the same, it is about 120.
+const MAX_EXPANSION: u32 = 128;
 
 /// The names of the two members of a page, counted from 1: its vectors and its rows.
 pub fn page_names(page: u32) -> (String, String) {
@@ -142,6 +142,11 @@ impl Limits {
             response: options.max_response_bytes,
             metadata: options.max_metadata_bytes,
         }
+    }
+
+    /// The most bytes of a page's rows: a page is written once it is full, so one more row fits.
+    pub fn rows(&self) -> u64 {
+        MAX_ROWS_BYTES.max(PAGE_BYTES as u64 + self.row() as u64)
     }
 
     /// The most bytes of a row. JSON writes a byte as six at most.

@@ -59,7 +59,7 @@ impl Guest for Component {
         with(Cache::close)
     }
 
-    fn flush() -> Result<()> {
+    fn flush() -> Result<bool> {
         with(Cache::flush)
     }
 
@@ -87,15 +87,15 @@ impl Guest for Component {
         with(|cache| cache.delete(&query, &namespace))
     }
 
-    fn clear() -> Result<u64> {
+    fn clear() -> Result<Step> {
         with(Cache::clear)
     }
 
-    fn clear_namespace(namespace: String) -> Result<u64> {
+    fn clear_namespace(namespace: String) -> Result<Step> {
         with(|cache| cache.clear_namespace(&namespace))
     }
 
-    fn vacuum(namespace: Option<String>, compact: bool) -> Result<Vacuumed> {
+    fn vacuum(namespace: Option<String>, compact: bool) -> Result<Step> {
         with(|cache| cache.vacuum(namespace.as_deref(), compact))
     }
 
@@ -103,7 +103,7 @@ impl Guest for Component {
         with(Cache::compact)
     }
 
-    fn warm_up() -> Result<u64> {
+    fn warm_up() -> Result<Step> {
         with(Cache::warm_up)
     }
 
@@ -119,7 +119,7 @@ impl Guest for Component {
         with(|cache| cache.set_similarity_threshold(threshold))
     }
 
-    fn requantize(dtype: VectorDtype) -> Result<()> {
+    fn requantize(dtype: VectorDtype) -> Result<bool> {
         with(|cache| cache.requantize(dtype))
     }
 

@@ -25,7 +25,7 @@ pub struct Follower {
 }
 
 /// The rest after a comparison is this many times as long as the comparison took.
-const REST_FACTOR: u64 = 10;
+pub const REST_FACTOR: u64 = 10;
 /// A comparison that took less holds up nobody, and no rest follows.
 const SHORT_MILLIS: u64 = 100;
 
@@ -107,12 +107,12 @@ impl Follower {
     pub fn compared_at(&mut self, now: Now) {
         self.compared = now;
     }
+}
 
-    /// Whether an indexed row with this `created-at` may have been replaced invisibly since the
-    /// last comparison.
-    pub fn is_unsettled(&self, created_at: u64) -> bool {
-        created_at.saturating_add(UNSETTLED_SECONDS) >= self.compared.seconds()
-    }
+/// Whether a row with this `created-at` may have been replaced invisibly since it was read or
+/// compared.
+pub fn is_unsettled(created_at: u64, compared: Now) -> bool {
+    created_at.saturating_add(UNSETTLED_SECONDS) >= compared.seconds()
 }
 
 #[cfg(test)]

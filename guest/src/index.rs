@@ -96,6 +96,8 @@ pub struct Index {
     absent_after: Option<u64>,
     /// Rows that have been added, replaced or removed since the index was stored.
     changes: usize,
+    /// Entries that are left out because their vectors are not valid embeddings.
+    pub unindexable: u64,
     /// The shares of the coded rows that heads, and all codes, have not ruled out lately.
     passed: f32,
     compared: f32,
@@ -124,6 +126,7 @@ impl Index {
             unencoded: false,
             absent_after: None,
             changes: 0,
+            unindexable: 0,
             passed: 0.0,
             compared: 0.0,
         }
@@ -414,9 +417,9 @@ impl Index {
         self.changes
     }
 
-    /// Records that the index was stored as it is.
-    pub fn kept(&mut self) {
-        self.changes = 0;
+    /// Records that the index was stored with all but its later changes.
+    pub fn kept(&mut self, changes: usize) {
+        self.changes = self.changes.saturating_sub(changes);
     }
 
     /// Whether all rows have codes of one basis, so that the index can be stored.
@@ -468,13 +471,19 @@ impl Index {
             .unwrap_or(0)
     }
 
-    /// All rows, by ascending id.
-    pub fn stamps(&self) -> Vec<Stamp> {
-        let mut stamps = Vec::with_capacity(self.rows());
+    /// The rows with ids above `after` and up to `up_to`, by ascending id.
+    pub fn stamps(&self, after: u64, up_to: u64) -> Vec<Stamp> {
+        let mut stamps = Vec::new();
         for (namespace, rows) in self.spaces.iter().enumerate() {
-            for block in rows.blocks() {
-                stamps.extend(block.live_rows().map(|row| Stamp {
-                    id: block.ids()[row],
+            for block in rows.blocks_after(after) {
+                let ids = block.ids();
+                if ids.first().is_none_or(|&first| first > up_to) {
+                    break;
+                }
+                let rows = block.live_rows();
+                let rows = rows.filter(|&row| ids[row] > after && ids[row] <= up_to);
+                stamps.extend(rows.map(|row| Stamp {
+                    id: ids[row],
                     stamp: block.stamps()[row],
                     namespace: namespace as u32,
                 }));

@@ -62,7 +62,7 @@ pub mod types {
         CacheStats, ConfidenceRule, Coordination, Counters, Decay, DeepHealth, Embedding,
         Explained, ExplainedOutcome, Explanation, GetRequest, GraphOptions, HealthReport, Hit,
         IndexKind, JudgedEntry, Lookup, NamespaceStats, NormalizedQuery, Options, PutOutcome,
-        PutRequest, Reading, TtlChoice, Vacuumed, ValidatorRule, VectorSource, Verdict,
+        PutRequest, Reading, Step, TtlChoice, ValidatorRule, VectorSource, Verdict,
     };
     pub use crate::bindings::exports::mneme::cache::checkpoint::{
         Compression, DumpOptions, DumpReport, InspectOptions, Layout, LoadOptions, LoadReport,

@@ -18,6 +18,8 @@ use std::rc::Rc;
 #[derive(Clone, Default)]
 pub struct TestHost {
     pub millis: Rc<Cell<u64>>,
+    /// By how much each look at the clock moves it on.
+    pub tick_millis: Rc<Cell<u64>>,
     pub confidence: Rc<Cell<f32>>,
     pub refused: Rc<RefCell<String>>,
     pub events: Rc<RefCell<Vec<Event>>>,
@@ -37,9 +39,10 @@ impl TestHost {
 
 impl Host for TestHost {
     fn now(&self) -> Now {
-        Now {
-            millis: self.millis.get(),
-        }
+        let millis = self.millis.get();
+        self.millis
+            .set(millis.saturating_add(self.tick_millis.get()));
+        Now { millis }
     }
 
     fn confidence(&self, _similarity: f32, _age_seconds: u64, _metadata: &str) -> f32 {

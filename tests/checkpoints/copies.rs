@@ -131,8 +131,8 @@ fn a_copy_killed_at_any_two_steps_goes_on() {
     );
 }
 
-/// A target with entries of its own is refused, wherever that ends: it stays a target, and can be
-/// a source.
+/// A target that already has entries is refused, wherever the copy is killed. It can still be a
+/// target or a source.
 fn a_refused_copy_killed_at_any_step_spoils_neither_store() {
     for n in 1.. {
         let mut source = filled(ENTRIES);

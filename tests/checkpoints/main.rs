@@ -4,6 +4,7 @@ mod chain;
 mod converted;
 mod copies;
 mod ends;
+mod hostile;
 mod limits;
 mod migrations;
 #[cfg(target_os = "linux")]
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         .tests(converted::tests())
         .tests(copies::tests())
         .tests(ends::tests())
+        .tests(hostile::tests())
         .tests(limits::tests())
         .tests(migrations::tests())
         .tests(pictures::tests())

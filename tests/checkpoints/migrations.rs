@@ -1,7 +1,7 @@
 //! One cache copied through every store, and embedded again on the way: memory, SQLite, Redis,
 //! PostgreSQL, DynamoDB, memory. Whatever the backends, what is said in `migration` holds.
 
-use mneme::embedder::EmbedError;
+use mneme::embedder::{EmbedError, Guarded};
 use mneme::migration::{META_KEY, Migration};
 use mneme::store::{Entry, Store};
 use mneme::{
@@ -164,7 +164,8 @@ fn one_cache_is_copied_through_every_store(redis: Redis, postgres: Postgres, dyn
         let again = Migration::new().copy(&mut *source, &mut *open());
         let again = again.unwrap_err().to_string();
         assert!(again.contains("has 150 entries"), "{name}: {again}");
-        let other = Migration::new().reembed(&mut *source, &mut *open(), &Reversed::new(9));
+        let reversed = Guarded::new(Reversed::new(9));
+        let other = Migration::new().reembed(&mut *source, &mut *open(), &reversed);
         assert!(
             matches!(other, Err(Error::EmbedderMismatch { .. })),
             "{name}"
@@ -185,8 +186,9 @@ fn one_cache_is_copied_through_every_store(redis: Redis, postgres: Postgres, dyn
     let mut runs = 0;
     loop {
         runs += 1;
-        let migration = Migration::new().concurrency(1).source_name("dynamodb");
-        match migration.reembed(&mut *source, &mut target, &Reversed::new(1)) {
+        let migration = Migration::new().source_name("dynamodb");
+        let reversed = Guarded::new(Reversed::new(1)).concurrency(1);
+        match migration.reembed(&mut *source, &mut target, &reversed) {
             Ok(report) => {
                 assert_eq!(report.written + report.present, ENTRIES as u64);
                 break;

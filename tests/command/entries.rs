@@ -134,6 +134,66 @@ fn get_in_json() {
 }
 
 #[test]
+fn an_answer_is_stored_for_its_exact_words_only() {
+    let folder = Folder::new();
+    let nobody = "openai:http://127.0.0.1:1/v1,m,3";
+    let put = ["put", "What is it?", "a thing"];
+    let failed = folder.run(nobody, &put, b"");
+    assert_eq!(failed.code, 2, "{failed:?}");
+    assert!(failed.stderr.contains("--exact-only"), "{failed:?}");
+    assert!(!folder.path("mneme.db").exists());
+    let stored = folder.run(nobody, &[&put[..], &["--exact-only"]].concat(), b"");
+    assert_eq!(stored.code, 0, "{stored:?}");
+    let asked = folder.run(nobody, &["get", "what is  IT?"], b"");
+    assert_eq!((asked.code, &*asked.stdout), (0, "a thing\n"), "{asked:?}");
+    let both = [&put[..], &["--exact-only", "--embedding", "[1,0,0]"]].concat();
+    assert_eq!(folder.run(nobody, &both, b"").code, 2);
+    let line = r#"{"query":"and that?","response":"another","exact_only":true}"#;
+    let imported = folder.run(nobody, &["import", "-"], line.as_bytes());
+    assert_eq!(imported.code, 0, "{imported:?}");
+    assert_eq!(folder.run(nobody, &["get", "And that?"], b"").code, 0);
+}
+
+#[test]
+fn what_fails_or_only_reads_creates_no_cache() {
+    let folder = Folder::new();
+    let bad = r#"{"query":"q"}"#.as_bytes();
+    let wrong = r#"{"query":"q","response":"r","embedding":[1]}"#.as_bytes();
+    let commands: &[(&[&str], &[u8])] = &[
+        (&["get", "q"], b""),
+        (&["stats"], b""),
+        (&["put", "q", "r"], b""),
+        (&["put", "q", "r", "--embedding", "[1]"], b""),
+        (&["import", "-"], bad),
+        (&["import", "--keep-going", "-"], bad),
+        (&["import", "--keep-going", "-"], wrong),
+        (&["load", "-"], b"no archive"),
+        (&["run", "--", "false"], b"q"),
+        (&["run", "--", "no-such-program"], b"q"),
+    ];
+    for (args, input) in commands {
+        let done = folder.run(VECTORS, args, input);
+        assert_ne!(done.code, 0, "{args:?}: {done:?}");
+        let left = fs::read_dir(folder.0.path()).unwrap().count();
+        assert_eq!(left, 0, "{args:?}: {done:?}");
+    }
+    // An archive of another embedder, and one that fits.
+    folder.put("q", "r", "[1, 0, 0]");
+    folder.json(&["dump", "a.tar.gz"]);
+    let archive = fs::read(folder.path("a.tar.gz")).unwrap();
+    let load = ["--store", "sqlite:b.db", "load", "-"];
+    let other = folder.run("vectors:other,3", &load, &archive);
+    assert_eq!(other.code, 2, "{other:?}");
+    assert!(!folder.path("b.db").exists());
+    let loaded = folder.run(VECTORS, &load, &archive);
+    assert_eq!(loaded.code, 0, "{loaded:?}");
+    assert_eq!(
+        folder.json(&["--store", "sqlite:b.db", "stats"])["entries"],
+        1
+    );
+}
+
+#[test]
 fn the_store_is_named_by_option_or_environment() {
     let folder = Folder::new();
     let put = ["put", "q", "r", "--embedding", "[1, 0, 0]"];

@@ -8,238 +8,15 @@ mod load;
 mod refusals;
 mod slow;
 mod stopping;
+mod tenants;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
+use mneme_tests::served::{
+    ARCHIVE, JSON, PATIENCE, Server, TOKEN, agent, all_of, put, reply, terminate, until,
+    until_it_listens_no_more,
+};
 use serde_json::{Value, json};
-use ureq::Agent;
-use ureq::http::Response;
 
-use crate::{Folder, VECTORS};
-
-/// How long what must happen is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-const TOKEN: &str = "a-token-that-nobody-guesses";
-
-/// A server on a cache of three-dimensional vectors.
-struct Server {
-    child: Child,
-    url: String,
-    agent: Agent,
-    token: Option<&'static str>,
-}
-
-/// What a request brought.
-#[derive(Debug)]
-struct Reply {
-    status: u16,
-    json: Value,
-}
-
-impl Server {
-    fn start(folder: &Folder, args: &[&str]) -> Self {
-        Self::with(folder, args, None)
-    }
-
-    fn with(folder: &Folder, args: &[&str], token: Option<&'static str>) -> Self {
-        let command = Command::new(env!("CARGO_BIN_EXE_mneme"));
-        Self::run(command, folder, args, token)
-    }
-
-    /// Starts a server by a command that runs `mneme` with the arguments that are added.
-    fn run(
-        mut command: Command,
-        folder: &Folder,
-        args: &[&str],
-        token: Option<&'static str>,
-    ) -> Self {
-        if command.get_envs().all(|(name, _)| name != "MNEME_EMBEDDER") {
-            command.env("MNEME_EMBEDDER", VECTORS);
-        }
-        command
-            .current_dir(folder.0.path())
-            .env_remove("MNEME_STORE")
-            .env_remove("MNEME_TOKEN")
-            .env("TMPDIR", folder.0.path())
-            .args(["--json", "serve", "--listen", "127.0.0.1:0"])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        if let Some(token) = token {
-            command.env("MNEME_TOKEN", token);
-        }
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        let stdout = child.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        let told: Value = serde_json::from_str(&line).unwrap();
-        Self {
-            child,
-            url: told["listening"].as_str().unwrap().to_owned(),
-            agent: agent(),
-            token,
-        }
-    }
-
-    /// A connection that nothing is sent on yet.
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream
-    }
-
-    /// A connection on which this was sent.
-    fn say(&self, text: &str) -> TcpStream {
-        let mut stream = self.connect();
-        stream.write_all(text.as_bytes()).unwrap();
-        stream
-    }
-
-    fn load(&self, query: &str, archive: &[u8]) -> Reply {
-        let request = self
-            .request("POST", &format!("/v1/load{query}"))
-            .header("content-type", "application/octet-stream");
-        reply(self.agent.run(request.body(archive.to_vec()).unwrap()))
-    }
-
-    fn dump(&self, query: &str) -> Vec<u8> {
-        let request = self
-            .request("GET", &format!("/v1/dump{query}"))
-            .body(())
-            .unwrap();
-        let response = self.agent.run(request).unwrap();
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["mneme-consistent"], "true");
-        let mut bytes = Vec::new();
-        let mut body = response.into_body().into_reader();
-        body.read_to_end(&mut bytes).unwrap();
-        bytes
-    }
-
-    fn port(&self) -> &str {
-        self.url.rsplit_once(':').unwrap().1
-    }
-
-    fn request(&self, method: &str, path: &str) -> ureq::http::request::Builder {
-        let request = ureq::http::Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.url));
-        match self.token {
-            Some(token) => request.header("authorization", format!("Bearer {token}")),
-            None => request,
-        }
-    }
-
-    fn post(&self, path: &str, body: &Value) -> Reply {
-        let request = self
-            .request("POST", path)
-            .header("content-type", "application/json");
-        reply(self.agent.run(request.body(body.to_string()).unwrap()))
-    }
-
-    fn ask(&self, method: &str, path: &str) -> Reply {
-        reply(self.agent.run(self.request(method, path).body(()).unwrap()))
-    }
-
-    fn text(&self, path: &str) -> String {
-        let mut response = self.agent.run(self.request("GET", path).body(()).unwrap());
-        let response = response.as_mut().unwrap();
-        assert_eq!(response.status(), 200);
-        response.body_mut().read_to_string().unwrap()
-    }
-
-    /// The status of a request without a body.
-    fn ask_bare(&self, method: &str, path: &str) -> u16 {
-        let request = self.request(method, path).body(()).unwrap();
-        self.agent.run(request).unwrap().status().as_u16()
-    }
-
-    /// Asks it to end, and waits until it has.
-    fn stop(self) -> bool {
-        terminate(&self.child);
-        self.ended() == Some(0)
-    }
-
-    /// The exit code, once it has ended.
-    fn ended(mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn terminate(child: &Child) {
-    let sent = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
-        .status();
-    assert!(sent.unwrap().success());
-}
-
-/// Waits until it is so.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// All that comes until the server closes the connection.
-fn all_of(stream: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    match stream.read_to_end(&mut bytes) {
-        Ok(_) => {}
-        // What it had not read is lost.
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
-        Err(error) => panic!("the server did not close the connection: {error}"),
-    }
-    String::from_utf8(bytes).unwrap()
-}
-
-fn agent() -> Agent {
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .proxy(None)
-        .build()
-        .into()
-}
-
-fn reply(response: Result<Response<ureq::Body>, ureq::Error>) -> Reply {
-    let mut response = response.unwrap();
-    let text = response.body_mut().read_to_string().unwrap();
-    Reply {
-        status: response.status().as_u16(),
-        json: serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}")),
-    }
-}
-
-impl Reply {
-    /// A success.
-    fn ok(self) -> Value {
-        assert_eq!(self.status, 200, "{self:?}");
-        self.json
-    }
-
-    /// The kind of error.
-    fn refused(&self, status: u16) -> &str {
-        assert_eq!(self.status, status, "{self:?}");
-        assert!(!self.json["error"]["message"].as_str().unwrap().is_empty());
-        self.json["error"]["kind"].as_str().unwrap()
-    }
-}
-
-fn put(query: &str, vector: [f32; 3]) -> Value {
-    json!({"query": query, "response": format!("answer to {query}"), "embedding": vector})
-}
+use crate::Folder;
 
 #[test]
 fn everything_that_a_cache_does() {
@@ -247,7 +24,10 @@ fn everything_that_a_cache_does() {
     let server = Server::start(&folder, &["--threshold", "0.9", "--ttl", "600"]);
     let mut first = put("What is it?", [1.0, 0.0, 0.0]);
     first["metadata"] = json!({"model": "small"});
-    assert_eq!(server.post("/v1/put", &first).ok(), json!({"id": 1}));
+    assert_eq!(
+        server.post("/v1/put", &first).ok(),
+        json!({"id": 1, "exact_only": false})
+    );
     let hit = server
         .post("/v1/get", &json!({"query": " WHAT is it?"}))
         .ok();

@@ -3,8 +3,8 @@
 use mneme::embedder::{EmbedError, Embedder};
 use mneme::observe::{Availability, Observer};
 use mneme::{
-    AsyncSemanticCache, Computed, Error, GetRequest, Lookup, MemoryStore, MissReason, Origin,
-    PutRequest, SemanticCache, Ttl,
+    AsyncSemanticCache, Computed, Error, GetRequest, Layer, Lookup, MemoryStore, MissReason,
+    Origin, PutRequest, SemanticCache, Ttl,
 };
 use mneme_tests::embedders::{By, Words, words};
 use mneme_tests::unless_it_hangs;
@@ -21,6 +21,7 @@ mneme_tests::tests![
     questions_in_scripts_that_the_encoder_does_not_know_are_not_the_same,
     what_the_validator_refuses_is_not_kept,
     a_computation_says_how_long_and_with_what_it_is_kept,
+    a_bypassed_computation_is_kept_with_a_vector_made_before,
     many_threads_are_served_in_turn,
 ];
 
@@ -78,6 +79,41 @@ fn exact_hits_go_on_while_every_embedding_hangs() {
             }
         });
     });
+}
+
+/// Others who ask the same wait while it is computed and kept, so nothing is embedded then.
+fn a_bypassed_computation_is_kept_with_a_vector_made_before() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let note = |order: &Mutex<Vec<&str>>, what| order.lock().unwrap().push(what);
+    let embedded = Arc::clone(&order);
+    let cache = SemanticCache::builder()
+        .store(MemoryStore::new())
+        .embedder(By(move |texts: &[&str]| {
+            note(&embedded, "embedded");
+            Ok(texts.iter().map(|text| words(text)).collect())
+        }))
+        .open()
+        .unwrap();
+    let ask = |query: &str| GetRequest::new(query).bypass(true);
+    let compute = || {
+        note(&order, "computed");
+        Ok::<_, Error>("there")
+    };
+    let answer = cache.get_or_compute(ask("Where is it?"), compute).unwrap();
+    assert!(matches!(answer.origin, Origin::Computed(Ok(1))));
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let front = AsyncSemanticCache::new(cache.clone());
+    let computed = front.get_or_compute(ask("And when?"), async { compute() });
+    let answer = runtime.unwrap().block_on(computed).unwrap();
+    assert!(matches!(answer.origin, Origin::Computed(Ok(2))));
+    assert_eq!(
+        *order.lock().unwrap(),
+        ["embedded", "computed", "embedded", "computed"]
+    );
+    for query in ["it? where is", "when? and"] {
+        let hit = cache.get(query).unwrap().hit().unwrap();
+        assert_eq!((hit.layer, &*hit.response), (Layer::Semantic, "there"));
+    }
 }
 
 /// What an observer was told of the embedder.
@@ -309,7 +345,7 @@ fn a_computation_says_how_long_and_with_what_it_is_kept() {
     assert_eq!(hit.metadata, r#"{"model":"small"}"#);
     clock.advance(Duration::from_secs(60));
     assert!(!cache.get("question").unwrap().is_hit());
-    // Metadata that are no object are not stored, and the answer is not lost.
+    // Metadata that is not an object is not stored, and the answer is not lost.
     let bad = || Ok::<_, Error>(Computed::new("answer").metadata("[]"));
     let answer = cache.get_or_compute("question", bad).unwrap();
     assert_eq!(answer.response, "answer");

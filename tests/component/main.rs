@@ -1,5 +1,5 @@
 //! The component, through the Rust library: what it asks of a host, what it finds, what it
-//! refuses.
+//! refuses, whom it keeps apart.
 
 mod bad_input;
 mod embedding;
@@ -7,11 +7,16 @@ mod index;
 mod normalization;
 mod round_trips;
 mod sandbox;
+mod tenants;
 
+use mneme_tests::dynamodb::run_with_credentials;
 use mneme_tests::suite::Suite;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(end) = run_with_credentials() {
+        return end;
+    }
     Suite::new()
         .tests(bad_input::tests())
         .tests(embedding::tests())
@@ -19,5 +24,6 @@ fn main() -> ExitCode {
         .tests(normalization::tests())
         .tests(round_trips::tests())
         .tests(sandbox::tests())
+        .tests(tenants::tests())
         .run()
 }

@@ -44,7 +44,8 @@ fn count_round_trips(proxy: &Proxy, url: &str, write: u64) {
         let (trips, ids) = proxy.count(put);
         assert_eq!(ids.len(), 1_000);
         // The server begins to answer a long request before it has all of it.
-        assert!(trips <= write + 2, "1,000 puts in a batch: {trips}");
+        // In four steps, between which others are served.
+        assert!(trips <= 4 * write + 2, "1,000 puts in a batch: {trips}");
     }
     filler.close().unwrap();
 

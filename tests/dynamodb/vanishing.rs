@@ -1,29 +1,18 @@
 //! The DynamoDB store when its data is gone, or another cache's is in its place, while it is open.
 
 use mneme::DynamoDbStore;
-use mneme::store::{ImportMode, Result, Store, StoreError};
+use mneme::store::Store;
 use mneme_tests::dynamodb_wire::{call, items};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, put};
 use mneme_tests::servers::dynamodb::DynamoDb;
+use mneme_tests::vanishing::{is_gone, refuses_writes};
 use serde_json::json;
-use std::fmt::Debug;
 use std::sync::Arc;
 
 mneme_tests::tests![
     a_table_that_was_created_again_takes_no_writes_until_the_store_is_opened_again,
     a_table_that_was_emptied_takes_no_writes,
 ];
-
-/// Fails unless the error says that the data is gone.
-#[track_caller]
-fn is_gone<T: Debug>(outcome: Result<T>) {
-    match outcome {
-        Err(StoreError::Corrupt(text)) => {
-            assert!(text.contains("the data of this cache is gone"), "{text}");
-        }
-        other => panic!("{other:?}"),
-    }
-}
 
 fn opened(server: &DynamoDb, table: &str) -> DynamoDbStore {
     let mut store = DynamoDbStore::from_url(&server.url(table))
@@ -34,15 +23,8 @@ fn opened(server: &DynamoDb, table: &str) -> DynamoDbStore {
 }
 
 fn refuses_everything(store: &mut DynamoDbStore) {
-    is_gone(store.insert(vec![entry("a", 2)]));
-    is_gone(store.read_version_counter());
-    is_gone(store.set_namespace_quota("a", Some(1)));
-    is_gone(store.replace_meta("k", None, Some("v")));
-    is_gone(store.write_blob("b", vec![1]));
-    is_gone(store.delete_blobs(&["b".to_owned()]));
-    is_gone(store.begin_import(ImportMode::Merge));
+    refuses_writes(store);
     is_gone(store.list_meta());
-    assert!(!store.integrity_check().unwrap());
 }
 
 fn a_table_that_was_created_again_takes_no_writes_until_the_store_is_opened_again(

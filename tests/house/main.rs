@@ -166,3 +166,42 @@ fn no_test_is_marked_where_a_mark_has_no_effect() {
     }
     assert!(looked_at > 40, "{looked_at}");
 }
+
+/// The statements in a source file that make tables and indexes, with single spaces.
+fn statements(file: &str) -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = std::fs::read_to_string(root.join(file)).unwrap();
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices("CREATE ") {
+        // A statement is a string by itself, and none of them has an escaped character.
+        let quote = text[..at].chars().next_back().unwrap();
+        if !['"', '\'', '`'].contains(&quote) {
+            continue;
+        }
+        let statement = text[at..].split(quote).next().unwrap();
+        let words: Vec<_> = statement.split_whitespace().collect();
+        if words.len() > 2 {
+            found.insert(words.join(" ").replace("IF NOT EXISTS ", ""));
+        }
+    }
+    found
+}
+
+/// A SQLite file belongs to both hosts, and each refuses statements that it does not know.
+#[test]
+fn both_hosts_know_the_same_tables_of_sqlite() {
+    let rust = statements("host/stores/sqlite/src/schema.rs");
+    let javascript = statements("host/js/src/stores/sql/schema.ts");
+    let names = |of: &BTreeSet<String>| -> BTreeSet<String> {
+        let third = |one: &String| one.split([' ', '(']).nth(2).unwrap().to_owned();
+        of.iter().map(third).collect()
+    };
+    assert!(names(&rust).contains("entries") && names(&rust).contains("idx_entries_expiry"));
+    assert_eq!(names(&javascript), names(&rust));
+    assert_eq!(javascript, rust);
+    assert_eq!(
+        rust.len(),
+        names(&rust).len(),
+        "one statement a name: {rust:?}"
+    );
+}

@@ -1,10 +1,10 @@
 //! The Postgres store when its data is gone, or another cache's is in its place, while it is open.
 
 use mneme::PostgresStore;
-use mneme::store::{ImportMode, Result, Store, StoreError, Touch};
+use mneme::store::{ImportMode, Store, StoreError, Touch};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, ids, put};
 use mneme_tests::servers::postgres::Postgres;
-use std::fmt::Debug;
+use mneme_tests::vanishing::refuses_changes;
 use std::sync::Arc;
 
 mneme_tests::tests![
@@ -13,38 +13,6 @@ mneme_tests::tests![
     dropped_tables_are_told,
     a_role_that_only_reads_opens_and_answers,
 ];
-
-/// Fails unless the error says that the data is gone.
-#[track_caller]
-fn is_gone<T: Debug>(outcome: Result<T>) {
-    match outcome {
-        Err(StoreError::Corrupt(text)) => assert!(
-            text.starts_with("Postgres store ") && text.contains("the data of this cache is gone"),
-            "{text}"
-        ),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn refuses_everything(store: &mut PostgresStore) {
-    is_gone(store.insert(vec![entry("a", 2)]));
-    is_gone(store.read_version_counter());
-    is_gone(store.delete_by_id(1));
-    is_gone(store.clear_namespace(None));
-    is_gone(store.set_namespace_quota("a", Some(1)));
-    is_gone(store.set_namespace_quota("a", None));
-    is_gone(store.replace_meta("k", None, Some("v")));
-    is_gone(store.replace_meta("k", None, None));
-    is_gone(store.write_blob("b", vec![1]));
-    is_gone(store.delete_blobs(&["b".to_owned()]));
-    is_gone(store.begin_import(ImportMode::Merge));
-    is_gone(store.update_access(&[Touch {
-        id: 1,
-        hits: 1,
-        last_accessed_at: 5,
-    }]));
-    assert!(!store.integrity_check().unwrap());
-}
 
 fn opened(server: &Postgres, schema: &str) -> PostgresStore {
     let mut store = server.named_store(schema);
@@ -70,7 +38,7 @@ fn tables_that_were_emptied_take_no_writes_until_the_store_is_opened_again(serve
     }
     let outcome = store.commit_import(&[], &[]);
     assert!(outcome.is_err(), "{outcome:?}");
-    refuses_everything(&mut store);
+    refuses_changes(&mut store);
     for table in TABLES {
         let rows = server.sql(&format!("SELECT count(*) FROM emptied.{table}"));
         assert_eq!(rows, "0", "{table}");
@@ -88,7 +56,7 @@ fn another_cache_in_its_place_is_left_alone(server: Arc<Postgres>) {
     let mut other = opened(&server, "replaced");
     put(&mut other, entry("a", 1));
     let version = other.read_version_counter().unwrap();
-    refuses_everything(&mut store);
+    refuses_changes(&mut store);
     assert_eq!(ids(&mut other), [1]);
     assert_eq!(other.read_version_counter().unwrap(), version);
     store.open(FINGERPRINT, DIM).unwrap();

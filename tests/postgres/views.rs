@@ -153,9 +153,9 @@ fn a_lost_connection_never_shows_later_data(server: Arc<Postgres>) {
         );
         assert_eq!(ended, "1");
     };
-    for begin_anew in [false, true] {
+    for begin_again in [false, true] {
         assert!(store.begin_view().unwrap());
-        put(&mut other, entry("a", 2 + u64::from(begin_anew)));
+        put(&mut other, entry("a", 2 + u64::from(begin_again)));
         end_session();
         for _ in 0..3 {
             match store.count(None) {
@@ -172,7 +172,7 @@ fn a_lost_connection_never_shows_later_data(server: Arc<Postgres>) {
             store.integrity_check(),
             Err(StoreError::Backend(_))
         ));
-        match begin_anew {
+        match begin_again {
             true => assert!(store.begin_view().unwrap()),
             false => store.end_view().unwrap(),
         }

@@ -1,4 +1,4 @@
-//! Several processes on one server: two writers and three readers for half a minute, with
+//! Several processes on one server: two writers and three readers, for thousands of puts, with
 //! the server left alone, and with the server killed and restarted in the middle.
 
 use mneme::store::{self, Store, StoreError};
@@ -9,7 +9,7 @@ use mneme_tests::servers::postgres::{PASSWORD, Postgres};
 use mneme_tests::servers::redis::Redis;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 mneme_tests::tests![
@@ -25,7 +25,11 @@ const WRITERS: u64 = 2;
 const READERS: u64 = 3;
 /// Keys of each writer's own namespace, which it puts and deletes in turn.
 const KEYS: u64 = 40;
-const HALF_A_MINUTE: Duration = Duration::from_secs(30);
+/// How often a test meddles, and how many puts are acknowledged before each time.
+const ROUNDS: u64 = 6;
+const PUTS: u64 = 800;
+/// How long a round may take on a machine that is busy.
+const LONGEST: Duration = Duration::from_secs(60);
 /// Both writers add to the number under this meta key.
 const TALLY: &str = "tally";
 
@@ -244,9 +248,9 @@ impl Acknowledged {
     }
 }
 
-/// Runs writers and readers on a store while `meddle` does what it does, for half a minute.
+/// Runs writers and readers on a store while `meddle` does what it does, again and again.
 fn work_together(url: &str, outage: bool, mut meddle: impl FnMut()) {
-    let start = Instant::now();
+    let puts = AtomicU64::new(0);
     let child =
         |test: &str, n: u64| Running::named(test, &[("URL", url), ("NAME", &n.to_string())]);
     let mut writers: Vec<Running> = (0..WRITERS).map(|n| child("child_writes", n)).collect();
@@ -260,13 +264,17 @@ fn work_together(url: &str, outage: bool, mut meddle: impl FnMut()) {
                     let mut acknowledged = Acknowledged::default();
                     while let Some(line) = writer.line() {
                         acknowledged.note(&line);
+                        puts.fetch_add(u64::from(line.starts_with("put ")), Ordering::Relaxed);
                     }
                     acknowledged
                 })
             })
             .collect();
-        while start.elapsed() < HALF_A_MINUTE {
-            std::thread::sleep(HALF_A_MINUTE / 6);
+        for round in 1..=ROUNDS {
+            let start = Instant::now();
+            while puts.load(Ordering::Relaxed) < round * PUTS && start.elapsed() < LONGEST {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             meddle();
         }
         // A closed pipe tells them as well as a line.

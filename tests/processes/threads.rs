@@ -1,14 +1,18 @@
 //! Many threads, and many tasks, on one cache.
 
 use mneme::{
-    AsyncSemanticCache, Error, GetRequest, MemoryStore, Origin, PutRequest, SemanticCache,
+    AsyncSemanticCache, Clock, Error, GetRequest, MemoryStore, Origin, PutRequest, SemanticCache,
     SqliteStore,
 };
 use mneme_tests::embedders::{Gated, Words, axis};
 use mneme_tests::unless_it_hangs;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex, OnceLock};
+use std::thread::ThreadId;
+use std::time::Duration;
 
 mneme_tests::tests![
     eight_threads_get_their_own_answers,
@@ -21,6 +25,8 @@ mneme_tests::tests![
     a_failed_computation_is_not_shared_and_not_kept,
     a_call_from_inside_a_call_fails_instead_of_waiting_for_itself,
     the_runtime_goes_on_while_the_embedder_is_slow,
+    #[cfg(target_os = "linux")]
+    no_caller_is_passed_over,
 ];
 
 fn cache(embedder: impl mneme::Embedder + 'static) -> SemanticCache {
@@ -359,5 +365,106 @@ fn a_call_from_inside_a_call_fails_instead_of_waiting_for_itself() {
                 "{outcome:?}"
             );
         }
+    });
+}
+
+/// A clock that stands still. It holds up calls while somebody has the gate, and notes how many
+/// calls of the greedy thread had ended when a thread was first served.
+#[derive(Clone, Default)]
+struct Noting {
+    gate: Arc<Mutex<()>>,
+    ended: Arc<AtomicUsize>,
+    served: Arc<Mutex<HashMap<ThreadId, usize>>>,
+}
+
+impl Clock for Noting {
+    fn now(&self) -> Duration {
+        let ended = self.ended.load(Ordering::SeqCst);
+        let thread = std::thread::current().id();
+        self.served.lock().unwrap().entry(thread).or_insert(ended);
+        drop(self.gate.lock().unwrap());
+        Duration::from_secs(1000)
+    }
+}
+
+/// Whether a thread of this process waits, and how often it has given up its processor.
+#[cfg(target_os = "linux")]
+fn sleep_of(thread: &str) -> (bool, String) {
+    let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap();
+    let line = |name: &str| {
+        let found = status.lines().find_map(|line| line.strip_prefix(name));
+        found.unwrap().trim().to_owned()
+    };
+    (
+        line("State:").starts_with('S'),
+        line("voluntary_ctxt_switches:"),
+    )
+}
+
+#[cfg(target_os = "linux")]
+fn no_caller_is_passed_over() {
+    unless_it_hangs(|| {
+        let noting = Noting::default();
+        let cache = SemanticCache::builder()
+            .store(MemoryStore::new())
+            .embedder(Words)
+            .clock(noting.clone())
+            .open()
+            .unwrap();
+        cache.put(PutRequest::new("question", "answer")).unwrap();
+        let shut = noting.gate.lock().unwrap();
+        let all_served = AtomicUsize::new(0);
+        let passed = std::thread::scope(|scope| {
+            let (cache, noting, all_served) = (&cache, &noting, &all_served);
+            let ask = || assert!(cache.get("question").unwrap().is_hit());
+            let greedy = scope.spawn(move || {
+                while all_served.load(Ordering::SeqCst) < 15 {
+                    ask();
+                    noting.ended.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            let is_inside = || {
+                let served = noting.served.lock().unwrap();
+                served.contains_key(&greedy.thread().id())
+            };
+            while !is_inside() {
+                std::thread::yield_now();
+            }
+            // It has the turn. The others come, and wait.
+            let (tell, told) = channel();
+            let waiting: Vec<_> = (0..15)
+                .map(|_| {
+                    let tell = tell.clone();
+                    scope.spawn(move || {
+                        let path = std::fs::read_link("/proc/thread-self").unwrap();
+                        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                        tell.send(name).unwrap();
+                        ask();
+                        all_served.fetch_add(1, Ordering::SeqCst);
+                        std::thread::current().id()
+                    })
+                })
+                .collect();
+            let names: Vec<String> = told.iter().take(15).collect();
+            let sleeps = || names.iter().map(|name| sleep_of(name)).collect::<Vec<_>>();
+            let mut before = sleeps();
+            loop {
+                std::thread::sleep(Duration::from_millis(20));
+                let now = sleeps();
+                if now == before && now.iter().all(|(sleeps, _)| *sleeps) {
+                    break;
+                }
+                before = now;
+            }
+            drop(shut);
+            let threads: Vec<_> = waiting.into_iter().map(|one| one.join().unwrap()).collect();
+            let served = noting.served.lock().unwrap();
+            threads
+                .iter()
+                .map(|thread| served[thread])
+                .collect::<Vec<_>>()
+        });
+        // The call that had the turn may end before any of them, and no other.
+        assert!(passed.iter().all(|passed| *passed <= 1), "{passed:?}");
     });
 }

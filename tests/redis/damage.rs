@@ -319,7 +319,7 @@ fn damaged_values_beside_the_entries_are_named(server: Redis) {
     );
     client.run::<()>(&["DEL", "p:version"]);
     assert_eq!(store.read_version_counter().unwrap(), 0);
-    // A key of a quota that is no text is no quota.
+    // A quota whose key holds no text is ignored.
     client.run::<()>(&["RPUSH", "p:quota:a", "x"]);
     assert_eq!(store.list_namespace_quotas().unwrap(), []);
     // Numbers of other programs: below zero is 0, fractions are cut off.

@@ -11,7 +11,7 @@ mneme_tests::tests![
     redis_expires_entries_and_none_of_them_is_seen,
     a_new_ttl_is_the_one_that_counts,
     ghosts_are_passed_over_everywhere,
-    a_pair_whose_entry_has_expired_starts_anew,
+    a_pair_whose_entry_has_expired_starts_again,
     inserts_clear_away_what_has_expired,
     evicted_entries_leave_nothing_behind_for_long,
     what_a_late_touch_leaves_is_no_entry,
@@ -204,7 +204,7 @@ fn ghosts_are_passed_over_everywhere(server: Redis) {
     assert_eq!(keys(&mut client), EMPTY);
 }
 
-fn a_pair_whose_entry_has_expired_starts_anew(server: Redis) {
+fn a_pair_whose_entry_has_expired_starts_again(server: Redis) {
     let mut client = server.client();
     let mut store = opened(&server);
     assert_eq!(put(&mut store, mortal("a", 1)), 1);

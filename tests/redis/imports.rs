@@ -157,7 +157,7 @@ fn an_entry_refuses_an_empty_import_until_redis_expires_it(server: Redis) {
     checkpoint(store.begin_import(ImportMode::Empty), "has entries");
     is_over(&mut store, &mut client, &before);
 
-    // One that Redis has expired is none.
+    // An entry that Redis has expired is missing.
     let mortal = Entry {
         ttl: Some(10),
         ..entry("b", 1)

@@ -1,28 +1,16 @@
 //! The Redis store when its data is gone, or another cache's is in its place, while it is open.
 
 use mneme::RedisStore;
-use mneme::store::{ImportMode, Result, Store, StoreError};
+use mneme::store::{ImportMode, Store, StoreError};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, put};
 use mneme_tests::servers::redis::Redis;
-use std::fmt::Debug;
+use mneme_tests::vanishing::{is_gone, refuses_changes};
 
 mneme_tests::tests![
     a_server_that_was_emptied_takes_no_writes_until_the_store_is_opened_again,
     another_cache_in_its_place_is_left_alone,
     a_cache_that_came_back_is_used_again,
 ];
-
-/// Fails unless the error says that the data is gone.
-#[track_caller]
-fn is_gone<T: Debug>(outcome: Result<T>) {
-    match outcome {
-        Err(StoreError::Corrupt(text)) => assert!(
-            text.starts_with("Redis store ") && text.contains("the data of this cache is gone"),
-            "{text}"
-        ),
-        other => panic!("{other:?}"),
-    }
-}
 
 fn opened(server: &Redis) -> RedisStore {
     let mut store = server.store("p");
@@ -32,24 +20,9 @@ fn opened(server: &Redis) -> RedisStore {
 
 /// Fails unless no operation takes what is there for its own.
 fn refuses_everything(store: &mut RedisStore) {
-    is_gone(store.insert(vec![entry("a", 2)]));
+    refuses_changes(store);
     is_gone(store.get_by_ids(&[1]));
     is_gone(store.count(None));
-    is_gone(store.read_version_counter());
-    is_gone(store.delete_by_id(1));
-    is_gone(store.clear_namespace(None));
-    is_gone(store.set_namespace_quota("a", Some(1)));
-    is_gone(store.set_namespace_quota("a", None));
-    is_gone(store.replace_meta("k", None, Some("v")));
-    is_gone(store.write_blob("b", vec![1]));
-    is_gone(store.delete_blobs(&["b".to_owned()]));
-    is_gone(store.begin_import(ImportMode::Merge));
-    is_gone(store.update_access(&[mneme::store::Touch {
-        id: 1,
-        hits: 1,
-        last_accessed_at: 5,
-    }]));
-    assert!(!store.integrity_check().unwrap());
 }
 
 fn a_server_that_was_emptied_takes_no_writes_until_the_store_is_opened_again(server: Redis) {

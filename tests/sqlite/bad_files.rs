@@ -1,6 +1,7 @@
 //! Files that are not as they should be, and disks that are full: typed errors with a
 //! remedy, nothing half written, and the next call works.
 
+use mneme::checkpoint::DumpOptions;
 use mneme::store::{SqliteStore, Store};
 use mneme::{Builder, Error, PutRequest, SemanticCache};
 use mneme_tests::children::{self, Running, argument, say};
@@ -249,7 +250,17 @@ fn child_only_reads() {
     }
     assert!(!cache.get("unlike any").unwrap().is_hit());
     assert_eq!(cache.stats(None).unwrap().entries, 200);
-    assert!(cache.health(true).unwrap().healthy);
+    let health = cache.health(true).unwrap();
+    assert!(health.store_ok && !health.healthy, "{health:?}");
+    assert!(
+        health.problems[0].contains("the cache can only be read"),
+        "{health:?}"
+    );
+    // Not beside the file, where nothing can be written.
+    let (_, archive) = cache
+        .dump_verified(tempfile::tempfile().unwrap(), DumpOptions::new())
+        .unwrap();
+    assert!(archive.metadata().unwrap().len() > 200);
     for error in [
         cache.put(PutRequest::new("new", "r")).unwrap_err(),
         cache.delete("question 7", "default").unwrap_err(),

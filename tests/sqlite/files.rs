@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use mneme::store::{Entry, ImportMode, SqliteStore, Store, StoreError, Touch};
 use rusqlite::Connection;
@@ -23,6 +24,7 @@ mneme_tests::tests![
     paths_that_cannot_be_are_refused,
     handles_on_one_file_see_each_other,
     a_lock_held_too_long_is_retryable,
+    a_locked_file_is_waited_for_once_and_not_one_after_the_other,
     many_writers_never_see_a_lock,
     fractions_of_others_are_cut_off,
     a_number_out_of_range_is_refused,
@@ -276,6 +278,31 @@ fn a_lock_held_too_long_is_retryable() {
     assert_eq!(store.count(None).unwrap(), 0);
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(put(&mut store, entry("a", 1)), 1);
+}
+
+fn a_locked_file_is_waited_for_once_and_not_one_after_the_other() {
+    let place = place();
+    let timeout = Duration::from_millis(500);
+    let mut store = SqliteStore::new(&place.path).busy_timeout(timeout);
+    store.open(FINGERPRINT, DIM).unwrap();
+    let other = Connection::open(&place.path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let start = Instant::now();
+    store.insert(vec![entry("a", 1)]).unwrap_err();
+    assert!(start.elapsed() >= timeout);
+    let start = Instant::now();
+    for n in 0..20 {
+        store.insert(vec![entry("a", n)]).unwrap_err();
+        assert_eq!(store.count(None).unwrap(), 0);
+    }
+    assert!(start.elapsed() < 10 * timeout, "{:?}", start.elapsed());
+    other.execute_batch("ROLLBACK").unwrap();
+    put(&mut store, entry("a", 1));
+    // It is patient again.
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let start = Instant::now();
+    store.insert(vec![entry("a", 2)]).unwrap_err();
+    assert!(start.elapsed() >= timeout);
 }
 
 fn many_writers_never_see_a_lock() {

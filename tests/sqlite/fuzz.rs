@@ -6,23 +6,22 @@
 use std::env;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use mneme::store::{Entry, SqliteStore, Store, StoreError};
-use rusqlite::Connection;
 
 use super::place::{open, place, version};
 use super::schemas::{ADDITIONS, CHANGES, rewrite};
 use super::snapshots::snapshot;
 use mneme_tests::children::{Running, argument, say};
+use mneme_tests::damage;
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, hash, key, put};
 
 mneme_tests::tests![no_damage_crashes_hangs_or_takes_memory];
 mneme_tests::children![child_takes_damage];
 
-/// No call on a file of some 100 KB may take longer.
-const LONGEST: Duration = Duration::from_secs(2);
+/// No call on a file of some 100 KB may take more of a processor, in seconds.
+const LONGEST: f64 = 2.0;
 /// Beyond four times the file.
 const MOST_MEMORY: u64 = 64 << 20;
 
@@ -35,7 +34,7 @@ fn no_damage_crashes_hangs_or_takes_memory() {
     let said: Vec<String> = std::iter::from_fn(|| child.line()).collect();
     child.finish();
     let count = |what: &str| said.iter().filter(|line| *line == what).count();
-    // Some of each, or the damage is none, or so great that nothing is looked at.
+    // Some of each. Otherwise the damage does nothing, or hides everything else.
     let total: usize = cases.parse().unwrap();
     assert_eq!(count("taken") + count("refused"), total, "{said:?}");
     assert!(count("taken") > total / 50, "{}", count("taken"));
@@ -56,115 +55,28 @@ fn base(dir: &Path) -> Vec<u8> {
     snapshot(&mut store)
 }
 
-const NUMBERS: [&str; 12] = [
-    "-1",
-    "0",
-    "9007199254740991",
-    "9007199254740992",
-    "9223372036854775807",
-    "-9223372036854775808",
-    "1e300",
-    "-1e-300",
-    "'x'",
-    "x'00'",
-    "NULL",
-    "zeroblob(90000)",
-];
-
-/// A statement that puts an odd value somewhere.
-fn odd_value(random: &mut Rng) -> String {
-    let (table, columns): (&str, &[&str]) = random
-        .choice([
-            (
-                "entries",
-                &[
-                    "id",
-                    "namespace",
-                    "query_hash",
-                    "query",
-                    "response",
-                    "embedding",
-                    "metadata",
-                    "created_at",
-                    "last_accessed_at",
-                    "ttl",
-                    "access_count",
-                ][..],
-            ),
-            ("sqlite_sequence", &["name", "seq"]),
-            ("namespace_quotas", &["namespace", "max_entries"]),
-            ("multi_process_state", &["key", "value"]),
-            ("schema_meta", &["key", "value"]),
-            ("derived_blobs", &["name", "bytes"]),
-        ])
-        .unwrap();
-    let column = random.choice(columns).unwrap();
-    let value = random.choice(NUMBERS).unwrap();
-    let row = random.u32(1..100);
-    format!("UPDATE OR IGNORE {table} SET {column} = {value} WHERE rowid % {row} = 0")
-}
-
-fn by_sql(bytes: &[u8], sql: &str, path: &Path) -> Vec<u8> {
-    fs::write(path, bytes).unwrap();
-    let conn = Connection::open(path).unwrap();
-    // Where constraints refuse it, there is no damage.
-    let _ = conn.execute_batch(sql);
-    drop(conn);
-    fs::read(path).unwrap()
-}
-
 fn damaged(good: &[u8], random: &mut Rng, path: &Path) -> Vec<u8> {
-    const PAGE: usize = 4096;
     let mut bytes = good.to_vec();
-    let pages = bytes.len() / PAGE;
     match random.u32(0..12) {
         0 => {
             let (name, from, to) = random.choice(CHANGES).unwrap();
-            by_sql(&bytes, &rewrite(name, from, to), path)
+            damage::execute(&bytes, &rewrite(name, from, to), path)
         }
-        1 => by_sql(&bytes, random.choice(ADDITIONS).unwrap().1, path),
-        2..=4 => by_sql(&bytes, &odd_value(random), path),
+        1 => damage::execute(&bytes, random.choice(ADDITIONS).unwrap().1, path),
+        2..=4 => damage::execute(&bytes, &damage::odd_value(random), path),
         5 => {
-            let (a, b) = (random.usize(1..pages), random.usize(1..pages));
-            let copy = bytes[a * PAGE..(a + 1) * PAGE].to_vec();
-            bytes.copy_within(b * PAGE..(b + 1) * PAGE, a * PAGE);
-            bytes[b * PAGE..(b + 1) * PAGE].copy_from_slice(&copy);
-            bytes
-        }
-        6 => {
             bytes.truncate(random.usize(1..bytes.len()));
             bytes
         }
-        7 => {
-            // The header: page size, versions, freelist, encoding, reserved bytes.
-            let at = random.usize(16..100);
-            bytes[at] = random.u8(..);
-            bytes
-        }
-        8 => {
-            // The head of a page: kind, free blocks, number of cells.
-            let at = random.usize(1..pages) * PAGE + random.usize(0..12);
-            bytes[at] = random.u8(..);
-            bytes
-        }
-        9 => {
-            // A varint that never ends, or is huge.
-            let at = random.usize(PAGE..bytes.len() - 9);
-            bytes[at..at + 9].fill(0xFF);
-            bytes
-        }
-        10 => {
-            // A page number, which may lead in circles.
-            let at = random.usize(1..pages) * PAGE;
-            let to = random.u32(0..pages as u32 + 2);
-            bytes[at..at + 4].copy_from_slice(&to.to_be_bytes());
-            bytes
-        }
-        _ => {
+        6 => {
             for _ in 0..random.u32(1..20) {
                 let at = random.usize(..bytes.len());
                 bytes[at] = random.u8(..);
             }
+            bytes
+        }
+        _ => {
+            damage::page(&mut bytes, random);
             bytes
         }
     }
@@ -172,13 +84,10 @@ fn damaged(good: &[u8], random: &mut Rng, path: &Path) -> Vec<u8> {
 
 /// Fails if a call takes too long. What it says is of no account.
 fn timed<T>(what: &str, call: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
+    let start = damage::processor_seconds();
     let value = call();
-    assert!(
-        start.elapsed() < LONGEST,
-        "{what} took {:?}",
-        start.elapsed()
-    );
+    let took = damage::processor_seconds() - start;
+    assert!(took < LONGEST, "{what} took {took} s");
     value
 }
 
@@ -217,7 +126,7 @@ fn child_takes_damage() {
     put(&mut target, entry("kept", 1));
     let before = (target.iter_since(0, 9).unwrap(), version(&mut target));
     let path = place.dir.path().join("damaged.db");
-    let memory = peak_memory();
+    let memory = damage::memory("VmHWM");
     for case in 0..cases {
         let bytes = damaged(&good, &mut random, &path);
         let received = timed("restore", || {
@@ -252,16 +161,8 @@ fn child_takes_damage() {
         for more in ["-wal", "-shm"] {
             let _ = fs::remove_file(place.dir.path().join(format!("damaged.db{more}")));
         }
-        let grown = peak_memory() - memory;
+        let grown = damage::memory("VmHWM") - memory;
         let most = MOST_MEMORY + 4 * bytes.len() as u64;
         assert!(grown < most, "case {case}: {grown} bytes");
     }
-}
-
-/// The most memory that this process has had, where the system tells it.
-fn peak_memory() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    kib.map_or(0, |kib| kib.trim().parse::<u64>().unwrap() << 10)
 }

@@ -2,6 +2,7 @@
 
 mod bad_files;
 mod blobs;
+mod bounds;
 mod files;
 mod fuzz;
 mod modes;
@@ -10,6 +11,7 @@ mod schemas;
 mod sharing;
 mod snapshots;
 mod speed;
+mod steps;
 mod vanishing;
 
 use mneme_tests::suite::Suite;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         .children(sharing::children())
         .tests(bad_files::tests())
         .tests(blobs::tests())
+        .tests(bounds::tests())
         .tests(files::tests())
         .tests(fuzz::tests())
         .tests(modes::tests())

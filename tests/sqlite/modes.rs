@@ -101,6 +101,12 @@ fn what_is_read_only_answers_and_refuses_writes() {
     store.end_view().unwrap();
     let entries = snapshot(&mut store);
     assert!(entries.starts_with(b"SQLite format 3\0"));
+    let beside = files(place.dir.path());
+    store.begin_snapshot().unwrap();
+    assert_eq!(files(place.dir.path()), beside);
+    store.end_snapshot().unwrap();
+    // Nobody who asked for it is told.
+    assert_eq!((store.read_only(), writer.read_only()), (None, None));
     // What others write is seen.
     put(&mut writer, entry("a", 9));
     assert_eq!(store.count(None).unwrap(), 10);

@@ -17,6 +17,7 @@ mneme_tests::tests![
     a_checked_snapshot_can_be_read_before_it_is_committed,
     rows_of_a_snapshot_that_are_no_entries_are_corrupt,
     a_last_id_below_the_entries_is_raised,
+    ids_that_leave_no_room_for_others_are_refused,
     snapshot_calls_out_of_order_are_refused,
 ];
 
@@ -43,7 +44,8 @@ pub fn restore(store: &mut SqliteStore, bytes: &[u8]) -> Result<(), StoreError> 
     store.commit_restore(false)
 }
 
-fn receive(store: &mut SqliteStore, bytes: &[u8]) -> Result<(), StoreError> {
+/// Hands all bytes of a snapshot to a store.
+pub fn receive(store: &mut SqliteStore, bytes: &[u8]) -> Result<(), StoreError> {
     store.begin_restore()?;
     for chunk in bytes.chunks(777) {
         store.write_restore(chunk)?;
@@ -398,4 +400,30 @@ fn snapshot_calls_out_of_order_are_refused() {
             "{outcome:?}"
         );
     }
+}
+
+fn ids_that_leave_no_room_for_others_are_refused() {
+    let from = place();
+    let mut source = open(&from.path);
+    source
+        .insert((0..3).map(|n| entry("a", n)).collect())
+        .unwrap();
+    let good = snapshot(&mut source);
+    let target = place();
+    let mut target = open(&target.path);
+    put(&mut target, entry("kept", 1));
+    for sql in [
+        "UPDATE entries SET id = 9007199254740991 WHERE id = 2",
+        "UPDATE entries SET id = 4503599627370496 WHERE id = 3",
+        "UPDATE sqlite_sequence SET seq = 9007199254740990",
+    ] {
+        let Err(StoreError::Corrupt(message)) = restore(&mut target, &altered(&good, sql)) else {
+            panic!("{sql}: it was taken");
+        };
+        assert!(message.contains("its ids go up to"), "{message}");
+        assert_eq!(target.count(None).unwrap(), 1);
+    }
+    let greatest = "UPDATE entries SET id = 4503599627370495 WHERE id = 3";
+    restore(&mut target, &altered(&good, greatest)).unwrap();
+    assert_eq!(put(&mut target, entry("a", 9)), 1 << 52);
 }

@@ -252,6 +252,10 @@ impl<S: Send> Store for Broken<S> {
         self.sound.server_time()
     }
 
+    fn read_only(&self) -> Option<String> {
+        self.sound.read_only()
+    }
+
     for_each_operation!(broken![]);
 }
 

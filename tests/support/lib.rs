@@ -2,6 +2,8 @@
 
 pub mod broken;
 pub mod children;
+pub mod command;
+pub mod damage;
 pub mod dynamodb;
 pub mod dynamodb_wire;
 pub mod embedders;
@@ -9,10 +11,13 @@ pub mod peer;
 pub mod proxy;
 pub mod python;
 pub mod rows;
+pub mod served;
 pub mod servers;
 pub mod sqlite;
 pub mod stores;
 pub mod suite;
+pub mod tenants;
+pub mod vanishing;
 
 use mneme::SemanticCache;
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 //! here, like those of a portable one. An archive that is loaded unchanged replaces the store's
 //! data as a whole; any other goes row by row through an import.
 
+use super::evicting::Oldest;
 use super::storing::{BATCH_BYTES, size};
 use super::{Cache, EVICTING, Open, Sizes, opened};
 use crate::checkpoint::manifest::{
@@ -34,7 +35,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         let now = host.now();
         open.backlog.flush(store, now)?;
         // A native archive contains it.
-        open.keep_index(store);
+        while open.keep_index(store, host).is_under() {}
         let described = Manifest {
             format_version: FORMAT_VERSION,
             schema_version: SCHEMA_VERSION,
@@ -125,17 +126,11 @@ impl<S: Store, H: Host> Cache<S, H> {
         let reader = Reader::open(archive, options.max_expansion, limits)?;
         let manifest = reader.manifest().clone();
         let compression = reader.compression();
-        let mut namespaces = BTreeMap::<String, NamespaceSummary>::new();
+        // Entries and quota of each.
+        let mut namespaces = BTreeMap::<String, (u64, Option<u64>)>::new();
         let mut tally = |entry: &Entry| match namespaces.get_mut(&entry.namespace) {
-            Some(summary) => summary.entries += 1,
-            None => drop(namespaces.insert(
-                entry.namespace.clone(),
-                NamespaceSummary {
-                    namespace: entry.namespace.clone(),
-                    entries: 1,
-                    quota: None,
-                },
-            )),
+            Some((entries, _)) => *entries += 1,
+            None => drop(namespaces.insert(entry.namespace.clone(), (1, None))),
         };
         let (verified, state) = match manifest.layout {
             Layout::Native => {
@@ -178,21 +173,22 @@ impl<S: Store, H: Host> Cache<S, H> {
             }
         };
         for (namespace, quota) in state.quotas {
-            let summary = namespaces
-                .entry(namespace.clone())
-                .or_insert(NamespaceSummary {
-                    namespace,
-                    entries: 0,
-                    quota: None,
-                });
-            summary.quota = Some(quota);
+            namespaces.entry(namespace).or_insert((0, None)).1 = Some(quota);
         }
+        let summaries =
+            namespaces
+                .into_iter()
+                .map(|(namespace, (entries, quota))| NamespaceSummary {
+                    namespace,
+                    entries,
+                    quota,
+                });
         Ok(Summary {
             manifest,
             compression,
             checksummed: verified.checksummed,
             entries: verified.entries,
-            namespaces: namespaces.into_values().collect(),
+            namespaces: summaries.collect(),
             meta_keys: state.meta.into_keys().collect(),
             bytes: verified.sizes.plain,
             compressed_bytes: verified.sizes.compressed,
@@ -220,9 +216,9 @@ impl Open {
     /// Forgets everything known about the store's data, which has been replaced.
     fn start_over(&mut self) {
         self.backlog.forget_all();
-        self.index = None;
-        self.unindexable = 0;
+        self.drop_index();
         self.sizes = Sizes::default();
+        self.oldest = Oldest::default();
         self.quotas = None;
         self.follower = Follower::new(self.options.coordination);
     }

@@ -1,16 +1,66 @@
 //! Evicting: what goes when a namespace or the whole cache has too many entries.
 
-use super::{Open, Sizes};
+use super::Open;
 use crate::counters::Kind;
 use crate::error::Result;
 use crate::host::{Host, Now};
 use crate::store::Store;
-use crate::types::Event;
-use std::collections::BTreeSet;
+use crate::types::{EntryRef, Event};
+use std::collections::{BTreeSet, VecDeque};
 
 /// The most entries that go because of one `put`, unless it stored more than half as many: some
 /// milliseconds of a store's time. Later calls evict the rest.
-const EVICTED_PER_CALL: u64 = 128;
+const EVICTED_PER_CALL: u64 = 64;
+/// If far more have to go, references to so many are read at a time. Finding them may take a scan
+/// of the store.
+const READ_AHEAD: u64 = 1_024;
+/// References that are older are not used. Hits of others wait for about as long before they
+/// reach the store.
+const FRESH_MILLIS: u64 = 5_000;
+
+/// The least recently used entries that have been read, but not yet evicted: of all, and of one
+/// namespace.
+#[derive(Default)]
+pub(super) struct Oldest {
+    queues: Vec<Queue>,
+}
+
+/// References in the order in which they go.
+struct Queue {
+    namespace: Option<String>,
+    read: Now,
+    entries: VecDeque<EntryRef>,
+}
+
+impl Oldest {
+    /// An entry was stored or hit, so it is no longer one of the oldest.
+    pub(super) fn was_used(&mut self, id: u64) {
+        for queue in &mut self.queues {
+            queue.entries.retain(|entry| entry.id != id);
+        }
+    }
+
+    /// Takes the next `n` entries, if they are known.
+    fn take(&mut self, namespace: Option<&str>, n: usize, now: Now) -> Option<Vec<EntryRef>> {
+        let mut of = self.queues.iter_mut();
+        let queue = of.find(|queue| queue.namespace.as_deref() == namespace)?;
+        let is_fresh = now >= queue.read && now.since(queue.read) < FRESH_MILLIS;
+        (is_fresh && queue.entries.len() >= n).then(|| queue.entries.drain(..n).collect())
+    }
+
+    /// Keeps entries for later, in place of others.
+    fn keep(&mut self, namespace: Option<&str>, entries: VecDeque<EntryRef>, now: Now) {
+        self.queues
+            .retain(|queue| queue.namespace.is_some() != namespace.is_some());
+        if !entries.is_empty() {
+            self.queues.push(Queue {
+                namespace: namespace.map(str::to_owned),
+                read: now,
+                entries,
+            });
+        }
+    }
+}
 
 impl Open {
     /// Evicts entries beyond the quotas of these namespaces, and then beyond the global cap.
@@ -47,44 +97,56 @@ impl Open {
         (stored, most): (&[u64], u64),
         now: Now,
     ) -> Result<()> {
-        if self.entries_in(store, namespace)? <= limit {
+        if self.entries_in(store, host, namespace)? <= limit {
             return Ok(());
         }
         if self.follower.is_shared() {
             // Others may have deleted since the entries were counted.
-            self.sizes = Sizes::default();
+            self.sizes.others_wrote(now);
         }
-        let to_go = |entries: u64| {
-            let n = (entries - limit).max(limit / 10).max(1).min(most);
-            u32::try_from(n).unwrap_or(u32::MAX)
-        };
-        let entries = self.entries_in(store, namespace)?;
+        let to_go = |entries: u64| (entries - limit).max(limit / 10).max(1).min(most);
+        let mut entries = self.entries_in(store, host, namespace)?;
         if entries <= limit {
             return Ok(());
         }
-        let expired = store.delete_expired(now.seconds(), namespace, to_go(entries))?;
-        self.deleted(&expired);
-        self.count_entries(host, Kind::Expirations, &expired, Event::Expiration, now);
-        let entries = self.entries_in(store, namespace)?;
-        if entries <= limit || expired.len() as u64 >= most {
-            return Ok(());
+        let mut n = to_go(entries) as usize;
+        let mut oldest = self.oldest.take(namespace, n, now);
+        if oldest.is_none() {
+            let asked = u32::try_from(n).unwrap_or(u32::MAX);
+            let expired = store.delete_expired(now.seconds(), namespace, asked)?;
+            self.deleted(&expired);
+            self.count_entries(host, Kind::Expirations, &expired, Event::Expiration, now);
+            entries = self.entries_in(store, host, namespace)?;
+            if entries <= limit || expired.len() as u64 >= most {
+                return Ok(());
+            }
+            n = to_go(entries) as usize;
+            self.backlog.flush_touches(store)?;
+            // A call that stores more than the limit keeps the last that it stored.
+            let room = usize::try_from(limit).unwrap_or(usize::MAX);
+            let spared: BTreeSet<u64> = stored.iter().rev().take(room).copied().collect();
+            let ahead = (entries - limit).clamp(n as u64, READ_AHEAD.max(n as u64));
+            let asked = ahead.saturating_add(spared.len() as u64);
+            let asked = u32::try_from(asked).unwrap_or(u32::MAX);
+            let mut found: VecDeque<EntryRef> = store.iter_lru_ids(asked, namespace)?.into();
+            found.retain(|entry| !spared.contains(&entry.id));
+            found.truncate(ahead as usize);
+            let first = found.drain(..n.min(found.len())).collect();
+            self.oldest.keep(namespace, found, now);
+            oldest = Some(first);
         }
-        self.backlog.flush_touches(store)?;
-        // A call that stores more than the limit keeps the last that it stored.
-        let room = usize::try_from(limit).unwrap_or(usize::MAX);
-        let spared: BTreeSet<u64> = stored.iter().rev().take(room).copied().collect();
-        let n = to_go(entries);
-        let asked = n.saturating_add(u32::try_from(spared.len()).unwrap_or(u32::MAX));
-        let mut oldest = store.iter_lru_ids(asked, namespace)?;
-        oldest.retain(|entry| !spared.contains(&entry.id));
-        oldest.truncate(n as usize);
-        let evicted = self.delete_unchanged(store, oldest)?;
+        let evicted = self.delete_unchanged(store, oldest.unwrap_or_default())?;
         self.count_entries(host, Kind::Evictions, &evicted, Event::Eviction, now);
         Ok(())
     }
 
     /// How many entries a namespace, or all, hold.
-    fn entries_in(&mut self, store: &impl Store, namespace: Option<&str>) -> Result<u64> {
+    fn entries_in(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        namespace: Option<&str>,
+    ) -> Result<u64> {
         let known = match namespace {
             Some(namespace) => self.sizes.namespaces.get(namespace).copied(),
             None => self.sizes.total,
@@ -92,7 +154,9 @@ impl Open {
         if let Some(count) = known {
             return Ok(count);
         }
+        let start = host.now();
         let count = store.count(namespace)?;
+        self.sizes.counted(start, host.now());
         match namespace {
             Some(namespace) => drop(self.sizes.namespaces.insert(namespace.to_owned(), count)),
             None => self.sizes.total = Some(count),

@@ -29,7 +29,6 @@ impl<S: Store, H: Host> Cache<S, H> {
             return Ok(Explained::NeedsEmbedding(question.text));
         }
         open.explain(store, host, question, limit as usize, host.now())
-            .map(Explained::Explanation)
     }
 }
 
@@ -41,7 +40,7 @@ impl Open {
         question: Question,
         limit: usize,
         now: Now,
-    ) -> Result<Explanation> {
+    ) -> Result<Explained> {
         let Question {
             key,
             text,
@@ -63,7 +62,7 @@ impl Open {
             outcome: ExplainedOutcome::Miss(MissReason::Bypass),
         };
         let (vector, failure) = match path {
-            Path::Bypass => return Ok(explanation),
+            Path::Bypass => return Ok(Explained::Explanation(explanation)),
             Path::Miss(reason) => (None, reason),
             Path::Exact => (None, MissReason::NoMatch),
             Path::Semantic(vector) => (Some(vector), MissReason::NoMatch),
@@ -81,11 +80,18 @@ impl Open {
         };
         let Some(vector) = vector else {
             explanation.outcome = outcome.unwrap_or(ExplainedOutcome::Miss(failure));
-            return Ok(explanation);
+            return Ok(Explained::Explanation(explanation));
         };
 
         self.follow(store, host, now)?;
-        explanation.rows = self.index(store, now)?.rows_in(&key.namespace) as u64;
+        if self.index.is_none()
+            && self
+                .load(store, host, self.options.vector_dtype)?
+                .is_under()
+        {
+            return Ok(Explained::Later);
+        }
+        explanation.rows = self.index()?.rows_in(&key.namespace) as u64;
         let exact_id = explanation.exact.as_ref().map(|exact| exact.id);
         // A look-up deletes an expired entry of the exact layer before it searches.
         let mut reason = match explanation.rows > u64::from(exact_id.is_some()) {
@@ -98,7 +104,7 @@ impl Open {
             vector,
             threshold: -1.0,
         };
-        self.best_first(store, &sought, now, &mut |open, entry, similarity| {
+        self.best_first(store, &sought, &mut |open, entry, similarity| {
             if exact_id == Some(entry.id) {
                 return ControlFlow::Continue(());
             }
@@ -125,7 +131,7 @@ impl Open {
             }
         })?;
         explanation.outcome = outcome.unwrap_or(ExplainedOutcome::Miss(similar.unwrap_or(reason)));
-        Ok(explanation)
+        Ok(Explained::Explanation(explanation))
     }
 
     fn explain_exact(&self, host: &impl Host, entry: Entry, now: Now) -> JudgedEntry {

@@ -5,45 +5,36 @@
 //! steps of some milliseconds, one or more a call, so that nobody waits for a large store. What
 //! this cache writes between two steps does no harm: the comparison then reads a row once more.
 
+use super::Open;
 use super::indexing::check_stamps;
-use super::{Open, Sizes};
+use super::steps::{Progress, take_turn};
+use crate::coordination::is_unsettled;
 use crate::error::{Result, dimension};
 use crate::host::{Host, Now};
+use crate::index::Index;
 use crate::index::block::stamp;
-use crate::index::{Index, Stamp};
 use crate::store::Store;
 use crate::types::Entry;
 
 /// Stamps that are read from the store at a time.
-pub(super) const STAMPS_PER_PAGE: u32 = 8_192;
+pub(super) const STAMPS_PER_PAGE: u32 = 4_096;
 /// Changed entries that are read from the store at a time, with their responses.
 const CHANGED_PER_CALL: usize = 64;
 /// If more rows than this, and more than a quarter of all, have changed, reading all rows again
 /// is faster.
 const FEW_CHANGES: usize = 4096;
-/// A call spends about so much time on a comparison.
-const STEP_MILLIS: u64 = 10;
-
 /// What reading all rows again counts for, at least, in the rest that follows.
 const HOPELESS_MILLIS: u64 = 500;
 
-/// How far a comparison is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    Under,
-    Done,
-}
-
-/// A comparison of the index with the store.
+/// A comparison of an index with the store.
 pub(super) struct Comparison {
     began: Now,
-    /// The stamps that the index had when the comparison began, by id.
-    indexed: Vec<Stamp>,
+    /// When the index was last compared, or read.
+    compared: Now,
+    /// The last id of the index when the comparison began. Later rows are new.
     last_indexed: u64,
-    /// How many of `indexed` have been compared.
-    compared: usize,
-    gone: Vec<Stamp>,
-    changed: Vec<u64>,
+    /// The ids of changed entries, and the numbers of the namespaces that the index has them in.
+    changed: Vec<(u64, Option<u32>)>,
     stage: Stage,
     spent_ms: u64,
 }
@@ -62,18 +53,27 @@ enum Stage {
 
 impl Open {
     /// Checks whether others have written, if that is due, and follows their writes: all of them,
-    /// unless that takes long.
-    pub(super) fn follow(&mut self, store: &impl Store, host: &impl Host, now: Now) -> Result<()> {
+    /// unless that takes long. Returns whether there was something to follow.
+    pub(super) fn follow(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        now: Now,
+    ) -> Result<bool> {
         if self.comparison.is_none() {
             if !self.follower.is_due(now) {
-                return Ok(());
+                return Ok(false);
             }
             let version = store.read_version_counter()?;
             // Quotas do not move the counter.
             self.quotas = None;
             if self.follower.has_moved(version) {
-                self.sizes = Sizes::default();
-                self.comparison = self.index.as_ref().map(|index| Comparison::new(index, now));
+                self.sizes.others_wrote(now);
+                let compared = self.follower.compared();
+                self.comparison = self
+                    .index
+                    .as_ref()
+                    .map(|index| Comparison::new(index, compared, now));
             }
             self.follower.caught_up(version, now);
         }
@@ -81,25 +81,20 @@ impl Open {
     }
 
     /// Goes on with the comparison that is under way, if there is one.
-    fn compare(&mut self, store: &impl Store, host: &impl Host) -> Result<()> {
+    fn compare(&mut self, store: &impl Store, host: &impl Host) -> Result<bool> {
         let Some(mut comparison) = self.comparison.take() else {
-            return Ok(());
+            return Ok(false);
         };
         let Some(mut index) = self.index.take() else {
-            return Ok(());
+            return Ok(false);
         };
         let start = host.now();
-        let progress = loop {
-            match comparison.step(self, &mut index, store) {
-                Ok(Progress::Under) if host.now().since(start) < STEP_MILLIS => {}
-                Ok(progress) => break progress,
-                Err(error) => {
-                    // The index stays dropped, and is read again when needed.
-                    self.follower.fell_behind();
-                    return Err(error);
-                }
-            }
-        };
+        let progress = take_turn(host, || comparison.step(self, &mut index, store))
+            // The index stays dropped, and is read again when needed.
+            .inspect_err(|_| {
+                self.drop_index();
+                self.follower.fell_behind();
+            })?;
         let end = host.now();
         comparison.spent_ms += end.since(start);
         match progress {
@@ -108,7 +103,8 @@ impl Open {
                 // The index is read as a whole, which takes longer than the comparison did.
                 let took_ms = comparison.spent_ms.max(HOPELESS_MILLIS);
                 self.follower.rest_after(took_ms, end);
-                return Ok(());
+                self.drop_index();
+                return Ok(true);
             }
             Progress::Done => {
                 self.follower.compared_at(comparison.began);
@@ -116,7 +112,7 @@ impl Open {
             }
         }
         self.index = Some(index);
-        Ok(())
+        Ok(true)
     }
 
     /// Gives up the comparison that is under way: the index is no longer what it began with.
@@ -128,13 +124,11 @@ impl Open {
 }
 
 impl Comparison {
-    pub(super) fn new(index: &Index, now: Now) -> Self {
+    pub(super) fn new(index: &Index, compared: Now, now: Now) -> Self {
         Comparison {
             began: now,
-            indexed: index.stamps(),
+            compared,
             last_indexed: index.last_id(),
-            compared: 0,
-            gone: Vec::new(),
             changed: Vec::new(),
             stage: Stage::Stamps(0),
             spent_ms: 0,
@@ -170,7 +164,7 @@ impl Comparison {
         })
     }
 
-    /// Compares a page of stamps.
+    /// Compares a page of stamps, and removes what is gone.
     fn read_stamps(
         &mut self,
         open: &mut Open,
@@ -180,56 +174,51 @@ impl Comparison {
     ) -> Result<()> {
         let page = store.iter_stamps(last_id, STAMPS_PER_PAGE)?;
         check_stamps(&page, last_id)?;
-        let mut ours = self.indexed[self.compared..].iter().copied().peekable();
+        let last = page.ids.last().copied();
+        let more = last
+            .filter(|&id| id <= self.last_indexed && page.ids.len() >= STAMPS_PER_PAGE as usize);
+        let ours = index.stamps(last_id, more.unwrap_or(self.last_indexed));
+        let mut ours = ours.into_iter().peekable();
+        let mut gone = Vec::new();
         for (&id, &created_at) in page.ids.iter().zip(&page.created_at) {
             if id > self.last_indexed {
                 break;
             }
             while let Some(old) = ours.next_if(|old| old.id < id) {
-                self.gone.push(old);
+                gone.push(old);
             }
-            let same = ours
-                .next_if(|old| old.id == id)
-                .is_some_and(|old| old.stamp == stamp(created_at));
-            if !same || open.follower.is_unsettled(created_at) {
-                self.changed.push(id);
+            let old = ours.next_if(|old| old.id == id);
+            let same = old.is_some_and(|old| old.stamp == stamp(created_at));
+            if !same || is_unsettled(created_at, self.compared) {
+                self.changed.push((id, old.map(|old| old.namespace)));
             }
         }
-        self.compared = self.indexed.len() - ours.len();
-        match page.ids.last() {
-            Some(&id) if id <= self.last_indexed && page.ids.len() >= STAMPS_PER_PAGE as usize => {
-                self.stage = Stage::Stamps(id);
-            }
-            _ => {
-                self.gone.extend_from_slice(&self.indexed[self.compared..]);
-                self.weigh(open, index);
-            }
+        for gone in gone.into_iter().chain(ours) {
+            index.remove_numbered(gone.namespace, gone.id);
+            open.backlog.forget(gone.id);
+        }
+        match more {
+            Some(id) => self.stage = Stage::Stamps(id),
+            None => self.weigh(index),
         }
         Ok(())
     }
 
-    /// Removes what is gone, and decides how to read what has changed.
-    fn weigh(&mut self, open: &mut Open, index: &mut Index) {
+    /// Decides how to read what has changed.
+    fn weigh(&mut self, index: &mut Index) {
         // Recently stored rows are at the end. Reading all rows there costs less than picking
         // out the changed ones.
         let changed = self.changed.len();
         self.stage = match self.changed.first() {
-            Some(&first)
+            Some(&(first, _))
                 if changed > CHANGED_PER_CALL && self.last_indexed - first < 4 * changed as u64 =>
             {
                 Stage::Rows(first - 1)
             }
-            _ if changed > FEW_CHANGES.max(self.indexed.len() / 4) => {
-                self.stage = Stage::Hopeless;
-                return;
-            }
+            _ if changed > FEW_CHANGES.max(index.rows() / 4) => Stage::Hopeless,
             _ => Stage::Changed(0),
         };
-        open.unindexable = 0;
-        for gone in &self.gone {
-            index.remove_numbered(gone.namespace, gone.id);
-            open.backlog.forget(gone.id);
-        }
+        index.unindexable = 0;
     }
 
     /// Reads some of the changed entries.
@@ -240,20 +229,21 @@ impl Comparison {
         store: &impl Store,
         done: usize,
     ) -> Result<()> {
-        let ids = &self.changed[done..self.changed.len().min(done + CHANGED_PER_CALL)];
-        self.stage = match ids.is_empty() {
+        let changed = &self.changed[done..self.changed.len().min(done + CHANGED_PER_CALL)];
+        self.stage = match changed.is_empty() {
             true => Stage::Rows(self.last_indexed),
-            false => Stage::Changed(done + ids.len()),
+            false => Stage::Changed(done + changed.len()),
         };
-        if ids.is_empty() {
+        if changed.is_empty() {
             return Ok(());
         }
-        let entries = store.get_by_ids(ids)?;
-        for &id in ids {
-            if !entries.iter().any(|entry| entry.id == id)
-                && let Ok(at) = self.indexed.binary_search_by_key(&id, |row| row.id)
+        let ids: Vec<u64> = changed.iter().map(|&(id, _)| id).collect();
+        let entries = store.get_by_ids(&ids)?;
+        for &(id, namespace) in changed {
+            if let Some(namespace) = namespace
+                && !entries.iter().any(|entry| entry.id == id)
             {
-                index.remove_numbered(self.indexed[at].namespace, id);
+                index.remove_numbered(namespace, id);
             }
         }
         for mut entry in entries {

@@ -1,144 +1,230 @@
 //! Building the index from the store.
 
-use super::following::{Comparison, Progress};
+use super::following::Comparison;
 use super::kept::{self, Kept};
+use super::steps::{Progress, take_turn};
 use super::{Cache, KEEPING, Open, READING_VECTORS};
 use crate::error::Result;
 use crate::host::{Host, Now};
 use crate::index::block::block_rows;
 use crate::index::{Index, check_room};
 use crate::store::{Store, check_ids};
-use crate::types::{Error, StampPage, VectorDtype, VectorPage};
+use crate::types::{Error, StampPage, Step, VectorDtype, VectorPage};
 use crate::vector::{is_absent, is_unit, scale_to_unit};
 
-/// Multiplications that a semantic look-up spends on making later ones faster: a few
-/// milliseconds.
-const WORK_PER_LOOKUP: u64 = 24 << 20;
+/// Multiplications that a semantic look-up, or a part of a `warm-up`, spends on making later
+/// look-ups faster: a few milliseconds.
+const WORK_PER_PART: u64 = 24 << 20;
 
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.warm-up`.
-    pub fn warm_up(&mut self) -> Result<u64> {
+    pub fn warm_up(&mut self) -> Result<Step> {
         let (store, host, open) = self.parts()?;
-        let now = host.now();
-        open.follow(store, host, now)?;
-        let index = open.resident_index(store, now)?;
-        while index.work(u64::MAX) {}
-        Ok(index.rows() as u64)
+        open.follow(store, host, host.now())?;
+        let mut progress = match open.index {
+            Some(_) => Progress::Done,
+            None => open.load(store, host, open.options.vector_dtype)?,
+        };
+        if progress == Progress::Done {
+            progress = take_turn(host, || {
+                let worked = open.read_absent(store)? || open.index()?.work(WORK_PER_PART);
+                Ok(if worked {
+                    Progress::Under
+                } else {
+                    Progress::Done
+                })
+            })?;
+        }
+        Ok(Step {
+            entries: open.indexes().last().map_or(0, |index| index.rows() as u64),
+            more: progress.is_under(),
+        })
     }
 
     /// See `cache.requantize`.
-    pub fn requantize(&mut self, dtype: VectorDtype) -> Result<()> {
+    pub fn requantize(&mut self, dtype: VectorDtype) -> Result<bool> {
         let (store, host, open) = self.parts()?;
-        if open.index.is_some() && open.options.vector_dtype != dtype {
-            open.load_index(store, dtype, host.now())?;
+        let progress = match &open.index {
+            Some(_) if open.options.vector_dtype != dtype => open.load(store, host, dtype)?,
+            _ => Progress::Done,
+        };
+        if progress == Progress::Done {
+            open.options.vector_dtype = dtype;
         }
-        open.options.vector_dtype = dtype;
-        Ok(())
+        Ok(progress.is_under())
+    }
+}
+
+/// An index that is being read from the store, in steps. What this cache writes meanwhile changes
+/// it as it changes the index that is in use; what others write shows in the version counter.
+pub(super) struct Loading {
+    dtype: VectorDtype,
+    began: Now,
+    /// The value of the counter if nobody else has written since it began.
+    version: u64,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Reading the stored index. It is as old as it is.
+    Stored(Box<kept::Reading>),
+    /// Comparing it with the present entries.
+    Compared(Index, Box<Comparison>),
+    /// Reading the rows after this id.
+    Rows(Index, u64),
+    Whole(Index),
+}
+
+impl Loading {
+    /// The index, if writes must change it.
+    pub(super) fn index(&mut self) -> Option<&mut Index> {
+        match &mut self.stage {
+            Stage::Stored(_) => None,
+            Stage::Compared(index, _) | Stage::Rows(index, _) | Stage::Whole(index) => Some(index),
+        }
+    }
+
+    /// Records that this instance made one call that moved the counter.
+    pub(super) fn wrote(&mut self) {
+        self.version = self.version.saturating_add(1);
     }
 }
 
 impl Open {
-    /// The index. It is read from the store if it is not loaded.
-    pub(super) fn index(&mut self, store: &impl Store, now: Now) -> Result<&mut Index> {
-        if self.index.is_none() {
-            self.load_index(store, self.options.vector_dtype, now)?;
-        }
+    /// The index, which must have been loaded.
+    pub(super) fn index(&mut self) -> Result<&mut Index> {
         self.index
             .as_mut()
             .ok_or_else(|| Error::IndexUnavailable("the index is not loaded".into()))
     }
 
-    /// The index, with all vectors in memory.
-    pub(super) fn resident_index(&mut self, store: &impl Store, now: Now) -> Result<&mut Index> {
-        self.index(store, now)?;
-        while self.read_absent(store)? {}
-        self.index(store, now)
-    }
-
-    /// Loads the stored index, or else builds one by reading all vectors. It replaces the
-    /// present index only once it is complete.
-    fn load_index(&mut self, store: &impl Store, dtype: VectorDtype, now: Now) -> Result<()> {
-        self.stop_comparing();
-        self.unindexable = 0;
-        // Read before any row, so that writes in the meantime show as changes.
-        let version = store.read_version_counter()?;
-        let index = match self.read_kept_index(store, dtype, version, now)? {
-            Some(index) => index,
-            None => {
-                self.unindexable = 0;
-                let mut index = self.new_index(dtype);
-                let mut last_id = Some(0);
-                while let Some(id) = last_id {
-                    last_id = self.read_rows_after(&mut index, id, store)?;
-                }
-                index
-            }
+    /// Goes on reading an index of this dtype from the store: the stored one, or else all
+    /// vectors. It replaces the present index once it is complete.
+    pub(super) fn load(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        dtype: VectorDtype,
+    ) -> Result<Progress> {
+        // After an error it begins again.
+        let mut loading = match self.loading.take() {
+            Some(loading) if loading.dtype == dtype => loading,
+            _ => self.begin_loading(store, dtype, host.now())?,
         };
-        self.follower.caught_up(version, now);
-        self.follower.compared_at(now);
-        self.index = Some(index);
-        Ok(())
+        let progress = take_turn(host, || self.load_part(store, &mut loading))?;
+        match loading.stage {
+            Stage::Whole(index) => {
+                self.drop_index();
+                self.follower.caught_up(loading.version, loading.began);
+                self.follower.compared_at(loading.began);
+                self.index = Some(index);
+            }
+            _ => self.loading = Some(loading),
+        }
+        Ok(progress)
     }
 
-    /// The stored index, updated to the present entries. None if there is no usable one.
-    fn read_kept_index(
+    fn begin_loading(
         &mut self,
         store: &impl Store,
         dtype: VectorDtype,
-        version: u64,
         now: Now,
-    ) -> Result<Option<Index>> {
-        if !self.options.persist_index {
-            return Ok(None);
-        }
-        let kept = match kept::read(store, self.options.embedder_dim, dtype) {
-            Ok(kept) => kept,
-            Err(error) => {
-                self.note(KEEPING, Err(error));
-                None
-            }
-        };
-        let Some(Kept {
-            index,
-            version: kept_at,
-            compared,
-            unindexable,
-        }) = kept
-        else {
-            return Ok(None);
-        };
-        let mut index = index.searching(self.options.index, self.options.graph);
-        self.unindexable = unindexable;
-        if kept_at != version {
-            self.follower.compared_at(compared);
-            let mut comparison = Comparison::new(&index, now);
-            while let Progress::Under = comparison.step(self, &mut index, store)? {}
-            if comparison.is_hopeless() {
-                return Ok(None);
+    ) -> Result<Loading> {
+        // Read before any row, so that writes in the meantime show as changes.
+        let version = store.read_version_counter()?;
+        let mut stage = Stage::Rows(self.new_index(dtype), 0);
+        if self.options.persist_index {
+            match kept::Reading::begin(store, self.options.embedder_dim, dtype) {
+                Ok(Some(reading)) => stage = Stage::Stored(Box::new(reading)),
+                Ok(None) => {}
+                Err(error) => self.note(KEEPING, Err(error)),
             }
         }
-        Ok(Some(index))
+        Ok(Loading {
+            dtype,
+            began: now,
+            version,
+            stage,
+        })
     }
 
-    /// Stores the index, if it is ready and has changed enough. A failure does not fail the
-    /// call.
-    pub(super) fn keep_index(&mut self, store: &impl Store) {
-        // During a comparison the index does not match the version counter.
-        if !self.options.persist_index || self.comparison.is_some() {
-            return;
-        }
-        let Some(index) = &mut self.index else {
-            return;
+    fn load_part(&mut self, store: &impl Store, loading: &mut Loading) -> Result<Progress> {
+        let progress = match &mut loading.stage {
+            Stage::Stored(reading) => reading.step(store).or_else(|error| {
+                self.note(KEEPING, Err(error));
+                loading.stage = Stage::Rows(self.new_index(loading.dtype), 0);
+                Ok(Progress::Under)
+            })?,
+            Stage::Compared(index, comparison) => comparison.step(self, index, store)?,
+            Stage::Rows(index, last_id) => match self.read_rows_after(index, *last_id, store)? {
+                Some(last) => {
+                    *last_id = last;
+                    Progress::Under
+                }
+                None => Progress::Done,
+            },
+            Stage::Whole(_) => Progress::Done,
         };
-        let (Some(version), true) = (self.follower.version(), kept::is_due(index)) else {
-            return;
-        };
-        let compared = self.follower.compared();
-        let outcome = kept::write(store, index, version, compared, self.unindexable);
-        if outcome.is_ok() {
-            index.kept();
+        if progress.is_under() {
+            return Ok(progress);
         }
-        self.note(KEEPING, outcome);
+        let empty = Stage::Rows(self.new_index(loading.dtype), 0);
+        loading.stage = match std::mem::replace(&mut loading.stage, empty) {
+            Stage::Stored(reading) => {
+                let Kept {
+                    index,
+                    version,
+                    compared,
+                } = reading.finish();
+                let index = index.searching(self.options.index, self.options.graph);
+                match version == loading.version {
+                    true => Stage::Whole(index),
+                    false => {
+                        let comparison = Comparison::new(&index, compared, loading.began);
+                        Stage::Compared(index, Box::new(comparison))
+                    }
+                }
+            }
+            Stage::Compared(_, comparison) if comparison.is_hopeless() => {
+                return Ok(Progress::Under);
+            }
+            Stage::Compared(index, _) | Stage::Rows(index, _) | Stage::Whole(index) => {
+                Stage::Whole(index)
+            }
+        };
+        Ok(match loading.stage {
+            Stage::Whole(_) => Progress::Done,
+            _ => Progress::Under,
+        })
+    }
+
+    /// Goes on storing the index, if it is ready and has changed enough. A failure does not fail
+    /// the call.
+    pub(super) fn keep_index(&mut self, store: &impl Store, host: &impl Host) -> Progress {
+        let kept = self.keep_some(store, host);
+        let progress = kept.as_ref().copied().unwrap_or(Progress::Done);
+        self.note(KEEPING, kept.map(drop));
+        progress
+    }
+
+    fn keep_some(&mut self, store: &impl Store, host: &impl Host) -> Result<Progress> {
+        let Some(index) = self.index.as_mut().filter(|_| self.options.persist_index) else {
+            return Ok(Progress::Done);
+        };
+        let writing = match (self.keeping.take(), self.follower.version()) {
+            (Some(writing), _) => Some(writing),
+            // During a comparison the index does not match the version counter.
+            (None, Some(version)) if self.comparison.is_none() && kept::is_due(index) => {
+                kept::Writing::begin(store, index, version, self.follower.compared())?
+            }
+            _ => None,
+        };
+        let Some(mut writing) = writing else {
+            return Ok(Progress::Done);
+        };
+        let progress = take_turn(host, || writing.step(store, index))?;
+        self.keeping = Some(writing).filter(|_| progress.is_under());
+        Ok(progress)
     }
 
     /// Makes the index a little faster for later look-ups.
@@ -148,13 +234,13 @@ impl Open {
             && let Some(index) = &mut self.index
             && index.absent_after().is_none()
         {
-            index.work(WORK_PER_LOOKUP);
+            index.work(WORK_PER_PART);
         }
         self.note(READING_VECTORS, read.map(drop));
     }
 
     /// Reads one page of the vectors that are not in memory yet. False if none is left.
-    fn read_absent(&mut self, store: &impl Store) -> Result<bool> {
+    pub(super) fn read_absent(&mut self, store: &impl Store) -> Result<bool> {
         let dim = self.options.embedder_dim;
         let Some(index) = &mut self.index else {
             return Ok(false);
@@ -235,7 +321,7 @@ impl Open {
             Ok(()) => index.add(namespace, id, created_at, vector),
             Err(_) => {
                 index.remove(namespace, id);
-                self.unindexable += 1;
+                index.unindexable += 1;
                 Ok(())
             }
         }

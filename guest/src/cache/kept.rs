@@ -4,12 +4,13 @@
 //! `index/<generation>/<number>`. The blob `index/head` names the generation, the length and
 //! checksum of each piece, and the version counter that the index belongs to. The head is written
 //! last, so that a killed process leaves the earlier index whole. An index that differs from its
-//! head is damaged.
+//! head is damaged. It is written and read in parts, between which others can call.
 
+use super::steps::Progress;
 use crate::error::Result;
 use crate::host::Now;
 use crate::index::Index;
-use crate::index::persisted::{Sink, Source, damaged};
+use crate::index::persisted::{Cursor, Reader, Source, Written, damaged};
 use crate::store::Store;
 use crate::types::VectorDtype;
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,6 @@ pub struct Kept {
     pub index: Index,
     pub version: u64,
     pub compared: Now,
-    pub unindexable: u64,
 }
 
 /// Whether an index is ready to be stored, and enough rows have changed. The next opening reads
@@ -58,167 +58,213 @@ pub fn is_due(index: &Index) -> bool {
     rows >= FEWEST_ROWS && index.changes() > FEWEST_ROWS.max(rows / 16) && index.is_encoded()
 }
 
-/// Reads the stored index, if there is one.
-pub fn read(store: &impl Store, dim: u32, dtype: VectorDtype) -> Result<Option<Kept>> {
-    if store.capabilities().max_blob < LEAST_BLOB {
-        return Ok(None);
-    }
-    let Some(head) = store.read_blob(HEAD)? else {
-        return Ok(None);
-    };
-    let head: Head = serde_json::from_slice(&head).map_err(|e| damaged(&e.to_string()))?;
-    if head.format != FORMAT {
-        return Err(damaged("it has another format"));
-    }
-    let lengths = head.pieces.iter().map(|piece| piece.bytes);
-    let left = lengths.fold(0, usize::saturating_add);
-    let mut pieces = Pieces {
-        store,
-        generation: head.generation,
-        pieces: head.pieces.iter().enumerate(),
-        bytes: Vec::new(),
-        at: 0,
-        left,
-    };
-    Ok(Some(Kept {
-        index: Index::read(&mut pieces, dim, dtype)?,
-        version: head.version,
-        compared: Now {
-            millis: head.compared_millis,
-        },
-        unindexable: head.unindexable,
-    }))
-}
-
-/// Stores an index. It must hold all rows that the store has at this version, except those that
-/// are `unindexable`.
-pub fn write(
-    store: &impl Store,
-    index: &Index,
+/// A stored index that is being read, one part after another.
+pub struct Reading {
+    reader: Reader,
+    pieces: Pieces,
     version: u64,
     compared: Now,
     unindexable: u64,
-) -> Result<()> {
-    let max_blob = store.capabilities().max_blob;
-    if max_blob < LEAST_BLOB {
-        return Ok(());
+}
+
+impl Reading {
+    /// Begins to read the stored index, if there is one.
+    pub fn begin(store: &impl Store, dim: u32, dtype: VectorDtype) -> Result<Option<Self>> {
+        if store.capabilities().max_blob < LEAST_BLOB {
+            return Ok(None);
+        }
+        let Some(head) = store.read_blob(HEAD)? else {
+            return Ok(None);
+        };
+        let head: Head = serde_json::from_slice(&head).map_err(|e| damaged(&e.to_string()))?;
+        if head.format != FORMAT {
+            return Err(damaged("it has another format"));
+        }
+        let lengths = head.pieces.iter().map(|piece| piece.bytes);
+        let left = lengths.fold(0, usize::saturating_add);
+        let mut pieces = Pieces {
+            generation: head.generation,
+            pieces: head.pieces,
+            next: 0,
+            bytes: Vec::new(),
+            at: 0,
+            left,
+        };
+        let reader = Reader::new(&mut pieces.of(store), dim, dtype)?;
+        Ok(Some(Reading {
+            reader,
+            pieces,
+            version: head.version,
+            compared: Now {
+                millis: head.compared_millis,
+            },
+            unindexable: head.unindexable,
+        }))
     }
-    let before = store.list_blobs()?;
-    let before: Vec<String> = before
-        .into_iter()
-        .filter(|name| name.starts_with("index/") && name != HEAD)
-        .collect();
-    // Greater than any that exists, so that the earlier index stays whole until the end.
-    let generation = before
-        .iter()
-        .filter_map(|name| name.split('/').nth(1)?.parse::<u64>().ok())
-        .fold(0, u64::max)
-        .max(compared.millis)
-        + 1;
-    let mut writer = Writer {
-        store,
-        generation,
-        piece_bytes: PIECE_BYTES.min(max_blob as usize),
-        bytes: Vec::new(),
-        pieces: Vec::new(),
-    };
-    index.write(&mut writer)?;
-    writer.end_piece()?;
-    let head = Head {
-        format: FORMAT,
-        generation,
-        version,
-        compared_millis: compared.millis,
-        unindexable,
-        pieces: writer.pieces,
-    };
-    let head = serde_json::to_vec(&head).map_err(|e| damaged(&e.to_string()))?;
-    store.write_blob(HEAD, &head)?;
-    store.delete_blobs(&before)
+
+    /// Reads the next part.
+    pub fn step(&mut self, store: &impl Store) -> Result<Progress> {
+        Ok(match self.reader.read_part(&mut self.pieces.of(store))? {
+            true => Progress::Under,
+            false => Progress::Done,
+        })
+    }
+
+    /// The index, after the last part.
+    pub fn finish(self) -> Kept {
+        let mut index = self.reader.finish();
+        index.unindexable = self.unindexable;
+        Kept {
+            index,
+            version: self.version,
+            compared: self.compared,
+        }
+    }
+}
+
+/// An index that is being stored, one part after another. It may change meanwhile: its version is
+/// that of the beginning, so whoever reads it learns what has changed since.
+pub struct Writing {
+    cursor: Cursor,
+    head: Head,
+    /// The blobs of earlier generations.
+    before: Vec<String>,
+    /// The changes that are stored with it; see [`Index::changes`].
+    changes: usize,
+    piece_bytes: usize,
+    bytes: Vec<u8>,
+}
+
+impl Writing {
+    /// Begins to store an index. It must hold all rows that the store has at this version, except
+    /// those that are `unindexable`. None if the store keeps no blobs.
+    pub fn begin(
+        store: &impl Store,
+        index: &Index,
+        version: u64,
+        compared: Now,
+    ) -> Result<Option<Self>> {
+        let max_blob = store.capabilities().max_blob;
+        if max_blob < LEAST_BLOB {
+            return Ok(None);
+        }
+        let before = stored_pieces(store)?;
+        // Greater than any that exists, so that the earlier index stays whole until the end.
+        let generation = before
+            .iter()
+            .filter_map(|name| name.split('/').nth(1)?.parse::<u64>().ok())
+            .fold(0, u64::max)
+            .max(compared.millis)
+            + 1;
+        Ok(Some(Writing {
+            cursor: Cursor::default(),
+            head: Head {
+                format: FORMAT,
+                generation,
+                version,
+                compared_millis: compared.millis,
+                unindexable: index.unindexable,
+                pieces: Vec::new(),
+            },
+            before,
+            changes: index.changes(),
+            piece_bytes: PIECE_BYTES.min(max_blob as usize),
+            bytes: Vec::new(),
+        }))
+    }
+
+    /// Stores the next part.
+    pub fn step(&mut self, store: &impl Store, index: &mut Index) -> Result<Progress> {
+        match index.write_part(&mut self.cursor, &mut self.bytes)? {
+            Written::Part => self.store_pieces(store, self.piece_bytes)?,
+            Written::All => {
+                self.store_pieces(store, 1)?;
+                if self.finish(store)? {
+                    index.kept(self.changes);
+                }
+                return Ok(Progress::Done);
+            }
+            Written::Outdated => {
+                store.delete_blobs(&self.names())?;
+                return Ok(Progress::Done);
+            }
+        }
+        Ok(Progress::Under)
+    }
+
+    /// Stores what is there in pieces of the full size, as long as there are `least` bytes.
+    fn store_pieces(&mut self, store: &impl Store, least: usize) -> Result<()> {
+        while self.bytes.len() >= least {
+            let rest = self.bytes.split_off(self.piece_bytes.min(self.bytes.len()));
+            let piece = std::mem::replace(&mut self.bytes, rest);
+            store.write_blob(&name(self.head.generation, self.head.pieces.len()), &piece)?;
+            self.head.pieces.push(Piece {
+                bytes: piece.len(),
+                crc32: crc32fast::hash(&piece),
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes it the stored index. False if another process has removed some of it meanwhile.
+    fn finish(&self, store: &impl Store) -> Result<bool> {
+        let (ours, present) = (self.names(), stored_pieces(store)?);
+        if !ours.iter().all(|name| present.contains(name)) {
+            store.delete_blobs(&ours)?;
+            return Ok(false);
+        }
+        let head = serde_json::to_vec(&self.head).map_err(|e| damaged(&e.to_string()))?;
+        store.write_blob(HEAD, &head)?;
+        store.delete_blobs(&self.before)?;
+        Ok(true)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let numbers = 0..self.head.pieces.len();
+        numbers.map(|n| name(self.head.generation, n)).collect()
+    }
+}
+
+/// The names of all pieces in the store.
+fn stored_pieces(store: &impl Store) -> Result<Vec<String>> {
+    let mut names = store.list_blobs()?;
+    names.retain(|name| name.starts_with("index/") && name != HEAD);
+    Ok(names)
 }
 
 fn name(generation: u64, number: usize) -> String {
     format!("index/{generation}/{number}")
 }
 
-struct Writer<'a, S> {
-    store: &'a S,
+/// The bytes of a stored index, piece after piece.
+struct Pieces {
     generation: u64,
-    piece_bytes: usize,
-    bytes: Vec<u8>,
     pieces: Vec<Piece>,
-}
-
-impl<S: Store> Writer<'_, S> {
-    fn end_piece(&mut self) -> Result<()> {
-        let name = name(self.generation, self.pieces.len());
-        self.store.write_blob(&name, &self.bytes)?;
-        self.pieces.push(Piece {
-            bytes: self.bytes.len(),
-            crc32: crc32fast::hash(&self.bytes),
-        });
-        self.bytes.clear();
-        Ok(())
-    }
-}
-
-impl<S: Store> Sink for Writer<'_, S> {
-    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            let room = self.piece_bytes - self.bytes.len();
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.bytes.extend_from_slice(now);
-            bytes = later;
-            if self.bytes.len() == self.piece_bytes {
-                self.end_piece()?;
-            }
-        }
-        Ok(())
-    }
-}
-
-struct Pieces<'a, S> {
-    store: &'a S,
-    generation: u64,
-    pieces: std::iter::Enumerate<std::slice::Iter<'a, Piece>>,
+    /// The number of the next piece.
+    next: usize,
     bytes: Vec<u8>,
     at: usize,
     left: usize,
 }
 
-impl<S: Store> Source for Pieces<'_, S> {
-    fn read(&mut self, mut to: &mut [u8]) -> Result<()> {
-        while !to.is_empty() {
-            if self.at == self.bytes.len() {
-                self.next_piece()?;
-            }
-            let n = to.len().min(self.bytes.len() - self.at);
-            let (now, later) = to.split_at_mut(n);
-            now.copy_from_slice(&self.bytes[self.at..][..n]);
-            self.at += n;
-            self.left -= n;
-            to = later;
-        }
-        Ok(())
+/// [`Pieces`], with the store that they are in.
+struct PiecesOf<'a, S>(&'a mut Pieces, &'a S);
+
+impl Pieces {
+    fn of<'a, S>(&'a mut self, store: &'a S) -> PiecesOf<'a, S> {
+        PiecesOf(self, store)
     }
 
-    fn left(&self) -> usize {
-        self.left
-    }
-}
-
-impl<S: Store> Pieces<'_, S> {
-    fn next_piece(&mut self) -> Result<()> {
-        let (number, piece) = self
+    fn read_piece(&mut self, store: &impl Store) -> Result<()> {
+        let name = name(self.generation, self.next);
+        let piece = self
             .pieces
-            .next()
+            .get(self.next)
             .ok_or_else(|| damaged("it ends too early"))?;
-        let name = name(self.generation, number);
-        self.bytes = self
-            .store
+        self.bytes = store
             .read_blob(&name)?
             .ok_or_else(|| damaged(&format!("the blob {name} is missing")))?;
-        self.at = 0;
+        (self.at, self.next) = (0, self.next + 1);
         let sound = self.bytes.len() == piece.bytes && crc32fast::hash(&self.bytes) == piece.crc32;
         match sound {
             true => Ok(()),
@@ -226,5 +272,27 @@ impl<S: Store> Pieces<'_, S> {
                 "the blob {name} has another length or checksum"
             ))),
         }
+    }
+}
+
+impl<S: Store> Source for PiecesOf<'_, S> {
+    fn read(&mut self, mut to: &mut [u8]) -> Result<()> {
+        let PiecesOf(pieces, store) = self;
+        while !to.is_empty() {
+            if pieces.at == pieces.bytes.len() {
+                pieces.read_piece(*store)?;
+            }
+            let n = to.len().min(pieces.bytes.len() - pieces.at);
+            let (now, later) = to.split_at_mut(n);
+            now.copy_from_slice(&pieces.bytes[pieces.at..][..n]);
+            pieces.at += n;
+            pieces.left -= n;
+            to = later;
+        }
+        Ok(())
+    }
+
+    fn left(&self) -> usize {
+        self.0.left
     }
 }

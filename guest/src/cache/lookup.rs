@@ -1,5 +1,6 @@
 //! Looking up: the exact layer, then the semantic layer.
 
+use super::steps::Turn;
 use super::{Cache, Open, is_expired, is_stale};
 use crate::counters::Kind;
 use crate::error::Result;
@@ -59,9 +60,14 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (store, host, open) = self.parts()?;
         let questions: Vec<Question> = super::storing::check_all(requests, |r| open.check_get(r))?;
         let now = host.now();
+        let turn = Turn::begin(host);
         let answers = questions
             .into_iter()
-            .map(|question| open.answer(store, host, question, now))
+            .enumerate()
+            .map(|(n, question)| match n > 0 && turn.is_over(host) {
+                true => Ok(Lookup::Later),
+                false => open.answer(store, host, question, now),
+            })
             .collect();
         open.flush_if_due(store, now);
         answers
@@ -137,7 +143,15 @@ impl Open {
             Path::Both(None) => return Ok(Lookup::NeedsEmbedding(text)),
             Path::Semantic(vector) | Path::Both(Some(vector)) => vector,
         };
-        self.follow(store, host, now)?;
+        let followed = self.follow(store, host, now)?;
+        let loaded = self.index.is_some();
+        if !loaded
+            && self
+                .load(store, host, self.options.vector_dtype)?
+                .is_under()
+        {
+            return Ok(Lookup::Later);
+        }
         let mut search = Search {
             sought: Sought {
                 namespace: key.namespace,
@@ -148,9 +162,9 @@ impl Open {
             expired: Vec::new(),
             rejected: Vec::new(),
         };
-        let loaded = self.index.is_some();
         let found = self.find_similar(store, host, &mut search, now);
-        if loaded {
+        // One long work a call.
+        if loaded && !followed {
             self.improve_index(store);
         }
         // Expired and rejected entries are deleted even if the search failed later.
@@ -194,7 +208,7 @@ impl Open {
         now: Now,
     ) -> Result<std::result::Result<(Entry, f32, f32), MissReason>> {
         let deletes_refused = self.options.validator == ValidatorRule::Builtin;
-        if self.index(store, now)?.rows_in(&search.sought.namespace) == 0 {
+        if self.index()?.rows_in(&search.sought.namespace) == 0 {
             return Ok(Err(MissReason::NoMatch));
         }
         let Search {
@@ -204,7 +218,7 @@ impl Open {
             rejected,
         } = search;
         let mut chosen = Err(MissReason::BelowThreshold);
-        self.best_first(store, sought, now, &mut |open, entry, similarity| {
+        self.best_first(store, sought, &mut |open, entry, similarity| {
             match open.judge(host, query, &entry, similarity, now) {
                 Ok(confidence) => chosen = Ok((entry, similarity, confidence)),
                 Err(verdict) => {
@@ -232,14 +246,13 @@ impl Open {
         &mut self,
         store: &impl Store,
         sought: &Sought,
-        now: Now,
         show: &mut dyn FnMut(&Self, Entry, f32) -> ControlFlow<()>,
     ) -> Result<()> {
         let mut limit = FIRST_CANDIDATES;
         let mut read: BTreeSet<u64> = BTreeSet::new();
         let mut ready: BTreeMap<Found, Entry> = BTreeMap::new();
         loop {
-            let index = self.index(store, now)?;
+            let index = self.index()?;
             let threshold = sought.threshold.min(SAME_AT_LEAST);
             let mut found = index.search(&sought.namespace, &sought.vector, threshold, limit);
             for found in &mut found {
@@ -385,6 +398,7 @@ impl Open {
         };
         let age_seconds = age(&entry, now);
         self.backlog.touch(entry.id, now);
+        self.oldest.was_used(entry.id);
         self.backlog.count(&entry.namespace, kind, 1, now);
         self.emit(host, || {
             Event::Hit(HitEvent {

@@ -1,20 +1,18 @@
 //! Removing entries: on request, because they expired, or because they were refused.
 
 use super::lookup::entry_ref;
-use super::{Cache, DELETING, Open};
+use super::steps::{Progress, take_turn};
+use super::{Cache, DELETING, Open, by_namespace};
 use crate::counters::Kind;
 use crate::error::Result;
 use crate::host::{Host, Now};
 use crate::index::Index;
 use crate::options;
 use crate::store::Store;
-use crate::types::{CountEvent, EntryRef, Event, IndexKind, Vacuumed};
+use crate::types::{CountEvent, EntryRef, Error, Event, IndexKind, Step};
 
-/// Expired entries to delete in one call of the store.
-const EXPIRED_PER_CALL: u32 = 128;
-/// A `vacuum` ends after this time, or this many entries.
-const VACUUM_MILLIS: u64 = 20;
-const VACUUM_ENTRIES: u64 = 4096;
+/// Entries to delete in one call of the store.
+const DELETED_PER_PART: u32 = 128;
 
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.delete`.
@@ -42,88 +40,54 @@ impl<S: Store, H: Host> Cache<S, H> {
     }
 
     /// See `cache.clear`.
-    pub fn clear(&mut self) -> Result<u64> {
+    pub fn clear(&mut self) -> Result<Step> {
         let (store, host, open) = self.parts()?;
-        let counts = match open.options.events {
-            true => store.count_by_namespace()?,
-            false => Vec::new(),
-        };
-        let count = store.clear_namespace(None)?;
-        open.stop_comparing();
-        open.backlog.forget_all();
-        open.sizes = super::Sizes::default();
-        if let Some(index) = &mut open.index {
-            index.clear();
-        }
-        if count > 0 {
-            open.follower.wrote();
-        }
-        for (namespace, count) in counts {
-            open.emit(host, || Event::Deletion(CountEvent { namespace, count }));
-        }
-        open.backlog.counters.reset(store, None)?;
-        Ok(count)
+        open.clear(store, host, None)
     }
 
     /// See `cache.clear-namespace`.
-    pub fn clear_namespace(&mut self, namespace: &str) -> Result<u64> {
+    pub fn clear_namespace(&mut self, namespace: &str) -> Result<Step> {
         let (store, host, open) = self.parts()?;
         options::check_namespace(namespace)?;
-        let count = store.clear_namespace(Some(namespace))?;
-        open.stop_comparing();
-        // The store ignores touches of entries that are gone.
-        open.sizes = super::Sizes::default();
-        if let Some(index) = &mut open.index {
-            index.clear_namespace(namespace);
-        }
-        if count > 0 {
-            open.follower.wrote();
-            open.emit(host, || {
-                Event::Deletion(CountEvent {
-                    namespace: namespace.to_owned(),
-                    count,
-                })
-            });
-        }
-        open.backlog.counters.reset(store, Some(namespace))?;
-        Ok(count)
+        open.clear(store, host, Some(namespace))
     }
 
     /// See `cache.vacuum`.
-    pub fn vacuum(&mut self, namespace: Option<&str>, compact: bool) -> Result<Vacuumed> {
+    pub fn vacuum(&mut self, namespace: Option<&str>, compact: bool) -> Result<Step> {
         let (store, host, open) = self.parts()?;
         if let Some(namespace) = namespace {
             options::check_namespace(namespace)?;
         }
         let now = host.now();
         let mut entries = 0;
-        let more = loop {
-            let expired = store.delete_expired(now.seconds(), namespace, EXPIRED_PER_CALL)?;
+        let progress = take_turn(host, || {
+            let expired = store.delete_expired(now.seconds(), namespace, DELETED_PER_PART)?;
             entries += expired.len() as u64;
             open.deleted(&expired);
             open.count_entries(host, Kind::Expirations, &expired, Event::Expiration, now);
-            if expired.len() < EXPIRED_PER_CALL as usize {
-                break false;
-            }
-            if entries >= VACUUM_ENTRIES || host.now().since(now) >= VACUUM_MILLIS {
-                break true;
-            }
-        };
+            Ok(match expired.len() < DELETED_PER_PART as usize {
+                true => Progress::Done,
+                false => Progress::Under,
+            })
+        })?;
+        let more = progress.is_under();
         if compact && !more {
             open.compact_index();
         }
         open.note(DELETING, Ok(()));
         open.flush_if_due(store, now);
-        Ok(Vacuumed { entries, more })
+        Ok(Step { entries, more })
     }
 
     /// See `cache.compact`.
     pub fn compact(&mut self) -> Result<u64> {
         let (store, host, open) = self.parts()?;
         if open.options.index == IndexKind::Hnsw {
-            let now = host.now();
-            open.follow(store, host, now)?;
-            open.resident_index(store, now)?;
+            open.follow(store, host, host.now())?;
+            while open.index.is_none() {
+                open.load(store, host, open.options.vector_dtype)?;
+            }
+            while open.read_absent(store)? {}
         }
         let tombstones = open.compact_index();
         if let Some(index) = &mut open.index {
@@ -134,6 +98,99 @@ impl<S: Store, H: Host> Cache<S, H> {
 }
 
 impl Open {
+    /// Deletes some of the entries of one namespace, or of all. Few are deleted in one step of
+    /// the store.
+    fn clear(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        namespace: Option<&str>,
+    ) -> Result<Step> {
+        let mut entries = 0;
+        let progress = take_turn(host, || {
+            let (deleted, progress) = self.clear_part(store, host, namespace)?;
+            entries += deleted;
+            Ok(progress)
+        })?;
+        Ok(Step {
+            entries,
+            more: progress.is_under(),
+        })
+    }
+
+    fn clear_part(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        namespace: Option<&str>,
+    ) -> Result<(u64, Progress)> {
+        // A store that deletes only a few entries at a time finds references by a scan.
+        if store.capabilities().max_delete >= DELETED_PER_PART {
+            let some = match store.iter_lru_ids(DELETED_PER_PART, namespace) {
+                Ok(some) => some,
+                // Rows that cannot be read can still be deleted.
+                Err(Error::Corrupt(_)) => Vec::new(),
+                Err(error) => return Err(error),
+            };
+            if some.len() >= DELETED_PER_PART as usize {
+                let deleted = self.delete_unchanged(store, some)?;
+                self.emit_deletions(host, by_namespace(&deleted));
+                if !deleted.is_empty() {
+                    return Ok((deleted.len() as u64, Progress::Under));
+                }
+            }
+        }
+        let deleted = self.clear_rest(store, host, namespace)?;
+        Ok((deleted, Progress::Done))
+    }
+
+    /// Deletes all entries and counters of one namespace, or of all, in one step of the store.
+    fn clear_rest(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        namespace: Option<&str>,
+    ) -> Result<u64> {
+        let counts = match namespace {
+            None if self.options.events => store.count_by_namespace()?,
+            _ => Vec::new(),
+        };
+        let count = store.clear_namespace(namespace)?;
+        self.sizes = super::Sizes::default();
+        match namespace {
+            // The store ignores touches of entries that are gone.
+            Some(name) => self.indexes().for_each(|index| index.clear_namespace(name)),
+            None => {
+                self.backlog.forget_all();
+                self.stop_comparing();
+                self.loading = None;
+                self.indexes().for_each(Index::clear);
+            }
+        }
+        if count > 0 {
+            self.wrote();
+            self.emit_deletions(host, namespace.map(|name| (name, count)));
+        }
+        self.emit_deletions(host, counts.iter().map(|(name, n)| (name.as_str(), *n)));
+        self.backlog.counters.reset(store, namespace)?;
+        Ok(count)
+    }
+
+    fn emit_deletions<'a>(
+        &self,
+        host: &impl Host,
+        counts: impl IntoIterator<Item = (&'a str, u64)>,
+    ) {
+        for (namespace, count) in counts {
+            self.emit(host, || {
+                Event::Deletion(CountEvent {
+                    namespace: namespace.to_owned(),
+                    count,
+                })
+            });
+        }
+    }
+
     /// Frees the index memory of deleted rows, and returns their number.
     fn compact_index(&mut self) -> usize {
         self.index.as_mut().map_or(0, Index::compact)

@@ -1,5 +1,6 @@
 //! Storing.
 
+use super::steps::Turn;
 use super::{Cache, EVICTING, Open};
 use crate::error::{Result, invalid};
 use crate::host::{Host, Now};
@@ -14,6 +15,9 @@ use std::collections::BTreeSet;
 
 /// Bytes of a batch, at most. Hosts limit the size of a call; this is well below their limits.
 pub(super) const BATCH_BYTES: usize = 16 << 20;
+
+/// Entries of a batch, at most: some milliseconds of a store's time.
+const BATCH: usize = 256;
 
 /// A request that has been checked.
 enum Draft {
@@ -62,15 +66,16 @@ impl<S: Store, H: Host> Cache<S, H> {
             .collect();
         let mut ids = open.store_entries(store, host, entries, now)?.into_iter();
         let outcomes = accepted.into_iter().map(|accepted| match accepted {
-            true => ids.next().map(PutOutcome::Stored),
-            false => Some(PutOutcome::Refused),
+            true => ids.next().map_or(PutOutcome::Ready, PutOutcome::Stored),
+            false => PutOutcome::Refused,
         });
-        Ok(outcomes.flatten().collect())
+        Ok(outcomes.collect())
     }
 }
 
 impl Open {
-    /// Stores entries, evicts what is then too much, and returns the ids.
+    /// Stores entries until the turn is over, evicts what is then too much, and returns the ids
+    /// of the entries that it has stored.
     fn store_entries(
         &mut self,
         store: &impl Store,
@@ -95,8 +100,9 @@ impl Open {
         }
         let mut ids = Vec::with_capacity(entries.len());
         let mut rest = entries.as_slice();
-        while !rest.is_empty() {
-            let (batch, after) = rest.split_at(batch_length(rest, self.max_batch));
+        let turn = Turn::begin(host);
+        while !rest.is_empty() && (ids.is_empty() || !turn.is_over(host)) {
+            let (batch, after) = rest.split_at(batch_length(rest, self.max_batch.min(BATCH)));
             self.insert(store, host, batch, &mut ids)?;
             rest = after;
         }
@@ -169,9 +175,9 @@ impl Open {
         ids: &mut Vec<u64>,
     ) -> Result<()> {
         let inserted = store.insert(entries)?;
-        self.follower.wrote();
+        self.wrote();
         if inserted.len() != entries.len() {
-            self.index = None;
+            self.drop_index();
             self.sizes = super::Sizes::default();
             return Err(Error::Corrupt(format!(
                 "store.insert returned {} ids for {} entries; the store is at fault, run the conformance battery on it",
@@ -180,21 +186,20 @@ impl Open {
             )));
         }
         for (entry, inserted) in entries.iter().zip(inserted) {
-            self.backlog.forget(inserted.id);
+            let (id, created_at) = (inserted.id, entry.created_at);
+            self.backlog.forget(id);
+            self.oldest.was_used(id);
             if !inserted.replaced {
                 self.sizes.add(&entry.namespace, 1);
             }
-            if let Some(index) = &mut self.index {
-                let (id, created_at) = (inserted.id, entry.created_at);
-                if index
-                    .add(&entry.namespace, id, created_at, &entry.embedding)
-                    .is_err()
-                {
-                    // The entry is stored. The next semantic look-up reports what is wrong.
-                    self.index = None;
-                }
+            let indexed = self.indexes().try_for_each(|index| {
+                index.add(&entry.namespace, id, created_at, &entry.embedding)
+            });
+            if indexed.is_err() {
+                // The entry is stored. The next semantic look-up reports what is wrong.
+                self.drop_index();
             }
-            ids.push(inserted.id);
+            ids.push(id);
             self.emit(host, || {
                 Event::Put(CountEvent {
                     namespace: entry.namespace.clone(),

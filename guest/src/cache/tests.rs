@@ -10,6 +10,7 @@ mod hostile_archives;
 mod kept;
 mod lookup;
 mod storing;
+mod turns;
 
 use crate::cache::Cache;
 use crate::store::Store;

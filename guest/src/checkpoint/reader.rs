@@ -5,9 +5,8 @@ use super::rows::PageReader;
 use super::state::State;
 use super::tarball::{Member, TarReader};
 use super::{
-    CHECKSUMS, Checksum, Checksums, Limits, MANIFEST, MAX_DESCRIPTION_BYTES, MAX_ROWS_BYTES,
-    MAX_UNKNOWN_MEMBERS, MAX_VECTORS_BYTES, SNAPSHOT, STATE, manifest, page_names, refused,
-    refused_at,
+    CHECKSUMS, Checksum, Checksums, Limits, MANIFEST, MAX_DESCRIPTION_BYTES, MAX_UNKNOWN_MEMBERS,
+    MAX_VECTORS_BYTES, SNAPSHOT, STATE, manifest, page_names, refused, refused_at,
 };
 use crate::error::Result;
 use crate::host::Archive;
@@ -18,6 +17,10 @@ use sha2::{Digest, Sha256};
 const SNAPSHOT_STEP: usize = 1 << 20;
 /// Bytes of other members that are read at a time.
 const STEP: usize = 64 << 10;
+/// A row that is longer gets room for the longest at once.
+const LINE: usize = 1 << 20;
+/// The most room that a row gets at once.
+const LONG_LINE: usize = 32 << 20;
 
 /// One piece of an archive.
 pub enum Part<'a> {
@@ -126,8 +129,9 @@ impl<'a, A: Archive> Reader<'a, A> {
                 page += 1;
                 let vectors = self.whole(&vectors, MAX_VECTORS_BYTES)?;
                 let size = self.expect(&lines)?;
-                if size > MAX_ROWS_BYTES {
-                    let reason = format!("it has {size} bytes and may have {MAX_ROWS_BYTES}");
+                let most = self.limits.rows();
+                if size > most {
+                    let reason = format!("it has {size} bytes and may have {most}");
                     return Err(refused(&lines, reason));
                 }
                 let dim = self.manifest.embedder_dim;
@@ -173,11 +177,16 @@ impl<'a, A: Archive> Reader<'a, A> {
             let bytes = &buffer[..read];
             hash.update(bytes);
             for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
-                if line.len() + piece.len() > page.max_line() {
+                let length = line.len() + piece.len();
+                if length > page.max_line() {
                     return Err(page.refuse(format!(
                         "it has more than {} bytes, too many for an entry",
                         page.max_line()
                     )));
+                }
+                // Room that is not used costs nothing, and moving a long line costs twice.
+                if length > line.capacity() && length > LINE {
+                    line.reserve_exact(page.max_line().min(LONG_LINE).max(length) - line.len());
                 }
                 line.extend_from_slice(piece);
                 if piece.ends_with(b"\n") {

@@ -9,22 +9,34 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// Meta keys that belong to the store itself.
 const STORES_OWN: [&str; 3] = ["schema_version", "embedder_fingerprint", "embedder_dim"];
+
+/// The most quotas, and the most meta values, in `state.json`.
+pub const MAX_ROWS: usize = 250_000;
 
 /// The content of `state.json`.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The most entries, by namespace.
+    #[serde(deserialize_with = "few")]
     pub quotas: BTreeMap<String, u64>,
     /// Values by key, with the counters as the store holds them.
+    #[serde(deserialize_with = "few")]
     pub meta: BTreeMap<String, String>,
 }
 
 impl State {
     /// The text of `state.json`.
     pub fn encode(&self) -> Result<Vec<u8>> {
+        let rows = self.quotas.len().max(self.meta.len());
+        if rows > MAX_ROWS {
+            return Err(Error::Checkpoint(format!(
+                "{STATE} would have {rows} quotas or meta values; at most {MAX_ROWS} are read back"
+            )));
+        }
         let text = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::Checkpoint(format!("{STATE} cannot be written: {error}")))?;
         if text.len() as u64 > MAX_DESCRIPTION_BYTES {
@@ -110,7 +122,37 @@ pub fn add_counters(present: Option<&str>, archived: &str) -> serde_json::Result
     Ok(Value::Object(sum).to_string())
 }
 
-/// Counters whose numbers are in range. What is no number is another program's, and kept.
+/// A map of no more members than are read. They take more memory than their text.
+fn few<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<BTreeMap<String, V>, D::Error> {
+    struct Few<V>(PhantomData<V>);
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for Few<V> {
+        type Value = BTreeMap<String, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(
+            self,
+            mut members: A,
+        ) -> std::result::Result<Self::Value, A::Error> {
+            let mut few = BTreeMap::new();
+            while let Some((name, value)) = members.next_entry()? {
+                few.insert(name, value);
+                if few.len() > MAX_ROWS {
+                    let error = format!("more than {MAX_ROWS} quotas or meta values");
+                    return Err(A::Error::custom(error));
+                }
+            }
+            Ok(few)
+        }
+    }
+    deserializer.deserialize_map(Few(PhantomData))
+}
+
+/// Counters whose numbers are in range. Other values belong to other programs, and are kept.
 struct Counts;
 
 impl<'de> Deserialize<'de> for Counts {
@@ -187,6 +229,22 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn no_more_is_written_than_is_read() {
+        let quotas = |most: usize| State {
+            quotas: (0..most).map(|n| (n.to_string(), 1)).collect(),
+            meta: BTreeMap::new(),
+        };
+        let text = quotas(MAX_ROWS).encode().unwrap();
+        assert_eq!(State::decode(&text).unwrap().quotas.len(), MAX_ROWS);
+        assert!(quotas(MAX_ROWS + 1).encode().is_err());
+        let text = serde_json::to_vec(&quotas(MAX_ROWS + 1)).unwrap();
+        let Err(Error::Checkpoint(error)) = State::decode(&text) else {
+            panic!("it was read");
+        };
+        assert!(error.contains("more than 250000 quotas"), "{error}");
     }
 
     #[test]

@@ -5,18 +5,19 @@
 //!
 //! | what | as |
 //! |---|---|
-//! | `mni1`, dimensions, directions, 1 for int8 or 0 | u32 each |
+//! | `mni2`, dimensions, directions, 1 for int8 or 0 | u32 each |
 //! | the directions, and the numbers of the scales | f32 each |
 //! | rows when the basis was learned, rows added since | u32 each |
-//! | number of namespaces | u32 |
-//! | of each: length of the name, name, number of blocks | u32, UTF-8, u32 |
+//! | of each namespace: length of the name, name | u32, UTF-8 |
 //! | of each block: number of rows, ids, stamps | u32, u64 each, u32 each |
 //! | the errors of heads and details | f32 each |
 //! | number of outliers, outliers | u32, u16 each |
 //! | heads, details | bytes |
 //! | for int8: codes, scales, errors | bytes, f32 each, f32 each |
-//! | of each namespace, after its blocks: number of graphs | u32 |
-//! | of each: number of blocks, their first ids, length, graph | u32, u64 each, u32, bytes |
+//! | after the blocks: 0 | u32 |
+//! | of each graph: number of blocks, their first ids, length, graph | u32, u64 each, u32, bytes |
+//! | after the graphs: 0 | u32 |
+//! | after the namespaces: 0 | u32 |
 //!
 //! Reading checks everything. Any inconsistency is an error, and then the index is built from the
 //! entries.
@@ -38,7 +39,7 @@ use mneme_kernels::{HEAD_BYTES, QUAD};
 use std::rc::Rc;
 
 /// The first four bytes. Another format has other bytes.
-const MAGIC: u32 = u32::from_le_bytes(*b"mni1");
+const MAGIC: u32 = u32::from_le_bytes(*b"mni2");
 
 /// A place to write the bytes of an index to.
 pub trait Sink {
@@ -115,13 +116,118 @@ fn expect(condition: bool, what: &str) -> Result<()> {
     condition.then_some(()).ok_or_else(|| damaged(what))
 }
 
+/// How far an index has been written.
+///
+/// The index may change between two parts. What is written then has some rows as they were at the
+/// beginning, and others as they were later: who reads it compares it with the store.
+#[derive(Default)]
+pub struct Cursor {
+    /// Once the head is written: the basis of all codes.
+    basis: Option<Rc<Basis>>,
+    /// The namespaces to write, the next one last.
+    names: Vec<String>,
+    /// In the middle of a namespace.
+    space: Option<Space>,
+}
+
+/// See [`Cursor`].
+struct Space {
+    /// Its position in the index.
+    number: usize,
+    /// The last id that was written; none after all blocks.
+    last_id: Option<u64>,
+    /// The least number of the next segment.
+    segment: u32,
+}
+
+/// See [`Index::write_part`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// There is more to write.
+    Part,
+    /// That was the last part.
+    All,
+    /// The codes are no longer those of the beginning. What is written is useless.
+    Outdated,
+}
+
 impl Index {
     /// Writes the index. All rows must have codes (see [`is_encoded`](Self::is_encoded)).
     pub fn write(&self, sink: &mut impl Sink) -> Result<()> {
-        let basis = self
-            .basis
-            .as_ref()
-            .ok_or_else(|| damaged("it has no basis"))?;
+        let mut cursor = Cursor::default();
+        loop {
+            match self.write_part(&mut cursor, sink)? {
+                Written::Part => {}
+                Written::All => return Ok(()),
+                Written::Outdated => return Err(damaged("a block has no codes")),
+            }
+        }
+    }
+
+    /// Writes the next part: the head, or at most a block or a graph.
+    pub fn write_part(&self, cursor: &mut Cursor, sink: &mut impl Sink) -> Result<Written> {
+        let Some(basis) = &self.basis else {
+            return Ok(Written::Outdated);
+        };
+        match &cursor.basis {
+            None => {
+                self.write_head(basis, sink)?;
+                cursor.basis = Some(Rc::clone(basis));
+                cursor.names = self.numbers.keys().rev().cloned().collect();
+                return Ok(Written::Part);
+            }
+            Some(first) if !Rc::ptr_eq(first, basis) => return Ok(Written::Outdated),
+            Some(_) => {}
+        }
+        let Some(space) = &mut cursor.space else {
+            let Some(name) = cursor.names.pop() else {
+                write_count(sink, 0)?;
+                return Ok(Written::All);
+            };
+            write_count(sink, name.len())?;
+            sink.write(name.as_bytes())?;
+            cursor.space = self.numbers.get(&name).map(|&number| Space {
+                number: number as usize,
+                last_id: Some(0),
+                segment: 0,
+            });
+            return Ok(Written::Part);
+        };
+        let rows = &self.spaces[space.number];
+        if let Some(last_id) = space.last_id {
+            let next = rows.blocks_after(last_id).iter().find_map(|block| {
+                let live = block.live_rows();
+                let live: Vec<usize> = live.filter(|&row| block.ids()[row] > last_id).collect();
+                Some((block, *live.last()?, live))
+            });
+            space.last_id = next.as_ref().map(|(block, last, _)| block.ids()[*last]);
+            match next {
+                Some((block, ..)) if !block.is_coded_in(basis) => return Ok(Written::Outdated),
+                Some((block, _, live)) if live.len() < block.rows() => {
+                    write_block(sink, &block.select(&live))?;
+                }
+                Some((block, ..)) => write_block(sink, block)?,
+                None => write_count(sink, 0)?,
+            }
+            return Ok(Written::Part);
+        }
+        match rows.graph_to_keep(space.segment)? {
+            Some((number, KeptGraph { first_ids, bytes })) => {
+                write_count(sink, first_ids.len())?;
+                write(sink, &first_ids)?;
+                write_count(sink, bytes.len())?;
+                sink.write(&bytes)?;
+                space.segment = number + 1;
+            }
+            None => {
+                write_count(sink, 0)?;
+                cursor.space = None;
+            }
+        }
+        Ok(Written::Part)
+    }
+
+    fn write_head(&self, basis: &Basis, sink: &mut impl Sink) -> Result<()> {
         write(sink, &[MAGIC])?;
         for number in [self.dim, basis.size(), usize::from(self.is_int8())] {
             write_count(sink, number)?;
@@ -130,37 +236,40 @@ impl Index {
         let scales: Vec<f32> = basis.scales().to_floats().collect();
         write(sink, &scales)?;
         write_count(sink, self.learned_rows)?;
-        write_count(sink, self.added.min(u32::MAX as usize / 2))?;
-        write_count(sink, self.numbers.len())?;
-        for (name, &number) in &self.numbers {
-            write_count(sink, name.len())?;
-            sink.write(name.as_bytes())?;
-            let blocks = self.spaces[number as usize].blocks().iter();
-            let blocks: Vec<&Block> = blocks.filter(|block| block.live() > 0).collect();
-            write_count(sink, blocks.len())?;
-            for block in blocks {
-                if block.dead() > 0 {
-                    let rows: Vec<usize> = block.live_rows().collect();
-                    write_block(sink, &block.select(&rows))?;
-                } else {
-                    write_block(sink, block)?;
-                }
-            }
-            let graphs = self.spaces[number as usize].graphs_to_keep()?;
-            write_count(sink, graphs.len())?;
-            for KeptGraph { first_ids, bytes } in graphs {
-                write_count(sink, first_ids.len())?;
-                write(sink, &first_ids)?;
-                write_count(sink, bytes.len())?;
-                sink.write(&bytes)?;
-            }
-        }
-        Ok(())
+        write_count(sink, self.added.min(u32::MAX as usize / 2))
     }
 
     /// Reads an index that [`write`](Self::write) has written for this number of dimensions and
     /// this dtype. Float32 and float16 are stored alike, without their vectors.
     pub fn read(source: &mut impl Source, dim: u32, dtype: VectorDtype) -> Result<Self> {
+        let mut reader = Reader::new(source, dim, dtype)?;
+        while reader.read_part(source)? {}
+        Ok(reader.finish())
+    }
+
+    fn is_int8(&self) -> bool {
+        self.dtype == VectorDtype::Int8
+    }
+}
+
+/// Reads an index part by part.
+pub struct Reader {
+    index: Index,
+    basis: Rc<Basis>,
+    space: Option<ReadSpace>,
+}
+
+/// The namespace that is being read.
+struct ReadSpace {
+    name: String,
+    rows: Rows,
+    graphs: Vec<KeptGraph>,
+    has_all_blocks: bool,
+}
+
+impl Reader {
+    /// Reads the head.
+    pub fn new(source: &mut impl Source, dim: u32, dtype: VectorDtype) -> Result<Self> {
         let mut index = Index::new(dim, dtype);
         let dim = index.dim;
         expect(read_one::<u32>(source)? == MAGIC, "it has another format")?;
@@ -175,43 +284,68 @@ impl Index {
         let basis = Rc::new(basis.ok_or_else(|| damaged("its basis is not valid"))?);
         index.learned_rows = read_count(source)?;
         index.added = read_count(source)?;
-        for _ in 0..read_count(source)? {
+        Ok(Reader {
+            index,
+            basis,
+            space: None,
+        })
+    }
+
+    /// Reads the next part: at most a block or a graph. False at the end.
+    pub fn read_part(&mut self, source: &mut impl Source) -> Result<bool> {
+        let index = &mut self.index;
+        let Some(space) = &mut self.space else {
             let length = read_count(source)?;
+            if length == 0 {
+                expect(source.left() == 0, "it goes on after its end")?;
+                return Ok(false);
+            }
             expect(length <= MAX_NAME_BYTES, "a namespace is too long")?;
             let name = String::from_utf8(read(source, length)?)
                 .map_err(|_| damaged("a namespace is not UTF-8"))?;
-            let mut rows = Rows::new(dim, dtype);
-            for _ in 0..read_count(source)? {
-                let block = read_block(source, &basis, is_int8)?;
-                expect(rows.append(block), "its ids do not ascend")?;
+            self.space = Some(ReadSpace {
+                name,
+                rows: Rows::new(index.dim, index.dtype),
+                graphs: Vec::new(),
+                has_all_blocks: false,
+            });
+            return Ok(true);
+        };
+        let count = read_count(source)?;
+        if !space.has_all_blocks {
+            if count == 0 {
+                space.has_all_blocks = true;
+            } else {
+                let block = read_block(source, count, &self.basis, index.is_int8())?;
+                expect(space.rows.append(block), "its ids do not ascend")?;
             }
-            let mut graphs = Vec::new();
-            for _ in 0..read_count(source)? {
-                let blocks = read_count(source)?;
-                let first_ids: Vec<u64> = read(source, blocks)?;
-                let ascend = first_ids.is_sorted_by(|a, b| a < b);
-                expect(
-                    !first_ids.is_empty() && ascend,
-                    "a graph's blocks do not ascend",
-                )?;
-                let length = read_count(source)?;
-                let bytes = read(source, length)?;
-                graphs.push(KeptGraph { first_ids, bytes });
-            }
-            rows.set_kept_graphs(graphs);
-            let number = index.spaces.len() as u32;
-            let earlier = index.numbers.insert(name, number);
-            expect(earlier.is_none(), "a namespace comes twice")?;
-            index.spaces.push(rows);
+            return Ok(true);
         }
-        expect(source.left() == 0, "it goes on after its end")?;
-        index.basis = Some(basis);
-        index.absent_after = (!is_int8 && index.rows() > 0).then_some(0);
-        Ok(index)
+        if count > 0 {
+            let first_ids: Vec<u64> = read(source, count)?;
+            let ascend = first_ids.is_sorted_by(|a, b| a < b);
+            expect(ascend, "a graph's blocks do not ascend")?;
+            let length = read_count(source)?;
+            let bytes = read(source, length)?;
+            space.graphs.push(KeptGraph { first_ids, bytes });
+            return Ok(true);
+        }
+        if let Some(mut space) = self.space.take() {
+            space.rows.set_kept_graphs(space.graphs);
+            let number = index.spaces.len() as u32;
+            let earlier = index.numbers.insert(space.name, number);
+            expect(earlier.is_none(), "a namespace comes twice")?;
+            index.spaces.push(space.rows);
+        }
+        Ok(true)
     }
 
-    fn is_int8(&self) -> bool {
-        self.dtype == VectorDtype::Int8
+    /// The index, after the end.
+    pub fn finish(self) -> Index {
+        let mut index = self.index;
+        index.basis = Some(self.basis);
+        index.absent_after = (!index.is_int8() && index.rows() > 0).then_some(0);
+        index
     }
 }
 
@@ -240,9 +374,13 @@ fn write_block(sink: &mut impl Sink, block: &Block) -> Result<()> {
     Ok(())
 }
 
-fn read_block(source: &mut impl Source, basis: &Rc<Basis>, is_int8: bool) -> Result<Block> {
+fn read_block(
+    source: &mut impl Source,
+    rows: usize,
+    basis: &Rc<Basis>,
+    is_int8: bool,
+) -> Result<Block> {
     let dim = basis.dim();
-    let rows = read_count(source)?;
     expect(
         (1..=block_rows(dim)).contains(&rows),
         "a block has another size",

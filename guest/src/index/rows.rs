@@ -68,6 +68,11 @@ impl Rows {
         &self.blocks
     }
 
+    /// The blocks that may have rows with ids above this one.
+    pub fn blocks_after(&self, id: u64) -> &[Block] {
+        &self.blocks[self.block_after(id).saturating_sub(1)..]
+    }
+
     /// The blocks. The number of their rows must not change.
     pub fn blocks_mut(&mut self) -> &mut [Block] {
         &mut self.blocks
@@ -265,24 +270,24 @@ impl Rows {
         self.kept = kept;
     }
 
-    /// The graphs of all segments whose blocks have not changed, in the format of the store.
-    pub fn graphs_to_keep(&self) -> Result<Vec<KeptGraph>> {
-        let sound = self.segments.iter().filter(|segment| {
-            segment.first_ids().all(|id| {
-                self.block_of(id)
-                    .is_some_and(|block| block.sealed == Some(segment.number) && block.dead() == 0)
-            })
-        });
-        sound
-            .map(|segment| {
-                let mut bytes = Vec::new();
-                segment.graph().write(&mut bytes)?;
-                Ok(KeptGraph {
-                    first_ids: segment.first_ids().collect(),
-                    bytes,
+    /// The first segment from a number on whose blocks have not changed, and its graph in the
+    /// format of the store.
+    pub fn graph_to_keep(&self, from: u32) -> Result<Option<(u32, KeptGraph)>> {
+        let sound = self.segments.iter().find(|segment| {
+            segment.number >= from
+                && segment.first_ids().all(|id| {
+                    self.block_of(id).is_some_and(|block| {
+                        block.sealed == Some(segment.number) && block.dead() == 0
+                    })
                 })
-            })
-            .collect()
+        });
+        let Some(segment) = sound else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        segment.graph().write(&mut bytes)?;
+        let first_ids = segment.first_ids().collect();
+        Ok(Some((segment.number, KeptGraph { first_ids, bytes })))
     }
 
     fn add_segment(&mut self, segment: Segment) {

@@ -9,7 +9,9 @@ mod serve;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use mneme::VectorDtype;
 use mneme::conformance::Seed;
@@ -67,10 +69,12 @@ pub struct Global {
     )]
     pub store: Option<String>,
 
-    /// What turns text into vectors: `minilm` (bundled, offline), `model:DIR[,OPTION=VALUE...]`
-    /// (a sentence model of a folder; options: dim, threads, max tokens, prompt, file),
-    /// `openai:BASE_URL,MODEL[,DIM]` (key from $OPENAI_API_KEY; without DIM a request asks
-    /// the server for it), or `vectors:FINGERPRINT,DIM` (vectors come from --embedding).
+    /// What turns text into vectors: `minilm` (bundled, offline),
+    /// `model:DIR[,OPTION=VALUE...]` (a sentence model of a folder; its options are dim, threads,
+    /// max, prompt and file),
+    /// `openai:BASE_URL,MODEL[,DIM[,MAX_TOKENS]]` (key from $OPENAI_API_KEY; without DIM a request
+    /// asks the server for it; texts of MAX_TOKENS or more, which the server may cut, are found by
+    /// their exact words only), or `vectors:FINGERPRINT,DIM` (vectors come from --embedding).
     /// Default: $MNEME_EMBEDDER, else minilm
     #[arg(
         long,
@@ -79,6 +83,18 @@ pub struct Global {
         help_heading = "Global options"
     )]
     pub embedder: Option<String>,
+
+    /// The most seconds, up to 86400, for a call of the embedder, of up to 128 texts. Texts in line
+    /// for it wait as long as one of its calls succeeds in this time
+    #[arg(
+        long,
+        global = true,
+        value_name = "S",
+        default_value_t = 10,
+        value_parser = seconds(1),
+        help_heading = "Global options"
+    )]
+    pub embed_timeout: u64,
 
     /// The namespace; no question is answered from another one.
     /// Default: `default`; for stats and vacuum: all
@@ -106,6 +122,16 @@ impl Global {
             .as_deref()
             .unwrap_or(mneme::DEFAULT_NAMESPACE)
     }
+
+    /// The most time for a call of the embedder.
+    pub fn embed_timeout(&self) -> Duration {
+        Duration::from_secs(self.embed_timeout)
+    }
+}
+
+/// Reads seconds: at least so many, and at most a day.
+fn seconds(least: u64) -> RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(least..=24 * 3600)
 }
 
 /// What to do.
@@ -224,6 +250,9 @@ pub struct Put {
     /// for standard input)
     #[arg(long, value_name = "JSON|@FILE")]
     pub embedding: Option<String>,
+    /// Do not embed the question: only its exact words find the answer. Needs no embedder
+    #[arg(long, conflicts_with = "embedding")]
+    pub exact_only: bool,
     /// Lifetime in seconds. Default: unlimited
     #[arg(long, value_name = "S")]
     pub ttl: Option<u64>,
@@ -291,7 +320,8 @@ pub struct Run {
 #[command(after_help = "\
 Each line is one object: {\"query\": ..., \"response\": ...}, optionally with
 \"namespace\", \"ttl\" (seconds; null: unlimited), \"metadata\" (an object) and
-\"embedding\" (an array of numbers). Blank lines are skipped.")]
+\"embedding\" (an array of numbers), or \"exact_only\": true to embed nothing. Blank lines are
+skipped.")]
 pub struct Import {
     /// The file; `-` is standard input
     pub file: PathBuf,

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use mneme::embedder::{Embedder, MAX_DIM, MiniLm, Model, ModelOptions, Precomputed};
+use mneme::embedder::{Embedder, Guarded, MAX_DIM, MiniLm, Model, ModelOptions, Precomputed};
 
 /// The embedder that a specification names.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,19 +14,19 @@ pub enum EmbedderSpec {
     MiniLm { threads: Option<usize> },
     /// `model:DIR[,OPTION=VALUE...]`
     Model { dir: PathBuf, options: ModelOptions },
-    /// `openai:BASE_URL,MODEL[,DIM]`
+    /// `openai:BASE_URL,MODEL[,DIM[,MAX_TOKENS]]`
     OpenAi {
         /// May hold a password.
         base_url: String,
         model: String,
         dim: Option<u32>,
+        max_tokens: Option<u32>,
     },
     /// `vectors:FINGERPRINT,DIM`
     Vectors { fingerprint: String, dim: u32 },
 }
 
-const KNOWN: &str =
-    "minilm, model:DIR[,OPTION=VALUE...], openai:BASE_URL,MODEL[,DIM], vectors:FINGERPRINT,DIM";
+const KNOWN: &str = "minilm, model:DIR[,OPTION=VALUE...], openai:BASE_URL,MODEL[,DIM[,MAX_TOKENS]], vectors:FINGERPRINT,DIM";
 
 impl EmbedderSpec {
     /// The embedder of the option, else of $MNEME_EMBEDDER, else `minilm`.
@@ -61,16 +62,23 @@ impl EmbedderSpec {
             "openai" => {
                 let mut parts = rest.split(',').map(str::trim);
                 let (base_url, model) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-                let dim = parts.next();
+                // An empty part is one that was left out.
+                let mut given = || {
+                    parts
+                        .next()
+                        .map(|part| Some(part).filter(|p| !p.is_empty()))
+                };
+                let (dim, max_tokens) = (given().flatten(), given().flatten());
                 if base_url.is_empty() || model.is_empty() || parts.next().is_some() {
                     bail!(
-                        "--embedder: openai needs a base URL and a model; write openai:BASE_URL,MODEL[,DIM], such as openai:http://localhost:11434/v1,nomic-embed-text"
+                        "--embedder: openai needs a base URL and a model; write openai:BASE_URL,MODEL[,DIM[,MAX_TOKENS]], such as openai:http://localhost:11434/v1,nomic-embed-text"
                     );
                 }
                 Ok(Self::OpenAi {
                     base_url: base_url.into(),
                     model: model.into(),
                     dim: dim.map(parse_dim).transpose()?,
+                    max_tokens: max_tokens.map(parse_max_tokens).transpose()?,
                 })
             }
             "vectors" => match rest.rsplit_once(',') {
@@ -86,8 +94,14 @@ impl EmbedderSpec {
         }
     }
 
-    /// The embedder; `openai` without a dimension asks the server for it.
-    pub fn embedder(&self) -> Result<Box<dyn Embedder>> {
+    /// The embedder, for commands that embed without a cache.
+    pub fn guarded(&self, timeout: Duration) -> Result<Guarded> {
+        Ok(Guarded::new(self.embedder(timeout)?).timeout(timeout))
+    }
+
+    /// The embedder; `openai` without a dimension asks the server for it. No call of a server takes
+    /// longer than `timeout`.
+    pub fn embedder(&self, timeout: Duration) -> Result<Box<dyn Embedder>> {
         match self {
             Self::MiniLm { threads: None } => Ok(Box::new(MiniLm::new())),
             Self::MiniLm {
@@ -98,13 +112,20 @@ impl EmbedderSpec {
                 base_url,
                 model,
                 dim,
+                max_tokens,
             } => {
-                let mut builder = mneme::embedder::OpenAi::builder(base_url, model);
+                // What it says of a timeout is more precise than what its caller could say.
+                let timeout = timeout - timeout / 20;
+                let mut builder =
+                    mneme::embedder::OpenAi::builder(base_url, model).timeout(timeout);
                 if let Ok(key) = std::env::var("OPENAI_API_KEY") {
                     builder = builder.api_key(key);
                 }
                 if let Some(dim) = *dim {
                     builder = builder.dim(dim);
+                }
+                if let Some(tokens) = *max_tokens {
+                    builder = builder.max_tokens(tokens);
                 }
                 Ok(Box::new(builder.connect()?))
             }
@@ -163,6 +184,13 @@ fn parse_dim(text: &str) -> Result<u32> {
     })
 }
 
+fn parse_max_tokens(text: &str) -> Result<u32> {
+    let tokens = text.parse().ok().filter(|&tokens| tokens > 0);
+    tokens.with_context(|| {
+        format!("--embedder: MAX_TOKENS is {text:?}; the number of tokens that the model reads is needed")
+    })
+}
+
 impl fmt::Debug for EmbedderSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -180,10 +208,11 @@ mod tests {
 
     #[test]
     fn specifications() {
-        let openai = |base_url: &str, model: &str, dim| EmbedderSpec::OpenAi {
+        let openai = |base_url: &str, model: &str, dim, max_tokens| EmbedderSpec::OpenAi {
             base_url: base_url.into(),
             model: model.into(),
             dim,
+            max_tokens,
         };
         let vectors = |fingerprint: &str, dim| EmbedderSpec::Vectors {
             fingerprint: fingerprint.into(),
@@ -217,11 +246,19 @@ mod tests {
             ),
             (
                 "openai:http://h:1/v1,m:latest",
-                openai("http://h:1/v1", "m:latest", None),
+                openai("http://h:1/v1", "m:latest", None, None),
             ),
             (
                 "openai:https://h/v1,m,768",
-                openai("https://h/v1", "m", Some(768)),
+                openai("https://h/v1", "m", Some(768), None),
+            ),
+            (
+                "openai:https://h/v1,m,768,512",
+                openai("https://h/v1", "m", Some(768), Some(512)),
+            ),
+            (
+                "openai:https://h/v1,m,,512",
+                openai("https://h/v1", "m", None, Some(512)),
             ),
             ("vectors:a,b:c,3", vectors("a,b:c", 3)),
         ];
@@ -240,6 +277,8 @@ mod tests {
             ("openai:", "openai:BASE_URL,MODEL"),
             ("openai:http://u:secret@h", "openai:BASE_URL,MODEL"),
             ("openai:http://h,m,0", "1 to 8192"),
+            ("openai:http://h,m,3,0", "MAX_TOKENS is \"0\""),
+            ("openai:http://h,m,3,4,5", "openai:BASE_URL,MODEL"),
             ("vectors:3", "vectors:FINGERPRINT,DIM"),
             ("vectors:a,9000", "1 to 8192"),
         ];

@@ -32,8 +32,6 @@ pub fn open(command: &str, path: &Path) -> Result<(Lines, Option<u64>)> {
 pub struct Lines {
     reader: Box<dyn BufRead>,
     line: Line,
-    /// Whether `next` gives the line that was read last.
-    is_held: bool,
 }
 
 /// A line.
@@ -50,26 +48,11 @@ impl Lines {
         Self {
             reader: Box::new(BufReader::new(reader)),
             line: Line::default(),
-            is_held: false,
         }
-    }
-
-    /// The next line that is not blank, which `next` gives again; none at the end.
-    pub fn first(&mut self) -> Result<Option<&Line>> {
-        while let Some(line) = self.next()? {
-            if !line.is_blank() {
-                self.is_held = true;
-                return Ok(Some(&self.line));
-            }
-        }
-        Ok(None)
     }
 
     /// The next line; none at the end.
     pub fn next(&mut self) -> Result<Option<&Line>> {
-        if std::mem::take(&mut self.is_held) {
-            return Ok(Some(&self.line));
-        }
         let line = &mut self.line;
         line.bytes.clear();
         let length = (&mut self.reader)

@@ -1,6 +1,7 @@
 //! The cache that the global options name.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use mneme::store::{Access, Store};
@@ -19,10 +20,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens the cache that the options name, and creates it if there is none. Other processes
-    /// may use the same store at the same time.
+    /// Opens the cache that the options name. If there is none, it is created when something is first
+    /// stored, so a command that fails leaves none behind. Other processes may use the same store at
+    /// the same time.
     pub fn open(global: &Global) -> Result<Self> {
-        Self::open_for(global, Access::Create)
+        Self::open_for(global, Access::CreateOnWrite)
     }
 
     /// Opens the cache that the options name, for a command that stores nothing new: it fails if
@@ -34,29 +36,35 @@ impl Session {
     fn open_for(global: &Global, access: Access) -> Result<Self> {
         let store = StoreUrl::choose(global.store.as_deref());
         let embedder = EmbedderSpec::choose(global.embedder.as_deref())?;
-        Self::on(store.store_for(access)?, &embedder, |builder| {
-            global.comparing.apply(builder)
-        })
+        Self::on(
+            store.store_for(access)?,
+            &embedder,
+            global.embed_timeout(),
+            |builder| global.comparing.apply(builder),
+        )
     }
 
     /// Opens the cache with other options than the defaults.
     pub fn with(
         store: &StoreUrl,
         embedder: &EmbedderSpec,
+        timeout: Duration,
         options: impl FnOnce(Builder) -> Builder,
     ) -> Result<Self> {
-        Self::on(store.store()?, embedder, options)
+        Self::on(store.store()?, embedder, timeout, options)
     }
 
     fn on(
         store: Box<dyn Store>,
         embedder: &EmbedderSpec,
+        timeout: Duration,
         options: impl FnOnce(Builder) -> Builder,
     ) -> Result<Self> {
-        let embedder = Arc::new(Watched::new(embedder.embedder()?));
+        let embedder = Arc::new(Watched::new(embedder.embedder(timeout)?));
         let builder = SemanticCache::builder()
             .boxed_store(store)
             .embedder(Arc::clone(&embedder))
+            .embed_timeout(timeout)
             .coordination(Coordination::StaleTolerant(0));
         let cache = options(builder).open()?;
         Ok(Self { cache, embedder })

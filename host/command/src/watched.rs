@@ -53,10 +53,6 @@ impl Embedder for Watched {
         Ok(embeddings.map(|embedding| embedding.vector).collect())
     }
 
-    fn concurrency(&self) -> Option<usize> {
-        self.inner.concurrency()
-    }
-
     fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
         if let ([text], Some((last, embedding))) = (texts, &self.seen().last)
             && text == last
@@ -72,6 +68,10 @@ impl Embedder for Watched {
             seen.last = embedding.map(|embedding| ((*text).to_owned(), embedding));
         }
         result
+    }
+
+    fn max_calls(&self) -> usize {
+        self.inner.max_calls()
     }
 }
 

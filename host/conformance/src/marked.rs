@@ -41,5 +41,9 @@ impl<F: FnMut() + Send> Store for Marked<F> {
         self.store.server_time()
     }
 
+    fn read_only(&self) -> Option<String> {
+        self.store.read_only()
+    }
+
     for_each_operation!(marked![]);
 }

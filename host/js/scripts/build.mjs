@@ -10,9 +10,11 @@ import { execFileSync } from 'node:child_process';
 import { copyFile, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { deflateRawSync } from 'node:zlib';
+import { inflateRawSync } from 'node:zlib';
 import { transpileBytes } from '@bytecodealliance/jco-transpile';
-import { build as bundle, transform } from 'esbuild';
+import zopfli from '@gfx/zopfli';
+import { build as bundle } from 'esbuild';
+import { minify } from 'oxc-minify';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const here = fileURLToPath(new URL('../', import.meta.url));
@@ -70,6 +72,7 @@ function takeTexts(script) {
 /**
  * What is known when the script is made: whether an import may wait, which it asks later and keeps
  * both ways of calling, and that nobody wants its log, for which it asks the environment each time.
+ * The log's calls are left for `small` to drop, with their arguments.
  */
 function settle(script) {
   const waiting = new Set([...script.matchAll(WAITING)].map((match) => match[1]));
@@ -88,7 +91,32 @@ function settle(script) {
   if (asked === 0 || !logging.test(settled)) {
     throw new Error('jco writes its scripts in another way now; see what is to be settled in them');
   }
-  return settled.slice(directive.length).replace(logging, 'const _debugLog = () => {};');
+  return settled.slice(directive.length).replace(logging, '');
+}
+
+/** A script in few bytes. A call of a function named `pure` goes where nobody uses its result. */
+async function small(name, script, pure = []) {
+  const { code, errors } = await minify(name, script, {
+    module: true,
+    compress: { target: 'es2022', treeshake: { manualPureFunctions: pure } },
+    mangle: true,
+    codegen: { removeWhitespace: true, legalComments: 'none' },
+  });
+  const left = pure.find((call) => code.includes(call));
+  if (errors.length > 0 || left) {
+    throw new Error(`${name}: ${errors[0]?.message ?? `calls of ${left} are left`}`);
+  }
+  return code;
+}
+
+/** Raw DEFLATE in the fewest bytes that any reader takes. */
+async function packed(content) {
+  const deflated = Buffer.from(await zopfli.deflateAsync(content, { blocksplittingmax: 0 }));
+  // A mistake here would be every page's.
+  if (!inflateRawSync(deflated).equals(content)) {
+    throw new Error('what was compressed does not come back');
+  }
+  return deflated.toString('base64');
 }
 
 async function component(name, bytes, imports, exports) {
@@ -119,38 +147,31 @@ async function component(name, bytes, imports, exports) {
     if (way === 'jspi') {
       checkAsync(script, imports, exports, name);
     }
-    const { code } = await transform(takeTexts(settle(script)), {
-      minify: true,
-      format: 'esm',
-      target: 'es2022',
-    });
-    await writeFile(`${out}${name}.${way}.js`, code);
+    const file = `${name}.${way}.js`;
+    await writeFile(`${out}${file}`, await small(file, takeTexts(settle(script)), ['_debugLog']));
   }
-  const packed = Object.entries(modules).map(([file, content]) => [
-    file,
-    deflateRawSync(content, { level: 9 }).toString('base64'),
-  ]);
-  await writeFile(
-    `${out}${name}.modules.js`,
-    `export const modules = ${JSON.stringify(Object.fromEntries(packed), null, 1)};\n`,
-  );
+  const texts = {};
   for (const [file, content] of Object.entries(modules)) {
     await writeFile(`${out}${file}`, content);
+    texts[file] = await packed(content);
   }
+  await writeFile(
+    `${out}${name}.modules.js`,
+    `export const modules = ${JSON.stringify(texts, null, 1)};\n`,
+  );
 }
 
 /** The entry without dynamic imports: all of it in one file. */
 async function oneFile() {
-  await bundle({
+  const { outputFiles } = await bundle({
     entryPoints: [`${here}dist/static.js`],
-    outfile: `${here}dist/static.js`,
-    allowOverwrite: true,
+    write: false,
     bundle: true,
-    minify: true,
     format: 'esm',
     target: 'es2022',
-    legalComments: 'none',
   });
+  const code = await small('static.js', outputFiles[0].text);
+  await writeFile(`${here}dist/static.js`, code);
   // The map would be that of the file before.
   await rm(`${here}dist/static.js.map`);
 }

@@ -33,4 +33,4 @@ if (
   run('npm', ['ci', '--no-audit', '--no-fund'], runtimes);
 }
 const files = readdirSync(`${here}test`).filter((name) => name.endsWith('.test.mjs'));
-run(process.execPath, ['--test', '--test-concurrency=1', ...files.map((name) => `test/${name}`)]);
+run(process.execPath, ['--test', '--test-concurrency=2', ...files.map((name) => `test/${name}`)]);

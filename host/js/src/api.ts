@@ -264,7 +264,7 @@ export interface LoadOptions {
   maxEntries?: number | undefined;
   /** How the index holds vectors from now on. */
   vectorDtype?: VectorDtype | undefined;
-  /** The most bytes that one byte may decompress to, past the first 64 MiB. Default 200. */
+  /** The most bytes that one byte may decompress to, past the first 64 MiB. Default 128. */
   maxExpansion?: number | undefined;
   /** Called with the progress, from time to time. */
   onProgress?:

@@ -173,11 +173,66 @@ function nodeSink(stream: NodeWritable): Sink {
   };
 }
 
+/** Bytes on their way from one task to another, which waits for each piece. */
+export class Pipe implements AsyncIterableIterator<Uint8Array> {
+  #piece: Uint8Array | undefined;
+  #isEnded = false;
+  #isLeft = false;
+  #wake = () => {};
+
+  /** Settles when the reader has taken a copy of the bytes, or reads no more. */
+  async write(bytes: Uint8Array): Promise<void> {
+    this.#piece = bytes.slice();
+    this.#wake();
+    while (this.#piece && !this.#isLeft) {
+      await this.#change();
+    }
+  }
+
+  /** That nothing more will come. */
+  end(): void {
+    this.#isEnded = true;
+    this.#wake();
+  }
+
+  async next(): Promise<IteratorResult<Uint8Array>> {
+    while (!this.#piece) {
+      if (this.#isEnded) {
+        return { done: true, value: undefined };
+      }
+      await this.#change();
+    }
+    const value = this.#piece;
+    this.#piece = undefined;
+    this.#wake();
+    return { done: false, value };
+  }
+
+  async return(): Promise<IteratorResult<Uint8Array>> {
+    this.#isLeft = true;
+    this.#wake();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** Only one of the two ends waits at a time. */
+  #change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+}
+
 /** Takes bytes: passes them to a sink as they come, or keeps them for later. */
 export class Writer {
   readonly #parts: Uint8Array<ArrayBuffer>[] = [];
   readonly #sink: Sink | undefined;
   readonly #later: boolean;
+  /** Takes the same bytes as the sink. */
+  also: ((bytes: Uint8Array) => Promise<void>) | undefined;
 
   constructor(sink: ArchiveSink | undefined, later: boolean) {
     this.#sink = sink === undefined ? undefined : sinkOf(sink);
@@ -186,7 +241,10 @@ export class Writer {
 
   write(bytes: Uint8Array): void | Promise<void> {
     if (this.#sink && !this.#later) {
-      return this.#sink.write(bytes);
+      const { also } = this;
+      return also
+        ? Promise.all([this.#sink.write(bytes), also(bytes)]).then(() => {})
+        : this.#sink.write(bytes);
     }
     this.#parts.push(bytes.slice());
   }

@@ -20,75 +20,44 @@ import type {
   Stats,
   VacuumOptions,
 } from './api.js';
-import { Reader, Writer, type ArchiveSource } from './archive.js';
-import {
-  Instance,
-  instantiatorFor,
-  wellFormed,
-  type Component,
-  type Instantiate,
-} from './component.js';
+import type { ArchiveSource } from './archive.js';
+import { dump, load } from './checkpoints.js';
+import { instantiatorFor, wellFormed, type Component, type Instantiate } from './component.js';
 import { Embedding } from './embedding.js';
-import {
-  CheckpointError,
-  ClosedError,
-  InvalidArgumentError,
-  describe,
-  isMnemeError,
-  type EmbedderError,
-} from './errors.js';
-import { Callbacks, type Archive } from './hooks.js';
-import { inspectWith } from './inspect.js';
+import { InvalidArgumentError, type EmbedderError } from './errors.js';
+import { Flights } from './flights.js';
 import { known } from './known.js';
 import {
-  applyOptions,
   checkOptions,
   count,
   dtype,
   flag,
   integer,
   number,
-  oneOf,
-  seconds,
   vector,
   type CacheOptions,
-  type RawOptions,
   type Vector,
   type VectorDtype,
 } from './options.js';
 import { plain } from './plain.js';
-import { Queue, until } from './queue.js';
 import {
   finish,
   namespaceOf,
   options as optionsOf,
   rawGet,
-  rawLoad,
   rawPut,
   storedId,
   textsToEmbed,
   toExplanation,
-  toHit,
   type RawExplained,
   type RawGet,
   type RawLookup,
   type RawPut,
+  type RawStep,
   type RawStored,
   type VectorSource,
 } from './raw.js';
-import type { Store } from './store.js';
-import { keptOf, valueOf } from './values.js';
-
-/** What came of a computation. */
-interface Landed {
-  value: unknown;
-  /** Somebody else had stored it meanwhile. */
-  hit?: Hit;
-  /** Why it is not kept. */
-  cacheError?: unknown;
-}
-
-const STORE_TIMEOUT_SECONDS = 30;
+import { Runner } from './runner.js';
 
 type Cause = { error: unknown } | undefined;
 
@@ -98,18 +67,10 @@ type Cause = { error: unknown } | undefined;
  * Calls run one at a time, in the order in which they are made; embedding runs meanwhile.
  */
 export class SemanticCache {
-  readonly #store: Store;
-  readonly #options: CacheOptions;
-  readonly #instantiate: Instantiate;
   readonly #component: Component;
-  readonly #callbacks: Callbacks;
+  readonly #runner: Runner;
   readonly #embedding: Embedding;
-  readonly #queue = new Queue();
-  /** What is being computed, by what is asked; undefined once it has failed. */
-  readonly #flights = new Map<string, Promise<Landed | undefined>>();
-  #raw = {} as RawOptions;
-  #instance: Instance | undefined;
-  #closed = false;
+  readonly #flights: Flights;
 
   /** @internal */
   protected constructor(instantiate: Instantiate, options: CacheOptions, component: Component) {
@@ -118,12 +79,15 @@ export class SemanticCache {
         'a cache is not made by new; open one by await SemanticCache.open(options)',
       );
     }
-    this.#instantiate = instantiate;
-    this.#options = options;
     this.#component = component;
-    this.#store = options.store;
-    this.#callbacks = new Callbacks(options);
+    this.#runner = new Runner(instantiate, options);
     this.#embedding = new Embedding(options.embedder, options.now ?? Date.now);
+    this.#flights = new Flights(this.#runner, {
+      lookUp: (request, signal) => this.#lookUp(request, signal),
+      put: (request) => this.#put(request, undefined),
+      normalize: (query) => this.normalize(query),
+      tellEmbedding: (error) => this.#tellEmbedding(error),
+    });
   }
 
   /**
@@ -140,28 +104,12 @@ export class SemanticCache {
     try {
       const instantiate = await instantiatorFor(component, store);
       const cache = new this(instantiate, options, component);
-      await cache.#open();
+      await cache.#runner.open();
       return cache;
     } catch (error) {
       await store.release?.();
       throw error;
     }
-  }
-
-  async #open(): Promise<void> {
-    const { fingerprint, dimensions } = this.#options.embedder;
-    const instance = this.#start();
-    const defaults = await instance.call<RawOptions>(
-      'cache',
-      'defaultOptions',
-      wellFormed(fingerprint, 'embedder.fingerprint'),
-      count(dimensions, 'embedder.dimensions'),
-    );
-    this.#raw = applyOptions(defaults, this.#options);
-    await instance.call('cache', 'open', this.#raw);
-    this.#instance = instance;
-    // A quota set once is not to be set again by an instance that takes over.
-    this.#raw = { ...this.#raw, namespaceQuotas: [] };
   }
 
   // ---- looking up ---------------------------------------------------------------
@@ -190,15 +138,18 @@ export class SemanticCache {
     const first = listOf(questions, 'questions').map((one) =>
       rawGet(typeof one === 'string' ? { query: one } : optionsOf.question(one)),
     );
-    const answers = await this.#call<RawLookup[]>('getMany', [first], signal);
+    const answers = await this.#askAll(first, signal);
     const texts = textsToEmbed(answers);
     if (texts.length === 0) {
       return answers.map((one) => finish(one, undefined));
     }
     const { sources, failure } = await this.#sources(texts, signal);
     const pending = first.filter((_, i) => answers[i]?.tag === 'needs-embedding');
-    const second = pending.map((request, i) => ({ ...request, vector: sources[i] }));
-    const again = await this.#call<RawLookup[]>('getMany', [second], signal);
+    const second = pending.map((request, i) => ({
+      ...request,
+      vector: sources[i] as VectorSource,
+    }));
+    const again = await this.#askAll(second, signal);
     let at = 0;
     return answers.map((one) => {
       if (one.tag !== 'needs-embedding') {
@@ -217,8 +168,15 @@ export class SemanticCache {
     const given = optionsOf.explain(options);
     const { signal, limit = 10 } = given;
     const request = rawGet({ ...given, query });
-    const ask = (vector: VectorSource | undefined) =>
-      this.#call<RawExplained>('explain', [{ ...request, vector }, count(limit, 'limit')], signal);
+    const ask = async (vector: VectorSource | undefined): Promise<RawExplained> => {
+      for (;;) {
+        const args = [{ ...request, vector }, count(limit, 'limit')];
+        const answer = await this.#runner.call<RawExplained>('explain', args, signal);
+        if (answer.tag !== 'later') {
+          return answer;
+        }
+      }
+    };
     const first = await ask(request.vector);
     if (first.tag !== 'needs-embedding') {
       return toExplanation(first, undefined);
@@ -232,14 +190,56 @@ export class SemanticCache {
     request: RawGet,
     signal: AbortSignal | undefined,
   ): Promise<{ lookup: Lookup; source: VectorSource }> {
-    const first = await this.#call<RawLookup>('get', [request], signal);
+    const first = await this.#ask(request, signal);
     if (first.tag !== 'needs-embedding') {
       return { lookup: finish(first, undefined), source: request.vector };
     }
     const { sources, failure } = await this.#sources([first.val], signal);
     const source = sources[0] as VectorSource;
-    const second = await this.#call<RawLookup>('get', [{ ...request, vector: source }], signal);
+    const second = await this.#ask({ ...request, vector: source }, signal);
     return { lookup: finish(second, failure), source };
+  }
+
+  /** Asks until there is an answer; others have their turn in between. */
+  async #ask(request: RawGet, signal: AbortSignal | undefined): Promise<RawLookup> {
+    for (;;) {
+      const answer = await this.#runner.call<RawLookup>('get', [request], signal);
+      if (answer.tag !== 'later') {
+        return answer;
+      }
+    }
+  }
+
+  /** As {@link #ask}, for several requests. */
+  #askAll(requests: RawGet[], signal: AbortSignal | undefined): Promise<RawLookup[]> {
+    const isLate = ({ tag }: RawLookup) => tag === 'later';
+    return this.#inTurns(requests, isLate, (rest) => this.#runner.call('getMany', [rest], signal));
+  }
+
+  /** Stores all, unless one needs an embedding; others have their turn in between. */
+  #storeAll(requests: unknown[], signal: AbortSignal | undefined): Promise<RawPut[]> {
+    const isLate = ({ tag }: RawPut, all: RawPut[]) =>
+      tag === 'ready' && !all.some((one) => one.tag === 'needs-embedding');
+    return this.#inTurns(requests, isLate, (rest) => this.#runner.call('putMany', [rest], signal));
+  }
+
+  /** Calls again with those that come late. */
+  async #inTurns<Q, A>(
+    requests: Q[],
+    isLate: (answer: A, all: A[]) => boolean,
+    call: (rest: Q[]) => Promise<A[]>,
+  ): Promise<A[]> {
+    const answers = await call(requests);
+    for (;;) {
+      const late = [...answers.keys()].filter((i) => isLate(answers[i] as A, answers));
+      if (late.length === 0) {
+        return answers;
+      }
+      const again = await call(late.map((i) => requests[i] as Q));
+      late.forEach((i, at) => {
+        answers[i] = again[at] as A;
+      });
+    }
   }
 
   // ---- storing ------------------------------------------------------------------
@@ -254,11 +254,11 @@ export class SemanticCache {
   }
 
   async #put(request: RawStored, signal: AbortSignal | undefined): Promise<number> {
-    let outcome = await this.#call<RawPut>('put', [request], signal);
+    let outcome = await this.#runner.call<RawPut>('put', [request], signal);
     if (outcome.tag === 'needs-embedding') {
       const [val] = await this.#embedding.all([outcome.val], signal);
       const complete = { ...request, vector: { tag: 'embedded', val } };
-      outcome = await this.#call<RawPut>('put', [complete], signal);
+      outcome = await this.#runner.call<RawPut>('put', [complete], signal);
     }
     return storedId(outcome);
   }
@@ -273,7 +273,7 @@ export class SemanticCache {
   ): Promise<number[]> {
     const { signal } = optionsOf.signal(options, 'putMany');
     const requests = listOf(answers, 'answers').map((one) => rawPut(optionsOf.answer(one)));
-    let outcomes = await this.#call<RawPut[]>('putMany', [requests], signal);
+    let outcomes = await this.#storeAll(requests, signal);
     const texts = textsToEmbed(outcomes);
     if (texts.length > 0) {
       const embedded = await this.#embedding.all(texts, signal);
@@ -283,7 +283,7 @@ export class SemanticCache {
           ? { ...request, vector: { tag: 'embedded', val: embedded[at++] } }
           : request,
       );
-      outcomes = await this.#call<RawPut[]>('putMany', [complete], signal);
+      outcomes = await this.#storeAll(complete, signal);
     }
     return outcomes.map(storedId);
   }
@@ -321,98 +321,8 @@ export class SemanticCache {
     if (typeof compute !== 'function') {
       throw new InvalidArgumentError(`compute is of type ${typeof compute}; give a function`);
     }
-    let source = request.vector;
-    try {
-      const found = await this.#lookUp(request, signal);
-      const kept = fromHit<T>(found.lookup.hit);
-      if (kept) {
-        return kept;
-      }
-      source = found.source.tag === 'failed' ? { tag: 'absent' } : found.source;
-    } catch (error) {
-      signal?.throwIfAborted();
-      if (!isMnemeError(error) || error.code !== 'invalid-argument') {
-        this.#callbacks.tell(error, { during: 'look-up' });
-      } else if (!this.#isTooLong(query)) {
-        // Options that are wrong are the caller's to mend. A question too long is not: it is
-        // computed, and keeping tells why that is all.
-        throw error;
-      }
-    }
-    // Questions are the same that the exact layer takes for the same.
-    const isNormalized = this.#options.normalize !== false;
-    const { text } = isNormalized
-      ? await this.normalize(query).catch(() => ({ text: query }))
-      : { text: query };
-    const key = `${request.namespace}\0${text}`;
-    for (let present; (present = this.#flights.get(key)) !== undefined;) {
-      signal?.throwIfAborted();
-      const shared = await (signal ? until(present, signal) : present);
-      // Whoever computed has heard of a failure. Those who waited compute themselves, one by one,
-      // as does who wants no stored answer.
-      if (shared && !(request.bypass && shared.hit)) {
-        return { value: shared.value as T, origin: 'shared' };
-      }
-    }
-    signal?.throwIfAborted();
-    const flight = (async (): Promise<Landed> => {
-      if (!request.bypass) {
-        // Whoever was computing it may have finished between the look-up and now.
-        const again = await this.#call<RawLookup>('get', [
-          { ...request, vector: { tag: 'pending' } },
-        ]).catch(() => undefined);
-        const kept = fromHit(again?.tag === 'hit' ? toHit(again.val) : undefined);
-        if (kept) {
-          return kept;
-        }
-      }
-      const value = await compute();
-      const cacheError = await this.#keep(value, { ...blank, vector: source }, given.metadata);
-      return { value, cacheError };
-    })();
-    const settled = flight.catch(() => undefined).finally(() => this.#flights.delete(key));
-    this.#flights.set(key, settled);
-    const { value, hit, cacheError } = await (signal ? until(flight, signal) : flight);
-    if (hit) {
-      return { value: value as T, origin: 'cache', hit };
-    }
-    return cacheError === undefined
-      ? { value: value as T, origin: 'computed' }
-      : { value: value as T, origin: 'computed', cacheError };
-  }
-
-  /** Keeps what was computed; returns why it could not, of which `onError` hears. */
-  async #keep(
-    value: unknown,
-    request: RawStored,
-    metadata: Record<string, unknown> | undefined,
-  ): Promise<unknown> {
-    try {
-      const kept = keptOf(value, metadata);
-      const whole = {
-        ...request,
-        response: kept.response,
-        metadata: JSON.stringify(kept.metadata),
-      };
-      try {
-        await this.#put(whole, undefined);
-      } catch (error) {
-        // The look-up needed no vector, or failed; the exact layer needs none either.
-        if (!isMnemeError(error) || error.code !== 'embedder') {
-          throw error;
-        }
-        this.#tellEmbedding(error);
-        await this.#put({ ...whole, vector: { tag: 'absent' } }, undefined);
-      }
-      return undefined;
-    } catch (error) {
-      this.#callbacks.tell(error, { during: 'keep' });
-      return error;
-    }
-  }
-
-  #isTooLong(query: string): boolean {
-    return new TextEncoder().encode(query).length > Number(this.#raw['maxQueryBytes']);
+    const { metadata } = given;
+    return this.#flights.resolve({ query, request, blank, metadata, signal }, compute);
   }
 
   // ---- removing -----------------------------------------------------------------
@@ -420,22 +330,25 @@ export class SemanticCache {
   /** Deletes the entry of a query, compared after normalisation. False if there was none. */
   async delete(query: string, options?: { namespace?: string | undefined }): Promise<boolean> {
     const { namespace } = known(options, { namespace: true }, 'delete');
-    return this.#call('delete', [wellFormed(query, 'the query'), namespaceOf(namespace)]);
+    return this.#runner.call('delete', [wellFormed(query, 'the query'), namespaceOf(namespace)]);
   }
 
-  /** Deletes all entries and counters, and returns the number of entries. Quotas stay. */
+  /**
+   * Deletes all entries and counters, and returns the number of entries. Quotas stay. It goes in
+   * steps, between which other calls are served; what they store may be deleted too.
+   */
   async clear(): Promise<number> {
-    return Number(await this.#call<bigint>('clear', []));
+    return this.#inSteps('clear', []);
   }
 
   /** Deletes the entries and counters of one namespace, and returns the number of entries. */
   async clearNamespace(namespace: string): Promise<number> {
-    return Number(await this.#call<bigint>('clearNamespace', [namespaceOf(namespace)]));
+    return this.#inSteps('clearNamespace', [namespaceOf(namespace)]);
   }
 
   /** The namespaces that hold entries, sorted by their bytes. */
   async listNamespaces(): Promise<string[]> {
-    return this.#call('listNamespaces', []);
+    return this.#runner.call('listNamespaces', []);
   }
 
   /** Deletes expired entries, of one namespace or of all; then, with `compact`, compacts. */
@@ -443,37 +356,46 @@ export class SemanticCache {
     const given = known<VacuumOptions>(options, { namespace: true, compact: true }, 'vacuum');
     const of = given.namespace === undefined ? undefined : namespaceOf(given.namespace);
     const compact = flag(given.compact, 'compact') ?? false;
-    let deleted = 0;
-    // In steps, between which other calls have their turn.
+    return this.#inSteps('vacuum', [of, compact]);
+  }
+
+  /** Does all steps of long work, each in a turn, and returns the number of entries. */
+  async #inSteps(name: string, args: unknown[]): Promise<number> {
+    let entries = 0;
     for (;;) {
-      const step = await this.#call<{ entries: bigint; more: boolean }>('vacuum', [of, compact]);
-      deleted += Number(step.entries);
+      const step = await this.#runner.call<RawStep>(name, args);
+      entries += Number(step.entries);
       if (!step.more) {
-        return deleted;
+        return entries;
       }
     }
   }
 
   /** Frees the index memory of deleted rows; with graphs, builds at most one more. */
   async compact(): Promise<number> {
-    return Number(await this.#call<bigint>('compact', []));
+    return Number(await this.#runner.call<bigint>('compact', []));
   }
 
   /** Finishes building the index now, and returns the number of its rows. */
   async warmUp(): Promise<number> {
-    return Number(await this.#call<bigint>('warmUp', []));
+    for (;;) {
+      const step = await this.#runner.call<RawStep>('warmUp', []);
+      if (!step.more) {
+        return Number(step.entries);
+      }
+    }
   }
 
-  /** Writes waiting access data and counters to the store. */
+  /** Writes waiting access data and counters to the store, and the index if it has changed enough. */
   async flush(): Promise<void> {
-    return this.#call('flush', []);
+    while (await this.#runner.call<boolean>('flush', []));
   }
 
   // ---- settings -----------------------------------------------------------------
 
   /** Sets the most entries that a namespace may hold; null removes it. 0 closes it to writing. */
   async setNamespaceQuota(namespace: string, maxEntries: number | null): Promise<void> {
-    return this.#call('setNamespaceQuota', [
+    return this.#runner.call('setNamespaceQuota', [
       namespaceOf(namespace),
       integer(maxEntries, 'maxEntries'),
     ]);
@@ -481,7 +403,7 @@ export class SemanticCache {
 
   /** The most entries that a namespace may hold; undefined: any number. */
   async namespaceQuota(namespace: string): Promise<number | undefined> {
-    const quota = await this.#call<bigint | undefined>('getNamespaceQuota', [
+    const quota = await this.#runner.call<bigint | undefined>('getNamespaceQuota', [
       namespaceOf(namespace),
     ]);
     return quota === undefined ? undefined : Number(quota);
@@ -490,15 +412,15 @@ export class SemanticCache {
   /** Changes the least similarity of a semantic hit: -1 to 1. */
   async setSimilarityThreshold(threshold: number): Promise<void> {
     const similarityThreshold = number(threshold, 'the threshold') ?? Number.NaN;
-    await this.#call('setSimilarityThreshold', [similarityThreshold]);
-    this.#raw = { ...this.#raw, similarityThreshold };
+    await this.#runner.call('setSimilarityThreshold', [similarityThreshold]);
+    this.#runner.change({ similarityThreshold });
   }
 
   /** Changes how the index holds vectors, rebuilding it from the store. */
   async requantize(to: VectorDtype): Promise<void> {
     const vectorDtype = dtype(to);
-    await this.#call('requantize', [vectorDtype]);
-    this.#raw = { ...this.#raw, vectorDtype };
+    while (await this.#runner.call<boolean>('requantize', [vectorDtype]));
+    this.#runner.change({ vectorDtype });
   }
 
   // ---- looking at it ------------------------------------------------------------
@@ -506,7 +428,7 @@ export class SemanticCache {
   /** Counts, settings and memory, of one namespace or of all. */
   async stats(namespace?: string): Promise<Stats> {
     const of = namespace === undefined ? undefined : namespaceOf(namespace);
-    return plain(await this.#call('stats', [of])) as unknown as Stats;
+    return plain(await this.#runner.call('stats', [of])) as unknown as Stats;
   }
 
   /**
@@ -515,7 +437,7 @@ export class SemanticCache {
    */
   async health(options?: HealthOptions): Promise<Health> {
     const given = known<HealthOptions>(options, { deep: true }, 'health');
-    const raw = await this.#call<Record<string, unknown>>('health', [
+    const raw = await this.#runner.call<Record<string, unknown>>('health', [
       flag(given.deep, 'deep') ?? false,
     ]);
     const { coordination, ...rest } = raw as { coordination: { tag: string; val?: number } };
@@ -525,12 +447,12 @@ export class SemanticCache {
 
   /** A query as the cache compares and embeds it: its text, and the SHA-256 of that. */
   async normalize(query: string): Promise<{ text: string; hash: string }> {
-    return this.#call('normalize', [wellFormed(query, 'the query')]);
+    return this.#runner.call('normalize', [wellFormed(query, 'the query')]);
   }
 
   /** The cosine of two vectors, after rounding both as an index of this dtype does. */
   async similarity(a: Vector, b: Vector, of: VectorDtype = 'float32'): Promise<number> {
-    return this.#call('similarity', [vector(a, 'a'), vector(b, 'b'), dtype(of)]);
+    return this.#runner.call('similarity', [vector(a, 'a'), vector(b, 'b'), dtype(of)]);
   }
 
   // ---- moving it ----------------------------------------------------------------
@@ -539,184 +461,37 @@ export class SemanticCache {
    * Writes the whole cache as one archive, which every host of mneme can load. A synchronous
    * store cannot wait for a sink, so its archive is first held in memory.
    *
-   * A portable archive that is held in memory or returned as a Blob is read back before it is handed
-   * out. One that goes to `to` from another store is not, nor is a native one: look into those with
-   * `SemanticCache.inspect`.
+   * The archive is read back, as `SemanticCache.inspect` does, before it is handed out or `to` is
+   * closed: from memory where it is held there, or else while it is written, which costs a copy of
+   * each piece. If it could not be loaded, the result is a `corrupt` error, and `to` is aborted (a
+   * stream of Node is destroyed). So a stream that shows its file only when it is closed, as that of
+   * `createWritable` in browsers does, keeps the old one; one that does not, such as
+   * `fs.createWriteStream`, should write to another name, which is changed afterwards. A function
+   * has the bytes by then. Only the native archive of a store that waits for promises, written to
+   * `to`, is not read back.
    */
-  async dump(given?: DumpOptions): Promise<DumpReport> {
-    const options = known<DumpOptions>(
-      given,
-      { to: true, layout: true, compression: true, level: true, onProgress: true },
-      'dump',
-    );
-    const { layout, level, onProgress } = options;
-    const compression = oneOf(options.compression ?? 'gzip', ['gzip', 'zstd'], 'compression');
-    const writer = new Writer(options.to, this.#store.synchronous);
-    const raw = {
-      layout: layout === undefined ? undefined : oneOf(layout, ['native', 'portable'], 'layout'),
-      compression,
-      level: count(level, 'level') ?? (compression === 'gzip' ? 1 : undefined),
-    };
-    if (raw.level !== undefined && raw.level > 9) {
-      throw new InvalidArgumentError(`level is ${raw.level}; give 0 to 9`);
-    }
-    try {
-      const report = plain(
-        await this.#call('dump', [raw], undefined, { writer, progress: onProgress }, 'checkpoint'),
-      ) as unknown as DumpReport;
-      if (writer.isHeld && report.layout === 'portable') {
-        await this.#verify(writer.blob(''), report);
-      }
-      await writer.finish();
-      return options.to
-        ? report
-        : {
-            ...report,
-            archive: writer.blob(compression === 'gzip' ? 'application/gzip' : 'application/zstd'),
-          };
-    } catch (error) {
-      await writer.fail(error);
-      throw error;
-    }
-  }
-
-  /** Reads an archive back, whatever its entries are. */
-  async #verify(archive: Blob, { entries }: DumpReport): Promise<void> {
-    const any = 0xffff_ffff;
-    const maxBytes = { query: any, response: any, metadata: any };
-    const found = await inspectWith(this.#component, archive, {
-      maxBytes,
-      maxExpansion: any,
-    }).catch((cause: unknown) => {
-      throw new CheckpointError(
-        `the archive was written, but cannot be read back: ${describe(cause)}; it was thrown away, so dump again`,
-      );
-    });
-    if (found.entries !== entries) {
-      throw new CheckpointError(
-        `the archive was written with ${entries} entries, and read back with ${found.entries}; it was thrown away, so dump again`,
-      );
-    }
+  dump(options?: DumpOptions): Promise<DumpReport> {
+    return dump(this.#runner, this.#component, options);
   }
 
   /**
    * Makes an archive part of the cache: all of it, or nothing. For a synchronous store, the
    * archive is first read into memory.
    */
-  async load(source: ArchiveSource, options?: LoadOptions): Promise<LoadReport> {
-    const raw = rawLoad(options);
-    const reader = await Reader.of(source, this.#store.synchronous);
-    try {
-      const report = await this.#call<LoadReport>(
-        'load',
-        [raw],
-        undefined,
-        { reader, progress: options?.onProgress },
-        'checkpoint',
-      );
-      if (raw.maxEntries !== undefined) {
-        this.#raw = { ...this.#raw, maxEntries: raw.maxEntries };
-      }
-      if (raw.vectorDtype !== undefined) {
-        this.#raw = { ...this.#raw, vectorDtype: raw.vectorDtype };
-      }
-      return plain(report as unknown as Record<string, unknown>) as unknown as LoadReport;
-    } finally {
-      await reader.end().catch(() => {});
-    }
+  load(source: ArchiveSource, options?: LoadOptions): Promise<LoadReport> {
+    return load(this.#runner, source, options);
   }
 
   // ---- the end ------------------------------------------------------------------
 
   /** Flushes, then closes the store. Closing twice does nothing. */
   close(): Promise<void> {
-    return this.#queue.run(async () => {
-      if (this.#closed) {
-        return;
-      }
-      this.#closed = true;
-      const instance = this.#instance;
-      this.#instance = undefined;
-      try {
-        await (instance ? instance.call('cache', 'close') : this.#store.close());
-      } finally {
-        await this.#store.release?.();
-      }
-    });
+    return this.#runner.close();
   }
 
   /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  // ---- the component ------------------------------------------------------------
-
-  #call<R>(
-    name: string,
-    args: unknown[],
-    signal?: AbortSignal,
-    archive: Archive = {},
-    face: 'cache' | 'checkpoint' = 'cache',
-  ): Promise<R> {
-    return this.#queue.run(async () => {
-      if (this.#closed) {
-        throw new ClosedError();
-      }
-      const instance = await this.#running();
-      this.#callbacks.begin(archive);
-      try {
-        const result = await instance.call<R>(face, name, ...args);
-        // A function of the options has failed, and the answer is not what it would be.
-        const { thrown } = this.#callbacks;
-        if (thrown) {
-          throw thrown.error;
-        }
-        return result;
-      } finally {
-        this.#callbacks.archive = {};
-        if (instance.isOver) {
-          this.#instance = undefined;
-        }
-      }
-    }, signal);
-  }
-
-  /** The instance; a new one, on the same store, if the last one can go on no more. */
-  async #running(): Promise<Instance> {
-    if (!this.#instance) {
-      const instance = this.#start();
-      await instance.call('cache', 'open', this.#raw);
-      await this.#tellQuotas(instance);
-      this.#instance = instance;
-    }
-    return this.#instance;
-  }
-
-  /** Opens an instance again with the present quotas of the namespaces named at opening. */
-  async #tellQuotas(instance: Instance): Promise<void> {
-    const namespaceQuotas: [string, bigint][] = [];
-    for (const namespace of Object.keys(this.#options.namespaceQuotas ?? {})) {
-      const quota = await instance.call<bigint | undefined>(
-        'cache',
-        'getNamespaceQuota',
-        namespace,
-      );
-      if (quota !== undefined) {
-        namespaceQuotas.push([namespace, quota]);
-      }
-    }
-    if (namespaceQuotas.length > 0) {
-      await instance.call('cache', 'close');
-      await instance.call('cache', 'open', { ...this.#raw, namespaceQuotas });
-    }
-  }
-
-  #start(): Instance {
-    const { storeTimeoutSeconds = STORE_TIMEOUT_SECONDS } = this.#options;
-    const timeout = seconds(storeTimeoutSeconds, 'storeTimeoutSeconds');
-    const timeoutMs = timeout && 1000 * timeout;
-    return new Instance(this.#instantiate, this.#store, this.#callbacks.hooks(), timeoutMs);
   }
 
   // ---- embedding ----------------------------------------------------------------
@@ -740,16 +515,10 @@ export class SemanticCache {
 
   /** That a text came without a vector, and no embedder was to make one, is no failure of it. */
   #tellEmbedding(error: EmbedderError | Error): void {
-    if (this.#options.embedder.embed) {
-      this.#callbacks.tell(error, { during: 'embed' });
+    if (this.#runner.options.embedder.embed) {
+      this.#runner.callbacks.tell(error, { during: 'embed' });
     }
   }
-}
-
-/** What a hit stands for. Where its value cannot be read, it is no hit. */
-function fromHit<T>(hit: Hit | undefined): (Resolved<T> & { hit: Hit }) | undefined {
-  const kept = hit && valueOf(hit);
-  return kept && { value: kept.value as T, origin: 'cache', hit };
 }
 
 function listOf<T>(value: T[], what: string): T[] {

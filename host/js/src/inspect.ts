@@ -16,7 +16,7 @@ export interface InspectOptions {
    * not.
    */
   store?: Store | undefined;
-  /** The most bytes that one byte may decompress to, past the first 64 MiB. Default 200. */
+  /** The most bytes that one byte may decompress to, past the first 64 MiB. Default 128. */
   maxExpansion?: number | undefined;
   /**
    * Limits of an entry in UTF-8 bytes. Defaults 32 KiB, 4 MiB and 64 KiB. A cache that was filled

@@ -80,14 +80,21 @@ export interface Candidate {
   ageSeconds: number;
 }
 
-/** Something that happened in the cache. */
+/**
+ * Something that happened in the cache. `put`: `count` entries were stored or replaced. The others
+ * were deleted: by `delete` or a clear (`deletion`), because of a quota or `maxEntries` (`eviction`),
+ * because they had expired (`expiration`), because the built-in validator refuses them (`rejection`).
+ */
 export type CacheEvent =
   | {
       type: 'hit';
       namespace: string;
       layer: 'exact' | 'semantic';
+      /** -1 to 1. */
       similarity: number;
+      /** What `decay` or `confidence` makes of it; the similarity without them. */
       confidence: number;
+      /** Seconds since the entry was stored. */
       ageSeconds: number;
     }
   | { type: 'miss'; namespace: string; reason: MissReason }

@@ -41,7 +41,8 @@ export type RawLookup =
       val: Record<string, unknown> & { metadata: string; ageSeconds: bigint; id: bigint };
     }
   | { tag: 'miss'; val: MissReason }
-  | { tag: 'needs-embedding'; val: string };
+  | { tag: 'needs-embedding'; val: string }
+  | { tag: 'later' };
 
 export type RawPut =
   | { tag: 'stored'; val: bigint }
@@ -51,7 +52,15 @@ export type RawPut =
 
 /** An explanation as the component gives it. */
 export type RawExplained =
-  { tag: 'explanation'; val: Record<string, unknown> } | { tag: 'needs-embedding'; val: string };
+  | { tag: 'explanation'; val: Record<string, unknown> }
+  | { tag: 'needs-embedding'; val: string }
+  | { tag: 'later' };
+
+/** What one step of a long work has done. */
+export interface RawStep {
+  entries: bigint;
+  more: boolean;
+}
 
 export type VectorSource =
   | { tag: 'pending' }
@@ -191,7 +200,7 @@ export function rawLoad(given: LoadOptions | undefined) {
       ]),
     maxEntries: integer(options.maxEntries, 'maxEntries'),
     vectorDtype: options.vectorDtype === undefined ? undefined : dtype(options.vectorDtype),
-    maxExpansion: count(options.maxExpansion, 'maxExpansion') ?? 200,
+    maxExpansion: count(options.maxExpansion, 'maxExpansion') ?? 128,
   };
 }
 

@@ -154,7 +154,7 @@ export interface Store {
   deleteById(id: number): Awaitable<boolean>;
   /** Deletes the entries that still have this `createdAt`, and returns their ids. */
   deleteUnchanged(entries: EntryRef[]): Awaitable<number[]>;
-  /** Deletes at most `limit` expired entries, lowest ids first, and returns them. */
+  /** Deletes at most `limit` expired entries, any of them, and returns them. */
   deleteExpired(now: number, namespace: string | undefined, limit: number): Awaitable<EntryRef[]>;
   /** Deletes the entries of one namespace, or all, and returns how many. */
   clearNamespace(namespace?: string): Awaitable<number>;

@@ -68,6 +68,50 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
     await other.close();
   });
 
+  test('a tab that is closed in the middle of a put loses nothing that was acknowledged', async () => {
+    const BATCH = 20;
+    let acknowledged = 0;
+    for (let round = 0; round < 6; round++) {
+      const page = await tab();
+      let count = 0;
+      let enough;
+      const reached = new Promise((resolve) => (enough = resolve));
+      await page.exposeFunction('acknowledge', () => {
+        count += 1;
+        if (count === 2 + round) enough();
+      });
+      await page.evaluate(async (batch) => {
+        await open('closing');
+        void (async () => {
+          for (let n = (await cache.stats()).entries / batch; ; n++) {
+            const text = (i) => `question ${n * batch + i} ${'abcdefghij'[i % 10].repeat(n + 1)}`;
+            const answers = Array.from({ length: batch }, (_, i) => ({
+              query: text(i),
+              response: 'r'.repeat(5000),
+            }));
+            await cache.putMany(answers);
+            globalThis.acknowledge();
+          }
+        })();
+      }, BATCH);
+      await reached;
+      // While the next is on its way.
+      await page.close();
+      acknowledged += count;
+      const other = await tab();
+      const { entries, healthy } = await other.evaluate(async () => {
+        await open('closing');
+        const { healthy } = await cache.health({ deep: true });
+        return { entries: (await cache.stats()).entries, healthy };
+      });
+      await other.close();
+      assert.equal(healthy, true, `round ${round}`);
+      assert.equal(entries % BATCH, 0, 'a step is there, or it is not');
+      assert.ok(entries >= acknowledged * BATCH, `${entries} of ${acknowledged * BATCH}`);
+      acknowledged = entries / BATCH;
+    }
+  });
+
   test('tabs see what the others write', async () => {
     const [one, two] = [await tab(), await tab()];
     for (const page of [one, two]) {
@@ -202,7 +246,7 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
   test('a row with a number that nobody writes is damage, told with its id', async () => {
     const page = await tab();
     const found = await page.evaluate(async () => {
-      const { openDatabase, result } = await import('/dist/stores/idb.js');
+      const { openDatabase, result } = await import('/dist/stores/idb/requests.js');
       const found = [];
       for (const wrong of [
         { ttl: -1 },
@@ -257,11 +301,11 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
     const [one, two] = [await tab(), await tab()];
     // An older version, held by somebody who does not let go.
     await one.evaluate(async () => {
-      const { openDatabase } = await import('/dist/stores/idb.js');
+      const { openDatabase } = await import('/dist/stores/idb/requests.js');
       globalThis.held = await openDatabase(indexedDB, 'blocked', 1, () => {});
     });
     const { code, message, retryable } = await two.evaluate(async () => {
-      const { openDatabase } = await import('/dist/stores/idb.js');
+      const { openDatabase } = await import('/dist/stores/idb/requests.js');
       return outcome(openDatabase(indexedDB, 'blocked', 2, () => {}));
     });
     assert.deepEqual([code, retryable], ['backend', true]);
@@ -273,7 +317,7 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
   test('a database of something else is refused, and left as it is', async () => {
     const page = await tab();
     const { code, message, stores } = await page.evaluate(async () => {
-      const { openDatabase } = await import('/dist/stores/idb.js');
+      const { openDatabase } = await import('/dist/stores/idb/requests.js');
       const mine = await openDatabase(indexedDB, 'foreign', 1, (db) =>
         db.createObjectStore('mine'),
       );

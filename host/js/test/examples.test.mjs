@@ -297,6 +297,36 @@ describe(
       await phone.close();
     });
 
+    test('fits a desktop and a phone, in light and dark', async () => {
+      for (const [device, viewport] of [
+        ['desktop', { width: 1280, height: 800 }],
+        ['phone', { width: 390, height: 844 }],
+      ]) {
+        for (const colorScheme of ['light', 'dark']) {
+          const other = await browser.context.newPage();
+          await other.setViewportSize(viewport);
+          await other.emulateMedia({ colorScheme });
+          await other.goto(server.url);
+          await other.waitForSelector('html[data-ready]', { timeout: 60_000 });
+          await other.fill('#question', 'Which river flows through Paris?');
+          await other.press('#question', 'Enter');
+          await other.waitForSelector('#result .near');
+          await other.waitForSelector('html:not([data-busy])');
+          const cut = await other.evaluate(() => {
+            const { scrollWidth, clientWidth } = document.documentElement;
+            const small = [...document.querySelectorAll('button, input')]
+              .filter((one) => one.offsetParent && one.getBoundingClientRect().height < 24)
+              .map(({ id }) => id);
+            return { isWide: scrollWidth > clientWidth, small };
+          });
+          assert.deepEqual(cut, { isWide: false, small: [] }, `${device}, ${colorScheme}`);
+          const path = join(artefacts, `browser-example-${device}-${colorScheme}.png`);
+          await other.screenshot({ path, fullPage: true });
+          await other.close();
+        }
+      }
+    });
+
     test('entries survive a reload', async () => {
       await open();
       assert.equal(await text('#entries'), '42');

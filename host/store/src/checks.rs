@@ -82,8 +82,8 @@ impl Embedder {
     }
 }
 
-/// A number that a store's data hold, if it is one that can be written: 0 to [`GREATEST`].
-/// What is none is damage; a store's reader says where it found it.
+/// A number from a store's data, if it is in the range that can be written: 0 to [`GREATEST`].
+/// Anything else is damage; the store's reader says where it found it.
 ///
 /// ```
 /// use mneme_store::checks::{GREATEST, read_number};

@@ -4,6 +4,7 @@
 #[cfg(feature = "background")]
 pub mod background;
 pub mod breaker;
+pub mod cancel;
 pub mod checks;
 #[doc(hidden)]
 pub mod contract;
@@ -60,6 +61,14 @@ pub trait Store: Send {
         Ok(None)
     }
 
+    /// Why the open store refuses every write although it was opened for writing; none, the
+    /// default, where it takes them.
+    ///
+    /// Not part of the WIT contract. The health of a cache tells it.
+    fn read_only(&self) -> Option<String> {
+        None
+    }
+
     /// Connects, creates what is missing, and checks that the data was made with
     /// this embedder. Reads no entry.
     fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()>;
@@ -110,8 +119,7 @@ pub trait Store: Send {
     /// the ids deleted.
     fn delete_unchanged(&mut self, entries: &[EntryRef]) -> Result<Vec<u64>>;
 
-    /// Deletes at most `limit` entries expired at `now`, lowest ids first, and
-    /// returns them.
+    /// Deletes at most `limit` entries expired at `now`, any of them, and returns them.
     fn delete_expired(
         &mut self,
         now: u64,

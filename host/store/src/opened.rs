@@ -71,7 +71,7 @@ pub const MAX_BLOB: u32 = 4 << 20;
 /// `replace_meta`, unless their other calls wait even less. Answers must not wait for it.
 pub const BOOKKEEPING_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Asks, with short patience and over a connection of its own, whether the backend answers.
+/// Asks, with short patience and over a separate connection, whether the backend answers.
 pub type Probe = Box<dyn FnMut() -> bool + Send>;
 
 /// A backend: how it is opened and closed, and what its failures mean.
@@ -123,6 +123,12 @@ pub trait Backend {
     fn server_time(&self, session: &mut Self::Session) -> Result<Option<Duration>, Self::Fault> {
         let _ = session;
         Ok(None)
+    }
+
+    /// See [`Store::read_only`](crate::Store::read_only). By default none.
+    fn read_only(&self, session: &Self::Session) -> Option<String> {
+        let _ = session;
+        None
     }
 
     /// The error for the caller: at which place, in which operation, and whether calling it
@@ -225,6 +231,12 @@ impl<B: Backend> Opened<B> {
         self.silence.check("server_time")?;
         let outcome = self.backend.server_time(session);
         outcome.map_err(|fault| self.backend.error(fault, "server_time"))
+    }
+
+    /// See [`Store::read_only`](crate::Store::read_only).
+    pub fn read_only(&self) -> Option<String> {
+        let session = self.session.as_ref()?;
+        self.backend.read_only(session)
     }
 
     /// Runs an operation.
@@ -365,6 +377,10 @@ macro_rules! opened {
 
         fn server_time(&mut self) -> $crate::Result<Option<std::time::Duration>> {
             self.opened.server_time()
+        }
+
+        fn read_only(&self) -> Option<String> {
+            self.opened.read_only()
         }
 
         $(fn $name(&mut self $(, $arg: $($type)*)*) -> $crate::Result<$($result)*> {

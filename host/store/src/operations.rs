@@ -1,7 +1,7 @@
 //! All operations of the contract in one list, for code that treats each of them alike.
 
 /// Calls a macro with every operation of [`Store`](crate::Store) but `capabilities`,
-/// `recorded_embedder` and `server_time`: its kind, its name, its arguments and its result, as in the trait.
+/// `recorded_embedder`, `server_time` and `read_only`: its kind, its name, its arguments and its result, as in the trait.
 ///
 /// | kind | operations |
 /// |---|---|
@@ -46,6 +46,10 @@
 ///
 ///     fn server_time(&mut self) -> Result<Option<std::time::Duration>> {
 ///         self.0.server_time()
+///     }
+///
+///     fn read_only(&self) -> Option<String> {
+///         self.0.read_only()
 ///     }
 ///
 ///     for_each_operation!(counted! []);

@@ -1,7 +1,8 @@
 //! The cache for tokio programs.
 
 use crate::cache::{
-    Health, SemanticCache, Stats, explain, from_cache, keep, look_up, look_up_many, put, put_many,
+    Health, SemanticCache, Stats, explain, from_cache, keep, look_up, look_up_many,
+    look_up_to_keep, put, put_many,
 };
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
 use crate::embedder::pool::Outcome;
@@ -73,7 +74,7 @@ impl AsyncSemanticCache {
     /// As there.
     pub async fn get(&self, request: impl Into<GetRequest>) -> Result<Lookup> {
         let request = request.into();
-        look_up(self, request).await.map(|(lookup, _)| lookup)
+        look_up(self, request).await
     }
 
     /// See [`SemanticCache::get_many`].
@@ -119,7 +120,7 @@ impl AsyncSemanticCache {
         F: Future<Output = std::result::Result<C, E>>,
     {
         let request = request.into();
-        let vector = match look_up(self, request.clone()).await {
+        let vector = match look_up_to_keep(self, request.clone()).await {
             Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
             Ok((Lookup::Miss(_), vector)) => Ok(vector),
             Err(error) => Err(error),

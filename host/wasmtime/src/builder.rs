@@ -185,16 +185,19 @@ impl Builder {
         self
     }
 
-    /// The longest that a call of the embedder may take, for at most 128 texts, with its time in
-    /// line. Default 10 s. Then the text counts as one that could not be embedded: a look-up is a
-    /// miss, a put an error. The call is abandoned, and its thread ends when it returns. [`Duration::MAX`] is no limit.
+    /// The longest that a call of the embedder may take, for at most 128 texts, and the longest that
+    /// texts wait in line while no call succeeds: a busy embedder serves all in line, in their
+    /// order, and one that hangs keeps nobody longer than this. Default 10 s. After that the text
+    /// counts as one that could not be embedded: a look-up is a miss, a put an error. The call is
+    /// abandoned, and its thread ends when it returns. [`Duration::MAX`] is no limit.
     #[must_use]
     pub fn embed_timeout(mut self, timeout: Duration) -> Self {
         self.embedding.timeout = timeout;
         self
     }
 
-    /// The most calls of the embedder at the same time, at least 1. Default 16. Others wait in line.
+    /// The most calls of the embedder at the same time, at least 1. Default 16, and never more than
+    /// the embedder's [`max_calls`](crate::Embedder::max_calls). Others wait in line.
     #[must_use]
     pub fn embed_concurrency(mut self, calls: usize) -> Self {
         self.embedding.concurrency = calls;

@@ -4,7 +4,7 @@ mod lookup;
 mod storing;
 
 use crate::component::Instance;
-use crate::contract::exports::mneme::cache::cache::Guest;
+use crate::contract::exports::mneme::cache::cache::{Guest, Step};
 use crate::contract::types::{Error as StoreError, VectorDtype};
 use crate::embedder::pool::Pool;
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ use crate::turn::Turn;
 use std::sync::{Arc, Weak};
 
 #[cfg(feature = "tokio")]
-pub(crate) use lookup::{explain, from_cache, look_up, look_up_many};
+pub(crate) use lookup::{explain, from_cache, look_up, look_up_many, look_up_to_keep};
 #[cfg(feature = "tokio")]
 pub(crate) use storing::{keep, put, put_many};
 
@@ -109,23 +109,24 @@ impl SemanticCache {
     }
 
     /// Deletes all entries and counters of all namespaces, and returns the number of entries
-    /// deleted. Quotas stay.
+    /// deleted. Quotas stay. It goes in steps of some milliseconds, between which others are
+    /// served; what they store meanwhile may be deleted too.
     ///
     /// # Errors
     ///
     /// What the store returns.
     pub fn clear(&self) -> Result<u64> {
-        self.call("clear", None, |guest, store| guest.call_clear(store))
+        self.in_steps("clear", None, |guest, store| guest.call_clear(store))
     }
 
     /// Deletes the entries and counters of one namespace, and returns the number of entries
-    /// deleted. Its quota stays.
+    /// deleted. Its quota stays. It goes in steps, as [`clear`](Self::clear).
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn clear_namespace(&self, namespace: &str) -> Result<u64> {
-        self.call("clear_namespace", Some(namespace), |guest, store| {
+        self.in_steps("clear_namespace", Some(namespace), |guest, store| {
             guest.call_clear_namespace(store, namespace)
         })
     }
@@ -145,21 +146,15 @@ impl SemanticCache {
     /// steps of some milliseconds, between which others are served. With `compact` it then
     /// frees the index memory of deleted rows.
     ///
+    /// An entry dated more than 300 s ahead of this clock stays, as it is not known which clock
+    /// is wrong; [`health`](Self::health) counts such entries.
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn vacuum(&self, namespace: Option<&str>, compact: bool) -> Result<u64> {
-        self.watched("vacuum", namespace, || {
-            let mut entries = 0;
-            loop {
-                let vacuumed = self
-                    .instance()?
-                    .call(|guest, store| guest.call_vacuum(store, namespace, compact))?;
-                entries += vacuumed.entries;
-                if !vacuumed.more {
-                    return Ok(entries);
-                }
-            }
+        self.in_steps("vacuum", namespace, |guest, store| {
+            guest.call_vacuum(store, namespace, compact)
         })
     }
 
@@ -177,14 +172,21 @@ impl SemanticCache {
     }
 
     /// Finishes building the index now instead of incrementally during look-ups. Returns the
-    /// number of its rows. Changes no answer.
+    /// number of its rows. Changes no answer. It goes in steps, between which others are served.
     ///
     /// # Errors
     ///
     /// [`Error::IndexUnavailable`] for lack of memory; [`Error::Backend`],
     /// [`Error::Corrupt`], [`Error::Limit`], [`Error::Closed`].
     pub fn warm_up(&self) -> Result<u64> {
-        self.call("warm_up", None, |guest, store| guest.call_warm_up(store))
+        self.watched("warm_up", None, || {
+            loop {
+                let step = self.turn(|guest, store| guest.call_warm_up(store))?;
+                if !step.more {
+                    return Ok(step.entries);
+                }
+            }
+        })
     }
 
     /// Sets the quota of a namespace: the most entries that it may hold. None removes it. A
@@ -222,17 +224,21 @@ impl SemanticCache {
         Ok(())
     }
 
-    /// Changes how the index holds vectors in memory, rebuilding it from the store.
+    /// Changes how the index holds vectors in memory, rebuilding it from the store in steps.
+    /// Until then the old index answers.
     ///
     /// # Errors
     ///
     /// What the store returns; [`Error::IndexUnavailable`], with the old index in place.
     pub fn requantize(&self, dtype: VectorDtype) -> Result<()> {
         self.watched("requantize", None, || {
-            let mut instance = self.instance()?;
-            instance.call(|guest, store| guest.call_requantize(store, dtype))?;
-            instance.options.vector_dtype = dtype;
-            Ok(())
+            loop {
+                let mut instance = self.instance()?;
+                if !instance.call(|guest, store| guest.call_requantize(store, dtype))? {
+                    instance.options.vector_dtype = dtype;
+                    return Ok(());
+                }
+            }
         })
     }
 
@@ -249,14 +255,24 @@ impl SemanticCache {
 
     /// Checks the store and reports. A failing store is part of the report, not an error.
     /// Without `deep` it asks the store for two values. With `deep` it checks all data, which
-    /// takes seconds for gigabytes; other callers wait meanwhile.
+    /// takes seconds for gigabytes; other callers wait meanwhile. A store that was opened for
+    /// writing, and can only be read, is a problem.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] and [`Error::Limit`].
     pub fn health(&self, deep: bool) -> Result<Health> {
         self.call("health", None, |guest, store| {
-            guest.call_health(store, deep)
+            let report = guest.call_health(&mut *store, deep)?;
+            Ok(report.map(|mut health| {
+                if let Some(why) = store.data().store.read_only() {
+                    health.healthy = false;
+                    health.problems.push(format!(
+                        "the cache can only be read, for {why}: it answers, and keeps nothing new; give this process the right to write, or open it for reading only"
+                    ));
+                }
+                health
+            }))
         })
     }
 
@@ -281,13 +297,18 @@ impl SemanticCache {
             .call(|guest, store| guest.call_similarity(store, a, b, dtype))
     }
 
-    /// Writes waiting access data and counters to the store. Useful when idle.
+    /// Writes waiting access data and counters to the store, and the index, if enough of it has
+    /// changed and [`Builder::persist_index`](crate::Builder::persist_index) is on. Useful when
+    /// idle. It goes in steps, between which others are served.
     ///
     /// # Errors
     ///
     /// What the store returns; the data then still waits.
     pub fn flush(&self) -> Result<()> {
-        self.call("flush", None, |guest, store| guest.call_flush(store))
+        self.watched("flush", None, || {
+            while self.turn(|guest, store| guest.call_flush(store))? {}
+            Ok(())
+        })
     }
 
     /// Flushes, then closes the store and all handles of this cache. Closing a closed cache
@@ -297,6 +318,8 @@ impl SemanticCache {
     ///
     /// What the store returns. The cache is closed even then.
     pub fn close(&self) -> Result<()> {
+        // In steps; what is left goes at once, and its failure is told.
+        while matches!(self.turn(|guest, store| guest.call_flush(store)), Ok(true)) {}
         self.instance()?.close()
     }
 
@@ -351,6 +374,39 @@ impl SemanticCache {
         Turn::wait(&self.inner.instance)
     }
 
+    /// Calls an export, alone.
+    pub(crate) fn turn<T>(
+        &self,
+        call: impl FnOnce(
+            &Guest,
+            &mut wasmtime::Store<State>,
+        ) -> wasmtime::Result<std::result::Result<T, StoreError>>,
+    ) -> Result<T> {
+        self.instance()?.call(call)
+    }
+
+    /// Does all steps of long work, each in a turn, and returns the number of entries.
+    fn in_steps(
+        &self,
+        operation: &'static str,
+        namespace: Option<&str>,
+        call: impl Fn(
+            &Guest,
+            &mut wasmtime::Store<State>,
+        ) -> wasmtime::Result<std::result::Result<Step, StoreError>>,
+    ) -> Result<u64> {
+        self.watched(operation, namespace, || {
+            let mut entries = 0;
+            loop {
+                let step = self.turn(&call)?;
+                entries += step.entries;
+                if !step.more {
+                    return Ok(entries);
+                }
+            }
+        })
+    }
+
     /// Calls an export under the eyes of the observers.
     fn call<T>(
         &self,
@@ -361,7 +417,7 @@ impl SemanticCache {
             &mut wasmtime::Store<State>,
         ) -> wasmtime::Result<std::result::Result<T, StoreError>>,
     ) -> Result<T> {
-        self.watched(operation, namespace, || self.instance()?.call(call))
+        self.watched(operation, namespace, || self.turn(call))
     }
 
     /// Runs work under the eyes of the observers.

@@ -19,12 +19,12 @@
 
 use crate::component::{Engine, Functions};
 use crate::contract::types::VectorDtype;
-use crate::embedder::{Embedder, Embedding, read_each};
+use crate::embedder::{Embedding, Guarded};
 use crate::error::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
-/// Texts that are embedded in one call.
-const BATCH: usize = 256;
+/// Texts that are embedded in one call, which has a time limit.
+const BATCH: usize = 64;
 /// The quantile of the normal distribution of a two-sided interval of 95 %.
 const Z: f64 = 1.959_963_984_540_054;
 
@@ -79,7 +79,7 @@ impl Default for Comparison {
 /// [`Error::InvalidArgument`] for invalid vectors; [`Error::Component`].
 pub fn score(
     pairs: &[Pair],
-    embedder: &dyn Embedder,
+    embedder: &Guarded,
     comparison: Comparison,
     progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Scored>> {
@@ -117,18 +117,23 @@ pub fn score(
 /// The embeddings of texts, by text. Each different one is embedded once.
 pub(crate) fn embed_distinct(
     texts: &[String],
-    embedder: &dyn Embedder,
+    embedder: &Guarded,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<HashMap<String, Embedding>> {
     let mut seen = HashSet::new();
-    let texts = texts.iter().map(String::as_str);
-    let distinct: Vec<&str> = texts.filter(|text| seen.insert(*text)).collect();
+    let distinct: Vec<String> = texts
+        .iter()
+        .filter(|text| seen.insert(text.as_str()))
+        .cloned()
+        .collect();
     let mut vectors = HashMap::with_capacity(distinct.len());
     progress(0, distinct.len());
-    for batch in distinct.chunks(BATCH) {
-        let embedded = read_each(embedder, batch).map_err(Error::Embedder)?;
-        let texts = batch.iter().map(|text| (*text).to_owned());
-        vectors.extend(texts.zip(embedded));
+    for step in distinct.chunks(BATCH * embedder.calls()) {
+        let batches = step.chunks(BATCH);
+        for (batch, embedded) in batches.clone().zip(embedder.embed_all(batches)) {
+            let embedded = embedded.map_err(Error::Embedder)?;
+            vectors.extend(batch.iter().cloned().zip(embedded));
+        }
         progress(vectors.len(), distinct.len());
     }
     Ok(vectors)

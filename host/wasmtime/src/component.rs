@@ -160,6 +160,18 @@ impl Instance {
         self.run(|guest, store| call(guest.mneme_cache_cache(), store))
     }
 
+    /// The text that this cache hashes and embeds for a query.
+    pub fn compared_text(&mut self, query: String) -> Result<String> {
+        match self.options.normalize {
+            true => {
+                let normalized =
+                    self.call_infallible(|guest, store| guest.call_normalize(store, &query));
+                Ok(normalized?.text)
+            }
+            false => Ok(query),
+        }
+    }
+
     /// Calls an export that reads or writes this archive, which is given back unless the
     /// call could not begin.
     pub fn call_with<T>(

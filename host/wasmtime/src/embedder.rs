@@ -8,6 +8,7 @@
 //! | [`OpenAi`] | `openai` | behind any OpenAI-compatible `/embeddings` API | a URL, a model, often a key |
 //! | [`Precomputed`] | always there | nowhere | the caller passes each vector |
 
+mod guarded;
 #[cfg(feature = "minilm")]
 pub mod minilm;
 #[cfg(feature = "model")]
@@ -18,6 +19,8 @@ pub(crate) mod pool;
 
 use crate::contract::api;
 use std::sync::Arc;
+
+pub use guarded::Guarded;
 
 #[cfg(feature = "minilm")]
 pub use minilm::MiniLm;
@@ -32,9 +35,11 @@ pub const MAX_DIM: u32 = 8192;
 
 /// Turns text into vectors whose cosine tells how close two texts are in meaning.
 ///
-/// The cache calls it on threads of its own, without holding any lock, as many at a time as
-/// [`Builder::embed_concurrency`](crate::Builder::embed_concurrency) allows. A call that takes longer
-/// than [`Builder::embed_timeout`](crate::Builder::embed_timeout) is abandoned. After five failures
+/// The cache calls it on separate threads, without holding any lock, as many at a time as
+/// [`Builder::embed_concurrency`](crate::Builder::embed_concurrency) and
+/// [`max_calls`](Self::max_calls) allow. A call that takes longer than
+/// [`Builder::embed_timeout`](crate::Builder::embed_timeout) is abandoned. [`Guarded`] calls it in
+/// the same way for everything else: calibration, replay, migration. After five failures
 /// in a row that are the embedder's ([`EmbedError::down`]), or one that no repetition mends, calls
 /// fail at once: for a second, and then until a call that is tried after each pause succeeds. The
 /// pauses grow to a minute. Meanwhile the exact layer goes on.
@@ -104,10 +109,11 @@ pub trait Embedder: Send + Sync {
         Ok(vectors.into_iter().map(Embedding::from).collect())
     }
 
-    /// How many calls at once make it faster; none if it does not matter, as with a service. The
-    /// texts of callers beyond that are gathered, so that one call embeds them all.
-    fn concurrency(&self) -> Option<usize> {
-        None
+    /// The most calls at the same time that are of use, at least 1. Default: no limit, as for a
+    /// server. An embedder on this machine's cores names their number: with more calls each would
+    /// only take longer.
+    fn max_calls(&self) -> usize {
+        usize::MAX
     }
 }
 
@@ -167,8 +173,8 @@ impl<E: Embedder + ?Sized> Embedder for Arc<E> {
         (**self).read(texts)
     }
 
-    fn concurrency(&self) -> Option<usize> {
-        (**self).concurrency()
+    fn max_calls(&self) -> usize {
+        (**self).max_calls()
     }
 }
 
@@ -189,8 +195,8 @@ impl<E: Embedder + ?Sized> Embedder for Box<E> {
         (**self).read(texts)
     }
 
-    fn concurrency(&self) -> Option<usize> {
-        (**self).concurrency()
+    fn max_calls(&self) -> usize {
+        (**self).max_calls()
     }
 }
 

@@ -85,7 +85,7 @@ pub(crate) async fn embed(front: &impl Front, call: &Call, texts: Vec<String>) -
     outcome
 }
 
-/// The vector of a text, or why there is none.
+/// The vector of a text, or the error that prevented it.
 pub(crate) async fn vector_source(
     front: &impl Front,
     call: &Call,

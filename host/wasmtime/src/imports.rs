@@ -13,6 +13,14 @@ use mneme_component::{Guard, Guarded, Limits};
 use mneme_store::{for_each_operation, lent, owned};
 use std::sync::Arc;
 
+/// What depends on this machine's clock: the dates of entries, and which have expired.
+const PUNCTUAL: [&str; 4] = [
+    "insert",
+    "begin_import",
+    "delete_expired",
+    "delete_unchanged",
+];
+
 /// What the component's imports work on.
 pub(crate) struct State {
     pub store: Box<dyn Backend>,
@@ -67,7 +75,7 @@ impl State {
         call: impl FnOnce(&mut dyn Backend) -> Stored<T>,
     ) -> Stored<T> {
         self.calls += 1;
-        if name == "insert" {
+        if PUNCTUAL.contains(&name) {
             self.punctual.check(self.clock.now(), &mut *self.store)?;
         }
         self.watch.store_call(name, || call(&mut *self.store))

@@ -1,7 +1,7 @@
 //! Copying a store into another one, for another backend or another embedder.
 //!
 //! ```
-//! use mneme::embedder::{EmbedError, Embedder, Precomputed};
+//! use mneme::embedder::{EmbedError, Embedder, Guarded};
 //! use mneme::migration::Migration;
 //! use mneme::{MemoryStore, Store};
 //! # struct NewModel;
@@ -12,7 +12,7 @@
 //! #         Ok(texts.iter().map(|text| vec![1.0, text.len() as f32]).collect())
 //! #     }
 //! # }
-//! # let new_model = NewModel;
+//! # let new_model = Guarded::new(NewModel);
 //! # let mut source = MemoryStore::new();
 //! # source.open("old-model", 3)?;
 //! # source.close()?;
@@ -40,9 +40,10 @@ mod tests;
 mod vectors;
 
 use crate::component::{Engine, Functions};
-use crate::embedder::Embedder;
+use crate::embedder::Guarded;
 use crate::error::{Error, Result};
 use crate::host::{Clock, SystemClock};
+use crate::punctual::Punctual;
 use crate::store::{Entry, EntryKey, Store, checks};
 use mark::Mark;
 use std::collections::BTreeSet;
@@ -58,7 +59,7 @@ const STEP_BYTES: usize = 16 << 20;
 pub struct Migration<'a> {
     namespaces: Option<BTreeSet<String>>,
     merge: bool,
-    concurrency: usize,
+    embed_exact_only: bool,
     allow_unreadable: bool,
     source_name: String,
     clock: Box<dyn Clock + 'a>,
@@ -70,7 +71,6 @@ impl std::fmt::Debug for Migration<'_> {
         f.debug_struct("Migration")
             .field("namespaces", &self.namespaces)
             .field("merge", &self.merge)
-            .field("concurrency", &self.concurrency)
             .finish_non_exhaustive()
     }
 }
@@ -89,6 +89,8 @@ pub struct Progress {
 pub struct Report {
     /// Entries written to the target.
     pub written: u64,
+    /// Of these, entries without a vector, which only the exact layer finds.
+    pub exact_only: u64,
     /// Entries that were already in the target, from an earlier run.
     pub present: u64,
     /// Entries not copied, because the target has a newer answer.
@@ -108,12 +110,12 @@ impl Default for Migration<'_> {
 }
 
 impl<'a> Migration<'a> {
-    /// Everything, into an empty target, four calls of the embedder at a time.
+    /// Everything, into an empty target.
     pub fn new() -> Self {
         Migration {
             namespaces: None,
             merge: false,
-            concurrency: 4,
+            embed_exact_only: false,
             allow_unreadable: false,
             source_name: String::new(),
             clock: Box::new(SystemClock),
@@ -136,11 +138,13 @@ impl<'a> Migration<'a> {
         self
     }
 
-    /// How many calls of the embedder, of up to 64 texts each, may run at the same time; at
-    /// least 1. Default 4.
+    /// Whether [`reembed`](Self::reembed) also makes vectors for entries that have none: those
+    /// that only the exact layer finds. They were stored so on request, or as the embedder was down
+    /// or could not read the text; the source does not say which. Default false: they stay as they
+    /// are, so that no answer serves more questions than it was meant for.
     #[must_use]
-    pub fn concurrency(mut self, calls: usize) -> Self {
-        self.concurrency = calls.max(1);
+    pub fn embed_exact_only(mut self, embed: bool) -> Self {
+        self.embed_exact_only = embed;
         self
     }
 
@@ -187,7 +191,9 @@ impl<'a> Migration<'a> {
         self.migrate(source, target, None)
     }
 
-    /// Copies entries with vectors that this embedder makes of their normalised queries.
+    /// Copies entries with vectors that this embedder makes of their normalised queries, by calls
+    /// of up to 64 texts. Entries without a vector are copied as they are, unless
+    /// [`embed_exact_only`](Self::embed_exact_only) says otherwise.
     ///
     /// # Errors
     ///
@@ -197,7 +203,7 @@ impl<'a> Migration<'a> {
         self,
         source: &mut dyn Store,
         target: &mut dyn Store,
-        embedder: &dyn Embedder,
+        embedder: &Guarded,
     ) -> Result<Report> {
         self.migrate(source, target, Some(embedder))
     }
@@ -206,7 +212,7 @@ impl<'a> Migration<'a> {
         mut self,
         source: &mut dyn Store,
         target: &mut dyn Store,
-        embedder: Option<&dyn Embedder>,
+        embedder: Option<&Guarded>,
     ) -> Result<Report> {
         let from = source.recorded_embedder()?.ok_or_else(|| {
             Error::InvalidArgument(format!(
@@ -239,8 +245,11 @@ impl<'a> Migration<'a> {
         &mut self,
         source: &mut dyn Store,
         target: &mut dyn Store,
-        embedder: Option<&dyn Embedder>,
+        embedder: Option<&Guarded>,
     ) -> Result<Report> {
+        let now = self.clock.now();
+        Punctual::default().check(now, source)?;
+        Punctual::default().check(now, target)?;
         let mark = Mark::set(source, target, &self.source_name, self.merge)?;
         let mut report = Report {
             resumed: mark.resumed,
@@ -256,10 +265,11 @@ impl<'a> Migration<'a> {
             None => None,
         };
         (self.watch)(progress);
+        let step = PAGE * embedder.map_or(1, Guarded::calls);
         let mut last_id = 0;
         loop {
             let (mut read, mut bytes) = (Vec::new(), 0);
-            while read.len() < PAGE * self.concurrency && bytes < STEP_BYTES {
+            while read.len() < step && bytes < STEP_BYTES {
                 let page = source.iter_since(last_id, PAGE as u32)?;
                 let is_last = page.len() < PAGE;
                 checks::ascending(page.iter().map(|entry| entry.id), last_id)?;
@@ -280,8 +290,10 @@ impl<'a> Migration<'a> {
             let dealt_with = read.len() as u64;
             let mut wanted = self.wanted(target, read, &mut report)?;
             if let (Some(embedder), Some(functions)) = (embedder, &mut functions) {
-                vectors::embed(embedder, functions, &mut wanted, self.allow_unreadable)?;
+                vectors::embed(embedder, functions, &mut wanted, self)?;
             }
+            let exact_only = wanted.iter().filter(|entry| vectors::is_exact_only(entry));
+            report.exact_only += exact_only.count() as u64;
             report.written += write(target, wanted)?;
             progress.done += dealt_with;
             progress.total = progress.total.max(progress.done);

@@ -1,7 +1,8 @@
 //! Whether this machine's clock agrees with the one that all writers of a storage share.
 //!
-//! An entry that is dated in the future would never expire, so a cache whose clock is ahead stores
-//! nothing. A store keeps any time, as its contract says: only the host knows both clocks.
+//! An entry that is dated in the future would never expire, and by a clock that is ahead others'
+//! entries would have expired. So a cache whose clock is ahead stores, loads and removes nothing. A
+//! store keeps any time, as its contract says: only the host knows both clocks.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,7 @@ impl Punctual {
         if now > server.saturating_add(AHEAD) {
             return Err(StoreError::Backend(BackendError {
                 message: format!(
-                    "the clock of this machine shows {} and that of the {} server {}, in seconds since 1970: entries dated {} s ahead would not expire in time, so nothing was stored; set the clock of this machine",
+                    "the clock of this machine shows {} and that of the {} server {}, in seconds since 1970: {} s ahead, new entries would not expire in time, and others would seem to have expired, so nothing was changed; set the clock of this machine",
                     now.as_secs(),
                     store.capabilities().name,
                     server.as_secs(),
@@ -73,8 +74,9 @@ impl Punctual {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::{DumpOptions, ImportMode, LoadOptions};
     use crate::host::{Clock, ManualClock};
-    use crate::{GetRequest, PutRequest, SemanticCache, embedder::Precomputed};
+    use crate::{GetRequest, PutRequest, SemanticCache, Ttl, embedder::Precomputed};
     use mneme_store::checks::Embedder;
     use mneme_store::{CapabilitySet, MemoryStore, for_each_operation};
     use std::sync::Arc;
@@ -128,6 +130,9 @@ mod tests {
             put(query).unwrap();
         }
         assert_eq!(asked.load(SeqCst), 1, "it is asked seldom");
+        let lasting = PutRequest::new("lasting", "r").ttl(Ttl::Seconds(1000));
+        cache.put(lasting.embedding(vec![0.0, 1.0])).unwrap();
+        let (_, archive) = cache.dump(Vec::new(), DumpOptions::new()).unwrap();
         ours.set(Duration::from_secs(10_300));
         put("up to five minutes").unwrap();
         ours.set(Duration::from_secs(10_301));
@@ -139,8 +144,24 @@ mod tests {
         }
         // What is there still answers.
         assert!(cache.get(GetRequest::new("a")).unwrap().is_hit());
+        let message = cache.vacuum(None, false).unwrap_err().to_string();
+        assert!(
+            message.contains("set the clock of this machine"),
+            "{message}"
+        );
+        // Taken for expired, it is not removed.
+        assert!(!cache.get(GetRequest::new("lasting")).unwrap().is_hit());
+        let merge = LoadOptions::new().mode(ImportMode::Merge);
+        let loaded = cache.load(std::io::Cursor::new(archive), merge);
+        let message = loaded.unwrap_err().to_string();
+        assert!(
+            message.contains("set the clock of this machine"),
+            "{message}"
+        );
         ours.set(Duration::from_secs(10_000));
+        assert_eq!(cache.vacuum(None, false).unwrap(), 0);
         put("set right").unwrap();
+        assert!(cache.get(GetRequest::new("lasting")).unwrap().is_hit());
         // One that is behind harms nobody.
         theirs.set(Duration::from_secs(99_000));
         put("behind").unwrap();

@@ -5,7 +5,7 @@
 //! answered, and how often with another question's answer.
 //!
 //! ```
-//! use mneme::embedder::{EmbedError, Embedder};
+//! use mneme::embedder::{EmbedError, Embedder, Guarded};
 //! use mneme::replay::{Question, Replay, Truth};
 //! # struct Lengths;
 //! # impl Embedder for Lengths {
@@ -15,7 +15,7 @@
 //! #         Ok(texts.iter().map(|text| vec![10.0, text.len() as f32]).collect())
 //! #     }
 //! # }
-//! # let embedder = Lengths;
+//! # let embedder = Guarded::new(Lengths);
 //!
 //! let ask = |text: &str, label: &str| Question::new(text).truth(Truth::Label(label.into()));
 //! let log = [ask("reset my password", "reset"), ask("reset password", "reset"), ask("refund", "money")];
@@ -30,7 +30,7 @@ use crate::builder::Builder;
 use crate::cache::SemanticCache;
 use crate::calibration::embed_distinct;
 use crate::component::{Engine, Functions};
-use crate::embedder::{EmbedError, Embedder, Embedding};
+use crate::embedder::{EmbedError, Embedder, Embedding, Guarded};
 use crate::error::{Error, Result};
 use crate::host::ManualClock;
 use crate::request::{DEFAULT_NAMESPACE, GetRequest, Layer, Lookup, PutRequest};
@@ -189,7 +189,7 @@ impl<'a> Replay<'a> {
     ///
     /// [`Error::InvalidArgument`] for a log that is empty, or whose times are not in order or
     /// missing in some questions; [`Error::Embedder`]; [`Error::Component`].
-    pub fn new(log: &'a [Question], embedder: &dyn Embedder) -> Result<Self> {
+    pub fn new(log: &'a [Question], embedder: &Guarded) -> Result<Self> {
         Self::with_progress(log, embedder, true, |_, _| {})
     }
 
@@ -201,7 +201,7 @@ impl<'a> Replay<'a> {
     /// As [`new`](Self::new).
     pub fn with_progress(
         log: &'a [Question],
-        embedder: &dyn Embedder,
+        embedder: &Guarded,
         normalize: bool,
         progress: impl FnMut(usize, usize),
     ) -> Result<Self> {
@@ -402,7 +402,7 @@ mod tests {
             label("90", "c"),
             label("90", "d").namespace("other"),
         ];
-        let replay = Replay::new(&log, &Angles).unwrap();
+        let replay = Replay::new(&log, &Guarded::new(Angles)).unwrap();
         let lax = replay.run(0.9).unwrap();
         assert_eq!((lax.questions, lax.exact, lax.semantic), (8, 1, 4));
         assert_eq!((lax.judged, lax.wrong), (3, 1));
@@ -423,9 +423,9 @@ mod tests {
         let log: Vec<Question> = [("0", 100), ("1", 200), ("2", 100 + 86_400)]
             .map(|(angle, time)| label(angle, "a").time(time))
             .into();
-        let replay = Replay::new(&log, &Angles).unwrap();
+        let replay = Replay::new(&log, &Guarded::new(Angles)).unwrap();
         assert_eq!(replay.run(0.9).unwrap().semantic, 2);
-        let doubtful = Replay::new(&log, &Angles)
+        let doubtful = Replay::new(&log, &Guarded::new(Angles))
             .unwrap()
             .options(|builder| builder.confidence_decay(86_400, 0.7));
         assert_eq!(doubtful.run(0.9).unwrap().semantic, 1);
@@ -440,16 +440,18 @@ mod tests {
             (vec![timed(5), Question::new("0")], "question 2 is missing"),
             (vec![Question::new("0"), timed(1)], "question 2 is given"),
         ] {
-            let error = Replay::new(&log, &Angles).unwrap_err().to_string();
+            let error = Replay::new(&log, &Guarded::new(Angles))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(expected), "{error}");
         }
         let blank = [Question::new("what?")];
         assert!(matches!(
-            Replay::new(&blank, &Angles),
+            Replay::new(&blank, &Guarded::new(Angles)),
             Err(Error::Embedder(_))
         ));
         let log = [Question::new("0").namespace("")];
-        let replay = Replay::new(&log, &Angles).unwrap();
+        let replay = Replay::new(&log, &Guarded::new(Angles)).unwrap();
         assert!(matches!(replay.run(0.5), Err(Error::InvalidArgument(_))));
         assert!(replay.run(1.5).is_err());
     }

@@ -24,12 +24,13 @@ const HEADER: [&str; 10] = [
     "peer/ours",
 ];
 
-const WAITS_HEADER: [&str; 5] = [
+const WAITS_HEADER: [&str; 6] = [
     "work",
     "calls",
     "longest call, ms",
     "exact look-ups meanwhile",
     "longest wait, ms",
+    "work's CPU in it, ms",
 ];
 
 /// How to read the tables.
@@ -142,7 +143,7 @@ impl Report {
         for waits in &self.waits {
             let _ = writeln!(text, "\n### {}\n", waits_title(waits));
             let _ = writeln!(text, "| {} |", WAITS_HEADER.join(" | "));
-            let _ = writeln!(text, "|---|--:|--:|--:|--:|");
+            let _ = writeln!(text, "|---|--:|--:|--:|--:|--:|");
             for line in waits.lines() {
                 let _ = writeln!(text, "| {} |", line.join(" | "));
             }

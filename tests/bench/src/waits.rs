@@ -1,13 +1,14 @@
 //! How long a caller waits while another caller's work is under way.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use mneme::embedder::Precomputed;
-use mneme::{Coordination, GetRequest, PutRequest, SemanticCache, Ttl, store};
+use mneme::{Coordination, GetRequest, PutRequest, SemanticCache, Ttl, VectorDtype, store};
 use serde_json::{Value, json};
 
 use crate::vectors::Generator;
@@ -39,6 +40,10 @@ pub struct Wait {
     /// The exact look-ups of the other caller meanwhile, and the longest that one took.
     pub others: u64,
     pub longest_wait: Duration,
+    /// How much the processor worked for the work during one of these look-ups, at most. Unlike
+    /// the wait, it does not depend on what else the machine does. Linux counts it in
+    /// milliseconds; 0 elsewhere.
+    pub longest_wait_cpu: Duration,
 }
 
 impl Waits {
@@ -53,13 +58,15 @@ impl Waits {
                 "longest_call_ms": millis(wait.longest_call),
                 "exact_hits_meanwhile": wait.others,
                 "longest_wait_ms": millis(wait.longest_wait),
+                "longest_wait_cpu_ms": millis(wait.longest_wait_cpu),
             })
         });
         works.collect()
     }
 
-    /// The table's lines: work, calls, longest call, look-ups meanwhile, longest wait.
-    pub fn lines(&self) -> impl Iterator<Item = [String; 5]> {
+    /// The table's lines: work, calls, longest call, look-ups meanwhile, longest wait, and what
+    /// the processor did for the work in it.
+    pub fn lines(&self) -> impl Iterator<Item = [String; 6]> {
         let millis = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1000.0);
         self.works.iter().map(move |wait| {
             [
@@ -68,6 +75,7 @@ impl Waits {
                 millis(wait.longest_call),
                 wait.others.to_string(),
                 millis(wait.longest_wait),
+                millis(wait.longest_wait_cpu),
             ]
         })
     }
@@ -103,9 +111,6 @@ pub fn measure(
     };
     fill(entries, "default", Ttl::Inherit)?;
     fill(SOME, "other", Ttl::Inherit)?;
-    progress.step("building the index");
-    cache.warm_up()?;
-    cache.flush()?;
 
     let other = open(&file, dim, None)?;
     let ask = |n: usize| -> Result<GetRequest> {
@@ -121,12 +126,30 @@ pub fn measure(
         thread::sleep(Duration::from_secs(1));
         Ok(())
     })?;
+    measure("first look-up, index from vectors", 1, &mut |n| {
+        cache.get(ask(n)?).map(drop).map_err(Into::into)
+    })?;
+    measure("warm_up", 1, &mut |_| {
+        cache.warm_up().map(drop).map_err(Into::into)
+    })?;
+    measure("flush with the index", 1, &mut |_| {
+        cache.flush().map_err(Into::into)
+    })?;
     measure("semantic look-up", 200, &mut |n| {
         cache.get(ask(n)?).map(drop).map_err(Into::into)
     })?;
     measure("put", 200, &mut |n| {
         cache.put(put(entries + n, "default", Ttl::Inherit)?)?;
         Ok(())
+    })?;
+    measure("put_many of 1,000", 3, &mut |n| {
+        let batch = (n * BATCH..(n + 1) * BATCH).map(|n| put(entries + n, "batch", Ttl::Inherit));
+        cache.put_many(batch.collect::<Result<_>>()?)?;
+        Ok(())
+    })?;
+    measure("get_many of 100, semantic", 1, &mut |_| {
+        let batch = (0..100).map(&ask).collect::<Result<_>>()?;
+        cache.get_many(batch).map(drop).map_err(Into::into)
     })?;
     measure("stats", 3, &mut |_| {
         cache.stats(None).map(drop).map_err(Into::into)
@@ -154,7 +177,6 @@ pub fn measure(
         cache.put(put(SOME + n, "other", Ttl::Inherit)?)?;
         Ok(())
     })?;
-    measure("flush", 1, &mut |_| cache.flush().map_err(Into::into))?;
     measure("compact", 1, &mut |_| {
         cache.compact().map(drop).map_err(Into::into)
     })?;
@@ -162,7 +184,14 @@ pub fn measure(
         cache.clear_namespace("other").map(drop).map_err(Into::into)
     })?;
     let capped = open(&file, dim, Some(entries as u64 - SOME as u64))?;
-    capped.warm_up()?;
+    progress.step("first look-up, index kept");
+    works.push(beside(&capped, "first look-up, index kept", 1, &mut |n| {
+        capped.get(ask(n)?).map(drop).map_err(Into::into)
+    })?);
+    progress.step("requantize");
+    works.push(beside(&capped, "requantize", 1, &mut |_| {
+        capped.requantize(VectorDtype::Float16).map_err(Into::into)
+    })?);
     progress.step("put over the cap by 20,000");
     let over = beside(&capped, "put over the cap by 20,000", 100, &mut |n| {
         capped.put(put(entries + 20_000 + n, "default", Ttl::Inherit)?)?;
@@ -172,6 +201,10 @@ pub fn measure(
     progress.step("health, deep");
     works.push(beside(&capped, "health, deep", 1, &mut |_| {
         capped.health(true).map(drop).map_err(Into::into)
+    })?);
+    progress.step("clear of everything");
+    works.push(beside(&capped, "clear of everything", 1, &mut |_| {
+        capped.clear().map(drop).map_err(Into::into)
     })?);
     Ok(Waits {
         entries,
@@ -195,6 +228,27 @@ fn open(file: &Path, dim: usize, cap: Option<u64>) -> Result<SemanticCache> {
     builder.open().with_context(|| format!("bench: {url}"))
 }
 
+/// The thread that works.
+struct Worker(Option<PathBuf>);
+
+impl Worker {
+    /// This thread.
+    fn here() -> Self {
+        let thread = fs::read_link("/proc/thread-self").ok();
+        Worker(thread.map(|thread| Path::new("/proc").join(thread).join("schedstat")))
+    }
+
+    /// For how long a processor has run it.
+    fn cpu_nanos(&self) -> u64 {
+        let read = self
+            .0
+            .as_ref()
+            .and_then(|path| fs::read_to_string(path).ok());
+        read.and_then(|text| text.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
+    }
+}
+
 /// Does the work, while another thread asks the exact layer without a pause.
 fn beside(
     cache: &SemanticCache,
@@ -204,13 +258,17 @@ fn beside(
 ) -> Result<Wait> {
     let (begun, done) = (AtomicBool::new(false), AtomicBool::new(false));
     let (others, longest) = (AtomicU64::new(0), AtomicU64::new(0));
+    let longest_cpu = AtomicU64::new(0);
+    let worker = Worker::here();
     thread::scope(|scope| {
         let asker = scope.spawn(|| -> Result<()> {
             for n in 0.. {
-                let start = Instant::now();
+                let (start, cpu) = (Instant::now(), worker.cpu_nanos());
                 cache.get(format!("question {}", n % 1000).as_str())?;
                 let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 if n > 0 {
+                    let cpu = worker.cpu_nanos().saturating_sub(cpu);
+                    longest_cpu.fetch_max(cpu, Ordering::Relaxed);
                     others.fetch_add(1, Ordering::Relaxed);
                     longest.fetch_max(took, Ordering::Relaxed);
                 }
@@ -240,6 +298,7 @@ fn beside(
             longest_call,
             others: others.load(Ordering::Relaxed),
             longest_wait: Duration::from_nanos(longest.load(Ordering::Relaxed)),
+            longest_wait_cpu: Duration::from_nanos(longest_cpu.load(Ordering::Relaxed)),
         })
     })
 }

@@ -6,10 +6,9 @@ use fastrand::Rng;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use rusqlite::Connection;
+use mneme_tests::damage;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -330,7 +329,7 @@ const STATEMENTS: &[&str] = &[
     "CREATE VIEW more AS SELECT 1",
     "CREATE TABLE more(a CHECK (a > 1)) ",
     "CREATE TABLE sqlite_stat1(tbl, idx, stat)",
-    "CREATE TABLE IF NOT EXISTS index_blobs(name TEXT, bytes BLOB)",
+    "CREATE TABLE IF NOT EXISTS derived_blobs(name TEXT, bytes BLOB)",
     "ANALYZE",
     "DROP TABLE namespace_quotas",
     "DROP TABLE namespace_quotas; CREATE VIEW namespace_quotas AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x AS namespace, x AS max_entries FROM c",
@@ -367,140 +366,31 @@ const STATEMENTS: &[&str] = &[
     "INSERT INTO namespace_quotas VALUES ('q', -1)",
     "INSERT INTO namespace_quotas VALUES ('q', 9007199254740992)",
     "INSERT INTO namespace_quotas VALUES (x'ff', 'x')",
-    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 100000) INSERT INTO namespace_quotas SELECT 'q' || x, x FROM c",
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {n}) INSERT INTO namespace_quotas SELECT 'q' || x, x FROM c",
     "INSERT INTO entries SELECT id + 1000, namespace || 'x', query_hash, query, response, embedding, metadata, created_at, last_accessed_at, ttl, access_count FROM entries",
     "UPDATE entries SET metadata = '{\"a\":[' || replace(hex(zeroblob({n})), '0', '1,') || '1]}'",
-    "UPDATE entries SET response = hex(zeroblob(3000000)) WHERE id <= 2",
-];
-
-/// Values for the columns of entries.
-const VALUES: &[&str] = &[
-    "NULL",
-    "-1",
-    "0",
-    "9007199254740991",
-    "9007199254740992",
-    "9223372036854775807",
-    "-9223372036854775808",
-    "0.5",
-    "1e300",
-    "''",
-    "'x'",
-    "x'00'",
-    "x'ff'",
-    "char(0)",
-    "zeroblob(8)",
-    "zeroblob(4)",
-    "hex(zeroblob(600))",
-    "zeroblob(200000)",
-    "'{}'",
-    "'[]'",
-    "x'0000c07f0000c07f'",
-];
-
-const COLUMNS: &[&str] = &[
-    "id",
-    "namespace",
-    "query_hash",
-    "query",
-    "response",
-    "embedding",
-    "metadata",
-    "created_at",
-    "last_accessed_at",
-    "ttl",
-    "access_count",
+    "UPDATE entries SET response = hex(zeroblob(3000000))",
 ];
 
 /// Changes a database: its bytes, its rows or its schema.
 fn database_of(content: &mut Vec<u8>, choice: u8, random: &mut Rng, folder: &Path) -> String {
+    let mut execute = |sql: String| {
+        *content = damage::execute(content, &sql, &folder.join("mutated.db"));
+        sql
+    };
     match choice {
         6 => format!("database {}", bytes(content, random)),
-        7 => page(content, random),
-        8 | 9 => {
-            let column = random.choice(COLUMNS).unwrap();
-            let value = random.choice(VALUES).unwrap();
-            let rows = ["", " WHERE id = 2", " WHERE id % 2 = 0"][random.usize(..3)];
-            let sql = format!("UPDATE OR IGNORE entries SET {column} = {value}{rows}");
-            execute(content, &sql, folder);
-            sql
-        }
+        7 => damage::page(content, random),
+        8 | 9 => execute(damage::odd_value(random)),
         _ => {
             let number = [0, 1, 7, 4096, 30_000, 2_000_000][random.usize(..6)];
             let statement = random.choice(STATEMENTS).unwrap();
             let sql = statement.replace("{n}", &number.to_string());
-            execute(content, &sql, folder);
-            if random.u8(..6) == 0 {
-                return format!("{sql}, then {}", page(content, random));
+            let sql = execute(sql);
+            match random.u8(..6) {
+                0 => format!("{sql}, then {}", damage::page(content, random)),
+                _ => sql,
             }
-            sql
-        }
-    }
-}
-
-/// Runs statements over the schema, whatever SQLite says about them.
-fn execute(content: &mut Vec<u8>, sql: &str, folder: &Path) {
-    let path = folder.join("mutated.db");
-    for beside in ["mutated.db-wal", "mutated.db-journal", "mutated.db-shm"] {
-        let _ = fs::remove_file(folder.join(beside));
-    }
-    fs::write(&path, &*content).unwrap();
-    let database = Connection::open(&path).unwrap();
-    let _ = database.execute_batch("PRAGMA writable_schema = ON; PRAGMA synchronous = OFF");
-    // Half of what is asked for is refused, and half done is a change too.
-    let _ = database.execute_batch(sql);
-    let _ = database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
-    drop(database);
-    *content = fs::read(&path).unwrap();
-}
-
-/// Changes a page of a database: its head, its cells, its place.
-fn page(content: &mut [u8], random: &mut Rng) -> String {
-    const PAGE: usize = 4096;
-    let pages = content.len() / PAGE;
-    if pages < 3 {
-        return "too few pages".into();
-    }
-    let number = random.usize(..pages);
-    let start = number * PAGE;
-    match random.u8(..6) {
-        0 => {
-            let other = random.usize(1..pages) * PAGE;
-            if start > 0 {
-                for i in 0..PAGE {
-                    content.swap(start + i, other + i);
-                }
-            }
-            format!("pages {number} and {} swapped", other / PAGE)
-        }
-        1 => {
-            let at = start + random.usize(..12);
-            content[at] = random.u8(..);
-            format!("the head of page {number}")
-        }
-        2 => {
-            // A cell pointer.
-            let at = start + 8 + 2 * random.usize(..20);
-            content[at..at + 2].copy_from_slice(&random.u16(..).to_be_bytes());
-            format!("a cell pointer of page {number}")
-        }
-        3 => {
-            // The largest varint, where a length or an id may stand.
-            let at = start + random.usize(..PAGE - 9);
-            content[at..at + 9].fill(0xff);
-            format!("a varint on page {number}")
-        }
-        4 => {
-            // A field of the file's header.
-            let at = 16 + random.usize(..84);
-            content[at] = random.u8(..);
-            format!("byte {at} of the file's header")
-        }
-        _ => {
-            for _ in 0..random.usize(1..8) {
-                content[start + random.usize(..PAGE)] = random.u8(..);
-            }
-            format!("bytes of page {number}")
         }
     }
 }

@@ -1,18 +1,19 @@
 //! `serve` under load.
 
-use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Server, agent, put, terminate};
+use super::{JSON, Server, agent, put};
 use crate::Folder;
 
 const CONNECTIONS: usize = 64;
-const DURATION: Duration = Duration::from_secs(30);
+/// Requests on each of them.
+const REQUESTS: u64 = 625;
+/// How long it may take on a machine that is busy.
+const LONGEST: Duration = Duration::from_secs(300);
 /// Memory that may be gained between the first third and the end.
 const GAIN: u64 = 24 << 20;
 
@@ -40,15 +41,15 @@ fn mixed_load_on_64_connections_brings_no_error_and_no_growth() {
     let server = Server::start(&folder, &[]);
     let (url, started) = (&server.url, Instant::now());
     let times: Mutex<Vec<u32>> = Mutex::default();
-    let hits = AtomicU64::new(0);
+    let (hits, answered) = (AtomicU64::new(0), AtomicU64::new(0));
     let early = std::thread::scope(|scope| {
         for connection in 0..CONNECTIONS {
-            let (times, hits) = (&times, &hits);
+            let (times, hits, answered) = (&times, &hits, &answered);
             scope.spawn(move || {
                 let agent = agent();
                 let mut random = fastrand::Rng::with_seed(connection as u64);
                 let mut taken = Vec::new();
-                while started.elapsed() < DURATION {
+                for _ in 0..REQUESTS {
                     let n = random.u64(..2000);
                     let space = ["a", "b", "c"][random.usize(..3)];
                     let query = format!("question {n}");
@@ -68,13 +69,14 @@ fn mixed_load_on_64_connections_brings_no_error_and_no_growth() {
                         "stats" => agent.get(path_of).call(),
                         _ => agent
                             .post(path_of)
-                            .header("content-type", "application/json")
+                            .header("content-type", JSON)
                             .send(body.to_string()),
                     };
                     let mut response = response.unwrap();
                     let text = response.body_mut().read_to_string().unwrap();
                     taken.push(asked.elapsed().as_micros() as u32);
                     assert_eq!(response.status(), 200, "{path}: {text}");
+                    answered.fetch_add(1, Ordering::Relaxed);
                     if text.contains("\"hit\":true") {
                         hits.fetch_add(1, Ordering::Relaxed);
                     }
@@ -82,7 +84,11 @@ fn mixed_load_on_64_connections_brings_no_error_and_no_growth() {
                 times.lock().unwrap().extend(taken);
             });
         }
-        std::thread::sleep(DURATION / 3);
+        let all = CONNECTIONS as u64 * REQUESTS;
+        while answered.load(Ordering::Relaxed) < all / 3 {
+            assert!(started.elapsed() < LONGEST, "it has stopped answering");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         resident(&server)
     });
     let late = resident(&server);
@@ -92,79 +98,16 @@ fn mixed_load_on_64_connections_brings_no_error_and_no_growth() {
     println!(
         "{} requests on {CONNECTIONS} connections in {} s: p50 {:.1} ms, p99 {:.1} ms; memory {} then {} MiB",
         times.len(),
-        DURATION.as_secs(),
+        started.elapsed().as_secs(),
         at(0.5),
         at(0.99),
         early >> 20,
         late >> 20
     );
-    assert!(times.len() > 1000 && hits.into_inner() > 100);
+    assert!(hits.into_inner() > 100);
     assert!(
         late < early + GAIN,
         "memory grew from {early} to {late} bytes"
     );
     assert!(server.stop());
-}
-
-#[test]
-fn a_signal_in_the_middle_loses_nothing_that_was_acknowledged() {
-    let folder = Folder::new();
-    for store in ["sqlite:a.db", "sqlite:b.db"] {
-        let mut server = Server::start(&folder, &["--store", store]);
-        let url = &server.url;
-        let acknowledged: Mutex<BTreeSet<String>> = Mutex::default();
-        let (enough, is_enough) = channel();
-        std::thread::scope(|scope| {
-            for connection in 0..16 {
-                let (acknowledged, enough) = (&acknowledged, enough.clone());
-                scope.spawn(move || {
-                    let agent = agent();
-                    for n in 0.. {
-                        let query = format!("question {connection} {n}");
-                        let response = agent
-                            .post(format!("{url}/v1/put"))
-                            .header("content-type", "application/json")
-                            .send(put(&query, vector(n)).to_string());
-                        // Whoever comes too late is turned away.
-                        let Ok(response) = response else { return };
-                        if response.status() != 200 {
-                            return;
-                        }
-                        let mut all = acknowledged.lock().unwrap();
-                        all.insert(query);
-                        if all.len() == 1000 {
-                            enough.send(()).unwrap();
-                        }
-                    }
-                });
-            }
-            drop(enough);
-            // An error where all have been turned away before.
-            is_enough.recv().unwrap();
-            terminate(&server.child);
-        });
-        assert!(server.child.wait().unwrap().success());
-        let acknowledged = acknowledged.into_inner().unwrap();
-        assert!(acknowledged.len() >= 1000);
-        let conn = rusqlite::Connection::open(folder.path(store.trim_start_matches("sqlite:")));
-        let conn = conn.unwrap();
-        let mut query = conn.prepare("SELECT query FROM entries").unwrap();
-        let stored: BTreeSet<String> = query
-            .query_map([], |row| row.get(0))
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
-        let lost: Vec<_> = acknowledged.difference(&stored).collect();
-        assert!(
-            lost.is_empty(),
-            "{} of {}: {lost:?}",
-            lost.len(),
-            acknowledged.len()
-        );
-        println!(
-            "{} puts were acknowledged, {} are stored",
-            acknowledged.len(),
-            stored.len()
-        );
-    }
 }

@@ -172,7 +172,7 @@ fn bad_requests_are_told_what_is_wrong_and_change_nothing() {
         "invalid_argument"
     );
 
-    // Namespaces that are none, and paths that try something.
+    // Invalid namespaces, and paths that try something.
     let long = format!("/v1/namespaces/{}/put", "n".repeat(1025));
     for path in [
         "/v1/namespaces//put",

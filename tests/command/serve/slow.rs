@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::{Server, TOKEN, all_of, put, until};
+use super::{ARCHIVE, JSON, Server, TOKEN, all_of, put, until};
 use crate::Folder;
 
 const TIMES: [&str; 4] = ["--idle-timeout", "1", "--body-timeout", "1"];
@@ -58,20 +58,12 @@ fn connections_that_bring_no_request_are_closed() {
 fn bodies_must_arrive() {
     let folder = Folder::new();
     let server = Server::start(&folder, &TIMES);
-    let head = |path: &str, kind: &str| {
-        format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: 1000000\r\n\r\n"
-        )
-    };
-    for (path, kind) in [
-        ("/v1/put", "application/json"),
-        ("/v1/load", "application/octet-stream"),
-    ] {
-        let mut silent = server.say(&head(path, kind));
+    for (path, kind) in [("/v1/put", JSON), ("/v1/load", ARCHIVE)] {
+        let mut silent = server.begin(path, kind, 1_000_000, "");
         let answer = all_of(&mut silent);
         assert!(answer.starts_with("HTTP/1.1 408"), "{path}: {answer}");
         assert!(answer.contains("connection: close\r\n"), "{path}: {answer}");
-        let dripping = server.say(&head(path, kind));
+        let dripping = server.begin(path, kind, 1_000_000, "");
         let answer = drip(dripping, b" ", Duration::from_millis(50));
         assert!(answer.starts_with("HTTP/1.1 408"), "{path}: {answer}");
     }
@@ -83,10 +75,8 @@ fn bodies_must_arrive() {
     }
     let archive = server.dump("?portable=true&level=0");
     assert!(archive.len() > 48 * 1024, "{}", archive.len());
-    let mut stream = server.say(&format!(
-        "POST /v1/load?mode=replace HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/octet-stream\r\ncontent-length: {}\r\n\r\n",
-        archive.len()
-    ));
+    let path = "/v1/load?mode=replace";
+    let mut stream = server.begin(path, ARCHIVE, archive.len(), "connection: close\r\n");
     let started = Instant::now();
     for piece in archive.chunks(archive.len().div_ceil(16)) {
         stream.write_all(piece).unwrap();
@@ -142,13 +132,7 @@ fn slow_archives_hold_up_no_other_archive_and_no_check() {
     let server = Server::start(&folder, &["--body-timeout", "600"]);
     server.post("/v1/put", &put("q", [1.0, 0.0, 0.0])).ok();
     let archive = server.dump("");
-    let begin = || {
-        let mut stream = server.say("POST /v1/load HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-type: application/octet-stream\r\ncontent-length: 1000\r\n\r\n");
-        let mut go_on = [0; 25];
-        stream.read_exact(&mut go_on).unwrap();
-        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
-        stream
-    };
+    let begin = || server.begun("/v1/load", ARCHIVE, 1000);
     let mut slow: Vec<_> = (0..15).map(|_| begin()).collect();
     assert!(!server.dump("").is_empty());
     server.load("?mode=replace", &archive).ok();
@@ -183,9 +167,19 @@ fn archives_must_be_sent_and_taken_in_time() {
         large["response"] = text.into();
         server.post("/v1/put", &large).ok();
     }
-    let mut taking = server.say("GET /v1/dump?level=0 HTTP/1.1\r\nhost: localhost\r\n\r\n");
-    assert_eq!(taking.peek(&mut [0]).unwrap(), 1, "the answer has begun");
-    let sending = server.say("POST /v1/load HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/octet-stream\r\ncontent-length: 1000000\r\n\r\n");
+    let take = || server.say("GET /v1/dump?level=0 HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let mut taking = take();
+    until("the answer has begun", || {
+        let mut status = [0; 12];
+        taking.peek(&mut status).unwrap();
+        // A machine that is busy may take longer for an archive than it is given.
+        let is_late = &status == b"HTTP/1.1 503";
+        if is_late {
+            taking = take();
+        }
+        !is_late
+    });
+    let sending = server.begin("/v1/load", ARCHIVE, 1_000_000, "");
     let answer = drip(sending, b"x", Duration::from_millis(50));
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(answer.contains("--archive-timeout"), "{answer}");
@@ -229,18 +223,8 @@ fn silent_connections_make_room_for_others() {
     assert_eq!(all_of(&mut silent[0]), "");
     drop(silent);
     // Where each has a request under way, others are refused with a reason.
-    let head = format!(
-        "POST /v1/put HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\nexpect: 100-continue\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
-    );
-    let busy: Vec<_> = (0..20)
-        .map(|_| {
-            let mut stream = server.say(&head);
-            let mut go_on = [0; 25];
-            stream.read_exact(&mut go_on).unwrap();
-            assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
-            stream
-        })
-        .collect();
+    let begin = |_| server.begun("/v1/put", JSON, 9);
+    let busy: Vec<_> = (0..20).map(begin).collect();
     let refusal = all_of(&mut server.connect());
     assert!(
         refusal.starts_with("HTTP/1.1 503") && refusal.contains("too many connections"),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Server, all_of, put, terminate, until};
+use super::{ARCHIVE, JSON, Server, all_of, put, terminate, until, until_it_listens_no_more};
 use crate::Folder;
 
 /// A server that tells its warnings.
@@ -38,9 +38,7 @@ fn a_signal_ends_what_never_ends_by_itself() {
     let started = start(&folder, &["--grace", "2", "--body-timeout", "600"]);
     started.post("/v1/put", &put("q", [1.0, 0.0, 0.0])).ok();
     // A load whose archive never arrives, silent connections, and half a head.
-    let load = "POST /v1/load HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-type: application/octet-stream\r\ncontent-length: 1000\r\n\r\n";
-    let mut loading = started.say(load);
-    loading.read_exact(&mut [0; 25]).unwrap();
+    let _loading = started.begun("/v1/load", ARCHIVE, 1000);
     let _others = [started.connect(), started.say("GET /v1/st")];
     let (code, warnings, took) = end(started);
     assert_eq!(code, Some(1), "{warnings}");
@@ -54,12 +52,7 @@ fn a_signal_ends_what_never_ends_by_itself() {
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .unwrap();
     let body = put("p", [0.0, 1.0, 0.0]).to_string();
-    let text = format!(
-        "POST /v1/put HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    let mut putting = started.say(&text);
-    putting.read_exact(&mut [0; 25]).unwrap();
+    let mut putting = started.begun("/v1/put", JSON, body.len());
     putting.write_all(body.as_bytes()).unwrap();
     // Readers of WAL wait for nobody, so it is the cache that is held.
     until("the put waits", || {
@@ -88,12 +81,9 @@ fn a_signal_ends_what_never_ends_by_itself() {
 
     // A second signal does not wait for the grace.
     let started = start(&folder, &["--grace", "600", "--body-timeout", "600"]);
-    let mut loading = started.say(load);
-    loading.read_exact(&mut [0; 25]).unwrap();
+    let _loading = started.begun("/v1/load", ARCHIVE, 1000);
     terminate(&started.child);
-    until("it listens no more", || {
-        std::net::TcpStream::connect(started.url.strip_prefix("http://").unwrap()).is_err()
-    });
+    until_it_listens_no_more(&started);
     let (code, warnings, took) = end(started);
     assert_eq!(code, Some(1), "{warnings}");
     assert!(took < LATEST, "{took:?}");
@@ -109,17 +99,13 @@ fn a_second_signal_leaves_the_closing_little_time() {
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .unwrap();
     let body = put("p", [0.0, 1.0, 0.0]).to_string();
-    let _putting = started.say(&format!(
-        "POST /v1/put HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    ));
+    let mut putting = started.begin("/v1/put", JSON, body.len(), "");
+    putting.write_all(body.as_bytes()).unwrap();
     until("the put waits", || {
         started.ask("GET", "/readyz").status == 503
     });
     terminate(&started.child);
-    until("it listens no more", || {
-        std::net::TcpStream::connect(started.url.strip_prefix("http://").unwrap()).is_err()
-    });
+    until_it_listens_no_more(&started);
     let (code, warnings, took) = end(started);
     assert_eq!(code, Some(1), "{warnings}");
     assert!(
@@ -144,12 +130,11 @@ fn a_reader_that_pauses_when_the_server_stops_gets_everything() {
     // More than the buffers between the two hold.
     let mut dump = server.say("GET /v1/dump?level=0 HTTP/1.1\r\nhost: localhost\r\n\r\n");
     assert_eq!(dump.peek(&mut [0]).unwrap(), 1, "the answer has begun");
+    let mut silent = server.connect();
     terminate(&server.child);
-    until("it listens no more", || {
-        std::net::TcpStream::connect(server.url.strip_prefix("http://").unwrap()).is_err()
-    });
-    // Longer than a connection that nothing is sent on may last.
-    std::thread::sleep(Duration::from_secs(2));
+    until_it_listens_no_more(&server);
+    // By now a connection that nothing is sent on has lasted too long.
+    assert_eq!(all_of(&mut silent), "");
     let mut received = Vec::new();
     dump.read_to_end(&mut received).unwrap();
     let head = received.windows(4).position(|end| end == b"\r\n\r\n");
@@ -245,6 +230,51 @@ fn the_address_of_the_embedder_is_for_the_log_only() {
 }
 
 #[test]
+fn while_the_embedder_is_down_answers_are_stored_for_their_exact_words() {
+    let folder = Folder::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mneme"));
+    command
+        .env("MNEME_EMBEDDER", "openai:http://127.0.0.1:1/v1,m,3")
+        .stderr(Stdio::piped());
+    let server = Server::run(command, &folder, &[], None);
+    let put = |query: &str, more: (&str, bool)| {
+        let mut body = json!({"query": query, "response": "r"});
+        body[more.0] = json!(more.1);
+        server.post("/v1/put", &body)
+    };
+    let refused = put("What?", ("exact_only_if_needed", false));
+    assert_eq!(refused.refused(503), "embedder");
+    let message = refused.json["error"]["message"].as_str().unwrap();
+    assert!(message.contains("exact_only"), "{message}");
+    let stored = [
+        put("What?", ("exact_only_if_needed", true)),
+        put("And that?", ("exact_only", true)),
+    ];
+    for (id, stored) in (1..).zip(stored) {
+        assert_eq!(stored.ok(), json!({"id": id, "exact_only": true}));
+    }
+    for query in ["what?", "and  THAT?"] {
+        let hit = server.post("/v1/get", &json!({"query": query})).ok();
+        assert_eq!(
+            (&hit["hit"], &hit["layer"]),
+            (&json!(true), &json!("exact"))
+        );
+    }
+    let vector = json!({"query": "q", "response": "r", "embedding": [1, 0, 0]});
+    let mut both = vector.clone();
+    both["exact_only"] = json!(true);
+    assert_eq!(
+        server.post("/v1/put", &both).refused(400),
+        "invalid_argument"
+    );
+    let mut given = vector;
+    given["exact_only_if_needed"] = json!(true);
+    let stored = server.post("/v1/put", &given).ok();
+    assert_eq!(stored, json!({"id": 3, "exact_only": false}));
+    end(server);
+}
+
+#[test]
 fn a_client_that_leaves_ends_its_load() {
     let folder = Folder::new();
     let server = Server::start(&folder, &["--store", "memory:"]);
@@ -256,10 +286,8 @@ fn a_client_that_leaves_ends_its_load() {
     let archive = server.dump("");
     let other = Server::start(&folder, &[]);
     for _ in 0..4 {
-        let mut stream = other.say(&format!(
-            "POST /v1/load?mode=merge HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/octet-stream\r\ncontent-length: {}\r\n\r\n",
-            archive.len()
-        ));
+        let path = "/v1/load?mode=merge";
+        let mut stream = other.begin(path, ARCHIVE, archive.len(), "");
         stream.write_all(&archive).unwrap();
     }
     // Were one of them loaded, this would be refused.
@@ -277,15 +305,13 @@ fn a_client_that_leaves_ends_its_load() {
 #[test]
 fn what_a_killed_process_leaves_goes() {
     let folder = Folder::new();
-    let load = "POST /v1/load HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-type: application/octet-stream\r\ncontent-length: 1000\r\n\r\n";
     let left = || -> Vec<_> {
         let entries = std::fs::read_dir(folder.0.path()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| !name.starts_with("mneme.db")).collect()
     };
     let mut killed = Server::start(&folder, &[]);
-    let mut loading = killed.say(load);
-    loading.read_exact(&mut [0; 25]).unwrap();
+    let _loading = killed.begun("/v1/load", ARCHIVE, 1000);
     killed.child.kill().unwrap();
     killed.child.wait().unwrap();
     assert_eq!(left(), [""; 0]);
@@ -335,4 +361,41 @@ fn a_file_that_may_not_grow_is_an_error_and_not_the_end() {
     terminate(&server.child);
     // What it counted may have found no room.
     assert!(server.ended().is_some(), "a signal has ended it");
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_told_at_the_start() {
+    let folder = Folder::new();
+    folder.put("q", "r", "[1, 0, 0]");
+    let file = folder.path("mneme.db");
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o400);
+    std::fs::set_permissions(&file, permissions).unwrap();
+    let program = env!("CARGO_BIN_EXE_mneme");
+    // Root may write to any file, unless it has given up that right.
+    let mut command = match std::fs::OpenOptions::new().append(true).open(&file) {
+        Ok(_) => {
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set", "-dac_override", program]);
+            command
+        }
+        Err(_) => Command::new(program),
+    };
+    command.stderr(Stdio::piped());
+    let server = Server::run(command, &folder, &[], None);
+    assert_eq!(
+        server.post("/v1/get", &json!({"query": "q"})).json["response"],
+        "r"
+    );
+    let health = server.ask("GET", "/health");
+    assert_eq!(health.status, 503);
+    let problem = health.json["problems"][0].as_str().unwrap();
+    assert!(problem.contains("can only be read"), "{problem}");
+    assert_eq!(server.ask("GET", "/readyz").status, 200);
+    let (code, warnings, _) = end(server);
+    assert_eq!(code, Some(0), "{warnings}");
+    assert!(
+        warnings.contains("the cache can only be read"),
+        "{warnings}"
+    );
+    assert!(!warnings.contains("mneme.db"), "{warnings}");
 }

@@ -183,17 +183,19 @@ impl Case {
         called("delete-unchanged", store::delete_unchanged(entries))
     }
 
-    /// `delete-expired`
+    /// `delete-expired`, whose order is the store's choice, in the order of the ids.
     pub fn delete_expired(
         &self,
         now: u64,
         namespace: Option<&str>,
         limit: u32,
     ) -> Checked<Vec<EntryRef>> {
-        called(
+        let mut expired = called(
             "delete-expired",
             store::delete_expired(now, namespace, limit),
-        )
+        )?;
+        expired.sort_unstable_by_key(|one| one.id);
+        Ok(expired)
     }
 
     /// `clear-namespace` of one namespace

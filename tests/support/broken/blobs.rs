@@ -149,13 +149,13 @@ pub fn names() -> Vec<Known> {
                     None => Ok(None),
                 }
             }),
-        memory("nothing is there under what is no name of a blob")
+        memory("an invalid blob name reads as a missing blob")
             .caught_by("what-is-no-name-of-a-blob-is-refused")
             .read_blob(|store, name| match store.read_blob(name) {
                 Err(StoreError::InvalidArgument(_)) => Ok(None),
                 outcome => outcome,
             }),
-        memory("what is no name of a blob is passed over")
+        memory("invalid blob names are ignored")
             .caught_by("what-is-no-name-of-a-blob-is-refused")
             .delete_blobs(|store, names| {
                 for name in names {
@@ -166,7 +166,7 @@ pub fn names() -> Vec<Known> {
                 }
                 store.delete_blobs(&[])
             }),
-        memory("blobs are deleted up to what is no name")
+        memory("blobs are deleted up to the first invalid name")
             .caught_by("what-is-no-name-of-a-blob-is-refused")
             .delete_blobs(|store, names| {
                 store.delete_blobs(&[])?;

@@ -96,7 +96,7 @@ pub fn faults() -> Vec<Known> {
                 "insert" => *entries as i64,
                 _ => i64::from(moved),
             }),
-        memory("the counter begins anew at each open")
+        memory("the counter restarts at each open")
             .caught_by("the-counter-survives-reopen")
             .keeping::<u64>()
             .open(|store, fingerprint, dim| {

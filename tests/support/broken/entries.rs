@@ -52,7 +52,7 @@ impl Fault {
     }
 }
 
-/// Changes the texts of entries that are no keys.
+/// Changes the texts of entries that are not part of the key.
 pub fn each_text(entries: &mut [Entry], change: fn(&str) -> String) {
     for entry in entries {
         for text in [&mut entry.query, &mut entry.response, &mut entry.metadata] {

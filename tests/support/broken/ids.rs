@@ -10,29 +10,29 @@ impl Fault {
     pub(super) fn reuses_ids(self) -> Self {
         self.delete_by_id(|store, id| {
             let deleted = store.delete_by_id(id)?;
-            begin_ids_anew(store.path);
+            restart_ids(store.path);
             Ok(deleted)
         })
         .delete_unchanged(|store, entries| {
             let deleted = store.delete_unchanged(entries)?;
-            begin_ids_anew(store.path);
+            restart_ids(store.path);
             Ok(deleted)
         })
         .delete_expired(|store, now, namespace, limit| {
             let deleted = store.delete_expired(now, namespace, limit)?;
-            begin_ids_anew(store.path);
+            restart_ids(store.path);
             Ok(deleted)
         })
         .clear_namespace(|store, namespace| {
             let deleted = store.clear_namespace(namespace)?;
-            begin_ids_anew(store.path);
+            restart_ids(store.path);
             Ok(deleted)
         })
     }
 }
 
 /// Forgets the ids of entries that are gone. On SQLite only.
-pub fn begin_ids_anew(path: &Path) {
+pub fn restart_ids(path: &Path) {
     execute(path, "DELETE FROM sqlite_sequence WHERE name = 'entries'");
 }
 

@@ -169,7 +169,7 @@ pub fn steps() -> Vec<Known> {
                 }
                 result => result,
             }),
-        memory("commit-import succeeds where there is none")
+        memory("commit-import succeeds without an import")
             .caught_by("committing-needs-an-import")
             .commit_import(
                 |store, quotas, meta| match store.commit_import(quotas, meta) {
@@ -177,7 +177,7 @@ pub fn steps() -> Vec<Known> {
                     result => result,
                 }
             ),
-        memory("end-import fails where there is none")
+        memory("end-import fails without an import")
             .caught_by("ending-no-import-is-allowed")
             .end_import(|store| {
                 store.write_import(Vec::new())?;

@@ -117,7 +117,7 @@ pub fn checked_restores() -> Vec<Known> {
         sqlite("end-restore ends nothing")
             .caught_by("an-ended-restore-is-forgotten")
             .end_restore(|_| Ok(())),
-        sqlite("end-restore fails where there is none")
+        sqlite("end-restore fails without a restore")
             .caught_by("ending-no-restore-is-allowed")
             .end_restore(|store| {
                 store.write_restore(&[])?;

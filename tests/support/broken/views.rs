@@ -8,7 +8,7 @@ pub fn faults() -> Vec<Known> {
         memory("begin-view is unsupported")
             .caught_by("a-view-shows-the-data")
             .begin_view(|_| Err(StoreError::Unsupported("views".into()))),
-        memory("end-view fails where there is none")
+        memory("end-view fails without a view")
             .caught_by("ending-no-view-is-allowed")
             .keeping::<bool>()
             .begin_view(|store| {

@@ -173,6 +173,25 @@ fn an_archive_obeys_the_limits_of_the_cache_that_loads_it() {
     }
 }
 
+/// JSON writes a control character as six bytes.
+#[test]
+fn a_page_with_one_entry_of_the_largest_size_is_loaded() {
+    let limit = 12 << 20;
+    let (mut source, _, _) = new_cache(|o| o.max_response_bytes = limit);
+    let mut random = 1_u32;
+    let controls = std::iter::repeat_with(|| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(14 + (random >> 28) as u8)
+    });
+    let mut request = response("large", 10.0);
+    request.response = controls.take(limit as usize).collect();
+    source.put(request.clone()).unwrap();
+    let archive = dump_with(&mut source, |o| o.layout = Some(Layout::Portable));
+    let (mut target, _, store) = new_cache(|o| o.max_response_bytes = limit);
+    load_with(&mut target, &archive, |_| {}).unwrap();
+    assert!(store.entries()[0].response == request.response);
+}
+
 /// A line is refused before it is kept.
 #[test]
 fn a_line_without_end_is_refused() {

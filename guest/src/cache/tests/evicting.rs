@@ -30,30 +30,56 @@ fn far_too_many_entries_go_in_slices_that_cost_the_same() {
         let (mut cache, store) = full(ENTRIES, indexed, |_| {});
         cache.set_namespace_quota("n", Some(QUOTA)).unwrap();
         let mut left = ENTRIES;
-        let mut calls_of_a_slice = None;
+        let mut calls_of_a_slice = Vec::new();
+        let rows = store.rows_read();
         for put in 1.. {
-            let (calls, rows) = (store.calls(), store.rows_read());
+            let calls = store.calls();
             cache.put(response("new", 0.0)).unwrap();
             let now_left = store.entries().len() as u64;
             let evicted = left + u64::from(put == 1) - now_left;
-            let read = store.rows_read() - rows;
-            assert!(read <= evicted + 1, "read {read} rows to evict {evicted}");
             left = now_left;
             if left <= QUOTA {
                 break;
             }
-            assert_eq!(evicted, 128);
+            assert_eq!(evicted, 64);
             let calls = store.calls() - calls;
-            // The first put reads the quotas and counts the entries.
-            if put > 1 {
-                assert_eq!(*calls_of_a_slice.get_or_insert(calls), calls, "put {put}");
-            }
-            assert!(put <= ENTRIES / 128 + 1, "it takes too long");
+            // Some slices find what has to go, for those that follow.
+            calls_of_a_slice.push(calls);
+            assert!(put <= ENTRIES / 64 + 1, "it takes too long");
         }
+        let read = store.rows_read() - rows;
+        assert!(read <= ENTRIES + 50, "read {read} rows to evict {ENTRIES}");
+        let fewest = calls_of_a_slice.iter().min().copied();
+        let more = calls_of_a_slice.iter().skip(1);
+        let more = more.filter(|&&calls| Some(calls) > fewest).count();
+        assert!(more <= 3, "{more} slices looked for the oldest");
         let kept = queries(&store);
         assert!(kept.contains(&"q1".into()) && kept.contains(&"new".into()));
         let stats = cache.stats(None).unwrap();
         assert_eq!(stats.counters.evictions, ENTRIES + 1 - left);
+    }
+}
+
+#[test]
+fn what_was_used_since_the_oldest_were_read_is_spared() {
+    let (mut cache, store) = full(3_000, false, |_| {});
+    cache.set_namespace_quota("n", Some(10)).unwrap();
+    cache.put(response("new", 0.0)).unwrap();
+    assert!(queries(&store).iter().all(|query| query != "q2937"));
+    // The next ones to go: one is hit, one replaced, one deleted by another process.
+    let next = GetRequest {
+        vector: VectorSource::Absent,
+        ..ask("q2936", 0.0)
+    };
+    hit(cache.get(next).unwrap());
+    cache.put(response("q2800", 0.0)).unwrap();
+    assert!(store.delete_by_id(2_700).unwrap());
+    while store.entries().len() > 10 {
+        cache.put(response("new", 0.0)).unwrap();
+    }
+    let kept = queries(&store);
+    for query in ["new", "q2936", "q2800", "q1"] {
+        assert!(kept.contains(&query.into()), "{query}: {kept:?}");
     }
 }
 
@@ -99,7 +125,7 @@ fn expired_entries_go_before_live_ones() {
 
 #[test]
 fn a_cap_is_enforced_a_tenth_at_a_time() {
-    const CAP: u64 = 1_000;
+    const CAP: u64 = 600;
     let (mut cache, store) = full(CAP, true, |o| o.max_entries = Some(CAP));
     let (calls, rows) = (store.calls(), store.rows_read());
     for n in 0..CAP {

@@ -20,7 +20,7 @@ fn kept_at(seconds: u64) -> (TestStore, TestHost) {
         cache.put(response(&format!("q{n}"), angle(n))).unwrap();
     }
     host.set(seconds);
-    assert_eq!(cache.warm_up().unwrap(), ROWS as u64);
+    assert_eq!(cache.warm_up().unwrap().entries, ROWS as u64);
     cache.close().unwrap();
     assert!(store.blobs().len() >= 2);
     (store, host)

@@ -152,14 +152,14 @@ fn a_vacuum_stops_after_a_while_and_says_so() {
     host.set(1_000);
     assert_eq!(
         cache.vacuum(None, true).unwrap(),
-        Vacuumed {
+        Step {
             entries: 4_096,
             more: true
         }
     );
     assert_eq!(
         cache.vacuum(None, true).unwrap(),
-        Vacuumed {
+        Step {
             entries: 904,
             more: false
         }
@@ -250,7 +250,7 @@ fn clearing_resets_entries_and_counters_and_keeps_quotas() {
     hit(cache.get(ask("a", 0.0)).unwrap());
     cache.flush().unwrap();
     hit(cache.get(ask("x", 0.0)).unwrap());
-    assert_eq!(cache.clear_namespace("n").unwrap(), 1);
+    assert_eq!(cache.clear_namespace("n").unwrap().entries, 1);
     assert_eq!(miss(cache.get(ask("x", 0.0)).unwrap()), MissReason::NoMatch);
     let stats = cache.stats(Some("n")).unwrap();
     assert_eq!(
@@ -259,13 +259,13 @@ fn clearing_resets_entries_and_counters_and_keeps_quotas() {
     );
     assert_eq!(stats.namespaces[0].quota, Some(9));
     assert_eq!(cache.list_namespaces().unwrap(), ["m"]);
-    assert_eq!(cache.clear().unwrap(), 1);
+    assert_eq!(cache.clear().unwrap().entries, 1);
     assert_eq!(cache.stats(None).unwrap().counters.misses, 0);
 }
 
 /// With many namespaces a call of the store for each would take minutes on a slow one.
 #[test]
-fn reports_and_clears_cost_as_many_store_calls_with_many_namespaces_as_with_few() {
+fn reports_and_clears_call_the_store_no_more_often_where_there_are_more_namespaces() {
     let calls = |namespaces: u64| {
         let (mut cache, _, store) = new_cache(|o| {
             o.events = true;
@@ -288,14 +288,15 @@ fn reports_and_clears_cost_as_many_store_calls_with_many_namespaces_as_with_few(
         let mut made = || store.calls() - std::mem::replace(&mut before, store.calls());
         let stats = cache.stats(None).unwrap();
         let for_stats = made();
-        cache.clear().unwrap();
+        while cache.clear().unwrap().more {}
         let for_clear = made();
+        assert!(for_clear <= 6 + 2 * stats.entries / 128, "{for_clear}");
         let entries: Vec<u64> = stats.namespaces.iter().map(|n| n.entries).collect();
         let expected = (0..namespaces).map(|n| 2 - n % 2).chain([0]);
         assert_eq!(entries, expected.collect::<Vec<_>>());
         assert_eq!(stats.entries, entries.iter().sum::<u64>());
         assert_eq!(stats.namespaces.last().unwrap().quota, Some(7));
-        (for_stats, for_clear)
+        for_stats
     };
     assert_eq!(calls(1000), calls(2));
 }

@@ -95,7 +95,7 @@ pub struct Inspect {
 #[derive(Debug, clap::Args)]
 pub struct Trust {
     /// Refuse an archive in which one byte expands to more than this many, after the first
-    /// 64 MiB. Default: 200
+    /// 64 MiB. Default: 128
     #[arg(long, value_name = "N")]
     pub max_expansion: Option<u32>,
 }

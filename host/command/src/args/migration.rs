@@ -17,6 +17,10 @@ pub struct Reembed {
     /// How many calls of the embedder, of up to 64 texts each, run at the same time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
+    /// Also embed entries without a vector, which only their exact words find. Without it they stay
+    /// so: they were stored with `exact_only`, or while the embedder was down or could not read them
+    #[arg(long)]
+    pub embed_exact_only: bool,
 }
 
 /// The target, and what to copy.
@@ -40,5 +44,6 @@ at zero. The source is only read. Expired entries are not copied. After an inter
 kind, the same command continues where it stopped. To copy what the source got since, run it
 again with --merge.
 
---json: {\"written\", \"present\", \"newer\", \"expired\", \"quotas\", \"resumed\", \"seconds\"}:
-entries written, there already, newer in the target, expired and not copied.";
+--json: {\"written\", \"exact_only\", \"present\", \"newer\", \"expired\", \"quotas\", \"resumed\",
+\"seconds\"}: entries written, of them those without a vector, entries there already, newer in the
+target, expired and not copied.";

@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use axum::http::uri::Authority;
-use clap::builder::RangedU64ValueParser;
 use clap::value_parser;
 
-use super::Dtype;
+use super::{Dtype, seconds};
 
 /// See [`Command::Serve`](super::Command::Serve).
 #[derive(Debug, clap::Args)]
@@ -21,7 +20,9 @@ use super::Dtype;
 the header Mneme-Namespace, else it is `default`.
 
 /livez answers 200 while the process lives, and asks nothing. /readyz and /health answer 200 if the
-store answers a cheap check within 2 seconds, else 503. /v1/health?deep=true reads the whole store,
+store answers a cheap check within 2 seconds, else 503 with what is wrong. If a database server has
+lost the cache, the server opens it again and goes on with what is there, empty or of the same
+embedder; a SQLite file that is gone stays gone until the server is restarted. /v1/health?deep=true reads the whole store,
 one check at a time, on a separate connection. /metrics has metrics.
 
 With a token, every request except to /livez, /readyz, /health and /openapi.json must carry it:
@@ -88,10 +89,8 @@ pub struct Serve {
     /// or sending an archive
     #[arg(long, value_name = "S", default_value_t = 3600, value_parser = seconds(1))]
     pub archive_timeout: u64,
-    /// The most seconds for the embedding of a question, waiting included. Exact hits need none
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds(1))]
-    pub embed_timeout: u64,
-    /// The most calls of the embedder at the same time; others wait in line
+    /// The most calls of the embedder at the same time; others wait in line. The bundled encoder
+    /// takes no more than there are cores
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = value_parser!(u16).range(1..=512))]
     pub max_embeddings: u16,
     /// The seconds between two removals of expired entries; 0: never
@@ -103,11 +102,6 @@ pub struct Serve {
     /// The most seconds from a signal to the end of the process, at most 3600
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(1..=3600))]
     pub grace: u64,
-}
-
-/// Reads seconds: at least so many, and at most a day.
-fn seconds(least: u64) -> RangedU64ValueParser<u64> {
-    value_parser!(u64).range(least..=24 * 3600)
 }
 
 /// Reads a host name, without a port.

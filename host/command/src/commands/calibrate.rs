@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
+use mneme::VectorDtype;
 use mneme::calibration::{self, Comparison, Curve, Goal, Pair, Point};
-use mneme::{Embedder, VectorDtype};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -40,7 +40,8 @@ struct Unlabelled {
 pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
     picture::check_name("calibrate", args.plot.as_deref())?;
     let pairs = read(args)?;
-    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?.embedder()?;
+    let embedder =
+        EmbedderSpec::choose(global.embedder.as_deref())?.guarded(global.embed_timeout())?;
     let dtype = VectorDtype::from(args.dtype);
     let bar = progress::bar(out);
     progress::style(&bar, progress::TEXTS);
@@ -49,7 +50,7 @@ pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
         normalize: !global.comparing.keep_case,
         allow_unreadable: global.comparing.allow_unreadable,
     };
-    let scored = calibration::score(&pairs, &*embedder, comparison, |done, all| {
+    let scored = calibration::score(&pairs, &embedder, comparison, |done, all| {
         progress::show(&bar, done as u64, all as u64);
     });
     bar.finish_and_clear();

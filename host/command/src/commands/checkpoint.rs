@@ -4,7 +4,7 @@ mod destination;
 mod report;
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, Seek};
 use std::path::Path;
 use std::time::Instant;
 
@@ -23,6 +23,9 @@ use crate::session::Session;
 use crate::store_url::StoreUrl;
 
 use destination::Destination;
+
+const NO_ROOM: &str =
+    "load: the temporary folder cannot be used; free space in it, or name another with TMPDIR";
 
 /// `dump`
 pub fn dump(global: &Global, out: Output, args: &Dump) -> Result<u8> {
@@ -69,13 +72,13 @@ pub fn load(global: &Global, out: Output, args: &Load) -> Result<u8> {
     if global.namespace.is_some() {
         bail!("load: the archive names its namespaces; omit --namespace, and choose with --only");
     }
-    let archive = open("load", &args.file)?;
+    let mut archive = open("load", &args.file)?;
     let bar = Bar::new(out);
     let session = match Session::existing(global) {
         Ok(session) => session,
         Err(_) => {
             // An archive that cannot be loaded leaves no empty cache behind.
-            check(args, &bar)?;
+            archive = checked(archive, args, &bar)?;
             Session::open(global)?
         }
     };
@@ -105,17 +108,32 @@ pub fn load(global: &Global, out: Output, args: &Load) -> Result<u8> {
     Ok(0)
 }
 
-/// Refuses an archive that no store can load. What is not a file can be read only once.
-fn check(args: &Load, bar: &Bar) -> Result<()> {
-    if !args.file.is_file() {
-        return Ok(());
-    }
-    let archive = open("load", &args.file)?;
+/// Refuses an archive that no store can load. One that can be read only once passes through the
+/// temporary folder.
+fn checked(
+    mut archive: Box<dyn Read + Send>,
+    args: &Load,
+    bar: &Bar,
+) -> Result<Box<dyn Read + Send>> {
+    let mut file = match args.file.is_file() {
+        true => {
+            File::open(&args.file).with_context(|| format!("load: cannot open {:?}", args.file))?
+        }
+        false => {
+            let mut file = tempfile::tempfile().context(NO_ROOM)?;
+            io::copy(&mut archive, &mut file).context("load: cannot keep the archive")?;
+            file.rewind().context(NO_ROOM)?;
+            file
+        }
+    };
+    let again = file.try_clone().context(NO_ROOM)?;
     let options = inspect_options(args.trust.max_expansion).on_progress(bar.watch());
-    let checked = checkpoint::inspect(archive, options);
+    let checked = checkpoint::inspect(again, options);
     bar.clear();
     checked.context("load")?;
-    Ok(())
+    file.rewind()
+        .context("load: cannot read the archive again")?;
+    Ok(Box::new(file))
 }
 
 /// `inspect`

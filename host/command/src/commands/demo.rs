@@ -39,7 +39,7 @@ pub fn demo(global: &Global, out: Output) -> Result<u8> {
         )),
     };
     let namespace = global.namespace.as_deref().unwrap_or("demo");
-    let session = Session::with(&store, &spec, |builder| {
+    let session = Session::with(&store, &spec, global.embed_timeout(), |builder| {
         // Without a cut-off, the nearest entry of a miss can be shown.
         builder.similarity_threshold(THRESHOLD)
     })?;

@@ -84,6 +84,9 @@ pub fn put(global: &Global, out: Output, args: &Put) -> Result<u8> {
     if let Some(text) = &args.embedding {
         request = request.embedding(embedding::parse(text)?);
     }
+    if args.exact_only {
+        request = request.exact_only();
+    }
     if let Some(seconds) = args.ttl {
         request = request.ttl(Ttl::Seconds(seconds));
     }
@@ -91,7 +94,14 @@ pub fn put(global: &Global, out: Output, args: &Put) -> Result<u8> {
         request = request.metadata(metadata);
     }
     let session = Session::open(global)?;
-    let id = session.cache.put(request)?;
+    let stored = session.cache.put(request);
+    let id = match stored {
+        Err(error @ mneme::Error::Embedder(_)) => {
+            let hint = "put: the question was not embedded; --exact-only stores the answer without";
+            return Err(error).context(hint);
+        }
+        stored => stored?,
+    };
     session.cache.close()?;
     out.note(&format!(
         "stored as entry {id} of namespace {:?}",

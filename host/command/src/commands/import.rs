@@ -22,8 +22,7 @@ const BATCH: usize = 256;
 const MAX_NAMED: usize = 20;
 
 /// The shape of a line.
-const SHAPE: &str =
-    "{\"query\": ..., \"response\": ...}, optionally with namespace, ttl, metadata, embedding";
+const SHAPE: &str = "{\"query\": ..., \"response\": ...}, optionally with namespace, ttl, metadata, embedding, exact_only";
 
 /// A line of the file.
 #[derive(Deserialize)]
@@ -36,6 +35,8 @@ struct Entry {
     ttl: ttl_field::TtlField,
     metadata: Option<Map<String, Value>>,
     embedding: Option<Vec<f32>>,
+    #[serde(default)]
+    exact_only: bool,
 }
 
 impl Entry {
@@ -49,17 +50,16 @@ impl Entry {
         if let Some(embedding) = &self.embedding {
             request = request.embedding(embedding.clone());
         }
-        request
+        match self.exact_only {
+            true => request.exact_only(),
+            false => request,
+        }
     }
 }
 
 /// `import`: 0 if every line was stored, else 2.
 pub fn import(global: &Global, out: Output, args: &Import) -> Result<u8> {
     let (mut lines, size) = json_lines::open("import", &args.file)?;
-    if !args.keep_going {
-        // A file of another kind leaves no empty cache behind.
-        check_first(&mut lines).context("import: stopped, 0 lines stored before it")?;
-    }
     let session = Session::open(global)?;
     let mut job = Job {
         session: &session,
@@ -122,17 +122,6 @@ pub fn import(global: &Global, out: Output, args: &Import) -> Result<u8> {
         },
     )?;
     Ok(if bad.is_empty() { 0 } else { ERROR })
-}
-
-/// Refuses a file whose first line cannot be imported.
-fn check_first(lines: &mut Lines) -> Result<()> {
-    let Some(line) = lines.first()? else {
-        return Ok(());
-    };
-    match line.parse::<Entry>(SHAPE) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(bad_line(line.number, &error)),
-    }
 }
 
 fn bad_line(number: u64, message: &str) -> anyhow::Error {

@@ -34,15 +34,16 @@ pub fn reembed(global: &Global, out: Output, args: &Reembed) -> Result<u8> {
     if let EmbedderSpec::Vectors { .. } = spec {
         bail!("reembed: `vectors:` cannot embed; give another --embedder");
     }
-    let embedder = spec.embedder()?;
+    let embedder = spec.guarded(global.embed_timeout())?;
+    let embedder = embedder.concurrency(args.concurrency.into());
     run(
         "reembed",
         global,
         out,
         &args.target,
         |migration, source, target| {
-            let migration = migration.concurrency(args.concurrency.into());
-            migration.reembed(source, target, &*embedder)
+            let migration = migration.embed_exact_only(args.embed_exact_only);
+            migration.reembed(source, target, &embedder)
         },
     )
 }
@@ -94,6 +95,7 @@ fn run(
         || {
             json!({
                 "written": report.written,
+                "exact_only": report.exact_only,
                 "present": report.present,
                 "newer": report.newer,
                 "expired": report.expired,
@@ -114,6 +116,7 @@ fn text(report: &Report, seconds: f64) -> String {
         output::duration(seconds)
     );
     for (count, what) in [
+        (report.exact_only, "of them found by their exact words only"),
         (report.present, "there already"),
         (report.newer, "for which the target has a newer answer"),
         (report.expired, "expired and not copied"),

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
+use mneme::Builder;
 use mneme::replay::{Outcome, Question, Replay, Truth};
-use mneme::{Builder, Embedder};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -38,11 +38,12 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
         .into_iter()
         .map(|(number, entry)| (number, question(entry, global.namespace())))
         .unzip();
-    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?.embedder()?;
+    let embedder =
+        EmbedderSpec::choose(global.embedder.as_deref())?.guarded(global.embed_timeout())?;
     let bar = progress::bar(out);
     progress::style(&bar, progress::TEXTS);
     let normalize = !global.comparing.keep_case;
-    let embedded = Replay::with_progress(&log, &*embedder, normalize, |done, all| {
+    let embedded = Replay::with_progress(&log, &embedder, normalize, |done, all| {
         progress::show(&bar, done as u64, all as u64);
     });
     if embedded.is_err() {

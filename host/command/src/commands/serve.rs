@@ -19,6 +19,7 @@ mod upkeep;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -62,9 +63,14 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         .map_err(|message| anyhow!("serve: {message}"))?;
     let store = StoreUrl::choose(global.store.as_deref());
     let registry = prometheus::Registry::new();
-    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?.embedder()?;
+    let embedder =
+        EmbedderSpec::choose(global.embedder.as_deref())?.embedder(global.embed_timeout())?;
     let named = (embedder.fingerprint().to_owned(), embedder.dim());
     let cache = open(global, args, &store, embedder, &registry)?;
+    // Such as a cache that can only be read.
+    for problem in cache.health(false)?.problems {
+        out.warn(&problem);
+    }
     let activity = Arc::<Activity>::default();
     let served = Arc::new(Served {
         cache: AsyncSemanticCache::new(cache.clone()),
@@ -80,6 +86,7 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         jobs: Arc::new(Semaphore::new(JOBS)),
         transfers: Arc::new(Semaphore::new(TRANSFERS)),
         idle: Idle::default(),
+        doubt: AtomicBool::new(false),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -109,7 +116,7 @@ fn open(
         .apply(SemanticCache::builder())
         .boxed_store(store.store()?)
         .embedder(embedder)
-        .embed_timeout(Duration::from_secs(args.embed_timeout))
+        .embed_timeout(global.embed_timeout())
         .embed_concurrency(args.max_embeddings.into())
         .observer(observer)
         .vector_dtype(args.dtype.into())

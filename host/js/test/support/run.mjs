@@ -19,9 +19,12 @@ try {
     throw error;
   }
 }
-const only = process.argv.find((argument) => argument.startsWith('--only='))?.slice(7);
+const option = (name) =>
+  process.argv.find((argument) => argument.startsWith(`--${name}=`))?.slice(name.length + 3);
+const only = option('only');
+const failures = option('failures') && Number(option('failures'));
 const results = await run(
-  { SemanticCache, hasJspi, judge, memory, MemoryStore, stores },
+  { SemanticCache, hasJspi, judge, memory, MemoryStore, stores, failures },
   only ? new RegExp(only) : undefined,
 );
 rmSync(folder, { recursive: true, force: true });

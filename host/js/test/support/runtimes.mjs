@@ -36,7 +36,7 @@ export function unless(present, what) {
 export async function json(runtime, script, ...args) {
   const [command, ...before] = COMMANDS[runtime];
   const path = fileURLToPath(new URL(`../../${script}`, import.meta.url));
-  const options = { maxBuffer: 1 << 28, timeout: 600_000 };
+  const options = { maxBuffer: 1 << 28, timeout: 1_200_000 };
   const { stdout } = await promisify(execFile)(command, [...before, path, ...args], options);
   return JSON.parse(stdout.trim().split('\n').at(-1));
 }

@@ -7,7 +7,7 @@ use super::Probe;
 use crate::breaker::{Admission, Breaker, Settings};
 use crate::{BackendError, Result, StoreError, text};
 
-/// One call that waited in vain is enough.
+/// One call that timed out is enough.
 const SETTINGS: Settings = Settings {
     failures: 1,
     first_pause: Duration::from_millis(250),

@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::{Client, config};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
+use super::clock::ServerClock;
 use super::error::{self, Fault, Outcome};
 use super::options::Options;
 use super::requests::Table;
@@ -67,7 +68,10 @@ pub(super) async fn connect(options: &Options) -> Outcome<Table> {
     let own = RetryPartition::custom("mneme")
         .token_bucket(TokenBucket::unlimited())
         .build();
-    let mut builder = config::Builder::from(&shared).retry_partition(own);
+    let clock = ServerClock::default();
+    let mut builder = config::Builder::from(&shared)
+        .retry_partition(own)
+        .interceptor(clock.clone());
     if let Some(endpoint) = &options.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
@@ -81,6 +85,7 @@ pub(super) async fn connect(options: &Options) -> Outcome<Table> {
         name: options.table.as_str().into(),
         client: Client::from_conf(repeating),
         once: Client::from_conf(once),
+        clock,
         patience: options.call_timeout,
         incarnation: None,
     })

@@ -1,6 +1,7 @@
 //! A store in one DynamoDB table.
 
 mod blobs;
+mod clock;
 mod connection;
 mod decided;
 mod error;
@@ -101,9 +102,13 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// DynamoDB recognises a repetition, so they take effect once. Writers that conflict wait and
 /// try again until the timeout. All writes move one counter, so they go one by one.
 ///
-/// After a call that waited in vain until a timeout, calls fail at once with a retryable error,
+/// After a call that timed out, calls fail at once with a retryable error,
 /// until DynamoDB answers a probe in the background: at once, after 250 ms, and then in pauses of up to 5
-/// seconds. `update_access` waits for 5 seconds at most.
+/// seconds. `update_access` and `replace_meta` wait for 5 seconds at most.
+///
+/// DynamoDB has no clock that a write could use, so entries have the time of the client that stores
+/// them. The head of each response tells the server's time, to the second
+/// ([`server_time`](Store::server_time)), by which a cache notices that its own clock is ahead.
 ///
 /// If the table of an open store was emptied, or deleted and created again, reads of the version
 /// counter and writes fail with [`StoreError::Corrupt`] and write nothing. Opening the store again
@@ -261,6 +266,10 @@ impl Backend for Options {
 
     fn close(&mut self, mut session: Session) -> Outcome<()> {
         wait(session.end_import())
+    }
+
+    fn server_time(&self, session: &mut Session) -> Outcome<Option<Duration>> {
+        Ok(session.table.clock.now())
     }
 
     fn probe(&self, fault: &Fault) -> Option<Probe> {

@@ -335,8 +335,8 @@ fn stored_embedder(head: &Item) -> Outcome<Embedder> {
     })
 }
 
-/// The incarnation of the cache. None where there is none yet and the credentials do not allow to
-/// record one.
+/// The incarnation of the cache. `None` if it has none yet and the credentials do not allow
+/// recording one.
 pub(super) async fn incarnation(table: &Table, head: &Item) -> Outcome<Option<Arc<str>>> {
     if let Some(found) = head.get(INCARNATION) {
         let found = found.as_s().map_err(|_| {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Select};
 
+use super::clock::ServerClock;
 use super::error::{Fault, Outcome};
 use super::layout::{self, HEAD, INCARNATION};
 use super::rows::{self, Item, number};
@@ -32,6 +33,8 @@ pub(super) struct Table {
     pub client: Client,
     /// Sends every request once.
     pub once: Client,
+    /// What both clients learn of the server's time.
+    pub clock: ServerClock,
     /// How long to go on trying.
     pub patience: Duration,
     /// Which cache it is, among all that were ever begun in a table of this name. What reads or

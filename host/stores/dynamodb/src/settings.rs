@@ -8,8 +8,8 @@ use super::limits;
 use super::rows::{Item, escape, number, text, unescape};
 use super::session::Session;
 use super::transactions::{CONTENDED, Commit};
-use super::waiting::Attempts;
-use mneme_store::{MetaChange, checks};
+use super::waiting::{Attempts, in_short};
+use mneme_store::MetaChange;
 
 impl Session {
     pub async fn set_namespace_quota(
@@ -18,9 +18,6 @@ impl Session {
         max_entries: Option<u64>,
     ) -> Outcome<()> {
         let key = quota_key(namespace)?;
-        max_entries
-            .map(|quota| checks::in_range("max_entries", quota))
-            .transpose()?;
         let (change, values) = match max_entries {
             Some(quota) => ("SET #quotas.#key = :quota", vec![("quota", number(quota))]),
             None => ("REMOVE #quotas.#key", vec![]),
@@ -42,6 +39,15 @@ impl Session {
     }
 
     pub async fn replace_meta(
+        &mut self,
+        key: &str,
+        expected: Option<&str>,
+        value: Option<&str>,
+    ) -> Outcome<bool> {
+        in_short(self.change_meta(key, expected, value)).await
+    }
+
+    async fn change_meta(
         &mut self,
         key: &str,
         expected: Option<&str>,
@@ -138,9 +144,8 @@ pub(super) fn changed_quotas(head: &Item, changes: &[(String, u64)], replace: bo
 
 /// Refuses quotas and meta values of an import that cannot be set at all.
 pub(super) fn check(quotas: &[(String, u64)], meta: &[MetaChange]) -> Outcome<()> {
-    for (namespace, quota) in quotas {
+    for (namespace, _) in quotas {
         quota_key(namespace)?;
-        checks::in_range("max_entries", *quota)?;
     }
     for change in meta {
         meta_key(&change.key, &change.value)?;

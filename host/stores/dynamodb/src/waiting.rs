@@ -79,7 +79,7 @@ impl Attempts {
     }
 }
 
-/// How long `update_access` may take: some waves of requests.
+/// How long bookkeeping may take: some waves of requests.
 const PATIENCE: Duration = BOOKKEEPING_PATIENCE.saturating_mul(5);
 
 /// Bookkeeping, which is given up soon.

@@ -13,7 +13,7 @@ use super::rows::{self, Item, Key, escape, number};
 use super::session::Session;
 use super::transactions::{CONTENDED, Commit};
 use super::waiting::{Attempts, in_short, together};
-use mneme_store::checks::{self, GREATEST};
+use mneme_store::checks::GREATEST;
 use mneme_store::{Entry, EntryRef, Inserted, Touch};
 
 /// What a touch has to know.
@@ -189,7 +189,6 @@ impl Session {
     async fn touch(&self, touches: &[Touch]) -> Outcome<()> {
         let mut gathered: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         for touch in touches {
-            checks::in_range("last_accessed_at", touch.last_accessed_at)?;
             let (hits, at) = gathered.entry(touch.id).or_default();
             *hits += u64::from(touch.hits);
             *at = touch.last_accessed_at.max(*at);
@@ -454,7 +453,7 @@ fn expires(item: &Item) -> Option<u64> {
     created_at.checked_add(ttl)
 }
 
-/// Refuses an entry that no item holds, or with numbers out of range.
+/// Refuses an entry that no item holds.
 pub(super) fn check_size(place: usize, key: &Key, entry: &Entry) -> Outcome<()> {
     let named = || {
         format!(
@@ -462,15 +461,6 @@ pub(super) fn check_size(place: usize, key: &Key, entry: &Entry) -> Outcome<()> 
             entry.query_hash
         )
     };
-    let numbers = [
-        ("created_at", Some(entry.created_at)),
-        ("last_accessed_at", Some(entry.last_accessed_at)),
-        ("ttl", entry.ttl),
-        ("access_count", Some(entry.access_count)),
-    ];
-    for (field, value) in numbers {
-        value.map_or(Ok(0), |value| checks::in_range(field, value))?;
-    }
     if !key.fits() {
         return Err(Fault::invalid(format!(
             "{}: its namespace has {} bytes and its hash {}, and DynamoDB holds at most 2048 and 1024; give a shorter namespace",

@@ -138,8 +138,8 @@ impl Connection {
         }
     }
 
-    /// From here on `{ours}` in statements holds for the cache of this incarnation only, or for
-    /// any where there is none.
+    /// From here on `{ours}` in statements holds for the cache of this incarnation only, or
+    /// without an incarnation for any cache.
     pub fn expect(&self, incarnation: Option<i64>) {
         *self.ours.borrow_mut() = match incarnation {
             None => "TRUE".to_owned(),

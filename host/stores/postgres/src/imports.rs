@@ -101,19 +101,17 @@ struct Change<'g> {
 }
 
 impl<'g> Given<'g> {
-    fn new(quotas: &'g [(String, u64)], meta: &'g [MetaChange]) -> Outcome<Self> {
-        let quota = |(name, most): &'g (String, u64)| {
-            Ok((escaped(name), stored(*most, "a quota's max_entries")?))
-        };
+    fn new(quotas: &'g [(String, u64)], meta: &'g [MetaChange]) -> Self {
+        let quota = |(name, most): &'g (String, u64)| (escaped(name), stored(*most));
         let change = |change: &'g MetaChange| Change {
             key: escaped(&change.key),
             expected: change.expected.as_deref().map(escaped),
             value: escaped(&change.value),
         };
-        Ok(Self {
-            quotas: quotas.iter().map(quota).collect::<Outcome<_>>()?,
+        Self {
+            quotas: quotas.iter().map(quota).collect(),
             meta: meta.iter().map(change).collect(),
-        })
+        }
     }
 }
 
@@ -145,7 +143,7 @@ impl Session {
         let call = self.options.call_timeout;
         let committed = match self.in_view {
             true => Err(written_in_view()),
-            false => Given::new(quotas, meta).and_then(|given| import.commit(&given, call)),
+            false => import.commit(&Given::new(quotas, meta), call),
         };
         match committed {
             Ok(true) => {
@@ -205,7 +203,7 @@ impl Import {
         if entries.is_empty() {
             return Ok(());
         }
-        let before = stored(self.entries, "the number of entries")?;
+        let before = stored(self.entries);
         let new = self
             .conn
             .wait(gather(&self.conn, &batch, before), limit)

@@ -172,8 +172,7 @@ pub(super) async fn open(conn: &Connection, schema: &str, embedder: &Embedder) -
     ))
 }
 
-/// The incarnation of the cache. None where there is none yet and this role or server cannot record
-/// one.
+/// The incarnation of the cache. `None` if it has none yet and this role or server cannot record one.
 pub(super) async fn incarnation(conn: &Connection) -> Outcome<Option<i64>> {
     let found = recorded_incarnation(conn).await?;
     if found.is_some() {

@@ -78,7 +78,7 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// operations that may safely be called again (inserts, deletes, quotas) and false for
 /// `update_access` and `replace_meta`, which would count twice.
 ///
-/// After a call that waited in vain until a timeout, calls fail at once with a retryable error,
+/// After a call that timed out, calls fail at once with a retryable error,
 /// until the server answers a probe in the background: at once, after 250 ms, and then in pauses of up to 5
 /// seconds. `update_access` and `replace_meta` wait for 1 second at most.
 ///

@@ -138,9 +138,9 @@ pub(super) fn embedding_bytes(values: &[f32]) -> Vec<u8> {
         .collect()
 }
 
-/// A number as a BIGINT.
-pub(super) fn stored(value: u64, field: &str) -> Outcome<i64> {
-    Ok(checks::in_range(field, value)?.cast_signed())
+/// A number as a BIGINT. None that was checked is above 2^53 - 1.
+pub(super) fn stored(value: u64) -> i64 {
+    value.cast_signed()
 }
 
 /// A text without U+0000, from which [`unescaped`] makes this one.

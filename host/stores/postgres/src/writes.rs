@@ -113,7 +113,7 @@ impl Session {
     pub fn update_access(&mut self, touches: &[Touch]) -> Outcome<()> {
         let mut by_id: HashMap<i64, (i64, i64)> = HashMap::new();
         for touch in touches {
-            let at = stored(touch.last_accessed_at, "last_accessed_at")?;
+            let at = stored(touch.last_accessed_at);
             let Ok(id) = i64::try_from(touch.id) else {
                 continue;
             };
@@ -223,8 +223,7 @@ impl Session {
         namespace: &str,
         max_entries: Option<u64>,
     ) -> Outcome<()> {
-        let quota = max_entries.map(|quota| stored(quota, "max_entries"));
-        let quota = quota.transpose()?;
+        let quota = max_entries.map(stored);
         let name = escaped(namespace);
         self.run(Repeat::Same, async |conn| {
             match &quota {

@@ -66,7 +66,7 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// write without an answer is not repeated. Its error is retryable if the caller can safely
 /// repeat it; that of `update_access`, `replace_meta` and `commit_import` is not.
 ///
-/// After a call that waited in vain until a timeout, calls fail at once with a retryable error,
+/// After a call that timed out, calls fail at once with a retryable error,
 /// until the server answers a probe in the background: at once, after 250 ms, and then in pauses of up to 5
 /// seconds.
 ///

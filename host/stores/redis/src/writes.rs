@@ -6,10 +6,10 @@ use redis::Value;
 
 use super::error::{Fault, Outcome};
 use super::reads::joined;
-use super::rows::{self, encode_embedding, stored};
+use super::rows::{self, encode_embedding};
 use super::scripts;
 use super::session::Session;
-use mneme_store::checks::{self, GREATEST};
+use mneme_store::checks::GREATEST;
 use mneme_store::{Entry, EntryRef, Inserted, Touch};
 
 /// The most entries that one step deletes: some 50 ms during which the server does nothing
@@ -91,7 +91,6 @@ impl Session {
     pub fn update_access(&mut self, touches: &[Touch]) -> Outcome<()> {
         let mut sums: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         for touch in touches {
-            stored(touch.last_accessed_at, "last_accessed_at")?;
             let (hits, latest) = sums.entry(touch.id).or_default();
             *hits = hits.saturating_add(u64::from(touch.hits)).min(GREATEST);
             *latest = touch.last_accessed_at.max(*latest);
@@ -265,10 +264,7 @@ impl Session {
         namespace: &str,
         max_entries: Option<u64>,
     ) -> Outcome<()> {
-        let quota = max_entries
-            .map(|quota| checks::in_range("max_entries", quota))
-            .transpose()?
-            .map(|quota| quota.to_string());
+        let quota = max_entries.map(|quota| quota.to_string());
         let mut args = vec![namespace.as_bytes()];
         args.extend(quota.as_deref().map(str::as_bytes));
         self.write(&scripts::QUOTA, &args)?;
@@ -341,18 +337,17 @@ impl<'a> Row<'a> {
         }
         let mut embedding = Vec::new();
         encode_embedding(&entry.embedding, &mut embedding);
-        let created_at = stored(entry.created_at, "created_at")?;
         let (ttl, expires) = match entry.ttl {
             None => (String::new(), String::new()),
             // Neither is above 2^53 - 1, so the sum is a number.
-            Some(ttl) => (stored(ttl, "ttl")?, (entry.created_at + ttl).to_string()),
+            Some(ttl) => (ttl.to_string(), (entry.created_at + ttl).to_string()),
         };
         Ok(Self {
             embedding,
-            created_at,
-            last_accessed_at: stored(entry.last_accessed_at, "last_accessed_at")?,
+            created_at: entry.created_at.to_string(),
+            last_accessed_at: entry.last_accessed_at.to_string(),
             ttl,
-            access_count: stored(entry.access_count, "access_count")?,
+            access_count: entry.access_count.to_string(),
             expires,
             entry,
         })

@@ -76,7 +76,7 @@ impl Session {
     }
 }
 
-/// Fails where a blob is none.
+/// Fails if a blob is damaged.
 pub(super) fn check(conn: &Connection) -> Outcome<()> {
     let sound = unless_missing(conn, true, |conn| {
         let mut query = conn.prepare_cached(WRONG_ROW)?;

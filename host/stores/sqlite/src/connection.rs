@@ -3,13 +3,13 @@
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::bounds::{Bounds, distrust, pause, size_of};
 use super::error::{Fault, Outcome, is_full};
 use super::layout::{self, Found};
 use super::options::{Mode, Options};
@@ -27,6 +27,10 @@ const CHECKPOINT_PAGES: i64 = 4000;
 /// A write-ahead log that has grown beyond this shrinks at the next checkpoint.
 const LOG_BYTES: i64 = 64 * 1024 * 1024;
 
+/// The right to read, and to write too.
+pub(super) const READ: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+pub(super) const WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+
 /// What does not matter for an answer waits no longer than this for a lock.
 pub(super) const SHORT: Duration = Duration::from_millis(100);
 
@@ -35,30 +39,9 @@ pub(super) const SHORT: Duration = Duration::from_millis(100);
 pub(super) struct Opened {
     pub conn: Connection,
     pub place: Place,
-    pub patience: Patience,
+    pub bounds: Bounds,
     /// Why it can only be read.
     pub read_only: Option<String>,
-}
-
-/// How long a connection waits for locks.
-#[derive(Clone, Debug)]
-pub(super) struct Patience(Arc<AtomicU64>);
-
-impl Patience {
-    fn new(timeout: Duration) -> Self {
-        let patience = Self(Arc::default());
-        patience.set(timeout);
-        patience
-    }
-
-    pub fn set(&self, timeout: Duration) {
-        let micros = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
-        self.0.store(micros, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> Duration {
-        Duration::from_micros(self.0.load(Ordering::Relaxed))
-    }
 }
 
 /// Opens the cache at `path` as its options say. What may not be written is opened for
@@ -103,7 +86,7 @@ impl<T: Into<Fault>> From<T> for Unopened {
 }
 
 fn open_writable(path: &Path, options: &Options, embedder: &Embedder) -> Result<Opened, Unopened> {
-    let (conn, patience) = connect(path, options.busy_timeout)?;
+    let (conn, bounds) = connect(path, WRITE, options.busy_timeout)?;
     // Until the file has proved to be ours, closing must not write to it.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     if conn.is_readonly("main")? {
@@ -116,7 +99,7 @@ fn open_writable(path: &Path, options: &Options, embedder: &Embedder) -> Result<
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     use_wal(&conn, options.busy_timeout)?;
     configure(&conn, options)?;
-    if !matches!(found, Found::Cache { complete: true, .. }) {
+    if !found.is_complete() {
         in_transaction(&conn, "BEGIN IMMEDIATE", |conn| {
             // Another process may have been first.
             admit(&layout::inspect(conn)?, options.mode, embedder)?;
@@ -127,7 +110,7 @@ fn open_writable(path: &Path, options: &Options, embedder: &Embedder) -> Result<
     Ok(Opened {
         conn,
         place: Place::of(path, false).map_err(lost)?,
-        patience,
+        bounds,
         read_only: None,
     })
 }
@@ -138,22 +121,21 @@ fn open_read_only(
     embedder: &Embedder,
     why: String,
 ) -> Outcome<Opened> {
-    let (conn, patience, found, frozen) = look(path, options.busy_timeout)?;
+    let (conn, bounds, found, frozen) = look(path, options.busy_timeout)?;
     admit(&found, Mode::ReadOnly, embedder)?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(Opened {
         conn,
         place: Place::of(path, frozen).map_err(lost)?,
-        patience,
+        bounds,
         read_only: Some(why),
     })
 }
 
 /// Looks into a file without the right to write. Where not even the shared memory of a
 /// write-ahead log can be made, nobody else can write either, unless a log is there.
-fn look(path: &Path, timeout: Duration) -> Outcome<(Connection, Patience, Found, bool)> {
-    let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let (conn, patience) = connect_with(path, read_only, timeout)?;
+fn look(path: &Path, timeout: Duration) -> Outcome<(Connection, Bounds, Found, bool)> {
+    let (conn, bounds) = connect(path, READ, timeout)?;
     match in_transaction(&conn, "BEGIN", layout::inspect) {
         Err(fault) if fault.is_refusal() => {
             if has_log(path) {
@@ -162,13 +144,12 @@ fn look(path: &Path, timeout: Duration) -> Outcome<(Connection, Patience, Found,
                 ));
             }
         }
-        found => return Ok((conn, patience, found?, false)),
+        found => return Ok((conn, bounds, found?, false)),
     }
     drop(conn);
-    let uri = read_only | OpenFlags::SQLITE_OPEN_URI;
-    let (conn, patience) = connect_with(&immutable(path), uri, timeout)?;
+    let (conn, bounds) = connect_frozen(path, timeout)?;
     let found = in_transaction(&conn, "BEGIN", layout::inspect)?;
-    Ok((conn, patience, found, true))
+    Ok((conn, bounds, found, true))
 }
 
 /// Another connection to a file that is open.
@@ -177,15 +158,12 @@ pub(super) fn again(
     options: &Options,
     read_only: bool,
     place: &Place,
-) -> Outcome<(Connection, Patience)> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+) -> Outcome<(Connection, Bounds)> {
+    let timeout = options.busy_timeout;
     match (place.is_frozen(), read_only) {
-        (true, _) => {
-            let uri = flags | OpenFlags::SQLITE_OPEN_URI;
-            connect_with(&immutable(path), uri, options.busy_timeout)
-        }
-        (false, true) => connect_with(path, flags, options.busy_timeout),
-        (false, false) => connect(path, options.busy_timeout),
+        (true, _) => connect_frozen(path, timeout),
+        (false, true) => connect(path, READ, timeout),
+        (false, false) => connect(path, WRITE, timeout),
     }
 }
 
@@ -201,7 +179,7 @@ fn immutable(path: &Path) -> PathBuf {
     uri.extend(b"?immutable=1");
     match String::from_utf8(uri) {
         Ok(uri) => uri.into(),
-        // A path that is no text is opened without, and fails with what SQLite says.
+        // A path that is not UTF-8 is opened as it is, and SQLite says what is wrong.
         Err(_) => path.to_owned(),
     }
 }
@@ -236,7 +214,7 @@ pub(super) fn recorded_embedder(path: &Path, options: &Options) -> Outcome<Optio
         return Ok(None);
     }
     let writable = || {
-        let (conn, _) = connect(path, options.busy_timeout)?;
+        let (conn, _) = connect(path, WRITE, options.busy_timeout)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         in_transaction(&conn, "BEGIN", layout::inspect)
     };
@@ -250,26 +228,45 @@ pub(super) fn recorded_embedder(path: &Path, options: &Options) -> Outcome<Optio
     }
 }
 
-/// A connection to an existing file that waits up to `timeout` for locks.
-pub(super) fn connect(path: &Path, timeout: Duration) -> Outcome<(Connection, Patience)> {
-    connect_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE, timeout)
+/// A connection to a file that anybody may have written. It waits up to `timeout` for locks.
+pub(super) fn connect(
+    path: &Path,
+    access: OpenFlags,
+    timeout: Duration,
+) -> Outcome<(Connection, Bounds)> {
+    connect_as(path, path, access, timeout)
 }
 
-pub(super) fn connect_with(
+/// A connection to a file that nobody writes, not even beside it.
+fn connect_frozen(path: &Path, timeout: Duration) -> Outcome<(Connection, Bounds)> {
+    let flags = READ | OpenFlags::SQLITE_OPEN_URI;
+    connect_as(&immutable(path), path, flags, timeout)
+}
+
+fn connect_as(
+    name: &Path,
     path: &Path,
     flags: OpenFlags,
     timeout: Duration,
-) -> Outcome<(Connection, Patience)> {
-    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags)?;
-    let patience = Patience::new(timeout);
-    wait_for_locks(&mut conn, patience.clone())?;
+) -> Outcome<(Connection, Bounds)> {
+    let mut conn = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let bounds = Bounds::set(&mut conn, timeout, size_of(path))?;
     conn.set_prepared_statement_cache_capacity(64);
-    // What a file brings along must not run.
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
-    Ok((conn, patience))
+    distrust(&conn)?;
+    Ok((conn, bounds))
+}
+
+/// A connection to a private file, for tables that this store makes there. If the file is lost
+/// half written, so is what it was for.
+pub(super) fn connect_private(
+    path: &Path,
+    size: impl Fn() -> u64 + Send + 'static,
+) -> Outcome<(Connection, Bounds)> {
+    let mut conn = Connection::open_with_flags(path, WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let bounds = Bounds::set(&mut conn, Duration::ZERO, size)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    conn.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
+    Ok((conn, bounds))
 }
 
 /// Runs `work` in a transaction that `begin` opens, and rolls it back if it fails.
@@ -294,32 +291,6 @@ pub(super) fn in_transaction<T>(
 pub(super) fn run(conn: &Connection, sql: &str) -> Outcome<()> {
     conn.prepare_cached(sql)?.execute([])?;
     Ok(())
-}
-
-/// SQLite's own waiting polls every 100 ms, and so starves beside a writer that leaves
-/// short gaps only.
-fn wait_for_locks(conn: &mut Connection, patience: Patience) -> Outcome<()> {
-    let mut since = Instant::now();
-    conn.busy_handler(Some(move |tries: i32| {
-        if tries == 0 {
-            since = Instant::now();
-        }
-        if since.elapsed() >= patience.get() {
-            return false;
-        }
-        std::thread::sleep(pause(tries));
-        true
-    }))?;
-    Ok(())
-}
-
-/// How long to wait before asking for a lock once more.
-pub(super) fn pause(tries: i32) -> Duration {
-    Duration::from_micros(match tries {
-        ..20 => 100,
-        20..200 => 500,
-        _ => 2000,
-    })
 }
 
 /// Creates the file for its owner alone, which SQLite extends to the `-wal` and `-shm`

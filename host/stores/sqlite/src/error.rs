@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Error as SqliteError, ErrorCode};
 
 use super::layout;
+use mneme_store::cancel::is_cancelled;
 use mneme_store::{BackendError, StoreError};
 
 /// A failure inside the store, before it is told where it happened.
@@ -58,10 +59,32 @@ impl Fault {
         ))
     }
 
-    /// A deadline ended it.
+    /// It took more work than it may, or the call was given up.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Sqlite(error)
             if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted))
+    }
+
+    /// The machine failed, a lock was held or the call was given up, whatever is in the file.
+    pub fn is_of_machine(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => {
+                matches!(
+                    error.sqlite_error_code(),
+                    Some(
+                        ErrorCode::OutOfMemory
+                            | ErrorCode::SystemIoFailure
+                            | ErrorCode::DiskFull
+                            | ErrorCode::CannotOpen
+                            | ErrorCode::ReadOnly
+                            | ErrorCode::PermissionDenied
+                    )
+                ) || self.is_busy()
+                    || (self.is_interrupted() && is_cancelled())
+            }
+            Self::System(_) | Self::ReadOnly(_) => true,
+            Self::Corrupt(_) | Self::Schema(_) | Self::Typed(_) => false,
+        }
     }
 
     /// A lock that another connection holds.
@@ -78,6 +101,8 @@ impl Fault {
             Self::Corrupt(_) => true,
             Self::Sqlite(error) => {
                 is_wrong_value(error)
+                    || is_unknown_format(error)
+                    || (self.is_interrupted() && !is_cancelled())
                     || matches!(
                         error.sqlite_error_code(),
                         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
@@ -130,6 +155,11 @@ fn is_wrong_value(error: &SqliteError) -> bool {
     )
 }
 
+/// Whether the file's header names a format that SQLite does not know. It has no code for that.
+fn is_unknown_format(error: &SqliteError) -> bool {
+    error.to_string().contains("unsupported file format")
+}
+
 fn backend(message: String, retryable: bool) -> StoreError {
     StoreError::Backend(BackendError { message, retryable })
 }
@@ -163,6 +193,16 @@ fn sqlite(site: &str, error: &SqliteError, path: &Path) -> StoreError {
         )),
         ErrorCode::DatabaseCorrupt => StoreError::Corrupt(say(
             "the file is damaged, so restore a checkpoint, or move the file away to start empty",
+        )),
+        ErrorCode::OperationInterrupted if is_cancelled() => backend(
+            format!("{site}: the call was given up; nothing was changed"),
+            false,
+        ),
+        ErrorCode::OperationInterrupted => StoreError::Corrupt(format!(
+            "{site}: it takes more work than a sound file of this size can, so its pages lead in circles; restore a checkpoint, or move the file away to start empty"
+        )),
+        _ if is_unknown_format(error) => StoreError::Corrupt(say(
+            "the header of the file is damaged, or a later SQLite wrote it, so restore a checkpoint, or move the file away to start empty",
         )),
         ErrorCode::DiskFull => backend(say(FREE_SPACE), false),
         // SQLite tells it only where it was the database itself that found no room.

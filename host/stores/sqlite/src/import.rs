@@ -4,7 +4,8 @@
 use rusqlite::Connection;
 use tempfile::NamedTempFile;
 
-use super::connection::connect;
+use super::bounds::size_of;
+use super::connection::connect_private;
 use super::error::Outcome;
 use super::private;
 use super::session::Session;
@@ -14,8 +15,6 @@ use mneme_store::{Entry, ImportMode, MetaChange, checks};
 /// One connection writes it in one transaction, which never ends: what is left of the file
 /// after a crash is of no use to anybody.
 const STAGE: &str = "
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA cache_size = -32768;
 CREATE TABLE entries (
@@ -68,7 +67,7 @@ impl Session {
         self.accept_changes()?;
         accept(mode, self.conn()?)?;
         let file = self.private_file(private::IMPORT)?;
-        let (stage, _) = connect(file.path(), self.options.busy_timeout)?;
+        let (stage, _) = connect_private(file.path(), size_of(file.path()))?;
         stage.execute_batch(STAGE)?;
         self.import = Some(Import {
             mode,

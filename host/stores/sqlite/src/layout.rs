@@ -30,11 +30,14 @@ pub(super) enum Found {
     /// No cache yet: nothing at all, or our tables without any entry or embedder.
     New,
     /// A cache made with this embedder.
-    Cache {
-        embedder: Embedder,
-        /// All tables and indexes are there.
-        complete: bool,
-    },
+    Cache { embedder: Embedder, schema: Schema },
+}
+
+impl Found {
+    /// Whether it is a cache with all tables and indexes.
+    pub fn is_complete(&self) -> bool {
+        matches!(self, Self::Cache { schema, .. } if schema.is_complete())
+    }
 }
 
 /// Looks without writing. Run it in a transaction, or it may see half of what another
@@ -73,10 +76,7 @@ pub(super) fn inspect(conn: &Connection) -> Outcome<Found> {
     if schema.has("sqlite_sequence") {
         check_last_id(conn)?;
     }
-    Ok(Found::Cache {
-        embedder,
-        complete: schema.is_complete(),
-    })
+    Ok(Found::Cache { embedder, schema })
 }
 
 /// Creates what is missing and records the embedder where none is. Run it in a write
@@ -118,10 +118,10 @@ pub(super) fn check_last_id(conn: &Connection) -> Outcome<()> {
     }
 }
 
-/// The error for a last id that is none.
+/// The error for an invalid last id.
 pub(super) fn wrong_last_id() -> Fault {
     Fault::Corrupt(format!(
-        "table sqlite_sequence, row entries, column seq is not a last id from 0 to {GREATEST}, so no entry can get an id; run UPDATE sqlite_sequence SET seq = (SELECT ifnull(max(id), 0) FROM entries) WHERE name = 'entries', or restore a checkpoint"
+        "table sqlite_sequence, row entries, column seq is not a number from 0 to {GREATEST}, so no entry can get an id; run UPDATE sqlite_sequence SET seq = (SELECT ifnull(max(id), 0) FROM entries) WHERE name = 'entries', or restore a checkpoint"
     ))
 }
 

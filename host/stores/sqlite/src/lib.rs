@@ -1,6 +1,7 @@
 //! A store in one SQLite file.
 
 mod blobs;
+mod bounds;
 mod connection;
 mod error;
 mod import;
@@ -40,7 +41,8 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 ///
 /// Reads never wait for writers. A write waits for other writers, at most
 /// [`busy_timeout`](Self::busy_timeout); after that it fails with a retryable
-/// [`StoreError::Backend`].
+/// [`StoreError::Backend`]. From then on writes wait for 20 ms, until one succeeds: otherwise callers
+/// would wait for one timeout after the other.
 ///
 /// # Limits
 ///
@@ -58,7 +60,8 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 /// A file that this process may not write, or whose directory it may not write, is opened for
 /// reading: every read answers, and every write is a [`StoreError::Backend`] that says why. Only
 /// [`update_access`](Store::update_access) and [`delete_unchanged`](Store::delete_unchanged) do
-/// nothing instead, so that look-ups go on. [`Mode::ReadOnly`] asks for it.
+/// nothing instead, so that look-ups go on. [`Mode::ReadOnly`] asks for it; where it was not asked
+/// for, [`read_only`](Store::read_only) says why, and so does the health of the cache.
 /// On a read-only file system this works if no `-wal` file with writes stands beside the file.
 ///
 /// # Files that go away
@@ -73,15 +76,23 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 /// others write meanwhile. In a view the store refuses to write.
 ///
 /// Imports, snapshots and restores use a private temporary file beside the database, readable
-/// and writable for its owner only. It is removed when they end, or when the store is closed
+/// and writable for its owner only; a snapshot of a cache that can only be read, one in the
+/// folder of temporary files. It is removed when they end, or when the store is closed
 /// or dropped. On Unix, the file of a killed process is removed when the next one begins in
 /// that directory. Committing an import or a restore holds the write lock while it copies the
 /// entries. After a restore, new ids are still above all ids that the file ever used. Blobs are
 /// part of a snapshot, and a restore replaces the present blobs by those of the snapshot.
 ///
 /// A snapshot on its way in is data that nobody vouches for. Its tables are never used: its rows
-/// are checked, and copied into tables that this store makes. That takes room for another copy,
-/// and at most five seconds and one for each MiB.
+/// are checked, and copied into tables that this store makes. That takes room for another copy.
+/// Its quotas and meta values may take 16 MiB of memory and a sixteenth of its size.
+///
+/// # Damaged and hostile files
+///
+/// Every connection is in SQLite's defensive mode, and trusts no schema. A call that takes more
+/// instructions of SQLite than 100 million and 64 for each byte of the file is
+/// [`StoreError::Corrupt`]: a sound file never needs so many, but pages that lead in circles do. A
+/// call that was given up ([`cancel`](mneme_store::cancel)) ends soon, and changes nothing.
 ///
 /// ```
 /// use std::time::Duration;
@@ -278,6 +289,13 @@ impl Backend for Sqlite {
     fn close(&mut self, session: Session) -> Outcome<()> {
         drop(session);
         Ok(())
+    }
+
+    fn read_only(&self, session: &Session) -> Option<String> {
+        match self.options.mode {
+            Mode::ReadOnly => None,
+            Mode::Create | Mode::Existing => session.read_only().map(str::to_owned),
+        }
     }
 
     fn error(&self, fault: Fault, operation: &'static str) -> StoreError {

@@ -60,9 +60,14 @@ impl Place {
 
 /// Whether writes wait in a log beside the file.
 pub(super) fn has_log(path: &Path) -> bool {
+    log_of(path).metadata().is_ok_and(|log| log.len() > 0)
+}
+
+/// The path of the log beside the file.
+pub(super) fn log_of(path: &Path) -> PathBuf {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    Path::new(&log).metadata().is_ok_and(|log| log.len() > 0)
+    log.into()
 }
 
 #[cfg(unix)]

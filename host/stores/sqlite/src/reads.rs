@@ -1,5 +1,7 @@
 //! The operations that change nothing.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use super::blobs;
@@ -29,7 +31,8 @@ const STAMPS: &str = "SELECT id, created_at FROM entries WHERE id > ?1 ORDER BY 
 /// In no order, which an index that holds just the two can serve. The `+` keeps SQLite
 /// from walking the far larger table for the sake of the id.
 const STAMPS_UNORDERED: &str = "SELECT id, created_at FROM entries WHERE +id > ?1 LIMIT ?2";
-const COUNT: &str = "SELECT count(*) FROM entries";
+/// By steps that can be counted and ended: SQLite counts all rows of a table in one.
+const COUNT: &str = "SELECT count(*) FROM entries WHERE +id IS NOT NULL";
 const COUNT_IN: &str = "SELECT count(*) FROM entries WHERE namespace = ?1";
 /// From each namespace to the next one, so that it takes as many steps as there are
 /// namespaces, not entries.
@@ -44,6 +47,18 @@ const NAMESPACES: &str = "
 /// One walk over an index, which has the order.
 const COUNTS: &str =
     "SELECT namespace, count(*) FROM entries GROUP BY namespace ORDER BY namespace";
+/// As [`COUNTS`], without one namespace, and the number of all entries, which SQLite counts by
+/// pages. What is left for the one namespace needs no walk.
+const COUNTS_OF_OTHERS: &str = "
+    SELECT namespace, count(*) FROM entries WHERE namespace < ?1 GROUP BY namespace
+    UNION ALL SELECT namespace, count(*) FROM entries WHERE namespace > ?1 GROUP BY namespace
+    UNION ALL SELECT NULL, count(*) FROM entries";
+/// As [`COUNT_IN`], for a namespace that has most of the entries.
+const COUNT_IN_MOST: &str = "SELECT (SELECT count(*) FROM entries)
+    - (SELECT count(*) FROM entries WHERE namespace < ?1)
+    - (SELECT count(*) FROM entries WHERE namespace > ?1)";
+const LAST_ID: &str = "SELECT max(id) FROM entries";
+const NAMESPACE_FROM: &str = "SELECT namespace FROM entries WHERE id >= ?1 ORDER BY id LIMIT 1";
 /// The inner query needs an index only; the outer one reads the few rows it found.
 const OLDEST: &str = "
     SELECT e.id, e.namespace, e.created_at
@@ -77,32 +92,24 @@ const COUNT_EXPIRED: &str = concat!(
     expired!(),
     " LIMIT ?2)"
 );
-/// From the index of expiry, sorted.
-const EXPIRED: &str = concat!(
-    "SELECT id FROM entries WHERE ",
-    expired!(),
-    " ORDER BY +id LIMIT ?2"
-);
+/// From the index of expiry, those first that expired first.
+const EXPIRED: &str = concat!("SELECT id FROM entries WHERE ", expired!(), " LIMIT ?2");
 const EXPIRED_IN: &str = concat!(
     "SELECT id FROM entries WHERE +namespace = ?3 AND ",
     expired!(),
-    " ORDER BY +id LIMIT ?2"
+    " LIMIT ?2"
 );
-/// By a walk over the table, which has the order.
-const EXPIRED_OF_MANY: &str = concat!(
-    "SELECT id FROM entries NOT INDEXED WHERE ",
-    expired!(),
-    " ORDER BY id LIMIT ?2"
-);
-/// By a walk through the namespace.
+/// By a walk through the namespace, where those of others would be in the way.
 const EXPIRED_OF_MANY_IN: &str = concat!(
     "SELECT id FROM entries INDEXED BY idx_entries_ns_hash WHERE namespace = ?3 AND ",
     expired!(),
-    " ORDER BY +id LIMIT ?2"
+    " LIMIT ?2"
 );
 
-/// Sorting so many ids takes some 10 ms.
+/// Passing over so many entries of the index, or counting them, takes some milliseconds.
 const MANY: u32 = 50_000;
+/// Entries that show which namespace has most.
+const SAMPLE: u64 = 15;
 
 /// Queries, and whether they walk the whole table.
 #[cfg(test)]
@@ -117,6 +124,10 @@ pub(super) const PLANNED: &[(&str, bool)] = &[
     (COUNT_IN, false),
     (NAMESPACES, false),
     (COUNTS, false),
+    (COUNTS_OF_OTHERS, false),
+    (COUNT_IN_MOST, false),
+    (LAST_ID, false),
+    (NAMESPACE_FROM, false),
     (OLDEST, false),
     (OLDEST_IN, false),
     (QUOTA, false),
@@ -126,7 +137,6 @@ pub(super) const PLANNED: &[(&str, bool)] = &[
     (COUNT_EXPIRED, false),
     (EXPIRED, false),
     (EXPIRED_IN, false),
-    (EXPIRED_OF_MANY, true),
     (EXPIRED_OF_MANY_IN, false),
 ];
 
@@ -179,19 +189,44 @@ impl Session {
 
     pub fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
         match namespace {
-            Some(name) => number_of(self.conn()?, COUNT_IN, &[&name]),
+            Some(name) => {
+                let conn = self.conn()?;
+                match most_frequent(conn)?.as_deref() == Some(name) {
+                    true => number_of(conn, COUNT_IN_MOST, &[&name]),
+                    false => number_of(conn, COUNT_IN, &[&name]),
+                }
+            }
             None => count(self.conn()?),
         }
     }
 
     pub fn list_namespaces(&mut self) -> Outcome<Vec<String>> {
-        namespaces(self.conn()?)
+        collect(self.conn()?, NAMESPACES, &[], |row| Ok(row.get(0)?))
     }
 
     pub fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
-        collect(self.conn()?, COUNTS, &[], |row| {
-            Ok((row.get(0)?, number(row.get(1)?)))
-        })
+        let conn = self.conn()?;
+        let Some(most) = most_frequent(conn)? else {
+            return collect(conn, COUNTS, &[], |row| {
+                Ok((row.get(0)?, number(row.get(1)?)))
+            });
+        };
+        let (mut counts, mut rest) = (BTreeMap::new(), 0);
+        collect(conn, COUNTS_OF_OTHERS, &[&most], |row| {
+            let (namespace, count): (Option<String>, u64) = (row.get(0)?, number(row.get(1)?));
+            match namespace {
+                Some(namespace) => drop(counts.insert(namespace, count)),
+                None => rest = count,
+            }
+            Ok(())
+        })?;
+        let rest = counts
+            .values()
+            .fold(rest, |rest, n| rest.saturating_sub(*n));
+        if rest > 0 {
+            counts.insert(most, rest);
+        }
+        Ok(counts.into_iter().collect())
     }
 
     pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Outcome<Vec<EntryRef>> {
@@ -228,10 +263,13 @@ impl Session {
     }
 
     pub fn iter_stamps(&mut self, last_id: u64, limit: u32) -> Outcome<StampPage> {
-        let last_id = key(last_id);
-        let mut stamps = self.stamps(STAMPS_UNORDERED, last_id, i64::from(limit) + 1)?;
-        if stamps.len() > limit as usize {
-            stamps = self.stamps(STAMPS, last_id, i64::from(limit))?;
+        // A walk over the index passes all rows before this id, too.
+        let mut stamps = match last_id {
+            0 => self.stamps(STAMPS_UNORDERED, 0, i64::from(limit) + 1)?,
+            _ => Vec::new(),
+        };
+        if last_id > 0 || stamps.len() > limit as usize {
+            stamps = self.stamps(STAMPS, key(last_id), i64::from(limit))?;
         } else {
             stamps.sort_unstable();
         }
@@ -273,7 +311,7 @@ impl Session {
         meta(self.conn()?)
     }
 
-    /// By a connection of its own, so that the pages it reads do not drive out those of the
+    /// Uses a separate connection, so that the pages it reads do not drive out those of the
     /// look-ups. It sees what is committed.
     pub fn integrity_check(&mut self) -> Outcome<bool> {
         let (conn, _) = self.another()?;
@@ -285,9 +323,48 @@ impl Session {
     }
 }
 
-/// The names of the namespaces that have entries.
-pub(super) fn namespaces(conn: &Connection) -> Outcome<Vec<String>> {
-    collect(conn, NAMESPACES, &[], |row| Ok(row.get(0)?))
+/// Hands on the name of each namespace that has entries.
+pub(super) fn each_namespace(
+    conn: &Connection,
+    mut each: impl FnMut(String) -> Outcome<()>,
+) -> Outcome<()> {
+    walk(conn, NAMESPACES, &[], |row| each(row.get(0)?))
+}
+
+fn walk(
+    conn: &Connection,
+    sql: &str,
+    values: &[&dyn ToSql],
+    mut each: impl FnMut(&Row<'_>) -> Outcome<()>,
+) -> Outcome<()> {
+    let mut query = conn.prepare_cached(sql)?;
+    let mut found = query.query(values)?;
+    while let Some(row) = found.next()? {
+        each(row)?;
+    }
+    Ok(())
+}
+
+/// The namespace that seems to have the most entries, if there are many entries.
+fn most_frequent(conn: &Connection) -> Outcome<Option<String>> {
+    let last: Option<i64> = conn
+        .prepare_cached(LAST_ID)?
+        .query_row([], |row| row.get(0))?;
+    let last = number(last.unwrap_or(0));
+    if last < u64::from(MANY) {
+        return Ok(None);
+    }
+    let mut seen = BTreeMap::<String, u64>::new();
+    for n in 0..SAMPLE {
+        let from = key(last / SAMPLE * n + 1);
+        let mut query = conn.prepare_cached(NAMESPACE_FROM)?;
+        let found: Option<String> = query.query_row([from], |row| row.get(0)).optional()?;
+        *seen.entry(found.unwrap_or_default()).or_default() += 1;
+    }
+    Ok(seen
+        .into_iter()
+        .max_by_key(|(_, n)| *n)
+        .map(|(name, _)| name))
 }
 
 fn collect<T>(
@@ -296,12 +373,11 @@ fn collect<T>(
     values: &[&dyn ToSql],
     mut each: impl FnMut(&Row<'_>) -> Outcome<T>,
 ) -> Outcome<Vec<T>> {
-    let mut query = conn.prepare_cached(sql)?;
-    let mut found = query.query(values)?;
     let mut all = Vec::new();
-    while let Some(row) = found.next()? {
+    walk(conn, sql, values, |row| {
         all.push(each(row)?);
-    }
+        Ok(())
+    })?;
     Ok(all)
 }
 
@@ -330,7 +406,20 @@ pub(super) fn page(conn: &Connection, dim: u32, last_id: u64, limit: u32) -> Out
 
 /// Every quota, sorted by namespace.
 pub(super) fn quotas(conn: &Connection) -> Outcome<Vec<(String, u64)>> {
-    collect(conn, QUOTAS, &[], |row| Ok((row.get(0)?, quota(row, 1)?)))
+    let mut all = Vec::new();
+    each_quota(conn, |namespace, quota| {
+        all.push((namespace, quota));
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Hands on each quota, sorted by namespace.
+pub(super) fn each_quota(
+    conn: &Connection,
+    mut each: impl FnMut(String, u64) -> Outcome<()>,
+) -> Outcome<()> {
+    walk(conn, QUOTAS, &[], |row| each(row.get(0)?, quota(row, 1)?))
 }
 
 /// Every meta value that is not the store's own, sorted by key.
@@ -341,23 +430,32 @@ pub(super) fn meta(conn: &Connection) -> Outcome<Vec<(String, String)>> {
 /// Fails unless every statement is one of a cache, every page and index is in order, and every
 /// row can be read.
 pub(super) fn check(conn: &Connection, dim: u32) -> Outcome<()> {
-    if let Found::New = layout::inspect(conn)? {
-        return Err(Fault::Corrupt("it holds no cache".into()));
+    match layout::inspect(conn)? {
+        Found::New => Err(no_cache()),
+        Found::Cache { .. } => check_content(conn, dim),
     }
+}
+
+/// The error for a database without a cache.
+pub(super) fn no_cache() -> Fault {
+    Fault::Corrupt("it holds no cache".into())
+}
+
+/// As [`check`], of a database whose statements are known.
+pub(super) fn check_content(conn: &Connection, dim: u32) -> Outcome<()> {
     let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(Fault::Corrupt(format!(
             "its pages are damaged ({verdict}); restore a checkpoint"
         )));
     }
-    let mut query = conn.prepare(ALL)?;
-    let mut found = query.query([])?;
-    while let Some(row) = found.next()? {
-        rows::entry(row, dim)?;
-    }
+    walk(conn, ALL, &[], |row| rows::entry(row, dim).map(drop))?;
     version(conn)?;
-    quotas(conn)?;
-    meta(conn)?;
+    each_quota(conn, |_, _| Ok(()))?;
+    walk(conn, META, &[], |row| {
+        let (_, _): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok(())
+    })?;
     blobs::check(conn)
 }
 
@@ -376,23 +474,23 @@ pub(super) fn has_expired(
     })
 }
 
-/// The lowest ids of entries that have expired before a time, ascending.
+/// The ids of entries that have expired before a time.
 pub(super) fn expired(
     conn: &Connection,
     before: i64,
     namespace: Option<&str>,
     limit: u32,
 ) -> Outcome<Vec<i64>> {
-    let count = number_of(conn, COUNT_EXPIRED, &[&before, &MANY])?;
-    let (all, of_one) = match count < u64::from(MANY) {
-        true => (EXPIRED, EXPIRED_IN),
-        false => (EXPIRED_OF_MANY, EXPIRED_OF_MANY_IN),
-    };
     let id = |row: &Row<'_>| Ok(row.get(0)?);
-    match namespace {
-        Some(name) => collect(conn, of_one, &[&before, &limit, &name], id),
-        None => collect(conn, all, &[&before, &limit], id),
-    }
+    let Some(name) = namespace else {
+        return collect(conn, EXPIRED, &[&before, &limit], id);
+    };
+    let count = number_of(conn, COUNT_EXPIRED, &[&before, &MANY])?;
+    let of_one = match count < u64::from(MANY) {
+        true => EXPIRED_IN,
+        false => EXPIRED_OF_MANY_IN,
+    };
+    collect(conn, of_one, &[&before, &limit, &name], id)
 }
 
 /// The version counter, which is kept as text.
@@ -406,7 +504,7 @@ pub(super) fn version(conn: &Connection) -> Outcome<u64> {
     number.ok_or_else(wrong_version)
 }
 
-/// The error for a version counter that is none.
+/// The error for an invalid version counter.
 pub(super) fn wrong_version() -> Fault {
     Fault::Corrupt(format!(
         "table multi_process_state, key version_counter is not a count from 0 to {GREATEST}; set it to a number above the last, or restore a checkpoint"

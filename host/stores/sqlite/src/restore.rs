@@ -4,38 +4,50 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rusqlite::backup::Backup;
-use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 use tempfile::NamedTempFile;
 
-use super::connection::{connect, connect_with, in_transaction};
+use super::bounds::{Bounds, distrust};
+use super::connection::{READ, connect, connect_private, in_transaction};
 use super::error::{Fault, Outcome};
 use super::layout::{self, Found};
 use super::schema::{BLOBS, CREATE_BLOBS, OBJECTS, Schema};
 use super::session::Session;
-use super::snapshot::{finish, step};
+use super::snapshot::{finish, step, step_to_the_end};
 use super::{private, reads, writes};
-use mneme_store::checks::{Embedder, wrong_namespace};
+use mneme_store::checks::{Embedder, GREATEST, wrong_namespace};
 use mneme_store::{Entry, Restored, StoreError};
 
-/// Reading a received file and taking it over may take this long, and a second for each MiB.
-const LONGEST: Duration = Duration::from_secs(5);
+/// The quotas and meta values of a snapshot may take this many bytes in memory, and a sixteenth of
+/// the snapshot, for they are handed over in one piece. An entry of 384 values makes room for the
+/// quota of its namespace.
+const STATE_BYTES: u64 = 16 << 20;
+const STATE_SHARE: u64 = 16;
+/// What a quota or a meta value takes besides its texts.
+const STATE_ROW: u64 = 64;
 
-/// Instructions of SQLite between two looks at the clock; less than a millisecond.
-const PATIENCE: i32 = 10_000;
+/// The greatest id of a snapshot. As many are left for new entries.
+const GREATEST_ID: i64 = (GREATEST / 2).cast_signed();
 
 /// A snapshot on its way in. Its file goes with the value.
 #[derive(Debug)]
 pub(super) enum Restore {
     /// Bytes are still to come.
     Receiving(NamedTempFile),
-    /// Its rows in tables of our own: sound, and of this embedder. The file is closed before
-    /// it goes.
-    Checked(Connection, NamedTempFile),
+    /// Its rows in tables of our own: sound, and of this embedder.
+    Checked(Checked),
+}
+
+/// A snapshot that was received and taken over.
+#[derive(Debug)]
+pub(super) struct Checked {
+    tables: Connection,
+    bounds: Bounds,
+    /// After the connection, which has it open.
+    _file: NamedTempFile,
 }
 
 impl Session {
@@ -63,9 +75,9 @@ impl Session {
     }
 
     pub fn check_restore(&mut self) -> Outcome<Restored> {
-        let (source, file) = self.checked()?;
-        let restored = contents(&source).map_err(unfit)?;
-        self.restore = Some(Restore::Checked(source, file));
+        let checked = self.checked()?;
+        let restored = contents(&checked.tables).map_err(unfit)?;
+        self.restore = Some(Restore::Checked(checked));
         Ok(restored)
     }
 
@@ -75,26 +87,28 @@ impl Session {
             Some(Restore::Receiving(_)) => Err(Fault::invalid(
                 "the snapshot is not checked yet; call check_restore first",
             )),
-            Some(Restore::Checked(source, _)) => {
-                reads::page(source, self.embedder.dim, last_id, limit).map_err(unfit)
+            Some(Restore::Checked(checked)) => {
+                checked.bounds.begin();
+                reads::page(&checked.tables, self.embedder.dim, last_id, limit).map_err(unfit)
             }
         }
     }
 
     pub fn commit_restore(&mut self, only_if_empty: bool) -> Outcome<()> {
-        let (source, _file) = self.checked()?;
+        let Checked { tables, bounds, .. } = &self.checked()?;
+        bounds.begin();
         self.accept_writes()?;
         let timeout = self.options.busy_timeout;
         let (live, _) = self.another()?;
-        let backup = Backup::new(&source, self.conn_to_replace()?)?;
+        let backup = Backup::new(tables, self.conn_to_replace()?)?;
         // Copies nothing, but takes the write lock, which the backup holds to its end. So
         // nobody can move on what is read here.
         step(&backup, 0, timeout)?;
         if only_if_empty && layout::has_entries(&live)? {
             return Err(not_empty());
         }
-        overtake(&live, &source)?;
-        step(&backup, -1, timeout)?;
+        overtake(&live, tables)?;
+        step_to_the_end(&backup, timeout)?;
         drop(backup);
         // The log is as long as the file, and the next small write would have to copy it.
         // Where readers are in the way, that is how it will be.
@@ -109,10 +123,10 @@ impl Session {
 
     /// The snapshot, checked now if it has not been. The restore is over unless it is
     /// put back.
-    fn checked(&mut self) -> Outcome<(Connection, NamedTempFile)> {
+    fn checked(&mut self) -> Outcome<Checked> {
         match self.restore.take() {
             None => Err(not_begun()),
-            Some(Restore::Checked(source, file)) => Ok((source, file)),
+            Some(Restore::Checked(checked)) => Ok(checked),
             Some(Restore::Receiving(mut file)) => {
                 let size = finish(file.as_file_mut()).map_err(|error| self.disk(&error))?;
                 self.take_over(file.path(), size).map_err(unfit)
@@ -121,83 +135,91 @@ impl Session {
     }
 
     /// The rows of the `size` bytes received, if they are a sound cache of this embedder.
-    fn take_over(&self, path: &Path, size: u64) -> Outcome<(Connection, NamedTempFile)> {
-        let deadline = Instant::now() + LONGEST + Duration::from_secs(size >> 20);
-        let (mut received, _) = connect_with(
-            path,
-            OpenFlags::SQLITE_OPEN_READ_ONLY,
-            self.options.busy_timeout,
-        )?;
-        guard(&mut received, size, deadline)?;
-        match layout::inspect(&received)? {
-            Found::Cache { embedder, .. } => embedder.accept(&self.embedder)?,
-            Found::New => return Err(Fault::Corrupt("it holds no cache".into())),
-        }
+    fn take_over(&self, path: &Path, size: u64) -> Outcome<Checked> {
+        let (received, _) = connect(path, READ, self.options.busy_timeout)?;
+        limit_values(&received, size)?;
+        let schema = match layout::inspect(&received)? {
+            Found::Cache { embedder, schema } => {
+                embedder.accept(&self.embedder)?;
+                schema
+            }
+            Found::New => return Err(reads::no_cache()),
+        };
         // SQLite takes the rest of a last page that is cut for zeros.
         let whole = pages(&received)?.saturating_mul(page_size(&received)?);
         if size < whole.unsigned_abs() {
             return Err(Fault::Corrupt("its end is missing".into()));
         }
-        reads::check(&received, self.embedder.dim)?;
-        check_namespaces(&received)?;
+        reads::check_content(&received, self.embedder.dim)?;
+        check_names(&received)?;
+        check_state(&received, size)?;
 
         let file = self.private_file(private::SNAPSHOT)?;
-        let (mut ours, _) = connect(file.path(), self.options.busy_timeout)?;
+        // All of this is one call, and the copy grows by what the other gives.
+        let (tables, bounds) = connect_private(file.path(), move || size)?;
+        limit_values(&tables, size)?;
         // A write-ahead log cannot take pages of another size.
         let page_size = page_size(self.conn()?)?;
-        ours.execute_batch(&format!(
-            "PRAGMA page_size = {page_size}; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
-        ))?;
-        guard(&mut ours, size, deadline)?;
+        tables.execute_batch(&format!("PRAGMA page_size = {page_size}"))?;
         let uri = format!("file:{}?mode=ro", uri_path(path)?);
-        ours.execute("ATTACH ?1 AS received", [uri])?;
-        in_transaction(&ours, "BEGIN", |ours| copy(ours, &received, &self.embedder))?;
-        ours.execute_batch("DETACH received")?;
-        ours.progress_handler(0, None::<fn() -> bool>)?;
-        Ok((ours, file))
+        tables.execute("ATTACH ?1 AS received", [uri])?;
+        distrust(&tables)?;
+        in_transaction(&tables, "BEGIN", |tables| {
+            copy(tables, &received, &schema, &self.embedder)
+        })?;
+        tables.execute_batch("DETACH received")?;
+        Ok(Checked {
+            tables,
+            bounds,
+            _file: file,
+        })
     }
 }
 
-/// Bounds what statements on a received file of `size` bytes may take.
-fn guard(conn: &mut Connection, size: u64, deadline: Instant) -> Outcome<()> {
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    conn.execute_batch("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;")?;
-    // No value is longer than the file that it is in.
+/// Refuses values that are longer than the file of `size` bytes that they are in.
+fn limit_values(conn: &Connection, size: u64) -> Outcome<()> {
     let longest = i32::try_from(size).unwrap_or(i32::MAX).max(1 << 20);
-    for (limit, most) in [
-        (Limit::SQLITE_LIMIT_LENGTH, longest),
-        (Limit::SQLITE_LIMIT_SQL_LENGTH, 100_000),
-        (Limit::SQLITE_LIMIT_COLUMN, 100),
-        (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
-        (Limit::SQLITE_LIMIT_ATTACHED, 1),
-        (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
-    ] {
-        conn.set_limit(limit, most)?;
-    }
-    conn.progress_handler(PATIENCE, Some(move || Instant::now() > deadline))?;
+    conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, longest)?;
     Ok(())
 }
 
 /// Refuses names that no cache keeps anything under.
-fn check_namespaces(received: &Connection) -> Outcome<()> {
-    let quotas = reads::quotas(received)?;
-    let of_quotas = quotas.iter().map(|(name, _)| ("namespace_quotas", name));
-    let names = reads::namespaces(received)?;
-    let of_entries = names.iter().map(|name| ("entries", name));
-    for (table, name) in of_quotas.chain(of_entries) {
-        if let Some(what) = wrong_namespace(name) {
+fn check_names(received: &Connection) -> Outcome<()> {
+    let check = |table: &str, name: &str| match wrong_namespace(name) {
+        None => Ok(()),
+        Some(what) => {
             let shown: String = name.chars().take(40).collect();
-            return Err(Fault::Corrupt(format!(
+            Err(Fault::Corrupt(format!(
                 "table {table}, column namespace holds {shown:?}, which {what}"
-            )));
+            )))
         }
+    };
+    reads::each_quota(received, |name, _| check("namespace_quotas", &name))?;
+    reads::each_namespace(received, |name| check("entries", &name))
+}
+
+/// Refuses quotas and meta values that take far more memory than those of a cache.
+fn check_state(received: &Connection, size: u64) -> Outcome<()> {
+    const STATE: &str = "SELECT
+        (SELECT ifnull(sum(?1 + octet_length(namespace)), 0) FROM namespace_quotas) +
+        (SELECT ifnull(sum(?1 + octet_length(key) + octet_length(value)), 0) FROM schema_meta)";
+    let bytes: u64 = received.query_row(STATE, [STATE_ROW], |row| row.get(0))?;
+    let most = STATE_BYTES + size / STATE_SHARE;
+    if bytes > most {
+        return Err(Fault::Corrupt(format!(
+            "its quotas and meta values take {bytes} bytes, and may take {most} in a snapshot of {size}; remove the quotas of namespaces without entries"
+        )));
     }
     Ok(())
 }
 
 /// Makes the tables, and takes the rows of the database `received` over.
-fn copy(ours: &Connection, received: &Connection, embedder: &Embedder) -> Outcome<()> {
-    let theirs = Schema::read(received)?;
+fn copy(
+    ours: &Connection,
+    received: &Connection,
+    theirs: &Schema,
+    embedder: &Embedder,
+) -> Outcome<()> {
     let tables = OBJECTS.iter().filter(|object| object.is_table());
     for object in tables.clone() {
         ours.execute_batch(object.sql)?;
@@ -214,6 +236,13 @@ fn copy(ours: &Connection, received: &Connection, embedder: &Embedder) -> Outcom
     }
     if let Some(last_id) = last_id(received)? {
         raise_last_id(ours, last_id)?;
+    }
+    if let Some(last) = last_id(ours)?
+        && last > GREATEST_ID
+    {
+        return Err(Fault::Corrupt(format!(
+            "its ids go up to {last}, and may go up to {GREATEST_ID}, since new ones are greater"
+        )));
     }
     // With the indexes, which are faster made once the rows are there.
     layout::provision(ours, embedder)
@@ -251,20 +280,21 @@ fn contents(source: &Connection) -> Outcome<Restored> {
 
 /// What was received is not the live file, and other remedies apply.
 fn unfit(fault: Fault) -> Fault {
-    let (damage, late) = (fault.is_damage(), fault.is_interrupted());
-    match fault {
-        Fault::Sqlite(_) if late => Fault::Corrupt(
-            "the snapshot was refused: reading it takes longer than a file of its size can; nothing was changed, take another snapshot".into(),
-        ),
-        Fault::Corrupt(what) => Fault::Corrupt(format!(
+    let refused = |what: &dyn std::fmt::Display| {
+        Fault::Corrupt(format!(
             "the snapshot was refused: {what}; nothing was changed, take another snapshot"
-        )),
+        ))
+    };
+    match fault {
+        Fault::Corrupt(what) => refused(&what),
         Fault::Schema(what) => Fault::Schema(format!(
             "the snapshot was refused: {what}; nothing was changed"
         )),
-        Fault::Sqlite(error) if damage => Fault::Corrupt(format!(
-            "the snapshot was refused: {error}; nothing was changed, take another snapshot"
-        )),
+        fault if fault.is_of_machine() => fault,
+        fault if fault.is_interrupted() => {
+            refused(&"reading it takes more work than a file of its size can")
+        }
+        Fault::Sqlite(error) => refused(&error),
         other => other,
     }
 }
@@ -289,7 +319,7 @@ fn overtake(live: &Connection, source: &Connection) -> Outcome<()> {
 
 /// The greatest id that was ever given, if one was.
 fn last_id(conn: &Connection) -> Outcome<Option<i64>> {
-    const LAST_ID: &str = "SELECT max(seq) FROM sqlite_sequence WHERE name = 'entries'";
+    const LAST_ID: &str = "SELECT max(seq) FROM main.sqlite_sequence WHERE name = 'entries'";
     let found = conn.query_row(LAST_ID, [], |row| row.get(0)).optional()?;
     Ok(found.flatten())
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::connection::{self, Opened, Patience, in_transaction};
+use super::bounds::Bounds;
+use super::connection::{self, Opened, in_transaction};
 use super::error::{Fault, Outcome};
 use super::import::Import;
 use super::options::Options;
@@ -18,6 +19,10 @@ use mneme_store::checks::Embedder;
 
 /// A transaction that took longer than this leaves a gap for other writers.
 const LONG_HOLD: Duration = Duration::from_millis(2);
+
+/// How long writes wait for a lock after one has timed out: callers take turns, and would wait for
+/// one timeout after the other.
+const LOCKED_PATIENCE: Duration = Duration::from_millis(20);
 
 /// The statements that fail on a table which is not as the store needs it.
 pub(super) const PROBES: &[&str] = &[
@@ -35,7 +40,7 @@ pub(super) const PROBES: &[&str] = &[
 pub(super) struct Session {
     conn: Connection,
     place: Place,
-    patience: Patience,
+    bounds: Bounds,
     read_only: Option<String>,
     pub path: PathBuf,
     pub options: Options,
@@ -47,6 +52,8 @@ pub(super) struct Session {
     view: bool,
     /// The greatest version that was seen.
     version: u64,
+    /// The last write waited for a lock as long as it may.
+    is_locked: bool,
     /// When a long write transaction ended, and how long the next has to wait from then.
     gap: Option<(Instant, Duration)>,
 }
@@ -56,13 +63,13 @@ impl Session {
         let Opened {
             conn,
             place,
-            patience,
+            bounds,
             read_only,
         } = connection::open(&path, &options, &embedder)?;
         Ok(Self {
             conn,
             place,
-            patience,
+            bounds,
             read_only,
             path,
             options,
@@ -72,18 +79,20 @@ impl Session {
             import: None,
             view: false,
             version: 0,
+            is_locked: false,
             gap: None,
         })
     }
 
     /// The connection, if the file is still where it was.
     pub fn conn(&self) -> Outcome<&Connection> {
+        self.bounds.begin();
         self.place.check()?;
         Ok(&self.conn)
     }
 
     /// Another connection to the same file, opened in the same way.
-    pub fn another(&self) -> Outcome<(Connection, Patience)> {
+    pub fn another(&self) -> Outcome<(Connection, Bounds)> {
         self.place.check()?;
         connection::again(&self.path, &self.options, self.is_read_only(), &self.place)
     }
@@ -143,12 +152,18 @@ impl Session {
                 "the cache can only be read here, for {why}; nothing was changed, so write where it can be written, or copy the file"
             )));
         }
+        self.bounds.begin();
         self.place.check()
     }
 
     /// Whether the cache can only be read.
     pub fn is_read_only(&self) -> bool {
         self.read_only.is_some()
+    }
+
+    /// Why the cache can only be read, if so.
+    pub fn read_only(&self) -> Option<&str> {
+        self.read_only.as_deref()
     }
 
     /// The version counter of the data, which never goes back while they are the same.
@@ -167,11 +182,18 @@ impl Session {
     pub fn write<T>(&mut self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Outcome<T> {
         self.accept_writes()?;
         self.leave_gap();
+        let patience = self.bounds.patience();
+        if self.is_locked {
+            self.bounds.wait_up_to(patience.min(LOCKED_PATIENCE));
+        }
         let start = Instant::now();
         let outcome = in_transaction(&self.conn, "BEGIN IMMEDIATE", |conn| {
             layout::still_of(conn, &self.embedder)?;
             work(conn)
         });
+        self.bounds.wait_up_to(patience);
+        let is_busy = outcome.as_ref().is_err_and(Fault::is_busy);
+        self.is_locked = is_busy && (self.is_locked || patience >= self.options.busy_timeout);
         let held = start.elapsed();
         self.gap = (held > LONG_HOLD).then(|| (Instant::now(), held / 10));
         outcome
@@ -192,9 +214,10 @@ impl Session {
         patience: Duration,
         writes: impl FnOnce(&mut Self) -> Outcome<T>,
     ) -> Outcome<T> {
-        self.patience.set(patience.min(self.options.busy_timeout));
+        self.bounds
+            .wait_up_to(patience.min(self.options.busy_timeout));
         let outcome = writes(self);
-        self.patience.set(self.options.busy_timeout);
+        self.bounds.wait_up_to(self.options.busy_timeout);
         outcome
     }
 

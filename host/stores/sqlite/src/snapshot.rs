@@ -2,19 +2,25 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rusqlite::backup::{Backup, StepResult};
 use tempfile::NamedTempFile;
 
-use super::connection::{connect, pause};
+use super::bounds::{pause, size_of};
+use super::connection::connect_private;
 use super::error::{Fault, Outcome};
 use super::private;
+use super::reads;
 use super::session::Session;
+use mneme_store::cancel::is_cancelled;
 
 /// Bytes 18 and 19 of a database file: 1 with a rollback journal, 2 with a write-ahead log.
 const FORMAT_VERSIONS: u64 = 18;
+/// Pages that are copied at a time.
+const PAGES: i32 = 256;
+
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// A database file, complete, that is being read out. It goes with the value.
@@ -28,12 +34,13 @@ impl Session {
     pub fn begin_snapshot(&mut self) -> Outcome<u64> {
         self.snapshot = None;
         let mut file = self.private_file(private::SNAPSHOT)?;
-        let (mut copy, _) = connect(file.path(), self.options.busy_timeout)?;
-        copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
-        let backup = Backup::new(self.conn()?, &mut copy)?;
-        // In one step, and so from one picture; readers of a write-ahead log stop nobody.
-        step(&backup, -1, self.options.busy_timeout)?;
-        drop(backup);
+        let (mut copy, _) = connect_private(file.path(), size_of(file.path()))?;
+        // One picture for all steps; readers of a write-ahead log stop nobody.
+        self.read(|conn| {
+            reads::version(conn)?;
+            let backup = Backup::new(conn, &mut copy)?;
+            step_to_the_end(&backup, self.options.busy_timeout)
+        })?;
         drop(copy);
         let rest = finish(file.as_file_mut()).map_err(|error| self.disk(&error))?;
         self.snapshot = Some(Snapshot { file, rest });
@@ -60,14 +67,23 @@ impl Session {
         Ok(())
     }
 
-    /// A file of the owner's, beside the database, where there is room for its like.
+    /// A file of the owner's.
     pub(super) fn private_file(&self, prefix: &str) -> Outcome<NamedTempFile> {
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        private::create(directory, prefix).map_err(|error| self.disk(&error))
+        private::create(&self.private_folder(), prefix).map_err(|error| self.disk(&error))
+    }
+
+    /// Beside the database, where there is room for its like. Where nothing can be written there,
+    /// the folder of temporary files.
+    fn private_folder(&self) -> PathBuf {
+        match (self.is_read_only(), self.path.parent()) {
+            (true, _) => std::env::temp_dir(),
+            (false, Some(beside)) => beside.to_owned(),
+            (false, None) => PathBuf::from("."),
+        }
     }
 
     pub(super) fn disk(&self, error: &io::Error) -> Fault {
-        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let directory = self.private_folder();
         let remedy = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 "the disk is full, so free space on it"
@@ -88,7 +104,7 @@ pub(super) fn finish(file: &mut File) -> io::Result<u64> {
     if size >= head.len() as u64 {
         file.rewind()?;
         file.read_exact(&mut head)?;
-        if head.starts_with(MAGIC) && head[18..] == [2, 2] {
+        if head.starts_with(MAGIC) && matches!(head[18..], [1 | 2, 1 | 2]) {
             file.seek(SeekFrom::Start(FORMAT_VERSIONS))?;
             file.write_all(&[1, 1])?;
         }
@@ -98,26 +114,33 @@ pub(super) fn finish(file: &mut File) -> io::Result<u64> {
     Ok(size)
 }
 
-/// Copies `pages` of a backup, all if below zero, waiting for locks.
-pub(super) fn step(backup: &Backup<'_, '_>, pages: i32, timeout: Duration) -> Outcome<()> {
+/// Copies the rest of a backup, unless the call is given up.
+pub(super) fn step_to_the_end(backup: &Backup<'_, '_>, timeout: Duration) -> Outcome<()> {
+    while step(backup, PAGES, timeout)? == StepResult::More {
+        if is_cancelled() {
+            return Err(Fault::Sqlite(failure(rusqlite::ffi::SQLITE_INTERRUPT)));
+        }
+    }
+    Ok(())
+}
+
+/// Copies this many pages of a backup, waiting for locks.
+pub(super) fn step(backup: &Backup<'_, '_>, pages: i32, timeout: Duration) -> Outcome<StepResult> {
     let since = Instant::now();
     let mut tries = 0;
     loop {
         match backup.step(pages)? {
-            StepResult::Done => return Ok(()),
-            StepResult::More if pages == 0 => return Ok(()),
-            StepResult::Busy | StepResult::Locked if since.elapsed() >= timeout => {
-                return Err(Fault::Sqlite(busy()));
-            }
-            _ => std::thread::sleep(pause(tries)),
+            StepResult::Busy | StepResult::Locked => {}
+            done => return Ok(done),
         }
+        if since.elapsed() >= timeout {
+            return Err(Fault::Sqlite(failure(rusqlite::ffi::SQLITE_BUSY)));
+        }
+        std::thread::sleep(pause(tries));
         tries += 1;
     }
 }
 
-fn busy() -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(
-        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
-        Some("database is locked".into()),
-    )
+fn failure(code: i32) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
 }

@@ -23,7 +23,7 @@ impl SemanticCache {
     /// returns; [`IndexUnavailable`](crate::Error::IndexUnavailable) and
     /// [`Limit`](crate::Error::Limit).
     pub fn get(&self, request: impl Into<GetRequest>) -> Result<Lookup> {
-        now(look_up(self, request.into())).map(|(lookup, _)| lookup)
+        now(look_up(self, request.into()))
     }
 
     /// Asks for several answers, in order; their queries are embedded together. Every
@@ -76,7 +76,7 @@ impl SemanticCache {
         compute: impl FnOnce() -> std::result::Result<C, E>,
     ) -> std::result::Result<Answer, E> {
         let request = request.into();
-        let vector = match now(look_up(self, request.clone())) {
+        let vector = match now(look_up_to_keep(self, request.clone())) {
             Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
             Ok((Lookup::Miss(_), vector)) => Ok(vector),
             Err(error) => Err(error),
@@ -124,27 +124,44 @@ impl SemanticCache {
             vector: VectorSource::Pending,
             ..request.clone().into()
         };
-        let answer = self
-            .instance()
-            .and_then(|mut turn| turn.call(|guest, store| guest.call_get(store, &again)));
-        match answer {
+        match self.ask(&again) {
             Ok(api::Lookup::Hit(hit)) => Some(hit),
             _ => None,
+        }
+    }
+
+    /// Asks until there is an answer, and lets others have their turn in between.
+    fn ask(&self, request: &api::GetRequest) -> Result<api::Lookup> {
+        loop {
+            match self.turn(|guest, store| guest.call_get(store, request))? {
+                api::Lookup::Later => {}
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    /// As [`ask`](Self::ask), for several requests.
+    fn ask_all(&self, requests: &[api::GetRequest]) -> Result<Vec<api::Lookup>> {
+        let mut answers = self.turn(|guest, store| guest.call_get_many(store, requests))?;
+        loop {
+            let late = answers.iter().enumerate();
+            let late = late.filter(|(_, answer)| matches!(answer, api::Lookup::Later));
+            let late: Vec<usize> = late.map(|(at, _)| at).collect();
+            if late.is_empty() {
+                return Ok(answers);
+            }
+            let rest: Vec<_> = late.iter().map(|&at| requests[at].clone()).collect();
+            let again = self.turn(|guest, store| guest.call_get_many(store, &rest))?;
+            for (at, answer) in late.into_iter().zip(again) {
+                answers[at] = answer;
+            }
         }
     }
 
     /// Names what is being asked, for those who ask what the exact layer takes for the same.
     pub(crate) fn flight_key(&self, request: &GetRequest) -> Option<Key> {
         let mut turn = self.instance().ok()?;
-        let query = &request.query;
-        let text = match turn.options.normalize {
-            true => {
-                let normalized =
-                    turn.call_infallible(|guest, store| guest.call_normalize(store, query));
-                normalized.ok()?.text
-            }
-            false => query.clone(),
-        };
+        let text = turn.compared_text(request.query.clone()).ok()?;
         Some((request.namespace.clone(), text))
     }
 }
@@ -163,19 +180,43 @@ fn finish(answer: api::Lookup, embedder_error: Option<EmbedError>) -> Result<Loo
             reason,
             embedder_error,
         })),
-        api::Lookup::NeedsEmbedding(_) => Err(broken_promise()),
+        api::Lookup::NeedsEmbedding(_) | api::Lookup::Later => Err(broken_promise()),
     }
 }
 
-/// Looks up, and returns what a `put` of the same query is to be given as its vector.
-pub(crate) async fn look_up(
+/// Looks up.
+pub(crate) async fn look_up(front: &impl Front, request: GetRequest) -> Result<Lookup> {
+    let outcome = look_up_and(front, request, Vector::OfAnswer).await;
+    outcome.map(|(lookup, _)| lookup)
+}
+
+/// Looks up, and returns what a `put` of the same query is to be given as its vector after a miss.
+/// That put embeds nothing: others wait for it.
+pub(crate) async fn look_up_to_keep(
     front: &impl Front,
     request: GetRequest,
+) -> Result<(Lookup, VectorSource)> {
+    look_up_and(front, request, Vector::OfMiss).await
+}
+
+/// When a look-up needs a vector.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Vector {
+    /// If the answer depends on it.
+    OfAnswer,
+    /// Also after a miss, if the answer did not depend on it, as where the cache is bypassed.
+    OfMiss,
+}
+
+async fn look_up_and(
+    front: &impl Front,
+    request: GetRequest,
+    wanted: Vector,
 ) -> Result<(Lookup, VectorSource)> {
     let first: api::GetRequest = request.into();
     let watch = front.cache().watch();
     let call = watch.begin("get", Some(&first.namespace));
-    let outcome = look_up_watched(front, &call, first).await;
+    let outcome = look_up_watched(front, &call, first, wanted).await;
     watch.end(&call, &outcome);
     outcome
 }
@@ -184,6 +225,7 @@ async fn look_up_watched(
     front: &impl Front,
     call: &Call,
     first: api::GetRequest,
+    wanted: Vector,
 ) -> Result<(Lookup, VectorSource)> {
     let stage = match first.vector {
         VectorSource::Pending => Stage::Exact,
@@ -191,11 +233,7 @@ async fn look_up_watched(
     };
     let ask = |stage: Stage, request: api::GetRequest| {
         front.run(call.part(move |cache: &SemanticCache| {
-            let answer = stage.run(|| {
-                cache
-                    .instance()?
-                    .call(|guest, store| guest.call_get(store, &request))
-            })?;
+            let answer = stage.run(|| cache.ask(&request))?;
             Ok((request, answer))
         }))
     };
@@ -207,6 +245,15 @@ async fn look_up_watched(
     }
     let lookup = finish(answer, error)?;
     call.enter(|| record_lookup(&lookup));
+    if wanted == Vector::OfMiss
+        && !lookup.is_hit()
+        && matches!(request.vector, VectorSource::Pending)
+    {
+        let query = std::mem::take(&mut request.query);
+        let part = call.part(move |cache: &SemanticCache| cache.instance()?.compared_text(query));
+        let text = front.run(part).await?;
+        (request.vector, _) = vector_source(front, call, text).await;
+    }
     let vector = match request.vector {
         // It would fail again.
         VectorSource::Failed(_) => VectorSource::Absent,
@@ -235,11 +282,7 @@ async fn look_up_many_watched(
     let first: Vec<api::GetRequest> = requests.into_iter().map(Into::into).collect();
     let ask = |stage: Stage, requests: Vec<api::GetRequest>| {
         front.run(call.part(move |cache: &SemanticCache| {
-            let answers = stage.run(|| {
-                cache
-                    .instance()?
-                    .call(|guest, store| guest.call_get_many(store, &requests))
-            })?;
+            let answers = stage.run(|| cache.ask_all(&requests))?;
             Ok((requests, answers))
         }))
     };
@@ -305,9 +348,13 @@ async fn explain_watched(
 ) -> Result<Explained> {
     let ask = |request: api::GetRequest| {
         front.run(call.part(move |cache: &SemanticCache| {
-            let mut turn = cache.instance()?;
-            let answer = turn.call(|guest, store| guest.call_explain(store, &request, limit))?;
-            Ok((request, answer))
+            loop {
+                let answer =
+                    cache.turn(|guest, store| guest.call_explain(store, &request, limit))?;
+                if !matches!(answer, api::Explained::Later) {
+                    return Ok((request, answer));
+                }
+            }
         }))
     };
     let (mut request, mut answer) = ask(first).await?;
@@ -321,6 +368,6 @@ async fn explain_watched(
             explanation,
             embedder_error,
         }),
-        api::Explained::NeedsEmbedding(_) => Err(broken_promise()),
+        api::Explained::NeedsEmbedding(_) | api::Explained::Later => Err(broken_promise()),
     }
 }

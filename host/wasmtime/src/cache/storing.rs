@@ -24,14 +24,36 @@ impl SemanticCache {
 
     /// Stores several responses and returns their ids, in order; their queries are
     /// embedded together. Every request is checked, and embedded, before the first is
-    /// stored. They are stored in atomic steps of at most the store's batch size (SQLite:
-    /// 1,000) and about 16 MiB. If a later step fails, the earlier ones stay.
+    /// stored. They are stored in atomic steps of at most 256 entries and about 16 MiB, between
+    /// which others are served. If a later step fails, the earlier ones stay.
     ///
     /// # Errors
     ///
     /// As [`put`](Self::put). If the validator refuses one of them, the others are stored.
     pub fn put_many(&self, requests: Vec<PutRequest>) -> Result<Vec<u64>> {
         now(put_many(self, requests))
+    }
+
+    /// Stores all, unless one needs an embedding, and lets others have their turn in between.
+    fn store_all(&self, requests: &[api::PutRequest]) -> Result<Vec<PutOutcome>> {
+        let mut outcomes = self.turn(|guest, store| guest.call_put_many(store, requests))?;
+        while !outcomes
+            .iter()
+            .any(|one| matches!(one, PutOutcome::NeedsEmbedding(_)))
+        {
+            let late = outcomes.iter().enumerate();
+            let late = late.filter(|(_, one)| matches!(one, PutOutcome::Ready));
+            let late: Vec<usize> = late.map(|(at, _)| at).collect();
+            if late.is_empty() {
+                break;
+            }
+            let rest: Vec<_> = late.iter().map(|&at| requests[at].clone()).collect();
+            let again = self.turn(|guest, store| guest.call_put_many(store, &rest))?;
+            for (at, outcome) in late.into_iter().zip(again) {
+                outcomes[at] = outcome;
+            }
+        }
+        Ok(outcomes)
     }
 }
 
@@ -85,8 +107,7 @@ async fn put_many_watched(
 ) -> Result<Vec<u64>> {
     let store = |requests: Vec<api::PutRequest>| {
         front.run(call.part(move |cache: &SemanticCache| {
-            let mut turn = cache.instance()?;
-            let outcomes = turn.call(|guest, store| guest.call_put_many(store, &requests))?;
+            let outcomes = cache.store_all(&requests)?;
             Ok((requests, outcomes))
         }))
     };

@@ -1,11 +1,15 @@
 use super::*;
+use crate::builder::Builder;
 use crate::cache::SemanticCache;
-use crate::embedder::{EmbedError, Reading};
+use crate::embedder::{EmbedError, Embedder, Guarded, Reading};
+use crate::host::ManualClock;
 use crate::replay::{Question, Replay};
-use crate::request::PutRequest;
+use crate::request::{GetRequest, PutRequest};
 use crate::store::MemoryStore;
 use proptest::prelude::*;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 fn scored(similarity: f32, same: bool) -> Scored {
     Scored {
@@ -140,10 +144,11 @@ fn each_text_is_embedded_once_as_the_cache_sees_it() {
         b: b.into(),
         same: true,
     };
-    let letters = Letters(AtomicUsize::new(0));
+    let letters = Arc::new(Letters(AtomicUsize::new(0)));
+    let guarded = Guarded::new(Arc::clone(&letters));
     let pairs = [pair("A b", " a  B"), pair("ab", "c"), pair("C", "a b")];
     let mut seen = Vec::new();
-    let scores = score(&pairs, &letters, Comparison::default(), |done, all| {
+    let scores = score(&pairs, &guarded, Comparison::default(), |done, all| {
         seen.push((done, all));
     });
     let scores: Vec<f32> = scores
@@ -152,12 +157,11 @@ fn each_text_is_embedded_once_as_the_cache_sees_it() {
         .map(|s| s.similarity.unwrap())
         .collect();
     assert!((scores[0] - 1.0).abs() < 1e-6 && scores[1..] == [0.0, 0.0]);
-    assert_eq!(letters.0.into_inner(), 3);
+    assert_eq!(letters.0.load(Ordering::Relaxed), 3);
     assert_eq!(seen, [(0, 3), (3, 3)]);
 
-    let letters = Letters(AtomicUsize::new(0));
     let empty = [pair(" ", "a")];
-    let error = score(&empty, &letters, Comparison::default(), |_, _| {}).unwrap_err();
+    let error = score(&empty, &guarded, Comparison::default(), |_, _| {}).unwrap_err();
     assert!(matches!(error, Error::Embedder(_)), "{error}");
 }
 
@@ -196,16 +200,7 @@ impl Embedder for TwoWords {
 #[test]
 fn calibration_replay_and_the_cache_agree_on_what_can_be_read() {
     let texts = ["A b", "a  B", "c d", "a b c", "A b C", "x y z"];
-    let mut pairs = Vec::new();
-    for (n, a) in texts.iter().enumerate() {
-        for b in &texts[n + 1..] {
-            pairs.push(Pair {
-                a: (*a).into(),
-                b: (*b).into(),
-                same: true,
-            });
-        }
-    }
+    let pairs = all_pairs(&texts);
     for normalize in [true, false] {
         for allow_unreadable in [false, true] {
             let comparison = Comparison {
@@ -213,10 +208,11 @@ fn calibration_replay_and_the_cache_agree_on_what_can_be_read() {
                 allow_unreadable,
                 ..Comparison::default()
             };
-            let scores = score(&pairs, &TwoWords, comparison, |_, _| {}).unwrap();
+            let scores = score(&pairs, &Guarded::new(TwoWords), comparison, |_, _| {}).unwrap();
             for (pair, scored) in pairs.iter().zip(scores) {
                 let log = [Question::new(&pair.a), Question::new(&pair.b)];
-                let replay = Replay::with_progress(&log, &TwoWords, normalize, |_, _| {});
+                let replay =
+                    Replay::with_progress(&log, &Guarded::new(TwoWords), normalize, |_, _| {});
                 let replay = replay
                     .unwrap()
                     .options(|builder| builder.allow_unreadable(allow_unreadable));
@@ -236,6 +232,108 @@ fn calibration_replay_and_the_cache_agree_on_what_can_be_read() {
             }
         }
     }
+}
+
+/// All pairs of these texts.
+fn all_pairs(texts: &[&str]) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    for (n, a) in texts.iter().enumerate() {
+        for b in &texts[n + 1..] {
+            pairs.push(Pair {
+                a: (*a).into(),
+                b: (*b).into(),
+                same: true,
+            });
+        }
+    }
+    pairs
+}
+
+/// Decay off, and on: half-life in seconds and cut-off.
+const DECAYS: [(u64, f32); 3] = [(86_400, 0.0), (100, 0.4), (100, 0.9)];
+
+#[test]
+fn calibration_replay_and_the_cache_agree_at_every_threshold_and_age() {
+    let texts = ["abc", "ABC ", "abd", "ab", "c ab x", "xyz", "aab", "dcba"];
+    let pairs = all_pairs(&texts);
+    for dtype in [
+        VectorDtype::Float32,
+        VectorDtype::Float16,
+        VectorDtype::Int8,
+    ] {
+        let letters = Guarded::new(Letters(AtomicUsize::new(0)));
+        let comparison = Comparison {
+            dtype,
+            ..Comparison::default()
+        };
+        let scores = score(&pairs, &letters, comparison, |_, _| {}).unwrap();
+        let similarities: Vec<f32> = scores.iter().filter_map(|pair| pair.similarity).collect();
+        assert_eq!(similarities.len(), pairs.len());
+        // Where it matters most: at what is reached exactly.
+        let mut thresholds = vec![-1.0, 0.0, 0.25, 0.5, 0.7, 0.85, 0.95, 1.0];
+        thresholds.extend(&similarities);
+        let curve = Curve::of(&[scores.as_slice(), &[scored(-1.0, false)]].concat()).unwrap();
+        for (half_life, cut_off) in DECAYS {
+            for halvings in 0..3 {
+                let (age, factor) = (halvings * 100, 0.5_f32.powi(halvings as i32));
+                let faded = if cut_off > 0.0 { factor } else { 1.0 };
+                let decays = |builder: Builder| {
+                    builder
+                        .vector_dtype(dtype)
+                        .confidence_decay(half_life, cut_off)
+                };
+                let log = log_of(&pairs, age);
+                let replay = Replay::new(&log, &letters).unwrap().options(decays);
+                let cache = aged(&pairs, age, decays);
+                for &threshold in &thresholds {
+                    let case = format!("{dtype:?}, {threshold}, {half_life}, {cut_off}, {age}");
+                    let mut hits = 0;
+                    for (n, (pair, similarity)) in pairs.iter().zip(&similarities).enumerate() {
+                        let is_exact = pair.a.trim().eq_ignore_ascii_case(pair.b.trim());
+                        let is_close = *similarity >= threshold && similarity * faded >= cut_off;
+                        let request = GetRequest::new(&pair.b).namespace(n.to_string());
+                        let hit = cache.get(request.threshold(threshold)).unwrap().is_hit();
+                        assert_eq!(hit, is_exact || is_close, "{case}: {pair:?}, {similarity}");
+                        hits += u64::from(hit);
+                    }
+                    assert_eq!(replay.run(threshold).unwrap().hits(), hits, "{case}");
+                    // A curve knows no age.
+                    if cut_off == 0.0 {
+                        let point = curve.at(threshold).map_or(0, |point| point.true_hits);
+                        assert_eq!(point, hits, "{case}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Each pair in a namespace: first all that are stored, and so many seconds later all that ask.
+fn log_of(pairs: &[Pair], age: u64) -> Vec<Question> {
+    let question =
+        |text: &str, n: usize, time: u64| Question::new(text).namespace(n.to_string()).time(time);
+    let stored = pairs.iter().enumerate();
+    let stored = stored.map(|(n, pair)| question(&pair.a, n, 1000));
+    let asked = pairs.iter().enumerate();
+    let asked = asked.map(|(n, pair)| question(&pair.b, n, 1000 + age));
+    stored.chain(asked).collect()
+}
+
+/// A cache with the first of each pair, in a namespace each, so many seconds later.
+fn aged(pairs: &[Pair], age: u64, options: impl Fn(Builder) -> Builder) -> SemanticCache {
+    let clock = ManualClock::at(1000);
+    let cache = options(SemanticCache::builder())
+        .store(MemoryStore::new())
+        .embedder(Letters(AtomicUsize::new(0)))
+        .clock(clock.clone())
+        .open()
+        .unwrap();
+    for (n, pair) in pairs.iter().enumerate() {
+        let request = PutRequest::new(&pair.a, "r").namespace(n.to_string());
+        cache.put(request).unwrap();
+    }
+    clock.advance(Duration::from_secs(age));
+    cache
 }
 
 proptest! {

@@ -149,7 +149,7 @@ impl LoadOptions {
     }
 
     /// The most bytes that one byte of the archive may decompress to, past the first 64 MiB.
-    /// Default 200.
+    /// Default 128.
     #[must_use]
     pub fn max_expansion(mut self, times: u32) -> Self {
         self.choice.max_expansion = times;
@@ -194,7 +194,7 @@ impl InspectOptions {
     }
 
     /// The most bytes that one byte of the archive may decompress to, past the first 64 MiB.
-    /// Default 200.
+    /// Default 128.
     #[must_use]
     pub fn max_expansion(mut self, times: u32) -> Self {
         self.choice.max_expansion = times;
@@ -226,7 +226,7 @@ impl InspectOptions {
     }
 }
 
-const MAX_EXPANSION: u32 = 200;
+const MAX_EXPANSION: u32 = 128;
 
 impl fmt::Debug for DumpOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

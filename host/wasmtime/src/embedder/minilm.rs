@@ -66,8 +66,8 @@ impl Embedder for MiniLm {
         read(self.model()?, texts)
     }
 
-    fn concurrency(&self) -> Option<usize> {
-        Some(encoder::threads(self.threads).unwrap_or(1))
+    fn max_calls(&self) -> usize {
+        encoder::threads(self.threads).unwrap_or(1)
     }
 }
 

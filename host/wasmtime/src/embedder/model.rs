@@ -70,8 +70,8 @@ impl Embedder for Model {
         read(&self.model, texts)
     }
 
-    fn concurrency(&self) -> Option<usize> {
-        Some(self.model.threads())
+    fn max_calls(&self) -> usize {
+        self.model.threads()
     }
 }
 

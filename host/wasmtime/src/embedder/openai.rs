@@ -8,9 +8,14 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
-use super::{EmbedError, Embedder, MAX_DIM};
+use super::{EmbedError, Embedder, Embedding, MAX_DIM, Reading};
 
 mod wire;
+
+use wire::Answer;
+
+/// The most tokens that a model adds to a text. No other token has less than a byte.
+const FRAME: usize = 8;
 
 /// No wait between two attempts is longer.
 const MAX_BACKOFF: Duration = Duration::from_secs(8);
@@ -44,6 +49,7 @@ pub struct OpenAi {
     retries: u32,
     backoff: Duration,
     batch: usize,
+    max_tokens: Option<u32>,
 }
 
 /// Settings of [`OpenAi`]; [`connect`](Self::connect) makes the embedder.
@@ -59,6 +65,7 @@ pub struct OpenAiBuilder {
     retries: u32,
     backoff: Duration,
     batch: usize,
+    max_tokens: Option<u32>,
 }
 
 impl OpenAi {
@@ -76,6 +83,7 @@ impl OpenAi {
             retries: 3,
             backoff: Duration::from_millis(250),
             batch: 128,
+            max_tokens: None,
         }
     }
 }
@@ -137,6 +145,17 @@ impl OpenAiBuilder {
         self
     }
 
+    /// How many tokens of a text the model reads, at least 1. Many servers cut longer texts without
+    /// a word, and texts that begin alike then seem to be the same. With this setting, texts of as
+    /// many tokens or more are [read](Embedder::read) in part, so a cache finds them by their exact
+    /// words only. The server counts the tokens (`usage.prompt_tokens`): for that, texts of as many
+    /// bytes or more are sent alone. If it does not count, they are read in part. Default: unknown, so
+    /// no reading is reported.
+    pub fn max_tokens(mut self, tokens: u32) -> Self {
+        self.max_tokens = Some(tokens.max(1));
+        self
+    }
+
     /// Checks the settings. If the dimension was not given, learns it with one request.
     ///
     /// # Errors
@@ -180,9 +199,10 @@ impl OpenAiBuilder {
             retries: self.retries,
             backoff: self.backoff,
             batch: self.batch,
+            max_tokens: self.max_tokens,
         };
         if self.dim.is_none() {
-            embedder.dim = embedder.request(&["probe"])?[0].len() as u32;
+            embedder.dim = embedder.request(&["probe"])?.vectors[0].len() as u32;
         }
         embedder.fingerprint = self
             .fingerprint
@@ -228,13 +248,13 @@ struct Failure {
 
 impl OpenAi {
     /// The vectors of at most one batch.
-    fn request(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+    fn request(&self, texts: &[&str]) -> Result<Answer, EmbedError> {
         let start = Instant::now();
         let mut attempt = 0;
         loop {
             let left = self.timeout.saturating_sub(start.elapsed());
             let failure = match self.attempt(texts, left) {
-                Ok(vectors) => return Ok(vectors),
+                Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             if !failure.again || attempt >= self.retries {
@@ -261,7 +281,7 @@ impl OpenAi {
         }
     }
 
-    fn attempt(&self, texts: &[&str], left: Duration) -> Result<Vec<Vec<f32>>, Failure> {
+    fn attempt(&self, texts: &[&str], left: Duration) -> Result<Answer, Failure> {
         let request = self.agent.post(&self.url).config();
         // Zero would mean no limit.
         let left = left.max(Duration::from_millis(1));
@@ -286,7 +306,7 @@ impl OpenAi {
             return Err(self.refused(status, after, &body.unwrap_or_default()));
         }
         let body = body.map_err(|error| self.transport(error))?;
-        wire::vectors(&body, texts.len(), self.dim).map_err(|problem| {
+        wire::answer(&body, texts.len(), self.dim).map_err(|problem| {
             Failure::final_one(EmbedError::down(format!(
                 "openai: {} answered with no usable embeddings: {problem}; check that the URL and the model {:?} are those of an embeddings API",
                 self.shown, self.model
@@ -413,6 +433,23 @@ fn retry_after<T>(response: &Response<T>) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
+/// How much of a text was read by a model that reads at most `most` tokens. Some servers count
+/// before they cut a text, others after.
+fn reading(tokens: Option<u32>, most: u32) -> Reading {
+    match tokens {
+        Some(tokens) if tokens < most => Reading {
+            tokens,
+            tokens_read: tokens,
+            tokens_unknown: 0,
+        },
+        tokens => Reading {
+            tokens: tokens.unwrap_or(0).max(most.saturating_add(1)),
+            tokens_read: most,
+            tokens_unknown: 0,
+        },
+    }
+}
+
 impl Embedder for OpenAi {
     fn fingerprint(&self) -> &str {
         &self.fingerprint
@@ -423,11 +460,26 @@ impl Embedder for OpenAi {
     }
 
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let mut vectors = Vec::with_capacity(texts.len());
-        for batch in texts.chunks(self.batch) {
-            vectors.extend(self.request(batch)?);
+        let embeddings = self.read(texts)?.into_iter();
+        Ok(embeddings.map(|embedding| embedding.vector).collect())
+    }
+
+    fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
+        let mut embeddings = Vec::with_capacity(texts.len());
+        let most = self.max_tokens.unwrap_or(u32::MAX);
+        let may_be_cut = |text: &str| text.len() + FRAME >= most as usize;
+        for group in texts.chunk_by(|a, b| !may_be_cut(a) && !may_be_cut(b)) {
+            for batch in group.chunks(self.batch) {
+                let Answer { vectors, tokens } = self.request(batch)?;
+                let reading = may_be_cut(batch[0]).then(|| reading(tokens, most));
+                embeddings.extend(
+                    vectors
+                        .into_iter()
+                        .map(|vector| Embedding { vector, reading }),
+                );
+            }
         }
-        Ok(vectors)
+        Ok(embeddings)
     }
 }
 

@@ -1,8 +1,10 @@
 //! Embedding with a limit of time and of concurrency, and a breaker.
 //!
-//! Embedders block, and may hang. They run on threads of their own, so that one that hangs is
-//! abandoned and not waited for. Each text waits in line until a thread is free. One watching
-//! thread tells callers when their time is up, whether their texts are in line or embedded.
+//! Embedders block, and may hang. They run on separate threads, so one that hangs is abandoned
+//! instead of waited for. Each text waits in line until a thread is free, for as long as the
+//! line moves: a busy embedder serves all who wait. Where more calls would only take longer
+//! ([`Embedder::max_calls`]), a thread takes the texts of several callers from the line at once. One
+//! watching thread tells callers when their time is up, whether their texts are in line or embedded.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +24,9 @@ const BREAKER: Settings = Settings {
     longest_pause: Duration::from_secs(60),
 };
 
+/// Texts that a thread gathers from the line. They take longer together than each, so they are few.
+const GATHERED: usize = 32;
+
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -34,15 +39,43 @@ pub(crate) type Outcome = Result<Vec<Embedding>, EmbedError>;
 /// Is told, outside of any lock, when the embedder is left alone, and why, and when it works again.
 pub(crate) type Tell = Box<dyn Fn(Option<&EmbedError>) + Send + Sync>;
 
-/// Who is given the outcome, once.
-type Done = Box<dyn FnOnce(Outcome) + Send>;
+/// Who waits for an outcome.
+trait Caller: Send {
+    /// Whether anybody still does.
+    fn waits(&self) -> bool;
+
+    fn tell(self: Box<Self>, outcome: Outcome);
+}
+
+impl Caller for mpsc::SyncSender<Outcome> {
+    fn waits(&self) -> bool {
+        true
+    }
+
+    fn tell(self: Box<Self>, outcome: Outcome) {
+        // Nobody is there only if the caller's thread has ended.
+        let _ = self.send(outcome);
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Caller for tokio::sync::oneshot::Sender<Outcome> {
+    fn waits(&self) -> bool {
+        !self.is_closed()
+    }
+
+    fn tell(self: Box<Self>, outcome: Outcome) {
+        // Nobody is there if the caller's future was dropped.
+        let _ = self.send(outcome);
+    }
+}
 
 /// Limits of a [`Pool`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// The longest that a call may take, with its time in line.
+    /// The longest that a call may take, and that texts wait in line while no call succeeds.
     pub timeout: Duration,
-    /// The most calls at the same time, at least 1.
+    /// The most calls at the same time, at least 1. The embedder may ask for fewer.
     pub concurrency: usize,
 }
 
@@ -73,11 +106,14 @@ struct Shared {
 }
 
 struct State {
-    /// The jobs in line. One whose time was up is not in `jobs` any more.
-    line: VecDeque<u64>,
-    /// All jobs, by number. The times of all are equally long, so the first is the next to be up.
-    jobs: BTreeMap<u64, Job>,
+    /// The oldest is in front.
+    line: VecDeque<Job>,
+    /// The calls under way, by number. The times of all are equally long, so the first is the next
+    /// to be up.
+    calls: BTreeMap<u64, Call>,
     next: u64,
+    /// When the embedder last ended a call other than by failing.
+    worked: Instant,
     /// Threads that do not hang.
     workers: usize,
     /// Workers that wait for a job.
@@ -91,24 +127,39 @@ struct State {
     over: bool,
 }
 
+/// Texts in line.
 struct Job {
     texts: Vec<String>,
-    /// When its time is up, if its limit is one that a clock can reach.
-    until: Option<Instant>,
-    /// A thread has it.
-    begun: bool,
+    since: Instant,
+    place: Place,
     /// Its outcome decides whether the embedder is left alone any longer.
     is_probe: bool,
-    done: Done,
-    /// Of the caller; none once a thread has taken it along.
-    caller: Option<Place>,
+    caller: Box<dyn Caller>,
+}
+
+/// A call under way.
+struct Call {
+    /// When its time is up, if its limit is one that a clock can reach.
+    until: Option<Instant>,
+    is_probe: bool,
+    callers: Vec<Box<dyn Caller>>,
 }
 
 /// What is to be done once the lock is released.
 #[derive(Default)]
 struct After {
-    outcomes: Vec<(Done, Outcome)>,
+    outcomes: Vec<(Box<dyn Caller>, Outcome)>,
     changed: Option<Option<EmbedError>>,
+}
+
+/// An outcome that is not there yet.
+pub(crate) struct Pending(mpsc::Receiver<Outcome>);
+
+impl Pending {
+    /// Waits for it.
+    pub fn wait(self) -> Outcome {
+        self.0.recv().unwrap_or_else(|_| Err(dropped()))
+    }
 }
 
 impl Pool {
@@ -117,10 +168,13 @@ impl Pool {
     }
 
     fn with(embedder: Arc<dyn Embedder>, limits: Limits, settings: Settings, tell: Tell) -> Self {
+        let concurrency = limits.concurrency.min(embedder.max_calls()).max(1);
+        let start = Instant::now();
         let state = State {
             line: VecDeque::new(),
-            jobs: BTreeMap::new(),
+            calls: BTreeMap::new(),
             next: 0,
+            worked: start,
             workers: 0,
             idle: 0,
             abandoned: 0,
@@ -133,11 +187,11 @@ impl Pool {
             shared: Arc::new(Shared {
                 embedder,
                 limits: Limits {
-                    concurrency: limits.concurrency.max(1),
+                    concurrency,
                     ..limits
                 },
                 tell,
-                start: Instant::now(),
+                start,
                 state: Mutex::new(state),
                 work: Condvar::new(),
                 watch: Condvar::new(),
@@ -149,29 +203,27 @@ impl Pool {
         &self.shared.embedder
     }
 
-    /// Embeds texts, and gives the outcome to `done`: on another thread, or at once.
-    pub fn embed(&self, texts: Vec<String>, done: impl FnOnce(Outcome) + Send + 'static) {
-        self.shared.submit(texts, Box::new(done));
+    pub fn limits(&self) -> Limits {
+        self.shared.limits
+    }
+
+    /// Begins to embed texts.
+    pub fn begin(&self, texts: Vec<String>) -> Pending {
+        let (sender, outcome) = mpsc::sync_channel(1);
+        self.shared.submit(texts, Box::new(sender));
+        Pending(outcome)
     }
 
     /// Embeds texts while the caller waits.
     pub fn embed_blocking(&self, texts: Vec<String>) -> Outcome {
-        let (sender, outcome) = mpsc::sync_channel(1);
-        self.embed(texts, move |outcome| {
-            // Nobody is there only if the caller's thread has ended.
-            let _ = sender.send(outcome);
-        });
-        outcome.recv().unwrap_or_else(|_| Err(dropped()))
+        self.begin(texts).wait()
     }
 
-    /// Embeds texts while the caller's task waits.
+    /// Embeds texts while the caller's task waits. If that gives up, texts in line are not embedded.
     #[cfg(feature = "tokio")]
     pub fn embed_async(&self, texts: Vec<String>) -> impl Future<Output = Outcome> + Send + use<> {
         let (sender, outcome) = tokio::sync::oneshot::channel();
-        self.embed(texts, move |outcome| {
-            // Nobody is there if the caller's future was dropped.
-            let _ = sender.send(outcome);
-        });
+        self.shared.submit(texts, Box::new(sender));
         async { outcome.await.unwrap_or_else(|_| Err(dropped())) }
     }
 }
@@ -193,12 +245,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn submit(self: &Arc<Self>, texts: Vec<String>, done: Done) {
+    fn submit(self: &Arc<Self>, texts: Vec<String>, caller: Box<dyn Caller>) {
         let mut state = self.state();
         if state.abandoned >= MAX_ABANDONED {
             drop(state);
-            return done(Err(EmbedError::transient(format!(
-                "{MAX_ABANDONED} calls of the embedder {:?} hang, so no other is made; give the embedder timeouts of its own, and restart this process",
+            return caller.tell(Err(EmbedError::transient(format!(
+                "{MAX_ABANDONED} calls of the embedder {:?} hang, so no other is made; set timeouts in the embedder, and restart this process",
                 self.embedder.fingerprint()
             ))));
         }
@@ -208,29 +260,24 @@ impl Shared {
             Admission::Refused(pause) => {
                 let error = state.left_alone(pause);
                 drop(state);
-                return done(Err(error));
+                return caller.tell(Err(error));
             }
         };
-        let number = state.next;
-        state.next += 1;
-        let job = Job {
+        state.line.push_back(Job {
             texts,
-            until: Instant::now().checked_add(self.limits.timeout),
-            begun: false,
+            since: Instant::now(),
+            place: Place::current(),
             is_probe,
-            done,
-            caller: Some(Place::current()),
-        };
-        state.jobs.insert(number, job);
-        state.line.push_back(number);
+            caller,
+        });
         let started = self.staff(&mut state).and_then(|()| self.guard(&mut state));
         match started {
             Ok(()) => self.watch.notify_one(),
             Err(error) => {
-                let job = state.jobs.remove(&number);
+                let job = state.line.pop_back();
                 drop(state);
                 if let Some(job) = job {
-                    (job.done)(Err(EmbedError::transient(format!(
+                    job.caller.tell(Err(EmbedError::transient(format!(
                         "no thread for the embedder could be started: {error}; raise the limit of threads"
                     ))));
                 }
@@ -271,7 +318,7 @@ impl Shared {
     fn work(&self) {
         let mut state = self.state();
         loop {
-            let Some(number) = state.line.pop_front() else {
+            let Some(job) = state.line.pop_front() else {
                 if state.over {
                     state.workers -= 1;
                     return;
@@ -289,30 +336,33 @@ impl Shared {
                 }
                 continue;
             };
-            let Some(job) = state.jobs.get_mut(&number) else {
+            // The probe is made even for nobody, as others wait for its outcome.
+            if !job.is_probe && !job.caller.waits() {
                 continue;
-            };
-            job.begun = true;
-            let texts = std::mem::take(&mut job.texts);
-            let caller = job.caller.take();
+            }
+            let jobs = self.gather(&mut state, job);
+            let number = state.next;
+            state.next += 1;
+            let is_probe = jobs.iter().any(|job| job.is_probe);
+            let mut callers = Vec::with_capacity(jobs.len());
+            let mut works = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                callers.push(job.caller);
+                works.push((job.place, job.texts));
+            }
+            state.calls.insert(
+                number,
+                Call {
+                    until: Instant::now().checked_add(self.limits.timeout),
+                    is_probe,
+                    callers,
+                },
+            );
             drop(state);
-            let call = || {
-                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                read_each(&*self.embedder, &texts)
-            };
-            // The span is left before the caller hears of the outcome.
-            let call = || match caller {
-                Some(caller) => caller.enter(call),
-                None => call(),
-            };
-            let outcome = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-                Err(EmbedError::transient(
-                    "the embedder panicked; see what it wrote to standard error",
-                ))
-            });
+            let outcomes = self.embed(works);
             state = self.state();
-            let after = match state.jobs.remove(&number) {
-                Some(job) => state.ended(job, outcome, self.start.elapsed()),
+            let after = match state.calls.remove(&number) {
+                Some(call) => state.ended(call, outcomes, self.start.elapsed()),
                 None => {
                     // It was abandoned. Another may have taken its place.
                     state.abandoned -= 1;
@@ -329,61 +379,142 @@ impl Shared {
         }
     }
 
+    /// Takes more jobs from the line, if the embedder has no use for more calls.
+    fn gather(&self, state: &mut State, first: Job) -> Vec<Job> {
+        let mut texts = first.texts.len();
+        let mut jobs = vec![first];
+        if self.embedder.max_calls() == usize::MAX {
+            return jobs;
+        }
+        // Idle threads take one each.
+        while state.line.len() > state.idle
+            && let Some(next) = state.line.front()
+            && texts + next.texts.len() <= GATHERED
+            && let Some(job) = state.line.pop_front()
+        {
+            if job.is_probe || job.caller.waits() {
+                texts += job.texts.len();
+                jobs.push(job);
+            }
+        }
+        jobs
+    }
+
+    /// Embeds the texts of jobs, and returns an outcome for each.
+    fn embed(&self, works: Vec<(Place, Vec<String>)>) -> Vec<Outcome> {
+        let together = works.len() > 1;
+        if together {
+            let texts: Vec<&str> = works
+                .iter()
+                .flat_map(|(_, texts)| texts)
+                .map(String::as_str)
+                .collect();
+            match self.call(&texts) {
+                Ok(embeddings) => {
+                    let mut embeddings = embeddings.into_iter();
+                    let each = works.iter();
+                    return each
+                        .map(|(_, texts)| Ok(embeddings.by_ref().take(texts.len()).collect()))
+                        .collect();
+                }
+                Err(error) if error.down => {
+                    return works.iter().map(|_| Err(error.clone())).collect();
+                }
+                // One of the texts is at fault: it is found out which.
+                Err(_) => {}
+            }
+        }
+        let each = works.into_iter();
+        each.map(|(place, texts)| {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            // The span is left before the caller hears of the outcome.
+            place.enter(|| self.call(&texts))
+        })
+        .collect()
+    }
+
+    /// One call of the embedder.
+    fn call(&self, texts: &[&str]) -> Outcome {
+        let call = || read_each(&*self.embedder, texts);
+        catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+            Err(EmbedError::transient(
+                "the embedder panicked; see what it wrote to standard error",
+            ))
+        })
+    }
+
     /// What the watching thread does.
     fn watch(self: &Arc<Self>) {
         let mut state = self.state();
         loop {
-            if state.over && state.jobs.is_empty() {
+            let is_idle = state.line.is_empty() && state.calls.is_empty();
+            if state.over && is_idle {
                 state.is_watched = false;
                 return;
             }
-            let was_idle = state.jobs.is_empty();
-            let first = state.jobs.first_key_value();
-            let left = first.and_then(|(_, job)| job.until).map_or(IDLE, |until| {
-                until.saturating_duration_since(Instant::now())
-            });
+            let call = state.calls.first_key_value();
+            let call = call.and_then(|(_, call)| call.until);
+            let line = self.line_until(&state);
+            let left = match call.into_iter().chain(line).min() {
+                Some(until) => until.saturating_duration_since(Instant::now()),
+                None => IDLE,
+            };
             if !left.is_zero() {
                 let (locked, waited) = self
                     .watch
                     .wait_timeout(state, left)
                     .unwrap_or_else(PoisonError::into_inner);
                 state = locked;
-                if waited.timed_out() && was_idle && state.jobs.is_empty() {
+                let is_idle = is_idle && state.line.is_empty() && state.calls.is_empty();
+                if waited.timed_out() && is_idle {
                     state.is_watched = false;
                     return;
                 }
                 continue;
             }
-            let Some((_, job)) = state.jobs.pop_first() else {
-                continue;
+            let now = Instant::now();
+            let after = match line {
+                Some(until) if until <= now => state.line.pop_front().map(|job| self.busy(job)),
+                _ => {
+                    let call = state.calls.pop_first();
+                    call.map(|(_, call)| self.late(&mut state, call))
+                }
             };
-            let after = self.late(&mut state, job);
             drop(state);
-            after.run(&self.tell);
+            after.unwrap_or_default().run(&self.tell);
             state = self.state();
         }
     }
 
-    /// The time of a job is up.
-    fn late(self: &Arc<Self>, state: &mut State, job: Job) -> After {
-        let timeout = self.limits.timeout;
-        if !job.begun {
-            let busy = EmbedError::transient(format!(
-                "all {} calls of the embedder were busy for {timeout:?}; ask later, or allow more",
-                self.limits.concurrency
-            ));
-            return After {
-                outcomes: vec![(job.done, Err(busy))],
-                changed: None,
-            };
+    /// When the oldest in line has waited long enough without a call that succeeded.
+    fn line_until(&self, state: &State) -> Option<Instant> {
+        let since = state.line.front()?.since.max(state.worked);
+        since.checked_add(self.limits.timeout)
+    }
+
+    /// The line has not moved for too long.
+    fn busy(&self, job: Job) -> After {
+        let busy = EmbedError::transient(format!(
+            "all {} calls of the embedder were busy for {:?}, and none succeeded; ask later, or allow more",
+            self.limits.concurrency, self.limits.timeout
+        ));
+        After {
+            outcomes: vec![(job.caller, Err(busy))],
+            changed: None,
         }
+    }
+
+    /// The time of a call is up.
+    fn late(self: &Arc<Self>, state: &mut State, call: Call) -> After {
         state.workers -= 1;
         state.abandoned += 1;
         let error = EmbedError::transient(format!(
-            "the embedder {:?} did not answer within {timeout:?}; check its server, or allow more time",
-            self.embedder.fingerprint()
+            "the embedder {:?} did not answer within {:?}; check its server, or allow more time",
+            self.embedder.fingerprint(),
+            self.limits.timeout
         ));
-        let after = state.ended(job, Err(error), self.start.elapsed());
+        let outcomes = call.callers.iter().map(|_| Err(error.clone())).collect();
+        let after = state.ended(call, outcomes, self.start.elapsed());
         // Where none can be started, what is in line is told when its time is up.
         let _ = self.staff(state);
         after
@@ -391,16 +522,17 @@ impl Shared {
 }
 
 impl State {
-    /// Draws the conclusions of an outcome.
-    fn ended(&mut self, job: Job, outcome: Outcome, now: Duration) -> After {
+    /// Draws the conclusions of a call, whose callers have an outcome each.
+    fn ended(&mut self, call: Call, outcomes: Vec<Outcome>, now: Duration) -> After {
         let mut after = After::default();
-        match &outcome {
-            Err(error) if error.down => {
+        let failures = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        match failures.into_iter().find(|error| error.down) {
+            Some(error) => {
                 let opened = match error.retryable {
                     true => self.breaker.failed(now),
                     false => self.breaker.open(now),
                 };
-                if job.is_probe {
+                if call.is_probe {
                     self.breaker.probe_failed(now);
                 }
                 self.cause = Some(error.clone());
@@ -410,24 +542,24 @@ impl State {
                 }
             }
             // An embedder that finds fault with a text works.
-            _ => {
+            None => {
+                self.worked = Instant::now();
                 if self.breaker.succeeded() {
                     after.changed = Some(None);
                 }
             }
         }
-        after.outcomes.push((job.done, outcome));
+        after
+            .outcomes
+            .extend(call.callers.into_iter().zip(outcomes));
         after
     }
 
     /// Tells those in line that the embedder is left alone.
     fn send_away(&mut self, after: &mut After) {
-        let line = std::mem::take(&mut self.line);
-        for number in line {
-            if let Some(job) = self.jobs.remove(&number) {
-                let error = self.left_alone(Duration::ZERO);
-                after.outcomes.push((job.done, Err(error)));
-            }
+        for job in std::mem::take(&mut self.line) {
+            let error = self.left_alone(Duration::ZERO);
+            after.outcomes.push((job.caller, Err(error)));
         }
     }
 
@@ -453,8 +585,8 @@ impl After {
         if let Some(error) = self.changed {
             tell(error.as_ref());
         }
-        for (done, outcome) in self.outcomes {
-            done(outcome);
+        for (caller, outcome) in self.outcomes {
+            caller.tell(outcome);
         }
     }
 }

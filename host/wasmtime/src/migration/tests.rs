@@ -1,7 +1,7 @@
 use super::*;
 use crate::builder::Coordination;
 use crate::cache::SemanticCache;
-use crate::embedder::EmbedError;
+use crate::embedder::{EmbedError, Embedder, Embedding, Guarded, Reading};
 use crate::host::ManualClock;
 use crate::request::{GetRequest, PutRequest, Ttl};
 use crate::store::{MemoryStore, SqliteStore};
@@ -54,6 +54,11 @@ impl Embedder for Model {
         };
         Ok(texts.iter().map(embed).collect())
     }
+}
+
+/// One call at a time.
+fn guarded(model: Model) -> Guarded {
+    Guarded::new(model).concurrency(1)
 }
 
 struct Folder(TempDir);
@@ -152,7 +157,7 @@ fn everything_but_vectors_and_counters_is_kept() {
         .reembed(
             &mut source,
             &mut folder.store("new.db"),
-            &Model::new("newer"),
+            &guarded(Model::new("newer")),
         )
         .unwrap();
     assert_eq!(
@@ -218,11 +223,10 @@ fn a_copy_has_the_same_vectors_and_only_the_namespaces_asked_for() {
 fn interrupted_runs_add_up_to_one() {
     let folder = Folder::new();
     let mut source = folder.filled("old.db");
-    let run = |source: &mut SqliteStore, target: &str, model: &Model| {
-        let migration = migration().concurrency(1);
-        migration.reembed(source, &mut folder.store(target), model)
+    let run = |source: &mut SqliteStore, target: &str, model: Model| {
+        migration().reembed(source, &mut folder.store(target), &guarded(model))
     };
-    run(&mut source, "whole.db", &Model::new("newer")).unwrap();
+    run(&mut source, "whole.db", Model::new("newer")).unwrap();
     let expected = contents(folder.store("whole.db"));
     let calls = 300_usize.div_ceil(PAGE);
     for seed in 0..20 {
@@ -232,7 +236,7 @@ fn interrupted_runs_add_up_to_one() {
         loop {
             let allowed = random.usize(..calls);
             let before = folder.store(&name).recorded_embedder().unwrap().is_some();
-            match run(&mut source, &name, &Model::failing("newer", allowed)) {
+            match run(&mut source, &name, Model::failing("newer", allowed)) {
                 Ok(report) => {
                     assert_eq!(report.written + report.present, 290);
                     assert!(before || runs == 1);
@@ -253,7 +257,7 @@ fn interrupted_runs_add_up_to_one() {
 fn targets_that_hold_something_are_not_spoilt() {
     let folder = Folder::new();
     let mut source = folder.filled("old.db");
-    let model = Model::new("newer");
+    let model = guarded(Model::new("newer"));
     let clock = ManualClock::at(NOW + 50);
     let cache = folder.cache("new.db", Model::new("newer"), &clock);
     for query in ["question 1?", "mine"] {
@@ -293,7 +297,7 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
     let folder = Folder::new();
     let mut source = folder.filled("old.db");
     let text = |outcome: Result<Report>| outcome.unwrap_err().to_string();
-    let model = Model::new("newer");
+    let model = guarded(Model::new("newer"));
 
     let same = text(migration().copy(&mut source, &mut folder.store("old.db")));
     assert!(same.contains("are the same store"), "{same}");
@@ -304,7 +308,7 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
     assert!(none.contains("holds no cache"), "{none}");
     assert!(!folder.0.path().join("none.db").exists());
 
-    let again = Model::new("old");
+    let again = guarded(Model::new("old"));
     let again = text(migration().reembed(&mut source, &mut MemoryStore::new(), &again));
     assert!(
         again.contains("already made with the embedder \"old\""),
@@ -330,13 +334,12 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
     assert!(tried.contains("has 1 entries"), "{tried}");
 
     // A target that is half filled from elsewhere.
-    let broken = Model::failing("newer", 1);
-    let migrate = || migration().concurrency(1);
+    let broken = guarded(Model::failing("newer", 1));
     let mut half = folder.store("half.db");
-    migrate()
+    migration()
         .reembed(&mut source, &mut half, &broken)
         .unwrap_err();
-    let elsewhere = migrate().source_name("elsewhere.db");
+    let elsewhere = migration().source_name("elsewhere.db");
     let elsewhere = text(elsewhere.reembed(&mut source, &mut half, &model));
     assert!(
         elsewhere.contains("\"old.db\", not \"elsewhere.db\""),
@@ -344,7 +347,7 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
     );
     let chained = text(migration().copy(&mut half, &mut MemoryStore::new()));
     assert!(chained.contains("has not ended"), "{chained}");
-    let report = migrate().reembed(&mut source, &mut half, &model).unwrap();
+    let report = migration().reembed(&mut source, &mut half, &model).unwrap();
     assert!(report.resumed && report.present == 64 - 3);
 }
 
@@ -370,7 +373,11 @@ fn bad_vectors_and_foreign_hashes_stop_it() {
         (vec![f32::NAN, 0.0], "not finite"),
         (vec![0.0, 0.0], "is zero"),
     ] {
-        let outcome = migration().reembed(&mut source, &mut MemoryStore::new(), &Vector(vector));
+        let outcome = migration().reembed(
+            &mut source,
+            &mut MemoryStore::new(),
+            &Guarded::new(Vector(vector)),
+        );
         let error = outcome.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
@@ -409,7 +416,7 @@ fn bad_vectors_and_foreign_hashes_stop_it() {
             Ok(texts.iter().map(|_| vec![1.0]).collect())
         }
     }
-    let seeing = Seeing(Arc::clone(&seen));
+    let seeing = Guarded::new(Seeing(Arc::clone(&seen)));
     migration()
         .reembed(&mut odd, &mut MemoryStore::new(), &seeing)
         .unwrap();
@@ -422,4 +429,105 @@ fn bad_vectors_and_foreign_hashes_stop_it() {
     assert!(
         matches!(outcome, Err(Error::Corrupt(text)) if text.contains("entry 2 of namespace \"n\""))
     );
+}
+
+#[test]
+fn entries_without_a_vector_stay_so_unless_told_otherwise() {
+    /// Reads no text that begins with `long`, and says so.
+    struct Picky;
+    impl Embedder for Picky {
+        fn fingerprint(&self) -> &str {
+            "picky"
+        }
+        fn dim(&self) -> u32 {
+            2
+        }
+        fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+            if texts.contains(&"refused") {
+                return Err(EmbedError::permanent("refused"));
+            }
+            Ok(texts.iter().map(|_| vec![3.0, 4.0]).collect())
+        }
+        fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
+            let vectors = self.embed(texts)?.into_iter().zip(texts);
+            let read = vectors.map(|(vector, text)| Embedding {
+                vector,
+                reading: Some(Reading {
+                    tokens: 2,
+                    tokens_read: if text.starts_with("long") { 1 } else { 2 },
+                    tokens_unknown: 0,
+                }),
+            });
+            Ok(read.collect())
+        }
+    }
+    let folder = Folder::new();
+    let clock = ManualClock::at(NOW);
+    let cache = folder.cache("old.db", Model::new("old"), &clock);
+    for query in ["plain", "long text", "refused"] {
+        cache.put(PutRequest::new(query, "r")).unwrap();
+    }
+    cache
+        .put(PutRequest::new("by its words", "r").exact_only())
+        .unwrap();
+    cache.close().unwrap();
+    let run = |migration: Migration<'_>, target: &str| {
+        let mut source = folder.store("old.db");
+        let picky = Guarded::new(Picky);
+        let report = migration.reembed(&mut source, &mut folder.store(target), &picky);
+        let entries = contents(folder.store(target)).0.into_iter();
+        let vectors: Vec<_> = entries.map(|e| (e.query, e.embedding)).collect();
+        (report.unwrap(), vectors)
+    };
+    let vectors = |found: &[(&str, [f32; 2])]| -> Vec<(String, Vec<f32>)> {
+        let own = found
+            .iter()
+            .map(|(query, v)| ((*query).to_owned(), v.to_vec()));
+        own.collect()
+    };
+    let (none, unit) = ([0.0, 0.0], [0.6, 0.8]);
+    let (report, found) = run(migration(), "kept.db");
+    assert_eq!((report.written, report.exact_only), (4, 3));
+    let expected = [
+        ("plain", unit),
+        ("long text", none),
+        ("refused", none),
+        ("by its words", none),
+    ];
+    assert_eq!(found, vectors(&expected));
+    let all = migration().embed_exact_only(true).allow_unreadable(true);
+    let (report, found) = run(all, "embedded.db");
+    assert_eq!((report.written, report.exact_only), (4, 1));
+    let expected = [
+        ("plain", unit),
+        ("long text", unit),
+        ("refused", none),
+        ("by its words", unit),
+    ];
+    assert_eq!(found, vectors(&expected));
+}
+
+#[test]
+fn an_embedder_that_hangs_ends_a_run() {
+    /// Never answers.
+    struct Silent;
+    impl Embedder for Silent {
+        fn fingerprint(&self) -> &str {
+            "silent"
+        }
+        fn dim(&self) -> u32 {
+            2
+        }
+        fn embed(&self, _: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+    let folder = Folder::new();
+    let mut source = folder.filled("old.db");
+    let silent = Guarded::new(Silent).timeout(std::time::Duration::from_millis(50));
+    let outcome = migration().reembed(&mut source, &mut MemoryStore::new(), &silent);
+    let error = outcome.unwrap_err().to_string();
+    assert!(error.contains("did not answer within 50ms"), "{error}");
 }

@@ -1,7 +1,9 @@
 //! New vectors for entries.
 
+use super::Migration;
 use crate::component::Functions;
-use crate::embedder::{EmbedError, Embedder, Embedding, read_each};
+use crate::embedder::pool::Outcome;
+use crate::embedder::{EmbedError, Embedding, Guarded};
 use crate::error::{Error, Result};
 use crate::store::Entry;
 use sha2::{Digest, Sha256};
@@ -12,40 +14,49 @@ pub(super) const PAGE: usize = 64;
 /// How far from 1 the length of a vector may be for it to be taken as it is; as a put has it.
 const UNIT_TOLERANCE: f64 = 1e-6;
 
+/// Whether an entry has no vector: all its values are zero.
+pub(super) fn is_exact_only(entry: &Entry) -> bool {
+    entry.embedding.iter().all(|&x| x == 0.0)
+}
+
 /// Gives entries the vectors of their queries, by calls of up to [`PAGE`] texts at the same time.
-/// Those that the embedder cannot read become entries of the exact layer.
+/// Those that the embedder cannot read become entries of the exact layer, and those of the exact
+/// layer stay so, unless the migration is told otherwise.
 pub(super) fn embed(
-    embedder: &dyn Embedder,
+    embedder: &Guarded,
     functions: &mut Functions,
     entries: &mut [Entry],
-    allow_unreadable: bool,
+    migration: &Migration<'_>,
 ) -> Result<()> {
     let mut texts = Vec::with_capacity(entries.len());
-    for entry in &*entries {
-        texts.push(text_of(entry, functions)?);
-    }
-    let embeddings = std::thread::scope(|scope| {
-        let calls: Vec<_> = texts
-            .chunks(PAGE)
-            .map(|batch| scope.spawn(|| embeddings_of(embedder, batch)))
-            .collect();
-        let mut embeddings = Vec::with_capacity(texts.len());
-        for call in calls {
-            let more = call
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            embeddings.extend(more?);
+    let mut semantic = Vec::with_capacity(entries.len());
+    for entry in entries {
+        // Before anything else, so that damage is found in each entry.
+        let text = text_of(entry, functions)?;
+        let is_exact_only = is_exact_only(entry);
+        // Vectors of the two embedders may differ in length.
+        entry.embedding = vec![0.0; embedder.dim() as usize];
+        if !is_exact_only || migration.embed_exact_only {
+            texts.push(text);
+            semantic.push(entry);
         }
-        Ok::<_, EmbedError>(embeddings)
-    });
-    let embeddings = embeddings.map_err(Error::Embedder)?;
-    for (entry, embedding) in entries.iter_mut().zip(embeddings) {
-        entry.embedding = embedding.vector;
-        if let Some(reading) = embedding.reading
-            && !allow_unreadable
-            && !functions.is_readable(reading)?
-        {
-            entry.embedding.fill(0.0);
+    }
+    let mut semantic = semantic.into_iter();
+    let outcomes = embedder.embed_all(texts.chunks(PAGE));
+    for (batch, outcome) in texts.chunks(PAGE).zip(outcomes) {
+        let embeddings = one_by_one(embedder, batch, outcome).map_err(Error::Embedder)?;
+        for (entry, embedding) in semantic.by_ref().zip(embeddings) {
+            let Some(mut embedding) = embedding else {
+                continue;
+            };
+            scale_to_unit(&mut embedding.vector, embedder).map_err(Error::Embedder)?;
+            if let Some(reading) = embedding.reading
+                && !migration.allow_unreadable
+                && !functions.is_readable(reading)?
+            {
+                continue;
+            }
+            entry.embedding = embedding.vector;
         }
     }
     Ok(())
@@ -73,29 +84,28 @@ fn hash(text: &str) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Embeds texts, and scales the vectors as a put would. Texts that the embedder refuses are of the
-/// exact layer, as `get_or_compute` keeps them.
-fn embeddings_of(embedder: &dyn Embedder, texts: &[String]) -> Result<Vec<Embedding>, EmbedError> {
-    let scaled = |mut embedding: Embedding| {
-        scale_to_unit(&mut embedding.vector, embedder)?;
-        Ok(embedding)
-    };
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    match read_each(embedder, &texts) {
-        Ok(embeddings) => embeddings.into_iter().map(scaled).collect(),
+/// The embeddings of a batch. If the embedder refused one of its texts, each is embedded alone;
+/// those that it refuses have none, and are of the exact layer, as `get_or_compute` keeps them.
+fn one_by_one(
+    embedder: &Guarded,
+    texts: &[String],
+    outcome: Outcome,
+) -> Result<Vec<Option<Embedding>>, EmbedError> {
+    match outcome {
+        Ok(embeddings) => Ok(embeddings.into_iter().map(Some).collect()),
         Err(error) if error.down => Err(error),
         Err(_) => texts
             .iter()
-            .map(|text| match read_each(embedder, &[text]) {
-                Ok(mut one) => scaled(one.swap_remove(0)),
+            .map(|text| match embedder.embed_one(text) {
+                Ok(embedding) => Ok(Some(embedding)),
                 Err(error) if error.down => Err(error),
-                Err(_) => Ok(vec![0.0; embedder.dim() as usize].into()),
+                Err(_) => Ok(None),
             })
             .collect(),
     }
 }
 
-fn scale_to_unit(vector: &mut [f32], embedder: &dyn Embedder) -> Result<(), EmbedError> {
+fn scale_to_unit(vector: &mut [f32], embedder: &Guarded) -> Result<(), EmbedError> {
     let squares = vector.iter().map(|&x| f64::from(x) * f64::from(x));
     let norm = squares.sum::<f64>().sqrt();
     let wrong = match () {

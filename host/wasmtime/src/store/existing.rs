@@ -55,5 +55,9 @@ impl Store for Existing {
         self.0.server_time()
     }
 
+    fn read_only(&self) -> Option<String> {
+        self.0.read_only()
+    }
+
     for_each_operation!(passed_on![]);
 }

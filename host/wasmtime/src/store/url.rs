@@ -1,5 +1,6 @@
 //! A store by its URL.
 
+use super::deferred::Deferred;
 use super::existing::Existing;
 use super::{MemoryStore, Result, Store, StoreError};
 
@@ -9,6 +10,9 @@ pub enum Access {
     /// Create the cache if there is none. The default.
     #[default]
     Create,
+    /// Create the cache if there is none, when entries, a quota or an archive are first stored. Until
+    /// then it answers as an empty one, and leaves nothing behind.
+    CreateOnWrite,
     /// Open what holds a cache already. Where there is none, opening fails with
     /// [`StoreError::Backend`], says where it looked, and leaves nothing behind. `memory:` never
     /// holds one before, and is opened all the same.
@@ -112,6 +116,7 @@ pub fn from_url_built_with(
     })?;
     Ok(match access {
         Access::Existing if feature != "sqlite" => Box::new(Existing(store)),
+        Access::CreateOnWrite => Box::new(Deferred::new(store)),
         _ => store,
     })
 }
@@ -202,7 +207,7 @@ fn sqlite(url: &str, access: Access) -> Built {
     {
         let store = super::SqliteStore::from_url(url)?;
         Ok(Some(Box::new(match access {
-            Access::Create => store,
+            Access::Create | Access::CreateOnWrite => store,
             Access::Existing => store.existing(),
         })))
     }
@@ -296,6 +301,67 @@ mod tests {
                 message.contains(expected) && !message.contains("secret"),
                 "{message}"
             );
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn a_cache_is_created_when_something_is_first_stored() {
+        use mneme_store::{Entry, ImportMode, MetaChange};
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("late.db");
+        let url = format!("sqlite:{}", path.display());
+        let late = || from_url_for(&url, Access::CreateOnWrite).unwrap();
+        let entry = Entry {
+            id: 0,
+            namespace: "n".into(),
+            query_hash: "h".into(),
+            query: "q".into(),
+            response: "r".into(),
+            embedding: vec![1.0],
+            metadata: "{}".into(),
+            created_at: 1,
+            last_accessed_at: 1,
+            ttl: None,
+            access_count: 0,
+        };
+        let mut store = late();
+        assert_eq!(store.count(None), Err(StoreError::Closed));
+        store.open("v", 1).unwrap();
+        assert_eq!(store.count(None), Ok(0));
+        assert_eq!(store.get_by_ids(&[1]), Ok(vec![]));
+        assert_eq!(store.delete_expired(9, None, 9), Ok(vec![]));
+        assert_eq!(store.replace_meta("counters", None, Some("1")), Ok(true));
+        store.close().unwrap();
+        assert!(!path.exists());
+        type Create = fn(&mut dyn Store, Entry);
+        let creates: [Create; 3] = [
+            |store, entry| drop(store.insert(vec![entry]).unwrap()),
+            |store, _| store.set_namespace_quota("n", Some(1)).unwrap(),
+            |store, entry| {
+                store.begin_import(ImportMode::Empty).unwrap();
+                store.write_import(vec![entry]).unwrap();
+                let meta: [MetaChange; 0] = [];
+                assert!(store.commit_import(&[], &meta).unwrap());
+            },
+        ];
+        for create in creates {
+            let mut store = late();
+            store.open("v", 1).unwrap();
+            create(&mut *store, entry.clone());
+            let count = store.count(None);
+            store.close().unwrap();
+            assert!(path.exists());
+            // What is there is opened, and its embedder counts.
+            assert!(late().open("other", 1).is_err());
+            let mut store = late();
+            store.open("v", 1).unwrap();
+            assert_eq!(store.count(None), count);
+            store.close().unwrap();
+            for name in ["late.db", "late.db-wal", "late.db-shm"] {
+                let _ = std::fs::remove_file(folder.path().join(name));
+            }
         }
     }
 

@@ -42,10 +42,15 @@ fn row(case: &mut Case, space: &str, n: u64, call: u64) -> Entry {
     Entry {
         created_at: START + call,
         last_accessed_at: START + call,
-        ttl: (space == "b").then_some(5),
+        ttl: (space == "b").then_some(lifetime(n)),
         response: format!("written by call {call}"),
         ..case.entry(&name, n)
     }
+}
+
+/// How long this number of `b` lasts. The next one lasts longer by more calls than a round has.
+fn lifetime(n: u64) -> u64 {
+    1000 * (n + 1)
 }
 
 /// What a killed process has left behind.
@@ -199,8 +204,8 @@ enum Call {
     DeleteUnchanged(Vec<u64>),
     /// Deletes this number of `a`.
     DeleteById(u64),
-    /// Deletes so many of `b` by `delete-expired`, the lowest first.
-    Expire(u32),
+    /// Deletes these numbers of `b` by `delete-expired`, as no others have expired.
+    Expire(Vec<u64>),
     /// Clears `b`.
     Clear,
 }
@@ -225,7 +230,7 @@ fn round(max_batch: u32, max_delete: u32) -> Vec<Call> {
     calls.extend(
         [0, 1, 2]
             .chunks(delete)
-            .map(|list| Call::Expire(list.len() as u32)),
+            .map(|list| Call::Expire(list.to_vec())),
     );
     calls.push(Call::Clear);
     calls
@@ -241,12 +246,8 @@ fn follow(rows: &mut Rows, doing: &Call, call: u64) {
         Call::DeleteById(gone) => {
             rows.remove(&("a", *gone));
         }
-        Call::Expire(most) => {
-            let keys = rows.keys().filter(|(space, _)| *space == "b");
-            let gone: Vec<_> = keys.take(*most as usize).copied().collect();
-            for key in gone {
-                rows.remove(&key);
-            }
+        Call::Expire(list) => {
+            rows.retain(|(space, n), _| *space != "b" || !list.contains(n));
         }
         Call::Clear => rows.retain(|(space, _), _| *space != "b"),
     }
@@ -282,9 +283,11 @@ fn make_call(case: &mut Case, doing: &Call, call: u64) -> Checked {
             let deleted = case.delete(found.map_or(0, |entry| entry.id))?;
             equal("delete-by-id", deleted, true)?;
         }
-        Call::Expire(most) => {
-            let gone = case.delete_expired(START + call + 5, Some(&b), *most)?;
-            equal("the entries expired", gone.len(), *most as usize)?;
+        Call::Expire(list) => {
+            let last = list.iter().max().copied().unwrap_or(0);
+            let now = START + call + lifetime(last);
+            let gone = case.delete_expired(now, Some(&b), list.len() as u32)?;
+            equal("the entries expired", gone.len(), list.len())?;
         }
         Call::Clear => equal("the entries cleared", case.clear(&b)?, 1)?,
     }

@@ -256,7 +256,7 @@ fn a_restored_store_goes_on_working(case: &mut Case) -> Checked {
     equal("the count of all", case.count(None)?, before.len() as u64)
 }
 
-/// Tries to restore bytes that are no snapshot, and looks whether anything has changed.
+/// Tries to restore invalid bytes, and checks that nothing has changed.
 pub(super) fn refused_and_unchanged(case: &mut Case, what: &str, bytes: &[u8]) -> Checked {
     let space = case.space("a");
     let key = case.key("k");

@@ -1,7 +1,7 @@
 //! Faults of what an import does about data that is there.
 
 use super::Staged;
-use crate::broken::ids::begin_ids_anew;
+use crate::broken::ids::restart_ids;
 use crate::broken::{Known, memory, sqlite};
 use mneme::store::{ImportMode, StoreError};
 
@@ -91,13 +91,13 @@ pub fn faults() -> Vec<Known> {
                 }
                 store.begin_import(mode)
             }),
-        sqlite("an import that replaces everything begins ids anew")
+        sqlite("an import that replaces everything restarts the ids")
             .caught_by("a-replacing-import-reuses-no-ids")
             .staging()
             .commit_import(|store, quotas, meta| {
                 if store.kept.begun == Some(ImportMode::Replace) {
                     store.clear_namespace(None)?;
-                    begin_ids_anew(store.path);
+                    restart_ids(store.path);
                 }
                 store.commit_import(quotas, meta)
             }),

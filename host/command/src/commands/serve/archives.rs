@@ -7,7 +7,6 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Json;
 use axum::body::Body;
@@ -16,6 +15,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use mneme::checkpoint::{self, ImportMode, InspectOptions, LoadOptions};
+use mneme::store::cancel::Cancel;
 use mneme::{Error, SemanticCache};
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
@@ -76,7 +76,8 @@ pub async fn dump(
     let right = served.start_job().await?;
     let attendance = Attendance::default();
     let file = attendance.passes(temporary()?);
-    let dump = move |cache: &SemanticCache| cache.dump_verified(file, options);
+    let cancel = attendance.0.clone();
+    let dump = move |cache: &SemanticCache| cancel.during(|| cache.dump_verified(file, options));
     let (
         report,
         Attended {
@@ -160,7 +161,9 @@ pub async fn load(
     drop(transfer);
     let attendance = Attendance::default();
     let mut again = file.try_clone().map_err(|error| no_room(&error))?;
-    inspect(&served, Arc::clone(&right), attendance.passes(file)).await?;
+    let cancel = attendance.0.clone();
+    let archive = attendance.passes(file);
+    inspect(&served, Arc::clone(&right), archive, cancel.clone()).await?;
     again.rewind().map_err(|error| no_room(&error))?;
     let mode = match how.mode {
         Mode::Empty => ImportMode::Empty,
@@ -169,7 +172,7 @@ pub async fn load(
     };
     let options = LoadOptions::new().mode(mode).namespace_prefix(&how.prefix);
     let archive = attendance.passes(again);
-    let load = move |cache: &SemanticCache| Ok(cache.load(archive, options));
+    let load = move |cache: &SemanticCache| Ok(cancel.during(|| cache.load(archive, options)));
     let report = served
         .job(right, load)
         .await?
@@ -187,9 +190,10 @@ async fn inspect(
     served: &Served,
     right: Arc<OwnedSemaphorePermit>,
     archive: Attended<File>,
+    cancel: Cancel,
 ) -> Result<(), Fault> {
     let inspecting = tokio::task::spawn_blocking(move || {
-        let outcome = checkpoint::inspect(archive, InspectOptions::new());
+        let outcome = cancel.during(|| checkpoint::inspect(archive, InspectOptions::new()));
         drop(right);
         outcome
     });
@@ -232,33 +236,33 @@ async fn receive(mut body: Body, limit: u64) -> Result<File, Fault> {
 
 /// Whether the client still waits. What it waits for ends soon after it was dropped.
 #[derive(Default)]
-struct Attendance(Arc<AtomicBool>);
+struct Attendance(Cancel);
 
 impl Attendance {
     /// A file whose reads and writes fail once nobody waits.
     fn passes(&self, inner: File) -> Attended<File> {
         Attended {
             inner,
-            is_over: Arc::clone(&self.0),
+            cancel: self.0.clone(),
         }
     }
 }
 
 impl Drop for Attendance {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.cancel();
     }
 }
 
 /// A file of somebody who waits.
 struct Attended<F> {
     inner: F,
-    is_over: Arc<AtomicBool>,
+    cancel: Cancel,
 }
 
 impl<F> Attended<F> {
     fn check(&self) -> io::Result<()> {
-        match self.is_over.load(Ordering::Relaxed) {
+        match self.cancel.is_cancelled() {
             false => Ok(()),
             true => Err(io::Error::other("the client has left")),
         }

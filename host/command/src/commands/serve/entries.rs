@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use mneme::embedder::EmbedError;
-use mneme::{GetRequest, Lookup, PutRequest};
+use mneme::{Error, GetRequest, Lookup, PutRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -152,6 +152,13 @@ pub struct Put {
     metadata: Option<Map<String, Value>>,
     /// The question's embedding, if the server should not compute it.
     embedding: Option<Vec<f32>>,
+    /// Do not embed the question: only its exact words find the answer. Not with `embedding`.
+    #[serde(default)]
+    exact_only: bool,
+    /// If the question cannot be embedded now, store the answer as with `exact_only`. Without it
+    /// that is an error, and nothing is stored.
+    #[serde(default)]
+    exact_only_if_needed: bool,
 }
 
 /// What was stored.
@@ -159,11 +166,14 @@ pub struct Put {
 pub struct Stored {
     /// The entry's id in the store.
     id: u64,
+    /// Whether the question was not embedded, by `exact_only` or `exact_only_if_needed`.
+    exact_only: bool,
 }
 
 /// Store the answer to a question, replacing the one it has
 ///
-/// The response comes after the store has accepted the entry.
+/// The response comes after the store has accepted the entry. If the embedder fails, it is the error
+/// `embedder`, with status 502 or 503, unless `exact_only` or `exact_only_if_needed` is true.
 #[utoipa::path(
     post,
     path = "/put",
@@ -175,7 +185,12 @@ pub async fn put(
     State(served): State<Arc<Served>>,
     Namespace(namespace): Namespace,
     Body(put): Body<Put>,
-) -> Result<Json<Stored>, Fault> {
+) -> Result<Response, Fault> {
+    if put.exact_only && put.embedding.is_some() {
+        return Err(Fault::bad_request(
+            "exact_only is true, and an embedding is given; omit one of them",
+        ));
+    }
     let mut request = PutRequest::new(put.query, put.response)
         .namespace(namespace)
         .ttl(ttl_field::ttl(put.ttl));
@@ -185,8 +200,24 @@ pub async fn put(
     if let Some(embedding) = put.embedding {
         request = request.embedding(embedding);
     }
-    let id = served.call(served.cache.put(request)).await?;
-    Ok(Json(Stored { id }))
+    if put.exact_only {
+        request = request.exact_only();
+    }
+    let without = put
+        .exact_only_if_needed
+        .then(|| request.clone().exact_only());
+    let store = async {
+        match (served.cache.put(request).await, without) {
+            (Err(Error::Embedder(error)), Some(without)) => {
+                let id = served.cache.put(without).await?;
+                Ok((id, Some(error)))
+            }
+            (stored, _) => stored.map(|id| (id, None)),
+        }
+    };
+    let (id, mut failure) = served.call(store).await?;
+    let exact_only = put.exact_only || failure.is_some();
+    Ok(answer(Stored { id, exact_only }, hide(&mut failure)))
 }
 
 /// The question of an entry to delete.

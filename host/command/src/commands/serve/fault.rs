@@ -36,10 +36,10 @@ pub struct Logged(pub String);
 pub fn of_embedder(retryable: bool) -> &'static str {
     match retryable {
         true => {
-            "the embedder failed for now; try again later, or pass the embedding; the server's standard error says why"
+            "the embedder failed for now; try again later, pass the embedding, or put with exact_only; the server's standard error says why"
         }
         false => {
-            "the embedder failed, and would again; pass the embedding, or change the text; the server's standard error says why"
+            "the embedder failed, and would again; pass the embedding, put with exact_only, or change the text; the server's standard error says why"
         }
     }
 }
@@ -93,12 +93,21 @@ impl Fault {
 
     /// Nothing was answered in time.
     pub fn slow(seconds: u64) -> Self {
+        Self::late(format!("no answer of the cache within {seconds} s"))
+    }
+
+    /// Nothing was answered in time, as a job has the cache.
+    pub fn held_up(seconds: u64) -> Self {
+        Self::late(format!(
+            "no answer of the cache within {seconds} s, as a dump, a load or a full check is under way"
+        ))
+    }
+
+    fn late(what: String) -> Self {
         let mut fault = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "timeout",
-            format!(
-                "no answer of the cache within {seconds} s; a change that was asked for may still happen; try again later"
-            ),
+            format!("{what}; a change that was asked for may still happen; try again later"),
         );
         fault.error.retryable = true;
         fault
@@ -123,8 +132,8 @@ impl Fault {
         }
     }
 
-    /// A failure of which the client learns the kind, and the log the rest: it may name files,
-    /// hosts and users.
+    /// A failure whose kind is shown to the client. The rest may name files, hosts and users, so only
+    /// the log shows it.
     fn failed(status: StatusCode, kind: &'static str, log: impl Into<String>) -> Self {
         let mut fault = Self::new(
             status,

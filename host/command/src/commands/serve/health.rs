@@ -1,6 +1,7 @@
 //! Whether the server lives, whether it can answer, and whether the store is sound; metrics.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Json;
@@ -9,6 +10,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mneme::embedder::Precomputed;
+use mneme::store::checks;
 use mneme::{Health, SemanticCache};
 use serde::Deserialize;
 use serde_json::json;
@@ -51,16 +53,36 @@ pub async fn livez() -> Json<serde_json::Value> {
     path = "/readyz",
     responses(
         (status = 200, description = "It can"),
-        (status = 503, description = "It cannot now"),
+        (status = 503, description = "It cannot now, and why"),
     ),
     security(()),
     tag = "operation"
 )]
 pub async fn readyz(State(served): State<Arc<Served>>) -> Response {
-    let report = cheap_check(&served).await;
     // What could not be written in the background, or a damaged vector, keeps nobody from answers.
-    let is_ready = report.is_ok_and(|health| health.store_ok);
-    (status(is_ready), Json(json!({"ready": is_ready}))).into_response()
+    let problem = match cheap_check(&served).await {
+        Ok(health) if health.store_ok => return Json(json!({"ready": true})).into_response(),
+        Ok(health) if is_lost(&health) => LOST.to_owned(),
+        Ok(_) => UNREADABLE.to_owned(),
+        Err(problem) => problem,
+    };
+    let body = json!({"ready": false, "problem": problem});
+    (status(false), Json(body)).into_response()
+}
+
+/// What is to be done where the server does not help itself.
+const LOST: &str = "the data of this cache is gone from its store, or was replaced by another cache's; restore it, or restart the server to go on with what is there";
+
+/// The same where the store cannot be read: a file may be gone.
+const UNREADABLE: &str = "the store cannot be read, or is gone, and /health says more; restore it, or restart the server to go on with what is there";
+
+/// Whether the store has lost the cache, or holds another one in its place.
+pub fn is_lost(health: &Health) -> bool {
+    let lost = checks::vanished();
+    health
+        .problems
+        .iter()
+        .any(|problem| problem.contains(&lost))
 }
 
 /// Check the store, cheaply
@@ -141,12 +163,16 @@ async fn cheap_check(served: &Arc<Served>) -> Result<Arc<Health>, String> {
             outcome.map_err(|error| format!("the cache cannot be checked: {}", error.kind()))
         }
     });
-    outcome.await.unwrap_or_else(|| {
+    let outcome = outcome.await.unwrap_or_else(|| {
         Err(format!(
             "the cache gave no answer within {} s",
             PATIENCE.as_secs()
         ))
-    })
+    });
+    if outcome.as_ref().is_ok_and(|health| is_lost(health)) {
+        served.doubt.store(true, Ordering::Relaxed);
+    }
+    outcome
 }
 
 /// Checks the whole store, beside the calls of others if it can be opened twice.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mneme::{AsyncSemanticCache, Health, SemanticCache};
+use mneme::{AsyncSemanticCache, Error, Health, SemanticCache};
 use prometheus::proto::MetricFamily;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -41,6 +41,8 @@ pub struct Served {
     pub jobs: Arc<Semaphore>,
     pub transfers: Arc<Semaphore>,
     pub idle: Idle,
+    /// Something was found that may mean that the store has lost the cache.
+    pub doubt: AtomicBool,
 }
 
 /// What requests may take.
@@ -121,7 +123,15 @@ impl Served {
     ) -> Result<T, Fault> {
         self.idle.used();
         match timeout(patience, call).await {
-            Ok(outcome) => outcome.map_err(Fault::from),
+            Ok(outcome) => outcome.map_err(|error| {
+                if let Error::Corrupt(_) = error {
+                    self.doubt.store(true, Ordering::Relaxed);
+                }
+                error.into()
+            }),
+            Err(_) if self.jobs.available_permits() < JOBS => {
+                Err(Fault::held_up(patience.as_secs()))
+            }
             Err(_) => Err(Fault::slow(patience.as_secs())),
         }
     }

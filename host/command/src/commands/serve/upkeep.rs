@@ -1,10 +1,13 @@
-//! What the server does by itself: removing expired entries, and writing when nobody asks.
+//! What the server does by itself: removing expired entries, writing when nobody asks, and going on
+//! with an empty cache where a store has lost it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::health::is_lost;
 use super::served::Served;
 use crate::output::Output;
 
@@ -18,8 +21,9 @@ const REST: u32 = 20;
 /// Runs until it is dropped. `interval` is the time between two removals, zero for none.
 pub async fn run(served: Arc<Served>, interval: Duration, out: Output) {
     let mut due = Instant::now() + interval;
-    let mut flushing = Task::new("written access times and counters");
-    let mut removing = Task::new("removed expired entries");
+    let mut flushing = Task::new("writing access times and counters");
+    let mut removing = Task::new("removing expired entries");
+    let mut reopening = Task::new("opening the cache again, which its store had lost");
     loop {
         sleep(TICK).await;
         if served.idle.begins(PAUSE) {
@@ -30,6 +34,16 @@ pub async fn run(served: Arc<Served>, interval: Duration, out: Output) {
             }
             flushing.ended(out, outcome.err());
         }
+        if served.doubt.swap(false, Ordering::Relaxed)
+            && let Some(outcome) = reopen(&served).await
+        {
+            if outcome.is_ok() {
+                out.warn(
+                    "the store had lost the data of this cache; it goes on with what is there now",
+                );
+            }
+            reopening.ended(out, outcome.err());
+        }
         if !interval.is_zero() && Instant::now() >= due {
             let started = Instant::now();
             // In steps, between which others are served.
@@ -37,6 +51,17 @@ pub async fn run(served: Arc<Served>, interval: Duration, out: Output) {
             removing.ended(out, outcome.err());
             due = Instant::now() + interval.max(started.elapsed() * REST);
         }
+    }
+}
+
+/// Opens the cache again if its server has lost it, such as a Redis that was restarted without
+/// persistence: a cache fills again. A file that is gone is left alone, since it may come back.
+async fn reopen(served: &Served) -> Option<mneme::Result<()>> {
+    let health = served.cache.health(false).await.ok()?;
+    let may_reopen = is_lost(&health) && served.store.file().is_none();
+    match may_reopen {
+        true => Some(served.cache.reopen().await),
+        false => None,
     }
 }
 
@@ -67,9 +92,7 @@ impl Task {
         self.failure = failure;
         let failure = self.failure.as_ref().filter(|_| is_new)?;
         let what = self.what;
-        Some(format!(
-            "could not have {what}: {failure}; it is tried again"
-        ))
+        Some(format!("failed: {what}: {failure}; it will be tried again"))
     }
 }
 
@@ -79,12 +102,12 @@ mod tests {
 
     #[test]
     fn a_failure_is_said_once_until_it_changes() {
-        let mut task = Task::new("done it");
+        let mut task = Task::new("doing it");
         let mut news = |failure: Option<&str>| task.news(failure.map(str::to_owned));
         let full = news(Some("the disk is full"));
         assert_eq!(
             full.as_deref(),
-            Some("could not have done it: the disk is full; it is tried again")
+            Some("failed: doing it: the disk is full; it will be tried again")
         );
         assert_eq!(news(Some("the disk is full")), None);
         assert!(news(Some("it is read-only")).is_some());

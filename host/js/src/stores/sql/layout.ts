@@ -87,7 +87,7 @@ function checkLastId(driver: SqlDriver): void {
   );
   if (wrong) {
     throw new CorruptError(
-      `table sqlite_sequence, row entries, column seq is not a last id from 0 to ${Number.MAX_SAFE_INTEGER}, so no entry can get an id; run UPDATE sqlite_sequence SET seq = (SELECT ifnull(max(id), 0) FROM entries) WHERE name = 'entries', or restore a checkpoint`,
+      `table sqlite_sequence, row entries, column seq is not a number from 0 to ${Number.MAX_SAFE_INTEGER}, so no entry can get an id; run UPDATE sqlite_sequence SET seq = (SELECT ifnull(max(id), 0) FROM entries) WHERE name = 'entries', or restore a checkpoint`,
     );
   }
 }

@@ -397,3 +397,38 @@ fn endpoints() {
         assert_eq!(endpoint(base).unwrap(), (url.to_owned(), shown.to_owned()));
     }
 }
+
+#[test]
+fn texts_that_the_model_may_have_cut_are_told() {
+    let counted = |tokens: Value| {
+        let data = json!([{"index": 0, "embedding": [1.0, 0.0]}]);
+        ok(json!({"data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}))
+    };
+    let server = Server::new(vec![
+        vectors(&[(0, [1.0, 0.0]), (1, [1.0, 0.0])]),
+        counted(json!(19)),
+        counted(json!(20)),
+        counted(json!(64)),
+        counted(json!("many")),
+        vectors(&[(0, [1.0, 0.0])]),
+    ]);
+    let client = server.builder().dim(2).max_tokens(20).connect().unwrap();
+    let long = "sixteen letters!";
+    let texts = ["short", "eleven byte", long, long, long, long, "short"];
+    let embeddings = client.read(&texts).unwrap();
+    let readings: Vec<_> = embeddings
+        .iter()
+        .map(|it| it.reading.map(|it| (it.tokens, it.tokens_read)))
+        .collect();
+    let cut = Some((21, 20));
+    assert_eq!(
+        readings,
+        [None, None, Some((19, 19)), cut, Some((64, 20)), cut, None]
+    );
+    let sent: Vec<usize> = server
+        .requests
+        .try_iter()
+        .map(|(_, body)| body["input"].as_array().unwrap().len())
+        .collect();
+    assert_eq!(sent, [2, 1, 1, 1, 1, 1]);
+}

@@ -17,6 +17,17 @@ pub struct Request<'a> {
 #[derive(Deserialize)]
 struct Reply {
     data: Vec<Item>,
+    /// Some servers leave it out, or say something else here.
+    #[serde(default)]
+    usage: serde_json::Value,
+}
+
+/// What was answered.
+pub struct Answer {
+    /// In the order of the texts.
+    pub vectors: Vec<Vec<f32>>,
+    /// The tokens of all texts, if the server counted them.
+    pub tokens: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -28,7 +39,7 @@ struct Item {
 
 /// Checks the answer to `wanted` texts and puts its vectors in their order. Where `dim`
 /// is 0, the first vector sets the length of all.
-pub fn vectors(body: &[u8], wanted: usize, dim: u32) -> Result<Vec<Vec<f32>>, String> {
+pub fn answer(body: &[u8], wanted: usize, dim: u32) -> Result<Answer, String> {
     // serde_json's own message may quote the answer.
     let reply: Reply = serde_json::from_slice(body).map_err(|error| {
         format!(
@@ -61,7 +72,13 @@ pub fn vectors(body: &[u8], wanted: usize, dim: u32) -> Result<Vec<Vec<f32>>, St
         let slot = slot.ok_or_else(|| format!("index {index} is out of range or repeated"))?;
         *slot = Some(item.embedding);
     }
-    Ok(vectors.into_iter().flatten().collect())
+    let tokens = reply.usage["prompt_tokens"].as_u64();
+    Ok(Answer {
+        vectors: vectors.into_iter().flatten().collect(),
+        tokens: tokens
+            .filter(|&tokens| tokens > 0)
+            .map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX)),
+    })
 }
 
 /// The message in an error's body, on one line, shortened, without the key.

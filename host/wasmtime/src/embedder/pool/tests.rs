@@ -3,10 +3,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(50);
+/// What a call takes that does some work.
+const WORK: Duration = Duration::from_millis(100);
 
 /// Does what its texts say.
 struct Obedient {
     calls: AtomicUsize,
+    max_calls: usize,
     /// A text `hang` waits until all senders are gone.
     gate: Mutex<mpsc::Receiver<()>>,
     /// What `ask` does.
@@ -27,6 +30,10 @@ impl Embedder for Obedient {
         for text in texts {
             match *text {
                 "hang" => drop(self.gate.lock().unwrap().recv()),
+                "work" => {
+                    let gate = self.gate.lock().unwrap();
+                    gate.recv_timeout(WORK).unwrap_or(());
+                }
                 "panic" => panic!("as it was told"),
                 "blank" => return Err(EmbedError::permanent("the text is blank")),
                 "ask" => self.works.lock().unwrap().clone()?,
@@ -34,6 +41,10 @@ impl Embedder for Obedient {
             }
         }
         Ok(texts.iter().map(|text| vec![text.len() as f32]).collect())
+    }
+
+    fn max_calls(&self) -> usize {
+        self.max_calls
     }
 }
 
@@ -47,9 +58,20 @@ struct Fixture {
 }
 
 fn fixture(timeout: Duration, concurrency: usize, failures: u32, pause: Duration) -> Fixture {
+    with_max_calls(usize::MAX, timeout, concurrency, failures, pause)
+}
+
+fn with_max_calls(
+    max_calls: usize,
+    timeout: Duration,
+    concurrency: usize,
+    failures: u32,
+    pause: Duration,
+) -> Fixture {
     let (gate, hangs) = mpsc::channel();
     let embedder = Arc::new(Obedient {
         calls: AtomicUsize::new(0),
+        max_calls,
         gate: Mutex::new(hangs),
         works: Mutex::new(Ok(())),
     });
@@ -83,6 +105,11 @@ fn fixture(timeout: Duration, concurrency: usize, failures: u32, pause: Duration
 impl Fixture {
     fn ask(&self, text: &str) -> Outcome {
         self.pool.embed_blocking(vec![text.to_owned()])
+    }
+
+    fn begin(&self, times: usize, text: &str) -> Vec<Pending> {
+        let begin = || self.pool.begin(vec![text.to_owned()]);
+        std::iter::repeat_with(begin).take(times).collect()
     }
 
     fn calls(&self) -> usize {
@@ -173,15 +200,9 @@ fn a_refused_key_is_enough() {
 fn those_in_line_are_sent_away_when_all_hang() {
     let timeout = Duration::from_millis(300);
     let f = fixture(timeout, 2, 2, LONG);
-    let (sender, outcomes) = mpsc::channel();
     let start = Instant::now();
-    for _ in 0..100 {
-        let sender = sender.clone();
-        f.pool.embed(vec!["hang".to_owned()], move |outcome| {
-            sender.send(outcome.unwrap_err()).unwrap_or(());
-        });
-    }
-    let errors: Vec<EmbedError> = outcomes.iter().take(100).collect();
+    let errors = f.begin(100, "hang").into_iter();
+    let errors: Vec<EmbedError> = errors.map(|it| it.wait().unwrap_err()).collect();
     assert!(start.elapsed() < LONG);
     let late = errors
         .iter()
@@ -202,4 +223,100 @@ fn a_pool_that_is_dropped_leaves_no_thread_without_work() {
         assert!(Instant::now() < deadline);
         thread::yield_now();
     }
+}
+
+#[test]
+fn a_line_that_moves_serves_all_who_wait_in_it() {
+    let timeout = 8 * WORK;
+    let f = fixture(timeout, 1, 1, LONG);
+    let start = Instant::now();
+    let begun = f.begin(12, "work").into_iter();
+    for outcome in begun.map(Pending::wait) {
+        assert_eq!(outcome.unwrap()[0].vector, [4.0]);
+    }
+    assert!(start.elapsed() > timeout);
+}
+
+#[test]
+fn a_line_in_which_nothing_succeeds_is_told_after_one_timeout() {
+    let f = fixture(10 * SHORT, 1, 100, LONG);
+    let begun = f.begin(50, "hang").into_iter();
+    let messages: Vec<String> = begun.map(|it| message(it.wait())).collect();
+    let busy = messages.iter().filter(|m| m.contains("none succeeded"));
+    assert!(busy.count() >= 48, "{messages:?}");
+    assert!(f.calls() <= 2, "{}", f.calls());
+}
+
+#[test]
+fn an_embedder_may_ask_for_fewer_calls() {
+    let few = with_max_calls(3, LONG, 16, 1, LONG);
+    assert_eq!(few.pool.limits().concurrency, 3);
+    let boxed: Box<dyn Embedder> = Box::new(Arc::clone(&few.embedder));
+    assert_eq!(Arc::new(boxed).max_calls(), 3);
+}
+
+/// While one text is embedded, others wait. What is told of them, and the calls in all.
+fn gathered(texts: &[&str]) -> (Vec<Outcome>, usize) {
+    let mut f = with_max_calls(1, LONG, 16, 1, LONG);
+    let hangs = f.begin(1, "hang");
+    while f.calls() < 1 {
+        thread::yield_now();
+    }
+    let line: Vec<Pending> = texts.iter().flat_map(|text| f.begin(1, text)).collect();
+    f.gate = None;
+    hangs
+        .into_iter()
+        .for_each(|first| drop(first.wait().unwrap()));
+    let outcomes = line.into_iter().map(Pending::wait).collect();
+    (outcomes, f.calls())
+}
+
+#[test]
+fn texts_in_line_are_embedded_together() {
+    let texts: Vec<String> = (1..=GATHERED + 1).map(|n| "x".repeat(n)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let (outcomes, calls) = gathered(&texts);
+    for (text, outcome) in texts.iter().zip(outcomes) {
+        assert_eq!(outcome.unwrap()[0].vector, [text.len() as f32]);
+    }
+    assert_eq!(calls, 3);
+}
+
+#[test]
+fn one_text_at_fault_does_not_spoil_the_others() {
+    let (outcomes, calls) = gathered(&["one", "blank", "three"]);
+    assert_eq!(outcomes[0].as_ref().unwrap()[0].vector, [3.0]);
+    assert_eq!(
+        outcomes[1].as_ref().unwrap_err().message,
+        "the text is blank"
+    );
+    assert_eq!(outcomes[2].as_ref().unwrap()[0].vector, [5.0]);
+    // The first, all together, and each alone.
+    assert_eq!(calls, 1 + 1 + 3);
+}
+
+#[test]
+fn a_call_for_many_that_fails_is_told_to_all() {
+    let (outcomes, calls) = gathered(&["one", "panic", "three"]);
+    for outcome in outcomes {
+        assert!(outcome.unwrap_err().message.contains("panicked"));
+    }
+    assert_eq!(calls, 2);
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn nothing_is_embedded_for_a_task_that_gave_up_in_line() {
+    let mut f = fixture(LONG, 1, 1, LONG);
+    let hangs = f.begin(1, "hang");
+    while f.calls() < 1 {
+        thread::yield_now();
+    }
+    drop(f.pool.embed_async(vec!["given up".to_owned()]));
+    let wanted = f.begin(1, "four");
+    f.gate = None;
+    for outcome in hangs.into_iter().chain(wanted) {
+        outcome.wait().unwrap();
+    }
+    assert_eq!(f.calls(), 2);
 }

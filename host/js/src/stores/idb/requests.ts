@@ -1,6 +1,7 @@
 /** IndexedDB's requests and transactions as promises. */
 
-import { BackendError, SchemaError } from '../errors.js';
+import { BackendError, SchemaError } from '../../errors.js';
+import { compareUtf8 } from '../checks.js';
 
 /** What a request comes to. */
 export function result<T>(request: IDBRequest<T>): Promise<T> {
@@ -80,6 +81,48 @@ export function openDatabase(
         request.result.close();
       } else {
         resolve(request.result);
+      }
+    };
+  });
+}
+
+/** At most `limit` rows of a store, by id, after `lastId`. */
+export function page<T>(store: IDBObjectStore, lastId: number, limit: number): Promise<T[]> {
+  // To `getAll`, 0 is no limit.
+  return limit === 0
+    ? Promise.resolve([])
+    : result<T[]>(store.getAll(IDBKeyRange.lowerBound(lastId, true), limit));
+}
+
+/** The keys of an index that begins with the namespace. */
+export function within(namespace: string): IDBKeyRange {
+  return IDBKeyRange.bound([namespace], [namespace, []]);
+}
+
+/** What a store holds, sorted by the bytes of its keys. */
+export async function pairs<T>(store: IDBObjectStore): Promise<[string, T][]> {
+  const [keys, values] = await Promise.all([
+    result(store.getAllKeys()),
+    result<T[]>(store.getAll()),
+  ]);
+  return keys
+    .map((key, at): [string, T] => [key as string, values[at] as T])
+    .sort(([a], [b]) => compareUtf8(a, b));
+}
+
+/** Calls `each` for every key, until it returns false. */
+export function walk(
+  request: IDBRequest<IDBCursor | null>,
+  each: (cursor: IDBCursor) => boolean,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    request.onerror = () => reject(request.error);
+    request.onsuccess = () => {
+      const cursor = request.result;
+      if (cursor && each(cursor)) {
+        cursor.continue();
+      } else {
+        resolve();
       }
     };
   });

@@ -1,0 +1,157 @@
+/** Computations under way, each of which many callers may wait for. */
+
+import type { Hit, Lookup, Resolved } from './api.js';
+import { isMnemeError } from './errors.js';
+import { until } from './queue.js';
+import { toHit, type RawGet, type RawLookup, type RawStored, type VectorSource } from './raw.js';
+import type { Runner } from './runner.js';
+import { keptOf, valueOf } from './values.js';
+
+/** What came of a computation. */
+interface Landed {
+  value: unknown;
+  /** Somebody else had stored it meanwhile. */
+  hit?: Hit;
+  /** Why it is not kept. */
+  cacheError?: unknown;
+}
+
+/** What a computation asks of its cache. */
+export interface Resolver {
+  /** A look-up, and the vector that a response to the same query can be stored with. */
+  lookUp(
+    request: RawGet,
+    signal: AbortSignal | undefined,
+  ): Promise<{ lookup: Lookup; source: VectorSource }>;
+  put(request: RawStored): Promise<number>;
+  normalize(query: string): Promise<{ text: string }>;
+  tellEmbedding(error: Error): void;
+}
+
+/** A question, and what to do with its answer. */
+export interface Wanted {
+  query: string;
+  request: RawGet;
+  /** What the answer is kept with. */
+  blank: RawStored;
+  metadata: Record<string, unknown> | undefined;
+  signal: AbortSignal | undefined;
+}
+
+/** The computations of a cache. */
+export class Flights {
+  readonly #runner: Runner;
+  readonly #cache: Resolver;
+  /** By what is asked; undefined once it has failed. */
+  readonly #flights = new Map<string, Promise<Landed | undefined>>();
+
+  constructor(runner: Runner, cache: Resolver) {
+    this.#runner = runner;
+    this.#cache = cache;
+  }
+
+  /** The cached answer, or else what `compute` returns, which is then kept. */
+  async resolve<T>(
+    { query, request, blank, metadata, signal }: Wanted,
+    compute: () => T | Promise<T>,
+  ): Promise<Resolved<T>> {
+    let source = request.vector;
+    try {
+      const found = await this.#cache.lookUp(request, signal);
+      const kept = fromHit<T>(found.lookup.hit);
+      if (kept) {
+        return kept;
+      }
+      source = found.source.tag === 'failed' ? { tag: 'absent' } : found.source;
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!isMnemeError(error) || error.code !== 'invalid-argument') {
+        this.#runner.callbacks.tell(error, { during: 'look-up' });
+      } else if (!this.#isTooLong(query)) {
+        // Options that are wrong are the caller's to mend. A question too long is not: it is
+        // computed, and keeping tells why that is all.
+        throw error;
+      }
+    }
+    // Questions are the same that the exact layer takes for the same.
+    const isNormalized = this.#runner.options.normalize !== false;
+    const { text } = isNormalized
+      ? await this.#cache.normalize(query).catch(() => ({ text: query }))
+      : { text: query };
+    const key = `${request.namespace}\0${text}`;
+    for (let present; (present = this.#flights.get(key)) !== undefined;) {
+      signal?.throwIfAborted();
+      const shared = await (signal ? until(present, signal) : present);
+      // Whoever computed has heard of a failure. Those who waited compute themselves, one by one,
+      // as does who wants no stored answer.
+      if (shared && !(request.bypass && shared.hit)) {
+        return { value: shared.value as T, origin: 'shared' };
+      }
+    }
+    signal?.throwIfAborted();
+    const flight = (async (): Promise<Landed> => {
+      if (!request.bypass) {
+        // Whoever was computing it may have finished between the look-up and now.
+        const again = await this.#runner
+          .call<RawLookup>('get', [{ ...request, vector: { tag: 'pending' } }])
+          .catch(() => undefined);
+        const kept = fromHit(again?.tag === 'hit' ? toHit(again.val) : undefined);
+        if (kept) {
+          return kept;
+        }
+      }
+      const value = await compute();
+      const cacheError = await this.#keep(value, { ...blank, vector: source }, metadata);
+      return { value, cacheError };
+    })();
+    const settled = flight.catch(() => undefined).finally(() => this.#flights.delete(key));
+    this.#flights.set(key, settled);
+    const { value, hit, cacheError } = await (signal ? until(flight, signal) : flight);
+    if (hit) {
+      return { value: value as T, origin: 'cache', hit };
+    }
+    return cacheError === undefined
+      ? { value: value as T, origin: 'computed' }
+      : { value: value as T, origin: 'computed', cacheError };
+  }
+
+  /** Keeps what was computed; returns why it could not, of which `onError` hears. */
+  async #keep(
+    value: unknown,
+    request: RawStored,
+    metadata: Record<string, unknown> | undefined,
+  ): Promise<unknown> {
+    try {
+      const kept = keptOf(value, metadata);
+      const whole = {
+        ...request,
+        response: kept.response,
+        metadata: JSON.stringify(kept.metadata),
+      };
+      try {
+        await this.#cache.put(whole);
+      } catch (error) {
+        // The look-up needed no vector, or failed; the exact layer needs none either.
+        if (!isMnemeError(error) || error.code !== 'embedder') {
+          throw error;
+        }
+        this.#cache.tellEmbedding(error);
+        await this.#cache.put({ ...whole, vector: { tag: 'absent' } });
+      }
+      return undefined;
+    } catch (error) {
+      this.#runner.callbacks.tell(error, { during: 'keep' });
+      return error;
+    }
+  }
+
+  #isTooLong(query: string): boolean {
+    return new TextEncoder().encode(query).length > Number(this.#runner.raw['maxQueryBytes']);
+  }
+}
+
+/** What a hit stands for. Where its value cannot be read, it is no hit. */
+function fromHit<T>(hit: Hit | undefined): (Resolved<T> & { hit: Hit }) | undefined {
+  const kept = hit && valueOf(hit);
+  return kept && { value: kept.value as T, origin: 'cache', hit };
+}

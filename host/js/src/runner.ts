@@ -1,0 +1,143 @@
+/** The instance that serves a cache, and the order of its calls. */
+
+import { Instance, wellFormed, type Instantiate } from './component.js';
+import { ClosedError } from './errors.js';
+import { Callbacks, type Archive } from './hooks.js';
+import { applyOptions, count, seconds, type CacheOptions, type RawOptions } from './options.js';
+import { Queue } from './queue.js';
+
+const STORE_TIMEOUT_SECONDS = 30;
+
+/** Runs the calls of a cache, one at a time, in the order in which they are made. */
+export class Runner {
+  readonly options: CacheOptions;
+  readonly callbacks: Callbacks;
+  readonly #instantiate: Instantiate;
+  readonly #queue = new Queue();
+  #raw = {} as RawOptions;
+  #instance: Instance | undefined;
+  #closed = false;
+
+  constructor(instantiate: Instantiate, options: CacheOptions) {
+    this.#instantiate = instantiate;
+    this.options = options;
+    this.callbacks = new Callbacks(options);
+  }
+
+  /** Opens the store. */
+  async open(): Promise<void> {
+    const { fingerprint, dimensions } = this.options.embedder;
+    const instance = this.#start();
+    const defaults = await instance.call<RawOptions>(
+      'cache',
+      'defaultOptions',
+      wellFormed(fingerprint, 'embedder.fingerprint'),
+      count(dimensions, 'embedder.dimensions'),
+    );
+    this.#raw = applyOptions(defaults, this.options);
+    await instance.call('cache', 'open', this.#raw);
+    this.#instance = instance;
+    // A quota set once is not to be set again by an instance that takes over.
+    this.#raw = { ...this.#raw, namespaceQuotas: [] };
+  }
+
+  /** The options with which an instance takes over. */
+  get raw(): Readonly<RawOptions> {
+    return this.#raw;
+  }
+
+  /** Options that a call has changed. */
+  change(changed: Partial<RawOptions>): void {
+    this.#raw = { ...this.#raw, ...changed };
+  }
+
+  /** Calls a function of the component, when all earlier calls are finished. */
+  call<R>(
+    name: string,
+    args: unknown[],
+    signal?: AbortSignal,
+    archive: Archive = {},
+    face: 'cache' | 'checkpoint' = 'cache',
+  ): Promise<R> {
+    return this.#queue.run(async () => {
+      if (this.#closed) {
+        throw new ClosedError();
+      }
+      const instance = await this.#running();
+      this.callbacks.begin(archive);
+      try {
+        const result = await instance.call<R>(face, name, ...args);
+        // A function of the options has failed, and the answer is not what it would be.
+        const { thrown } = this.callbacks;
+        if (thrown) {
+          throw thrown.error;
+        }
+        return result;
+      } finally {
+        this.callbacks.archive = {};
+        if (instance.isOver) {
+          this.#instance = undefined;
+        }
+      }
+    }, signal);
+  }
+
+  /** The instance; a new one, on the same store, if the last one can go on no more. */
+  async #running(): Promise<Instance> {
+    if (!this.#instance) {
+      const instance = this.#start();
+      await instance.call('cache', 'open', this.#raw);
+      await this.#tellQuotas(instance);
+      this.#instance = instance;
+    }
+    return this.#instance;
+  }
+
+  /** Opens an instance again with the present quotas of the namespaces named at opening. */
+  async #tellQuotas(instance: Instance): Promise<void> {
+    const namespaceQuotas: [string, bigint][] = [];
+    for (const namespace of Object.keys(this.options.namespaceQuotas ?? {})) {
+      const quota = await instance.call<bigint | undefined>(
+        'cache',
+        'getNamespaceQuota',
+        namespace,
+      );
+      if (quota !== undefined) {
+        namespaceQuotas.push([namespace, quota]);
+      }
+    }
+    if (namespaceQuotas.length > 0) {
+      await instance.call('cache', 'close');
+      await instance.call('cache', 'open', { ...this.#raw, namespaceQuotas });
+    }
+  }
+
+  #start(): Instance {
+    const { storeTimeoutSeconds = STORE_TIMEOUT_SECONDS } = this.options;
+    const timeout = seconds(storeTimeoutSeconds, 'storeTimeoutSeconds');
+    const timeoutMs = timeout && 1000 * timeout;
+    return new Instance(this.#instantiate, this.options.store, this.callbacks.hooks(), timeoutMs);
+  }
+
+  /** Runs `work` on the store between two calls. */
+  between<T>(work: () => T | Promise<T>): Promise<T> {
+    return this.#queue.run(work);
+  }
+
+  /** Flushes, then closes the store. Closing twice does nothing. */
+  close(): Promise<void> {
+    return this.#queue.run(async () => {
+      if (this.#closed) {
+        return;
+      }
+      this.#closed = true;
+      const instance = this.#instance;
+      this.#instance = undefined;
+      try {
+        await (instance ? instance.call('cache', 'close') : this.options.store.close());
+      } finally {
+        await this.options.store.release?.();
+      }
+    });
+  }
+}

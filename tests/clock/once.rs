@@ -1,0 +1,75 @@
+//! One call by a clock that is behind or ahead.
+
+use mneme_tests::command::{Done, Folder, VECTORS};
+use serde_json::Value;
+
+use super::faketime::Faketime;
+
+mneme_tests::tests![
+    what_a_clock_that_is_behind_puts_over_a_quota_stays,
+    an_entry_of_the_future_with_a_ttl_is_no_answer,
+    a_little_ahead_is_no_future,
+];
+
+fn put(query: &str, response: &str) -> Vec<String> {
+    let args = ["put", query, response, "--embedding", "[1,0,0]"];
+    args.map(str::to_owned).to_vec()
+}
+
+/// Runs the command by a clock that is wrong by so much.
+fn by(faketime: &Faketime, folder: &Folder, shift: &str, args: &[String]) -> Done {
+    let mut command = faketime.shifted(folder.command(VECTORS), shift);
+    Done::run(command.args(args))
+}
+
+fn get(folder: &Folder, query: &str) -> Value {
+    folder.json(&["get", query, "--embedding", "[0,0,1]"])
+}
+
+fn what_a_clock_that_is_behind_puts_over_a_quota_stays(faketime: Faketime) {
+    for shift in ["-5s", "-1h", "-10y"] {
+        let folder = Folder::new();
+        folder.json(&["quota", "3"]);
+        for query in ["a", "b", "c"] {
+            folder.put(query, "r", "[1,0,0]");
+        }
+        for query in ["late", "later"] {
+            let done = by(&faketime, &folder, shift, &put(query, "an answer"));
+            assert_eq!(done.code, 0, "{shift}: {done:?}");
+            assert_eq!(get(&folder, query)["response"], "an answer", "{shift}");
+            assert_eq!(folder.json(&["stats"])["entries"], 3, "{shift}");
+        }
+    }
+}
+
+fn an_entry_of_the_future_with_a_ttl_is_no_answer(faketime: Faketime) {
+    let folder = Folder::new();
+    let mut args = put("question", "of the future");
+    args.extend(["--ttl".into(), "60".into()]);
+    let done = by(&faketime, &folder, "+10y", &args);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(get(&folder, "question")["hit"], false);
+    let similar = folder.json(&["get", "in other words", "--embedding", "[1,0,0]"]);
+    assert_eq!(similar["hit"], false, "{similar}");
+    let health = folder.json(&["health", "--deep"]).to_string();
+    assert!(health.contains("a clock that is ahead"), "{health}");
+    // The clock that put it was right, for all that is known: it is there in its time.
+    let get_it = ["--json", "get", "question", "--embedding", "[0,0,1]"].map(str::to_owned);
+    let then = by(&faketime, &folder, "+10y", &get_it);
+    assert_eq!(then.json()["response"], "of the future");
+    // And what is put now takes its place.
+    folder.put("question", "of today", "[1,0,0]");
+    assert_eq!(get(&folder, "question")["response"], "of today");
+    assert_eq!(folder.json(&["stats"])["entries"], 1);
+    let health = folder.json(&["health", "--deep"]);
+    assert_eq!(health["healthy"], true, "{health}");
+}
+
+fn a_little_ahead_is_no_future(faketime: Faketime) {
+    let folder = Folder::new();
+    let mut args = put("question", "answer");
+    args.extend(["--ttl".into(), "3600".into()]);
+    let done = by(&faketime, &folder, "+200s", &args);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(get(&folder, "question")["response"], "answer");
+}

@@ -72,5 +72,9 @@ impl Store for Hooked {
         self.inner().server_time()
     }
 
+    fn read_only(&self) -> Option<String> {
+        self.inner().read_only()
+    }
+
     for_each_operation!(hooked![]);
 }

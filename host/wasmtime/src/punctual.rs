@@ -108,6 +108,10 @@ mod tests {
             Ok(Some(self.1.now()))
         }
 
+        fn read_only(&self) -> Option<String> {
+            self.0.read_only()
+        }
+
         for_each_operation!(timed![]);
     }
 

@@ -95,5 +95,9 @@ impl Store for Deferred {
         self.created()?.server_time()
     }
 
+    fn read_only(&self) -> Option<String> {
+        self.store.read_only()
+    }
+
     for_each_operation!(passed_on![]);
 }

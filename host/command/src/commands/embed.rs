@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use comfy_table::CellAlignment;
-use mneme::embedder::{Embedder, Embedding};
+use mneme::embedder::Embedding;
 use npyz::WriterBuilder;
 use serde_json::{Value, json};
 
@@ -23,19 +23,11 @@ const SHOWN: usize = 4;
 /// `embed`
 pub fn embed(global: &Global, out: Output, args: &Embed) -> Result<u8> {
     let texts = texts(&args.texts)?;
-    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?.embedder()?;
+    let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
+    let embedder = spec.guarded(global.embed_timeout())?;
     let mut embeddings = Vec::with_capacity(texts.len());
     for batch in texts.chunks(BATCH) {
-        let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
-        embeddings.extend(embedder.read(&batch)?);
-    }
-    if embeddings.len() != texts.len() {
-        bail!(
-            "embed: {:?} gave {} vectors for {} texts; check the embedder",
-            embedder.fingerprint(),
-            embeddings.len(),
-            texts.len()
-        );
+        embeddings.extend(embedder.read(batch.to_vec())?);
     }
     if let Some(path) = &args.npy {
         write(path, embedder.dim(), &embeddings)

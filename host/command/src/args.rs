@@ -70,6 +70,8 @@ pub struct Global {
     pub store: Option<String>,
 
     /// What turns text into vectors: `minilm` (bundled, offline),
+    /// `model:DIR[,OPTION=VALUE...]` (a sentence model of a folder; its options are dim, threads,
+    /// max, prompt and file),
     /// `openai:BASE_URL,MODEL[,DIM[,MAX_TOKENS]]` (key from $OPENAI_API_KEY; without DIM a request
     /// asks the server for it; texts of MAX_TOKENS or more, which the server may cut, are found by
     /// their exact words only; without MAX_TOKENS, long texts that begin alike may seem to be the
@@ -193,6 +195,8 @@ pub enum Command {
     Reembed(Reembed),
     /// Find the best threshold, from pairs of questions that mean the same or do not
     Calibrate(Calibrate),
+    /// Print the vectors of texts, and how much of each text was read
+    Embed(Embed),
     /// Show what a cache would have done with a log of questions
     Replay(Replay),
     /// Serve the cache over HTTP
@@ -256,6 +260,23 @@ pub struct Put {
     /// A JSON object to store with the answer
     #[arg(long, value_name = "JSON")]
     pub metadata: Option<String>,
+}
+
+/// See [`Command::Embed`].
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Texts are embedded as they are; the cache embeds the normalised question.
+
+--json: {\"fingerprint\", \"dim\", \"texts\": [{\"text\", \"tokens\", \"tokens_read\",
+\"tokens_unknown\", \"vector\"}, ...]}, without counts if the embedder does not tell them,
+and without vectors if they go to a file.")]
+pub struct Embed {
+    /// The texts; `-` stands for the lines of standard input
+    #[arg(required = true, value_name = "TEXT")]
+    pub texts: Vec<String>,
+    /// Write the vectors to a file, as a float32 array of NumPy with a row a text
+    #[arg(long, value_name = "FILE")]
+    pub npy: Option<PathBuf>,
 }
 
 /// See [`Command::Explain`].

@@ -5,6 +5,7 @@ mod checkpoint;
 mod component;
 mod conformance;
 mod demo;
+mod embed;
 mod entries;
 pub mod explain;
 mod import;
@@ -26,6 +27,7 @@ pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
     match &args.command {
         Command::Get(get) => entries::get(global, out, get),
         Command::Put(put) => entries::put(global, out, put),
+        Command::Embed(args) => embed::embed(global, out, args),
         Command::Explain(explain) => explain::explain(global, out, explain),
         Command::Delete { query } => entries::delete(global, out, query),
         Command::Clear { all } => namespaces::clear(global, out, *all),

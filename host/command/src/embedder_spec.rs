@@ -1,16 +1,19 @@
 //! `--embedder SPEC`.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use mneme::embedder::{Embedder, Guarded, MAX_DIM, Precomputed};
+use mneme::embedder::{Embedder, Guarded, MAX_DIM, MiniLm, Model, ModelOptions, Precomputed};
 
 /// The embedder that a specification names.
 #[derive(Clone, PartialEq, Eq)]
 pub enum EmbedderSpec {
-    /// `minilm`
-    MiniLm,
+    /// `minilm[:threads=N]`
+    MiniLm { threads: Option<usize> },
+    /// `model:DIR[,OPTION=VALUE...]`
+    Model { dir: PathBuf, options: ModelOptions },
     /// `openai:BASE_URL,MODEL[,DIM[,MAX_TOKENS]]`
     OpenAi {
         /// May hold a password.
@@ -23,7 +26,7 @@ pub enum EmbedderSpec {
     Vectors { fingerprint: String, dim: u32 },
 }
 
-const KNOWN: &str = "minilm, openai:BASE_URL,MODEL[,DIM[,MAX_TOKENS]], vectors:FINGERPRINT,DIM";
+const KNOWN: &str = "minilm, model:DIR[,OPTION=VALUE...], openai:BASE_URL,MODEL[,DIM[,MAX_TOKENS]], vectors:FINGERPRINT,DIM";
 
 impl EmbedderSpec {
     /// The embedder of the option, else of $MNEME_EMBEDDER, else `minilm`.
@@ -32,7 +35,7 @@ impl EmbedderSpec {
             Some(spec) => Self::parse(spec),
             None => match std::env::var("MNEME_EMBEDDER") {
                 Ok(spec) if !spec.is_empty() => Self::parse(&spec),
-                _ => Ok(Self::MiniLm),
+                _ => Ok(Self::MiniLm { threads: None }),
             },
         }
     }
@@ -41,8 +44,21 @@ impl EmbedderSpec {
     pub fn parse(spec: &str) -> Result<Self> {
         let (kind, rest) = spec.split_once(':').unwrap_or((spec, ""));
         match kind {
-            "minilm" if rest.is_empty() => Ok(Self::MiniLm),
-            "minilm" => bail!("--embedder: minilm takes no settings; write minilm alone"),
+            "minilm" => match options(rest)? {
+                ("", options) if options == threads_only(&options) => Ok(Self::MiniLm {
+                    threads: options.threads,
+                }),
+                _ => bail!("--embedder: minilm has one option; write minilm, or minilm:threads=N"),
+            },
+            "model" => match options(rest)? {
+                ("", _) => bail!(
+                    "--embedder: model needs a folder; write model:DIR, such as model:models/all-MiniLM-L6-v2"
+                ),
+                (dir, options) => Ok(Self::Model {
+                    dir: dir.into(),
+                    options,
+                }),
+            },
             "openai" => {
                 let mut parts = rest.split(',').map(str::trim);
                 let (base_url, model) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
@@ -98,7 +114,11 @@ impl EmbedderSpec {
     /// longer than `timeout`; who calls it waits for [`guard`].
     pub fn embedder(&self, timeout: Duration) -> Result<Box<dyn Embedder>> {
         match self {
-            Self::MiniLm => Ok(Box::new(mneme::embedder::MiniLm::new())),
+            Self::MiniLm { threads: None } => Ok(Box::new(MiniLm::new())),
+            Self::MiniLm {
+                threads: Some(threads),
+            } => Ok(Box::new(MiniLm::with_threads(*threads))),
+            Self::Model { dir, options } => Ok(Box::new(Model::with(dir, options.clone())?)),
             Self::OpenAi {
                 base_url,
                 model,
@@ -129,6 +149,45 @@ pub fn guard(timeout: Duration) -> Duration {
     timeout + timeout / 20
 }
 
+/// Takes the options off the end of a text. What is before them may have commas, as names of folders
+/// do.
+fn options(text: &str) -> Result<(&str, ModelOptions)> {
+    let mut options = ModelOptions::default();
+    let mut rest = text;
+    loop {
+        let (before, last) = match rest.rsplit_once(',') {
+            Some((before, last)) => (before, last),
+            None => ("", rest),
+        };
+        let Some((name, value)) = last.split_once('=') else {
+            return Ok((rest, options));
+        };
+        let number = || {
+            let number = value.parse::<usize>().ok().filter(|number| *number > 0);
+            number.map(Some).with_context(|| {
+                format!("--embedder: {name} is {value:?}; a number from 1 on is needed")
+            })
+        };
+        match name.trim() {
+            "dim" => options.dim = number()?,
+            "threads" => options.threads = number()?,
+            "max" => options.max_tokens = number()?,
+            "prompt" => options.prompt = Some(value.to_owned()),
+            "file" => options.file = Some(value.to_owned()),
+            // A folder that has an equals sign in its name.
+            _ => return Ok((rest, options)),
+        }
+        rest = before;
+    }
+}
+
+/// Of options, the number of threads.
+fn threads_only(options: &ModelOptions) -> ModelOptions {
+    let mut only = ModelOptions::default();
+    only.threads = options.threads;
+    only
+}
+
 fn parse_dim(text: &str) -> Result<u32> {
     let dim = text
         .trim()
@@ -150,7 +209,8 @@ fn parse_max_tokens(text: &str) -> Result<u32> {
 impl fmt::Debug for EmbedderSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::MiniLm => "minilm",
+            Self::MiniLm { .. } => "minilm",
+            Self::Model { .. } => "model",
             Self::OpenAi { .. } => "openai",
             Self::Vectors { .. } => "vectors",
         })
@@ -173,8 +233,32 @@ mod tests {
             fingerprint: fingerprint.into(),
             dim,
         };
+        let model = |dir: &str, set: fn(&mut ModelOptions)| {
+            let mut options = ModelOptions::default();
+            set(&mut options);
+            EmbedderSpec::Model {
+                dir: dir.into(),
+                options,
+            }
+        };
         let good = [
-            ("minilm", EmbedderSpec::MiniLm),
+            ("minilm", EmbedderSpec::MiniLm { threads: None }),
+            (
+                "minilm:threads=2",
+                EmbedderSpec::MiniLm { threads: Some(2) },
+            ),
+            ("model:some/dir", model("some/dir", |_| {})),
+            ("model:a,b=c", model("a,b=c", |_| {})),
+            (
+                "model:a,b,dim=256,threads=2,max=64,prompt=query,file=onnx/m.onnx",
+                model("a,b", |options| {
+                    options.dim = Some(256);
+                    options.threads = Some(2);
+                    options.max_tokens = Some(64);
+                    options.prompt = Some("query".into());
+                    options.file = Some("onnx/m.onnx".into());
+                }),
+            ),
             (
                 "openai:http://h:1/v1,m:latest",
                 openai("http://h:1/v1", "m:latest", None, None),
@@ -197,9 +281,14 @@ mod tests {
             assert_eq!(EmbedderSpec::parse(spec).unwrap(), expected, "{spec}");
         }
         let bad = [
-            ("", "known are minilm, openai"),
-            ("bert", "known are minilm, openai"),
-            ("minilm:6", "takes no settings"),
+            ("", "known are minilm, model"),
+            ("bert", "known are minilm, model"),
+            ("minilm:6", "minilm:threads=N"),
+            ("minilm:dim=6", "minilm:threads=N"),
+            ("model:", "model:DIR"),
+            ("model:dim=3", "model:DIR"),
+            ("model:a,dim=0", "dim is \"0\""),
+            ("model:a,threads=x", "threads is \"x\""),
             ("openai:", "openai:BASE_URL,MODEL"),
             ("openai:http://u:secret@h", "openai:BASE_URL,MODEL"),
             ("openai:http://h,m,0", "1 to 8192"),

@@ -4,12 +4,15 @@
 //! | embedder | feature | runs where | needs |
 //! |---|---|---|---|
 //! | [`MiniLm`] | `minilm` (default) | in this process, on the CPU | nothing; the weights are part of the program |
+//! | [`Model`] | `model` (default) | in this process, on the CPU | the folder of a sentence model |
 //! | [`OpenAi`] | `openai` | behind any OpenAI-compatible `/embeddings` API | a URL, a model, often a key |
 //! | [`Precomputed`] | always there | nowhere | the caller passes each vector |
 
 mod guarded;
 #[cfg(feature = "minilm")]
 pub mod minilm;
+#[cfg(feature = "model")]
+pub mod model;
 #[cfg(feature = "openai")]
 pub mod openai;
 pub(crate) mod pool;
@@ -21,6 +24,8 @@ pub use guarded::Guarded;
 
 #[cfg(feature = "minilm")]
 pub use minilm::MiniLm;
+#[cfg(feature = "model")]
+pub use model::{Model, ModelOptions};
 #[cfg(feature = "openai")]
 pub use openai::{OpenAi, OpenAiBuilder};
 

@@ -224,12 +224,17 @@ impl Place {
     /// Runs work there, and leaves the span.
     pub fn enter<T>(self, run: impl FnOnce() -> T) -> T {
         #[cfg(feature = "tracing")]
-        return tracing::dispatcher::with_default(&self.subscriber, || {
-            let span = self.span;
-            span.in_scope(run)
-        });
+        return tracing::dispatcher::with_default(&self.subscriber, || self.span.in_scope(run));
         #[cfg(not(feature = "tracing"))]
         run()
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl Drop for Place {
+    fn drop(&mut self) {
+        let span = std::mem::replace(&mut self.span, tracing::Span::none());
+        tracing::dispatcher::with_default(&self.subscriber, || drop(span));
     }
 }
 

@@ -18,7 +18,7 @@ fn main() -> Result<()> {
         // A separate folder: cargo holds a lock on that of the running program.
         .arg("--target-dir")
         .arg(target.join("component"))
-        .env("RUSTFLAGS", "--cfg getrandom_backend=\"custom\"")
+        .env("RUSTFLAGS", "--cfg getrandom_backend=\"custom\" -C target-feature=+simd128")
         .status()?;
     if !status.success() {
         bail!("building the encoder for {TARGET} failed; `rustup target add {TARGET}` may be due");

@@ -65,6 +65,15 @@ impl Guarded {
         self.pool.embedder().dim()
     }
 
+    /// See [`Embedder::read`]. There is an embedding for each text.
+    ///
+    /// # Errors
+    ///
+    /// As there; and if the time is up, or the embedder is left alone.
+    pub fn read(&self, texts: Vec<String>) -> Result<Vec<Embedding>, EmbedError> {
+        self.pool.embed_blocking(texts)
+    }
+
     /// The calls that run at the same time.
     pub(crate) fn calls(&self) -> usize {
         self.pool.limits().concurrency
@@ -83,7 +92,7 @@ impl Guarded {
 
     /// Embeds one text.
     pub(crate) fn embed_one(&self, text: &str) -> Result<Embedding, EmbedError> {
-        let embeddings = self.pool.embed_blocking(vec![text.to_owned()]);
+        let embeddings = self.read(vec![text.to_owned()]);
         // There is one for each text.
         embeddings.map(|mut embeddings| embeddings.swap_remove(0))
     }

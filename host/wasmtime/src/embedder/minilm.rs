@@ -1,167 +1,80 @@
-//! [`MiniLm`]: a sentence encoder inside the program.
+//! [`MiniLm`]: a sentence encoder that is part of the program.
 
-use std::panic::resume_unwind;
-use std::thread;
+use std::sync::{Arc, OnceLock};
 
-use pocket_encoder::{Encoder, ModelInfo, model_info};
+use mneme_encoder as encoder;
 
+use super::model::{failed, read, vectors};
 use super::{EmbedError, Embedder, Embedding};
 
-mod reading;
-
-/// The encoder reads no text beyond this many bytes; it takes 128 tokens at most.
-const MAX_TEXT: usize = 64 * 1024;
-/// Texts a call, by the encoder's limits of 4,096 and 4 MiB.
-const MAX_BATCH: usize = 64;
-/// Fewer texts are not worth a thread.
-const MIN_PART: usize = 8;
-
 /// The bundled sentence encoder: `paraphrase-MiniLM-L3-v2`, 384 dimensions, on
-/// the CPU, about 5 ms for a short question. Nothing is downloaded.
+/// the CPU, about a millisecond for a short question. Nothing is downloaded.
 ///
 /// Made for English. It reads the first 126 word pieces of a text, about 90
 /// words, and [tells](Embedder::read) how many a text has, and how many of them it does not know:
 /// those without an entry in its vocabulary, and those of letters that are not Latin. Blank text is
-/// an error. Many texts at once are distributed over the
-/// cores. All instances of a process share the weights, which are unpacked at the
-/// first use, in some 0.1 s.
-#[derive(Debug, Clone)]
+/// an error. All instances of a process share the weights, which are unpacked for the first text.
+#[derive(Debug, Clone, Default)]
 pub struct MiniLm {
-    fingerprint: String,
-    dim: u32,
+    threads: Option<usize>,
+    model: Arc<OnceLock<Result<encoder::Model, encoder::Error>>>,
 }
 
 impl MiniLm {
     /// An encoder. Cheap: the weights are unpacked for the first text.
     pub fn new() -> Self {
-        let info = model_info();
+        Self::default()
+    }
+
+    /// An encoder that computes on so many threads, 1 to 256. By default there is one a core. It has
+    /// its own copy of the weights.
+    pub fn with_threads(threads: usize) -> Self {
         Self {
-            fingerprint: fingerprint(&info),
-            dim: info.dimensions as u32,
+            threads: Some(threads),
+            ..Self::default()
         }
     }
-}
 
-impl Default for MiniLm {
-    fn default() -> Self {
-        Self::new()
+    fn model(&self) -> Result<&encoder::Model, EmbedError> {
+        let open = || {
+            let mut options = encoder::Options::default();
+            options.threads = self.threads;
+            encoder::Model::bundled(options)
+        };
+        let model = self.model.get_or_init(open).as_ref();
+        model.map_err(|error| failed(error.clone()))
     }
 }
 
 impl Embedder for MiniLm {
     fn fingerprint(&self) -> &str {
-        &self.fingerprint
+        encoder::BUNDLED_FINGERPRINT
     }
 
     fn dim(&self) -> u32 {
-        self.dim
+        encoder::BUNDLED_DIM as u32
     }
 
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let texts: Vec<&str> = texts.iter().map(|text| clip(text)).collect();
-        if let Some(at) = texts.iter().position(|text| text.trim().is_empty()) {
-            let place = if texts.len() == 1 {
-                "the text".to_owned()
-            } else {
-                format!("text {} of {}", at + 1, texts.len())
-            };
-            return Err(EmbedError::permanent(format!(
-                "minilm: {place} is blank and has no meaning to embed; ask a question that has words"
-            )));
-        }
-        let encoder = Encoder::new().map_err(failed)?;
-        let threads = self.max_calls().min(texts.len() / MIN_PART).max(1);
-        let vectors = if threads == 1 {
-            encode(&encoder, &texts)
-        } else {
-            thread::scope(|scope| {
-                let parts = texts.chunks(texts.len().div_ceil(threads));
-                let parts: Vec<_> = parts
-                    .map(|part| scope.spawn(|| encode(&encoder, part)))
-                    .collect();
-                let mut vectors = Vec::with_capacity(texts.len());
-                for part in parts {
-                    vectors.extend(part.join().unwrap_or_else(|panic| resume_unwind(panic))?);
-                }
-                Ok(vectors)
-            })
-        };
-        vectors.map_err(failed)
+        vectors(self.read(texts)?)
     }
 
     fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
-        let vectors = self.embed(texts)?;
-        let embeddings = vectors.into_iter().zip(texts);
-        Ok(embeddings
-            .map(|(vector, text)| Embedding {
-                vector,
-                reading: reading::of(text),
-            })
-            .collect())
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        read(self.model()?, texts)
     }
 
-    /// The number of cores.
     fn max_calls(&self) -> usize {
-        thread::available_parallelism().map_or(1, usize::from)
+        encoder::threads(self.threads).unwrap_or(1)
     }
-}
-
-fn encode(encoder: &Encoder, texts: &[&str]) -> Result<Vec<Vec<f32>>, pocket_encoder::Error> {
-    let mut vectors = Vec::with_capacity(texts.len());
-    for batch in texts.chunks(MAX_BATCH) {
-        vectors.extend(encoder.embed(batch)?);
-    }
-    Ok(vectors)
-}
-
-fn failed(error: pocket_encoder::Error) -> EmbedError {
-    EmbedError::permanent(format!(
-        "minilm: {error}; if it persists, choose another embedder"
-    ))
-}
-
-fn clip(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_TEXT)]
-}
-
-/// The encoder's name, the beginnings of its digests, and a digest of everything
-/// that identifies it: vectors are comparable only where all of it is equal.
-fn fingerprint(info: &ModelInfo) -> String {
-    let all = [
-        info.id.as_str(),
-        &info.revision,
-        &info.upstream_model,
-        &info.upstream_revision,
-        &info.tokenizer_sha256,
-        &info.dimensions.to_string(),
-        &info.max_tokens.to_string(),
-        &info.pooling,
-    ]
-    .join("\n");
-    let weights = info.revision.trim_start_matches("sha256:");
-    format!(
-        "{};weights={};tokenizer={};all={:016x}",
-        info.id,
-        head(weights),
-        head(&info.tokenizer_sha256),
-        fnv1a(all.as_bytes()),
-    )
-}
-
-fn head(digest: &str) -> &str {
-    digest.get(..12).unwrap_or(digest)
-}
-
-/// The 64-bit FNV-1a hash.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedder::Reading;
 
     fn cosine(a: &[f32], b: &[f32]) -> f32 {
         a.iter().zip(b).map(|(x, y)| x * y).sum()
@@ -175,26 +88,6 @@ mod tests {
             "pocket-encoder/minilm-l3-q4-g32-v1;weights=dabb40d5d98a;tokenizer=a9576e4dadfe;all=805daf7f47338859"
         );
         assert_eq!(MiniLm::new().dim(), 384);
-    }
-
-    #[test]
-    fn the_fingerprint_covers_every_field() {
-        let base = fingerprint(&model_info());
-        let edits: [fn(&mut ModelInfo); 8] = [
-            |info| info.id.push('x'),
-            |info| info.revision.push('x'),
-            |info| info.upstream_model.push('x'),
-            |info| info.upstream_revision.push('x'),
-            |info| info.tokenizer_sha256.push('x'),
-            |info| info.dimensions += 1,
-            |info| info.max_tokens += 1,
-            |info| info.pooling.push('x'),
-        ];
-        for (field, edit) in edits.iter().enumerate() {
-            let mut info = model_info();
-            edit(&mut info);
-            assert_ne!(fingerprint(&info), base, "field {field}");
-        }
     }
 
     #[test]
@@ -247,9 +140,61 @@ mod tests {
 
     #[test]
     fn long_text_is_cut_at_a_character() {
-        let long = "é".repeat(60_000);
-        assert_eq!(clip(&format!("a{long}")).len(), MAX_TEXT - 1);
-        let vectors = MiniLm::new().embed(&[&format!("question {long}")]).unwrap();
-        assert_eq!(vectors[0].len(), 384);
+        let long = format!("question {}", "é".repeat(60_000));
+        let embedding = &MiniLm::new().read(&[&long]).unwrap()[0];
+        assert_eq!(embedding.vector.len(), 384);
+        let reading = embedding.reading.unwrap();
+        assert!(reading.tokens > reading.tokens_read, "{reading:?}");
+    }
+
+    fn reading(text: &str) -> Reading {
+        MiniLm::new().read(&[text]).unwrap()[0].reading.unwrap()
+    }
+
+    #[test]
+    fn english_is_read_and_long_texts_are_cut() {
+        let short = reading("how do i reset my password?");
+        assert_eq!(
+            (short.tokens, short.tokens_read, short.tokens_unknown),
+            (7, 7, 0)
+        );
+        let just = reading(&"word ".repeat(126));
+        assert_eq!((just.tokens, just.tokens_read), (126, 126));
+        let cut = reading(&"word ".repeat(127));
+        assert_eq!((cut.tokens, cut.tokens_read), (127, 126));
+        let far = reading(&"word ".repeat(1_000));
+        assert_eq!((far.tokens, far.tokens_read), (1_000, 126));
+        for latin in [
+            "où est la crème brûlée ?",
+            "straße nach köln",
+            "çok güzel, teşekkürler",
+        ] {
+            assert_eq!(reading(latin).tokens_unknown, 0, "{latin}");
+        }
+    }
+
+    #[test]
+    fn scripts_that_it_does_not_know_are_unknown() {
+        let texts = [
+            "如何重置我的密码？",
+            "как сбросить пароль?",
+            "كيف أعيد تعيين كلمة المرور؟",
+            "パスワードをリセットするには？",
+            "मैं अपना पासवर्ड कैसे बदलूं?",
+            "πώς αλλάζω τον κωδικό μου;",
+            "비밀번호를 어떻게 재설정하나요?",
+            "🔑❓",
+            "😀",
+        ];
+        for text in texts {
+            let reading = reading(text);
+            assert!(
+                reading.tokens_unknown * 4 > reading.tokens_read,
+                "{text}: {reading:?}"
+            );
+        }
+        // One foreign letter among many words is no reason to give up.
+        let mixed = reading("what does the letter α mean in statistics and physics?");
+        assert!(mixed.tokens_unknown > 0 && mixed.tokens_unknown * 4 < mixed.tokens_read);
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Embedders block, and may hang. They run on separate threads, so one that hangs is abandoned
 //! instead of waited for. Each text waits in line until a thread is free, for as long as the
-//! line moves: a busy embedder serves all who wait. One watching thread tells callers when their
-//! time is up, whether their texts are in line or embedded.
+//! line moves: a busy embedder serves all who wait. Where more calls would only take longer
+//! ([`Embedder::max_calls`]), a thread takes the texts of several callers from the line at once. One
+//! watching thread tells callers when their time is up, whether their texts are in line or embedded.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +23,9 @@ const BREAKER: Settings = Settings {
     first_pause: Duration::from_secs(1),
     longest_pause: Duration::from_secs(60),
 };
+
+/// Texts that a thread gathers from the line. They take longer together than each, so they are few.
+const GATHERED: usize = 32;
 
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(10);
@@ -128,15 +132,17 @@ struct Job {
     texts: Vec<String>,
     since: Instant,
     place: Place,
-    call: Call,
-}
-
-struct Call {
-    /// When its time is up, if it has begun and its limit is one that a clock can reach.
-    until: Option<Instant>,
     /// Its outcome decides whether the embedder is left alone any longer.
     is_probe: bool,
     caller: Box<dyn Caller>,
+}
+
+/// A call under way.
+struct Call {
+    /// When its time is up, if its limit is one that a clock can reach.
+    until: Option<Instant>,
+    is_probe: bool,
+    callers: Vec<Box<dyn Caller>>,
 }
 
 /// What is to be done once the lock is released.
@@ -261,11 +267,8 @@ impl Shared {
             texts,
             since: Instant::now(),
             place: Place::current(),
-            call: Call {
-                until: None,
-                is_probe,
-                caller,
-            },
+            is_probe,
+            caller,
         });
         let started = self.staff(&mut state).and_then(|()| self.guard(&mut state));
         match started {
@@ -274,7 +277,7 @@ impl Shared {
                 let job = state.line.pop_back();
                 drop(state);
                 if let Some(job) = job {
-                    job.call.caller.tell(Err(EmbedError::transient(format!(
+                    job.caller.tell(Err(EmbedError::transient(format!(
                         "no thread for the embedder could be started: {error}; raise the limit of threads"
                     ))));
                 }
@@ -334,29 +337,32 @@ impl Shared {
                 continue;
             };
             // The probe is made even for nobody, as others wait for its outcome.
-            if !job.call.is_probe && !job.call.caller.waits() {
+            if !job.is_probe && !job.caller.waits() {
                 continue;
             }
+            let jobs = self.gather(&mut state, job);
             let number = state.next;
             state.next += 1;
-            let until = Instant::now().checked_add(self.limits.timeout);
-            state.calls.insert(number, Call { until, ..job.call });
+            let is_probe = jobs.iter().any(|job| job.is_probe);
+            let mut callers = Vec::with_capacity(jobs.len());
+            let mut works = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                callers.push(job.caller);
+                works.push((job.place, job.texts));
+            }
+            state.calls.insert(
+                number,
+                Call {
+                    until: Instant::now().checked_add(self.limits.timeout),
+                    is_probe,
+                    callers,
+                },
+            );
             drop(state);
-            let texts = job.texts;
-            let call = || {
-                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                read_each(&*self.embedder, &texts)
-            };
-            // The span is left before the caller hears of the outcome.
-            let call = || job.place.enter(call);
-            let outcome = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-                Err(EmbedError::transient(
-                    "the embedder panicked; see what it wrote to standard error",
-                ))
-            });
+            let outcomes = self.embed(works);
             state = self.state();
             let after = match state.calls.remove(&number) {
-                Some(call) => state.ended(call, outcome, self.start.elapsed()),
+                Some(call) => state.ended(call, outcomes, self.start.elapsed()),
                 None => {
                     // It was abandoned. Another may have taken its place.
                     state.abandoned -= 1;
@@ -371,6 +377,70 @@ impl Shared {
             after.run(&self.tell);
             state = self.state();
         }
+    }
+
+    /// Takes more jobs from the line, if the embedder has no use for more calls.
+    fn gather(&self, state: &mut State, first: Job) -> Vec<Job> {
+        let mut texts = first.texts.len();
+        let mut jobs = vec![first];
+        if self.embedder.max_calls() == usize::MAX {
+            return jobs;
+        }
+        // Idle threads take one each.
+        while state.line.len() > state.idle
+            && let Some(next) = state.line.front()
+            && texts + next.texts.len() <= GATHERED
+            && let Some(job) = state.line.pop_front()
+        {
+            if job.is_probe || job.caller.waits() {
+                texts += job.texts.len();
+                jobs.push(job);
+            }
+        }
+        jobs
+    }
+
+    /// Embeds the texts of jobs, and returns an outcome for each.
+    fn embed(&self, works: Vec<(Place, Vec<String>)>) -> Vec<Outcome> {
+        let together = works.len() > 1;
+        if together {
+            let texts: Vec<&str> = works
+                .iter()
+                .flat_map(|(_, texts)| texts)
+                .map(String::as_str)
+                .collect();
+            match self.call(&texts) {
+                Ok(embeddings) => {
+                    let mut embeddings = embeddings.into_iter();
+                    let each = works.iter();
+                    return each
+                        .map(|(_, texts)| Ok(embeddings.by_ref().take(texts.len()).collect()))
+                        .collect();
+                }
+                Err(error) if error.down => {
+                    return works.iter().map(|_| Err(error.clone())).collect();
+                }
+                // One of the texts is at fault: it is found out which.
+                Err(_) => {}
+            }
+        }
+        let each = works.into_iter();
+        each.map(|(place, texts)| {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            // The span is left before the caller hears of the outcome.
+            place.enter(|| self.call(&texts))
+        })
+        .collect()
+    }
+
+    /// One call of the embedder.
+    fn call(&self, texts: &[&str]) -> Outcome {
+        let call = || read_each(&*self.embedder, texts);
+        catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+            Err(EmbedError::transient(
+                "the embedder panicked; see what it wrote to standard error",
+            ))
+        })
     }
 
     /// What the watching thread does.
@@ -429,7 +499,7 @@ impl Shared {
             self.limits.concurrency, self.limits.timeout
         ));
         After {
-            outcomes: vec![(job.call.caller, Err(busy))],
+            outcomes: vec![(job.caller, Err(busy))],
             changed: None,
         }
     }
@@ -443,7 +513,8 @@ impl Shared {
             self.embedder.fingerprint(),
             self.limits.timeout
         ));
-        let after = state.ended(call, Err(error), self.start.elapsed());
+        let outcomes = call.callers.iter().map(|_| Err(error.clone())).collect();
+        let after = state.ended(call, outcomes, self.start.elapsed());
         // Where none can be started, what is in line is told when its time is up.
         let _ = self.staff(state);
         after
@@ -451,11 +522,12 @@ impl Shared {
 }
 
 impl State {
-    /// Draws the conclusions of an outcome.
-    fn ended(&mut self, call: Call, outcome: Outcome, now: Duration) -> After {
+    /// Draws the conclusions of a call, whose callers have an outcome each.
+    fn ended(&mut self, call: Call, outcomes: Vec<Outcome>, now: Duration) -> After {
         let mut after = After::default();
-        match &outcome {
-            Err(error) if error.down => {
+        let failures = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        match failures.into_iter().find(|error| error.down) {
+            Some(error) => {
                 let opened = match error.retryable {
                     true => self.breaker.failed(now),
                     false => self.breaker.open(now),
@@ -470,14 +542,16 @@ impl State {
                 }
             }
             // An embedder that finds fault with a text works.
-            _ => {
+            None => {
                 self.worked = Instant::now();
                 if self.breaker.succeeded() {
                     after.changed = Some(None);
                 }
             }
         }
-        after.outcomes.push((call.caller, outcome));
+        after
+            .outcomes
+            .extend(call.callers.into_iter().zip(outcomes));
         after
     }
 
@@ -485,7 +559,7 @@ impl State {
     fn send_away(&mut self, after: &mut After) {
         for job in std::mem::take(&mut self.line) {
             let error = self.left_alone(Duration::ZERO);
-            after.outcomes.push((job.call.caller, Err(error)));
+            after.outcomes.push((job.caller, Err(error)));
         }
     }
 

@@ -9,6 +9,7 @@ const WORK: Duration = Duration::from_millis(100);
 /// Does what its texts say.
 struct Obedient {
     calls: AtomicUsize,
+    max_calls: usize,
     /// A text `hang` waits until all senders are gone.
     gate: Mutex<mpsc::Receiver<()>>,
     /// What `ask` does.
@@ -41,6 +42,10 @@ impl Embedder for Obedient {
         }
         Ok(texts.iter().map(|text| vec![text.len() as f32]).collect())
     }
+
+    fn max_calls(&self) -> usize {
+        self.max_calls
+    }
 }
 
 struct Fixture {
@@ -53,9 +58,20 @@ struct Fixture {
 }
 
 fn fixture(timeout: Duration, concurrency: usize, failures: u32, pause: Duration) -> Fixture {
+    with_max_calls(usize::MAX, timeout, concurrency, failures, pause)
+}
+
+fn with_max_calls(
+    max_calls: usize,
+    timeout: Duration,
+    concurrency: usize,
+    failures: u32,
+    pause: Duration,
+) -> Fixture {
     let (gate, hangs) = mpsc::channel();
     let embedder = Arc::new(Obedient {
         calls: AtomicUsize::new(0),
+        max_calls,
         gate: Mutex::new(hangs),
         works: Mutex::new(Ok(())),
     });
@@ -233,33 +249,59 @@ fn a_line_in_which_nothing_succeeds_is_told_after_one_timeout() {
 
 #[test]
 fn an_embedder_may_ask_for_fewer_calls() {
-    struct Alone;
-    impl Embedder for Alone {
-        fn fingerprint(&self) -> &str {
-            "alone"
-        }
-        fn dim(&self) -> u32 {
-            1
-        }
-        fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-            Ok(vec![vec![1.0]; texts.len()])
-        }
-        fn max_calls(&self) -> usize {
-            1
-        }
+    let few = with_max_calls(3, LONG, 16, 1, LONG);
+    assert_eq!(few.pool.limits().concurrency, 3);
+    let boxed: Box<dyn Embedder> = Box::new(Arc::clone(&few.embedder));
+    assert_eq!(Arc::new(boxed).max_calls(), 3);
+}
+
+/// While one text is embedded, others wait. What is told of them, and the calls in all.
+fn gathered(texts: &[&str]) -> (Vec<Outcome>, usize) {
+    let mut f = with_max_calls(1, LONG, 16, 1, LONG);
+    let hangs = f.begin(1, "hang");
+    while f.calls() < 1 {
+        thread::yield_now();
     }
-    let pool = Pool::new(
-        Arc::new(Box::new(Alone)),
-        Limits::default(),
-        Box::new(|_| {}),
+    let line: Vec<Pending> = texts.iter().flat_map(|text| f.begin(1, text)).collect();
+    f.gate = None;
+    hangs
+        .into_iter()
+        .for_each(|first| drop(first.wait().unwrap()));
+    let outcomes = line.into_iter().map(Pending::wait).collect();
+    (outcomes, f.calls())
+}
+
+#[test]
+fn texts_in_line_are_embedded_together() {
+    let texts: Vec<String> = (1..=GATHERED + 1).map(|n| "x".repeat(n)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let (outcomes, calls) = gathered(&texts);
+    for (text, outcome) in texts.iter().zip(outcomes) {
+        assert_eq!(outcome.unwrap()[0].vector, [text.len() as f32]);
+    }
+    assert_eq!(calls, 3);
+}
+
+#[test]
+fn one_text_at_fault_does_not_spoil_the_others() {
+    let (outcomes, calls) = gathered(&["one", "blank", "three"]);
+    assert_eq!(outcomes[0].as_ref().unwrap()[0].vector, [3.0]);
+    assert_eq!(
+        outcomes[1].as_ref().unwrap_err().message,
+        "the text is blank"
     );
-    assert_eq!(pool.limits().concurrency, 1);
-    let pool = Pool::new(
-        Arc::new(Arc::new(Alone)),
-        Limits::default(),
-        Box::new(|_| {}),
-    );
-    assert_eq!(pool.limits().concurrency, 1);
+    assert_eq!(outcomes[2].as_ref().unwrap()[0].vector, [5.0]);
+    // The first, all together, and each alone.
+    assert_eq!(calls, 1 + 1 + 3);
+}
+
+#[test]
+fn a_call_for_many_that_fails_is_told_to_all() {
+    let (outcomes, calls) = gathered(&["one", "panic", "three"]);
+    for outcome in outcomes {
+        assert!(outcome.unwrap_err().message.contains("panicked"));
+    }
+    assert_eq!(calls, 2);
 }
 
 #[cfg(feature = "tokio")]

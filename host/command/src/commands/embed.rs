@@ -1,0 +1,122 @@
+//! `embed`
+
+use std::fs::File;
+use std::io::{self, BufRead, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use comfy_table::CellAlignment;
+use mneme::embedder::Embedding;
+use npyz::WriterBuilder;
+use serde_json::{Value, json};
+
+use crate::args::{Embed, Global};
+use crate::embedder_spec::EmbedderSpec;
+use crate::output::{self, Output};
+
+/// Texts a call of the embedder.
+const BATCH: usize = 256;
+
+/// The values of a vector that are shown to people.
+const SHOWN: usize = 4;
+
+/// `embed`
+pub fn embed(global: &Global, out: Output, args: &Embed) -> Result<u8> {
+    let texts = texts(&args.texts)?;
+    let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
+    let embedder = spec.guarded(global.embed_timeout())?;
+    let mut embeddings = Vec::with_capacity(texts.len());
+    for batch in texts.chunks(BATCH) {
+        embeddings.extend(embedder.read(batch.to_vec())?);
+    }
+    if let Some(path) = &args.npy {
+        write(path, embedder.dim(), &embeddings)
+            .with_context(|| format!("embed: cannot write {path:?}"))?;
+    }
+    let with_vectors = args.npy.is_none();
+    out.result(
+        || {
+            let texts = texts.iter().zip(&embeddings);
+            json!({
+                "fingerprint": embedder.fingerprint(),
+                "dim": embedder.dim(),
+                "texts": texts.map(|(text, each)| described(text, each, with_vectors)).collect::<Vec<_>>(),
+            })
+        },
+        || table(&texts, &embeddings),
+    )?;
+    Ok(0)
+}
+
+/// The texts of the command line; `-` stands for the lines of standard input.
+fn texts(args: &[String]) -> Result<Vec<String>> {
+    let mut texts = Vec::with_capacity(args.len());
+    for arg in args {
+        match arg.as_str() {
+            "-" => {
+                for line in io::stdin().lock().lines() {
+                    texts
+                        .push(line.context("embed: cannot read standard input as lines of UTF-8")?);
+                }
+            }
+            text => texts.push(text.to_owned()),
+        }
+    }
+    Ok(texts)
+}
+
+fn described(text: &str, embedding: &Embedding, with_vector: bool) -> Value {
+    let mut value = json!({"text": text});
+    if let Some(reading) = embedding.reading {
+        value["tokens"] = reading.tokens.into();
+        value["tokens_read"] = reading.tokens_read.into();
+        value["tokens_unknown"] = reading.tokens_unknown.into();
+    }
+    if with_vector {
+        let vector = embedding.vector.iter();
+        value["vector"] = vector.map(|value| output::number(*value)).collect();
+    }
+    value
+}
+
+fn table(texts: &[String], embeddings: &[Embedding]) -> String {
+    let mut table = output::table(&["text", "tokens", "read", "unknown", "vector"]);
+    if let Some(vector) = table.column_mut(4) {
+        vector.set_cell_alignment(CellAlignment::Left);
+    }
+    for (text, embedding) in texts.iter().zip(embeddings) {
+        let count = |of: fn(mneme::embedder::Reading) -> u32| {
+            embedding
+                .reading
+                .map_or("-".to_owned(), |reading| of(reading).to_string())
+        };
+        let first = embedding.vector.iter().take(SHOWN);
+        let mut vector: Vec<String> = first.map(|value| format!("{value:.4}")).collect();
+        if embedding.vector.len() > SHOWN {
+            vector.push("...".to_owned());
+        }
+        table.add_row([
+            text.clone(),
+            count(|reading| reading.tokens),
+            count(|reading| reading.tokens_read),
+            count(|reading| reading.tokens_unknown),
+            vector.join(" "),
+        ]);
+    }
+    table.to_string()
+}
+
+/// Writes vectors as an array of NumPy: float32, a row a text.
+fn write(path: &Path, dim: u32, embeddings: &[Embedding]) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    let mut writer = npyz::WriteOptions::<f32>::new()
+        .default_dtype()
+        .shape(&[embeddings.len() as u64, dim.into()])
+        .writer(&mut file)
+        .begin_nd()?;
+    for embedding in embeddings {
+        writer.extend(embedding.vector.iter().copied())?;
+    }
+    writer.finish()?;
+    file.flush()
+}

@@ -1,0 +1,318 @@
+//! The graph of BERT and its kin, for weights that come without one.
+
+use std::path::Path;
+
+use rten_onnx::onnx::DataType;
+use serde::Deserialize;
+
+use crate::engine::{Data, Source};
+use crate::error::Error;
+use crate::graph::{Attribute, Graph, Value};
+use crate::weights::{GROUP, Tensor, Weights};
+
+/// What `config.json` says of a model.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Config {
+    model_type: String,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    hidden_act: String,
+    layer_norm_eps: f32,
+    vocab_size: usize,
+    max_position_embeddings: usize,
+    #[serde(default)]
+    type_vocab_size: usize,
+    #[serde(default)]
+    pad_token_id: usize,
+    #[serde(default)]
+    position_embedding_type: Option<String>,
+}
+
+/// No model has more values in a vector, layers, or heads. What is more is damage.
+const MOST: usize = 1 << 16;
+
+/// Values for which room is made in advance.
+const MOST_RESERVED: usize = 1 << 28;
+
+impl Config {
+    /// Reads it, and refuses what [`graph`] does not build.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        let config: Self = serde_json::from_slice(bytes).map_err(|error| {
+            Error::unsupported(
+                path,
+                format!("is not of a model of BERT's kind: {error}; export the model to ONNX"),
+            )
+        })?;
+        let refuse = |what: String| {
+            Err(Error::unsupported(
+                path,
+                format!("{what} is not built here; export the model to ONNX"),
+            ))
+        };
+        if !["bert", "roberta", "xlm-roberta", "camembert"].contains(&config.model_type.as_str()) {
+            return refuse(format!("a model of type {:?}", config.model_type));
+        }
+        if config.hidden_act != "gelu" {
+            return refuse(format!("the activation {:?}", config.hidden_act));
+        }
+        let positions = config.position_embedding_type.as_deref();
+        if positions.is_some_and(|kind| kind != "absolute") {
+            return refuse(format!("the position embedding {positions:?}"));
+        }
+        let sizes = [
+            config.hidden_size,
+            config.num_hidden_layers,
+            config.num_attention_heads,
+            config.intermediate_size,
+        ];
+        let heads = config.num_attention_heads;
+        if sizes.iter().any(|size| !(1..=MOST).contains(size)) || config.hidden_size % heads != 0 {
+            return Err(Error::invalid(
+                path,
+                format!("has sizes that no model has: {sizes:?}; get it again"),
+            ));
+        }
+        Ok(config)
+    }
+
+    /// The position of the first token: models of RoBERTa's kind count from behind their padding.
+    pub fn first_position(&self) -> usize {
+        match self.model_type.as_str() {
+            "bert" => 0,
+            _ => self.pad_token_id + 1,
+        }
+    }
+}
+
+/// Builds the graph of a model.
+///
+/// `bytes` is the file of the weights, if it stays in memory for ever: what is packed in it is then
+/// read in place.
+pub(crate) fn graph(
+    path: &Path,
+    config: &Config,
+    weights: &Weights<'_>,
+    bytes: Option<&'static [u8]>,
+) -> Result<Source<'static>, Error> {
+    let mut builder = Builder {
+        graph: Graph::default(),
+        config,
+        weights,
+        bytes,
+    };
+    builder.build()?;
+    let finished = builder
+        .graph
+        .finish("input_ids", "last_hidden_state", config.hidden_size);
+    let (graph, data) = finished.map_err(|error| Error::invalid(path, error))?;
+    let mut files = vec![(Graph::DATA, Data::Owned(data))];
+    files.extend(bytes.map(|bytes| (FILE, Data::Static(bytes))));
+    Ok(Source::Graph { graph, data: files })
+}
+
+/// The name of the file of packed weights.
+const FILE: &str = "packed.data";
+
+struct Builder<'a> {
+    graph: Graph,
+    config: &'a Config,
+    weights: &'a Weights<'a>,
+    bytes: Option<&'static [u8]>,
+}
+
+impl Builder<'_> {
+    fn build(&mut self) -> Result<(), Error> {
+        let dim = self.config.hidden_size;
+        let wide = self.config.intermediate_size;
+        let layer = (4 * dim).saturating_add(2 * wide).saturating_mul(dim);
+        let places = self.config.max_position_embeddings.saturating_mul(dim);
+        // Sizes may lie. More room is then made as it is filled.
+        let all = layer
+            .saturating_mul(self.config.num_hidden_layers)
+            .saturating_add(places);
+        self.graph.reserve(all.min(MOST_RESERVED));
+        let mut hidden = self.embeddings()?;
+        for layer in 0..self.config.num_hidden_layers {
+            let name = |part: &str| format!("encoder.layer.{layer}.{part}");
+            let attended = self.attention(&hidden, &name("attention.self"))?;
+            let attended = self.linear(&attended, &name("attention.output.dense"), dim, dim)?;
+            let attended = self.graph.operator("Add", &[&attended, &hidden], vec![]);
+            let attended = self.normalized(&attended, &name("attention.output.LayerNorm"))?;
+            let inner = self.linear(&attended, &name("intermediate.dense"), dim, wide)?;
+            let inner = self.graph.operator("Gelu", &[&inner], vec![]);
+            let inner = self.linear(&inner, &name("output.dense"), wide, dim)?;
+            let inner = self.graph.operator("Add", &[&inner, &attended], vec![]);
+            hidden = self.normalized(&inner, &name("output.LayerNorm"))?;
+        }
+        self.graph
+            .named("Identity", &[&hidden], vec![], "last_hidden_state");
+        Ok(())
+    }
+
+    /// The sum of what stands for each token, its place and its kind.
+    fn embeddings(&mut self) -> Result<Value, Error> {
+        let dim = self.config.hidden_size;
+        let words = self.words()?;
+        let first = self.config.first_position();
+        let places = self.config.max_position_embeddings;
+        let positions = self
+            .weights
+            .values("embeddings.position_embeddings.weight", &[places, dim])?;
+        let kinds = self.config.type_vocab_size;
+        let kind = match kinds {
+            0 => vec![0.0; dim],
+            _ => self
+                .weights
+                .values("embeddings.token_type_embeddings.weight", &[kinds, dim])?,
+        };
+        // All tokens are of the first kind.
+        let sums = positions.iter().zip(kind.iter().take(dim).cycle());
+        let positions = self.graph.matrix(&[places, dim], |places| {
+            for (place, (position, kind)) in places.iter_mut().zip(sums) {
+                *place = (position + kind).to_le_bytes();
+            }
+        });
+        let shape = self.graph.operator("Shape", &["input_ids"], vec![]);
+        let one = self.graph.integers(&[1]);
+        let tokens =
+            self.graph
+                .operator("Gather", &[&shape, &one], vec![("axis", Attribute::Int(0))]);
+        let from = self.graph.integers(&[first as i64]);
+        let to = self.graph.operator("Add", &[&tokens, &from], vec![]);
+        let axis = self.graph.integers(&[0]);
+        let positions = self
+            .graph
+            .operator("Slice", &[&positions, &from, &to, &axis], vec![]);
+        let sum = self.graph.operator("Add", &[&words, &positions], vec![]);
+        self.normalized(&sum, "embeddings.LayerNorm")
+    }
+
+    fn words(&mut self) -> Result<Value, Error> {
+        let name = "embeddings.word_embeddings.weight";
+        let (count, dim) = (self.config.vocab_size, self.config.hidden_size);
+        let Some(bytes) = self.bytes.filter(|_| self.weights.is_packed(name)) else {
+            let words = self.weights.values(name, &[count, dim])?;
+            let words = self.graph.matrix(&[count, dim], |places| {
+                for (place, word) in places.iter_mut().zip(words) {
+                    *place = word.to_le_bytes();
+                }
+            });
+            return Ok(self
+                .graph
+                .operator("Gather", &[&words, "input_ids"], vec![]));
+        };
+        // Most words are never asked for, so they stay packed.
+        let (nibbles, scales) = self.weights.packed(name, &[count, dim])?;
+        let offset = nibbles.as_ptr() as usize - bytes.as_ptr() as usize;
+        let shape = [count, dim / 2];
+        let nibbles = self
+            .graph
+            .external(&shape, DataType::UINT8, FILE, offset, nibbles.len());
+        let scales = self
+            .graph
+            .raw(&[count, dim / GROUP], DataType::FLOAT16, scales);
+        let nibbles = self
+            .graph
+            .operator("Gather", &[&nibbles, "input_ids"], vec![]);
+        let scales = self
+            .graph
+            .operator("Gather", &[&scales, "input_ids"], vec![]);
+        let to = |code| vec![("to", Attribute::Int(code))];
+        let bytes = self
+            .graph
+            .operator("Cast", &[&nibbles], to(DataType::INT32.0.into()));
+        let (sixteen, eight) = (self.graph.integer(16), self.graph.integer(8));
+        let last = self.graph.integers(&[-1]);
+        let low = self.graph.operator("Mod", &[&bytes, &sixteen], vec![]);
+        let high = self.graph.operator("Div", &[&bytes, &sixteen], vec![]);
+        let low = self.graph.operator("Unsqueeze", &[&low, &last], vec![]);
+        let high = self.graph.operator("Unsqueeze", &[&high, &last], vec![]);
+        let both =
+            self.graph
+                .operator("Concat", &[&low, &high], vec![("axis", Attribute::Int(-1))]);
+        let both = self.graph.operator("Sub", &[&both, &eight], vec![]);
+        let both = self
+            .graph
+            .operator("Cast", &[&both], to(DataType::FLOAT.0.into()));
+        let groups = self
+            .graph
+            .integers(&[0, -1, (dim / GROUP) as i64, GROUP as i64]);
+        let both = self.graph.operator("Reshape", &[&both, &groups], vec![]);
+        let scales = self.graph.operator("Unsqueeze", &[&scales, &last], vec![]);
+        let words = self.graph.operator("Mul", &[&both, &scales], vec![]);
+        let flat = self.graph.integers(&[0, -1, dim as i64]);
+        Ok(self.graph.operator("Reshape", &[&words, &flat], vec![]))
+    }
+
+    /// What each token takes from the others, by head.
+    fn attention(&mut self, hidden: &str, name: &str) -> Result<Value, Error> {
+        let (dim, heads) = (self.config.hidden_size, self.config.num_attention_heads);
+        let head = dim / heads;
+        let split = self.graph.integers(&[0, 0, heads as i64, head as i64]);
+        let mut part = |which: &str, order: [i64; 4]| -> Result<Value, Error> {
+            let values = self.linear(hidden, &format!("{name}.{which}"), dim, dim)?;
+            let values = self.graph.operator("Reshape", &[&values, &split], vec![]);
+            let order = vec![("perm", Attribute::Ints(order.to_vec()))];
+            Ok(self.graph.operator("Transpose", &[&values], order))
+        };
+        let query = part("query", [0, 2, 1, 3])?;
+        let key = part("key", [0, 2, 3, 1])?;
+        let value = part("value", [0, 2, 1, 3])?;
+        let scale = self.graph.numbers(&[1.0 / (head as f32).sqrt()]);
+        let scores = self.graph.operator("MatMul", &[&query, &key], vec![]);
+        let scores = self.graph.operator("Mul", &[&scores, &scale], vec![]);
+        let axis = vec![("axis", Attribute::Int(-1))];
+        let shares = self.graph.operator("Softmax", &[&scores], axis);
+        let taken = self.graph.operator("MatMul", &[&shares, &value], vec![]);
+        let order = vec![("perm", Attribute::Ints(vec![0, 2, 1, 3]))];
+        let taken = self.graph.operator("Transpose", &[&taken], order);
+        let whole = self.graph.integers(&[0, 0, dim as i64]);
+        Ok(self.graph.operator("Reshape", &[&taken, &whole], vec![]))
+    }
+
+    fn linear(&mut self, input: &str, name: &str, from: usize, to: usize) -> Result<Value, Error> {
+        let weights = self
+            .weights
+            .tensor_of(&format!("{name}.weight"), &[to, from])?;
+        let matrix = self.graph.matrix(&[from, to], |places| {
+            transpose(&weights, from, places, to);
+        });
+        let bias = self.weights.values(&format!("{name}.bias"), &[to])?;
+        let bias = self.graph.numbers(&bias);
+        let product = self.graph.operator("MatMul", &[input, &matrix], vec![]);
+        Ok(self.graph.operator("Add", &[&product, &bias], vec![]))
+    }
+
+    fn normalized(&mut self, input: &str, name: &str) -> Result<Value, Error> {
+        let dim = [self.config.hidden_size];
+        let scale = self.weights.values(&format!("{name}.weight"), &dim)?;
+        let shift = self.weights.values(&format!("{name}.bias"), &dim)?;
+        let (scale, shift) = (self.graph.numbers(&scale), self.graph.numbers(&shift));
+        let attributes = vec![
+            ("axis", Attribute::Int(-1)),
+            ("epsilon", Attribute::Float(self.config.layer_norm_eps)),
+        ];
+        Ok(self
+            .graph
+            .operator("LayerNormalization", &[input, &scale, &shift], attributes))
+    }
+}
+
+/// Makes `rows` rows of `width` values the columns of a matrix.
+fn transpose(weights: &Tensor<'_>, width: usize, columns: &mut [[u8; 4]], rows: usize) {
+    // As many rows at a time as a line of the processor's cache has values.
+    const LINE: usize = 16;
+    let mut values = Vec::new();
+    for from in (0..rows).step_by(LINE) {
+        let count = LINE.min(rows - from);
+        weights.read(from * width, count * width, &mut values);
+        for at in 0..width {
+            let places = &mut columns[at * rows + from..];
+            for (place, row) in places.iter_mut().zip(values.chunks_exact(width)) {
+                *place = row[at].to_le_bytes();
+            }
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! Finding a model in a folder, and how it is meant to be used.
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+use crate::pooling::Pooling;
+
+/// No file of weights may be larger: it is read into memory.
+const MAX_WEIGHTS: u64 = 4 << 30;
+/// The same of every other file.
+const MAX_FILE: u64 = 64 << 20;
+/// Tokens that a model reads if none of its files tells.
+const MAX_TOKENS: usize = 512;
+
+/// Where the weights may be, best first.
+const WEIGHTS: [&str; 3] = ["onnx/model.onnx", "model.onnx", "model.safetensors"];
+/// Names that weights have where they are written as Python objects.
+const PICKLED: [&str; 4] = ["bin", "pt", "pth", "pkl"];
+
+/// The files of a model, and what they say.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub weights: PathBuf,
+    pub tokenizer: PathBuf,
+    pub config: PathBuf,
+    pub pooling: Pooling,
+    pub max_tokens: usize,
+    pub lowercase: bool,
+    /// What is written before a question.
+    pub prompt: String,
+    /// Words of the vocabulary of the model, if it tells.
+    pub vocabulary: Option<usize>,
+}
+
+/// What the caller asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes<'a> {
+    pub file: Option<&'a str>,
+    pub prompt: Option<&'a str>,
+    pub max_tokens: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Module {
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PoolingConfig {
+    pooling_mode_cls_token: bool,
+    pooling_mode_mean_tokens: bool,
+    pooling_mode_max_tokens: bool,
+    pooling_mode_mean_sqrt_len_tokens: bool,
+    pooling_mode_weightedmean_tokens: bool,
+    pooling_mode_lasttoken: bool,
+    include_prompt: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Sentences {
+    max_seq_length: Option<usize>,
+    do_lower_case: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Prompts {
+    prompts: std::collections::BTreeMap<String, String>,
+    default_prompt_name: Option<String>,
+}
+
+/// What is read of any `config.json`.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Sizes {
+    model_type: Option<String>,
+    max_position_embeddings: Option<usize>,
+    pad_token_id: Option<usize>,
+    vocab_size: Option<usize>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct TokenizerConfig {
+    model_max_length: Option<f64>,
+}
+
+impl Folder {
+    /// Looks through a folder.
+    pub fn read(dir: &Path, wishes: &Wishes<'_>) -> Result<Self, Error> {
+        if !dir.is_dir() {
+            return Err(Error::missing(
+                dir,
+                "is no folder; name the folder that holds the model and its tokenizer.json",
+            ));
+        }
+        let tokenizer = dir.join("tokenizer.json");
+        if !tokenizer.is_file() {
+            return Err(Error::missing(
+                &tokenizer,
+                "is missing; it comes with the model, or is written by save_pretrained of a fast tokenizer",
+            ));
+        }
+        let weights = weights(dir, wishes.file)?;
+        let config = dir.join("config.json");
+        let sizes: Sizes = optional(&config)?.unwrap_or_default();
+        let sentences: Sentences =
+            optional(&dir.join("sentence_bert_config.json"))?.unwrap_or_default();
+        let limits: TokenizerConfig =
+            optional(&dir.join("tokenizer_config.json"))?.unwrap_or_default();
+        let prompts: Prompts =
+            optional(&dir.join("config_sentence_transformers.json"))?.unwrap_or_default();
+        let prompt = prompt(dir, prompts, wishes.prompt)?;
+        let pooling = pooling(dir, !prompt.is_empty())?;
+
+        // RoBERTa counts places from behind the padding, and its kin do the same.
+        let first = match sizes.model_type.as_deref() {
+            Some("roberta" | "xlm-roberta" | "camembert" | "mpnet") => {
+                sizes.pad_token_id.unwrap_or(1) + 1
+            }
+            _ => 0,
+        };
+        let places = sizes
+            .max_position_embeddings
+            .map(|places| places.saturating_sub(first));
+        // Some tokenizers say 10^30 where they have no limit.
+        let tokens = limits.model_max_length.filter(|length| *length < 1e6);
+        let most = [
+            sentences.max_seq_length,
+            tokens.map(|length| length as usize),
+        ];
+        let most = most.into_iter().flatten().min();
+        let max_tokens = wishes.max_tokens.or(most);
+        let max_tokens = match (max_tokens, places) {
+            (Some(tokens), Some(places)) if tokens > places && wishes.max_tokens.is_some() => {
+                return Err(Error::Option {
+                    option: "max",
+                    message: format!(
+                        "the model has places for {places} tokens; ask for at most as many"
+                    ),
+                });
+            }
+            (Some(tokens), Some(places)) => tokens.min(places),
+            (tokens, places) => tokens
+                .or(places.map(|places| places.min(MAX_TOKENS)))
+                .unwrap_or(MAX_TOKENS),
+        };
+        Ok(Self {
+            weights,
+            tokenizer,
+            config,
+            pooling,
+            max_tokens,
+            lowercase: sentences.do_lower_case,
+            prompt,
+            vocabulary: sizes.vocab_size,
+        })
+    }
+}
+
+/// Reads a file of the folder, whose size has a limit.
+pub(crate) fn read(path: &Path, is_weights: bool) -> Result<Vec<u8>, Error> {
+    let failed = |error: io::Error| Error::missing(path, format!("cannot be read: {error}"));
+    let length = fs::metadata(path).map_err(failed)?.len();
+    check_length(path, length, is_weights)?;
+    fs::read(path).map_err(failed)
+}
+
+fn check_length(path: &Path, length: u64, is_weights: bool) -> Result<(), Error> {
+    let most = if is_weights { MAX_WEIGHTS } else { MAX_FILE };
+    if length <= most {
+        return Ok(());
+    }
+    Err(Error::unsupported(
+        path,
+        format!("has {length} bytes, and at most {most} are read; use a smaller model"),
+    ))
+}
+
+/// Reads a JSON file if it is there.
+fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = read(path, false)?;
+    let value = serde_json::from_slice(&bytes);
+    value.map(Some).map_err(|error| {
+        Error::invalid(
+            path,
+            format!("is not what a model has there: {error}; get it again"),
+        )
+    })
+}
+
+fn weights(dir: &Path, file: Option<&str>) -> Result<PathBuf, Error> {
+    if let Some(file) = file {
+        let path = dir.join(file);
+        let inside = Path::new(file)
+            .components()
+            .all(|part| matches!(part, std::path::Component::Normal(_)));
+        if !inside || !path.is_file() {
+            return Err(Error::missing(
+                &path,
+                "is no file of the folder; name one that is",
+            ));
+        }
+        return Ok(path);
+    }
+    if let Some(found) = WEIGHTS
+        .iter()
+        .map(|name| dir.join(name))
+        .find(|path| path.is_file())
+    {
+        return Ok(found);
+    }
+    let with = |extension: &str| -> Vec<PathBuf> {
+        let folders = [dir.to_owned(), dir.join("onnx")];
+        let entries = folders
+            .iter()
+            .filter_map(|folder| fs::read_dir(folder).ok())
+            .flatten();
+        let mut paths: Vec<PathBuf> = entries
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| path.extension().is_some_and(|known| known == extension))
+            .collect();
+        paths.sort();
+        paths
+    };
+    let names = |paths: &[PathBuf]| -> String {
+        let names = paths.iter().filter_map(|path| path.strip_prefix(dir).ok());
+        names
+            .map(|name| name.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let found = with("onnx");
+    if let [only] = &found[..] {
+        return Ok(only.clone());
+    }
+    if !found.is_empty() {
+        return Err(Error::Option {
+            option: "file",
+            message: format!("which model is meant? There are {}", names(&found)),
+        });
+    }
+    let pickled: Vec<PathBuf> = PICKLED
+        .iter()
+        .flat_map(|extension| with(extension))
+        .collect();
+    if !pickled.is_empty() {
+        return Err(Error::unsupported(
+            dir,
+            format!(
+                "has its weights as pickled Python objects ({}), which run code when they are read; export the model to ONNX or safetensors",
+                names(&pickled)
+            ),
+        ));
+    }
+    Err(Error::missing(
+        dir,
+        "has no weights; they are in onnx/model.onnx, model.onnx or model.safetensors",
+    ))
+}
+
+fn prompt(dir: &Path, prompts: Prompts, wish: Option<&str>) -> Result<String, Error> {
+    let known = |name: &str| prompts.prompts.get(name).cloned();
+    match wish {
+        // The cache compares questions with questions.
+        None => Ok(known("query")
+            .or_else(|| prompts.default_prompt_name.as_deref().and_then(known))
+            .unwrap_or_default()),
+        Some("") => Ok(String::new()),
+        Some(name) => known(name).ok_or_else(|| {
+            let names: Vec<&str> = prompts.prompts.keys().map(String::as_str).collect();
+            Error::Option {
+                option: "prompt",
+                message: format!(
+                    "{}: no prompt is called {name:?}; its prompts are [{}]",
+                    dir.join("config_sentence_transformers.json").display(),
+                    names.join(", ")
+                ),
+            }
+        }),
+    }
+}
+
+fn pooling(dir: &Path, has_prompt: bool) -> Result<Pooling, Error> {
+    let path = dir.join("modules.json");
+    let modules: Option<Vec<Module>> = optional(&path)?;
+    let mut folder = "1_Pooling".to_owned();
+    for module in modules.unwrap_or_default() {
+        match module.kind.rsplit('.').next().unwrap_or_default() {
+            "Transformer" | "Normalize" => {}
+            "Pooling" => folder = module.path,
+            other => {
+                return Err(Error::unsupported(
+                    &path,
+                    format!(
+                        "has a module {other:?}; those known are Transformer, Pooling and Normalize"
+                    ),
+                ));
+            }
+        }
+    }
+    let path = dir.join(folder).join("config.json");
+    let Some(config) = optional::<PoolingConfig>(&path)? else {
+        return Ok(Pooling::Mean);
+    };
+    let refuse = |what: &str| {
+        Err(Error::unsupported(
+            &path,
+            format!("{what} is not built here; use a model with mean, CLS, max or last token"),
+        ))
+    };
+    if config.pooling_mode_weightedmean_tokens {
+        return refuse("the weighted mean");
+    }
+    if has_prompt && config.include_prompt == Some(false) {
+        return refuse("pooling without the prompt");
+    }
+    let modes = [
+        (config.pooling_mode_cls_token, Pooling::Cls),
+        // It differs in length only.
+        (
+            config.pooling_mode_mean_tokens || config.pooling_mode_mean_sqrt_len_tokens,
+            Pooling::Mean,
+        ),
+        (config.pooling_mode_max_tokens, Pooling::Max),
+        (config.pooling_mode_lasttoken, Pooling::Last),
+    ];
+    let mut asked = modes
+        .into_iter()
+        .filter_map(|(is_asked, mode)| is_asked.then_some(mode));
+    match (asked.next(), asked.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Ok(Pooling::Mean),
+        _ => refuse("pooling in several ways at once"),
+    }
+}
+
+/// The SHA-256 of the weights: of the file, and of all data beside it that it may refer to.
+pub(crate) fn digest(path: &Path) -> Result<String, Error> {
+    let mut paths = vec![path.to_owned()];
+    if path.extension().is_some_and(|kind| kind == "onnx") {
+        let folder = path.parent().map(fs::read_dir);
+        let entries = folder.and_then(Result::ok).into_iter().flatten();
+        let mut data: Vec<PathBuf> = entries
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| path.is_file() && is_data(path))
+            .collect();
+        data.sort();
+        paths.extend(data);
+    }
+    let mut hash = Sha256::new();
+    for path in &paths {
+        let failed = |error: io::Error| Error::missing(path, format!("cannot be read: {error}"));
+        let file = fs::File::open(path).map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        check_length(path, length, true)?;
+        if paths.len() > 1 {
+            hash.update(length.to_le_bytes());
+        }
+        let mut reader = io::BufReader::with_capacity(1 << 20, file);
+        loop {
+            let bytes = reader.fill_buf().map_err(failed)?;
+            if bytes.is_empty() {
+                break;
+            }
+            hash.update(bytes);
+            let read = bytes.len();
+            reader.consume(read);
+        }
+    }
+    Ok(hex(hash))
+}
+
+/// Whether a model may have weights in this file, as the engine has it.
+fn is_data(path: &Path) -> bool {
+    let extension = path.extension().and_then(|kind| kind.to_str());
+    extension.is_some_and(|kind| kind.starts_with("data") || kind.starts_with("onnx_data"))
+}
+
+/// A digest in hexadecimal digits.
+pub(crate) fn hex(hash: Sha256) -> String {
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,307 @@
+//! [`Model`]: a sentence model that is ready to encode.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::bert::{self, Config};
+use crate::engine::{Engine, Source};
+use crate::error::Error;
+use crate::folder::{self, Folder, Wishes};
+use crate::pooling::{Pooling, unit};
+use crate::tokens::{Tokenization, Tokens, Use};
+use crate::weights::Weights;
+
+/// Tokens that go through a model at once. More do not make it faster, and take memory.
+const MOST_TOKENS: usize = 2_048;
+
+/// How a model is used. The default is what its files say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Cuts vectors to their first values, for models that were trained to be cut (Matryoshka).
+    pub dim: Option<usize>,
+    /// Threads that compute, for all callers together. Default: one a core.
+    pub threads: Option<usize>,
+    /// Tokens that are read of a text, at most as many as the model has places for.
+    pub max_tokens: Option<usize>,
+    /// The name of the prompt that is written before each text; empty for none. Default: `query`, if
+    /// the model has it, else the model's default.
+    pub prompt: Option<String>,
+    /// The file of the weights, within the folder, where there are several.
+    pub file: Option<String>,
+}
+
+/// A text's vector, and what was read of the text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Encoded {
+    /// [`Model::dim`] values, of length 1 together.
+    pub vector: Vec<f32>,
+    /// The tokens of the text.
+    pub tokens: usize,
+    /// How many of them were read: fewer where the text is longer than the model reads.
+    pub tokens_read: usize,
+    /// How many of those read the model does not know: they are not in its vocabulary, or of a script
+    /// that it has not learned.
+    pub tokens_unknown: usize,
+}
+
+/// A sentence model. Clones are cheap and share the weights.
+#[derive(Clone)]
+pub struct Model(pub(crate) Arc<Shared>);
+
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub engine: Arc<Engine>,
+    pub tokenization: Arc<Tokenization>,
+    pub pooling: Pooling,
+    pub fingerprint: String,
+    pub dim: usize,
+}
+
+impl Model {
+    /// Opens the model of a folder. It takes as long as reading its files, and a trial.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], which names the file: it is missing, damaged, no sentence model, asks for something
+    /// that is not built here, or the files are not of one model.
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
+        let dir = dir.as_ref();
+        let folder = Folder::read(
+            dir,
+            &Wishes {
+                file: options.file.as_deref(),
+                prompt: options.prompt.as_deref(),
+                max_tokens: options.max_tokens,
+            },
+        )?;
+        let bytes = folder::read(&folder.tokenizer, false)?;
+        let tokenizer = folder::hex(Sha256::new_with_prefix(&bytes));
+        let wishes = Use {
+            max_tokens: folder.max_tokens,
+            lowercase: folder.lowercase,
+            prompt: folder.prompt.clone(),
+            known: None,
+        };
+        let tokenization = Tokenization::parse(&folder.tokenizer, &bytes, wishes)?;
+        let last = tokenization.last_token();
+        if folder.vocabulary.is_some_and(|size| last as usize >= size) {
+            return Err(Error::invalid(
+                &folder.tokenizer,
+                format!(
+                    "has a token {last}, and config.json a vocabulary of {}; get the files of one model",
+                    folder.vocabulary.unwrap_or_default()
+                ),
+            ));
+        }
+        let path = &folder.weights;
+        let threads = threads(options.threads)?;
+        let digest = folder::digest(path)?;
+        let engine = if path.extension().is_some_and(|kind| kind == "safetensors") {
+            let config = Config::parse(&folder.config, &folder::read(&folder.config, false)?)?;
+            let bytes = folder::read(path, true)?;
+            let weights = Weights::parse(path, &bytes)?;
+            let source = bert::graph(path, &config, &weights, None)?;
+            drop(bytes);
+            Engine::load(path, source, threads)?
+        } else {
+            Engine::load(path, Source::File(path), threads)?
+        };
+        let shared = Shared::tried(
+            path,
+            engine,
+            tokenization,
+            folder.pooling,
+            options.dim,
+            last,
+        )?;
+        let all = [
+            &digest,
+            &tokenizer,
+            folder.pooling.name(),
+            &folder.prompt,
+            &folder.lowercase.to_string(),
+            &folder.max_tokens.to_string(),
+            &shared.dim.to_string(),
+        ];
+        let all = folder::hex(Sha256::new_with_prefix(all.join("\n")));
+        let fingerprint = format!(
+            "model;weights={};tokenizer={};all={}",
+            &digest[..16],
+            &tokenizer[..16],
+            &all[..16]
+        );
+        Ok(Self(Arc::new(Shared {
+            fingerprint,
+            ..shared
+        })))
+    }
+
+    /// The bundled English model: `paraphrase-MiniLM-L3-v2` with weights of four bits, 384 values, 128
+    /// tokens. Its weights are unpacked here; use clones.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Option`]. [`Options::file`] and [`Options::prompt`] have no use here.
+    #[cfg(feature = "bundled")]
+    pub fn bundled(options: Options) -> Result<Self, Error> {
+        crate::bundled::open(options)
+    }
+
+    /// Names the weights, the tokenizer and how they are used, by their content. Vectors are comparable
+    /// only where it is equal.
+    pub fn fingerprint(&self) -> &str {
+        &self.0.fingerprint
+    }
+
+    /// The number of threads that compute.
+    pub fn threads(&self) -> usize {
+        self.0.engine.threads()
+    }
+
+    /// The number of values of each vector.
+    pub fn dim(&self) -> usize {
+        self.0.dim
+    }
+
+    /// Vectors of texts, in their order. Of each text at most 64 KiB are read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Blank`]; [`Error::Engine`] if the model gives no finite vector.
+    pub fn encode(&self, texts: &[&str]) -> Result<Vec<Encoded>, Error> {
+        self.0.encode(texts)
+    }
+}
+
+impl Shared {
+    /// Makes sure that a model does what it should before anybody relies on it.
+    fn tried(
+        path: &Path,
+        engine: Engine,
+        tokenization: Tokenization,
+        pooling: Pooling,
+        dim: Option<usize>,
+        last: u32,
+    ) -> Result<Self, Error> {
+        let refuse = |error: &dyn std::fmt::Display, what: &str| {
+            Error::invalid(
+                path,
+                format!("{what}: {error}; get the files of one sentence model"),
+            )
+        };
+        let run = |ids: &[i32], what: &str| {
+            engine.run(ids, 1).map_err(|error| match error {
+                Error::Engine(error) => refuse(&error, what),
+                other => other,
+            })
+        };
+        let tokens = tokenization.tokens("a trial")?;
+        let output = run(&tokens.ids, "gives no vectors")?;
+        let whole = output.dim;
+        let dim = dim.unwrap_or(whole);
+        if !(1..=whole).contains(&dim) {
+            return Err(Error::Option {
+                option: "dim",
+                message: format!("vectors of this model have {whole} values; ask for 1 to {whole}"),
+            });
+        }
+        if output.rows != 1 && output.rows != tokens.ids.len() {
+            return Err(refuse(
+                &format!("{} for {} tokens", output.rows, tokens.ids.len()),
+                "gives another number of vectors",
+            ));
+        }
+        let last = i32::try_from(last).map_err(|error| refuse(&error, "has a token too many"))?;
+        let most = tokenization.max_tokens();
+        run(&[last], "does not know all tokens of the tokenizer")?;
+        run(
+            &vec![last; most],
+            &format!("does not take the {most} tokens that its files promise"),
+        )?;
+        let model = Shared {
+            engine: Arc::new(engine),
+            tokenization: Arc::new(tokenization),
+            pooling,
+            fingerprint: String::new(),
+            dim,
+        };
+        model.encode(&["a trial"]).map_err(|error| match error {
+            Error::Engine(error) => refuse(&error, "is of no use"),
+            other => other,
+        })?;
+        Ok(model)
+    }
+
+    fn encode(&self, texts: &[&str]) -> Result<Vec<Encoded>, Error> {
+        if let Some(at) = texts.iter().position(|text| text.trim().is_empty()) {
+            return Err(Error::Blank {
+                at: at + 1,
+                of: texts.len(),
+            });
+        }
+        let tokens = texts.iter().map(|text| self.tokenization.tokens(text));
+        let tokens: Vec<Tokens> = tokens.collect::<Result<_, _>>()?;
+        // Texts of equal length go together, so that nothing is padded: padding costs time, and
+        // would make the bits of a vector depend on its neighbours.
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|&at| tokens[at].ids.len());
+        let mut encoded: Vec<Option<Encoded>> = Vec::new();
+        encoded.resize_with(texts.len(), || None);
+        for group in order.chunk_by(|&a, &b| tokens[a].ids.len() == tokens[b].ids.len()) {
+            let length = tokens[group[0]].ids.len();
+            for part in group.chunks((MOST_TOKENS / length).max(1)) {
+                let ids: Vec<i32> = part
+                    .iter()
+                    .flat_map(|&at| &tokens[at].ids)
+                    .copied()
+                    .collect();
+                let output = self.engine.run(&ids, part.len())?;
+                let each = output.values.chunks_exact(output.rows * output.dim);
+                for (&at, values) in part.iter().zip(each) {
+                    let pooled = self.pooling.pool(values, output.dim);
+                    let vector = unit(pooled, self.dim).ok_or_else(|| {
+                        Error::Engine(
+                            "it gives a vector that is not finite, or all zero".to_owned(),
+                        )
+                    })?;
+                    encoded[at] = Some(Encoded {
+                        vector,
+                        tokens: tokens[at].all,
+                        tokens_read: tokens[at].read,
+                        tokens_unknown: tokens[at].unknown,
+                    });
+                }
+            }
+        }
+        Ok(encoded.into_iter().flatten().collect())
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model")
+            .field("fingerprint", &self.0.fingerprint)
+            .field("dim", &self.0.dim)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The number of threads that a model computes on: as many as are asked for, or one a core.
+///
+/// # Errors
+///
+/// [`Error::Option`] if it is not 1 to 256.
+pub fn threads(asked: Option<usize>) -> Result<usize, Error> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match asked {
+        None => Ok(cores),
+        Some(threads @ 1..=256) => Ok(threads),
+        Some(threads) => Err(Error::Option {
+            option: "threads",
+            message: format!("{threads} is not a number of threads; ask for 1 to 256"),
+        }),
+    }
+}

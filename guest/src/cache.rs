@@ -19,11 +19,11 @@ mod storing;
 mod tests;
 
 use crate::backlog::Backlog;
-use crate::coordination::{Follower, REST_FACTOR};
+use crate::coordination::{Follower, measured, rest_after};
 use crate::counters::Kind;
 use crate::error::{Result, describe, invalid};
 use crate::host::{Host, Now};
-use crate::index::Index;
+use crate::index::{Compaction, Index};
 use crate::options;
 use crate::query;
 use crate::store::Store;
@@ -52,6 +52,8 @@ struct Open {
     comparison: Option<following::Comparison>,
     sizes: Sizes,
     oldest: evicting::Oldest,
+    clearing: steps::Pending<removing::Clearing>,
+    compacting: steps::Pending<Compaction>,
     /// All quotas, once they have been read.
     quotas: Option<BTreeMap<String, u64>>,
     max_batch: usize,
@@ -64,25 +66,27 @@ struct Open {
 struct Sizes {
     total: Option<u64>,
     namespaces: BTreeMap<String, u64>,
-    /// Until when they count as true, whatever others write.
-    until: Option<Now>,
+    /// If counting took long: when it ended, and for how many milliseconds since then the counts
+    /// are taken as true, whatever others write.
+    rest: Option<(Now, u64)>,
 }
 
-/// Counting that took so long is not done again for [`REST_FACTOR`] times as long.
+/// Counting that took so long is not done again for a while: see [`rest_after`].
 const LONG_COUNT_MILLIS: u64 = 5;
 
 impl Sizes {
     /// Records how long counting took.
     fn counted(&mut self, start: Now, end: Now) {
-        let took_ms = end.since(start);
+        let took_ms = measured(start, end);
         if took_ms >= LONG_COUNT_MILLIS {
-            self.until = Some(end.after(took_ms.saturating_mul(REST_FACTOR)));
+            self.rest = Some((end, rest_after(took_ms)));
         }
     }
 
     /// Others may have written: the counts are to be read again, but not all the time.
     fn others_wrote(&mut self, now: Now) {
-        if self.until.is_none_or(|until| now >= until) {
+        let rests = |(counted, rest_ms)| now >= counted && now.since(counted) < rest_ms;
+        if !self.rest.is_some_and(rests) {
             *self = Sizes::default();
         }
     }
@@ -135,6 +139,8 @@ impl<S: Store, H: Host> Cache<S, H> {
             keeping: None,
             sizes: Sizes::default(),
             oldest: evicting::Oldest::default(),
+            clearing: steps::Pending::default(),
+            compacting: steps::Pending::default(),
             quotas: None,
             max_batch: (store.capabilities().max_batch as usize).max(1),
             problems: BTreeMap::new(),

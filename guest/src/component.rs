@@ -99,7 +99,7 @@ impl Guest for Component {
         with(|cache| cache.vacuum(namespace.as_deref(), compact))
     }
 
-    fn compact() -> Result<u64> {
+    fn compact() -> Result<Step> {
         with(Cache::compact)
     }
 

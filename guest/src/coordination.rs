@@ -24,10 +24,20 @@ pub struct Follower {
     compared: Now,
 }
 
-/// The rest after a comparison is this many times as long as the comparison took.
-pub const REST_FACTOR: u64 = 10;
-/// A comparison that took less holds up nobody, and no rest follows.
-const SHORT_MILLIS: u64 = 100;
+/// The rest after reading the store is this many times as long as reading took.
+const REST_FACTOR: u64 = 10;
+/// A turn that seems to take longer was measured by a clock that was set ahead meanwhile.
+const LONGEST_TURN_MILLIS: u64 = 6_000;
+
+/// The milliseconds that a turn took.
+pub fn measured(start: Now, end: Now) -> u64 {
+    end.since(start).min(LONGEST_TURN_MILLIS)
+}
+
+/// For how many milliseconds the store is not read again after a reading that took so long.
+pub fn rest_after(took_ms: u64) -> u64 {
+    took_ms.saturating_mul(REST_FACTOR)
+}
 
 impl Follower {
     /// Follows other processes, if there are any.
@@ -76,10 +86,7 @@ impl Follower {
     /// Records that a comparison with the store ended, and how many milliseconds it took.
     pub fn rest_after(&mut self, took_ms: u64, now: Now) {
         self.checked = Some(now);
-        self.rest_ms = match took_ms < SHORT_MILLIS {
-            true => 0,
-            false => took_ms.saturating_mul(REST_FACTOR),
-        };
+        self.rest_ms = rest_after(took_ms);
     }
 
     /// Records that a comparison was given up: the changes have not been followed.
@@ -124,13 +131,23 @@ mod tests {
     }
 
     #[test]
-    fn a_long_comparison_is_followed_by_a_rest_of_ten_times_its_length() {
+    fn a_clock_that_is_set_does_not_end_following() {
+        let ten_years = 10 * 365 * 86_400_000;
+        assert_eq!(measured(at(500), at(520)), 20);
+        assert_eq!(measured(at(500), at(500 + ten_years)), LONGEST_TURN_MILLIS);
+        assert_eq!(measured(at(500), at(0)), 0);
+    }
+
+    #[test]
+    fn a_comparison_is_followed_by_a_rest_of_ten_times_its_length() {
         let mut follower = Follower::new(Coordination::StaleTolerant(100));
         follower.caught_up(1, at(1_000));
         assert!(!follower.is_due(at(1_099)) && follower.is_due(at(1_100)));
         follower.rest_after(500, at(2_000));
         assert!(!follower.is_due(at(6_999)) && follower.is_due(at(7_000)));
-        follower.rest_after(99, at(8_000));
+        follower.rest_after(11, at(8_000));
+        assert!(!follower.is_due(at(8_109)) && follower.is_due(at(8_110)));
+        follower.rest_after(9, at(8_000));
         assert!(!follower.is_due(at(8_099)) && follower.is_due(at(8_100)));
         assert!(
             follower.is_due(at(0)),

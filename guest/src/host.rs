@@ -16,13 +16,6 @@ impl Now {
         self.millis / 1000
     }
 
-    /// This many milliseconds later.
-    pub fn after(self, millis: u64) -> Now {
-        Now {
-            millis: self.millis.saturating_add(millis),
-        }
-    }
-
     /// The milliseconds since an earlier time; 0 if the clock was set back.
     pub fn since(self, earlier: Now) -> u64 {
         self.millis.saturating_sub(earlier.millis)

@@ -72,6 +72,14 @@ pub struct Stamp {
     pub namespace: u32,
 }
 
+/// How far the memory of removed rows has been given back.
+#[derive(Default)]
+pub struct Compaction {
+    namespace: usize,
+    /// The last id of the last block.
+    last_id: Option<u64>,
+}
+
 /// The rows of all namespaces.
 pub struct Index {
     dim: usize,
@@ -499,9 +507,20 @@ impl Index {
         self.spaces.iter().map(Rows::dead).sum()
     }
 
-    /// Gives back the memory of removed rows and returns how many they were.
-    pub fn compact(&mut self) -> usize {
-        self.spaces.iter_mut().map(Rows::compact).sum()
+    /// Gives back the memory of removed rows of the next block, and returns how many they were.
+    /// None at the end.
+    pub fn compact_some(&mut self, compaction: &mut Compaction) -> Option<usize> {
+        while let Some(rows) = self.spaces.get_mut(compaction.namespace) {
+            if let Some((last_id, rows)) = rows.compact_next(compaction.last_id) {
+                compaction.last_id = Some(last_id);
+                return Some(rows);
+            }
+            *compaction = Compaction {
+                namespace: compaction.namespace + 1,
+                last_id: None,
+            };
+        }
+        None
     }
 
     /// Bytes allocated, without the names of namespaces.
@@ -530,6 +549,13 @@ impl Index {
     #[cfg(any(test, feature = "testing"))]
     pub fn learn_from(&mut self, rows: usize) {
         self.fewest_to_learn_from = rows;
+    }
+
+    /// Gives back the memory of all removed rows and returns how many they were.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn compact(&mut self) -> usize {
+        let mut compaction = Compaction::default();
+        std::iter::from_fn(|| self.compact_some(&mut compaction)).sum()
     }
 
     /// Seals all rows, however few.

@@ -6,6 +6,7 @@ use mneme::store::{ImportMode, Store};
 use mneme::{Coordination, Embedder, Error, Layer, ManualClock, PutRequest, SemanticCache, Ttl};
 use mneme_tests::embedders::{DIM, FINGERPRINT};
 use mneme_tests::peer::Peer;
+use mneme_tests::served::until;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -206,7 +207,13 @@ fn both_work_at_the_same_time(place: Place) {
         peer.put(namespace, &theirs, &format!("theirs {n}"), more);
         put(&cache, namespace, &mine, &format!("mine {n}"));
         for (query, layer) in [(&theirs, Layer::Exact), (&turned, Layer::Semantic)] {
-            let hit = ask(&cache, namespace, query).unwrap();
+            // The index follows at once, unless its last look at the store took long.
+            let mut found = None;
+            until("what the other stored is found", || {
+                found = ask(&cache, namespace, query);
+                found.is_some()
+            });
+            let hit = found.unwrap();
             assert_eq!((hit.layer, hit.response), (layer, format!("theirs {n}")));
         }
         for query in [&mine, &mine_turned] {
@@ -216,8 +223,10 @@ fn both_work_at_the_same_time(place: Place) {
         peer.put(namespace, &mine, &format!("replaced {n}"), json!({}));
         put(&cache, namespace, &theirs, &format!("taken {n}"));
         for query in [&mine, &mine_turned] {
-            let hit = ask(&cache, namespace, query).unwrap();
-            assert_eq!(hit.response, format!("replaced {n}"));
+            until("what the other replaced is found", || {
+                ask(&cache, namespace, query)
+                    .is_some_and(|hit| hit.response == format!("replaced {n}"))
+            });
         }
         let hit = peer.get(namespace, &theirs);
         assert_eq!(hit["response"], format!("taken {n}"));

@@ -35,8 +35,13 @@ struct Queue {
 impl Oldest {
     /// An entry was stored or hit, so it is no longer one of the oldest.
     pub(super) fn was_used(&mut self, id: u64) {
+        self.leave_out(&BTreeSet::from([id]));
+    }
+
+    /// Entries have been used, or are gone.
+    fn leave_out(&mut self, ids: &BTreeSet<u64>) {
         for queue in &mut self.queues {
-            queue.entries.retain(|entry| entry.id != id);
+            queue.entries.retain(|entry| !ids.contains(&entry.id));
         }
     }
 
@@ -109,18 +114,22 @@ impl Open {
         if entries <= limit {
             return Ok(());
         }
-        let mut n = to_go(entries) as usize;
-        let mut oldest = self.oldest.take(namespace, n, now);
-        if oldest.is_none() {
-            let asked = u32::try_from(n).unwrap_or(u32::MAX);
-            let expired = store.delete_expired(now.seconds(), namespace, asked)?;
+        // Always first: entries may have expired since the oldest were read.
+        let asked = u32::try_from(to_go(entries)).unwrap_or(u32::MAX);
+        let expired = store.delete_expired(now.seconds(), namespace, asked)?;
+        if !expired.is_empty() {
             self.deleted(&expired);
+            let ids = expired.iter().map(|entry| entry.id);
+            self.oldest.leave_out(&ids.collect());
             self.count_entries(host, Kind::Expirations, &expired, Event::Expiration, now);
             entries = self.entries_in(store, host, namespace)?;
             if entries <= limit || expired.len() as u64 >= most {
                 return Ok(());
             }
-            n = to_go(entries) as usize;
+        }
+        let n = to_go(entries) as usize;
+        let mut oldest = self.oldest.take(namespace, n, now);
+        if oldest.is_none() {
             self.backlog.flush_touches(store)?;
             // A call that stores more than the limit keeps the last that it stored.
             let room = usize::try_from(limit).unwrap_or(usize::MAX);

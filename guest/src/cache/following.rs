@@ -8,7 +8,7 @@
 use super::Open;
 use super::indexing::check_stamps;
 use super::steps::{Progress, take_turn};
-use crate::coordination::is_unsettled;
+use crate::coordination::{is_unsettled, measured};
 use crate::error::{Result, dimension};
 use crate::host::{Host, Now};
 use crate::index::Index;
@@ -96,7 +96,7 @@ impl Open {
                 self.follower.fell_behind();
             })?;
         let end = host.now();
-        comparison.spent_ms += end.since(start);
+        comparison.spent_ms += measured(start, end);
         match progress {
             Progress::Under => self.comparison = Some(comparison),
             Progress::Done if comparison.is_hopeless() => {

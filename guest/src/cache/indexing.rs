@@ -28,11 +28,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         if progress == Progress::Done {
             progress = take_turn(host, || {
                 let worked = open.read_absent(store)? || open.index()?.work(WORK_PER_PART);
-                Ok(if worked {
-                    Progress::Under
-                } else {
-                    Progress::Done
-                })
+                Ok(Progress::under_if(worked))
             })?;
         }
         Ok(Step {

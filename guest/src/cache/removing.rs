@@ -6,13 +6,35 @@ use super::{Cache, DELETING, Open, by_namespace};
 use crate::counters::Kind;
 use crate::error::Result;
 use crate::host::{Host, Now};
-use crate::index::Index;
+use crate::index::{Compaction, Index};
 use crate::options;
 use crate::store::Store;
 use crate::types::{CountEvent, EntryRef, Error, Event, IndexKind, Step};
 
 /// Entries to delete in one call of the store.
 const DELETED_PER_PART: u32 = 128;
+
+/// A `clear` that is under way.
+pub(super) struct Clearing {
+    namespace: Option<String>,
+    /// How many of the entries that were there at the beginning are left, or 0 if all go at once.
+    /// It ends even if others go on storing.
+    left: u64,
+}
+
+impl Clearing {
+    fn begin(store: &impl Store, namespace: Option<&str>) -> Result<Self> {
+        // A store that deletes only a few entries at a time finds references by a scan.
+        let goes_in_steps = store.capabilities().max_delete >= DELETED_PER_PART;
+        Ok(Clearing {
+            namespace: namespace.map(str::to_owned),
+            left: match goes_in_steps {
+                true => store.count(namespace)?,
+                false => 0,
+            },
+        })
+    }
+}
 
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.delete`.
@@ -59,41 +81,66 @@ impl<S: Store, H: Host> Cache<S, H> {
             options::check_namespace(namespace)?;
         }
         let now = host.now();
-        let mut entries = 0;
+        let mut compaction = open.compacting.take(now).unwrap_or_default();
+        let (mut entries, mut all_deleted) = (0, false);
         let progress = take_turn(host, || {
-            let expired = store.delete_expired(now.seconds(), namespace, DELETED_PER_PART)?;
-            entries += expired.len() as u64;
-            open.deleted(&expired);
-            open.count_entries(host, Kind::Expirations, &expired, Event::Expiration, now);
-            Ok(match expired.len() < DELETED_PER_PART as usize {
-                true => Progress::Done,
-                false => Progress::Under,
+            if !all_deleted {
+                let expired = store.delete_expired(now.seconds(), namespace, DELETED_PER_PART)?;
+                entries += expired.len() as u64;
+                open.deleted(&expired);
+                open.count_entries(host, Kind::Expirations, &expired, Event::Expiration, now);
+                all_deleted = expired.len() < DELETED_PER_PART as usize;
+            }
+            Ok(match (all_deleted, compact) {
+                (false, _) => Progress::Under,
+                (true, false) => Progress::Done,
+                (true, true) => open.compact_part(&mut compaction).1,
             })
         })?;
-        let more = progress.is_under();
-        if compact && !more {
-            open.compact_index();
+        if compact && progress.is_under() {
+            open.compacting.keep(compaction, host.now());
         }
         open.note(DELETING, Ok(()));
         open.flush_if_due(store, now);
-        Ok(Step { entries, more })
+        Ok(Step {
+            entries,
+            more: progress.is_under(),
+        })
     }
 
     /// See `cache.compact`.
-    pub fn compact(&mut self) -> Result<u64> {
+    pub fn compact(&mut self) -> Result<Step> {
         let (store, host, open) = self.parts()?;
+        let step = |entries, progress: Progress| Step {
+            entries,
+            more: progress.is_under(),
+        };
         if open.options.index == IndexKind::Hnsw {
             open.follow(store, host, host.now())?;
-            while open.index.is_none() {
-                open.load(store, host, open.options.vector_dtype)?;
+            let mut progress = match open.index {
+                Some(_) => Progress::Done,
+                None => open.load(store, host, open.options.vector_dtype)?,
+            };
+            if progress == Progress::Done {
+                progress = take_turn(host, || open.read_absent(store).map(Progress::under_if))?;
             }
-            while open.read_absent(store)? {}
+            if progress.is_under() {
+                return Ok(step(0, progress));
+            }
         }
-        let tombstones = open.compact_index();
-        if let Some(index) = &mut open.index {
-            index.seal()?;
+        let mut compaction = open.compacting.take(host.now()).unwrap_or_default();
+        let mut tombstones = 0;
+        let progress = take_turn(host, || {
+            let (given_back, progress) = open.compact_part(&mut compaction);
+            tombstones += given_back;
+            Ok(progress)
+        })?;
+        if progress.is_under() {
+            open.compacting.keep(compaction, host.now());
+            return Ok(step(tombstones, progress));
         }
-        Ok(tombstones as u64)
+        let sealed = open.index.as_mut().map_or(Ok(false), Index::seal)?;
+        Ok(step(tombstones, Progress::under_if(sealed)))
     }
 }
 
@@ -106,12 +153,20 @@ impl Open {
         host: &impl Host,
         namespace: Option<&str>,
     ) -> Result<Step> {
+        let clearing = self.clearing.take(host.now());
+        let mut clearing = match clearing.filter(|under| under.namespace.as_deref() == namespace) {
+            Some(clearing) => clearing,
+            None => Clearing::begin(store, namespace)?,
+        };
         let mut entries = 0;
         let progress = take_turn(host, || {
-            let (deleted, progress) = self.clear_part(store, host, namespace)?;
+            let (deleted, progress) = self.clear_part(store, host, &mut clearing)?;
             entries += deleted;
             Ok(progress)
         })?;
+        if progress.is_under() {
+            self.clearing.keep(clearing, host.now());
+        }
         Ok(Step {
             entries,
             more: progress.is_under(),
@@ -122,10 +177,10 @@ impl Open {
         &mut self,
         store: &impl Store,
         host: &impl Host,
-        namespace: Option<&str>,
+        clearing: &mut Clearing,
     ) -> Result<(u64, Progress)> {
-        // A store that deletes only a few entries at a time finds references by a scan.
-        if store.capabilities().max_delete >= DELETED_PER_PART {
+        let namespace = clearing.namespace.as_deref();
+        if clearing.left >= u64::from(DELETED_PER_PART) {
             let some = match store.iter_lru_ids(DELETED_PER_PART, namespace) {
                 Ok(some) => some,
                 // Rows that cannot be read can still be deleted.
@@ -135,6 +190,7 @@ impl Open {
             if some.len() >= DELETED_PER_PART as usize {
                 let deleted = self.delete_unchanged(store, some)?;
                 self.emit_deletions(host, by_namespace(&deleted));
+                clearing.left -= u64::from(DELETED_PER_PART);
                 if !deleted.is_empty() {
                     return Ok((deleted.len() as u64, Progress::Under));
                 }
@@ -191,9 +247,13 @@ impl Open {
         }
     }
 
-    /// Frees the index memory of deleted rows, and returns their number.
-    fn compact_index(&mut self) -> usize {
-        self.index.as_mut().map_or(0, Index::compact)
+    /// Frees the memory of deleted rows of one block of the index, and returns their number.
+    fn compact_part(&mut self, compaction: &mut Compaction) -> (u64, Progress) {
+        let index = self.index.as_mut();
+        match index.and_then(|index| index.compact_some(compaction)) {
+            Some(rows) => (rows as u64, Progress::Under),
+            None => (0, Progress::Done),
+        }
     }
 
     /// Deletes entries that a look-up found expired or refused. The answer does not depend on it:

@@ -17,9 +17,42 @@ pub enum Progress {
 }
 
 impl Progress {
+    /// Under way if there is more to do.
+    pub fn under_if(more: bool) -> Self {
+        match more {
+            true => Progress::Under,
+            false => Progress::Done,
+        }
+    }
+
     /// Whether there is more to do.
     pub fn is_under(self) -> bool {
         self == Progress::Under
+    }
+}
+
+/// Long work that got no turn for so long was given up by its caller.
+const GIVEN_UP_MILLIS: u64 = 60_000;
+
+/// Where long work goes on in the next turn.
+pub struct Pending<T>(Option<(T, Now)>);
+
+impl<T> Default for Pending<T> {
+    fn default() -> Self {
+        Pending(None)
+    }
+}
+
+impl<T> Pending<T> {
+    /// Where it goes on; none if it begins.
+    pub fn take(&mut self, now: Now) -> Option<T> {
+        let (work, kept) = self.0.take()?;
+        (now >= kept && now.since(kept) < GIVEN_UP_MILLIS).then_some(work)
+    }
+
+    /// The work goes on there.
+    pub fn keep(&mut self, work: T, now: Now) {
+        self.0 = Some((work, now));
     }
 }
 

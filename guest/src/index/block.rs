@@ -147,6 +147,11 @@ impl Block {
         self.is_resident() && self.rows() < block_rows(self.dim)
     }
 
+    /// Whether a copy would be smaller, and worth it: that of a sealed block is in no graph.
+    pub fn has_spare_memory(&self) -> bool {
+        self.dead_rows > 0 || self.sealed.is_none() && self.ids.capacity() > self.ids.len()
+    }
+
     /// Adds a row for a unit vector, whose id must be new. Changes nothing if memory is short.
     pub fn insert(
         &mut self,

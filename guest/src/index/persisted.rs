@@ -8,7 +8,7 @@
 //! | `mni2`, dimensions, directions, 1 for int8 or 0 | u32 each |
 //! | the directions, and the numbers of the scales | f32 each |
 //! | rows when the basis was learned, rows added since | u32 each |
-//! | of each namespace: length of the name, name | u32, UTF-8 |
+//! | of each namespace: length of the name + 1, name | u32, UTF-8 |
 //! | of each block: number of rows, ids, stamps | u32, u64 each, u32 each |
 //! | the errors of heads and details | f32 each |
 //! | number of outliers, outliers | u32, u16 each |
@@ -32,20 +32,13 @@ use super::rows::{KeptGraph, Rows};
 use super::scales::{Scales, detail_bytes};
 use super::vectors::Vectors;
 use crate::error::Result;
-use crate::options::MAX_NAME_BYTES;
 use crate::types::{Error, VectorDtype};
 use mneme_kernels::numbers::Number;
 use mneme_kernels::{HEAD_BYTES, QUAD};
 use std::rc::Rc;
 
 /// The first four bytes. Another format has other bytes.
-const MAGIC: u32 = u32::from_le_bytes(*b"mni2");
-
-/// A place to write the bytes of an index to.
-pub trait Sink {
-    /// Appends bytes.
-    fn write(&mut self, bytes: &[u8]) -> Result<()>;
-}
+const MAGIC: u32 = u32::from_le_bytes(*b"mni3");
 
 /// A place to read the bytes of an index from.
 pub trait Source {
@@ -55,13 +48,7 @@ pub trait Source {
     fn left(&self) -> usize;
 }
 
-impl Sink for Vec<u8> {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.extend_from_slice(bytes);
-        Ok(())
-    }
-}
-
+#[cfg(any(test, feature = "testing"))]
 impl Source for &[u8] {
     fn read(&mut self, bytes: &mut [u8]) -> Result<()> {
         let (first, rest) = self
@@ -82,15 +69,10 @@ pub fn damaged(what: &str) -> Error {
     Error::Corrupt(format!("the index kept in the store is damaged: {what}"))
 }
 
-fn write<T: Number>(sink: &mut impl Sink, numbers: &[T]) -> Result<()> {
-    let mut bytes = Vec::new();
-    T::append(numbers, &mut bytes);
-    sink.write(&bytes)
-}
-
-fn write_count(sink: &mut impl Sink, count: usize) -> Result<()> {
+fn write_count(bytes: &mut Vec<u8>, count: usize) -> Result<()> {
     let count = u32::try_from(count).map_err(|_| damaged("it is too large"))?;
-    write(sink, &[count])
+    u32::append(&[count], bytes);
+    Ok(())
 }
 
 fn read<T: Number>(source: &mut impl Source, count: usize) -> Result<Vec<T>> {
@@ -152,11 +134,13 @@ pub enum Written {
 }
 
 impl Index {
-    /// Writes the index. All rows must have codes (see [`is_encoded`](Self::is_encoded)).
-    pub fn write(&self, sink: &mut impl Sink) -> Result<()> {
+    /// Writes the index as a whole. All rows must have codes (see
+    /// [`is_encoded`](Self::is_encoded)).
+    #[cfg(any(test, feature = "testing"))]
+    pub fn write(&self, bytes: &mut Vec<u8>) -> Result<()> {
         let mut cursor = Cursor::default();
         loop {
-            match self.write_part(&mut cursor, sink)? {
+            match self.write_part(&mut cursor, bytes)? {
                 Written::Part => {}
                 Written::All => return Ok(()),
                 Written::Outdated => return Err(damaged("a block has no codes")),
@@ -165,13 +149,13 @@ impl Index {
     }
 
     /// Writes the next part: the head, or at most a block or a graph.
-    pub fn write_part(&self, cursor: &mut Cursor, sink: &mut impl Sink) -> Result<Written> {
+    pub fn write_part(&self, cursor: &mut Cursor, bytes: &mut Vec<u8>) -> Result<Written> {
         let Some(basis) = &self.basis else {
             return Ok(Written::Outdated);
         };
         match &cursor.basis {
             None => {
-                self.write_head(basis, sink)?;
+                self.write_head(basis, bytes)?;
                 cursor.basis = Some(Rc::clone(basis));
                 cursor.names = self.numbers.keys().rev().cloned().collect();
                 return Ok(Written::Part);
@@ -181,11 +165,11 @@ impl Index {
         }
         let Some(space) = &mut cursor.space else {
             let Some(name) = cursor.names.pop() else {
-                write_count(sink, 0)?;
+                write_count(bytes, 0)?;
                 return Ok(Written::All);
             };
-            write_count(sink, name.len())?;
-            sink.write(name.as_bytes())?;
+            write_count(bytes, name.len() + 1)?;
+            bytes.extend_from_slice(name.as_bytes());
             cursor.space = self.numbers.get(&name).map(|&number| Space {
                 number: number as usize,
                 last_id: Some(0),
@@ -204,43 +188,43 @@ impl Index {
             match next {
                 Some((block, ..)) if !block.is_coded_in(basis) => return Ok(Written::Outdated),
                 Some((block, _, live)) if live.len() < block.rows() => {
-                    write_block(sink, &block.select(&live))?;
+                    write_block(bytes, &block.select(&live))?;
                 }
-                Some((block, ..)) => write_block(sink, block)?,
-                None => write_count(sink, 0)?,
+                Some((block, ..)) => write_block(bytes, block)?,
+                None => write_count(bytes, 0)?,
             }
             return Ok(Written::Part);
         }
         match rows.graph_to_keep(space.segment)? {
-            Some((number, KeptGraph { first_ids, bytes })) => {
-                write_count(sink, first_ids.len())?;
-                write(sink, &first_ids)?;
-                write_count(sink, bytes.len())?;
-                sink.write(&bytes)?;
+            Some((number, graph)) => {
+                write_count(bytes, graph.first_ids.len())?;
+                u64::append(&graph.first_ids, bytes);
+                write_count(bytes, graph.bytes.len())?;
+                bytes.extend_from_slice(&graph.bytes);
                 space.segment = number + 1;
             }
             None => {
-                write_count(sink, 0)?;
+                write_count(bytes, 0)?;
                 cursor.space = None;
             }
         }
         Ok(Written::Part)
     }
 
-    fn write_head(&self, basis: &Basis, sink: &mut impl Sink) -> Result<()> {
-        write(sink, &[MAGIC])?;
+    fn write_head(&self, basis: &Basis, bytes: &mut Vec<u8>) -> Result<()> {
+        u32::append(&[MAGIC], bytes);
         for number in [self.dim, basis.size(), usize::from(self.is_int8())] {
-            write_count(sink, number)?;
+            write_count(bytes, number)?;
         }
-        write(sink, basis.directions())?;
+        f32::append(basis.directions(), bytes);
         let scales: Vec<f32> = basis.scales().to_floats().collect();
-        write(sink, &scales)?;
-        write_count(sink, self.learned_rows)?;
-        write_count(sink, self.added.min(u32::MAX as usize / 2))
+        f32::append(&scales, bytes);
+        write_count(bytes, self.learned_rows)?;
+        write_count(bytes, self.added.min(u32::MAX as usize / 2))
     }
 
-    /// Reads an index that [`write`](Self::write) has written for this number of dimensions and
-    /// this dtype. Float32 and float16 are stored alike, without their vectors.
+    /// Reads an index as a whole, as [`Reader`] does in parts.
+    #[cfg(any(test, feature = "testing"))]
     pub fn read(source: &mut impl Source, dim: u32, dtype: VectorDtype) -> Result<Self> {
         let mut reader = Reader::new(source, dim, dtype)?;
         while reader.read_part(source)? {}
@@ -252,7 +236,8 @@ impl Index {
     }
 }
 
-/// Reads an index part by part.
+/// Reads an index part by part, for the number of dimensions and the dtype that it was written
+/// for. Float32 and float16 are stored alike, without their vectors.
 pub struct Reader {
     index: Index,
     basis: Rc<Basis>,
@@ -295,12 +280,10 @@ impl Reader {
     pub fn read_part(&mut self, source: &mut impl Source) -> Result<bool> {
         let index = &mut self.index;
         let Some(space) = &mut self.space else {
-            let length = read_count(source)?;
-            if length == 0 {
+            let Some(length) = read_count(source)?.checked_sub(1) else {
                 expect(source.left() == 0, "it goes on after its end")?;
                 return Ok(false);
-            }
-            expect(length <= MAX_NAME_BYTES, "a namespace is too long")?;
+            };
             let name = String::from_utf8(read(source, length)?)
                 .map_err(|_| damaged("a namespace is not UTF-8"))?;
             self.space = Some(ReadSpace {
@@ -349,27 +332,27 @@ impl Reader {
     }
 }
 
-fn write_block(sink: &mut impl Sink, block: &Block) -> Result<()> {
+fn write_block(bytes: &mut Vec<u8>, block: &Block) -> Result<()> {
     let coded = block
         .coded()
         .ok_or_else(|| damaged("a block has no codes"))?;
-    write_count(sink, block.rows())?;
-    write(sink, block.ids())?;
-    write(sink, block.stamps())?;
-    write(sink, &[coded.errors.head, coded.errors.detail])?;
-    write_count(sink, coded.outliers.len())?;
-    write(sink, &coded.outliers)?;
-    sink.write(&coded.heads)?;
-    write(sink, &coded.details)?;
+    write_count(bytes, block.rows())?;
+    u64::append(block.ids(), bytes);
+    u32::append(block.stamps(), bytes);
+    f32::append(&[coded.errors.head, coded.errors.detail], bytes);
+    write_count(bytes, coded.outliers.len())?;
+    u16::append(&coded.outliers, bytes);
+    bytes.extend_from_slice(&coded.heads);
+    i8::append(&coded.details, bytes);
     if let Vectors::Int8 {
         codes,
         scales,
         errors,
     } = block.vectors()
     {
-        write(sink, codes)?;
-        write(sink, scales)?;
-        write(sink, errors)?;
+        i8::append(codes, bytes);
+        f32::append(scales, bytes);
+        f32::append(errors, bytes);
     }
     Ok(())
 }

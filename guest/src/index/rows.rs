@@ -1,7 +1,7 @@
 //! The rows of one namespace: blocks by ascending id.
 
 use super::basis::Basis;
-use super::block::{Block, block_rows};
+use super::block::Block;
 use super::graph::{Searcher, no_memory};
 use super::scan::{Query, Tally, TopFound};
 use super::segment::{SEGMENT_ROWS, Segment, segment_blocks};
@@ -323,21 +323,27 @@ impl Rows {
         (block.ids().first() == Some(&first_id)).then_some(block)
     }
 
-    /// Frees the memory of removed rows, as far as there is memory for copies, and returns how many
-    /// they were.
-    pub fn compact(&mut self) -> usize {
-        let dead = self.dead();
-        self.blocks.retain(|block| block.live() > 0);
-        for block in &mut self.blocks {
-            let full = block.rows() == block_rows(self.dim);
-            let spare = block.dead() > 0 || (!full && block.sealed.is_none());
-            if spare && block.check_room_for_copy().is_ok() {
-                let rows: Vec<usize> = block.live_rows().collect();
-                *block = block.select(&rows);
-            }
+    /// Frees the memory of removed rows of the next block after this id, as far as there is memory
+    /// for copies. Returns the block's last id, and how many rows they were. None if there are no
+    /// more such blocks.
+    pub fn compact_next(&mut self, after: Option<u64>) -> Option<(u64, usize)> {
+        let from = after.map_or(0, |id| self.block_after(id));
+        let mut blocks = self.blocks.iter().enumerate().skip(from);
+        let Some((at, block)) = blocks.find(|(_, block)| block.has_spare_memory()) else {
+            self.blocks.shrink_to_fit();
+            return None;
+        };
+        let (last, dead) = (*block.ids().last()?, block.dead());
+        if block.live() == 0 {
+            self.blocks.remove(at);
+            return Some((last, dead));
         }
-        self.blocks.shrink_to_fit();
-        dead - self.dead()
+        if block.check_room_for_copy().is_err() {
+            return Some((last, 0));
+        }
+        let rows: Vec<usize> = block.live_rows().collect();
+        self.blocks[at] = block.select(&rows);
+        Some((last, dead))
     }
 
     /// Bytes allocated.

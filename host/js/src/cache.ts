@@ -356,9 +356,12 @@ export class SemanticCache {
     return entries;
   }
 
-  /** Frees the index memory of deleted rows; with graphs, builds at most one more. */
+  /**
+   * Frees the index memory of deleted rows, and returns their number; with graphs, builds those that
+   * are due. It goes in steps; the step that builds a graph takes some 10 seconds.
+   */
   async compact(): Promise<number> {
-    return Number(await this.#runner.call<bigint>('compact', []));
+    return this.#inSteps('compact', []);
   }
 
   /** Finishes building the index now, and returns the number of its rows. */

@@ -144,7 +144,7 @@ impl SemanticCache {
 
     /// Deletes expired entries, of one namespace or of all, and returns their number. It goes in
     /// steps of some milliseconds, between which others are served. With `compact` it then
-    /// frees the index memory of deleted rows.
+    /// frees the index memory of deleted rows, also in steps.
     ///
     /// An entry dated more than 300 s ahead of this clock stays, as it is not known which clock
     /// is wrong; [`health`](Self::health) counts such entries.
@@ -159,16 +159,17 @@ impl SemanticCache {
     }
 
     /// Frees the index memory of deleted rows, and returns the number of those rows. With
-    /// [`IndexKind::Hnsw`](crate::IndexKind::Hnsw) it also loads the index and builds at most
-    /// one graph, which takes some 10 seconds. Call it until [`Stats::index_graph_rows`] no
-    /// longer grows, and mind [`Builder::call_timeout`](crate::Builder::call_timeout).
+    /// [`IndexKind::Hnsw`](crate::IndexKind::Hnsw) it also loads the index and builds all graphs
+    /// that are due. It goes in steps, between which others are served. A graph is built in one
+    /// step, which takes some 10 seconds: mind
+    /// [`Builder::call_timeout`](crate::Builder::call_timeout).
     ///
     /// # Errors
     ///
     /// [`Error::Closed`]; with graphs, [`Error::IndexUnavailable`] for lack of memory, and what
     /// the store returns.
     pub fn compact(&self) -> Result<u64> {
-        self.call("compact", None, |guest, store| guest.call_compact(store))
+        self.in_steps("compact", None, |guest, store| guest.call_compact(store))
     }
 
     /// Finishes building the index now instead of incrementally during look-ups. Returns the

@@ -16,6 +16,8 @@ use crate::{Progress, THRESHOLD};
 
 /// What one `put_many` stores while filling.
 const BATCH: usize = 1000;
+/// How many entries the other caller asks for.
+const ASKED: usize = 1000;
 /// Entries that expire, that a namespace of its own holds, or that are too many.
 const SOME: usize = 20_000;
 /// The most memory a component can have: 4 GiB.
@@ -177,13 +179,29 @@ pub fn measure(
         cache.put(put(SOME + n, "other", Ttl::Inherit)?)?;
         Ok(())
     })?;
-    measure("compact", 1, &mut |_| {
+    fill(SOME, "brief", Ttl::Seconds(0))?;
+    measure("vacuum of 20,000 and compact", 1, &mut |_| {
+        cache.vacuum(None, true).map(drop).map_err(Into::into)
+    })?;
+    // In every block of the index; the other caller asks for the first 1,000.
+    for n in (ASKED..entries).step_by((entries / SOME).max(2)) {
+        cache.delete(&format!("question {n}"), "default")?;
+    }
+    measure("compact, dead rows in all blocks", 1, &mut |_| {
         cache.compact().map(drop).map_err(Into::into)
+    })?;
+    measure("compact with nothing to do", 1, &mut |_| {
+        cache.compact().map(drop).map_err(Into::into)
+    })?;
+    measure("reopen", 1, &mut |_| cache.reopen().map_err(Into::into))?;
+    measure("first look-up after reopen", 1, &mut |n| {
+        cache.get(ask(n)?).map(drop).map_err(Into::into)
     })?;
     measure("clear of 10,000 entries", 1, &mut |_| {
         cache.clear_namespace("other").map(drop).map_err(Into::into)
     })?;
-    let capped = open(&file, dim, Some(entries as u64 - SOME as u64))?;
+    let cap = cache.stats(None)?.entries.saturating_sub(SOME as u64);
+    let capped = open(&file, dim, Some(cap.max(1)))?;
     progress.step("first look-up, index kept");
     works.push(beside(&capped, "first look-up, index kept", 1, &mut |n| {
         capped.get(ask(n)?).map(drop).map_err(Into::into)
@@ -264,7 +282,7 @@ fn beside(
         let asker = scope.spawn(|| -> Result<()> {
             for n in 0.. {
                 let (start, cpu) = (Instant::now(), worker.cpu_nanos());
-                cache.get(format!("question {}", n % 1000).as_str())?;
+                cache.get(format!("question {}", n % ASKED).as_str())?;
                 let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 if n > 0 {
                     let cpu = worker.cpu_nanos().saturating_sub(cpu);

@@ -159,7 +159,7 @@ pub fn faults() -> Vec<Known> {
             .caught_by("clearing-takes-no-pattern")
             .clears_where(like),
         memory("delete-expired takes a namespace for a pattern")
-            .caught_by("expiry-covers-all-namespaces")
+            .caught_by("expiry-keeps-to-its-namespace")
             .expires_where(like),
         memory("count takes a namespace for a prefix")
             .caught_by("namespaces-that-begin-alike-are-different")
@@ -168,7 +168,7 @@ pub fn faults() -> Vec<Known> {
             .caught_by("clearing-leaves-other-namespaces")
             .clears_where(prefix),
         memory("delete-expired takes a namespace for a prefix")
-            .caught_by("expiry-covers-all-namespaces")
+            .caught_by("expiry-keeps-to-its-namespace")
             .expires_where(prefix),
         memory("iter-lru-ids takes a namespace for a prefix")
             .caught_by("lru-keeps-to-its-namespace")

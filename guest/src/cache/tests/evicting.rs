@@ -124,6 +124,69 @@ fn expired_entries_go_before_live_ones() {
 }
 
 #[test]
+fn entries_that_expire_between_two_puts_go_before_live_ones() {
+    const ENTRIES: u64 = 3_000;
+    let (mut cache, host, store) = new_cache(|_| {});
+    // Those that expire were used last.
+    for id in 1..=ENTRIES {
+        store.plant(Entry {
+            id,
+            last_accessed_at: 900 + id / 100,
+            ttl: (id > ENTRIES - 500).then_some(101),
+            ..entry("n", &format!("q{id}"), &at_angle(id as f64), 900)
+        });
+    }
+    cache.set_namespace_quota("n", Some(10)).unwrap();
+    cache.put(response("new", 0.0)).unwrap();
+    host.set(1_001);
+    let live = || {
+        let mut entries = store.entries();
+        entries.retain(|entry| entry.ttl.is_none());
+        entries.len()
+    };
+    let before = live();
+    for expired in [436, 372, 308, 244, 180, 116, 52] {
+        cache.put(response("new", 0.0)).unwrap();
+        assert_eq!((store.entries().len(), live()), (before + expired, before));
+    }
+    cache.put(response("new", 0.0)).unwrap();
+    assert_eq!((store.entries().len(), live()), (before - 64, before - 64));
+    while store.entries().len() > 10 {
+        cache.put(response("new", 0.0)).unwrap();
+    }
+    let counters = cache.stats(None).unwrap().counters;
+    assert_eq!((counters.evictions, counters.expirations), (2_491, 500));
+}
+
+#[test]
+fn a_clock_that_is_set_does_not_make_old_counts_true_for_years() {
+    const TEN_YEARS: u64 = 10 * 365 * 86_400;
+    for (at, tick_millis, corrected) in [
+        // A long count by a clock that is ahead, and is then corrected.
+        (1_000 + TEN_YEARS, 6, Some(1_000)),
+        // A count during which the clock is set ahead.
+        (1_000, 1_000 * TEN_YEARS, None),
+    ] {
+        let (mut cache, host, store) = new_cache(|o| {
+            o.coordination = Coordination::StaleTolerant(0);
+            o.max_entries = Some(10);
+        });
+        let (mut other, _) = cache_on(&store, |_| {});
+        host.set(at);
+        host.tick_millis.set(tick_millis);
+        cache.put(response("first", 0.0)).unwrap();
+        host.tick_millis.set(0);
+        host.set(corrected.unwrap_or(host.millis.get() / 1_000 + 60));
+        for n in 0..20 {
+            other.put(response(&format!("other {n}"), 0.0)).unwrap();
+        }
+        hit(cache.get(ask("x", 0.0)).unwrap());
+        cache.put(response("last", 0.0)).unwrap();
+        assert_eq!(store.entries().len(), 10);
+    }
+}
+
+#[test]
 fn a_cap_is_enforced_a_tenth_at_a_time() {
     const CAP: u64 = 600;
     let (mut cache, store) = full(CAP, true, |o| o.max_entries = Some(CAP));

@@ -1,6 +1,7 @@
 //! The index that is kept in the store.
 
 use super::*;
+use crate::testing::entry;
 
 const ROWS: usize = 1500;
 
@@ -44,6 +45,32 @@ fn resident(cache: &mut TestCache) -> (u64, u64) {
 
 fn problems(cache: &mut TestCache) -> String {
     cache.health(true).unwrap().problems.join("; ")
+}
+
+#[test]
+fn names_of_other_writers_do_not_spoil_it() {
+    let long = "x".repeat(2_000);
+    let store = TestStore::opened(2);
+    for n in 1..=ROWS as u64 {
+        let namespace = ["n", "", &long][n as usize % 3];
+        store.plant(Entry {
+            id: n,
+            ..entry(
+                namespace,
+                &format!("q{n}"),
+                &at_angle(angle(n as usize)),
+                900,
+            )
+        });
+    }
+    let (mut cache, _) = cache_on(&store, |_| {});
+    cache.warm_up().unwrap();
+    cache.close().unwrap();
+    assert!(store.blobs().contains_key("index/head"));
+    let (mut next, _) = cache_on(&store, |_| {});
+    assert_eq!(nearest(&mut next, angle(300) + 0.01), "q300");
+    assert_eq!(resident(&mut next), (0, ROWS as u64), "it was kept");
+    assert_eq!(problems(&mut next), "");
 }
 
 #[test]

@@ -4,10 +4,10 @@ use super::*;
 use crate::testing::entry;
 
 /// More than two pages of vectors.
-const ROWS: u64 = 10_000;
+pub(super) const ROWS: u64 = 10_000;
 
 /// A store whose namespace `n` has so many entries.
-fn store_of(rows: u64) -> TestStore {
+pub(super) fn store_of(rows: u64) -> TestStore {
     let store = TestStore::opened(2);
     for id in 1..=rows {
         store.plant(Entry {
@@ -19,7 +19,7 @@ fn store_of(rows: u64) -> TestStore {
 }
 
 /// A cache each of whose looks at the clock ends the turn.
-fn hasty(store: &TestStore, change: impl FnOnce(&mut Options)) -> (TestCache, TestHost) {
+pub(super) fn hasty(store: &TestStore, change: impl FnOnce(&mut Options)) -> (TestCache, TestHost) {
     let (cache, host) = cache_on(store, change);
     host.tick_millis.set(10);
     (cache, host)
@@ -50,11 +50,11 @@ fn ask_on(
     panic!("it takes too long");
 }
 
-fn nearest(cache: &mut TestCache, degrees: f64) -> String {
+pub(super) fn nearest(cache: &mut TestCache, degrees: f64) -> String {
     hit(ask_on(cache, &ask("in other words", degrees), |_, _| {}).0).query
 }
 
-fn exact(query: &str) -> GetRequest {
+pub(super) fn exact(query: &str) -> GetRequest {
     GetRequest {
         vector: VectorSource::Absent,
         ..ask(query, 0.0)
@@ -62,7 +62,7 @@ fn exact(query: &str) -> GetRequest {
 }
 
 /// Whether the index has exactly the rows of the store.
-fn assert_in_step(cache: &mut TestCache, store: &TestStore) {
+pub(super) fn assert_in_step(cache: &mut TestCache, store: &TestStore) {
     let stats = cache.stats(None).unwrap();
     assert_eq!(stats.index_rows, store.entries().len() as u64);
     assert_eq!(stats.entries, stats.index_rows);
@@ -328,75 +328,6 @@ fn an_index_whose_pieces_another_process_removes_is_not_kept() {
         store.blobs().contains_key("index/head"),
         "the next time it is"
     );
-}
-
-#[test]
-fn a_clear_takes_turns_and_counts_what_it_deletes() {
-    for indexed in [false, true] {
-        let store = store_of(1_000);
-        store.plant(Entry {
-            id: 5_000,
-            ..entry("m", "other", &at_angle(0.0), 900)
-        });
-        let (mut cache, host) = hasty(&store, |o| {
-            o.events = true;
-            o.namespace_quotas = vec![("n".into(), 20_000)];
-        });
-        if indexed {
-            while cache.warm_up().unwrap().more {}
-        }
-        hit(cache.get(exact("q1000")).unwrap());
-        let (mut deleted, mut turns) = (0, 0);
-        loop {
-            let step = cache.clear_namespace("n").unwrap();
-            deleted += step.entries;
-            if !step.more {
-                break;
-            }
-            turns += 1;
-            let other = GetRequest {
-                namespace: "m".into(),
-                ..exact("other")
-            };
-            hit(cache.get(other).unwrap());
-            let left = store.entries().len() as u64;
-            assert_eq!(cache.stats(None).unwrap().entries, left);
-            if indexed {
-                assert_in_step(&mut cache, &store);
-            }
-            let counters = cache.stats(Some("n")).unwrap().counters;
-            assert_eq!(counters.hits_exact, 1, "the counters go last");
-        }
-        assert_eq!((deleted, turns), (1_000, 7));
-        assert_eq!(queries(&store), ["other"]);
-        let stats = cache.stats(Some("n")).unwrap();
-        assert_eq!(stats.counters.hits_exact, 0);
-        assert_eq!(stats.namespaces[0].quota, Some(20_000));
-        let events = host.events.borrow();
-        let deletions = events.iter().filter_map(|event| match event {
-            Event::Deletion(of) => Some((of.namespace.as_str(), of.count)),
-            _ => None,
-        });
-        let counts: Vec<_> = deletions.collect();
-        assert!(counts.iter().all(|(namespace, _)| *namespace == "n"));
-        assert_eq!(counts.iter().map(|(_, count)| count).sum::<u64>(), 1_000);
-    }
-}
-
-#[test]
-fn a_clear_that_is_left_or_fails_leaves_the_rest_whole() {
-    let store = store_of(1_000);
-    let (mut cache, _) = hasty(&store, |_| {});
-    while cache.warm_up().unwrap().more {}
-    assert!(cache.clear().unwrap().more);
-    store.fail_at(2);
-    assert!(cache.clear().is_err());
-    store.fail_never();
-    assert_eq!(store.entries().len(), 1_000 - 128);
-    assert_in_step(&mut cache, &store);
-    assert_eq!(nearest(&mut cache, 9.0), "q900");
-    while cache.clear().unwrap().more {}
-    assert_in_step(&mut cache, &store);
 }
 
 #[test]

@@ -220,6 +220,29 @@ fn a_copy_has_the_same_vectors_and_only_the_namespaces_asked_for() {
 }
 
 #[test]
+fn each_entry_gets_its_own_vector_however_many_calls_there_are() {
+    let folder = Folder::new();
+    let mut source = folder.filled("old.db");
+    for calls in [1, 3, 16] {
+        let mut target = MemoryStore::new();
+        let model = Guarded::new(Model::new("newer")).concurrency(calls);
+        migration()
+            .reembed(&mut source, &mut target, &model)
+            .unwrap();
+        let (entries, _, _) = contents(target);
+        assert!(entries.len() > 2 * PAGE);
+        for entry in entries {
+            let text = entry.query.to_lowercase().replace("  ", " ");
+            let vector = &Model::new("newer").embed(&[&text]).unwrap()[0];
+            let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+            for (stored, wanted) in entry.embedding.iter().zip(vector) {
+                assert!((stored - wanted / length).abs() < 1e-6, "{calls}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn interrupted_runs_add_up_to_one() {
     let folder = Folder::new();
     let mut source = folder.filled("old.db");

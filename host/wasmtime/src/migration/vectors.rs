@@ -45,7 +45,8 @@ pub(super) fn embed(
     let outcomes = embedder.embed_all(texts.chunks(PAGE));
     for (batch, outcome) in texts.chunks(PAGE).zip(outcomes) {
         let embeddings = one_by_one(embedder, batch, outcome).map_err(Error::Embedder)?;
-        for (entry, embedding) in semantic.by_ref().zip(embeddings) {
+        // The entries come second: where `zip` ends, it has taken one more of what comes first.
+        for (embedding, entry) in embeddings.into_iter().zip(semantic.by_ref()) {
             let Some(mut embedding) = embedding else {
                 continue;
             };

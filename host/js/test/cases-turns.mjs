@@ -119,16 +119,27 @@ export const turns = {
   },
 
   async 'indexes that are changed at the same time are changed one after another'(env) {
-    const cache = await open(env, filled(env, 20_000, 64), 64);
+    const store = filled(env, 20_000, 64);
+    const cache = await open(env, store, 64);
+    let pages = 0;
+    const { iterVectors } = store;
+    store.iterVectors = function (...args) {
+      pages += 1;
+      return iterVectors.apply(this, args);
+    };
+    await cache.requantize('float16');
+    await cache.warmUp();
+    const once = pages;
+    pages = 0;
     await Promise.all([
       cache.requantize('int8'),
-      cache.warmUp(),
       cache.requantize('float16'),
       cache.requantize('int8'),
       cache.requantize('float16'),
     ]);
     const { vectorDtype, indexRows } = await cache.stats();
     equal([vectorDtype, indexRows], ['float16', 20_000]);
+    ok(once > 0 && pages <= 5 * once, `${pages} pages were read, where one walk takes ${once}`);
     await cache.close();
   },
 };

@@ -68,7 +68,9 @@ impl Config {
             config.intermediate_size,
         ];
         let heads = config.num_attention_heads;
-        if sizes.iter().any(|size| !(1..=MOST).contains(size)) || config.hidden_size % heads != 0 {
+        if sizes.iter().any(|size| !(1..=MOST).contains(size))
+            || !config.hidden_size.is_multiple_of(heads)
+        {
             return Err(Error::invalid(
                 path,
                 format!("has sizes that no model has: {sizes:?}; get it again"),

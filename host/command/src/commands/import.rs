@@ -164,7 +164,7 @@ impl Job<'_> {
             };
             let (number, length) = (line.number, line.bytes.len() as u64);
             if !line.is_blank() {
-                match Entry::parse(&line) {
+                match Entry::parse(line) {
                     Ok(entry) => self.batch.push((number, entry)),
                     Err(error) => {
                         self.store()?;

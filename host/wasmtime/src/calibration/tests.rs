@@ -206,7 +206,6 @@ fn calibration_replay_and_the_cache_agree_on_what_can_be_read() {
             let comparison = Comparison {
                 normalize,
                 allow_unreadable,
-                ..Comparison::default()
             };
             let scores = score(&pairs, &Guarded::new(TwoWords), comparison, |_, _| {}).unwrap();
             for (pair, scored) in pairs.iter().zip(scores) {

@@ -112,7 +112,7 @@ fn bad_input_gives_its_error_and_changes_nothing() {
         (
             &["--embedder", "bert", "stats"],
             "argument",
-            "minilm, openai",
+            "minilm, model",
         ),
         (
             &["--embedder", "vectors:x,0", "stats"],

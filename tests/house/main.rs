@@ -59,8 +59,20 @@ fn the_library_brings_no_server_no_command_line_and_no_picture() {
             "{name}"
         );
     }
-    let expected = ["mneme", "mneme-component", "mneme-sqlite", "mneme-store"];
+    let expected = [
+        "mneme",
+        "mneme-component",
+        "mneme-encoder",
+        "mneme-sqlite",
+        "mneme-store",
+    ];
     assert_eq!(ours(&names), BTreeSet::from(expected));
+}
+
+#[test]
+fn the_encoder_knows_no_cache() {
+    let names = packages("mneme-encoder", &["--all-features"]);
+    assert_eq!(ours(&names), BTreeSet::from(["mneme-encoder"]));
 }
 
 #[test]
@@ -97,8 +109,9 @@ fn no_host_sees_the_source_of_the_guest() {
 }
 
 /// Every package that is built for the host.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 13] = [
     "mneme-component",
+    "mneme-encoder",
     "mneme-store",
     "mneme-sqlite",
     "mneme-redis",

@@ -23,6 +23,8 @@ const CHANGED_PER_CALL: usize = 64;
 /// If more rows than this, and more than a quarter of all, have changed, reading all rows again
 /// is faster.
 const FEW_CHANGES: usize = 4096;
+/// A comparison that took less is followed by no rest.
+const SHORT_MILLIS: u64 = 100;
 /// What reading all rows again counts for, at least, in the rest that follows.
 const HOPELESS_MILLIS: u64 = 500;
 
@@ -38,7 +40,6 @@ pub(super) struct Comparison {
     stage: Stage,
     /// In the turns so far.
     spent_ms: u64,
-    turns: u64,
 }
 
 enum Stage {
@@ -99,7 +100,6 @@ impl Open {
             })?;
         let end = host.now();
         comparison.spent_ms += measured(start, end);
-        comparison.turns += 1;
         match progress {
             Progress::Under => self.comparison = Some(comparison),
             Progress::Done if comparison.is_hopeless() => {
@@ -111,11 +111,11 @@ impl Open {
             }
             Progress::Done => {
                 self.follower.compared_at(comparison.began);
-                // One turn holds up nobody for long. Without a rest, those who follow at once see
+                // A few turns hold up nobody for long. Without a rest, those who follow at once see
                 // what others have just written.
-                let took_ms = match comparison.turns {
-                    1 => 0,
-                    _ => comparison.spent_ms,
+                let took_ms = match comparison.spent_ms < SHORT_MILLIS {
+                    true => 0,
+                    false => comparison.spent_ms,
                 };
                 self.follower.rest_after(took_ms, end);
             }
@@ -141,7 +141,6 @@ impl Comparison {
             changed: Vec::new(),
             stage: Stage::Stamps(0),
             spent_ms: 0,
-            turns: 0,
         }
     }
 

@@ -200,18 +200,18 @@ fn every_operation_asks_as_little_as_documented(server: Arc<DynamoDb>) {
         "update_access",
         &[("BatchGetItem", 1), ("TransactWriteItems", 1)],
     );
-    let more: Vec<_> = (101..=202)
+    let more: Vec<_> = (101..=151)
         .map(|id| Touch {
             id,
             hits: 1,
             last_accessed_at: 9_000,
         })
         .collect();
-    proxy.gather(3);
+    proxy.gather(2);
     store.update_access(&more).unwrap();
     expect(
         "update_access of many",
-        &[("BatchGetItem", 3), ("TransactWriteItems", 3)],
+        &[("BatchGetItem", 2), ("TransactWriteItems", 2)],
     );
     proxy.gather(2);
     assert_eq!(get(&mut store, "a", 7).unwrap().access_count, 1);

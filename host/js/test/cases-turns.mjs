@@ -45,20 +45,10 @@ async function ticking(work) {
   }
 }
 
-/** Whether time passes while a program computes; in workerd it does not. */
-function clockMoves() {
-  const start = Date.now();
-  let sum = 0;
-  for (let i = 0; i < 1e8 && Date.now() === start; i += 1) {
-    sum += i % 7;
-  }
-  return sum >= 0 && Date.now() > start;
-}
-
 export const turns = {
   async 'timers run while a store that never waits is worked through'(env) {
-    if (!clockMoves()) {
-      return; // No turn ends, as none takes any time.
+    if (globalThis.navigator?.userAgent === 'Cloudflare-Workers') {
+      return; // Its timers fire where a request waits for something outside.
     }
     const cache = await open(env, filled(env, 20_000, 64), 64);
     const [rows, warming] = await ticking(() => cache.warmUp());

@@ -171,11 +171,10 @@ impl Builder<'_> {
         };
         // All tokens are of the first kind.
         let sums = positions.iter().zip(kind.iter().take(dim).cycle());
-        let positions = self.graph.matrix(&[places, dim], |places| {
-            for (place, (position, kind)) in places.iter_mut().zip(sums) {
-                *place = (position + kind).to_le_bytes();
-            }
-        });
+        let sums = sums.map(|(position, kind)| position + kind);
+        let positions = self
+            .graph
+            .matrix(&[places, dim], |places| write(places, sums));
         let shape = self.graph.operator("Shape", &["input_ids"], vec![]);
         let one = self.graph.integers(&[1]);
         let tokens =
@@ -196,11 +195,9 @@ impl Builder<'_> {
         let (count, dim) = (self.config.vocab_size, self.config.hidden_size);
         let Some(bytes) = self.bytes.filter(|_| self.weights.is_packed(name)) else {
             let words = self.weights.values(name, &[count, dim])?;
-            let words = self.graph.matrix(&[count, dim], |places| {
-                for (place, word) in places.iter_mut().zip(words) {
-                    *place = word.to_le_bytes();
-                }
-            });
+            let words = self
+                .graph
+                .matrix(&[count, dim], |places| write(places, words));
             return Ok(self
                 .graph
                 .operator("Gather", &[&words, "input_ids"], vec![]));
@@ -312,9 +309,17 @@ fn transpose(weights: &Tensor<'_>, width: usize, columns: &mut [[u8; 4]], rows: 
         weights.read(from * width, count * width, &mut values);
         for at in 0..width {
             let places = &mut columns[at * rows + from..];
-            for (place, row) in places.iter_mut().zip(values.chunks_exact(width)) {
-                *place = row[at].to_le_bytes();
-            }
+            write(places, values.chunks_exact(width).map(|row| row[at]));
         }
+    }
+}
+
+/// Writes values one after the other.
+fn write<'a>(
+    places: impl IntoIterator<Item = &'a mut [u8; 4]>,
+    values: impl IntoIterator<Item = f32>,
+) {
+    for (place, value) in places.into_iter().zip(values) {
+        *place = value.to_le_bytes();
     }
 }

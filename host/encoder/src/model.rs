@@ -98,16 +98,19 @@ impl Model {
         }
         let path = &folder.weights;
         let threads = threads(options.threads)?;
-        let digest = folder::digest(path)?;
-        let engine = if path.extension().is_some_and(|kind| kind == "safetensors") {
+        let (digest, engine) = if path.extension().is_some_and(|kind| kind == "safetensors") {
             let config = Config::parse(&folder.config, &folder::read(&folder.config, false)?)?;
             let bytes = folder::read(path, true)?;
             let weights = Weights::parse(path, &bytes)?;
             let source = bert::graph(path, &config, &weights, None)?;
+            let digest = folder::hex(Sha256::new_with_prefix(&bytes));
             drop(bytes);
-            Engine::load(path, source, threads)?
+            (digest, Engine::load(path, source, threads)?)
         } else {
-            Engine::load(path, Source::File(path), threads)?
+            (
+                folder::digest(path)?,
+                Engine::load(path, Source::File(path), threads)?,
+            )
         };
         let shared = Shared::tried(
             path,

@@ -56,7 +56,7 @@ impl Embedder for MiniLm {
     }
 
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        vectors(self.read(texts)?)
+        Ok(vectors(self.read(texts)?))
     }
 
     fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {

@@ -63,7 +63,7 @@ impl Embedder for Model {
     }
 
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        vectors(self.read(texts)?)
+        Ok(vectors(self.read(texts)?))
     }
 
     fn read(&self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
@@ -76,9 +76,8 @@ impl Embedder for Model {
 }
 
 /// The vectors of embeddings.
-#[allow(clippy::unnecessary_wraps, reason = "what `embed` returns")]
-pub(super) fn vectors(embeddings: Vec<Embedding>) -> Result<Vec<Vec<f32>>, EmbedError> {
-    Ok(embeddings.into_iter().map(|each| each.vector).collect())
+pub(super) fn vectors(embeddings: Vec<Embedding>) -> Vec<Vec<f32>> {
+    embeddings.into_iter().map(|each| each.vector).collect()
 }
 
 /// Encodes texts, with what was read of each.

@@ -23,7 +23,7 @@ use crate::coordination::{Follower, measured, rest_after};
 use crate::counters::Kind;
 use crate::error::{Result, describe, invalid};
 use crate::host::{Host, Now};
-use crate::index::{Compaction, Index};
+use crate::index::{Compaction, Index, Search};
 use crate::options;
 use crate::query;
 use crate::store::Store;
@@ -55,6 +55,8 @@ struct Open {
     /// By namespace: how many of the entries that were there at the beginning are left.
     clearing: steps::Pending<Option<String>, u64>,
     compacting: steps::Pending<(), Compaction>,
+    /// By what is sought: semantic searches that are under way.
+    searching: steps::Pending<lookup::SoughtKey, Search>,
     /// All quotas, once they have been read.
     quotas: Option<BTreeMap<String, u64>>,
     max_batch: usize,
@@ -142,6 +144,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             oldest: evicting::Oldest::default(),
             clearing: steps::Pending::default(),
             compacting: steps::Pending::default(),
+            searching: steps::Pending::default(),
             quotas: None,
             max_batch: (store.capabilities().max_batch as usize).max(1),
             problems: BTreeMap::new(),
@@ -274,6 +277,7 @@ impl Open {
     /// Drops the index, and what is under way with it. It is read again when needed.
     fn drop_index(&mut self) {
         self.stop_comparing();
+        self.searching = steps::Pending::default();
         (self.index, self.loading, self.keeping) = (None, None, None);
     }
 

@@ -44,8 +44,8 @@ use basis::{Basis, Learner, sample_rows};
 use block::{Block, block_rows, stamp};
 use graph::Searcher;
 use rows::{Place, Rows};
-pub use scan::Found;
-use scan::{Query, Tally, TopFound};
+pub use scan::{Found, Search};
+use scan::{Query, Tally};
 use std::collections::{BTreeMap, TryReserveError};
 use std::rc::Rc;
 
@@ -104,6 +104,8 @@ pub struct Index {
     absent_after: Option<u64>,
     /// Rows that have been added, replaced or removed since the index was stored.
     changes: usize,
+    /// Rows that have been replaced, or added before others.
+    replaced: usize,
     /// Entries that are left out because their vectors are not valid embeddings.
     pub unindexable: u64,
     /// The shares of the coded rows that heads, and all codes, have not ruled out lately.
@@ -134,6 +136,7 @@ impl Index {
             unencoded: false,
             absent_after: None,
             changes: 0,
+            replaced: 0,
             unindexable: 0,
             passed: 0.0,
             compared: 0.0,
@@ -154,6 +157,9 @@ impl Index {
     pub fn add(&mut self, namespace: &str, id: u64, created_at: u64, vector: &[f32]) -> Result<()> {
         let number = self.number(namespace);
         let rows = &mut self.spaces[number];
+        if rows.last_id().is_some_and(|last| id <= last) {
+            self.replaced += 1;
+        }
         rows.add(id, created_at, vector, self.basis.as_ref())
             .map_err(|_| self.no_memory())?;
         self.added = self.added.saturating_add(1);
@@ -224,29 +230,37 @@ impl Index {
         *self = empty.searching(self.kind, self.graph);
     }
 
-    /// The rows of a namespace with the greatest bounds of at least `threshold`, best first, and
-    /// at most `limit`. If it finds `limit` rows, no other row has a greater bound than the last
-    /// of them; otherwise no other row reaches the threshold.
+    /// Goes on with a search for a unit vector in a namespace, for about `budget` multiplications.
+    /// False if it has ended. Meanwhile rows may come and go. Rows that were there when it began, and
+    /// are there when it ends, are not missed.
     pub fn search(
         &mut self,
         namespace: &str,
         query: &[f32],
-        threshold: f32,
-        limit: usize,
-    ) -> Vec<Found> {
-        let mut top = TopFound::new(threshold, limit);
-        if let Some(&number) = self.numbers.get(namespace) {
-            let mut tally = Tally::default();
-            let rows = &self.spaces[number as usize];
-            rows.search(
-                &mut Query::new(query),
-                &mut self.searcher,
-                &mut top,
-                &mut tally,
-            );
-            self.learn_rates(tally);
+        search: &mut Search,
+        mut budget: u64,
+    ) -> bool {
+        let Some(&number) = self.numbers.get(namespace) else {
+            return false;
+        };
+        let rows = &self.spaces[number as usize];
+        if search.after.is_some() && (search.replaced != self.replaced || rows.has_graphs()) {
+            // It may have passed rows that have changed. Beginning again and again would not end.
+            *search = Search::new(search.top.threshold, search.limit());
+            budget = u64::MAX;
         }
-        top.into_sorted()
+        search.replaced = self.replaced;
+        let mut tally = Tally::default();
+        search.after = rows.search(
+            &mut Query::new(query),
+            &mut self.searcher,
+            &mut search.top,
+            &mut tally,
+            search.after,
+            budget,
+        );
+        self.learn_rates(tally);
+        search.after.is_some()
     }
 
     fn learn_rates(&mut self, tally: Tally) {

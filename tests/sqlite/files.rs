@@ -8,7 +8,7 @@ use mneme::store::cancel::Cancel;
 use mneme::store::{Entry, ImportMode, SqliteStore, Store, StoreError, Touch};
 use rusqlite::Connection;
 
-use super::place::{by_id, open, place, version};
+use super::place::{Place, by_id, open, place, version};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, key, put};
 
 mneme_tests::tests![
@@ -269,12 +269,18 @@ fn handles_on_one_file_see_each_other() {
     assert!(put(&mut one, entry("a", 1)) > id);
 }
 
-fn a_lock_held_too_long_is_retryable() {
+/// A store that waits so long, on a file that another connection has locked for writing.
+fn locked(timeout: Duration) -> (Place, SqliteStore, Connection) {
     let place = place();
-    let mut store = SqliteStore::new(&place.path).busy_timeout(std::time::Duration::ZERO);
+    let mut store = SqliteStore::new(&place.path).busy_timeout(timeout);
     store.open(FINGERPRINT, DIM).unwrap();
     let other = Connection::open(&place.path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    (place, store, other)
+}
+
+fn a_lock_held_too_long_is_retryable() {
+    let (place, mut store, other) = locked(Duration::ZERO);
     let error = store.insert(vec![entry("a", 1)]).unwrap_err();
     says(&error, &place.path, &["locked", "retryable: true"]);
     assert_eq!(store.count(None).unwrap(), 0);
@@ -283,12 +289,8 @@ fn a_lock_held_too_long_is_retryable() {
 }
 
 fn a_locked_file_is_waited_for_once_and_not_one_after_the_other() {
-    let place = place();
     let timeout = Duration::from_millis(500);
-    let mut store = SqliteStore::new(&place.path).busy_timeout(timeout);
-    store.open(FINGERPRINT, DIM).unwrap();
-    let other = Connection::open(&place.path).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (place, mut store, other) = locked(timeout);
     let start = Instant::now();
     store.insert(vec![entry("a", 1)]).unwrap_err();
     assert!(start.elapsed() >= timeout);
@@ -308,12 +310,8 @@ fn a_locked_file_is_waited_for_once_and_not_one_after_the_other() {
 }
 
 fn a_wait_that_was_given_up_makes_nobody_impatient() {
-    let place = place();
     let timeout = Duration::from_millis(500);
-    let mut store = SqliteStore::new(&place.path).busy_timeout(timeout);
-    store.open(FINGERPRINT, DIM).unwrap();
-    let other = Connection::open(&place.path).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (place, mut store, other) = locked(timeout);
     let given_up = Cancel::default();
     given_up.cancel();
     let error = given_up.during(|| store.insert(vec![entry("a", 1)]));

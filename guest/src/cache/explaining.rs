@@ -104,7 +104,7 @@ impl Open {
             vector,
             threshold: -1.0,
         };
-        self.best_first(store, &sought, &mut |open, entry, similarity| {
+        let shown = self.best_first(store, host, &sought, &mut |open, entry, similarity| {
             if exact_id == Some(entry.id) {
                 return ControlFlow::Continue(());
             }
@@ -130,6 +130,9 @@ impl Open {
                 false => ControlFlow::Continue(()),
             }
         })?;
+        if shown.is_under() {
+            return Ok(Explained::Later);
+        }
         explanation.outcome = outcome.unwrap_or(ExplainedOutcome::Miss(similar.unwrap_or(reason)));
         Ok(Explained::Explanation(explanation))
     }

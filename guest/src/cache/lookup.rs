@@ -1,11 +1,11 @@
 //! Looking up: the exact layer, then the semantic layer.
 
-use super::steps::Turn;
+use super::steps::{Progress, Turn, take_turn};
 use super::{Cache, Open, is_expired, is_stale};
 use crate::counters::Kind;
 use crate::error::Result;
 use crate::host::{Host, Now};
-use crate::index::Found;
+use crate::index::{self, Found};
 use crate::options;
 use crate::policy;
 use crate::store::Store;
@@ -22,6 +22,8 @@ use std::ops::ControlFlow;
 const FIRST_CANDIDATES: usize = 16;
 /// Candidates that are read from the store at a time.
 const CANDIDATES_PER_CALL: usize = 4;
+/// Multiplications of a part of a search: a few milliseconds. One block in tests.
+const SEARCH_PER_PART: u64 = if cfg!(test) { 1 } else { 16 << 20 };
 /// Rounding puts the product of a unit vector with itself at least here. Its cosine is 1.
 const SAME_AT_LEAST: f32 = 1.0 - 4e-6;
 
@@ -163,6 +165,9 @@ impl Open {
             rejected: Vec::new(),
         };
         let found = self.find_similar(store, host, &mut search, now);
+        if let Ok(None) = found {
+            return Ok(Lookup::Later);
+        }
         // One long work a call.
         if loaded && !followed {
             self.improve_index(store);
@@ -170,10 +175,11 @@ impl Open {
         // Expired and rejected entries are deleted even if the search failed later.
         self.delete_found(store, host, search.expired, search.rejected, now);
         Ok(match found? {
-            Ok((entry, similarity, confidence)) => {
+            None => Lookup::Later,
+            Some(Ok((entry, similarity, confidence))) => {
                 self.hit(host, entry, Layer::Semantic, similarity, confidence, now)
             }
-            Err(reason) => self.miss(host, search.sought.namespace, reason, now),
+            Some(Err(reason)) => self.miss(host, search.sought.namespace, reason, now),
         })
     }
 
@@ -199,17 +205,17 @@ impl Open {
     }
 
     /// The best entry that may answer, with its similarity and confidence, or the reason for a
-    /// miss.
+    /// miss. None if the search goes on in a later turn.
     fn find_similar(
         &mut self,
         store: &impl Store,
         host: &impl Host,
         search: &mut Search,
         now: Now,
-    ) -> Result<std::result::Result<(Entry, f32, f32), MissReason>> {
+    ) -> Result<Option<std::result::Result<(Entry, f32, f32), MissReason>>> {
         let deletes_refused = self.options.validator == ValidatorRule::Builtin;
         if self.index()?.rows_in(&search.sought.namespace) == 0 {
-            return Ok(Err(MissReason::NoMatch));
+            return Ok(Some(Err(MissReason::NoMatch)));
         }
         let Search {
             sought,
@@ -218,7 +224,7 @@ impl Open {
             rejected,
         } = search;
         let mut chosen = Err(MissReason::BelowThreshold);
-        self.best_first(store, sought, &mut |open, entry, similarity| {
+        let shown = self.best_first(store, host, sought, &mut |open, entry, similarity| {
             match open.judge(host, query, &entry, similarity, now) {
                 Ok(confidence) => chosen = Ok((entry, similarity, confidence)),
                 Err(verdict) => {
@@ -237,24 +243,41 @@ impl Open {
                 Err(_) => ControlFlow::Continue(()),
             }
         })?;
-        Ok(chosen)
+        Ok((shown == Progress::Done).then_some(chosen))
     }
 
     /// Shows the entries that are similar enough, best first, by similarity and then by id, until
-    /// `show` breaks off.
+    /// `show` breaks off. If the search is long it goes on in a later turn, which shows all of them
+    /// again.
     pub(super) fn best_first(
         &mut self,
         store: &impl Store,
+        host: &impl Host,
         sought: &Sought,
         show: &mut dyn FnMut(&Self, Entry, f32) -> ControlFlow<()>,
-    ) -> Result<()> {
-        let mut limit = FIRST_CANDIDATES;
+    ) -> Result<Progress> {
+        let threshold = sought.threshold.min(SAME_AT_LEAST);
+        let mut search = self
+            .searching
+            .take(&sought.key(), host.now())
+            .unwrap_or_else(|| index::Search::new(threshold, FIRST_CANDIDATES));
         let mut read: BTreeSet<u64> = BTreeSet::new();
         let mut ready: BTreeMap<Found, Entry> = BTreeMap::new();
         loop {
             let index = self.index()?;
-            let threshold = sought.threshold.min(SAME_AT_LEAST);
-            let mut found = index.search(&sought.namespace, &sought.vector, threshold, limit);
+            let progress = take_turn(host, || {
+                let Sought {
+                    namespace, vector, ..
+                } = sought;
+                let more = index.search(namespace, vector, &mut search, SEARCH_PER_PART);
+                Ok(Progress::under_if(more))
+            })?;
+            if progress.is_under() {
+                self.searching.keep(sought.key(), search, host.now());
+                return Ok(progress);
+            }
+            let limit = search.limit();
+            let mut found = search.into_found();
             for found in &mut found {
                 if found.bound >= SAME_AT_LEAST {
                     found.bound = 1.0;
@@ -269,7 +292,7 @@ impl Open {
                 let rest = unread.peek().copied().or(beyond);
                 while let Some((similar, entry)) = take_best(&mut ready, rest) {
                     if show(self, entry, similar.bound).is_break() {
-                        return Ok(());
+                        return Ok(Progress::Done);
                     }
                 }
                 let batch: Vec<u64> = unread
@@ -284,9 +307,9 @@ impl Open {
                 self.read_candidates(store, sought, &batch, &mut ready)?;
             }
             if beyond.is_none() {
-                return Ok(());
+                return Ok(Progress::Done);
             }
-            limit = limit.saturating_mul(8);
+            search = index::Search::new(threshold, limit.saturating_mul(8));
         }
     }
 
@@ -451,6 +474,17 @@ pub(super) struct Sought {
     pub namespace: String,
     pub vector: Vec<f32>,
     pub threshold: f32,
+}
+
+/// The namespace, and the bits of vector and threshold.
+pub(super) type SoughtKey = (String, Vec<u32>, u32);
+
+impl Sought {
+    /// Two searches with one key find the same.
+    fn key(&self) -> SoughtKey {
+        let bits = self.vector.iter().map(|value| value.to_bits()).collect();
+        (self.namespace.clone(), bits, self.threshold.to_bits())
+    }
 }
 
 /// A semantic search, and the entries to delete that it found.

@@ -330,6 +330,15 @@ impl Block {
         }
     }
 
+    /// What a scan costs, in multiplications. Codes rule out most rows.
+    pub fn scan_cost(&self) -> u64 {
+        let values = self.rows() * self.dim;
+        match self.coded {
+            Some(_) => values as u64 / 16,
+            None => values as u64,
+        }
+    }
+
     /// Offers a row with its cosine, or with the best known bound of it. `bound` is one.
     pub fn compare(&self, row: usize, bound: f32, query: &mut Query, top: &mut TopFound) {
         let bound = self.vectors.bound(row, bound, query);

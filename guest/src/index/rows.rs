@@ -191,13 +191,18 @@ impl Rows {
     /// Offers to `top` every row whose cosine with the query may reach `top`'s cut. Of rows in
     /// graphs it offers those that the graphs find. If `top` wants more rows than a graph finds, all
     /// rows are scanned.
+    ///
+    /// Without graphs it searches only the rows after an id, and ends after about `budget`
+    /// multiplications. It returns the last id that it reached, if there are more.
     pub fn search(
         &self,
         query: &mut Query,
         searcher: &mut Searcher,
         top: &mut TopFound,
         tally: &mut Tally,
-    ) {
+        after: Option<u64>,
+        mut budget: u64,
+    ) -> Option<u64> {
         let enough = |segment: &Segment| segment.graph().ef_search() >= top.limit;
         let graphs = self.segments.iter().all(enough);
         if graphs {
@@ -205,11 +210,22 @@ impl Rows {
                 segment.search(|id| self.block_of(id), query, searcher, top);
             }
         }
-        for block in &self.blocks {
+        let from = after.map_or(0, |id| self.block_after(id));
+        for block in &self.blocks[from..] {
             if !graphs || block.sealed.is_none() {
                 block.scan(query, top, tally);
+                budget = budget.saturating_sub(block.scan_cost());
+            }
+            if budget == 0 && !self.has_graphs() {
+                return block.ids().last().copied();
             }
         }
+        None
+    }
+
+    /// Whether any rows are found by graphs.
+    pub fn has_graphs(&self) -> bool {
+        !self.segments.is_empty()
     }
 
     /// Seals blocks into one more segment of at least a quarter of the full size. Leaves a last

@@ -94,7 +94,8 @@ impl PartialOrd for Found {
 pub struct TopFound {
     /// The most rows to keep.
     pub limit: usize,
-    threshold: f32,
+    /// The least bound of a row to keep.
+    pub threshold: f32,
     best: BinaryHeap<Reverse<Found>>,
 }
 
@@ -128,5 +129,37 @@ impl TopFound {
     pub fn into_sorted(self) -> Vec<Found> {
         let best = self.best.into_sorted_vec();
         best.into_iter().map(|Reverse(found)| found).collect()
+    }
+}
+
+/// A search for the rows of a namespace with the greatest bounds of at least a threshold, in parts.
+pub struct Search {
+    /// The best rows so far.
+    pub top: TopFound,
+    /// The last id of the rows that have been searched.
+    pub after: Option<u64>,
+    /// The index's number of replaced rows when it began.
+    pub replaced: usize,
+}
+
+impl Search {
+    /// It has not begun. Finds at most `limit` rows.
+    pub fn new(threshold: f32, limit: usize) -> Self {
+        Search {
+            top: TopFound::new(threshold, limit),
+            after: None,
+            replaced: 0,
+        }
+    }
+
+    /// The most rows that it finds.
+    pub fn limit(&self) -> usize {
+        self.top.limit
+    }
+
+    /// What it has found, best first. If that is as much as the limit, no other row has a greater
+    /// bound than the last; otherwise no other row reaches the threshold.
+    pub fn into_found(self) -> Vec<Found> {
+        self.top.into_sorted()
     }
 }

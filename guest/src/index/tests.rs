@@ -12,6 +12,15 @@ const DTYPES: [VectorDtype; 3] = [
 /// Other writers may use the empty name.
 const NAMES: [&str; 2] = ["", "b"];
 
+impl Index {
+    /// A search in one part.
+    fn find(&mut self, namespace: &str, query: &[f32], threshold: f32, limit: usize) -> Vec<Found> {
+        let mut search = Search::new(threshold, limit);
+        assert!(!self.search(namespace, query, &mut search, u64::MAX));
+        search.into_found()
+    }
+}
+
 /// Rows by id: the namespace's position and the vector.
 type Model = BTreeMap<u64, (usize, Vec<f32>)>;
 
@@ -152,7 +161,7 @@ fn check_search(
     threshold: f32,
 ) -> std::result::Result<(), TestCaseError> {
     let exact = brute_force(model, n, query, threshold);
-    let found = index.search(NAMES[n], query, threshold, 1000);
+    let found = index.find(NAMES[n], query, threshold, 1000);
     for exact in &exact {
         let candidate = found.iter().find(|found| found.id == exact.id);
         prop_assert!(
@@ -166,7 +175,7 @@ fn check_search(
         prop_assert_eq!(&found, &exact);
     }
     for limit in [1, 3] {
-        let few = index.search(NAMES[n], query, threshold, limit);
+        let few = index.find(NAMES[n], query, threshold, limit);
         if same_bits {
             prop_assert_eq!(&few[..], &exact[..exact.len().min(limit)]);
         }
@@ -294,7 +303,7 @@ fn codes_rule_out_nearly_all_rows_and_a_loose_basis_is_replaced() {
     let search = |index: &mut Index| {
         for query in vectors.iter().step_by(40) {
             let query: Vec<f32> = query.iter().rev().copied().collect();
-            index.search("n", &query, 0.85, 16);
+            index.find("n", &query, 0.85, 16);
         }
     };
     search(&mut index);
@@ -406,9 +415,70 @@ fn a_damaged_index_is_an_error() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
             if let Ok(mut index) = read(&flipped, 40, dtype) {
-                index.search("b", &topics(dim, 1)[0], 0.5, 5);
+                index.find("b", &topics(dim, 1)[0], 0.5, 5);
             }
         }
+    }
+}
+
+#[test]
+fn a_search_in_parts_finds_the_same_whatever_changes_meanwhile() {
+    let dim = 24;
+    let vectors = topics(dim, 3 * block_rows(dim) + 100);
+    let (query, rows) = vectors.split_last().unwrap();
+    let last = rows.len() as u64;
+    let on = |index: &mut Index, search: &mut Search| {
+        let mut parts = 1;
+        while index.search("n", query, search, 1) {
+            parts += 1;
+        }
+        parts
+    };
+    for (dtype, coded) in DTYPES.into_iter().flat_map(|t| [(t, false), (t, true)]) {
+        let mut index = new_index(dim, dtype);
+        for (n, v) in rows.iter().enumerate() {
+            index.add("n", n as u64 + 1, 0, v).unwrap();
+        }
+        while coded && index.work(u64::MAX) {}
+        let whole = index.find("n", query, 0.1, 20);
+        assert_eq!(whole.len(), 20);
+        let mut search = Search::new(0.1, 20);
+        assert_eq!(on(&mut index, &mut search), 5);
+        assert_eq!(search.into_found(), whole);
+        // A row that was passed, one in the last block, a new one, and a removed one.
+        for id in [1, last, last + 1] {
+            let mut search = Search::new(0.1, 20);
+            assert!(index.search("n", query, &mut search, 1));
+            index.add("n", id, 0, query).unwrap();
+            on(&mut index, &mut search);
+            assert!(search.into_found().iter().any(|found| found.id == id));
+        }
+        index.remove("n", last + 1);
+        // Graphs are built before it ends.
+        index = index.searching(
+            IndexKind::Hnsw,
+            GraphOptions {
+                ef_search: 60,
+                ef_construction: 40,
+                heuristic: false,
+            },
+        );
+        let mut search = Search::new(0.99, 20);
+        assert!(index.search("n", query, &mut search, 1));
+        while index.seal().unwrap() {}
+        on(&mut index, &mut search);
+        let mut found: Vec<u64> = search.into_found().iter().map(|found| found.id).collect();
+        found.sort_unstable();
+        assert_eq!(found, [1, last]);
+        // The namespace is emptied.
+        let mut index = new_index(dim, dtype);
+        for (n, v) in rows.iter().enumerate() {
+            index.add("n", n as u64 + 1, 0, v).unwrap();
+        }
+        let mut search = Search::new(0.1, 20);
+        assert!(index.search("n", query, &mut search, 1));
+        index.clear_namespace("n");
+        assert_eq!(on(&mut index, &mut search), 1);
     }
 }
 

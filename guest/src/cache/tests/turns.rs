@@ -179,6 +179,49 @@ fn a_clear_while_the_index_is_read_leaves_nothing_of_it() {
 }
 
 #[test]
+fn a_search_goes_in_turns_and_misses_nothing() {
+    let store = store_of(ROWS);
+    let (mut cache, host) = hasty(&store, |_| {});
+    assert_eq!(nearest(&mut cache, 7.0), "q700");
+    // The answer is among the last rows.
+    let (answer, turns) = ask_on(&mut cache, &ask("x", 100.0), |cache, turn| {
+        hit(cache.get(exact("q1")).unwrap());
+        // Others search for the same at the same time.
+        if turn == 0 {
+            assert_eq!(nearest(cache, 100.0), format!("q{ROWS}"));
+        }
+    });
+    assert_eq!(hit(answer).query, format!("q{ROWS}"));
+    assert!(turns >= 2, "{turns} turns");
+    // Whoever begins after a write sees it, even if others were searching for the same.
+    for query in ["q5", "new"] {
+        let degrees = 120.0 + query.len() as f64;
+        assert!(matches!(cache.get(ask("y", degrees)), Ok(Lookup::Later)));
+        cache.put(response(query, degrees)).unwrap();
+        assert_eq!(nearest(&mut cache, degrees), query);
+    }
+    // What was the best is gone at the end.
+    assert!(matches!(cache.get(ask("z", 7.0)), Ok(Lookup::Later)));
+    assert!(cache.delete("q700", "n").unwrap());
+    assert_ne!(nearest(&mut cache, 7.0), "q700");
+    // So is the index.
+    assert!(matches!(cache.get(ask("z", 9.0)), Ok(Lookup::Later)));
+    while cache.requantize(VectorDtype::Int8).unwrap() {}
+    assert_eq!(nearest(&mut cache, 9.0), "q900");
+    // An explanation takes turns as well.
+    let explained = (0..100).find_map(|_| match cache.explain(ask("x", 7.4), 40).unwrap() {
+        Explained::Explanation(explanation) => Some(explanation),
+        _ => None,
+    });
+    let candidates = explained.unwrap().candidates;
+    assert_eq!(candidates.len(), 40);
+    assert_eq!(candidates[0].query, "q800");
+    host.tick_millis.set(0);
+    let answer = cache.get(ask("in other words", 7.4)).unwrap();
+    assert_eq!(hit(answer).query, "q800");
+}
+
+#[test]
 fn a_failure_while_the_index_is_read_is_told_and_it_is_read_again() {
     for store in [store_of(ROWS), kept_of(ROWS)] {
         for failing in 1..8 {

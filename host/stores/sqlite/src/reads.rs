@@ -34,17 +34,32 @@ const COUNT: &str = "SELECT count(*) FROM entries WHERE +id IS NOT NULL";
 const COUNT_IN: &str = "SELECT count(*) FROM entries WHERE namespace = ?1";
 /// From each namespace to the next one, so that it takes as many steps as there are
 /// namespaces, not entries.
-const NAMESPACES: &str = "
+macro_rules! each_namespace {
+    ($select:literal) => {
+        concat!(
+            "
     WITH RECURSIVE step (name) AS (
         SELECT min(namespace) FROM entries
         UNION ALL
         SELECT (SELECT min(namespace) FROM entries WHERE namespace > step.name)
         FROM step WHERE step.name IS NOT NULL
     )
-    SELECT name FROM step WHERE name IS NOT NULL";
+    SELECT ",
+            $select,
+            " FROM step WHERE name IS NOT NULL"
+        )
+    };
+}
+const NAMESPACES: &str = each_namespace!("name");
+const SOME_NAMESPACES: &str = concat!(each_namespace!("name"), " LIMIT ?1");
 /// One walk over an index, which has the order.
 const COUNTS: &str =
     "SELECT namespace, count(*) FROM entries GROUP BY namespace ORDER BY namespace";
+/// Faster than one walk over all entries if there are few namespaces.
+const COUNTS_OF_FEW: &str =
+    each_namespace!("name, (SELECT count(*) FROM entries WHERE namespace = step.name)");
+/// So many namespaces are few.
+const FEW_NAMESPACES: u32 = 100;
 /// The inner query needs an index only; the outer one reads the few rows it found.
 const OLDEST: &str = "
     SELECT e.id, e.namespace, e.created_at
@@ -107,7 +122,9 @@ pub(super) const PLANNED: &[(&str, bool)] = &[
     (COUNT, false),
     (COUNT_IN, false),
     (NAMESPACES, false),
+    (SOME_NAMESPACES, false),
     (COUNTS, false),
+    (COUNTS_OF_FEW, false),
     (OLDEST, false),
     (OLDEST_IN, false),
     (QUOTA, false),
@@ -179,7 +196,14 @@ impl Session {
     }
 
     pub fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
-        collect(self.conn()?, COUNTS, &[], |row| {
+        let conn = self.conn()?;
+        let most = FEW_NAMESPACES + 1;
+        let names = collect(conn, SOME_NAMESPACES, &[&most], |_| Ok(()))?;
+        let counts = match names.len() < most as usize {
+            true => COUNTS_OF_FEW,
+            false => COUNTS,
+        };
+        collect(conn, counts, &[], |row| {
             Ok((row.get(0)?, number(row.get(1)?)))
         })
     }

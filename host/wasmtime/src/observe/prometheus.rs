@@ -40,7 +40,7 @@ const DURATIONS: [f64; 15] = [
 /// | metric | labels | counts |
 /// |---|---|---|
 /// | `mneme_hits_total` | `layer`, `namespace` | answers; `layer` is `exact` or `semantic` |
-/// | `mneme_misses_total` | `reason`, `namespace` | questions without an answer; `bypass`, `below_threshold`, `no_match`, `dim_mismatch`, `embedder_failure` |
+/// | `mneme_misses_total` | `reason`, `namespace` | questions without an answer; `reason` is a [`MissReason::name`](crate::MissReason::name) |
 /// | `mneme_puts_total` | `namespace` | entries stored or replaced |
 /// | `mneme_deletions_total` | `namespace` | entries deleted by `delete` or a clear |
 /// | `mneme_evictions_total` | `namespace` | entries evicted because of a quota or the cap |

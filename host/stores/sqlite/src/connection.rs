@@ -20,9 +20,9 @@ use mneme_store::checks::Embedder;
 /// Room for the indexes of some hundred thousand entries; taken as it is needed.
 const CACHE_KIB: i64 = 32 * 1024;
 
-/// Pages after which the log is copied into the database, which waits for the disk; with
-/// SQLite's 1000 that is every hundred entries.
-const CHECKPOINT_PAGES: i64 = 4000;
+/// Pages after which the log is copied into the database, which waits for the disk: some 20 ms
+/// every two hundred entries. With more it is rarer and longer.
+const CHECKPOINT_PAGES: i64 = 2000;
 
 /// A write-ahead log that has grown beyond this shrinks at the next checkpoint.
 const LOG_BYTES: i64 = 64 * 1024 * 1024;

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::flights::Flights;
 use crate::host::ErrorFn;
 use crate::imports::State;
-use crate::observe::{Gauges, Measured, Reading, Watch};
+use crate::observe::{Counting, Gauges, Measured, Reading, Watch};
 use crate::turn::Turn;
 use std::sync::{Arc, Weak};
 
@@ -50,6 +50,7 @@ struct Inner {
     requantizing: parking_lot::Mutex<()>,
     flights: Flights<std::sync::Mutex<Option<String>>>,
     watch: Arc<Watch>,
+    counting: parking_lot::Mutex<Counting>,
 }
 
 /// A handle of a [`SemanticCache`] that does not keep it open.
@@ -85,6 +86,7 @@ impl SemanticCache {
         pool: Pool,
         on_error: Option<ErrorFn>,
         watch: Arc<Watch>,
+        counting: Counting,
     ) -> Self {
         SemanticCache {
             inner: Arc::new(Inner {
@@ -94,6 +96,7 @@ impl SemanticCache {
                 requantizing: parking_lot::Mutex::default(),
                 flights: Flights::default(),
                 watch,
+                counting: parking_lot::Mutex::new(counting),
             }),
         }
     }
@@ -468,12 +471,17 @@ impl Measured for Inner {
     }
 
     fn read(&self) -> Result<Reading> {
+        // A cache that was dropped meanwhile keeps nobody waiting.
+        let entries = self.counting.lock().counts(|| {
+            let stats =
+                Turn::wait(&self.instance)?.call(|guest, store| guest.call_stats(store, None))?;
+            let entries = stats.namespaces.into_iter();
+            Ok(entries.map(|of| (of.namespace, of.entries)).collect())
+        })?;
         let mut instance = Turn::wait(&self.instance)?;
-        let stats = instance.call(|guest, store| guest.call_stats(store, None))?;
-        let entries = stats.namespaces.into_iter();
         Ok(Reading {
-            entries: entries.map(|of| (of.namespace, of.entries)).collect(),
-            index_rows: stats.index_rows,
+            entries,
+            index_rows: instance.call(|guest, store| guest.call_index_rows(store))?,
             memory_bytes: instance.memory_bytes() as u64,
         })
     }

@@ -236,12 +236,15 @@ fn tenants_stay_apart_whatever_an_index_says() {
     cache.close().unwrap();
 
     let mut store = open(&place.path);
-    let found = store.get_by_hash(vec![key("mallory", 2)]).unwrap();
+    let found = store.get_by_hash(&[key("mallory", 2)]).unwrap();
     let led = found.into_iter().next().flatten();
     assert_eq!(led.unwrap().namespace, "alice", "the index lies");
     let outcome = store.insert(vec![entry("mallory", 2)]);
-    assert!(matches!(outcome, Err(StoreError::Corrupt(_))), "{outcome:?}");
-    let of_alice = store.get_by_ids(vec![2]).unwrap();
+    assert!(
+        matches!(outcome, Err(StoreError::Corrupt(_))),
+        "{outcome:?}"
+    );
+    let of_alice = store.get_by_ids(&[2]).unwrap();
     assert_eq!(of_alice[0].response, "90000");
 }
 

@@ -131,7 +131,10 @@ fn an_entry_of_another_tenant_or_question_never_answers() {
         ];
         for outcome in outcomes {
             let message = outcome.unwrap_err();
-            assert!(matches!(&message, Error::Corrupt(what) if what.contains("check its integrity")), "{message:?}");
+            assert!(
+                matches!(&message, Error::Corrupt(what) if what.contains("check its integrity")),
+                "{message:?}"
+            );
         }
         assert_eq!(store.entries().len(), 1);
     }

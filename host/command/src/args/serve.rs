@@ -74,10 +74,10 @@ pub struct Serve {
     /// The most bytes of an archive to load; it passes through the temporary folder
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 30)]
     pub max_archive: u64,
-    /// The most bytes that an archive to load may have unpacked, if it has more than 64 MiB. Default
-    /// 64 GiB; less for a small archive, which may become 128 times as large
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 30, hide_default_value = true)]
-    pub max_unpacked: u64,
+    /// The most bytes that an archive to load may have unpacked. Default 64 GiB, and then no more
+    /// than 128 times its own bytes if that is more than 64 MiB
+    #[arg(long, value_name = "BYTES")]
+    pub max_unpacked: Option<u64>,
     /// The most connections; at the limit, the one that was silent longest makes room. Default:
     /// 1024, or fewer if the limit on open files asks for it
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]

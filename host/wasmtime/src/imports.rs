@@ -76,7 +76,8 @@ impl State {
     ) -> Stored<T> {
         self.calls += 1;
         if DATING.contains(&name) {
-            self.punctual.check(self.clock.now(), &mut *self.store)?;
+            let now = self.clock.now();
+            self.punctual.check_storing(now, &mut *self.store)?;
         } else if EXPIRING.contains(&name) && !self.timeless {
             let now = self.clock.now();
             self.punctual.check_deletion(now, &mut *self.store)?;

@@ -249,7 +249,8 @@ mod tests {
             let request = PutRequest::new(query, "r").embedding(vec![1.0, 0.0]);
             cache.put(request.ttl(Ttl::Seconds(100)))
         };
-        put("in time").unwrap();
+        let lasting = PutRequest::new("in time", "r").embedding(vec![1.0, 0.0]);
+        cache.put(lasting).unwrap();
         let (_, archive) = cache.dump(Vec::new(), DumpOptions::new()).unwrap();
         ours.set(Duration::from_secs(49_700));
         put("up to five minutes").unwrap();

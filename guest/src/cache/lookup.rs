@@ -34,6 +34,8 @@ pub(super) struct Question {
     pub query: String,
     pub threshold: f32,
     pub path: Path,
+    /// The validator is asked about an entry of the exact layer too.
+    pub validate: bool,
 }
 
 /// How a question is to be answered.
@@ -107,6 +109,7 @@ impl Open {
             query: request.query,
             threshold,
             path: if request.bypass { Path::Bypass } else { path },
+            validate: request.validate,
         })
     }
 
@@ -131,9 +134,11 @@ impl Open {
             query,
             threshold,
             path,
+            validate,
         } = question;
         if let Path::Both(_) | Path::Exact = path
             && let Some(entry) = self.find_exact(store, host, &key, now)?
+            && (!validate || self.accepts(host, &query, &entry, 1.0, now))
         {
             let confidence = self.confidence(host, 1.0, &entry, now);
             return Ok(self.hit(host, entry, Layer::Exact, 1.0, confidence, now));

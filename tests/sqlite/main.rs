@@ -3,6 +3,7 @@
 mod bad_files;
 mod blobs;
 mod bounds;
+mod damaged_texts;
 mod files;
 mod fuzz;
 mod modes;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         .tests(bad_files::tests())
         .tests(blobs::tests())
         .tests(bounds::tests())
+        .tests(damaged_texts::tests())
         .tests(files::tests())
         .tests(fuzz::tests())
         .tests(modes::tests())

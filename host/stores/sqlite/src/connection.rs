@@ -107,6 +107,8 @@ fn open_writable(path: &Path, options: &Options, embedder: &Embedder) -> Result<
         })?;
     }
     layout::probe(&conn, PROBES)?;
+    // The first read in this mode opens the log.
+    layout::still_of(&conn, embedder)?;
     Ok(Opened {
         conn,
         place: Place::of(path, false).map_err(lost)?,

@@ -448,7 +448,7 @@ fn no_command_writes_over_a_file_of_the_store() {
             let commands: [&[&str]; 6] = [
                 &["dump", path],
                 &["embed", "text", "--npy", path],
-                &["component", path],
+                &["component", "--output", path],
                 &["replay", "log.jsonl", "--csv", path],
                 &["replay", "log.jsonl", "--plot", path],
                 &["calibrate", "--pairs", "log.jsonl", "--csv", path],
@@ -475,7 +475,7 @@ fn no_command_writes_over_a_file_of_the_store() {
     assert_eq!(folder.json(&["stats"])["entries"], 5);
     // The files of another store, and names that only look alike, are anybody's.
     folder.json(&["dump", "other.db-wal"]);
-    folder.json(&["--store", "sqlite:other.db", "component", "mneme.db-old"]);
+    folder.json(&["--store", "sqlite:other.db", "component", "--output", "mneme.db-old"]);
     drop(conn);
     assert_eq!(folder.json(&["stats"])["entries"], 5);
 }

@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use anyhow::Result;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use mneme::Miss;
 use serde_json::{Value, json};

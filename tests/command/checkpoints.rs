@@ -425,7 +425,12 @@ fn no_command_writes_over_a_file_of_the_store() {
     let lines = "{\"query\": \"a\", \"label\": \"x\"}\n{\"query\": \"b\", \"label\": \"y\"}\n";
     folder.write("log.jsonl", lines);
     fs::create_dir(folder.path("dir")).unwrap();
-    let files = ["mneme.db", "mneme.db-wal", "mneme.db-shm", "mneme.db-journal"];
+    let files = [
+        "mneme.db",
+        "mneme.db-wal",
+        "mneme.db-shm",
+        "mneme.db-journal",
+    ];
     for file in files {
         let absolute = folder.path(file);
         symlink(&absolute, folder.path("link.svg")).unwrap();
@@ -460,7 +465,8 @@ fn no_command_writes_over_a_file_of_the_store() {
                 }
                 // The store is that of the option, of the variable, or the usual one.
                 for store in [&[][..], &["--store", "sqlite:dir/../mneme.db?mode=ro"]] {
-                    let (kind, message) = folder.mneme(&[&["--json"], store, args].concat()).error();
+                    let (kind, message) =
+                        folder.mneme(&[&["--json"], store, args].concat()).error();
                     assert_eq!(kind, "argument", "{args:?}: {message}");
                     assert!(message.contains("store"), "{args:?}: {message}");
                     assert!(message.contains("name another file"), "{args:?}: {message}");
@@ -475,7 +481,13 @@ fn no_command_writes_over_a_file_of_the_store() {
     assert_eq!(folder.json(&["stats"])["entries"], 5);
     // The files of another store, and names that only look alike, are anybody's.
     folder.json(&["dump", "other.db-wal"]);
-    folder.json(&["--store", "sqlite:other.db", "component", "--output", "mneme.db-old"]);
+    folder.json(&[
+        "--store",
+        "sqlite:other.db",
+        "component",
+        "--output",
+        "mneme.db-old",
+    ]);
     drop(conn);
     assert_eq!(folder.json(&["stats"])["entries"], 5);
 }
@@ -518,12 +530,24 @@ fn a_stream_is_copied_no_further_than_it_is_an_archive() {
         // An archive that is too long, and one that is just as long as it may be.
         let most = |bytes: usize| {
             let most = bytes.to_string();
-            let args = ["--json", "--store", store, "load", "--merge", "--max-archive", &most, "-"];
+            let args = [
+                "--json",
+                "--store",
+                store,
+                "load",
+                "--merge",
+                "--max-archive",
+                &most,
+                "-",
+            ];
             folder.run(VECTORS, &args, &good)
         };
         let (kind, message) = most(good.len() - 1).error();
         assert_eq!(kind, "backend", "{message}");
-        for part in [&format!("more than {} bytes", good.len() - 1), "--max-archive"] {
+        for part in [
+            &format!("more than {} bytes", good.len() - 1),
+            "--max-archive",
+        ] {
             assert!(message.contains(part), "{message}");
         }
         if store == "sqlite:new.db" {

@@ -290,11 +290,22 @@ fn endless_input_is_refused() {
         &["put", "q", "r", "--embedding", "@-"],
         &["embed", "-"],
         &["import", "-"],
-        &["serve", "--listen", "127.0.0.1:0", "--token-file", "/dev/zero"],
+        &[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--token-file",
+            "/dev/zero",
+        ],
     ] {
         let mut command = folder.command(VECTORS);
         let zeros = fs::File::open("/dev/zero").unwrap();
-        let done = command.arg("--json").args(args).stdin(zeros).output().unwrap();
+        let done = command
+            .arg("--json")
+            .args(args)
+            .stdin(zeros)
+            .output()
+            .unwrap();
         assert_eq!(done.status.code(), Some(2), "{args:?}: {done:?}");
     }
 }

@@ -78,7 +78,9 @@ fn a_damaged_text_of_an_entry_is_named() {
             &place,
             &format!("UPDATE entries SET {column} = {DAMAGED} WHERE id = 3"),
         );
-        let says = format!("table entries, column {column} of the row with id 3 is not valid UTF-8; delete that row");
+        let says = format!(
+            "table entries, column {column} of the row with id 3 is not valid UTF-8; delete that row"
+        );
         assert_named(&place, rows, &[&says]);
         if column == "namespace" {
             assert_named(&place, keys, &[&says]);
@@ -147,7 +149,8 @@ fn a_damaged_text_of_another_table_is_named() {
         let Err(StoreError::Corrupt(message)) = outcome else {
             panic!("{key}: {outcome:?}");
         };
-        let says = format!("column value of the row with key \"{key}\" is not valid UTF-8; restore");
+        let says =
+            format!("column value of the row with key \"{key}\" is not valid UTF-8; restore");
         assert!(message.contains(&says), "{message}");
     }
 }

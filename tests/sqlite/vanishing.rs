@@ -23,6 +23,7 @@ mneme_tests::tests![
     what_lies_beside_the_file_must_be_what_was_opened,
     #[cfg(unix)]
     a_log_is_looked_for_where_a_link_leads,
+    a_file_beside_a_cache_is_no_cache,
     data_of_another_cache_are_not_touched,
     a_file_that_is_emptied_is_told,
     bookkeeping_waits_only_briefly,
@@ -153,13 +154,19 @@ fn what_lies_beside_the_file_must_be_what_was_opened() {
         let beside = place.dir.path().join(format!("cache.db{suffix}"));
         let aside = place.dir.path().join("aside");
         fs::rename(&beside, &aside).unwrap();
-        assert_all_fail(&mut store, &format!("the {suffix} file beside it was removed"));
+        assert_all_fail(
+            &mut store,
+            &format!("the {suffix} file beside it was removed"),
+        );
         fs::rename(&aside, &beside).unwrap();
         assert_eq!(put(&mut store, entry("a", 2)), 2);
 
         fs::remove_file(&beside).unwrap();
         fs::write(&beside, "an archive").unwrap();
-        assert_all_fail(&mut store, &format!("the {suffix} file beside it is another one"));
+        assert_all_fail(
+            &mut store,
+            &format!("the {suffix} file beside it is another one"),
+        );
         assert!(get_fails(&mut store));
         // It belongs to others.
         store.close().unwrap();
@@ -193,6 +200,26 @@ fn a_log_is_looked_for_where_a_link_leads() {
     assert!(!links.path().join("link.db-wal").exists());
     fs::remove_file(place.dir.path().join("cache.db-wal")).unwrap();
     assert_all_fail(&mut store, "-wal file beside it was removed");
+}
+
+fn a_file_beside_a_cache_is_no_cache() {
+    let place = place();
+    let mut store = open(&place.path);
+    put(&mut store, entry("a", 1));
+    let files = SqliteStore::files(&place.path);
+    assert!(files[0].ends_with("cache.db") && files[1].ends_with("cache.db-wal"));
+    let before: Vec<_> = files.iter().map(|file| fs::read(file).ok()).collect();
+    for file in &files[1..] {
+        let mut other = SqliteStore::new(file);
+        let Err(StoreError::Backend(error)) = other.open(FINGERPRINT, DIM) else {
+            panic!("{file:?}");
+        };
+        assert!(error.message.contains("keeps beside"), "{error:?}");
+    }
+    let after: Vec<_> = files.iter().map(|file| fs::read(file).ok()).collect();
+    assert!(before == after);
+    // Without a database there, it is a name like any other.
+    open(&place.dir.path().join("other.db-wal"));
 }
 
 /// Puts all pages of another database into the file, as `sqlite3 cache.db '.restore other.db'`.

@@ -4,12 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use mneme::SqliteStore;
 
 use crate::args::Global;
 use crate::store_url::StoreUrl;
-
-/// What SQLite appends to the name of a database, for what it keeps beside it.
-const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// The most links from one to the next, as on Linux.
 const MAX_LINKS: usize = 40;
@@ -24,19 +22,11 @@ impl<'a> Target<'a> {
     /// Refuses the files of the store, before any work.
     pub fn new(command: &'static str, path: &'a Path, global: &Global) -> Result<Self> {
         let store = StoreUrl::choose(global.store.as_deref());
-        if let Some(file) = store.file().map(resolved) {
-            if is_same(path, &file) {
-                bail!("{command}: {path:?} is the store itself; name another file");
-            }
-            for suffix in BESIDE {
-                let mut beside = file.clone().into_os_string();
-                beside.push(suffix);
-                if is_same(path, Path::new(&beside)) {
-                    bail!(
-                        "{command}: {path:?} is a part of the store, which keeps entries in its {suffix} file; name another file"
-                    );
-                }
-            }
+        let files = store.file().map(SqliteStore::files);
+        if files.into_iter().flatten().any(|file| is_same(path, &file)) {
+            bail!(
+                "{command}: {path:?} is the store itself, or what SQLite keeps beside it; name another file"
+            );
         }
         Ok(Self { command, path })
     }
@@ -91,7 +81,7 @@ pub fn folder(path: &Path) -> &Path {
 
 /// Whether both lead to one file, by whatever names.
 fn is_same(path: &Path, file: &Path) -> bool {
-    resolved(path) == file || is_one(path, file)
+    resolved(path) == resolved(file) || is_one(path, file)
 }
 
 #[cfg(unix)]

@@ -78,9 +78,10 @@ pub fn load(global: &Global, out: Output, args: &Load) -> Result<u8> {
         }
     };
     let started = Instant::now();
-    let loaded = session
-        .cache
-        .load(archive.reader(), load_options(args).on_progress(bar.watch()));
+    let loaded = session.cache.load(
+        archive.reader(),
+        load_options(args).on_progress(bar.watch()),
+    );
     bar.clear();
     let hint = match &loaded {
         Err(Error::Checkpoint(_)) if !args.merge && !args.replace => present(&session.cache),

@@ -208,15 +208,15 @@ fn only_regular_files_are_read() {
         "1_Pooling/config.json",
     ];
     let onnx = ["model.onnx", "model.onnx.data", "model.onnx_data"];
-    let names = bert.iter().chain(&optional).map(|name| (Folder::bert(), *name));
+    let names = bert
+        .iter()
+        .chain(&optional)
+        .map(|name| (Folder::bert(), *name));
     let names = names.chain(onnx.map(|name| (Folder::onnx(), name)));
     for (folder, name) in names {
         let path = folder.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        for make in [
-            &["mkfifo"][..],
-            &["ln", "-s", "/dev/zero"],
-        ] {
+        for make in [&["mkfifo"][..], &["ln", "-s", "/dev/zero"]] {
             let _ = fs::remove_file(&path);
             let made = std::process::Command::new(make[0])
                 .args(&make[1..])

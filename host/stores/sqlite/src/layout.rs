@@ -147,7 +147,8 @@ pub(super) fn meta(conn: &Connection, key: &str) -> Outcome<Option<String>> {
 
 /// The value of a key of `schema_meta`.
 pub(super) fn meta_value(row: &Row<'_>, index: usize, key: &str) -> Outcome<String> {
-    let remedy = "restore a checkpoint, or delete that row, unless it names the schema or the embedder";
+    let remedy =
+        "restore a checkpoint, or delete that row, unless it names the schema or the embedder";
     let place = || format!("table schema_meta, column value of the row with key {key:?}");
     rows::text_at(row, index, place, remedy)
 }

@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Fault, Outcome};
 
+/// What SQLite appends to the name of a database, for what it keeps beside it.
+const LOG: &str = "-wal";
+const MEMORY: &str = "-shm";
+const JOURNAL: &str = "-journal";
+
 /// Which file was opened.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -49,7 +54,7 @@ impl Place {
             path: path.to_owned(),
             opened: stamp(&path.metadata()?),
             log: Beside::of(log_of(path)),
-            memory: Beside::of(beside(path, "-shm")),
+            memory: Beside::of(beside(path, MEMORY)),
             frozen,
         })
     }
@@ -63,7 +68,7 @@ impl Place {
     /// into a log that nobody will find, or beside the locks of others.
     pub fn check(&self) -> Outcome<()> {
         self.check_file()?;
-        for (file, name) in [(&self.log, "-wal"), (&self.memory, "-shm")] {
+        for (file, name) in [(&self.log, LOG), (&self.memory, MEMORY)] {
             match file.there() {
                 There::Same | There::Unknown => {}
                 There::Nothing => {
@@ -140,7 +145,22 @@ fn is_filled(path: &Path) -> bool {
 
 /// The path of the log beside the file.
 pub(super) fn log_of(path: &Path) -> PathBuf {
-    beside(path, "-wal")
+    beside(path, LOG)
+}
+
+/// The database and all that SQLite keeps beside it, now or at another time.
+pub(super) fn files(path: &Path) -> [PathBuf; 4] {
+    ["", LOG, MEMORY, JOURNAL].map(|suffix| beside(path, suffix))
+}
+
+/// The database that this path belongs to, if it is that of a file beside one.
+pub(super) fn owner(path: &Path) -> Option<PathBuf> {
+    let path = beside(path, "");
+    let path = path.to_str()?;
+    let mut owners = [LOG, MEMORY, JOURNAL]
+        .iter()
+        .filter_map(|suffix| path.strip_suffix(suffix));
+    owners.map(PathBuf::from).find(|owner| owner.is_file())
 }
 
 /// The path of what SQLite keeps beside the file: where a link leads to, not where it is.

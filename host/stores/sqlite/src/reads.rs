@@ -69,7 +69,8 @@ const OLDEST: &str = "
 const OLDEST_IN: &str = "SELECT id, namespace, created_at FROM entries
     WHERE namespace = ?2 ORDER BY last_accessed_at, id LIMIT ?1";
 pub(super) const QUOTA: &str = "SELECT max_entries FROM namespace_quotas WHERE namespace = ?1";
-const QUOTAS: &str = "SELECT namespace, rowid, max_entries FROM namespace_quotas ORDER BY namespace";
+const QUOTAS: &str =
+    "SELECT namespace, rowid, max_entries FROM namespace_quotas ORDER BY namespace";
 const META: &str = concat!(
     "SELECT key, rowid, value FROM schema_meta WHERE ",
     user_meta!(),

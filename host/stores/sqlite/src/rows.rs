@@ -114,7 +114,12 @@ pub(super) fn text_at(
 pub(super) fn key_at(row: &Row<'_>, index: usize, column: &str) -> Outcome<String> {
     let rowid: i64 = row.get(index + 1)?;
     let place = || format!("{column} of the row with rowid {rowid}");
-    text_at(row, index, place, "delete that row, or restore a checkpoint")
+    text_at(
+        row,
+        index,
+        place,
+        "delete that row, or restore a checkpoint",
+    )
 }
 
 pub(super) fn number(row: &Row<'_>, index: usize, id: u64, column: &str) -> Outcome<u64> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use axum::http::uri::Authority;
 use clap::value_parser;
 
+use super::checkpoint::MAX_ARCHIVE;
 use super::{Dtype, seconds};
 
 /// See [`Command::Serve`](super::Command::Serve).
@@ -72,7 +73,7 @@ pub struct Serve {
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
     pub max_bodies: usize,
     /// The most bytes of an archive to load; it passes through the temporary folder
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 30)]
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_ARCHIVE)]
     pub max_archive: u64,
     /// The most bytes that an archive to load may have unpacked. Default 64 GiB, and then no more
     /// than 128 times its own bytes if that is more than 64 MiB

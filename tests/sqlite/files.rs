@@ -290,7 +290,7 @@ fn a_lock_held_too_long_is_retryable() {
 
 fn a_locked_file_is_waited_for_once_and_not_one_after_the_other() {
     let timeout = Duration::from_millis(500);
-    let (place, mut store, other) = locked(timeout);
+    let (_place, mut store, other) = locked(timeout);
     let start = Instant::now();
     store.insert(vec![entry("a", 1)]).unwrap_err();
     assert!(start.elapsed() >= timeout);
@@ -311,7 +311,7 @@ fn a_locked_file_is_waited_for_once_and_not_one_after_the_other() {
 
 fn a_wait_that_was_given_up_makes_nobody_impatient() {
     let timeout = Duration::from_millis(500);
-    let (place, mut store, other) = locked(timeout);
+    let (place, mut store, _other) = locked(timeout);
     let given_up = Cancel::default();
     given_up.cancel();
     let error = given_up.during(|| store.insert(vec![entry("a", 1)]));

@@ -5,6 +5,7 @@ mod blobs;
 mod bounds;
 mod files;
 mod fuzz;
+mod locks;
 mod modes;
 mod place;
 mod schemas;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         .tests(bounds::tests())
         .tests(files::tests())
         .tests(fuzz::tests())
+        .tests(locks::tests())
         .tests(modes::tests())
         .tests(schemas::tests())
         .tests(sharing::tests())

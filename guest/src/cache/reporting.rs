@@ -97,6 +97,12 @@ impl<S: Store, H: Host> Cache<S, H> {
         })
     }
 
+    /// See `cache.index-rows`.
+    pub fn index_rows(&mut self) -> Result<u64> {
+        let (_, _, open) = self.parts()?;
+        Ok(open.index.as_ref().map_or(0, |index| index.rows() as u64))
+    }
+
     /// See `cache.health`.
     pub fn health(&mut self, deep: bool) -> Result<HealthReport> {
         let (store, host, open) = self.parts()?;

@@ -1,8 +1,8 @@
 //! Work in steps: a call does a little of what is long, and others have their turn.
 
-use crate::error::Result;
+use crate::error::{Result, is_retryable};
 use crate::host::{Host, Now};
-use std::collections::BTreeMap;
+use crate::types::Error;
 
 /// A call spends about so much time on long work.
 const TURN_MILLIS: u64 = 10;
@@ -35,26 +35,28 @@ impl Progress {
 /// Long work that got no turn for so long was given up by its caller.
 const GIVEN_UP_MILLIS: u64 = 60_000;
 
-/// Where long works go on in the next turn, by what they work on.
-pub struct Pending<K, T>(BTreeMap<K, (T, Now)>);
+/// Where long works go on in the next turn, by what they work on. There are few.
+pub struct Pending<K, T>(Vec<(K, T, Now)>);
 
 impl<K, T> Default for Pending<K, T> {
     fn default() -> Self {
-        Pending(BTreeMap::new())
+        Pending(Vec::new())
     }
 }
 
-impl<K: Ord, T> Pending<K, T> {
+impl<K: PartialEq, T> Pending<K, T> {
     /// Where it goes on; none if it begins.
     pub fn take(&mut self, of: &K, now: Now) -> Option<T> {
         self.0
-            .retain(|_, (_, kept)| now >= *kept && now.since(*kept) < GIVEN_UP_MILLIS);
-        self.0.remove(of).map(|(work, _)| work)
+            .retain(|(_, _, kept)| now >= *kept && now.since(*kept) < GIVEN_UP_MILLIS);
+        let at = self.0.iter().position(|(key, ..)| key == of)?;
+        Some(self.0.swap_remove(at).1)
     }
 
-    /// It goes on there.
+    /// It goes on there, instead of where it was to go on.
     pub fn keep(&mut self, of: K, work: T, now: Now) {
-        self.0.insert(of, (work, now));
+        self.0.retain(|(key, ..)| *key != of);
+        self.0.push((of, work, now));
     }
 }
 
@@ -78,11 +80,31 @@ impl Turn {
 }
 
 /// Does parts of long work, at least one, until it is done or the turn is over.
-pub fn take_turn(host: &impl Host, mut part: impl FnMut() -> Result<Progress>) -> Result<Progress> {
+pub fn take_turn(host: &impl Host, part: impl FnMut() -> Result<Progress>) -> Result<Progress> {
+    parts(host, |_| false, part)
+}
+
+/// As [`take_turn`], for parts that change something. A failure that may pass ends the turn, and
+/// what was done in it is told; the next turn begins with the part that has failed.
+pub fn take_turn_of_changes(
+    host: &impl Host,
+    part: impl FnMut() -> Result<Progress>,
+) -> Result<Progress> {
+    parts(host, is_retryable, part)
+}
+
+fn parts(
+    host: &impl Host,
+    ends_turn: impl Fn(&Error) -> bool,
+    mut part: impl FnMut() -> Result<Progress>,
+) -> Result<Progress> {
     let turn = Turn::begin(host);
-    for _ in 0..MOST_PARTS {
-        if part()? == Progress::Done {
-            return Ok(Progress::Done);
+    for n in 0..MOST_PARTS {
+        match part() {
+            Ok(Progress::Done) => return Ok(Progress::Done),
+            Ok(Progress::Under) => {}
+            Err(error) if n > 0 && ends_turn(&error) => break,
+            Err(error) => return Err(error),
         }
         if turn.is_over(host) {
             break;

@@ -19,6 +19,8 @@ pub struct TestStore {
     /// Whether writes fail, and how many have.
     refusing: Rc<Cell<bool>>,
     refused: Rc<Cell<u64>>,
+    /// The entry that every key leads to, if its index is damaged.
+    misled_to: Rc<Cell<Option<u64>>>,
     /// Whether it claims to make snapshots.
     pub snapshots: Rc<Cell<bool>>,
     /// Whether every page begins with the first row, as in a damaged file.
@@ -175,6 +177,11 @@ impl TestStore {
         data.entries.insert(entry.id, entry);
     }
 
+    /// From now on every key leads to this entry.
+    pub fn mislead(&self, id: u64) {
+        self.misled_to.set(Some(id));
+    }
+
     /// Everything that the cache keeps there.
     pub fn content(
         &self,
@@ -273,6 +280,9 @@ impl Store for TestStore {
     fn get_by_hash(&self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
         let data = self.call()?;
         let find = |key: &EntryKey| {
+            if let Some(id) = self.misled_to.get() {
+                return data.entries.get(&id).cloned();
+            }
             let same = |e: &&Entry| e.namespace == key.namespace && e.query_hash == key.query_hash;
             data.entries.values().find(same).cloned()
         };

@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::flights::Flights;
 use crate::host::ErrorFn;
 use crate::imports::State;
-use crate::observe::{Gauges, Measured, Reading, Watch};
-use crate::turn::Turn;
+use crate::observe::{Counting, Gauges, Measured, Reading, Watch};
+use crate::turn::{self, Turn};
 use std::sync::{Arc, Weak};
 
 #[cfg(feature = "tokio")]
@@ -46,10 +46,13 @@ struct Inner {
     on_error: Option<ErrorFn>,
     /// Never locked while embedding or computing.
     instance: parking_lot::Mutex<Instance>,
+    /// Held by the one who asks for a lock of the store, while others wait for it too.
+    locked: parking_lot::Mutex<()>,
     /// Held while the index is rebuilt: a step for another dtype would begin it again.
     requantizing: parking_lot::Mutex<()>,
     flights: Flights<std::sync::Mutex<Option<String>>>,
     watch: Arc<Watch>,
+    counting: parking_lot::Mutex<Counting>,
 }
 
 /// A handle of a [`SemanticCache`] that does not keep it open.
@@ -85,15 +88,18 @@ impl SemanticCache {
         pool: Pool,
         on_error: Option<ErrorFn>,
         watch: Arc<Watch>,
+        counting: Counting,
     ) -> Self {
         SemanticCache {
             inner: Arc::new(Inner {
                 pool,
                 on_error,
                 instance: parking_lot::Mutex::new(instance),
+                locked: parking_lot::Mutex::default(),
                 requantizing: parking_lot::Mutex::default(),
                 flights: Flights::default(),
                 watch,
+                counting: parking_lot::Mutex::new(counting),
             }),
         }
     }
@@ -250,13 +256,15 @@ impl SemanticCache {
             // Refuses the cache's own store, policy and clock, which would wait for themselves.
             drop(self.instance()?);
             let _alone = self.inner.requantizing.lock();
-            loop {
-                let mut instance = self.instance()?;
-                if !instance.call(|guest, store| guest.call_requantize(store, dtype))? {
+            let step = |instance: &mut Instance| {
+                let more = instance.call(|guest, store| guest.call_requantize(store, dtype))?;
+                if !more {
                     instance.options.vector_dtype = dtype;
-                    return Ok(());
                 }
-            }
+                Ok(more)
+            };
+            while self.in_turn(step)? {}
+            Ok(())
         })
     }
 
@@ -406,12 +414,17 @@ impl SemanticCache {
     /// Calls an export, alone.
     pub(crate) fn turn<T>(
         &self,
-        call: impl FnOnce(
+        call: impl Fn(
             &Guest,
             &mut wasmtime::Store<State>,
         ) -> wasmtime::Result<std::result::Result<T, StoreError>>,
     ) -> Result<T> {
-        self.instance()?.call(call)
+        self.in_turn(|instance| instance.call(&call))
+    }
+
+    /// Works with the instance, alone. While the store cannot lock its data, others have their turn.
+    fn in_turn<T>(&self, work: impl Fn(&mut Instance) -> Result<T>) -> Result<T> {
+        turn::take(&self.inner.instance, &self.inner.locked, work)
     }
 
     /// Does all steps of long work, each in a turn, and returns the number of entries.
@@ -441,12 +454,12 @@ impl SemanticCache {
         &self,
         operation: &'static str,
         namespace: Option<&str>,
-        call: impl FnOnce(
+        call: impl Fn(
             &Guest,
             &mut wasmtime::Store<State>,
         ) -> wasmtime::Result<std::result::Result<T, StoreError>>,
     ) -> Result<T> {
-        self.watched(operation, namespace, || self.turn(call))
+        self.watched(operation, namespace, || self.turn(&call))
     }
 
     /// Runs work under the eyes of the observers.
@@ -471,12 +484,17 @@ impl Measured for Inner {
     }
 
     fn read(&self) -> Result<Reading> {
+        // A cache that was dropped meanwhile keeps nobody waiting.
+        let entries = self.counting.lock().counts(|| {
+            let stats =
+                Turn::wait(&self.instance)?.call(|guest, store| guest.call_stats(store, None))?;
+            let entries = stats.namespaces.into_iter();
+            Ok(entries.map(|of| (of.namespace, of.entries)).collect())
+        })?;
         let mut instance = Turn::wait(&self.instance)?;
-        let stats = instance.call(|guest, store| guest.call_stats(store, None))?;
-        let entries = stats.namespaces.into_iter();
         Ok(Reading {
-            entries: entries.map(|of| (of.namespace, of.entries)).collect(),
-            index_rows: stats.index_rows,
+            entries,
+            index_rows: instance.call(|guest, store| guest.call_index_rows(store))?,
             memory_bytes: instance.memory_bytes() as u64,
         })
     }

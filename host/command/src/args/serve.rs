@@ -100,9 +100,10 @@ pub struct Serve {
     /// takes no more than there are cores
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = value_parser!(u16).range(1..=512))]
     pub max_embeddings: u16,
-    /// The seconds between two removals of expired entries; 0: never
-    #[arg(long, value_name = "S", default_value_t = 60, value_parser = seconds(0))]
-    pub vacuum_interval: u64,
+    /// The seconds between two removals of expired entries; 0: never. Default: 60; 0 for DynamoDB,
+    /// which reads the whole table for it while others wait
+    #[arg(long, value_name = "S", value_parser = seconds(0))]
+    pub vacuum_interval: Option<u64>,
     /// The most namespaces with separate metrics
     #[arg(long, value_name = "N", default_value_t = mneme::observe::DEFAULT_MAX_NAMESPACES)]
     pub max_namespaces: usize,

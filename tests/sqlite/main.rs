@@ -3,6 +3,7 @@
 mod bad_files;
 mod blobs;
 mod bounds;
+mod damaged_texts;
 mod files;
 mod fuzz;
 mod locks;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         .tests(bad_files::tests())
         .tests(blobs::tests())
         .tests(bounds::tests())
+        .tests(damaged_texts::tests())
         .tests(files::tests())
         .tests(fuzz::tests())
         .tests(locks::tests())

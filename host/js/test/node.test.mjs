@@ -445,6 +445,29 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
     assert.deepEqual([found.kept, found.entries], ['r', 1]);
   });
 
+  test('whose log is removed under an open cache is an error, and what was in it is kept', async () => {
+    const found = await run(`
+      const embedder = letters();
+      const cache = await open('log.db');
+      await cache.put('abcdefgh', 'one');
+      await cache.put('ijklmnop', 'two');
+      rmSync(at('log.db-wal'));
+      const lost = await outcome(cache.put('other', 'r'));
+      await cache.put('third', '3');
+      const entries = (await cache.stats()).entries;
+      renameSync(at('log.db-shm'), at('aside'));
+      const locks = await outcome(cache.put('other', 'r'));
+      await cache.close();
+      const again = await open('log.db');
+      const report = await again.health({ deep: true });
+      console.log(JSON.stringify({ lost, entries, locks, kept: (await again.stats()).entries, sound: report.deep.integrityOk }));
+      await again.close();`);
+    assert.match(found.lost.message, /log\.db-wal: it was removed or replaced/);
+    assert.equal(found.entries, 3);
+    assert.match(found.locks.message, /log\.db-shm: it was removed or replaced/);
+    assert.deepEqual([found.kept, found.sound], [3, true]);
+  });
+
   test('that is locked holds up bookkeeping only briefly', async () => {
     const found = await run(`
       const store = nodeSqlite(at('busy.db'), { busyTimeoutSeconds: 1.5 });

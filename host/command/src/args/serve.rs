@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use axum::http::uri::Authority;
 use clap::value_parser;
 
+use super::checkpoint::MAX_ARCHIVE;
 use super::{Dtype, seconds};
 
 /// See [`Command::Serve`](super::Command::Serve).
@@ -72,18 +73,20 @@ pub struct Serve {
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
     pub max_bodies: usize,
     /// The most bytes of an archive to load; it passes through the temporary folder
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 30)]
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_ARCHIVE)]
     pub max_archive: u64,
     /// The most bytes that an archive to load may have unpacked. Default 64 GiB, and then no more
     /// than 128 times its own bytes if that is more than 64 MiB
     #[arg(long, value_name = "BYTES")]
     pub max_unpacked: Option<u64>,
-    /// The most connections; at the limit, the one that was silent longest makes room. Default:
-    /// 1024, or fewer if the limit on open files asks for it
+    /// The most connections; at the limit, one makes room whose client waits for nothing and takes
+    /// nothing, first those that never showed the token. Default: 1024, or fewer if the limit on
+    /// open files asks for it
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub max_connections: Option<u32>,
     /// The most seconds, up to 86400 as for all times below, without a request under way until a connection is closed; so the most for
-    /// the head of a request, and for a pause of a client that reads a response
+    /// the head of a request, and for a pause of a client that reads a response, of which HTTP/2
+    /// clients must take 16 KiB in this time
     #[arg(long, value_name = "S", default_value_t = 15, value_parser = seconds(1))]
     pub idle_timeout: u64,
     /// The most seconds for a body, and one more for each 16 KiB of it that has arrived

@@ -1,6 +1,6 @@
 /** The driver for `node:sqlite`. */
 
-import { statSync } from 'node:fs';
+import { realpathSync, statSync } from 'node:fs';
 import type { DatabaseSync, DatabaseSyncOptions, StatementSync } from 'node:sqlite';
 import {
   BackendError,
@@ -55,6 +55,8 @@ export class NodeSqliteDriver implements SqlDriver {
   #waiting: number;
   /** Which file was opened. */
   readonly #file: string | undefined;
+  /** What SQLite keeps beside it, which stays the same while it is open; known from the first write on. */
+  readonly #beside: { readonly path: string; file: string | undefined }[];
   readonly #statements = new Map<string, StatementSync>();
   #depth = 0;
 
@@ -70,6 +72,7 @@ export class NodeSqliteDriver implements SqlDriver {
     const { DatabaseSync } = requireSqlite();
     this.#db = this.#told(() => new DatabaseSync(path, { ...options, timeout }));
     this.#file = path === '' ? undefined : fileAt(path);
+    this.#beside = path === '' ? [] : beside(path).map((path) => ({ path, file: undefined }));
     try {
       this.#told(() => this.#db.exec(`PRAGMA trusted_schema = OFF; ${pragmas}`));
     } catch (error) {
@@ -110,13 +113,23 @@ export class NodeSqliteDriver implements SqlDriver {
         `SQLite file ${this.#path}: it was opened with the mode ro, so it can only be read, and nothing was changed; open it with rw to write`,
       );
     }
-    // What is written to a file without a name is lost.
-    if (this.#file !== undefined && fileAt(this.#path) !== this.#file) {
+    // What is written to a file without a name is lost, and so is a log without one.
+    const files = [{ path: this.#path, file: this.#file }, ...this.#beside];
+    const gone = files.find(({ path, file }) => file !== undefined && fileAt(path) !== file);
+    if (gone !== undefined) {
       throw new DataVanishedError(
-        `SQLite file ${this.#path}: it was removed or replaced while it was open, and nothing was changed; the next call opens what is there`,
+        `SQLite file ${gone.path}: it was removed or replaced while it was open, and nothing was changed; the next call opens what is there`,
       );
     }
-    return this.#transaction('BEGIN IMMEDIATE', work, wait);
+    return this.#transaction('BEGIN IMMEDIATE', () => this.#knowing(work), wait);
+  }
+
+  /** Does something while the log is certainly open. */
+  #knowing<T>(work: () => T): T {
+    for (const each of this.#beside) {
+      each.file ??= fileAt(each.path);
+    }
+    return work();
   }
 
   read<T>(work: () => T): T {
@@ -232,6 +245,17 @@ export class NodeSqliteDriver implements SqlDriver {
 function fileAt(path: string): string | undefined {
   const found = statSync(path, { bigint: true, throwIfNoEntry: false });
   return found === undefined ? undefined : `${found.dev}:${found.ino}`;
+}
+
+/** The paths of what SQLite keeps beside a file: where a link leads to, not where it is. */
+function beside(path: string): string[] {
+  let file = path;
+  try {
+    file = realpathSync(path);
+  } catch {
+    // It has just been removed; that is told elsewhere.
+  }
+  return [`${file}-wal`, `${file}-shm`];
 }
 
 let dropping: boolean | undefined;

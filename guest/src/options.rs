@@ -75,7 +75,7 @@ pub fn check(options: &Options) -> Result<()> {
         check_namespace(namespace)?;
         check_quota(Some(*quota))?;
     }
-    quotas::check(options.namespace_quotas.iter().map(|(name, _)| name))
+    quotas::check(&mut options.namespace_quotas.iter().map(|(name, _)| name))
         .map_err(|reason| invalid(format!("option namespace-quotas: {reason}")))?;
     let cut_off = match &options.confidence {
         ConfidenceRule::Decay(decay) => {

@@ -22,9 +22,9 @@ pub fn size(namespace: &str) -> u64 {
 
 /// Refuses more quotas than a cache may have. The error is the reason.
 pub fn check<'a>(
-    namespaces: impl IntoIterator<Item = &'a String>,
+    namespaces: &mut dyn Iterator<Item = &'a String>,
 ) -> std::result::Result<(), String> {
-    check_bytes(namespaces.into_iter().map(|name| size(name)).sum())
+    check_bytes(namespaces.map(|name| size(name)).sum())
 }
 
 fn check_bytes(bytes: u64) -> std::result::Result<(), String> {
@@ -64,8 +64,8 @@ impl Quotas {
     pub fn set(&mut self, store: &impl Store, quotas: &[(String, u64)]) -> Result<()> {
         let (mut changed, mut more) = (Vec::new(), 0);
         // The last of one name counts.
-        let wanted: BTreeMap<&str, u64> = quotas.iter().map(|(n, q)| (n.as_str(), *q)).collect();
-        for (&namespace, &quota) in &wanted {
+        let wanted: BTreeMap<String, u64> = quotas.to_vec().into_iter().collect();
+        for (namespace, &quota) in &wanted {
             let present = present(store, namespace)?;
             if present != Present::Is(quota) {
                 changed.push((namespace, quota));
@@ -87,11 +87,9 @@ impl Quotas {
         }
         self.bytes = self.bytes.map(|bytes| bytes + more);
         if let Some(known) = &mut self.known {
-            known.extend(
-                wanted
-                    .into_iter()
-                    .map(|(name, quota)| (name.to_owned(), quota)),
-            );
+            for (namespace, quota) in wanted {
+                known.insert(namespace, quota);
+            }
         }
         Ok(())
     }

@@ -355,14 +355,16 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
 
     /// Refuses quotas that would be too many together with those that stay.
     fn check_quotas(&self, state: &State) -> Result<()> {
-        let mut names: BTreeSet<&String> = state.quotas.keys().collect();
-        let present = match self.mode {
+        if state.quotas.is_empty() {
+            return Ok(());
+        }
+        let mut present = match self.mode {
             ImportMode::Replace => Vec::new(),
-            _ if names.is_empty() => Vec::new(),
             ImportMode::Empty | ImportMode::Merge => self.store.list_namespace_quotas()?,
         };
-        names.extend(present.iter().map(|(name, _)| name));
-        quotas::check(names).map_err(|reason| {
+        present.retain(|(name, _)| !state.quotas.contains_key(name));
+        let staying = present.iter().map(|(name, _)| name);
+        quotas::check(&mut state.quotas.keys().chain(staying)).map_err(|reason| {
             Error::Checkpoint(format!("after the load, {reason}; nothing was loaded"))
         })
     }

@@ -35,7 +35,7 @@ impl Overrides {
                 )));
             }
         }
-        crate::quotas::check(quotas.keys())
+        crate::quotas::check(&mut quotas.keys())
             .map_err(|reason| invalid(format!("option quotas: {reason}")))?;
         Ok(Overrides {
             namespaces: options

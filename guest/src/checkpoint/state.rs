@@ -64,7 +64,7 @@ impl State {
 
     /// As [`check`](Self::check), for what the store holds and an archive is to take.
     pub fn check_stored(&self) -> Result<()> {
-        check_stored_quotas(self.quotas.keys())?;
+        check_stored_quotas(&mut self.quotas.keys())?;
         self.sound().map_err(|reason| {
             Error::Corrupt(format!(
                 "the store could not be loaded from a checkpoint: {reason}; change it, and dump again"
@@ -78,7 +78,7 @@ impl State {
                 .and_then(|()| range::check("it", *quota))
                 .map_err(|error| format!("the quota of {namespace:.40?}: {}", describe(&error)))?;
         }
-        quotas::check(self.quotas.keys())?;
+        quotas::check(&mut self.quotas.keys())?;
         if let Some(key) = STORES_OWN.iter().find(|key| self.meta.contains_key(**key)) {
             return Err(format!("the meta key {key:?} is the store's own"));
         }
@@ -91,7 +91,7 @@ impl State {
 }
 
 /// Refuses to dump more quotas than are read back.
-pub fn check_stored_quotas<'a>(namespaces: impl IntoIterator<Item = &'a String>) -> Result<()> {
+pub fn check_stored_quotas<'a>(namespaces: &mut dyn Iterator<Item = &'a String>) -> Result<()> {
     quotas::check(namespaces).map_err(|reason| {
         Error::Checkpoint(format!(
             "the cache cannot be dumped: {reason}, and dump again"

@@ -57,7 +57,7 @@ pub fn dump(
     match layout {
         Layout::Native => {
             match store.list_namespace_quotas() {
-                Ok(quotas) => check_stored_quotas(quotas.iter().map(|(name, _)| name))?,
+                Ok(quotas) => check_stored_quotas(&mut quotas.iter().map(|(name, _)| name))?,
                 // A snapshot takes what is damaged too. Whoever reads it finds the damage.
                 Err(Error::Corrupt(_)) => {}
                 Err(error) => return Err(error),

@@ -38,6 +38,41 @@ describe('dump', () => {
     assert.equal((await other.load(readFileSync(file))).entries, 1);
   });
 
+  test('what shrinks to hardly anything is read back, inspected and loaded', async () => {
+    const cache = await SemanticCache.open({ store: memory(), embedder: letters() });
+    const many = 25;
+    for (let n = 0; n < many; n++) {
+      await cache.put(`question ${n}`, 'x'.repeat(3_000_000));
+    }
+    for (const compression of ['gzip', 'zstd']) {
+      const { archive, bytes, compressedBytes } = await cache.dump({ compression });
+      assert.ok(bytes > 64 * 2 ** 20 && bytes < 100 * compressedBytes, `${compressedBytes} bytes`);
+      assert.equal((await SemanticCache.inspect(archive)).entries, many);
+      const other = await SemanticCache.open({ store: memory(), embedder: letters() });
+      assert.equal((await other.load(archive)).entries, many);
+      await other.close();
+    }
+    await cache.close();
+  });
+
+  test('holds the limits of the cache on entries, as load does', async () => {
+    const store = memory();
+    const large = await SemanticCache.open({
+      store,
+      embedder: letters(),
+      maxBytes: { response: 9_000_000 },
+    });
+    await large.put('question', 'x'.repeat(8_000_000));
+    const { archive } = await large.dump();
+    await assert.rejects(SemanticCache.inspect(archive), { code: 'checkpoint' });
+    const other = await SemanticCache.open({
+      store: memory(),
+      embedder: letters(),
+      maxBytes: { response: 9_000_000 },
+    });
+    assert.equal((await other.load(archive)).entries, 1);
+  });
+
   test('says what a stream of Node failed of', async () => {
     const cache = await SemanticCache.open({ store: memory(), embedder: letters() });
     const nowhere = createWriteStream(join(folder, 'none', 'cache.tar.gz'));
@@ -52,6 +87,26 @@ describe('dump', () => {
       });
     }
   });
+});
+
+test('one quota too many is refused', async () => {
+  const name = (n) => `${n}`.padEnd(1024, '"');
+  const namespaceQuotas = Object.fromEntries(Array.from({ length: 6900 }, (_, n) => [name(n), n]));
+  const cache = await SemanticCache.open({ store: memory(), embedder: letters(), namespaceQuotas });
+  const set = async () => {
+    for (let n = 7000; n < 7200; n++) {
+      await cache.setNamespaceQuota(name(n), n);
+    }
+  };
+  await assert.rejects(set(), { code: 'invalid-argument', message: /too many quotas/ });
+  assert.equal((await SemanticCache.inspect((await cache.dump()).archive)).entries, 0);
+  for (let n = 7000; n < 7200; n++) {
+    namespaceQuotas[name(n)] = n;
+  }
+  await assert.rejects(
+    SemanticCache.open({ store: memory(), embedder: letters(), namespaceQuotas }),
+    { code: 'invalid-argument', message: /namespaceQuotas: there are too many quotas/ },
+  );
 });
 
 describe('old releases of Node', { skip: unless(hasRuntimes, 'Node 20') }, () => {

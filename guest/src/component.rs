@@ -131,6 +131,10 @@ impl Guest for Component {
         with(|cache| cache.stats(namespace.as_deref()))
     }
 
+    fn index_rows() -> Result<u64> {
+        with(Cache::index_rows)
+    }
+
     fn health(deep: bool) -> Result<HealthReport> {
         with(|cache| cache.health(deep))
     }

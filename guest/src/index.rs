@@ -53,6 +53,8 @@ use std::rc::Rc;
 const FEWEST_TO_LEARN_FROM: usize = 256;
 /// The basis is loose if heads let more than this share of the rows pass.
 const LOOSE: f32 = 0.1;
+/// What encoding a block costs at least, in multiplications.
+const PER_BLOCK: u64 = 1 << 16;
 /// The weight of the last search in a rate.
 const RATE_WEIGHT: f32 = 0.125;
 
@@ -344,7 +346,7 @@ impl Index {
                 break;
             }
             let cost = block.rows() * basis.size() * self.dim;
-            *budget = budget.saturating_sub(cost as u64);
+            *budget = budget.saturating_sub(PER_BLOCK.max(cost as u64));
         }
         self.unencoded = false;
         false

@@ -17,7 +17,8 @@ use prometheus::{Registry, TextEncoder};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
 use std::time::Duration;
 use tracing::Subscriber;
 use tracing::field::{Field, Visit};
@@ -289,6 +290,42 @@ fn a_scrape_costs_as_many_store_calls_with_a_thousand_namespaces_as_with_one() {
         ["read_meta", "list_namespace_quotas", "count_by_namespace"]
     );
     assert_eq!(sum(&scraped(&registry), "mneme_entries", "namespace"), 1000);
+}
+
+/// On another handle of its store, a cache counts beside its calls.
+#[test]
+fn a_scrape_of_a_store_that_counts_for_long_holds_up_nobody() {
+    let store = Hooked::new(|operation| {
+        assert_ne!(operation, "count_by_namespace", "it counts beside");
+        Ok(())
+    });
+    let (counts, counted) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let beside = {
+        let (counts, counted) = (Arc::clone(&counts), Arc::clone(&counted));
+        Hooked::new(move |operation| {
+            if operation == "count_by_namespace" {
+                counts.wait();
+                counted.wait();
+            }
+            Ok(())
+        })
+    };
+    let registry = Registry::new();
+    let cache = SemanticCache::builder()
+        .store(store)
+        .counting_store(Box::new(beside))
+        .embedder(Beginnings)
+        .observer(Prometheus::new(&registry).unwrap())
+        .open()
+        .unwrap();
+    cache.put(PutRequest::new("q", "r")).unwrap();
+    let scrape = thread::spawn(move || scraped(&registry));
+    counts.wait();
+    assert!(cache.get("q").unwrap().is_hit());
+    counted.wait();
+    let metrics = scrape.join().unwrap();
+    assert_eq!(metrics["mneme_store_up"], 1.0);
+    assert_eq!(metrics["mneme_index_rows"], 0.0);
 }
 
 /// Fails while the store is down.

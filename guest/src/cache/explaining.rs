@@ -1,6 +1,6 @@
 //! Explaining how a question is answered, without answering it.
 
-use super::lookup::{Path, Question, Sought, age, miss_reason};
+use super::lookup::{Path, Question, Sought, age, miss_reason, stored};
 use super::{Cache, Open, is_stale};
 use crate::error::{Result, invalid};
 use crate::host::{Host, Now};
@@ -69,8 +69,8 @@ impl Open {
             Path::Semantic(vector) => (Some(vector), MissReason::NoMatch),
             Path::Both(vector) => (vector, MissReason::NoMatch),
         };
-        let exact = store.get_by_hash(std::slice::from_ref(&key))?.pop();
-        explanation.exact = exact.flatten().map(|entry| {
+        let exact = stored(store, &key)?;
+        explanation.exact = exact.map(|entry| {
             let accepted = !validate || self.accepts(host, &query, &entry, 1.0, now);
             self.explain_exact(host, entry, accepted, now)
         });

@@ -196,11 +196,7 @@ impl Open {
         key: &EntryKey,
         now: Now,
     ) -> Result<Option<Entry>> {
-        let Some(entry) = store
-            .get_by_hash(std::slice::from_ref(key))?
-            .pop()
-            .flatten()
-        else {
+        let Some(entry) = stored(store, key)? else {
             return Ok(None);
         };
         if is_expired(entry.created_at, entry.ttl, now) {
@@ -506,6 +502,22 @@ fn take_best(ready: &mut BTreeMap<Found, Entry>, rest: Option<Found>) -> Option<
     let best = ready.last_entry()?;
     rest.is_none_or(|rest| *best.key() >= rest)
         .then(|| best.remove_entry())
+}
+
+/// The entry that the store has under a key, expired or not. One that is another's must never answer,
+/// whatever an index of the storage says.
+pub(super) fn stored(store: &impl Store, key: &EntryKey) -> Result<Option<Entry>> {
+    let found = store.get_by_hash(std::slice::from_ref(key))?;
+    let entry = found.into_iter().next().flatten();
+    match entry {
+        Some(entry) if entry.namespace != key.namespace || entry.query_hash != key.query_hash => {
+            Err(Error::Corrupt(format!(
+                "store.get-by-hash returned entry {} of namespace {:?} with hash {} for namespace {:?} and hash {}; an index of the store is damaged, so check its integrity and restore a checkpoint",
+                entry.id, entry.namespace, entry.query_hash, key.namespace, key.query_hash
+            )))
+        }
+        entry => Ok(entry),
+    }
 }
 
 pub(super) fn age(entry: &Entry, now: Now) -> u64 {

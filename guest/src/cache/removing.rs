@@ -1,6 +1,6 @@
 //! Removing entries: on request, because they expired, or because they were refused.
 
-use super::lookup::entry_ref;
+use super::lookup::{entry_ref, stored};
 use super::steps::{Progress, take_turn, take_turn_of_changes};
 use super::{Cache, DELETING, Open, by_namespace};
 use crate::counters::Kind;
@@ -21,7 +21,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         options::check_namespace(namespace)?;
         options::check_size("query", query, open.options.max_query_bytes)?;
         let (key, _) = open.key(query, namespace);
-        let Some(entry) = store.get_by_hash(&[key])?.pop().flatten() else {
+        let Some(entry) = stored(store, &key)? else {
             return Ok(false);
         };
         if !store.delete_by_id(entry.id)? {

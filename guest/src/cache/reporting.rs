@@ -18,9 +18,10 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (store, _, open) = self.parts()?;
         options::check_namespace(namespace)?;
         options::check_quota(max_entries)?;
-        store.set_namespace_quota(namespace, max_entries)?;
-        open.quotas = None;
-        Ok(())
+        match max_entries {
+            Some(quota) => open.quotas.set(store, &[(namespace.to_owned(), quota)]),
+            None => open.quotas.remove(store, namespace),
+        }
     }
 
     /// See `cache.get-namespace-quota`.
@@ -94,6 +95,12 @@ impl<S: Store, H: Host> Cache<S, H> {
             index_graph_rows: index.map_or(0, |index| index.graph_rows() as u64),
             index_pass_rate: index.map_or(0.0, Index::pass_rate),
         })
+    }
+
+    /// See `cache.index-rows`.
+    pub fn index_rows(&mut self) -> Result<u64> {
+        let (_, _, open) = self.parts()?;
+        Ok(open.index.as_ref().map_or(0, |index| index.rows() as u64))
     }
 
     /// See `cache.health`.

@@ -3,7 +3,6 @@
 use crate::error::{Result, is_retryable};
 use crate::host::{Host, Now};
 use crate::types::Error;
-use std::collections::BTreeMap;
 
 /// A call spends about so much time on long work.
 const TURN_MILLIS: u64 = 10;
@@ -36,26 +35,28 @@ impl Progress {
 /// Long work that got no turn for so long was given up by its caller.
 const GIVEN_UP_MILLIS: u64 = 60_000;
 
-/// Where long works go on in the next turn, by what they work on.
-pub struct Pending<K, T>(BTreeMap<K, (T, Now)>);
+/// Where long works go on in the next turn, by what they work on. There are few.
+pub struct Pending<K, T>(Vec<(K, T, Now)>);
 
 impl<K, T> Default for Pending<K, T> {
     fn default() -> Self {
-        Pending(BTreeMap::new())
+        Pending(Vec::new())
     }
 }
 
-impl<K: Ord, T> Pending<K, T> {
+impl<K: PartialEq, T> Pending<K, T> {
     /// Where it goes on; none if it begins.
     pub fn take(&mut self, of: &K, now: Now) -> Option<T> {
         self.0
-            .retain(|_, (_, kept)| now >= *kept && now.since(*kept) < GIVEN_UP_MILLIS);
-        self.0.remove(of).map(|(work, _)| work)
+            .retain(|(_, _, kept)| now >= *kept && now.since(*kept) < GIVEN_UP_MILLIS);
+        let at = self.0.iter().position(|(key, ..)| key == of)?;
+        Some(self.0.swap_remove(at).1)
     }
 
-    /// It goes on there.
+    /// It goes on there, instead of where it was to go on.
     pub fn keep(&mut self, of: K, work: T, now: Now) {
-        self.0.insert(of, (work, now));
+        self.0.retain(|(key, ..)| *key != of);
+        self.0.push((of, work, now));
     }
 }
 

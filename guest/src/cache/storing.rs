@@ -92,7 +92,7 @@ impl Open {
             .map(|entry| entry.namespace.clone())
             .collect();
         for namespace in &namespaces {
-            if self.quota(store, namespace)? == Some(0) {
+            if self.quotas.get(store, namespace)? == Some(0) {
                 return Err(Error::QuotaExceeded(format!(
                     "the namespace {namespace:?} has a quota of 0 entries and takes none; raise or remove its quota"
                 )));

@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use mneme::embedder::{Embedder, Guarded, MAX_DIM, MiniLm, Model, ModelOptions, Precomputed};
 
+use crate::output::Output;
+
 /// The embedder that a specification names.
 #[derive(Clone, PartialEq, Eq)]
 pub enum EmbedderSpec {
@@ -94,15 +96,14 @@ impl EmbedderSpec {
         }
     }
 
-    /// Whether it may read only the beginning of a text, and not say so.
-    pub fn may_cut_unseen(&self) -> bool {
-        matches!(
-            self,
-            Self::OpenAi {
-                max_tokens: None,
-                ..
-            }
-        )
+    /// Says so if it may read only the beginning of a text without a word.
+    pub fn warn_of_cuts(&self, out: Output) {
+        if let Self::OpenAi {
+            max_tokens: None, ..
+        } = self
+        {
+            out.warn("the embedder's server may cut long questions without a word, and those that begin alike then seem to be the same; say how many tokens its model reads: --embedder openai:BASE_URL,MODEL,DIM,MAX_TOKENS");
+        }
     }
 
     /// The embedder, for commands that embed without a cache.

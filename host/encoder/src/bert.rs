@@ -1,92 +1,20 @@
 //! The graph of BERT and its kin, for weights that come without one.
 
+mod config;
+
 use std::path::Path;
 
 use rten_onnx::onnx::DataType;
-use serde::Deserialize;
 
 use crate::engine::{Data, Source};
 use crate::error::Error;
 use crate::graph::{Attribute, Graph, Value};
 use crate::weights::{GROUP, Tensor, Weights};
-
-/// What `config.json` says of a model.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Config {
-    model_type: String,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
-    hidden_act: String,
-    layer_norm_eps: f32,
-    vocab_size: usize,
-    max_position_embeddings: usize,
-    #[serde(default)]
-    type_vocab_size: usize,
-    #[serde(default)]
-    pad_token_id: usize,
-    #[serde(default)]
-    position_embedding_type: Option<String>,
-}
-
-/// No model has more values in a vector, layers, or heads. What is more is damage.
-const MOST: usize = 1 << 16;
+pub(crate) use config::Config;
+use config::{DISTANCES, Names};
 
 /// Values for which room is made in advance.
 const MOST_RESERVED: usize = 1 << 28;
-
-impl Config {
-    /// Reads it, and refuses what [`graph`] does not build.
-    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
-        let config: Self = serde_json::from_slice(bytes).map_err(|error| {
-            Error::unsupported(
-                path,
-                format!("is not of a model of BERT's kind: {error}; export the model to ONNX"),
-            )
-        })?;
-        let refuse = |what: String| {
-            Err(Error::unsupported(
-                path,
-                format!("{what} is not built here; export the model to ONNX"),
-            ))
-        };
-        if !["bert", "roberta", "xlm-roberta", "camembert"].contains(&config.model_type.as_str()) {
-            return refuse(format!("a model of type {:?}", config.model_type));
-        }
-        if config.hidden_act != "gelu" {
-            return refuse(format!("the activation {:?}", config.hidden_act));
-        }
-        let positions = config.position_embedding_type.as_deref();
-        if positions.is_some_and(|kind| kind != "absolute") {
-            return refuse(format!("the position embedding {positions:?}"));
-        }
-        let sizes = [
-            config.hidden_size,
-            config.num_hidden_layers,
-            config.num_attention_heads,
-            config.intermediate_size,
-        ];
-        let heads = config.num_attention_heads;
-        if sizes.iter().any(|size| !(1..=MOST).contains(size))
-            || !config.hidden_size.is_multiple_of(heads)
-        {
-            return Err(Error::invalid(
-                path,
-                format!("has sizes that no model has: {sizes:?}; get it again"),
-            ));
-        }
-        Ok(config)
-    }
-
-    /// The position of the first token: models of RoBERTa's kind count from behind their padding.
-    pub fn first_position(&self) -> usize {
-        match self.model_type.as_str() {
-            "bert" => 0,
-            _ => self.pad_token_id + 1,
-        }
-    }
-}
 
 /// Builds the graph of a model.
 ///
@@ -135,18 +63,25 @@ impl Builder<'_> {
             .saturating_mul(self.config.num_hidden_layers)
             .saturating_add(places);
         self.graph.reserve(all.min(MOST_RESERVED));
-        let mut hidden = self.embeddings()?;
+        let shape = self.graph.operator("Shape", &["input_ids"], vec![]);
+        let one = self.graph.integers(&[1]);
+        let tokens =
+            self.graph
+                .operator("Gather", &[&shape, &one], vec![("axis", Attribute::Int(0))]);
+        let mut hidden = self.embeddings(&tokens)?;
+        let near = self.nearness(&tokens)?;
+        let names = self.config.names();
         for layer in 0..self.config.num_hidden_layers {
-            let name = |part: &str| format!("encoder.layer.{layer}.{part}");
-            let attended = self.attention(&hidden, &name("attention.self"))?;
-            let attended = self.linear(&attended, &name("attention.output.dense"), dim, dim)?;
+            let name = |part: &str| format!("{}.{layer}.{part}", names.layer);
+            let attended = self.attention(&hidden, near.as_deref(), names, layer)?;
+            let attended = self.linear(&attended, &name(names.attended), dim, dim)?;
             let attended = self.graph.operator("Add", &[&attended, &hidden], vec![]);
-            let attended = self.normalized(&attended, &name("attention.output.LayerNorm"))?;
-            let inner = self.linear(&attended, &name("intermediate.dense"), dim, wide)?;
+            let attended = self.normalized(&attended, &name(names.attended_norm))?;
+            let inner = self.linear(&attended, &name(names.inner), dim, wide)?;
             let inner = self.graph.operator("Gelu", &[&inner], vec![]);
-            let inner = self.linear(&inner, &name("output.dense"), wide, dim)?;
+            let inner = self.linear(&inner, &name(names.output), wide, dim)?;
             let inner = self.graph.operator("Add", &[&inner, &attended], vec![]);
-            hidden = self.normalized(&inner, &name("output.LayerNorm"))?;
+            hidden = self.normalized(&inner, &name(names.output_norm))?;
         }
         self.graph
             .named("Identity", &[&hidden], vec![], "last_hidden_state");
@@ -154,7 +89,7 @@ impl Builder<'_> {
     }
 
     /// The sum of what stands for each token, its place and its kind.
-    fn embeddings(&mut self) -> Result<Value, Error> {
+    fn embeddings(&mut self, tokens: &str) -> Result<Value, Error> {
         let dim = self.config.hidden_size;
         let words = self.words()?;
         let first = self.config.first_position();
@@ -175,13 +110,8 @@ impl Builder<'_> {
         let positions = self
             .graph
             .matrix(&[places, dim], |places| write(places, sums));
-        let shape = self.graph.operator("Shape", &["input_ids"], vec![]);
-        let one = self.graph.integers(&[1]);
-        let tokens =
-            self.graph
-                .operator("Gather", &[&shape, &one], vec![("axis", Attribute::Int(0))]);
         let from = self.graph.integers(&[first as i64]);
-        let to = self.graph.operator("Add", &[&tokens, &from], vec![]);
+        let to = self.graph.operator("Add", &[tokens, &from], vec![]);
         let axis = self.graph.integers(&[0]);
         let positions = self
             .graph
@@ -245,23 +175,69 @@ impl Builder<'_> {
         Ok(self.graph.operator("Reshape", &[&words, &flat], vec![]))
     }
 
+    /// What is added to the score of two tokens for their distance, by head, if the model does so.
+    fn nearness(&mut self, tokens: &str) -> Result<Option<Value>, Error> {
+        if !self.config.is_relative() {
+            return Ok(None);
+        }
+        let heads = self.config.num_attention_heads;
+        let places = self.config.places();
+        let table = self.weights.values(
+            "encoder.relative_attention_bias.weight",
+            &[DISTANCES, heads],
+        )?;
+        let table = self.graph.matrix(&[DISTANCES, heads], |values| {
+            write(values, table.into_iter());
+        });
+        let kinds: Vec<u8> = (0..places)
+            .flat_map(|from| (0..places).map(move |to| config::distance(from, to)))
+            .flat_map(i32::to_ne_bytes)
+            .collect();
+        let kinds = self.graph.raw(&[places, places], DataType::INT32, &kinds);
+        let (zero, zeros) = (self.graph.integers(&[0]), self.graph.integers(&[0, 0]));
+        let axis = vec![("axis", Attribute::Int(0))];
+        let both = self.graph.operator("Concat", &[tokens, tokens], axis);
+        let axes = self.graph.integers(&[0, 1]);
+        let kinds = self
+            .graph
+            .operator("Slice", &[&kinds, &zeros, &both, &axes], vec![]);
+        let near = self.graph.operator("Gather", &[&table, &kinds], vec![]);
+        let order = vec![("perm", Attribute::Ints(vec![2, 0, 1]))];
+        let near = self.graph.operator("Transpose", &[&near], order);
+        Ok(Some(self.graph.operator(
+            "Unsqueeze",
+            &[&near, &zero],
+            vec![],
+        )))
+    }
+
     /// What each token takes from the others, by head.
-    fn attention(&mut self, hidden: &str, name: &str) -> Result<Value, Error> {
+    fn attention(
+        &mut self,
+        hidden: &str,
+        near: Option<&str>,
+        names: &Names,
+        layer: usize,
+    ) -> Result<Value, Error> {
         let (dim, heads) = (self.config.hidden_size, self.config.num_attention_heads);
         let head = dim / heads;
         let split = self.graph.integers(&[0, 0, heads as i64, head as i64]);
         let mut part = |which: &str, order: [i64; 4]| -> Result<Value, Error> {
-            let values = self.linear(hidden, &format!("{name}.{which}"), dim, dim)?;
+            let name = format!("{}.{layer}.{which}", names.layer);
+            let values = self.linear(hidden, &name, dim, dim)?;
             let values = self.graph.operator("Reshape", &[&values, &split], vec![]);
             let order = vec![("perm", Attribute::Ints(order.to_vec()))];
             Ok(self.graph.operator("Transpose", &[&values], order))
         };
-        let query = part("query", [0, 2, 1, 3])?;
-        let key = part("key", [0, 2, 3, 1])?;
-        let value = part("value", [0, 2, 1, 3])?;
+        let query = part(names.query, [0, 2, 1, 3])?;
+        let key = part(names.key, [0, 2, 3, 1])?;
+        let value = part(names.value, [0, 2, 1, 3])?;
         let scale = self.graph.numbers(&[1.0 / (head as f32).sqrt()]);
         let scores = self.graph.operator("MatMul", &[&query, &key], vec![]);
-        let scores = self.graph.operator("Mul", &[&scores, &scale], vec![]);
+        let mut scores = self.graph.operator("Mul", &[&scores, &scale], vec![]);
+        if let Some(near) = near {
+            scores = self.graph.operator("Add", &[&scores, near], vec![]);
+        }
         let axis = vec![("axis", Attribute::Int(-1))];
         let shares = self.graph.operator("Softmax", &[&scores], axis);
         let taken = self.graph.operator("MatMul", &[&shares, &value], vec![]);

@@ -91,6 +91,7 @@ fn load(threads: usize) -> Result<Shared, Error> {
         engine: Arc::new(engine?),
         tokenization: Arc::new(tokenization?),
         pooling: Pooling::Mean,
+        steps: Arc::new([]),
         fingerprint: String::new(),
         dim: DIM,
     })

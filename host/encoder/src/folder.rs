@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use crate::dense::{Dense, Step};
 use crate::error::Error;
 use crate::pooling::Pooling;
 
@@ -30,6 +31,8 @@ pub(crate) struct Folder {
     pub tokenizer: PathBuf,
     pub config: PathBuf,
     pub pooling: Pooling,
+    /// What comes after the pooling.
+    pub steps: Vec<Step>,
     pub max_tokens: usize,
     pub lowercase: bool,
     /// What is written before a question.
@@ -121,7 +124,7 @@ impl Folder {
         let prompts: Prompts =
             optional(&dir.join("config_sentence_transformers.json"))?.unwrap_or_default();
         let prompt = prompt(dir, prompts, wishes.prompt)?;
-        let pooling = pooling(dir, !prompt.is_empty())?;
+        let (pooling, steps) = pooling(dir, !prompt.is_empty())?;
 
         // RoBERTa counts places from behind the padding, and its kin do the same.
         let first = match sizes.model_type.as_deref() {
@@ -160,6 +163,7 @@ impl Folder {
             tokenizer,
             config,
             pooling,
+            steps,
             max_tokens,
             lowercase: sentences.do_lower_case,
             prompt,
@@ -205,10 +209,7 @@ fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
 fn weights(dir: &Path, file: Option<&str>) -> Result<PathBuf, Error> {
     if let Some(file) = file {
         let path = dir.join(file);
-        let inside = Path::new(file)
-            .components()
-            .all(|part| matches!(part, std::path::Component::Normal(_)));
-        if !inside || !path.is_file() {
+        if !is_inside(file) || !path.is_file() {
             return Err(Error::missing(
                 &path,
                 "is no file of the folder; name one that is",
@@ -294,27 +295,57 @@ fn prompt(dir: &Path, prompts: Prompts, wish: Option<&str>) -> Result<String, Er
     }
 }
 
-fn pooling(dir: &Path, has_prompt: bool) -> Result<Pooling, Error> {
+/// Whether a path that a file names stays in the folder.
+fn is_inside(path: &str) -> bool {
+    Path::new(path)
+        .components()
+        .all(|part| matches!(part, std::path::Component::Normal(_)))
+}
+
+/// A part of the folder that a file names.
+fn inside(dir: &Path, named_in: &Path, path: &str) -> Result<PathBuf, Error> {
+    match is_inside(path) {
+        true => Ok(dir.join(path)),
+        false => Err(Error::invalid(
+            named_in,
+            format!("names {path:?}, which is not in the folder; get it again"),
+        )),
+    }
+}
+
+/// How vectors of tokens become that of a text, and what comes after it.
+fn pooling(dir: &Path, has_prompt: bool) -> Result<(Pooling, Vec<Step>), Error> {
     let path = dir.join("modules.json");
     let modules: Option<Vec<Module>> = optional(&path)?;
     let mut folder = "1_Pooling".to_owned();
+    let mut steps = Vec::new();
     for module in modules.unwrap_or_default() {
         match module.kind.rsplit('.').next().unwrap_or_default() {
-            "Transformer" | "Normalize" => {}
+            "Transformer" => {}
+            "Normalize" => steps.push(Step::Normalize),
             "Pooling" => folder = module.path,
+            "Dense" => steps.push(Step::Dense(Dense::open(&inside(
+                dir,
+                &path,
+                &module.path,
+            )?)?)),
             other => {
                 return Err(Error::unsupported(
                     &path,
                     format!(
-                        "has a module {other:?}; those known are Transformer, Pooling and Normalize"
+                        "has a module {other:?}; those known are Transformer, Pooling, Dense and Normalize"
                     ),
                 ));
             }
         }
     }
-    let path = dir.join(folder).join("config.json");
+    // All vectors get the length 1 in the end.
+    if let Some(Step::Normalize) = steps.last() {
+        steps.pop();
+    }
+    let path = inside(dir, &path, &folder)?.join("config.json");
     let Some(config) = optional::<PoolingConfig>(&path)? else {
-        return Ok(Pooling::Mean);
+        return Ok((Pooling::Mean, steps));
     };
     let refuse = |what: &str| {
         Err(Error::unsupported(
@@ -330,11 +361,8 @@ fn pooling(dir: &Path, has_prompt: bool) -> Result<Pooling, Error> {
     }
     let modes = [
         (config.pooling_mode_cls_token, Pooling::Cls),
-        // It differs in length only.
-        (
-            config.pooling_mode_mean_tokens || config.pooling_mode_mean_sqrt_len_tokens,
-            Pooling::Mean,
-        ),
+        (config.pooling_mode_mean_tokens, Pooling::Mean),
+        (config.pooling_mode_mean_sqrt_len_tokens, Pooling::MeanSqrt),
         (config.pooling_mode_max_tokens, Pooling::Max),
         (config.pooling_mode_lasttoken, Pooling::Last),
     ];
@@ -342,8 +370,8 @@ fn pooling(dir: &Path, has_prompt: bool) -> Result<Pooling, Error> {
         .into_iter()
         .filter_map(|(is_asked, mode)| is_asked.then_some(mode));
     match (asked.next(), asked.next()) {
-        (Some(only), None) => Ok(only),
-        (None, _) => Ok(Pooling::Mean),
+        (Some(only), None) => Ok((only, steps)),
+        (None, _) => Ok((Pooling::Mean, steps)),
         _ => refuse("pooling in several ways at once"),
     }
 }

@@ -5,11 +5,11 @@
 //!
 //! | file | what is read of it |
 //! |---|---|
-//! | `onnx/model.onnx`, `model.onnx`, another `.onnx`, or `model.safetensors` | the weights; safetensors of models of the types `bert`, `roberta`, `xlm-roberta` and `camembert` |
+//! | `onnx/model.onnx`, `model.onnx`, another `.onnx`, or `model.safetensors` | the weights; safetensors of models of the types `bert`, `distilbert`, `mpnet`, `roberta`, `xlm-roberta` and `camembert` |
 //! | `tokenizer.json` | the tokens |
 //! | `config.json` | places for tokens, size of the vocabulary |
 //! | `sentence_bert_config.json`, `tokenizer_config.json` | how many tokens are read, whether texts are made lower case |
-//! | `modules.json`, `1_Pooling/config.json` | mean (default), CLS, max, last token |
+//! | `modules.json`, `1_Pooling/config.json` | mean (default), CLS, max, last token; dense layers after it |
 //! | `config_sentence_transformers.json` | prompts; the one called `query` is written before each text |
 //!
 //! The same text gives the same bits, alone or among others, with any number of threads. On
@@ -28,6 +28,7 @@
 mod bert;
 #[cfg(feature = "bundled")]
 mod bundled;
+mod dense;
 mod engine;
 mod error;
 mod folder;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::bert::{self, Config};
-use crate::engine::{Engine, Source};
+use crate::dense::Step;
+use crate::engine::{Engine, Output, Source};
 use crate::error::Error;
 use crate::folder::{self, Folder, Wishes};
 use crate::pooling::{Pooling, unit};
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     pub engine: Arc<Engine>,
     pub tokenization: Arc<Tokenization>,
     pub pooling: Pooling,
+    pub steps: Arc<[Step]>,
     pub fingerprint: String,
     pub dim: usize,
 }
@@ -117,13 +119,17 @@ impl Model {
             engine,
             tokenization,
             folder.pooling,
+            folder.steps,
             options.dim,
             last,
         )?;
+        let steps: Vec<String> = shared.steps.iter().map(Step::name).collect();
+        let steps = steps.join(",");
         let all = [
             &digest,
             &tokenizer,
             folder.pooling.name(),
+            &steps,
             &folder.prompt,
             &folder.lowercase.to_string(),
             &folder.max_tokens.to_string(),
@@ -186,6 +192,7 @@ impl Shared {
         engine: Engine,
         tokenization: Tokenization,
         pooling: Pooling,
+        steps: Vec<Step>,
         dim: Option<usize>,
         last: u32,
     ) -> Result<Self, Error> {
@@ -203,7 +210,9 @@ impl Shared {
         };
         let tokens = tokenization.tokens("a trial")?;
         let output = run(&tokens.ids, "gives no vectors")?;
-        let whole = output.dim;
+        let whole = steps
+            .iter()
+            .try_fold(output.dim, |dim, step| step.values(dim))?;
         let dim = dim.unwrap_or(whole);
         if !(1..=whole).contains(&dim) {
             return Err(Error::Option {
@@ -228,6 +237,7 @@ impl Shared {
             engine: Arc::new(engine),
             tokenization: Arc::new(tokenization),
             pooling,
+            steps: steps.into(),
             fingerprint: String::new(),
             dim,
         };
@@ -264,8 +274,7 @@ impl Shared {
                 let output = self.engine.run(&ids, part.len())?;
                 let each = output.values.chunks_exact(output.rows * output.dim);
                 for (&at, values) in part.iter().zip(each) {
-                    let pooled = self.pooling.pool(values, output.dim);
-                    let vector = unit(pooled, self.dim).ok_or_else(|| {
+                    let vector = self.vector(values, &output).ok_or_else(|| {
                         Error::Engine(
                             "it gives a vector that is not finite, or all zero".to_owned(),
                         )
@@ -280,6 +289,21 @@ impl Shared {
             }
         }
         Ok(encoded.into_iter().flatten().collect())
+    }
+
+    /// The vector of a text, from those of its tokens. None if it is not finite, or all zero.
+    fn vector(&self, tokens: &[f32], output: &Output) -> Option<Vec<f32>> {
+        let mut vector = self.pooling.pool(tokens, output.dim);
+        if !self.steps.is_empty() {
+            let divisor = self.pooling.divisor(output.rows);
+            for value in &mut vector {
+                *value /= divisor;
+            }
+        }
+        for step in &*self.steps {
+            vector = step.apply(vector)?;
+        }
+        unit(vector, self.dim)
     }
 }
 

@@ -5,6 +5,8 @@
 pub(crate) enum Pooling {
     /// The mean of all.
     Mean,
+    /// Their sum, divided by the square root of their number.
+    MeanSqrt,
     /// The first, which stands for the whole.
     Cls,
     /// The greatest value of each dimension.
@@ -18,13 +20,14 @@ impl Pooling {
     pub fn name(self) -> &'static str {
         match self {
             Self::Mean => "mean",
+            Self::MeanSqrt => "mean-sqrt",
             Self::Cls => "cls",
             Self::Max => "max",
             Self::Last => "last",
         }
     }
 
-    /// The vector of a text. `tokens` holds one vector of `dim` values after the other, at least one.
+    /// The vector of a text, or a multiple of it: see [`divisor`](Self::divisor). `tokens` holds one vector of `dim` values after the other, at least one.
     pub fn pool(self, tokens: &[f32], dim: usize) -> Vec<f32> {
         let mut rows = tokens.chunks_exact(dim);
         let fold = |rows: std::slice::ChunksExact<'_, f32>, combine: fn(f32, f32) -> f32| {
@@ -42,11 +45,21 @@ impl Pooling {
             .unwrap_or_default()
         };
         match self {
-            // The length of the vector is of no importance, so the sum will do.
-            Self::Mean => fold(rows, |a, b| a + b),
+            Self::Mean | Self::MeanSqrt => fold(rows, |a, b| a + b),
             Self::Max => fold(rows, f32::max),
             Self::Cls => rows.next().unwrap_or_default().to_vec(),
             Self::Last => rows.next_back().unwrap_or_default().to_vec(),
+        }
+    }
+}
+
+impl Pooling {
+    /// What the vector of so many tokens is yet to be divided by, if its length matters.
+    pub fn divisor(self, tokens: usize) -> f32 {
+        match self {
+            Self::Mean => tokens as f32,
+            Self::MeanSqrt => (tokens as f32).sqrt(),
+            Self::Cls | Self::Max | Self::Last => 1.0,
         }
     }
 }

@@ -29,7 +29,7 @@ impl<'a> Weights<'a> {
             )
         })?;
         // Models with a task on top keep those of the encoder apart.
-        let prefix = ["", "bert.", "roberta.", "model."]
+        let prefix = ["", "bert.", "roberta.", "distilbert.", "mpnet.", "model."]
             .into_iter()
             .find(|prefix| {
                 let probe = format!("{prefix}embeddings.word_embeddings.weight");

@@ -11,7 +11,7 @@ use crate::embedder::pool::{self, Pool};
 use crate::error::{Error, Result};
 use crate::host::{Clock, ErrorFn, Policies, SystemClock};
 use crate::imports::State;
-use crate::observe::{Observer, Watch};
+use crate::observe::{Counting, Observer, Watch};
 use crate::store::Store;
 use mneme_component::Limits;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ pub use crate::contract::api::{Coordination, GraphOptions, IndexKind, Options};
 /// default except store and embedder.
 pub struct Builder {
     store: Option<Box<dyn Store>>,
+    counting: Option<Box<dyn Store>>,
     embedder: Option<Box<dyn Embedder>>,
     engine: Option<Engine>,
     clock: Box<dyn Clock>,
@@ -56,6 +57,7 @@ impl Builder {
     fn new() -> Self {
         Builder {
             store: None,
+            counting: None,
             embedder: None,
             engine: None,
             clock: Box::new(SystemClock),
@@ -78,6 +80,15 @@ impl Builder {
     #[must_use]
     pub fn boxed_store(mut self, store: Box<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// Another handle on the same storage, on which [`Gauges`](crate::observe::Gauges) count entries,
+    /// so that no caller waits for it. It is opened when they are read first. Default none: counting
+    /// takes its turn like other calls.
+    #[must_use]
+    pub fn counting_store(mut self, store: Box<dyn Store>) -> Self {
+        self.counting = Some(store);
         self
     }
 
@@ -370,13 +381,17 @@ impl Builder {
         )?;
         watch.availability(embedder.fingerprint(), None);
         let fingerprint = embedder.fingerprint().to_owned();
+        let counting = match self.counting {
+            Some(store) => Counting::beside(store, &fingerprint, embedder.dim()),
+            None => Counting::default(),
+        };
         let told = Arc::clone(&watch);
         let pool = Pool::new(
             Arc::from(embedder),
             self.embedding,
             Box::new(move |error| told.availability(&fingerprint, error)),
         );
-        let cache = SemanticCache::new(instance, pool, self.on_error, Arc::clone(&watch));
+        let cache = SemanticCache::new(instance, pool, self.on_error, Arc::clone(&watch), counting);
         watch.opened(&cache.gauges());
         Ok(cache)
     }

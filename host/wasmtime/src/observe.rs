@@ -49,6 +49,7 @@
 
 #[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
 mod caches;
+mod counting;
 mod gauges;
 #[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
 mod labels;
@@ -73,6 +74,7 @@ pub use self::prometheus::{Prometheus, PrometheusBuilder};
 #[cfg(any(feature = "opentelemetry", feature = "prometheus"))]
 pub use labels::DEFAULT_MAX_NAMESPACES;
 
+pub(crate) use counting::Counting;
 pub(crate) use gauges::Measured;
 pub use gauges::{Gauges, Reading};
 

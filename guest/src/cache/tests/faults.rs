@@ -116,6 +116,32 @@ fn the_cheap_check_asks_the_store_twice_whatever_it_holds() {
 }
 
 #[test]
+fn an_entry_of_another_tenant_or_question_never_answers() {
+    for (namespace, query) in [("m", "q"), ("n", "p")] {
+        let (mut cache, _, store) = new_cache(|_| {});
+        let other = PutRequest {
+            namespace: namespace.into(),
+            ..response(query, 0.0)
+        };
+        cache.put(other).unwrap();
+        store.mislead(store.entries()[0].id);
+        let outcomes = [
+            cache.get(ask("q", 90.0)).map(drop),
+            cache.delete("q", "n").map(drop),
+            cache.explain(ask("q", 90.0), 1).map(drop),
+        ];
+        for outcome in outcomes {
+            let message = outcome.unwrap_err();
+            assert!(
+                matches!(&message, Error::Corrupt(what) if what.contains("check its integrity")),
+                "{message:?}"
+            );
+        }
+        assert_eq!(store.entries().len(), 1);
+    }
+}
+
+#[test]
 fn a_store_that_lost_its_data_is_not_healthy() {
     let (mut cache, _, store) = new_cache(|_| {});
     cache.put(response("a", 0.0)).unwrap();

@@ -74,10 +74,10 @@ pub struct Serve {
     /// The most bytes of an archive to load; it passes through the temporary folder
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 30)]
     pub max_archive: u64,
-    /// The most bytes that an archive to load may have unpacked, if it has more than 64 MiB. Default
-    /// 64 GiB; less for a small archive, which may become 128 times as large
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 30, hide_default_value = true)]
-    pub max_unpacked: u64,
+    /// The most bytes that an archive to load may have unpacked. Default 64 GiB, and then no more
+    /// than 128 times its own bytes if that is more than 64 MiB
+    #[arg(long, value_name = "BYTES")]
+    pub max_unpacked: Option<u64>,
     /// The most connections; at the limit, the one that was silent longest makes room. Default:
     /// 1024, or fewer if the limit on open files asks for it
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
@@ -100,9 +100,10 @@ pub struct Serve {
     /// takes no more than there are cores
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = value_parser!(u16).range(1..=512))]
     pub max_embeddings: u16,
-    /// The seconds between two removals of expired entries; 0: never
-    #[arg(long, value_name = "S", default_value_t = 60, value_parser = seconds(0))]
-    pub vacuum_interval: u64,
+    /// The seconds between two removals of expired entries; 0: never. Default: 60; 0 for DynamoDB,
+    /// which reads the whole table for it while others wait
+    #[arg(long, value_name = "S", value_parser = seconds(0))]
+    pub vacuum_interval: Option<u64>,
     /// The most namespaces with separate metrics
     #[arg(long, value_name = "N", default_value_t = mneme::observe::DEFAULT_MAX_NAMESPACES)]
     pub max_namespaces: usize,

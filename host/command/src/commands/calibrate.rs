@@ -39,8 +39,9 @@ struct Unlabelled {
 pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
     picture::check_name("calibrate", args.plot.as_deref())?;
     let pairs = read(args)?;
-    let embedder =
-        EmbedderSpec::choose(global.embedder.as_deref())?.guarded(global.embed_timeout())?;
+    let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
+    spec.warn_of_cuts(out);
+    let embedder = spec.guarded(global.embed_timeout())?;
     let bar = progress::bar(out);
     progress::style(&bar, progress::TEXTS);
     let comparison = Comparison {

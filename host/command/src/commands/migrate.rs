@@ -34,6 +34,7 @@ pub fn reembed(global: &Global, out: Output, args: &Reembed) -> Result<u8> {
     if let EmbedderSpec::Vectors { .. } = spec {
         bail!("reembed: `vectors:` cannot embed; give another --embedder");
     }
+    spec.warn_of_cuts(out);
     let embedder = spec.guarded(global.embed_timeout())?;
     let embedder = embedder.concurrency(args.concurrency.into());
     run(

@@ -27,7 +27,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use mneme::embedder::Embedder;
 use mneme::observe::Prometheus;
-use mneme::{AsyncSemanticCache, Coordination, SemanticCache};
+use mneme::{AsyncSemanticCache, Coordination, Health, SemanticCache};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -64,15 +64,13 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
     let store = StoreUrl::choose(global.store.as_deref());
     let registry = prometheus::Registry::new();
     let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
-    if spec.may_cut_unseen() {
-        out.warn("the embedder's server may cut long questions without a word, and those that begin alike then seem to be the same; say how many tokens its model reads: --embedder openai:BASE_URL,MODEL,DIM,MAX_TOKENS");
-    }
+    spec.warn_of_cuts(out);
     let embedder = spec.embedder(global.embed_timeout())?;
     let named = (embedder.fingerprint().to_owned(), embedder.dim());
     let cache = open(global, args, &store, embedder, &registry)?;
     // Such as a cache that can only be read.
-    let known = cache.health(false)?.problems;
-    for problem in &known {
+    let health = cache.health(false)?;
+    for problem in &health.problems {
         out.warn(problem);
     }
     let activity = Arc::<Activity>::default();
@@ -97,12 +95,22 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
         .max_blocking_threads(AsyncSemanticCache::MAX_CALLS + OTHER_THREADS)
         .build()
         .context("serve: cannot start")?;
-    let ran = runtime.block_on(run(args, out, connections, &served, known, cache));
+    let ran = runtime.block_on(run(args, out, connections, &served, health, cache));
     // Threads whose calls hang are left, and end with the process.
     runtime.shutdown_background();
     let is_complete = ran?;
     out.note("stopped");
     Ok(if is_complete { 0 } else { DROPPED })
+}
+
+/// The time between two removals of expired entries, zero for none.
+fn vacuum_interval(args: &Serve, store: &str) -> Duration {
+    let usual = match store {
+        // It finds them by reading the whole table.
+        "dynamodb" => 0,
+        _ => 60,
+    };
+    Duration::from_secs(args.vacuum_interval.unwrap_or(usual))
 }
 
 fn open(
@@ -125,6 +133,9 @@ fn open(
         .observer(observer)
         .vector_dtype(args.dtype.into())
         .coordination(Coordination::StaleTolerant(args.follow));
+    if let Some(again) = store.again() {
+        builder = builder.counting_store(again);
+    }
     if let Some(threshold) = args.threshold {
         builder = builder.similarity_threshold(threshold);
     }
@@ -144,7 +155,11 @@ async fn run(
     out: Output,
     limits: connections::Limits,
     served: &Arc<Served>,
-    known: Vec<String>,
+    Health {
+        problems: known,
+        store: store_kind,
+        ..
+    }: Health,
     cache: SemanticCache,
 ) -> Result<bool> {
     let listener = TcpListener::bind(args.listen)
@@ -159,7 +174,7 @@ async fn run(
         // The sender is never dropped without a word.
         let _ = stopped.await;
     }));
-    let interval = Duration::from_secs(args.vacuum_interval);
+    let interval = vacuum_interval(args, &store_kind);
     let upkeep = tokio::spawn(upkeep::run(Arc::clone(served), interval, known, out));
     signals.recv().await;
     upkeep.abort();

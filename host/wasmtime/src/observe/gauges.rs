@@ -41,8 +41,9 @@ impl Gauges {
         }
     }
 
-    /// Reads them, which asks the store. None if the cache is closed. It waits for the calls
-    /// that are under way, and is not counted as one.
+    /// Reads them, which asks the store; where counting takes 5 ms or more, not before ten times as
+    /// long have passed. None if the cache is closed. It waits for the calls that are under way, and
+    /// is not counted as one.
     ///
     /// # Errors
     ///

@@ -62,8 +62,9 @@ const DURATIONS: [f64; 15] = [
 ///
 /// The counters count this process, from its start. The cache's own
 /// [`Counters`](crate::Counters) are in the store, are summed over all processes, and are
-/// reset when a namespace is cleared. The gauges are read from the open caches at each scrape,
-/// with one query of the store for all namespaces; with several caches they are sums.
+/// reset when a namespace is cleared. The gauges are read from the open caches at each scrape, with one
+/// query of the store for all namespaces, or less often where that takes long; with several caches
+/// they are sums. See [`Builder::counting_store`](crate::Builder::counting_store).
 ///
 /// The namespaces that are seen first have separate labels, up to a limit; the others share
 /// the empty label. See [`PrometheusBuilder::max_namespaces`]. For an example see

@@ -65,6 +65,7 @@ pub async fn readyz(State(served): State<Arc<Served>>) -> Response {
         Ok(health) if health.store_ok => return Json(json!({"ready": true})).into_response(),
         Ok(health) if is_lost(&health) && served.store.file().is_none() => LOST.to_owned(),
         Ok(health) if is_lost(&health) => REPLACED.to_owned(),
+        Ok(_) if served.store.file().is_none() => SILENT.to_owned(),
         Ok(_) => UNREADABLE.to_owned(),
         Err(problem) => problem,
     };
@@ -77,6 +78,9 @@ const LOST: &str = "the data of this cache is gone from its store; the server op
 
 /// The same about a file, which is left alone.
 const REPLACED: &str = "the data of this cache is gone from its store, or was replaced by another cache's; restore it, or restart the server to go on with what is there";
+
+/// The same where a database server does not answer.
+const SILENT: &str = "the store does not answer, and /health says more; see to its server, which is asked again by itself";
 
 /// The same where the store cannot be read: a file may be gone.
 const UNREADABLE: &str = "the store cannot be read, or is gone, and /health says more; restore it, or restart the server to go on with what is there";

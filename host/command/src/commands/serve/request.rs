@@ -190,7 +190,28 @@ impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
         })?;
         match Json::<T>::from_bytes(&bytes) {
             Ok(Json(body)) => Ok(Self(body, taken)),
-            Err(rejection) => Err(Fault::bad_request(rejection.body_text())),
+            Err(rejection) => Err(Fault::bad_request(plainly(&rejection.body_text()))),
         }
     }
+}
+
+/// What is wrong with a body, in words that are not those of a Rust program.
+fn plainly(text: &str) -> String {
+    let what = text
+        .rsplit_once("target type: ")
+        .map_or(text, |(_, what)| what);
+    let mut what = what.replace("`", "");
+    for (kind, meaning) in [
+        ("expected u64", "expected a whole number from 0"),
+        ("expected u32", "expected a whole number from 0"),
+        ("expected i64", "expected a whole number"),
+        ("expected f32", "expected a number"),
+        ("expected f64", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+        ("expected a sequence", "expected a list"),
+        ("expected a map", "expected an object"),
+    ] {
+        what = what.replace(kind, meaning);
+    }
+    format!("the body: {what}; GET /openapi.json says what belongs there")
 }

@@ -1,0 +1,196 @@
+//! Folders that hold no model that can be used.
+
+use std::fs::{self, File};
+
+use mneme_encoder::{Error, Model, Options};
+use rten_onnx::onnx::{DataLocation, GraphProto, StringStringEntryProto};
+use serde_json::{Value, json};
+
+use super::folder::{DIM, Folder, WORDS, config, edit, table};
+
+#[test]
+fn a_folder_that_is_no_model_says_what_is_missing() {
+    let error = Model::open("/no/such/folder", Options::default()).unwrap_err();
+    assert!(matches!(error, Error::Missing { .. }), "{error}");
+    let folder = Folder::bert();
+    folder.write("notes/a", b"");
+    let error = Model::open(folder.path("model.safetensors"), Options::default()).unwrap_err();
+    assert!(error.to_string().contains("is no folder"), "{error}");
+
+    fs::remove_file(folder.path("tokenizer.json")).unwrap();
+    folder.refuses("tokenizer.json: is missing");
+
+    let folder = Folder::bert();
+    fs::remove_file(folder.path("config.json")).unwrap();
+    folder.refuses("config.json: cannot be read");
+    fs::remove_file(folder.path("model.safetensors")).unwrap();
+    folder.refuses("has no weights");
+    folder.write("pytorch_model.bin", b"\x80\x02");
+    folder.refuses("pickled Python objects (pytorch_model.bin)");
+
+    let folder = Folder::new();
+    folder.write("a.onnx", &table().write_buf().unwrap());
+    folder.open().unwrap();
+    folder.write("onnx/b.onnx", &table().write_buf().unwrap());
+    folder.refuses("There are a.onnx, onnx/b.onnx");
+    folder
+        .with(|options| options.file = Some("onnx/b.onnx".into()))
+        .unwrap();
+    for outside in ["../x.onnx", "/etc/passwd", "none.onnx", ""] {
+        let error = folder
+            .with(|options| options.file = Some(outside.into()))
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("is no file of the folder"),
+            "{outside}: {error}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name() {
+    let folder = Folder::bert();
+    let with = |key: &str, value: Value| {
+        let mut config = config();
+        config[key] = value;
+        folder.json("config.json", &config);
+    };
+    with("model_type", json!("deberta-v2"));
+    folder.refuses("a model of type \"deberta-v2\" is not built here; export the model to ONNX");
+    with("hidden_act", json!("relu"));
+    folder.refuses("the activation \"relu\"");
+    with("position_embedding_type", json!("relative_key"));
+    folder.refuses("relative_key");
+    with("num_attention_heads", json!(3));
+    folder.refuses("has sizes that no model has");
+    with("hidden_size", json!(1_u64 << 40));
+    folder.refuses("has sizes that no model has");
+    with("hidden_size", json!(16));
+    folder.refuses("get the files of one model");
+    with("num_hidden_layers", json!(3));
+    folder.refuses("has no weights \"encoder.layer.2.attention.self.query.weight\"");
+    with("hidden_size", json!("eight"));
+    folder.refuses("is not of a model of BERT's kind");
+
+    let folder = Folder::onnx();
+    folder.json("modules.json", &json!([{"idx": 2, "name": "2", "path": "2_CNN", "type": "sentence_transformers.models.CNN"}]));
+    folder.refuses("has a module \"CNN\"");
+    for path in ["../elsewhere", "/etc"] {
+        folder.json(
+            "modules.json",
+            &json!([{"path": path, "type": "sentence_transformers.models.Pooling"}]),
+        );
+        folder.refuses("which is not in the folder");
+    }
+    fs::remove_file(folder.path("modules.json")).unwrap();
+    for (pooling, message) in [
+        (
+            json!({"pooling_mode_weightedmean_tokens": true}),
+            "the weighted mean",
+        ),
+        (
+            json!({"pooling_mode_cls_token": true, "pooling_mode_max_tokens": true}),
+            "several ways at once",
+        ),
+        (json!("mean"), "is not what a model has there"),
+    ] {
+        folder.json("1_Pooling/config.json", &pooling);
+        folder.refuses(message);
+    }
+}
+
+#[test]
+fn models_that_encode_no_sentences_are_refused() {
+    let folder = Folder::onnx();
+    let input = |graph: &mut GraphProto, name: &str| {
+        graph.input[0].name = Some(name.into());
+        graph.node[0].input[1] = name.into();
+    };
+    edit(&folder, |graph| input(graph, "pixels"));
+    folder.refuses("is no sentence encoder: it has an input \"pixels\"");
+    edit(&folder, |graph| input(graph, "attention_mask"));
+    folder.refuses("it has no input \"input_ids\"");
+    edit(&folder, |graph| graph.output.clear());
+    folder.refuses("model.onnx: ");
+    // Whole numbers instead of vectors.
+    edit(&folder, |graph| {
+        graph.node[0].op_type = Some("Identity".into());
+        graph.node[0].input.remove(0);
+    });
+    folder.refuses("gives no vectors");
+    edit(&folder, |graph| {
+        graph.node[0].op_type = Some("Sorcery".into())
+    });
+    folder.refuses("cannot be loaded");
+    // A table that is too small for the tokenizer.
+    edit(&folder, |graph| {
+        let table = &mut graph.initializer[0];
+        table.dims[0] -= 1;
+        table.float_data.truncate((WORDS.len() - 1) * DIM);
+    });
+    folder.refuses("does not know all tokens of the tokenizer");
+    for value in [f32::NAN, f32::INFINITY, 0.0] {
+        edit(&folder, |graph| graph.initializer[0].float_data.fill(value));
+        folder.refuses("not finite, or all zero");
+    }
+    let config = json!({"vocab_size": WORDS.len() - 1});
+    edit(&folder, |_| ());
+    folder.json("config.json", &config);
+    folder.refuses("has a token 12, and config.json a vocabulary of 12");
+}
+
+#[test]
+fn external_data_belongs_to_the_model() {
+    let folder = Folder::onnx();
+    let outside = |file: &str| {
+        edit(&folder, |graph| {
+            let table = &mut graph.initializer[0];
+            table.float_data.clear();
+            table.data_location = Some(DataLocation::EXTERNAL);
+            let entry = |key: &str, value: &str| StringStringEntryProto {
+                key: Some(key.into()),
+                value: Some(value.into()),
+            };
+            let length = (WORDS.len() * DIM * 4).to_string();
+            table.external_data = vec![
+                entry("location", file),
+                entry("offset", "0"),
+                entry("length", &length),
+            ];
+        });
+    };
+    let data = |seed: u64| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        (0..WORDS.len() * DIM)
+            .flat_map(|_| random.f32().to_le_bytes())
+            .collect::<Vec<u8>>()
+    };
+    outside("model.onnx.data");
+    folder.refuses("cannot be loaded");
+    folder.write("model.onnx.data", &data(1)[1..]);
+    folder.refuses("cannot be loaded");
+    folder.write("model.onnx.data", &data(1));
+    let one = folder.open().unwrap().fingerprint().to_owned();
+    folder.write("model.onnx.data", &data(2));
+    assert_ne!(folder.open().unwrap().fingerprint(), one);
+    for elsewhere in ["../secret.data", "/etc/passwd"] {
+        outside(elsewhere);
+        folder.refuses("cannot be loaded");
+    }
+}
+
+#[test]
+fn files_that_are_too_large_are_not_read() {
+    let folder = Folder::onnx();
+    // A hole in a file takes no place.
+    let hole = |name: &str, length: u64| {
+        File::create(folder.path(name))
+            .unwrap()
+            .set_len(length)
+            .unwrap();
+    };
+    hole("model.onnx", 5 << 30);
+    folder.refuses("has 5368709120 bytes, and at most 4294967296 are read");
+    hole("tokenizer.json", 65 << 20);
+    folder.refuses("at most 67108864 are read");
+}

@@ -38,7 +38,8 @@ export async function dump(
   const isPortable = layout === 'portable' || !store.capabilities().snapshot;
   const writer = new Writer(options.to, store.synchronous);
   // What is not held can only be read as it passes.
-  const passing = !writer.isHeld && isPortable ? readingAlong(component, writer, limitsOf(runner)) : undefined;
+  const passing =
+    !writer.isHeld && isPortable ? readingAlong(component, writer, limitsOf(runner)) : undefined;
   try {
     const archive = { writer, progress: onProgress };
     const report = plain(

@@ -8,12 +8,12 @@ use mneme::{
     Error, GetRequest, Layer, Lookup, ManualClock, MemoryStore, PutRequest, SemanticCache,
     SqliteStore, Ttl, store,
 };
+use mneme_store::{CapabilitySet, Store, for_each_operation};
 use mneme_tests::embedders::{Words, axis};
 use mneme_tests::servers::dynamodb::DynamoDb;
 use mneme_tests::servers::postgres::Postgres;
 use mneme_tests::servers::redis::Redis;
 use mneme_tests::tenants::{names, refused};
-use mneme_store::{CapabilitySet, Store, for_each_operation};
 use std::collections::BTreeMap;
 use std::io::Seek;
 use std::sync::Arc;

@@ -307,7 +307,10 @@ fn an_exact_hit_is_validated_if_it_is_asked_for() {
             }
         }
         cache.put(response("a", 0.0)).unwrap();
-        assert_eq!(hit(cache.get(validated(vector)).unwrap()).layer, Layer::Exact);
+        assert_eq!(
+            hit(cache.get(validated(vector)).unwrap()).layer,
+            Layer::Exact
+        );
         assert_eq!(queries(&store), ["a"]);
     }
     // Another entry that is similar enough answers in its place.

@@ -193,18 +193,11 @@ fn nothing_is_stored_by_a_clock_that_is_wrong(faketime: &Faketime, url: &str) {
     let server = start(faketime, &folder, &dial, &["--store", url]);
     let lasting = put("lasting", [1.0, 0.0, 0.0]);
     server.post("/v1/put", &lasting).ok();
-    for (seconds, side) in [
-        (TEN_YEARS, "ahead"),
-        (-TEN_YEARS, "behind"),
-        (3600, "ahead"),
-        (-3600, "behind"),
-    ] {
+    for seconds in [TEN_YEARS, -TEN_YEARS, 3600, -3600] {
         dial.set(seconds);
         for body in [mortal("mortal"), put("other", [0.0, 1.0, 0.0])] {
             let refusal = server.post("/v1/put", &body);
-            assert_eq!(refusal.refused(500), "backend");
-            let message = refusal.json["error"]["message"].as_str().unwrap();
-            assert!(message.contains(side), "{seconds}: {message}");
+            assert_eq!(refusal.refused(500), "backend", "{seconds}");
         }
         assert!(is_hit(&server, "lasting") && !is_hit(&server, "mortal"));
         assert_eq!(entries(&server), 1);

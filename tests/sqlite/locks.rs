@@ -112,7 +112,6 @@ fn exact_hits_go_on_while_puts_wait_for_a_lock() {
         let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
         assert!(worst < Duration::from_secs(1), "{worst:?}");
         assert!(median < Duration::from_millis(100), "{median:?}");
-        println!("{} hits: median {median:?}, worst {worst:?}", took.len());
         assert!(waiting.iter().all(|put| !put.is_finished()) && !many.is_finished());
         shared.release();
         for put in waiting.drain(..) {

@@ -165,7 +165,8 @@ impl Builder {
 
     /// A semantic candidate answers only if this function accepts it; the next one is asked
     /// about otherwise. The default refuses, and deletes, blank responses, and those that begin with `[LLM Error]`
-    /// or `[ERROR]`.
+    /// or `[ERROR]`. It is also asked about an exact answer by
+    /// [`get_or_compute`](crate::SemanticCache::get_or_compute), and about what that would keep.
     #[must_use]
     pub fn validator(mut self, accept: impl FnMut(&Candidate) -> bool + Send + 'static) -> Self {
         self.policies.validator = Some(Box::new(accept));

@@ -409,3 +409,171 @@ fn a_dump_that_is_killed_leaves_nothing() {
     }
     assert_eq!(names(&folder), before);
 }
+
+/// What SQLite keeps beside a cache is as dear as the cache: entries wait there.
+#[test]
+#[cfg(unix)]
+fn no_command_writes_over_a_file_of_the_store() {
+    use std::os::unix::fs::symlink;
+
+    let folder = filled();
+    // Something has the cache open, so that its log is there.
+    let conn = rusqlite::Connection::open(folder.path("mneme.db")).unwrap();
+    conn.query_row("SELECT count(*) FROM entries", [], |_| Ok(()))
+        .unwrap();
+    folder.put("d", "5", "[1, 1, 0]");
+    let lines = "{\"query\": \"a\", \"label\": \"x\"}\n{\"query\": \"b\", \"label\": \"y\"}\n";
+    folder.write("log.jsonl", lines);
+    fs::create_dir(folder.path("dir")).unwrap();
+    let files = [
+        "mneme.db",
+        "mneme.db-wal",
+        "mneme.db-shm",
+        "mneme.db-journal",
+    ];
+    for file in files {
+        let absolute = folder.path(file);
+        symlink(&absolute, folder.path("link.svg")).unwrap();
+        symlink("link.svg", folder.path("dir/far")).unwrap();
+        symlink("../link.svg", folder.path("dir/far.svg")).unwrap();
+        fs::remove_file(folder.path("dir/far")).unwrap();
+        let mut paths = vec![
+            file.to_owned(),
+            format!("./dir/../{file}"),
+            absolute.to_str().unwrap().to_owned(),
+            "link.svg".to_owned(),
+            "dir/far.svg".to_owned(),
+        ];
+        if absolute.exists() {
+            fs::hard_link(&absolute, folder.path("hard.svg")).unwrap();
+            paths.push("hard.svg".to_owned());
+        }
+        let before = fs::read_dir(folder.path("")).unwrap().count();
+        for path in &paths {
+            let commands: [&[&str]; 6] = [
+                &["dump", path],
+                &["embed", "text", "--npy", path],
+                &["component", "--output", path],
+                &["replay", "log.jsonl", "--csv", path],
+                &["replay", "log.jsonl", "--plot", path],
+                &["calibrate", "--pairs", "log.jsonl", "--csv", path],
+            ];
+            for args in commands {
+                let is_picture = args.contains(&"--plot");
+                if is_picture && !path.ends_with(".svg") {
+                    continue;
+                }
+                // The store is that of the option, of the variable, or the usual one.
+                for store in [&[][..], &["--store", "sqlite:dir/../mneme.db?mode=ro"]] {
+                    let (kind, message) =
+                        folder.mneme(&[&["--json"], store, args].concat()).error();
+                    assert_eq!(kind, "argument", "{args:?}: {message}");
+                    assert!(message.contains("store"), "{args:?}: {message}");
+                    assert!(message.contains("name another file"), "{args:?}: {message}");
+                }
+            }
+        }
+        assert_eq!(fs::read_dir(folder.path("")).unwrap().count(), before);
+        for link in ["link.svg", "dir/far.svg", "hard.svg"] {
+            let _ = fs::remove_file(folder.path(link));
+        }
+    }
+    assert_eq!(folder.json(&["stats"])["entries"], 5);
+    // The files of another store, and names that only look alike, are anybody's.
+    folder.json(&["dump", "other.db-wal"]);
+    folder.json(&[
+        "--store",
+        "sqlite:other.db",
+        "component",
+        "--output",
+        "mneme.db-old",
+    ]);
+    drop(conn);
+    assert_eq!(folder.json(&["stats"])["entries"], 5);
+}
+
+/// What comes from a pipe or a device may have no end.
+#[test]
+#[cfg(unix)]
+fn a_stream_is_copied_no_further_than_it_is_an_archive() {
+    use std::io::{Read, Write};
+    use std::process::Stdio;
+
+    let folder = filled();
+    folder.json(&["dump", "--portable", "a.tar.gz"]);
+    let good = fs::read(folder.path("a.tar.gz")).unwrap();
+    let before = names(&folder);
+    // With a cache and without one.
+    for store in ["sqlite:mneme.db", "sqlite:new.db", "memory:"] {
+        let (kind, message) = folder
+            .mneme(&["--json", "--store", store, "load", "--merge", "/dev/zero"])
+            .error();
+        assert_eq!(kind, "checkpoint", "{message}");
+        let mut child = folder
+            .command(VECTORS)
+            .args(["--store", store, "load", "--merge", "-"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut taken = 0;
+        while input.write_all(&[7; 1 << 16]).is_ok() {
+            taken += 1 << 16;
+            assert!(taken < 64 << 20, "it goes on reading");
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(2));
+        let mut said = String::new();
+        child.stderr.unwrap().read_to_string(&mut said).unwrap();
+        assert!(said.contains("gzip begins with"), "{said}");
+
+        // An archive that is too long, and one that is just as long as it may be.
+        let most = |bytes: usize| {
+            let most = bytes.to_string();
+            let args = [
+                "--json",
+                "--store",
+                store,
+                "load",
+                "--merge",
+                "--max-archive",
+                &most,
+                "-",
+            ];
+            folder.run(VECTORS, &args, &good)
+        };
+        let (kind, message) = most(good.len() - 1).error();
+        assert_eq!(kind, "backend", "{message}");
+        for part in [
+            &format!("more than {} bytes", good.len() - 1),
+            "--max-archive",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
+        if store == "sqlite:new.db" {
+            assert_eq!(names(&folder), before);
+        }
+        assert_eq!(most(good.len()).json()["entries"], 4);
+        let _ = fs::remove_file(folder.path("new.db"));
+    }
+    let inspect = ["--json", "inspect", "--max-archive", "100", "-"];
+    let (kind, message) = folder.run(VECTORS, &inspect, &good).error();
+    assert_eq!(kind, "backend", "{message}");
+    // A file has a size, whatever it is.
+    folder.json(&["inspect", "--max-archive", "100", "a.tar.gz"]);
+
+    // A pipe with a name serves as well as one without.
+    let fifo = folder.path("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    let child = folder
+        .command(VECTORS)
+        .args(["--json", "--store", "sqlite:new.db", "load", "fifo"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    fs::write(&fifo, &good).unwrap();
+    let loaded = child.wait_with_output().unwrap();
+    let loaded: serde_json::Value = serde_json::from_slice(&loaded.stdout).unwrap();
+    assert_eq!(loaded["entries"], 4);
+}

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::Folder;
+use crate::{Done, Folder, VECTORS};
 
 #[test]
 fn bad_input_gives_its_error_and_changes_nothing() {
@@ -246,4 +246,66 @@ fn a_refused_key_is_not_shown() {
         done.stderr.contains("answered 401") && !done.stderr.contains("secret"),
         "{done:?}"
     );
+}
+
+/// An instance of the component needs address space for all that it may ever address.
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_address_space_is_named() {
+    let folder = Folder::new();
+    folder.put("q", "r", "[1, 0, 0]");
+    let run = |kib: u32| {
+        let script = format!("ulimit -v {kib}; exec \"$0\" --json get q --embedding '[1, 0, 0]'");
+        let mut command = folder.command(VECTORS);
+        let program = command.get_program().to_owned();
+        let environment: Vec<_> = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        command = std::process::Command::new("sh");
+        command
+            .args(["-c", &script])
+            .arg(program)
+            .current_dir(folder.path(""))
+            .env_remove("MNEME_STORE")
+            .envs(environment);
+        Done::run(&mut command)
+    };
+    let (kind, message) = run(4_000_000).error();
+    assert_eq!(kind, "limit", "{message}");
+    for part in ["4362076160 bytes of address space", "ulimit -v"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!message.contains("bug"), "{message}");
+    assert_eq!(run(8_000_000).json()["response"], "r");
+}
+
+/// What has no end is read up to a limit.
+#[cfg(unix)]
+#[test]
+fn endless_input_is_refused() {
+    let folder = Folder::new();
+    for args in [
+        &["put", "q", "-", "--embedding", "[1, 0, 0]"][..],
+        &["put", "q", "r", "--embedding", "@-"],
+        &["embed", "-"],
+        &["import", "-"],
+        &[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--token-file",
+            "/dev/zero",
+        ],
+    ] {
+        let mut command = folder.command(VECTORS);
+        let zeros = fs::File::open("/dev/zero").unwrap();
+        let done = command
+            .arg("--json")
+            .args(args)
+            .stdin(zeros)
+            .output()
+            .unwrap();
+        assert_eq!(done.status.code(), Some(2), "{args:?}: {done:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! `serve`, asked over HTTP.
 
+mod archives;
 mod crowd;
 mod foreign;
 mod health;

@@ -3,8 +3,10 @@
 mod bad_files;
 mod blobs;
 mod bounds;
+mod damaged_texts;
 mod files;
 mod fuzz;
+mod locks;
 mod modes;
 mod place;
 mod schemas;
@@ -25,8 +27,10 @@ fn main() -> ExitCode {
         .tests(bad_files::tests())
         .tests(blobs::tests())
         .tests(bounds::tests())
+        .tests(damaged_texts::tests())
         .tests(files::tests())
         .tests(fuzz::tests())
+        .tests(locks::tests())
         .tests(modes::tests())
         .tests(schemas::tests())
         .tests(sharing::tests())

@@ -7,6 +7,8 @@ use mneme::store::{Entry, SqliteStore, Store, StoreError, Touch};
 use rusqlite::Connection;
 use rusqlite::backup::Backup;
 
+#[cfg(unix)]
+use super::place::Place;
 use super::place::{open, place};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, put};
 
@@ -15,6 +17,13 @@ mneme_tests::tests![
     a_removed_file_fails_every_call_until_it_is_back,
     #[cfg(unix)]
     a_replaced_file_is_not_touched,
+    #[cfg(unix)]
+    a_removed_log_fails_every_call_and_loses_nothing,
+    #[cfg(unix)]
+    what_lies_beside_the_file_must_be_what_was_opened,
+    #[cfg(unix)]
+    a_log_is_looked_for_where_a_link_leads,
+    a_file_beside_a_cache_is_no_cache,
     data_of_another_cache_are_not_touched,
     a_file_that_is_emptied_is_told,
     bookkeeping_waits_only_briefly,
@@ -94,6 +103,123 @@ fn a_replaced_file_is_not_touched() {
     assert!(other.integrity_check().unwrap());
     store.open(FINGERPRINT, DIM).unwrap();
     assert_eq!(get(&mut store, "b", 7).unwrap().response, "response 7");
+}
+
+/// Without closing anything, as a process that is killed leaves it.
+#[cfg(unix)]
+fn entries_of_a_copy(place: &Place) -> u64 {
+    let copy = place.dir.path().join("copy.db");
+    // Whoever opens and closes the file in this process drops the locks on it.
+    let copied = std::process::Command::new("cp")
+        .args([&place.path, &copy])
+        .status();
+    assert!(copied.unwrap().success());
+    let count = open(&copy).count(None).unwrap();
+    fs::remove_file(copy).unwrap();
+    count
+}
+
+#[cfg(unix)]
+fn a_removed_log_fails_every_call_and_loses_nothing() {
+    for is_seen in [true, false] {
+        let place = place();
+        let mut store = open(&place.path);
+        for n in 0..5 {
+            put(&mut store, entry("a", n));
+        }
+        let log = place.dir.path().join("cache.db-wal");
+        fs::remove_file(&log).unwrap();
+        if is_seen {
+            assert_all_fail(&mut store, "-wal file beside it was removed");
+            assert!(get_fails(&mut store));
+            assert!(store.begin_view().is_err());
+            assert_eq!(entries_of_a_copy(&place), 5);
+        }
+        store.close().unwrap();
+        drop(store);
+        assert!(!log.exists());
+        let mut store = open(&place.path);
+        assert_eq!(store.count(Some("a")).unwrap(), 5, "{is_seen}");
+        assert!(store.integrity_check().unwrap());
+        put(&mut store, entry("a", 6));
+    }
+}
+
+#[cfg(unix)]
+fn what_lies_beside_the_file_must_be_what_was_opened() {
+    for suffix in ["-wal", "-shm"] {
+        let place = place();
+        let mut store = open(&place.path);
+        put(&mut store, entry("a", 1));
+        let beside = place.dir.path().join(format!("cache.db{suffix}"));
+        let aside = place.dir.path().join("aside");
+        fs::rename(&beside, &aside).unwrap();
+        assert_all_fail(
+            &mut store,
+            &format!("the {suffix} file beside it was removed"),
+        );
+        fs::rename(&aside, &beside).unwrap();
+        assert_eq!(put(&mut store, entry("a", 2)), 2);
+
+        fs::remove_file(&beside).unwrap();
+        fs::write(&beside, "an archive").unwrap();
+        assert_all_fail(
+            &mut store,
+            &format!("the {suffix} file beside it is another one"),
+        );
+        assert!(get_fails(&mut store));
+        // It belongs to others.
+        store.close().unwrap();
+        drop(store);
+        assert_eq!(fs::read(&beside).unwrap(), b"an archive");
+    }
+    // A cache that was made in another mode has its log from the beginning, too.
+    let place = place();
+    put(&mut open(&place.path), entry("a", 1));
+    Connection::open(&place.path)
+        .unwrap()
+        .execute_batch("PRAGMA journal_mode = DELETE")
+        .unwrap();
+    let log = place.dir.path().join("cache.db-wal");
+    assert!(!log.exists());
+    let mut store = open(&place.path);
+    fs::remove_file(&log).unwrap();
+    assert_all_fail(&mut store, "-wal file beside it was removed");
+}
+
+#[cfg(unix)]
+fn a_log_is_looked_for_where_a_link_leads() {
+    let place = place();
+    let mut other = open(&place.path);
+    put(&mut other, entry("a", 1));
+    let links = tempfile::tempdir().unwrap();
+    let link = links.path().join("link.db");
+    std::os::unix::fs::symlink(&place.path, &link).unwrap();
+    let mut store = open(&link);
+    assert_eq!(put(&mut store, entry("a", 2)), 2);
+    assert!(!links.path().join("link.db-wal").exists());
+    fs::remove_file(place.dir.path().join("cache.db-wal")).unwrap();
+    assert_all_fail(&mut store, "-wal file beside it was removed");
+}
+
+fn a_file_beside_a_cache_is_no_cache() {
+    let place = place();
+    let mut store = open(&place.path);
+    put(&mut store, entry("a", 1));
+    let files = SqliteStore::files(&place.path);
+    assert!(files[0].ends_with("cache.db") && files[1].ends_with("cache.db-wal"));
+    let before: Vec<_> = files.iter().map(|file| fs::read(file).ok()).collect();
+    for file in &files[1..] {
+        let mut other = SqliteStore::new(file);
+        let Err(StoreError::Backend(error)) = other.open(FINGERPRINT, DIM) else {
+            panic!("{file:?}");
+        };
+        assert!(error.message.contains("keeps beside"), "{error:?}");
+    }
+    let after: Vec<_> = files.iter().map(|file| fs::read(file).ok()).collect();
+    assert!(before == after);
+    // Without a database there, it is a name like any other.
+    open(&place.dir.path().join("other.db-wal"));
 }
 
 /// Puts all pages of another database into the file, as `sqlite3 cache.db '.restore other.db'`.

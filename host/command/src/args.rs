@@ -17,7 +17,7 @@ use mneme::VectorDtype;
 use mneme::conformance::Seed;
 
 pub use calibration::{Calibrate, MetricName, Replay};
-pub use checkpoint::{Dump, Inspect, Load};
+pub use checkpoint::{Dump, Inspect, Load, Trust};
 pub use comparing::Comparing;
 pub use migration::{Copy, Reembed, Target};
 pub use serve::Serve;

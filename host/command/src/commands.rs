@@ -50,7 +50,7 @@ pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
         Command::Component {
             output,
             conformance,
-        } => component::write(out, output, *conformance),
+        } => component::write(global, out, output, *conformance),
         Command::Conformance(args) => conformance::conformance(global, out, args),
         Command::Demo => demo::demo(global, out),
     }

@@ -44,7 +44,8 @@ pub struct Line {
 }
 
 impl Lines {
-    fn of(reader: impl Read + 'static) -> Self {
+    /// The lines of whatever is read.
+    pub fn of(reader: impl Read + 'static) -> Self {
         Self {
             reader: Box::new(BufReader::new(reader)),
             line: Line::default(),
@@ -75,6 +76,14 @@ impl Lines {
 }
 
 impl Line {
+    /// The text without its line end.
+    pub fn text(&self) -> Result<&str> {
+        let text = std::str::from_utf8(&self.bytes)
+            .with_context(|| format!("line {} is not UTF-8", self.number))?;
+        let end = ["\r\n", "\n"].into_iter().find(|end| text.ends_with(end));
+        Ok(&text[..text.len() - end.map_or(0, str::len)])
+    }
+
     /// Whether it is blank.
     pub fn is_blank(&self) -> bool {
         self.bytes.trim_ascii().is_empty()

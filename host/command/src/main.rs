@@ -12,6 +12,7 @@ mod picture;
 mod progress;
 mod session;
 mod store_url;
+mod target;
 mod thresholds_plot;
 mod ttl_field;
 mod watched;

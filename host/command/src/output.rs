@@ -1,10 +1,7 @@
 //! What the command prints.
 
-use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 
-use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use mneme::Miss;
 use serde_json::{Value, json};
@@ -91,11 +88,6 @@ impl Output {
         };
         let _ = writeln!(io::stderr(), "{text}");
     }
-}
-
-/// Writes a file that the command line names.
-pub fn write_file(command: &str, path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
-    fs::write(path, content).with_context(|| format!("{command}: cannot write {path:?}"))
 }
 
 /// A number with the digits of the f32, not of the nearest f64.

@@ -1,5 +1,6 @@
 //! Limits on a running component: its memory, the time of a call, and the data of a call.
 
+use crate::engine::ADDRESS_SPACE;
 use std::time::Duration;
 use wasmtime::{Engine, ResourceLimiter, Store, Trap, UpdateDeadline};
 
@@ -54,6 +55,14 @@ pub enum Limit {
     HostCall {
         /// The limit.
         bytes: usize,
+    },
+    /// The address space of this process, which the system limits. Nothing was started.
+    #[error(
+        "the cache needs {bytes} bytes of address space, though far less memory, and the system refuses them to this process; raise its limit (ulimit -v, or RLIMIT_AS), or open fewer caches in one process"
+    )]
+    AddressSpace {
+        /// What one cache needs.
+        bytes: u64,
     },
 }
 
@@ -157,12 +166,28 @@ pub fn reached(error: &wasmtime::Error, guard: &Guard) -> Option<Limit> {
         let milliseconds = u64::try_from(limits.call_timeout.as_millis()).unwrap_or(u64::MAX);
         return Some(Limit::Time { milliseconds });
     }
+    let cause = error.root_cause();
+    if is_out_of_memory(cause) {
+        return Some(Limit::AddressSpace {
+            bytes: ADDRESS_SPACE,
+        });
+    }
     // wasmtime keeps the type of this error to itself.
-    error
-        .root_cause()
+    cause
         .to_string()
         .contains("fuel allocated for hostcalls")
         .then_some(Limit::HostCall {
             bytes: limits.host_call_bytes,
         })
+}
+
+/// Whether the system had no room. Memory is only taken within limits, so it is address space that
+/// is short.
+fn is_out_of_memory(cause: &(dyn std::error::Error + 'static)) -> bool {
+    #[cfg(unix)]
+    if cause.downcast_ref() == Some(&rustix::io::Errno::NOMEM) {
+        return true;
+    }
+    let cause = cause.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|error| error.kind() == std::io::ErrorKind::OutOfMemory)
 }

@@ -1,8 +1,8 @@
 //! Finding a model in a folder, and how it is meant to be used.
 
-use std::io::BufRead;
+use std::fs::{self, File};
+use std::io::{self, BufRead, Read, Take};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -174,21 +174,62 @@ impl Folder {
 
 /// Reads a file of the folder, whose size has a limit.
 pub(crate) fn read(path: &Path, is_weights: bool) -> Result<Vec<u8>, Error> {
-    let failed = |error: io::Error| Error::missing(path, format!("cannot be read: {error}"));
-    let length = fs::metadata(path).map_err(failed)?.len();
-    check_length(path, length, is_weights)?;
-    fs::read(path).map_err(failed)
+    let mut opened = Opened::new(path, is_weights)?;
+    let mut bytes = Vec::with_capacity(opened.length as usize);
+    let read = opened.file.read_to_end(&mut bytes);
+    read.map_err(|error| unread(path, &error))?;
+    opened.check(bytes.len() as u64)?;
+    Ok(bytes)
 }
 
-fn check_length(path: &Path, length: u64, is_weights: bool) -> Result<(), Error> {
-    let most = if is_weights { MAX_WEIGHTS } else { MAX_FILE };
-    if length <= most {
-        return Ok(());
+/// A regular file, of which no more is read than its limit and one byte.
+struct Opened<'a> {
+    path: &'a Path,
+    file: Take<File>,
+    /// What it says to have.
+    length: u64,
+    most: u64,
+}
+
+impl<'a> Opened<'a> {
+    /// Opens nothing else: a pipe would never open or end.
+    fn new(path: &'a Path, is_weights: bool) -> Result<Self, Error> {
+        let failed = |error: io::Error| unread(path, &error);
+        let there = fs::metadata(path).map_err(failed)?;
+        if !there.is_file() {
+            return Err(Error::unsupported(
+                path,
+                "is a folder, a pipe or a device, where a model has a file; get it again",
+            ));
+        }
+        let most = if is_weights { MAX_WEIGHTS } else { MAX_FILE };
+        let opened = Self {
+            path,
+            file: File::open(path).map_err(failed)?.take(most + 1),
+            length: there.len(),
+            most,
+        };
+        opened.check(opened.length)?;
+        Ok(opened)
     }
-    Err(Error::unsupported(
-        path,
-        format!("has {length} bytes, and at most {most} are read; use a smaller model"),
-    ))
+
+    /// Fails where it has more bytes than are read.
+    fn check(&self, length: u64) -> Result<(), Error> {
+        if length <= self.most {
+            return Ok(());
+        }
+        Err(Error::unsupported(
+            self.path,
+            format!(
+                "has more than {} bytes, and no more are read; use a smaller model",
+                self.most
+            ),
+        ))
+    }
+}
+
+fn unread(path: &Path, error: &io::Error) -> Error {
+    Error::missing(path, format!("cannot be read: {error}"))
 }
 
 /// Reads a JSON file if it is there.
@@ -384,30 +425,30 @@ pub(crate) fn digest(path: &Path) -> Result<String, Error> {
         let entries = folder.and_then(Result::ok).into_iter().flatten();
         let mut data: Vec<PathBuf> = entries
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| path.is_file() && is_data(path))
+            .filter(|path| !path.is_dir() && is_data(path))
             .collect();
         data.sort();
         paths.extend(data);
     }
     let mut hash = Sha256::new();
     for path in &paths {
-        let failed = |error: io::Error| Error::missing(path, format!("cannot be read: {error}"));
-        let file = fs::File::open(path).map_err(failed)?;
-        let length = file.metadata().map_err(failed)?.len();
-        check_length(path, length, true)?;
+        let mut opened = Opened::new(path, true)?;
         if paths.len() > 1 {
-            hash.update(length.to_le_bytes());
+            hash.update(opened.length.to_le_bytes());
         }
-        let mut reader = io::BufReader::with_capacity(1 << 20, file);
+        let mut read = 0;
+        let mut reader = io::BufReader::with_capacity(1 << 20, opened.file.by_ref());
         loop {
-            let bytes = reader.fill_buf().map_err(failed)?;
+            let bytes = reader.fill_buf().map_err(|error| unread(path, &error))?;
             if bytes.is_empty() {
                 break;
             }
             hash.update(bytes);
-            let read = bytes.len();
-            reader.consume(read);
+            let length = bytes.len();
+            reader.consume(length);
+            read += length as u64;
         }
+        opened.check(read)?;
     }
     Ok(hex(hash))
 }

@@ -69,6 +69,30 @@ fn a_store_that_has_lost_its_data_is_not_well() {
     assert!(server.ended().is_some());
 }
 
+/// What is written to a log without a name is lost with the process.
+#[test]
+fn a_store_that_has_lost_its_log_takes_nothing_more() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &[]);
+    for n in 0..4_u8 {
+        let vector = [1.0, 0.0, f32::from(n)];
+        server.post("/v1/put", &put(&format!("q{n}"), vector)).ok();
+    }
+    std::fs::remove_file(folder.path("mneme.db-wal")).unwrap();
+    let refused = server.post("/v1/put", &put("p", [1.0, 0.0, 0.0]));
+    assert!(refused.status >= 500, "{refused:?}");
+    for path in ["/health", "/readyz", "/v1/health?deep=true"] {
+        assert_eq!(server.ask("GET", path).status, 503, "{path}");
+    }
+    let unready = server.ask("GET", "/readyz").json;
+    let problem = unready["problem"].as_str().unwrap();
+    assert!(problem.contains("restart the server"), "{unready}");
+    assert!(!folder.path("mneme.db-wal").exists());
+    // What it had answered with 200 is there, even after a sudden end.
+    drop(server);
+    assert_eq!(folder.json(&["stats"])["entries"], 4);
+}
+
 #[test]
 fn a_cache_that_is_held_up_is_said_at_once() {
     let folder = Folder::new();

@@ -91,6 +91,9 @@ pub struct Inspect {
     pub trust: Trust,
 }
 
+/// The most bytes of an archive whose size is not known before it is read.
+pub const MAX_ARCHIVE: u64 = 4 << 30;
+
 /// Limits on an archive.
 #[derive(Debug, clap::Args)]
 pub struct Trust {
@@ -98,6 +101,10 @@ pub struct Trust {
     /// 64 MiB. Default: 128
     #[arg(long, value_name = "N")]
     pub max_expansion: Option<u32>,
+    /// The most bytes of an archive from standard input, a pipe or a device, which may have no end. A
+    /// file may have any size
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_ARCHIVE)]
+    pub max_archive: u64,
 }
 
 fn parse_ttl(text: &str) -> Result<TtlOverride, String> {

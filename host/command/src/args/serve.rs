@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use axum::http::uri::Authority;
 use clap::value_parser;
 
+use super::checkpoint::MAX_ARCHIVE;
 use super::{Dtype, seconds};
 
 /// See [`Command::Serve`](super::Command::Serve).
@@ -72,12 +73,12 @@ pub struct Serve {
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
     pub max_bodies: usize,
     /// The most bytes of an archive to load; it passes through the temporary folder
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 30)]
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_ARCHIVE)]
     pub max_archive: u64,
-    /// The most bytes that an archive to load may have unpacked, if it has more than 64 MiB. Default
-    /// 64 GiB; less for a small archive, which may become 128 times as large
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 30, hide_default_value = true)]
-    pub max_unpacked: u64,
+    /// The most bytes that an archive to load may have unpacked. Default 64 GiB, and then no more
+    /// than 128 times its own bytes if that is more than 64 MiB
+    #[arg(long, value_name = "BYTES")]
+    pub max_unpacked: Option<u64>,
     /// The most connections; at the limit, one makes room whose client waits for nothing and takes
     /// nothing, first those that never showed the token. Default: 1024, or fewer if the limit on
     /// open files asks for it

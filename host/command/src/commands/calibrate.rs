@@ -13,6 +13,7 @@ use crate::json_lines;
 use crate::output::{self, Output};
 use crate::picture;
 use crate::progress;
+use crate::target::Target;
 use crate::thresholds_plot::{Line, Plot};
 
 /// The most rows of the table.
@@ -38,6 +39,8 @@ struct Unlabelled {
 /// `calibrate`
 pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
     picture::check_name("calibrate", args.plot.as_deref())?;
+    let target = |path| Target::optional("calibrate", path, global);
+    let (table, plot) = (target(args.csv.as_ref())?, target(args.plot.as_ref())?);
     let pairs = read(args)?;
     let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
     spec.warn_of_cuts(out);
@@ -59,11 +62,11 @@ pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
         ..Goal::new(args.metric.into())
     };
     let best = *best(&curve, &goal)?;
-    if let Some(path) = &args.csv {
-        output::write_file("calibrate", path, csv(&curve))?;
+    if let Some(table) = table {
+        table.write(csv(&curve))?;
     }
-    if let Some(path) = &args.plot {
-        output::write_file("calibrate", path, draw(&curve, &best)?)?;
+    if let Some(plot) = plot {
+        plot.write(draw(&curve, &best)?)?;
     }
     let found = Found {
         pairs: &pairs,

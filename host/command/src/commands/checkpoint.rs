@@ -2,6 +2,7 @@
 
 mod destination;
 mod report;
+mod stream;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek};
@@ -15,14 +16,15 @@ use mneme::checkpoint::{
 };
 use mneme::{Error, SemanticCache};
 
-use crate::args::{Dump, Global, Inspect, Load};
+use crate::args::{Dump, Global, Inspect, Load, Trust};
 use crate::json;
 use crate::output::{self, Output};
 use crate::progress;
 use crate::session::Session;
-use crate::store_url::StoreUrl;
+use crate::target::Target;
 
 use destination::Destination;
+use stream::Stream;
 
 const NO_ROOM: &str =
     "load: the temporary folder cannot be used; free space in it, or name another with TMPDIR";
@@ -34,14 +36,7 @@ pub fn dump(global: &Global, out: Output, args: &Dump) -> Result<u8> {
             "dump: an archive has all namespaces; omit --namespace, and choose with `load --only`"
         );
     }
-    let store = StoreUrl::choose(global.store.as_deref());
-    if is_same_file(&args.file, &store) {
-        bail!(
-            "dump: {:?} is the store itself; name another file",
-            args.file
-        );
-    }
-    let destination = Destination::new(&args.file)?;
+    let destination = Destination::new(&Target::new("dump", &args.file, global)?)?;
     let session = Session::existing(global)?;
     let bar = Bar::new(out);
     let options = dump_options(args.portable, args.zstd, args.level).on_progress(bar.watch());
@@ -72,7 +67,7 @@ pub fn load(global: &Global, out: Output, args: &Load) -> Result<u8> {
     if global.namespace.is_some() {
         bail!("load: the archive names its namespaces; omit --namespace, and choose with --only");
     }
-    let mut archive = open("load", &args.file)?;
+    let mut archive = open("load", &args.file, &args.trust)?;
     let bar = Bar::new(out);
     let session = match Session::existing(global) {
         Ok(session) => session,
@@ -83,9 +78,10 @@ pub fn load(global: &Global, out: Output, args: &Load) -> Result<u8> {
         }
     };
     let started = Instant::now();
-    let loaded = session
-        .cache
-        .load(archive, load_options(args).on_progress(bar.watch()));
+    let loaded = session.cache.load(
+        archive.reader(),
+        load_options(args).on_progress(bar.watch()),
+    );
     bar.clear();
     let hint = match &loaded {
         Err(Error::Checkpoint(_)) if !args.merge && !args.replace => present(&session.cache),
@@ -108,38 +104,31 @@ pub fn load(global: &Global, out: Output, args: &Load) -> Result<u8> {
     Ok(0)
 }
 
-/// Refuses an archive that no store can load. One that can be read only once passes through the
-/// temporary folder.
-fn checked(
-    mut archive: Box<dyn Read + Send>,
-    args: &Load,
-    bar: &Bar,
-) -> Result<Box<dyn Read + Send>> {
-    let mut file = match args.file.is_file() {
-        true => {
-            File::open(&args.file).with_context(|| format!("load: cannot open {:?}", args.file))?
-        }
-        false => {
-            let mut file = tempfile::tempfile().context(NO_ROOM)?;
-            io::copy(&mut archive, &mut file).context("load: cannot copy the archive to the temporary folder; free space in it, name another with TMPDIR, or write the archive to a file and load that")?;
-            file.rewind().context(NO_ROOM)?;
-            file
+/// Refuses an archive that no store can load. A stream is copied to the temporary folder as far as
+/// it proves to be an archive.
+fn checked(archive: Opened, args: &Load, bar: &Bar) -> Result<Opened> {
+    let again = |file: &File| file.try_clone().context(NO_ROOM);
+    let (mut file, reader): (_, Box<dyn Read + Send>) = match archive {
+        Opened::File(file) => (again(&file)?, Box::new(file)),
+        Opened::Stream(stream) => {
+            let file = tempfile::tempfile().context(NO_ROOM)?;
+            let copied = stream.copied_to(again(&file)?);
+            (file, Box::new(copied))
         }
     };
-    let again = file.try_clone().context(NO_ROOM)?;
     let options = inspect_options(args.trust.max_expansion).on_progress(bar.watch());
-    let checked = checkpoint::inspect(again, options);
+    let checked = checkpoint::inspect(reader, options);
     bar.clear();
     checked.context("load")?;
     file.rewind().context(
         "load: cannot read the archive again; write it to a file on a local disk, and load that",
     )?;
-    Ok(Box::new(file))
+    Ok(Opened::File(file))
 }
 
 /// `inspect`
 pub fn inspect(out: Output, args: &Inspect) -> Result<u8> {
-    let archive = open("inspect", &args.file)?;
+    let archive = open("inspect", &args.file, &args.trust)?.reader();
     let bar = Bar::new(out);
     let options = inspect_options(args.trust.max_expansion).on_progress(bar.watch());
     let summary = checkpoint::inspect(archive, options);
@@ -206,31 +195,44 @@ fn present(cache: &SemanticCache) -> Option<u64> {
     (entries > 0).then_some(entries)
 }
 
-fn is_same_file(file: &Path, store: &StoreUrl) -> bool {
-    let is =
-        |file: &Path, store: &Path| Some(file.canonicalize().ok()? == store.canonicalize().ok()?);
-    store
-        .file()
-        .and_then(|store| is(file, store))
-        .unwrap_or(false)
+/// An archive to read.
+enum Opened {
+    File(File),
+    /// What can be read only once, up to a limit.
+    Stream(Stream),
 }
 
-fn open(command: &str, path: &Path) -> Result<Box<dyn Read + Send>> {
+impl Opened {
+    fn reader(self) -> Box<dyn Read + Send> {
+        match self {
+            Self::File(file) => Box::new(file),
+            Self::Stream(stream) => Box::new(stream),
+        }
+    }
+}
+
+fn open(command: &str, path: &Path, trust: &Trust) -> Result<Opened> {
+    let no_typing = |is_terminal| match is_terminal {
+        true => bail!("{command}: an archive cannot be typed; name a file, or pipe one in"),
+        false => Ok(()),
+    };
     if path == Path::new("-") {
         let stdin = io::stdin();
-        if stdin.is_terminal() {
-            bail!("{command}: an archive cannot be typed; name a file, or pipe one in");
-        }
-        return Ok(Box::new(stdin));
+        no_typing(stdin.is_terminal())?;
+        return Ok(Opened::Stream(Stream::new(stdin, trust)));
     }
     let file = File::open(path).with_context(|| format!("{command}: cannot open {path:?}"))?;
+    no_typing(file.is_terminal())?;
     let kind = file
         .metadata()
         .with_context(|| format!("{command}: cannot read {path:?}"))?;
     if kind.is_dir() {
         bail!("{command}: {path:?} is a directory; name an archive");
     }
-    Ok(Box::new(file))
+    Ok(match kind.is_file() {
+        true => Opened::File(file),
+        false => Opened::Stream(Stream::new(file, trust)),
+    })
 }
 
 /// Progress, on standard error, if that is a terminal.

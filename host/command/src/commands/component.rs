@@ -6,10 +6,12 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde_json::json;
 
+use crate::args::Global;
 use crate::output::{self, Output};
+use crate::target::Target;
 
 /// `component`: writes a WebAssembly component, the cache or the conformance battery.
-pub fn write(out: Output, path: &Path, conformance: bool) -> Result<u8> {
+pub fn write(global: &Global, out: Output, path: &Path, conformance: bool) -> Result<u8> {
     let component = match conformance {
         true => mneme::conformance::component(),
         false => mneme::component(),
@@ -23,7 +25,7 @@ pub fn write(out: Output, path: &Path, conformance: bool) -> Result<u8> {
         stdout.flush()?;
         return Ok(0);
     }
-    output::write_file("component", path, component)?;
+    Target::new("component", path, global)?.write(component)?;
     let size = component.len() as u64;
     out.result(
         || json!({"path": path.to_string_lossy(), "bytes": size}),

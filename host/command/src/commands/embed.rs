@@ -1,8 +1,6 @@
 //! `embed`
 
-use std::fs::File;
-use std::io::{self, BufRead, BufWriter, Write};
-use std::path::Path;
+use std::io;
 
 use anyhow::{Context, Result};
 use comfy_table::CellAlignment;
@@ -12,7 +10,9 @@ use serde_json::{Value, json};
 
 use crate::args::{Embed, Global};
 use crate::embedder_spec::EmbedderSpec;
+use crate::json_lines::Lines;
 use crate::output::{self, Output};
+use crate::target::Target;
 
 /// Texts a call of the embedder.
 const BATCH: usize = 256;
@@ -22,6 +22,7 @@ const SHOWN: usize = 4;
 
 /// `embed`
 pub fn embed(global: &Global, out: Output, args: &Embed) -> Result<u8> {
+    let target = Target::optional("embed", args.npy.as_ref(), global)?;
     let texts = texts(&args.texts)?;
     let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
     let embedder = spec.guarded(global.embed_timeout())?;
@@ -29,9 +30,8 @@ pub fn embed(global: &Global, out: Output, args: &Embed) -> Result<u8> {
     for batch in texts.chunks(BATCH) {
         embeddings.extend(embedder.read(batch.to_vec())?);
     }
-    if let Some(path) = &args.npy {
-        write(path, embedder.dim(), &embeddings)
-            .with_context(|| format!("embed: cannot write {path:?}"))?;
+    if let Some(target) = target {
+        target.write(npy(embedder.dim(), &embeddings)?)?;
     }
     let with_vectors = args.npy.is_none();
     out.result(
@@ -54,9 +54,9 @@ fn texts(args: &[String]) -> Result<Vec<String>> {
     for arg in args {
         match arg.as_str() {
             "-" => {
-                for line in io::stdin().lock().lines() {
-                    texts
-                        .push(line.context("embed: cannot read standard input as lines of UTF-8")?);
+                let mut lines = Lines::of(io::stdin());
+                while let Some(line) = lines.next().context("embed: standard input")? {
+                    texts.push(line.text().context("embed: standard input")?.to_owned());
                 }
             }
             text => texts.push(text.to_owned()),
@@ -106,17 +106,17 @@ fn table(texts: &[String], embeddings: &[Embedding]) -> String {
     table.to_string()
 }
 
-/// Writes vectors as an array of NumPy: float32, a row a text.
-fn write(path: &Path, dim: u32, embeddings: &[Embedding]) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
+/// Vectors as an array of NumPy: float32, a row a text.
+fn npy(dim: u32, embeddings: &[Embedding]) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
     let mut writer = npyz::WriteOptions::<f32>::new()
         .default_dtype()
         .shape(&[embeddings.len() as u64, dim.into()])
-        .writer(&mut file)
+        .writer(&mut bytes)
         .begin_nd()?;
     for embedding in embeddings {
         writer.extend(embedding.vector.iter().copied())?;
     }
     writer.finish()?;
-    file.flush()
+    Ok(bytes)
 }

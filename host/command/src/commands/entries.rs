@@ -68,12 +68,16 @@ fn with_line_end(response: &str) -> String {
     }
 }
 
+/// What is read of a response; a cache refuses one that is as long.
+const MAX_RESPONSE: u64 = 32 << 20;
+
 /// `put`
 pub fn put(global: &Global, out: Output, args: &Put) -> Result<u8> {
     let response = if args.response == "-" {
         let mut text = String::new();
         std::io::stdin()
             .lock()
+            .take(MAX_RESPONSE)
             .read_to_string(&mut text)
             .context("cannot read the response from standard input")?;
         text

@@ -14,6 +14,7 @@ use crate::json_lines;
 use crate::output::{self, Output};
 use crate::picture;
 use crate::progress;
+use crate::target::Target;
 use crate::thresholds_plot::{Line, Plot};
 
 /// A line of the log.
@@ -32,6 +33,8 @@ const SHAPE: &str = "{\"query\": ...}, optionally with label, response, namespac
 /// `replay`
 pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
     picture::check_name("replay", args.plot.as_deref())?;
+    let target = |path| Target::optional("replay", path, global);
+    let (table, plot) = (target(args.csv.as_ref())?, target(args.plot.as_ref())?);
     let thresholds = thresholds(&args.thresholds)?;
     let lines = json_lines::read::<Entry>("replay", &args.log, SHAPE)?;
     let (numbers, log): (Vec<u64>, Vec<Question>) = lines
@@ -59,11 +62,11 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
         outcomes.push(outcome.with_context(|| format!("replay: at threshold {threshold}"))?);
     }
     bar.finish_and_clear();
-    if let Some(path) = &args.csv {
-        output::write_file("replay", path, csv(&outcomes))?;
+    if let Some(table) = table {
+        table.write(csv(&outcomes))?;
     }
-    if let Some(path) = &args.plot {
-        output::write_file("replay", path, draw(&outcomes)?)?;
+    if let Some(plot) = plot {
+        plot.write(draw(&outcomes)?)?;
     }
     let found = Found {
         log: &log,

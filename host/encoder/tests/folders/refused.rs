@@ -190,7 +190,58 @@ fn files_that_are_too_large_are_not_read() {
             .unwrap();
     };
     hole("model.onnx", 5 << 30);
-    folder.refuses("has 5368709120 bytes, and at most 4294967296 are read");
+    folder.refuses("has more than 4294967296 bytes, and no more are read");
     hole("tokenizer.json", 65 << 20);
     folder.refuses("at most 67108864 are read");
+}
+
+/// What opens or reads such a file waits for ever, or fills the memory.
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_read() {
+    let bert = ["config.json", "tokenizer.json", "model.safetensors"];
+    let optional = [
+        "sentence_bert_config.json",
+        "tokenizer_config.json",
+        "config_sentence_transformers.json",
+        "modules.json",
+        "1_Pooling/config.json",
+    ];
+    let onnx = ["model.onnx", "model.onnx.data", "model.onnx_data"];
+    let names = bert
+        .iter()
+        .chain(&optional)
+        .map(|name| (Folder::bert(), *name));
+    let names = names.chain(onnx.map(|name| (Folder::onnx(), name)));
+    for (folder, name) in names {
+        let path = folder.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        for make in [&["mkfifo"][..], &["ln", "-s", "/dev/zero"]] {
+            let _ = fs::remove_file(&path);
+            let made = std::process::Command::new(make[0])
+                .args(&make[1..])
+                .arg(&path)
+                .status();
+            assert!(made.unwrap().success());
+            let error = folder.open().unwrap_err();
+            let is_named = match &error {
+                Error::Missing { path: named, .. } | Error::Unsupported { path: named, .. } => {
+                    // Weights that are no file are not found.
+                    *named == path || named == folder.0.path()
+                }
+                _ => false,
+            };
+            assert!(is_named, "{name}: {error}");
+        }
+    }
+}
+
+/// Files of `/proc` say that they are empty.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_whose_length_lies_is_read_as_it_is() {
+    let folder = Folder::bert();
+    fs::remove_file(folder.path("config.json")).unwrap();
+    std::os::unix::fs::symlink("/proc/self/status", folder.path("config.json")).unwrap();
+    folder.refuses("config.json: is not what a model has there");
 }

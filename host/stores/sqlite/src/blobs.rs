@@ -68,11 +68,16 @@ impl Session {
     }
 
     pub fn list_blobs(&mut self) -> Outcome<Vec<String>> {
-        unless_missing(self.conn()?, Vec::new(), |conn| {
+        let names: Vec<Option<String>> = unless_missing(self.conn()?, Vec::new(), |conn| {
             let mut query = conn.prepare_cached(LIST)?;
-            let names = query.query_map([], |row| row.get(0))?;
+            let names = query.query_map([], |row| {
+                let name = row.get_ref(0)?.as_str();
+                Ok(name.ok().map(str::to_owned))
+            })?;
             names.collect()
-        })
+        })?;
+        let names: Option<_> = names.into_iter().collect();
+        names.ok_or_else(wrong_row)
     }
 }
 
@@ -84,10 +89,14 @@ pub(super) fn check(conn: &Connection) -> Outcome<()> {
     })?;
     match sound {
         true => Ok(()),
-        false => Err(Fault::Corrupt(format!(
-            "table {BLOBS} has a row that is no blob; delete the table, which the cache fills again"
-        ))),
+        false => Err(wrong_row()),
     }
+}
+
+fn wrong_row() -> Fault {
+    Fault::Corrupt(format!(
+        "table {BLOBS} has a row that is no blob; delete the table, which the cache fills again"
+    ))
 }
 
 /// Does something about the table; `none` where there is no table.

@@ -13,9 +13,10 @@ use super::bounds::{Bounds, distrust, pause, size_of};
 use super::error::{Fault, Outcome, is_full};
 use super::layout::{self, Found};
 use super::options::{Mode, Options};
-use super::place::{Place, has_log};
+use super::place::{Place, has_log, owner};
 use super::session::PROBES;
 use mneme_store::checks::Embedder;
+use mneme_store::locks::may_wait;
 
 /// Room for the indexes of some hundred thousand entries; taken as it is needed.
 const CACHE_KIB: i64 = 32 * 1024;
@@ -47,6 +48,12 @@ pub(super) struct Opened {
 /// Opens the cache at `path` as its options say. What may not be written is opened for
 /// reading.
 pub(super) fn open(path: &Path, options: &Options, embedder: &Embedder) -> Outcome<Opened> {
+    if let Some(owner) = owner(path) {
+        return Err(Fault::System(format!(
+            "this is the name of a file that SQLite keeps beside {}; give that path, or another one",
+            owner.display()
+        )));
+    }
     match options.mode {
         Mode::Create => create_private(path)?,
         Mode::Existing | Mode::ReadOnly if !path.try_exists().unwrap_or(true) => {
@@ -107,6 +114,8 @@ fn open_writable(path: &Path, options: &Options, embedder: &Embedder) -> Result<
         })?;
     }
     layout::probe(&conn, PROBES)?;
+    // The first read in this mode opens the log.
+    layout::still_of(&conn, embedder)?;
     Ok(Opened {
         conn,
         place: Place::of(path, false).map_err(lost)?,
@@ -337,7 +346,9 @@ fn use_wal(conn: &Connection, timeout: Duration) -> Outcome<()> {
                     "the journal stays in mode {mode}, as write-ahead logging needs shared memory; put the file on a local disk"
                 )));
             }
-            Err(fault) if !fault.is_busy() || since.elapsed() >= timeout => return Err(fault),
+            Err(fault) if !fault.is_busy() || !may_wait(since.elapsed(), timeout) => {
+                return Err(fault);
+            }
             Err(_) => std::thread::sleep(pause(tries)),
         }
         tries += 1;

@@ -4,9 +4,10 @@
 //! tables, columns and indexes. The table `derived_blobs` (name TEXT PRIMARY KEY, bytes BLOB
 //! NOT NULL) is ours alone, and there only once something was kept in it; see `blobs`.
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, Row};
 
 use super::error::{Fault, Outcome};
+use super::rows;
 use super::schema::{OBJECTS, Schema};
 use mneme_store::checks::{Embedder, GREATEST};
 
@@ -139,7 +140,17 @@ pub(super) fn meta(conn: &Connection, key: &str) -> Outcome<Option<String>> {
     let mut query = conn
         .prepare_cached("SELECT value FROM schema_meta WHERE key = ?1")
         .map_err(misfit)?;
-    Ok(query.query_row([key], |row| row.get(0)).optional()?)
+    let mut found = query.query([key])?;
+    let row = found.next()?;
+    row.map(|row| meta_value(row, 0, key)).transpose()
+}
+
+/// The value of a key of `schema_meta`.
+pub(super) fn meta_value(row: &Row<'_>, index: usize, key: &str) -> Outcome<String> {
+    let remedy =
+        "restore a checkpoint, or delete that row, unless it names the schema or the embedder";
+    let place = || format!("table schema_meta, column value of the row with key {key:?}");
+    rows::text_at(row, index, place, remedy)
 }
 
 /// Statements of ours that do not compile mean tables that are not ours.

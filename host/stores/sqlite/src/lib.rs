@@ -42,7 +42,8 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 /// Reads never wait for writers. A write waits for other writers, at most
 /// [`busy_timeout`](Self::busy_timeout); after that it fails with a retryable
 /// [`StoreError::Backend`]. From then on writes wait for 20 ms, until one succeeds: otherwise callers
-/// would wait for one timeout after the other.
+/// would wait for one timeout after the other. A cache over the store answers its other callers
+/// meanwhile ([`locks`](mneme_store::locks)).
 ///
 /// # Limits
 ///
@@ -68,7 +69,8 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 ///
 /// A file that is removed, moved or replaced while it is open makes every call fail until the
 /// store is opened again, and so do data whose version counter went back or whose embedder has
-/// changed. Nothing is written then.
+/// changed. Nothing is written then. The same holds for the `-wal` and the `-shm` file beside it;
+/// what is in a `-wal` file that was removed is saved to the file.
 ///
 /// # Views, imports and snapshots
 ///
@@ -116,6 +118,13 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// The files of the cache at `path`: the database, and what SQLite keeps beside it while it is open,
+    /// where entries wait that are not in the database yet. They need not be there. Nobody but
+    /// SQLite may write, move or remove them.
+    pub fn files(path: impl AsRef<Path>) -> [PathBuf; 4] {
+        place::files(path.as_ref())
+    }
+
     /// A closed store on the file at `path`, which [`open`](Store::open) creates if it is
     /// missing and the [`mode`](Self::mode) allows it; its directory must exist. A relative path
     /// is relative to the current directory at the time of opening.

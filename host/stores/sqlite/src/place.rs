@@ -1,4 +1,4 @@
-//! The file behind a path: whether it is still the one that was opened.
+//! The file behind a path, and what SQLite keeps beside it: whether they are still what was opened.
 
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
@@ -6,13 +6,39 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Fault, Outcome};
 
+/// What SQLite appends to the name of a database, for what it keeps beside it.
+const LOG: &str = "-wal";
+const MEMORY: &str = "-shm";
+const JOURNAL: &str = "-journal";
+
 /// Which file was opened.
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
     opened: Stamp,
+    log: Beside,
+    memory: Beside,
     /// Nothing may change in the file either.
     frozen: bool,
+}
+
+/// A file beside the database. As long as a connection has it open, SQLite neither removes it nor
+/// makes another.
+#[derive(Debug)]
+struct Beside {
+    path: PathBuf,
+    /// None: it was not there.
+    opened: Option<(u64, u64)>,
+}
+
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum There {
+    Same,
+    Another,
+    Nothing,
+    /// It cannot be told.
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +53,8 @@ impl Place {
         Ok(Self {
             path: path.to_owned(),
             opened: stamp(&path.metadata()?),
+            log: Beside::of(log_of(path)),
+            memory: Beside::of(beside(path, MEMORY)),
             frozen,
         })
     }
@@ -36,8 +64,37 @@ impl Place {
         self.frozen
     }
 
-    /// Fails where the path leads to another file now, or to none.
+    /// Fails where the path leads to another file now, or to none; and where what is written goes
+    /// into a log that nobody will find, or beside the locks of others.
     pub fn check(&self) -> Outcome<()> {
+        self.check_file()?;
+        for (file, name) in [(&self.log, LOG), (&self.memory, MEMORY)] {
+            match file.there() {
+                There::Same | There::Unknown => {}
+                There::Nothing => {
+                    return Err(Fault::System(format!(
+                        "the {name} file beside it was removed or moved away while it was open, and nothing was changed; close the cache, which saves what was in it, and open it again"
+                    )));
+                }
+                There::Another => {
+                    return Err(Fault::replaced(&format!(
+                        "the {name} file beside it is another one"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the log is gone, and all else is as it was. What is in it can still be read by who
+    /// has it open, and nobody else can have made another.
+    pub fn has_lost_log(&self) -> bool {
+        self.log.there() == There::Nothing
+            && self.memory.there() == There::Same
+            && self.check_file().is_ok()
+    }
+
+    fn check_file(&self) -> Outcome<()> {
         let now = match self.path.metadata() {
             Ok(metadata) => stamp(&metadata),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -51,23 +108,67 @@ impl Place {
         if now.file != self.opened.file {
             return Err(Fault::replaced("it is another file"));
         }
-        if self.frozen && (now != self.opened || has_log(&self.path)) {
+        if self.frozen && (now != self.opened || is_filled(&self.log.path)) {
             return Err(Fault::replaced("it has been written"));
         }
         Ok(())
     }
 }
 
+impl Beside {
+    fn of(path: PathBuf) -> Self {
+        let opened = path.metadata().ok().map(|file| stamp(&file).file);
+        Self { path, opened }
+    }
+
+    fn there(&self) -> There {
+        let Some(opened) = self.opened else {
+            return There::Unknown;
+        };
+        match self.path.metadata() {
+            Ok(now) if stamp(&now).file == opened => There::Same,
+            Ok(_) => There::Another,
+            Err(error) if error.kind() == ErrorKind::NotFound => There::Nothing,
+            Err(_) => There::Unknown,
+        }
+    }
+}
+
 /// Whether writes wait in a log beside the file.
 pub(super) fn has_log(path: &Path) -> bool {
-    log_of(path).metadata().is_ok_and(|log| log.len() > 0)
+    is_filled(&log_of(path))
+}
+
+fn is_filled(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.len() > 0)
 }
 
 /// The path of the log beside the file.
 pub(super) fn log_of(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    log.into()
+    beside(path, LOG)
+}
+
+/// The database and all that SQLite keeps beside it, now or at another time.
+pub(super) fn files(path: &Path) -> [PathBuf; 4] {
+    ["", LOG, MEMORY, JOURNAL].map(|suffix| beside(path, suffix))
+}
+
+/// The database that this path belongs to, if it is that of a file beside one.
+pub(super) fn owner(path: &Path) -> Option<PathBuf> {
+    let path = beside(path, "");
+    let path = path.to_str()?;
+    let mut owners = [LOG, MEMORY, JOURNAL]
+        .iter()
+        .filter_map(|suffix| path.strip_suffix(suffix));
+    owners.map(PathBuf::from).find(|owner| owner.is_file())
+}
+
+/// The path of what SQLite keeps beside the file: where a link leads to, not where it is.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut beside = file.into_os_string();
+    beside.push(suffix);
+    beside.into()
 }
 
 #[cfg(unix)]

@@ -1,6 +1,6 @@
 //! The operations that change nothing.
 
-use rusqlite::{Connection, OptionalExtension, Row, ToSql};
+use rusqlite::{Connection, Row, ToSql};
 
 use super::blobs;
 use super::connection::in_transaction;
@@ -69,9 +69,10 @@ const OLDEST: &str = "
 const OLDEST_IN: &str = "SELECT id, namespace, created_at FROM entries
     WHERE namespace = ?2 ORDER BY last_accessed_at, id LIMIT ?1";
 pub(super) const QUOTA: &str = "SELECT max_entries FROM namespace_quotas WHERE namespace = ?1";
-const QUOTAS: &str = "SELECT namespace, max_entries FROM namespace_quotas ORDER BY namespace";
+const QUOTAS: &str =
+    "SELECT namespace, rowid, max_entries FROM namespace_quotas ORDER BY namespace";
 const META: &str = concat!(
-    "SELECT key, value FROM schema_meta WHERE ",
+    "SELECT key, rowid, value FROM schema_meta WHERE ",
     user_meta!(),
     " ORDER BY key"
 );
@@ -192,7 +193,8 @@ impl Session {
     }
 
     pub fn list_namespaces(&mut self) -> Outcome<Vec<String>> {
-        collect(self.conn()?, NAMESPACES, &[], |row| Ok(row.get(0)?))
+        let conn = self.conn()?;
+        collect(conn, NAMESPACES, &[], |row| rows::namespace(conn, row, 0))
     }
 
     pub fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
@@ -204,7 +206,7 @@ impl Session {
             false => COUNTS,
         };
         collect(conn, counts, &[], |row| {
-            Ok((row.get(0)?, number(row.get(1)?)))
+            Ok((rows::namespace(conn, row, 0)?, number(row.get(1)?)))
         })
     }
 
@@ -307,7 +309,9 @@ pub(super) fn each_namespace(
     conn: &Connection,
     mut each: impl FnMut(String) -> Outcome<()>,
 ) -> Outcome<()> {
-    walk(conn, NAMESPACES, &[], |row| each(row.get(0)?))
+    walk(conn, NAMESPACES, &[], |row| {
+        each(rows::namespace(conn, row, 0)?)
+    })
 }
 
 fn walk(
@@ -376,12 +380,22 @@ pub(super) fn each_quota(
     conn: &Connection,
     mut each: impl FnMut(String, u64) -> Outcome<()>,
 ) -> Outcome<()> {
-    walk(conn, QUOTAS, &[], |row| each(row.get(0)?, quota(row, 1)?))
+    walk(conn, QUOTAS, &[], |row| {
+        let namespace = rows::key_at(row, 0, "table namespace_quotas, column namespace")?;
+        each(namespace, quota(row, 2)?)
+    })
 }
 
 /// Every meta value that is not the store's own, sorted by key.
 pub(super) fn meta(conn: &Connection) -> Outcome<Vec<(String, String)>> {
-    collect(conn, META, &[], |row| Ok((row.get(0)?, row.get(1)?)))
+    collect(conn, META, &[], meta_pair)
+}
+
+/// A row of [`META`].
+fn meta_pair(row: &Row<'_>) -> Outcome<(String, String)> {
+    let key = rows::key_at(row, 0, "table schema_meta, column key")?;
+    let value = layout::meta_value(row, 2, &key)?;
+    Ok((key, value))
 }
 
 /// Fails unless every statement is one of a cache, every page and index is in order, and every
@@ -409,10 +423,7 @@ pub(super) fn check_content(conn: &Connection, dim: u32) -> Outcome<()> {
     walk(conn, ALL, &[], |row| rows::entry(row, dim).map(drop))?;
     version(conn)?;
     each_quota(conn, |_, _| Ok(()))?;
-    walk(conn, META, &[], |row| {
-        let (_, _): (String, String) = (row.get(0)?, row.get(1)?);
-        Ok(())
-    })?;
+    walk(conn, META, &[], |row| meta_pair(row).map(drop))?;
     blobs::check(conn)
 }
 
@@ -453,12 +464,13 @@ pub(super) fn expired(
 /// The version counter, which is kept as text.
 pub(super) fn version(conn: &Connection) -> Outcome<u64> {
     let mut query = conn.prepare_cached(VERSION)?;
-    let text: Option<String> = query.query_row([], |row| row.get(0)).optional()?;
-    let Some(text) = text else {
+    let mut found = query.query([])?;
+    let Some(row) = found.next()? else {
         return Ok(0);
     };
-    let number = text.parse::<u64>().ok().and_then(read_number);
-    number.ok_or_else(wrong_version)
+    let text = row.get_ref(0)?.as_str().ok();
+    let number = text.and_then(|text| text.parse::<u64>().ok());
+    number.and_then(read_number).ok_or_else(wrong_version)
 }
 
 /// The error for an invalid version counter.

@@ -3,8 +3,8 @@
 //! A number from 0 to 2^53 - 1 is what every writer of the layout means; anything else is damage.
 //! A fraction, which `mneme-cache` lets pass, is cut off.
 
-use rusqlite::Row;
-use rusqlite::types::ValueRef;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Row};
 
 use super::error::{Fault, Outcome};
 use mneme_store::checks::{GREATEST, read_number};
@@ -72,13 +72,54 @@ pub(super) fn id(row: &Row<'_>, column: usize) -> Outcome<u64> {
 }
 
 pub(super) fn text(row: &Row<'_>, index: usize, id: u64, column: &str) -> Outcome<String> {
-    let ValueRef::Text(bytes) = row.get_ref(index)? else {
-        return Err(wrong(column, id, "is not a text"));
+    utf8(row.get_ref(index)?).map_err(|what| wrong(column, id, what))
+}
+
+/// A text, or what is wrong with it.
+fn utf8(value: ValueRef<'_>) -> Result<String, &'static str> {
+    let ValueRef::Text(bytes) = value else {
+        return Err("is not a text");
     };
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
-        Err(_) => Err(wrong(column, id, "is not valid UTF-8")),
+        Err(_) => Err("is not valid UTF-8"),
     }
+}
+
+/// A namespace that a statement made of many entries.
+pub(super) fn namespace(conn: &Connection, row: &Row<'_>, index: usize) -> Outcome<String> {
+    const FIRST: &str = "SELECT min(id) FROM entries WHERE namespace = ?1";
+    let value = row.get_ref(index)?;
+    utf8(value).or_else(|what| {
+        let mut query = conn.prepare_cached(FIRST)?;
+        let value = ToSqlOutput::Borrowed(value);
+        let first: Option<i64> = query.query_row([value], |row| row.get(0))?;
+        Err(wrong("namespace", first.map_or(0, i64::unsigned_abs), what))
+    })
+}
+
+/// A text of another table than that of the entries, or an error that names the place and the
+/// remedy.
+pub(super) fn text_at(
+    row: &Row<'_>,
+    index: usize,
+    place: impl FnOnce() -> String,
+    remedy: &str,
+) -> Outcome<String> {
+    utf8(row.get_ref(index)?)
+        .map_err(|what| Fault::Corrupt(format!("{} {what}; {remedy}", place())))
+}
+
+/// As [`text_at`], of a column that names its row, which is followed by the row's number.
+pub(super) fn key_at(row: &Row<'_>, index: usize, column: &str) -> Outcome<String> {
+    let rowid: i64 = row.get(index + 1)?;
+    let place = || format!("{column} of the row with rowid {rowid}");
+    text_at(
+        row,
+        index,
+        place,
+        "delete that row, or restore a checkpoint",
+    )
 }
 
 pub(super) fn number(row: &Row<'_>, index: usize, id: u64, column: &str) -> Outcome<u64> {

@@ -17,6 +17,7 @@ use super::snapshot::Snapshot;
 use super::{layout, reads, writes};
 use mneme_store::cancel::is_cancelled;
 use mneme_store::checks::Embedder;
+use mneme_store::locks::gave_way;
 
 /// A transaction that took longer than this leaves a gap for other writers.
 const LONG_HOLD: Duration = Duration::from_millis(2);
@@ -89,13 +90,13 @@ impl Session {
     /// The connection, if the file is still where it was.
     pub fn conn(&self) -> Outcome<&Connection> {
         self.bounds.begin();
-        self.place.check()?;
+        self.check_place()?;
         Ok(&self.conn)
     }
 
     /// Another connection to the same file, opened in the same way.
     pub fn another(&self) -> Outcome<(Connection, Bounds)> {
-        self.place.check()?;
+        self.check_place()?;
         connection::again(&self.path, &self.options, self.is_read_only(), &self.place)
     }
 
@@ -155,7 +156,19 @@ impl Session {
             )));
         }
         self.bounds.begin();
-        self.place.check()
+        self.check_place()
+    }
+
+    /// Fails if the file is not where it was. What is in a log that was removed would be lost with
+    /// this process, so it goes into the file.
+    fn check_place(&self) -> Outcome<()> {
+        self.place.check().inspect_err(|_| {
+            if self.place.has_lost_log() {
+                let sql = "PRAGMA wal_checkpoint";
+                // Closing tries it again.
+                let _ = self.conn.query_row(sql, [], |_| Ok(()));
+            }
+        })
     }
 
     /// Whether the cache can only be read.
@@ -195,8 +208,8 @@ impl Session {
         });
         self.bounds.wait_up_to(patience);
         let is_busy = outcome.as_ref().is_err_and(Fault::is_busy);
-        // Whoever gave up has not waited to the end.
-        if !(is_busy && is_cancelled()) {
+        // Whoever gave up or gave way has not waited to the end.
+        if !(is_busy && (is_cancelled() || gave_way())) {
             self.is_locked = is_busy && (self.is_locked || patience >= self.options.busy_timeout);
         }
         let held = start.elapsed();
@@ -278,7 +291,7 @@ impl Session {
 /// another file that would be the log of others.
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.place.check().is_err() {
+        if self.place.check().is_err() && !self.place.has_lost_log() {
             let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
             let _ = self.conn.set_db_config(keep, true);
         }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tempfile::{Builder, NamedTempFile, TempPath};
 
+use crate::target::{Target, folder, resolved};
+
 /// Standard output, a device or a file. What is written reaches it at the end, once it is known
 /// to be sound.
 pub struct Destination {
@@ -30,7 +32,8 @@ enum Unfinished {
 
 impl Destination {
     /// Prepares to write; an existing file stays as it is.
-    pub fn new(path: &Path) -> Result<Self> {
+    pub fn new(target: &Target<'_>) -> Result<Self> {
+        let path = target.path();
         let passing = || {
             tempfile::tempfile().map(Unfinished::Unnamed).context(
                 "dump: the folder of temporary files cannot be used; name another in TMPDIR",
@@ -48,7 +51,7 @@ impl Destination {
         }
         let cannot = || format!("dump: cannot write {path:?}");
         // A link stays; its target is replaced.
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let path = resolved(path);
         match fs::metadata(&path) {
             Ok(there) if there.is_dir() => {
                 bail!("dump: {path:?} is a directory; name a file")
@@ -152,13 +155,6 @@ fn names() -> Builder<'static, 'static> {
     let mut builder = Builder::new();
     builder.prefix(".mneme-dump-");
     builder
-}
-
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
 }
 
 #[cfg(target_os = "linux")]

@@ -1,5 +1,7 @@
 //! Access control.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -61,10 +63,15 @@ impl Access {
     }
 }
 
+/// What is read of the file of a token.
+const MAX_TOKEN_FILE: u64 = 64 << 10;
+
 fn token(args: &Serve) -> Result<Option<String>> {
     let (text, from) = match &args.token_file {
         Some(path) => {
-            let text = std::fs::read_to_string(path)
+            let mut text = String::new();
+            File::open(path)
+                .and_then(|file| file.take(MAX_TOKEN_FILE).read_to_string(&mut text))
                 .with_context(|| format!("serve: --token-file: cannot read {path:?}"))?;
             (text, format!("{path:?}"))
         }

@@ -51,8 +51,8 @@ pub struct Limits {
     /// Of all JSON bodies, a permit for each byte.
     pub bodies: Arc<Semaphore>,
     pub archive: u64,
-    /// Of an archive.
-    pub unpacked: u64,
+    /// Of an archive, where the operator gave it.
+    pub unpacked: Option<u64>,
     pub request: Duration,
     pub job: Duration,
 }

@@ -1,6 +1,6 @@
 /** The driver for `node:sqlite`. */
 
-import { statSync } from 'node:fs';
+import { realpathSync, statSync } from 'node:fs';
 import type { DatabaseSync, DatabaseSyncOptions, StatementSync } from 'node:sqlite';
 import {
   BackendError,
@@ -11,6 +11,7 @@ import {
   UnsupportedError,
   isMnemeError,
 } from '../../errors.js';
+import { lockIsHeld, lockWait } from '../../locks.js';
 import { builtin } from '../../platform.js';
 import type { Stage } from '../stage.js';
 import { isTableMissing, type SqlDriver, type SqlRow, type SqlValue } from './driver.js';
@@ -50,8 +51,12 @@ export class NodeSqliteDriver implements SqlDriver {
   readonly #path: string;
   readonly #db: DatabaseSync;
   readonly #timeout: number;
+  /** The present time limit of a wait for a lock. */
+  #waiting: number;
   /** Which file was opened. */
   readonly #file: string | undefined;
+  /** What SQLite keeps beside it, which stays the same while it is open; known from the first write on. */
+  readonly #beside: { readonly path: string; file: string | undefined }[];
   readonly #statements = new Map<string, StatementSync>();
   #depth = 0;
 
@@ -62,10 +67,12 @@ export class NodeSqliteDriver implements SqlDriver {
   constructor(path: string, timeout: number, pragmas: string, options: DatabaseSyncOptions = {}) {
     this.#path = path;
     this.#timeout = timeout;
+    this.#waiting = timeout;
     this.isReadOnly = options.readOnly ?? false;
     const { DatabaseSync } = requireSqlite();
     this.#db = this.#told(() => new DatabaseSync(path, { ...options, timeout }));
     this.#file = path === '' ? undefined : fileAt(path);
+    this.#beside = path === '' ? [] : beside(path).map((path) => ({ path, file: undefined }));
     try {
       this.#told(() => this.#db.exec(`PRAGMA trusted_schema = OFF; ${pragmas}`));
     } catch (error) {
@@ -106,13 +113,23 @@ export class NodeSqliteDriver implements SqlDriver {
         `SQLite file ${this.#path}: it was opened with the mode ro, so it can only be read, and nothing was changed; open it with rw to write`,
       );
     }
-    // What is written to a file without a name is lost.
-    if (this.#file !== undefined && fileAt(this.#path) !== this.#file) {
+    // What is written to a file without a name is lost, and so is a log without one.
+    const files = [{ path: this.#path, file: this.#file }, ...this.#beside];
+    const gone = files.find(({ path, file }) => file !== undefined && fileAt(path) !== file);
+    if (gone !== undefined) {
       throw new DataVanishedError(
-        `SQLite file ${this.#path}: it was removed or replaced while it was open, and nothing was changed; the next call opens what is there`,
+        `SQLite file ${gone.path}: it was removed or replaced while it was open, and nothing was changed; the next call opens what is there`,
       );
     }
-    return this.#transaction('BEGIN IMMEDIATE', work, wait);
+    return this.#transaction('BEGIN IMMEDIATE', () => this.#knowing(work), wait);
+  }
+
+  /** Does something while the log is certainly open. */
+  #knowing<T>(work: () => T): T {
+    for (const each of this.#beside) {
+      each.file ??= fileAt(each.path);
+    }
+    return work();
   }
 
   read<T>(work: () => T): T {
@@ -120,15 +137,17 @@ export class NodeSqliteDriver implements SqlDriver {
   }
 
   #transaction<T>(begin: string, work: () => T, wait?: 'briefly'): T {
-    if (wait && this.#timeout > BRIEF_MS) {
-      this.#db.exec(`PRAGMA busy_timeout = ${BRIEF_MS}`);
-      try {
-        this.run(begin);
-      } finally {
-        this.#db.exec(`PRAGMA busy_timeout = ${this.#timeout}`);
-      }
-    } else {
+    const patience = wait ? Math.min(this.#timeout, BRIEF_MS) : this.#timeout;
+    this.#waitUpTo(lockWait(patience));
+    try {
       this.run(begin);
+    } catch (error) {
+      if (error instanceof BackendError && error.retryable) {
+        lockIsHeld(patience);
+      }
+      throw error;
+    } finally {
+      this.#waitUpTo(this.#timeout);
     }
     this.#depth += 1;
     try {
@@ -144,6 +163,13 @@ export class NodeSqliteDriver implements SqlDriver {
       throw error;
     } finally {
       this.#depth -= 1;
+    }
+  }
+
+  #waitUpTo(ms: number): void {
+    if (ms !== this.#waiting) {
+      this.#db.exec(`PRAGMA busy_timeout = ${ms}`);
+      this.#waiting = ms;
     }
   }
 
@@ -219,6 +245,17 @@ export class NodeSqliteDriver implements SqlDriver {
 function fileAt(path: string): string | undefined {
   const found = statSync(path, { bigint: true, throwIfNoEntry: false });
   return found === undefined ? undefined : `${found.dev}:${found.ino}`;
+}
+
+/** The paths of what SQLite keeps beside a file: where a link leads to, not where it is. */
+function beside(path: string): string[] {
+  let file = path;
+  try {
+    file = realpathSync(path);
+  } catch {
+    // It has just been removed; that is told elsewhere.
+  }
+  return [`${file}-wal`, `${file}-shm`];
 }
 
 let dropping: boolean | undefined;

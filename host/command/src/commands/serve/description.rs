@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::http::header;
 use axum::routing::get;
 use utoipa::OpenApi;
@@ -56,7 +57,8 @@ fn in_namespace() -> OpenApiRouter<Arc<Served>> {
 /// Adds the document itself.
 pub fn serve(router: Router<Arc<Served>>, mut document: Document) -> Router<Arc<Served>> {
     complete(&mut document);
-    let text = document.to_json().unwrap_or_default();
+    // All responses share it.
+    let text = Bytes::from(document.to_json().unwrap_or_default());
     router.route(
         "/openapi.json",
         get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text) }),

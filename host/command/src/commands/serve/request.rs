@@ -222,7 +222,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
             // It may repeat much of the body.
             Err(rejection) => {
                 let text = rejection.body_text();
-                let text = fault::excerpt(&text, fault::MESSAGE);
+                let text = fault::excerpt(&text, fault::MESSAGE / 2);
                 Err(Fault::bad_request(plainly(&text)))
             }
         }

@@ -157,7 +157,7 @@ pub(super) fn files(path: &Path) -> [PathBuf; 4] {
 pub(super) fn owner(path: &Path) -> Option<PathBuf> {
     let path = beside(path, "");
     let path = path.to_str()?;
-    let mut owners = [LOG, MEMORY, JOURNAL]
+    let owners = [LOG, MEMORY, JOURNAL]
         .iter()
         .filter_map(|suffix| path.strip_suffix(suffix));
     owners.map(PathBuf::from).find(|owner| owner.is_file())

@@ -26,6 +26,7 @@ use crate::host::{Host, Now};
 use crate::index::{Compaction, Index, Search};
 use crate::options;
 use crate::query;
+use crate::quotas::Quotas;
 use crate::store::Store;
 use crate::types::{CountEvent, EntryKey, EntryRef, Error, Event, Options, VectorDtype};
 use std::collections::BTreeMap;
@@ -57,8 +58,7 @@ struct Open {
     compacting: steps::Pending<(), Compaction>,
     /// By what is sought: semantic searches that are under way.
     searching: steps::Pending<lookup::SoughtKey, Search>,
-    /// All quotas, once they have been read.
-    quotas: Option<BTreeMap<String, u64>>,
+    quotas: Quotas,
     max_batch: usize,
     /// Failures of background work, by the name of the work.
     problems: BTreeMap<&'static str, String>,
@@ -127,7 +127,8 @@ impl<S: Store, H: Host> Cache<S, H> {
         options::check(&options)?;
         let store = &self.store;
         store.open(&options.embedder_fingerprint, options.embedder_dim)?;
-        if let Err(error) = set_quotas(store, &options) {
+        let mut quotas = Quotas::default();
+        if let Err(error) = quotas.set(store, &options.namespace_quotas) {
             // The first error is reported.
             let _ = store.close();
             return Err(error);
@@ -145,7 +146,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             clearing: steps::Pending::default(),
             compacting: steps::Pending::default(),
             searching: steps::Pending::default(),
-            quotas: None,
+            quotas,
             max_batch: (store.capabilities().max_batch as usize).max(1),
             problems: BTreeMap::new(),
         });
@@ -187,16 +188,6 @@ const READING_VECTORS: &str = "reading vectors into memory";
 const EVICTING: &str = "evicting";
 /// Names the deletion of what a look-up found in `problems`.
 const DELETING: &str = "deleting expired or refused entries";
-
-/// Sets the quotas that the options name.
-fn set_quotas(store: &impl Store, options: &Options) -> Result<()> {
-    for (namespace, quota) in &options.namespace_quotas {
-        if store.get_namespace_quota(namespace)? != Some(*quota) {
-            store.set_namespace_quota(namespace, Some(*quota))?;
-        }
-    }
-    Ok(())
-}
 
 fn opened(open: &mut Option<Open>) -> Result<&mut Open> {
     open.as_mut().ok_or(Error::Closed)
@@ -305,16 +296,6 @@ impl Open {
         if self.options.events {
             host.on_event(&event());
         }
-    }
-
-    fn quota(&mut self, store: &impl Store, namespace: &str) -> Result<Option<u64>> {
-        if self.quotas.is_none() {
-            self.quotas = Some(store.list_namespace_quotas()?.into_iter().collect());
-        }
-        Ok(self
-            .quotas
-            .as_ref()
-            .and_then(|quotas| quotas.get(namespace).copied()))
     }
 
     fn new_index(&self, dtype: VectorDtype) -> Index {

@@ -18,6 +18,11 @@ pub fn dimension(expected: u32, actual: usize) -> Error {
     })
 }
 
+/// Whether the same call may succeed later.
+pub fn is_retryable(error: &Error) -> bool {
+    matches!(error, Error::Backend(failure) if failure.retryable)
+}
+
 /// The error as a sentence, for reports. Hosts word errors themselves.
 pub fn describe(error: &Error) -> String {
     match error {

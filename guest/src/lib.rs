@@ -14,7 +14,7 @@
 //! | [`counters`], [`backlog`] | what is counted, and written later |
 //! | [`coordination`] | following other processes |
 //! | [`checkpoint`] | archives of a whole cache: dump, load, inspect |
-//! | [`options`], [`range`] | defaults and limits |
+//! | [`options`], [`range`], [`quotas`] | defaults and limits |
 //!
 //! ```
 //! use mneme_guest::query;
@@ -48,6 +48,7 @@ pub mod index;
 pub mod options;
 pub mod policy;
 pub mod query;
+pub mod quotas;
 pub mod range;
 pub mod store;
 pub mod vector;

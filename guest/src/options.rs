@@ -3,11 +3,11 @@
 mod json;
 
 use crate::error::{Result, invalid};
-use crate::range;
 use crate::types::{
     ConfidenceRule, Coordination, Decay, GraphOptions, IndexKind, Options, ValidatorRule,
     VectorDtype,
 };
+use crate::{quotas, range};
 
 /// The most values an embedding may have. The integer sums of the index rely on it.
 pub const MAX_DIM: u32 = 8192;
@@ -75,6 +75,8 @@ pub fn check(options: &Options) -> Result<()> {
         check_namespace(namespace)?;
         check_quota(Some(*quota))?;
     }
+    quotas::check(options.namespace_quotas.iter().map(|(name, _)| name))
+        .map_err(|reason| invalid(format!("option namespace-quotas: {reason}")))?;
     let cut_off = match &options.confidence {
         ConfidenceRule::Decay(decay) => {
             if decay.half_life_seconds == 0 {

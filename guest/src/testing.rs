@@ -103,6 +103,7 @@ pub fn ask(query: &str, degrees: f64) -> GetRequest {
         vector: VectorSource::Given(at_angle(degrees)),
         threshold: None,
         bypass: false,
+        validate: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Archives that would cost far more than they weigh.
 
 use super::support::{builder, dumped, entries, entry, fill, memory};
-use mneme::checkpoint::{self, ImportMode, InspectOptions, LoadOptions};
+use mneme::checkpoint::{self, DumpOptions, ImportMode, InspectOptions, Layout, LoadOptions};
 use mneme::embedder::Precomputed;
 use mneme::store::cancel::Cancel;
 use mneme::{Error, MemoryStore, PutRequest, SemanticCache, SqliteStore};
@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 mneme_tests::tests![
     zeros_are_refused_before_they_are_all_unpacked,
     what_compresses_well_is_taken,
-    far_more_quotas_than_entries_are_refused,
+    more_quotas_than_an_archive_holds_are_not_dumped,
+    far_more_meta_values_than_entries_are_refused,
     a_load_that_is_given_up_ends_within_the_store,
 ];
 
@@ -111,13 +112,58 @@ fn what_compresses_well_is_taken() {
     assert_eq!(summary.unwrap().entries, 6000);
 }
 
-fn far_more_quotas_than_entries_are_refused() {
-    let quotas = |most: u32| {
-        native(&format!(
-            "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {most})
-             INSERT INTO namespace_quotas SELECT 'quota ' || x, x FROM c"
-        ))
-    };
+/// Puts rows from 1 to `most` into a table.
+fn rows(most: u32, into: &str) -> String {
+    format!(
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {most})
+         INSERT INTO {into} FROM c"
+    )
+}
+
+fn more_quotas_than_an_archive_holds_are_not_dumped() {
+    let quotas = |most| rows(most, "namespace_quotas SELECT 'quota ' || x, x");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("many.db");
+    let cache = builder(SqliteStore::new(&path)).open().unwrap();
+    sqlite::execute(&path, &quotas(300_000));
+    let mut messages = Vec::new();
+    for layout in [Layout::Native, Layout::Portable] {
+        let options = || DumpOptions::new().layout(layout);
+        let verified = cache.dump_verified(tempfile::tempfile().unwrap(), options());
+        for error in [
+            verified.map(drop).unwrap_err(),
+            cache.dump(Vec::new(), options()).map(drop).unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Checkpoint(_)), "{error:?}");
+            messages.push(error.to_string());
+        }
+    }
+    messages.dedup();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    for part in ["too many quotas", "remove the quotas", "dump again"] {
+        assert!(messages[0].contains(part), "{messages:?}");
+    }
+    let error = cache.set_namespace_quota("one more", Some(1)).unwrap_err();
+    assert!(matches!(error, Error::InvalidArgument(_)), "{error:?}");
+    assert!(error.to_string().contains("too many quotas"), "{error}");
+    assert_eq!(cache.namespace_quota("one more").unwrap(), None);
+
+    // Many are taken.
+    let target = builder(SqliteStore::new(folder.path().join("t.db")))
+        .open()
+        .unwrap();
+    target.put(entry(1)).unwrap();
+    let options = LoadOptions::new().mode(ImportMode::Replace);
+    let archive = native(&quotas(150_000));
+    target.load(Cursor::new(archive), options).unwrap();
+    assert_eq!(
+        target.namespace_quota("quota 149999").unwrap(),
+        Some(149_999)
+    );
+}
+
+fn far_more_meta_values_than_entries_are_refused() {
+    let archive = native(&rows(300_000, "schema_meta SELECT 'value ' || x, 'x'"));
     let folder = tempfile::tempdir().unwrap();
     let target = builder(SqliteStore::new(folder.path().join("t.db")))
         .open()
@@ -125,21 +171,16 @@ fn far_more_quotas_than_entries_are_refused() {
     target.put(entry(1)).unwrap();
     let error = target
         .load(
-            Cursor::new(quotas(400_000)),
+            Cursor::new(archive),
             LoadOptions::new().mode(ImportMode::Merge),
         )
         .unwrap_err();
     assert!(matches!(error, Error::Checkpoint(_)), "{error:?}");
-    for part in ["quotas and meta values", "remove the quotas"] {
-        assert!(error.to_string().contains(part), "{error}");
-    }
-    assert_eq!(entries(&target), 1);
-    let options = LoadOptions::new().mode(ImportMode::Replace);
-    target.load(Cursor::new(quotas(150_000)), options).unwrap();
-    assert_eq!(
-        target.namespace_quota("quota 149999").unwrap(),
-        Some(149_999)
+    assert!(
+        error.to_string().contains("quotas and meta values"),
+        "{error}"
     );
+    assert_eq!(entries(&target), 1);
 }
 
 /// Gives up when a snapshot has been received as a whole, and so the store is at work.

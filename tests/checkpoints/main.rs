@@ -4,6 +4,7 @@ mod chain;
 mod converted;
 mod copies;
 mod ends;
+mod flat;
 mod hostile;
 mod limits;
 mod migrations;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         .tests(copies::tests())
         .tests(ends::tests())
         .tests(hostile::tests())
+        .tests(flat::tests())
         .tests(limits::tests())
         .tests(migrations::tests())
         .tests(pictures::tests())

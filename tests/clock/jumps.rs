@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mneme_tests::command::{Folder, VECTORS};
 use mneme_tests::served::{Server, put, until};
+use mneme_tests::servers::postgres::Postgres;
 use mneme_tests::servers::redis::Redis;
 use serde_json::{Value, json};
 
@@ -14,7 +15,8 @@ mneme_tests::tests![
     requests_are_answered_while_the_clock_jumps,
     what_waits_is_written_by_a_clock_that_was_set_back,
     others_are_followed_by_a_clock_that_was_set_back,
-    nothing_is_stored_by_a_clock_ahead_of_the_servers,
+    redis_stores_nothing_by_a_clock_that_is_wrong,
+    postgres_stores_nothing_by_a_clock_that_is_wrong,
 ];
 
 const TEN_YEARS: i64 = 10 * 365 * 24 * 3600;
@@ -177,16 +179,33 @@ fn others_are_followed_by_a_clock_that_was_set_back(faketime: Faketime) {
     assert!(server.stop());
 }
 
-fn nothing_is_stored_by_a_clock_ahead_of_the_servers(faketime: Faketime, redis: Redis) {
+fn redis_stores_nothing_by_a_clock_that_is_wrong(faketime: Faketime, redis: Redis) {
+    nothing_is_stored_by_a_clock_that_is_wrong(&faketime, &redis.url());
+}
+
+fn postgres_stores_nothing_by_a_clock_that_is_wrong(faketime: Faketime, postgres: Postgres) {
+    nothing_is_stored_by_a_clock_that_is_wrong(&faketime, &postgres.url());
+}
+
+fn nothing_is_stored_by_a_clock_that_is_wrong(faketime: &Faketime, url: &str) {
     let folder = Folder::new();
     let dial = Dial::new(folder.0.path());
-    let server = start(&faketime, &folder, &dial, &["--store", &redis.url()]);
+    let server = start(faketime, &folder, &dial, &["--store", url]);
     let lasting = put("lasting", [1.0, 0.0, 0.0]);
     server.post("/v1/put", &lasting).ok();
-    for _ in 0..2 {
-        dial.set(TEN_YEARS);
-        let refusal = server.post("/v1/put", &mortal("mortal"));
-        assert_eq!(refusal.refused(500), "backend");
+    for (seconds, side) in [
+        (TEN_YEARS, "ahead"),
+        (-TEN_YEARS, "behind"),
+        (3600, "ahead"),
+        (-3600, "behind"),
+    ] {
+        dial.set(seconds);
+        for body in [mortal("mortal"), put("other", [0.0, 1.0, 0.0])] {
+            let refusal = server.post("/v1/put", &body);
+            assert_eq!(refusal.refused(500), "backend");
+            let message = refusal.json["error"]["message"].as_str().unwrap();
+            assert!(message.contains(side), "{seconds}: {message}");
+        }
         assert!(is_hit(&server, "lasting") && !is_hit(&server, "mortal"));
         assert_eq!(entries(&server), 1);
         dial.set(0);
@@ -194,11 +213,9 @@ fn nothing_is_stored_by_a_clock_ahead_of_the_servers(faketime: Faketime, redis: 
     }
     server.post("/v1/put", &mortal("mortal")).ok();
     assert!(is_hit(&server, "mortal"));
-    // A clock that is behind is no danger.
+    // Deleting by a clock that is behind is no danger.
     dial.set(-TEN_YEARS);
-    server
-        .post("/v1/put", &put("of the past", [1.0, 0.0, 0.0]))
-        .ok();
-    assert!(is_hit(&server, "of the past"));
+    server.post("/v1/delete", &json!({"query": "mortal"})).ok();
+    assert!(!is_hit(&server, "mortal") && is_hit(&server, "lasting"));
     assert!(server.stop());
 }

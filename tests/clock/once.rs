@@ -1,6 +1,8 @@
 //! One call by a clock that is behind or ahead.
 
 use mneme_tests::command::{Done, Folder, VECTORS};
+use mneme_tests::servers::postgres::Postgres;
+use mneme_tests::servers::redis::Redis;
 use serde_json::Value;
 
 use super::faketime::Faketime;
@@ -9,6 +11,7 @@ mneme_tests::tests![
     what_a_clock_that_is_behind_puts_over_a_quota_stays,
     an_entry_of_the_future_with_a_ttl_is_no_answer,
     a_little_ahead_is_no_future,
+    by_a_clock_that_is_behind_nothing_goes_to_a_server,
 ];
 
 fn put(query: &str, response: &str) -> Vec<String> {
@@ -72,4 +75,33 @@ fn a_little_ahead_is_no_future(faketime: Faketime) {
     let done = by(&faketime, &folder, "+200s", &args);
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(get(&folder, "question")["response"], "answer");
+}
+
+fn by_a_clock_that_is_behind_nothing_goes_to_a_server(
+    faketime: Faketime,
+    redis: Redis,
+    postgres: Postgres,
+) {
+    for url in [redis.url(), postgres.url()] {
+        let folder = Folder::new();
+        let with_store = |args: &[&str]| -> Vec<String> {
+            let all = ["--store", &url].into_iter().chain(args.iter().copied());
+            all.map(str::to_owned).collect()
+        };
+        let vector = ["--embedding", "[1,0,0]"];
+        let old = with_store(&["put", "old", "r", "--ttl", "3600", vector[0], vector[1]]);
+        let lines = r#"{"query": "old", "response": "r", "embedding": [1, 0, 0]}"#;
+        std::fs::write(folder.path("old.jsonl"), lines).unwrap();
+        let import = with_store(&["import", "old.jsonl"]);
+        for (shift, is_stored) in [("-1d", false), ("-400s", false), ("-200s", true)] {
+            for args in [&old, &import] {
+                let done = by(&faketime, &folder, shift, args);
+                assert_eq!(done.code == 0, is_stored, "{shift}: {done:?}");
+                assert_eq!(!done.stderr.contains("s behind"), is_stored, "{done:?}");
+            }
+            let get = with_store(&["--json", "get", "old", vector[0], "[0,0,1]"]);
+            let done = Done::run(folder.command(VECTORS).args(&get));
+            assert_eq!(done.json()["hit"], is_stored, "{shift}: {done:?}");
+        }
+    }
 }

@@ -147,6 +147,19 @@ fn what_the_validator_refuses_is_not_kept() {
 }
 
 #[test]
+fn a_stored_answer_that_the_validator_refuses_is_computed_and_replaced() {
+    let folder = Folder::new();
+    let blank = folder.run(MINILM, &["put", "a question", ""], b"");
+    assert_eq!(blank.code, 0, "{blank:?}");
+    for program in ["echo good", "echo other"] {
+        let done = folder.run(MINILM, &["run", "--", "sh", "-c", program], b"a question");
+        assert_eq!((done.code, done.stdout.as_str()), (0, "good\n"), "{done:?}");
+    }
+    let kept = folder.run(MINILM, &["get", "a question"], b"");
+    assert_eq!(kept.stdout.trim_end(), "good", "{kept:?}");
+}
+
+#[test]
 fn the_exit_code_is_the_programs_even_if_nobody_reads_its_output() {
     let folder = Folder::new();
     for json in [&[][..], &["--json"]] {

@@ -1,8 +1,10 @@
 //! `serve`, asked over HTTP.
 
+mod archives;
 mod crowd;
 mod foreign;
 mod health;
+mod http2;
 mod kills;
 mod load;
 mod refusals;
@@ -11,7 +13,7 @@ mod stopping;
 mod tenants;
 
 use mneme_tests::served::{
-    ARCHIVE, JSON, PATIENCE, Server, TOKEN, agent, all_of, put, reply, terminate, until,
+    ARCHIVE, JSON, PATIENCE, Reply, Server, TOKEN, agent, all_of, put, reply, terminate, until,
     until_it_listens_no_more,
 };
 use serde_json::{Value, json};

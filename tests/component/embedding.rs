@@ -20,6 +20,7 @@ mneme_tests::tests![
     long_prompts_that_begin_alike_are_not_the_same,
     questions_in_scripts_that_the_encoder_does_not_know_are_not_the_same,
     what_the_validator_refuses_is_not_kept,
+    a_stored_answer_that_the_validator_refuses_is_computed_and_replaced,
     a_computation_says_how_long_and_with_what_it_is_kept,
     a_bypassed_computation_is_kept_with_a_vector_made_before,
     many_threads_are_served_in_turn,
@@ -326,6 +327,40 @@ fn what_the_validator_refuses_is_not_kept() {
         cache.get("question").unwrap().hit().unwrap().response,
         "good"
     );
+}
+
+fn a_stored_answer_that_the_validator_refuses_is_computed_and_replaced() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    for bad in ["", "[ERROR] no"] {
+        for is_async in [false, true] {
+            let cache = SemanticCache::builder()
+                .store(MemoryStore::new())
+                .embedder(Words)
+                .open()
+                .unwrap();
+            let asynchronous = AsyncSemanticCache::new(cache.clone());
+            let compute = |response: &'static str| {
+                let answer = match is_async {
+                    false => cache.get_or_compute("question", || Ok::<_, Error>(response)),
+                    true => runtime.block_on(
+                        asynchronous.get_or_compute("question", async { Ok::<_, Error>(response) }),
+                    ),
+                };
+                answer.unwrap()
+            };
+            cache.put(PutRequest::new("question", bad)).unwrap();
+            let plain = cache.get("question").unwrap().hit().unwrap();
+            assert_eq!(plain.response, bad, "get asks no validator");
+            let computed = compute("good");
+            assert_eq!(computed.response, "good");
+            assert!(matches!(computed.origin, Origin::Computed(Ok(_))));
+            let cached = compute("other");
+            assert_eq!(cached.response, "good");
+            assert!(matches!(cached.origin, Origin::Cache(_)));
+        }
+    }
 }
 
 fn a_computation_says_how_long_and_with_what_it_is_kept() {

@@ -1,6 +1,6 @@
 //! Archives exchanged with the Python library mneme-cache, which runs for it.
 
-use mneme::checkpoint::{self, DumpOptions, InspectOptions, Layout, LoadOptions};
+use mneme::checkpoint::{self, Compression, DumpOptions, InspectOptions, Layout, LoadOptions};
 use mneme::embedder::Precomputed;
 use mneme::store::Store;
 use mneme::{
@@ -13,9 +13,14 @@ use mneme_tests::{sqlite, unless_it_hangs};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-mneme_tests::tests![their_archives_are_loaded, our_archives_are_loaded_by_them,];
+mneme_tests::tests![
+    their_archives_are_loaded,
+    our_archives_are_loaded_by_them,
+    our_archives_are_gzip_and_zstd_to_them,
+];
 
 /// Everything of an entry but the id, in the order of the ids.
 const ENTRIES: &str = "SELECT json_group_array(json_array(namespace, query_hash, query, response,
@@ -214,5 +219,75 @@ fn our_archives_are_loaded_by_them(python: Python) {
             json!({"archive": archive, "path": dir.join("no.db"), "fingerprint": "other", "dim": DIM}),
         );
         assert!(refused.unwrap_err().starts_with("EmbedderMismatchError"));
+    });
+}
+
+/// Reads an archive as a stream, compares it with its checksums, and prints its members.
+const READ: &str = r#"
+import gzip, hashlib, json, sys, tarfile, zstandard
+path = sys.argv[1]
+if path.endswith("gz"):
+    source = gzip.open(path)
+else:
+    source = zstandard.ZstdDecompressor().stream_reader(open(path, "rb"), read_across_frames=True)
+found = {}
+with tarfile.open(fileobj=source, mode="r|") as tar:
+    for member in tar:
+        content = tar.extractfile(member).read()
+        if member.name == "checksums.json":
+            for written in json.loads(content)["members"]:
+                assert found[written["name"]] == (written["size"], written["sha256"]), written
+        found[member.name] = len(content), hashlib.sha256(content).hexdigest()
+assert source.read(1) == b"" and "checksums.json" in found
+if path.endswith("gz"):
+    # What reads only one member reads all of it.
+    import zlib
+    one = zlib.decompressobj(31)
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 16):
+            one.decompress(piece)
+    assert one.eof and one.unused_data == b""
+print(len(found))
+"#;
+
+fn our_archives_are_gzip_and_zstd_to_them(python: Python) {
+    with_peer(python, |python, dir| {
+        let cache = ours(&dir.join("flat.db"));
+        // So much that parts of it are stored.
+        for n in 0..30 {
+            let request = PutRequest::new(format!("alpha{n} beta"), "x".repeat(3_000_000));
+            cache.put(request).unwrap();
+        }
+        for (layout, kind) in [(Layout::Native, "native"), (Layout::Portable, "portable")] {
+            for (compression, end) in [(Compression::Gzip, "gz"), (Compression::Zstd, "zst")] {
+                let path = dir.join(format!("{kind}.tar.{end}"));
+                let options = DumpOptions::new().layout(layout).compression(compression);
+                let file = File::create_new(&path).unwrap();
+                cache.dump(file, options).unwrap();
+                let read = Command::new(python.0)
+                    .args(["-c", READ])
+                    .arg(&path)
+                    .output()
+                    .unwrap();
+                assert!(read.status.success(), "{kind} {end}: {read:?}");
+                let members: u32 = str::from_utf8(&read.stdout)
+                    .unwrap()
+                    .trim()
+                    .parse()
+                    .unwrap();
+                assert!(members > 2, "{kind} {end}: {members} members");
+            }
+        }
+        let mut peer = Peer::start(python);
+        peer.call(
+            "loads",
+            json!({"archive": dir.join("native.tar.gz"), "path": dir.join("theirs.db"), "fingerprint": FINGERPRINT, "dim": DIM}),
+        );
+        assert_eq!(peer.call("stats", json!({}))["entries"], 30);
+        assert_eq!(
+            peer.get("default", "alpha7 beta")["response"],
+            "x".repeat(3_000_000)
+        );
+        peer.close();
     });
 }

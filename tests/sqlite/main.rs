@@ -6,6 +6,7 @@ mod bounds;
 mod damaged_texts;
 mod files;
 mod fuzz;
+mod locks;
 mod modes;
 mod place;
 mod schemas;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         .tests(damaged_texts::tests())
         .tests(files::tests())
         .tests(fuzz::tests())
+        .tests(locks::tests())
         .tests(modes::tests())
         .tests(schemas::tests())
         .tests(sharing::tests())

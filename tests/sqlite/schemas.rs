@@ -4,18 +4,21 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use mneme::embedder::Precomputed;
 use mneme::store::{SqliteStore, Store, StoreError};
+use mneme::{PutRequest, SemanticCache};
 use rusqlite::Connection;
 
 use super::place::{open, place, version};
 use super::snapshots::{altered, restore, snapshot};
-use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, put};
+use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, key, put};
 use mneme_tests::sqlite;
 
 mneme_tests::tests![
     a_changed_statement_is_refused_everywhere,
     what_no_cache_has_is_refused_everywhere,
     tenants_stay_apart_whatever_a_snapshot_says,
+    tenants_stay_apart_whatever_an_index_says,
     a_snapshot_that_would_compute_is_refused_at_once,
     texts_in_another_encoding_are_refused,
     what_analyze_makes_is_allowed,
@@ -197,6 +200,52 @@ fn tenants_stay_apart_whatever_a_snapshot_says() {
     assert!(matches!(outcome, Err(StoreError::Schema(_))), "{outcome:?}");
     put(&mut store, entry("acme", 7));
     assert_eq!(get(&mut store, "ACME", 7), None);
+}
+
+/// The index of the hashes leads from a key of `mallory` to the row that comes next.
+fn tenants_stay_apart_whatever_an_index_says() {
+    let place = place();
+    let mut store = open(&place.path);
+    assert_eq!(put(&mut store, entry("alice", 1)), 1);
+    store.close().unwrap();
+    let lie = format!(
+        "CREATE TABLE lie (namespace TEXT, query_hash TEXT, UNIQUE (namespace, query_hash));
+         CREATE INDEX lie_2 ON lie (namespace, query_hash);
+         INSERT INTO lie (rowid, namespace, query_hash)
+             SELECT id, namespace, query_hash FROM entries UNION ALL SELECT 2, 'mallory', '{}';
+         PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET rootpage =
+             (SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_lie_1')
+             WHERE name = 'sqlite_autoindex_entries_1';
+         UPDATE sqlite_schema SET rootpage =
+             (SELECT rootpage FROM sqlite_schema WHERE name = 'lie_2')
+             WHERE name = 'idx_entries_ns_hash';
+         DELETE FROM sqlite_schema WHERE tbl_name = 'lie';",
+        mneme_tests::rows::hash(2)
+    );
+    sqlite::execute(&place.path, &lie);
+    let cache = SemanticCache::builder()
+        .store(SqliteStore::new(&place.path))
+        .embedder(Precomputed::new(FINGERPRINT, DIM))
+        .open()
+        .unwrap();
+    let vector = || vec![1.0; DIM as usize];
+    let of_alice = PutRequest::new("salary?", "90000").namespace("alice");
+    // Its hash is not the one of the lie, so the entry goes where it belongs.
+    cache.put(of_alice.embedding(vector())).unwrap();
+    cache.close().unwrap();
+
+    let mut store = open(&place.path);
+    let found = store.get_by_hash(&[key("mallory", 2)]).unwrap();
+    let led = found.into_iter().next().flatten();
+    assert_eq!(led.unwrap().namespace, "alice", "the index lies");
+    let outcome = store.insert(vec![entry("mallory", 2)]);
+    assert!(
+        matches!(outcome, Err(StoreError::Corrupt(_))),
+        "{outcome:?}"
+    );
+    let of_alice = store.get_by_ids(&[2]).unwrap();
+    assert_eq!(of_alice[0].response, "90000");
 }
 
 fn a_snapshot_that_would_compute_is_refused_at_once() {

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 /// The release of the peer that data is exchanged with.
 pub const PEER: &str = "mneme-cache[redis,postgres,dynamodb]==1.0.1";
 /// What else the tests want from Python.
-const MORE: [&str; 2] = ["numpy", "moto[server]>=5,<6"];
+const MORE: [&str; 3] = ["numpy", "moto[server]>=5,<6", "zstandard"];
 
 /// The Python of a virtual environment that has the peer.
 #[derive(Clone, Copy)]
@@ -44,7 +44,7 @@ fn create() -> Result<PathBuf, String> {
     });
     if run(Command::new(&python).args([
         "-c",
-        "import mneme, numpy, redis, psycopg, boto3, moto.server",
+        "import mneme, numpy, redis, psycopg, boto3, moto.server, zstandard",
     ]))
     .is_ok()
     {

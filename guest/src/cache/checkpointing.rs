@@ -20,6 +20,7 @@ use crate::counters::{self, ATTEMPTS};
 use crate::error::{Result, invalid};
 use crate::host::{Archive, Host};
 use crate::options;
+use crate::quotas::{self, Quotas};
 use crate::store::{Store, check_ids};
 use crate::types::{
     BackendError, DumpOptions, DumpReport, Entry, Error, ImportMode, InspectOptions, Layout,
@@ -222,7 +223,7 @@ impl Open {
         self.drop_index();
         self.sizes = Sizes::default();
         self.oldest = Oldest::default();
-        self.quotas = None;
+        self.quotas = Quotas::default();
         self.follower = Follower::new(self.options.coordination);
     }
 }
@@ -336,6 +337,7 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
         for (namespace, quota) in &self.named {
             state.quotas.entry(namespace.clone()).or_insert(*quota);
         }
+        self.check_quotas(&state)?;
         let quotas: Vec<(String, u64)> = state.quotas.into_iter().collect();
         for _ in 0..ATTEMPTS {
             let meta = self.meta_changes(&state.meta)?;
@@ -349,6 +351,20 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
             ),
             retryable: true,
         }))
+    }
+
+    /// Refuses quotas that would be too many together with those that stay.
+    fn check_quotas(&self, state: &State) -> Result<()> {
+        let mut names: BTreeSet<&String> = state.quotas.keys().collect();
+        let present = match self.mode {
+            ImportMode::Replace => Vec::new(),
+            _ if names.is_empty() => Vec::new(),
+            ImportMode::Empty | ImportMode::Merge => self.store.list_namespace_quotas()?,
+        };
+        names.extend(present.iter().map(|(name, _)| name));
+        quotas::check(names).map_err(|reason| {
+            Error::Checkpoint(format!("after the load, {reason}; nothing was loaded"))
+        })
     }
 
     /// The archive's values, with the counters added to those of the cache.

@@ -80,7 +80,7 @@ impl Open {
     ) -> Result<()> {
         let most = EVICTED_PER_CALL.max(2 * stored.len() as u64);
         for namespace in namespaces {
-            if let Some(quota) = self.quota(store, namespace)? {
+            if let Some(quota) = self.quotas.get(store, namespace)? {
                 self.evict(store, host, Some(namespace), quota, (stored, most), now)?;
             }
         }

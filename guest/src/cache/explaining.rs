@@ -1,6 +1,6 @@
 //! Explaining how a question is answered, without answering it.
 
-use super::lookup::{Path, Question, Sought, age, miss_reason};
+use super::lookup::{Path, Question, Sought, age, miss_reason, stored};
 use super::{Cache, Open, is_stale};
 use crate::error::{Result, invalid};
 use crate::host::{Host, Now};
@@ -47,6 +47,7 @@ impl Open {
             query,
             threshold,
             path,
+            validate,
         } = question;
         let mut explanation = Explanation {
             namespace: key.namespace.clone(),
@@ -68,10 +69,11 @@ impl Open {
             Path::Semantic(vector) => (Some(vector), MissReason::NoMatch),
             Path::Both(vector) => (vector, MissReason::NoMatch),
         };
-        let exact = store.get_by_hash(std::slice::from_ref(&key))?.pop();
-        explanation.exact = exact
-            .flatten()
-            .map(|entry| self.explain_exact(host, entry, now));
+        let exact = stored(store, &key)?;
+        explanation.exact = exact.map(|entry| {
+            let accepted = !validate || self.accepts(host, &query, &entry, 1.0, now);
+            self.explain_exact(host, entry, accepted, now)
+        });
         let mut outcome = match &explanation.exact {
             Some(exact) if exact.verdict == Verdict::Answers => {
                 Some(ExplainedOutcome::Hit(Layer::Exact))
@@ -93,6 +95,8 @@ impl Open {
         }
         explanation.rows = self.index()?.rows_in(&key.namespace) as u64;
         let exact_id = explanation.exact.as_ref().map(|exact| exact.id);
+        // The semantic layer meets it again.
+        let is_refused = matches!(&explanation.exact, Some(exact) if !exact.accepted);
         // A look-up deletes an expired entry of the exact layer before it searches.
         let mut reason = match explanation.rows > u64::from(exact_id.is_some()) {
             true => MissReason::BelowThreshold,
@@ -106,6 +110,9 @@ impl Open {
         };
         let shown = self.best_first(store, host, &sought, &mut |open, entry, similarity| {
             if exact_id == Some(entry.id) {
+                if is_refused {
+                    similar = Some(miss_reason(similar, Verdict::Refused));
+                }
                 return ControlFlow::Continue(());
             }
             let is_similar = similarity >= threshold;
@@ -137,13 +144,20 @@ impl Open {
         Ok(Explained::Explanation(explanation))
     }
 
-    fn explain_exact(&self, host: &impl Host, entry: Entry, now: Now) -> JudgedEntry {
+    fn explain_exact(
+        &self,
+        host: &impl Host,
+        entry: Entry,
+        accepted: bool,
+        now: Now,
+    ) -> JudgedEntry {
         let confidence = self.confidence(host, 1.0, &entry, now);
         let verdict = match is_stale(entry.created_at, entry.ttl, now) {
             true => Verdict::Expired,
-            false => Verdict::Answers,
+            false if accepted => Verdict::Answers,
+            false => Verdict::Refused,
         };
-        judged_entry(entry, 1.0, confidence, true, verdict, now)
+        judged_entry(entry, 1.0, confidence, accepted, verdict, now)
     }
 
     fn explain_similar(

@@ -69,7 +69,7 @@ impl Open {
             }
             let version = store.read_version_counter()?;
             // Quotas do not move the counter.
-            self.quotas = None;
+            self.quotas.others_wrote();
             if self.follower.has_moved(version) {
                 self.sizes.others_wrote(now);
                 let compared = self.follower.compared();

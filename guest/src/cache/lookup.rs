@@ -34,6 +34,8 @@ pub(super) struct Question {
     pub query: String,
     pub threshold: f32,
     pub path: Path,
+    /// The validator is asked about an entry of the exact layer too.
+    pub validate: bool,
 }
 
 /// How a question is to be answered.
@@ -107,6 +109,7 @@ impl Open {
             query: request.query,
             threshold,
             path: if request.bypass { Path::Bypass } else { path },
+            validate: request.validate,
         })
     }
 
@@ -131,9 +134,11 @@ impl Open {
             query,
             threshold,
             path,
+            validate,
         } = question;
         if let Path::Both(_) | Path::Exact = path
             && let Some(entry) = self.find_exact(store, host, &key, now)?
+            && (!validate || self.accepts(host, &query, &entry, 1.0, now))
         {
             let confidence = self.confidence(host, 1.0, &entry, now);
             return Ok(self.hit(host, entry, Layer::Exact, 1.0, confidence, now));
@@ -191,11 +196,7 @@ impl Open {
         key: &EntryKey,
         now: Now,
     ) -> Result<Option<Entry>> {
-        let Some(entry) = store
-            .get_by_hash(std::slice::from_ref(key))?
-            .pop()
-            .flatten()
-        else {
+        let Some(entry) = stored(store, key)? else {
             return Ok(None);
         };
         if is_expired(entry.created_at, entry.ttl, now) {
@@ -501,6 +502,22 @@ fn take_best(ready: &mut BTreeMap<Found, Entry>, rest: Option<Found>) -> Option<
     let best = ready.last_entry()?;
     rest.is_none_or(|rest| *best.key() >= rest)
         .then(|| best.remove_entry())
+}
+
+/// The entry that the store has under a key, expired or not. One that is another's must never answer,
+/// whatever an index of the storage says.
+pub(super) fn stored(store: &impl Store, key: &EntryKey) -> Result<Option<Entry>> {
+    let found = store.get_by_hash(std::slice::from_ref(key))?;
+    let entry = found.into_iter().next().flatten();
+    match entry {
+        Some(entry) if entry.namespace != key.namespace || entry.query_hash != key.query_hash => {
+            Err(Error::Corrupt(format!(
+                "store.get-by-hash returned entry {} of namespace {:?} with hash {} for namespace {:?} and hash {}; an index of the store is damaged, so check its integrity and restore a checkpoint",
+                entry.id, entry.namespace, entry.query_hash, key.namespace, key.query_hash
+            )))
+        }
+        entry => Ok(entry),
+    }
 }
 
 pub(super) fn age(entry: &Entry, now: Now) -> u64 {

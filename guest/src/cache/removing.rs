@@ -1,10 +1,10 @@
 //! Removing entries: on request, because they expired, or because they were refused.
 
-use super::lookup::entry_ref;
-use super::steps::{Progress, take_turn};
+use super::lookup::{entry_ref, stored};
+use super::steps::{Progress, take_turn, take_turn_of_changes};
 use super::{Cache, DELETING, Open, by_namespace};
 use crate::counters::Kind;
-use crate::error::Result;
+use crate::error::{Result, is_retryable};
 use crate::host::{Host, Now};
 use crate::index::{Compaction, Index};
 use crate::options;
@@ -21,7 +21,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         options::check_namespace(namespace)?;
         options::check_size("query", query, open.options.max_query_bytes)?;
         let (key, _) = open.key(query, namespace);
-        let Some(entry) = store.get_by_hash(&[key])?.pop().flatten() else {
+        let Some(entry) = stored(store, &key)? else {
             return Ok(false);
         };
         if !store.delete_by_id(entry.id)? {
@@ -61,7 +61,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         let now = host.now();
         let mut compaction = open.compacting.take(&(), now).unwrap_or_default();
         let (mut entries, mut all_deleted) = (0, false);
-        let progress = take_turn(host, || {
+        let progress = take_turn_of_changes(host, || {
             if !all_deleted {
                 let expired = store.delete_expired(now.seconds(), namespace, DELETED_PER_PART)?;
                 entries += expired.len() as u64;
@@ -139,7 +139,7 @@ impl Open {
             None => store.count(namespace)?,
         };
         let mut entries = 0;
-        let progress = take_turn(host, || {
+        let progress = take_turn_of_changes(host, || {
             let (deleted, progress) = self.clear_part(store, host, namespace, &mut left)?;
             entries += deleted;
             Ok(progress)
@@ -177,8 +177,7 @@ impl Open {
                 }
             }
         }
-        let deleted = self.clear_rest(store, host, namespace)?;
-        Ok((deleted, Progress::Done))
+        self.clear_rest(store, host, namespace)
     }
 
     /// Deletes all entries and counters of one namespace, or of all, in one step of the store.
@@ -187,7 +186,7 @@ impl Open {
         store: &impl Store,
         host: &impl Host,
         namespace: Option<&str>,
-    ) -> Result<u64> {
+    ) -> Result<(u64, Progress)> {
         let counts = match namespace {
             None if self.options.events => store.count_by_namespace()?,
             _ => Vec::new(),
@@ -209,8 +208,12 @@ impl Open {
             self.emit_deletions(host, namespace.map(|name| (name, count)));
         }
         self.emit_deletions(host, counts.iter().map(|(name, n)| (name.as_str(), *n)));
-        self.backlog.counters.reset(store, namespace)?;
-        Ok(count)
+        match self.backlog.counters.reset(store, namespace) {
+            // What was deleted is told, and the rest is done once more.
+            Err(error) if count > 0 && is_retryable(&error) => Ok((count, Progress::Under)),
+            Err(error) => Err(error),
+            Ok(()) => Ok((count, Progress::Done)),
+        }
     }
 
     fn emit_deletions<'a>(

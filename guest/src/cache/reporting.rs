@@ -18,9 +18,10 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (store, _, open) = self.parts()?;
         options::check_namespace(namespace)?;
         options::check_quota(max_entries)?;
-        store.set_namespace_quota(namespace, max_entries)?;
-        open.quotas = None;
-        Ok(())
+        match max_entries {
+            Some(quota) => open.quotas.set(store, &[(namespace.to_owned(), quota)]),
+            None => open.quotas.remove(store, namespace),
+        }
     }
 
     /// See `cache.get-namespace-quota`.

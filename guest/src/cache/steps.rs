@@ -1,7 +1,8 @@
 //! Work in steps: a call does a little of what is long, and others have their turn.
 
-use crate::error::Result;
+use crate::error::{Result, is_retryable};
 use crate::host::{Host, Now};
+use crate::types::Error;
 
 /// A call spends about so much time on long work.
 const TURN_MILLIS: u64 = 10;
@@ -79,11 +80,31 @@ impl Turn {
 }
 
 /// Does parts of long work, at least one, until it is done or the turn is over.
-pub fn take_turn(host: &impl Host, mut part: impl FnMut() -> Result<Progress>) -> Result<Progress> {
+pub fn take_turn(host: &impl Host, part: impl FnMut() -> Result<Progress>) -> Result<Progress> {
+    parts(host, |_| false, part)
+}
+
+/// As [`take_turn`], for parts that change something. A failure that may pass ends the turn, and
+/// what was done in it is told; the next turn begins with the part that has failed.
+pub fn take_turn_of_changes(
+    host: &impl Host,
+    part: impl FnMut() -> Result<Progress>,
+) -> Result<Progress> {
+    parts(host, is_retryable, part)
+}
+
+fn parts(
+    host: &impl Host,
+    ends_turn: impl Fn(&Error) -> bool,
+    mut part: impl FnMut() -> Result<Progress>,
+) -> Result<Progress> {
     let turn = Turn::begin(host);
-    for _ in 0..MOST_PARTS {
-        if part()? == Progress::Done {
-            return Ok(Progress::Done);
+    for n in 0..MOST_PARTS {
+        match part() {
+            Ok(Progress::Done) => return Ok(Progress::Done),
+            Ok(Progress::Under) => {}
+            Err(error) if n > 0 && ends_turn(&error) => break,
+            Err(error) => return Err(error),
         }
         if turn.is_over(host) {
             break;

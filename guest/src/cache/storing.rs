@@ -2,7 +2,7 @@
 
 use super::steps::Turn;
 use super::{Cache, EVICTING, Open};
-use crate::error::{Result, invalid};
+use crate::error::{Result, invalid, is_retryable};
 use crate::host::{Host, Now};
 use crate::options;
 use crate::range;
@@ -92,7 +92,7 @@ impl Open {
             .map(|entry| entry.namespace.clone())
             .collect();
         for namespace in &namespaces {
-            if self.quota(store, namespace)? == Some(0) {
+            if self.quotas.get(store, namespace)? == Some(0) {
                 return Err(Error::QuotaExceeded(format!(
                     "the namespace {namespace:?} has a quota of 0 entries and takes none; raise or remove its quota"
                 )));
@@ -103,8 +103,12 @@ impl Open {
         let turn = Turn::begin(host);
         while !rest.is_empty() && (ids.is_empty() || !turn.is_over(host)) {
             let (batch, after) = rest.split_at(batch_length(rest, self.max_batch.min(BATCH)));
-            self.insert(store, host, batch, &mut ids)?;
-            rest = after;
+            match self.insert(store, host, batch, &mut ids) {
+                Ok(()) => rest = after,
+                // It may pass: the next call begins with this batch.
+                Err(error) if !ids.is_empty() && is_retryable(&error) => break,
+                Err(error) => return Err(error),
+            }
         }
         // The entries are stored, so later failures do not fail the call.
         let evicted = self.enforce_limits(store, host, &namespaces, &ids, now);

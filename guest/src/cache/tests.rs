@@ -9,6 +9,7 @@ mod following;
 mod hostile_archives;
 mod kept;
 mod lookup;
+mod quotas;
 mod removing;
 mod storing;
 mod turns;

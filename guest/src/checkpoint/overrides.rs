@@ -35,6 +35,8 @@ impl Overrides {
                 )));
             }
         }
+        crate::quotas::check(quotas.keys())
+            .map_err(|reason| invalid(format!("option quotas: {reason}")))?;
         Ok(Overrides {
             namespaces: options
                 .namespaces

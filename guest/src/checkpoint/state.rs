@@ -3,7 +3,7 @@
 use super::{MAX_DESCRIPTION_BYTES, STATE, refused};
 use crate::error::{Result, describe, invalid};
 use crate::types::Error;
-use crate::{counters, options, range};
+use crate::{counters, options, quotas, range};
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -64,6 +64,7 @@ impl State {
 
     /// As [`check`](Self::check), for what the store holds and an archive is to take.
     pub fn check_stored(&self) -> Result<()> {
+        check_stored_quotas(self.quotas.keys())?;
         self.sound().map_err(|reason| {
             Error::Corrupt(format!(
                 "the store could not be loaded from a checkpoint: {reason}; change it, and dump again"
@@ -77,6 +78,7 @@ impl State {
                 .and_then(|()| range::check("it", *quota))
                 .map_err(|error| format!("the quota of {namespace:.40?}: {}", describe(&error)))?;
         }
+        quotas::check(self.quotas.keys())?;
         if let Some(key) = STORES_OWN.iter().find(|key| self.meta.contains_key(**key)) {
             return Err(format!("the meta key {key:?} is the store's own"));
         }
@@ -86,6 +88,15 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// Refuses to dump more quotas than are read back.
+pub fn check_stored_quotas<'a>(namespaces: impl IntoIterator<Item = &'a String>) -> Result<()> {
+    quotas::check(namespaces).map_err(|reason| {
+        Error::Checkpoint(format!(
+            "the cache cannot be dumped: {reason}, and dump again"
+        ))
+    })
 }
 
 /// The counters of an archive under the new names of their namespaces. Drops those whose
@@ -233,18 +244,46 @@ mod tests {
 
     #[test]
     fn no_more_is_written_than_is_read() {
-        let quotas = |most: usize| State {
-            quotas: (0..most).map(|n| (n.to_string(), 1)).collect(),
-            meta: BTreeMap::new(),
+        let meta = |most: usize| State {
+            quotas: BTreeMap::new(),
+            meta: (0..most).map(|n| (n.to_string(), "1".into())).collect(),
         };
-        let text = quotas(MAX_ROWS).encode().unwrap();
-        assert_eq!(State::decode(&text).unwrap().quotas.len(), MAX_ROWS);
-        assert!(quotas(MAX_ROWS + 1).encode().is_err());
-        let text = serde_json::to_vec(&quotas(MAX_ROWS + 1)).unwrap();
+        let text = meta(MAX_ROWS).encode().unwrap();
+        assert_eq!(State::decode(&text).unwrap().meta.len(), MAX_ROWS);
+        assert!(meta(MAX_ROWS + 1).encode().is_err());
+        let text = serde_json::to_vec(&meta(MAX_ROWS + 1)).unwrap();
         let Err(Error::Checkpoint(error)) = State::decode(&text) else {
             panic!("it was read");
         };
         assert!(error.contains("more than 250000 quotas"), "{error}");
+    }
+
+    #[test]
+    fn as_many_quotas_as_a_cache_may_have_are_written_and_read() {
+        // Short names make the most quotas, and these the longest text for their bytes.
+        let short = |most: u64| (0..most).map(|n| (format!("{n:x}"), range::MAX));
+        let most = quotas::MAX_BYTES / (64 + 2 + 5);
+        let long = |most: u64| (0..most).map(|n| (format!("{n}{}", "\u{1}".repeat(1000)), 1));
+        let few = quotas::MAX_BYTES / (64 + 2 + 6004);
+        for quotas in [short(most).collect(), long(few).collect()] {
+            let state = State {
+                quotas,
+                ..State::default()
+            };
+            let text = state.encode().unwrap();
+            assert!(State::decode(&text).unwrap() == state);
+        }
+        let state = State {
+            quotas: short(most * 11 / 10).collect(),
+            ..State::default()
+        };
+        assert!(
+            matches!(state.check_stored(), Err(Error::Checkpoint(m)) if m.contains("too many quotas"))
+        );
+        let text = serde_json::to_vec(&state).unwrap();
+        assert!(
+            matches!(State::decode(&text), Err(Error::Checkpoint(m)) if m.contains("too many quotas"))
+        );
     }
 
     #[test]

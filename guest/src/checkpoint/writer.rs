@@ -2,7 +2,7 @@
 
 use super::compression::Compressor;
 use super::rows::Page;
-use super::state::State;
+use super::state::{State, check_stored_quotas};
 use super::tarball::TarWriter;
 use super::{
     CHECKSUMS, Checksum, Checksums, ENTRIES_PER_READ, Limits, MANIFEST, MAX_DESCRIPTION_BYTES,
@@ -56,6 +56,12 @@ pub fn dump(
     };
     match layout {
         Layout::Native => {
+            match store.list_namespace_quotas() {
+                Ok(quotas) => check_stored_quotas(quotas.iter().map(|(name, _)| name))?,
+                // A snapshot takes what is damaged too. Whoever reads it finds the damage.
+                Err(Error::Corrupt(_)) => {}
+                Err(error) => return Err(error),
+            }
             let size = store.begin_snapshot()?;
             let written = writer.native(size);
             let ended = store.end_snapshot();

@@ -19,6 +19,8 @@ pub struct TestStore {
     /// Whether writes fail, and how many have.
     refusing: Rc<Cell<bool>>,
     refused: Rc<Cell<u64>>,
+    /// The entry that every key leads to, if its index is damaged.
+    misled_to: Rc<Cell<Option<u64>>>,
     /// Whether it claims to make snapshots.
     pub snapshots: Rc<Cell<bool>>,
     /// Whether every page begins with the first row, as in a damaged file.
@@ -31,6 +33,8 @@ struct Data {
     last_id: u64,
     version: u64,
     quotas: BTreeMap<String, u64>,
+    /// A namespace whose quota is damaged.
+    damaged: Option<String>,
     meta: BTreeMap<String, String>,
     blobs: BTreeMap<String, Vec<u8>>,
     fingerprint: Option<String>,
@@ -108,6 +112,10 @@ fn same_key(a: &Entry, b: &Entry) -> bool {
     a.namespace == b.namespace && a.query_hash == b.query_hash
 }
 
+fn damaged_quota() -> Error {
+    Error::Corrupt("a quota is damaged; set it again".into())
+}
+
 fn nothing_begun() -> Error {
     Error::InvalidArgument("nothing was begun".into())
 }
@@ -143,6 +151,11 @@ impl TestStore {
         self.refused.get()
     }
 
+    /// Damages a quota until it is set again.
+    pub fn damage_quota(&self, namespace: &str) {
+        self.data.borrow_mut().damaged = Some(namespace.into());
+    }
+
     /// Loses everything, as a server without persistence does that starts again.
     pub fn lose_data(&self) {
         *self.data.borrow_mut() = Data::default();
@@ -162,6 +175,11 @@ impl TestStore {
         let mut data = self.data.borrow_mut();
         data.last_id = data.last_id.max(entry.id);
         data.entries.insert(entry.id, entry);
+    }
+
+    /// From now on every key leads to this entry.
+    pub fn mislead(&self, id: u64) {
+        self.misled_to.set(Some(id));
     }
 
     /// Everything that the cache keeps there.
@@ -262,6 +280,9 @@ impl Store for TestStore {
     fn get_by_hash(&self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
         let data = self.call()?;
         let find = |key: &EntryKey| {
+            if let Some(id) = self.misled_to.get() {
+                return data.entries.get(&id).cloned();
+            }
             let same = |e: &&Entry| e.namespace == key.namespace && e.query_hash == key.query_hash;
             data.entries.values().find(same).cloned()
         };
@@ -421,6 +442,7 @@ impl Store for TestStore {
 
     fn set_namespace_quota(&self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
         let mut data = self.write()?;
+        data.damaged.take_if(|damaged| damaged == namespace);
         match max_entries {
             Some(quota) => drop(data.quotas.insert(namespace.into(), quota)),
             None => drop(data.quotas.remove(namespace)),
@@ -429,16 +451,19 @@ impl Store for TestStore {
     }
 
     fn get_namespace_quota(&self, namespace: &str) -> Result<Option<u64>> {
-        Ok(self.call()?.quotas.get(namespace).copied())
+        let data = self.call()?;
+        match data.damaged.as_deref() == Some(namespace) {
+            true => Err(damaged_quota()),
+            false => Ok(data.quotas.get(namespace).copied()),
+        }
     }
 
     fn list_namespace_quotas(&self) -> Result<Vec<(String, u64)>> {
-        Ok(self
-            .call()?
-            .quotas
-            .iter()
-            .map(|(n, &q)| (n.clone(), q))
-            .collect())
+        let data = self.call()?;
+        match data.damaged {
+            Some(_) => Err(damaged_quota()),
+            None => Ok(data.quotas.iter().map(|(n, &q)| (n.clone(), q)).collect()),
+        }
     }
 
     fn read_version_counter(&self) -> Result<u64> {

@@ -278,7 +278,8 @@ export class SemanticCache {
    * The cached answer, or else what `compute` returns, which is then kept: a text, or a value that
    * JSON can hold. Callers who ask the same (after normalisation) at the same time share one
    * computation. If it fails, its caller gets the error as it is, nothing is kept, and the others
-   * compute themselves, one after another.
+   * compute themselves, one after another. A cached answer that the validator refuses is computed
+   * too, and replaced.
    *
    * The caller always gets what was computed. If the question cannot be looked up, or the answer
    * cannot be kept (the store fails, it is too long, the validator refuses it), `onError` hears
@@ -301,7 +302,7 @@ export class SemanticCache {
   ): Promise<Resolved<T>> {
     const given = optionsOf.compute(options);
     const { signal } = given;
-    const request = rawGet({ ...given, query });
+    const request = { ...rawGet({ ...given, query }), validate: true };
     // Before anything is computed: what it could not be stored with.
     const blank = rawPut({ ...given, query, response: '', validate: true });
     if (typeof compute !== 'function') {

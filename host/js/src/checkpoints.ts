@@ -38,7 +38,7 @@ export async function dump(
   const isPortable = layout === 'portable' || !store.capabilities().snapshot;
   const writer = new Writer(options.to, store.synchronous);
   // What is not held can only be read as it passes.
-  const passing = !writer.isHeld && isPortable ? readingAlong(component, writer) : undefined;
+  const passing = !writer.isHeld && isPortable ? readingAlong(component, writer, limitsOf(runner)) : undefined;
   try {
     const archive = { writer, progress: onProgress };
     const report = plain(
@@ -49,7 +49,9 @@ export async function dump(
       compare(report, await passing.summary.catch(notReadable));
     } else if (writer.isHeld) {
       const read = (from: Store) =>
-        inspectWith(component, writer.blob(''), { ...ANY, store: from }).catch(notReadable);
+        inspectWith(component, writer.blob(''), { ...limitsOf(runner), store: from }).catch(
+          notReadable,
+        );
       compare(
         report,
         report.layout === 'native'
@@ -71,20 +73,21 @@ export async function dump(
   }
 }
 
-const MOST = 0xffff_ffff;
-/** An archive may hold whatever the cache held. */
-const ANY: InspectOptions = {
-  maxBytes: { query: MOST, response: MOST, metadata: MOST },
-  maxExpansion: MOST,
-};
+/** The limits of the cache on entries, which those of an archive that it loads must be within. */
+function limitsOf({ raw }: Runner): InspectOptions {
+  const { maxQueryBytes, maxResponseBytes, maxMetadataBytes } = raw as Record<string, number>;
+  return {
+    maxBytes: { query: maxQueryBytes, response: maxResponseBytes, metadata: maxMetadataBytes },
+  };
+}
 
 /** Reads what a writer passes on. */
-function readingAlong(component: Component, writer: Writer) {
+function readingAlong(component: Component, writer: Writer, limits: InspectOptions) {
   const pipe = new Pipe();
   writer.also = (bytes) => pipe.write(bytes);
   // A store that waits, so that its instance can wait for the pipe.
   const store = Object.assign(new MemoryStore(), { synchronous: false });
-  const summary = inspectWith(component, pipe, { ...ANY, store }).finally(() => pipe.return());
+  const summary = inspectWith(component, pipe, { ...limits, store }).finally(() => pipe.return());
   // Whoever dumps may fail first.
   summary.catch(() => {});
   return { summary, end: () => pipe.end() };
@@ -130,7 +133,7 @@ function compare({ entries }: DumpReport, found: Summary): void {
 
 function notLoadable(reason: string, options?: ErrorOptions): CorruptError {
   return new CorruptError(
-    `what was dumped could not be loaded, so it is no backup; the store is damaged, check it with health and deep: ${reason}`,
+    `what was dumped could not be loaded, so it is no backup: ${reason}; if that does not say what to change, check the store with health and deep`,
     options,
   );
 }

@@ -75,6 +75,7 @@ export interface RawGet {
   vector: VectorSource;
   threshold: number | undefined;
   bypass: boolean;
+  validate: boolean;
 }
 
 const GET: Names<GetOptions> = {
@@ -130,6 +131,7 @@ export function rawGet(question: Question): RawGet {
     vector: given(question.embedding),
     threshold: number(question.threshold, 'threshold'),
     bypass: flag(question.bypass, 'bypass') ?? false,
+    validate: false,
   };
 }
 

@@ -1,12 +1,27 @@
 /** The instance that serves a cache, and the order of its calls. */
 
 import { Instance, wellFormed, type Instantiate } from './component.js';
-import { ClosedError } from './errors.js';
+import { BackendError, ClosedError } from './errors.js';
 import { Callbacks, type Archive } from './hooks.js';
+import { LOCK_WAIT_MS, during } from './locks.js';
 import { applyOptions, count, seconds, type CacheOptions, type RawOptions } from './options.js';
 import { Queue } from './queue.js';
 
 const STORE_TIMEOUT_SECONDS = 30;
+
+/** The store's data are locked, so the call is to be made again. */
+const LOCKED: unique symbol = Symbol('locked');
+type Locked = typeof LOCKED;
+/** Calls that stay in their order, even where one of them waits for a lock. */
+const CHANGES = new Set([
+  'put',
+  'putMany',
+  'delete',
+  'clear',
+  'clearNamespace',
+  'vacuum',
+  'setNamespaceQuota',
+]);
 
 /** Runs the calls of a cache, one at a time, in the order in which they are made. */
 export class Runner {
@@ -14,6 +29,10 @@ export class Runner {
   readonly callbacks: Callbacks;
   readonly #instantiate: Instantiate;
   readonly #queue = new Queue();
+  /** Those who wait for a lock of the store, one of whom asks for it. */
+  readonly #line = new Queue();
+  /** How many they are. */
+  #locked = 0;
   #raw = {} as RawOptions;
   #instance: Instance | undefined;
   #closed = false;
@@ -51,13 +70,74 @@ export class Runner {
     this.#raw = { ...this.#raw, ...changed };
   }
 
-  /** Calls a function of the component, when all earlier calls are finished. */
-  call<R>(
+  /**
+   * Calls a function of the component, when all earlier calls are finished. While the store finds
+   * its data locked, others have their turn, but none that changes something.
+   */
+  async call<R>(
     name: string,
     args: unknown[],
     signal?: AbortSignal,
     archive: Archive = {},
     face: 'cache' | 'checkpoint' = 'cache',
+  ): Promise<R> {
+    if (face === 'checkpoint' || !this.options.store.synchronous) {
+      return this.#turn((instance) => instance.call<R>(face, name, ...args), signal, archive);
+    }
+    let since: number | undefined;
+    let isCounted = false;
+    const toLine = (): Locked => {
+      // Whoever has left does not wait.
+      signal?.throwIfAborted();
+      if (!isCounted) {
+        isCounted = true;
+        this.#locked += 1;
+      }
+      return LOCKED;
+    };
+    const ask = (isInLine: boolean) =>
+      this.#turn<R | Locked>(async (instance) => {
+        const now = performance.now();
+        since ??= now;
+        if (!isInLine && this.#locked > 0 && CHANGES.has(name)) {
+          return toLine();
+        }
+        const { outcome, mayRepeat } = during(now - since, () =>
+          instance.call<R>(face, name, ...args),
+        );
+        try {
+          return await outcome;
+        } catch (error) {
+          if (!mayRepeat || !(error instanceof BackendError) || !error.retryable) {
+            throw error;
+          }
+          return toLine();
+        }
+      }, signal);
+    const wait = async () => {
+      for (;;) {
+        await new Promise((resolve) => {
+          setTimeout(resolve, LOCK_WAIT_MS);
+        });
+        const answer = await ask(true);
+        if (answer !== LOCKED) {
+          return answer;
+        }
+      }
+    };
+    try {
+      const answer = await ask(false);
+      return answer === LOCKED ? await this.#line.run(wait, signal) : answer;
+    } finally {
+      this.#locked -= isCounted ? 1 : 0;
+    }
+  }
+
+  /** Works with the instance, when all earlier calls are finished. */
+  #turn<R>(
+    work: (instance: Instance) => Promise<R>,
+    signal?: AbortSignal,
+    archive: Archive = {},
   ): Promise<R> {
     return this.#queue.run(async () => {
       if (this.#closed) {
@@ -66,7 +146,7 @@ export class Runner {
       const instance = await this.#running();
       this.callbacks.begin(archive);
       try {
-        const result = await instance.call<R>(face, name, ...args);
+        const result = await work(instance);
         // A function of the options has failed, and the answer is not what it would be.
         const { thrown } = this.callbacks;
         if (thrown) {
@@ -124,12 +204,18 @@ export class Runner {
     return this.#queue.run(work);
   }
 
-  /** Flushes, then closes the store. Closing twice does nothing. */
-  close(): Promise<void> {
-    return this.#queue.run(async () => {
-      if (this.#closed) {
-        return;
-      }
+  /** Flushes, then closes the store, when nobody waits for a lock. Closing twice does nothing. */
+  async close(): Promise<void> {
+    while (!(await this.#queue.run(() => this.#closeUnlessLocked()))) {
+      await this.#line.run(() => {});
+    }
+  }
+
+  async #closeUnlessLocked(): Promise<boolean> {
+    if (this.#locked > 0) {
+      return false;
+    }
+    if (!this.#closed) {
       this.#closed = true;
       const instance = this.#instance;
       this.#instance = undefined;
@@ -138,6 +224,7 @@ export class Runner {
       } finally {
         await this.options.store.release?.();
       }
-    });
+    }
+    return true;
   }
 }

@@ -12,6 +12,7 @@ import {
   returned,
   toValue,
 } from './errors.js';
+import { callBegins, callSucceeded } from './locks.js';
 import { kindOf } from './platform.js';
 import type { Entry, EntryRef, Store } from './store.js';
 
@@ -142,7 +143,9 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
       );
     const finish = (result: unknown): R => {
       try {
-        return check(result, wrong);
+        const checked = check(result, wrong);
+        callSucceeded(operation);
+        return checked;
       } catch (thrown) {
         return fail(thrown, operation);
       }
@@ -157,6 +160,7 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
             { retryable: true },
           );
         }
+        callBegins();
         result = call(...args);
       } catch (thrown) {
         return fail(thrown, operation);

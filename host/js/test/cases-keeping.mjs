@@ -262,6 +262,10 @@ export const keeping = {
     // Callers who put an answer themselves say that it is one.
     await cache.put('blank', ' ');
     equal((await cache.get('blank')).response, ' ');
+    // Where it can be computed, it is no answer, and is replaced.
+    equal(await cache.getOrCompute('blank', () => 'good'), 'good');
+    equal(await cache.getOrCompute('blank', () => 'other'), 'good');
+    equal((await cache.get('blank')).response, 'good');
   },
 
   async 'a failing computation comes out as itself'(env) {

@@ -492,6 +492,66 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
     assert.deepEqual([computed, dumped, closed.code, same], ['computed', true, undefined, true]);
   });
 
+  test('that is locked holds up no look-up, and writes wait in their order', async () => {
+    const found = await run(`
+      const cache = await open('locked.db', { store: nodeSqlite(at('locked.db'), { busyTimeoutSeconds: 30 }) });
+      await cache.put('known', 'answer');
+      const other = new DatabaseSync(at('locked.db'));
+      other.exec('BEGIN IMMEDIATE');
+      let done = 0;
+      const writes = ['a', 'b', 'a'].map((query, n) => cache.put(query, 'response ' + n, { exactOnly: true }).finally(() => done++));
+      writes.push(cache.delete('b').finally(() => done++));
+      const abort = new AbortController();
+      const left = outcome(cache.put('left', 'r', { exactOnly: true, signal: abort.signal }));
+      const took = [];
+      for (let n = 0; n < 300; n++) {
+        const start = performance.now();
+        if ((await cache.get('known')).layer !== 'exact') throw new Error('no hit');
+        took.push(performance.now() - start);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      took.sort((a, b) => a - b);
+      const waiting = done;
+      abort.abort(new Error('gone'));
+      const gone = (await left).message;
+      // Who closes waits for those who write.
+      const closed = cache.close();
+      other.exec('ROLLBACK');
+      const outcomes = await Promise.all(writes);
+      await closed;
+      const again = await open('locked.db');
+      const answers = [];
+      for (const query of ['a', 'b', 'left']) answers.push((await again.get(query, { threshold: 1 }))?.response ?? null);
+      console.log(JSON.stringify({ median: took[150], worst: took[299], waiting, gone, outcomes, answers }));`);
+    const { median, worst, ...rest } = found;
+    assert.ok(worst < 1000 && median < 100, `${median} ms, ${worst} ms`);
+    assert.deepEqual(rest, {
+      waiting: 0,
+      gone: 'gone',
+      outcomes: [2, 3, 2, true],
+      answers: ['response 2', null, null],
+    });
+  });
+
+  test('that stays locked fails each writer after one patience, and none after the other', async () => {
+    const found = await run(`
+      const cache = await open('stuck.db', { store: nodeSqlite(at('stuck.db'), { busyTimeoutSeconds: 0.5 }) });
+      const other = new DatabaseSync(at('stuck.db'));
+      other.exec('BEGIN IMMEDIATE');
+      const start = performance.now();
+      const failures = await Promise.all([1, 2, 3, 4, 5, 6].map((n) => outcome(cache.put('q' + n, 'r'))));
+      const took = performance.now() - start;
+      other.exec('ROLLBACK');
+      const stored = await cache.put('q', 'r');
+      console.log(JSON.stringify({ took, failures, stored }));`);
+    assert.ok(found.took >= 500 && found.took < 2000, `${found.took} ms`);
+    for (const { code, message } of found.failures) {
+      assert.equal(code, 'backend');
+      assert.match(message, /locked/);
+    }
+    assert.equal(found.stored, 1);
+  });
+
   test('of another process is followed by default', async () => {
     const found = await run(`
       const [one, two] = [await open('shared.db'), await open('shared.db')];

@@ -11,6 +11,7 @@ pub mod contract;
 pub mod guide {
     #![doc = include_str!("guide.md")]
 }
+pub mod locks;
 pub mod memory;
 pub mod opened;
 mod operations;

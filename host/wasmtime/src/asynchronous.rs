@@ -119,7 +119,7 @@ impl AsyncSemanticCache {
         C: Into<Computed>,
         F: Future<Output = std::result::Result<C, E>>,
     {
-        let request = request.into();
+        let request = request.into().validate(true);
         let vector = match look_up_to_keep(self, request.clone()).await {
             Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
             Ok((Lookup::Miss(_), vector)) => Ok(vector),

@@ -14,7 +14,7 @@ use crate::flights::Flights;
 use crate::host::ErrorFn;
 use crate::imports::State;
 use crate::observe::{Counting, Gauges, Measured, Reading, Watch};
-use crate::turn::Turn;
+use crate::turn::{self, Turn};
 use std::sync::{Arc, Weak};
 
 #[cfg(feature = "tokio")]
@@ -46,6 +46,8 @@ struct Inner {
     on_error: Option<ErrorFn>,
     /// Never locked while embedding or computing.
     instance: parking_lot::Mutex<Instance>,
+    /// Held by the one who asks for a lock of the store, while others wait for it too.
+    locked: parking_lot::Mutex<()>,
     /// Held while the index is rebuilt: a step for another dtype would begin it again.
     requantizing: parking_lot::Mutex<()>,
     flights: Flights<std::sync::Mutex<Option<String>>>,
@@ -93,6 +95,7 @@ impl SemanticCache {
                 pool,
                 on_error,
                 instance: parking_lot::Mutex::new(instance),
+                locked: parking_lot::Mutex::default(),
                 requantizing: parking_lot::Mutex::default(),
                 flights: Flights::default(),
                 watch,
@@ -207,9 +210,12 @@ impl SemanticCache {
     /// Sets the quota of a namespace: the most entries that it may hold. None removes it. A
     /// namespace over its new quota shrinks at its next put; 0 closes it to writing.
     ///
+    /// All quotas take 14 MiB at most: each 64 bytes, and its namespace's name as JSON. That is
+    /// 170,000 with names of 20 bytes.
+    ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] and what the store returns.
+    /// [`Error::InvalidArgument`], also for one quota too many, and what the store returns.
     pub fn set_namespace_quota(&self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
         self.call("set_namespace_quota", Some(namespace), |guest, store| {
             guest.call_set_namespace_quota(store, namespace, max_entries)
@@ -250,13 +256,15 @@ impl SemanticCache {
             // Refuses the cache's own store, policy and clock, which would wait for themselves.
             drop(self.instance()?);
             let _alone = self.inner.requantizing.lock();
-            loop {
-                let mut instance = self.instance()?;
-                if !instance.call(|guest, store| guest.call_requantize(store, dtype))? {
+            let step = |instance: &mut Instance| {
+                let more = instance.call(|guest, store| guest.call_requantize(store, dtype))?;
+                if !more {
                     instance.options.vector_dtype = dtype;
-                    return Ok(());
                 }
-            }
+                Ok(more)
+            };
+            while self.in_turn(step)? {}
+            Ok(())
         })
     }
 
@@ -406,12 +414,17 @@ impl SemanticCache {
     /// Calls an export, alone.
     pub(crate) fn turn<T>(
         &self,
-        call: impl FnOnce(
+        call: impl Fn(
             &Guest,
             &mut wasmtime::Store<State>,
         ) -> wasmtime::Result<std::result::Result<T, StoreError>>,
     ) -> Result<T> {
-        self.instance()?.call(call)
+        self.in_turn(|instance| instance.call(&call))
+    }
+
+    /// Works with the instance, alone. While the store cannot lock its data, others have their turn.
+    fn in_turn<T>(&self, work: impl Fn(&mut Instance) -> Result<T>) -> Result<T> {
+        turn::take(&self.inner.instance, &self.inner.locked, work)
     }
 
     /// Does all steps of long work, each in a turn, and returns the number of entries.
@@ -441,12 +454,12 @@ impl SemanticCache {
         &self,
         operation: &'static str,
         namespace: Option<&str>,
-        call: impl FnOnce(
+        call: impl Fn(
             &Guest,
             &mut wasmtime::Store<State>,
         ) -> wasmtime::Result<std::result::Result<T, StoreError>>,
     ) -> Result<T> {
-        self.watched(operation, namespace, || self.turn(call))
+        self.watched(operation, namespace, || self.turn(&call))
     }
 
     /// Runs work under the eyes of the observers.

@@ -77,7 +77,8 @@ impl SemanticCache {
     ///
     /// [`Error::Backend`] with the writer's error, and from the store;
     /// [`Error::Unsupported`] for a native archive of a store without snapshots;
-    /// [`Error::InvalidArgument`] for an invalid level; [`Error::Limit`]. The bytes written
+    /// [`Error::InvalidArgument`] for an invalid level; [`Error::Checkpoint`] for more quotas,
+    /// meta values or members than an archive can hold; [`Error::Limit`]. The bytes written
     /// before an error are useless.
     pub fn dump<W: Write + Send + 'static>(
         &self,
@@ -90,16 +91,16 @@ impl SemanticCache {
         })
     }
 
-    /// Dumps to a file, and reads it back as [`inspect`] does, with the limits of this cache, before
-    /// it returns. So the archive can be loaded, and may replace an older one. The file is
-    /// left at its end. Other callers go on while it is read back.
+    /// Dumps to a file, and reads it back as [`load`](Self::load) does by default, with the limits
+    /// of this cache, before it returns. So the archive can be loaded, and may replace an older
+    /// one. The file is left at its end. Other callers go on while it is read back.
     ///
     /// A native archive of a store other than SQLite is not read back: only that store could.
     ///
     /// # Errors
     ///
     /// As [`dump`](Self::dump); [`Error::Corrupt`] if what was written cannot be loaded, because
-    /// the store is damaged; [`Error::Backend`] if the file cannot be read, or the folder of
+    /// the store is damaged or holds what this cache does not accept; [`Error::Backend`] if the file cannot be read, or the folder of
     /// temporary files has no room for a native archive's content.
     pub fn dump_verified<F: Read + Write + Seek + Send + 'static>(
         &self,
@@ -112,8 +113,7 @@ impl SemanticCache {
             let (report, mut file, watch) = calls::dump(&mut instance, file, options)?;
             let engine = instance.engine.clone();
             let choice = api::InspectOptions {
-                // What was compressed here may be read back, however well it went.
-                max_expansion: u32::MAX,
+                max_expansion: MAX_EXPANSION,
                 max_query_bytes: instance.options.max_query_bytes,
                 max_response_bytes: instance.options.max_response_bytes,
                 max_metadata_bytes: instance.options.max_metadata_bytes,
@@ -130,7 +130,7 @@ impl SemanticCache {
                     Error::Checkpoint(reason) | Error::Corrupt(reason) | Error::Schema(reason),
                 ) => {
                     return Err(Error::Corrupt(format!(
-                        "what was dumped could not be loaded, so it is no backup; the store is damaged, check its integrity: {reason}"
+                        "what was dumped could not be loaded, so it is no backup: {reason}; if that does not say what to change, check the store's integrity"
                     )));
                 }
                 Err(error) => return Err(error),

@@ -10,13 +10,22 @@ use crate::observe::Watch;
 use crate::punctual::Punctual;
 use crate::store::Store as Backend;
 use mneme_component::{Guard, Guarded, Limits};
-use mneme_store::{for_each_operation, lent, owned};
+use mneme_store::{for_each_operation, lent, locks, owned};
 use std::sync::Arc;
 
 /// What depends on this machine's clock: the dates of entries.
 const DATING: [&str; 2] = ["insert", "begin_import"];
 /// The same: which entries have expired.
 const EXPIRING: [&str; 2] = ["delete_expired", "delete_unchanged"];
+/// What a call of the cache would tell otherwise if it was done twice.
+const CHANGING: [&str; 6] = [
+    "insert",
+    "delete_by_id",
+    "delete_unchanged",
+    "delete_expired",
+    "clear_namespace",
+    "set_namespace_quota",
+];
 
 /// What the component's imports work on.
 pub(crate) struct State {
@@ -76,12 +85,18 @@ impl State {
     ) -> Stored<T> {
         self.calls += 1;
         if DATING.contains(&name) {
-            self.punctual.check(self.clock.now(), &mut *self.store)?;
+            let now = self.clock.now();
+            self.punctual.check_storing(now, &mut *self.store)?;
         } else if EXPIRING.contains(&name) && !self.timeless {
             let now = self.clock.now();
             self.punctual.check_deletion(now, &mut *self.store)?;
         }
-        self.watch.store_call(name, || call(&mut *self.store))
+        locks::begin_call();
+        let outcome = self.watch.store_call(name, || call(&mut *self.store));
+        if outcome.is_ok() && CHANGING.contains(&name) {
+            locks::changed();
+        }
+        outcome
     }
 
     fn archive(&mut self) -> Stored<&mut Archive> {

@@ -248,8 +248,8 @@ impl<'a> Migration<'a> {
         embedder: Option<&Guarded>,
     ) -> Result<Report> {
         let now = self.clock.now();
-        Punctual::default().check(now, source)?;
-        Punctual::default().check(now, target)?;
+        Punctual::default().check_expiring(now, source)?;
+        Punctual::default().check_expiring(now, target)?;
         let mark = Mark::set(source, target, &self.source_name, self.merge)?;
         let mut report = Report {
             resumed: mark.resumed,

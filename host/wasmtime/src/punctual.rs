@@ -1,17 +1,16 @@
 //! Whether this machine's clock agrees with the one that all writers of a storage share.
 //!
-//! An entry that is dated in the future would never expire, and by a clock that is ahead others'
-//! entries would have expired. So a cache whose clock is ahead stores, loads and removes nothing. A
+//! An entry that is dated in the future would never expire, one that is dated in the past has expired
+//! for everybody else, and by a clock that is ahead others' entries would have expired. So a cache
+//! whose clock is wrong stores and loads nothing, and one whose clock is ahead removes nothing. A
 //! store keeps any time, as its contract says: only the host knows both clocks.
-//!
-//! A clock that is behind is let pass: it only makes what it stores expire early, by as much.
 
 use std::time::{Duration, Instant};
 
 use crate::store::{BackendError, Result, Store, StoreError};
 
-/// How far ahead a clock may be.
-const AHEAD: Duration = Duration::from_secs(300);
+/// How far the clocks may be apart.
+const TOLERANCE: Duration = Duration::from_secs(300);
 
 /// How long a comparison holds, unless the clock has jumped.
 const HOLDS: Duration = Duration::from_secs(60);
@@ -32,44 +31,32 @@ struct Agreed {
     shown: Duration,
 }
 
+/// How a clock is wrong, by the time that the server's shows.
+enum Wrong {
+    Ahead(Duration),
+    Behind(Duration),
+}
+
 impl Punctual {
-    /// Fails where the clock, which shows `now`, is too far ahead of the one of the store's server.
-    /// Asks the server once a minute, and after a jump.
-    pub fn check(&mut self, now: Duration, store: &mut dyn Store) -> Result<()> {
-        if self.holds(now) {
-            return Ok(());
+    /// For what stores entries. Fails where the clock, which shows `now`, is too far from the one of
+    /// the store's server. Asks the server once a minute, and after a jump.
+    pub fn check_storing(&mut self, now: Duration, store: &mut dyn Store) -> Result<()> {
+        match self.compare(now, store) {
+            Some(wrong) => Err(refusal(&wrong, now, store)),
+            None => Ok(()),
         }
-        self.agreed = None;
-        // One that does not tell the time is no reason to store nothing.
-        let Ok(Some(server)) = store.server_time() else {
-            // It is asked again in a minute, not at every call.
-            self.agreed = Some(Agreed {
-                at: Instant::now(),
-                shown: now,
-            });
-            return Ok(());
-        };
-        if now > server.saturating_add(AHEAD) {
-            return Err(StoreError::Backend(BackendError {
-                message: format!(
-                    "the clock of this machine shows {} and that of the {} server {}, in seconds since 1970: {} s ahead, new entries would not expire in time, and others would seem to have expired, so nothing was changed; set the clock of this machine",
-                    now.as_secs(),
-                    store.capabilities().name,
-                    server.as_secs(),
-                    now.as_secs() - server.as_secs(),
-                ),
-                retryable: false,
-            }));
-        }
-        self.agreed = Some(Agreed {
-            at: Instant::now(),
-            shown: now,
-        });
-        Ok(())
     }
 
-    /// The same for what only deletes. Where there is nothing, nobody is asked, as that may create
-    /// the cache.
+    /// The same for what only asks which entries have expired: by a clock that is behind fewer have.
+    pub fn check_expiring(&mut self, now: Duration, store: &mut dyn Store) -> Result<()> {
+        match self.compare(now, store) {
+            Some(wrong @ Wrong::Ahead(_)) => Err(refusal(&wrong, now, store)),
+            Some(Wrong::Behind(_)) | None => Ok(()),
+        }
+    }
+
+    /// The same for what deletes the expired. Where there is nothing, nobody is asked, as that may
+    /// create the cache.
     pub fn check_deletion(&mut self, now: Duration, store: &mut dyn Store) -> Result<()> {
         let is_empty = |store: &mut dyn Store| {
             let first = store.iter_stamps(0, 1);
@@ -78,7 +65,30 @@ impl Punctual {
         if self.holds(now) || is_empty(store) {
             return Ok(());
         }
-        self.check(now, store)
+        self.check_expiring(now, store)
+    }
+
+    fn compare(&mut self, now: Duration, store: &mut dyn Store) -> Option<Wrong> {
+        if self.holds(now) {
+            return None;
+        }
+        self.agreed = None;
+        match store.server_time() {
+            Ok(Some(server)) if now > server.saturating_add(TOLERANCE) => {
+                return Some(Wrong::Ahead(server));
+            }
+            Ok(Some(server)) if now.saturating_add(TOLERANCE) < server => {
+                return Some(Wrong::Behind(server));
+            }
+            // One that does not tell the time is no reason to store nothing. It is asked again in a
+            // minute, not at every call.
+            _ => {}
+        }
+        self.agreed = Some(Agreed {
+            at: Instant::now(),
+            shown: now,
+        });
+        None
     }
 
     /// Whether the last comparison still does.
@@ -86,9 +96,34 @@ impl Punctual {
         self.agreed.as_ref().is_some_and(|agreed| {
             let passed = agreed.at.elapsed();
             let expected = agreed.shown.saturating_add(passed);
-            passed < HOLDS && now <= expected.saturating_add(JUMP)
+            passed < HOLDS && now.abs_diff(expected) <= JUMP
         })
     }
+}
+
+fn refusal(wrong: &Wrong, now: Duration, store: &dyn Store) -> StoreError {
+    let (server, side, harm) = match wrong {
+        Wrong::Ahead(server) => (
+            server,
+            "ahead",
+            "new entries would not expire in time, and others would seem to have expired",
+        ),
+        Wrong::Behind(server) => (
+            server,
+            "behind",
+            "new entries would expire too early for everybody else",
+        ),
+    };
+    StoreError::Backend(BackendError {
+        message: format!(
+            "the clock of this machine shows {} and that of the {} server {}, in seconds since 1970: {} s {side}, {harm}, so nothing was changed; set the clock of this machine",
+            now.as_secs(),
+            store.capabilities().name,
+            server.as_secs(),
+            now.as_secs().abs_diff(server.as_secs()),
+        ),
+        retryable: false,
+    })
 }
 
 #[cfg(test)]
@@ -199,8 +234,43 @@ mod tests {
         assert_eq!(cache.vacuum(None, false).unwrap(), 0);
         put("set right").unwrap();
         assert!(cache.get(GetRequest::new("lasting")).unwrap().is_hit());
-        // One that is behind harms nobody.
-        theirs.set(Duration::from_secs(99_000));
-        put("behind").unwrap();
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_the_servers_stores_nothing_and_may_delete() {
+        let (ours, theirs) = (ManualClock::at(50_000), ManualClock::at(50_000));
+        let cache = SemanticCache::builder()
+            .store(Timed(MemoryStore::new(), theirs.clone(), Arc::default()))
+            .embedder(Precomputed::new("v", 2))
+            .clock(ours.clone())
+            .open()
+            .unwrap();
+        let put = |query: &str| {
+            let request = PutRequest::new(query, "r").embedding(vec![1.0, 0.0]);
+            cache.put(request.ttl(Ttl::Seconds(100)))
+        };
+        let lasting = PutRequest::new("in time", "r").embedding(vec![1.0, 0.0]);
+        cache.put(lasting).unwrap();
+        let (_, archive) = cache.dump(Vec::new(), DumpOptions::new()).unwrap();
+        ours.set(Duration::from_secs(49_700));
+        put("up to five minutes").unwrap();
+        ours.set(Duration::from_secs(49_600));
+        // Twice, and after a deletion: no comparison of another kind is remembered.
+        for _ in 0..2 {
+            assert_eq!(cache.vacuum(None, false).unwrap(), 0);
+            let message = put("late").unwrap_err().to_string();
+            for part in ["49600", "50000", "400 s behind", "set the clock"] {
+                assert!(message.contains(part), "{message}");
+            }
+        }
+        let merge = LoadOptions::new().mode(ImportMode::Merge);
+        let loaded = cache.load(std::io::Cursor::new(archive), merge);
+        let message = loaded.unwrap_err().to_string();
+        assert!(message.contains("behind"), "{message}");
+        assert!(cache.get(GetRequest::new("in time")).unwrap().is_hit());
+        assert!(cache.delete("in time", "default").unwrap());
+        assert_eq!(cache.clear().unwrap(), 1);
+        ours.set(Duration::from_secs(50_000));
+        put("set right").unwrap();
     }
 }

@@ -27,6 +27,7 @@ pub struct GetRequest {
     pub(crate) embedding: Option<Vec<f32>>,
     pub(crate) threshold: Option<f32>,
     pub(crate) bypass: bool,
+    pub(crate) validate: bool,
 }
 
 impl GetRequest {
@@ -38,6 +39,7 @@ impl GetRequest {
             embedding: None,
             threshold: None,
             bypass: false,
+            validate: false,
         }
     }
 
@@ -69,6 +71,15 @@ impl GetRequest {
         self.bypass = bypass;
         self
     }
+
+    /// Whether to ask the cache's validator about an answer of the exact layer too: one that it
+    /// refuses is no answer. Default false. For callers who can compute the answer;
+    /// [`get_or_compute`](crate::SemanticCache::get_or_compute) always asks.
+    #[must_use]
+    pub fn validate(mut self, validate: bool) -> Self {
+        self.validate = validate;
+        self
+    }
 }
 
 impl From<GetRequest> for api::GetRequest {
@@ -79,6 +90,7 @@ impl From<GetRequest> for api::GetRequest {
             vector: given(request.embedding),
             threshold: request.threshold,
             bypass: request.bypass,
+            validate: request.validate,
         }
     }
 }

@@ -1,11 +1,23 @@
 //! Taking turns: one call at a time, and no call inside another.
+//!
+//! A store may find its data locked, by another process say. It waits for the lock for a moment
+//! within the turn, and whoever needs it asks again, outside of which others have their turns. Of all who
+//! wait one asks, and the others stand behind.
 
 use crate::component::Instance;
 use crate::error::{Error, Result};
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
 
+use mneme_store::locks;
 use parking_lot::{Mutex, MutexGuard};
+
+/// How long a store waits for a lock in a turn, and how long others then have theirs.
+const LOCK_WAIT: Duration = Duration::from_millis(20);
+
+/// How long those wait who stand behind the one who asks, before they ask too.
+const BEHIND: Duration = Duration::from_millis(250);
 
 /// Why a turn has its instance.
 const HELD: &str = "it is given back when the turn is dropped";
@@ -13,6 +25,36 @@ const HELD: &str = "it is given back when the turn is dropped";
 thread_local! {
     /// The instances whose calls this thread is in, by address.
     static INSIDE: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Does work in a turn, or in several while the store finds its data locked. `asking` is held by
+/// the one who asks again and again.
+pub(crate) fn take<T>(
+    instance: &Mutex<Instance>,
+    asking: &Mutex<()>,
+    work: impl Fn(&mut Instance) -> Result<T>,
+) -> Result<T> {
+    let mut began = None;
+    let mut first = None;
+    loop {
+        let mut turn = Turn::wait(instance)?;
+        let before = began.get_or_insert_with(Instant::now).elapsed();
+        // While somebody asks, nobody else needs to wait in a turn.
+        let most = match first.is_some() || !asking.is_locked() {
+            true => LOCK_WAIT,
+            false => Duration::ZERO,
+        };
+        let (outcome, may_repeat) = locks::during(before, most, || work(&mut turn));
+        drop(turn);
+        match outcome {
+            Err(error) if may_repeat && error.is_retryable() => {}
+            outcome => return outcome,
+        }
+        match &first {
+            Some(_) => std::thread::sleep(LOCK_WAIT),
+            None => first = asking.try_lock_for(BEHIND),
+        }
+    }
 }
 
 /// The right to call an instance, until it is dropped.

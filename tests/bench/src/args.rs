@@ -24,7 +24,9 @@ Exit codes: 0 done; 2 an error, under --json {\"error\":{\"kind\",\"message\"}} 
 --json: {\"rows\": [{\"work\", \"entries\", \"dims\", \"dtype\", \"index\", \"ours_p50_us\",
 \"ours_p99_us\", \"peer\", \"peer_p50_us\", \"peer_p99_us\", \"ratio\" (peer / ours), \"recall\",
 \"peer_recall\", ...}], \"waits\": [{\"work\", \"entries\", \"dims\", \"calls\",
-\"longest_call_ms\", \"exact_hits_meanwhile\", \"longest_wait_ms\"}], \"machine\", \"versions\",
+\"longest_call_ms\", \"exact_hits_meanwhile\", \"longest_wait_ms\"}], \"embeddings\": [{\"model\",
+\"threads\", \"texts\", \"batch\", \"ours_p50_us\", \"ours_p99_us\", \"onnxruntime_p50_us\",
+\"onnxruntime_p99_us\", \"ratio\"}], \"machine\", \"versions\",
 \"dataset\", \"settings\", \"notes\"}; null if unknown.";
 
 /// Measures the semantic cache, beside mneme-cache, usearch and hnswlib.
@@ -66,6 +68,10 @@ pub struct Args {
     /// a .npy file of either. Where more are needed than it has, real ones are mixed
     #[arg(long, value_name = "FILE")]
     pub dataset: Option<PathBuf>,
+    /// The folder of a sentence model for the suite `embed`; may be repeated. onnxruntime runs it
+    /// too, unless --peers is `none`
+    #[arg(long, value_name = "DIR")]
+    pub model: Vec<PathBuf>,
     /// What to compare with, separated by commas. Default: all that can be installed
     #[arg(long, value_name = "PEER,...", value_delimiter = ',')]
     pub peers: Vec<PeerChoice>,
@@ -111,6 +117,8 @@ pub enum Suite {
     /// How long a caller waits beside each kind of work of another; not with peers, and not
     /// part of `all`
     Waits,
+    /// Embedding with the bundled model and those of --model; not part of `all`
+    Embed,
     /// All of them
     All,
 }

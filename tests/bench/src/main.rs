@@ -5,6 +5,7 @@ mod args;
 mod contest;
 mod corpus;
 mod dataset;
+mod embedding;
 mod machine;
 mod ours;
 mod output;
@@ -126,6 +127,7 @@ struct Plan {
     namespaces: Option<usize>,
     in_memory: bool,
     folder: PathBuf,
+    models: Vec<PathBuf>,
 }
 
 impl Plan {
@@ -145,6 +147,9 @@ impl Plan {
                 Suite::Tenants,
                 Suite::Checkpoint,
             ];
+        }
+        if !args.model.is_empty() && !suites.contains(&Suite::Embed) {
+            suites.push(Suite::Embed);
         }
         if args.namespaces.is_some() && !suites.contains(&Suite::Tenants) {
             suites.push(Suite::Tenants);
@@ -197,7 +202,14 @@ impl Plan {
             namespaces: args.namespaces,
             in_memory,
             folder,
+            models: args.model.clone(),
         })
+    }
+
+    /// Whether any suite looks up vectors, beside the peers.
+    fn needs_vectors(&self) -> bool {
+        let apart = [Suite::Waits, Suite::Embed];
+        self.suites.iter().any(|suite| !apart.contains(suite))
     }
 
     /// Among how many namespaces so many entries are divided.
@@ -241,9 +253,13 @@ fn unique<T: Copy + PartialEq>(items: &[T]) -> Vec<T> {
 fn run(args: &Args, out: Output) -> Result<()> {
     let plan = Plan::new(args)?;
     let mut notes = Vec::new();
-    let python = match plan.peers.is_empty() || plan.suites == [Suite::Waits] {
-        true => None,
-        false => match python::choose(args.python.as_deref(), out, &mut notes) {
+    let with_peers = match plan.needs_vectors() {
+        true => !plan.peers.is_empty(),
+        false => !plan.models.is_empty() && !args.peers.contains(&PeerChoice::None),
+    };
+    let python = match with_peers {
+        false => None,
+        true => match python::choose(args.python.as_deref(), out, &mut notes) {
             Ok(python) => Some(python),
             Err(error) if plan.required => return Err(error.into()),
             Err(PeerError(why)) => {
@@ -260,11 +276,21 @@ fn run(args: &Args, out: Output) -> Result<()> {
         notes,
         versions: Map::new(),
     };
+    let mut embeddings = Vec::new();
+    if plan.suites.contains(&Suite::Embed) {
+        let (notes, versions) = (&mut contest.notes, &mut contest.versions);
+        let python = python.as_deref();
+        embeddings = embedding::measure(&plan.models, python, &progress, notes, versions)?;
+    }
     let mut cells = Vec::new();
     let mut waits = Vec::new();
     let mut origins = Vec::new();
+    let sizes = match plan.suites == [Suite::Embed] {
+        true => &[][..],
+        false => &plan.sizes,
+    };
     for &dim in &plan.dims {
-        for &entries in &plan.sizes {
+        for &entries in sizes {
             progress.prefix(&format!("{entries} x {dim}"));
             let folder = tempfile::Builder::new()
                 .prefix("mneme-bench-")
@@ -275,7 +301,7 @@ fn run(args: &Args, out: Output) -> Result<()> {
                 let measured = waits::measure(&generator, entries, dim, folder.path(), &progress);
                 waits.push(measured?);
             }
-            if plan.suites == [Suite::Waits] {
+            if !plan.needs_vectors() {
                 continue;
             }
             progress.step("making vectors");
@@ -306,6 +332,7 @@ fn run(args: &Args, out: Output) -> Result<()> {
     let report = Report {
         cells,
         waits,
+        embeddings,
         origins,
         notes,
         versions: contest.versions,

@@ -240,7 +240,66 @@ class Usearch(Peer):
         return {"times": times[warm:], "found": found[warm:]}
 
 
-KINDS = {"mneme-cache": Cache, "mneme-cache-hnsw": HnswCache, "hnswlib": Hnswlib, "usearch": Usearch}
+class Onnxruntime:
+    """A sentence model of a folder under onnxruntime."""
+
+    def __init__(self, model, threads):
+        import numpy
+        import onnxruntime
+        import tokenizers
+
+        self.numpy = numpy
+        self.tokenizer = tokenizers.Tokenizer.from_file(os.path.join(model, "tokenizer.json"))
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+        found = [os.path.join(model, name) for name in ("onnx/model.onnx", "model.onnx")]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        path = next(path for path in found if os.path.exists(path))
+        self.session = onnxruntime.InferenceSession(path, options)
+        self.inputs = [given.name for given in self.session.get_inputs()]
+        pooling = os.path.join(model, "1_Pooling", "config.json")
+        self.is_cls = False
+        if os.path.exists(pooling):
+            with open(pooling) as config:
+                self.is_cls = json.load(config).get("pooling_mode_cls_token", False)
+
+    def versions(self):
+        names = ("numpy", "onnxruntime", "tokenizers")
+        found = {name: importlib.metadata.version(name) for name in names}
+        return {"python": platform.python_version(), **found}
+
+    def vectors(self, texts):
+        numpy = self.numpy
+        encoded = [self.tokenizer.encode(text).ids for text in texts]
+        longest = max(map(len, encoded))
+        ids = numpy.zeros((len(texts), longest), dtype=numpy.int64)
+        mask = numpy.zeros_like(ids)
+        for row, tokens in enumerate(encoded):
+            ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
+        fill = {"input_ids": ids, "attention_mask": mask}
+        given = {name: fill.get(name, numpy.zeros_like(ids)) for name in self.inputs}
+        tokens = self.session.run(None, given)[0]
+        if tokens.ndim == 3 and self.is_cls:
+            tokens = tokens[:, 0]
+        elif tokens.ndim == 3:
+            tokens = (tokens * mask[:, :, None]).sum(1)
+        return tokens / numpy.linalg.norm(tokens, axis=1, keepdims=True)
+
+    def embed(self, texts, batch):
+        times, first = [], None
+        for start in range(0, len(texts), batch):
+            part = texts[start : start + batch]
+            began = clock()
+            vectors = self.vectors(part)
+            times.append(clock() - began)
+            if first is None:
+                first = vectors[0].tolist()
+        return {"times": times, "first": first}
+
+
+KINDS = {"onnxruntime": Onnxruntime, "mneme-cache": Cache, "mneme-cache-hnsw": HnswCache, "hnswlib": Hnswlib, "usearch": Usearch}
 
 
 def main():

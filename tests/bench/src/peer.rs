@@ -62,12 +62,19 @@ impl Kind {
     }
 }
 
-/// A running peer. Dropping it kills it.
-pub struct Peer {
-    pub kind: Kind,
+/// A running process of Python. Dropping it kills it.
+pub struct Process {
+    /// What it runs.
+    name: &'static str,
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
+}
+
+/// A running peer.
+pub struct Peer {
+    pub kind: Kind,
+    process: Process,
 }
 
 /// Look-ups: nanoseconds, and the number of the entry found.
@@ -85,14 +92,12 @@ pub struct Opened {
     pub semantic: u64,
 }
 
-impl Peer {
-    /// Starts one on the vectors of a corpus, and returns the versions that it runs.
+impl Process {
+    /// Starts what has this name in `peer.py`, and returns the versions that it runs.
     pub fn start(
         python: &Path,
-        kind: Kind,
-        corpus: &Corpus,
-        store: &Path,
-        dtype: &str,
+        name: &'static str,
+        mut arguments: Value,
     ) -> Result<(Self, Value), PeerError> {
         let failed = |error: &dyn std::fmt::Display| PeerError(format!("{python:?}: {error}"));
         let mut child = Command::new(python)
@@ -104,28 +109,25 @@ impl Peer {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(failed(&"no pipes"));
         };
-        let mut peer = Self {
-            kind,
+        let mut process = Self {
+            name,
             child,
             input,
             output: BufReader::new(output),
         };
-        let arguments = json!({
-            "kind": kind.name(), "vectors": corpus.path, "dim": corpus.dim, "path": store,
-            "dtype": dtype,
-        });
-        let versions = peer.call("start", arguments)?;
-        Ok((peer, versions))
+        arguments["kind"] = name.into();
+        let versions = process.call("start", arguments)?;
+        Ok((process, versions))
     }
 
-    /// Calls a method of the peer.
+    /// Calls a method.
     pub fn call<T: DeserializeOwned>(
         &mut self,
         name: &str,
         arguments: Value,
     ) -> Result<T, PeerError> {
         let outcome = self.exchange(&json!([name, arguments]).to_string());
-        let failed = |why: &str| PeerError(format!("{}: {name}: {why}", self.kind.name()));
+        let failed = |why: &str| PeerError(format!("{}: {name}: {why}", self.name));
         let mut outcome = outcome.map_err(|error| failed(&error.to_string()))?;
         if let Some(error) = outcome["error"].as_str() {
             return Err(failed(error));
@@ -141,6 +143,32 @@ impl Peer {
             return Err(std::io::Error::other("the process has ended"));
         }
         Ok(serde_json::from_str(&answer)?)
+    }
+}
+
+impl Peer {
+    /// Starts one on the vectors of a corpus, and returns the versions that it runs.
+    pub fn start(
+        python: &Path,
+        kind: Kind,
+        corpus: &Corpus,
+        store: &Path,
+        dtype: &str,
+    ) -> Result<(Self, Value), PeerError> {
+        let arguments = json!({
+            "vectors": corpus.path, "dim": corpus.dim, "path": store, "dtype": dtype,
+        });
+        let (process, versions) = Process::start(python, kind.name(), arguments)?;
+        Ok((Self { kind, process }, versions))
+    }
+
+    /// Calls a method of the peer.
+    pub fn call<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        arguments: Value,
+    ) -> Result<T, PeerError> {
+        self.process.call(name, arguments)
     }
 
     /// Semantic look-ups in a cache, within a tenant where there are any, or searches in
@@ -162,7 +190,7 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();

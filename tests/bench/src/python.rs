@@ -8,8 +8,9 @@ use crate::output::Output;
 use crate::peer::PeerError;
 
 /// What the peers need. hnswlib comes as source: it wants a C++ compiler, and may fail alone.
-const PACKAGES: [&[&str]; 2] = [
+const PACKAGES: [&[&str]; 3] = [
     &["mneme-cache==1.0.1", "numpy==2.4.6", "usearch==2.26.6"],
+    &["onnxruntime==1.32.0", "tokenizers==0.23.3"],
     &["hnswlib==0.8.0"],
 ];
 

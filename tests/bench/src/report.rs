@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use console::style;
 use serde_json::{Map, Value, json};
 
+use crate::embedding::Embedding;
 use crate::machine;
 use crate::tally::{Cell, Row, Tally};
 use crate::waits::Waits;
@@ -42,10 +43,24 @@ const LEGEND: [&str; 5] = [
     "open: to the first semantic answer; open-persisted: with our index kept in the store; open-exact: to the first exact one; build: caches from their entries, others from vectors.",
 ];
 
+const EMBED_TITLE: &str = "Embedding, milliseconds of a call";
+const EMBED_HEADER: [&str; 9] = [
+    "model",
+    "threads",
+    "texts",
+    "batch",
+    "p50",
+    "p99",
+    "onnxruntime p50",
+    "p99",
+    "onnxruntime/ours",
+];
+
 /// All that was measured.
 pub struct Report {
     pub cells: Vec<Cell>,
     pub waits: Vec<Waits>,
+    pub embeddings: Vec<Embedding>,
     /// Where the vectors of each size come from.
     pub origins: Vec<String>,
     pub notes: Vec<String>,
@@ -67,6 +82,7 @@ impl Report {
         json!({
             "rows": rows,
             "waits": self.waits.iter().flat_map(Waits::json).collect::<Vec<_>>(),
+            "embeddings": self.embeddings.iter().map(Embedding::json).collect::<Vec<_>>(),
             "machine": machine::machine(),
             "versions": machine::versions(&self.versions),
             "dataset": self.origins,
@@ -121,6 +137,21 @@ impl Report {
             }
             let _ = writeln!(text, "{}", table.trim_fmt());
         }
+        if !self.embeddings.is_empty() {
+            let _ = writeln!(text, "\n{}\n", style(EMBED_TITLE).bold());
+            let mut table = Table::new();
+            table
+                .load_preset(presets::NOTHING)
+                .set_content_arrangement(ContentArrangement::Disabled)
+                .set_header(EMBED_HEADER);
+            for column in table.column_iter_mut().skip(3) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+            for embedding in &self.embeddings {
+                table.add_row(embedding.line());
+            }
+            let _ = writeln!(text, "{}", table.trim_fmt());
+        }
         let _ = writeln!(text);
         for line in LEGEND {
             let _ = writeln!(text, "{}", style(line).dim());
@@ -146,6 +177,14 @@ impl Report {
             let _ = writeln!(text, "|---|--:|--:|--:|--:|--:|");
             for line in waits.lines() {
                 let _ = writeln!(text, "| {} |", line.join(" | "));
+            }
+        }
+        if !self.embeddings.is_empty() {
+            let _ = writeln!(text, "\n### {EMBED_TITLE}\n");
+            let _ = writeln!(text, "| {} |", EMBED_HEADER.join(" | "));
+            let _ = writeln!(text, "|---|--:|---|--:|--:|--:|--:|--:|--:|");
+            for embedding in &self.embeddings {
+                let _ = writeln!(text, "| {} |", embedding.line().join(" | "));
             }
         }
         text += "\n";

@@ -61,6 +61,33 @@ fn npy(kind: &str, order: &str, shape: &str, body: &[u8]) -> Vec<u8> {
     [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), body].concat()
 }
 
+pub fn models_are_timed_one_by_one_and_in_batches() {
+    let folder = Folder::new();
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../host/encoder/tests/models/bert"
+    );
+    let report = bench(&folder, &["--suite", "embed", "--model", model]);
+    let rows = report["embeddings"].as_array().unwrap();
+    for name in ["minilm", "bert"] {
+        for batch in [1, 32] {
+            let measured = rows
+                .iter()
+                .filter(|row| row["model"] == name && row["batch"] == batch && row["threads"] == 1);
+            for row in measured.clone() {
+                assert!(row["ours_p50_us"].as_f64().unwrap() > 0.0, "{row}");
+                assert!(row["ratio"].is_null(), "{row}");
+            }
+            assert_eq!(measured.count(), if batch == 1 { 2 } else { 1 });
+        }
+    }
+    assert_eq!(report["rows"].as_array().unwrap().len(), 0);
+    let (_, message) = folder
+        .run(&["--json", "--peers", "none", "--model", "none"])
+        .error();
+    assert!(message.contains("--model"), "{message}");
+}
+
 pub fn every_work_is_measured_for_every_setting() {
     let folder = Folder::new();
     let report = bench(

@@ -25,6 +25,7 @@ macro_rules! trials {
 
 fn main() -> ExitCode {
     let mut trials = trials![
+        alone::models_are_timed_one_by_one_and_in_batches,
         alone::every_work_is_measured_for_every_setting,
         alone::tables_markdown_and_picture,
         alone::vectors_come_from_files,

@@ -226,7 +226,7 @@ fn bad_requests_are_told_what_is_wrong_and_change_nothing() {
 }
 
 /// The head of a response, and its body.
-fn read_response(stream: &mut BufReader<TcpStream>) -> (String, Vec<u8>) {
+pub fn read_response(stream: &mut BufReader<TcpStream>) -> (String, Vec<u8>) {
     let (mut head, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
@@ -340,5 +340,127 @@ fn bodies_and_unpacked_archives_have_room_for_so_many_bytes() {
     assert!(message.contains("--max-unpacked"), "{message}");
     assert_eq!(refused.refused(413), "too_large");
     assert_eq!(server.ask("GET", "/v1/stats").ok()["entries"], 20);
+    assert!(server.stop());
+}
+
+#[test]
+fn no_answer_repeats_much_of_a_request() {
+    let folder = Folder::new();
+    let log = folder.0.path().join("log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mneme"));
+    command.stderr(std::fs::File::create(&log).unwrap());
+    let server = Server::run(command, &folder, &[], None);
+    let long = "é".repeat(1 << 20);
+    let is_short = |reply: super::Reply, what: &str| {
+        let text = reply.json.to_string();
+        assert!((400..500).contains(&reply.status), "{what}: {text:.1000}");
+        assert!(text.len() < 8192, "{what}: {} bytes", text.len());
+        reply.json["error"]["message"].as_str().unwrap().to_owned()
+    };
+    for body in [
+        json!({"query": "q", &long: 1}),
+        json!({"query": "q", "embedding": long}),
+        json!({"query": "q", "embedding": [long]}),
+        json!({"query": "q", "bypass": long}),
+        json!(long),
+    ] {
+        let message = is_short(server.post("/v1/get", &body), "a body");
+        assert!(message.contains("bytes left out"), "{message}");
+        assert!(
+            message.ends_with("GET /openapi.json says what belongs there"),
+            "{message}"
+        );
+    }
+    let metadata = json!({"query": "q", "response": "r", "metadata": {&long: {}}, &long: 1});
+    is_short(server.post("/v1/put", &metadata), "an object");
+    is_short(server.post("/v1/get", &json!({"query": long})), "a query");
+
+    let long = "x".repeat(30_000);
+    for path in [
+        format!("/v1/dump?{long}=1"),
+        format!("/v1/dump?level={long}"),
+        format!("/v1/health?{long}=1"),
+        format!("/v1/health?deep={long}"),
+        format!("/v1/{long}"),
+        format!("/v1/namespaces/{long}/stats"),
+        format!("/v1/stats?{long}"),
+    ] {
+        is_short(server.ask("GET", &path), &path[..20]);
+    }
+    is_short(server.load(&format!("?mode={long}"), b"x"), "a mode");
+    is_short(server.load(&format!("?prefix={long}"), b"x"), "a prefix");
+    for (name, value) in [
+        ("mneme-namespace", long.clone()),
+        ("content-encoding", format!("gzip, {long}")),
+        ("content-type", format!("application/json; charset={long}")),
+        ("content-type", format!("application/{long}")),
+        ("origin", format!("http://{long}")),
+        ("host", long.clone()),
+    ] {
+        let mut request = server.request("POST", "/v1/get").header(name, value);
+        if name != "content-type" {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(r#"{"query":"q"}"#).unwrap();
+        is_short(reply(server.agent.run(request)), name);
+    }
+    assert!(server.stop());
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.lines().all(|line| line.chars().count() < 5000));
+}
+
+#[test]
+fn bodies_that_are_encoded_are_refused() {
+    const JSON: &str = "application/json";
+    let folder = Folder::new();
+    let server = Server::start(&folder, &[]);
+    let fine = put("q", [1.0, 0.0, 0.0]).to_string();
+    let question = r#"{"query":"q"}"#;
+    server.post("/v1/put", &put("kept", [1.0, 0.0, 0.0])).ok();
+    let archive = server.dump("");
+    for (method, path, kind, body) in [
+        ("POST", "/v1/put", JSON, fine.as_bytes()),
+        ("POST", "/v1/namespaces/a/put", JSON, fine.as_bytes()),
+        ("POST", "/v1/get", JSON, question.as_bytes()),
+        ("POST", "/v1/explain", JSON, question.as_bytes()),
+        ("PUT", "/v1/quota", JSON, br#"{"max_entries":9}"#),
+        (
+            "POST",
+            "/v1/load?mode=replace",
+            "application/gzip",
+            &archive,
+        ),
+        ("POST", "/v1/delete", JSON, question.as_bytes()),
+    ] {
+        let ask = |codings: &[&str]| {
+            let mut request = server.request(method, path).header("content-type", kind);
+            for coding in codings {
+                request = request.header("content-encoding", *coding);
+            }
+            let request = request.body(body.to_vec()).unwrap();
+            reply(server.agent.run(request))
+        };
+        for codings in [&["gzip"][..], &["identity", "br"], &["deflate, identity"]] {
+            let refused = ask(codings);
+            let message = refused.json["error"]["message"].as_str().unwrap();
+            assert!(
+                message.contains("content-encoding") && message.contains("as it is"),
+                "{path}: {message}"
+            );
+            assert_eq!(refused.refused(415), "unsupported_media_type", "{path}");
+        }
+        ask(&["Identity"]).ok();
+    }
+    let transfer = |coding: &str| {
+        let text = format!(
+            "POST /v1/get HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ntransfer-encoding: {coding}\r\n\r\nd\r\n{question}\r\n0\r\n\r\n"
+        );
+        super::all_of(&mut server.say(&text))
+    };
+    let refused = transfer("gzip, chunked");
+    assert!(refused.starts_with("HTTP/1.1 501 "), "{refused}");
+    assert!(refused.contains("transfer-encoding is"), "{refused}");
+    let answered = transfer("chunked");
+    assert!(answered.starts_with("HTTP/1.1 200 "), "{answered}");
     assert!(server.stop());
 }

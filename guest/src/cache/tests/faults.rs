@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing::entry;
+use std::collections::BTreeSet;
 
 #[test]
 fn bad_requests_are_refused_and_change_nothing() {
@@ -112,6 +113,32 @@ fn the_cheap_check_asks_the_store_twice_whatever_it_holds() {
     let health = cache.health(false).unwrap();
     assert!(health.healthy && health.store_ok && health.deep.is_none());
     assert_eq!((store.calls() - calls, store.rows_read() - rows), (2, 0));
+}
+
+#[test]
+fn an_entry_of_another_tenant_or_question_never_answers() {
+    for (namespace, query) in [("m", "q"), ("n", "p")] {
+        let (mut cache, _, store) = new_cache(|_| {});
+        let other = PutRequest {
+            namespace: namespace.into(),
+            ..response(query, 0.0)
+        };
+        cache.put(other).unwrap();
+        store.mislead(store.entries()[0].id);
+        let outcomes = [
+            cache.get(ask("q", 90.0)).map(drop),
+            cache.delete("q", "n").map(drop),
+            cache.explain(ask("q", 90.0), 1).map(drop),
+        ];
+        for outcome in outcomes {
+            let message = outcome.unwrap_err();
+            assert!(
+                matches!(&message, Error::Corrupt(what) if what.contains("check its integrity")),
+                "{message:?}"
+            );
+        }
+        assert_eq!(store.entries().len(), 1);
+    }
 }
 
 #[test]
@@ -269,4 +296,71 @@ fn an_open_that_fails_leaves_the_cache_closed_and_able_to_open() {
         cache.open(options),
         Err(Error::InvalidArgument(_))
     ));
+}
+
+#[test]
+fn what_failed_later_in_a_turn_is_told_by_the_next() {
+    // A write that fails after others of the same call ends the turn; what was done is told.
+    let many = || (0..600).map(|n| response(&format!("q{n}"), f64::from(n) / 10.0));
+    let (mut cache, _, store) = new_cache(|_| {});
+    let calls = store.calls();
+    cache.put_many(many().collect()).unwrap();
+    let calls = store.calls() - calls;
+    let mut told = BTreeSet::new();
+    for at in 1..=calls {
+        let (mut cache, _, store) = new_cache(|_| {});
+        store.fail_at(at);
+        let mut rest: Vec<PutRequest> = many().collect();
+        while !rest.is_empty() {
+            match cache.put_many(rest.clone()) {
+                Ok(outcomes) => {
+                    let stored = outcomes
+                        .iter()
+                        .filter(|o| matches!(o, PutOutcome::Stored(_)));
+                    let stored = stored.count();
+                    assert!(stored > 0 && store.entries().len() == 600 - rest.len() + stored);
+                    rest.drain(..stored);
+                }
+                Err(error) => {
+                    assert!(crate::error::is_retryable(&error), "{error:?}");
+                    assert_eq!(
+                        store.entries().len(),
+                        600 - rest.len(),
+                        "nothing was stored"
+                    );
+                    told.insert(at);
+                }
+            }
+        }
+        assert_eq!(cache.stats(None).unwrap().index_rows, 0);
+    }
+    assert!(!told.is_empty() && (told.len() as u64) < calls, "{told:?}");
+
+    // All that is deleted is counted once.
+    for all in [true, false] {
+        for at in 1..=12 {
+            let (mut cache, host, store) = new_cache(|o| o.default_ttl = Some(5));
+            cache.put_many(many().collect()).unwrap();
+            host.set(1_010);
+            store.fail_at(at);
+            let (mut deleted, mut failures) = (0, 0);
+            loop {
+                let step = match all {
+                    true => cache.clear(),
+                    false => cache.vacuum(None, false),
+                };
+                match step {
+                    Ok(step) => {
+                        deleted += step.entries;
+                        if !step.more {
+                            break;
+                        }
+                    }
+                    Err(_) => failures += 1,
+                }
+            }
+            assert_eq!((deleted, store.entries().len()), (600, 0), "{all} {at}");
+            assert!(failures <= 1);
+        }
+    }
 }

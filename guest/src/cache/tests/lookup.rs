@@ -276,6 +276,57 @@ fn refused_candidates_are_deleted_and_the_next_one_answers() {
 }
 
 #[test]
+fn an_exact_hit_is_validated_if_it_is_asked_for() {
+    let blank = || PutRequest {
+        response: " ".into(),
+        ..response("a", 0.0)
+    };
+    let validated = |vector| GetRequest {
+        vector,
+        validate: true,
+        ..ask("a", 0.0)
+    };
+    let given = || VectorSource::Given(at_angle(0.0));
+    for vector in [VectorSource::Pending, VectorSource::Absent, given()] {
+        let (mut cache, _, store) = new_cache(|_| {});
+        cache.put(blank()).unwrap();
+        assert_eq!(hit(cache.get(ask("a", 0.0)).unwrap()).response, " ");
+        let explained = cache.explain(validated(vector.clone()), 1).unwrap();
+        let answer = cache.get(validated(vector.clone())).unwrap();
+        match vector {
+            VectorSource::Pending => assert_eq!(answer, Lookup::NeedsEmbedding("a".into())),
+            _ => {
+                let reason = miss(answer);
+                assert_eq!(reason, MissReason::NoMatch, "{vector:?}");
+                let Explained::Explanation(explained) = explained else {
+                    panic!("{explained:?}");
+                };
+                assert_eq!(explained.outcome, ExplainedOutcome::Miss(reason));
+                let exact = explained.exact.unwrap();
+                assert_eq!((exact.accepted, exact.verdict), (false, Verdict::Refused));
+            }
+        }
+        cache.put(response("a", 0.0)).unwrap();
+        assert_eq!(
+            hit(cache.get(validated(vector)).unwrap()).layer,
+            Layer::Exact
+        );
+        assert_eq!(queries(&store), ["a"]);
+    }
+    // Another entry that is similar enough answers in its place.
+    let (mut cache, host, _) = new_cache(|o| o.validator = ValidatorRule::Host);
+    cache.put(response("a", 0.0)).unwrap();
+    cache.put(response("b", 1.0)).unwrap();
+    host.refused.replace("response to a".into());
+    assert_eq!(hit(cache.get(validated(given())).unwrap()).query, "b");
+    assert_eq!(hit(cache.get(ask("a", 0.0)).unwrap()).query, "a");
+    // With no validator nothing is refused.
+    let (mut cache, _, _) = new_cache(|o| o.validator = ValidatorRule::None);
+    cache.put(blank()).unwrap();
+    assert_eq!(hit(cache.get(validated(given())).unwrap()).response, " ");
+}
+
+#[test]
 fn confidence_decays_with_age_and_never_stops_an_exact_hit() {
     let (mut cache, host, store) = new_cache(|o| o.confidence = decay());
     cache.put(response("a", 0.0)).unwrap();

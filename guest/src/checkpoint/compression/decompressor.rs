@@ -1,6 +1,6 @@
 //! Reading compressed streams.
 
-use super::{PIECE, Sizes};
+use super::{FREE_EXPANSION, PIECE, Sizes};
 use crate::checkpoint::refused_at;
 use crate::error::Result;
 use crate::host::Archive;
@@ -12,8 +12,6 @@ use std::io::{self, BufRead, Read};
 
 /// The largest zstd window that is read.
 const MAX_WINDOW: u64 = 8 << 20;
-/// Bytes that any archive may expand to, however small it is.
-const FREE_EXPANSION: u64 = 64 << 20;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 

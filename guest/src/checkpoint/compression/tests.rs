@@ -3,7 +3,10 @@
 use super::decompressor::ZSTD_MAGIC;
 use super::*;
 use crate::testing::{TestArchive, archive_failure};
+use crate::types::Error;
+use flate2::write::GzEncoder;
 use proptest::prelude::*;
+use std::io::Write;
 
 const KINDS: [Compression; 2] = [Compression::Gzip, Compression::Zstd];
 
@@ -238,8 +241,11 @@ fn zstd_zeros(blocks: usize) -> Vec<u8> {
 
 #[test]
 fn bombs_are_refused_past_64_mib() {
-    let zeros = vec![0; 1 << 20];
-    let gzip = |mebibytes: usize| pack(Compression::Gzip, Some(1), &vec![&zeros[..]; mebibytes]).0;
+    let gzip = |mebibytes: usize| {
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&vec![0; mebibytes << 20]).unwrap();
+        TestArchive::of(&encoder.finish().unwrap())
+    };
     let zstd = |mebibytes: usize| TestArchive::of(&zstd_zeros(mebibytes * 8));
     for (free, bomb) in [(gzip(64), gzip(66)), (zstd(64), zstd(66))] {
         let (all, _) = drain(&free, 1 << 20, 1).unwrap();
@@ -250,6 +256,82 @@ fn bombs_are_refused_past_64_mib() {
         let (all, _) = drain(&bomb, 1 << 20, 1_000_000).unwrap();
         assert_eq!(all.len(), 66 << 20);
     }
+}
+
+/// Everything that went in comes out by the default limits, from an archive that gives one byte at
+/// a time.
+fn check_written(compression: Compression, level: Option<u8>, parts: &[&[u8]]) -> Sizes {
+    let (archive, sizes) = pack(compression, level, parts);
+    archive.piece.set(1);
+    let mut decompressor = Decompressor::new(&archive, MAX_EXPANSION).unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    for part in parts {
+        let mut part = *part;
+        while !part.is_empty() {
+            let most = part.len().min(buffer.len());
+            let read = decompressor.read(&mut buffer[..most]).unwrap();
+            assert!(read > 0 && buffer[..read] == part[..read]);
+            part = &part[read..];
+        }
+    }
+    assert_eq!(decompressor.finish(), Ok(sizes));
+    sizes
+}
+
+#[test]
+fn what_is_written_is_read_by_the_default_limits() {
+    let zeros = vec![0; 3_000_000];
+    for (compression, level) in [
+        (Compression::Gzip, Some(1)),
+        (Compression::Gzip, Some(9)),
+        (Compression::Zstd, None),
+    ] {
+        let sizes = check_written(compression, level, &vec![&zeros[..]; 60]);
+        let times = sizes.plain / sizes.compressed;
+        // It still shrinks as far as it may.
+        assert!((80..=100).contains(&times), "{compression:?} {times}");
+        let (archive, _) = pack(compression, level, &vec![&zeros[..]; 60]);
+        let mut whole = Vec::new();
+        if compression == Compression::Gzip {
+            // One member, which a reader of one member reads to the end.
+            let bytes = archive.bytes.borrow();
+            let mut decoder = flate2::bufread::GzDecoder::new(&bytes[..]);
+            std::io::Read::read_to_end(&mut decoder, &mut whole).unwrap();
+            assert!(decoder.into_inner().is_empty());
+            assert_eq!(whole.len(), 180_000_000);
+        }
+    }
+}
+
+#[test]
+fn what_is_small_or_shrinks_little_is_never_stored() {
+    let zeros = vec![0; 1 << 20];
+    let text = "question 1234, answer 4321: ".repeat(40_000).into_bytes();
+    for compression in KINDS {
+        let few = vec![&zeros[..]; HEEDED_FROM as usize >> 20];
+        assert!(check_written(compression, None, &few).compressed < 256 << 10);
+    }
+    // As flate2 and ruzstd make them.
+    let mut mixed = text;
+    mixed.extend(noise(9, 1 << 20));
+    let parts = vec![&mixed[..]; 40];
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::new(1));
+    let mut frames = 0;
+    for part in &parts {
+        encoder.write_all(part).unwrap();
+    }
+    let all = parts.concat();
+    for frame in all.chunks(FRAME) {
+        frames += ruzstd::encoding::compress_to_vec(frame, CompressionLevel::Fastest).len() as u64;
+    }
+    let plain = encoder.finish().unwrap().len() as u64;
+    let gzip = check_written(Compression::Gzip, None, &parts).compressed;
+    // Blocks begin elsewhere where the buffers are others.
+    assert!(gzip.abs_diff(plain) < plain / 10_000, "{gzip} {plain}");
+    assert_eq!(
+        check_written(Compression::Zstd, None, &parts).compressed,
+        frames
+    );
 }
 
 #[test]
@@ -317,5 +399,35 @@ proptest! {
             Ok(read) => prop_assert!(read == content),
             outcome => drop(reason(outcome)),
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    /// In any order of what shrinks and what does not.
+    #[test]
+    fn no_archive_shrinks_too_far(
+        parts in prop::collection::vec((any::<u64>(), 0usize..200_000, 1usize..8_000_000), 12..30),
+        zstd in any::<bool>(),
+        level in 1u8..=9,
+    ) {
+        let parts: Vec<Vec<u8>> = parts
+            .into_iter()
+            .map(|(seed, noisy, flat)| {
+                let mut part = match seed % 4 {
+                    0 => noise(seed, noisy),
+                    _ => Vec::new(),
+                };
+                part.resize(part.len() + flat, seed as u8);
+                part
+            })
+            .collect();
+        let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        let (compression, level) = match zstd {
+            true => (Compression::Zstd, None),
+            false => (Compression::Gzip, Some(level)),
+        };
+        check_written(compression, level, &slices);
     }
 }

@@ -75,16 +75,18 @@ pub struct Serve {
     /// The most bytes of an archive to load; it passes through the temporary folder
     #[arg(long, value_name = "BYTES", default_value_t = MAX_ARCHIVE)]
     pub max_archive: u64,
-    /// The most bytes that an archive to load may have unpacked, if it has more than 64 MiB. Default
-    /// 64 GiB; less for a small archive, which may become 128 times as large
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 30, hide_default_value = true)]
-    pub max_unpacked: u64,
-    /// The most connections; at the limit, the one that was silent longest makes room. Default:
-    /// 1024, or fewer if the limit on open files asks for it
+    /// The most bytes that an archive to load may have unpacked. Default 64 GiB, and then no more
+    /// than 128 times its own bytes if that is more than 64 MiB
+    #[arg(long, value_name = "BYTES")]
+    pub max_unpacked: Option<u64>,
+    /// The most connections; at the limit, one makes room whose client waits for nothing and takes
+    /// nothing, first those that never showed the token. Default: 1024, or fewer if the limit on
+    /// open files asks for it
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub max_connections: Option<u32>,
     /// The most seconds, up to 86400 as for all times below, without a request under way until a connection is closed; so the most for
-    /// the head of a request, and for a pause of a client that reads a response
+    /// the head of a request, and for a pause of a client that reads a response, of which HTTP/2
+    /// clients must take 16 KiB in this time
     #[arg(long, value_name = "S", default_value_t = 15, value_parser = seconds(1))]
     pub idle_timeout: u64,
     /// The most seconds for a body, and one more for each 16 KiB of it that has arrived

@@ -97,7 +97,9 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
 
 fn look_up(global: &Global, args: &Run, input: &[u8]) -> Result<(Session, Lookup)> {
     let query = query(input)?;
-    let mut request = GetRequest::new(query).namespace(global.namespace());
+    let mut request = GetRequest::new(query)
+        .namespace(global.namespace())
+        .validate(true);
     if let Some(threshold) = args.threshold {
         request = request.threshold(threshold);
     }

@@ -11,6 +11,7 @@ mod fault;
 mod foreign;
 mod health;
 mod metrics;
+mod places;
 mod reports;
 mod request;
 mod served;
@@ -59,7 +60,8 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
     }
     let access = Access::new(args)?;
     let idle = Duration::from_secs(args.idle_timeout);
-    let connections = connections::Limits::new(args.max_connections, idle)
+    let body = Duration::from_secs(args.body_timeout);
+    let connections = connections::Limits::new(args.max_connections, idle, body)
         .map_err(|message| anyhow!("serve: {message}"))?;
     let store = StoreUrl::choose(global.store.as_deref());
     let registry = prometheus::Registry::new();
@@ -252,10 +254,6 @@ fn router(served: Arc<Served>) -> Router {
         .layer(from_fn_with_state(
             Arc::clone(&served.metrics),
             metrics::count,
-        ))
-        .layer(from_fn_with_state(
-            served.limits.body_timeout,
-            body::read_to_end,
         ))
         .with_state(served)
 }

@@ -1,6 +1,6 @@
 //! What the files of a folder say about its vectors.
 
-use mneme_encoder::{Error, Options};
+use mneme_encoder::Error;
 use serde_json::json;
 
 use super::folder::{DIM, Folder, PLACES, WORDS, bert_weights, tokenizer};

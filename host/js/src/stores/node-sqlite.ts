@@ -26,8 +26,9 @@ export interface NodeSqliteOptions {
    */
   mode?: 'ro' | 'rw' | 'rwc' | undefined;
   /**
-   * How long to wait for another process's lock, during which nothing else runs. Default 5. What
-   * can be done later (access data, counters, evictions, stored indexes) waits at most 0.1.
+   * How long to wait for another process's lock. Default 5. What can be done later (access data,
+   * counters, evictions, stored indexes) waits at most 0.1. A cache lets others go on meanwhile, but
+   * for 0.02 at a time; where the store is used without one, nothing else runs.
    */
   busyTimeoutSeconds?: number | undefined;
   /**

@@ -108,7 +108,7 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 ///
 /// DynamoDB has no clock that a write could use, so entries have the time of the client that stores
 /// them. The head of each response tells the server's time, to the second
-/// ([`server_time`](Store::server_time)), by which a cache notices that its own clock is ahead.
+/// ([`server_time`](Store::server_time)), by which a cache notices that its own clock is wrong.
 ///
 /// If the table of an open store was emptied, or deleted and created again, reads of the version
 /// counter and writes fail with [`StoreError::Corrupt`] and write nothing. Opening the store again

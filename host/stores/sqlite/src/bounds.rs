@@ -18,6 +18,7 @@ use rusqlite::limits::Limit;
 use super::error::Outcome;
 use super::place::log_of;
 use mneme_store::cancel::is_cancelled;
+use mneme_store::locks::may_wait;
 
 /// Instructions of SQLite between two looks; less than a millisecond.
 const STEP: i32 = 10_000;
@@ -162,7 +163,7 @@ fn wait_for_locks(conn: &mut Connection, bounds: Bounds) -> Outcome<()> {
         if tries == 0 {
             since = Instant::now();
         }
-        if since.elapsed() >= bounds.patience() || is_cancelled() {
+        if is_cancelled() || !may_wait(since.elapsed(), bounds.patience()) {
             return false;
         }
         std::thread::sleep(pause(tries));

@@ -16,6 +16,7 @@ use super::options::{Mode, Options};
 use super::place::{Place, has_log, owner};
 use super::session::PROBES;
 use mneme_store::checks::Embedder;
+use mneme_store::locks::may_wait;
 
 /// Room for the indexes of some hundred thousand entries; taken as it is needed.
 const CACHE_KIB: i64 = 32 * 1024;
@@ -345,7 +346,9 @@ fn use_wal(conn: &Connection, timeout: Duration) -> Outcome<()> {
                     "the journal stays in mode {mode}, as write-ahead logging needs shared memory; put the file on a local disk"
                 )));
             }
-            Err(fault) if !fault.is_busy() || since.elapsed() >= timeout => return Err(fault),
+            Err(fault) if !fault.is_busy() || !may_wait(since.elapsed(), timeout) => {
+                return Err(fault);
+            }
             Err(_) => std::thread::sleep(pause(tries)),
         }
         tries += 1;

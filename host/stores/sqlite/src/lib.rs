@@ -42,7 +42,8 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 /// Reads never wait for writers. A write waits for other writers, at most
 /// [`busy_timeout`](Self::busy_timeout); after that it fails with a retryable
 /// [`StoreError::Backend`]. From then on writes wait for 20 ms, until one succeeds: otherwise callers
-/// would wait for one timeout after the other.
+/// would wait for one timeout after the other. A cache over the store answers its other callers
+/// meanwhile ([`locks`](mneme_store::locks)).
 ///
 /// # Limits
 ///

@@ -17,6 +17,7 @@ use super::snapshot::Snapshot;
 use super::{layout, reads, writes};
 use mneme_store::cancel::is_cancelled;
 use mneme_store::checks::Embedder;
+use mneme_store::locks::gave_way;
 
 /// A transaction that took longer than this leaves a gap for other writers.
 const LONG_HOLD: Duration = Duration::from_millis(2);
@@ -207,8 +208,8 @@ impl Session {
         });
         self.bounds.wait_up_to(patience);
         let is_busy = outcome.as_ref().is_err_and(Fault::is_busy);
-        // Whoever gave up has not waited to the end.
-        if !(is_busy && is_cancelled()) {
+        // Whoever gave up or gave way has not waited to the end.
+        if !(is_busy && (is_cancelled() || gave_way())) {
             self.is_locked = is_busy && (self.is_locked || patience >= self.options.busy_timeout);
         }
         let held = start.elapsed();

@@ -53,7 +53,8 @@ impl SemanticCache {
     /// who ask the same (after normalisation) at the same time share one computation;
     /// if it fails, its caller gets the error as it is, nothing is stored, and the next of them runs
     /// its own. What the validator refuses, by default a blank response or one that begins with
-    /// `[LLM Error]` or `[ERROR]`, is not stored. The caller gets the answer even if it is not
+    /// `[LLM Error]` or `[ERROR]`, is not stored; an entry of the exact layer that it refuses is no
+    /// answer, and is replaced. The caller gets the answer even if it is not
     /// stored: see [`Origin::Computed`]. A
     /// [`Computed`] says how long the response may be used, and what to keep with it.
     ///
@@ -75,7 +76,7 @@ impl SemanticCache {
         request: impl Into<GetRequest>,
         compute: impl FnOnce() -> std::result::Result<C, E>,
     ) -> std::result::Result<Answer, E> {
-        let request = request.into();
+        let request = request.into().validate(true);
         let vector = match now(look_up_to_keep(self, request.clone())) {
             Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
             Ok((Lookup::Miss(_), vector)) => Ok(vector),

@@ -82,8 +82,7 @@ async fn store(
     request: api::PutRequest,
 ) -> Result<(api::PutRequest, PutOutcome)> {
     let part = call.part(move |cache: &SemanticCache| {
-        let mut turn = cache.instance()?;
-        let outcome = turn.call(|guest, store| guest.call_put(store, &request))?;
+        let outcome = cache.turn(|guest, store| guest.call_put(store, &request))?;
         Ok((request, outcome))
     });
     front.run(part).await

@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 
 use super::fault::Fault;
 use super::foreign;
-use super::request::once;
+use super::request::{check_codings, once};
 use crate::args::Serve;
 
 /// The paths that need no token.
@@ -122,24 +122,32 @@ fn is_among(names: &[String], host: &str) -> bool {
     names.iter().any(|name| name.eq_ignore_ascii_case(host))
 }
 
+/// In the extensions of a response: its request had what it must carry.
+#[derive(Clone)]
+pub struct Known;
+
 /// Lets in what may come in, whatever its route is.
 pub async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    let mut response = match admit(&access, &request) {
+    let is_known = access.allows(&request);
+    let mut response = match admit(&access, &request, is_known) {
         Ok(()) => next.run(request).await,
         Err(fault) => fault.into_response(),
     };
+    if is_known {
+        response.extensions_mut().insert(Known);
+    }
     foreign::protect(&mut response);
     response
 }
 
-fn admit(access: &Access, request: &Request) -> Result<(), Fault> {
+fn admit(access: &Access, request: &Request, is_known: bool) -> Result<(), Fault> {
     once(request.headers(), header::HOST)?;
     once(request.headers(), header::AUTHORIZATION)?;
     foreign::refuse(request)?;
     let is_open = OPEN.contains(&request.uri().path());
     match access {
-        _ if access.allows(request) => Ok(()),
-        Access::Token(_) if is_open => Ok(()),
+        _ if is_known => check_codings(request),
+        Access::Token(_) if is_open => check_codings(request),
         Access::Token(_) => Err(Fault::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",

@@ -35,6 +35,9 @@ use crate::json;
 /// How much is read from the file at a time.
 const PIECE: usize = 256 * 1024;
 
+/// The most bytes of an archive unpacked, by default.
+const MAX_UNPACKED: u64 = 64 << 30;
+
 /// How to dump.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -157,22 +160,14 @@ pub async fn load(
     let (file, length) = timeout(served.limits.job, receiving)
         .await
         .unwrap_or_else(|_| Err(Fault::slow_archive()))?;
-    let expansion = expansion(length, served.limits.unpacked)?;
+    let room = Room::of(length, served.limits.unpacked)?;
     let right = served.start_job().await?;
     drop(transfer);
     let attendance = Attendance::default();
     let mut again = file.try_clone().map_err(|error| no_room(&error))?;
     let cancel = attendance.cancel();
     let archive = attendance.passes(file);
-    let inspecting = InspectOptions::new().max_expansion(expansion);
-    inspect(
-        &served,
-        Arc::clone(&right),
-        archive,
-        inspecting,
-        cancel.clone(),
-    )
-    .await?;
+    inspect(&served, Arc::clone(&right), archive, room, cancel.clone()).await?;
     again.rewind().map_err(|error| no_room(&error))?;
     let mode = match how.mode {
         Mode::Empty => ImportMode::Empty,
@@ -182,7 +177,7 @@ pub async fn load(
     let options = LoadOptions::new()
         .mode(mode)
         .namespace_prefix(&how.prefix)
-        .max_expansion(expansion);
+        .max_expansion(room.expansion);
     let archive = attendance.passes(again);
     let load = move |cache: &SemanticCache| Ok(cancel.during(|| cache.load(archive, options)));
     let report = served
@@ -202,15 +197,20 @@ async fn inspect(
     served: &Served,
     right: Arc<OwnedSemaphorePermit>,
     archive: Attended<File>,
-    options: InspectOptions,
+    room: Room,
     cancel: Cancel,
 ) -> Result<(), Fault> {
+    let options = InspectOptions::new().max_expansion(room.expansion);
     let inspecting = tokio::task::spawn_blocking(move || {
         let outcome = cancel.during(|| checkpoint::inspect(archive, options));
         drop(right);
         outcome
     });
     match timeout(served.limits.job, inspecting).await {
+        Ok(Ok(Ok(summary))) if summary.bytes > room.most => Err(room.exceeded()),
+        Ok(Ok(Err(Error::Checkpoint(reason)))) if reason.contains("`max-expansion`") => {
+            Err(room.exceeded())
+        }
         Ok(Ok(outcome)) => outcome.map(drop).map_err(Fault::of_archive),
         Ok(Err(error)) => Err(Fault::internal(format!(
             "an archive was not checked: {error}"
@@ -219,20 +219,55 @@ async fn inspect(
     }
 }
 
-/// How many times its bytes an archive may become, of which there may be at most `most`.
-fn expansion(length: u64, most: u64) -> Result<u32, Fault> {
-    let times = most / length.max(1);
-    if times == 0 {
-        return Err(Fault::new(
+/// How large an archive may become.
+#[derive(Clone, Copy)]
+struct Room {
+    /// Of the archive as it was sent.
+    length: u64,
+    /// The most bytes unpacked.
+    most: u64,
+    /// How many times its bytes it may become, at any point past the first 64 MiB.
+    expansion: u32,
+}
+
+impl Room {
+    /// The room for `length` bytes of archive, where the operator allows `given` unpacked.
+    fn of(length: u64, given: Option<u64>) -> Result<Self, Fault> {
+        let most = given.unwrap_or(MAX_UNPACKED);
+        // Rounded up: nothing below the bound is refused.
+        let times = u32::try_from(most.div_ceil(length.max(1))).unwrap_or(u32::MAX);
+        let room = Room {
+            length,
+            most,
+            expansion: match given {
+                Some(_) => times.max(1),
+                None => times.clamp(1, checkpoint::MAX_EXPANSION),
+            },
+        };
+        match length > most {
+            true => Err(room.exceeded()),
+            false => Ok(room),
+        }
+    }
+
+    fn exceeded(self) -> Fault {
+        let Room {
+            length,
+            most,
+            expansion,
+        } = self;
+        let may = match u64::from(expansion).saturating_mul(length) < most {
+            true => format!("{expansion} times as many unpacked"),
+            false => format!("{most} unpacked"),
+        };
+        Fault::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
             format!(
-                "the archive has {length} bytes, and may have {most} unpacked; see --max-unpacked"
+                "the archive has {length} bytes, and may have {may}; if it can be trusted, start the server with a larger --max-unpacked"
             ),
-        ));
+        )
     }
-    let times = u32::try_from(times).unwrap_or(u32::MAX);
-    Ok(times.min(checkpoint::MAX_EXPANSION))
 }
 
 /// The body, in a file without a name, and its length.

@@ -10,11 +10,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Version, header};
-use axum::middleware::Next;
+use axum::http::{HeaderValue, Request, Version, header};
 use axum::response::Response;
 use http_body::SizeHint;
+use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
@@ -138,35 +137,46 @@ impl HttpBody for Limited {
     }
 }
 
-/// Reads the rest of a request that was answered early, or announces that the connection
-/// closes. A body may take `patience`, and more if it is large.
-pub async fn read_to_end(
-    State(patience): State<Duration>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// What is left of the body of a request once its response is there.
+pub struct Rest {
+    body: Option<Kept>,
+    version: Version,
+}
+
+/// Keeps the body of a request, which may take `patience`, and more if it is large.
+pub fn keep(request: Request<Incoming>, patience: Duration) -> (Request<Body>, Rest) {
     let (parts, body) = request.into_parts();
-    if body.is_end_stream() {
-        return next.run(Request::from_parts(parts, body)).await;
+    let body = (!body.is_end_stream()).then(|| {
+        Kept(Arc::new(Mutex::new(Timed {
+            body: Body::new(body),
+            due: Box::pin(sleep(patience)),
+            is_late: false,
+        })))
+    });
+    let rest = Rest {
+        body: body.clone(),
+        version: parts.version,
+    };
+    let body = body.map_or_else(Body::empty, Body::new);
+    (Request::from_parts(parts, body), rest)
+}
+
+impl Rest {
+    /// Reads it within a time, if it was answered early, or announces that the connection closes.
+    pub async fn read_to_end(self, response: &mut Response, patience: Duration) {
+        let Some(body) = self.body else {
+            return;
+        };
+        // HTTP/2 has no such header, and resets the stream.
+        if !drain(&body, patience.min(PATIENCE)).await && self.version < Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
     }
-    let body = Kept(Arc::new(Mutex::new(Timed {
-        body,
-        due: Box::pin(sleep(patience)),
-        is_late: false,
-    })));
-    let version = parts.version;
-    let request = Request::from_parts(parts, Body::new(body.clone()));
-    let mut response = next.run(request).await;
-    // HTTP/2 has no such header, and resets the stream.
-    if !drain(&body).await && version < Version::HTTP_2 {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
-    }
-    response
 }
 
 /// Whether the rest was small enough.
-async fn drain(body: &Kept) -> bool {
+async fn drain(body: &Kept, patience: Duration) -> bool {
     let mut left = UNWANTED;
     let reading = async {
         loop {
@@ -184,7 +194,7 @@ async fn drain(body: &Kept) -> bool {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, reading)
+    tokio::time::timeout(patience, reading)
         .await
         .unwrap_or(false)
 }

@@ -1,9 +1,8 @@
 //! Connections: how many there may be, and how long they may be silent.
 
-use std::collections::HashMap;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,11 +16,13 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::activity::Holding;
+use super::access::Known;
+use super::body;
+use super::places::{Answering, Connection, Open, Patience, Place, Watched};
 
 /// Files that are kept for the store, for archives and for all else.
 const OTHER_FILES: u32 = 128;
@@ -31,9 +32,8 @@ const DEFAULT_MOST: u32 = 1024;
 const MAX_STREAMS: u32 = 64;
 /// How long a connection that nothing is sent on may be silent once the server stops.
 const SILENT_AT_THE_END: Duration = Duration::from_millis(500);
-/// The time without a request, in units of the idle timeout, after which what is still written
-/// no longer counts. It ends HTTP/2 connections that only ask whether the server lives.
-const WRITING: u32 = 40;
+/// The most bytes of a response that HTTP/2 takes before the client has room for them in the socket.
+const SEND_BUFFER: usize = 64 * 1024;
 /// The wait after a connection could not be accepted, such as for lack of files.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -42,6 +42,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Limits {
     pub most: usize,
     pub idle: Duration,
+    /// For the body of a request, and more if it is large.
+    pub body: Duration,
 }
 
 impl Limits {
@@ -50,7 +52,7 @@ impl Limits {
     /// # Errors
     ///
     /// The message for a number that does not fit.
-    pub fn new(most: Option<u32>, idle: Duration) -> Result<Self, String> {
+    pub fn new(most: Option<u32>, idle: Duration, body: Duration) -> Result<Self, String> {
         let files = files_for(most.unwrap_or(DEFAULT_MOST).saturating_add(OTHER_FILES));
         let fits = files.saturating_sub(OTHER_FILES).max(1);
         let most = match most {
@@ -64,7 +66,7 @@ impl Limits {
             None => fits.min(DEFAULT_MOST),
         };
         let most = most as usize;
-        Ok(Self { most, idle })
+        Ok(Self { most, idle, body })
     }
 }
 
@@ -151,13 +153,16 @@ async fn attend(
     });
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
-        let answering = Answering::new(connection);
+        let answering = Answering::new(connection, request.version());
+        let (request, rest) = body::keep(request, limits.body);
         let answer = router.call(request);
         async move {
-            let response = answer.await?;
-            let sending = answering.sending();
+            let mut response = answer.await?;
+            let is_known = response.extensions().get::<Known>().is_some();
+            let sending = answering.sending(is_known);
+            rest.read_to_end(&mut response, limits.idle / 2).await;
             Ok::<_, std::convert::Infallible>(
-                response.map(|body| Body::new(Holding::new(body, sending))),
+                response.map(|body| Body::new(Watched::new(body, sending))),
             )
         }
     });
@@ -169,7 +174,8 @@ async fn attend(
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS);
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(SEND_BUFFER);
     let mut serving = pin!(builder.serve_connection(io, service));
     let mut patience = Patience {
         sending: limits.idle,
@@ -207,191 +213,6 @@ async fn attend(
     }
 }
 
-/// How long a connection may be silent.
-#[derive(Clone, Copy)]
-struct Patience {
-    /// While its client has not taken all of a response.
-    sending: Duration,
-    /// While nothing is sent.
-    silent: Duration,
-}
-
-/// One connection, as it is watched.
-struct Connection {
-    state: Mutex<State>,
-    /// The time at which it is silent has changed.
-    changed: Notify,
-    /// It must make room for another.
-    leave: Notify,
-}
-
-struct State {
-    /// Requests that wait for the head of their response.
-    answering: usize,
-    /// Responses whose body is not sent.
-    sending: usize,
-    /// When it was opened, or a request began or ended.
-    asked: Instant,
-    /// When bytes were last sent.
-    wrote: Instant,
-    /// Whether bytes wait until the client takes others.
-    is_blocked: bool,
-    /// Whether it ever brought a request.
-    is_used: bool,
-}
-
-impl Connection {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self {
-            state: Mutex::new(State {
-                answering: 0,
-                sending: 0,
-                asked: now,
-                wrote: now,
-                is_blocked: false,
-                is_used: false,
-            }),
-            changed: Notify::new(),
-            leave: Notify::new(),
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// When it will have been silent for so long, if no request is under way.
-    fn silent_at(&self, patience: Patience) -> Option<Instant> {
-        let state = self.state();
-        if state.answering > 0 {
-            return None;
-        }
-        if state.sending > 0 || state.is_blocked {
-            return Some(state.asked.max(state.wrote) + patience.sending);
-        }
-        let wrote = state.wrote.min(state.asked + patience.silent * WRITING);
-        Some(state.asked.max(wrote) + patience.silent)
-    }
-}
-
-/// A request whose response has no head yet.
-struct Answering(Option<Arc<Connection>>);
-
-impl Answering {
-    fn new(connection: &Arc<Connection>) -> Self {
-        let mut state = connection.state();
-        state.answering += 1;
-        state.is_used = true;
-        state.asked = Instant::now();
-        drop(state);
-        Self(Some(Arc::clone(connection)))
-    }
-
-    /// The head is there, and the body goes out.
-    fn sending(mut self) -> Sending {
-        // It is there until this is dropped.
-        let connection = self.0.take();
-        if let Some(connection) = &connection {
-            let mut state = connection.state();
-            state.answering -= 1;
-            state.sending += 1;
-            state.asked = Instant::now();
-            drop(state);
-            connection.changed.notify_one();
-        }
-        Sending(connection)
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        if let Some(connection) = &self.0 {
-            let mut state = connection.state();
-            state.answering -= 1;
-            state.asked = Instant::now();
-            drop(state);
-            connection.changed.notify_one();
-        }
-    }
-}
-
-/// A response whose body goes out.
-struct Sending(Option<Arc<Connection>>);
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        if let Some(connection) = &self.0 {
-            let mut state = connection.state();
-            state.sending -= 1;
-            state.asked = Instant::now();
-            drop(state);
-            connection.changed.notify_one();
-        }
-    }
-}
-
-/// All connections.
-#[derive(Clone, Default)]
-struct Open(Arc<Mutex<Numbered>>);
-
-/// The last number, and the connections by theirs.
-type Numbered = (u64, HashMap<u64, Arc<Connection>>);
-
-impl Open {
-    /// A place for one more, if need be that of the one that was silent longest.
-    fn admit(&self, most: usize) -> Option<Place> {
-        if self.all().1.len() >= most && !self.make_room() {
-            return None;
-        }
-        let connection = Arc::new(Connection::new());
-        let mut all = self.all();
-        all.0 += 1;
-        let id = all.0;
-        all.1.insert(id, Arc::clone(&connection));
-        Some(Place {
-            open: self.clone(),
-            id,
-            connection,
-        })
-    }
-
-    /// Ends the connection without a request under way that was silent longest; first those
-    /// that never brought one. False if each has a request under way.
-    fn make_room(&self) -> bool {
-        let mut all = self.all();
-        let silent = all.1.iter().filter_map(|(id, connection)| {
-            let state = connection.state();
-            let is_silent = state.answering == 0 && state.sending == 0 && !state.is_blocked;
-            is_silent.then_some((state.is_used, state.asked, *id))
-        });
-        let Some((.., id)) = silent.min() else {
-            return false;
-        };
-        if let Some(connection) = all.1.remove(&id) {
-            connection.leave.notify_one();
-        }
-        true
-    }
-
-    fn all(&self) -> MutexGuard<'_, Numbered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The place of one connection.
-struct Place {
-    open: Open,
-    id: u64,
-    connection: Arc<Connection>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.all().1.remove(&self.id);
-    }
-}
-
 /// A stream that notes when something was sent.
 struct Heard {
     stream: TcpStream,
@@ -400,12 +221,8 @@ struct Heard {
 
 impl Heard {
     fn note(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        let mut state = self.connection.state();
-        state.is_blocked = outcome.is_pending();
-        if matches!(outcome, Poll::Ready(Ok(1..))) {
-            state.wrote = Instant::now();
-        }
-        drop(state);
+        let has_written = matches!(outcome, Poll::Ready(Ok(1..)));
+        self.connection.wrote(has_written, outcome.is_pending());
         outcome
     }
 }

@@ -1,5 +1,7 @@
 //! Errors, as responses.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -32,6 +34,26 @@ struct Reason {
 #[derive(Clone)]
 pub struct Logged(pub String);
 
+/// The most characters of a message to a client.
+pub const MESSAGE: usize = 600;
+
+/// The most characters of a line of the log.
+pub const LINE: usize = 4000;
+
+/// A text of at most so many characters and a mark, which is where others were left out: in the
+/// middle, as what happened is said first, and what to do last. Texts may repeat what a client sent.
+pub fn excerpt(text: &str, most: usize) -> Cow<'_, str> {
+    let end = |count| text.char_indices().nth(count).map(|(at, _)| at);
+    if end(most).is_none() {
+        return text.into();
+    }
+    let head = end(most / 2).unwrap_or_default();
+    let tail = text.char_indices().rev().nth(most / 2 - 1);
+    let tail = tail.map_or(text.len(), |(at, _)| at);
+    let (first, last) = (&text[..head], &text[tail..]);
+    format!("{first} [... {} bytes left out ...] {last}", tail - head).into()
+}
+
 /// What a client learns of a failure of the embedder, whose message may name hosts and users.
 pub fn of_embedder(retryable: bool) -> &'static str {
     match retryable {
@@ -51,7 +73,7 @@ impl Fault {
             log: None,
             error: Reason {
                 kind,
-                message: message.into(),
+                message: excerpt(&message.into(), MESSAGE).into_owned(),
                 retryable: false,
             },
         }
@@ -189,6 +211,12 @@ impl IntoResponse for Fault {
         if self.status == StatusCode::SERVICE_UNAVAILABLE && self.error.retryable {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            headers.insert(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            );
+        }
         if let Some(log) = self.log {
             response.extensions_mut().insert(Logged(log));
         }
@@ -218,4 +246,23 @@ pub async fn method_not_allowed(at: Uri) -> Fault {
             at.path()
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_keep_their_ends() {
+        for text in ["", "abcd", "äöüß"] {
+            assert_eq!(excerpt(text, 4), text);
+        }
+        assert_eq!(excerpt("abXcd", 4), "ab [... 1 bytes left out ...] cd");
+        assert_eq!(excerpt("äöüßé", 4), "äö [... 2 bytes left out ...] ßé");
+        let long = "é".repeat(1 << 20);
+        let fault = Fault::bad_request(format!("what {long} to do"));
+        let message = &fault.error.message;
+        assert!(message.starts_with("what é") && message.ends_with("é to do"));
+        assert!(message.chars().count() < MESSAGE + 50, "{message}");
+    }
 }

@@ -11,7 +11,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
 
 use super::activity::{Activity, Holding};
-use super::fault::Logged;
+use super::fault::{self, Logged};
 use crate::output::Output;
 
 /// Durations in seconds: 0.1 ms to 10 s.
@@ -85,6 +85,7 @@ impl Metrics {
     }
 
     fn log(&self, method: &str, route: &str, message: &str) {
+        let message = fault::excerpt(message, fault::LINE);
         let text = format!("{method} {route}: {message}");
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         match &*logged {

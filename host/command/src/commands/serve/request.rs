@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::HeaderName;
 use axum::http::request::Parts;
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::{self, Unread};
-use super::fault::Fault;
+use super::fault::{self, Fault};
 use super::served::Served;
 
 /// The header that names a namespace.
@@ -78,6 +79,34 @@ pub fn check_archive(headers: &HeaderMap) -> Result<(), Fault> {
             "the body must be an archive; send `content-type: application/octet-stream`",
         )),
     }
+}
+
+/// Refuses a body that is encoded, such as compressed: it would be taken for something else.
+pub fn check_codings(request: &Request) -> Result<(), Fault> {
+    if request.body().is_end_stream() {
+        return Ok(());
+    }
+    let media = (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type");
+    let transfer = (StatusCode::NOT_IMPLEMENTED, "unsupported");
+    for (name, plain, (status, kind)) in [
+        (header::CONTENT_ENCODING, "identity", media),
+        (header::TRANSFER_ENCODING, "chunked", transfer),
+    ] {
+        for value in request.headers().get_all(&name) {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            let mut codings = value.split(',').map(str::trim);
+            if !codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(plain)) {
+                return Err(Fault::new(
+                    status,
+                    kind,
+                    format!(
+                        "the header {name} is {value:?}, and the server decodes no body; send the body as it is, without this header"
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn unsupported(message: &str) -> Fault {
@@ -190,7 +219,12 @@ impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
         })?;
         match Json::<T>::from_bytes(&bytes) {
             Ok(Json(body)) => Ok(Self(body, taken)),
-            Err(rejection) => Err(Fault::bad_request(plainly(&rejection.body_text()))),
+            // It may repeat much of the body.
+            Err(rejection) => {
+                let text = rejection.body_text();
+                let text = fault::excerpt(&text, fault::MESSAGE);
+                Err(Fault::bad_request(plainly(&text)))
+            }
         }
     }
 }

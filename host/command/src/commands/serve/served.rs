@@ -48,12 +48,11 @@ pub struct Served {
 /// What requests may take.
 pub struct Limits {
     pub body: usize,
-    pub body_timeout: Duration,
     /// Of all JSON bodies, a permit for each byte.
     pub bodies: Arc<Semaphore>,
     pub archive: u64,
-    /// Of an archive.
-    pub unpacked: u64,
+    /// Of an archive, where the operator gave it.
+    pub unpacked: Option<u64>,
     pub request: Duration,
     pub job: Duration,
 }
@@ -62,7 +61,6 @@ impl Limits {
     pub fn new(args: &Serve) -> Self {
         Self {
             body: args.max_body,
-            body_timeout: Duration::from_secs(args.body_timeout),
             bodies: Arc::new(Semaphore::new(args.max_bodies.min(Semaphore::MAX_PERMITS))),
             archive: args.max_archive,
             unpacked: args.max_unpacked,

@@ -11,6 +11,7 @@ import {
   UnsupportedError,
   isMnemeError,
 } from '../../errors.js';
+import { lockIsHeld, lockWait } from '../../locks.js';
 import { builtin } from '../../platform.js';
 import type { Stage } from '../stage.js';
 import { isTableMissing, type SqlDriver, type SqlRow, type SqlValue } from './driver.js';
@@ -50,6 +51,8 @@ export class NodeSqliteDriver implements SqlDriver {
   readonly #path: string;
   readonly #db: DatabaseSync;
   readonly #timeout: number;
+  /** The present time limit of a wait for a lock. */
+  #waiting: number;
   /** Which file was opened. */
   readonly #file: string | undefined;
   /** What SQLite keeps beside it, which stays the same while it is open; known from the first write on. */
@@ -64,6 +67,7 @@ export class NodeSqliteDriver implements SqlDriver {
   constructor(path: string, timeout: number, pragmas: string, options: DatabaseSyncOptions = {}) {
     this.#path = path;
     this.#timeout = timeout;
+    this.#waiting = timeout;
     this.isReadOnly = options.readOnly ?? false;
     const { DatabaseSync } = requireSqlite();
     this.#db = this.#told(() => new DatabaseSync(path, { ...options, timeout }));
@@ -133,15 +137,17 @@ export class NodeSqliteDriver implements SqlDriver {
   }
 
   #transaction<T>(begin: string, work: () => T, wait?: 'briefly'): T {
-    if (wait && this.#timeout > BRIEF_MS) {
-      this.#db.exec(`PRAGMA busy_timeout = ${BRIEF_MS}`);
-      try {
-        this.run(begin);
-      } finally {
-        this.#db.exec(`PRAGMA busy_timeout = ${this.#timeout}`);
-      }
-    } else {
+    const patience = wait ? Math.min(this.#timeout, BRIEF_MS) : this.#timeout;
+    this.#waitUpTo(lockWait(patience));
+    try {
       this.run(begin);
+    } catch (error) {
+      if (error instanceof BackendError && error.retryable) {
+        lockIsHeld(patience);
+      }
+      throw error;
+    } finally {
+      this.#waitUpTo(this.#timeout);
     }
     this.#depth += 1;
     try {
@@ -157,6 +163,13 @@ export class NodeSqliteDriver implements SqlDriver {
       throw error;
     } finally {
       this.#depth -= 1;
+    }
+  }
+
+  #waitUpTo(ms: number): void {
+    if (ms !== this.#waiting) {
+      this.#db.exec(`PRAGMA busy_timeout = ${ms}`);
+      this.#waiting = ms;
     }
   }
 

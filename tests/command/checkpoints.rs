@@ -456,7 +456,7 @@ fn no_command_writes_over_a_file_of_the_store() {
                 &["component", "--output", path],
                 &["replay", "log.jsonl", "--csv", path],
                 &["replay", "log.jsonl", "--plot", path],
-                &["calibrate", "--pairs", "log.jsonl", "--csv", path],
+                &["calibrate", "log.jsonl", "--csv", path],
             ];
             for args in commands {
                 let is_picture = args.contains(&"--plot");

@@ -187,7 +187,7 @@ impl Builder<'_> {
             &[DISTANCES, heads],
         )?;
         let table = self.graph.matrix(&[DISTANCES, heads], |values| {
-            write(values, table.into_iter());
+            write(values, table);
         });
         let kinds: Vec<u8> = (0..places)
             .flat_map(|from| (0..places).map(move |to| config::distance(from, to)))

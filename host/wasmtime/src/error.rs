@@ -78,6 +78,7 @@ pub enum Error {
     /// A call reached one of the component's limits and was stopped. What the store had
     /// completed by then stays, so a put may have been stored. Recent access data and
     /// counters may be lost; entries are not.
+    /// [`Limit::AddressSpace`]: the component was not started, and nothing was done.
     #[error("{0}")]
     Limit(Limit),
     /// The component could not be compiled or started, or it trapped, which is a bug in

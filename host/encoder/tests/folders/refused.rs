@@ -192,7 +192,7 @@ fn files_that_are_too_large_are_not_read() {
     hole("model.onnx", 5 << 30);
     folder.refuses("has more than 4294967296 bytes, and no more are read");
     hole("tokenizer.json", 65 << 20);
-    folder.refuses("at most 67108864 are read");
+    folder.refuses("has more than 67108864 bytes, and no more are read");
 }
 
 /// What opens or reads such a file waits for ever, or fills the memory.

@@ -213,7 +213,7 @@ impl Open {
         host: &impl Host,
         search: &mut Search,
         now: Now,
-    ) -> Result<Option<std::result::Result<(Entry, f32, f32), MissReason>>> {
+    ) -> Result<Option<Chosen>> {
         let deletes_refused = self.options.validator == ValidatorRule::Builtin;
         if self.index()?.rows_in(&search.sought.namespace) == 0 {
             return Ok(Some(Err(MissReason::NoMatch)));
@@ -487,6 +487,9 @@ impl Sought {
         (self.namespace.clone(), bits, self.threshold.to_bits())
     }
 }
+
+/// The entry that answers, its similarity and confidence, or why there is none.
+type Chosen = std::result::Result<(Entry, f32, f32), MissReason>;
 
 /// A semantic search, and the entries to delete that it found.
 struct Search {

@@ -270,7 +270,7 @@ fn an_embedder_that_fails_halfway_is_said_with_what_to_do() {
         .local_addr()
         .unwrap()
         .port();
-    let spec = format!("openai:http://127.0.0.1:{port}/v1,new-model,4");
+    let spec = format!("openai:http://127.0.0.1:{port}/v1,new-model,4,512");
     let done = folder.run(&spec, &["--json", "reembed", "--to", "sqlite:new.db"], b"");
     let (kind, message) = done.error();
     assert_eq!(kind, "embedder");

@@ -20,6 +20,13 @@ use serde_json::{Value, json};
 
 use crate::Folder;
 
+/// Whether the store has refused a write, as it does where its file is locked; the cache asks again.
+fn a_write_has_failed(server: &Server) -> bool {
+    let metrics = server.text("/metrics");
+    let failures = "mneme_store_call_errors_total{call=\"insert\"";
+    metrics.lines().any(|line| line.starts_with(failures))
+}
+
 #[test]
 fn everything_that_a_cache_does() {
     let folder = Folder::new();

@@ -11,10 +11,13 @@ use super::session::Session;
 use mneme_store::checks::{GREATEST, read_number};
 use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 
+/// The row itself tells its namespace and hash: an index of a file that somebody hands over may lead
+/// to another one.
 pub(super) const BY_HASH: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    " FROM entries WHERE namespace = ?1 AND query_hash = ?2"
+    " FROM entries
+    WHERE id = (SELECT id FROM entries WHERE namespace = ?1 AND query_hash = ?2)"
 );
 const BY_ID: &str = concat!("SELECT ", entry_columns!(), " FROM entries WHERE id = ?1");
 const SINCE: &str = concat!(

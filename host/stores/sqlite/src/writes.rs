@@ -17,11 +17,13 @@ pub(super) const INSERT: &str =
         metadata, created_at, last_accessed_at, ttl, access_count)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
     ON CONFLICT (namespace, query_hash) DO NOTHING";
+/// Only a row that says itself that it is the one: an index may lead to another.
 pub(super) const REPLACE: &str =
     "UPDATE entries SET query = ?3, response = ?4, embedding = ?5, metadata = ?6,
         created_at = ?7, last_accessed_at = ?8, ttl = ?9, access_count = ?10
-    WHERE namespace = ?1 AND query_hash = ?2
-    RETURNING id, namespace = ?1 AND query_hash = ?2";
+    WHERE id = (SELECT id FROM entries WHERE namespace = ?1 AND query_hash = ?2)
+        AND +namespace = ?1 AND +query_hash = ?2
+    RETURNING id";
 const TOUCH: &str = "UPDATE entries SET last_accessed_at = max(last_accessed_at, ?2),
         access_count = min(access_count + ?3, 9007199254740991)
     WHERE id = ?1";
@@ -243,18 +245,16 @@ pub(super) fn insert_one(
             replaced: false,
         });
     }
-    let id: Option<(i64, bool)> = with_values(entry, blob, |values| {
+    let id: Option<i64> = with_values(entry, blob, |values| {
         let mut replace = conn.prepare_cached(REPLACE)?;
-        // An index may lead to another row.
-        let row = replace.query_row(values, |row| Ok((row.get(0)?, row.get(1)?)));
-        Ok(row.optional()?)
+        Ok(replace.query_row(values, |row| row.get(0)).optional()?)
     })?;
     match id {
-        Some((id, true)) => Ok(Inserted {
+        Some(id) => Ok(Inserted {
             id: id.unsigned_abs(),
             replaced: true,
         }),
-        _ => Err(Fault::Corrupt(
+        None => Err(Fault::Corrupt(
             "the indexes of table entries disagree; run an integrity check and restore a checkpoint".into(),
         )),
     }

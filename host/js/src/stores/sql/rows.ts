@@ -31,9 +31,11 @@ export const INSERT = `INSERT INTO entries (namespace, query_hash, query, respon
     created_at, last_accessed_at, ttl, access_count)
   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
   ON CONFLICT (namespace, query_hash) DO NOTHING RETURNING id`;
+/** Only a row that says itself that it is the one: an index may lead to another. */
 const REPLACE = `UPDATE entries SET query = ?3, response = ?4, embedding = ?5, metadata = ?6,
     created_at = ?7, last_accessed_at = ?8, ttl = ?9, access_count = ?10
-  WHERE namespace = ?1 AND query_hash = ?2 RETURNING id`;
+  WHERE id = (SELECT id FROM entries WHERE namespace = ?1 AND query_hash = ?2)
+    AND +namespace = ?1 AND +query_hash = ?2 RETURNING id`;
 
 /** Stores an entry, or replaces the one with its namespace and hash. */
 export function insertOne(driver: Pick<SqlDriver, 'one'>, one: Entry): Inserted {

@@ -58,7 +58,9 @@ function statements(text: TextColumn) {
   const columns = entryColumns(text);
   const references = `id, ${text('namespace')}, created_at`;
   return {
-    byHash: `SELECT ${columns} FROM entries WHERE namespace = ? AND query_hash = ?`,
+    // The row itself tells its namespace and hash: an index may lead to another one.
+    byHash: `SELECT ${columns} FROM entries
+      WHERE id = (SELECT id FROM entries WHERE namespace = ? AND query_hash = ?)`,
     byId: `SELECT ${columns} FROM entries WHERE id = ?`,
     since: since(text),
     vectors: `SELECT ${references}, embedding FROM entries WHERE id > ? ORDER BY id LIMIT ?`,

@@ -1,16 +1,19 @@
 //! `mneme serve` on a Redis that loses its data: servers go on with an empty cache by themselves, and
-//! leave another cache in its place alone.
+//! leave another cache in its place alone. And on one that never answers again.
 
 use mneme_tests::command::{Folder, program};
-use mneme_tests::served::{Server, put, until};
+use mneme_tests::served::{JSON, Server, put, terminate, until};
 use mneme_tests::servers::redis::Redis;
 use mneme_tests::suite::Suite;
 use std::fs::File;
+use std::io::Write;
 use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
 mneme_tests::tests![
     an_emptied_redis_is_filled_again,
     another_cache_in_its_place_is_left_alone,
+    a_redis_that_never_answers_does_not_keep_a_server_from_its_end,
 ];
 
 fn main() -> ExitCode {
@@ -68,4 +71,36 @@ fn another_cache_in_its_place_is_left_alone(redis: Redis) {
     );
     assert_ne!(status_of_put(&server, "mine"), 200);
     assert_eq!(other.ask("GET", "/v1/stats").ok()["entries"], 0);
+}
+
+fn a_redis_that_never_answers_does_not_keep_a_server_from_its_end(redis: Redis) {
+    let folder = Folder::new();
+    let mut command = Command::new(program());
+    command
+        .env("MNEME_EMBEDDER", "vectors:test-model,3")
+        .stderr(File::create(folder.path("said")).unwrap());
+    let url = redis.url();
+    let server = Server::run(command, &folder, &["--store", &url, "--grace", "2"], None);
+    assert_eq!(status_of_put(&server, "before"), 200);
+    redis
+        .client()
+        .run::<String>(&["CLIENT", "PAUSE", "600000", "ALL"]);
+    let body = put("never", VECTOR).to_string();
+    let mut putting = server.begin("/v1/put", JSON, body.len(), "");
+    putting.write_all(body.as_bytes()).unwrap();
+    until("the put waits", || {
+        server.ask("GET", "/readyz").status == 503
+    });
+    let asked = Instant::now();
+    terminate(&server.child);
+    assert_eq!(server.ended(), Some(1));
+    assert!(
+        asked.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        asked.elapsed()
+    );
+    let said = std::fs::read_to_string(folder.path("said")).unwrap();
+    for part in ["dropped: 1 POST /v1/put", "did not end a call in time"] {
+        assert!(said.contains(part), "{said}");
+    }
 }

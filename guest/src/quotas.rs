@@ -21,9 +21,7 @@ pub fn size(namespace: &str) -> u64 {
 }
 
 /// Refuses more quotas than a cache may have. The error is the reason.
-pub fn check<'a>(
-    namespaces: &mut dyn Iterator<Item = &'a String>,
-) -> std::result::Result<(), String> {
+pub fn check(namespaces: &mut dyn Iterator<Item = &String>) -> std::result::Result<(), String> {
     check_bytes(namespaces.map(|name| size(name)).sum())
 }
 
@@ -64,7 +62,7 @@ impl Quotas {
     pub fn set(&mut self, store: &impl Store, quotas: &[(String, u64)]) -> Result<()> {
         let (mut changed, mut more) = (Vec::new(), 0);
         // The last of one name counts.
-        let wanted: BTreeMap<String, u64> = quotas.to_vec().into_iter().collect();
+        let wanted: BTreeMap<String, u64> = quotas.iter().cloned().collect();
         for (namespace, &quota) in &wanted {
             let present = present(store, namespace)?;
             if present != Present::Is(quota) {

@@ -91,7 +91,7 @@ impl State {
 }
 
 /// Refuses to dump more quotas than are read back.
-pub fn check_stored_quotas<'a>(namespaces: &mut dyn Iterator<Item = &'a String>) -> Result<()> {
+pub fn check_stored_quotas(namespaces: &mut dyn Iterator<Item = &String>) -> Result<()> {
     quotas::check(namespaces).map_err(|reason| {
         Error::Checkpoint(format!(
             "the cache cannot be dumped: {reason}, and dump again"

@@ -265,6 +265,20 @@ impl Index {
         search.after.is_some()
     }
 
+    /// A search in one part.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn find(
+        &mut self,
+        namespace: &str,
+        query: &[f32],
+        threshold: f32,
+        limit: usize,
+    ) -> Vec<Found> {
+        let mut search = Search::new(threshold, limit);
+        assert!(!self.search(namespace, query, &mut search, u64::MAX));
+        search.into_found()
+    }
+
     fn learn_rates(&mut self, tally: Tally) {
         // A few rows are not representative.
         if tally.coded < self.fewest_to_learn_from {

@@ -91,21 +91,21 @@ pub fn read_index(bytes: &[u8]) {
         Err(other) => panic!("{other:?}"),
     };
     let query = long_vector(dim, 1);
-    index.search("n", &query, 0.5, 4);
+    index.find("n", &query, 0.5, 4);
     for stamp in index.stamps(0, u64::MAX).into_iter().step_by(3) {
         index.remove_numbered(stamp.namespace, stamp.id);
     }
     for id in [1, 5, 1000] {
         index.add("n", id, 0, &query).expect("there is memory");
-        let found = index.search("n", &query, 0.9, 1_000_000);
+        let found = index.find("n", &query, 0.9, 1_000_000);
         assert!(found.iter().any(|found| found.id == id));
     }
-    index.arrived(None);
-    index.search("n", &query, 0.5, 4);
+    index.arrived(None).expect("there is memory");
+    index.find("n", &query, 0.5, 4);
     while index.work(u64::MAX) {}
     index.compact();
     index.seal_all().expect("there is memory");
-    index.search("n", &query, 0.5, 4);
+    index.find("n", &query, 0.5, 4);
     if index.is_encoded() {
         let mut kept = Vec::new();
         index.write(&mut kept).expect("it is encoded");

@@ -2,7 +2,7 @@
 //!
 //! Gzip is written as one member, and zstd as a frame for every mebibyte, with a checksum of its
 //! content. What would shrink so far that a reader refuses it is stored instead, piece by piece:
-//! see [`MAX_TIMES`]. Concatenated streams of one kind are read as one stream, as both formats demand.
+//! see `MAX_TIMES`. Concatenated streams of one kind are read as one stream, as both formats demand.
 //! Anything else after the end is refused, even zeros. So are zstd's dictionaries and skippable
 //! frames.
 //!

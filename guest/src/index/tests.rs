@@ -12,15 +12,6 @@ const DTYPES: [VectorDtype; 3] = [
 /// Other writers may use the empty name.
 const NAMES: [&str; 2] = ["", "b"];
 
-impl Index {
-    /// A search in one part.
-    fn find(&mut self, namespace: &str, query: &[f32], threshold: f32, limit: usize) -> Vec<Found> {
-        let mut search = Search::new(threshold, limit);
-        assert!(!self.search(namespace, query, &mut search, u64::MAX));
-        search.into_found()
-    }
-}
-
 /// Rows by id: the namespace's position and the vector.
 type Model = BTreeMap<u64, (usize, Vec<f32>)>;
 

@@ -170,9 +170,9 @@ impl Open {
             rejected: Vec::new(),
         };
         let found = self.find_similar(store, host, &mut search, now);
-        if let Ok(None) = found {
+        let Some(found) = found.transpose() else {
             return Ok(Lookup::Later);
-        }
+        };
         // One long work a call.
         if loaded && !followed {
             self.improve_index(store);
@@ -180,11 +180,10 @@ impl Open {
         // Expired and rejected entries are deleted even if the search failed later.
         self.delete_found(store, host, search.expired, search.rejected, now);
         Ok(match found? {
-            None => Lookup::Later,
-            Some(Ok((entry, similarity, confidence))) => {
+            Ok((entry, similarity, confidence)) => {
                 self.hit(host, entry, Layer::Semantic, similarity, confidence, now)
             }
-            Some(Err(reason)) => self.miss(host, search.sought.namespace, reason, now),
+            Err(reason) => self.miss(host, search.sought.namespace, reason, now),
         })
     }
 

@@ -484,7 +484,6 @@ impl Measured for Inner {
     }
 
     fn read(&self) -> Result<Reading> {
-        // A cache that was dropped meanwhile keeps nobody waiting.
         let entries = self.counting.lock().counts(|| {
             let stats =
                 Turn::wait(&self.instance)?.call(|guest, store| guest.call_stats(store, None))?;

@@ -101,17 +101,8 @@ impl Report {
         let mut text = self.facts("  ");
         for cell in &self.cells {
             let _ = write!(text, "\n{}\n\n", style(title(cell)).bold());
-            let mut table = Table::new();
-            table
-                .load_preset(presets::NOTHING)
-                .set_content_arrangement(ContentArrangement::Disabled)
-                .set_header(HEADER);
-            for (n, column) in table.column_iter_mut().enumerate() {
-                // All but the work, the index and the peer are numbers.
-                if ![0, 1, 5].contains(&n) {
-                    column.set_cell_alignment(CellAlignment::Right);
-                }
-            }
+            // All but the work, the index and the peer are numbers.
+            let mut table = table(&HEADER, |column| ![0, 1, 5].contains(&column));
             let mut ratios = vec![None];
             for (row, fields) in lines(cell) {
                 ratios.push(row.ratio());
@@ -124,14 +115,7 @@ impl Report {
         }
         for waits in &self.waits {
             let _ = writeln!(text, "\n{}\n", style(waits_title(waits)).bold());
-            let mut table = Table::new();
-            table
-                .load_preset(presets::NOTHING)
-                .set_content_arrangement(ContentArrangement::Disabled)
-                .set_header(WAITS_HEADER);
-            for column in table.column_iter_mut().skip(1) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
+            let mut table = table(&WAITS_HEADER, |column| column >= 1);
             for line in waits.lines() {
                 table.add_row(line);
             }
@@ -139,14 +123,7 @@ impl Report {
         }
         if !self.embeddings.is_empty() {
             let _ = writeln!(text, "\n{}\n", style(EMBED_TITLE).bold());
-            let mut table = Table::new();
-            table
-                .load_preset(presets::NOTHING)
-                .set_content_arrangement(ContentArrangement::Disabled)
-                .set_header(EMBED_HEADER);
-            for column in table.column_iter_mut().skip(3) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
+            let mut table = table(&EMBED_HEADER, |column| column >= 3);
             for embedding in &self.embeddings {
                 table.add_row(embedding.line());
             }
@@ -216,6 +193,21 @@ impl Report {
         }
         text
     }
+}
+
+/// A table without rows yet, with numbers on the right.
+fn table(header: &[&str], is_number: impl Fn(usize) -> bool) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header.to_vec());
+    for (at, column) in table.column_iter_mut().enumerate() {
+        if is_number(at) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
 }
 
 /// A line that ends in a ratio: green where ours is faster, else red, on a terminal.

@@ -89,6 +89,15 @@ impl Connection {
         }
     }
 
+    /// One of what the connection counts has ended.
+    fn ended(&self, count: impl FnOnce(&mut State) -> &mut usize) {
+        let mut state = self.state();
+        *count(&mut state) -= 1;
+        state.turn();
+        drop(state);
+        self.changed.notify_one();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,11 +155,7 @@ impl Answering {
 impl Drop for Answering {
     fn drop(&mut self) {
         if let Some(connection) = &self.0 {
-            let mut state = connection.state();
-            state.answering -= 1;
-            state.turn();
-            drop(state);
-            connection.changed.notify_one();
+            connection.ended(|state| &mut state.answering);
         }
     }
 }
@@ -175,11 +180,7 @@ impl Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         if let Some(connection) = &self.0 {
-            let mut state = connection.state();
-            state.sending -= 1;
-            state.turn();
-            drop(state);
-            connection.changed.notify_one();
+            connection.ended(|state| &mut state.sending);
         }
     }
 }

@@ -117,10 +117,29 @@ fn build_one(root: &Path, target_dir: &Path, package: &str) -> Result<()> {
             cargo.env_remove(&name);
         }
     }
-    cargo.env("RUSTFLAGS", "-Ctarget-feature=+simd128");
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(root));
     let status = cargo.status()?;
     if !status.success() {
         bail!("building {package} for {TARGET} failed: {status}");
     }
     Ok(())
+}
+
+/// The flags of the guest's compiler, in the form that takes paths with spaces. Messages of panics
+/// name source files: of the folders of whoever builds, nothing is to be seen in the component.
+fn rustflags(root: &Path) -> String {
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let sources = home.map(|home| home.join("registry/src"));
+    let registries = sources
+        .and_then(|sources| std::fs::read_dir(sources).ok())
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    let mut flags = vec!["-Ctarget-feature=+simd128".to_owned()];
+    for folder in registries.chain([root.to_owned()]) {
+        flags.push(format!("--remap-path-prefix={}=", folder.display()));
+    }
+    flags.join("\u{1f}")
 }

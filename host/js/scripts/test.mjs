@@ -33,4 +33,6 @@ if (
   run('npm', ['ci', '--no-audit', '--no-fund'], runtimes);
 }
 const files = readdirSync(`${here}test`).filter((name) => name.endsWith('.test.mjs'));
-run(process.execPath, ['--test', '--test-concurrency=2', ...files.map((name) => `test/${name}`)]);
+// This reporter says at the end which tests failed.
+const options = ['--test', '--test-concurrency=2', '--test-reporter=spec'];
+run(process.execPath, [...options, ...files.map((name) => `test/${name}`)]);

@@ -280,7 +280,8 @@ class Onnxruntime:
             ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
         fill = {"input_ids": ids, "attention_mask": mask}
         given = {name: fill.get(name, numpy.zeros_like(ids)) for name in self.inputs}
-        tokens = self.session.run(None, given)[0]
+        # Some exports give what they were asked for too.
+        tokens = next(output for output in self.session.run(None, given) if output.dtype.kind == "f")
         if tokens.ndim == 3 and self.is_cls:
             tokens = tokens[:, 0]
         elif tokens.ndim == 3:

@@ -28,6 +28,17 @@ pub enum EmbedderSpec {
     Vectors { fingerprint: String, dim: u32 },
 }
 
+/// What a command embeds, for an encoder that is part of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Texts {
+    /// A text, if the exact layer does not answer: nothing is loaded before.
+    Perhaps,
+    /// A few: the encoder is loaded beside the opening of the cache, in the form that is there first.
+    Few,
+    /// Many: the form that is quickest for each is worth its time.
+    Many,
+}
+
 const KNOWN: &str = "minilm, model:DIR[,OPTION=VALUE...], openai:BASE_URL,MODEL[,DIM[,MAX_TOKENS]], vectors:FINGERPRINT,DIM";
 
 impl EmbedderSpec {
@@ -107,19 +118,29 @@ impl EmbedderSpec {
     }
 
     /// The embedder, for commands that embed without a cache.
-    pub fn guarded(&self, timeout: Duration) -> Result<Guarded> {
-        Ok(Guarded::new(self.embedder(timeout)?).timeout(guard(timeout)))
+    pub fn guarded(&self, timeout: Duration, texts: Texts) -> Result<Guarded> {
+        Ok(Guarded::new(self.embedder(timeout, texts)?).timeout(guard(timeout)))
     }
 
     /// The embedder; `openai` without a dimension asks the server for it. No call of a server takes
     /// longer than `timeout`; who calls it waits for [`guard`].
-    pub fn embedder(&self, timeout: Duration) -> Result<Box<dyn Embedder>> {
+    pub fn embedder(&self, timeout: Duration, texts: Texts) -> Result<Box<dyn Embedder>> {
         match self {
-            Self::MiniLm { threads: None } => Ok(Box::new(MiniLm::new())),
-            Self::MiniLm {
-                threads: Some(threads),
-            } => Ok(Box::new(MiniLm::with_threads(*threads))),
-            Self::Model { dir, options } => Ok(Box::new(Model::with(dir, options.clone())?)),
+            Self::MiniLm { threads } => {
+                let mut encoder = threads.map_or_else(MiniLm::new, MiniLm::with_threads);
+                if texts != Texts::Many {
+                    encoder = encoder.few_texts();
+                }
+                if texts != Texts::Perhaps {
+                    encoder.load_ahead();
+                }
+                Ok(Box::new(encoder))
+            }
+            Self::Model { dir, options } => {
+                let mut options = options.clone();
+                options.few_texts = texts != Texts::Many;
+                Ok(Box::new(Model::with(dir, options)?))
+            }
             Self::OpenAi {
                 base_url,
                 model,

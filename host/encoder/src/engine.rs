@@ -56,11 +56,17 @@ enum Input {
 }
 
 impl Engine {
-    /// Loads a model. `path` is what errors name.
-    pub fn load(path: &Path, source: Source<'_>, threads: usize) -> Result<Self, Error> {
+    /// Loads a model. `path` is what errors name. Weights that are packed are held twice, and each text
+    /// takes less time.
+    pub fn load(
+        path: &Path,
+        source: Source<'_>,
+        threads: usize,
+        is_packed: bool,
+    ) -> Result<Self, Error> {
         let load = || {
             let prepacked = |mut options: ModelOptions| {
-                options.prepack_weights(true);
+                options.prepack_weights(is_packed);
                 options
             };
             match source {

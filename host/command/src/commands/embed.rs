@@ -9,13 +9,16 @@ use npyz::WriterBuilder;
 use serde_json::{Value, json};
 
 use crate::args::{Embed, Global};
-use crate::embedder_spec::EmbedderSpec;
+use crate::embedder_spec::{EmbedderSpec, Texts};
 use crate::json_lines::Lines;
 use crate::output::{self, Output};
 use crate::target::Target;
 
 /// Texts a call of the embedder.
 const BATCH: usize = 256;
+
+/// Texts for which the encoder's weights are not packed: that takes the time of about ten.
+const FEW: usize = 10;
 
 /// The values of a vector that are shown to people.
 const SHOWN: usize = 4;
@@ -25,7 +28,11 @@ pub fn embed(global: &Global, out: Output, args: &Embed) -> Result<u8> {
     let target = Target::optional("embed", args.npy.as_ref(), global)?;
     let texts = texts(&args.texts)?;
     let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
-    let embedder = spec.guarded(global.embed_timeout())?;
+    let count = match texts.len() {
+        ..=FEW => Texts::Few,
+        _ => Texts::Many,
+    };
+    let embedder = spec.guarded(global.embed_timeout(), count)?;
     let mut embeddings = Vec::with_capacity(texts.len());
     for batch in texts.chunks(BATCH) {
         embeddings.extend(embedder.read(batch.to_vec())?);

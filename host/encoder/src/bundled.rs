@@ -150,7 +150,10 @@ mod tests {
         for (text, expected) in texts.iter().zip(&together) {
             assert_eq!(&few.encode(&[text]).unwrap()[0], expected, "{text}");
         }
-        assert_eq!(few.encode(&["a question"; 9]).unwrap(), packed.encode(&["a question"; 9]).unwrap());
+        assert_eq!(
+            few.encode(&["a question"; 9]).unwrap(),
+            packed.encode(&["a question"; 9]).unwrap()
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::dense::Step;
 use crate::engine::{Engine, Output, Source};
 use crate::error::Error;
 use crate::folder::{self, Folder, Wishes};
+use crate::operators;
 use crate::pooling::{Pooling, unit};
 use crate::tokens::{Tokenization, Tokens, Use};
 use crate::weights::Weights;
@@ -66,7 +67,8 @@ pub(crate) struct Shared {
 }
 
 impl Model {
-    /// Opens the model of a folder. It takes as long as reading its files, and a trial.
+    /// Opens the model of a folder. It takes as long as reading its files, and a trial. Open no folder of
+    /// those whom you do not trust: see [the crate](crate).
     ///
     /// # Errors
     ///
@@ -113,10 +115,10 @@ impl Model {
             drop(bytes);
             (digest, Engine::load(path, source, threads, is_packed)?)
         } else {
-            (
-                folder::digest(path)?,
-                Engine::load(path, Source::File(path), threads, is_packed)?,
-            )
+            let digest = folder::digest(path)?;
+            operators::check(path)?;
+            let engine = Engine::load(path, Source::File(path), threads, is_packed)?;
+            (digest, engine)
         };
         let shared = Shared::tried(
             path,

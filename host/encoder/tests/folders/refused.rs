@@ -3,7 +3,9 @@
 use std::fs::{self, File};
 
 use mneme_encoder::{Error, Model, Options};
-use rten_onnx::onnx::{DataLocation, GraphProto, StringStringEntryProto};
+use rten_onnx::onnx::{
+    AttributeProto, AttributeType, DataLocation, GraphProto, StringStringEntryProto,
+};
 use serde_json::{Value, json};
 
 use super::folder::{DIM, Folder, WORDS, config, edit, table};
@@ -122,6 +124,18 @@ fn models_that_encode_no_sentences_are_refused() {
         graph.node[0].op_type = Some("Sorcery".into())
     });
     folder.refuses("cannot be loaded");
+    for operator in ["Loop", "Scan", "RandomNormalLike", "Multinomial"] {
+        edit(&folder, |graph| {
+            graph.node[0].op_type = Some(operator.into())
+        });
+        folder.refuses(&format!("it has the operator {operator}"));
+        // In a branch too.
+        edit(&folder, |graph| nested(graph, 1, operator));
+        folder.refuses(&format!("it has the operator {operator}"));
+    }
+    // Whoever follows them needs a place on the stack for each, and a file has place for millions.
+    edit(&folder, |graph| nested(graph, 5, "Add"));
+    folder.refuses("it has graphs within graphs, 4 deep");
     // A table that is too small for the tokenizer.
     edit(&folder, |graph| {
         let table = &mut graph.initializer[0];
@@ -137,6 +151,24 @@ fn models_that_encode_no_sentences_are_refused() {
     edit(&folder, |_| ());
     folder.json("config.json", &config);
     folder.refuses("has a token 12, and config.json a vocabulary of 12");
+}
+
+/// Puts the graph's operator into a branch of a branch.
+fn nested(graph: &mut GraphProto, depth: usize, operator: &str) {
+    graph.node[0].op_type = Some(operator.into());
+    for _ in 0..depth {
+        let branch = AttributeProto {
+            name: Some("then_branch".into()),
+            r#type: Some(AttributeType::GRAPH),
+            g: Some(GraphProto {
+                node: graph.node.clone(),
+                ..GraphProto::default()
+            }),
+            ..AttributeProto::default()
+        };
+        graph.node[0].op_type = Some("If".into());
+        graph.node[0].attribute = vec![branch];
+    }
 }
 
 #[test]

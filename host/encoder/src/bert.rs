@@ -23,7 +23,7 @@ pub(crate) fn graph(
     weights: &Weights<'_>,
     bytes: Option<&'static [u8]>,
     threads: usize,
-) -> Result<Source<'static>, Error> {
+) -> Result<Source, Error> {
     let mut builder = Builder {
         graph: Graph::default(),
         config,
@@ -40,7 +40,7 @@ pub(crate) fn graph(
     let (graph, data) = finished.map_err(|error| Error::invalid(path, error))?;
     let mut files = vec![(Graph::DATA, Data::Owned(data))];
     files.extend(bytes.map(|bytes| (FILE, Data::Static(bytes))));
-    Ok(Source::Graph { graph, data: files })
+    Ok(Source { graph, data: files })
 }
 
 /// The name of the file of packed weights.

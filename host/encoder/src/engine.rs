@@ -4,22 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rten::{
-    DataType, Model, ModelOptions, NodeId, NodeInfo, OpRegistry, RunOptions, ThreadPool, Value,
-    ValueOrView, ValueType, ValueView, op_registry,
+    DataType, LoadError, Model, ModelOptions, NodeId, NodeInfo, OpRegistry, RunOptions, ThreadPool,
+    Value, ValueOrView, ValueType, ValueView, op_registry,
 };
 use rten_tensor::Layout;
 
 use crate::error::{Error, guarded};
 
-/// Where the weights are.
-pub(crate) enum Source<'a> {
-    /// An ONNX file, with its external data beside it.
-    File(&'a Path),
-    /// A graph, and the data that it refers to by name.
-    Graph {
-        graph: Vec<u8>,
-        data: Vec<(&'static str, Data)>,
-    },
+/// A graph, and the data that it refers to by name.
+pub(crate) struct Source {
+    pub graph: Vec<u8>,
+    pub data: Vec<(&'static str, Data)>,
 }
 
 /// Weights in memory.
@@ -56,33 +51,43 @@ enum Input {
 }
 
 impl Engine {
-    /// Loads a model. `path` is what errors name. Weights that are packed are held twice, and each text
-    /// takes less time.
+    /// Loads an ONNX file, with its external data beside it. Weights that are packed are held twice, and
+    /// each text takes less time.
+    pub fn open(path: &Path, threads: usize, is_packed: bool) -> Result<Self, Error> {
+        let load = || {
+            let mut options = ModelOptions::with_all_ops();
+            options.prepack_weights(is_packed);
+            options.load_file(path)
+        };
+        Self::new(path, load, threads)
+    }
+
+    /// Loads a graph that was built here. `path` is what errors name.
     pub fn load(
         path: &Path,
-        source: Source<'_>,
+        source: Source,
         threads: usize,
         is_packed: bool,
     ) -> Result<Self, Error> {
         let load = || {
-            let prepacked = |mut options: ModelOptions| {
-                options.prepack_weights(is_packed);
-                options
-            };
-            match source {
-                Source::File(file) => prepacked(ModelOptions::with_all_ops()).load_file(file),
-                Source::Graph { graph, data } => {
-                    let mut options = prepacked(ModelOptions::with_ops(operators()));
-                    for (name, data) in data {
-                        match data {
-                            Data::Owned(data) => options.external_data(name, data),
-                            Data::Static(data) => options.external_data_static(name, data),
-                        };
-                    }
-                    options.load(graph)
-                }
+            let mut options = ModelOptions::with_ops(operators());
+            options.prepack_weights(is_packed);
+            for (name, data) in source.data {
+                match data {
+                    Data::Owned(data) => options.external_data(name, data),
+                    Data::Static(data) => options.external_data_static(name, data),
+                };
             }
+            options.load(source.graph)
         };
+        Self::new(path, load, threads)
+    }
+
+    fn new(
+        path: &Path,
+        load: impl FnOnce() -> Result<Model, LoadError>,
+        threads: usize,
+    ) -> Result<Self, Error> {
         let model = guarded(load)
             .map_err(|panic| Error::invalid(path, format!("is damaged: {panic}; get it again")))?
             .map_err(|error| {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bert::{self, Config};
 use crate::dense::Step;
-use crate::engine::{Engine, Output, Source};
+use crate::engine::{Engine, Output};
 use crate::error::Error;
 use crate::folder::{self, Folder, Wishes};
 use crate::operators;
@@ -117,7 +117,7 @@ impl Model {
         } else {
             let digest = folder::digest(path)?;
             operators::check(path)?;
-            let engine = Engine::load(path, Source::File(path), threads, is_packed)?;
+            let engine = Engine::open(path, threads, is_packed)?;
             (digest, engine)
         };
         let shared = Shared::tried(

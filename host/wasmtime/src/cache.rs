@@ -423,7 +423,7 @@ impl SemanticCache {
     }
 
     /// Works with the instance, alone. While the store cannot lock its data, others have their turn.
-    fn in_turn<T>(&self, work: impl Fn(&mut Instance) -> Result<T>) -> Result<T> {
+    pub(crate) fn in_turn<T>(&self, work: impl Fn(&mut Instance) -> Result<T>) -> Result<T> {
         turn::take(&self.inner.instance, &self.inner.locked, work)
     }
 

@@ -144,6 +144,14 @@ impl Instance {
         Ok(instance)
     }
 
+    /// What the component's imports work on, unless it is gone.
+    pub fn state(&mut self) -> Option<&mut State> {
+        match &mut self.running {
+            Running::Live { store, .. } | Running::Broken(store) => Some(store.data_mut()),
+            Running::Gone => None,
+        }
+    }
+
     /// Calls an export that may fail.
     pub fn call<T>(
         &mut self,

@@ -6,12 +6,13 @@ use crate::contract::types::Error as StoreError;
 use crate::contract::wasi::clocks::wall_clock;
 use crate::contract::{archive, events, policy};
 use crate::host::{Clock, Policies, SystemClock};
-use crate::observe::Watch;
+use crate::observe::{StoreCall, Watch};
 use crate::punctual::Punctual;
 use crate::store::Store as Backend;
 use mneme_component::{Guard, Guarded, Limits};
 use mneme_store::{for_each_operation, lent, locks, owned};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What depends on this machine's clock: the dates of entries.
 const DATING: [&str; 2] = ["insert", "begin_import"];
@@ -27,6 +28,9 @@ const CHANGING: [&str; 6] = [
     "set_namespace_quota",
 ];
 
+/// What begins something long, which a repeated turn would begin again.
+const BEGINNING: [&str; 2] = ["begin_import", "begin_restore"];
+
 /// What the component's imports work on.
 pub(crate) struct State {
     pub store: Box<dyn Backend>,
@@ -37,6 +41,10 @@ pub(crate) struct State {
     pub watch: Arc<Watch>,
     /// What a checkpoint is written to or read from, during that call only.
     pub archive: Option<Archive>,
+    /// The last call of the store, if it has given way to a lock.
+    paused: Option<StoreCall>,
+    /// The call that goes on if this turn comes to it.
+    resumed: Option<StoreCall>,
     /// Whether the clock agrees with the store's.
     punctual: Punctual,
     /// The call deletes whatever the clock shows.
@@ -61,6 +69,8 @@ impl State {
             guard: Guard::new(limits),
             watch: Arc::default(),
             archive: None,
+            paused: None,
+            resumed: None,
             punctual: Punctual::default(),
             timeless: false,
             calls: 0,
@@ -91,12 +101,49 @@ impl State {
             let now = self.clock.now();
             self.punctual.check_deletion(now, &mut *self.store)?;
         }
+        if let Some(call) = self.paused.take() {
+            // The turn goes on without it.
+            self.watch.store_called(&call, true);
+        }
+        let under_way = self.resumed.take_if(|call| call.name == name);
+        let told = under_way.unwrap_or_else(|| StoreCall {
+            name,
+            started: Instant::now(),
+        });
         locks::begin_call();
         let outcome = self.watch.store_call(name, || call(&mut *self.store));
+        if outcome.is_err() && locks::gave_way() {
+            self.paused = Some(told);
+            return outcome;
+        }
+        self.watch.store_called(&told, outcome.is_err());
         if outcome.is_ok() && CHANGING.contains(&name) {
             locks::changed();
         }
+        if outcome.is_ok() && BEGINNING.contains(&name) {
+            locks::stay();
+        }
         outcome
+    }
+
+    /// A turn begins, which repeats the one that this call of the store has ended.
+    pub fn resume(&mut self, call: Option<StoreCall>) {
+        self.resumed = call;
+    }
+
+    /// A turn ends. The call that has given way to a lock goes on if the turn `is_repeated`. The
+    /// others have failed.
+    pub fn end_turn(&mut self, is_repeated: bool) -> Option<StoreCall> {
+        let left = self.resumed.take();
+        let paused = self.paused.take();
+        let (goes_on, over) = match is_repeated {
+            true => (paused, None),
+            false => (None, paused),
+        };
+        for call in left.into_iter().chain(over) {
+            self.watch.store_called(&call, true);
+        }
+        goes_on
     }
 
     fn archive(&mut self) -> Stored<&mut Archive> {

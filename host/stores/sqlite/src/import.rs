@@ -64,7 +64,7 @@ impl Import {
 impl Session {
     pub fn begin_import(&mut self, mode: ImportMode) -> Outcome<()> {
         self.import = None;
-        self.accept_changes()?;
+        self.could_write()?;
         accept(mode, self.conn()?)?;
         let file = self.private_file(private::IMPORT)?;
         let (stage, _) = connect_private(file.path(), size_of(file.path()))?;

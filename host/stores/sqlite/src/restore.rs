@@ -53,7 +53,7 @@ pub(super) struct Checked {
 impl Session {
     pub fn begin_restore(&mut self) -> Outcome<()> {
         self.restore = None;
-        self.accept_changes()?;
+        self.could_write()?;
         self.restore = Some(Restore::Receiving(self.private_file(private::SNAPSHOT)?));
         Ok(())
     }

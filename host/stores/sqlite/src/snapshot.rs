@@ -15,6 +15,7 @@ use super::private;
 use super::reads;
 use super::session::Session;
 use mneme_store::cancel::is_cancelled;
+use mneme_store::locks::may_wait;
 
 /// Bytes 18 and 19 of a database file: 1 with a rollback journal, 2 with a write-ahead log.
 const FORMAT_VERSIONS: u64 = 18;
@@ -133,7 +134,7 @@ pub(super) fn step(backup: &Backup<'_, '_>, pages: i32, timeout: Duration) -> Ou
             StepResult::Busy | StepResult::Locked => {}
             done => return Ok(done),
         }
-        if since.elapsed() >= timeout {
+        if is_cancelled() || !may_wait(since.elapsed(), timeout) {
             return Err(Fault::Sqlite(failure(rusqlite::ffi::SQLITE_BUSY)));
         }
         std::thread::sleep(pause(tries));

@@ -6,7 +6,7 @@ use crate::contract::api::{self, VectorSource};
 use crate::embedder::EmbedError;
 use crate::error::{Error, Result};
 use crate::flights::Key;
-use crate::front::{Front, embed, embedded, now, vector_source};
+use crate::front::{Front, Kind, embed, embedded, now, vector_source};
 use crate::observe::{Call, Stage, record_lookup};
 use crate::request::{Answer, Computed, Explained, GetRequest, Lookup, Miss, Origin};
 use std::sync::PoisonError;
@@ -231,7 +231,7 @@ async fn look_up_watched(
         _ => Stage::Search,
     };
     let ask = |stage: Stage, request: api::GetRequest| {
-        front.run(call.part(move |cache: &SemanticCache| {
+        front.run(Kind::Reads, call.part(move |cache: &SemanticCache| {
             let answer = stage.run(|| cache.ask(&request))?;
             Ok((request, answer))
         }))
@@ -250,7 +250,7 @@ async fn look_up_watched(
     {
         let query = std::mem::take(&mut request.query);
         let part = call.part(move |cache: &SemanticCache| cache.instance()?.compared_text(query));
-        let text = front.run(part).await?;
+        let text = front.run(Kind::Reads, part).await?;
         (request.vector, _) = vector_source(front, call, text).await;
     }
     let vector = match request.vector {
@@ -280,7 +280,7 @@ async fn look_up_many_watched(
 ) -> Result<Vec<Lookup>> {
     let first: Vec<api::GetRequest> = requests.into_iter().map(Into::into).collect();
     let ask = |stage: Stage, requests: Vec<api::GetRequest>| {
-        front.run(call.part(move |cache: &SemanticCache| {
+        front.run(Kind::Reads, call.part(move |cache: &SemanticCache| {
             let answers = stage.run(|| cache.ask_all(&requests))?;
             Ok((requests, answers))
         }))
@@ -346,7 +346,7 @@ async fn explain_watched(
     limit: u32,
 ) -> Result<Explained> {
     let ask = |request: api::GetRequest| {
-        front.run(call.part(move |cache: &SemanticCache| {
+        front.run(Kind::Reads, call.part(move |cache: &SemanticCache| {
             loop {
                 let answer =
                     cache.turn(|guest, store| guest.call_explain(store, &request, limit))?;

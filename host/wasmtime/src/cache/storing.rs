@@ -3,7 +3,7 @@
 use super::{SemanticCache, broken_promise, late};
 use crate::contract::api::{self, PutOutcome, VectorSource};
 use crate::error::{Error, Result};
-use crate::front::{Front, embed, embedded, now};
+use crate::front::{Front, Kind, embed, embedded, now};
 use crate::observe::Call;
 use crate::request::{Computed, GetRequest, PutRequest};
 
@@ -85,7 +85,7 @@ async fn store(
         let outcome = cache.turn(|guest, store| guest.call_put(store, &request))?;
         Ok((request, outcome))
     });
-    front.run(part).await
+    front.run(Kind::Changes, part).await
 }
 
 /// See [`SemanticCache::put_many`].
@@ -103,7 +103,7 @@ async fn put_many_watched(
     requests: Vec<PutRequest>,
 ) -> Result<Vec<u64>> {
     let store = |requests: Vec<api::PutRequest>| {
-        front.run(call.part(move |cache: &SemanticCache| {
+        front.run(Kind::Changes, call.part(move |cache: &SemanticCache| {
             let outcomes = cache.store_all(&requests)?;
             Ok((requests, outcomes))
         }))

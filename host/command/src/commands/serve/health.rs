@@ -262,7 +262,7 @@ pub async fn scrape(State(served): State<Arc<Served>>) -> Result<Response, Fault
     let gauges = served.gauges.read(Duration::ZERO, GAUGES, || {
         let (metrics, cache) = (Arc::clone(&served.metrics), served.cache.clone());
         async move {
-            let read = cache.run(move |_| Ok(metrics.read_cache())).await;
+            let read = cache.run_reading(move |_| Ok(metrics.read_cache())).await;
             read.ok()
         }
     });

@@ -31,6 +31,9 @@ const CHANGING: [&str; 6] = [
 /// What begins something long, which a repeated turn would begin again.
 const BEGINNING: [&str; 2] = ["begin_import", "begin_restore"];
 
+/// What forgets what was begun. It waits for nothing, and an earlier failure is still the last.
+const ENDING: [&str; 2] = ["end_import", "end_restore"];
+
 /// What the component's imports work on.
 pub(crate) struct State {
     pub store: Box<dyn Backend>,
@@ -41,10 +44,10 @@ pub(crate) struct State {
     pub watch: Arc<Watch>,
     /// What a checkpoint is written to or read from, during that call only.
     pub archive: Option<Archive>,
-    /// The last call of the store, if it has given way to a lock.
-    paused: Option<StoreCall>,
-    /// The call that goes on if this turn comes to it.
-    resumed: Option<StoreCall>,
+    /// Calls of the store that have given way to a lock in this turn.
+    paused: Vec<StoreCall>,
+    /// The same of the turn that this one repeats: they go on when it comes to them.
+    resumed: Vec<StoreCall>,
     /// Whether the clock agrees with the store's.
     punctual: Punctual,
     /// The call deletes whatever the clock shows.
@@ -69,8 +72,8 @@ impl State {
             guard: Guard::new(limits),
             watch: Arc::default(),
             archive: None,
-            paused: None,
-            resumed: None,
+            paused: Vec::new(),
+            resumed: Vec::new(),
             punctual: Punctual::default(),
             timeless: false,
             calls: 0,
@@ -101,19 +104,19 @@ impl State {
             let now = self.clock.now();
             self.punctual.check_deletion(now, &mut *self.store)?;
         }
-        if let Some(call) = self.paused.take() {
-            // The turn goes on without it.
-            self.watch.store_called(&call, true);
+        let told = match self.resumed.iter().position(|call| call.name == name) {
+            Some(at) => self.resumed.remove(at),
+            None => StoreCall {
+                name,
+                started: Instant::now(),
+            },
+        };
+        if !ENDING.contains(&name) {
+            locks::begin_call();
         }
-        let under_way = self.resumed.take_if(|call| call.name == name);
-        let told = under_way.unwrap_or_else(|| StoreCall {
-            name,
-            started: Instant::now(),
-        });
-        locks::begin_call();
         let outcome = self.watch.store_call(name, || call(&mut *self.store));
         if outcome.is_err() && locks::gave_way() {
-            self.paused = Some(told);
+            self.paused.push(told);
             return outcome;
         }
         self.watch.store_called(&told, outcome.is_err());
@@ -126,24 +129,23 @@ impl State {
         outcome
     }
 
-    /// A turn begins, which repeats the one that this call of the store has ended.
-    pub fn resume(&mut self, call: Option<StoreCall>) {
-        self.resumed = call;
+    /// A turn begins, which repeats one in which these calls of the store have given way to a lock.
+    pub fn resume(&mut self, calls: Vec<StoreCall>) {
+        self.resumed = calls;
     }
 
-    /// A turn ends. The call that has given way to a lock goes on if the turn `is_repeated`. The
-    /// others have failed.
-    pub fn end_turn(&mut self, is_repeated: bool) -> Option<StoreCall> {
-        let left = self.resumed.take();
-        let paused = self.paused.take();
-        let (goes_on, over) = match is_repeated {
-            true => (paused, None),
-            false => (None, paused),
-        };
-        for call in left.into_iter().chain(over) {
+    /// A turn ends. The calls that have given way to a lock go on if it `is_repeated`. If not, they
+    /// have failed.
+    pub fn end_turn(&mut self, is_repeated: bool) -> Vec<StoreCall> {
+        let mut calls = std::mem::take(&mut self.resumed);
+        calls.append(&mut self.paused);
+        if is_repeated {
+            return calls;
+        }
+        for call in calls {
             self.watch.store_called(&call, true);
         }
-        goes_on
+        Vec::new()
     }
 
     fn archive(&mut self) -> Stored<&mut Archive> {

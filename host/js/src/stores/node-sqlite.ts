@@ -135,9 +135,11 @@ export class NodeSqliteStore extends SqlStore {
   }
 
   beginRestore(): void {
-    this.opened();
+    const { driver } = this.opened();
     this.#restore?.end();
     this.#restore = undefined;
+    // Who finds a lock waits now, and not when all is received.
+    driver.write(() => {});
     this.#restore = new Restore(this.#path);
   }
 

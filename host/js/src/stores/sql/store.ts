@@ -457,7 +457,8 @@ export class SqlStore implements Store {
     const { driver, embedder } = session;
     session.import?.stage.drop();
     session.import = undefined;
-    accept(mode, driver);
+    // Who finds a lock waits now, and not when all is staged.
+    driver.write(() => accept(mode, driver));
     session.import = { mode, stage: driver.stage(embedder.dim) };
   }
 

@@ -1,7 +1,7 @@
 //! A cache whose file another connection has locked for writing.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mneme::checkpoint::{DumpOptions, ImportMode, Layout, LoadOptions};
@@ -429,7 +429,10 @@ fn a_load_that_gets_no_lock_changes_nothing() {
     assert!(error.to_string().contains("begin_import"), "{error}");
     shared.ask();
     let told = shared.seen.writes();
-    assert!(told.contains(&("begin_import".to_owned(), true)), "{told:?}");
+    assert!(
+        told.contains(&("begin_import".to_owned(), true)),
+        "{told:?}"
+    );
     shared.release();
     assert_eq!(load(&archive).unwrap().entries, 3);
 }

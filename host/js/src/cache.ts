@@ -466,7 +466,8 @@ export class SemanticCache {
 
   /**
    * Makes an archive part of the cache: all of it, or nothing. For a synchronous store, the
-   * archive is first read into memory.
+   * archive is first read into memory. While another process holds the lock of a SQLite file, the load
+   * waits before it begins, and look-ups go on.
    */
   load(source: ArchiveSource, options?: LoadOptions): Promise<LoadReport> {
     return load(this.#runner, source, options);

@@ -231,10 +231,13 @@ async fn look_up_watched(
         _ => Stage::Search,
     };
     let ask = |stage: Stage, request: api::GetRequest| {
-        front.run(Kind::Reads, call.part(move |cache: &SemanticCache| {
-            let answer = stage.run(|| cache.ask(&request))?;
-            Ok((request, answer))
-        }))
+        front.run(
+            Kind::Reads,
+            call.part(move |cache: &SemanticCache| {
+                let answer = stage.run(|| cache.ask(&request))?;
+                Ok((request, answer))
+            }),
+        )
     };
     let (mut request, mut answer) = ask(stage, first).await?;
     let mut error = None;
@@ -280,10 +283,13 @@ async fn look_up_many_watched(
 ) -> Result<Vec<Lookup>> {
     let first: Vec<api::GetRequest> = requests.into_iter().map(Into::into).collect();
     let ask = |stage: Stage, requests: Vec<api::GetRequest>| {
-        front.run(Kind::Reads, call.part(move |cache: &SemanticCache| {
-            let answers = stage.run(|| cache.ask_all(&requests))?;
-            Ok((requests, answers))
-        }))
+        front.run(
+            Kind::Reads,
+            call.part(move |cache: &SemanticCache| {
+                let answers = stage.run(|| cache.ask_all(&requests))?;
+                Ok((requests, answers))
+            }),
+        )
     };
     let (first, answers) = ask(Stage::Exact, first).await?;
     let (mut open, mut texts) = (Vec::new(), Vec::new());
@@ -346,15 +352,18 @@ async fn explain_watched(
     limit: u32,
 ) -> Result<Explained> {
     let ask = |request: api::GetRequest| {
-        front.run(Kind::Reads, call.part(move |cache: &SemanticCache| {
-            loop {
-                let answer =
-                    cache.turn(|guest, store| guest.call_explain(store, &request, limit))?;
-                if !matches!(answer, api::Explained::Later) {
-                    return Ok((request, answer));
+        front.run(
+            Kind::Reads,
+            call.part(move |cache: &SemanticCache| {
+                loop {
+                    let answer =
+                        cache.turn(|guest, store| guest.call_explain(store, &request, limit))?;
+                    if !matches!(answer, api::Explained::Later) {
+                        return Ok((request, answer));
+                    }
                 }
-            }
-        }))
+            }),
+        )
     };
     let (mut request, mut answer) = ask(first).await?;
     let mut embedder_error = None;

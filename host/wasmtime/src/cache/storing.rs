@@ -103,10 +103,13 @@ async fn put_many_watched(
     requests: Vec<PutRequest>,
 ) -> Result<Vec<u64>> {
     let store = |requests: Vec<api::PutRequest>| {
-        front.run(Kind::Changes, call.part(move |cache: &SemanticCache| {
-            let outcomes = cache.store_all(&requests)?;
-            Ok((requests, outcomes))
-        }))
+        front.run(
+            Kind::Changes,
+            call.part(move |cache: &SemanticCache| {
+                let outcomes = cache.store_all(&requests)?;
+                Ok((requests, outcomes))
+            }),
+        )
     };
     let requests = requests.into_iter().map(Into::into).collect();
     let (mut requests, mut outcomes) = store(requests).await?;

@@ -39,13 +39,18 @@ export function during<T>(before: number, work: () => T): { outcome: T; mayRepea
   }
 }
 
+/** Whether the call runs in a turn that is repeated if the store gives way to a lock. */
+export function mayGiveWay(): boolean {
+  return turn !== undefined && !turn.isFinal;
+}
+
 /**
  * How long a write that can be done later waits for a lock: `brief`, or `whole` if that is shorter. A
  * turn that may be repeated gives way before that, and a caller who asked for the write has the
  * `whole` patience.
  */
 export function patienceOf(brief: number, whole: number): number {
-  return turn && !turn.isFinal ? whole : Math.min(brief, whole);
+  return mayGiveWay() ? whole : Math.min(brief, whole);
 }
 
 /** How long a store waits for a lock now; `patience` is the longest wait of a caller. */

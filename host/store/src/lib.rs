@@ -16,6 +16,7 @@ pub mod memory;
 pub mod opened;
 mod operations;
 pub mod parameters;
+pub mod staged;
 
 use std::time::Duration;
 

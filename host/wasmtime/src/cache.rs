@@ -268,7 +268,9 @@ impl SemanticCache {
         })
     }
 
-    /// Counts, settings and memory, of one namespace or of all.
+    /// Counts, settings and memory, of one namespace or of all. Where the names of namespaces that
+    /// have counters take more than 256 KiB, misses of those that have no other counts are part of
+    /// the sum only.
     ///
     /// # Errors
     ///

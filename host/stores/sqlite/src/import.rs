@@ -10,6 +10,7 @@ use super::error::Outcome;
 use super::private;
 use super::session::Session;
 use super::{layout, reads, rows, writes};
+use mneme_store::staged::Staged;
 use mneme_store::{Entry, ImportMode, MetaChange, checks};
 
 /// One connection writes it in one transaction, which never ends: what is left of the file
@@ -33,7 +34,7 @@ pub(super) struct Import {
     /// In table `entries`, the ids in the order of writing.
     stage: Connection,
     /// After the connection, which has it open.
-    _file: NamedTempFile,
+    _file: Staged<NamedTempFile>,
 }
 
 impl Import {

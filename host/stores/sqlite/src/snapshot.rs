@@ -16,6 +16,7 @@ use super::reads;
 use super::session::Session;
 use mneme_store::cancel::is_cancelled;
 use mneme_store::locks::may_wait;
+use mneme_store::staged::Staged;
 
 /// Bytes 18 and 19 of a database file: 1 with a rollback journal, 2 with a write-ahead log.
 const FORMAT_VERSIONS: u64 = 18;
@@ -27,7 +28,7 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 /// A database file, complete, that is being read out. It goes with the value.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    file: NamedTempFile,
+    file: Staged<NamedTempFile>,
     rest: u64,
 }
 
@@ -69,7 +70,7 @@ impl Session {
     }
 
     /// A temporary file that only its owner can read.
-    pub(super) fn private_file(&self, prefix: &str) -> Outcome<NamedTempFile> {
+    pub(super) fn private_file(&self, prefix: &str) -> Outcome<Staged<NamedTempFile>> {
         private::create(&self.private_folder(), prefix).map_err(|error| self.disk(&error))
     }
 

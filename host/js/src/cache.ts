@@ -76,6 +76,7 @@ export class SemanticCache {
   readonly #runner: Runner;
   readonly #embedding: Embedding;
   readonly #flights: Flights;
+  #stored = 0;
   /** Each would discard what another has loaded. */
   readonly #requantizing = new Queue();
 
@@ -92,6 +93,7 @@ export class SemanticCache {
     this.#flights = new Flights(this.#runner, {
       lookUp: (request, signal) => this.#lookUp(request, signal),
       put: (request) => this.#put(request, undefined),
+      stored: () => this.#stored,
       normalize: (query) => this.normalize(query),
       embed: async (text, signal) =>
         (await this.#sources([text], signal)).sources[0] as VectorSource,
@@ -217,6 +219,7 @@ export class SemanticCache {
     let isEmbedding = false;
     const call = async (rest: unknown[]) => {
       const outcomes = await this.#runner.call<RawPut[]>('putMany', [rest], signal);
+      this.#stored += 1;
       isEmbedding = outcomes.some(({ tag }) => tag === 'needs-embedding');
       return outcomes;
     };
@@ -241,6 +244,7 @@ export class SemanticCache {
       const complete = { ...request, vector: { tag: 'embedded', val } };
       outcome = await this.#runner.call<RawPut>('put', [complete], signal);
     }
+    this.#stored += 1;
     return storedId(outcome);
   }
 

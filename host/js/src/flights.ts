@@ -29,6 +29,8 @@ export interface LookedUp {
 export interface Resolver {
   lookUp(request: RawGet, signal: AbortSignal | undefined): Promise<LookedUp>;
   put(request: RawStored): Promise<number>;
+  /** How often something was stored. If it has not changed, a look-up need not be repeated. */
+  stored(): number;
   /** The vector of a text; `failed` where the embedder fails, of which `onError` hears. */
   embed(text: string, signal: AbortSignal | undefined): Promise<VectorSource>;
   normalize(query: string): Promise<{ text: string }>;
@@ -51,8 +53,6 @@ export class Flights {
   readonly #cache: Resolver;
   /** By what is asked; undefined once it has failed. */
   readonly #flights = new Map<string, Promise<Landed | undefined>>();
-  /** How many have succeeded. */
-  #landed = 0;
 
   constructor(runner: Runner, cache: Resolver) {
     this.#runner = runner;
@@ -67,7 +67,7 @@ export class Flights {
     let source = request.vector;
     let isLookedUp = false;
     let compared: string | undefined;
-    const landed = this.#landed;
+    const before = this.#cache.stored();
     try {
       const found = await this.#cache.lookUp(request, signal);
       const kept = fromHit<T>(found.lookup.hit);
@@ -109,7 +109,7 @@ export class Flights {
     }
     signal?.throwIfAborted();
     const flight = (async (): Promise<Landed> => {
-      if (!request.bypass && this.#landed !== landed) {
+      if (!request.bypass && this.#cache.stored() !== before) {
         // Whoever was computing it may have finished between the look-up and now.
         const again = await this.#runner
           .call<RawLookup>('get', [{ ...request, vector: { tag: 'pending' } }])
@@ -121,7 +121,6 @@ export class Flights {
       }
       const value = await compute();
       const cacheError = await this.#keep(value, { ...blank, vector: source }, metadata);
-      this.#landed += 1;
       return { value, cacheError };
     })();
     const settled = flight.catch(() => undefined).finally(() => this.#flights.delete(key));

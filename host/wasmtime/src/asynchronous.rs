@@ -125,7 +125,7 @@ impl AsyncSemanticCache {
         F: Future<Output = std::result::Result<C, E>>,
     {
         let request = request.into().validate(true);
-        let published = self.flights.published();
+        let before = self.cache.stored();
         let (text, vector) = match look_up_to_keep(self, request.clone()).await {
             Ok(Kept {
                 lookup: Lookup::Hit(hit),
@@ -153,7 +153,7 @@ impl AsyncSemanticCache {
                 origin: Origin::Shared,
             });
         }
-        if shared.is_some() && self.flights.published() != published {
+        if shared.is_some() && self.cache.stored() != before {
             let asked = request.clone();
             if let Ok(Some(hit)) = self
                 .run_reading(move |cache| Ok(cache.stored_meanwhile(&asked)))

@@ -1,7 +1,6 @@
 //! Computing once what several callers ask for at the same time.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[cfg(test)]
@@ -16,7 +15,6 @@ pub(crate) type Key = (String, String);
 /// one that blocks, or one that is awaited.
 pub(crate) struct Flights<L> {
     flights: Mutex<HashMap<Key, Flight<L>>>,
-    published: AtomicU64,
 }
 
 struct Flight<L> {
@@ -29,7 +27,6 @@ impl<L> Default for Flights<L> {
     fn default() -> Self {
         Flights {
             flights: Mutex::default(),
-            published: AtomicU64::new(0),
         }
     }
 }
@@ -62,12 +59,6 @@ impl<L: Default> Flights<L> {
 }
 
 impl<L> Flights<L> {
-    /// How many computations have succeeded. If it has not changed between a look-up and joining a
-    /// computation, none has stored its response in between.
-    pub fn published(&self) -> u64 {
-        self.published.load(Ordering::Acquire)
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Flight<L>>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,11 +128,6 @@ pub(crate) struct Published<'a, L> {
 
 impl<L> Drop for Published<'_, L> {
     fn drop(&mut self) {
-        // Before others can begin another.
-        self.joined
-            .flights
-            .published
-            .fetch_add(1, Ordering::Release);
         self.joined.remove_if(|_| true);
     }
 }

@@ -77,7 +77,7 @@ impl SemanticCache {
         compute: impl FnOnce() -> std::result::Result<C, E>,
     ) -> std::result::Result<Answer, E> {
         let request = request.into().validate(true);
-        let published = self.inner.flights.published();
+        let before = self.stored();
         let (text, vector) = match now(look_up_to_keep(self, request.clone())) {
             Ok(Kept {
                 lookup: Lookup::Hit(hit),
@@ -101,7 +101,7 @@ impl SemanticCache {
             });
         }
         if shared.is_some()
-            && self.inner.flights.published() != published
+            && self.stored() != before
             && let Some(hit) = self.stored_meanwhile(&request)
         {
             return Ok(from_cache(hit));

@@ -36,7 +36,12 @@ impl SemanticCache {
 
     /// Stores all, unless one needs an embedding, and lets others have their turn in between.
     fn store_all(&self, requests: &[api::PutRequest]) -> Result<Vec<PutOutcome>> {
-        let mut outcomes = self.turn(|guest, store| guest.call_put_many(store, requests))?;
+        let store = |requests: &[api::PutRequest]| {
+            let outcomes = self.turn(|guest, store| guest.call_put_many(store, requests))?;
+            self.has_stored();
+            Ok(outcomes)
+        };
+        let mut outcomes = store(requests)?;
         while !outcomes
             .iter()
             .any(|one| matches!(one, PutOutcome::NeedsEmbedding(_)))
@@ -46,7 +51,7 @@ impl SemanticCache {
                 break;
             }
             let rest: Vec<_> = late.iter().map(|&at| requests[at].clone()).collect();
-            let again = self.turn(|guest, store| guest.call_put_many(store, &rest))?;
+            let again = store(&rest)?;
             for (at, outcome) in late.into_iter().zip(again) {
                 outcomes[at] = outcome;
             }
@@ -83,6 +88,9 @@ async fn store(
 ) -> Result<(api::PutRequest, PutOutcome)> {
     let part = call.part(move |cache: &SemanticCache| {
         let outcome = cache.turn(|guest, store| guest.call_put(store, &request))?;
+        if matches!(outcome, PutOutcome::Stored(_)) {
+            cache.has_stored();
+        }
         Ok((request, outcome))
     });
     front.run(Kind::Changes, part).await

@@ -36,7 +36,7 @@ impl SemanticCache {
 
     /// Stores all, unless one needs an embedding, and lets others have their turn in between.
     fn store_all(&self, requests: &[api::PutRequest]) -> Result<Vec<PutOutcome>> {
-        let store = |requests: &[api::PutRequest]| {
+        let store = |requests: &[api::PutRequest]| -> Result<Vec<PutOutcome>> {
             let outcomes = self.turn(|guest, store| guest.call_put_many(store, requests))?;
             self.has_stored();
             Ok(outcomes)

@@ -31,9 +31,12 @@ pub(crate) fn graph(
         bytes,
     };
     builder.build()?;
-    let finished = builder
-        .graph
-        .finish("input_ids", "last_hidden_state", config.hidden_size, threads);
+    let finished = builder.graph.finish(
+        "input_ids",
+        "last_hidden_state",
+        config.hidden_size,
+        threads,
+    );
     let (graph, data) = finished.map_err(|error| Error::invalid(path, error))?;
     let mut files = vec![(Graph::DATA, Data::Owned(data))];
     files.extend(bytes.map(|bytes| (FILE, Data::Static(bytes))));

@@ -26,7 +26,10 @@ fn a_folder_that_is_no_model_says_what_is_missing() {
     fs::remove_file(folder.path("model.safetensors")).unwrap();
     folder.refuses("has no weights");
     folder.write("pytorch_model.bin", b"\x80\x02");
-    folder.refuses("pickled Python objects (pytorch_model.bin)");
+    folder.refuses("has its weights in pytorch_model.bin, which is made of pickled Python objects");
+    let error = folder.with(|options| options.file = Some("pytorch_model.bin".into()));
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("pickled Python objects"), "{message}");
 
     let folder = Folder::new();
     folder.write("a.onnx", &table().write_buf().unwrap());
@@ -86,7 +89,25 @@ fn what_is_not_built_is_refused_by_name() {
     for (pooling, message) in [
         (
             json!({"pooling_mode_weightedmean_tokens": true}),
-            "the weighted mean",
+            "pooling by \"weightedmean_tokens\"",
+        ),
+        (
+            json!({"pooling_mode": "attention"}),
+            "pooling by \"attention\"",
+        ),
+        (json!({"pooling_mode_new": true}), "pooling by \"new\""),
+        (
+            json!({"pooling_mode": ["cls", "mean"]}),
+            "several ways at once",
+        ),
+        (json!({"pooling_mode": []}), "sets no mode of pooling"),
+        (
+            json!({"embedding_dimension": DIM}),
+            "sets no mode of pooling",
+        ),
+        (
+            json!({"pooling_mode_mean_tokens": false}),
+            "sets no mode of pooling",
         ),
         (
             json!({"pooling_mode_cls_token": true, "pooling_mode_max_tokens": true}),
@@ -133,10 +154,116 @@ fn models_that_encode_no_sentences_are_refused() {
         edit(&folder, |graph| graph.initializer[0].float_data.fill(value));
         folder.refuses("not finite, or all zero");
     }
+    edit(&folder, |graph| graph.initializer[0].float_data.fill(0.5));
+    folder.refuses("two different texts have the same vector");
     let config = json!({"vocab_size": WORDS.len() - 1});
     edit(&folder, |_| ());
     folder.json("config.json", &config);
     folder.refuses("has a token 12, and config.json a vocabulary of 12");
+}
+
+fn output(graph: &mut GraphProto, name: &str) {
+    graph.output[0].name = Some(name.into());
+    graph.node[0].output[0] = name.into();
+}
+
+#[test]
+fn models_of_other_tasks_are_refused() {
+    let classifier = json!({"architectures": ["BertForSequenceClassification"]});
+    let modules = json!([
+        {"path": "", "type": "sentence_transformers.base.modules.transformer.Transformer"},
+        {"path": "1_Pooling", "type": "sentence_transformers.sentence_transformer.modules.pooling.Pooling"},
+    ]);
+    let folder = Folder::onnx();
+    for logits in ["logits", "start_logits"] {
+        edit(&folder, |graph| output(graph, logits));
+        folder.refuses("scores classes or words; export the model for feature extraction");
+    }
+    edit(&folder, |graph| output(graph, "output"));
+    folder.open().unwrap();
+    folder.json("config.json", &classifier);
+    folder.refuses("is of a BertForSequenceClassification, which is no sentence encoder");
+    // The names of outputs say more of an export, and modules more of a folder.
+    edit(&folder, |_| ());
+    folder.open().unwrap();
+    edit(&folder, |graph| output(graph, "output"));
+    folder.json("modules.json", &modules);
+    folder.open().unwrap();
+
+    let folder = Folder::bert();
+    for task in [
+        "BertForMaskedLM",
+        "RobertaForTokenClassification",
+        "BertForQuestionAnswering",
+    ] {
+        let mut other = config();
+        other["architectures"] = json!([task]);
+        folder.json("config.json", &other);
+        folder.refuses(&format!("is of a {task}"));
+    }
+    folder.json("modules.json", &modules);
+    folder.open().unwrap();
+}
+
+/// Adds a table of positions, which a text may not have more tokens than.
+fn with_positions(folder: &Folder, places: usize) {
+    edit(folder, |graph| {
+        let mut table = graph.initializer[0].clone();
+        table.name = Some("position_table".into());
+        table.dims[0] = places as i64;
+        table.float_data = (0..places * DIM).map(|at| (at as f32).cos()).collect();
+        graph.initializer.push(table);
+        let mut ids = graph.input[0].clone();
+        ids.name = Some("position_ids".into());
+        graph.input.push(ids);
+        let mut places = graph.node[0].clone();
+        places.name = Some("look up places".into());
+        places.input = vec!["position_table".into(), "position_ids".into()];
+        places.output = vec!["places".into()];
+        graph.node[0].output = vec!["words".into()];
+        let mut sum = places.clone();
+        sum.name = Some("add".into());
+        sum.op_type = Some("Add".into());
+        sum.input = vec!["words".into(), "places".into()];
+        sum.output = vec!["last_hidden_state".into()];
+        graph.node.extend([places, sum]);
+    });
+}
+
+#[test]
+fn a_promise_of_tokens_is_tried_and_has_a_limit() {
+    let folder = Folder::onnx();
+    folder.json("tokenizer_config.json", &json!({"model_max_length": 2_000}));
+    with_positions(&folder, 511);
+    folder.refuses("does not take 512 tokens, and its files promise 2000");
+    // A promise beyond that is kept or not when a text asks for it.
+    with_positions(&folder, 600);
+    let model = folder.open().unwrap();
+    let text = |words: usize| vec!["how"; words].join(" ");
+    assert_eq!(model.encode(&[&text(598)]).unwrap()[0].tokens_read, 598);
+    let error = model.encode(&[&text(599)]).unwrap_err();
+    assert!(matches!(error, Error::Engine(_)), "{error}");
+
+    for folder in [Folder::bert(), Folder::onnx()] {
+        for most in [100_000_000, u64::from(u32::MAX), u64::MAX] {
+            let mut other = config();
+            other["max_position_embeddings"] = json!(most);
+            folder.json("config.json", &other);
+            folder.json(
+                "sentence_bert_config.json",
+                &json!({"max_seq_length": most}),
+            );
+            let error = folder.open().unwrap_err();
+            assert!(error.to_string().contains("32768 are possible"), "{error}");
+            let error = folder.with(|options| options.max_tokens = Some(1 << 20));
+            assert!(matches!(error, Err(Error::Option { option: "max", .. })));
+            fs::remove_file(folder.path("sentence_bert_config.json")).unwrap();
+            other["model_type"] = json!("roberta");
+            other["pad_token_id"] = json!(most);
+            folder.json("config.json", &other);
+            folder.open().unwrap_err();
+        }
+    }
 }
 
 #[test]

@@ -75,6 +75,26 @@ fn weights_of_eight_bits_are_rounded_as_onnxruntime_does() {
     assert_ne!(model.fingerprint(), whole.fingerprint());
 }
 
+/// Where numbers are rounded by the greatest of all, a text would change its neighbour's vector.
+#[test]
+fn weights_of_eight_bits_give_a_text_the_same_bits_alone_and_together() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/bert");
+    let model = open(&folder, "model_int8.onnx");
+    let texts = ["password", "forgot", "weather", "städte"].map(|word| format!("reset my {word}"));
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let together = model.encode(&texts).unwrap();
+    let alone: Vec<_> = texts
+        .iter()
+        .map(|text| model.encode(&[text]).unwrap().remove(0))
+        .collect();
+    let lengths: Vec<usize> = alone.iter().map(|text| text.tokens).collect();
+    assert!(
+        (1..lengths.len()).any(|at| lengths[..at].contains(&lengths[at])),
+        "{lengths:?}"
+    );
+    assert_eq!(together, alone);
+}
+
 #[test]
 fn a_kind_that_is_not_built_is_refused_by_name() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/modernbert");

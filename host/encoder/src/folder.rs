@@ -41,6 +41,8 @@ pub(crate) struct Folder {
     /// What comes after the pooling.
     pub steps: Vec<Step>,
     pub max_tokens: usize,
+    /// The position of the first token.
+    pub first_position: usize,
     pub lowercase: bool,
     /// What is written before a question.
     pub prompt: String,
@@ -167,6 +169,7 @@ impl Folder {
             pooling: modules.pooling,
             steps: modules.steps,
             max_tokens,
+            first_position: first,
             lowercase: sentences.do_lower_case,
             prompt,
             vocabulary: sizes.vocab_size,
@@ -183,6 +186,11 @@ pub(crate) fn read(path: &Path, is_weights: bool) -> Result<Vec<u8>, Error> {
     read.map_err(|error| unread(path, &error))?;
     opened.check(bytes.len() as u64)?;
     Ok(bytes)
+}
+
+/// Opens a file of weights.
+pub(crate) fn open(path: &Path) -> Result<File, Error> {
+    Opened::new(path, true).map(|opened| opened.file.into_inner())
 }
 
 /// A regular file, of which no more is read than its limit and one byte.
@@ -372,19 +380,15 @@ fn inside(dir: &Path, named_in: &Path, path: &str) -> Result<PathBuf, Error> {
     }
 }
 
-/// The SHA-256 of the weights: of the file, and of all data beside it that it may refer to.
-pub(crate) fn digest(path: &Path) -> Result<String, Error> {
+/// The SHA-256 of the weights: of the file, and of the data beside it that it names. What is not beside
+/// it, the engine refuses.
+pub(crate) fn digest<'a>(
+    path: &Path,
+    data: impl IntoIterator<Item = &'a String>,
+) -> Result<String, Error> {
     let mut paths = vec![path.to_owned()];
-    if path.extension().is_some_and(|kind| kind == "onnx") {
-        let folder = path.parent().map(fs::read_dir);
-        let entries = folder.and_then(Result::ok).into_iter().flatten();
-        let mut data: Vec<PathBuf> = entries
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| !path.is_dir() && is_data(path))
-            .collect();
-        data.sort();
-        paths.extend(data);
-    }
+    let beside = data.into_iter().filter(|name| is_inside(name));
+    paths.extend(beside.map(|name| path.with_file_name(name)));
     let mut hash = Sha256::new();
     for path in &paths {
         let mut opened = Opened::new(path, true)?;
@@ -406,12 +410,6 @@ pub(crate) fn digest(path: &Path) -> Result<String, Error> {
         opened.check(read)?;
     }
     Ok(hex(hash))
-}
-
-/// Whether a model may have weights in this file, as the engine has it.
-fn is_data(path: &Path) -> bool {
-    let extension = path.extension().and_then(|kind| kind.to_str());
-    extension.is_some_and(|kind| kind.starts_with("data") || kind.starts_with("onnx_data"))
 }
 
 /// A digest in hexadecimal digits.

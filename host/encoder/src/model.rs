@@ -10,6 +10,7 @@ use crate::dense::Step;
 use crate::engine::{Engine, Output, Source};
 use crate::error::Error;
 use crate::folder::{self, Folder, Wishes};
+use crate::operators;
 use crate::pooling::{Pooling, unit};
 use crate::tokens::{Tokenization, Tokens, Use};
 use crate::weights::Weights;
@@ -79,7 +80,8 @@ pub(crate) struct Shared {
 }
 
 impl Model {
-    /// Opens the model of a folder. It takes as long as reading its files, and a trial.
+    /// Opens the model of a folder. It takes as long as reading its files, and a trial. Open no folder of
+    /// those whom you do not trust: see [the crate](crate).
     ///
     /// # Errors
     ///
@@ -127,6 +129,7 @@ impl Model {
                 ),
             ))
         };
+        let mut graph = None;
         let (digest, config, engine) = if is_built {
             if let Some(task) = task {
                 return refuse(task);
@@ -145,8 +148,9 @@ impl Model {
                 Engine::load(path, source, threads, is_packed)?,
             )
         } else {
-            // It opens no file that has no end.
-            let digest = folder::digest(path)?;
+            graph = Some(operators::check(path)?);
+            let data = graph.iter().flat_map(|graph| &graph.data);
+            let digest = folder::digest(path, data)?;
             let engine = Engine::load(path, Source::File(path), threads, is_packed)?;
             if let Some(task) = task
                 && !engine.is_named()
@@ -165,7 +169,9 @@ impl Model {
             dim: 0,
         };
         // What is built here has the places that it is said to have.
-        let places = match is_built {
+        let wanted = folder.max_tokens + folder.first_position;
+        let has_places = graph.is_none_or(|graph| graph.places.is_some_and(|has| has >= wanted));
+        let places = match has_places {
             true => 1,
             false => folder.max_tokens.min(TRIED_TOKENS),
         };

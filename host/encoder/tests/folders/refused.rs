@@ -3,7 +3,10 @@
 use std::fs::{self, File};
 
 use mneme_encoder::{Error, Model, Options};
-use rten_onnx::onnx::{DataLocation, GraphProto, StringStringEntryProto};
+use rten_onnx::onnx::{
+    AttributeProto, AttributeType, DataLocation, GraphProto, OperatorSetIdProto,
+    StringStringEntryProto,
+};
 use serde_json::{Value, json};
 
 use super::folder::{DIM, Folder, WORDS, config, edit, table};
@@ -143,6 +146,18 @@ fn models_that_encode_no_sentences_are_refused() {
         graph.node[0].op_type = Some("Sorcery".into())
     });
     folder.refuses("cannot be loaded");
+    for operator in ["Loop", "Scan", "RandomNormalLike", "Multinomial"] {
+        edit(&folder, |graph| {
+            graph.node[0].op_type = Some(operator.into())
+        });
+        folder.refuses(&format!("it has the operator {operator}"));
+        // In a branch too.
+        edit(&folder, |graph| nested(graph, 1, operator));
+        folder.refuses(&format!("it has the operator {operator}"));
+    }
+    // Whoever follows them needs a place on the stack for each, and a file has place for millions.
+    edit(&folder, |graph| nested(graph, 5, "Add"));
+    folder.refuses("it has graphs within graphs, 4 deep");
     // A table that is too small for the tokenizer.
     edit(&folder, |graph| {
         let table = &mut graph.initializer[0];
@@ -160,6 +175,24 @@ fn models_that_encode_no_sentences_are_refused() {
     edit(&folder, |_| ());
     folder.json("config.json", &config);
     folder.refuses("has a token 12, and config.json a vocabulary of 12");
+}
+
+/// Puts the graph's operator into a branch of a branch.
+fn nested(graph: &mut GraphProto, depth: usize, operator: &str) {
+    graph.node[0].op_type = Some(operator.into());
+    for _ in 0..depth {
+        let branch = AttributeProto {
+            name: Some("then_branch".into()),
+            r#type: Some(AttributeType::GRAPH),
+            g: Some(GraphProto {
+                node: graph.node.clone(),
+                ..GraphProto::default()
+            }),
+            ..AttributeProto::default()
+        };
+        graph.node[0].op_type = Some("If".into());
+        graph.node[0].attribute = vec![branch];
+    }
 }
 
 fn output(graph: &mut GraphProto, name: &str) {
@@ -206,10 +239,10 @@ fn models_of_other_tasks_are_refused() {
 }
 
 /// Adds a table of positions, which a text may not have more tokens than.
-fn with_positions(folder: &Folder, places: usize) {
+fn with_positions(folder: &Folder, name: &str, places: usize) {
     edit(folder, |graph| {
         let mut table = graph.initializer[0].clone();
-        table.name = Some("position_table".into());
+        table.name = Some(name.into());
         table.dims[0] = places as i64;
         table.float_data = (0..places * DIM).map(|at| (at as f32).cos()).collect();
         graph.initializer.push(table);
@@ -218,13 +251,13 @@ fn with_positions(folder: &Folder, places: usize) {
         graph.input.push(ids);
         let mut places = graph.node[0].clone();
         places.name = Some("look up places".into());
-        places.input = vec!["position_table".into(), "position_ids".into()];
-        places.output = vec!["places".into()];
+        places.input = vec![name.into(), "position_ids".into()];
+        places.output = vec!["of places".into()];
         graph.node[0].output = vec!["words".into()];
         let mut sum = places.clone();
         sum.name = Some("add".into());
         sum.op_type = Some("Add".into());
-        sum.input = vec!["words".into(), "places".into()];
+        sum.input = vec!["words".into(), "of places".into()];
         sum.output = vec!["last_hidden_state".into()];
         graph.node.extend([places, sum]);
     });
@@ -234,10 +267,10 @@ fn with_positions(folder: &Folder, places: usize) {
 fn a_promise_of_tokens_is_tried_and_has_a_limit() {
     let folder = Folder::onnx();
     folder.json("tokenizer_config.json", &json!({"model_max_length": 2_000}));
-    with_positions(&folder, 511);
+    with_positions(&folder, "places", 511);
     folder.refuses("does not take 512 tokens, and its files promise 2000");
     // A promise beyond that is kept or not when a text asks for it.
-    with_positions(&folder, 600);
+    with_positions(&folder, "places", 600);
     let model = folder.open().unwrap();
     let text = |words: usize| vec!["how"; words].join(" ");
     assert_eq!(model.encode(&[&text(598)]).unwrap()[0].tokens_read, 598);
@@ -266,44 +299,86 @@ fn a_promise_of_tokens_is_tried_and_has_a_limit() {
     }
 }
 
+/// Puts the table into a file beside the graph.
+fn outside(folder: &Folder, file: &str) {
+    edit(folder, |graph| {
+        let table = &mut graph.initializer[0];
+        table.float_data.clear();
+        table.data_location = Some(DataLocation::EXTERNAL);
+        let entry = |key: &str, value: &str| StringStringEntryProto {
+            key: Some(key.into()),
+            value: Some(value.into()),
+        };
+        let length = (WORDS.len() * DIM * 4).to_string();
+        table.external_data = vec![
+            entry("location", file),
+            entry("offset", "0"),
+            entry("length", &length),
+        ];
+    });
+}
+
 #[test]
 fn external_data_belongs_to_the_model() {
     let folder = Folder::onnx();
-    let outside = |file: &str| {
-        edit(&folder, |graph| {
-            let table = &mut graph.initializer[0];
-            table.float_data.clear();
-            table.data_location = Some(DataLocation::EXTERNAL);
-            let entry = |key: &str, value: &str| StringStringEntryProto {
-                key: Some(key.into()),
-                value: Some(value.into()),
-            };
-            let length = (WORDS.len() * DIM * 4).to_string();
-            table.external_data = vec![
-                entry("location", file),
-                entry("offset", "0"),
-                entry("length", &length),
-            ];
-        });
-    };
     let data = |seed: u64| {
         let mut random = fastrand::Rng::with_seed(seed);
         (0..WORDS.len() * DIM)
             .flat_map(|_| random.f32().to_le_bytes())
             .collect::<Vec<u8>>()
     };
-    outside("model.onnx.data");
-    folder.refuses("cannot be loaded");
+    let plain = folder.open().unwrap().fingerprint().to_owned();
+    folder.write("notes.data", b"of no model");
+    assert_eq!(folder.open().unwrap().fingerprint(), plain);
+    outside(&folder, "model.onnx.data");
+    folder.refuses("model.onnx.data: cannot be read");
     folder.write("model.onnx.data", &data(1)[1..]);
     folder.refuses("cannot be loaded");
     folder.write("model.onnx.data", &data(1));
     let one = folder.open().unwrap().fingerprint().to_owned();
+    folder.write("notes.data", b"still not");
+    assert_eq!(folder.open().unwrap().fingerprint(), one);
     folder.write("model.onnx.data", &data(2));
     assert_ne!(folder.open().unwrap().fingerprint(), one);
     for elsewhere in ["../secret.data", "/etc/passwd"] {
-        outside(elsewhere);
+        outside(&folder, elsewhere);
         folder.refuses("cannot be loaded");
     }
+}
+
+#[test]
+fn operators_are_of_known_versions_and_domains() {
+    let folder = Folder::onnx();
+    let with = |opsets: &[(&str, i64)], domain: &str| {
+        let mut model = table();
+        model.opset_import = opsets
+            .iter()
+            .map(|(domain, version)| OperatorSetIdProto {
+                domain: Some((*domain).into()),
+                version: Some(*version),
+            })
+            .collect();
+        model.graph.as_mut().unwrap().node[0].domain = Some(domain.into());
+        folder.write("model.onnx", &model.write_buf().unwrap());
+    };
+    for opset in 11..=21 {
+        with(&[("com.microsoft", 1), ("", opset)], "");
+        folder.open().unwrap();
+        with(&[("ai.onnx", opset)], "ai.onnx");
+        folder.open().unwrap();
+    }
+    for opset in [i64::MIN, 1, 10, 22, 99] {
+        with(&[("", opset)], "");
+        folder.refuses(&format!(
+            "is of the opset {opset}; those known are 11 to 21"
+        ));
+    }
+    with(&[("com.microsoft", 17)], "");
+    folder.refuses("is of the opset none");
+    with(&[("", 17)], "org.example");
+    folder.refuses("has the operator \"Gather\" of the domain \"org.example\"");
+    with(&[("", 17)], "com.microsoft");
+    folder.refuses("cannot be loaded");
 }
 
 #[test]
@@ -334,12 +409,18 @@ fn only_regular_files_are_read() {
         "modules.json",
         "1_Pooling/config.json",
     ];
-    let onnx = ["model.onnx", "model.onnx.data", "model.onnx_data"];
+    let onnx = ["model.onnx", "model.onnx.data", "model.onnx_data"].map(|name| {
+        let folder = Folder::onnx();
+        if name != "model.onnx" {
+            outside(&folder, name);
+        }
+        (folder, name)
+    });
     let names = bert
         .iter()
         .chain(&optional)
         .map(|name| (Folder::bert(), *name));
-    let names = names.chain(onnx.map(|name| (Folder::onnx(), name)));
+    let names = names.chain(onnx);
     for (folder, name) in names {
         let path = folder.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

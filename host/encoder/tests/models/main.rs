@@ -1,5 +1,8 @@
 //! Models of each kind, tiny and random, against the vectors of onnxruntime. `make.py` makes them.
 
+#[cfg(target_os = "linux")]
+mod altered;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

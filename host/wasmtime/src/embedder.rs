@@ -115,6 +115,13 @@ pub trait Embedder: Send + Sync {
     fn max_calls(&self) -> usize {
         usize::MAX
     }
+
+    /// The most bytes of text in one call, so that it ends well within the time limit of calls. More
+    /// texts go in several calls; a text that is longer goes alone. Default: no limit, as for a
+    /// server. An embedder on this machine's cores names what they do in about a second.
+    fn max_call_bytes(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// A vector, and how much of the text it stands for.
@@ -176,6 +183,10 @@ impl<E: Embedder + ?Sized> Embedder for Arc<E> {
     fn max_calls(&self) -> usize {
         (**self).max_calls()
     }
+
+    fn max_call_bytes(&self) -> usize {
+        (**self).max_call_bytes()
+    }
 }
 
 impl<E: Embedder + ?Sized> Embedder for Box<E> {
@@ -197,6 +208,10 @@ impl<E: Embedder + ?Sized> Embedder for Box<E> {
 
     fn max_calls(&self) -> usize {
         (**self).max_calls()
+    }
+
+    fn max_call_bytes(&self) -> usize {
+        (**self).max_call_bytes()
     }
 }
 

@@ -41,8 +41,8 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
         .into_iter()
         .map(|(number, entry)| (number, question(entry, global.namespace())))
         .unzip();
-    let embedder =
-        EmbedderSpec::choose(global.embedder.as_deref())?.guarded(global.embed_timeout(), Texts::Many)?;
+    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?
+        .guarded(global.embed_timeout(), Texts::Many)?;
     let bar = progress::bar(out);
     progress::style(&bar, progress::TEXTS);
     let normalize = !global.comparing.keep_case;

@@ -7,10 +7,7 @@ use serde_json::Value;
 use crate::Folder;
 
 /// A tiny model with random weights, and what onnxruntime makes of some texts.
-const MODEL: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../encoder/tests/models/bert"
-);
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../encoder/tests/models/bert");
 
 struct Expected {
     texts: Vec<String>,
@@ -58,7 +55,9 @@ fn vectors_of_a_folder_are_those_of_onnxruntime() {
     let array = fs::read(folder.path("v.npy")).unwrap();
     let length = vectors.len() * vectors[0].len() * 4;
     let values = array[array.len() - length..].as_chunks().0.iter();
-    let values: Vec<f64> = values.map(|value| f32::from_le_bytes(*value).into()).collect();
+    let values: Vec<f64> = values
+        .map(|value| f32::from_le_bytes(*value).into())
+        .collect();
     for (vector, expected) in values.chunks(vectors[0].len()).zip(&vectors) {
         is_close(vector, expected);
     }
@@ -72,9 +71,16 @@ fn a_cache_answers_with_the_model_of_a_folder() {
     let done = folder.run(&spec, &put, b"");
     assert_eq!(done.code, 0, "{done:?}");
     // Other words for the exact layer, the same tokens for the model.
-    for query in ["How do I reset my password?", "how do i reset my password ?"] {
+    for query in [
+        "How do I reset my password?",
+        "how do i reset my password ?",
+    ] {
         let done = folder.run(&spec, &["get", query], b"");
-        assert_eq!((done.code, done.stdout.as_str()), (0, "Press the button.\n"), "{done:?}");
+        assert_eq!(
+            (done.code, done.stdout.as_str()),
+            (0, "Press the button.\n"),
+            "{done:?}"
+        );
     }
     // Another file has other weights, as far as anybody can tell.
     let other = format!("model:{MODEL},file=model.onnx");
@@ -83,7 +89,10 @@ fn a_cache_answers_with_the_model_of_a_folder() {
     let (kind, message) = folder
         .run(&format!("{spec},threads=2"), &["--json", "get", "a"], b"")
         .error();
-    assert!(message.contains("threads is given twice"), "{kind}: {message}");
+    assert!(
+        message.contains("threads is given twice"),
+        "{kind}: {message}"
+    );
 }
 
 #[test]

@@ -275,7 +275,11 @@ fn many_texts_go_in_several_calls_and_each_has_its_time() {
     let f = with_max_calls(1, limit, 16, 1, LONG);
     let long = "x".repeat(CALL_BYTES - 4);
     // A call does one piece of work: more together would take too long.
-    let texts: Vec<String> = ["work", &long].map(str::to_owned).repeat(6);
+    let texts: Vec<String> = ["work", &long]
+        .repeat(6)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     let begun = Instant::now();
     let embedded = f.pool.embed_blocking(texts.clone()).unwrap();
     assert!(begun.elapsed() > limit);

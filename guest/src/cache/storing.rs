@@ -8,7 +8,8 @@ use crate::options;
 use crate::range;
 use crate::store::Store;
 use crate::types::{
-    BackendError, CountEvent, Entry, Error, Event, PutOutcome, PutRequest, TtlChoice, VectorSource,
+    BackendError, CountEvent, Entry, Error, Event, NormalizedQuery, PutOutcome, PutRequest,
+    TtlChoice, VectorSource,
 };
 use crate::vector::{absent, unit};
 use std::collections::BTreeSet;
@@ -22,8 +23,7 @@ const BATCH: usize = 256;
 /// A request that has been checked.
 enum Draft {
     Ready(Entry),
-    /// The text to embed.
-    NeedsEmbedding(String),
+    NeedsEmbedding(NormalizedQuery),
     /// The validator refuses the response.
     Refused,
 }
@@ -48,7 +48,7 @@ impl<S: Store, H: Host> Cache<S, H> {
                 .into_iter()
                 .map(|draft| match draft {
                     Draft::Ready(_) => PutOutcome::Ready,
-                    Draft::NeedsEmbedding(text) => PutOutcome::NeedsEmbedding(text),
+                    Draft::NeedsEmbedding(query) => PutOutcome::NeedsEmbedding(query),
                     Draft::Refused => PutOutcome::Refused,
                 })
                 .collect());
@@ -166,7 +166,10 @@ impl Open {
         }
         Ok(match embedding {
             Some(embedding) => Draft::Ready(Entry { embedding, ..entry }),
-            None => Draft::NeedsEmbedding(text),
+            None => Draft::NeedsEmbedding(NormalizedQuery {
+                text,
+                hash: entry.query_hash,
+            }),
         })
     }
 

@@ -155,7 +155,8 @@ impl From<Reading> for api::Reading {
 /// How much of a text an embedder has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// The tokens of the text.
+    /// The tokens of the text. Of a very long one it may be an estimate: the encoders of this crate look at
+    /// the first 64 KiB.
     pub tokens: u32,
     /// How many of them were read: fewer where the text is longer than the model reads.
     pub tokens_read: u32,

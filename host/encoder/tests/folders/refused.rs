@@ -4,8 +4,8 @@ use std::fs::{self, File};
 
 use mneme_encoder::{Error, Model, Options};
 use rten_onnx::onnx::{
-    AttributeProto, AttributeType, DataLocation, GraphProto, OperatorSetIdProto,
-    StringStringEntryProto,
+    AttributeProto, AttributeType, DataLocation, DataType, GraphProto, ModelProto,
+    OperatorSetIdProto, StringStringEntryProto, TensorProto,
 };
 use serde_json::{Value, json};
 
@@ -269,6 +269,25 @@ fn a_promise_of_tokens_is_tried_and_has_a_limit() {
     folder.json("tokenizer_config.json", &json!({"model_max_length": 2_000}));
     with_positions(&folder, "places", 511);
     folder.refuses("does not take 512 tokens, and its files promise 2000");
+    // Where the graph has a table with as many rows, nothing is tried.
+    let with_table = |rows: usize| {
+        let bytes = fs::read(folder.path("model.onnx")).unwrap();
+        let mut model = ModelProto::parse_buf(&bytes).unwrap();
+        let table = TensorProto {
+            dims: vec![rows as i64, 1],
+            data_type: Some(DataType::FLOAT),
+            float_data: vec![0.0; rows],
+            name: Some("embeddings.position_embeddings.weight".into()),
+            ..TensorProto::default()
+        };
+        model.graph.as_mut().unwrap().initializer.push(table);
+        folder.write("model.onnx", &model.write_buf().unwrap());
+    };
+    with_table(1_999);
+    folder.refuses("does not take 512 tokens");
+    with_positions(&folder, "places", 511);
+    with_table(2_000);
+    folder.open().unwrap();
     // A promise beyond that is kept or not when a text asks for it.
     with_positions(&folder, "places", 600);
     let model = folder.open().unwrap();

@@ -169,7 +169,7 @@ impl Model {
             dim: 0,
         };
         // What is built here has the places that it is said to have.
-        let wanted = folder.max_tokens + folder.first_position;
+        let wanted = folder.max_tokens.saturating_add(folder.first_position);
         let has_places = graph.is_none_or(|graph| graph.places.is_some_and(|has| has >= wanted));
         let places = match has_places {
             true => 1,

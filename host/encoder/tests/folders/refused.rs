@@ -314,6 +314,9 @@ fn a_promise_of_tokens_is_tried_and_has_a_limit() {
             other["pad_token_id"] = json!(most);
             folder.json("config.json", &other);
             folder.open().unwrap_err();
+            other["max_position_embeddings"] = json!(null);
+            folder.json("config.json", &other);
+            let _ = folder.open();
         }
     }
 }

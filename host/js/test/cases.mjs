@@ -321,6 +321,13 @@ export const cases = {
     const bad = [
       () => cache.get('\ud800'),
       () => cache.get('a\udc00b'),
+      () => cache.getMany(['q', '\ud800']),
+      () => cache.getOrCompute('\ud800', () => 'r'),
+      () => cache.put('\ud800', 'r'),
+      () => cache.putMany([{ query: '\udfff', response: 'r' }]),
+      () => cache.put('q', 'r', { metadata: { a: '\ud800' } }),
+      () => cache.delete('\ud800'),
+      () => cache.normalize('\ud800'),
       () => cache.get(7),
       () => cache.put('q', '\ud83d'),
       () => cache.put('q', undefined),

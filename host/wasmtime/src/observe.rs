@@ -213,6 +213,7 @@ pub(crate) struct StoreCall {
 ///
 /// The subscriber goes along: a span that is closed under another one closes a span of that one as
 /// its parent.
+#[derive(Clone)]
 pub(crate) struct Place {
     #[cfg(feature = "tracing")]
     subscriber: tracing::Dispatch,

@@ -46,11 +46,14 @@ pub(crate) fn open(options: Options) -> Result<Model, Error> {
         });
     }
     let dim = dim_of(options.dim, DIM, NAME)?;
-    static SHARED: OnceLock<Result<Shared, Error>> = OnceLock::new();
+    // One of weights that are packed, and one for a few texts.
+    static SHARED: [OnceLock<Result<Shared, Error>>; 2] = [const { OnceLock::new() }; 2];
     let load = || load(threads(options.threads)?, !options.few_texts);
-    let shared = match options.threads.is_none() && !options.few_texts {
-        true => SHARED.get_or_init(load).clone()?,
-        false => load()?,
+    let shared = match options.threads {
+        None => SHARED[usize::from(options.few_texts)]
+            .get_or_init(load)
+            .clone()?,
+        Some(_) => load()?,
     };
     let fingerprint = match dim {
         DIM => FINGERPRINT.to_owned(),

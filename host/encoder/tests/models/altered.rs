@@ -47,12 +47,12 @@ fn altered_graphs_end_in_errors() {
                 child.wait().unwrap();
                 break None;
             }
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(5));
         };
         let told = fs::read_to_string(&told).unwrap();
         let said = fs::read_to_string(&said).unwrap();
-        let last = told.lines().filter_map(|line| line.strip_prefix("graph "));
-        let last: u64 = last.last().unwrap_or("0").parse().unwrap();
+        let mut last = told.lines().filter_map(|line| line.strip_prefix("graph "));
+        let last: u64 = last.next_back().unwrap_or("0").parse().unwrap();
         assert!(!said.contains("panicked"), "graph {last}: {said}");
         let status = ended.unwrap_or_else(|| panic!("graph {last} does not end: {said}"));
         if status.success() {

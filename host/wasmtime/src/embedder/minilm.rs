@@ -39,8 +39,8 @@ impl MiniLm {
     }
 
     /// The encoder for programs that embed a few texts and end. It unpacks its weights in about half of
-    /// the time, and has its own copy of them; each text takes up to twice as long. Vectors are the
-    /// same.
+    /// the time, and shares them only with others of this kind; each text takes up to twice as long.
+    /// Vectors are the same.
     #[must_use]
     pub fn few_texts(self) -> Self {
         let mut options = self.options;

@@ -10,6 +10,7 @@ import {
   MnemeError,
   UnsupportedError,
 } from '../errors.js';
+import { known } from '../known.js';
 import type { Capabilities, Entry, EntryRef, Inserted, MetaChange, Touch } from '../store.js';
 import { MAX_BATCH, type StoredEmbedder } from './checks.js';
 import { HEADER_BYTES, changes, floats, generationOf, header, record, type Change } from './log.js';
@@ -46,7 +47,8 @@ interface State {
  * is on the disk before the call returns. Only one Worker at a time can have it open; others get a
  * `backend` error that says so. `release` releases it, and so does closing the cache.
  */
-export async function opfs(name: string): Promise<OpfsStore> {
+export async function opfs(name: string, options?: Record<string, never>): Promise<OpfsStore> {
+  known(options, {}, 'opfs');
   const storage = globalThis.navigator?.storage;
   if (typeof storage?.getDirectory !== 'function' || !('FileSystemFileHandle' in globalThis)) {
     throw new UnsupportedError('this place has no origin private file system; use another store');

@@ -26,6 +26,7 @@ import { instantiatorFor, wellFormed, type Component, type Instantiate } from '.
 import { Embedding } from './embedding.js';
 import { InvalidArgumentError, type EmbedderError } from './errors.js';
 import { Flights, type LookedUp } from './flights.js';
+import { clockOf } from './hooks.js';
 import { known } from './known.js';
 import {
   checkOptions,
@@ -89,7 +90,7 @@ export class SemanticCache {
     }
     this.#component = component;
     this.#runner = new Runner(instantiate, options);
-    this.#embedding = new Embedding(options.embedder, options.now ?? Date.now);
+    this.#embedding = new Embedding(options.embedder, clockOf(options));
     this.#flights = new Flights(this.#runner, {
       lookUp: (request, signal) => this.#lookUp(request, signal),
       put: (request) => this.#put(request, undefined),

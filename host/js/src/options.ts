@@ -2,7 +2,7 @@
 
 import { wellFormed } from './component.js';
 import { InvalidArgumentError } from './errors.js';
-import { known, type Names } from './known.js';
+import { known, refuseNear, type Names } from './known.js';
 import { kindOf } from './platform.js';
 import type { Store } from './store.js';
 
@@ -260,10 +260,23 @@ const CACHE: Names<CacheOptions> = {
   now: true,
 };
 
+const EMBEDDER: Names<Embedder> = {
+  fingerprint: true,
+  dimensions: true,
+  maxBatch: true,
+  concurrency: true,
+  timeoutSeconds: true,
+  retries: true,
+  embed: true,
+};
+
 /** Refuses what is no store, no embedder, and no option. */
 export function checkOptions(given: CacheOptions): CacheOptions {
   const options = known(given, CACHE, 'SemanticCache.open');
   const { store, embedder } = options;
+  if (typeof embedder === 'object' && embedder !== null) {
+    refuseNear(embedder, EMBEDDER, 'the embedder');
+  }
   if (typeof store?.capabilities !== 'function') {
     throw new InvalidArgumentError('options.store is not a store; give one, such as memory()');
   }

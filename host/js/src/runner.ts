@@ -46,6 +46,7 @@ export class Runner {
 
   /** Opens the store. */
   async open(): Promise<void> {
+    this.callbacks.begin({});
     const { fingerprint, dimensions } = this.options.embedder;
     const instance = this.#start();
     const defaults = await instance.call<RawOptions>(
@@ -149,8 +150,8 @@ export class Runner {
       if (this.#closed) {
         throw new ClosedError();
       }
-      const instance = await this.#running();
       this.callbacks.begin(archive);
+      const instance = await this.#running();
       try {
         const result = await work(instance);
         // A function of the options has failed, and the answer is not what it would be.

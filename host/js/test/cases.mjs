@@ -11,6 +11,7 @@ import { keeping } from './cases-keeping.mjs';
 import { options } from './cases-options.mjs';
 import { names } from './cases-names.mjs';
 import { turns } from './cases-turns.mjs';
+import { vanishing } from './cases-vanishing.mjs';
 import { Random, equal, fails, letters, ok } from './support/check.mjs';
 
 const QUESTION = 'How do I reset my password?';
@@ -48,6 +49,7 @@ export const cases = {
   ...options,
   ...names,
   ...turns,
+  ...vanishing,
 
   async 'answers what is the same, and what means the same'(env) {
     const cache = await open(env);

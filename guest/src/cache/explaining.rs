@@ -66,6 +66,7 @@ impl Open {
             Path::Bypass => return Ok(Explained::Explanation(explanation)),
             Path::Miss(reason) => (None, reason),
             Path::Exact => (None, MissReason::NoMatch),
+            Path::Unreadable => (None, MissReason::Unreadable),
             Path::Semantic(vector) => (Some(vector), MissReason::NoMatch),
             Path::Both(vector) => (vector, MissReason::NoMatch),
         };

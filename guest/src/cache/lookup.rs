@@ -8,6 +8,7 @@ use crate::host::{Host, Now};
 use crate::index::{self, Found};
 use crate::options;
 use crate::policy;
+use crate::query;
 use crate::store::Store;
 use crate::types::{
     Candidate, Embedding, Entry, EntryKey, EntryRef, Error, Event, GetRequest, Hit, HitEvent,
@@ -44,6 +45,8 @@ pub(super) enum Path {
     /// The exact layer, then the semantic one if there is a vector.
     Both(Option<Vec<f32>>),
     Exact,
+    /// The exact layer, as nothing in the text has a meaning to embed.
+    Unreadable,
     Semantic(Vec<f32>),
     Miss(MissReason),
 }
@@ -103,6 +106,10 @@ impl Open {
             VectorSource::Absent => Path::Exact,
         };
         let (key, text) = self.key(&request.query, &request.namespace);
+        let path = match path {
+            Path::Both(None) if query::is_blank(&text) => Path::Unreadable,
+            path => path,
+        };
         Ok(Question {
             key,
             text,
@@ -136,7 +143,7 @@ impl Open {
             path,
             validate,
         } = question;
-        if let Path::Both(_) | Path::Exact = path
+        if let Path::Both(_) | Path::Exact | Path::Unreadable = path
             && let Some(entry) = self.find_exact(store, host, &key, now)?
             && (!validate || self.accepts(host, &query, &entry, 1.0, now))
         {
@@ -146,6 +153,9 @@ impl Open {
         let vector = match path {
             Path::Bypass => return Ok(self.miss(host, key.namespace, MissReason::Bypass, now)),
             Path::Exact => return Ok(self.miss(host, key.namespace, MissReason::NoMatch, now)),
+            Path::Unreadable => {
+                return Ok(self.miss(host, key.namespace, MissReason::Unreadable, now));
+            }
             Path::Miss(reason) => return Ok(self.miss(host, key.namespace, reason, now)),
             Path::Both(None) => return Ok(Lookup::NeedsEmbedding(text)),
             Path::Semantic(vector) | Path::Both(Some(vector)) => vector,

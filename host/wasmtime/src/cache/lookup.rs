@@ -251,7 +251,10 @@ async fn look_up_watched(
         let query = std::mem::take(&mut request.query);
         let part = call.part(move |cache: &SemanticCache| cache.instance()?.compared_text(query));
         let text = front.run(part).await?;
-        (request.vector, _) = vector_source(front, call, text).await;
+        // Of a blank text the component wants no embedding.
+        if !text.trim().is_empty() {
+            (request.vector, _) = vector_source(front, call, text).await;
+        }
     }
     let vector = match request.vector {
         // It would fail again.

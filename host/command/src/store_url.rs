@@ -185,7 +185,10 @@ mod tests {
         );
         let target = StoreUrl::target(Some("user=u password=secret")).unwrap();
         let error = target.store().err().unwrap().to_string();
-        assert!(error.starts_with("--to: the store has no scheme"), "{error}");
+        assert!(
+            error.starts_with("--to: the store has no scheme"),
+            "{error}"
+        );
         let derived = format!("{:?}", StoreUrl::new("redis://u:secret@h"));
         assert_eq!(derived, "StoreUrl(redis)");
     }

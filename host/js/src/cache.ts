@@ -25,7 +25,7 @@ import { dump, load } from './checkpoints.js';
 import { instantiatorFor, wellFormed, type Component, type Instantiate } from './component.js';
 import { Embedding } from './embedding.js';
 import { InvalidArgumentError, type EmbedderError } from './errors.js';
-import { Flights } from './flights.js';
+import { Flights, type LookedUp } from './flights.js';
 import { known } from './known.js';
 import {
   checkOptions,
@@ -185,23 +185,20 @@ export class SemanticCache {
     if (first.tag !== 'needs-embedding') {
       return toExplanation(first, undefined);
     }
-    const { sources, failure } = await this.#sources([first.val], signal);
+    const { sources, failure } = await this.#sources([first.val.text], signal);
     return toExplanation(await ask(sources[0]), failure);
   }
 
-  /** A look-up, and the vector that a response to the same query can be stored with. */
-  async #lookUp(
-    request: RawGet,
-    signal: AbortSignal | undefined,
-  ): Promise<{ lookup: Lookup; source: VectorSource }> {
+  async #lookUp(request: RawGet, signal: AbortSignal | undefined): Promise<LookedUp> {
     const first = await this.#ask(request, signal);
     if (first.tag !== 'needs-embedding') {
       return { lookup: finish(first, undefined), source: request.vector };
     }
-    const { sources, failure } = await this.#sources([first.val], signal);
+    const { text } = first.val;
+    const { sources, failure } = await this.#sources([text], signal);
     const source = sources[0] as VectorSource;
     const second = await this.#ask({ ...request, vector: source }, signal);
-    return { lookup: finish(second, failure), source };
+    return { lookup: finish(second, failure), source, text };
   }
 
   #ask(request: RawGet, signal: AbortSignal | undefined): Promise<RawLookup> {
@@ -240,7 +237,7 @@ export class SemanticCache {
   async #put(request: RawStored, signal: AbortSignal | undefined): Promise<number> {
     let outcome = await this.#runner.call<RawPut>('put', [request], signal);
     if (outcome.tag === 'needs-embedding') {
-      const [val] = await this.#embedding.all([outcome.val], signal);
+      const [val] = await this.#embedding.all([outcome.val.text], signal);
       const complete = { ...request, vector: { tag: 'embedded', val } };
       outcome = await this.#runner.call<RawPut>('put', [complete], signal);
     }

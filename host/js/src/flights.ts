@@ -16,13 +16,18 @@ interface Landed {
   cacheError?: unknown;
 }
 
+/** A look-up, and what is known after it. */
+export interface LookedUp {
+  lookup: Lookup;
+  /** The vector that a response to the same query can be stored with. */
+  source: VectorSource;
+  /** The text that is compared, if the component has told it. */
+  text?: string;
+}
+
 /** What a computation asks of its cache. */
 export interface Resolver {
-  /** A look-up, and the vector that a response to the same query can be stored with. */
-  lookUp(
-    request: RawGet,
-    signal: AbortSignal | undefined,
-  ): Promise<{ lookup: Lookup; source: VectorSource }>;
+  lookUp(request: RawGet, signal: AbortSignal | undefined): Promise<LookedUp>;
   put(request: RawStored): Promise<number>;
   /** The vector of a text; `failed` where the embedder fails, of which `onError` hears. */
   embed(text: string, signal: AbortSignal | undefined): Promise<VectorSource>;
@@ -46,6 +51,8 @@ export class Flights {
   readonly #cache: Resolver;
   /** By what is asked; undefined once it has failed. */
   readonly #flights = new Map<string, Promise<Landed | undefined>>();
+  /** How many have succeeded. */
+  #landed = 0;
 
   constructor(runner: Runner, cache: Resolver) {
     this.#runner = runner;
@@ -59,6 +66,8 @@ export class Flights {
   ): Promise<Resolved<T>> {
     let source = request.vector;
     let isLookedUp = false;
+    let compared: string | undefined;
+    const landed = this.#landed;
     try {
       const found = await this.#cache.lookUp(request, signal);
       const kept = fromHit<T>(found.lookup.hit);
@@ -66,6 +75,7 @@ export class Flights {
         return kept;
       }
       source = found.source;
+      compared = found.text;
       isLookedUp = true;
     } catch (error) {
       signal?.throwIfAborted();
@@ -78,10 +88,7 @@ export class Flights {
       }
     }
     // Questions are the same that the exact layer takes for the same.
-    const isNormalized = this.#runner.options.normalize !== false;
-    const { text } = isNormalized
-      ? await this.#cache.normalize(query).catch(() => ({ text: query }))
-      : { text: query };
+    const text = compared ?? (await this.#textOf(query));
     // A look-up that misses at once asks for no vector. Those who wait for the flight are not to wait
     // for the embedder too.
     // Of a blank text the component wants no embedding.
@@ -103,7 +110,7 @@ export class Flights {
     }
     signal?.throwIfAborted();
     const flight = (async (): Promise<Landed> => {
-      if (!request.bypass) {
+      if (!request.bypass && this.#landed !== landed) {
         // Whoever was computing it may have finished between the look-up and now.
         const again = await this.#runner
           .call<RawLookup>('get', [{ ...request, vector: { tag: 'pending' } }])
@@ -115,6 +122,7 @@ export class Flights {
       }
       const value = await compute();
       const cacheError = await this.#keep(value, { ...blank, vector: source }, metadata);
+      this.#landed += 1;
       return { value, cacheError };
     })();
     const settled = flight.catch(() => undefined).finally(() => this.#flights.delete(key));
@@ -156,6 +164,15 @@ export class Flights {
       this.#runner.callbacks.tell(error, { during: 'keep' });
       return error;
     }
+  }
+
+  /** The text that is compared for a query. */
+  async #textOf(query: string): Promise<string> {
+    if (this.#runner.options.normalize === false) {
+      return query;
+    }
+    const normalized = await this.#cache.normalize(query).catch(() => undefined);
+    return normalized?.text ?? query;
   }
 
   #isTooLong(query: string): boolean {

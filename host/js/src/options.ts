@@ -106,13 +106,15 @@ export type CacheEvent =
 
 /**
  * Why there was no answer. `no-match`: the namespace is empty, or what is similar enough is expired
- * or refused. `low-confidence`: see `decay` and `confidence`. `unreadable`: the embedder cut the
- * text, or mostly does not know it (see `allowUnreadable`), or the text is blank.
+ * or refused. `too-old`: see `maxAgeSeconds`. `low-confidence`: see `decay` and `confidence`.
+ * `unreadable`: the embedder cut the text, or mostly does not know it (see `allowUnreadable`), or the
+ * text is blank.
  */
 export type MissReason =
   | 'bypass'
   | 'below-threshold'
   | 'no-match'
+  | 'too-old'
   | 'low-confidence'
   | 'unreadable'
   | 'dim-mismatch'

@@ -203,7 +203,22 @@ export const cases = {
     await cache.put('mno', '2', { ttlSeconds: null });
     now += 60_000;
     equal(await cache.get('abc'), undefined);
-    equal((await cache.get('mno')).ageSeconds, 60);
+    const kept = await cache.get('mno');
+    equal([kept.ageSeconds, kept.ttlLeftSeconds], [60, undefined]);
+    equal(kept.createdAt, new Date(1_700_000_000_000));
+    const { miss } = await cache.lookUp('mno', { maxAgeSeconds: 59 });
+    equal(miss.reason, 'too-old');
+    equal((await cache.get('mno', { maxAgeSeconds: 60, exactOnly: true })).response, '2');
+    equal(await cache.get('mnoo', { exactOnly: true }), undefined);
+    await fails(
+      cache.get('mno', { exactOnly: true, embedding: [1, 0] }),
+      'invalid-argument',
+      /exactOnly/,
+    );
+    await cache.put('short', '3', { ttlSeconds: 9 });
+    now += 2_000;
+    equal((await cache.get('short')).ttlLeftSeconds, 7);
+    now -= 2_000;
     await cache.put('a', '1', { namespace: 'small' });
     await cache.put('z', '2', { namespace: 'small' });
     equal(await cache.get('a', { namespace: 'small' }), undefined);

@@ -1,7 +1,7 @@
 //! The cache for tokio programs.
 
 use crate::cache::{
-    Health, SemanticCache, Stats, explain, from_cache, keep, look_up, look_up_many,
+    Health, Kept, SemanticCache, Stats, explain, from_cache, keep, look_up, look_up_many,
     look_up_to_keep, put, put_many,
 };
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
@@ -120,14 +120,23 @@ impl AsyncSemanticCache {
         F: Future<Output = std::result::Result<C, E>>,
     {
         let request = request.into().validate(true);
-        let vector = match look_up_to_keep(self, request.clone()).await {
-            Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
-            Ok((Lookup::Miss(_), vector)) => Ok(vector),
-            Err(error) => Err(error),
+        let published = self.flights.published();
+        let (text, vector) = match look_up_to_keep(self, request.clone()).await {
+            Ok(Kept {
+                lookup: Lookup::Hit(hit),
+                ..
+            }) => return Ok(from_cache(hit)),
+            Ok(Kept { text, vector, .. }) => (text, Ok(vector)),
+            Err(error) => (None, Err(error)),
         };
         let asked = request.clone();
-        let key = self.run(move |cache| Ok(cache.flight_key(&asked))).await;
-        let key = key.ok().flatten();
+        let key = match text {
+            Some(_) => self.cache.flight_key(&request, text),
+            None => {
+                let key = self.run(move |cache| Ok(cache.flight_key(&asked, None)));
+                key.await.ok().flatten()
+            }
+        };
         let flight = key.map(|key| self.flights.join(key));
         let mut shared = match &flight {
             Some(flight) => Some(flight.response().lock().await),
@@ -139,7 +148,7 @@ impl AsyncSemanticCache {
                 origin: Origin::Shared,
             });
         }
-        if shared.is_some() {
+        if shared.is_some() && self.flights.published() != published {
             let asked = request.clone();
             if let Ok(Some(hit)) = self
                 .run(move |cache| Ok(cache.stored_meanwhile(&asked)))

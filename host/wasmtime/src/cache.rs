@@ -18,7 +18,7 @@ use crate::turn::{self, Turn};
 use std::sync::{Arc, Weak};
 
 #[cfg(feature = "tokio")]
-pub(crate) use lookup::{explain, from_cache, look_up, look_up_many, look_up_to_keep};
+pub(crate) use lookup::{Kept, explain, from_cache, look_up, look_up_many, look_up_to_keep};
 #[cfg(feature = "tokio")]
 pub(crate) use storing::{keep, put, put_many};
 

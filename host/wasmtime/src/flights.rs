@@ -1,6 +1,7 @@
 //! Computing once what several callers ask for at the same time.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[cfg(test)]
@@ -8,13 +9,14 @@ mod pause;
 #[cfg(test)]
 mod tests;
 
-/// What a computation is for: namespace and query hash.
+/// What a computation is for: namespace and text, as the cache compares it.
 pub(crate) type Key = (String, String);
 
 /// The computations under way. Their callers take turns at `L`, a lock around the response:
 /// one that blocks, or one that is awaited.
 pub(crate) struct Flights<L> {
     flights: Mutex<HashMap<Key, Flight<L>>>,
+    published: AtomicU64,
 }
 
 struct Flight<L> {
@@ -27,6 +29,7 @@ impl<L> Default for Flights<L> {
     fn default() -> Self {
         Flights {
             flights: Mutex::default(),
+            published: AtomicU64::new(0),
         }
     }
 }
@@ -59,6 +62,12 @@ impl<L: Default> Flights<L> {
 }
 
 impl<L> Flights<L> {
+    /// How many computations have succeeded. If it has not changed between a look-up and joining a
+    /// computation, none has stored its response in between.
+    pub fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Flight<L>>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,6 +137,11 @@ pub(crate) struct Published<'a, L> {
 
 impl<L> Drop for Published<'_, L> {
     fn drop(&mut self) {
+        // Before others can begin another.
+        self.joined
+            .flights
+            .published
+            .fetch_add(1, Ordering::Release);
         self.joined.remove_if(|_| true);
     }
 }

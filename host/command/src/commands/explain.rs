@@ -67,6 +67,9 @@ pub fn rule(explanation: &Explanation) -> String {
         ExplainedOutcome::Miss(MissReason::NoMatch) => format!(
             "every entry that reaches the threshold {threshold} is expired, or refused by the validator"
         ),
+        ExplainedOutcome::Miss(MissReason::TooOld) => {
+            "the entries that could answer are older than --max-age takes".into()
+        }
         ExplainedOutcome::Miss(MissReason::LowConfidence) => format!(
             "the entries that reach the threshold {threshold} are below the confidence cut-off {cut_off}"
         ),

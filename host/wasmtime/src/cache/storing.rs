@@ -66,8 +66,8 @@ pub(crate) async fn put(front: &impl Front, request: api::PutRequest) -> Result<
 
 async fn put_watched(front: &impl Front, call: &Call, first: api::PutRequest) -> Result<u64> {
     let (mut request, mut outcome) = store(front, call, first).await?;
-    if let PutOutcome::NeedsEmbedding(text) = outcome {
-        let embeddings = embed(front, call, vec![text]).await;
+    if let PutOutcome::NeedsEmbedding(query) = outcome {
+        let embeddings = embed(front, call, vec![query.text]).await;
         // There is one for each text.
         let embedding = embeddings.map_err(Error::Embedder)?.swap_remove(0);
         request.vector = embedded(embedding);
@@ -112,9 +112,9 @@ async fn put_many_watched(
     let (mut requests, mut outcomes) = store(requests).await?;
     let (mut pending, mut texts) = (Vec::new(), Vec::new());
     for (request, outcome) in requests.iter_mut().zip(&outcomes) {
-        if let PutOutcome::NeedsEmbedding(text) = outcome {
+        if let PutOutcome::NeedsEmbedding(query) = outcome {
             pending.push(request);
-            texts.push(text.clone());
+            texts.push(query.text.clone());
         }
     }
     if !texts.is_empty() {

@@ -320,7 +320,7 @@ mod tests {
             (Error::Embedder(EmbedError::permanent(text())), false),
             (Error::Embedder(EmbedError::transient(text())), false),
             (Error::Embedder(EmbedError::down(text())), false),
-            (Error::Limit(mneme::Limit::Time), false),
+            (Error::Limit(mneme::Limit::Time { milliseconds: 1 }), false),
             (Error::Component(text()), false),
         ];
         for (error, is_passed_on) in errors {

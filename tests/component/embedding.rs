@@ -27,6 +27,7 @@ mneme_tests::tests![
     a_computation_asks_the_store_once_before_it_begins,
     a_request_says_how_old_an_answer_may_be_and_whether_its_words_must_be_the_same,
     many_threads_are_served_in_turn,
+    a_blank_text_is_of_the_exact_layer_and_never_embedded,
 ];
 
 /// An embedder that never answers a text with `slow` in it, as long as the sender lives.
@@ -499,4 +500,58 @@ fn many_threads_are_served_in_turn() {
         "16 threads for 2 s: {all} exact hits, the least served {least}, the longest wait {longest:?}"
     );
     assert!(least * THREADS as u64 * 2 > all, "{least} of {all}");
+}
+
+fn a_blank_text_is_of_the_exact_layer_and_never_embedded() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let cache = SemanticCache::builder()
+        .store(MemoryStore::new())
+        .embedder(By(move |texts: &[&str]| {
+            counted.fetch_add(texts.len(), SeqCst);
+            Ok(texts.iter().map(|text| words(text)).collect())
+        }))
+        .open()
+        .unwrap();
+    let front = AsyncSemanticCache::new(cache.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.unwrap();
+    for blank in ["", " ", "\t\n"] {
+        for lookup in [
+            cache.get(blank).unwrap(),
+            runtime.block_on(front.get(blank)).unwrap(),
+            cache.get_many(vec![blank.into()]).unwrap().remove(0),
+        ] {
+            let Lookup::Miss(miss) = lookup else {
+                panic!("{lookup:?}");
+            };
+            assert_eq!(miss.reason, MissReason::Unreadable, "{blank:?}");
+            assert_eq!(miss.embedder_error, None);
+        }
+        let puts: [&dyn Fn(); 4] = [
+            &|| {
+                cache.put(PutRequest::new(blank, "r")).unwrap();
+            },
+            &|| drop(cache.put_many(vec![PutRequest::new(blank, "r")]).unwrap()),
+            &|| {
+                let ask = GetRequest::new(blank).bypass(true);
+                let compute = || Ok::<_, Error>("r");
+                cache.get_or_compute(ask, compute).unwrap();
+            },
+            &|| {
+                let compute = async { Ok::<_, Error>("r") };
+                let answer = front.get_or_compute(blank, compute);
+                runtime.block_on(answer).unwrap();
+            },
+        ];
+        for put in puts {
+            put();
+            let hit = cache.get(blank).unwrap().hit().unwrap();
+            assert_eq!((hit.layer, &*hit.response), (Layer::Exact, "r"));
+            assert!(cache.delete(blank, "default").unwrap());
+        }
+    }
+    assert_eq!(asked.load(SeqCst), 0);
+    cache.put(PutRequest::new("a question", "r")).unwrap();
+    assert_eq!(asked.load(SeqCst), 1);
 }

@@ -62,10 +62,12 @@ impl Open {
             rows: 0,
             outcome: ExplainedOutcome::Miss(MissReason::Bypass),
         };
+        let is_blank = matches!(path, Path::Unreadable);
         let (vector, failure) = match path {
             Path::Bypass => return Ok(Explained::Explanation(explanation)),
             Path::Miss(reason) => (None, reason),
             Path::Exact => (None, MissReason::NoMatch),
+            Path::Unreadable => (None, MissReason::Unreadable),
             Path::Semantic(vector) => (Some(vector), MissReason::NoMatch),
             Path::Both(vector) => (vector, MissReason::NoMatch),
         };
@@ -89,7 +91,9 @@ impl Open {
         let against = against.filter(|verdict| *verdict != Verdict::Answers && !is_deleted);
         let Some(vector) = vector else {
             let failure = match (failure, against) {
-                (MissReason::NoMatch, Some(Verdict::TooOld)) => MissReason::TooOld,
+                (reason, Some(Verdict::TooOld)) if is_blank || reason == MissReason::NoMatch => {
+                    MissReason::TooOld
+                }
                 _ => failure,
             };
             explanation.outcome = outcome.unwrap_or(ExplainedOutcome::Miss(failure));

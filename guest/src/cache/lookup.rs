@@ -8,6 +8,7 @@ use crate::host::{Host, Now};
 use crate::index::{self, Found};
 use crate::options;
 use crate::policy;
+use crate::query;
 use crate::range;
 use crate::store::Store;
 use crate::types::{
@@ -70,6 +71,8 @@ pub(super) enum Path {
     /// The exact layer, then the semantic one if there is a vector.
     Both(Option<Vec<f32>>),
     Exact,
+    /// The exact layer, as nothing in the text has a meaning to embed.
+    Unreadable,
     Semantic(Vec<f32>),
     Miss(MissReason),
 }
@@ -132,6 +135,10 @@ impl Open {
             VectorSource::Absent => Path::Exact,
         };
         let (key, text) = self.key(&request.query, &request.namespace);
+        let path = match path {
+            Path::Both(None) if query::is_blank(&text) => Path::Unreadable,
+            path => path,
+        };
         Ok(Question {
             key,
             text,
@@ -160,8 +167,11 @@ impl Open {
         question: Question,
         now: Now,
     ) -> Result<Lookup> {
-        let mut without_vector = MissReason::NoMatch;
-        if let Path::Both(_) | Path::Exact = question.path
+        let mut without_vector = match question.path {
+            Path::Unreadable => MissReason::Unreadable,
+            _ => MissReason::NoMatch,
+        };
+        if let Path::Both(_) | Path::Exact | Path::Unreadable = question.path
             && let Some(entry) = self.find_exact(store, host, &question.key, now)?
         {
             let asked = &question.asked;
@@ -186,7 +196,7 @@ impl Open {
             Path::Semantic(vector) | Path::Both(Some(vector)) => Ok(vector),
             Path::Bypass => Err(MissReason::Bypass),
             Path::Miss(reason) => Err(reason),
-            Path::Exact | Path::Both(None) => Err(without_vector),
+            Path::Exact | Path::Unreadable | Path::Both(None) => Err(without_vector),
         };
         let vector = match vector {
             Ok(vector) => vector,

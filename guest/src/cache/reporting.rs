@@ -204,7 +204,7 @@ impl Open {
         let ages = problems.ask("the ages of the entries", ages(store, now), Ages::default());
         if ages.of_the_future > 0 {
             problems.0.push(format!(
-                "{} entries were stored by a clock that is ahead, the furthest by {} s; those with a TTL count as expired; set the clocks",
+                "{} entries were stored by a clock that is ahead, the furthest by {} s; those with a TTL count as expired, and stay; set the clocks, and if yours was right, put, delete or clear these entries",
                 ages.of_the_future, ages.furthest_seconds
             ));
         }

@@ -5,6 +5,7 @@ use super::{Cache, EVICTING, Open};
 use crate::error::{Result, invalid, is_retryable};
 use crate::host::{Host, Now};
 use crate::options;
+use crate::query;
 use crate::range;
 use crate::store::Store;
 use crate::types::{
@@ -166,6 +167,11 @@ impl Open {
         }
         Ok(match embedding {
             Some(embedding) => Draft::Ready(Entry { embedding, ..entry }),
+            // It has no meaning to embed.
+            None if query::is_blank(&text) => Draft::Ready(Entry {
+                embedding: absent(dim),
+                ..entry
+            }),
             None => Draft::NeedsEmbedding(NormalizedQuery {
                 text,
                 hash: entry.query_hash,

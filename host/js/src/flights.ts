@@ -91,7 +91,8 @@ export class Flights {
     const text = compared ?? (await this.#textOf(query));
     // A look-up that misses at once asks for no vector. Those who wait for the flight are not to wait
     // for the embedder too.
-    if (request.bypass && isLookedUp && source.tag === 'pending') {
+    // Of a blank text the component wants no embedding.
+    if (request.bypass && isLookedUp && source.tag === 'pending' && text.trim() !== '') {
       source = await this.#cache.embed(text, signal);
     }
     if (source.tag === 'failed') {

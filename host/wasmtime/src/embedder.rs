@@ -89,7 +89,7 @@ pub trait Embedder: Send + Sync {
 
     /// One vector for each text, in the order of the texts: [`dim`](Self::dim)
     /// finite values, not all zero. The same text gives the same vector. Texts are
-    /// normalised queries: case-folded, white space collapsed, perhaps empty. An empty
+    /// normalised queries: case-folded, white space collapsed, never blank. An empty
     /// list of texts gives an empty list of vectors.
     ///
     /// # Errors

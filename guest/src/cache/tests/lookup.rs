@@ -478,3 +478,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_blank_text_is_of_the_exact_layer_and_never_embedded() {
+    for (normalize, blank) in [
+        (true, ""),
+        (true, " \u{3000}\n"),
+        (false, " "),
+        (false, "\u{1f}"),
+    ] {
+        let (mut cache, _, store) = new_cache(|o| {
+            o.normalize = normalize;
+            o.allow_unreadable = true;
+        });
+        let pending = || GetRequest {
+            vector: VectorSource::Pending,
+            ..ask(blank, 0.0)
+        };
+        let asked = |cache: &mut TestCache| miss(cache.get(pending()).unwrap());
+        assert_eq!(asked(&mut cache), MissReason::Unreadable, "{blank:?}");
+        let outcome = cache
+            .put(PutRequest {
+                vector: VectorSource::Pending,
+                ..response(blank, 0.0)
+            })
+            .unwrap();
+        assert!(matches!(outcome, PutOutcome::Stored(_)), "{outcome:?}");
+        assert_eq!(store.entries()[0].embedding, [0.0, 0.0]);
+        let found = hit(cache.get(pending()).unwrap());
+        assert_eq!(found.layer, Layer::Exact);
+        let other = cache.get(ask("x", 0.0)).unwrap();
+        assert_eq!(miss(other), MissReason::BelowThreshold);
+    }
+    // A vector that the caller gives is one.
+    let (mut cache, _, _) = new_cache(|_| {});
+    cache.put(response(" ", 0.0)).unwrap();
+    assert_eq!(hit(cache.get(ask("x", 0.0)).unwrap()).query, " ");
+}

@@ -74,7 +74,7 @@ pub fn rule(explanation: &Explanation) -> String {
             "the entries that reach the threshold {threshold} are below the confidence cut-off {cut_off}"
         ),
         ExplainedOutcome::Miss(MissReason::Unreadable) => {
-            "the embedder could not read the question to its end, or does not know its script, and the same question is not stored".into()
+            "the question is blank, or the embedder could not read it to its end or does not know its script, and the same question is not stored".into()
         }
         ExplainedOutcome::Miss(MissReason::DimMismatch) => {
             "the embedder's vector has another dimension than the store".into()

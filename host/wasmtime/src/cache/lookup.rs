@@ -265,7 +265,10 @@ async fn look_up_watched(
         let part = call.part(move |cache: &SemanticCache| cache.instance()?.compared_text(query));
         let compared = front.run(Kind::Reads, part).await?;
         text = Some(compared.clone());
-        (request.vector, _) = vector_source(front, call, compared).await;
+        // Of a blank text the component wants no embedding.
+        if !compared.trim().is_empty() {
+            (request.vector, _) = vector_source(front, call, compared).await;
+        }
     }
     let vector = match request.vector {
         // It would fail again.

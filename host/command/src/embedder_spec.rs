@@ -1,7 +1,7 @@
 //! `--embedder SPEC`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -171,10 +171,14 @@ pub fn guard(timeout: Duration) -> Duration {
     timeout + timeout / 20
 }
 
+/// Options of `model`.
+const OPTIONS: [&str; 5] = ["dim", "threads", "max", "prompt", "file"];
+
 /// Takes the options off the end of a text. What is before them may have commas, as names of folders
 /// do.
 fn options(text: &str) -> Result<(&str, ModelOptions)> {
     let mut options = ModelOptions::default();
+    let mut given = Vec::new();
     let mut rest = text;
     loop {
         let (before, last) = match rest.rsplit_once(',') {
@@ -184,21 +188,30 @@ fn options(text: &str) -> Result<(&str, ModelOptions)> {
         let Some((name, value)) = last.split_once('=') else {
             return Ok((rest, options));
         };
+        let name = name.trim();
         let number = || {
             let number = value.parse::<usize>().ok().filter(|number| *number > 0);
             number.map(Some).with_context(|| {
                 format!("--embedder: {name} is {value:?}; a number from 1 on is needed")
             })
         };
-        match name.trim() {
+        match name {
             "dim" => options.dim = number()?,
             "threads" => options.threads = number()?,
             "max" => options.max_tokens = number()?,
             "prompt" => options.prompt = Some(value.to_owned()),
             "file" => options.file = Some(value.to_owned()),
-            // A folder that has an equals sign in its name.
-            _ => return Ok((rest, options)),
+            // A folder may have commas and equals signs in its name.
+            _ if before.is_empty() || Path::new(rest).is_dir() => return Ok((rest, options)),
+            _ => bail!(
+                "--embedder: {name:?} is no option of a model, and there is no folder {rest:?}; options are {}",
+                OPTIONS.join(", ")
+            ),
         }
+        if given.contains(&name) {
+            bail!("--embedder: {name} is given twice; give it once");
+        }
+        given.push(name);
         rest = before;
     }
 }
@@ -244,6 +257,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn folders_may_have_commas_and_equals_signs() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("a,b=c");
+        std::fs::create_dir(&dir).unwrap();
+        let mut options = ModelOptions::default();
+        options.dim = Some(64);
+        let spec = format!("model:{},dim=64", dir.display());
+        let expected = EmbedderSpec::Model { dir, options };
+        assert_eq!(EmbedderSpec::parse(&spec).unwrap(), expected);
+    }
+
+    #[test]
     fn specifications() {
         let openai = |base_url: &str, model: &str, dim, max_tokens| EmbedderSpec::OpenAi {
             base_url: base_url.into(),
@@ -270,7 +295,7 @@ mod tests {
                 EmbedderSpec::MiniLm { threads: Some(2) },
             ),
             ("model:some/dir", model("some/dir", |_| {})),
-            ("model:a,b=c", model("a,b=c", |_| {})),
+            ("model:a=b", model("a=b", |_| {})),
             (
                 "model:a,b,dim=256,threads=2,max=64,prompt=query,file=onnx/m.onnx",
                 model("a,b", |options| {
@@ -311,6 +336,11 @@ mod tests {
             ("model:dim=3", "model:DIR"),
             ("model:a,dim=0", "dim is \"0\""),
             ("model:a,threads=x", "threads is \"x\""),
+            ("model:a,dim=3,dim=4", "dim is given twice"),
+            (
+                "model:a,foo=1,dim=3",
+                "\"foo\" is no option of a model, and there is no folder \"a,foo=1\"; options are dim, threads, max, prompt, file",
+            ),
             ("openai:", "openai:BASE_URL,MODEL"),
             ("openai:http://u:secret@h", "openai:BASE_URL,MODEL"),
             ("openai:http://h,m,0", "1 to 8192"),

@@ -14,7 +14,7 @@ use std::thread;
 use crate::bert::{self, Config};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::model::{Model, Options, Shared, threads};
+use crate::model::{Model, Options, Shared, dim_of, threads};
 use crate::pooling::Pooling;
 use crate::scripts::Scripts;
 use crate::tokens::{Tokenization, Use, Vocabulary};
@@ -45,13 +45,7 @@ pub(crate) fn open(options: Options) -> Result<Model, Error> {
             message: "the bundled model has no such option; leave it out".to_owned(),
         });
     }
-    let dim = options.dim.unwrap_or(DIM);
-    if !(1..=DIM).contains(&dim) {
-        return Err(Error::Option {
-            option: "dim",
-            message: format!("vectors of the bundled model have {DIM} values; ask for 1 to {DIM}"),
-        });
-    }
+    let dim = dim_of(options.dim, DIM, NAME)?;
     // One of weights that are packed, and one for a few texts.
     static SHARED: [OnceLock<Result<Shared, Error>>; 2] = [const { OnceLock::new() }; 2];
     let load = || load(threads(options.threads)?, !options.few_texts);
@@ -96,6 +90,7 @@ fn load(threads: usize, is_packed: bool) -> Result<Shared, Error> {
         tokenization: Arc::new(tokenization?),
         pooling: Pooling::Mean,
         steps: Arc::new([]),
+        is_alone: false,
         fingerprint: String::new(),
         dim: DIM,
     })

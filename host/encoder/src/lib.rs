@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `onnx/model.onnx`, `model.onnx`, another `.onnx`, or `model.safetensors` | the weights; safetensors of models of the types `bert`, `distilbert`, `mpnet`, `roberta`, `xlm-roberta` and `camembert` |
 //! | `tokenizer.json` | the tokens |
-//! | `config.json` | places for tokens, size of the vocabulary |
+//! | `config.json` | places for tokens, size of the vocabulary, the task |
 //! | `sentence_bert_config.json`, `tokenizer_config.json` | how many tokens are read, whether texts are made lower case |
 //! | `modules.json`, `1_Pooling/config.json` | mean (default), CLS, max, last token; dense layers after it |
 //! | `config_sentence_transformers.json` | prompts; the one called `query` is written before each text |

@@ -18,7 +18,7 @@ const MAX_TEXT: usize = 64 * 1024;
 pub(crate) struct Tokens {
     /// What the model gets, at least one.
     pub ids: Vec<i32>,
-    /// How many the text has, without those that are added to every text.
+    /// How many the text has, without those that are added to every text. Estimated where it is cut.
     pub all: usize,
     /// How many of them the model gets.
     pub read: usize,
@@ -182,12 +182,17 @@ impl Tokenization {
         let read = count(&kept);
         let rest = encoding.get_overflowing().iter();
         let rest: usize = rest.map(|part| count(&own(part))).sum();
+        let whole = read + rest;
+        // What was cut before has as many for its length as what was not.
+        let cut = (text.len() - clipped.len()) as u64;
+        let cut = (whole as u64)
+            .saturating_mul(cut)
+            .div_ceil(clipped.len().max(1) as u64);
         let unknown =
             (0..kept.len()).filter(|&at| kept[at] && self.is_unknown(&input, &encoding, at));
         Ok(Tokens {
             ids: encoding.get_ids().iter().map(|&id| id as i32).collect(),
-            // What was cut before counts as a token a byte.
-            all: read + rest + (text.len() - clipped.len()),
+            all: whole.saturating_add(cut as usize),
             read,
             unknown: unknown.count(),
         })

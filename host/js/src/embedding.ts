@@ -1,6 +1,7 @@
 /** Asking the embedder: in batches, with a deadline, again where that may help, and not in vain. */
 
-import { EmbedderError, describe, isError, isMnemeError } from './errors.js';
+import { EmbedderError, InvalidArgumentError, describe, isError, isMnemeError } from './errors.js';
+import { known } from './known.js';
 import { count, seconds, vector, type Embedder, type Reading, type Vector } from './options.js';
 
 /** A vector, and how much of the text it stands for, if the embedder says so. */
@@ -8,6 +9,8 @@ export interface Embedded {
   vector: Float32Array;
   reading: Reading | undefined;
 }
+
+const READ = { vector: true, tokens: true, tokensRead: true, tokensUnknown: true } as const;
 
 const MAX_BATCH = 100;
 const CONCURRENCY = 16;
@@ -94,7 +97,7 @@ export class Embedding {
     try {
       // While it waited for its turn, others may have found out that the embedder fails.
       isProbe = this.#enter();
-      const embedded = await this.#persistently(texts, signal);
+      const embedded = await this.#persistently(texts, signal, isProbe);
       this.#failures = 0;
       this.#rest = undefined;
       return embedded;
@@ -124,7 +127,11 @@ export class Embedding {
     return true;
   }
 
-  async #persistently(texts: string[], signal: AbortSignal | undefined): Promise<Embedded[]> {
+  async #persistently(
+    texts: string[],
+    signal: AbortSignal | undefined,
+    isProbe: boolean,
+  ): Promise<Embedded[]> {
     const end = performance.now() + this.#timeoutMs;
     for (let attempt = 0; ; attempt++) {
       let failure: Failure;
@@ -137,15 +144,16 @@ export class Embedding {
       const wait = failure.retryAfterMs ?? BACKOFF_MS * 2 ** attempt;
       const isHopeless = !failure.error.retryable || failure.isLate || attempt >= this.#retries;
       if (isHopeless || wait >= end - performance.now()) {
-        this.#failed(failure);
+        this.#failed(failure, isProbe);
         throw failure.error;
       }
       await pause(wait, signal);
     }
   }
 
-  #failed({ error, retryAfterMs, isLate, isOfText }: Failure): void {
-    if (isOfText) {
+  /** Only a probe lengthens a rest: the others began before it. */
+  #failed({ error, retryAfterMs, isLate, isOfText }: Failure, isProbe: boolean): void {
+    if (isOfText || (this.#rest && !isProbe)) {
       return;
     }
     this.#failures += 1;
@@ -249,28 +257,31 @@ class Slots {
   }
 }
 
-/** An embedding as an embedder returns it. */
+/** An embedding as an embedder returns it. An `InvalidArgumentError` if its reading is not whole. */
 export function embeddedOf(one: unknown): Embedded {
   if (typeof one !== 'object' || one === null || !('vector' in one)) {
     return { vector: vector(one, 'a vector of the embedder'), reading: undefined };
   }
-  const {
-    vector: of,
-    tokens,
-    tokensRead,
-    tokensUnknown,
-  } = one as { vector: Vector } & Partial<Reading>;
-  const all = count(tokens, 'tokens');
+  const where = 'what the embedder returned for a text';
+  const given = known(one as { vector: Vector } & Partial<Reading>, READ, where);
+  const tokens = count(given.tokens, 'tokens');
+  const tokensRead = count(given.tokensRead, 'tokensRead') ?? tokens;
+  const tokensUnknown = count(given.tokensUnknown, 'tokensUnknown');
+  const least = (name: string, is: number | undefined, of: string, most: number | undefined) => {
+    if (is !== undefined && (most === undefined || is > most)) {
+      throw new InvalidArgumentError(
+        `${where}: ${name} is ${is} and ${of} is ${most ?? 'missing'}; give ${of}, at least as many`,
+      );
+    }
+  };
+  least('tokensRead', tokensRead, 'tokens', tokens);
+  least('tokensUnknown', tokensUnknown, 'tokensRead', tokensRead);
   return {
-    vector: vector(of, 'a vector of the embedder'),
+    vector: vector(given.vector, 'a vector of the embedder'),
     reading:
-      all === undefined
+      tokens === undefined || tokensRead === undefined
         ? undefined
-        : {
-            tokens: all,
-            tokensRead: count(tokensRead, 'tokensRead') ?? all,
-            tokensUnknown: count(tokensUnknown, 'tokensUnknown') ?? 0,
-          },
+        : { tokens, tokensRead, tokensUnknown: tokensUnknown ?? 0 },
   };
 }
 

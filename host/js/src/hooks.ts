@@ -22,9 +22,12 @@ export class Callbacks {
   #thrown: { error: unknown } | undefined;
   /** The archive of the present call. */
   archive: Archive = {};
+  readonly #clock: () => number;
+  #began = 0;
 
   constructor(options: CacheOptions) {
     this.#options = options;
+    this.#clock = clockOf(options);
   }
 
   /** Tells of a failure that no caller hears of. Nothing comes of what the listener throws. */
@@ -43,8 +46,9 @@ export class Callbacks {
     }
   }
 
-  /** Begins a call. */
+  /** Begins a call. Throws where the clock gives no time. */
   begin(archive: Archive): void {
+    this.#began = this.#clock();
     this.archive = archive;
     this.#thrown = undefined;
   }
@@ -56,9 +60,10 @@ export class Callbacks {
 
   /** The functions that the component calls. */
   hooks(): Hooks {
-    const { confidence, validator, onEvent, now = Date.now } = this.#options;
+    const { confidence, validator, onEvent } = this.#options;
     return {
-      now,
+      // What fails in the middle of a call ends it with the time of its beginning.
+      now: () => this.#decided(this.#began, this.#clock),
       confidence: (similarity, age, text) =>
         this.#decided(0, () => {
           const found: unknown = confidence?.compute(similarity, age, parseMetadata(text)) ?? 0;
@@ -111,6 +116,28 @@ export class Callbacks {
       return otherwise;
     }
   }
+}
+
+/** The clock of the options; it throws an `InvalidArgumentError` in place of what is no time. */
+export function clockOf({ now = Date.now }: CacheOptions): () => number {
+  const wrong = (what: string, cause?: unknown) =>
+    new InvalidArgumentError(
+      `the option now ${what}; return milliseconds since the Unix epoch`,
+      cause === undefined ? {} : { cause },
+    );
+  return () => {
+    let ms: unknown;
+    try {
+      ms = now();
+    } catch (cause) {
+      throw wrong(`threw: ${describe(cause)}`, cause);
+    }
+    if (typeof ms !== 'number' || !(Math.abs(ms) <= Number.MAX_SAFE_INTEGER)) {
+      drop(ms);
+      throw wrong(`returned ${typeof ms === 'number' ? ms : kind(ms)}`);
+    }
+    return ms;
+  };
 }
 
 /** Calls a listener. `failed` hears what it throws, also later. */

@@ -56,10 +56,23 @@ export function known<T extends object>(
   return plain as T;
 }
 
+/**
+ * Refuses names that are nearly those of options that are not given, in an object that may have
+ * any others.
+ */
+export function refuseNear<T extends object>(object: T, names: Names<T>, where: string): void {
+  for (const name of Object.keys(object)) {
+    const near = Object.hasOwn(names, name) ? undefined : nearest(name, Object.keys(names));
+    if (near !== undefined && object[near as keyof T] === undefined) {
+      throw unknownOption(name, Object.keys(names), where);
+    }
+  }
+}
+
 function unknownOption(name: string, names: string[], where: string): InvalidArgumentError {
   const near = nearest(name, names);
   const remedy =
-    near === undefined ? `it knows ${names.sort().join(', ')}` : `did you mean ${near}?`;
+    near === undefined ? `it knows ${names.sort().join(', ') || 'none'}` : `did you mean ${near}?`;
   return new InvalidArgumentError(`${where} has no option ${JSON.stringify(name)}; ${remedy}`);
 }
 

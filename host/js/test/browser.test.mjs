@@ -391,6 +391,70 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
     await page.close();
   });
 
+  test('a file store whose files are removed by clearing the site keeps nothing more, and says so', async () => {
+    const page = await tab();
+    await page.evaluate(() => {
+      const source = `
+        import { SemanticCache } from '${location.origin}/dist/index.js';
+        import { opfs } from '${location.origin}/dist/stores/opfs.js';
+        import { letters } from '${location.origin}/test/support/check.mjs';
+        const open = async () =>
+          SemanticCache.open({ store: await opfs('cleared'), embedder: letters(), onError: () => {} });
+        let cache = await open();
+        const asks = {
+          put: () => cache.put('abcdefgh', 'r'),
+          compute: () => cache.getOrCompute('wxyz', () => 'computed'),
+          close: () => cache.close(),
+          again: async () => {
+            cache = await open();
+            const { entries } = await cache.stats();
+            await cache.put('mnop', 's');
+            return [entries, (await cache.get('mnopp')).response];
+          },
+        };
+        onmessage = async ({ data }) => {
+          try {
+            postMessage({ value: await asks[data]() });
+          } catch ({ code, message }) {
+            postMessage({ code, message });
+          }
+        };
+        postMessage('open');`;
+      const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
+      const worker = new Worker(url, { type: 'module' });
+      const answer = () =>
+        new Promise((resolve) => {
+          worker.onmessage = ({ data }) => resolve(data);
+        });
+      globalThis.ask = (what) => {
+        const answered = answer();
+        worker.postMessage(what);
+        return answered;
+      };
+      return answer();
+    });
+    const ask = (what) => page.evaluate((one) => globalThis.ask(one), what);
+    assert.deepEqual(await ask('put'), { value: 1 });
+    const devtools = await browser.context.newCDPSession(page);
+    await devtools.send('Storage.clearDataForOrigin', {
+      origin: server.url,
+      storageTypes: 'file_systems',
+    });
+    // It looks about once a second.
+    const deadline = Date.now() + 30_000;
+    let refused;
+    while (refused?.code === undefined && Date.now() < deadline) {
+      refused = await ask('put');
+    }
+    assert.equal(refused.code, 'backend');
+    assert.match(refused.message, /files were removed while it was open.*make a new store by opfs/);
+    assert.equal((await ask('put')).code, 'backend', 'and so is the next');
+    assert.deepEqual(await ask('compute'), { value: 'computed' });
+    await ask('close');
+    assert.deepEqual(await ask('again'), { value: [0, 's'] });
+    await page.close();
+  });
+
   test('two Workers cannot have one file store open', async () => {
     const page = await tab();
     const refused = await page.evaluate(async () => {

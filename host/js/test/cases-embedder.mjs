@@ -152,6 +152,59 @@ export const embedding = {
     equal(await other.put('good', 'r'), 1);
   },
 
+  async 'calls that fail together make it rest once, and only a probe lengthens that'(env) {
+    for (const [failure, asked] of [
+      [http(401), 1000],
+      [http(429, { 'retry-after': '3' }), 3000],
+    ]) {
+      let now = 1_700_000_000_000;
+      let isBroken = true;
+      const pending = [];
+      const embedder = scripted(
+        async () => {
+          await new Promise((resolve) => pending.push(resolve));
+          if (isBroken) throw failure;
+        },
+        { retries: 0 },
+      );
+      const cache = await open(env, embedder, { now: () => now });
+      const tick = () => new Promise((resolve) => setTimeout(resolve));
+      const together = async () => {
+        const before = embedder.asked;
+        let left = 16;
+        const all = Array.from({ length: left }, (_, i) =>
+          cache.lookUp(`question ${i}`).finally(() => (left -= 1)),
+        );
+        while (left > 0) {
+          // All of them are under way before one fails.
+          if (pending.length + (before > 0 ? 15 : 0) >= 16 || left < 16) {
+            pending.splice(0).forEach((resolve) => resolve());
+          }
+          await tick();
+        }
+        equal(
+          (await Promise.all(all)).every(({ hit }) => hit === undefined),
+          true,
+        );
+        return embedder.asked - before;
+      };
+      equal(await together(), 16);
+      const rests = async (ms) => {
+        now += ms - 1;
+        await fails(cache.put('q', 'r'), 'embedder', /asked again in 0\.0 s/);
+        now += 1;
+      };
+      await rests(asked);
+      equal(await together(), 1, 'one of them finds out');
+      await rests(asked === 1000 ? 2000 : asked);
+      isBroken = false;
+      const put = cache.put('q', 'r');
+      while (pending.length === 0) await tick();
+      pending.pop()();
+      equal(await put, 1);
+    }
+  },
+
   async 'what an embedder throws as an error of this package makes it rest too'(env) {
     // As another copy of the package has it: not of the class that is known here.
     const another = (retryable) =>
@@ -229,6 +282,30 @@ export const embedding = {
     equal(hanging.asked, 2);
   },
 
+  async 'a blank text is of the exact layer, and never embedded'(env) {
+    let asked = 0;
+    const cache = await open(env, {
+      fingerprint: 'counting',
+      dimensions: 26,
+      embed: (texts) => {
+        asked += texts.length;
+        return texts.map(() => letters().embed(['a'])[0]);
+      },
+    });
+    for (const blank of ['', ' \n']) {
+      equal((await cache.lookUp(blank)).miss.reason, 'unreadable');
+      await cache.put(blank, 'kept');
+      equal((await cache.get(blank)).layer, 'exact');
+      await cache.delete(blank);
+      equal(await cache.getOrCompute(blank, () => 'computed', { bypass: true }), 'computed');
+      equal((await cache.get(blank)).response, 'computed');
+      await cache.delete(blank);
+    }
+    equal(asked, 0);
+    await cache.put('a question', 'r');
+    equal(asked, 1);
+  },
+
   async 'a text that was not read is compared in the exact layer only'(env) {
     // It reads eight letters, and knows those of ASCII.
     const reading = () => ({
@@ -267,7 +344,25 @@ export const embedding = {
     });
     await bare.put('abcdefgh and one end', 'one');
     equal((await bare.get('abcdefgh and another')).layer, 'semantic', 'without a reading');
-    for (const wrong of [{ tokens: -1 }, { tokens: 1.5 }, { tokens: '7' }]) {
+    for (const [wrong, words] of [
+      [{ tokens: -1 }, /tokens is -1/],
+      [{ tokens: 1.5 }, /tokens is 1\.5/],
+      [{ tokens: '7' }, /tokens is of type string/],
+      [{ tokens: Number.NaN }, /tokens is NaN/],
+      // A reading that is not whole must not pass for a text that was read.
+      [{ tokens: undefined }, /tokensRead is 1 and tokens is missing/],
+      [{ tokens: null, tokensRead: 128 }, /tokensRead is 128 and tokens is missing/],
+      [
+        { tokens: undefined, tokensRead: undefined },
+        /tokensUnknown is 0 and tokensRead is missing/,
+      ],
+      [{ tokensread: 1 }, /no option "tokensread"; did you mean tokensRead/],
+      [{ token: 1 }, /no option "token"; did you mean tokens/],
+      [{ model: 'm' }, /no option "model"; it knows tokens, tokensRead, tokensUnknown, vector/],
+      [{ tokens: 10, tokensRead: 11 }, /tokensRead is 11 and tokens is 10/],
+      [{ tokens: 9, tokensRead: 5, tokensUnknown: 6 }, /tokensUnknown is 6 and tokensRead is 5/],
+      [{ tokens: 3, tokensRead: undefined, tokensUnknown: 4 }, /tokensUnknown is 4 and/],
+    ]) {
       const odd = await open(env, {
         ...reading(),
         embed: (texts) =>
@@ -275,7 +370,9 @@ export const embedding = {
             .embed(texts)
             .map((one) => ({ ...one, ...wrong })),
       });
-      await fails(odd.put('q', 'r'), 'embedder', /tokens/);
+      await fails(odd.put('q', 'r'), 'embedder', words);
+      equal((await odd.lookUp('q')).miss.reason, 'embedder-failure');
+      equal((await odd.stats()).entries, 0);
     }
   },
 };

@@ -1,6 +1,6 @@
 /** Cases of tenants whose names look alike: none sees, counts or deletes what another has. */
 
-import { equal, letters } from './support/check.mjs';
+import { Random, equal, letters } from './support/check.mjs';
 
 const NAMES = [
   'tenant',
@@ -45,7 +45,118 @@ const NAMES = [
 
 let databases = 0;
 
+/** By their UTF-8 bytes. */
+function sorted(names) {
+  const bytes = new TextEncoder();
+  return [...names].sort((a, b) => {
+    const [x, y] = [a, b].map((one) => [...bytes.encode(one)]);
+    const differs = x.findIndex((byte, i) => byte !== y[i]);
+    return differs < 0 ? x.length - y.length : x[differs] - (y[differs] ?? -1);
+  });
+}
+
+/** What stores, their queries and JavaScript may take for something else. */
+const PIECES = [
+  ...'aAiIıİ0 \t\u007f%_*?[]{}\'"\\/:;.,-+#\uffff\ufeff\u00a0éßſK',
+  'e\u0301',
+  '\u{1f980}',
+];
+
+/** Names of few pieces, so that many are a part, a beginning or another case of each other. */
+function randomNames(random, count) {
+  const names = new Set();
+  while (names.size < count) {
+    const known = [...names];
+    const one = known[random.below(known.length || 1)] ?? 'tenant';
+    const any = () => PIECES[random.below(PIECES.length)];
+    const name = [
+      () => Array.from({ length: 1 + random.below(3) }, any).join(''),
+      () => one + any(),
+      () => any() + one,
+      () => one.toUpperCase(),
+      () => one.toLowerCase(),
+      () => one.normalize(random.below(2) ? 'NFC' : 'NFD'),
+      () => [...one].reverse().join(''),
+      () => one.repeat(2),
+    ][random.below(8)]();
+    if (name !== '' && name.length < 200) {
+      names.add(name);
+    }
+  }
+  return [...names];
+}
+
 export const names = {
+  async 'random names have what was given to them, and nothing of others'(env) {
+    const makes = { memory: () => env.memory(), ...env.stores };
+    for (const [name, make] of Object.entries(makes)) {
+      for (const seed of [1, 2, 3]) {
+        const random = new Random(1000 * seed + 7);
+        const names = randomNames(random, 40);
+        const store = await make(`names-${databases++}`);
+        const cache = await env.SemanticCache.open({ store, embedder: letters(), touchLimit: 1 });
+        /** By namespace: its entries by query, and its quota. */
+        const entries = new Map(names.map((one) => [one, new Map()]));
+        const quotas = new Map();
+        for (let n = 0; n < 250; n++) {
+          const namespace = names[random.below(names.length)];
+          const what = `${name}, seed ${seed}, step ${n}, ${JSON.stringify(namespace)}`;
+          const own = entries.get(namespace);
+          const query = ['abc', 'mnop', 'xyz'][random.below(3)];
+          switch (random.below(8)) {
+            case 0:
+              equal(await cache.clearNamespace(namespace), own.size, what);
+              own.clear();
+              break;
+            case 1:
+              equal(await cache.delete(query, { namespace }), own.delete(query), what);
+              break;
+            case 2: {
+              const quota = random.below(3) ? 5 + random.below(9) : null;
+              await cache.setNamespaceQuota(namespace, quota);
+              quotas.set(namespace, quota ?? undefined);
+              break;
+            }
+            case 3: {
+              const hit = await cache.get(query, { namespace });
+              equal(hit?.response, own.get(query), what);
+              break;
+            }
+            case 4: {
+              // By meaning: it has the letters of one.
+              const hit = await cache.get(`${query}${query}`, { namespace });
+              equal(
+                [hit?.response, hit && hit.namespace],
+                [own.get(query), hit && namespace],
+                what,
+              );
+              break;
+            }
+            default:
+              own.set(query, `${n} of ${namespace}`);
+              await cache.put(query, own.get(query), { namespace });
+          }
+          equal((await cache.stats(namespace)).entries, own.size, what);
+          equal(await cache.namespaceQuota(namespace), quotas.get(namespace), what);
+        }
+        const filled = names.filter((one) => entries.get(one).size > 0);
+        equal(await cache.listNamespaces(), sorted(filled), name);
+        // Neither does an archive mix them.
+        const { archive } = await cache.dump({ layout: 'portable' });
+        await cache.close();
+        const copy = await env.SemanticCache.open({ store: env.memory(), embedder: letters() });
+        await copy.load(await archive.arrayBuffer());
+        equal(await copy.listNamespaces(), sorted(filled), name);
+        for (const namespace of filled) {
+          for (const [query, response] of entries.get(namespace)) {
+            equal((await copy.get(query, { namespace })).response, response, name);
+          }
+        }
+        await copy.close();
+      }
+    }
+  },
+
   async 'names that look alike are different'(env) {
     const makes = { memory: () => env.memory(), ...env.stores };
     for (const [name, make] of Object.entries(makes)) {
@@ -56,13 +167,7 @@ export const names = {
         await cache.put('abc', own(namespace), { namespace, ttlSeconds: at % 2 ? null : 1e9 });
         await cache.setNamespaceQuota(namespace, 10 + at);
       }
-      const bytes = new TextEncoder();
-      const sorted = [...NAMES].sort((a, b) => {
-        const [x, y] = [a, b].map((one) => [...bytes.encode(one)]);
-        const differs = x.findIndex((byte, i) => byte !== y[i]);
-        return differs < 0 ? x.length - y.length : x[differs] - (y[differs] ?? -1);
-      });
-      equal(await cache.listNamespaces(), sorted, name);
+      equal(await cache.listNamespaces(), sorted(NAMES), name);
       const left = new Set(NAMES);
       for (const [at, namespace] of NAMES.entries()) {
         const what = `${name}, ${own(namespace)}`;

@@ -41,6 +41,15 @@ export const options = {
       [(o) => cache.dump(o), { onprogress: () => {} }, 'onProgress'],
       [(o) => cache.load(archive, o), { ttl: 60 }, 'ttlSeconds'],
       [inspect, { maxExpansions: 1 }, 'maxExpansion'],
+      [(o) => open(env, { embedder: { ...letters(), ...o } }), { maxbatch: 3 }, 'maxBatch'],
+      [(o) => open(env, { embedder: { ...letters(), ...o } }), { timeoutMs: 3 }, 'timeoutSeconds'],
+      [(o) => open(env, { embedder: { ...letters(), ...o } }), { retrie: 3 }, 'retries'],
+      [
+        (o) => open(env, { embedder: { ...letters(), embed: undefined, ...o } }),
+        { Embed: () => [] },
+        'embed',
+      ],
+      [(o) => open(env, { embedder: { fingerprint: 'f', ...o } }), { dimension: 3 }, 'dimensions'],
       [(o) => env.judge(env.memory, o), { timeLimit: 1 }, 'timeLimitSeconds'],
     ];
     for (const [call, given, right] of wrong) {
@@ -54,11 +63,79 @@ export const options = {
     await fails(cache.get('q', { xyzzy: 1 }), 'invalid-argument', /it knows bypass, embedding/);
     await fails(cache.get('q', 'default'), 'invalid-argument', /give an object/);
     await fails(cache.getMany('q'), 'invalid-argument', /give an array/);
+    // An embedder may be anybody's object, and has names of its own.
+    const own = { ...letters(), model: 'm', calls: 3, batch: [], maxBatch: 9, maxbatch: 7 };
+    await (await open(env, { embedder: own })).close();
+    await fails(
+      (async () => env.memory({ a: 1 }))(),
+      'invalid-argument',
+      /memory has no option "a"/,
+    );
+    await fails((async () => env.memory('a'))(), 'invalid-argument', /give an object/);
     // What is undefined is not given.
     const none = { ttlSeconds: undefined, metadata: undefined, namespace: undefined };
     equal(await cache.put('q', 'r', { ...none, signal: undefined, embedding: undefined }), 1);
     equal((await cache.get('q', null)).response, 'r');
     equal((await open(env, { defaultTtlSeconds: undefined, decay: null })) !== undefined, true);
+  },
+
+  async 'a clock that gives no time is an error that names it, and changes nothing'(env) {
+    const thrown = new Error('no clock');
+    const clocks = [
+      [() => Number.NaN, /option now returned NaN/],
+      [() => Number.POSITIVE_INFINITY, /option now returned Infinity/],
+      [() => Number.NEGATIVE_INFINITY, /option now returned -Infinity/],
+      [() => 1e300, /option now returned 1e\+300/],
+      [() => 'x', /option now returned string/],
+      [() => undefined, /option now returned undefined/],
+      [() => null, /option now returned null/],
+      [() => 5n, /option now returned bigint/],
+      [() => new Date(), /option now returned object/],
+      [() => Promise.reject(thrown), /option now returned a promise/],
+      [
+        () => {
+          throw thrown;
+        },
+        /option now threw: no clock/,
+      ],
+    ];
+    let clock;
+    const now = () => clock();
+    for (const [wrong, words] of clocks) {
+      clock = wrong;
+      await fails(open(env, { now }), 'invalid-argument', words);
+      clock = Date.now;
+      const cache = await open(env, { now });
+      await cache.put('abc', 'r');
+      for (const call of [
+        () => cache.put('other', 's'),
+        () => cache.get('abc'),
+        () => cache.getMany(['abc']),
+        () => cache.putMany([{ query: 'other', response: 's' }]),
+        () => cache.vacuum(),
+        () => cache.clear(),
+        () => cache.delete('abc'),
+        () => cache.dump(),
+        () => cache.stats(),
+      ]) {
+        clock = wrong;
+        const error = await fails(call(), 'invalid-argument', words);
+        ok(error.cause === undefined || error.cause === thrown, 'with what it threw');
+        clock = Date.now;
+        equal([(await cache.get('abc')).response, (await cache.stats()).entries], ['r', 1]);
+      }
+      // One that fails in the middle of a call.
+      let calls = 0;
+      clock = () => ((calls += 1) > 1 ? wrong() : Date.now());
+      await fails(cache.get('abc'), 'invalid-argument', words);
+      clock = wrong;
+      await cache.close();
+    }
+    for (const time of [0, -5, Number.MAX_SAFE_INTEGER, 1.5]) {
+      const cache = await open(env, { now: () => time });
+      await cache.put('q', 'r');
+      equal((await cache.get('q')).response, 'r');
+    }
   },
 
   async 'errors name options as JavaScript does'(env) {

@@ -186,7 +186,19 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
         'partial index': ["drop index idx_entries_id", "create index idx_entries_id on entries(id) where id > 5"],
         'unique index': ["drop index idx_entries_created_at", "create unique index idx_entries_created_at on entries(created_at)"],
         virtual: ["create virtual table f using fts5(x)"],
+        // Names that only a Durable Object keeps for itself.
+        cascade: ["create table _cf_x(e integer references entries(id) on delete cascade)"],
+        'reserved trigger': ["create table _cf_x(a)",
+          "create trigger _cf_t after insert on _cf_x begin delete from entries; end"],
+        'reserved generated': ["create table _cf_x(a, g as (hex(zeroblob(a))))",
+          "insert into _cf_x (a) values (300000000)"],
+        'reserved index': ["create table _cf_KV(a)", "create index _cf_i on _cf_KV(a)"],
+        'too long': ["create table mine (a /* " + 'x'.repeat(200_000) + " */)"],
+        // A row of the schema that compares with nothing.
+        nameless: ["create table mine (a)", "pragma writable_schema=on",
+          "update sqlite_master set tbl_name = null where name = 'mine'", "pragma writable_schema=off"],
       };
+      const { readFileSync } = await import('node:fs');
       const found = {};
       for (const [what, statements] of Object.entries(changes)) {
         const cache = await open('schema.db');
@@ -195,14 +207,232 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
         change('schema.db', ...statements);
         found[what] = await outcome(open('schema.db'));
         // The same as a snapshot of somebody else.
-        rmSync(at('schema.db'));
+        const store = nodeSqlite(at('schema-to.db'));
+        store.open('letters-1', 26);
+        const restored = async () => {
+          store.beginRestore();
+          store.writeRestore(readFileSync(at('schema.db')));
+          return store.checkRestore();
+        };
+        found[what + ' of a snapshot'] = await outcome(restored());
+        store.close();
+        for (const name of ['schema.db', 'schema-to.db']) {
+          for (const end of ['', '-wal', '-shm']) rmSync(at(name + end), { force: true });
+        }
       }
       console.log(JSON.stringify(found));`);
     for (const [what, { code, message }] of Object.entries(found)) {
+      assert.doesNotMatch(message, /\.mneme-node|give less/, what);
+      // SQLite itself may find it damaged.
+      if (/^(nameless|too long)/.test(what)) {
+        assert.match(code, /^(schema|corrupt)$/, `${what}: ${message}`);
+        continue;
+      }
       assert.equal(code, 'schema', `${what}: ${message}`);
       assert.match(message, /no cache has|not as a cache has it/, what);
     }
     assert.match(found.collation.message, /entries" is not as a cache has it.*COLLATE/);
+  });
+
+  test('is used without foreign keys, which answer for another table', async () => {
+    const found = await run(`
+      const store = nodeSqlite(at('keys.db'));
+      store.open('letters-1', 26);
+      const [{ id }] = store.insert([{ id: 0, namespace: 'n', queryHash: 'a'.repeat(64), query: 'q',
+        response: 'r', embedding: new Float32Array(26).fill(1), metadata: '{}', createdAt: 1,
+        lastAccessedAt: 1, ttl: undefined, accessCount: 0 }]);
+      // Made by somebody else after the schema was read.
+      change('keys.db', 'create table other (e integer references entries(id))', 'insert into other values (' + id + ')');
+      console.log(JSON.stringify([await outcome((async () => store.deleteById(id))()), store.count()]));`);
+    assert.deepEqual(found, [{ value: true }, 0]);
+  });
+
+  test('has the path that it is given, and no URI', async () => {
+    const found = await run(`
+      const { mkdirSync, existsSync, readdirSync, statSync } = await import('node:fs');
+      mkdirSync(at('paths/file:sub'), { recursive: true });
+      process.chdir(at('paths'));
+      const openAt = (path) => SemanticCache.open({ store: nodeSqlite(path), embedder: letters() });
+      const refused = {};
+      for (const path of ['file:t.db', 'file:t.db?mode=memory', 'file:' + at('paths/t.db'), 'file:', ':memory:', '', 'a\\0b']) {
+        refused[path] = await outcome((async () => openAt(path))());
+      }
+      refused.url = await outcome((async () => openAt(new URL('file:///t.db')))());
+      const left = readdirSync('.');
+      // Their names begin with a letter of a URI, or hold what one has.
+      const kept = {};
+      for (const path of ['./file:t.db', './file:sub/t.db', 't.db?mode=memory', 'FILE:u.db', 'a%20b#c.db']) {
+        const cache = await openAt(path);
+        await cache.put('q', 'r');
+        // Its snapshot is another file beside it.
+        const { archive } = await cache.dump({ layout: 'native' });
+        process.chdir('/');
+        await cache.load(archive, { mode: 'replace' });
+        process.chdir(at('paths'));
+        await cache.close();
+        kept[path] = [existsSync(path), statSync(path).mode & 0o777, (await (await openAt(path)).stats()).entries];
+      }
+      console.log(JSON.stringify({ refused, left, kept }));`);
+    for (const [path, { code, message }] of Object.entries(found.refused)) {
+      assert.equal(code, 'invalid-argument', path);
+      assert.match(
+        message,
+        path.startsWith('file:') ? /is a URI; give the path alone/ : /of a file/,
+      );
+    }
+    assert.deepEqual(found.left, ['file:sub']);
+    for (const [path, kept] of Object.entries(found.kept)) {
+      assert.deepEqual(kept, [true, 0o600, 1], path);
+    }
+  });
+
+  test('loses what a killed process left beside it when it is opened', async () => {
+    const found = await run(`
+      const { readFileSync, readdirSync, statSync, utimesSync, writeFileSync } = await import('node:fs');
+      const { spawn } = await import('node:child_process');
+      const cache = await open('killed.db');
+      await cache.put('q', 'a secret');
+      await cache.close();
+      copyFileSync(at('killed.db'), at('killed-from.db'));
+      const left = () => readdirSync(at('')).filter((name) => name.startsWith('.mneme-node-'));
+      const restoring = (script) => new Promise((resolve) => {
+        const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script],
+          { stdio: ['ignore', 'pipe', 'inherit'] });
+        child.stdout.once('data', () => resolve(child));
+      });
+      const script = "import { readFileSync } from 'node:fs';" +
+        "import { nodeSqlite } from '${PACKAGE}dist/stores/node-sqlite.js';" +
+        "const store = nodeSqlite(" + JSON.stringify(at('killed.db')) + ");" +
+        "store.open('letters-1', 26); store.beginRestore();" +
+        "store.writeRestore(readFileSync(" + JSON.stringify(at('killed-from.db')) + "));" +
+        "console.log('written'); setInterval(() => {}, 1000);";
+      const child = await restoring(script);
+      const during = left();
+      const plain = readFileSync(at(during[0])).includes('a secret');
+      // Of a process that works, also an older one, nothing is removed.
+      (await open('killed.db')).close();
+      const kept = left().length;
+      const over = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
+      await over;
+      const killed = left().length;
+      // Whose process nobody can tell stays for a day.
+      const unknown = ['.mneme-node-1-' + process.pid + '-of-another-container', '.mneme-node-' + crypto.randomUUID()];
+      for (const name of unknown) writeFileSync(at(name), 'x');
+      const reading = await SemanticCache.open({ store: nodeSqlite(at('killed.db'), { mode: 'ro' }), embedder: letters() });
+      await reading.close();
+      const read = left().length;
+      const again = await open('killed.db');
+      const after = left().sort();
+      for (const name of unknown) utimesSync(at(name), 1, 1);
+      await again.dump({ layout: 'native' });
+      await again.close();
+      console.log(JSON.stringify({ during: during.length, plain, kept, killed, read, same: after.join() === unknown.sort().join(), end: left() }));`);
+    assert.deepEqual(found, {
+      during: 1,
+      plain: true,
+      kept: 1,
+      killed: 1,
+      read: 3,
+      same: true,
+      end: [],
+    });
+  });
+
+  test('whose disk or rights fail is told with what to do', async () => {
+    const found = await run(`
+      const { mkdirSync } = await import('node:fs');
+      const found = {};
+      const message = (work) => {
+        try { work(); } catch ({ code, message, retryable }) { return { code, message, retryable }; }
+      };
+      const entry = (n, size) => ({ id: 0, namespace: 'n', queryHash: String(n).padStart(64, '0'), query: 'q',
+        response: 'r'.repeat(size), embedding: new Float32Array(26).fill(1), metadata: '{}', createdAt: 1,
+        lastAccessedAt: 1, ttl: undefined, accessCount: 0 });
+      mkdirSync(at('folder.db'));
+      found.cannotOpen = message(() => nodeSqlite(at('folder.db')).open('letters-1', 26));
+      found.missing = message(() => nodeSqlite(at('none/t.db')).open('letters-1', 26));
+      const store = nodeSqlite(at('remedies.db'), { busyTimeoutSeconds: 0.05 });
+      store.open('letters-1', 26);
+      const other = new DatabaseSync(at('remedies.db'));
+      other.exec('BEGIN IMMEDIATE');
+      found.busy = message(() => store.insert([entry(1, 9)]));
+      other.exec('ROLLBACK');
+      // The page limit is SQLite's own full disk, of the connection that the store opens.
+      const { prototype } = DatabaseSync;
+      const { exec } = prototype;
+      const withPragma = (pragma, work) => {
+        prototype.exec = function (sql) { exec.call(this, sql + ';' + pragma); };
+        try { return work(); } finally { prototype.exec = exec; }
+      };
+      const limited = nodeSqlite(at('full.db'));
+      nodeSqlite(at('full.db')).open('letters-1', 26);
+      withPragma('PRAGMA max_page_count = 40', () => limited.open('letters-1', 26));
+      found.full = message(() => limited.insert([entry(1, 400_000)]));
+      found.left = limited.count();
+      const reading = nodeSqlite(at('only.db'));
+      nodeSqlite(at('only.db')).open('letters-1', 26);
+      withPragma('PRAGMA query_only = ON', () => reading.open('letters-1', 26));
+      found.readOnly = message(() => reading.insert([entry(1, 9)]));
+      console.log(JSON.stringify(found));`);
+    assert.equal(found.left, 0);
+    const { left: _, ...failures } = found;
+    for (const [what, [words, retryable]] of Object.entries({
+      cannotOpen: [/unable to open database file; check that the directory exists and/, false],
+      missing: [/cannot be created: ENOENT.*give a path where it can be/, false],
+      busy: [/database is locked; .*longer than busyTimeoutSeconds, so call again, or raise/, true],
+      full: [/full; nothing was stored; free space on the disk and call again/, false],
+      readOnly: [/readonly database; give this process the right to write the file/, false],
+    })) {
+      const { code, message, ...rest } = failures[what] ?? {};
+      assert.equal(code, 'backend', `${what}: ${message}`);
+      assert.match(message, words, what);
+      assert.equal(rest.retryable, retryable, what);
+    }
+  });
+
+  test('as a snapshot with a value longer than the file is damage, told without its private path', async () => {
+    const found = await run(`
+      const { readFileSync } = await import('node:fs');
+      const cache = await open('long.db');
+      await cache.put('q', 'r');
+      await cache.close();
+      change('long.db', "update schema_meta set value = hex(zeroblob(524300)) where key = 'embedder_fingerprint'",
+        'PRAGMA journal_mode = DELETE');
+      const bytes = readFileSync(at('long.db'));
+      // As long as leaves the first page of the value as it is. A record: its length, the types of its values; of which a text of n bytes is 13 + 2n.
+      const varint = (n) => {
+        const groups = [];
+        for (let left = n; left > 0 || groups.length === 0; left = Math.floor(left / 128)) groups.unshift(left % 128);
+        return groups.map((group, i) => (i < groups.length - 1 ? group | 0x80 : group));
+      };
+      const record = (length) => [varint(6 + 20 + length), [6, 13 + 2 * 20, ...varint(13 + 2 * length)]].map((x) => Buffer.from(x));
+      const [[size, types], [longSize, longTypes]] = [record(1_048_600), record(1_048_600 + 200 * 4092)];
+      const place = bytes.indexOf(Buffer.concat([types, Buffer.from('embedder_fingerprint')]));
+      const start = bytes.lastIndexOf(size, place);
+      if (place < 0 || start < place - 5) throw new Error('no such record');
+      longSize.copy(bytes, start);
+      longTypes.copy(bytes, place);
+      const store = nodeSqlite(at('long-to.db'));
+      store.open('letters-1', 26);
+      const said = [];
+      store.beginRestore();
+      store.writeRestore(bytes);
+      for (const call of [() => store.checkRestore(), () => store.readRestore(0, 1)]) {
+        try { said.push(call()); } catch ({ code, message }) { said.push({ code, message }); }
+      }
+      console.log(JSON.stringify([...said, store.count()]));`);
+    const [checked, over, left] = found;
+    assert.equal(checked.code, 'corrupt', checked.message);
+    assert.match(
+      checked.message,
+      /snapshot was refused: .*nothing was changed, take another snapshot/,
+    );
+    assert.doesNotMatch(checked.message, /\.mneme-node|give less/);
+    // What SQLite says where the limit is heeded.
+    assert.match(checked.message, /too big/);
+    assert.match(over.message, /no restore was begun, or it is over/);
+    assert.equal(left, 0);
   });
 
   test('gives its rows to an archive, and never its schema', async () => {
@@ -585,6 +815,64 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
       gone: 'gone',
       outcomes: [2, 3, 2, true],
       answers: ['response 2', null, null],
+    });
+  });
+
+  test('that is locked holds up no look-up beside a load, a clear or a flush', async () => {
+    const found = await run(`
+      const other = await open('source.db');
+      for (let n = 0; n < 40; n++) await other.put('loaded ' + n, 'r', { exactOnly: true });
+      const archives = {};
+      for (const layout of ['portable', 'native']) archives[layout] = (await other.dump({ layout })).archive;
+      const cache = await open('waiting.db', { store: nodeSqlite(at('waiting.db'), { busyTimeoutSeconds: 30 }) });
+      for (let n = 0; n < 300; n++) await cache.put('many ' + n, 'r', { namespace: 'many', exactOnly: true });
+      await cache.put('known', 'answer');
+      // Which a flush writes.
+      await cache.get('known');
+      const locking = new DatabaseSync(at('waiting.db'));
+      locking.exec('BEGIN IMMEDIATE');
+      const before = performance.now();
+      const dumped = (await cache.dump()).archive.size > 0 && performance.now() - before < 5000;
+      locking.exec('ROLLBACK');
+      const calls = {
+        flush: () => cache.flush(),
+        clear: () => cache.clearNamespace('many'),
+        merged: () => cache.load(archives.portable, { mode: 'merge' }),
+        replaced: () => cache.load(archives.native, { mode: 'replace' }),
+      };
+      const found = { dumped };
+      for (const [name, call] of Object.entries(calls)) {
+        locking.exec('BEGIN IMMEDIATE');
+        let done = false;
+        const outcome = call().finally(() => (done = true));
+        // Longer than bookkeeping waits for a lock.
+        const start = performance.now();
+        const took = [];
+        while (took.length < 100 || performance.now() - start < 500) {
+          const before = performance.now();
+          if ((await cache.get('known')).layer !== 'exact') throw new Error('no hit');
+          took.push(performance.now() - before);
+          await new Promise((resolve) => setTimeout(resolve, 1));
+        }
+        took.sort((a, b) => a - b);
+        const waiting = !done;
+        locking.exec('ROLLBACK');
+        const result = await outcome;
+        found[name] = [waiting, took[took.length >> 1], took.at(-1), result?.entries ?? result ?? null, (await cache.stats()).entries];
+      }
+      console.log(JSON.stringify(found));`);
+    const { dumped, ...waits } = found;
+    assert.ok(dumped, 'a dump waits for no lock');
+    const rest = {};
+    for (const [name, [waiting, median, worst, result, entries]] of Object.entries(waits)) {
+      assert.ok(worst < 1000 && median < 100, `${name}: ${median} ms, ${worst} ms`);
+      rest[name] = [waiting, result, entries];
+    }
+    assert.deepEqual(rest, {
+      flush: [true, null, 301],
+      clear: [true, 300, 1],
+      merged: [true, 40, 41],
+      replaced: [true, 40, 40],
     });
   });
 

@@ -177,6 +177,56 @@ test('a disk that is full refuses, and changes nothing', () => {
   assert.ok(refused > 20, `${refused} writes were refused`);
 });
 
+test('files that were removed keep nothing more, and refuse changes', async () => {
+  const random = new Random(6);
+  const [a, b] = [new File(), new File()];
+  let areThere = true;
+  const store = new OpfsStore('test', a, b, async () => areThere);
+  store.open('f', DIM);
+  store.insert([entry(random, 1)]);
+  areThere = false;
+  const before = picture(store);
+  const length = a.bytes.length + b.bytes.length;
+  const { now } = performance;
+  try {
+    // It looks again after a second.
+    performance.now = () => now.call(performance) + 1000;
+    store.setNamespaceQuota('a', 5);
+    await new Promise((resolve) => setTimeout(resolve));
+    store.setNamespaceQuota('a', undefined);
+    assert.fail('it was not refused');
+  } catch (error) {
+    assert.equal(error.code, 'backend', error.stack);
+    assert.match(error.message, /files were removed while it was open.*make a new store by opfs/);
+  } finally {
+    performance.now = now;
+  }
+  assert.notEqual(picture(store), before);
+  const known = picture(store);
+  for (const call of [
+    () => store.insert([entry(random, 2)]),
+    () => store.deleteById(1),
+    () => store.deleteUnchanged([{ id: 1, namespace: 'b\u{1F980}', createdAt: 1 }]),
+    () => store.deleteExpired(1e9, undefined, 9),
+    () => store.clearNamespace(),
+    () => store.replaceMeta('k', undefined, 'v'),
+    () => store.writeBlob('blob', new Uint8Array(1)),
+    () => store.deleteBlobs(['blob']),
+    () => {
+      store.beginImport('replace');
+      store.commitImport([], []);
+    },
+    () => store.open('f', DIM),
+  ]) {
+    assert.throws(call, { code: 'backend', message: /files were removed/ });
+    store.endImport();
+    assert.equal(picture(store), known, String(call));
+  }
+  store.updateAccess([{ id: 1, hits: 1, lastAccessedAt: 9 }]);
+  store.release();
+  assert.ok(a.bytes.length + b.bytes.length < length + 200, 'nothing was written');
+});
+
 test('a log that has grown is rewritten, and may be interrupted at any moment', () => {
   const random = new Random(4);
   const [a, b] = [new File(), new File()];

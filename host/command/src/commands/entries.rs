@@ -43,6 +43,12 @@ pub fn question(args: &Question, namespace: &str) -> Result<GetRequest> {
     if let Some(text) = &args.embedding {
         request = request.embedding(embedding::parse(text)?);
     }
+    if args.exact {
+        request = request.exact_only();
+    }
+    if let Some(seconds) = args.max_age {
+        request = request.max_age(seconds);
+    }
     Ok(match args.threshold {
         Some(threshold) => request.threshold(threshold),
         None => request,

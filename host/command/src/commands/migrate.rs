@@ -66,7 +66,7 @@ fn run(
         bail!("{command}: --store and --to are the same store; give another target");
     }
     let mut from = source.store()?;
-    let mut to = target.store().context("--to")?;
+    let mut to = target.store()?;
     let bar = progress::bar(out);
     progress::style(&bar, progress::ENTRIES);
     let seen = Cell::new(None::<Progress>);

@@ -8,6 +8,7 @@ import {
   describe,
   isMnemeError,
 } from '../errors.js';
+import { known } from '../known.js';
 import { isTableMissing, type SqlDriver, type SqlRow, type SqlValue } from './sql/driver.js';
 import { SqlStore } from './sql/store.js';
 import { memoryStage, type Stage } from './stage.js';
@@ -34,7 +35,11 @@ export interface DurableObjectStorage {
  * names as those of the other SQLite stores, and nothing else may use them. The object's class
  * must have SQLite storage (`new_sqlite_classes`). An entry has at most 2 MB.
  */
-export function durableObject(storage: DurableObjectStorage): SqlStore {
+export function durableObject(
+  storage: DurableObjectStorage,
+  options?: Record<string, never>,
+): SqlStore {
+  known(options, {}, 'durableObject');
   const claims = {
     name: 'durable-object',
     durable: true,
@@ -47,6 +52,7 @@ export function durableObject(storage: DurableObjectStorage): SqlStore {
 
 class Driver implements SqlDriver {
   readonly isReadOnly = false;
+  readonly reserved = '_cf_';
   readonly #storage: DurableObjectStorage;
 
   constructor(storage: DurableObjectStorage) {
@@ -120,6 +126,11 @@ function told<T>(work: () => T): T {
     }
     if (message.includes('SQLITE_TOOBIG')) {
       throw new InvalidArgumentError(`${what}; a row has at most 2 MB, so give less`);
+    }
+    if (message.includes('SQLITE_FULL')) {
+      throw new BackendError(`${what}; nothing was stored: delete entries, or set maxEntries`, {
+        cause,
+      });
     }
     throw /SQLITE_(CORRUPT|NOTADB)/.test(message)
       ? new CorruptError(`${what}; restore a checkpoint`, { cause })

@@ -1,6 +1,7 @@
 /** A store in the memory of the process, or page. */
 
 import { ClosedError } from '../errors.js';
+import { known } from '../known.js';
 import type {
   Capabilities,
   Entry,
@@ -33,8 +34,9 @@ import {
 import { Lru } from './lru.js';
 import { begun, memoryStage, stageAll, type Import } from './stage.js';
 
-/** A new store in memory: the fastest store, lost with the page or process. */
-export function memory(): MemoryStore {
+/** A new store in memory: the fastest store, lost with the page or process. It has no options. */
+export function memory(options?: Record<string, never>): MemoryStore {
+  known(options, {}, 'memory');
   return new MemoryStore();
 }
 

@@ -1,14 +1,16 @@
 /** A store in a SQLite file, through `node:sqlite` (Node 22.13 and later, Deno, Bun). */
 
 import { closeSync, existsSync, openSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { BackendError, InvalidArgumentError } from '../errors.js';
+import { mayGiveWay } from '../locks.js';
 import { known } from '../known.js';
 import { oneOf, seconds } from '../options.js';
 import type { Entry, Restored } from '../store.js';
 import { MAX_BLOB } from './checks.js';
 import { inspect } from './sql/layout.js';
 import { NodeSqliteDriver, WARY, requireSqlite } from './sql/node-driver.js';
-import { Restore, Snapshot } from './sql/snapshot.js';
+import { Restore, Snapshot, removeLeftovers } from './sql/snapshot.js';
 import { SqlStore } from './sql/store.js';
 
 /** Room for the indexes of some hundred thousand entries; taken as it is needed. */
@@ -54,7 +56,7 @@ export class NodeSqliteStore extends SqlStore {
   #snapshot: Snapshot | undefined;
   #restore: Restore | undefined;
 
-  constructor(path: string, given?: NodeSqliteOptions) {
+  constructor(named: string, given?: NodeSqliteOptions) {
     const options = known<NodeSqliteOptions>(
       given,
       { mode: true, busyTimeoutSeconds: true, synchronous: true },
@@ -65,11 +67,18 @@ export class NodeSqliteStore extends SqlStore {
     );
     const level = oneOf(options.synchronous ?? 'normal', ['normal', 'full'], 'synchronous');
     const mode = oneOf(options.mode ?? 'rwc', ['ro', 'rw', 'rwc'], 'mode');
-    if (typeof path !== 'string' || path === '' || path === ':memory:' || path.includes('\0')) {
+    if (typeof named !== 'string' || /^(:memory:)?$|\0/.test(named)) {
       throw new InvalidArgumentError(
         'the path of a SQLite store is that of a file; for a store in memory take memory()',
       );
     }
+    if (named.startsWith('file:')) {
+      throw new InvalidArgumentError(
+        'the path of a SQLite store is a URI; give the path alone, without file: and parameters',
+      );
+    }
+    // SQLite takes an absolute one for that of a file, whatever its folders are called.
+    const path = resolve(named);
     requireSqlite();
     const claims = {
       name: 'sqlite',
@@ -79,6 +88,9 @@ export class NodeSqliteStore extends SqlStore {
       maxBlob: MAX_BLOB,
     };
     super(claims, () => {
+      if (mode !== 'ro') {
+        removeLeftovers(path);
+      }
       if (mode === 'rwc') {
         create(path);
       } else {
@@ -135,9 +147,14 @@ export class NodeSqliteStore extends SqlStore {
   }
 
   beginRestore(): void {
-    this.opened();
+    const { driver } = this.opened();
     this.#restore?.end();
     this.#restore = undefined;
+    // Who finds a lock waits now, while others go on, and not when all is received. To read a dump
+    // back takes no lock.
+    if (mayGiveWay()) {
+      driver.write(() => {});
+    }
     this.#restore = new Restore(this.#path);
   }
 

@@ -10,6 +10,7 @@ import {
   MnemeError,
   UnsupportedError,
 } from '../errors.js';
+import { known } from '../known.js';
 import type { Capabilities, Entry, EntryRef, Inserted, MetaChange, Touch } from '../store.js';
 import { MAX_BATCH, type StoredEmbedder } from './checks.js';
 import { HEADER_BYTES, changes, floats, generationOf, header, record, type Change } from './log.js';
@@ -31,6 +32,9 @@ const WASTE = 2;
 /** Below this nothing is worth the while: 1 MiB. */
 const SHORTEST = 1 << 20;
 
+/** How often a store that is written to looks whether its files are still there. */
+const LOOK_MS = 1000;
+
 /** Everything, at the beginning of a log. */
 interface State {
   embedder: StoredEmbedder | undefined;
@@ -44,31 +48,40 @@ interface State {
 /**
  * Opens the store `name`, creating it if it is missing. All entries are in memory, and every change
  * is on the disk before the call returns. Only one Worker at a time can have it open; others get a
- * `backend` error that says so. `release` releases it, and so does closing the cache.
+ * `backend` error that says so. `release` releases it, and so does closing the cache. Where its
+ * files are removed while it is open, as by clearing the site's data, changes become a `backend`
+ * error within a second or two.
  */
-export async function opfs(name: string): Promise<OpfsStore> {
+export async function opfs(name: string, options?: Record<string, never>): Promise<OpfsStore> {
+  known(options, {}, 'opfs');
   const storage = globalThis.navigator?.storage;
   if (typeof storage?.getDirectory !== 'function' || !('FileSystemFileHandle' in globalThis)) {
     throw new UnsupportedError('this place has no origin private file system; use another store');
   }
   const files: SyncFile[] = [];
+  const handles: FileSystemFileHandle[] = [];
+  const areThere = () =>
+    Promise.all(handles.map((handle) => handle.getFile())).then(
+      () => true,
+      (error: Error) => error.name !== 'NotFoundError',
+    );
   try {
     const root = await storage.getDirectory();
     const folder = await root.getDirectoryHandle(`mneme-${encodeURIComponent(name)}`, {
       create: true,
     });
     for (const file of ['a.log', 'b.log']) {
-      const handle = (await folder.getFileHandle(file, { create: true })) as unknown as {
-        createSyncAccessHandle?: () => Promise<SyncFile>;
-      };
+      const found = await folder.getFileHandle(file, { create: true });
+      const handle = found as unknown as { createSyncAccessHandle?: () => Promise<SyncFile> };
       if (!handle.createSyncAccessHandle) {
         throw new UnsupportedError(
           'files can be written at once in a dedicated Worker only; open the cache in one',
         );
       }
       files.push(await handle.createSyncAccessHandle());
+      handles.push(found);
     }
-    return new OpfsStore(name, files[0] as SyncFile, files[1] as SyncFile);
+    return new OpfsStore(name, files[0] as SyncFile, files[1] as SyncFile, areThere);
   } catch (cause) {
     for (const file of files) {
       file.close();
@@ -94,11 +107,23 @@ export class OpfsStore extends MemoryStore {
   /** Where the next record goes, and where the state ended when the log was begun. */
   #end = HEADER_BYTES;
   #stateEnd = HEADER_BYTES;
+  readonly #areThere: () => Promise<boolean>;
+  #looked = Number.NEGATIVE_INFINITY;
+  #areGone = false;
 
-  /** Takes two files; one of them holds the present log. */
-  constructor(name: string, a: SyncFile, b: SyncFile) {
+  /**
+   * Takes two files; one of them holds the present log. `areThere` tells whether both still have
+   * their names: what is written to a file without one succeeds, and is lost.
+   */
+  constructor(
+    name: string,
+    a: SyncFile,
+    b: SyncFile,
+    areThere: () => Promise<boolean> = async () => true,
+  ) {
     super();
     this.#name = name;
+    this.#areThere = areThere;
     const read = (file: SyncFile) => {
       const bytes = new Uint8Array(file.getSize());
       file.read(bytes, { at: 0 });
@@ -144,6 +169,7 @@ export class OpfsStore extends MemoryStore {
     if (!this.#files) {
       throw new BackendError(`OPFS ${this.#name}: the store was released; make a new one`);
     }
+    this.#acceptFiles();
     const isNew = !this.embedder;
     super.open(embedderFingerprint, embedderDim);
     if (isNew) {
@@ -160,7 +186,7 @@ export class OpfsStore extends MemoryStore {
   /** Not flushed by itself: a loss of power may take the hits of the last moments. */
   override updateAccess(touches: Touch[]): void {
     super.updateAccess(touches);
-    if (touches.length > 0) {
+    if (touches.length > 0 && !this.#areGone) {
       this.#append(['updateAccess', touches]);
     }
   }
@@ -221,6 +247,7 @@ export class OpfsStore extends MemoryStore {
    * from the log, so that nothing has changed.
    */
   #changing<T>(change: Change, work: () => T, changes = true): T {
+    this.#acceptFiles();
     const result = work();
     if (changes && result !== false) {
       this.#keep(change, () => this.#reload());
@@ -235,6 +262,22 @@ export class OpfsStore extends MemoryStore {
     } catch (error) {
       undo();
       throw error;
+    }
+  }
+
+  /** Refuses changes that would be lost. */
+  #acceptFiles(): void {
+    if (this.#areGone) {
+      throw new BackendError(
+        `OPFS ${this.#name}: its files were removed while it was open, and nothing was changed; close it, and make a new store by opfs`,
+      );
+    }
+    const now = performance.now();
+    if (now - this.#looked >= LOOK_MS) {
+      this.#looked = now;
+      void this.#areThere().then((found) => {
+        this.#areGone = !found;
+      });
     }
   }
 

@@ -23,8 +23,26 @@ const option = (name) =>
   process.argv.find((argument) => argument.startsWith(`--${name}=`))?.slice(name.length + 3);
 const only = option('only');
 const failures = option('failures') && Number(option('failures'));
+/** A file that has lost its names is still read by whoever has it open. */
+const vanish = {
+  'node-sqlite': (database) => {
+    for (const end of ['', '-wal', '-shm']) {
+      rmSync(join(folder, `${database}.db${end}`), { force: true });
+    }
+    return 'reads what was there';
+  },
+};
 const results = await run(
-  { SemanticCache, hasJspi, judge, memory, MemoryStore, stores, failures },
+  {
+    SemanticCache,
+    hasJspi,
+    judge,
+    memory,
+    MemoryStore,
+    stores,
+    failures,
+    vanish: sqlite ? vanish : {},
+  },
   only ? new RegExp(only) : undefined,
 );
 rmSync(folder, { recursive: true, force: true });

@@ -37,6 +37,12 @@ export class Tests extends DurableObject {
       memory,
       MemoryStore,
       stores: { 'durable-object': (database) => this.#store(database) },
+      vanish: {
+        'durable-object': (_, table) =>
+          table === undefined
+            ? this.ctx.storage.deleteAll()
+            : this.ctx.storage.sql.exec(`DROP TABLE ${table}`),
+      },
     };
     if (pathname === '/script') {
       return Response.json(await script(env));

@@ -8,6 +8,9 @@ use mneme_encoder as encoder;
 use super::model::{failed, read, vectors};
 use super::{EmbedError, Embedder, Embedding};
 
+/// Some 4,000 tokens: they take about a second.
+const MAX_CALL_BYTES: usize = 16 * 1024;
+
 /// The bundled sentence encoder: `paraphrase-MiniLM-L3-v2`, 384 dimensions, on
 /// the CPU, about a millisecond for a short question. Nothing is downloaded.
 ///
@@ -91,6 +94,10 @@ impl Embedder for MiniLm {
 
     fn max_calls(&self) -> usize {
         encoder::threads(self.options.threads).unwrap_or(1)
+    }
+
+    fn max_call_bytes(&self) -> usize {
+        MAX_CALL_BYTES
     }
 }
 

@@ -12,6 +12,8 @@ export type SqlRow = Record<string, SqlValue>;
 export interface SqlDriver {
   /** Whether `write` always fails. */
   readonly isReadOnly: boolean;
+  /** What the names of tables begin with that the platform keeps in every database. */
+  readonly reserved?: string;
   /** SQL that reads a column of text as a string, or as its UTF-8 bytes, under its own name. */
   text(column: string): string;
   /** The first row of a statement. */
@@ -22,7 +24,8 @@ export interface SqlDriver {
   run(sql: string, ...values: SqlValue[]): number;
   /**
    * Runs `work` as one transaction that writes, or none of it where it throws. Bookkeeping waits
-   * `briefly` for another's lock, as it can be done later: the wait blocks everything else.
+   * `briefly` for another's lock, unless its caller has asked for it: it can be done later, and the
+   * wait blocks everything else.
    */
   write<T>(work: () => T, wait?: 'briefly'): T;
   /** Runs `work` on the data of one instant. */
@@ -37,7 +40,7 @@ export interface SqlDriver {
 
 /** Whether a table was removed under the open store. */
 export function isTableMissing(message: string): boolean {
-  return /no such table: (main\.)?(entries|schema_meta|multi_process_state|namespace_quotas)\b/.test(
+  return /no such table: (main\.)?(entries|schema_meta|multi_process_state|namespace_quotas|cache_counters|derived_blobs)\b/.test(
     message,
   );
 }

@@ -1,6 +1,7 @@
 /** The driver for `node:sqlite`. */
 
-import { realpathSync, statSync } from 'node:fs';
+import fs, { realpathSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { DatabaseSync, DatabaseSyncOptions, StatementSync } from 'node:sqlite';
 import {
   BackendError,
@@ -11,13 +12,57 @@ import {
   UnsupportedError,
   isMnemeError,
 } from '../../errors.js';
-import { lockIsHeld, lockWait } from '../../locks.js';
+import { lockIsHeld, lockWait, patienceOf } from '../../locks.js';
 import { builtin } from '../../platform.js';
 import type { Stage } from '../stage.js';
 import { isTableMissing, type SqlDriver, type SqlRow, type SqlValue } from './driver.js';
 import { databaseStage } from './stage.js';
 
-const [CORRUPT, NOT_A_DATABASE, BUSY, LOCKED, TOO_BIG] = [11, 26, 5, 6, 18];
+const [CORRUPT, NOT_A_DATABASE, BUSY, LOCKED, PROTOCOL, TOO_BIG] = [11, 26, 5, 6, 15, 18];
+const [PERMISSION, NO_MEMORY, READ_ONLY, IO, FULL, CANNOT_OPEN] = [3, 7, 8, 10, 13, 14];
+
+const HELD =
+  'another process has held the lock longer than busyTimeoutSeconds, so call again, or raise it';
+const NO_ROOM = 'nothing was stored; free space on the disk and call again';
+const NO_FOLDER = 'check that the directory exists and that this process may write to it';
+/** What to do about errors of SQLite, by code. */
+const REMEDIES: Record<number, string> = {
+  [BUSY]: HELD,
+  [LOCKED]: HELD,
+  [PROTOCOL]: HELD,
+  [PERMISSION]: NO_FOLDER,
+  [CANNOT_OPEN]: NO_FOLDER,
+  [NO_MEMORY]: 'give this process more memory, and call again',
+  [READ_ONLY]: 'give this process the right to write the file and its directory',
+  [IO]: 'the disk failed to read or write; check it, then run health with deep',
+  [FULL]: NO_ROOM,
+};
+
+/** What SQLite or the disk threw: SQLite has a code, the file system a call. */
+export interface SqliteCause {
+  message: string;
+  errcode?: number;
+  code?: string;
+  syscall?: string;
+}
+
+/** Whether the machine failed, whatever is in the file. */
+export function isOfMachine({ errcode = 0, syscall }: SqliteCause): boolean {
+  return syscall !== undefined || [NO_MEMORY, IO, FULL].includes(errcode & 0xff);
+}
+
+/** Less than this is of no use to SQLite. */
+const LEAST_ROOM = 64 * 1024;
+
+/** Whether nothing more can be written beside a file. SQLite tells it only of the file itself. */
+function isFull(path: string): boolean {
+  try {
+    const { bavail, bsize, files, ffree } = fs.statfsSync(dirname(path));
+    return bavail * bsize < LEAST_ROOM || (files > 0 && ffree === 0);
+  } catch {
+    return false;
+  }
+}
 
 /** The longest wait of bookkeeping for a lock. */
 const BRIEF_MS = 100;
@@ -74,7 +119,8 @@ export class NodeSqliteDriver implements SqlDriver {
     this.#file = path === '' ? undefined : fileAt(path);
     this.#beside = path === '' ? [] : beside(path).map((path) => ({ path, file: undefined }));
     try {
-      this.#told(() => this.#db.exec(`PRAGMA trusted_schema = OFF; ${pragmas}`));
+      const wary = 'PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = OFF;';
+      this.#told(() => this.#db.exec(`${wary} ${pragmas}`));
     } catch (error) {
       this.close();
       throw error;
@@ -137,7 +183,7 @@ export class NodeSqliteDriver implements SqlDriver {
   }
 
   #transaction<T>(begin: string, work: () => T, wait?: 'briefly'): T {
-    const patience = wait ? Math.min(this.#timeout, BRIEF_MS) : this.#timeout;
+    const patience = wait ? patienceOf(BRIEF_MS, this.#timeout) : this.#timeout;
     this.#waitUpTo(lockWait(patience));
     try {
       this.run(begin);
@@ -218,7 +264,7 @@ export class NodeSqliteDriver implements SqlDriver {
       if (isMnemeError(cause)) {
         throw cause;
       }
-      const { message, errcode, code: name } = cause as Error & { errcode?: number; code?: string };
+      const { message, errcode, code: name } = cause as SqliteCause;
       const code = (errcode ?? 0) & 0xff;
       const what = `SQLite file ${this.#path || '(temporary)'}: ${message}`;
       if (code === CORRUPT || code === NOT_A_DATABASE) {
@@ -234,9 +280,14 @@ export class NodeSqliteDriver implements SqlDriver {
         throw new DataVanishedError(`${what}; the next call makes it again`, { cause });
       }
       if (code === TOO_BIG) {
-        throw new InvalidArgumentError(`${what}; give less`);
+        throw new InvalidArgumentError(`${what}; give less`, { cause });
       }
-      throw new BackendError(what, { retryable: code === BUSY || code === LOCKED, cause });
+      const full = (code === IO || code === CANNOT_OPEN) && isFull(this.#path);
+      const remedy = full ? `the disk is full: ${NO_ROOM}` : REMEDIES[code];
+      throw new BackendError(remedy === undefined ? what : `${what}; ${remedy}`, {
+        retryable: remedy === HELD,
+        cause,
+      });
     }
   }
 }

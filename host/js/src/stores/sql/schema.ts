@@ -77,9 +77,10 @@ export class Schema {
 
   /** Reads the statements of a database, and runs nothing of them. */
   constructor(driver: SqlDriver) {
+    const { reserved } = driver;
     const rows = driver
-      // workerd has tables of this name in every object.
-      .all("SELECT type, name, sql FROM sqlite_schema WHERE tbl_name NOT LIKE '~_cf~_%' ESCAPE '~'")
+      .all('SELECT type, name, tbl_name, sql FROM sqlite_schema')
+      .filter(({ tbl_name: of }) => !reserved || !String(of).startsWith(reserved))
       .map(({ type, name, sql }) => ({
         type: String(type),
         name: String(name),

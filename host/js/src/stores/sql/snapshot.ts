@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { randomUUID } from 'node:crypto';
 import { dirname, join } from 'node:path';
+import { kill, pid } from 'node:process';
 import {
   BackendError,
   CheckpointError,
@@ -24,13 +25,13 @@ import type { Entry, Restored } from '../../store.js';
 import { acceptEmbedder, type StoredEmbedder } from '../checks.js';
 import type { SqlDriver } from './driver.js';
 import * as layout from './layout.js';
-import { NodeSqliteDriver, WARY } from './node-driver.js';
+import { NodeSqliteDriver, WARY, isOfMachine, type SqliteCause } from './node-driver.js';
 import { entry, since } from './rows.js';
 import { isSound, metaValues, quotasOf, version } from './store.js';
 
-/** What the names of private files begin with. */
+/** What the names of private files begin with. Then follows which process they are of. */
 const PREFIX = '.mneme-node-';
-/** A private file of this age was left behind by a process that was killed. */
+/** A private file of this age was left behind, though nobody can tell by whom. */
 const LEFT_BEHIND_MS = 24 * 3600 * 1000;
 /** Bytes 18 and 19 of a database file: 1 with a rollback journal, 2 with a write-ahead log. */
 const FORMAT_VERSIONS = 18;
@@ -56,22 +57,54 @@ const STATE = `SELECT
 /** Bounds of the limit of a value's bytes: SQLite's statements need some, and 2^31 - 1 is its most. */
 const [SHORTEST_LIMIT, LONGEST_LIMIT] = [1 << 20, 2 ** 31 - 1];
 
+/** Within what process ids mean something: of another container they do not. */
+function idSpace(): string {
+  try {
+    return String(statSync('/proc/self/ns/pid').ino);
+  } catch {
+    return '0';
+  }
+}
+
+/** Whether the process that a private file is named after has ended. */
+function isGone(name: string): boolean {
+  const [, space, id] = /^(\d+)-(\d+)-/.exec(name.slice(PREFIX.length)) ?? [];
+  if (space !== idSpace()) {
+    return false;
+  }
+  try {
+    return !kill(Number(id), 0);
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code === 'ESRCH';
+  }
+}
+
+/** Removes the private files beside a database that were left by processes that were killed. */
+export function removeLeftovers(database: string): void {
+  const folder = dirname(database);
+  const tried = <T>(work: () => T): T | undefined => {
+    try {
+      return work();
+    } catch {
+      // Somebody else was faster, or may do that and this may not.
+      return undefined;
+    }
+  };
+  const names = tried(() => readdirSync(folder)) ?? [];
+  for (const name of names.filter((one) => one.startsWith(PREFIX))) {
+    const path = join(folder, name);
+    tried(() => {
+      if (isGone(name) || Date.now() - statSync(path).mtimeMs > LEFT_BEHIND_MS) {
+        rmSync(path);
+      }
+    });
+  }
+}
+
 /** The name of a new file beside the database, where there is room for its like. */
 function privatePath(database: string): string {
-  const folder = dirname(database);
-  for (const name of readdirSync(folder)) {
-    const path = join(folder, name);
-    if (name.startsWith(PREFIX)) {
-      try {
-        if (Date.now() - statSync(path).mtimeMs > LEFT_BEHIND_MS) {
-          rmSync(path);
-        }
-      } catch {
-        // Somebody else was faster, or may do that and this may not.
-      }
-    }
-  }
-  return join(folder, PREFIX + randomUUID());
+  removeLeftovers(database);
+  return join(dirname(database), `${PREFIX}${idSpace()}-${pid}-${randomUUID()}`);
 }
 
 function disk<T>(database: string, work: () => T): T {
@@ -94,7 +127,7 @@ export class Snapshot {
 
   constructor(driver: SqlDriver, database: string) {
     this.#database = database;
-    const path = disk(database, () => privatePath(database));
+    const path = privatePath(database);
     // For the owner alone; SQLite writes into a file that is there if it is empty.
     disk(database, () => closeSync(openSync(path, 'wx', 0o600)));
     try {
@@ -131,7 +164,7 @@ export class Restore {
 
   constructor(database: string) {
     this.#database = database;
-    this.#path = disk(database, () => privatePath(database));
+    this.#path = privatePath(database);
     this.#file = disk(database, () => openSync(this.#path, 'wx+', 0o600));
   }
 
@@ -340,18 +373,31 @@ export class Restore {
 function fit<T>(work: () => T): T {
   try {
     return work();
-  } catch (cause) {
-    if (cause instanceof SchemaError) {
-      throw new SchemaError(`the snapshot was refused: ${cause.message}; nothing was changed`);
+  } catch (thrown) {
+    if (thrown instanceof SchemaError) {
+      throw new SchemaError(`the snapshot was refused: ${thrown.message}; nothing was changed`);
     }
-    // A private file is not locked by others: what SQLite cannot do with it is its fault.
-    if (cause instanceof CorruptError || cause instanceof BackendError) {
+    if (
+      thrown instanceof CorruptError ||
+      thrown instanceof BackendError ||
+      thrown instanceof InvalidArgumentError
+    ) {
+      // As SQLite says it: a message with a path would name the private file.
+      const cause = thrown.cause as SqliteCause | undefined;
+      const why = cause?.message ?? thrown.message;
+      if (cause && isOfMachine(cause)) {
+        throw new BackendError(
+          `the snapshot could not be read: ${why}; nothing was changed, see whether the disk has room and works`,
+          { cause },
+        );
+      }
+      // A private file is not locked by others: what SQLite cannot do with it is its fault.
       throw new CorruptError(
-        `the snapshot was refused: ${cause.message}; nothing was changed, take another snapshot`,
-        { cause },
+        `the snapshot was refused: ${why}; nothing was changed, take another snapshot`,
+        { cause: thrown },
       );
     }
-    throw cause;
+    throw thrown;
   }
 }
 

@@ -18,6 +18,12 @@ export async function startEncoder() {
   };
   const ask = (texts) =>
     new Promise((resolve, reject) => {
+      // The encoder would read another character in its place. The cache refuses such texts too.
+      if (texts?.some((text) => !text.isWellFormed())) {
+        throw new TypeError(
+          'a text holds half of a surrogate pair, which is not a character; give well-formed text',
+        );
+      }
       last += 1;
       waiting.set(last, { resolve, reject });
       worker.postMessage({ id: last, texts });

@@ -2,6 +2,7 @@
 //!
 //! Memory hardly grows with the cache. The writer holds one page of entries and its encoding,
 //! and the reader holds a page's vectors and one row. Both need the buffers of [`compression`],
+//! about 30 bytes for each entry, to find a question that comes twice,
 //! and about 150 bytes for each member of the archive, that is for each 4 MiB of data. A page
 //! ends with the entry that reaches [`PAGE_BYTES`]. Entries are read from the store
 //! [`ENTRIES_PER_READ`] at a time. A row is refused before more of it is kept than an entry
@@ -51,7 +52,7 @@ pub const MAX_VECTORS_BYTES: u64 = PAGE_BYTES as u64 + 4 * options::MAX_DIM as u
 pub const PAGE_BYTES: usize = 4 << 20;
 /// How many entries are read from the store at a time.
 pub const ENTRIES_PER_READ: u32 = 64;
-/// The most unknown members that a reader skips.
+/// The most unknown members that a reader skips, and the most directories and global headers.
 pub const MAX_UNKNOWN_MEMBERS: u32 = 1000;
 
 /// The default of `max-expansion`. Where all vectors of 4,096 values are the same, it is about 120.

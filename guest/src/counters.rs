@@ -3,15 +3,31 @@
 //! The store holds the sums under one key, as a JSON object from `namespace:name` to number. An
 //! instance adds what it has counted since it last wrote, by compare-and-set. So several
 //! instances do not lose each other's counts.
+//!
+//! Whoever asks may make up names of namespaces without end, and each write reads and writes the whole
+//! object. So where it has become too large, the misses of all namespaces that have nothing but misses
+//! go to [`OTHERS`].
 
 use crate::error::Result;
 use crate::store::Store;
 use crate::types::{Counters, Error};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The meta key.
 pub const META_KEY: &str = "counters";
+
+/// The name under which the counts of namespaces that are not told apart are summed up. No namespace
+/// has it.
+pub const OTHERS: &str = "";
+
+/// The most bytes that the object's keys take before misses are summed up: those of some 9,000
+/// namespaces with names of 20 bytes.
+const MAX_KEY_BYTES: usize = 256 << 10;
+
+/// The most namespaces whose counts wait. Those of more, which takes a store that cannot be written to
+/// for long, are not told apart.
+const MAX_WAITING: usize = 10_000;
 
 /// Attempts at a compare-and-set of the counters.
 pub const ATTEMPTS: u32 = 16;
@@ -86,6 +102,11 @@ impl PendingCounters {
         if n == 0 {
             return;
         }
+        let is_known = self.counts.contains_key(namespace);
+        let namespace = match is_known || self.counts.len() < MAX_WAITING {
+            true => namespace,
+            false => OTHERS,
+        };
         if !self.counts.contains_key(namespace) {
             self.counts.insert(namespace.into(), ZERO);
         }
@@ -112,6 +133,7 @@ impl PendingCounters {
                     }
                 }
             }
+            sum_up(stored);
         })?;
         self.counts.clear();
         Ok(())
@@ -122,7 +144,7 @@ impl PendingCounters {
         self.counts.clear();
     }
 
-    /// The sums of the store with the waiting counts added.
+    /// The sums of the store with the waiting counts added, those of [`OTHERS`] too.
     pub fn totals(&self, store: &impl Store) -> Result<BTreeMap<String, Counters>> {
         let (stored, _) = read(store)?;
         let mut totals = self.counts.clone();
@@ -153,6 +175,34 @@ impl PendingCounters {
             None => self.counts.clear(),
         }
         Ok(())
+    }
+}
+
+/// Moves the misses of namespaces without other counts to [`OTHERS`], if the object is too large.
+fn sum_up(stored: &mut Map<String, Value>) {
+    if stored.keys().map(String::len).sum::<usize>() <= MAX_KEY_BYTES {
+        return;
+    }
+    let misses = Kind::Misses.name();
+    let others = format!("{OTHERS}:{misses}");
+    let told_apart: BTreeSet<String> = stored
+        .keys()
+        .filter_map(|key| key.rsplit_once(':'))
+        .filter(|(_, name)| *name != misses)
+        .map(|(namespace, _)| namespace.to_owned())
+        .collect();
+    let mut sum = stored.get(&others).and_then(Value::as_u64).unwrap_or(0);
+    stored.retain(|key, count| match (key.rsplit_once(':'), count.as_u64()) {
+        (Some((namespace, name)), Some(count))
+            if name == misses && namespace != OTHERS && !told_apart.contains(namespace) =>
+        {
+            sum = sum.saturating_add(count);
+            false
+        }
+        _ => true,
+    });
+    if sum > 0 {
+        stored.insert(others, sum.into());
     }
 }
 
@@ -216,6 +266,46 @@ mod tests {
         assert_eq!(totals[""].evictions, 1);
         a.reset(&store, Some("x:y")).unwrap();
         assert_eq!(a.totals(&store).unwrap().keys().collect::<Vec<_>>(), [""]);
+    }
+
+    /// What it takes is bounded, the sum is right, and who has had an answer is told apart.
+    #[test]
+    fn namespaces_that_only_miss_are_summed_up_when_they_are_many() {
+        let store = TestStore::opened(2);
+        let mut counters = PendingCounters::default();
+        counters.count("tenant", Kind::HitsExact, 3);
+        counters.count("tenant", Kind::Misses, 2);
+        let mut largest = 0;
+        for n in 0..200_000 {
+            counters.count(&format!("made up {n}"), Kind::Misses, 1);
+            if n % 2_000 == 0 {
+                counters.flush(&store).unwrap();
+                let text = store.read_meta(META_KEY).unwrap().unwrap();
+                largest = largest.max(text.len());
+            }
+        }
+        let totals = counters.totals(&store).unwrap();
+        assert!(totals.len() < 16_000, "{}", totals.len());
+        // Each key has `"":1,` around it.
+        assert!(largest < 2 * MAX_KEY_BYTES, "{largest}");
+        let misses: u64 = totals.values().map(|counters| counters.misses).sum();
+        assert_eq!(misses, 200_002);
+        assert_eq!(totals["tenant"].misses, 2);
+        assert_eq!(totals["tenant"].hits_exact, 3);
+        counters.reset(&store, None).unwrap();
+        assert!(counters.totals(&store).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_waits_for_a_store_that_fails_is_bounded() {
+        let mut counters = PendingCounters::default();
+        for n in 0..50_000 {
+            counters.count(&format!("n{n}"), Kind::Misses, 1);
+        }
+        counters.count("n7", Kind::HitsExact, 1);
+        assert_eq!(counters.counts.len(), MAX_WAITING + 1);
+        assert_eq!(counters.counts[OTHERS].misses, 40_000);
+        assert_eq!(counters.counts["n7"].hits_exact, 1);
     }
 
     #[test]

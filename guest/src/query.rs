@@ -30,6 +30,11 @@ pub fn normalize(query: &str) -> String {
     text
 }
 
+/// Whether there is nothing but white space.
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(is_space)
+}
+
 /// The SHA-256 of the UTF-8 text, as 64 lowercase hexadecimal digits.
 pub fn hash(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))

@@ -102,6 +102,7 @@ pub fn ask(query: &str, degrees: f64) -> GetRequest {
         namespace: "n".into(),
         vector: VectorSource::Given(at_angle(degrees)),
         threshold: None,
+        max_age: None,
         bypass: false,
         validate: false,
     }

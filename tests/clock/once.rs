@@ -12,6 +12,8 @@ mneme_tests::tests![
     an_entry_of_the_future_with_a_ttl_is_no_answer,
     a_little_ahead_is_no_future,
     by_a_clock_that_is_behind_nothing_goes_to_a_server,
+    a_wrong_clock_creates_no_cache,
+    vacuum_keeps_what_is_of_the_future_and_health_says_what_to_do,
 ];
 
 fn put(query: &str, response: &str) -> Vec<String> {
@@ -103,5 +105,70 @@ fn by_a_clock_that_is_behind_nothing_goes_to_a_server(
             let done = Done::run(folder.command(VECTORS).args(&get));
             assert_eq!(done.json()["hit"], is_stored, "{shift}: {done:?}");
         }
+    }
+}
+
+fn a_wrong_clock_creates_no_cache(faketime: Faketime, redis: Redis, postgres: Postgres) {
+    let folder = Folder::new();
+    folder.put("old", "r", "[1,0,0]");
+    let dump = folder.mneme(&["dump", "--portable", "old.archive"]);
+    assert_eq!(dump.code, 0, "{dump:?}");
+    let lines = r#"{"query": "old", "response": "r", "embedding": [1, 0, 0]}"#;
+    std::fs::write(folder.path("old.jsonl"), lines).unwrap();
+    const TABLES: &str = "SELECT nspname, relname
+        FROM pg_namespace LEFT JOIN pg_class ON relnamespace = pg_namespace.oid
+        WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1, 2";
+    let there =
+        || -> (Vec<String>, String) { (redis.client().run(&["KEYS", "*"]), postgres.sql(TABLES)) };
+    let before = there();
+    assert_eq!(before.0, [""; 0]);
+    for url in [redis.url(), postgres.url()] {
+        let with_store = |args: &[String]| -> Vec<String> {
+            let all = ["--store".to_owned(), url.clone()];
+            all.into_iter().chain(args.iter().cloned()).collect()
+        };
+        let import = ["import", "old.jsonl"].map(str::to_owned);
+        let load = ["load", "old.archive"].map(str::to_owned);
+        for shift in ["+10y", "-10y"] {
+            for args in [&put("q", "r")[..], &import, &load] {
+                let done = by(&faketime, &folder, shift, &with_store(args));
+                assert_ne!(done.code, 0, "{shift} {args:?}: {done:?}");
+                let said = done.stderr.contains("set the clock of this machine");
+                assert!(said, "{shift} {args:?}: {done:?}");
+                assert_eq!(there(), before, "{shift} {args:?} has created something");
+            }
+        }
+    }
+    for url in [redis.url(), postgres.url()] {
+        let put = ["--store", &url, "put", "q", "r", "--embedding", "[1,0,0]"];
+        let done = folder.mneme(&put);
+        assert_eq!(done.code, 0, "{done:?}");
+    }
+    let after = there();
+    assert!(!after.0.is_empty() && after.1 != before.1, "{after:?}");
+}
+
+fn vacuum_keeps_what_is_of_the_future_and_health_says_what_to_do(faketime: Faketime) {
+    let folder = Folder::new();
+    let store = || {
+        let mut args = put("question", "of the future");
+        args.extend(["--ttl".into(), "60".into()]);
+        let done = by(&faketime, &folder, "+10y", &args);
+        assert_eq!(done.code, 0, "{done:?}");
+    };
+    let again = ["put", "question", "of today", "--embedding", "[1,0,0]"];
+    for remedy in [&again[..], &["delete", "question"], &["clear"]] {
+        store();
+        let vacuum = folder.json(&["vacuum"]);
+        assert_eq!(vacuum["deleted"], 0, "{vacuum}");
+        assert_eq!(folder.json(&["stats"])["entries"], 1);
+        let health = folder.json(&["health", "--deep"]);
+        assert_eq!(health["healthy"], false, "{health}");
+        let said = "put, delete or clear these entries";
+        assert!(health.to_string().contains(said), "{health}");
+        let done = folder.mneme(remedy);
+        assert_eq!(done.code, 0, "{done:?}");
+        let health = folder.json(&["health", "--deep"]);
+        assert_eq!(health["healthy"], true, "{remedy:?}: {health}");
     }
 }

@@ -1,5 +1,8 @@
 //! `dump`, `load` and `inspect`.
 
+#[cfg(unix)]
+mod ended;
+
 use std::fs;
 use std::path::Path;
 

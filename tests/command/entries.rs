@@ -83,9 +83,10 @@ fn get_in_json() {
         .clone();
     let mut hit = folder.json(&["get", "what is it?"]);
     assert!(hit["age_seconds"].take().as_u64().unwrap() < 60);
+    assert!(hit["created_at"].take().as_u64().unwrap() > 1_700_000_000);
     let expected = json!({
         "hit": true, "layer": "exact", "similarity": 1.0, "confidence": 1.0, "age_seconds": null,
-        "namespace": "default", "response": "A cache.", "metadata": {"by": "me"},
+        "created_at": null, "ttl_left": null, "namespace": "default", "response": "A cache.", "metadata": {"by": "me"},
         "query": "What is it?", "id": id,
     });
     assert_eq!(hit, expected);
@@ -103,7 +104,10 @@ fn get_in_json() {
     );
     assert_eq!(hit.json()["hit"], true);
 
-    let misses: [(&[&str], &str); 5] = [
+    let hit = folder.json(&["get", "what is it?", "--exact", "--max-age", "600"]);
+    assert_eq!(hit["layer"], "exact");
+
+    let misses: [(&[&str], &str); 6] = [
         (&["get", "what is it?", "--bypass"], "bypass"),
         (
             &["get", "other", "--embedding", "[4, -3, 0]"],
@@ -118,6 +122,7 @@ fn get_in_json() {
             "no_match",
         ),
         (&["get", "other"], "embedder_failure"),
+        (&["get", "other", "--exact"], "no_match"),
     ];
     for (args, reason) in misses {
         assert_eq!(

@@ -309,3 +309,90 @@ fn endless_input_is_refused() {
         assert_eq!(done.status.code(), Some(2), "{args:?}: {done:?}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_said_alike_by_every_command() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("folder")).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(folder.path("pipe"))
+        .status();
+    assert!(made.unwrap().success());
+    let _socket = std::os::unix::net::UnixListener::bind(folder.path("socket")).unwrap();
+    folder.write("secret.db", "");
+    let no_rights = std::os::unix::fs::PermissionsExt::from_mode(0);
+    fs::set_permissions(folder.path("secret.db"), no_rights).unwrap();
+    // Root may read any file, unless it has given up that right.
+    let is_root = fs::File::open(folder.path("secret.db")).is_ok();
+    for (path, said) in [
+        ("folder", "this is a directory; give the path of a file"),
+        ("pipe", "this is a named pipe; give the path of a file"),
+        ("socket", "this is a socket; give the path of a file"),
+        ("/dev/null", "this is a device; give the path of a file"),
+        ("secret.db", "this process may not read the file"),
+    ] {
+        let url = format!("sqlite:{path}");
+        let mut messages = Vec::new();
+        for args in [
+            &["put", "q", "r", "--embedding", "[1,0,0]"][..],
+            &["get", "q"],
+            &["stats"],
+            &["copy", "--to", "sqlite:other.db"],
+        ] {
+            let mut command = match is_root {
+                true => {
+                    let mut command = std::process::Command::new("setpriv");
+                    command
+                        .args(["--bounding-set", "-dac_override,-dac_read_search"])
+                        .arg(mneme_tests::command::program());
+                    command
+                }
+                false => std::process::Command::new(mneme_tests::command::program()),
+            };
+            command
+                .current_dir(folder.0.path())
+                .env("MNEME_EMBEDDER", VECTORS)
+                .args(["--json", "--store", &url])
+                .args(args);
+            let (kind, message) = Done::run(&mut command).error();
+            assert_eq!(kind, "backend", "{path} {args:?}: {message}");
+            assert!(message.contains(said), "{path} {args:?}: {message}");
+            messages.push(message.replace("copy: ", ""));
+        }
+        assert!(
+            messages.iter().all(|one| *one == messages[0]),
+            "{messages:?}"
+        );
+    }
+}
+
+#[test]
+fn a_url_that_is_wrong_is_said_by_the_option_that_gave_it() {
+    let folder = Folder::new();
+    folder.put("q", "r", "[1,0,0]");
+    let said = |args: &[&str]| folder.mneme(&[&["--json"], args].concat()).error().1;
+    let secret = "user=u password=secret";
+    for (args, start) in [
+        (
+            &["--store", secret, "stats"][..],
+            "--store: the store has no scheme",
+        ),
+        (&["copy", "--to", secret], "--to: the store has no scheme"),
+        (
+            &["copy", "--to", "mysql://u:secret@h"],
+            "--to: a store of the scheme",
+        ),
+    ] {
+        let message = said(args);
+        assert!(message.starts_with(start), "{message}");
+        assert!(!message.contains("secret"), "{message}");
+    }
+    for (variable, args) in [("MNEME_STORE", &["stats"]), ("MNEME_TARGET", &["copy"])] {
+        let mut command = folder.command(VECTORS);
+        command.env(variable, secret).arg("--json").args(args);
+        let (_, message) = Done::run(&mut command).error();
+        let start = format!("{variable}: the store has no scheme");
+        assert!(message.starts_with(&start), "{message}");
+    }
+}

@@ -9,6 +9,7 @@ mod errors;
 mod explain;
 mod import;
 mod migration;
+mod models;
 #[cfg(unix)]
 mod run;
 #[cfg(unix)]

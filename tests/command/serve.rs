@@ -53,6 +53,19 @@ fn everything_that_a_cache_does() {
     assert_eq!(miss, json!({"hit": false, "reason": "below_threshold"}));
     let lax = json!({"query": "x", "embedding": [1.0, 0.9, 0.0], "threshold": 0.7});
     assert!(server.post("/v1/get", &lax).ok()["hit"].as_bool().unwrap());
+    let exact = json!({"query": "what is it?", "exact_only": true, "max_age": 600});
+    let hit = server.post("/v1/get", &exact).ok();
+    let ttl_left = hit["ttl_left"].as_u64().unwrap();
+    assert!((1..=600).contains(&ttl_left), "{hit}");
+    let age = hit["age_seconds"].as_u64().unwrap();
+    let created = hit["created_at"].as_u64().unwrap();
+    assert_eq!(ttl_left + age, 600, "{hit}");
+    assert!(created > 1_700_000_000, "{hit}");
+    let other = json!({"query": "in other words", "exact_only": true});
+    let miss = server.post("/v1/get", &other).ok();
+    assert_eq!(miss, json!({"hit": false, "reason": "no_match"}));
+    let both = json!({"query": "x", "exact_only": true, "embedding": [1.0, 0.0, 0.0]});
+    assert_eq!(server.post("/v1/get", &both).status, 400);
     let none = server.post("/v1/get", &json!({"query": "no vector"})).ok();
     assert_eq!(none["reason"], "embedder_failure");
     assert!(

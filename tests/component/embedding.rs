@@ -3,10 +3,11 @@
 use mneme::embedder::{EmbedError, Embedder};
 use mneme::observe::{Availability, Observer};
 use mneme::{
-    AsyncSemanticCache, Computed, Error, GetRequest, Layer, Lookup, MemoryStore, MissReason,
-    Origin, PutRequest, SemanticCache, Ttl,
+    AsyncSemanticCache, Computed, Error, GetRequest, Layer, Lookup, ManualClock, MemoryStore,
+    MissReason, Origin, PutRequest, SemanticCache, Ttl,
 };
 use mneme_tests::embedders::{By, Words, words};
+use mneme_tests::stores::Hooked;
 use mneme_tests::unless_it_hangs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -23,7 +24,10 @@ mneme_tests::tests![
     a_stored_answer_that_the_validator_refuses_is_computed_and_replaced,
     a_computation_says_how_long_and_with_what_it_is_kept,
     a_bypassed_computation_is_kept_with_a_vector_made_before,
+    a_computation_asks_the_store_once_before_it_begins,
+    a_request_says_how_old_an_answer_may_be_and_whether_its_words_must_be_the_same,
     many_threads_are_served_in_turn,
+    a_blank_text_is_of_the_exact_layer_and_never_embedded,
 ];
 
 /// An embedder that never answers a text with `slow` in it, as long as the sender lives.
@@ -115,6 +119,73 @@ fn a_bypassed_computation_is_kept_with_a_vector_made_before() {
         let hit = cache.get(query).unwrap().hit().unwrap();
         assert_eq!((hit.layer, &*hit.response), (Layer::Semantic, "there"));
     }
+}
+
+/// An exact look-up, a semantic one, and the insert: nothing is asked for twice.
+fn a_computation_asks_the_store_once_before_it_begins() {
+    let calls: Arc<Mutex<Vec<&str>>> = Arc::default();
+    let told = Arc::clone(&calls);
+    let store = Hooked::new(move |operation| {
+        told.lock().unwrap().push(operation);
+        Ok(())
+    });
+    let cache = SemanticCache::builder()
+        .store(store)
+        .embedder(Words)
+        .open()
+        .unwrap();
+    let front = AsyncSemanticCache::new(cache.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.unwrap();
+    // Loads the index.
+    cache.put(PutRequest::new("another", "thing")).unwrap();
+    assert!(!cache.get("unlike it").unwrap().is_hit());
+    let is_read = |call: &&str| call.starts_with("get_by");
+    for (query, is_async) in [("first question", false), ("second", true)] {
+        calls.lock().unwrap().clear();
+        let compute = || Ok::<_, Error>("there");
+        let answer = match is_async {
+            false => cache.get_or_compute(query, compute),
+            true => runtime.block_on(front.get_or_compute(query, async { compute() })),
+        };
+        assert!(matches!(answer.unwrap().origin, Origin::Computed(Ok(_))));
+        let mut calls = calls.lock().unwrap().clone();
+        calls.retain(is_read);
+        assert_eq!(calls, ["get_by_hash"], "{query}");
+    }
+}
+
+fn a_request_says_how_old_an_answer_may_be_and_whether_its_words_must_be_the_same() {
+    let clock = ManualClock::at(1_000);
+    let cache = SemanticCache::builder()
+        .store(MemoryStore::new())
+        .embedder(Words)
+        .clock(clock.clone())
+        .open()
+        .unwrap();
+    let put = PutRequest::new("Where is it?", "there").ttl(Ttl::Seconds(100));
+    cache.put(put).unwrap();
+    clock.advance(Duration::from_secs(60));
+    let within = |query: &str, seconds| cache.get(GetRequest::new(query).max_age(seconds)).unwrap();
+    for query in ["where is it?", "it? where is"] {
+        let hit = within(query, 60).hit().unwrap();
+        assert_eq!(
+            (hit.created_at, hit.age_seconds, hit.ttl_left),
+            (1_000, 60, Some(40))
+        );
+        match within(query, 59) {
+            Lookup::Miss(miss) => assert_eq!(miss.reason, MissReason::TooOld),
+            hit => panic!("{hit:?}"),
+        }
+    }
+    let exact = |query: &str| cache.get(GetRequest::new(query).exact_only()).unwrap();
+    assert!(exact("where is it?").is_hit());
+    assert!(!exact("it? where is").is_hit());
+    // What is too old is computed again, and replaced.
+    let request = GetRequest::new("where is it?").max_age(10);
+    let computed = cache.get_or_compute(request, || Ok::<_, Error>("here"));
+    assert!(matches!(computed.unwrap().origin, Origin::Computed(Ok(1))));
+    assert_eq!(within("where is it?", 0).hit().unwrap().response, "here");
 }
 
 /// What an observer was told of the embedder.
@@ -429,4 +500,58 @@ fn many_threads_are_served_in_turn() {
         "16 threads for 2 s: {all} exact hits, the least served {least}, the longest wait {longest:?}"
     );
     assert!(least * THREADS as u64 * 2 > all, "{least} of {all}");
+}
+
+fn a_blank_text_is_of_the_exact_layer_and_never_embedded() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let cache = SemanticCache::builder()
+        .store(MemoryStore::new())
+        .embedder(By(move |texts: &[&str]| {
+            counted.fetch_add(texts.len(), SeqCst);
+            Ok(texts.iter().map(|text| words(text)).collect())
+        }))
+        .open()
+        .unwrap();
+    let front = AsyncSemanticCache::new(cache.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.unwrap();
+    for blank in ["", " ", "\t\n"] {
+        for lookup in [
+            cache.get(blank).unwrap(),
+            runtime.block_on(front.get(blank)).unwrap(),
+            cache.get_many(vec![blank.into()]).unwrap().remove(0),
+        ] {
+            let Lookup::Miss(miss) = lookup else {
+                panic!("{lookup:?}");
+            };
+            assert_eq!(miss.reason, MissReason::Unreadable, "{blank:?}");
+            assert_eq!(miss.embedder_error, None);
+        }
+        let puts: [&dyn Fn(); 4] = [
+            &|| {
+                cache.put(PutRequest::new(blank, "r")).unwrap();
+            },
+            &|| drop(cache.put_many(vec![PutRequest::new(blank, "r")]).unwrap()),
+            &|| {
+                let ask = GetRequest::new(blank).bypass(true);
+                let compute = || Ok::<_, Error>("r");
+                cache.get_or_compute(ask, compute).unwrap();
+            },
+            &|| {
+                let compute = async { Ok::<_, Error>("r") };
+                let answer = front.get_or_compute(blank, compute);
+                runtime.block_on(answer).unwrap();
+            },
+        ];
+        for put in puts {
+            put();
+            let hit = cache.get(blank).unwrap().hit().unwrap();
+            assert_eq!((hit.layer, &*hit.response), (Layer::Exact, "r"));
+            assert!(cache.delete(blank, "default").unwrap());
+        }
+    }
+    assert_eq!(asked.load(SeqCst), 0);
+    cache.put(PutRequest::new("a question", "r")).unwrap();
+    assert_eq!(asked.load(SeqCst), 1);
 }

@@ -597,7 +597,7 @@ fn what_item_0_cannot_hold_is_refused(server: Arc<DynamoDb>) {
         match error {
             StoreError::InvalidArgument(message) => {
                 assert!(
-                    message.contains("table full") && message.contains("400 KB"),
+                    !message.contains("table full") && message.contains("400 KB"),
                     "{message}"
                 );
             }

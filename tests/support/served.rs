@@ -271,8 +271,17 @@ impl Drop for Server {
 ///
 /// If it cannot be sent a signal.
 pub fn terminate(child: &Child) {
+    send(child, "TERM");
+}
+
+/// Sends a process a signal, such as `TERM`.
+///
+/// # Panics
+///
+/// If it cannot be sent.
+pub fn send(child: &Child, signal: &str) {
     let sent = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
+        .args([&format!("-{signal}"), &child.id().to_string()])
         .status();
     assert!(sent.unwrap().success());
 }

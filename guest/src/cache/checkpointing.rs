@@ -12,7 +12,7 @@ use crate::checkpoint::manifest::{
 };
 use crate::checkpoint::overrides::Overrides;
 use crate::checkpoint::reader::{Part, Reader, Verified};
-use crate::checkpoint::rows::check_entry;
+use crate::checkpoint::rows::Entries;
 use crate::checkpoint::state::{State, add_counters};
 use crate::checkpoint::{ENTRIES_PER_READ, Limits, SNAPSHOT, refused, writer};
 use crate::coordination::Follower;
@@ -21,7 +21,7 @@ use crate::error::{Result, invalid};
 use crate::host::{Archive, Host};
 use crate::options;
 use crate::quotas::{self, Quotas};
-use crate::store::{Store, check_ids};
+use crate::store::Store;
 use crate::types::{
     BackendError, DumpOptions, DumpReport, Entry, Error, ImportMode, InspectOptions, Layout,
     LoadOptions, LoadReport, Manifest, MetaChange, NamespaceSummary, Options, Restored, Summary,
@@ -432,26 +432,26 @@ fn read_restored(
     expected: u64,
     mut take: impl FnMut(Entry) -> Result<()>,
 ) -> Result<()> {
-    let (mut rows, mut last_id) = (0, 0);
+    let mut rows = 0;
+    let mut entries = Entries::new(dim, limits);
     // Rows may be larger than any entry: the first is read alone, and many only where all are small.
     let mut limit = 1;
     loop {
-        let page = store.read_restore(last_id, limit).map_err(of_snapshot)?;
+        let page = store
+            .read_restore(entries.last_id(), limit)
+            .map_err(of_snapshot)?;
         let is_last = page.len() < limit as usize;
         let largest = page.iter().map(size).max().unwrap_or_default().max(1);
         limit = u32::try_from(RESTORED_BYTES / largest)
             .unwrap_or(u32::MAX)
             .clamp(1, ENTRIES_PER_READ);
-        let ids = page.iter().map(|entry| entry.id);
-        check_ids("read-restore", ids, last_id).map_err(of_snapshot)?;
         for entry in page {
-            last_id = entry.id;
-            check_entry(&entry, dim, limits).map_err(|reason| {
+            entries.check(&entry).map_err(|reason| {
                 refused(
                     SNAPSHOT,
                     format!(
-                        "entry {last_id} of namespace {:?}: {reason}",
-                        entry.namespace
+                        "entry {} of namespace {:?}: {reason}",
+                        entry.id, entry.namespace
                     ),
                 )
             })?;

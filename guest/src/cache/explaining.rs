@@ -1,7 +1,7 @@
 //! Explaining how a question is answered, without answering it.
 
-use super::lookup::{Path, Question, Sought, age, miss_reason, stored};
-use super::{Cache, Open, is_stale};
+use super::lookup::{Asked, Path, Question, Sought, age, miss_reason, stored};
+use super::{Cache, Open, is_expired, is_stale};
 use crate::error::{Result, invalid};
 use crate::host::{Host, Now};
 use crate::policy;
@@ -26,7 +26,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         }
         let question = open.check_get(request)?;
         if let Path::Both(None) = question.path {
-            return Ok(Explained::NeedsEmbedding(question.text));
+            return Ok(Explained::NeedsEmbedding(question.normalized()));
         }
         open.explain(store, host, question, limit as usize, host.now())
     }
@@ -44,7 +44,7 @@ impl Open {
         let Question {
             key,
             text,
-            query,
+            asked,
             threshold,
             path,
             validate,
@@ -62,17 +62,23 @@ impl Open {
             rows: 0,
             outcome: ExplainedOutcome::Miss(MissReason::Bypass),
         };
+        let is_blank = matches!(path, Path::Unreadable);
         let (vector, failure) = match path {
             Path::Bypass => return Ok(Explained::Explanation(explanation)),
             Path::Miss(reason) => (None, reason),
             Path::Exact => (None, MissReason::NoMatch),
+            Path::Unreadable => (None, MissReason::Unreadable),
             Path::Semantic(vector) => (Some(vector), MissReason::NoMatch),
             Path::Both(vector) => (vector, MissReason::NoMatch),
         };
         let exact = stored(store, &key)?;
+        // A look-up deletes an expired entry of the exact layer before it searches.
+        let is_deleted = exact
+            .as_ref()
+            .is_some_and(|entry| is_expired(entry.created_at, entry.ttl, now));
         explanation.exact = exact.map(|entry| {
-            let accepted = !validate || self.accepts(host, &query, &entry, 1.0, now);
-            self.explain_exact(host, entry, accepted, now)
+            let accepted = !validate || self.accepts(host, &asked.query, &entry, 1.0, now);
+            self.explain_exact(host, &asked, entry, accepted, now)
         });
         let mut outcome = match &explanation.exact {
             Some(exact) if exact.verdict == Verdict::Answers => {
@@ -80,7 +86,16 @@ impl Open {
             }
             _ => None,
         };
+        // Why it does not answer. The semantic layer meets it again.
+        let against = explanation.exact.as_ref().map(|exact| exact.verdict);
+        let against = against.filter(|verdict| *verdict != Verdict::Answers && !is_deleted);
         let Some(vector) = vector else {
+            let failure = match (failure, against) {
+                (reason, Some(Verdict::TooOld)) if is_blank || reason == MissReason::NoMatch => {
+                    MissReason::TooOld
+                }
+                _ => failure,
+            };
             explanation.outcome = outcome.unwrap_or(ExplainedOutcome::Miss(failure));
             return Ok(Explained::Explanation(explanation));
         };
@@ -95,10 +110,7 @@ impl Open {
         }
         explanation.rows = self.index()?.rows_in(&key.namespace) as u64;
         let exact_id = explanation.exact.as_ref().map(|exact| exact.id);
-        // The semantic layer meets it again.
-        let is_refused = matches!(&explanation.exact, Some(exact) if !exact.accepted);
-        // A look-up deletes an expired entry of the exact layer before it searches.
-        let mut reason = match explanation.rows > u64::from(exact_id.is_some()) {
+        let mut reason = match explanation.rows > u64::from(is_deleted) {
             true => MissReason::BelowThreshold,
             false => MissReason::NoMatch,
         };
@@ -110,13 +122,13 @@ impl Open {
         };
         let shown = self.best_first(store, host, &sought, &mut |open, entry, similarity| {
             if exact_id == Some(entry.id) {
-                if is_refused {
-                    similar = Some(miss_reason(similar, Verdict::Refused));
+                if let Some(verdict) = against.filter(|_| similarity >= threshold) {
+                    similar = Some(miss_reason(similar, verdict));
                 }
                 return ControlFlow::Continue(());
             }
             let is_similar = similarity >= threshold;
-            let mut judged = open.explain_similar(host, &query, entry, similarity, now);
+            let mut judged = open.explain_similar(host, &asked, entry, similarity, now);
             if is_similar {
                 similar = Some(miss_reason(similar, judged.verdict));
             } else {
@@ -147,15 +159,20 @@ impl Open {
     fn explain_exact(
         &self,
         host: &impl Host,
+        asked: &Asked,
         entry: Entry,
         accepted: bool,
         now: Now,
     ) -> JudgedEntry {
         let confidence = self.confidence(host, 1.0, &entry, now);
-        let verdict = match is_stale(entry.created_at, entry.ttl, now) {
-            true => Verdict::Expired,
-            false if accepted => Verdict::Answers,
-            false => Verdict::Refused,
+        let verdict = if is_stale(entry.created_at, entry.ttl, now) {
+            Verdict::Expired
+        } else if asked.is_too_old(&entry, now) {
+            Verdict::TooOld
+        } else if accepted {
+            Verdict::Answers
+        } else {
+            Verdict::Refused
         };
         judged_entry(entry, 1.0, confidence, accepted, verdict, now)
     }
@@ -163,18 +180,18 @@ impl Open {
     fn explain_similar(
         &self,
         host: &impl Host,
-        query: &str,
+        asked: &Asked,
         entry: Entry,
         similarity: f32,
         now: Now,
     ) -> JudgedEntry {
-        let judged = self.judge(host, query, &entry, similarity, now);
+        let judged = self.judge(host, asked, &entry, similarity, now);
         // A judgement stops at the first reason against the entry; an explanation gives all.
         let confidence = judged.unwrap_or_else(|_| self.confidence(host, similarity, &entry, now));
         let accepted = match judged {
             Ok(_) | Err(Verdict::LowConfidence) => true,
             Err(Verdict::Refused) => false,
-            Err(_) => self.accepts(host, query, &entry, similarity, now),
+            Err(_) => self.accepts(host, &asked.query, &entry, similarity, now),
         };
         let verdict = judged.err().unwrap_or(Verdict::Answers);
         judged_entry(entry, similarity, confidence, accepted, verdict, now)

@@ -23,8 +23,6 @@ const CHANGED_PER_CALL: usize = 64;
 /// If more rows than this, and more than a quarter of all, have changed, reading all rows again
 /// is faster.
 const FEW_CHANGES: usize = 4096;
-/// A comparison that took less is followed by no rest.
-const SHORT_MILLIS: u64 = 100;
 /// What reading all rows again counts for, at least, in the rest that follows.
 const HOPELESS_MILLIS: u64 = 500;
 
@@ -111,13 +109,7 @@ impl Open {
             }
             Progress::Done => {
                 self.follower.compared_at(comparison.began);
-                // A few turns hold up nobody for long. Without a rest, those who follow at once see
-                // what others have just written.
-                let took_ms = match comparison.spent_ms < SHORT_MILLIS {
-                    true => 0,
-                    false => comparison.spent_ms,
-                };
-                self.follower.rest_after(took_ms, end);
+                self.follower.rest_after(comparison.spent_ms, end);
             }
         }
         self.index = Some(index);

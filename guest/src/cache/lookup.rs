@@ -1,17 +1,19 @@
 //! Looking up: the exact layer, then the semantic layer.
 
 use super::steps::{Progress, Turn, take_turn};
-use super::{Cache, Open, is_expired, is_stale};
+use super::{Cache, Open, is_expired, is_of_the_future, is_stale};
 use crate::counters::Kind;
 use crate::error::Result;
 use crate::host::{Host, Now};
 use crate::index::{self, Found};
 use crate::options;
 use crate::policy;
+use crate::query;
+use crate::range;
 use crate::store::Store;
 use crate::types::{
     Candidate, Embedding, Entry, EntryKey, EntryRef, Error, Event, GetRequest, Hit, HitEvent,
-    Layer, Lookup, MissEvent, MissReason, ValidatorRule, VectorSource, Verdict,
+    Layer, Lookup, MissEvent, MissReason, NormalizedQuery, ValidatorRule, VectorSource, Verdict,
 };
 use crate::vector::{cosine, is_absent, unit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,11 +33,36 @@ const SAME_AT_LEAST: f32 = 1.0 - 4e-6;
 pub(super) struct Question {
     pub key: EntryKey,
     pub text: String,
-    pub query: String,
+    pub asked: Asked,
     pub threshold: f32,
     pub path: Path,
     /// The validator is asked about an entry of the exact layer too.
     pub validate: bool,
+}
+
+impl Question {
+    /// What the host is to embed.
+    pub fn normalized(self) -> NormalizedQuery {
+        NormalizedQuery {
+            text: self.text,
+            hash: self.key.query_hash,
+        }
+    }
+}
+
+/// What an entry is judged by, beside its similarity.
+pub(super) struct Asked {
+    pub query: String,
+    pub max_age: Option<u64>,
+}
+
+impl Asked {
+    /// Whether an entry is older than the request takes. The age of one that a wrong clock has dated
+    /// is not known.
+    pub fn is_too_old(&self, entry: &Entry, now: Now) -> bool {
+        self.max_age
+            .is_some_and(|most| age(entry, now) > most || is_of_the_future(entry.created_at, now))
+    }
 }
 
 /// How a question is to be answered.
@@ -44,6 +71,8 @@ pub(super) enum Path {
     /// The exact layer, then the semantic one if there is a vector.
     Both(Option<Vec<f32>>),
     Exact,
+    /// The exact layer, as nothing in the text has a meaning to embed.
+    Unreadable,
     Semantic(Vec<f32>),
     Miss(MissReason),
 }
@@ -89,6 +118,9 @@ impl Open {
             }
             None => self.options.similarity_threshold,
         };
+        if let Some(max_age) = request.max_age {
+            range::check("max-age in seconds", max_age)?;
+        }
         let dim = self.options.embedder_dim;
         let path = match request.vector {
             VectorSource::Given(vector) => Path::Both(Some(unit(vector, dim)?)),
@@ -103,10 +135,17 @@ impl Open {
             VectorSource::Absent => Path::Exact,
         };
         let (key, text) = self.key(&request.query, &request.namespace);
+        let path = match path {
+            Path::Both(None) if query::is_blank(&text) => Path::Unreadable,
+            path => path,
+        };
         Ok(Question {
             key,
             text,
-            query: request.query,
+            asked: Asked {
+                query: request.query,
+                max_age: request.max_age,
+            },
             threshold,
             path: if request.bypass { Path::Bypass } else { path },
             validate: request.validate,
@@ -128,27 +167,40 @@ impl Open {
         question: Question,
         now: Now,
     ) -> Result<Lookup> {
+        let mut without_vector = match question.path {
+            Path::Unreadable => MissReason::Unreadable,
+            _ => MissReason::NoMatch,
+        };
+        if let Path::Both(_) | Path::Exact | Path::Unreadable = question.path
+            && let Some(entry) = self.find_exact(store, host, &question.key, now)?
+        {
+            let asked = &question.asked;
+            if asked.is_too_old(&entry, now) {
+                without_vector = MissReason::TooOld;
+            } else if !question.validate || self.accepts(host, &asked.query, &entry, 1.0, now) {
+                let confidence = self.confidence(host, 1.0, &entry, now);
+                return Ok(self.hit(host, entry, Layer::Exact, 1.0, confidence, now));
+            }
+        }
+        if let Path::Both(None) = question.path {
+            return Ok(Lookup::NeedsEmbedding(question.normalized()));
+        }
         let Question {
             key,
-            text,
-            query,
+            asked,
             threshold,
             path,
-            validate,
+            ..
         } = question;
-        if let Path::Both(_) | Path::Exact = path
-            && let Some(entry) = self.find_exact(store, host, &key, now)?
-            && (!validate || self.accepts(host, &query, &entry, 1.0, now))
-        {
-            let confidence = self.confidence(host, 1.0, &entry, now);
-            return Ok(self.hit(host, entry, Layer::Exact, 1.0, confidence, now));
-        }
         let vector = match path {
-            Path::Bypass => return Ok(self.miss(host, key.namespace, MissReason::Bypass, now)),
-            Path::Exact => return Ok(self.miss(host, key.namespace, MissReason::NoMatch, now)),
-            Path::Miss(reason) => return Ok(self.miss(host, key.namespace, reason, now)),
-            Path::Both(None) => return Ok(Lookup::NeedsEmbedding(text)),
-            Path::Semantic(vector) | Path::Both(Some(vector)) => vector,
+            Path::Semantic(vector) | Path::Both(Some(vector)) => Ok(vector),
+            Path::Bypass => Err(MissReason::Bypass),
+            Path::Miss(reason) => Err(reason),
+            Path::Exact | Path::Unreadable | Path::Both(None) => Err(without_vector),
+        };
+        let vector = match vector {
+            Ok(vector) => vector,
+            Err(reason) => return Ok(self.miss(host, key.namespace, reason, now)),
         };
         let followed = self.follow(store, host, now)?;
         let loaded = self.index.is_some();
@@ -165,7 +217,7 @@ impl Open {
                 vector,
                 threshold,
             },
-            query,
+            asked,
             expired: Vec::new(),
             rejected: Vec::new(),
         };
@@ -219,13 +271,13 @@ impl Open {
         }
         let Search {
             sought,
-            query,
+            asked,
             expired,
             rejected,
         } = search;
         let mut chosen = Err(MissReason::BelowThreshold);
         let shown = self.best_first(store, host, sought, &mut |open, entry, similarity| {
-            match open.judge(host, query, &entry, similarity, now) {
+            match open.judge(host, asked, &entry, similarity, now) {
                 Ok(confidence) => chosen = Ok((entry, similarity, confidence)),
                 Err(verdict) => {
                     chosen = Err(miss_reason(chosen.as_ref().err().copied(), verdict));
@@ -355,7 +407,7 @@ impl Open {
     pub(super) fn judge(
         &self,
         host: &impl Host,
-        query: &str,
+        asked: &Asked,
         entry: &Entry,
         similarity: f32,
         now: Now,
@@ -363,7 +415,10 @@ impl Open {
         if is_stale(entry.created_at, entry.ttl, now) {
             return Err(Verdict::Expired);
         }
-        if !self.accepts(host, query, entry, similarity, now) {
+        if asked.is_too_old(entry, now) {
+            return Err(Verdict::TooOld);
+        }
+        if !self.accepts(host, &asked.query, entry, similarity, now) {
             return Err(Verdict::Refused);
         }
         let confidence = self.confidence(host, similarity, entry, now);
@@ -440,6 +495,13 @@ impl Open {
             similarity,
             confidence,
             age_seconds,
+            created_at: entry.created_at,
+            ttl_left: entry.ttl.map(|ttl| {
+                entry
+                    .created_at
+                    .saturating_add(ttl)
+                    .saturating_sub(now.seconds())
+            }),
             query: entry.query,
             id: entry.id,
         })
@@ -458,13 +520,14 @@ impl Open {
     }
 }
 
-/// Why a search misses that has met another candidate with this verdict against it. One that was
-/// only too little trusted outweighs the others: a lower cut-off would let it answer.
+/// Why a search misses that has met another candidate with this verdict against it. What another
+/// setting would let answer outweighs the others: a lower cut-off, and after that a greater age.
 pub(super) fn miss_reason(so_far: Option<MissReason>, verdict: Verdict) -> MissReason {
     match (so_far, verdict) {
         (Some(MissReason::LowConfidence), _) | (_, Verdict::LowConfidence) => {
             MissReason::LowConfidence
         }
+        (Some(MissReason::TooOld), _) | (_, Verdict::TooOld) => MissReason::TooOld,
         _ => MissReason::NoMatch,
     }
 }
@@ -493,7 +556,7 @@ type Chosen = std::result::Result<(Entry, f32, f32), MissReason>;
 /// A semantic search, and the entries to delete that it found.
 struct Search {
     sought: Sought,
-    query: String,
+    asked: Asked,
     expired: Vec<EntryRef>,
     rejected: Vec<EntryRef>,
 }

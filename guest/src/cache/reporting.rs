@@ -3,7 +3,7 @@
 use super::following::STAMPS_PER_PAGE;
 use super::indexing::check_stamps;
 use super::{Cache, Open, is_of_the_future};
-use crate::counters::{self, ZERO};
+use crate::counters::{self, OTHERS, ZERO};
 use crate::error::{Result, describe};
 use crate::host::{Host, Now};
 use crate::index::Index;
@@ -51,7 +51,8 @@ impl<S: Store, H: Host> Cache<S, H> {
         if let Some(namespace) = namespace {
             options::check_namespace(namespace)?;
         }
-        let totals = open.backlog.counters.totals(store)?;
+        let mut totals = open.backlog.counters.totals(store)?;
+        let others = totals.remove(OTHERS);
         let quotas: BTreeMap<_, _> = store.list_namespace_quotas()?.into_iter().collect();
         let mut entries: BTreeMap<_, _> = match namespace {
             Some(name) => BTreeMap::from([(name.to_owned(), store.count(Some(name))?)]),
@@ -71,7 +72,7 @@ impl<S: Store, H: Host> Cache<S, H> {
                 namespace: name,
             })
             .collect();
-        let mut sum = ZERO;
+        let mut sum = others.filter(|_| namespace.is_none()).unwrap_or(ZERO);
         for of_namespace in &namespaces {
             counters::add(&mut sum, of_namespace.counters);
         }
@@ -203,7 +204,7 @@ impl Open {
         let ages = problems.ask("the ages of the entries", ages(store, now), Ages::default());
         if ages.of_the_future > 0 {
             problems.0.push(format!(
-                "{} entries were stored by a clock that is ahead, the furthest by {} s; those with a TTL count as expired; set the clocks",
+                "{} entries were stored by a clock that is ahead, the furthest by {} s; those with a TTL count as expired, and stay; set the clocks, and if yours was right, put, delete or clear these entries",
                 ages.of_the_future, ages.furthest_seconds
             ));
         }

@@ -5,10 +5,12 @@ use super::{Cache, EVICTING, Open};
 use crate::error::{Result, invalid, is_retryable};
 use crate::host::{Host, Now};
 use crate::options;
+use crate::query;
 use crate::range;
 use crate::store::Store;
 use crate::types::{
-    BackendError, CountEvent, Entry, Error, Event, PutOutcome, PutRequest, TtlChoice, VectorSource,
+    BackendError, CountEvent, Entry, Error, Event, NormalizedQuery, PutOutcome, PutRequest,
+    TtlChoice, VectorSource,
 };
 use crate::vector::{absent, unit};
 use std::collections::BTreeSet;
@@ -22,8 +24,7 @@ const BATCH: usize = 256;
 /// A request that has been checked.
 enum Draft {
     Ready(Entry),
-    /// The text to embed.
-    NeedsEmbedding(String),
+    NeedsEmbedding(NormalizedQuery),
     /// The validator refuses the response.
     Refused,
 }
@@ -48,7 +49,7 @@ impl<S: Store, H: Host> Cache<S, H> {
                 .into_iter()
                 .map(|draft| match draft {
                     Draft::Ready(_) => PutOutcome::Ready,
-                    Draft::NeedsEmbedding(text) => PutOutcome::NeedsEmbedding(text),
+                    Draft::NeedsEmbedding(query) => PutOutcome::NeedsEmbedding(query),
                     Draft::Refused => PutOutcome::Refused,
                 })
                 .collect());
@@ -166,7 +167,15 @@ impl Open {
         }
         Ok(match embedding {
             Some(embedding) => Draft::Ready(Entry { embedding, ..entry }),
-            None => Draft::NeedsEmbedding(text),
+            // It has no meaning to embed.
+            None if query::is_blank(&text) => Draft::Ready(Entry {
+                embedding: absent(dim),
+                ..entry
+            }),
+            None => Draft::NeedsEmbedding(NormalizedQuery {
+                text,
+                hash: entry.query_hash,
+            }),
         })
     }
 

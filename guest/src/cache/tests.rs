@@ -15,6 +15,7 @@ mod storing;
 mod turns;
 
 use crate::cache::Cache;
+use crate::query;
 use crate::store::Store;
 use crate::testing::{TestHost, TestStore, ask, at_angle, cache_on, embedded, response};
 use crate::types::*;
@@ -33,6 +34,14 @@ fn new_cache(change: impl FnOnce(&mut Options)) -> (TestCache, TestHost, TestSto
     let store = TestStore::default();
     let (cache, host) = cache_on(&store, change);
     (cache, host, store)
+}
+
+/// A query of this normalised text.
+fn normalized(text: &str) -> NormalizedQuery {
+    NormalizedQuery {
+        text: text.into(),
+        hash: query::hash(text),
+    }
 }
 
 fn hit(lookup: Lookup) -> Hit {

@@ -64,7 +64,11 @@ impl Overrides {
             .namespaces
             .as_ref()
             .is_none_or(|names| names.contains(namespace));
-        taken.then(|| format!("{}{namespace}", self.prefix))
+        taken.then(|| match namespace {
+            // No namespace, but the counts of many.
+            counters::OTHERS => counters::OTHERS.to_owned(),
+            _ => format!("{}{namespace}", self.prefix),
+        })
     }
 
     /// The entry to store, if it is loaded.

@@ -1,7 +1,7 @@
 //! Reading an archive: each member is checked in its order, and at the end the checksums.
 
 use super::compression::{Decompressor, Sizes};
-use super::rows::PageReader;
+use super::rows::{Entries, PageReader};
 use super::state::State;
 use super::tarball::{Member, TarReader};
 use super::{
@@ -113,7 +113,8 @@ impl<'a, A: Archive> Reader<'a, A> {
                 take(Part::State(State::decode(&text)?))?;
             }
         }
-        let (mut page, mut last_id) = (0, 0);
+        let mut page = 0;
+        let mut entries = Entries::new(self.manifest.embedder_dim, self.limits);
         let mut checksums = None;
         while let Some(member) = self.next()? {
             if checksums.is_some() {
@@ -136,7 +137,7 @@ impl<'a, A: Archive> Reader<'a, A> {
                 }
                 let dim = self.manifest.embedder_dim;
                 let reader = PageReader::new(page, vectors, dim, self.limits);
-                let hash = self.rows(reader, &mut last_id, take)?;
+                let hash = self.rows(reader, &mut entries, take)?;
                 self.seen(Checksum::new(&lines, size, hash), true);
             } else {
                 self.pass_over(&member)?;
@@ -164,7 +165,7 @@ impl<'a, A: Archive> Reader<'a, A> {
     fn rows(
         &mut self,
         mut page: PageReader,
-        last_id: &mut u64,
+        entries: &mut Entries,
         take: &mut dyn FnMut(Part) -> Result<()>,
     ) -> Result<Sha256> {
         let (mut buffer, mut line) = (vec![0; STEP], Vec::new());
@@ -190,7 +191,7 @@ impl<'a, A: Archive> Reader<'a, A> {
                 }
                 line.extend_from_slice(piece);
                 if piece.ends_with(b"\n") {
-                    take(Part::Entry(page.entry(&line, last_id)?))?;
+                    take(Part::Entry(page.entry(&line, entries)?))?;
                     line.clear();
                 }
             }

@@ -6,7 +6,9 @@ use crate::options;
 use crate::types::{Entry, Error};
 use crate::{query, range, vector};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// An entry without its vector.
 #[derive(Serialize, Deserialize)]
@@ -104,9 +106,8 @@ impl PageReader {
         self.limits.row()
     }
 
-    /// The entry of the next line, which has its end. Its id must be greater than `last_id`,
-    /// which it becomes.
-    pub fn entry(&mut self, line: &[u8], last_id: &mut u64) -> Result<Entry> {
+    /// The entry of the next line, which has its end.
+    pub fn entry(&mut self, line: &[u8], entries: &mut Entries) -> Result<Entry> {
         let Some(line) = line.strip_suffix(b"\n") else {
             return Err(self.refuse("it has no end"));
         };
@@ -137,14 +138,9 @@ impl PageReader {
             ttl: row.ttl,
             access_count: row.access_count,
         };
-        if entry.id <= *last_id {
-            return Err(self.refuse(format!(
-                "id {} after {last_id}; ids begin at 1 and ascend",
-                entry.id
-            )));
-        }
-        check_entry(&entry, self.dim, self.limits).map_err(|reason| self.refuse(reason))?;
-        *last_id = entry.id;
+        entries
+            .check(&entry)
+            .map_err(|reason| self.refuse(reason))?;
         self.taken += row_bytes;
         self.rows += 1;
         Ok(entry)
@@ -174,6 +170,69 @@ impl PageReader {
             return Err(refused(&self.lines_name, "it has no rows"));
         }
         Ok(self.rows)
+    }
+}
+
+/// The entries of one archive, which are checked in their order. Whoever reads an archive does it
+/// by this, whatever its layout and whatever becomes of the entries.
+pub struct Entries {
+    dim: u32,
+    limits: Limits,
+    last_id: u64,
+    keys: Keys,
+}
+
+impl Entries {
+    /// None yet.
+    pub fn new(dim: u32, limits: Limits) -> Self {
+        Entries {
+            dim,
+            limits,
+            last_id: 0,
+            keys: Keys::default(),
+        }
+    }
+
+    /// The id of the last entry, 0 before the first.
+    pub fn last_id(&self) -> u64 {
+        self.last_id
+    }
+
+    /// Refuses the next entry, with the reason, if no cache with these limits could have stored
+    /// it, if its id does not ascend, and if there was one of its namespace and query hash.
+    pub fn check(&mut self, entry: &Entry) -> std::result::Result<(), String> {
+        if entry.id <= self.last_id {
+            return Err(format!(
+                "id {} after {}; ids begin at 1 and ascend",
+                entry.id, self.last_id
+            ));
+        }
+        check_entry(entry, self.dim, self.limits)?;
+        if !self.keys.add(entry) {
+            return Err(format!(
+                "namespace {:?} and query_hash {:?} come twice; an archive has one entry of each question",
+                entry.namespace, entry.query_hash
+            ));
+        }
+        self.last_id = entry.id;
+        Ok(())
+    }
+}
+
+/// The namespaces and query hashes of entries: 128 bits of a hash each, about 30 bytes of memory.
+/// A row of an archive has more than 200.
+#[derive(Default)]
+pub struct Keys(BTreeSet<[u8; 16]>);
+
+impl Keys {
+    /// Whether there was no entry of its namespace and query hash.
+    pub fn add(&mut self, entry: &Entry) -> bool {
+        let mut hash = Sha256::new_with_prefix(&entry.query_hash);
+        hash.update([0]);
+        hash.update(&entry.namespace);
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash.finalize()[..16]);
+        self.0.insert(key)
     }
 }
 
@@ -242,7 +301,14 @@ mod tests {
     };
 
     fn read(page: &Page) -> Result<Vec<Entry>> {
-        decode(1, &page.vectors, &page.lines, 2, &mut 0)
+        decode(1, &page.vectors, &page.lines, 2, &mut read_after(0))
+    }
+
+    fn read_after(last_id: u64) -> Entries {
+        Entries {
+            last_id,
+            ..Entries::new(2, LIMITS)
+        }
     }
 
     fn decode(
@@ -250,15 +316,15 @@ mod tests {
         vectors: &[u8],
         lines: &[u8],
         dim: u32,
-        last_id: &mut u64,
+        entries: &mut Entries,
     ) -> Result<Vec<Entry>> {
         let mut page = PageReader::new(page, vectors.to_vec(), dim, LIMITS);
         let lines = lines.split_inclusive(|&byte| byte == b'\n');
-        let entries = lines
-            .map(|line| page.entry(line, last_id))
+        let found = lines
+            .map(|line| page.entry(line, entries))
             .collect::<Result<_>>()?;
         page.finish()?;
-        Ok(entries)
+        Ok(found)
     }
 
     #[test]
@@ -267,14 +333,17 @@ mod tests {
         assert_eq!(read(&whole).unwrap().len(), 2);
         for cut in [1, 4, 8] {
             let short = &whole.vectors[..whole.vectors.len() - cut];
-            assert!(decode(1, short, &whole.lines, 2, &mut 0).is_err(), "{cut}");
+            assert!(
+                decode(1, short, &whole.lines, 2, &mut read_after(0)).is_err(),
+                "{cut}"
+            );
         }
         let long = [&whole.vectors[..], &[0; 4]].concat();
-        assert!(decode(1, &long, &whole.lines, 2, &mut 0).is_err());
+        assert!(decode(1, &long, &whole.lines, 2, &mut read_after(0)).is_err());
         let lines = &whole.lines[..whole.lines.len() - 1];
-        assert!(decode(1, &whole.vectors, lines, 2, &mut 0).is_err());
-        assert!(decode(1, &[], &[], 2, &mut 0).is_err());
-        assert!(decode(1, &whole.vectors, &whole.lines, 2, &mut 1).is_err());
+        assert!(decode(1, &whole.vectors, lines, 2, &mut read_after(0)).is_err());
+        assert!(decode(1, &[], &[], 2, &mut read_after(0)).is_err());
+        assert!(decode(1, &whole.vectors, &whole.lines, 2, &mut read_after(1)).is_err());
     }
 
     #[test]
@@ -344,7 +413,7 @@ mod tests {
         ] {
             assert!(line.contains(from), "{from}");
             let text = line.replace(from, to);
-            match decode(1, &vectors, text.as_bytes(), 2, &mut 0) {
+            match decode(1, &vectors, text.as_bytes(), 2, &mut read_after(0)) {
                 Err(Error::Checkpoint(message)) => {
                     assert!(message.contains("line 1"), "{message}");
                     assert!(message.contains("entries/00000001.jsonl"), "{message}");
@@ -353,7 +422,7 @@ mod tests {
             }
         }
         let more = line.replace(r#""id":1"#, r#""later":[1],"id":1"#);
-        assert!(decode(1, &vectors, more.as_bytes(), 2, &mut 0).is_ok());
+        assert!(decode(1, &vectors, more.as_bytes(), 2, &mut read_after(0)).is_ok());
     }
 
     proptest! {
@@ -382,11 +451,19 @@ mod tests {
                     }
                 })
                 .collect();
-            let mut last_id = 0;
+            let mut keys = Keys::default();
+            let is_new: Vec<bool> = entries.iter().map(|entry| keys.add(entry)).collect();
+            let mut before = read_after(0);
             let page = page(&entries);
-            let read = decode(1, &page.vectors, &page.lines, 2, &mut last_id).unwrap();
-            prop_assert_eq!(last_id, id);
-            prop_assert_eq!(read, entries);
+            let read = decode(1, &page.vectors, &page.lines, 2, &mut before);
+            let Some(again) = is_new.iter().position(|new| !new) else {
+                let read = read.unwrap();
+                prop_assert_eq!(before.last_id(), id);
+                prop_assert_eq!(read, entries);
+                return Ok(());
+            };
+            let line = format!("line {}: ", again + 1);
+            prop_assert!(matches!(&read, Err(Error::Checkpoint(m)) if m.contains(&line)), "{:?}", read);
         }
 
         #[test]
@@ -398,7 +475,7 @@ mod tests {
             let mut lines = page(&[numbered(1, "a"), numbered(2, "b")]).lines;
             let at = at.min(lines.len());
             lines.splice(at..(at + noise.len() / 2).min(lines.len()), noise);
-            let _ = decode(1, &vectors, &lines, 2, &mut 0);
+            let _ = decode(1, &vectors, &lines, 2, &mut read_after(0));
         }
     }
 }

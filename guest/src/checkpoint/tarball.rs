@@ -9,7 +9,7 @@
 //! the result of [`TarReader::read_all`].
 
 use super::compression::{Compressor, Decompressor, Failure, Sizes};
-use super::refused_at;
+use super::{MAX_UNKNOWN_MEMBERS, refused_at};
 use crate::error::{Result, invalid};
 use crate::host::Archive;
 use crate::types::Error;
@@ -134,6 +134,8 @@ pub struct TarReader<'a, A: Archive> {
     /// Unread bytes of the member, and of the padding after it.
     left: u64,
     padding: u64,
+    /// Directories and global headers, which hold nothing of a checkpoint.
+    empty: u32,
     /// Whether the two blocks of zeros have been read.
     ended: bool,
 }
@@ -146,6 +148,7 @@ impl<'a, A: Archive> TarReader<'a, A> {
             place: "the first header".into(),
             left: 0,
             padding: 0,
+            empty: 0,
             ended: false,
         }
     }
@@ -176,6 +179,16 @@ impl<'a, A: Archive> TarReader<'a, A> {
             let Parsed { name, size, kind } =
                 header::parse(&block).map_err(|reason| self.refuse(&reason))?;
             let place = format!("member {name:?}");
+            if matches!(kind, Kind::Directory | Kind::Global) {
+                self.empty += 1;
+                if self.empty > MAX_UNKNOWN_MEMBERS {
+                    self.place = place;
+                    let reason = format!(
+                        "the archive has more than {MAX_UNKNOWN_MEMBERS} directories and global headers, which hold nothing of a checkpoint"
+                    );
+                    return Err(self.refuse(&reason));
+                }
+            }
             match kind {
                 Kind::Extended => {
                     let content = self.extended(size)?;

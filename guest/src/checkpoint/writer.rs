@@ -1,7 +1,7 @@
 //! Writing an archive, in one pass over the store.
 
 use super::compression::Compressor;
-use super::rows::Page;
+use super::rows::{Keys, Page};
 use super::state::{State, check_stored_quotas};
 use super::tarball::TarWriter;
 use super::{
@@ -12,7 +12,7 @@ use crate::error::{Result, describe};
 use crate::host::Archive;
 use crate::options;
 use crate::store::{Store, check_ids};
-use crate::types::{DumpOptions, DumpReport, Error, Layout, Manifest, Unit};
+use crate::types::{DumpOptions, DumpReport, Entry, Error, Layout, Manifest, Unit};
 use sha2::{Digest, Sha256};
 
 /// Bytes of a snapshot that are read from the store at a time.
@@ -119,12 +119,17 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
         let expected = self.store.count(None)?;
         let (mut pages, mut entries, mut last_id) = (0, 0, 0);
         let mut page = Page::default();
+        let mut keys = Keys::default();
         loop {
             let read = self.store.iter_since(last_id, ENTRIES_PER_READ)?;
             check_ids("iter-since", read.iter().map(|entry| entry.id), last_id)?;
             for entry in &read {
-                page.add(entry, self.manifest.embedder_dim, self.limits)?;
                 last_id = entry.id;
+                if !keys.add(entry) {
+                    check_twice(entry, consistent)?;
+                    continue;
+                }
+                page.add(entry, self.manifest.embedder_dim, self.limits)?;
                 if page.is_full() {
                     entries += self.page(&mut pages, &mut page)?;
                     self.archive
@@ -206,4 +211,16 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
             consistent: self.manifest.consistent,
         })
     }
+}
+
+/// What a second entry of one namespace and query hash means. Without a view, the first may have been
+/// deleted meanwhile and stored again: the archive holds it as it was read first.
+fn check_twice(entry: &Entry, consistent: bool) -> Result<()> {
+    if !consistent {
+        return Ok(());
+    }
+    Err(Error::Corrupt(format!(
+        "entry {} of namespace {:?} in the store could not be loaded from a checkpoint: another has the same query_hash; delete one of the two, check the store's integrity, and dump again",
+        entry.id, entry.namespace
+    )))
 }

@@ -23,6 +23,8 @@ pub struct TestStore {
     misled_to: Rc<Cell<Option<u64>>>,
     /// Whether it claims to make snapshots.
     pub snapshots: Rc<Cell<bool>>,
+    /// Whether it has no views.
+    pub viewless: Rc<Cell<bool>>,
     /// Whether every page begins with the first row, as in a damaged file.
     pub starts_over: Rc<Cell<bool>>,
 }
@@ -506,7 +508,7 @@ impl Store for TestStore {
     }
 
     fn begin_view(&self) -> Result<bool> {
-        self.call().map(|_| true)
+        self.call().map(|_| !self.viewless.get())
     }
 
     fn end_view(&self) -> Result<()> {

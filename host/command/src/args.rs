@@ -238,6 +238,12 @@ pub struct Question {
     /// The least similarity of an answer to a question in other words, -1 to 1
     #[arg(long, short, value_name = "T", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
+    /// The greatest age of an answer, in seconds. Default: any
+    #[arg(long, value_name = "S")]
+    pub max_age: Option<u64>,
+    /// Do not embed the question: only its exact words find an answer. Needs no embedder
+    #[arg(long, alias = "exact-only", conflicts_with_all = ["embedding", "threshold"])]
+    pub exact: bool,
 }
 
 /// See [`Command::Put`].
@@ -311,6 +317,9 @@ pub struct Run {
     /// The least similarity of an answer to a query in other words, -1 to 1
     #[arg(long, short, value_name = "T", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
+    /// The greatest age of an answer, in seconds; an older one is computed again. Default: any
+    #[arg(long, value_name = "S")]
+    pub max_age: Option<u64>,
     /// The program and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "PROGRAM")]
     pub program: Vec<OsString>,

@@ -1,7 +1,7 @@
 //! `--embedder SPEC`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -26,6 +26,17 @@ pub enum EmbedderSpec {
     },
     /// `vectors:FINGERPRINT,DIM`
     Vectors { fingerprint: String, dim: u32 },
+}
+
+/// What a command embeds, for an encoder that is part of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Texts {
+    /// A text, if the exact layer does not answer: nothing is loaded before.
+    Perhaps,
+    /// A few: the encoder is loaded beside the opening of the cache, in the form that is there first.
+    Few,
+    /// Many: the form that is quickest for each is worth its time.
+    Many,
 }
 
 const KNOWN: &str = "minilm, model:DIR[,OPTION=VALUE...], openai:BASE_URL,MODEL[,DIM[,MAX_TOKENS]], vectors:FINGERPRINT,DIM";
@@ -107,19 +118,29 @@ impl EmbedderSpec {
     }
 
     /// The embedder, for commands that embed without a cache.
-    pub fn guarded(&self, timeout: Duration) -> Result<Guarded> {
-        Ok(Guarded::new(self.embedder(timeout)?).timeout(guard(timeout)))
+    pub fn guarded(&self, timeout: Duration, texts: Texts) -> Result<Guarded> {
+        Ok(Guarded::new(self.embedder(timeout, texts)?).timeout(guard(timeout)))
     }
 
     /// The embedder; `openai` without a dimension asks the server for it. No call of a server takes
     /// longer than `timeout`; who calls it waits for [`guard`].
-    pub fn embedder(&self, timeout: Duration) -> Result<Box<dyn Embedder>> {
+    pub fn embedder(&self, timeout: Duration, texts: Texts) -> Result<Box<dyn Embedder>> {
         match self {
-            Self::MiniLm { threads: None } => Ok(Box::new(MiniLm::new())),
-            Self::MiniLm {
-                threads: Some(threads),
-            } => Ok(Box::new(MiniLm::with_threads(*threads))),
-            Self::Model { dir, options } => Ok(Box::new(Model::with(dir, options.clone())?)),
+            Self::MiniLm { threads } => {
+                let mut encoder = threads.map_or_else(MiniLm::new, MiniLm::with_threads);
+                if texts != Texts::Many {
+                    encoder = encoder.few_texts();
+                }
+                if texts != Texts::Perhaps {
+                    encoder.load_ahead();
+                }
+                Ok(Box::new(encoder))
+            }
+            Self::Model { dir, options } => {
+                let mut options = options.clone();
+                options.few_texts = texts != Texts::Many;
+                Ok(Box::new(Model::with(dir, options)?))
+            }
             Self::OpenAi {
                 base_url,
                 model,
@@ -150,10 +171,14 @@ pub fn guard(timeout: Duration) -> Duration {
     timeout + timeout / 20
 }
 
+/// Options of `model`.
+const OPTIONS: [&str; 5] = ["dim", "threads", "max", "prompt", "file"];
+
 /// Takes the options off the end of a text. What is before them may have commas, as names of folders
 /// do.
 fn options(text: &str) -> Result<(&str, ModelOptions)> {
     let mut options = ModelOptions::default();
+    let mut given = Vec::new();
     let mut rest = text;
     loop {
         let (before, last) = match rest.rsplit_once(',') {
@@ -163,21 +188,30 @@ fn options(text: &str) -> Result<(&str, ModelOptions)> {
         let Some((name, value)) = last.split_once('=') else {
             return Ok((rest, options));
         };
+        let name = name.trim();
         let number = || {
             let number = value.parse::<usize>().ok().filter(|number| *number > 0);
             number.map(Some).with_context(|| {
                 format!("--embedder: {name} is {value:?}; a number from 1 on is needed")
             })
         };
-        match name.trim() {
+        match name {
             "dim" => options.dim = number()?,
             "threads" => options.threads = number()?,
             "max" => options.max_tokens = number()?,
             "prompt" => options.prompt = Some(value.to_owned()),
             "file" => options.file = Some(value.to_owned()),
-            // A folder that has an equals sign in its name.
-            _ => return Ok((rest, options)),
+            // A folder may have commas and equals signs in its name.
+            _ if before.is_empty() || Path::new(rest).is_dir() => return Ok((rest, options)),
+            _ => bail!(
+                "--embedder: {name:?} is no option of a model, and there is no folder {rest:?}; options are {}",
+                OPTIONS.join(", ")
+            ),
         }
+        if given.contains(&name) {
+            bail!("--embedder: {name} is given twice; give it once");
+        }
+        given.push(name);
         rest = before;
     }
 }
@@ -223,6 +257,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn folders_may_have_commas_and_equals_signs() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("a,b=c");
+        std::fs::create_dir(&dir).unwrap();
+        let mut options = ModelOptions::default();
+        options.dim = Some(64);
+        let spec = format!("model:{},dim=64", dir.display());
+        let expected = EmbedderSpec::Model { dir, options };
+        assert_eq!(EmbedderSpec::parse(&spec).unwrap(), expected);
+    }
+
+    #[test]
     fn specifications() {
         let openai = |base_url: &str, model: &str, dim, max_tokens| EmbedderSpec::OpenAi {
             base_url: base_url.into(),
@@ -249,7 +295,7 @@ mod tests {
                 EmbedderSpec::MiniLm { threads: Some(2) },
             ),
             ("model:some/dir", model("some/dir", |_| {})),
-            ("model:a,b=c", model("a,b=c", |_| {})),
+            ("model:a=b", model("a=b", |_| {})),
             (
                 "model:a,b,dim=256,threads=2,max=64,prompt=query,file=onnx/m.onnx",
                 model("a,b", |options| {
@@ -290,6 +336,11 @@ mod tests {
             ("model:dim=3", "model:DIR"),
             ("model:a,dim=0", "dim is \"0\""),
             ("model:a,threads=x", "threads is \"x\""),
+            ("model:a,dim=3,dim=4", "dim is given twice"),
+            (
+                "model:a,foo=1,dim=3",
+                "\"foo\" is no option of a model, and there is no folder \"a,foo=1\"; options are dim, threads, max, prompt, file",
+            ),
             ("openai:", "openai:BASE_URL,MODEL"),
             ("openai:http://u:secret@h", "openai:BASE_URL,MODEL"),
             ("openai:http://h,m,0", "1 to 8192"),

@@ -46,6 +46,8 @@ mod tests {
             similarity: 0.85,
             confidence: 0.1,
             age_seconds: 1,
+            created_at: 2,
+            ttl_left: None,
             query: "q".into(),
             id: 7,
         }));

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod embedder_spec;
 mod embedding;
+mod ending;
 mod exit;
 mod json;
 mod json_lines;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::args::Args;
+use crate::args::{Args, Command};
 use crate::exit::ERROR;
 use crate::output::Output;
 
@@ -35,7 +36,14 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let out = Output::new(args.global.json);
-    match commands::dispatch(&args, out) {
+    // `serve` ends in its own time.
+    if !matches!(args.command, Command::Serve(_)) {
+        ending::leave_nothing_behind();
+    }
+    let ended = commands::dispatch(&args, out);
+    // `serve` may have left threads whose calls hang.
+    mneme::store::staged::remove_all();
+    match ended {
         Ok(code) => ExitCode::from(code),
         // The reader of the output has closed it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use mneme::embedder::Embedder;
 use mneme::store::{Access, Store};
 use mneme::{Builder, Coordination, Error, SemanticCache};
 
 use crate::args::Global;
-use crate::embedder_spec::{EmbedderSpec, guard};
+use crate::embedder_spec::{EmbedderSpec, Texts, guard};
 use crate::output::Output;
 use crate::store_url::StoreUrl;
 use crate::watched::Watched;
@@ -24,43 +25,49 @@ impl Session {
     /// stored, so a command that fails leaves none behind. Other processes may use the same store at
     /// the same time.
     pub fn open(global: &Global) -> Result<Self> {
-        Self::open_for(global, Access::CreateOnWrite)
+        Self::open_for(global, Access::CreateOnWrite, Texts::Perhaps)
+    }
+
+    /// The same, for a command that embeds in any case.
+    pub fn open_to_embed(global: &Global, texts: Texts) -> Result<Self> {
+        Self::open_for(global, Access::CreateOnWrite, texts)
     }
 
     /// Opens the cache that the options name, for a command that stores nothing new: it fails if
     /// there is no cache.
     pub fn existing(global: &Global) -> Result<Self> {
-        Self::open_for(global, Access::Existing)
+        Self::open_for(global, Access::Existing, Texts::Perhaps)
     }
 
-    fn open_for(global: &Global, access: Access) -> Result<Self> {
+    fn open_for(global: &Global, access: Access, texts: Texts) -> Result<Self> {
         let store = StoreUrl::choose(global.store.as_deref());
         let embedder = EmbedderSpec::choose(global.embedder.as_deref())?;
         Self::on(
             store.store_for(access)?,
-            &embedder,
+            embedder.embedder(global.embed_timeout(), texts)?,
             global.embed_timeout(),
             |builder| global.comparing.apply(builder),
         )
     }
 
-    /// Opens the cache with other options than the defaults.
+    /// Opens the cache with other options than the defaults, for many texts.
     pub fn with(
         store: &StoreUrl,
         embedder: &EmbedderSpec,
         timeout: Duration,
         options: impl FnOnce(Builder) -> Builder,
     ) -> Result<Self> {
+        let embedder = embedder.embedder(timeout, Texts::Many)?;
         Self::on(store.store()?, embedder, timeout, options)
     }
 
     fn on(
         store: Box<dyn Store>,
-        embedder: &EmbedderSpec,
+        embedder: Box<dyn Embedder>,
         timeout: Duration,
         options: impl FnOnce(Builder) -> Builder,
     ) -> Result<Self> {
-        let embedder = Arc::new(Watched::new(embedder.embedder(timeout)?));
+        let embedder = Arc::new(Watched::new(embedder));
         let builder = SemanticCache::builder()
             .boxed_store(store)
             .embedder(Arc::clone(&embedder))

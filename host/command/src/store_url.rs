@@ -8,7 +8,11 @@ use mneme::store::{self, Access, Store};
 
 /// A store that a URL names.
 #[derive(Clone, PartialEq, Eq)]
-pub struct StoreUrl(String);
+pub struct StoreUrl {
+    url: String,
+    /// The option or the variable that gave it.
+    given_by: &'static str,
+}
 
 /// Without secrets, like everything that is shown of it.
 impl fmt::Debug for StoreUrl {
@@ -25,32 +29,40 @@ impl StoreUrl {
 
     /// The store of the option, else of $MNEME_STORE, if either names one.
     pub fn named(option: Option<&str>) -> Option<Self> {
-        Self::of(option, "MNEME_STORE")
+        Self::of(option, "--store", "MNEME_STORE")
     }
 
     /// The store of the option, else of $MNEME_TARGET, if either names one.
     pub fn target(option: Option<&str>) -> Option<Self> {
-        Self::of(option, "MNEME_TARGET")
+        Self::of(option, "--to", "MNEME_TARGET")
     }
 
-    fn of(option: Option<&str>, variable: &str) -> Option<Self> {
-        let variable = || std::env::var(variable).ok().filter(|url| !url.is_empty());
-        option.map(str::to_owned).or_else(variable).map(Self)
+    fn of(option: Option<&str>, name: &'static str, variable: &'static str) -> Option<Self> {
+        let given = |url: String, given_by| Self { url, given_by };
+        let of_variable = || {
+            let url = std::env::var(variable).ok().filter(|url| !url.is_empty())?;
+            Some(given(url, variable))
+        };
+        let of_option = option.map(|url| given(url.to_owned(), name));
+        of_option.or_else(of_variable)
     }
 
     /// The store with this URL.
     pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
+        Self {
+            url: url.into(),
+            given_by: "--store",
+        }
     }
 
     /// The URL itself, which may hold a password.
     pub fn secret(&self) -> &str {
-        &self.0
+        &self.url
     }
 
     /// The file of a SQLite store.
     pub fn file(&self) -> Option<&Path> {
-        let path = self.0.strip_prefix("sqlite:")?;
+        let path = self.url.strip_prefix("sqlite:")?;
         let path = path.strip_prefix("//").unwrap_or(path);
         Some(Path::new(
             path.split_once('?').map_or(path, |(path, _)| path),
@@ -71,14 +83,14 @@ impl StoreUrl {
                 _ => a == b,
             },
             // Each `memory:` is a new store.
-            _ => self.0 == other.0 && !self.0.starts_with("memory:"),
+            _ => self.url == other.url && !self.url.starts_with("memory:"),
         }
     }
 
     /// The same store once more, if what is open can be opened again. Opening it creates nothing.
     pub fn again(&self) -> Option<Box<dyn Store>> {
         // Each `memory:` is a new store.
-        match self.0.starts_with("memory:") {
+        match self.url.starts_with("memory:") {
             true => None,
             false => self.store_for(Access::Existing).ok(),
         }
@@ -91,12 +103,8 @@ impl StoreUrl {
 
     /// The store, not opened yet.
     pub fn store_for(&self, access: Access) -> Result<Box<dyn Store>> {
-        store::from_url_built_with(&self.0, access, brought_by).map_err(|error| {
-            match mneme::Error::from(error) {
-                mneme::Error::InvalidArgument(message) => anyhow!("--store: {message}"),
-                error => anyhow!("--store: {error}"),
-            }
-        })
+        store::from_url_built_with(&self.url, access, brought_by)
+            .map_err(|error| anyhow!("{}: {}", self.given_by, mneme::Error::from(error)))
     }
 }
 
@@ -108,7 +116,7 @@ fn brought_by(_feature: &str) -> String {
 /// Where the entries are, without secrets: a path, or the kind of server.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.file(), store::scheme_of(&self.0)) {
+        match (self.file(), store::scheme_of(&self.url)) {
             (Some(path), _) => path.display().fmt(f),
             (None, Some(scheme)) => f.write_str(scheme),
             (None, None) => f.write_str("a store without a scheme"),
@@ -173,6 +181,12 @@ mod tests {
         let error = error.err().unwrap().to_string();
         assert!(
             !error.contains("secret") && error.contains("no scheme"),
+            "{error}"
+        );
+        let target = StoreUrl::target(Some("user=u password=secret")).unwrap();
+        let error = target.store().err().unwrap().to_string();
+        assert!(
+            error.starts_with("--to: the store has no scheme"),
             "{error}"
         );
         let derived = format!("{:?}", StoreUrl::new("redis://u:secret@h"));

@@ -73,6 +73,10 @@ impl Embedder for Watched {
     fn max_calls(&self) -> usize {
         self.inner.max_calls()
     }
+
+    fn max_call_bytes(&self) -> usize {
+        self.inner.max_call_bytes()
+    }
 }
 
 #[cfg(test)]

@@ -13,18 +13,16 @@ use crate::weights::{GROUP, Tensor, Weights};
 pub(crate) use config::Config;
 use config::{DISTANCES, Names};
 
-/// Values for which room is made in advance.
-const MOST_RESERVED: usize = 1 << 28;
-
 /// Builds the graph of a model.
 ///
 /// `bytes` is the file of the weights, if it stays in memory for ever: what is packed in it is then
-/// read in place.
+/// read in place. So many threads write the weights.
 pub(crate) fn graph(
     path: &Path,
     config: &Config,
     weights: &Weights<'_>,
     bytes: Option<&'static [u8]>,
+    threads: usize,
 ) -> Result<Source<'static>, Error> {
     let mut builder = Builder {
         graph: Graph::default(),
@@ -33,9 +31,12 @@ pub(crate) fn graph(
         bytes,
     };
     builder.build()?;
-    let finished = builder
-        .graph
-        .finish("input_ids", "last_hidden_state", config.hidden_size);
+    let finished = builder.graph.finish(
+        "input_ids",
+        "last_hidden_state",
+        config.hidden_size,
+        threads,
+    );
     let (graph, data) = finished.map_err(|error| Error::invalid(path, error))?;
     let mut files = vec![(Graph::DATA, Data::Owned(data))];
     files.extend(bytes.map(|bytes| (FILE, Data::Static(bytes))));
@@ -46,23 +47,16 @@ pub(crate) fn graph(
 const FILE: &str = "packed.data";
 
 struct Builder<'a> {
-    graph: Graph,
+    graph: Graph<'a>,
     config: &'a Config,
     weights: &'a Weights<'a>,
     bytes: Option<&'static [u8]>,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     fn build(&mut self) -> Result<(), Error> {
         let dim = self.config.hidden_size;
         let wide = self.config.intermediate_size;
-        let layer = (4 * dim).saturating_add(2 * wide).saturating_mul(dim);
-        let places = self.config.max_position_embeddings.saturating_mul(dim);
-        // Sizes may lie. More room is then made as it is filled.
-        let all = layer
-            .saturating_mul(self.config.num_hidden_layers)
-            .saturating_add(places);
-        self.graph.reserve(all.min(MOST_RESERVED));
         let shape = self.graph.operator("Shape", &["input_ids"], vec![]);
         let one = self.graph.integers(&[1]);
         let tokens =
@@ -105,11 +99,10 @@ impl Builder<'_> {
                 .values("embeddings.token_type_embeddings.weight", &[kinds, dim])?,
         };
         // All tokens are of the first kind.
-        let sums = positions.iter().zip(kind.iter().take(dim).cycle());
-        let sums = sums.map(|(position, kind)| position + kind);
-        let positions = self
-            .graph
-            .matrix(&[places, dim], |places| write(places, sums));
+        let positions = self.graph.matrix(&[places, dim], move |places| {
+            let sums = positions.iter().zip(kind.iter().take(dim).cycle());
+            write(places, sums.map(|(position, kind)| position + kind));
+        });
         let from = self.graph.integers(&[first as i64]);
         let to = self.graph.operator("Add", &[tokens, &from], vec![]);
         let axis = self.graph.integers(&[0]);
@@ -124,10 +117,10 @@ impl Builder<'_> {
         let name = "embeddings.word_embeddings.weight";
         let (count, dim) = (self.config.vocab_size, self.config.hidden_size);
         let Some(bytes) = self.bytes.filter(|_| self.weights.is_packed(name)) else {
-            let words = self.weights.values(name, &[count, dim])?;
+            let words = self.weights.tensor_of(name, &[count, dim])?;
             let words = self
                 .graph
-                .matrix(&[count, dim], |places| write(places, words));
+                .matrix(&[count, dim], move |places| copy(&words, places));
             return Ok(self
                 .graph
                 .operator("Gather", &[&words, "input_ids"], vec![]));
@@ -186,7 +179,7 @@ impl Builder<'_> {
             "encoder.relative_attention_bias.weight",
             &[DISTANCES, heads],
         )?;
-        let table = self.graph.matrix(&[DISTANCES, heads], |values| {
+        let table = self.graph.matrix(&[DISTANCES, heads], move |values| {
             write(values, table);
         });
         let kinds: Vec<u8> = (0..places)
@@ -251,7 +244,7 @@ impl Builder<'_> {
         let weights = self
             .weights
             .tensor_of(&format!("{name}.weight"), &[to, from])?;
-        let matrix = self.graph.matrix(&[from, to], |places| {
+        let matrix = self.graph.matrix(&[from, to], move |places| {
             transpose(&weights, from, places, to);
         });
         let bias = self.weights.values(&format!("{name}.bias"), &[to])?;
@@ -283,10 +276,30 @@ fn transpose(weights: &Tensor<'_>, width: usize, columns: &mut [[u8; 4]], rows: 
     for from in (0..rows).step_by(LINE) {
         let count = LINE.min(rows - from);
         weights.read(from * width, count * width, &mut values);
-        for at in 0..width {
-            let places = &mut columns[at * rows + from..];
-            write(places, values.chunks_exact(width).map(|row| row[at]));
+        for at in (0..width).step_by(LINE) {
+            let across = LINE.min(width - at);
+            // Of a fixed size, so that the compiler knows the bounds.
+            let mut square = [[[0; 4]; LINE]; LINE];
+            for (row, values) in values.chunks_exact(width).enumerate() {
+                for (column, value) in square.iter_mut().zip(&values[at..at + across]) {
+                    column[row] = value.to_le_bytes();
+                }
+            }
+            for (column, square) in square.iter().take(across).enumerate() {
+                let place = (at + column) * rows + from;
+                columns[place..place + count].copy_from_slice(&square[..count]);
+            }
         }
+    }
+}
+
+/// Writes all values of a tensor.
+fn copy(weights: &Tensor<'_>, places: &mut [[u8; 4]]) {
+    const PART: usize = 128 * GROUP;
+    let mut values = Vec::new();
+    for (at, part) in places.chunks_mut(PART).enumerate() {
+        weights.read(at * PART, part.len(), &mut values);
+        write(part, values.iter().copied());
     }
 }
 

@@ -14,14 +14,14 @@ use std::thread;
 use crate::bert::{self, Config};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::model::{Model, Options, Shared, threads};
+use crate::model::{Model, Options, Shared, dim_of, threads};
 use crate::pooling::Pooling;
 use crate::scripts::Scripts;
 use crate::tokens::{Tokenization, Use, Vocabulary};
 use crate::weights::Weights;
 
 static WEIGHTS: &[u8] = include_bytes!("bundled/model.safetensors");
-static TOKENIZER: &[u8] = include_bytes!("bundled/tokenizer.json");
+pub(crate) static TOKENIZER: &[u8] = include_bytes!("bundled/tokenizer.json");
 static CONFIG: &[u8] = include_bytes!("bundled/config.json");
 
 /// The [`fingerprint`](Model::fingerprint) of the bundled model. Caches on disk have it.
@@ -45,17 +45,15 @@ pub(crate) fn open(options: Options) -> Result<Model, Error> {
             message: "the bundled model has no such option; leave it out".to_owned(),
         });
     }
-    let dim = options.dim.unwrap_or(DIM);
-    if !(1..=DIM).contains(&dim) {
-        return Err(Error::Option {
-            option: "dim",
-            message: format!("vectors of the bundled model have {DIM} values; ask for 1 to {DIM}"),
-        });
-    }
-    static SHARED: OnceLock<Result<Shared, Error>> = OnceLock::new();
+    let dim = dim_of(options.dim, DIM, NAME)?;
+    // One of weights that are packed, and one for a few texts.
+    static SHARED: [OnceLock<Result<Shared, Error>>; 2] = [const { OnceLock::new() }; 2];
+    let load = || load(threads(options.threads)?, !options.few_texts);
     let shared = match options.threads {
-        None => SHARED.get_or_init(|| load(threads(None)?)).clone()?,
-        asked => load(threads(asked)?)?,
+        None => SHARED[usize::from(options.few_texts)]
+            .get_or_init(load)
+            .clone()?,
+        Some(_) => load()?,
     };
     let fingerprint = match dim {
         DIM => FINGERPRINT.to_owned(),
@@ -76,11 +74,11 @@ fn vocabulary() -> Vocabulary {
     }
 }
 
-fn load(threads: usize) -> Result<Shared, Error> {
+fn load(threads: usize, is_packed: bool) -> Result<Shared, Error> {
     // Each takes about half of the time. Where there are no threads, one follows the other.
     let (tokenization, engine) = thread::scope(|scope| {
         let beside = thread::Builder::new().spawn_scoped(scope, tokenization);
-        let engine = engine(threads);
+        let engine = engine(threads, is_packed);
         let tokenization = match beside {
             Ok(beside) => beside.join().unwrap_or_else(|panic| resume_unwind(panic)),
             Err(_) => tokenization(),
@@ -92,6 +90,7 @@ fn load(threads: usize) -> Result<Shared, Error> {
         tokenization: Arc::new(tokenization?),
         pooling: Pooling::Mean,
         steps: Arc::new([]),
+        is_alone: false,
         fingerprint: String::new(),
         dim: DIM,
     })
@@ -107,12 +106,12 @@ fn tokenization() -> Result<Tokenization, Error> {
     Tokenization::parse(Path::new(NAME), TOKENIZER, wishes)
 }
 
-fn engine(threads: usize) -> Result<Engine, Error> {
+fn engine(threads: usize, is_packed: bool) -> Result<Engine, Error> {
     let path = Path::new(NAME);
     let config = Config::parse(path, CONFIG)?;
     let weights = Weights::parse(path, WEIGHTS)?;
-    let source = bert::graph(path, &config, &weights, Some(WEIGHTS))?;
-    Engine::load(path, source, threads)
+    let source = bert::graph(path, &config, &weights, Some(WEIGHTS), threads)?;
+    Engine::load(path, source, threads, is_packed)
 }
 
 #[cfg(test)]
@@ -132,6 +131,27 @@ mod tests {
     fn the_vocabulary_is_what_it_is_said_to_be() {
         let tokenizer = tokenizers::Tokenizer::from_bytes(TOKENIZER).unwrap();
         assert_eq!(Vocabulary::of(&tokenizer), vocabulary());
+    }
+
+    /// Whoever embeds a few texts finds what others have stored.
+    #[test]
+    fn weights_that_are_not_packed_give_the_same_vectors() {
+        let few = Options {
+            few_texts: true,
+            ..Options::default()
+        };
+        let few = Model::bundled(few).unwrap();
+        let packed = Model::bundled(Options::default()).unwrap();
+        let texts: Vec<String> = (1..=126).map(|words| "word ".repeat(words)).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let together = packed.encode(&texts).unwrap();
+        for (text, expected) in texts.iter().zip(&together) {
+            assert_eq!(&few.encode(&[text]).unwrap()[0], expected, "{text}");
+        }
+        assert_eq!(
+            few.encode(&["a question"; 9]).unwrap(),
+            packed.encode(&["a question"; 9]).unwrap()
+        );
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(crate) struct Dense {
     activation: Activation,
     /// The SHA-256 of its weights.
     digest: String,
+    has_bias: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,6 +101,7 @@ impl Dense {
             },
             activation,
             digest: folder::hex(Sha256::new_with_prefix(&bytes)),
+            has_bias: config.bias,
         })
     }
 
@@ -123,7 +125,10 @@ impl Step {
     pub fn name(&self) -> String {
         match self {
             Self::Normalize => "normalize".to_owned(),
-            Self::Dense(dense) => format!("dense={}{:?}", dense.digest, dense.activation),
+            Self::Dense(dense) => format!(
+                "dense={}{:?}{}",
+                dense.digest, dense.activation, dense.has_bias
+            ),
         }
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct Engine {
     model: Model,
     inputs: Vec<(NodeId, Input)>,
     output: NodeId,
+    /// Whether the name of the output says that it is what an encoder gives.
+    is_named: bool,
     threads: usize,
     pool: Arc<ThreadPool>,
 }
@@ -56,11 +58,17 @@ enum Input {
 }
 
 impl Engine {
-    /// Loads a model. `path` is what errors name.
-    pub fn load(path: &Path, source: Source<'_>, threads: usize) -> Result<Self, Error> {
+    /// Loads a model. `path` is what errors name. Weights that are packed are held twice, and each text
+    /// takes less time.
+    pub fn load(
+        path: &Path,
+        source: Source<'_>,
+        threads: usize,
+        is_packed: bool,
+    ) -> Result<Self, Error> {
         let load = || {
             let prepacked = |mut options: ModelOptions| {
-                options.prepack_weights(true);
+                options.prepack_weights(is_packed);
                 options
             };
             match source {
@@ -119,13 +127,30 @@ impl Engine {
         let output = output(&model).ok_or_else(|| {
             Error::unsupported(path, "is no sentence encoder: it has no output of numbers")
         })?;
+        let info = model.node_info(output);
+        let name = info.as_ref().and_then(NodeInfo::name).unwrap_or_default();
+        if name.ends_with("logits") {
+            return Err(Error::unsupported(
+                path,
+                format!(
+                    "is no sentence encoder: its output {name:?} scores classes or words; export the model for feature extraction"
+                ),
+            ));
+        }
+        let is_named = OUTPUTS.contains(&name);
         Ok(Self {
             model,
             inputs,
             output,
+            is_named,
             threads,
             pool: Arc::new(ThreadPool::with_num_threads(threads)),
         })
+    }
+
+    /// Whether the name of the output says that it is what an encoder gives.
+    pub fn is_named(&self) -> bool {
+        self.is_named
     }
 
     /// The number of threads that compute.
@@ -173,6 +198,13 @@ impl Engine {
     }
 }
 
+/// Names of outputs, best first: the vectors of the tokens, else that of the text.
+const OUTPUTS: [&str; 3] = [
+    "last_hidden_state",
+    "token_embeddings",
+    "sentence_embedding",
+];
+
 /// The vectors of the tokens, else that of the text: by name, else by shape.
 fn output(model: &Model) -> Option<NodeId> {
     let outputs: Vec<_> = model
@@ -191,9 +223,9 @@ fn output(model: &Model) -> Option<NodeId> {
                 && info.shape().is_some_and(|shape| shape.len() == rank)
         })
     };
-    named("last_hidden_state")
-        .or_else(|| named("token_embeddings"))
-        .or_else(|| named("sentence_embedding"))
+    OUTPUTS
+        .into_iter()
+        .find_map(named)
         .or_else(|| shaped(3))
         .or_else(|| shaped(2))
         .or_else(|| outputs.first().map(|(id, _)| *id))

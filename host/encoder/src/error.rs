@@ -1,7 +1,10 @@
 //! What can go wrong with a model or a text.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::thread;
 
 /// Why a model could not be opened, or a text not be encoded. Never contains the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,12 +80,68 @@ impl Error {
     }
 }
 
+thread_local! {
+    /// Whether what panics here becomes an error.
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Runs a library on files that may be hostile: where it gives up, that is an error, and this is what it
-/// said.
+/// said. Nothing is printed.
 pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+    static QUIET: Once = Once::new();
+    if !thread::panicking() {
+        QUIET.call_once(|| panic::set_hook(quiet(panic::take_hook())));
+    }
+    let before = IS_GUARDED.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    IS_GUARDED.set(before);
+    outcome.map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
         text.unwrap_or_else(|| "it gave up".to_owned())
     })
+}
+
+type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
+
+/// A hook that tells of no panic that becomes an error.
+fn quiet(usual: Hook) -> Hook {
+    Box::new(move |panic| {
+        let thread = thread::current();
+        // The engine's own threads pass their panics on to the caller.
+        let is_engine = thread.name().is_some_and(|name| name.starts_with("rten-"));
+        if !is_engine && !IS_GUARDED.try_with(Cell::get).unwrap_or(false) {
+            usual(panic);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn only_panics_that_become_errors_are_quiet() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let tell = Arc::clone(&told);
+        guarded(|| ()).unwrap();
+        let before = panic::take_hook();
+        panic::set_hook(quiet(Box::new(move |_| {
+            tell.fetch_add(1, Ordering::SeqCst);
+        })));
+        assert_eq!(
+            guarded(|| panic!("gave {}", "up")),
+            Err::<(), _>("gave up".into())
+        );
+        let inner = guarded(|| guarded(|| panic!("inner")));
+        assert_eq!(inner, Ok(Err::<(), _>("inner".into())));
+        assert_eq!(told.load(Ordering::SeqCst), 0);
+        let panicked = thread::spawn(|| panic!("outside")).join();
+        panic::set_hook(before);
+        assert!(panicked.is_err());
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+    }
 }

@@ -1,5 +1,7 @@
 //! Finding a model in a folder, and how it is meant to be used.
 
+mod modules;
+
 use std::fs::{self, File};
 use std::io::{self, BufRead, Read, Take};
 use std::path::{Path, PathBuf};
@@ -8,21 +10,26 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::dense::{Dense, Step};
+use crate::dense::Step;
 use crate::error::Error;
 use crate::pooling::Pooling;
+use modules::Modules;
 
 /// No file of weights may be larger: it is read into memory.
 const MAX_WEIGHTS: u64 = 4 << 30;
 /// The same of every other file.
 const MAX_FILE: u64 = 64 << 20;
 /// Tokens that a model reads if none of its files tells.
-const MAX_TOKENS: usize = 512;
+const USUAL_TOKENS: usize = 512;
+/// No model reads more: what it needs grows with their square.
+const MAX_TOKENS: usize = 32_768;
 
 /// Where the weights may be, best first.
 const WEIGHTS: [&str; 3] = ["onnx/model.onnx", "model.onnx", "model.safetensors"];
 /// Names that weights have where they are written as Python objects.
 const PICKLED: [&str; 4] = ["bin", "pt", "pth", "pkl"];
+
+const PICKLED_REASON: &str = "is made of pickled Python objects, which run code when they are read; export the model to ONNX or safetensors";
 
 /// The files of a model, and what they say.
 #[derive(Debug)]
@@ -34,11 +41,15 @@ pub(crate) struct Folder {
     /// What comes after the pooling.
     pub steps: Vec<Step>,
     pub max_tokens: usize,
+    /// The position of the first token.
+    pub first_position: usize,
     pub lowercase: bool,
     /// What is written before a question.
     pub prompt: String,
     /// Words of the vocabulary of the model, if it tells.
     pub vocabulary: Option<usize>,
+    /// What the model was made for, if that is not to encode.
+    pub task: Option<String>,
 }
 
 /// What the caller asks for.
@@ -47,25 +58,6 @@ pub(crate) struct Wishes<'a> {
     pub file: Option<&'a str>,
     pub prompt: Option<&'a str>,
     pub max_tokens: Option<usize>,
-}
-
-#[derive(Deserialize)]
-struct Module {
-    path: String,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct PoolingConfig {
-    pooling_mode_cls_token: bool,
-    pooling_mode_mean_tokens: bool,
-    pooling_mode_max_tokens: bool,
-    pooling_mode_mean_sqrt_len_tokens: bool,
-    pooling_mode_weightedmean_tokens: bool,
-    pooling_mode_lasttoken: bool,
-    include_prompt: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -90,6 +82,7 @@ struct Sizes {
     max_position_embeddings: Option<usize>,
     pad_token_id: Option<usize>,
     vocab_size: Option<usize>,
+    architectures: Option<Vec<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -124,12 +117,15 @@ impl Folder {
         let prompts: Prompts =
             optional(&dir.join("config_sentence_transformers.json"))?.unwrap_or_default();
         let prompt = prompt(dir, prompts, wishes.prompt)?;
-        let (pooling, steps) = pooling(dir, !prompt.is_empty())?;
+        let modules = Modules::read(dir, !prompt.is_empty())?;
+        // Where modules make an encoder of it, it does not matter what it was before.
+        let mut architectures = sizes.architectures.into_iter().flatten();
+        let task = architectures.find(|name| !modules.are_told && has_a_task(name));
 
         // RoBERTa counts places from behind the padding, and its kin do the same.
         let first = match sizes.model_type.as_deref() {
             Some("roberta" | "xlm-roberta" | "camembert" | "mpnet") => {
-                sizes.pad_token_id.unwrap_or(1) + 1
+                sizes.pad_token_id.unwrap_or(1).saturating_add(1)
             }
             _ => 0,
         };
@@ -155,19 +151,29 @@ impl Folder {
             }
             (Some(tokens), Some(places)) => tokens.min(places),
             (tokens, places) => tokens
-                .or(places.map(|places| places.min(MAX_TOKENS)))
-                .unwrap_or(MAX_TOKENS),
+                .or(places.map(|places| places.min(USUAL_TOKENS)))
+                .unwrap_or(USUAL_TOKENS),
         };
+        if max_tokens > MAX_TOKENS {
+            return Err(Error::Option {
+                option: "max",
+                message: format!(
+                    "{max_tokens} tokens of a text would be read, and {MAX_TOKENS} are possible; ask for fewer"
+                ),
+            });
+        }
         Ok(Self {
             weights,
             tokenizer,
             config,
-            pooling,
-            steps,
+            pooling: modules.pooling,
+            steps: modules.steps,
             max_tokens,
+            first_position: first,
             lowercase: sentences.do_lower_case,
             prompt,
             vocabulary: sizes.vocab_size,
+            task,
         })
     }
 }
@@ -180,6 +186,11 @@ pub(crate) fn read(path: &Path, is_weights: bool) -> Result<Vec<u8>, Error> {
     read.map_err(|error| unread(path, &error))?;
     opened.check(bytes.len() as u64)?;
     Ok(bytes)
+}
+
+/// Opens a file of weights.
+pub(crate) fn open(path: &Path) -> Result<File, Error> {
+    Opened::new(path, true).map(|opened| opened.file.into_inner())
 }
 
 /// A regular file, of which no more is read than its limit and one byte.
@@ -256,6 +267,10 @@ fn weights(dir: &Path, file: Option<&str>) -> Result<PathBuf, Error> {
                 "is no file of the folder; name one that is",
             ));
         }
+        let is_pickled = |kind: &std::ffi::OsStr| PICKLED.iter().any(|known| kind == *known);
+        if path.extension().is_some_and(is_pickled) {
+            return Err(Error::unsupported(&path, PICKLED_REASON));
+        }
         return Ok(path);
     }
     if let Some(found) = WEIGHTS
@@ -300,12 +315,10 @@ fn weights(dir: &Path, file: Option<&str>) -> Result<PathBuf, Error> {
         .flat_map(|extension| with(extension))
         .collect();
     if !pickled.is_empty() {
+        let names = names(&pickled);
         return Err(Error::unsupported(
             dir,
-            format!(
-                "has its weights as pickled Python objects ({}), which run code when they are read; export the model to ONNX or safetensors",
-                names(&pickled)
-            ),
+            format!("has its weights in {names}, which {PICKLED_REASON}"),
         ));
     }
     Err(Error::missing(
@@ -336,6 +349,19 @@ fn prompt(dir: &Path, prompts: Prompts, wish: Option<&str>) -> Result<String, Er
     }
 }
 
+/// Whether a model of this name has another task than to encode.
+fn has_a_task(architecture: &str) -> bool {
+    const TASKS: [&str; 6] = [
+        "ForSequenceClassification",
+        "ForTokenClassification",
+        "ForQuestionAnswering",
+        "ForMultipleChoice",
+        "ForMaskedLM",
+        "ForCausalLM",
+    ];
+    TASKS.iter().any(|task| architecture.ends_with(task))
+}
+
 /// Whether a path that a file names stays in the folder.
 fn is_inside(path: &str) -> bool {
     Path::new(path)
@@ -354,82 +380,15 @@ fn inside(dir: &Path, named_in: &Path, path: &str) -> Result<PathBuf, Error> {
     }
 }
 
-/// How vectors of tokens become that of a text, and what comes after it.
-fn pooling(dir: &Path, has_prompt: bool) -> Result<(Pooling, Vec<Step>), Error> {
-    let path = dir.join("modules.json");
-    let modules: Option<Vec<Module>> = optional(&path)?;
-    let mut folder = "1_Pooling".to_owned();
-    let mut steps = Vec::new();
-    for module in modules.unwrap_or_default() {
-        match module.kind.rsplit('.').next().unwrap_or_default() {
-            "Transformer" => {}
-            "Normalize" => steps.push(Step::Normalize),
-            "Pooling" => folder = module.path,
-            "Dense" => steps.push(Step::Dense(Dense::open(&inside(
-                dir,
-                &path,
-                &module.path,
-            )?)?)),
-            other => {
-                return Err(Error::unsupported(
-                    &path,
-                    format!(
-                        "has a module {other:?}; those known are Transformer, Pooling, Dense and Normalize"
-                    ),
-                ));
-            }
-        }
-    }
-    // All vectors get the length 1 in the end.
-    if let Some(Step::Normalize) = steps.last() {
-        steps.pop();
-    }
-    let path = inside(dir, &path, &folder)?.join("config.json");
-    let Some(config) = optional::<PoolingConfig>(&path)? else {
-        return Ok((Pooling::Mean, steps));
-    };
-    let refuse = |what: &str| {
-        Err(Error::unsupported(
-            &path,
-            format!("{what} is not built here; use a model with mean, CLS, max or last token"),
-        ))
-    };
-    if config.pooling_mode_weightedmean_tokens {
-        return refuse("the weighted mean");
-    }
-    if has_prompt && config.include_prompt == Some(false) {
-        return refuse("pooling without the prompt");
-    }
-    let modes = [
-        (config.pooling_mode_cls_token, Pooling::Cls),
-        (config.pooling_mode_mean_tokens, Pooling::Mean),
-        (config.pooling_mode_mean_sqrt_len_tokens, Pooling::MeanSqrt),
-        (config.pooling_mode_max_tokens, Pooling::Max),
-        (config.pooling_mode_lasttoken, Pooling::Last),
-    ];
-    let mut asked = modes
-        .into_iter()
-        .filter_map(|(is_asked, mode)| is_asked.then_some(mode));
-    match (asked.next(), asked.next()) {
-        (Some(only), None) => Ok((only, steps)),
-        (None, _) => Ok((Pooling::Mean, steps)),
-        _ => refuse("pooling in several ways at once"),
-    }
-}
-
-/// The SHA-256 of the weights: of the file, and of all data beside it that it may refer to.
-pub(crate) fn digest(path: &Path) -> Result<String, Error> {
+/// The SHA-256 of the weights: of the file, and of the data beside it that it names. What is not beside
+/// it, the engine refuses.
+pub(crate) fn digest<'a>(
+    path: &Path,
+    data: impl IntoIterator<Item = &'a String>,
+) -> Result<String, Error> {
     let mut paths = vec![path.to_owned()];
-    if path.extension().is_some_and(|kind| kind == "onnx") {
-        let folder = path.parent().map(fs::read_dir);
-        let entries = folder.and_then(Result::ok).into_iter().flatten();
-        let mut data: Vec<PathBuf> = entries
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| !path.is_dir() && is_data(path))
-            .collect();
-        data.sort();
-        paths.extend(data);
-    }
+    let beside = data.into_iter().filter(|name| is_inside(name));
+    paths.extend(beside.map(|name| path.with_file_name(name)));
     let mut hash = Sha256::new();
     for path in &paths {
         let mut opened = Opened::new(path, true)?;
@@ -451,12 +410,6 @@ pub(crate) fn digest(path: &Path) -> Result<String, Error> {
         opened.check(read)?;
     }
     Ok(hex(hash))
-}
-
-/// Whether a model may have weights in this file, as the engine has it.
-fn is_data(path: &Path) -> bool {
-    let extension = path.extension().and_then(|kind| kind.to_str());
-    extension.is_some_and(|kind| kind.starts_with("data") || kind.starts_with("onnx_data"))
 }
 
 /// A digest in hexadecimal digits.

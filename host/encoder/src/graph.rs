@@ -1,6 +1,8 @@
 //! Writing an ONNX graph, for models that come without one.
 
 use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use rten_onnx::onnx::{
     AttributeProto, AttributeType, DataLocation, DataType, Dimension, GraphProto, ModelProto,
@@ -16,12 +18,23 @@ pub(crate) type Value = String;
 
 /// A graph that grows, and the large weights beside it.
 #[derive(Default)]
-pub(crate) struct Graph {
+pub(crate) struct Graph<'a> {
     nodes: Vec<NodeProto>,
     constants: Vec<TensorProto>,
-    data: Vec<u8>,
+    matrices: Vec<Matrix<'a>>,
+    /// The bytes of all matrices.
+    length: usize,
     count: usize,
 }
+
+/// A matrix that is yet to be written.
+struct Matrix<'a> {
+    length: usize,
+    fill: Fill<'a>,
+}
+
+/// Writes the values of a matrix, each little-endian.
+type Fill<'a> = Box<dyn FnOnce(&mut [[u8; 4]]) + Send + 'a>;
 
 /// An attribute of an operator.
 pub(crate) enum Attribute {
@@ -30,7 +43,7 @@ pub(crate) enum Attribute {
     Float(f32),
 }
 
-impl Graph {
+impl<'a> Graph<'a> {
     /// The name of the file of the large weights.
     pub const DATA: &'static str = "weights.data";
 
@@ -90,17 +103,19 @@ impl Graph {
         })
     }
 
-    /// Makes room for matrices with so many values together.
-    pub fn reserve(&mut self, values: usize) {
-        self.data.reserve(values * 4);
-    }
-
-    /// Adds a matrix, whose values stay beside the graph: `fill` writes them, each little-endian.
-    pub fn matrix(&mut self, shape: &[usize], fill: impl FnOnce(&mut [[u8; 4]])) -> Value {
-        let offset = self.data.len();
+    /// Adds a matrix, whose values stay beside the graph: `fill` writes them in the end.
+    pub fn matrix(
+        &mut self,
+        shape: &[usize],
+        fill: impl FnOnce(&mut [[u8; 4]]) + Send + 'a,
+    ) -> Value {
+        let offset = self.length;
         let length = shape.iter().product::<usize>() * 4;
-        self.data.resize(offset + length, 0);
-        fill(self.data[offset..].as_chunks_mut().0);
+        self.length += length;
+        self.matrices.push(Matrix {
+            length,
+            fill: Box::new(fill),
+        });
         self.external(shape, DataType::FLOAT, Self::DATA, offset, length)
     }
 
@@ -152,13 +167,14 @@ impl Graph {
         name
     }
 
-    /// The model, and its weights. It takes whole numbers of shape texts x tokens, and returns
-    /// vectors of `dim` numbers.
+    /// The model, and its weights, which so many threads write. It takes whole numbers of shape
+    /// texts x tokens, and returns vectors of `dim` numbers.
     pub fn finish(
         self,
         input: &str,
         output: &str,
         dim: usize,
+        threads: usize,
     ) -> Result<(Vec<u8>, Vec<u8>), String> {
         let free = |name: &str| Dimension {
             dim_value: None,
@@ -199,8 +215,36 @@ impl Graph {
             ..ModelProto::default()
         };
         let graph = model.write_buf().map_err(|error| error.to_string())?;
-        Ok((graph, self.data))
+        Ok((graph, written(self.matrices, self.length, threads)))
     }
+}
+
+/// The matrices, one after the other.
+fn written(matrices: Vec<Matrix<'_>>, length: usize, threads: usize) -> Vec<u8> {
+    // It comes zeroed from the system: the threads that write it are the first to touch it.
+    let mut data = vec![0; length];
+    let mut rest = &mut data[..];
+    let mut parts = Vec::with_capacity(matrices.len());
+    for matrix in matrices {
+        let (part, after) = rest.split_at_mut(matrix.length);
+        parts.push((part, matrix.fill));
+        rest = after;
+    }
+    let parts = Mutex::new(parts.into_iter());
+    let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let write = || {
+        while let Some((part, fill)) = next() {
+            fill(part.as_chunks_mut().0);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // Where there are no threads, this one writes it all.
+            let _ = thread::Builder::new().spawn_scoped(scope, write);
+        }
+        write();
+    });
+    data
 }
 
 fn attribute((name, value): (&str, Attribute)) -> AttributeProto {

@@ -10,6 +10,7 @@ use crate::dense::Step;
 use crate::engine::{Engine, Output, Source};
 use crate::error::Error;
 use crate::folder::{self, Folder, Wishes};
+use crate::operators;
 use crate::pooling::{Pooling, unit};
 use crate::tokens::{Tokenization, Tokens, Use};
 use crate::weights::Weights;
@@ -17,19 +18,33 @@ use crate::weights::Weights;
 /// Tokens that go through a model at once. More do not make it faster, and take memory.
 const MOST_TOKENS: usize = 2_048;
 
+/// Tokens of which a model is tried before anybody relies on it. What it does with more shows when a
+/// text has them.
+const TRIED_TOKENS: usize = 512;
+
+/// Vectors are not cut to fewer values: too many texts would seem to be the same.
+const LEAST_DIM: usize = 16;
+
+/// Two texts whose vectors are nowhere further apart have the same.
+const SAME: f32 = 1e-6;
+
 /// How a model is used. The default is what its files say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Cuts vectors to their first values, for models that were trained to be cut (Matryoshka).
+    /// Cuts vectors to their first values, at least 16, for models that were trained to be cut
+    /// (Matryoshka).
     pub dim: Option<usize>,
     /// Threads that compute, for all callers together. Default: one a core.
     pub threads: Option<usize>,
-    /// Tokens that are read of a text, at most as many as the model has places for.
+    /// Tokens that are read of a text, at most as many as the model has places for, and 32,768.
     pub max_tokens: Option<usize>,
     /// The name of the prompt that is written before each text; empty for none. Default: `query`, if
     /// the model has it, else the model's default.
     pub prompt: Option<String>,
+    /// For a few texts: the weights are not packed for the processor. It opens sooner and needs less
+    /// memory, and each text takes up to twice as long. Vectors are the same. Default false.
+    pub few_texts: bool,
     /// The file of the weights, within the folder, where there are several.
     pub file: Option<String>,
 }
@@ -39,7 +54,7 @@ pub struct Options {
 pub struct Encoded {
     /// [`Model::dim`] values, of length 1 together.
     pub vector: Vec<f32>,
-    /// The tokens of the text.
+    /// The tokens of the text. Where it is longer than 64 KiB, an estimate from the first 64 KiB.
     pub tokens: usize,
     /// How many of them were read: fewer where the text is longer than the model reads.
     pub tokens_read: usize,
@@ -58,12 +73,15 @@ pub(crate) struct Shared {
     pub tokenization: Arc<Tokenization>,
     pub pooling: Pooling,
     pub steps: Arc<[Step]>,
+    /// Whether each text goes through the model alone, as a vector would depend on its neighbours.
+    pub is_alone: bool,
     pub fingerprint: String,
     pub dim: usize,
 }
 
 impl Model {
-    /// Opens the model of a folder. It takes as long as reading its files, and a trial.
+    /// Opens the model of a folder. It takes as long as reading its files, and a trial. Open no folder of
+    /// those whom you do not trust: see [the crate](crate).
     ///
     /// # Errors
     ///
@@ -100,33 +118,69 @@ impl Model {
         }
         let path = &folder.weights;
         let threads = threads(options.threads)?;
-        let (digest, engine) = if path.extension().is_some_and(|kind| kind == "safetensors") {
+        let is_packed = !options.few_texts;
+        let is_built = path.extension().is_some_and(|kind| kind == "safetensors");
+        let task = folder.task.as_deref();
+        let refuse = |task: &str| {
+            Err(Error::unsupported(
+                &folder.config,
+                format!(
+                    "is of a {task}, which is no sentence encoder; use a model that was trained to encode sentences"
+                ),
+            ))
+        };
+        let mut graph = None;
+        let (digest, config, engine) = if is_built {
+            if let Some(task) = task {
+                return refuse(task);
+            }
             let config = Config::parse(&folder.config, &folder::read(&folder.config, false)?)?;
             let bytes = folder::read(path, true)?;
             let weights = Weights::parse(path, &bytes)?;
-            let source = bert::graph(path, &config, &weights, None)?;
+            let source = bert::graph(path, &config, &weights, None, threads)?;
             let digest = folder::hex(Sha256::new_with_prefix(&bytes));
             drop(bytes);
-            (digest, Engine::load(path, source, threads)?)
-        } else {
+            let name = config.name();
+            let name = name.map_err(|error| Error::invalid(&folder.config, error))?;
             (
-                folder::digest(path)?,
-                Engine::load(path, Source::File(path), threads)?,
+                digest,
+                name,
+                Engine::load(path, source, threads, is_packed)?,
             )
+        } else {
+            graph = Some(operators::check(path)?);
+            let data = graph.iter().flat_map(|graph| &graph.data);
+            let digest = folder::digest(path, data)?;
+            let engine = Engine::load(path, Source::File(path), threads, is_packed)?;
+            if let Some(task) = task
+                && !engine.is_named()
+            {
+                return refuse(task);
+            }
+            (digest, String::new(), engine)
         };
-        let shared = Shared::tried(
-            path,
-            engine,
-            tokenization,
-            folder.pooling,
-            folder.steps,
-            options.dim,
-            last,
-        )?;
+        let untried = Shared {
+            engine: Arc::new(engine),
+            tokenization: Arc::new(tokenization),
+            pooling: folder.pooling,
+            steps: folder.steps.into(),
+            is_alone: false,
+            fingerprint: String::new(),
+            dim: 0,
+        };
+        // What is built here has the places that it is said to have.
+        let wanted = folder.max_tokens.saturating_add(folder.first_position);
+        let has_places = graph.is_none_or(|graph| graph.places.is_some_and(|has| has >= wanted));
+        let places = match has_places {
+            true => 1,
+            false => folder.max_tokens.min(TRIED_TOKENS),
+        };
+        let shared = untried.tried(path, options.dim, last, places)?;
         let steps: Vec<String> = shared.steps.iter().map(Step::name).collect();
         let steps = steps.join(",");
         let all = [
             &digest,
+            &config,
             &tokenizer,
             folder.pooling.name(),
             &steps,
@@ -188,13 +242,11 @@ impl Model {
 impl Shared {
     /// Makes sure that a model does what it should before anybody relies on it.
     fn tried(
+        mut self,
         path: &Path,
-        engine: Engine,
-        tokenization: Tokenization,
-        pooling: Pooling,
-        steps: Vec<Step>,
         dim: Option<usize>,
         last: u32,
+        places: usize,
     ) -> Result<Self, Error> {
         let refuse = |error: &dyn std::fmt::Display, what: &str| {
             Error::invalid(
@@ -202,24 +254,29 @@ impl Shared {
                 format!("{what}: {error}; get the files of one sentence model"),
             )
         };
-        let run = |ids: &[i32], what: &str| {
-            engine.run(ids, 1).map_err(|error| match error {
+        let engine = Arc::clone(&self.engine);
+        let run = |ids: &[i32], texts: usize, what: &str| {
+            engine.run(ids, texts).map_err(|error| match error {
                 Error::Engine(error) => refuse(&error, what),
                 other => other,
             })
         };
-        let tokens = tokenization.tokens("a trial")?;
-        let output = run(&tokens.ids, "gives no vectors")?;
-        let whole = steps
-            .iter()
-            .try_fold(output.dim, |dim, step| step.values(dim))?;
-        let dim = dim.unwrap_or(whole);
-        if !(1..=whole).contains(&dim) {
+        let tokens = self.tokenization.tokens("a trial")?;
+        if tokens.read == 0 {
             return Err(Error::Option {
-                option: "dim",
-                message: format!("vectors of this model have {whole} values; ask for 1 to {whole}"),
+                option: "prompt",
+                message: format!(
+                    "it fills the {} tokens that the model reads, and leaves none for a text; choose another, or prompt= for none",
+                    self.tokenization.max_tokens()
+                ),
             });
         }
+        let output = run(&tokens.ids, 1, "gives no vectors")?;
+        let whole = self
+            .steps
+            .iter()
+            .try_fold(output.dim, |dim, step| step.values(dim))?;
+        self.dim = dim_of(dim, whole, "this model")?;
         if output.rows != 1 && output.rows != tokens.ids.len() {
             return Err(refuse(
                 &format!("{} for {} tokens", output.rows, tokens.ids.len()),
@@ -227,25 +284,37 @@ impl Shared {
             ));
         }
         let last = i32::try_from(last).map_err(|error| refuse(&error, "has a token too many"))?;
-        let most = tokenization.max_tokens();
-        run(&[last], "does not know all tokens of the tokenizer")?;
-        run(
-            &vec![last; most],
-            &format!("does not take the {most} tokens that its files promise"),
-        )?;
-        let model = Shared {
-            engine: Arc::new(engine),
-            tokenization: Arc::new(tokenization),
-            pooling,
-            steps: steps.into(),
-            fingerprint: String::new(),
-            dim,
-        };
-        model.encode(&["a trial"]).map_err(|error| match error {
+        let other = vec![last; tokens.ids.len()];
+        let neighbour = run(&other, 1, "does not know all tokens of the tokenizer")?;
+        // A model that rounds to whole numbers may do so by the greatest value of all texts.
+        let both = [tokens.ids, other].concat();
+        let together = run(&both, 2, "takes one text and not two")?;
+        let alone = output.values.iter().chain(&neighbour.values);
+        let alone = alone.map(|value| value.to_bits());
+        self.is_alone = !alone.eq(together.values.iter().map(|value| value.to_bits()));
+        if places > 1 {
+            run(
+                &vec![last; places],
+                1,
+                &format!(
+                    "does not take {places} tokens, and its files promise {}",
+                    self.tokenization.max_tokens()
+                ),
+            )?;
+        }
+        let encoded = self.encode(&["a trial", "how do I reset my password?"]);
+        let encoded = encoded.map_err(|error| match error {
             Error::Engine(error) => refuse(&error, "is of no use"),
             other => other,
         })?;
-        Ok(model)
+        let [one, two] = [0, 1].map(|at| encoded[at].vector.iter());
+        if one.zip(two).all(|(a, b)| (a - b).abs() <= SAME) {
+            return Err(refuse(
+                &"two different texts have the same vector",
+                "encodes nothing",
+            ));
+        }
+        Ok(self)
     }
 
     fn encode(&self, texts: &[&str]) -> Result<Vec<Encoded>, Error> {
@@ -265,7 +334,11 @@ impl Shared {
         encoded.resize_with(texts.len(), || None);
         for group in order.chunk_by(|&a, &b| tokens[a].ids.len() == tokens[b].ids.len()) {
             let length = tokens[group[0]].ids.len();
-            for part in group.chunks((MOST_TOKENS / length).max(1)) {
+            let most = match self.is_alone {
+                true => 1,
+                false => (MOST_TOKENS / length).max(1),
+            };
+            for part in group.chunks(most) {
                 let ids: Vec<i32> = part
                     .iter()
                     .flat_map(|&at| &tokens[at].ids)
@@ -304,6 +377,19 @@ impl Shared {
             vector = step.apply(vector)?;
         }
         unit(vector, self.dim)
+    }
+}
+
+/// The values of a vector that has `whole`, if so many are asked for.
+pub(crate) fn dim_of(asked: Option<usize>, whole: usize, model: &str) -> Result<usize, Error> {
+    let least = whole.min(LEAST_DIM);
+    match asked {
+        None => Ok(whole),
+        Some(dim) if (least..=whole).contains(&dim) => Ok(dim),
+        Some(_) => Err(Error::Option {
+            option: "dim",
+            message: format!("vectors of {model} have {whole} values; ask for {least} to {whole}"),
+        }),
     }
 }
 

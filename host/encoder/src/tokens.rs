@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use tokenizers::{Encoding, ModelWrapper, PostProcessor, Tokenizer, TruncationParams};
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::{
+    DecoderWrapper, Encoding, ModelWrapper, NormalizerWrapper, PostProcessor, PostProcessorWrapper,
+    PreTokenizerWrapper, Tokenizer, TokenizerImpl, TruncationParams,
+};
 
 use crate::error::{Error, guarded};
 use crate::scripts::Scripts;
@@ -14,7 +18,7 @@ const MAX_TEXT: usize = 64 * 1024;
 pub(crate) struct Tokens {
     /// What the model gets, at least one.
     pub ids: Vec<i32>,
-    /// How many the text has, without those that are added to every text.
+    /// How many the text has, without those that are added to every text. Estimated where it is cut.
     pub all: usize,
     /// How many of them the model gets.
     pub read: usize,
@@ -68,6 +72,23 @@ impl Vocabulary {
     }
 }
 
+/// The tokenizer that most sentence models have.
+type WordPieces = TokenizerImpl<
+    WordPiece,
+    NormalizerWrapper,
+    PreTokenizerWrapper,
+    PostProcessorWrapper,
+    DecoderWrapper,
+>;
+
+/// Reads a tokenizer. Where the kind is known before, the vocabulary is not copied again and again.
+fn tokenizer(bytes: &[u8]) -> tokenizers::Result<Tokenizer> {
+    match serde_json::from_slice::<WordPieces>(bytes) {
+        Ok(tokenizer) => Ok(tokenizer.into()),
+        Err(_) => Tokenizer::from_bytes(bytes),
+    }
+}
+
 impl Tokenization {
     /// Reads a `tokenizer.json`.
     pub fn parse(path: &Path, bytes: &[u8], wishes: Use) -> Result<Self, Error> {
@@ -77,7 +98,7 @@ impl Tokenization {
                 format!("is no tokenizer: {error}; get it again with the model"),
             )
         };
-        let tokenizer = guarded(|| Tokenizer::from_bytes(bytes))
+        let tokenizer = guarded(|| tokenizer(bytes))
             .map_err(|panic| refuse(&panic))?
             .map_err(|error| refuse(&error))?;
         Self::new(path, tokenizer, wishes)
@@ -161,12 +182,17 @@ impl Tokenization {
         let read = count(&kept);
         let rest = encoding.get_overflowing().iter();
         let rest: usize = rest.map(|part| count(&own(part))).sum();
+        let whole = read + rest;
+        // What was cut before has as many for its length as what was not.
+        let cut = (text.len() - clipped.len()) as u64;
+        let cut = (whole as u64)
+            .saturating_mul(cut)
+            .div_ceil(clipped.len().max(1) as u64);
         let unknown =
             (0..kept.len()).filter(|&at| kept[at] && self.is_unknown(&input, &encoding, at));
         Ok(Tokens {
             ids: encoding.get_ids().iter().map(|&id| id as i32).collect(),
-            // What was cut before counts as a token a byte.
-            all: read + rest + (text.len() - clipped.len()),
+            all: whole.saturating_add(cut as usize),
             read,
             unknown: unknown.count(),
         })
@@ -178,5 +204,25 @@ impl Tokenization {
             || input
                 .get(from..to)
                 .is_some_and(|part| self.known.scripts.are_strange_to(part))
+    }
+}
+
+#[cfg(all(test, feature = "bundled"))]
+mod tests {
+    use super::*;
+
+    /// Both ways to read a tokenizer give the same.
+    #[test]
+    fn word_pieces_are_read_directly() {
+        let bytes = crate::bundled::TOKENIZER;
+        let direct: Tokenizer = serde_json::from_slice::<WordPieces>(bytes).unwrap().into();
+        let general = Tokenizer::from_bytes(bytes).unwrap();
+        assert_eq!(
+            serde_json::to_value(&direct).unwrap(),
+            serde_json::to_value(&general).unwrap()
+        );
+        let text = "Wie geht's? How do I re-set my p\u{e4}ssword [MASK] \u{65e5}\u{672c} \u{1f642}";
+        let ids = |tokenizer: &Tokenizer| tokenizer.encode(text, true).unwrap().get_ids().to_vec();
+        assert_eq!(ids(&direct), ids(&general));
     }
 }

@@ -15,6 +15,10 @@ export interface GetOptions {
   embedding?: Vector | undefined;
   /** Replaces the cache's similarity threshold: -1 to 1. */
   threshold?: number | undefined;
+  /** Takes only answers that were stored at most so many seconds ago. Default: of any age. */
+  maxAgeSeconds?: number | undefined;
+  /** Asks the exact layer only, and does not ask the embedder. Not with `embedding`. */
+  exactOnly?: boolean | undefined;
   /** Misses at once, and counts the miss. */
   bypass?: boolean | undefined;
   /** Stops the waiting. The component still finishes what it has begun. */
@@ -37,6 +41,10 @@ export interface Hit {
   /** 0 to 1. */
   confidence: number;
   ageSeconds: number;
+  /** When the response was stored, to the second. */
+  createdAt: Date;
+  /** Seconds until the entry expires, at least 1; undefined: it does not. */
+  ttlLeftSeconds: number | undefined;
   /** The query that the answer was stored under. */
   query: string;
   /** The store's id of the entry. */
@@ -64,7 +72,13 @@ export interface ExplainOptions extends GetOptions {
  * several of the others apply, the first in this order.
  */
 export type Verdict =
-  'answers' | 'outranked' | 'below-threshold' | 'expired' | 'refused' | 'low-confidence';
+  | 'answers'
+  | 'outranked'
+  | 'below-threshold'
+  | 'expired'
+  | 'too-old'
+  | 'refused'
+  | 'low-confidence';
 
 /** An entry, with everything that decides whether it answers. */
 export interface JudgedEntry {

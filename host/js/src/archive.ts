@@ -24,13 +24,20 @@ const EMPTY = new Uint8Array(0);
 /** Returns bytes in pieces of the requested size. */
 export class Reader {
   readonly #chunks: AsyncIterator<Uint8Array> | undefined;
+  readonly #first: Uint8Array<ArrayBuffer>;
   #rest = EMPTY;
   #ended: boolean;
 
   private constructor(chunks: AsyncIterator<Uint8Array> | undefined, first: Uint8Array) {
     this.#chunks = chunks;
-    this.#rest = first as Uint8Array<ArrayBuffer>;
+    this.#first = first as Uint8Array<ArrayBuffer>;
+    this.#rest = this.#first;
     this.#ended = chunks === undefined;
+  }
+
+  /** Begins again, if it was read in advance. */
+  restart(): void {
+    this.#rest = this.#first;
   }
 
   /** Reads on request or, if nobody can wait for it, everything in advance. */

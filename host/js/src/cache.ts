@@ -25,7 +25,7 @@ import { dump, load } from './checkpoints.js';
 import { instantiatorFor, wellFormed, type Component, type Instantiate } from './component.js';
 import { Embedding } from './embedding.js';
 import { InvalidArgumentError, type EmbedderError } from './errors.js';
-import { Flights } from './flights.js';
+import { Flights, type LookedUp } from './flights.js';
 import { clockOf } from './hooks.js';
 import { known } from './known.js';
 import {
@@ -77,6 +77,7 @@ export class SemanticCache {
   readonly #runner: Runner;
   readonly #embedding: Embedding;
   readonly #flights: Flights;
+  #stored = 0;
   /** Each would discard what another has loaded. */
   readonly #requantizing = new Queue();
 
@@ -93,6 +94,7 @@ export class SemanticCache {
     this.#flights = new Flights(this.#runner, {
       lookUp: (request, signal) => this.#lookUp(request, signal),
       put: (request) => this.#put(request, undefined),
+      stored: () => this.#stored,
       normalize: (query) => this.normalize(query),
       embed: async (text, signal) =>
         (await this.#sources([text], signal)).sources[0] as VectorSource,
@@ -186,23 +188,20 @@ export class SemanticCache {
     if (first.tag !== 'needs-embedding') {
       return toExplanation(first, undefined);
     }
-    const { sources, failure } = await this.#sources([first.val], signal);
+    const { sources, failure } = await this.#sources([first.val.text], signal);
     return toExplanation(await ask(sources[0]), failure);
   }
 
-  /** A look-up, and the vector that a response to the same query can be stored with. */
-  async #lookUp(
-    request: RawGet,
-    signal: AbortSignal | undefined,
-  ): Promise<{ lookup: Lookup; source: VectorSource }> {
+  async #lookUp(request: RawGet, signal: AbortSignal | undefined): Promise<LookedUp> {
     const first = await this.#ask(request, signal);
     if (first.tag !== 'needs-embedding') {
       return { lookup: finish(first, undefined), source: request.vector };
     }
-    const { sources, failure } = await this.#sources([first.val], signal);
+    const { text } = first.val;
+    const { sources, failure } = await this.#sources([text], signal);
     const source = sources[0] as VectorSource;
     const second = await this.#ask({ ...request, vector: source }, signal);
-    return { lookup: finish(second, failure), source };
+    return { lookup: finish(second, failure), source, text };
   }
 
   #ask(request: RawGet, signal: AbortSignal | undefined): Promise<RawLookup> {
@@ -221,6 +220,7 @@ export class SemanticCache {
     let isEmbedding = false;
     const call = async (rest: unknown[]) => {
       const outcomes = await this.#runner.call<RawPut[]>('putMany', [rest], signal);
+      this.#stored += 1;
       isEmbedding = outcomes.some(({ tag }) => tag === 'needs-embedding');
       return outcomes;
     };
@@ -241,10 +241,11 @@ export class SemanticCache {
   async #put(request: RawStored, signal: AbortSignal | undefined): Promise<number> {
     let outcome = await this.#runner.call<RawPut>('put', [request], signal);
     if (outcome.tag === 'needs-embedding') {
-      const [val] = await this.#embedding.all([outcome.val], signal);
+      const [val] = await this.#embedding.all([outcome.val.text], signal);
       const complete = { ...request, vector: { tag: 'embedded', val } };
       outcome = await this.#runner.call<RawPut>('put', [complete], signal);
     }
+    this.#stored += 1;
     return storedId(outcome);
   }
 
@@ -467,7 +468,8 @@ export class SemanticCache {
 
   /**
    * Makes an archive part of the cache: all of it, or nothing. For a synchronous store, the
-   * archive is first read into memory.
+   * archive is first read into memory. While another process holds the lock of a SQLite file, the load
+   * waits before it begins, and look-ups go on.
    */
   load(source: ArchiveSource, options?: LoadOptions): Promise<LoadReport> {
     return load(this.#runner, source, options);

@@ -16,14 +16,21 @@ interface Landed {
   cacheError?: unknown;
 }
 
+/** A look-up, and what is known after it. */
+export interface LookedUp {
+  lookup: Lookup;
+  /** The vector that a response to the same query can be stored with. */
+  source: VectorSource;
+  /** The text that is compared, if the component has told it. */
+  text?: string;
+}
+
 /** What a computation asks of its cache. */
 export interface Resolver {
-  /** A look-up, and the vector that a response to the same query can be stored with. */
-  lookUp(
-    request: RawGet,
-    signal: AbortSignal | undefined,
-  ): Promise<{ lookup: Lookup; source: VectorSource }>;
+  lookUp(request: RawGet, signal: AbortSignal | undefined): Promise<LookedUp>;
   put(request: RawStored): Promise<number>;
+  /** How often something was stored. If it has not changed, a look-up need not be repeated. */
+  stored(): number;
   /** The vector of a text; `failed` where the embedder fails, of which `onError` hears. */
   embed(text: string, signal: AbortSignal | undefined): Promise<VectorSource>;
   normalize(query: string): Promise<{ text: string }>;
@@ -59,6 +66,8 @@ export class Flights {
   ): Promise<Resolved<T>> {
     let source = request.vector;
     let isLookedUp = false;
+    let compared: string | undefined;
+    const before = this.#cache.stored();
     try {
       const found = await this.#cache.lookUp(request, signal);
       const kept = fromHit<T>(found.lookup.hit);
@@ -66,6 +75,7 @@ export class Flights {
         return kept;
       }
       source = found.source;
+      compared = found.text;
       isLookedUp = true;
     } catch (error) {
       signal?.throwIfAborted();
@@ -78,13 +88,11 @@ export class Flights {
       }
     }
     // Questions are the same that the exact layer takes for the same.
-    const isNormalized = this.#runner.options.normalize !== false;
-    const { text } = isNormalized
-      ? await this.#cache.normalize(query).catch(() => ({ text: query }))
-      : { text: query };
+    const text = compared ?? (await this.#textOf(query));
     // A look-up that misses at once asks for no vector. Those who wait for the flight are not to wait
     // for the embedder too.
-    if (request.bypass && isLookedUp && source.tag === 'pending') {
+    // Of a blank text the component wants no embedding.
+    if (request.bypass && isLookedUp && source.tag === 'pending' && text.trim() !== '') {
       source = await this.#cache.embed(text, signal);
     }
     if (source.tag === 'failed') {
@@ -102,7 +110,7 @@ export class Flights {
     }
     signal?.throwIfAborted();
     const flight = (async (): Promise<Landed> => {
-      if (!request.bypass) {
+      if (!request.bypass && this.#cache.stored() !== before) {
         // Whoever was computing it may have finished between the look-up and now.
         const again = await this.#runner
           .call<RawLookup>('get', [{ ...request, vector: { tag: 'pending' } }])
@@ -155,6 +163,15 @@ export class Flights {
       this.#runner.callbacks.tell(error, { during: 'keep' });
       return error;
     }
+  }
+
+  /** The text that is compared for a query. */
+  async #textOf(query: string): Promise<string> {
+    if (this.#runner.options.normalize === false) {
+      return query;
+    }
+    const normalized = await this.#cache.normalize(query).catch(() => undefined);
+    return normalized?.text ?? query;
   }
 
   #isTooLong(query: string): boolean {

@@ -15,8 +15,10 @@ interface Turn {
   before: number;
   /** The last call of the store has given up on a lock before its patience was over. */
   gaveWay: boolean;
-  /** Something was changed that is not to be done twice. */
-  changed: boolean;
+  /** The turn is not to be repeated. */
+  isFinal: boolean;
+  /** Locks are waited for in the turn, as long as the caller's patience lasts. */
+  stays: boolean;
 }
 
 let turn: Turn | undefined;
@@ -27,20 +29,34 @@ let turn: Turn | undefined;
  */
 export function during<T>(before: number, work: () => T): { outcome: T; mayRepeat: boolean } {
   const outer = turn;
-  const own: Turn = { before, gaveWay: false, changed: false };
+  const own: Turn = { before, gaveWay: false, isFinal: false, stays: false };
   turn = own;
   try {
     const outcome = work();
-    return { outcome, mayRepeat: own.gaveWay && !own.changed };
+    return { outcome, mayRepeat: own.gaveWay && !own.isFinal };
   } finally {
     turn = outer;
   }
 }
 
+/** Whether the call runs in a turn that is repeated if the store gives way to a lock. */
+export function mayGiveWay(): boolean {
+  return turn !== undefined && !turn.isFinal;
+}
+
+/**
+ * How long a write that can be done later waits for a lock: `brief`, or `whole` if that is shorter. A
+ * turn that may be repeated gives way before that, and a caller who asked for the write has the
+ * `whole` patience.
+ */
+export function patienceOf(brief: number, whole: number): number {
+  return mayGiveWay() ? whole : Math.min(brief, whole);
+}
+
 /** How long a store waits for a lock now; `patience` is the longest wait of a caller. */
 export function lockWait(patience: number): number {
-  const left = turn ? Math.min(LOCK_WAIT_MS, patience - turn.before) : patience;
-  return Math.max(Math.ceil(left), 0);
+  const left = patience - (turn?.before ?? 0);
+  return Math.max(Math.ceil(turn && !turn.stays ? Math.min(LOCK_WAIT_MS, left) : left), 0);
 }
 
 /** The lock was still held after {@link lockWait}, and nothing was changed. */
@@ -59,17 +75,23 @@ const CHANGING = new Set([
   'clearNamespace',
   'setNamespaceQuota',
 ]);
+/** What begins something long, which would be lost if the turn was repeated. */
+const BEGINNING = new Set(['beginImport', 'beginRestore']);
+
+/** What forgets what was begun. It waits for nothing, and an earlier failure is still the last. */
+const ENDING = new Set(['endImport', 'endRestore']);
 
 /** Another call of the store begins. */
-export function callBegins(): void {
-  if (turn) {
+export function callBegins(operation: string): void {
+  if (turn && !ENDING.has(operation)) {
     turn.gaveWay = false;
   }
 }
 
 /** A call of the store has succeeded. */
 export function callSucceeded(operation: string): void {
-  if (turn && CHANGING.has(operation)) {
-    turn.changed = true;
+  if (turn) {
+    turn.stays ||= BEGINNING.has(operation);
+    turn.isFinal ||= turn.stays || CHANGING.has(operation);
   }
 }

@@ -106,13 +106,15 @@ export type CacheEvent =
 
 /**
  * Why there was no answer. `no-match`: the namespace is empty, or what is similar enough is expired
- * or refused. `low-confidence`: see `decay` and `confidence`. `unreadable`: the embedder cut the
- * text, or mostly does not know it; see `allowUnreadable`.
+ * or refused. `too-old`: see `maxAgeSeconds`. `low-confidence`: see `decay` and `confidence`.
+ * `unreadable`: the embedder cut the text, or mostly does not know it (see `allowUnreadable`), or the
+ * text is blank.
  */
 export type MissReason =
   | 'bypass'
   | 'below-threshold'
   | 'no-match'
+  | 'too-old'
   | 'low-confidence'
   | 'unreadable'
   | 'dim-mismatch'
@@ -203,7 +205,8 @@ export interface CacheOptions {
   persistIndex?: boolean | undefined;
   /**
    * How old the cache's knowledge of a store may be that others write to; 0: it looks for changes
-   * before every semantic look-up. Default 0 for a store that others can open at the same time.
+   * before every semantic look-up, unless it rests: ten times as long as following changes took, of
+   * which up to a second is put off. Default 0 for a store that others can open at the same time.
    * Null: nobody else writes.
    */
   staleSeconds?: number | null | undefined;

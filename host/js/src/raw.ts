@@ -34,26 +34,32 @@ import {
 } from './options.js';
 import { plain } from './plain.js';
 
+/** A query as the cache compares it, and the SHA-256 of that. */
+export interface Compared {
+  text: string;
+  hash: string;
+}
+
 /** A look-up as the component answers it. */
 export type RawLookup =
   | {
       tag: 'hit';
-      val: Record<string, unknown> & { metadata: string; ageSeconds: bigint; id: bigint };
+      val: Record<string, unknown> & { metadata: string; createdAt: bigint };
     }
   | { tag: 'miss'; val: MissReason }
-  | { tag: 'needs-embedding'; val: string }
+  | { tag: 'needs-embedding'; val: Compared }
   | { tag: 'later' };
 
 export type RawPut =
   | { tag: 'stored'; val: bigint }
-  | { tag: 'needs-embedding'; val: string }
+  | { tag: 'needs-embedding'; val: Compared }
   | { tag: 'ready' }
   | { tag: 'refused' };
 
 /** An explanation as the component gives it. */
 export type RawExplained =
   | { tag: 'explanation'; val: Record<string, unknown> }
-  | { tag: 'needs-embedding'; val: string }
+  | { tag: 'needs-embedding'; val: Compared }
   | { tag: 'later' };
 
 /** What one step of a long work has done. */
@@ -74,6 +80,7 @@ export interface RawGet {
   namespace: string;
   vector: VectorSource;
   threshold: number | undefined;
+  maxAge: bigint | undefined;
   bypass: boolean;
   validate: boolean;
 }
@@ -82,6 +89,8 @@ const GET: Names<GetOptions> = {
   namespace: true,
   embedding: true,
   threshold: true,
+  maxAgeSeconds: true,
+  exactOnly: true,
   bypass: true,
   signal: true,
 };
@@ -113,14 +122,26 @@ export const options = {
 
 /** The texts that answers ask for, in order. */
 export function textsToEmbed(answers: (RawLookup | RawPut)[]): string[] {
-  return answers.flatMap((one) => (one.tag === 'needs-embedding' ? [one.val] : []));
+  return answers.flatMap((one) => (one.tag === 'needs-embedding' ? [one.val.text] : []));
 }
 
 export function namespaceOf(namespace: string | undefined): string {
   return wellFormed(namespace ?? DEFAULT_NAMESPACE, 'the namespace');
 }
 
-export function given(embedding: Vector | undefined): VectorSource {
+function source(of: {
+  embedding?: Vector | undefined;
+  exactOnly?: boolean | undefined;
+}): VectorSource {
+  const { embedding } = of;
+  if (flag(of.exactOnly, 'exactOnly')) {
+    if (embedding !== undefined) {
+      throw new InvalidArgumentError(
+        'exactOnly has no use for an embedding, and one is given; give one of them',
+      );
+    }
+    return { tag: 'absent' };
+  }
   return embedding === undefined ? { tag: 'pending' } : { tag: 'given', val: vector(embedding) };
 }
 
@@ -128,8 +149,9 @@ export function rawGet(question: Question): RawGet {
   return {
     query: wellFormed(question.query, 'the query'),
     namespace: namespaceOf(question.namespace),
-    vector: given(question.embedding),
+    vector: source(question),
     threshold: number(question.threshold, 'threshold'),
+    maxAge: integer(question.maxAgeSeconds, 'maxAgeSeconds'),
     bypass: flag(question.bypass, 'bypass') ?? false,
     validate: false,
   };
@@ -147,17 +169,11 @@ export interface RawStored {
 
 export function rawPut(answer: Answer): RawStored {
   const { ttlSeconds: ttl } = answer;
-  const exactOnly = flag(answer.exactOnly, 'exactOnly') ?? false;
-  if (exactOnly && answer.embedding !== undefined) {
-    throw new InvalidArgumentError(
-      'exactOnly stores no embedding, and one is given; give one of them',
-    );
-  }
   return {
     query: wellFormed(answer.query, 'the query'),
     response: wellFormed(answer.response, 'the response'),
     namespace: namespaceOf(answer.namespace),
-    vector: exactOnly ? { tag: 'absent' } : given(answer.embedding),
+    vector: source(answer),
     ttl:
       ttl === undefined
         ? { tag: 'inherit' }
@@ -233,7 +249,13 @@ export function finish(
 }
 
 export function toHit(raw: Extract<RawLookup, { tag: 'hit' }>['val']): Hit {
-  return { ...plain(raw), metadata: parseMetadata(raw.metadata) } as unknown as Hit;
+  const { ttlLeft, ...hit } = plain(raw);
+  return {
+    ...hit,
+    metadata: parseMetadata(raw.metadata),
+    createdAt: new Date(Number(raw.createdAt) * 1000),
+    ttlLeftSeconds: ttlLeft,
+  } as unknown as Hit;
 }
 
 export function toExplanation(

@@ -21,6 +21,7 @@ const CHANGES = new Set([
   'clearNamespace',
   'vacuum',
   'setNamespaceQuota',
+  'load',
 ]);
 
 /** Runs the calls of a cache, one at a time, in the order in which they are made. */
@@ -73,7 +74,7 @@ export class Runner {
 
   /**
    * Calls a function of the component, when all earlier calls are finished. While the store finds
-   * its data locked, others have their turn, but none that changes something.
+   * its data locked, others have their turn, but none that changes something. A dump takes no lock.
    */
   async call<R>(
     name: string,
@@ -82,7 +83,7 @@ export class Runner {
     archive: Archive = {},
     face: 'cache' | 'checkpoint' = 'cache',
   ): Promise<R> {
-    if (face === 'checkpoint' || !this.options.store.synchronous) {
+    if (name === 'dump' || !this.options.store.synchronous) {
       return this.#turn((instance) => instance.call<R>(face, name, ...args), signal, archive);
     }
     let since: number | undefined;
@@ -97,24 +98,29 @@ export class Runner {
       return LOCKED;
     };
     const ask = (isInLine: boolean) =>
-      this.#turn<R | Locked>(async (instance) => {
-        const now = performance.now();
-        since ??= now;
-        if (!isInLine && this.#locked > 0 && CHANGES.has(name)) {
-          return toLine();
-        }
-        const { outcome, mayRepeat } = during(now - since, () =>
-          instance.call<R>(face, name, ...args),
-        );
-        try {
-          return await outcome;
-        } catch (error) {
-          if (!mayRepeat || !(error instanceof BackendError) || !error.retryable) {
-            throw error;
+      this.#turn<R | Locked>(
+        async (instance) => {
+          const now = performance.now();
+          since ??= now;
+          if (!isInLine && this.#locked > 0 && CHANGES.has(name)) {
+            return toLine();
           }
-          return toLine();
-        }
-      }, signal);
+          archive.reader?.restart();
+          const { outcome, mayRepeat } = during(now - since, () =>
+            instance.call<R>(face, name, ...args),
+          );
+          try {
+            return await outcome;
+          } catch (error) {
+            if (!mayRepeat || !(error instanceof BackendError) || !error.retryable) {
+              throw error;
+            }
+            return toLine();
+          }
+        },
+        signal,
+        archive,
+      );
     const wait = async () => {
       for (;;) {
         await new Promise((resolve) => {

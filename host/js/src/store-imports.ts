@@ -160,7 +160,7 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
             { retryable: true },
           );
         }
-        callBegins();
+        callBegins(operation);
         result = call(...args);
       } catch (thrown) {
         return fail(thrown, operation);

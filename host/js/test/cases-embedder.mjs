@@ -282,6 +282,30 @@ export const embedding = {
     equal(hanging.asked, 2);
   },
 
+  async 'a blank text is of the exact layer, and never embedded'(env) {
+    let asked = 0;
+    const cache = await open(env, {
+      fingerprint: 'counting',
+      dimensions: 26,
+      embed: (texts) => {
+        asked += texts.length;
+        return texts.map(() => letters().embed(['a'])[0]);
+      },
+    });
+    for (const blank of ['', ' \n']) {
+      equal((await cache.lookUp(blank)).miss.reason, 'unreadable');
+      await cache.put(blank, 'kept');
+      equal((await cache.get(blank)).layer, 'exact');
+      await cache.delete(blank);
+      equal(await cache.getOrCompute(blank, () => 'computed', { bypass: true }), 'computed');
+      equal((await cache.get(blank)).response, 'computed');
+      await cache.delete(blank);
+    }
+    equal(asked, 0);
+    await cache.put('a question', 'r');
+    equal(asked, 1);
+  },
+
   async 'a text that was not read is compared in the exact layer only'(env) {
     // It reads eight letters, and knows those of ASCII.
     const reading = () => ({

@@ -232,6 +232,25 @@ describe(
       assert.match(await text('#result .miss'), /cannot read enough/);
     });
 
+    test('the encoder refuses half of a surrogate pair', async () => {
+      const told = await page.evaluate(async () => {
+        const { startEncoder } = await import('./encoder.js');
+        const encoder = await startEncoder();
+        const outcomes = [];
+        for (const texts of [['how are you?'], ['a', '\ud800'], ['\udc00b']]) {
+          const outcome = encoder.embed(texts).then(
+            ([{ vector }]) => `${vector.length} values`,
+            (error) => `${error.name}: ${error.message}`,
+          );
+          outcomes.push(await outcome);
+        }
+        return outcomes;
+      });
+      assert.equal(told[0], '384 values');
+      assert.match(told[1], /^TypeError: a text holds half of a surrogate pair/);
+      assert.equal(told[2], told[1]);
+    });
+
     test('another tab sees what this one keeps', async () => {
       const other = await browser.context.newPage();
       await other.goto(server.url);

@@ -818,6 +818,64 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
     });
   });
 
+  test('that is locked holds up no look-up beside a load, a clear or a flush', async () => {
+    const found = await run(`
+      const other = await open('source.db');
+      for (let n = 0; n < 40; n++) await other.put('loaded ' + n, 'r', { exactOnly: true });
+      const archives = {};
+      for (const layout of ['portable', 'native']) archives[layout] = (await other.dump({ layout })).archive;
+      const cache = await open('waiting.db', { store: nodeSqlite(at('waiting.db'), { busyTimeoutSeconds: 30 }) });
+      for (let n = 0; n < 300; n++) await cache.put('many ' + n, 'r', { namespace: 'many', exactOnly: true });
+      await cache.put('known', 'answer');
+      // Which a flush writes.
+      await cache.get('known');
+      const locking = new DatabaseSync(at('waiting.db'));
+      locking.exec('BEGIN IMMEDIATE');
+      const before = performance.now();
+      const dumped = (await cache.dump()).archive.size > 0 && performance.now() - before < 5000;
+      locking.exec('ROLLBACK');
+      const calls = {
+        flush: () => cache.flush(),
+        clear: () => cache.clearNamespace('many'),
+        merged: () => cache.load(archives.portable, { mode: 'merge' }),
+        replaced: () => cache.load(archives.native, { mode: 'replace' }),
+      };
+      const found = { dumped };
+      for (const [name, call] of Object.entries(calls)) {
+        locking.exec('BEGIN IMMEDIATE');
+        let done = false;
+        const outcome = call().finally(() => (done = true));
+        // Longer than bookkeeping waits for a lock.
+        const start = performance.now();
+        const took = [];
+        while (took.length < 100 || performance.now() - start < 500) {
+          const before = performance.now();
+          if ((await cache.get('known')).layer !== 'exact') throw new Error('no hit');
+          took.push(performance.now() - before);
+          await new Promise((resolve) => setTimeout(resolve, 1));
+        }
+        took.sort((a, b) => a - b);
+        const waiting = !done;
+        locking.exec('ROLLBACK');
+        const result = await outcome;
+        found[name] = [waiting, took[took.length >> 1], took.at(-1), result?.entries ?? result ?? null, (await cache.stats()).entries];
+      }
+      console.log(JSON.stringify(found));`);
+    const { dumped, ...waits } = found;
+    assert.ok(dumped, 'a dump waits for no lock');
+    const rest = {};
+    for (const [name, [waiting, median, worst, result, entries]] of Object.entries(waits)) {
+      assert.ok(worst < 1000 && median < 100, `${name}: ${median} ms, ${worst} ms`);
+      rest[name] = [waiting, result, entries];
+    }
+    assert.deepEqual(rest, {
+      flush: [true, null, 301],
+      clear: [true, 300, 1],
+      merged: [true, 40, 41],
+      replaced: [true, 40, 40],
+    });
+  });
+
   test('that stays locked fails each writer after one patience, and none after the other', async () => {
     const found = await run(`
       const cache = await open('stuck.db', { store: nodeSqlite(at('stuck.db'), { busyTimeoutSeconds: 0.5 }) });

@@ -16,6 +16,7 @@ pub mod memory;
 pub mod opened;
 mod operations;
 pub mod parameters;
+pub mod staged;
 
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub trait Store: Send {
 
     /// The time on the clock of the storage's server, since the Unix epoch; none, the default,
     /// where it has none. Many machines write to such a storage, and its clock is the one that
-    /// they share.
+    /// they share. Works on a closed store, and creates nothing.
     ///
     /// Not part of the WIT contract.
     fn server_time(&mut self) -> Result<Option<Duration>> {

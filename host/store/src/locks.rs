@@ -6,7 +6,7 @@
 //! until the store's whole patience is over.
 //!
 //! A store that waits for locks asks [`may_wait`] how long. Where nobody calls
-//! [`during`], that is as long as its patience.
+//! [`during`], that is as long as its patience, or [less](patience) for what can be done later.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -24,13 +24,13 @@ struct Turn {
     most: Duration,
     /// The last call of the store has given up on a lock before its patience was over.
     gave_way: bool,
-    /// Something was changed that is not to be done twice.
-    changed: bool,
+    /// The turn is not to be repeated.
+    is_final: bool,
 }
 
 /// Runs a turn of a caller who has waited for locks for `before` in others: stores wait up to `most`
 /// for each. With its outcome comes whether it may be called again, if that is a failure: its last
-/// call of a store has given up on a lock, and nothing has [changed].
+/// call of a store has given up on a lock, and nothing has [changed] or [stays](stay).
 pub fn during<T>(before: Duration, most: Duration, work: impl FnOnce() -> T) -> (T, bool) {
     struct Restore(Option<Turn>);
     impl Drop for Restore {
@@ -42,12 +42,12 @@ pub fn during<T>(before: Duration, most: Duration, work: impl FnOnce() -> T) -> 
         before,
         most,
         gave_way: false,
-        changed: false,
+        is_final: false,
     })));
     let outcome = work();
     let turn = TURN.get();
     drop(restore);
-    let may_repeat = turn.is_some_and(|turn| turn.gave_way && !turn.changed);
+    let may_repeat = turn.is_some_and(|turn| turn.gave_way && !turn.is_final);
     (outcome, may_repeat)
 }
 
@@ -64,6 +64,16 @@ pub fn may_wait(waited: Duration, patience: Duration) -> bool {
     is_patient && is_short
 }
 
+/// How long a write that can be done later waits for a lock: `brief`, or `whole` if that is shorter.
+/// A turn that may be repeated gives way before that, and its caller decides how long to go on: a
+/// caller who asked for the write has the `whole` patience.
+pub fn patience(brief: Duration, whole: Duration) -> Duration {
+    match TURN.get() {
+        Some(turn) if !turn.is_final => whole,
+        _ => brief.min(whole),
+    }
+}
+
 /// Whether the call under way has given up on a lock though its caller has patience left.
 pub fn gave_way() -> bool {
     TURN.get().is_some_and(|turn| turn.gave_way)
@@ -76,7 +86,16 @@ pub fn begin_call() {
 
 /// A call has changed what would not be the same if the turn was repeated.
 pub fn changed() {
-    change(|turn| turn.changed = true);
+    change(|turn| turn.is_final = true);
+}
+
+/// A call has begun something long that would be lost if the turn was repeated. From here on locks
+/// are waited for in the turn, as long as the caller's patience lasts.
+pub fn stay() {
+    change(|turn| {
+        turn.is_final = true;
+        turn.most = Duration::MAX;
+    });
 }
 
 fn change(change: impl FnOnce(&mut Turn)) {
@@ -126,5 +145,33 @@ mod tests {
         };
         assert_eq!(during(ms(0), ms(20), after_a_change), ((), false));
         assert_eq!(during(ms(0), ms(20), wait), ((), true));
+    }
+
+    #[test]
+    fn who_stays_waits_as_long_as_the_patience_lasts() {
+        let staying = |before, waited| {
+            during(before, ms(20), || {
+                stay();
+                may_wait(waited, ms(1000))
+            })
+        };
+        assert_eq!(staying(ms(500), ms(499)), (true, false));
+        assert_eq!(staying(ms(500), ms(500)), (false, false), "that was all");
+    }
+
+    #[test]
+    fn what_can_be_done_later_is_asked_for_again_only_where_a_turn_is_repeated() {
+        let (brief, whole) = (ms(100), ms(1000));
+        let later = || patience(brief, whole);
+        assert_eq!(later(), brief);
+        assert_eq!(patience(brief, ms(7)), ms(7));
+        assert_eq!(during(ms(0), ms(20), later).0, whole);
+        let after = |what: fn()| {
+            during(ms(0), ms(20), || {
+                what();
+                later()
+            })
+        };
+        assert_eq!((after(changed).0, after(stay).0), (brief, brief));
     }
 }

@@ -115,12 +115,16 @@ pub trait Backend {
         None
     }
 
-    /// See [`Store::server_time`](crate::Store::server_time). By default none.
+    /// See [`Store::server_time`](crate::Store::server_time). By default none. Without a session the
+    /// store is closed, and nothing may be created.
     ///
     /// # Errors
     ///
     /// As there.
-    fn server_time(&self, session: &mut Self::Session) -> Result<Option<Duration>, Self::Fault> {
+    fn server_time(
+        &self,
+        session: Option<&mut Self::Session>,
+    ) -> Result<Option<Duration>, Self::Fault> {
         let _ = session;
         Ok(None)
     }
@@ -218,18 +222,18 @@ impl<B: Backend> Opened<B> {
     /// The backend's.
     pub fn recorded_embedder(&mut self) -> Result<Option<Embedder>> {
         let found = self.backend.recorded_embedder();
-        found.map_err(|fault| self.backend.error(fault, "recorded_embedder"))
+        // To whoever reads the error it is a part of opening.
+        found.map_err(|fault| self.backend.error(fault, "open"))
     }
 
     /// See [`Store::server_time`](crate::Store::server_time).
     ///
     /// # Errors
     ///
-    /// [`StoreError::Closed`], and the backend's.
+    /// The backend's; a retryable [`StoreError::Backend`] at once while the backend is silent.
     pub fn server_time(&mut self) -> Result<Option<Duration>> {
-        let session = self.session.as_mut().ok_or(StoreError::Closed)?;
         self.silence.check("server_time")?;
-        let outcome = self.backend.server_time(session);
+        let outcome = self.backend.server_time(self.session.as_mut());
         outcome.map_err(|fault| self.backend.error(fault, "server_time"))
     }
 

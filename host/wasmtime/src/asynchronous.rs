@@ -1,14 +1,14 @@
 //! The cache for tokio programs.
 
 use crate::cache::{
-    Health, SemanticCache, Stats, explain, from_cache, keep, look_up, look_up_many,
+    Health, Kept, SemanticCache, Stats, explain, from_cache, keep, look_up, look_up_many,
     look_up_to_keep, put, put_many,
 };
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
 use crate::embedder::pool::Outcome;
 use crate::error::{Error, Result};
 use crate::flights::Flights;
-use crate::front::Front;
+use crate::front::{Front, Kind};
 use crate::observe::Place;
 use crate::request::{Answer, Computed, Explained, GetRequest, Lookup, Origin, PutRequest};
 use std::future::Future;
@@ -21,8 +21,9 @@ use tokio::sync::{Mutex, Semaphore};
 /// What may block (store, another call) runs on tokio's blocking threads, so the runtime is never
 /// blocked. The embedder runs on threads of the cache, without any lock, and takes none of tokio's:
 /// one that hangs holds up nobody who needs no vector. At most
-/// [`MAX_CALLS`](AsyncSemanticCache::MAX_CALLS) steps have a thread, and others wait in line.
-/// Dropping a future leaves the line, and does not stop a step that has begun.
+/// [`MAX_CALLS`](AsyncSemanticCache::MAX_CALLS) steps have a thread, and others wait in line: half
+/// of the threads are for what only reads, so that it goes on while any number of writes wait for a
+/// lock of the store. Dropping a future leaves the line, and does not stop a step that has begun.
 ///
 /// ```
 /// use mneme::embedder::Precomputed;
@@ -45,12 +46,15 @@ use tokio::sync::{Mutex, Semaphore};
 pub struct AsyncSemanticCache {
     cache: SemanticCache,
     flights: Arc<Flights<Mutex<Option<String>>>>,
-    /// One for each step that may have a thread.
-    places: Arc<Semaphore>,
+    /// One for each step that reads and may have a thread.
+    reading: Arc<Semaphore>,
+    /// The same for steps that change something.
+    changing: Arc<Semaphore>,
 }
 
 impl AsyncSemanticCache {
-    /// The most of tokio's blocking threads that all handles of a cache take together.
+    /// The most of tokio's blocking threads that all handles of a cache take together: half of them
+    /// for calls that only read, half for others.
     pub const MAX_CALLS: usize = 256;
 
     /// Wraps a cache, which may still be used directly.
@@ -58,7 +62,8 @@ impl AsyncSemanticCache {
         AsyncSemanticCache {
             cache,
             flights: Arc::default(),
-            places: Arc::new(Semaphore::new(Self::MAX_CALLS)),
+            reading: Arc::new(Semaphore::new(Self::MAX_CALLS / 2)),
+            changing: Arc::new(Semaphore::new(Self::MAX_CALLS / 2)),
         }
     }
 
@@ -120,14 +125,23 @@ impl AsyncSemanticCache {
         F: Future<Output = std::result::Result<C, E>>,
     {
         let request = request.into().validate(true);
-        let vector = match look_up_to_keep(self, request.clone()).await {
-            Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
-            Ok((Lookup::Miss(_), vector)) => Ok(vector),
-            Err(error) => Err(error),
+        let before = self.cache.stored();
+        let (text, vector) = match look_up_to_keep(self, request.clone()).await {
+            Ok(Kept {
+                lookup: Lookup::Hit(hit),
+                ..
+            }) => return Ok(from_cache(hit)),
+            Ok(Kept { text, vector, .. }) => (text, Ok(vector)),
+            Err(error) => (None, Err(error)),
         };
         let asked = request.clone();
-        let key = self.run(move |cache| Ok(cache.flight_key(&asked))).await;
-        let key = key.ok().flatten();
+        let key = match text {
+            Some(_) => self.cache.flight_key(&request, text),
+            None => {
+                let key = self.run_reading(move |cache| Ok(cache.flight_key(&asked, None)));
+                key.await.ok().flatten()
+            }
+        };
         let flight = key.map(|key| self.flights.join(key));
         let mut shared = match &flight {
             Some(flight) => Some(flight.response().lock().await),
@@ -139,10 +153,10 @@ impl AsyncSemanticCache {
                 origin: Origin::Shared,
             });
         }
-        if shared.is_some() {
+        if shared.is_some() && self.cache.stored() != before {
             let asked = request.clone();
             if let Ok(Some(hit)) = self
-                .run(move |cache| Ok(cache.stored_meanwhile(&asked)))
+                .run_reading(move |cache| Ok(cache.stored_meanwhile(&asked)))
                 .await
             {
                 return Ok(from_cache(hit));
@@ -193,7 +207,7 @@ impl AsyncSemanticCache {
     ///
     /// As there.
     pub async fn stats(&self, namespace: Option<String>) -> Result<Stats> {
-        self.run(move |cache| cache.stats(namespace.as_deref()))
+        self.run_reading(move |cache| cache.stats(namespace.as_deref()))
             .await
     }
 
@@ -203,7 +217,7 @@ impl AsyncSemanticCache {
     ///
     /// As there.
     pub async fn health(&self, deep: bool) -> Result<Health> {
-        self.run(move |cache| cache.health(deep)).await
+        self.run_reading(move |cache| cache.health(deep)).await
     }
 
     /// See [`SemanticCache::flush`].
@@ -225,7 +239,8 @@ impl AsyncSemanticCache {
         archive: W,
         options: DumpOptions,
     ) -> Result<(DumpReport, W)> {
-        self.run(move |cache| cache.dump(archive, options)).await
+        self.run_reading(move |cache| cache.dump(archive, options))
+            .await
     }
 
     /// See [`SemanticCache::dump_verified`].
@@ -238,7 +253,7 @@ impl AsyncSemanticCache {
         file: F,
         options: DumpOptions,
     ) -> Result<(DumpReport, F)> {
-        self.run(move |cache| cache.dump_verified(file, options))
+        self.run_reading(move |cache| cache.dump_verified(file, options))
             .await
     }
 
@@ -283,10 +298,31 @@ impl AsyncSemanticCache {
         &self,
         calls: impl FnOnce(&SemanticCache) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.run_on(&self.changing, calls).await
+    }
+
+    /// As [`run`](Self::run), for calls that only read: they do not stand behind writes that wait for
+    /// a lock of the store.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn run_reading<T: Send + 'static>(
+        &self,
+        calls: impl FnOnce(&SemanticCache) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.run_on(&self.reading, calls).await
+    }
+
+    async fn run_on<T: Send + 'static>(
+        &self,
+        places: &Arc<Semaphore>,
+        calls: impl FnOnce(&SemanticCache) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let cache = self.cache.clone();
         let caller = Place::current();
         // Tokio's own line cannot be left. The semaphore is never closed.
-        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = Arc::clone(places).acquire_owned().await;
         let call = move || {
             let _place = place;
             caller.enter(|| calls(&cache))
@@ -308,9 +344,14 @@ impl Front for AsyncSemanticCache {
 
     fn run<T: Send + 'static>(
         &self,
+        kind: Kind,
         part: impl FnOnce(&SemanticCache) -> Result<T> + Send + 'static,
     ) -> impl Future<Output = Result<T>> + Send {
-        AsyncSemanticCache::run(self, part)
+        let places = match kind {
+            Kind::Reads => &self.reading,
+            Kind::Changes => &self.changing,
+        };
+        self.run_on(places, part)
     }
 
     fn embed(&self, texts: Vec<String>) -> impl Future<Output = Outcome> + Send {
@@ -331,7 +372,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_gives_up_leaves_the_line() {
-        const MOST: usize = AsyncSemanticCache::MAX_CALLS;
+        const MOST: usize = AsyncSemanticCache::MAX_CALLS / 2;
         let builder = SemanticCache::builder()
             .store(MemoryStore::new())
             .embedder(Precomputed::new("given", 1));
@@ -359,6 +400,8 @@ mod tests {
         while begun.load(Ordering::SeqCst) < MOST {
             tokio::time::sleep(short).await;
         }
+        // Whoever only reads is in another line.
+        assert_eq!(cache.stats(None).await.unwrap().entries, 0);
         drop(go);
         call().await.unwrap();
         assert_eq!(begun.load(Ordering::SeqCst), MOST + 1);

@@ -267,7 +267,7 @@ impl Builder {
     /// Whether the vectors of texts that the embedder could not read (they are longer than it
     /// reads, or in a script that it does not know) are compared all the same. Default false:
     /// such a text is found by the exact layer only, and a look-up misses as
-    /// [`Unreadable`](crate::MissReason::Unreadable).
+    /// [`Unreadable`](crate::MissReason::Unreadable). A blank text is never embedded.
     #[must_use]
     pub fn allow_unreadable(self, allow: bool) -> Self {
         self.set(move |options| options.allow_unreadable = allow)

@@ -15,10 +15,11 @@ use crate::host::ErrorFn;
 use crate::imports::State;
 use crate::observe::{Counting, Gauges, Measured, Reading, Watch};
 use crate::turn::{self, Turn};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 #[cfg(feature = "tokio")]
-pub(crate) use lookup::{explain, from_cache, look_up, look_up_many, look_up_to_keep};
+pub(crate) use lookup::{Kept, explain, from_cache, look_up, look_up_many, look_up_to_keep};
 #[cfg(feature = "tokio")]
 pub(crate) use storing::{keep, put, put_many};
 
@@ -51,6 +52,8 @@ struct Inner {
     /// Held while the index is rebuilt: a step for another dtype would begin it again.
     requantizing: parking_lot::Mutex<()>,
     flights: Flights<std::sync::Mutex<Option<String>>>,
+    /// How often something was stored through this cache.
+    stored: AtomicU64,
     watch: Arc<Watch>,
     counting: parking_lot::Mutex<Counting>,
 }
@@ -98,10 +101,21 @@ impl SemanticCache {
                 locked: parking_lot::Mutex::default(),
                 requantizing: parking_lot::Mutex::default(),
                 flights: Flights::default(),
+                stored: AtomicU64::new(0),
                 watch,
                 counting: parking_lot::Mutex::new(counting),
             }),
         }
+    }
+
+    /// How often something was stored through this cache. If it has not changed since a look-up, that
+    /// need not be repeated.
+    pub(crate) fn stored(&self) -> u64 {
+        self.inner.stored.load(Ordering::Acquire)
+    }
+
+    fn has_stored(&self) {
+        self.inner.stored.fetch_add(1, Ordering::Release);
     }
 
     /// A handle that does not keep the cache open.
@@ -268,7 +282,9 @@ impl SemanticCache {
         })
     }
 
-    /// Counts, settings and memory, of one namespace or of all.
+    /// Counts, settings and memory, of one namespace or of all. Where the names of namespaces that
+    /// have counters take more than 256 KiB, misses of those that have no other counts are part of
+    /// the sum only.
     ///
     /// # Errors
     ///
@@ -423,7 +439,7 @@ impl SemanticCache {
     }
 
     /// Works with the instance, alone. While the store cannot lock its data, others have their turn.
-    fn in_turn<T>(&self, work: impl Fn(&mut Instance) -> Result<T>) -> Result<T> {
+    pub(crate) fn in_turn<T>(&self, work: impl Fn(&mut Instance) -> Result<T>) -> Result<T> {
         turn::take(&self.inner.instance, &self.inner.locked, work)
     }
 

@@ -13,6 +13,7 @@ use crate::store::MemoryStore;
 use mneme_component::{code_cache, compile, limited, reached, set_deadline};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Cache, CacheConfig, Store};
 
@@ -142,6 +143,14 @@ impl Instance {
         let set = std::mem::take(&mut instance.options.namespace_quotas);
         instance.named = set.into_iter().map(|(name, _)| name).collect();
         Ok(instance)
+    }
+
+    /// What the component's imports work on, unless it is gone.
+    pub fn state(&mut self) -> Option<&mut State> {
+        match &mut self.running {
+            Running::Live { store, .. } | Running::Broken(store) => Some(store.data_mut()),
+            Running::Gone => None,
+        }
     }
 
     /// Calls an export that may fail.
@@ -281,12 +290,22 @@ impl Instance {
             Running::Gone => Err(Error::Component(
                 "the cache was lost when a store, policy, clock or archive of the program panicked; open it again".into(),
             )),
-            Running::Broken(broken) => {
-                let mut state = broken.into_data();
-                state.guard.memory_denied = false;
-                let (mut store, guest) = start(&self.engine, state)?;
-                match self.resume(&mut store, &guest) {
-                    Ok(()) => Ok((store, guest)),
+            Running::Broken(mut broken) => {
+                let state = std::mem::replace(broken.data_mut(), State::alone(MemoryStore::new()));
+                let dropping = drop_elsewhere(broken);
+                let mut store = Box::new(limited(self.engine.pre.engine(), state));
+                let started = instantiate(&self.engine, &mut store).or_else(|error| {
+                    // There may have been room for one only.
+                    let dropped = dropping.ok_or(error)?;
+                    let _ = dropped.join();
+                    instantiate(&self.engine, &mut store)
+                });
+                let resumed = started.and_then(|guest| {
+                    self.resume(&mut store, &guest)?;
+                    Ok(guest)
+                });
+                match resumed {
+                    Ok(guest) => Ok((store, guest)),
                     Err(error) => {
                         self.running = Running::Broken(store);
                         Err(error)
@@ -398,14 +417,26 @@ fn with_archive<T>(
     outcome
 }
 
-fn start(engine: &Engine, mut state: State) -> Result<(Box<Store<State>>, Box<Mneme>)> {
-    state.guard.memory_bytes = 0;
+fn start(engine: &Engine, state: State) -> Result<(Box<Store<State>>, Box<Mneme>)> {
     let mut store = Box::new(limited(engine.pre.engine(), state));
-    let guest = engine
-        .pre
-        .instantiate(&mut *store)
-        .map_err(|error| explain(&error, store.data()))?;
-    Ok((store, Box::new(guest)))
+    let guest = instantiate(engine, &mut store)?;
+    Ok((store, guest))
+}
+
+/// Starts the component in a store without one.
+fn instantiate(engine: &Engine, store: &mut Store<State>) -> Result<Box<Mneme>> {
+    let guard = &mut store.data_mut().guard;
+    (guard.memory_bytes, guard.memory_denied) = (0, false);
+    let guest = engine.pre.instantiate(&mut *store);
+    guest
+        .map(Box::new)
+        .map_err(|error| explain(&error, store.data()))
+}
+
+/// Drops a value on another thread, if one can be had: the memory of a large component takes a tenth of
+/// a second to be given back, and whoever waits for a turn would wait for that too.
+fn drop_elsewhere<T: Send + 'static>(value: T) -> Option<JoinHandle<()>> {
+    thread::Builder::new().spawn(move || drop(value)).ok()
 }
 
 /// Says why a call of the component was stopped.
@@ -415,5 +446,54 @@ fn explain(error: &wasmtime::Error, state: &State) -> Error {
         None => Error::Component(format!(
             "the component failed, which is a bug in mneme: {error:#}"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Part of an old instance, which takes as long to be dropped as the test wants.
+    struct Slow {
+        may_go: Mutex<Receiver<()>>,
+        gone: Sender<()>,
+    }
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            let _ = self.may_go.get_mut().unwrap().recv_timeout(PATIENCE);
+            let _ = self.gone.send(());
+        }
+    }
+
+    #[test]
+    fn an_instance_that_is_replaced_holds_up_nobody_until_it_is_dropped() {
+        let state = State::alone(MemoryStore::new());
+        let engine = Engine::shared().unwrap();
+        let mut instance = Instance::open(engine, state, |options| options, "e", 2).unwrap();
+        let (let_go, may_go) = channel();
+        let (gone, is_gone) = channel();
+        let slow = Slow {
+            may_go: Mutex::new(may_go),
+            gone,
+        };
+        let Running::Live { store, .. } = &mut instance.running else {
+            panic!("it runs");
+        };
+        store.epoch_deadline_callback(move |_| {
+            let _ = &slow;
+            Ok(wasmtime::UpdateDeadline::Continue(1))
+        });
+        instance.reopen().unwrap();
+        let stats = instance.call(|guest, store| guest.call_stats(store, None));
+        assert_eq!(stats.unwrap().entries, 0);
+        assert!(is_gone.try_recv().is_err());
+        let_go.send(()).unwrap();
+        is_gone.recv_timeout(PATIENCE).unwrap();
     }
 }

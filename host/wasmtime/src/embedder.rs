@@ -89,7 +89,7 @@ pub trait Embedder: Send + Sync {
 
     /// One vector for each text, in the order of the texts: [`dim`](Self::dim)
     /// finite values, not all zero. The same text gives the same vector. Texts are
-    /// normalised queries: case-folded, white space collapsed, perhaps empty. An empty
+    /// normalised queries: case-folded, white space collapsed, never blank. An empty
     /// list of texts gives an empty list of vectors.
     ///
     /// # Errors
@@ -113,6 +113,13 @@ pub trait Embedder: Send + Sync {
     /// server. An embedder on this machine's cores names their number: with more calls each would
     /// only take longer.
     fn max_calls(&self) -> usize {
+        usize::MAX
+    }
+
+    /// The most bytes of text in one call, so that it ends well within the time limit of calls. More
+    /// texts go in several calls; a text that is longer goes alone. Default: no limit, as for a
+    /// server. An embedder on this machine's cores names what they do in about a second.
+    fn max_call_bytes(&self) -> usize {
         usize::MAX
     }
 }
@@ -148,7 +155,8 @@ impl From<Reading> for api::Reading {
 /// How much of a text an embedder has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// The tokens of the text.
+    /// The tokens of the text. Of a very long one it may be an estimate: the encoders of this crate look at
+    /// the first 64 KiB.
     pub tokens: u32,
     /// How many of them were read: fewer where the text is longer than the model reads.
     pub tokens_read: u32,
@@ -176,6 +184,10 @@ impl<E: Embedder + ?Sized> Embedder for Arc<E> {
     fn max_calls(&self) -> usize {
         (**self).max_calls()
     }
+
+    fn max_call_bytes(&self) -> usize {
+        (**self).max_call_bytes()
+    }
 }
 
 impl<E: Embedder + ?Sized> Embedder for Box<E> {
@@ -197,6 +209,10 @@ impl<E: Embedder + ?Sized> Embedder for Box<E> {
 
     fn max_calls(&self) -> usize {
         (**self).max_calls()
+    }
+
+    fn max_call_bytes(&self) -> usize {
+        (**self).max_call_bytes()
     }
 }
 

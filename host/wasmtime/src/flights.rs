@@ -8,7 +8,7 @@ mod pause;
 #[cfg(test)]
 mod tests;
 
-/// What a computation is for: namespace and query hash.
+/// What a computation is for: namespace and text, as the cache compares it.
 pub(crate) type Key = (String, String);
 
 /// The computations under way. Their callers take turns at `L`, a lock around the response:

@@ -16,6 +16,15 @@ use crate::observe::Call;
 /// The most texts in one call of the embedder: each call has a time limit.
 const BATCH: usize = 128;
 
+/// What a part of a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It reads, and waits for no lock of the store.
+    Reads,
+    /// It may change something, and wait for a lock.
+    Changes,
+}
+
 /// Who waits, and how.
 pub(crate) trait Front: Sync {
     fn cache(&self) -> &SemanticCache;
@@ -23,6 +32,7 @@ pub(crate) trait Front: Sync {
     /// Runs a part of a call that may block.
     fn run<T: Send + 'static>(
         &self,
+        kind: Kind,
         part: impl FnOnce(&SemanticCache) -> Result<T> + Send + 'static,
     ) -> impl Future<Output = Result<T>> + Send;
 
@@ -38,6 +48,7 @@ impl Front for SemanticCache {
 
     async fn run<T: Send + 'static>(
         &self,
+        _: Kind,
         part: impl FnOnce(&SemanticCache) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         part(self)

@@ -6,12 +6,13 @@ use crate::contract::types::Error as StoreError;
 use crate::contract::wasi::clocks::wall_clock;
 use crate::contract::{archive, events, policy};
 use crate::host::{Clock, Policies, SystemClock};
-use crate::observe::Watch;
+use crate::observe::{StoreCall, Watch};
 use crate::punctual::Punctual;
 use crate::store::Store as Backend;
 use mneme_component::{Guard, Guarded, Limits};
 use mneme_store::{for_each_operation, lent, locks, owned};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What depends on this machine's clock: the dates of entries.
 const DATING: [&str; 2] = ["insert", "begin_import"];
@@ -27,6 +28,12 @@ const CHANGING: [&str; 6] = [
     "set_namespace_quota",
 ];
 
+/// What begins something long, which a repeated turn would begin again.
+const BEGINNING: [&str; 2] = ["begin_import", "begin_restore"];
+
+/// What forgets what was begun. It waits for nothing, and an earlier failure is still the last.
+const ENDING: [&str; 2] = ["end_import", "end_restore"];
+
 /// What the component's imports work on.
 pub(crate) struct State {
     pub store: Box<dyn Backend>,
@@ -37,6 +44,10 @@ pub(crate) struct State {
     pub watch: Arc<Watch>,
     /// What a checkpoint is written to or read from, during that call only.
     pub archive: Option<Archive>,
+    /// Calls of the store that have given way to a lock in this turn.
+    paused: Vec<StoreCall>,
+    /// The same of the turn that this one repeats: they go on when it comes to them.
+    resumed: Vec<StoreCall>,
     /// Whether the clock agrees with the store's.
     punctual: Punctual,
     /// The call deletes whatever the clock shows.
@@ -61,6 +72,8 @@ impl State {
             guard: Guard::new(limits),
             watch: Arc::default(),
             archive: None,
+            paused: Vec::new(),
+            resumed: Vec::new(),
             punctual: Punctual::default(),
             timeless: false,
             calls: 0,
@@ -91,12 +104,48 @@ impl State {
             let now = self.clock.now();
             self.punctual.check_deletion(now, &mut *self.store)?;
         }
-        locks::begin_call();
+        let told = match self.resumed.iter().position(|call| call.name == name) {
+            Some(at) => self.resumed.remove(at),
+            None => StoreCall {
+                name,
+                started: Instant::now(),
+            },
+        };
+        if !ENDING.contains(&name) {
+            locks::begin_call();
+        }
         let outcome = self.watch.store_call(name, || call(&mut *self.store));
+        if outcome.is_err() && locks::gave_way() {
+            self.paused.push(told);
+            return outcome;
+        }
+        self.watch.store_called(&told, outcome.is_err());
         if outcome.is_ok() && CHANGING.contains(&name) {
             locks::changed();
         }
+        if outcome.is_ok() && BEGINNING.contains(&name) {
+            locks::stay();
+        }
         outcome
+    }
+
+    /// A turn begins, which repeats one in which these calls of the store have given way to a lock.
+    pub fn resume(&mut self, calls: Vec<StoreCall>) {
+        self.resumed = calls;
+    }
+
+    /// A turn ends. The calls that have given way to a lock go on if it `is_repeated`. If not, they
+    /// have failed.
+    pub fn end_turn(&mut self, is_repeated: bool) -> Vec<StoreCall> {
+        let mut calls = std::mem::take(&mut self.resumed);
+        calls.append(&mut self.paused);
+        if is_repeated {
+            return calls;
+        }
+        for call in calls {
+            self.watch.store_called(&call, true);
+        }
+        Vec::new()
     }
 
     fn archive(&mut self) -> Stored<&mut Archive> {

@@ -20,7 +20,7 @@
 //! | `exact` | DEBUG | | the exact layer of a look-up without a vector |
 //! | `embed` | DEBUG | `texts` | the embedder |
 //! | `search` | DEBUG | | the semantic layer; with a vector given, both layers |
-//! | `store` | DEBUG | `call`, `store`, `error` | one call of the store |
+//! | `store` | DEBUG | `call`, `store`, `error` | one call of the store, or one attempt at it while its data is locked |
 //!
 //! A warning `the embedder is left alone`, with its `error`, says that look-ups and puts that need a
 //! vector fail at once; `the embedder is asked` that they do not any more.
@@ -111,7 +111,8 @@ pub trait Observer: Send + Sync {
         let _ = change;
     }
 
-    /// A call of the store ended. The `name` is that of the method of [`Store`](crate::Store).
+    /// A call of the store ended. The `name` is that of the method of [`Store`](crate::Store). A call
+    /// that finds the data locked, and is made again until it is done or fails, is told once.
     fn store_call(&self, timing: &Timing<'_>) {
         let _ = timing;
     }
@@ -162,7 +163,7 @@ pub struct Timing<'a> {
     /// The kind of the cache's store: the name in its capabilities.
     pub store: &'a str,
     /// How long it took. For an operation this includes the time of embedder and store, and
-    /// the wait for other callers.
+    /// the wait for other callers; for a call of the store, the wait for a lock.
     pub took: Duration,
     /// Whether it returned an error. A miss is not an error.
     pub failed: bool,
@@ -202,10 +203,17 @@ impl Call {
     }
 }
 
+/// A call of the store that is under way: it may give way to a lock, and be made again.
+pub(crate) struct StoreCall {
+    pub name: &'static str,
+    pub started: Instant,
+}
+
 /// Where the caller is in the tree of spans, for work on another thread.
 ///
 /// The subscriber goes along: a span that is closed under another one closes a span of that one as
 /// its parent.
+#[derive(Clone)]
 pub(crate) struct Place {
     #[cfg(feature = "tracing")]
     subscriber: tracing::Dispatch,
@@ -345,7 +353,15 @@ impl Watch {
         }
     }
 
-    /// Runs a call of the store.
+    /// A call of the store has ended.
+    pub fn store_called(&self, call: &StoreCall, failed: bool) {
+        let timing = self.timing(call.name, call.started, failed);
+        for observer in &self.observers {
+            observer.store_call(&timing);
+        }
+    }
+
+    /// Runs a call of the store in its span.
     pub fn store_call<T>(
         &self,
         name: &'static str,
@@ -360,27 +376,11 @@ impl Watch {
             error = tracing::field::Empty,
         )
         .entered();
-        let outcome = self.time(name, |o, timing| o.store_call(timing), run);
+        #[cfg(not(feature = "tracing"))]
+        let _ = name;
+        let outcome = run();
         if let Err(error) = &outcome {
             record_error(|| Error::from(error.clone()).kind());
-        }
-        outcome
-    }
-
-    fn time<T, E>(
-        &self,
-        name: &str,
-        tell: impl Fn(&dyn Observer, &Timing<'_>),
-        run: impl FnOnce() -> std::result::Result<T, E>,
-    ) -> std::result::Result<T, E> {
-        if self.observers.is_empty() {
-            return run();
-        }
-        let started = Instant::now();
-        let outcome = run();
-        let timing = self.timing(name, started, outcome.is_err());
-        for observer in &self.observers {
-            tell(&**observer, &timing);
         }
         outcome
     }

@@ -55,8 +55,7 @@ impl Punctual {
         }
     }
 
-    /// The same for what deletes the expired. Where there is nothing, nobody is asked, as that may
-    /// create the cache.
+    /// The same for what deletes the expired. Where there is nothing, no clock does harm.
     pub fn check_deletion(&mut self, now: Duration, store: &mut dyn Store) -> Result<()> {
         let is_empty = |store: &mut dyn Store| {
             let first = store.iter_stamps(0, 1);

@@ -209,7 +209,11 @@ impl<'a> Replay<'a> {
         let mut functions = Functions::start(&Engine::shared()?)?;
         let mut texts = Vec::with_capacity(log.len());
         for question in log {
-            texts.push(functions.compared_text(&question.query, normalize)?);
+            let text = functions.compared_text(&question.query, normalize)?;
+            // No cache embeds a blank one.
+            if !text.trim().is_empty() {
+                texts.push(text);
+            }
         }
         let embeddings = embed_distinct(&texts, embedder, progress)?;
         Ok(Replay {
@@ -429,6 +433,14 @@ mod tests {
             .unwrap()
             .options(|builder| builder.confidence_decay(86_400, 0.7));
         assert_eq!(doubtful.run(0.9).unwrap().semantic, 1);
+    }
+
+    #[test]
+    fn a_blank_question_is_embedded_by_nobody() {
+        let log = [Question::new(" "), Question::new(""), Question::new("0")];
+        // The embedder knows numbers only.
+        let replay = Replay::new(&log, &Guarded::new(Angles)).unwrap();
+        assert_eq!(replay.run(0.9).unwrap().exact, 1);
     }
 
     #[test]

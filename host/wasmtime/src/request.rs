@@ -26,8 +26,10 @@ pub struct GetRequest {
     pub(crate) namespace: String,
     pub(crate) embedding: Option<Vec<f32>>,
     pub(crate) threshold: Option<f32>,
+    pub(crate) max_age: Option<u64>,
     pub(crate) bypass: bool,
     pub(crate) validate: bool,
+    pub(crate) exact_only: bool,
 }
 
 impl GetRequest {
@@ -38,8 +40,10 @@ impl GetRequest {
             namespace: DEFAULT_NAMESPACE.into(),
             embedding: None,
             threshold: None,
+            max_age: None,
             bypass: false,
             validate: false,
+            exact_only: false,
         }
     }
 
@@ -65,6 +69,23 @@ impl GetRequest {
         self
     }
 
+    /// Takes only answers that were stored at most so many seconds ago. Older entries stay, for
+    /// others. Default: answers of any age. The greatest is 2^53 - 1.
+    #[must_use]
+    pub fn max_age(mut self, seconds: u64) -> Self {
+        self.max_age = Some(seconds);
+        self
+    }
+
+    /// Asks the exact layer only, and does not ask the embedder. Replaces
+    /// [`embedding`](Self::embedding).
+    #[must_use]
+    pub fn exact_only(mut self) -> Self {
+        self.embedding = None;
+        self.exact_only = true;
+        self
+    }
+
     /// Misses at once, and counts the miss.
     #[must_use]
     pub fn bypass(mut self, bypass: bool) -> Self {
@@ -87,8 +108,9 @@ impl From<GetRequest> for api::GetRequest {
         api::GetRequest {
             query: request.query,
             namespace: request.namespace,
-            vector: given(request.embedding),
+            vector: vector(request.embedding, request.exact_only),
             threshold: request.threshold,
+            max_age: request.max_age,
             bypass: request.bypass,
             validate: request.validate,
         }
@@ -218,10 +240,7 @@ impl From<PutRequest> for api::PutRequest {
             query: request.query,
             response: request.response,
             namespace: request.namespace,
-            vector: match request.exact_only {
-                true => api::VectorSource::Absent,
-                false => given(request.embedding),
-            },
+            vector: vector(request.embedding, request.exact_only),
             ttl: match request.ttl {
                 Ttl::Inherit => api::TtlChoice::Inherit,
                 Ttl::Unlimited => api::TtlChoice::Unlimited,
@@ -233,9 +252,12 @@ impl From<PutRequest> for api::PutRequest {
     }
 }
 
-/// The caller's vector, or none yet.
-fn given(embedding: Option<Vec<f32>>) -> api::VectorSource {
-    embedding.map_or(api::VectorSource::Pending, api::VectorSource::Given)
+/// The caller's vector, or none yet, or none at all.
+fn vector(embedding: Option<Vec<f32>>, exact_only: bool) -> api::VectorSource {
+    match exact_only {
+        true => api::VectorSource::Absent,
+        false => embedding.map_or(api::VectorSource::Pending, api::VectorSource::Given),
+    }
 }
 
 /// The result of a look-up.
@@ -288,6 +310,7 @@ impl MissReason {
             MissReason::Bypass => "bypass",
             MissReason::BelowThreshold => "below_threshold",
             MissReason::NoMatch => "no_match",
+            MissReason::TooOld => "too_old",
             MissReason::LowConfidence => "low_confidence",
             MissReason::Unreadable => "unreadable",
             MissReason::DimMismatch => "dim_mismatch",
@@ -304,6 +327,7 @@ impl Verdict {
             Verdict::Outranked => "outranked",
             Verdict::BelowThreshold => "below_threshold",
             Verdict::Expired => "expired",
+            Verdict::TooOld => "too_old",
             Verdict::LowConfidence => "low_confidence",
             Verdict::Refused => "refused",
         }

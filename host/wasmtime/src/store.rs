@@ -26,6 +26,6 @@ pub use mneme_sqlite::{self as sqlite, SqliteStore};
 pub use mneme_store::{
     BackendError, CapabilitySet, DimensionMismatch, Entry, EntryKey, EntryRef, FingerprintMismatch,
     ImportMode, Inserted, MemoryStore, MetaChange, Restored, Result, StampPage, Store, StoreError,
-    Touch, VectorPage, cancel, checks, guide, memory,
+    Touch, VectorPage, cancel, checks, guide, memory, staged,
 };
 pub use url::{Access, built_in, from_url, from_url_built_with, from_url_for, scheme_of};

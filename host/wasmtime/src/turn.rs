@@ -6,6 +6,8 @@
 
 use crate::component::Instance;
 use crate::error::{Error, Result};
+use crate::imports::State;
+use crate::observe::StoreCall;
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
@@ -36,6 +38,7 @@ pub(crate) fn take<T>(
 ) -> Result<T> {
     let mut began = None;
     let mut first = None;
+    let mut paused: Vec<StoreCall> = Vec::new();
     loop {
         let mut turn = Turn::wait(instance)?;
         let before = began.get_or_insert_with(Instant::now).elapsed();
@@ -44,11 +47,16 @@ pub(crate) fn take<T>(
             true => LOCK_WAIT,
             false => Duration::ZERO,
         };
+        if let Some(state) = turn.state() {
+            state.resume(paused);
+        }
         let (outcome, may_repeat) = locks::during(before, most, || work(&mut turn));
+        let is_repeated = may_repeat && outcome.as_ref().is_err_and(Error::is_retryable);
+        let end = |state: &mut State| state.end_turn(is_repeated);
+        paused = turn.state().map(end).unwrap_or_default();
         drop(turn);
-        match outcome {
-            Err(error) if may_repeat && error.is_retryable() => {}
-            outcome => return outcome,
+        if !is_repeated {
+            return outcome;
         }
         match &first {
             Some(_) => std::thread::sleep(LOCK_WAIT),

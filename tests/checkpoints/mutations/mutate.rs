@@ -113,6 +113,7 @@ pub fn mutate(base: &Parts, random: &mut Rng, folder: &Path) -> (Vec<u8>, String
             return (gzip(&tar, level), what);
         }
         3 => members(&mut parts, random),
+        15 if database.is_none() => rows(&mut parts, random),
         4 | 5 => text(&mut parts.members[0].1, "manifest", random),
         choice => match database {
             Some(at) => database_of(&mut parts.members[at].1, choice, random, folder),
@@ -239,6 +240,28 @@ fn members(parts: &mut Parts, random: &mut Rng) -> String {
             format!("blanks as {name}")
         }
     }
+}
+
+/// Puts a row of a page at its end again, with its vector: under a new id, and perhaps elsewhere.
+fn rows(parts: &mut Parts, random: &mut Rng) -> String {
+    let pages: Vec<usize> = (0..parts.members.len())
+        .filter(|&at| parts.members[at].0.ends_with(".jsonl"))
+        .collect();
+    let at = *random.choice(&pages).unwrap();
+    let lines = String::from_utf8_lossy(&parts.members[at].1).into_owned();
+    let rows: Vec<&str> = lines.lines().collect();
+    let chosen = random.usize(..rows.len());
+    let mut row: Value = serde_json::from_str(rows[chosen]).unwrap();
+    row["id"] = json!(1_000_000);
+    let is_elsewhere = random.bool();
+    if is_elsewhere {
+        row["namespace"] = json!("elsewhere");
+    }
+    let vectors = &mut parts.members[at - 1].1;
+    let size = vectors.len() / rows.len();
+    vectors.extend_from_within(chosen * size..(chosen + 1) * size);
+    parts.members[at].1.extend(format!("{row}\n").into_bytes());
+    format!("row {chosen} again, elsewhere: {is_elsewhere}")
 }
 
 /// A value that no cache has, in JSON.

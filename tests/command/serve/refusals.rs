@@ -465,3 +465,82 @@ fn bodies_that_are_encoded_are_refused() {
     assert!(answered.starts_with("HTTP/1.1 200 "), "{answered}");
     assert!(server.stop());
 }
+
+#[test]
+fn what_is_wrong_with_parameters_and_vectors_is_said_with_a_remedy() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &[]);
+    let message = |reply: mneme_tests::served::Reply| {
+        assert_eq!(reply.status, 400, "{reply:?}");
+        reply.json["error"]["message"].as_str().unwrap().to_owned()
+    };
+    let load = |query| message(server.load(query, b"x"));
+    let ask = |path| message(server.ask("GET", path));
+    let twice = "mode is given more than once; give it once";
+    for (said, what) in [
+        (load("?mode=merge&mode=replace"), twice),
+        (load("?mode=all"), "empty"),
+        (load("?only=x"), "unknown field only"),
+        (
+            ask("/v1/dump?level=1&level=2"),
+            "level is given more than once",
+        ),
+        (ask("/v1/dump?zstd=yes"), "true"),
+        (
+            ask("/v1/health?deep=true&deep=true"),
+            "deep is given more than once",
+        ),
+        (ask("/v1/health?depth=1"), "unknown field depth"),
+    ] {
+        assert!(said.starts_with("the parameters after ?: "), "{said}");
+        assert!(said.contains(what), "{said}");
+        assert!(
+            said.ends_with("GET /openapi.json says what belongs there"),
+            "{said}"
+        );
+        assert!(!said.contains("deserialize"), "{said}");
+    }
+    let short = json!({"query": "q", "response": "r", "embedding": [1, 0]});
+    for reply in [
+        server.post("/v1/put", &short),
+        server.post("/v1/get", &json!({"query": "q", "embedding": [1, 0]})),
+        server.post("/v1/explain", &json!({"query": "q", "embedding": [1, 0]})),
+    ] {
+        assert_eq!(
+            reply.json["error"]["kind"], "embedder_dimension",
+            "{reply:?}"
+        );
+        assert_eq!(
+            message(reply),
+            "the embedding has 2 numbers, and this cache takes 3; send 3 numbers"
+        );
+    }
+    assert!(server.stop());
+}
+
+#[test]
+fn a_blank_question_is_no_failure_of_the_embedder() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, &[]);
+    for blank in ["", " ", "\t\n"] {
+        let get = json!({"query": blank});
+        let miss = server.post("/v1/get", &get).ok();
+        assert_eq!(
+            miss,
+            json!({"hit": false, "reason": "unreadable"}),
+            "{blank:?}"
+        );
+        let why = server.post("/v1/explain", &get).ok();
+        assert_eq!(why["outcome"]["reason"], "unreadable", "{blank:?}");
+        // The exact layer keeps it, as a text that no embedder can read.
+        let put = json!({"query": blank, "response": "r"});
+        server.post("/v1/put", &put).ok();
+        let hit = server.post("/v1/get", &get).ok();
+        assert_eq!(
+            (&hit["response"], &hit["layer"]),
+            (&json!("r"), &json!("exact"))
+        );
+        server.post("/v1/delete", &get).ok();
+    }
+    assert!(server.stop());
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{
-    ARCHIVE, JSON, Server, a_write_has_failed, all_of, put, terminate, until,
+    ARCHIVE, JSON, Server, a_write_has_failed, all_of, put, reply, terminate, until,
     until_it_listens_no_more,
 };
 use crate::Folder;
@@ -392,4 +392,42 @@ fn a_cache_that_cannot_be_written_is_told_at_the_start() {
         "{warnings}"
     );
     assert!(!warnings.contains("mneme.db"), "{warnings}");
+}
+
+#[test]
+fn what_a_store_does_not_do_is_told_without_its_path() {
+    let folder = Folder::new();
+    folder.put("q", "r", "[1, 0, 0]");
+    let file = folder.path("mneme.db");
+    let url = format!("sqlite:{}?mode=ro", file.display());
+    let server = start(&folder, &["--store", &url]);
+    let get = json!({"query": "q"});
+    assert_eq!(server.post("/v1/get", &get).ok()["response"], "r");
+    let quota = || {
+        let request = server
+            .request("PUT", "/v1/namespaces/default/quota")
+            .header("content-type", JSON);
+        let body = json!({"max_entries": 1}).to_string();
+        reply(server.agent.run(request.body(body).unwrap()))
+    };
+    for refused in [
+        server.post("/v1/put", &put("p", [0.0, 1.0, 0.0])),
+        server.post("/v1/delete", &get),
+        server.ask("DELETE", "/v1/namespaces/default"),
+        quota(),
+    ] {
+        assert_eq!(refused.refused(501), "unsupported");
+        let shown = refused.json.to_string();
+        assert!(shown.contains("can only be read"), "{shown}");
+        let folder = folder.0.path().to_str().unwrap();
+        assert!(
+            !shown.contains(folder) && !shown.contains("mneme.db"),
+            "{shown}"
+        );
+    }
+    assert_eq!(server.post("/v1/get", &get).ok()["response"], "r");
+    // The server's users learn all of it.
+    let (_, log, _) = end(server);
+    assert!(log.contains(file.to_str().unwrap()), "{log}");
+    assert!(log.contains("mode=ro"), "{log}");
 }

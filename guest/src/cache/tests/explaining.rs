@@ -115,7 +115,7 @@ fn bad_requests_are_refused_and_a_bypass_has_no_entries() {
     };
     assert_eq!(
         cache.explain(pending, 1).unwrap(),
-        Explained::NeedsEmbedding("a".into())
+        Explained::NeedsEmbedding(normalized("a"))
     );
     let bypass = GetRequest {
         bypass: true,
@@ -137,6 +137,7 @@ proptest! {
         asked in 0_u32..14,
         query in 0_usize..60,
         threshold in 0.9_f32..=1.0,
+        max_age in prop::option::of(0_u64..100_000),
         limit in 1_u32..60,
     ) {
         let (mut cache, host, store) = new_cache(|o| o.touch_limit = 0);
@@ -152,6 +153,7 @@ proptest! {
         let before = store.entries();
         let request = GetRequest {
             threshold: Some(threshold),
+            max_age,
             ..ask(&format!("q{query}"), f64::from(asked))
         };
         let explanation = explained(&mut cache, request.clone(), limit);

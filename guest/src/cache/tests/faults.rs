@@ -55,6 +55,10 @@ fn bad_requests_are_refused_and_change_nothing() {
             ..ask("q", 0.0)
         },
         GetRequest {
+            max_age: Some(1 << 53),
+            ..ask("q", 0.0)
+        },
+        GetRequest {
             threshold: Some(f32::NAN),
             ..ask("q", 0.0)
         },

@@ -2,17 +2,19 @@
 
 use super::checkpoints::{dump_with, filled, load_with};
 use super::new_cache;
+use crate::cache::Cache;
 use crate::checkpoint::compression::Compressor;
 use crate::checkpoint::manifest::{self, FORMAT_VERSION, SCHEMA_VERSION};
 use crate::checkpoint::rows::Page;
 use crate::checkpoint::state::State;
 use crate::checkpoint::tarball::TarWriter;
 use crate::checkpoint::{
-    CHECKSUMS, Checksum, Checksums, Limits, MANIFEST, SNAPSHOT, STATE, page_names,
+    CHECKSUMS, Checksum, Checksums, Limits, MANIFEST, SNAPSHOT, STATE, default_dump_options,
+    default_inspect_options, page_names,
 };
 use crate::error::Result;
 use crate::store::Store;
-use crate::testing::{TestArchive, TestStore, at_angle, entry};
+use crate::testing::{TestArchive, TestHost, TestStore, at_angle, entry};
 use crate::types::*;
 use proptest::prelude::*;
 
@@ -261,20 +263,79 @@ fn checksums_are_compared() {
     refuse_as_it_is(&members, CHECKSUMS, "invalid");
 }
 
+/// What `inspect` says of an archive.
+fn inspect(archive: &TestArchive) -> Result<Summary> {
+    archive.position.set(0);
+    let store = TestStore::default();
+    store.snapshots.set(true);
+    let mut closed = Cache::new(store, TestHost::at(0));
+    closed.inspect(&default_inspect_options(), archive)
+}
+
+/// By the same rule and in the same words, whatever is done with the archive.
 #[test]
 fn an_entry_that_comes_twice_is_refused() {
-    let mut members = portable();
-    let (vectors, lines) = page_names(3);
-    let mut page = Page::default();
     let twice = Entry {
         id: 9,
         ..numbered(1)
     };
-    page.add(&twice, 2, LIMITS).unwrap();
-    members.push((vectors, page.vectors));
-    members.push((lines, page.lines));
-    members.push(checksums(&members, Some(5)));
-    assert!(matches!(load(&archive(&members)), Err(Error::Checkpoint(m)) if m.contains("twice")));
+    let elsewhere = Entry {
+        namespace: "m".into(),
+        ..twice.clone()
+    };
+    for (entry, is_new) in [(&twice, false), (&elsewhere, true)] {
+        let mut members = portable();
+        let (vectors, lines) = page_names(3);
+        let mut page = Page::default();
+        page.add(entry, 2, LIMITS).unwrap();
+        members.push((vectors, page.vectors));
+        members.push((lines, page.lines));
+        members.push(checksums(&members, Some(5)));
+        let store = TestStore::opened(2);
+        for entry in [&numbered(1), entry] {
+            store.plant(entry.clone());
+        }
+        for (archive, place) in [
+            (archive(&members), "line 1"),
+            (native(&store), "entry 9 of namespace"),
+        ] {
+            let loaded = load(&archive).map(drop);
+            assert_eq!(inspect(&archive).map(drop), loaded);
+            match loaded {
+                Ok(()) => assert!(is_new),
+                Err(Error::Checkpoint(message)) => {
+                    assert!(!is_new && message.contains("twice"), "{message}");
+                    assert!(message.contains(place), "{message}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// A store with a view has each question once. Without one, an entry may be deleted and stored again
+/// while the others are read, and the archive can be loaded all the same.
+#[test]
+fn what_is_dumped_holds_each_question_once() {
+    for viewless in [false, true] {
+        let (mut source, store) = filled(false);
+        store.viewless.set(viewless);
+        let first = store.entries()[0].clone();
+        let entries = store.entries().len() as u64;
+        store.plant(Entry { id: 70, ..first });
+        let archive = TestArchive::default();
+        match source.dump(&default_dump_options(), &archive) {
+            Ok(report) => {
+                assert!(viewless && report.entries == Some(entries));
+                assert_eq!(inspect(&archive).unwrap().entries, entries);
+                assert_eq!(load(&archive).unwrap().entries, entries);
+            }
+            Err(Error::Corrupt(message)) => {
+                assert!(!viewless && message.contains("entry 70"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -56,6 +56,75 @@ fn the_semantic_layer_finds_the_most_similar() {
 }
 
 #[test]
+fn what_is_older_than_a_request_takes_does_not_answer_it() {
+    let (mut cache, host, store) = new_cache(|_| {});
+    cache.put(response("old", 0.0)).unwrap();
+    host.set(1_100);
+    cache.put(response("new", 20.0)).unwrap();
+    host.set(1_160);
+    let within = |max_age, query: &str, angle| GetRequest {
+        max_age: Some(max_age),
+        ..ask(query, angle)
+    };
+    // The exact layer, then the semantic one.
+    assert_eq!(
+        hit(cache.get(within(160, "old", 0.0)).unwrap()).query,
+        "old"
+    );
+    let next = hit(cache.get(within(159, "old", 0.0)).unwrap());
+    assert_eq!((next.query.as_str(), next.age_seconds), ("new", 60));
+    assert_eq!(
+        miss(cache.get(within(59, "old", 0.0)).unwrap()),
+        MissReason::TooOld
+    );
+    assert_eq!(
+        miss(cache.get(within(59, "old", 90.0)).unwrap()),
+        MissReason::BelowThreshold
+    );
+    for (max_age, reason) in [(159, MissReason::TooOld), (160, MissReason::NoMatch)] {
+        let only_exact = GetRequest {
+            vector: VectorSource::Absent,
+            ..within(max_age, "old", 0.0)
+        };
+        match cache.get(only_exact).unwrap() {
+            Lookup::Hit(hit) => assert_eq!((hit.query.as_str(), max_age), ("old", 160)),
+            other => assert_eq!(miss(other), reason),
+        }
+    }
+    // They stay, for whoever takes them.
+    assert_eq!(queries(&store), ["old", "new"]);
+    // With 0, what was stored in this second.
+    cache.put(response("now", 90.0)).unwrap();
+    assert_eq!(hit(cache.get(within(0, "x", 90.0)).unwrap()).query, "now");
+    // The age of what a wrong clock has stored is not known.
+    host.set(500);
+    assert_eq!(
+        miss(cache.get(within(1_000, "x", 90.0)).unwrap()),
+        MissReason::TooOld
+    );
+    assert_eq!(hit(cache.get(ask("x", 90.0)).unwrap()).query, "now");
+}
+
+#[test]
+fn a_hit_says_when_it_was_stored_and_when_it_expires() {
+    let (mut cache, host, _) = new_cache(|_| {});
+    cache.put(response("kept", 0.0)).unwrap();
+    let short = PutRequest {
+        ttl: TtlChoice::Seconds(60),
+        ..response("short", 90.0)
+    };
+    cache.put(short).unwrap();
+    host.set(1_059);
+    for (angle, ttl_left) in [(0.0, None), (90.0, Some(1))] {
+        let hit = hit(cache.get(ask("x", angle)).unwrap());
+        assert_eq!(
+            (hit.created_at, hit.age_seconds, hit.ttl_left),
+            (1_000, 59, ttl_left)
+        );
+    }
+}
+
+#[test]
 fn by_default_age_refuses_nothing() {
     let (mut cache, host, _) = new_cache(|o| o.similarity_threshold = 0.5);
     cache.put(response("a", 0.0)).unwrap();
@@ -186,7 +255,7 @@ fn a_vector_is_asked_for_only_when_it_is_needed() {
     };
     assert_eq!(
         cache.get(pending(" A ")).unwrap(),
-        Lookup::NeedsEmbedding("a".into())
+        Lookup::NeedsEmbedding(normalized("a"))
     );
     let put = PutRequest {
         vector: VectorSource::Pending,
@@ -194,11 +263,14 @@ fn a_vector_is_asked_for_only_when_it_is_needed() {
     };
     assert_eq!(
         cache.put(put.clone()).unwrap(),
-        PutOutcome::NeedsEmbedding("a".into())
+        PutOutcome::NeedsEmbedding(normalized("a"))
     );
     assert_eq!(
         cache.put_many(vec![response("b", 0.0), put]).unwrap(),
-        [PutOutcome::Ready, PutOutcome::NeedsEmbedding("a".into())]
+        [
+            PutOutcome::Ready,
+            PutOutcome::NeedsEmbedding(normalized("a"))
+        ]
     );
     assert_eq!(queries(&store), [""; 0]);
     cache.put(response("A", 0.0)).unwrap();
@@ -294,7 +366,7 @@ fn an_exact_hit_is_validated_if_it_is_asked_for() {
         let explained = cache.explain(validated(vector.clone()), 1).unwrap();
         let answer = cache.get(validated(vector.clone())).unwrap();
         match vector {
-            VectorSource::Pending => assert_eq!(answer, Lookup::NeedsEmbedding("a".into())),
+            VectorSource::Pending => assert_eq!(answer, Lookup::NeedsEmbedding(normalized("a"))),
             _ => {
                 let reason = miss(answer);
                 assert_eq!(reason, MissReason::NoMatch, "{vector:?}");
@@ -405,4 +477,41 @@ proptest! {
             (got, expected) => prop_assert!(false, "{got:?} instead of {expected:?}"),
         }
     }
+}
+
+#[test]
+fn a_blank_text_is_of_the_exact_layer_and_never_embedded() {
+    for (normalize, blank) in [
+        (true, ""),
+        (true, " \u{3000}\n"),
+        (false, " "),
+        (false, "\u{1f}"),
+    ] {
+        let (mut cache, _, store) = new_cache(|o| {
+            o.normalize = normalize;
+            o.allow_unreadable = true;
+        });
+        let pending = || GetRequest {
+            vector: VectorSource::Pending,
+            ..ask(blank, 0.0)
+        };
+        let asked = |cache: &mut TestCache| miss(cache.get(pending()).unwrap());
+        assert_eq!(asked(&mut cache), MissReason::Unreadable, "{blank:?}");
+        let outcome = cache
+            .put(PutRequest {
+                vector: VectorSource::Pending,
+                ..response(blank, 0.0)
+            })
+            .unwrap();
+        assert!(matches!(outcome, PutOutcome::Stored(_)), "{outcome:?}");
+        assert_eq!(store.entries()[0].embedding, [0.0, 0.0]);
+        let found = hit(cache.get(pending()).unwrap());
+        assert_eq!(found.layer, Layer::Exact);
+        let other = cache.get(ask("x", 0.0)).unwrap();
+        assert_eq!(miss(other), MissReason::BelowThreshold);
+    }
+    // A vector that the caller gives is one.
+    let (mut cache, _, _) = new_cache(|_| {});
+    cache.put(response(" ", 0.0)).unwrap();
+    assert_eq!(hit(cache.get(ask("x", 0.0)).unwrap()).query, " ");
 }

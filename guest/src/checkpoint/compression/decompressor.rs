@@ -15,6 +15,12 @@ const MAX_WINDOW: u64 = 8 << 20;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
+/// Bytes of a gzip stream, and frames and blocks of a zstd stream, that may hold nothing. Past them,
+/// two bytes hold one at least, and a frame or block [`LEAST_IN_A_STEP`].
+const FREE_INPUT: u64 = 64 << 10;
+const FREE_STEPS: u64 = 4096;
+const LEAST_IN_A_STEP: u64 = 256;
+
 /// Why nothing can be read.
 pub(in crate::checkpoint) enum Failure {
     /// The archive's own error.
@@ -58,10 +64,12 @@ impl<'a, A: Archive> Decompressor<'a, A> {
             taken: 0,
             ended: false,
             overrun: false,
+            came_out: None,
             error: None,
         };
         let decoder = match source.peek(4) {
             Ok(first) if first.starts_with(&GZIP_MAGIC) => {
+                source.came_out = Some(0);
                 Decoder::Gzip(Box::new(MultiGzDecoder::new(source)))
             }
             Ok(first) if first.starts_with(&ZSTD_MAGIC) => {
@@ -141,6 +149,9 @@ impl<'a, A: Archive> Decompressor<'a, A> {
 
     fn count(&mut self, read: usize) -> std::result::Result<usize, Failure> {
         self.plain += read as u64;
+        if let Decoder::Gzip(decoder) = &mut self.decoder {
+            decoder.get_mut().came_out = Some(self.plain);
+        }
         let Sizes { plain, compressed } = self.sizes();
         let most = compressed.saturating_mul(self.max_expansion.into());
         if plain > FREE_EXPANSION && plain > most {
@@ -158,8 +169,8 @@ fn hex(bytes: &[u8]) -> String {
     digits.join(" ")
 }
 
-/// The archive as a reader. It keeps the archive's error, which `io::Error` cannot carry through
-/// the decoders.
+/// The archive as a reader. It keeps its error, which `io::Error` cannot carry through the
+/// decoders.
 struct Source<'a, A: Archive> {
     archive: &'a A,
     piece: Vec<u8>,
@@ -170,13 +181,20 @@ struct Source<'a, A: Archive> {
     ended: bool,
     /// Whether a decoder wanted more than there is.
     overrun: bool,
-    error: Option<Error>,
+    /// Bytes that have come out of it, if it must not go on without any: a decoder passes over
+    /// millions of members and blocks that hold nothing before it returns.
+    came_out: Option<u64>,
+    error: Option<Failure>,
 }
 
 impl<A: Archive> Source<'_, A> {
     /// The next bytes, without taking them. At least `least`, unless the archive ends.
     fn peek(&mut self, least: usize) -> io::Result<&[u8]> {
         while self.piece.len() - self.position < least && !self.ended {
+            if let Some(reason) = self.holds_too_little() {
+                self.error = Some(Failure::Content(reason));
+                return Err(io::ErrorKind::Other.into());
+            }
             match self.archive.read(PIECE as u32) {
                 Ok(piece) if piece.is_empty() => self.ended = true,
                 Ok(piece) => {
@@ -190,7 +208,7 @@ impl<A: Archive> Source<'_, A> {
                     }
                 }
                 Err(error) => {
-                    self.error = Some(error);
+                    self.error = Some(Failure::Archive(error));
                     return Err(io::ErrorKind::Other.into());
                 }
             }
@@ -198,10 +216,21 @@ impl<A: Archive> Source<'_, A> {
         Ok(&self.piece[self.position..])
     }
 
+    /// Why it goes no further, if far more has been read than has come out.
+    fn holds_too_little(&self) -> Option<String> {
+        let came_out = self.came_out?;
+        let read = self.taken - (self.piece.len() - self.position) as u64;
+        (read > FREE_INPUT.saturating_add(came_out.saturating_mul(2))).then(|| {
+            format!(
+                "its first {read} bytes hold {came_out}: the gzip stream has members or blocks that hold nothing; compress it again, as one member"
+            )
+        })
+    }
+
     /// What a decoder's error means.
     fn failure(&mut self, format: &str, error: impl ToString) -> Failure {
         match self.error.take() {
-            Some(error) => Failure::Archive(error),
+            Some(failure) => failure,
             None if self.overrun => Failure::Content(format!(
                 "it is cut off: its {format} stream has no end after {} bytes",
                 self.taken
@@ -241,6 +270,10 @@ struct FrameReader<'a, A: Archive> {
     open: bool,
     /// Bytes that came out of this frame.
     plain: u64,
+    /// Bytes that came out of all frames.
+    total: u64,
+    /// Frames and blocks that were read.
+    steps: u64,
 }
 
 impl<'a, A: Archive> FrameReader<'a, A> {
@@ -252,6 +285,8 @@ impl<'a, A: Archive> FrameReader<'a, A> {
             decoder,
             open: false,
             plain: 0,
+            total: 0,
+            steps: 0,
         }
     }
 
@@ -261,6 +296,7 @@ impl<'a, A: Archive> FrameReader<'a, A> {
             let read = drained.map_err(|error| self.source.failure("zstd", error))?;
             if read > 0 {
                 self.plain += read as u64;
+                self.total += read as u64;
                 return Ok(read);
             }
             if !self.open {
@@ -268,6 +304,7 @@ impl<'a, A: Archive> FrameReader<'a, A> {
                     break;
                 }
             } else if !self.decoder.is_finished() {
+                self.step()?;
                 let one = BlockDecodingStrategy::UptoBlocks(1);
                 let decoded = self.decoder.decode_blocks(&mut self.source, one);
                 decoded.map_err(|error| self.undecodable(&error))?;
@@ -291,11 +328,24 @@ impl<'a, A: Archive> FrameReader<'a, A> {
             }
             Err(error) => return Err(self.source.failure("zstd", error)),
         }
+        self.step()?;
         let begun = self.decoder.init(&mut self.source);
         begun.map_err(|error| self.undecodable(&error))?;
         self.open = true;
         self.plain = 0;
         Ok(true)
+    }
+
+    /// Counts a frame or a block, and refuses the next of too many for what they held.
+    fn step(&mut self) -> std::result::Result<(), Failure> {
+        self.steps += 1;
+        if self.steps <= FREE_STEPS + self.total / LEAST_IN_A_STEP {
+            return Ok(());
+        }
+        Err(Failure::Content(format!(
+            "its zstd stream has {} frames and blocks for its first {} bytes of content, past {FREE_STEPS} one for every {LEAST_IN_A_STEP} bytes is allowed; compress it again",
+            self.steps, self.total
+        )))
     }
 
     /// What the decoder's error means.

@@ -258,6 +258,63 @@ fn bombs_are_refused_past_64_mib() {
     }
 }
 
+/// Streams of `parts` pieces that hold nothing, or a byte each.
+fn empty_streams(parts: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let zstd = |blocks: &[u8]| [&ZSTD_MAGIC[..], &[0, 7 << 3], blocks].concat();
+    // A stored block without content, and the last one.
+    let stored = [&[0, 0, 0, 0xff, 0xff].repeat(parts)[..], &[3, 0]].concat();
+    let header = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    vec![
+        ("gzip members", packed(Compression::Gzip, b"").repeat(parts)),
+        (
+            "gzip members of a byte",
+            packed(Compression::Gzip, b"a").repeat(parts),
+        ),
+        ("gzip blocks", [&header[..], &stored, &[0; 8]].concat()),
+        ("zstd frames", zstd(&[1, 0, 0]).repeat(parts)),
+        (
+            "zstd frames of a byte",
+            zstd(&[1 << 3 | 1, 0, 0, 7]).repeat(parts),
+        ),
+        (
+            "zstd blocks",
+            zstd(&[&[0, 0, 0].repeat(parts)[..], &[1, 0, 0]].concat()),
+        ),
+    ]
+}
+
+#[test]
+fn streams_that_hold_nothing_end_early() {
+    for (what, bytes) in empty_streams(100) {
+        let len = if what.ends_with("byte") { 100 } else { 0 };
+        assert_eq!(unpack(&bytes).map(|all| all.len()), Ok(len), "{what}");
+    }
+    for (what, bytes) in empty_streams(1_000_000) {
+        for piece in [0, 1000] {
+            let archive = TestArchive::of(&bytes);
+            archive.piece.set(piece);
+            let message = reason(drain(&archive, 1 << 16, 200));
+            assert!(message.contains("compress it again"), "{what}: {message}");
+            // Of 3 to 21 million bytes.
+            let read = archive.position.get();
+            assert!(read <= 2 * PIECE, "{what}: {read} bytes");
+        }
+    }
+}
+
+#[test]
+fn small_streams_that_hold_something_are_read() {
+    let part = noise(4, 1000);
+    for compression in KINDS {
+        let bytes = packed(compression, &part).repeat(20_000);
+        let (all, _) = drain(&TestArchive::of(&bytes), 1 << 16, 200).unwrap();
+        assert!(
+            all.len() == 20_000_000 && all.ends_with(&part),
+            "{compression:?}"
+        );
+    }
+}
+
 /// Everything that went in comes out by the default limits, from an archive that gives one byte at
 /// a time.
 fn check_written(compression: Compression, level: Option<u8>, parts: &[&[u8]]) -> Sizes {

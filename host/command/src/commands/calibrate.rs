@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::args::{Calibrate, Global, MetricName};
-use crate::embedder_spec::EmbedderSpec;
+use crate::embedder_spec::{EmbedderSpec, Texts};
 use crate::json_lines;
 use crate::output::{self, Output};
 use crate::picture;
@@ -44,7 +44,7 @@ pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
     let pairs = read(args)?;
     let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
     spec.warn_of_cuts(out);
-    let embedder = spec.guarded(global.embed_timeout())?;
+    let embedder = spec.guarded(global.embed_timeout(), Texts::Many)?;
     let bar = progress::bar(out);
     progress::style(&bar, progress::TEXTS);
     let comparison = Comparison {

@@ -6,6 +6,7 @@ mod report;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use mneme::store::staged::stage;
 use mneme::{GetRequest, Lookup, PutRequest};
 use serde::Deserialize;
 
@@ -30,7 +31,7 @@ struct Faq {
 /// `demo`. Ignores the environment, so it does not fill the cache that $MNEME_STORE names.
 pub fn demo(global: &Global, out: Output) -> Result<u8> {
     let spec = EmbedderSpec::parse(global.embedder.as_deref().unwrap_or("minilm"))?;
-    let folder = tempfile::tempdir().context("demo: cannot make a temporary directory")?;
+    let folder = stage(tempfile::tempdir).context("demo: cannot make a temporary directory")?;
     let store = match &global.store {
         Some(url) => StoreUrl::new(url),
         None => StoreUrl::new(format!(

@@ -2,30 +2,40 @@
 
 use std::io;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use comfy_table::CellAlignment;
 use mneme::embedder::Embedding;
 use npyz::WriterBuilder;
 use serde_json::{Value, json};
 
 use crate::args::{Embed, Global};
-use crate::embedder_spec::EmbedderSpec;
+use crate::embedder_spec::{EmbedderSpec, Texts};
 use crate::json_lines::Lines;
 use crate::output::{self, Output};
 use crate::target::Target;
 
-/// Texts a call of the embedder.
+/// Texts a request to the embedder.
 const BATCH: usize = 256;
+
+/// Texts for which the encoder's weights are not packed: that takes the time of about ten.
+const FEW: usize = 10;
 
 /// The values of a vector that are shown to people.
 const SHOWN: usize = 4;
+
+/// The characters of a text that are shown to people.
+const SHOWN_TEXT: usize = 60;
 
 /// `embed`
 pub fn embed(global: &Global, out: Output, args: &Embed) -> Result<u8> {
     let target = Target::optional("embed", args.npy.as_ref(), global)?;
     let texts = texts(&args.texts)?;
     let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
-    let embedder = spec.guarded(global.embed_timeout())?;
+    let count = match texts.len() {
+        ..=FEW => Texts::Few,
+        _ => Texts::Many,
+    };
+    let embedder = spec.guarded(global.embed_timeout(), count)?;
     let mut embeddings = Vec::with_capacity(texts.len());
     for batch in texts.chunks(BATCH) {
         embeddings.extend(embedder.read(batch.to_vec())?);
@@ -62,7 +72,22 @@ fn texts(args: &[String]) -> Result<Vec<String>> {
             text => texts.push(text.to_owned()),
         }
     }
-    Ok(texts)
+    match texts.iter().position(|text| text.trim().is_empty()) {
+        Some(at) => bail!(
+            "embed: text {} of {} is blank and has no meaning to embed; leave it out",
+            at + 1,
+            texts.len()
+        ),
+        None => Ok(texts),
+    }
+}
+
+/// The beginning of a long text.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_TEXT) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn described(text: &str, embedding: &Embedding, with_vector: bool) -> Value {
@@ -96,7 +121,7 @@ fn table(texts: &[String], embeddings: &[Embedding]) -> String {
             vector.push("...".to_owned());
         }
         table.add_row([
-            text.clone(),
+            shown(text),
             count(|reading| reading.tokens),
             count(|reading| reading.tokens_read),
             count(|reading| reading.tokens_unknown),

@@ -7,6 +7,7 @@ use mneme::{GetRequest, Hit, Lookup, PutRequest, Ttl};
 use serde_json::json;
 
 use crate::args::{Get, Global, Put, Question};
+use crate::embedder_spec::Texts;
 use crate::embedding;
 use crate::json;
 use crate::output::{self, Output};
@@ -41,6 +42,12 @@ pub fn question(args: &Question, namespace: &str) -> Result<GetRequest> {
     let mut request = GetRequest::new(&args.query).namespace(namespace);
     if let Some(text) = &args.embedding {
         request = request.embedding(embedding::parse(text)?);
+    }
+    if args.exact {
+        request = request.exact_only();
+    }
+    if let Some(seconds) = args.max_age {
+        request = request.max_age(seconds);
     }
     Ok(match args.threshold {
         Some(threshold) => request.threshold(threshold),
@@ -97,7 +104,10 @@ pub fn put(global: &Global, out: Output, args: &Put) -> Result<u8> {
     if let Some(metadata) = &args.metadata {
         request = request.metadata(metadata);
     }
-    let session = Session::open(global)?;
+    let session = match args.exact_only || args.embedding.is_some() {
+        true => Session::open(global)?,
+        false => Session::open_to_embed(global, Texts::Few)?,
+    };
     let stored = session.cache.put(request);
     let id = match stored {
         Err(error @ mneme::Error::Embedder(_)) => {

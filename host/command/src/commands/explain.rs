@@ -67,11 +67,14 @@ pub fn rule(explanation: &Explanation) -> String {
         ExplainedOutcome::Miss(MissReason::NoMatch) => format!(
             "every entry that reaches the threshold {threshold} is expired, or refused by the validator"
         ),
+        ExplainedOutcome::Miss(MissReason::TooOld) => {
+            "the entries that could answer are older than --max-age takes".into()
+        }
         ExplainedOutcome::Miss(MissReason::LowConfidence) => format!(
             "the entries that reach the threshold {threshold} are below the confidence cut-off {cut_off}"
         ),
         ExplainedOutcome::Miss(MissReason::Unreadable) => {
-            "the embedder could not read the question to its end, or does not know its script, and the same question is not stored".into()
+            "the question is blank, or the embedder could not read it to its end or does not know its script, and the same question is not stored".into()
         }
         ExplainedOutcome::Miss(MissReason::DimMismatch) => {
             "the embedder's vector has another dimension than the store".into()

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::args::{Global, Import};
-use crate::embedder_spec::EmbedderSpec;
+use crate::embedder_spec::{EmbedderSpec, Texts};
 use crate::embedding;
 use crate::exit::ERROR;
 use crate::json_lines::{self, Line, Lines};
@@ -72,7 +72,7 @@ impl Entry {
 pub fn import(global: &Global, out: Output, args: &Import) -> Result<u8> {
     let (mut lines, size) = json_lines::open("import", &args.file)?;
     EmbedderSpec::choose(global.embedder.as_deref())?.warn_of_cuts(out);
-    let session = Session::open(global)?;
+    let session = Session::open_to_embed(global, Texts::Many)?;
     let mut job = Job {
         session: &session,
         namespace: global.namespace(),

@@ -9,7 +9,7 @@ use mneme::store::Store;
 use serde_json::json;
 
 use crate::args::{Copy, Global, Reembed, Target};
-use crate::embedder_spec::EmbedderSpec;
+use crate::embedder_spec::{EmbedderSpec, Texts};
 use crate::output::{self, Output};
 use crate::progress;
 use crate::store_url::StoreUrl;
@@ -35,7 +35,7 @@ pub fn reembed(global: &Global, out: Output, args: &Reembed) -> Result<u8> {
         bail!("reembed: `vectors:` cannot embed; give another --embedder");
     }
     spec.warn_of_cuts(out);
-    let embedder = spec.guarded(global.embed_timeout())?;
+    let embedder = spec.guarded(global.embed_timeout(), Texts::Many)?;
     let embedder = embedder.concurrency(args.concurrency.into());
     run(
         "reembed",
@@ -66,7 +66,7 @@ fn run(
         bail!("{command}: --store and --to are the same store; give another target");
     }
     let mut from = source.store()?;
-    let mut to = target.store().context("--to")?;
+    let mut to = target.store()?;
     let bar = progress::bar(out);
     progress::style(&bar, progress::ENTRIES);
     let seen = Cell::new(None::<Progress>);

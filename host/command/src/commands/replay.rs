@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::args::{self, Global};
-use crate::embedder_spec::EmbedderSpec;
+use crate::embedder_spec::{EmbedderSpec, Texts};
 use crate::json_lines;
 use crate::output::{self, Output};
 use crate::picture;
@@ -41,8 +41,8 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
         .into_iter()
         .map(|(number, entry)| (number, question(entry, global.namespace())))
         .unzip();
-    let embedder =
-        EmbedderSpec::choose(global.embedder.as_deref())?.guarded(global.embed_timeout())?;
+    let embedder = EmbedderSpec::choose(global.embedder.as_deref())?
+        .guarded(global.embed_timeout(), Texts::Many)?;
     let bar = progress::bar(out);
     progress::style(&bar, progress::TEXTS);
     let normalize = !global.comparing.keep_case;

@@ -100,6 +100,9 @@ fn look_up(global: &Global, args: &Run, input: &[u8]) -> Result<(Session, Lookup
     let mut request = GetRequest::new(query)
         .namespace(global.namespace())
         .validate(true);
+    if let Some(seconds) = args.max_age {
+        request = request.max_age(seconds);
+    }
     if let Some(threshold) = args.threshold {
         request = request.threshold(threshold);
     }

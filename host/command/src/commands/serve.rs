@@ -35,7 +35,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::args::{Global, Serve};
-use crate::embedder_spec::{EmbedderSpec, guard};
+use crate::embedder_spec::{EmbedderSpec, Texts, guard};
 use crate::output::Output;
 use crate::store_url::StoreUrl;
 
@@ -67,7 +67,7 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
     let registry = prometheus::Registry::new();
     let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
     spec.warn_of_cuts(out);
-    let embedder = spec.embedder(global.embed_timeout())?;
+    let embedder = spec.embedder(global.embed_timeout(), Texts::Many)?;
     let named = (embedder.fingerprint().to_owned(), embedder.dim());
     let cache = open(global, args, &store, embedder, &registry)?;
     // Such as a cache that can only be read.

@@ -78,7 +78,7 @@ struct Judged {
     ttl: Option<u64>,
     /// Whether the validator would accept it; true in the exact layer, which has no validator.
     accepted: bool,
-    /// `answers`, `outranked`, `below_threshold`, `expired`, `low_confidence` or `refused`.
+    /// `answers`, `outranked`, `below_threshold`, `expired`, `too_old`, `low_confidence` or `refused`.
     verdict: &'static str,
 }
 

@@ -30,6 +30,10 @@ pub struct Hit {
     confidence: f32,
     /// Time since the answer was stored.
     age_seconds: u64,
+    /// When the answer was stored, in seconds since 1970.
+    created_at: u64,
+    /// Seconds until it expires; null: it does not.
+    ttl_left: Option<u64>,
     namespace: String,
     response: String,
     /// The object that was stored with the answer.
@@ -46,8 +50,8 @@ pub struct Hit {
 pub struct Miss {
     /// false
     hit: bool,
-    /// `bypass`, `below_threshold`, `no_match`, `low_confidence`, `unreadable`, `dim_mismatch` or
-    /// `embedder_failure`.
+    /// `bypass`, `below_threshold`, `no_match`, `too_old`, `low_confidence`, `unreadable`,
+    /// `dim_mismatch` or `embedder_failure`.
     reason: &'static str,
     /// What is known of the failure of the embedder, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +78,8 @@ impl From<&mneme::Hit> for Hit {
             similarity: hit.similarity,
             confidence: hit.confidence,
             age_seconds: hit.age_seconds,
+            created_at: hit.created_at,
+            ttl_left: hit.ttl_left,
             namespace: hit.namespace.clone(),
             response: hit.response.clone(),
             metadata: metadata(&hit.metadata),

@@ -12,7 +12,7 @@ pub struct Stats {
     /// The namespace asked for; null: all.
     namespace: Option<String>,
     entries: u64,
-    /// Summed over the namespaces.
+    /// Summed over the namespaces, with the misses of those that are too many to be told apart.
     counters: Counters,
     /// One for each namespace that has entries, a quota or counters, sorted by name.
     namespaces: Vec<NamespaceStats>,

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
 /// What `config.json` says of a model.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub(crate) struct Config {
     model_type: Kind,
     #[serde(alias = "dim")]
@@ -28,14 +28,14 @@ pub(crate) struct Config {
     pub type_vocab_size: usize,
     #[serde(default)]
     pad_token_id: Option<usize>,
-    #[serde(default = "usual_distances")]
+    #[serde(default = "usual_distances", skip_serializing)]
     relative_attention_num_buckets: usize,
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     position_embedding_type: Option<String>,
 }
 
 /// The kinds of models that can be built.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     Bert,
@@ -105,6 +105,11 @@ impl Config {
             ));
         }
         Ok(config)
+    }
+
+    /// Names it in fingerprints: vectors depend on all of it.
+    pub fn name(&self) -> Result<String, String> {
+        serde_json::to_string(self).map_err(|error| error.to_string())
     }
 
     /// The position of the first token: models of RoBERTa's kind count from behind their padding.

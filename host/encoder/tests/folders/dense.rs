@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::folder::{DIM, Folder};
 
 const INPUTS: usize = DIM;
-const OUTPUTS: usize = 5;
+const OUTPUTS: usize = 24;
 
 fn weight(row: usize, column: usize) -> f32 {
     ((row * INPUTS + column) as f32).cos()
@@ -103,8 +103,8 @@ fn a_dense_layer_follows_the_pooling() {
         &json!({"pooling_mode_mean_sqrt_len_tokens": true}),
     );
     assert_ne!(gives(&tanh, &expected(f32::tanh, 2.0)), one);
-    let cut = tanh.with(|options| options.dim = Some(3)).unwrap();
-    assert_eq!(cut.encode(&["reset my"]).unwrap()[0].vector.len(), 3);
+    let cut = tanh.with(|options| options.dim = Some(20)).unwrap();
+    assert_eq!(cut.encode(&["reset my"]).unwrap()[0].vector.len(), 20);
     assert!(
         tanh.with(|options| options.dim = Some(OUTPUTS + 1))
             .is_err()
@@ -151,5 +151,5 @@ fn layers_that_do_not_fit_are_refused() {
             .float_data
             .truncate(super::folder::WORDS.len() * DIM / 2);
     });
-    narrow.refuses("takes vectors of 8 values, and gets 4");
+    narrow.refuses("takes vectors of 32 values, and gets 16");
 }

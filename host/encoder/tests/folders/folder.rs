@@ -16,7 +16,7 @@ pub const WORDS: [&str; 13] = [
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "how", "do", "i", "reset", "my", "password", "a", "trial",
     "zulu",
 ];
-pub const DIM: usize = 8;
+pub const DIM: usize = 32;
 pub const PLACES: usize = 16;
 
 /// A folder with a model, of which one file after the other can be changed.

@@ -1,5 +1,8 @@
 //! Models of each kind, tiny and random, against the vectors of onnxruntime. `make.py` makes them.
 
+#[cfg(target_os = "linux")]
+mod altered;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -62,7 +65,7 @@ fn vectors_are_those_of_onnxruntime() {
             }
         }
     }
-    assert_eq!(compared, 11, "all kinds, most from both kinds of files");
+    assert_eq!(compared, 13, "all kinds, most from both kinds of files");
 }
 
 #[test]
@@ -73,6 +76,66 @@ fn weights_of_eight_bits_are_rounded_as_onnxruntime_does() {
     compare(&model, &expected.int8, &expected.texts, 2e-3);
     let whole = open(&folder, "model.onnx");
     assert_ne!(model.fingerprint(), whole.fingerprint());
+}
+
+/// The models of packages and downloads, which are too large to lie here: each folder of the folder that
+/// $MNEME_MODELS names.
+#[test]
+fn models_that_people_use_tell_what_means_the_same() {
+    let Some(models) = std::env::var_os("MNEME_MODELS") else {
+        println!("skipped: MNEME_MODELS names no folder of models");
+        return;
+    };
+    let texts = [
+        "How do I reset my password?",
+        "I forgot my password, how can I reset it?",
+        "The weather in Paris is nice today.",
+    ];
+    let mut tried = 0;
+    for entry in fs::read_dir(models).unwrap() {
+        let folder = entry.unwrap().path();
+        if !folder.join("tokenizer.json").exists() {
+            continue;
+        }
+        let model = Model::open(&folder, Options::default()).unwrap();
+        let encoded = model.encode(&texts).unwrap();
+        let cosine = |other: usize| -> f32 {
+            let products = encoded[0].vector.iter().zip(&encoded[other].vector);
+            products.map(|(a, b)| a * b).sum()
+        };
+        assert!(cosine(1) > 0.6 && cosine(1) > cosine(2) + 0.2, "{model:?}");
+        for (text, together) in texts.iter().zip(&encoded) {
+            assert_eq!(&model.encode(&[text]).unwrap()[0], together, "{model:?}");
+            assert_eq!(together.tokens_unknown, 0);
+        }
+        println!("{}: {:.3}, {:.3}", folder.display(), cosine(1), cosine(2));
+        tried += 1;
+    }
+    assert!(tried > 0, "MNEME_MODELS names a folder without models");
+}
+
+/// Where numbers are rounded by the greatest of all, a text would change its neighbour's vector.
+#[test]
+fn weights_of_eight_bits_give_a_text_the_same_bits_alone_and_together() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/bert");
+    let model = open(&folder, "model_int8.onnx");
+    let texts = [
+        "how do i reset my password",
+        "password my reset i do how",
+        "i do my password reset how",
+        "a",
+    ];
+    let together = model.encode(&texts).unwrap();
+    let alone: Vec<_> = texts
+        .iter()
+        .map(|text| model.encode(&[text]).unwrap().remove(0))
+        .collect();
+    let lengths: Vec<usize> = alone.iter().map(|text| text.tokens).collect();
+    assert!(
+        lengths[0] == lengths[1] && lengths[1] == lengths[2],
+        "{lengths:?}"
+    );
+    assert_eq!(together, alone);
 }
 
 #[test]

@@ -114,6 +114,9 @@ def kinds():
         attn_implementation="eager",
     )
     yield "modernbert", tokenizer, hf.ModernBertModel(config), "mean"
+    tokenizer = unigrams()
+    config = hf.CamembertConfig(vocab_size=tokenizer.get_vocab_size(), **like)
+    yield "camembert", tokenizer, hf.CamembertModel(config), "mean"
 
 
 class Encoder(torch.nn.Module):

@@ -3,6 +3,7 @@
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { BackendError, InvalidArgumentError } from '../errors.js';
+import { mayGiveWay } from '../locks.js';
 import { known } from '../known.js';
 import { oneOf, seconds } from '../options.js';
 import type { Entry, Restored } from '../store.js';
@@ -146,9 +147,14 @@ export class NodeSqliteStore extends SqlStore {
   }
 
   beginRestore(): void {
-    this.opened();
+    const { driver } = this.opened();
     this.#restore?.end();
     this.#restore = undefined;
+    // Who finds a lock waits now, while others go on, and not when all is received. To read a dump
+    // back takes no lock.
+    if (mayGiveWay()) {
+      driver.write(() => {});
+    }
     this.#restore = new Restore(this.#path);
   }
 

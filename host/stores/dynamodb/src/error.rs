@@ -258,8 +258,9 @@ fn refused(site: &str, refusal: &Refusal, repeatable: bool) -> StoreError {
         None => format!("{site}: {request}: {text}"),
     };
     if is_size_limit(refusal) {
+        // Of the argument, so without the place: whoever gave it may not know that.
         return StoreError::InvalidArgument(format!(
-            "{said}; an item holds at most 400 KB, so store less"
+            "{text}; an item of DynamoDB holds at most 400 KB, so store less"
         ));
     }
     if refusal.unknown && !repeatable {

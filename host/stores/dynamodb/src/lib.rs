@@ -268,8 +268,11 @@ impl Backend for Options {
         wait(session.end_import())
     }
 
-    fn server_time(&self, session: &mut Session) -> Outcome<Option<Duration>> {
-        Ok(session.table.clock.now())
+    fn server_time(&self, session: Option<&mut Session>) -> Outcome<Option<Duration>> {
+        match session {
+            Some(session) => Ok(session.table.clock.now()),
+            None => wait(Session::server_time(self)),
+        }
     }
 
     fn probe(&self, fault: &Fault) -> Option<Probe> {

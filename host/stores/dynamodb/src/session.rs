@@ -1,5 +1,7 @@
 //! An open store.
 
+use std::time::Duration;
+
 use super::connection;
 use super::error::Outcome;
 use super::layout::{self, DECIDED};
@@ -32,6 +34,13 @@ impl Session {
     /// The embedder of the cache in the table, if there is one. Writes nothing.
     pub async fn recorded_embedder(options: &Options) -> Outcome<Option<Embedder>> {
         opening::recorded_embedder(&connection::connect(options).await?).await
+    }
+
+    /// The time that a response tells, whatever is there. Writes nothing.
+    pub async fn server_time(options: &Options) -> Outcome<Option<Duration>> {
+        let table = connection::connect(options).await?;
+        opening::recorded_embedder(&table).await?;
+        Ok(table.clock.now())
     }
 
     pub async fn open(options: &Options, embedder: Embedder) -> Outcome<Self> {

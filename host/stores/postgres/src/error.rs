@@ -301,9 +301,10 @@ fn refused(site: &str, said: &DbError, what: &str) -> StoreError {
                 Some("schema_meta") => "the key",
                 _ => "the namespace",
             };
-            StoreError::InvalidArgument(say(&format!(
-                "{part} is too long for an index, which holds some 2,700 bytes after compression; give a shorter one"
-            )))
+            // Of the argument, so without the place: whoever gave it may not know that.
+            StoreError::InvalidArgument(format!(
+                "{part} is too long for an index of Postgres, which holds some 2,700 bytes after compression; give a shorter one"
+            ))
         }
         "25006" => backend(
             say("this server only reads, a standby perhaps; give the URL of the primary"),
@@ -353,7 +354,9 @@ fn refused(site: &str, said: &DbError, what: &str) -> StoreError {
                 ),
                 false,
             ),
-            "22" | "54" => StoreError::InvalidArgument(say("Postgres cannot hold this value")),
+            "22" | "54" => StoreError::InvalidArgument(format!(
+                "Postgres cannot hold a value that it was given (SQLSTATE {code}); give another, or a shorter one"
+            )),
             "28" => backend(
                 say("check user and password, and the server's pg_hba.conf"),
                 false,

@@ -229,8 +229,11 @@ impl Backend for Options {
             .then(|| -> Probe { Box::new(move || session::answers(&options)) })
     }
 
-    fn server_time(&self, session: &mut Session) -> Outcome<Option<Duration>> {
-        session.server_time().map(Some)
+    fn server_time(&self, session: Option<&mut Session>) -> Outcome<Option<Duration>> {
+        match session {
+            Some(session) => session.server_time().map(Some),
+            None => session::server_time_at(self).map(Some),
+        }
     }
 
     fn error(&self, fault: Fault, operation: &'static str) -> StoreError {

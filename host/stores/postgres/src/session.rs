@@ -216,14 +216,25 @@ impl Session {
 
     /// The time on the server's clock.
     pub fn server_time(&mut self) -> Outcome<Duration> {
-        self.run(Repeat::Read, async |conn| {
-            let rows = conn
-                .query("SELECT extract(epoch FROM clock_timestamp())::bigint", &[])
-                .await?;
-            let seconds: i64 = rows.first().map_or(Ok(0), |row| column(row, 0))?;
-            Ok(Duration::from_secs(whole(seconds)))
-        })
+        self.run(Repeat::Read, async |conn| server_time(conn).await)
     }
+}
+
+async fn server_time(conn: &Connection) -> Outcome<Duration> {
+    let rows = conn
+        .query("SELECT extract(epoch FROM clock_timestamp())::bigint", &[])
+        .await?;
+    let seconds: i64 = rows.first().map_or(Ok(0), |row| column(row, 0))?;
+    Ok(Duration::from_secs(whole(seconds)))
+}
+
+/// The time on the clock of the server at this address.
+pub(super) fn server_time_at(options: &Options) -> Outcome<Duration> {
+    let tls = tls::connector(options)?;
+    let conn = Connection::open(options, &tls)?;
+    let time = conn.wait(server_time(&conn), options.call_timeout);
+    conn.close();
+    time
 }
 
 /// Whether a server at this address answers, whatever it says.

@@ -15,6 +15,7 @@ mod writes;
 use std::fmt;
 use std::time::Duration;
 
+use self::connection::Wire;
 use self::error::{Fault, Outcome};
 use self::options::Options;
 use self::session::Session;
@@ -209,8 +210,11 @@ impl Backend for Options {
             .then(|| -> Probe { Box::new(move || connection::answers(&options)) })
     }
 
-    fn server_time(&self, session: &mut Session) -> Outcome<Option<Duration>> {
-        session.server_time().map(Some)
+    fn server_time(&self, session: Option<&mut Session>) -> Outcome<Option<Duration>> {
+        match session {
+            Some(session) => session.server_time().map(Some),
+            None => session::server_time(&mut Wire::new(self.clone())).map(Some),
+        }
     }
 
     fn error(&self, fault: Fault, operation: &'static str) -> StoreError {

@@ -101,12 +101,7 @@ impl Session {
 
     /// The time on the server's clock.
     pub fn server_time(&mut self) -> Outcome<Duration> {
-        let time = self.wire.ask(Call::Read, &redis::cmd("TIME"))?;
-        let [seconds, _] = rows::tuple(time)?;
-        let seconds = rows::bytes(seconds)?.unwrap_or_default();
-        let seconds = rows::number(&seconds)
-            .ok_or_else(|| Fault::Nonsense("the server's answer to TIME is no time".to_owned()))?;
-        Ok(Duration::from_secs(seconds))
+        server_time(&mut self.wire)
     }
 
     /// Runs one command, which is about a key.
@@ -125,4 +120,14 @@ impl Session {
             dim: self.embedder.dim,
         }
     }
+}
+
+/// The time on the clock of the server that a wire leads to.
+pub(super) fn server_time(wire: &mut Wire) -> Outcome<Duration> {
+    let time = wire.ask(Call::Read, &redis::cmd("TIME"))?;
+    let [seconds, _] = rows::tuple(time)?;
+    let seconds = rows::bytes(seconds)?.unwrap_or_default();
+    let seconds = rows::number(&seconds)
+        .ok_or_else(|| Fault::Nonsense("the server's answer to TIME is no time".to_owned()))?;
+    Ok(Duration::from_secs(seconds))
 }

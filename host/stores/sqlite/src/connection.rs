@@ -13,7 +13,7 @@ use super::bounds::{Bounds, distrust, pause, size_of};
 use super::error::{Fault, Outcome, is_full};
 use super::layout::{self, Found};
 use super::options::{Mode, Options};
-use super::place::{Place, has_log, owner};
+use super::place::{self, Place, has_log, owner};
 use super::session::PROBES;
 use mneme_store::checks::Embedder;
 use mneme_store::locks::may_wait;
@@ -61,11 +61,7 @@ pub(super) fn open(path: &Path, options: &Options, embedder: &Embedder) -> Outco
         }
         Mode::Existing | Mode::ReadOnly => {}
     }
-    if path.is_dir() {
-        return Err(Fault::System(
-            "this is a directory; give the path of a file".into(),
-        ));
-    }
+    place::check_kind(path)?;
     if options.mode == Mode::ReadOnly {
         return open_read_only(path, options, embedder, "it was opened with mode=ro".into());
     }
@@ -222,6 +218,7 @@ pub(super) fn recorded_embedder(path: &Path, options: &Options) -> Outcome<Optio
     if !path.try_exists().unwrap_or(true) {
         return Ok(None);
     }
+    place::check_kind(path)?;
     let writable = || {
         let (conn, _) = connect(path, WRITE, options.busy_timeout)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

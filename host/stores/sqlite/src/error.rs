@@ -237,9 +237,10 @@ fn sqlite(site: &str, error: &SqliteError, path: &Path) -> StoreError {
             say("the disk failed to read or write; check it, then run an integrity check"),
             false,
         ),
-        ErrorCode::TooBig => StoreError::InvalidArgument(say(
-            "a row of a SQLite file holds at most 1,000,000,000 bytes",
-        )),
+        // Of the argument, so without the place: whoever gave it may not know that.
+        ErrorCode::TooBig => StoreError::InvalidArgument(
+            "an entry is too long: a row of a SQLite file holds at most 1,000,000,000 bytes; store less".into(),
+        ),
         _ => backend(format!("{site}: {error}"), false),
     }
 }

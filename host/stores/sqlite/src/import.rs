@@ -10,6 +10,7 @@ use super::error::Outcome;
 use super::private;
 use super::session::Session;
 use super::{layout, reads, rows, writes};
+use mneme_store::staged::Staged;
 use mneme_store::{Entry, ImportMode, MetaChange, checks};
 
 /// One connection writes it in one transaction, which never ends: what is left of the file
@@ -33,7 +34,7 @@ pub(super) struct Import {
     /// In table `entries`, the ids in the order of writing.
     stage: Connection,
     /// After the connection, which has it open.
-    _file: NamedTempFile,
+    _file: Staged<NamedTempFile>,
 }
 
 impl Import {
@@ -64,7 +65,7 @@ impl Import {
 impl Session {
     pub fn begin_import(&mut self, mode: ImportMode) -> Outcome<()> {
         self.import = None;
-        self.accept_changes()?;
+        self.could_write()?;
         accept(mode, self.conn()?)?;
         let file = self.private_file(private::IMPORT)?;
         let (stage, _) = connect_private(file.path(), size_of(file.path()))?;

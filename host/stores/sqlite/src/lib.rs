@@ -43,7 +43,8 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 /// [`busy_timeout`](Self::busy_timeout); after that it fails with a retryable
 /// [`StoreError::Backend`]. From then on writes wait for 20 ms, until one succeeds: otherwise callers
 /// would wait for one timeout after the other. A cache over the store answers its other callers
-/// meanwhile ([`locks`](mneme_store::locks)).
+/// meanwhile ([`locks`](mneme_store::locks)). Bookkeeping, such as access times, waits for 100 ms, unless
+/// a call of a cache asked for it.
 ///
 /// # Limits
 ///
@@ -81,7 +82,8 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 /// and writable for its owner only; a snapshot of a cache that can only be read, one in the
 /// folder of temporary files. It is removed when they end, or when the store is closed
 /// or dropped. On Unix, the file of a killed process is removed when the next one begins in
-/// that directory. Committing an import or a restore holds the write lock while it copies the
+/// that directory. Beginning an import or a restore waits as a write does, so that a lock is found before
+/// all is received. Committing it holds the write lock while it copies the
 /// entries. After a restore, new ids are still above all ids that the file ever used. Blobs are
 /// part of a snapshot, and a restore replaces the present blobs by those of the snapshot.
 ///

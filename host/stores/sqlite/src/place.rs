@@ -134,6 +134,55 @@ impl Beside {
     }
 }
 
+/// Fails where no file is at the path but something else, and where this process may not read it.
+/// What SQLite says of either is no help. Nothing is opened: of a pipe that might never end.
+pub(super) fn check_kind(path: &Path) -> Outcome<()> {
+    let Ok(there) = path.metadata() else {
+        // SQLite says why.
+        return Ok(());
+    };
+    if !there.is_file() {
+        return Err(Fault::System(format!(
+            "this is {}; give the path of a file",
+            kind_of(&there)
+        )));
+    }
+    #[cfg(unix)]
+    {
+        use rustix::fs::{Access, AtFlags, CWD, accessat};
+        let read = accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS);
+        if read == Err(rustix::io::Errno::ACCESS) {
+            return Err(Fault::System(
+                "this process may not read the file; give it the right to, or give another path"
+                    .into(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What a path leads to that is no file.
+fn kind_of(there: &Metadata) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let kind = there.file_type();
+        if kind.is_fifo() {
+            return "a named pipe";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+        if kind.is_block_device() || kind.is_char_device() {
+            return "a device";
+        }
+    }
+    match there.is_dir() {
+        true => "a directory",
+        false => "no file",
+    }
+}
+
 /// Whether writes wait in a log beside the file.
 pub(super) fn has_log(path: &Path) -> bool {
     is_filled(&log_of(path))

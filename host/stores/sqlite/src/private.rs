@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use mneme_store::staged::{Staged, stage};
 use tempfile::NamedTempFile;
 
 /// What their names begin with.
@@ -23,14 +24,16 @@ pub(super) const IMPORT: &str = ".mneme-import-";
 const LOCKS: bool = cfg!(unix);
 
 /// A temporary file that only its owner can read. It goes with the value.
-pub(super) fn create(directory: &Path, prefix: &str) -> io::Result<NamedTempFile> {
+pub(super) fn create(directory: &Path, prefix: &str) -> io::Result<Staged<NamedTempFile>> {
     if LOCKS {
         remove_leftovers(directory);
     }
     loop {
-        let file = tempfile::Builder::new()
-            .prefix(prefix)
-            .tempfile_in(directory)?;
+        let file = stage(|| {
+            tempfile::Builder::new()
+                .prefix(prefix)
+                .tempfile_in(directory)
+        })?;
         if LOCKS {
             lock(file.as_file())?;
         }

@@ -19,6 +19,7 @@ use super::session::Session;
 use super::snapshot::{finish, step, step_to_the_end};
 use super::{private, reads, writes};
 use mneme_store::checks::{Embedder, GREATEST, wrong_namespace};
+use mneme_store::staged::Staged;
 use mneme_store::{Entry, Restored, StoreError};
 
 /// The quotas and meta values of a snapshot may take this many bytes in memory, and a sixteenth of
@@ -36,7 +37,7 @@ const GREATEST_ID: i64 = (GREATEST / 2).cast_signed();
 #[derive(Debug)]
 pub(super) enum Restore {
     /// Bytes are still to come.
-    Receiving(NamedTempFile),
+    Receiving(Staged<NamedTempFile>),
     /// Its rows in tables of our own: sound, and of this embedder.
     Checked(Checked),
 }
@@ -47,13 +48,13 @@ pub(super) struct Checked {
     tables: Connection,
     bounds: Bounds,
     /// After the connection, which has it open.
-    _file: NamedTempFile,
+    _file: Staged<NamedTempFile>,
 }
 
 impl Session {
     pub fn begin_restore(&mut self) -> Outcome<()> {
         self.restore = None;
-        self.accept_changes()?;
+        self.could_write()?;
         self.restore = Some(Restore::Receiving(self.private_file(private::SNAPSHOT)?));
         Ok(())
     }

@@ -17,7 +17,7 @@ use super::snapshot::Snapshot;
 use super::{layout, reads, writes};
 use mneme_store::cancel::is_cancelled;
 use mneme_store::checks::Embedder;
-use mneme_store::locks::gave_way;
+use mneme_store::locks::{self, gave_way};
 
 /// A transaction that took longer than this leaves a gap for other writers.
 const LONG_HOLD: Duration = Duration::from_millis(2);
@@ -217,7 +217,8 @@ impl Session {
         outcome
     }
 
-    /// Runs a write that no answer depends on, and that waits for a lock for this time at most.
+    /// Runs a write that can be done later, and that waits for a lock for this time at most, unless
+    /// its caller has asked for it.
     pub fn write_within<T>(
         &mut self,
         patience: Duration,
@@ -226,17 +227,27 @@ impl Session {
         self.waiting(patience, |session| session.write(work))
     }
 
-    /// Runs writes that wait for a lock for this time at most.
+    /// Runs writes that can be done later, and that wait for a lock for this time at most, unless
+    /// their caller has asked for them.
     pub fn waiting<T>(
         &mut self,
         patience: Duration,
         writes: impl FnOnce(&mut Self) -> Outcome<T>,
     ) -> Outcome<T> {
         self.bounds
-            .wait_up_to(patience.min(self.options.busy_timeout));
+            .wait_up_to(locks::patience(patience, self.options.busy_timeout));
         let outcome = writes(self);
         self.bounds.wait_up_to(self.options.busy_timeout);
         outcome
+    }
+
+    /// Fails as a write would, and waits as it would until nobody else writes. What takes long, and
+    /// writes at its end, finds out first.
+    pub fn could_write(&mut self) -> Outcome<()> {
+        match self.view {
+            true => self.accept_changes(),
+            false => self.write(|_| Ok(())),
+        }
     }
 
     /// Runs a write that takes as long as it has rows.

@@ -15,6 +15,8 @@ use super::private;
 use super::reads;
 use super::session::Session;
 use mneme_store::cancel::is_cancelled;
+use mneme_store::locks::may_wait;
+use mneme_store::staged::Staged;
 
 /// Bytes 18 and 19 of a database file: 1 with a rollback journal, 2 with a write-ahead log.
 const FORMAT_VERSIONS: u64 = 18;
@@ -26,7 +28,7 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 /// A database file, complete, that is being read out. It goes with the value.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    file: NamedTempFile,
+    file: Staged<NamedTempFile>,
     rest: u64,
 }
 
@@ -68,7 +70,7 @@ impl Session {
     }
 
     /// A temporary file that only its owner can read.
-    pub(super) fn private_file(&self, prefix: &str) -> Outcome<NamedTempFile> {
+    pub(super) fn private_file(&self, prefix: &str) -> Outcome<Staged<NamedTempFile>> {
         private::create(&self.private_folder(), prefix).map_err(|error| self.disk(&error))
     }
 
@@ -133,7 +135,7 @@ pub(super) fn step(backup: &Backup<'_, '_>, pages: i32, timeout: Duration) -> Ou
             StepResult::Busy | StepResult::Locked => {}
             done => return Ok(done),
         }
-        if since.elapsed() >= timeout {
+        if is_cancelled() || !may_wait(since.elapsed(), timeout) {
             return Err(Fault::Sqlite(failure(rusqlite::ffi::SQLITE_BUSY)));
         }
         std::thread::sleep(pause(tries));

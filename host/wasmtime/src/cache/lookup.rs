@@ -6,7 +6,7 @@ use crate::contract::api::{self, VectorSource};
 use crate::embedder::EmbedError;
 use crate::error::{Error, Result};
 use crate::flights::Key;
-use crate::front::{Front, embed, embedded, now, vector_source};
+use crate::front::{Front, Kind, embed, embedded, now, vector_source};
 use crate::observe::{Call, Stage, record_lookup};
 use crate::request::{Answer, Computed, Explained, GetRequest, Lookup, Miss, Origin};
 use std::sync::PoisonError;
@@ -77,13 +77,17 @@ impl SemanticCache {
         compute: impl FnOnce() -> std::result::Result<C, E>,
     ) -> std::result::Result<Answer, E> {
         let request = request.into().validate(true);
-        let vector = match now(look_up_to_keep(self, request.clone())) {
-            Ok((Lookup::Hit(hit), _)) => return Ok(from_cache(hit)),
-            Ok((Lookup::Miss(_), vector)) => Ok(vector),
-            Err(error) => Err(error),
+        let before = self.stored();
+        let (text, vector) = match now(look_up_to_keep(self, request.clone())) {
+            Ok(Kept {
+                lookup: Lookup::Hit(hit),
+                ..
+            }) => return Ok(from_cache(hit)),
+            Ok(Kept { text, vector, .. }) => (text, Ok(vector)),
+            Err(error) => (None, Err(error)),
         };
         let flight = self
-            .flight_key(&request)
+            .flight_key(&request, text)
             .map(|key| self.inner.flights.join(key));
         // Whoever panicked while computing has left no response.
         let mut shared = flight.as_ref().map(|flight| {
@@ -97,6 +101,7 @@ impl SemanticCache {
             });
         }
         if shared.is_some()
+            && self.stored() != before
             && let Some(hit) = self.stored_meanwhile(&request)
         {
             return Ok(from_cache(hit));
@@ -158,10 +163,13 @@ impl SemanticCache {
     }
 
     /// Names what is being asked, for those who ask what the exact layer takes for the same.
-    pub(crate) fn flight_key(&self, request: &GetRequest) -> Option<Key> {
-        let mut turn = self.instance().ok()?;
-        let text = turn.compared_text(request.query.clone()).ok()?;
-        Some((request.namespace.clone(), text))
+    /// `text` is what is compared, if it is known.
+    pub(crate) fn flight_key(&self, request: &GetRequest, text: Option<String>) -> Option<Key> {
+        let compared = || {
+            let mut turn = self.instance().ok()?;
+            turn.compared_text(request.query.clone()).ok()
+        };
+        Some((request.namespace.clone(), text.or_else(compared)?))
     }
 }
 
@@ -186,16 +194,21 @@ fn finish(answer: api::Lookup, embedder_error: Option<EmbedError>) -> Result<Loo
 /// Looks up.
 pub(crate) async fn look_up(front: &impl Front, request: GetRequest) -> Result<Lookup> {
     let outcome = look_up_and(front, request, Vector::OfAnswer).await;
-    outcome.map(|(lookup, _)| lookup)
+    outcome.map(|kept| kept.lookup)
 }
 
-/// Looks up, and returns what a `put` of the same query is to be given as its vector after a miss.
-/// That put embeds nothing: others wait for it.
-pub(crate) async fn look_up_to_keep(
-    front: &impl Front,
-    request: GetRequest,
-) -> Result<(Lookup, VectorSource)> {
+/// Looks up, and keeps what a `put` of the same query needs after a miss. That put embeds nothing:
+/// others wait for it.
+pub(crate) async fn look_up_to_keep(front: &impl Front, request: GetRequest) -> Result<Kept> {
     look_up_and(front, request, Vector::OfMiss).await
+}
+
+/// A look-up, and what is known after it.
+pub(crate) struct Kept {
+    pub lookup: Lookup,
+    /// The text that is compared, if the component has told it.
+    pub text: Option<String>,
+    pub vector: VectorSource,
 }
 
 /// When a look-up needs a vector.
@@ -207,11 +220,7 @@ enum Vector {
     OfMiss,
 }
 
-async fn look_up_and(
-    front: &impl Front,
-    request: GetRequest,
-    wanted: Vector,
-) -> Result<(Lookup, VectorSource)> {
+async fn look_up_and(front: &impl Front, request: GetRequest, wanted: Vector) -> Result<Kept> {
     let first: api::GetRequest = request.into();
     let watch = front.cache().watch();
     let call = watch.begin("get", Some(&first.namespace));
@@ -225,21 +234,25 @@ async fn look_up_watched(
     call: &Call,
     first: api::GetRequest,
     wanted: Vector,
-) -> Result<(Lookup, VectorSource)> {
+) -> Result<Kept> {
     let stage = match first.vector {
         VectorSource::Pending => Stage::Exact,
         _ => Stage::Search,
     };
     let ask = |stage: Stage, request: api::GetRequest| {
-        front.run(call.part(move |cache: &SemanticCache| {
-            let answer = stage.run(|| cache.ask(&request))?;
-            Ok((request, answer))
-        }))
+        front.run(
+            Kind::Reads,
+            call.part(move |cache: &SemanticCache| {
+                let answer = stage.run(|| cache.ask(&request))?;
+                Ok((request, answer))
+            }),
+        )
     };
     let (mut request, mut answer) = ask(stage, first).await?;
-    let mut error = None;
-    if let api::Lookup::NeedsEmbedding(text) = answer {
-        (request.vector, error) = vector_source(front, call, text).await;
+    let (mut text, mut error) = (None, None);
+    if let api::Lookup::NeedsEmbedding(query) = answer {
+        text = Some(query.text.clone());
+        (request.vector, error) = vector_source(front, call, query.text).await;
         (request, answer) = ask(Stage::Search, request).await?;
     }
     let lookup = finish(answer, error)?;
@@ -250,15 +263,23 @@ async fn look_up_watched(
     {
         let query = std::mem::take(&mut request.query);
         let part = call.part(move |cache: &SemanticCache| cache.instance()?.compared_text(query));
-        let text = front.run(part).await?;
-        (request.vector, _) = vector_source(front, call, text).await;
+        let compared = front.run(Kind::Reads, part).await?;
+        text = Some(compared.clone());
+        // Of a blank text the component wants no embedding.
+        if !compared.trim().is_empty() {
+            (request.vector, _) = vector_source(front, call, compared).await;
+        }
     }
     let vector = match request.vector {
         // It would fail again.
         VectorSource::Failed(_) => VectorSource::Absent,
         vector => vector,
     };
-    Ok((lookup, vector))
+    Ok(Kept {
+        lookup,
+        text,
+        vector,
+    })
 }
 
 /// See [`SemanticCache::get_many`].
@@ -280,17 +301,20 @@ async fn look_up_many_watched(
 ) -> Result<Vec<Lookup>> {
     let first: Vec<api::GetRequest> = requests.into_iter().map(Into::into).collect();
     let ask = |stage: Stage, requests: Vec<api::GetRequest>| {
-        front.run(call.part(move |cache: &SemanticCache| {
-            let answers = stage.run(|| cache.ask_all(&requests))?;
-            Ok((requests, answers))
-        }))
+        front.run(
+            Kind::Reads,
+            call.part(move |cache: &SemanticCache| {
+                let answers = stage.run(|| cache.ask_all(&requests))?;
+                Ok((requests, answers))
+            }),
+        )
     };
     let (first, answers) = ask(Stage::Exact, first).await?;
     let (mut open, mut texts) = (Vec::new(), Vec::new());
     for (request, answer) in first.into_iter().zip(&answers) {
-        if let api::Lookup::NeedsEmbedding(text) = answer {
+        if let api::Lookup::NeedsEmbedding(query) = answer {
             open.push(request);
-            texts.push(text.clone());
+            texts.push(query.text.clone());
         }
     }
     let mut again = Vec::new();
@@ -346,20 +370,23 @@ async fn explain_watched(
     limit: u32,
 ) -> Result<Explained> {
     let ask = |request: api::GetRequest| {
-        front.run(call.part(move |cache: &SemanticCache| {
-            loop {
-                let answer =
-                    cache.turn(|guest, store| guest.call_explain(store, &request, limit))?;
-                if !matches!(answer, api::Explained::Later) {
-                    return Ok((request, answer));
+        front.run(
+            Kind::Reads,
+            call.part(move |cache: &SemanticCache| {
+                loop {
+                    let answer =
+                        cache.turn(|guest, store| guest.call_explain(store, &request, limit))?;
+                    if !matches!(answer, api::Explained::Later) {
+                        return Ok((request, answer));
+                    }
                 }
-            }
-        }))
+            }),
+        )
     };
     let (mut request, mut answer) = ask(first).await?;
     let mut embedder_error = None;
-    if let api::Explained::NeedsEmbedding(text) = answer {
-        (request.vector, embedder_error) = vector_source(front, call, text).await;
+    if let api::Explained::NeedsEmbedding(query) = answer {
+        (request.vector, embedder_error) = vector_source(front, call, query.text).await;
         (_, answer) = ask(request).await?;
     }
     match answer {

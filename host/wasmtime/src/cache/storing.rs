@@ -3,7 +3,7 @@
 use super::{SemanticCache, broken_promise, late};
 use crate::contract::api::{self, PutOutcome, VectorSource};
 use crate::error::{Error, Result};
-use crate::front::{Front, embed, embedded, now};
+use crate::front::{Front, Kind, embed, embedded, now};
 use crate::observe::Call;
 use crate::request::{Computed, GetRequest, PutRequest};
 
@@ -36,7 +36,12 @@ impl SemanticCache {
 
     /// Stores all, unless one needs an embedding, and lets others have their turn in between.
     fn store_all(&self, requests: &[api::PutRequest]) -> Result<Vec<PutOutcome>> {
-        let mut outcomes = self.turn(|guest, store| guest.call_put_many(store, requests))?;
+        let store = |requests: &[api::PutRequest]| -> Result<Vec<PutOutcome>> {
+            let outcomes = self.turn(|guest, store| guest.call_put_many(store, requests))?;
+            self.has_stored();
+            Ok(outcomes)
+        };
+        let mut outcomes = store(requests)?;
         while !outcomes
             .iter()
             .any(|one| matches!(one, PutOutcome::NeedsEmbedding(_)))
@@ -46,7 +51,7 @@ impl SemanticCache {
                 break;
             }
             let rest: Vec<_> = late.iter().map(|&at| requests[at].clone()).collect();
-            let again = self.turn(|guest, store| guest.call_put_many(store, &rest))?;
+            let again = store(&rest)?;
             for (at, outcome) in late.into_iter().zip(again) {
                 outcomes[at] = outcome;
             }
@@ -66,8 +71,8 @@ pub(crate) async fn put(front: &impl Front, request: api::PutRequest) -> Result<
 
 async fn put_watched(front: &impl Front, call: &Call, first: api::PutRequest) -> Result<u64> {
     let (mut request, mut outcome) = store(front, call, first).await?;
-    if let PutOutcome::NeedsEmbedding(text) = outcome {
-        let embeddings = embed(front, call, vec![text]).await;
+    if let PutOutcome::NeedsEmbedding(query) = outcome {
+        let embeddings = embed(front, call, vec![query.text]).await;
         // There is one for each text.
         let embedding = embeddings.map_err(Error::Embedder)?.swap_remove(0);
         request.vector = embedded(embedding);
@@ -83,9 +88,12 @@ async fn store(
 ) -> Result<(api::PutRequest, PutOutcome)> {
     let part = call.part(move |cache: &SemanticCache| {
         let outcome = cache.turn(|guest, store| guest.call_put(store, &request))?;
+        if matches!(outcome, PutOutcome::Stored(_)) {
+            cache.has_stored();
+        }
         Ok((request, outcome))
     });
-    front.run(part).await
+    front.run(Kind::Changes, part).await
 }
 
 /// See [`SemanticCache::put_many`].
@@ -103,18 +111,21 @@ async fn put_many_watched(
     requests: Vec<PutRequest>,
 ) -> Result<Vec<u64>> {
     let store = |requests: Vec<api::PutRequest>| {
-        front.run(call.part(move |cache: &SemanticCache| {
-            let outcomes = cache.store_all(&requests)?;
-            Ok((requests, outcomes))
-        }))
+        front.run(
+            Kind::Changes,
+            call.part(move |cache: &SemanticCache| {
+                let outcomes = cache.store_all(&requests)?;
+                Ok((requests, outcomes))
+            }),
+        )
     };
     let requests = requests.into_iter().map(Into::into).collect();
     let (mut requests, mut outcomes) = store(requests).await?;
     let (mut pending, mut texts) = (Vec::new(), Vec::new());
     for (request, outcome) in requests.iter_mut().zip(&outcomes) {
-        if let PutOutcome::NeedsEmbedding(text) = outcome {
+        if let PutOutcome::NeedsEmbedding(query) = outcome {
             pending.push(request);
-            texts.push(text.clone());
+            texts.push(query.text.clone());
         }
     }
     if !texts.is_empty() {

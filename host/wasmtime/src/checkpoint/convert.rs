@@ -12,11 +12,7 @@ use crate::contract::checkpoint::{self as api, Layout, LoadReport, Manifest};
 use crate::error::{Error, Result};
 use crate::imports::State;
 use std::fs::File;
-use std::io::{Cursor, Read, Seek};
-
-/// The most that is kept of an archive until it is known whether it fits. Its layout is
-/// told by its first member, of a few hundred bytes.
-const MAX_KEPT: usize = 16 << 20;
+use std::io::{Read, Seek};
 
 /// Loads an archive, converting it if it must be.
 pub(super) fn load<R: Read + Send + 'static>(
@@ -25,18 +21,11 @@ pub(super) fn load<R: Read + Send + 'static>(
     options: LoadOptions,
 ) -> Result<LoadReport> {
     let LoadOptions { choice, watch } = options;
-    let mut instance = cache.instance()?;
-    let archive = Archive::reading(Keeping::new(archive), watch);
-    let (report, archive) = calls::load(&mut instance, archive, &choice);
-    let (Err(Error::Unsupported(_)), Some(archive)) = (&report, archive) else {
+    let (report, archive) = calls::load_in_turns(cache, archive, watch, &choice);
+    let (Err(Error::Unsupported(_)), Some((archive, watch))) = (&report, archive) else {
         return report;
     };
-    let (Some(read), watch) = archive.into_parts::<Keeping<R>>() else {
-        return report;
-    };
-    let Some(archive) = read.restarted() else {
-        return report;
-    };
+    let instance = cache.instance()?;
     let conversion = Conversion {
         engine: instance.engine.clone(),
         like: instance.options.clone(),
@@ -50,8 +39,7 @@ pub(super) fn load<R: Read + Send + 'static>(
         Ok(None) | Err(Error::Unsupported(_)) => return report,
         Err(error) => return Err(error),
     };
-    let archive = Archive::reading(portable, watch);
-    let (report, _) = calls::load(&mut *cache.instance()?, archive, &choice);
+    let (report, _) = calls::load_in_turns(cache, portable, watch, &choice);
     Ok(LoadReport {
         manifest,
         ..report?
@@ -115,42 +103,5 @@ impl Conversion {
         portable.rewind().map_err(|error| temporary(&error))?;
         instance.close()?;
         Ok(Some((manifest, portable, watch)))
-    }
-}
-
-/// A reader that keeps what was read, as long as that is little.
-struct Keeping<R> {
-    reader: R,
-    /// None once it was too much.
-    kept: Option<Vec<u8>>,
-}
-
-impl<R: Read> Keeping<R> {
-    fn new(reader: R) -> Self {
-        Keeping {
-            reader,
-            kept: Some(Vec::new()),
-        }
-    }
-
-    /// A reader that starts again at the beginning, if that is possible.
-    fn restarted(self) -> Option<impl Read + Send + 'static>
-    where
-        R: Send + 'static,
-    {
-        Some(Cursor::new(self.kept?).chain(self.reader))
-    }
-}
-
-impl<R: Read> Read for Keeping<R> {
-    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-        let length = self.reader.read(bytes)?;
-        if let (Some(kept), Some(read)) = (&mut self.kept, bytes.get(..length)) {
-            match kept.len() + length <= MAX_KEPT {
-                true => kept.extend_from_slice(read),
-                false => self.kept = None,
-            }
-        }
-        Ok(length)
     }
 }

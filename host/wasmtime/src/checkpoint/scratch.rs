@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::store::SqliteStore;
+use mneme_store::staged::{Staged, stage};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -17,7 +18,7 @@ const LOCK: &str = "lock";
 pub(super) struct Scratch {
     // It must be closed before the folder goes.
     _lock: File,
-    folder: TempDir,
+    folder: Staged<TempDir>,
 }
 
 impl Scratch {
@@ -32,7 +33,7 @@ impl Scratch {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
         loop {
-            let folder = builder.tempdir_in(parent)?;
+            let folder = stage(|| builder.tempdir_in(parent))?;
             let path = folder.path().join(LOCK);
             let lock = match File::create_new(&path) {
                 // Somebody took the new folder for a leftover.

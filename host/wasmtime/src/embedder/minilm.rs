@@ -1,11 +1,15 @@
 //! [`MiniLm`]: a sentence encoder that is part of the program.
 
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use mneme_encoder as encoder;
 
 use super::model::{failed, read, vectors};
 use super::{EmbedError, Embedder, Embedding};
+
+/// Some 4,000 tokens: they take about a second.
+const MAX_CALL_BYTES: usize = 16 * 1024;
 
 /// The bundled sentence encoder: `paraphrase-MiniLM-L3-v2`, 384 dimensions, on
 /// the CPU, about a millisecond for a short question. Nothing is downloaded.
@@ -16,7 +20,7 @@ use super::{EmbedError, Embedder, Embedding};
 /// an error. All instances of a process share the weights, which are unpacked for the first text.
 #[derive(Debug, Clone, Default)]
 pub struct MiniLm {
-    threads: Option<usize>,
+    options: encoder::Options,
     model: Arc<OnceLock<Result<encoder::Model, encoder::Error>>>,
 }
 
@@ -29,18 +33,40 @@ impl MiniLm {
     /// An encoder that computes on so many threads, 1 to 256. By default there is one a core. It has
     /// its own copy of the weights.
     pub fn with_threads(threads: usize) -> Self {
+        let mut encoder = Self::default();
+        encoder.options.threads = Some(threads);
+        encoder
+    }
+
+    /// The encoder for programs that embed a few texts and end. It unpacks its weights in about half of
+    /// the time, and shares them only with others of this kind; each text takes up to twice as long.
+    /// Vectors are the same.
+    #[must_use]
+    pub fn few_texts(self) -> Self {
+        let mut options = self.options;
+        options.few_texts = true;
         Self {
-            threads: Some(threads),
-            ..Self::default()
+            options,
+            model: Arc::default(),
         }
     }
 
-    fn model(&self) -> Result<&encoder::Model, EmbedError> {
-        let open = || {
-            let mut options = encoder::Options::default();
-            options.threads = self.threads;
-            encoder::Model::bundled(options)
+    /// Begins to unpack the weights on a thread, beside whatever comes before the first text, such as
+    /// opening a cache. It returns at once. A text that comes before they are unpacked waits for them.
+    pub fn load_ahead(&self) {
+        let ahead = self.clone();
+        let load = move || {
+            // If it fails, every text tells.
+            let _ = ahead.model();
         };
+        // Where there are no threads, the first text does it.
+        let _ = thread::Builder::new()
+            .name("mneme-minilm".to_owned())
+            .spawn(load);
+    }
+
+    fn model(&self) -> Result<&encoder::Model, EmbedError> {
+        let open = || encoder::Model::bundled(self.options.clone());
         let model = self.model.get_or_init(open).as_ref();
         model.map_err(|error| failed(error.clone()))
     }
@@ -67,7 +93,11 @@ impl Embedder for MiniLm {
     }
 
     fn max_calls(&self) -> usize {
-        encoder::threads(self.threads).unwrap_or(1)
+        encoder::threads(self.options.threads).unwrap_or(1)
+    }
+
+    fn max_call_bytes(&self) -> usize {
+        MAX_CALL_BYTES
     }
 }
 

@@ -4,9 +4,12 @@ use std::path::Path;
 
 use mneme_encoder as encoder;
 
-use super::{EmbedError, Embedder, Embedding, Reading};
+use super::{EmbedError, Embedder, Embedding, MAX_DIM, Reading};
 
 pub use encoder::Options as ModelOptions;
+
+/// Some 500 tokens: a model with 100 million weights takes about a second for them.
+const MAX_CALL_BYTES: usize = 2 * 1024;
 
 /// A sentence model from a folder, on the CPU: ONNX or safetensors with a `tokenizer.json`, in the layout
 /// of sentence-transformers or of its ONNX exports.
@@ -36,7 +39,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`EmbedError`] with the name of the file that is missing, damaged or not supported.
+    /// [`EmbedError`] with the name of the file that is missing, damaged or not supported; or if
+    /// vectors have more than [`MAX_DIM`] values.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, EmbedError> {
         Self::with(dir, ModelOptions::default())
     }
@@ -47,8 +51,16 @@ impl Model {
     ///
     /// As [`open`](Self::open); also where an option has no use for this model.
     pub fn with(dir: impl AsRef<Path>, options: ModelOptions) -> Result<Self, EmbedError> {
+        let dir = dir.as_ref();
         let model = encoder::Model::open(dir, options).map_err(failed)?;
-        let dim = u32::try_from(model.dim()).unwrap_or(u32::MAX);
+        let dim = u32::try_from(model.dim()).ok();
+        let dim = dim.filter(|dim| *dim <= MAX_DIM).ok_or_else(|| {
+            EmbedError::permanent(format!(
+                "model: {}: its vectors have {} values, and a cache takes {MAX_DIM}; use a smaller model, or cut them with the option dim",
+                dir.display(),
+                model.dim()
+            ))
+        })?;
         Ok(Self { model, dim })
     }
 }
@@ -72,6 +84,10 @@ impl Embedder for Model {
 
     fn max_calls(&self) -> usize {
         self.model.threads()
+    }
+
+    fn max_call_bytes(&self) -> usize {
+        MAX_CALL_BYTES
     }
 }
 

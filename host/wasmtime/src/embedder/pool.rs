@@ -70,6 +70,36 @@ impl Caller for tokio::sync::oneshot::Sender<Outcome> {
     }
 }
 
+/// Texts that are too many for one call: who waits for the first of them.
+struct Rest {
+    shared: Arc<Shared>,
+    place: Place,
+    /// What comes after the call under way.
+    texts: Vec<String>,
+    done: Vec<Embedding>,
+    caller: Box<dyn Caller>,
+}
+
+impl Caller for Rest {
+    fn waits(&self) -> bool {
+        self.caller.waits()
+    }
+
+    fn tell(mut self: Box<Self>, outcome: Outcome) {
+        match outcome {
+            Ok(embeddings) => self.done.extend(embeddings),
+            Err(error) => return self.caller.tell(Err(error)),
+        }
+        if self.texts.is_empty() {
+            return self.caller.tell(Ok(self.done));
+        }
+        // The others in line come first.
+        let shared = Arc::clone(&self.shared);
+        let (texts, place) = (std::mem::take(&mut self.texts), self.place.clone());
+        shared.submit_part(texts, place, self);
+    }
+}
+
 /// Limits of a [`Pool`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -246,6 +276,38 @@ impl Shared {
     }
 
     fn submit(self: &Arc<Self>, texts: Vec<String>, caller: Box<dyn Caller>) {
+        let place = Place::current();
+        if self.part(&texts) == texts.len() {
+            return self.submit_call(texts, place, caller);
+        }
+        let rest = Rest {
+            shared: Arc::clone(self),
+            place: place.clone(),
+            texts: Vec::new(),
+            done: Vec::with_capacity(texts.len()),
+            caller,
+        };
+        self.submit_part(texts, place, Box::new(rest));
+    }
+
+    /// As many texts as go in one call, at least one. The rest waits for its end.
+    fn submit_part(self: &Arc<Self>, mut texts: Vec<String>, place: Place, mut rest: Box<Rest>) {
+        rest.texts = texts.split_off(self.part(&texts));
+        self.submit_call(texts, place, rest);
+    }
+
+    /// How many of the first texts go in one call.
+    fn part(&self, texts: &[String]) -> usize {
+        let most = self.embedder.max_call_bytes();
+        let mut bytes = 0_usize;
+        let fits = texts.iter().take_while(|text| {
+            bytes = bytes.saturating_add(text.len());
+            bytes <= most
+        });
+        fits.count().max(1).min(texts.len())
+    }
+
+    fn submit_call(self: &Arc<Self>, texts: Vec<String>, place: Place, caller: Box<dyn Caller>) {
         let mut state = self.state();
         if state.abandoned >= MAX_ABANDONED {
             drop(state);
@@ -266,7 +328,7 @@ impl Shared {
         state.line.push_back(Job {
             texts,
             since: Instant::now(),
-            place: Place::current(),
+            place,
             is_probe,
             caller,
         });
@@ -381,7 +443,8 @@ impl Shared {
 
     /// Takes more jobs from the line, if the embedder has no use for more calls.
     fn gather(&self, state: &mut State, first: Job) -> Vec<Job> {
-        let mut texts = first.texts.len();
+        let bytes = |job: &Job| job.texts.iter().map(String::len).sum::<usize>();
+        let (mut texts, mut length) = (first.texts.len(), bytes(&first));
         let mut jobs = vec![first];
         if self.embedder.max_calls() == usize::MAX {
             return jobs;
@@ -390,10 +453,12 @@ impl Shared {
         while state.line.len() > state.idle
             && let Some(next) = state.line.front()
             && texts + next.texts.len() <= GATHERED
+            && length + bytes(next) <= self.embedder.max_call_bytes()
             && let Some(job) = state.line.pop_front()
         {
             if job.is_probe || job.caller.waits() {
                 texts += job.texts.len();
+                length += bytes(&job);
                 jobs.push(job);
             }
         }
@@ -508,8 +573,12 @@ impl Shared {
     fn late(self: &Arc<Self>, state: &mut State, call: Call) -> After {
         state.workers -= 1;
         state.abandoned += 1;
+        let advice = match self.embedder.max_calls() {
+            usize::MAX => "check its server, or allow more time",
+            _ => "allow more time, or use a model that is smaller or reads less of a text",
+        };
         let error = EmbedError::transient(format!(
-            "the embedder {:?} did not answer within {:?}; check its server, or allow more time",
+            "the embedder {:?} did not answer within {:?}; {advice}",
             self.embedder.fingerprint(),
             self.limits.timeout
         ));

@@ -36,7 +36,8 @@ pub(super) fn embed(
         let is_exact_only = is_exact_only(entry);
         // Vectors of the two embedders may differ in length.
         entry.embedding = vec![0.0; embedder.dim() as usize];
-        if !is_exact_only || migration.embed_exact_only {
+        // A cache asks for no embedding of a blank text either.
+        if !text.trim().is_empty() && (!is_exact_only || migration.embed_exact_only) {
             texts.push(text);
             semantic.push(entry);
         }

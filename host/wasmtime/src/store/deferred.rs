@@ -91,8 +91,8 @@ impl Store for Deferred {
     }
 
     fn server_time(&mut self) -> Result<Option<Duration>> {
-        // It is asked before entries are stored.
-        self.created()?.server_time()
+        // Also where there is no cache yet: a wrong clock creates none.
+        self.store.server_time()
     }
 
     fn read_only(&self) -> Option<String> {

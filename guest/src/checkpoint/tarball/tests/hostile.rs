@@ -27,6 +27,17 @@ fn only_files_and_directories_are_members() {
 }
 
 #[test]
+fn no_more_than_a_thousand_directories_and_global_headers_are_passed_over() {
+    for (kind, name) in [(b'5', "a/"), (b'g', "a")] {
+        let parts = |number| vec![member(name, kind, b""); number];
+        assert_eq!(whole(&parts(1000)), Ok(vec![]));
+        let message = reason(whole(&parts(1001)));
+        assert!(message.contains("more than 1000 directories"), "{message}");
+        assert!(message.starts_with("member \"a"), "{message}");
+    }
+}
+
+#[test]
 fn names_are_no_paths_elsewhere() {
     for (name, what) in [
         (&b""[..], "empty"),

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use mneme::store::staged::{Staged, stage};
 use tempfile::{Builder, NamedTempFile, TempPath};
 
 use crate::target::{Target, folder, resolved};
@@ -27,7 +28,7 @@ enum To {
 enum Unfinished {
     /// Without a name, so even a process that is killed leaves nothing.
     Unnamed(File),
-    Named(NamedTempFile),
+    Named(Staged<NamedTempFile>),
 }
 
 impl Destination {
@@ -124,7 +125,7 @@ impl Unfinished {
         if let Some(file) = linux::unnamed(folder) {
             return Ok(Self::Unnamed(file));
         }
-        names().tempfile_in(folder).map(Self::Named)
+        stage(|| names().tempfile_in(folder)).map(Self::Named)
     }
 
     fn file(&self) -> &File {
@@ -146,7 +147,7 @@ impl Unfinished {
             // Only `within` makes files that get a name, and these have one here.
             #[cfg(not(target_os = "linux"))]
             Self::Unnamed(_) => Err(io::ErrorKind::Unsupported.into()),
-            Self::Named(file) => Ok(file.into_temp_path()),
+            Self::Named(file) => Ok(file.into_inner().into_temp_path()),
         }
     }
 }

@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use mneme::checkpoint::{self, ImportMode, InspectOptions, LoadOptions};
@@ -27,7 +26,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::activity::Holding;
 use super::body::{self, Limited, Unread};
 use super::fault::{self, Fault};
-use super::request::{AllNamespaces, check_archive};
+use super::request::{AllNamespaces, Parameters, check_archive};
 use super::served::Served;
 use crate::commands::checkpoint::dump_options;
 use crate::json;
@@ -66,14 +65,13 @@ pub async fn dump(
     _: AllNamespaces,
     method: Method,
     at: Uri,
-    query: Result<Query<Dump>, QueryRejection>,
+    Parameters(how): Parameters<Dump>,
 ) -> Result<Response, Fault> {
     // Routes of GET take HEAD too, which would make an archive for nobody.
     if method != Method::GET {
         let allowed = [(header::ALLOW, "GET")];
         return Ok((allowed, fault::method_not_allowed(at).await).into_response());
     }
-    let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
     let options = dump_options(how.portable, how.zstd, how.level);
     let transfer = served.start_transfer()?;
     let right = served.start_job().await?;
@@ -148,12 +146,11 @@ enum Mode {
 pub async fn load(
     State(served): State<Arc<Served>>,
     _: AllNamespaces,
-    query: Result<Query<Load>, QueryRejection>,
+    Parameters(how): Parameters<Load>,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Json<json::Loaded>, Fault> {
     check_archive(&headers)?;
-    let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
     let transfer = served.start_transfer()?;
     let started = Instant::now();
     let receiving = receive(request.into_body(), served.limits.archive);

@@ -28,23 +28,43 @@ pub struct Question {
     /// The least similarity of an answer to a question in other words, -1 to 1. Default: the
     /// server's.
     threshold: Option<f32>,
+    /// The greatest age of an answer, in seconds. Default: any.
+    max_age: Option<u64>,
+    /// Do not embed the question: only its exact words find an answer. Not with `embedding`.
+    #[serde(default)]
+    exact_only: bool,
     /// Miss at once, and count it.
     #[serde(default)]
     bypass: bool,
 }
 
 impl Question {
-    fn request(self, namespace: String) -> GetRequest {
+    fn request(self, namespace: String) -> Result<GetRequest, Fault> {
+        one_of(self.embedding.as_ref(), self.exact_only)?;
         let mut request = GetRequest::new(self.query)
             .namespace(namespace)
             .bypass(self.bypass);
         if let Some(embedding) = self.embedding {
             request = request.embedding(embedding);
         }
-        match self.threshold {
-            Some(threshold) => request.threshold(threshold),
-            None => request,
+        if self.exact_only {
+            request = request.exact_only();
         }
+        if let Some(threshold) = self.threshold {
+            request = request.threshold(threshold);
+        }
+        Ok(match self.max_age {
+            Some(max_age) => request.max_age(max_age),
+            None => request,
+        })
+    }
+}
+
+/// Refuses an embedding that would have no use.
+fn one_of(embedding: Option<&Vec<f32>>, exact_only: bool) -> Result<(), Fault> {
+    match embedding {
+        Some(_) if exact_only => Err(Fault::bad_request(crate::embedding::ONE_OF_BOTH)),
+        _ => Ok(()),
     }
 }
 
@@ -79,7 +99,7 @@ pub async fn get(
     Namespace(namespace): Namespace,
     Body(question, _): Body<Question>,
 ) -> Result<Response, Fault> {
-    let request = question.request(namespace);
+    let request = question.request(namespace)?;
     let mut lookup = served.call(served.cache.get(request)).await?;
     let log = match &mut lookup {
         Lookup::Miss(miss) => hide(&mut miss.embedder_error),
@@ -98,6 +118,11 @@ pub struct Explained {
     embedding: Option<Vec<f32>>,
     /// As in `get`.
     threshold: Option<f32>,
+    /// As in `get`.
+    max_age: Option<u64>,
+    /// As in `get`.
+    #[serde(default)]
+    exact_only: bool,
     /// How many of the nearest entries to show, 1 to 1,000. Default 10.
     #[serde(default = "ten")]
     limit: u32,
@@ -126,9 +151,11 @@ pub async fn explain(
         query: body.query,
         embedding: body.embedding,
         threshold: body.threshold,
+        max_age: body.max_age,
+        exact_only: body.exact_only,
         bypass: false,
     };
-    let request = question.request(namespace);
+    let request = question.request(namespace)?;
     let explain = served.cache.explain(request, body.limit);
     let mut explained = served.call(explain).await?;
     let log = hide(&mut explained.embedder_error);
@@ -186,9 +213,7 @@ pub async fn put(
     Namespace(namespace): Namespace,
     Body(put, _): Body<Put>,
 ) -> Result<Response, Fault> {
-    if put.exact_only && put.embedding.is_some() {
-        return Err(Fault::bad_request(crate::embedding::ONE_OF_BOTH));
-    }
+    one_of(put.embedding.as_ref(), put.exact_only)?;
     let mut request = PutRequest::new(put.query, put.response)
         .namespace(namespace)
         .ttl(ttl_field::ttl(put.ttl));

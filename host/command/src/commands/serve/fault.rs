@@ -66,6 +66,9 @@ pub fn of_embedder(retryable: bool) -> &'static str {
     }
 }
 
+/// What a client learns of what a store does not do, whose message says where the store is.
+const UNSUPPORTED: &str = "the store of this server can only be read, or lacks this operation; nothing was changed; use a server that can write, and see this one's standard error for the reason";
+
 impl Fault {
     pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
         Self {
@@ -165,6 +168,13 @@ impl Fault {
         fault.log = Some(log.into());
         fault
     }
+
+    /// An error of which the client learns this, and the log all.
+    fn hidden(status: StatusCode, error: &Error, shown: &'static str) -> Self {
+        let mut fault = Self::new(status, error.kind(), shown);
+        fault.log = Some(error.to_string());
+        fault
+    }
 }
 
 impl From<Error> for Fault {
@@ -185,15 +195,26 @@ impl From<Error> for Fault {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut fault = match &error {
-            Error::Backend { .. } | Error::Corrupt(_) | Error::Schema(_) | Error::Component(_) => {
-                Self::failed(status, error.kind(), error.to_string())
-            }
-            Error::Embedder(_) => {
-                let mut fault = Self::new(status, error.kind(), of_embedder(retryable));
-                fault.log = Some(error.to_string());
-                fault
-            }
-            _ => Self::new(status, error.kind(), error.to_string()),
+            // Of the request, the entries or an archive, and never of a place.
+            Error::Closed
+            | Error::EmbedderMismatch { .. }
+            | Error::Checkpoint(_)
+            | Error::QuotaExceeded(_)
+            | Error::IndexUnavailable(_)
+            | Error::Quantization(_)
+            | Error::Refused(_)
+            | Error::InvalidArgument(_)
+            | Error::Limit(_) => Self::new(status, error.kind(), error.to_string()),
+            Error::EmbedderDimension { expected, actual } => Self::new(
+                status,
+                error.kind(),
+                format!(
+                    "the embedding has {actual} numbers, and this cache takes {expected}; send {expected} numbers"
+                ),
+            ),
+            Error::Unsupported(_) => Self::hidden(status, &error, UNSUPPORTED),
+            Error::Embedder(_) => Self::hidden(status, &error, of_embedder(retryable)),
+            _ => Self::failed(status, error.kind(), error.to_string()),
         };
         fault.error.retryable = retryable || matches!(error, Error::Closed);
         fault
@@ -251,6 +272,80 @@ pub async fn method_not_allowed(at: Uri) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mneme::embedder::EmbedError;
+
+    #[test]
+    fn only_errors_without_a_place_are_passed_on() {
+        const MARK: &str = "/srv/secret.db at host h, table t";
+        let text = || MARK.to_owned();
+        let errors = [
+            (Error::Closed, false),
+            (
+                Error::EmbedderMismatch {
+                    stored: text(),
+                    given: "model".into(),
+                },
+                true,
+            ),
+            (
+                Error::EmbedderDimension {
+                    expected: 4,
+                    actual: 2,
+                },
+                false,
+            ),
+            (Error::Corrupt(text()), false),
+            (Error::Schema(text()), false),
+            (Error::Checkpoint(text()), true),
+            (Error::QuotaExceeded(text()), true),
+            (Error::IndexUnavailable(text()), true),
+            (Error::Quantization(text()), true),
+            (Error::Refused(text()), true),
+            (Error::InvalidArgument(text()), true),
+            (Error::Unsupported(text()), false),
+            (
+                Error::Backend {
+                    message: text(),
+                    retryable: true,
+                },
+                false,
+            ),
+            (
+                Error::Backend {
+                    message: text(),
+                    retryable: false,
+                },
+                false,
+            ),
+            (Error::Embedder(EmbedError::permanent(text())), false),
+            (Error::Embedder(EmbedError::transient(text())), false),
+            (Error::Embedder(EmbedError::down(text())), false),
+            (Error::Limit(mneme::Limit::Time { milliseconds: 1 }), false),
+            (Error::Component(text()), false),
+        ];
+        for (error, is_passed_on) in errors {
+            let said = error.to_string();
+            let fault = Fault::from(error);
+            let shown = serde_json::to_string(&fault).unwrap();
+            assert_eq!(shown.contains(MARK), is_passed_on, "{said}: {shown}");
+            // What is withheld is not lost.
+            let is_logged = fault.log.is_some_and(|log| log.contains(MARK));
+            assert_eq!(is_logged, said.contains(MARK) && !is_passed_on, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_vector_of_another_length_is_told_how_many_numbers_belong_there() {
+        let fault = Fault::from(Error::EmbedderDimension {
+            expected: 4,
+            actual: 2,
+        });
+        assert_eq!(fault.status, StatusCode::BAD_REQUEST);
+        assert_eq!(
+            fault.error.message,
+            "the embedding has 2 numbers, and this cache takes 4; send 4 numbers"
+        );
+    }
 
     #[test]
     fn long_texts_keep_their_ends() {

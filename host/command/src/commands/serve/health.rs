@@ -5,8 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mneme::embedder::Precomputed;
@@ -19,7 +18,7 @@ use utoipa::IntoParams;
 use super::access::Access;
 use super::archives::Attendance;
 use super::fault::Fault;
-use super::request::AllNamespaces;
+use super::request::{AllNamespaces, Parameters};
 use super::served::Served;
 use crate::json;
 use crate::store_url::StoreUrl;
@@ -149,9 +148,8 @@ pub struct Check {
 pub async fn check(
     State(served): State<Arc<Served>>,
     _: AllNamespaces,
-    query: Result<Query<Check>, QueryRejection>,
+    Parameters(how): Parameters<Check>,
 ) -> Result<Response, Fault> {
-    let Query(how) = query.map_err(|rejection| Fault::bad_request(rejection.body_text()))?;
     let cheap = cheap_check(&served).await;
     let health = match cheap {
         Ok(health) if how.deep && health.store_ok => Arc::new(deep_check(&served).await?),
@@ -262,7 +260,7 @@ pub async fn scrape(State(served): State<Arc<Served>>) -> Result<Response, Fault
     let gauges = served.gauges.read(Duration::ZERO, GAUGES, || {
         let (metrics, cache) = (Arc::clone(&served.metrics), served.cache.clone());
         async move {
-            let read = cache.run(move |_| Ok(metrics.read_cache())).await;
+            let read = cache.run_reading(move |_| Ok(metrics.read_cache())).await;
             read.ok()
         }
     });

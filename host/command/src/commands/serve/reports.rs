@@ -45,7 +45,7 @@ pub async fn namespaces(
     State(served): State<Arc<Served>>,
     _: AllNamespaces,
 ) -> Result<Json<Namespaces>, Fault> {
-    let namespaces = served.run(|cache| cache.list_namespaces()).await?;
+    let namespaces = served.read(|cache| cache.list_namespaces()).await?;
     Ok(Json(Namespaces { namespaces }))
 }
 
@@ -93,7 +93,7 @@ pub async fn quota(
     Namespace(namespace): Namespace,
 ) -> Result<Json<Quota>, Fault> {
     let read = move |cache: &mneme::SemanticCache| cache.namespace_quota(&namespace);
-    let max_entries = served.run(read).await?;
+    let max_entries = served.read(read).await?;
     Ok(Json(Quota { max_entries }))
 }
 

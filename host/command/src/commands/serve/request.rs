@@ -1,10 +1,10 @@
-//! Parts of requests: a namespace, and a JSON body.
+//! Parts of requests: a namespace, parameters, and a JSON body.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::HttpBody;
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -223,18 +223,41 @@ impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
             Err(rejection) => {
                 let text = rejection.body_text();
                 let text = fault::excerpt(&text, fault::MESSAGE / 2);
-                Err(Fault::bad_request(plainly(&text)))
+                Err(Fault::bad_request(plainly("the body", &text)))
             }
         }
     }
 }
 
-/// What is wrong with a body, in words that are not those of a Rust program.
-fn plainly(text: &str) -> String {
-    let what = text
-        .rsplit_once("target type: ")
+/// The parameters after the `?` of a request.
+pub struct Parameters<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Fault> {
+        match Query::<T>::try_from_uri(&parts.uri) {
+            Ok(Query(parameters)) => Ok(Self(parameters)),
+            // It may repeat much of them.
+            Err(rejection) => {
+                let text = rejection.body_text();
+                let text = fault::excerpt(&text, fault::MESSAGE / 2);
+                Err(Fault::bad_request(plainly("the parameters after ?", &text)))
+            }
+        }
+    }
+}
+
+/// What is wrong with a part of a request, in words that are not those of a Rust program.
+fn plainly(part: &str, text: &str) -> String {
+    let what = ["target type: ", "query string: "]
+        .iter()
+        .find_map(|lead| text.split_once(lead))
         .map_or(text, |(_, what)| what);
     let mut what = what.replace("`", "");
+    if let Some((before, name)) = what.split_once("duplicate field ") {
+        what = format!("{before}{name} is given more than once; give it once");
+    }
     for (kind, meaning) in [
         ("expected u64", "expected a whole number from 0"),
         ("expected u32", "expected a whole number from 0"),
@@ -247,5 +270,5 @@ fn plainly(text: &str) -> String {
     ] {
         what = what.replace(kind, meaning);
     }
-    format!("the body: {what}; GET /openapi.json says what belongs there")
+    format!("{part}: {what}; GET /openapi.json says what belongs there")
 }

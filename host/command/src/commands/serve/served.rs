@@ -84,6 +84,14 @@ impl Served {
         self.call(self.cache.run(calls)).await
     }
 
+    /// As [`run`](Self::run), for calls that only read.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        calls: impl FnOnce(&SemanticCache) -> mneme::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.call(self.cache.run_reading(calls)).await
+    }
+
     /// Runs calls of the cache that take long, and hold this right until they end, even if
     /// nobody waits any more.
     pub async fn job<T: Send + 'static>(

@@ -24,7 +24,8 @@ export interface SqlDriver {
   run(sql: string, ...values: SqlValue[]): number;
   /**
    * Runs `work` as one transaction that writes, or none of it where it throws. Bookkeeping waits
-   * `briefly` for another's lock, as it can be done later: the wait blocks everything else.
+   * `briefly` for another's lock, unless its caller has asked for it: it can be done later, and the
+   * wait blocks everything else.
    */
   write<T>(work: () => T, wait?: 'briefly'): T;
   /** Runs `work` on the data of one instant. */

@@ -12,7 +12,7 @@ import {
   UnsupportedError,
   isMnemeError,
 } from '../../errors.js';
-import { lockIsHeld, lockWait } from '../../locks.js';
+import { lockIsHeld, lockWait, patienceOf } from '../../locks.js';
 import { builtin } from '../../platform.js';
 import type { Stage } from '../stage.js';
 import { isTableMissing, type SqlDriver, type SqlRow, type SqlValue } from './driver.js';
@@ -183,7 +183,7 @@ export class NodeSqliteDriver implements SqlDriver {
   }
 
   #transaction<T>(begin: string, work: () => T, wait?: 'briefly'): T {
-    const patience = wait ? Math.min(this.#timeout, BRIEF_MS) : this.#timeout;
+    const patience = wait ? patienceOf(BRIEF_MS, this.#timeout) : this.#timeout;
     this.#waitUpTo(lockWait(patience));
     try {
       this.run(begin);

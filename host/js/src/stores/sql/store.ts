@@ -1,6 +1,7 @@
 /** The store over any synchronous SQLite. */
 
 import { ClosedError, CorruptError } from '../../errors.js';
+import { mayGiveWay } from '../../locks.js';
 import type {
   Capabilities,
   Entry,
@@ -457,6 +458,10 @@ export class SqlStore implements Store {
     const { driver, embedder } = session;
     session.import?.stage.drop();
     session.import = undefined;
+    // Who finds a lock waits now, while others go on, and not when all is staged.
+    if (mayGiveWay()) {
+      driver.write(() => {});
+    }
     accept(mode, driver);
     session.import = { mode, stage: driver.stage(embedder.dim) };
   }

@@ -6,6 +6,9 @@ const SHORT: Duration = Duration::from_millis(50);
 /// What a call takes that does some work.
 const WORK: Duration = Duration::from_millis(100);
 
+/// Of an embedder that does few calls at a time.
+const CALL_BYTES: usize = 1000;
+
 /// Does what its texts say.
 struct Obedient {
     calls: AtomicUsize,
@@ -45,6 +48,13 @@ impl Embedder for Obedient {
 
     fn max_calls(&self) -> usize {
         self.max_calls
+    }
+
+    fn max_call_bytes(&self) -> usize {
+        match self.max_calls {
+            usize::MAX => usize::MAX,
+            _ => CALL_BYTES,
+        }
     }
 }
 
@@ -252,7 +262,42 @@ fn an_embedder_may_ask_for_fewer_calls() {
     let few = with_max_calls(3, LONG, 16, 1, LONG);
     assert_eq!(few.pool.limits().concurrency, 3);
     let boxed: Box<dyn Embedder> = Box::new(Arc::clone(&few.embedder));
-    assert_eq!(Arc::new(boxed).max_calls(), 3);
+    let shared = Arc::new(boxed);
+    assert_eq!(
+        (shared.max_calls(), shared.max_call_bytes()),
+        (3, CALL_BYTES)
+    );
+}
+
+#[test]
+fn many_texts_go_in_several_calls_and_each_has_its_time() {
+    let limit = 4 * WORK;
+    let f = with_max_calls(1, limit, 16, 1, LONG);
+    let long = "x".repeat(CALL_BYTES - 4);
+    // A call does one piece of work: more together would take too long.
+    let texts: Vec<String> = ["work", &long]
+        .repeat(6)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let begun = Instant::now();
+    let embedded = f.pool.embed_blocking(texts.clone()).unwrap();
+    assert!(begun.elapsed() > limit);
+    assert_eq!(f.calls(), 6);
+    for (text, embedding) in texts.iter().zip(&embedded) {
+        assert_eq!(embedding.vector, [text.len() as f32]);
+    }
+    assert_eq!(embedded.len(), texts.len());
+    // What is longer than a call goes alone.
+    let longer = "x".repeat(2 * CALL_BYTES);
+    let texts = vec!["one".to_owned(), longer, "two".to_owned()];
+    assert_eq!(f.pool.embed_blocking(texts).unwrap().len(), 3);
+    assert_eq!(f.calls(), 6 + 3);
+    // The first call that fails is the last.
+    let texts = ["one", "blank", &long, "two"].map(str::to_owned).to_vec();
+    assert_eq!(message(f.pool.embed_blocking(texts)), "the text is blank");
+    assert_eq!(f.calls(), 6 + 3 + 1);
+    assert!(f.pool.embed_blocking(Vec::new()).unwrap().is_empty());
 }
 
 /// While one text is embedded, others wait. What is told of them, and the calls in all.

@@ -1,0 +1,51 @@
+//! What a signal that ends the command leaves behind: nothing on disk.
+
+#[cfg(unix)]
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// From now on, SIGHUP, SIGINT and SIGTERM end the process as they do by default, after the temporary
+/// files and folders are removed. A signal that whoever started the process ignores stays ignored.
+///
+/// Where signals cannot be waited for, they end it at once.
+#[cfg(unix)]
+pub fn leave_nothing_behind() {
+    let ending = [SIGHUP, SIGINT, SIGTERM].into_iter();
+    let ending = ending.filter(|signal| !is_ignored(*signal));
+    let Ok(mut signals) = signal_hook::iterator::Signals::new(ending) else {
+        return;
+    };
+    let handle = signals.handle();
+    let waiting = std::thread::Builder::new().spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            mneme::store::staged::remove_all();
+            // It ends the process.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    });
+    if waiting.is_err() {
+        handle.close();
+    }
+}
+
+/// On other systems there is nothing to wait for.
+#[cfg(not(unix))]
+pub fn leave_nothing_behind() {}
+
+/// As `nohup` does with SIGHUP.
+#[cfg(target_os = "linux")]
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut lines = status.lines();
+    let ignored = lines.find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    match ignored {
+        Some(mask) => mask >> (signal - 1) & 1 == 1,
+        None => signal == SIGHUP,
+    }
+}
+
+/// There is no telling, so what `nohup` ignores is left alone.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn is_ignored(signal: i32) -> bool {
+    signal == SIGHUP
+}

@@ -197,7 +197,7 @@ test('files that were removed keep nothing more, and refuse changes', async () =
     assert.fail('it was not refused');
   } catch (error) {
     assert.equal(error.code, 'backend', error.stack);
-    assert.match(error.message, /files were removed while it was open.*make a new store by opfs/);
+    assert.match(error.message, /files were removed while it was open.*reload the page/);
   } finally {
     performance.now = now;
   }

@@ -159,7 +159,8 @@ export class OpfsStore extends MemoryStore {
   /** Releases the files, so that others can open them. The store cannot be used after that. */
   release(): void {
     this.close();
-    for (const file of this.#files ?? []) {
+    // Chromium never returns from closing what was removed. The end of the page does it.
+    for (const file of (this.#areGone ? undefined : this.#files) ?? []) {
       file.close();
     }
     this.#files = undefined;
@@ -269,7 +270,7 @@ export class OpfsStore extends MemoryStore {
   #acceptFiles(): void {
     if (this.#areGone) {
       throw new BackendError(
-        `OPFS ${this.#name}: its files were removed while it was open, and nothing was changed; close it, and make a new store by opfs`,
+        `OPFS ${this.#name}: its files were removed while it was open, and nothing was changed; reload the page, or restart the browser, to open it again`,
       );
     }
     const now = performance.now();

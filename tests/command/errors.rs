@@ -321,7 +321,7 @@ fn what_is_no_file_is_said_alike_by_every_command() {
     assert!(made.unwrap().success());
     let _socket = std::os::unix::net::UnixListener::bind(folder.path("socket")).unwrap();
     folder.write("secret.db", "");
-    let no_rights = std::os::unix::fs::PermissionsExt::from_mode(0);
+    let no_rights = std::os::unix::fs::PermissionsExt::from_mode(0o0);
     fs::set_permissions(folder.path("secret.db"), no_rights).unwrap();
     // Root may read any file, unless it has given up that right.
     let is_root = fs::File::open(folder.path("secret.db")).is_ok();

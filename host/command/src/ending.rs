@@ -11,20 +11,18 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 pub fn leave_nothing_behind() {
     let ending = [SIGHUP, SIGINT, SIGTERM].into_iter();
     let ending = ending.filter(|signal| !is_ignored(*signal));
-    let Ok(mut signals) = signal_hook::iterator::Signals::new(ending) else {
-        return;
-    };
-    let handle = signals.handle();
-    let waiting = std::thread::Builder::new().spawn(move || {
+    let ending: Vec<i32> = ending.collect();
+    // Without the thread nothing is registered, so that signals end the process as they do by default.
+    let _ = std::thread::Builder::new().spawn(move || {
+        let Ok(mut signals) = signal_hook::iterator::Signals::new(ending) else {
+            return;
+        };
         if let Some(signal) = signals.forever().next() {
             mneme::store::staged::remove_all();
             // It ends the process.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     });
-    if waiting.is_err() {
-        handle.close();
-    }
 }
 
 /// On other systems there is nothing to wait for.

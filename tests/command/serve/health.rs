@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Server, TOKEN, a_write_has_failed, put, terminate, until};
+use super::{Server, TOKEN, a_put_is_in_flight, put, terminate, until};
 use crate::Folder;
 
 #[test]
@@ -123,7 +123,7 @@ fn a_locked_file_holds_up_nothing_but_writes() {
                 );
             });
         }
-        until("a put waits", || a_write_has_failed(&server));
+        until("a put waits", || a_put_is_in_flight(&server));
         let quickly = |what: &str, ask: &dyn Fn()| {
             let asked = Instant::now();
             ask();

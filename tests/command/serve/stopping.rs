@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{
-    ARCHIVE, JSON, Server, a_write_has_failed, all_of, put, reply, terminate, until,
+    ARCHIVE, JSON, Server, a_put_is_in_flight, all_of, put, reply, terminate, until,
     until_it_listens_no_more,
 };
 use crate::Folder;
@@ -57,7 +57,7 @@ fn a_signal_ends_what_never_ends_by_itself() {
     let body = put("p", [0.0, 1.0, 0.0]).to_string();
     let mut putting = started.begun("/v1/put", JSON, body.len());
     putting.write_all(body.as_bytes()).unwrap();
-    until("the put waits", || a_write_has_failed(&started));
+    until("the put waits", || a_put_is_in_flight(&started));
     let (code, warnings, took) = end(started);
     assert_eq!(code, Some(1), "{warnings}");
     assert!(warnings.contains("dropped: 1 POST /v1/put"), "{warnings}");
@@ -97,7 +97,7 @@ fn a_second_signal_leaves_the_closing_little_time() {
     let body = put("p", [0.0, 1.0, 0.0]).to_string();
     let mut putting = started.begin("/v1/put", JSON, body.len(), "");
     putting.write_all(body.as_bytes()).unwrap();
-    until("the put waits", || a_write_has_failed(&started));
+    until("the put waits", || a_put_is_in_flight(&started));
     terminate(&started.child);
     until_it_listens_no_more(&started);
     let (code, warnings, took) = end(started);

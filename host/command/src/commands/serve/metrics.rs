@@ -8,7 +8,9 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use prometheus::proto::MetricFamily;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 use super::activity::{Activity, Holding};
 use super::fault::{self, Logged};
@@ -30,6 +32,7 @@ pub struct Metrics {
     of_service: Registry,
     requests: IntCounterVec,
     durations: HistogramVec,
+    in_flight: IntGaugeVec,
     activity: Arc<Activity>,
     out: Output,
     logged: Mutex<Option<(Instant, String)>>,
@@ -54,6 +57,14 @@ impl Metrics {
             .buckets(DURATIONS.to_vec()),
             &["method", "route"],
         )?;
+        let in_flight = IntGaugeVec::new(
+            Opts::new(
+                "mneme_http_requests_in_flight",
+                "Requests whose responses are not sent yet",
+            ),
+            &["method", "route"],
+        )?;
+        of_service.register(Box::new(in_flight.clone()))?;
         of_service.register(Box::new(requests.clone()))?;
         of_service.register(Box::new(durations.clone()))?;
         Ok(Self {
@@ -61,6 +72,7 @@ impl Metrics {
             of_service,
             requests,
             durations,
+            in_flight,
             activity,
             out,
             logged: Mutex::default(),
@@ -98,6 +110,22 @@ impl Metrics {
     }
 }
 
+/// A request in a gauge.
+struct InFlight(IntGauge);
+
+impl InFlight {
+    fn begin(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// Counts a request by the pattern of its path, logs what its client is not told, and
 /// notes that it is under way until its response is sent.
 pub async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
@@ -109,6 +137,8 @@ pub async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: 
         _ => "other".into(),
     };
     let under_way = metrics.activity.begin(format!("{method} {route}"));
+    let in_flight = metrics.in_flight.with_label_values(&[&method, &route]);
+    let in_flight = InFlight::begin(in_flight);
     let started = Instant::now();
     let response = next.run(request).await;
     metrics
@@ -122,5 +152,5 @@ pub async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: 
     if let Some(Logged(message)) = response.extensions().get() {
         metrics.log(&method, &route, message);
     }
-    response.map(|body| Body::new(Holding::new(body, under_way)))
+    response.map(|body| Body::new(Holding::new(body, (under_way, in_flight))))
 }

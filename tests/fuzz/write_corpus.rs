@@ -4,9 +4,7 @@
 use mneme_guest::checkpoint::default_dump_options;
 use mneme_guest::index::Index;
 use mneme_guest::testing::{TestArchive, plain, response};
-use mneme_guest::types::{
-    Compression, IndexKind, Layout, TtlChoice, VectorDtype, VectorSource,
-};
+use mneme_guest::types::{Compression, IndexKind, Layout, TtlChoice, VectorDtype, VectorSource};
 use std::fs;
 use std::path::Path;
 

@@ -134,10 +134,10 @@ impl AsyncSemanticCache {
             Ok(Kept { text, vector, .. }) => (text, Ok(vector)),
             Err(error) => (None, Err(error)),
         };
-        let asked = request.clone();
         let key = match text {
             Some(_) => self.cache.flight_key(&request, text),
             None => {
+                let asked = request.clone();
                 let key = self.run_reading(move |cache| Ok(cache.flight_key(&asked, None)));
                 key.await.ok().flatten()
             }

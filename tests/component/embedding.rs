@@ -155,14 +155,19 @@ fn a_computation_asks_the_store_once_before_it_begins() {
     }
 }
 
-fn a_request_says_how_old_an_answer_may_be_and_whether_its_words_must_be_the_same() {
-    let clock = ManualClock::at(1_000);
-    let cache = SemanticCache::builder()
+/// A cache with an embedder of words and this clock.
+fn cache_at(clock: &ManualClock) -> SemanticCache {
+    SemanticCache::builder()
         .store(MemoryStore::new())
         .embedder(Words)
         .clock(clock.clone())
         .open()
-        .unwrap();
+        .unwrap()
+}
+
+fn a_request_says_how_old_an_answer_may_be_and_whether_its_words_must_be_the_same() {
+    let clock = ManualClock::at(1_000);
+    let cache = cache_at(&clock);
     let put = PutRequest::new("Where is it?", "there").ttl(Ttl::Seconds(100));
     cache.put(put).unwrap();
     clock.advance(Duration::from_secs(60));
@@ -435,13 +440,8 @@ fn a_stored_answer_that_the_validator_refuses_is_computed_and_replaced() {
 }
 
 fn a_computation_says_how_long_and_with_what_it_is_kept() {
-    let clock = mneme::ManualClock::at(1_000);
-    let cache = SemanticCache::builder()
-        .store(MemoryStore::new())
-        .embedder(Words)
-        .clock(clock.clone())
-        .open()
-        .unwrap();
+    let clock = ManualClock::at(1_000);
+    let cache = cache_at(&clock);
     let compute = || {
         let computed = Computed::new("answer").ttl(Ttl::Seconds(60));
         Ok::<_, Error>(computed.metadata(r#"{"model":"small"}"#))

@@ -3,8 +3,8 @@
 
 use mneme::store::checks::{self, Embedder};
 use mneme::store::{
-    CapabilitySet, Entry, EntryKey, EntryRef, ImportMode, Inserted, MetaChange, Result, StampPage,
-    Store, StoreError, Touch, VectorPage,
+    CapabilitySet, Entry, EntryKey, EntryRef, Filter, ImportMode, Inserted, MetaChange, Result,
+    Selection, StampPage, Store, StoreError, Touch, VectorPage,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,6 +106,15 @@ fn is_expired(row: &Entry, now: u64) -> bool {
     end.is_some_and(|end| end <= now)
 }
 
+/// A row as it is read. Mistake: zeros in place of no vector.
+fn read(row: &Entry, vectors: bool) -> Entry {
+    let mut row = row.clone();
+    if !vectors {
+        row.embedding = Vec::new();
+    }
+    row
+}
+
 fn reference(row: &Entry) -> EntryRef {
     EntryRef {
         id: row.id,
@@ -125,6 +134,8 @@ impl Store for DictStore {
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
             max_blob: MAX_BLOB,
+            // A log of changes is optional; without it, the index compares stamps.
+            max_changes: 0,
         }
     }
 
@@ -153,19 +164,32 @@ impl Store for DictStore {
 
     // 4. Reads. Mistake: folding case, trimming or normalising a key; the cache has already
     // done that. As everywhere, a list is one round trip, not one for each item.
-    fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
+    fn get_by_hash(&mut self, keys: &[EntryKey], vectors: bool) -> Result<Vec<Option<Entry>>> {
         self.opened()?;
         let find = |key: &EntryKey| {
             let key = (key.namespace.clone(), key.query_hash.clone());
-            self.rows.get(self.ids.get(&key)?).cloned()
+            let row = self.rows.get(self.ids.get(&key)?)?;
+            Some(read(row, vectors))
         };
         Ok(keys.iter().map(find).collect())
     }
 
-    fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>> {
+    fn get_by_ids(&mut self, ids: &[u64], vectors: bool) -> Result<Vec<Entry>> {
         self.opened()?;
         let rows = ids.iter().filter_map(|id| self.rows.get(id));
-        Ok(rows.cloned().collect())
+        Ok(rows.map(|row| read(row, vectors)).collect())
+    }
+
+    // Mistake: an entry that carries one of the tags, but not all.
+    fn select(&mut self, filter: &Filter, last_id: u64, limit: u32) -> Result<Selection> {
+        self.opened()?;
+        let rows = self.after(last_id, u32::MAX);
+        let rows = rows.filter(|row| filter.accepts(row));
+        let entries: Vec<EntryRef> = rows.take(limit as usize).map(reference).collect();
+        // Mistake: none after a full page, although more entries may follow.
+        let last = entries.last().map(|last| last.id);
+        let next = last.filter(|_| entries.len() == limit as usize);
+        Ok(Selection { entries, next })
     }
 
     fn count(&mut self, namespace: Option<&str>) -> Result<u64> {
@@ -213,6 +237,7 @@ impl Store for DictStore {
         Ok(VectorPage {
             ids: page().map(|row| row.id).collect(),
             namespaces: page().map(|row| row.namespace.clone()).collect(),
+            contexts: page().map(|row| row.context.clone()).collect(),
             created_at: page().map(|row| row.created_at).collect(),
             vectors: page().flat_map(|row| row.embedding.clone()).collect(),
         })

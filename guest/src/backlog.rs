@@ -152,7 +152,7 @@ mod tests {
         assert!(backlog.flush(&store, at(8_000)).is_err());
         store.fail_never();
         backlog.flush(&store, at(8_000)).unwrap();
-        let stored = &store.get_by_ids(&[id]).unwrap()[0];
+        let stored = &store.get_by_ids(&[id], true).unwrap()[0];
         assert_eq!((stored.access_count, stored.last_accessed_at), (2, 7));
     }
 }

@@ -13,6 +13,7 @@ mod kept;
 mod lookup;
 mod removing;
 mod reporting;
+mod selecting;
 mod steps;
 mod storing;
 #[cfg(test)]
@@ -194,16 +195,20 @@ fn opened(open: &mut Option<Open>) -> Result<&mut Open> {
 }
 
 impl Open {
-    /// The key of a query in a namespace, and its normalised text.
-    fn key(&self, query: &str, namespace: &str) -> (EntryKey, String) {
-        let text = if self.options.normalize {
-            query::normalize(query)
-        } else {
-            query.to_owned()
-        };
+    /// A query as this cache compares it.
+    fn text(&self, query: &str) -> String {
+        match self.options.normalize {
+            true => query::normalize(query),
+            false => query.to_owned(),
+        }
+    }
+
+    /// The key of a query in a namespace and context, and its normalised text.
+    fn key(&self, query: &str, namespace: &str, context: &str) -> (EntryKey, String) {
+        let text = self.text(query);
         let key = EntryKey {
             namespace: namespace.to_owned(),
-            query_hash: query::hash(&text),
+            query_hash: query::hash(&text, context),
         };
         (key, text)
     }

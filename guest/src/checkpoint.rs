@@ -157,6 +157,8 @@ impl Limits {
             self.response,
             self.metadata,
             options::MAX_NAME_BYTES as u32,
+            options::MAX_NAME_BYTES as u32,
+            options::MAX_TAGS_BYTES as u32,
         ];
         let bytes: u64 = texts.into_iter().map(u64::from).sum();
         usize::try_from(6 * bytes + 1024).unwrap_or(usize::MAX)

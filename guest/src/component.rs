@@ -83,8 +83,16 @@ impl Guest for Component {
         with(|cache| cache.put_many(requests))
     }
 
-    fn delete(query: String, namespace: String) -> Result<bool> {
-        with(|cache| cache.delete(&query, &namespace))
+    fn delete(query: String, namespace: String, context: String) -> Result<bool> {
+        with(|cache| cache.delete(&query, &namespace, &context))
+    }
+
+    fn list_entries(filter: EntryFilter, after: u64, limit: u32) -> Result<EntryPage> {
+        with(|cache| cache.list_entries(filter, after, limit))
+    }
+
+    fn erase(filter: EntryFilter, everything: bool, dry_run: bool, after: u64) -> Result<Erasure> {
+        with(|cache| cache.erase(filter, everything, dry_run, after))
     }
 
     fn clear() -> Result<Step> {
@@ -142,7 +150,7 @@ impl Guest for Component {
     fn normalize(query: String) -> NormalizedQuery {
         let text = query::normalize(&query);
         NormalizedQuery {
-            hash: query::hash(&text),
+            hash: query::hash(&text, ""),
             text,
         }
     }
@@ -233,12 +241,16 @@ impl Store for ImportedStore {
         imported::close()
     }
 
-    fn get_by_hash(&self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
-        imported::get_by_hash(keys)
+    fn get_by_hash(&self, keys: &[EntryKey], vectors: bool) -> Result<Vec<Option<Entry>>> {
+        imported::get_by_hash(keys, vectors)
     }
 
-    fn get_by_ids(&self, ids: &[u64]) -> Result<Vec<Entry>> {
-        imported::get_by_ids(ids)
+    fn get_by_ids(&self, ids: &[u64], vectors: bool) -> Result<Vec<Entry>> {
+        imported::get_by_ids(ids, vectors)
+    }
+
+    fn select(&self, filter: &Filter, last_id: u64, limit: u32) -> Result<Selection> {
+        imported::select(filter, last_id, limit)
     }
 
     fn count(&self, namespace: Option<&str>) -> Result<u64> {
@@ -312,6 +324,10 @@ impl Store for ImportedStore {
 
     fn read_version_counter(&self) -> Result<u64> {
         imported::read_version_counter()
+    }
+
+    fn changes_since(&self, version: u64, limit: u32) -> Result<Option<ChangePage>> {
+        imported::changes_since(version, limit)
     }
 
     fn read_meta(&self, key: &str) -> Result<Option<String>> {

@@ -1,4 +1,4 @@
-//! The vector index: which entries of a namespace may be similar enough.
+//! The vector index: which entries of a namespace and context may be similar enough.
 //!
 //! An exact scan over small integer codes rules out almost every row with a proof: see
 //! [`projections`] for the bound. The other rows are compared in the chosen dtype. The index
@@ -13,7 +13,8 @@
 //! | [`projections`] | codes along these directions, and the bound with its proof |
 //! | [`rounding`] | the greatest errors of float32 sums |
 //! | [`codes`] | codes of whole vectors, for int8 |
-//! | [`rows`], [`block`] | the rows of a namespace |
+//! | [`scopes`] | which rows belong together: those of a namespace and context |
+//! | [`rows`], [`block`] | the rows of a scope |
 //! | [`vectors`], [`coded`] | the columns of a block: vectors, and their codes |
 //! | [`persisted`] | the format of an index in the store |
 //! | [`segment`], [`graph`] | approximate search of unchanged rows |
@@ -35,6 +36,7 @@ pub mod rounding;
 pub mod rows;
 pub mod scales;
 pub mod scan;
+pub mod scopes;
 pub mod segment;
 pub mod vectors;
 
@@ -46,6 +48,7 @@ use graph::Searcher;
 use rows::{Place, Rows};
 pub use scan::{Found, Search};
 use scan::{Query, Tally};
+use scopes::{Scope, Scopes, digest};
 use std::collections::{BTreeMap, TryReserveError};
 use std::rc::Rc;
 
@@ -70,25 +73,27 @@ pub struct Stamp {
     pub id: u64,
     /// See [`block::stamp`].
     pub stamp: u32,
-    /// The number of its namespace, for [`Index::remove_numbered`].
-    pub namespace: u32,
+    /// The number of its scope, for [`Index::remove_numbered`].
+    pub scope: u32,
 }
 
 /// How far the memory of removed rows has been given back.
 #[derive(Default)]
 pub struct Compaction {
-    namespace: usize,
+    scope: usize,
     /// The last id of the last block.
     last_id: Option<u64>,
 }
 
-/// The rows of all namespaces.
+/// The rows of all scopes.
 pub struct Index {
     dim: usize,
     dtype: VectorDtype,
-    /// The position in `spaces` of each namespace that ever had a row.
-    numbers: BTreeMap<String, u32>,
+    /// The position in `spaces` of each scope that ever had a row.
+    scopes: Scopes,
     spaces: Vec<Rows>,
+    /// The scope of each row whose context is not empty.
+    placed: BTreeMap<u64, u32>,
     kind: IndexKind,
     graph: GraphOptions,
     searcher: Searcher,
@@ -121,8 +126,9 @@ impl Index {
         Index {
             dim: dim as usize,
             dtype,
-            numbers: BTreeMap::new(),
+            scopes: Scopes::default(),
             spaces: Vec::new(),
+            placed: BTreeMap::new(),
             kind: IndexKind::Exact,
             graph: GraphOptions {
                 ef_search: 1,
@@ -153,32 +159,35 @@ impl Index {
     }
 
     /// Adds a row for a unit vector. Replaces the row with the same id, which must be in the same
-    /// namespace.
+    /// scope.
     ///
     /// Errors: `index-unavailable` for want of memory, with nothing changed.
-    pub fn add(&mut self, namespace: &str, id: u64, created_at: u64, vector: &[f32]) -> Result<()> {
-        let number = self.number(namespace);
+    pub fn add(&mut self, scope: Scope, id: u64, created_at: u64, vector: &[f32]) -> Result<()> {
+        let number = self.number(scope);
         let rows = &mut self.spaces[number];
         if rows.last_id().is_some_and(|last| id <= last) {
             self.replaced += 1;
         }
         rows.add(id, created_at, vector, self.basis.as_ref())
             .map_err(|_| self.no_memory())?;
+        if !scope.context.is_empty() {
+            self.placed.insert(id, number as u32);
+        }
         self.added = self.added.saturating_add(1);
-        self.changes += 1;
+        self.changes = self.changes.saturating_add(1);
         Ok(())
     }
 
-    /// Adds rows of one namespace by ascending id, with their unit vectors one after another.
+    /// Adds rows of one scope by ascending id, with their unit vectors one after another.
     /// Fastest for new rows that fill a block.
     pub fn add_page(
         &mut self,
-        namespace: &str,
+        scope: Scope,
         ids: &[u64],
         created_at: &[u64],
         vectors: Vec<f32>,
     ) -> Result<()> {
-        let number = self.number(namespace);
+        let number = self.number(scope);
         let rows = &self.spaces[number];
         let new = rows.last_id().is_none_or(|last| last < ids[0]);
         // Otherwise the last block, which still has room, takes the rows.
@@ -187,8 +196,12 @@ impl Index {
             let stamps = created_at.iter().copied().map(stamp).collect();
             let block = Block::of_float32(self.dim, ids.to_vec(), stamps, vectors);
             self.spaces[number].append(block);
+            if !scope.context.is_empty() {
+                self.placed
+                    .extend(ids.iter().map(|id| (*id, number as u32)));
+            }
             self.added = self.added.saturating_add(ids.len());
-            self.changes += ids.len();
+            self.changes = self.changes.saturating_add(ids.len());
             self.unencoded = true;
             return Ok(());
         }
@@ -197,31 +210,36 @@ impl Index {
             .zip(created_at)
             .zip(vectors.chunks_exact(self.dim))
         {
-            self.add(namespace, id, created_at, vector)?;
+            self.add(scope, id, created_at, vector)?;
         }
         Ok(())
     }
 
-    /// Removes a row. False if there was none.
+    /// Removes a row of a namespace. False if there was none.
     pub fn remove(&mut self, namespace: &str, id: u64) -> bool {
-        match self.numbers.get(namespace) {
-            Some(&number) => self.remove_numbered(number, id),
+        let placed = self.placed.get(&id).copied();
+        match placed.or_else(|| self.scopes.plain(namespace)) {
+            Some(number) => self.remove_numbered(number, id),
             None => false,
         }
     }
 
-    /// As [`remove`](Self::remove), for the namespace of a [`Stamp`].
-    pub fn remove_numbered(&mut self, namespace: u32, id: u64) -> bool {
-        let removed = self.spaces[namespace as usize].remove(id);
-        self.changes += usize::from(removed);
+    /// As [`remove`](Self::remove), for the scope of a [`Stamp`].
+    pub fn remove_numbered(&mut self, scope: u32, id: u64) -> bool {
+        let removed = self.spaces[scope as usize].remove(id);
+        self.changes = self.changes.saturating_add(usize::from(removed));
+        self.placed.remove(&id);
         removed
     }
 
     /// Removes the rows of one namespace.
     pub fn clear_namespace(&mut self, namespace: &str) {
-        if let Some(&number) = self.numbers.get(namespace) {
+        for number in self.scopes.of_namespace(namespace) {
             let rows = &mut self.spaces[number as usize];
-            self.changes += rows.live();
+            for id in rows.blocks().iter().flat_map(Block::ids) {
+                self.placed.remove(id);
+            }
+            self.changes = self.changes.saturating_add(rows.live());
             *rows = Rows::new(self.dim, self.dtype);
         }
     }
@@ -232,17 +250,17 @@ impl Index {
         *self = empty.searching(self.kind, self.graph);
     }
 
-    /// Goes on with a search for a unit vector in a namespace, for about `budget` multiplications.
+    /// Goes on with a search for a unit vector in a scope, for about `budget` multiplications.
     /// False if it has ended. Meanwhile rows may come and go. Rows that were there when it began, and
     /// are there when it ends, are not missed.
     pub fn search(
         &mut self,
-        namespace: &str,
+        scope: Scope,
         query: &[f32],
         search: &mut Search,
         mut budget: u64,
     ) -> bool {
-        let Some(&number) = self.numbers.get(namespace) else {
+        let Some(number) = self.scopes.get(scope) else {
             return false;
         };
         let rows = &self.spaces[number as usize];
@@ -269,13 +287,13 @@ impl Index {
     #[cfg(any(test, feature = "testing"))]
     pub fn find(
         &mut self,
-        namespace: &str,
+        scope: Scope,
         query: &[f32],
         threshold: f32,
         limit: usize,
     ) -> Vec<Found> {
         let mut search = Search::new(threshold, limit);
-        assert!(!self.search(namespace, query, &mut search, u64::MAX));
+        assert!(!self.search(scope, query, &mut search, u64::MAX));
         search.into_found()
     }
 
@@ -373,14 +391,8 @@ impl Index {
     }
 
     /// Adds a row from the store, whose vector may be absent here.
-    pub fn arrive(
-        &mut self,
-        namespace: &str,
-        id: u64,
-        created_at: u64,
-        vector: &[f32],
-    ) -> Result<()> {
-        let number = self.number(namespace);
+    pub fn arrive(&mut self, scope: Scope, id: u64, created_at: u64, vector: &[f32]) -> Result<()> {
+        let number = self.number(scope);
         let rows = &mut self.spaces[number];
         if let Some(Place { block, row }) = rows.find(id) {
             let block = &mut rows.blocks_mut()[block];
@@ -391,7 +403,7 @@ impl Index {
                 };
             }
         }
-        self.add(namespace, id, created_at, vector)
+        self.add(scope, id, created_at, vector)
     }
 
     /// Records that all vectors up to this id have arrived, or with none all vectors.
@@ -460,6 +472,11 @@ impl Index {
         self.changes = self.changes.saturating_sub(changes);
     }
 
+    /// Records that the stored index is gone: what there is counts as changed.
+    pub fn is_not_kept(&mut self) {
+        self.changes = usize::MAX;
+    }
+
     /// Whether all rows have codes of one basis, so that the index can be stored.
     pub fn is_encoded(&self) -> bool {
         self.basis.as_ref().is_some_and(|basis| {
@@ -468,11 +485,10 @@ impl Index {
         })
     }
 
-    /// How many rows a namespace has.
-    pub fn rows_in(&self, namespace: &str) -> usize {
-        self.numbers
-            .get(namespace)
-            .map_or(0, |&number| self.spaces[number as usize].live())
+    /// How many rows a scope has.
+    pub fn rows_in(&self, scope: Scope) -> usize {
+        let number = self.scopes.get(scope);
+        number.map_or(0, |number| self.spaces[number as usize].live())
     }
 
     /// How many rows there are.
@@ -512,7 +528,7 @@ impl Index {
     /// The rows with ids above `after` and up to `up_to`, by ascending id.
     pub fn stamps(&self, after: u64, up_to: u64) -> Vec<Stamp> {
         let mut stamps = Vec::new();
-        for (namespace, rows) in self.spaces.iter().enumerate() {
+        for (scope, rows) in self.spaces.iter().enumerate() {
             for block in rows.blocks_after(after) {
                 let ids = block.ids();
                 if ids.first().is_none_or(|&first| first > up_to) {
@@ -523,7 +539,7 @@ impl Index {
                 stamps.extend(rows.map(|row| Stamp {
                     id: ids[row],
                     stamp: block.stamps()[row],
-                    namespace: namespace as u32,
+                    scope: scope as u32,
                 }));
             }
         }
@@ -540,13 +556,13 @@ impl Index {
     /// Gives back the memory of removed rows of the next block, and returns how many they were.
     /// None at the end.
     pub fn compact_some(&mut self, compaction: &mut Compaction) -> Option<usize> {
-        while let Some(rows) = self.spaces.get_mut(compaction.namespace) {
+        while let Some(rows) = self.spaces.get_mut(compaction.scope) {
             if let Some((last_id, rows)) = rows.compact_next(compaction.last_id) {
                 compaction.last_id = Some(last_id);
                 return Some(rows);
             }
             *compaction = Compaction {
-                namespace: compaction.namespace + 1,
+                scope: compaction.scope + 1,
                 last_id: None,
             };
         }
@@ -565,14 +581,12 @@ impl Index {
         blocks.filter(|block| which(block)).map(Block::live).sum()
     }
 
-    fn number(&mut self, namespace: &str) -> usize {
-        if let Some(&number) = self.numbers.get(namespace) {
-            return number as usize;
-        }
-        let number = self.spaces.len();
-        self.spaces.push(Rows::new(self.dim, self.dtype));
-        self.numbers.insert(namespace.into(), number as u32);
-        number
+    fn number(&mut self, scope: Scope) -> usize {
+        let number = self.scopes.get(scope).unwrap_or_else(|| {
+            self.spaces.push(Rows::new(self.dim, self.dtype));
+            self.scopes.add(scope.namespace, digest(scope.context))
+        });
+        number as usize
     }
 
     /// Learns from this many rows, even if that does not pay.

@@ -61,9 +61,10 @@ pub mod testing;
 pub mod types {
     pub use crate::bindings::exports::mneme::cache::cache::{
         CacheStats, ConfidenceRule, Coordination, Counters, Decay, DeepHealth, Embedding,
-        Explained, ExplainedOutcome, Explanation, GetRequest, GraphOptions, HealthReport, Hit,
-        IndexKind, JudgedEntry, Lookup, NamespaceStats, NormalizedQuery, Options, PutOutcome,
-        PutRequest, Reading, Step, TtlChoice, ValidatorRule, VectorSource, Verdict,
+        EntryFilter, EntryPage, Erasure, Explained, ExplainedOutcome, Explanation, GetRequest,
+        GraphOptions, HealthReport, Hit, IndexKind, JudgedEntry, Lookup, NamespaceStats,
+        NormalizedQuery, Options, PutOutcome, PutRequest, Reading, Step, TtlChoice, ValidatorRule,
+        VectorSource, Verdict,
     };
     pub use crate::bindings::exports::mneme::cache::checkpoint::{
         Compression, DumpOptions, DumpReport, InspectOptions, Layout, LoadOptions, LoadReport,
@@ -75,10 +76,11 @@ pub mod types {
     };
     pub use crate::bindings::mneme::cache::policy::Candidate;
     pub use crate::bindings::mneme::cache::store::{
-        CapabilitySet, ImportMode, Inserted, MetaChange, Restored, StampPage, Touch, VectorPage,
+        CapabilitySet, Change, ChangePage, ImportMode, Inserted, MetaChange, Restored, Selection,
+        StampPage, Touch, VectorPage,
     };
     pub use crate::bindings::mneme::cache::types::{
-        BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error, FingerprintMismatch,
-        VectorDtype,
+        BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error, Filter,
+        FingerprintMismatch, VectorDtype,
     };
 }

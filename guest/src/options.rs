@@ -8,13 +8,20 @@ use crate::types::{
     VectorDtype,
 };
 use crate::{quotas, range};
+use std::collections::BTreeSet;
 
 /// The most values an embedding may have. The integer sums of the index rely on it.
 pub const MAX_DIM: u32 = 8192;
 /// The most candidates of a graph's search.
 pub const MAX_EF: u32 = 10_000;
-/// The most bytes of a namespace or a fingerprint.
+/// The most bytes of a namespace, a context or a fingerprint.
 pub const MAX_NAME_BYTES: usize = 1024;
+/// The most tags of an entry or a request.
+const MAX_TAGS: usize = 32;
+/// The most bytes of a tag.
+const MAX_TAG_BYTES: usize = 128;
+/// The most bytes of all tags of an entry.
+pub const MAX_TAGS_BYTES: usize = MAX_TAGS * MAX_TAG_BYTES;
 
 /// The default options for an embedder.
 pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
@@ -165,6 +172,55 @@ pub fn check_namespace(namespace: &str) -> Result<()> {
         return Err(invalid(
             "the namespace contains the character U+0000; leave it out",
         ));
+    }
+    Ok(())
+}
+
+/// Refuses contexts that are not valid.
+pub fn check_context(context: &str) -> Result<()> {
+    if context.len() > MAX_NAME_BYTES {
+        return Err(invalid(format!(
+            "the context has {} bytes; at most {MAX_NAME_BYTES} are allowed, so give a hash of it, such as SHA-256 in hexadecimal digits",
+            context.len()
+        )));
+    }
+    if context.contains('\0') {
+        return Err(invalid(
+            "the context contains the character U+0000; leave it out",
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses lists of tags that are not valid.
+pub fn check_tags(tags: &[String]) -> Result<()> {
+    if tags.len() > MAX_TAGS {
+        return Err(invalid(format!(
+            "there are {} tags; at most {MAX_TAGS} are allowed",
+            tags.len()
+        )));
+    }
+    let mut seen = BTreeSet::new();
+    for tag in tags {
+        if tag.is_empty() {
+            return Err(invalid("a tag is empty; leave it out"));
+        }
+        if tag.len() > MAX_TAG_BYTES {
+            return Err(invalid(format!(
+                "the tag {tag:.40?} has {} bytes; at most {MAX_TAG_BYTES} are allowed",
+                tag.len()
+            )));
+        }
+        if tag.contains('\0') {
+            return Err(invalid(format!(
+                "the tag {tag:?} contains the character U+0000; leave it out"
+            )));
+        }
+        if !seen.insert(tag) {
+            return Err(invalid(format!(
+                "the tag {tag:?} comes twice; give it once"
+            )));
+        }
     }
     Ok(())
 }

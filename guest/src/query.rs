@@ -35,9 +35,21 @@ pub fn is_blank(text: &str) -> bool {
     text.chars().all(is_space)
 }
 
-/// The SHA-256 of the UTF-8 text, as 64 lowercase hexadecimal digits.
-pub fn hash(text: &str) -> String {
-    hex(&Sha256::digest(text.as_bytes()))
+/// What the exact layer compares: the SHA-256 of the UTF-8 text, and of U+0000 and the context behind
+/// it where that is not empty. As 64 lowercase hexadecimal digits.
+pub fn hash(text: &str, context: &str) -> String {
+    let mut hash = Sha256::new_with_prefix(text);
+    if !context.is_empty() {
+        hash.update([0]);
+        hash.update(context);
+    }
+    hex(&hash.finalize())
+}
+
+/// Whether a hash is that of a query in a context. A cache may normalise queries or not; see the
+/// option `normalize`.
+pub fn is_hash_of(found: &str, query: &str, context: &str) -> bool {
+    found == hash(&normalize(query), context) || found == hash(query, context)
 }
 
 /// Bytes as lowercase hexadecimal digits.
@@ -83,8 +95,13 @@ mod tests {
 
     #[test]
     fn hash_is_sha256() {
+        // Of "abc", U+0000, "d".
         assert_eq!(
-            hash("abc"),
+            hash("abc", "d"),
+            "9455e32efb2873cf7a2ddbdeb392fa6d40a7514288c856d5efb1d8c6a7d29555"
+        );
+        assert_eq!(
+            hash("abc", ""),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
     }

@@ -4,16 +4,17 @@
 
 use crate::error::Result;
 use crate::types::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Error, ImportMode, Inserted, MetaChange, Restored,
-    StampPage, Touch, VectorPage,
+    CapabilitySet, ChangePage, Entry, EntryKey, EntryRef, Error, Filter, ImportMode, Inserted,
+    MetaChange, Restored, Selection, StampPage, Touch, VectorPage,
 };
 
 pub trait Store {
     fn capabilities(&self) -> CapabilitySet;
     fn open(&self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()>;
     fn close(&self) -> Result<()>;
-    fn get_by_hash(&self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>>;
-    fn get_by_ids(&self, ids: &[u64]) -> Result<Vec<Entry>>;
+    fn get_by_hash(&self, keys: &[EntryKey], vectors: bool) -> Result<Vec<Option<Entry>>>;
+    fn get_by_ids(&self, ids: &[u64], vectors: bool) -> Result<Vec<Entry>>;
+    fn select(&self, filter: &Filter, last_id: u64, limit: u32) -> Result<Selection>;
     fn count(&self, namespace: Option<&str>) -> Result<u64>;
     fn list_namespaces(&self) -> Result<Vec<String>>;
     fn count_by_namespace(&self) -> Result<Vec<(String, u64)>>;
@@ -36,6 +37,7 @@ pub trait Store {
     fn get_namespace_quota(&self, namespace: &str) -> Result<Option<u64>>;
     fn list_namespace_quotas(&self) -> Result<Vec<(String, u64)>>;
     fn read_version_counter(&self) -> Result<u64>;
+    fn changes_since(&self, version: u64, limit: u32) -> Result<Option<ChangePage>>;
     fn read_meta(&self, key: &str) -> Result<Option<String>>;
     fn replace_meta(&self, key: &str, expected: Option<&str>, value: Option<&str>) -> Result<bool>;
     fn list_meta(&self) -> Result<Vec<(String, String)>>;

@@ -17,6 +17,8 @@ const ENTRIES: u64 = 70;
 
 fn entry(n: u64) -> Entry {
     Entry {
+        context: String::new(),
+        tags: Vec::new(),
         id: 0,
         namespace: ["a", "b"][n as usize % 2].into(),
         query_hash: format!("{n:064x}"),

@@ -9,6 +9,7 @@ use mneme::{
 };
 use mneme_guest::index::Index;
 use mneme_guest::index::block::block_rows;
+use mneme_guest::index::scopes::Scope;
 use mneme_guest::vector::{cosine, unit};
 use mneme_tests::stores::Hooked;
 
@@ -185,7 +186,9 @@ fn the_component_computes_the_bits_of_scalar_code() {
             for (n, page) in rows.chunks(size).enumerate() {
                 let ids = &stamps.ids[n * size..][..page.len()];
                 let created_at = &stamps.created_at[n * size..][..page.len()];
-                index.add_page("n", ids, created_at, page.concat()).unwrap();
+                index
+                    .add_page(Scope::plain("n"), ids, created_at, page.concat())
+                    .unwrap();
             }
             while index.work(u64::MAX) {}
             let mut expected = Vec::new();

@@ -55,17 +55,17 @@ fn the_component_imports_its_own_interfaces_and_the_clock() {
     assert_eq!(
         imports,
         [
-            "mneme:cache/archive@0.1.0",
-            "mneme:cache/events@0.1.0",
-            "mneme:cache/policy@0.1.0",
-            "mneme:cache/store@0.1.0",
-            "mneme:cache/types@0.1.0",
+            "mneme:cache/archive@0.2.0",
+            "mneme:cache/events@0.2.0",
+            "mneme:cache/policy@0.2.0",
+            "mneme:cache/store@0.2.0",
+            "mneme:cache/types@0.2.0",
             "wasi:clocks/wall-clock@0.2.6",
         ]
     );
     assert_eq!(
         exports,
-        ["mneme:cache/cache@0.1.0", "mneme:cache/checkpoint@0.1.0"]
+        ["mneme:cache/cache@0.2.0", "mneme:cache/checkpoint@0.2.0"]
     );
     wasmparser::Validator::new()
         .validate_all(mneme::component())

@@ -59,9 +59,9 @@ type Operation = (
 
 const READS: [Operation; 10] = [
     ("get_by_hash", |store| {
-        store.get_by_hash(&[key("a", 1)]).map(drop)
+        store.get_by_hash(&[key("a", 1)], true).map(drop)
     }),
-    ("get_by_ids", |store| store.get_by_ids(&[1]).map(drop)),
+    ("get_by_ids", |store| store.get_by_ids(&[1], true).map(drop)),
     ("count", |store| store.count(None).map(drop)),
     ("list_namespaces", |store| store.list_namespaces().map(drop)),
     ("count_by_namespace", |store| {
@@ -395,7 +395,7 @@ fn a_broken_answer_is_read_again(server: Arc<DynamoDb>) {
         operation(&mut store).unwrap_or_else(|error| panic!("{name}: {error:?}"));
     }
     proxy.set_rule(fail_first(1, || Action::Answer(200, json!("no object"))));
-    let error = store.get_by_ids(&[1]).map(drop);
+    let error = store.get_by_ids(&[1], true).map(drop);
     assert!(
         matches!(error, Ok(()) | Err(StoreError::Backend(_))),
         "{error:?}"
@@ -434,7 +434,7 @@ fn a_server_that_hangs_is_given_up(server: Arc<DynamoDb>) {
                 assert!(backend(error).retryable);
             }
         }
-        while let Err(error) = store.get_by_hash(&[key("a", 1)]) {
+        while let Err(error) = store.get_by_hash(&[key("a", 1)], true) {
             assert!(backend(error).retryable);
         }
         // A port whose connections nobody accepts.

@@ -75,7 +75,7 @@ impl Data {
             .map(|entry| entry.created_at - 1_000)
             .collect();
         let keys: Vec<_> = by_key.iter().map(|n| key("a", *n)).collect();
-        let found = store.get_by_hash(&keys).unwrap();
+        let found = store.get_by_hash(&keys, true).unwrap();
         let same = found.iter().flatten().eq(&entries);
         assert!(same, "look-ups by key and by id agree");
         Data {

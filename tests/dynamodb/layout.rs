@@ -162,7 +162,7 @@ fn every_operation_asks_as_little_as_documented(server: Arc<DynamoDb>) {
     let keys: Vec<_> = (0..5).map(|n| key("a", n)).collect();
     assert!(
         store
-            .get_by_hash(&keys)
+            .get_by_hash(&keys, true)
             .unwrap()
             .iter()
             .all(Option::is_some)
@@ -171,7 +171,7 @@ fn every_operation_asks_as_little_as_documented(server: Arc<DynamoDb>) {
 
     let all: Vec<u64> = (1..=250).collect();
     proxy.gather(3);
-    assert_eq!(store.get_by_ids(&all).unwrap().len(), 250);
+    assert_eq!(store.get_by_ids(&all, true).unwrap().len(), 250);
     expect("get_by_ids", &[("BatchGetItem", 3)]);
     proxy.gather(4);
     assert_eq!(store.iter_vectors(0, 1600).unwrap().ids, all);
@@ -359,7 +359,7 @@ fn long_answers_come_in_several_parts(server: Arc<DynamoDb>) {
     assert_eq!(store.iter_since(0, 12).unwrap().len(), 12);
     assert_eq!(
         store
-            .get_by_ids(&[12, 3, 1, 2, 9, 8, 7])
+            .get_by_ids(&[12, 3, 1, 2, 9, 8, 7], true)
             .unwrap()
             .iter()
             .map(|entry| entry.id)

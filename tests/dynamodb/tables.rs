@@ -314,11 +314,11 @@ fn damaged_items_are_told_and_the_others_readable(server: Arc<DynamoDb>) {
         other => panic!("{other:?}"),
     };
     corrupt(
-        store.get_by_hash(&[key("a", 1)]).unwrap_err(),
+        store.get_by_hash(&[key("a", 1)], true).unwrap_err(),
         "item 2, attribute embedding",
     );
     corrupt(
-        store.get_by_ids(&[1, 3]).unwrap_err(),
+        store.get_by_ids(&[1, 3], true).unwrap_err(),
         "item 3, attribute response",
     );
     corrupt(

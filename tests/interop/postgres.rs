@@ -126,7 +126,10 @@ fn what_a_jsonb_cannot_hold_is_read_by_both(python: Python, server: Arc<Postgres
         let theirs = peer.call("store.get_by_id", json!({"id": 1}));
         assert_eq!(theirs["metadata"], json!({"mine": "\u{10FFFE}0"}));
         assert_eq!(theirs["embedding"], json!(axis(1)));
-        assert_eq!(store.get_by_ids(&[1]).unwrap()[0].metadata, mine.metadata);
+        assert_eq!(
+            store.get_by_ids(&[1], true).unwrap()[0].metadata,
+            mine.metadata
+        );
         // Replaced by an import.
         store.begin_import(ImportMode::Merge).unwrap();
         let replaced = Entry {
@@ -143,7 +146,7 @@ fn what_a_jsonb_cannot_hold_is_read_by_both(python: Python, server: Arc<Postgres
             ..entry("a", 1)
         };
         assert_eq!(peer.call("store.insert", fields(&given)), 1);
-        let found = store.get_by_ids(&[1]).unwrap().remove(0);
+        let found = store.get_by_ids(&[1], true).unwrap().remove(0);
         let metadata: Value = serde_json::from_str(&found.metadata).unwrap();
         assert_eq!(metadata, fields(&given)["metadata"]);
         peer.close();

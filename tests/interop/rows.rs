@@ -83,7 +83,7 @@ fn their_rows_are_read_and_changed(place: Place) {
     let count = stored.len() as u64;
     assert_eq!(store.iter_since(0, 100).unwrap(), stored);
     let some = [stored[5].clone(), stored[0].clone()];
-    assert_eq!(store.get_by_ids(&[6, 1]).unwrap(), some);
+    assert_eq!(store.get_by_ids(&[6, 1], true).unwrap(), some);
     assert_eq!(store.list_namespaces().unwrap(), names(place.kind));
     let version = peer.call("store.read_version_counter", json!({}));
     assert_eq!(store.read_version_counter().unwrap(), version);
@@ -112,13 +112,19 @@ fn their_rows_are_read_and_changed(place: Place) {
             ..mine.clone()
         })
     );
-    assert_eq!(store.get_by_ids(&[1]).unwrap()[0].metadata, mine.metadata);
+    assert_eq!(
+        store.get_by_ids(&[1], true).unwrap()[0].metadata,
+        mine.metadata
+    );
     let again = Entry {
         metadata: r#"{"theirs": 1}"#.to_owned(),
         ..mine
     };
     assert_eq!(peer.call("store.insert", fields(&again)), 1);
-    assert_eq!(store.get_by_ids(&[1]).unwrap(), [Entry { id: 1, ..again }]);
+    assert_eq!(
+        store.get_by_ids(&[1], true).unwrap(),
+        [Entry { id: 1, ..again }]
+    );
     let touch = Touch {
         id: 1,
         hits: 2,
@@ -135,7 +141,7 @@ fn their_rows_are_read_and_changed(place: Place) {
     assert_eq!(expired.len() as u64, count / 2);
     assert_eq!(peer.call("store.count", json!({})), count - count / 2);
     assert_eq!(peer.call("store.delete_by_id", json!({"id": 1})), true);
-    assert_eq!(store.get_by_ids(&[1]).unwrap(), []);
+    assert_eq!(store.get_by_ids(&[1], true).unwrap(), []);
     assert_eq!(peer.call("store.integrity_check", json!({})), true);
     assert!(store.integrity_check().unwrap());
     assert_eq!(store.clear_namespace(None).unwrap(), count - count / 2 - 1);
@@ -204,7 +210,7 @@ fn our_rows_are_read_and_changed(place: Place) {
     let (id, namespace) = (stored[0].id, &stored[0].namespace);
     let cleared = peer.call("store.clear_namespace", json!({"namespace": namespace}));
     assert_eq!(cleared, 1);
-    assert_eq!(store.get_by_ids(&[id]).unwrap(), []);
+    assert_eq!(store.get_by_ids(&[id], true).unwrap(), []);
     // Neither uses an id again.
     let last = stored.last().unwrap().id;
     let next = peer.call("store.insert", fields(&entry("next", 1)));

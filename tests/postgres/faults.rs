@@ -244,11 +244,11 @@ fn a_reply_that_comes_too_late_is_nobodys(server: Arc<Postgres>) {
     store.insert(vec![entry("a", 1), entry("b", 2)]).unwrap();
     get(&mut store, "a", 1).unwrap();
     proxy.set(Fault::Stall);
-    let message = passing(store.get_by_ids(&[1]));
+    let message = passing(store.get_by_ids(&[1], true));
     assert!(message.contains("600 ms"), "{message}");
     proxy.set(Fault::None);
     // Until a probe has seen that it answers again, calls fail at once.
-    let found = when_it_answers(|| store.get_by_ids(&[2]));
+    let found = when_it_answers(|| store.get_by_ids(&[2], true));
     assert_eq!(found[0].namespace, "b");
     assert_eq!(store.count(Some("a")).unwrap(), 1);
 
@@ -296,7 +296,7 @@ fn cut_connections(server: &Postgres) {
                 WHERE application_name = 'through_cut'";
             while server.sql(sessions) != "0" {}
         }
-        let there = past.get_by_hash(&[key("a", n), key("b", n)]).unwrap();
+        let there = past.get_by_hash(&[key("a", n), key("b", n)], true).unwrap();
         let there: Vec<bool> = there.iter().map(Option::is_some).collect();
         assert_eq!(there[0], there[1], "half a batch, {outcome:?}");
         let moved = past.read_version_counter().unwrap() - before;
@@ -318,7 +318,7 @@ fn cut_connections(server: &Postgres) {
         // A read is repeated.
         assert!(store.count(None).unwrap() > 0);
         proxy.set(Fault::CutReply(bytes));
-        assert!(store.get_by_ids(&[1]).unwrap().len() == 1);
+        assert!(store.get_by_ids(&[1], true).unwrap().len() == 1);
         proxy.set(Fault::None);
     }
     assert!(failed > 0 && done > 0, "{failed} failed, {done} done");

@@ -234,10 +234,15 @@ fn what_a_column_cannot_hold_is_refused(server: Arc<Postgres>) {
     let repetitive = "long ".repeat(2_000);
     put(&mut store, entry(&repetitive, 1));
     assert!(get(&mut store, &repetitive, 1).is_some());
-    assert_eq!(store.get_by_hash(&[key(&long, 1)]).unwrap(), [None]);
+    assert_eq!(store.get_by_hash(&[key(&long, 1)], true).unwrap(), [None]);
     assert_eq!(store.count(Some(&long)).unwrap(), 0);
     // Numbers that no row can have are nobody's.
-    assert!(store.get_by_ids(&[beyond, u64::MAX]).unwrap().is_empty());
+    assert!(
+        store
+            .get_by_ids(&[beyond, u64::MAX], true)
+            .unwrap()
+            .is_empty()
+    );
     assert!(!store.delete_by_id(u64::MAX).unwrap());
     assert!(store.iter_since(u64::MAX, 10).unwrap().is_empty());
 }
@@ -297,10 +302,10 @@ fn an_operation_takes_as_many_round_trips_as_it_must(server: Arc<Postgres>) {
             assert!(!store.delete_by_id(1_000_000).unwrap());
         }),
         ("get_by_hash of 1000", 1, &|store| {
-            assert_eq!(store.get_by_hash(&keys).unwrap().len(), 1000);
+            assert_eq!(store.get_by_hash(&keys, true).unwrap().len(), 1000);
         }),
         ("get_by_ids of 1000", 1, &|store| {
-            assert_eq!(store.get_by_ids(&all).unwrap().len(), 1000);
+            assert_eq!(store.get_by_ids(&all, true).unwrap().len(), 1000);
         }),
         ("update_access of 1000", 1, &|store| {
             store.update_access(&touches).unwrap();

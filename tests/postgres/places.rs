@@ -185,10 +185,10 @@ fn a_damaged_row_is_told_and_others_are_read(server: Arc<Postgres>) {
         }
         other => panic!("{other:?}"),
     };
-    corrupt(store.get_by_ids(&[2]).map(drop));
+    corrupt(store.get_by_ids(&[2], true).map(drop));
     corrupt(store.iter_vectors(0, 10).map(drop));
     corrupt(store.iter_since(0, 10).map(drop));
-    assert_eq!(store.get_by_ids(&[1, 3]).unwrap().len(), 2);
+    assert_eq!(store.get_by_ids(&[1, 3], true).unwrap().len(), 2);
     assert_eq!(store.iter_vectors(2, 10).unwrap().ids, [3, 4]);
     assert_eq!(ids(&mut store), [1, 2, 3, 4]);
     assert!(!store.integrity_check().unwrap());

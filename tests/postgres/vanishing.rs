@@ -70,7 +70,7 @@ fn dropped_tables_are_told(server: Arc<Postgres>) {
     server.sql("SET client_min_messages = error; DROP SCHEMA dropped CASCADE");
     for outcome in [
         store.insert(vec![entry("a", 2)]).map(drop),
-        store.get_by_ids(&[1]).map(drop),
+        store.get_by_ids(&[1], true).map(drop),
     ] {
         assert!(
             matches!(&outcome, Err(StoreError::Schema(text)) if text.contains("open the store again")),

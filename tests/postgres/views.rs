@@ -19,8 +19,8 @@ mneme_tests::tests![
 fn picture(store: &mut PostgresStore) -> String {
     let keys = [key("a", 1), key("a", 2), key("b", 3)];
     let answers = (
-        store.get_by_hash(&keys).unwrap(),
-        store.get_by_ids(&[1, 2, 3]).unwrap(),
+        store.get_by_hash(&keys, true).unwrap(),
+        store.get_by_ids(&[1, 2, 3], true).unwrap(),
         (store.count(None).unwrap(), store.count(Some("a")).unwrap()),
         store.list_namespaces().unwrap(),
         store.iter_lru_ids(9, None).unwrap(),

@@ -219,10 +219,10 @@ fn damaged_entries_are_named_and_can_be_deleted(server: Redis) {
         assert!(store.integrity_check().unwrap());
         client.run::<()>(damage);
         corrupt(
-            store.get_by_hash(&[key("a", 1), key("a", 2)]),
+            store.get_by_hash(&[key("a", 1), key("a", 2)], true),
             &["p:entry:2", field],
         );
-        corrupt(store.get_by_ids(&[2]), &["p:entry:2", field]);
+        corrupt(store.get_by_ids(&[2], true), &["p:entry:2", field]);
         corrupt(store.iter_since(0, 9), &["p:entry:2", field]);
         assert!(get(&mut store, "a", 1).is_some());
         assert_eq!(store.iter_since(0, 1).unwrap().len(), 1);
@@ -249,7 +249,7 @@ fn an_entry_that_lost_its_name_goes_from_every_key(server: Redis) {
     store.insert(vec![entry("a", 1), entry("b", 2)]).unwrap();
     client.run::<()>(&["HDEL", "p:entry:2", "namespace"]);
     corrupt(
-        store.get_by_hash(&[key("b", 2)]),
+        store.get_by_hash(&[key("b", 2)], true),
         &["p:entry:2", "field namespace is missing"],
     );
     assert!(!store.integrity_check().unwrap());

@@ -86,7 +86,7 @@ fn redis_expires_entries_and_none_of_them_is_seen(server: Redis) {
     assert_eq!(store.list_namespaces().unwrap(), ["stays"]);
     let counts = store.count_by_namespace().unwrap();
     assert_eq!(counts, [("stays".to_owned(), 1)]);
-    assert_eq!(store.get_by_ids(&[1, 2]).unwrap().len(), 1);
+    assert_eq!(store.get_by_ids(&[1, 2], true).unwrap().len(), 1);
     assert_eq!(ids(&mut store), [2]);
     assert_eq!(lru(&mut store, 9, None), [2]);
     assert!(store.integrity_check().unwrap());
@@ -189,7 +189,7 @@ fn ghosts_are_passed_over_everywhere(server: Redis) {
     assert!(store.iter_since(4000, 1).unwrap().is_empty());
     assert_eq!(lru(&mut store, 2, None), [1, 2501]);
     assert_eq!(lru(&mut store, 9, Some("b|c")), [0; 0]);
-    assert_eq!(store.get_by_ids(&[7, 1, 8]).unwrap().len(), 1);
+    assert_eq!(store.get_by_ids(&[7, 1, 8], true).unwrap().len(), 1);
     assert!(!store.delete_by_id(9).unwrap());
     let version = store.read_version_counter().unwrap();
     assert_eq!(version, 4);

@@ -101,7 +101,7 @@ fn a_server_that_is_away_is_waited_for_by_calling_again(mut server: Redis) {
             // The first call finds the connection lost, the second finds no server.
             failure(store.insert(vec![entry("a", 2)]));
             fails(store.insert(vec![entry("a", 2)]), "no connection", true);
-            fails(store.get_by_ids(&[1]), "no connection", true);
+            fails(store.get_by_ids(&[1], true), "no connection", true);
             server.restart().unwrap();
             assert!(get(&mut store, "a", 1).is_some());
         }
@@ -294,9 +294,9 @@ fn a_right_that_is_missing_is_named(server: Redis) {
         fails(store.integrity_check(), named, false);
     }
     rules(&["+time", "-hmget"]);
-    fails(store.get_by_ids(&[1]), "the command HMGET", false);
+    fails(store.get_by_ids(&[1], true), "the command HMGET", false);
     rules(&["+hmget", "-evalsha"]);
-    fails(store.get_by_ids(&[1]), "the command EVALSHA", false);
+    fails(store.get_by_ids(&[1], true), "the command EVALSHA", false);
     rules(&["+evalsha"]);
     assert_eq!(store.count(None).unwrap(), 3);
 }

@@ -155,12 +155,12 @@ fn each_call_takes_as_many_round_trips_as_it_must(server: Redis) {
     });
     let keys: Vec<EntryKey> = (1..=1000).map(|n| key("a", n)).collect();
     trips(1, "get_by_hash of one", &mut |store| {
-        assert!(store.get_by_hash(&keys[..1]).unwrap()[0].is_some());
+        assert!(store.get_by_hash(&keys[..1], true).unwrap()[0].is_some());
     });
     trips(1, "get_by_hash", &mut |store| {
         assert!(
             store
-                .get_by_hash(&keys)
+                .get_by_hash(&keys, true)
                 .unwrap()
                 .iter()
                 .all(Option::is_some)
@@ -168,7 +168,7 @@ fn each_call_takes_as_many_round_trips_as_it_must(server: Redis) {
     });
     let ids: Vec<u64> = (1..=1000).collect();
     trips(1, "get_by_ids", &mut |store| {
-        assert_eq!(store.get_by_ids(&ids).unwrap().len(), 1000);
+        assert_eq!(store.get_by_ids(&ids, true).unwrap().len(), 1000);
     });
     let touches: Vec<Touch> = (1..=2000)
         .map(|id| Touch {

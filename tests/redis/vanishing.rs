@@ -21,7 +21,7 @@ fn opened(server: &Redis) -> RedisStore {
 /// Fails unless no operation takes what is there for its own.
 fn refuses_everything(store: &mut RedisStore) {
     refuses_changes(store);
-    is_gone(store.get_by_ids(&[1]));
+    is_gone(store.get_by_ids(&[1], true));
     is_gone(store.count(None));
 }
 

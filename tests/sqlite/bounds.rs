@@ -182,7 +182,7 @@ fn what_is_given_up_ends_and_changes_nothing() {
         store.count_by_namespace()
     }));
     other.join().unwrap();
-    assert!(store.get_by_hash(&[key("a", 3)]).unwrap()[0].is_some());
+    assert!(store.get_by_hash(&[key("a", 3)], true).unwrap()[0].is_some());
 }
 
 fn no_byte_of_the_header_is_the_machines_fault() {

@@ -51,7 +51,7 @@ fn assert_named(place: &Place, calls: &[(&str, Call)], parts: &[&str]) {
 
 fn a_damaged_text_of_an_entry_is_named() {
     let rows: &[(&str, Call)] = &[
-        ("get_by_ids", |store| store.get_by_ids(&[3]).map(drop)),
+        ("get_by_ids", |store| store.get_by_ids(&[3], true).map(drop)),
         ("iter_since", |store| store.iter_since(0, 10).map(drop)),
     ];
     let keys: &[(&str, Call)] = &[

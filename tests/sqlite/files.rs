@@ -441,7 +441,7 @@ fn a_number_out_of_range_in_a_file_is_damage() {
                  UPDATE entries SET {column} = {wrong} WHERE id = 2"
             ))
             .unwrap();
-            let error = store.get_by_ids(&[2]).unwrap_err();
+            let error = store.get_by_ids(&[2], true).unwrap_err();
             assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
             says(
                 &error,
@@ -511,14 +511,14 @@ fn damaged_rows_are_named() {
         let conn = Connection::open(&place.path).unwrap();
         conn.execute_batch(&format!("UPDATE entries SET {damage} WHERE id = 2"))
             .unwrap();
-        let error = store.get_by_hash(&[key("a", 2)]).unwrap_err();
+        let error = store.get_by_hash(&[key("a", 2)], true).unwrap_err();
         assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
         says(
             &error,
             &place.path,
             &["entries", column, "id 2", "checkpoint"],
         );
-        assert_eq!(store.get_by_ids(&[1]).unwrap().len(), 1);
+        assert_eq!(store.get_by_ids(&[1], true).unwrap().len(), 1);
         assert!(!store.integrity_check().unwrap(), "{damage}");
         assert!(store.delete_by_id(2).unwrap());
         assert!(store.integrity_check().unwrap());

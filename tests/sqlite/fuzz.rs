@@ -99,7 +99,7 @@ fn use_file(path: &Path) {
     }
     let _ = timed("integrity_check", || store.integrity_check());
     let keys = [key("a", 3), key("b", 4)];
-    let _ = timed("get_by_hash", || store.get_by_hash(&keys));
+    let _ = timed("get_by_hash", || store.get_by_hash(&keys, true));
     let _ = timed("iter_since", || store.iter_since(0, 1000));
     let _ = timed("iter_vectors", || store.iter_vectors(0, 1000));
     let _ = timed("iter_stamps", || store.iter_stamps(0, 1000));

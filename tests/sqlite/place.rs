@@ -27,7 +27,7 @@ pub fn open(path: &Path) -> SqliteStore {
 
 /// The entry with this id, if it exists.
 pub fn by_id(store: &mut dyn Store, id: u64) -> Option<Entry> {
-    store.get_by_ids(&[id]).unwrap().pop()
+    store.get_by_ids(&[id], true).unwrap().pop()
 }
 
 pub fn version(store: &mut dyn Store) -> u64 {

@@ -236,7 +236,7 @@ fn tenants_stay_apart_whatever_an_index_says() {
     cache.close().unwrap();
 
     let mut store = open(&place.path);
-    let found = store.get_by_hash(&[key("mallory", 2)]).unwrap();
+    let found = store.get_by_hash(&[key("mallory", 2)], true).unwrap();
     let led = found.into_iter().next().flatten();
     assert_eq!(led.unwrap().namespace, "alice", "the index lies");
     let outcome = store.insert(vec![entry("mallory", 2)]);
@@ -244,7 +244,7 @@ fn tenants_stay_apart_whatever_an_index_says() {
         matches!(outcome, Err(StoreError::Corrupt(_))),
         "{outcome:?}"
     );
-    let of_alice = store.get_by_ids(&[2]).unwrap();
+    let of_alice = store.get_by_ids(&[2], true).unwrap();
     assert_eq!(of_alice[0].response, "90000");
 }
 

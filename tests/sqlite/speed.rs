@@ -29,6 +29,8 @@ const NOW: u64 = 1_000_000;
 /// Spread over 100 namespaces; every second one has a TTL.
 fn row(n: u64) -> Entry {
     Entry {
+        context: String::new(),
+        tags: Vec::new(),
         id: 0,
         namespace: format!("namespace {}", n % 100),
         query_hash: hash(n),
@@ -137,11 +139,11 @@ fn costs(rows: u64) -> Vec<Cost> {
     });
     measure("get_by_hash", Growth::None, 200, &mut |store, n| {
         let n = any(n);
-        assert!(store.get_by_hash(&[key(&name(n), n)]).unwrap()[0].is_some());
+        assert!(store.get_by_hash(&[key(&name(n), n)], true).unwrap()[0].is_some());
     });
     measure("get_by_ids of 512", Growth::None, 5, &mut |store, n| {
         let ids: Vec<u64> = (0..512).map(|k| 1 + any(n * 512 + k)).collect();
-        store.get_by_ids(&ids).unwrap();
+        store.get_by_ids(&ids, true).unwrap();
     });
     measure("count", Growth::Entries, 5, &mut |store, _| {
         store.count(None).unwrap();

@@ -78,7 +78,7 @@ fn a_removed_file_fails_every_call_until_it_is_back() {
 
 fn get_fails(store: &mut SqliteStore) -> bool {
     let key = mneme_tests::rows::key("a", 1);
-    store.get_by_hash(&[key]).is_err()
+    store.get_by_hash(&[key], true).is_err()
 }
 
 #[cfg(unix)]

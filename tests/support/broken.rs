@@ -397,7 +397,7 @@ fn all_of(store: &mut Sound, namespace: Option<&str>) -> Result<Vec<Entry>> {
 
 /// The entry that has the same namespace and hash, if there is one.
 fn same_key(store: &mut Sound, entry: &Entry) -> Result<Option<Entry>> {
-    Ok(store.get_by_hash(&[key(entry)])?.pop().flatten())
+    Ok(store.get_by_hash(&[key(entry)], true)?.pop().flatten())
 }
 
 /// What names an entry, whatever its version.

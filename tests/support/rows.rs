@@ -15,6 +15,8 @@ pub fn hash(n: u64) -> String {
 /// An entry that differs for every `n`: created at `1000 + n`, last used at `2000 + n`.
 pub fn entry(namespace: &str, n: u64) -> Entry {
     Entry {
+        context: String::new(),
+        tags: Vec::new(),
         id: 0,
         namespace: namespace.to_owned(),
         query_hash: hash(n),
@@ -52,7 +54,10 @@ pub fn put(store: &mut dyn Store, entry: Entry) -> u64 {
 ///
 /// Where the look-up fails.
 pub fn get(store: &mut dyn Store, namespace: &str, n: u64) -> Option<Entry> {
-    store.get_by_hash(&[key(namespace, n)]).unwrap().remove(0)
+    store
+        .get_by_hash(&[key(namespace, n)], true)
+        .unwrap()
+        .remove(0)
 }
 
 /// The ids of all entries.

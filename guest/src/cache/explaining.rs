@@ -51,6 +51,7 @@ impl Open {
         } = question;
         let mut explanation = Explanation {
             namespace: key.namespace.clone(),
+            context: asked.context.clone(),
             normalized: NormalizedQuery {
                 text,
                 hash: key.query_hash.clone(),
@@ -108,18 +109,19 @@ impl Open {
         {
             return Ok(Explained::Later);
         }
-        explanation.rows = self.index()?.rows_in(&key.namespace) as u64;
+        let sought = Sought {
+            namespace: key.namespace,
+            context: asked.context.clone(),
+            vector,
+            threshold: -1.0,
+        };
+        explanation.rows = self.index()?.rows_in(sought.scope()) as u64;
         let exact_id = explanation.exact.as_ref().map(|exact| exact.id);
         let mut reason = match explanation.rows > u64::from(is_deleted) {
             true => MissReason::BelowThreshold,
             false => MissReason::NoMatch,
         };
         let mut similar: Option<MissReason> = None;
-        let sought = Sought {
-            namespace: key.namespace,
-            vector,
-            threshold: -1.0,
-        };
         let shown = self.best_first(store, host, &sought, &mut |open, entry, similarity| {
             if exact_id == Some(entry.id) {
                 if let Some(verdict) = against.filter(|_| similarity >= threshold) {
@@ -167,6 +169,8 @@ impl Open {
         let confidence = self.confidence(host, 1.0, &entry, now);
         let verdict = if is_stale(entry.created_at, entry.ttl, now) {
             Verdict::Expired
+        } else if !asked.is_tagged(&entry) {
+            Verdict::OtherTags
         } else if asked.is_too_old(&entry, now) {
             Verdict::TooOld
         } else if accepted {
@@ -212,6 +216,7 @@ fn judged_entry(
         query: entry.query,
         response: entry.response,
         metadata: entry.metadata,
+        tags: entry.tags,
         similarity,
         confidence,
         ttl: entry.ttl,

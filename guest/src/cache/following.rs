@@ -13,6 +13,7 @@ use crate::error::{Result, dimension};
 use crate::host::{Host, Now};
 use crate::index::Index;
 use crate::index::block::stamp;
+use crate::index::scopes::Scope;
 use crate::store::Store;
 use crate::types::Entry;
 
@@ -33,7 +34,7 @@ pub(super) struct Comparison {
     compared: Now,
     /// The last id of the index when the comparison began. Later rows are new.
     last_indexed: u64,
-    /// The ids of changed entries, and the numbers of the namespaces that the index has them in.
+    /// The ids of changed entries, and the numbers of the scopes that the index has them in.
     changed: Vec<(u64, Option<u32>)>,
     stage: Stage,
     /// In the turns so far.
@@ -191,11 +192,11 @@ impl Comparison {
             let old = ours.next_if(|old| old.id == id);
             let same = old.is_some_and(|old| old.stamp == stamp(created_at));
             if !same || is_unsettled(created_at, self.compared) {
-                self.changed.push((id, old.map(|old| old.namespace)));
+                self.changed.push((id, old.map(|old| old.scope)));
             }
         }
         for gone in gone.into_iter().chain(ours) {
-            index.remove_numbered(gone.namespace, gone.id);
+            index.remove_numbered(gone.scope, gone.id);
             open.backlog.forget(gone.id);
         }
         match more {
@@ -239,12 +240,12 @@ impl Comparison {
             return Ok(());
         }
         let ids: Vec<u64> = changed.iter().map(|&(id, _)| id).collect();
-        let entries = store.get_by_ids(&ids)?;
-        for &(id, namespace) in changed {
-            if let Some(namespace) = namespace
+        let entries = store.get_by_ids(&ids, true)?;
+        for &(id, scope) in changed {
+            if let Some(scope) = scope
                 && !entries.iter().any(|entry| entry.id == id)
             {
-                index.remove_numbered(namespace, id);
+                index.remove_numbered(scope, id);
             }
         }
         for mut entry in entries {
@@ -253,7 +254,11 @@ impl Comparison {
             }
             let Entry { id, created_at, .. } = entry;
             let vector = &mut entry.embedding;
-            open.index_row(index, &entry.namespace, id, created_at, vector)?;
+            let scope = Scope {
+                namespace: &entry.namespace,
+                context: &entry.context,
+            };
+            open.index_row(index, scope, id, created_at, vector)?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::{Cache, KEEPING, Open, READING_VECTORS};
 use crate::error::Result;
 use crate::host::{Host, Now};
 use crate::index::block::block_rows;
+use crate::index::scopes::Scope;
 use crate::index::{Index, check_room};
 use crate::store::{Store, check_ids};
 use crate::types::{Error, StampPage, Step, VectorDtype, VectorPage};
@@ -253,9 +254,13 @@ impl Open {
             if !is_absent(vector) && scale_to_unit(vector).is_err() {
                 continue;
             }
+            let scope = Scope {
+                namespace: &page.namespaces[row],
+                context: &page.contexts[row],
+            };
             // Vectors that do not fit into memory stay in the store.
             index
-                .arrive(&page.namespaces[row], id, created_at, vector)
+                .arrive(scope, id, created_at, vector)
                 .inspect_err(|_| index.stop_arriving())?;
         }
         let more = page.ids.last().copied().filter(|_| page.ids.len() >= limit);
@@ -287,15 +292,22 @@ impl Open {
     fn index_page(&mut self, index: &mut Index, mut page: VectorPage) -> Result<()> {
         let dim = self.options.embedder_dim as usize;
         let vectors = || page.vectors.chunks_exact(dim);
-        let one = page.namespaces.windows(2).all(|pair| pair[0] == pair[1]);
-        if let Some(namespace) = page.namespaces.first().filter(|_| one)
-            && vectors().all(is_unit)
-        {
-            return index.add_page(namespace, &page.ids, &page.created_at, page.vectors);
+        let one = page.namespaces.windows(2).all(|pair| pair[0] == pair[1])
+            && page.contexts.windows(2).all(|pair| pair[0] == pair[1]);
+        if one && !page.ids.is_empty() && vectors().all(is_unit) {
+            let scope = Scope {
+                namespace: &page.namespaces[0],
+                context: &page.contexts[0],
+            };
+            return index.add_page(scope, &page.ids, &page.created_at, page.vectors);
         }
         for (row, vector) in page.vectors.chunks_exact_mut(dim).enumerate() {
             let (id, created_at) = (page.ids[row], page.created_at[row]);
-            self.index_row(index, &page.namespaces[row], id, created_at, vector)?;
+            let scope = Scope {
+                namespace: &page.namespaces[row],
+                context: &page.contexts[row],
+            };
+            self.index_row(index, scope, id, created_at, vector)?;
         }
         Ok(())
     }
@@ -305,18 +317,18 @@ impl Open {
     pub(super) fn index_row(
         &mut self,
         index: &mut Index,
-        namespace: &str,
+        scope: Scope,
         id: u64,
         created_at: u64,
         vector: &mut [f32],
     ) -> Result<()> {
         if is_absent(vector) {
-            return index.add(namespace, id, created_at, vector);
+            return index.add(scope, id, created_at, vector);
         }
         match scale_to_unit(vector) {
-            Ok(()) => index.add(namespace, id, created_at, vector),
+            Ok(()) => index.add(scope, id, created_at, vector),
             Err(_) => {
-                index.remove(namespace, id);
+                index.remove(scope.namespace, id);
                 index.unindexable += 1;
                 Ok(())
             }
@@ -330,13 +342,15 @@ fn check_page(page: &VectorPage, last_id: u64, dim: u32) -> Result<()> {
     check_ids("iter-vectors", page.ids.iter().copied(), last_id)?;
     if page.created_at.len() != page.ids.len()
         || page.namespaces.len() != page.ids.len()
+        || page.contexts.len() != page.ids.len()
         || page.vectors.len() != page.ids.len() * dim as usize
     {
         return Err(Error::Corrupt(format!(
-            "store.iter-vectors returned {} ids, {} times, {} namespaces and {} values for {dim} dimensions after id {last_id}; the store is at fault, run the conformance battery on it",
+            "store.iter-vectors returned {} ids, {} times, {} namespaces, {} contexts and {} values for {dim} dimensions after id {last_id}; the store is at fault, run the conformance battery on it",
             page.ids.len(),
             page.created_at.len(),
             page.namespaces.len(),
+            page.contexts.len(),
             page.vectors.len()
         )));
     }

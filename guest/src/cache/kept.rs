@@ -225,6 +225,23 @@ impl Writing {
     }
 }
 
+/// Deletes the stored index, and what is there of one that is being written. Returns whether there
+/// was any of it.
+pub fn erase(store: &impl Store) -> Result<bool> {
+    if store.capabilities().max_blob < LEAST_BLOB {
+        return Ok(false);
+    }
+    let mut names = store.list_blobs()?;
+    names.retain(|name| name.starts_with("index/"));
+    if names.is_empty() {
+        return Ok(false);
+    }
+    // The head first: what it names is whole or not there.
+    store.delete_blobs(&[HEAD.to_owned()])?;
+    store.delete_blobs(&names)?;
+    Ok(true)
+}
+
 /// The names of all pieces in the store.
 fn stored_pieces(store: &impl Store) -> Result<Vec<String>> {
     let mut names = store.list_blobs()?;

@@ -5,6 +5,7 @@ use super::{Cache, Open, is_expired, is_of_the_future, is_stale};
 use crate::counters::Kind;
 use crate::error::Result;
 use crate::host::{Host, Now};
+use crate::index::scopes::Scope;
 use crate::index::{self, Found};
 use crate::options;
 use crate::policy;
@@ -53,10 +54,17 @@ impl Question {
 /// What an entry is judged by, beside its similarity.
 pub(super) struct Asked {
     pub query: String,
+    pub context: String,
+    pub tags: Vec<String>,
     pub max_age: Option<u64>,
 }
 
 impl Asked {
+    /// Whether an entry carries every tag that is asked for.
+    pub fn is_tagged(&self, entry: &Entry) -> bool {
+        self.tags.iter().all(|tag| entry.tags.contains(tag))
+    }
+
     /// Whether an entry is older than the request takes. The age of one that a wrong clock has dated
     /// is not known.
     pub fn is_too_old(&self, entry: &Entry, now: Now) -> bool {
@@ -118,6 +126,8 @@ impl Open {
             }
             None => self.options.similarity_threshold,
         };
+        options::check_context(&request.context)?;
+        options::check_tags(&request.tags)?;
         if let Some(max_age) = request.max_age {
             range::check("max-age in seconds", max_age)?;
         }
@@ -134,7 +144,7 @@ impl Open {
             VectorSource::Failed(_) => Path::Miss(MissReason::EmbedderFailure),
             VectorSource::Absent => Path::Exact,
         };
-        let (key, text) = self.key(&request.query, &request.namespace);
+        let (key, text) = self.key(&request.query, &request.namespace, &request.context);
         let path = match path {
             Path::Both(None) if query::is_blank(&text) => Path::Unreadable,
             path => path,
@@ -144,6 +154,8 @@ impl Open {
             text,
             asked: Asked {
                 query: request.query,
+                context: request.context,
+                tags: request.tags,
                 max_age: request.max_age,
             },
             threshold,
@@ -175,7 +187,8 @@ impl Open {
             && let Some(entry) = self.find_exact(store, host, &question.key, now)?
         {
             let asked = &question.asked;
-            if asked.is_too_old(&entry, now) {
+            if !asked.is_tagged(&entry) {
+            } else if asked.is_too_old(&entry, now) {
                 without_vector = MissReason::TooOld;
             } else if !question.validate || self.accepts(host, &asked.query, &entry, 1.0, now) {
                 let confidence = self.confidence(host, 1.0, &entry, now);
@@ -214,6 +227,7 @@ impl Open {
         let mut search = Search {
             sought: Sought {
                 namespace: key.namespace,
+                context: asked.context.clone(),
                 vector,
                 threshold,
             },
@@ -266,7 +280,7 @@ impl Open {
         now: Now,
     ) -> Result<Option<Chosen>> {
         let deletes_refused = self.options.validator == ValidatorRule::Builtin;
-        if self.index()?.rows_in(&search.sought.namespace) == 0 {
+        if self.index()?.rows_in(search.sought.scope()) == 0 {
             return Ok(Some(Err(MissReason::NoMatch)));
         }
         let Search {
@@ -318,10 +332,8 @@ impl Open {
         loop {
             let index = self.index()?;
             let progress = take_turn(host, || {
-                let Sought {
-                    namespace, vector, ..
-                } = sought;
-                let more = index.search(namespace, vector, &mut search, SEARCH_PER_PART);
+                let more =
+                    index.search(sought.scope(), &sought.vector, &mut search, SEARCH_PER_PART);
                 Ok(Progress::under_if(more))
             })?;
             if progress.is_under() {
@@ -373,7 +385,7 @@ impl Open {
         ids: &[u64],
         ready: &mut BTreeMap<Found, Entry>,
     ) -> Result<()> {
-        let entries = store.get_by_ids(ids)?;
+        let entries = store.get_by_ids(ids, true)?;
         for &id in ids {
             if !entries.iter().any(|entry| entry.id == id) {
                 // Deleted by another process.
@@ -381,7 +393,10 @@ impl Open {
             }
         }
         for mut entry in entries {
-            if entry.namespace != sought.namespace || is_absent(&entry.embedding) {
+            if entry.namespace != sought.namespace
+                || entry.context != sought.context
+                || is_absent(&entry.embedding)
+            {
                 continue;
             }
             let vector = unit(std::mem::take(&mut entry.embedding), self.options.embedder_dim)
@@ -414,6 +429,9 @@ impl Open {
     ) -> std::result::Result<f32, Verdict> {
         if is_stale(entry.created_at, entry.ttl, now) {
             return Err(Verdict::Expired);
+        }
+        if !asked.is_tagged(entry) {
+            return Err(Verdict::OtherTags);
         }
         if asked.is_too_old(entry, now) {
             return Err(Verdict::TooOld);
@@ -491,6 +509,8 @@ impl Open {
             response: entry.response,
             metadata: entry.metadata,
             namespace: entry.namespace,
+            context: entry.context,
+            tags: entry.tags,
             layer,
             similarity,
             confidence,
@@ -535,18 +555,28 @@ pub(super) fn miss_reason(so_far: Option<MissReason>, verdict: Verdict) -> MissR
 /// What a semantic search looks for.
 pub(super) struct Sought {
     pub namespace: String,
+    pub context: String,
     pub vector: Vec<f32>,
     pub threshold: f32,
 }
 
-/// The namespace, and the bits of vector and threshold.
-pub(super) type SoughtKey = (String, Vec<u32>, u32);
+/// The namespace and context, and the bits of vector and threshold.
+pub(super) type SoughtKey = (String, String, Vec<u32>, u32);
 
 impl Sought {
+    /// Where it is looked for.
+    pub fn scope(&self) -> Scope<'_> {
+        Scope {
+            namespace: &self.namespace,
+            context: &self.context,
+        }
+    }
+
     /// Two searches with one key find the same.
     fn key(&self) -> SoughtKey {
         let bits = self.vector.iter().map(|value| value.to_bits()).collect();
-        (self.namespace.clone(), bits, self.threshold.to_bits())
+        let (namespace, context) = (self.namespace.clone(), self.context.clone());
+        (namespace, context, bits, self.threshold.to_bits())
     }
 }
 
@@ -572,7 +602,7 @@ fn take_best(ready: &mut BTreeMap<Found, Entry>, rest: Option<Found>) -> Option<
 /// The entry that the store has under a key, expired or not. One that is another's must never answer,
 /// whatever an index of the storage says.
 pub(super) fn stored(store: &impl Store, key: &EntryKey) -> Result<Option<Entry>> {
-    let found = store.get_by_hash(std::slice::from_ref(key))?;
+    let found = store.get_by_hash(std::slice::from_ref(key), false)?;
     let entry = found.into_iter().next().flatten();
     match entry {
         Some(entry) if entry.namespace != key.namespace || entry.query_hash != key.query_hash => {

@@ -16,11 +16,12 @@ const DELETED_PER_PART: u32 = 128;
 
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.delete`.
-    pub fn delete(&mut self, query: &str, namespace: &str) -> Result<bool> {
+    pub fn delete(&mut self, query: &str, namespace: &str, context: &str) -> Result<bool> {
         let (store, host, open) = self.parts()?;
         options::check_namespace(namespace)?;
         options::check_size("query", query, open.options.max_query_bytes)?;
-        let (key, _) = open.key(query, namespace);
+        options::check_context(context)?;
+        let (key, _) = open.key(query, namespace, context);
         let Some(entry) = stored(store, &key)? else {
             return Ok(false);
         };

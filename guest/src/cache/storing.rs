@@ -4,6 +4,7 @@ use super::steps::Turn;
 use super::{Cache, EVICTING, Open};
 use crate::error::{Result, invalid, is_retryable};
 use crate::host::{Host, Now};
+use crate::index::scopes::Scope;
 use crate::options;
 use crate::query;
 use crate::range;
@@ -125,6 +126,10 @@ impl Open {
         options::check_size("response", &request.response, limits.max_response_bytes)?;
         options::check_size("metadata", &request.metadata, limits.max_metadata_bytes)?;
         options::check_metadata(&request.metadata)?;
+        options::check_context(&request.context)?;
+        let mut tags = request.tags;
+        options::check_tags(&tags)?;
+        tags.sort_unstable();
         let ttl = match request.ttl {
             TtlChoice::Inherit => limits.default_ttl,
             TtlChoice::Unlimited => None,
@@ -148,15 +153,17 @@ impl Open {
                 }));
             }
         };
-        let (key, text) = self.key(&request.query, &request.namespace);
+        let (key, text) = self.key(&request.query, &request.namespace, &request.context);
         let entry = Entry {
             id: 0,
             namespace: key.namespace,
+            context: request.context,
             query_hash: key.query_hash,
             query: request.query,
             response: request.response,
             embedding: Vec::new(),
             metadata: request.metadata,
+            tags,
             created_at: now.seconds(),
             last_accessed_at: now.seconds(),
             ttl,
@@ -200,14 +207,18 @@ impl Open {
         }
         for (entry, inserted) in entries.iter().zip(inserted) {
             let (id, created_at) = (inserted.id, entry.created_at);
+            let scope = Scope {
+                namespace: &entry.namespace,
+                context: &entry.context,
+            };
             self.backlog.forget(id);
             self.oldest.was_used(id);
             if !inserted.replaced {
                 self.sizes.add(&entry.namespace, 1);
             }
-            let indexed = self.indexes().try_for_each(|index| {
-                index.add(&entry.namespace, id, created_at, &entry.embedding)
-            });
+            let indexed = self
+                .indexes()
+                .try_for_each(|index| index.add(scope, id, created_at, &entry.embedding));
             if indexed.is_err() {
                 // The entry is stored. The next semantic look-up reports what is wrong.
                 self.drop_index();
@@ -244,6 +255,8 @@ pub(super) fn size(entry: &Entry) -> usize {
     entry.query.len()
         + entry.response.len()
         + entry.metadata.len()
+        + entry.context.len()
+        + entry.tags.iter().map(String::len).sum::<usize>()
         + size_of_val(entry.embedding.as_slice())
 }
 

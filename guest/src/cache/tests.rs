@@ -40,7 +40,7 @@ fn new_cache(change: impl FnOnce(&mut Options)) -> (TestCache, TestHost, TestSto
 fn normalized(text: &str) -> NormalizedQuery {
     NormalizedQuery {
         text: text.into(),
-        hash: query::hash(text),
+        hash: query::hash(text, ""),
     }
 }
 

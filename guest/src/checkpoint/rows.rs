@@ -16,11 +16,17 @@ struct Row<'a> {
     id: u64,
     #[serde(borrow)]
     namespace: Cow<'a, str>,
+    /// Absent in archives of the first edition, and where it is empty.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    context: Cow<'a, str>,
     query_hash: Cow<'a, str>,
     query: Cow<'a, str>,
     response: Cow<'a, str>,
     /// A JSON object as text, so that every byte is kept.
     metadata: Cow<'a, str>,
+    /// Absent in archives of the first edition, and where there are none.
+    #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
+    tags: Cow<'a, [String]>,
     created_at: u64,
     last_accessed_at: u64,
     ttl: Option<u64>,
@@ -50,10 +56,12 @@ impl Page {
         let row = Row {
             id: entry.id,
             namespace: (&entry.namespace).into(),
+            context: (&entry.context).into(),
             query_hash: (&entry.query_hash).into(),
             query: (&entry.query).into(),
             response: (&entry.response).into(),
             metadata: (&entry.metadata).into(),
+            tags: (&entry.tags).into(),
             created_at: entry.created_at,
             last_accessed_at: entry.last_accessed_at,
             ttl: entry.ttl,
@@ -128,11 +136,13 @@ impl PageReader {
         let entry = Entry {
             id: row.id,
             namespace: row.namespace.into_owned(),
+            context: row.context.into_owned(),
             query_hash: row.query_hash.into_owned(),
             query: row.query.into_owned(),
             response: row.response.into_owned(),
             embedding: embedding.map(|bytes| f32::from_le_bytes(*bytes)).collect(),
             metadata: row.metadata.into_owned(),
+            tags: row.tags.into_owned(),
             created_at: row.created_at,
             last_accessed_at: row.last_accessed_at,
             ttl: row.ttl,
@@ -258,16 +268,18 @@ fn check(entry: &Entry, dim: u32, limits: Limits) -> Result<()> {
     options::check_size("query", &entry.query, limits.query)?;
     options::check_size("response", &entry.response, limits.response)?;
     options::check_size("metadata", &entry.metadata, limits.metadata)?;
-    // A cache may normalise queries or not; see the option `normalize`.
-    if query::hash(&query::normalize(&entry.query)) != entry.query_hash
-        && query::hash(&entry.query) != entry.query_hash
-    {
+    if !query::is_hash_of(&entry.query_hash, &entry.query, &entry.context) {
         return Err(invalid(format!(
-            "query_hash {:.80?} is not that of the query",
+            "query_hash {:.80?} is not that of the query and context",
             entry.query_hash
         )));
     }
     options::check_metadata(&entry.metadata)?;
+    options::check_context(&entry.context)?;
+    options::check_tags(&entry.tags)?;
+    if !entry.tags.is_sorted() {
+        return Err(invalid("the tags are not sorted"));
+    }
     vector::check(&entry.embedding, dim)
 }
 
@@ -356,13 +368,13 @@ mod tests {
             ("namespace", |e| e.namespace.clear()),
             ("query", |e| {
                 e.query = "x".repeat((32 << 10) + 1);
-                e.query_hash = query::hash(&e.query);
+                e.query_hash = query::hash(&e.query, "");
             }),
             ("response", |e| e.response = "x".repeat((4 << 20) + 1)),
             ("metadata", |e| {
                 e.metadata = format!("{{\"a\":\"{}\"}}", "x".repeat(64 << 10));
             }),
-            ("query_hash", |e| e.query_hash = query::hash("other")),
+            ("query_hash", |e| e.query_hash = query::hash("other", "")),
             ("query_hash", |e| e.query_hash.make_ascii_uppercase()),
             ("metadata", |e| e.metadata = "[]".into()),
             ("created_at", |e| e.created_at = u64::MAX),
@@ -382,7 +394,7 @@ mod tests {
             }
         }
         let raw = Entry {
-            query_hash: query::hash("  NOT normalised"),
+            query_hash: query::hash("  NOT normalised", ""),
             ..numbered(1, "  NOT normalised")
         };
         assert_eq!(check_entry(&raw, 2, LIMITS), Ok(()));

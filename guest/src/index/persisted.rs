@@ -5,10 +5,11 @@
 //!
 //! | what | as |
 //! |---|---|
-//! | `mni2`, dimensions, directions, 1 for int8 or 0 | u32 each |
+//! | `mni4`, dimensions, directions, 1 for int8 or 0 | u32 each |
 //! | the directions, and the numbers of the scales | f32 each |
 //! | rows when the basis was learned, rows added since | u32 each |
-//! | of each namespace: length of the name + 1, name | u32, UTF-8 |
+//! | of each scope: length of the namespace + 1, namespace | u32, UTF-8 |
+//! | 0 for the empty context, or 1 and 128 bits of its SHA-256 | byte, bytes |
 //! | of each block: number of rows, ids, stamps | u32, u64 each, u32 each |
 //! | the errors of heads and details | f32 each |
 //! | number of outliers, outliers | u32, u16 each |
@@ -17,7 +18,7 @@
 //! | after the blocks: 0 | u32 |
 //! | of each graph: number of blocks, their first ids, length, graph | u32, u64 each, u32, bytes |
 //! | after the graphs: 0 | u32 |
-//! | after the namespaces: 0 | u32 |
+//! | after the scopes: 0 | u32 |
 //!
 //! Reading checks everything. Any inconsistency is an error, and then the index is built from the
 //! entries.
@@ -30,6 +31,7 @@ use super::codes::padded;
 use super::projections::Errors;
 use super::rows::{KeptGraph, Rows};
 use super::scales::{Scales, detail_bytes};
+use super::scopes::Digest;
 use super::vectors::Vectors;
 use crate::error::Result;
 use crate::types::{Error, VectorDtype};
@@ -38,7 +40,7 @@ use mneme_kernels::{HEAD_BYTES, QUAD};
 use std::rc::Rc;
 
 /// The first four bytes. Another format has other bytes.
-const MAGIC: u32 = u32::from_le_bytes(*b"mni3");
+const MAGIC: u32 = u32::from_le_bytes(*b"mni4");
 
 /// A place to read the bytes of an index from.
 pub trait Source {
@@ -106,9 +108,9 @@ fn expect(condition: bool, what: &str) -> Result<()> {
 pub struct Cursor {
     /// Once the head is written: the basis of all codes.
     basis: Option<Rc<Basis>>,
-    /// The namespaces to write, the next one last.
-    names: Vec<String>,
-    /// In the middle of a namespace.
+    /// The last scope that has been begun.
+    last: Option<(String, Digest)>,
+    /// In the middle of a scope.
     space: Option<Space>,
 }
 
@@ -157,20 +159,22 @@ impl Index {
             None => {
                 self.write_head(basis, bytes)?;
                 cursor.basis = Some(Rc::clone(basis));
-                cursor.names = self.numbers.keys().rev().cloned().collect();
                 return Ok(Written::Part);
             }
             Some(first) if !Rc::ptr_eq(first, basis) => return Ok(Written::Outdated),
             Some(_) => {}
         }
         let Some(space) = &mut cursor.space else {
-            let Some(name) = cursor.names.pop() else {
+            let Some((name, context, number)) = self.scopes.next(cursor.last.as_ref()) else {
                 write_count(bytes, 0)?;
                 return Ok(Written::All);
             };
             write_count(bytes, name.len() + 1)?;
             bytes.extend_from_slice(name.as_bytes());
-            cursor.space = self.numbers.get(&name).map(|&number| Space {
+            bytes.push(u8::from(context.is_some()));
+            bytes.extend(context.into_iter().flatten());
+            cursor.last = Some((name, context));
+            cursor.space = Some(Space {
                 number: number as usize,
                 last_id: Some(0),
                 segment: 0,
@@ -244,9 +248,10 @@ pub struct Reader {
     space: Option<ReadSpace>,
 }
 
-/// The namespace that is being read.
+/// The scope that is being read.
 struct ReadSpace {
-    name: String,
+    namespace: String,
+    context: Digest,
     rows: Rows,
     graphs: Vec<KeptGraph>,
     has_all_blocks: bool,
@@ -284,10 +289,20 @@ impl Reader {
                 expect(source.left() == 0, "it goes on after its end")?;
                 return Ok(false);
             };
-            let name = String::from_utf8(read(source, length)?)
+            let namespace = String::from_utf8(read(source, length)?)
                 .map_err(|_| damaged("a namespace is not UTF-8"))?;
+            let context = match read_one::<u8>(source)? {
+                0 => None,
+                1 => {
+                    let mut digest = [0; 16];
+                    source.read(&mut digest)?;
+                    Some(digest)
+                }
+                _ => return Err(damaged("a context is not valid")),
+            };
             self.space = Some(ReadSpace {
-                name,
+                namespace,
+                context,
                 rows: Rows::new(index.dim, index.dtype),
                 graphs: Vec::new(),
                 has_all_blocks: false,
@@ -315,9 +330,13 @@ impl Reader {
         }
         if let Some(mut space) = self.space.take() {
             space.rows.set_kept_graphs(space.graphs);
-            let number = index.spaces.len() as u32;
-            let earlier = index.numbers.insert(space.name, number);
-            expect(earlier.is_none(), "a namespace comes twice")?;
+            let twice = index.scopes.has(&space.namespace, &space.context);
+            expect(!twice, "a namespace and context come twice")?;
+            let number = index.scopes.add(&space.namespace, space.context);
+            if space.context.is_some() {
+                let ids = space.rows.blocks().iter().flat_map(Block::ids);
+                index.placed.extend(ids.map(|id| (*id, number)));
+            }
             index.spaces.push(space.rows);
         }
         Ok(true)

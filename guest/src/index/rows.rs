@@ -1,4 +1,4 @@
-//! The rows of one namespace: blocks by ascending id.
+//! The rows of one scope: blocks by ascending id.
 
 use super::basis::Basis;
 use super::block::Block;
@@ -19,7 +19,7 @@ pub struct Place {
     pub row: usize,
 }
 
-/// Rows of one namespace.
+/// Rows of one scope.
 pub struct Rows {
     dim: usize,
     dtype: VectorDtype,
@@ -40,7 +40,7 @@ pub struct KeptGraph {
 }
 
 impl Rows {
-    /// A namespace without rows.
+    /// A scope without rows.
     pub fn new(dim: usize, dtype: VectorDtype) -> Self {
         Rows {
             dim,

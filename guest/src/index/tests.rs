@@ -1,5 +1,6 @@
 mod graphs;
 
+use super::scopes::Scope;
 use super::*;
 use crate::vector::{cosine, unit};
 use proptest::prelude::*;
@@ -91,7 +92,7 @@ fn apply(
 ) -> std::result::Result<(), TestCaseError> {
     match step {
         Step::Add(id, n, v) => {
-            index.add(NAMES[*n], *id, *id, v).unwrap();
+            index.add(Scope::plain(NAMES[*n]), *id, *id, v).unwrap();
             model.insert(*id, (*n, v.clone()));
         }
         Step::Remove(id) => {
@@ -119,7 +120,7 @@ fn apply(
                 };
                 let page: Vec<_> = model.range(after + 1..).take(7).collect();
                 for &(&id, (n, v)) in &page {
-                    index.arrive(NAMES[*n], id, id, v).unwrap();
+                    index.arrive(Scope::plain(NAMES[*n]), id, id, v).unwrap();
                 }
                 index
                     .arrived((page.len() == 7).then(|| *page[6].0))
@@ -152,7 +153,7 @@ fn check_search(
     threshold: f32,
 ) -> std::result::Result<(), TestCaseError> {
     let exact = brute_force(model, n, query, threshold);
-    let found = index.find(NAMES[n], query, threshold, 1000);
+    let found = index.find(Scope::plain(NAMES[n]), query, threshold, 1000);
     for exact in &exact {
         let candidate = found.iter().find(|found| found.id == exact.id);
         prop_assert!(
@@ -166,7 +167,7 @@ fn check_search(
         prop_assert_eq!(&found, &exact);
     }
     for limit in [1, 3] {
-        let few = index.find(NAMES[n], query, threshold, limit);
+        let few = index.find(Scope::plain(NAMES[n]), query, threshold, limit);
         if same_bits {
             prop_assert_eq!(&few[..], &exact[..exact.len().min(limit)]);
         }
@@ -285,16 +286,18 @@ fn codes_rule_out_nearly_all_rows_and_a_loose_basis_is_replaced() {
     };
     // What the basis is learned from lies in six dimensions, what comes later does not.
     for (n, v) in vectors[..1500].iter().enumerate() {
-        index.add("n", n as u64 + 1, 0, &narrow(v)).unwrap();
+        index
+            .add(Scope::plain("n"), n as u64 + 1, 0, &narrow(v))
+            .unwrap();
     }
     while index.work(u64::MAX) {}
     for (n, v) in vectors.iter().enumerate() {
-        index.add("n", n as u64 + 2001, 0, v).unwrap();
+        index.add(Scope::plain("n"), n as u64 + 2001, 0, v).unwrap();
     }
     let search = |index: &mut Index| {
         for query in vectors.iter().step_by(40) {
             let query: Vec<f32> = query.iter().rev().copied().collect();
-            index.find("n", &query, 0.85, 16);
+            index.find(Scope::plain("n"), &query, 0.85, 16);
         }
     };
     search(&mut index);
@@ -313,7 +316,7 @@ fn a_basis_of_few_rows_is_replaced_by_one_of_a_full_sample() {
     let mut index = Index::new(dim as u32, VectorDtype::Float32);
     let mut bases: Vec<Rc<Basis>> = Vec::new();
     for (id, vector) in (1..).zip(&vectors) {
-        index.add("a", id, 0, vector).unwrap();
+        index.add(Scope::plain("a"), id, 0, vector).unwrap();
         while index.work(u64::MAX) {}
         if let Some(basis) = &index.basis
             && bases.last().is_none_or(|last| !Rc::ptr_eq(last, basis))
@@ -335,7 +338,7 @@ fn memory_shrinks_with_the_dtype_and_with_compact() {
     for dtype in DTYPES {
         let mut index = Index::new(dim as u32, dtype);
         for (n, v) in vectors.iter().enumerate() {
-            index.add("n", n as u64 + 1, 0, v).unwrap();
+            index.add(Scope::plain("n"), n as u64 + 1, 0, v).unwrap();
         }
         while index.work(u64::MAX) {}
         index.compact();
@@ -362,7 +365,7 @@ fn ids_that_come_late_leave_few_blocks() {
     let mut index = Index::new(dim as u32, VectorDtype::Float32);
     // As where another process stores every other entry.
     for id in (1..=rows).step_by(2).chain((2..=rows).step_by(2)) {
-        index.add("n", id, 0, vector).unwrap();
+        index.add(Scope::plain("n"), id, 0, vector).unwrap();
     }
     let blocks = index.spaces[0].blocks();
     assert!(blocks.len() <= 6, "{} blocks", blocks.len());
@@ -376,7 +379,9 @@ fn a_damaged_index_is_an_error() {
     for dtype in [VectorDtype::Float32, VectorDtype::Int8] {
         let mut index = new_index(dim, dtype);
         for (n, v) in topics(dim, 30).iter().enumerate() {
-            index.add(NAMES[n % 2], n as u64 + 1, 0, v).unwrap();
+            index
+                .add(Scope::plain(NAMES[n % 2]), n as u64 + 1, 0, v)
+                .unwrap();
         }
         while index.work(u64::MAX) {}
         let mut bytes = Vec::new();
@@ -406,7 +411,7 @@ fn a_damaged_index_is_an_error() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
             if let Ok(mut index) = read(&flipped, 40, dtype) {
-                index.find("b", &topics(dim, 1)[0], 0.5, 5);
+                index.find(Scope::plain("b"), &topics(dim, 1)[0], 0.5, 5);
             }
         }
     }
@@ -420,7 +425,7 @@ fn a_search_in_parts_finds_the_same_whatever_changes_meanwhile() {
     let last = rows.len() as u64;
     let on = |index: &mut Index, search: &mut Search| {
         let mut parts = 1;
-        while index.search("n", query, search, 1) {
+        while index.search(Scope::plain("n"), query, search, 1) {
             parts += 1;
         }
         parts
@@ -428,10 +433,10 @@ fn a_search_in_parts_finds_the_same_whatever_changes_meanwhile() {
     for (dtype, coded) in DTYPES.into_iter().flat_map(|t| [(t, false), (t, true)]) {
         let mut index = new_index(dim, dtype);
         for (n, v) in rows.iter().enumerate() {
-            index.add("n", n as u64 + 1, 0, v).unwrap();
+            index.add(Scope::plain("n"), n as u64 + 1, 0, v).unwrap();
         }
         while coded && index.work(u64::MAX) {}
-        let whole = index.find("n", query, 0.1, 20);
+        let whole = index.find(Scope::plain("n"), query, 0.1, 20);
         assert_eq!(whole.len(), 20);
         let mut search = Search::new(0.1, 20);
         assert_eq!(on(&mut index, &mut search), 5);
@@ -439,8 +444,8 @@ fn a_search_in_parts_finds_the_same_whatever_changes_meanwhile() {
         // A row that was passed, one in the last block, a new one, and a removed one.
         for id in [1, last, last + 1] {
             let mut search = Search::new(0.1, 20);
-            assert!(index.search("n", query, &mut search, 1));
-            index.add("n", id, 0, query).unwrap();
+            assert!(index.search(Scope::plain("n"), query, &mut search, 1));
+            index.add(Scope::plain("n"), id, 0, query).unwrap();
             on(&mut index, &mut search);
             assert!(search.into_found().iter().any(|found| found.id == id));
         }
@@ -455,7 +460,7 @@ fn a_search_in_parts_finds_the_same_whatever_changes_meanwhile() {
             },
         );
         let mut search = Search::new(0.99, 20);
-        assert!(index.search("n", query, &mut search, 1));
+        assert!(index.search(Scope::plain("n"), query, &mut search, 1));
         while index.seal().unwrap() {}
         on(&mut index, &mut search);
         let mut found: Vec<u64> = search.into_found().iter().map(|found| found.id).collect();
@@ -464,10 +469,10 @@ fn a_search_in_parts_finds_the_same_whatever_changes_meanwhile() {
         // The namespace is emptied.
         let mut index = new_index(dim, dtype);
         for (n, v) in rows.iter().enumerate() {
-            index.add("n", n as u64 + 1, 0, v).unwrap();
+            index.add(Scope::plain("n"), n as u64 + 1, 0, v).unwrap();
         }
         let mut search = Search::new(0.1, 20);
-        assert!(index.search("n", query, &mut search, 1));
+        assert!(index.search(Scope::plain("n"), query, &mut search, 1));
         index.clear_namespace("n");
         assert_eq!(on(&mut index, &mut search), 1);
     }
@@ -484,7 +489,7 @@ fn vectors_that_leave_nothing_over_are_no_outliers() {
                 let mut v = vec![0.0; dim];
                 (v[0], v[dim - 1]) = (angle.cos(), angle.sin());
                 index
-                    .add("n", n + 1, 0, &unit(v, dim as u32).unwrap())
+                    .add(Scope::plain("n"), n + 1, 0, &unit(v, dim as u32).unwrap())
                     .unwrap();
             }
             while index.work(u64::MAX) {}

@@ -265,6 +265,7 @@ impl Store for TestStore {
             max_batch: 3,
             max_delete: u32::MAX,
             max_blob: 65_536,
+            max_changes: 0,
         }
     }
 
@@ -279,24 +280,35 @@ impl Store for TestStore {
         self.call().map(drop)
     }
 
-    fn get_by_hash(&self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
+    fn get_by_hash(&self, keys: &[EntryKey], vectors: bool) -> Result<Vec<Option<Entry>>> {
         let data = self.call()?;
         let find = |key: &EntryKey| {
             if let Some(id) = self.misled_to.get() {
-                return data.entries.get(&id).cloned();
+                return data.entries.get(&id).map(|entry| read(entry, vectors));
             }
             let same = |e: &&Entry| e.namespace == key.namespace && e.query_hash == key.query_hash;
-            data.entries.values().find(same).cloned()
+            let found = data.entries.values().find(same);
+            found.map(|entry| read(entry, vectors))
         };
         Ok(keys.iter().map(find).collect())
     }
 
-    fn get_by_ids(&self, ids: &[u64]) -> Result<Vec<Entry>> {
+    fn get_by_ids(&self, ids: &[u64], vectors: bool) -> Result<Vec<Entry>> {
         let data = self.call()?;
-        Ok(ids
-            .iter()
-            .filter_map(|id| data.entries.get(id).cloned())
-            .collect())
+        let found = ids.iter().filter_map(|id| data.entries.get(id));
+        Ok(found.map(|entry| read(entry, vectors)).collect())
+    }
+
+    fn select(&self, filter: &Filter, last_id: u64, limit: u32) -> Result<Selection> {
+        let data = self.call()?;
+        let found = data.entries.range(last_id + 1..).map(|(_, entry)| entry);
+        let found = found.filter(|entry| meets(entry, filter));
+        let entries: Vec<EntryRef> = self.page(found, limit).map(reference).collect();
+        let full = entries.len() >= limit as usize;
+        Ok(Selection {
+            next: entries.last().map(|last| last.id).filter(|_| full),
+            entries,
+        })
     }
 
     fn count(&self, namespace: Option<&str>) -> Result<u64> {
@@ -344,12 +356,14 @@ impl Store for TestStore {
         let mut page = VectorPage {
             ids: Vec::new(),
             namespaces: Vec::new(),
+            contexts: Vec::new(),
             created_at: Vec::new(),
             vectors: Vec::new(),
         };
         for (_, entry) in self.page(data.entries.range(self.after(last_id) + 1..), limit) {
             page.ids.push(entry.id);
             page.namespaces.push(entry.namespace.clone());
+            page.contexts.push(entry.context.clone());
             page.created_at.push(entry.created_at);
             page.vectors.extend(&entry.embedding);
         }
@@ -470,6 +484,11 @@ impl Store for TestStore {
 
     fn read_version_counter(&self) -> Result<u64> {
         Ok(self.call()?.version)
+    }
+
+    fn changes_since(&self, _version: u64, _limit: u32) -> Result<Option<ChangePage>> {
+        self.call()?;
+        Err(Error::Unsupported("the test store keeps no log".into()))
     }
 
     fn read_meta(&self, key: &str) -> Result<Option<String>> {
@@ -664,6 +683,30 @@ impl Store for TestStore {
 
 fn is_in(namespace: Option<&str>, entry: &Entry) -> bool {
     namespace.is_none_or(|namespace| entry.namespace == namespace)
+}
+
+/// An entry as it is read.
+fn read(entry: &Entry, vectors: bool) -> Entry {
+    let mut entry = entry.clone();
+    if !vectors {
+        entry.embedding = Vec::new();
+    }
+    entry
+}
+
+fn meets(entry: &Entry, filter: &Filter) -> bool {
+    is_in(filter.namespace.as_deref(), entry)
+        && filter
+            .context
+            .as_ref()
+            .is_none_or(|context| *context == entry.context)
+        && filter.tags.iter().all(|tag| entry.tags.contains(tag))
+        && filter
+            .created_from
+            .is_none_or(|from| entry.created_at >= from)
+        && filter
+            .created_before
+            .is_none_or(|before| entry.created_at < before)
 }
 
 fn reference(entry: &Entry) -> EntryRef {

@@ -39,6 +39,8 @@ mod tests {
     #[test]
     fn numbers_keep_their_digits() {
         let hit = Lookup::from(&mneme::Lookup::Hit(mneme::Hit {
+            context: String::new(),
+            tags: Vec::new(),
             response: "r".into(),
             metadata: "{\"a\": 1}".into(),
             namespace: "n".into(),

@@ -39,7 +39,7 @@ async function functions(face) {
   const wit = await readFile(`${root}wit/${face}.wit`, 'utf8');
   const names = [...wit.matchAll(/^ {4}([a-z][a-z0-9-]*): func/gm)].map((match) => match[1]);
   const waiting = names.filter((name) => !NEVER_WAIT.includes(`${face}#${name}`));
-  return waiting.map((name) => `mneme:cache/${face}@0.1.0#${name}`);
+  return waiting.map((name) => `mneme:cache/${face}@0.2.0#${name}`);
 }
 
 const WAITING = /^ *(_trampoline\d+)\.manuallyAsync = true;$/gm;

@@ -5,6 +5,7 @@
 pub mod background;
 pub mod breaker;
 pub mod cancel;
+pub mod changes;
 pub mod checks;
 #[doc(hidden)]
 pub mod contract;
@@ -21,10 +22,11 @@ pub mod staged;
 use std::time::Duration;
 
 pub use contract::store::{
-    CapabilitySet, ImportMode, Inserted, MetaChange, Restored, StampPage, Touch, VectorPage,
+    CapabilitySet, Change, ChangePage, ImportMode, Inserted, MetaChange, Restored, Selection,
+    StampPage, Touch, VectorPage,
 };
 pub use contract::types::{
-    BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error as StoreError,
+    BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error as StoreError, Filter,
     FingerprintMismatch,
 };
 pub use memory::MemoryStore;
@@ -78,12 +80,17 @@ pub trait Store: Send {
     /// Releases the backend. Closing a closed store does nothing.
     fn close(&mut self) -> Result<()>;
 
-    /// The entries under `keys`, in that order; none for a key that does not exist.
-    fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>>;
+    /// The entries under `keys`, in that order; none for a key that does not exist. Without
+    /// `vectors` their embeddings are empty.
+    fn get_by_hash(&mut self, keys: &[EntryKey], vectors: bool) -> Result<Vec<Option<Entry>>>;
 
     /// The entries with these ids, in the order asked, without those that do not
-    /// exist.
-    fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>>;
+    /// exist. Without `vectors` their embeddings are empty.
+    fn get_by_ids(&mut self, ids: &[u64], vectors: bool) -> Result<Vec<Entry>>;
+
+    /// The first entries with an id above `last_id` that meet the filter, at most `limit`,
+    /// ascending, and where to go on.
+    fn select(&mut self, filter: &Filter, last_id: u64, limit: u32) -> Result<Selection>;
 
     /// How many entries there are, in one namespace or in all.
     fn count(&mut self, namespace: Option<&str>) -> Result<u64>;
@@ -143,6 +150,19 @@ pub trait Store: Send {
 
     /// The version counter. Each call that changes entries increases it by one.
     fn read_version_counter(&mut self) -> Result<u64>;
+
+    /// What the writes changed that moved the version counter on from `version`; none if the store
+    /// does not know. By default [`StoreError::Unsupported`], for stores whose
+    /// [`CapabilitySet::max_changes`] is 0.
+    fn changes_since(&mut self, version: u64, limit: u32) -> Result<Option<ChangePage>> {
+        let _ = (version, limit);
+        // Of a closed store, the error.
+        self.read_version_counter()?;
+        Err(StoreError::Unsupported(format!(
+            "the {} store keeps no log of changes; compare the stamps of its entries",
+            self.capabilities().name
+        )))
+    }
 
     /// A value kept beside the entries.
     fn read_meta(&mut self, key: &str) -> Result<Option<String>>;

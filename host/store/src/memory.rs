@@ -5,11 +5,12 @@ mod import;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::import::Import;
+use super::changes::{ChangeLog, MAX_CHANGES};
 use super::checks::Embedder;
 use super::opened::{Backend, MAX_BATCH, MAX_BLOB, Opened};
 use super::{
-    CapabilitySet, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store, StoreError,
-    Touch, VectorPage,
+    CapabilitySet, ChangePage, Entry, EntryKey, EntryRef, Filter, Inserted, Result, Selection,
+    StampPage, Store, StoreError, Touch, VectorPage,
 };
 use crate::{for_each_operation, opened};
 
@@ -33,7 +34,7 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    for_each_operation!(opened![] views entries);
+    for_each_operation!(opened![] views changes entries);
 }
 
 /// What stays while the store is closed.
@@ -58,6 +59,7 @@ impl Backend for Memory {
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
             max_blob: MAX_BLOB,
+            max_changes: MAX_CHANGES,
         }
     }
 
@@ -91,6 +93,7 @@ struct Session {
     namespaces: BTreeMap<String, Namespace>,
     last_id: u64,
     version: u64,
+    changes: ChangeLog,
     meta: BTreeMap<String, String>,
     quotas: BTreeMap<String, u64>,
     blobs: BTreeMap<String, Vec<u8>>,
@@ -103,6 +106,26 @@ struct Namespace {
     ids: BTreeMap<String, u64>,
     /// (last access, id): the order of eviction.
     lru: BTreeSet<(u64, u64)>,
+    /// (tag, id).
+    tags: BTreeSet<(String, u64)>,
+}
+
+impl Namespace {
+    /// Takes an entry out of the orders.
+    fn forget(&mut self, entry: &Entry) {
+        self.lru.remove(&(entry.last_accessed_at, entry.id));
+        for tag in &entry.tags {
+            self.tags.remove(&(tag.clone(), entry.id));
+        }
+    }
+
+    /// The ids after `last_id` of the entries with this tag, ascending.
+    fn tagged<'a>(&'a self, tag: &'a str, last_id: u64) -> impl Iterator<Item = u64> + 'a {
+        let from = (tag.to_owned(), last_id.saturating_add(1));
+        let rows = self.tags.range(from..);
+        rows.take_while(move |(other, _)| other == tag)
+            .map(|(_, id)| *id)
+    }
 }
 
 impl Session {
@@ -113,6 +136,7 @@ impl Session {
             namespaces: BTreeMap::new(),
             last_id: 0,
             version: 0,
+            changes: ChangeLog::default(),
             meta: BTreeMap::new(),
             quotas: BTreeMap::new(),
             blobs: BTreeMap::new(),
@@ -128,7 +152,7 @@ impl Session {
         match present {
             Some(_) => {
                 if let Some(old) = self.entries.get(&id) {
-                    space.lru.remove(&(old.last_accessed_at, id));
+                    space.forget(old);
                 }
             }
             None => {
@@ -137,6 +161,8 @@ impl Session {
             }
         }
         space.lru.insert((entry.last_accessed_at, id));
+        let tags = entry.tags.iter().map(|tag| (tag.clone(), id));
+        space.tags.extend(tags);
         self.entries.insert(id, entry);
         Inserted {
             id,
@@ -148,7 +174,7 @@ impl Session {
         let entry = self.entries.remove(&id)?;
         if let Some(space) = self.namespaces.get_mut(&entry.namespace) {
             space.ids.remove(&entry.query_hash);
-            space.lru.remove(&(entry.last_accessed_at, id));
+            space.forget(&entry);
             if space.ids.is_empty() {
                 self.namespaces.remove(&entry.namespace);
             }
@@ -157,13 +183,53 @@ impl Session {
     }
 
     fn page(&self, last_id: u64, limit: u32) -> impl Iterator<Item = &Entry> {
+        self.after(last_id).take(limit as usize)
+    }
+
+    fn after(&self, last_id: u64) -> impl Iterator<Item = &Entry> {
         let first = last_id.checked_add(1);
-        first
-            .map(|first| self.entries.range(first..))
-            .into_iter()
-            .flatten()
-            .map(|(_, entry)| entry)
-            .take(limit as usize)
+        let rows = first.map(|first| self.entries.range(first..));
+        rows.into_iter().flatten().map(|(_, entry)| entry)
+    }
+
+    /// Moves the version counter on, after writes to these entries.
+    fn moved(&mut self, stored: &[u64], deleted: &[u64]) {
+        self.version += 1;
+        self.changes.append(self.version, stored, deleted);
+    }
+}
+
+/// An entry as it is read.
+fn read(entry: &Entry, vectors: bool) -> Entry {
+    match vectors {
+        true => entry.clone(),
+        false => without_vector(entry),
+    }
+}
+
+fn without_vector(entry: &Entry) -> Entry {
+    let Entry {
+        id,
+        created_at,
+        last_accessed_at,
+        ttl,
+        access_count,
+        ..
+    } = *entry;
+    Entry {
+        id,
+        namespace: entry.namespace.clone(),
+        context: entry.context.clone(),
+        query_hash: entry.query_hash.clone(),
+        query: entry.query.clone(),
+        response: entry.response.clone(),
+        embedding: Vec::new(),
+        metadata: entry.metadata.clone(),
+        tags: entry.tags.clone(),
+        created_at,
+        last_accessed_at,
+        ttl,
+        access_count,
     }
 }
 
@@ -184,23 +250,51 @@ fn expired(entry: &Entry, now: u64) -> bool {
 
 /// The operations.
 impl Session {
-    pub fn get_by_hash(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>> {
+    pub fn get_by_hash(&mut self, keys: &[EntryKey], vectors: bool) -> Result<Vec<Option<Entry>>> {
         let find = |key: &EntryKey| {
             let id = self
                 .namespaces
                 .get(&key.namespace)?
                 .ids
                 .get(&key.query_hash)?;
-            self.entries.get(id).cloned()
+            self.entries.get(id).map(|entry| read(entry, vectors))
         };
         Ok(keys.iter().map(find).collect())
     }
 
-    pub fn get_by_ids(&mut self, ids: &[u64]) -> Result<Vec<Entry>> {
-        Ok(ids
-            .iter()
-            .filter_map(|id| self.entries.get(id).cloned())
-            .collect())
+    pub fn get_by_ids(&mut self, ids: &[u64], vectors: bool) -> Result<Vec<Entry>> {
+        let found = ids.iter().filter_map(|id| self.entries.get(id));
+        Ok(found.map(|entry| read(entry, vectors)).collect())
+    }
+
+    pub fn select(&mut self, filter: &Filter, last_id: u64, limit: u32) -> Result<Selection> {
+        let entries: Vec<EntryRef> = match filter.tags.first() {
+            Some(tag) => {
+                let mut ids = BTreeSet::new();
+                for (name, space) in &self.namespaces {
+                    if filter
+                        .namespace
+                        .as_ref()
+                        .is_none_or(|wanted| wanted == name)
+                    {
+                        ids.extend(space.tagged(tag, last_id));
+                    }
+                }
+                let found = ids.iter().filter_map(|id| self.entries.get(id));
+                let found = found.filter(|entry| filter.accepts(entry));
+                found.take(limit as usize).map(reference).collect()
+            }
+            None => {
+                let found = self.after(last_id).filter(|entry| filter.accepts(entry));
+                found.take(limit as usize).map(reference).collect()
+            }
+        };
+        let full = entries.len() >= limit as usize;
+        let last = entries.last().map(|entry| entry.id);
+        Ok(Selection {
+            next: last.filter(|_| full),
+            entries,
+        })
     }
 
     pub fn count(&mut self, namespace: Option<&str>) -> Result<u64> {
@@ -249,12 +343,14 @@ impl Session {
         let mut page = VectorPage {
             ids: Vec::with_capacity(rows),
             namespaces: Vec::with_capacity(rows),
+            contexts: Vec::with_capacity(rows),
             created_at: Vec::with_capacity(rows),
             vectors: Vec::with_capacity(rows.saturating_mul(dim)),
         };
         for entry in self.page(last_id, limit) {
             page.ids.push(entry.id);
             page.namespaces.push(entry.namespace.clone());
+            page.contexts.push(entry.context.clone());
             page.created_at.push(entry.created_at);
             page.vectors.extend_from_slice(&entry.embedding);
         }
@@ -270,10 +366,12 @@ impl Session {
     }
 
     pub fn insert(&mut self, entries: Vec<Entry>) -> Result<Vec<Inserted>> {
-        if !entries.is_empty() {
-            self.version += 1;
+        let inserted: Vec<Inserted> = entries.into_iter().map(|entry| self.put(entry)).collect();
+        if !inserted.is_empty() {
+            let ids: Vec<u64> = inserted.iter().map(|inserted| inserted.id).collect();
+            self.moved(&ids, &[]);
         }
-        Ok(entries.into_iter().map(|entry| self.put(entry)).collect())
+        Ok(inserted)
     }
 
     pub fn update_access(&mut self, touches: &[Touch]) -> Result<()> {
@@ -296,7 +394,9 @@ impl Session {
 
     pub fn delete_by_id(&mut self, id: u64) -> Result<bool> {
         let deleted = self.take(id).is_some();
-        self.version += u64::from(deleted);
+        if deleted {
+            self.moved(&[], &[id]);
+        }
         Ok(deleted)
     }
 
@@ -311,7 +411,9 @@ impl Session {
                 deleted.push(named.id);
             }
         }
-        self.version += u64::from(!deleted.is_empty());
+        if !deleted.is_empty() {
+            self.moved(&[], &deleted);
+        }
         Ok(deleted)
     }
 
@@ -332,28 +434,32 @@ impl Session {
         for entry in &gone {
             self.take(entry.id);
         }
-        self.version += u64::from(!gone.is_empty());
+        if !gone.is_empty() {
+            let ids: Vec<u64> = gone.iter().map(|entry| entry.id).collect();
+            self.moved(&[], &ids);
+        }
         Ok(gone)
     }
 
     pub fn clear_namespace(&mut self, namespace: Option<&str>) -> Result<u64> {
-        let before = self.entries.len();
-        match namespace {
+        let mut deleted: Vec<u64> = match namespace {
             Some(name) => {
-                if let Some(space) = self.namespaces.remove(name) {
-                    for id in space.ids.values() {
-                        self.entries.remove(id);
-                    }
-                }
+                let space = self.namespaces.remove(name).unwrap_or_default();
+                space.ids.into_values().collect()
             }
             None => {
-                self.entries.clear();
                 self.namespaces.clear();
+                std::mem::take(&mut self.entries).into_keys().collect()
             }
+        };
+        for id in &deleted {
+            self.entries.remove(id);
         }
-        let deleted = (before - self.entries.len()) as u64;
-        self.version += u64::from(deleted > 0);
-        Ok(deleted)
+        deleted.sort_unstable();
+        if !deleted.is_empty() {
+            self.moved(&[], &deleted);
+        }
+        Ok(deleted.len() as u64)
     }
 
     pub fn set_namespace_quota(&mut self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
@@ -378,6 +484,10 @@ impl Session {
 
     pub fn read_version_counter(&mut self) -> Result<u64> {
         Ok(self.version)
+    }
+
+    pub fn changes_since(&mut self, version: u64, limit: u32) -> Result<Option<ChangePage>> {
+        Ok(self.changes.since(version, self.version, limit))
     }
 
     pub fn read_meta(&mut self, key: &str) -> Result<Option<String>> {

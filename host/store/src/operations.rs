@@ -12,7 +12,7 @@
 /// | `restore` | `commit_restore`, which replaces everything |
 ///
 /// Not every backend has all families of operations. What a store names after the brackets is in
-/// the list: `views`, `snapshots`, and `entries`, which stands last and is all the rest. Without
+/// the list: `views`, `changes`, `snapshots`, and `entries`, which stands last and is all the rest. Without
 /// a name all are.
 ///
 /// Types are in parentheses, so that the macro can look into them; [`owned!`](crate::owned) and
@@ -63,13 +63,19 @@
 #[macro_export]
 macro_rules! for_each_operation {
     ($callback:ident! [$($context:tt)*]) => {
-        $crate::for_each_operation! { $callback! [$($context)*] views snapshots entries }
+        $crate::for_each_operation! { $callback! [$($context)*] views changes snapshots entries }
     };
     ($callback:ident! [$($context:tt)*] views $($more:tt)*) => {
         $crate::for_each_operation! {
             $callback! [$($context)*] $($more)*
             aside begin_view() -> (bool);
             aside end_view() -> (());
+        }
+    };
+    ($callback:ident! [$($context:tt)*] changes $($more:tt)*) => {
+        $crate::for_each_operation! {
+            $callback! [$($context)*] $($more)*
+            read changes_since(version: (u64), limit: (u32)) -> (Option<$crate::ChangePage>);
         }
     };
     ($callback:ident! [$($context:tt)*] snapshots $($more:tt)*) => {
@@ -91,8 +97,9 @@ macro_rules! for_each_operation {
             [$($context)*]
             life open(embedder_fingerprint: (&str), embedder_dim: (u32)) -> (());
             life close() -> (());
-            read get_by_hash(keys: (&[$crate::EntryKey])) -> (Vec<Option<$crate::Entry>>);
-            read get_by_ids(ids: (&[u64])) -> (Vec<$crate::Entry>);
+            read get_by_hash(keys: (&[$crate::EntryKey]), vectors: (bool)) -> (Vec<Option<$crate::Entry>>);
+            read get_by_ids(ids: (&[u64]), vectors: (bool)) -> (Vec<$crate::Entry>);
+            read select(filter: (&$crate::Filter), last_id: (u64), limit: (u32)) -> ($crate::Selection);
             read count(namespace: (Option<&str>)) -> (u64);
             read list_namespaces() -> (Vec<String>);
             read count_by_namespace() -> (Vec<(String, u64)>);
@@ -128,12 +135,13 @@ macro_rules! for_each_operation {
 }
 
 /// The owned type of an argument of [`Store`](crate::Store), as a host receives it: `Vec<T>` for
-/// `&[T]`, `String` for `&str`.
+/// `&[T]`, `String` for `&str`, `T` for `&T`.
 #[macro_export]
 macro_rules! owned {
     (&[$($item:tt)*]) => { Vec<$($item)*> };
     (&str) => { String };
     (Option<&str>) => { Option<String> };
+    (&$($other:tt)*) => { $($other)* };
     ($($other:tt)*) => { $($other)* };
 }
 
@@ -149,6 +157,9 @@ macro_rules! lent {
     };
     ($arg:ident: Option<&str>) => {
         $arg.as_deref()
+    };
+    ($arg:ident: &$($other:tt)*) => {
+        &$arg
     };
     ($arg:ident: $($other:tt)*) => {
         $arg

@@ -6,6 +6,7 @@ use crate::cache::{
 };
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
 use crate::embedder::pool::Outcome;
+use crate::entries::{EntryFilter, EntryPage, Receipt};
 use crate::error::{Error, Result};
 use crate::flights::Flights;
 use crate::front::{Front, Kind};
@@ -199,6 +200,30 @@ impl AsyncSemanticCache {
         let (query, namespace) = (query.into(), namespace.into());
         self.run(move |cache| cache.delete(&query, &namespace))
             .await
+    }
+
+    /// See [`SemanticCache::list_entries`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn list_entries(
+        &self,
+        filter: EntryFilter,
+        after: u64,
+        limit: u32,
+    ) -> Result<EntryPage> {
+        self.run_reading(move |cache| cache.list_entries(&filter, after, limit))
+            .await
+    }
+
+    /// See [`SemanticCache::erase`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn erase(&self, filter: EntryFilter, dry_run: bool) -> Result<Receipt> {
+        self.run(move |cache| cache.erase(&filter, dry_run)).await
     }
 
     /// See [`SemanticCache::stats`].

@@ -125,15 +125,15 @@ impl SemanticCache {
         }
     }
 
-    /// Deletes the entry of a query, compared after normalisation. False if there was no such
-    /// entry.
+    /// Deletes the entry of a query, compared after normalisation, of the empty context. False if
+    /// there was no such entry. [`erase`](Self::erase) deletes those of a context.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn delete(&self, query: &str, namespace: &str) -> Result<bool> {
         self.call("delete", Some(namespace), |guest, store| {
-            guest.call_delete(store, query, namespace)
+            guest.call_delete(store, query, namespace, "")
         })
     }
 
@@ -466,7 +466,7 @@ impl SemanticCache {
     }
 
     /// Calls an export under the eyes of the observers.
-    fn call<T>(
+    pub(crate) fn call<T>(
         &self,
         operation: &'static str,
         namespace: Option<&str>,
@@ -540,7 +540,7 @@ fn late<T>(outcomes: &[T], is_late: impl Fn(&T) -> bool) -> Vec<usize> {
 }
 
 /// The component asked for something that it had been given.
-fn broken_promise() -> Error {
+pub(crate) fn broken_promise() -> Error {
     Error::Component(
         "the component asked again for a vector that it was given, which is a bug in mneme".into(),
     )

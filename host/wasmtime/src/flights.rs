@@ -9,7 +9,7 @@ mod pause;
 mod tests;
 
 /// What a computation is for: namespace and text, as the cache compares it.
-pub(crate) type Key = (String, String);
+pub(crate) type Key = (String, String, Vec<String>, String);
 
 /// The computations under way. Their callers take turns at `L`, a lock around the response:
 /// one that blocks, or one that is awaited.

@@ -68,6 +68,7 @@ pub mod checkpoint;
 mod component;
 mod contract;
 pub mod embedder;
+mod entries;
 mod error;
 mod flights;
 mod front;
@@ -93,6 +94,7 @@ pub use contract::events::{CountEvent, Event, HitEvent, MissEvent};
 pub use contract::policy::Candidate;
 pub use contract::types::VectorDtype;
 pub use embedder::Embedder;
+pub use entries::{EntryFilter, EntryPage, Receipt};
 pub use error::{Error, Limit, Result};
 pub use host::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "conformance")]

@@ -354,7 +354,7 @@ impl<'a> Migration<'a> {
                 query_hash: entry.query_hash.clone(),
             })
             .collect();
-        let present = target.get_by_hash(&keys)?;
+        let present = target.get_by_hash(&keys, true)?;
         let mut wanted = Vec::new();
         for (entry, present) in entries.into_iter().zip(present) {
             match present {

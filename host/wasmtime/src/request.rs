@@ -24,6 +24,8 @@ pub const DEFAULT_MAX_RESPONSE_BYTES: usize = 4 << 20;
 pub struct GetRequest {
     pub(crate) query: String,
     pub(crate) namespace: String,
+    pub(crate) context: String,
+    pub(crate) tags: Vec<String>,
     pub(crate) embedding: Option<Vec<f32>>,
     pub(crate) threshold: Option<f32>,
     pub(crate) max_age: Option<u64>,
@@ -38,6 +40,8 @@ impl GetRequest {
         GetRequest {
             query: query.into(),
             namespace: DEFAULT_NAMESPACE.into(),
+            context: String::new(),
+            tags: Vec::new(),
             embedding: None,
             threshold: None,
             max_age: None,
@@ -51,6 +55,23 @@ impl GetRequest {
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
+        self
+    }
+
+    /// Takes only answers of this context, byte for byte: what an answer depends on beside the query,
+    /// such as a model, a system prompt or earlier turns. Give a hash of it if it is long: at most
+    /// 1,024 bytes, no U+0000. Default: the empty context.
+    #[must_use]
+    pub fn context(mut self, context: impl Into<String>) -> Self {
+        self.context = context.into();
+        self
+    }
+
+    /// Takes only answers that carry this tag, and those asked for before: at most 32 of 1 to 128
+    /// bytes without U+0000, each once.
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
         self
     }
 
@@ -108,6 +129,8 @@ impl From<GetRequest> for api::GetRequest {
         api::GetRequest {
             query: request.query,
             namespace: request.namespace,
+            context: request.context,
+            tags: request.tags,
             vector: vector(request.embedding, request.exact_only),
             threshold: request.threshold,
             max_age: request.max_age,
@@ -162,6 +185,8 @@ pub struct PutRequest {
     pub(crate) query: String,
     pub(crate) response: String,
     pub(crate) namespace: String,
+    pub(crate) context: String,
+    pub(crate) tags: Vec<String>,
     pub(crate) embedding: Option<Vec<f32>>,
     pub(crate) ttl: Ttl,
     pub(crate) metadata: String,
@@ -177,12 +202,30 @@ impl PutRequest {
             query: query.into(),
             response: response.into(),
             namespace: DEFAULT_NAMESPACE.into(),
+            context: String::new(),
+            tags: Vec::new(),
             embedding: None,
             ttl: Ttl::Inherit,
             metadata: "{}".into(),
             validate: false,
             exact_only: false,
         }
+    }
+
+    /// Stores the response for requests of this context only; see [`GetRequest::context`].
+    /// Default: the empty context.
+    #[must_use]
+    pub fn context(mut self, context: impl Into<String>) -> Self {
+        self.context = context.into();
+        self
+    }
+
+    /// Puts a tag on the entry, beside those before, to ask and erase by: at most 32 of 1 to 128
+    /// bytes without U+0000, each once.
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
     }
 
     /// Stores the response without a vector of its query, and does not ask the embedder: only the
@@ -240,6 +283,8 @@ impl From<PutRequest> for api::PutRequest {
             query: request.query,
             response: request.response,
             namespace: request.namespace,
+            context: request.context,
+            tags: request.tags,
             vector: vector(request.embedding, request.exact_only),
             ttl: match request.ttl {
                 Ttl::Inherit => api::TtlChoice::Inherit,
@@ -327,6 +372,7 @@ impl Verdict {
             Verdict::Outranked => "outranked",
             Verdict::BelowThreshold => "below_threshold",
             Verdict::Expired => "expired",
+            Verdict::OtherTags => "other_tags",
             Verdict::TooOld => "too_old",
             Verdict::LowConfidence => "low_confidence",
             Verdict::Refused => "refused",
@@ -356,6 +402,7 @@ pub struct Computed {
     pub(crate) response: String,
     pub(crate) ttl: Ttl,
     pub(crate) metadata: String,
+    pub(crate) tags: Vec<String>,
 }
 
 impl Computed {
@@ -365,7 +412,15 @@ impl Computed {
             response: response.into(),
             ttl: Ttl::Inherit,
             metadata: "{}".into(),
+            tags: Vec::new(),
         }
+    }
+
+    /// Puts a tag on the entry, beside those that the request asks for; see [`PutRequest::tag`].
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
     }
 
     /// See [`PutRequest::ttl`].

@@ -69,7 +69,7 @@ impl Case {
 
     /// `get-by-hash`
     pub fn by_keys(&self, keys: &[EntryKey]) -> Checked<Vec<Option<Entry>>> {
-        let found = called("get-by-hash", store::get_by_hash(keys))?;
+        let found = called("get-by-hash", store::get_by_hash(keys, true))?;
         check(
             found.len() == keys.len(),
             format!("get-by-hash of {} keys returns as many items", keys.len()),
@@ -97,7 +97,7 @@ impl Case {
 
     /// `get-by-ids`
     pub fn by_ids(&self, ids: &[u64]) -> Checked<Vec<Entry>> {
-        called("get-by-ids", store::get_by_ids(ids))
+        called("get-by-ids", store::get_by_ids(ids, true))
     }
 
     /// `count`
@@ -129,9 +129,10 @@ impl Case {
     pub fn vectors(&self, last_id: u64, limit: u32) -> Checked<VectorPage> {
         let page = called("iter-vectors", store::iter_vectors(last_id, limit))?;
         let rows = page.ids.len();
-        let wanted = (rows, rows, rows * self.dim as usize);
+        let wanted = (rows, rows, rows, rows * self.dim as usize);
         let lengths = (
             page.namespaces.len(),
+            page.contexts.len(),
             page.created_at.len(),
             page.vectors.len(),
         );
@@ -143,8 +144,8 @@ impl Case {
             ),
             || {
                 format!(
-                    "{rows} ids came with {} namespaces, {} times and {} values",
-                    lengths.0, lengths.1, lengths.2
+                    "{rows} ids came with {} namespaces, {} contexts, {} times and {} values",
+                    lengths.0, lengths.1, lengths.2, lengths.3
                 )
             },
         )?;

@@ -162,16 +162,21 @@ impl Case {
     }
 
     /// The entry number `n` of this case. Numbers give it another hash, and other
-    /// contents and times.
+    /// contents, contexts, tags and times.
     pub fn entry(&self, namespace: &str, n: u64) -> Entry {
         Entry {
             id: 0,
             namespace: namespace.to_owned(),
+            context: match n % 3 {
+                0 => String::new(),
+                rest => format!("Context {rest} of ünequal"),
+            },
             query_hash: self.hash(n),
             query: format!("Query {n}?"),
             response: format!("The response number {n}."),
             embedding: self.vector(n),
             metadata: format!("{{\"n\":{n}}}"),
+            tags: (0..n % 4).map(|tag| format!("tag:{tag}")).collect(),
             created_at: START + n,
             last_accessed_at: START + 1_000 + n,
             ttl: None,

@@ -52,6 +52,7 @@ pub fn key(entry: &Entry) -> String {
 pub fn difference(expected: &Entry, actual: &Entry) -> Option<String> {
     let texts = [
         ("namespace", &expected.namespace, &actual.namespace),
+        ("context", &expected.context, &actual.context),
         ("query-hash", &expected.query_hash, &actual.query_hash),
         ("query", &expected.query, &actual.query),
         ("response", &expected.response, &actual.response),
@@ -143,6 +144,8 @@ mod tests {
 
     fn entry() -> Entry {
         Entry {
+            context: String::new(),
+            tags: Vec::new(),
             id: 3,
             namespace: "n".to_owned(),
             query_hash: "ab".repeat(32),

@@ -70,8 +70,8 @@ pub fn faults() -> Vec<Known> {
         sqlite("a second store sees what it read before")
             .caught_by("deletes-are-seen-by-another-store")
             .keeping::<BTreeMap<(String, String), Option<Entry>>>()
-            .get_by_hash(|store, keys| {
-                let found = store.get_by_hash(keys)?;
+            .get_by_hash(|store, keys, vectors| {
+                let found = store.get_by_hash(keys, vectors)?;
                 let found = keys.iter().zip(found).map(|(key, entry)| {
                     let name = (key.namespace.clone(), key.query_hash.clone());
                     store.kept.entry(name).or_insert(entry).clone()
@@ -150,7 +150,7 @@ pub fn faults() -> Vec<Known> {
                 let mut named = entries.to_vec();
                 for entry in &mut named {
                     if store.kept.get(&entry.id) == Some(&entry.created_at)
-                        && let Some(present) = store.get_by_ids(&[entry.id])?.pop()
+                        && let Some(present) = store.get_by_ids(&[entry.id], true)?.pop()
                     {
                         entry.created_at = present.created_at;
                     }

@@ -1,7 +1,7 @@
 //! Faults of closed stores: one operation answers as if it were empty.
 
 use super::{Base, Fault, Known};
-use mneme_store::{Restored, StampPage, StoreError, VectorPage, for_each_operation};
+use mneme_store::{Restored, Selection, StampPage, StoreError, VectorPage, for_each_operation};
 
 /// The fault of one operation.
 macro_rules! answers {
@@ -44,8 +44,13 @@ empty! {
     VectorPage: VectorPage {
         ids: Vec::new(),
         namespaces: Vec::new(),
+        contexts: Vec::new(),
         created_at: Vec::new(),
         vectors: Vec::new(),
+    };
+    Selection: Selection {
+        entries: Vec::new(),
+        next: None,
     };
     StampPage: StampPage {
         ids: Vec::new(),

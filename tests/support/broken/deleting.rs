@@ -54,7 +54,11 @@ pub fn faults() -> Vec<Known> {
             .caught_by("a-replaced-entry-stays")
             .delete_unchanged(|store, entries| {
                 let ids: Vec<u64> = entries.iter().map(|entry| entry.id).collect();
-                let present: Vec<_> = store.get_by_ids(&ids)?.iter().map(reference).collect();
+                let present: Vec<_> = store
+                    .get_by_ids(&ids, true)?
+                    .iter()
+                    .map(reference)
+                    .collect();
                 store.delete_unchanged(&present)
             }),
         memory("delete-unchanged deletes what is older than named")
@@ -62,7 +66,7 @@ pub fn faults() -> Vec<Known> {
             .delete_unchanged(|store, entries| {
                 let mut older = Vec::new();
                 for named in entries {
-                    let mut found = store.get_by_ids(&[named.id])?;
+                    let mut found = store.get_by_ids(&[named.id], true)?;
                     found.retain(|entry| entry.created_at <= named.created_at);
                     older.extend(found.iter().map(reference));
                 }
@@ -88,7 +92,7 @@ pub fn faults() -> Vec<Known> {
             .delete_by_id(|store, id| store.delete_by_id(id).map(|_| false)),
         memory("delete-by-id deletes nothing")
             .caught_by("a-deleted-entry-is-gone-everywhere")
-            .delete_by_id(|store, id| Ok(!store.get_by_ids(&[id])?.is_empty())),
+            .delete_by_id(|store, id| Ok(!store.get_by_ids(&[id], true)?.is_empty())),
         memory("clear-namespace removes the quota")
             .caught_by("clearing-leaves-quotas-and-meta")
             .clear_namespace(|store, namespace| {

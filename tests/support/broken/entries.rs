@@ -22,13 +22,13 @@ impl Fault {
 
     /// Changes entries on their way out, whichever way they go.
     pub(super) fn returns(self, change: fn(&mut Entry)) -> Self {
-        self.get_by_hash(move |store, keys| {
-            changed(store.get_by_hash(keys), |found| {
+        self.get_by_hash(move |store, keys, vectors| {
+            changed(store.get_by_hash(keys, vectors), |found| {
                 found.iter_mut().flatten().for_each(change);
             })
         })
-        .get_by_ids(move |store, ids| {
-            changed(store.get_by_ids(ids), |found| {
+        .get_by_ids(move |store, ids, vectors| {
+            changed(store.get_by_ids(ids, vectors), |found| {
                 found.iter_mut().for_each(change)
             })
         })

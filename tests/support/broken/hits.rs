@@ -60,7 +60,7 @@ pub fn faults() -> Vec<Known> {
             .caught_by("touches-of-unknown-ids-are-passed-over")
             .update_access(|store, touches| {
                 for touch in touches {
-                    if store.get_by_ids(&[touch.id])?.is_empty() {
+                    if store.get_by_ids(&[touch.id], true)?.is_empty() {
                         return Err(StoreError::Backend(BackendError {
                             message: format!("no entry has the id {}", touch.id),
                             retryable: false,

@@ -85,7 +85,7 @@ pub fn faults() -> Vec<Known> {
                 let given: Vec<u64> = entries.iter().map(|entry| entry.id).collect();
                 let mut inserted = store.insert(entries)?;
                 for (item, given) in inserted.iter_mut().zip(given) {
-                    let free = given != 0 && store.get_by_ids(&[given])?.is_empty();
+                    let free = given != 0 && store.get_by_ids(&[given], true)?.is_empty();
                     if free && !item.replaced {
                         renumber(store.path, item.id, given);
                         item.id = given;
@@ -119,7 +119,7 @@ pub fn faults() -> Vec<Known> {
                 let mut inserted = store.insert(entries)?;
                 for (item, name) in inserted.iter_mut().zip(names) {
                     let id = next_of_namespace(store.kept, &name);
-                    if !item.replaced && store.get_by_ids(&[id])?.is_empty() {
+                    if !item.replaced && store.get_by_ids(&[id], true)?.is_empty() {
                         renumber(store.path, item.id, id);
                         item.id = id;
                     }

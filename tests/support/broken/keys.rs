@@ -31,14 +31,14 @@ impl Fault {
                 }
                 store.insert(entries)
             })
-            .get_by_hash(move |store, keys| {
+            .get_by_hash(move |store, keys, vectors| {
                 let first = |name: &str| store.kept.of(&fold(name), name);
                 let keys = keys.iter().map(|key| EntryKey {
                     namespace: first(&key.namespace),
                     query_hash: first(&key.query_hash),
                 });
                 let keys: Vec<EntryKey> = keys.collect();
-                store.get_by_hash(&keys)
+                store.get_by_hash(&keys, vectors)
             })
             .count(move |store, namespace| {
                 let namespace = namespace.map(|name| store.kept.of(&fold(name), name));

@@ -203,18 +203,21 @@ pub fn looking_up() -> Vec<Known> {
     faults![
         memory("get-by-hash leaves out what it does not find")
             .caught_by("look-ups-answer-in-the-order-of-the-keys")
-            .get_by_hash(|store, keys| {
-                changed(store.get_by_hash(keys), |found| {
+            .get_by_hash(|store, keys, vectors| {
+                changed(store.get_by_hash(keys, vectors), |found| {
                     found.retain(Option::is_some)
                 })
             }),
         memory("get-by-hash answers in another order")
             .caught_by("look-ups-answer-in-the-order-of-the-keys")
-            .get_by_hash(|store, keys| changed(store.get_by_hash(keys), |found| found.reverse())),
+            .get_by_hash(|store, keys, vectors| changed(
+                store.get_by_hash(keys, vectors),
+                |found| found.reverse()
+            )),
         memory("get-by-hash answers a key once")
             .caught_by("a-key-may-be-asked-for-twice")
-            .get_by_hash(|store, keys| {
-                let mut found = store.get_by_hash(keys)?;
+            .get_by_hash(|store, keys, vectors| {
+                let mut found = store.get_by_hash(keys, vectors)?;
                 let mut seen = Vec::new();
                 for entry in &mut found {
                     match entry.as_ref().map(|entry| entry.id) {
@@ -226,22 +229,22 @@ pub fn looking_up() -> Vec<Known> {
             }),
         memory("get-by-hash hides what is about to expire")
             .caught_by("expired-entries-are-returned")
-            .get_by_hash(|store, keys| {
-                let found = store.get_by_hash(keys)?.into_iter();
+            .get_by_hash(|store, keys, vectors| {
+                let found = store.get_by_hash(keys, vectors)?.into_iter();
                 let shown = found.map(|found| found.filter(|entry| entry.ttl != Some(0)));
                 Ok(shown.collect())
             }),
         memory("get-by-ids answers in the order of ids")
             .caught_by("ids-are-answered-in-the-order-asked")
-            .get_by_ids(|store, ids| {
-                changed(store.get_by_ids(ids), |found| {
+            .get_by_ids(|store, ids, vectors| {
+                changed(store.get_by_ids(ids, vectors), |found| {
                     found.sort_by_key(|entry| entry.id)
                 })
             }),
         memory("get-by-ids answers nothing where one is missing")
             .caught_by("unknown-ids-are-left-out")
-            .get_by_ids(|store, ids| {
-                changed(store.get_by_ids(ids), |found| {
+            .get_by_ids(|store, ids, vectors| {
+                changed(store.get_by_ids(ids, vectors), |found| {
                     if found.len() < ids.len() {
                         found.clear();
                     }
@@ -252,13 +255,13 @@ pub fn looking_up() -> Vec<Known> {
             .returns(|entry| entry.id = 0),
         memory("looking up nothing fails")
             .caught_by("a-look-up-of-no-keys-is-empty")
-            .get_by_ids(|store, ids| {
-                let found = store.get_by_ids(ids)?;
+            .get_by_ids(|store, ids, vectors| {
+                let found = store.get_by_ids(ids, vectors)?;
                 something(ids.len())?;
                 Ok(found)
             })
-            .get_by_hash(|store, keys| {
-                let found = store.get_by_hash(keys)?;
+            .get_by_hash(|store, keys, vectors| {
+                let found = store.get_by_hash(keys, vectors)?;
                 something(keys.len())?;
                 Ok(found)
             }),

@@ -21,7 +21,7 @@ pub(super) fn filled(snapshots: bool) -> (TestCache, TestStore) {
         cache.put(request).unwrap();
         host.set(1000 + n as u64);
     }
-    cache.delete("question 3", "a").unwrap();
+    cache.delete("question 3", "a", "").unwrap();
     cache.set_namespace_quota("a", Some(50)).unwrap();
     cache.set_namespace_quota("later", Some(3)).unwrap();
     store.replace_meta("mine", None, Some("x\0")).unwrap();

@@ -52,7 +52,7 @@ fn every_rule_is_named() {
     );
     assert_eq!(explanation.outcome, ExplainedOutcome::Hit(Layer::Semantic));
     assert_eq!(explanation.normalized.text, "x");
-    assert_eq!(explanation.normalized.hash, crate::query::hash("x"));
+    assert_eq!(explanation.normalized.hash, crate::query::hash("x", ""));
     assert_eq!((explanation.threshold, explanation.cut_off), (0.9, 0.7));
     assert_eq!((explanation.rows, explanation.exact), (6, None));
     assert!(!explanation.candidates[1].accepted && explanation.candidates[0].accepted);

@@ -131,7 +131,7 @@ fn an_entry_of_another_tenant_or_question_never_answers() {
         store.mislead(store.entries()[0].id);
         let outcomes = [
             cache.get(ask("q", 90.0)).map(drop),
-            cache.delete("q", "n").map(drop),
+            cache.delete("q", "n", "").map(drop),
             cache.explain(ask("q", 90.0), 1).map(drop),
         ];
         for outcome in outcomes {
@@ -233,7 +233,7 @@ fn run_script(cache: &mut TestCache, host: &TestHost) -> Vec<std::result::Result
     results.push(show(
         cache.put_many((0..5).map(|i| response(&format!("m{i}"), 5.0)).collect()),
     ));
-    results.push(show(cache.delete("q1", "n")));
+    results.push(show(cache.delete("q1", "n", "")));
     results.push(show(cache.set_namespace_quota("n", Some(6))));
     results.push(show(cache.put(response("one more", 70.0))));
     results.push(show(cache.requantize(VectorDtype::Int8)));

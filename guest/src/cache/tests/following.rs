@@ -32,7 +32,7 @@ fn a_stale_tolerant_reader_follows_inserts_deletes_and_replacements() {
     writer.put(response("a", 0.0)).unwrap();
     hit(reader.get(ask("x", 0.0)).unwrap());
     writer.put(response("b", 90.0)).unwrap();
-    writer.delete("a", "n").unwrap();
+    writer.delete("a", "n", "").unwrap();
     assert_eq!(
         miss(reader.get(ask("x", 0.0)).unwrap()),
         MissReason::BelowThreshold,
@@ -68,7 +68,7 @@ fn following_right_after_many_writes_takes_few_calls() {
     // All of this within the second in which replacements cannot be told by their time.
     writer.put(response("q7", 0.0)).unwrap();
     writer.put(response("q8", 2.0)).unwrap();
-    writer.delete("q8", "n").unwrap();
+    writer.delete("q8", "n", "").unwrap();
     writer.put(response("new", 180.0)).unwrap();
     let before = store.calls();
     assert_eq!(hit(reader.get(ask("x", 1.0)).unwrap()).query, "q7");
@@ -85,7 +85,7 @@ fn own_writes_do_not_make_a_follower_compare() {
     cache
         .put_many((0..7).map(|i| response(&format!("q{i}"), 50.0)).collect())
         .unwrap();
-    cache.delete("q1", "n").unwrap();
+    cache.delete("q1", "n", "").unwrap();
     host.set(1500);
     let before = store.calls();
     hit(cache.get(ask("x", 0.0)).unwrap());

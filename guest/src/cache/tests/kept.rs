@@ -97,7 +97,7 @@ fn what_others_have_changed_since_is_seen() {
         // It has no index, so it stores none.
         let (mut other, host) = cache_on(&store, |_| {});
         other.put(response("new", angle(10) + 0.05)).unwrap();
-        other.delete("q20", "n").unwrap();
+        other.delete("q20", "n", "").unwrap();
         // Within the second in which it was stored.
         other.put(response("q30", angle(40) + 0.05)).unwrap();
         host.set(5000);
@@ -130,7 +130,7 @@ fn entries_stored_while_vectors_are_absent_are_found_and_kept() {
             .unwrap();
     }
     cache.put(response("q3", angle(5) + 0.05)).unwrap();
-    cache.delete("q7", "n").unwrap();
+    cache.delete("q7", "n", "").unwrap();
     for _ in 0..2 {
         assert_eq!(nearest(&mut cache, angle(900) + 0.1), "r900");
         assert_eq!(nearest(&mut cache, angle(5) + 0.05), "q3");

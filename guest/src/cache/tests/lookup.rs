@@ -231,7 +231,7 @@ fn equal_similarities_go_to_the_lower_id_however_many() {
         cache.put(response(&format!("q{i}"), 10.0)).unwrap();
     }
     assert_eq!(hit(cache.get(ask("x", 10.0)).unwrap()).id, 1);
-    cache.delete("q0", "n").unwrap();
+    cache.delete("q0", "n", "").unwrap();
     assert_eq!(hit(cache.get(ask("x", 12.0)).unwrap()).id, 2);
 }
 

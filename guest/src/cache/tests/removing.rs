@@ -151,7 +151,7 @@ fn riddled(store: &TestStore, change: impl FnOnce(&mut Options)) -> (TestCache, 
     let (mut cache, host) = hasty(store, change);
     while cache.warm_up().unwrap().more {}
     for id in (1..=100).chain(5_001..=5_100).chain(9_001..=9_100) {
-        assert!(cache.delete(&format!("q{id}"), "n").unwrap());
+        assert!(cache.delete(&format!("q{id}"), "n", "").unwrap());
     }
     assert_eq!(cache.stats(None).unwrap().index_tombstones, 300);
     (cache, host)
@@ -177,7 +177,7 @@ fn compacting_takes_turns_and_ends_while_others_delete() {
             hit(cache.get(exact("q200")).unwrap());
             // In the first block again.
             let query = format!("q{}", 300 + left.len());
-            assert!(cache.delete(&query, "n").unwrap());
+            assert!(cache.delete(&query, "n", "").unwrap());
         }
         assert_eq!(left, [200, 101, 2, 3]);
         assert_eq!(freed, if vacuum { 0 } else { 300 });
@@ -191,7 +191,7 @@ fn compacting_that_was_left_begins_again_later() {
     let store = store_of(ROWS);
     let (mut cache, host) = riddled(&store, |_| {});
     assert!(cache.compact().unwrap().more);
-    assert!(cache.delete("q200", "n").unwrap());
+    assert!(cache.delete("q200", "n", "").unwrap());
     host.millis.set(host.millis.get() + 60_000);
     let mut freed = 0;
     while {

@@ -115,7 +115,7 @@ fn what_is_written_while_the_index_is_read_is_in_it() {
             let at = turn as f64;
             // Of the first page, and of the last.
             for id in [100 + 100 * turn, ROWS - 100 * turn] {
-                cache.delete(&format!("q{id}"), "n").unwrap();
+                cache.delete(&format!("q{id}"), "n", "").unwrap();
             }
             for (id, to) in [(2_000, 260.0), (8_000, 280.0)] {
                 let moved = format!("q{}", id + 100 * turn);
@@ -129,7 +129,7 @@ fn what_is_written_while_the_index_is_read_is_in_it() {
                     .put(response(&format!("other {turn}"), 130.0 + at))
                     .unwrap();
                 other
-                    .delete(&format!("q{}", 4_000 + 100 * turn), "n")
+                    .delete(&format!("q{}", 4_000 + 100 * turn), "n", "")
                     .unwrap();
             }
         });
@@ -202,7 +202,7 @@ fn a_search_goes_in_turns_and_misses_nothing() {
     }
     // What was the best is gone at the end.
     assert!(matches!(cache.get(ask("z", 7.0)), Ok(Lookup::Later)));
-    assert!(cache.delete("q700", "n").unwrap());
+    assert!(cache.delete("q700", "n", "").unwrap());
     assert_ne!(nearest(&mut cache, 7.0), "q700");
     // So is the index.
     assert!(matches!(cache.get(ask("z", 9.0)), Ok(Lookup::Later)));
@@ -308,8 +308,8 @@ fn the_index_is_kept_in_turns_whatever_is_written_in_between() {
         let mut turns = 0;
         while cache.flush().unwrap() {
             if turns == begun {
-                cache.delete("q1000", "n").unwrap();
-                cache.delete(&format!("q{ROWS}"), "n").unwrap();
+                cache.delete("q1000", "n", "").unwrap();
+                cache.delete(&format!("q{ROWS}"), "n", "").unwrap();
                 for (id, to) in MOVED {
                     cache.put(response(&format!("q{id}"), to)).unwrap();
                 }

@@ -12,7 +12,7 @@ const GRAPH: GraphOptions = GraphOptions {
 fn recall(index: &mut Index, model: &Model, queries: &[Vec<f32>]) -> f32 {
     let found = queries.iter().filter(|query| {
         let exact = brute_force(model, 0, query, 0.3);
-        let found = index.find(NAMES[0], query, 0.3, 8);
+        let found = index.find(Scope::plain(NAMES[0]), query, 0.3, 8);
         for found in &found {
             let (n, vector) = &model[&found.id];
             assert_eq!(*n, 0);
@@ -67,7 +67,7 @@ fn graphs_find_most_and_what_has_changed_since_is_exact() {
             model.remove(&id);
         }
         assert_eq!(index.graph_rows(), block_rows(dim) - 100);
-        let found = index.find(NAMES[0], &queries[0], 0.999, 1);
+        let found = index.find(Scope::plain(NAMES[0]), &queries[0], 0.999, 1);
         assert_eq!(found.first().map(|found| found.id), Some(replaced));
         check_recall(&mut index, &model);
 
@@ -83,7 +83,7 @@ fn graphs_find_most_and_what_has_changed_since_is_exact() {
             // In the order of bounds only, but true.
             recall(&mut index, &model, queries);
             for (&id, (n, v)) in &model {
-                index.arrive(NAMES[*n], id, id, v).unwrap();
+                index.arrive(Scope::plain(NAMES[*n]), id, id, v).unwrap();
             }
             index.arrived(None).unwrap();
         }
@@ -91,7 +91,7 @@ fn graphs_find_most_and_what_has_changed_since_is_exact() {
         check_recall(&mut index, &model);
         assert_eq!(reopened(&index).graph_rows(), 0, "an exact index has none");
         index.clear_namespace(NAMES[0]);
-        assert_eq!(index.find(NAMES[0], &queries[0], -1.0, 5), []);
+        assert_eq!(index.find(Scope::plain(NAMES[0]), &queries[0], -1.0, 5), []);
         assert_eq!(index.graph_rows(), 0);
     }
 }
@@ -102,7 +102,9 @@ fn only_an_index_of_graphs_seals() {
     for kind in [IndexKind::Auto, IndexKind::Exact] {
         let mut index = new_index(dim, VectorDtype::Float32).searching(kind, GRAPH);
         for (n, v) in topics(dim, block_rows(dim) + 1).iter().enumerate() {
-            index.add(NAMES[0], n as u64 + 1, 0, v).unwrap();
+            index
+                .add(Scope::plain(NAMES[0]), n as u64 + 1, 0, v)
+                .unwrap();
         }
         assert!(!index.seal().unwrap());
         assert_eq!(index.graph_rows(), 0);

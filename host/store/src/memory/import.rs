@@ -63,7 +63,10 @@ impl Session {
             self.quotas.clear();
             self.meta.clear();
         }
-        self.version += u64::from(changed);
+        if changed {
+            self.version += 1;
+            self.changes.cut(self.version);
+        }
         for entry in import.entries {
             self.put(entry);
         }

@@ -253,6 +253,7 @@ impl Backend for Options {
             max_batch: MAX_BATCH,
             max_delete: limits::MAX_DELETE,
             max_blob: MAX_BLOB,
+            max_changes: 0,
         }
     }
 

@@ -13,7 +13,7 @@ use super::rows::{self, Item, Key, escape};
 use super::session::Session;
 use super::settings;
 use mneme_store::checks::GREATEST;
-use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
+use mneme_store::{Entry, EntryKey, EntryRef, Filter, Selection, StampPage, VectorPage};
 
 /// What tells the age of an entry.
 const AGE: &[&str] = &["id", "namespace", "created_at", "last_accessed_at"];
@@ -26,7 +26,11 @@ const CHECKED_PAGES: usize = 16;
 const SPARE: usize = 16;
 
 impl Session {
-    pub async fn get_by_hash(&mut self, keys: &[EntryKey]) -> Outcome<Vec<Option<Entry>>> {
+    pub async fn get_by_hash(
+        &mut self,
+        keys: &[EntryKey],
+        vectors: bool,
+    ) -> Outcome<Vec<Option<Entry>>> {
         let asked: Vec<Key> = keys.iter().map(Key::from).collect();
         let unique: BTreeSet<&Key> = asked.iter().filter(|key| key.fits()).collect();
         let unique: Vec<Key> = unique.into_iter().cloned().collect();
@@ -43,7 +47,7 @@ impl Session {
         Ok(asked.iter().map(|key| entries.get(key).cloned()).collect())
     }
 
-    pub async fn get_by_ids(&mut self, ids: &[u64]) -> Outcome<Vec<Entry>> {
+    pub async fn get_by_ids(&mut self, ids: &[u64], vectors: bool) -> Outcome<Vec<Entry>> {
         let items = self.table.entries(ids.iter().copied(), &[]).await?;
         let mut entries = BTreeMap::new();
         for (id, item) in items {
@@ -53,6 +57,16 @@ impl Session {
             .iter()
             .filter_map(|id| entries.get(id).cloned())
             .collect())
+    }
+
+    pub async fn select(
+        &mut self,
+        filter: &Filter,
+        last_id: u64,
+        limit: u32,
+    ) -> Outcome<Selection> {
+        let _ = (filter, last_id, limit);
+        todo!()
     }
 
     pub async fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
@@ -155,6 +169,7 @@ impl Session {
         let items = self.page(last_id, limit, VECTOR).await?;
         let mut page = VectorPage {
             ids: Vec::with_capacity(items.len()),
+            contexts: Vec::new(),
             namespaces: Vec::with_capacity(items.len()),
             created_at: Vec::with_capacity(items.len()),
             vectors: Vec::with_capacity(items.len() * dim as usize),
@@ -163,6 +178,7 @@ impl Session {
             let id = rows::id(&item)?;
             rows::append_embedding(&mut page.vectors, &item, dim, id)?;
             page.ids.push(id);
+            page.contexts.push(String::new());
             page.namespaces.push(rows::namespace(&item, id)?);
             page.created_at
                 .push(rows::as_number(&item, id, "created_at")?);

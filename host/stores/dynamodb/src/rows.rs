@@ -156,6 +156,8 @@ pub(super) fn entry(mut item: Item, dim: u32) -> Outcome<Entry> {
     };
     Ok(Entry {
         id,
+        context: String::new(),
+        tags: Vec::new(),
         namespace,
         query_hash,
         query: take("query")?,
@@ -275,6 +277,8 @@ mod tests {
         let numbers = (number(), number(), prop::option::of(number()), number());
         let vector = prop::collection::vec(any::<u32>(), dim);
         (texts, numbers, vector, number()).prop_map(|(texts, numbers, vector, id)| Entry {
+            context: String::new(),
+            tags: Vec::new(),
             id,
             namespace: texts.0,
             query_hash: texts.1,

@@ -301,6 +301,8 @@ mod tests {
 
     fn entry(namespace: &str, hash: &str, response: &str) -> Entry {
         Entry {
+            context: String::new(),
+            tags: Vec::new(),
             id: 9,
             namespace: namespace.to_owned(),
             query_hash: hash.to_owned(),

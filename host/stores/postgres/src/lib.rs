@@ -204,6 +204,7 @@ impl Backend for Options {
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
             max_blob: MAX_BLOB,
+            max_changes: 0,
         }
     }
 

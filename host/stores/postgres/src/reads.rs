@@ -10,7 +10,7 @@ use super::layout::{self, META, own_keys};
 use super::rows::{self, column, entry_columns, escaped, unescaped};
 use super::session::{BACK_TO_VIEW, Session};
 use mneme_store::checks::Embedder;
-use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
+use mneme_store::{Entry, EntryKey, EntryRef, Filter, Selection, StampPage, VectorPage};
 
 const BY_HASH: &str = concat!(
     "SELECT ",
@@ -97,7 +97,7 @@ impl Session {
         self.read(async |conn| conn.query(sql, values).await?.iter().map(&each).collect())
     }
 
-    pub fn get_by_hash(&mut self, keys: &[EntryKey]) -> Outcome<Vec<Option<Entry>>> {
+    pub fn get_by_hash(&mut self, keys: &[EntryKey], vectors: bool) -> Outcome<Vec<Option<Entry>>> {
         let dim = self.embedder.dim;
         let namespaces: Vec<_> = keys.iter().map(|key| escaped(&key.namespace)).collect();
         let hashes: Vec<_> = keys.iter().map(|key| escaped(&key.query_hash)).collect();
@@ -123,7 +123,7 @@ impl Session {
         Ok(entries)
     }
 
-    pub fn get_by_ids(&mut self, ids: &[u64]) -> Outcome<Vec<Entry>> {
+    pub fn get_by_ids(&mut self, ids: &[u64], vectors: bool) -> Outcome<Vec<Entry>> {
         let dim = self.embedder.dim;
         let known = stored_ids(ids);
         if known.is_empty() {
@@ -142,6 +142,11 @@ impl Session {
             false => found.get(id).cloned(),
         };
         Ok(ids.iter().enumerate().filter_map(one).collect())
+    }
+
+    pub fn select(&mut self, filter: &Filter, last_id: u64, limit: u32) -> Outcome<Selection> {
+        let _ = (filter, last_id, limit);
+        todo!()
     }
 
     pub fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
@@ -191,6 +196,7 @@ impl Session {
             let room = found.len();
             let mut page = VectorPage {
                 ids: Vec::with_capacity(room),
+                contexts: Vec::new(),
                 namespaces: Vec::with_capacity(room),
                 created_at: Vec::with_capacity(room),
                 vectors: Vec::with_capacity(room.min(ROOM as usize) * dim as usize),
@@ -200,6 +206,7 @@ impl Session {
                 let bytes = rows::value(row, 3, id, "embedding")?;
                 rows::append_embedding(&mut page.vectors, bytes, dim, id)?;
                 page.ids.push(id);
+                page.contexts.push(String::new());
                 page.namespaces.push(rows::text(row, 1, id, "namespace")?);
                 page.created_at
                     .push(rows::number(row, 2, id, "created_at")?);

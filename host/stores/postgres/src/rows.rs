@@ -37,6 +37,8 @@ pub(super) fn entry(row: &Row, dim: u32) -> Outcome<Entry> {
     append_embedding(&mut embedding, value(row, 5, id, "embedding")?, dim, id)?;
     Ok(Entry {
         id,
+        context: String::new(),
+        tags: Vec::new(),
         namespace: text(row, 1, id, "namespace")?,
         query_hash: text(row, 2, id, "query_hash")?,
         query: text(row, 3, id, "query")?,

@@ -9,7 +9,7 @@ use super::error::{Fault, Outcome};
 use super::rows::{self, append_embedding};
 use super::scripts::{self, Script};
 use super::session::Session;
-use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage, checks};
+use mneme_store::{Entry, EntryKey, EntryRef, Filter, Selection, StampPage, VectorPage, checks};
 
 /// Keys or ids that one script looks up.
 const LOOK_UPS: usize = 1000;
@@ -38,7 +38,7 @@ struct Part<const N: usize> {
 }
 
 impl Session {
-    pub fn get_by_hash(&mut self, keys: &[EntryKey]) -> Outcome<Vec<Option<Entry>>> {
+    pub fn get_by_hash(&mut self, keys: &[EntryKey], vectors: bool) -> Outcome<Vec<Option<Entry>>> {
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(LOOK_UPS) {
             let args: Vec<_> = keys
@@ -63,7 +63,7 @@ impl Session {
         Ok(same.then_some(entry))
     }
 
-    pub fn get_by_ids(&mut self, ids: &[u64]) -> Outcome<Vec<Entry>> {
+    pub fn get_by_ids(&mut self, ids: &[u64], vectors: bool) -> Outcome<Vec<Entry>> {
         let mut found = Vec::with_capacity(ids.len());
         for ids in ids.chunks(LOOK_UPS) {
             let reply = self.read(&scripts::ROWS, &[joined(ids).as_bytes()])?;
@@ -77,6 +77,11 @@ impl Session {
             to.push(self.reader().entry(row)?);
         }
         Ok(())
+    }
+
+    pub fn select(&mut self, filter: &Filter, last_id: u64, limit: u32) -> Outcome<Selection> {
+        let _ = (filter, last_id, limit);
+        todo!()
     }
 
     pub fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
@@ -124,6 +129,7 @@ impl Session {
     pub fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Outcome<VectorPage> {
         let mut page = VectorPage {
             ids: Vec::new(),
+            contexts: Vec::new(),
             namespaces: Vec::new(),
             created_at: Vec::new(),
             vectors: Vec::new(),
@@ -138,6 +144,7 @@ impl Session {
             let count = rows.len();
             for row in rows {
                 page.ids.push(row.id);
+                page.contexts.push(String::new());
                 page.namespaces.push(row.namespace);
                 page.created_at.push(row.created_at);
             }

@@ -121,6 +121,8 @@ impl Reader<'_> {
         append_embedding(&mut embedding, &stored);
         Ok(Entry {
             id,
+            context: String::new(),
+            tags: Vec::new(),
             namespace: self.text(namespace, id, "namespace")?,
             query_hash: self.text(query_hash, id, "query_hash")?,
             query: self.text(query, id, "query")?,

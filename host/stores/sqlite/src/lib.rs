@@ -240,7 +240,7 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    for_each_operation!(opened![]);
+    for_each_operation!(opened![] views snapshots entries);
 }
 
 /// Where the file is, and how it is opened.
@@ -286,6 +286,7 @@ impl Backend for Sqlite {
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
             max_blob: MAX_BLOB,
+            max_changes: 0,
         }
     }
 

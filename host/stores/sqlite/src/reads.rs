@@ -9,7 +9,7 @@ use super::layout::{self, Found, user_meta};
 use super::rows::{self, entry_columns, expired};
 use super::session::Session;
 use mneme_store::checks::{GREATEST, read_number};
-use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
+use mneme_store::{Entry, EntryKey, EntryRef, Filter, Selection, StampPage, VectorPage};
 
 /// The row itself tells its namespace and hash: an index of a file that somebody hands over may lead
 /// to another one.
@@ -155,7 +155,7 @@ pub(super) const BY_EXPIRY: &[&str] = &[
 const ROOM: u32 = 4096;
 
 impl Session {
-    pub fn get_by_hash(&mut self, keys: &[EntryKey]) -> Outcome<Vec<Option<Entry>>> {
+    pub fn get_by_hash(&mut self, keys: &[EntryKey], vectors: bool) -> Outcome<Vec<Option<Entry>>> {
         match keys {
             [] => Ok(Vec::new()),
             [key] => Ok(vec![self.find(key)?]),
@@ -167,7 +167,7 @@ impl Session {
         self.entry(BY_HASH, &[&key.namespace, &key.query_hash])
     }
 
-    pub fn get_by_ids(&mut self, ids: &[u64]) -> Outcome<Vec<Entry>> {
+    pub fn get_by_ids(&mut self, ids: &[u64], vectors: bool) -> Outcome<Vec<Entry>> {
         let one = |id: &u64| match i64::try_from(*id) {
             Ok(id) => self.entry(BY_ID, &[&id]).transpose(),
             Err(_) => None,
@@ -186,6 +186,11 @@ impl Session {
             Some(row) => Ok(Some(rows::entry(row, self.embedder.dim)?)),
             None => Ok(None),
         }
+    }
+
+    pub fn select(&mut self, filter: &Filter, last_id: u64, limit: u32) -> Outcome<Selection> {
+        let _ = (filter, last_id, limit);
+        todo!()
     }
 
     pub fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
@@ -229,6 +234,7 @@ impl Session {
         let room = limit.min(ROOM) as usize;
         let mut page = VectorPage {
             ids: Vec::with_capacity(room),
+            contexts: Vec::new(),
             namespaces: Vec::with_capacity(room),
             created_at: Vec::with_capacity(room),
             vectors: Vec::with_capacity(room.min(1024) * dim as usize),
@@ -239,6 +245,7 @@ impl Session {
             let id = rows::id(row, 0)?;
             rows::append_embedding(&mut page.vectors, row.get_ref(3)?, dim, id)?;
             page.ids.push(id);
+            page.contexts.push(String::new());
             page.namespaces.push(rows::text(row, 1, id, "namespace")?);
             page.created_at
                 .push(rows::number(row, 2, id, "created_at")?);

@@ -36,6 +36,8 @@ pub(super) fn entry(row: &Row<'_>, dim: u32) -> Outcome<Entry> {
     append_embedding(&mut embedding, row.get_ref(5)?, dim, id)?;
     Ok(Entry {
         id,
+        context: String::new(),
+        tags: Vec::new(),
         namespace: text(row, 1, id, "namespace")?,
         query_hash: text(row, 2, id, "query_hash")?,
         query: text(row, 3, id, "query")?,

@@ -11,6 +11,8 @@ fn on_connection<T>(store: &mut SqliteStore, work: impl FnOnce(&Connection) -> T
 
 fn entry(n: u64) -> Entry {
     Entry {
+        context: String::new(),
+        tags: Vec::new(),
         id: 0,
         namespace: "a".to_owned(),
         query_hash: format!("{n:064x}"),

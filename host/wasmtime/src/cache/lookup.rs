@@ -169,7 +169,9 @@ impl SemanticCache {
             let mut turn = self.instance().ok()?;
             turn.compared_text(request.query.clone()).ok()
         };
-        Some((request.namespace.clone(), text.or_else(compared)?))
+        let (namespace, context) = (request.namespace.clone(), request.context.clone());
+        let text = text.or_else(compared)?;
+        Some((namespace, context, request.tags.clone(), text))
     }
 }
 

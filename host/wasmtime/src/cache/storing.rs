@@ -147,11 +147,19 @@ pub(crate) async fn keep(
     computed: Computed,
     vector: Result<VectorSource>,
 ) -> Result<u64> {
-    let put = PutRequest::new(request.query, computed.response)
+    let mut put = PutRequest::new(request.query, computed.response)
         .namespace(request.namespace)
+        .context(request.context)
         .ttl(computed.ttl)
         .metadata(computed.metadata)
         .validate(true);
+    // The next such request asks for these tags too.
+    put.tags = request.tags;
+    for tag in computed.tags {
+        if !put.tags.contains(&tag) {
+            put.tags.push(tag);
+        }
+    }
     let stored = match vector {
         Ok(vector) => {
             let request = api::PutRequest {

@@ -1,4 +1,4 @@
-use super::{Flights, pause};
+use super::{Flights, Key, pause};
 use crate::embedder::Precomputed;
 use crate::{Answer, GetRequest, MemoryStore, Origin, SemanticCache};
 use std::convert::Infallible;
@@ -196,6 +196,10 @@ fn a_computation_that_is_dropped_is_the_next_ones() {
 
 type Blocking = Flights<Mutex<Option<String>>>;
 
+fn key_of(text: &str) -> Key {
+    ("n".to_owned(), String::new(), Vec::new(), text.to_owned())
+}
+
 fn flights(of: &Blocking) -> usize {
     of.lock().len()
 }
@@ -203,9 +207,9 @@ fn flights(of: &Blocking) -> usize {
 #[test]
 fn the_last_to_leave_takes_the_flight_off_the_list() {
     let all = Blocking::default();
-    let key = || ("n".to_owned(), "h".to_owned());
+    let key = || key_of("h");
     let (a, b) = (all.join(key()), all.join(key()));
-    let other = all.join(("n".to_owned(), "other".to_owned()));
+    let other = all.join(key_of("other"));
     assert!(std::ptr::eq(a.response(), b.response()));
     assert_eq!(flights(&all), 2);
     drop(other);
@@ -218,7 +222,7 @@ fn the_last_to_leave_takes_the_flight_off_the_list() {
 #[test]
 fn a_later_flight_is_not_the_earlier_ones_to_remove() {
     let all = Blocking::default();
-    let key = || ("n".to_owned(), "h".to_owned());
+    let key = || key_of("h");
     let (a, b) = (all.join(key()), all.join(key()));
     let mut locked = a.response().lock().unwrap();
     let published = a.publish(&mut locked, "r");

@@ -409,6 +409,8 @@ fn bad_vectors_and_foreign_hashes_stop_it() {
     let mut odd = MemoryStore::new();
     odd.open("old", 3).unwrap();
     let entry = |query: &str, hash: String| Entry {
+        context: String::new(),
+        tags: Vec::new(),
         id: 0,
         namespace: "n".into(),
         query_hash: hash,

@@ -314,6 +314,8 @@ mod tests {
         let url = format!("sqlite:{}", path.display());
         let late = || from_url_for(&url, Access::CreateOnWrite).unwrap();
         let entry = Entry {
+            context: String::new(),
+            tags: Vec::new(),
             id: 0,
             namespace: "n".into(),
             query_hash: "h".into(),
@@ -330,7 +332,7 @@ mod tests {
         assert_eq!(store.count(None), Err(StoreError::Closed));
         store.open("v", 1).unwrap();
         assert_eq!(store.count(None), Ok(0));
-        assert_eq!(store.get_by_ids(&[1]), Ok(vec![]));
+        assert_eq!(store.get_by_ids(&[1], true), Ok(vec![]));
         assert_eq!(store.delete_expired(9, None, 9), Ok(vec![]));
         assert_eq!(store.replace_meta("counters", None, Some("1")), Ok(true));
         store.close().unwrap();

@@ -50,8 +50,8 @@ fn reads(case: &mut Case) -> Calls {
     let entry = case.entry(&space, 1);
     let key = case.key("k");
     calls![
-        "get-by-hash" => store::get_by_hash(&[key_of(&entry)]),
-        "get-by-ids" => store::get_by_ids(&[1]),
+        "get-by-hash" => store::get_by_hash(&[key_of(&entry)], true),
+        "get-by-ids" => store::get_by_ids(&[1], true),
         "count of one namespace" => store::count(Some(&space)),
         "count" => store::count(None),
         "list-namespaces" => store::list_namespaces(),
@@ -224,8 +224,8 @@ fn closed_calls_leave_nothing(case: &mut Case) -> Checked {
 fn closed_calls_need_no_arguments(case: &mut Case) -> Checked {
     case.close()?;
     let calls = calls![
-        "get-by-hash of no keys" => store::get_by_hash(&[]),
-        "get-by-ids of no ids" => store::get_by_ids(&[]),
+        "get-by-hash of no keys" => store::get_by_hash(&[], true),
+        "get-by-ids of no ids" => store::get_by_ids(&[], true),
         "insert of no entries" => store::insert(&[]),
         "update-access of no touches" => store::update_access(&[]),
         "delete-unchanged of no entries" => store::delete_unchanged(&[]),

@@ -39,7 +39,7 @@ impl Fault {
             })
             .commit_import(|store, quotas, meta| {
                 let done = store.commit_import(quotas, meta)?;
-                let found = store.sound.get_by_hash(&store.kept.keys)?;
+                let found = store.sound.get_by_hash(&store.kept.keys, true)?;
                 let ids = found.into_iter().flatten().map(|entry| entry.id);
                 store.kept.ids.extend(ids);
                 Ok(done)
@@ -111,7 +111,7 @@ pub fn faults() -> Vec<Known> {
                 for given in std::mem::take(&mut store.kept.entries) {
                     if let Some(entry) = same_key(store.sound, &given)?
                         && known.contains(&given.id)
-                        && store.get_by_ids(&[given.id])?.is_empty()
+                        && store.get_by_ids(&[given.id], true)?.is_empty()
                     {
                         renumber(store.path, entry.id, given.id);
                     }

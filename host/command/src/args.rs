@@ -149,7 +149,12 @@ pub enum Command {
         /// The question; case does not count without --keep-case, and spacing not either
         query: String,
         /// The context that the answer was stored in. Default: empty
-        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        #[arg(
+            long,
+            value_name = "TEXT",
+            default_value = "",
+            hide_default_value = true
+        )]
         context: String,
     },
     /// List entries, of all namespaces unless --namespace names one

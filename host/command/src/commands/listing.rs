@@ -23,9 +23,14 @@ const NONE: u8 = 1;
 pub fn entries(global: &Global, out: Output, args: &Entries) -> Result<u8> {
     let filter = filter(global, &args.filter);
     let session = Session::existing(global)?;
-    let page = session.cache.list_entries(&filter, args.after, args.limit)?;
+    let page = session
+        .cache
+        .list_entries(&filter, args.after, args.limit)?;
     session.cache.close()?;
-    out.result(|| json::value(&json::EntryPage::from(&page)), || table(&page))?;
+    out.result(
+        || json::value(&json::EntryPage::from(&page)),
+        || table(&page),
+    )?;
     if let Some(next) = page.next {
         out.note(&format!("there may be more: --after {next}"));
     }
@@ -39,7 +44,8 @@ pub fn erase(global: &Global, out: Output, args: &Erase) -> Result<u8> {
         false => filter(global, &args.filter),
     };
     let session = Session::existing(global)?;
-    let asks = !args.dry_run && !args.yes && io::stdin().is_terminal() && io::stderr().is_terminal();
+    let asks =
+        !args.dry_run && !args.yes && io::stdin().is_terminal() && io::stderr().is_terminal();
     if asks {
         let receipt = session.cache.erase(&filter, true)?;
         let found = receipt.ids.len() as u64;
@@ -81,7 +87,10 @@ fn filter(global: &Global, args: &Filter) -> EntryFilter {
 
 /// Asks whoever sits there.
 fn agrees(found: u64) -> Result<bool> {
-    eprint!("erase {}? [y/N] ", output::counted(found, "entry", "entries"));
+    eprint!(
+        "erase {}? [y/N] ",
+        output::counted(found, "entry", "entries")
+    );
     io::stderr().flush().context("erase")?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).context("erase")?;
@@ -95,7 +104,12 @@ fn text(receipt: &Receipt, dry_run: bool) -> String {
         true => format!("{count} would be erased"),
         false => format!("{count} erased"),
     };
-    let ids: Vec<String> = receipt.ids.iter().take(SHOWN_IDS).map(u64::to_string).collect();
+    let ids: Vec<String> = receipt
+        .ids
+        .iter()
+        .take(SHOWN_IDS)
+        .map(u64::to_string)
+        .collect();
     if !ids.is_empty() {
         let more = receipt.ids.len() - ids.len();
         let _ = write!(text, ": {}", ids.join(", "));
@@ -111,7 +125,14 @@ fn table(page: &mneme::EntryPage) -> String {
         return "no entries\n".into();
     }
     let mut table = output::table(&[
-        "question", "id", "namespace", "context", "tags", "ttl", "hits", "answer",
+        "question",
+        "id",
+        "namespace",
+        "context",
+        "tags",
+        "ttl",
+        "hits",
+        "answer",
     ]);
     for entry in &page.entries {
         let short = |text: &str| {
@@ -144,7 +165,10 @@ mod tests {
             version_after: 2,
         };
         assert_eq!(text(&receipt(3..=3), false), "1 entry erased: 3");
-        assert_eq!(text(&receipt(3..=4), true), "2 entries would be erased: 3, 4");
+        assert_eq!(
+            text(&receipt(3..=4), true),
+            "2 entries would be erased: 3, 4"
+        );
         let many = text(&receipt(1..=30), false);
         assert!(many.starts_with("30 entries erased: 1, 2"), "{many}");
         assert!(many.ends_with("20 and 10 more"), "{many}");

@@ -108,7 +108,9 @@ pub async fn entries(
     Body(listed, _): Body<Listed>,
 ) -> Result<Json<json::EntryPage>, Fault> {
     let filter = listed.filter.add_to(EntryFilter::new(), namespace);
-    let page = served.cache.list_entries(filter, listed.after, listed.limit);
+    let page = served
+        .cache
+        .list_entries(filter, listed.after, listed.limit);
     Ok(Json((&served.call(page).await?).into()))
 }
 
@@ -130,6 +132,8 @@ pub async fn erase(
         false => EntryFilter::new(),
     };
     let filter = erased.filter.add_to(begun, namespace);
-    let receipt = served.call(served.cache.erase(filter, erased.dry_run)).await?;
+    let receipt = served
+        .call(served.cache.erase(filter, erased.dry_run))
+        .await?;
     Ok(Json(json::Receipt::new(&receipt, erased.dry_run)))
 }

@@ -190,7 +190,7 @@ pub trait Store: Send {
         Err(no_blobs(self))
     }
 
-    /// Creates or replaces a blob of at most [`CapabilitySet::max_blob`] bytes, under a name of
+    /// Creates or replaces a blob of at most [`CapabilitySet::max_blob`] bytes (1 MiB at most), under a name of
     /// 1 to 100 lowercase letters, digits, `-`, `.` and `/`.
     fn write_blob(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
         let _ = (name, bytes);

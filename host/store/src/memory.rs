@@ -20,7 +20,7 @@ use crate::{for_each_operation, opened};
 /// finds the entries, their ids and the recorded embedder again. The store shares nothing
 /// with other stores or processes, so every view is of one instant. It has no snapshots. One
 /// `insert` or `write_import` takes at most 1000 entries, and an import stays in memory until
-/// it is committed. A blob has at most 4 MiB.
+/// it is committed. A blob has at most 1 MiB.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     opened: Opened<Memory>,

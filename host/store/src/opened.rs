@@ -64,8 +64,9 @@ mod silence;
 /// limit. A page of so many is some 2 MB with vectors of 384 values.
 pub const MAX_BATCH: u32 = 1000;
 
-/// The most bytes of a blob in the stores whose backend sets no lower limit: 4 MiB.
-pub const MAX_BLOB: u32 = 4 << 20;
+/// The most bytes of a blob in the stores whose backend sets no lower limit: 1 MiB, the most that
+/// the contract allows.
+pub const MAX_BLOB: u32 = 1 << 20;
 
 /// How long the stores over a network wait for the bookkeeping of a cache, `update_access` and
 /// `replace_meta`, unless their other calls wait even less. Answers must not wait for it.

@@ -14,8 +14,8 @@ export const ANY_NUMBER = 0xffff_ffff;
 /** The most entries of one `insert` or `writeImport` in the stores of this package. */
 export const MAX_BATCH = 1000;
 
-/** The most bytes of a blob in the stores that set no lower limit: 4 MiB. */
-export const MAX_BLOB = 4 << 20;
+/** The most bytes of a blob in the stores that set no lower limit: 1 MiB, the most of the contract. */
+export const MAX_BLOB = 1 << 20;
 
 const MAX_DIM = 65_536;
 const RESERVED_META = ['schema_version', 'embedder_fingerprint', 'embedder_dim'];

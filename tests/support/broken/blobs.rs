@@ -67,6 +67,12 @@ pub fn bytes() -> Vec<Known> {
             .writes(|bytes| bytes.truncate(65_536)),
         memory("larger blobs are promised than are taken")
             .caught_by("a-blob-of-max-blob-comes-back")
+            .write_blob(|store, name, bytes| match bytes.len() > 1 << 19 {
+                true => Err(StoreError::InvalidArgument("the blob is too large".into())),
+                false => store.write_blob(name, bytes),
+            }),
+        memory("more than 1 MiB a blob is promised")
+            .caught_by("a-blob-may-have-enough-bytes-or-none")
             .capabilities(|_, says| says.max_blob *= 2),
         memory("a blob of any size is taken")
             .caught_by("too-large-a-blob-is-refused")

@@ -61,6 +61,8 @@ struct Open {
     searching: steps::Pending<lookup::SoughtKey, Search>,
     quotas: Quotas,
     max_batch: usize,
+    /// Whether the store keeps a log of changes.
+    has_log: bool,
     /// Failures of background work, by the name of the work.
     problems: BTreeMap<&'static str, String>,
 }
@@ -149,6 +151,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             searching: steps::Pending::default(),
             quotas,
             max_batch: (store.capabilities().max_batch as usize).max(1),
+            has_log: store.capabilities().max_changes > 0,
             problems: BTreeMap::new(),
         });
         Ok(())

@@ -1,11 +1,13 @@
 //! Following other processes that write to the same store.
 //!
 //! The store's version counter shows *that* somebody wrote, not what. If it has moved further
-//! than this instance's own writes explain, the cache compares the store's (id, created-at)
-//! stamps with those of its index: see `cache::following`.
+//! than this instance's own writes explain, the cache asks the store's log of changes what it was,
+//! or compares the store's (id, created-at) stamps with those of its index: see
+//! `cache::following`.
 
 use crate::host::Now;
 use crate::types::Coordination;
+use std::collections::BTreeMap;
 
 /// A replacement within the same second does not change `created-at`. So the next comparison
 /// reads all rows again that were stored less than this many seconds before the last one. This
@@ -25,6 +27,11 @@ pub struct Follower {
     owed_since: Now,
     /// The value of the counter if nobody else has written.
     version: Option<u64>,
+    /// The index has every change up to this value of the counter. Later ones it has too, if they
+    /// are this instance's.
+    followed: Option<u64>,
+    /// How often this instance has stored an entry since then, by id; of others it is not known.
+    own: BTreeMap<u64, u32>,
     compared: Now,
 }
 
@@ -32,6 +39,8 @@ pub struct Follower {
 const REST_FACTOR: u64 = 10;
 /// So much rest may be put off, so that what others have just written is seen at once.
 const PUT_OFF_MILLIS: u64 = 1_000;
+/// Of so many entries it is remembered that this instance has stored them.
+const MOST_OWN: usize = 1 << 16;
 /// A turn that seems to take longer was measured by a clock that was set ahead meanwhile.
 const LONGEST_TURN_MILLIS: u64 = 6_000;
 
@@ -58,6 +67,8 @@ impl Follower {
             owed_ms: 0,
             owed_since: Now { millis: 0 },
             version: None,
+            followed: None,
+            own: BTreeMap::new(),
             compared: Now { millis: 0 },
         }
     }
@@ -84,6 +95,42 @@ impl Follower {
         self.version != Some(version)
     }
 
+    /// The value of the counter whose changes, and all before them, the index has.
+    pub fn followed(&self) -> Option<u64> {
+        self.followed
+    }
+
+    /// Records that the counter has this value, and the index has all its changes.
+    pub fn has_seen(&mut self, version: u64) {
+        self.version = Some(version);
+    }
+
+    /// Records that the index has every change up to this value of the counter.
+    pub fn followed_to(&mut self, version: u64) {
+        self.followed = Some(version);
+        self.own.clear();
+    }
+
+    /// Records that this instance has stored an entry, which the index has.
+    pub fn stored(&mut self, id: u64) {
+        if self.is_shared() && (self.own.len() < MOST_OWN || self.own.contains_key(&id)) {
+            *self.own.entry(id).or_default() += 1;
+        }
+    }
+
+    /// Whether a change of the log, which is met for the first time, may be this instance's. As it
+    /// is not known which ones are, the last ones of an entry are taken for those of others: they
+    /// lead to what is stored now.
+    pub fn is_own(&mut self, id: u64) -> bool {
+        match self.own.get_mut(&id) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Records that the counter was read, and that its changes have been followed, or are being
     /// followed.
     pub fn caught_up(&mut self, version: u64, now: Now) {
@@ -107,6 +154,8 @@ impl Follower {
     /// Records that a comparison was given up: the changes have not been followed.
     pub fn fell_behind(&mut self) {
         self.version = None;
+        self.followed = None;
+        self.own.clear();
         self.checked = None;
     }
 

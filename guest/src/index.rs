@@ -54,8 +54,13 @@ use std::rc::Rc;
 
 /// Comparing fewer rows than this in full costs less than looking at codes.
 const FEWEST_TO_LEARN_FROM: usize = 256;
+/// A scope with fewer rows than this has no codes: comparing it in full costs little, and a codes'
+/// own memory is as much as that of some rows.
+const FEWEST_TO_ENCODE: usize = 64;
 /// The basis is loose if heads let more than this share of the rows pass.
 const LOOSE: f32 = 0.1;
+/// About how many bytes a tree needs for the scope of a row, and the number of a scope.
+const PER_PLACED: usize = 64;
 /// What encoding a block costs at least, in multiplications.
 const PER_BLOCK: u64 = 1 << 16;
 /// The weight of the last search in a rate.
@@ -101,6 +106,12 @@ pub struct Index {
     learner: Option<Learner>,
     /// [`FEWEST_TO_LEARN_FROM`], or fewer in tests.
     fewest_to_learn_from: usize,
+    /// [`FEWEST_TO_ENCODE`], or fewer in tests.
+    fewest_to_encode: usize,
+    /// How many rows there are.
+    live: usize,
+    /// No row has, or had, a greater id.
+    greatest: u64,
     /// How many rows there were when the basis was last learned, or learning failed.
     learned_rows: usize,
     /// How many rows have been added or replaced since.
@@ -139,6 +150,9 @@ impl Index {
             basis: None,
             learner: None,
             fewest_to_learn_from: FEWEST_TO_LEARN_FROM,
+            fewest_to_encode: FEWEST_TO_ENCODE,
+            live: 0,
+            greatest: 0,
             learned_rows: 0,
             added: 0,
             unencoded: false,
@@ -168,8 +182,14 @@ impl Index {
         if rows.last_id().is_some_and(|last| id <= last) {
             self.replaced += 1;
         }
-        rows.add(id, created_at, vector, self.basis.as_ref())
-            .map_err(|_| self.no_memory())?;
+        let before = rows.live();
+        let basis = self.basis.as_ref();
+        let basis = basis.filter(|_| before >= self.fewest_to_encode);
+        let added = rows.add(id, created_at, vector, basis);
+        self.live = self.live + rows.live() - before;
+        self.unencoded |= rows.live() == self.fewest_to_encode && self.basis.is_some();
+        added.map_err(|_| self.no_memory())?;
+        self.greatest = self.greatest.max(id);
         if !scope.context.is_empty() {
             self.placed.insert(id, number as u32);
         }
@@ -195,6 +215,8 @@ impl Index {
         if new && full && self.dtype == VectorDtype::Float32 {
             let stamps = created_at.iter().copied().map(stamp).collect();
             let block = Block::of_float32(self.dim, ids.to_vec(), stamps, vectors);
+            self.live += block.live();
+            self.greatest = self.greatest.max(ids[ids.len() - 1]);
             self.spaces[number].append(block);
             if !scope.context.is_empty() {
                 self.placed
@@ -224,9 +246,19 @@ impl Index {
         }
     }
 
+    /// Removes a row whose scope is not known. False if there was none.
+    pub fn remove_anywhere(&mut self, id: u64) -> bool {
+        if let Some(&number) = self.placed.get(&id) {
+            return self.remove_numbered(number, id);
+        }
+        let found = self.spaces.iter().position(|rows| rows.find(id).is_some());
+        found.is_some_and(|number| self.remove_numbered(number as u32, id))
+    }
+
     /// As [`remove`](Self::remove), for the scope of a [`Stamp`].
     pub fn remove_numbered(&mut self, scope: u32, id: u64) -> bool {
         let removed = self.spaces[scope as usize].remove(id);
+        self.live -= usize::from(removed);
         self.changes = self.changes.saturating_add(usize::from(removed));
         self.placed.remove(&id);
         removed
@@ -239,6 +271,7 @@ impl Index {
             for id in rows.blocks().iter().flat_map(Block::ids) {
                 self.placed.remove(id);
             }
+            self.live -= rows.live();
             self.changes = self.changes.saturating_add(rows.live());
             *rows = Rows::new(self.dim, self.dtype);
         }
@@ -338,11 +371,14 @@ impl Index {
         if self.added <= self.learned_rows {
             return false;
         }
-        let rows = self.resident_rows();
         let full = sample_rows(self.dim);
         match self.basis {
-            None => rows >= self.fewest_to_learn_from,
-            Some(_) => self.passed > LOOSE || (self.learned_rows < full && rows >= full),
+            None => self.live >= self.fewest_to_learn_from,
+            Some(_) if self.passed > LOOSE => true,
+            // Counting takes its time where there are many scopes.
+            Some(_) => {
+                self.learned_rows < full && self.live >= full && self.resident_rows() >= full
+            }
         }
     }
 
@@ -368,7 +404,9 @@ impl Index {
         let Some(basis) = self.basis.clone().filter(|_| self.unencoded) else {
             return false;
         };
-        let blocks = self.spaces.iter_mut().flat_map(Rows::blocks_mut);
+        let few = self.fewest_to_encode;
+        let spaces = self.spaces.iter_mut().filter(|rows| rows.live() >= few);
+        let blocks = spaces.flat_map(Rows::blocks_mut);
         for block in blocks.filter(|block| block.is_resident() && !block.is_coded_in(&basis)) {
             if *budget == 0 {
                 return true;
@@ -477,10 +515,13 @@ impl Index {
         self.changes = usize::MAX;
     }
 
-    /// Whether all rows have codes of one basis, so that the index can be stored.
+    /// Whether all rows that are to have codes have those of one basis, so that the index can be
+    /// stored.
     pub fn is_encoded(&self) -> bool {
+        let few = self.fewest_to_encode;
         self.basis.as_ref().is_some_and(|basis| {
-            let mut blocks = self.spaces.iter().flat_map(Rows::blocks);
+            let spaces = self.spaces.iter().filter(|rows| rows.live() >= few);
+            let mut blocks = spaces.flat_map(Rows::blocks);
             blocks.all(|block| block.is_coded_in(basis))
         })
     }
@@ -493,7 +534,7 @@ impl Index {
 
     /// How many rows there are.
     pub fn rows(&self) -> usize {
-        self.spaces.iter().map(Rows::live).sum()
+        self.live
     }
 
     /// Rows that have codes.
@@ -518,11 +559,7 @@ impl Index {
 
     /// The greatest id of any row, removed ones included. 0 if there is none.
     pub fn last_id(&self) -> u64 {
-        self.spaces
-            .iter()
-            .filter_map(Rows::last_id)
-            .max()
-            .unwrap_or(0)
+        self.greatest
     }
 
     /// The rows with ids above `after` and up to `up_to`, by ascending id.
@@ -572,6 +609,8 @@ impl Index {
     /// Bytes allocated, without the names of namespaces.
     pub fn bytes(&self) -> usize {
         self.spaces.iter().map(Rows::bytes).sum::<usize>()
+            + self.spaces.capacity() * size_of::<Rows>()
+            + self.placed.len() * PER_PLACED
             + self.basis.as_ref().map_or(0, |basis| basis.bytes())
             + self.learner.as_ref().map_or(0, Learner::bytes)
     }
@@ -593,6 +632,7 @@ impl Index {
     #[cfg(any(test, feature = "testing"))]
     pub fn learn_from(&mut self, rows: usize) {
         self.fewest_to_learn_from = rows;
+        self.fewest_to_encode = rows.min(FEWEST_TO_ENCODE);
     }
 
     /// Gives back the memory of all removed rows and returns how many they were.

@@ -3,6 +3,7 @@
 mod calibration;
 mod checkpoints;
 mod conformance;
+mod contexts;
 mod demo;
 mod entries;
 mod errors;

@@ -1,6 +1,7 @@
 //! `serve`, asked over HTTP.
 
 mod archives;
+mod contexts;
 mod crowd;
 mod foreign;
 mod health;

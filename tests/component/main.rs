@@ -2,6 +2,7 @@
 //! refuses, whom it keeps apart.
 
 mod bad_input;
+mod contexts;
 mod embedding;
 mod index;
 mod normalization;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     }
     Suite::new()
         .tests(bad_input::tests())
+        .tests(contexts::tests())
         .tests(embedding::tests())
         .tests(index::tests())
         .tests(normalization::tests())

@@ -1,7 +1,7 @@
 //! What both libraries write to Redis, key by key.
 
 use crate::place::{ODD, ask, put};
-use mneme::store::Store;
+use mneme::store::{Entry, Filter, Store};
 use mneme::{Builder, PutRequest, SemanticCache, Ttl};
 use mneme_tests::embedders::{By, DIM, FINGERPRINT, Words, axis};
 use mneme_tests::peer::Peer;
@@ -16,6 +16,7 @@ mneme_tests::tests![
     both_write_the_same_keys_and_values,
     what_both_delete_leaves_three_keys,
     what_expires_is_gone_for_both,
+    what_the_peer_replaces_keeps_its_context_and_tags,
 ];
 
 fn theirs(python: Python, server: &Redis, prefix: &str, more: Value) -> Peer {
@@ -201,6 +202,62 @@ fn what_expires_is_gone_for_both(python: Python, server: Redis) {
         }
         assert_eq!(store.count(None).unwrap(), 4);
         cache.close().unwrap();
+        peer.close();
+    });
+}
+
+fn what_the_peer_replaces_keeps_its_context_and_tags(python: Python, server: Redis) {
+    with_peer(python, server, |python, server| {
+        let mut peer = theirs(python, &server, "p", json!({}));
+        let mut store = server.store("p");
+        store.open(FINGERPRINT, DIM).unwrap();
+        let filter = Filter {
+            namespace: None,
+            context: None,
+            tags: vec!["doc:1".to_owned()],
+            created_from: None,
+            created_before: None,
+        };
+        peer.put("a", "one", "theirs", json!({}));
+        let first = store.iter_since(0, 9).unwrap().remove(0);
+        assert_eq!((&*first.context, first.tags.len()), ("", 0));
+        let ours = Entry {
+            response: "ours".to_owned(),
+            context: "c".to_owned(),
+            tags: vec!["doc:1".to_owned(), "user:2".to_owned()],
+            ..first
+        };
+        store.insert(vec![ours.clone()]).unwrap();
+        assert_eq!(peer.get("a", "one")["response"], "ours");
+
+        // It sets the fields that it knows.
+        peer.put("a", "one", "theirs again", json!({}));
+        let replaced = store.iter_since(0, 9).unwrap().remove(0);
+        assert_eq!(replaced.response, "theirs again");
+        assert_eq!(
+            (&replaced.context, &replaced.tags),
+            (&ours.context, &ours.tags)
+        );
+        assert_eq!(store.select(&filter, 0, 9).unwrap().entries.len(), 1);
+        assert!(store.integrity_check().unwrap());
+
+        // What it deletes is in no selection.
+        assert_eq!(peer.delete("a", "one"), json!(true));
+        assert!(store.select(&filter, 0, 9).unwrap().entries.is_empty());
+        assert!(store.integrity_check().unwrap());
+        peer.put("a", "one", "new", json!({}));
+        let new = store.iter_since(0, 9).unwrap().remove(0);
+        assert_eq!((&*new.context, new.tags.len()), ("", 0));
+        assert!(store.select(&filter, 0, 9).unwrap().entries.is_empty());
+        store
+            .insert(vec![Entry {
+                tags: ours.tags,
+                ..new
+            }])
+            .unwrap();
+        peer.call("clear", json!({}));
+        assert_eq!(store.count(None).unwrap(), 0);
+        assert!(store.select(&filter, 0, 9).unwrap().entries.is_empty());
         peer.close();
     });
 }

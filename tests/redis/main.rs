@@ -7,6 +7,7 @@ mod import_faults;
 mod imports;
 mod layout;
 mod limits;
+mod tags;
 mod vanishing;
 
 use mneme_tests::suite::Suite;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         .tests(imports::tests())
         .tests(layout::tests())
         .tests(limits::tests())
+        .tests(tags::tests())
         .tests(vanishing::tests())
         .run()
 }

@@ -1,26 +1,30 @@
 //! Following the writes of other processes.
 //!
-//! The version counter shows that others have written. What they have written shows when the
-//! store's (id, created-at) stamps are compared with those of the index. The comparison goes in
+//! The version counter shows that others have written. What they have written is in the store's log
+//! of changes, if it keeps one that reaches back far enough. Otherwise it shows when the
+//! store's (id, created-at) stamps are compared with those of the index. Both go in
 //! steps of some milliseconds, one or more a call, so that nobody waits for a large store. What
-//! this cache writes between two steps does no harm: the comparison then reads a row once more.
+//! this cache writes between two steps does no harm: a row is then read once more.
 
 use super::Open;
 use super::indexing::check_stamps;
 use super::steps::{Progress, take_turn};
-use crate::coordination::{is_unsettled, measured};
+use crate::coordination::{Follower, is_unsettled, measured};
 use crate::error::{Result, dimension};
 use crate::host::{Host, Now};
 use crate::index::Index;
 use crate::index::block::stamp;
 use crate::index::scopes::Scope;
 use crate::store::Store;
-use crate::types::Entry;
+use crate::types::{ChangePage, Entry};
+use std::collections::BTreeMap;
 
 /// Stamps that are read from the store at a time.
 pub(super) const STAMPS_PER_PAGE: u32 = 4_096;
 /// Changed entries that are read from the store at a time, with their responses.
 const CHANGED_PER_CALL: usize = 64;
+/// Changes that are read from the log at a time.
+const CHANGES_PER_PAGE: u32 = 256;
 /// If more rows than this, and more than a quarter of all, have changed, reading all rows again
 /// is faster.
 const FEW_CHANGES: usize = 4096;
@@ -30,6 +34,8 @@ const HOPELESS_MILLIS: u64 = 500;
 /// A comparison of an index with the store.
 pub(super) struct Comparison {
     began: Now,
+    /// The index has every change up to this value of the version counter, as far as is known.
+    followed: u64,
     /// When the index was last compared, or read.
     compared: Now,
     /// The last id of the index when the comparison began. Later rows are new.
@@ -37,11 +43,19 @@ pub(super) struct Comparison {
     /// The ids of changed entries, and the numbers of the scopes that the index has them in.
     changed: Vec<(u64, Option<u32>)>,
     stage: Stage,
+    /// The log has told everything so far.
+    from_log: bool,
+    /// The version counter when the comparison began.
+    version: u64,
     /// In the turns so far.
     spent_ms: u64,
 }
 
 enum Stage {
+    /// Reading the log of changes.
+    Log,
+    /// Reading so many of the entries that the log names has been done.
+    Logged(usize),
     /// Reading stamps after this id.
     Stamps(u64),
     /// Reading so many of the changed entries has been done.
@@ -72,10 +86,13 @@ impl Open {
             if self.follower.has_moved(version) {
                 self.sizes.others_wrote(now);
                 let compared = self.follower.compared();
+                let since = self.follower.followed().filter(|_| self.has_log);
                 self.comparison = self
                     .index
                     .as_ref()
-                    .map(|index| Comparison::new(index, compared, now));
+                    .map(|index| Comparison::new(index, compared, now, version, since));
+            } else if self.index.is_some() {
+                self.follower.followed_to(version);
             }
             self.follower.caught_up(version, now);
         }
@@ -109,7 +126,7 @@ impl Open {
                 return Ok(true);
             }
             Progress::Done => {
-                self.follower.compared_at(comparison.began);
+                comparison.settle(&mut self.follower);
                 self.follower.rest_after(comparison.spent_ms, end);
             }
         }
@@ -126,13 +143,27 @@ impl Open {
 }
 
 impl Comparison {
-    pub(super) fn new(index: &Index, compared: Now, now: Now) -> Self {
+    /// Of an index that was last compared then, and has every change up to `since`, if that is
+    /// known and the store keeps a log. The counter is at `version`.
+    pub(super) fn new(
+        index: &Index,
+        compared: Now,
+        now: Now,
+        version: u64,
+        since: Option<u64>,
+    ) -> Self {
         Comparison {
             began: now,
+            followed: since.unwrap_or(version),
             compared,
             last_indexed: index.last_id(),
             changed: Vec::new(),
-            stage: Stage::Stamps(0),
+            stage: match since {
+                Some(_) => Stage::Log,
+                None => Stage::Stamps(0),
+            },
+            from_log: since.is_some(),
+            version,
             spent_ms: 0,
         }
     }
@@ -150,6 +181,8 @@ impl Comparison {
         store: &impl Store,
     ) -> Result<Progress> {
         match self.stage {
+            Stage::Log => self.read_log(open, index, store)?,
+            Stage::Logged(done) => self.read_changed(open, index, store, done)?,
             Stage::Stamps(last_id) => self.read_stamps(open, index, store, last_id)?,
             Stage::Changed(done) => self.read_changed(open, index, store, done)?,
             Stage::Rows(last_id) => {
@@ -164,6 +197,55 @@ impl Comparison {
             Stage::Done | Stage::Hopeless => Progress::Done,
             _ => Progress::Under,
         })
+    }
+
+    /// Records how far the index is, at the end.
+    pub(super) fn settle(&self, follower: &mut Follower) {
+        follower.followed_to(self.followed);
+        follower.compared_at(self.began);
+        if self.from_log {
+            follower.has_seen(self.followed);
+        }
+    }
+
+    /// The value of the version counter up to which the index has every change, at the end.
+    pub(super) fn followed(&self) -> u64 {
+        self.followed
+    }
+
+    /// Reads a page of the log, and removes what was deleted.
+    fn read_log(&mut self, open: &mut Open, index: &mut Index, store: &impl Store) -> Result<()> {
+        let page = store.changes_since(self.followed, CHANGES_PER_PAGE)?;
+        let Some(page) = page.filter(|page| is_whole(page, self.followed)) else {
+            (self.from_log, self.followed) = (false, self.version);
+            self.changed.clear();
+            self.last_indexed = index.last_id();
+            self.stage = Stage::Stamps(0);
+            return Ok(());
+        };
+        if page.changes.is_empty() {
+            self.stage = Stage::Done;
+            return Ok(());
+        }
+        // Of several changes of an entry only the last one counts.
+        let mut last: BTreeMap<u64, bool> = BTreeMap::new();
+        for change in &page.changes {
+            if change.deleted || !open.follower.is_own(change.id) {
+                last.insert(change.id, change.deleted);
+            }
+        }
+        self.changed.clear();
+        for (id, deleted) in last {
+            if deleted {
+                index.remove_anywhere(id);
+                open.backlog.forget(id);
+            } else {
+                self.changed.push((id, None));
+            }
+        }
+        self.followed = page.version;
+        self.stage = Stage::Logged(0);
+        Ok(())
     }
 
     /// Compares a page of stamps, and removes what is gone.
@@ -232,9 +314,13 @@ impl Comparison {
         done: usize,
     ) -> Result<()> {
         let changed = &self.changed[done..self.changed.len().min(done + CHANGED_PER_CALL)];
-        self.stage = match changed.is_empty() {
-            true => Stage::Rows(self.last_indexed),
-            false => Stage::Changed(done + changed.len()),
+        let done = done + changed.len();
+        self.stage = match (changed.is_empty(), self.from_log) {
+            (true, true) if self.followed >= self.version => Stage::Done,
+            (true, true) => Stage::Log,
+            (true, false) => Stage::Rows(self.last_indexed),
+            (false, true) => Stage::Logged(done),
+            (false, false) => Stage::Changed(done),
         };
         if changed.is_empty() {
             return Ok(());
@@ -242,10 +328,11 @@ impl Comparison {
         let ids: Vec<u64> = changed.iter().map(|&(id, _)| id).collect();
         let entries = store.get_by_ids(&ids, true)?;
         for &(id, scope) in changed {
-            if let Some(scope) = scope
-                && !entries.iter().any(|entry| entry.id == id)
-            {
-                index.remove_numbered(scope, id);
+            if !entries.iter().any(|entry| entry.id == id) {
+                match scope {
+                    Some(scope) => index.remove_numbered(scope, id),
+                    None => index.remove_anywhere(id),
+                };
             }
         }
         for mut entry in entries {
@@ -262,4 +349,19 @@ impl Comparison {
         }
         Ok(())
     }
+}
+
+/// Whether a page of the log goes on from a value of the version counter without a hole. A store
+/// that lies in another way is not found out: the index then lacks rows, and answers nothing wrong.
+fn is_whole(page: &ChangePage, since: u64) -> bool {
+    let mut last = since;
+    for change in &page.changes {
+        if change.version != last && last.checked_add(1) != Some(change.version)
+            || change.version == since
+        {
+            return false;
+        }
+        last = change.version;
+    }
+    last == page.version
 }

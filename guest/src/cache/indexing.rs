@@ -59,6 +59,8 @@ pub(super) struct Loading {
     began: Now,
     /// The value of the counter if nobody else has written since it began.
     version: u64,
+    /// The value of the counter when it began.
+    followed: u64,
     stage: Stage,
 }
 
@@ -113,6 +115,7 @@ impl Open {
             Stage::Whole(index) => {
                 self.drop_index();
                 self.follower.caught_up(loading.version, loading.began);
+                self.follower.followed_to(loading.followed);
                 self.follower.compared_at(loading.began);
                 self.index = Some(index);
             }
@@ -141,6 +144,7 @@ impl Open {
             dtype,
             began: now,
             version,
+            followed: version,
             stage,
         })
     }
@@ -177,7 +181,9 @@ impl Open {
                 match version == loading.version {
                     true => Stage::Whole(index),
                     false => {
-                        let comparison = Comparison::new(&index, compared, loading.began);
+                        let since = self.has_log.then_some(version);
+                        let (now, at) = (loading.began, loading.followed);
+                        let comparison = Comparison::new(&index, compared, now, at, since);
                         Stage::Compared(index, Box::new(comparison))
                     }
                 }
@@ -185,9 +191,11 @@ impl Open {
             Stage::Compared(_, comparison) if comparison.is_hopeless() => {
                 return Ok(Progress::Under);
             }
-            Stage::Compared(index, _) | Stage::Rows(index, _) | Stage::Whole(index) => {
+            Stage::Compared(index, comparison) => {
+                loading.followed = comparison.followed();
                 Stage::Whole(index)
             }
+            Stage::Rows(index, _) | Stage::Whole(index) => Stage::Whole(index),
         };
         Ok(match loading.stage {
             Stage::Whole(_) => Progress::Done,

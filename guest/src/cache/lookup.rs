@@ -396,6 +396,8 @@ impl Open {
             if entry.namespace != sought.namespace
                 || entry.context != sought.context
                 || is_absent(&entry.embedding)
+                // Whoever stored it may not know contexts, and have left its context out.
+                || !query::is_hash_of(&entry.query_hash, &entry.query, &entry.context)
             {
                 continue;
             }

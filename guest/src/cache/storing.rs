@@ -212,6 +212,7 @@ impl Open {
                 context: &entry.context,
             };
             self.backlog.forget(id);
+            self.follower.stored(id);
             self.oldest.was_used(id);
             if !inserted.replaced {
                 self.sizes.add(&entry.namespace, 1);

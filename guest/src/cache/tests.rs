@@ -2,6 +2,7 @@
 
 mod archive_limits;
 mod checkpoints;
+mod contexts;
 mod evicting;
 mod explaining;
 mod faults;
@@ -11,6 +12,7 @@ mod kept;
 mod lookup;
 mod quotas;
 mod removing;
+mod selecting;
 mod storing;
 mod turns;
 

@@ -35,7 +35,7 @@ pub struct Block {
     dead: Vec<bool>,
     dead_rows: usize,
     vectors: Vectors,
-    coded: Option<Coded>,
+    coded: Option<Box<Coded>>,
     /// The segment whose graph has these rows, as long as no row has changed.
     pub sealed: Option<u32>,
 }
@@ -55,7 +55,7 @@ impl Block {
             stamps: Vec::new(),
             dead: Vec::new(),
             dead_rows: 0,
-            coded: basis.map(|basis| Coded::new(basis, &vectors)),
+            coded: basis.map(|basis| Box::new(Coded::new(basis, &vectors))),
             vectors,
             sealed: None,
         }
@@ -75,17 +75,17 @@ impl Block {
         }
     }
 
-    /// A block of codes with these vectors, which may be absent.
+    /// A block with these vectors, which may be absent, and codes, if there are any.
     pub fn of_codes(
         dim: usize,
         ids: Vec<u64>,
         stamps: Vec<u32>,
         vectors: Vectors,
-        coded: Coded,
+        coded: Option<Coded>,
     ) -> Self {
         Block {
             vectors,
-            coded: Some(coded),
+            coded: coded.map(Box::new),
             ..Self::of_float32(dim, ids, stamps, Vec::new())
         }
     }
@@ -127,7 +127,7 @@ impl Block {
 
     /// The codes, if there are any.
     pub fn coded(&self) -> Option<&Coded> {
-        self.coded.as_ref()
+        self.coded.as_deref()
     }
 
     /// Whether the rows have codes of this basis.
@@ -229,7 +229,10 @@ impl Block {
             dead_rows: dead.iter().filter(|dead| **dead).count(),
             dead,
             vectors: self.vectors.select(self.dim, rows),
-            coded: self.coded.as_ref().map(|coded| coded.select(rows)),
+            coded: self
+                .coded
+                .as_ref()
+                .map(|coded| Box::new(coded.select(rows))),
             sealed: None,
         }
     }
@@ -266,7 +269,7 @@ impl Block {
                 coded.set(row, &vector, off, &mut encoder);
             }
         }
-        self.coded = Some(coded);
+        self.coded = Some(Box::new(coded));
         true
     }
 
@@ -361,7 +364,10 @@ impl Block {
             + allocated(&self.stamps)
             + allocated(&self.dead)
             + self.vectors.bytes()
-            + self.coded.as_ref().map_or(0, Coded::bytes)
+            + self
+                .coded
+                .as_ref()
+                .map_or(0, |coded| size_of::<Coded>() + coded.bytes())
             + size_of::<Block>()
     }
 
@@ -370,7 +376,8 @@ impl Block {
         if self.ids.len() < self.ids.capacity() {
             return Ok(());
         }
-        let rows = (self.rows() * 2).clamp(4, block_rows(self.dim));
+        // A context may have one row, and there may be very many contexts.
+        let rows = (self.rows() * 2).clamp(1, block_rows(self.dim));
         self.vectors.reserve(self.dim, rows)?;
         if let Some(coded) = &mut self.coded {
             coded.reserve(rows)?;

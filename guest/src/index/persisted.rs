@@ -10,8 +10,9 @@
 //! | rows when the basis was learned, rows added since | u32 each |
 //! | of each scope: length of the namespace + 1, namespace | u32, UTF-8 |
 //! | 0 for the empty context, or 1 and 128 bits of its SHA-256 | byte, bytes |
-//! | of each block: number of rows, ids, stamps | u32, u64 each, u32 each |
-//! | the errors of heads and details | f32 each |
+//! | of each block: number of rows, 1 if they have codes or 0 | u32, byte |
+//! | ids, stamps | u64 each, u32 each |
+//! | with codes: the errors of heads and details | f32 each |
 //! | number of outliers, outliers | u32, u16 each |
 //! | heads, details | bytes |
 //! | for int8: codes, scales, errors | bytes, f32 each, f32 each |
@@ -41,6 +42,9 @@ use std::rc::Rc;
 
 /// The first four bytes. Another format has other bytes.
 const MAGIC: u32 = u32::from_le_bytes(*b"mni4");
+
+/// Small scopes are written and read together, as many as have so many bytes.
+const PART_BYTES: usize = if cfg!(test) { 1 } else { 64 << 10 };
 
 /// A place to read the bytes of an index from.
 pub trait Source {
@@ -150,8 +154,18 @@ impl Index {
         }
     }
 
-    /// Writes the next part: the head, or at most a block or a graph.
+    /// Writes the next part: the head, a block, a graph, or many small scopes.
     pub fn write_part(&self, cursor: &mut Cursor, bytes: &mut Vec<u8>) -> Result<Written> {
+        let enough = bytes.len() + PART_BYTES;
+        loop {
+            let written = self.write_next(cursor, bytes)?;
+            if written != Written::Part || bytes.len() >= enough {
+                return Ok(written);
+            }
+        }
+    }
+
+    fn write_next(&self, cursor: &mut Cursor, bytes: &mut Vec<u8>) -> Result<Written> {
         let Some(basis) = &self.basis else {
             return Ok(Written::Outdated);
         };
@@ -190,11 +204,13 @@ impl Index {
             });
             space.last_id = next.as_ref().map(|(block, last, _)| block.ids()[*last]);
             match next {
-                Some((block, ..)) if !block.is_coded_in(basis) => return Ok(Written::Outdated),
-                Some((block, _, live)) if live.len() < block.rows() => {
-                    write_block(bytes, &block.select(&live))?;
+                Some((block, ..)) if !block.is_coded_in(basis) && !self.is_small(rows) => {
+                    return Ok(Written::Outdated);
                 }
-                Some((block, ..)) => write_block(bytes, block)?,
+                Some((block, _, live)) if live.len() < block.rows() => {
+                    write_block(bytes, &block.select(&live), basis)?;
+                }
+                Some((block, ..)) => write_block(bytes, block, basis)?,
                 None => write_count(bytes, 0)?,
             }
             return Ok(Written::Part);
@@ -233,6 +249,11 @@ impl Index {
         let mut reader = Reader::new(source, dim, dtype)?;
         while reader.read_part(source)? {}
         Ok(reader.finish())
+    }
+
+    /// Whether the rows of a scope are too few for codes.
+    fn is_small(&self, rows: &Rows) -> bool {
+        rows.live() < self.fewest_to_encode
     }
 
     fn is_int8(&self) -> bool {
@@ -281,8 +302,18 @@ impl Reader {
         })
     }
 
-    /// Reads the next part: at most a block or a graph. False at the end.
+    /// Reads the next part: a block, a graph, or many small scopes. False at the end.
     pub fn read_part(&mut self, source: &mut impl Source) -> Result<bool> {
+        let enough = source.left().saturating_sub(PART_BYTES);
+        loop {
+            let more = self.read_next(source)?;
+            if !more || source.left() <= enough {
+                return Ok(more);
+            }
+        }
+    }
+
+    fn read_next(&mut self, source: &mut impl Source) -> Result<bool> {
         let index = &mut self.index;
         let Some(space) = &mut self.space else {
             let Some(length) = read_count(source)?.checked_sub(1) else {
@@ -337,6 +368,8 @@ impl Reader {
                 let ids = space.rows.blocks().iter().flat_map(Block::ids);
                 index.placed.extend(ids.map(|id| (*id, number)));
             }
+            index.live += space.rows.live();
+            index.greatest = index.greatest.max(space.rows.last_id().unwrap_or(0));
             index.spaces.push(space.rows);
         }
         Ok(true)
@@ -351,18 +384,19 @@ impl Reader {
     }
 }
 
-fn write_block(bytes: &mut Vec<u8>, block: &Block) -> Result<()> {
-    let coded = block
-        .coded()
-        .ok_or_else(|| damaged("a block has no codes"))?;
+fn write_block(bytes: &mut Vec<u8>, block: &Block, basis: &Rc<Basis>) -> Result<()> {
+    let coded = block.coded().filter(|_| block.is_coded_in(basis));
     write_count(bytes, block.rows())?;
+    bytes.push(u8::from(coded.is_some()));
     u64::append(block.ids(), bytes);
     u32::append(block.stamps(), bytes);
-    f32::append(&[coded.errors.head, coded.errors.detail], bytes);
-    write_count(bytes, coded.outliers.len())?;
-    u16::append(&coded.outliers, bytes);
-    bytes.extend_from_slice(&coded.heads);
-    i8::append(&coded.details, bytes);
+    if let Some(coded) = coded {
+        f32::append(&[coded.errors.head, coded.errors.detail], bytes);
+        write_count(bytes, coded.outliers.len())?;
+        u16::append(&coded.outliers, bytes);
+        bytes.extend_from_slice(&coded.heads);
+        i8::append(&coded.details, bytes);
+    }
     if let Vectors::Int8 {
         codes,
         scales,
@@ -387,27 +421,18 @@ fn read_block(
         (1..=block_rows(dim)).contains(&rows),
         "a block has another size",
     )?;
+    let has_codes = read_one::<u8>(source)?;
+    expect(has_codes <= 1, "a block is not valid")?;
     let ids: Vec<u64> = read(source, rows)?;
     expect(
         ids[0] > 0 && ids.is_sorted_by(|a, b| a < b),
         "its ids do not ascend",
     )?;
     let stamps = read(source, rows)?;
-    let (head, detail) = (read_one(source)?, read_one(source)?);
-    let outliers = read_count(source)?;
-    let outliers: Vec<u16> = read(source, outliers)?;
-    let sorted = outliers.is_sorted_by(|a, b| a < b);
-    expect(
-        sorted && outliers.last().is_none_or(|&last| usize::from(last) < rows),
-        "a row is missing",
-    )?;
-    let heads = read(source, rows.next_multiple_of(QUAD) * HEAD_BYTES)?;
-    let width = if is_int8 {
-        0
-    } else {
-        detail_bytes(basis.size())
+    let coded = match has_codes == 1 {
+        true => Some(read_codes(source, rows, basis, is_int8)?),
+        false => None,
     };
-    let details = read(source, rows * width)?;
     let mut vectors = Vectors::Absent;
     if is_int8 {
         let codes: Vec<i8> = read(source, rows * padded(dim))?;
@@ -423,16 +448,38 @@ fn read_block(
             errors,
         };
     }
+    Ok(Block::of_codes(dim, ids, stamps, vectors, coded))
+}
+
+fn read_codes(
+    source: &mut impl Source,
+    rows: usize,
+    basis: &Rc<Basis>,
+    is_int8: bool,
+) -> Result<Coded> {
+    let (head, detail) = (read_one(source)?, read_one(source)?);
     expect(are_lengths(&[head, detail]), "an error is out of range")?;
-    let coded = Coded {
+    let outliers = read_count(source)?;
+    let outliers: Vec<u16> = read(source, outliers)?;
+    let sorted = outliers.is_sorted_by(|a, b| a < b);
+    expect(
+        sorted && outliers.last().is_none_or(|&last| usize::from(last) < rows),
+        "a row is missing",
+    )?;
+    let heads = read(source, rows.next_multiple_of(QUAD) * HEAD_BYTES)?;
+    let detail_bytes = if is_int8 {
+        0
+    } else {
+        detail_bytes(basis.size())
+    };
+    Ok(Coded {
         basis: Rc::clone(basis),
         heads,
-        details,
-        detail_bytes: width,
+        details: read(source, rows * detail_bytes)?,
+        detail_bytes,
         errors: Errors { head, detail },
         outliers,
-    };
-    Ok(Block::of_codes(dim, ids, stamps, vectors, coded))
+    })
 }
 
 fn are_lengths(values: &[f32]) -> bool {

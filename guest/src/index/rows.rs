@@ -159,7 +159,11 @@ impl Rows {
                 }
             }
         }
-        self.blocks.try_reserve(1)?;
+        match self.blocks.is_empty() {
+            // It may stay the only one, and there may be very many contexts.
+            true => self.blocks.try_reserve_exact(1)?,
+            false => self.blocks.try_reserve(1)?,
+        }
         self.blocks
             .insert(after, Block::new(self.dim, self.dtype, basis));
         Ok(after)

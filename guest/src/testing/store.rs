@@ -23,6 +23,8 @@ pub struct TestStore {
     misled_to: Rc<Cell<Option<u64>>>,
     /// Whether it claims to make snapshots.
     pub snapshots: Rc<Cell<bool>>,
+    /// Whether it keeps a log of changes.
+    pub keeps_log: Rc<Cell<bool>>,
     /// Whether it has no views.
     pub viewless: Rc<Cell<bool>>,
     /// Whether every page begins with the first row, as in a damaged file.
@@ -34,6 +36,7 @@ struct Data {
     entries: BTreeMap<u64, Entry>,
     last_id: u64,
     version: u64,
+    log: Vec<Change>,
     quotas: BTreeMap<String, u64>,
     /// A namespace whose quota is damaged.
     damaged: Option<String>,
@@ -100,6 +103,20 @@ impl Data {
             id,
             replaced: old.is_some(),
         }
+    }
+
+    /// Moves the version counter on, after writes to these entries.
+    fn moved(&mut self, stored: impl IntoIterator<Item = u64>, deleted: &[u64]) {
+        self.version += 1;
+        let version = self.version;
+        let mut ids: BTreeMap<u64, bool> = stored.into_iter().map(|id| (id, false)).collect();
+        ids.extend(deleted.iter().map(|&id| (id, true)));
+        let changes = ids.into_iter().map(|(id, deleted)| Change {
+            version,
+            id,
+            deleted,
+        });
+        self.log.extend(changes);
     }
 
     fn check_empty(&self, mode: ImportMode) -> Result<()> {
@@ -209,6 +226,16 @@ impl TestStore {
         data.import.is_some() || data.restore.is_some() || data.snapshot.is_some()
     }
 
+    /// The log of changes, to look at and to damage.
+    pub fn log(&self) -> std::cell::RefMut<'_, Vec<Change>> {
+        std::cell::RefMut::map(self.data.borrow_mut(), |data| &mut data.log)
+    }
+
+    /// Moves the version counter without writing to the log, as mneme-cache does.
+    pub fn move_silently(&self) {
+        self.data.borrow_mut().version += 1;
+    }
+
     /// The blobs, by name, to look at and to damage.
     pub fn blobs(&self) -> std::cell::RefMut<'_, BTreeMap<String, Vec<u8>>> {
         std::cell::RefMut::map(self.data.borrow_mut(), |data| &mut data.blobs)
@@ -265,7 +292,7 @@ impl Store for TestStore {
             max_batch: 3,
             max_delete: u32::MAX,
             max_blob: 65_536,
-            max_changes: 0,
+            max_changes: if self.keeps_log.get() { 65_536 } else { 0 },
         }
     }
 
@@ -382,12 +409,12 @@ impl Store for TestStore {
     fn insert(&self, entries: &[Entry]) -> Result<Vec<Inserted>> {
         assert!(entries.len() <= 3, "more than max-batch");
         let mut data = self.write()?;
-        data.version += 1;
         let mut inserted = Vec::new();
         for entry in entries {
             assert_eq!(entry.embedding.len(), data.dim as usize);
             inserted.push(data.put(entry));
         }
+        data.moved(inserted.iter().map(|one| one.id), &[]);
         Ok(inserted)
     }
 
@@ -405,7 +432,9 @@ impl Store for TestStore {
     fn delete_by_id(&self, id: u64) -> Result<bool> {
         let mut data = self.write()?;
         let was_there = data.entries.remove(&id).is_some();
-        data.version += u64::from(was_there);
+        if was_there {
+            data.moved([], &[id]);
+        }
         Ok(was_there)
     }
 
@@ -422,7 +451,9 @@ impl Store for TestStore {
                 deleted.push(entry.id);
             }
         }
-        data.version += u64::from(!deleted.is_empty());
+        if !deleted.is_empty() {
+            data.moved([], &deleted);
+        }
         Ok(deleted)
     }
 
@@ -443,17 +474,25 @@ impl Store for TestStore {
         for entry in &expired {
             data.entries.remove(&entry.id);
         }
-        data.version += u64::from(!expired.is_empty());
+        if !expired.is_empty() {
+            let ids: Vec<u64> = expired.iter().map(|entry| entry.id).collect();
+            data.moved([], &ids);
+        }
         Ok(expired)
     }
 
     fn clear_namespace(&self, namespace: Option<&str>) -> Result<u64> {
         let mut data = self.write()?;
-        let before = data.entries.len();
-        data.entries.retain(|_, e| !is_in(namespace, e));
-        let count = (before - data.entries.len()) as u64;
-        data.version += u64::from(count > 0);
-        Ok(count)
+        let (gone, kept) = std::mem::take(&mut data.entries)
+            .into_iter()
+            .partition(|(_, e)| is_in(namespace, e));
+        data.entries = kept;
+        let gone: BTreeMap<u64, Entry> = gone;
+        let ids: Vec<u64> = gone.into_keys().collect();
+        if !ids.is_empty() {
+            data.moved([], &ids);
+        }
+        Ok(ids.len() as u64)
     }
 
     fn set_namespace_quota(&self, namespace: &str, max_entries: Option<u64>) -> Result<()> {
@@ -486,9 +525,24 @@ impl Store for TestStore {
         Ok(self.call()?.version)
     }
 
-    fn changes_since(&self, _version: u64, _limit: u32) -> Result<Option<ChangePage>> {
-        self.call()?;
-        Err(Error::Unsupported("the test store keeps no log".into()))
+    fn changes_since(&self, version: u64, limit: u32) -> Result<Option<ChangePage>> {
+        let data = self.call()?;
+        if !self.keeps_log.get() {
+            return Err(Error::Unsupported("the test store keeps no log".into()));
+        }
+        let after = data.log.iter().filter(|change| change.version > version);
+        let mut changes: Vec<Change> = after.copied().collect();
+        if changes.is_empty() {
+            let page = ChangePage { changes, version };
+            return Ok((version == data.version).then_some(page));
+        }
+        // Whole versions.
+        let last = changes[changes.len().min(limit as usize) - 1].version;
+        changes.retain(|change| change.version <= last);
+        Ok(Some(ChangePage {
+            changes,
+            version: last,
+        }))
     }
 
     fn read_meta(&self, key: &str) -> Result<Option<String>> {
@@ -577,6 +631,7 @@ impl Store for TestStore {
             return Ok(false);
         }
         data.version += 1;
+        data.log.clear();
         for entry in &import.entries {
             data.put(entry);
         }
@@ -653,6 +708,7 @@ impl Store for TestStore {
         data.blobs = found.blobs;
         data.last_id = data.last_id.max(found.last_id);
         data.version += 1;
+        data.log.clear();
         data.restore = None;
         Ok(())
     }

@@ -24,7 +24,7 @@ pub use serve::Serve;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, or an answer found; 1 no answer (get, explain), nothing to delete
-(delete), not healthy (health), a case failed (conformance); 2 an error.
+(delete, erase), not healthy (health), a case failed (conformance); 2 an error.
 `run` exits with the code of its program.
 
 Under --json each command prints one JSON object on standard output; an error is
@@ -98,7 +98,7 @@ pub struct Global {
     pub embed_timeout: u64,
 
     /// The namespace; no question is answered from another one.
-    /// Default: `default`; for stats and vacuum: all
+    /// Default: `default`; for stats, vacuum, entries and erase: all
     #[arg(
         long,
         short,
@@ -148,7 +148,19 @@ pub enum Command {
     Delete {
         /// The question; case does not count without --keep-case, and spacing not either
         query: String,
+        /// The context that the answer was stored in. Default: empty
+        #[arg(
+            long,
+            value_name = "TEXT",
+            default_value = "",
+            hide_default_value = true
+        )]
+        context: String,
     },
+    /// List entries, of all namespaces unless --namespace names one
+    Entries(Entries),
+    /// Delete the entries that meet a filter, of all namespaces unless --namespace names one
+    Erase(Erase),
     /// Delete all entries of the namespace; its quota stays
     Clear {
         /// In all namespaces
@@ -238,12 +250,26 @@ pub struct Question {
     /// The least similarity of an answer to a question in other words, -1 to 1
     #[arg(long, short, value_name = "T", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
+    #[command(flatten)]
+    pub scope: Scope,
     /// The greatest age of an answer, in seconds. Default: any
     #[arg(long, value_name = "S")]
     pub max_age: Option<u64>,
     /// Do not embed the question: only its exact words find an answer. Needs no embedder
     #[arg(long, alias = "exact-only", conflicts_with_all = ["embedding", "threshold"])]
     pub exact: bool,
+}
+
+/// The context and the tags of a question, an answer or a filter.
+#[derive(Debug, clap::Args)]
+pub struct Scope {
+    /// What an answer depends on beside the question, such as a model or a system prompt; a
+    /// question is answered from its context only. At most 1,024 bytes. Default: empty
+    #[arg(long, value_name = "TEXT")]
+    pub context: Option<String>,
+    /// A tag that the entry carries; give it several times for several tags
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
 }
 
 /// See [`Command::Put`].
@@ -260,12 +286,75 @@ pub struct Put {
     /// Do not embed the question: only its exact words find the answer. Needs no embedder
     #[arg(long, conflicts_with = "embedding")]
     pub exact_only: bool,
+    #[command(flatten)]
+    pub scope: Scope,
     /// Lifetime in seconds. Default: unlimited
     #[arg(long, value_name = "S")]
     pub ttl: Option<u64>,
     /// A JSON object to store with the answer
     #[arg(long, value_name = "JSON")]
     pub metadata: Option<String>,
+}
+
+/// Which entries are meant: those that meet every condition.
+#[derive(Debug, clap::Args)]
+pub struct Filter {
+    #[command(flatten)]
+    pub scope: Scope,
+    /// The question that the answer was stored under; spacing and case do not count
+    #[arg(long, value_name = "QUESTION")]
+    pub query: Option<String>,
+    /// The id of an entry; give it several times for several, at most 1,024
+    #[arg(long = "id", value_name = "ID")]
+    pub ids: Vec<u64>,
+    /// Entries that were stored at least so many seconds ago
+    #[arg(long, value_name = "S")]
+    pub min_age: Option<u64>,
+    /// Entries that were stored at most so many seconds ago
+    #[arg(long, value_name = "S")]
+    pub max_age: Option<u64>,
+}
+
+/// See [`Command::Entries`].
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+--json: {\"entries\": [{\"id\", \"namespace\", \"context\", \"tags\", \"query\", \"response\",
+\"metadata\", \"created_at\", \"last_accessed_at\", \"ttl\", \"access_count\"}, ...], \"next\"};
+`next` is the id for --after of the next page, null at the end. Without --context entries of
+any context are listed; --context \"\" lists those of the empty one.")]
+pub struct Entries {
+    #[command(flatten)]
+    pub filter: Filter,
+    /// The most entries to list, 1 to 1,024
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub limit: u32,
+    /// List entries with a greater id
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    pub after: u64,
+}
+
+/// See [`Command::Erase`].
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Asks before it deletes if standard input and standard error are a terminal. Quotas and counters
+stay. What an erased entry has left in the index kept in the store goes with it. Archives that
+were dumped before still hold it.
+
+Exit codes: 0 something was erased, or would be; 1 no entry meets the filter; 2 an error.
+
+--json: the receipt, {\"erased\", \"ids\", \"version_before\", \"version_after\", \"dry_run\"}.")]
+pub struct Erase {
+    #[command(flatten)]
+    pub filter: Filter,
+    /// All entries, of all namespaces
+    #[arg(long, conflicts_with_all = ["namespace", "context", "tags", "query", "ids", "min_age", "max_age"])]
+    pub all: bool,
+    /// Delete nothing; say what would be deleted
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// See [`Command::Embed`].
@@ -291,9 +380,9 @@ pub struct Embed {
 Counts nothing and changes nothing. Exit codes as for `get`: 0 an answer would be found,
 1 none, 2 an error.
 
---json: {\"namespace\", \"normalized\": {\"text\", \"hash\"}, \"threshold\", \"cut_off\",
+--json: {\"namespace\", \"context\", \"normalized\": {\"text\", \"hash\"}, \"threshold\", \"cut_off\",
 \"rows\", \"outcome\": {\"hit\", \"layer\"|\"reason\"}, \"rule\", \"exact\": an entry or null,
-\"candidates\": [{\"id\", \"query\", \"response\", \"metadata\", \"similarity\", \"confidence\",
+\"candidates\": [{\"id\", \"query\", \"response\", \"metadata\", \"tags\", \"similarity\", \"confidence\",
 \"age_seconds\", \"ttl\", \"accepted\", \"verdict\"}, ...]}.")]
 pub struct Explain {
     #[command(flatten)]
@@ -311,6 +400,8 @@ passed on, and cached if it exits with 0. The program and its arguments are not 
 the key: give different programs different namespaces. If the cache fails, that is
 reported on standard error and the program runs anyway.")]
 pub struct Run {
+    #[command(flatten)]
+    pub scope: Scope,
     /// Lifetime of a new answer, in seconds. Default: unlimited
     #[arg(long, value_name = "S")]
     pub ttl: Option<u64>,

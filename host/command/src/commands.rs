@@ -9,6 +9,7 @@ mod embed;
 mod entries;
 pub mod explain;
 mod import;
+mod listing;
 mod migrate;
 mod namespaces;
 mod replay;
@@ -29,7 +30,9 @@ pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
         Command::Put(put) => entries::put(global, out, put),
         Command::Embed(args) => embed::embed(global, out, args),
         Command::Explain(explain) => explain::explain(global, out, explain),
-        Command::Delete { query } => entries::delete(global, out, query),
+        Command::Delete { query, context } => entries::delete(global, out, query, context),
+        Command::Entries(args) => listing::entries(global, out, args),
+        Command::Erase(args) => listing::erase(global, out, args),
         Command::Clear { all } => namespaces::clear(global, out, *all),
         Command::Namespaces => namespaces::list(global, out),
         Command::Quota { quota } => namespaces::quota(global, out, *quota),

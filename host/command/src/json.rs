@@ -3,11 +3,13 @@
 
 mod archive;
 mod explanation;
+mod listing;
 mod lookup;
 mod report;
 
 pub use archive::{Loaded, Manifest, layout_name};
 pub use explanation::Explanation;
+pub use listing::{EntryPage, Receipt};
 pub use lookup::{Hit, Lookup, Miss};
 pub use report::{Health, Stats};
 

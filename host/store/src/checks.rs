@@ -12,6 +12,15 @@ pub const MAX_DIM: u32 = 65_536;
 /// The most bytes of a namespace.
 pub const MAX_NAMESPACE: usize = 1024;
 
+/// The most bytes of a context.
+pub const MAX_CONTEXT: usize = 1024;
+
+/// The most tags of an entry.
+pub const MAX_TAGS: usize = 32;
+
+/// The most bytes of a tag.
+pub const MAX_TAG: usize = 128;
+
 /// The meta keys that only a store itself writes.
 const RESERVED_META: [&str; 3] = ["schema_version", "embedder_fingerprint", "embedder_dim"];
 
@@ -137,6 +146,28 @@ pub fn wrong_namespace(name: &str) -> Option<&'static str> {
         _ if name.contains('\0') => Some("contains U+0000"),
         _ => None,
     }
+}
+
+/// What is wrong with the context of an entry that a store reads. No cache stores such a one.
+pub fn wrong_context(context: &str) -> Option<&'static str> {
+    match context {
+        _ if context.len() > MAX_CONTEXT => Some("has more than 1024 bytes"),
+        _ if context.contains('\0') => Some("contains U+0000"),
+        _ => None,
+    }
+}
+
+/// What is wrong with the tags of an entry that a store reads. No cache stores such tags.
+pub fn wrong_tags(tags: &[String]) -> Option<&'static str> {
+    if tags.len() > MAX_TAGS {
+        return Some("has more than 32 tags");
+    }
+    tags.iter().find_map(|tag| match &**tag {
+        "" => Some("has an empty tag"),
+        _ if tag.len() > MAX_TAG => Some("has a tag of more than 128 bytes"),
+        _ if tag.contains('\0') => Some("has a tag with U+0000"),
+        _ => None,
+    })
 }
 
 /// Rejects lists that `insert` and `write_import` must not store: with more than `max_batch`

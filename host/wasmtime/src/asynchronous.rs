@@ -197,8 +197,22 @@ impl AsyncSemanticCache {
         query: impl Into<String>,
         namespace: impl Into<String>,
     ) -> Result<bool> {
-        let (query, namespace) = (query.into(), namespace.into());
-        self.run(move |cache| cache.delete(&query, &namespace))
+        self.delete_in_context(query, namespace, "").await
+    }
+
+    /// See [`SemanticCache::delete_in_context`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn delete_in_context(
+        &self,
+        query: impl Into<String>,
+        namespace: impl Into<String>,
+        context: impl Into<String>,
+    ) -> Result<bool> {
+        let (query, namespace, context) = (query.into(), namespace.into(), context.into());
+        self.run(move |cache| cache.delete_in_context(&query, &namespace, &context))
             .await
     }
 

@@ -126,14 +126,23 @@ impl SemanticCache {
     }
 
     /// Deletes the entry of a query, compared after normalisation, of the empty context. False if
-    /// there was no such entry. [`erase`](Self::erase) deletes those of a context.
+    /// there was no such entry.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn delete(&self, query: &str, namespace: &str) -> Result<bool> {
+        self.delete_in_context(query, namespace, "")
+    }
+
+    /// As [`delete`](Self::delete), of a context; see [`GetRequest::context`](crate::GetRequest::context).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn delete_in_context(&self, query: &str, namespace: &str, context: &str) -> Result<bool> {
         self.call("delete", Some(namespace), |guest, store| {
-            guest.call_delete(store, query, namespace, "")
+            guest.call_delete(store, query, namespace, context)
         })
     }
 

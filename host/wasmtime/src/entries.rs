@@ -73,6 +73,14 @@ impl EntryFilter {
         self
     }
 
+    /// Entries that carry each of these tags, beside those given before.
+    #[must_use]
+    pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let tags = tags.into_iter().map(Into::into);
+        self.conditions.tags.extend(tags);
+        self
+    }
+
     /// Entries of this query, compared after normalisation. With a namespace and a context one entry
     /// is looked up; otherwise all that meet the other conditions are read.
     #[must_use]

@@ -90,6 +90,13 @@ impl GetRequest {
         self
     }
 
+    /// Takes only answers that carry each of these tags, beside those asked for before.
+    #[must_use]
+    pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+
     /// Takes only answers that were stored at most so many seconds ago. Older entries stay, for
     /// others. Default: answers of any age. The greatest is 2^53 - 1.
     #[must_use]
@@ -225,6 +232,13 @@ impl PutRequest {
     #[must_use]
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
+        self
+    }
+
+    /// Puts these tags on the entry, beside those before.
+    #[must_use]
+    pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.tags.extend(tags.into_iter().map(Into::into));
         self
     }
 

@@ -3,8 +3,8 @@
 use crate::case::{Case, key_of};
 use crate::check::{Checked, check, failed};
 use crate::contract::{
-    Entry, EntryKey, EntryRef, Error, ImportMode, Inserted, MetaChange, StampPage, Touch,
-    VectorPage, store,
+    ChangePage, Entry, EntryKey, EntryRef, Error, Filter, ImportMode, Inserted, MetaChange,
+    Selection, StampPage, Touch, VectorPage, store,
 };
 use crate::show;
 
@@ -67,9 +67,14 @@ impl Case {
         Ok(self.by_keys(&[key])?.pop().flatten())
     }
 
-    /// `get-by-hash`
+    /// `get-by-hash` with vectors
     pub fn by_keys(&self, keys: &[EntryKey]) -> Checked<Vec<Option<Entry>>> {
-        let found = called("get-by-hash", store::get_by_hash(keys, true))?;
+        self.read_keys(keys, true)
+    }
+
+    /// `get-by-hash`
+    pub fn read_keys(&self, keys: &[EntryKey], vectors: bool) -> Checked<Vec<Option<Entry>>> {
+        let found = called("get-by-hash", store::get_by_hash(keys, vectors))?;
         check(
             found.len() == keys.len(),
             format!("get-by-hash of {} keys returns as many items", keys.len()),
@@ -95,9 +100,53 @@ impl Case {
         found.collect()
     }
 
-    /// `get-by-ids`
+    /// `get-by-ids` with vectors
     pub fn by_ids(&self, ids: &[u64]) -> Checked<Vec<Entry>> {
-        called("get-by-ids", store::get_by_ids(ids, true))
+        self.read_ids(ids, true)
+    }
+
+    /// `get-by-ids`
+    pub fn read_ids(&self, ids: &[u64], vectors: bool) -> Checked<Vec<Entry>> {
+        called("get-by-ids", store::get_by_ids(ids, vectors))
+    }
+
+    /// `select`, whose answer keeps to the limit and the order, and goes on.
+    pub fn select(&self, filter: &Filter, last_id: u64, limit: u32) -> Checked<Selection> {
+        let doing = format!("select after id {last_id} with limit {limit}");
+        let found = called("select", store::select(filter, last_id, limit))?;
+        let ids: Vec<u64> = found.entries.iter().map(|entry| entry.id).collect();
+        let shown = || show::value(&found);
+        check(
+            ids.len() <= limit as usize,
+            format!("{doing} returns at most as many entries"),
+            shown,
+        )?;
+        check(
+            ids.is_sorted_by(|one, next| one < next)
+                && ids.first().is_none_or(|first| *first > last_id),
+            format!("{doing} returns greater ids, ascending"),
+            shown,
+        )?;
+        let last = ids.last().copied().unwrap_or(0);
+        check(
+            found.next.is_none_or(|next| next > last_id && next >= last),
+            format!("{doing} goes on beyond that id, not before its last entry"),
+            shown,
+        )?;
+        Ok(found)
+    }
+
+    /// What a walk from `next` to `next` meets of the case's own entries.
+    pub fn select_all(&self, filter: &Filter, last_id: u64, limit: u32) -> Checked<Vec<EntryRef>> {
+        let mut all = Vec::new();
+        let mut place = Some(last_id);
+        while let Some(last_id) = place {
+            let found = self.select(filter, last_id, limit)?;
+            all.extend(found.entries);
+            place = found.next;
+        }
+        all.retain(|entry| self.is_own(&entry.namespace));
+        Ok(all)
     }
 
     /// `count`
@@ -226,6 +275,40 @@ impl Case {
     /// `read-version-counter`
     pub fn version(&self) -> Checked<u64> {
         called("read-version-counter", store::read_version_counter())
+    }
+
+    /// `changes-since`, whose answer is of whole versions and goes on.
+    pub fn changes(&self, version: u64, limit: u32) -> Checked<Option<ChangePage>> {
+        let doing = format!("changes-since {version} with limit {limit}");
+        let found = called("changes-since", store::changes_since(version, limit))?;
+        let Some(page) = &found else {
+            return Ok(None);
+        };
+        let shown = || show::value(page);
+        let one_version = page
+            .changes
+            .first()
+            .is_none_or(|first| page.changes.iter().all(|one| one.version == first.version));
+        check(
+            page.changes.len() <= limit as usize || one_version,
+            format!("{doing} returns at most as many changes, or one version"),
+            shown,
+        )?;
+        check(
+            page.changes.is_sorted_by_key(|one| one.version)
+                && page
+                    .changes
+                    .iter()
+                    .all(|one| one.version > version && one.version <= page.version),
+            format!("{doing} returns later versions, ascending, up to the one that it names"),
+            shown,
+        )?;
+        check(
+            page.version > version || (page.version == version && page.changes.is_empty()),
+            format!("{doing} goes on, if there is a change"),
+            shown,
+        )?;
+        Ok(found)
     }
 
     /// `read-meta`

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::calls::called;
 use crate::check::{About, Checked, Kind, Stop, check, failed, same_entries, same_entry};
-use crate::contract::{CapabilitySet, Entry, EntryKey, EntryRef, Error, store};
+use crate::contract::{CapabilitySet, Entry, EntryKey, EntryRef, Error, Filter, store};
 use crate::{data, show};
 
 /// The time at which the entries of the cases were created: far ahead, so that a
@@ -223,6 +223,26 @@ impl Case {
         ))
     }
 
+    /// Skips the case unless the store keeps a log of changes.
+    pub fn needs_changes(&self) -> Checked {
+        if self.capabilities.max_changes > 0 {
+            return Ok(());
+        }
+        Err(Stop::Skipped(
+            "the store does not claim to keep a log of changes".to_owned(),
+        ))
+    }
+
+    /// Skips the case unless the store makes snapshots.
+    pub fn needs_snapshots(&self) -> Checked {
+        if self.capabilities.snapshot {
+            return Ok(());
+        }
+        Err(Stop::Skipped(
+            "the store does not claim to make snapshots".to_owned(),
+        ))
+    }
+
     /// Skips the case unless the store holds no entry.
     pub fn needs_empty_store(&self) -> Checked {
         match self.count(None)? {
@@ -363,6 +383,38 @@ pub fn key_of(entry: &Entry) -> EntryKey {
         namespace: entry.namespace.clone(),
         query_hash: entry.query_hash.clone(),
     }
+}
+
+/// The filter without a condition.
+pub fn any() -> Filter {
+    Filter {
+        namespace: None,
+        context: None,
+        tags: Vec::new(),
+        created_from: None,
+        created_before: None,
+    }
+}
+
+/// The filter of one namespace.
+pub fn within(namespace: &str) -> Filter {
+    Filter {
+        namespace: Some(namespace.to_owned()),
+        ..any()
+    }
+}
+
+/// The filter of some tags.
+pub fn tagged(tags: &[&str]) -> Filter {
+    Filter {
+        tags: owned(tags),
+        ..any()
+    }
+}
+
+/// Texts as entries have them.
+pub fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
 /// The version of an entry.

@@ -45,10 +45,10 @@ pub mod contract {
         Capability, Failure, Outcome, Phase, TestCase,
     };
     pub use crate::bindings::mneme::cache::store::{
-        self, CapabilitySet, ImportMode, Inserted, MetaChange, Restored, StampPage, Touch,
-        VectorPage,
+        self, CapabilitySet, Change, ChangePage, ImportMode, Inserted, MetaChange, Restored,
+        Selection, StampPage, Touch, VectorPage,
     };
-    pub use crate::bindings::mneme::cache::types::{Entry, EntryKey, EntryRef, Error};
+    pub use crate::bindings::mneme::cache::types::{Entry, EntryKey, EntryRef, Error, Filter};
 }
 
 // The names of a component's exports are none that a native linker takes.

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::case::Case;
+use crate::case::{Case, tagged};
 use crate::check::{Checked, equal, same_entries};
 use crate::contract::{Entry, EntryRef, StampPage, VectorPage};
 
@@ -19,6 +19,7 @@ pub struct Picture {
     entries: Vec<Entry>,
     vectors: VectorPage,
     stamps: StampPage,
+    selected: Vec<EntryRef>,
     lru: Vec<EntryRef>,
     quotas: Vec<(String, u64)>,
     meta: Vec<(String, String)>,
@@ -39,6 +40,7 @@ impl Case {
             entries: self.since(last_id, ROWS)?,
             vectors: self.vectors(last_id, ROWS)?,
             stamps: self.stamps(last_id, ROWS)?,
+            selected: self.select_all(&tagged(&["tag:1"]), last_id, ROWS)?,
             lru,
             quotas: self.quotas()?,
             meta: self.list_meta()?,
@@ -67,6 +69,7 @@ impl Case {
         same_entries(&same_of("iter-since"), &now.entries, &before.entries)?;
         same(&same_of("iter-vectors"), &now.vectors, &before.vectors)?;
         same(&same_of("iter-stamps"), &now.stamps, &before.stamps)?;
+        same(&same_of("select"), &now.selected, &before.selected)?;
         same(&same_of("iter-lru-ids"), &now.lru, &before.lru)?;
         same(
             &same_of("list-namespace-quotas"),

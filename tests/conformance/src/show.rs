@@ -96,6 +96,13 @@ pub fn difference(expected: &Entry, actual: &Entry) -> Option<String> {
             ));
         }
     }
+    if expected.tags != actual.tags {
+        return Some(format!(
+            "its tags were {} in place of {}",
+            value(&actual.tags),
+            value(&expected.tags)
+        ));
+    }
     vectors(&expected.embedding, &actual.embedding).map(|difference| format!("its {difference}"))
 }
 
@@ -144,15 +151,15 @@ mod tests {
 
     fn entry() -> Entry {
         Entry {
-            context: String::new(),
-            tags: Vec::new(),
             id: 3,
             namespace: "n".to_owned(),
+            context: "c".to_owned(),
             query_hash: "ab".repeat(32),
             query: "q".to_owned(),
             response: "r".repeat(5000),
             embedding: vec![0.0, 1.0],
             metadata: "{}".to_owned(),
+            tags: vec!["a".to_owned(), "b".to_owned()],
             created_at: 1,
             last_accessed_at: 2,
             ttl: None,
@@ -168,9 +175,12 @@ mod tests {
     #[test]
     fn every_field_is_compared() {
         type Change = fn(&mut Entry);
-        let changes: [(&str, Change); 12] = [
+        let changes: [(&str, Change); 15] = [
             ("id", |e| e.id = 4),
             ("namespace", |e| e.namespace.push(' ')),
+            ("context", |e| e.context.clear()),
+            ("tags", |e| e.tags.clear()),
+            ("tags", |e| e.tags.reverse()),
             ("query-hash", |e| e.query_hash.make_ascii_uppercase()),
             ("query", |e| e.query.clear()),
             ("response", |e| e.response.truncate(4999)),

@@ -24,7 +24,14 @@ fn an_entry_replaced_by_another_process_outlives_its_expired_version() {
 
 #[test]
 fn a_stale_tolerant_reader_follows_inserts_deletes_and_replacements() {
-    let store = TestStore::default();
+    for keeps_log in [false, true] {
+        let store = TestStore::default();
+        store.keeps_log.set(keeps_log);
+        a_stale_tolerant_reader_follows_inserts_deletes_and_replacements_in(store);
+    }
+}
+
+fn a_stale_tolerant_reader_follows_inserts_deletes_and_replacements_in(store: TestStore) {
     let (mut writer, clock) = cache_on(&store, |_| {});
     let (mut reader, reader_clock) = cache_on(&store, |o| {
         o.coordination = Coordination::StaleTolerant(5_000)
@@ -58,7 +65,14 @@ fn a_stale_tolerant_reader_follows_inserts_deletes_and_replacements() {
 
 #[test]
 fn following_right_after_many_writes_takes_few_calls() {
-    let store = TestStore::default();
+    for keeps_log in [false, true] {
+        let store = TestStore::default();
+        store.keeps_log.set(keeps_log);
+        following_right_after_many_writes_takes_few_calls_in(store);
+    }
+}
+
+fn following_right_after_many_writes_takes_few_calls_in(store: TestStore) {
     let (mut writer, _) = cache_on(&store, |_| {});
     let (mut reader, _) = cache_on(&store, |o| o.coordination = Coordination::StaleTolerant(0));
     for i in 0..300 {
@@ -92,4 +106,112 @@ fn own_writes_do_not_make_a_follower_compare() {
     // Exact layer, version counter, candidates, and the touches that are due: no stamps.
     assert!(store.calls() - before <= 6, "{}", store.calls() - before);
     assert_eq!(cache.stats(None).unwrap().index_rows, 7);
+}
+
+/// The rows of the index, and the pages of stamps and rows that a look-up read to follow.
+fn followed(reader: &mut Cache<TestStore, TestHost>, store: &TestStore, degrees: f64) -> u64 {
+    let before = store.rows_read();
+    reader.get(ask("x", degrees)).unwrap();
+    store.rows_read() - before
+}
+
+fn writer_and_reader(
+    store: &TestStore,
+) -> (Cache<TestStore, TestHost>, Cache<TestStore, TestHost>) {
+    store.keeps_log.set(true);
+    let (mut writer, _) = cache_on(store, |_| {});
+    let (mut reader, _) = cache_on(store, |o| o.coordination = Coordination::StaleTolerant(0));
+    for i in 0..40 {
+        writer.put(response(&format!("q{i}"), 90.0)).unwrap();
+    }
+    hit(reader.get(ask("x", 90.0)).unwrap());
+    (writer, reader)
+}
+
+#[test]
+fn with_a_log_only_what_has_changed_is_read() {
+    let store = TestStore::default();
+    let (mut writer, mut reader) = writer_and_reader(&store);
+    writer.put(response("new", 0.0)).unwrap();
+    writer.put(response("q3", 180.0)).unwrap();
+    writer.delete("q4", "n", "").unwrap();
+    assert_eq!(
+        followed(&mut reader, &store, 0.0),
+        0,
+        "no page of stamps or rows"
+    );
+    assert_eq!(hit(reader.get(ask("x", 0.0)).unwrap()).query, "new");
+    assert_eq!(hit(reader.get(ask("x", 180.0)).unwrap()).query, "q3");
+    assert_eq!(reader.stats(None).unwrap().index_rows, 40);
+    // More versions than one page of the log holds.
+    for i in 0..300 {
+        writer.put(response(&format!("n{i}"), 45.0)).unwrap();
+    }
+    assert_eq!(followed(&mut reader, &store, 45.0), 0);
+    assert_eq!(reader.stats(None).unwrap().index_rows, 340);
+}
+
+#[test]
+fn own_rows_are_not_read_again_and_those_of_others_always_are() {
+    let store = TestStore::default();
+    let (mut writer, mut reader) = writer_and_reader(&store);
+    reader.put(response("mine", 300.0)).unwrap();
+    // Both store the same entry, in either order.
+    reader.put(response("first mine", 30.0)).unwrap();
+    writer.put(response("first mine", 200.0)).unwrap();
+    writer.put(response("first theirs", 30.0)).unwrap();
+    reader.put(response("first theirs", 220.0)).unwrap();
+    assert_eq!(followed(&mut reader, &store, 300.0), 0);
+    assert_eq!(hit(reader.get(ask("x", 300.0)).unwrap()).query, "mine");
+    assert_eq!(
+        hit(reader.get(ask("x", 200.0)).unwrap()).query,
+        "first mine"
+    );
+    assert_eq!(
+        hit(reader.get(ask("x", 220.0)).unwrap()).query,
+        "first theirs"
+    );
+    assert_eq!(
+        miss(reader.get(ask("x", 30.0)).unwrap()),
+        MissReason::BelowThreshold
+    );
+}
+
+#[test]
+fn a_log_with_a_gap_leads_to_a_comparison() {
+    type Damage = fn(&TestStore);
+    let damages: [(&str, Damage); 5] = [
+        ("nobody wrote it down", |store| store.move_silently()),
+        ("it was emptied", |store| store.log().clear()),
+        ("a version is missing", |store| {
+            let last = store.log().len() - 2;
+            store.log().remove(last);
+        }),
+        ("a version comes again", |store| {
+            for change in store.log().iter_mut() {
+                change.version = change.version.min(40);
+            }
+        }),
+        ("it is of another store", |store| {
+            for change in store.log().iter_mut() {
+                change.version += 1_000;
+            }
+        }),
+    ];
+    for (what, damage) in damages {
+        let store = TestStore::default();
+        let (mut writer, mut reader) = writer_and_reader(&store);
+        writer.put(response("a", 0.0)).unwrap();
+        writer.put(response("b", 180.0)).unwrap();
+        writer.delete("q7", "n", "").unwrap();
+        damage(&store);
+        assert!(followed(&mut reader, &store, 0.0) > 0, "{what}");
+        assert_eq!(hit(reader.get(ask("x", 0.0)).unwrap()).query, "a", "{what}");
+        assert_eq!(
+            hit(reader.get(ask("x", 180.0)).unwrap()).query,
+            "b",
+            "{what}"
+        );
+        assert_eq!(reader.stats(None).unwrap().index_rows, 41, "{what}");
+    }
 }

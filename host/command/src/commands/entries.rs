@@ -40,6 +40,10 @@ pub fn get(global: &Global, out: Output, args: &Get) -> Result<u8> {
 /// The question on the command line.
 pub fn question(args: &Question, namespace: &str) -> Result<GetRequest> {
     let mut request = GetRequest::new(&args.query).namespace(namespace);
+    request = request.tags(&args.scope.tags);
+    if let Some(context) = &args.scope.context {
+        request = request.context(context);
+    }
     if let Some(text) = &args.embedding {
         request = request.embedding(embedding::parse(text)?);
     }
@@ -91,7 +95,12 @@ pub fn put(global: &Global, out: Output, args: &Put) -> Result<u8> {
     } else {
         args.response.clone()
     };
-    let mut request = PutRequest::new(&args.query, response).namespace(global.namespace());
+    let mut request = PutRequest::new(&args.query, response)
+        .namespace(global.namespace())
+        .tags(&args.scope.tags);
+    if let Some(context) = &args.scope.context {
+        request = request.context(context);
+    }
     if let Some(text) = &args.embedding {
         request = request.embedding(embedding::parse(text)?);
     }
@@ -129,9 +138,11 @@ pub fn put(global: &Global, out: Output, args: &Put) -> Result<u8> {
 }
 
 /// `delete`: 0 if there was an entry, else 1.
-pub fn delete(global: &Global, out: Output, query: &str) -> Result<u8> {
+pub fn delete(global: &Global, out: Output, query: &str, context: &str) -> Result<u8> {
     let session = Session::existing(global)?;
-    let deleted = session.cache.delete(query, global.namespace())?;
+    let deleted = session
+        .cache
+        .delete_in_context(query, global.namespace(), context)?;
     session.cache.close()?;
     out.note(if deleted {
         "deleted"

@@ -62,10 +62,10 @@ pub fn rule(explanation: &Explanation) -> String {
             }
         }
         ExplainedOutcome::Miss(MissReason::NoMatch) if explanation.candidates.is_empty() => {
-            "the namespace has no entry that could answer".into()
+            "the namespace has no entry of this context that could answer".into()
         }
         ExplainedOutcome::Miss(MissReason::NoMatch) => format!(
-            "every entry that reaches the threshold {threshold} is expired, or refused by the validator"
+            "every entry that reaches the threshold {threshold} is expired, lacks a tag, or is refused by the validator"
         ),
         ExplainedOutcome::Miss(MissReason::TooOld) => {
             "the entries that could answer are older than --max-age takes".into()
@@ -102,6 +102,9 @@ fn text(explanation: &Explanation) -> String {
             output::counted(explanation.rows, "row", "rows")
         ),
     );
+    if !explanation.context.is_empty() {
+        text += &line("context", format!("{:?}", explanation.context));
+    }
     text += &line("outcome", outcome.bold().to_string());
     text += &line("because", rule(explanation));
     let entries = explanation.exact.iter().chain(&explanation.candidates);

@@ -24,7 +24,7 @@ const BATCH: usize = 256;
 const MAX_NAMED: usize = 20;
 
 /// The shape of a line.
-const SHAPE: &str = "{\"query\": ..., \"response\": ...}, optionally with namespace, ttl, metadata, embedding, exact_only";
+const SHAPE: &str = "{\"query\": ..., \"response\": ...}, optionally with namespace, context, tags, ttl, metadata, embedding, exact_only";
 
 /// A line of the file.
 #[derive(Deserialize)]
@@ -33,6 +33,10 @@ struct Entry {
     query: String,
     response: String,
     namespace: Option<String>,
+    #[serde(default)]
+    context: String,
+    #[serde(default)]
+    tags: Vec<String>,
     #[serde(default, deserialize_with = "ttl_field::present")]
     ttl: ttl_field::TtlField,
     metadata: Option<Map<String, Value>>,
@@ -54,6 +58,8 @@ impl Entry {
     fn request(&self, namespace: &str) -> PutRequest {
         let mut request = PutRequest::new(&self.query, &self.response)
             .namespace(self.namespace.as_deref().unwrap_or(namespace))
+            .context(&self.context)
+            .tags(&self.tags)
             .ttl(ttl_field::ttl(self.ttl));
         if let Some(metadata) = &self.metadata {
             request = request.metadata(Value::from(metadata.clone()).to_string());

@@ -99,7 +99,11 @@ fn look_up(global: &Global, args: &Run, input: &[u8]) -> Result<(Session, Lookup
     let query = query(input)?;
     let mut request = GetRequest::new(query)
         .namespace(global.namespace())
+        .tags(&args.scope.tags)
         .validate(true);
+    if let Some(context) = &args.scope.context {
+        request = request.context(context);
+    }
     if let Some(seconds) = args.max_age {
         request = request.max_age(seconds);
     }
@@ -129,7 +133,11 @@ fn store(
     let response = std::str::from_utf8(&finished.output).context("it is not UTF-8 text")?;
     let mut request = PutRequest::new(query(input)?, response)
         .namespace(global.namespace())
+        .tags(&args.scope.tags)
         .validate(true);
+    if let Some(context) = &args.scope.context {
+        request = request.context(context);
+    }
     if !has_vector {
         request = request.exact_only();
     }

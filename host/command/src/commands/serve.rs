@@ -10,6 +10,7 @@ mod entries;
 mod fault;
 mod foreign;
 mod health;
+mod listing;
 mod metrics;
 mod places;
 mod reports;

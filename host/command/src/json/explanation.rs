@@ -12,6 +12,7 @@ use crate::commands::explain::rule;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Explanation {
     namespace: String,
+    context: String,
     normalized: Normalized,
     /// The least similarity of a hit.
     #[serde(serialize_with = "digits")]
@@ -67,6 +68,8 @@ struct Judged {
     response: String,
     #[schema(value_type = Object)]
     metadata: Value,
+    /// Sorted.
+    tags: Vec<String>,
     /// -1 to 1; 1 in the exact layer.
     #[serde(serialize_with = "digits")]
     similarity: f32,
@@ -78,7 +81,8 @@ struct Judged {
     ttl: Option<u64>,
     /// Whether the validator would accept it; true in the exact layer, which has no validator.
     accepted: bool,
-    /// `answers`, `outranked`, `below_threshold`, `expired`, `too_old`, `low_confidence` or `refused`.
+    /// `answers`, `outranked`, `below_threshold`, `expired`, `other_tags`, `too_old`, `low_confidence`
+    /// or `refused`.
     verdict: &'static str,
 }
 
@@ -87,6 +91,7 @@ impl From<&Explained> for Explanation {
         let of = &explained.explanation;
         Self {
             namespace: of.namespace.clone(),
+            context: of.context.clone(),
             normalized: Normalized {
                 text: of.normalized.text.clone(),
                 hash: of.normalized.hash.clone(),
@@ -116,6 +121,7 @@ impl From<&JudgedEntry> for Judged {
             query: entry.query.clone(),
             response: entry.response.clone(),
             metadata: metadata(&entry.metadata),
+            tags: entry.tags.clone(),
             similarity: entry.similarity,
             confidence: entry.confidence,
             age_seconds: entry.age_seconds,

@@ -35,6 +35,9 @@ pub struct Hit {
     /// Seconds until it expires; null: it does not.
     ttl_left: Option<u64>,
     namespace: String,
+    context: String,
+    /// Sorted.
+    tags: Vec<String>,
     response: String,
     /// The object that was stored with the answer.
     #[schema(value_type = Object)]
@@ -81,6 +84,8 @@ impl From<&mneme::Hit> for Hit {
             created_at: hit.created_at,
             ttl_left: hit.ttl_left,
             namespace: hit.namespace.clone(),
+            context: hit.context.clone(),
+            tags: hit.tags.clone(),
             response: hit.response.clone(),
             metadata: metadata(&hit.metadata),
             query: hit.query.clone(),

@@ -175,7 +175,7 @@ impl Session {
             let expected = change.expected.as_deref();
             args.extend([
                 change.key.as_bytes(),
-                flag(expected),
+                flag(expected.is_some()),
                 expected.unwrap_or_default().as_bytes(),
                 change.value.as_bytes(),
             ]);

@@ -1,11 +1,20 @@
 //! The keys: what a prefix must hold to be ours, and their creation.
 //!
 //! The layout is shared with the Python library `mneme-cache`; schema version 1 fixes the
-//! keys and fields. `expiring`, a hash, is ours alone: for the id of each entry with a ttl it
-//! holds `query_hash:namespace`, to find the other keys when Redis has expired the entry.
-//! So is `blobs`, a hash from names to what the cache has derived from the entries, which no
-//! script touches. So are the keys of an import, `import:{number}:{name}`, which all expire by
-//! themselves. No key of a cache with another prefix is named like one of these.
+//! keys and fields. Fields of an entry that are ours alone, and only there where they are not
+//! empty: `context`, and `tags`, a JSON array. So are these keys:
+//!
+//! - `expiring`, a hash: for the id of each entry with a ttl it holds `query_hash:namespace`, to
+//!   find the other keys when Redis has expired the entry.
+//! - `by_tag`, a sorted set with the score 0: for each tag of each entry the tag, a zero byte and
+//!   the id in 16 digits. So the ids of a tag are a range of members, in order.
+//! - `tagged`, a hash: for the id of each entry with tags and a ttl the field `tags`, to find its
+//!   members when Redis has expired the entry.
+//! - `blobs`, a hash from names to what the cache has derived from the entries, which no script
+//!   of an entry touches.
+//! - `import:{number}:{name}`, the keys of an import, which all expire by themselves.
+//!
+//! No key of a cache with another prefix is named like one of these.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 

@@ -61,6 +61,17 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// seconds Redis tells other callers that it is busy, which is retryable. In mode `replace` the
 /// script also walks over the names of all keys in the database.
 ///
+/// # Contexts and tags
+///
+/// Contexts and tags are fields of an entry that `mneme-cache` does not know. Its entries have none.
+/// An entry that it replaces keeps the context and the tags it had, as it sets only the fields that
+/// it knows. An entry that it deletes is found by no tag any more. What is left of that entry in the
+/// index of tags goes with later writes of entries with tags.
+///
+/// By tag, `select` reads the entries of the tag that the fewest entries have. In a namespace of at
+/// most 1,000 entries it reads those. Otherwise it goes through all entries. A call looks at 2,000
+/// at most.
+///
 /// # Failures
 ///
 /// The next call reopens a lost connection, and a read that finds it lost repeats itself. A

@@ -242,6 +242,10 @@ mod tests {
             "next_id",
             "namespaces",
             "expiring",
+            "by_tag",
+            "tagged",
+            "blobs",
+            "incarnation",
         ];
         let fixed = fixed.iter().map(|key| format!("{prefix}:{key}"));
         let families = FAMILIES

@@ -9,6 +9,7 @@ use super::error::{Fault, Outcome};
 use super::rows::{self, append_embedding};
 use super::scripts::{self, Script};
 use super::session::Session;
+use super::writes::flag;
 use mneme_store::{Entry, EntryKey, EntryRef, Filter, Selection, StampPage, VectorPage, checks};
 
 /// Keys or ids that one script looks up.
@@ -17,6 +18,8 @@ const LOOK_UPS: usize = 1000;
 const ENTRIES: u32 = 1000;
 /// Vectors that one script of a page returns.
 const VECTORS: u32 = 2048;
+/// Entries that one script of a selection returns. It looks at 1,000 more.
+const SELECTED: u32 = 1000;
 /// Stamps that one script of a page returns.
 const STAMPS: u32 = 8192;
 /// A script of a page ends when it has gathered so many bytes.
@@ -41,10 +44,11 @@ impl Session {
     pub fn get_by_hash(&mut self, keys: &[EntryKey], vectors: bool) -> Outcome<Vec<Option<Entry>>> {
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(LOOK_UPS) {
-            let args: Vec<_> = keys
-                .iter()
-                .flat_map(|key| [key.namespace.as_bytes(), key.query_hash.as_bytes()])
-                .collect();
+            let mut args = vec![flag(vectors)];
+            args.extend(
+                keys.iter()
+                    .flat_map(|key| [key.namespace.as_bytes(), key.query_hash.as_bytes()]),
+            );
             let reply = rows::list(self.read(&scripts::FIND, &args)?)?;
             for (key, row) in keys.iter().zip(reply) {
                 found.push(self.found(key, row)?);
@@ -66,7 +70,7 @@ impl Session {
     pub fn get_by_ids(&mut self, ids: &[u64], vectors: bool) -> Outcome<Vec<Entry>> {
         let mut found = Vec::with_capacity(ids.len());
         for ids in ids.chunks(LOOK_UPS) {
-            let reply = self.read(&scripts::ROWS, &[joined(ids).as_bytes()])?;
+            let reply = self.read(&scripts::ROWS, &[flag(vectors), joined(ids).as_bytes()])?;
             self.append_entries(reply, &mut found)?;
         }
         Ok(found)
@@ -80,8 +84,31 @@ impl Session {
     }
 
     pub fn select(&mut self, filter: &Filter, last_id: u64, limit: u32) -> Outcome<Selection> {
-        let _ = (filter, last_id, limit);
-        todo!()
+        if limit == 0 {
+            return Ok(Selection {
+                entries: Vec::new(),
+                next: None,
+            });
+        }
+        let [from, before] = [filter.created_from, filter.created_before]
+            .map(|time| time.map(|time| time.to_string()).unwrap_or_default());
+        let mut more = Vec::with_capacity(6 + filter.tags.len());
+        for text in [&filter.namespace, &filter.context] {
+            more.extend([
+                flag(text.is_some()),
+                text.as_deref().unwrap_or_default().as_bytes(),
+            ]);
+        }
+        more.extend([from.as_bytes(), before.as_bytes()]);
+        more.extend(filter.tags.iter().map(String::as_bytes));
+        // No id is greater.
+        let last_id = last_id.min(checks::GREATEST);
+        let part = self.part::<3>(&scripts::SELECT, last_id, limit.min(SELECTED), &more)?;
+        let [ids, namespaces, times] = part.columns;
+        Ok(Selection {
+            entries: self.reader().references(ids, namespaces, times)?,
+            next: (!part.ended).then_some(part.last_id),
+        })
     }
 
     pub fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
@@ -117,7 +144,7 @@ impl Session {
     pub fn iter_since(&mut self, last_id: u64, limit: u32) -> Outcome<Vec<Entry>> {
         let mut page = Vec::new();
         self.walk(last_id, limit, |session, last_id, limit| {
-            let part = session.part::<1>(&scripts::SINCE, last_id, limit.min(ENTRIES))?;
+            let part = session.part::<1>(&scripts::SINCE, last_id, limit.min(ENTRIES), &[])?;
             let before = page.len();
             let [rows] = part.columns;
             session.append_entries(rows, &mut page)?;
@@ -135,16 +162,17 @@ impl Session {
             vectors: Vec::new(),
         };
         self.walk(last_id, limit, |session, last_id, limit| {
-            let part = session.part::<4>(&scripts::VECTORS, last_id, limit.min(VECTORS))?;
-            let [ids, namespaces, times, vectors] = part.columns;
+            let part = session.part::<5>(&scripts::VECTORS, last_id, limit.min(VECTORS), &[])?;
+            let [ids, namespaces, contexts, times, vectors] = part.columns;
             let rows = session.reader().references(ids, namespaces, times)?;
             for vector in rows::list(vectors)? {
                 append_embedding(&mut page.vectors, &rows::bytes(vector)?.unwrap_or_default());
             }
             let count = rows.len();
-            for row in rows {
+            for (row, context) in rows.into_iter().zip(rows::list(contexts)?) {
                 page.ids.push(row.id);
-                page.contexts.push(String::new());
+                page.contexts
+                    .push(session.reader().text(context, row.id, "context")?);
                 page.namespaces.push(row.namespace);
                 page.created_at.push(row.created_at);
             }
@@ -163,7 +191,7 @@ impl Session {
             created_at: Vec::new(),
         };
         self.walk(last_id, limit, |session, last_id, limit| {
-            let part = session.part::<1>(&scripts::STAMPS, last_id, limit.min(STAMPS))?;
+            let part = session.part::<1>(&scripts::STAMPS, last_id, limit.min(STAMPS), &[])?;
             let [stamps] = part.columns;
             let stamps = rows::bytes(stamps)?.unwrap_or_default();
             let stamps = String::from_utf8_lossy(&stamps);
@@ -208,11 +236,13 @@ impl Session {
         script: &Script,
         last_id: u64,
         limit: u32,
+        more: &[&[u8]],
     ) -> Outcome<Part<N>> {
         let (last_id, limit) = (last_id.to_string(), limit.to_string());
         let bytes = BYTES.to_string();
         let length = (u64::from(self.embedder.dim) * 4).to_string();
         let args = [&last_id, &limit, &bytes, &length].map(|arg| arg.as_bytes());
+        let args = [&args[..], more].concat();
         let mut items = rows::list(self.read(script, &args)?)?.into_iter();
         let (Some(last), Some(ended)) = (items.next(), items.next()) else {
             return Err(rows::nonsense(&Value::Array(Vec::new())));
@@ -347,7 +377,7 @@ impl Session {
         self.list_namespaces()?;
         let mut last_id = 0;
         for _ in 0..MOST_INSPECTED / INSPECTED {
-            let part = self.part::<1>(&scripts::INSPECT, last_id, INSPECTED)?;
+            let part = self.part::<1>(&scripts::INSPECT, last_id, INSPECTED, &[])?;
             let [sound] = part.columns;
             if rows::count(&sound)? != 1 {
                 return Ok(false);

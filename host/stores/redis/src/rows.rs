@@ -74,6 +74,14 @@ pub(super) fn encode_embedding(values: &[f32], to: &mut Vec<u8>) {
     }
 }
 
+/// The field that holds tags; empty where there are none.
+pub(super) fn tags_field(tags: &[String]) -> String {
+    match tags {
+        [] => String::new(),
+        tags => serde_json::Value::from(tags).to_string(),
+    }
+}
+
 /// Appends the values of an embedding.
 pub(super) fn append_embedding(to: &mut Vec<f32>, bytes: &[u8]) {
     let (values, _) = bytes.as_chunks::<4>();
@@ -88,46 +96,44 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// A row of `fields.lua`.
+    /// A row of `fields.lua`, with an embedding or without.
     pub fn entry(self, value: Value) -> Outcome<Entry> {
+        let mut items = list(value)?;
+        let embedding = if items.len() > 12 { items.pop() } else { None };
         let [
             id,
             namespace,
             query_hash,
             query,
             response,
-            embedding,
             metadata,
             created_at,
             last_accessed_at,
             ttl,
             access_count,
-        ] = tuple::<11>(value)?;
+            context,
+            tags,
+        ] = tuple::<12>(Value::Array(items))?;
         let id = self.id(id)?;
-        let stored = self.present(embedding, id, "embedding")?;
-        if stored.len() as u64 != u64::from(self.dim) * 4 {
-            return Err(self.wrong(
-                id,
-                "embedding",
-                &format!(
-                    "has {} bytes, where {} float32 values take {}",
-                    stored.len(),
-                    self.dim,
-                    u64::from(self.dim) * 4
-                ),
-            ));
-        }
-        let mut embedding = Vec::with_capacity(self.dim as usize);
-        append_embedding(&mut embedding, &stored);
         Ok(Entry {
             id,
-            context: String::new(),
-            tags: Vec::new(),
+            context: match context {
+                Value::Nil => String::new(),
+                context => self.text(context, id, "context")?,
+            },
+            tags: match bytes(tags)? {
+                None => Vec::new(),
+                Some(text) => serde_json::from_slice(&text)
+                    .map_err(|_| self.wrong(id, "tags", "holds no JSON array of texts"))?,
+            },
             namespace: self.text(namespace, id, "namespace")?,
             query_hash: self.text(query_hash, id, "query_hash")?,
             query: self.text(query, id, "query")?,
             response: self.text(response, id, "response")?,
-            embedding,
+            embedding: match embedding {
+                None => Vec::new(),
+                Some(embedding) => self.embedding(embedding, id)?,
+            },
             metadata: self.text(metadata, id, "metadata")?,
             created_at: self.number(created_at, id, "created_at")?,
             last_accessed_at: self.number(last_accessed_at, id, "last_accessed_at")?,
@@ -142,6 +148,25 @@ impl Reader<'_> {
             },
             access_count: self.number(access_count, id, "access_count")?,
         })
+    }
+
+    fn embedding(self, value: Value, id: u64) -> Outcome<Vec<f32>> {
+        let stored = self.present(value, id, "embedding")?;
+        if stored.len() as u64 != u64::from(self.dim) * 4 {
+            return Err(self.wrong(
+                id,
+                "embedding",
+                &format!(
+                    "has {} bytes, where {} float32 values take {}",
+                    stored.len(),
+                    self.dim,
+                    u64::from(self.dim) * 4
+                ),
+            ));
+        }
+        let mut embedding = Vec::with_capacity(self.dim as usize);
+        append_embedding(&mut embedding, &stored);
+        Ok(embedding)
     }
 
     /// An id, a namespace and a creation time.
@@ -221,13 +246,11 @@ mod tests {
     }
 
     fn row() -> Vec<Value> {
-        let mut row: Vec<Value> = [
-            "7", "n", "h", "q", "r", "12345678", "{}", "10", "11", "", "3",
-        ]
-        .into_iter()
-        .map(bulk)
-        .collect();
-        row[5] = Value::BulkString(vec![0; 8]);
+        let mut row: Vec<Value> = ["7", "n", "h", "q", "r", "{}", "10", "11", "", "3"]
+            .into_iter()
+            .map(bulk)
+            .collect();
+        row.extend([Value::Nil, Value::Nil, Value::BulkString(vec![0; 8])]);
         row
     }
 
@@ -241,6 +264,13 @@ mod tests {
             append_embedding(&mut back, &bytes);
             let back: Vec<u32> = back.into_iter().map(f32::to_bits).collect();
             prop_assert_eq!(back, bits);
+        }
+
+        #[test]
+        fn tags_come_back(tags in prop::collection::vec(".*", 1..5)) {
+            let mut row = row();
+            row[11] = bulk(&tags_field(&tags));
+            prop_assert_eq!(READER.entry(Value::Array(row)).unwrap().tags, tags);
         }
 
         #[test]
@@ -271,6 +301,8 @@ mod tests {
     fn a_row_is_an_entry_or_names_its_fault() {
         let entry = READER.entry(Value::Array(row())).unwrap();
         assert_eq!((entry.id, entry.ttl, entry.access_count), (7, None, 3));
+        assert_eq!((&*entry.context, entry.tags.len()), ("", 0));
+        assert_eq!(entry.embedding.len(), 2);
         let faults = [
             (1, Value::Nil, "field namespace is missing"),
             (
@@ -278,10 +310,18 @@ mod tests {
                 Value::BulkString(vec![0xff]),
                 "field query is not valid UTF-8",
             ),
-            (5, bulk("1234567"), "field embedding has 7 bytes"),
-            (7, bulk("soon"), "field created_at holds no number"),
-            (9, bulk("x"), "field ttl holds no number"),
-            (10, Value::Nil, "field access_count is missing"),
+            (12, bulk("1234567"), "field embedding has 7 bytes"),
+            (12, Value::Nil, "field embedding is missing"),
+            (6, bulk("soon"), "field created_at holds no number"),
+            (8, bulk("x"), "field ttl holds no number"),
+            (9, Value::Nil, "field access_count is missing"),
+            (
+                10,
+                Value::BulkString(vec![0xff]),
+                "field context is not valid UTF-8",
+            ),
+            (11, bulk(""), "field tags holds no JSON array of texts"),
+            (11, bulk("[1]"), "field tags holds no JSON array of texts"),
         ];
         for (at, value, expected) in faults {
             let mut row = row();
@@ -297,8 +337,14 @@ mod tests {
             }
         }
         let mut row = row();
-        row[9] = Value::Nil;
-        assert_eq!(READER.entry(Value::Array(row)).unwrap().ttl, None);
+        row[8] = Value::Nil;
+        row[10] = bulk("c");
+        row[11] = bulk(r#"["a","\u00e9"]"#);
+        row.truncate(12);
+        let entry = READER.entry(Value::Array(row)).unwrap();
+        assert_eq!((entry.ttl, &*entry.context), (None, "c"));
+        assert_eq!(entry.tags, ["a", "\u{e9}"]);
+        assert!(entry.embedding.is_empty());
         for nonsense in [Value::Okay, Value::Array(vec![Value::Nil])] {
             assert!(matches!(READER.entry(nonsense), Err(Fault::Nonsense(_))));
         }

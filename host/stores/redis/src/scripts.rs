@@ -41,29 +41,30 @@ script!(ROWS, "fields", "rows");
 script!(SINCE, "walk", "fields", "since");
 script!(VECTORS, "walk", "vectors");
 script!(STAMPS, "walk", "stamps");
+script!(SELECT, "tags", "walk", "select");
 script!(COUNT, "ghosts", "count");
 script!(COUNTS, "ghosts", "counts");
 script!(LRU, "lru");
 script!(EXPIRED, "expiry", "expired");
-script!(OPEN, "write", "open");
-script!(INSPECT, "write", "walk", "inspect");
-script!(INSERT, "write", "given", "place", "insert");
+script!(OPEN, "tags", "write", "open");
+script!(INSPECT, "tags", "write", "walk", "inspect");
+script!(INSERT, "tags", "write", "given", "place", "insert");
 script!(TOUCH, "touch");
-script!(DELETE, "write", "delete");
-script!(CLEAR, "write", "clearing", "clear");
-script!(EXPIRE, "write", "expiry", "expire");
-script!(TIDY, "write", "tidy");
-script!(SWEEP, "write", "sweep");
+script!(DELETE, "tags", "write", "delete");
+script!(CLEAR, "tags", "write", "clearing", "clear");
+script!(EXPIRE, "tags", "write", "expiry", "expire");
+script!(TIDY, "tags", "write", "tidy");
+script!(SWEEP, "tags", "write", "sweep");
 script!(META, "meta");
 script!(QUOTA, "quota");
 script!(BLOB, "blob");
 script!(DELETE_BLOBS, "blobs");
-script!(BEGIN, "write", "ghosts", "begin");
+script!(BEGIN, "tags", "write", "ghosts", "begin");
 script!(STAGE, "staged", "given", "stage");
 script!(RENEW, "staged", "renew");
 script!(DISCARD, "staged", "discard");
 script!(
-    COMMIT, "write", "ghosts", "clearing", "place", "staged", "commit"
+    COMMIT, "tags", "write", "ghosts", "clearing", "place", "staged", "commit"
 );
 
 #[cfg(test)]

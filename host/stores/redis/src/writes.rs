@@ -6,7 +6,7 @@ use redis::Value;
 
 use super::error::{Fault, Outcome};
 use super::reads::joined;
-use super::rows::{self, encode_embedding};
+use super::rows::{self, encode_embedding, tags_field};
 use super::scripts;
 use super::session::Session;
 use mneme_store::checks::GREATEST;
@@ -279,9 +279,9 @@ impl Session {
     ) -> Outcome<bool> {
         let args: [&[u8]; 5] = [
             key.as_bytes(),
-            flag(expected),
+            flag(expected.is_some()),
             expected.unwrap_or_default().as_bytes(),
-            flag(value),
+            flag(value.is_some()),
             value.unwrap_or_default().as_bytes(),
         ];
         let reply = self.note(&scripts::META, &args)?;
@@ -309,12 +309,9 @@ fn sum(number: u64) -> (String, String) {
     (base.to_string(), beyond.to_string())
 }
 
-/// Whether an argument that may be missing is given.
-pub(super) fn flag(given: Option<&str>) -> &'static [u8] {
-    match given {
-        Some(_) => b"1",
-        None => b"0",
-    }
+/// A choice as an argument, such as whether another one is given.
+pub(super) fn flag(on: bool) -> &'static [u8] {
+    if on { b"1" } else { b"0" }
 }
 
 /// An entry as arguments; see `given.lua`.
@@ -326,6 +323,7 @@ pub(super) struct Row<'a> {
     ttl: String,
     access_count: String,
     expires: String,
+    tags: String,
 }
 
 impl<'a> Row<'a> {
@@ -349,11 +347,12 @@ impl<'a> Row<'a> {
             ttl,
             access_count: entry.access_count.to_string(),
             expires,
+            tags: tags_field(&entry.tags),
             entry,
         })
     }
 
-    pub fn arguments(&self) -> [&[u8]; 11] {
+    pub fn arguments(&self) -> [&[u8]; 13] {
         [
             self.entry.namespace.as_bytes(),
             self.entry.query_hash.as_bytes(),
@@ -366,6 +365,8 @@ impl<'a> Row<'a> {
             self.ttl.as_bytes(),
             self.access_count.as_bytes(),
             self.expires.as_bytes(),
+            self.entry.context.as_bytes(),
+            self.tags.as_bytes(),
         ]
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::connection::{self, SHORT};
 use super::error::{Fault, Outcome};
-use super::layout;
+use super::layout::{self, unless_missing};
 use super::schema::{BLOBS, CREATE_BLOBS};
 use super::session::Session;
 use mneme_store::opened::MAX_BLOB;
@@ -22,11 +22,10 @@ const LIST: &str = "SELECT name FROM derived_blobs ORDER BY name";
 const WRONG_ROW: &str = "SELECT EXISTS (SELECT 1 FROM derived_blobs
     WHERE typeof(name) <> 'text' OR length(name) NOT BETWEEN 1 AND 100 OR name GLOB '*[^a-z0-9./-]*'
         OR typeof(bytes) <> 'blob' OR length(bytes) > ?1)";
-const HAS_TABLE: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1)";
 
 impl Session {
     pub fn read_blob(&mut self, name: &str) -> Outcome<Option<Vec<u8>>> {
-        let found = unless_missing(self.conn()?, None, |conn| {
+        let found = unless_missing(self.conn()?, BLOBS, None, |conn| {
             let mut query = conn.prepare_cached(READ)?;
             query
                 .query_row([name], |row| {
@@ -57,7 +56,7 @@ impl Session {
             return Ok(());
         }
         self.write_within(SHORT, |conn| {
-            unless_missing(conn, (), |conn| {
+            unless_missing(conn, BLOBS, (), |conn| {
                 let mut delete = conn.prepare_cached(DELETE)?;
                 for name in names {
                     delete.execute([name])?;
@@ -68,7 +67,7 @@ impl Session {
     }
 
     pub fn list_blobs(&mut self) -> Outcome<Vec<String>> {
-        let names: Vec<Option<String>> = unless_missing(self.conn()?, Vec::new(), |conn| {
+        let names: Vec<Option<String>> = unless_missing(self.conn()?, BLOBS, Vec::new(), |conn| {
             let mut query = conn.prepare_cached(LIST)?;
             let names = query.query_map([], |row| {
                 let name = row.get_ref(0)?.as_str();
@@ -83,7 +82,7 @@ impl Session {
 
 /// Fails if a blob is damaged.
 pub(super) fn check(conn: &Connection) -> Outcome<()> {
-    let sound = unless_missing(conn, true, |conn| {
+    let sound = unless_missing(conn, BLOBS, true, |conn| {
         let mut query = conn.prepare_cached(WRONG_ROW)?;
         query.query_row([MAX_BLOB], |row| Ok(!row.get::<_, bool>(0)?))
     })?;
@@ -97,24 +96,4 @@ fn wrong_row() -> Fault {
     Fault::Corrupt(format!(
         "table {BLOBS} has a row that is no blob; delete the table, which the cache fills again"
     ))
-}
-
-/// Does something about the table; `none` where there is no table.
-fn unless_missing<T>(
-    conn: &Connection,
-    none: T,
-    work: impl Fn(&Connection) -> rusqlite::Result<T>,
-) -> Outcome<T> {
-    match work(conn) {
-        Err(error) if layout::is_uncompiled(&error) => match has_table(conn)? {
-            false => Ok(none),
-            // Another process may just have made it.
-            true => work(conn).map_err(layout::misfit),
-        },
-        outcome => Ok(outcome?),
-    }
-}
-
-fn has_table(conn: &Connection) -> Outcome<bool> {
-    Ok(conn.query_row(HAS_TABLE, [BLOBS], |row| row.get(0))?)
 }

@@ -128,6 +128,9 @@ fn open_read_only(
 ) -> Outcome<Opened> {
     let (conn, bounds, found, frozen) = look(path, options.busy_timeout)?;
     admit(&found, Mode::ReadOnly, embedder)?;
+    if let Found::Cache { schema, .. } = &found {
+        layout::show_labels(&conn, schema)?;
+    }
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(Opened {
         conn,

@@ -21,7 +21,7 @@ PRAGMA cache_size = -32768;
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY,
     namespace, query_hash, query, response, embedding, metadata,
-    created_at, last_accessed_at, ttl, access_count,
+    created_at, last_accessed_at, ttl, access_count, context, tags,
     UNIQUE(namespace, query_hash)
 );
 BEGIN;
@@ -55,7 +55,7 @@ impl Import {
         let mut blob = Vec::new();
         let mut some = false;
         while let Some(row) = found.next()? {
-            writes::insert_one(to, &rows::entry(row, dim)?, &mut blob)?;
+            writes::insert_one(to, &rows::entry(row, Some(dim))?, &mut blob)?;
             some = true;
         }
         Ok(some)

@@ -1,14 +1,24 @@
 //! The tables: what a file must hold to be ours, and their creation.
 //!
 //! The layout is shared with the Python library `mneme-cache`; schema version 1 fixes
-//! tables, columns and indexes. The table `derived_blobs` (name TEXT PRIMARY KEY, bytes BLOB
-//! NOT NULL) is ours alone, and there only once something was kept in it; see `blobs`.
+//! tables, columns and indexes. Ours alone are:
+//!
+//! | | |
+//! |---|---|
+//! | `entries.context` | TEXT NOT NULL DEFAULT '' |
+//! | `entries.tags` | TEXT NOT NULL DEFAULT '[]': a JSON array of strings |
+//! | `entry_tags` | tag TEXT, id INTEGER: by which tags are found; see `labels` |
+//! | `derived_blobs` | name TEXT PRIMARY KEY, bytes BLOB NOT NULL: there only once something was kept in it; see `blobs` |
+//! | `idx_entries_lru`, `idx_entries_expiry` | indexes |
+//!
+//! Opening for writing adds what is missing. What can only be read is read without it.
 
 use rusqlite::{Connection, ErrorCode, Row};
 
 use super::error::{Fault, Outcome};
+use super::labels;
 use super::rows;
-use super::schema::{OBJECTS, Schema};
+use super::schema::{ADD_LABELS, OBJECTS, SHOW_LABELS, Schema, TAGS};
 use mneme_store::checks::{Embedder, GREATEST};
 
 /// The schema version that this release reads and writes.
@@ -84,8 +94,14 @@ pub(super) fn inspect(conn: &Connection) -> Outcome<Found> {
 /// transaction.
 pub(super) fn provision(conn: &Connection, embedder: &Embedder) -> Outcome<()> {
     let schema = Schema::read(conn)?;
+    if schema.has("entries") && !schema.has_labels {
+        conn.execute_batch(ADD_LABELS)?;
+    }
     for object in OBJECTS.iter().filter(|object| !schema.has(object.name)) {
         conn.execute_batch(object.sql)?;
+    }
+    if schema.has_labels && !schema.has(TAGS) {
+        labels::fill(conn)?;
     }
     conn.execute_batch(START_COUNTER)?;
     let mut record = conn.prepare(
@@ -94,6 +110,14 @@ pub(super) fn provision(conn: &Connection, embedder: &Embedder) -> Outcome<()> {
     record.execute(("schema_version", SCHEMA_VERSION.to_string()))?;
     record.execute(("embedder_fingerprint", &embedder.fingerprint))?;
     record.execute(("embedder_dim", embedder.dim.to_string()))?;
+    Ok(())
+}
+
+/// Has statements find the columns that the file lacks.
+pub(super) fn show_labels(conn: &Connection, schema: &Schema) -> Outcome<()> {
+    if !schema.has_labels {
+        conn.execute_batch(SHOW_LABELS)?;
+    }
     Ok(())
 }
 
@@ -167,6 +191,29 @@ pub(super) fn misfit(error: rusqlite::Error) -> Fault {
 pub(super) fn is_uncompiled(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::SqlInputError { .. })
         || error.sqlite_error_code() == Some(ErrorCode::Unknown)
+}
+
+/// Does something about a table that a cache may lack; `none` where there is no table.
+pub(super) fn unless_missing<T>(
+    conn: &Connection,
+    table: &str,
+    none: T,
+    work: impl Fn(&Connection) -> rusqlite::Result<T>,
+) -> Outcome<T> {
+    match work(conn) {
+        Err(error) if is_uncompiled(&error) => match has_table(conn, table)? {
+            false => Ok(none),
+            // Another process may just have made it.
+            true => work(conn).map_err(misfit),
+        },
+        outcome => Ok(outcome?),
+    }
+}
+
+/// Whether the file has the table.
+pub(super) fn has_table(conn: &Connection, table: &str) -> Outcome<bool> {
+    const HAS: &str = "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name = ?1)";
+    Ok(conn.query_row(HAS, [table], |row| row.get(0))?)
 }
 
 fn check_version(text: &str) -> Outcome<()> {

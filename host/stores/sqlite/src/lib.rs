@@ -5,6 +5,7 @@ mod bounds;
 mod connection;
 mod error;
 mod import;
+mod labels;
 mod layout;
 mod options;
 mod place;
@@ -13,6 +14,7 @@ mod reads;
 mod restore;
 mod rows;
 mod schema;
+mod select;
 mod session;
 mod snapshot;
 #[cfg(test)]

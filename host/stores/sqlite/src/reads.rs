@@ -5,11 +5,12 @@ use rusqlite::{Connection, Row, ToSql};
 use super::blobs;
 use super::connection::in_transaction;
 use super::error::{Fault, Outcome};
+use super::labels;
 use super::layout::{self, Found, user_meta};
 use super::rows::{self, entry_columns, expired};
 use super::session::Session;
 use mneme_store::checks::{GREATEST, read_number};
-use mneme_store::{Entry, EntryKey, EntryRef, Filter, Selection, StampPage, VectorPage};
+use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 
 /// The row itself tells its namespace and hash: an index of a file that somebody hands over may lead
 /// to another one.
@@ -19,14 +20,25 @@ pub(super) const BY_HASH: &str = concat!(
     " FROM entries
     WHERE id = (SELECT id FROM entries WHERE namespace = ?1 AND query_hash = ?2)"
 );
+const BY_HASH_BARE: &str = concat!(
+    "SELECT ",
+    entry_columns!("NULL"),
+    " FROM entries
+    WHERE id = (SELECT id FROM entries WHERE namespace = ?1 AND query_hash = ?2)"
+);
 const BY_ID: &str = concat!("SELECT ", entry_columns!(), " FROM entries WHERE id = ?1");
+const BY_ID_BARE: &str = concat!(
+    "SELECT ",
+    entry_columns!("NULL"),
+    " FROM entries WHERE id = ?1"
+);
 const SINCE: &str = concat!(
     "SELECT ",
     entry_columns!(),
     " FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2"
 );
 pub(super) const ALL: &str = concat!("SELECT ", entry_columns!(), " FROM entries ORDER BY id");
-const VECTORS: &str = "SELECT id, namespace, created_at, embedding FROM entries
+const VECTORS: &str = "SELECT id, namespace, created_at, embedding, context FROM entries
     WHERE id > ?1 ORDER BY id LIMIT ?2";
 const STAMPS: &str = "SELECT id, created_at FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2";
 /// In no order, which an index that holds just the two can serve. The `+` keeps SQLite
@@ -114,11 +126,16 @@ const EXPIRED_OF_MANY_IN: &str = concat!(
 /// Passing over so many entries of the index takes some milliseconds.
 const MANY: u32 = 50_000;
 
+#[cfg(test)]
+use super::select;
+
 /// Queries, and whether they walk the whole table.
 #[cfg(test)]
 pub(super) const PLANNED: &[(&str, bool)] = &[
     (BY_HASH, false),
+    (BY_HASH_BARE, false),
     (BY_ID, false),
+    (BY_ID_BARE, false),
     (SINCE, false),
     (VECTORS, false),
     (STAMPS, false),
@@ -139,6 +156,13 @@ pub(super) const PLANNED: &[(&str, bool)] = &[
     (EXPIRED, false),
     (EXPIRED_IN, false),
     (EXPIRED_OF_MANY_IN, false),
+    (select::TAGGED, false),
+    (select::NAMED, false),
+    (select::CREATED, false),
+    (select::ALL, false),
+    (select::COUNT_TAGGED, false),
+    (select::COUNT_NAMED, false),
+    (select::COUNT_CREATED, false),
 ];
 
 /// Queries that the index of expiry answers alone.
@@ -158,18 +182,20 @@ impl Session {
     pub fn get_by_hash(&mut self, keys: &[EntryKey], vectors: bool) -> Outcome<Vec<Option<Entry>>> {
         match keys {
             [] => Ok(Vec::new()),
-            [key] => Ok(vec![self.find(key)?]),
-            _ => self.read(|_| keys.iter().map(|key| self.find(key)).collect()),
+            [key] => Ok(vec![self.find(key, vectors)?]),
+            _ => self.read(|_| keys.iter().map(|key| self.find(key, vectors)).collect()),
         }
     }
 
-    fn find(&self, key: &EntryKey) -> Outcome<Option<Entry>> {
-        self.entry(BY_HASH, &[&key.namespace, &key.query_hash])
+    fn find(&self, key: &EntryKey, vectors: bool) -> Outcome<Option<Entry>> {
+        let by_hash = if vectors { BY_HASH } else { BY_HASH_BARE };
+        self.entry(by_hash, vectors, &[&key.namespace, &key.query_hash])
     }
 
     pub fn get_by_ids(&mut self, ids: &[u64], vectors: bool) -> Outcome<Vec<Entry>> {
+        let by_id = if vectors { BY_ID } else { BY_ID_BARE };
         let one = |id: &u64| match i64::try_from(*id) {
-            Ok(id) => self.entry(BY_ID, &[&id]).transpose(),
+            Ok(id) => self.entry(by_id, vectors, &[&id]).transpose(),
             Err(_) => None,
         };
         match ids {
@@ -179,18 +205,13 @@ impl Session {
         }
     }
 
-    fn entry(&self, sql: &str, keys: &[&dyn ToSql]) -> Outcome<Option<Entry>> {
+    fn entry(&self, sql: &str, vectors: bool, keys: &[&dyn ToSql]) -> Outcome<Option<Entry>> {
         let mut query = self.conn()?.prepare_cached(sql)?;
         let mut found = query.query(keys)?;
         match found.next()? {
-            Some(row) => Ok(Some(rows::entry(row, self.embedder.dim)?)),
+            Some(row) => Ok(Some(rows::entry(row, vectors.then_some(self.embedder.dim))?)),
             None => Ok(None),
         }
-    }
-
-    pub fn select(&mut self, filter: &Filter, last_id: u64, limit: u32) -> Outcome<Selection> {
-        let _ = (filter, last_id, limit);
-        todo!()
     }
 
     pub fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
@@ -234,7 +255,7 @@ impl Session {
         let room = limit.min(ROOM) as usize;
         let mut page = VectorPage {
             ids: Vec::with_capacity(room),
-            contexts: Vec::new(),
+            contexts: Vec::with_capacity(room),
             namespaces: Vec::with_capacity(room),
             created_at: Vec::with_capacity(room),
             vectors: Vec::with_capacity(room.min(1024) * dim as usize),
@@ -245,7 +266,7 @@ impl Session {
             let id = rows::id(row, 0)?;
             rows::append_embedding(&mut page.vectors, row.get_ref(3)?, dim, id)?;
             page.ids.push(id);
-            page.contexts.push(String::new());
+            page.contexts.push(rows::context(row, 4, id)?);
             page.namespaces.push(rows::text(row, 1, id, "namespace")?);
             page.created_at
                 .push(rows::number(row, 2, id, "created_at")?);
@@ -324,7 +345,7 @@ pub(super) fn each_namespace(
     })
 }
 
-fn walk(
+pub(super) fn walk(
     conn: &Connection,
     sql: &str,
     values: &[&dyn ToSql],
@@ -357,7 +378,7 @@ pub(super) fn count(conn: &Connection) -> Outcome<u64> {
     number_of(conn, COUNT, &[])
 }
 
-fn number_of(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Outcome<u64> {
+pub(super) fn number_of(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Outcome<u64> {
     let mut query = conn.prepare_cached(sql)?;
     Ok(query.query_row(values, |row| row.get(0).map(number))?)
 }
@@ -371,7 +392,7 @@ fn number(rows: i64) -> u64 {
 pub(super) fn page(conn: &Connection, dim: u32, last_id: u64, limit: u32) -> Outcome<Vec<Entry>> {
     let last_id = key(last_id);
     collect(conn, SINCE, &[&last_id, &limit], |row| {
-        rows::entry(row, dim)
+        rows::entry(row, Some(dim))
     })
 }
 
@@ -413,7 +434,11 @@ fn meta_pair(row: &Row<'_>) -> Outcome<(String, String)> {
 pub(super) fn check(conn: &Connection, dim: u32) -> Outcome<()> {
     match layout::inspect(conn)? {
         Found::New => Err(no_cache()),
-        Found::Cache { .. } => check_content(conn, dim),
+        Found::Cache { schema, .. } => {
+            layout::show_labels(conn, &schema)?;
+            check_content(conn, dim)?;
+            labels::check(conn)
+        }
     }
 }
 
@@ -430,7 +455,7 @@ pub(super) fn check_content(conn: &Connection, dim: u32) -> Outcome<()> {
             "its pages are damaged ({verdict}); restore a checkpoint"
         )));
     }
-    walk(conn, ALL, &[], |row| rows::entry(row, dim).map(drop))?;
+    walk(conn, ALL, &[], |row| rows::entry(row, Some(dim)).map(drop))?;
     version(conn)?;
     each_quota(conn, |_, _| Ok(()))?;
     walk(conn, META, &[], |row| meta_pair(row).map(drop))?;
@@ -497,6 +522,6 @@ fn quota(row: &Row<'_>, index: usize) -> Outcome<u64> {
 }
 
 /// An id to look beyond; no row has an id that SQLite cannot hold.
-fn key(last_id: u64) -> i64 {
+pub(super) fn key(last_id: u64) -> i64 {
     i64::try_from(last_id).unwrap_or(i64::MAX)
 }

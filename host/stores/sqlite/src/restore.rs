@@ -142,6 +142,7 @@ impl Session {
         let schema = match layout::inspect(&received)? {
             Found::Cache { embedder, schema } => {
                 embedder.accept(&self.embedder)?;
+                layout::show_labels(&received, &schema)?;
                 schema
             }
             Found::New => return Err(reads::no_cache()),
@@ -221,7 +222,7 @@ fn copy(
     theirs: &Schema,
     embedder: &Embedder,
 ) -> Outcome<()> {
-    let tables = OBJECTS.iter().filter(|object| object.is_table());
+    let tables = OBJECTS.iter().filter(|object| object.is_table() && !object.is_derived());
     for object in tables.clone() {
         ours.execute_batch(object.sql)?;
     }
@@ -231,8 +232,12 @@ fn copy(
     let names = tables.map(|object| object.name).chain([BLOBS]);
     for name in names.filter(|name| theirs.has(name)) {
         // Between tables of the same statement SQLite copies rows without taking them apart.
+        let rows = match name == "entries" && !theirs.has_labels {
+            true => "*, '', '[]'",
+            false => "*",
+        };
         ours.execute_batch(&format!(
-            "INSERT INTO main.{name} SELECT * FROM received.{name}"
+            "INSERT INTO main.{name} SELECT {rows} FROM received.{name}"
         ))?;
     }
     if let Some(last_id) = last_id(received)? {
@@ -245,7 +250,7 @@ fn copy(
             "its ids go up to {last}, and may go up to {GREATEST_ID}, since new ones are greater; load a portable archive, whose entries get new ids"
         )));
     }
-    // With the indexes, which are faster made once the rows are there.
+    // With the indexes and the table of tags, which are made of the rows.
     layout::provision(ours, embedder)
 }
 

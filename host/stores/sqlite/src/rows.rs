@@ -7,14 +7,21 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row};
 
 use super::error::{Fault, Outcome};
-use mneme_store::checks::{GREATEST, read_number};
+use super::labels;
+use mneme_store::checks::{GREATEST, read_number, wrong_context};
 use mneme_store::{Entry, EntryRef};
 
-/// The columns of [`entry`], in its order.
+/// The columns of [`entry`], in its order, with the vector or `NULL` in its place.
 macro_rules! entry_columns {
     () => {
-        "id, namespace, query_hash, query, response, embedding, metadata, \
-         created_at, last_accessed_at, ttl, access_count"
+        entry_columns!("embedding")
+    };
+    ($embedding:literal) => {
+        concat!(
+            "id, namespace, query_hash, query, response, ",
+            $embedding,
+            ", metadata, created_at, last_accessed_at, ttl, access_count, context, tags"
+        )
     };
 }
 pub(super) use entry_columns;
@@ -29,15 +36,17 @@ macro_rules! expired {
 }
 pub(super) use expired;
 
-/// A row of [`entry_columns`].
-pub(super) fn entry(row: &Row<'_>, dim: u32) -> Outcome<Entry> {
+/// A row of [`entry_columns`], whose vector has `dim` values; without a `dim` it is not read.
+pub(super) fn entry(row: &Row<'_>, dim: Option<u32>) -> Outcome<Entry> {
     let id = id(row, 0)?;
-    let mut embedding = Vec::with_capacity(dim as usize);
-    append_embedding(&mut embedding, row.get_ref(5)?, dim, id)?;
+    let mut embedding = Vec::new();
+    if let Some(dim) = dim {
+        append_embedding(&mut embedding, row.get_ref(5)?, dim, id)?;
+    }
     Ok(Entry {
         id,
-        context: String::new(),
-        tags: Vec::new(),
+        context: context(row, 11, id)?,
+        tags: labels::tags(row.get_ref(12)?).map_err(|what| wrong("tags", id, what))?,
         namespace: text(row, 1, id, "namespace")?,
         query_hash: text(row, 2, id, "query_hash")?,
         query: text(row, 3, id, "query")?,
@@ -74,25 +83,31 @@ pub(super) fn id(row: &Row<'_>, column: usize) -> Outcome<u64> {
 }
 
 pub(super) fn text(row: &Row<'_>, index: usize, id: u64, column: &str) -> Outcome<String> {
-    utf8(row.get_ref(index)?).map_err(|what| wrong(column, id, what))
+    let text = utf8(row.get_ref(index)?).map_err(|what| wrong(column, id, what))?;
+    Ok(text.to_owned())
+}
+
+pub(super) fn context(row: &Row<'_>, index: usize, id: u64) -> Outcome<String> {
+    let context = text(row, index, id, "context")?;
+    match wrong_context(&context) {
+        Some(what) => Err(wrong("context", id, what)),
+        None => Ok(context),
+    }
 }
 
 /// A text, or what is wrong with it.
-fn utf8(value: ValueRef<'_>) -> Result<String, &'static str> {
+pub(super) fn utf8(value: ValueRef<'_>) -> Result<&str, &'static str> {
     let ValueRef::Text(bytes) = value else {
         return Err("is not a text");
     };
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(_) => Err("is not valid UTF-8"),
-    }
+    std::str::from_utf8(bytes).map_err(|_| "is not valid UTF-8")
 }
 
 /// A namespace that a statement made of many entries.
 pub(super) fn namespace(conn: &Connection, row: &Row<'_>, index: usize) -> Outcome<String> {
     const FIRST: &str = "SELECT min(id) FROM entries WHERE namespace = ?1";
     let value = row.get_ref(index)?;
-    utf8(value).or_else(|what| {
+    utf8(value).map(str::to_owned).or_else(|what| {
         let mut query = conn.prepare_cached(FIRST)?;
         let value = ToSqlOutput::Borrowed(value);
         let first: Option<i64> = query.query_row([value], |row| row.get(0))?;
@@ -109,6 +124,7 @@ pub(super) fn text_at(
     remedy: &str,
 ) -> Outcome<String> {
     utf8(row.get_ref(index)?)
+        .map(str::to_owned)
         .map_err(|what| Fault::Corrupt(format!("{} {what}; {remedy}", place())))
 }
 
@@ -176,7 +192,7 @@ fn wrong_number(column: &str, id: u64) -> Fault {
     wrong(column, id, &format!("is not a number from 0 to {GREATEST}"))
 }
 
-fn wrong(column: &str, id: u64, what: &str) -> Fault {
+pub(super) fn wrong(column: &str, id: u64, what: &str) -> Fault {
     Fault::Corrupt(format!(
         "table entries, column {column} of the row with id {id} {what}; delete that row, or restore a checkpoint"
     ))

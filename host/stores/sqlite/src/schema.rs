@@ -12,6 +12,26 @@ use super::error::{Fault, Outcome};
 /// The table of blobs, which a cache may lack.
 pub(super) const BLOBS: &str = "derived_blobs";
 
+/// The table of tags, which follows from the entries.
+pub(super) const TAGS: &str = "entry_tags";
+
+/// The columns that `mneme-cache` does not make, in the statement of table `entries`. They stand where
+/// adding them puts them.
+const LABELS: &str = "    context TEXT NOT NULL DEFAULT '',
+    tags TEXT NOT NULL DEFAULT '[]',
+";
+
+/// Adds [`LABELS`] to the table of another release or of `mneme-cache`. SQLite changes no row.
+pub(super) const ADD_LABELS: &str = "
+ALTER TABLE entries ADD COLUMN context TEXT NOT NULL DEFAULT '';
+ALTER TABLE entries ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';
+";
+
+/// Gives the table the columns in a file that can only be read. Once another process has added them,
+/// the names are those of its columns.
+pub(super) const SHOW_LABELS: &str = "CREATE TEMP VIEW entries AS
+    SELECT *, '' AS context, '[]' AS tags FROM main.entries";
+
 /// Something in a database that a statement makes.
 #[derive(Debug)]
 pub(super) struct Object {
@@ -24,9 +44,14 @@ impl Object {
     pub fn is_table(&self) -> bool {
         self.sql.starts_with("CREATE TABLE")
     }
+
+    /// Whether its rows follow from those of the entries.
+    pub fn is_derived(&self) -> bool {
+        self.name == TAGS
+    }
 }
 
-/// The tables, then the indexes. Those that `mneme-cache` makes as well come first.
+/// The tables, then the indexes.
 pub(super) const OBJECTS: &[Object] = &[
     Object {
         name: "schema_meta",
@@ -46,6 +71,8 @@ pub(super) const OBJECTS: &[Object] = &[
     last_accessed_at INTEGER NOT NULL,
     ttl INTEGER,
     access_count INTEGER NOT NULL DEFAULT 0,
+    context TEXT NOT NULL DEFAULT '',
+    tags TEXT NOT NULL DEFAULT '[]',
     UNIQUE(namespace, query_hash)
 )",
     },
@@ -68,6 +95,11 @@ pub(super) const OBJECTS: &[Object] = &[
     Object {
         name: "multi_process_state",
         sql: "CREATE TABLE multi_process_state (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    },
+    // Ours alone.
+    Object {
+        name: TAGS,
+        sql: "CREATE TABLE entry_tags (tag TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (tag, id)) WITHOUT ROWID",
     },
     Object {
         name: "idx_entries_ns_hash",
@@ -129,6 +161,8 @@ const SHOWN: usize = 80;
 #[derive(Debug)]
 pub(super) struct Schema {
     names: Vec<String>,
+    /// Table `entries` has the columns `context` and `tags`.
+    pub has_labels: bool,
     /// What no cache has.
     foreign: Vec<Foreign>,
 }
@@ -149,6 +183,7 @@ impl Schema {
         let mut found = query.query([])?;
         let mut schema = Self {
             names: Vec::new(),
+            has_labels: false,
             foreign: Vec::new(),
         };
         while let Some(row) = found.next()? {
@@ -157,6 +192,7 @@ impl Schema {
                 Ok(sql) => sql.map(str::to_owned),
                 Err(_) => Some("no text".to_owned()),
             };
+            schema.has_labels |= name == "entries" && sql.as_deref().is_some_and(has_labels);
             if !is_known(&kind, &name, sql.as_deref()) {
                 schema.foreign.push(Foreign {
                     changed: object(&name).is_some(),
@@ -179,9 +215,9 @@ impl Schema {
         self.has(name) && self.foreign.iter().all(|foreign| foreign.name != name)
     }
 
-    /// Whether all tables and indexes are there.
+    /// Whether all tables, columns and indexes are there.
     pub fn is_complete(&self) -> bool {
-        OBJECTS.iter().all(|object| self.has(object.name))
+        self.has_labels && OBJECTS.iter().all(|object| self.has(object.name))
     }
 
     /// What only another program makes, in the words of a list.
@@ -224,12 +260,19 @@ fn is_known(kind: &str, name: &str, sql: Option<&str>) -> bool {
     match (object(name), sql) {
         (Some(object), Some(sql)) => {
             let expected = if object.is_table() { "table" } else { "index" };
-            kind == expected && flat(sql) == flat(object.sql)
+            let flat_sql = flat(sql);
+            let is_older = || flat_sql == flat(&object.sql.replace(LABELS, ""));
+            kind == expected && (flat_sql == flat(object.sql) || is_older())
         }
         // SQLite's own indexes come from the statements of their tables.
         (None, None) => kind == "index" && name.starts_with("sqlite_autoindex_"),
         _ => false,
     }
+}
+
+/// Whether the statement of table `entries` makes the columns of [`LABELS`].
+fn has_labels(sql: &str) -> bool {
+    flat(sql).contains(flat(LABELS).trim_end_matches(','))
 }
 
 /// A statement with single spaces, and without any beside brackets and commas. No known

@@ -1,9 +1,10 @@
 //! The operations that change the file, each one transaction.
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql};
 
 use super::connection::SHORT;
 use super::error::{Fault, Outcome};
+use super::labels;
 use super::layout::{self, user_meta};
 use super::reads;
 use super::rows;
@@ -14,23 +15,26 @@ use mneme_store::{Entry, EntryRef, Inserted, Touch};
 
 pub(super) const INSERT: &str =
     "INSERT INTO entries (namespace, query_hash, query, response, embedding,
-        metadata, created_at, last_accessed_at, ttl, access_count)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        metadata, created_at, last_accessed_at, ttl, access_count, context, tags)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
     ON CONFLICT (namespace, query_hash) DO NOTHING";
-/// Only a row that says itself that it is the one: an index may lead to another.
+/// Only a row that says itself that it is the one: an index may lead to another. And only one whose
+/// tags need not be looked for in the table of tags.
 pub(super) const REPLACE: &str =
     "UPDATE entries SET query = ?3, response = ?4, embedding = ?5, metadata = ?6,
-        created_at = ?7, last_accessed_at = ?8, ttl = ?9, access_count = ?10
+        created_at = ?7, last_accessed_at = ?8, ttl = ?9, access_count = ?10,
+        context = ?11, tags = ?12
     WHERE id = (SELECT id FROM entries WHERE namespace = ?1 AND query_hash = ?2)
-        AND +namespace = ?1 AND +query_hash = ?2
+        AND +namespace = ?1 AND +query_hash = ?2 AND tags IN ('[]', ?12)
     RETURNING id";
 const TOUCH: &str = "UPDATE entries SET last_accessed_at = max(last_accessed_at, ?2),
         access_count = min(access_count + ?3, 9007199254740991)
     WHERE id = ?1";
-const DELETE: &str = "DELETE FROM entries WHERE id = ?1";
-const DELETE_NAMED: &str = "DELETE FROM entries WHERE id = ?1 RETURNING id, namespace, created_at";
-const DELETE_UNCHANGED: &str =
-    "DELETE FROM entries WHERE id = ?1 AND CAST(created_at AS INTEGER) = ?2";
+const DELETE: &str = "DELETE FROM entries WHERE id = ?1 RETURNING id, tags";
+const DELETE_NAMED: &str =
+    "DELETE FROM entries WHERE id = ?1 RETURNING id, tags, namespace, created_at";
+const DELETE_UNCHANGED: &str = "DELETE FROM entries
+    WHERE id = ?1 AND CAST(created_at AS INTEGER) = ?2 RETURNING id, tags";
 const CLEAR: &str = "DELETE FROM entries";
 const CLEAR_QUOTAS: &str = "DELETE FROM namespace_quotas";
 const CLEAR_META: &str = concat!("DELETE FROM schema_meta WHERE ", user_meta!());
@@ -86,7 +90,7 @@ impl Session {
             return Ok(false);
         };
         self.write_entries(
-            |conn| Ok(conn.prepare_cached(DELETE)?.execute([id])? > 0),
+            |conn| Ok(delete(conn, DELETE, &[&id], |_| Ok(()))?.is_some()),
             |deleted| *deleted,
         )
     }
@@ -97,7 +101,6 @@ impl Session {
             return Ok(Vec::new());
         }
         let delete_all = |conn: &Connection| {
-            let mut delete = conn.prepare_cached(DELETE_UNCHANGED)?;
             let mut deleted = Vec::new();
             for named in entries {
                 let (Ok(id), Ok(created_at)) =
@@ -105,9 +108,8 @@ impl Session {
                 else {
                     continue;
                 };
-                if delete.execute((id, created_at))? > 0 {
-                    deleted.push(named.id);
-                }
+                let gone = delete(conn, DELETE_UNCHANGED, &[&id, &created_at], |_| Ok(named.id))?;
+                deleted.extend(gone);
             }
             Ok(deleted)
         };
@@ -131,13 +133,9 @@ impl Session {
         self.write_entries(
             |conn| {
                 let ids = reads::expired(conn, before, namespace, limit)?;
-                let mut delete = conn.prepare_cached(DELETE_NAMED)?;
                 let mut deleted = Vec::with_capacity(ids.len());
                 for id in ids {
-                    let mut gone = delete.query([id])?;
-                    while let Some(row) = gone.next()? {
-                        deleted.push(rows::reference(row)?);
-                    }
+                    deleted.extend(delete(conn, DELETE_NAMED, &[&id], reference)?);
                 }
                 Ok(deleted)
             },
@@ -148,8 +146,14 @@ impl Session {
     pub fn clear_namespace(&mut self, namespace: Option<&str>) -> Outcome<u64> {
         let clear = |conn: &Connection| {
             let deleted = match namespace {
-                Some(name) => conn.prepare_cached(CLEAR_ONE)?.execute([name])?,
-                None => conn.prepare_cached(CLEAR)?.execute([])?,
+                Some(name) => {
+                    labels::forget_namespace(conn, name)?;
+                    conn.prepare_cached(CLEAR_ONE)?.execute([name])?
+                }
+                None => {
+                    labels::forget_all(conn)?;
+                    conn.prepare_cached(CLEAR)?.execute([])?
+                }
             };
             Ok(deleted as u64)
         };
@@ -211,6 +215,7 @@ pub(super) fn set_meta(conn: &Connection, key: &str, value: &str) -> Outcome<()>
 
 /// Deletes all data but the store's own meta, and tells whether there was an entry.
 pub(super) fn clear_all(conn: &Connection) -> Outcome<bool> {
+    labels::forget_all(conn)?;
     let deleted = conn.prepare_cached(CLEAR)?.execute([])?;
     conn.prepare_cached(CLEAR_QUOTAS)?.execute([])?;
     conn.prepare_cached(CLEAR_META)?.execute([])?;
@@ -240,6 +245,7 @@ pub(super) fn insert_one(
 ) -> Outcome<Inserted> {
     if insert_new(conn, entry, blob)? {
         let id = read_number(conn.last_insert_rowid()).ok_or_else(layout::wrong_last_id)?;
+        labels::add(conn, id, &entry.tags)?;
         return Ok(Inserted {
             id,
             replaced: false,
@@ -247,17 +253,49 @@ pub(super) fn insert_one(
     }
     let id: Option<i64> = with_values(entry, blob, |values| {
         let mut replace = conn.prepare_cached(REPLACE)?;
-        Ok(replace.query_row(values, |row| row.get(0)).optional()?)
+        let mut once = || replace.query_row(values, |row| row.get(0)).optional();
+        match once()? {
+            None if labels::take(conn, &entry.namespace, &entry.query_hash)? => Ok(once()?),
+            id => Ok(id),
+        }
     })?;
     match id {
-        Some(id) => Ok(Inserted {
-            id: id.unsigned_abs(),
-            replaced: true,
-        }),
+        Some(id) => {
+            let id = id.unsigned_abs();
+            labels::add(conn, id, &entry.tags)?;
+            Ok(Inserted { id, replaced: true })
+        }
         None => Err(Fault::Corrupt(
             "the indexes of table entries disagree; run an integrity check and restore a checkpoint".into(),
         )),
     }
+}
+
+/// Runs a statement that deletes one entry and returns its id and tags, and makes something of that
+/// row; none where there is no such entry.
+fn delete<T>(
+    conn: &Connection,
+    sql: &str,
+    values: &[&dyn ToSql],
+    each: impl FnOnce(&Row<'_>) -> Outcome<T>,
+) -> Outcome<Option<T>> {
+    let mut delete = conn.prepare_cached(sql)?;
+    let mut gone = delete.query(values)?;
+    let Some(row) = gone.next()? else {
+        return Ok(None);
+    };
+    labels::forget(conn, row.get(0)?, row.get_ref(1)?)?;
+    each(row).map(Some)
+}
+
+/// A row of [`DELETE_NAMED`].
+fn reference(row: &Row<'_>) -> Outcome<EntryRef> {
+    let id = rows::id(row, 0)?;
+    Ok(EntryRef {
+        id,
+        namespace: rows::text(row, 2, id, "namespace")?,
+        created_at: rows::number(row, 3, id, "created_at")?,
+    })
 }
 
 /// Calls `work` with what [`INSERT`] and [`REPLACE`] take.
@@ -267,6 +305,7 @@ fn with_values<T>(
     work: impl FnOnce(&[&dyn ToSql]) -> Outcome<T>,
 ) -> Outcome<T> {
     rows::encode_embedding(&entry.embedding, blob);
+    let tags = labels::json(&entry.tags)?;
     work(rusqlite::params![
         entry.namespace,
         entry.query_hash,
@@ -278,5 +317,7 @@ fn with_values<T>(
         entry.last_accessed_at,
         entry.ttl,
         entry.access_count,
+        entry.context,
+        tags,
     ])
 }

@@ -11,6 +11,7 @@ pub const CASES: &[Spec] = &[
     case!(closed the_store_has_a_short_lowercase_name, "the name is one short lowercase word"),
     case!(closed a_call_takes_at_least_one_entry, "max-batch and max-delete are at least 1"),
     case!(closed a_blob_may_have_enough_bytes_or_none, "max-blob is 0 or at least 65,536"),
+    case!(closed enough_changes_are_kept_or_none, "max-changes is 0 or at least 65,536"),
     case!(closed capabilities_are_the_same_open_and_closed, "capabilities are readable before open and after close, and do not change"),
     case!(
         capabilities_do_not_change_with_the_data,
@@ -45,6 +46,15 @@ fn a_blob_may_have_enough_bytes_or_none(case: &mut Case) -> Checked {
         max_blob == 0 || max_blob >= 65_536,
         "max-blob is 0 or at least 65536",
         || max_blob.to_string(),
+    )
+}
+
+fn enough_changes_are_kept_or_none(case: &mut Case) -> Checked {
+    let max_changes = case.capabilities.max_changes;
+    check(
+        max_changes == 0 || max_changes >= 65_536,
+        "max-changes is 0 or at least 65536",
+        || max_changes.to_string(),
     )
 }
 

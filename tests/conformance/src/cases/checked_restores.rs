@@ -1,6 +1,6 @@
 //! Looking into a snapshot that is to be restored, and restoring it under conditions.
 
-use super::restores::{needs_snapshots, sample};
+use super::restores::sample;
 use super::snapshots::take;
 use crate::battery::{Spec, case};
 use crate::calls::called;
@@ -200,7 +200,7 @@ fn damage_is_found_by_the_check(case: &mut Case) -> Checked {
 }
 
 fn checks_need_a_restore(case: &mut Case) -> Checked {
-    needs_snapshots(case)?;
+    case.needs_snapshots()?;
     no_restore("without begin-restore")?;
     called("begin-restore", store::begin_restore())?;
     refused(
@@ -263,7 +263,7 @@ fn an_ended_restore_is_forgotten(case: &mut Case) -> Checked {
 }
 
 fn ending_no_restore_is_allowed(case: &mut Case) -> Checked {
-    needs_snapshots(case)?;
+    case.needs_snapshots()?;
     called("end-restore", store::end_restore())?;
     called("end-restore", store::end_restore())
 }

@@ -1,7 +1,7 @@
 //! Every operation on a store that is not open.
 
 use crate::battery::{Spec, case};
-use crate::case::{Case, START, key_of, reference};
+use crate::case::{Case, START, any, key_of, reference, tagged};
 use crate::check::{Checked, Kind, equal, refused};
 use crate::contract::{Error, ImportMode, Touch, store};
 
@@ -9,6 +9,7 @@ use crate::contract::{Error, ImportMode, Touch, store};
 pub const CASES: &[Spec] = &[
     case!(closed reads_before_open_are_refused, "every reading operation is closed before open"),
     case!(closed writes_before_open_are_refused, "every writing operation is closed before open"),
+    case!(closed changes_before_open_are_refused, "no change is read before open"),
     case!(closed snapshots_before_open_are_refused, "no snapshot or restore before open"),
     case!(closed blobs_before_open_are_refused, "no blob is read, written, deleted or listed before open"),
     case!(
@@ -18,6 +19,10 @@ pub const CASES: &[Spec] = &[
     case!(
         writes_after_close_are_refused,
         "every writing operation is closed after close"
+    ),
+    case!(
+        changes_after_close_are_refused,
+        "no change is read after close"
     ),
     case!(
         snapshots_after_close_are_refused,
@@ -52,6 +57,10 @@ fn reads(case: &mut Case) -> Calls {
     calls![
         "get-by-hash" => store::get_by_hash(&[key_of(&entry)], true),
         "get-by-ids" => store::get_by_ids(&[1], true),
+        "get-by-hash without vectors" => store::get_by_hash(&[key_of(&entry)], false),
+        "get-by-ids without vectors" => store::get_by_ids(&[1], false),
+        "select" => store::select(&any(), 0, 1),
+        "select by tag" => store::select(&tagged(&["tag:0"]), 0, 1),
         "count of one namespace" => store::count(Some(&space)),
         "count" => store::count(None),
         "list-namespaces" => store::list_namespaces(),
@@ -112,6 +121,13 @@ fn transfers() -> Calls {
     ]
 }
 
+fn changes() -> Calls {
+    calls![
+        "changes-since" => store::changes_since(0, 1),
+        "changes-since the greatest version" => store::changes_since(u64::MAX, u32::MAX),
+    ]
+}
+
 fn blobs(case: &mut Case) -> Calls {
     let name = case.blob("a");
     calls![
@@ -148,6 +164,10 @@ fn writes_before_open_are_refused(case: &mut Case) -> Checked {
     all_closed(writes(case), "before open")
 }
 
+fn changes_before_open_are_refused(case: &mut Case) -> Checked {
+    closed_if(case.capabilities.max_changes > 0, changes(), "before open")
+}
+
 fn snapshots_before_open_are_refused(case: &mut Case) -> Checked {
     closed_if(case.capabilities.snapshot, transfers(), "before open")
 }
@@ -168,6 +188,13 @@ fn writes_after_close_are_refused(case: &mut Case) -> Checked {
     case.put(case.entry(&space, 1))?;
     case.close()?;
     all_closed(writes(case), "after close")
+}
+
+fn changes_after_close_are_refused(case: &mut Case) -> Checked {
+    let space = case.space("a");
+    case.put(case.entry(&space, 1))?;
+    case.close()?;
+    closed_if(case.capabilities.max_changes > 0, changes(), "after close")
 }
 
 fn snapshots_after_close_are_refused(case: &mut Case) -> Checked {
@@ -234,6 +261,7 @@ fn closed_calls_need_no_arguments(case: &mut Case) -> Checked {
         "iter-vectors with limit 0" => store::iter_vectors(0, 0),
         "write-import of no entries" => store::write_import(&[]),
         "commit-import of nothing" => store::commit_import(&[], &[]),
+        "select with limit 0" => store::select(&any(), 0, 0),
         "iter-stamps with limit 0" => store::iter_stamps(0, 0),
         "iter-since after the last id" => store::iter_since(u64::MAX, 1),
         "delete-by-id of an id that never is" => store::delete_by_id(0),

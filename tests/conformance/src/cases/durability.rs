@@ -3,7 +3,7 @@
 
 use crate::battery::{Spec, phases};
 use crate::calls::called;
-use crate::case::{Case, GREATEST, START, ids, reference};
+use crate::case::{Case, GREATEST, START, ids, owned, reference};
 use crate::check::{Checked, Kind, check, equal, failed, refused, same_entries};
 use crate::contract::{Entry, Error, Touch, store};
 use crate::show;
@@ -350,7 +350,9 @@ fn odd_values(case: &mut Case) -> Vec<Entry> {
         Entry {
             query: "\0'\\\"%_🦀e\u{301}".to_owned(),
             response: String::new(),
+            context: "'%_🦀e\u{301} ".repeat(60),
             metadata: r#"{"b":1.0,"a":"\u0000","a":1e400}"#.to_owned(),
+            tags: owned(&[" ", "\"'%_", "{\"a\":[]}", "🦀e\u{301}"]),
             ..case.entry(&a, 1)
         },
         Entry {

@@ -2,7 +2,7 @@
 
 use super::import_ids::grows;
 use crate::battery::{Spec, case};
-use crate::case::{Case, GREATEST, START, ids, key_of, reference, references};
+use crate::case::{Case, GREATEST, START, ids, key_of, owned, reference, references};
 use crate::check::{About, Checked, equal, same_entries};
 use crate::contract::{Entry, ImportMode};
 use crate::{data, show};
@@ -220,7 +220,9 @@ fn a_merge_replaces_in_every_field(case: &mut Case) -> Checked {
         query: "Another query?".to_owned(),
         response: String::new(),
         embedding: case.vector(2),
+        context: "another".to_owned(),
         metadata: "{}".to_owned(),
+        tags: owned(&["new", "other"]),
         created_at: START - 100,
         last_accessed_at: START - 50,
         ttl: None,
@@ -331,10 +333,12 @@ fn imported_vectors_are_paged(case: &mut Case) -> Checked {
     for rows in wanted.chunks(4) {
         let page = case.vectors(last_id, 4)?;
         let spaces: Vec<_> = rows.iter().map(|e| e.namespace.clone()).collect();
+        let contexts: Vec<_> = rows.iter().map(|e| e.context.clone()).collect();
         let created: Vec<_> = rows.iter().map(|e| e.created_at).collect();
         let vectors: Vec<f32> = rows.iter().flat_map(|e| e.embedding.clone()).collect();
         equal("the ids by iter-vectors", page.ids, ids(rows))?;
         equal("the namespaces by iter-vectors", page.namespaces, spaces)?;
+        equal("the contexts by iter-vectors", page.contexts, contexts)?;
         equal(
             "the times by iter-vectors",
             page.created_at,

@@ -251,6 +251,8 @@ fn the_walks_agree(case: &mut Case) -> Checked {
         &vectors.namespaces,
         &names,
     )?;
+    let contexts: Vec<_> = entries.iter().map(|entry| entry.context.clone()).collect();
+    equal("the contexts of iter-vectors", &vectors.contexts, &contexts)?;
     let times: Vec<_> = entries.iter().map(|entry| entry.created_at).collect();
     equal("the times of iter-vectors", &vectors.created_at, &times)?;
     equal("the times of iter-stamps", &stamps.created_at, &times)?;

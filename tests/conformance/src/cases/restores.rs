@@ -5,7 +5,7 @@ use crate::battery::{Spec, case};
 use crate::calls::called;
 use crate::case::{Case, START, ids};
 use crate::cases::snapshots::{rest_of_snapshot, take};
-use crate::check::{Checked, Kind, Stop, check, equal, refused, same_entries};
+use crate::check::{Checked, Kind, check, equal, refused, same_entries};
 use crate::contract::{Entry, Error, Touch, store};
 
 /// The cases of this section.
@@ -73,18 +73,9 @@ pub(super) fn restore(bytes: &[u8], step: usize) -> Checked {
     called("commit-restore", store::commit_restore(false))
 }
 
-pub(super) fn needs_snapshots(case: &Case) -> Checked {
-    if case.capabilities.snapshot {
-        return Ok(());
-    }
-    Err(Stop::Skipped(
-        "the store does not claim to make snapshots".to_owned(),
-    ))
-}
-
 /// Entries of two namespaces with a gap among their ids, some of them touched.
 pub(super) fn sample(case: &mut Case) -> Checked<Vec<Entry>> {
-    needs_snapshots(case)?;
+    case.needs_snapshots()?;
     case.needs_empty_store()?;
     let (a, b) = (case.space("a"), case.space("b"));
     let list: Vec<_> = (0..9)
@@ -339,7 +330,7 @@ fn a_failed_restore_is_over(case: &mut Case) -> Checked {
 }
 
 fn a_restore_must_be_begun(case: &mut Case) -> Checked {
-    needs_snapshots(case)?;
+    case.needs_snapshots()?;
     refused(
         "write-restore without begin-restore",
         store::write_restore(b"x"),

@@ -1,7 +1,7 @@
 //! Inserting a pair that is there.
 
 use crate::battery::{Spec, case};
-use crate::case::{Case, START, ids, reference};
+use crate::case::{Case, START, ids, owned, reference};
 use crate::check::{Checked, check, equal, same_entries};
 use crate::contract::{Entry, Touch};
 use crate::show;
@@ -102,7 +102,9 @@ fn upsert_replaces_every_field(case: &mut Case) -> Checked {
         query: "another query".to_owned(),
         response: "another response".to_owned(),
         embedding: case.vector(99),
+        context: "another context".to_owned(),
         metadata: r#"{"another":true}"#.to_owned(),
+        tags: owned(&["another", "tag"]),
         created_at: START + 500,
         last_accessed_at: START + 600,
         ttl: Some(9),

@@ -1,7 +1,7 @@
 //! Text comes back byte for byte, and vectors bit for bit.
 
 use crate::battery::{Spec, case};
-use crate::case::{Case, ids};
+use crate::case::{Case, ids, owned};
 use crate::check::{Checked, check, equal, same_entries};
 use crate::contract::Entry;
 use crate::{data, show};
@@ -78,14 +78,7 @@ fn texts_are_kept(case: &mut Case, texts: &[String], put: fn(Entry, String) -> E
 }
 
 fn odd() -> Vec<String> {
-    data::ODD_TEXTS
-        .iter()
-        .map(|text| (*text).to_owned())
-        .collect()
-}
-
-fn owned(texts: &[&str]) -> Vec<String> {
-    texts.iter().map(|text| (*text).to_owned()).collect()
+    owned(data::ODD_TEXTS)
 }
 
 fn metadata_is_kept(case: &mut Case, texts: &[&str]) -> Checked {

@@ -1,7 +1,7 @@
 //! The version counter: one step for each call that changes an entry, and none for others.
 
 use crate::battery::{Spec, case};
-use crate::case::{Case, START, key_of, reference, references};
+use crate::case::{Case, START, key_of, reference, references, tagged, within};
 use crate::check::{Checked, check, equal};
 use crate::contract::{Entry, EntryRef, store};
 
@@ -183,9 +183,15 @@ fn reads_move_no_counter(case: &mut Case) -> Checked {
     case.list_namespaces()?;
     case.counts()?;
     case.lru(2, Some(&space))?;
+    case.read_ids(&[stored[0].id, 0], false)?;
+    case.select_all(&within(&space), 0, 2)?;
+    case.select_all(&tagged(&["tag:0"]), stored[0].id - 1, 2)?;
     case.since(stored[0].id, 2)?;
     case.vectors(stored[0].id, 2)?;
     case.stamps(stored[0].id, 2)?;
+    if case.capabilities.max_changes > 0 {
+        case.changes(before, 1)?;
+    }
     case.quota(&space)?;
     case.quotas()?;
     case.meta(&key)?;

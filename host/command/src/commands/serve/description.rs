@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::served::Served;
-use super::{archives, entries, health, reports};
+use super::{archives, entries, health, listing, reports};
 
 /// The path prefix that names a namespace.
 const SPACE: &str = "/v1/namespaces/{namespace}";
@@ -50,6 +50,8 @@ fn in_namespace() -> OpenApiRouter<Arc<Served>> {
         .routes(routes!(entries::put))
         .routes(routes!(entries::delete))
         .routes(routes!(entries::explain))
+        .routes(routes!(listing::entries))
+        .routes(routes!(listing::erase))
         .routes(routes!(reports::stats))
         .routes(routes!(reports::quota, reports::set_quota))
 }
@@ -135,7 +137,7 @@ fn header_parameter() -> Parameter {
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(
-            "The namespace, 1 to 1,024 bytes of UTF-8. Default: `default`; for stats: all",
+            "The namespace, 1 to 1,024 bytes of UTF-8. Default: `default`; for stats, entries and erase: all",
         ))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
         .build()

@@ -22,6 +22,12 @@ use crate::{json, ttl_field};
 pub struct Question {
     /// The question, of at most 32 KiB.
     query: String,
+    /// Only answers of this context serve, byte for byte; at most 1,024 bytes. Default: empty.
+    #[serde(default)]
+    context: String,
+    /// Only answers that carry each of these tags serve; at most 32 of 1 to 128 bytes.
+    #[serde(default)]
+    tags: Vec<String>,
     /// Its embedding, if the server should not compute it: as many numbers as the store has
     /// dimensions.
     embedding: Option<Vec<f32>>,
@@ -43,6 +49,8 @@ impl Question {
         one_of(self.embedding.as_ref(), self.exact_only)?;
         let mut request = GetRequest::new(self.query)
             .namespace(namespace)
+            .context(self.context)
+            .tags(self.tags)
             .bypass(self.bypass);
         if let Some(embedding) = self.embedding {
             request = request.embedding(embedding);
@@ -114,6 +122,12 @@ pub async fn get(
 pub struct Explained {
     /// The question, of at most 32 KiB.
     query: String,
+    /// As in `get`.
+    #[serde(default)]
+    context: String,
+    /// As in `get`.
+    #[serde(default)]
+    tags: Vec<String>,
     /// Its embedding, if the server should not compute it.
     embedding: Option<Vec<f32>>,
     /// As in `get`.
@@ -149,6 +163,8 @@ pub async fn explain(
 ) -> Result<Response, Fault> {
     let question = Question {
         query: body.query,
+        context: body.context,
+        tags: body.tags,
         embedding: body.embedding,
         threshold: body.threshold,
         max_age: body.max_age,
@@ -170,6 +186,12 @@ pub struct Put {
     query: String,
     /// The answer, of at most 4 MiB.
     response: String,
+    /// What the answer depends on beside the question; at most 1,024 bytes. Default: empty.
+    #[serde(default)]
+    context: String,
+    /// Tags to ask and erase by; at most 32 of 1 to 128 bytes. Default: none.
+    #[serde(default)]
+    tags: Vec<String>,
     /// Lifetime in seconds; null: unlimited. Default: the server's.
     #[serde(default, deserialize_with = "ttl_field::present")]
     #[schema(value_type = Option<u64>)]
@@ -216,6 +238,8 @@ pub async fn put(
     one_of(put.embedding.as_ref(), put.exact_only)?;
     let mut request = PutRequest::new(put.query, put.response)
         .namespace(namespace)
+        .context(put.context)
+        .tags(put.tags)
         .ttl(ttl_field::ttl(put.ttl));
     if let Some(metadata) = put.metadata {
         request = request.metadata(Value::from(metadata).to_string());
@@ -249,6 +273,9 @@ pub async fn put(
 pub struct Delete {
     /// The question, as it was stored. Case and spacing do not count, unless the server keeps them.
     query: String,
+    /// The context that it was stored in. Default: empty.
+    #[serde(default)]
+    context: String,
 }
 
 /// What was deleted.
@@ -271,7 +298,8 @@ pub async fn delete(
     Namespace(namespace): Namespace,
     Body(body, _): Body<Delete>,
 ) -> Result<Json<Deleted>, Fault> {
-    let delete = served.cache.delete(body.query, namespace);
+    let Delete { query, context } = body;
+    let delete = served.cache.delete_in_context(query, namespace, context);
     let deleted = served.call(delete).await?;
     Ok(Json(Deleted { deleted }))
 }

@@ -8,7 +8,7 @@ local function clear(limit, name)
     if fields then
       deleted = deleted + 1
     end
-    remove(id, name or fields and fields[1], fields and fields[2])
+    remove(id, name or fields and fields[1], fields and fields[2], fields and fields[5])
   end
   local more = #ids >= limit
   if not more and not name then
@@ -20,7 +20,7 @@ local function clear(limit, name)
       end
       redis.call('DEL', lru)
     end
-    redis.call('DEL', namespaces, by_ttl, expiring)
+    redis.call('DEL', namespaces, by_ttl, expiring, by_tag, tagged)
   end
   return deleted, more
 end

@@ -23,17 +23,18 @@ if not replaces then
     end
   end
 end
-local ids, ghosts, fresh = {}, {}, 0
+local ids, old_tags, ghosts, fresh, labelled = {}, {}, {}, 0, false
 for n = 1, count do
-  local pair = read('HMGET', staged .. n, 'namespace', 'query_hash')
+  local pair = read('HMGET', staged .. n, 'namespace', 'query_hash', 'tags')
   local namespace, hash = pair[1], pair[2]
   if not (namespace and hash) then
     return 'gone'
   end
   visit(namespace)
-  local id, ghost
+  labelled = labelled or pair[3]
+  local id, old, ghost
   if not replaces then
-    id, ghost = find(namespace, hash)
+    id, old, ghost = find(namespace, hash)
   end
   if ghost then
     ghosts[#ghosts + 1] = { ghost, namespace }
@@ -41,7 +42,10 @@ for n = 1, count do
   if not id then
     fresh = fresh + 1
   end
-  ids[n] = id or false
+  ids[n], old_tags[n] = id or false, old and old[5]
+end
+if labelled then
+  check_tags()
 end
 
 local last = last_id(fresh)
@@ -69,15 +73,21 @@ if replaces then
 end
 for n = 1, count do
   local fields = redis.call('HMGET', staged .. n, 'namespace', 'query_hash', 'last_accessed_at',
-    'created_at', 'ttl')
+    'created_at', 'ttl', 'tags')
   local id = ids[n]
   if not id then
     last = last + 1
     id = whole(last)
   end
+  if old_tags[n] then
+    untag(id, old_tags[n])
+  end
   redis.call('RENAME', staged .. n, p .. 'entry:' .. id)
   local expires = fields[5] == '' and '' or whole(tonumber(fields[4]) + tonumber(fields[5]))
   place(id, ids[n], true, fields[1], fields[2], fields[3], expires)
+  if fields[6] then
+    tag(id, fields[6], expires)
+  end
 end
 for _, ghost in ipairs(ghosts) do
   remove(ghost[1], ghost[2])

@@ -4,6 +4,7 @@
 local by_id = KEYS[1]
 local p = string.sub(by_id, 1, -6)
 local by_ttl, expiring = p .. 'by_ttl', p .. 'expiring'
+local by_tag, tagged = p .. 'by_tag', p .. 'tagged'
 local namespaces, version, next_id = p .. 'namespaces', p .. 'version', p .. 'next_id'
 
 -- Every script is told last which cache it is for, empty where it need not be one.
@@ -53,9 +54,10 @@ local function clock()
   return tonumber(redis.call('TIME')[1])
 end
 
--- The namespace, hash, creation time and ttl of an entry, none of which is there where Redis
--- has expired it: a touch that came too late may have left the access fields alone. Nil
--- for such an entry, or for none.
+-- The fields in HEAD of an entry, the first three of which are not there where Redis has
+-- expired it: a touch that came too late may have left the access fields alone. Nil for such
+-- an entry, or for none.
+local HEAD = { 'namespace', 'query_hash', 'created_at', 'ttl', 'tags', 'context' }
 local function alive(fields)
   if fields.err or fields[1] or fields[2] or fields[3] then
     return fields
@@ -63,13 +65,12 @@ local function alive(fields)
 end
 
 local function look(id)
-  return alive(read('HMGET', p .. 'entry:' .. id, 'namespace', 'query_hash', 'created_at', 'ttl'))
+  return alive(read('HMGET', p .. 'entry:' .. id, unpack(HEAD)))
 end
 
 -- The same, without an error for a key of the wrong type, which has no fields.
 local function peek(id)
-  local key = p .. 'entry:' .. id
-  return alive(redis.pcall('HMGET', key, 'namespace', 'query_hash', 'created_at', 'ttl'))
+  return alive(redis.pcall('HMGET', p .. 'entry:' .. id, unpack(HEAD)))
 end
 
 -- The namespace and id in a member of by_ttl. The namespace may hold any character.

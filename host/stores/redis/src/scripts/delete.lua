@@ -13,13 +13,13 @@ for id, created in string.gmatch(ARGV[1], '(%d+) (%S+)') do
       end
     elseif any or number(fields[3]) == tonumber(created) then
       seen[id] = true
-      doomed[#doomed + 1] = { id, fields[1], fields[2] }
+      doomed[#doomed + 1] = { id, fields[1], fields[2], fields[5] }
     end
   end
 end
 local ids = {}
 for i, entry in ipairs(doomed) do
-  remove(unpack(entry, 1, 3))
+  remove(unpack(entry, 1, 4))
   ids[i] = entry[1]
 end
 for _, id in ipairs(ghosts) do

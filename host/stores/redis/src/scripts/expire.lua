@@ -14,13 +14,13 @@ for id in string.gmatch(ARGV[4], '%d+') do
   looked = looked + 1
   local fields = look(id)
   if fields and is_expired(fields, base, rest) then
-    doomed[#doomed + 1] = { id, fields[1], fields[2], fields[3] }
+    doomed[#doomed + 1] = { id, fields[1], fields[2], fields[5], fields[3] }
   end
 end
 local ids, names, times = {}, {}, {}
 for i, entry in ipairs(doomed) do
-  remove(unpack(entry, 1, 3))
-  ids[i], names[i], times[i] = entry[1], entry[2] or '', entry[4]
+  remove(unpack(entry, 1, 4))
+  ids[i], names[i], times[i] = entry[1], entry[2] or '', entry[5]
 end
 if #ids > 0 then
   redis.call('INCR', version)

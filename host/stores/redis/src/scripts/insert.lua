@@ -1,16 +1,22 @@
 -- Stores entries. Returns an id and 1 for a replaced entry, 0 for a new one.
 local entries = {}
-local fresh = 0
+local fresh, labelled, labels = 0, false, 0
 
 check()
 for at = 1, #ARGV, WIDTH do
   local entry = { at = at }
-  entry.id, entry.ghost = find(ARGV[at], ARGV[at + 1])
+  entry.id, entry.old, entry.ghost = find(ARGV[at], ARGV[at + 1])
   if not entry.id then
     fresh = fresh + 1
   end
   visit(ARGV[at])
+  if ARGV[at + EXTRA.tags] ~= '' then
+    labelled = true
+  end
   entries[#entries + 1] = entry
+end
+if labelled then
+  check_tags()
 end
 
 local last = last_id(fresh)
@@ -27,11 +33,23 @@ for _, entry in ipairs(entries) do
     redis.call('DEL', p .. 'entry:' .. id)
   end
   write_fields(p .. 'entry:' .. id, at)
+  local text, old = ARGV[at + EXTRA.tags], entry.old
+  if old and old[5] then
+    untag(id, old[5])
+  end
+  for name, place in pairs({ tags = 5, context = 6 }) do
+    if old and old[place] and ARGV[at + EXTRA[name]] == '' then
+      redis.call('HDEL', p .. 'entry:' .. id, name)
+    end
+  end
+  if text ~= '' then
+    labels = labels + tag(id, text, ARGV[at + 10])
+  end
   place(id, entry.id, entry.id, ARGV[at], ARGV[at + 1], ARGV[at + 7], ARGV[at + 10])
   reply[#reply + 1] = id
   reply[#reply + 1] = entry.id and 1 or 0
 end
-redis.call('INCR', version)
+local moved = redis.call('INCR', version)
 
 -- Clears away more of what Redis has expired or evicted than this call can add to it.
 for _, entry in ipairs(entries) do
@@ -52,5 +70,8 @@ for namespace in pairs(spaces) do
       remove(id, namespace)
     end
   end
+end
+if labels > 0 then
+  sweep_tags(moved, labels)
 end
 return reply

@@ -6,7 +6,7 @@ local sound = 1
 local function is_sound(id)
   local key = p .. 'entry:' .. id
   local fields = read('HMGET', key, 'namespace', 'query_hash', 'created_at', 'last_accessed_at',
-    'access_count', 'query', 'response', 'metadata', 'ttl')
+    'access_count', 'query', 'response', 'metadata', 'ttl', 'tags')
   for i = 1, 8 do
     if not fields[i] then
       return false
@@ -24,6 +24,17 @@ local function is_sound(id)
   if not read('ZSCORE', p .. 'lru:' .. fields[1], id) then
     return false
   end
+  if fields[10] then
+    local list = tags_in(fields[10])
+    if not list then
+      return false
+    end
+    for _, tag in ipairs(list) do
+      if not read('ZSCORE', by_tag, member(tag, id)) then
+        return false
+      end
+    end
+  end
   local named = read('GET', p .. 'hash:' .. fields[1] .. ':' .. fields[2])
   if named == id then
     return true
@@ -34,11 +45,12 @@ local function is_sound(id)
 end
 
 check()
+check_tags()
 local top = read('ZREVRANGE', by_id, 0, 0)
 if top[1] and tonumber(top[1]) and tonumber(top[1]) > tonumber(read('GET', next_id) or 0) then
   sound = 0
 end
-local last, ended = walk(function(id)
+local last, ended = walk(of_all, function(id)
   if sound == 1 and look(id) then
     sound = is_sound(id) and 1 or 0
     return 0

@@ -2,7 +2,8 @@
 -- and the incarnation, empty where none can be recorded. Records version ARGV[1], fingerprint
 -- ARGV[2], dimensions ARGV[3] and incarnation ARGV[4] where none is, if those that are there agree.
 local meta = p .. 'meta'
-local types = { [meta] = 'hash', [expiring] = 'hash', [by_id] = 'zset', [by_ttl] = 'zset',
+local types = { [meta] = 'hash', [expiring] = 'hash', [tagged] = 'hash', [by_id] = 'zset',
+  [by_ttl] = 'zset', [by_tag] = 'zset',
   [namespaces] = 'set', [version] = 'string', [next_id] = 'string',
   [p .. 'incarnation'] = 'string' }
 for key, expected in pairs(types) do

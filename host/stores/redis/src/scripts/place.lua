@@ -10,8 +10,8 @@ local function visit(namespace)
   end
 end
 
--- The id of the entry with a namespace and hash; else nil, and the id of one that Redis has
--- expired while the hash key still names it.
+-- The id of the entry with a namespace and hash, and its fields in HEAD; else nil twice, and the
+-- id of one that Redis has expired while the hash key still names it.
 local function find(namespace, hash)
   local key = p .. 'hash:' .. namespace .. ':' .. hash
   local id = read('GET', key)
@@ -23,10 +23,10 @@ local function find(namespace, hash)
   end
   local old = look(id)
   if not old then
-    return nil, id
+    return nil, nil, id
   end
   if (not old[1] or old[1] == namespace) and (not old[2] or old[2] == hash) then
-    return id
+    return id, old
   end
 end
 

@@ -24,12 +24,57 @@ local function recorded(id)
   end
 end
 
--- Removes all that there is of an entry, or that Redis has left of one. A namespace or hash
--- that is not given is found as far as it can be.
-local function remove(id, namespace, hash)
+-- Refuses keys that `tag` would fail on.
+local function check_tags()
+  read('ZCARD', by_tag)
+  read('HLEN', tagged)
+end
+
+-- Takes an entry with these tags out of the index.
+local function untag(id, text)
+  for _, tag in ipairs(tags_in(text) or {}) do
+    redis.pcall('ZREM', by_tag, member(tag, id))
+  end
+  redis.pcall('HDEL', tagged, id)
+end
+
+-- Puts an entry into the index. One with a time of expiry has its tags in `tagged` too, to find
+-- its members when Redis has expired it. Returns how many members it has.
+local function tag(id, text, expires)
+  local list = tags_in(text)
+  for _, name in ipairs(list) do
+    redis.call('ZADD', by_tag, 0, member(name, id))
+  end
+  if expires ~= '' then
+    redis.call('HSET', tagged, id, text)
+  end
+  return #list
+end
+
+-- Removes those of `count` members that belong to no entry: other programs leave them behind.
+-- Another `turn` looks at others.
+local function sweep_tags(turn, count)
+  local from = turn % redis.call('ZCARD', by_tag)
+  for _, name in ipairs(redis.call('ZRANGE', by_tag, from, from + count - 1)) do
+    local id = tagged_id(name)
+    if not (id and peek(id)) then
+      redis.call('ZREM', by_tag, name)
+    end
+  end
+end
+
+-- Removes all that there is of an entry, or that Redis has left of one. A namespace, hash or tags
+-- that are not given are found as far as they can be; `labels` is false where there are no tags.
+local function remove(id, namespace, hash, labels)
   if not (namespace and hash) then
     local space, digest = recorded(id)
     namespace, hash = namespace or space, hash or digest
+  end
+  if labels == nil then
+    labels = redis.pcall('HGET', tagged, id)
+  end
+  if type(labels) == 'string' then
+    untag(id, labels)
   end
   redis.call('DEL', p .. 'entry:' .. id)
   redis.call('ZREM', by_id, id)

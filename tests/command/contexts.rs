@@ -1,0 +1,138 @@
+//! Contexts, tags, `entries` and `erase`.
+
+use serde_json::{Value, json};
+
+use crate::Folder;
+
+const VECTOR: &str = "[1, 0, 0]";
+
+/// A folder with three entries: of no context, of "gpt", and of another namespace.
+fn filled() -> Folder {
+    let folder = Folder::new();
+    let put = |more: &[&str]| {
+        let args = [&["put", "q", "r", "--embedding", VECTOR], more].concat();
+        let done = folder.mneme(&args);
+        assert_eq!(done.code, 0, "{done:?}");
+    };
+    put(&["--tag", "user:1", "--tag", "doc:9"]);
+    put(&["--context", "gpt", "--tag", "user:2"]);
+    put(&["-n", "other", "--tag", "user:1"]);
+    folder
+}
+
+fn ids(page: &Value) -> Vec<u64> {
+    let entries = page["entries"].as_array().unwrap().iter();
+    entries.map(|entry| entry["id"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_question_is_answered_from_its_context_and_tags() {
+    let folder = filled();
+    let get = |more: &[&str]| {
+        folder
+            .mneme(&[&["--json", "get", "reworded", "--embedding", VECTOR], more].concat())
+            .json()
+    };
+    assert_eq!(get(&[])["context"], "");
+    assert_eq!(get(&[])["tags"], json!(["doc:9", "user:1"]));
+    assert_eq!(get(&["--context", "gpt"])["tags"], json!(["user:2"]));
+    assert_eq!(get(&["--context", "GPT"])["reason"], "no_match");
+    assert_eq!(get(&["--tag", "user:1"])["hit"], true);
+    assert_eq!(get(&["--tag", "user:1", "--tag", "user:2"])["hit"], false);
+    let why = folder.mneme(&[
+        "--json",
+        "explain",
+        "q",
+        "--embedding",
+        VECTOR,
+        "--tag",
+        "user:2",
+    ]);
+    assert_eq!(why.json()["exact"]["verdict"], "other_tags");
+    assert_eq!(why.json()["exact"]["tags"], json!(["doc:9", "user:1"]));
+    assert_eq!(folder.mneme(&["delete", "q", "--context", "none"]).code, 1);
+    assert_eq!(folder.mneme(&["delete", "q", "--context", "gpt"]).code, 0);
+    assert_eq!(get(&["--context", "gpt"])["hit"], false);
+    let long = "x".repeat(1025);
+    let refused = folder.mneme(&["--json", "get", "q", "--exact", "--context", &long]);
+    assert_eq!(refused.error().0, "invalid_argument");
+}
+
+#[test]
+fn entries_are_listed_by_page() {
+    let folder = filled();
+    let list = |more: &[&str]| folder.json(&[&["entries"], more].concat());
+    assert_eq!(ids(&list(&[])), [1, 2, 3]);
+    assert_eq!(ids(&list(&["-n", "default"])), [1, 2]);
+    assert_eq!(ids(&list(&["--context", ""])), [1, 3]);
+    assert_eq!(ids(&list(&["--tag", "user:1", "--tag", "doc:9"])), [1]);
+    assert_eq!(ids(&list(&["--query", " Q"])), [1, 2, 3]);
+    assert_eq!(ids(&list(&["--id", "3", "--id", "2"])), [2, 3]);
+    assert_eq!(ids(&list(&["--min-age", "100000"])), [0_u64; 0]);
+    let page = list(&["--limit", "2"]);
+    assert_eq!((ids(&page), &page["next"]), (vec![1, 2], &json!(2)));
+    assert_eq!(ids(&list(&["--limit", "2", "--after", "2"])), [3]);
+    let entry = &page["entries"][1];
+    assert_eq!(
+        (&entry["context"], &entry["namespace"]),
+        (&json!("gpt"), &json!("default"))
+    );
+    assert_eq!(
+        (&entry["query"], &entry["response"]),
+        (&json!("q"), &json!("r"))
+    );
+    assert!(entry.get("embedding").is_none());
+    let table = folder.mneme(&["entries"]).stdout;
+    for part in ["question", "gpt", "doc:9, user:1", "other"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert_eq!(
+        folder.mneme(&["entries", "--tag", "none"]).stdout,
+        "no entries\n"
+    );
+}
+
+#[test]
+fn what_meets_the_filter_is_erased() {
+    let folder = filled();
+    let erase = |more: &[&str]| folder.mneme(&[&["--json", "erase"], more].concat());
+    let dry = erase(&["--tag", "user:1", "--dry-run"]);
+    assert_eq!((dry.code, &dry.json()["ids"]), (0, &json!([1, 3])));
+    assert_eq!(dry.json()["version_before"], dry.json()["version_after"]);
+    assert_eq!(ids(&folder.json(&["entries"])), [1, 2, 3], "a dry run");
+    assert_eq!(erase(&[]).error().0, "invalid_argument");
+    assert_eq!(erase(&["--all", "--tag", "x"]).code, 2);
+    assert_eq!(ids(&folder.json(&["entries"])), [1, 2, 3], "refused");
+
+    let receipt = erase(&["--tag", "user:1"]);
+    assert_eq!(receipt.json()["erased"], 2);
+    assert_eq!(receipt.json()["ids"], json!([1, 3]));
+    assert!(receipt.json()["version_after"].as_u64() > receipt.json()["version_before"].as_u64());
+    assert_eq!(erase(&["--tag", "user:1"]).code, 1, "nothing is left of it");
+    assert_eq!(ids(&folder.json(&["entries"])), [2]);
+    assert_eq!(
+        folder.mneme(&["erase", "--all"]).stdout,
+        "1 entry erased: 2\n"
+    );
+    assert_eq!(ids(&folder.json(&["entries"])), [0_u64; 0]);
+}
+
+#[test]
+fn lines_of_a_file_have_contexts_and_tags() {
+    let folder = Folder::new();
+    let line = json!({"query": "q", "response": "r", "embedding": [1, 0, 0], "context": "c", "tags": ["b", "a"]});
+    folder.write("lines", format!("{line}\n"));
+    assert_eq!(folder.mneme(&["import", "lines"]).code, 0);
+    let page = folder.json(&["entries"]);
+    assert_eq!(page["entries"][0]["context"], "c");
+    assert_eq!(page["entries"][0]["tags"], json!(["a", "b"]));
+    folder.write(
+        "bad",
+        format!(
+            "{}\n",
+            json!({"query": "q", "response": "r", "tags": [""], "exact_only": true})
+        ),
+    );
+    let bad = folder.mneme(&["import", "bad"]);
+    assert_eq!(bad.code, 2, "{bad:?}");
+}

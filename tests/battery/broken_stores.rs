@@ -2,7 +2,9 @@
 //! on purpose, for the fault that it has, and pass the same store without it.
 
 use mneme::conformance::{Battery, Case, Outcome, Processes, Seed, Stores, Writer};
-use mneme_tests::broken::{Base, Known, all_known, hanging, healthy, panicking, without_blobs};
+use mneme_tests::broken::{
+    Base, Known, all_known, hanging, healthy, panicking, without_blobs, without_changes,
+};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -143,7 +145,7 @@ fn judge(
 fn a_store_without_a_fault_passes() {
     let battery = battery();
     for base in [Base::Memory, Base::Sqlite] {
-        for known in [healthy(base), without_blobs(base)] {
+        for known in [healthy(base), without_blobs(base), without_changes(base)] {
             let failed = Judged::new(known).failed(&battery, battery.cases());
             assert!(failed.is_empty(), "{base:?}: {failed:#?}");
         }

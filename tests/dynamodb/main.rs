@@ -4,6 +4,7 @@ mod faults;
 mod import_crashes;
 mod imports;
 mod index;
+mod labels;
 mod layout;
 mod races;
 mod tables;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         .tests(import_crashes::tests())
         .tests(imports::tests())
         .tests(index::tests())
+        .tests(labels::tests())
         .tests(layout::tests())
         .tests(races::tests())
         .tests(tables::tests())

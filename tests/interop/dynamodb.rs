@@ -2,7 +2,7 @@
 
 use crate::place::table;
 use crate::rows::fields;
-use mneme::store::{DynamoDbStore, Entry, EntryRef, Store, Touch};
+use mneme::store::{DynamoDbStore, Entry, EntryRef, Filter, Store, Touch};
 use mneme_tests::dynamodb::{fresh, open};
 use mneme_tests::dynamodb_wire::{Proxy, items};
 use mneme_tests::peer::Peer;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 mneme_tests::tests![
+    it_reads_labelled_entries_and_loses_labels_when_it_replaces_them,
     each_replaces_and_deletes_what_the_other_stored,
     its_table_is_opened_and_ours_by_it,
     both_write_at_the_same_time,
@@ -99,6 +100,58 @@ fn each_replaces_and_deletes_what_the_other_stored(python: Python, server: Arc<D
     assert_eq!(store.delete_unchanged(&[named]).unwrap(), [mine]);
     assert_eq!(find(&mut peer, "a", 1), Value::Null);
     assert!(store.integrity_check().unwrap());
+}
+
+fn it_reads_labelled_entries_and_loses_labels_when_it_replaces_them(
+    python: Python,
+    server: Arc<DynamoDb>,
+) {
+    let mut store = fresh(&server, "labels");
+    let mut peer = theirs(python, server.port(), "labels");
+    let labelled = |n: u64| Entry {
+        context: "model a".to_owned(),
+        tags: vec!["doc:1".to_owned(), "user:2".to_owned()],
+        ..entry("a", n)
+    };
+    let by_tag = Filter {
+        namespace: None,
+        context: None,
+        tags: vec!["doc:1".to_owned()],
+        created_from: None,
+        created_before: None,
+    };
+    let tagged = |store: &mut DynamoDbStore| {
+        let found = store.select(&by_tag, 0, 9).unwrap().entries;
+        found.iter().map(|entry| entry.id).collect::<Vec<_>>()
+    };
+    store.insert((1..=4).map(labelled).collect()).unwrap();
+    for n in 1..=4 {
+        assert_eq!(find(&mut peer, "a", n)["response"], format!("response {n}"));
+    }
+    let seen = peer.call("store.iter_all", json!({}));
+    assert_eq!(seen.as_array().unwrap().len(), 4, "the index is no entry");
+    assert_eq!(peer.call("store.count", json!({})), 4);
+    // A touch of it keeps context and tags, a replacement loses both.
+    peer.call("store.update_access", json!({"id": 1, "now": 7_000}));
+    assert_eq!(insert(&mut peer, &entry("a", 2)), 2);
+    assert_eq!(peer.call("store.delete_by_id", json!({"id": 3})), true);
+    let kept = Entry {
+        id: 1,
+        access_count: 1,
+        last_accessed_at: 7_000,
+        ..labelled(1)
+    };
+    assert_eq!(get(&mut store, "a", 1), Some(kept));
+    let bare = get(&mut store, "a", 2).unwrap();
+    assert_eq!((bare.context.as_str(), bare.tags.len()), ("", 0));
+    assert_eq!(tagged(&mut store), [1, 4]);
+    // What it stores has neither, and ours brings them back.
+    assert_eq!(insert(&mut peer, &entry("a", 5)), 5);
+    assert!(store.insert(vec![labelled(2), labelled(5)]).unwrap()[1].replaced);
+    assert_eq!(tagged(&mut store), [1, 2, 4, 5]);
+    assert_eq!(find(&mut peer, "a", 5)["id"], 5);
+    assert_eq!(store.clear_namespace(None).unwrap(), 4);
+    assert_eq!(peer.call("store.integrity_check", json!({})), true);
 }
 
 fn its_table_is_opened_and_ours_by_it(python: Python, server: Arc<DynamoDb>) {

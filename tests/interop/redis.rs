@@ -230,8 +230,16 @@ fn what_the_peer_replaces_keeps_its_context_and_tags(python: Python, server: Red
         store.insert(vec![ours.clone()]).unwrap();
         assert_eq!(peer.get("a", "one")["response"], "ours");
 
-        // It sets the fields that it knows.
+        // It sets the fields that it knows, and writes nothing to the log of changes.
+        let version = store.read_version_counter().unwrap();
+        let logged = store.changes_since(version - 1, 9).unwrap().unwrap();
+        assert_eq!(logged.changes.len(), 1);
         peer.put("a", "one", "theirs again", json!({}));
+        for after in [0, version - 1, version] {
+            assert!(store.changes_since(after, 9).unwrap().is_none());
+        }
+        let none = store.changes_since(version + 1, 9).unwrap().unwrap();
+        assert_eq!((none.changes.len(), none.version), (0, version + 1));
         let replaced = store.iter_since(0, 9).unwrap().remove(0);
         assert_eq!(replaced.response, "theirs again");
         assert_eq!(

@@ -1,7 +1,7 @@
 //! The Redis store on a real server: what it writes, and what only Redis makes hard.
 
 use mneme::RedisStore;
-use mneme::store::{Entry, EntryKey, Inserted, Store, StoreError, Touch};
+use mneme::store::{Entry, EntryKey, Filter, Inserted, Store, StoreError, Touch};
 use mneme_tests::proxy::Proxy;
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, hash, ids, key, put};
 use mneme_tests::servers::redis::Redis;
@@ -204,6 +204,19 @@ fn each_call_takes_as_many_round_trips_as_it_must(server: Redis) {
     });
     trips(1, "read_version_counter", &mut |store| {
         assert!(store.read_version_counter().unwrap() > 0);
+    });
+    trips(1, "changes_since", &mut |store| {
+        assert!(store.changes_since(0, 9).unwrap().is_some());
+    });
+    trips(1, "select", &mut |store| {
+        let all = Filter {
+            namespace: None,
+            context: None,
+            tags: Vec::new(),
+            created_from: None,
+            created_before: None,
+        };
+        assert_eq!(store.select(&all, 0, 1000).unwrap().entries.len(), 1000);
     });
     trips(1, "read_meta", &mut |store| {
         assert!(store.read_meta("x").unwrap().is_none())

@@ -1,5 +1,6 @@
 //! The Redis store, on servers that the tests start.
 
+mod changes;
 mod damage;
 mod expiry;
 mod faults;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     Suite::new()
         .children(imports::children())
+        .tests(changes::tests())
         .tests(damage::tests())
         .tests(expiry::tests())
         .tests(faults::tests())

@@ -27,7 +27,7 @@ fn opened(server: &Redis) -> RedisStore {
     store
 }
 
-fn tagged(namespace: &str, n: u64, tags: &[&str]) -> Entry {
+pub fn tagged(namespace: &str, n: u64, tags: &[&str]) -> Entry {
     Entry {
         tags: tags.iter().map(ToString::to_string).collect(),
         ..entry(namespace, n)
@@ -152,7 +152,8 @@ fn contexts_and_tags_have_fields_and_an_index(server: Redis) {
     assert_eq!(keys, ["p:meta", "p:next_id", "p:version"]);
 }
 
-/// What the first edition ran, which knew neither: to store an entry, to replace and to delete it.
+/// What the first edition ran, which knew neither, and two commands for the log of changes: to
+/// store an entry, to replace and to delete it.
 const NEW: &[(&str, u64)] = &[
     ("del", 1),
     ("evalsha", 1),
@@ -170,6 +171,8 @@ const NEW: &[(&str, u64)] = &[
     ("zrange", 1),
     ("zrangebyscore", 1),
     ("zrevrange", 1),
+    ("xadd", 1),
+    ("xrevrange", 1),
 ];
 const REPLACED: &[(&str, u64)] = &[
     ("evalsha", 1),
@@ -190,6 +193,8 @@ const REPLACED: &[(&str, u64)] = &[
     ("zrangebyscore", 1),
     ("zrem", 1),
     ("zrevrange", 1),
+    ("xadd", 1),
+    ("xrevrange", 1),
 ];
 const DELETED: &[(&str, u64)] = &[
     ("del", 2),
@@ -203,6 +208,8 @@ const DELETED: &[(&str, u64)] = &[
     ("scard", 1),
     ("zcard", 2),
     ("zrem", 3),
+    ("xadd", 1),
+    ("xrevrange", 1),
 ];
 
 /// How often the server has run each command during some work.

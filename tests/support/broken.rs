@@ -18,9 +18,12 @@ macro_rules! faults {
     };
 }
 
+mod bare_reads;
 mod between;
 mod blobs;
+mod changes;
 mod closed;
+mod contexts;
 mod counting;
 mod counts;
 mod deleting;
@@ -31,6 +34,7 @@ mod imports;
 mod keys;
 mod opening;
 mod reads;
+mod selecting;
 mod settings;
 mod snapshots;
 mod views;
@@ -309,6 +313,12 @@ pub fn all_known() -> Vec<Known> {
         reads::pages(),
         reads::eviction(),
         reads::looking_up(),
+        bare_reads::faults(),
+        contexts::faults(),
+        selecting::conditions(),
+        selecting::walks(),
+        selecting::writes::faults(),
+        changes::faults(),
         deleting::faults(),
         hits::faults(),
         entries::replacing(),
@@ -375,12 +385,26 @@ pub fn without_blobs(base: Base) -> Known {
         .into()
 }
 
+/// A store of either kind that keeps no log of changes, and says so.
+pub fn without_changes(base: Base) -> Known {
+    Fault::new(base, "none").without_changes().into()
+}
+
 /// What an operation answers, changed if it is no error.
 fn changed<T>(answer: Result<T>, change: impl FnOnce(&mut T)) -> Result<T> {
     answer.map(|mut value| {
         change(&mut value);
         value
     })
+}
+
+/// Another store on the same SQLite file.
+fn beside<S>(store: &mut Behind<'_, S>) -> Result<SqliteStore> {
+    let fingerprint = store.read_meta("embedder_fingerprint")?.unwrap_or_default();
+    let dim = store.read_meta("embedder_dim")?.unwrap_or_default();
+    let mut other = SqliteStore::new(store.path);
+    other.open(&fingerprint, dim.parse().unwrap_or_default())?;
+    Ok(other)
 }
 
 /// Every entry of a store.

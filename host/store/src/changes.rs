@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::{Change, ChangePage};
 
-/// The most changes that the stores keep, whose backend sets no other number.
+/// So many of the last changes are kept by the stores whose backend sets no other number.
 pub const MAX_CHANGES: u32 = 65_536;
 
 /// A write of more entries empties the log instead of filling it.
@@ -32,13 +32,11 @@ pub struct ChangeLog {
 impl ChangeLog {
     /// Appends what the write did that moved the counter to `version`. An id may come twice.
     pub fn append(&mut self, version: u64, stored: &[u64], deleted: &[u64]) {
-        let last = self.changes.back().map_or(self.after, |last| last.version);
-        if stored.len() + deleted.len() > LONG_WRITE || last.checked_add(1) != Some(version) {
-            self.cut(version);
-            if stored.len() + deleted.len() > LONG_WRITE {
-                return;
-            }
-            self.after = version.saturating_sub(1);
+        if stored.len() + deleted.len() > LONG_WRITE {
+            return self.cut(version);
+        }
+        if self.last().checked_add(1) != Some(version) {
+            self.cut(version.saturating_sub(1));
         }
         let mut ids: Vec<(u64, bool)> = stored.iter().map(|id| (*id, false)).collect();
         ids.extend(deleted.iter().map(|id| (*id, true)));
@@ -50,19 +48,26 @@ impl ChangeLog {
             deleted,
         });
         self.changes.extend(changes);
-        while self.changes.len() > MAX_CHANGES as usize {
-            let Some(first) = self.changes.front().map(|first| first.version) else {
+        // Whole versions, as long as enough is left.
+        while let Some(first) = self.changes.front().map(|first| first.version) {
+            let rows = self.through(first);
+            if self.changes.len() - rows < MAX_CHANGES as usize {
                 break;
-            };
-            while self
-                .changes
-                .front()
-                .is_some_and(|change| change.version == first)
-            {
-                self.changes.pop_front();
             }
+            self.changes.drain(..rows);
             self.after = first;
         }
+    }
+
+    /// The version up to which it goes.
+    fn last(&self) -> u64 {
+        self.changes.back().map_or(self.after, |last| last.version)
+    }
+
+    /// How many changes are of this version or an earlier one.
+    fn through(&self, version: u64) -> usize {
+        self.changes
+            .partition_point(|change| change.version <= version)
     }
 
     /// Empties the log: what led to this version is not known.
@@ -79,26 +84,81 @@ impl ChangeLog {
                 version,
             });
         }
-        let last = self.changes.back().map_or(self.after, |last| last.version);
-        if version < self.after || version > now || last != now {
+        if version < self.after || version > now || self.last() != now {
             return None;
         }
-        let from = self
-            .changes
-            .partition_point(|change| change.version <= version);
+        let from = self.through(version);
         let limit = (limit as usize).max(1);
         let mut to = self.changes.len().min(from + limit);
         if to < self.changes.len() {
             // Whole versions.
             let cut = self.changes[to].version;
-            let begins = self.changes.partition_point(|change| change.version < cut);
+            let begins = self.through(cut.saturating_sub(1));
             to = match begins > from {
                 true => begins,
-                false => self.changes.partition_point(|change| change.version <= cut),
+                false => self.through(cut),
             };
         }
         let changes: Vec<Change> = self.changes.range(from..to).copied().collect();
         let version = changes.last()?.version;
         Some(ChangePage { changes, version })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(log: &ChangeLog, version: u64, limit: u32) -> Option<(Vec<u64>, u64)> {
+        let page = log.since(version, log.last(), limit)?;
+        Some((
+            page.changes.iter().map(|one| one.id).collect(),
+            page.version,
+        ))
+    }
+
+    #[test]
+    fn pages_are_of_whole_versions() {
+        let mut log = ChangeLog::default();
+        log.append(1, &[3, 1, 2, 1], &[]);
+        log.append(2, &[], &[1]);
+        log.append(3, &[4], &[2]);
+        assert_eq!(ids(&log, 0, 1), Some((vec![1, 2, 3], 1)));
+        assert_eq!(ids(&log, 0, 4), Some((vec![1, 2, 3, 1], 2)));
+        assert_eq!(ids(&log, 0, 5), Some((vec![1, 2, 3, 1], 2)));
+        assert_eq!(ids(&log, 1, 0), Some((vec![1], 2)));
+        assert_eq!(ids(&log, 2, 1), Some((vec![2, 4], 3)));
+        assert_eq!(ids(&log, 3, 1), Some((vec![], 3)));
+        assert_eq!(ids(&log, 4, 1), None);
+    }
+
+    #[test]
+    fn a_gap_and_a_long_write_empty_it() {
+        let mut log = ChangeLog::default();
+        log.append(1, &[1], &[]);
+        log.append(3, &[2], &[]);
+        assert_eq!(ids(&log, 1, 9), None);
+        assert_eq!(ids(&log, 2, 9), Some((vec![2], 3)));
+        let many: Vec<u64> = (0..=LONG_WRITE as u64).collect();
+        log.append(4, &many, &[]);
+        assert_eq!(ids(&log, 3, 9), None);
+        log.append(5, &[], &[1]);
+        assert_eq!(ids(&log, 3, 9), None);
+        assert_eq!(ids(&log, 4, 9), Some((vec![1], 5)));
+    }
+
+    #[test]
+    fn it_keeps_the_last_changes_and_hardly_more() {
+        let mut log = ChangeLog::default();
+        let list: Vec<u64> = (1..=999).collect();
+        for version in 1..=200 {
+            log.append(version, &list, &[]);
+            let kept = log.changes.len();
+            let written = version as usize * list.len();
+            assert!(kept >= written.min(MAX_CHANGES as usize), "{kept}");
+            assert!(kept < MAX_CHANGES as usize + list.len(), "{kept}");
+        }
+        assert!(ids(&log, log.after, 10).is_some());
+        assert_eq!(ids(&log, log.after - 1, 10), None);
     }
 }

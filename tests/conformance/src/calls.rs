@@ -8,6 +8,10 @@ use crate::contract::{
 };
 use crate::show;
 
+/// So many steps of a walk without an entry are too many, even where a store holds millions of
+/// others.
+const MANY_STEPS: u32 = 20_000;
+
 /// What an operation returned; its error is a failure.
 pub fn called<T>(operation: &str, outcome: Result<T, Error>) -> Checked<T> {
     outcome.map_err(|error| failed(format!("{operation} succeeds"), show::error(&error)))
@@ -140,8 +144,19 @@ impl Case {
     pub fn select_all(&self, filter: &Filter, last_id: u64, limit: u32) -> Checked<Vec<EntryRef>> {
         let mut all = Vec::new();
         let mut place = Some(last_id);
+        let mut empty = 0;
         while let Some(last_id) = place {
             let found = self.select(filter, last_id, limit)?;
+            empty = if found.entries.is_empty() {
+                empty + 1
+            } else {
+                0
+            };
+            check(
+                empty < MANY_STEPS,
+                format!("a walk of select finds an entry or ends within {MANY_STEPS} steps"),
+                || format!("it still goes on after id {last_id}"),
+            )?;
             all.extend(found.entries);
             place = found.next;
         }

@@ -89,6 +89,7 @@ pub fn faults() -> Vec<Known> {
     faults![
         memory("get_by_hash", "reads-after-close-are-refused"),
         memory("get_by_ids", "reads-after-close-are-refused"),
+        memory("select", "reads-after-close-are-refused"),
         memory("count", "reads-after-close-are-refused"),
         memory("list_namespaces", "reads-after-close-are-refused"),
         memory("count_by_namespace", "reads-after-close-are-refused"),
@@ -116,6 +117,7 @@ pub fn faults() -> Vec<Known> {
         memory("write_import", "writes-after-close-are-refused"),
         memory("commit_import", "writes-after-close-are-refused"),
         memory("end_import", "writes-after-close-are-refused"),
+        memory("changes_since", "changes-after-close-are-refused"),
         sqlite("end_restore", "snapshots-after-close-are-refused"),
         sqlite("begin_snapshot", "snapshots-after-close-are-refused"),
         sqlite("begin_restore", "snapshots-after-close-are-refused"),

@@ -40,7 +40,7 @@ impl Fault {
     }
 
     /// Keeps something of the entry that is replaced: the second one.
-    fn keeps_old(self, keep: fn(&mut Entry, &Entry)) -> Self {
+    pub(super) fn keeps_old(self, keep: fn(&mut Entry, &Entry)) -> Self {
         self.insert(move |store, mut entries| {
             for entry in &mut entries {
                 if let Some(old) = same_key(store.sound, entry)? {

@@ -99,7 +99,7 @@ impl Fault {
     }
 
     /// Changes entries on their way into an import.
-    fn imports(self, change: fn(&mut [Entry])) -> Self {
+    pub(super) fn imports(self, change: fn(&mut [Entry])) -> Self {
         self.write_import(move |store, mut entries| {
             change(&mut entries);
             store.write_import(entries)

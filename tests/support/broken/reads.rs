@@ -79,6 +79,7 @@ pub fn pages() -> Vec<Known> {
                 reverse_vectors(page);
                 page.ids.reverse();
                 page.namespaces.reverse();
+                page.contexts.reverse();
                 page.created_at.reverse();
             }),
         memory("pages of stamps are not sorted")
@@ -119,6 +120,7 @@ pub fn pages() -> Vec<Known> {
                     let dim = dim(page);
                     page.ids.remove(1);
                     page.namespaces.remove(1);
+                    page.contexts.remove(1);
                     page.created_at.remove(1);
                     page.vectors.drain(dim..2 * dim);
                 }
@@ -143,6 +145,14 @@ pub fn pages() -> Vec<Known> {
         memory("the namespaces of a page are those of other rows")
             .caught_by("the-walks-agree")
             .vector_pages(|page| page.namespaces.reverse()),
+        memory("the contexts of a page are those of other rows")
+            .caught_by("the-walks-agree")
+            .vector_pages(|page| page.contexts.reverse()),
+        memory("a page of vectors lacks the last context")
+            .caught_by("the-walks-agree")
+            .vector_pages(|page| {
+                page.contexts.pop();
+            }),
         memory("the times of a page of vectors are those of other rows")
             .caught_by("the-walks-agree")
             .vector_pages(|page| page.created_at.reverse()),

@@ -181,8 +181,9 @@ impl Client {
             .unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
 
-    /// All keys with what they hold, but the random mark `incarnation`, as text: bytes beyond ASCII are escaped, hashes and sets are
-    /// sorted, members of sorted sets have their scores.
+    /// All keys with what they hold as text, but the random mark `incarnation` and the log
+    /// `changes`: bytes beyond ASCII are escaped, hashes and sets are sorted, members of sorted
+    /// sets have their scores.
     ///
     /// # Panics
     ///
@@ -197,7 +198,7 @@ impl Client {
                 command.arg(&key).arg(more);
                 command
             };
-            if key.ends_with(b":incarnation") {
+            if key.ends_with(b":incarnation") || key.ends_with(b":changes") {
                 continue;
             }
             let kind: String = ask("TYPE", &[]).query(&mut self.0).unwrap();

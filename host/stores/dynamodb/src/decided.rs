@@ -19,6 +19,7 @@ use super::requests::Visit;
 use super::rows::{self, Item, Key, number};
 use super::session::Session;
 use super::staging::{self, Token};
+use super::tags::Marks;
 use super::transactions::{CONTENDED, Commit};
 use super::waiting::Attempts;
 
@@ -198,6 +199,7 @@ impl Session {
             if self.table.commit(changes).await? != Commit::Stored {
                 return Ok(Step::Refused);
             }
+            self.table.unmark(Marks::of(part)).await;
             next.deleted += deleted;
         }
         let done = vec![("no", AttributeValue::Bool(false))];
@@ -247,18 +249,21 @@ impl Session {
         let stored = vec![("next", number(next.stored))];
         let mut changes = vec![self.progress(decided, "SET #import.#stored = :next", stored)?];
         let mut surplus = Vec::new();
+        let mut marks = Marks::default();
         for ((key, mut item), found) in entries.into_iter().zip(found) {
             let present = found.entry.as_ref().and_then(|entry| entry.get("id"));
             let replaced = present.is_some();
             if let Some(id) = present {
                 item.insert("id".to_owned(), id.clone());
             }
+            marks.add(&item);
             changes.extend(self.replacement(&key, item, found.pointer, replaced)?);
             surplus.extend(found.others);
         }
         for id in surplus.into_iter().take(MAX_ITEMS - changes.len()) {
             changes.push(self.table.delete(&id.to_string(), None, vec![])?);
         }
+        self.table.mark(marks).await?;
         Ok(match self.table.commit(changes).await? {
             Commit::Stored => {
                 self.next_id = self.next_id.max(next.base + next.stored + 1);

@@ -1,8 +1,8 @@
 //! The layout of the table, which is shared with the Python library `mneme-cache`.
 //!
 //! Item 0 keeps the counters, the embedder, the meta values and the quotas; entries have ids
-//! from 1 upwards. Pointers, the entries of imports and blobs, which that library passes over,
-//! have ids below zero; see `pointers`, `staging` and `blobs`.
+//! from 1 upwards. Pointers, the entries of imports, blobs and the index over tags, which that
+//! library passes over, have ids below zero; see `pointers`, `staging`, `blobs` and `tags`.
 
 use super::error::{Fault, Outcome};
 use super::rows::{Item, whole};
@@ -21,8 +21,15 @@ pub(super) const TOKENS: &str = "imports";
 /// alone.
 pub(super) const INCARNATION: &str = "incarnation";
 
-/// What tells which version of which entry it is.
-pub(super) const VERSION: &[&str] = &["id", "namespace", "query_hash", "created_at", "ttl"];
+/// What tells which version of which entry it is, and where other items name it.
+pub(super) const VERSION: &[&str] = &[
+    "id",
+    "namespace",
+    "query_hash",
+    "tags",
+    "created_at",
+    "ttl",
+];
 
 /// A counter of item 0.
 pub(super) fn counter(head: &Item, name: &str) -> Outcome<u64> {

@@ -16,9 +16,11 @@ mod pointers;
 mod reads;
 mod requests;
 mod rows;
+mod selecting;
 mod session;
 mod settings;
 mod staging;
+mod tags;
 mod transactions;
 mod waiting;
 mod writes;
@@ -44,6 +46,13 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// may see a change by `mneme-cache` a moment later, and a query that both store at the same
 /// moment may exist twice until it is stored again.
 ///
+/// Context and tags are attributes `context` (a text) and `tags` (a list of texts, in the order
+/// given) of an entry's item. An entry without them has no such attribute, and its item is as that
+/// library writes it. That library ignores both: its touch keeps them, and its replacement of an
+/// entry loses them, since it writes the item as a whole. For each tag there are further items
+/// with ids below zero, which hold the ids of up to 1000 entries each. Entries are found by them;
+/// an id that is there although its entry has lost the tag costs a read, and nothing else.
+///
 /// Region and credentials come from where every AWS program finds them: the environment, a
 /// profile, or the role of the machine or container. [`region`](Self::region) and
 /// [`endpoint`](Self::endpoint) take precedence. Connections are opened, and reopened after an
@@ -57,25 +66,32 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// |---|---|
 /// | `get_by_hash` | one wave for each 15 keys; a second one for entries that `mneme-cache` wrote, or that changed a moment ago |
 /// | `get_by_ids` | one wave for each 1600 ids |
+/// | `select` by tag | one read, up to four waves over at most 1600 items of 1000 ids each, and the entries with the tag, in waves |
+/// | `select` of all | as `iter_stamps`, of at most 1600 entries a call, which are charged for as a whole |
 /// | `iter_since`, `iter_vectors`, `iter_stamps` | one wave for each 1600 rows; if most ids have been deleted, a scan of the table at the beginning of a walk |
-/// | `insert` | one wave and one transaction |
+/// | `insert` | one wave and one transaction; one wave more for each 16 different tags |
 /// | `update_access` | one wave of reads and one of transactions, of 50 entries each |
-/// | `delete_by_id`, `delete_unchanged` | one read and one transaction for each 49 entries |
+/// | `delete_by_id`, `delete_unchanged` | one read and one transaction for each 49 entries; one wave more for each 16 different tags |
 /// | `read_version_counter`, `read_meta`, `list_meta`, quotas | one |
 /// | `replace_meta`, `set_namespace_quota` | one transaction |
 /// | `iter_lru_ids` of a namespace | one query and one wave for each 1000 entries asked for, read from an index and checked in the table |
 /// | `iter_lru_ids` of all, `count`, `list_namespaces`, `count_by_namespace` | a scan of the table |
-/// | `delete_expired`, `clear_namespace` | a scan, and one transaction for each 49 entries deleted |
+/// | `delete_expired`, `clear_namespace` | a scan, and what `delete_unchanged` takes for the entries deleted |
 /// | `integrity_check` | a scan of up to 64 MB |
 /// | `read_blob`, `list_blobs` | one |
 /// | `write_blob` | one transaction |
 /// | `delete_blobs` | one transaction for each 49 blobs |
 /// | `begin_import` | a few; a scan with mode `empty` |
 /// | `write_import` | one transaction |
-/// | `commit_import` | for each 45 entries a read, four waves and a transaction, and a delete of 25 staged entries each, 16 at a time; a scan and one transaction for each 49 entries that mode `replace` deletes |
+/// | `commit_import` | for each 45 entries a read, four waves and a transaction, and a delete of 25 staged entries each, 16 at a time; one wave more for each 16 different tags; a scan and one transaction for each 49 entries that mode `replace` deletes |
 ///
 /// A scan reads the whole table, including blobs, 1 MB a request and four requests at a time.
-/// DynamoDB charges for all of it.
+/// DynamoDB charges for all of it. Reads without vectors transfer less, but DynamoDB charges for
+/// the whole item.
+///
+/// `select` by tag reads the items of the tag for all ids since the first, also where they hold
+/// nothing: a table that has given out a million ids has a thousand of them, which are ten
+/// requests at the same time.
 ///
 /// # Imports
 ///
@@ -130,6 +146,8 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// - An index finds the least recently used entries of one namespace. It may miss an entry
 ///   that was stored or touched a moment ago.
 /// - There are no snapshots; use portable checkpoints, or DynamoDB's own backups.
+/// - There is no log of changes: each write would pay for one more item in its transaction, and
+///   for its removal later, and writers that now pass each other would have to wait.
 ///
 /// ```no_run
 /// use std::time::Duration;

@@ -13,7 +13,7 @@ use super::rows::{self, Item, Key, escape};
 use super::session::Session;
 use super::settings;
 use mneme_store::checks::GREATEST;
-use mneme_store::{Entry, EntryKey, EntryRef, Filter, Selection, StampPage, VectorPage};
+use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 
 /// What tells the age of an entry.
 const AGE: &[&str] = &["id", "namespace", "created_at", "last_accessed_at"];
@@ -37,21 +37,22 @@ impl Session {
         if unique.is_empty() {
             return Ok(vec![None; keys.len()]);
         }
-        let (found, _) = pointers::find(&self.table, &unique, &[]).await?;
+        let (found, _) = pointers::find(&self.table, &unique, attributes(vectors)).await?;
         let mut entries = BTreeMap::new();
         for (key, found) in unique.iter().zip(found) {
             if let Some(item) = found.entry {
-                entries.insert(key, rows::entry(item, self.embedder.dim)?);
+                entries.insert(key, self.entry(item, vectors)?);
             }
         }
         Ok(asked.iter().map(|key| entries.get(key).cloned()).collect())
     }
 
     pub async fn get_by_ids(&mut self, ids: &[u64], vectors: bool) -> Outcome<Vec<Entry>> {
-        let items = self.table.entries(ids.iter().copied(), &[]).await?;
+        let ids_read = ids.iter().copied();
+        let items = self.table.entries(ids_read, attributes(vectors)).await?;
         let mut entries = BTreeMap::new();
         for (id, item) in items {
-            entries.insert(id, rows::entry(item, self.embedder.dim)?);
+            entries.insert(id, self.entry(item, vectors)?);
         }
         Ok(ids
             .iter()
@@ -59,14 +60,11 @@ impl Session {
             .collect())
     }
 
-    pub async fn select(
-        &mut self,
-        filter: &Filter,
-        last_id: u64,
-        limit: u32,
-    ) -> Outcome<Selection> {
-        let _ = (filter, last_id, limit);
-        todo!()
+    fn entry(&self, item: Item, vectors: bool) -> Outcome<Entry> {
+        match vectors {
+            true => rows::entry(item, self.embedder.dim),
+            false => rows::without_vector(item),
+        }
     }
 
     pub async fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
@@ -164,13 +162,13 @@ impl Session {
     }
 
     pub async fn iter_vectors(&mut self, last_id: u64, limit: u32) -> Outcome<VectorPage> {
-        const VECTOR: &[&str] = &["id", "namespace", "created_at", "embedding"];
+        const VECTOR: &[&str] = &["id", "namespace", "context", "created_at", "embedding"];
         let dim = self.embedder.dim;
         let items = self.page(last_id, limit, VECTOR).await?;
         let mut page = VectorPage {
             ids: Vec::with_capacity(items.len()),
-            contexts: Vec::new(),
             namespaces: Vec::with_capacity(items.len()),
+            contexts: Vec::with_capacity(items.len()),
             created_at: Vec::with_capacity(items.len()),
             vectors: Vec::with_capacity(items.len() * dim as usize),
         };
@@ -178,8 +176,8 @@ impl Session {
             let id = rows::id(&item)?;
             rows::append_embedding(&mut page.vectors, &item, dim, id)?;
             page.ids.push(id);
-            page.contexts.push(String::new());
             page.namespaces.push(rows::namespace(&item, id)?);
+            page.contexts.push(rows::context(&item, id)?);
             page.created_at
                 .push(rows::as_number(&item, id, "created_at")?);
         }
@@ -262,6 +260,14 @@ impl Session {
         let next_id = opening::check(&self.table, &self.embedder).await?;
         let unique: BTreeSet<_> = seen.iter().map(|(_, key)| key).collect();
         Ok(unique.len() == seen.len() && seen.iter().all(|(id, _)| *id < next_id))
+    }
+}
+
+/// What is read of an entry; all if none are named.
+fn attributes(vectors: bool) -> &'static [&'static str] {
+    match vectors {
+        true => &[],
+        false => rows::WITHOUT_VECTOR,
     }
 }
 

@@ -18,6 +18,23 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 const MAX_NAMESPACE_BYTES: usize = 2048;
 const MAX_HASH_BYTES: usize = 1024;
 
+/// The attributes of an entry's item, without the embedding.
+pub(super) const WITHOUT_VECTOR: &[&str] = &[
+    "id",
+    "namespace",
+    "context",
+    "query_hash",
+    "query",
+    "response",
+    "metadata",
+    "tags",
+    "created_at",
+    "last_accessed_at",
+    "ttl",
+    "access_count",
+    "stamp",
+];
+
 /// More than any number takes.
 const NUMBER_BYTES: usize = 21;
 
@@ -124,31 +141,50 @@ pub(super) fn item(id: u64, key: &Key, entry: &Entry, stamp: &AttributeValue) ->
     if let Some(ttl) = entry.ttl {
         item.insert("ttl".to_owned(), number(ttl));
     }
+    if !entry.context.is_empty() {
+        item.insert("context".to_owned(), text(&entry.context));
+    }
+    if !entry.tags.is_empty() {
+        // A list, not a set, keeps them as they were given.
+        let tags = entry.tags.iter().map(text).collect();
+        item.insert("tags".to_owned(), AttributeValue::L(tags));
+    }
     item
 }
 
 /// The size of an item by DynamoDB's rules, rounded up.
 pub(super) fn size(item: &Item) -> usize {
-    item.iter()
-        .map(|(name, value)| {
-            name.len()
-                + match value {
-                    AttributeValue::S(text) => text.len(),
-                    AttributeValue::B(bytes) => bytes.as_ref().len(),
-                    AttributeValue::M(map) => 3 + map.len() + size(map),
-                    AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
-                    _ => NUMBER_BYTES,
-                }
-        })
+    let sizes = item.iter();
+    sizes
+        .map(|(name, value)| name.len() + size_of(value))
         .sum()
 }
 
+fn size_of(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::M(map) => 3 + map.len() + size(map),
+        AttributeValue::L(list) => 3 + list.len() + list.iter().map(size_of).sum::<usize>(),
+        AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+        _ => NUMBER_BYTES,
+    }
+}
+
 /// The entry of an item.
-pub(super) fn entry(mut item: Item, dim: u32) -> Outcome<Entry> {
-    let id = id(&item)?;
+pub(super) fn entry(item: Item, dim: u32) -> Outcome<Entry> {
     let mut embedding = Vec::with_capacity(dim as usize);
-    append_embedding(&mut embedding, &item, dim, id)?;
+    append_embedding(&mut embedding, &item, dim, id(&item)?)?;
+    let entry = without_vector(item)?;
+    Ok(Entry { embedding, ..entry })
+}
+
+/// The entry of an item that was read as [`WITHOUT_VECTOR`].
+pub(super) fn without_vector(mut item: Item) -> Outcome<Entry> {
+    let id = id(&item)?;
     let namespace = namespace(&item, id)?;
+    let context = context(&item, id)?;
+    let tags = tags(&item, id)?;
     let query_hash = unescape(as_text(&item, id, "query_hash")?);
     let mut take = |name: &str| match item.remove(name) {
         Some(AttributeValue::S(text)) => Ok(text),
@@ -156,18 +192,38 @@ pub(super) fn entry(mut item: Item, dim: u32) -> Outcome<Entry> {
     };
     Ok(Entry {
         id,
-        context: String::new(),
-        tags: Vec::new(),
         namespace,
+        context,
         query_hash,
         query: take("query")?,
         response: take("response")?,
-        embedding,
+        embedding: Vec::new(),
         metadata: take("metadata")?,
+        tags,
         created_at: as_number(&item, id, "created_at")?,
         last_accessed_at: as_number(&item, id, "last_accessed_at")?,
         ttl: ttl(&item, id)?,
         access_count: as_number(&item, id, "access_count")?,
+    })
+}
+
+/// What a filter looks at of an item's entry. The rest is empty.
+pub(super) fn labels(item: &Item) -> Outcome<Entry> {
+    let id = id(item)?;
+    Ok(Entry {
+        id,
+        namespace: namespace(item, id)?,
+        context: context(item, id)?,
+        query_hash: String::new(),
+        query: String::new(),
+        response: String::new(),
+        embedding: Vec::new(),
+        metadata: String::new(),
+        tags: tags(item, id)?,
+        created_at: as_number(item, id, "created_at")?,
+        last_accessed_at: 0,
+        ttl: None,
+        access_count: 0,
     })
 }
 
@@ -194,6 +250,26 @@ pub(super) fn id(item: &Item) -> Outcome<u64> {
 
 pub(super) fn namespace(item: &Item, id: u64) -> Outcome<String> {
     as_text(item, id, "namespace").map(unescape)
+}
+
+/// The context of an entry; empty where there is none, as `mneme-cache` writes it.
+pub(super) fn context(item: &Item, id: u64) -> Outcome<String> {
+    match item.get("context") {
+        None => Ok(String::new()),
+        Some(_) => as_text(item, id, "context").map(str::to_owned),
+    }
+}
+
+/// The tags of an entry; none where it has no such attribute, as `mneme-cache` writes it.
+pub(super) fn tags(item: &Item, id: u64) -> Outcome<Vec<String>> {
+    let Some(value) = item.get("tags") else {
+        return Ok(Vec::new());
+    };
+    let texts = value.as_l().ok().and_then(|list| {
+        let texts = list.iter().map(|tag| tag.as_s().ok().cloned());
+        texts.collect()
+    });
+    texts.ok_or_else(|| wrong(id, "tags", Some(value), "list of texts"))
 }
 
 fn as_text<'a>(item: &'a Item, id: u64, name: &str) -> Outcome<&'a str> {
@@ -276,11 +352,14 @@ mod tests {
         let number = || 0..=checks::GREATEST;
         let numbers = (number(), number(), prop::option::of(number()), number());
         let vector = prop::collection::vec(any::<u32>(), dim);
-        (texts, numbers, vector, number()).prop_map(|(texts, numbers, vector, id)| Entry {
-            context: String::new(),
-            tags: Vec::new(),
+        let tags = prop::collection::vec(odd_text(), 0..4);
+        let labels = (odd_text(), tags);
+        let all = (texts, labels, numbers, vector, number());
+        all.prop_map(|(texts, labels, numbers, vector, id)| Entry {
             id,
             namespace: texts.0,
+            context: labels.0,
+            tags: labels.1,
             query_hash: texts.1,
             query: texts.2,
             response: texts.3,
@@ -317,6 +396,45 @@ mod tests {
             back.embedding.clone_from(&entry.embedding);
             let (back, entry) = (format!("{back:?}"), format!("{entry:?}"));
             prop_assert_eq!(back, entry);
+        }
+
+        #[test]
+        fn all_but_the_vector_is_read_without_it(entry in any_entry(3)) {
+            let key = Key::new(&entry.namespace, &entry.query_hash);
+            let mut item = item(entry.id, &key, &entry, &number(1));
+            item.retain(|name, _| WITHOUT_VECTOR.contains(&name.as_str()));
+            let entry = Entry { embedding: Vec::new(), ..entry };
+            prop_assert_eq!(&without_vector(item.clone()).unwrap(), &entry);
+            let labels = labels(&item).unwrap();
+            prop_assert_eq!(
+                (labels.id, labels.namespace, labels.context, labels.tags, labels.created_at),
+                (entry.id, entry.namespace, entry.context, entry.tags, entry.created_at)
+            );
+        }
+
+        #[test]
+        fn what_is_empty_has_no_attribute(entry in any_entry(1)) {
+            let entry = Entry { context: String::new(), tags: Vec::new(), ..entry };
+            let key = Key::new(&entry.namespace, &entry.query_hash);
+            let item = item(entry.id, &key, &entry, &number(1));
+            prop_assert!(!item.contains_key("context") && !item.contains_key("tags"));
+        }
+
+        #[test]
+        fn wrong_labels_are_told(entry in any_entry(1), name in prop::sample::select(vec!["context", "tags"])) {
+            let key = Key::new(&entry.namespace, &entry.query_hash);
+            for value in [
+                AttributeValue::Null(true),
+                AttributeValue::L(vec![text("a"), number(1)]),
+                AttributeValue::Ss(vec!["a".to_owned()]),
+            ] {
+                let mut item = item(entry.id, &key, &entry, &number(1));
+                item.insert(name.to_owned(), value);
+                let Err(Fault::Corrupt(message)) = super::entry(item, 1) else {
+                    panic!("damage in {name} was not seen");
+                };
+                prop_assert!(message.contains(&format!("item {}, attribute {name}", entry.id)), "{}", message);
+            }
         }
 
         #[test]

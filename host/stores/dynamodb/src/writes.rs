@@ -11,6 +11,7 @@ use super::pointers::{self, Pointer};
 use super::requests::{Table, Visit};
 use super::rows::{self, Item, Key, escape, number};
 use super::session::Session;
+use super::tags::Marks;
 use super::transactions::{CONTENDED, Commit};
 use super::waiting::{Attempts, in_short, together};
 use mneme_store::checks::GREATEST;
@@ -74,7 +75,8 @@ impl Session {
         }
         let first = layout::counter(&head, "next_id")?;
         let mut next = first;
-        let mut items = Vec::new();
+        let mut marks = Marks::default();
+        let mut changes = Vec::new();
         let mut surplus = Vec::new();
         let mut stored = Vec::with_capacity(latest.len());
         for ((key, entry), found) in latest.iter().zip(found) {
@@ -86,7 +88,8 @@ impl Session {
                 }
             };
             let item = rows::item(id, key, entry, &pointers::stamp());
-            items.extend(self.replacement(key, item, found.pointer, replaced)?);
+            marks.add(&item);
+            changes.extend(self.replacement(key, item, found.pointer, replaced)?);
             surplus.extend(found.others);
             stored.push(Inserted { id, replaced });
         }
@@ -96,10 +99,10 @@ impl Session {
         if present.any(|id| (first..next).contains(&id)) {
             return Ok(None);
         }
-        for id in surplus.into_iter().take(MAX_ITEMS - 1 - items.len()) {
-            items.push(self.table.delete(&id.to_string(), None, vec![])?);
+        for id in surplus.into_iter().take(MAX_ITEMS - 1 - changes.len()) {
+            changes.push(self.table.delete(&id.to_string(), None, vec![])?);
         }
-        items.push(match next > first {
+        changes.push(match next > first {
             true => self.table.update(
                 HEAD,
                 "SET #next_id = :next, #version_counter = #version_counter + :one",
@@ -113,7 +116,8 @@ impl Session {
             )?,
             false => self.moved_version()?,
         });
-        Ok(match self.table.commit(items).await? {
+        self.table.mark(marks).await?;
+        Ok(match self.table.commit(changes).await? {
             Commit::Stored => {
                 self.next_id = self.next_id.max(next);
                 Some(stored)
@@ -321,6 +325,7 @@ impl Session {
                 }
                 let changes = self.deletions(self.moved_version()?, &part)?;
                 if self.table.commit(changes).await? == Commit::Stored {
+                    self.table.unmark(Marks::of(&part)).await;
                     deleted.append(&mut part);
                     break;
                 }

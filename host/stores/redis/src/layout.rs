@@ -10,6 +10,7 @@
 //!   the id in 16 digits. So the ids of a tag are a range of members, in order.
 //! - `tagged`, a hash: for the id of each entry with tags and a ttl the field `tags`, to find its
 //!   members when Redis has expired the entry.
+//! - `changes`, a stream: what the last writes did to which entry. See `log.lua`.
 //! - `blobs`, a hash from names to what the cache has derived from the entries, which no script
 //!   of an entry touches.
 //! - `import:{number}:{name}`, the keys of an import, which all expire by themselves.

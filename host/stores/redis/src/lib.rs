@@ -19,6 +19,7 @@ use self::connection::Wire;
 use self::error::{Fault, Outcome};
 use self::options::Options;
 use self::session::Session;
+use mneme_store::changes::MAX_CHANGES;
 use mneme_store::checks::Embedder;
 use mneme_store::opened::{BOOKKEEPING_PATIENCE, Backend, MAX_BATCH, MAX_BLOB, Opened, Probe};
 use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, opened};
@@ -71,6 +72,13 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// By tag, `select` reads the entries of the tag that the fewest entries have. In a namespace of at
 /// most 1,000 entries it reads those. Otherwise it goes through all entries. A call looks at 2,000
 /// at most.
+///
+/// # Changes
+///
+/// The store logs the last 65,536 changes in a stream. A write of more than 1,000 entries, an
+/// import, and whatever moves the version counter without the log, such as `mneme-cache`, ends what
+/// `changes_since` knows, and the log begins again. So does a server that drops the stream for lack
+/// of memory. Entries that Redis expires are not in it.
 ///
 /// # Failures
 ///
@@ -179,7 +187,7 @@ impl RedisStore {
 }
 
 impl Store for RedisStore {
-    for_each_operation!(opened![] entries);
+    for_each_operation!(opened![] changes entries);
 }
 
 impl Backend for Options {
@@ -195,7 +203,7 @@ impl Backend for Options {
             max_batch: MAX_BATCH,
             max_delete: writes::MAX_DELETE,
             max_blob: MAX_BLOB,
-            max_changes: 0,
+            max_changes: MAX_CHANGES,
         }
     }
 

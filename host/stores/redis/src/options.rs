@@ -244,6 +244,7 @@ mod tests {
             "expiring",
             "by_tag",
             "tagged",
+            "changes",
             "blobs",
             "incarnation",
         ];

@@ -10,7 +10,9 @@ use super::rows::{self, append_embedding};
 use super::scripts::{self, Script};
 use super::session::Session;
 use super::writes::flag;
-use mneme_store::{Entry, EntryKey, EntryRef, Filter, Selection, StampPage, VectorPage, checks};
+use mneme_store::{
+    Change, ChangePage, Entry, EntryKey, EntryRef, Filter, Selection, StampPage, VectorPage, checks,
+};
 
 /// Keys or ids that one script looks up.
 const LOOK_UPS: usize = 1000;
@@ -337,6 +339,39 @@ impl Session {
                 "key {key} holds {text:?}, which is not a count; set it to a number above the last"
             ))
         })
+    }
+
+    pub fn changes_since(&mut self, version: u64, limit: u32) -> Outcome<Option<ChangePage>> {
+        if version > checks::GREATEST {
+            return Ok(None);
+        }
+        let (after, limit) = (version.to_string(), limit.max(1).to_string());
+        let reply = self.read(&scripts::CHANGES, &[after.as_bytes(), limit.as_bytes()])?;
+        if reply == Value::Nil {
+            return Ok(None);
+        }
+        let [version, changes] = rows::tuple(reply)?;
+        let [version, changes] = [text(version, "changes")?, text(changes, "changes")?];
+        let wrong = || {
+            Fault::Corrupt(format!(
+                "key {} holds something that is not a change; delete the key",
+                self.key("changes")
+            ))
+        };
+        let mut page = ChangePage {
+            changes: Vec::new(),
+            version: version.parse().map_err(|_| wrong())?,
+        };
+        let mut fields = changes.split_ascii_whitespace();
+        while let (Some(version), Some(id)) = (fields.next(), fields.next()) {
+            let deleted = id.starts_with('-');
+            page.changes.push(Change {
+                version: version.parse().map_err(|_| wrong())?,
+                id: id.trim_start_matches('-').parse().map_err(|_| wrong())?,
+                deleted,
+            });
+        }
+        Ok(Some(page))
     }
 
     pub fn read_meta(&mut self, key: &str) -> Outcome<Option<String>> {

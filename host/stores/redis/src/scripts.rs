@@ -41,30 +41,31 @@ script!(ROWS, "fields", "rows");
 script!(SINCE, "walk", "fields", "since");
 script!(VECTORS, "walk", "vectors");
 script!(STAMPS, "walk", "stamps");
+script!(CHANGES, "log", "changes");
 script!(SELECT, "tags", "walk", "select");
 script!(COUNT, "ghosts", "count");
 script!(COUNTS, "ghosts", "counts");
 script!(LRU, "lru");
 script!(EXPIRED, "expiry", "expired");
-script!(OPEN, "tags", "write", "open");
-script!(INSPECT, "tags", "write", "walk", "inspect");
-script!(INSERT, "tags", "write", "given", "place", "insert");
+script!(OPEN, "tags", "log", "write", "open");
+script!(INSPECT, "tags", "log", "write", "walk", "inspect");
+script!(INSERT, "tags", "log", "write", "given", "place", "insert");
 script!(TOUCH, "touch");
-script!(DELETE, "tags", "write", "delete");
-script!(CLEAR, "tags", "write", "clearing", "clear");
-script!(EXPIRE, "tags", "write", "expiry", "expire");
-script!(TIDY, "tags", "write", "tidy");
-script!(SWEEP, "tags", "write", "sweep");
+script!(DELETE, "tags", "log", "write", "delete");
+script!(CLEAR, "tags", "log", "write", "clearing", "clear");
+script!(EXPIRE, "tags", "log", "write", "expiry", "expire");
+script!(TIDY, "tags", "log", "write", "tidy");
+script!(SWEEP, "tags", "log", "write", "sweep");
 script!(META, "meta");
 script!(QUOTA, "quota");
 script!(BLOB, "blob");
 script!(DELETE_BLOBS, "blobs");
-script!(BEGIN, "tags", "write", "ghosts", "begin");
+script!(BEGIN, "tags", "log", "write", "ghosts", "begin");
 script!(STAGE, "staged", "given", "stage");
 script!(RENEW, "staged", "renew");
 script!(DISCARD, "staged", "discard");
 script!(
-    COMMIT, "tags", "write", "ghosts", "clearing", "place", "staged", "commit"
+    COMMIT, "tags", "log", "write", "ghosts", "clearing", "place", "staged", "commit"
 );
 
 #[cfg(test)]

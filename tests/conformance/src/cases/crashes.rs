@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use super::changes::told_or_forgotten;
+use super::select::selects_from;
 use crate::battery::{Spec, phases};
-use crate::case::{Case, START, key_of, references};
+use crate::case::{Case, START, ids, key_of, owned, references, within};
 use crate::check::{Checked, check, equal, failed, same_entry};
-use crate::contract::Entry;
+use crate::contract::{Entry, Filter};
 use crate::show;
 
 /// The cases of this section.
@@ -117,6 +119,7 @@ fn same_rows(case: &mut Case, spaces: &[&'static str], found: Left, wanted: &Row
         counts,
     } = found;
     let mut all = BTreeMap::new();
+    let mut stored = Vec::new();
     for ((space, entries), count) in spaces.iter().zip(entries).zip(counts) {
         let mut rows = 0;
         for (entry, n) in entries.into_iter().zip(0..) {
@@ -142,6 +145,7 @@ fn same_rows(case: &mut Case, spaces: &[&'static str], found: Left, wanted: &Row
                         None,
                     )?;
                     rows += 1;
+                    stored.extend(entry);
                 }
             }
         }
@@ -150,6 +154,17 @@ fn same_rows(case: &mut Case, spaces: &[&'static str], found: Left, wanted: &Row
             count,
             rows,
         )?;
+    }
+    for space in spaces {
+        let tagged = Filter {
+            tags: owned(&["tag:0"]),
+            ..within(&case.space(space))
+        };
+        selects_from(case, 1, &tagged, &stored)?;
+    }
+    if case.capabilities.max_changes > 0 {
+        let base = case.noted_numbers("base")?[0];
+        told_or_forgotten(case, "the killed process", base, &ids(&stored))?;
     }
     goes_on_working(case, all.keys().next_back().copied().unwrap_or_default())
 }

@@ -2,7 +2,7 @@
 -- it deleted, and 1 where there may be more.
 check()
 local deleted, more = clear(tonumber(ARGV[1]), ARGV[2])
-if deleted > 0 then
-  redis.call('INCR', version)
+if #deleted > 0 then
+  moved(deleted, '-')
 end
-return { deleted, more and 1 or 0 }
+return { #deleted, more and 1 or 0 }

@@ -1,12 +1,12 @@
--- Deletes the first `limit` entries of a namespace or of all. Returns how many it deleted, and
+-- Deletes the first `limit` entries of a namespace or of all. Returns the ids it deleted, and
 -- whether there may be more.
 local function clear(limit, name)
   local ids = read('ZRANGE', name and p .. 'lru:' .. name or by_id, 0, limit - 1)
-  local deleted = 0
+  local deleted = {}
   for _, id in ipairs(ids) do
     local fields = peek(id)
     if fields then
-      deleted = deleted + 1
+      deleted[#deleted + 1] = id
     end
     remove(id, name or fields and fields[1], fields and fields[2], fields and fields[5])
   end

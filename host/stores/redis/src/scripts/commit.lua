@@ -55,7 +55,7 @@ redis.call('SET', next_id, whole(last + fresh))
 if replaces then
   repeat
     local deleted, more = clear(10000)
-    changed = changed or deleted > 0
+    changed = changed or #deleted > 0
   until not more
   for _, key in ipairs(redis.call('HKEYS', meta)) do
     if key ~= 'schema_version' and key ~= 'embedder_fingerprint' and key ~= 'embedder_dim' then
@@ -100,6 +100,6 @@ for at = changes, #ARGV, 4 do
 end
 redis.call('UNLINK', known)
 if changed then
-  redis.call('INCR', version)
+  moved()
 end
 return 'done'

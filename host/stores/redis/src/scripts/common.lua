@@ -4,7 +4,7 @@
 local by_id = KEYS[1]
 local p = string.sub(by_id, 1, -6)
 local by_ttl, expiring = p .. 'by_ttl', p .. 'expiring'
-local by_tag, tagged = p .. 'by_tag', p .. 'tagged'
+local by_tag, tagged, changes = p .. 'by_tag', p .. 'tagged', p .. 'changes'
 local namespaces, version, next_id = p .. 'namespaces', p .. 'version', p .. 'next_id'
 
 -- Every script is told last which cache it is for, empty where it need not be one.

@@ -26,6 +26,6 @@ for _, id in ipairs(ghosts) do
   remove(id)
 end
 if #ids > 0 then
-  redis.call('INCR', version)
+  moved(ids, '-')
 end
 return ids

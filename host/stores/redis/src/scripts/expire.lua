@@ -23,6 +23,6 @@ for i, entry in ipairs(doomed) do
   ids[i], names[i], times[i] = entry[1], entry[2] or '', entry[5]
 end
 if #ids > 0 then
-  redis.call('INCR', version)
+  moved(ids, '-')
 end
 return { ids, names, times, redis.call('GET', version) or '0', looked }

@@ -24,7 +24,7 @@ local last = last_id(fresh)
 if fresh > 0 then
   redis.call('SET', next_id, whole(last + fresh))
 end
-local reply = {}
+local reply, ids = {}, {}
 for _, entry in ipairs(entries) do
   local at, id = entry.at, entry.id
   if not id then
@@ -46,10 +46,11 @@ for _, entry in ipairs(entries) do
     labels = labels + tag(id, text, ARGV[at + 10])
   end
   place(id, entry.id, entry.id, ARGV[at], ARGV[at + 1], ARGV[at + 7], ARGV[at + 10])
+  ids[#ids + 1] = id
   reply[#reply + 1] = id
   reply[#reply + 1] = entry.id and 1 or 0
 end
-local moved = redis.call('INCR', version)
+local turn = moved(ids, '')
 
 -- Clears away more of what Redis has expired or evicted than this call can add to it.
 for _, entry in ipairs(entries) do
@@ -72,6 +73,6 @@ for namespace in pairs(spaces) do
   end
 end
 if labels > 0 then
-  sweep_tags(moved, labels)
+  sweep_tags(turn, labels)
 end
 return reply

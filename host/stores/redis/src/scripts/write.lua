@@ -63,6 +63,35 @@ local function sweep_tags(turn, count)
   end
 end
 
+-- Changes that the log keeps, beside those of a version that is there in part.
+local KEPT = 65536
+-- A write of more changes empties the log.
+local LONG = 1000
+
+-- Moves the version counter on after a write to these entries, and logs that. Without ids the log is
+-- emptied: nobody is told what the write did. It starts again too where others have moved the
+-- counter. Returns the version.
+local function moved(ids, sign)
+  local now = redis.call('INCR', version)
+  if not ids or #ids > LONG then
+    redis.call('UNLINK', changes)
+    return now
+  end
+  if last_logged(redis.pcall) ~= now - 1 then
+    redis.call('UNLINK', changes)
+  end
+  for n, id in ipairs(ids) do
+    local name = whole(now) .. '-' .. n
+    local added = redis.pcall('XADD', changes, 'MAXLEN', '~', KEPT + LONG, name, 'id', sign .. id)
+    if type(added) == 'table' then
+      -- Others have written to it. What is in the log has to be true.
+      redis.call('UNLINK', changes)
+      break
+    end
+  end
+  return now
+end
+
 -- Removes all that there is of an entry, or that Redis has left of one. A namespace, hash or tags
 -- that are not given are found as far as they can be; `labels` is false where there are no tags.
 local function remove(id, namespace, hash, labels)

@@ -9,7 +9,9 @@ mod layout;
 mod options;
 mod reads;
 mod rows;
+mod select;
 mod session;
+mod tags;
 mod tls;
 mod writes;
 

@@ -259,7 +259,7 @@ async fn remedy(conn: &Connection) -> Outcome<String> {
         None => String::new(),
     };
     Ok(format!(
-        "table entries lacks the columns that keep metadata as given, contexts and tags, or there is no table {TAGS}, and this role does not own the tables; let their owner run: {} GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {}",
+        "table entries lacks the columns that keep metadata as given, contexts and tags, or there is no table {TAGS}, and this role does not own the table; let its owner run: {} GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {}",
         conn.text(ADD_OWN),
         conn.text("{schema}.entry_tags"),
         quoted(&role)

@@ -4,6 +4,7 @@
 mod archives;
 mod caches;
 mod dynamodb;
+mod labels;
 mod place;
 mod postgres;
 mod redis;
@@ -27,6 +28,9 @@ fn main() -> ExitCode {
         suite = suite
             .tests(kind.tests(caches::TESTS))
             .tests(kind.tests(rows::TESTS));
+    }
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        suite = suite.tests(kind.tests(labels::TESTS));
     }
     suite.run()
 }

@@ -4,6 +4,7 @@ mod conflicts;
 mod faults;
 mod import_faults;
 mod imports;
+mod labels;
 mod layout;
 mod places;
 mod vanishing;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         .tests(faults::tests())
         .tests(import_faults::tests())
         .tests(imports::tests())
+        .tests(labels::tests())
         .tests(layout::tests())
         .tests(places::tests())
         .tests(vanishing::tests())

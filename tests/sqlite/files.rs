@@ -113,8 +113,12 @@ fn the_tables_are_those_of_the_shared_layout() {
         ("last_accessed_at", "INTEGER", true),
         ("ttl", "INTEGER", false),
         ("access_count", "INTEGER", true),
+        ("context", "TEXT", true),
+        ("tags", "TEXT", true),
     ]);
     assert_eq!(columns("entries"), entries);
+    let tags = expected(&[("tag", "TEXT", true), ("id", "INTEGER", true)]);
+    assert_eq!(columns("entry_tags"), tags);
     let pairs = expected(&[("key", "TEXT", false), ("value", "TEXT", true)]);
     assert_eq!(columns("schema_meta"), pairs);
     assert_eq!(columns("multi_process_state"), pairs);

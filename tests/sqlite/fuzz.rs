@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use fastrand::Rng;
-use mneme::store::{Entry, SqliteStore, Store, StoreError};
+use mneme::store::{Entry, Filter, SqliteStore, Store, StoreError};
 
 use super::place::{open, place, version};
 use super::schemas::{ADDITIONS, CHANGES, rewrite};
@@ -46,6 +46,7 @@ fn base(dir: &Path) -> Vec<u8> {
     let row = |n: u64| Entry {
         ttl: n.is_multiple_of(3).then_some(n * 100),
         response: "r".repeat(n as usize * 37),
+        tags: vec!["t".to_owned(); usize::from(n.is_multiple_of(5))],
         ..entry(["a", "b", "A"][n as usize % 3], n)
     };
     store.insert((0..120).map(row).collect()).unwrap();
@@ -104,6 +105,14 @@ fn use_file(path: &Path) {
     let _ = timed("iter_vectors", || store.iter_vectors(0, 1000));
     let _ = timed("iter_stamps", || store.iter_stamps(0, 1000));
     let _ = timed("iter_lru_ids", || store.iter_lru_ids(100, None));
+    let filter = Filter {
+        namespace: None,
+        context: None,
+        tags: vec!["t".to_owned()],
+        created_from: Some(1),
+        created_before: None,
+    };
+    let _ = timed("select", || store.select(&filter, 0, 100));
     let _ = timed("count_by_namespace", || store.count_by_namespace());
     let _ = timed("read_blob", || store.read_blob("index/1"));
     let _ = timed("delete_expired", || store.delete_expired(9000, None, 100));

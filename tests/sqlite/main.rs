@@ -6,6 +6,7 @@ mod bounds;
 mod damaged_texts;
 mod files;
 mod fuzz;
+mod labels;
 mod locks;
 mod modes;
 mod place;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         .tests(damaged_texts::tests())
         .tests(files::tests())
         .tests(fuzz::tests())
+        .tests(labels::tests())
         .tests(locks::tests())
         .tests(modes::tests())
         .tests(schemas::tests())

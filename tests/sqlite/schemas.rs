@@ -67,6 +67,15 @@ pub const CHANGES: &[(&str, &str, &str)] = &[
         "ttl INTEGER, more GENERATED ALWAYS AS (hex(zeroblob(490000000))),",
     ),
     ("entries", "response TEXT", "response text"),
+    ("entries", "context TEXT", "context TEXT COLLATE NOCASE"),
+    ("entries", "DEFAULT '[]'", "DEFAULT '[\"t\"]'"),
+    ("entries", "context TEXT NOT NULL DEFAULT '',", ""),
+    ("entry_tags", "tag TEXT", "tag TEXT COLLATE NOCASE"),
+    (
+        "entry_tags",
+        "PRIMARY KEY (tag, id)",
+        "PRIMARY KEY (id, tag)",
+    ),
     // U+00A0 and U+FEFF are letters to SQLite, not white space.
     ("entries", "query TEXT NOT NULL", "query TEXT NOT\u{a0}NULL"),
     (
@@ -330,6 +339,7 @@ fn layouts_of_older_releases_are_completed() {
     for sql in [
         "DROP INDEX idx_entries_lru; DROP INDEX idx_entries_expiry",
         "DROP INDEX idx_entries_expiry; DROP INDEX idx_entries_id; DROP TABLE cache_counters",
+        "DROP TABLE entry_tags",
     ] {
         let place = place();
         let bytes = older(&place.path, &format!("PRAGMA journal_mode = DELETE; {sql}"));

@@ -9,7 +9,7 @@ use std::env;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use mneme::store::{Entry, EntryRef, SqliteStore, Store, Touch};
+use mneme::store::{Entry, EntryRef, Filter, SqliteStore, Store, Touch};
 
 use super::place::place;
 use super::steps;
@@ -30,7 +30,10 @@ const NOW: u64 = 1_000_000;
 fn row(n: u64) -> Entry {
     Entry {
         context: String::new(),
-        tags: Vec::new(),
+        tags: (n < 2000 && n.is_multiple_of(20))
+            .then(|| "a tag".to_owned())
+            .into_iter()
+            .collect(),
         id: 0,
         namespace: format!("namespace {}", n % 100),
         query_hash: hash(n),
@@ -145,6 +148,38 @@ fn costs(rows: u64) -> Vec<Cost> {
         let ids: Vec<u64> = (0..512).map(|k| 1 + any(n * 512 + k)).collect();
         store.get_by_ids(&ids, true).unwrap();
     });
+    let mut filter = Filter {
+        namespace: None,
+        context: None,
+        tags: Vec::new(),
+        created_from: None,
+        created_before: None,
+    };
+    measure("select of 128", Growth::None, 5, &mut |store, n| {
+        let found = store.select(&filter, any(n) / 4, 128).unwrap();
+        assert_eq!(found.entries.len(), 128);
+    });
+    filter.tags.push("a tag".to_owned());
+    measure(
+        "select of 100 with a tag",
+        Growth::None,
+        5,
+        &mut |store, _| {
+            let found = store.select(&filter, 0, 128).unwrap();
+            assert_eq!((found.entries.len(), found.next), (100, None));
+        },
+    );
+    filter.tags.clear();
+    measure(
+        "select of 16 in a namespace",
+        Growth::Entries,
+        5,
+        &mut |store, n| {
+            filter.namespace = Some(name(n));
+            let found = store.select(&filter, 0, 16).unwrap();
+            assert_eq!(found.entries.len(), 16);
+        },
+    );
     measure("count", Growth::Entries, 5, &mut |store, _| {
         store.count(None).unwrap();
     });

@@ -24,8 +24,11 @@ const COLUMNS: &[(&str, &[&str])] = &[
             "last_accessed_at",
             "ttl",
             "access_count",
+            "context",
+            "tags",
         ],
     ),
+    ("entry_tags", &["tag", "id"]),
     ("sqlite_sequence", &["name", "seq"]),
     ("namespace_quotas", &["namespace", "max_entries"]),
     ("multi_process_state", &["key", "value"]),
@@ -69,7 +72,8 @@ pub fn odd_value(random: &mut Rng) -> String {
     let column = columns[random.usize(..columns.len())];
     let value = VALUES[random.usize(..VALUES.len())];
     let every = [1, 2, random.u32(1..100)][random.usize(..3)];
-    format!("UPDATE OR IGNORE {table} SET {column} = {value} WHERE rowid % {every} = 0")
+    let row = if table == "entry_tags" { "id" } else { "rowid" };
+    format!("UPDATE OR IGNORE {table} SET {column} = {value} WHERE {row} % {every} = 0")
 }
 
 /// A database after statements, which may fail half way: that is a change too. They may

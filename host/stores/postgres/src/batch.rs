@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::error::{Fault, Outcome};
-use super::rows::{self, embedding_bytes, escaped, for_jsonb, stored};
+use super::rows::{self, embedding_bytes, escaped, for_jsonb, stored, tags_json};
 use mneme_store::{Entry, Inserted};
 
 /// The entries as a table `n`, and their metadata as `j.json`. Where a JSONB does not hold
@@ -16,10 +16,10 @@ macro_rules! given {
     ($keys:literal as $names:literal) => {
         concat!(
             "unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::bigint[], \
-             $7::bigint[], $8::bigint[], $9::bigint[], ",
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], ",
             $keys,
             ") WITH ORDINALITY AS n (query, response, embedding, metadata, for_jsonb, \
-             created_at, last_accessed_at, ttl, access_count, ",
+             created_at, last_accessed_at, ttl, access_count, context, tags, ",
             $names,
             ", place) \
              CROSS JOIN LATERAL (SELECT coalesce(n.for_jsonb, n.metadata)::jsonb AS json) AS j"
@@ -31,7 +31,7 @@ macro_rules! given {
 macro_rules! columns {
     () => {
         "namespace, query_hash, query, response, embedding, metadata, metadata_text, \
-         metadata_text_of, created_at, last_accessed_at, ttl, access_count"
+         metadata_text_of, created_at, last_accessed_at, ttl, access_count, context, tags"
     };
 }
 pub(super) use columns;
@@ -59,10 +59,11 @@ macro_rules! given_columns {
             metadata_text!(),
             ", ",
             metadata_text_of!(),
-            ", n.created_at, n.last_accessed_at, n.ttl, n.access_count",
+            ", n.created_at, n.last_accessed_at, n.ttl, n.access_count, n.context, \
+             n.tags::jsonb",
             $more,
             " FROM ",
-            given!("$10::text[], $11::text[]" as "namespace, query_hash"),
+            given!("$12::text[], $13::text[]" as "namespace, query_hash"),
             " ORDER BY n.place"
         )
     };
@@ -75,13 +76,13 @@ pub(super) const INSERT: &str = concat!(
     given_columns!(""),
     " RETURNING id, namespace, query_hash"
 );
-/// Adds the entries to an import that has `$12` already, and returns the places of those
+/// Adds the entries to an import that has `$14` already, and returns the places of those
 /// whose keys it did not have.
 pub(super) const STAGE: &str = concat!(
     "INSERT INTO pg_temp.mneme_import (",
     columns!(),
     ", place) ",
-    given_columns!(", n.place + $12::bigint"),
+    given_columns!(", n.place + $14::bigint"),
     " ON CONFLICT (namespace, query_hash) DO NOTHING RETURNING place"
 );
 pub(super) const REPLACE: &str = concat!(
@@ -91,8 +92,8 @@ pub(super) const REPLACE: &str = concat!(
     ", metadata_text_of = ",
     metadata_text_of!(),
     ", created_at = n.created_at, last_accessed_at = n.last_accessed_at, ttl = n.ttl,
-        access_count = n.access_count FROM ",
-    given!("$10::bigint[]" as "id"),
+        access_count = n.access_count, context = n.context, tags = n.tags::jsonb FROM ",
+    given!("$12::bigint[]" as "id"),
     " WHERE e.id = n.id"
 );
 
@@ -119,11 +120,13 @@ struct Item<'e> {
     last_accessed_at: i64,
     ttl: Option<i64>,
     access_count: i64,
+    context: Cow<'e, str>,
+    tags: Cow<'e, str>,
 }
 
 impl<'e> Item<'e> {
-    fn new(entry: &'e Entry) -> Self {
-        Self {
+    fn new(entry: &'e Entry) -> Outcome<Self> {
+        Ok(Self {
             namespace: escaped(&entry.namespace),
             query_hash: escaped(&entry.query_hash),
             query: escaped(&entry.query),
@@ -135,7 +138,13 @@ impl<'e> Item<'e> {
             last_accessed_at: stored(entry.last_accessed_at),
             ttl: entry.ttl.map(stored),
             access_count: stored(entry.access_count),
-        }
+            context: escaped(&entry.context),
+            tags: tags_json(&entry.tags)?,
+        })
+    }
+
+    fn has_tags(&self) -> bool {
+        self.tags.len() > 2
     }
 
     fn bytes(&self) -> usize {
@@ -146,6 +155,8 @@ impl<'e> Item<'e> {
             &*self.response,
             self.metadata,
             self.for_jsonb.as_deref().unwrap_or_default(),
+            &self.context,
+            &self.tags,
         ];
         texts.iter().map(|text| text.len()).sum::<usize>() + self.embedding.len()
     }
@@ -157,7 +168,7 @@ impl<'e> Batch<'e> {
         let mut places = Vec::with_capacity(entries.len());
         let mut known = HashMap::new();
         for entry in entries {
-            let item = Item::new(entry);
+            let item = Item::new(entry)?;
             let next = items.len();
             let place = *known
                 .entry((&*entry.namespace, &*entry.query_hash))
@@ -193,6 +204,14 @@ impl<'e> Batch<'e> {
 
     pub fn hashes(&self) -> Vec<&str> {
         self.items.iter().map(|item| &*item.query_hash).collect()
+    }
+
+    /// The namespaces and hashes of the items that have tags.
+    pub fn tagged(&self) -> (Vec<&str>, Vec<&str>) {
+        let tagged = self.items.iter().filter(|item| item.has_tags());
+        tagged
+            .map(|item| (&*item.namespace, &*item.query_hash))
+            .unzip()
     }
 
     /// The columns of the items that have an id, and the ids.
@@ -243,7 +262,7 @@ impl<'e> Batch<'e> {
     }
 }
 
-/// The parameters `$1` to `$9` of [`INSERT`], [`STAGE`] and [`REPLACE`].
+/// The parameters `$1` to `$11` of [`INSERT`], [`STAGE`] and [`REPLACE`].
 #[derive(Default)]
 pub(super) struct Columns<'b> {
     query: Vec<&'b str>,
@@ -255,6 +274,8 @@ pub(super) struct Columns<'b> {
     last_accessed_at: Vec<i64>,
     ttl: Vec<Option<i64>>,
     access_count: Vec<i64>,
+    context: Vec<&'b str>,
+    tags: Vec<&'b str>,
 }
 
 impl<'b> Columns<'b> {
@@ -270,6 +291,8 @@ impl<'b> Columns<'b> {
             to.last_accessed_at.push(item.last_accessed_at);
             to.ttl.push(item.ttl);
             to.access_count.push(item.access_count);
+            to.context.push(&item.context);
+            to.tags.push(&item.tags);
         }
         to
     }
@@ -280,7 +303,7 @@ impl<'b> Columns<'b> {
 
     /// The values, followed by those of the keys.
     pub fn values<'v>(&'v self, keys: &[&'v (dyn ToSql + Sync)]) -> Vec<&'v (dyn ToSql + Sync)> {
-        let own: [&'v (dyn ToSql + Sync); 9] = [
+        let own: [&'v (dyn ToSql + Sync); 11] = [
             &self.query,
             &self.response,
             &self.embedding,
@@ -290,6 +313,8 @@ impl<'b> Columns<'b> {
             &self.last_accessed_at,
             &self.ttl,
             &self.access_count,
+            &self.context,
+            &self.tags,
         ];
         own.into_iter().chain(keys.iter().copied()).collect()
     }

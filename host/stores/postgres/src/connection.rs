@@ -16,6 +16,7 @@ use tokio_postgres::{Client, Error as ClientError, Row, Socket, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{Fault, Outcome, describe};
+use super::layout::{OwnColumn, supplied};
 use super::options::Options;
 use mneme_store::background::run;
 use mneme_store::checks;
@@ -39,6 +40,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) const PATIENT: &str = "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings
     WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')";
 
+/// The table of entries where it lacks nothing.
+const ENTRIES: &str = "{schema}.entries";
+
 /// How long closing waits for the server.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -54,6 +58,8 @@ pub(super) struct Connection {
     schema: String,
     /// SQL for whether the cache is still the one that was opened.
     ours: RefCell<String>,
+    /// SQL for the table of entries, with the columns that it lacks.
+    entries: RefCell<String>,
     /// Set once a loss would leave it unknown whether a write has happened.
     pub at_risk: Cell<bool>,
 }
@@ -78,6 +84,7 @@ impl Connection {
             statements: RefCell::default(),
             schema: quoted(&options.schema),
             ours: RefCell::new("TRUE".to_owned()),
+            entries: RefCell::new(ENTRIES.to_owned()),
             at_risk: Cell::new(false),
         };
         let settings = settings(options.call_timeout, options.call_timeout);
@@ -151,9 +158,22 @@ impl Connection {
         };
     }
 
+    /// From here on `{entries}` in statements has these columns too, which the table lacks.
+    pub fn supply(&self, lacking: &[&OwnColumn]) {
+        if !lacking.is_empty() {
+            *self.entries.borrow_mut() = supplied(lacking);
+        }
+    }
+
+    /// Whether the table lacks columns.
+    pub fn lacks_columns(&self) -> bool {
+        *self.entries.borrow() != ENTRIES
+    }
+
     /// A statement with the schema's name in its places.
     pub fn text(&self, sql: &str) -> String {
-        sql.replace("{ours}", &self.ours.borrow())
+        sql.replace("{entries}", &self.entries.borrow())
+            .replace("{ours}", &self.ours.borrow())
             .replace("{schema}", &self.schema)
     }
 

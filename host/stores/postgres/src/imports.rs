@@ -18,7 +18,8 @@ use super::connection::{Connection, PATIENT, pipeline, settings};
 use super::error::{Fault, Outcome, Repeat};
 use super::layout::{has_entry, own_keys};
 use super::rows::{column, escaped, stored};
-use super::session::{CONFLICTS, Session, explained, pause, written_in_view};
+use super::session::{CONFLICTS, Session, explained, pause};
+use super::tags::each_tag;
 use super::writes::{
     BEGIN, BUMP, CHANGE_META, CLEAR, COMMIT, LOCK, NEW_META, SET_QUOTA, count, locked,
     unfit_metadata,
@@ -38,6 +39,8 @@ const CREATE: &str = "CREATE TEMPORARY TABLE mneme_import (
     last_accessed_at BIGINT NOT NULL,
     ttl BIGINT,
     access_count BIGINT NOT NULL,
+    context TEXT NOT NULL,
+    tags JSONB NOT NULL,
     place BIGINT NOT NULL,
     UNIQUE (namespace, query_hash)
 ) ON COMMIT DROP";
@@ -64,10 +67,25 @@ const STORE: &str = concat!(
             metadata = excluded.metadata, metadata_text = excluded.metadata_text,
             metadata_text_of = excluded.metadata_text_of, created_at = excluded.created_at,
             last_accessed_at = excluded.last_accessed_at, ttl = excluded.ttl,
-            access_count = excluded.access_count
+            access_count = excluded.access_count, context = excluded.context,
+            tags = excluded.tags
         RETURNING 1
     )
     SELECT count(*) FROM stored"
+);
+/// Of the entries that the import replaces.
+const FORGET_KEPT: &str = concat!(
+    "DELETE FROM {schema}.entry_tags AS t USING {schema}.entries AS e, pg_temp.mneme_import AS n, ",
+    each_tag!("e.tags"),
+    " WHERE n.namespace = e.namespace AND n.query_hash = e.query_hash AND e.tags <> '[]'
+        AND t.tag = one.tag AND t.id = e.id"
+);
+const ADD_STORED: &str = concat!(
+    "INSERT INTO {schema}.entry_tags (tag, id) SELECT one.tag, e.id
+    FROM pg_temp.mneme_import AS n
+    JOIN {schema}.entries AS e ON n.namespace = e.namespace AND n.query_hash = e.query_hash, ",
+    each_tag!("n.tags"),
+    " WHERE n.tags <> '[]' ON CONFLICT DO NOTHING"
 );
 const CLEAR_QUOTAS: &str = "DELETE FROM {schema}.namespace_quotas";
 const CLEAR_META: &str = concat!(
@@ -141,9 +159,9 @@ impl Session {
     ) -> Outcome<bool> {
         let import = self.begun()?;
         let call = self.options.call_timeout;
-        let committed = match self.in_view {
-            true => Err(written_in_view()),
-            false => import.commit(&Given::new(quotas, meta), call),
+        let committed = match self.accept_writes() {
+            Err(fault) => Err(fault),
+            Ok(()) => import.commit(&Given::new(quotas, meta), call),
         };
         match committed {
             Ok(true) => {
@@ -274,7 +292,9 @@ impl Import {
             NEW_META,
             CHANGE_META,
             LOCK_KEPT,
+            FORGET_KEPT,
             STORE,
+            ADD_STORED,
             SET_QUOTA,
             BUMP,
         ];
@@ -298,12 +318,14 @@ impl Import {
         }
         if self.mode == ImportMode::Merge {
             conn.query(LOCK_KEPT, &[]).await?;
+            conn.query(FORGET_KEPT, &[]).await?;
         }
         if self.entries > 0 && count(conn, STORE, &[]).await? != self.entries {
             return Err(Fault::System(
                 "the server stored fewer rows than it was given; remove the rule or trigger on table entries that holds them back".into(),
             ));
         }
+        conn.query(ADD_STORED, &[]).await?;
         set_quotas(conn, &given.quotas).await?;
         if self.entries > 0 || deleted > 0 {
             conn.query(BUMP, &[]).await?;

@@ -1,9 +1,17 @@
 //! The tables: what a schema must hold to be ours, and their creation.
 //!
 //! The layout is shared with the Python library `mneme-cache`; schema version 1 fixes
-//! tables, columns and indexes. The columns `metadata_text` and `metadata_text_of` are
-//! ours: a JSONB does not keep the text that it was made from. So is the table
-//! `derived_blobs`, which a cache may lack; see `blobs`.
+//! tables, columns and indexes. Ours alone are:
+//!
+//! | | |
+//! |---|---|
+//! | `entries.metadata_text`, `entries.metadata_text_of` | TEXT and BYTEA: a JSONB does not keep the text that it was made from |
+//! | `entries.context` | TEXT NOT NULL DEFAULT '' |
+//! | `entries.tags` | JSONB NOT NULL DEFAULT '[]': an array of strings |
+//! | `entry_tags` | tag TEXT, id BIGINT: by which tags are found; see `tags` |
+//! | `derived_blobs` | name TEXT, bytes BYTEA: a cache may lack it; see `blobs` |
+//!
+//! Opening adds what is missing. Where the role or the server can only read, it is read without.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -12,6 +20,7 @@ use tokio_postgres::Row;
 use super::connection::{Connection, quoted};
 use super::error::{Fault, Outcome};
 use super::rows::{column, escaped, unescaped};
+use super::tags;
 use mneme_store::checks::{self, Embedder};
 
 /// The schema version that this release reads and writes.
@@ -21,7 +30,7 @@ const SCHEMA_VERSION: u64 = 1;
 const TRIES: u32 = 8;
 
 /// Every column, by table.
-const COLUMNS: [(&str, &str, &str); 22] = [
+const COLUMNS: [(&str, &str, &str); 26] = [
     ("schema_meta", "key", "text"),
     ("schema_meta", "value", "text"),
     ("entries", "id", "bigint"),
@@ -37,6 +46,8 @@ const COLUMNS: [(&str, &str, &str); 22] = [
     ("entries", "access_count", "bigint"),
     ("entries", "metadata_text", "text"),
     ("entries", "metadata_text_of", "bytea"),
+    ("entries", "context", "text"),
+    ("entries", "tags", "jsonb"),
     ("cache_counters", "namespace", "text"),
     ("cache_counters", "name", "text"),
     ("cache_counters", "value", "bigint"),
@@ -44,7 +55,12 @@ const COLUMNS: [(&str, &str, &str); 22] = [
     ("namespace_quotas", "max_entries", "bigint"),
     ("multi_process_state", "key", "text"),
     ("multi_process_state", "value", "text"),
+    (TAGS, "tag", "text"),
+    (TAGS, "id", "bigint"),
 ];
+
+/// The table of tags.
+const TAGS: &str = "entry_tags";
 
 /// SQL for the meta keys that only a store itself writes.
 macro_rules! own_keys {
@@ -54,8 +70,32 @@ macro_rules! own_keys {
 }
 pub(super) use own_keys;
 
-/// The columns that the Python library does not make.
-const OWN_COLUMNS: [&str; 2] = ["metadata_text", "metadata_text_of"];
+/// A column of the entries that the Python library does not make.
+#[derive(Debug)]
+pub(super) struct OwnColumn {
+    pub name: &'static str,
+    /// What it would hold where it is missing.
+    pub without: &'static str,
+}
+
+const OWN_COLUMNS: [OwnColumn; 4] = [
+    OwnColumn {
+        name: "metadata_text",
+        without: "NULL::text",
+    },
+    OwnColumn {
+        name: "metadata_text_of",
+        without: "NULL::bytea",
+    },
+    OwnColumn {
+        name: "context",
+        without: "''::text",
+    },
+    OwnColumn {
+        name: "tags",
+        without: "'[]'::jsonb",
+    },
+];
 
 const CREATE_TABLES: &str = "
 CREATE TABLE IF NOT EXISTS {schema}.schema_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -93,9 +133,21 @@ pub(super) const CREATE_BLOBS: &str = "
 CREATE TABLE IF NOT EXISTS {schema}.derived_blobs (name TEXT COLLATE \"C\" PRIMARY KEY, bytes BYTEA NOT NULL);
 ALTER TABLE {schema}.derived_blobs ALTER COLUMN bytes SET STORAGE EXTERNAL;
 ";
-const ADD_COLUMNS: &str = "ALTER TABLE {schema}.entries
+/// Changes no row.
+const ADD_OWN: &str = "ALTER TABLE {schema}.entries
     ADD COLUMN IF NOT EXISTS metadata_text TEXT,
-    ADD COLUMN IF NOT EXISTS metadata_text_of BYTEA";
+    ADD COLUMN IF NOT EXISTS metadata_text_of BYTEA,
+    ADD COLUMN IF NOT EXISTS context TEXT NOT NULL DEFAULT '',
+    ADD COLUMN IF NOT EXISTS tags JSONB NOT NULL DEFAULT '[]';
+CREATE TABLE IF NOT EXISTS {schema}.entry_tags (tag TEXT COLLATE \"C\", id BIGINT, PRIMARY KEY (tag, id));";
+/// Who may do what with the entries may do it with their tags.
+const GRANTED: &str = "
+    SELECT CASE grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(grantee)::text END, privilege_type
+    FROM pg_catalog.pg_class, aclexplode(relacl)
+    WHERE oid = to_regclass($1) AND grantee <> relowner
+        AND privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')";
+const MAY_WRITE: &str = "SELECT has_table_privilege(to_regclass($1), 'INSERT, UPDATE, DELETE')";
+const ROLE: &str = "SELECT current_user::text";
 pub(super) const START_COUNTER: &str = "INSERT INTO {schema}.multi_process_state (key, value)
     VALUES ('version_counter', '0') ON CONFLICT (key) DO NOTHING";
 const RECORD: &str = "INSERT INTO {schema}.schema_meta (key, value)
@@ -139,28 +191,44 @@ enum Found {
 
 /// What has to be created. Each needs rights that a role which only uses the cache may
 /// lack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Missing {
     Nothing,
-    OwnColumns,
+    /// These columns, or the table of tags.
+    Own(Vec<&'static str>),
     Tables,
 }
 
 /// Creates what is missing, records the embedder where none is, and compares it where one
-/// is.
-pub(super) async fn open(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome<()> {
+/// is. Returns the columns that are missing still, for nothing can be written here.
+pub(super) async fn open(
+    conn: &Connection,
+    schema: &str,
+    embedder: &Embedder,
+) -> Outcome<Vec<&'static OwnColumn>> {
     for tries in 1.. {
+        let (mut lacking, mut lacks_own) = (Vec::new(), false);
         if let Found::Cache {
             embedder: stored,
             missing,
         } = inspect(conn, schema).await?
         {
             stored.accept(embedder)?;
-            if missing == Missing::Nothing {
-                return Ok(());
+            match missing {
+                Missing::Nothing => return Ok(lacking),
+                Missing::Own(columns) => {
+                    let own = OWN_COLUMNS.iter();
+                    lacking.extend(own.filter(|own| columns.contains(&own.name)));
+                    lacks_own = true;
+                }
+                Missing::Tables => {}
             }
         }
         match provision(conn, schema, embedder).await {
+            Err(fault) if lacks_own && cannot_write(conn, &fault).await? => return Ok(lacking),
+            Err(fault) if lacks_own && fault.code() == "42501" => {
+                return Err(Fault::System(remedy(conn).await?));
+            }
             Ok(()) if tries < TRIES => {}
             Ok(()) => break,
             Err(fault) if fault.is_creation_race() && !fault.is_lost() && tries < TRIES => {}
@@ -170,6 +238,44 @@ pub(super) async fn open(conn: &Connection, schema: &str, embedder: &Embedder) -
     Err(Fault::System(
         "the tables were created, and are not there; check what else writes to the schema".into(),
     ))
+}
+
+/// Whether this role or server could not write to the cache either.
+async fn cannot_write(conn: &Connection, fault: &Fault) -> Outcome<bool> {
+    match fault.code() {
+        "25006" => Ok(true),
+        "42501" => {
+            let table = conn.text("{schema}.entries");
+            Ok(!exists(&conn.query(MAY_WRITE, &[&table]).await?)?)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// What an owner has to do for a role that may write and not create.
+async fn remedy(conn: &Connection) -> Outcome<String> {
+    let role: String = match conn.query(ROLE, &[]).await?.first() {
+        Some(row) => column(row, 0)?,
+        None => String::new(),
+    };
+    Ok(format!(
+        "table entries lacks the columns that keep metadata as given, contexts and tags, or there is no table {TAGS}, and this role does not own the table; let its owner run: {} GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {}",
+        conn.text(ADD_OWN),
+        conn.text("{schema}.entry_tags"),
+        quoted(&role)
+    ))
+}
+
+/// SQL for the table of entries with the columns that it lacks. It holds when they are added too.
+pub(super) fn supplied(lacking: &[&OwnColumn]) -> String {
+    let columns = COLUMNS.iter().filter(|(table, ..)| *table == "entries");
+    let columns = columns.map(|(_, name, _)| {
+        let lacking = lacking.iter().find(|own| own.name == *name);
+        let value = lacking.map_or(*name, |own| own.without);
+        format!("{value} AS {name}")
+    });
+    let columns: Vec<String> = columns.collect();
+    format!("(SELECT {} FROM {{schema}}.entries)", columns.join(", "))
 }
 
 /// The incarnation of the cache. `None` if it has none yet and this role or server cannot record one.
@@ -236,11 +342,19 @@ async fn inspect(conn: &Connection, schema: &str) -> Outcome<Found> {
                 let mut fields = present.iter();
                 !fields.any(|(name, field, _)| name == table && field == column)
             });
-            let missing = missing.map(|(_, column, _)| match OWN_COLUMNS.contains(column) {
-                true => Missing::OwnColumns,
-                false => Missing::Tables,
-            });
-            let missing = missing.max().unwrap_or(Missing::Nothing);
+            let mut own = Vec::new();
+            let mut is_theirs_missing = false;
+            for (table, column, _) in missing {
+                match is_own(table, column) {
+                    true => own.push(*column),
+                    false => is_theirs_missing = true,
+                }
+            }
+            let missing = match own.is_empty() {
+                _ if is_theirs_missing => Missing::Tables,
+                true => Missing::Nothing,
+                false => Missing::Own(own),
+            };
             return Ok(Found::Cache { embedder, missing });
         }
         Recorded::Version => "embedder_fingerprint or embedder_dim",
@@ -254,11 +368,16 @@ async fn inspect(conn: &Connection, schema: &str) -> Outcome<Found> {
     }
 }
 
+/// Whether the Python library does not make it.
+fn is_own(table: &str, column: &str) -> bool {
+    table == TAGS || (table == "entries" && OWN_COLUMNS.iter().any(|own| own.name == column))
+}
+
 /// Refuses tables that have our names and not our columns.
 fn check_columns(present: &[(String, String, String)]) -> Outcome<()> {
     for (table, column, kind) in COLUMNS {
         let mut fields = present.iter().filter(|(name, ..)| name == table).peekable();
-        let is_own = table == "entries" && OWN_COLUMNS.contains(&column);
+        let is_own = table == "entries" && is_own(table, column);
         if fields.peek().is_none() {
             continue;
         }
@@ -302,21 +421,19 @@ async fn create(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome
             Missing::Tables
         }
     };
-    match missing {
+    match &missing {
         Missing::Nothing => return Ok(()),
-        Missing::OwnColumns => {}
+        Missing::Own(_) => {}
         Missing::Tables => {
             conn.plain(&conn.text(CREATE_TABLES)).await?;
             conn.plain(&conn.text(CREATE_BLOBS)).await?;
         }
     }
-    let add = conn.text(ADD_COLUMNS);
-    conn.plain(&add).await.map_err(|fault| match fault.code() {
-        "42501" => Fault::System(format!(
-            "table entries lacks the columns that keep metadata as given, and this role does not own the table; let its owner run: {add}"
-        )),
-        _ => fault,
-    })?;
+    add_own(conn).await?;
+    // The tags were there, and the table was not.
+    if matches!(&missing, Missing::Own(columns) if !columns.contains(&"tags")) {
+        conn.query(tags::FILL, &[]).await?;
+    }
     conn.plain(&conn.text(START_COUNTER)).await?;
     let keys = ["schema_version", "embedder_fingerprint", "embedder_dim"];
     let values = [
@@ -325,6 +442,19 @@ async fn create(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome
         embedder.dim.to_string(),
     ];
     conn.query(RECORD, &[&&keys[..], &&values[..]]).await?;
+    Ok(())
+}
+
+/// Adds what the Python library does not make.
+async fn add_own(conn: &Connection) -> Outcome<()> {
+    conn.plain(&conn.text(ADD_OWN)).await?;
+    let table = conn.text("{schema}.entries");
+    for row in conn.query(GRANTED, &[&table]).await? {
+        let (role, right): (Option<&str>, &str) = (column(&row, 0)?, column(&row, 1)?);
+        let role = role.map_or("PUBLIC".to_owned(), quoted);
+        let grant = format!("GRANT {right} ON {{schema}}.entry_tags TO {role}");
+        conn.plain(&conn.text(&grant)).await?;
+    }
     Ok(())
 }
 
@@ -404,7 +534,7 @@ mod tests {
         assert!(check_columns(&[]).is_ok());
         assert!(check_columns(&columns(|_, _| true)).is_ok());
         assert!(check_columns(&columns(|table, _| table == "entries")).is_ok());
-        let theirs = columns(|_, column| !OWN_COLUMNS.contains(&column));
+        let theirs = columns(|table, column| !is_own(table, column));
         assert!(check_columns(&theirs).is_ok());
         let mut others = theirs.clone();
         others.retain(|(_, column, _)| column != "embedding");

@@ -9,7 +9,9 @@ mod layout;
 mod options;
 mod reads;
 mod rows;
+mod select;
 mod session;
+mod tags;
 mod tls;
 mod writes;
 
@@ -28,11 +30,18 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 ///
 /// The schema and its tables are created on first [`open`](Store::open). The layout is
 /// that of the Python library `mneme-cache` 1.0: each opens what the other wrote, and both
-/// may use it at the same time. This store adds two columns to the table `entries`, and a
-/// table `derived_blobs`; `mneme-cache` ignores them. If that table is missing, the first write
-/// of a blob creates it, for which the role needs the right CREATE on the schema. Without that
-/// right blobs cannot be written, and everything else works. The store needs Postgres 12 or
-/// newer, and a database with the encoding UTF8.
+/// may use it at the same time. The store needs Postgres 12 or newer, and a database with the encoding
+/// UTF8.
+///
+/// This store adds columns to the table `entries`, which `mneme-cache` ignores: `metadata_text` and
+/// `metadata_text_of` (metadata as given), `context` and `tags` (a JSONB array). An entry that
+/// `mneme-cache` replaces keeps its context and tags; one that it inserts has none. Tags are found by the table
+/// `entry_tags` (tag, id). Opening adds columns and table, and gives the table the rights that others have
+/// on `entries`. A role that does not own `entries` is told what the owner has to run. A role or a server
+/// that can only read reads without them: contexts are empty, and nothing has a tag.
+///
+/// If the table `derived_blobs` is missing, the first write of a blob creates it, for which the role needs
+/// the right CREATE on the schema. Without that right blobs cannot be written, and everything else works.
 ///
 /// # URL
 ///

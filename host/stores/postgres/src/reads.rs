@@ -7,34 +7,53 @@ use tokio_postgres::Row;
 use super::connection::{Connection, Values};
 use super::error::{Fault, Outcome, Repeat};
 use super::layout::{self, META, own_keys};
-use super::rows::{self, column, entry_columns, escaped, unescaped};
+use super::rows::{self, ENTRY_COLUMNS, column, entry_columns, escaped, unescaped};
 use super::session::{BACK_TO_VIEW, Session};
+use super::tags;
 use mneme_store::checks::Embedder;
-use mneme_store::{Entry, EntryKey, EntryRef, Filter, Selection, StampPage, VectorPage};
+use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 
 const BY_HASH: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    " FROM {schema}.entries AS e WHERE e.namespace = $1 AND e.query_hash = $2"
+    " FROM {entries} AS e WHERE e.namespace = $1 AND e.query_hash = $2"
 );
-const BY_HASHES: &str = concat!(
+const BY_HASH_BARE: &str = concat!(
     "SELECT ",
-    entry_columns!(),
-    ", k.place FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (namespace, query_hash, place)
-    JOIN {schema}.entries AS e ON e.namespace = k.namespace AND e.query_hash = k.query_hash"
+    entry_columns!("NULL"),
+    " FROM {entries} AS e WHERE e.namespace = $1 AND e.query_hash = $2"
 );
+/// SQL for the entries of many keys, with their places.
+macro_rules! by_hashes {
+    ($embedding:literal) => {
+        concat!(
+            "SELECT ",
+            entry_columns!($embedding),
+            ", k.place FROM unnest($1::text[], $2::text[]) \
+             WITH ORDINALITY AS k (namespace, query_hash, place) \
+             JOIN {entries} AS e ON e.namespace = k.namespace AND e.query_hash = k.query_hash"
+        )
+    };
+}
+const BY_HASHES: &str = by_hashes!("e.embedding");
+const BY_HASHES_BARE: &str = by_hashes!("NULL");
 const BY_IDS: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    " FROM {schema}.entries AS e WHERE e.id = ANY ($1)"
+    " FROM {entries} AS e WHERE e.id = ANY ($1)"
+);
+const BY_IDS_BARE: &str = concat!(
+    "SELECT ",
+    entry_columns!("NULL"),
+    " FROM {entries} AS e WHERE e.id = ANY ($1)"
 );
 const SINCE: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    " FROM {schema}.entries AS e WHERE e.id > $1 ORDER BY e.id LIMIT $2"
+    " FROM {entries} AS e WHERE e.id > $1 ORDER BY e.id LIMIT $2"
 );
-const VECTORS: &str = "SELECT id, namespace, created_at, embedding FROM {schema}.entries
-    WHERE id > $1 ORDER BY id LIMIT $2";
+const VECTORS: &str = "SELECT e.id, e.namespace, e.created_at, e.embedding, e.context
+    FROM {entries} AS e WHERE e.id > $1 ORDER BY e.id LIMIT $2";
 const STAMPS: &str = "SELECT id, created_at FROM {schema}.entries
     WHERE id > $1 ORDER BY id LIMIT $2";
 const COUNT: &str = "SELECT count(*) FROM {schema}.entries";
@@ -83,7 +102,10 @@ const WRONG_SEQUENCE: &str = "
 const ROOM: u32 = 4096;
 
 impl Session {
-    fn read<T>(&mut self, operation: impl AsyncFn(&Connection) -> Outcome<T>) -> Outcome<T> {
+    pub(super) fn read<T>(
+        &mut self,
+        operation: impl AsyncFn(&Connection) -> Outcome<T>,
+    ) -> Outcome<T> {
         self.run(Repeat::Read, operation)
     }
 
@@ -98,7 +120,7 @@ impl Session {
     }
 
     pub fn get_by_hash(&mut self, keys: &[EntryKey], vectors: bool) -> Outcome<Vec<Option<Entry>>> {
-        let dim = self.embedder.dim;
+        let dim = vectors.then_some(self.embedder.dim);
         let namespaces: Vec<_> = keys.iter().map(|key| escaped(&key.namespace)).collect();
         let hashes: Vec<_> = keys.iter().map(|key| escaped(&key.query_hash)).collect();
         let mut entries = vec![None; keys.len()];
@@ -106,13 +128,15 @@ impl Session {
             [] => {}
             [_] => {
                 let values: Values<'_> = &[&namespaces[0], &hashes[0]];
-                let mut found = self.rows(BY_HASH, values, |row| rows::entry(row, dim))?;
+                let by_hash = if vectors { BY_HASH } else { BY_HASH_BARE };
+                let mut found = self.rows(by_hash, values, |row| rows::entry(row, dim))?;
                 entries[0] = found.pop();
             }
             _ => {
                 let values: Values<'_> = &[&namespaces, &hashes];
-                let found = self.rows(BY_HASHES, values, |row| {
-                    let place: i64 = column(row, 11)?;
+                let by_hashes = if vectors { BY_HASHES } else { BY_HASHES_BARE };
+                let found = self.rows(by_hashes, values, |row| {
+                    let place: i64 = column(row, ENTRY_COLUMNS)?;
                     Ok((place, rows::entry(row, dim)?))
                 })?;
                 for (place, entry) in found {
@@ -124,12 +148,13 @@ impl Session {
     }
 
     pub fn get_by_ids(&mut self, ids: &[u64], vectors: bool) -> Outcome<Vec<Entry>> {
-        let dim = self.embedder.dim;
+        let dim = vectors.then_some(self.embedder.dim);
+        let by_ids = if vectors { BY_IDS } else { BY_IDS_BARE };
         let known = stored_ids(ids);
         if known.is_empty() {
             return Ok(Vec::new());
         }
-        let found = self.rows(BY_IDS, &[&known], |row| rows::entry(row, dim))?;
+        let found = self.rows(by_ids, &[&known], |row| rows::entry(row, dim))?;
         let mut found: HashMap<u64, Entry> =
             found.into_iter().map(|entry| (entry.id, entry)).collect();
         let mut last: HashMap<u64, usize> = HashMap::new();
@@ -142,11 +167,6 @@ impl Session {
             false => found.get(id).cloned(),
         };
         Ok(ids.iter().enumerate().filter_map(one).collect())
-    }
-
-    pub fn select(&mut self, filter: &Filter, last_id: u64, limit: u32) -> Outcome<Selection> {
-        let _ = (filter, last_id, limit);
-        todo!()
     }
 
     pub fn count(&mut self, namespace: Option<&str>) -> Outcome<u64> {
@@ -177,13 +197,13 @@ impl Session {
     pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Outcome<Vec<EntryRef>> {
         let n = i64::from(n);
         match namespace {
-            Some(name) => self.rows(OLDEST_IN, &[&n, &escaped(name)], rows::reference),
-            None => self.rows(OLDEST, &[&n], rows::reference),
+            Some(name) => self.rows(OLDEST_IN, &[&n, &escaped(name)], reference),
+            None => self.rows(OLDEST, &[&n], reference),
         }
     }
 
     pub fn iter_since(&mut self, last_id: u64, limit: u32) -> Outcome<Vec<Entry>> {
-        let dim = self.embedder.dim;
+        let dim = Some(self.embedder.dim);
         let values: Values<'_> = &[&beyond(last_id), &i64::from(limit)];
         self.rows(SINCE, values, |row| rows::entry(row, dim))
     }
@@ -196,7 +216,7 @@ impl Session {
             let room = found.len();
             let mut page = VectorPage {
                 ids: Vec::with_capacity(room),
-                contexts: Vec::new(),
+                contexts: Vec::with_capacity(room),
                 namespaces: Vec::with_capacity(room),
                 created_at: Vec::with_capacity(room),
                 vectors: Vec::with_capacity(room.min(ROOM as usize) * dim as usize),
@@ -206,7 +226,7 @@ impl Session {
                 let bytes = rows::value(row, 3, id, "embedding")?;
                 rows::append_embedding(&mut page.vectors, bytes, dim, id)?;
                 page.ids.push(id);
-                page.contexts.push(String::new());
+                page.contexts.push(rows::context(row, 4, id)?);
                 page.namespaces.push(rows::text(row, 1, id, "namespace")?);
                 page.created_at
                     .push(rows::number(row, 2, id, "created_at")?);
@@ -275,11 +295,13 @@ impl Session {
 async fn check(conn: &Connection, embedder: &Embedder) -> Outcome<bool> {
     let table = conn.text("{schema}.entries");
     let bytes = i64::from(embedder.dim) * 4;
-    let wrong: [(&str, Values<'_>); 3] = [
+    let wrong: [(&str, Values<'_>); 4] = [
         (WRONG_INDEXES, &[&table]),
         (WRONG_SEQUENCE, &[&table]),
         (WRONG_ROWS, &[&bytes]),
+        (tags::WRONG, &[]),
     ];
+    let wrong = &wrong[..wrong.len() - usize::from(conn.lacks_columns())];
     match layout::verify(conn, embedder).await {
         Err(Fault::Typed(_)) => return Ok(false),
         outcome => outcome?,
@@ -294,6 +316,11 @@ async fn check(conn: &Connection, embedder: &Embedder) -> Outcome<bool> {
         }
     }
     Ok(true)
+}
+
+/// A row of `id, namespace, created_at`.
+fn reference(row: &Row) -> Outcome<EntryRef> {
+    rows::reference(row, [0, 1, 2])
 }
 
 async fn current_version(conn: &Connection) -> Outcome<u64> {
@@ -325,6 +352,6 @@ fn stored_ids(ids: &[u64]) -> Vec<i64> {
 }
 
 /// An id to look beyond; no row has an id that a BIGINT cannot hold.
-fn beyond(last_id: u64) -> i64 {
+pub(super) fn beyond(last_id: u64) -> i64 {
     i64::try_from(last_id).unwrap_or(i64::MAX)
 }

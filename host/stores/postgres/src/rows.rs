@@ -17,28 +17,39 @@ use mneme_store::{Entry, EntryRef, checks};
 /// A noncharacter, which texts do not have.
 const ESCAPE: char = '\u{10FFFE}';
 
-/// The columns of [`entry`], in its order, of table `entries AS e`. The metadata are the
-/// text that was given as long as they are still those that it came with.
+/// The columns of [`entry`], in its order, of `{entries} AS e`, with the vector or `NULL` in its place. The
+/// metadata are the text that was given as long as they are still those that it came with.
 macro_rules! entry_columns {
     () => {
-        "e.id, e.namespace, e.query_hash, e.query, e.response, e.embedding, \
-         CASE WHEN e.metadata_text IS NULL THEN e.metadata::text \
-         WHEN e.metadata_text_of = sha256(convert_to(e.metadata::text, 'UTF8')) \
-         THEN e.metadata_text ELSE e.metadata::text END, \
-         e.created_at, e.last_accessed_at, e.ttl, e.access_count"
+        entry_columns!("e.embedding")
+    };
+    ($embedding:literal) => {
+        concat!(
+            "e.id, e.namespace, e.query_hash, e.query, e.response, ",
+            $embedding,
+            ", CASE WHEN e.metadata_text IS NULL THEN e.metadata::text \
+             WHEN e.metadata_text_of = sha256(convert_to(e.metadata::text, 'UTF8')) \
+             THEN e.metadata_text ELSE e.metadata::text END, \
+             e.created_at, e.last_accessed_at, e.ttl, e.access_count, e.context, e.tags::text"
+        )
     };
 }
 pub(super) use entry_columns;
 
-/// A row of [`entry_columns`].
-pub(super) fn entry(row: &Row, dim: u32) -> Outcome<Entry> {
+/// How many [`entry_columns`] there are.
+pub(super) const ENTRY_COLUMNS: usize = 13;
+
+/// A row of [`entry_columns`], whose vector has `dim` values; without a `dim` it is not read.
+pub(super) fn entry(row: &Row, dim: Option<u32>) -> Outcome<Entry> {
     let id = id(row, 0)?;
-    let mut embedding = Vec::with_capacity(dim as usize);
-    append_embedding(&mut embedding, value(row, 5, id, "embedding")?, dim, id)?;
+    let mut embedding = Vec::new();
+    if let Some(dim) = dim {
+        append_embedding(&mut embedding, value(row, 5, id, "embedding")?, dim, id)?;
+    }
     Ok(Entry {
         id,
-        context: String::new(),
-        tags: Vec::new(),
+        context: context(row, 11, id)?,
+        tags: tags(value(row, 12, id, "tags")?).map_err(|what| wrong("tags", id, what))?,
         namespace: text(row, 1, id, "namespace")?,
         query_hash: text(row, 2, id, "query_hash")?,
         query: text(row, 3, id, "query")?,
@@ -54,13 +65,13 @@ pub(super) fn entry(row: &Row, dim: u32) -> Outcome<Entry> {
     })
 }
 
-/// A row of `id, namespace, created_at`.
-pub(super) fn reference(row: &Row) -> Outcome<EntryRef> {
-    let id = id(row, 0)?;
+/// What the columns of a row at these places name: id, namespace and creation.
+pub(super) fn reference(row: &Row, [id, namespace, created_at]: [usize; 3]) -> Outcome<EntryRef> {
+    let id = self::id(row, id)?;
     Ok(EntryRef {
         id,
-        namespace: text(row, 1, id, "namespace")?,
-        created_at: number(row, 2, id, "created_at")?,
+        namespace: text(row, namespace, id, "namespace")?,
+        created_at: number(row, created_at, id, "created_at")?,
     })
 }
 
@@ -76,6 +87,42 @@ pub(super) fn id(row: &Row, column: usize) -> Outcome<u64> {
 
 pub(super) fn text(row: &Row, column: usize, id: u64, name: &str) -> Outcome<String> {
     Ok(unescaped(value(row, column, id, name)?))
+}
+
+pub(super) fn context(row: &Row, column: usize, id: u64) -> Outcome<String> {
+    let context = text(row, column, id, "context")?;
+    match checks::wrong_context(&context) {
+        Some(what) => Err(wrong("context", id, what)),
+        None => Ok(context),
+    }
+}
+
+/// The JSON of no tags.
+const NO_TAGS: &str = "[]";
+
+/// Tags as JSON, which a JSONB keeps.
+pub(super) fn tags_json(tags: &[String]) -> Outcome<Cow<'static, str>> {
+    if tags.is_empty() {
+        return Ok(Cow::Borrowed(NO_TAGS));
+    }
+    let escaped: Vec<_> = tags.iter().map(|tag| escaped(tag)).collect();
+    let json = serde_json::to_string(&escaped);
+    json.map(Cow::Owned)
+        .map_err(|error| Fault::invalid(format!("the tags of an entry: {error}")))
+}
+
+/// The tags of a JSONB, or what is wrong with them.
+fn tags(json: &str) -> Result<Vec<String>, &'static str> {
+    if json == NO_TAGS {
+        return Ok(Vec::new());
+    }
+    let tags: Vec<String> =
+        serde_json::from_str(json).map_err(|_| "is not a JSON array of strings")?;
+    let tags: Vec<String> = tags.iter().map(|tag| unescaped(tag)).collect();
+    match checks::wrong_tags(&tags) {
+        Some(what) => Err(what),
+        None => Ok(tags),
+    }
 }
 
 pub(super) fn number(row: &Row, column: usize, id: u64, name: &str) -> Outcome<u64> {
@@ -272,6 +319,13 @@ mod tests {
         }
 
         #[test]
+        fn any_tags_come_back(given in prop::collection::vec(texts(), 0..33)) {
+            let fits = checks::wrong_tags(&given).is_none();
+            let json = tags_json(&given).unwrap();
+            prop_assert_eq!(tags(&json).ok(), fits.then_some(given));
+        }
+
+        #[test]
         fn bytes_of_another_length_are_refused(
             bytes in prop::collection::vec(any::<u8>(), 0..40),
             dim in 1u32..12,
@@ -300,6 +354,16 @@ mod tests {
         #[test]
         fn json_that_a_jsonb_holds_is_left(text in "[^\0]*") {
             prop_assert_eq!(for_jsonb(&serde_json::json!({ "a": text }).to_string()), None);
+        }
+    }
+
+    #[test]
+    fn tags_that_no_cache_writes_are_refused() {
+        assert_eq!(tags(r#"["a", "b"]"#).unwrap(), ["a", "b"]);
+        let many = format!("[{}\"t\"]", "\"t\", ".repeat(32));
+        let long = format!("[{:?}]", "t".repeat(129));
+        for wrong in ["null", "{}", "[1]", "[[]]", "[\"\"]", "7", &many, &long] {
+            assert!(tags(wrong).is_err(), "{wrong}");
         }
     }
 

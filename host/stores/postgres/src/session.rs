@@ -8,6 +8,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::connection::{Connection, PATIENT};
 use super::error::{Fault, Outcome, Repeat};
 use super::imports::Import;
+use super::layout::OwnColumn;
 use super::options::Options;
 use super::rows::{column, whole};
 use super::writes::{FIRST, transaction};
@@ -27,6 +28,8 @@ pub(super) struct Session {
     tls: MakeRustlsConnect,
     pub embedder: Embedder,
     incarnation: Option<i64>,
+    /// What the table of entries lacks, and nobody may add who reads here.
+    lacking: Vec<&'static OwnColumn>,
     /// None after it was lost, until the next call.
     conn: Option<Connection>,
     /// Whether a view has begun. Its transaction is that of `conn`: without one it is lost.
@@ -42,16 +45,18 @@ impl Session {
         let tls = tls::connector(&options)?;
         let conn = Connection::open(&options, &tls)?;
         let opening = async {
-            layout::open(&conn, &options.schema, &embedder).await?;
-            layout::incarnation(&conn).await
+            let lacking = layout::open(&conn, &options.schema, &embedder).await?;
+            Ok((lacking, layout::incarnation(&conn).await?))
         };
-        let incarnation = conn.wait(opening, options.call_timeout)?;
+        let (lacking, incarnation) = conn.wait(opening, options.call_timeout)?;
         conn.expect(incarnation);
+        conn.supply(&lacking);
         Ok(Self {
             options,
             tls,
             embedder,
             incarnation,
+            lacking,
             conn: Some(conn),
             in_view: false,
             import: None,
@@ -129,8 +134,8 @@ impl Session {
         repeat: Repeat,
         operation: impl AsyncFn(&Connection) -> Outcome<T>,
     ) -> Outcome<T> {
-        if self.in_view && repeat != Repeat::Read {
-            return Err(written_in_view());
+        if repeat != Repeat::Read {
+            self.accept_writes()?;
         }
         let mut start = None;
         let mut reconnected = false;
@@ -179,6 +184,20 @@ impl Session {
         }
     }
 
+    /// Refuses what a view, or a table that lacks columns, cannot take.
+    pub fn accept_writes(&self) -> Outcome<()> {
+        if self.in_view {
+            return Err(written_in_view());
+        }
+        let Some(lacking) = self.lacking.first() else {
+            return Ok(());
+        };
+        Err(Fault::System(format!(
+            "table entries lacks column {}, and this role or server can only read; nothing was changed, so open the cache once as the owner of the table, and here again",
+            lacking.name
+        )))
+    }
+
     /// The connection, reopened if it was lost.
     fn connected(&mut self, patience: Duration) -> Outcome<Connection> {
         if let Some(conn) = self.conn.take().filter(Connection::is_open) {
@@ -203,6 +222,7 @@ impl Session {
         };
         let conn = Connection::open(&options, &self.tls)?;
         conn.expect(self.incarnation);
+        conn.supply(&self.lacking);
         let limit = self.options.call_timeout.min(patience);
         conn.wait(
             async {
@@ -250,7 +270,7 @@ pub(super) fn answers(options: &Options) -> bool {
 }
 
 /// A write in a view, whose transaction does not write.
-pub(super) fn written_in_view() -> Fault {
+fn written_in_view() -> Fault {
     Fault::Misplaced("was called in a view, which only reads; end the view first")
 }
 

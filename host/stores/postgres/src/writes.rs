@@ -17,6 +17,7 @@ use super::layout::START_COUNTER;
 use super::reads::version;
 use super::rows::{self, column, escaped, stored};
 use super::session::Session;
+use super::tags::{ADD, FORGET, each_tag};
 use mneme_store::opened::BOOKKEEPING_PATIENCE;
 use mneme_store::{Entry, EntryRef, Inserted, Touch};
 
@@ -30,13 +31,14 @@ pub(super) const BUMP: &str = "INSERT INTO {schema}.multi_process_state AS s (ke
     ON CONFLICT (key) DO UPDATE SET value = (s.value::bigint + 1)::text";
 
 const FIND_BY_HASH: &str = "
-    SELECT e.id, k.place
+    SELECT e.id, e.tags <> '[]', k.place
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (namespace, query_hash, place)
     JOIN {schema}.entries AS e ON e.namespace = k.namespace AND e.query_hash = k.query_hash
     ORDER BY e.id FOR UPDATE OF e";
-const FIND_BY_ID: &str = "SELECT id FROM {schema}.entries WHERE id = $1 FOR UPDATE";
+const FIND_BY_ID: &str = "SELECT id, tags <> '[]' FROM {schema}.entries
+    WHERE id = $1 FOR UPDATE";
 const FIND_UNCHANGED: &str = "
-    SELECT e.id FROM unnest($1::bigint[], $2::bigint[]) AS k (id, created_at)
+    SELECT e.id, e.tags <> '[]' FROM unnest($1::bigint[], $2::bigint[]) AS k (id, created_at)
     JOIN {schema}.entries AS e ON e.id = k.id AND greatest(e.created_at, 0) = k.created_at
     ORDER BY e.id FOR UPDATE OF e";
 /// SQL for "expired at $1", without a sum that could overflow.
@@ -58,16 +60,22 @@ const EXPIRED_IN: &str = concat!(
     " ORDER BY id LIMIT $2"
 );
 const FIND_EXPIRED: &str = concat!(
-    "SELECT id, namespace, created_at FROM {schema}.entries WHERE ",
+    "SELECT id, tags <> '[]', namespace, created_at FROM {schema}.entries WHERE ",
     expired!(),
     " AND id = ANY ($2) ORDER BY id FOR UPDATE"
 );
 const DELETE: &str = "DELETE FROM {schema}.entries WHERE id = ANY ($1)";
 pub(super) const CLEAR: &str = "
-    WITH gone AS (DELETE FROM {schema}.entries RETURNING 1) SELECT count(*) FROM gone";
-const CLEAR_ONE: &str = "
-    WITH gone AS (DELETE FROM {schema}.entries WHERE namespace = $1 RETURNING 1)
+    WITH gone AS (DELETE FROM {schema}.entries RETURNING 1),
+        forgotten AS (DELETE FROM {schema}.entry_tags)
     SELECT count(*) FROM gone";
+const CLEAR_ONE: &str = concat!(
+    "WITH gone AS (DELETE FROM {schema}.entries WHERE namespace = $1 RETURNING id, tags),
+        forgotten AS (DELETE FROM {schema}.entry_tags AS t USING gone AS g, ",
+    each_tag!("g.tags"),
+    " WHERE g.tags <> '[]' AND t.tag = one.tag AND t.id = g.id)
+    SELECT count(*) FROM gone"
+);
 /// In the order of the ids, so that two of these never wait for each other.
 const TOUCH: &str = "
     UPDATE {schema}.entries AS e SET
@@ -98,14 +106,17 @@ impl Session {
         let batch = Batch::new(&entries)?;
         self.run(Repeat::Same, async |conn| {
             transaction(conn, async || {
-                let later = [batch::INSERT, batch::REPLACE];
+                let later = [batch::INSERT, batch::REPLACE, FORGET, ADD];
                 let keys: Values<'_> = &[&batch.namespaces(), &batch.hashes()];
                 let mut ids = vec![None; batch.len()];
-                for row in &begin(conn, FIND_BY_HASH, keys, &later).await? {
-                    let place: i64 = column(row, 1)?;
+                let found = begin(conn, FIND_BY_HASH, keys, &later).await?;
+                for row in &found {
+                    let place: i64 = column(row, 2)?;
                     ids[place as usize - 1] = Some(column(row, 0)?);
                 }
-                let made = store(conn, &batch, &ids).await.map_err(unfit_metadata)?;
+                let made = store(conn, &batch, &ids, &tagged(&found)?)
+                    .await
+                    .map_err(unfit_metadata)?;
                 batch.results(&ids, &made)
             })
             .await
@@ -188,17 +199,15 @@ impl Session {
                 return Ok(Vec::new());
             }
             transaction(conn, async || {
-                let later = [DELETE, EXPIRED, EXPIRED_IN];
+                let later = [DELETE, FORGET, EXPIRED, EXPIRED_IN];
                 let mut gone = begin(conn, FIND_EXPIRED, &[&now, &found], &later).await?;
                 if gone.len() < found.len() && found.len() == limit as usize {
                     // Others were faster with some, and further ones may be in their place.
                     found = expired(conn, now, namespace.as_deref(), after, limit).await?;
                     gone = conn.query(FIND_EXPIRED, &[&now, &found]).await?;
                 }
-                let ids = ids(&gone)?;
-                let gone = gone.iter().map(rows::reference).collect::<Outcome<_>>()?;
-                finish(conn, !ids.is_empty(), &[(DELETE, &[&ids])]).await?;
-                Ok(gone)
+                remove(conn, &gone).await?;
+                gone.iter().map(reference).collect()
             })
             .await
         })?;
@@ -263,18 +272,31 @@ impl Session {
 }
 
 /// Writes the entries of a batch and returns the rows made. `ids` are those of entries that
-/// exist.
-async fn store(conn: &Connection, batch: &Batch<'_>, ids: &[Option<i64>]) -> Outcome<Vec<Row>> {
+/// exist, `tagged` those that had tags.
+async fn store(
+    conn: &Connection,
+    batch: &Batch<'_>,
+    ids: &[Option<i64>],
+    tagged: &[i64],
+) -> Outcome<Vec<Row>> {
     let (kept, known) = batch.kept(ids);
     let (fresh, namespaces, hashes) = batch.fresh(ids);
     let kept_values = kept.values(&[&known]);
     let fresh_values = fresh.values(&[&namespaces, &hashes]);
-    let mut writes: Vec<(&str, Values<'_>)> = Vec::with_capacity(2);
+    let (named, hashed) = batch.tagged();
+    let (had_tags, have_tags): (Values<'_>, Values<'_>) = (&[&tagged], &[&named, &hashed]);
+    let mut writes: Vec<(&str, Values<'_>)> = Vec::with_capacity(4);
     if !fresh.is_empty() {
         writes.push((batch::INSERT, &fresh_values));
     }
+    if !tagged.is_empty() {
+        writes.push((FORGET, had_tags));
+    }
     if !kept.is_empty() {
         writes.push((batch::REPLACE, &kept_values));
+    }
+    if !named.is_empty() {
+        writes.push((ADD, have_tags));
     }
     let made = finish(conn, true, &writes).await?.into_iter().next();
     Ok(made.filter(|_| !fresh.is_empty()).unwrap_or_default())
@@ -312,12 +334,36 @@ pub(super) async fn single(
 /// Deletes the rows that a query finds, and returns their ids.
 async fn delete(conn: &Connection, find: &'static str, values: Values<'_>) -> Outcome<Vec<i64>> {
     transaction(conn, async || {
-        let found = begin(conn, find, values, &[DELETE]).await?;
-        let found = ids(&found)?;
-        finish(conn, !found.is_empty(), &[(DELETE, &[&found])]).await?;
-        Ok(found)
+        let found = begin(conn, find, values, &[DELETE, FORGET]).await?;
+        remove(conn, &found).await
     })
     .await
+}
+
+/// Ends a transaction with the deletion of the rows that it has found, and returns their ids.
+async fn remove(conn: &Connection, found: &[Row]) -> Outcome<Vec<i64>> {
+    let (found, tagged) = (ids(found)?, tagged(found)?);
+    let (all, of_tags): (Values<'_>, Values<'_>) = (&[&found], &[&tagged]);
+    let writes = [(FORGET, of_tags), (DELETE, all)];
+    let from = usize::from(tagged.is_empty());
+    finish(conn, !found.is_empty(), &writes[from..]).await?;
+    Ok(found)
+}
+
+/// The ids of those rows that have tags, by their second column.
+fn tagged(found: &[Row]) -> Outcome<Vec<i64>> {
+    let mut tagged = Vec::new();
+    for row in found {
+        if column(row, 1)? {
+            tagged.push(column(row, 0)?);
+        }
+    }
+    Ok(tagged)
+}
+
+/// A row of [`FIND_EXPIRED`].
+fn reference(row: &Row) -> Outcome<EntryRef> {
+    rows::reference(row, [0, 2, 3])
 }
 
 /// The ids of entries that are expired: the lowest after an id, or the lowest of all if there are

@@ -121,7 +121,8 @@ pub(super) fn take(conn: &Connection, namespace: &str, query_hash: &str) -> Outc
 
 /// Removes the rows of all entries of a namespace.
 pub(super) fn forget_namespace(conn: &Connection, namespace: &str) -> Outcome<()> {
-    conn.prepare_cached(FORGET_NAMESPACE)?.execute([namespace])?;
+    conn.prepare_cached(FORGET_NAMESPACE)?
+        .execute([namespace])?;
     Ok(())
 }
 
@@ -190,8 +191,19 @@ mod tests {
         let long = format!("[{:?}]", "t".repeat(129));
         let spaces = format!("[{}]", " ".repeat(MAX_JSON));
         for wrong in [
-            "", "null", "{}", "[", "[1]", "[null]", "[[\"t\"]]", "[\"\"]", "[\"a\\u0000\"]",
-            "[\"\\ud800\"]", &many, &long, &spaces,
+            "",
+            "null",
+            "{}",
+            "[",
+            "[1]",
+            "[null]",
+            "[[\"t\"]]",
+            "[\"\"]",
+            "[\"a\\u0000\"]",
+            "[\"\\ud800\"]",
+            &many,
+            &long,
+            &spaces,
         ] {
             assert!(tags(ValueRef::Text(wrong.as_bytes())).is_err(), "{wrong}");
         }

@@ -39,7 +39,10 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 /// only (mode 0600; an existing file keeps its mode). While it is open, a `-wal` and a `-shm`
 /// file stand beside it. It must be on a local disk, because write-ahead logging needs memory
 /// shared between the processes. Its layout is that of the Python library `mneme-cache` 1.0:
-/// each opens what the other wrote.
+/// each opens what the other wrote. Opening for writing adds two columns to the table `entries`, `context` and
+/// `tags` (a JSON array), and the table `entry_tags` (tag, id), by which tags are found; no row is
+/// rewritten. `mneme-cache` ignores them: an entry that it replaces keeps its context and tags, and one that it
+/// inserts has none. A file without them can be read too.
 ///
 /// Reads never wait for writers. A write waits for other writers, at most
 /// [`busy_timeout`](Self::busy_timeout); after that it fails with a retryable

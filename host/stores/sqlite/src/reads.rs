@@ -209,7 +209,10 @@ impl Session {
         let mut query = self.conn()?.prepare_cached(sql)?;
         let mut found = query.query(keys)?;
         match found.next()? {
-            Some(row) => Ok(Some(rows::entry(row, vectors.then_some(self.embedder.dim))?)),
+            Some(row) => Ok(Some(rows::entry(
+                row,
+                vectors.then_some(self.embedder.dim),
+            )?)),
             None => Ok(None),
         }
     }

@@ -222,7 +222,9 @@ fn copy(
     theirs: &Schema,
     embedder: &Embedder,
 ) -> Outcome<()> {
-    let tables = OBJECTS.iter().filter(|object| object.is_table() && !object.is_derived());
+    let tables = OBJECTS
+        .iter()
+        .filter(|object| object.is_table() && !object.is_derived());
     for object in tables.clone() {
         ours.execute_batch(object.sql)?;
     }

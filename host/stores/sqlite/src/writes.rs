@@ -108,7 +108,12 @@ impl Session {
                 else {
                     continue;
                 };
-                let gone = delete(conn, DELETE_UNCHANGED, &[&id, &created_at], |_| Ok(named.id))?;
+                let gone = delete(
+                    conn,
+                    DELETE_UNCHANGED,
+                    &[&id, &created_at],
+                    |_| Ok(named.id),
+                )?;
                 deleted.extend(gone);
             }
             Ok(deleted)

@@ -85,6 +85,11 @@ fn filled(clock: &ManualClock) -> SemanticCache {
             0 => Ttl::Seconds(86_400 + n),
             _ => Ttl::Unlimited,
         });
+        let request = match n % 5 {
+            0 => request.context("model é\u{10ffff}").tags(["user:é", "doc:1"]),
+            1 => request.tag("doc:1"),
+            _ => request,
+        };
         cache.put(request).unwrap();
         clock.advance(Duration::from_secs(1));
     }
@@ -104,11 +109,14 @@ fn answers(cache: &SemanticCache) -> Vec<String> {
             format!("beta{n} alpha{n} \u{1f600} γάμμα{n}"),
             format!("nothing{n} like{n} that{n}"),
         ] {
-            for namespace in NAMESPACES {
+            let asked = NAMESPACES.map(|namespace| (namespace, ""));
+            let asked = asked.into_iter().chain([("default", "model é\u{10ffff}")]);
+            for (namespace, context) in asked {
                 let request = GetRequest::new(question.as_str()).namespace(namespace);
+                let request = request.context(context);
                 answers.push(match cache.get(request).unwrap() {
                     Lookup::Hit(hit) => format!(
-                        "{namespace} {:?} {} {} {} {} {}",
+                        "{namespace} {context} {:?} {} {} {} {} {}",
                         hit.layer,
                         hit.similarity,
                         hit.age_seconds,
@@ -116,7 +124,7 @@ fn answers(cache: &SemanticCache) -> Vec<String> {
                         hit.response,
                         hit.metadata
                     ),
-                    Lookup::Miss(miss) => format!("{namespace} {:?}", miss.reason),
+                    Lookup::Miss(miss) => format!("{namespace} {context} {:?}", miss.reason),
                 });
             }
         }
@@ -179,6 +187,11 @@ fn one_cache_goes_through_every_store(redis: Redis, postgres: Postgres, dynamodb
             .iter()
             .any(|answer| answer.contains("Exact"))
     );
+    assert!(
+        expected_answers
+            .iter()
+            .any(|answer| answer.contains("model") && answer.contains("Exact"))
+    );
 
     let mut expected: Option<Content> = None;
     for (step, place) in places.iter_mut().enumerate() {
@@ -199,7 +212,13 @@ fn one_cache_goes_through_every_store(redis: Redis, postgres: Postgres, dynamodb
             let found = content(&mut *(place.open)());
             match &expected {
                 Some(expected) => assert_eq!(&found, expected, "{}", place.name),
-                None => expected = Some(found),
+                None => {
+                    let labelled = found.entries.iter();
+                    let labelled = labelled.filter(|entry| entry.context.starts_with("model"));
+                    assert_eq!(labelled.clone().count(), 12);
+                    assert!(labelled.into_iter().all(|entry| entry.tags == ["doc:1", "user:é"]));
+                    expected = Some(found);
+                }
             }
             cache = open((place.open)(), &clock);
         }

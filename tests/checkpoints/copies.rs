@@ -17,10 +17,10 @@ const ENTRIES: u64 = 70;
 
 fn entry(n: u64) -> Entry {
     Entry {
-        context: String::new(),
-        tags: Vec::new(),
         id: 0,
         namespace: ["a", "b"][n as usize % 2].into(),
+        context: ["", "model", "c"][n as usize % 3].into(),
+        tags: (0..n % 4).map(|tag| format!("tag:{tag}")).collect(),
         query_hash: format!("{n:064x}"),
         query: format!("question {n}"),
         response: "r".into(),

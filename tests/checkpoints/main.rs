@@ -6,10 +6,12 @@ mod copies;
 mod ends;
 mod flat;
 mod hostile;
+mod labels;
 mod limits;
 mod migrations;
 #[cfg(target_os = "linux")]
 mod mutations;
+mod parts;
 mod pictures;
 mod support;
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         .tests(ends::tests())
         .tests(hostile::tests())
         .tests(flat::tests())
+        .tests(labels::tests())
         .tests(limits::tests())
         .tests(migrations::tests())
         .tests(pictures::tests())

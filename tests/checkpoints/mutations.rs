@@ -7,12 +7,13 @@
 
 mod mutate;
 
+use super::parts::Parts;
 use super::support::{MODEL, builder, dumped, entry, fill, memory};
 use mneme::checkpoint::{self, ImportMode, InspectOptions, LoadOptions};
 use mneme::{Error, GetRequest, MemoryStore, PutRequest, SemanticCache, SqliteStore};
 use mneme_tests::children::{Running, argument, say};
 use mneme_tests::damage;
-use mutate::{Parts, mutate};
+use mutate::mutate;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use std::collections::BTreeMap;
@@ -76,6 +77,10 @@ fn bases(folder: &Path) -> Vec<Parts> {
     for n in 0..6 {
         let request = PutRequest::new(format!("question {n}"), format!("answer {n}"));
         let request = request.namespace(["n", "tenant"][n % 2]);
+        let request = match n {
+            2 => request,
+            n => request.context("model").tags([format!("doc:{n}"), "all".to_owned()]),
+        };
         few.put(request.embedding(vec![1.0, n as f32])).unwrap();
     }
     few.set_namespace_quota("tenant", Some(50)).unwrap();

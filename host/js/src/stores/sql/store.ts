@@ -7,15 +7,18 @@ import type {
   Entry,
   EntryKey,
   EntryRef,
+  Filter,
   ImportMode,
   Inserted,
   MetaChange,
+  Selection,
   StampPage,
   Store,
   Touch,
   VectorPage,
 } from '../../store.js';
 import {
+  LOOKED_AT,
   MAX_BATCH,
   ANY_NUMBER,
   acceptEmbedder,
@@ -25,12 +28,14 @@ import {
   checkMetaKey,
   givenEmbedder,
   importNotEmpty,
+  meets,
   type StoredEmbedder,
 } from '../checks.js';
 import { begun, stageAll, type Import } from '../stage.js';
-import type { SqlDriver, SqlValue } from './driver.js';
+import type { SqlDriver, SqlRow, SqlValue } from './driver.js';
 import * as layout from './layout.js';
 import {
+  deleteOne,
   entry,
   entryColumns,
   idOf,
@@ -39,7 +44,9 @@ import {
   quota,
   reference,
   since,
+  tagsOf,
   text,
+  untag,
   vectorOf,
   whole,
   type TextColumn,
@@ -51,20 +58,33 @@ const CREATED_AT = 'CAST(created_at AS INTEGER)';
 /** As the index of expiry has it. A row whose numbers are damage never expires. */
 const EXPIRED = `ttl BETWEEN 0 AND ${MAX} AND +created_at BETWEEN 0 AND ${MAX}
   AND created_at + ttl < ?`;
+const TAGGED_IN = "SELECT id, tags FROM entries WHERE namespace = ? AND tags <> '[]'";
 const USER_META =
   "schema_meta.key NOT IN ('schema_version', 'embedder_fingerprint', 'embedder_dim')";
 
 /** The statements that read text. */
 function statements(text: TextColumn) {
-  const columns = entryColumns(text);
   const references = `id, ${text('namespace')}, created_at`;
+  const labelled = `${['namespace', 'context', 'tags'].map(text).join(', ')}, created_at`;
+  const entries = (vectors: boolean) => {
+    const columns = entryColumns(text, vectors);
+    return {
+      // The row itself tells its namespace and hash: an index may lead to another one.
+      byHash: `SELECT ${columns} FROM entries
+        WHERE id = (SELECT id FROM entries WHERE namespace = ? AND query_hash = ?)`,
+      byId: `SELECT ${columns} FROM entries WHERE id = ?`,
+    };
+  };
   return {
-    // The row itself tells its namespace and hash: an index may lead to another one.
-    byHash: `SELECT ${columns} FROM entries
-      WHERE id = (SELECT id FROM entries WHERE namespace = ? AND query_hash = ?)`,
-    byId: `SELECT ${columns} FROM entries WHERE id = ?`,
+    whole: entries(true),
+    withoutVector: entries(false),
     since: since(text),
-    vectors: `SELECT ${references}, embedding FROM entries WHERE id > ? ORDER BY id LIMIT ?`,
+    vectors: `SELECT ${references}, ${text('context')}, embedding FROM entries WHERE id > ? ORDER BY id LIMIT ?`,
+    labels: `SELECT id, id AS entry, ${labelled} FROM entries WHERE id > ? ORDER BY id LIMIT ?`,
+    /** mneme-cache leaves entries that it has deleted in the index of tags. */
+    tagged: `SELECT tagged.id AS id, entries.id AS entry, ${labelled} FROM (
+        SELECT id FROM entry_tags WHERE tag = ?3 AND id > ?1 ORDER BY id LIMIT ?2
+      ) AS tagged LEFT JOIN entries ON entries.id = tagged.id ORDER BY tagged.id`,
     /** From each namespace to the next one: as many steps as there are namespaces. */
     namespaces: `
       WITH RECURSIVE step (namespace) AS (
@@ -108,6 +128,7 @@ const WRONG_ROW = `SELECT 1 FROM entries
   WHERE id NOT BETWEEN 1 AND ${MAX} OR typeof(embedding) <> 'blob' OR length(embedding) <> ?
     OR ${['created_at', 'last_accessed_at', 'access_count'].map(outOfRange).join(' OR ')}
     OR (ttl IS NOT NULL AND ${outOfRange('ttl')})
+    OR CASE WHEN tags = '[]' THEN 0 WHEN json_valid(tags) THEN json_type(tags) <> 'array' ELSE 1 END
   LIMIT 1`;
 
 /** The meta key under which the cache counts. */
@@ -144,7 +165,7 @@ export class SqlStore implements Store {
   }
 
   capabilities(): Capabilities {
-    return { ...this.#claims, maxBatch: MAX_BATCH, maxDelete: ANY_NUMBER };
+    return { ...this.#claims, maxBatch: MAX_BATCH, maxDelete: ANY_NUMBER, maxChanges: 0 };
   }
 
   open(embedderFingerprint: string, embedderDim: number): void {
@@ -165,6 +186,9 @@ export class SqlStore implements Store {
           }
           layout.provision(driver, embedder);
         });
+      }
+      if (driver.isReadOnly) {
+        layout.showLabels(driver, found);
       }
       this.#session = {
         driver,
@@ -189,19 +213,51 @@ export class SqlStore implements Store {
     }
   }
 
-  getByHash(keys: EntryKey[]): (Entry | undefined)[] {
+  getByHash(keys: EntryKey[], vectors: boolean): (Entry | undefined)[] {
     const { driver, sql, vectorBytes } = this.#open();
+    const { byHash } = vectors ? sql.whole : sql.withoutVector;
     const find = ({ namespace, queryHash }: EntryKey) => {
-      const row = driver.one(sql.byHash, namespace, queryHash);
+      const row = driver.one(byHash, namespace, queryHash);
       return row && entry(row, vectorBytes);
     };
     return keys.length === 1 ? keys.map(find) : driver.read(() => keys.map(find));
   }
 
-  getByIds(ids: number[]): Entry[] {
+  getByIds(ids: number[], vectors: boolean): Entry[] {
     const { driver, sql, vectorBytes } = this.#open();
-    const find = (id: number) => driver.all(sql.byId, id).map((row) => entry(row, vectorBytes));
+    const { byId } = vectors ? sql.whole : sql.withoutVector;
+    const find = (id: number) => driver.all(byId, id).map((row) => entry(row, vectorBytes));
     return ids.length === 1 ? ids.flatMap(find) : driver.read(() => ids.flatMap(find));
+  }
+
+  select(filter: Filter, lastId: number, limit: number): Selection {
+    const { driver, sql } = this.#open();
+    const [tag] = filter.tags;
+    const entries: EntryRef[] = [];
+    if (limit === 0 || (tag !== undefined && driver.isReadOnly && !layout.hasTags(driver))) {
+      return { entries, next: undefined };
+    }
+    const some = Math.min(Math.max(limit, 64), LOOKED_AT);
+    let next = lastId;
+    for (let lookedAt = 0; lookedAt < LOOKED_AT; lookedAt += some) {
+      const rows =
+        tag === undefined
+          ? driver.all(sql.labels, next, some)
+          : driver.all(sql.tagged, next, some, tag);
+      for (const row of rows) {
+        next = idOf(row);
+        if (row['entry'] !== null && meets(labelsOf(row), filter)) {
+          entries.push(reference(row));
+        }
+        if (entries.length >= limit) {
+          return { entries, next };
+        }
+      }
+      if (rows.length < some) {
+        return { entries, next: undefined };
+      }
+    }
+    return { entries, next };
   }
 
   count(namespace?: string): number {
@@ -243,6 +299,7 @@ export class SqlStore implements Store {
     return {
       ids: rows.map(idOf),
       namespaces: rows.map((row) => text(row, 'namespace')),
+      contexts: rows.map((row) => text(row, 'context')),
       createdAt: rows.map((row) => whole(row, 'created_at')),
       vectors: littleEndian(bytes),
     };
@@ -279,7 +336,7 @@ export class SqlStore implements Store {
   }
 
   deleteById(id: number): boolean {
-    return this.#delete((driver) => driver.run('DELETE FROM entries WHERE id = ?', id)) > 0;
+    return this.#delete((driver) => Number(deleteOne(driver, 'id = ?', id) !== undefined)) > 0;
   }
 
   deleteUnchanged(entries: EntryRef[]): number[] {
@@ -287,10 +344,10 @@ export class SqlStore implements Store {
     const deleted: number[] = [];
     // Who finds an expired entry where it can only be read goes on without deleting it.
     if (entries.length > 0 && !driver.isReadOnly) {
-      const unchanged = `DELETE FROM entries WHERE id = ? AND ${CREATED_AT} = ?`;
+      const unchanged = `id = ? AND ${CREATED_AT} = ?`;
       this.#delete((driver) => {
         for (const { id, createdAt } of entries) {
-          if (driver.run(unchanged, id, createdAt) > 0) {
+          if (deleteOne(driver, unchanged, id, createdAt) !== undefined) {
             deleted.push(id);
           }
         }
@@ -312,7 +369,7 @@ export class SqlStore implements Store {
     this.#delete(() => {
       gone = driver.all(`${sql.expired}${of} LIMIT ?`, ...values, limit).map(reference);
       for (const { id } of gone) {
-        driver.run('DELETE FROM entries WHERE id = ?', id);
+        deleteOne(driver, 'id = ?', id);
       }
       return gone.length;
     });
@@ -322,11 +379,14 @@ export class SqlStore implements Store {
   clearNamespace(namespace?: string): number {
     return this.#delete((driver) => {
       if (namespace !== undefined) {
+        if (driver.one('SELECT 1 FROM entry_tags LIMIT 1')) {
+          driver.all(TAGGED_IN, namespace).forEach((row) => untag(driver, row));
+        }
         return driver.run('DELETE FROM entries WHERE namespace = ?', namespace);
       }
       // Not every driver counts what it deletes without a condition.
       const deleted = this.count();
-      driver.run('DELETE FROM entries');
+      deleteEntries(driver);
       return deleted;
     });
   }
@@ -496,7 +556,7 @@ export class SqlStore implements Store {
         let changed = false;
         if (replace) {
           changed = hasEntries(driver);
-          driver.run('DELETE FROM entries');
+          deleteEntries(driver);
           driver.run('DELETE FROM namespace_quotas');
           driver.run(`DELETE FROM schema_meta WHERE ${USER_META}`);
         }
@@ -609,6 +669,15 @@ function takeImport(session: Session): Import {
   const under = begun(session.import);
   session.import = undefined;
   return under;
+}
+
+function labelsOf(row: SqlRow) {
+  return { ...reference(row), context: text(row, 'context'), tags: tagsOf(row) };
+}
+
+function deleteEntries(driver: SqlDriver): void {
+  driver.run('DELETE FROM entries');
+  driver.run('DELETE FROM entry_tags');
 }
 
 function hasEntries(driver: SqlDriver): boolean {

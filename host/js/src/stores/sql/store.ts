@@ -128,7 +128,8 @@ const WRONG_ROW = `SELECT 1 FROM entries
   WHERE id NOT BETWEEN 1 AND ${MAX} OR typeof(embedding) <> 'blob' OR length(embedding) <> ?
     OR ${['created_at', 'last_accessed_at', 'access_count'].map(outOfRange).join(' OR ')}
     OR (ttl IS NOT NULL AND ${outOfRange('ttl')})
-    OR CASE WHEN tags = '[]' THEN 0 WHEN json_valid(tags) THEN json_type(tags) <> 'array' ELSE 1 END
+    OR CASE WHEN tags = '[]' THEN 0 WHEN NOT json_valid(tags) THEN 1 ELSE json_type(tags) <> 'array'
+      OR EXISTS (SELECT 1 FROM json_each(entries.tags) WHERE type <> 'text') END
   LIMIT 1`;
 
 /** The meta key under which the cache counts. */
@@ -237,9 +238,9 @@ export class SqlStore implements Store {
     if (limit === 0 || (tag !== undefined && driver.isReadOnly && !layout.hasTags(driver))) {
       return { entries, next: undefined };
     }
-    const some = Math.min(Math.max(limit, 64), LOOKED_AT);
     let next = lastId;
-    for (let lookedAt = 0; lookedAt < LOOKED_AT; lookedAt += some) {
+    for (let lookedAt = 0, some; lookedAt < LOOKED_AT; lookedAt += some) {
+      some = Math.min(Math.max(limit, 64), LOOKED_AT - lookedAt);
       const rows =
         tag === undefined
           ? driver.all(sql.labels, next, some)

@@ -848,7 +848,16 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
       change('first.db', "UPDATE entries SET tags = '{' WHERE context = 'small'");
       found.broken = [await outcome(writing.get('abcdef', { context: 'small' })),
         (await writing.health({ deep: true })).healthy];
+      await writing.erase({ everything: true });
+      await writing.put('abcdef', 'r', { tags: ['doc:1'] });
+      change('first.db', 'DELETE FROM entry_tags');
+      found.lost = (await writing.health({ deep: true })).healthy;
       await writing.close();
+      // Whoever opens it where the index is missing makes it again.
+      change('first.db', 'DROP TABLE entry_tags');
+      const again = await open('first.db');
+      found.again = [(await listed(again)).length, (await again.health({ deep: true })).healthy];
+      await again.close();
       console.log(JSON.stringify(found));`);
     const { refused, damaged, broken, ...rest } = found;
     assert.equal(refused.code, 'backend');
@@ -877,6 +886,8 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
         ['doc:1', 4],
       ],
       loaded: [kept, 1],
+      lost: false,
+      again: [1, true],
     });
   });
 

@@ -14,6 +14,7 @@ import {
   BLOBS,
   CREATE_BLOBS,
   FILL_TAGS,
+  MISSING_TAG,
   OBJECTS,
   SHOW_LABELS,
   Schema,
@@ -155,6 +156,11 @@ function has(driver: SqlDriver, name: string): boolean {
 /** Whether the index of tags is there. */
 export function hasTags(driver: SqlDriver): boolean {
   return has(driver, TAGS);
+}
+
+/** Whether the index of tags has those of all entries. It may have others: see `untag`. */
+export function areTagsFound(driver: SqlDriver): boolean {
+  return !hasTags(driver) || !driver.one(MISSING_TAG);
 }
 
 /** Whether the table of blobs, which a cache may lack, is there. */

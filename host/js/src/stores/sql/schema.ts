@@ -44,10 +44,19 @@ export const SHOW_LABELS =
 /** The index of tags, which a cache that can only be read may lack. */
 export const TAGS = 'entry_tags';
 
+/** The tags of entries, as `one.value` beside `e.id`. What is no JSON has none. */
+const ALL_TAGS = `FROM entries AS e,
+    json_each(CASE WHEN json_valid(e.tags) THEN e.tags ELSE '[]' END) AS one
+  WHERE e.tags <> '[]' AND one.type = 'text'`;
+
 /** Fills it. */
-export const FILL_TAGS = `INSERT INTO entry_tags (tag, id)
-  SELECT one.value, entries.id FROM entries, json_each(entries.tags) AS one
-  WHERE entries.tags <> '[]' ON CONFLICT DO NOTHING`;
+export const FILL_TAGS = `INSERT INTO entry_tags (tag, id) SELECT one.value, e.id ${ALL_TAGS}
+  ON CONFLICT DO NOTHING`;
+
+/** An entry that one of its tags does not lead to. */
+export const MISSING_TAG = `SELECT 1 ${ALL_TAGS}
+    AND NOT EXISTS (SELECT 1 FROM entry_tags WHERE tag = one.value AND id = e.id)
+  LIMIT 1`;
 
 /** The tables, then the indexes. The index of tags and the last two are ours alone. */
 export const OBJECTS: Record<string, string> = {

@@ -247,7 +247,7 @@ export class SqlStore implements Store {
           : driver.all(sql.tagged, next, some, tag);
       for (const row of rows) {
         next = idOf(row);
-        if (row['entry'] !== null && meets(labelsOf(row), filter)) {
+        if (row['entry'] !== null && isMeant(row, filter)) {
           entries.push(reference(row));
         }
         if (entries.length >= limit) {
@@ -451,7 +451,7 @@ export class SqlStore implements Store {
     const { driver, vectorBytes } = this.#open();
     try {
       version(driver);
-      return isSound(driver, vectorBytes, 'quick_check');
+      return isSound(driver, vectorBytes, 'quick_check') && layout.areTagsFound(driver);
     } catch (error) {
       if (error instanceof CorruptError) {
         return false;
@@ -672,8 +672,10 @@ function takeImport(session: Session): Import {
   return under;
 }
 
-function labelsOf(row: SqlRow) {
-  return { ...reference(row), context: text(row, 'context'), tags: tagsOf(row) };
+/** Tags that are damaged matter to nobody who does not ask for them. */
+function isMeant(row: SqlRow, filter: Filter): boolean {
+  const tags = filter.tags.length > 0 ? tagsOf(row) : [];
+  return meets({ ...reference(row), context: text(row, 'context'), tags }, filter);
 }
 
 function deleteEntries(driver: SqlDriver): void {

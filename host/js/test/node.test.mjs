@@ -853,8 +853,19 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
       change('first.db', 'DELETE FROM entry_tags');
       found.lost = (await writing.health({ deep: true })).healthy;
       await writing.close();
+      // Nobody has written down what moves the counter elsewhere.
+      const store = nodeSqlite(at('first.db'));
+      store.open('letters-1', 26);
+      const since = () => store.changesSince(store.readVersionCounter() - 1, 9)?.changes.length ?? null;
+      store.insert([entryOf()]);
+      found.changes = [since()];
+      change('first.db', "UPDATE multi_process_state SET value = value + 1");
+      found.changes.push(since());
+      store.insert([entryOf()]);
+      found.changes.push(since(), store.changesSince(store.readVersionCounter() - 2, 9) ?? null);
+      store.close();
       // Whoever opens it where the index is missing makes it again.
-      change('first.db', 'DROP TABLE entry_tags');
+      change('first.db', 'DROP TABLE entry_tags', 'DROP TABLE changes');
       const again = await open('first.db');
       found.again = [(await listed(again)).length, (await again.health({ deep: true })).healthy];
       await again.close();
@@ -887,6 +898,7 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
       ],
       loaded: [kept, 1],
       lost: false,
+      changes: [1, null, 1, null],
       again: [1, true],
     });
   });

@@ -12,6 +12,7 @@ import { text } from './rows.js';
 import {
   ADD_LABELS,
   BLOBS,
+  CHANGES,
   CREATE_BLOBS,
   FILL_TAGS,
   MISSING_TAG,
@@ -156,6 +157,11 @@ function has(driver: SqlDriver, name: string): boolean {
 /** Whether the index of tags is there. */
 export function hasTags(driver: SqlDriver): boolean {
   return has(driver, TAGS);
+}
+
+/** Whether the log of changes is there. */
+export function hasChanges(driver: SqlDriver): boolean {
+  return has(driver, CHANGES);
 }
 
 /** Whether the index of tags has those of all entries. It may have others: see `untag`. */

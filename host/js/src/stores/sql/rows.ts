@@ -74,17 +74,13 @@ export function insertOne(driver: Writer, one: Entry): Inserted {
   return { id: idOf(replaced), replaced: true };
 }
 
-/** Deletes the one entry that meets a condition, and returns its id. */
-export function deleteOne(
-  driver: Writer,
-  condition: string,
-  ...values: SqlValue[]
-): number | undefined {
+/** Deletes the one entry that meets a condition, and returns its id, if there is one. */
+export function deleteOne(driver: Writer, condition: string, ...values: SqlValue[]): number[] {
   const row = driver.one(`DELETE FROM entries WHERE ${condition} RETURNING id, tags`, ...values);
   if (row) {
     untag(driver, row);
   }
-  return row && idOf(row);
+  return row ? [idOf(row)] : [];
 }
 
 const TAG = 'INSERT INTO entry_tags (tag, id) VALUES (?, ?) ON CONFLICT DO NOTHING';

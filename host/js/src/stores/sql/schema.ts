@@ -49,7 +49,10 @@ const ALL_TAGS = `FROM entries AS e,
     json_each(CASE WHEN json_valid(e.tags) THEN e.tags ELSE '[]' END) AS one
   WHERE e.tags <> '[]' AND one.type = 'text'`;
 
-/** Fills it. */
+/** The log of changes, which a cache that can only be read may lack. */
+export const CHANGES = 'changes';
+
+/** Fills the index of tags. */
 export const FILL_TAGS = `INSERT INTO entry_tags (tag, id) SELECT one.value, e.id ${ALL_TAGS}
   ON CONFLICT DO NOTHING`;
 
@@ -58,7 +61,7 @@ export const MISSING_TAG = `SELECT 1 ${ALL_TAGS}
     AND NOT EXISTS (SELECT 1 FROM entry_tags WHERE tag = one.value AND id = e.id)
   LIMIT 1`;
 
-/** The tables, then the indexes. The index of tags and the last two are ours alone. */
+/** The tables, then the indexes. The index of tags, the log of changes and the last two are ours alone. */
 export const OBJECTS: Record<string, string> = {
   schema_meta: 'CREATE TABLE schema_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)',
   entries: entries(LABELS.map((column) => ` ${column},`).join('')),
@@ -79,6 +82,12 @@ export const OBJECTS: Record<string, string> = {
 )`,
   multi_process_state:
     'CREATE TABLE multi_process_state (key TEXT PRIMARY KEY, value TEXT NOT NULL)',
+  [CHANGES]: `CREATE TABLE changes (
+    version INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    PRIMARY KEY (version, id)
+) WITHOUT ROWID`,
   idx_entries_ns_hash: 'CREATE INDEX idx_entries_ns_hash ON entries(namespace, query_hash)',
   idx_entries_ns_lru: 'CREATE INDEX idx_entries_ns_lru ON entries(namespace, last_accessed_at)',
   idx_entries_created_at: 'CREATE INDEX idx_entries_created_at ON entries(created_at)',

@@ -245,6 +245,8 @@ export class Restore {
         // The snapshot's index of tags may lack some.
         live.run('DELETE FROM main.entry_tags');
         live.run(FILL_TAGS);
+        // It leads to other entries.
+        live.run('DELETE FROM main.changes');
         // What was derived from other entries must not be taken for theirs.
         if (layout.hasBlobs(live)) {
           live.run('DELETE FROM main.derived_blobs');

@@ -4,13 +4,17 @@ import { entryOf, equal, fails, letters, ok } from './support/check.mjs';
 
 let databases = 0;
 
-/** A cache on each of the stores: on memory, and on those of this runtime. */
+/** New stores: in memory, and those of this runtime. */
+async function* stores(env) {
+  for (const [name, make] of Object.entries({ memory: () => env.memory(), ...env.stores })) {
+    yield [await make(`labels-${databases++}`), name];
+  }
+}
+
+/** A cache on each of them. */
 async function* caches(env, options = {}) {
-  const makes = { memory: () => env.memory(), ...env.stores };
-  for (const [name, make] of Object.entries(makes)) {
-    const store = await make(`labels-${databases++}`);
-    const embedder = letters();
-    yield [await env.SemanticCache.open({ store, embedder, ...options }), name, store];
+  for await (const [store, name] of stores(env)) {
+    yield [await env.SemanticCache.open({ store, embedder: letters(), ...options }), name];
   }
 }
 
@@ -221,10 +225,8 @@ export const labels = {
   },
 
   async 'thousands of entries are listed and erased, each once'(env) {
-    for await (const [cache, name, store] of caches(env)) {
+    for await (const [store, name] of stores(env)) {
       const tags = (i) => ['all', ...(i === 2345 ? ['rare'] : []), `third ${i % 3}`];
-      // A store that is used by the cache alone is one that nobody else writes to.
-      await cache.close();
       await store.open('letters-1', 26);
       for (let from = 0; from < 3000; from += 1000) {
         await store.insert(
@@ -248,10 +250,10 @@ export const labels = {
       const bare = await store.getByIds([2346], false);
       equal([bare[0].embedding.length, bare[0].tags], [0, ['all', 'rare', 'third 2']], name);
       await store.close();
-      const again = await env.SemanticCache.open({ store, embedder: letters() });
-      equal(await idsOf(again.entries({ tags: ['rare'] })), [2346], name);
-      equal((await idsOf(again.entries({ namespace: 'n1' }))).length, 1500, name);
-      const before = again.erase({ tags: ['third 1', 'all'], namespace: 'n1' });
+      const cache = await env.SemanticCache.open({ store, embedder: letters() });
+      equal(await idsOf(cache.entries({ tags: ['rare'] })), [2346], name);
+      equal((await idsOf(cache.entries({ namespace: 'n1' }))).length, 1500, name);
+      const before = cache.erase({ tags: ['third 1', 'all'], namespace: 'n1' });
       const { ids, versionBefore, versionAfter } = await before;
       const expected = Array.from({ length: 3000 }, (_, i) => i + 1);
       const meant = ({ id }) => (id - 1) % 3 === 1 && (id - 1) % 2 === 1;
@@ -262,14 +264,14 @@ export const labels = {
       );
       ok(versionAfter > versionBefore, `${versionAfter} after ${versionBefore}`);
       equal(
-        await idsOf(again.entries()),
+        await idsOf(cache.entries()),
         expected.filter((id) => !meant({ id })),
         name,
       );
-      const all = await again.erase({ everything: true });
-      equal([all.ids.length, (await again.stats()).entries], [3000 - ids.length, 0], name);
-      equal(await idsOf(again.entries({ tags: ['all'] })), []);
-      await again.close();
+      const all = await cache.erase({ everything: true });
+      equal([all.ids.length, (await cache.stats()).entries], [3000 - ids.length, 0], name);
+      equal(await idsOf(cache.entries({ tags: ['all'] })), []);
+      await cache.close();
     }
   },
 
@@ -414,8 +416,7 @@ export const labels = {
   },
 
   async 'a log of changes has what each write did, or says that it does not know'(env) {
-    for (const [name, make] of Object.entries({ memory: () => env.memory(), ...env.stores })) {
-      const store = await make(`changes-${databases++}`);
+    for await (const [store, name] of stores(env)) {
       if (store.capabilities().maxChanges > 0) {
         ok(store.capabilities().maxChanges >= 65_536, name);
         await checkChanges(store, name);

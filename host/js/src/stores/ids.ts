@@ -1,4 +1,6 @@
-/** Ids in ascending order, for stores in memory. */
+/** Ids in ascending order, all or those of a tag, for stores in memory. */
+
+import type { Entry } from '../store.js';
 
 /** Ascending ids, of which some may be gone. Whoever reads them knows which are there. */
 export class Ids {
@@ -50,5 +52,35 @@ export class Ids {
       }
     }
     return low;
+  }
+}
+
+/** The ids of the entries that carry a tag. */
+export class Tags {
+  readonly #ids = new Map<string, Ids>();
+
+  add({ id, tags }: Entry): void {
+    for (const tag of tags) {
+      const ids = this.#ids.get(tag) ?? new Ids();
+      ids.add(id);
+      this.#ids.set(tag, ids);
+    }
+  }
+
+  /** Takes out an entry that is no more among `entries`, or is there with other tags. */
+  remove({ tags }: Entry, entries: ReadonlyMap<number, Entry>): void {
+    for (const tag of tags) {
+      const ids = this.#ids.get(tag);
+      ids?.remove((id) => entries.get(id)?.tags.includes(tag) ?? false);
+      if (ids?.size === 0) {
+        this.#ids.delete(tag);
+      }
+    }
+  }
+
+  /** The ids of that one of these tags which the fewest entries carry. */
+  fewest(tags: string[]): Ids | undefined {
+    const lists = tags.map((tag) => this.#ids.get(tag) ?? new Ids());
+    return lists.sort((a, b) => a.size - b.size)[0];
   }
 }

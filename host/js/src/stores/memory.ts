@@ -38,7 +38,7 @@ import {
   ownMeta,
   type StoredEmbedder,
 } from './checks.js';
-import { Ids } from './ids.js';
+import { Ids, Tags } from './ids.js';
 import { Lru } from './lru.js';
 import { begun, memoryStage, stageAll, type Import } from './stage.js';
 
@@ -67,8 +67,7 @@ export class MemoryStore implements Store {
   protected blobs = new Map<string, Uint8Array>();
   #namespaces = new Map<string, Map<string, number>>();
   #ids = new Ids();
-  /** The ids of the entries that carry a tag. */
-  #tags = new Map<string, Ids>();
+  #tags = new Tags();
   /** The order of a namespace, or of all; made when it is first asked for. */
   #orders = new Map<string | undefined, Lru>();
   /** Entries received, and not yet part of the data. */
@@ -125,8 +124,7 @@ export class MemoryStore implements Store {
 
   select(filter: Filter, lastId: number, limit: number): Selection {
     this.opened();
-    const lists = filter.tags.map((tag) => this.#tags.get(tag) ?? new Ids());
-    const [ids = this.#ids] = lists.sort((a, b) => a.size - b.size);
+    const ids = this.#tags.fewest(filter.tags) ?? this.#ids;
     const entries: EntryRef[] = [];
     let lookedAt = 0;
     for (const id of ids.after(lastId)) {
@@ -434,8 +432,10 @@ export class MemoryStore implements Store {
     const stored = { ...entry, id };
     const replaced = this.entries.get(id);
     this.entries.set(id, stored);
-    this.#untag(replaced);
-    this.#tag(stored);
+    if (replaced) {
+      this.#tags.remove(replaced, this.entries);
+    }
+    this.#tags.add(stored);
     this.#order(stored);
     return { id, replaced: present !== undefined };
   }
@@ -445,7 +445,7 @@ export class MemoryStore implements Store {
     this.#hashesOf(entry.namespace).set(entry.queryHash, entry.id);
     this.#ids.add(entry.id);
     this.entries.set(entry.id, entry);
-    this.#tag(entry);
+    this.#tags.add(entry);
     this.#order(entry);
   }
 
@@ -473,7 +473,7 @@ export class MemoryStore implements Store {
       this.#orders.delete(entry.namespace);
     }
     this.#ids.remove((id) => this.entries.has(id));
-    this.#untag(entry);
+    this.#tags.remove(entry, this.entries);
     return true;
   }
 
@@ -491,7 +491,7 @@ export class MemoryStore implements Store {
     this.entries.clear();
     this.#namespaces.clear();
     this.#orders.clear();
-    this.#tags.clear();
+    this.#tags = new Tags();
     this.#ids = new Ids();
   }
 
@@ -506,26 +506,6 @@ export class MemoryStore implements Store {
   #read(id: number, vectors: boolean): Entry | undefined {
     const entry = this.entries.get(id);
     return entry && !vectors ? { ...entry, embedding: NO_VECTOR } : entry;
-  }
-
-  /** Adds an entry to the ids of its tags. */
-  #tag({ id, tags }: Entry): void {
-    for (const tag of tags) {
-      const ids = this.#tags.get(tag) ?? new Ids();
-      ids.add(id);
-      this.#tags.set(tag, ids);
-    }
-  }
-
-  /** Takes an entry that is there no more out of the ids of its tags. */
-  #untag(entry: Entry | undefined): void {
-    for (const tag of entry?.tags ?? []) {
-      const ids = this.#tags.get(tag);
-      ids?.remove((id) => this.entries.get(id)?.tags.includes(tag) ?? false);
-      if (ids?.size === 0) {
-        this.#tags.delete(tag);
-      }
-    }
   }
 
   /** Tells the orders of an entry's last access. */

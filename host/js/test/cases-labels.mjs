@@ -380,6 +380,41 @@ export const labels = {
     equal((await cache.get('abcdef', { context: 'x'.repeat(1024) })).response, 'r');
   },
 
+  async 'a database of the first edition gets contexts and tags'(env) {
+    for (const [name, change] of Object.entries(env.change ?? {})) {
+      const database = `labels-${databases++}`;
+      const open = async () =>
+        env.SemanticCache.open({
+          store: await env.stores[name](database),
+          embedder: letters(),
+        });
+      const first = await open();
+      await first.put('abcdef', 'first');
+      await first.close();
+      for (const sql of [
+        'DROP TABLE entry_tags',
+        'DROP TABLE changes',
+        'ALTER TABLE entries DROP COLUMN context',
+        'ALTER TABLE entries DROP COLUMN tags',
+      ]) {
+        await change(database, sql);
+      }
+      const cache = await open();
+      const [entry] = await Array.fromAsync(cache.entries());
+      equal([entry.context, entry.tags, entry.response], ['', [], 'first'], name);
+      for (const query of ['abcdef', 'abcdeff']) {
+        equal((await cache.get(query)).response, 'first', name);
+        equal(await cache.get(query, { context: 'small' }), undefined, name);
+      }
+      await cache.put('abcdef', 'second', { context: 'small', tags: ['doc:1'] });
+      equal((await cache.get('abcdeff', { context: 'small' })).response, 'second', name);
+      equal((await cache.get('abcdeff')).response, 'first', name);
+      equal((await cache.erase({ tags: ['doc:1'] })).ids.length, 1, name);
+      equal((await cache.health({ deep: true })).problems, [], name);
+      await cache.close();
+    }
+  },
+
   async 'contexts and tags are in archives'(env) {
     const [clock, options] = days();
     for await (const [cache, name] of caches(env, options)) {

@@ -1,7 +1,8 @@
 /**
  * What holds in every runtime. Each case is given the package's entries and a way to make stores:
  * `{ SemanticCache, memory, MemoryStore, judge, stores: { name: (database) => store } }`, and perhaps
- * `failures`, how many calls in a row fail.
+ * `failures`, how many calls in a row fail, and `change: { name: (database, sql) => ... }`, what somebody
+ * else does to a database.
  */
 
 import { archives } from './cases-archives.mjs';

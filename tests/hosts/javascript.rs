@@ -3,8 +3,8 @@
 use mneme::checkpoint::{self, DumpOptions, InspectOptions, Layout, LoadOptions};
 use mneme::embedder::Precomputed;
 use mneme::{
-    GetRequest, Lookup, ManualClock, MemoryStore, PutRequest, SemanticCache, SqliteStore, Ttl,
-    VectorDtype,
+    EntryFilter, GetRequest, Lookup, ManualClock, MemoryStore, PutRequest, SemanticCache,
+    SqliteStore, Ttl, VectorDtype,
 };
 use mneme_tests::kept_folder;
 use mneme_tests::suite::{Provided, Ran};
@@ -145,6 +145,17 @@ fn opens_what_node_has_written(artefacts: &Path) {
             .namespace("tenant")
             .embedding(vec![3.1, -2.0, 1.0]);
         assert_eq!(cache.get(near).unwrap().hit().unwrap().response, "answer");
+        let scoped = GetRequest::new("near")
+            .namespace("tenant")
+            .context("small \u{1F980}")
+            .tag("user:7")
+            .embedding(vec![3.1, -2.0, 1.0]);
+        let hit = cache.get(scoped).unwrap().hit().unwrap();
+        assert_eq!(hit.response, "of a context");
+        let tagged = EntryFilter::new().tag("doc:\u{1F980}");
+        let listed = cache.list_entries(&tagged, 0, 10).unwrap().entries;
+        let ids: Vec<u64> = listed.iter().map(|entry| entry.id).collect();
+        assert_eq!(ids, [hit.id]);
         assert_eq!(cache.namespace_quota("tenant").unwrap(), Some(7));
         assert!(cache.health(true).unwrap().healthy);
         let counters = cache.stats(Some("default")).unwrap().counters;

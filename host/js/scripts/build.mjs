@@ -132,6 +132,8 @@ async function component(name, bytes, imports, exports) {
     sync: base,
     jspi: { ...base, asyncMode: 'jspi', asyncImports: imports, asyncExports: exports },
   };
+  // A component imports only what it calls.
+  const called = imports.filter((name) => bytes.includes(name.split('#')[1]));
   const modules = {};
   for (const [way, options] of Object.entries(ways)) {
     const { files } = await transpileBytes(bytes, options);
@@ -145,7 +147,7 @@ async function component(name, bytes, imports, exports) {
     }
     const script = keepByteOrderMarks(Buffer.from(files[`${name}.js`]).toString());
     if (way === 'jspi') {
-      checkAsync(script, imports, exports, name);
+      checkAsync(script, called, exports, name);
     }
     const file = `${name}.${way}.js`;
     await writeFile(`${out}${file}`, await small(file, takeTexts(settle(script)), ['_debugLog']));

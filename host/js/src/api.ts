@@ -11,6 +11,13 @@ export const DEFAULT_NAMESPACE = 'default';
 export interface GetOptions {
   /** 1 to 1,024 bytes without NUL. Default `default`. */
   namespace?: string | undefined;
+  /**
+   * What the answer depends on beside the question: a model, a system prompt, earlier turns. Only
+   * entries of an equal context answer. 0 to 1,024 bytes without NUL: hash what is longer. Default ''.
+   */
+  context?: string | undefined;
+  /** Only entries that carry each of these tags answer. At most 32, each once. */
+  tags?: string[] | undefined;
   /** The query's vector, so that the embedder is not asked. It is scaled to unit length. */
   embedding?: Vector | undefined;
   /** Replaces the cache's similarity threshold: -1 to 1. */
@@ -35,6 +42,9 @@ export interface Hit {
   response: string;
   metadata: Record<string, unknown>;
   namespace: string;
+  context: string;
+  /** Sorted by their UTF-8 bytes. */
+  tags: string[];
   layer: 'exact' | 'semantic';
   /** Cosine of the embeddings, -1 to 1; 1 in the exact layer. */
   similarity: number;
@@ -76,6 +86,7 @@ export type Verdict =
   | 'outranked'
   | 'below-threshold'
   | 'expired'
+  | 'other-tags'
   | 'too-old'
   | 'refused'
   | 'low-confidence';
@@ -87,6 +98,7 @@ export interface JudgedEntry {
   query: string;
   response: string;
   metadata: Record<string, unknown>;
+  tags: string[];
   /** Cosine of the embeddings, -1 to 1; 1 in the exact layer. */
   similarity: number;
   /** 0 to 1. */
@@ -102,7 +114,8 @@ export interface JudgedEntry {
 /** Why a question is answered as it is. */
 export interface Explanation {
   namespace: string;
-  /** The text that was compared and embedded, and its SHA-256. */
+  context: string;
+  /** The text that was compared and embedded, and the hash of that and of the context. */
   normalized: { text: string; hash: string };
   /** The least similarity of an answer. */
   threshold: number;
@@ -112,7 +125,7 @@ export interface Explanation {
   exact: JudgedEntry | undefined;
   /** The nearest other entries, most similar first. */
   candidates: JudgedEntry[];
-  /** The number of entries of the namespace that the index holds. */
+  /** The number of entries of the namespace and context that the index holds. */
   rows: number;
   /** Which layer would answer, or why none would. */
   outcome: { layer: Hit['layer']; reason?: undefined } | { layer?: undefined; reason: MissReason };
@@ -124,6 +137,13 @@ export interface Explanation {
 export interface PutOptions {
   /** 1 to 1,024 bytes without NUL. Default `default`. */
   namespace?: string | undefined;
+  /** What the response depends on beside the query; see {@link GetOptions.context}. Default ''. */
+  context?: string | undefined;
+  /**
+   * Labels to ask and erase by, such as the documents or the user that the response was made from. At
+   * most 32 of 1 to 128 bytes without NUL, each once. They replace those of the entry that is replaced.
+   */
+  tags?: string[] | undefined;
   /** The query's vector, so that the embedder is not asked. It is scaled to unit length. */
   embedding?: Vector | undefined;
   /** Lifetime; null: unlimited. Default: the cache's `defaultTtlSeconds`. */
@@ -152,10 +172,21 @@ export interface Answer extends Omit<PutOptions, 'signal'> {
 
 /** Options of `getOrCompute`. */
 export interface ComputeOptions extends GetOptions {
+  /**
+   * Only entries that carry each of these tags answer, and what is computed is stored with them. At
+   * most 32 of 1 to 128 bytes without NUL, each once.
+   */
+  tags?: string[] | undefined;
   /** Lifetime; null: unlimited. Default: the cache's `defaultTtlSeconds`. */
   ttlSeconds?: number | null | undefined;
   /** Stored with the answer, as JSON. */
   metadata?: Record<string, unknown> | undefined;
+}
+
+/** What a computation may say about its answer. */
+export interface Computing {
+  /** Stores the answer with these tags, beside those that were asked for. Each may come again. */
+  tag(...tags: string[]): void;
 }
 
 /** An answer found or computed. */
@@ -168,6 +199,87 @@ export interface Resolved<T> {
   hit?: Hit;
   /** If it was computed: why it is not kept. That a look-up failed is told to `onError`. */
   cacheError?: unknown;
+}
+
+/** Which entries are meant: those that meet every condition. */
+export interface EntryFilter {
+  namespace?: string | undefined;
+  /** The empty context is one of them; undefined: any. */
+  context?: string | undefined;
+  /** Entries that carry each of these tags. At most 32. */
+  tags?: string[] | undefined;
+  /**
+   * Entries of this query, compared after normalisation. With a namespace and a context one entry is
+   * looked up; otherwise all entries that meet the other conditions are read.
+   */
+  query?: string | undefined;
+  /** Entries with these ids, at most 1,024. */
+  ids?: number[] | undefined;
+  /** Entries that were stored at least so many seconds ago. */
+  minAgeSeconds?: number | undefined;
+  /** Entries that were stored at most so many seconds ago. */
+  maxAgeSeconds?: number | undefined;
+}
+
+/** Which entries to erase: those that meet every condition, or `{ everything: true }`. */
+export interface EraseFilter extends EntryFilter {
+  /** Whether all entries are meant. Not with a condition. Default false. */
+  everything?: boolean | undefined;
+}
+
+/** Options of `erase`. */
+export interface EraseOptions {
+  /** Whether nothing is deleted, and the receipt says what would be. Default false. */
+  dryRun?: boolean | undefined;
+}
+
+/** What an erasure has deleted, or would delete. */
+export interface Receipt {
+  /** The ids of the entries, ascending. */
+  ids: number[];
+  /** The store's version counter before. It moves with every write, those of others included. */
+  versionBefore: number;
+  /** The store's version counter after it. */
+  versionAfter: number;
+}
+
+/** Options of `listEntries`. */
+export interface ListOptions {
+  /** Lists entries with ids above this one: the `next` of the page before. Default 0. */
+  after?: number | undefined;
+  /** The most entries of a page, 1 to 1,024. Default 100. */
+  limit?: number | undefined;
+}
+
+/** An entry of a list. */
+export interface ListedEntry {
+  /** The store's id of the entry. */
+  id: number;
+  namespace: string;
+  context: string;
+  /** The query that the response was stored under. */
+  query: string;
+  /** SHA-256 of the normalised query, and of NUL and the context behind it where that is not empty. */
+  queryHash: string;
+  response: string;
+  metadata: Record<string, unknown>;
+  tags: string[];
+  /** When the response was stored, to the second. */
+  createdAt: Date;
+  /** When the entry last answered a query, or was stored. */
+  lastAccessedAt: Date;
+  /** Lifetime; undefined: unlimited. Expired entries are listed too. */
+  ttlSeconds: number | undefined;
+  /** How many queries the entry has answered since it was stored. */
+  accessCount: number;
+}
+
+/** A part of a list of entries. */
+export interface EntryPage {
+  /** Ascending by id. There may be few, even none, and more to come. */
+  entries: ListedEntry[];
+  /** What to pass as `after` for the next page; undefined at the end. */
+  next: number | undefined;
 }
 
 /** What happened in a namespace since it was last cleared. */

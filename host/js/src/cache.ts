@@ -3,19 +3,27 @@
 import type {
   Answer,
   ComputeOptions,
+  Computing,
   DumpOptions,
   DumpReport,
+  EntryFilter,
+  EntryPage,
+  EraseFilter,
+  EraseOptions,
   ExplainOptions,
   Explanation,
   GetOptions,
   Health,
   HealthOptions,
   Hit,
+  ListOptions,
+  ListedEntry,
   LoadOptions,
   LoadReport,
   Lookup,
   PutOptions,
   Question,
+  Receipt,
   Resolved,
   Stats,
   VacuumOptions,
@@ -44,17 +52,22 @@ import { plain } from './plain.js';
 import { breathe } from './platform.js';
 import { Queue } from './queue.js';
 import {
+  contextOf,
   finish,
   namespaceOf,
   options as optionsOf,
+  rawFilter,
   rawGet,
   rawPut,
   storedId,
   textsToEmbed,
   toExplanation,
+  toListed,
+  type RawErasure,
   type RawExplained,
   type RawGet,
   type RawLookup,
+  type RawPage,
   type RawPut,
   type RawStep,
   type RawStored,
@@ -66,6 +79,8 @@ type Cause = { error: unknown } | undefined;
 
 /** The most requests that are sent again in one call, which answers some hundred of them. */
 const AGAIN = 512;
+/** The most entries of a page of a list, unless another number is given. */
+const PAGE = 100;
 
 /**
  * A semantic cache over one store. `SemanticCache.open` opens one.
@@ -132,9 +147,9 @@ export class SemanticCache {
   }
 
   /**
-   * The answer to a question, or the reason for a miss. The entry with the same normalised
-   * query answers, or else the most similar one above the threshold. If the embedder fails, the
-   * result is a miss.
+   * The answer to a question, or the reason for a miss. Of the entries of the namespace and
+   * context that carry the tags, the one with the same normalised query answers, or else the most
+   * similar one above the threshold. If the embedder fails, the result is a miss.
    */
   async lookUp(query: string, options?: GetOptions): Promise<Lookup> {
     const given = optionsOf.get(options, 'lookUp');
@@ -230,8 +245,8 @@ export class SemanticCache {
   // ---- storing ------------------------------------------------------------------
 
   /**
-   * Stores a response and returns the id of its entry. It replaces the entry of the namespace
-   * with the same normalised query, if there is one.
+   * Stores a response and returns the id of its entry. It replaces the entry of the namespace and
+   * context with the same normalised query, if there is one.
    */
   async put(query: string, response: string, options?: PutOptions): Promise<number> {
     const given = optionsOf.put(options);
@@ -278,8 +293,8 @@ export class SemanticCache {
 
   /**
    * The cached answer, or else what `compute` returns, which is then kept: a text, or a value that
-   * JSON can hold. Callers who ask the same (after normalisation) at the same time share one
-   * computation. If it fails, its caller gets the error as it is, nothing is kept, and the others
+   * JSON can hold. Callers who ask the same (after normalisation, of the same namespace and context,
+   * with the same tags) at the same time share one computation. If it fails, its caller gets the error as it is, nothing is kept, and the others
    * compute themselves, one after another. A cached answer that the validator refuses is computed
    * too, and replaced.
    *
@@ -290,7 +305,7 @@ export class SemanticCache {
    */
   async getOrCompute<T = string>(
     query: string,
-    compute: () => T | Promise<T>,
+    compute: (computing: Computing) => T | Promise<T>,
     options?: ComputeOptions,
   ): Promise<T> {
     return (await this.resolve(query, compute, options)).value;
@@ -299,7 +314,7 @@ export class SemanticCache {
   /** As {@link getOrCompute}, but also says where the answer came from. */
   async resolve<T = string>(
     query: string,
-    compute: () => T | Promise<T>,
+    compute: (computing: Computing) => T | Promise<T>,
     options?: ComputeOptions,
   ): Promise<Resolved<T>> {
     const given = optionsOf.compute(options);
@@ -316,10 +331,51 @@ export class SemanticCache {
 
   // ---- removing -----------------------------------------------------------------
 
-  /** Deletes the entry of a query, compared after normalisation. False if there was none. */
-  async delete(query: string, options?: { namespace?: string | undefined }): Promise<boolean> {
-    const { namespace } = known(options, { namespace: true }, 'delete');
-    return this.#runner.call('delete', [wellFormed(query, 'the query'), namespaceOf(namespace)]);
+  /**
+   * Deletes the entry of a query, compared after normalisation, in a context. False if there was
+   * none.
+   */
+  async delete(
+    query: string,
+    options?: { namespace?: string | undefined; context?: string | undefined },
+  ): Promise<boolean> {
+    const { namespace, context } = known(options, { namespace: true, context: true }, 'delete');
+    return this.#runner.call('delete', [
+      wellFormed(query, 'the query'),
+      namespaceOf(namespace),
+      contextOf(context),
+    ]);
+  }
+
+  /**
+   * Deletes the entries that meet a filter, and says which they were; with `dryRun`, which they
+   * would be. It goes in steps, between which other calls are served. An entry that is stored again
+   * meanwhile stays. A filter without a condition is an error, unless `everything` is set.
+   *
+   * Also deletes the index kept in the store, which holds codes of the vectors; the cache keeps one
+   * again without them. After an error in a later step the earlier ones stay done.
+   */
+  async erase(filter: EraseFilter, options?: EraseOptions): Promise<Receipt> {
+    const { everything, ...conditions } = optionsOf.scope(filter);
+    const { dryRun } = known<EraseOptions>(options, { dryRun: true }, 'erase');
+    const raw = rawFilter(conditions);
+    const all = flag(everything, 'everything') ?? false;
+    const isDry = flag(dryRun, 'dryRun') ?? false;
+    const ids: number[] = [];
+    let [after, versionBefore] = [0n, undefined as bigint | undefined];
+    const last = await inSteps(
+      async () => {
+        const step = await this.#runner.call<RawErasure>('erase', [raw, all, isDry, after]);
+        for (const id of step.ids) {
+          ids.push(Number(id));
+        }
+        after = step.next ?? 0n;
+        versionBefore ??= step.versionBefore;
+        return step;
+      },
+      ({ next }) => next !== undefined,
+    );
+    return { ids, versionBefore: Number(versionBefore), versionAfter: Number(last.versionAfter) };
   }
 
   /**
@@ -417,6 +473,37 @@ export class SemanticCache {
 
   // ---- looking at it ------------------------------------------------------------
 
+  /**
+   * The entries that meet a filter, without their vectors, ascending by id, for people who look after
+   * a cache. Expired ones are listed too. No entry counts as used. They are read in parts, between
+   * which other calls are served.
+   */
+  async *entries(filter?: EntryFilter): AsyncGenerator<ListedEntry, void, undefined> {
+    const raw = rawFilter(optionsOf.filter(filter, 'entries'));
+    for (let after: number | undefined = 0; after !== undefined;) {
+      const page: EntryPage = await this.#page(raw, BigInt(after), PAGE);
+      yield* page.entries;
+      after = page.next;
+      await breathe();
+    }
+  }
+
+  /** A part of what {@link entries} lists, of at most `limit` entries and about 4 MiB. */
+  async listEntries(filter?: EntryFilter, options?: ListOptions): Promise<EntryPage> {
+    const raw = rawFilter(optionsOf.filter(filter, 'listEntries'));
+    const given = known<ListOptions>(options, { after: true, limit: true }, 'listEntries');
+    const after = integer(given.after, 'after') ?? 0n;
+    return this.#page(raw, after, count(given.limit, 'limit') ?? PAGE);
+  }
+
+  async #page(filter: object, after: bigint, limit: number): Promise<EntryPage> {
+    const page = await this.#runner.call<RawPage>('listEntries', [filter, after, limit]);
+    return {
+      entries: page.entries.map(toListed),
+      next: page.next === undefined ? undefined : Number(page.next),
+    };
+  }
+
   /** Counts, settings and memory, of one namespace or of all. */
   async stats(namespace?: string): Promise<Stats> {
     const of = namespace === undefined ? undefined : namespaceOf(namespace);
@@ -437,7 +524,7 @@ export class SemanticCache {
     return { ...plain(rest), staleSeconds } as unknown as Health;
   }
 
-  /** A query as the cache compares and embeds it: its text, and the SHA-256 of that. */
+  /** A query as the cache compares and embeds it: its text, and the hash of that in the empty context. */
   async normalize(query: string): Promise<{ text: string; hash: string }> {
     return this.#runner.call('normalize', [wellFormed(query, 'the query')]);
   }

@@ -1,9 +1,16 @@
 /** Computations under way, each of which many callers may wait for. */
 
-import type { Hit, Lookup, Resolved } from './api.js';
+import type { Computing, Hit, Lookup, Resolved } from './api.js';
 import { isMnemeError } from './errors.js';
 import { until } from './queue.js';
-import { toHit, type RawGet, type RawLookup, type RawStored, type VectorSource } from './raw.js';
+import {
+  tagsOf,
+  toHit,
+  type RawGet,
+  type RawLookup,
+  type RawStored,
+  type VectorSource,
+} from './raw.js';
 import type { Runner } from './runner.js';
 import { keptOf, valueOf } from './values.js';
 
@@ -62,7 +69,7 @@ export class Flights {
   /** The cached answer, or else what `compute` returns, which is then kept. */
   async resolve<T>(
     { query, request, blank, metadata, signal }: Wanted,
-    compute: () => T | Promise<T>,
+    compute: (computing: Computing) => T | Promise<T>,
   ): Promise<Resolved<T>> {
     let source = request.vector;
     let isLookedUp = false;
@@ -98,7 +105,8 @@ export class Flights {
     if (source.tag === 'failed') {
       source = { tag: 'absent' };
     }
-    const key = `${request.namespace}\0${text}`;
+    const { namespace, context, tags } = request;
+    const key = JSON.stringify([namespace, context, [...tags].sort(), text]);
     for (let present; (present = this.#flights.get(key)) !== undefined;) {
       signal?.throwIfAborted();
       const shared = await (signal ? until(present, signal) : present);
@@ -120,8 +128,12 @@ export class Flights {
           return kept;
         }
       }
-      const value = await compute();
-      const cacheError = await this.#keep(value, { ...blank, vector: source }, metadata);
+      const all = new Set(tags);
+      const value = await compute({
+        tag: (...more) => tagsOf(more).forEach((tag) => all.add(tag)),
+      });
+      const whole = { ...blank, vector: source, tags: [...all] };
+      const cacheError = await this.#keep(value, whole, metadata);
       return { value, cacheError };
     })();
     const settled = flight.catch(() => undefined).finally(() => this.#flights.delete(key));

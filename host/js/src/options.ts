@@ -426,15 +426,39 @@ export function dtype(value: unknown): VectorDtype {
 
 /** A whole number of at least 0; undefined and null mean none. */
 export function integer(value: unknown, field: string): bigint | undefined {
-  if (value === undefined || value === null) {
-    return undefined;
-  }
+  return value === undefined || value === null ? undefined : whole(value, field);
+}
+
+function whole(value: unknown, field: string): bigint {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
     throw new InvalidArgumentError(
       `${field} is ${describeKind(value)}; give a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`,
     );
   }
   return BigInt(value);
+}
+
+/** A list of texts; undefined means none. */
+export function texts(value: unknown, field: string, one: string): string[] | undefined {
+  return value === undefined
+    ? undefined
+    : listOf(value, field, 'strings').map((text) => wellFormed(text, one));
+}
+
+/** A list of whole numbers of at least 0; undefined means none. */
+export function integers(value: unknown, field: string, one: string): BigUint64Array | undefined {
+  return value === undefined
+    ? undefined
+    : BigUint64Array.from(listOf(value, field, 'numbers'), (number) => whole(number, one));
+}
+
+function listOf(value: unknown, field: string, of: string): unknown[] {
+  if (!Array.isArray(value)) {
+    throw new InvalidArgumentError(
+      `${field} are ${value === null ? 'null' : `of type ${typeof value}`}; give an array of ${of}`,
+    );
+  }
+  return value;
 }
 
 /** As {@link integer}, for 32 bits. */

@@ -4,11 +4,14 @@ import {
   DEFAULT_NAMESPACE,
   type Answer,
   type ComputeOptions,
+  type EntryFilter,
+  type EraseFilter,
   type ExplainOptions,
   type Explanation,
   type Hit,
   type JudgedEntry,
   type GetOptions,
+  type ListedEntry,
   type LoadOptions,
   type Lookup,
   type PutOptions,
@@ -23,10 +26,12 @@ import {
   dtype,
   flag,
   integer,
+  integers,
   metadata,
   number,
   oneOf,
   parseMetadata,
+  texts,
   vector,
   type CacheEvent,
   type MissReason,
@@ -62,6 +67,20 @@ export type RawExplained =
   | { tag: 'needs-embedding'; val: Compared }
   | { tag: 'later' };
 
+/** A part of a list, as the component gives it. */
+export interface RawPage {
+  entries: Record<string, unknown>[];
+  next: bigint | undefined;
+}
+
+/** What one step of an erasure has done. */
+export interface RawErasure {
+  ids: BigUint64Array;
+  versionBefore: bigint;
+  versionAfter: bigint;
+  next: bigint | undefined;
+}
+
 /** What one step of a long work has done. */
 export interface RawStep {
   entries: bigint;
@@ -78,6 +97,8 @@ export type VectorSource =
 export interface RawGet {
   query: string;
   namespace: string;
+  context: string;
+  tags: string[];
   vector: VectorSource;
   threshold: number | undefined;
   maxAge: bigint | undefined;
@@ -87,6 +108,8 @@ export interface RawGet {
 
 const GET: Names<GetOptions> = {
   namespace: true,
+  context: true,
+  tags: true,
   embedding: true,
   threshold: true,
   maxAgeSeconds: true,
@@ -97,12 +120,23 @@ const GET: Names<GetOptions> = {
 const COMPUTE: Names<ComputeOptions> = { ...GET, ttlSeconds: true, metadata: true };
 const PUT: Names<PutOptions> = {
   namespace: true,
+  context: true,
+  tags: true,
   embedding: true,
   ttlSeconds: true,
   metadata: true,
   exactOnly: true,
   validate: true,
   signal: true,
+};
+const FILTER: Names<EntryFilter> = {
+  namespace: true,
+  context: true,
+  tags: true,
+  query: true,
+  ids: true,
+  minAgeSeconds: true,
+  maxAgeSeconds: true,
 };
 const { signal: _, ...ONE_OF_GETS } = GET;
 const { signal: __, ...ONE_OF_PUTS } = PUT;
@@ -115,6 +149,9 @@ export const options = {
   explain: (given: ExplainOptions | undefined) => known(given, { ...GET, limit: true }, 'explain'),
   signal: (given: { signal?: AbortSignal | undefined } | undefined, of: string) =>
     known(given, { signal: true }, of),
+  filter: (given: EntryFilter | undefined, of: string) => known(given, FILTER, of),
+  scope: (given: EraseFilter) =>
+    known(given, { ...FILTER, everything: true }, 'the filter of erase'),
   question: (given: Question) => known(given, { ...ONE_OF_GETS, query: true }, 'a question'),
   answer: (given: Answer) =>
     known(given, { ...ONE_OF_PUTS, query: true, response: true }, 'an answer'),
@@ -127,6 +164,15 @@ export function textsToEmbed(answers: (RawLookup | RawPut)[]): string[] {
 
 export function namespaceOf(namespace: string | undefined): string {
   return wellFormed(namespace ?? DEFAULT_NAMESPACE, 'the namespace');
+}
+
+export function contextOf(context: string | undefined): string {
+  return wellFormed(context ?? '', 'the context');
+}
+
+/** Tags, which the component checks. */
+export function tagsOf(tags: string[] | undefined): string[] {
+  return texts(tags, 'the tags', 'a tag') ?? [];
 }
 
 function source(of: {
@@ -149,6 +195,8 @@ export function rawGet(question: Question): RawGet {
   return {
     query: wellFormed(question.query, 'the query'),
     namespace: namespaceOf(question.namespace),
+    context: contextOf(question.context),
+    tags: tagsOf(question.tags),
     vector: source(question),
     threshold: number(question.threshold, 'threshold'),
     maxAge: integer(question.maxAgeSeconds, 'maxAgeSeconds'),
@@ -161,6 +209,8 @@ export interface RawStored {
   query: string;
   response: string;
   namespace: string;
+  context: string;
+  tags: string[];
   vector: VectorSource;
   ttl: { tag: string; val?: bigint | undefined };
   metadata: string;
@@ -173,6 +223,8 @@ export function rawPut(answer: Answer): RawStored {
     query: wellFormed(answer.query, 'the query'),
     response: wellFormed(answer.response, 'the response'),
     namespace: namespaceOf(answer.namespace),
+    context: contextOf(answer.context),
+    tags: tagsOf(answer.tags),
     vector: source(answer),
     ttl:
       ttl === undefined
@@ -183,6 +235,36 @@ export function rawPut(answer: Answer): RawStored {
     metadata: metadata(answer.metadata),
     validate: flag(answer.validate, 'validate') ?? false,
   };
+}
+
+/** A filter that has been checked for names that nobody knows. */
+export function rawFilter(filter: EntryFilter) {
+  const { namespace, context, query } = filter;
+  return {
+    namespace: namespace === undefined ? undefined : wellFormed(namespace, 'the namespace'),
+    context: context === undefined ? undefined : wellFormed(context, 'the context'),
+    tags: tagsOf(filter.tags),
+    query: query === undefined ? undefined : wellFormed(query, 'the query'),
+    ids: integers(filter.ids, 'the ids', 'an id'),
+    minAge: integer(filter.minAgeSeconds, 'minAgeSeconds'),
+    maxAge: integer(filter.maxAgeSeconds, 'maxAgeSeconds'),
+  };
+}
+
+/** An entry of a list, as the component gives it. */
+export function toListed(raw: Record<string, unknown>): ListedEntry {
+  const { embedding: _, metadata, createdAt, lastAccessedAt, ttl, ...entry } = plain(raw);
+  return {
+    ...entry,
+    metadata: parseMetadata(String(metadata)),
+    createdAt: dateOf(createdAt),
+    lastAccessedAt: dateOf(lastAccessedAt),
+    ttlSeconds: ttl,
+  } as unknown as ListedEntry;
+}
+
+function dateOf(time: unknown): Date {
+  return new Date(Number(time) * 1000);
 }
 
 export function rawLoad(given: LoadOptions | undefined) {
@@ -215,7 +297,7 @@ export function rawLoad(given: LoadOptions | undefined) {
   };
   return {
     mode: oneOf(options.mode ?? 'empty', ['empty', 'merge', 'replace'], 'mode'),
-    namespaces: options.namespaces?.map((name) => wellFormed(name, 'namespaces')),
+    namespaces: texts(options.namespaces, 'namespaces', 'namespaces'),
     namespacePrefix: wellFormed(options.namespacePrefix ?? '', 'namespacePrefix'),
     ttl: rawTtl(),
     quotas:
@@ -253,7 +335,7 @@ export function toHit(raw: Extract<RawLookup, { tag: 'hit' }>['val']): Hit {
   return {
     ...hit,
     metadata: parseMetadata(raw.metadata),
-    createdAt: new Date(Number(raw.createdAt) * 1000),
+    createdAt: dateOf(raw.createdAt),
     ttlLeftSeconds: ttlLeft,
   } as unknown as Hit;
 }

@@ -17,6 +17,7 @@ const CHANGES = new Set([
   'put',
   'putMany',
   'delete',
+  'erase',
   'clear',
   'clearNamespace',
   'vacuum',

@@ -14,7 +14,7 @@ import {
 } from './errors.js';
 import { callBegins, callSucceeded } from './locks.js';
 import { kindOf } from './platform.js';
-import type { Entry, EntryRef, Store } from './store.js';
+import type { Change, Entry, EntryRef, Filter, Store } from './store.js';
 
 /** Integers beyond it are not exact numbers. */
 const MAX = Number.MAX_SAFE_INTEGER;
@@ -23,15 +23,26 @@ const MAX = Number.MAX_SAFE_INTEGER;
 interface RawEntry {
   id: bigint;
   namespace: string;
+  context: string;
   queryHash: string;
   query: string;
   response: string;
   embedding: Float32Array;
   metadata: string;
+  tags: string[];
   createdAt: bigint;
   lastAccessedAt: bigint;
   ttl?: bigint | undefined;
   accessCount: bigint;
+}
+
+/** A filter as the component has it. */
+interface RawFilter {
+  namespace?: string | undefined;
+  context?: string | undefined;
+  tags: string[];
+  createdFrom?: bigint | undefined;
+  createdBefore?: bigint | undefined;
 }
 
 /** How a store is called. */
@@ -208,6 +219,7 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
         maxBatch: u32(claimed.maxBatch),
         maxDelete: u32(claimed.maxDelete),
         maxBlob: u32(claimed.maxBlob),
+        maxChanges: u32(claimed.maxChanges),
       };
     },
     open: operation(
@@ -218,13 +230,23 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
     close: operation('close', () => store.close(), nothing),
     getByHash: operation(
       'getByHash',
-      (keys: { namespace: string; queryHash: string }[]) => store.getByHash(keys),
+      (keys: { namespace: string; queryHash: string }[], vectors: boolean) =>
+        store.getByHash(keys, vectors),
       list((item, wrong) => (item === undefined || item === null ? undefined : entry(item, wrong))),
     ),
     getByIds: operation(
       'getByIds',
-      (ids: BigUint64Array) => store.getByIds(numbers(ids)),
+      (ids: BigUint64Array, vectors: boolean) => store.getByIds(numbers(ids), vectors),
       list(entry),
+    ),
+    select: operation(
+      'select',
+      (filter: RawFilter, lastId: bigint, limit: number) =>
+        store.select(filterOf(filter), Number(lastId), limit),
+      (found, wrong) => {
+        const { entries, next } = object(found, wrong);
+        return { entries: list(reference)(entries, wrong), next: maybe(integer)(next, wrong) };
+      },
     ),
     count: operation('count', (namespace?: string) => store.count(namespace), integer),
     listNamespaces: operation('listNamespaces', () => store.listNamespaces(), list(text)),
@@ -247,10 +269,11 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
       'iterVectors',
       (lastId: bigint, limit: number) => store.iterVectors(Number(lastId), limit),
       (page, wrong) => {
-        const { ids, namespaces, createdAt, vectors } = object(page, wrong);
+        const { ids, namespaces, contexts, createdAt, vectors } = object(page, wrong);
         return {
           ids: integers(ids, wrong),
           namespaces: list(text)(namespaces, wrong),
+          contexts: list(text)(contexts, wrong),
           createdAt: integers(createdAt, wrong),
           vectors: floats(vectors, wrong),
         };
@@ -325,6 +348,14 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
       list(pair(text, integer)),
     ),
     readVersionCounter: operation('readVersionCounter', () => store.readVersionCounter(), integer),
+    changesSince: optional<[bigint, number], unknown>(
+      'changesSince',
+      store.changesSince && ((version, limit) => store.changesSince?.(Number(version), limit)),
+      maybe((page, wrong) => {
+        const { changes, version } = object(page, wrong);
+        return { changes: list(change)(changes, wrong), version: integer(version, wrong) };
+      }),
+    ),
     readMeta: operation('readMeta', (key: string) => store.readMeta(key), maybe(text)),
     replaceMeta: operation(
       'replaceMeta',
@@ -396,15 +427,28 @@ function given(raw: RawEntry): Entry {
   return {
     id: 0,
     namespace: raw.namespace,
+    context: raw.context,
     queryHash: raw.queryHash,
     query: raw.query,
     response: raw.response,
     embedding: raw.embedding,
     metadata: raw.metadata,
+    tags: raw.tags,
     createdAt: exact(raw.createdAt, 'createdAt'),
     lastAccessedAt: exact(raw.lastAccessedAt, 'lastAccessedAt'),
     ttl: raw.ttl === undefined ? undefined : exact(raw.ttl, 'ttl'),
     accessCount: exact(raw.accessCount, 'accessCount'),
+  };
+}
+
+function filterOf({ namespace, context, tags, createdFrom, createdBefore }: RawFilter): Filter {
+  const time = (given: bigint | undefined) => (given === undefined ? undefined : Number(given));
+  return {
+    namespace,
+    context,
+    tags,
+    createdFrom: time(createdFrom),
+    createdBefore: time(createdBefore),
   };
 }
 
@@ -528,11 +572,13 @@ function entry(value: unknown, wrong: Wrong): RawEntry {
   return {
     id: integer(found.id, wrong),
     namespace: text(found.namespace, wrong),
+    context: text(found.context, wrong),
     queryHash: text(found.queryHash, wrong),
     query: text(found.query, wrong),
     response: text(found.response, wrong),
     embedding: floats(found.embedding, wrong),
     metadata: text(found.metadata, wrong),
+    tags: list(text)(found.tags, wrong),
     createdAt: integer(found.createdAt, wrong),
     lastAccessedAt: integer(found.lastAccessedAt, wrong),
     ttl: maybe(integer)(found.ttl, wrong),
@@ -546,5 +592,14 @@ function reference(value: unknown, wrong: Wrong) {
     id: integer(found.id, wrong),
     namespace: text(found.namespace, wrong),
     createdAt: integer(found.createdAt, wrong),
+  };
+}
+
+function change(value: unknown, wrong: Wrong) {
+  const found = object(value, wrong) as unknown as Change;
+  return {
+    version: integer(found.version, wrong),
+    id: integer(found.id, wrong),
+    deleted: flag(found.deleted, wrong),
   };
 }

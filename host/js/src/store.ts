@@ -14,15 +14,25 @@ export interface Entry {
   /** Assigned by the store, from 1 upwards, and never reused for another entry. */
   id: number;
   namespace: string;
-  /** SHA-256 of the normalised query, 64 lowercase hexadecimal digits. */
+  /** What the answer depends on beside the query: 0 to 1,024 bytes, compared byte for byte. */
+  context: string;
+  /**
+   * SHA-256 of the normalised query, and of U+0000 and the context behind it where that is not empty:
+   * 64 lowercase hexadecimal digits. Unique within a namespace.
+   */
   queryHash: string;
   /** The query as it was given, before normalisation. */
   query: string;
   response: string;
-  /** A vector of unit length, with as many values as the store was opened with. */
+  /**
+   * A vector of unit length, with as many values as the store was opened with. Empty in an entry
+   * that is read without its vector.
+   */
   embedding: Float32Array;
   /** One JSON object, as text. */
   metadata: string;
+  /** Labels: at most 32, each once, sorted by their UTF-8 bytes. Kept as they are given. */
+  tags: string[];
   createdAt: number;
   lastAccessedAt: number;
   /** Lifetime from `createdAt`; undefined is unlimited. */
@@ -34,6 +44,44 @@ export interface Entry {
 export interface EntryKey {
   namespace: string;
   queryHash: string;
+}
+
+/** Which entries are meant: those that meet every condition. */
+export interface Filter {
+  namespace: string | undefined;
+  /** The empty context is one of them; undefined: any. */
+  context: string | undefined;
+  /** Entries that carry each of these. */
+  tags: string[];
+  /** Entries with `createdAt` at or after this. */
+  createdFrom: number | undefined;
+  /** Entries with `createdAt` before this. */
+  createdBefore: number | undefined;
+}
+
+/** A part of the entries that meet a filter. */
+export interface Selection {
+  /** Ascending by id. */
+  entries: EntryRef[];
+  /** After which id to go on: at least the last id of `entries`. Undefined at the end. */
+  next: number | undefined;
+}
+
+/** What one write did to one entry. */
+export interface Change {
+  /** The version counter after the write. */
+  version: number;
+  id: number;
+  /** Whether the entry was deleted. Otherwise it was stored or replaced. */
+  deleted: boolean;
+}
+
+/** A part of the log of changes. */
+export interface ChangePage {
+  /** Ascending by version. */
+  changes: Change[];
+  /** The value of the version counter up to which these are all changes. */
+  version: number;
 }
 
 /** Names one version of an entry: a replacement keeps the id and changes `createdAt`. */
@@ -63,6 +111,7 @@ export interface Inserted {
 export interface VectorPage {
   ids: ArrayLike<number>;
   namespaces: string[];
+  contexts: string[];
   createdAt: ArrayLike<number>;
   vectors: Float32Array;
 }
@@ -106,6 +155,8 @@ export interface Capabilities {
   maxDelete: number;
   /** The most bytes of one blob, at least 65,536; 0 if the store keeps no blobs. */
   maxBlob: number;
+  /** How many of the last changes the store keeps, at least 65,536; 0 if it keeps none. */
+  maxChanges: number;
 }
 
 /**
@@ -124,10 +175,19 @@ export interface Store {
   /** Releases the backend. Closing a closed store does nothing. */
   close(): Awaitable<void>;
 
-  /** The entries under these keys, in their order; undefined for a key that does not exist. */
-  getByHash(keys: EntryKey[]): Awaitable<(Entry | undefined)[]>;
+  /**
+   * The entries under these keys, in their order; undefined for a key that does not exist. Without
+   * `vectors` the embeddings are empty, and need not be read.
+   */
+  getByHash(keys: EntryKey[], vectors: boolean): Awaitable<(Entry | undefined)[]>;
   /** The entries with these ids, in their order, without those that do not exist. */
-  getByIds(ids: number[]): Awaitable<Entry[]>;
+  getByIds(ids: number[], vectors: boolean): Awaitable<Entry[]>;
+  /**
+   * The first entries with an id above `lastId` that meet the filter, at most `limit`. There may be
+   * fewer, even none, with `next`, so that no call takes long. By tag, entries without it are not
+   * looked at.
+   */
+  select(filter: Filter, lastId: number, limit: number): Awaitable<Selection>;
   /** How many entries there are, in one namespace or in all. */
   count(namespace?: string): Awaitable<number>;
   /** Namespaces with entries, sorted by their UTF-8 bytes. */
@@ -168,6 +228,11 @@ export interface Store {
 
   /** The version counter. It moves with every call that inserts, replaces or deletes an entry. */
   readVersionCounter(): Awaitable<number>;
+  /**
+   * The changes after a version, whole versions of them, as many as `limit` holds, or one version.
+   * Undefined where the log does not have them all. Required if `maxChanges` is above 0.
+   */
+  changesSince?(version: number, limit: number): Awaitable<ChangePage | undefined>;
   /** A meta value. The store's own three keys can be read too. */
   readMeta(key: string): Awaitable<string | undefined>;
   /** Sets a value (undefined removes it) if the present one is `expected`; else false. */

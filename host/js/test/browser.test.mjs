@@ -258,7 +258,7 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
         await open(name);
         await cache.put('abcdefgh', 'r', { ttlSeconds: 60 });
         await cache.close();
-        const db = await openDatabase(indexedDB, name, 1, () => {});
+        const db = await openDatabase(indexedDB, name, 2, () => {});
         const heads = db.transaction('heads', 'readwrite').objectStore('heads');
         await result(heads.put({ ...(await result(heads.get(1))), ...wrong }));
         db.close();
@@ -293,6 +293,86 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
       assert.match(refused.message, /later version/);
     }
     assert.equal(await one.evaluate(() => cache.getOrCompute('q', () => 'r')), 'r');
+    await one.close();
+    await two.close();
+  });
+
+  test('a database of the first edition is upgraded, also under another tab', async () => {
+    const [one, two] = [await tab(), await tab()];
+    const found = await one.evaluate(async () => {
+      const { openDatabase, result } = await import('/dist/stores/idb/requests.js');
+      // As the first edition made it, and wrote to it.
+      const db = await openDatabase(indexedDB, 'first', 1, (db) => {
+        const heads = db.createObjectStore('heads', { keyPath: 'id' });
+        heads.createIndex('key', ['namespace', 'queryHash'], { unique: true });
+        heads.createIndex('namespace', 'namespace');
+        heads.createIndex('lru', ['lastAccessedAt', 'id']);
+        heads.createIndex('lruIn', ['namespace', 'lastAccessedAt', 'id']);
+        heads.createIndex('expiry', 'expiresAt');
+        heads.createIndex('expiryIn', ['namespace', 'expiresAt']);
+        db.createObjectStore('bodies', { keyPath: 'id' });
+        db.createObjectStore('vectors', { keyPath: 'id' });
+        for (const name of ['settings', 'meta', 'quotas', 'blobs']) db.createObjectStore(name);
+      });
+      await open('normal');
+      const { hash } = await cache.normalize('abcdef');
+      await cache.close();
+      const { letters } = await import('/test/support/check.mjs');
+      const vector = letters()
+        .embed(['abcdef'])[0]
+        .map((value) => value / Math.sqrt(6));
+      const rows = {
+        heads: {
+          id: 1,
+          namespace: 'default',
+          queryHash: hash,
+          createdAt: 1,
+          lastAccessedAt: 1,
+          accessCount: 0,
+        },
+        bodies: { id: 1, query: 'abcdef', response: 'first', metadata: '{}' },
+        vectors: { id: 1, vector },
+      };
+      const transaction = db.transaction([...Object.keys(rows), 'settings'], 'readwrite');
+      for (const [store, row] of Object.entries(rows)) transaction.objectStore(store).put(row);
+      for (const [key, value] of Object.entries({
+        lastId: 1,
+        version: 1,
+        embedder: { fingerprint: 'letters-1', dim: 26 },
+      })) {
+        transaction.objectStore('settings').put(value, key);
+      }
+      await new Promise((resolve) => (transaction.oncomplete = resolve));
+      // The first edition lets go of a database that is upgraded.
+      db.onversionchange = () => db.close();
+      return result(db.transaction('heads').objectStore('heads').count());
+    });
+    assert.equal(found, 1);
+    const upgraded = await two.evaluate(async () => {
+      await open('first');
+      const before = [];
+      for await (const { context, tags } of cache.entries()) before.push([context, tags]);
+      const hits = [await cache.get('abcdef'), await cache.get('abcdeff')];
+      await cache.put('abcdef', 'second', { context: 'small', tags: ['doc:1'] });
+      const tagged = [];
+      for await (const { id } of cache.entries({ tags: ['doc:1'] })) tagged.push(id);
+      const small = await cache.get('abcdeff', { context: 'small', tags: ['doc:1'] });
+      return [
+        before,
+        hits.map((hit) => hit?.response),
+        tagged,
+        small?.response,
+        (await cache.get('abcdeff')).response,
+        (await cache.health({ deep: true })).healthy,
+      ];
+    });
+    assert.deepEqual(upgraded, [[['', []]], ['first', 'first'], [2], 'second', 'first', true]);
+    // The first edition is told.
+    const late = await one.evaluate(async () => {
+      const { openDatabase } = await import('/dist/stores/idb/requests.js');
+      return outcome(openDatabase(indexedDB, 'first', 1, () => {}));
+    });
+    assert.equal(late.code, 'schema');
     await one.close();
     await two.close();
   });

@@ -236,9 +236,9 @@ export const keeping = {
       };
       await waits;
       const getByHash = store.getByHash.bind(store);
-      store.getByHash = (keys) => {
+      store.getByHash = (keys, vectors) => {
         join();
-        return getByHash(keys);
+        return getByHash(keys, vectors);
       };
       return found;
     };

@@ -60,7 +60,11 @@ export const options = {
       );
       ok(!/-/.test(error.message.split(';')[1]), error.message);
     }
-    await fails(cache.get('q', { xyzzy: 1 }), 'invalid-argument', /it knows bypass, embedding/);
+    await fails(
+      cache.get('q', { xyzzy: 1 }),
+      'invalid-argument',
+      /it knows bypass, context, embedding/,
+    );
     await fails(cache.get('q', 'default'), 'invalid-argument', /give an object/);
     await fails(cache.getMany('q'), 'invalid-argument', /give an array/);
     // An embedder may be anybody's object, and has names of its own.

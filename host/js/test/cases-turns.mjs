@@ -11,6 +11,8 @@ function filled({ MemoryStore }, entries, dimensions) {
       Array.from({ length: Math.min(1000, entries - from) }, (_, i) => ({
         id: 0,
         namespace: 'default',
+        context: '',
+        tags: [],
         queryHash: String(from + i).padStart(64, '0'),
         query: `q${from + i}`,
         response: 'r',
@@ -98,7 +100,7 @@ export const turns = {
     for (let round = 0; round < 300; round++) {
       const touched = { id: 1 + below(2000), hits: 1, lastAccessedAt: 1_700_000_000 + below(40) };
       store.updateAccess([touched]);
-      const [one] = store.getByIds([1 + below(2000)]);
+      const [one] = store.getByIds([1 + below(2000)], true);
       if (one) {
         store.insert([{ ...one, lastAccessedAt: 1_700_000_000 + below(40) }]);
       }

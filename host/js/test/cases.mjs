@@ -1,13 +1,15 @@
 /**
  * What holds in every runtime. Each case is given the package's entries and a way to make stores:
  * `{ SemanticCache, memory, MemoryStore, judge, stores: { name: (database) => store } }`, and perhaps
- * `failures`, how many calls in a row fail.
+ * `failures`, how many calls in a row fail, and `change: { name: (database, sql) => ... }`, what somebody
+ * else does to a database.
  */
 
 import { archives } from './cases-archives.mjs';
 import { embedding } from './cases-embedder.mjs';
 import { failingStores } from './cases-failing.mjs';
 import { keeping } from './cases-keeping.mjs';
+import { labels } from './cases-labels.mjs';
 import { options } from './cases-options.mjs';
 import { names } from './cases-names.mjs';
 import { turns } from './cases-turns.mjs';
@@ -58,6 +60,7 @@ export const cases = {
   ...failingStores,
   ...options,
   ...names,
+  ...labels,
   ...turns,
   ...vanishing,
 
@@ -572,9 +575,9 @@ export const cases = {
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
     await fails(cache.get(QUESTION), 'backend', /lost/);
-    store.getByHash = async (keys) => {
+    store.getByHash = async (...args) => {
       await new Promise((resolve) => setTimeout(resolve, 2));
-      return getByHash(keys);
+      return getByHash(...args);
     };
     equal((await cache.get(QUESTION)).response, 'r');
   },

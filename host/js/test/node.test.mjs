@@ -146,7 +146,7 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
        import { copyFileSync, renameSync, rmSync } from 'node:fs';
        import { SemanticCache } from '${PACKAGE}dist/index.js';
        import { nodeSqlite } from '${PACKAGE}dist/stores/node-sqlite.js';
-       import { letters } from '${PACKAGE}test/support/check.mjs';
+       import { entryOf, letters } from '${PACKAGE}test/support/check.mjs';
        const at = (name) => ${JSON.stringify(`${folder}/`)} + name;
        const open = (name, more = {}) =>
          SemanticCache.open({ store: nodeSqlite(at(name)), embedder: letters(), onError: () => {}, ...more });
@@ -179,6 +179,7 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
         check: edit('ttl INTEGER', 'ttl INTEGER CHECK (ttl > 5)'),
         generated: ["alter table entries add column g text as (hex(zeroblob(1000)))"],
         'another column': ["alter table entries add column extra text"],
+        'other contexts': edit('context TEXT NOT NULL', 'context TEXT COLLATE NOCASE NOT NULL'),
         trigger: ["create trigger t after insert on entries begin delete from entries; end"],
         view: ["create view v as select 1"],
         table: ["create table mine (a)"],
@@ -238,9 +239,7 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
     const found = await run(`
       const store = nodeSqlite(at('keys.db'));
       store.open('letters-1', 26);
-      const [{ id }] = store.insert([{ id: 0, namespace: 'n', queryHash: 'a'.repeat(64), query: 'q',
-        response: 'r', embedding: new Float32Array(26).fill(1), metadata: '{}', createdAt: 1,
-        lastAccessedAt: 1, ttl: undefined, accessCount: 0 }]);
+      const [{ id }] = store.insert([entryOf()]);
       // Made by somebody else after the schema was read.
       change('keys.db', 'create table other (e integer references entries(id))', 'insert into other values (' + id + ')');
       console.log(JSON.stringify([await outcome((async () => store.deleteById(id))()), store.count()]));`);
@@ -346,9 +345,7 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
       const message = (work) => {
         try { work(); } catch ({ code, message, retryable }) { return { code, message, retryable }; }
       };
-      const entry = (n, size) => ({ id: 0, namespace: 'n', queryHash: String(n).padStart(64, '0'), query: 'q',
-        response: 'r'.repeat(size), embedding: new Float32Array(26).fill(1), metadata: '{}', createdAt: 1,
-        lastAccessedAt: 1, ttl: undefined, accessCount: 0 });
+      const entry = (n, size) => (entryOf({ queryHash: String(n).padStart(64, '0'), response: 'r'.repeat(size) }));
       mkdirSync(at('folder.db'));
       found.cannotOpen = message(() => nodeSqlite(at('folder.db')).open('letters-1', 26));
       found.missing = message(() => nodeSqlite(at('none/t.db')).open('letters-1', 26));
@@ -603,9 +600,7 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
           outcome = store.count() === before ? code : 'changed ' + message;
         }
         outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
-        store.insert([{ id: 0, namespace: 'n', queryHash: 'c'.repeat(64), query: 'q', response: 'r',
-          embedding: new Float32Array(26).fill(1), metadata: '{}', createdAt: 1, lastAccessedAt: 1,
-          ttl: undefined, accessCount: 0 }]);
+        store.insert([entryOf({ queryHash: 'c'.repeat(64) })]);
         store.close();
       }
       console.log(JSON.stringify(outcomes));`);
@@ -702,9 +697,7 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
     const found = await run(`
       const store = nodeSqlite(at('busy.db'), { busyTimeoutSeconds: 1.5 });
       store.open('letters-1', 26);
-      const [{ id }] = store.insert([{ id: 0, namespace: 'n', queryHash: 'a'.repeat(64), query: 'q',
-        response: 'r', embedding: new Float32Array(26).fill(1), metadata: '{}', createdAt: 1,
-        lastAccessedAt: 1, ttl: undefined, accessCount: 0 }]);
+      const [{ id }] = store.insert([entryOf()]);
       const other = new DatabaseSync(at('busy.db'));
       other.exec('BEGIN IMMEDIATE');
       const measured = (work) => {
@@ -723,7 +716,7 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
       };
       other.exec('ROLLBACK');
       store.updateAccess([{ id, hits: 1, lastAccessedAt: 2 }]);
-      found.after = store.getByIds([id])[0].accessCount;
+      found.after = store.getByIds([id], false)[0].accessCount;
       console.log(JSON.stringify(found));`);
     const { deleteById, after: count, ...brief } = found;
     for (const [what, [outcome, ms]] of Object.entries(brief)) {
@@ -775,6 +768,139 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
       assert.match(one.message, /mode ro, so it can only be read, and nothing was changed/);
     }
     assert.deepEqual([computed, dumped, closed.code, same], ['computed', true, undefined, true]);
+  });
+
+  test('of mneme-cache gets contexts and tags when it is written to, and is read without', async () => {
+    const found = await run(`
+      const { readFileSync } = await import('node:fs');
+      // As mneme-cache makes it.
+      change('first.db', 'PRAGMA journal_mode = WAL',
+        'CREATE TABLE schema_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)',
+        "CREATE TABLE entries (id INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT NOT NULL DEFAULT 'default', " +
+          'query_hash TEXT NOT NULL, query TEXT NOT NULL, response TEXT NOT NULL, embedding BLOB NOT NULL, ' +
+          'metadata TEXT NOT NULL, created_at INTEGER NOT NULL, last_accessed_at INTEGER NOT NULL, ttl INTEGER, ' +
+          'access_count INTEGER NOT NULL DEFAULT 0, UNIQUE(namespace, query_hash))',
+        'CREATE TABLE cache_counters (namespace TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, ' +
+          'PRIMARY KEY (namespace, name))',
+        'CREATE TABLE namespace_quotas (namespace TEXT PRIMARY KEY, max_entries INTEGER NOT NULL)',
+        'CREATE TABLE multi_process_state (key TEXT PRIMARY KEY, value TEXT NOT NULL)',
+        'CREATE INDEX idx_entries_ns_hash ON entries(namespace, query_hash)',
+        'CREATE INDEX idx_entries_ns_lru ON entries(namespace, last_accessed_at)',
+        'CREATE INDEX idx_entries_created_at ON entries(created_at)',
+        'CREATE INDEX idx_entries_id ON entries(id)',
+        "INSERT INTO schema_meta VALUES ('schema_version', '1'), ('embedder_fingerprint', 'letters-1'), ('embedder_dim', '26')",
+        "INSERT INTO multi_process_state VALUES ('version_counter', '1')");
+      const hash = (await (await open('normal.db')).normalize('abcdef')).hash;
+      const vector = letters().embed(['abcdef'])[0].map((value) => value / Math.sqrt(6));
+      const db = new DatabaseSync(at('first.db'));
+      db.prepare("INSERT INTO entries (query_hash, query, response, embedding, metadata, created_at, last_accessed_at) " +
+        "VALUES (?, 'abcdef', 'first', ?, '{}', 1, 1)").run(hash, new Uint8Array(vector.buffer));
+      db.close();
+      const bytes = readFileSync(at('first.db')).toString('base64');
+      const read = async (cache) => {
+        const entries = await Array.fromAsync(cache.entries());
+        const tagged = await Array.fromAsync(cache.entries({ tags: ['doc:1'] }));
+        return [
+          (await cache.get('abcdef'))?.response,
+          (await cache.get('abcdeff', { maxAgeSeconds: 1e10 }))?.response,
+          (await cache.get('abcdef', { context: 'small' }))?.response,
+          (await cache.get('abcdeff', { context: 'small', tags: ['doc:1'] }))?.response,
+          entries.map(({ context, tags }) => [context, tags]), tagged.map(({ id }) => id),
+          (await cache.health({ deep: true })).healthy,
+        ];
+      };
+      const found = {};
+      const reading = await SemanticCache.open({ store: nodeSqlite(at('first.db'), { mode: 'ro' }),
+        embedder: letters(), onError: () => {} });
+      found.reading = await read(reading);
+      found.unchanged = readFileSync(at('first.db')).toString('base64') === bytes;
+      found.refused = await outcome(reading.put('abcdef', 'r', { tags: ['doc:1'] }));
+      const writing = await open('first.db');
+      found.writing = await read(writing);
+      await writing.put('abcdef', 'second', { context: 'small', tags: ['user:7', 'doc:1'] });
+      found.written = await read(writing);
+      // Who has it open to read sees what has been added.
+      found.followed = await read(reading);
+      await reading.close();
+      // What mneme-cache deletes and replaces leaves its tags in their index, where nobody heeds them.
+      await writing.put('ghijkl', 'r', { tags: ['doc:1'] });
+      await writing.put('mnopqr', 'r', { tags: ['doc:1'] });
+      change('first.db', "DELETE FROM entries WHERE query = 'ghijkl'",
+        "UPDATE entries SET tags = '[]' WHERE query = 'mnopqr'");
+      const listed = async (cache) => (await Array.fromAsync(cache.entries({ tags: ['doc:1'] }))).map(({ id }) => id);
+      found.stale = await listed(writing);
+      const rows = () => {
+        const db = new DatabaseSync(at('first.db'));
+        const rows = db.prepare('SELECT tag, id FROM entry_tags').all().map(({ tag, id }) => [tag, id]);
+        db.close();
+        return rows;
+      };
+      await writing.put('abcdef', 'third', { context: 'small', tags: ['doc:3'] });
+      found.replaced = rows();
+      const archive = (await writing.dump()).archive;
+      await writing.clearNamespace('default');
+      found.cleared = rows();
+      await writing.load(archive, { mode: 'replace' });
+      found.loaded = [rows(), await Array.fromAsync(writing.entries({ tags: ['doc:3'] })).then((all) => all.length)];
+      change('first.db', "UPDATE entries SET tags = '[1]' WHERE context = 'small'");
+      found.damaged = [await outcome(writing.get('abcdef', { context: 'small' })),
+        (await writing.health({ deep: true })).healthy];
+      change('first.db', "UPDATE entries SET tags = '{' WHERE context = 'small'");
+      found.broken = [await outcome(writing.get('abcdef', { context: 'small' })),
+        (await writing.health({ deep: true })).healthy];
+      await writing.erase({ everything: true });
+      await writing.put('abcdef', 'r', { tags: ['doc:1'] });
+      change('first.db', 'DELETE FROM entry_tags');
+      found.lost = (await writing.health({ deep: true })).healthy;
+      await writing.close();
+      // Nobody has written down what moves the counter elsewhere.
+      const store = nodeSqlite(at('first.db'));
+      store.open('letters-1', 26);
+      const since = () => store.changesSince(store.readVersionCounter() - 1, 9)?.changes.length ?? null;
+      store.insert([entryOf()]);
+      found.changes = [since()];
+      change('first.db', "UPDATE multi_process_state SET value = value + 1");
+      found.changes.push(since());
+      store.insert([entryOf()]);
+      found.changes.push(since(), store.changesSince(store.readVersionCounter() - 2, 9) ?? null);
+      store.close();
+      // Whoever opens it where the index is missing makes it again.
+      change('first.db', 'DROP TABLE entry_tags', 'DROP TABLE changes');
+      const again = await open('first.db');
+      found.again = [(await listed(again)).length, (await again.health({ deep: true })).healthy];
+      await again.close();
+      console.log(JSON.stringify(found));`);
+    const { refused, damaged, broken, ...rest } = found;
+    assert.equal(refused.code, 'backend');
+    for (const [{ code, message }, healthy] of [damaged, broken]) {
+      assert.equal(code, 'corrupt');
+      assert.match(message, /column tags of the row with id 2 is not a list of texts in JSON/);
+      assert.equal(healthy, false);
+    }
+    const old = ['first', 'first', null, null, [['', []]], [], true];
+    const labelled = [
+      ['', []],
+      ['small', ['doc:1', 'user:7']],
+    ];
+    const written = ['first', 'first', 'second', 'second', labelled, [2], true];
+    const kept = [['doc:3', 2]];
+    assert.deepEqual(rest, {
+      reading: old,
+      unchanged: true,
+      writing: old,
+      written,
+      followed: written,
+      stale: [2],
+      replaced: [['doc:1', 3], ['doc:1', 4], ...kept],
+      cleared: [
+        ['doc:1', 3],
+        ['doc:1', 4],
+      ],
+      loaded: [kept, 1],
+      lost: false,
+      changes: [1, null, 1, null],
+      again: [1, true],
+    });
   });
 
   test('that is locked holds up no look-up, and writes wait in their order', async () => {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { header, record } from '../dist/stores/log.js';
 import { OpfsStore } from '../dist/stores/opfs.js';
 import { Random } from './support/check.mjs';
 
@@ -50,6 +51,15 @@ class File {
 }
 
 const DIM = 3;
+/** An empty store, as a log begins with it. */
+const STATE = {
+  embedder: { fingerprint: 'f', dim: DIM },
+  lastId: 0,
+  version: 0,
+  meta: [],
+  quotas: [],
+  blobs: [],
+};
 
 function open(a, b) {
   const store = new OpfsStore('test', a, b);
@@ -61,6 +71,8 @@ function entry(random, n) {
   return {
     id: 0,
     namespace: ['a', 'b\u{1F980}'][n % 2],
+    context: ['', 'c\u{1F980}'][n % 5 ? 0 : 1],
+    tags: [[], ['t'], ['t', 'u']][n % 3],
     queryHash: `${n % 17}`.padStart(64, '0'),
     query: `question ${n}\0`,
     response: 'x'.repeat(random.below(200)),
@@ -104,12 +116,41 @@ function change(store, random, n) {
 function picture(store) {
   return JSON.stringify([
     store.iterSince(0, 1e6).map((one) => ({ ...one, embedding: [...one.embedding] })),
+    ['t', 'u'].map((tag) => store.select({ tags: [tag] }, 0, 1e6)),
     store.listNamespaceQuotas(),
     store.listMeta(),
     store.listBlobs().map((name) => [name, [...store.readBlob(name)]]),
     store.readVersionCounter(),
   ]);
 }
+
+test('a log without contexts and tags is read as having none', () => {
+  const [a, b] = [new File(), new File()];
+  const { context: _, tags: __, ...first } = entry(new Random(1), 1);
+  const log = [
+    header(1),
+    record(['state', { ...STATE, lastId: 1 }]),
+    record(['insert', [first]]),
+    record(['import', 'merge', [{ ...first, queryHash: 'b'.repeat(64) }], [], []]),
+    record(['deleteUnchanged', [{ id: 9, namespace: 'a', createdAt: 1 }]]),
+  ];
+  for (const [i, bytes] of log.entries()) {
+    a.write(bytes, { at: log.slice(0, i).reduce((sum, { length }) => sum + length, 0) });
+  }
+  const store = open(a, b);
+  const found = store.iterSince(0, 10);
+  assert.deepEqual(
+    found.map(({ id, context, tags, query }) => [id, context, tags, query]),
+    [
+      [2, '', [], first.query],
+      [3, '', [], first.query],
+    ],
+  );
+  store.insert([{ ...found[0], context: 'c', tags: ['t'] }]);
+  assert.deepEqual(store.select({ tags: ['t'] }, 0, 10).entries.length, 1);
+  assert.equal(store.capabilities().maxChanges, 0);
+  assert.throws(() => store.changesSince(0, 1), { code: 'unsupported' });
+});
 
 test('what has returned is there again', () => {
   const random = new Random(1);

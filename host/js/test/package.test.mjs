@@ -23,11 +23,11 @@ import { COMMANDS, hasChromium, hasRuntimes, load, unless } from './support/runt
 const NAME = 'mneme-cache-wasm';
 const BATTERY = 'mneme-cache-wasm-conformance';
 /** Bytes, compressed with gzip, that a page loads for a cache: a growth beyond it is a decision. */
-const MOST_BYTES = 445_000;
+const MOST_BYTES = 475_000;
 /** The same for the one file, which has the stores of browsers in it. */
-const MOST_STATIC_BYTES = 434_000;
+const MOST_STATIC_BYTES = 464_000;
 /** Bytes of the package as it is installed. */
-const MOST_INSTALLED_BYTES = 4_400_000;
+const MOST_INSTALLED_BYTES = 4_600_000;
 
 const ASK = `
 const answers = [];
@@ -158,7 +158,7 @@ function typed(name, source, ...more) {
   }
 }
 
-const TYPED = `import { SemanticCache, BackendError, type Embedder, type Hit, type Store } from '${NAME}';
+const TYPED = `import { SemanticCache, BackendError, type Embedder, type Hit, type Receipt, type Store } from '${NAME}';
      import { memory } from '${NAME}/stores/memory';
 
      const store: Store = memory();
@@ -168,6 +168,10 @@ const TYPED = `import { SemanticCache, BackendError, type Embedder, type Hit, ty
      const hit: Hit | undefined = await cache.get('q', { threshold: 0.9, namespace: undefined });
      const answer: string = await cache.getOrCompute('q', async () => 'r', { ttlSeconds, metadata: { model: 'small' } });
      const value: { n: number } = await cache.getOrCompute('q', async () => ({ n: 1 }));
+     const told: string = await cache.getOrCompute('q', ({ tag }) => { tag('a', 'b'); return 'r'; }, { context: 'c', tags: ['a'] });
+     for await (const { id, createdAt, tags } of cache.entries({ tags: ['a'], minAgeSeconds: 60 })) console.log(id, createdAt.getTime(), tags.length, told);
+     const { ids, versionAfter }: Receipt = await cache.erase({ context: '', query: 'q' }, { dryRun: true });
+     console.log(ids.length, versionAfter, (await cache.listEntries({}, { limit: 5 })).next);
      const { hit: found, miss } = await cache.lookUp('q');
      if (found) console.log(found.similarity); else console.log(miss.reason);
      const thing: unknown = cache;
@@ -180,6 +184,10 @@ const TYPED = `import { SemanticCache, BackendError, type Embedder, type Hit, ty
      await cache.put('q', 7);
      // @ts-expect-error: no such option
      await cache.put('q', 'r', { ttl: 60 });
+     // @ts-expect-error: tags are a list
+     await cache.get('q', { tags: 'a' });
+     // @ts-expect-error: an erasure needs a filter
+     await cache.erase();
     `;
 
 test('types say what people write', () => {

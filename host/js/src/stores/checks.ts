@@ -6,7 +6,7 @@ import {
   EmbedderMismatchError,
   InvalidArgumentError,
 } from '../errors.js';
-import type { Entry } from '../store.js';
+import type { Entry, Filter } from '../store.js';
 
 /** 2^32 - 1: any number, where a `u32` is a limit. */
 export const ANY_NUMBER = 0xffff_ffff;
@@ -16,6 +16,12 @@ export const MAX_BATCH = 1000;
 
 /** The most bytes of a blob in the stores that set no lower limit: 1 MiB, the most of the contract. */
 export const MAX_BLOB = 1 << 20;
+
+/** The embedding of an entry that is read without its vector. */
+export const NO_VECTOR = new Float32Array(0);
+
+/** The most entries that one call of `select` looks at, so that it does not take long. */
+export const LOOKED_AT = 1000;
 
 const MAX_DIM = 65_536;
 const RESERVED_META = ['schema_version', 'embedder_fingerprint', 'embedder_dim'];
@@ -143,6 +149,20 @@ export function compareUtf8(a: string, b: string): number {
 /** Whether an entry is expired at a time. */
 export function isExpired(entry: Pick<Entry, 'createdAt' | 'ttl'>, now: number): boolean {
   return entry.ttl !== undefined && entry.createdAt + entry.ttl <= now;
+}
+
+/** Whether an entry is one of those that are meant. */
+export function meets(
+  entry: Pick<Entry, 'namespace' | 'context' | 'tags' | 'createdAt'>,
+  { namespace, context, tags, createdFrom, createdBefore }: Filter,
+): boolean {
+  return (
+    (namespace === undefined || entry.namespace === namespace) &&
+    (context === undefined || entry.context === context) &&
+    tags.every((tag) => entry.tags.includes(tag)) &&
+    (createdFrom === undefined || entry.createdAt >= createdFrom) &&
+    (createdBefore === undefined || entry.createdAt < createdBefore)
+  );
 }
 
 /** Whether it is a time, a lifetime, a count or a quota: a whole number from 0 to 2^53 - 1. */

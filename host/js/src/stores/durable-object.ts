@@ -46,6 +46,8 @@ export function durableObject(
     shared: false,
     snapshot: false,
     maxBlob: MAX_BLOB,
+    // Rows that are written are paid for, and nobody else writes.
+    maxChanges: 0,
   };
   return new SqlStore(claims, () => new Driver(storage));
 }

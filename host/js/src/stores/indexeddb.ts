@@ -6,9 +6,11 @@ import type {
   Entry,
   EntryKey,
   EntryRef,
+  Filter,
   ImportMode,
   Inserted,
   MetaChange,
+  Selection,
   StampPage,
   Store,
   Touch,
@@ -18,6 +20,7 @@ import { known } from '../known.js';
 import { oneOf } from '../options.js';
 import {
   ANY_NUMBER,
+  LOOKED_AT,
   MAX_BATCH,
   MAX_BLOB,
   checkBatch,
@@ -27,6 +30,7 @@ import {
   compareUtf8,
   givenEmbedder,
   importNotEmpty,
+  meets,
   ownMeta,
 } from './checks.js';
 import { Connection, type IndexedDbOptions } from './idb/connection.js';
@@ -40,7 +44,7 @@ import {
   type Stores,
   type VectorRow,
 } from './idb/layout.js';
-import { page, pairs, result, walk, within } from './idb/requests.js';
+import { page, pairs, result, walk, walkFrom, within } from './idb/requests.js';
 import { Rows, deleteAll, putAll, reference } from './idb/rows.js';
 import { begun, memoryStage, stageAll, type Import } from './stage.js';
 
@@ -85,6 +89,7 @@ export class IndexedDbStore implements Store {
       maxBatch: MAX_BATCH,
       maxDelete: ANY_NUMBER,
       maxBlob: MAX_BLOB,
+      maxChanges: 0,
     };
   }
 
@@ -98,27 +103,54 @@ export class IndexedDbStore implements Store {
     this.#connection.close();
   }
 
-  getByHash(keys: EntryKey[]): Promise<(Entry | undefined)[]> {
-    return this.#connection.read([...ENTRY_STORES], (stores) =>
+  getByHash(keys: EntryKey[], vectors: boolean): Promise<(Entry | undefined)[]> {
+    return this.#connection.read(storesOf(vectors), (stores) =>
       Promise.all(
         keys.map(async ({ namespace, queryHash }) => {
           const index = stores.heads.index('key');
           const head = await result<Head | undefined>(index.get([namespace, queryHash]));
-          return head && this.#rows().whole(stores, head);
+          return head && this.#rows().whole(stores, head, vectors);
         }),
       ),
     );
   }
 
-  getByIds(ids: number[]): Promise<Entry[]> {
-    return this.#connection.read([...ENTRY_STORES], async (stores) => {
+  getByIds(ids: number[], vectors: boolean): Promise<Entry[]> {
+    return this.#connection.read(storesOf(vectors), async (stores) => {
       const found = await Promise.all(
         ids.map(async (id) => {
           const head = await result<Head | undefined>(stores.heads.get(id));
-          return head && this.#rows().whole(stores, head);
+          return head && this.#rows().whole(stores, head, vectors);
         }),
       );
       return found.filter((entry) => entry !== undefined);
+    });
+  }
+
+  select(filter: Filter, lastId: number, limit: number): Promise<Selection> {
+    return this.#connection.read(['heads'], async ({ heads }) => {
+      const [tag] = filter.tags;
+      const [source, key] =
+        tag !== undefined
+          ? [heads.index('tags'), tag]
+          : filter.namespace !== undefined
+            ? [heads.index('namespace'), filter.namespace]
+            : [heads, undefined];
+      const rows = this.#rows();
+      const found: Selection = { entries: [], next: undefined };
+      let lookedAt = 0;
+      if (limit > 0) {
+        await walkFrom<Head>(source, key, lastId, (head) => {
+          const { id, namespace, context = '', tags = [], createdAt } = rows.checked(head);
+          if (meets({ namespace, context, tags, createdAt }, filter)) {
+            found.entries.push(reference(head));
+          }
+          const isEnough = found.entries.length >= limit || ++lookedAt >= LOOKED_AT;
+          found.next = isEnough ? id : undefined;
+          return !isEnough;
+        });
+      }
+      return found;
     });
   }
 
@@ -176,7 +208,7 @@ export class IndexedDbStore implements Store {
         page<VectorRow>(stores.vectors, lastId, limit),
       ]);
       const rows = this.#rows();
-      return heads.map((head, at) => rows.joined(head, bodies[at], vectors[at]));
+      return heads.map((head, at) => rows.joined(head, bodies[at], rows.vector(head, vectors[at])));
     });
   }
 
@@ -193,6 +225,7 @@ export class IndexedDbStore implements Store {
       return {
         ids: heads.map((head) => rows.checked(head).id),
         namespaces: heads.map(({ namespace }) => namespace),
+        contexts: heads.map(({ context }) => context ?? ''),
         createdAt: heads.map(({ createdAt }) => createdAt),
         vectors: all,
       };
@@ -480,6 +513,11 @@ export class IndexedDbStore implements Store {
     this.#import = undefined;
     return under;
   }
+}
+
+/** Where entries are, with their vectors or without. */
+function storesOf(vectors: boolean): StoreName[] {
+  return vectors ? [...ENTRY_STORES] : ['heads', 'bodies'];
 }
 
 async function accept(mode: ImportMode, heads: IDBObjectStore): Promise<void> {

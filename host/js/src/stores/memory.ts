@@ -1,23 +1,29 @@
 /** A store in the memory of the process, or page. */
 
-import { ClosedError } from '../errors.js';
+import { ClosedError, UnsupportedError } from '../errors.js';
 import { known } from '../known.js';
 import type {
   Capabilities,
+  ChangePage,
   Entry,
   EntryKey,
   EntryRef,
+  Filter,
   ImportMode,
   Inserted,
   MetaChange,
+  Selection,
   StampPage,
   Store,
   Touch,
   VectorPage,
 } from '../store.js';
+import { ChangeLog, MAX_CHANGES } from './changes.js';
 import {
+  LOOKED_AT,
   MAX_BATCH,
   MAX_BLOB,
+  NO_VECTOR,
   ANY_NUMBER,
   acceptEmbedder,
   checkBatch,
@@ -28,9 +34,11 @@ import {
   givenEmbedder,
   importNotEmpty,
   isExpired,
+  meets,
   ownMeta,
   type StoredEmbedder,
 } from './checks.js';
+import { Ids, Tags } from './ids.js';
 import { Lru } from './lru.js';
 import { begun, memoryStage, stageAll, type Import } from './stage.js';
 
@@ -52,12 +60,14 @@ export class MemoryStore implements Store {
   protected entries = new Map<number, Entry>();
   protected lastId = 0;
   protected version = 0;
+  /** Undefined in a store that keeps none. */
+  protected readonly changes: ChangeLog | undefined = new ChangeLog();
   protected meta = new Map<string, string>();
   protected quotas = new Map<string, number>();
   protected blobs = new Map<string, Uint8Array>();
   #namespaces = new Map<string, Map<string, number>>();
-  /** All ids, ascending, and some that are gone. */
-  #ids: number[] = [];
+  #ids = new Ids();
+  #tags = new Tags();
   /** The order of a namespace, or of all; made when it is first asked for. */
   #orders = new Map<string | undefined, Lru>();
   /** Entries received, and not yet part of the data. */
@@ -72,6 +82,7 @@ export class MemoryStore implements Store {
       maxBatch: MAX_BATCH,
       maxDelete: ANY_NUMBER,
       maxBlob: MAX_BLOB,
+      maxChanges: this.changes ? MAX_CHANGES : 0,
     };
   }
 
@@ -98,17 +109,34 @@ export class MemoryStore implements Store {
     return this.embedder;
   }
 
-  getByHash(keys: EntryKey[]): (Entry | undefined)[] {
+  getByHash(keys: EntryKey[], vectors: boolean): (Entry | undefined)[] {
     this.opened();
     return keys.map(({ namespace, queryHash }) => {
       const id = this.#namespaces.get(namespace)?.get(queryHash);
-      return id === undefined ? undefined : this.entries.get(id);
+      return id === undefined ? undefined : this.#read(id, vectors);
     });
   }
 
-  getByIds(ids: number[]): Entry[] {
+  getByIds(ids: number[], vectors: boolean): Entry[] {
     this.opened();
-    return ids.flatMap((id) => this.entries.get(id) ?? []);
+    return ids.flatMap((id) => this.#read(id, vectors) ?? []);
+  }
+
+  select(filter: Filter, lastId: number, limit: number): Selection {
+    this.opened();
+    const ids = this.#tags.fewest(filter.tags) ?? this.#ids;
+    const entries: EntryRef[] = [];
+    let lookedAt = 0;
+    for (const id of ids.after(lastId)) {
+      const entry = this.entries.get(id);
+      if (entry && meets(entry, filter)) {
+        entries.push(reference(entry));
+      }
+      if (entries.length >= limit || ++lookedAt >= LOOKED_AT) {
+        return { entries, next: id };
+      }
+    }
+    return { entries, next: undefined };
   }
 
   count(namespace?: string): number {
@@ -160,6 +188,7 @@ export class MemoryStore implements Store {
     return {
       ids: page.map(({ id }) => id),
       namespaces: page.map(({ namespace }) => namespace),
+      contexts: page.map(({ context }) => context),
       createdAt: page.map(({ createdAt }) => createdAt),
       vectors,
     };
@@ -173,10 +202,12 @@ export class MemoryStore implements Store {
 
   insert(entries: Entry[]): Inserted[] {
     checkBatch(entries, MAX_BATCH, this.opened().dim);
-    if (entries.length > 0) {
-      this.version += 1;
-    }
-    return entries.map((entry) => this.put(entry));
+    const inserted = entries.map((entry) => this.put(entry));
+    this.#moved(
+      inserted.map(({ id }) => id),
+      false,
+    );
+    return inserted;
   }
 
   updateAccess(touches: Touch[]): void {
@@ -196,7 +227,7 @@ export class MemoryStore implements Store {
   deleteById(id: number): boolean {
     this.opened();
     const deleted = this.take(id);
-    this.version += Number(deleted);
+    this.#moved(deleted ? [id] : [], true);
     return deleted;
   }
 
@@ -205,7 +236,7 @@ export class MemoryStore implements Store {
     const deleted = entries
       .filter(({ id, createdAt }) => this.entries.get(id)?.createdAt === createdAt && this.take(id))
       .map(({ id }) => id);
-    this.version += Number(deleted.length > 0);
+    this.#moved(deleted, true);
     return deleted;
   }
 
@@ -220,26 +251,24 @@ export class MemoryStore implements Store {
         gone.push(reference(entry));
       }
     }
-    for (const { id } of gone) {
-      this.take(id);
-    }
-    this.version += Number(gone.length > 0);
+    const ids = gone.map(({ id }) => id);
+    ids.forEach((id) => this.take(id));
+    this.#moved(ids, true);
     return gone;
   }
 
   clearNamespace(namespace?: string): number {
     this.opened();
-    const before = this.entries.size;
+    let ids: number[];
     if (namespace === undefined) {
+      ids = [...this.entries.keys()];
       this.#clearEntries();
     } else {
-      for (const id of [...(this.#namespaces.get(namespace)?.values() ?? [])]) {
-        this.take(id);
-      }
+      ids = [...(this.#namespaces.get(namespace)?.values() ?? [])];
+      ids.forEach((id) => this.take(id));
     }
-    const deleted = before - this.entries.size;
-    this.version += Number(deleted > 0);
-    return deleted;
+    this.#moved(ids, true);
+    return ids.length;
   }
 
   setNamespaceQuota(namespace: string, maxEntries: number | undefined): void {
@@ -264,6 +293,14 @@ export class MemoryStore implements Store {
   readVersionCounter(): number {
     this.opened();
     return this.version;
+  }
+
+  changesSince(version: number, limit: number): ChangePage | undefined {
+    this.opened();
+    if (!this.changes) {
+      throw new UnsupportedError(`the ${this.capabilities().name} store keeps no log of changes`);
+    }
+    return this.changes.since(version, this.version, limit);
   }
 
   readMeta(key: string): string | undefined {
@@ -361,7 +398,10 @@ export class MemoryStore implements Store {
       this.quotas.clear();
       this.meta.clear();
     }
-    this.version += Number(changed);
+    if (changed) {
+      this.version += 1;
+      this.changes?.cut(this.version);
+    }
     for (const entry of added) {
       this.put(entry);
     }
@@ -387,10 +427,15 @@ export class MemoryStore implements Store {
     if (present === undefined) {
       this.lastId = id;
       hashes.set(entry.queryHash, id);
-      this.#ids.push(id);
+      this.#ids.add(id);
     }
     const stored = { ...entry, id };
+    const replaced = this.entries.get(id);
     this.entries.set(id, stored);
+    if (replaced) {
+      this.#tags.remove(replaced, this.entries);
+    }
+    this.#tags.add(stored);
     this.#order(stored);
     return { id, replaced: present !== undefined };
   }
@@ -398,8 +443,9 @@ export class MemoryStore implements Store {
   /** Puts back an entry that has its id, which is above all others. */
   protected restore(entry: Entry): void {
     this.#hashesOf(entry.namespace).set(entry.queryHash, entry.id);
-    this.#ids.push(entry.id);
+    this.#ids.add(entry.id);
     this.entries.set(entry.id, entry);
+    this.#tags.add(entry);
     this.#order(entry);
   }
 
@@ -426,10 +472,8 @@ export class MemoryStore implements Store {
       this.#namespaces.delete(entry.namespace);
       this.#orders.delete(entry.namespace);
     }
-    // Enough are gone to pay for a walk over all.
-    if (this.#ids.length > 2 * this.entries.size + 64) {
-      this.#ids = [...this.entries.keys()];
-    }
+    this.#ids.remove((id) => this.entries.has(id));
+    this.#tags.remove(entry, this.entries);
     return true;
   }
 
@@ -447,7 +491,21 @@ export class MemoryStore implements Store {
     this.entries.clear();
     this.#namespaces.clear();
     this.#orders.clear();
-    this.#ids = [];
+    this.#tags = new Tags();
+    this.#ids = new Ids();
+  }
+
+  /** Moves the version counter on, after a write to these entries, if there are any. */
+  #moved(ids: number[], deleted: boolean): void {
+    if (ids.length > 0) {
+      this.version += 1;
+      this.changes?.append(this.version, ids, deleted);
+    }
+  }
+
+  #read(id: number, vectors: boolean): Entry | undefined {
+    const entry = this.entries.get(id);
+    return entry && !vectors ? { ...entry, embedding: NO_VECTOR } : entry;
   }
 
   /** Tells the orders of an entry's last access. */
@@ -463,20 +521,14 @@ export class MemoryStore implements Store {
   }
 
   #page(lastId: number, limit: number): Entry[] {
-    let [low, high] = [0, this.#ids.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#ids[middle] as number) <= lastId) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
     const page: Entry[] = [];
-    for (let at = low; at < this.#ids.length && page.length < limit; at++) {
-      const entry = this.entries.get(this.#ids[at] as number);
-      if (entry) {
-        page.push(entry);
+    if (limit === 0) {
+      return page;
+    }
+    for (const id of this.#ids.after(lastId)) {
+      const entry = this.entries.get(id);
+      if (entry && page.push(entry) >= limit) {
+        break;
       }
     }
     return page;

@@ -7,6 +7,7 @@ import { mayGiveWay } from '../locks.js';
 import { known } from '../known.js';
 import { oneOf, seconds } from '../options.js';
 import type { Entry, Restored } from '../store.js';
+import { MAX_CHANGES } from './changes.js';
 import { MAX_BLOB } from './checks.js';
 import { inspect } from './sql/layout.js';
 import { NodeSqliteDriver, WARY, requireSqlite } from './sql/node-driver.js';
@@ -86,6 +87,7 @@ export class NodeSqliteStore extends SqlStore {
       shared: true,
       snapshot: true,
       maxBlob: MAX_BLOB,
+      maxChanges: MAX_CHANGES,
     };
     super(claims, () => {
       if (mode !== 'ro') {

@@ -101,6 +101,7 @@ export async function opfs(name: string, options?: Record<string, never>): Promi
 
 /** See {@link opfs}. */
 export class OpfsStore extends MemoryStore {
+  protected override readonly changes = undefined;
   readonly #name: string;
   #files: [present: SyncFile, spare: SyncFile] | undefined;
   #generation = 0;
@@ -469,6 +470,9 @@ function writeAll(file: SyncFile, bytes: Uint8Array, at: number): void {
 function entriesOf(raw: unknown): Entry[] {
   return (raw as (Omit<Entry, 'embedding'> & { embedding: Uint8Array })[]).map((entry) => ({
     ...entry,
+    // The first edition had no contexts and no tags.
+    context: entry.context ?? '',
+    tags: entry.tags ?? [],
     ttl: entry.ttl ?? undefined,
     embedding: floats(entry.embedding),
   }));

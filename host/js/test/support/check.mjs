@@ -83,3 +83,23 @@ export function letters(dimensions = 26) {
     },
   };
 }
+
+/** An entry as stores have it, with letters for an embedder. */
+export function entryOf(more = {}) {
+  return {
+    id: 0,
+    namespace: 'n',
+    context: '',
+    queryHash: 'a'.repeat(64),
+    query: 'q',
+    response: 'r',
+    embedding: new Float32Array(26).fill(1),
+    metadata: '{}',
+    tags: [],
+    createdAt: 1,
+    lastAccessedAt: 1,
+    ttl: undefined,
+    accessCount: 0,
+    ...more,
+  };
+}

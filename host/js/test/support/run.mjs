@@ -32,6 +32,15 @@ const vanish = {
     return 'reads what was there';
   },
 };
+/** What somebody else does to a database. */
+const change = {
+  'node-sqlite': async (database, sql) => {
+    const { DatabaseSync } = await import('node:sqlite');
+    const db = new DatabaseSync(join(folder, `${database}.db`));
+    db.exec(sql);
+    db.close();
+  },
+};
 const results = await run(
   {
     SemanticCache,
@@ -42,6 +51,7 @@ const results = await run(
     stores,
     failures,
     vanish: sqlite ? vanish : {},
+    change: sqlite ? change : {},
   },
   only ? new RegExp(only) : undefined,
 );

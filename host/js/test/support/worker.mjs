@@ -43,6 +43,7 @@ export class Tests extends DurableObject {
             ? this.ctx.storage.deleteAll()
             : this.ctx.storage.sql.exec(`DROP TABLE ${table}`),
       },
+      change: { 'durable-object': (_, sql) => this.ctx.storage.sql.exec(sql) },
     };
     if (pathname === '/script') {
       return Response.json(await script(env));

@@ -16,6 +16,12 @@ await cache.put('other', 'answer', {
   namespace: 'tenant',
   ttlSeconds: 4_000_000_000,
 });
+await cache.put('other', 'of a context', {
+  embedding: [3, -2, 1],
+  namespace: 'tenant',
+  context: 'small \u{1F980}',
+  tags: ['user:7', 'doc:\u{1F980}'],
+});
 await cache.get('WHAT is \u{1F980}?');
 await cache.setNamespaceQuota('tenant', 7);
 const { layout, archive } = await cache.dump({ layout: 'native' });

@@ -5,11 +5,10 @@ import {
   ClosedError,
   DataVanishedError,
   InvalidArgumentError,
-  SchemaError,
   UnsupportedError,
 } from '../../errors.js';
 import { acceptEmbedder, type StoredEmbedder } from '../checks.js';
-import { ALL_STORES, VERSION, provision, type StoreName, type Stores } from './layout.js';
+import { VERSION, acceptStores, provision, type StoreName, type Stores } from './layout.js';
 import { finished, openDatabase, result } from './requests.js';
 
 /** How the database is used. */
@@ -184,13 +183,7 @@ export class Connection {
     db.onversionchange = lose;
     db.onclose = lose;
     try {
-      for (const store of ALL_STORES) {
-        if (!db.objectStoreNames.contains(store)) {
-          throw new SchemaError(
-            `IndexedDB ${this.#name}: this database belongs to something else (it lacks ${store}); give another name`,
-          );
-        }
-      }
+      acceptStores(db);
       const found = await this.#transaction(db, ['settings'], 'readwrite', async ({ settings }) => {
         const [embedder, incarnation] = await Promise.all([
           result<StoredEmbedder | undefined>(settings.get('embedder')),

@@ -1,11 +1,11 @@
 /** The object stores of a cache in IndexedDB, and its settings. */
 
-import { CorruptError } from '../../errors.js';
+import { CorruptError, SchemaError } from '../../errors.js';
 import { isCount } from '../checks.js';
 import { result } from './requests.js';
 
-/** The version of the object stores. */
-export const VERSION = 1;
+/** The version of the object stores. The first had no index of tags. */
+export const VERSION = 2;
 
 /** The greatest number of a row or a setting. */
 export const MAX = Number.MAX_SAFE_INTEGER;
@@ -14,7 +14,11 @@ export const MAX = Number.MAX_SAFE_INTEGER;
 export interface Head {
   id: number;
   namespace: string;
+  /** Where it is not empty. */
+  context?: string;
   queryHash: string;
+  /** Where there are any. */
+  tags?: string[];
   createdAt: number;
   lastAccessedAt: number;
   ttl?: number;
@@ -43,8 +47,26 @@ export const ALL_STORES = [...ENTRY_STORES, ...OTHER_STORES];
 export type StoreName = (typeof ALL_STORES)[number];
 export type Stores = Record<StoreName, IDBObjectStore>;
 
-/** Makes them, in a new database. */
-export function provision(db: IDBDatabase): void {
+/** Makes them, or what a database of the first version lacks. Refuses that of something else. */
+export function provision(db: IDBDatabase, transaction: IDBTransaction, oldVersion: number): void {
+  if (oldVersion === 0) {
+    create(db);
+  }
+  acceptStores(db);
+  transaction.objectStore('heads').createIndex('tags', 'tags', { multiEntry: true });
+}
+
+/** Refuses a database that is no cache. */
+export function acceptStores(db: IDBDatabase): void {
+  const missing = ALL_STORES.find((store) => !db.objectStoreNames.contains(store));
+  if (missing) {
+    throw new SchemaError(
+      `IndexedDB ${db.name}: this database belongs to something else (it lacks ${missing}); give another name`,
+    );
+  }
+}
+
+function create(db: IDBDatabase): void {
   const heads = db.createObjectStore('heads', { keyPath: 'id' });
   heads.createIndex('key', ['namespace', 'queryHash'], { unique: true });
   heads.createIndex('namespace', 'namespace');

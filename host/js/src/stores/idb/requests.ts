@@ -23,12 +23,15 @@ export function finished(transaction: IDBTransaction): Promise<void> {
   return done;
 }
 
-/** Opens a database; `provision` makes its object stores where it is new. */
+/**
+ * Opens a database; `provision` makes its object stores where it is new, or of an older version. If it
+ * throws, the database stays as it is.
+ */
 export function openDatabase(
   factory: IDBFactory,
   name: string,
   version: number,
-  provision: (db: IDBDatabase) => void,
+  provision: (db: IDBDatabase, transaction: IDBTransaction, oldVersion: number) => void,
 ): Promise<IDBDatabase> {
   const where = `IndexedDB ${name}`;
   return new Promise((resolve, reject) => {
@@ -45,9 +48,14 @@ export function openDatabase(
       return;
     }
     let late = false;
+    let refused: unknown;
     request.onupgradeneeded = ({ oldVersion }) => {
-      if (oldVersion === 0) {
-        provision(request.result);
+      const transaction = request.transaction as IDBTransaction;
+      try {
+        provision(request.result, transaction, oldVersion);
+      } catch (error) {
+        refused = error;
+        transaction.abort();
       }
     };
     request.onblocked = () => {
@@ -61,6 +69,10 @@ export function openDatabase(
     };
     request.onerror = () => {
       const cause = request.error;
+      if (refused) {
+        reject(refused);
+        return;
+      }
       if (cause?.name === 'VersionError') {
         reject(
           new SchemaError(
@@ -97,6 +109,37 @@ export function page<T>(store: IDBObjectStore, lastId: number, limit: number): P
 /** The keys of an index that begins with the namespace. */
 export function within(namespace: string): IDBKeyRange {
   return IDBKeyRange.bound([namespace], [namespace, []]);
+}
+
+/**
+ * Calls `each` for the rows of a store, or of an index under one key, by id, after `lastId`, until it
+ * returns false. They are read one by one.
+ */
+export function walkFrom<T>(
+  source: IDBObjectStore | IDBIndex,
+  key: string | undefined,
+  lastId: number,
+  each: (row: T) => boolean,
+): Promise<void> {
+  const range = key === undefined ? IDBKeyRange.lowerBound(lastId, true) : IDBKeyRange.only(key);
+  const request = source.openCursor(range);
+  return new Promise((resolve, reject) => {
+    request.onerror = () => reject(request.error);
+    request.onsuccess = () => {
+      const cursor = request.result;
+      try {
+        if (cursor && (cursor.primaryKey as number) <= lastId) {
+          cursor.continuePrimaryKey(cursor.key, lastId + 1);
+        } else if (cursor && each(cursor.value as T)) {
+          cursor.continue();
+        } else {
+          resolve();
+        }
+      } catch (error) {
+        reject(error);
+      }
+    };
+  });
 }
 
 /** What a store holds, sorted by the bytes of its keys. */

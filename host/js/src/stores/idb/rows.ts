@@ -2,7 +2,7 @@
 
 import { CorruptError } from '../../errors.js';
 import type { Entry, EntryRef, Inserted } from '../../store.js';
-import { isCount, keyOf } from '../checks.js';
+import { NO_VECTOR, isCount, keyOf } from '../checks.js';
 import {
   ENTRY_STORES,
   MAX,
@@ -26,17 +26,17 @@ export class Rows {
     this.dim = dim;
   }
 
-  /** The entry of a head. */
-  async whole(stores: Stores, head: Head): Promise<Entry> {
+  /** The entry of a head, with its vector or without. */
+  async whole(stores: Stores, head: Head, vectors: boolean): Promise<Entry> {
     const [body, vector] = await Promise.all([
       result<Body | undefined>(stores.bodies.get(head.id)),
-      result<VectorRow | undefined>(stores.vectors.get(head.id)),
+      vectors ? result<VectorRow | undefined>(stores.vectors.get(head.id)) : undefined,
     ]);
-    return this.joined(head, body, vector);
+    return this.joined(head, body, vectors ? this.vector(head, vector) : NO_VECTOR);
   }
 
-  /** The entry of these three rows. */
-  joined(head: Head, body: Body | undefined, vector: VectorRow | undefined): Entry {
+  /** The entry of these rows. */
+  joined(head: Head, body: Body | undefined, embedding: Float32Array): Entry {
     if (body?.id !== head.id) {
       throw this.#damaged(head, 'lacks its text');
     }
@@ -46,11 +46,13 @@ export class Rows {
     return {
       id,
       namespace,
+      context: head.context ?? '',
       queryHash,
       query,
       response,
-      embedding: this.vector(head, vector),
+      embedding,
       metadata,
+      tags: head.tags ?? [],
       createdAt,
       lastAccessedAt,
       ttl,
@@ -63,6 +65,9 @@ export class Rows {
     const { id, namespace, createdAt, lastAccessedAt, ttl, accessCount } = head;
     if (!(isCount(id) && id > 0) || typeof namespace !== 'string') {
       throw this.#damaged(head, 'has an invalid id or namespace');
+    }
+    if (typeof (head.context ?? '') !== 'string' || !areTexts(head.tags ?? [])) {
+      throw this.#damaged(head, 'has a context that is no text, or tags that are no list of texts');
     }
     if (![createdAt, lastAccessedAt, ttl ?? 0, accessCount].every(isCount)) {
       throw this.#damaged(head, `has a number that is not one from 0 to ${MAX}`);
@@ -85,6 +90,10 @@ export class Rows {
   }
 }
 
+function areTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every((one) => typeof one === 'string');
+}
+
 /** Stores entries, each in the place of the one with its namespace and hash. */
 export async function putAll(stores: Stores, entries: Entry[]): Promise<Inserted[]> {
   const { heads, bodies, vectors, settings } = stores;
@@ -103,8 +112,15 @@ export async function putAll(stores: Stores, entries: Entry[]): Promise<Inserted
     const known = ids.get(key) ?? (present[at] as number | undefined);
     const id = known ?? ++lastId;
     ids.set(key, id);
-    const { namespace, queryHash, createdAt, lastAccessedAt, ttl, accessCount } = entry;
+    const { namespace, context, queryHash, tags } = entry;
+    const { createdAt, lastAccessedAt, ttl, accessCount } = entry;
     const head: Head = { id, namespace, queryHash, createdAt, lastAccessedAt, accessCount };
+    if (context !== '') {
+      head.context = context;
+    }
+    if (tags.length > 0) {
+      head.tags = tags;
+    }
     if (ttl !== undefined) {
       head.ttl = ttl;
       head.expiresAt = createdAt + ttl;

@@ -40,7 +40,7 @@ export interface SqlDriver {
 
 /** Whether a table was removed under the open store. */
 export function isTableMissing(message: string): boolean {
-  return /no such table: (main\.)?(entries|schema_meta|multi_process_state|namespace_quotas|cache_counters|derived_blobs)\b/.test(
+  return /no such table: (main\.)?(entries|entry_tags|changes|schema_meta|multi_process_state|namespace_quotas|cache_counters|derived_blobs)\b/.test(
     message,
   );
 }

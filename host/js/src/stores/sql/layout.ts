@@ -9,7 +9,18 @@ import { CorruptError, DataVanishedError, SchemaError } from '../../errors.js';
 import type { StoredEmbedder } from '../checks.js';
 import type { SqlDriver } from './driver.js';
 import { text } from './rows.js';
-import { BLOBS, CREATE_BLOBS, OBJECTS, Schema } from './schema.js';
+import {
+  ADD_LABELS,
+  BLOBS,
+  CHANGES,
+  CREATE_BLOBS,
+  FILL_TAGS,
+  MISSING_TAG,
+  OBJECTS,
+  SHOW_LABELS,
+  Schema,
+  TAGS,
+} from './schema.js';
 
 const START_COUNTER = `INSERT INTO multi_process_state (key, value) VALUES ('version_counter', '0')
   ON CONFLICT (key) DO NOTHING`;
@@ -18,6 +29,8 @@ const START_COUNTER = `INSERT INTO multi_process_state (key, value) VALUES ('ver
 export interface Found {
   embedder: StoredEmbedder | undefined;
   complete: boolean;
+  /** Whether there are entries without contexts and tags. */
+  lacksLabels: boolean;
 }
 
 /**
@@ -39,13 +52,14 @@ export function inspect(driver: SqlDriver): Found {
   schema.accept();
   const hasEntries =
     schema.has('entries') && driver.all('SELECT 1 FROM entries LIMIT 1').length > 0;
+  const { lacksLabels } = schema;
   const lacks = (what: string): Found => {
     if (hasEntries) {
       throw new CorruptError(
         `table schema_meta lacks ${what} though there are entries; restore a checkpoint`,
       );
     }
-    return { embedder: undefined, complete: false };
+    return { embedder: undefined, complete: false, lacksLabels };
   };
   if (version === undefined) {
     return lacks('the key schema_version');
@@ -65,7 +79,8 @@ export function inspect(driver: SqlDriver): Found {
   }
   return {
     embedder: { fingerprint, dim: Number(dim) },
-    complete: Object.keys(OBJECTS).every((name) => schema.has(name)),
+    complete: !lacksLabels && Object.keys(OBJECTS).every((name) => schema.has(name)),
+    lacksLabels,
   };
 }
 
@@ -95,10 +110,16 @@ function checkLastId(driver: SqlDriver): void {
 /** Creates what is missing, and records the embedder where none is. */
 export function provision(driver: SqlDriver, { fingerprint, dim }: StoredEmbedder): void {
   const schema = new Schema(driver);
+  if (schema.lacksLabels) {
+    ADD_LABELS.forEach((sql) => driver.run(sql));
+  }
   for (const [name, sql] of Object.entries(OBJECTS)) {
     if (!schema.has(name)) {
       driver.run(sql);
     }
+  }
+  if (!schema.has(TAGS) && !schema.lacksLabels) {
+    driver.run(FILL_TAGS);
   }
   driver.run(START_COUNTER);
   const record = 'INSERT INTO schema_meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING';
@@ -122,9 +143,35 @@ export function stillOf(driver: SqlDriver, { fingerprint }: StoredEmbedder): voi
   }
 }
 
+/** Has statements find the columns that a database lacks which can only be read. */
+export function showLabels(driver: SqlDriver, { lacksLabels }: Found): void {
+  if (lacksLabels) {
+    driver.run(SHOW_LABELS);
+  }
+}
+
+function has(driver: SqlDriver, name: string): boolean {
+  return driver.all('SELECT 1 FROM sqlite_schema WHERE name = ?', name).length > 0;
+}
+
+/** Whether the index of tags is there. */
+export function hasTags(driver: SqlDriver): boolean {
+  return has(driver, TAGS);
+}
+
+/** Whether the log of changes is there. */
+export function hasChanges(driver: SqlDriver): boolean {
+  return has(driver, CHANGES);
+}
+
+/** Whether the index of tags has those of all entries. It may have others: see `untag`. */
+export function areTagsFound(driver: SqlDriver): boolean {
+  return !hasTags(driver) || !driver.one(MISSING_TAG);
+}
+
 /** Whether the table of blobs, which a cache may lack, is there. */
 export function hasBlobs(driver: SqlDriver): boolean {
-  return driver.all('SELECT 1 FROM sqlite_schema WHERE name = ?', BLOBS).length > 0;
+  return has(driver, BLOBS);
 }
 
 /** Makes the table of blobs. */

@@ -7,6 +7,7 @@
 
 import { CorruptError } from '../../errors.js';
 import type { Entry, EntryRef, Inserted } from '../../store.js';
+import { NO_VECTOR } from '../checks.js';
 import type { SqlDriver, SqlRow, SqlValue } from './driver.js';
 
 /** The greatest number that is read and written. */
@@ -15,42 +16,86 @@ const MAX = Number.MAX_SAFE_INTEGER;
 /** A column of text, as a driver reads it; see `SqlDriver.text`. */
 export type TextColumn = (column: string) => string;
 
-/** The columns of {@link entry}. */
-export function entryColumns(text: TextColumn): string {
-  const texts = ['namespace', 'query_hash', 'query', 'response', 'metadata'].map(text).join(', ');
-  return `id, ${texts}, embedding, created_at, last_accessed_at, ttl, access_count`;
+const TEXTS = ['namespace', 'query_hash', 'query', 'response', 'metadata', 'context', 'tags'];
+
+/** The columns of {@link entry}, with the vector or without. */
+export function entryColumns(text: TextColumn, vectors: boolean): string {
+  const columns = [...TEXTS.map(text), ...(vectors ? ['embedding'] : [])];
+  return `id, ${columns.join(', ')}, created_at, last_accessed_at, ttl, access_count`;
 }
 
 /** A page of entries: those above an id, at most so many. */
 export function since(text: TextColumn): string {
-  return `SELECT ${entryColumns(text)} FROM entries WHERE id > ? ORDER BY id LIMIT ?`;
+  return `SELECT ${entryColumns(text, true)} FROM entries WHERE id > ? ORDER BY id LIMIT ?`;
 }
 
 /** Returns no row where the namespace and hash exist. */
 export const INSERT = `INSERT INTO entries (namespace, query_hash, query, response, embedding, metadata,
-    created_at, last_accessed_at, ttl, access_count)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    created_at, last_accessed_at, ttl, access_count, context, tags)
+  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
   ON CONFLICT (namespace, query_hash) DO NOTHING RETURNING id`;
-/** Only a row that says itself that it is the one: an index may lead to another. */
+/**
+ * Only a row that says itself that it is the one: an index may lead to another. And only one whose
+ * tags need not be taken out of their index first.
+ */
 const REPLACE = `UPDATE entries SET query = ?3, response = ?4, embedding = ?5, metadata = ?6,
-    created_at = ?7, last_accessed_at = ?8, ttl = ?9, access_count = ?10
+    created_at = ?7, last_accessed_at = ?8, ttl = ?9, access_count = ?10, context = ?11, tags = ?12
   WHERE id = (SELECT id FROM entries WHERE namespace = ?1 AND query_hash = ?2)
-    AND +namespace = ?1 AND +query_hash = ?2 RETURNING id`;
+    AND +namespace = ?1 AND +query_hash = ?2 AND tags IN ('[]', ?12) RETURNING id`;
+const UNTAG = `UPDATE entries SET tags = '[]'
+  WHERE id = (SELECT id FROM entries WHERE namespace = ? AND query_hash = ?)`;
+const PRESENT = 'SELECT id, tags FROM entries WHERE namespace = ? AND query_hash = ?';
+
+type Writer = Pick<SqlDriver, 'one' | 'run'>;
 
 /** Stores an entry, or replaces the one with its namespace and hash. */
-export function insertOne(driver: Pick<SqlDriver, 'one'>, one: Entry): Inserted {
+export function insertOne(driver: Writer, one: Entry): Inserted {
   const values = valuesOf(one);
   const added = driver.one(INSERT, ...values);
   if (added) {
+    tag(driver, idOf(added), one.tags);
     return { id: idOf(added), replaced: false };
   }
-  const replaced = driver.one(REPLACE, ...values);
+  let replaced = driver.one(REPLACE, ...values);
+  if (!replaced) {
+    const present = driver.one(PRESENT, one.namespace, one.queryHash);
+    if (present) {
+      untag(driver, present);
+      driver.run(UNTAG, one.namespace, one.queryHash);
+    }
+    replaced = driver.one(REPLACE, ...values);
+  }
   if (!replaced) {
     throw new CorruptError(
       'the indexes of table entries disagree; run an integrity check and restore a checkpoint',
     );
   }
+  tag(driver, idOf(replaced), one.tags);
   return { id: idOf(replaced), replaced: true };
+}
+
+/** Deletes the one entry that meets a condition, and returns its id, if there is one. */
+export function deleteOne(driver: Writer, condition: string, ...values: SqlValue[]): number[] {
+  const row = driver.one(`DELETE FROM entries WHERE ${condition} RETURNING id, tags`, ...values);
+  if (row) {
+    untag(driver, row);
+  }
+  return row ? [idOf(row)] : [];
+}
+
+const TAG = 'INSERT INTO entry_tags (tag, id) VALUES (?, ?) ON CONFLICT DO NOTHING';
+
+function tag(driver: Writer, id: number, tags: string[]): void {
+  for (const one of tags) {
+    driver.run(TAG, one, id);
+  }
+}
+
+/** Takes an entry out of the index of tags. mneme-cache does not: what it leaves there is not heeded. */
+export function untag(driver: Writer, row: SqlRow): void {
+  for (const one of listOf(row['tags']) ?? []) {
+    driver.run('DELETE FROM entry_tags WHERE tag = ? AND id = ?', one, idOf(row));
+  }
 }
 
 export function valuesOf(one: Entry): SqlValue[] {
@@ -65,6 +110,8 @@ export function valuesOf(one: Entry): SqlValue[] {
     one.lastAccessedAt,
     one.ttl ?? null,
     one.accessCount,
+    one.context,
+    one.tags.length === 0 ? NO_TAGS : JSON.stringify(one.tags),
   ];
 }
 
@@ -91,20 +138,47 @@ export function littleEndian(bytes: Uint8Array): Float32Array {
   );
 }
 
+/** An entry; its embedding is empty where the row was read without one. */
 export function entry(row: SqlRow, vectorBytes: number): Entry {
   return {
     id: idOf(row),
     namespace: text(row, 'namespace'),
+    context: text(row, 'context'),
     queryHash: text(row, 'query_hash'),
     query: text(row, 'query'),
     response: text(row, 'response'),
-    embedding: littleEndian(vectorOf(row, vectorBytes)),
+    embedding:
+      row['embedding'] === undefined ? NO_VECTOR : littleEndian(vectorOf(row, vectorBytes)),
     metadata: text(row, 'metadata'),
+    tags: tagsOf(row),
     createdAt: whole(row, 'created_at'),
     lastAccessedAt: whole(row, 'last_accessed_at'),
     ttl: row['ttl'] === null ? undefined : whole(row, 'ttl'),
     accessCount: whole(row, 'access_count'),
   };
+}
+
+const NO_TAGS = '[]';
+
+/** The tags of a row, which are a list of texts in JSON. */
+export function tagsOf(row: SqlRow): string[] {
+  const tags = listOf(text(row, 'tags'));
+  if (!tags) {
+    throw wrong(row, 'tags', 'is not a list of texts in JSON');
+  }
+  return tags;
+}
+
+function listOf(json: unknown): string[] | undefined {
+  if (json === NO_TAGS) {
+    return [];
+  }
+  try {
+    const list: unknown = JSON.parse(String(json));
+    return Array.isArray(list) && list.every((one) => typeof one === 'string') ? list : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 export function reference(row: SqlRow): EntryRef {

@@ -13,10 +13,7 @@ import type { SqlDriver } from './driver.js';
 /** The table of blobs, which a cache may lack. */
 export const BLOBS = 'derived_blobs';
 
-/** The tables, then the indexes. The last two are ours alone. */
-export const OBJECTS: Record<string, string> = {
-  schema_meta: 'CREATE TABLE schema_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)',
-  entries: `CREATE TABLE entries (
+const entries = (more: string) => `CREATE TABLE entries (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     namespace TEXT NOT NULL DEFAULT 'default',
     query_hash TEXT NOT NULL,
@@ -27,9 +24,52 @@ export const OBJECTS: Record<string, string> = {
     created_at INTEGER NOT NULL,
     last_accessed_at INTEGER NOT NULL,
     ttl INTEGER,
-    access_count INTEGER NOT NULL DEFAULT 0,
+    access_count INTEGER NOT NULL DEFAULT 0,${more}
     UNIQUE(namespace, query_hash)
-)`,
+)`;
+
+/** The columns of entries that mneme-cache does not make. They stand where adding them puts them. */
+const LABELS = ["context TEXT NOT NULL DEFAULT ''", "tags TEXT NOT NULL DEFAULT '[]'"];
+
+/** Adds them, after which the statement of the table is that of a new one. */
+export const ADD_LABELS = LABELS.map((column) => `ALTER TABLE entries ADD COLUMN ${column}`);
+
+/**
+ * Gives the table the columns in a database that can only be read. Once another process has added
+ * them, the names are those of its columns.
+ */
+export const SHOW_LABELS =
+  "CREATE TEMP VIEW entries AS SELECT *, '' AS context, '[]' AS tags FROM main.entries";
+
+/** The index of tags, which a cache that can only be read may lack. */
+export const TAGS = 'entry_tags';
+
+/** The tags of entries, as `one.value` beside `e.id`. What is no JSON has none. */
+const ALL_TAGS = `FROM entries AS e,
+    json_each(CASE WHEN json_valid(e.tags) THEN e.tags ELSE '[]' END) AS one
+  WHERE e.tags <> '[]' AND one.type = 'text'`;
+
+/** The log of changes, which a cache that can only be read may lack. */
+export const CHANGES = 'changes';
+
+/** Fills the index of tags. */
+export const FILL_TAGS = `INSERT INTO entry_tags (tag, id) SELECT one.value, e.id ${ALL_TAGS}
+  ON CONFLICT DO NOTHING`;
+
+/** An entry that one of its tags does not lead to. */
+export const MISSING_TAG = `SELECT 1 ${ALL_TAGS}
+    AND NOT EXISTS (SELECT 1 FROM entry_tags WHERE tag = one.value AND id = e.id)
+  LIMIT 1`;
+
+/** The tables, then the indexes. The index of tags, the log of changes and the last two are ours alone. */
+export const OBJECTS: Record<string, string> = {
+  schema_meta: 'CREATE TABLE schema_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)',
+  entries: entries(LABELS.map((column) => ` ${column},`).join('')),
+  [TAGS]: `CREATE TABLE entry_tags (
+    tag TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    PRIMARY KEY (tag, id)
+) WITHOUT ROWID`,
   cache_counters: `CREATE TABLE cache_counters (
     namespace TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -42,6 +82,12 @@ export const OBJECTS: Record<string, string> = {
 )`,
   multi_process_state:
     'CREATE TABLE multi_process_state (key TEXT PRIMARY KEY, value TEXT NOT NULL)',
+  [CHANGES]: `CREATE TABLE changes (
+    version INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    PRIMARY KEY (version, id)
+) WITHOUT ROWID`,
   idx_entries_ns_hash: 'CREATE INDEX idx_entries_ns_hash ON entries(namespace, query_hash)',
   idx_entries_ns_lru: 'CREATE INDEX idx_entries_ns_lru ON entries(namespace, last_accessed_at)',
   idx_entries_created_at: 'CREATE INDEX idx_entries_created_at ON entries(created_at)',
@@ -66,6 +112,8 @@ const OPTIONAL: Record<string, string> = {
 const KNOWN = new Map(
   Object.entries({ ...OBJECTS, ...OPTIONAL }).map(([name, sql]) => [name, flat(sql)]),
 );
+/** As mneme-cache makes it. */
+const UNLABELLED = flat(entries(''));
 
 /** The most of a name or a statement that a message repeats. */
 const SHOWN = 80;
@@ -73,6 +121,8 @@ const SHOWN = 80;
 /** What a database has. */
 export class Schema {
   readonly names: string[];
+  /** Whether there is a table of entries, without contexts and tags. */
+  readonly lacksLabels: boolean;
   readonly #foreign: { type: string; name: string; sql: string } | undefined;
 
   /** Reads the statements of a database, and runs nothing of them. */
@@ -87,6 +137,7 @@ export class Schema {
         sql: sql === null ? '' : String(sql),
       }));
     this.names = rows.map(({ name }) => name);
+    this.lacksLabels = rows.some(({ name, sql }) => name === 'entries' && isUnlabelled(sql));
     this.#foreign = rows.find((row) => !isKnown(row));
   }
 
@@ -125,7 +176,11 @@ function isKnown({ type, name, sql }: { type: string; name: string; sql: string 
     return sql === '' && type === 'index' && name.startsWith('sqlite_autoindex_');
   }
   const expected = known.startsWith('CREATE TABLE') ? 'table' : 'index';
-  return type === expected && flat(sql) === known;
+  return type === expected && (flat(sql) === known || (name === 'entries' && isUnlabelled(sql)));
+}
+
+function isUnlabelled(sql: string): boolean {
+  return flat(sql) === UNLABELLED;
 }
 
 /**

@@ -27,6 +27,7 @@ import type { SqlDriver } from './driver.js';
 import * as layout from './layout.js';
 import { NodeSqliteDriver, WARY, isOfMachine, type SqliteCause } from './node-driver.js';
 import { entry, since } from './rows.js';
+import { FILL_TAGS } from './schema.js';
 import { isSound, metaValues, quotasOf, version } from './store.js';
 
 /** What the names of private files begin with. Then follows which process they are of. */
@@ -241,6 +242,11 @@ export class Restore {
             `INSERT INTO main.${table} (${columns}) SELECT ${columns} FROM snapshot.${table}`,
           );
         }
+        // The snapshot's index of tags may lack some.
+        live.run('DELETE FROM main.entry_tags');
+        live.run(FILL_TAGS);
+        // It leads to other entries.
+        live.run('DELETE FROM main.changes');
         // What was derived from other entries must not be taken for theirs.
         if (layout.hasBlobs(live)) {
           live.run('DELETE FROM main.derived_blobs');
@@ -362,6 +368,7 @@ export class Restore {
       throw new CorruptError('its end is missing');
     }
     this.#vectorBytes = 4 * embedder.dim;
+    layout.showLabels(source, found);
     if (!isSound(source, this.#vectorBytes, 'integrity_check')) {
       throw new CorruptError('its pages or rows are damaged');
     }

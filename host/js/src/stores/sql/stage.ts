@@ -6,7 +6,7 @@ import { INSERT, entry, idOf, since, valuesOf } from './rows.js';
 
 const CREATE = `CREATE TABLE entries (
   id INTEGER PRIMARY KEY, namespace, query_hash, query, response, embedding, metadata,
-  created_at, last_accessed_at, ttl, access_count, UNIQUE(namespace, query_hash))`;
+  created_at, last_accessed_at, ttl, access_count, context, tags, UNIQUE(namespace, query_hash))`;
 const PAGE = 1000;
 
 /** In this database, which is closed with the stage. */

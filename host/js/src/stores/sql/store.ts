@@ -1,20 +1,24 @@
 /** The store over any synchronous SQLite. */
 
-import { ClosedError, CorruptError } from '../../errors.js';
+import { ClosedError, CorruptError, UnsupportedError } from '../../errors.js';
 import { mayGiveWay } from '../../locks.js';
 import type {
   Capabilities,
+  ChangePage,
   Entry,
   EntryKey,
   EntryRef,
+  Filter,
   ImportMode,
   Inserted,
   MetaChange,
+  Selection,
   StampPage,
   Store,
   Touch,
   VectorPage,
 } from '../../store.js';
+import { LONG_WRITE } from '../changes.js';
 import {
   MAX_BATCH,
   ANY_NUMBER,
@@ -28,87 +32,39 @@ import {
   type StoredEmbedder,
 } from '../checks.js';
 import { begun, stageAll, type Import } from '../stage.js';
+import { SqlChanges } from './changes.js';
 import type { SqlDriver, SqlValue } from './driver.js';
 import * as layout from './layout.js';
 import {
+  deleteOne,
   entry,
-  entryColumns,
   idOf,
   insertOne,
   littleEndian,
   quota,
   reference,
-  since,
   text,
+  untag,
   vectorOf,
   whole,
-  type TextColumn,
 } from './rows.js';
-
-const MAX = Number.MAX_SAFE_INTEGER;
-/** As it is read: without a fraction. */
-const CREATED_AT = 'CAST(created_at AS INTEGER)';
-/** As the index of expiry has it. A row whose numbers are damage never expires. */
-const EXPIRED = `ttl BETWEEN 0 AND ${MAX} AND +created_at BETWEEN 0 AND ${MAX}
-  AND created_at + ttl < ?`;
-const USER_META =
-  "schema_meta.key NOT IN ('schema_version', 'embedder_fingerprint', 'embedder_dim')";
-
-/** The statements that read text. */
-function statements(text: TextColumn) {
-  const columns = entryColumns(text);
-  const references = `id, ${text('namespace')}, created_at`;
-  return {
-    // The row itself tells its namespace and hash: an index may lead to another one.
-    byHash: `SELECT ${columns} FROM entries
-      WHERE id = (SELECT id FROM entries WHERE namespace = ? AND query_hash = ?)`,
-    byId: `SELECT ${columns} FROM entries WHERE id = ?`,
-    since: since(text),
-    vectors: `SELECT ${references}, embedding FROM entries WHERE id > ? ORDER BY id LIMIT ?`,
-    /** From each namespace to the next one: as many steps as there are namespaces. */
-    namespaces: `
-      WITH RECURSIVE step (namespace) AS (
-        SELECT min(namespace) FROM entries
-        UNION ALL
-        SELECT (SELECT min(namespace) FROM entries WHERE namespace > step.namespace)
-        FROM step WHERE step.namespace IS NOT NULL
-      )
-      SELECT ${text('namespace')} FROM step WHERE namespace IS NOT NULL`,
-    /** One walk over an index, which has the order. */
-    counts: `SELECT ${text('namespace')}, count(*) AS n FROM entries
-      GROUP BY entries.namespace ORDER BY entries.namespace`,
-    oldest: `SELECT ${references} FROM entries ORDER BY last_accessed_at, id LIMIT ?`,
-    oldestIn: `SELECT ${references} FROM entries
-      WHERE namespace = ?2 ORDER BY last_accessed_at, id LIMIT ?1`,
-    expired: `SELECT ${references} FROM entries
-      WHERE ${EXPIRED}`,
-  };
-}
-
-const STAMPS = 'SELECT id, created_at FROM entries WHERE id > ? ORDER BY id LIMIT ?';
-/** Numbers beyond 2^53 - 1 could not be read again. */
-const TOUCH = `UPDATE entries SET last_accessed_at = max(last_accessed_at, ?2),
-    access_count = min(max(access_count, 0) + ?3, ${MAX})
-  WHERE id = ?1`;
-const BUMP = `INSERT INTO multi_process_state (key, value) VALUES ('version_counter', '1')
-  ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)`;
-const SET_QUOTA = `INSERT INTO namespace_quotas (namespace, max_entries) VALUES (?, ?)
-  ON CONFLICT (namespace) DO UPDATE SET max_entries = excluded.max_entries`;
-const SET_META = `INSERT INTO schema_meta (key, value) VALUES (?, ?)
-  ON CONFLICT (key) DO UPDATE SET value = excluded.value`;
-/** Not every driver tells no bytes from none. */
-const WRITE_BLOB = `INSERT INTO derived_blobs (name, bytes) VALUES (?, coalesce(?, zeroblob(0)))
-  ON CONFLICT (name) DO UPDATE SET bytes = excluded.bytes`;
-function outOfRange(column: string): string {
-  return `(typeof(${column}) NOT IN ('integer', 'real') OR ${column} < 0 OR ${column} >= ${MAX} + 1)`;
-}
-
-/** Rows that no page would show, or no index could take. */
-const WRONG_ROW = `SELECT 1 FROM entries
-  WHERE id NOT BETWEEN 1 AND ${MAX} OR typeof(embedding) <> 'blob' OR length(embedding) <> ?
-    OR ${['created_at', 'last_accessed_at', 'access_count'].map(outOfRange).join(' OR ')}
-    OR (ttl IS NOT NULL AND ${outOfRange('ttl')})
-  LIMIT 1`;
+import { select } from './select.js';
+import {
+  BUMP,
+  CREATED_AT,
+  SET_META,
+  SET_QUOTA,
+  SOME_IDS,
+  SOME_IDS_IN,
+  STAMPS,
+  TAGGED_IN,
+  TOUCH,
+  USER_META,
+  WRITE_BLOB,
+  WRONG_ROW,
+  statements,
+  type Statements,
+} from './statements.js';
 
 /** The meta key under which the cache counts. */
 const COUNTERS = 'counters';
@@ -120,14 +76,16 @@ interface Session {
   /** `embedderDim` values of float32. */
   vectorBytes: number;
   hasBlobs: boolean;
-  sql: ReturnType<typeof statements>;
+  sql: Statements;
+  /** Undefined in a store that keeps none. */
+  changes: SqlChanges | undefined;
   import: Import | undefined;
 }
 
 /** Capabilities that depend on where the database is. */
 export type SqlCapabilities = Pick<
   Capabilities,
-  'name' | 'durable' | 'shared' | 'snapshot' | 'maxBlob'
+  'name' | 'durable' | 'shared' | 'snapshot' | 'maxBlob' | 'maxChanges'
 >;
 
 /** A store in a SQLite database. */
@@ -166,12 +124,16 @@ export class SqlStore implements Store {
           layout.provision(driver, embedder);
         });
       }
+      if (driver.isReadOnly) {
+        layout.showLabels(driver, found);
+      }
       this.#session = {
         driver,
         embedder,
         vectorBytes: 4 * embedderDim,
         hasBlobs: layout.hasBlobs(driver),
         sql: statements((column) => driver.text(column)),
+        changes: this.#claims.maxChanges > 0 ? new SqlChanges(driver) : undefined,
         import: undefined,
       };
     } catch (error) {
@@ -189,19 +151,26 @@ export class SqlStore implements Store {
     }
   }
 
-  getByHash(keys: EntryKey[]): (Entry | undefined)[] {
+  getByHash(keys: EntryKey[], vectors: boolean): (Entry | undefined)[] {
     const { driver, sql, vectorBytes } = this.#open();
+    const { byHash } = vectors ? sql.whole : sql.withoutVector;
     const find = ({ namespace, queryHash }: EntryKey) => {
-      const row = driver.one(sql.byHash, namespace, queryHash);
+      const row = driver.one(byHash, namespace, queryHash);
       return row && entry(row, vectorBytes);
     };
     return keys.length === 1 ? keys.map(find) : driver.read(() => keys.map(find));
   }
 
-  getByIds(ids: number[]): Entry[] {
+  getByIds(ids: number[], vectors: boolean): Entry[] {
     const { driver, sql, vectorBytes } = this.#open();
-    const find = (id: number) => driver.all(sql.byId, id).map((row) => entry(row, vectorBytes));
+    const { byId } = vectors ? sql.whole : sql.withoutVector;
+    const find = (id: number) => driver.all(byId, id).map((row) => entry(row, vectorBytes));
     return ids.length === 1 ? ids.flatMap(find) : driver.read(() => ids.flatMap(find));
+  }
+
+  select(filter: Filter, lastId: number, limit: number): Selection {
+    const { driver, sql } = this.#open();
+    return select(driver, sql, filter, lastId, limit);
   }
 
   count(namespace?: string): number {
@@ -243,6 +212,7 @@ export class SqlStore implements Store {
     return {
       ids: rows.map(idOf),
       namespaces: rows.map((row) => text(row, 'namespace')),
+      contexts: rows.map((row) => text(row, 'context')),
       createdAt: rows.map((row) => whole(row, 'created_at')),
       vectors: littleEndian(bytes),
     };
@@ -261,8 +231,12 @@ export class SqlStore implements Store {
     }
     return driver.write(() => {
       layout.stillOf(driver, embedder);
-      driver.run(BUMP);
-      return entries.map((one) => insertOne(driver, one));
+      const inserted = entries.map((one) => insertOne(driver, one));
+      this.#moved(
+        inserted.map(({ id }) => id),
+        false,
+      );
+      return inserted;
     });
   }
 
@@ -279,25 +253,20 @@ export class SqlStore implements Store {
   }
 
   deleteById(id: number): boolean {
-    return this.#delete((driver) => driver.run('DELETE FROM entries WHERE id = ?', id)) > 0;
+    return this.#delete((driver) => deleteOne(driver, 'id = ?', id)).length > 0;
   }
 
   deleteUnchanged(entries: EntryRef[]): number[] {
     const { driver } = this.#open();
-    const deleted: number[] = [];
     // Who finds an expired entry where it can only be read goes on without deleting it.
-    if (entries.length > 0 && !driver.isReadOnly) {
-      const unchanged = `DELETE FROM entries WHERE id = ? AND ${CREATED_AT} = ?`;
-      this.#delete((driver) => {
-        for (const { id, createdAt } of entries) {
-          if (driver.run(unchanged, id, createdAt) > 0) {
-            deleted.push(id);
-          }
-        }
-        return deleted.length;
-      }, 'briefly');
+    if (entries.length === 0 || driver.isReadOnly) {
+      return [];
     }
-    return deleted;
+    const unchanged = `id = ? AND ${CREATED_AT} = ?`;
+    return this.#delete(
+      () => entries.flatMap(({ id, createdAt }) => deleteOne(driver, unchanged, id, createdAt)),
+      'briefly',
+    );
   }
 
   deleteExpired(now: number, namespace: string | undefined, limit: number): EntryRef[] {
@@ -311,24 +280,31 @@ export class SqlStore implements Store {
     let gone: EntryRef[] = [];
     this.#delete(() => {
       gone = driver.all(`${sql.expired}${of} LIMIT ?`, ...values, limit).map(reference);
-      for (const { id } of gone) {
-        driver.run('DELETE FROM entries WHERE id = ?', id);
-      }
-      return gone.length;
+      return gone.flatMap(({ id }) => deleteOne(driver, 'id = ?', id));
     });
     return gone;
   }
 
   clearNamespace(namespace?: string): number {
-    return this.#delete((driver) => {
-      if (namespace !== undefined) {
-        return driver.run('DELETE FROM entries WHERE namespace = ?', namespace);
+    let deleted = 0;
+    this.#delete((driver) => {
+      const ids =
+        namespace === undefined
+          ? driver.all(SOME_IDS, LONG_WRITE + 1)
+          : driver.all(SOME_IDS_IN, LONG_WRITE + 1, namespace);
+      if (namespace === undefined) {
+        // Not every driver counts what it deletes without a condition.
+        deleted = this.count();
+        deleteEntries(driver);
+      } else {
+        if (driver.one('SELECT 1 FROM entry_tags LIMIT 1')) {
+          driver.all(TAGGED_IN, namespace).forEach((row) => untag(driver, row));
+        }
+        deleted = driver.run('DELETE FROM entries WHERE namespace = ?', namespace);
       }
-      // Not every driver counts what it deletes without a condition.
-      const deleted = this.count();
-      driver.run('DELETE FROM entries');
-      return deleted;
+      return ids.map(idOf);
     });
+    return deleted;
   }
 
   setNamespaceQuota(namespace: string, maxEntries: number | undefined): void {
@@ -356,6 +332,14 @@ export class SqlStore implements Store {
 
   readVersionCounter(): number {
     return version(this.#open().driver);
+  }
+
+  changesSince(after: number, limit: number): ChangePage | undefined {
+    const { driver, changes } = this.#open();
+    if (!changes) {
+      throw new UnsupportedError(`the ${this.#claims.name} store keeps no log of changes`);
+    }
+    return driver.read(() => changes.since(after, version(driver), limit));
   }
 
   readMeta(key: string): string | undefined {
@@ -390,7 +374,7 @@ export class SqlStore implements Store {
     const { driver, vectorBytes } = this.#open();
     try {
       version(driver);
-      return isSound(driver, vectorBytes, 'quick_check');
+      return isSound(driver, vectorBytes, 'quick_check') && layout.areTagsFound(driver);
     } catch (error) {
       if (error instanceof CorruptError) {
         return false;
@@ -496,7 +480,7 @@ export class SqlStore implements Store {
         let changed = false;
         if (replace) {
           changed = hasEntries(driver);
-          driver.run('DELETE FROM entries');
+          deleteEntries(driver);
           driver.run('DELETE FROM namespace_quotas');
           driver.run(`DELETE FROM schema_meta WHERE ${USER_META}`);
         }
@@ -511,7 +495,8 @@ export class SqlStore implements Store {
           driver.run(SET_META, key, value);
         }
         if (changed) {
-          driver.run(BUMP);
+          driver.one(BUMP);
+          session.changes?.cut();
         }
         return true;
       });
@@ -546,15 +531,22 @@ export class SqlStore implements Store {
   }
 
   /** One transaction that deletes entries, and moves the counter where it has deleted any. */
-  #delete(work: (driver: SqlDriver) => number, wait?: 'briefly'): number {
+  #delete(work: (driver: SqlDriver) => number[], wait?: 'briefly'): number[] {
     const { driver } = this.#open();
     return driver.write(() => {
       const deleted = work(driver);
-      if (deleted > 0) {
-        driver.run(BUMP);
+      if (deleted.length > 0) {
+        this.#moved(deleted, true);
       }
       return deleted;
     }, wait);
+  }
+
+  /** Moves the counter on, in the transaction that has written these entries. */
+  #moved(ids: number[], deleted: boolean): void {
+    const { driver, changes } = this.#open();
+    const row = driver.one(BUMP);
+    changes?.append(Number(row?.['value']), ids, deleted);
   }
 
   /** Others may have made the table meanwhile. */
@@ -609,6 +601,11 @@ function takeImport(session: Session): Import {
   const under = begun(session.import);
   session.import = undefined;
   return under;
+}
+
+function deleteEntries(driver: SqlDriver): void {
+  driver.run('DELETE FROM entries');
+  driver.run('DELETE FROM entry_tags');
 }
 
 function hasEntries(driver: SqlDriver): boolean {

@@ -81,6 +81,12 @@ fn filled() -> MemoryStore {
                 0 => Ttl::Seconds(86_400 + n as u64),
                 _ => Ttl::Unlimited,
             });
+        let request = match n % 5 {
+            1 => request
+                .context("model é\u{10ffff}")
+                .tags(["user:é", "doc:1"]),
+            _ => request,
+        };
         cache.put(request).unwrap();
     }
     cache.set_namespace_quota(NAMESPACES[1], Some(500)).unwrap();
@@ -88,6 +94,10 @@ fn filled() -> MemoryStore {
     for n in (0..ENTRIES).step_by(11) {
         let question = format!("alpha{n} beta{n} γάμμα{n} \u{1f600}");
         let request = GetRequest::new(question).namespace(NAMESPACES[n % 3]);
+        let request = match n % 5 {
+            1 => request.context("model é\u{10ffff}").tag("doc:1"),
+            _ => request,
+        };
         assert!(cache.get(request).unwrap().is_hit());
     }
     cache.close().unwrap();
@@ -141,6 +151,13 @@ fn one_cache_is_copied_through_every_store(redis: Redis, postgres: Postgres, dyn
     let expected = content(&mut first);
     assert_eq!(expected.0.len(), ENTRIES);
     assert!(expected.0.iter().any(|entry| entry.access_count > 0));
+    let labelled = expected.0.iter().filter(|entry| !entry.context.is_empty());
+    assert_eq!(labelled.clone().count(), ENTRIES / 5);
+    assert!(
+        labelled
+            .into_iter()
+            .all(|entry| entry.tags == ["doc:1", "user:é"])
+    );
     let mut source: Box<dyn Store> = Box::new(first);
     for (name, mut open) in places {
         // Looking leaves nothing behind.

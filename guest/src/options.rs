@@ -207,7 +207,8 @@ pub fn check_tags(tags: &[String]) -> Result<()> {
         }
         if tag.len() > MAX_TAG_BYTES {
             return Err(invalid(format!(
-                "the tag {tag:.40?} has {} bytes; at most {MAX_TAG_BYTES} are allowed",
+                "the tag {:?} has {} bytes; at most {MAX_TAG_BYTES} are allowed",
+                tag.chars().take(40).collect::<String>(),
                 tag.len()
             )));
         }

@@ -86,7 +86,9 @@ fn filled(clock: &ManualClock) -> SemanticCache {
             _ => Ttl::Unlimited,
         });
         let request = match n % 5 {
-            0 => request.context("model é\u{10ffff}").tags(["user:é", "doc:1"]),
+            0 => request
+                .context("model é\u{10ffff}")
+                .tags(["user:é", "doc:1"]),
             1 => request.tag("doc:1"),
             _ => request,
         };
@@ -216,7 +218,11 @@ fn one_cache_goes_through_every_store(redis: Redis, postgres: Postgres, dynamodb
                     let labelled = found.entries.iter();
                     let labelled = labelled.filter(|entry| entry.context.starts_with("model"));
                     assert_eq!(labelled.clone().count(), 12);
-                    assert!(labelled.into_iter().all(|entry| entry.tags == ["doc:1", "user:é"]));
+                    assert!(
+                        labelled
+                            .into_iter()
+                            .all(|entry| entry.tags == ["doc:1", "user:é"])
+                    );
                     expected = Some(found);
                 }
             }

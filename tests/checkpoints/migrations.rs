@@ -82,7 +82,9 @@ fn filled() -> MemoryStore {
                 _ => Ttl::Unlimited,
             });
         let request = match n % 5 {
-            1 => request.context("model é\u{10ffff}").tags(["user:é", "doc:1"]),
+            1 => request
+                .context("model é\u{10ffff}")
+                .tags(["user:é", "doc:1"]),
             _ => request,
         };
         cache.put(request).unwrap();
@@ -151,7 +153,11 @@ fn one_cache_is_copied_through_every_store(redis: Redis, postgres: Postgres, dyn
     assert!(expected.0.iter().any(|entry| entry.access_count > 0));
     let labelled = expected.0.iter().filter(|entry| !entry.context.is_empty());
     assert_eq!(labelled.clone().count(), ENTRIES / 5);
-    assert!(labelled.into_iter().all(|entry| entry.tags == ["doc:1", "user:é"]));
+    assert!(
+        labelled
+            .into_iter()
+            .all(|entry| entry.tags == ["doc:1", "user:é"])
+    );
     let mut source: Box<dyn Store> = Box::new(first);
     for (name, mut open) in places {
         // Looking leaves nothing behind.

@@ -99,7 +99,10 @@ impl Data {
         for tag in ["old", "new"] {
             let found = store.select(&by_tag(tag), 0, 1_000).unwrap().entries;
             let carry = entries.iter().filter(|entry| entry.tags == [tag]);
-            let same = found.iter().map(|entry| entry.id).eq(carry.map(|entry| entry.id));
+            let same = found
+                .iter()
+                .map(|entry| entry.id)
+                .eq(carry.map(|entry| entry.id));
             assert!(same, "the index over tags knows {tag}");
         }
         Data {

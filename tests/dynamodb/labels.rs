@@ -156,10 +156,16 @@ fn the_index_over_tags_goes_with_its_entries(server: Arc<DynamoDb>) {
     assert_eq!(store.delete_unchanged(&unchanged).unwrap(), [5]);
     assert_eq!(store.delete_expired(5_000, None, 9).unwrap().len(), 1);
     let index_after = index(&server, "gone");
-    let mut left: Vec<&Value> = index_after.iter().map(|item| &item["entries"]["NS"]).collect();
+    let mut left: Vec<&Value> = index_after
+        .iter()
+        .map(|item| &item["entries"]["NS"])
+        .collect();
     left.sort_unstable_by_key(|ids| ids.to_string());
     assert_eq!(left.len(), 2);
-    assert!(left.iter().all(|ids| ids.as_array().unwrap().contains(&json!("2"))));
+    assert!(
+        left.iter()
+            .all(|ids| ids.as_array().unwrap().contains(&json!("2")))
+    );
     assert_eq!(store.clear_namespace(Some("b")).unwrap(), 1);
     assert_eq!(walk(&mut store, &by(&["t"])), [2]);
     // An import deletes what was there, and brings others.
@@ -172,7 +178,11 @@ fn the_index_over_tags_goes_with_its_entries(server: Arc<DynamoDb>) {
     assert_eq!(walk(&mut store, &by(&["v"])), [7]);
     assert_eq!(index(&server, "gone").len(), 2);
     assert_eq!(store.clear_namespace(None).unwrap(), 2);
-    assert_eq!(items(server.port(), "gone").len(), 1, "item 0 is all that is left");
+    assert_eq!(
+        items(server.port(), "gone").len(),
+        1,
+        "item 0 is all that is left"
+    );
 }
 
 fn tagged_entries_ask_as_little_as_documented(server: Arc<DynamoDb>) {
@@ -243,7 +253,10 @@ fn what_nobody_looks_at_is_not_read(server: Arc<DynamoDb>) {
     proxy.take_seen();
     let by_key = store.get_by_hash(&[key("a", 1)], false).unwrap();
     assert_eq!(by_key, [Some(bare.clone())]);
-    assert_eq!(store.get_by_ids(&[1, 1], false).unwrap(), [bare.clone(), bare]);
+    assert_eq!(
+        store.get_by_ids(&[1, 1], false).unwrap(),
+        [bare.clone(), bare]
+    );
     assert_eq!(ids_of(&store.select(&by(&["t"]), 0, 9).unwrap()), [1]);
     assert_eq!(ids_of(&store.select(&every(), 0, 9).unwrap()), [1]);
     for request in proxy.take_seen() {
@@ -328,7 +341,10 @@ fn a_selection_by_tag_passes_over_the_rest(server: Arc<DynamoDb>) {
     assert_eq!(ids_of(&first), expected[..8]);
     let next = first.next.unwrap();
     let second = store.select(&by(&["t"]), next, 100).unwrap();
-    assert_eq!((ids_of(&second), second.next), (expected[8..].to_vec(), None));
+    assert_eq!(
+        (ids_of(&second), second.next),
+        (expected[8..].to_vec(), None)
+    );
     let requests = proxy.take_seen().len();
     assert!(requests < 60, "{requests} requests");
     // What nobody carries any more costs as little.
@@ -452,7 +468,9 @@ fn entries_of_the_largest_size_have_contexts_and_tags(server: Arc<DynamoDb>) {
     let most = u64::from(store.capabilities().max_batch);
     store.insert((0..most).map(widest).collect()).unwrap();
     store.begin_import(ImportMode::Merge).unwrap();
-    store.write_import((2..2 + most).map(widest).collect()).unwrap();
+    store
+        .write_import((2..2 + most).map(widest).collect())
+        .unwrap();
     assert!(store.commit_import(&[], &[]).unwrap());
     for request in proxy.take_seen() {
         let size = request.body.to_string().len();
@@ -501,8 +519,14 @@ fn damaged_labels_are_told(server: Arc<DynamoDb>) {
         store.get_by_hash(&[key("a", 1)], true).unwrap_err(),
         "item 2, attribute tags",
     );
-    corrupt(store.iter_vectors(0, 9).unwrap_err(), "item 1, attribute context");
-    corrupt(store.select(&every(), 1, 9).unwrap_err(), "item 2, attribute tags");
+    corrupt(
+        store.iter_vectors(0, 9).unwrap_err(),
+        "item 1, attribute context",
+    );
+    corrupt(
+        store.select(&every(), 1, 9).unwrap_err(),
+        "item 2, attribute tags",
+    );
     assert_eq!(walk(&mut store, &by(&["t"])), [4]);
     assert!(store.delete_by_id(1).unwrap() && store.delete_by_id(2).unwrap());
     assert!(store.integrity_check().unwrap());

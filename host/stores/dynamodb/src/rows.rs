@@ -155,9 +155,7 @@ pub(super) fn item(id: u64, key: &Key, entry: &Entry, stamp: &AttributeValue) ->
 /// The size of an item by DynamoDB's rules, rounded up.
 pub(super) fn size(item: &Item) -> usize {
     let sizes = item.iter();
-    sizes
-        .map(|(name, value)| name.len() + size_of(value))
-        .sum()
+    sizes.map(|(name, value)| name.len() + size_of(value)).sum()
 }
 
 fn size_of(value: &AttributeValue) -> usize {

@@ -68,21 +68,26 @@ pub(super) fn embed(
 /// normalise, the query itself.
 fn text_of(entry: &Entry, functions: &mut Functions) -> Result<String> {
     let normalized = functions.normalize(&entry.query)?;
-    if normalized.hash == entry.query_hash {
+    if hash(&normalized.text, &entry.context) == entry.query_hash {
         return Ok(normalized.text);
     }
-    if hash(&entry.query) == entry.query_hash {
+    if hash(&entry.query, &entry.context) == entry.query_hash {
         return Ok(entry.query.clone());
     }
     Err(Error::Corrupt(format!(
-        "entry {} of namespace {:?} has a hash that is not that of its query; delete it from the source, or leave its namespace out",
+        "entry {} of namespace {:?} has a hash that is not that of its query and context; delete it from the source, or leave its namespace out",
         entry.id, entry.namespace
     )))
 }
 
-/// SHA-256 in hexadecimal digits.
-fn hash(text: &str) -> String {
-    let digest = Sha256::digest(text);
+/// The hash of a text in a context, as `entry.query-hash` says.
+fn hash(text: &str, context: &str) -> String {
+    let mut digest = Sha256::new_with_prefix(text);
+    if !context.is_empty() {
+        digest.update([0]);
+        digest.update(context);
+    }
+    let digest = digest.finalize();
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

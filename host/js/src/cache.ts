@@ -32,6 +32,7 @@ import type { ArchiveSource } from './archive.js';
 import { dump, load } from './checkpoints.js';
 import { instantiatorFor, wellFormed, type Component, type Instantiate } from './component.js';
 import { Embedding } from './embedding.js';
+import { entries, erase, listEntries } from './entries.js';
 import { InvalidArgumentError, type EmbedderError } from './errors.js';
 import { Flights, type LookedUp } from './flights.js';
 import { clockOf } from './hooks.js';
@@ -49,38 +50,29 @@ import {
   type VectorDtype,
 } from './options.js';
 import { plain } from './plain.js';
-import { breathe } from './platform.js';
 import { Queue } from './queue.js';
 import {
   contextOf,
   finish,
   namespaceOf,
   options as optionsOf,
-  rawFilter,
   rawGet,
   rawPut,
   storedId,
   textsToEmbed,
   toExplanation,
-  toListed,
-  type RawErasure,
   type RawExplained,
   type RawGet,
   type RawLookup,
-  type RawPage,
   type RawPut,
   type RawStep,
   type RawStored,
   type VectorSource,
 } from './raw.js';
 import { Runner } from './runner.js';
+import { inSteps, inTurns } from './steps.js';
 
 type Cause = { error: unknown } | undefined;
-
-/** The most requests that are sent again in one call, which answers some hundred of them. */
-const AGAIN = 512;
-/** The most entries of a page of a list, unless another number is given. */
-const PAGE = 100;
 
 /**
  * A semantic cache over one store. `SemanticCache.open` opens one.
@@ -355,27 +347,8 @@ export class SemanticCache {
    * Also deletes the index kept in the store, which holds codes of the vectors; the cache keeps one
    * again without them. After an error in a later step the earlier ones stay done.
    */
-  async erase(filter: EraseFilter, options?: EraseOptions): Promise<Receipt> {
-    const { everything, ...conditions } = optionsOf.scope(filter);
-    const { dryRun } = known<EraseOptions>(options, { dryRun: true }, 'erase');
-    const raw = rawFilter(conditions);
-    const all = flag(everything, 'everything') ?? false;
-    const isDry = flag(dryRun, 'dryRun') ?? false;
-    const ids: number[] = [];
-    let [after, versionBefore] = [0n, undefined as bigint | undefined];
-    const last = await inSteps(
-      async () => {
-        const step = await this.#runner.call<RawErasure>('erase', [raw, all, isDry, after]);
-        for (const id of step.ids) {
-          ids.push(Number(id));
-        }
-        after = step.next ?? 0n;
-        versionBefore ??= step.versionBefore;
-        return step;
-      },
-      ({ next }) => next !== undefined,
-    );
-    return { ids, versionBefore: Number(versionBefore), versionAfter: Number(last.versionAfter) };
+  erase(filter: EraseFilter, options?: EraseOptions): Promise<Receipt> {
+    return erase(this.#runner, filter, options);
   }
 
   /**
@@ -478,30 +451,13 @@ export class SemanticCache {
    * a cache. Expired ones are listed too. No entry counts as used. They are read in parts, between
    * which other calls are served.
    */
-  async *entries(filter?: EntryFilter): AsyncGenerator<ListedEntry, void, undefined> {
-    const raw = rawFilter(optionsOf.filter(filter, 'entries'));
-    for (let after: number | undefined = 0; after !== undefined;) {
-      const page: EntryPage = await this.#page(raw, BigInt(after), PAGE);
-      yield* page.entries;
-      after = page.next;
-      await breathe();
-    }
+  entries(filter?: EntryFilter): AsyncGenerator<ListedEntry, void, undefined> {
+    return entries(this.#runner, filter);
   }
 
   /** A part of what {@link entries} lists, of at most `limit` entries and about 4 MiB. */
-  async listEntries(filter?: EntryFilter, options?: ListOptions): Promise<EntryPage> {
-    const raw = rawFilter(optionsOf.filter(filter, 'listEntries'));
-    const given = known<ListOptions>(options, { after: true, limit: true }, 'listEntries');
-    const after = integer(given.after, 'after') ?? 0n;
-    return this.#page(raw, after, count(given.limit, 'limit') ?? PAGE);
-  }
-
-  async #page(filter: object, after: bigint, limit: number): Promise<EntryPage> {
-    const page = await this.#runner.call<RawPage>('listEntries', [filter, after, limit]);
-    return {
-      entries: page.entries.map(toListed),
-      next: page.next === undefined ? undefined : Number(page.next),
-    };
+  listEntries(filter?: EntryFilter, options?: ListOptions): Promise<EntryPage> {
+    return listEntries(this.#runner, filter, options);
   }
 
   /** Counts, settings and memory, of one namespace or of all. */
@@ -603,38 +559,6 @@ export class SemanticCache {
 
 const isMore = ({ more }: RawStep) => more;
 const isLater = ({ tag }: RawLookup | RawExplained) => tag === 'later';
-
-/** Calls until there is no more to do; everything else has its turn in between. */
-async function inSteps<R>(call: () => Promise<R>, isMore: (step: R) => boolean): Promise<R> {
-  for (;;) {
-    const step = await call();
-    if (!isMore(step)) {
-      return step;
-    }
-    await breathe();
-  }
-}
-
-/** Calls with all requests, and then with those that come late, in their order. */
-async function inTurns<Q, A>(
-  requests: Q[],
-  isLate: (answer: A) => boolean,
-  call: (rest: Q[]) => Promise<A[]>,
-): Promise<A[]> {
-  const answers = await call(requests);
-  const lateOf = (some: number[]) => some.filter((i) => isLate(answers[i] as A));
-  let late = lateOf([...answers.keys()]);
-  while (late.length > 0) {
-    await breathe();
-    const some = late.slice(0, AGAIN);
-    const again = await call(some.map((i) => requests[i] as Q));
-    some.forEach((i, at) => {
-      answers[i] = again[at] as A;
-    });
-    late = [...lateOf(some), ...late.slice(AGAIN)];
-  }
-  return answers;
-}
 
 function listOf<T>(value: T[], what: string): T[] {
   if (!Array.isArray(value)) {

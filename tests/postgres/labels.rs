@@ -111,7 +111,8 @@ fn a_role_that_only_reads_reads_the_first_edition(server: Arc<Postgres>) {
     server.sql(&format!("CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}'"));
     server.sql(
         "GRANT USAGE ON SCHEMA readable TO reader;
-         GRANT SELECT ON ALL TABLES IN SCHEMA readable TO reader",
+         GRANT SELECT ON ALL TABLES IN SCHEMA readable TO reader;
+         GRANT SELECT ON ALL SEQUENCES IN SCHEMA readable TO reader",
     );
     let reader = || {
         let store = PostgresStore::from_url(&url("reader", server.port())).unwrap();

@@ -25,7 +25,8 @@ mneme_tests::tests![
 ];
 
 /// Makes of a file one of the first edition, and of mneme-cache.
-const OLDER: &str = "DROP TABLE entry_tags; ALTER TABLE entries DROP COLUMN tags;
+const OLDER: &str =
+    "DROP TABLE entry_tags; DROP TABLE changes; ALTER TABLE entries DROP COLUMN tags;
     ALTER TABLE entries DROP COLUMN context";
 
 fn labelled(namespace: &str, n: u64, context: &str, tags: &[&str]) -> Entry {

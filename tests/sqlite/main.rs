@@ -3,6 +3,7 @@
 mod bad_files;
 mod blobs;
 mod bounds;
+mod changes;
 mod damaged_texts;
 mod files;
 mod fuzz;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         .tests(bad_files::tests())
         .tests(blobs::tests())
         .tests(bounds::tests())
+        .tests(changes::tests())
         .tests(damaged_texts::tests())
         .tests(files::tests())
         .tests(fuzz::tests())

@@ -29,6 +29,7 @@ const COLUMNS: &[(&str, &[&str])] = &[
         ],
     ),
     ("entry_tags", &["tag", "id"]),
+    ("changes", &["version", "id", "deleted"]),
     ("sqlite_sequence", &["name", "seq"]),
     ("namespace_quotas", &["namespace", "max_entries"]),
     ("multi_process_state", &["key", "value"]),
@@ -72,7 +73,11 @@ pub fn odd_value(random: &mut Rng) -> String {
     let column = columns[random.usize(..columns.len())];
     let value = VALUES[random.usize(..VALUES.len())];
     let every = [1, 2, random.u32(1..100)][random.usize(..3)];
-    let row = if table == "entry_tags" { "id" } else { "rowid" };
+    let row = if ["entry_tags", "changes"].contains(&table) {
+        "id"
+    } else {
+        "rowid"
+    };
     format!("UPDATE OR IGNORE {table} SET {column} = {value} WHERE {row} % {every} = 0")
 }
 

@@ -53,11 +53,11 @@ const CREATED: &str = part!(
     WHERE id > $1"
 );
 const COUNT_TAGGED: &str = "SELECT count(*) FROM
-    (SELECT FROM {schema}.entry_tags WHERE tag = $1 LIMIT $2) AS some";
+    (SELECT FROM {schema}.entry_tags WHERE tag = $1 LIMIT $2) AS counted";
 const COUNT_NAMED: &str = "SELECT count(*) FROM
-    (SELECT FROM {schema}.entries WHERE namespace = $1 LIMIT $2) AS some";
+    (SELECT FROM {schema}.entries WHERE namespace = $1 LIMIT $2) AS counted";
 const COUNT_CREATED: &str = "SELECT count(*) FROM
-    (SELECT FROM {schema}.entries WHERE created_at >= $1 AND created_at < $2 LIMIT $3) AS some";
+    (SELECT FROM {schema}.entries WHERE created_at >= $1 AND created_at < $2 LIMIT $3) AS counted";
 
 /// A list of ids that has all that meet a filter.
 struct Source<'f> {

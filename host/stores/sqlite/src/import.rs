@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use tempfile::NamedTempFile;
 
 use super::bounds::size_of;
+use super::changes::Did;
 use super::connection::connect_private;
 use super::error::Outcome;
 use super::private;
@@ -109,7 +110,10 @@ impl Session {
             Ok(Some(deleted || added))
         };
         let done = self.taking_its_time(|session| {
-            session.write_entries(copy, |changed| *changed == Some(true))
+            session.write_entries(copy, |changed| match changed {
+                Some(true) => Did::Much,
+                _ => Did::Nothing,
+            })
         })?;
         if done.is_none() {
             self.import = Some(import);

@@ -8,6 +8,7 @@
 //! | `entries.context` | TEXT NOT NULL DEFAULT '' |
 //! | `entries.tags` | TEXT NOT NULL DEFAULT '[]': a JSON array of strings |
 //! | `entry_tags` | tag TEXT, id INTEGER: by which tags are found; see `labels` |
+//! | `changes` | version INTEGER, id INTEGER, deleted INTEGER: the log of changes; see `changes` |
 //! | `derived_blobs` | name TEXT PRIMARY KEY, bytes BLOB NOT NULL: there only once something was kept in it; see `blobs` |
 //! | `idx_entries_lru`, `idx_entries_expiry` | indexes |
 //!

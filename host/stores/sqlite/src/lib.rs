@@ -2,6 +2,7 @@
 
 mod blobs;
 mod bounds;
+mod changes;
 mod connection;
 mod error;
 mod import;
@@ -28,6 +29,7 @@ use self::error::{Fault, Outcome};
 use self::options::Options;
 pub use self::options::{Mode, Synchronous};
 use self::session::Session;
+use mneme_store::changes::MAX_CHANGES;
 use mneme_store::checks::Embedder;
 use mneme_store::opened::{Backend, MAX_BATCH, MAX_BLOB, Opened};
 use mneme_store::parameters::Parameters;
@@ -40,8 +42,8 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 /// file stand beside it. It must be on a local disk, because write-ahead logging needs memory
 /// shared between the processes. Its layout is that of the Python library `mneme-cache` 1.0:
 /// each opens what the other wrote. Opening for writing adds two columns to the table `entries`, `context` and
-/// `tags` (a JSON array), and the table `entry_tags` (tag, id), by which tags are found; no row is
-/// rewritten. `mneme-cache` ignores them: an entry that it replaces keeps its context and tags, and one that it
+/// `tags` (a JSON array), the table `entry_tags` (tag, id), by which tags are found, and the table `changes`
+/// (version, id, deleted), the log of the last writes; no row is rewritten. `mneme-cache` ignores them: an entry that it replaces keeps its context and tags, and one that it
 /// inserts has none. A file without them can be read too.
 ///
 /// Reads never wait for writers. A write waits for other writers, at most
@@ -245,7 +247,7 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    for_each_operation!(opened![] views snapshots entries);
+    for_each_operation!(opened![] views changes snapshots entries);
 }
 
 /// Where the file is, and how it is opened.
@@ -291,7 +293,7 @@ impl Backend for Sqlite {
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
             max_blob: MAX_BLOB,
-            max_changes: 0,
+            max_changes: MAX_CHANGES,
         }
     }
 

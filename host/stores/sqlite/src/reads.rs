@@ -362,7 +362,7 @@ pub(super) fn walk(
     Ok(())
 }
 
-fn collect<T>(
+pub(super) fn collect<T>(
     conn: &Connection,
     sql: &str,
     values: &[&dyn ToSql],

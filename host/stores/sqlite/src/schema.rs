@@ -15,6 +15,9 @@ pub(super) const BLOBS: &str = "derived_blobs";
 /// The table of tags, which follows from the entries.
 pub(super) const TAGS: &str = "entry_tags";
 
+/// The log of changes, which belongs to one file.
+pub(super) const CHANGES: &str = "changes";
+
 /// The columns that `mneme-cache` does not make, in the statement of table `entries`. They stand where
 /// adding them puts them.
 const LABELS: &str = "    context TEXT NOT NULL DEFAULT '',
@@ -45,9 +48,9 @@ impl Object {
         self.sql.starts_with("CREATE TABLE")
     }
 
-    /// Whether its rows follow from those of the entries.
+    /// Whether its rows are made for the entries of a file, and never copied.
     pub fn is_derived(&self) -> bool {
-        self.name == TAGS
+        self.name == TAGS || self.name == CHANGES
     }
 }
 
@@ -99,7 +102,20 @@ pub(super) const OBJECTS: &[Object] = &[
     // Ours alone.
     Object {
         name: TAGS,
-        sql: "CREATE TABLE entry_tags (tag TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (tag, id)) WITHOUT ROWID",
+        sql: "CREATE TABLE entry_tags (
+    tag TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    PRIMARY KEY (tag, id)
+) WITHOUT ROWID",
+    },
+    Object {
+        name: CHANGES,
+        sql: "CREATE TABLE changes (
+    version INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    PRIMARY KEY (version, id)
+) WITHOUT ROWID",
     },
     Object {
         name: "idx_entries_ns_hash",

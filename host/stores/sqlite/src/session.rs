@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use super::bounds::{Bounds, CALL_TIME};
+use super::changes::{self, Did};
 use super::connection::{self, Opened, in_transaction};
 use super::error::{Fault, Outcome};
 use super::import::Import;
@@ -54,6 +55,8 @@ pub(super) struct Session {
     view: bool,
     /// The greatest version that was seen.
     version: u64,
+    /// How many changes were appended to the log since it was trimmed.
+    appended: usize,
     /// The last write waited for a lock as long as it may.
     is_locked: bool,
     /// When a long write transaction ended, and how long the next has to wait from then.
@@ -82,6 +85,7 @@ impl Session {
             import: None,
             view: false,
             version: 0,
+            appended: changes::TRIM_EVERY,
             is_locked: false,
             gap: None,
         })
@@ -261,28 +265,36 @@ impl Session {
         outcome
     }
 
-    /// Runs a write of entries, and moves the version counter in the same transaction if
-    /// `changed` says so of its result.
+    /// Runs a write of entries. If its result says that it did something, moves the version counter
+    /// in the same transaction, and writes down what it did.
     pub fn write_entries<T>(
         &mut self,
         work: impl FnOnce(&Connection) -> Outcome<T>,
-        changed: impl FnOnce(&T) -> bool,
+        did: impl FnOnce(&T) -> Did,
     ) -> Outcome<T> {
-        let seen = self.version;
-        let (value, version) = self.write(|conn| {
+        let (seen, is_long) = (self.version, self.appended >= changes::TRIM_EVERY);
+        let (value, version, appended) = self.write(|conn| {
             let value = work(conn)?;
-            if !changed(&value) {
-                return Ok((value, seen));
+            let did = did(&value);
+            if matches!(did, Did::Nothing) {
+                return Ok((value, seen, None));
             }
-            let version = writes::bump_version(conn)?;
+            let (version, last) = writes::bump_version(conn)?;
             if version <= seen {
                 return Err(Fault::replaced(&format!(
                     "its version counter was {seen}, and would be {version}"
                 )));
             }
-            Ok((value, version))
+            let appended = changes::append(conn, version, last, &did)?;
+            if is_long {
+                changes::trim(conn)?;
+            }
+            Ok((value, version, Some(appended)))
         })?;
         self.version = version;
+        if let Some(appended) = appended {
+            self.appended = appended + if is_long { 0 } else { self.appended };
+        }
         Ok(value)
     }
 

@@ -1,7 +1,9 @@
 //! The operations that change the file, each one transaction.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql};
 
+use super::changes::Did;
 use super::connection::SHORT;
 use super::error::{Fault, Outcome};
 use super::labels;
@@ -9,6 +11,7 @@ use super::layout::{self, user_meta};
 use super::reads;
 use super::rows;
 use super::session::Session;
+use mneme_store::changes::LONG_WRITE;
 use mneme_store::checks::read_number;
 use mneme_store::opened::BOOKKEEPING_PATIENCE;
 use mneme_store::{Entry, EntryRef, Inserted, Touch};
@@ -36,6 +39,8 @@ const DELETE_NAMED: &str =
 const DELETE_UNCHANGED: &str = "DELETE FROM entries
     WHERE id = ?1 AND CAST(created_at AS INTEGER) = ?2 RETURNING id, tags";
 const CLEAR: &str = "DELETE FROM entries";
+const SOME: &str = "SELECT id FROM entries LIMIT ?1";
+const SOME_IN: &str = "SELECT id FROM entries WHERE namespace = ?2 LIMIT ?1";
 const CLEAR_QUOTAS: &str = "DELETE FROM namespace_quotas";
 const CLEAR_META: &str = concat!("DELETE FROM schema_meta WHERE ", user_meta!());
 const CLEAR_ONE: &str = "DELETE FROM entries WHERE namespace = ?1";
@@ -49,7 +54,7 @@ pub(super) const SET_META: &str = "INSERT INTO schema_meta (key, value) VALUES (
 pub(super) const BUMP: &str =
     "INSERT INTO multi_process_state (key, value) VALUES ('version_counter', '1')
     ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)
-    RETURNING CAST(value AS INTEGER)";
+    RETURNING CAST(value AS INTEGER), (SELECT max(version) FROM changes)";
 
 impl Session {
     pub fn insert(&mut self, entries: Vec<Entry>) -> Outcome<Vec<Inserted>> {
@@ -64,7 +69,7 @@ impl Session {
                     .map(|entry| insert_one(conn, entry, &mut blob))
                     .collect()
             },
-            |_| true,
+            |inserted: &Vec<Inserted>| Did::Stored(inserted.iter().map(|one| one.id).collect()),
         )
     }
 
@@ -91,7 +96,10 @@ impl Session {
         };
         self.write_entries(
             |conn| Ok(delete(conn, DELETE, &[&id], |_| Ok(()))?.is_some()),
-            |deleted| *deleted,
+            |deleted| match deleted {
+                true => Did::Deleted(vec![id.unsigned_abs()]),
+                false => Did::Nothing,
+            },
         )
     }
 
@@ -119,7 +127,9 @@ impl Session {
             Ok(deleted)
         };
         self.waiting(SHORT, |session| {
-            session.write_entries(delete_all, |deleted: &Vec<u64>| !deleted.is_empty())
+            session.write_entries(delete_all, |deleted: &Vec<u64>| {
+                Did::deleted(deleted.clone())
+            })
         })
     }
 
@@ -144,12 +154,20 @@ impl Session {
                 }
                 Ok(deleted)
             },
-            |deleted| !deleted.is_empty(),
+            |deleted: &Vec<EntryRef>| Did::deleted(deleted.iter().map(|one| one.id).collect()),
         )
     }
 
     pub fn clear_namespace(&mut self, namespace: Option<&str>) -> Outcome<u64> {
         let clear = |conn: &Connection| {
+            // As many as the log takes.
+            let most = LONG_WRITE + 1;
+            let id = |row: &Row<'_>| Ok(rows::whole(row.get_ref(0)?));
+            let ids = match namespace {
+                Some(name) => reads::collect(conn, SOME_IN, &[&most, &name], id)?,
+                None => reads::collect(conn, SOME, &[&most], id)?,
+            };
+            let ids: Vec<u64> = ids.into_iter().flatten().collect();
             let deleted = match namespace {
                 Some(name) => {
                     labels::forget_namespace(conn, name)?;
@@ -160,9 +178,15 @@ impl Session {
                     conn.prepare_cached(CLEAR)?.execute([])?
                 }
             };
-            Ok(deleted as u64)
+            Ok((deleted as u64, ids))
         };
-        self.taking_its_time(|session| session.write_entries(clear, |deleted| *deleted > 0))
+        self.taking_its_time(|session| {
+            let did = |(deleted, ids): &(u64, Vec<u64>)| match *deleted == ids.len() as u64 {
+                true => Did::deleted(ids.clone()),
+                false => Did::Much,
+            };
+            Ok(session.write_entries(clear, did)?.0)
+        })
     }
 
     pub fn set_namespace_quota(
@@ -198,13 +222,16 @@ impl Session {
     }
 }
 
-/// Moves the version counter on by one, and returns it.
-pub(super) fn bump_version(conn: &Connection) -> Outcome<u64> {
-    let version = conn.prepare_cached(BUMP)?.query_row([], |row| {
-        let version = row.get_ref(0)?;
-        Ok(rows::whole(version))
+/// Moves the version counter on by one, and returns it, and the last version of the log.
+pub(super) fn bump_version(conn: &Connection) -> Outcome<(u64, Option<u64>)> {
+    let (version, last) = conn.prepare_cached(BUMP)?.query_row([], |row| {
+        let last = row.get_ref(1)?;
+        let is_empty = last == ValueRef::Null;
+        // What is no version is followed by none.
+        let last = (!is_empty).then(|| rows::whole(last).unwrap_or(u64::MAX));
+        Ok((rows::whole(row.get_ref(0)?), last))
     })?;
-    version.ok_or_else(reads::wrong_version)
+    Ok((version.ok_or_else(reads::wrong_version)?, last))
 }
 
 pub(super) fn set_quota(conn: &Connection, namespace: &str, quota: u64) -> Outcome<()> {

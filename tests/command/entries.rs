@@ -86,8 +86,8 @@ fn get_in_json() {
     assert!(hit["created_at"].take().as_u64().unwrap() > 1_700_000_000);
     let expected = json!({
         "hit": true, "layer": "exact", "similarity": 1.0, "confidence": 1.0, "age_seconds": null,
-        "created_at": null, "ttl_left": null, "namespace": "default", "response": "A cache.", "metadata": {"by": "me"},
-        "query": "What is it?", "id": id,
+        "created_at": null, "ttl_left": null, "namespace": "default", "context": "", "tags": [], "response": "A cache.",
+        "metadata": {"by": "me"}, "query": "What is it?", "id": id,
     });
     assert_eq!(hit, expected);
 

@@ -108,14 +108,14 @@ fn a_role_that_only_reads_reads_the_first_edition(server: Arc<Postgres>) {
         &mut opened(&server, "readable"),
         labelled("a", 1, "c", &["t"]),
     );
-    server.sql(&format!("CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}'"));
+    server.sql(&format!("CREATE ROLE labels_reader LOGIN PASSWORD '{PASSWORD}'"));
     server.sql(
-        "GRANT USAGE ON SCHEMA readable TO reader;
-         GRANT SELECT ON ALL TABLES IN SCHEMA readable TO reader;
-         GRANT SELECT ON ALL SEQUENCES IN SCHEMA readable TO reader",
+        "GRANT USAGE ON SCHEMA readable TO labels_reader;
+         GRANT SELECT ON ALL TABLES IN SCHEMA readable TO labels_reader;
+         GRANT SELECT ON ALL SEQUENCES IN SCHEMA readable TO labels_reader",
     );
     let reader = || {
-        let store = PostgresStore::from_url(&url("reader", server.port())).unwrap();
+        let store = PostgresStore::from_url(&url("labels_reader", server.port())).unwrap();
         let mut store = store.schema("readable");
         store.open(FINGERPRINT, DIM).unwrap();
         store
@@ -257,14 +257,14 @@ fn damaged_labels_are_named(server: Arc<Postgres>) {
 
 fn a_call_looks_at_a_part_of_many_entries(server: Arc<Postgres>) {
     const MANY: u64 = 50_000;
-    let mut store = opened(&server, "many");
+    let mut store = opened(&server, "many_labels");
     put(&mut store, entry("a", 1));
     server.sql(&format!(
-        "INSERT INTO many.entries (namespace, query_hash, query, response, embedding, metadata,
+        "INSERT INTO many_labels.entries (namespace, query_hash, query, response, embedding, metadata,
              created_at, last_accessed_at, tags)
          SELECT 'a', 'h' || i, 'q', 'r', embedding, '{{}}', 5, 5, '[\"t\"]'
-         FROM many.entries, generate_series(2, {MANY}) AS i WHERE id = 1;
-         INSERT INTO many.entry_tags SELECT 't', id FROM many.entries WHERE id > 1"
+         FROM many_labels.entries, generate_series(2, {MANY}) AS i WHERE id = 1;
+         INSERT INTO many_labels.entry_tags SELECT 't', id FROM many_labels.entries WHERE id > 1"
     ));
     put(&mut store, labelled("z", 1, "other", &["t", "u"]));
     let last = MANY + 1;

@@ -10,6 +10,13 @@ pub const MAX_CHANGES: u32 = 65_536;
 /// A write of more entries empties the log instead of filling it.
 pub const LONG_WRITE: usize = 1000;
 
+/// A log outside memory drops its oldest changes after a session has appended so many.
+pub const TRIM_EVERY: usize = 8192;
+
+/// With its first write a session drops the oldest at each version that this divides, as many short
+/// sessions append a lot too.
+pub const NEW_TRIMS_AT: u32 = 16;
+
 /// The last changes, in order.
 ///
 /// ```

@@ -62,6 +62,8 @@ pub(super) struct Connection {
     entries: RefCell<String>,
     /// Set once a loss would leave it unknown whether a write has happened.
     pub at_risk: Cell<bool>,
+    /// How many changes were appended to the log since it was trimmed; 0 only before the first write.
+    pub appended: Cell<usize>,
 }
 
 impl Connection {
@@ -86,6 +88,7 @@ impl Connection {
             ours: RefCell::new("TRUE".to_owned()),
             entries: RefCell::new(ENTRIES.to_owned()),
             at_risk: Cell::new(false),
+            appended: Cell::new(0),
         };
         let settings = settings(options.call_timeout, options.call_timeout);
         conn.wait(conn.plain(&settings), limit)?;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::types::ToSql;
 
 use super::batch::{Batch, STAGE, columns};
+use super::changes::EMPTY;
 use super::connection::{Connection, PATIENT, pipeline, settings};
 use super::error::{Fault, Outcome, Repeat};
 use super::layout::{has_entry, own_keys};
@@ -297,6 +298,7 @@ impl Import {
             ADD_STORED,
             SET_QUOTA,
             BUMP,
+            EMPTY,
         ];
         for sql in statements {
             conn.statement(sql).await?;
@@ -329,6 +331,7 @@ impl Import {
         set_quotas(conn, &given.quotas).await?;
         if self.entries > 0 || deleted > 0 {
             conn.query(BUMP, &[]).await?;
+            conn.query(EMPTY, &[]).await?;
         }
         Ok(true)
     }

@@ -9,6 +9,7 @@
 //! | `entries.context` | TEXT NOT NULL DEFAULT '' |
 //! | `entries.tags` | JSONB NOT NULL DEFAULT '[]': an array of strings |
 //! | `entry_tags` | tag TEXT, id BIGINT: by which tags are found; see `tags` |
+//! | `changes` | version BIGINT, id BIGINT, deleted BOOLEAN: the log of changes; see `changes` |
 //! | `derived_blobs` | name TEXT, bytes BYTEA: a cache may lack it; see `blobs` |
 //!
 //! Opening adds what is missing. Where the role or the server can only read, it is read without.
@@ -30,7 +31,7 @@ const SCHEMA_VERSION: u64 = 1;
 const TRIES: u32 = 8;
 
 /// Every column, by table.
-const COLUMNS: [(&str, &str, &str); 26] = [
+const COLUMNS: [(&str, &str, &str); 29] = [
     ("schema_meta", "key", "text"),
     ("schema_meta", "value", "text"),
     ("entries", "id", "bigint"),
@@ -57,10 +58,19 @@ const COLUMNS: [(&str, &str, &str); 26] = [
     ("multi_process_state", "value", "text"),
     (TAGS, "tag", "text"),
     (TAGS, "id", "bigint"),
+    (CHANGES, "version", "bigint"),
+    (CHANGES, "id", "bigint"),
+    (CHANGES, "deleted", "boolean"),
 ];
 
 /// The table of tags.
 const TAGS: &str = "entry_tags";
+
+/// The log of changes.
+pub(super) const CHANGES: &str = "changes";
+
+/// The tables that the Python library does not make, and that follow from the entries.
+const OWN_TABLES: [&str; 2] = [TAGS, CHANGES];
 
 /// SQL for the meta keys that only a store itself writes.
 macro_rules! own_keys {
@@ -76,6 +86,14 @@ pub(super) struct OwnColumn {
     pub name: &'static str,
     /// What it would hold where it is missing.
     pub without: &'static str,
+}
+
+/// What a cache lacks that can only be read here.
+#[derive(Debug, Default)]
+pub(super) struct Lacking {
+    pub columns: Vec<&'static OwnColumn>,
+    /// The log of changes.
+    pub log: bool,
 }
 
 const OWN_COLUMNS: [OwnColumn; 4] = [
@@ -139,8 +157,9 @@ const ADD_OWN: &str = "ALTER TABLE {schema}.entries
     ADD COLUMN IF NOT EXISTS metadata_text_of BYTEA,
     ADD COLUMN IF NOT EXISTS context TEXT NOT NULL DEFAULT '',
     ADD COLUMN IF NOT EXISTS tags JSONB NOT NULL DEFAULT '[]';
-CREATE TABLE IF NOT EXISTS {schema}.entry_tags (tag TEXT COLLATE \"C\", id BIGINT, PRIMARY KEY (tag, id));";
-/// Who may do what with the entries may do it with their tags.
+CREATE TABLE IF NOT EXISTS {schema}.entry_tags (tag TEXT COLLATE \"C\", id BIGINT, PRIMARY KEY (tag, id));
+CREATE TABLE IF NOT EXISTS {schema}.changes (version BIGINT, id BIGINT, deleted BOOLEAN NOT NULL, PRIMARY KEY (version, id));";
+/// Who may do what with the entries may do it with the tables that follow from them.
 const GRANTED: &str = "
     SELECT CASE grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(grantee)::text END, privilege_type
     FROM pg_catalog.pg_class, aclexplode(relacl)
@@ -194,20 +213,20 @@ enum Found {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Missing {
     Nothing,
-    /// These columns, or the table of tags.
-    Own(Vec<&'static str>),
+    /// These columns of a table that the Python library makes, or of one that it does not make.
+    Own(Vec<(&'static str, &'static str)>),
     Tables,
 }
 
 /// Creates what is missing, records the embedder where none is, and compares it where one
-/// is. Returns the columns that are missing still, for nothing can be written here.
+/// is. Returns what is missing still, for nothing can be written here.
 pub(super) async fn open(
     conn: &Connection,
     schema: &str,
     embedder: &Embedder,
-) -> Outcome<Vec<&'static OwnColumn>> {
+) -> Outcome<Lacking> {
     for tries in 1.. {
-        let (mut lacking, mut lacks_own) = (Vec::new(), false);
+        let (mut lacking, mut lacks_own) = (Lacking::default(), false);
         if let Found::Cache {
             embedder: stored,
             missing,
@@ -218,7 +237,8 @@ pub(super) async fn open(
                 Missing::Nothing => return Ok(lacking),
                 Missing::Own(columns) => {
                     let own = OWN_COLUMNS.iter();
-                    lacking.extend(own.filter(|own| columns.contains(&own.name)));
+                    lacking.columns.extend(own.filter(|own| columns.contains(&("entries", own.name))));
+                    lacking.log = columns.iter().any(|(table, _)| *table == CHANGES);
                     lacks_own = true;
                 }
                 Missing::Tables => {}
@@ -259,9 +279,9 @@ async fn remedy(conn: &Connection) -> Outcome<String> {
         None => String::new(),
     };
     Ok(format!(
-        "table entries lacks the columns that keep metadata as given, contexts and tags, or there is no table {TAGS}, and this role does not own the table; let its owner run: {} GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {}",
+        "table entries lacks the columns that keep metadata as given, contexts and tags, or there is no table {TAGS} or {CHANGES}, and this role does not own the table; let its owner run: {} GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {}",
         conn.text(ADD_OWN),
-        conn.text("{schema}.entry_tags"),
+        conn.text("{schema}.entry_tags, {schema}.changes"),
         quoted(&role)
     ))
 }
@@ -346,7 +366,7 @@ async fn inspect(conn: &Connection, schema: &str) -> Outcome<Found> {
             let mut is_theirs_missing = false;
             for (table, column, _) in missing {
                 match is_own(table, column) {
-                    true => own.push(*column),
+                    true => own.push((*table, *column)),
                     false => is_theirs_missing = true,
                 }
             }
@@ -370,7 +390,7 @@ async fn inspect(conn: &Connection, schema: &str) -> Outcome<Found> {
 
 /// Whether the Python library does not make it.
 fn is_own(table: &str, column: &str) -> bool {
-    table == TAGS || (table == "entries" && OWN_COLUMNS.iter().any(|own| own.name == column))
+    OWN_TABLES.contains(&table) || (table == "entries" && OWN_COLUMNS.iter().any(|own| own.name == column))
 }
 
 /// Refuses tables that have our names and not our columns.
@@ -431,7 +451,7 @@ async fn create(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome
     }
     add_own(conn).await?;
     // The tags were there, and the table was not.
-    if matches!(&missing, Missing::Own(columns) if !columns.contains(&"tags")) {
+    if matches!(&missing, Missing::Own(columns) if columns.contains(&(TAGS, "tag")) && !columns.contains(&("entries", "tags"))) {
         conn.query(tags::FILL, &[]).await?;
     }
     conn.plain(&conn.text(START_COUNTER)).await?;
@@ -452,8 +472,10 @@ async fn add_own(conn: &Connection) -> Outcome<()> {
     for row in conn.query(GRANTED, &[&table]).await? {
         let (role, right): (Option<&str>, &str) = (column(&row, 0)?, column(&row, 1)?);
         let role = role.map_or("PUBLIC".to_owned(), quoted);
-        let grant = format!("GRANT {right} ON {{schema}}.entry_tags TO {role}");
-        conn.plain(&conn.text(&grant)).await?;
+        for own in OWN_TABLES {
+            let grant = format!("GRANT {right} ON {{schema}}.{own} TO {role}");
+            conn.plain(&conn.text(&grant)).await?;
+        }
     }
     Ok(())
 }

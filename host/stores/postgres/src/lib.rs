@@ -2,6 +2,7 @@
 
 mod batch;
 mod blobs;
+mod changes;
 mod connection;
 mod error;
 mod imports;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use self::error::{Fault, Outcome};
 use self::options::Options;
 use self::session::Session;
+use mneme_store::changes::MAX_CHANGES;
 use mneme_store::checks::Embedder;
 use mneme_store::opened::{BOOKKEEPING_PATIENCE, Backend, MAX_BATCH, MAX_BLOB, Opened, Probe};
 use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, opened};
@@ -36,9 +38,13 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// This store adds columns to the table `entries`, which `mneme-cache` ignores: `metadata_text` and
 /// `metadata_text_of` (metadata as given), `context` and `tags` (a JSONB array). An entry that
 /// `mneme-cache` replaces keeps its context and tags; one that it inserts has none. Tags are found by the table
-/// `entry_tags` (tag, id). Opening adds columns and table, and gives the table the rights that others have
+/// `entry_tags` (tag, id). Opening adds columns and tables, and gives the tables the rights that others have
 /// on `entries`. A role that does not own `entries` is told what the owner has to run. A role or a server
 /// that can only read reads without them: contexts are empty, and nothing has a tag.
+///
+/// The table `changes` is a log of the last 65,536 changes. A write of more than 1,000 entries, an import, and
+/// whatever moves the version counter without the log, such as `mneme-cache`, ends what `changes_since`
+/// knows, and the log begins again.
 ///
 /// If the table `derived_blobs` is missing, the first write of a blob creates it, for which the role needs
 /// the right CREATE on the schema. Without that right blobs cannot be written, and everything else works.
@@ -197,7 +203,7 @@ impl fmt::Debug for PostgresStore {
 }
 
 impl Store for PostgresStore {
-    for_each_operation!(opened![] views entries);
+    for_each_operation!(opened![] views changes entries);
 }
 
 impl Backend for Options {
@@ -213,7 +219,7 @@ impl Backend for Options {
             max_batch: MAX_BATCH,
             max_delete: u32::MAX,
             max_blob: MAX_BLOB,
-            max_changes: 0,
+            max_changes: MAX_CHANGES,
         }
     }
 

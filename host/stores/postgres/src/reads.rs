@@ -336,7 +336,11 @@ pub(super) fn version(rows: &[Row]) -> Outcome<u64> {
     let Some(row) = rows.first() else {
         return Ok(0);
     };
-    let text: &str = column(row, 0)?;
+    counter(column(row, 0)?)
+}
+
+/// The text of the version counter.
+pub(super) fn counter(text: &str) -> Outcome<u64> {
     text.parse().map_err(|_| {
         Fault::Corrupt(format!(
             "table multi_process_state, key version_counter holds {text:?}, which is not a count; set it to a number above the last, or restore a backup"

@@ -8,7 +8,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::connection::{Connection, PATIENT};
 use super::error::{Fault, Outcome, Repeat};
 use super::imports::Import;
-use super::layout::OwnColumn;
+use super::layout::Lacking;
 use super::options::Options;
 use super::rows::{column, whole};
 use super::writes::{FIRST, transaction};
@@ -28,8 +28,8 @@ pub(super) struct Session {
     tls: MakeRustlsConnect,
     pub embedder: Embedder,
     incarnation: Option<i64>,
-    /// What the table of entries lacks, and nobody may add who reads here.
-    lacking: Vec<&'static OwnColumn>,
+    /// What nobody may add who reads here.
+    lacking: Lacking,
     /// None after it was lost, until the next call.
     conn: Option<Connection>,
     /// Whether a view has begun. Its transaction is that of `conn`: without one it is lost.
@@ -50,7 +50,7 @@ impl Session {
         };
         let (lacking, incarnation) = conn.wait(opening, options.call_timeout)?;
         conn.expect(incarnation);
-        conn.supply(&lacking);
+        conn.supply(&lacking.columns);
         Ok(Self {
             options,
             tls,
@@ -189,13 +189,18 @@ impl Session {
         if self.in_view {
             return Err(written_in_view());
         }
-        let Some(lacking) = self.lacking.first() else {
+        let Some(lacking) = self.lacking.columns.first() else {
             return Ok(());
         };
         Err(Fault::System(format!(
             "table entries lacks column {}, and this role or server can only read; nothing was changed, so open the cache once as the owner of the table, and here again",
             lacking.name
         )))
+    }
+
+    /// Whether there is no log of changes, and nobody may make one who reads here.
+    pub fn lacks_log(&self) -> bool {
+        self.lacking.log
     }
 
     /// The connection, reopened if it was lost.
@@ -222,7 +227,7 @@ impl Session {
         };
         let conn = Connection::open(&options, &self.tls)?;
         conn.expect(self.incarnation);
-        conn.supply(&self.lacking);
+        conn.supply(&self.lacking.columns);
         let limit = self.options.call_timeout.min(patience);
         conn.wait(
             async {

@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use tokio_postgres::Row;
 
 use super::batch::{self, Batch};
+use super::changes::{self, Did};
 use super::connection::{Connection, Values, pipeline};
 use super::error::{Fault, Outcome, Repeat};
 use super::layout::START_COUNTER;
@@ -47,6 +48,7 @@ macro_rules! expired {
         "ttl IS NOT NULL AND greatest(created_at, 0) <= $1 - greatest(ttl, 0)"
     };
 }
+const NONE: Values<'static> = &[];
 /// Before every id.
 pub(super) const FIRST: i64 = i64::MIN;
 const EXPIRED: &str = concat!(
@@ -65,16 +67,17 @@ const FIND_EXPIRED: &str = concat!(
     " AND id = ANY ($2) ORDER BY id FOR UPDATE"
 );
 const DELETE: &str = "DELETE FROM {schema}.entries WHERE id = ANY ($1)";
+/// How many entries are gone, and the ids of as many as the log takes, and one.
 pub(super) const CLEAR: &str = "
-    WITH gone AS (DELETE FROM {schema}.entries RETURNING 1),
+    WITH gone AS (DELETE FROM {schema}.entries RETURNING id),
         forgotten AS (DELETE FROM {schema}.entry_tags)
-    SELECT count(*) FROM gone";
+    SELECT count(*), array(SELECT id FROM gone LIMIT 1001) FROM gone";
 const CLEAR_ONE: &str = concat!(
     "WITH gone AS (DELETE FROM {schema}.entries WHERE namespace = $1 RETURNING id, tags),
         forgotten AS (DELETE FROM {schema}.entry_tags AS t USING gone AS g, ",
     each_tag!("g.tags"),
     " WHERE g.tags <> '[]' AND t.tag = one.tag AND t.id = g.id)
-    SELECT count(*) FROM gone"
+    SELECT count(*), array(SELECT id FROM gone LIMIT 1001) FROM gone"
 );
 /// In the order of the ids, so that two of these never wait for each other.
 const TOUCH: &str = "
@@ -224,12 +227,13 @@ impl Session {
             transaction(conn, async || {
                 // The number is known only afterwards, so this takes one more round trip.
                 begin(conn, LOCK, &[], &[CLEAR, CLEAR_ONE]).await?;
-                let count = match &namespace {
-                    Some(name) => count(conn, CLEAR_ONE, &[name]).await?,
-                    None => count(conn, CLEAR, &[]).await?,
+                let cleared = match &namespace {
+                    Some(name) => conn.query(CLEAR_ONE, &[name]).await?,
+                    None => conn.query(CLEAR, &[]).await?,
                 };
-                finish(conn, count > 0, &[]).await?;
-                Ok(count)
+                let ids = cleared.first().map_or(Ok(Vec::new()), |row| column(row, 1))?;
+                finish(conn, Did::deleted(&ids), &[]).await?;
+                counted(&cleared)
             })
             .await
         })
@@ -298,7 +302,9 @@ async fn store(
     if !named.is_empty() {
         writes.push((ADD, have_tags));
     }
-    let made = finish(conn, true, &writes).await?.into_iter().next();
+    let (namespaces, hashes) = (batch.namespaces(), batch.hashes());
+    let made = finish(conn, Did::Stored(&namespaces, &hashes), &writes).await?;
+    let made = made.into_iter().next();
     Ok(made.filter(|_| !fresh.is_empty()).unwrap_or_default())
 }
 
@@ -346,7 +352,7 @@ async fn remove(conn: &Connection, found: &[Row]) -> Outcome<Vec<i64>> {
     let (all, of_tags): (Values<'_>, Values<'_>) = (&[&found], &[&tagged]);
     let writes = [(FORGET, of_tags), (DELETE, all)];
     let from = usize::from(tagged.is_empty());
-    finish(conn, !found.is_empty(), &writes[from..]).await?;
+    finish(conn, Did::deleted(&found), &writes[from..]).await?;
     Ok(found)
 }
 
@@ -417,6 +423,7 @@ async fn begin(
         conn.statement(sql).await?;
     }
     conn.statement(BUMP).await?;
+    changes::prepare(conn).await?;
     let (lock, find) = (conn.statement(LOCK).await?, conn.statement(find).await?);
     let mut replies = pipeline(vec![
         conn.plain_step(BEGIN),
@@ -442,33 +449,33 @@ pub(super) async fn locked(conn: &Connection, counter: &[Row]) -> Outcome<()> {
     Ok(())
 }
 
-/// Runs the writes of a transaction, moves the counter and commits; only ends it where
-/// nothing is to change. Returns what the writes answered.
+/// Runs the writes of a transaction, moves the counter, writes down what they did and commits; only
+/// ends it where they do nothing. Returns what the writes answered.
 ///
 /// The commit of a transaction that has failed is a rollback and no error. It is trusted
 /// because every statement before it is seen to have succeeded.
 async fn finish(
     conn: &Connection,
-    changes: bool,
+    did: Did<'_>,
     writes: &[(&'static str, Values<'_>)],
 ) -> Outcome<Vec<Vec<Row>>> {
-    if !changes {
+    if matches!(did, Did::Nothing) {
         conn.plain(ROLLBACK).await?;
         return Ok(Vec::new());
     }
-    let mut statements = Vec::with_capacity(writes.len());
-    for (sql, _) in writes {
-        statements.push(conn.statement(sql).await?);
-    }
-    let bump = conn.statement(BUMP).await?;
-    let mut steps = Vec::with_capacity(writes.len() + 2);
-    for (statement, (_, values)) in statements.iter().zip(writes) {
-        steps.push(conn.step(statement, values));
-    }
-    steps.push(conn.step(&bump, &[]));
-    steps.push(conn.plain_step(COMMIT));
-    conn.at_risk.set(true);
-    pipeline(steps).await
+    changes::written(conn, &did, async |log| {
+        let writes: Vec<_> = writes.iter().chain(&[(BUMP, NONE)]).chain(log).collect();
+        let mut statements = Vec::with_capacity(writes.len());
+        for (sql, _) in &writes {
+            statements.push(conn.statement(sql).await?);
+        }
+        let steps = statements.iter().zip(&writes);
+        let mut steps: Vec<_> = steps.map(|(sql, (_, values))| conn.step(sql, values)).collect();
+        steps.push(conn.plain_step(COMMIT));
+        conn.at_risk.set(true);
+        pipeline(steps).await
+    })
+    .await
 }
 
 /// The number that a statement counts.
@@ -477,7 +484,11 @@ pub(super) async fn count(
     sql: &'static str,
     values: Values<'_>,
 ) -> Outcome<u64> {
-    match conn.query(sql, values).await?.first() {
+    counted(&conn.query(sql, values).await?)
+}
+
+fn counted(rows: &[Row]) -> Outcome<u64> {
+    match rows.first() {
         Some(row) => Ok(rows::whole(column(row, 0)?)),
         None => Ok(0),
     }

@@ -25,9 +25,6 @@ const SINCE: &str = "SELECT version, id, deleted FROM changes
     WHERE version > ?1 ORDER BY version, id LIMIT ?2";
 const OF_ONE: &str = "SELECT version, id, deleted FROM changes WHERE version = ?1 ORDER BY id";
 
-/// A process appends so many changes before it looks for the oldest.
-pub(super) const TRIM_EVERY: usize = 8192;
-
 /// What a write of entries did.
 #[derive(Debug)]
 pub(super) enum Did {

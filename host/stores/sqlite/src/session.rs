@@ -17,6 +17,7 @@ use super::restore::Restore;
 use super::snapshot::Snapshot;
 use super::{layout, reads, writes};
 use mneme_store::cancel::is_cancelled;
+use mneme_store::changes::{NEW_TRIMS_AT, TRIM_EVERY};
 use mneme_store::checks::Embedder;
 use mneme_store::locks::{self, gave_way};
 
@@ -55,7 +56,7 @@ pub(super) struct Session {
     view: bool,
     /// The greatest version that was seen.
     version: u64,
-    /// How many changes were appended to the log since it was trimmed.
+    /// How many changes were appended to the log since it was trimmed; 0 only before the first write.
     appended: usize,
     /// The last write waited for a lock as long as it may.
     is_locked: bool,
@@ -85,7 +86,7 @@ impl Session {
             import: None,
             view: false,
             version: 0,
-            appended: changes::TRIM_EVERY,
+            appended: 0,
             is_locked: false,
             gap: None,
         })
@@ -272,7 +273,7 @@ impl Session {
         work: impl FnOnce(&Connection) -> Outcome<T>,
         did: impl FnOnce(&T) -> Did,
     ) -> Outcome<T> {
-        let (seen, is_long) = (self.version, self.appended >= changes::TRIM_EVERY);
+        let (seen, before) = (self.version, self.appended);
         let (value, version, appended) = self.write(|conn| {
             let value = work(conn)?;
             let did = did(&value);
@@ -286,14 +287,19 @@ impl Session {
                 )));
             }
             let appended = changes::append(conn, version, last, &did)?;
-            if is_long {
+            let trims = match before {
+                0 => version.is_multiple_of(NEW_TRIMS_AT.into()),
+                many => many >= TRIM_EVERY,
+            };
+            if trims {
                 changes::trim(conn)?;
             }
-            Ok((value, version, Some(appended)))
+            let before = if trims { 0 } else { before };
+            Ok((value, version, Some(before + appended.max(1))))
         })?;
         self.version = version;
         if let Some(appended) = appended {
-            self.appended = appended + if is_long { 0 } else { self.appended };
+            self.appended = appended;
         }
         Ok(value)
     }

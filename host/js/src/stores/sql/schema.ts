@@ -13,21 +13,6 @@ import type { SqlDriver } from './driver.js';
 /** The table of blobs, which a cache may lack. */
 export const BLOBS = 'derived_blobs';
 
-const entries = (more: string) => `CREATE TABLE entries (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    namespace TEXT NOT NULL DEFAULT 'default',
-    query_hash TEXT NOT NULL,
-    query TEXT NOT NULL,
-    response TEXT NOT NULL,
-    embedding BLOB NOT NULL,
-    metadata TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
-    last_accessed_at INTEGER NOT NULL,
-    ttl INTEGER,
-    access_count INTEGER NOT NULL DEFAULT 0,${more}
-    UNIQUE(namespace, query_hash)
-)`;
-
 /** The columns of entries that mneme-cache does not make. They stand where adding them puts them. */
 const LABELS = ["context TEXT NOT NULL DEFAULT ''", "tags TEXT NOT NULL DEFAULT '[]'"];
 
@@ -64,7 +49,22 @@ export const MISSING_TAG = `SELECT 1 ${ALL_TAGS}
 /** The tables, then the indexes. The index of tags, the log of changes and the last two are ours alone. */
 export const OBJECTS: Record<string, string> = {
   schema_meta: 'CREATE TABLE schema_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)',
-  entries: entries(LABELS.map((column) => ` ${column},`).join('')),
+  entries: `CREATE TABLE entries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace TEXT NOT NULL DEFAULT 'default',
+    query_hash TEXT NOT NULL,
+    query TEXT NOT NULL,
+    response TEXT NOT NULL,
+    embedding BLOB NOT NULL,
+    metadata TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_accessed_at INTEGER NOT NULL,
+    ttl INTEGER,
+    access_count INTEGER NOT NULL DEFAULT 0,
+    context TEXT NOT NULL DEFAULT '',
+    tags TEXT NOT NULL DEFAULT '[]',
+    UNIQUE(namespace, query_hash)
+)`,
   [TAGS]: `CREATE TABLE entry_tags (
     tag TEXT NOT NULL,
     id INTEGER NOT NULL,
@@ -113,7 +113,10 @@ const KNOWN = new Map(
   Object.entries({ ...OBJECTS, ...OPTIONAL }).map(([name, sql]) => [name, flat(sql)]),
 );
 /** As mneme-cache makes it. */
-const UNLABELLED = flat(entries(''));
+const UNLABELLED = LABELS.reduce(
+  (sql, column) => sql.replace(flat(`${column},`), ''),
+  flat(OBJECTS.entries ?? ''),
+);
 
 /** The most of a name or a statement that a message repeats. */
 const SHOWN = 80;

@@ -79,7 +79,9 @@ fn bases(folder: &Path) -> Vec<Parts> {
         let request = request.namespace(["n", "tenant"][n % 2]);
         let request = match n {
             2 => request,
-            n => request.context("model").tags([format!("doc:{n}"), "all".to_owned()]),
+            n => request
+                .context("model")
+                .tags([format!("doc:{n}"), "all".to_owned()]),
         };
         few.put(request.embedding(vec![1.0, n as f32])).unwrap();
     }

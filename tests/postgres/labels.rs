@@ -73,7 +73,7 @@ fn tag_rows(server: &Postgres, schema: &str) -> String {
 /// Makes of a schema one of the first edition.
 fn make_older(server: &Postgres, schema: &str) {
     server.sql(&format!(
-        "DROP TABLE {schema}.entry_tags;
+        "DROP TABLE {schema}.entry_tags; DROP TABLE {schema}.changes;
          ALTER TABLE {schema}.entries DROP COLUMN context, DROP COLUMN tags"
     ));
 }
@@ -108,7 +108,9 @@ fn a_role_that_only_reads_reads_the_first_edition(server: Arc<Postgres>) {
         &mut opened(&server, "readable"),
         labelled("a", 1, "c", &["t"]),
     );
-    server.sql(&format!("CREATE ROLE labels_reader LOGIN PASSWORD '{PASSWORD}'"));
+    server.sql(&format!(
+        "CREATE ROLE labels_reader LOGIN PASSWORD '{PASSWORD}'"
+    ));
     server.sql(
         "GRANT USAGE ON SCHEMA readable TO labels_reader;
          GRANT SELECT ON ALL TABLES IN SCHEMA readable TO labels_reader;

@@ -1,5 +1,6 @@
 //! The Postgres store, on servers that the tests start.
 
+mod changes;
 mod conflicts;
 mod faults;
 mod import_faults;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     Suite::new()
+        .tests(changes::tests())
         .tests(conflicts::tests())
         .tests(faults::tests())
         .tests(import_faults::tests())

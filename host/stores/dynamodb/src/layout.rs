@@ -22,14 +22,7 @@ pub(super) const TOKENS: &str = "imports";
 pub(super) const INCARNATION: &str = "incarnation";
 
 /// What tells which version of which entry it is, and where other items name it.
-pub(super) const VERSION: &[&str] = &[
-    "id",
-    "namespace",
-    "query_hash",
-    "tags",
-    "created_at",
-    "ttl",
-];
+pub(super) const VERSION: &[&str] = &["id", "namespace", "query_hash", "tags", "created_at", "ttl"];
 
 /// A counter of item 0.
 pub(super) fn counter(head: &Item, name: &str) -> Outcome<u64> {

@@ -101,7 +101,8 @@ pub(super) async fn written<T>(
     let at = i64::from(at);
     let writes: [(&'static str, Values<'_>); 2] = [(append, &values), (TRIM, &[&KEPT, &at])];
     let outcome = work(&writes[..1 + usize::from(trims)]).await?;
-    conn.appended.set(count.max(1) + if trims { 0 } else { appended });
+    conn.appended
+        .set(count.max(1) + if trims { 0 } else { appended });
     Ok(outcome)
 }
 
@@ -161,7 +162,10 @@ async fn page(conn: &Connection, rows: &[Row], limit: u32) -> Outcome<Option<Cha
         }
     }
     // By now the one version may be gone.
-    Ok(changes.last().map(|last| last.version).map(|version| ChangePage { changes, version }))
+    Ok(changes
+        .last()
+        .map(|last| last.version)
+        .map(|version| ChangePage { changes, version }))
 }
 
 fn change(row: &Row) -> Outcome<Change> {

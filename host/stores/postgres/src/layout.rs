@@ -220,11 +220,7 @@ enum Missing {
 
 /// Creates what is missing, records the embedder where none is, and compares it where one
 /// is. Returns what is missing still, for nothing can be written here.
-pub(super) async fn open(
-    conn: &Connection,
-    schema: &str,
-    embedder: &Embedder,
-) -> Outcome<Lacking> {
+pub(super) async fn open(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome<Lacking> {
     for tries in 1.. {
         let (mut lacking, mut lacks_own) = (Lacking::default(), false);
         if let Found::Cache {
@@ -237,7 +233,9 @@ pub(super) async fn open(
                 Missing::Nothing => return Ok(lacking),
                 Missing::Own(columns) => {
                     let own = OWN_COLUMNS.iter();
-                    lacking.columns.extend(own.filter(|own| columns.contains(&("entries", own.name))));
+                    lacking
+                        .columns
+                        .extend(own.filter(|own| columns.contains(&("entries", own.name))));
                     lacking.log = columns.iter().any(|(table, _)| *table == CHANGES);
                     lacks_own = true;
                 }
@@ -390,7 +388,8 @@ async fn inspect(conn: &Connection, schema: &str) -> Outcome<Found> {
 
 /// Whether the Python library does not make it.
 fn is_own(table: &str, column: &str) -> bool {
-    OWN_TABLES.contains(&table) || (table == "entries" && OWN_COLUMNS.iter().any(|own| own.name == column))
+    OWN_TABLES.contains(&table)
+        || (table == "entries" && OWN_COLUMNS.iter().any(|own| own.name == column))
 }
 
 /// Refuses tables that have our names and not our columns.
@@ -451,7 +450,8 @@ async fn create(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome
     }
     add_own(conn).await?;
     // The tags were there, and the table was not.
-    if matches!(&missing, Missing::Own(columns) if columns.contains(&(TAGS, "tag")) && !columns.contains(&("entries", "tags"))) {
+    if matches!(&missing, Missing::Own(columns) if columns.contains(&(TAGS, "tag")) && !columns.contains(&("entries", "tags")))
+    {
         conn.query(tags::FILL, &[]).await?;
     }
     conn.plain(&conn.text(START_COUNTER)).await?;

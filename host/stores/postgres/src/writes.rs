@@ -231,7 +231,9 @@ impl Session {
                     Some(name) => conn.query(CLEAR_ONE, &[name]).await?,
                     None => conn.query(CLEAR, &[]).await?,
                 };
-                let ids = cleared.first().map_or(Ok(Vec::new()), |row| column(row, 1))?;
+                let ids = cleared
+                    .first()
+                    .map_or(Ok(Vec::new()), |row| column(row, 1))?;
                 finish(conn, Did::deleted(&ids), &[]).await?;
                 counted(&cleared)
             })
@@ -470,7 +472,9 @@ async fn finish(
             statements.push(conn.statement(sql).await?);
         }
         let steps = statements.iter().zip(&writes);
-        let mut steps: Vec<_> = steps.map(|(sql, (_, values))| conn.step(sql, values)).collect();
+        let mut steps: Vec<_> = steps
+            .map(|(sql, (_, values))| conn.step(sql, values))
+            .collect();
         steps.push(conn.plain_step(COMMIT));
         conn.at_risk.set(true);
         pipeline(steps).await

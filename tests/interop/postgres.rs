@@ -47,7 +47,7 @@ fn with_peer(
 fn layout(server: &Postgres, schema: &str) -> String {
     let own = "('metadata_text', 'metadata_text_of', 'context', 'tags')";
     // So are these tables.
-    let tables = "('derived_blobs', 'entry_tags')";
+    let tables = "('derived_blobs', 'entry_tags', 'changes')";
     let parts = [
         format!(
             "SELECT table_name, column_name, data_type, is_nullable, column_default
@@ -88,7 +88,7 @@ fn both_make_the_same_tables(python: Python, server: Arc<Postgres>) {
             "{theirs}"
         );
         assert_eq!(layout(&server, "made_by_us"), theirs);
-        // Ours adds its columns and its table to theirs, and nothing else.
+        // Ours adds its columns and its tables to theirs, and nothing else.
         opened(&server, "made_by_them");
         assert_eq!(layout(&server, "made_by_them"), theirs);
     });
@@ -107,9 +107,9 @@ fn only_a_write_makes_the_table_of_blobs(python: Python, server: Arc<Postgres>) 
         assert_eq!(store.count(None).unwrap(), 0, "the view goes on");
         store.end_view().unwrap();
         store.delete_blobs(&["index/1".to_owned()]).unwrap();
-        assert_eq!(tables(&server), "6", "only a write makes the table");
+        assert_eq!(tables(&server), "7", "only a write makes the table");
         store.write_blob("index/1", vec![0; 1 << 20]).unwrap();
-        assert_eq!(tables(&server), "7");
+        assert_eq!(tables(&server), "8");
         theirs(python, &server, "blobs").close();
     });
 }

@@ -3,6 +3,7 @@
 use mneme_guest::cache::Cache;
 use mneme_guest::checkpoint::default_load_options;
 use mneme_guest::index::Index;
+use mneme_guest::index::scopes::Scope;
 use mneme_guest::options;
 use mneme_guest::testing::{TestArchive, TestHost, TestStore, at_angle, response};
 use mneme_guest::types::{Error, GraphOptions, ImportMode, IndexKind, VectorDtype};
@@ -66,6 +67,16 @@ pub const INDEXES: [(u32, VectorDtype); 4] = [
     (40, VectorDtype::Int8),
 ];
 
+/// Scopes of the corpus: without a context, with one, and another.
+pub const SCOPES: [Scope<'static>; 3] = [scope(""), scope("c"), scope("d")];
+
+const fn scope(context: &str) -> Scope<'_> {
+    Scope {
+        namespace: "n",
+        context,
+    }
+}
+
 /// A unit vector of so many dimensions.
 pub fn long_vector(dim: u32, n: u32) -> Vec<f32> {
     let values = (0..dim).map(|i| ((n * 31 + i * 17) % 23) as f32 - 11.0);
@@ -91,21 +102,23 @@ pub fn read_index(bytes: &[u8]) {
         Err(other) => panic!("{other:?}"),
     };
     let query = long_vector(dim, 1);
-    index.find("n", &query, 0.5, 4);
-    for stamp in index.stamps(0, u64::MAX).into_iter().step_by(3) {
-        index.remove_numbered(stamp.namespace, stamp.id);
+    for scope in SCOPES {
+        index.find(scope, &query, 0.5, 4);
     }
-    for id in [1, 5, 1000] {
-        index.add("n", id, 0, &query).expect("there is memory");
-        let found = index.find("n", &query, 0.9, 1_000_000);
+    for stamp in index.stamps(0, u64::MAX).into_iter().step_by(3) {
+        index.remove_numbered(stamp.scope, stamp.id);
+    }
+    for (scope, id) in SCOPES.into_iter().zip([1, 5, 1000]) {
+        index.add(scope, id, 0, &query).expect("there is memory");
+        let found = index.find(scope, &query, 0.9, 1_000_000);
         assert!(found.iter().any(|found| found.id == id));
     }
     index.arrived(None).expect("there is memory");
-    index.find("n", &query, 0.5, 4);
+    index.find(SCOPES[0], &query, 0.5, 4);
     while index.work(u64::MAX) {}
     index.compact();
     index.seal_all().expect("there is memory");
-    index.find("n", &query, 0.5, 4);
+    index.find(SCOPES[0], &query, 0.5, 4);
     if index.is_encoded() {
         let mut kept = Vec::new();
         index.write(&mut kept).expect("it is encoded");

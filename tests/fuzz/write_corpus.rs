@@ -48,10 +48,11 @@ fn main() -> std::io::Result<()> {
     for (number, (dim, dtype)) in mneme_fuzz::INDEXES.into_iter().enumerate() {
         let mut index = Index::new(dim, dtype).searching(IndexKind::Hnsw, mneme_fuzz::GRAPH);
         index.learn_from(4);
-        for n in 1..=6 {
-            let namespace = if n == 4 { "other" } else { "n" };
+        // One scope is large enough to be encoded.
+        for n in 1..=70 {
+            let scope = mneme_fuzz::SCOPES[usize::from(n == 4) + 2 * usize::from(n == 6)];
             index
-                .add(namespace, n, 1000, &mneme_fuzz::long_vector(dim, n as u32))
+                .add(scope, n, 1000, &mneme_fuzz::long_vector(dim, n as u32))
                 .expect("there is memory");
         }
         while index.work(u64::MAX) {}

@@ -18,6 +18,7 @@ mod steps;
 mod storing;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 use crate::backlog::Backlog;
 use crate::coordination::{Follower, measured, rest_after};

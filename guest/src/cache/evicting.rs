@@ -1,6 +1,7 @@
 //! Evicting: what goes when a namespace or the whole cache has too many entries.
 
 use super::Open;
+use super::uses::Uses;
 use crate::counters::Kind;
 use crate::error::Result;
 use crate::host::{Host, Now};
@@ -23,6 +24,9 @@ const FRESH_MILLIS: u64 = 5_000;
 #[derive(Default)]
 pub(super) struct Oldest {
     queues: Vec<Queue>,
+    uses: Uses,
+    /// There is a limit, so it matters which entries go first.
+    is_limited: bool,
 }
 
 /// References in the order in which they go.
@@ -33,9 +37,22 @@ struct Queue {
 }
 
 impl Oldest {
-    /// An entry was stored or hit, so it is no longer one of the oldest.
-    pub(super) fn was_used(&mut self, id: u64) {
-        self.leave_out(&BTreeSet::from([id]));
+    /// There is a limit: from here on it is known in which order entries are used.
+    pub(super) fn matters(&mut self) {
+        self.is_limited = true;
+    }
+
+    /// A new entry was stored.
+    pub(super) fn came(&mut self, id: u64) {
+        self.uses.came(id);
+    }
+
+    /// An entry was replaced or hit, so it is no longer one of the oldest.
+    pub(super) fn was_used(&mut self, id: u64, now: Now) {
+        if self.is_limited {
+            self.uses.used(id, now.seconds());
+            self.leave_out(&BTreeSet::from([id]));
+        }
     }
 
     /// Entries have been used, or are gone.
@@ -102,6 +119,7 @@ impl Open {
         (stored, most): (&[u64], u64),
         now: Now,
     ) -> Result<()> {
+        self.oldest.matters();
         if self.entries_in(store, host, namespace)? <= limit {
             return Ok(());
         }
@@ -136,8 +154,13 @@ impl Open {
             let spared: BTreeSet<u64> = stored.iter().rev().take(room).copied().collect();
             let ahead = (entries - limit).clamp(n as u64, READ_AHEAD.max(n as u64));
             let asked = ahead.saturating_add(spared.len() as u64);
-            let asked = u32::try_from(asked).unwrap_or(u32::MAX);
-            let mut found: VecDeque<EntryRef> = store.iter_lru_ids(asked, namespace)?.into();
+            let list = |n: u64| store.iter_lru_ids(u32::try_from(n).unwrap_or(u32::MAX), namespace);
+            let mut found = list(asked)?;
+            let more = self.oldest.uses.to_list(&found) as u64;
+            if more > 0 && found.len() as u64 >= asked {
+                found = list(asked.saturating_add(more))?;
+            }
+            let mut found = self.oldest.uses.sort(found);
             found.retain(|entry| !spared.contains(&entry.id));
             found.truncate(ahead as usize);
             let first = found.drain(..n.min(found.len())).collect();

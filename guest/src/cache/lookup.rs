@@ -496,7 +496,7 @@ impl Open {
         };
         let age_seconds = age(&entry, now);
         self.backlog.touch(entry.id, now);
-        self.oldest.was_used(entry.id);
+        self.oldest.was_used(entry.id, now);
         self.backlog.count(&entry.namespace, kind, 1, now);
         self.emit(host, || {
             Event::Hit(HitEvent {

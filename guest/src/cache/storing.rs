@@ -93,8 +93,15 @@ impl Open {
             .iter()
             .map(|entry| entry.namespace.clone())
             .collect();
+        if self.options.max_entries.is_some() {
+            self.oldest.matters();
+        }
         for namespace in &namespaces {
-            if self.quotas.get(store, namespace)? == Some(0) {
+            let quota = self.quotas.get(store, namespace)?;
+            if quota.is_some() {
+                self.oldest.matters();
+            }
+            if quota == Some(0) {
                 return Err(Error::QuotaExceeded(format!(
                     "the namespace {namespace:?} has a quota of 0 entries and takes none; raise or remove its quota"
                 )));
@@ -105,7 +112,7 @@ impl Open {
         let turn = Turn::begin(host);
         while !rest.is_empty() && (ids.is_empty() || !turn.is_over(host)) {
             let (batch, after) = rest.split_at(batch_length(rest, self.max_batch.min(BATCH)));
-            match self.insert(store, host, batch, &mut ids) {
+            match self.insert(store, host, batch, &mut ids, now) {
                 Ok(()) => rest = after,
                 // It may pass: the next call begins with this batch.
                 Err(error) if !ids.is_empty() && is_retryable(&error) => break,
@@ -193,6 +200,7 @@ impl Open {
         host: &impl Host,
         entries: &[Entry],
         ids: &mut Vec<u64>,
+        now: Now,
     ) -> Result<()> {
         let inserted = store.insert(entries)?;
         self.wrote();
@@ -213,8 +221,10 @@ impl Open {
             };
             self.backlog.forget(id);
             self.follower.stored(id);
-            self.oldest.was_used(id);
-            if !inserted.replaced {
+            if inserted.replaced {
+                self.oldest.was_used(id, now);
+            } else {
+                self.oldest.came(id);
                 self.sizes.add(&entry.namespace, 1);
             }
             let indexed = self

@@ -202,6 +202,24 @@ fn a_cap_is_enforced_a_tenth_at_a_time() {
     assert!(queries(&store).iter().all(|query| query.starts_with("new")));
 }
 
+#[test]
+fn a_favourite_is_kept_within_one_second() {
+    const CAP: u64 = 1_000;
+    let (mut cache, _, store) = new_cache(|o| o.max_entries = Some(CAP));
+    let favourite = GetRequest {
+        vector: VectorSource::Absent,
+        ..ask("favourite", 0.0)
+    };
+    cache.put(response("favourite", 0.0)).unwrap();
+    for n in 0..100_000 {
+        cache.put(response(&format!("{n}"), 0.0)).unwrap();
+        if n % 50 == 0 {
+            hit(cache.get(favourite.clone()).unwrap());
+        }
+    }
+    assert!(store.entries().len() as u64 <= CAP);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Queries by namespace and number.
@@ -226,7 +244,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 struct Row {
     id: u64,
-    accessed: u64,
+    /// In seconds, and in the order of all uses.
+    accessed: (u64, u64),
     expires: Option<u64>,
 }
 
@@ -236,6 +255,7 @@ struct Model {
     entries: BTreeMap<(usize, u8), Row>,
     quotas: BTreeMap<usize, u64>,
     last_id: u64,
+    uses: u64,
 }
 
 impl Model {
@@ -245,9 +265,10 @@ impl Model {
             let id = self.entries.get(key).map_or(self.last_id + 1, |old| old.id);
             self.last_id = self.last_id.max(id);
             stored.push(id);
+            self.uses += 1;
             let row = Row {
                 id,
-                accessed: now,
+                accessed: (now, self.uses),
                 expires: ttl.map(|ttl| now + ttl),
             };
             self.entries.insert(*key, row);
@@ -288,7 +309,7 @@ impl Model {
         let spared = &stored[stored.len().saturating_sub(limit as usize)..];
         let n = to_go(&keys);
         keys.retain(|key| !spared.contains(&self.entries[key].id));
-        keys.sort_by_key(|key| (self.entries[key].accessed, self.entries[key].id));
+        keys.sort_by_key(|key| self.entries[key].accessed);
         for key in keys.iter().take(n) {
             self.entries.remove(key);
         }
@@ -308,7 +329,8 @@ proptest! {
         cap in prop::option::of(1..30_u64),
         indexed in any::<bool>(),
     ) {
-        let (mut cache, host, store) = new_cache(|o| o.max_entries = cap);
+        // Without any limit it does not matter in which order entries are used.
+        let (mut cache, host, store) = new_cache(|o| o.max_entries = cap.or(Some(1_000_000)));
         let mut model = Model::default();
         let mut now = 1000;
         if indexed {
@@ -336,7 +358,8 @@ proptest! {
                     let known = model.entries.get_mut(&(*n, *query));
                     prop_assert_eq!(matches!(found, Lookup::Hit(_)), known.is_some());
                     if let Some(row) = known {
-                        row.accessed = now;
+                        model.uses += 1;
+                        row.accessed = (now, model.uses);
                     }
                 }
                 Step::Quota(n, quota) => {

@@ -28,7 +28,7 @@ macro_rules! append {
             $deleted,
             " FROM now, ",
             $ids,
-            " AS one (id)"
+            " AS one (id) ON CONFLICT DO NOTHING"
         )
     };
 }

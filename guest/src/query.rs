@@ -35,12 +35,13 @@ pub fn is_blank(text: &str) -> bool {
     text.chars().all(is_space)
 }
 
-/// What the exact layer compares: the SHA-256 of the UTF-8 text, and of U+0000 and the context behind
-/// it where that is not empty. As 64 lowercase hexadecimal digits.
+/// What the exact layer compares: the SHA-256 of the UTF-8 text, and of a byte 0xFF and the context
+/// behind it where that is not empty. That byte is in no UTF-8, so no two pairs of text and context are
+/// the same bytes. As 64 lowercase hexadecimal digits.
 pub fn hash(text: &str, context: &str) -> String {
     let mut hash = Sha256::new_with_prefix(text);
     if !context.is_empty() {
-        hash.update([0]);
+        hash.update([0xff]);
         hash.update(context);
     }
     hex(&hash.finalize())
@@ -95,15 +96,25 @@ mod tests {
 
     #[test]
     fn hash_is_sha256() {
-        // Of "abc", U+0000, "d".
+        // Of "abc", 0xFF, "d".
         assert_eq!(
             hash("abc", "d"),
-            "9455e32efb2873cf7a2ddbdeb392fa6d40a7514288c856d5efb1d8c6a7d29555"
+            "c41347a1da982b0e637a5504fd436b9e74be831c4afbad9a690ac80c91061b70"
         );
         assert_eq!(
             hash("abc", ""),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn no_text_has_the_hash_of_another_in_a_context() {
+        let of_context = hash("abc", "d");
+        for text in ["abc\0d", "abcd", "abc\u{ff}d", "abc d"] {
+            assert_ne!(hash(text, ""), of_context, "{text:?}");
+        }
+        assert_ne!(hash("ab", "cd"), hash("abc", "d"));
+        assert_ne!(hash("a\0b", "c"), hash("a", "b\0c"));
     }
 
     proptest! {

@@ -102,6 +102,14 @@ fn what_meets_the_filter_is_erased() {
     assert_eq!(ids(&folder.json(&["entries"])), [1, 2, 3], "a dry run");
     assert_eq!(erase(&[]).error().0, "invalid_argument");
     assert_eq!(erase(&["--all", "--tag", "x"]).code, 2);
+    for command in ["erase", "clear"] {
+        // Wherever the namespace stands.
+        for args in [["-n", "a", command, "--all"], [command, "--all", "-n", "a"]] {
+            let refused = folder.mneme(&args);
+            assert_eq!(refused.code, 2);
+            assert!(refused.stderr.contains("leave one of them out"), "{args:?}");
+        }
+    }
     assert_eq!(ids(&folder.json(&["entries"])), [1, 2, 3], "refused");
 
     let receipt = erase(&["--tag", "user:1"]);

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use mneme::VectorDtype;
@@ -117,6 +118,17 @@ pub struct Global {
 }
 
 impl Global {
+    /// Refuses a namespace beside an option that means all of them. (clap sees no conflict with a global
+    /// option before the command.)
+    pub fn refuse_namespace(&self, option: &str) -> Result<()> {
+        match &self.namespace {
+            Some(name) => bail!(
+                "{option} means all namespaces, and --namespace names {name:?}; leave one of them out"
+            ),
+            None => Ok(()),
+        }
+    }
+
     /// The namespace, for commands that work in one.
     pub fn namespace(&self) -> &str {
         self.namespace
@@ -164,7 +176,7 @@ pub enum Command {
     /// Delete all entries of the namespace; its quota stays
     Clear {
         /// In all namespaces
-        #[arg(long, conflicts_with = "namespace")]
+        #[arg(long)]
         all: bool,
     },
     /// List the namespaces that hold entries
@@ -264,7 +276,8 @@ pub struct Question {
 #[derive(Debug, clap::Args)]
 pub struct Scope {
     /// What an answer depends on beside the question, such as a model or a system prompt; a
-    /// question is answered from its context only. At most 1,024 bytes. Default: empty
+    /// question is answered from its context only. At most 1,024 bytes. Default: empty; for entries
+    /// and erase: any
     #[arg(long, value_name = "TEXT")]
     pub context: Option<String>,
     /// A tag that the entry carries; give it several times for several tags
@@ -338,7 +351,9 @@ pub struct Entries {
 #[command(after_help = "\
 Asks before it deletes if standard input and standard error are a terminal. Quotas and counters
 stay. What an erased entry has left in the index kept in the store goes with it. Archives that
-were dumped before still hold it.
+were dumped before still hold it, and so does for a while a write-ahead log of SQLite or of a
+server. Many entries go in several steps: run it again if it was interrupted. Without --context
+the entries of any context are meant; --context \"\" means those of the empty one.
 
 Exit codes: 0 something was erased, or would be; 1 no entry meets the filter; 2 an error.
 
@@ -347,7 +362,7 @@ pub struct Erase {
     #[command(flatten)]
     pub filter: Filter,
     /// All entries, of all namespaces
-    #[arg(long, conflicts_with_all = ["namespace", "context", "tags", "query", "ids", "min_age", "max_age"])]
+    #[arg(long, conflicts_with_all = ["context", "tags", "query", "ids", "min_age", "max_age"])]
     pub all: bool,
     /// Delete nothing; say what would be deleted
     #[arg(long)]
@@ -420,9 +435,9 @@ pub struct Run {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Each line is one object: {\"query\": ..., \"response\": ...}, optionally with
-\"namespace\", \"ttl\" (seconds; null: unlimited), \"metadata\" (an object) and
-\"embedding\" (an array of numbers), or \"exact_only\": true to embed nothing. Blank lines are
-skipped.")]
+\"namespace\", \"context\", \"tags\" (an array of texts), \"ttl\" (seconds; null: unlimited),
+\"metadata\" (an object) and \"embedding\" (an array of numbers), or \"exact_only\": true to embed
+nothing. Blank lines are skipped.")]
 pub struct Import {
     /// The file; `-` is standard input
     pub file: PathBuf,

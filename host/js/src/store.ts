@@ -17,7 +17,7 @@ export interface Entry {
   /** What the answer depends on beside the query: 0 to 1,024 bytes, compared byte for byte. */
   context: string;
   /**
-   * SHA-256 of the normalised query, and of U+0000 and the context behind it where that is not empty:
+   * SHA-256 of the normalised query, and of a byte 0xFF and the context behind it where that is not empty:
    * 64 lowercase hexadecimal digits. Unique within a namespace.
    */
   queryHash: string;

@@ -39,6 +39,9 @@ pub fn entries(global: &Global, out: Output, args: &Entries) -> Result<u8> {
 
 /// `erase`: 1 if no entry meets the filter.
 pub fn erase(global: &Global, out: Output, args: &Erase) -> Result<u8> {
+    if args.all {
+        global.refuse_namespace("--all")?;
+    }
     let filter = match args.all {
         true => EntryFilter::everything(),
         false => filter(global, &args.filter),

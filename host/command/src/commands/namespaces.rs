@@ -9,6 +9,9 @@ use crate::session::Session;
 
 /// `clear`
 pub fn clear(global: &Global, out: Output, all: bool) -> Result<u8> {
+    if all {
+        global.refuse_namespace("--all")?;
+    }
     let session = Session::existing(global)?;
     let deleted = if all {
         session.cache.clear()?

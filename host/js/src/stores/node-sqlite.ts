@@ -102,6 +102,7 @@ export class NodeSqliteStore extends SqlStore {
         mode === 'ro'
           ? `PRAGMA cache_size = -${CACHE_KIB};`
           : `PRAGMA journal_mode = WAL; PRAGMA synchronous = ${level};
+             PRAGMA secure_delete = ON;
              PRAGMA cache_size = -${CACHE_KIB}; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};`;
       const driver = new NodeSqliteDriver(path, busyMs, pragmas, {
         ...WARY,

@@ -358,6 +358,8 @@ fn use_wal(conn: &Connection, timeout: Duration) -> Outcome<()> {
 fn configure(conn: &Connection, options: &Options) -> Outcome<()> {
     conn.pragma_update(None, "synchronous", options.synchronous.sql())?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // What is deleted is not left in free pages.
+    conn.execute_batch("PRAGMA secure_delete = ON")?;
     conn.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     Ok(())

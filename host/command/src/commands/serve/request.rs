@@ -217,6 +217,10 @@ impl<T: DeserializeOwned> FromRequest<Arc<Served>> for Body<T> {
             ),
             Unread::CutOff => Fault::bad_request("the body ended early"),
         })?;
+        // A list would be taken for the fields in their order.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Fault::bad_request("the body is a list; send a JSON object"));
+        }
         match Json::<T>::from_bytes(&bytes) {
             Ok(Json(body)) => Ok(Self(body, taken)),
             // It may repeat much of the body.

@@ -63,7 +63,8 @@ fn layout(server: &Postgres, schema: &str) -> String {
         ),
         format!(
             "SELECT indexname, indexdef FROM pg_indexes
-             WHERE schemaname = '{schema}' AND tablename NOT IN {tables} ORDER BY 1"
+             WHERE schemaname = '{schema}' AND tablename NOT IN {tables}
+                 AND indexname NOT IN ('idx_entries_lru', 'idx_entries_expiry') ORDER BY 1"
         ),
         format!(
             "SELECT sequencename, data_type, start_value, increment_by, cycle, cache_size

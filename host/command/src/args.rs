@@ -176,7 +176,7 @@ pub enum Command {
     /// Delete all entries of the namespace; its quota stays
     Clear {
         /// In all namespaces
-        #[arg(long)]
+        #[arg(long, conflicts_with = "namespace")]
         all: bool,
     },
     /// List the namespaces that hold entries
@@ -362,7 +362,7 @@ pub struct Erase {
     #[command(flatten)]
     pub filter: Filter,
     /// All entries, of all namespaces
-    #[arg(long, conflicts_with_all = ["context", "tags", "query", "ids", "min_age", "max_age"])]
+    #[arg(long, conflicts_with_all = ["namespace", "context", "tags", "query", "ids", "min_age", "max_age"])]
     pub all: bool,
     /// Delete nothing; say what would be deleted
     #[arg(long)]

@@ -88,7 +88,7 @@ fn entries_are_scoped_listed_and_erased() {
     let erase = |path: &str, body: Value| server.post(path, &body);
     // A list is not taken for the fields in their order.
     let list = erase("/v1/erase", json!([{}, true]));
-    assert_eq!(list.refused(400), "bad_request");
+    assert_eq!(list.refused(400), "invalid_argument");
     let bare = erase("/v1/erase", json!({}));
     assert_eq!(bare.refused(400), "invalid_argument");
     let both = erase(

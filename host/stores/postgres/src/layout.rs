@@ -9,6 +9,7 @@
 //! | `entries.context` | TEXT NOT NULL DEFAULT '' |
 //! | `entries.tags` | JSONB NOT NULL DEFAULT '[]': an array of strings |
 //! | `entry_tags` | tag TEXT, id BIGINT: by which tags are found; see `tags` |
+//! | `idx_entries_lru`, `idx_entries_expiry` | indexes of `entries` |
 //! | `changes` | version BIGINT, id BIGINT, deleted BOOLEAN: the log of changes; see `changes` |
 //! | `derived_blobs` | name TEXT, bytes BYTEA: a cache may lack it; see `blobs` |
 //!
@@ -151,14 +152,17 @@ pub(super) const CREATE_BLOBS: &str = "
 CREATE TABLE IF NOT EXISTS {schema}.derived_blobs (name TEXT COLLATE \"C\" PRIMARY KEY, bytes BYTEA NOT NULL);
 ALTER TABLE {schema}.derived_blobs ALTER COLUMN bytes SET STORAGE EXTERNAL;
 ";
-/// Changes no row.
+/// Changes no row. The indexes are those of eviction and expiry; a cache that lacks them is slower.
 const ADD_OWN: &str = "ALTER TABLE {schema}.entries
     ADD COLUMN IF NOT EXISTS metadata_text TEXT,
     ADD COLUMN IF NOT EXISTS metadata_text_of BYTEA,
     ADD COLUMN IF NOT EXISTS context TEXT NOT NULL DEFAULT '',
     ADD COLUMN IF NOT EXISTS tags JSONB NOT NULL DEFAULT '[]';
 CREATE TABLE IF NOT EXISTS {schema}.entry_tags (tag TEXT COLLATE \"C\", id BIGINT, PRIMARY KEY (tag, id));
-CREATE TABLE IF NOT EXISTS {schema}.changes (version BIGINT, id BIGINT, deleted BOOLEAN NOT NULL, PRIMARY KEY (version, id));";
+CREATE TABLE IF NOT EXISTS {schema}.changes (version BIGINT, id BIGINT, deleted BOOLEAN NOT NULL, PRIMARY KEY (version, id));
+CREATE INDEX IF NOT EXISTS idx_entries_lru ON {schema}.entries (last_accessed_at, id);
+CREATE INDEX IF NOT EXISTS idx_entries_expiry ON {schema}.entries
+    ((greatest(created_at, 0)::numeric + greatest(ttl, 0))) WHERE ttl IS NOT NULL;";
 /// Who may do what with the entries may do it with the tables that follow from them.
 const GRANTED: &str = "
     SELECT CASE grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(grantee)::text END, privilege_type

@@ -292,7 +292,7 @@ fn check_scope(filter: &EntryFilter, everything: bool) -> Result<()> {
         && max_age.is_none();
     match (is_empty, everything) {
         (true, false) => Err(invalid(
-            "the filter has no condition, so all entries would be erased; give a namespace, context, tag, query, id or age, or everything (`--all` in the command)",
+            "the filter has no condition, so all entries would be erased; give a namespace, context, tag, query, id or age, or say that everything is meant (`--all` in the command)",
         )),
         (false, true) => Err(invalid(
             "the filter has a condition, such as a namespace, and everything is meant; leave one of them out",

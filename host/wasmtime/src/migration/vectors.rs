@@ -84,7 +84,7 @@ fn text_of(entry: &Entry, functions: &mut Functions) -> Result<String> {
 fn hash(text: &str, context: &str) -> String {
     let mut digest = Sha256::new_with_prefix(text);
     if !context.is_empty() {
-        digest.update([0]);
+        digest.update([0xff]);
         digest.update(context);
     }
     let digest = digest.finalize();

@@ -45,6 +45,8 @@ pub(super) struct Comparison {
     stage: Stage,
     /// The log has told everything so far.
     from_log: bool,
+    /// The index has what this cache wrote itself.
+    has_own: bool,
     /// The version counter when the comparison began.
     version: u64,
     /// In the turns so far.
@@ -163,9 +165,16 @@ impl Comparison {
                 None => Stage::Stamps(0),
             },
             from_log: since.is_some(),
+            has_own: true,
             version,
             spent_ms: 0,
         }
+    }
+
+    /// Reads this cache's own changes too: the index was kept before they were made.
+    pub(super) fn of_kept_index(mut self) -> Self {
+        self.has_own = false;
+        self
     }
 
     /// Whether all rows must be read again instead.
@@ -230,7 +239,7 @@ impl Comparison {
         // Of several changes of an entry only the last one counts.
         let mut last: BTreeMap<u64, bool> = BTreeMap::new();
         for change in &page.changes {
-            if change.deleted || !open.follower.is_own(change.id) {
+            if change.deleted || !(self.has_own && open.follower.is_own(change.id)) {
                 last.insert(change.id, change.deleted);
             }
         }

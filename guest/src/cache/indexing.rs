@@ -183,7 +183,8 @@ impl Open {
                     false => {
                         let since = self.has_log.then_some(version);
                         let (now, at) = (loading.began, loading.followed);
-                        let comparison = Comparison::new(&index, compared, now, at, since);
+                        let comparison =
+                            Comparison::new(&index, compared, now, at, since).of_kept_index();
                         Stage::Compared(index, Box::new(comparison))
                     }
                 }

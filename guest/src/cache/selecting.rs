@@ -250,8 +250,8 @@ impl Open {
             return Ok(Vec::new());
         }
         // First, so that an erasure that is stopped begins with it again.
+        self.keeping = None;
         if kept::erase(store)? {
-            self.keeping = None;
             if let Some(index) = &mut self.index {
                 index.is_not_kept();
             }

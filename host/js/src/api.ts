@@ -259,7 +259,7 @@ export interface ListedEntry {
   context: string;
   /** The query that the response was stored under. */
   query: string;
-  /** SHA-256 of the normalised query, and of NUL and the context behind it where that is not empty. */
+  /** SHA-256 of the normalised query, and of a byte 0xFF and the context behind it where that is not empty. */
   queryHash: string;
   response: string;
   metadata: Record<string, unknown>;

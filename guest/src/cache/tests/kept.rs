@@ -308,3 +308,27 @@ fn a_native_archive_has_it_and_a_portable_one_has_not() {
         assert_eq!(coded, if snapshots { ROWS as u64 } else { 0 });
     }
 }
+
+/// With a log of changes, the index is brought up to what has happened since it was kept.
+#[test]
+fn what_was_put_before_it_was_read_is_found() {
+    for dtype in [VectorDtype::Float32, VectorDtype::Int8] {
+        let store = TestStore::default();
+        let change = |o: &mut Options| {
+            o.coordination = Coordination::StaleTolerant(0);
+            o.vector_dtype = dtype;
+        };
+        let (mut cache, _) = cache_on(&store, change);
+        for n in 0..ROWS {
+            cache.put(response(&format!("q{n}"), angle(n))).unwrap();
+        }
+        cache.warm_up().unwrap();
+        cache.close().unwrap();
+        let (mut next, _) = cache_on(&store, change);
+        next.put(response("mine", angle(700) + 0.12)).unwrap();
+        next.put(response("q300", angle(900) + 0.12)).unwrap();
+        assert_eq!(nearest(&mut next, angle(700) + 0.12), "mine", "{dtype:?}");
+        assert_eq!(nearest(&mut next, angle(900) + 0.12), "q300", "{dtype:?}");
+        assert_eq!(next.stats(None).unwrap().index_rows, ROWS as u64 + 1);
+    }
+}

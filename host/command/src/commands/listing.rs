@@ -57,11 +57,12 @@ pub fn erase(global: &Global, out: Output, args: &Erase) -> Result<u8> {
         }
     }
     let receipt = session.cache.erase(&filter, args.dry_run)?;
-    session.cache.close()?;
+    // The receipt first, which closing must not lose.
     out.result(
         || json::value(&json::Receipt::new(&receipt, args.dry_run)),
         || text(&receipt, args.dry_run),
     )?;
+    session.cache.close()?;
     Ok(if receipt.ids.is_empty() { NONE } else { 0 })
 }
 

@@ -251,10 +251,10 @@ impl Open {
         }
         // First, so that an erasure that is stopped begins with it again.
         self.keeping = None;
-        if kept::erase(store)? {
-            if let Some(index) = &mut self.index {
-                index.is_not_kept();
-            }
+        if kept::erase(store)?
+            && let Some(index) = &mut self.index
+        {
+            index.is_not_kept();
         }
         let mut deleted = store.delete_unchanged(&found)?;
         deleted.sort_unstable();

@@ -15,12 +15,6 @@ mneme_tests::tests![
     a_call_looks_at_a_part_of_many_entries,
 ];
 
-fn opened(server: &Postgres, schema: &str) -> PostgresStore {
-    let mut store = server.store(schema);
-    store.open(FINGERPRINT, DIM).unwrap();
-    store
-}
-
 fn labelled(namespace: &str, n: u64, context: &str, tags: &[&str]) -> Entry {
     Entry {
         context: context.to_owned(),
@@ -79,9 +73,9 @@ fn make_older(server: &Postgres, schema: &str) {
 }
 
 fn a_schema_of_the_first_edition_is_completed(server: Arc<Postgres>) {
-    put(&mut opened(&server, "older"), entry("a", 1));
+    put(&mut server.opened("older"), entry("a", 1));
     make_older(&server, "older");
-    let mut store = opened(&server, "older");
+    let mut store = server.opened("older");
     let old = Entry {
         id: 1,
         ..entry("a", 1)
@@ -96,7 +90,7 @@ fn a_schema_of_the_first_edition_is_completed(server: Arc<Postgres>) {
     store.close().unwrap();
     // A table that was dropped is made of the entries.
     server.sql("DROP TABLE older.entry_tags");
-    let mut store = opened(&server, "older");
+    let mut store = server.opened("older");
     assert_eq!(found(&mut store, &by_tags(&["é\""])), [1]);
     assert!(store.integrity_check().unwrap());
     server.sql("DELETE FROM older.entry_tags WHERE tag = 't'");
@@ -105,7 +99,7 @@ fn a_schema_of_the_first_edition_is_completed(server: Arc<Postgres>) {
 
 fn a_role_that_only_reads_reads_the_first_edition(server: Arc<Postgres>) {
     put(
-        &mut opened(&server, "readable"),
+        &mut server.opened("readable"),
         labelled("a", 1, "c", &["t"]),
     );
     server.sql(&format!(
@@ -152,14 +146,14 @@ fn a_role_that_only_reads_reads_the_first_edition(server: Arc<Postgres>) {
         );
     }
     // The owner's next opening makes the table, for the reader too.
-    let mut owner = opened(&server, "readable");
+    let mut owner = server.opened("readable");
     assert_eq!(found(&mut store, &every()), [1]);
     put(&mut owner, labelled("a", 1, "c", &["t"]));
     assert_eq!(found(&mut reader(), &by_tags(&["t"])), [1]);
 }
 
 fn the_table_of_tags_follows_every_write(server: Arc<Postgres>) {
-    let mut store = opened(&server, "tagged");
+    let mut store = server.opened("tagged");
     let rows = || tag_rows(&server, "tagged");
     let reference = |id: u64, n: u64| EntryRef {
         id,
@@ -215,7 +209,7 @@ fn the_table_of_tags_follows_every_write(server: Arc<Postgres>) {
 }
 
 fn what_another_program_deletes_is_not_found(server: Arc<Postgres>) {
-    let mut store = opened(&server, "stale");
+    let mut store = server.opened("stale");
     let given = (0..9).map(|n| labelled("a", n, "", &["t"])).collect();
     store.insert(given).unwrap();
     server.sql("DELETE FROM stale.entries WHERE id % 3 <> 0");
@@ -227,7 +221,7 @@ fn what_another_program_deletes_is_not_found(server: Arc<Postgres>) {
 }
 
 fn damaged_labels_are_named(server: Arc<Postgres>) {
-    let mut store = opened(&server, "labels_damaged");
+    let mut store = server.opened("labels_damaged");
     let many = format!("[{}\"t\"]", "\"t\",".repeat(32));
     for (column, value) in [
         ("tags", "{}"),
@@ -262,7 +256,7 @@ fn damaged_labels_are_named(server: Arc<Postgres>) {
 
 fn a_call_looks_at_a_part_of_many_entries(server: Arc<Postgres>) {
     const MANY: u64 = 50_000;
-    let mut store = opened(&server, "many_labels");
+    let mut store = server.opened("many_labels");
     put(&mut store, entry("a", 1));
     server.sql(&format!(
         "INSERT INTO many_labels.entries (namespace, query_hash, query, response, embedding, metadata,

@@ -25,12 +25,6 @@ mneme_tests::tests![
     closing_gives_the_connection_back,
 ];
 
-fn opened(server: &Postgres, schema: &str) -> PostgresStore {
-    let mut store = server.store(schema);
-    store.open(FINGERPRINT, DIM).unwrap();
-    store
-}
-
 fn version(store: &mut dyn Store) -> u64 {
     store.read_version_counter().unwrap()
 }
@@ -45,7 +39,7 @@ fn invalid<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> String {
 }
 
 fn the_rows_are_those_of_the_shared_layout(server: Arc<Postgres>) {
-    let mut store = opened(&server, "rows");
+    let mut store = server.opened("rows");
     let given = Entry {
         query: "nul \0 and é".into(),
         response: "\u{10FFFE}0".into(),
@@ -108,7 +102,7 @@ fn the_rows_are_those_of_the_shared_layout(server: Arc<Postgres>) {
 }
 
 fn metadata_are_the_text_given_until_another_program_replaces_them(server: Arc<Postgres>) {
-    let mut store = opened(&server, "metadata");
+    let mut store = server.opened("metadata");
     let texts = [
         r#"{"a":1,"a":2}"#,
         r#"{"b":1.0,  "a":1e2}"#,
@@ -161,7 +155,7 @@ fn metadata_are_the_text_given_until_another_program_replaces_them(server: Arc<P
 }
 
 fn metadata_that_postgres_cannot_hold_are_refused(server: Arc<Postgres>) {
-    let mut store = opened(&server, "unfit_metadata");
+    let mut store = server.opened("unfit_metadata");
     put(&mut store, entry("a", 1));
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for text in [
@@ -189,7 +183,7 @@ fn metadata_that_postgres_cannot_hold_are_refused(server: Arc<Postgres>) {
 }
 
 fn what_a_column_cannot_hold_is_refused(server: Arc<Postgres>) {
-    let mut store = opened(&server, "unfit");
+    let mut store = server.opened("unfit");
     let beyond = 1 << 53;
     let wrong: [fn(&mut Entry, u64); 4] = [
         |entry, n| entry.created_at = n,
@@ -248,7 +242,7 @@ fn what_a_column_cannot_hold_is_refused(server: Arc<Postgres>) {
 }
 
 fn replacing_takes_no_new_id(server: Arc<Postgres>) {
-    let mut store = opened(&server, "no_new_id");
+    let mut store = server.opened("no_new_id");
     for _ in 0..5 {
         assert_eq!(put(&mut store, entry("a", 1)), 1);
     }
@@ -366,12 +360,12 @@ fn many_writers_lose_nothing_and_ids_appear_in_order() -> Ran {
     const WRITERS: u64 = 4;
     const WRITES: u64 = 40;
     let server = Postgres::shared()?;
-    opened(&server, "writers");
+    server.opened("writers");
     let seen: Vec<u64> = thread::scope(|scope| {
         for writer in 0..WRITERS {
             let server = &server;
             scope.spawn(move || {
-                let mut store = opened(server, "writers");
+                let mut store = server.opened("writers");
                 for n in 0..WRITES {
                     put(&mut store, entry("a", 1000 * writer + n));
                     // One row that all of them replace, and one that they delete.
@@ -387,7 +381,7 @@ fn many_writers_lose_nothing_and_ids_appear_in_order() -> Ran {
                 }
             });
         }
-        let mut store = opened(&server, "writers");
+        let mut store = server.opened("writers");
         let (mut seen, mut last) = (Vec::new(), 0);
         while version(&mut store) < WRITERS * WRITES * 4 {
             for entry in store.iter_since(last, 7).unwrap() {
@@ -400,7 +394,7 @@ fn many_writers_lose_nothing_and_ids_appear_in_order() -> Ran {
         seen.extend(ids(&mut store).into_iter().filter(|id| *id > last));
         seen
     });
-    let mut store = opened(&server, "writers");
+    let mut store = server.opened("writers");
     assert_eq!(version(&mut store), WRITERS * WRITES * 4);
     assert_eq!(store.count(Some("a")).unwrap(), WRITERS * WRITES);
     assert_eq!(store.count(None).unwrap(), WRITERS * WRITES + 1);
@@ -431,7 +425,7 @@ fn an_empty_schema_may_be_opened_by_many_at_once(server: Arc<Postgres>) {
                 });
             }
         });
-        let mut store = opened(&server, &schema);
+        let mut store = server.opened(&schema);
         assert_eq!(store.count(None).unwrap(), 6);
         assert_eq!(version(&mut store), 6);
     }
@@ -442,7 +436,7 @@ fn a_store_works_inside_of_a_runtime(server: Arc<Postgres>) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut store = opened(&server, "runtime");
+        let mut store = server.opened("runtime");
         for n in 0..300 {
             put(&mut store, entry("a", n));
             assert!(get(&mut store, "a", n).is_some());

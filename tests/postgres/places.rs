@@ -22,12 +22,6 @@ mneme_tests::tests![
     certificates_are_checked_as_asked,
 ];
 
-fn opened(server: &Postgres, schema: &str) -> PostgresStore {
-    let mut store = server.store(schema);
-    store.open(FINGERPRINT, DIM).unwrap();
-    store
-}
-
 fn open_error(mut store: PostgresStore) -> StoreError {
     let error = store.open(FINGERPRINT, DIM).unwrap_err();
     assert!(matches!(store.count(None), Err(StoreError::Closed)));
@@ -66,12 +60,12 @@ fn any_name_of_a_schema_is_taken_as_it_is(server: Arc<Postgres>) {
         &"x".repeat(63),
     ];
     for (n, name) in names.iter().enumerate() {
-        let mut store = opened(&server, name);
+        let mut store = server.opened(name);
         assert_eq!(put(&mut store, entry("a", n as u64)), 1, "{name}");
         assert!(store.integrity_check().unwrap(), "{name}");
     }
     for (n, name) in names.iter().enumerate() {
-        let mut store = opened(&server, name);
+        let mut store = server.opened(name);
         assert_eq!(store.count(None).unwrap(), 1, "{name}");
         assert!(get(&mut store, "a", n as u64).is_some(), "{name}");
     }
@@ -86,7 +80,7 @@ fn any_name_of_a_schema_is_taken_as_it_is(server: Arc<Postgres>) {
 }
 
 fn data_of_another_embedder_or_version_is_refused_and_left(server: Arc<Postgres>) {
-    put(&mut opened(&server, "embedders"), entry("a", 1));
+    put(&mut server.opened("embedders"), entry("a", 1));
     let dump = || {
         server.sql("SELECT * FROM embedders.schema_meta ORDER BY key")
             + &server.sql("SELECT * FROM embedders.entries")
@@ -137,7 +131,7 @@ fn data_of_another_embedder_or_version_is_refused_and_left(server: Arc<Postgres>
     }
     // Without entries there is nothing to protect.
     server.sql("DELETE FROM embedders.entries; DELETE FROM embedders.schema_meta");
-    let mut store = opened(&server, "embedders");
+    let mut store = server.opened("embedders");
     assert_eq!(
         store.read_meta("schema_version").unwrap().as_deref(),
         Some("1")
@@ -164,11 +158,11 @@ fn tables_of_another_program_are_refused_and_left(server: Arc<Postgres>) {
     }
     // Tables that have other names do not matter.
     server.sql("CREATE SCHEMA shared_schema CREATE TABLE people (name text)");
-    put(&mut opened(&server, "shared_schema"), entry("a", 1));
+    put(&mut server.opened("shared_schema"), entry("a", 1));
 }
 
 fn a_damaged_row_is_told_and_others_are_read(server: Arc<Postgres>) {
-    let mut store = opened(&server, "damaged_row");
+    let mut store = server.opened("damaged_row");
     store
         .insert((0..4).map(|n| entry("a", n)).collect())
         .unwrap();
@@ -226,7 +220,7 @@ fn damage_that_a_look_finds(server: Arc<Postgres>) {
         "DROP SCHEMA damage CASCADE",
     ];
     for sql in damage {
-        let mut store = opened(&server, "damage");
+        let mut store = server.opened("damage");
         store
             .insert((0..3).map(|n| entry("a", n)).collect())
             .unwrap();
@@ -239,7 +233,7 @@ fn damage_that_a_look_finds(server: Arc<Postgres>) {
 }
 
 fn a_counter_that_is_none_is_told_and_nothing_is_written(server: Arc<Postgres>) {
-    let mut store = opened(&server, "no_counter");
+    let mut store = server.opened("no_counter");
     put(&mut store, entry("a", 1));
     server.sql("UPDATE no_counter.multi_process_state SET value = 'many'");
     for error in [
@@ -262,7 +256,7 @@ fn a_counter_that_is_none_is_told_and_nothing_is_written(server: Arc<Postgres>) 
 }
 
 fn ids_that_lag_behind_are_told(server: Arc<Postgres>) {
-    let mut store = opened(&server, "lagging");
+    let mut store = server.opened("lagging");
     store
         .insert((0..500).map(|n| entry("a", n)).collect())
         .unwrap();
@@ -287,7 +281,7 @@ fn a_role_needs_only_the_rights_it_uses(server: Arc<Postgres>) {
     );
 
     // A schema as the Python library makes it lacks two columns that only the owner may add.
-    opened(&server, "rights");
+    server.opened("rights");
     server
         .sql("ALTER TABLE rights.entries DROP COLUMN metadata_text, DROP COLUMN metadata_text_of");
     let message = final_error(open_error(store("user_only").schema("rights")));

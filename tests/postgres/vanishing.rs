@@ -14,12 +14,6 @@ mneme_tests::tests![
     a_role_that_only_reads_opens_and_answers,
 ];
 
-fn opened(server: &Postgres, schema: &str) -> PostgresStore {
-    let mut store = server.named_store(schema);
-    store.open(FINGERPRINT, DIM).unwrap();
-    store
-}
-
 const TABLES: [&str; 5] = [
     "schema_meta",
     "entries",
@@ -29,7 +23,7 @@ const TABLES: [&str; 5] = [
 ];
 
 fn tables_that_were_emptied_take_no_writes_until_the_store_is_opened_again(server: Arc<Postgres>) {
-    let mut store = opened(&server, "emptied");
+    let mut store = server.opened("emptied");
     put(&mut store, entry("a", 1));
     store.begin_import(ImportMode::Merge).unwrap();
     store.write_import(vec![entry("a", 3)]).unwrap();
@@ -50,10 +44,10 @@ fn tables_that_were_emptied_take_no_writes_until_the_store_is_opened_again(serve
 }
 
 fn another_cache_in_its_place_is_left_alone(server: Arc<Postgres>) {
-    let mut store = opened(&server, "replaced");
+    let mut store = server.opened("replaced");
     put(&mut store, entry("a", 1));
     server.sql("SET client_min_messages = error; DROP SCHEMA replaced CASCADE");
-    let mut other = opened(&server, "replaced");
+    let mut other = server.opened("replaced");
     put(&mut other, entry("a", 1));
     let version = other.read_version_counter().unwrap();
     refuses_changes(&mut store);
@@ -65,7 +59,7 @@ fn another_cache_in_its_place_is_left_alone(server: Arc<Postgres>) {
 }
 
 fn dropped_tables_are_told(server: Arc<Postgres>) {
-    let mut store = opened(&server, "dropped");
+    let mut store = server.opened("dropped");
     put(&mut store, entry("a", 1));
     server.sql("SET client_min_messages = error; DROP SCHEMA dropped CASCADE");
     for outcome in [
@@ -82,7 +76,7 @@ fn dropped_tables_are_told(server: Arc<Postgres>) {
 }
 
 fn a_role_that_only_reads_opens_and_answers(server: Arc<Postgres>) {
-    let mut store = opened(&server, "reading");
+    let mut store = server.opened("reading");
     put(&mut store, entry("a", 1));
     server.sql("DELETE FROM reading.cache_counters");
     server.sql(

@@ -1,6 +1,7 @@
 //! What the tests of this package share.
 
 pub mod broken;
+pub mod changes;
 pub mod children;
 pub mod command;
 pub mod damage;

@@ -10,12 +10,26 @@ pub const MAX_CHANGES: u32 = 65_536;
 /// A write of more entries empties the log instead of filling it.
 pub const LONG_WRITE: usize = 1000;
 
-/// A log outside memory drops its oldest changes after a session has appended so many.
-pub const TRIM_EVERY: usize = 8192;
+/// At which versions a session drops the oldest changes of a log outside memory: those that the result
+/// divides; none if at no version. `appended` is how many changes it has appended since it last did so, 0
+/// before its first write: many short sessions append a lot too.
+pub fn trims_at(appended: usize) -> Option<u32> {
+    match appended {
+        0 => Some(16),
+        many => (many >= 8192).then_some(1),
+    }
+}
 
-/// With its first write a session drops the oldest at each version that this divides, as many short
-/// sessions append a lot too.
-pub const NEW_TRIMS_AT: u32 = 16;
+/// Cuts changes, of which there may be one more than `limit`, to whole versions. Returns the version that
+/// has to be read alone, as it is the first and has more changes than that.
+pub fn cut_to_versions(changes: &mut Vec<Change>, limit: u32) -> Option<u64> {
+    if changes.len() <= limit as usize {
+        return None;
+    }
+    let cut = changes.pop()?.version;
+    changes.retain(|change| change.version < cut);
+    changes.is_empty().then_some(cut)
+}
 
 /// The last changes, in order.
 ///

@@ -12,7 +12,7 @@ use super::layout::CHANGES;
 use super::reads::{beyond, counter};
 use super::rows::{column, whole};
 use super::session::Session;
-use mneme_store::changes::{LONG_WRITE, MAX_CHANGES, NEW_TRIMS_AT, TRIM_EVERY};
+use mneme_store::changes::{LONG_WRITE, MAX_CHANGES, cut_to_versions, trims_at};
 use mneme_store::{Change, ChangePage};
 
 /// SQL for what appends the ids of a query at the version that the counter has now.
@@ -94,11 +94,9 @@ pub(super) async fn written<T>(
         Did::Deleted(ids) => (DELETED, vec![*ids], ids.len()),
     };
     let appended = conn.appended.get();
-    let (trims, at) = match appended {
-        0 => (true, NEW_TRIMS_AT),
-        many => (many >= TRIM_EVERY, 1),
-    };
-    let at = i64::from(at);
+    let trims_at = trims_at(appended);
+    let trims = trims_at.is_some();
+    let at = i64::from(trims_at.unwrap_or(1));
     let writes: [(&'static str, Values<'_>); 2] = [(append, &values), (TRIM, &[&KEPT, &at])];
     let outcome = work(&writes[..1 + usize::from(trims)]).await?;
     conn.appended
@@ -152,14 +150,9 @@ impl Session {
 /// The whole versions at the beginning of these rows, or the first version.
 async fn page(conn: &Connection, rows: &[Row], limit: u32) -> Outcome<Option<ChangePage>> {
     let mut changes: Vec<Change> = rows.iter().map(change).collect::<Outcome<_>>()?;
-    if changes.len() > limit as usize
-        && let Some(cut) = changes.pop()
-    {
-        changes.retain(|change| change.version < cut.version);
-        if changes.is_empty() {
-            let rows = conn.query(OF_ONE, &[&beyond(cut.version)]).await?;
-            changes = rows.iter().map(change).collect::<Outcome<_>>()?;
-        }
+    if let Some(version) = cut_to_versions(&mut changes, limit) {
+        let rows = conn.query(OF_ONE, &[&beyond(version)]).await?;
+        changes = rows.iter().map(change).collect::<Outcome<_>>()?;
     }
     // By now the one version may be gone.
     Ok(changes

@@ -11,7 +11,7 @@ use super::reads;
 use super::rows;
 use super::schema::CHANGES;
 use super::session::Session;
-use mneme_store::changes::{LONG_WRITE, MAX_CHANGES};
+use mneme_store::changes::{LONG_WRITE, MAX_CHANGES, cut_to_versions};
 use mneme_store::{Change, ChangePage};
 
 const APPEND: &str = "INSERT INTO changes (version, id, deleted) VALUES (?1, ?2, ?3)
@@ -108,13 +108,8 @@ fn page(conn: &Connection, version: u64, limit: u32) -> Outcome<ChangePage> {
     let most = i64::from(limit) + 1;
     let after = reads::key(version);
     let mut changes = reads::collect(conn, SINCE, &[&after, &most], change)?;
-    if changes.len() > limit as usize
-        && let Some(cut) = changes.pop()
-    {
-        changes.retain(|change| change.version < cut.version);
-        if changes.is_empty() {
-            changes = reads::collect(conn, OF_ONE, &[&cut.version], change)?;
-        }
+    if let Some(version) = cut_to_versions(&mut changes, limit) {
+        changes = reads::collect(conn, OF_ONE, &[&version], change)?;
     }
     let version = changes.last().map_or(version, |last| last.version);
     Ok(ChangePage { changes, version })

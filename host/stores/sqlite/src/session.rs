@@ -17,7 +17,7 @@ use super::restore::Restore;
 use super::snapshot::Snapshot;
 use super::{layout, reads, writes};
 use mneme_store::cancel::is_cancelled;
-use mneme_store::changes::{NEW_TRIMS_AT, TRIM_EVERY};
+use mneme_store::changes::trims_at;
 use mneme_store::checks::Embedder;
 use mneme_store::locks::{self, gave_way};
 
@@ -287,10 +287,7 @@ impl Session {
                 )));
             }
             let appended = changes::append(conn, version, last, &did)?;
-            let trims = match before {
-                0 => version.is_multiple_of(NEW_TRIMS_AT.into()),
-                many => many >= TRIM_EVERY,
-            };
+            let trims = trims_at(before).is_some_and(|at| version.is_multiple_of(at.into()));
             if trims {
                 changes::trim(conn)?;
             }

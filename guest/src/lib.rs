@@ -21,7 +21,8 @@
 //!
 //! let text = query::normalize("  How do I\treset my PASSWORD? ");
 //! assert_eq!(text, "how do i reset my password?");
-//! assert_eq!(query::hash(&text).len(), 64);
+//! assert_eq!(query::hash(&text, "").len(), 64);
+//! assert_ne!(query::hash(&text, "staging"), query::hash(&text, ""));
 //! ```
 
 #[allow(missing_docs, clippy::all)]

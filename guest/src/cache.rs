@@ -11,6 +11,7 @@ mod following;
 mod indexing;
 mod kept;
 mod lookup;
+mod reading;
 mod removing;
 mod reporting;
 mod selecting;
@@ -19,6 +20,7 @@ mod storing;
 #[cfg(test)]
 mod tests;
 mod uses;
+mod weighing;
 
 use crate::backlog::Backlog;
 use crate::coordination::{Follower, measured, rest_after};
@@ -55,6 +57,8 @@ struct Open {
     comparison: Option<following::Comparison>,
     sizes: Sizes,
     oldest: evicting::Oldest,
+    /// With the option `max-bytes`.
+    weights: weighing::Weights,
     /// By namespace: how many of the entries that were there at the beginning are left.
     clearing: steps::Pending<Option<String>, u64>,
     compacting: steps::Pending<(), Compaction>,
@@ -147,6 +151,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             keeping: None,
             sizes: Sizes::default(),
             oldest: evicting::Oldest::default(),
+            weights: weighing::Weights::default(),
             clearing: steps::Pending::default(),
             compacting: steps::Pending::default(),
             searching: steps::Pending::default(),
@@ -263,6 +268,7 @@ impl Open {
     /// An entry is gone from the store, deleted by this instance or by another.
     fn forget(&mut self, namespace: &str, id: u64) {
         self.backlog.forget(id);
+        self.weights.gone(id);
         for index in self.indexes() {
             index.remove(namespace, id);
         }

@@ -59,6 +59,8 @@ const FEWEST_TO_LEARN_FROM: usize = 256;
 const FEWEST_TO_ENCODE: usize = 64;
 /// The basis is loose if heads let more than this share of the rows pass.
 const LOOSE: f32 = 0.1;
+/// So many scopes without rows are kept, and as many as there are others.
+const FEWEST_TO_FREE: usize = 1024;
 /// About how many bytes a tree needs for the scope of a row, and the number of a scope.
 const PER_PLACED: usize = 64;
 /// What encoding a block costs at least, in multiplications.
@@ -94,9 +96,11 @@ pub struct Compaction {
 pub struct Index {
     dim: usize,
     dtype: VectorDtype,
-    /// The position in `spaces` of each scope that ever had a row.
+    /// The position in `spaces` of each scope that has rows, and of some that had.
     scopes: Scopes,
     spaces: Vec<Rows>,
+    /// How often a scope has lost its last row since those without rows were freed.
+    emptied: usize,
     /// The scope of each row whose context is not empty.
     placed: BTreeMap<u64, u32>,
     kind: IndexKind,
@@ -139,6 +143,7 @@ impl Index {
             dtype,
             scopes: Scopes::default(),
             spaces: Vec::new(),
+            emptied: 0,
             placed: BTreeMap::new(),
             kind: IndexKind::Exact,
             graph: GraphOptions {
@@ -251,13 +256,16 @@ impl Index {
         if let Some(&number) = self.placed.get(&id) {
             return self.remove_numbered(number, id);
         }
-        let found = self.spaces.iter().position(|rows| rows.find(id).is_some());
-        found.is_some_and(|number| self.remove_numbered(number as u32, id))
+        let is_there = |number: &u32| self.spaces[*number as usize].find(id).is_some();
+        let found = self.scopes.all_plain().find(is_there);
+        found.is_some_and(|number| self.remove_numbered(number, id))
     }
 
     /// As [`remove`](Self::remove), for the scope of a [`Stamp`].
     pub fn remove_numbered(&mut self, scope: u32, id: u64) -> bool {
-        let removed = self.spaces[scope as usize].remove(id);
+        let rows = &mut self.spaces[scope as usize];
+        let removed = rows.remove(id);
+        self.emptied += usize::from(removed && rows.live() == 0);
         self.live -= usize::from(removed);
         self.changes = self.changes.saturating_add(usize::from(removed));
         self.placed.remove(&id);
@@ -272,6 +280,7 @@ impl Index {
                 self.placed.remove(id);
             }
             self.live -= rows.live();
+            self.emptied += usize::from(rows.live() > 0);
             self.changes = self.changes.saturating_add(rows.live());
             *rows = Rows::new(self.dim, self.dtype);
         }
@@ -621,11 +630,31 @@ impl Index {
     }
 
     fn number(&mut self, scope: Scope) -> usize {
-        let number = self.scopes.get(scope).unwrap_or_else(|| {
+        if let Some(number) = self.scopes.get(scope) {
+            return number as usize;
+        }
+        if self.emptied > FEWEST_TO_FREE.max(self.spaces.len() / 2) {
+            self.free_scopes();
+        }
+        let number = self.scopes.add(scope.namespace, digest(scope.context)) as usize;
+        if number == self.spaces.len() {
             self.spaces.push(Rows::new(self.dim, self.dtype));
-            self.scopes.add(scope.namespace, digest(scope.context))
-        });
-        number as usize
+        }
+        number
+    }
+
+    /// Gives back the memory of scopes without rows, for others to come.
+    fn free_scopes(&mut self) {
+        self.emptied = 0;
+        // Searches under way must not go on in another scope.
+        self.replaced += 1;
+        let spaces = &self.spaces;
+        let free = self
+            .scopes
+            .free(|number| spaces[number as usize].live() > 0);
+        for &number in free {
+            self.spaces[number as usize] = Rows::new(self.dim, self.dtype);
+        }
     }
 
     /// Learns from this many rows, even if that does not pay.

@@ -31,6 +31,7 @@ pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
         similarity_threshold: 0.85,
         default_ttl: None,
         max_entries: None,
+        max_bytes: None,
         namespace_quotas: Vec::new(),
         confidence: ConfidenceRule::Decay(Decay {
             half_life_seconds: 86_400,
@@ -77,6 +78,7 @@ pub fn check(options: &Options) -> Result<()> {
         }
     }
     check_max_entries(options.max_entries)?;
+    check_cap("max-bytes", options.max_bytes)?;
     check_ttl(options.default_ttl)?;
     for (namespace, quota) in &options.namespace_quotas {
         check_namespace(namespace)?;
@@ -123,13 +125,17 @@ pub fn check_embedder(fingerprint: &str, dim: u32) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a cap of 0, and one out of range.
+/// Refuses a cap of the number of entries that is 0 or out of range.
 pub fn check_max_entries(max_entries: Option<u64>) -> Result<()> {
-    match max_entries {
-        Some(0) => Err(invalid(
-            "option max-entries is 0; it must be at least 1, or none",
-        )),
-        Some(cap) => range::check("option max-entries", cap),
+    check_cap("max-entries", max_entries)
+}
+
+fn check_cap(option: &str, cap: Option<u64>) -> Result<()> {
+    match cap {
+        Some(0) => Err(invalid(format!(
+            "option {option} is 0; it must be at least 1, or none"
+        ))),
+        Some(cap) => range::check(&format!("option {option}"), cap),
         None => Ok(()),
     }
 }
@@ -265,7 +271,7 @@ mod tests {
 
     #[test]
     fn out_of_range_options_are_refused() {
-        let broken: [fn(&mut Options); 13] = [
+        let broken: [fn(&mut Options); 15] = [
             |o| o.embedder_fingerprint.clear(),
             |o| o.embedder_fingerprint = "x".repeat(1025),
             |o| o.embedder_dim = 0,
@@ -277,6 +283,8 @@ mod tests {
             |o| o.namespace_quotas = vec![("a\0b".into(), 1)],
             |o| o.namespace_quotas = vec![("a".into(), 1 << 53)],
             |o| o.max_entries = Some(1 << 53),
+            |o| o.max_bytes = Some(0),
+            |o| o.max_bytes = Some(1 << 53),
             |o| o.default_ttl = Some(1 << 53),
             |o| {
                 o.confidence = ConfidenceRule::Decay(Decay {

@@ -5,7 +5,9 @@
 //! data as a whole; any other goes row by row through an import.
 
 use super::evicting::Oldest;
+use super::kept;
 use super::storing::{BATCH_BYTES, size};
+use super::weighing::Weights;
 use super::{Cache, EVICTING, Open, Sizes, WRITING_LATER, opened};
 use crate::checkpoint::manifest::{
     FORMAT_VERSION, SCHEMA_VERSION, check_embedder, check_namespaces, check_store,
@@ -223,6 +225,7 @@ impl Open {
         self.drop_index();
         self.sizes = Sizes::default();
         self.oldest = Oldest::default();
+        self.weights = Weights::default();
         self.quotas = Quotas::default();
         self.follower = Follower::new(self.options.coordination);
     }
@@ -369,10 +372,12 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
         })
     }
 
-    /// The archive's values, with the counters added to those of the cache.
+    /// The archive's values, with the counters added to those of the cache. A version of the version counter
+    /// means nothing in another store.
     fn meta_changes(&self, archived: &BTreeMap<String, String>) -> Result<Vec<MetaChange>> {
         archived
             .iter()
+            .filter(|(key, _)| *key != kept::ERASED)
             .map(|(key, value)| {
                 let mut change = MetaChange {
                     key: key.clone(),

@@ -1,6 +1,7 @@
 //! Evicting: what goes when a namespace or the whole cache has too many entries.
 
 use super::Open;
+use super::steps::Turn;
 use super::uses::Uses;
 use crate::counters::Kind;
 use crate::error::Result;
@@ -15,6 +16,10 @@ const EVICTED_PER_CALL: u64 = 64;
 /// If far more have to go, references to so many are read at a time. Finding them may take a scan
 /// of the store.
 const READ_AHEAD: u64 = 1_024;
+/// The most entries that go in one step where all that is too much goes at once.
+const EVICTED_PER_STEP: u64 = 1 << 16;
+/// For so long a `put` evicts at most.
+const LONGEST_MILLIS: u64 = 1_000;
 /// References that are older are not used. Hits of others wait for about as long before they
 /// reach the store.
 const FRESH_MILLIS: u64 = 5_000;
@@ -84,27 +89,76 @@ impl Oldest {
     }
 }
 
+/// What a call has stored.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Stored<'a> {
+    /// The ids, in that order.
+    pub ids: &'a [u64],
+    pub bytes: u64,
+}
+
 impl Open {
-    /// Evicts entries beyond the quotas of these namespaces, and then beyond the global cap.
-    /// `stored` holds the ids that this call has stored, in that order.
+    /// Evicts entries beyond the quotas of these namespaces, and then beyond the global caps.
     pub(super) fn enforce_limits(
         &mut self,
         store: &impl Store,
         host: &impl Host,
         namespaces: &BTreeSet<String>,
-        stored: &[u64],
+        stored: Stored,
         now: Now,
     ) -> Result<()> {
-        let most = EVICTED_PER_CALL.max(2 * stored.len() as u64);
+        let most = EVICTED_PER_CALL.max(2 * stored.ids.len() as u64);
         for namespace in namespaces {
             if let Some(quota) = self.quotas.get(store, namespace)? {
-                self.evict(store, host, Some(namespace), quota, (stored, most), now)?;
+                self.evict(store, host, Some(namespace), quota, (stored.ids, most), now)?;
             }
         }
         if let Some(cap) = self.options.max_entries {
-            self.evict(store, host, None, cap, (stored, most), now)?;
+            self.evict(store, host, None, cap, (stored.ids, most), now)?;
         }
-        Ok(())
+        self.evict_bytes(store, host, (stored, most), now)
+    }
+
+    /// Evicts as long as the entries have more bytes than the option says. A call that stores much evicts
+    /// as much, so that the excess does not grow; what else is too much goes in later calls.
+    fn evict_bytes(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        (stored, most): (Stored, u64),
+        now: Now,
+    ) -> Result<()> {
+        let Some(limit) = self.options.max_bytes else {
+            return Ok(());
+        };
+        let turn = Turn::begin(host);
+        let mut first = None;
+        loop {
+            let entries = self.entries_in(store, host, None)?;
+            let dim = self.options.embedder_dim;
+            let bytes = self.weights.total(store, entries, dim)?.unwrap_or(0);
+            let excess = bytes.saturating_sub(limit);
+            let before = *first.get_or_insert(bytes);
+            let is_paid = before.saturating_sub(bytes) >= stored.bytes;
+            let is_over = turn.is_over(host) && (is_paid || turn.lasts(host, LONGEST_MILLIS));
+            if excess == 0 || is_over {
+                return Ok(());
+            }
+            let share = excess as f64 / bytes as f64;
+            let to_go = ((share * entries as f64).ceil() as u64).clamp(1, entries.max(1));
+            self.evict(
+                store,
+                host,
+                None,
+                entries - to_go.min(entries),
+                (stored.ids, most),
+                now,
+            )?;
+            if self.entries_in(store, host, None)? >= entries {
+                // What is left was just stored, or others have written.
+                return Ok(());
+            }
+        }
     }
 
     /// Evicts entries of one namespace, or of all, if there are more than `limit`: first those
@@ -196,13 +250,19 @@ impl Open {
         Ok(count)
     }
 
-    /// Evicts all entries beyond the global cap, and returns how many.
+    /// Evicts all entries beyond the global caps, and returns how many.
     pub(super) fn shrink(&mut self, store: &impl Store, host: &impl Host, now: Now) -> Result<u64> {
-        let Some(cap) = self.options.max_entries else {
-            return Ok(0);
-        };
         let before = store.count(None)?;
-        self.evict(store, host, None, cap, (&[], u64::MAX), now)?;
-        Ok(before.saturating_sub(store.count(None)?))
+        let mut left = before;
+        while self.options.max_entries.is_some_and(|cap| left > cap) {
+            let cap = self.options.max_entries.unwrap_or(left);
+            self.evict(store, host, None, cap, (&[], EVICTED_PER_STEP), now)?;
+            let now_left = store.count(None)?;
+            if now_left >= left {
+                break;
+            }
+            left = now_left;
+        }
+        Ok(before.saturating_sub(left))
     }
 }

@@ -12,7 +12,7 @@ use crate::host::Now;
 use crate::index::Index;
 use crate::index::persisted::{Cursor, Reader, Source, Written, damaged};
 use crate::store::Store;
-use crate::types::VectorDtype;
+use crate::types::{BackendError, Error, VectorDtype};
 use serde::{Deserialize, Serialize};
 
 /// The format of the head.
@@ -22,6 +22,9 @@ const HEAD: &str = "index/head";
 const PIECE_BYTES: usize = 1 << 20;
 /// Every store with blobs accepts blobs of this size.
 const LEAST_BLOB: u32 = 65_536;
+/// The meta key of the version counter after the last erasure. An index of an earlier version may hold
+/// codes of vectors that were erased, so it is neither written nor read.
+pub const ERASED: &str = "erased";
 /// Building a smaller index takes no longer than reading it.
 const FEWEST_ROWS: usize = 1024;
 
@@ -79,6 +82,10 @@ impl Reading {
         let head: Head = serde_json::from_slice(&head).map_err(|e| damaged(&e.to_string()))?;
         if head.format != FORMAT {
             return Err(damaged("it has another format"));
+        }
+        if head.version < erased(store)? {
+            erase(store)?;
+            return Ok(None);
         }
         let lengths = head.pieces.iter().map(|piece| piece.bytes);
         let left = lengths.fold(0, usize::saturating_add);
@@ -206,15 +213,22 @@ impl Writing {
         Ok(())
     }
 
-    /// Makes it the stored index. False if another process has removed some of it meanwhile.
+    /// Makes it the stored index. False if another process has removed some of it meanwhile, or has
+    /// erased entries.
     fn finish(&self, store: &impl Store) -> Result<bool> {
         let (ours, present) = (self.names(), stored_pieces(store)?);
-        if !ours.iter().all(|name| present.contains(name)) {
+        let is_whole = ours.iter().all(|name| present.contains(name));
+        if !is_whole || self.head.version < erased(store)? {
             store.delete_blobs(&ours)?;
             return Ok(false);
         }
         let head = serde_json::to_vec(&self.head).map_err(|e| damaged(&e.to_string()))?;
         store.write_blob(HEAD, &head)?;
+        // Whoever erases marks that first and deletes the blobs then, so one of the two sees the other.
+        if self.head.version < erased(store)? {
+            erase(store)?;
+            return Ok(false);
+        }
         store.delete_blobs(&self.before)?;
         Ok(true)
     }
@@ -240,6 +254,36 @@ pub fn erase(store: &impl Store) -> Result<bool> {
     store.delete_blobs(&[HEAD.to_owned()])?;
     store.delete_blobs(&names)?;
     Ok(true)
+}
+
+/// Records that entries have been erased, by this instance or by others, up to the present version.
+pub fn mark_erased(store: &impl Store) -> Result<()> {
+    if store.capabilities().max_blob < LEAST_BLOB {
+        return Ok(());
+    }
+    let version = store.read_version_counter()?;
+    for _ in 0..8 {
+        let before = store.read_meta(ERASED)?;
+        if parsed(before.as_deref()) >= version
+            || store.replace_meta(ERASED, before.as_deref(), Some(&version.to_string()))?
+        {
+            return Ok(());
+        }
+    }
+    Err(Error::Backend(BackendError {
+        message: format!("others change the meta value {ERASED:?} all the time; try again"),
+        retryable: true,
+    }))
+}
+
+/// The version counter after the last erasure; 0 if there was none.
+fn erased(store: &impl Store) -> Result<u64> {
+    Ok(parsed(store.read_meta(ERASED)?.as_deref()))
+}
+
+/// A value that is no number is somebody else's, and says nothing.
+fn parsed(mark: Option<&str>) -> u64 {
+    mark.and_then(|mark| mark.parse().ok()).unwrap_or(0)
 }
 
 /// The names of all pieces in the store.

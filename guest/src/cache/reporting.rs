@@ -76,13 +76,23 @@ impl<S: Store, H: Host> Cache<S, H> {
         for of_namespace in &namespaces {
             counters::add(&mut sum, of_namespace.counters);
         }
+        let total = namespaces.iter().map(|n| n.entries).sum();
+        let bytes = match open.options.max_bytes {
+            Some(_) if namespace.is_none() => {
+                let dim = open.options.embedder_dim;
+                open.weights.total(store, total, dim)?
+            }
+            _ => None,
+        };
         let index = open.index.as_ref();
         Ok(CacheStats {
             namespace: namespace.map(str::to_owned),
-            entries: namespaces.iter().map(|n| n.entries).sum(),
+            entries: total,
             counters: sum,
             namespaces,
             max_entries: open.options.max_entries,
+            max_bytes: open.options.max_bytes,
+            bytes,
             similarity_threshold: open.options.similarity_threshold,
             embedder_fingerprint: open.options.embedder_fingerprint.clone(),
             embedder_dim: open.options.embedder_dim,

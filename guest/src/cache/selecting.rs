@@ -1,6 +1,7 @@
 //! Finding entries by what is known of them, to list them or to erase them.
 
-use super::steps::{Progress, Turn, take_turn_of_changes};
+use super::reading::read_texts;
+use super::steps::{Progress, Turn, take_turn};
 use super::storing::size;
 use super::{Cache, Open, by_namespace, kept};
 use crate::error::{Result, invalid};
@@ -14,8 +15,6 @@ use crate::types::{
 
 /// Entries to find, and to delete, in one call of the store.
 const PER_PART: u32 = 128;
-/// Entries to read in one call of the store.
-const READ_PER_CALL: usize = 32;
 /// A page of a list ends once it has so many bytes of texts.
 const PAGE_BYTES: usize = 4 << 20;
 /// The most entries of a page, and the most ids of a filter.
@@ -57,17 +56,16 @@ impl<S: Store, H: Host> Cache<S, H> {
             let missing = limit - entries.len() as u32;
             let (found, more) = open.find_part(store, &wanted, after, missing)?;
             next = more;
-            let mut found = found.chunks(READ_PER_CALL);
-            while let Some(some) = found.next() {
-                let ids: Vec<u64> = some.iter().map(|entry| entry.id).collect();
-                let read = store.get_by_ids(&ids, false)?;
+            let ids: Vec<u64> = found.iter().map(|entry| entry.id).collect();
+            read_texts(store, &ids, |asked, read| {
                 bytes += read.iter().map(size).sum::<usize>();
                 entries.extend(read);
-                if bytes >= PAGE_BYTES && found.len() > 0 {
-                    next = ids.last().copied();
-                    break;
+                let goes_on = bytes < PAGE_BYTES || asked.last() == ids.last();
+                if !goes_on {
+                    next = asked.last().copied();
                 }
-            }
+                goes_on
+            })?;
             if bytes >= PAGE_BYTES || entries.len() >= limit as usize || turn.is_over(host) {
                 break;
             }
@@ -85,30 +83,43 @@ impl<S: Store, H: Host> Cache<S, H> {
     ) -> Result<Erasure> {
         let (store, host, open) = self.parts()?;
         let now = host.now();
-        check_scope(&filter, everything)?;
+        check_scope(&filter, everything, now)?;
         let wanted = open.check_filter(filter, now)?;
         range::check("after", after)?;
         let version_before = store.read_version_counter()?;
         let (mut ids, mut next) = (Vec::new(), Some(after));
-        take_turn_of_changes(host, || {
+        let taken = take_turn(host, || {
             let Some(after) = next else {
                 return Ok(Progress::Done);
             };
             let (found, more) = open.find_part(store, &wanted, after, PER_PART)?;
             match dry_run {
                 true => ids.extend(found.iter().map(|entry| entry.id)),
-                false => ids.extend(open.erase_part(store, host, found)?),
+                false => open.erase_part(store, host, found, &mut ids)?,
             }
             next = more;
             Ok(Progress::under_if(more.is_some()))
-        })?;
+        });
+        // Others may have kept an index meanwhile, or be about to, that knows what was erased.
+        let forgotten = match dry_run || ids.is_empty() {
+            true => Ok(()),
+            false => kept::mark_erased(store).and_then(|()| kept::erase(store).map(drop)),
+        };
         open.flush_if_due(store, now);
-        Ok(Erasure {
-            ids,
-            version_before,
-            version_after: store.read_version_counter()?,
-            next,
-        })
+        // What was deleted is told, whatever fails then.
+        let version_after = store.read_version_counter();
+        let failed = taken.map(drop).and(forgotten).err();
+        let failed = failed.or(version_after.as_ref().err().cloned());
+        match failed {
+            Some(error) if ids.is_empty() => Err(error),
+            failed => Ok(Erasure {
+                ids,
+                version_before,
+                version_after: version_after.unwrap_or(version_before),
+                next,
+                failed,
+            }),
+        }
     }
 }
 
@@ -179,19 +190,25 @@ impl Open {
         let of = |entries: Vec<Entry>| {
             let meant = |entry: &Entry| entry.id > after && self.is_wanted(wanted, entry);
             let entries = entries.into_iter().filter(meant);
-            entries
-                .map(|entry| super::lookup::entry_ref(&entry))
-                .collect()
+            entries.map(|entry| super::lookup::entry_ref(&entry))
+        };
+        let read = |ids: &[u64]| {
+            let mut found = Vec::new();
+            read_texts(store, ids, |_, entries| {
+                found.extend(of(entries));
+                true
+            })?;
+            Ok(found)
         };
         if let Some(ids) = &wanted.ids {
             let rest = &ids[ids.partition_point(|&id| id <= after)..];
             let now = &rest[..rest.len().min(limit as usize)];
             let next = now.last().copied().filter(|_| now.len() < rest.len());
-            return Ok((of(store.get_by_ids(now, false)?), next));
+            return Ok((read(now)?, next));
         }
         if let Some(key) = &wanted.key {
             let found = super::lookup::stored(store, key)?;
-            return Ok((of(found.into_iter().collect()), None));
+            return Ok((of(found.into_iter().collect()).collect(), None));
         }
         let selection = store.select(&wanted.filter, after, limit)?;
         let found = selection.entries;
@@ -207,12 +224,8 @@ impl Open {
         if wanted.text.is_none() {
             return Ok((found, selection.next));
         }
-        let mut meant = Vec::new();
-        for some in found.chunks(READ_PER_CALL) {
-            let ids: Vec<u64> = some.iter().map(|entry| entry.id).collect();
-            meant.extend::<Vec<EntryRef>>(of(store.get_by_ids(&ids, false)?));
-        }
-        Ok((meant, selection.next))
+        let ids: Vec<u64> = found.iter().map(|entry| entry.id).collect();
+        Ok((read(&ids)?, selection.next))
     }
 
     /// Whether an entry meets every condition but that of the ids.
@@ -239,15 +252,16 @@ impl Open {
                 .is_none_or(|text| *text == self.text(&entry.query))
     }
 
-    /// Deletes entries, and returns the ids of those that were there unchanged.
+    /// Deletes entries, and adds the ids of those that were there unchanged.
     fn erase_part(
         &mut self,
         store: &impl Store,
         host: &impl Host,
         mut found: Vec<EntryRef>,
-    ) -> Result<Vec<u64>> {
+        ids: &mut Vec<u64>,
+    ) -> Result<()> {
         if found.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         // First, so that an erasure that is stopped begins with it again.
         self.keeping = None;
@@ -268,12 +282,13 @@ impl Open {
                 })
             });
         }
-        Ok(deleted)
+        ids.extend(found.iter().map(|entry| entry.id));
+        Ok(())
     }
 }
 
 /// Refuses to erase everything by mistake.
-fn check_scope(filter: &EntryFilter, everything: bool) -> Result<()> {
+fn check_scope(filter: &EntryFilter, everything: bool, now: Now) -> Result<()> {
     let EntryFilter {
         namespace,
         context,
@@ -283,16 +298,17 @@ fn check_scope(filter: &EntryFilter, everything: bool) -> Result<()> {
         min_age,
         max_age,
     } = filter;
+    // Ages that all entries have are no condition.
     let is_empty = namespace.is_none()
         && context.is_none()
         && tags.is_empty()
         && query.is_none()
         && ids.is_none()
-        && min_age.is_none()
-        && max_age.is_none();
+        && min_age.unwrap_or(0) == 0
+        && max_age.is_none_or(|age| age >= now.seconds());
     match (is_empty, everything) {
         (true, false) => Err(invalid(
-            "the filter has no condition, so all entries would be erased; give a namespace, context, tag, query, id or age, or say that everything is meant (`--all` in the command)",
+            "the filter has no condition, or only an age that every entry has, so all entries would be erased; give a namespace, context, tag, query, id or age, or say that everything is meant (`--all` in the command)",
         )),
         (false, true) => Err(invalid(
             "the filter has a condition, such as a namespace, and everything is meant; leave one of them out",

@@ -73,9 +73,14 @@ impl Turn {
 
     /// Whether others should have their turn.
     pub fn is_over(&self, host: &impl Host) -> bool {
+        self.lasts(host, TURN_MILLIS)
+    }
+
+    /// Whether it has taken so many milliseconds.
+    pub fn lasts(&self, host: &impl Host, millis: u64) -> bool {
         let now = host.now();
         // A clock set back must not make it longer.
-        now < self.began || now.since(self.began) >= TURN_MILLIS
+        now < self.began || now.since(self.began) >= millis
     }
 }
 

@@ -1,5 +1,6 @@
 //! Storing.
 
+use super::evicting::Stored;
 use super::steps::Turn;
 use super::{Cache, EVICTING, Open};
 use crate::error::{Result, invalid, is_retryable};
@@ -93,7 +94,7 @@ impl Open {
             .iter()
             .map(|entry| entry.namespace.clone())
             .collect();
-        if self.options.max_entries.is_some() {
+        if self.options.max_entries.is_some() || self.options.max_bytes.is_some() {
             self.oldest.matters();
         }
         for namespace in &namespaces {
@@ -120,7 +121,12 @@ impl Open {
             }
         }
         // The entries are stored, so later failures do not fail the call.
-        let evicted = self.enforce_limits(store, host, &namespaces, &ids, now);
+        let bytes = entries[..ids.len()].iter().map(|entry| size(entry) as u64);
+        let stored = Stored {
+            ids: &ids,
+            bytes: bytes.sum(),
+        };
+        let evicted = self.enforce_limits(store, host, &namespaces, stored, now);
         self.note(EVICTING, evicted);
         self.flush_if_due(store, now);
         Ok(ids)
@@ -221,6 +227,9 @@ impl Open {
             };
             self.backlog.forget(id);
             self.follower.stored(id);
+            if self.options.max_bytes.is_some() {
+                self.weights.stored(id, entry);
+            }
             if inserted.replaced {
                 self.oldest.was_used(id, now);
             } else {

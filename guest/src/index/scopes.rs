@@ -46,6 +46,8 @@ pub fn digest(context: &str) -> Digest {
 pub struct Scopes {
     namespaces: BTreeMap<String, BTreeMap<Digest, u32>>,
     len: u32,
+    /// Numbers below `len` that no scope has.
+    free: Vec<u32>,
 }
 
 impl Scopes {
@@ -66,10 +68,18 @@ impl Scopes {
         contexts.into_iter().flat_map(BTreeMap::values).copied()
     }
 
-    /// Gives a scope the next number, which it must not have yet.
+    /// The numbers of the empty contexts of all namespaces.
+    pub fn all_plain(&self) -> impl Iterator<Item = u32> + use<'_> {
+        let contexts = self.namespaces.values();
+        contexts.filter_map(|contexts| contexts.get(&None).copied())
+    }
+
+    /// Gives a scope, which must not have a number yet, one that is free, or the next.
     pub fn add(&mut self, namespace: &str, context: Digest) -> u32 {
-        let number = self.len;
-        self.len += 1;
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.len += 1;
+            self.len - 1
+        });
         match self.namespaces.get_mut(namespace) {
             Some(contexts) => drop(contexts.insert(context, number)),
             None => {
@@ -78,6 +88,22 @@ impl Scopes {
             }
         }
         number
+    }
+
+    /// Takes the numbers from scopes that are not used, and returns these numbers.
+    pub fn free(&mut self, is_used: impl Fn(u32) -> bool) -> &[u32] {
+        let before = self.free.len();
+        self.namespaces.retain(|_, contexts| {
+            contexts.retain(|_, number| {
+                let used = is_used(*number);
+                if !used {
+                    self.free.push(*number);
+                }
+                used
+            });
+            !contexts.is_empty()
+        });
+        &self.free[before..]
     }
 
     /// Whether a scope has a number.
@@ -127,5 +153,20 @@ mod tests {
             after = Some((name, context));
         }
         assert_eq!(walked, [2, 1, 0, 3]);
+        assert_eq!(scopes.all_plain().collect::<Vec<_>>(), [2, 0]);
+    }
+
+    #[test]
+    fn numbers_that_are_given_back_are_used_again() {
+        let mut scopes = Scopes::default();
+        for context in ["", "x", "y"] {
+            scopes.add("a", digest(context));
+        }
+        assert_eq!(scopes.free(|number| number == 1), [0, 2]);
+        assert_eq!(scopes.plain("a"), None);
+        let mut numbers = ["z", "", "w"].map(|context| scopes.add("a", digest(context)));
+        numbers.sort_unstable();
+        assert_eq!(numbers, [0, 2, 3]);
+        assert!(scopes.free(|_| false).len() == 4 && scopes.next(None).is_none());
     }
 }

@@ -498,3 +498,34 @@ fn vectors_that_leave_nothing_over_are_no_outliers() {
         }
     }
 }
+
+#[test]
+fn contexts_that_come_and_go_leave_no_memory() {
+    let mut index = new_index(2, VectorDtype::Float32);
+    let v = [1.0, 0.0];
+    let context = |n: u64| format!("conversation {n}");
+    let mut most = 0;
+    for n in 1..=20_000_u64 {
+        let context = context(n);
+        let scope = Scope {
+            namespace: "n",
+            context: &context,
+        };
+        index.add(scope, n, 0, &v).unwrap();
+        if n > 100 {
+            assert!(index.remove("n", n - 100));
+        }
+        most = most.max(index.spaces.len());
+    }
+    assert!(most < 3_000, "{most} scopes for 100");
+    assert!(index.bytes() < 3_000 * 1_000, "{} bytes", index.bytes());
+    for n in 19_901..=20_000 {
+        let context = context(n);
+        let scope = Scope {
+            namespace: "n",
+            context: &context,
+        };
+        let found = index.find(scope, &v, 0.9, 10);
+        assert_eq!(found.iter().map(|one| one.id).collect::<Vec<_>>(), [n]);
+    }
+}

@@ -304,6 +304,10 @@ export interface Stats {
     counters: Counters;
   }[];
   maxEntries: number | undefined;
+  /** The cap of the bytes of all entries, `maxBytes.total`. */
+  maxBytes: number | undefined;
+  /** The bytes that it limits, partly estimated. Undefined if they are not known. */
+  bytes: number | undefined;
   similarityThreshold: number;
   embedderFingerprint: string;
   embedderDim: number;

@@ -9,6 +9,7 @@ import type {
   ListedEntry,
   Receipt,
 } from './api.js';
+import { fromValue, isMnemeError } from './errors.js';
 import { known } from './known.js';
 import { count, flag, integer } from './options.js';
 import { breathe } from './platform.js';
@@ -31,20 +32,34 @@ export async function erase(
   const isAll = flag(everything, 'everything') ?? false;
   const isDry = flag(given.dryRun, 'dryRun') ?? false;
   const ids: number[] = [];
-  let [after, versionBefore] = [0n, undefined as bigint | undefined];
-  const last = await inSteps(
+  let after = 0n;
+  let versions: [bigint, bigint] | undefined;
+  const receipt = (): Receipt => ({
+    ids,
+    versionBefore: Number(versions?.[0]),
+    versionAfter: Number(versions?.[1]),
+  });
+  await inSteps(
     async () => {
       const step = await runner.call<RawErasure>('erase', [raw, isAll, isDry, after]);
       for (const id of step.ids) {
         ids.push(Number(id));
       }
       after = step.next ?? 0n;
-      versionBefore ??= step.versionBefore;
+      versions = [versions?.[0] ?? step.versionBefore, step.versionAfter];
+      if (step.failed !== undefined) {
+        throw fromValue(step.failed);
+      }
       return step;
     },
     ({ next }) => next !== undefined,
-  );
-  return { ids, versionBefore: Number(versionBefore), versionAfter: Number(last.versionAfter) };
+  ).catch((error: unknown) => {
+    if (isMnemeError(error) && ids.length > 0 && !isDry) {
+      error.receipt = receipt();
+    }
+    throw error;
+  });
+  return receipt();
 }
 
 /** See `SemanticCache.entries`. */

@@ -1,5 +1,7 @@
 /** What can go wrong. Every error of this package is one of these classes. */
 
+import type { Receipt } from './api.js';
+
 /** Names the kind of an error; the same names as in the component's contract. */
 export type ErrorCode =
   | 'closed'
@@ -33,6 +35,9 @@ export abstract class MnemeError extends Error {
   constructor(message: string, options: { cause?: unknown } = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
   }
+
+  /** Of `erase`: what it had erased before it stopped. Erase again, with the same filter, for the rest. */
+  receipt?: Receipt | undefined;
 
   /** Whether the same call may succeed later without any repair. */
   get retryable(): boolean {
@@ -257,6 +262,7 @@ const NAMES: Record<string, string> = {
   'half-life-seconds': 'halfLifeSeconds',
   'max-entries': 'maxEntries',
   'max-expansion': 'maxExpansion',
+  'max-bytes': 'maxBytes.total',
   'max-query-bytes': 'maxBytes.query',
   'max-response-bytes': 'maxBytes.response',
   'max-metadata-bytes': 'maxBytes.metadata',

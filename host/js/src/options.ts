@@ -82,8 +82,9 @@ export interface Candidate {
 
 /**
  * Something that happened in the cache. `put`: `count` entries were stored or replaced. The others
- * were deleted: by `delete` or a clear (`deletion`), because of a quota or `maxEntries` (`eviction`),
- * because they had expired (`expiration`), because the built-in validator refuses them (`rejection`).
+ * were deleted: by `delete` or a clear (`deletion`), because of a quota, `maxEntries` or
+ * `maxBytes.total` (`eviction`), because they had expired (`expiration`), because the built-in
+ * validator refuses them (`rejection`).
  */
 export type CacheEvent =
   | {
@@ -135,6 +136,16 @@ export interface Limits {
   query?: number | undefined;
   response?: number | undefined;
   metadata?: number | undefined;
+}
+
+/** The most bytes of the texts of an entry, and of all entries. */
+export interface CacheLimits extends Limits {
+  /**
+   * The most bytes of all entries together, at least 1: their texts, tags, metadata and vectors. What
+   * this cache has not stored itself is estimated from a sample, so leave some room. A put beyond it
+   * evicts, as one beyond `maxEntries`. Default null: any number.
+   */
+  total?: number | null | undefined;
 }
 
 /** How a cache behaves. Only `store` and `embedder` are required. Durations are in seconds. */
@@ -220,8 +231,8 @@ export interface CacheOptions {
    * same. Default false: the exact layer alone answers them.
    */
   allowUnreadable?: boolean | undefined;
-  /** Limits in UTF-8 bytes. Defaults 32 KiB, 4 MiB and 64 KiB. */
-  maxBytes?: Limits | undefined;
+  /** Limits in UTF-8 bytes. Defaults 32 KiB, 4 MiB and 64 KiB; `total`: none. */
+  maxBytes?: CacheLimits | undefined;
   /** The number of hits whose access data may wait in memory. Default 128. */
   touchLimit?: number | undefined;
   /** How long access data may wait in memory. Default 5. */
@@ -353,7 +364,13 @@ export function applyOptions(defaults: RawOptions, options: CacheOptions): RawOp
   }
   set('normalize', flag(options.normalize, 'normalize'));
   set('allowUnreadable', flag(options.allowUnreadable, 'allowUnreadable'));
-  const limits = limitsOf(options.maxBytes);
+  const { total, ...each } = known<CacheLimits>(
+    options.maxBytes,
+    { query: true, response: true, metadata: true, total: true },
+    'maxBytes',
+  );
+  set('maxBytes', integer(total, 'maxBytes.total'));
+  const limits = limitsOf(each);
   set('maxQueryBytes', limits.query);
   set('maxResponseBytes', limits.response);
   set('maxMetadataBytes', limits.metadata);

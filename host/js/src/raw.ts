@@ -19,7 +19,12 @@ import {
 } from './api.js';
 import { wellFormed } from './component.js';
 import type { Embedded } from './embedding.js';
-import { ComponentError, InvalidArgumentError, RefusedError } from './errors.js';
+import {
+  ComponentError,
+  InvalidArgumentError,
+  RefusedError,
+  type ErrorValue,
+} from './errors.js';
 import { known, type Names } from './known.js';
 import {
   count,
@@ -71,6 +76,7 @@ export type RawExplained =
 export interface RawPage {
   entries: Record<string, unknown>[];
   next: bigint | undefined;
+  failed: ErrorValue | undefined;
 }
 
 /** What one step of an erasure has done. */

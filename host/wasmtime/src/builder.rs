@@ -124,6 +124,15 @@ impl Builder {
         self.set(move |options| options.max_entries = Some(max_entries))
     }
 
+    /// The most bytes of all entries together, at least 1: their texts, tags, metadata and vectors, as
+    /// [`CacheStats::bytes`](crate::CacheStats::bytes) tells. Entries that this cache has not stored are
+    /// estimated from a sample, so leave some room. What the backend adds for itself is not counted.
+    /// Default: no limit.
+    #[must_use]
+    pub fn max_bytes(self, max_bytes: u64) -> Self {
+        self.set(move |options| options.max_bytes = Some(max_bytes))
+    }
+
     /// The most entries of one namespace. 0 closes the namespace to writing.
     ///
     /// The quota is written to the store once, by [`open`](Self::open). Later changes hold

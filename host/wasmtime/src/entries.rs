@@ -2,7 +2,7 @@
 
 use crate::cache::SemanticCache;
 use crate::contract::api;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub use crate::contract::api::EntryPage;
 
@@ -149,8 +149,8 @@ impl SemanticCache {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument), also for a filter without a
-    /// condition that is not [`EntryFilter::everything`]; what the store returns. After an error in
-    /// a later step the earlier ones stay done.
+    /// condition that is not [`EntryFilter::everything`]; what the store returns. If some entries were
+    /// erased before, it is [`Error::Unfinished`], with the receipt.
     pub fn erase(&self, filter: &EntryFilter, dry_run: bool) -> Result<Receipt> {
         let EntryFilter {
             conditions,
@@ -162,15 +162,27 @@ impl SemanticCache {
             while let Some(after) = next {
                 let step = self.turn(|guest, store| {
                     guest.call_erase(store, conditions, *everything, dry_run, after)
-                })?;
-                next = step.next;
-                let receipt = receipt.get_or_insert_with(|| Receipt {
-                    ids: Vec::new(),
-                    version_before: step.version_before,
-                    version_after: step.version_after,
                 });
-                receipt.ids.extend(step.ids);
-                receipt.version_after = step.version_after;
+                let failed = step.map(|step| {
+                    next = step.next;
+                    let receipt = receipt.get_or_insert_with(|| Receipt {
+                        ids: Vec::new(),
+                        version_before: step.version_before,
+                        version_after: step.version_after,
+                    });
+                    receipt.ids.extend(step.ids);
+                    receipt.version_after = step.version_after;
+                    step.failed.map(Error::from)
+                });
+                if let Some(error) = failed.unwrap_or_else(Some) {
+                    return Err(match receipt {
+                        Some(receipt) if !dry_run && !receipt.ids.is_empty() => Error::Unfinished {
+                            receipt: Box::new(receipt),
+                            source: Box::new(error),
+                        },
+                        _ => error,
+                    });
+                }
             }
             receipt.ok_or_else(crate::cache::broken_promise)
         })

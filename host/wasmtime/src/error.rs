@@ -2,6 +2,7 @@
 
 use crate::contract::types::Error as ContractError;
 use crate::embedder::EmbedError;
+use crate::entries::Receipt;
 
 pub use mneme_component::Limit;
 
@@ -81,6 +82,15 @@ pub enum Error {
     /// [`Limit::AddressSpace`]: the component was not started, and nothing was done.
     #[error("{0}")]
     Limit(Limit),
+    /// An erasure stopped half way. What it had erased is in the receipt; erase again, with the same
+    /// filter, for the rest.
+    #[error("the erasure stopped after {} entries: {source}; erase again for the rest", receipt.ids.len())]
+    Unfinished {
+        /// What was erased.
+        receipt: Box<Receipt>,
+        /// Why it stopped.
+        source: Box<Error>,
+    },
     /// The component could not be compiled or started, or it trapped, which is a bug in
     /// mneme.
     #[error("{0}")]
@@ -88,7 +98,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// A stable name for the kind of error, in snake case, for logs and JSON.
+    /// A stable name for the kind of error, in snake case, for logs and JSON. An erasure that stopped
+    /// has that of its reason.
     pub fn kind(&self) -> &'static str {
         match self {
             Error::Closed => "closed",
@@ -106,6 +117,7 @@ impl Error {
             Error::Backend { .. } => "backend",
             Error::Embedder(_) => "embedder",
             Error::Limit(_) => "limit",
+            Error::Unfinished { source, .. } => source.kind(),
             Error::Component(_) => "component",
         }
     }
@@ -115,6 +127,7 @@ impl Error {
         match self {
             Error::Backend { retryable, .. } => *retryable,
             Error::Embedder(error) => error.retryable,
+            Error::Unfinished { source, .. } => source.is_retryable(),
             _ => false,
         }
     }

@@ -60,6 +60,100 @@ fn far_too_many_entries_go_in_slices_that_cost_the_same() {
     }
 }
 
+/// The bytes of what a store holds, as `max-bytes` counts them.
+fn bytes(store: &TestStore) -> u64 {
+    let of = |entry: &Entry| {
+        let texts = [
+            &entry.query,
+            &entry.response,
+            &entry.metadata,
+            &entry.context,
+        ];
+        let texts = texts.into_iter().chain(&entry.tags).map(String::len);
+        texts.sum::<usize>() + 4 * entry.embedding.len()
+    };
+    store.entries().iter().map(|entry| of(entry) as u64).sum()
+}
+
+fn sized(n: u64, bytes: usize) -> PutRequest {
+    PutRequest {
+        response: "x".repeat(bytes),
+        ..response(&format!("q{n}"), 0.0)
+    }
+}
+
+#[test]
+fn entries_never_have_more_bytes_than_the_cap() {
+    const CAP: u64 = 100_000;
+    let (mut cache, _, store) = new_cache(|options| options.max_bytes = Some(CAP));
+    assert_eq!(cache.stats(None).unwrap().bytes, None);
+    for n in 0..2_000 {
+        let length = if n % 97 == 0 {
+            20_000
+        } else {
+            10 + n as usize % 700
+        };
+        cache.put(sized(n, length)).unwrap();
+        let now = bytes(&store);
+        assert!(now <= CAP, "{now} bytes after put {n}");
+        assert!(n < 300 || now > CAP / 2, "{now} bytes after put {n}");
+        if n % 100 == 0 {
+            let stats = cache.stats(None).unwrap();
+            assert_eq!((stats.bytes, stats.max_bytes), (Some(now), Some(CAP)));
+        }
+    }
+    // One that is larger than all stays until others come.
+    cache.put(sized(5_000, 150_000)).unwrap();
+    assert_eq!(store.entries().len(), 1);
+    cache.put(sized(5_001, 10)).unwrap();
+    assert_eq!(queries(&store), ["q5001"]);
+}
+
+#[test]
+fn the_cap_of_bytes_holds_for_what_was_there_before() {
+    let (mut cache, _, store) = new_cache(|_| {});
+    for n in 0..3_000 {
+        cache.put(sized(n, 100 + 300 * (n as usize % 2))).unwrap();
+    }
+    cache.close().unwrap();
+    let all = bytes(&store);
+    let (mut cache, host) = cache_on(&store, |options| options.max_bytes = Some(all / 2));
+    host.tick_millis.set(1);
+    let mut puts = 0;
+    while bytes(&store) > all / 2 {
+        cache.put(sized(10_000 + puts, 10)).unwrap();
+        puts += 1;
+        assert!(puts < 60, "{} of {all} bytes", bytes(&store));
+    }
+    // A few more may go: what an earlier cache has stored is estimated.
+    for more in 0..10 {
+        cache.put(sized(20_000 + more, 10)).unwrap();
+    }
+    let now = bytes(&store);
+    assert!(
+        now > all / 2 * 8 / 10 && now <= all / 2 * 11 / 10,
+        "{now} of {all}"
+    );
+    assert!(
+        !queries(&store).contains(&"q0".into()),
+        "the oldest go first"
+    );
+}
+
+#[test]
+fn a_put_of_much_evicts_as_much_however_small_the_others_are() {
+    const CAP: u64 = 1_000_000;
+    let (mut cache, host, store) = new_cache(|options| options.max_bytes = Some(CAP));
+    for n in 0..4_000 {
+        cache.put(sized(n, 100)).unwrap();
+    }
+    host.tick_millis.set(1);
+    for n in 0..10 {
+        cache.put(sized(10_000 + n, 300_000)).unwrap();
+        assert!(bytes(&store) <= CAP + 300_000, "{} bytes", bytes(&store));
+    }
+}
+
 #[test]
 fn what_was_used_since_the_oldest_were_read_is_spared() {
     let (mut cache, store) = full(3_000, false, |_| {});

@@ -43,10 +43,15 @@ fn erased(
     filter: &EntryFilter,
     dry_run: bool,
 ) -> (Vec<u64>, u64) {
+    let min_age = filter.min_age.filter(|&age| age > 0);
+    let everything = EntryFilter {
+        min_age,
+        ..filter.clone()
+    } == ALL;
     let (mut ids, mut next, mut moved) = (Vec::new(), Some(0), 0);
     while let Some(after) = next {
         let step = cache
-            .erase(filter.clone(), *filter == ALL, dry_run, after)
+            .erase(filter.clone(), everything, dry_run, after)
             .unwrap();
         ids.extend(step.ids);
         moved += step.version_after - step.version_before;
@@ -316,6 +321,19 @@ fn bad_filters_are_refused_and_nothing_changes() {
             max_age: Some(1 << 53),
             ..ALL
         },
+        EntryFilter {
+            min_age: Some(0),
+            ..ALL
+        },
+        EntryFilter {
+            max_age: Some((1 << 53) - 1),
+            ..ALL
+        },
+        EntryFilter {
+            min_age: Some(0),
+            max_age: Some(1012),
+            ..ALL
+        },
     ];
     for filter in bad {
         for dry_run in [false, true] {
@@ -325,7 +343,8 @@ fn bad_filters_are_refused_and_nothing_changes() {
                 "{filter:?}"
             );
         }
-        if filter != ALL {
+        let is_valid = filter.min_age.unwrap_or(0) == 0 && filter.max_age != Some(1 << 53);
+        if filter != ALL && !(is_valid && (filter.min_age.is_some() || filter.max_age.is_some())) {
             let outcome = cache.list_entries(filter.clone(), 0, 10);
             assert!(
                 matches!(outcome, Err(Error::InvalidArgument(_))),
@@ -350,34 +369,89 @@ fn bad_filters_are_refused_and_nothing_changes() {
 
 #[test]
 fn a_store_that_fails_in_between_leaves_an_erasure_that_can_be_repeated() {
-    for n in 1..40 {
+    let filter = EntryFilter {
+        tags: vec!["t1".into()],
+        ..ALL
+    };
+    let mut stopped = 0;
+    for n in 1..60 {
         let (mut cache, _, store) = filled();
+        store.write_blob("index/head", b"{}").unwrap();
         store.fail_at(n);
-        let outcome = cache.erase(
-            EntryFilter {
-                tags: vec!["t1".into()],
-                ..ALL
-            },
-            false,
-            false,
-            0,
-        );
+        let outcome = cache.erase(filter.clone(), false, false, 0);
         let failed = store.has_failed();
         store.fail_never();
-        assert_eq!(outcome.is_err(), failed);
-        erased(
-            &mut cache,
-            &EntryFilter {
-                tags: vec!["t1".into()],
-                ..ALL
-            },
-            false,
-        );
+        let left: Vec<u64> = store.entries().iter().map(|entry| entry.id).collect();
+        match &outcome {
+            Ok(step) => {
+                // What is gone is told, whatever failed after it.
+                assert_eq!(step.failed.is_some(), failed);
+                stopped += usize::from(failed);
+                assert_eq!((step.ids.len(), left.len()), (6, 6));
+                assert!(!step.ids.iter().any(|id| left.contains(id)));
+            }
+            Err(_) => assert_eq!((failed, left.len()), (true, 12)),
+        }
+        erased(&mut cache, &filter, false);
         assert_eq!(store.entries().len(), 6);
         assert_eq!(cache.stats(None).unwrap().entries, 6);
         if !failed {
+            assert!(stopped > 2 && store.blobs().is_empty());
             return;
         }
     }
     panic!("it never ended");
+}
+
+#[test]
+fn an_index_that_knows_what_was_erased_is_neither_kept_nor_read() {
+    let filled = |store: &TestStore| {
+        let shared = |options: &mut Options| {
+            options.coordination = Coordination::StaleTolerant(1_000_000);
+        };
+        let (mut cache, host) = cache_on(store, shared);
+        for n in 0..1200_u32 {
+            let angle = f64::from(n % 90);
+            cache.put(response(&format!("q{n}"), angle)).unwrap();
+        }
+        while cache.warm_up().unwrap().more {}
+        (cache, host, shared)
+    };
+    let one = EntryFilter {
+        ids: Some(vec![7]),
+        ..ALL
+    };
+    // Another process erases, and this one has not followed yet.
+    let store = TestStore::opened(2);
+    let (mut cache, _, shared) = filled(&store);
+    let (mut other, _) = cache_on(&store, shared);
+    erased(&mut other, &one, false);
+    cache.close().unwrap();
+    assert!(store.blobs().is_empty(), "it holds codes of entry 7");
+    // One that was written all the same, by a process that was killed then.
+    let store = TestStore::opened(2);
+    let (mut cache, _, shared) = filled(&store);
+    while cache.flush().unwrap() {}
+    let old = store.blobs().clone();
+    erased(&mut cache, &one, false);
+    assert!(store.blobs().is_empty());
+    *store.blobs() = old;
+    let (mut other, _) = cache_on(&store, shared);
+    while other.warm_up().unwrap().more {}
+    assert!(store.blobs().is_empty());
+    assert_eq!(other.stats(None).unwrap().index_rows, 1199);
+    // A mark that is no number is somebody else's.
+    store
+        .replace_meta("erased", Some("1201"), Some("x"))
+        .unwrap();
+    while other.flush().unwrap() {}
+    erased(
+        &mut other,
+        &EntryFilter {
+            ids: Some(vec![8]),
+            ..ALL
+        },
+        false,
+    );
+    assert_eq!(store.read_meta("erased").unwrap(), Some("1202".into()));
 }

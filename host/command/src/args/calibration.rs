@@ -100,6 +100,9 @@ pub struct Replay {
     /// The most entries in the cache. Default: no limit
     #[arg(long, value_name = "N")]
     pub max_entries: Option<u64>,
+    /// The most bytes of all entries together, texts and vectors, partly estimated. Default: no limit
+    #[arg(long, value_name = "N")]
+    pub max_bytes: Option<u64>,
     /// Name the first N wrong hits of each threshold
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub show_wrong: usize,

@@ -60,6 +60,9 @@ pub struct Serve {
     /// The most entries in all namespaces together. Default: no limit
     #[arg(long, value_name = "N")]
     pub max_entries: Option<u64>,
+    /// The most bytes of all entries together, texts and vectors, partly estimated. Default: no limit
+    #[arg(long, value_name = "N")]
+    pub max_bytes: Option<u64>,
     /// How the index holds vectors in memory
     #[arg(long, value_enum, default_value = "float32")]
     pub dtype: Dtype,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 
 use anyhow::{Context, Result, bail};
-use mneme::{EntryFilter, Receipt};
+use mneme::{EntryFilter, Error, Receipt};
 
 use crate::args::{Entries, Erase, Filter, Global};
 use crate::json;
@@ -56,12 +56,19 @@ pub fn erase(global: &Global, out: Output, args: &Erase) -> Result<u8> {
             bail!("erase: nothing was erased");
         }
     }
-    let receipt = session.cache.erase(&filter, args.dry_run)?;
-    // The receipt first, which closing must not lose.
+    let (receipt, failed) = match session.cache.erase(&filter, args.dry_run) {
+        Ok(receipt) => (receipt, None),
+        Err(Error::Unfinished { receipt, source }) => (*receipt, Some(*source)),
+        Err(error) => return Err(error.into()),
+    };
+    // The receipt first, which a failure must not lose.
     out.result(
         || json::value(&json::Receipt::new(&receipt, args.dry_run)),
         || text(&receipt, args.dry_run),
     )?;
+    if let Some(error) = failed {
+        return Err(error).context("the erasure stopped half way; erase again for the rest");
+    }
     session.cache.close()?;
     Ok(if receipt.ids.is_empty() { NONE } else { 0 })
 }

@@ -114,6 +114,9 @@ fn options(mut builder: Builder, args: &args::Replay) -> Builder {
     if let Some(most) = args.max_entries {
         builder = builder.max_entries(most);
     }
+    if let Some(most) = args.max_bytes {
+        builder = builder.max_bytes(most);
+    }
     builder
 }
 

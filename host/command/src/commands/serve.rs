@@ -148,6 +148,9 @@ fn open(
     if let Some(most) = args.max_entries {
         builder = builder.max_entries(most);
     }
+    if let Some(most) = args.max_bytes {
+        builder = builder.max_bytes(most);
+    }
     Ok(builder.open()?)
 }
 

@@ -18,6 +18,10 @@ pub struct Stats {
     namespaces: Vec<NamespaceStats>,
     /// The global cap; null: none.
     max_entries: Option<u64>,
+    /// The cap of the bytes of all entries; null: none.
+    max_bytes: Option<u64>,
+    /// The bytes that this cap limits, partly estimated; null if they are not known.
+    bytes: Option<u64>,
     #[serde(serialize_with = "digits")]
     similarity_threshold: f32,
     embedder_fingerprint: String,
@@ -105,6 +109,8 @@ impl From<&mneme::Stats> for Stats {
             counters: (&stats.counters).into(),
             namespaces: stats.namespaces.iter().map(namespace).collect(),
             max_entries: stats.max_entries,
+            max_bytes: stats.max_bytes,
+            bytes: stats.bytes,
             similarity_threshold: stats.similarity_threshold,
             embedder_fingerprint: stats.embedder_fingerprint.clone(),
             embedder_dim: stats.embedder_dim,

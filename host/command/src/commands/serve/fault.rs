@@ -9,6 +9,8 @@ use mneme::Error;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::json;
+
 /// What went wrong.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Fault {
@@ -18,6 +20,9 @@ pub struct Fault {
     #[serde(skip)]
     log: Option<String>,
     error: Reason,
+    /// What an erasure had erased before it stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<json::Receipt>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -79,6 +84,7 @@ impl Fault {
                 message: excerpt(&message.into(), MESSAGE).into_owned(),
                 retryable: false,
             },
+            receipt: None,
         }
     }
 
@@ -179,6 +185,11 @@ impl Fault {
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
+        if let Error::Unfinished { receipt, source } = error {
+            let mut fault = Self::from(*source);
+            fault.receipt = Some(json::Receipt::new(&receipt, false));
+            return fault;
+        }
         let retryable = error.is_retryable();
         let status = match &error {
             Error::InvalidArgument(_) | Error::EmbedderDimension { .. } => StatusCode::BAD_REQUEST,

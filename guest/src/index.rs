@@ -128,8 +128,8 @@ pub struct Index {
     changes: usize,
     /// Rows that have been replaced, or added before others.
     replaced: usize,
-    /// Entries that are left out because their vectors are not valid embeddings.
-    pub unindexable: u64,
+    /// Entries that are left out because their vectors are not valid embeddings, with their namespaces.
+    left_out: BTreeMap<u64, String>,
     /// The shares of the coded rows that heads, and all codes, have not ruled out lately.
     passed: f32,
     compared: f32,
@@ -164,7 +164,7 @@ impl Index {
             absent_after: None,
             changes: 0,
             replaced: 0,
-            unindexable: 0,
+            left_out: BTreeMap::new(),
             passed: 0.0,
             compared: 0.0,
         }
@@ -182,6 +182,7 @@ impl Index {
     ///
     /// Errors: `index-unavailable` for want of memory, with nothing changed.
     pub fn add(&mut self, scope: Scope, id: u64, created_at: u64, vector: &[f32]) -> Result<()> {
+        self.left_out.remove(&id);
         let number = self.number(scope);
         let rows = &mut self.spaces[number];
         if rows.last_id().is_some_and(|last| id <= last) {
@@ -217,7 +218,7 @@ impl Index {
         let new = rows.last_id().is_none_or(|last| last < ids[0]);
         // Otherwise the last block, which still has room, takes the rows.
         let full = ids.len() == block_rows(self.dim);
-        if new && full && self.dtype == VectorDtype::Float32 {
+        if new && full && self.left_out.is_empty() && self.dtype == VectorDtype::Float32 {
             let stamps = created_at.iter().copied().map(stamp).collect();
             let block = Block::of_float32(self.dim, ids.to_vec(), stamps, vectors);
             self.live += block.live();
@@ -244,6 +245,7 @@ impl Index {
 
     /// Removes a row of a namespace. False if there was none.
     pub fn remove(&mut self, namespace: &str, id: u64) -> bool {
+        self.left_out.remove(&id);
         let placed = self.placed.get(&id).copied();
         match placed.or_else(|| self.scopes.plain(namespace)) {
             Some(number) => self.remove_numbered(number, id),
@@ -253,6 +255,7 @@ impl Index {
 
     /// Removes a row whose scope is not known. False if there was none.
     pub fn remove_anywhere(&mut self, id: u64) -> bool {
+        self.left_out.remove(&id);
         if let Some(&number) = self.placed.get(&id) {
             return self.remove_numbered(number, id);
         }
@@ -272,8 +275,25 @@ impl Index {
         removed
     }
 
+    /// Leaves out an entry whose vector is not a valid embedding.
+    pub fn leave_out(&mut self, namespace: &str, id: u64) {
+        self.remove(namespace, id);
+        self.left_out.insert(id, namespace.to_owned());
+    }
+
+    /// The entries that are left out, with their namespaces.
+    pub fn left_out(&self) -> &BTreeMap<u64, String> {
+        &self.left_out
+    }
+
+    /// Forgets which entries are left out, or takes what was kept.
+    pub fn set_left_out(&mut self, entries: BTreeMap<u64, String>) {
+        self.left_out = entries;
+    }
+
     /// Removes the rows of one namespace.
     pub fn clear_namespace(&mut self, namespace: &str) {
+        self.left_out.retain(|_, name| name != namespace);
         for number in self.scopes.of_namespace(namespace) {
             let rows = &mut self.spaces[number as usize];
             for id in rows.blocks().iter().flat_map(Block::ids) {

@@ -141,19 +141,13 @@ impl Open {
             let before = *first.get_or_insert(bytes);
             let is_paid = before.saturating_sub(bytes) >= stored.bytes;
             let is_over = turn.is_over(host) && (is_paid || turn.lasts(host, LONGEST_MILLIS));
-            if excess == 0 || is_over {
+            if excess == 0 || entries <= 1 || is_over {
                 return Ok(());
             }
             let share = excess as f64 / bytes as f64;
-            let to_go = ((share * entries as f64).ceil() as u64).clamp(1, entries.max(1));
-            self.evict(
-                store,
-                host,
-                None,
-                entries - to_go.min(entries),
-                (stored.ids, most),
-                now,
-            )?;
+            let to_go = ((share * entries as f64).ceil() as u64).clamp(1, entries - 1);
+            let cap = entries - to_go;
+            self.evict(store, host, None, cap, (stored.ids, most), now)?;
             if self.entries_in(store, host, None)? >= entries {
                 // What is left was just stored, or others have written.
                 return Ok(());

@@ -311,7 +311,7 @@ impl Comparison {
             _ if changed > FEW_CHANGES.max(index.rows() / 4) => Stage::Hopeless,
             _ => Stage::Changed(0),
         };
-        index.unindexable = 0;
+        index.set_left_out(BTreeMap::new());
     }
 
     /// Reads some of the changed entries.

@@ -337,8 +337,7 @@ impl Open {
         match scale_to_unit(vector) {
             Ok(()) => index.add(scope, id, created_at, vector),
             Err(_) => {
-                index.remove(scope.namespace, id);
-                index.unindexable += 1;
+                index.leave_out(scope.namespace, id);
                 Ok(())
             }
         }

@@ -14,6 +14,7 @@ use crate::index::persisted::{Cursor, Reader, Source, Written, damaged};
 use crate::store::Store;
 use crate::types::{BackendError, Error, VectorDtype};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The format of the head.
 const FORMAT: u32 = 1;
@@ -27,6 +28,8 @@ const LEAST_BLOB: u32 = 65_536;
 pub const ERASED: &str = "erased";
 /// Building a smaller index takes no longer than reading it.
 const FEWEST_ROWS: usize = 1024;
+/// An index that leaves out more is not kept: the head names them.
+const MOST_LEFT_OUT: usize = 32;
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -36,8 +39,8 @@ struct Head {
     version: u64,
     /// When it was read or compared, for replacements within a second.
     compared_millis: u64,
-    /// Entries that the index leaves out because their vectors are not valid embeddings.
-    unindexable: u64,
+    /// Entries that the index leaves out; see [`Index::left_out`].
+    left_out: BTreeMap<u64, String>,
     pieces: Vec<Piece>,
 }
 
@@ -58,7 +61,11 @@ pub struct Kept {
 /// fewer changed rows from the entries.
 pub fn is_due(index: &Index) -> bool {
     let rows = index.rows();
-    rows >= FEWEST_ROWS && index.changes() > FEWEST_ROWS.max(rows / 16) && index.is_encoded()
+    let is_sound = index.left_out().len() <= MOST_LEFT_OUT;
+    is_sound
+        && rows >= FEWEST_ROWS
+        && index.changes() > FEWEST_ROWS.max(rows / 16)
+        && index.is_encoded()
 }
 
 /// A stored index that is being read, one part after another.
@@ -67,7 +74,7 @@ pub struct Reading {
     pieces: Pieces,
     version: u64,
     compared: Now,
-    unindexable: u64,
+    left_out: BTreeMap<u64, String>,
 }
 
 impl Reading {
@@ -105,7 +112,7 @@ impl Reading {
             compared: Now {
                 millis: head.compared_millis,
             },
-            unindexable: head.unindexable,
+            left_out: head.left_out,
         }))
     }
 
@@ -120,7 +127,7 @@ impl Reading {
     /// The index, after the last part.
     pub fn finish(self) -> Kept {
         let mut index = self.reader.finish();
-        index.unindexable = self.unindexable;
+        index.set_left_out(self.left_out);
         Kept {
             index,
             version: self.version,
@@ -144,7 +151,7 @@ pub struct Writing {
 
 impl Writing {
     /// Begins to store an index. It must hold all rows that the store has at this version, except
-    /// those that are `unindexable`. None if the store keeps no blobs.
+    /// those that it leaves out. None if the store keeps no blobs.
     pub fn begin(
         store: &impl Store,
         index: &Index,
@@ -170,7 +177,7 @@ impl Writing {
                 generation,
                 version,
                 compared_millis: compared.millis,
-                unindexable: index.unindexable,
+                left_out: index.left_out().clone(),
                 pieces: Vec::new(),
             },
             before,

@@ -121,7 +121,10 @@ impl<S: Store, H: Host> Cache<S, H> {
         open.check_store(store, &mut problems);
         let store_ok = problems.0.is_empty();
         let deep = deep.then(|| open.check_deeply(store, host.now(), &mut problems));
-        let unindexable = open.index.as_ref().map_or(0, |index| index.unindexable);
+        let unindexable = open
+            .index
+            .as_ref()
+            .map_or(0, |index| index.left_out().len());
         if unindexable > 0 {
             problems.0.push(format!(
                 "{unindexable} entries have embeddings that are not unit vectors; only the exact layer finds them"

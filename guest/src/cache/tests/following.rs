@@ -23,6 +23,36 @@ fn an_entry_replaced_by_another_process_outlives_its_expired_version() {
 }
 
 #[test]
+fn entries_with_bad_vectors_are_counted_as_long_as_they_are_there() {
+    for keeps_log in [false, true] {
+        let store = TestStore::opened(2);
+        store.keeps_log.set(keeps_log);
+        let bad = |query| entry("n", query, &[f32::NAN, 0.0], 1000);
+        store.insert(&[bad("a"), bad("b"), bad("c")]).unwrap();
+        let (mut cache, host) = cache_on(&store, |o| {
+            o.coordination = Coordination::StaleTolerant(0);
+        });
+        let mut left_out = |seconds: u64| {
+            host.set(seconds);
+            let _ = cache.get(ask("x", 0.0)).unwrap();
+            let problems = cache.health(false).unwrap().problems.join("; ");
+            let (count, _) = problems.split_once(" entries have").unwrap_or_default();
+            count.parse().unwrap_or(0)
+        };
+        assert_eq!(left_out(1100), 3);
+        store
+            .insert(&[entry("n", "a", &at_angle(0.0), 1001), bad("d")])
+            .unwrap();
+        assert_eq!(left_out(1200), 3, "with a log: {keeps_log}");
+        assert!(store.delete_by_id(2).unwrap());
+        store.insert(&[bad("c")]).unwrap();
+        assert_eq!(left_out(1300), 2);
+        store.clear_namespace(None).unwrap();
+        assert_eq!(left_out(1400), 0);
+    }
+}
+
+#[test]
 fn a_stale_tolerant_reader_follows_inserts_deletes_and_replacements() {
     for keeps_log in [false, true] {
         let store = TestStore::default();

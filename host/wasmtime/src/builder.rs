@@ -129,7 +129,7 @@ impl Builder {
     /// estimated from a sample, so leave some room. What the backend adds for itself is not counted.
     /// Default: no limit.
     #[must_use]
-    pub fn max_bytes(self, max_bytes: u64) -> Self {
+    pub fn max_total_bytes(self, max_bytes: u64) -> Self {
         self.set(move |options| options.max_bytes = Some(max_bytes))
     }
 

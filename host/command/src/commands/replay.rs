@@ -115,7 +115,7 @@ fn options(mut builder: Builder, args: &args::Replay) -> Builder {
         builder = builder.max_entries(most);
     }
     if let Some(most) = args.max_bytes {
-        builder = builder.max_bytes(most);
+        builder = builder.max_total_bytes(most);
     }
     builder
 }

@@ -149,7 +149,7 @@ fn open(
         builder = builder.max_entries(most);
     }
     if let Some(most) = args.max_bytes {
-        builder = builder.max_bytes(most);
+        builder = builder.max_total_bytes(most);
     }
     Ok(builder.open()?)
 }

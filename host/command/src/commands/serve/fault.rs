@@ -22,7 +22,7 @@ pub struct Fault {
     error: Reason,
     /// What an erasure had erased before it stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
-    receipt: Option<json::Receipt>,
+    receipt: Option<Box<json::Receipt>>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -187,7 +187,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         if let Error::Unfinished { receipt, source } = error {
             let mut fault = Self::from(*source);
-            fault.receipt = Some(json::Receipt::new(&receipt, false));
+            fault.receipt = Some(Box::new(json::Receipt::new(&receipt, false)));
             return fault;
         }
         let retryable = error.is_retryable();

@@ -182,11 +182,36 @@ impl<S: Store, H: Host> Cache<S, H> {
         Ok(open.keep_index(store, host).is_under())
     }
 
+    /// See `cache.others-did`.
+    pub fn others_did(&mut self, wrote: bool, used: &[u64]) -> Result<()> {
+        let (_, host, open) = self.parts()?;
+        if used.len() > MOST_USED {
+            return Err(invalid(format!(
+                "{} entries were used; at most {MOST_USED} are allowed, so split the list",
+                used.len()
+            )));
+        }
+        if wrote && !open.follower.is_shared() {
+            return Err(invalid(
+                "the option coordination is single, so nobody else writes; open the cache with stale-tolerant",
+            ));
+        }
+        let now = host.now();
+        open.oldest.were_used(used, now);
+        if wrote {
+            open.follower.is_told();
+        }
+        Ok(())
+    }
+
     /// The open state, beside the store and the host.
     fn parts(&mut self) -> Result<(&S, &H, &mut Open)> {
         Ok((&self.store, &self.host, opened(&mut self.open)?))
     }
 }
+
+/// The most entries that others in this process have used, in one call.
+const MOST_USED: usize = 4_096;
 
 /// Names the flush of the backlog in `problems`.
 const WRITING_LATER: &str = "writing access data and counters";

@@ -63,6 +63,10 @@ impl Guest for Component {
         with(Cache::flush)
     }
 
+    fn others_did(wrote: bool, used: Vec<u64>) -> Result<()> {
+        with(|cache| cache.others_did(wrote, &used))
+    }
+
     fn get(request: GetRequest) -> Result<Lookup> {
         with(|cache| cache.get(request))
     }

@@ -19,6 +19,8 @@ pub struct Follower {
     /// None if nobody else writes.
     interval_ms: Option<u32>,
     checked: Option<Now>,
+    /// Others in this process have written since.
+    told: bool,
     /// After a comparison, the milliseconds until the next.
     rest_ms: u64,
     /// Of comparisons that were followed by no rest, the milliseconds of it, and since when they
@@ -63,6 +65,7 @@ impl Follower {
                 Coordination::StaleTolerant(interval_ms) => Some(interval_ms),
             },
             checked: None,
+            told: false,
             rest_ms: 0,
             owed_ms: 0,
             owed_since: Now { millis: 0 },
@@ -78,11 +81,17 @@ impl Follower {
         match (self.interval_ms, self.checked) {
             (None, _) => false,
             (Some(_), None) => true,
+            (Some(_), _) if self.told => true,
             (Some(interval), Some(checked)) => {
                 now < checked
                     || now.millis - checked.millis >= u64::from(interval).max(self.rest_ms)
             }
         }
+    }
+
+    /// Records that others in this process have written: the counter is read next time.
+    pub fn is_told(&mut self) {
+        self.told = true;
     }
 
     /// Whether others write to the store.
@@ -136,6 +145,7 @@ impl Follower {
     pub fn caught_up(&mut self, version: u64, now: Now) {
         self.version = Some(version);
         self.checked = Some(now);
+        self.told = false;
     }
 
     /// Records that a comparison with the store ended, and how many milliseconds it took. However

@@ -63,9 +63,9 @@ pub mod types {
     pub use crate::bindings::exports::mneme::cache::cache::{
         CacheStats, ConfidenceRule, Coordination, Counters, Decay, DeepHealth, Embedding,
         EntryFilter, EntryPage, Erasure, Explained, ExplainedOutcome, Explanation, GetRequest,
-        GraphOptions, HealthReport, Hit, IndexKind, JudgedEntry, Lookup, NamespaceStats,
-        NormalizedQuery, Options, PutOutcome, PutRequest, Reading, Step, TtlChoice, ValidatorRule,
-        VectorSource, Verdict,
+        GraphOptions, HealthReport, Hit, IndexKeeping, IndexKind, JudgedEntry, Lookup,
+        NamespaceStats, NormalizedQuery, Options, PutOutcome, PutRequest, Reading, Step, TtlChoice,
+        ValidatorRule, VectorSource, Verdict,
     };
     pub use crate::bindings::exports::mneme::cache::checkpoint::{
         Compression, DumpOptions, DumpReport, InspectOptions, Layout, LoadOptions, LoadReport,

@@ -4,8 +4,8 @@ mod json;
 
 use crate::error::{Result, invalid};
 use crate::types::{
-    ConfidenceRule, Coordination, Decay, GraphOptions, IndexKind, Options, ValidatorRule,
-    VectorDtype,
+    ConfidenceRule, Coordination, Decay, GraphOptions, IndexKeeping, IndexKind, Options,
+    ValidatorRule, VectorDtype,
 };
 use crate::{quotas, range};
 use std::collections::BTreeSet;
@@ -47,7 +47,7 @@ pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
             ef_construction: 100,
             heuristic: false,
         },
-        persist_index: true,
+        persist_index: IndexKeeping::Write,
         coordination: Coordination::Single,
         normalize: true,
         max_query_bytes: 32 << 10,

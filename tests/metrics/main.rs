@@ -302,18 +302,19 @@ fn a_scrape_of_a_store_that_counts_for_long_holds_up_nobody() {
     let (counts, counted) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let beside = {
         let (counts, counted) = (Arc::clone(&counts), Arc::clone(&counted));
-        Hooked::new(move |operation| {
+        let beside = Hooked::new(move |operation| {
             if operation == "count_by_namespace" {
                 counts.wait();
                 counted.wait();
             }
             Ok(())
-        })
+        });
+        Cell::new(Some(beside))
     };
     let registry = Registry::new();
     let cache = SemanticCache::builder()
         .store(store)
-        .counting_store(Box::new(beside))
+        .store_handles(move || Ok(Box::new(beside.take().unwrap())))
         .embedder(Beginnings)
         .observer(Prometheus::new(&registry).unwrap())
         .open()

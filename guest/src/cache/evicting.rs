@@ -54,9 +54,14 @@ impl Oldest {
 
     /// An entry was replaced or hit, so it is no longer one of the oldest.
     pub(super) fn was_used(&mut self, id: u64, now: Now) {
+        self.were_used(&[id], now);
+    }
+
+    /// The same of several, in that order.
+    pub(super) fn were_used(&mut self, ids: &[u64], now: Now) {
         if self.is_limited {
-            self.uses.used(id, now.seconds());
-            self.leave_out(&BTreeSet::from([id]));
+            ids.iter().for_each(|&id| self.uses.used(id, now.seconds()));
+            self.leave_out(&ids.iter().copied().collect());
         }
     }
 

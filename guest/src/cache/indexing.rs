@@ -10,7 +10,7 @@ use crate::index::block::block_rows;
 use crate::index::scopes::Scope;
 use crate::index::{Index, check_room};
 use crate::store::{Store, check_ids};
-use crate::types::{Error, StampPage, Step, VectorDtype, VectorPage};
+use crate::types::{Error, IndexKeeping, StampPage, Step, VectorDtype, VectorPage};
 use crate::vector::{is_absent, is_unit, scale_to_unit};
 
 /// Multiplications that a semantic look-up, or a part of a `warm-up`, spends on making later
@@ -133,7 +133,7 @@ impl Open {
         // Read before any row, so that writes in the meantime show as changes.
         let version = store.read_version_counter()?;
         let mut stage = Stage::Rows(self.new_index(dtype), 0);
-        if self.options.persist_index {
+        if self.options.persist_index != IndexKeeping::None {
             match kept::Reading::begin(store, self.options.embedder_dim, dtype) {
                 Ok(Some(reading)) => stage = Stage::Stored(Box::new(reading)),
                 Ok(None) => {}
@@ -214,7 +214,8 @@ impl Open {
     }
 
     fn keep_some(&mut self, store: &impl Store, host: &impl Host) -> Result<Progress> {
-        let Some(index) = self.index.as_mut().filter(|_| self.options.persist_index) else {
+        let keeps = self.options.persist_index == IndexKeeping::Write;
+        let Some(index) = self.index.as_mut().filter(|_| keeps) else {
             return Ok(Progress::Done);
         };
         let writing = match (self.keeping.take(), self.follower.version()) {

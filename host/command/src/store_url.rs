@@ -87,13 +87,18 @@ impl StoreUrl {
         }
     }
 
-    /// The same store once more, if what is open can be opened again. Opening it creates nothing.
-    pub fn again(&self) -> Option<Box<dyn Store>> {
+    /// Makes more handles of the same store, if what is open can be opened again. Opening them creates
+    /// nothing.
+    pub fn handles(&self) -> Option<impl Fn() -> mneme::Result<Box<dyn Store>> + use<>> {
         // Each `memory:` is a new store.
-        match self.url.starts_with("memory:") {
-            true => None,
-            false => self.store_for(Access::Existing).ok(),
-        }
+        let url = (!self.url.starts_with("memory:")).then(|| self.url.clone())?;
+        Some(move || {
+            Ok(store::from_url_built_with(
+                &url,
+                Access::Existing,
+                brought_by,
+            )?)
+        })
     }
 
     /// The store, not opened yet. Opening creates the cache if there is none.

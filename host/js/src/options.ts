@@ -355,7 +355,8 @@ export function applyOptions(defaults: RawOptions, options: CacheOptions): RawOp
     efConstruction: count(efConstruction, 'graph.efConstruction') ?? graph.efConstruction,
     heuristic: flag(heuristic, 'graph.heuristic') ?? graph.heuristic,
   });
-  set('persistIndex', flag(options.persistIndex, 'persistIndex'));
+  const persists = flag(options.persistIndex, 'persistIndex');
+  set('persistIndex', persists === undefined ? undefined : persists ? 'write' : 'none');
   const isShared = Boolean(options.store.capabilities().shared);
   const stale = options.staleSeconds === undefined && isShared ? 0 : options.staleSeconds;
   const staleSeconds = seconds(stale, 'staleSeconds');

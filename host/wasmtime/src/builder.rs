@@ -2,7 +2,7 @@
 
 use crate::cache::SemanticCache;
 use crate::component::{Engine, Instance};
-use crate::contract::api::{ConfidenceRule, Decay, ValidatorRule};
+use crate::contract::api::{ConfidenceRule, Decay, IndexKeeping, ValidatorRule};
 use crate::contract::events::Event;
 use crate::contract::policy::Candidate;
 use crate::contract::types::VectorDtype;
@@ -11,10 +11,13 @@ use crate::embedder::pool::{self, Pool};
 use crate::error::{Error, Result};
 use crate::host::{Clock, ErrorFn, Policies, SystemClock};
 use crate::imports::State;
+use crate::lanes::Lanes;
 use crate::observe::{Counting, Observer, Watch};
 use crate::store::Store;
 use mneme_component::Limits;
+use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 pub use crate::contract::api::{Coordination, GraphOptions, IndexKind, Options};
@@ -23,10 +26,11 @@ pub use crate::contract::api::{Coordination, GraphOptions, IndexKind, Options};
 /// default except store and embedder.
 pub struct Builder {
     store: Option<Box<dyn Store>>,
-    counting: Option<Box<dyn Store>>,
+    handles: Option<Handles>,
+    lanes: (u32, u32),
     embedder: Option<Box<dyn Embedder>>,
     engine: Option<Engine>,
-    clock: Box<dyn Clock>,
+    clock: Arc<dyn Clock>,
     policies: Policies,
     limits: Limits,
     observers: Vec<Box<dyn Observer>>,
@@ -37,6 +41,12 @@ pub struct Builder {
 
 /// A change of the default options.
 type Setting = Box<dyn FnOnce(&mut Options)>;
+
+/// Makes handles of one storage.
+type Handles = Box<dyn Fn() -> Result<Box<dyn Store>>>;
+
+/// The most lanes of each kind.
+pub const MAX_LANES: u32 = 64;
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,10 +67,11 @@ impl Builder {
     fn new() -> Self {
         Builder {
             store: None,
-            counting: None,
+            handles: None,
+            lanes: (0, 1),
             embedder: None,
             engine: None,
-            clock: Box::new(SystemClock),
+            clock: Arc::new(SystemClock),
             policies: Policies::default(),
             limits: Limits::default(),
             observers: Vec::new(),
@@ -83,12 +94,34 @@ impl Builder {
         self
     }
 
-    /// Another handle on the same storage, on which [`Gauges`](crate::observe::Gauges) count entries,
-    /// so that no caller waits for it. It is opened when they are read first. Default none: counting
-    /// takes its turn like other calls.
+    /// Makes as many handles of one storage as are needed: each call makes another one on the same data.
+    /// The cache works with the first, unless it has a [`store`](Self::store), and [`lanes`](Self::lanes)
+    /// with others. On one more, [`Gauges`](crate::observe::Gauges) count entries, so that no caller waits
+    /// for it; it is opened when they are read first. Without this, counting takes its turn like other
+    /// calls.
     #[must_use]
-    pub fn counting_store(mut self, store: Box<dyn Store>) -> Self {
-        self.counting = Some(store);
+    pub fn store_handles(mut self, another: impl Fn() -> Result<Box<dyn Store>> + 'static) -> Self {
+        self.handles = Some(Box::new(another));
+        self
+    }
+
+    /// How many instances of the component answer side by side, 0 to 64 `exact` and 1 to 64 `semantic`
+    /// ones. Default 0 and 1: one caller after the other, as long as the embedder is not at work. Needs
+    /// [`store_handles`](Self::store_handles).
+    ///
+    /// An exact lane has no index and takes some MiB. It answers what the exact layer knows: one caller
+    /// at a time, so that with a store 1 ms away each gives a thousand answers a second. A semantic lane
+    /// has an index of its rows in memory. The first does everything else too: it stores, evicts and
+    /// looks after the data. The others load their index once several callers meet.
+    ///
+    /// It stays one cache: a look-up sees what was stored through any lane before it began, counters and
+    /// quotas are those of all, and callbacks are called by one lane at a time.
+    ///
+    /// More than one semantic lane needs a store with a log of changes
+    /// ([`CapabilitySet::max_changes`](crate::store::CapabilitySet::max_changes)).
+    #[must_use]
+    pub fn lanes(mut self, exact: u32, semantic: u32) -> Self {
+        self.lanes = (exact, semantic);
         self
     }
 
@@ -264,7 +297,12 @@ impl Builder {
     /// is read at the first semantic look-up; its vectors follow, about a thousand a look-up.
     #[must_use]
     pub fn persist_index(self, persist: bool) -> Self {
-        self.set(move |options| options.persist_index = persist)
+        self.set(move |options| {
+            options.persist_index = match persist {
+                true => IndexKeeping::Write,
+                false => IndexKeeping::None,
+            }
+        })
     }
 
     /// Whether other processes write to the same store. Default [`Coordination::Single`].
@@ -315,7 +353,7 @@ impl Builder {
     /// The source of the time. Default [`SystemClock`].
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Box::new(clock);
+        self.clock = Arc::new(clock);
         self
     }
 
@@ -367,41 +405,81 @@ impl Builder {
                 "the cache has no {what}; set one with Builder::{what}"
             ))
         };
-        let store = self.store.ok_or_else(|| missing("store"))?;
+        let handle = || self.handles.as_ref().map(|another| another()).transpose();
+        let store = match self.store {
+            Some(store) => store,
+            None => handle()?.ok_or_else(|| missing("store"))?,
+        };
+        let (exact, semantic) = self.lanes;
+        check_lanes(exact, semantic, self.handles.is_some(), &*store)?;
         let embedder = self.embedder.ok_or_else(|| missing("embedder"))?;
         let engine = match self.engine {
             Some(engine) => engine,
             None => Engine::shared()?,
         };
         let watch = Arc::new(Watch::new(self.observers, store.capabilities().name));
-        let mut state = State::new(store, self.clock, self.policies, self.limits);
-        state.watch = Arc::clone(&watch);
+        let writes = Arc::<AtomicU64>::default();
+        let policies = Arc::new(Mutex::new(self.policies));
+        let state = |store| {
+            let mut state = State::new(
+                store,
+                Arc::clone(&self.clock),
+                Arc::clone(&policies),
+                self.limits.clone(),
+            );
+            state.watch = Arc::clone(&watch);
+            state.writes = Arc::clone(&writes);
+            state
+        };
+        let (fingerprint, dim) = (embedder.fingerprint(), embedder.dim());
         let settings = self.settings;
-        let instance = Instance::open(
-            engine,
-            state,
-            |mut options| {
-                for set in settings {
-                    set(&mut options);
-                }
-                options
-            },
-            embedder.fingerprint(),
-            embedder.dim(),
-        )?;
+        let are_many = exact > 0 || semantic > 1;
+        let set = |mut options: Options| {
+            for set in settings {
+                set(&mut options);
+            }
+            if are_many && matches!(options.coordination, Coordination::Single) {
+                // The lanes are told of each other's writes.
+                options.coordination = Coordination::StaleTolerant(u32::MAX);
+            }
+            options
+        };
+        let first = Instance::open(engine.clone(), state(store), set, fingerprint, dim)?;
+        let beside = |keeping: IndexKeeping| {
+            let options = Options {
+                persist_index: match first.options.persist_index {
+                    IndexKeeping::None => IndexKeeping::None,
+                    _ => keeping,
+                },
+                ..first.options.clone()
+            };
+            let store = handle()?.ok_or_else(|| missing("store_handles"))?;
+            Instance::open(engine.clone(), state(store), |_| options, fingerprint, dim)
+        };
+        let exact: Vec<_> = (0..exact)
+            .map(|_| beside(IndexKeeping::None))
+            .collect::<Result<_>>()?;
+        let others: Vec<_> = (1..semantic)
+            .map(|_| beside(IndexKeeping::Read))
+            .collect::<Result<_>>()?;
+        let counting = handle()?.map(|store| Counting::beside(store, fingerprint, dim));
+        let semantic = std::iter::once(first).chain(others).collect();
+        let lanes = Lanes::new(semantic, exact, writes);
         watch.availability(embedder.fingerprint(), None);
         let fingerprint = embedder.fingerprint().to_owned();
-        let counting = match self.counting {
-            Some(store) => Counting::beside(store, &fingerprint, embedder.dim()),
-            None => Counting::default(),
-        };
         let told = Arc::clone(&watch);
         let pool = Pool::new(
             Arc::from(embedder),
             self.embedding,
             Box::new(move |error| told.availability(&fingerprint, error)),
         );
-        let cache = SemanticCache::new(instance, pool, self.on_error, Arc::clone(&watch), counting);
+        let cache = SemanticCache::new(
+            lanes,
+            pool,
+            self.on_error,
+            Arc::clone(&watch),
+            counting.unwrap_or_default(),
+        );
         watch.opened(&cache.gauges());
         Ok(cache)
     }
@@ -410,4 +488,28 @@ impl Builder {
         self.settings.push(Box::new(setting));
         self
     }
+}
+
+/// Refuses numbers of lanes that this store cannot have.
+fn check_lanes(exact: u32, semantic: u32, handles: bool, store: &dyn Store) -> Result<()> {
+    let invalid = |reason: String| Err(Error::InvalidArgument(reason));
+    if exact > MAX_LANES || !(1..=MAX_LANES).contains(&semantic) {
+        return invalid(format!(
+            "{exact} exact and {semantic} semantic lanes; 0 to {MAX_LANES} exact and 1 to {MAX_LANES} semantic ones are possible"
+        ));
+    }
+    let name = || store.capabilities().name;
+    if (exact > 0 || semantic > 1) && !handles {
+        return invalid(format!(
+            "lanes need a handle each of the {} store; give Builder::store_handles, or leave the lanes out",
+            name()
+        ));
+    }
+    if semantic > 1 && store.capabilities().max_changes == 0 {
+        return invalid(format!(
+            "{semantic} semantic lanes need a log of changes, which the {} store lacks; take one, and as many exact ones as you like",
+            name()
+        ));
+    }
+    Ok(())
 }

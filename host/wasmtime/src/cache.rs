@@ -13,10 +13,12 @@ use crate::error::{Error, Result};
 use crate::flights::Flights;
 use crate::host::ErrorFn;
 use crate::imports::State;
+use crate::lanes::{Lane, Lanes, Needs};
 use crate::observe::{Counting, Gauges, Measured, Reading, Watch};
-use crate::turn::{self, Turn};
+use crate::turn::Turn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread;
 
 #[cfg(feature = "tokio")]
 pub(crate) use lookup::{Kept, explain, from_cache, look_up, look_up_many, look_up_to_keep};
@@ -35,8 +37,8 @@ const PER_TURN: usize = 512;
 /// A semantic cache over one store.
 ///
 /// Clones are handles of the same cache, and any number of threads may use them. Calls run
-/// one at a time, but the embedding of their queries runs at the same time. Dropping the
-/// last handle closes the cache; [`close`](Self::close) also returns errors.
+/// one at a time, unless the cache has [lanes](crate::Builder::lanes); the embedding of their queries
+/// runs at the same time. Dropping the last handle closes the cache; [`close`](Self::close) also returns errors.
 #[derive(Clone)]
 pub struct SemanticCache {
     inner: Arc<Inner>,
@@ -45,10 +47,7 @@ pub struct SemanticCache {
 struct Inner {
     pool: Pool,
     on_error: Option<ErrorFn>,
-    /// Never locked while embedding or computing.
-    instance: parking_lot::Mutex<Instance>,
-    /// Held by the one who asks for a lock of the store, while others wait for it too.
-    locked: parking_lot::Mutex<()>,
+    lanes: Lanes,
     /// Held while the index is rebuilt: a step for another dtype would begin it again.
     requantizing: parking_lot::Mutex<()>,
     flights: Flights<std::sync::Mutex<Option<String>>>,
@@ -87,7 +86,7 @@ impl std::fmt::Debug for SemanticCache {
 
 impl SemanticCache {
     pub(crate) fn new(
-        instance: Instance,
+        lanes: Lanes,
         pool: Pool,
         on_error: Option<ErrorFn>,
         watch: Arc<Watch>,
@@ -97,8 +96,7 @@ impl SemanticCache {
             inner: Arc::new(Inner {
                 pool,
                 on_error,
-                instance: parking_lot::Mutex::new(instance),
-                locked: parking_lot::Mutex::default(),
+                lanes,
                 requantizing: parking_lot::Mutex::default(),
                 flights: Flights::default(),
                 stored: AtomicU64::new(0),
@@ -154,6 +152,7 @@ impl SemanticCache {
     ///
     /// What the store returns.
     pub fn clear(&self) -> Result<u64> {
+        self.lanes().write_counts()?;
         self.in_steps("clear", None, |guest, store| {
             timeless(store, |store| guest.call_clear(store))
         })
@@ -166,6 +165,7 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn clear_namespace(&self, namespace: &str) -> Result<u64> {
+        self.lanes().write_counts()?;
         self.in_steps("clear_namespace", Some(namespace), |guest, store| {
             timeless(store, |store| guest.call_clear_namespace(store, namespace))
         })
@@ -221,12 +221,17 @@ impl SemanticCache {
     /// [`Error::Corrupt`], [`Error::Limit`], [`Error::Closed`].
     pub fn warm_up(&self) -> Result<u64> {
         self.watched("warm_up", None, || {
-            loop {
-                let step = self.turn(|guest, store| guest.call_warm_up(store))?;
-                if !step.more {
-                    return Ok(step.entries);
+            let mut rows = 0;
+            for (number, lane) in self.lanes().semantic().iter().enumerate() {
+                let step = || self.on_lane(lane, |guest, store| guest.call_warm_up(store));
+                let mut done = step()?;
+                while done.more {
+                    done = step()?;
                 }
+                self.lanes().is_warm(number, true);
+                rows = rows.max(done.entries);
             }
+            Ok(rows)
         })
     }
 
@@ -262,9 +267,11 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`].
     pub fn set_similarity_threshold(&self, threshold: f32) -> Result<()> {
-        let mut instance = self.instance()?;
-        instance.call(|guest, store| guest.call_set_similarity_threshold(store, threshold))?;
-        instance.options.similarity_threshold = threshold;
+        for lane in self.lanes().all() {
+            let mut instance = lane.wait(self.lanes().cache())?;
+            instance.call(|guest, store| guest.call_set_similarity_threshold(store, threshold))?;
+            instance.options.similarity_threshold = threshold;
+        }
         Ok(())
     }
 
@@ -286,7 +293,9 @@ impl SemanticCache {
                 }
                 Ok(more)
             };
-            while self.in_turn(step)? {}
+            for lane in self.lanes().semantic() {
+                while self.lanes().in_turn(lane, step)? {}
+            }
             Ok(())
         })
     }
@@ -299,8 +308,9 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn stats(&self, namespace: Option<&str>) -> Result<Stats> {
-        self.call("stats", namespace, |guest, store| {
-            guest.call_stats(store, namespace)
+        self.watched("stats", namespace, || {
+            self.lanes().write_counts()?;
+            self.turn(|guest, store| guest.call_stats(store, namespace))
         })
     }
 
@@ -357,6 +367,7 @@ impl SemanticCache {
     /// What the store returns; the data then still waits.
     pub fn flush(&self) -> Result<()> {
         self.watched("flush", None, || {
+            self.lanes().write_counts()?;
             while self.turn(|guest, store| guest.call_flush(store))? {}
             Ok(())
         })
@@ -369,6 +380,12 @@ impl SemanticCache {
     ///
     /// What the store returns. The cache is closed even then.
     pub fn close(&self) -> Result<()> {
+        let lanes = self.lanes();
+        // A failure of one is told once all are closed.
+        let mut outcome = Ok(());
+        for lane in lanes.all().skip(1) {
+            outcome = outcome.and(lane.wait(lanes.cache())?.close());
+        }
         // In steps; what is left goes at once, and its failure is told.
         loop {
             let mut instance = self.instance()?;
@@ -382,7 +399,7 @@ impl SemanticCache {
                 break;
             }
         }
-        self.instance()?.close()
+        self.instance()?.close().and(outcome)
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -400,13 +417,13 @@ impl SemanticCache {
         }
     }
 
-    /// The bytes of memory that the component holds, including the index.
+    /// The bytes of memory that the component holds, including the index; those of all lanes.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if the cache's own store, policy or clock calls this.
     pub fn memory_bytes(&self) -> Result<usize> {
-        Ok(self.instance()?.memory_bytes())
+        self.inner.memory()
     }
 
     /// Closes the store and opens it again, with the settings of the cache as they are now. For a
@@ -418,7 +435,10 @@ impl SemanticCache {
     ///
     /// Those of [`Builder::open`](crate::Builder::open). The next call tries to open it again.
     pub fn reopen(&self) -> Result<()> {
-        self.watched("reopen", None, || self.instance()?.reopen())
+        self.watched("reopen", None, || {
+            self.instance()?.reopen()?;
+            self.lanes().begin_again()
+        })
     }
 
     /// Whether the cache was closed.
@@ -432,8 +452,58 @@ impl SemanticCache {
         Gauges::of(&cache)
     }
 
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.inner.lanes
+    }
+
+    /// The instance that does everything.
     pub(crate) fn instance(&self) -> Result<Turn<'_>> {
-        Turn::wait(&self.inner.instance)
+        self.lanes().first().wait(self.lanes().cache())
+    }
+
+    /// A lane for this, with few others.
+    fn lane(&self, needs: Needs) -> &Lane {
+        let (lane, callers) = self.lanes().pick(needs);
+        if callers > 0
+            && needs == Needs::Index
+            && let Some(cold) = self.lanes().cold()
+        {
+            self.warm_lane(cold);
+        }
+        lane
+    }
+
+    /// Loads the index of a lane, on a thread that does not keep the cache open.
+    fn warm_lane(&self, number: usize) {
+        let weak = self.downgrade();
+        let warm = move || {
+            let step = || {
+                let cache = weak.upgrade()?;
+                let lane = &cache.lanes().semantic()[number];
+                let step = cache.on_lane(lane, |guest, store| guest.call_warm_up(store));
+                if !step.as_ref().is_ok_and(|step| step.more) {
+                    cache.lanes().is_warm(number, step.is_ok());
+                    return None;
+                }
+                Some(())
+            };
+            while step().is_some() {}
+        };
+        if thread::Builder::new().spawn(warm).is_err() {
+            self.lanes().is_warm(number, false);
+        }
+    }
+
+    /// Calls an export of a lane, alone.
+    fn on_lane<T>(
+        &self,
+        lane: &Lane,
+        call: impl Fn(
+            &Guest,
+            &mut wasmtime::Store<State>,
+        ) -> wasmtime::Result<std::result::Result<T, StoreError>>,
+    ) -> Result<T> {
+        self.lanes().in_turn(lane, |instance| instance.call(&call))
     }
 
     /// Calls an export, alone.
@@ -449,7 +519,7 @@ impl SemanticCache {
 
     /// Works with the instance, alone. While the store cannot lock its data, others have their turn.
     pub(crate) fn in_turn<T>(&self, work: impl Fn(&mut Instance) -> Result<T>) -> Result<T> {
-        turn::take(&self.inner.instance, &self.inner.locked, work)
+        self.lanes().in_turn(self.lanes().first(), work)
     }
 
     /// Does all steps of long work, each in a turn, and returns the number of entries.
@@ -501,33 +571,48 @@ impl SemanticCache {
 /// None of this is a call that metrics count.
 impl Measured for Inner {
     fn is_closed(&self) -> bool {
-        Turn::wait(&self.instance).is_ok_and(|instance| instance.is_closed())
+        let first = self.lanes.first().wait(self.lanes.cache());
+        first.is_ok_and(|instance| instance.is_closed())
     }
 
     fn memory_bytes(&self) -> Result<u64> {
-        Ok(Turn::wait(&self.instance)?.memory_bytes() as u64)
+        Ok(self.memory()? as u64)
     }
 
     fn read(&self) -> Result<Reading> {
         let entries = self.counting.lock().counts(|| {
-            let stats =
-                Turn::wait(&self.instance)?.call(|guest, store| guest.call_stats(store, None))?;
+            let mut first = self.lanes.first().wait(self.lanes.cache())?;
+            let stats = first.call(|guest, store| guest.call_stats(store, None))?;
             let entries = stats.namespaces.into_iter();
             Ok(entries.map(|of| (of.namespace, of.entries)).collect())
         })?;
-        let mut instance = Turn::wait(&self.instance)?;
+        let mut first = self.lanes.first().wait(self.lanes.cache())?;
+        let index_rows = first.call(|guest, store| guest.call_index_rows(store))?;
+        drop(first);
         Ok(Reading {
             entries,
-            index_rows: instance.call(|guest, store| guest.call_index_rows(store))?,
-            memory_bytes: instance.memory_bytes() as u64,
+            index_rows,
+            memory_bytes: self.memory()? as u64,
         })
+    }
+}
+
+impl Inner {
+    /// The bytes of memory of all lanes.
+    fn memory(&self) -> Result<usize> {
+        let lanes = self.lanes.all();
+        lanes
+            .map(|lane| Ok(lane.wait(self.lanes.cache())?.memory_bytes()))
+            .sum()
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Nobody is left to be told; close() is there for those who want to know.
-        let _ = self.instance.get_mut().close();
+        for instance in self.lanes.all_mut() {
+            // Nobody is left to be told; close() is there for those who want to know.
+            let _ = instance.close();
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Tells the time.
-pub trait Clock: Send {
+pub trait Clock: Send + Sync {
     /// The time since the Unix epoch.
     fn now(&self) -> Duration;
 }

@@ -11,7 +11,9 @@ use crate::punctual::Punctual;
 use crate::store::Store as Backend;
 use mneme_component::{Guard, Guarded, Limits};
 use mneme_store::{for_each_operation, lent, locks, owned};
+use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// What depends on this machine's clock: the dates of entries.
@@ -31,14 +33,18 @@ const CHANGING: [&str; 6] = [
 /// What begins something long, which a repeated turn would begin again.
 const BEGINNING: [&str; 2] = ["begin_import", "begin_restore"];
 
+/// What makes entries part of the data that were handed over before.
+const COMMITTING: [&str; 2] = ["commit_import", "commit_restore"];
+
 /// What forgets what was begun. It waits for nothing, and an earlier failure is still the last.
 const ENDING: [&str; 2] = ["end_import", "end_restore"];
 
 /// What the component's imports work on.
 pub(crate) struct State {
     pub store: Box<dyn Backend>,
-    pub clock: Box<dyn Clock>,
-    pub policies: Policies,
+    pub clock: Arc<dyn Clock>,
+    /// Shared by the lanes of a cache.
+    pub policies: Arc<Mutex<Policies>>,
     pub guard: Guard,
     /// Who is told what the component does. Nobody unless it is set.
     pub watch: Arc<Watch>,
@@ -52,6 +58,9 @@ pub(crate) struct State {
     punctual: Punctual,
     /// The call deletes whatever the clock shows.
     pub timeless: bool,
+    /// How often this component has changed entries, and all lanes of the cache have.
+    pub own_writes: u64,
+    pub writes: Arc<AtomicU64>,
     /// How often the component has called the store or the archive.
     calls: u64,
     /// The same when its deadline was last set.
@@ -61,8 +70,8 @@ pub(crate) struct State {
 impl State {
     pub fn new(
         store: Box<dyn Backend>,
-        clock: Box<dyn Clock>,
-        policies: Policies,
+        clock: Arc<dyn Clock>,
+        policies: Arc<Mutex<Policies>>,
         limits: Limits,
     ) -> Self {
         State {
@@ -76,6 +85,8 @@ impl State {
             resumed: Vec::new(),
             punctual: Punctual::default(),
             timeless: false,
+            own_writes: 0,
+            writes: Arc::default(),
             calls: 0,
             calls_then: 0,
         }
@@ -85,8 +96,8 @@ impl State {
     pub fn alone(store: impl Backend + 'static) -> Self {
         Self::new(
             Box::new(store),
-            Box::new(SystemClock),
-            Policies::default(),
+            Arc::new(SystemClock),
+            Arc::default(),
             Limits::default(),
         )
     }
@@ -122,6 +133,11 @@ impl State {
         self.watch.store_called(&told, outcome.is_err());
         if outcome.is_ok() && CHANGING.contains(&name) {
             locks::changed();
+        }
+        if CHANGING.contains(&name) || COMMITTING.contains(&name) {
+            // Also after an error: perhaps it was done.
+            self.own_writes += 1;
+            self.writes.fetch_add(1, Ordering::Release);
         }
         if outcome.is_ok() && BEGINNING.contains(&name) {
             locks::stay();
@@ -190,7 +206,7 @@ impl events::Host for State {}
 
 impl policy::Host for State {
     fn confidence(&mut self, similarity: f32, age_seconds: u64, metadata: String) -> f32 {
-        match &mut self.policies.confidence {
+        match &mut self.policies.lock().confidence {
             Some(confidence) => confidence(similarity, age_seconds, &metadata),
             None => similarity,
         }
@@ -198,13 +214,14 @@ impl policy::Host for State {
 
     fn accept(&mut self, candidate: policy::Candidate) -> bool {
         self.policies
+            .lock()
             .validator
             .as_mut()
             .is_none_or(|accept| accept(&candidate))
     }
 
     fn on_event(&mut self, event: events::Event) {
-        if let Some(on_event) = &mut self.policies.on_event {
+        if let Some(on_event) = &mut self.policies.lock().on_event {
             on_event(&event);
         }
         self.watch.event(&event);

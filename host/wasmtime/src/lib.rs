@@ -74,6 +74,7 @@ mod flights;
 mod front;
 mod host;
 mod imports;
+mod lanes;
 pub mod migration;
 pub mod observe;
 mod punctual;

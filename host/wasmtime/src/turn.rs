@@ -25,22 +25,23 @@ const BEHIND: Duration = Duration::from_millis(250);
 const HELD: &str = "it is given back when the turn is dropped";
 
 thread_local! {
-    /// The instances whose calls this thread is in, by address.
+    /// The caches whose calls this thread is in.
     static INSIDE: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Does work in a turn, or in several while the store finds its data locked. `asking` is held by
-/// the one who asks again and again.
+/// the one who asks again and again. `cache` tells caches apart.
 pub(crate) fn take<T>(
     instance: &Mutex<Instance>,
     asking: &Mutex<()>,
+    cache: usize,
     work: impl Fn(&mut Instance) -> Result<T>,
 ) -> Result<T> {
     let mut began = None;
     let mut first = None;
     let mut paused: Vec<StoreCall> = Vec::new();
     loop {
-        let mut turn = Turn::wait(instance)?;
+        let mut turn = Turn::wait(instance, cache)?;
         let before = began.get_or_insert_with(Instant::now).elapsed();
         // While somebody asks, nobody else needs to wait in a turn.
         let most = match first.is_some() || !asking.is_locked() {
@@ -78,16 +79,15 @@ impl<'a> Turn<'a> {
     ///
     /// [`Error::InvalidArgument`] if this thread already has the turn. That happens when a
     /// store, policy or clock calls the cache that called it: it would wait for itself.
-    pub fn wait(instance: &'a Mutex<Instance>) -> Result<Self> {
-        let address = std::ptr::from_ref(instance).addr();
-        if INSIDE.with_borrow(|inside| inside.contains(&address)) {
+    pub fn wait(instance: &'a Mutex<Instance>, cache: usize) -> Result<Self> {
+        if INSIDE.with_borrow(|inside| inside.contains(&cache)) {
             return Err(Error::InvalidArgument(
                 "the cache was called by its own store, policy or clock, in the middle of a call; let them call it later, from another place".into(),
             ));
         }
         // A panic in another thread leaves the instance in a state that it knows how to deal with.
         let instance = instance.lock();
-        INSIDE.with_borrow_mut(|inside| inside.push(address));
+        INSIDE.with_borrow_mut(|inside| inside.push(cache));
         Ok(Turn {
             instance: Some(instance),
         })

@@ -275,7 +275,7 @@ fn pages_that_start_over_end_every_walk() {
         });
     }
     store.starts_over.set(true);
-    let (mut reader, _) = cache_on(&store, |o| o.persist_index = false);
+    let (mut reader, _) = cache_on(&store, |o| o.persist_index = IndexKeeping::None);
     expect_corrupt("index", reader.get(ask("unknown", 3.0)).map(drop));
     store.starts_over.set(false);
     reader.get(ask("unknown", 3.0)).unwrap();

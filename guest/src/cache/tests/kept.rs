@@ -226,7 +226,7 @@ fn an_index_of_another_dtype_is_rebuilt() {
 #[test]
 fn nothing_is_kept_where_that_is_not_wanted_or_does_not_pay() {
     let store = TestStore::default();
-    let (mut cache, _) = cache_on(&store, |o| o.persist_index = false);
+    let (mut cache, _) = cache_on(&store, |o| o.persist_index = IndexKeeping::None);
     for n in 0..ROWS {
         cache.put(response(&format!("q{n}"), angle(n))).unwrap();
     }
@@ -245,7 +245,7 @@ fn nothing_is_kept_where_that_is_not_wanted_or_does_not_pay() {
         before,
         "one row is read faster than all are written"
     );
-    let (mut cache, _) = cache_on(&store, |o| o.persist_index = false);
+    let (mut cache, _) = cache_on(&store, |o| o.persist_index = IndexKeeping::None);
     nearest(&mut cache, 0.0);
     assert_eq!(
         resident(&mut cache).0,

@@ -260,7 +260,7 @@ fn the_old_index_answers_until_requantizing_is_done() {
     let store = store_of(ROWS);
     let (mut cache, _) = hasty(&store, |o| {
         o.coordination = Coordination::StaleTolerant(0);
-        o.persist_index = false;
+        o.persist_index = IndexKeeping::None;
     });
     let (mut other, _) = cache_on(&store, |_| {});
     while cache.warm_up().unwrap().more {}

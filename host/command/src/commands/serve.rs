@@ -136,8 +136,8 @@ fn open(
         .observer(observer)
         .vector_dtype(args.dtype.into())
         .coordination(Coordination::StaleTolerant(args.follow));
-    if let Some(again) = store.again() {
-        builder = builder.counting_store(again);
+    if let Some(handles) = store.handles() {
+        builder = builder.store_handles(handles);
     }
     if let Some(threshold) = args.threshold {
         builder = builder.similarity_threshold(threshold);

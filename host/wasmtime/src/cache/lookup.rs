@@ -7,6 +7,7 @@ use crate::embedder::EmbedError;
 use crate::error::{Error, Result};
 use crate::flights::Key;
 use crate::front::{Front, Kind, embed, embedded, now, vector_source};
+use crate::lanes::{Lane, Needs};
 use crate::observe::{Call, Stage, record_lookup};
 use crate::request::{Answer, Computed, Explained, GetRequest, Lookup, Miss, Origin};
 use std::sync::PoisonError;
@@ -136,29 +137,56 @@ impl SemanticCache {
         }
     }
 
-    /// Asks until there is an answer, and lets others have their turn in between.
+    /// Asks until there is an answer, and lets others have their turn in between. One lane answers, for
+    /// it knows how far a search is.
     fn ask(&self, request: &api::GetRequest) -> Result<api::Lookup> {
+        let lane = self.lane(needs(request));
         loop {
-            match self.turn(|guest, store| guest.call_get(store, request))? {
+            match self.on_lane(lane, |guest, store| guest.call_get(store, request))? {
                 api::Lookup::Later => {}
-                answer => return Ok(answer),
+                answer => {
+                    self.note_use(lane, &answer);
+                    return Ok(answer);
+                }
             }
         }
     }
 
     /// As [`ask`](Self::ask), for several requests.
     fn ask_all(&self, requests: &[api::GetRequest]) -> Result<Vec<api::Lookup>> {
-        let mut answers = self.turn(|guest, store| guest.call_get_many(store, requests))?;
+        let is_exact = |request: &api::GetRequest| needs(request) == Needs::Exact;
+        let lane = self.lane(match requests.iter().all(is_exact) {
+            true => Needs::Exact,
+            false => Needs::Index,
+        });
+        let answers = self.ask_all_on(lane, requests)?;
+        answers
+            .iter()
+            .for_each(|answer| self.note_use(lane, answer));
+        Ok(answers)
+    }
+
+    fn ask_all_on(&self, lane: &Lane, requests: &[api::GetRequest]) -> Result<Vec<api::Lookup>> {
+        let ask = |requests: &[api::GetRequest]| {
+            self.on_lane(lane, |guest, store| guest.call_get_many(store, requests))
+        };
+        let mut answers = ask(requests)?;
         loop {
             let late = late(&answers, |answer| matches!(answer, api::Lookup::Later));
             if late.is_empty() {
                 return Ok(answers);
             }
             let rest: Vec<_> = late.iter().map(|&at| requests[at].clone()).collect();
-            let again = self.turn(|guest, store| guest.call_get_many(store, &rest))?;
+            let again = ask(&rest)?;
             for (at, answer) in late.into_iter().zip(again) {
                 answers[at] = answer;
             }
+        }
+    }
+
+    fn note_use(&self, lane: &Lane, answer: &api::Lookup) {
+        if let api::Lookup::Hit(hit) = answer {
+            self.lanes().was_used(lane, hit.id);
         }
     }
 
@@ -172,6 +200,14 @@ impl SemanticCache {
         let (namespace, context) = (request.namespace.clone(), request.context.clone());
         let text = text.or_else(compared)?;
         Some((namespace, context, request.tags.clone(), text))
+    }
+}
+
+/// Whether a request is answered without an index, or with a question for a vector.
+fn needs(request: &api::GetRequest) -> Needs {
+    match request.vector {
+        VectorSource::Pending | VectorSource::Absent => Needs::Exact,
+        _ => Needs::Index,
     }
 }
 

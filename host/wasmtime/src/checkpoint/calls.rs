@@ -45,6 +45,9 @@ pub(super) fn load_in_turns<R: Read + Send + 'static>(
     options: &api::LoadOptions,
 ) -> (Result<LoadReport>, Option<(Keeping<R>, Option<Watch>)>) {
     let archive = RefCell::new(Some((Keeping::new(archive), watch)));
+    if let Err(error) = cache.lanes().write_counts() {
+        return (Err(error), archive.into_inner());
+    }
     let report = cache.in_turn(|instance| {
         // A turn is repeated only where it was put back.
         let (reader, watch) = archive.take().ok_or_else(lost)?;
@@ -56,6 +59,10 @@ pub(super) fn load_in_turns<R: Read + Send + 'static>(
         }
         *archive.borrow_mut() = restarted;
         report
+    });
+    let report = report.and_then(|report| {
+        cache.lanes().begin_again()?;
+        Ok(report)
     });
     (report, archive.into_inner())
 }

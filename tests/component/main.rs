@@ -5,6 +5,7 @@ mod bad_input;
 mod contexts;
 mod embedding;
 mod index;
+mod lanes;
 mod normalization;
 mod round_trips;
 mod sandbox;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         .tests(contexts::tests())
         .tests(embedding::tests())
         .tests(index::tests())
+        .tests(lanes::tests())
         .tests(normalization::tests())
         .tests(round_trips::tests())
         .tests(sandbox::tests())

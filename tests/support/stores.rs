@@ -25,6 +25,14 @@ impl Hooked {
         }
     }
 
+    /// Another handle of the same store, with a hook that is called beside those of others.
+    pub fn with_hook(&self, hook: impl FnMut(&'static str) -> Result<()> + Send + 'static) -> Self {
+        Hooked {
+            store: Arc::clone(&self.store),
+            hook: Arc::new(Mutex::new(Box::new(hook))),
+        }
+    }
+
     /// Replaces the hook.
     pub fn set_hook(&self, hook: impl FnMut(&'static str) -> Result<()> + Send + 'static) {
         *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(hook);

@@ -23,6 +23,57 @@ fn an_entry_replaced_by_another_process_outlives_its_expired_version() {
 }
 
 #[test]
+fn one_that_is_told_of_others_need_not_ask() {
+    let store = TestStore::opened(2);
+    let (mut first, _) = cache_on(&store, |_| {});
+    let (mut beside, host) = cache_on(&store, |o| {
+        o.coordination = Coordination::StaleTolerant(u32::MAX);
+        o.max_entries = Some(4);
+    });
+    first.put(response("a", 0.0)).unwrap();
+    hit(beside.get(ask("x", 0.0)).unwrap());
+    for (n, at) in [1000, 1000, 900, 2000].into_iter().enumerate() {
+        host.set(at);
+        let (query, angle) = (format!("b{n}"), 90.0 + n as f64);
+        first.put(response(&query, angle)).unwrap();
+        let calls = store.calls();
+        let before = beside.get(ask("x", angle)).unwrap();
+        assert!(
+            matches!(before, Lookup::Miss(_)) || n > 0,
+            "nobody has told it"
+        );
+        assert!(store.calls() - calls <= 1);
+        beside.others_did(true, &[]).unwrap();
+        assert_eq!(hit(beside.get(ask("x", angle)).unwrap()).query, query);
+        first.delete(&query, "n", "").unwrap();
+        beside.others_did(true, &[]).unwrap();
+        assert!(matches!(
+            beside.get(ask("x", angle)).unwrap(),
+            Lookup::Miss(_)
+        ));
+    }
+    // A favourite of others stays, within one second too.
+    beside.put(response("c0", 10.0)).unwrap();
+    for n in 1..200 {
+        let favourite = store.entries()[0].id;
+        beside.others_did(false, &[favourite]).unwrap();
+        beside.put(response(&format!("c{n}"), 10.0)).unwrap();
+        assert!(
+            store.entries().iter().any(|entry| entry.id == favourite),
+            "{n}"
+        );
+    }
+    assert!(beside.others_did(false, &[1; 4_097]).is_err());
+    assert!(
+        first.others_did(true, &[]).is_err(),
+        "it was opened for single use"
+    );
+    first.others_did(false, &[1]).unwrap();
+    beside.close().unwrap();
+    assert!(matches!(beside.others_did(false, &[]), Err(Error::Closed)));
+}
+
+#[test]
 fn entries_with_bad_vectors_are_counted_as_long_as_they_are_there() {
     for keeps_log in [false, true] {
         let store = TestStore::opened(2);

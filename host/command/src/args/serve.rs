@@ -63,6 +63,11 @@ pub struct Serve {
     /// The most bytes of all entries together, texts and vectors, partly estimated. Default: no limit
     #[arg(long, value_name = "N")]
     pub max_bytes: Option<u64>,
+    /// How many instances answer side by side, 0 to 64 without and 1 to 64 with an index in memory, each
+    /// with a connection of the store. Default: by the number of cores and the time that the store takes to
+    /// answer; `memory:` has 0,1
+    #[arg(long, value_name = "EXACT,SEMANTIC", value_parser = lanes)]
+    pub lanes: Option<(u32, u32)>,
     /// How the index holds vectors in memory
     #[arg(long, value_enum, default_value = "float32")]
     pub dtype: Dtype,
@@ -146,4 +151,16 @@ mod tests {
             assert!(host_name(bad).is_err(), "{bad}");
         }
     }
+}
+
+/// Two numbers with a comma between them.
+fn lanes(text: &str) -> Result<(u32, u32), String> {
+    let (exact, semantic) = text
+        .split_once(',')
+        .ok_or("give two numbers, such as 8,2: lanes without and with an index")?;
+    let number = |text: &str| {
+        let number = text.trim().parse::<u32>();
+        number.map_err(|error| format!("{text:?} is no number of lanes: {error}"))
+    };
+    Ok((number(exact)?, number(semantic)?))
 }

@@ -10,6 +10,7 @@ mod entries;
 mod fault;
 mod foreign;
 mod health;
+mod lanes;
 mod listing;
 mod metrics;
 mod places;
@@ -70,7 +71,10 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
     spec.warn_of_cuts(out);
     let embedder = spec.embedder(global.embed_timeout(), Texts::Many)?;
     let named = (embedder.fingerprint().to_owned(), embedder.dim());
-    let cache = open(global, args, &store, embedder, &registry)?;
+    let lanes = args
+        .lanes
+        .unwrap_or_else(|| lanes::choose(&store, (&named.0, named.1)));
+    let cache = open(global, args, &store, embedder, &registry, lanes)?;
     // Such as a cache that can only be read.
     let health = cache.health(false)?;
     for problem in &health.problems {
@@ -122,6 +126,7 @@ fn open(
     store: &StoreUrl,
     embedder: Box<dyn Embedder>,
     registry: &prometheus::Registry,
+    lanes: (u32, u32),
 ) -> Result<SemanticCache> {
     let observer = Prometheus::builder()
         .max_namespaces(args.max_namespaces)
@@ -139,6 +144,8 @@ fn open(
     if let Some(handles) = store.handles() {
         builder = builder.store_handles(handles);
     }
+    let (exact, semantic) = lanes;
+    builder = builder.lanes(exact, semantic);
     if let Some(threshold) = args.threshold {
         builder = builder.similarity_threshold(threshold);
     }

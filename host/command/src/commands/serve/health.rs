@@ -203,11 +203,11 @@ fn check_all(
     store: &StoreUrl,
     (fingerprint, dim): (String, u32),
 ) -> mneme::Result<Health> {
-    let Some(store) = store.again() else {
+    let Some(handles) = store.handles() else {
         return cache.health(true);
     };
     let apart = SemanticCache::builder()
-        .boxed_store(store)
+        .store_handles(handles)
         .embedder(Precomputed::new(fingerprint, dim))
         .open()?;
     let health = apart.health(true)?;

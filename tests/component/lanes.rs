@@ -161,6 +161,7 @@ fn counters_and_events_are_those_of_all() {
             (each, each, each)
         );
         assert_eq!(events.load(SeqCst), 3 * each);
+        cache.flush().unwrap();
         let listed = cache.list_entries(&EntryFilter::new(), 0, 10).unwrap();
         assert_eq!(listed.entries[0].access_count, 2 * each);
         // Whatever lane has counted, clearing counts from the beginning.

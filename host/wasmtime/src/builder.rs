@@ -377,7 +377,7 @@ impl Builder {
         let mut state = State::new(store, self.clock, self.policies, self.limits);
         state.watch = Arc::clone(&watch);
         let settings = self.settings;
-        let instance = Instance::open(
+        let mut instance = Instance::open(
             engine,
             state,
             |mut options| {
@@ -389,6 +389,9 @@ impl Builder {
             embedder.fingerprint(),
             embedder.dim(),
         )?;
+        for warning in instance.warnings() {
+            watch.warning(&warning);
+        }
         watch.availability(embedder.fingerprint(), None);
         let fingerprint = embedder.fingerprint().to_owned();
         let counting = match self.counting {

@@ -35,7 +35,7 @@ pub(super) enum Fault {
     Corrupt(String),
     /// The data is of another layout; the text has the remedy.
     Schema(String),
-    /// The user lacks the right to a command; nothing of it is done.
+    /// The user lacks the right to a command.
     Rights(String),
     /// The set-up is wrong; the text has the remedy.
     Setup(String),
@@ -252,7 +252,7 @@ impl Fault {
             Self::Schema(what) => StoreError::Schema(format!("{site}: {what}")),
             Self::Rights(command) => backend(
                 format!(
-                    "{site}: the user may not run the command {command}; nothing was done; grant it with ACL SETUSER and +{}; the documentation of RedisStore lists all rights that the store needs",
+                    "{site}: the user may not run the command {command}; grant it with ACL SETUSER and +{}; the documentation of RedisStore lists all rights that the store needs",
                     command.to_lowercase()
                 ),
                 false,

@@ -69,6 +69,7 @@ fn any_node_leads_to_the_data(cluster: Cluster) {
                 }
             }
         }
+        assert_eq!(same.clear_namespace(None).unwrap(), 1);
         // The documented rights, with those for clusters, on each node.
         let rules = rights("{p}");
         let mut rules: Vec<&str> = rules.iter().map(|rule| &**rule).collect();
@@ -189,19 +190,7 @@ fn a_killed_master_is_replaced_and_half_a_cluster_waits(mut cluster: Cluster) {
             put(&mut store, entry("a", n));
         }
         // Of what was answered Redis may lose what no replica has, so wait for that.
-        let copied = |cluster: &Cluster| {
-            let offset = |node: usize, field: &str| {
-                let info: String = cluster.nodes[node].client().run(&["INFO", "replication"]);
-                let line = info
-                    .lines()
-                    .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-                line.unwrap().to_owned()
-            };
-            offset(owner, "master_repl_offset") == offset(replica, "slave_repl_offset")
-        };
-        while !copied(&cluster) {
-            std::thread::yield_now();
-        }
+        cluster.nodes[replica].catch_up(&cluster.nodes[owner]);
         cluster.nodes[owner].kill();
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut failed = 0;

@@ -162,6 +162,24 @@ impl Redis {
         self.process.is_some()
     }
 
+    /// Waits until this replica has all of its master.
+    ///
+    /// # Panics
+    ///
+    /// Where one of them cannot be reached, or is no master or replica.
+    pub fn catch_up(&self, master: &Self) {
+        let (mut ours, mut theirs) = (self.client(), master.client());
+        let offset = |client: &mut Client, field: &str| {
+            let info: String = client.run(&["INFO", "replication"]);
+            let lines = info.lines();
+            let offsets = lines.filter_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+            offsets.map(str::to_owned).next().expect("it has an offset")
+        };
+        while offset(&mut theirs, "master_repl_offset") != offset(&mut ours, "slave_repl_offset") {
+            std::thread::yield_now();
+        }
+    }
+
     /// A closed store on the server.
     ///
     /// # Panics

@@ -9,6 +9,7 @@ use mneme_tests::dynamodb::run_with_credentials;
 use mneme_tests::servers::dynamodb::DynamoDb;
 use mneme_tests::servers::postgres::Postgres;
 use mneme_tests::servers::redis::Redis;
+use mneme_tests::servers::redis::cluster::Cluster;
 use mneme_tests::suite::{Suite, every_test_is_required};
 use std::process::ExitCode;
 use tempfile::TempDir;
@@ -38,6 +39,7 @@ fn judge_shipped_stores() -> ExitCode {
         .store("memory", || Ok(MemoryStore::new()))
         .store_at("sqlite", file, |path| Ok(SqliteStore::new(path)))
         .store_at("redis", redis, RedisStore::from_url)
+        .store_at("redis-cluster", cluster, RedisStore::from_url)
         .store_at("postgres", postgres, PostgresStore::from_url)
         .store_at("dynamodb", dynamodb, DynamoDbStore::from_url)
         .run()
@@ -53,6 +55,11 @@ fn file() -> Result<(String, TempDir), String> {
 fn redis() -> Result<(String, Redis), String> {
     let server = Redis::start()?;
     Ok((server.url(), server))
+}
+
+fn cluster() -> Result<(String, Cluster), String> {
+    let cluster = Cluster::start()?;
+    Ok((cluster.url(&[0, 1, 2]), cluster))
 }
 
 fn postgres() -> Result<(String, Postgres), String> {

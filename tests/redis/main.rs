@@ -1,6 +1,7 @@
 //! The Redis store, on servers that the tests start.
 
 mod changes;
+mod cluster;
 mod damage;
 mod expiry;
 mod faults;
@@ -8,6 +9,8 @@ mod import_faults;
 mod imports;
 mod layout;
 mod limits;
+mod production;
+mod sentinel;
 mod tags;
 mod vanishing;
 
@@ -18,6 +21,7 @@ fn main() -> ExitCode {
     Suite::new()
         .children(imports::children())
         .tests(changes::tests())
+        .tests(cluster::tests())
         .tests(damage::tests())
         .tests(expiry::tests())
         .tests(faults::tests())
@@ -25,6 +29,8 @@ fn main() -> ExitCode {
         .tests(imports::tests())
         .tests(layout::tests())
         .tests(limits::tests())
+        .tests(production::tests())
+        .tests(sentinel::tests())
         .tests(tags::tests())
         .tests(vanishing::tests())
         .run()

@@ -60,6 +60,10 @@ impl Store for Tried {
         self.store.read_only()
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.store.warnings()
+    }
+
     for_each_operation!(tried![]);
 }
 

@@ -260,6 +260,10 @@ impl<S: Send> Store for Broken<S> {
         self.sound.read_only()
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.sound.warnings()
+    }
+
     for_each_operation!(broken![]);
 }
 

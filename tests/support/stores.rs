@@ -84,5 +84,9 @@ impl Store for Hooked {
         self.inner().read_only()
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.inner().warnings()
+    }
+
     for_each_operation!(hooked![]);
 }

@@ -59,8 +59,8 @@ pub struct Args {
 /// Options of every command.
 #[derive(Debug, clap::Args)]
 pub struct Global {
-    /// Where the entries are: `sqlite:PATH`, `redis://HOST`, `postgres://HOST/DB`,
-    /// `dynamodb://TABLE`, each with the options of its store, or `memory:`, which is lost when
+    /// Where the entries are: `sqlite:PATH`, `redis://HOST` (also `redis+cluster://HOST,HOST` and
+    /// `redis+sentinel://HOST,HOST?master=NAME`), `postgres://HOST/DB`, `dynamodb://TABLE`, each with the options of its store, or `memory:`, which is lost when
     /// this command ends. Default: $MNEME_STORE, else sqlite:mneme.db
     #[arg(
         long,

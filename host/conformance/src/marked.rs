@@ -45,5 +45,9 @@ impl<F: FnMut() + Send> Store for Marked<F> {
         self.store.read_only()
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.store.warnings()
+    }
+
     for_each_operation!(marked![]);
 }

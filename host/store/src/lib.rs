@@ -73,6 +73,14 @@ pub trait Store: Send {
         None
     }
 
+    /// What whoever runs the open store should mend, as sentences without secrets; none, the default,
+    /// where there is nothing. They were found when it was opened.
+    ///
+    /// Not part of the WIT contract. A cache tells them when it is opened.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Connects, creates what is missing, and checks that the data was made with
     /// this embedder. Reads no entry.
     fn open(&mut self, embedder_fingerprint: &str, embedder_dim: u32) -> Result<()>;

@@ -136,6 +136,12 @@ pub trait Backend {
         None
     }
 
+    /// See [`Store::warnings`](crate::Store::warnings). By default none.
+    fn warnings(&self, session: &Self::Session) -> Vec<String> {
+        let _ = session;
+        Vec::new()
+    }
+
     /// The error for the caller: at which place, in which operation, and whether calling it
     /// again is harmless.
     fn error(&self, fault: Self::Fault, operation: &'static str) -> StoreError;
@@ -242,6 +248,12 @@ impl<B: Backend> Opened<B> {
     pub fn read_only(&self) -> Option<String> {
         let session = self.session.as_ref()?;
         self.backend.read_only(session)
+    }
+
+    /// See [`Store::warnings`](crate::Store::warnings).
+    pub fn warnings(&self) -> Vec<String> {
+        let session = self.session.as_ref();
+        session.map_or_else(Vec::new, |session| self.backend.warnings(session))
     }
 
     /// Runs an operation.
@@ -386,6 +398,10 @@ macro_rules! opened {
 
         fn read_only(&self) -> Option<String> {
             self.opened.read_only()
+        }
+
+        fn warnings(&self) -> Vec<String> {
+            self.opened.warnings()
         }
 
         $(fn $name(&mut self $(, $arg: $($type)*)*) -> $crate::Result<$($result)*> {

@@ -1,7 +1,7 @@
 //! All operations of the contract in one list, for code that treats each of them alike.
 
 /// Calls a macro with every operation of [`Store`](crate::Store) but `capabilities`,
-/// `recorded_embedder`, `server_time` and `read_only`: its kind, its name, its arguments and its result, as in the trait.
+/// `recorded_embedder`, `server_time`, `read_only` and `warnings`: its kind, its name, its arguments and its result, as in the trait.
 ///
 /// | kind | operations |
 /// |---|---|
@@ -50,6 +50,10 @@
 ///
 ///     fn read_only(&self) -> Option<String> {
 ///         self.0.read_only()
+///     }
+///
+///     fn warnings(&self) -> Vec<String> {
+///         self.0.warnings()
 ///     }
 ///
 ///     for_each_operation!(counted! []);

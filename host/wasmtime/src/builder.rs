@@ -444,7 +444,10 @@ impl Builder {
             }
             options
         };
-        let first = Instance::open(engine.clone(), state(store), set, fingerprint, dim)?;
+        let mut first = Instance::open(engine.clone(), state(store), set, fingerprint, dim)?;
+        for warning in first.warnings() {
+            watch.warning(&warning);
+        }
         let beside = |keeping: IndexKeeping| {
             let options = Options {
                 persist_index: match first.options.persist_index {

@@ -426,6 +426,16 @@ impl SemanticCache {
         self.inner.memory()
     }
 
+    /// What the store found when it was opened that whoever runs its server should mend, such as a
+    /// Redis server that evicts keys. Often nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if the cache's own store, policy or clock calls this.
+    pub fn warnings(&self) -> Result<Vec<String>> {
+        Ok(self.instance()?.warnings())
+    }
+
     /// Closes the store and opens it again, with the settings of the cache as they are now. For a
     /// store whose data is gone, or was replaced from outside: until then calls fail with
     /// [`Error::Corrupt`], and here the cache begins with what is there. Access data and counters

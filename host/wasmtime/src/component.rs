@@ -153,6 +153,12 @@ impl Instance {
         }
     }
 
+    /// What the store warns of.
+    pub fn warnings(&mut self) -> Vec<String> {
+        let state = self.state();
+        state.map_or_else(Vec::new, |state| state.store.warnings())
+    }
+
     /// Calls an export that may fail.
     pub fn call<T>(
         &mut self,

@@ -23,7 +23,8 @@
 //! | `store` | DEBUG | `call`, `store`, `error` | one call of the store, or one attempt at it while its data is locked |
 //!
 //! A warning `the embedder is left alone`, with its `error`, says that look-ups and puts that need a
-//! vector fail at once; `the embedder is asked` that they do not any more.
+//! vector fail at once; `the embedder is asked` that they do not any more. A warning `the store warns`,
+//! with its `warning`, says what to mend at the store's server, such as that it evicts keys.
 //!
 //! ```
 //! # #[cfg(feature = "prometheus")] {
@@ -270,6 +271,14 @@ impl Watch {
         for observer in &self.observers {
             observer.event(event);
         }
+    }
+
+    /// Tells what the store warns of.
+    pub fn warning(&self, warning: &str) {
+        #[cfg(feature = "tracing")]
+        tracing::warn!(target: "mneme", store = self.store, warning, "the store warns");
+        #[cfg(not(feature = "tracing"))]
+        let _ = warning;
     }
 
     /// Tells of the embedder.

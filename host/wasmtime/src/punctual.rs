@@ -166,6 +166,10 @@ mod tests {
             self.0.read_only()
         }
 
+        fn warnings(&self) -> Vec<String> {
+            self.0.warnings()
+        }
+
         for_each_operation!(timed![]);
     }
 

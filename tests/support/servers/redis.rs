@@ -1,5 +1,8 @@
 //! `redis-server`.
 
+pub mod cluster;
+pub mod sentinel;
+
 use super::{Daemon, free_port};
 use crate::suite::Provided;
 use mneme::RedisStore;
@@ -56,13 +59,26 @@ impl Redis {
     ///
     /// Where `redis-server` or `openssl` is not installed, or the server does not answer.
     pub fn with_tls() -> Result<Self, String> {
+        Self::with_tls_and("no")
+    }
+
+    /// The same, and clients need a certificate by that authority.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn with_tls_for_clients() -> Result<Self, String> {
+        Self::with_tls_and("yes")
+    }
+
+    fn with_tls_and(clients: &str) -> Result<Self, String> {
         let mut server = Self::stopped(&[])?;
         let port = free_port().map_err(|error| error.to_string())?;
         let folder = server.folder.path();
         certify(folder)?;
         server.options = [
             ("--tls-port", port.to_string()),
-            ("--tls-auth-clients", "no".to_owned()),
+            ("--tls-auth-clients", clients.to_owned()),
             ("--tls-cert-file", path(folder, "server.crt")),
             ("--tls-key-file", path(folder, "server.key")),
             ("--tls-ca-cert-file", path(folder, "ca.crt")),
@@ -133,6 +149,35 @@ impl Redis {
     /// The certificate of the authority that has certified the server.
     pub fn authority(&self) -> PathBuf {
         self.folder.path().join("ca.crt")
+    }
+
+    /// The server's certificate and its key, which do for a client too.
+    pub fn identity(&self) -> (PathBuf, PathBuf) {
+        let file = |name: &str| self.folder.path().join(name);
+        (file("server.crt"), file("server.key"))
+    }
+
+    /// Whether it was started, and not killed since.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Waits until this replica has all of its master.
+    ///
+    /// # Panics
+    ///
+    /// Where one of them cannot be reached, or is no master or replica.
+    pub fn catch_up(&self, master: &Self) {
+        let (mut ours, mut theirs) = (self.client(), master.client());
+        let offset = |client: &mut Client, field: &str| {
+            let info: String = client.run(&["INFO", "replication"]);
+            let lines = info.lines();
+            let offsets = lines.filter_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+            offsets.map(str::to_owned).next().expect("it has an offset")
+        };
+        while offset(&mut theirs, "master_repl_offset") != offset(&mut ours, "slave_repl_offset") {
+            std::thread::yield_now();
+        }
     }
 
     /// A closed store on the server.

@@ -80,6 +80,9 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
     for problem in &health.problems {
         out.warn(problem);
     }
+    for warning in cache.warnings()? {
+        out.warn(&warning);
+    }
     let activity = Arc::<Activity>::default();
     let served = Arc::new(Served {
         cache: AsyncSemanticCache::new(cache.clone()),

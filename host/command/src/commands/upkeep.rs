@@ -64,6 +64,9 @@ pub fn stats(global: &Global, out: Output) -> Result<u8> {
 pub fn health(global: &Global, out: Output, deep: bool) -> Result<u8> {
     let session = Session::existing(global)?;
     let health = session.cache.health(deep)?;
+    for warning in session.cache.warnings()? {
+        out.warn(&warning);
+    }
     session.cache.close()?;
     out.result(
         || json::value(&json::Health::from(&health)),

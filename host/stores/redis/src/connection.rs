@@ -1,19 +1,25 @@
 //! Connections: opening them, asking over them, reopening them.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use redis::{
-    Client, Cmd, Connection, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo,
-    RedisError, TlsCertificates, Value,
+    Client, ClientTlsConfig, Cmd, Connection, ConnectionAddr, ErrorKind, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, TlsCertificates, Value,
 };
 
 use super::error::{Fault, Outcome};
-use super::options::Options;
+use super::options::{Host, Options, Servers};
+use super::routes::{self, Redirect};
 use super::scripts::Script;
+use super::servers::Settling;
 
 /// A connection that was not used for this long is tried before a write, which must not be
 /// repeated once it was sent.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// How often a request follows a cluster's nodes that send it to another one.
+const REDIRECTS: u32 = 3;
 
 /// What may happen to a call whose connection breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +37,12 @@ pub(super) enum Call {
 pub(super) struct Wire {
     options: Options,
     link: Option<Link>,
+    /// The server to try first: the node that had the data last, or the sentinel that answered.
+    first: Option<Host>,
+    /// How many connections were made.
+    pub connections: u64,
+    /// What is done on a new connection before it is used.
+    settling: Option<Settling>,
     /// How much longer than the call timeout an answer may take.
     pub longer: Duration,
     /// How long to connect, and to wait for an answer, if that is less than the timeouts.
@@ -38,7 +50,9 @@ pub(super) struct Wire {
 }
 
 /// An open connection that owes no answer.
-struct Link {
+pub(super) struct Link {
+    /// Who is at the other end.
+    pub host: Host,
     connection: Connection,
     used: Instant,
     /// How long it waits for an answer.
@@ -46,10 +60,10 @@ struct Link {
 }
 
 /// Why an exchange has brought no answer.
-struct Broken {
-    error: RedisError,
+pub(super) struct Broken {
+    pub error: RedisError,
     /// The server has all of the request, and may have done it.
-    sent: bool,
+    pub sent: bool,
 }
 
 impl Wire {
@@ -57,6 +71,9 @@ impl Wire {
         Self {
             options,
             link: None,
+            first: None,
+            connections: 0,
+            settling: None,
             longer: Duration::ZERO,
             patience: Duration::MAX,
         }
@@ -88,14 +105,71 @@ impl Wire {
         outcome.map_err(|fault| fault.in_script(script))
     }
 
-    /// Sends a command and returns its answer.
+    /// Sends a command and returns its answer. Where a cluster has moved the data, it follows.
     pub fn ask(&mut self, call: Call, command: &Cmd) -> Outcome<Value> {
         let request = command.get_packed_command();
+        let limit = self.timeout().saturating_add(self.patience_to_connect());
+        let deadline = Instant::now().checked_add(limit);
+        let mut outcome = self.ask_here(call, &request, Duration::MAX);
+        for _ in 0..REDIRECTS {
+            let Err(Fault::Refused(error)) = &outcome else {
+                return outcome;
+            };
+            let Some(redirect) = self.redirect(error) else {
+                return outcome;
+            };
+            let left = deadline.map_or(Duration::MAX, |end| {
+                end.saturating_duration_since(Instant::now())
+            });
+            if left.is_zero() {
+                break;
+            }
+            outcome = match redirect {
+                Redirect::Moved(host) => {
+                    self.link = None;
+                    self.first = Some(host);
+                    self.ask_here(call, &request, left)
+                }
+                Redirect::Once(host) => self.ask_there(call, &host, &request, left),
+            };
+        }
+        match &outcome {
+            Err(Fault::Refused(error)) if self.redirect(error).is_some() => Err(Fault::astray()),
+            _ => outcome,
+        }
+    }
+
+    /// Does this on the connection that there is, if there is one, and on each later one.
+    pub fn settle(&mut self, settling: Settling) -> Outcome<()> {
         let timeout = self.timeout();
+        let settling = self.settling.insert(settling);
+        let Some(mut link) = self.link.take() else {
+            return Ok(());
+        };
+        match settling.settle(&mut link, timeout) {
+            Ok(()) => {
+                self.link = Some(link);
+                Ok(())
+            }
+            Err(broken) => Err(self.lost(Call::Write, broken)),
+        }
+    }
+
+    /// Where a node of a cluster says the data is.
+    fn redirect(&self, error: &RedisError) -> Option<Redirect> {
+        match self.options.servers {
+            Servers::Cluster(_) => Redirect::of(error, self.first.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// Asks the server that has the data.
+    fn ask_here(&mut self, call: Call, request: &[u8], left: Duration) -> Outcome<Value> {
+        let timeout = self.timeout().min(left);
         if let Some(mut link) = self.link.take()
             && (call == Call::Read || link.is_sound(timeout))
         {
-            match link.exchange_within(timeout, &request) {
+            match link.exchange_within(timeout, request) {
                 Ok(answer) => return self.answered(link, answer),
                 Err(broken) => {
                     let again = !broken.sent || (call == Call::Read && !broken.error.is_timeout());
@@ -105,11 +179,36 @@ impl Wire {
                 }
             }
         }
-        let mut link = connect(&self.options.clone().within(self.patience))?;
-        match link.exchange_within(timeout, &request) {
+        let options = self.options.clone().within(self.patience.min(left));
+        let mut link = routes::connect(&options, &mut self.first)?;
+        self.connections += 1;
+        let settled = match &self.settling {
+            Some(settling) => settling.settle(&mut link, timeout),
+            None => Ok(()),
+        };
+        match settled.and_then(|()| link.exchange_within(timeout, request)) {
             Ok(answer) => self.answered(link, answer),
             Err(broken) => Err(self.lost(call, broken)),
         }
+    }
+
+    /// Asks a node that a moving slot goes to, this once.
+    fn ask_there(
+        &mut self,
+        call: Call,
+        host: &Host,
+        request: &[u8],
+        left: Duration,
+    ) -> Outcome<Value> {
+        let timeout = self.timeout().min(left);
+        let options = self.options.clone().within(self.patience.min(left));
+        let mut link = dial(&options, host, options.connect_timeout)?;
+        link.say(&greeting(&options))?;
+        link.say(&[redis::cmd("ASKING")])?;
+        let answer = link
+            .exchange_within(timeout, request)
+            .map_err(|broken| self.lost(call, broken))?;
+        answer.extract_error().map_err(Fault::refused)
     }
 
     /// Keeps the connection, unless its answer is that it is of no use.
@@ -137,6 +236,10 @@ impl Wire {
         let limit = self.options.call_timeout.saturating_add(self.longer);
         limit.min(self.patience)
     }
+
+    fn patience_to_connect(&self) -> Duration {
+        self.options.connect_timeout.min(self.patience)
+    }
 }
 
 impl Link {
@@ -149,7 +252,28 @@ impl Link {
                 .is_ok()
     }
 
-    fn exchange_within(&mut self, timeout: Duration, request: &[u8]) -> Result<Value, Broken> {
+    /// Says what the server has to agree to.
+    pub fn say(&mut self, commands: &[Cmd]) -> Outcome<()> {
+        commands.iter().try_for_each(|command| {
+            self.put(command)?;
+            Ok(())
+        })
+    }
+
+    /// Asks on a connection that is not in use yet, in the time that it was dialled with.
+    pub fn put(&mut self, command: &Cmd) -> Outcome<Value> {
+        let answer = self.exchange(&command.get_packed_command());
+        let answer = answer.map_err(|broken| match is_nonsense(&broken.error) {
+            true => nonsense(),
+            false => Fault::Unconnected {
+                error: broken.error,
+                at: self.host.clone(),
+            },
+        })?;
+        answer.extract_error().map_err(Fault::refused)
+    }
+
+    pub fn exchange_within(&mut self, timeout: Duration, request: &[u8]) -> Result<Value, Broken> {
         self.wait(timeout)
             .map_err(|error| Broken { error, sent: false })?;
         self.exchange(request)
@@ -180,7 +304,7 @@ impl Link {
 
 /// Whether a server at this address answers, whatever it says.
 pub(super) fn answers(options: &Options) -> bool {
-    match connect(options) {
+    match routes::connect(options, &mut None) {
         Err(Fault::Unconnected { error, .. }) => !error.is_timeout(),
         _ => true,
     }
@@ -198,78 +322,87 @@ fn nonsense() -> Fault {
     Fault::Nonsense("the server's answer is not of Redis's protocol".to_owned())
 }
 
-/// Connects, and says who is asking. The connection's own set-up would hide why the server
-/// refuses.
-fn connect(options: &Options) -> Outcome<Link> {
-    let tls = matches!(options.address, ConnectionAddr::TcpTls { .. });
-    if tls && rustls::crypto::CryptoProvider::get_default().is_none() {
+/// Connects to a server, in no longer time than this, and leaves that time to what is said first.
+pub(super) fn dial(options: &Options, host: &Host, patience: Duration) -> Outcome<Link> {
+    if options.tls && rustls::crypto::CryptoProvider::get_default().is_none() {
         // Another thread may be first, with a provider that does as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
-    let unconnected = |error| Fault::Unconnected { error, tls };
-    let connection = client(options)?
-        .get_connection_with_timeout(options.connect_timeout)
+    let unconnected = |error| Fault::Unconnected {
+        error,
+        at: host.clone(),
+    };
+    let patience = patience.max(Duration::from_millis(1));
+    let connection = client(options, host)?
+        .get_connection_with_timeout(patience)
         .map_err(unconnected)?;
     let mut link = Link {
+        host: host.clone(),
         connection,
         used: Instant::now(),
         timeout: Duration::ZERO,
     };
-    link.wait(options.connect_timeout).map_err(unconnected)?;
-    for command in greeting(options) {
-        let answer = link
-            .exchange(&command.get_packed_command())
-            .map_err(|broken| match is_nonsense(&broken.error) {
-                true => nonsense(),
-                false => unconnected(broken.error),
-            })?;
-        answer.extract_error().map_err(Fault::refused)?;
-    }
+    link.wait(patience).map_err(unconnected)?;
     Ok(link)
 }
 
-fn client(options: &Options) -> Outcome<Client> {
+fn client(options: &Options, host: &Host) -> Outcome<Client> {
     let wrong = |error| {
         Fault::Setup(format!(
             "no client for this address: {error}; correct the URL"
         ))
     };
-    let info = options
-        .address
-        .clone()
-        .into_connection_info()
-        .map_err(wrong)?;
+    let (name, port) = (host.name.clone(), host.port);
+    let address = match options.tls {
+        false => ConnectionAddr::Tcp(name, port),
+        true => ConnectionAddr::TcpTls {
+            host: name,
+            port,
+            insecure: false,
+            tls_params: None,
+        },
+    };
+    let info = address.into_connection_info().map_err(wrong)?;
+    // The connection's own set-up would hide why the server refuses.
     let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
     let tcp = info.tcp_settings().clone().set_nodelay(true);
     let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
-    let Some(path) = &options.cafile else {
+    if options.cafile.is_none() && options.identity.is_none() {
         return Client::open(info).map_err(wrong);
-    };
-    let pem = std::fs::read(path).map_err(|error| {
-        Fault::Setup(format!(
-            "cafile {} cannot be read: {error}; give the path of a PEM file",
-            path.display()
-        ))
-    })?;
+    }
+    let root_cert = options.cafile.as_deref().map(|path| pem("cafile", path));
+    let client_tls = options.identity.as_ref().map(|(certificate, key)| {
+        Outcome::Ok(ClientTlsConfig {
+            client_cert: pem("certfile", certificate)?,
+            client_key: pem("keyfile", key)?,
+        })
+    });
     let certificates = TlsCertificates {
-        client_tls: None,
-        root_cert: Some(pem),
+        client_tls: client_tls.transpose()?,
+        root_cert: root_cert.transpose()?,
     };
     Client::build_with_tls(info, certificates).map_err(|error| {
         Fault::Setup(format!(
-            "cafile {} cannot be used: {error}; give the path of a PEM file with certificates",
+            "cafile, certfile or keyfile cannot be used: {error}; give the paths of PEM files, two with certificates and the last with the key of certfile"
+        ))
+    })
+}
+
+/// The content of a file that a parameter names.
+fn pem(parameter: &str, path: &Path) -> Outcome<Vec<u8>> {
+    std::fs::read(path).map_err(|error| {
+        Fault::Setup(format!(
+            "{parameter} {} cannot be read: {error}; give the path of a PEM file",
             path.display()
         ))
     })
 }
 
-/// What is said first. At least one command, so that TLS is agreed on here.
-fn greeting(options: &Options) -> Vec<Cmd> {
+/// What is said first to a server with data. At least one command, so that TLS is agreed on here.
+pub(super) fn greeting(options: &Options) -> Vec<Cmd> {
     let mut commands = Vec::new();
     if let Some(password) = &options.password {
-        let mut auth = redis::cmd("AUTH");
-        auth.arg(options.user.as_slice()).arg(password);
-        commands.push(auth);
+        commands.push(auth(options.user.as_deref(), password));
     }
     if options.database != 0 {
         let mut select = redis::cmd("SELECT");
@@ -280,4 +413,10 @@ fn greeting(options: &Options) -> Vec<Cmd> {
         commands.push(redis::cmd("PING"));
     }
     commands
+}
+
+pub(super) fn auth(user: Option<&str>, password: &str) -> Cmd {
+    let mut auth = redis::cmd("AUTH");
+    auth.arg(user.as_slice()).arg(password);
+    auth
 }

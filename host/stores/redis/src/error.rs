@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError};
 
+use super::options::Host;
 use super::scripts::Script;
 use mneme_store::{BackendError, StoreError, checks};
 
@@ -17,8 +18,8 @@ pub(super) enum Fault {
     /// There is no connection; nothing was asked.
     Unconnected {
         error: RedisError,
-        /// It was to be one with TLS.
-        tls: bool,
+        /// The server that was to be reached.
+        at: Host,
     },
     /// The connection was lost.
     Lost {
@@ -34,10 +35,12 @@ pub(super) enum Fault {
     Corrupt(String),
     /// The data is of another layout; the text has the remedy.
     Schema(String),
-    /// The user lacks the right to a command; nothing of it is done.
+    /// The user lacks the right to a command.
     Rights(String),
     /// The set-up is wrong; the text has the remedy.
     Setup(String),
+    /// It is going to be right by itself; the text says what.
+    Later(String),
     /// What an earlier call has stored is not there any more; the text has the remedy.
     Gone(String),
     /// An error of the contract that needs nothing added.
@@ -61,8 +64,8 @@ const VANISHED: &str = "MNEME-VANISHED";
 /// What a script says where the user lacks the right to a command, which follows.
 const RIGHTS: &str = "MNEME-RIGHTS ";
 
-/// The rights that a user needs.
-const NEEDED: &str = "+@read +@write +@scripting +@connection +time";
+/// What a script says where a cluster moves its keys.
+const MOVES: &str = "MNEME-MOVES";
 
 /// What the server's refusals mean, by the code that they begin with: whether to call again
 /// as it is, and what to do.
@@ -102,12 +105,12 @@ const REFUSALS: &[(&str, bool, &str)] = &[
     (
         "MOVED",
         false,
-        "in a cluster give the address of the node that has the prefix, and a prefix with a hash tag such as {mneme}",
+        "this is a node of a cluster, so write redis+cluster:// in place of redis://",
     ),
     (
         "CROSSSLOT",
         false,
-        "in a cluster give a prefix with a hash tag, such as {mneme}",
+        "this is a node of a cluster, so write redis+cluster:// in place of redis://, which gives the prefix a hash tag",
     ),
     (
         "OOM",
@@ -141,11 +144,25 @@ impl Fault {
         Self::Typed(StoreError::InvalidArgument(message.into()))
     }
 
+    /// Nodes of a cluster send a request from one to the other.
+    pub fn astray() -> Self {
+        Self::Later(
+            "the nodes of the cluster send the request from one to the other, and none has the data: it may be moving, or the nodes not agree yet, so call again"
+                .to_owned(),
+        )
+    }
+
     /// An error that the server answered with.
     pub fn refused(error: RedisError) -> Self {
         let text = error.to_string();
         if text.contains(VANISHED) {
             return Self::Corrupt(checks::vanished());
+        }
+        if text.contains(MOVES) {
+            return Self::Later(
+                "the cluster moves these keys to another node; nothing was done, so call again"
+                    .to_owned(),
+            );
         }
         if let Some((_, command)) = text.split_once(RIGHTS) {
             let command = command.split(' ').next().unwrap_or_default();
@@ -235,18 +252,19 @@ impl Fault {
             Self::Schema(what) => StoreError::Schema(format!("{site}: {what}")),
             Self::Rights(command) => backend(
                 format!(
-                    "{site}: the user may not run the command {command}; nothing was done; grant it with ACL SETUSER and +{}: the store needs {NEEDED}, and the keys of its prefix",
+                    "{site}: the user may not run the command {command}; grant it with ACL SETUSER and +{}; the documentation of RedisStore lists all rights that the store needs",
                     command.to_lowercase()
                 ),
                 false,
             ),
             Self::Setup(what) | Self::Gone(what) => backend(format!("{site}: {what}"), false),
+            Self::Later(what) => backend(format!("{site}: {what}"), true),
             Self::Nonsense(what) => backend(
                 format!("{site}: {what}; check that the address belongs to a Redis server"),
                 false,
             ),
             Self::Refused(error) => refused(&site, &error),
-            Self::Unconnected { error, tls } => unconnected(&site, &error, tls),
+            Self::Unconnected { error, at } => unconnected(&site, &error, &at),
             Self::Lost {
                 error,
                 unknown,
@@ -290,9 +308,15 @@ fn refused(site: &str, error: &RedisError) -> StoreError {
     if said.contains("non local key") || said.contains("hash to the same slot") {
         return backend(
             format!(
-                "{site}: {said}; in a cluster give a prefix with a hash tag, such as {{mneme}}"
+                "{site}: {said}; this is a node of a cluster, so write redis+cluster:// in place of redis://, which gives the prefix a hash tag"
             ),
             false,
+        );
+    }
+    if said.contains("while the cluster is down") {
+        return backend(
+            format!("{site}: {said}; the cluster lacks nodes, so call again when it is up"),
+            true,
         );
     }
     if said.contains("max number of clients") {
@@ -321,14 +345,14 @@ fn without_line(text: &str) -> &str {
     }
 }
 
-fn unconnected(site: &str, error: &RedisError, tls: bool) -> StoreError {
+fn unconnected(site: &str, error: &RedisError, at: &Host) -> StoreError {
     if error.kind() == ErrorKind::InvalidClientConfig {
         return backend(format!("{site}: {error}; correct the URL"), false);
     }
     if is_tls(error) {
         return backend(
             format!(
-                "{site}: no TLS connection: {error}; check the certificates, that cafile names the one of their authority, and that the port is the one for TLS"
+                "{site}: no TLS connection to {at}: {error}; check the certificates, that cafile names the one of their authority, and that the port is the one for TLS"
             ),
             false,
         );
@@ -337,10 +361,9 @@ fn unconnected(site: &str, error: &RedisError, tls: bool) -> StoreError {
         true => "the server did not answer within the connect timeout".to_owned(),
         false => error.to_string(),
     };
-    let speaks = if tls { " and speaks TLS" } else { "" };
     backend(
         format!(
-            "{site}: no connection: {what}; check that the server runs at this address{speaks}, and call again"
+            "{site}: no connection to {at}: {what}; check that the server runs at this address, with TLS where the URL begins with rediss, and call again"
         ),
         true,
     )
@@ -408,6 +431,11 @@ mod tests {
             ),
             ("-CLUSTERDOWN Hash slot not served", true, "lacks nodes"),
             (
+                "-ERR Script attempted to execute a command while the cluster is down script: f00, on @user_script:3.",
+                true,
+                "lacks nodes",
+            ),
+            (
                 "-TRYAGAIN Multiple keys request during rehashing of slot",
                 true,
                 "moves these keys",
@@ -417,7 +445,12 @@ mod tests {
                 true,
                 "too few replicas",
             ),
-            ("-MOVED 3999 10.0.0.1:6381", false, "hash tag"),
+            ("-MOVED 3999 10.0.0.1:6381", false, "redis+cluster://"),
+            (
+                "-ERR MNEME-MOVES script: f00, on @user_script:3.",
+                true,
+                "moves these keys",
+            ),
             (
                 "-CROSSSLOT Keys in request don't hash to the same slot",
                 false,

@@ -76,7 +76,7 @@ pub(super) fn open(wire: &mut Wire, by_id: &str, embedder: &Embedder) -> Outcome
 
 /// The embedder of the cache under the prefix, if there is one. Writes nothing.
 pub(super) fn recorded_embedder(options: &Options) -> Outcome<Option<Embedder>> {
-    let key = format!("{}:meta", options.prefix);
+    let key = format!("{}:meta", options.keys());
     let mut command = redis::cmd("HMGET");
     command.arg(&key);
     for field in ["schema_version", "embedder_fingerprint", "embedder_dim"] {

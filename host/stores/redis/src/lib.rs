@@ -5,12 +5,19 @@ mod connection;
 mod error;
 mod imports;
 mod layout;
+mod memory;
 mod options;
 mod reads;
+mod routes;
 mod rows;
 mod scripts;
+mod servers;
 mod session;
 mod writes;
+
+pub mod production {
+    #![doc = include_str!("production.md")]
+}
 
 use std::fmt;
 use std::time::Duration;
@@ -24,7 +31,8 @@ use mneme_store::checks::Embedder;
 use mneme_store::opened::{BOOKKEEPING_PATIENCE, Backend, MAX_BATCH, MAX_BLOB, Opened, Probe};
 use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, opened};
 
-/// A store on a Redis server (5.0 or later, or Valkey), shared by any number of processes.
+/// A store on a Redis server (5.0 or later, or Valkey), in a Redis Cluster or behind Sentinel, shared
+/// by any number of processes. [`production`] says what to set there.
 ///
 /// All keys of a cache begin with its prefix and a colon. Their layout is that of the Python
 /// library `mneme-cache` 1.0: each opens what the other wrote, and both can use it at the
@@ -32,22 +40,28 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 ///
 /// # URL
 ///
-/// `redis://[[user]:password@]host[:port][/db]`, or `rediss://` for TLS, by default port
-/// 6379 and database 0. Special characters in user and password are written as `%XX`.
+/// `redis://[[user]:password@]host[:port][/db]`, by default port 6379 and database 0. Special
+/// characters in user and password are written as `%XX`. `rediss` in place of `redis` is for TLS.
+///
+/// `redis+cluster://host[:port],host[:port]` names nodes of a [cluster](production#cluster), and
+/// `redis+sentinel://host[:port],host[:port][/db]?master=NAME` [sentinels](production#sentinel).
 ///
 /// | parameter | default | meaning |
 /// |---|---|---|
-/// | `prefix` | `mneme` | the prefix of all keys |
-/// | `cafile` | the system's roots | with `rediss://`: a PEM file with the certificates to trust instead |
-/// | `connect_timeout_ms` | 5000 | how long connecting may take |
+/// | `prefix` | `mneme` | the prefix of all keys; in a cluster it gets a hash tag, `{mneme}` |
+/// | `cafile` | the system's roots | with TLS: a PEM file with the certificates to trust instead |
+/// | `certfile`, `keyfile` | none | with TLS: PEM files with the client's certificate and its key |
+/// | `connect_timeout_ms` | 5000 | how long connecting may take, with all that finds the server |
 /// | `call_timeout_ms` | 10000 | how long the server may be silent before it answers, 1 second at most for `update_access` and `replace_meta` |
+/// | `master` | | with sentinels: what they call the master |
+/// | `sentinel_user`, `sentinel_password` | none | with sentinels: for them, as user and password are for the master |
 ///
 /// # What it survives
 ///
 /// Durability depends on the server's configuration. Without persistence a restart loses
 /// everything; with `appendfsync everysec` a crash loses a second. The server's
-/// `maxmemory-policy` should be `noeviction`: with any other policy Redis may drop single keys,
-/// and so a part of an entry.
+/// `maxmemory-policy` should be [`noeviction`](production#memory): with any other policy Redis may
+/// drop single keys, and so a part of an entry.
 ///
 /// Every write is one Lua script, and so one atomic step. A call that deletes more than
 /// 10,000 entries takes several steps, so that the server can serve others in between.
@@ -95,8 +109,8 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// what is there.
 ///
 /// A full memory (`OOM`) and a server that cannot save (`MISCONF`) are not retryable, and
-/// nothing was stored. A replica (`READONLY`) is retryable: after a failover the next call
-/// finds the new primary.
+/// nothing was stored. A replica (`READONLY`) is retryable: after a fail-over the next call
+/// finds the new primary, by Sentinel, or where a name or an address leads to it.
 ///
 /// # Expiry
 ///
@@ -107,15 +121,12 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 ///
 /// # Limits
 ///
-/// The user needs the rights of `+@read +@write +@scripting +@connection +time ~PREFIX:*`.
+/// The rights that a user needs are [listed](production#rights).
 ///
 /// One `insert` or `write_import` takes at most 1000 entries and 500 MiB. Times, TTLs and
 /// access counts go up to 2^53 - 1; greater ones are [`StoreError::InvalidArgument`]. A
 /// `query_hash` must not contain a colon. No part of the prefix after its first colon may be
 /// `entry`, `hash`, `lru` or `quota`, because two caches could then share keys.
-///
-/// In a cluster all keys of a prefix must be on one node: give a prefix with a hash tag, such
-/// as `{mneme}`, and the address of its node.
 ///
 /// A blob has at most 4 MiB. Blobs stay in the server's memory like entries. A server without
 /// room for one refuses it (`OOM`) or, by its `maxmemory-policy`, may drop all blobs at once.
@@ -208,12 +219,12 @@ impl Backend for Options {
     }
 
     fn recorded_embedder(&self) -> Outcome<Option<Embedder>> {
-        options::check_prefix(&self.prefix)?;
+        self.check_prefix()?;
         layout::recorded_embedder(self)
     }
 
     fn open(&mut self, embedder: Embedder) -> Outcome<Session> {
-        options::check_prefix(&self.prefix)?;
+        self.check_prefix()?;
         Session::open(self, embedder)
     }
 
@@ -235,6 +246,10 @@ impl Backend for Options {
             Some(session) => session.server_time().map(Some),
             None => session::server_time(&mut Wire::new(self.clone())).map(Some),
         }
+    }
+
+    fn warnings(&self, session: &Session) -> Vec<String> {
+        session.warnings.clone()
     }
 
     fn error(&self, fault: Fault, operation: &'static str) -> StoreError {

@@ -1,60 +1,139 @@
 //! Where the data is: the URL, the prefix, the timeouts.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionAddr, IntoConnectionInfo};
 use url::Url;
 
 use mneme_store::parameters::Parameters;
 use mneme_store::{Result, StoreError};
 
-/// The parameters that a URL may have.
-const KNOWN: [&str; 4] = ["prefix", "cafile", "connect_timeout_ms", "call_timeout_ms"];
+/// The parameters that every URL may have.
+const KNOWN: [&str; 6] = [
+    "prefix",
+    "cafile",
+    "certfile",
+    "keyfile",
+    "connect_timeout_ms",
+    "call_timeout_ms",
+];
+
+/// Those that a URL of sentinels may have besides.
+const OF_SENTINELS: [&str; 3] = ["master", "sentinel_user", "sentinel_password"];
 
 /// Keys of a cache are made of its prefix and one of these and any namespace, so no
 /// other prefix may look like them.
 const FAMILIES: [&str; 4] = ["entry", "hash", "lru", "quota"];
 
+/// The port of a server.
+const PORT: u16 = 6379;
+/// The port of a sentinel.
+pub(super) const SENTINEL_PORT: u16 = 26379;
+
+/// A server's name and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Host {
+    pub name: String,
+    pub port: u16,
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name.contains(':') {
+            true => write!(f, "[{}]:{}", self.name, self.port),
+            false => write!(f, "{}:{}", self.name, self.port),
+        }
+    }
+}
+
+/// The server that has the data, or those who know which one it is.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Servers {
+    One(Host),
+    /// Nodes of a cluster, any of them.
+    Cluster(Vec<Host>),
+    Sentinels(Sentinels),
+}
+
+/// The sentinels that watch a master.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Sentinels {
+    pub hosts: Vec<Host>,
+    /// What they call the master.
+    pub master: String,
+    pub user: Option<String>,
+    pub password: Option<String>,
+}
+
 /// What a store needs to connect.
 #[derive(Clone)]
 pub(super) struct Options {
-    pub address: ConnectionAddr,
+    pub servers: Servers,
+    pub tls: bool,
     pub user: Option<String>,
     pub password: Option<String>,
     pub database: i64,
+    /// As it was given; see [`Options::keys`].
     pub prefix: String,
     pub cafile: Option<PathBuf>,
+    /// The files of the client's certificate and of its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
     pub connect_timeout: Duration,
     pub call_timeout: Duration,
 }
 
-/// Without the password.
+/// Without the passwords.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("place", &self.place())
             .field("cafile", &self.cafile)
+            .field("identity", &self.identity)
             .field("connect_timeout", &self.connect_timeout)
             .field("call_timeout", &self.call_timeout)
             .finish_non_exhaustive()
     }
 }
 
+/// Who is named in a URL.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    One,
+    Cluster,
+    Sentinels,
+}
+
 impl Options {
     /// Reads a URL. No error repeats any of it, as a password may be in the wrong place.
     pub fn parse(text: &str) -> Result<Self> {
-        let url = Url::parse(text).map_err(|error| {
+        let malformed = |error: &dyn fmt::Display| {
             invalid(format!(
                 "the URL of the Redis store is malformed: {error}; write redis://[user:password@]host[:port][/db], with %XX for special characters in user and password"
             ))
-        })?;
-        if !matches!(url.scheme(), "redis" | "rediss") {
+        };
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or_else(|| malformed(&"it has no ://"))?;
+        let (kind, tls) = kind(scheme)?;
+        let base = if tls { "rediss" } else { "redis" };
+        let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let at = authority.rfind('@').map_or(0, |at| at + 1);
+        let (user, hosts) = authority.split_at(at);
+        if kind == Kind::One && hosts.contains(',') {
             return Err(invalid(
-                "the URL of a Redis store begins with redis:// or, for TLS, with rediss://",
+                "the URL of the Redis store names several hosts; write redis+cluster:// for the nodes of a cluster, or redis+sentinel:// for sentinels",
             ));
         }
+        let urls = hosts
+            .split(',')
+            .map(|host| Url::parse(&format!("{base}://{user}{host}{tail}")))
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(|error| malformed(&error))?;
+        // All but the host is the same in each.
+        let url = &urls[0];
         if url.fragment().is_some() {
             return Err(invalid(
                 "the URL of a Redis store has no part after #; write %23 for a # in user or password",
@@ -65,45 +144,61 @@ impl Options {
                 "the URL of the Redis store has a user and no password; write user:password@host, or :password@host",
             ));
         }
-        let mut bare = url.clone();
-        bare.set_query(None);
-        let info = bare.into_connection_info().map_err(|error| {
-            let what = error.category();
-            invalid(format!(
-                "the URL of the Redis store names no host, port and database to connect to ({what}); write redis://[user:password@]host[:port][/db], with a number for the database and %XX for special characters in user and password"
-            ))
-        })?;
-        let mut options = Self::new(&info)?;
-        let mut given = Parameters::read("the Redis store", url.query_pairs(), &KNOWN, false)?;
-        options.prefix = given.take("prefix").unwrap_or(options.prefix);
-        options.cafile = given.take("cafile").map(PathBuf::from);
-        if options.cafile.is_some() && url.scheme() != "rediss" {
-            return Err(invalid(
-                "the parameter cafile of a Redis store is for TLS; write rediss:// in place of redis://",
-            ));
-        }
-        options.connect_timeout =
-            given.milliseconds("connect_timeout_ms", options.connect_timeout)?;
-        options.call_timeout = given.milliseconds("call_timeout_ms", options.call_timeout)?;
-        check_prefix(&options.prefix)?;
-        Ok(options)
-    }
-
-    fn new(info: &ConnectionInfo) -> Result<Self> {
-        let settings = info.redis_settings();
+        let known = match kind {
+            Kind::Sentinels => [&KNOWN[..], &OF_SENTINELS].concat(),
+            _ => KNOWN.to_vec(),
+        };
+        let mut given = Parameters::read("the Redis store", url.query_pairs(), &known, false)?;
+        let port = match kind {
+            Kind::Sentinels => SENTINEL_PORT,
+            _ => PORT,
+        };
+        let infos = urls.iter().map(|url| info(url, port));
+        let infos = infos.collect::<Result<Vec<_>>>()?;
+        let hosts: Vec<Host> = infos.iter().map(|(host, _)| host.clone()).collect();
+        let settings = infos[0].1.redis_settings();
         if settings.db() < 0 {
             return Err(invalid("the database of a Redis store is a number from 0"));
         }
-        Ok(Self {
-            address: info.addr().clone(),
+        if kind == Kind::Cluster && settings.db() != 0 {
+            return Err(invalid(
+                "a Redis cluster has the database 0 only; leave the database out of the URL",
+            ));
+        }
+        let servers = match kind {
+            Kind::One => Servers::One(hosts[0].clone()),
+            Kind::Cluster => Servers::Cluster(hosts),
+            Kind::Sentinels => Servers::Sentinels(sentinels(hosts, &mut given)?),
+        };
+        let cafile = given.take("cafile").map(PathBuf::from);
+        let identity = match (given.take("certfile"), given.take("keyfile")) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+            _ => {
+                return Err(invalid(
+                    "the URL of the Redis store has one of certfile and keyfile; give both, the client's certificate and its key",
+                ));
+            }
+        };
+        if (cafile.is_some() || identity.is_some()) && !tls {
+            return Err(invalid(
+                "the parameters cafile, certfile and keyfile of a Redis store are for TLS; write rediss in place of redis",
+            ));
+        }
+        let options = Self {
+            servers,
+            tls,
             user: settings.username().map(str::to_owned),
             password: settings.password().map(str::to_owned),
             database: settings.db(),
-            prefix: "mneme".to_owned(),
-            cafile: None,
-            connect_timeout: Duration::from_secs(5),
-            call_timeout: Duration::from_secs(10),
-        })
+            prefix: given.take("prefix").unwrap_or_else(|| "mneme".to_owned()),
+            cafile,
+            identity,
+            connect_timeout: given.milliseconds("connect_timeout_ms", Duration::from_secs(5))?,
+            call_timeout: given.milliseconds("call_timeout_ms", Duration::from_secs(10))?,
+        };
+        options.check_prefix()?;
+        Ok(options)
     }
 
     /// The same, with no timeout longer than this.
@@ -113,13 +208,123 @@ impl Options {
         self
     }
 
+    /// What all keys begin with: the prefix, in a cluster in braces where it has no hash tag, so
+    /// that all keys are in one slot.
+    pub fn keys(&self) -> Cow<'_, str> {
+        match &self.servers {
+            Servers::Cluster(_) if !has_tag(&self.prefix) => format!("{{{}}}", self.prefix).into(),
+            _ => (&*self.prefix).into(),
+        }
+    }
+
+    /// The key that every script is given, and that says which node of a cluster has them all.
+    pub fn by_id(&self) -> String {
+        format!("{}:by_id", self.keys())
+    }
+
+    /// Refuses prefixes under which two caches would share keys, and in a cluster one whose keys
+    /// would be in many slots.
+    pub fn check_prefix(&self) -> Result<()> {
+        check_prefix(&self.prefix)?;
+        match has_tag(&self.keys()) || !matches!(self.servers, Servers::Cluster(_)) {
+            true => Ok(()),
+            false => Err(invalid(format!(
+                "the prefix {:?} of a Redis store begins with a brace that ends no hash tag, and its keys would be on many nodes of the cluster; give another prefix",
+                self.prefix
+            ))),
+        }
+    }
+
     /// Where the data is, for messages.
     pub fn place(&self) -> String {
-        format!(
-            "{}/{}, prefix {:?}",
-            self.address, self.database, self.prefix
-        )
+        let database = self.database;
+        let who = match &self.servers {
+            Servers::One(host) => format!("{host}/{database}"),
+            Servers::Cluster(hosts) => format!("cluster {}", listed(hosts)),
+            Servers::Sentinels(sentinels) => format!(
+                "{:?}/{database} of sentinels {}",
+                sentinels.master,
+                listed(&sentinels.hosts)
+            ),
+        };
+        format!("{who}, prefix {:?}", self.keys())
     }
+}
+
+/// Who is named by a URL of this scheme, and whether through TLS.
+fn kind(scheme: &str) -> Result<(Kind, bool)> {
+    Ok(match &*scheme.to_ascii_lowercase() {
+        "redis" => (Kind::One, false),
+        "rediss" => (Kind::One, true),
+        "redis+cluster" => (Kind::Cluster, false),
+        "rediss+cluster" => (Kind::Cluster, true),
+        "redis+sentinel" => (Kind::Sentinels, false),
+        "rediss+sentinel" => (Kind::Sentinels, true),
+        _ => {
+            return Err(invalid(
+                "the URL of a Redis store begins with redis://, redis+cluster:// or redis+sentinel://, or, for TLS, with rediss in place of redis",
+            ));
+        }
+    })
+}
+
+/// What a URL of one host says, and that host.
+fn info(url: &Url, port: u16) -> Result<(Host, redis::ConnectionInfo)> {
+    let names_none = |what: &str| {
+        invalid(format!(
+            "the URL of the Redis store names no host, port and database to connect to ({what}); write redis://[user:password@]host[:port][/db], with a number for the database and %XX for special characters in user and password"
+        ))
+    };
+    let mut bare = url.clone();
+    bare.set_query(None);
+    let info = bare
+        .into_connection_info()
+        .map_err(|error| names_none(error.category()))?;
+    let name = match info.addr() {
+        ConnectionAddr::Tcp(name, _) | ConnectionAddr::TcpTls { host: name, .. } => name.clone(),
+        _ => return Err(names_none("no host")),
+    };
+    let host = Host {
+        name,
+        port: url.port().unwrap_or(port),
+    };
+    Ok((host, info))
+}
+
+fn sentinels(hosts: Vec<Host>, given: &mut Parameters) -> Result<Sentinels> {
+    let sentinels = Sentinels {
+        hosts,
+        master: given
+            .take("master")
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| {
+                invalid(
+                    "the URL of the Redis store names sentinels and no master; give master, the name in their configuration, such as mymaster",
+                )
+            })?,
+        user: given.take("sentinel_user"),
+        password: given.take("sentinel_password"),
+    };
+    match sentinels.user.is_some() && sentinels.password.is_none() {
+        true => Err(invalid(
+            "the URL of the Redis store has sentinel_user and no sentinel_password; give both, or the password alone",
+        )),
+        false => Ok(sentinels),
+    }
+}
+
+fn listed(hosts: &[Host]) -> String {
+    let names: Vec<_> = hosts.iter().map(Host::to_string).collect();
+    names.join(",")
+}
+
+/// Whether Redis takes a part of the keys with this prefix, and not all of each, to find their
+/// slot: what stands between the first brace and the next that ends it.
+fn has_tag(prefix: &str) -> bool {
+    prefix
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'))
+        .is_some_and(|(tag, _)| !tag.is_empty())
 }
 
 fn invalid(message: impl Into<String>) -> StoreError {
@@ -127,7 +332,7 @@ fn invalid(message: impl Into<String>) -> StoreError {
 }
 
 /// Refuses prefixes under which two caches would share keys.
-pub(super) fn check_prefix(prefix: &str) -> Result<()> {
+fn check_prefix(prefix: &str) -> Result<()> {
     if prefix.is_empty() {
         return Err(invalid(
             "the prefix of a Redis store is empty; give one, such as mneme",
@@ -155,13 +360,80 @@ mod tests {
         }
     }
 
+    fn host(name: &str, port: u16) -> Host {
+        Host {
+            name: name.to_owned(),
+            port,
+        }
+    }
+
+    fn one(name: &str, port: u16) -> Servers {
+        Servers::One(host(name, port))
+    }
+
+    #[test]
+    fn a_url_names_nodes_or_sentinels() {
+        let url = "redis+cluster://u:p@a,b:7000,[::1]:7001?prefix=p";
+        let options = Options::parse(url).unwrap();
+        let nodes = vec![host("a", 6379), host("b", 7000), host("::1", 7001)];
+        assert!(options.servers == Servers::Cluster(nodes) && !options.tls);
+        assert_eq!(options.user.as_deref(), Some("u"));
+        assert_eq!(
+            options.place(),
+            "cluster a:6379,b:7000,[::1]:7001, prefix \"{p}\""
+        );
+
+        let url = "rediss+sentinel://:p@a,b:7000/3?master=m%20m&sentinel_user=s&sentinel_password=secret&certfile=c&keyfile=k";
+        let options = Options::parse(url).unwrap();
+        let sentinels = Sentinels {
+            hosts: vec![host("a", 26379), host("b", 7000)],
+            master: "m m".into(),
+            user: Some("s".into()),
+            password: Some("secret".into()),
+        };
+        assert!(options.servers == Servers::Sentinels(sentinels) && options.tls);
+        assert_eq!(
+            (options.database, options.password.as_deref()),
+            (3, Some("p"))
+        );
+        assert_eq!(options.identity, Some(("c".into(), "k".into())));
+        let shown = format!("{options:?}");
+        assert!(
+            shown.contains("of sentinels a:26379,b:7000") && !shown.contains("secret"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn in_a_cluster_all_keys_have_one_tag() {
+        let keys = |scheme: &str, prefix: &str| {
+            let mut options = Options::parse(&format!("{scheme}://h")).unwrap();
+            options.prefix = prefix.to_owned();
+            options.check_prefix().map(|()| options.keys().into_owned())
+        };
+        for (prefix, expected) in [
+            ("mneme", "{mneme}"),
+            ("{mneme}", "{mneme}"),
+            ("a:{b}c", "a:{b}c"),
+            ("a}", "{a}}"),
+            ("a{b", "{a{b}"),
+            ("{}", "{{}}"),
+        ] {
+            let found = keys("redis+cluster", prefix).unwrap();
+            assert_eq!(found, expected);
+            assert!(has_tag(&found));
+            assert_eq!(keys("redis", prefix).unwrap(), prefix);
+        }
+        for bad in ["}", "}a"] {
+            assert!(keys("redis+cluster", bad).is_err());
+            assert_eq!(keys("redis", bad).unwrap(), bad);
+        }
+    }
+
     #[test]
     fn a_url_says_where() {
         let options = Options::parse("redis://localhost").unwrap();
-        assert_eq!(
-            options.address,
-            ConnectionAddr::Tcp("localhost".into(), 6379)
-        );
+        assert!(options.servers == one("localhost", 6379) && !options.tls);
         assert_eq!((options.database, &*options.prefix), (0, "mneme"));
         assert_eq!((options.user, options.password), (None, None));
         assert_eq!(options.connect_timeout, Duration::from_secs(5));
@@ -169,7 +441,7 @@ mod tests {
 
         let url = "redis://us%40er:p%2Fss%3A%C3%BC@[::1]:7000/3?prefix=%7Ba%7D%3Ab&connect_timeout_ms=7&call_timeout_ms=8";
         let options = Options::parse(url).unwrap();
-        assert_eq!(options.address, ConnectionAddr::Tcp("::1".into(), 7000));
+        assert!(options.servers == one("::1", 7000));
         assert_eq!((options.database, &*options.prefix), (3, "{a}:b"));
         assert_eq!(options.user.as_deref(), Some("us@er"));
         assert_eq!(options.password.as_deref(), Some("p/ss:ü"));
@@ -177,13 +449,7 @@ mod tests {
         assert_eq!(options.call_timeout, Duration::from_millis(8));
 
         let options = Options::parse("rediss://:secret@h/?cafile=/a%20b.pem").unwrap();
-        assert!(matches!(
-            options.address,
-            ConnectionAddr::TcpTls {
-                insecure: false,
-                ..
-            }
-        ));
+        assert!(options.servers == one("h", 6379) && options.tls);
         assert_eq!(options.cafile, Some("/a b.pem".into()));
         assert_eq!(
             (options.user, options.password.as_deref()),
@@ -199,6 +465,19 @@ mod tests {
             ("redis://u:sec/secret@h", "malformed"),
             ("redis://:secret@", "malformed"),
             ("mysql://u:secret@h", "begins with redis://"),
+            ("redis://u:secret@h,i", "redis+cluster://"),
+            ("redis+cluster://u:secret@h,", "malformed"),
+            ("redis+cluster://u:secret@h,i:x", "malformed"),
+            ("redis+cluster://u:secret@h/1", "database 0 only"),
+            ("redis+cluster://u:secret@h?master=m", "not known"),
+            ("redis+sentinel://u:secret@h", "no master"),
+            ("redis+sentinel://h?master=", "no master"),
+            (
+                "redis+sentinel://h?master=m&sentinel_user=secret",
+                "no sentinel_password",
+            ),
+            ("rediss://u:secret@h?certfile=x", "give both"),
+            ("redis://u:secret@h?certfile=x&keyfile=y", "write rediss"),
             ("redis://u:secret@h/x", "a number for the database"),
             ("redis://u:secret@h/-1", "a number from 0"),
             ("redis://u:secret@0.0.0.0", "names no host"),
@@ -206,9 +485,9 @@ mod tests {
             ("redis://secret@h", "no password"),
             (
                 "redis://u:secret@h?secret=1",
-                "prefix, cafile, connect_timeout_ms, call_timeout_ms",
+                "prefix, cafile, certfile, keyfile, connect_timeout_ms, call_timeout_ms",
             ),
-            ("redis://u:secret@h?cafile=x", "rediss://"),
+            ("redis://u:secret@h?cafile=x", "write rediss"),
             ("redis://u:secret@h?prefix=a&prefix=secret", "prefix twice"),
             (
                 "redis://u:secret@h?prefix=",

@@ -32,6 +32,8 @@ const INSPECTED: u32 = 1000;
 const MOST_INSPECTED: u32 = 100_000;
 /// A hint to the server of how many keys to look at in one step of a scan.
 const SCANNED: u32 = 5000;
+/// How often a walk over the names of keys is begun.
+const WALKS: u32 = 5;
 
 /// A script's part of a page.
 struct Part<const N: usize> {
@@ -275,29 +277,7 @@ impl Session {
     /// server, step by step.
     pub fn list_namespace_quotas(&mut self) -> Outcome<Vec<(String, u64)>> {
         let start = self.quota_key("");
-        let mut pattern = escaped(&start);
-        pattern.push('*');
-        let mut names = BTreeSet::new();
-        let mut cursor = b"0".to_vec();
-        loop {
-            let mut scan = redis::cmd("SCAN");
-            scan.arg(&cursor)
-                .arg("MATCH")
-                .arg(&pattern)
-                .arg("COUNT")
-                .arg(SCANNED);
-            let [next, keys] = rows::tuple(self.ask(Call::Read, &scan, &start)?)?;
-            for key in rows::list(keys)? {
-                let key = text(key, &start)?;
-                if let Some(name) = key.strip_prefix(&start) {
-                    names.insert(name.to_owned());
-                }
-            }
-            cursor = rows::bytes(next)?.unwrap_or_default();
-            if cursor == b"0" {
-                break;
-            }
-        }
+        let names = self.names_after(&start)?;
         let names: Vec<_> = names.into_iter().collect();
         let mut quotas = Vec::with_capacity(names.len());
         for names in names.chunks(LOOK_UPS) {
@@ -313,6 +293,41 @@ impl Session {
             }
         }
         Ok(quotas)
+    }
+
+    /// What follows this in the names of keys. A walk that another server has begun misses keys, so
+    /// it begins again where the connection was lost.
+    fn names_after(&mut self, start: &str) -> Outcome<BTreeSet<String>> {
+        let pattern = format!("{}*", escaped(start));
+        let count = SCANNED.to_string();
+        let mut walks = 0;
+        'walk: while walks < WALKS {
+            walks += 1;
+            let mut names = BTreeSet::new();
+            let mut cursor = b"0".to_vec();
+            let mut connections = None;
+            loop {
+                let args = [&*cursor, pattern.as_bytes(), count.as_bytes()];
+                let [next, keys] = rows::tuple(self.read(&scripts::NAMES, &args)?)?;
+                if *connections.get_or_insert(self.connections()) != self.connections() {
+                    continue 'walk;
+                }
+                for key in rows::list(keys)? {
+                    let key = text(key, start)?;
+                    if let Some(name) = key.strip_prefix(start) {
+                        names.insert(name.to_owned());
+                    }
+                }
+                cursor = rows::bytes(next)?.unwrap_or_default();
+                if cursor == b"0" {
+                    return Ok(names);
+                }
+            }
+        }
+        Err(Fault::Later(
+            "the connection was lost again and again while the names of keys were read, so call again"
+                .to_owned(),
+        ))
     }
 
     pub fn quota_key(&self, namespace: &str) -> String {

@@ -58,6 +58,8 @@ script!(TIDY, "tags", "log", "write", "tidy");
 script!(SWEEP, "tags", "log", "write", "sweep");
 script!(META, "meta");
 script!(QUOTA, "quota");
+script!(NAMES, "names");
+script!(SETTLE, "tags", "log", "write", "settle");
 script!(BLOB, "blob");
 script!(DELETE_BLOBS, "blobs");
 script!(BEGIN, "tags", "log", "write", "ghosts", "begin");
@@ -70,7 +72,64 @@ script!(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    /// The commands of Redis in a source, after these words and a quotation mark.
+    fn commands(source: &str, before: &[&str], quote: char) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for before in before {
+            for (at, _) in source.match_indices(before) {
+                let rest = source[at + before.len()..].strip_prefix(quote);
+                let name = rest.and_then(|rest| rest.split(quote).next());
+                found.extend(name.map(str::to_lowercase));
+            }
+        }
+        found
+    }
+
+    /// All of Lua and of this crate that names commands.
+    fn sent() -> BTreeSet<String> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+        let of = |folder: &str, ending: &str| {
+            let files = std::fs::read_dir(folder).unwrap();
+            let paths = files.map(|file| file.unwrap().path());
+            let paths = paths.filter(|path| path.extension().is_some_and(|end| end == ending));
+            let texts = paths.map(|path| std::fs::read_to_string(path).unwrap());
+            texts.collect::<String>()
+        };
+        let lua = of(&format!("{folder}/scripts"), "lua");
+        let rust = of(folder, "rs");
+        let mut found = commands(&lua, &["call(", "read("], '\'');
+        found.extend(commands(&rust, &["redis::cmd(", "about_blobs("], '"'));
+        found.extend(["eval", "evalsha"].map(str::to_owned));
+        found
+    }
+
+    #[test]
+    fn the_rights_that_are_listed_are_those_that_are_used() {
+        let text = include_str!("production.md");
+        let (_, rule) = text.split_once("ACL SETUSER").unwrap();
+        let (rule, _) = rule.split_once("```").unwrap();
+        let rights = rule
+            .split_whitespace()
+            .filter_map(|word| word.strip_prefix('+'));
+        let mut listed: BTreeSet<String> = rights.map(str::to_owned).collect();
+        assert!(listed.len() > 40, "{listed:?}");
+        // What is not always needed, or always allowed.
+        let more = [
+            "readwrite",
+            "asking",
+            "role",
+            "info",
+            "config",
+            "sentinel",
+            "auth",
+        ];
+        listed.extend(more.map(str::to_owned));
+        assert_eq!(listed, sent());
+    }
 
     #[test]
     fn a_line_names_its_command() {

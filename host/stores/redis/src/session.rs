@@ -8,9 +8,11 @@ use super::connection::{Call, Wire};
 use super::error::{Fault, Outcome};
 use super::imports::Import;
 use super::layout;
-use super::options::Options;
+use super::memory;
+use super::options::{Options, Servers};
 use super::rows::{self, Reader};
 use super::scripts::Script;
+use super::servers::Settling;
 use super::writes::Expired;
 use mneme_store::checks::{self, Embedder};
 use mneme_store::opened::BOOKKEEPING_PATIENCE;
@@ -27,22 +29,35 @@ pub(super) struct Session {
     /// What `delete_expired` has found and not deleted yet.
     pub expired: Option<Expired>,
     pub import: Option<Import>,
+    /// What whoever runs the server should know.
+    pub warnings: Vec<String>,
 }
 
 impl Session {
     pub fn open(options: &Options, embedder: Embedder) -> Outcome<Self> {
         let mut wire = Wire::new(options.clone());
-        let by_id = format!("{}:by_id", options.prefix);
+        let by_id = options.by_id();
         let incarnation = layout::open(&mut wire, &by_id, &embedder)?;
+        let many = !matches!(options.servers, Servers::One(_));
+        if many && !incarnation.is_empty() {
+            wire.settle(Settling::new(&by_id, &incarnation))?;
+        }
+        let warnings = memory::warning(&mut wire).into_iter().collect();
         Ok(Self {
             wire,
-            prefix: options.prefix.clone(),
+            prefix: options.keys().into_owned(),
             by_id,
             embedder,
             incarnation,
             expired: None,
             import: None,
+            warnings,
         })
+    }
+
+    /// How many connections were made.
+    pub fn connections(&self) -> u64 {
+        self.wire.connections
     }
 
     /// Runs a script that changes nothing.

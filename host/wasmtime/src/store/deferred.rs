@@ -102,5 +102,12 @@ impl Store for Deferred {
         }
     }
 
+    fn warnings(&self) -> Vec<String> {
+        match self.stand_in {
+            Some(_) => Vec::new(),
+            None => self.store.warnings(),
+        }
+    }
+
     for_each_operation!(passed_on![]);
 }

@@ -59,5 +59,9 @@ impl Store for Existing {
         self.0.read_only()
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.0.warnings()
+    }
+
     for_each_operation!(passed_on![]);
 }

@@ -26,6 +26,8 @@ pub enum Access {
 /// | `memory:` | [`MemoryStore`] |
 /// | `sqlite:PATH[?mode=…]`, `sqlite://PATH` | `SqliteStore` on that file, relative or absolute |
 /// | `redis://[USER:PASSWORD@]HOST[:PORT][/DB][?prefix=…]`, `rediss://…` | `RedisStore`, the second through TLS |
+/// | `redis+cluster://HOST[:PORT],HOST[:PORT]…` | `RedisStore` in a Redis Cluster, by some of its nodes |
+/// | `redis+sentinel://HOST[:PORT],HOST[:PORT]…?master=NAME` | `RedisStore` on the master that sentinels name |
 /// | `postgres://USER:PASSWORD@HOST[:PORT]/DB[?schema=…]`, `postgresql://…` | `PostgresStore` |
 /// | `dynamodb://TABLE[?region=…&endpoint=…&create=true]` | `DynamoDbStore` |
 ///
@@ -97,7 +99,8 @@ pub fn from_url_built_with(
             );
         }
         "sqlite" => ("sqlite", sqlite(url, access)?),
-        "redis" | "rediss" => ("redis", redis(url)?),
+        "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+sentinel"
+        | "rediss+sentinel" => ("redis", redis(url)?),
         "postgres" | "postgresql" => ("postgres", postgres(url)?),
         "dynamodb" => ("dynamodb", dynamodb(url)?),
         // What follows the scheme may hold a password.
@@ -258,6 +261,12 @@ mod tests {
             ("redis://user:secret@localhost:1/2?prefix=p", "redis"),
             #[cfg(feature = "redis")]
             ("rediss://localhost", "redis"),
+            #[cfg(feature = "redis")]
+            ("redis+cluster://u:secret@a:1,b:2?prefix=p", "redis"),
+            #[cfg(feature = "redis")]
+            ("rediss+cluster://a", "redis"),
+            #[cfg(feature = "redis")]
+            ("rediss+sentinel://a,b?master=m", "redis"),
             #[cfg(feature = "postgres")]
             ("postgres://user:secret@localhost/db?schema=s", "postgres"),
             #[cfg(feature = "postgres")]

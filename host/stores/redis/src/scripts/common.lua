@@ -7,6 +7,15 @@ local by_ttl, expiring = p .. 'by_ttl', p .. 'expiring'
 local by_tag, tagged, changes = p .. 'by_tag', p .. 'tagged', p .. 'changes'
 local namespaces, version, next_id = p .. 'namespaces', p .. 'version', p .. 'next_id'
 
+-- A cluster that moves a slot has some of its keys at one node and some at another, and no script
+-- may take those for all. A node refuses two keys that never exist while it gives or takes the slot.
+if string.find(p, '{[^}]+}') then
+  local asked = redis.pcall('EXISTS', p .. 'never', p .. 'nowhere')
+  if type(asked) == 'table' and asked.err then
+    error(string.find(asked.err, 'non local key', 1, true) and 'MNEME-MOVES' or asked.err, 0)
+  end
+end
+
 -- Every script is told last which cache it is for, empty where it need not be one.
 local incarnation = table.remove(ARGV)
 if incarnation ~= '' and redis.call('GET', p .. 'incarnation') ~= incarnation then

@@ -8,7 +8,6 @@ use mneme_tests::servers::pgbouncer::PgBouncer;
 use mneme_tests::servers::postgres::{PASSWORD, Postgres, sql_by, url};
 use mneme_tests::suite::Ran;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 mneme_tests::tests![
@@ -256,7 +255,6 @@ fn a_pooler_without_a_free_session_says_which_limit_to_raise(server: Arc<Postgre
         "{message}"
     );
     one.end_view().unwrap();
-    thread::yield_now();
     assert_eq!(put(&mut two, entry("a", 1)), 1);
     assert_eq!(one.count(None).unwrap(), 1);
     Ok(())

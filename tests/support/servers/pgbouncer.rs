@@ -1,10 +1,8 @@
 //! `pgbouncer`, before a Postgres server.
 
-use super::postgres::{PASSWORD, Postgres, is_root, unprivileged, url};
+use super::postgres::{PASSWORD, Postgres, lend, program, url};
 use super::{Daemon, free_port, listens};
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use tempfile::TempDir;
 
 /// A PgBouncer that gives each transaction any of its sessions, one after the other. It knows the roles
@@ -37,11 +35,7 @@ impl PgBouncer {
             settings.join("\n")
         );
         fs::write(folder.path().join("pgbouncer.ini"), configuration).map_err(failed)?;
-        if is_root() {
-            let mut chown = Command::new("chown");
-            chown.arg("-R").arg("postgres").arg(folder.path());
-            chown.status().map_err(failed)?;
-        }
+        lend(folder.path())?;
         let mut pooler = PgBouncer {
             port,
             folder,
@@ -63,7 +57,7 @@ impl PgBouncer {
     /// Where it does not answer.
     pub fn restart(&mut self) -> Result<(), String> {
         self.kill();
-        let mut command = unprivileged(Path::new("/usr/sbin/pgbouncer"));
+        let mut command = program("pgbouncer")?;
         command.arg(self.folder.path().join("pgbouncer.ini"));
         let log = self.folder.path().join("pgbouncer.log");
         self.process = Some(Daemon::start(&mut command, &log, |_| listens(self.port))?);

@@ -404,7 +404,7 @@ fn make_certificates(folder: &Path) -> Result<(), String> {
 }
 
 /// Gives a folder to the user that servers run as.
-fn lend(folder: &Path) -> Result<(), String> {
+pub(super) fn lend(folder: &Path) -> Result<(), String> {
     match is_root() {
         true => run(Command::new("chown").arg("-R").arg("postgres").arg(folder)),
         false => Ok(()),
@@ -420,16 +420,12 @@ fn is_ready(pid_file: &Path, pid: u32) -> bool {
     })
 }
 
-/// A program of the installed Postgres.
-fn program(name: &str) -> Result<Command, String> {
+/// A program of the installed Postgres, or PgBouncer. It does not run as root, so root lends it to
+/// the user that Debian's package made.
+pub(super) fn program(name: &str) -> Result<Command, String> {
     let path = find(name).ok_or_else(|| format!("no server: {name} is not installed"))?;
-    Ok(unprivileged(&path))
-}
-
-/// A program that does not run as root, so root lends it to the user that Debian's package of Postgres made.
-pub(super) fn unprivileged(path: &Path) -> Command {
     if !is_root() {
-        return Command::new(path);
+        return Ok(Command::new(path));
     }
     let mut command = Command::new("setpriv");
     command
@@ -441,7 +437,7 @@ pub(super) fn unprivileged(path: &Path) -> Command {
         ])
         .arg(path)
         .current_dir("/");
-    command
+    Ok(command)
 }
 
 /// Debian keeps the programs of each release in its own folder.
@@ -451,13 +447,15 @@ fn find(name: &str) -> Option<PathBuf> {
     if let Ok(releases) = std::fs::read_dir("/usr/lib/postgresql") {
         folders.extend(releases.flatten().map(|release| release.path().join("bin")));
     }
+    // Where Debian keeps PgBouncer, and only root looks.
+    folders.push("/usr/sbin".into());
     folders
         .into_iter()
         .map(|folder| folder.join(name))
         .find(|path| path.is_file())
 }
 
-pub(super) fn is_root() -> bool {
+fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

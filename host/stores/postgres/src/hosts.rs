@@ -107,14 +107,15 @@ pub(super) fn connect(options: &Options, tls: &MakeRustlsConnect) -> Outcome<(Cl
         Ok(Err(refusals)) => refusals,
         Err(unfinished) => return Err(Fault::Unfinished(unfinished, limit)),
     };
-    let only = |(_, fault): Refusal| match fault {
-        Fault::Unfinished(why, _) => Fault::Unfinished(why, limit),
-        fault => fault,
-    };
-    Err(match refusals.len() {
-        1 => refusals.pop().map_or(Fault::Refused(Vec::new()), only),
-        _ => Fault::Refused(refusals),
-    })
+    match (refusals.pop(), refusals.is_empty()) {
+        // It had all of the time, but for what looking for it has taken.
+        (Some((_, Fault::Unfinished(why, _))), true) => Err(Fault::Unfinished(why, limit)),
+        (Some((_, only)), true) => Err(only),
+        (last, _) => {
+            refusals.extend(last);
+            Err(Fault::Refused(refusals))
+        }
+    }
 }
 
 async fn attempts(

@@ -26,7 +26,7 @@ pub enum Access {
 /// | `memory:` | [`MemoryStore`] |
 /// | `sqlite:PATH[?mode=…]`, `sqlite://PATH` | `SqliteStore` on that file, relative or absolute |
 /// | `redis://[USER:PASSWORD@]HOST[:PORT][/DB][?prefix=…]`, `rediss://…` | `RedisStore`, the second through TLS |
-/// | `postgres://USER:PASSWORD@HOST[:PORT]/DB[?schema=…]`, `postgresql://…` | `PostgresStore` |
+/// | `postgres://USER:PASSWORD@HOST[:PORT][,…]/DB[?schema=…]`, `postgresql://…` | `PostgresStore` |
 /// | `dynamodb://TABLE[?region=…&endpoint=…&create=true]` | `DynamoDbStore` |
 ///
 /// Further parameters are those of each store's own `from_url`.

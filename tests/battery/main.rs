@@ -7,6 +7,7 @@ use mneme::conformance::{Harness, Writer};
 use mneme::{DynamoDbStore, MemoryStore, PostgresStore, RedisStore, SqliteStore};
 use mneme_tests::dynamodb::run_with_credentials;
 use mneme_tests::servers::dynamodb::DynamoDb;
+use mneme_tests::servers::pgbouncer::PgBouncer;
 use mneme_tests::servers::postgres::Postgres;
 use mneme_tests::servers::redis::Redis;
 use mneme_tests::servers::redis::cluster::Cluster;
@@ -41,6 +42,7 @@ fn judge_shipped_stores() -> ExitCode {
         .store_at("redis", redis, RedisStore::from_url)
         .store_at("redis-cluster", cluster, RedisStore::from_url)
         .store_at("postgres", postgres, PostgresStore::from_url)
+        .store_at("postgres-by-pgbouncer", pgbouncer, PostgresStore::from_url)
         .store_at("dynamodb", dynamodb, DynamoDbStore::from_url)
         .run()
 }
@@ -65,6 +67,12 @@ fn cluster() -> Result<(String, Cluster), String> {
 fn postgres() -> Result<(String, Postgres), String> {
     let server = Postgres::start()?;
     Ok((server.url(), server))
+}
+
+fn pgbouncer() -> Result<(String, (PgBouncer, Postgres)), String> {
+    let server = Postgres::start()?;
+    let pooler = PgBouncer::before(&server, &[])?;
+    Ok((pooler.url(), (pooler, server)))
 }
 
 fn dynamodb() -> Result<(String, DynamoDb), String> {

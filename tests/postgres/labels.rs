@@ -33,7 +33,7 @@ fn every() -> Filter {
     }
 }
 
-fn by_tags(tags: &[&str]) -> Filter {
+pub(super) fn by_tags(tags: &[&str]) -> Filter {
     Filter {
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
         ..every()

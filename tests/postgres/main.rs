@@ -3,11 +3,13 @@
 mod changes;
 mod conflicts;
 mod faults;
+mod hosts;
 mod import_faults;
 mod imports;
 mod labels;
 mod layout;
 mod places;
+mod poolers;
 mod vanishing;
 mod views;
 
@@ -19,11 +21,13 @@ fn main() -> ExitCode {
         .tests(changes::tests())
         .tests(conflicts::tests())
         .tests(faults::tests())
+        .tests(hosts::tests())
         .tests(import_faults::tests())
         .tests(imports::tests())
         .tests(labels::tests())
         .tests(layout::tests())
         .tests(places::tests())
+        .tests(poolers::tests())
         .tests(vanishing::tests())
         .tests(views::tests())
         .run()

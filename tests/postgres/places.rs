@@ -407,6 +407,11 @@ fn certificates_are_checked_as_asked() -> Ran {
             .unwrap_or_else(|error| panic!("{host} {parameters}: {error:?}"));
         put(&mut store, entry("a", 1));
         assert_eq!(server.sql(encrypted), tls, "{host} {parameters}");
+        // Whatever lies between, it is no pooler.
+        assert_eq!(store.count(None).unwrap(), 1);
+        let last = "SELECT query FROM pg_stat_activity WHERE application_name = 'mneme'";
+        let last = server.sql(last);
+        assert!(last.starts_with("SELECT"), "{host} {parameters}: {last}");
         store.close().unwrap();
     }
     for (host, parameters, expected) in [

@@ -1,7 +1,6 @@
 //! Files that are not as they should be, and disks that are full: typed errors with a
 //! remedy, nothing half written, and the next call works.
 
-use mneme::checkpoint::DumpOptions;
 use mneme::store::{SqliteStore, Store};
 use mneme::{Builder, Error, PutRequest, SemanticCache};
 use mneme_tests::children::{self, Running, argument, say};
@@ -16,8 +15,6 @@ mneme_tests::tests![
     what_is_no_cache_is_refused_and_left_alone,
     a_newer_schema_is_refused_and_left_alone,
     #[cfg(unix)]
-    a_file_that_may_not_be_written_is_read,
-    #[cfg(unix)]
     a_file_that_may_not_grow_keeps_what_it_has,
     #[cfg(target_os = "linux")]
     a_full_disk_is_named_and_keeps_what_it_has,
@@ -25,13 +22,9 @@ mneme_tests::tests![
     a_disk_that_others_filled_is_named_by_who_only_asks,
 ];
 
-mneme_tests::children![
-    child_only_reads,
-    child_fills_the_disk,
-    child_asks_on_a_full_disk,
-];
+mneme_tests::children![child_fills_the_disk, child_asks_on_a_full_disk];
 
-fn builder(path: &Path) -> Builder {
+pub(super) fn builder(path: &Path) -> Builder {
     SemanticCache::builder()
         .store(SqliteStore::new(path))
         .embedder(Words)
@@ -64,9 +57,15 @@ fn assert_refused(error: &Error, remedy: &str) {
 }
 
 /// The file of a closed cache with 200 entries.
-fn closed_file(dir: &Path) -> PathBuf {
+pub(super) fn closed_file(dir: &Path) -> PathBuf {
     let path = dir.join("cache.db");
-    let cache = builder(&path).open().unwrap();
+    filled(&path).close().unwrap();
+    path
+}
+
+/// A cache with 200 entries.
+pub(super) fn filled(path: &Path) -> SemanticCache {
+    let cache = builder(path).open().unwrap();
     let long = "x".repeat(500);
     cache
         .put_many(
@@ -75,8 +74,7 @@ fn closed_file(dir: &Path) -> PathBuf {
                 .collect(),
         )
         .unwrap();
-    cache.close().unwrap();
-    path
+    cache
 }
 
 fn a_file_cut_off_anywhere_gives_typed_errors_only() {
@@ -200,87 +198,6 @@ fn a_newer_schema_is_refused_and_left_alone() {
     );
 }
 
-#[cfg(unix)]
-fn a_file_that_may_not_be_written_is_read() -> Ran {
-    use std::os::unix::fs::PermissionsExt;
-    let dir = tempfile::tempdir().unwrap();
-    let path = closed_file(dir.path());
-    let allow = |path: &Path, mode| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    };
-    for (folder, file) in [(0o700, 0o400), (0o500, 0o400), (0o500, 0o600)] {
-        allow(&path, file);
-        allow(dir.path(), folder);
-        let child = children::command("child_only_reads", &[("PATH", path.to_str().unwrap())]);
-        let mut command = match std::fs::OpenOptions::new().append(true).open(&path) {
-            // Root may write to any file, unless it has given up that right.
-            Ok(_) if folder == 0o700 || is_writable(dir.path()) => {
-                let mut setpriv = Command::new("setpriv");
-                setpriv.args(["--bounding-set", "-dac_override"]);
-                run_by(setpriv, &child)
-            }
-            _ => child,
-        };
-        let output = command.output();
-        let output = output.map_err(|error| format!("no setpriv: {error}"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{folder:o} {file:o}: {said}");
-        if folder == 0o500 {
-            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-        }
-        allow(dir.path(), 0o700);
-        for more in ["-wal", "-shm"] {
-            let _ = std::fs::remove_file(dir.path().join(format!("cache.db{more}")));
-        }
-    }
-    Ok(())
-}
-
-#[cfg(unix)]
-fn is_writable(folder: &Path) -> bool {
-    tempfile::tempfile_in(folder).is_ok()
-}
-
-/// Opens a file that it may not write.
-fn child_only_reads() {
-    let path = argument("PATH");
-    let cache = builder(path.as_ref()).open().unwrap();
-    for n in 0..200 {
-        assert!(cache.get(format!("question {n}")).unwrap().is_hit());
-    }
-    assert!(!cache.get("unlike any").unwrap().is_hit());
-    assert_eq!(cache.stats(None).unwrap().entries, 200);
-    let health = cache.health(true).unwrap();
-    assert!(health.store_ok && !health.healthy, "{health:?}");
-    assert!(
-        health.problems[0].contains("the cache can only be read"),
-        "{health:?}"
-    );
-    // Not beside the file, where nothing can be written.
-    let (_, archive) = cache
-        .dump_verified(tempfile::tempfile().unwrap(), DumpOptions::new())
-        .unwrap();
-    assert!(archive.metadata().unwrap().len() > 200);
-    for error in [
-        cache.put(PutRequest::new("new", "r")).unwrap_err(),
-        cache.delete("question 7", "default").unwrap_err(),
-        cache.vacuum(None, false).unwrap_err(),
-        cache.clear().unwrap_err(),
-        cache.set_namespace_quota("default", Some(1)).unwrap_err(),
-    ] {
-        assert!(matches!(error, Error::Unsupported(_)), "{error:?}");
-        assert!(
-            error
-                .to_string()
-                .contains("the cache can only be read here"),
-            "{error}"
-        );
-        assert!(error.to_string().contains(&path), "{error}");
-    }
-    // Hits wait for nothing that could not be written.
-    cache.close().unwrap();
-}
-
 /// Fills a file until the disk refuses.
 fn child_fills_the_disk() {
     let path = argument("PATH");
@@ -323,7 +240,7 @@ fn child_fills_the_disk() {
 }
 
 /// The command of a child, run by another.
-fn run_by(mut other: Command, child: &Command) -> Command {
+pub(super) fn run_by(mut other: Command, child: &Command) -> Command {
     other.arg(child.get_program()).args(child.get_args());
     let variables = child.get_envs();
     other.envs(variables.filter_map(|(key, value)| Some((key, value?))));

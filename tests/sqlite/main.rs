@@ -11,6 +11,7 @@ mod labels;
 mod locks;
 mod modes;
 mod place;
+mod read_only;
 mod schemas;
 mod sharing;
 mod snapshots;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     Suite::new()
         .children(bad_files::children())
         .children(fuzz::children())
+        .children(read_only::children())
         .children(sharing::children())
         .tests(bad_files::tests())
         .tests(blobs::tests())
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         .tests(labels::tests())
         .tests(locks::tests())
         .tests(modes::tests())
+        .tests(read_only::tests())
         .tests(schemas::tests())
         .tests(sharing::tests())
         .tests(snapshots::tests())

@@ -2,6 +2,7 @@
 //! the test that started it ends.
 
 pub mod dynamodb;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod redis;
 

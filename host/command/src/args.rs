@@ -60,8 +60,12 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct Global {
     /// Where the entries are: `sqlite:PATH`, `redis://HOST` (also `redis+cluster://HOST,HOST` and
-    /// `redis+sentinel://HOST,HOST?master=NAME`), `postgres://HOST/DB`, `dynamodb://TABLE`, each with the options of its store, or `memory:`, which is lost when
-    /// this command ends. Default: $MNEME_STORE, else sqlite:mneme.db
+    /// `redis+sentinel://HOST,HOST?master=NAME`), `postgres://HOST[,HOST...]/DB`, `dynamodb://TABLE`, each
+    /// with the options of its store, or `memory:`, which is lost when this command ends.
+    /// `sqlite:PATH?mode=ro`, or a file that cannot be written, is only read. A HOST of postgres may be
+    /// the folder of a socket (`%2Frun%2Fpostgresql`) or a PgBouncer; of several hosts,
+    /// `?target_session_attrs=read-write` takes one that writes. Default: $MNEME_STORE, else
+    /// sqlite:mneme.db
     #[arg(
         long,
         global = true,

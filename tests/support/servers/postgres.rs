@@ -1,5 +1,6 @@
 //! `postgres`, from any installed release.
 
+use super::pgbouncer::PgBouncer;
 use super::{Daemon, PATIENCE, free_port};
 use crate::children::Running;
 use crate::rows::{DIM, FINGERPRINT};
@@ -75,6 +76,38 @@ impl Postgres {
         Ok((server, authority))
     }
 
+    /// Starts a server that follows another one, and only reads until it is [promoted](Self::promote).
+    /// The settings are those of the other one.
+    ///
+    /// # Errors
+    ///
+    /// Where Postgres is not installed or does not answer.
+    pub fn standby(of: &Self) -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        lend(folder.path())?;
+        run(program("pg_basebackup")?
+            .env("PGPASSWORD", PASSWORD)
+            .args(["-h", "127.0.0.1", "-p", &of.port.to_string(), "-U", "mneme"])
+            .args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf"])
+            .arg("--pgdata")
+            .arg(folder.path().join("data")))?;
+        Self::on(folder, of.options.clone())
+    }
+
+    /// Makes a standby a server that writes.
+    ///
+    /// # Panics
+    ///
+    /// Where it is none, or does not answer.
+    pub fn promote(&self) {
+        assert_eq!(self.sql("SELECT pg_promote()"), "t");
+    }
+
+    /// The folder of its sockets, if its settings say `unix_socket_directories=.`.
+    pub fn socket_folder(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// A server that tests which run at the same time share, and that is stopped when the
     /// last of them ends. Each works in its own schemas.
     ///
@@ -102,12 +135,7 @@ impl Postgres {
         let data = folder.path().join("data");
         let password = folder.path().join("password");
         std::fs::write(&password, PASSWORD).map_err(|error| error.to_string())?;
-        if is_root() {
-            run(Command::new("chown")
-                .arg("-R")
-                .arg("postgres")
-                .arg(folder.path()))?;
-        }
+        lend(folder.path())?;
         run(program("initdb")?
             .arg("--pgdata")
             .arg(&data)
@@ -115,10 +143,15 @@ impl Postgres {
             .args(["--encoding", "UTF8", "--locale", "C", "--no-sync"])
             .arg("--pwfile")
             .arg(&password))?;
+        Self::on(folder, settings.iter().map(ToString::to_string).collect())
+    }
+
+    /// Starts a server on the data in a folder.
+    fn on(folder: TempDir, options: Vec<String>) -> Result<Self, String> {
         let mut server = Postgres {
             port: free_port().map_err(|error| error.to_string())?,
             folder,
-            options: settings.iter().map(ToString::to_string).collect(),
+            options,
             process: None,
         };
         server.restart()?;
@@ -227,13 +260,16 @@ impl Postgres {
     ///
     /// What the server says against it.
     pub fn attempt(&self, sql: &str) -> Result<String, String> {
-        let output = self.psql()?.args(["-c", sql]).stdin(Stdio::null()).output();
-        let output = output.map_err(|error| error.to_string())?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        match output.status.success() {
-            true => Ok(text(&output.stdout)),
-            false => Err(text(&output.stderr)),
-        }
+        self.attempt_in("postgres", sql)
+    }
+
+    /// Runs SQL in another database of the server, as [`attempt`](Self::attempt) does.
+    ///
+    /// # Errors
+    ///
+    /// What the server says against it.
+    pub fn attempt_in(&self, database: &str, sql: &str) -> Result<String, String> {
+        attempt_at(self.port, database, sql)
     }
 
     /// Runs SQL past the store, in one transaction, and returns the rows: `|` between the
@@ -253,21 +289,45 @@ impl Postgres {
     ///
     /// Where `psql` is not installed.
     pub fn other(&self) -> Other {
-        Other(Running::start(&mut self.psql().expect("psql is installed")))
+        Other(Running::start(
+            &mut psql(self.port, "postgres").expect("psql is installed"),
+        ))
     }
+}
 
-    /// `psql` as the superuser, whose output is the bare rows.
-    fn psql(&self) -> Result<Command, String> {
-        let path = find("psql").ok_or("psql is not installed")?;
-        let mut command = Command::new(path);
-        command
-            .env("PGPASSWORD", PASSWORD)
-            .args(["--no-psqlrc", "--no-password", "--quiet", "-A", "-t"])
-            .args(["-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse"])
-            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
-            .args(["-U", "mneme", "postgres"]);
-        Ok(command)
+/// Runs SQL past the store, in one transaction, on the server or pooler that listens on a port.
+fn attempt_at(port: u16, database: &str, sql: &str) -> Result<String, String> {
+    let mut psql = psql(port, database)?;
+    let output = psql.args(["-c", sql]).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| error.to_string())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        false => Err(text(&output.stderr)),
     }
+}
+
+/// Runs SQL by way of a pooler, as [`Postgres::sql`] does without one.
+///
+/// # Panics
+///
+/// Where the server or the pooler refuses it.
+pub fn sql_by(pooler: &PgBouncer, sql: &str) -> String {
+    let told = attempt_at(pooler.port(), "postgres", sql);
+    told.unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
+/// `psql` as the superuser, whose output is the bare rows.
+fn psql(port: u16, database: &str) -> Result<Command, String> {
+    let path = find("psql").ok_or("psql is not installed")?;
+    let mut command = Command::new(path);
+    command
+        .env("PGPASSWORD", PASSWORD)
+        .args(["--no-psqlrc", "--no-password", "--quiet", "-A", "-t"])
+        .args(["-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse"])
+        .args(["-h", "127.0.0.1", "-p", &port.to_string()])
+        .args(["-U", "mneme", database]);
+    Ok(command)
 }
 
 /// The URL of a server's database for one of its roles, whose password is [`PASSWORD`].
@@ -343,6 +403,14 @@ fn make_certificates(folder: &Path) -> Result<(), String> {
     ])
 }
 
+/// Gives a folder to the user that servers run as.
+pub(super) fn lend(folder: &Path) -> Result<(), String> {
+    match is_root() {
+        true => run(Command::new("chown").arg("-R").arg("postgres").arg(folder)),
+        false => Ok(()),
+    }
+}
+
 /// Whether the server says in its file that it takes connections.
 fn is_ready(pid_file: &Path, pid: u32) -> bool {
     std::fs::read_to_string(pid_file).is_ok_and(|text| {
@@ -352,9 +420,9 @@ fn is_ready(pid_file: &Path, pid: u32) -> bool {
     })
 }
 
-/// A program of the installed Postgres. It does not run as root, so root lends it to the
-/// user that Debian's package made.
-fn program(name: &str) -> Result<Command, String> {
+/// A program of the installed Postgres, or PgBouncer. It does not run as root, so root lends it to
+/// the user that Debian's package made.
+pub(super) fn program(name: &str) -> Result<Command, String> {
     let path = find(name).ok_or_else(|| format!("no server: {name} is not installed"))?;
     if !is_root() {
         return Ok(Command::new(path));
@@ -379,6 +447,8 @@ fn find(name: &str) -> Option<PathBuf> {
     if let Ok(releases) = std::fs::read_dir("/usr/lib/postgresql") {
         folders.extend(releases.flatten().map(|release| release.path().join("bin")));
     }
+    // Where Debian keeps PgBouncer, and only root looks.
+    folders.push("/usr/sbin".into());
     folders
         .into_iter()
         .map(|folder| folder.join(name))

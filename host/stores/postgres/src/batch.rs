@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use super::error::{Fault, Outcome};
 use super::rows::{self, embedding_bytes, escaped, for_jsonb, stored, tags_json};
+use super::values::Value;
 use mneme_store::{Entry, Inserted};
 
 /// The entries as a table `n`, and their metadata as `j.json`. Where a JSONB does not hold
@@ -302,8 +302,8 @@ impl<'b> Columns<'b> {
     }
 
     /// The values, followed by those of the keys.
-    pub fn values<'v>(&'v self, keys: &[&'v (dyn ToSql + Sync)]) -> Vec<&'v (dyn ToSql + Sync)> {
-        let own: [&'v (dyn ToSql + Sync); 11] = [
+    pub fn values<'v>(&'v self, keys: &[&'v dyn Value]) -> Vec<&'v dyn Value> {
+        let own: [&'v dyn Value; 11] = [
             &self.query,
             &self.response,
             &self.embedding,

@@ -5,11 +5,12 @@
 
 use tokio_postgres::Row;
 
-use super::connection::{Connection, Values};
+use super::connection::Connection;
 use super::error::{Outcome, Repeat};
 use super::layout::CREATE_BLOBS;
 use super::rows::column;
 use super::session::{BACK_TO_VIEW, Session};
+use super::values::Values;
 use super::writes::single;
 
 const READ: &str = "SELECT bytes FROM {schema}.derived_blobs WHERE name = $1";

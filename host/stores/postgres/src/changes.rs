@@ -4,14 +4,14 @@
 //! the counter, as `mneme-cache` does, empties it first.
 
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
-use super::connection::{Connection, Values};
+use super::connection::Connection;
 use super::error::{Fault, Outcome};
 use super::layout::CHANGES;
 use super::reads::{beyond, counter};
 use super::rows::{column, whole};
 use super::session::Session;
+use super::values::{Value, Values};
 use mneme_store::changes::{LONG_WRITE, MAX_CHANGES, cut_to_versions, trims_at};
 use mneme_store::{Change, ChangePage};
 
@@ -88,7 +88,7 @@ pub(super) async fn written<T>(
     did: &Did<'_>,
     work: impl AsyncFnOnce(&[(&'static str, Values<'_>)]) -> Outcome<T>,
 ) -> Outcome<T> {
-    let (append, values, count): (_, Vec<&(dyn ToSql + Sync)>, _) = match did {
+    let (append, values, count): (_, Vec<&dyn Value>, _) = match did {
         Did::Nothing | Did::Much => (EMPTY, vec![], 0),
         Did::Stored(namespaces, hashes) => (STORED, vec![*namespaces, *hashes], hashes.len()),
         Did::Deleted(ids) => (DELETED, vec![*ids], ids.len()),

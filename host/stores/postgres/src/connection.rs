@@ -3,32 +3,39 @@
 //! What is sent together goes out together, because whoever waits drives the connection
 //! only after the work has nothing more to send.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error as ClientError, Row, Socket, Statement};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error as ClientError, Row, SimpleQueryMessage, Socket, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{Fault, Outcome, describe};
+use super::hosts;
 use super::layout::{OwnColumn, supplied};
 use super::options::Options;
+use super::pooler::{Pooler, told_process};
+use super::values::{Value, Values};
 use mneme_store::background::run;
 use mneme_store::checks;
 
-type Driver =
+/// What moves the bytes of a connection.
+pub(super) type Driver =
     tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
-
-/// The values of a statement's parameters.
-pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// A statement on its way.
 pub(super) type Step<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, ClientError>> + 'a>>;
+
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+pub(super) const COMMIT: &str = "COMMIT";
+pub(super) const ROLLBACK: &str = "ROLLBACK";
 
 /// How long to wait for a lock before the transaction starts again. Less than the
 /// second after which Postgres looks for deadlocks, so that of two writers that wait for
@@ -46,14 +53,30 @@ const ENTRIES: &str = "{schema}.entries";
 /// How long closing waits for the server.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// A statement that can be run.
+#[derive(Clone)]
+pub(super) enum Prepared {
+    /// The server knows it, in this session.
+    Known(Statement),
+    /// It is sent each time.
+    Sent(Arc<str>),
+}
+
 /// A connection to the server.
+///
+/// Through a pooler that gives each transaction another session, nothing is left in a session: statements
+/// are not prepared, and each transaction begins with the settings.
 pub(super) struct Connection {
     client: Client,
     /// None once the connection has ended.
     driver: RefCell<Option<Driver>>,
     /// What ended it.
     cause: RefCell<Option<String>>,
-    statements: RefCell<HashMap<&'static str, Statement>>,
+    statements: RefCell<HashMap<&'static str, Prepared>>,
+    /// Where sessions are not kept, what each transaction sets.
+    settings: Option<String>,
+    /// Whether a transaction was begun, and not ended.
+    in_transaction: Cell<bool>,
     /// Quoted.
     schema: String,
     /// SQL for whether the cache is still the one that was opened.
@@ -69,30 +92,49 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects and prepares the session.
     pub fn open(options: &Options, tls: &MakeRustlsConnect) -> Outcome<Self> {
-        let limit = options.connect_timeout;
-        let (client, driver) = run(options.config.connect(tls.clone()), limit)
-            .map_err(|unfinished| Fault::Unfinished(unfinished, limit))?
-            .map_err(Fault::Connect)?;
+        let (client, driver) = hosts::connect(options, tls)?;
         let encoding = driver.parameter("server_encoding").unwrap_or("unknown");
         if encoding != "UTF8" {
             return Err(Fault::System(format!(
                 "the database's encoding is {encoding}, and a cache holds any Unicode text; give a database that was created with ENCODING 'UTF8'"
             )));
         }
-        let conn = Self {
+        let mut conn = Self {
             client,
             driver: RefCell::new(Some(driver)),
             cause: RefCell::new(None),
             statements: RefCell::default(),
+            settings: None,
+            in_transaction: Cell::new(false),
             schema: quoted(&options.schema),
             ours: RefCell::new("TRUE".to_owned()),
             entries: RefCell::new(ENTRIES.to_owned()),
             at_risk: Cell::new(false),
             appended: Cell::new(0),
         };
-        let settings = settings(options.call_timeout, options.call_timeout);
-        conn.wait(conn.plain(&settings), limit)?;
+        let (pooler, limit) = (options.pooler, options.call_timeout);
+        if !conn.wait(conn.set_up(pooler, limit), options.connect_timeout)? {
+            conn.settings = Some(settings(limit, limit));
+        }
         Ok(conn)
+    }
+
+    /// Gives the session its settings; false where it may not be ours for longer than a transaction.
+    async fn set_up(&self, pooler: Pooler, limit: Duration) -> Outcome<bool> {
+        let condition = match pooler {
+            Pooler::Transaction => return Ok(false),
+            Pooler::Session => String::new(),
+            Pooler::Auto => {
+                let process = told_process(&self.client).await?;
+                format!(" WHERE pg_catalog.pg_backend_pid() = {process}")
+            }
+        };
+        let set = limits(limit, limit)
+            .map(|(name, value)| format!("pg_catalog.set_config('{name}', '{value}', false)"));
+        let sql = format!("SELECT {}{condition}", set.join(", "));
+        let replies = self.client.simple_query(&sql).await?;
+        let mut replies = replies.iter();
+        Ok(replies.any(|reply| matches!(reply, SimpleQueryMessage::Row(_))))
     }
 
     /// Drives the connection until `work` is done, at most as long as `limit`. Where it was
@@ -190,22 +232,44 @@ impl Connection {
     }
 
     /// The statement, prepared on first use.
-    pub async fn statement(&self, sql: &'static str) -> Outcome<Statement> {
+    pub async fn statement(&self, sql: &'static str) -> Outcome<Prepared> {
         let present = self.statements.borrow().get(sql).cloned();
-        match present {
-            Some(statement) => Ok(statement),
-            None => {
-                let statement = self.client.prepare(&self.text(sql)).await?;
-                self.statements.borrow_mut().insert(sql, statement.clone());
-                Ok(statement)
-            }
+        if let Some(statement) = present {
+            return Ok(statement);
         }
+        let text = self.text(sql);
+        let statement = match self.settings {
+            None => Prepared::Known(self.client.prepare(&text).await?),
+            Some(_) => Prepared::Sent(text.into()),
+        };
+        self.statements.borrow_mut().insert(sql, statement.clone());
+        Ok(statement)
     }
 
     /// Runs a statement, in a separate transaction if none was begun.
     pub async fn query(&self, sql: &'static str, values: Values<'_>) -> Outcome<Vec<Row>> {
         let statement = self.statement(sql).await?;
-        Ok(self.client.query(&statement, values).await?)
+        let replies = self.together(vec![self.step(&statement, values)]).await?;
+        Ok(replies.into_iter().next().unwrap_or_default())
+    }
+
+    /// Runs statements in one round trip, each in a separate transaction if none was begun and the
+    /// session is ours.
+    pub async fn together<'a>(&'a self, mut steps: Vec<Step<'a>>) -> Outcome<Vec<Vec<Row>>> {
+        if self.settings.is_none() || self.in_transaction.get() {
+            return pipeline(steps).await;
+        }
+        steps.insert(0, self.begin_step(BEGIN));
+        steps.push(self.end_step(COMMIT));
+        let outcome = pipeline(steps).await;
+        if outcome.as_ref().is_err_and(|fault| !fault.is_lost()) {
+            // The end may not have been sent.
+            self.plain(ROLLBACK).await?;
+        }
+        let mut replies = outcome?;
+        replies.pop();
+        replies.remove(0);
+        Ok(replies)
     }
 
     /// Runs statements without parameters.
@@ -213,58 +277,93 @@ impl Connection {
         Ok(self.client.batch_execute(sql).await?)
     }
 
-    /// A prepared statement as a part of a pipeline.
-    pub fn step<'a>(&'a self, statement: &'a Statement, values: Values<'a>) -> Step<'a> {
-        Box::pin(self.client.query(statement, values))
+    /// Begins a transaction.
+    pub async fn begin(&self, begin: &'static str) -> Outcome<()> {
+        self.begin_step(begin).await?;
+        Ok(())
+    }
+
+    /// Ends a transaction, if one was begun.
+    pub async fn end(&self, end: &'static str) -> Outcome<()> {
+        self.end_step(end).await?;
+        Ok(())
+    }
+
+    /// A statement as a part of a pipeline.
+    pub fn step<'a>(&'a self, statement: &'a Prepared, values: Values<'a>) -> Step<'a> {
+        Box::pin(async move {
+            match statement {
+                Prepared::Known(statement) => {
+                    let values: Vec<_> = values.iter().map(|value| as_sql(*value)).collect();
+                    self.client.query(statement, &values).await
+                }
+                Prepared::Sent(sql) => {
+                    let typed = |value: &&'a dyn Value| (as_sql(*value), value.kind());
+                    let values: Vec<(_, Type)> = values.iter().map(typed).collect();
+                    self.client.query_typed(sql, &values).await
+                }
+            }
+        })
+    }
+
+    /// The begin of a transaction as a part of a pipeline.
+    pub fn begin_step<'a>(&'a self, begin: &'static str) -> Step<'a> {
+        self.in_transaction.set(true);
+        match &self.settings {
+            None => self.plain_step(begin.into()),
+            Some(settings) => self.plain_step(format!("{begin}; {settings}").into()),
+        }
+    }
+
+    /// The end of a transaction as a part of a pipeline.
+    pub fn end_step<'a>(&'a self, end: &'static str) -> Step<'a> {
+        self.in_transaction.set(false);
+        self.plain_step(end.into())
     }
 
     /// A statement without parameters as a part of a pipeline.
-    pub fn plain_step<'a>(&'a self, sql: &'a str) -> Step<'a> {
+    fn plain_step<'a>(&'a self, sql: Cow<'static, str>) -> Step<'a> {
         Box::pin(async move {
-            self.client.batch_execute(sql).await?;
+            self.client.batch_execute(&sql).await?;
             Ok(Vec::new())
         })
     }
+}
+
+fn as_sql<'a>(value: &'a dyn Value) -> &'a (dyn ToSql + Sync) {
+    value
 }
 
 /// Sends all steps in order, then waits for all of them: one round trip. The error is that
 /// of the first which failed. A step that cannot be sent keeps the later ones from being
 /// sent.
 pub(super) async fn pipeline(mut steps: Vec<Step<'_>>) -> Outcome<Vec<Vec<Row>>> {
-    let mut results: Vec<Option<Vec<Row>>> = steps.iter().map(|_| None).collect();
-    let mut failed: Option<(usize, ClientError)> = None;
+    let mut results: Vec<Option<Result<Vec<Row>, ClientError>>> =
+        steps.iter().map(|_| None).collect();
     let mut sending = true;
     poll_fn(|context| {
-        for (n, step) in steps.iter_mut().enumerate() {
-            let over = results[n].is_some() || failed.as_ref().is_some_and(|(at, _)| n >= *at);
-            if over {
+        for (step, result) in steps.iter_mut().zip(&mut results) {
+            if result.is_some() {
                 continue;
             }
-            match step.as_mut().poll(context) {
-                Poll::Pending => {}
-                Poll::Ready(Ok(rows)) => {
-                    results[n] = Some(rows);
-                }
-                Poll::Ready(Err(error)) => {
-                    failed = Some((n, error));
-                    if sending {
-                        return Poll::Ready(());
-                    }
+            if let Poll::Ready(done) = step.as_mut().poll(context) {
+                let cannot_be_sent = sending && done.is_err();
+                *result = Some(done);
+                if cannot_be_sent {
+                    return Poll::Ready(());
                 }
             }
         }
         sending = false;
-        let all = failed.as_ref().map_or(results.len(), |(at, _)| *at);
-        match results[..all].iter().all(Option::is_some) {
+        match results.iter().all(Option::is_some) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     })
     .await;
-    match failed {
-        Some((_, error)) => Err(error.into()),
-        None => Ok(results.into_iter().flatten().collect()),
-    }
+    // What comes after a failure is no success either.
+    let results: Result<Vec<_>, _> = results.into_iter().flatten().collect();
+    Ok(results?)
 }
 
 /// A name as SQL has it.
@@ -272,16 +371,23 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The server gives up a little earlier than the client, so that its word is heard, and
-/// ends a transaction whose client stands still with the lock in its hands.
-pub(super) fn settings(limit: Duration, idle: Duration) -> String {
+/// Settings in milliseconds. The server gives up a little earlier than the client, so that its word is
+/// heard, and ends a transaction whose client stands still with the lock in its hands.
+fn limits(limit: Duration, idle: Duration) -> [(&'static str, u128); 3] {
     let milliseconds = |time: Duration| time.as_millis().clamp(2, i32::MAX.unsigned_abs().into());
     let (limit, idle) = (milliseconds(limit), milliseconds(idle));
-    let lock = LOCK_TIMEOUT.as_millis().min(limit / 2);
-    format!(
-        "SET statement_timeout = {}; SET lock_timeout = {lock}; SET idle_in_transaction_session_timeout = {idle}",
-        (limit * 9 / 10).max(1)
-    )
+    [
+        ("statement_timeout", (limit * 9 / 10).max(1)),
+        ("lock_timeout", LOCK_TIMEOUT.as_millis().min(limit / 2)),
+        ("idle_in_transaction_session_timeout", idle),
+    ]
+}
+
+/// SQL for the settings of a transaction.
+pub(super) fn settings(limit: Duration, idle: Duration) -> String {
+    limits(limit, idle)
+        .map(|(name, value)| format!("SET LOCAL {name} = {value}"))
+        .join("; ")
 }
 
 #[cfg(test)]
@@ -298,12 +404,12 @@ mod tests {
     fn the_server_gives_up_before_the_client() {
         assert_eq!(
             settings(Duration::from_secs(10), Duration::from_secs(5)),
-            "SET statement_timeout = 9000; SET lock_timeout = 500; SET idle_in_transaction_session_timeout = 5000"
+            "SET LOCAL statement_timeout = 9000; SET LOCAL lock_timeout = 500; SET LOCAL idle_in_transaction_session_timeout = 5000"
         );
         // None of them is 0, which would mean no limit.
         assert_eq!(
             settings(Duration::ZERO, Duration::ZERO),
-            "SET statement_timeout = 1; SET lock_timeout = 1; SET idle_in_transaction_session_timeout = 2"
+            "SET LOCAL statement_timeout = 1; SET LOCAL lock_timeout = 1; SET LOCAL idle_in_transaction_session_timeout = 2"
         );
         assert!(
             settings(Duration::MAX, Duration::MAX)

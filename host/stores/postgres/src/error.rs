@@ -15,6 +15,8 @@ use mneme_store::{BackendError, StoreError};
 pub(super) enum Fault {
     /// No connection could be made.
     Connect(ClientError),
+    /// None of several servers took the connection: which, and why.
+    Refused(Vec<(String, Fault)>),
     /// A statement failed, or the connection during it.
     Statement(ClientError),
     /// The connection ended while a reply was due, for this reason.
@@ -91,7 +93,11 @@ impl Fault {
     /// Whether the connection ended before the server's verdict.
     pub fn is_lost(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Lost(_) | Self::View(_) | Self::Unfinished(..) => true,
+            Self::Connect(_)
+            | Self::Refused(_)
+            | Self::Lost(_)
+            | Self::View(_)
+            | Self::Unfinished(..) => true,
             Self::Statement(_) => self
                 .said()
                 .is_none_or(|said| said.parsed_severity() != Some(Severity::Error)),
@@ -107,6 +113,7 @@ impl Fault {
                 let source = error.source().and_then(|source| source.downcast_ref());
                 source.is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
             }
+            Self::Refused(servers) => servers.iter().any(|(_, fault)| fault.is_silence()),
             Self::Unknown(fault, _) | Self::Over(fault) => fault.is_silence(),
             _ => false,
         }
@@ -140,7 +147,11 @@ impl Fault {
 
     /// The error for the caller: at which place, in which operation.
     pub fn at(self, place: &str, doing: &str) -> StoreError {
-        let site = format!("Postgres store {place}, {doing}");
+        self.worded(&format!("Postgres store {place}, {doing}"), doing)
+    }
+
+    /// The error for the caller, of an operation and with its site.
+    fn worded(self, site: &str, doing: &str) -> StoreError {
         match self {
             Self::Typed(error) => error,
             Self::Misplaced(what) => StoreError::InvalidArgument(format!("{doing} {what}")),
@@ -158,7 +169,7 @@ impl Fault {
                 ),
                 true,
             ),
-            Self::Over(fault) => match fault.at(place, doing) {
+            Self::Over(fault) => match fault.worded(site, doing) {
                 StoreError::Backend(error) => backend(
                     format!(
                         "{}; the import is over and nothing of it is stored, so begin it again",
@@ -197,9 +208,22 @@ impl Fault {
                 };
                 backend(format!("{site}: {say}"), retryable)
             }
+            Self::Refused(servers) => {
+                let (mut said, mut retryable) = (String::new(), false);
+                for (name, fault) in servers {
+                    if let StoreError::Backend(error) = fault.worded(&name, doing) {
+                        retryable |= error.retryable;
+                        said = format!("{said}. {}", error.message);
+                    }
+                }
+                backend(
+                    format!("{site}: no server took the connection{said}"),
+                    retryable,
+                )
+            }
             Self::Connect(ref error) | Self::Statement(ref error) => match error.as_db_error() {
-                Some(said) => refused(&site, said, &self.text()),
-                None => unreachable_server(&site, &self, error),
+                Some(said) => refused(site, said, &self.text()),
+                None => unreachable_server(site, &self, error),
             },
         }
     }
@@ -208,6 +232,10 @@ impl Fault {
     pub fn text(&self) -> String {
         match self {
             Self::Connect(error) | Self::Statement(error) => describe(error),
+            Self::Refused(servers) => {
+                let one = |(name, fault): &(String, Self)| format!("{name}: {}", fault.text());
+                servers.iter().map(one).collect::<Vec<_>>().join("; ")
+            }
             Self::Unfinished(why, _) => why.to_string(),
             Self::InTheWay(limit) => format!(
                 "other transactions were in the way for {} ms",
@@ -250,6 +278,18 @@ fn unreachable_server(site: &str, fault: &Fault, error: &ClientError) -> StoreEr
         .source()
         .and_then(|source| source.downcast_ref::<io::Error>());
     let what = fault.text();
+    let may_not = io.filter(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    if let (Some(error), Fault::Connect(_)) = (may_not, fault) {
+        // The client has no other word for a server that is not of the kind that was asked for.
+        let is_other_kind = error.raw_os_error().is_none();
+        let remedy = match is_other_kind {
+            true => {
+                "target_session_attrs asks for a server of another kind; call again when one was promoted, or name it in the URL"
+            }
+            false => "give the user of this process the right to use the server's socket",
+        };
+        return backend(format!("{site}: {what}; {remedy}"), is_other_kind);
+    }
     let passing = match io {
         Some(error) => !matches!(
             error.kind(),
@@ -278,10 +318,50 @@ fn unreachable_server(site: &str, fault: &Fault, error: &ClientError) -> StoreEr
     }
 }
 
+/// Which limit of connections was reached, by the words of the server, and what to do. Each
+/// store has one connection, and one more while it imports.
+fn crowded(said: &str) -> &'static str {
+    let has = |words: &str| said.contains(words);
+    if has("for role") {
+        "the limit is that of the role; call again later, raise it (ALTER ROLE ... CONNECTION LIMIT), or open fewer stores"
+    } else if has("for database") {
+        "the limit is that of the database; call again later, raise it (ALTER DATABASE ... CONNECTION LIMIT), or open fewer stores"
+    } else {
+        "the limit is max_connections of the server; call again later, raise it, open fewer stores, or put PgBouncer before the server"
+    }
+}
+
+/// What to do about an error that PgBouncer made, by its words, as most have one code; and whether
+/// it passes.
+fn of_pooler(said: &str) -> Option<(&'static str, bool)> {
+    let has = |words: &str| said.contains(words);
+    if has("max_client_conn") {
+        Some((
+            "the limit is max_client_conn of PgBouncer; call again later, raise it, or open fewer stores",
+            true,
+        ))
+    } else if has("query_wait_timeout") {
+        Some((
+            "the limit is how many sessions PgBouncer has for this database and role; call again later, raise it (default_pool_size, max_db_connections, max_user_connections), or end views and imports sooner",
+            true,
+        ))
+    } else if has("unsupported startup parameter") {
+        Some((
+            "leave it out of the URL, or name it in ignore_startup_parameters of PgBouncer",
+            false,
+        ))
+    } else {
+        None
+    }
+}
+
 /// An error of the server.
 fn refused(site: &str, said: &DbError, what: &str) -> StoreError {
     let say = |remedy: &str| format!("{site}: {what}; {remedy}");
     let code = said.code().code();
+    if let Some((remedy, retryable)) = of_pooler(said.message()).filter(|_| code == "08P01") {
+        return backend(say(remedy), retryable);
+    }
     match code {
         "XX001" | "XX002" => {
             StoreError::Corrupt(say("the server's files are damaged, restore a backup"))
@@ -307,12 +387,14 @@ fn refused(site: &str, said: &DbError, what: &str) -> StoreError {
             ))
         }
         "25006" => backend(
-            say("this server only reads, a standby perhaps; give the URL of the primary"),
+            say(
+                "this server only reads, a standby perhaps; give the URL of the primary, or name all servers with target_session_attrs=read-write",
+            ),
             false,
         ),
         "26000" | "42P05" => backend(
             say(
-                "a connection pooler swaps sessions without their prepared statements; let it pool whole sessions, or connect to the server itself",
+                "a connection pooler swaps sessions without their prepared statements; write pooler=transaction into the URL",
             ),
             false,
         ),
@@ -331,10 +413,7 @@ fn refused(site: &str, said: &DbError, what: &str) -> StoreError {
             say("the server is out of memory; call again later, or give it more"),
             true,
         ),
-        "53300" => backend(
-            say("call again later, or raise max_connections on the server"),
-            true,
-        ),
+        "53300" => backend(say(crowded(said.message())), true),
         "57014" => backend(
             say(
                 "the server stopped it at the timeout or on request; call again, or raise the call timeout",

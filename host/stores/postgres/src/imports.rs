@@ -11,19 +11,17 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio_postgres::types::ToSql;
-
 use super::batch::{Batch, STAGE, columns};
 use super::changes::EMPTY;
-use super::connection::{Connection, PATIENT, pipeline, settings};
+use super::connection::{BEGIN, COMMIT, Connection, PATIENT, pipeline, settings};
 use super::error::{Fault, Outcome, Repeat};
 use super::layout::{has_entry, own_keys};
 use super::rows::{column, escaped, stored};
 use super::session::{CONFLICTS, Session, explained, pause};
 use super::tags::each_tag;
+use super::values::Value;
 use super::writes::{
-    BEGIN, BUMP, CHANGE_META, CLEAR, COMMIT, LOCK, NEW_META, SET_QUOTA, count, locked,
-    unfit_metadata,
+    BUMP, CHANGE_META, CLEAR, LOCK, NEW_META, SET_QUOTA, count, locked, unfit_metadata,
 };
 use mneme_store::{Entry, ImportMode, MetaChange};
 
@@ -277,7 +275,7 @@ impl Import {
             return Ok(false);
         }
         conn.at_risk.set(true);
-        conn.plain(COMMIT).await?;
+        conn.end(COMMIT).await?;
         Ok(true)
     }
 
@@ -342,7 +340,7 @@ async fn begin(conn: &Connection, mode: ImportMode) -> Outcome<()> {
     if mode == ImportMode::Empty {
         refuse_entries(conn).await?;
     }
-    conn.plain(BEGIN).await?;
+    conn.begin(BEGIN).await?;
     conn.plain(PATIENT).await?;
     conn.plain(CREATE).await.map_err(|fault| match fault.code() {
         "42501" => Fault::System(format!(
@@ -375,7 +373,7 @@ async fn set_meta(conn: &Connection, changes: &[Change<'_>], any: bool) -> Outco
     let set = conn.statement(SET_META).await?;
     let new = conn.statement(NEW_META).await?;
     let change = conn.statement(CHANGE_META).await?;
-    let values: Vec<[&(dyn ToSql + Sync); 3]> = changes
+    let values: Vec<[&dyn Value; 3]> = changes
         .iter()
         .map(|one| [&one.key as _, &one.value as _, &one.expected as _])
         .collect();
@@ -393,7 +391,7 @@ async fn set_meta(conn: &Connection, changes: &[Change<'_>], any: bool) -> Outco
 
 async fn set_quotas(conn: &Connection, quotas: &[(Cow<'_, str>, i64)]) -> Outcome<()> {
     let set = conn.statement(SET_QUOTA).await?;
-    let values: Vec<[&(dyn ToSql + Sync); 2]> = quotas
+    let values: Vec<[&dyn Value; 2]> = quotas
         .iter()
         .map(|(name, most)| [name as _, most as _])
         .collect();

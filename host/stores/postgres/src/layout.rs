@@ -19,7 +19,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use tokio_postgres::Row;
 
-use super::connection::{Connection, quoted};
+use super::connection::{BEGIN, COMMIT, Connection, ROLLBACK, quoted};
 use super::error::{Fault, Outcome};
 use super::rows::{column, escaped, unescaped};
 use super::tags;
@@ -419,14 +419,14 @@ fn check_columns(present: &[(String, String, String)]) -> Outcome<()> {
 
 /// Creates what is missing and records the embedder where none is, in one transaction.
 async fn provision(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome<()> {
-    conn.plain("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    conn.begin(BEGIN).await?;
     let outcome = create(conn, schema, embedder).await;
     let end = match outcome {
-        Ok(()) => "COMMIT",
-        Err(_) => "ROLLBACK",
+        Ok(()) => COMMIT,
+        Err(_) => ROLLBACK,
     };
     if !outcome.as_ref().is_err_and(Fault::is_lost) {
-        conn.plain(end).await?;
+        conn.end(end).await?;
     }
     outcome
 }

@@ -1,19 +1,24 @@
-//! A store in a Postgres database.
+//! A store in a Postgres database: [`PostgresStore`].
+//!
+#![doc = include_str!("production.md")]
 
 mod batch;
 mod blobs;
 mod changes;
 mod connection;
 mod error;
+mod hosts;
 mod imports;
 mod layout;
 mod options;
+mod pooler;
 mod reads;
 mod rows;
 mod select;
 mod session;
 mod tags;
 mod tls;
+mod values;
 mod writes;
 
 use std::fmt;
@@ -60,6 +65,7 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 ///
 /// | parameter | default | meaning |
 /// |---|---|---|
+/// | `pooler` | `auto` | what stands between the store and the server: `auto`, `session` or `transaction`, see [the crate](crate#pgbouncer) |
 /// | `schema` | `mneme` | the schema, any name of 1 to 63 bytes; `mneme-cache` takes letters, digits and `_` only |
 /// | `sslmode` | see below | `disable`, `prefer`, `require` or `verify-full` |
 /// | `sslrootcert` | `system` | a PEM file with the certificates to trust, instead of the system's |
@@ -70,8 +76,9 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// `channel_binding`, `connect_timeout`, `dbname`, `host`, `hostaddr`, `keepalives`,
 /// `keepalives_idle`, `keepalives_interval`, `keepalives_retries`, `load_balance_hosts`,
 /// `options`, `password`, `port`, `target_session_attrs`, `tcp_user_timeout`, `user`. A host
-/// that begins with `/` is the folder of a Unix socket. Environment variables and password
-/// files are not read.
+/// that begins with `/` is the folder of a Unix socket. `host`, `hostaddr` and `port` may be lists with
+/// commas. Environment variables and password files are not read. [The crate](crate#postgres-in-production) says
+/// more of sockets, several hosts, poolers and rights.
 ///
 /// # TLS
 ///
@@ -100,9 +107,6 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// If the tables of an open store were dropped, emptied or replaced by those of another cache,
 /// writes fail with [`StoreError::Corrupt`] or [`StoreError::Schema`] and write nothing, and so does
 /// the reading of the version counter. Opening the store again begins with what is there.
-///
-/// A connection pooler must pool whole sessions, because prepared statements and settings
-/// belong to them.
 ///
 /// # Writers
 ///
@@ -174,7 +178,8 @@ impl PostgresStore {
     }
 
     /// How long connecting may take, including TLS and authentication, before it fails with
-    /// a retryable [`StoreError::Backend`]. 5 seconds by default.
+    /// a retryable [`StoreError::Backend`]. 5 seconds by default. Several hosts and addresses
+    /// share it.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.opened.backend.connect_timeout = timeout;

@@ -1,15 +1,16 @@
 //! What a URL says.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::SslMode;
 use url::form_urlencoded;
 
 use super::error::describe;
+use super::hosts::Server;
+use super::pooler::Pooler;
 use mneme_store::parameters::Parameters;
 use mneme_store::{Result, StoreError};
 
@@ -17,8 +18,9 @@ use mneme_store::{Result, StoreError};
 const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 
 /// The parameters that are ours, or that we read differently from the client.
-const OWN: [&str; 5] = [
+const OWN: [&str; 6] = [
     "schema",
+    "pooler",
     "sslmode",
     "sslrootcert",
     "connect_timeout_ms",
@@ -46,6 +48,9 @@ const PASSED_ON: [&str; 17] = [
     "user",
 ];
 
+/// Those of them that name the servers.
+const OF_SERVERS: [&str; 3] = ["host", "hostaddr", "port"];
+
 const FORM: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME";
 
 /// Whether connections are encrypted, and what is checked.
@@ -63,7 +68,11 @@ pub(super) enum Tls {
 /// Where and how to connect.
 #[derive(Clone)]
 pub(super) struct Options {
+    /// Without the servers.
     pub config: Config,
+    /// In the order of the URL, at least one.
+    pub servers: Vec<Server>,
+    pub pooler: Pooler,
     pub tls: Tls,
     /// The file with the certificates that are trusted; none for the system's.
     pub roots: Option<PathBuf>,
@@ -92,7 +101,6 @@ impl Options {
                 "the URL of a Postgres store has an @ in the wrong place; write {FORM}, with %40 for an @ and %2F for a / in user, password or database"
             )));
         }
-        let mut passed_on = format!("postgres://{login}{place}?");
         // As libpq does, a plus sign is taken for itself.
         let query = query.replace('+', "%2B");
         let pairs = form_urlencoded::parse(query.as_bytes());
@@ -100,27 +108,46 @@ impl Options {
         let mut given = Parameters::read("a Postgres store", pairs, &known, true)?;
         let connect_timeout = given.milliseconds("connect_timeout_ms", Duration::from_secs(5))?;
         let call_timeout = given.milliseconds("call_timeout_ms", Duration::from_secs(10))?;
-        let [schema, sslmode, roots] =
-            ["schema", "sslmode", "sslrootcert"].map(|name| given.take(name));
+        let [schema, pooler, sslmode, roots] =
+            ["schema", "pooler", "sslmode", "sslrootcert"].map(|name| given.take(name));
+        let (mut of_servers, mut passed_on) = (String::new(), String::new());
         for (key, value) in given.rest() {
-            let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
-            passed_on.push_str(&format!("{key}={}&", value.replace('+', "%20")));
+            let (to, values) = match OF_SERVERS.contains(&&*key) {
+                true => (&mut of_servers, value.split(',').collect()),
+                false => (&mut passed_on, vec![&*value]),
+            };
+            for value in values {
+                let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+                to.push_str(&format!("{key}={}&", value.replace('+', "%20")));
+            }
         }
-        let mut config = Config::from_str(passed_on.trim_end_matches('&')).map_err(|error| {
-            invalid(format!(
-                "the URL of a Postgres store: {}; write {FORM}, with %XX for special characters",
-                describe(&error)
-            ))
-        })?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(invalid(format!(
-                "the URL of a Postgres store names no host; write {FORM}"
-            )));
-        }
+        let config = |place: &str, parameters: &str| {
+            let url = format!("postgres://{login}{place}?{parameters}");
+            Config::from_str(url.trim_end_matches('&')).map_err(|error| {
+                invalid(format!(
+                    "the URL of a Postgres store: {}; write {FORM}, with %XX for special characters",
+                    describe(&error)
+                ))
+            })
+        };
+        let servers = servers(&config(place, &of_servers)?)?;
+        let database = place.find('/').map_or("", |at| &place[at..]);
+        let mut config = config(database, &passed_on)?;
         if config.get_application_name().is_none() {
             config.application_name("mneme");
         }
-        let tls = tls(sslmode.as_deref(), &config)?;
+        let pooler = match pooler.as_deref() {
+            None | Some("auto") => Pooler::Auto,
+            Some("session") => Pooler::Session,
+            Some("transaction") => Pooler::Transaction,
+            Some(_) => {
+                return Err(invalid(
+                    "the parameter pooler of a Postgres store is auto, session or transaction"
+                        .to_owned(),
+                ));
+            }
+        };
+        let tls = tls(sslmode.as_deref(), &servers)?;
         config.ssl_mode(match tls {
             Tls::Disable => SslMode::Disable,
             Tls::Prefer => SslMode::Prefer,
@@ -128,6 +155,8 @@ impl Options {
         });
         Ok(Self {
             config,
+            servers,
+            pooler,
             tls,
             roots: roots.filter(|path| path != "system").map(PathBuf::from),
             schema: schema.unwrap_or_else(|| "mneme".to_owned()),
@@ -145,22 +174,7 @@ impl Options {
 
     /// The place in the words of messages: hosts, database and schema.
     pub fn place(&self) -> String {
-        let hosts = self.config.get_hosts();
-        let addresses = self.config.get_hostaddrs();
-        let ports = self.config.get_ports();
-        let one = |n: usize| {
-            let host = match (hosts.get(n), addresses.get(n)) {
-                (Some(Host::Tcp(name)), _) => name.clone(),
-                #[cfg(unix)]
-                (Some(Host::Unix(path)), _) => path.display().to_string(),
-                (None, Some(address)) => address.to_string(),
-                (None, None) => String::new(),
-            };
-            let port = ports.get(n).or_else(|| ports.first()).unwrap_or(&5432);
-            format!("{host}:{port}")
-        };
-        let count = hosts.len().max(addresses.len());
-        let places: Vec<String> = (0..count).map(one).collect();
+        let places: Vec<String> = self.servers.iter().map(Server::name).collect();
         let database = self.config.get_dbname().unwrap_or_default();
         format!("{}/{database}, schema {}", places.join(","), self.schema)
     }
@@ -181,51 +195,49 @@ impl Options {
     }
 }
 
+/// The servers that a URL names.
+fn servers(config: &Config) -> Result<Vec<Server>> {
+    let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
+    let ports = config.get_ports();
+    let count = hosts.len().max(addresses.len());
+    if count == 0 {
+        return Err(invalid(format!(
+            "the URL of a Postgres store names no host; write {FORM}"
+        )));
+    }
+    let fits = |length: usize| length == 0 || length == count;
+    if !fits(hosts.len()) || !fits(addresses.len()) || !(ports.len() == 1 || fits(ports.len())) {
+        return Err(invalid(format!(
+            "the URL of a Postgres store names {} hosts, {} addresses (hostaddr) and {} ports; give as many of each, or one port for all",
+            hosts.len(),
+            addresses.len(),
+            ports.len()
+        )));
+    }
+    let server = |n: usize| Server {
+        host: hosts.get(n).cloned(),
+        address: addresses.get(n).copied(),
+        port: *ports.get(n).or_else(|| ports.first()).unwrap_or(&5432),
+    };
+    Ok((0..count).map(server).collect())
+}
+
 /// `sslmode`. By default what stays on the machine needs no certificate, and what leaves it
 /// needs one.
-fn tls(mode: Option<&str>, config: &Config) -> Result<Tls> {
+fn tls(mode: Option<&str>, servers: &[Server]) -> Result<Tls> {
     match mode {
         Some("disable") => Ok(Tls::Disable),
         // There is no TLS on a socket in the file system.
-        _ if only_sockets(config) => Ok(Tls::Disable),
+        _ if servers.iter().all(Server::is_socket) => Ok(Tls::Disable),
         Some("prefer") => Ok(Tls::Prefer),
         Some("require" | "verify-full") => Ok(Tls::Verify),
         Some(_) => Err(invalid(
             "the parameter sslmode of a Postgres store is disable, prefer, require or verify-full"
                 .to_owned(),
         )),
-        None if is_local(config) => Ok(Tls::Prefer),
+        None if servers.iter().all(Server::is_local) => Ok(Tls::Prefer),
         None => Ok(Tls::Verify),
     }
-}
-
-#[cfg(unix)]
-fn only_sockets(config: &Config) -> bool {
-    let hosts = config.get_hosts();
-    !hosts.is_empty() && hosts.iter().all(|host| matches!(host, Host::Unix(_)))
-}
-
-#[cfg(not(unix))]
-fn only_sockets(_: &Config) -> bool {
-    false
-}
-
-/// Whether connections do not leave the machine.
-fn is_local(config: &Config) -> bool {
-    let addresses = config.get_hostaddrs();
-    if !addresses.is_empty() {
-        return addresses.iter().all(IpAddr::is_loopback);
-    }
-    config.get_hosts().iter().all(|host| match host {
-        Host::Tcp(name) => {
-            name.eq_ignore_ascii_case("localhost")
-                || name
-                    .parse()
-                    .is_ok_and(|address: IpAddr| address.is_loopback())
-        }
-        #[cfg(unix)]
-        Host::Unix(_) => true,
-    })
 }
 
 fn invalid(message: String) -> StoreError {
@@ -278,6 +290,28 @@ mod tests {
         assert_eq!(parse("postgres://h/d?sslrootcert=system").roots, None);
         let several = parse("postgres://u@a:1,b:2/d?target_session_attrs=read-write");
         assert_eq!(several.place(), "a:1,b:2/d, schema mneme");
+        assert_eq!(several.pooler, Pooler::Auto);
+        let forced = parse("postgres://h/d?pooler=transaction");
+        assert_eq!(forced.pooler, Pooler::Transaction);
+    }
+
+    #[test]
+    fn servers_are_named_in_every_way() {
+        for (url, place) in [
+            ("postgres://u@a:1,b/d", "a:1,b:5432/d"),
+            ("postgres:///d?host=a,b&port=7", "a:7,b:7/d"),
+            ("postgres:///d?host=a,b&port=7,8", "a:7,b:8/d"),
+            ("postgres://u:p@%2Frun%2Fpg:7/d", "/run/pg:7/d"),
+            ("postgres:///d?host=%2Frun%2Fpg&port=7", "/run/pg:7/d"),
+            ("postgres://u@/d?host=/run/pg,b", "/run/pg:5432,b:5432/d"),
+            ("postgres://?host=/run/pg", "/run/pg:5432/"),
+            ("postgres:///d?hostaddr=::1", "::1:5432/d"),
+        ] {
+            let options = parse(url);
+            assert_eq!(options.place(), format!("{place}, schema mneme"), "{url}");
+            assert!(options.config.get_hosts().is_empty(), "{url}");
+            assert!(options.config.get_ports().is_empty(), "{url}");
+        }
     }
 
     #[test]
@@ -292,6 +326,8 @@ mod tests {
                 Tls::Disable,
             ),
             ("postgres://10.0.0.1/d", Tls::Verify),
+            ("postgres:///d?host=/run/pg,localhost", Tls::Prefer),
+            ("postgres:///d?host=/run/pg,db.example", Tls::Verify),
             ("postgres://localhost,db.example/d", Tls::Verify),
             ("postgres://localhost/d?hostaddr=10.0.0.1", Tls::Verify),
             ("postgres://db.example/d?hostaddr=127.0.0.1", Tls::Prefer),
@@ -324,12 +360,18 @@ mod tests {
             ("postgres://h/d?call_timeout_ms=0", "call_timeout_ms"),
             ("postgres://h/d?connect_timeout_ms=-1", "connect_timeout_ms"),
             ("postgres://h/d?keepalives=secret", "keepalives"),
+            ("postgres://h/d?pooler=secret", "pooler"),
+            (
+                "postgres://a,b/d?hostaddr=127.0.0.1",
+                "2 hosts, 1 addresses",
+            ),
+            ("postgres:///d?host=a,b&port=1,2,3", "3 ports"),
         ] {
             let message = message(url);
             assert!(message.contains(expected), "{url}: {message}");
             assert!(!message.contains("secret"), "{url}: {message}");
         }
-        assert!(message("postgres://h/?a=b").contains("schema, sslmode"));
+        assert!(message("postgres://h/?a=b").contains("schema, pooler, sslmode"));
     }
 
     #[test]

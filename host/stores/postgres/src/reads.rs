@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use tokio_postgres::Row;
 
-use super::connection::{Connection, Values};
+use super::connection::Connection;
 use super::error::{Fault, Outcome, Repeat};
 use super::layout::{self, META, own_keys};
 use super::rows::{self, ENTRY_COLUMNS, column, entry_columns, escaped, unescaped};
 use super::session::{BACK_TO_VIEW, Session};
 use super::tags;
+use super::values::Values;
 use mneme_store::checks::Embedder;
 use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 

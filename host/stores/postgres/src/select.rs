@@ -3,13 +3,13 @@
 //! Ids come ascending from the shortest list that has all of them: those of a tag, of a namespace, of a
 //! time, or all. Each entry is then asked itself.
 
-use super::connection::{Connection, Values, pipeline};
+use super::connection::Connection;
 use super::error::Outcome;
 use super::reads::beyond;
 use super::rows::{self, column, escaped, stored};
 use super::session::Session;
+use super::values::{Value, Values};
 use mneme_store::{EntryRef, Filter, Selection};
-use tokio_postgres::types::ToSql;
 
 /// How many entries a call looks at, at most.
 const LOOK: i64 = 20_000;
@@ -63,7 +63,7 @@ const COUNT_CREATED: &str = "SELECT count(*) FROM
 struct Source<'f> {
     part: &'static str,
     count: &'static str,
-    values: Vec<&'f (dyn ToSql + Sync)>,
+    values: Vec<&'f dyn Value>,
 }
 
 impl Session {
@@ -130,7 +130,7 @@ async fn select(
         LOOK
     };
     let last_id = beyond(last_id);
-    let mut all: Vec<&(dyn ToSql + Sync)> = vec![
+    let mut all: Vec<&dyn Value> = vec![
         &last_id, &look, &limit, &namespace, &context, &from, &before, &tags,
     ];
     all.extend(values);
@@ -178,7 +178,7 @@ async fn shortest<'f>(conn: &Connection, sources: Vec<Source<'f>>) -> Outcome<So
     let given: Vec<Values<'_>> = values.iter().map(|values| &values[..]).collect();
     let steps = statements.iter().zip(&given);
     let steps = steps.map(|(statement, values)| conn.step(statement, values));
-    let counts = pipeline(steps.collect()).await?;
+    let counts = conn.together(steps.collect()).await?;
     let mut least = LOOK;
     for (source, rows) in sources.into_iter().zip(&counts) {
         let length: i64 = rows.first().map_or(Ok(LOOK), |row| column(row, 0))?;

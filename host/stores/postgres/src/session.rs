@@ -88,7 +88,7 @@ impl Session {
         self.end_view()?;
         self.run(Repeat::Read, async |conn| {
             transaction(conn, async || {
-                conn.plain(BEGIN_VIEW).await?;
+                conn.begin(BEGIN_VIEW).await?;
                 // The first query is the instant that the view shows.
                 conn.plain(PATIENT).await?;
                 conn.plain(KEEP_VIEW).await
@@ -105,7 +105,7 @@ impl Session {
         }
         // Where it cannot be ended, it ends with its connection.
         let limit = self.options.call_timeout;
-        let ended = |conn: &Connection| conn.wait(conn.plain(END_VIEW), limit).is_ok();
+        let ended = |conn: &Connection| conn.wait(conn.end(END_VIEW), limit).is_ok();
         self.conn = self.conn.take().filter(ended);
         Ok(())
     }

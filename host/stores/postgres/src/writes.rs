@@ -12,19 +12,17 @@ use tokio_postgres::Row;
 
 use super::batch::{self, Batch};
 use super::changes::{self, Did};
-use super::connection::{Connection, Values, pipeline};
+use super::connection::{BEGIN, COMMIT, Connection, ROLLBACK, pipeline};
 use super::error::{Fault, Outcome, Repeat};
 use super::layout::START_COUNTER;
 use super::reads::version;
 use super::rows::{self, column, escaped, stored};
 use super::session::Session;
 use super::tags::{ADD, FORGET, each_tag};
+use super::values::Values;
 use mneme_store::opened::BOOKKEEPING_PATIENCE;
 use mneme_store::{Entry, EntryRef, Inserted, Touch};
 
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
-pub(super) const COMMIT: &str = "COMMIT";
-const ROLLBACK: &str = "ROLLBACK";
 pub(super) const LOCK: &str = "SELECT value FROM {schema}.multi_process_state
     WHERE key = 'version_counter' AND {ours} FOR UPDATE";
 pub(super) const BUMP: &str = "INSERT INTO {schema}.multi_process_state AS s (key, value)
@@ -417,7 +415,7 @@ pub(super) async fn transaction<T>(
     let outcome = work().await;
     if outcome.as_ref().is_err_and(|fault| !fault.is_lost()) {
         conn.at_risk.set(false);
-        conn.plain(ROLLBACK).await?;
+        conn.end(ROLLBACK).await?;
     }
     outcome
 }
@@ -437,7 +435,7 @@ async fn begin(
     changes::prepare(conn).await?;
     let (lock, find) = (conn.statement(LOCK).await?, conn.statement(find).await?);
     let mut replies = pipeline(vec![
-        conn.plain_step(BEGIN),
+        conn.begin_step(BEGIN),
         conn.step(&lock, &[]),
         conn.step(&find, values),
     ])
@@ -471,7 +469,7 @@ async fn finish(
     writes: &[(&'static str, Values<'_>)],
 ) -> Outcome<Vec<Vec<Row>>> {
     if matches!(did, Did::Nothing) {
-        conn.plain(ROLLBACK).await?;
+        conn.end(ROLLBACK).await?;
         return Ok(Vec::new());
     }
     changes::written(conn, &did, async |log| {
@@ -484,7 +482,7 @@ async fn finish(
         let mut steps: Vec<_> = steps
             .map(|(sql, (_, values))| conn.step(sql, values))
             .collect();
-        steps.push(conn.plain_step(COMMIT));
+        steps.push(conn.end_step(COMMIT));
         conn.at_risk.set(true);
         pipeline(steps).await
     })

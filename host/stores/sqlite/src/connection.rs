@@ -141,17 +141,11 @@ fn open_read_only(
 }
 
 /// Looks into a file without the right to write. Where not even the shared memory of a
-/// write-ahead log can be made, nobody else can write either, unless a log is there.
+/// write-ahead log can be made, nobody else has the file open, and it is taken for frozen.
 fn look(path: &Path, timeout: Duration) -> Outcome<(Connection, Bounds, Found, bool)> {
     let (conn, bounds) = connect(path, READ, timeout)?;
     match in_transaction(&conn, "BEGIN", layout::inspect) {
-        Err(fault) if fault.is_refusal() => {
-            if has_log(path) {
-                return Err(Fault::System(
-                    "writes wait in its -wal file, and cannot be read without the right to write to its directory; open it once with that right, or copy both files to where there is".into(),
-                ));
-            }
-        }
+        Err(fault) if fault.is_refusal() => {}
         found => return Ok((conn, bounds, found?, false)),
     }
     drop(conn);
@@ -175,8 +169,8 @@ pub(super) fn again(
     }
 }
 
-/// The URI of a file that nobody changes.
-fn immutable(path: &Path) -> PathBuf {
+/// The URI of a file, with a parameter.
+fn uri(path: &Path, parameter: &str) -> PathBuf {
     let mut uri = b"file:".to_vec();
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
@@ -184,7 +178,7 @@ fn immutable(path: &Path) -> PathBuf {
             _ => uri.push(*byte),
         }
     }
-    uri.extend(b"?immutable=1");
+    uri.extend(format!("?{parameter}").bytes());
     match String::from_utf8(uri) {
         Ok(uri) => uri.into(),
         // A path that is not UTF-8 is opened as it is, and SQLite says what is wrong.
@@ -247,9 +241,23 @@ pub(super) fn connect(
 }
 
 /// A connection to a file that nobody writes, not even beside it.
+///
+/// Writes that wait in a log are read too. Without the right to make shared memory, SQLite keeps what it
+/// would hold there for itself, if it is told that nobody else uses the file and takes no locks, which
+/// it could not take in a file that it may only read.
 fn connect_frozen(path: &Path, timeout: Duration) -> Outcome<(Connection, Bounds)> {
     let flags = READ | OpenFlags::SQLITE_OPEN_URI;
-    connect_as(&immutable(path), path, flags, timeout)
+    if !has_log(path) {
+        return connect_as(&uri(path, "immutable=1"), path, flags, timeout);
+    }
+    if !cfg!(unix) {
+        return Err(Fault::System(
+            "writes wait in its -wal file, and cannot be read without the right to write to its directory; open it once with that right, or copy both files to where there is".into(),
+        ));
+    }
+    let (conn, bounds) = connect_as(&uri(path, "vfs=unix-none"), path, flags, timeout)?;
+    conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    Ok((conn, bounds))
 }
 
 fn connect_as(

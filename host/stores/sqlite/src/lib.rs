@@ -67,11 +67,14 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 /// # Files that cannot be written
 ///
 /// A file that this process may not write, or whose directory it may not write, is opened for
-/// reading: every read answers, and every write is a [`StoreError::Backend`] that says why. Only
+/// reading: every read answers, and every write is [`StoreError::Unsupported`] and says why. Only
 /// [`update_access`](Store::update_access) and [`delete_unchanged`](Store::delete_unchanged) do
 /// nothing instead, so that look-ups go on. [`Mode::ReadOnly`] asks for it; where it was not asked
 /// for, [`read_only`](Store::read_only) says why, and so does the health of the cache.
-/// On a read-only file system this works if no `-wal` file with writes stands beside the file.
+/// This works on a read-only file system too, with what waits in a `-wal` file. If others write there by
+/// another mount, their writes are seen as long as they have the file open when this process opens it; if
+/// they open it later, calls fail from their first write until the store is opened again. On other
+/// systems than Unix, a `-wal` file with writes and no `-shm` file beside it is refused.
 ///
 /// # Files that go away
 ///

@@ -18,8 +18,8 @@ pub(super) struct Place {
     opened: Stamp,
     log: Beside,
     memory: Beside,
-    /// Nothing may change in the file either.
-    frozen: bool,
+    /// What is in the log, where nothing may change in it and in the file.
+    frozen: Option<Option<Stamp>>,
 }
 
 /// A file beside the database. As long as a connection has it open, SQLite neither removes it nor
@@ -55,13 +55,13 @@ impl Place {
             opened: stamp(&path.metadata()?),
             log: Beside::of(log_of(path)),
             memory: Beside::of(beside(path, MEMORY)),
-            frozen,
+            frozen: frozen.then(|| filled(&log_of(path))),
         })
     }
 
     /// Whether nothing may change in the file.
     pub fn is_frozen(&self) -> bool {
-        self.frozen
+        self.frozen.is_some()
     }
 
     /// Fails where the path leads to another file now, or to none; and where what is written goes
@@ -108,7 +108,8 @@ impl Place {
         if now.file != self.opened.file {
             return Err(Fault::replaced("it is another file"));
         }
-        if self.frozen && (now != self.opened || is_filled(&self.log.path)) {
+        let log = self.frozen.filter(|_| now == self.opened);
+        if self.is_frozen() && log != Some(filled(&self.log.path)) {
             return Err(Fault::replaced("it has been written"));
         }
         Ok(())
@@ -185,11 +186,13 @@ fn kind_of(there: &Metadata) -> &'static str {
 
 /// Whether writes wait in a log beside the file.
 pub(super) fn has_log(path: &Path) -> bool {
-    is_filled(&log_of(path))
+    filled(&log_of(path)).is_some()
 }
 
-fn is_filled(path: &Path) -> bool {
-    path.metadata().is_ok_and(|file| file.len() > 0)
+/// The content of a file that is there and not empty.
+fn filled(path: &Path) -> Option<Stamp> {
+    let there = path.metadata().ok().filter(|file| file.len() > 0);
+    there.map(|file| stamp(&file))
 }
 
 /// The path of the log beside the file.

@@ -28,7 +28,7 @@ pub enum Access {
 /// | `redis://[USER:PASSWORD@]HOST[:PORT][/DB][?prefix=…]`, `rediss://…` | `RedisStore`, the second through TLS |
 /// | `redis+cluster://HOST[:PORT],HOST[:PORT]…` | `RedisStore` in a Redis Cluster, by some of its nodes |
 /// | `redis+sentinel://HOST[:PORT],HOST[:PORT]…?master=NAME` | `RedisStore` on the master that sentinels name |
-/// | `postgres://USER:PASSWORD@HOST[:PORT]/DB[?schema=…]`, `postgresql://…` | `PostgresStore` |
+/// | `postgres://USER:PASSWORD@HOST[:PORT][,…]/DB[?schema=…]`, `postgresql://…` | `PostgresStore` |
 /// | `dynamodb://TABLE[?region=…&endpoint=…&create=true]` | `DynamoDbStore` |
 ///
 /// Further parameters are those of each store's own `from_url`.

@@ -94,6 +94,9 @@ fn read_once(case: &mut Case, spaces: &[&'static str], numbers: u64) -> Checked<
 /// Reads until all stands still: what the killed process has sent may still arrive at a
 /// server.
 fn read_settled(case: &mut Case, spaces: &[&'static str], numbers: u64) -> Checked<Left> {
+    // Where writers wait for each other, this one waits for the last write of that process.
+    let nothing = case.space("nothing");
+    case.clear(&nothing)?;
     let mut last = read_once(case, spaces, numbers)?;
     let mut same = 0;
     for _ in 0..100 {

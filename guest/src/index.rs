@@ -73,6 +73,15 @@ pub fn check_room(bytes: usize) -> std::result::Result<(), TryReserveError> {
     Vec::<u8>::new().try_reserve_exact(bytes)
 }
 
+/// So much memory is left for what calls carry: a share of that of the index, within limits.
+const HEADROOM_SHARE: usize = 16;
+const LEAST_HEADROOM: usize = 1 << 20;
+const MOST_HEADROOM: usize = 32 << 20;
+/// The room that encoding a block needs when memory is short.
+const RESERVE: usize = 1 << 20;
+/// After so many new rows it is looked whether memory is short.
+const ROWS_BETWEEN_LOOKS: usize = 256;
+
 /// The entry that a row stands for, and its version.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stamp {
@@ -130,6 +139,10 @@ pub struct Index {
     replaced: usize,
     /// Entries that are left out because their vectors are not valid embeddings, with their namespaces.
     left_out: BTreeMap<u64, String>,
+    /// Held until memory is short.
+    reserve: Vec<u8>,
+    /// Vectors have left memory because it was short.
+    has_released: bool,
     /// The shares of the coded rows that heads, and all codes, have not ruled out lately.
     passed: f32,
     compared: f32,
@@ -165,6 +178,8 @@ impl Index {
             changes: 0,
             replaced: 0,
             left_out: BTreeMap::new(),
+            reserve: Vec::new(),
+            has_released: false,
             passed: 0.0,
             compared: 0.0,
         }
@@ -190,8 +205,13 @@ impl Index {
         }
         let before = rows.live();
         let basis = self.basis.as_ref();
-        let basis = basis.filter(|_| before >= self.fewest_to_encode);
-        let added = rows.add(id, created_at, vector, basis);
+        let basis = basis.filter(|_| before >= self.fewest_to_encode).cloned();
+        let mut added = rows.add(id, created_at, vector, basis.as_ref());
+        if added.is_err() && self.make_room() {
+            let rows = &mut self.spaces[number];
+            added = rows.add(id, created_at, vector, basis.as_ref());
+        }
+        let rows = &self.spaces[number];
         self.live = self.live + rows.live() - before;
         self.unencoded |= rows.live() == self.fewest_to_encode && self.basis.is_some();
         added.map_err(|_| self.no_memory())?;
@@ -201,6 +221,9 @@ impl Index {
         }
         self.added = self.added.saturating_add(1);
         self.changes = self.changes.saturating_add(1);
+        if self.added.is_multiple_of(ROWS_BETWEEN_LOOKS) && check_room(self.headroom()).is_err() {
+            self.make_room();
+        }
         Ok(())
     }
 
@@ -434,6 +457,7 @@ impl Index {
             return false;
         };
         let few = self.fewest_to_encode;
+        let mut is_short = false;
         let spaces = self.spaces.iter_mut().filter(|rows| rows.live() >= few);
         let blocks = spaces.flat_map(Rows::blocks_mut);
         for block in blocks.filter(|block| block.is_resident() && !block.is_coded_in(&basis)) {
@@ -441,14 +465,71 @@ impl Index {
                 return true;
             }
             if !block.encode(&basis) {
-                // Memory is short: rows without codes are compared in full.
+                is_short = true;
                 break;
             }
             let cost = block.rows() * basis.size() * self.dim;
             *budget = budget.saturating_sub(PER_BLOCK.max(cost as u64));
         }
+        if is_short && self.make_room() {
+            *budget = 0;
+            return true;
+        }
+        // Without room, rows without codes are compared in full.
         self.unencoded = false;
         false
+    }
+
+    /// Learns a basis as soon as there are enough rows, so that vectors can leave memory where it is too
+    /// short for all. About `budget` multiplications.
+    pub fn learn_early(&mut self, budget: u64) {
+        let is_due = self.live >= sample_rows(self.dim) && self.basis.is_none();
+        if self.learner.is_some() || is_due && self.should_learn() {
+            self.work(budget);
+        }
+    }
+
+    /// The room that a part of a call needs beside what it says.
+    pub fn headroom(&self) -> usize {
+        (self.live * self.dim * size_of::<f32>() / HEADROOM_SHARE)
+            .clamp(LEAST_HEADROOM, MOST_HEADROOM)
+    }
+
+    /// Memory is short: the vectors of the oldest rows leave it. Their codes stay, so they are found as
+    /// before; the cache reads more vectors from the store. False if there are none to leave, or no
+    /// basis for codes yet.
+    pub fn make_room(&mut self) -> bool {
+        let Some(basis) = self.basis.clone() else {
+            return false;
+        };
+        self.reserve = Vec::new();
+        let wanted = 2 * self.headroom();
+        let mut places = Vec::new();
+        for (space, rows) in self.spaces.iter().enumerate() {
+            let blocks = rows.blocks().iter().enumerate();
+            // The last one may take more rows.
+            for (at, block) in blocks.take(rows.blocks().len().saturating_sub(1)) {
+                if block.is_resident() && block.sealed.is_none() {
+                    places.push((block.ids().first().copied(), space, at));
+                }
+            }
+        }
+        places.sort_unstable();
+        let mut freed = 0;
+        for (_, space, at) in places {
+            if freed >= wanted {
+                break;
+            }
+            freed += self.spaces[space].blocks_mut()[at].release(&basis);
+        }
+        self.has_released |= freed > 0;
+        let _ = self.reserve.try_reserve_exact(RESERVE);
+        freed > 0
+    }
+
+    /// Whether it can be stored: an index of int8 without some of its vectors cannot.
+    pub fn is_whole(&self) -> bool {
+        !(self.has_released && self.dtype == VectorDtype::Int8)
     }
 
     /// The id after which vectors must be read from the store, for [`arrive`](Self::arrive).

@@ -288,13 +288,19 @@ impl Open {
     ) -> Result<Option<u64>> {
         let dim = self.options.embedder_dim as usize;
         let limit = block_rows(dim);
-        // The page must fit into memory.
-        check_room(limit * (dim * size_of::<f32>() + 64)).map_err(|_| index.no_memory())?;
+        // The page must fit into memory, and what calls carry beside it.
+        let page = limit * (dim * size_of::<f32>() + 64) + index.headroom();
+        while check_room(page).is_err() {
+            if !index.make_room() {
+                return Err(index.no_memory());
+            }
+        }
         let page = store.iter_vectors(last_id, limit as u32)?;
         check_page(&page, last_id, dim as u32)?;
         let last = page.ids.last().copied();
         let more = page.ids.len() >= limit;
         self.index_page(index, page)?;
+        index.learn_early(WORK_PER_PART);
         Ok(last.filter(|_| more))
     }
 

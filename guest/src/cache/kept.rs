@@ -63,6 +63,7 @@ pub fn is_due(index: &Index) -> bool {
     let rows = index.rows();
     let is_sound = index.left_out().len() <= MOST_LEFT_OUT;
     is_sound
+        && index.is_whole()
         && rows >= FEWEST_ROWS
         && index.changes() > FEWEST_ROWS.max(rows / 16)
         && index.is_encoded()

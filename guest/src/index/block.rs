@@ -273,6 +273,18 @@ impl Block {
         true
     }
 
+    /// Gives back the memory of the vectors, if the rows have codes in this basis or can get them and no
+    /// graph needs them. Returns how many bytes that was.
+    pub fn release(&mut self, basis: &Rc<Basis>) -> usize {
+        let before = self.bytes();
+        let is_coded = self.is_coded_in(basis) || self.encode(basis);
+        if self.sealed.is_some() || !self.is_resident() || !is_coded {
+            return 0;
+        }
+        self.vectors = Vectors::Absent;
+        before.saturating_sub(self.bytes())
+    }
+
     /// Takes the vector of a row that was only in the store.
     pub fn arrive(&mut self, row: usize, vector: &[f32]) -> Result<(), TryReserveError> {
         self.vectors.arrive(row, self.ids.len(), vector)

@@ -529,3 +529,57 @@ fn contexts_that_come_and_go_leave_no_memory() {
         assert_eq!(found.iter().map(|one| one.id).collect::<Vec<_>>(), [n]);
     }
 }
+
+#[test]
+fn rows_whose_vectors_left_memory_are_found_as_before() {
+    let dim = 96;
+    let rows = topics(dim, 8_000);
+    for dtype in DTYPES {
+        let mut index = Index::new(dim as u32, dtype);
+        assert!(!index.make_room(), "there is no basis");
+        for (n, v) in rows.iter().enumerate() {
+            index.add(Scope::plain("n"), n as u64 + 1, 0, v).unwrap();
+        }
+        while index.work(u64::MAX) {}
+        let ids = |index: &mut Index, query: &[f32]| -> Vec<u64> {
+            let found = index.find(Scope::plain("n"), query, 0.9, rows.len());
+            found.iter().map(|one| one.id).collect()
+        };
+        let exactly: Vec<Vec<u64>> = (0..40)
+            .map(|n| {
+                let query = &rows[n * 197];
+                let near = |v: &Vec<f32>| cosine(v, query) >= 0.9;
+                let near = rows.iter().enumerate().filter(|(_, v)| near(v));
+                near.map(|(n, _)| n as u64 + 1).collect()
+            })
+            .collect();
+        let mut bytes = index.bytes();
+        let mut resident = index.resident_rows();
+        let mut times = 0;
+        while index.make_room() {
+            times += 1;
+            assert!(index.bytes() < bytes && index.resident_rows() < resident);
+            (bytes, resident) = (index.bytes(), index.resident_rows());
+            // What comes, goes and is replaced meanwhile.
+            let n = times * 37;
+            index
+                .add(Scope::plain("n"), n as u64 + 1, 9, &rows[n])
+                .unwrap();
+            assert!(index.remove("n", n as u64 + 2));
+            index
+                .add(Scope::plain("n"), n as u64 + 2, 0, &rows[n + 1])
+                .unwrap();
+            while index.work(u64::MAX) {}
+        }
+        assert!(
+            times > 0 && resident < 4_000,
+            "{times} times, {resident} rows"
+        );
+        for (n, exactly) in exactly.iter().enumerate() {
+            let found = ids(&mut index, &rows[n * 197]);
+            let missing = exactly.iter().find(|id| !found.contains(id));
+            assert!(missing.is_none(), "{missing:?}");
+        }
+        assert_eq!(index.is_whole(), dtype != VectorDtype::Int8);
+    }
+}

@@ -287,10 +287,10 @@ fn what_leads_to_no_master_is_told() -> Ran {
         client.run::<()>(&["ACL", "SETUSER", "default", "resetpass"]);
         let asker = format!("{named}&sentinel_user=asker&sentinel_password");
         at(":secret@", &format!("{asker}=secret")).unwrap();
-        fails(at(":secret@", &named), "NOAUTH; give sentinel_user", false);
+        fails(at(":secret@", &named), "refused: NOAUTH", false);
         fails(
             at(":secret@", &format!("{asker}=secret1")),
-            "WRONGPASS; give",
+            "give sentinel_user and sentinel_password",
             false,
         );
         fails(

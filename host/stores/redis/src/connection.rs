@@ -41,8 +41,8 @@ pub(super) struct Wire {
     first: Option<Host>,
     /// How many connections were made.
     pub connections: u64,
-    /// What is done on a new connection before it is used.
-    settling: Option<Settling>,
+    /// What is done on each connection before it is used.
+    pub settling: Option<Settling>,
     /// How much longer than the call timeout an answer may take.
     pub longer: Duration,
     /// How long to connect, and to wait for an answer, if that is less than the timeouts.
@@ -54,6 +54,8 @@ pub(super) struct Link {
     /// Who is at the other end.
     pub host: Host,
     connection: Connection,
+    /// What is done on a new connection is done.
+    settled: bool,
     used: Instant,
     /// How long it waits for an answer.
     timeout: Duration,
@@ -139,22 +141,6 @@ impl Wire {
         }
     }
 
-    /// Does this on the connection that there is, if there is one, and on each later one.
-    pub fn settle(&mut self, settling: Settling) -> Outcome<()> {
-        let timeout = self.timeout();
-        let settling = self.settling.insert(settling);
-        let Some(mut link) = self.link.take() else {
-            return Ok(());
-        };
-        match settling.settle(&mut link, timeout) {
-            Ok(()) => {
-                self.link = Some(link);
-                Ok(())
-            }
-            Err(broken) => Err(self.lost(Call::Write, broken)),
-        }
-    }
-
     /// Where a node of a cluster says the data is.
     fn redirect(&self, error: &RedisError) -> Option<Redirect> {
         match self.options.servers {
@@ -169,7 +155,7 @@ impl Wire {
         if let Some(mut link) = self.link.take()
             && (call == Call::Read || link.is_sound(timeout))
         {
-            match link.exchange_within(timeout, request) {
+            match self.exchange(&mut link, timeout, request) {
                 Ok(answer) => return self.answered(link, answer),
                 Err(broken) => {
                     let again = !broken.sent || (call == Call::Read && !broken.error.is_timeout());
@@ -182,14 +168,25 @@ impl Wire {
         let options = self.options.clone().within(self.patience.min(left));
         let mut link = routes::connect(&options, &mut self.first)?;
         self.connections += 1;
-        let settled = match &self.settling {
-            Some(settling) => settling.settle(&mut link, timeout),
-            None => Ok(()),
-        };
-        match settled.and_then(|()| link.exchange_within(timeout, request)) {
+        match self.exchange(&mut link, timeout, request) {
             Ok(answer) => self.answered(link, answer),
             Err(broken) => Err(self.lost(call, broken)),
         }
+    }
+
+    /// Asks on a connection, and first does what is to be done on each.
+    fn exchange(
+        &self,
+        link: &mut Link,
+        timeout: Duration,
+        request: &[u8],
+    ) -> Result<Value, Broken> {
+        if let Some(settling) = &self.settling
+            && !link.settled
+        {
+            link.settled = settling.settle(link, timeout)?;
+        }
+        link.exchange_within(timeout, request)
     }
 
     /// Asks a node that a moving slot goes to, this once.
@@ -339,6 +336,7 @@ pub(super) fn dial(options: &Options, host: &Host, patience: Duration) -> Outcom
     let mut link = Link {
         host: host.clone(),
         connection,
+        settled: false,
         used: Instant::now(),
         timeout: Duration::ZERO,
     };

@@ -199,8 +199,9 @@ fn master_by(
             ))
         }
         Fault::Refused(error) => Fault::Setup(format!(
-            "the sentinel {sentinel} refused: {}; give sentinel_user and sentinel_password as the sentinels have them",
-            error.code().unwrap_or_default()
+            "the sentinel {sentinel} refused: {} {}; give sentinel_user and sentinel_password as the sentinels have them",
+            error.code().unwrap_or_default(),
+            error.detail().unwrap_or_default()
         )),
         Fault::Rights(command) => Fault::Setup(format!(
             "the sentinel {sentinel} does not let the user run the command {command}; grant it there"

@@ -83,6 +83,7 @@ mod tests {
             for (at, _) in source.match_indices(before) {
                 let rest = source[at + before.len()..].strip_prefix(quote);
                 let name = rest.and_then(|rest| rest.split(quote).next());
+                let name = name.filter(|name| name.chars().all(char::is_alphabetic));
                 found.extend(name.map(str::to_lowercase));
             }
         }

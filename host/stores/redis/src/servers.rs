@@ -4,10 +4,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use redis::{Cmd, Value};
+use redis::Cmd;
 
 use super::connection::{Broken, Link};
-use super::scripts::{SETTLE, Script};
+use super::scripts::SETTLE;
 
 /// A mark that a server keeps to itself, and what is done where it has none.
 ///
@@ -39,9 +39,9 @@ impl Settling {
         }
     }
 
-    /// Sees to it that the server has the mark. What the server refuses here, it refuses of the
-    /// request that follows too, so that is left to it.
-    pub fn settle(&self, link: &mut Link, timeout: Duration) -> Result<(), Broken> {
+    /// Sees to it that the server has the mark, and returns whether it does. What the server
+    /// refuses here it refuses of the request that follows too, and that one has the error.
+    pub fn settle(&self, link: &mut Link, timeout: Duration) -> Result<bool, Broken> {
         let mut ask = |command: &Cmd| {
             link.exchange_within(timeout, &command.get_packed_command())
                 .map_err(|broken| Broken {
@@ -55,20 +55,16 @@ impl Settling {
             command.arg(code).arg(1).arg(&self.by_id).arg(args);
             command
         };
-        if !is_unknown(&ask(&call("EVALSHA", &self.hash, &[]))?) {
-            return Ok(());
+        match ask(&call("EVALSHA", &self.hash, &[]))?.extract_error() {
+            Ok(_) => return Ok(true),
+            Err(error) if error.code() == Some("NOSCRIPT") => {}
+            Err(_) => return Ok(false),
         }
-        let script: &Script = &SETTLE;
-        let done = ask(&call("EVAL", script.code, &[&self.incarnation]))?;
-        if done.extract_error().is_ok() {
-            ask(&call("EVAL", &self.mark, &[]))?;
-        }
-        Ok(())
+        let done = ask(&call("EVAL", SETTLE.code, &[&self.incarnation]))?;
+        let marked = match done.extract_error() {
+            Ok(_) => ask(&call("EVAL", &self.mark, &[]))?.extract_error().is_ok(),
+            Err(_) => false,
+        };
+        Ok(marked)
     }
-}
-
-/// Whether the server does not have a script.
-fn is_unknown(answer: &Value) -> bool {
-    let error = answer.clone().extract_error().err();
-    error.is_some_and(|error| error.code() == Some("NOSCRIPT"))
 }

@@ -40,7 +40,7 @@ impl Session {
         let incarnation = layout::open(&mut wire, &by_id, &embedder)?;
         let many = !matches!(options.servers, Servers::One(_));
         if many && !incarnation.is_empty() {
-            wire.settle(Settling::new(&by_id, &incarnation))?;
+            wire.settling = Some(Settling::new(&by_id, &incarnation));
         }
         let warnings = memory::warning(&mut wire).into_iter().collect();
         Ok(Self {

@@ -22,7 +22,7 @@ use super::rows::{column, escaped, stored};
 use super::session::{CONFLICTS, Session, explained, pause};
 use super::tags::each_tag;
 use super::writes::{
-    BEGIN, BUMP, CHANGE_META, CLEAR, COMMIT, LOCK, NEW_META, SET_QUOTA, count, locked,
+    BEGIN, BUMP, CHANGE_META, CLEAR, COMMIT, LOCK, NAMED, NEW_META, SET_QUOTA, count, locked,
     unfit_metadata,
 };
 use mneme_store::{Entry, ImportMode, MetaChange};
@@ -309,7 +309,7 @@ impl Import {
             ImportMode::Empty => refuse_entries(conn).await?,
             ImportMode::Merge => {}
             ImportMode::Replace => {
-                deleted = count(conn, CLEAR, &[]).await?;
+                deleted = count(conn, CLEAR, &[&NAMED]).await?;
                 conn.query(CLEAR_QUOTAS, &[]).await?;
                 conn.query(CLEAR_META, &[]).await?;
             }

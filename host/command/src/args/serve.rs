@@ -7,7 +7,7 @@ use axum::http::uri::Authority;
 use clap::value_parser;
 
 use super::checkpoint::MAX_ARCHIVE;
-use super::{Dtype, seconds};
+use super::{Dtype, seconds, whole};
 
 /// See [`Command::Serve`](super::Command::Serve).
 #[derive(Debug, clap::Args)]
@@ -55,13 +55,13 @@ pub struct Serve {
     #[arg(long, short, value_name = "T", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
     /// Lifetime in seconds of entries put without one. Default: unlimited
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = whole, allow_negative_numbers = true)]
     pub ttl: Option<u64>,
     /// The most entries in all namespaces together. Default: no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     pub max_entries: Option<u64>,
     /// The most bytes of all entries together, texts and vectors, partly estimated. Default: no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     pub max_bytes: Option<u64>,
     /// How the index holds vectors in memory
     #[arg(long, value_enum, default_value = "float32")]

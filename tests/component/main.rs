@@ -2,9 +2,12 @@
 //! refuses, whom it keeps apart.
 
 mod bad_input;
+mod bad_labels;
 mod contexts;
 mod embedding;
+mod erasing;
 mod index;
+mod lying_logs;
 mod normalization;
 mod round_trips;
 mod sandbox;
@@ -20,9 +23,12 @@ fn main() -> ExitCode {
     }
     Suite::new()
         .tests(bad_input::tests())
+        .tests(bad_labels::tests())
         .tests(contexts::tests())
         .tests(embedding::tests())
+        .tests(erasing::tests())
         .tests(index::tests())
+        .tests(lying_logs::tests())
         .tests(normalization::tests())
         .tests(round_trips::tests())
         .tests(sandbox::tests())

@@ -197,3 +197,24 @@ fn without_an_embedder_the_exact_layer_keeps_the_answer() {
     }
     assert_eq!(fs::read_to_string(folder.path("calls")).unwrap(), "x\n");
 }
+
+#[test]
+fn a_question_is_found_by_its_exact_words_only_where_that_is_asked_for() {
+    let folder = Folder::new();
+    // Nobody embeds here.
+    let nobody = "openai:http://127.0.0.1:1/v1,m,3";
+    let program = ["run", "--exact", "--", "sh", "-c", "echo x >> calls; cat"];
+    for (query, calls) in [
+        ("What is it?", 1),
+        ("what  IS it?", 1),
+        ("What would it be?", 2),
+        ("What would it be?", 2),
+    ] {
+        let done = folder.run(nobody, &program, query.as_bytes());
+        assert_eq!((done.code, &*done.stderr), (0, ""), "{done:?}");
+        let ran = fs::read_to_string(folder.path("calls")).unwrap();
+        assert_eq!(ran.lines().count(), calls, "{query}");
+    }
+    let both = ["run", "--exact", "--threshold", "0.5", "--", "cat"];
+    assert_eq!(folder.run(nobody, &both, b"q").code, 2);
+}

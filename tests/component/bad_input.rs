@@ -13,6 +13,7 @@ mneme_tests::tests![
     vectors_that_are_no_embeddings_are_refused,
     texts_beyond_their_limits_are_refused_and_those_at_them_are_not,
     metadata_that_is_no_object_is_refused,
+    a_name_that_comes_twice_in_metadata_is_kept_as_it_was_given,
     namespaces_that_are_no_names_are_refused_everywhere,
     thresholds_that_are_no_cosines_are_refused,
     times_beyond_the_range_are_refused,
@@ -28,13 +29,13 @@ fn builder(path: &Path) -> Builder {
 }
 
 /// A file with one entry, `question` and `answer`, and a cache on it.
-struct Scene {
+pub struct Scene {
     _dir: TempDir,
-    path: PathBuf,
-    cache: SemanticCache,
+    pub path: PathBuf,
+    pub cache: SemanticCache,
 }
 
-fn scene() -> Scene {
+pub fn scene() -> Scene {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cache.db");
     let cache = builder(&path).open().unwrap();
@@ -49,7 +50,7 @@ fn scene() -> Scene {
 impl Scene {
     /// The call fails with an error that says all of `says` and changes no row, and
     /// those after it work.
-    fn refuses<T>(
+    pub fn refuses<T>(
         &self,
         call: impl FnOnce(&SemanticCache) -> mneme::Result<T>,
         kind: &str,
@@ -193,6 +194,17 @@ fn metadata_that_is_no_object_is_refused() {
             &["the metadata is", "object"],
         );
     }
+}
+
+fn a_name_that_comes_twice_in_metadata_is_kept_as_it_was_given() {
+    let scene = scene();
+    let twice = r#"{"a":1,"a":{"b":2,"b":3}}"#;
+    scene
+        .cache
+        .put(PutRequest::new("new", "r").metadata(twice))
+        .unwrap();
+    let hit = scene.cache.get("new").unwrap().hit().unwrap();
+    assert_eq!(hit.metadata, twice);
 }
 
 fn namespaces_that_are_no_names_are_refused_everywhere() {

@@ -2,10 +2,13 @@
 //! refuses, whom it keeps apart.
 
 mod bad_input;
+mod bad_labels;
 mod contexts;
 mod embedding;
+mod erasing;
 mod index;
 mod lanes;
+mod lying_logs;
 mod normalization;
 mod round_trips;
 mod sandbox;
@@ -21,10 +24,13 @@ fn main() -> ExitCode {
     }
     Suite::new()
         .tests(bad_input::tests())
+        .tests(bad_labels::tests())
         .tests(contexts::tests())
         .tests(embedding::tests())
+        .tests(erasing::tests())
         .tests(index::tests())
         .tests(lanes::tests())
+        .tests(lying_logs::tests())
         .tests(normalization::tests())
         .tests(round_trips::tests())
         .tests(sandbox::tests())

@@ -3,7 +3,9 @@
 use crate::place::{Kind, Named, ODD, Place, ask, now, put};
 use mneme::embedder::Precomputed;
 use mneme::store::{ImportMode, Store};
-use mneme::{Coordination, Embedder, Error, Layer, ManualClock, PutRequest, SemanticCache, Ttl};
+use mneme::{
+    Coordination, Embedder, EntryFilter, Error, Layer, ManualClock, PutRequest, SemanticCache, Ttl,
+};
 use mneme_tests::embedders::{DIM, FINGERPRINT};
 use mneme_tests::peer::Peer;
 use mneme_tests::served::until;
@@ -28,6 +30,10 @@ pub const TESTS: &[Named] = &[
     (
         "an_import_is_nothing_to_theirs_until_it_is_data",
         an_import_is_nothing_to_theirs_until_it_is_data,
+    ),
+    (
+        "an_erasure_takes_what_they_wrote",
+        an_erasure_takes_what_they_wrote,
     ),
     (
         "another_embedder_is_refused_by_both",
@@ -317,6 +323,59 @@ fn an_import_is_nothing_to_theirs_until_it_is_data(place: Place) {
     let last = store.iter_since(0, 9).unwrap().pop().unwrap();
     assert_eq!(last.response, "later", "the greatest id is the last");
     assert!(store.integrity_check().unwrap());
+}
+
+fn an_erasure_takes_what_they_wrote(place: Place) {
+    let mut peer = place.theirs(json!({}));
+    for n in 0..6 {
+        peer.put("a", &format!("alpha{n} beta{n}"), "theirs", json!({}));
+    }
+    peer.put("b", "alpha0 beta0", "theirs", json!({}));
+    peer.close();
+    let builder = place.ours().coordination(Coordination::StaleTolerant(0));
+    let cache = builder.open().unwrap();
+    let tagged = PutRequest::new("alpha9 beta9", "ours").namespace("a");
+    cache.put(tagged.tag("t").context("c")).unwrap();
+    // The index holds them all.
+    assert!(ask(&cache, "a", "beta5 alpha5").is_some());
+    let listed = cache.list_entries(&EntryFilter::new().namespace("a"), 0, 9);
+    let listed = listed.unwrap().entries;
+    let id_of = |query: &str| {
+        let found = listed.iter().find(|entry| entry.query == query);
+        found.unwrap().id
+    };
+    assert_eq!(listed.len(), 7);
+    let (one, two) = (id_of("alpha1 beta1"), id_of("alpha2 beta2"));
+
+    let erase = |filter: EntryFilter| {
+        let dry = cache.erase(&filter, true).unwrap();
+        let receipt = cache.erase(&filter, false).unwrap();
+        assert_eq!(receipt.ids, dry.ids, "{filter:?}");
+        assert!(receipt.version_after > receipt.version_before, "{filter:?}");
+        assert_eq!(cache.erase(&filter, false).unwrap().ids, [0_u64; 0]);
+        receipt.ids
+    };
+    // Their entries carry no tag and have the empty context.
+    assert_eq!(erase(EntryFilter::new().tag("t")), [id_of("alpha9 beta9")]);
+    assert_eq!(erase(EntryFilter::new().ids([one])), [one]);
+    assert_eq!(erase(EntryFilter::new().query("ALPHA2  beta2")), [two]);
+    let left = erase(EntryFilter::new().namespace("a").context("").max_age(3600));
+    assert_eq!(left.len(), 4);
+    for n in 0..6 {
+        for query in [format!("alpha{n} beta{n}"), format!("beta{n} alpha{n}")] {
+            assert!(ask(&cache, "a", &query).is_none(), "{query}");
+        }
+    }
+    assert!(ask(&cache, "b", "beta0 alpha0").is_some());
+    cache.close().unwrap();
+
+    let mut peer = place.theirs(json!({}));
+    for query in ["alpha0 beta0", "beta5 alpha5"] {
+        assert!(peer.get("a", query).is_null(), "{query}");
+    }
+    assert_eq!(peer.get("b", "alpha0 beta0")["response"], "theirs");
+    assert_eq!(peer.call("store.integrity_check", json!({})), true);
+    peer.close();
 }
 
 fn another_embedder_is_refused_by_both(place: Place) {

@@ -1,5 +1,6 @@
 //! Many at once: threads and tasks on a cache, processes on a file or a server.
 
+mod erasing;
 mod files;
 mod servers;
 mod threads;
@@ -9,8 +10,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     Suite::new()
+        .children(erasing::children())
         .children(files::children())
         .children(servers::children())
+        .tests(erasing::tests())
         .tests(files::tests())
         .tests(servers::tests())
         .tests(threads::tests())

@@ -16,6 +16,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use mneme::VectorDtype;
 use mneme::conformance::Seed;
+use mneme::store::checks::GREATEST;
 
 pub use calibration::{Calibrate, MetricName, Replay};
 pub use checkpoint::{Dump, Inspect, Load, Trust};
@@ -146,6 +147,12 @@ impl Global {
     }
 }
 
+/// Reads a number of the range that a cache has for ids, times and counts: 0 to 2^53 - 1.
+fn whole(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| *number <= GREATEST);
+    number.ok_or_else(|| format!("a whole number from 0 to {GREATEST} is needed"))
+}
+
 /// Reads seconds: at least so many, and at most a day.
 fn seconds(least: u64) -> RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(least..=24 * 3600)
@@ -269,7 +276,7 @@ pub struct Question {
     #[command(flatten)]
     pub scope: Scope,
     /// The greatest age of an answer, in seconds. Default: any
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = whole, allow_negative_numbers = true)]
     pub max_age: Option<u64>,
     /// Do not embed the question: only its exact words find an answer. Needs no embedder
     #[arg(long, alias = "exact-only", conflicts_with_all = ["embedding", "threshold"])]
@@ -306,7 +313,7 @@ pub struct Put {
     #[command(flatten)]
     pub scope: Scope,
     /// Lifetime in seconds. Default: unlimited
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = whole, allow_negative_numbers = true)]
     pub ttl: Option<u64>,
     /// A JSON object to store with the answer
     #[arg(long, value_name = "JSON")]
@@ -322,13 +329,13 @@ pub struct Filter {
     #[arg(long, value_name = "QUESTION")]
     pub query: Option<String>,
     /// The id of an entry; give it several times for several, at most 1,024
-    #[arg(long = "id", value_name = "ID")]
+    #[arg(long = "id", value_name = "ID", value_parser = whole, allow_negative_numbers = true)]
     pub ids: Vec<u64>,
     /// Entries that were stored at least so many seconds ago
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = whole, allow_negative_numbers = true)]
     pub min_age: Option<u64>,
     /// Entries that were stored at most so many seconds ago
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = whole, allow_negative_numbers = true)]
     pub max_age: Option<u64>,
 }
 
@@ -346,7 +353,7 @@ pub struct Entries {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub limit: u32,
     /// List entries with a greater id
-    #[arg(long, value_name = "ID", default_value_t = 0)]
+    #[arg(long, value_name = "ID", default_value_t = 0, value_parser = whole, allow_negative_numbers = true)]
     pub after: u64,
 }
 
@@ -422,14 +429,18 @@ pub struct Run {
     #[command(flatten)]
     pub scope: Scope,
     /// Lifetime of a new answer, in seconds. Default: unlimited
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = whole, allow_negative_numbers = true)]
     pub ttl: Option<u64>,
     /// The least similarity of an answer to a query in other words, -1 to 1
     #[arg(long, short, value_name = "T", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
     /// The greatest age of an answer, in seconds; an older one is computed again. Default: any
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = whole, allow_negative_numbers = true)]
     pub max_age: Option<u64>,
+    /// Do not embed the query: only its exact words find an answer, and a new one is found by them
+    /// only. Needs no embedder
+    #[arg(long, alias = "exact-only", conflicts_with = "threshold")]
+    pub exact: bool,
     /// The program and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "PROGRAM")]
     pub program: Vec<OsString>,
@@ -498,9 +509,7 @@ fn parse_quota(text: &str) -> Result<Quota, String> {
     if text == "none" {
         return Ok(Quota(None));
     }
-    let number = text
-        .parse()
-        .map_err(|_| "a whole number, or `none`, is needed".to_owned())?;
+    let number = whole(text).map_err(|needed| format!("{needed}, or `none`"))?;
     Ok(Quota(Some(number)))
 }
 

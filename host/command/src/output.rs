@@ -54,7 +54,15 @@ impl Output {
 
     /// A remark for people: dropped under --json and if standard error is not a terminal.
     pub fn note(self, text: &str) {
-        if !self.json && io::stderr().is_terminal() {
+        if io::stderr().is_terminal() {
+            self.remark(text);
+        }
+    }
+
+    /// A remark for people and for whoever reads a pipe: dropped under --json only, which says it in
+    /// the result.
+    pub fn remark(self, text: &str) {
+        if !self.json {
             let _ = writeln!(io::stderr(), "{}", console::style(text).for_stderr().dim());
         }
     }

@@ -19,12 +19,7 @@ import {
 } from './api.js';
 import { wellFormed } from './component.js';
 import type { Embedded } from './embedding.js';
-import {
-  ComponentError,
-  InvalidArgumentError,
-  RefusedError,
-  type ErrorValue,
-} from './errors.js';
+import { ComponentError, InvalidArgumentError, RefusedError, type ErrorValue } from './errors.js';
 import { known, type Names } from './known.js';
 import {
   count,
@@ -85,6 +80,7 @@ export interface RawErasure {
   versionBefore: bigint;
   versionAfter: bigint;
   next: bigint | undefined;
+  failed: ErrorValue | undefined;
 }
 
 /** What one step of a long work has done. */

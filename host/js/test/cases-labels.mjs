@@ -240,11 +240,13 @@ export const labels = {
         );
       }
       // In one call, which looks at no more than a thousand entries: those with the tag.
-      equal(
-        await store.select({ tags: ['rare'] }, 0, 10),
-        { entries: [{ id: 2346, namespace: 'n1', createdAt: 1 }], next: undefined },
-        name,
-      );
+      for (const tags of [['rare'], ['all', 'rare'], ['all', 'third 2', 'rare']]) {
+        equal(
+          await store.select({ tags }, 0, 10),
+          { entries: [{ id: 2346, namespace: 'n1', createdAt: 1 }], next: undefined },
+          `${name} ${tags}`,
+        );
+      }
       const none = await store.select({ tags: [], context: 'none' }, 0, 10);
       equal([none.entries.length, none.next], [0, 1000], `${name} takes a while`);
       const bare = await store.getByIds([2346], false);
@@ -318,6 +320,7 @@ export const labels = {
         ['a', 'b', 'a'],
         ['a\0b'],
         ['x'.repeat(129)],
+        ['x'.repeat(10_240)],
         'a',
         null,
         7,

@@ -145,6 +145,9 @@ export const options = {
   async 'errors name options as JavaScript does'(env) {
     for (const [given, words] of [
       [{ maxEntries: 0 }, /maxEntries is 0/],
+      [{ maxBytes: { total: 0 } }, /maxBytes\.total is 0/],
+      [{ maxBytes: { total: -1 } }, /maxBytes\.total is -1/],
+      [{ maxBytes: { all: 1 } }, /no option "all"/],
       [{ embedder: { ...letters(), dimensions: 0 } }, /embedder's dim is 0/],
       [{ embedder: { ...letters(), fingerprint: '' } }, /embedder's fingerprint has 0 bytes/],
       [{ graph: { efSearch: 0 } }, /efSearch is 0/],
@@ -255,6 +258,27 @@ export const options = {
     }
     const small = await env.SemanticCache.open(new Settings());
     equal((await small.stats()).maxEntries, 1);
+  },
+
+  async 'all entries together have no more bytes than are allowed'(env) {
+    const total = 50_000;
+    const cache = await open(env, { maxBytes: { total } });
+    for (let n = 0; n < 100; n++) {
+      await cache.put(`question ${n}`, 'r'.repeat(1000));
+      // The first one is used all the time.
+      ok(await cache.get('question 0', { exactOnly: true }), `${n}`);
+      const { bytes, maxBytes } = await cache.stats();
+      ok(bytes > 0 && bytes <= total, `${bytes} bytes after ${n}`);
+      equal(maxBytes, total);
+    }
+    const { entries, counters } = await cache.stats();
+    ok(entries > 30 && entries < 50, `${entries} entries`);
+    ok(counters.evictions > 40, `${counters.evictions} evicted`);
+    equal((await cache.get('question 99', { exactOnly: true })).query, 'question 99');
+    equal(await cache.get('question 1', { exactOnly: true }), undefined);
+    const any = await open(env, { maxBytes: { total: null } });
+    await any.put('q', 'r');
+    equal((await any.stats()).maxBytes, undefined);
   },
 
   async 'what decides must decide at once'(env) {

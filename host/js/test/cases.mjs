@@ -7,6 +7,7 @@
 
 import { archives } from './cases-archives.mjs';
 import { embedding } from './cases-embedder.mjs';
+import { erasing } from './cases-erasing.mjs';
 import { failingStores } from './cases-failing.mjs';
 import { keeping } from './cases-keeping.mjs';
 import { labels } from './cases-labels.mjs';
@@ -56,6 +57,7 @@ async function trap(cache, store) {
 export const cases = {
   ...keeping,
   ...embedding,
+  ...erasing,
   ...archives,
   ...failingStores,
   ...options,

@@ -158,7 +158,7 @@ impl Builder {
     }
 
     /// The most bytes of all entries together, at least 1: their texts, tags, metadata and vectors, as
-    /// [`CacheStats::bytes`](crate::CacheStats::bytes) tells. Entries that this cache has not stored are
+    /// [`Stats::bytes`](crate::Stats::bytes) tells. Entries that this cache has not stored are
     /// estimated from a sample, so leave some room. What the backend adds for itself is not counted.
     /// Default: no limit.
     #[must_use]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use mneme::calibration::Metric;
 
+use super::whole;
+
 /// See [`Command::Calibrate`](super::Command::Calibrate).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -95,13 +97,13 @@ pub struct Replay {
     )]
     pub thresholds: Vec<f32>,
     /// Lifetime of answers in seconds. Default: unlimited
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = whole, allow_negative_numbers = true)]
     pub ttl: Option<u64>,
     /// The most entries in the cache. Default: no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     pub max_entries: Option<u64>,
     /// The most bytes of all entries together, texts and vectors, partly estimated. Default: no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     pub max_bytes: Option<u64>,
     /// Name the first N wrong hits of each threshold
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use mneme::checkpoint::TtlOverride;
+use mneme::store::checks::GREATEST;
+
+use super::whole;
 
 /// See [`Command::Dump`](super::Command::Dump).
 #[derive(Debug, clap::Args)]
@@ -68,7 +71,7 @@ pub struct Load {
     #[arg(long, conflicts_with = "quota")]
     pub no_quotas: bool,
     /// Then evict the least recently used entries over this number
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     pub max_entries: Option<u64>,
     #[command(flatten)]
     pub trust: Trust,
@@ -109,8 +112,10 @@ pub struct Trust {
 
 fn parse_ttl(text: &str) -> Result<TtlOverride, String> {
     let seconds = |text: &str| {
-        text.parse().map_err(|_| {
-            "`keep`, `unlimited`, a number of seconds or `max:SECONDS` is needed".to_owned()
+        whole(text).map_err(|_| {
+            format!(
+                "`keep`, `unlimited`, a number of seconds or `max:SECONDS` is needed, up to {GREATEST}"
+            )
         })
     };
     match text {
@@ -126,7 +131,7 @@ fn parse_ttl(text: &str) -> Result<TtlOverride, String> {
 /// A namespace may have any sign in its name, so the last `=` counts.
 fn parse_quota(text: &str) -> Result<(String, u64), String> {
     text.rsplit_once('=')
-        .and_then(|(name, most)| Some((name.to_owned(), most.parse().ok()?)))
+        .and_then(|(name, most)| Some((name.to_owned(), whole(most).ok()?)))
         .ok_or_else(|| "a namespace and its quota are needed, such as tenant-a=1000".to_owned())
 }
 

@@ -7,7 +7,7 @@ use axum::http::uri::Authority;
 use clap::value_parser;
 
 use super::checkpoint::MAX_ARCHIVE;
-use super::{Dtype, seconds};
+use super::{Dtype, seconds, whole};
 
 /// See [`Command::Serve`](super::Command::Serve).
 #[derive(Debug, clap::Args)]
@@ -55,13 +55,13 @@ pub struct Serve {
     #[arg(long, short, value_name = "T", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
     /// Lifetime in seconds of entries put without one. Default: unlimited
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = whole, allow_negative_numbers = true)]
     pub ttl: Option<u64>,
     /// The most entries in all namespaces together. Default: no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     pub max_entries: Option<u64>,
     /// The most bytes of all entries together, texts and vectors, partly estimated. Default: no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     pub max_bytes: Option<u64>,
     /// How many instances answer side by side, 0 to 64 without and 1 to 64 with an index in memory, each
     /// with a connection of the store. Default: by the number of cores and the time that the store takes to

@@ -32,7 +32,7 @@ pub fn entries(global: &Global, out: Output, args: &Entries) -> Result<u8> {
         || table(&page),
     )?;
     if let Some(next) = page.next {
-        out.note(&format!("there may be more: --after {next}"));
+        out.remark(&format!("there may be more: --after {next}"));
     }
     Ok(0)
 }

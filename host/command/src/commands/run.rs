@@ -30,8 +30,8 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
 
     let mut cache = None;
     let mut reason = Value::Null;
-    // Where the embedder has failed, only the exact layer is to find the answer.
-    let mut has_vector = true;
+    // Where nothing is embedded, or that has failed, only the exact layer is to find the answer.
+    let mut has_vector = !args.exact;
     match look_up(global, args, &input) {
         Ok((_, Lookup::Hit(hit))) => {
             out.note(&describe(&hit));
@@ -46,7 +46,7 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
         }
         Ok((session, Lookup::Miss(miss))) => {
             out.warn_of(&miss);
-            has_vector = miss.embedder_error.is_none();
+            has_vector &= miss.embedder_error.is_none();
             out.note(&format!(
                 "miss: {}; running the program",
                 miss.reason.name()
@@ -103,6 +103,9 @@ fn look_up(global: &Global, args: &Run, input: &[u8]) -> Result<(Session, Lookup
         .validate(true);
     if let Some(context) = &args.scope.context {
         request = request.context(context);
+    }
+    if args.exact {
+        request = request.exact_only();
     }
     if let Some(seconds) = args.max_age {
         request = request.max_age(seconds);

@@ -23,6 +23,9 @@ export const NO_VECTOR = new Float32Array(0);
 /** The most entries that one call of `select` looks at, so that it does not take long. */
 export const LOOKED_AT = 1000;
 
+/** How far the entries of a tag are counted to tell which of some tags is the rarest. */
+export const RARE = 20_000;
+
 const MAX_DIM = 65_536;
 const RESERVED_META = ['schema_version', 'embedder_fingerprint', 'embedder_dim'];
 const BLOB_NAME = /^[a-z0-9./-]{1,100}$/;

@@ -44,7 +44,7 @@ import {
   type Stores,
   type VectorRow,
 } from './idb/layout.js';
-import { page, pairs, result, walk, walkFrom, within } from './idb/requests.js';
+import { page, pairs, rarest, result, walk, walkFrom, within } from './idb/requests.js';
 import { Rows, deleteAll, putAll, reference } from './idb/rows.js';
 import { begun, memoryStage, stageAll, type Import } from './stage.js';
 
@@ -129,7 +129,7 @@ export class IndexedDbStore implements Store {
 
   select(filter: Filter, lastId: number, limit: number): Promise<Selection> {
     return this.#connection.read(['heads'], async ({ heads }) => {
-      const [tag] = filter.tags;
+      const tag = await rarest(heads.index('tags'), filter.tags);
       const [source, key] =
         tag !== undefined
           ? [heads.index('tags'), tag]

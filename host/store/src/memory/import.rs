@@ -58,8 +58,7 @@ impl Session {
         let mut changed = !import.entries.is_empty();
         if replace {
             changed |= !self.entries.is_empty();
-            self.entries.clear();
-            self.namespaces.clear();
+            self.clear_entries();
             self.quotas.clear();
             self.meta.clear();
         }

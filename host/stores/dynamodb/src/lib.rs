@@ -48,8 +48,8 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 ///
 /// Context and tags are attributes `context` (a text) and `tags` (a list of texts, in the order
 /// given) of an entry's item. An entry without them has no such attribute, and its item is as that
-/// library writes it. That library ignores both: its touch keeps them, and its replacement of an
-/// entry loses them, since it writes the item as a whole. For each tag there are further items
+/// library writes it. That library ignores both: by meaning it answers from entries of any context, its
+/// touch keeps them, and its replacement of an entry loses them, since it writes the item as a whole. For each tag there are further items
 /// with ids below zero, which hold the ids of up to 1000 entries each. Entries are found by them;
 /// an id that is there although its entry has lost the tag costs a read, and nothing else.
 ///

@@ -21,7 +21,7 @@ use super::session::{CONFLICTS, Session, explained, pause};
 use super::tags::each_tag;
 use super::values::Value;
 use super::writes::{
-    BUMP, CHANGE_META, CLEAR, LOCK, NEW_META, SET_QUOTA, count, locked, unfit_metadata,
+    BUMP, CHANGE_META, CLEAR, LOCK, NAMED, NEW_META, SET_QUOTA, count, locked, unfit_metadata,
 };
 use mneme_store::{Entry, ImportMode, MetaChange};
 
@@ -307,7 +307,7 @@ impl Import {
             ImportMode::Empty => refuse_entries(conn).await?,
             ImportMode::Merge => {}
             ImportMode::Replace => {
-                deleted = count(conn, CLEAR, &[]).await?;
+                deleted = count(conn, CLEAR, &[&NAMED]).await?;
                 conn.query(CLEAR_QUOTAS, &[]).await?;
                 conn.query(CLEAR_META, &[]).await?;
             }

@@ -152,8 +152,16 @@ pub(super) const CREATE_BLOBS: &str = "
 CREATE TABLE IF NOT EXISTS {schema}.derived_blobs (name TEXT COLLATE \"C\" PRIMARY KEY, bytes BYTEA NOT NULL);
 ALTER TABLE {schema}.derived_blobs ALTER COLUMN bytes SET STORAGE EXTERNAL;
 ";
+/// SQL for when an entry expires, as an index has it. The sum cannot overflow.
+macro_rules! expires_at {
+    () => {
+        "greatest(created_at, 0)::numeric + greatest(ttl, 0)"
+    };
+}
+pub(super) use expires_at;
 /// Changes no row. The indexes are those of eviction and expiry; a cache that lacks them is slower.
-const ADD_OWN: &str = "ALTER TABLE {schema}.entries
+const ADD_OWN: &str = concat!(
+    "ALTER TABLE {schema}.entries
     ADD COLUMN IF NOT EXISTS metadata_text TEXT,
     ADD COLUMN IF NOT EXISTS metadata_text_of BYTEA,
     ADD COLUMN IF NOT EXISTS context TEXT NOT NULL DEFAULT '',
@@ -162,7 +170,10 @@ CREATE TABLE IF NOT EXISTS {schema}.entry_tags (tag TEXT COLLATE \"C\", id BIGIN
 CREATE TABLE IF NOT EXISTS {schema}.changes (version BIGINT, id BIGINT, deleted BOOLEAN NOT NULL, PRIMARY KEY (version, id));
 CREATE INDEX IF NOT EXISTS idx_entries_lru ON {schema}.entries (last_accessed_at, id);
 CREATE INDEX IF NOT EXISTS idx_entries_expiry ON {schema}.entries
-    ((greatest(created_at, 0)::numeric + greatest(ttl, 0))) WHERE ttl IS NOT NULL;";
+    ((",
+    expires_at!(),
+    ")) WHERE ttl IS NOT NULL;"
+);
 /// Who may do what with the entries may do it with the tables that follow from them.
 const GRANTED: &str = "
     SELECT CASE grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(grantee)::text END, privilege_type

@@ -42,8 +42,8 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 ///
 /// This store adds columns to the table `entries`, which `mneme-cache` ignores: `metadata_text` and
 /// `metadata_text_of` (metadata as given), `context` and `tags` (a JSONB array). An entry that
-/// `mneme-cache` replaces keeps its context and tags; one that it inserts has none. Tags are found by the table
-/// `entry_tags` (tag, id). Opening adds columns and tables, and gives the tables the rights that others have
+/// `mneme-cache` replaces keeps its context and tags; one that it inserts has none. By meaning,
+/// `mneme-cache` answers from entries of any context. Tags are found by the table `entry_tags` (tag, id). Opening adds columns and tables, and gives the tables the rights that others have
 /// on `entries`. A role that does not own `entries` is told what the owner has to run. A role or a server
 /// that can only read reads without them: contexts are empty, and nothing has a tag.
 ///

@@ -14,12 +14,13 @@ use super::batch::{self, Batch};
 use super::changes::{self, Did};
 use super::connection::{BEGIN, COMMIT, Connection, ROLLBACK, pipeline};
 use super::error::{Fault, Outcome, Repeat};
-use super::layout::START_COUNTER;
+use super::layout::{START_COUNTER, expires_at};
 use super::reads::version;
 use super::rows::{self, column, escaped, stored};
 use super::session::Session;
 use super::tags::{ADD, FORGET, each_tag};
 use super::values::Values;
+use mneme_store::changes::LONG_WRITE;
 use mneme_store::opened::BOOKKEEPING_PATIENCE;
 use mneme_store::{Entry, EntryRef, Inserted, Touch};
 
@@ -40,7 +41,8 @@ const FIND_UNCHANGED: &str = "
     SELECT e.id, e.tags <> '[]' FROM unnest($1::bigint[], $2::bigint[]) AS k (id, created_at)
     JOIN {schema}.entries AS e ON e.id = k.id AND greatest(e.created_at, 0) = k.created_at
     ORDER BY e.id FOR UPDATE OF e";
-/// SQL for "expired at $1", without a sum that could overflow.
+/// SQL for "expired at $1", of columns that the planner has statistics of, and without a sum that could
+/// overflow.
 macro_rules! expired {
     () => {
         "ttl IS NOT NULL AND greatest(created_at, 0) <= $1 - greatest(ttl, 0)"
@@ -49,10 +51,12 @@ macro_rules! expired {
 const NONE: Values<'static> = &[];
 /// Whether an entry is expired at $1: by the first row of an index, which is in no plan for [`EXPIRED`]
 /// where the planner expects many.
-const ANY_EXPIRED: &str = "SELECT true FROM (
-        SELECT greatest(created_at, 0)::numeric + greatest(ttl, 0) AS at FROM {schema}.entries
-        WHERE ttl IS NOT NULL ORDER BY greatest(created_at, 0)::numeric + greatest(ttl, 0) LIMIT 1
-    ) AS first WHERE at <= $1::bigint";
+const ANY_EXPIRED: &str = concat!(
+    "SELECT true FROM (SELECT ",
+    expires_at!(),
+    " AS at FROM {schema}.entries WHERE ttl IS NOT NULL ORDER BY at LIMIT 1
+    ) AS first WHERE at <= $1::bigint"
+);
 /// Before every id.
 pub(super) const FIRST: i64 = i64::MIN;
 const EXPIRED: &str = concat!(
@@ -71,18 +75,20 @@ const FIND_EXPIRED: &str = concat!(
     " AND id = ANY ($2) ORDER BY id FOR UPDATE"
 );
 const DELETE: &str = "DELETE FROM {schema}.entries WHERE id = ANY ($1)";
-/// How many entries are gone, and the ids of as many as the log takes, and one.
+/// How many entries are gone, and the ids of the first [`NAMED`].
 pub(super) const CLEAR: &str = "
     WITH gone AS (DELETE FROM {schema}.entries RETURNING id),
         forgotten AS (DELETE FROM {schema}.entry_tags)
-    SELECT count(*), array(SELECT id FROM gone LIMIT 1001) FROM gone";
+    SELECT count(*), array(SELECT id FROM gone LIMIT $1) FROM gone";
 const CLEAR_ONE: &str = concat!(
     "WITH gone AS (DELETE FROM {schema}.entries WHERE namespace = $1 RETURNING id, tags),
         forgotten AS (DELETE FROM {schema}.entry_tags AS t USING gone AS g, ",
     each_tag!("g.tags"),
     " WHERE g.tags <> '[]' AND t.tag = one.tag AND t.id = g.id)
-    SELECT count(*), array(SELECT id FROM gone LIMIT 1001) FROM gone"
+    SELECT count(*), array(SELECT id FROM gone LIMIT $2) FROM gone"
 );
+/// As many as the log takes of one write, and one.
+pub(super) const NAMED: i64 = LONG_WRITE as i64 + 1;
 /// In the order of the ids, so that two of these never wait for each other.
 const TOUCH: &str = "
     UPDATE {schema}.entries AS e SET
@@ -235,8 +241,8 @@ impl Session {
                 // The number is known only afterwards, so this takes one more round trip.
                 begin(conn, LOCK, &[], &[CLEAR, CLEAR_ONE]).await?;
                 let cleared = match &namespace {
-                    Some(name) => conn.query(CLEAR_ONE, &[name]).await?,
-                    None => conn.query(CLEAR, &[]).await?,
+                    Some(name) => conn.query(CLEAR_ONE, &[name, &NAMED]).await?,
+                    None => conn.query(CLEAR, &[&NAMED]).await?,
                 };
                 let ids = cleared
                     .first()

@@ -80,7 +80,7 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 ///
 /// Contexts and tags are fields of an entry that `mneme-cache` does not know. Its entries have none.
 /// An entry that it replaces keeps the context and the tags it had, as it sets only the fields that
-/// it knows. An entry that it deletes is found by no tag any more. What is left of that entry in the
+/// it knows. By meaning, it answers from entries of any context. An entry that it deletes is found by no tag any more. What is left of that entry in the
 /// index of tags goes with later writes of entries with tags.
 ///
 /// By tag, `select` reads the entries of the tag that the fewest entries have. In a namespace of at

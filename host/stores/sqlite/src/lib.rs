@@ -43,8 +43,9 @@ use mneme_store::{CapabilitySet, Store, StoreError, for_each_operation, opened};
 /// shared between the processes. Its layout is that of the Python library `mneme-cache` 1.0:
 /// each opens what the other wrote. Opening for writing adds two columns to the table `entries`, `context` and
 /// `tags` (a JSON array), the table `entry_tags` (tag, id), by which tags are found, and the table `changes`
-/// (version, id, deleted), the log of the last writes; no row is rewritten. `mneme-cache` ignores them: an entry that it replaces keeps its context and tags, and one that it
-/// inserts has none. A file without them can be read too.
+/// (version, id, deleted), the log of the last writes; no row is rewritten. `mneme-cache` ignores them: an entry
+/// that it replaces keeps its context and tags, one that it inserts has none, and by meaning it answers
+/// from entries of any context. A file without them can be read too.
 ///
 /// Reads never wait for writers. A write waits for other writers, at most
 /// [`busy_timeout`](Self::busy_timeout); after that it fails with a retryable

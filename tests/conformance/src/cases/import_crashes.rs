@@ -1,6 +1,6 @@
 //! A process that is killed while it imports. The next one finds imports whole or not at all.
 
-use super::crashes::{goes_on_working, note_base};
+use super::crashes::{after_the_kill, goes_on_working, note_base, read_settled};
 use super::import_settings::change;
 use crate::battery::{Spec, phases};
 use crate::case::{Case, START, key_of};
@@ -110,29 +110,16 @@ fn read_once(case: &mut Case) -> Checked<Left> {
     })
 }
 
-/// Reads until all stands still: what the killed process has sent may still arrive at a
-/// server, and what it had decided may have to be completed.
-fn read_settled(case: &mut Case) -> Checked<Left> {
-    let mut last = read_once(case)?;
-    let mut same = 0;
-    for _ in 0..100 {
-        let next = read_once(case)?;
-        same = if next == last { same + 1 } else { 0 };
-        if same == 3 {
-            return Ok(last);
-        }
-        last = next;
-    }
-    Err(failed(
-        "the data stands still once the importer is killed",
-        "it went on changing during 100 reads",
-    ))
-}
-
 fn read_imports(case: &mut Case) -> Checked {
     case.space("after");
+    let highest = after_the_kill(case, check_imports)?;
+    goes_on_working(case, highest)
+}
+
+/// Returns the highest id.
+fn check_imports(case: &mut Case) -> Checked<u64> {
     let base = case.noted_numbers("base")?[0];
-    let left = read_settled(case)?;
+    let left = read_settled(case, read_once)?;
     let round = left.quota.unwrap_or_default();
     equal(
         &format!("the meta value beside the quota of round {round}"),
@@ -162,5 +149,5 @@ fn read_imports(case: &mut Case) -> Checked {
         || format!("it is {} in place of {steps}", left.version),
     )?;
     let highest = left.entries.iter().flatten().map(|entry| entry.id).max();
-    goes_on_working(case, highest.unwrap_or_default())
+    Ok(highest.unwrap_or_default())
 }

@@ -23,7 +23,7 @@ const SPACE: &str = "/v1/namespaces/{namespace}";
 #[derive(OpenApi)]
 #[openapi(info(
     title = "mneme",
-    description = "A semantic cache: answers questions that were answered before, also in other words. Errors are `{\"error\": {\"kind\", \"message\", \"retryable\"}}`."
+    description = "A semantic cache: answers questions that were answered before, also in other words. Errors are `{\"error\": {\"kind\", \"message\", \"retryable\"}}`; that of an erasure which stopped half way also has its `receipt`."
 ))]
 struct Heading;
 

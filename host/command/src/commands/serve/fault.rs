@@ -20,7 +20,8 @@ pub struct Fault {
     #[serde(skip)]
     log: Option<String>,
     error: Reason,
-    /// What an erasure had erased before it stopped.
+    /// What an erasure had erased before it stopped; erase again, with the same filter, for the rest.
+    /// Other errors have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<Box<json::Receipt>>,
 }

@@ -1,7 +1,7 @@
 /** IndexedDB's requests and transactions as promises. */
 
 import { BackendError, SchemaError } from '../../errors.js';
-import { compareUtf8 } from '../checks.js';
+import { RARE, compareUtf8 } from '../checks.js';
 
 /** What a request comes to. */
 export function result<T>(request: IDBRequest<T>): Promise<T> {
@@ -140,6 +140,18 @@ export function walkFrom<T>(
       }
     };
   });
+}
+
+/** That key of a list which the fewest rows have. */
+export async function rarest(index: IDBIndex, keys: string[]): Promise<string | undefined> {
+  // One key alone is no choice.
+  const lengths =
+    keys.length < 2
+      ? []
+      : await Promise.all(
+          keys.map(async (key) => (await result(index.getAllKeys(key, RARE))).length),
+        );
+  return keys[Math.max(lengths.indexOf(Math.min(...lengths)), 0)];
 }
 
 /** What a store holds, sorted by the bytes of its keys. */

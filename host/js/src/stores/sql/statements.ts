@@ -10,6 +10,8 @@ const EXPIRED = `ttl BETWEEN 0 AND ${MAX} AND +created_at BETWEEN 0 AND ${MAX}
   AND created_at + ttl < ?`;
 export const SOME_IDS = 'SELECT id FROM entries LIMIT ?';
 export const SOME_IDS_IN = 'SELECT id FROM entries WHERE namespace = ?2 LIMIT ?1';
+export const TAGGED_UP_TO =
+  'SELECT count(*) AS n FROM (SELECT 1 FROM entry_tags WHERE tag = ? LIMIT ?)';
 export const TAGGED_IN = "SELECT id, tags FROM entries WHERE namespace = ? AND tags <> '[]'";
 export const USER_META =
   "schema_meta.key NOT IN ('schema_version', 'embedder_fingerprint', 'embedder_dim')";

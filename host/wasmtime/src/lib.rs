@@ -80,6 +80,9 @@ pub mod observe;
 mod punctual;
 pub mod replay;
 mod request;
+pub mod setups {
+    #![doc = include_str!("setups.md")]
+}
 pub mod store;
 mod turn;
 

@@ -13,8 +13,10 @@ use crate::types::{
     CountEvent, Entry, EntryFilter, EntryKey, EntryPage, EntryRef, Erasure, Error, Event, Filter,
 };
 
-/// Entries to find, and to delete, in one call of the store.
+/// Entries to find, and to delete, in one call of the store: few where that takes long, because the store
+/// deletes few at once or texts are compared.
 const PER_PART: u32 = 128;
+const MANY_PER_PART: u32 = 512;
 /// A page of a list ends once it has so many bytes of texts.
 const PAGE_BYTES: usize = 4 << 20;
 /// The most entries of a page, and the most ids of a filter.
@@ -86,13 +88,18 @@ impl<S: Store, H: Host> Cache<S, H> {
         check_scope(&filter, everything, now)?;
         let wanted = open.check_filter(filter, now)?;
         range::check("after", after)?;
+        let deletes_many = store.capabilities().max_delete >= MANY_PER_PART;
+        let per_part = match deletes_many && wanted.text.is_none() {
+            true => MANY_PER_PART,
+            false => PER_PART,
+        };
         let version_before = store.read_version_counter()?;
         let (mut ids, mut next) = (Vec::new(), Some(after));
         let taken = take_turn(host, || {
             let Some(after) = next else {
                 return Ok(Progress::Done);
             };
-            let (found, more) = open.find_part(store, &wanted, after, PER_PART)?;
+            let (found, more) = open.find_part(store, &wanted, after, per_part)?;
             match dry_run {
                 true => ids.extend(found.iter().map(|entry| entry.id)),
                 false => open.erase_part(store, host, found, &mut ids)?,

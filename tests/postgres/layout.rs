@@ -266,10 +266,16 @@ fn replacing_takes_no_new_id(server: Arc<Postgres>) {
 type Operation<'a> = (&'a str, u64, &'a dyn Fn(&mut PostgresStore));
 
 fn an_operation_takes_as_many_round_trips_as_it_must(server: Arc<Postgres>) {
+    // Whether statements are prepared, or bring their transactions.
+    count_round_trips(&server, "auto");
+    count_round_trips(&server, "transaction");
+}
+
+fn count_round_trips(server: &Postgres, pooler: &str) {
     let proxy = Proxy::start(server.port()).unwrap();
-    let mut store = PostgresStore::from_url(&url("mneme", proxy.port()))
-        .unwrap()
-        .schema("trips");
+    let parameters = format!("?schema=trips_{pooler}&pooler={pooler}");
+    let store = PostgresStore::from_url(&(url("mneme", proxy.port()) + &parameters));
+    let mut store = store.unwrap();
     store.open(FINGERPRINT, DIM).unwrap();
     let many: Vec<Entry> = (0..1000).map(|n| entry("a", n)).collect();
     let keys: Vec<EntryKey> = (0..1000).map(|n| key("a", n)).collect();
@@ -346,12 +352,15 @@ fn an_operation_takes_as_many_round_trips_as_it_must(server: Arc<Postgres>) {
     }
     for (what, expected, work) in operations {
         let (counted, ()) = proxy.count(|| work(&mut store));
-        assert_eq!(counted, *expected, "{what}");
+        assert_eq!(counted, *expected, "{pooler}: {what}");
     }
     // What does not go out at once may be answered in parts while it goes out.
     store.insert(many.clone()).unwrap();
     let (counted, _) = proxy.count(|| store.insert(many.clone()).unwrap());
-    assert!(counted <= 3, "insert of 1000: {counted} round trips");
+    assert!(
+        counted <= 3,
+        "{pooler}: insert of 1000: {counted} round trips"
+    );
     assert_eq!(proxy.connections(), 1);
 }
 

@@ -330,7 +330,7 @@ impl Connection {
     }
 }
 
-fn as_sql<'a>(value: &'a dyn Value) -> &'a (dyn ToSql + Sync) {
+fn as_sql(value: &dyn Value) -> &(dyn ToSql + Sync) {
     value
 }
 

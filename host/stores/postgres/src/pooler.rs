@@ -1,9 +1,9 @@
 //! Whether a connection leads to one process of the server, or to a pooler that may give each
 //! transaction another.
 //!
-//! A server tells whoever connects the number of the process that serves him, with which he could cancel
-//! a query. A pooler answers cancellations itself, so it tells a number that it has made up. The client
-//! keeps the number to itself, and writes it into a request to cancel, which goes no further than here.
+//! A server tells a client the number of the process that serves it, for requests to cancel a query. A
+//! pooler answers such requests itself, so it tells a number that it has made up. The client's library
+//! shows the number to nobody, but writes it into a request to cancel, which goes no further than here.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};

@@ -77,8 +77,10 @@ pub fn check_room(bytes: usize) -> std::result::Result<(), TryReserveError> {
 const HEADROOM_SHARE: usize = 16;
 const LEAST_HEADROOM: usize = 1 << 20;
 const MOST_HEADROOM: usize = 32 << 20;
-/// The room that encoding a block needs when memory is short.
-const RESERVE: usize = 1 << 20;
+/// The room that learning a basis and encoding blocks need when memory is short.
+const RESERVE: usize = 16 << 20;
+/// An index with so many bytes of vectors holds it back.
+const LARGE: usize = 128 << 20;
 /// After so many new rows it is looked whether memory is short.
 const ROWS_BETWEEN_LOOKS: usize = 256;
 
@@ -480,13 +482,25 @@ impl Index {
         false
     }
 
-    /// Learns a basis as soon as there are enough rows, so that vectors can leave memory where it is too
-    /// short for all. About `budget` multiplications.
-    pub fn learn_early(&mut self, budget: u64) {
-        let is_due = self.live >= sample_rows(self.dim) && self.basis.is_none();
-        if self.learner.is_some() || is_due && self.should_learn() {
-            self.work(budget);
+    /// Holds some memory back as soon as there are many rows, for when it gets short.
+    pub fn hold_reserve(&mut self) {
+        let is_large = self.live * self.dim * size_of::<f32>() >= LARGE;
+        if is_large && self.reserve.capacity() == 0 {
+            let _ = self.reserve.try_reserve_exact(RESERVE);
         }
+    }
+
+    /// Learns a basis at once, if there are enough rows.
+    fn learn(&mut self) -> Option<Rc<Basis>> {
+        if self.live < self.fewest_to_learn_from {
+            return None;
+        }
+        let sample = self.sample();
+        let basis = Rc::new(Learner::new(self.dim, sample)?.step(&mut { u64::MAX })?);
+        (self.learned_rows, self.added) = (self.rows(), 0);
+        (self.basis, self.learner) = (Some(Rc::clone(&basis)), None);
+        self.unencoded = true;
+        Some(basis)
     }
 
     /// The room that a part of a call needs beside what it says.
@@ -496,13 +510,13 @@ impl Index {
     }
 
     /// Memory is short: the vectors of the oldest rows leave it. Their codes stay, so they are found as
-    /// before; the cache reads more vectors from the store. False if there are none to leave, or no
-    /// basis for codes yet.
+    /// before; the cache reads more vectors from the store. False if none can leave, or there are too few
+    /// rows to learn codes from.
     pub fn make_room(&mut self) -> bool {
-        let Some(basis) = self.basis.clone() else {
+        self.reserve = Vec::new();
+        let Some(basis) = self.basis.clone().or_else(|| self.learn()) else {
             return false;
         };
-        self.reserve = Vec::new();
         let wanted = 2 * self.headroom();
         let mut places = Vec::new();
         for (space, rows) in self.spaces.iter().enumerate() {
@@ -523,7 +537,7 @@ impl Index {
             freed += self.spaces[space].blocks_mut()[at].release(&basis);
         }
         self.has_released |= freed > 0;
-        let _ = self.reserve.try_reserve_exact(RESERVE);
+        self.hold_reserve();
         freed > 0
     }
 

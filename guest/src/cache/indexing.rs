@@ -300,7 +300,7 @@ impl Open {
         let last = page.ids.last().copied();
         let more = page.ids.len() >= limit;
         self.index_page(index, page)?;
-        index.learn_early(WORK_PER_PART);
+        index.hold_reserve();
         Ok(last.filter(|_| more))
     }
 

@@ -323,17 +323,25 @@ impl SemanticCache {
     ///
     /// [`Error::Closed`] and [`Error::Limit`].
     pub fn health(&self, deep: bool) -> Result<Health> {
-        self.call("health", None, |guest, store| {
-            let report = guest.call_health(&mut *store, deep)?;
-            Ok(report.map(|mut health| {
-                if let Some(why) = store.data().store.read_only() {
-                    health.healthy = false;
-                    health.problems.push(format!(
-                        "the cache can only be read, for {why}: it answers, and keeps nothing new; give this process the right to write, or open it for reading only"
-                    ));
+        self.watched("health", None, || {
+            let mut health = self.turn(|guest, store| {
+                let report = guest.call_health(&mut *store, deep)?;
+                Ok(report.map(|mut health| {
+                    if let Some(why) = store.data().store.read_only() {
+                        health.problems.push(format!(
+                            "the cache can only be read, for {why}: it answers, and keeps nothing new; give this process the right to write, or open it for reading only"
+                        ));
+                    }
+                    health
+                }))
+            })?;
+            for problem in self.lanes().problems()? {
+                if !health.problems.contains(&problem) {
+                    health.problems.push(problem);
                 }
-                health
-            }))
+            }
+            health.healthy &= health.problems.is_empty();
+            Ok(health)
         })
     }
 

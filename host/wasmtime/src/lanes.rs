@@ -258,6 +258,20 @@ impl Lanes {
         Ok(())
     }
 
+    /// What is wrong with other lanes than the first that have something to write.
+    pub fn problems(&self) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        for lane in self.all().skip(1) {
+            if lane.is_used.load(Ordering::Relaxed) {
+                let health = self.in_turn(lane, |instance| {
+                    instance.call(|guest, store| guest.call_health(store, false))
+                });
+                problems.append(&mut health?.problems);
+            }
+        }
+        Ok(problems)
+    }
+
     /// Has other lanes than the first write their counts and uses, so that the first tells them too. A
     /// lane that fails tries again later.
     pub fn write_counts(&self) -> Result<()> {

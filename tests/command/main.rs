@@ -20,7 +20,7 @@ mod upkeep;
 use mneme_tests::command::{Done, Folder, VECTORS};
 
 /// What an erasure of the tag `t` finds at a time.
-const PER_PART: u64 = 128;
+const PER_PART: u64 = 512;
 
 /// Fills a cache with entries of the tag `t`, of which one is damaged, so that no erasure gets past it.
 /// Returns how many it erases before, and how many there are.

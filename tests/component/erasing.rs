@@ -11,7 +11,7 @@ mneme_tests::tests![
 ];
 
 /// More than one step of an erasure finds.
-const ENTRIES: u64 = 1_000;
+const ENTRIES: u64 = 2_500;
 
 fn filled() -> (Hooked, SemanticCache) {
     let store = Hooked::new(|_| Ok(()));

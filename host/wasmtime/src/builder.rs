@@ -425,7 +425,7 @@ impl Builder {
                 store,
                 Arc::clone(&self.clock),
                 Arc::clone(&policies),
-                self.limits.clone(),
+                self.limits,
             );
             state.watch = Arc::clone(&watch);
             state.writes = Arc::clone(&writes);

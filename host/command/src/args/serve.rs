@@ -131,6 +131,18 @@ fn host_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Two numbers with a comma between them.
+fn lanes(text: &str) -> Result<(u32, u32), String> {
+    let (exact, semantic) = text
+        .split_once(',')
+        .ok_or("give two numbers, such as 8,2: lanes without and with an index")?;
+    let number = |text: &str| {
+        let number = text.trim().parse::<u32>();
+        number.map_err(|error| format!("{text:?} is no number of lanes: {error}"))
+    };
+    Ok((number(exact)?, number(semantic)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,16 +163,13 @@ mod tests {
             assert!(host_name(bad).is_err(), "{bad}");
         }
     }
-}
 
-/// Two numbers with a comma between them.
-fn lanes(text: &str) -> Result<(u32, u32), String> {
-    let (exact, semantic) = text
-        .split_once(',')
-        .ok_or("give two numbers, such as 8,2: lanes without and with an index")?;
-    let number = |text: &str| {
-        let number = text.trim().parse::<u32>();
-        number.map_err(|error| format!("{text:?} is no number of lanes: {error}"))
-    };
-    Ok((number(exact)?, number(semantic)?))
+    #[test]
+    fn lanes_are_two_numbers() {
+        assert_eq!(lanes("8,2"), Ok((8, 2)));
+        assert_eq!(lanes(" 0 , 1 "), Ok((0, 1)));
+        for bad in ["", "8", "8,", ",2", "8,2,1", "-1,2", "8;2", "4294967296,1"] {
+            assert!(lanes(bad).is_err(), "{bad}");
+        }
+    }
 }

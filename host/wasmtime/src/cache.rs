@@ -152,7 +152,7 @@ impl SemanticCache {
     ///
     /// What the store returns.
     pub fn clear(&self) -> Result<u64> {
-        self.lanes().write_counts()?;
+        self.lanes().gather_counts()?;
         self.in_steps("clear", None, |guest, store| {
             timeless(store, |store| guest.call_clear(store))
         })
@@ -165,7 +165,7 @@ impl SemanticCache {
     ///
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn clear_namespace(&self, namespace: &str) -> Result<u64> {
-        self.lanes().write_counts()?;
+        self.lanes().gather_counts()?;
         self.in_steps("clear_namespace", Some(namespace), |guest, store| {
             timeless(store, |store| guest.call_clear_namespace(store, namespace))
         })
@@ -309,7 +309,7 @@ impl SemanticCache {
     /// [`Error::InvalidArgument`] and what the store returns.
     pub fn stats(&self, namespace: Option<&str>) -> Result<Stats> {
         self.watched("stats", namespace, || {
-            self.lanes().write_counts()?;
+            self.lanes().gather_counts()?;
             self.turn(|guest, store| guest.call_stats(store, namespace))
         })
     }

@@ -87,7 +87,7 @@ impl SemanticCache {
         options: DumpOptions,
     ) -> Result<(DumpReport, W)> {
         self.watched("dump", None, || {
-            self.lanes().write_counts()?;
+            self.lanes().gather_counts()?;
             let (report, archive, _) = calls::dump(&mut *self.instance()?, archive, options)?;
             Ok((report, archive))
         })
@@ -111,7 +111,7 @@ impl SemanticCache {
     ) -> Result<(DumpReport, F)> {
         let start = file.stream_position().map_err(|error| unread(&error))?;
         self.watched("dump", None, || {
-            self.lanes().write_counts()?;
+            self.lanes().gather_counts()?;
             let mut instance = self.instance()?;
             let (report, mut file, watch) = calls::dump(&mut instance, file, options)?;
             let engine = instance.engine.clone();

@@ -272,8 +272,17 @@ impl Lanes {
         Ok(problems)
     }
 
-    /// Has other lanes than the first write their counts and uses, so that the first tells them too. A
-    /// lane that fails tries again later.
+    /// Has other lanes than the first write their counts and uses, so that the first tells them too. Where
+    /// the store is busy they write them later, as each does by itself.
+    pub fn gather_counts(&self) -> Result<()> {
+        self.write_counts()
+            .or_else(|error| match error.is_retryable() {
+                true => Ok(()),
+                false => Err(error),
+            })
+    }
+
+    /// The same, but a store that is busy is an error.
     pub fn write_counts(&self) -> Result<()> {
         if self.is_one() {
             return Ok(());

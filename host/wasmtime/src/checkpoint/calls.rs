@@ -45,7 +45,7 @@ pub(super) fn load_in_turns<R: Read + Send + 'static>(
     options: &api::LoadOptions,
 ) -> (Result<LoadReport>, Option<(Keeping<R>, Option<Watch>)>) {
     let archive = RefCell::new(Some((Keeping::new(archive), watch)));
-    if let Err(error) = cache.lanes().write_counts() {
+    if let Err(error) = cache.lanes().gather_counts() {
         return (Err(error), archive.into_inner());
     }
     let report = cache.in_turn(|instance| {

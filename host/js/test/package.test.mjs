@@ -27,7 +27,7 @@ const MOST_BYTES = 495_000;
 /** The same for the one file, which has the stores of browsers in it. */
 const MOST_STATIC_BYTES = 484_000;
 /** Bytes of the package as it is installed. */
-const MOST_INSTALLED_BYTES = 4_600_000;
+const MOST_INSTALLED_BYTES = 4_750_000;
 
 const ASK = `
 const answers = [];

@@ -64,7 +64,7 @@ const DURATIONS: [f64; 15] = [
 /// [`Counters`](crate::Counters) are in the store, are summed over all processes, and are
 /// reset when a namespace is cleared. The gauges are read from the open caches at each scrape, with one
 /// query of the store for all namespaces, or less often where that takes long; with several caches
-/// they are sums. See [`Builder::counting_store`](crate::Builder::counting_store).
+/// they are sums. See [`Builder::store_handles`](crate::Builder::store_handles).
 ///
 /// The namespaces that are seen first have separate labels, up to a limit; the others share
 /// the empty label. See [`PrometheusBuilder::max_namespaces`]. For an example see

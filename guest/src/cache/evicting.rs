@@ -95,7 +95,7 @@ impl Oldest {
 }
 
 /// What a call has stored.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Stored<'a> {
     /// The ids, in that order.
     pub ids: &'a [u64],
@@ -249,12 +249,14 @@ impl Open {
         Ok(count)
     }
 
-    /// Evicts all entries beyond the global caps, and returns how many.
+    /// Evicts all entries beyond the cap of their number, and returns how many.
     pub(super) fn shrink(&mut self, store: &impl Store, host: &impl Host, now: Now) -> Result<u64> {
+        let Some(cap) = self.options.max_entries else {
+            return Ok(0);
+        };
         let before = store.count(None)?;
         let mut left = before;
-        while self.options.max_entries.is_some_and(|cap| left > cap) {
-            let cap = self.options.max_entries.unwrap_or(left);
+        while left > cap {
             self.evict(store, host, None, cap, (&[], EVICTED_PER_STEP), now)?;
             let now_left = store.count(None)?;
             if now_left >= left {

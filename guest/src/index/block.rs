@@ -277,8 +277,8 @@ impl Block {
     /// graph needs them. Returns how many bytes that was.
     pub fn release(&mut self, basis: &Rc<Basis>) -> usize {
         let before = self.bytes();
-        let is_coded = self.is_coded_in(basis) || self.encode(basis);
-        if self.sealed.is_some() || !self.is_resident() || !is_coded {
+        let may_go = self.sealed.is_none() && self.is_resident();
+        if !may_go || !(self.is_coded_in(basis) || self.encode(basis)) {
             return 0;
         }
         self.vectors = Vectors::Absent;

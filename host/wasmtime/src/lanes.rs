@@ -36,6 +36,7 @@ pub(crate) struct Lane {
     instance: parking_lot::Mutex<Instance>,
     /// Held by the one who asks for a lock of the store, while others wait for it too.
     locked: parking_lot::Mutex<()>,
+    has_index: bool,
     /// How many callers have it or wait for it.
     callers: AtomicUsize,
     /// How many of the lanes' writes it knows.
@@ -61,8 +62,9 @@ pub(crate) enum Needs {
 }
 
 impl Lane {
-    fn new(instance: Instance) -> Self {
+    fn new(instance: Instance, has_index: bool) -> Self {
         Lane {
+            has_index,
             instance: parking_lot::Mutex::new(instance),
             locked: parking_lot::Mutex::default(),
             callers: AtomicUsize::new(0),
@@ -98,8 +100,11 @@ impl Lanes {
     /// Lanes that count their writes together. The first semantic one must be there.
     pub fn new(semantic: Vec<Instance>, exact: Vec<Instance>, writes: Arc<AtomicU64>) -> Self {
         let lanes = Lanes {
-            semantic: semantic.into_iter().map(Lane::new).collect(),
-            exact: exact.into_iter().map(Lane::new).collect(),
+            semantic: semantic
+                .into_iter()
+                .map(|one| Lane::new(one, true))
+                .collect(),
+            exact: exact.into_iter().map(|one| Lane::new(one, false)).collect(),
             next: AtomicUsize::new(0),
             writes,
             used: parking_lot::Mutex::default(),
@@ -214,8 +219,7 @@ impl Lanes {
         lane.is_used.store(true, Ordering::Relaxed);
         let is_first = std::ptr::eq(lane, self.first());
         let written = self.writes.load(Ordering::Acquire);
-        let has_index = self.semantic.iter().any(|one| std::ptr::eq(one, lane));
-        let wrote = has_index && lane.known.load(Ordering::Relaxed) != written;
+        let wrote = lane.has_index && lane.known.load(Ordering::Relaxed) != written;
         let used = match is_first {
             true => std::mem::take(&mut *self.used.lock()),
             false => Vec::new(),
@@ -230,7 +234,7 @@ impl Lanes {
         // What others wrote meanwhile is still to be told.
         lane.known.store(written + did, Ordering::Relaxed);
         if let Err(Error::Limit(_) | Error::Component(_)) = &outcome
-            && has_index
+            && lane.has_index
             && !is_first
         {
             // It is started again, without an index.

@@ -1,6 +1,7 @@
 //! The Postgres store and other transactions: conflicts, locks, and what takes too long.
 
-use mneme::store::{BackendError, Entry, Store, StoreError, Touch};
+use super::outcomes::passing;
+use mneme::store::{Entry, Store, Touch};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, hash, ids, put};
 use mneme_tests::servers::postgres::Postgres;
 use mneme_tests::unless_it_hangs;
@@ -15,18 +16,6 @@ mneme_tests::tests![
     a_lock_that_is_never_given_back_ends_the_call_in_time,
     a_statement_that_takes_too_long_is_ended,
 ];
-
-/// The text of a failure after which the same call may succeed.
-#[track_caller]
-fn passing<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> String {
-    match outcome {
-        Err(StoreError::Backend(BackendError {
-            message,
-            retryable: true,
-        })) => message,
-        other => panic!("{other:?}"),
-    }
-}
 
 /// Waits until a store in a schema waits for a lock.
 fn wait_for_lock(server: &Postgres, schema: &str) {

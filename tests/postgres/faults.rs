@@ -1,7 +1,8 @@
 //! The Postgres store when the server, the network or another program is in the way.
 
+use super::outcomes::{backend, lasting, passing};
 use mneme::PostgresStore;
-use mneme::store::{BackendError, Entry, Store, StoreError, Touch};
+use mneme::store::{Entry, Store, StoreError, Touch};
 use mneme_tests::proxy::{Fault, Proxy};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, ids, key, put};
 use mneme_tests::servers::postgres::{PASSWORD, Postgres, url};
@@ -42,34 +43,6 @@ fn through(proxy: &Proxy, schema: &str, timeout: Duration) -> PostgresStore {
     let mut store = store.unwrap().call_timeout(timeout);
     store.open(FINGERPRINT, DIM).unwrap();
     store
-}
-
-#[track_caller]
-fn backend<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> BackendError {
-    match outcome {
-        Err(StoreError::Backend(error)) => {
-            assert!(!error.message.contains(PASSWORD), "{error:?}");
-            assert!(error.message.contains("Postgres store"), "{error:?}");
-            error
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-/// The text of a failure after which the same call may succeed.
-#[track_caller]
-fn passing<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> String {
-    let error = backend(outcome);
-    assert!(error.retryable, "{error:?}");
-    error.message
-}
-
-/// The text of a failure that no repetition helps against.
-#[track_caller]
-fn lasting<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> String {
-    let error = backend(outcome);
-    assert!(!error.retryable, "{error:?}");
-    error.message
 }
 
 const SHORT: Duration = Duration::from_millis(600);

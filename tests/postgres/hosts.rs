@@ -1,7 +1,8 @@
 //! How a Postgres store finds its server: sockets, several hosts, and what it needs there.
 
+use super::outcomes::passing;
 use mneme::PostgresStore;
-use mneme::store::{BackendError, ImportMode, Store, StoreError, from_url};
+use mneme::store::{ImportMode, Store, StoreError, from_url};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, ids, put};
 use mneme_tests::servers::postgres::{PASSWORD, Postgres, url};
 use mneme_tests::suite::Ran;
@@ -17,20 +18,6 @@ mneme_tests::tests![
     too_many_connections_name_the_limit,
     the_documented_rights_are_enough,
 ];
-
-#[track_caller]
-fn passing<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> String {
-    match outcome {
-        Err(StoreError::Backend(BackendError {
-            message,
-            retryable: true,
-        })) => {
-            assert!(!message.contains(PASSWORD), "{message}");
-            message
-        }
-        other => panic!("{other:?}"),
-    }
-}
 
 /// A port that nobody listens on.
 fn closed_port() -> u16 {

@@ -1,8 +1,9 @@
 //! Imports into the Postgres store when the server, the network or another program is in
 //! the way.
 
+use super::outcomes::backend;
 use mneme::PostgresStore;
-use mneme::store::{BackendError, Entry, ImportMode, MetaChange, Store, StoreError};
+use mneme::store::{Entry, ImportMode, MetaChange, Store, StoreError};
 use mneme_tests::proxy::{Fault, Proxy};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, ids, put};
 use mneme_tests::servers::postgres::{PASSWORD, Postgres, url};
@@ -20,19 +21,6 @@ mneme_tests::tests![
     the_error_names_the_right_that_is_missing,
     a_server_that_fails_in_the_commit_stores_nothing,
 ];
-
-/// An error of the backend, which does not tell the password.
-#[track_caller]
-fn backend<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> BackendError {
-    match outcome {
-        Err(StoreError::Backend(error)) => {
-            assert!(!error.message.contains(PASSWORD), "{error:?}");
-            assert!(error.message.contains("Postgres store"), "{error:?}");
-            error
-        }
-        other => panic!("{other:?}"),
-    }
-}
 
 /// A failure that has ended the import, and after which another may succeed.
 #[track_caller]

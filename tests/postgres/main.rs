@@ -8,6 +8,7 @@ mod import_faults;
 mod imports;
 mod labels;
 mod layout;
+mod outcomes;
 mod places;
 mod poolers;
 mod vanishing;

@@ -1,11 +1,12 @@
 //! The Postgres store behind PgBouncer, which gives each transaction another session.
 
 use super::labels::by_tags;
+use super::outcomes::{backend, passing};
 use mneme::PostgresStore;
-use mneme::store::{BackendError, Entry, ImportMode, Store, StoreError, Touch};
+use mneme::store::{Entry, ImportMode, Store, Touch};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, ids, put};
 use mneme_tests::servers::pgbouncer::PgBouncer;
-use mneme_tests::servers::postgres::{PASSWORD, Postgres, sql_by, url};
+use mneme_tests::servers::postgres::{Postgres, sql_by, url};
 use mneme_tests::suite::Ran;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,25 +30,6 @@ fn opened(pooler: &PgBouncer, schema: &str) -> PostgresStore {
     let mut store = store(pooler, schema, "");
     store.open(FINGERPRINT, DIM).unwrap();
     store
-}
-
-#[track_caller]
-fn backend<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> BackendError {
-    match outcome {
-        Err(StoreError::Backend(error)) => {
-            assert!(!error.message.contains(PASSWORD), "{error:?}");
-            error
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-/// The text of a failure after which the same call may succeed.
-#[track_caller]
-fn passing<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> String {
-    let error = backend(outcome);
-    assert!(error.retryable, "{error:?}");
-    error.message
 }
 
 fn nothing_is_left_in_a_session(server: Arc<Postgres>) -> Ran {

@@ -1,5 +1,6 @@
 //! The Redis store in a Redis Cluster.
 
+use super::outcomes::fails;
 use super::production::{grant, rights, works};
 use mneme::RedisStore;
 use mneme::store::{BackendError, Result, Store, StoreError};
@@ -7,7 +8,6 @@ use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, put};
 use mneme_tests::servers::redis::Redis;
 use mneme_tests::servers::redis::cluster::Cluster;
 use mneme_tests::unless_it_hangs;
-use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
@@ -22,21 +22,6 @@ mneme_tests::tests![
 
 fn open(store: &mut RedisStore) -> Result<()> {
     store.open(FINGERPRINT, DIM)
-}
-
-#[track_caller]
-fn fails<T: Debug>(outcome: Result<T>, part: &str, retryable: bool) {
-    match outcome {
-        Err(StoreError::Backend(error)) => {
-            assert!(
-                error.message.contains(part),
-                "{} lacks {part}",
-                error.message
-            );
-            assert_eq!(error.retryable, retryable, "{}", error.message);
-        }
-        other => panic!("{other:?}"),
-    }
 }
 
 fn any_node_leads_to_the_data(cluster: Cluster) {

@@ -1,13 +1,13 @@
 //! The Redis store when the server, or what is between, fails.
 
+use super::outcomes::{fails, failure};
 use mneme::RedisStore;
-use mneme::store::{BackendError, Entry, ImportMode, Result, Store, StoreError, Touch};
+use mneme::store::{Entry, ImportMode, Result, Store, StoreError, Touch};
 use mneme_tests::proxy::{Fault, Proxy};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, put};
 use mneme_tests::servers::redis::Redis;
 use mneme_tests::suite::Ran;
 use mneme_tests::unless_it_hangs;
-use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
@@ -36,35 +36,6 @@ const HIT: Touch = Touch {
     hits: 1,
     last_accessed_at: 3000,
 };
-
-/// The error of a backend that failed; it names the store, and never the password.
-#[track_caller]
-fn failure<T: Debug>(outcome: Result<T>) -> BackendError {
-    match outcome {
-        Err(StoreError::Backend(error)) => {
-            let text = &error.message;
-            assert!(
-                text.starts_with("Redis store ") && text.contains("127.0.0.1:"),
-                "{text}"
-            );
-            assert!(!text.contains("secret"), "{text}");
-            error
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Fails unless it is a backend error with this text that is retryable or not.
-#[track_caller]
-fn fails<T: Debug>(outcome: Result<T>, part: &str, retryable: bool) {
-    let error = failure(outcome);
-    assert!(
-        error.message.contains(part),
-        "{} lacks {part}",
-        error.message
-    );
-    assert_eq!(error.retryable, retryable, "{}", error.message);
-}
 
 fn store(port: u16, more: &str) -> RedisStore {
     RedisStore::from_url(&format!("redis://127.0.0.1:{port}?prefix=p{more}")).unwrap()

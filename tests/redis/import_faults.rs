@@ -1,5 +1,6 @@
 //! Imports into the Redis store when the server, or what is between, fails.
 
+use super::outcomes::fails;
 use mneme::RedisStore;
 use mneme::store::{Entry, ImportMode, MetaChange, Result, Store, StoreError};
 use mneme_tests::proxy::{Fault, Proxy};
@@ -8,7 +9,6 @@ use mneme_tests::servers::redis::{Client, Redis};
 use mneme_tests::suite::Ran;
 use mneme_tests::unless_it_hangs;
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 mneme_tests::tests![
@@ -22,22 +22,6 @@ mneme_tests::tests![
     damage_stops_a_commit_before_it_begins,
     in_a_cluster_all_of_an_import_is_on_one_node,
 ];
-
-/// Fails unless it is a backend error with this text that is retryable or not.
-#[track_caller]
-fn fails<T: Debug>(outcome: Result<T>, part: &str, retryable: bool) {
-    match outcome {
-        Err(StoreError::Backend(error)) => {
-            assert!(
-                error.message.contains(part),
-                "{} lacks {part}",
-                error.message
-            );
-            assert_eq!(error.retryable, retryable, "{}", error.message);
-        }
-        other => panic!("{other:?}"),
-    }
-}
 
 fn change() -> [MetaChange; 1] {
     [MetaChange {

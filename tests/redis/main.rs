@@ -9,6 +9,7 @@ mod import_faults;
 mod imports;
 mod layout;
 mod limits;
+mod outcomes;
 mod production;
 mod sentinel;
 mod tags;

@@ -30,8 +30,12 @@ pub fn rights(prefix: &str) -> Vec<String> {
 }
 
 /// Gives the user `some` these rights too.
-pub fn grant(client: &mut Client, rules: &[&str]) {
-    let all = [&["ACL", "SETUSER", "some"], rules].concat();
+pub fn grant(client: &mut Client, rules: &[impl AsRef<str>]) {
+    let rules = rules.iter().map(AsRef::as_ref);
+    let all: Vec<&str> = ["ACL", "SETUSER", "some"]
+        .into_iter()
+        .chain(rules)
+        .collect();
     client.run::<()>(&all);
 }
 
@@ -123,10 +127,7 @@ pub fn works(store: &mut RedisStore) -> Result<()> {
 fn the_rights_of_the_documents_do_for_everything(server: Redis) {
     let mut client = server.client();
     let rules = rights("p");
-    grant(
-        &mut client,
-        &rules.iter().map(|rule| &**rule).collect::<Vec<_>>(),
-    );
+    grant(&mut client, &rules);
     let url = server.url().replace("//", "//some:secret@");
     for database in ["", "/3"] {
         let url = format!("{url}{database}?prefix=p");
@@ -150,10 +151,7 @@ fn a_right_less_is_named_by_the_error(server: Redis) {
     for rule in rules.iter().filter(|rule| rule.starts_with('+')) {
         let right = rule.trim_start_matches('+');
         client.run::<()>(&["FLUSHALL"]);
-        grant(
-            &mut client,
-            &rules.iter().map(|rule| &**rule).collect::<Vec<_>>(),
-        );
+        grant(&mut client, &rules);
         grant(&mut client, &[&format!("-{right}")]);
         let outcome = works(&mut RedisStore::from_url(&format!("{url}?prefix=p")).unwrap());
         if let Err(error) = outcome {
@@ -183,10 +181,7 @@ fn warnings(store: &mut RedisStore) -> Vec<String> {
 fn a_server_that_evicts_is_warned_of(server: Redis) {
     let mut client = server.client();
     let rules = rights("p");
-    grant(
-        &mut client,
-        &rules.iter().map(|rule| &**rule).collect::<Vec<_>>(),
-    );
+    grant(&mut client, &rules);
     let url = server.url().replace("//", "//some:secret@");
     let mut all = server.store("p");
     let mut some = RedisStore::from_url(&url).unwrap().prefix("p");

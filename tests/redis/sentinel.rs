@@ -1,5 +1,6 @@
 //! The Redis store behind sentinels: the master is found, and found again after a fail-over.
 
+use super::outcomes::fails;
 use mneme::RedisStore;
 use mneme::store::{BackendError, Result, Store, StoreError};
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, put};
@@ -8,7 +9,6 @@ use mneme_tests::servers::redis::{Client, Redis};
 use mneme_tests::suite::Ran;
 use mneme_tests::unless_it_hangs;
 use std::collections::BTreeSet;
-use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
@@ -36,22 +36,6 @@ fn store(sentinels: &[u16], more: &str) -> RedisStore {
 
 fn open(store: &mut RedisStore) -> Result<()> {
     store.open(FINGERPRINT, DIM)
-}
-
-#[track_caller]
-fn fails<T: Debug>(outcome: Result<T>, part: &str, retryable: bool) {
-    match outcome {
-        Err(StoreError::Backend(error)) => {
-            assert!(
-                error.message.contains(part),
-                "{} lacks {part}",
-                error.message
-            );
-            assert!(!error.message.contains("secret"), "{}", error.message);
-            assert_eq!(error.retryable, retryable, "{}", error.message);
-        }
-        other => panic!("{other:?}"),
-    }
 }
 
 /// A server and one that copies it.

@@ -10,6 +10,7 @@
 //! | [`query`] | normalising and hashing |
 //! | [`vector`] | checking and comparing embeddings |
 //! | [`index`] | finding the rows that may be similar enough |
+//! | [`judge`] | why a near candidate must not answer |
 //! | [`policy`] | confidence and validator |
 //! | [`counters`], [`backlog`] | what is counted, and written later |
 //! | [`coordination`] | following other processes |
@@ -46,6 +47,7 @@ pub mod counters;
 pub mod error;
 pub mod host;
 pub mod index;
+pub mod judge;
 pub mod options;
 pub mod policy;
 pub mod query;

@@ -1,0 +1,133 @@
+//! Versions, codes, file names, operators and options.
+
+use super::text::Text;
+use super::tokens::Kind;
+use super::{Evidence, Pair};
+
+/// The most codes without a partner that are looked for among the words.
+const TRIED: usize = 24;
+
+/// The most tokens that one code may be written as.
+const PARTS: usize = 4;
+
+/// A code of each text that the other does not have.
+pub fn find(pair: &Pair) -> Option<Evidence> {
+    let a = alone(pair.query, pair.entry);
+    let b = alone(pair.entry, pair.query);
+    if let (Some(x), Some(y)) = (a.first(), b.first()) {
+        return Some(Evidence {
+            query: (*x, *x),
+            entry: (*y, *y),
+        });
+    }
+    option(pair, &a, &b).or_else(|| version(pair))
+}
+
+/// Codes of a text that are not in the other, not even as separate words.
+fn alone(text: &Text, other: &Text) -> Vec<usize> {
+    // `4lokos` are more than one `4loko`.
+    fn word<'a>(text: &'a Text, at: usize) -> &'a str {
+        let word = text.tokens[at].word.as_str();
+        word.strip_suffix('s')
+            .filter(|one| one.len() > 3)
+            .unwrap_or(word)
+    }
+    let mut words: Vec<&str> = other.codes.iter().map(|at| word(other, *at)).collect();
+    words.sort_unstable();
+    text.codes
+        .iter()
+        .copied()
+        .filter(|at| words.binary_search(&word(text, *at)).is_err())
+        .take(TRIED)
+        .filter(|at| {
+            let word = &text.tokens[*at].word;
+            !is_written(word, other)
+        })
+        .collect()
+}
+
+/// The code is there in parts: `python3` as `python 3`.
+fn is_written(code: &str, text: &Text) -> bool {
+    (0..text.tokens.len()).any(|start| {
+        let mut rest = code;
+        for token in text.tokens[start..].iter().take(PARTS) {
+            match rest.strip_prefix(token.word.as_str()) {
+                Some("") => return true,
+                Some(behind) => rest = behind,
+                None => return false,
+            }
+        }
+        false
+    })
+}
+
+/// An option that only one of two commands has, which are otherwise the same.
+fn option(pair: &Pair, a: &[usize], b: &[usize]) -> Option<Evidence> {
+    if !pair.left.query.is_empty() || !pair.left.entry.is_empty() {
+        return None;
+    }
+    let is_option = |text: &Text, at: usize| {
+        text.tokens[at].kind == Kind::Code && text.tokens[at].word.starts_with('-')
+    };
+    let last = |text: &Text| text.tokens.len().saturating_sub(1);
+    if let Some(x) = a.iter().find(|at| is_option(pair.query, **at)) {
+        return Some(Evidence {
+            query: (*x, *x),
+            entry: (0, last(pair.entry)),
+        });
+    }
+    let y = b.iter().find(|at| is_option(pair.entry, **at))?;
+    Some(Evidence {
+        query: (0, last(pair.query)),
+        entry: (*y, *y),
+    })
+}
+
+/// Versions that are equal as numbers: `3.1` and `3.10` behind the same name.
+fn version(pair: &Pair) -> Option<Evidence> {
+    let versions = |text: &Text| {
+        let mut versions = Vec::new();
+        for at in 1..text.tokens.len() {
+            let name = &text.tokens[at - 1];
+            if let Kind::Number {
+                digits,
+                suffix,
+                money: false,
+            } = &text.tokens[at].kind
+                && suffix.is_empty()
+                && digits.contains('.')
+                && name.kind == Kind::Word
+                && name.is_content()
+                && name.form.unit.is_none()
+                && text
+                    .numbers
+                    .iter()
+                    .any(|number| number.first == at && number.unit.is_none())
+            {
+                versions.push((name.stem.clone(), digits.clone(), at));
+            }
+            if versions.len() == TRIED {
+                break;
+            }
+        }
+        versions
+    };
+    let (a, b) = (versions(pair.query), versions(pair.entry));
+    let is_alone = |version: &(String, String, usize), others: &[(String, String, usize)]| {
+        others.iter().any(|other| other.0 == version.0)
+            && !others
+                .iter()
+                .any(|other| other.0 == version.0 && same_version(&other.1, &version.1))
+    };
+    let x = a.iter().find(|version| is_alone(version, &b))?;
+    let y = b.iter().find(|version| is_alone(version, &a))?;
+    Some(Evidence {
+        query: (x.2, x.2),
+        entry: (y.2, y.2),
+    })
+}
+
+/// `2.0` is `2`, but `3.10` is not `3.1`.
+fn same_version(a: &str, b: &str) -> bool {
+    a.trim_end_matches(".0") == b.trim_end_matches(".0")
+}

@@ -1,0 +1,59 @@
+//! Negations in texts that are otherwise the same.
+
+use super::language::class;
+use super::text::Text;
+use super::{Evidence, Pair, Span};
+
+/// One text has an odd number of negations, and the other an even one.
+pub fn find(pair: &Pair) -> Option<Evidence> {
+    let (a, b) = (negations(pair.query), negations(pair.entry));
+    let is_closed = |text: &Text| {
+        text.tokens
+            .first()
+            .is_some_and(|token| token.is(class::AUXILIARY))
+    };
+    // `Isn't it true?` asks what `Is it true?` asks.
+    let both_closed = is_closed(pair.query) && is_closed(pair.entry);
+    let count = |text: &Text, found: &[usize]| {
+        let rhetoric = both_closed
+            && found.first().is_some_and(|at| {
+                *at <= 2 && text.tokens[..*at].iter().all(|token| !token.is_content())
+            });
+        found.len() - usize::from(rhetoric)
+    };
+    if count(pair.query, &a) % 2 == count(pair.entry, &b) % 2 {
+        return None;
+    }
+    let differ = pair.left.query.len() + pair.left.entry.len();
+    if differ > pair.query.content().min(pair.entry.content()) / 6 {
+        return None;
+    }
+    let span = |text: &Text, found: &[usize]| -> Span {
+        match found.first() {
+            Some(at) => (at.saturating_sub(1), (at + 1).min(text.tokens.len() - 1)),
+            None => (0, (text.tokens.len() - 1).min(3)),
+        }
+    };
+    Some(Evidence {
+        query: span(pair.query, &a),
+        entry: span(pair.entry, &b),
+    })
+}
+
+/// Tokens that negate something.
+fn negations(text: &Text) -> Vec<usize> {
+    let is = |at: usize, words: &[&str]| {
+        text.tokens
+            .get(at)
+            .is_some_and(|token| words.contains(&token.word.as_str()))
+    };
+    (0..text.tokens.len())
+        .filter(|at| text.tokens[*at].is(class::NEGATION))
+        .filter(|at| {
+            let behind = at
+                .checked_sub(1)
+                .is_some_and(|before| text.tokens[before].is(class::CANCELS_NEGATION));
+            !behind && !(is(*at, &["not"]) && is(at + 1, &["only", "just", "sure"]))
+        })
+        .collect()
+}

@@ -1,0 +1,393 @@
+//! Numbers: their values, units and order.
+
+use super::language::{Unit, class};
+use super::text::Text;
+use super::tokens::{Kind, Token};
+
+/// Values are in millionths.
+const ONE: u128 = 1_000_000;
+
+/// Longer numbers are compared by their digits.
+const LONGEST: usize = 18;
+
+/// A value beyond `LONGEST`, told apart from others by a hash of its digits.
+const HUGE: u128 = 1 << 120;
+
+/// The most numbers without a partner that are tried with other units.
+const TRIED: usize = 24;
+
+/// A number.
+#[derive(Clone, Debug)]
+pub struct Number {
+    /// In millionths.
+    pub value: u128,
+    /// Its unit.
+    pub unit: Option<Unit>,
+    /// Its first token.
+    pub first: usize,
+    /// Its last token, of which its unit is a part.
+    pub last: usize,
+    /// It may be no number: `one`, `second`.
+    pub weak: bool,
+    /// `m` behind digits: metres or millions.
+    million: bool,
+}
+
+/// Suffixes that are no part of the value.
+const ORDINALS: [&str; 6] = ["st", "nd", "rd", "th", "x", "s"];
+
+/// Suffixes that multiply.
+const MULTIPLES: [(&str, u128); 8] = [
+    ("k", 1_000),
+    ("mn", 1_000_000),
+    ("mm", 1_000_000),
+    ("mil", 1_000_000),
+    ("bn", 1_000_000_000),
+    ("b", 1_000_000_000),
+    ("tn", 1_000_000_000_000),
+    ("cr", 10_000_000),
+];
+
+/// Digits with letters behind them that are no unit: `4090ti`.
+pub fn is_code(token: &Token) -> bool {
+    let Kind::Number { suffix, money, .. } = &token.kind else {
+        return false;
+    };
+    let known = suffix.is_empty()
+        || suffix == "%"
+        || suffix == "m"
+        || *money
+        || ORDINALS.contains(&suffix.as_str())
+        || MULTIPLES.iter().any(|(name, _)| name == suffix)
+        || super::language::ENGLISH.form(suffix).unit.is_some();
+    !known
+}
+
+/// The value of digits.
+pub fn value(digits: &str) -> u128 {
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let whole = whole.trim_start_matches('0');
+    if whole.len() > LONGEST {
+        let hash = whole.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        return HUGE | u128::from(hash);
+    }
+    let mut millionths = 0;
+    for n in 0..6 {
+        let digit = part.as_bytes().get(n).map_or(0, |b| u128::from(b - b'0'));
+        millionths = millionths * 10 + digit;
+    }
+    whole.parse::<u128>().unwrap_or(0) * ONE + millionths
+}
+
+/// The numbers of a text; their tokens are used up.
+pub fn find(tokens: &[Token], used: &mut [bool]) -> Vec<Number> {
+    let mut numbers = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        if used[at] {
+            at += 1;
+            continue;
+        }
+        let number = match &tokens[at].kind {
+            Kind::Number {
+                digits,
+                suffix,
+                money,
+            } => Some(of_digits(tokens, at, digits, suffix, *money)),
+            Kind::Word => of_words(tokens, at),
+            _ => None,
+        };
+        let Some(mut number) = number else {
+            at += 1;
+            continue;
+        };
+        add_unit(tokens, &mut number);
+        for used in &mut used[number.first..=number.last] {
+            *used = true;
+        }
+        at = number.last + 1;
+        numbers.push(number);
+    }
+    numbers
+}
+
+fn of_digits(tokens: &[Token], at: usize, digits: &str, suffix: &str, money: bool) -> Number {
+    let mut number = Number {
+        value: value(digits),
+        unit: None,
+        first: at,
+        last: at,
+        weak: false,
+        million: false,
+    };
+    let multiple = MULTIPLES.iter().find(|(name, _)| *name == suffix);
+    if let Some((_, multiple)) = multiple {
+        number.value = number.value.saturating_mul(*multiple);
+    } else if suffix == "m" {
+        let next = tokens.get(at + 1);
+        if money || next.is_some_and(|next| next.is(class::MONEY)) {
+            number.value = number.value.saturating_mul(ONE);
+        } else {
+            number.million = true;
+            number.unit = super::language::ENGLISH.form("m").unit;
+        }
+    } else if !ORDINALS.contains(&suffix) && !suffix.is_empty() {
+        number.unit = super::language::ENGLISH.form(suffix).unit;
+    }
+    while let Some(next) = tokens.get(number.last + 1)
+        && next.form.scale
+        && let Some(scale) = next.form.number
+    {
+        number.value = number.value.saturating_mul(u128::from(scale) / ONE);
+        number.last += 1;
+    }
+    number
+}
+
+/// A number in words: `two hundred and five`, `a dozen`, `third`.
+fn of_words(tokens: &[Token], at: usize) -> Option<Number> {
+    let (mut total, mut current) = (0_u128, 0_u128);
+    let mut last = None;
+    let mut here = at;
+    let mut room = u128::MAX;
+    while let Some(token) = tokens.get(here) {
+        let Some(value) = token.form.number.map(u128::from) else {
+            let goes_on = last.is_some()
+                && token.word == "and"
+                && current >= 100 * ONE
+                && tokens
+                    .get(here + 1)
+                    .is_some_and(|next| next.form.number.is_some() && !next.form.scale);
+            if !goes_on {
+                break;
+            }
+            here += 1;
+            continue;
+        };
+        if token.form.scale {
+            let scaled = current.max(ONE).saturating_mul(value / ONE);
+            if value >= 1000 * ONE {
+                total += scaled;
+                current = 0;
+            } else {
+                current = scaled;
+            }
+            room = value;
+        } else {
+            // `twenty five` is one number, `two three` are two.
+            if value >= room {
+                break;
+            }
+            current += value;
+            room = match value / ONE {
+                20..=99 => 10 * ONE,
+                _ => 0,
+            };
+        }
+        last = Some(here);
+        here += 1;
+        if token.is(class::ORDINAL) || token.ends || token.comma {
+            break;
+        }
+    }
+    let last = last?;
+    let mut number = Number {
+        value: total + current,
+        unit: None,
+        first: at,
+        last,
+        weak: at == last && tokens[at].is(class::WEAK_NUMBER),
+        million: false,
+    };
+    let follows = |words: [&str; 3]| {
+        words.iter().enumerate().all(|(n, word)| {
+            tokens
+                .get(last + 1 + n)
+                .is_some_and(|token| token.word == *word)
+        })
+    };
+    if follows(["and", "a", "half"]) {
+        number.value += ONE / 2;
+        number.last += 3;
+        number.weak = false;
+    }
+    Some(number)
+}
+
+fn add_unit(tokens: &[Token], number: &mut Number) {
+    if number.unit.is_some() || tokens[number.last].ends {
+        return;
+    }
+    let skips = tokens
+        .get(number.last + 1)
+        .is_some_and(|next| matches!(next.word.as_str(), "a" | "an" | "of"))
+        && number.value < ONE;
+    let at = number.last + 1 + usize::from(skips);
+    let Some(next) = tokens.get(at) else {
+        return;
+    };
+    if let Some(unit) = next.form.unit
+        && next.kind == Kind::Word
+        && next.word.len() > 1
+    {
+        number.unit = Some(unit);
+        number.last = at;
+        number.weak = false;
+    }
+}
+
+impl Number {
+    /// They are the same amount, or one of them lacks the unit.
+    fn equals(&self, other: &Self) -> bool {
+        match (self.unit, other.unit) {
+            (Some(a), Some(b)) if a.dimension == b.dimension => {
+                let size =
+                    |number: &Self, unit: Unit| number.value.checked_mul(u128::from(unit.factor));
+                a.factor == b.factor && self.value == other.value
+                    || size(self, a).is_some() && close(size(self, a), size(other, b))
+            }
+            _ if self.million != other.million => {
+                let millions = |number: &Self| {
+                    number
+                        .value
+                        .saturating_mul(if number.million { ONE } else { 1 })
+                };
+                self.value == other.value || millions(self) == millions(other)
+            }
+            _ => self.value == other.value,
+        }
+    }
+}
+
+/// Equal within a thousandth, as thirds of a unit are.
+fn close(a: Option<u128>, b: Option<u128>) -> bool {
+    let (Some(a), Some(b)) = (a, b) else {
+        return false;
+    };
+    a.abs_diff(b) <= a.min(b) / 10_000
+}
+
+/// A number of each text that differs.
+pub fn differ(query: &Text, entry: &Text) -> Option<((usize, usize), (usize, usize))> {
+    let (a, b) = unmatched(query, entry);
+    let strong = |numbers: &[&Number]| numbers.iter().any(|number| !number.weak);
+    let place = |number: &Number| (number.first, number.last);
+    if let (Some(first), Some(second)) = (a.first(), b.first()) {
+        if strong(&a) && strong(&b) {
+            let pick = |numbers: &[&Number], or: &Number| {
+                let found = numbers.iter().find(|number| !number.weak);
+                place(found.copied().unwrap_or(or))
+            };
+            return Some((pick(&a, first), pick(&b, second)));
+        }
+        // `one egg`, `two eggs`.
+        let next = |text: &Text, number: &Number| {
+            let token = text.tokens.get(number.last + 1)?;
+            token.is_content().then(|| token.stem.clone())
+        };
+        for x in a.iter().take(TRIED) {
+            for y in b.iter().take(TRIED) {
+                let (of_x, of_y) = (next(query, x), next(entry, y));
+                if of_x.is_some() && of_x == of_y {
+                    return Some((place(x), place(y)));
+                }
+            }
+        }
+        return None;
+    }
+    if a.is_empty() && b.is_empty() {
+        return exchanged(query, entry);
+    }
+    None
+}
+
+/// The numbers without a partner.
+fn unmatched<'t>(query: &'t Text, entry: &'t Text) -> (Vec<&'t Number>, Vec<&'t Number>) {
+    let order = |numbers: &'t [Number]| {
+        let mut sorted: Vec<&Number> = numbers.iter().collect();
+        sorted.sort_by_key(|number| {
+            (
+                number.value,
+                number.unit.map(|unit| (unit.dimension, unit.factor)),
+            )
+        });
+        sorted
+    };
+    let (a, b) = (order(&query.numbers), order(&entry.numbers));
+    let key = |number: &Number| {
+        (
+            number.value,
+            number.unit.map(|unit| (unit.dimension, unit.factor)),
+        )
+    };
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() || j < b.len() {
+        match (a.get(i), b.get(j)) {
+            (Some(x), Some(y)) if key(x) == key(y) => {
+                i += 1;
+                j += 1;
+            }
+            (Some(x), y) if y.is_none_or(|y| key(x) < key(y)) => {
+                left.push(*x);
+                i += 1;
+            }
+            (_, Some(y)) => {
+                right.push(*y);
+                j += 1;
+            }
+            _ => break,
+        }
+    }
+    left.sort_by_key(|number| number.first);
+    right.sort_by_key(|number| number.first);
+    if left.len() <= TRIED && right.len() <= TRIED {
+        left.retain(|x| match right.iter().position(|y| x.equals(y)) {
+            Some(at) => {
+                right.remove(at);
+                false
+            }
+            None => true,
+        });
+    }
+    // A year or a day on the other side is the same number.
+    left.retain(|x| !entry.dates.has_number(x.value / ONE));
+    right.retain(|y| !query.dates.has_number(y.value / ONE));
+    (left, right)
+}
+
+/// Two numbers that took each other's place: `2 of 3`, `3 of 2`.
+fn exchanged(query: &Text, entry: &Text) -> Option<((usize, usize), (usize, usize))> {
+    let (a, b) = (&query.numbers, &entry.numbers);
+    if a.len() != b.len() || a.len() < 2 {
+        return None;
+    }
+    let at = a.iter().zip(b).position(|(x, y)| x.value != y.value)?;
+    let other = at + 1 + b[at + 1..].iter().position(|y| y.value == a[at].value)?;
+    let context = |text: &Text, number: &Number| {
+        let word = |at: Option<usize>| {
+            at.and_then(|at| text.tokens.get(at))
+                .map(|token| token.stem.clone())
+        };
+        (
+            word(number.first.checked_sub(1)),
+            number.unit,
+            word(Some(number.last + 1)),
+        )
+    };
+    let joined = |text: &Text, one: &Number, other: &Number| {
+        text.tokens[one.first..other.last]
+            .iter()
+            .any(|token| token.is(class::JOINER) || token.comma)
+            && other.first <= one.last + 2
+    };
+    let (x, y) = (&a[at], &b[at]);
+    let fits = context(query, x) == context(entry, y)
+        && context(entry, &b[other]) == context(query, a.get(other)?)
+        && a[other].value == y.value
+        && !joined(query, x, &a[other])
+        && !joined(entry, y, &b[other]);
+    fits.then_some(((x.first, x.last), (y.first, y.last)))
+}

@@ -1,0 +1,145 @@
+//! Words that exclude each other.
+
+use super::language::{Affix, Language, class};
+use super::text::{Hit, Text};
+use super::{Evidence, Pair, roles};
+
+/// The most words without a partner that are compared by their beginnings and ends.
+const TRIED: usize = 24;
+
+/// Words that exclude each other, the one in the query, the other in the entry.
+pub fn find(pair: &Pair) -> Option<Evidence> {
+    let language = pair.query.language?;
+    on_axes(pair, language).or_else(|| by_affixes(pair, language))
+}
+
+/// What two texts say on the same axis.
+fn on_axes(pair: &Pair, language: &Language) -> Option<Evidence> {
+    let (mut a, mut b) = (pair.query.hits.as_slice(), pair.entry.hits.as_slice());
+    let mut found = None;
+    while let (Some(x), Some(y)) = (a.first(), b.first()) {
+        let axis = x.sense.axis.min(y.sense.axis);
+        let (of_a, of_b);
+        (of_a, a) = split(a, axis);
+        (of_b, b) = split(b, axis);
+        let Some((x, y)) = exclude(of_a, of_b) else {
+            continue;
+        };
+        let fits = if axis < language.first_weak_axis {
+            !is_converse(pair, x, y)
+        } else {
+            is_only_difference(pair, of_a, of_b)
+        };
+        if fits && found.is_none() {
+            found = Some(Evidence {
+                query: (x.first, x.last),
+                entry: (y.first, y.last),
+            });
+        }
+    }
+    found
+}
+
+fn split(hits: &[Hit], axis: u16) -> (&[Hit], &[Hit]) {
+    hits.split_at(hits.partition_point(|hit| hit.sense.axis == axis))
+}
+
+/// The first hits of each, if no pole is taken by both. A negated pole may be any other.
+fn exclude<'h>(a: &'h [Hit], b: &'h [Hit]) -> Option<(&'h Hit, &'h Hit)> {
+    let (x, y) = (a.first()?, b.first()?);
+    let poles = |hits: &[Hit]| {
+        hits.iter()
+            .fold(0_u32, |poles, hit| poles | 1 << u32::from(hit.sense.pole))
+    };
+    let negated = |hits: &[Hit]| {
+        let first = hits[0].negated;
+        hits.iter().all(|hit| hit.negated == first).then_some(first)
+    };
+    let same_way = negated(a).is_some() && negated(a) == negated(b);
+    (poles(a) & poles(b) == 0 && same_way).then_some((x, y))
+}
+
+/// Nothing else differs.
+fn is_only_difference(pair: &Pair, a: &[Hit], b: &[Hit]) -> bool {
+    let others = |left: &[usize], hits: &[Hit]| {
+        left.iter()
+            .filter(|token| !hits.iter().any(|hit| hit.first == **token))
+            .count()
+    };
+    let differ = others(&pair.left.query, a) + others(&pair.left.entry, b);
+    differ <= pair.query.content().min(pair.entry.content()) / 5
+}
+
+/// The opposite words stand between words that changed places, which comes to the same: `A is bigger
+/// than B`, `B is smaller than A`.
+fn is_converse(pair: &Pair, x: &Hit, y: &Hit) -> bool {
+    let marker = |text: &Text, hit: &Hit| {
+        let than = || {
+            text.tokens
+                .iter()
+                .enumerate()
+                .skip(hit.last)
+                .take(5)
+                .find(|(_, token)| token.word == "than")
+        };
+        if text.tokens[hit.first].is(class::MARKER) {
+            Some(hit.first)
+        } else {
+            than().map(|(at, _)| at)
+        }
+    };
+    let (Some(x), Some(y)) = (marker(pair.query, x), marker(pair.entry, y)) else {
+        return false;
+    };
+    roles::changed_places(pair, x, y).is_some()
+}
+
+/// Words that only differ by a beginning or an end that makes them opposites.
+fn by_affixes(pair: &Pair, language: &Language) -> Option<Evidence> {
+    for x in pair.left.query.iter().take(TRIED) {
+        for y in pair.left.entry.iter().take(TRIED) {
+            let (a, b) = (&pair.query.tokens[*x], &pair.entry.tokens[*y]);
+            if are_opposed(language, &a.stem, &b.stem) || are_opposed(language, &a.word, &b.word) {
+                return Some(Evidence {
+                    query: (*x, *x),
+                    entry: (*y, *y),
+                });
+            }
+        }
+    }
+    None
+}
+
+/// The least letters of a word behind or before an affix.
+const LEAST_ROOT: usize = 3;
+
+fn are_opposed(language: &Language, a: &str, b: &str) -> bool {
+    let prefix = |affix: &Affix, a: &str, b: &str| {
+        let root = a.strip_prefix(affix.one.as_str())?;
+        (b.strip_prefix(affix.other.as_str())? == root).then_some(root.to_string())
+    };
+    let suffix = |affix: &Affix, a: &str, b: &str| {
+        let root = a.strip_suffix(affix.one.as_str())?;
+        (b.strip_suffix(affix.other.as_str())? == root).then_some(root.to_string())
+    };
+    let fits = |affix: &Affix, root: Option<String>| {
+        root.is_some_and(|root| {
+            let has = |words: &[String]| {
+                words
+                    .iter()
+                    .any(|word| *word == root || language.stem(word) == root)
+            };
+            root.len() >= LEAST_ROOT
+                && (affix.only.is_empty() || has(&affix.only))
+                && !has(&affix.except)
+        })
+    };
+    language
+        .prefixes
+        .iter()
+        .any(|affix| fits(affix, prefix(affix, a, b)) || fits(affix, prefix(affix, b, a)))
+        || language
+            .suffixes
+            .iter()
+            .any(|affix| fits(affix, suffix(affix, a, b)) || fits(affix, suffix(affix, b, a)))
+}

@@ -1,0 +1,308 @@
+//! A text that was read: what the rules compare.
+
+use super::dates::{self, Dates};
+use super::fold::{Folded, is_invisible};
+use super::language::{ENGLISH, Language, Sense, class};
+use super::numbers::{self, Number};
+use super::tokens::{Kind, Token, tokens};
+use std::cmp::Ordering;
+use std::ops::Range;
+
+/// The most characters of a piece of evidence.
+const EVIDENCE_CHARS: usize = 64;
+
+/// The most words between a word and its particle, as in `turn the kitchen light off`.
+const GAP: usize = 5;
+
+/// Where a text takes a pole of an axis.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    /// The pole.
+    pub sense: Sense,
+    /// Its first token.
+    pub first: usize,
+    /// Its last token.
+    pub last: usize,
+    /// A negation is before it.
+    pub negated: bool,
+}
+
+/// What a token counts as when texts are compared word by word.
+#[derive(Clone, Debug)]
+struct Key {
+    hash: u64,
+    word: String,
+    token: usize,
+}
+
+impl Key {
+    fn order(&self, other: &Self) -> Ordering {
+        (self.hash, &self.word).cmp(&(other.hash, &other.word))
+    }
+}
+
+/// A text that was read.
+pub struct Text<'a> {
+    original: &'a str,
+    folded: Folded,
+    /// The language; none if the text is in another one, and is left alone.
+    pub language: Option<&'static Language>,
+    /// All tokens.
+    pub tokens: Vec<Token>,
+    /// Poles of axes, sorted by axis.
+    pub hits: Vec<Hit>,
+    /// Numbers, in their order.
+    pub numbers: Vec<Number>,
+    /// Dates and times.
+    pub dates: Dates,
+    /// Places of tokens that are codes, in their order.
+    pub codes: Vec<usize>,
+    keys: Vec<Key>,
+}
+
+impl<'a> Text<'a> {
+    /// Reads a text.
+    pub fn new(original: &'a str) -> Self {
+        let folded = Folded::new(original);
+        let language: &'static Language = &ENGLISH;
+        let mut text = Self {
+            original,
+            language: None,
+            tokens: Vec::new(),
+            hits: Vec::new(),
+            numbers: Vec::new(),
+            dates: Dates::default(),
+            codes: Vec::new(),
+            keys: Vec::new(),
+            folded,
+        };
+        if !text.folded.is_latin {
+            return text;
+        }
+        text.tokens = tokens(&text.folded, language);
+        let count = |class| text.tokens.iter().filter(|token| token.is(class)).count();
+        if count(class::FOREIGN) > count(class::FUNCTION) {
+            return text;
+        }
+        text.language = Some(language);
+        let mut used = vec![false; text.tokens.len()];
+        text.find_codes(&mut used);
+        text.dates = dates::find(&text.tokens, &mut used);
+        text.numbers = numbers::find(&text.tokens, &mut used);
+        text.find_senses(language, &mut used);
+        text.keys.sort_unstable_by(Key::order);
+        text
+    }
+
+    /// The middle of the text was not read.
+    pub fn is_cut(&self) -> bool {
+        self.folded.is_cut
+    }
+
+    fn find_codes(&mut self, used: &mut [bool]) {
+        for at in 0..self.tokens.len() {
+            let token = &self.tokens[at];
+            let behind_carrier = at > 0 && self.tokens[at - 1].is(class::CARRIER);
+            let is_letter = token.kind == Kind::Word
+                && token.word.len() == 1
+                && token.word.is_ascii()
+                && (token.form.class & class::FUNCTION == 0
+                    || (behind_carrier && token.word != "i" && self.closes(at)));
+            if matches!(token.kind, Kind::Code | Kind::Operator)
+                || is_letter
+                || numbers::is_code(token)
+            {
+                self.codes.push(at);
+                used[at] = true;
+                let word = if matches!(token.kind, Kind::Number { .. }) {
+                    self.slice(at..at + 1).to_string()
+                } else {
+                    token.word.clone()
+                };
+                self.tokens[at].word = word;
+            }
+        }
+    }
+
+    /// Nothing that belongs to the token follows it: `hepatitis a`, not `type a letter`.
+    fn closes(&self, at: usize) -> bool {
+        let token = &self.tokens[at];
+        token.ends
+            || token.comma
+            || self
+                .tokens
+                .get(at + 1)
+                .is_none_or(|next| next.is(class::FUNCTION | class::JOINER))
+    }
+
+    fn find_senses(&mut self, language: &'static Language, used: &mut [bool]) {
+        let mut inside = vec![false; self.tokens.len()];
+        for at in 0..self.tokens.len() {
+            if used[at] || inside[at] || self.tokens[at].kind != Kind::Word {
+                continue;
+            }
+            let found = language
+                .phrases(&self.tokens[at].stem)
+                .iter()
+                .find_map(|phrase| {
+                    let last = self.fit(at, &phrase.rest, phrase.gap)?;
+                    Some((phrase, last))
+                });
+            let Some((phrase, last)) = found else {
+                self.add_word(language, at);
+                continue;
+            };
+            if phrase.gap {
+                inside[last] = true;
+            } else {
+                inside[at..=last].fill(true);
+            }
+            let negated = self.is_negated(at);
+            for sense in &phrase.senses {
+                self.hits.push(Hit {
+                    sense: *sense,
+                    first: at,
+                    last,
+                    negated,
+                });
+            }
+            match phrase.senses.first() {
+                // `no longer`, `with`
+                _ if !self.tokens[at].is_content() && !phrase.gap => {}
+                Some(sense) => {
+                    let word = format!("\u{1}{}.{}", sense.axis, sense.pole);
+                    self.add_key(word, at);
+                }
+                None if phrase.rest.is_empty() => self.add_word(language, at),
+                None => {
+                    let words: Vec<&str> = self.tokens[at..=last]
+                        .iter()
+                        .map(|token| token.stem.as_str())
+                        .collect();
+                    self.add_key(words.join(" "), at);
+                }
+            }
+        }
+        self.hits.sort_by_key(|hit| hit.sense);
+    }
+
+    fn add_word(&mut self, language: &'static Language, at: usize) {
+        let token = &self.tokens[at];
+        if token.is_content() {
+            self.add_key(language.meaning(&token.stem).to_string(), at);
+        }
+    }
+
+    fn add_key(&mut self, word: String, token: usize) {
+        self.keys.push(Key {
+            hash: hash(&word),
+            word,
+            token,
+        });
+    }
+
+    /// The last token of a phrase that begins at a token.
+    fn fit(&self, at: usize, rest: &[String], gap: bool) -> Option<usize> {
+        if !gap {
+            let last = at + rest.len();
+            let fits = last < self.tokens.len()
+                && rest
+                    .iter()
+                    .zip(&self.tokens[at + 1..])
+                    .all(|(stem, token)| *stem == token.stem);
+            return fits.then_some(last);
+        }
+        for (n, token) in self.tokens[at + 1..].iter().take(GAP).enumerate() {
+            if token.stem == rest[0] {
+                return Some(at + 1 + n);
+            }
+            if token.ends {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// A negation is at most three words before, in the same sentence.
+    fn is_negated(&self, at: usize) -> bool {
+        self.tokens[at.saturating_sub(3)..at]
+            .iter()
+            .rev()
+            .take_while(|token| !token.ends && !token.comma)
+            .any(|token| token.is(class::NEGATION))
+    }
+
+    fn slice(&self, tokens: Range<usize>) -> &str {
+        let (first, last) = (&self.tokens[tokens.start], &self.tokens[tokens.end - 1]);
+        &self.folded.text[first.at.start..last.at.end]
+    }
+
+    /// The tokens as they stand in the original, without invisible characters, and not too long.
+    pub fn evidence(&self, first: usize, last: usize) -> String {
+        let at = self.tokens[first].at.start..self.tokens[last].at.end;
+        self.original[self.folded.origin(at)]
+            .chars()
+            .filter(|c| !is_invisible(*c))
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(EVIDENCE_CHARS)
+            .collect()
+    }
+
+    /// The token begins with a capital, and does not begin a sentence.
+    pub fn is_capital(&self, at: usize) -> bool {
+        let origin = self.folded.origin(self.tokens[at].at.clone());
+        at > 0 && !self.tokens[at - 1].ends && self.original[origin].starts_with(char::is_uppercase)
+    }
+
+    /// How many words say what is asked.
+    pub fn content(&self) -> usize {
+        self.keys.len()
+    }
+}
+
+/// Words that only one of two texts has.
+#[derive(Default)]
+pub struct Left {
+    /// Tokens of the query, in their order.
+    pub query: Vec<usize>,
+    /// Tokens of the entry, in their order.
+    pub entry: Vec<usize>,
+}
+
+impl Left {
+    /// Compares the words of two texts.
+    pub fn new(query: &Text, entry: &Text) -> Self {
+        let mut left = Self::default();
+        let (mut a, mut b) = (query.keys.iter().peekable(), entry.keys.iter().peekable());
+        loop {
+            let order = match (a.peek(), b.peek()) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(a), Some(b)) => a.order(b),
+            };
+            if order != Ordering::Greater
+                && let Some(key) = a.next()
+                && order == Ordering::Less
+            {
+                left.query.push(key.token);
+            }
+            if order != Ordering::Less
+                && let Some(key) = b.next()
+                && order == Ordering::Greater
+            {
+                left.entry.push(key.token);
+            }
+        }
+        left.query.sort_unstable();
+        left.entry.sort_unstable();
+        left
+    }
+}
+
+/// FNV-1a. Equal words are compared in full; the hash makes the order fast.
+fn hash(word: &str) -> u64 {
+    word.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

@@ -12,6 +12,7 @@ pub static ENGLISH: LazyLock<Language> = LazyLock::new(|| {
     Language::read(&Files {
         words: include_str!("english/words.txt"),
         opposites: include_str!("english/opposites.txt"),
+        times: include_str!("english/times.txt"),
         alternatives: include_str!("english/alternatives.txt"),
         affixes: include_str!("english/affixes.txt"),
         synonyms: include_str!("english/synonyms.txt"),
@@ -24,6 +25,7 @@ pub static ENGLISH: LazyLock<Language> = LazyLock::new(|| {
 struct Files {
     words: &'static str,
     opposites: &'static str,
+    times: &'static str,
     alternatives: &'static str,
     affixes: &'static str,
     synonyms: &'static str,
@@ -69,14 +71,26 @@ pub mod class {
     pub const AFTERNOON: u32 = 1 << 16;
     /// Behind these a negation negates nothing: `whether or not`.
     pub const CANCELS_NEGATION: u32 = 1 << 17;
-    /// The verb of an action on somebody else, between two that can change places.
-    pub const PASSIVE: u32 = 1 << 18;
     /// A number beside it is a sum of money.
-    pub const MONEY: u32 = 1 << 19;
+    pub const MONEY: u32 = 1 << 18;
+    /// `a`, `the`.
+    pub const ARTICLE: u32 = 1 << 19;
+    /// `of`, between a part and the whole.
+    pub const PARTITIVE: u32 = 1 << 20;
+    /// Between two that are compared: `than`.
+    pub const COMPARISON: u32 = 1 << 21;
+    /// A negation before these negates nothing: `not only`.
+    pub const UNNEGATED: u32 = 1 << 22;
+    /// Behind `how`: it asks for an amount.
+    pub const AMOUNT: u32 = 1 << 23;
+    /// Behind `how`: it asks for a reason.
+    pub const REASON: u32 = 1 << 24;
+    /// A part of a number before it: `quarters`.
+    pub const FRACTION: u32 = 1 << 25;
 }
 
 /// The names of classes in `words.txt`.
-const CLASSES: [(&str, u32); 20] = [
+const CLASSES: [(&str, u32); 25] = [
     ("function", class::FUNCTION),
     ("negation", class::NEGATION),
     ("auxiliary", class::AUXILIARY),
@@ -95,8 +109,13 @@ const CLASSES: [(&str, u32); 20] = [
     ("morning", class::MORNING),
     ("afternoon", class::AFTERNOON),
     ("cancels-negation", class::CANCELS_NEGATION),
-    ("passive", class::PASSIVE),
     ("money", class::MONEY),
+    ("article", class::ARTICLE),
+    ("partitive", class::PARTITIVE),
+    ("comparison", class::COMPARISON),
+    ("unnegated", class::UNNEGATED),
+    ("amount", class::AMOUNT),
+    ("reason", class::REASON),
 ];
 
 /// What is known of a word form.
@@ -114,7 +133,48 @@ pub struct Form {
     pub weekday: Option<u8>,
     /// The unit.
     pub unit: Option<Unit>,
+    /// What a sentence that begins with it asks for.
+    pub asks: Option<Asked>,
 }
+
+/// What a question asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Who.
+    Person,
+    /// When.
+    Time,
+    /// Where.
+    Place,
+    /// Why.
+    Reason,
+    /// How many.
+    Amount,
+    /// How.
+    Way,
+    /// What.
+    Thing,
+    /// Yes or no: whether it is so.
+    Truth,
+    /// Yes or no: whether to do so.
+    Advice,
+    /// Yes or no: whether it can be done, which is often asked for the way.
+    Possibility,
+}
+
+/// Their names in `words.txt`.
+const ASKED: [(&str, Asked); 10] = [
+    ("person", Asked::Person),
+    ("time", Asked::Time),
+    ("place", Asked::Place),
+    ("reason", Asked::Reason),
+    ("amount", Asked::Amount),
+    ("way", Asked::Way),
+    ("thing", Asked::Thing),
+    ("truth", Asked::Truth),
+    ("advice", Asked::Advice),
+    ("possibility", Asked::Possibility),
+];
 
 /// A unit of measure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,8 +223,10 @@ pub struct Language {
     phrases: BTreeMap<String, Vec<Phrase>>,
     meanings: BTreeMap<String, String>,
     contractions: BTreeMap<&'static str, &'static str>,
+    /// The axes of opposites end here, and those of times begin.
+    pub first_time: u16,
     /// From this axis on, axes exclude each other only in texts that are otherwise the same.
-    pub first_weak_axis: u16,
+    pub first_weak: u16,
     /// Pairs of beginnings.
     pub prefixes: Vec<Affix>,
     /// Pairs of ends.
@@ -179,7 +241,8 @@ impl Language {
             phrases: BTreeMap::new(),
             meanings: BTreeMap::new(),
             contractions: BTreeMap::new(),
-            first_weak_axis: 0,
+            first_time: 0,
+            first_weak: 0,
             prefixes: Vec::new(),
             suffixes: Vec::new(),
         };
@@ -194,7 +257,12 @@ impl Language {
             language.read_axis(line, axis);
             axis += 1;
         }
-        language.first_weak_axis = axis;
+        language.first_time = axis;
+        for line in lines(files.times) {
+            language.read_axis(line, axis);
+            axis += 1;
+        }
+        language.first_weak = axis;
         for line in lines(files.alternatives) {
             language.read_axis(line, axis);
             axis += 1;
@@ -243,9 +311,16 @@ impl Language {
             }
             let form = self.forms.entry(word).or_default();
             match name {
-                "number" | "scale" => {
+                "number" | "scale" | "fraction" => {
                     form.number = value.parse().ok();
                     form.scale = name == "scale";
+                    if name == "fraction" {
+                        form.class |= class::FRACTION;
+                    }
+                }
+                "asks" => {
+                    let found = ASKED.iter().find(|(name, _)| *name == value);
+                    form.asks = found.map(|found| found.1);
                 }
                 "month" => form.month = Some((n / 3 + 1) as u8),
                 "weekday" => form.weekday = Some((n / 4 + 1) as u8),

@@ -1,6 +1,6 @@
 //! The rules of the strict profile: other names, other question words.
 
-use super::language::class;
+use super::language::{Asked, class};
 use super::text::Text;
 use super::{Evidence, Pair};
 
@@ -21,47 +21,26 @@ pub fn question(pair: &Pair) -> Option<Evidence> {
     let (x, y) = (a.first()?, b.first()?);
     let differ = a
         .iter()
-        .all(|x| b.iter().all(|y| x.asked.excludes(y.asked)));
+        .all(|x| b.iter().all(|y| exclude(x.asked, y.asked)));
     differ.then_some(Evidence {
         query: (x.token, x.token),
         entry: (y.token, y.token),
     })
 }
 
-/// What a question asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    Person,
-    Time,
-    Place,
-    Reason,
-    Amount,
-    Way,
-    Thing,
-    /// Yes or no: whether it is so.
-    Truth,
-    /// Yes or no: whether to do so.
-    Advice,
-    /// Yes or no: whether it can be done, which is often asked for the way.
-    Possibility,
-}
-
-impl Asked {
-    /// Nobody who asks for the one is content with the other.
-    fn excludes(self, other: Self) -> bool {
-        use Asked::{Advice, Amount, Person, Place, Possibility, Reason, Time, Truth, Way};
-        let sure = |asked| matches!(asked, Person | Time | Place | Reason | Amount);
-        self != other
-            && (sure(self) && sure(other)
-                || [(self, other), (other, self)].iter().any(|(one, other)| {
-                    matches!(
-                        (one, other),
-                        (Way, Person | Time | Reason | Amount | Advice)
-                            | (Reason | Time | Person, Truth | Advice | Possibility)
-                            | (Advice, Truth | Place)
-                    )
-                }))
-    }
+/// Nobody who asks for the one is content with the other.
+fn exclude(one: Asked, other: Asked) -> bool {
+    use Asked::{Advice, Amount, Person, Place, Possibility, Reason, Time, Truth, Way};
+    let sure = |asked| matches!(asked, Person | Time | Place | Reason | Amount);
+    let pairs = |one, other| {
+        matches!(
+            (one, other),
+            (Way, Person | Time | Reason | Amount | Advice)
+                | (Reason | Time | Person, Truth | Advice | Possibility)
+                | (Advice, Place)
+        )
+    };
+    one != other && (sure(one) && sure(other) || pairs(one, other) || pairs(other, one))
 }
 
 /// A sentence that asks.
@@ -86,21 +65,10 @@ fn asked(text: &Text) -> Vec<Question> {
 }
 
 fn asks(text: &Text, at: usize) -> Option<Asked> {
-    let word = |at: usize| text.tokens.get(at).map_or("", |token| token.word.as_str());
-    Some(match word(at) {
-        "who" | "whom" | "whose" => Asked::Person,
-        "when" => Asked::Time,
-        "where" => Asked::Place,
-        "why" => Asked::Reason,
-        "how" => match word(at + 1) {
-            "many" | "much" | "long" | "often" | "old" | "far" | "big" | "tall" => Asked::Amount,
-            "come" => Asked::Reason,
-            _ => Asked::Way,
-        },
-        "what" | "which" => Asked::Thing,
-        "should" | "shall" => Asked::Advice,
-        "can" | "could" | "may" | "might" => Asked::Possibility,
-        _ if text.tokens[at].is(class::AUXILIARY) => Asked::Truth,
-        _ => return None,
-    })
+    let next = |class| text.tokens.get(at + 1).is_some_and(|next| next.is(class));
+    match text.tokens[at].form.asks? {
+        Asked::Way if next(class::AMOUNT) => Some(Asked::Amount),
+        Asked::Way if next(class::REASON) => Some(Asked::Reason),
+        asked => Some(asked),
+    }
 }

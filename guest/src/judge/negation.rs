@@ -42,18 +42,17 @@ pub fn find(pair: &Pair) -> Option<Evidence> {
 
 /// Tokens that negate something.
 fn negations(text: &Text) -> Vec<usize> {
-    let is = |at: usize, words: &[&str]| {
-        text.tokens
-            .get(at)
-            .is_some_and(|token| words.contains(&token.word.as_str()))
-    };
     (0..text.tokens.len())
         .filter(|at| text.tokens[*at].is(class::NEGATION))
         .filter(|at| {
             let behind = at
                 .checked_sub(1)
                 .is_some_and(|before| text.tokens[before].is(class::CANCELS_NEGATION));
-            !behind && !(is(*at, &["not"]) && is(at + 1, &["only", "just", "sure"]))
+            let before = text
+                .tokens
+                .get(at + 1)
+                .is_some_and(|next| next.is(class::UNNEGATED));
+            !behind && !before
         })
         .collect()
 }

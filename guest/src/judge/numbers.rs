@@ -1,11 +1,14 @@
 //! Numbers: their values, units and order.
 
-use super::language::{Unit, class};
+use super::language::{Language, Unit, class};
 use super::text::Text;
 use super::tokens::{Kind, Token};
 
 /// Values are in millionths.
 const ONE: u128 = 1_000_000;
+
+/// One half.
+const HALF: u64 = 500_000;
 
 /// Longer numbers are compared by their digits.
 const LONGEST: usize = 18;
@@ -49,7 +52,7 @@ const MULTIPLES: [(&str, u128); 8] = [
 ];
 
 /// Digits with letters behind them that are no unit: `4090ti`.
-pub fn is_code(token: &Token) -> bool {
+pub fn is_code(language: &Language, token: &Token) -> bool {
     let Kind::Number { suffix, money, .. } = &token.kind else {
         return false;
     };
@@ -59,7 +62,7 @@ pub fn is_code(token: &Token) -> bool {
         || *money
         || ORDINALS.contains(&suffix.as_str())
         || MULTIPLES.iter().any(|(name, _)| name == suffix)
-        || super::language::ENGLISH.form(suffix).unit.is_some();
+        || language.form(suffix).unit.is_some();
     !known
 }
 
@@ -82,7 +85,7 @@ pub fn value(digits: &str) -> u128 {
 }
 
 /// The numbers of a text; their tokens are used up.
-pub fn find(tokens: &[Token], used: &mut [bool]) -> Vec<Number> {
+pub fn find(language: &Language, tokens: &[Token], used: &mut [bool]) -> Vec<Number> {
     let mut numbers = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
@@ -95,7 +98,7 @@ pub fn find(tokens: &[Token], used: &mut [bool]) -> Vec<Number> {
                 digits,
                 suffix,
                 money,
-            } => Some(of_digits(tokens, at, digits, suffix, *money)),
+            } => Some(of_digits(language, tokens, at, digits, suffix, *money)),
             Kind::Word => of_words(tokens, at),
             _ => None,
         };
@@ -113,7 +116,14 @@ pub fn find(tokens: &[Token], used: &mut [bool]) -> Vec<Number> {
     numbers
 }
 
-fn of_digits(tokens: &[Token], at: usize, digits: &str, suffix: &str, money: bool) -> Number {
+fn of_digits(
+    language: &Language,
+    tokens: &[Token],
+    at: usize,
+    digits: &str,
+    suffix: &str,
+    money: bool,
+) -> Number {
     let mut number = Number {
         value: value(digits),
         unit: None,
@@ -131,10 +141,10 @@ fn of_digits(tokens: &[Token], at: usize, digits: &str, suffix: &str, money: boo
             number.value = number.value.saturating_mul(ONE);
         } else {
             number.million = true;
-            number.unit = super::language::ENGLISH.form("m").unit;
+            number.unit = language.form("m").unit;
         }
     } else if !ORDINALS.contains(&suffix) && !suffix.is_empty() {
-        number.unit = super::language::ENGLISH.form(suffix).unit;
+        number.unit = language.form(suffix).unit;
     }
     while let Some(next) = tokens.get(number.last + 1)
         && next.form.scale
@@ -152,10 +162,22 @@ fn of_words(tokens: &[Token], at: usize) -> Option<Number> {
     let mut last = None;
     let mut here = at;
     let mut room = u128::MAX;
-    while let Some(token) = tokens.get(here) {
+    // `a quarter` is a number before a unit only.
+    if tokens[at].is(class::FRACTION) {
+        let value = u128::from(tokens[at].form.number?);
+        return Some(Number {
+            value,
+            unit: None,
+            first: at,
+            last: at,
+            weak: true,
+            million: false,
+        });
+    }
+    while let Some(token) = tokens.get(here).filter(|token| !token.is(class::FRACTION)) {
         let Some(value) = token.form.number.map(u128::from) else {
             let goes_on = last.is_some()
-                && token.word == "and"
+                && token.is(class::JOINER)
                 && current >= 100 * ONE
                 && tokens
                     .get(here + 1)
@@ -201,16 +223,18 @@ fn of_words(tokens: &[Token], at: usize) -> Option<Number> {
         weak: at == last && tokens[at].is(class::WEAK_NUMBER),
         million: false,
     };
-    let follows = |words: [&str; 3]| {
-        words.iter().enumerate().all(|(n, word)| {
-            tokens
-                .get(last + 1 + n)
-                .is_some_and(|token| token.word == *word)
-        })
-    };
-    if follows(["and", "a", "half"]) {
-        number.value += ONE / 2;
+    let next = |n: usize| tokens.get(last + n);
+    let is = |n: usize, class| next(n).is_some_and(|token| token.is(class));
+    let is_half = next(3).is_some_and(|token| token.form.number == Some(HALF));
+    if is(1, class::JOINER) && is(2, class::ARTICLE) && is_half {
+        number.value += u128::from(HALF);
         number.last += 3;
+        number.weak = false;
+    } else if is(1, class::FRACTION)
+        && let Some(part) = next(1).and_then(|token| token.form.number)
+    {
+        number.value = number.value * u128::from(part) / ONE;
+        number.last += 1;
         number.weak = false;
     }
     Some(number)
@@ -222,9 +246,12 @@ fn add_unit(tokens: &[Token], number: &mut Number) {
     }
     let skips = tokens
         .get(number.last + 1)
-        .is_some_and(|next| matches!(next.word.as_str(), "a" | "an" | "of"))
+        .is_some_and(|next| next.is(class::PARTITIVE))
         && number.value < ONE;
-    let at = number.last + 1 + usize::from(skips);
+    let article = tokens
+        .get(number.last + 2)
+        .is_some_and(|next| next.is(class::ARTICLE));
+    let at = number.last + 1 + usize::from(skips) + usize::from(skips && article);
     let Some(next) = tokens.get(at) else {
         return;
     };

@@ -2,7 +2,7 @@
 
 use super::language::{Affix, Language, class};
 use super::text::{Hit, Text};
-use super::{Evidence, Pair, roles};
+use super::{Evidence, Pair, names, roles};
 
 /// The most words without a partner that are compared by their beginnings and ends.
 const TRIED: usize = 24;
@@ -10,11 +10,38 @@ const TRIED: usize = 24;
 /// Words that exclude each other, the one in the query, the other in the entry.
 pub fn find(pair: &Pair) -> Option<Evidence> {
     let language = pair.query.language?;
-    on_axes(pair, language).or_else(|| by_affixes(pair, language))
+    on_axes(pair, language, |axis| {
+        !(language.first_time..language.first_weak).contains(&axis)
+    })
+    .or_else(|| by_affixes(pair, language))
+    .or_else(|| other_question(pair))
 }
 
+/// Times that exclude each other.
+pub fn times(pair: &Pair) -> Option<Evidence> {
+    let language = pair.query.language?;
+    on_axes(pair, language, |axis| {
+        (language.first_time..language.first_weak).contains(&axis)
+    })
+}
+
+/// Question words exclude each other where all else is the same: `when was he born`, `where was he
+/// born`.
+fn other_question(pair: &Pair) -> Option<Evidence> {
+    let least = pair.query.content().min(pair.entry.content());
+    let differ = pair.left.query.len() + pair.left.entry.len();
+    if differ > least / SAME {
+        None
+    } else {
+        names::question(pair)
+    }
+}
+
+/// Of so many words one may differ in texts that are otherwise the same.
+const SAME: usize = 5;
+
 /// What two texts say on the same axis.
-fn on_axes(pair: &Pair, language: &Language) -> Option<Evidence> {
+fn on_axes(pair: &Pair, language: &Language, among: impl Fn(u16) -> bool) -> Option<Evidence> {
     let (mut a, mut b) = (pair.query.hits.as_slice(), pair.entry.hits.as_slice());
     let mut found = None;
     while let (Some(x), Some(y)) = (a.first(), b.first()) {
@@ -25,7 +52,10 @@ fn on_axes(pair: &Pair, language: &Language) -> Option<Evidence> {
         let Some((x, y)) = exclude(of_a, of_b) else {
             continue;
         };
-        let fits = if axis < language.first_weak_axis {
+        if !among(axis) {
+            continue;
+        }
+        let fits = if axis < language.first_weak {
             !is_converse(pair, x, y)
         } else {
             is_only_difference(pair, of_a, of_b)
@@ -67,7 +97,7 @@ fn is_only_difference(pair: &Pair, a: &[Hit], b: &[Hit]) -> bool {
             .count()
     };
     let differ = others(&pair.left.query, a) + others(&pair.left.entry, b);
-    differ <= pair.query.content().min(pair.entry.content()) / 5
+    differ <= pair.query.content().min(pair.entry.content()) / SAME
 }
 
 /// The opposite words stand between words that changed places, which comes to the same: `A is bigger
@@ -80,7 +110,7 @@ fn is_converse(pair: &Pair, x: &Hit, y: &Hit) -> bool {
                 .enumerate()
                 .skip(hit.last)
                 .take(5)
-                .find(|(_, token)| token.word == "than")
+                .find(|(_, token)| token.is(class::COMPARISON))
         };
         if text.tokens[hit.first].is(class::MARKER) {
             Some(hit.first)

@@ -179,10 +179,9 @@ fn before(tokens: &[Token], at: usize) -> Vec<usize> {
 
 /// Two parts of an otherwise equal sequence of words that changed places: `dogs chase cats`.
 fn swapped(pair: &Pair) -> Option<Evidence> {
-    const ARTICLES: [&str; 3] = ["a", "an", "the"];
     let words = |text: &Text| -> Vec<usize> {
         (0..text.tokens.len())
-            .filter(|at| !ARTICLES.contains(&text.tokens[*at].word.as_str()))
+            .filter(|at| !text.tokens[*at].is(class::ARTICLE))
             .collect()
     };
     let (a, b) = (words(pair.query), words(pair.entry));

@@ -86,9 +86,9 @@ impl<'a> Text<'a> {
         }
         text.language = Some(language);
         let mut used = vec![false; text.tokens.len()];
-        text.find_codes(&mut used);
+        text.find_codes(language, &mut used);
         text.dates = dates::find(&text.tokens, &mut used);
-        text.numbers = numbers::find(&text.tokens, &mut used);
+        text.numbers = numbers::find(language, &text.tokens, &mut used);
         text.find_senses(language, &mut used);
         text.keys.sort_unstable_by(Key::order);
         text
@@ -99,7 +99,7 @@ impl<'a> Text<'a> {
         self.folded.is_cut
     }
 
-    fn find_codes(&mut self, used: &mut [bool]) {
+    fn find_codes(&mut self, language: &Language, used: &mut [bool]) {
         for at in 0..self.tokens.len() {
             let token = &self.tokens[at];
             let behind_carrier = at > 0 && self.tokens[at - 1].is(class::CARRIER);
@@ -110,7 +110,7 @@ impl<'a> Text<'a> {
                     || (behind_carrier && token.word != "i" && self.closes(at)));
             if matches!(token.kind, Kind::Code | Kind::Operator)
                 || is_letter
-                || numbers::is_code(token)
+                || numbers::is_code(language, token)
             {
                 self.codes.push(at);
                 used[at] = true;

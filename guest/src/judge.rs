@@ -203,10 +203,12 @@ impl Pair<'_> {
             Kind::Negation => negation::find(self),
             Kind::Numbers => numbers::differ(self.query, self.entry)
                 .map(|(query, entry)| Evidence { query, entry }),
-            Kind::Dates => dates::differ(self.query, self.entry).map(|(query, entry)| Evidence {
-                query: (query, query),
-                entry: (entry, entry),
-            }),
+            Kind::Dates => dates::differ(self.query, self.entry)
+                .map(|(query, entry)| Evidence {
+                    query: (query, query),
+                    entry: (entry, entry),
+                })
+                .or_else(|| opposites::times(self)),
             Kind::Identifiers => identifiers::find(self),
             Kind::Roles => roles::find(self),
             Kind::Names => names::name(self),

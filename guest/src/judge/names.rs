@@ -19,9 +19,21 @@ pub fn name(pair: &Pair) -> Option<Evidence> {
 pub fn question(pair: &Pair) -> Option<Evidence> {
     let (a, b) = (asked(pair.query), asked(pair.entry));
     let (x, y) = (a.first()?, b.first()?);
-    let differ = a
-        .iter()
-        .all(|x| b.iter().all(|y| exclude(x.asked, y.asked)));
+    let chooses = |text: &Text| text.tokens.iter().any(|token| token.is(class::JOINER));
+    let either = chooses(pair.query) || chooses(pair.entry);
+    let amount = |text: &Text, question: &Question| {
+        let next = text.tokens.get(question.token + 1);
+        next.map(|next| next.stem.clone())
+    };
+    let differ = a.iter().all(|x| {
+        b.iter().all(|y| match (x.asked, y.asked) {
+            // `How long` and `how much`.
+            (Asked::Amount, Asked::Amount) => amount(pair.query, x) != amount(pair.entry, y),
+            // `Was it in May or June?` asks when.
+            (Asked::Truth, _) | (_, Asked::Truth) if either => false,
+            (x, y) => exclude(x, y),
+        })
+    });
     differ.then_some(Evidence {
         query: (x.token, x.token),
         entry: (y.token, y.token),

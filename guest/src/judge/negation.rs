@@ -2,6 +2,7 @@
 
 use super::language::class;
 use super::text::Text;
+use super::tokens::Kind;
 use super::{Evidence, Pair, Span};
 
 /// One text has an odd number of negations, and the other an even one.
@@ -25,7 +26,7 @@ pub fn find(pair: &Pair) -> Option<Evidence> {
         return None;
     }
     let differ = pair.left.query.len() + pair.left.entry.len();
-    if differ > pair.query.content().min(pair.entry.content()) / 6 {
+    if differ > pair.query.content().max(pair.entry.content()) / SAME {
         return None;
     }
     let span = |text: &Text, found: &[usize]| -> Span {
@@ -40,6 +41,9 @@ pub fn find(pair: &Pair) -> Option<Evidence> {
     })
 }
 
+/// Of so many words one may differ in texts that are otherwise the same.
+const SAME: usize = 5;
+
 /// Tokens that negate something.
 fn negations(text: &Text) -> Vec<usize> {
     (0..text.tokens.len())
@@ -48,11 +52,11 @@ fn negations(text: &Text) -> Vec<usize> {
             let behind = at
                 .checked_sub(1)
                 .is_some_and(|before| text.tokens[before].is(class::CANCELS_NEGATION));
-            let before = text
-                .tokens
-                .get(at + 1)
-                .is_some_and(|next| next.is(class::UNNEGATED));
-            !behind && !before
+            // `not only`, `no. 5`, `why not?`
+            let before = text.tokens.get(at + 1).is_none_or(|next| {
+                next.is(class::UNNEGATED) || matches!(next.kind, Kind::Number { .. })
+            });
+            !behind && !before && !text.tokens[*at].ends
         })
         .collect()
 }

@@ -40,69 +40,89 @@ fn other_question(pair: &Pair) -> Option<Evidence> {
 /// Of so many words one may differ in texts that are otherwise the same.
 const SAME: usize = 5;
 
-/// What two texts say on the same axis.
-fn on_axes(pair: &Pair, language: &Language, among: impl Fn(u16) -> bool) -> Option<Evidence> {
+/// An axis on which two texts exclude each other.
+struct Contrary<'h> {
+    axis: u16,
+    query: &'h [Hit],
+    entry: &'h [Hit],
+}
+
+/// The axes on which two texts exclude each other.
+fn contraries<'h>(pair: &Pair<'h>) -> Vec<Contrary<'h>> {
     let (mut a, mut b) = (pair.query.hits.as_slice(), pair.entry.hits.as_slice());
-    let mut found = None;
+    let mut found = Vec::new();
     while let (Some(x), Some(y)) = (a.first(), b.first()) {
         let axis = x.sense.axis.min(y.sense.axis);
-        let (of_a, of_b);
-        (of_a, a) = split(a, axis);
-        (of_b, b) = split(b, axis);
-        let Some((x, y)) = exclude(of_a, of_b) else {
-            continue;
-        };
-        if !among(axis) {
-            continue;
-        }
-        let fits = if axis < language.first_weak {
-            !is_converse(pair, x, y)
-        } else {
-            is_only_difference(pair, of_a, of_b)
-        };
-        if fits && found.is_none() {
-            found = Some(Evidence {
-                query: (x.first, x.last),
-                entry: (y.first, y.last),
-            });
+        let (query, entry);
+        (query, a) = split(a, axis);
+        (entry, b) = split(b, axis);
+        if exclude(query, entry) {
+            found.push(Contrary { axis, query, entry });
         }
     }
     found
+}
+
+/// The first axis among some on which the texts exclude each other.
+fn on_axes(pair: &Pair, language: &Language, among: impl Fn(u16) -> bool) -> Option<Evidence> {
+    let found = contraries(pair);
+    let is_strong = |contrary: &Contrary| contrary.axis < language.first_weak;
+    let is_same = || {
+        let all =
+            |of: fn(&Contrary<'_>) -> Vec<usize>| found.iter().flat_map(of).collect::<Vec<_>>();
+        let query = all(|contrary| contrary.query.iter().map(|hit| hit.first).collect());
+        let entry = all(|contrary| contrary.entry.iter().map(|hit| hit.first).collect());
+        let others = |left: &[usize], hits: &[usize]| {
+            left.iter().filter(|token| !hits.contains(token)).count()
+        };
+        let differ = others(&pair.left.query, &query) + others(&pair.left.entry, &entry);
+        differ <= pair.query.content().min(pair.entry.content()) / SAME
+    };
+    found
+        .iter()
+        .filter(|contrary| among(contrary.axis))
+        .find(|contrary| {
+            if is_strong(contrary) {
+                !is_converse(pair, contrary)
+            } else {
+                is_same()
+            }
+        })
+        .map(|contrary| Evidence {
+            query: (contrary.query[0].first, contrary.query[0].last),
+            entry: (contrary.entry[0].first, contrary.entry[0].last),
+        })
+}
+
+/// Opposites stand between words that changed places, which comes to the same.
+pub fn are_turned(pair: &Pair) -> bool {
+    contraries(pair)
+        .iter()
+        .any(|contrary| is_converse(pair, contrary))
 }
 
 fn split(hits: &[Hit], axis: u16) -> (&[Hit], &[Hit]) {
     hits.split_at(hits.partition_point(|hit| hit.sense.axis == axis))
 }
 
-/// The first hits of each, if no pole is taken by both. A negated pole may be any other.
-fn exclude<'h>(a: &'h [Hit], b: &'h [Hit]) -> Option<(&'h Hit, &'h Hit)> {
-    let (x, y) = (a.first()?, b.first()?);
+/// No pole is taken by both. A negated pole may be any other.
+fn exclude(a: &[Hit], b: &[Hit]) -> bool {
     let poles = |hits: &[Hit]| {
         hits.iter()
-            .fold(0_u32, |poles, hit| poles | 1 << u32::from(hit.sense.pole))
+            .fold(0_u64, |poles, hit| poles | 1 << u32::from(hit.sense.pole))
     };
     let negated = |hits: &[Hit]| {
-        let first = hits[0].negated;
+        let first = hits.first()?.negated;
         hits.iter().all(|hit| hit.negated == first).then_some(first)
     };
     let same_way = negated(a).is_some() && negated(a) == negated(b);
-    (poles(a) & poles(b) == 0 && same_way).then_some((x, y))
-}
-
-/// Nothing else differs.
-fn is_only_difference(pair: &Pair, a: &[Hit], b: &[Hit]) -> bool {
-    let others = |left: &[usize], hits: &[Hit]| {
-        left.iter()
-            .filter(|token| !hits.iter().any(|hit| hit.first == **token))
-            .count()
-    };
-    let differ = others(&pair.left.query, a) + others(&pair.left.entry, b);
-    differ <= pair.query.content().min(pair.entry.content()) / SAME
+    poles(a) & poles(b) == 0 && same_way
 }
 
 /// The opposite words stand between words that changed places, which comes to the same: `A is bigger
 /// than B`, `B is smaller than A`.
-fn is_converse(pair: &Pair, x: &Hit, y: &Hit) -> bool {
+fn is_converse(pair: &Pair, contrary: &Contrary) -> bool {
+    let (x, y) = (&contrary.query[0], &contrary.entry[0]);
     let marker = |text: &Text, hit: &Hit| {
         let than = || {
             text.tokens

@@ -3,7 +3,7 @@
 use super::language::class;
 use super::text::Text;
 use super::tokens::{Kind, Token};
-use super::{Evidence, Pair};
+use super::{Evidence, Pair, opposites};
 
 /// The most words on each side of a marker that have a part in it.
 const REACH: usize = 6;
@@ -22,11 +22,10 @@ pub fn find(pair: &Pair) -> Option<Evidence> {
         return None;
     }
     let differ = pair.left.query.len() + pair.left.entry.len();
-    if differ > a.content().min(b.content()) / 2 {
-        return None;
-    }
-    journeys(pair)
-        .or_else(|| marked(pair))
+    let is_near = differ <= a.content().min(b.content()) / 2 && !opposites::are_turned(pair);
+    is_near
+        .then(|| journeys(pair).or_else(|| marked(pair)))
+        .flatten()
         .or_else(|| swapped(pair))
 }
 

@@ -2,7 +2,7 @@
 
 use super::dates::{self, Dates};
 use super::fold::{Folded, is_invisible};
-use super::language::{ENGLISH, Language, Sense, class};
+use super::language::{Asked, ENGLISH, Language, Phrase, Sense, class};
 use super::numbers::{self, Number};
 use super::tokens::{Kind, Token, tokens};
 use std::cmp::Ordering;
@@ -138,18 +138,16 @@ impl<'a> Text<'a> {
     fn find_senses(&mut self, language: &'static Language, used: &mut [bool]) {
         let mut inside = vec![false; self.tokens.len()];
         for at in 0..self.tokens.len() {
-            if used[at] || inside[at] || self.tokens[at].kind != Kind::Word {
+            // `one` and `first` are numbers that may be more.
+            let is_more = self.tokens[at].is(class::WEAK_NUMBER);
+            if used[at] && !is_more || inside[at] || self.tokens[at].kind != Kind::Word {
                 continue;
             }
-            let found = language
-                .phrases(&self.tokens[at].stem)
-                .iter()
-                .find_map(|phrase| {
-                    let last = self.fit(at, &phrase.rest, phrase.gap)?;
-                    Some((phrase, last))
-                });
+            let found = self.phrase(language, at);
             let Some((phrase, last)) = found else {
-                self.add_word(language, at);
+                if !used[at] {
+                    self.add_word(language, at);
+                }
                 continue;
             };
             if phrase.gap {
@@ -157,7 +155,7 @@ impl<'a> Text<'a> {
             } else {
                 inside[at..=last].fill(true);
             }
-            let negated = self.is_negated(at);
+            let negated = self.is_negated(at, last);
             for sense in &phrase.senses {
                 self.hits.push(Hit {
                     sense: *sense,
@@ -166,9 +164,10 @@ impl<'a> Text<'a> {
                     negated,
                 });
             }
+            let is_how_much = self.is_how_much(at);
             match phrase.senses.first() {
                 // `no longer`, `with`
-                _ if !self.tokens[at].is_content() && !phrase.gap => {}
+                _ if used[at] || is_how_much || !self.tokens[at].is_content() && !phrase.gap => {}
                 Some(sense) => {
                     let word = format!("\u{1}{}.{}", sense.axis, sense.pole);
                     self.add_key(word, at);
@@ -186,11 +185,35 @@ impl<'a> Text<'a> {
         self.hits.sort_by_key(|hit| hit.sense);
     }
 
+    /// The phrase that begins at a token, and its last token: the longest, or that with the nearest
+    /// particle.
+    fn phrase(&self, language: &'static Language, at: usize) -> Option<(&'static Phrase, usize)> {
+        let mut found: Option<(&Phrase, usize)> = None;
+        for phrase in language.phrases(&self.tokens[at].stem) {
+            if let Some(last) = self.fit(at, &phrase.rest, phrase.gap) {
+                let is_better = found.is_none_or(|(other, other_last)| {
+                    phrase.rest.len() == other.rest.len() && last < other_last
+                });
+                if is_better {
+                    found = Some((phrase, last));
+                }
+            }
+        }
+        found
+    }
+
     fn add_word(&mut self, language: &'static Language, at: usize) {
         let token = &self.tokens[at];
-        if token.is_content() {
+        if token.is_content() && !self.is_how_much(at) {
             self.add_key(language.meaning(&token.stem).to_string(), at);
         }
+    }
+
+    /// `many` in `how many`.
+    fn is_how_much(&self, at: usize) -> bool {
+        self.tokens[at].is(class::AMOUNT)
+            && at > 0
+            && self.tokens[at - 1].form.asks == Some(Asked::Way)
     }
 
     fn add_key(&mut self, word: String, token: usize) {
@@ -223,8 +246,12 @@ impl<'a> Text<'a> {
         None
     }
 
-    /// A negation is at most three words before, in the same sentence.
-    fn is_negated(&self, at: usize) -> bool {
+    /// A negation is at most three words before, in the same sentence, or right behind as in `with no`.
+    fn is_negated(&self, at: usize, last: usize) -> bool {
+        let next = self.tokens.get(last + 1);
+        if self.tokens[at].is(class::MARKER) && next.is_some_and(|next| next.is(class::NEGATION)) {
+            return true;
+        }
         self.tokens[at.saturating_sub(3)..at]
             .iter()
             .rev()

@@ -190,8 +190,7 @@ impl Scanner<'_> {
             self.digits(at, money);
         } else if bytes.iter().any(|b| b.is_ascii_digit()) {
             self.with_digits(at);
-        } else if piece.ends_with(['+', '#']) && piece.len() <= 12 && bytes[0].is_ascii_alphabetic()
-        {
+        } else if is_language(piece) {
             self.push(at, piece.to_string(), Kind::Code);
         } else if piece.contains(['_', '\\', '=']) || is_address(piece) || is_path(piece) {
             self.push(at, squeezed(piece), Kind::Code);
@@ -345,6 +344,14 @@ fn is_between_digits(bytes: &[u8], here: usize, at: &Range<usize>) -> bool {
         && here + 1 < at.end
         && bytes[here - 1].is_ascii_digit()
         && bytes[here + 1].is_ascii_digit()
+}
+
+/// Letters with `+` or `#` behind: `c++`.
+fn is_language(piece: &str) -> bool {
+    let letters = piece.trim_end_matches(['+', '#']);
+    (1..=2).contains(&(piece.len() - letters.len()))
+        && !letters.is_empty()
+        && letters.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// Of one person at one place.

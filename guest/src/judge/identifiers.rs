@@ -1,5 +1,6 @@
 //! Versions, codes, file names, operators and options.
 
+use super::numbers::{self, Number};
 use super::text::Text;
 use super::tokens::Kind;
 use super::{Evidence, Pair};
@@ -19,6 +20,42 @@ pub fn find(pair: &Pair) -> Option<Evidence> {
             query: (*x, *x),
             entry: (*y, *y),
         });
+    }
+    // `python3` and `python 2`.
+    let has_digits = |text: &Text, at: usize| {
+        let word = &text.tokens[at].word;
+        word.bytes().any(|b| b.is_ascii_digit())
+    };
+    if !(a.is_empty() && b.is_empty()) {
+        let (of_a, of_b) = numbers::unmatched(pair.query, pair.entry);
+        // `Q2` is the second quarter.
+        let named = |text: &Text, codes: &[usize], number: &Number| {
+            codes.iter().any(|at| {
+                let digits = text.tokens[*at].word.chars();
+                let digits: String = digits.filter(char::is_ascii_digit).collect();
+                numbers::value(&digits) == number.value
+            })
+        };
+        let strong = |numbers: Vec<&Number>, text: &Text, codes: &[usize]| {
+            let found = numbers
+                .into_iter()
+                .find(|number| !number.weak && !named(text, codes, number));
+            found.map(|number| (number.first, number.last))
+        };
+        let digits_in =
+            |text: &Text, codes: &[usize]| codes.iter().copied().find(|at| has_digits(text, *at));
+        if let (Some(x), Some(y)) = (digits_in(pair.query, &a), strong(of_b, pair.query, &a)) {
+            return Some(Evidence {
+                query: (x, x),
+                entry: y,
+            });
+        }
+        if let (Some(x), Some(y)) = (strong(of_a, pair.entry, &b), digits_in(pair.entry, &b)) {
+            return Some(Evidence {
+                query: x,
+                entry: (y, y),
+            });
+        }
     }
     option(pair, &a, &b).or_else(|| version(pair))
 }

@@ -85,12 +85,14 @@ pub mod class {
     pub const AMOUNT: u32 = 1 << 23;
     /// Behind `how`: it asks for a reason.
     pub const REASON: u32 = 1 << 24;
+    /// A participle behind it is what is done, not a state.
+    pub const PASSIVE: u32 = 1 << 26;
     /// A part of a number before it: `quarters`.
     pub const FRACTION: u32 = 1 << 25;
 }
 
 /// The names of classes in `words.txt`.
-const CLASSES: [(&str, u32); 25] = [
+const CLASSES: [(&str, u32); 26] = [
     ("function", class::FUNCTION),
     ("negation", class::NEGATION),
     ("auxiliary", class::AUXILIARY),
@@ -116,6 +118,7 @@ const CLASSES: [(&str, u32); 25] = [
     ("unnegated", class::UNNEGATED),
     ("amount", class::AMOUNT),
     ("reason", class::REASON),
+    ("passive", class::PASSIVE),
 ];
 
 /// What is known of a word form.
@@ -133,6 +136,8 @@ pub struct Form {
     pub weekday: Option<u8>,
     /// The unit.
     pub unit: Option<Unit>,
+    /// An irregular participle.
+    pub participle: bool,
     /// What a sentence that begins with it asks for.
     pub asks: Option<Asked>,
 }
@@ -301,6 +306,9 @@ impl Language {
             match name {
                 "irregular" => {
                     self.irregular.insert(word, value);
+                    self.forms.entry(word).or_default().participle = ["en", "t", "d", "ne"]
+                        .iter()
+                        .any(|end| word.ends_with(end) && !value.ends_with(end));
                     continue;
                 }
                 "contraction" => {

@@ -231,6 +231,7 @@ fn of_words(tokens: &[Token], at: usize) -> Option<Number> {
         number.last += 3;
         number.weak = false;
     } else if is(1, class::FRACTION)
+        && !tokens[last].is(class::ORDINAL)
         && let Some(part) = next(1).and_then(|token| token.form.number)
     {
         number.value = number.value * u128::from(part) / ONE;
@@ -331,7 +332,7 @@ pub fn differ(query: &Text, entry: &Text) -> Option<((usize, usize), (usize, usi
 }
 
 /// The numbers without a partner.
-fn unmatched<'t>(query: &'t Text, entry: &'t Text) -> (Vec<&'t Number>, Vec<&'t Number>) {
+pub fn unmatched<'t>(query: &'t Text, entry: &'t Text) -> (Vec<&'t Number>, Vec<&'t Number>) {
     let order = |numbers: &'t [Number]| {
         let mut sorted: Vec<&Number> = numbers.iter().collect();
         sorted.sort_by_key(|number| {

@@ -1,5 +1,7 @@
 //! Words that exclude each other.
 
+use std::cmp::Ordering;
+
 use super::language::{Affix, Language, class};
 use super::text::{Hit, Text};
 use super::{Evidence, Pair, names, roles};
@@ -43,8 +45,10 @@ const SAME: usize = 5;
 /// An axis on which two texts exclude each other.
 struct Contrary<'h> {
     axis: u16,
-    query: &'h [Hit],
-    entry: &'h [Hit],
+    query: Vec<&'h Hit>,
+    entry: Vec<&'h Hit>,
+    /// Both texts take another pole too: `the first final`, `the last final`.
+    shared: bool,
 }
 
 /// The axes on which two texts exclude each other.
@@ -56,9 +60,7 @@ fn contraries<'h>(pair: &Pair<'h>) -> Vec<Contrary<'h>> {
         let (query, entry);
         (query, a) = split(a, axis);
         (entry, b) = split(b, axis);
-        if exclude(query, entry) {
-            found.push(Contrary { axis, query, entry });
-        }
+        found.extend(Contrary::new(axis, query, entry));
     }
     found
 }
@@ -66,7 +68,7 @@ fn contraries<'h>(pair: &Pair<'h>) -> Vec<Contrary<'h>> {
 /// The first axis among some on which the texts exclude each other.
 fn on_axes(pair: &Pair, language: &Language, among: impl Fn(u16) -> bool) -> Option<Evidence> {
     let found = contraries(pair);
-    let is_strong = |contrary: &Contrary| contrary.axis < language.first_weak;
+    let is_strong = |contrary: &Contrary| contrary.axis < language.first_weak && !contrary.shared;
     let is_same = || {
         let all =
             |of: fn(&Contrary<'_>) -> Vec<usize>| found.iter().flat_map(of).collect::<Vec<_>>();
@@ -82,11 +84,9 @@ fn on_axes(pair: &Pair, language: &Language, among: impl Fn(u16) -> bool) -> Opt
         .iter()
         .filter(|contrary| among(contrary.axis))
         .find(|contrary| {
-            if is_strong(contrary) {
-                !is_converse(pair, contrary)
-            } else {
-                is_same()
-            }
+            !is_converse(pair, contrary)
+                && !is_remedy(pair, contrary)
+                && (is_strong(contrary) || is_same())
         })
         .map(|contrary| Evidence {
             query: (contrary.query[0].first, contrary.query[0].last),
@@ -105,18 +105,41 @@ fn split(hits: &[Hit], axis: u16) -> (&[Hit], &[Hit]) {
     hits.split_at(hits.partition_point(|hit| hit.sense.axis == axis))
 }
 
-/// No pole is taken by both. A negated pole may be any other.
-fn exclude(a: &[Hit], b: &[Hit]) -> bool {
-    let poles = |hits: &[Hit]| {
-        hits.iter()
-            .fold(0_u64, |poles, hit| poles | 1 << u32::from(hit.sense.pole))
-    };
-    let negated = |hits: &[Hit]| {
-        let first = hits.first()?.negated;
-        hits.iter().all(|hit| hit.negated == first).then_some(first)
-    };
-    let same_way = negated(a).is_some() && negated(a) == negated(b);
-    poles(a) & poles(b) == 0 && same_way
+impl<'h> Contrary<'h> {
+    /// Poles that both take cancel out. A negated pole may be any other.
+    fn new(axis: u16, query: &'h [Hit], entry: &'h [Hit]) -> Option<Self> {
+        let mut contrary = Self {
+            axis,
+            query: Vec::new(),
+            entry: Vec::new(),
+            shared: false,
+        };
+        let (mut a, mut b) = (query.iter().peekable(), entry.iter().peekable());
+        while let Some((x, y)) = a.peek().zip(b.peek()) {
+            match x.key().cmp(&y.key()) {
+                Ordering::Less => contrary.query.extend(a.next()),
+                Ordering::Greater => contrary.entry.extend(b.next()),
+                Ordering::Equal => {
+                    a.next();
+                    b.next();
+                    contrary.shared = true;
+                }
+            }
+        }
+        contrary.query.extend(a);
+        contrary.entry.extend(b);
+        let poles = |hits: &[&Hit]| {
+            hits.iter()
+                .fold(0_u64, |poles, hit| poles | 1 << u32::from(hit.sense.pole))
+        };
+        let negated = |hits: &[&Hit]| {
+            let first = hits.first()?.negated;
+            hits.iter().all(|hit| hit.negated == first).then_some(first)
+        };
+        let (a, b) = (&contrary.query, &contrary.entry);
+        let same_way = negated(a).is_some() && negated(a) == negated(b);
+        (same_way && poles(a) & poles(b) == 0).then_some(contrary)
+    }
 }
 
 /// The opposite words stand between words that changed places, which comes to the same: `A is bigger
@@ -142,6 +165,16 @@ fn is_converse(pair: &Pair, contrary: &Contrary) -> bool {
         return false;
     };
     roles::changed_places(pair, x, y).is_some()
+}
+
+/// The one is a state and the other what is done about it: `my account is locked`, `unlock my account`.
+fn is_remedy(pair: &Pair, contrary: &Contrary) -> bool {
+    let is_state = |text: &Text, hit: &Hit| {
+        let token = &text.tokens[hit.first];
+        let passive = hit.first > 0 && text.tokens[hit.first - 1].is(class::PASSIVE);
+        (token.word.ends_with("ed") || token.form.participle) && !passive
+    };
+    is_state(pair.query, &contrary.query[0]) != is_state(pair.entry, &contrary.entry[0])
 }
 
 /// Words that only differ by a beginning or an end that makes them opposites.

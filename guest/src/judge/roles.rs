@@ -27,6 +27,50 @@ pub fn find(pair: &Pair) -> Option<Evidence> {
         .then(|| journeys(pair).or_else(|| marked(pair)))
         .flatten()
         .or_else(|| swapped(pair))
+        .or_else(|| around(pair))
+}
+
+/// The most words of a text that are looked at as what two others are around.
+const PIVOTS: usize = 64;
+
+/// Two words that stand around the same word, the other way round: `India attacks Pakistan`, `Pakistan's
+/// attack on India`.
+fn around(pair: &Pair) -> Option<Evidence> {
+    let triples = |text: &Text| {
+        let tokens = &text.tokens;
+        let parts: Vec<usize> = (0..tokens.len())
+            .filter(|at| {
+                let token = &tokens[*at];
+                !is_marker(token) && !token.is(class::ARTICLE | class::AUXILIARY)
+            })
+            .take(PIVOTS)
+            .collect();
+        let mut triples = Vec::new();
+        for three in parts.windows(3) {
+            let whole = three.iter().all(|at| is_part(&tokens[*at]));
+            let closed = three[..2]
+                .iter()
+                .all(|at| !tokens[*at].ends && !tokens[*at].comma);
+            if whole && closed {
+                triples.push([three[0], three[1], three[2]]);
+            }
+        }
+        triples
+    };
+    let stem = |text: &'_ Text, at: usize| text.tokens[at].stem.clone();
+    let (a, b) = (triples(pair.query), triples(pair.entry));
+    for x in &a {
+        for y in &b {
+            let same = |n: usize, m: usize| stem(pair.query, x[n]) == stem(pair.entry, y[m]);
+            if same(1, 1) && same(0, 2) && same(2, 0) && !same(0, 0) {
+                return Some(Evidence {
+                    query: (x[0], x[2]),
+                    entry: (y[0], y[2]),
+                });
+            }
+        }
+    }
+    None
 }
 
 /// The words from which and to which something goes.

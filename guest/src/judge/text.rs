@@ -27,6 +27,13 @@ pub struct Hit {
     pub negated: bool,
 }
 
+impl Hit {
+    /// The order of hits.
+    pub fn key(&self) -> (Sense, bool) {
+        (self.sense, self.negated)
+    }
+}
+
 /// What a token counts as when texts are compared word by word.
 #[derive(Clone, Debug)]
 struct Key {
@@ -182,7 +189,7 @@ impl<'a> Text<'a> {
                 }
             }
         }
-        self.hits.sort_by_key(|hit| hit.sense);
+        self.hits.sort_by_key(Hit::key);
     }
 
     /// The phrase that begins at a token, and its last token: the longest, or that with the nearest

@@ -136,7 +136,7 @@ pub struct Form {
     pub weekday: Option<u8>,
     /// The unit.
     pub unit: Option<Unit>,
-    /// An irregular participle.
+    /// An irregular past or participle.
     pub participle: bool,
     /// What a sentence that begins with it asks for.
     pub asks: Option<Asked>,
@@ -304,11 +304,11 @@ impl Language {
         for (n, word) in words.split_whitespace().enumerate() {
             let (word, value) = word.split_once('=').unwrap_or((word, ""));
             match name {
-                "irregular" => {
+                "irregular" | "irregular-verb" => {
                     self.irregular.insert(word, value);
-                    self.forms.entry(word).or_default().participle = ["en", "t", "d", "ne"]
-                        .iter()
-                        .any(|end| word.ends_with(end) && !value.ends_with(end));
+                    if name == "irregular-verb" {
+                        self.forms.entry(word).or_default().participle = true;
+                    }
                     continue;
                 }
                 "contraction" => {

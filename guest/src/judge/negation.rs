@@ -16,10 +16,8 @@ pub fn find(pair: &Pair) -> Option<Evidence> {
     // `Isn't it true?` asks what `Is it true?` asks.
     let both_closed = is_closed(pair.query) && is_closed(pair.entry);
     let count = |text: &Text, found: &[usize]| {
-        let rhetoric = both_closed
-            && found.first().is_some_and(|at| {
-                *at <= 2 && text.tokens[..*at].iter().all(|token| !token.is_content())
-            });
+        let rhetoric =
+            both_closed && found.first() == Some(&1) && text.tokens[0].at == text.tokens[1].at;
         found.len() - usize::from(rhetoric)
     };
     if count(pair.query, &a) % 2 == count(pair.entry, &b) % 2 {

@@ -85,8 +85,11 @@ fn on_axes(pair: &Pair, language: &Language, among: impl Fn(u16) -> bool) -> Opt
         .filter(|contrary| among(contrary.axis))
         .find(|contrary| {
             !is_converse(pair, contrary)
-                && !is_remedy(pair, contrary)
-                && (is_strong(contrary) || is_same())
+                && if is_strong(contrary) {
+                    !is_remedy(pair, contrary.query[0].first, contrary.entry[0].first)
+                } else {
+                    is_same()
+                }
         })
         .map(|contrary| Evidence {
             query: (contrary.query[0].first, contrary.query[0].last),
@@ -164,17 +167,17 @@ fn is_converse(pair: &Pair, contrary: &Contrary) -> bool {
     let (Some(x), Some(y)) = (marker(pair.query, x), marker(pair.entry, y)) else {
         return false;
     };
-    roles::changed_places(pair, x, y).is_some()
+    roles::turns(pair, x, y)
 }
 
 /// The one is a state and the other what is done about it: `my account is locked`, `unlock my account`.
-fn is_remedy(pair: &Pair, contrary: &Contrary) -> bool {
-    let is_state = |text: &Text, hit: &Hit| {
-        let token = &text.tokens[hit.first];
-        let passive = hit.first > 0 && text.tokens[hit.first - 1].is(class::PASSIVE);
+fn is_remedy(pair: &Pair, x: usize, y: usize) -> bool {
+    let is_state = |text: &Text, at: usize| {
+        let token = &text.tokens[at];
+        let passive = at > 0 && text.tokens[at - 1].is(class::PASSIVE);
         (token.word.ends_with("ed") || token.form.participle) && !passive
     };
-    is_state(pair.query, &contrary.query[0]) != is_state(pair.entry, &contrary.entry[0])
+    is_state(pair.query, x) != is_state(pair.entry, y)
 }
 
 /// Words that only differ by a beginning or an end that makes them opposites.
@@ -182,7 +185,9 @@ fn by_affixes(pair: &Pair, language: &Language) -> Option<Evidence> {
     for x in pair.left.query.iter().take(TRIED) {
         for y in pair.left.entry.iter().take(TRIED) {
             let (a, b) = (&pair.query.tokens[*x], &pair.entry.tokens[*y]);
-            if are_opposed(language, &a.stem, &b.stem) || are_opposed(language, &a.word, &b.word) {
+            let opposed =
+                are_opposed(language, &a.stem, &b.stem) || are_opposed(language, &a.word, &b.word);
+            if opposed && !is_remedy(pair, *x, *y) {
                 return Some(Evidence {
                     query: (*x, *x),
                     entry: (*y, *y),

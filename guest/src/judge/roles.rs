@@ -57,12 +57,19 @@ fn around(pair: &Pair) -> Option<Evidence> {
         }
         triples
     };
-    let stem = |text: &'_ Text, at: usize| text.tokens[at].stem.clone();
+    fn stem<'t>(text: &'t Text, at: usize) -> &'t str {
+        &text.tokens[at].stem
+    }
+    let is_once = |text: &Text, at: usize| {
+        let same = |token: &&Token| token.stem == text.tokens[at].stem;
+        text.tokens.iter().filter(same).count() == 1
+    };
     let (a, b) = (triples(pair.query), triples(pair.entry));
     for x in &a {
         for y in &b {
             let same = |n: usize, m: usize| stem(pair.query, x[n]) == stem(pair.entry, y[m]);
-            if same(1, 1) && same(0, 2) && same(2, 0) && !same(0, 0) {
+            let is_around = same(1, 1) && same(0, 2) && same(2, 0) && !same(0, 0);
+            if is_around && is_once(pair.query, x[1]) && is_once(pair.entry, y[1]) {
                 return Some(Evidence {
                     query: (x[0], x[2]),
                     entry: (y[0], y[2]),
@@ -129,7 +136,7 @@ fn marked(pair: &Pair) -> Option<Evidence> {
 }
 
 /// The words around a marker of the query changed places around a marker of the entry.
-pub fn changed_places(pair: &Pair, x: usize, y: usize) -> Option<(Vec<usize>, Vec<usize>)> {
+fn changed_places(pair: &Pair, x: usize, y: usize) -> Option<(Vec<usize>, Vec<usize>)> {
     let (a, b) = (&pair.query.tokens, &pair.entry.tokens);
     exchanged(
         pair,
@@ -138,6 +145,19 @@ pub fn changed_places(pair: &Pair, x: usize, y: usize) -> Option<(Vec<usize>, Ve
         &before(b, y),
         &after(b, y),
     )
+}
+
+/// A word before a marker of the query is behind that of the entry or the other way round, and fewer
+/// stayed where they were.
+pub fn turns(pair: &Pair, x: usize, y: usize) -> bool {
+    let (a, b) = (&pair.query.tokens, &pair.entry.tokens);
+    let common = |a_parts: Vec<usize>, b_parts: Vec<usize>| {
+        let same = |x: &&usize| b_parts.iter().any(|y| a[**x].stem == b[*y].stem);
+        a_parts.iter().filter(same).count()
+    };
+    let moved = common(before(a, x), after(b, y)) + common(after(a, x), before(b, y));
+    let stayed = common(before(a, x), before(b, y)) + common(after(a, x), after(b, y));
+    moved > stayed
 }
 
 /// A word that was in the one part and is in the other now, and another the other way round. The

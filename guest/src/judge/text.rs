@@ -2,7 +2,7 @@
 
 use super::dates::{self, Dates};
 use super::fold::{Folded, is_invisible};
-use super::language::{Asked, ENGLISH, Language, Phrase, Sense, class};
+use super::language::{Asked, ENGLISH, Form, Language, Phrase, Sense, class};
 use super::numbers::{self, Number};
 use super::tokens::{Kind, Token, tokens};
 use std::cmp::Ordering;
@@ -114,7 +114,7 @@ impl<'a> Text<'a> {
                 && token.word.len() == 1
                 && token.word.is_ascii()
                 && (token.form.class & class::FUNCTION == 0
-                    || (behind_carrier && token.word != "i" && self.closes(at)));
+                    || token.is(class::ARTICLE) && self.closes(at, behind_carrier));
             if matches!(token.kind, Kind::Code | Kind::Operator)
                 || is_letter
                 || numbers::is_code(language, token)
@@ -127,19 +127,20 @@ impl<'a> Text<'a> {
                     token.word.clone()
                 };
                 self.tokens[at].word = word;
+                self.tokens[at].form = Form::default();
             }
         }
     }
 
-    /// Nothing that belongs to the token follows it: `hepatitis a`, not `type a letter`.
-    fn closes(&self, at: usize) -> bool {
+    /// Nothing that belongs to an article follows: `hepatitis a`, `replace a with b`.
+    fn closes(&self, at: usize, behind_carrier: bool) -> bool {
         let token = &self.tokens[at];
-        token.ends
-            || token.comma
-            || self
-                .tokens
-                .get(at + 1)
-                .is_none_or(|next| next.is(class::FUNCTION | class::JOINER))
+        let closing = class::GOAL
+            | class::SOURCE
+            | class::MARKER
+            | class::JOINER
+            | if behind_carrier { class::FUNCTION } else { 0 };
+        token.ends || token.comma || self.tokens.get(at + 1).is_none_or(|next| next.is(closing))
     }
 
     fn find_senses(&mut self, language: &'static Language, used: &mut [bool]) {

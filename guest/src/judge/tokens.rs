@@ -80,9 +80,9 @@ const OPERATORS: [&str; 33] = [
 ];
 
 /// Beginnings of words that a hyphen may set off.
-const SET_OFF: [&str; 24] = [
-    "non", "un", "anti", "pre", "post", "re", "co", "over", "under", "sub", "semi", "multi",
-    "inter", "intra", "hyper", "hypo", "e", "in", "out", "up", "down", "de", "dis", "mis",
+const SET_OFF: [&str; 18] = [
+    "non", "un", "anti", "pre", "post", "re", "co", "sub", "semi", "multi", "inter", "intra",
+    "hyper", "hypo", "e", "de", "dis", "mis",
 ];
 
 /// The tokens of a folded text.
@@ -161,7 +161,9 @@ impl Scanner<'_> {
 
     /// A chunk, or a part of it.
     fn piece(&mut self, mut at: Range<usize>) {
-        let piece = self.text[at.clone()].trim_matches(|c: char| "'\".,:".contains(c));
+        let piece = self.text[at.clone()]
+            .trim_start_matches(['\'', '"', ',', ':'])
+            .trim_end_matches(['\'', '"', '.', ',', ':']);
         if piece.is_empty() {
             return;
         }
@@ -170,6 +172,20 @@ impl Scanner<'_> {
         at.end = at.start + piece.len();
         if piece == "&" {
             self.push(at, "and".to_string(), Kind::Word);
+            return;
+        }
+        if let Some(extension) = piece.strip_prefix('.') {
+            let length = extension.len();
+            let extension = extension.trim_start_matches('.');
+            at.start += 1 + length - extension.len();
+            let is_name = extension.len() == length
+                && self.language.form(extension).class & class::FUNCTION == 0
+                && extension.bytes().all(|b| b.is_ascii_alphanumeric());
+            if is_name {
+                self.push(at, extension.to_string(), Kind::Code);
+            } else {
+                self.piece(at);
+            }
             return;
         }
         let bytes = piece.as_bytes();

@@ -28,6 +28,7 @@ mod numbers;
 mod opposites;
 mod roles;
 mod stem;
+mod table;
 mod text;
 mod tokens;
 

@@ -4,7 +4,7 @@
 //! each file `#` starts a comment, and a line is an entry. See the heads of the files.
 
 use super::stem::{roots, stem};
-use std::collections::BTreeMap;
+use super::table::Table;
 use std::sync::LazyLock;
 
 /// English.
@@ -223,11 +223,11 @@ pub struct Affix {
 
 /// A language.
 pub struct Language {
-    forms: BTreeMap<&'static str, Form>,
-    irregular: BTreeMap<&'static str, &'static str>,
-    phrases: BTreeMap<String, Vec<Phrase>>,
-    meanings: BTreeMap<String, String>,
-    contractions: BTreeMap<&'static str, &'static str>,
+    forms: Table<Form>,
+    irregular: Table<&'static str>,
+    phrases: Table<Vec<Phrase>>,
+    meanings: Table<String>,
+    contractions: Table<&'static str>,
     /// The axes of opposites end here, and those of times begin.
     pub first_time: u16,
     /// From this axis on, axes exclude each other only in texts that are otherwise the same.
@@ -241,11 +241,11 @@ pub struct Language {
 impl Language {
     fn read(files: &Files) -> Self {
         let mut language = Self {
-            forms: BTreeMap::new(),
-            irregular: BTreeMap::new(),
-            phrases: BTreeMap::new(),
-            meanings: BTreeMap::new(),
-            contractions: BTreeMap::new(),
+            forms: Table::default(),
+            irregular: Table::default(),
+            phrases: Table::default(),
+            meanings: Table::default(),
+            contractions: Table::default(),
             first_time: 0,
             first_weak: 0,
             prefixes: Vec::new(),
@@ -287,7 +287,7 @@ impl Language {
                 .map(|word| language.stem(word))
                 .collect();
             for word in &words {
-                language.meanings.insert(word.clone(), words[0].clone());
+                *language.meanings.entry(word) = words[0].clone();
             }
         }
         for line in lines(files.affixes) {
@@ -305,19 +305,19 @@ impl Language {
             let (word, value) = word.split_once('=').unwrap_or((word, ""));
             match name {
                 "irregular" | "irregular-verb" => {
-                    self.irregular.insert(word, value);
+                    *self.irregular.entry(word) = value;
                     if name == "irregular-verb" {
-                        self.forms.entry(word).or_default().participle = true;
+                        self.forms.entry(word).participle = true;
                     }
                     continue;
                 }
                 "contraction" => {
-                    self.contractions.insert(word, value);
+                    *self.contractions.entry(word) = value;
                     continue;
                 }
                 _ => {}
             }
-            let form = self.forms.entry(word).or_default();
+            let form = self.forms.entry(word);
             match name {
                 "number" | "scale" | "fraction" => {
                     form.number = value.parse().ok();
@@ -350,7 +350,7 @@ impl Language {
             factor: factor.parse().unwrap_or(1),
         };
         for word in fields {
-            self.forms.entry(word).or_default().unit = Some(unit);
+            self.forms.entry(word).unit = Some(unit);
         }
     }
 
@@ -373,7 +373,7 @@ impl Language {
             return;
         };
         let rest: Vec<String> = stems.collect();
-        let phrases = self.phrases.entry(first).or_default();
+        let phrases = self.phrases.entry(&first);
         match phrases
             .iter_mut()
             .find(|other| other.rest == rest && other.gap == gap)

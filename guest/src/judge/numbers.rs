@@ -1,6 +1,7 @@
 //! Numbers: their values, units and order.
 
 use super::language::{Language, Unit, class};
+use super::table::hash;
 use super::text::Text;
 use super::tokens::{Kind, Token};
 
@@ -71,10 +72,7 @@ pub fn value(digits: &str) -> u128 {
     let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
     let whole = whole.trim_start_matches('0');
     if whole.len() > LONGEST {
-        let hash = whole.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        return HUGE | u128::from(hash);
+        return HUGE | u128::from(hash(whole));
     }
     let mut millionths = 0;
     for n in 0..6 {

@@ -202,32 +202,44 @@ fn by_affixes(pair: &Pair, language: &Language) -> Option<Evidence> {
 const LEAST_ROOT: usize = 3;
 
 fn are_opposed(language: &Language, a: &str, b: &str) -> bool {
+    let at_end = common(a.bytes().rev(), b.bytes().rev());
+    let at_start = common(a.bytes(), b.bytes());
+    let fits = |affix: &Affix, root: &str| {
+        let has = |words: &[String]| {
+            words
+                .iter()
+                .any(|word| word == root || language.stem(word) == root)
+        };
+        root.len() >= LEAST_ROOT
+            && (affix.only.is_empty() || has(&affix.only))
+            && !has(&affix.except)
+    };
     let prefix = |affix: &Affix, a: &str, b: &str| {
-        let root = a.strip_prefix(affix.one.as_str())?;
-        (b.strip_prefix(affix.other.as_str())? == root).then_some(root.to_string())
-    };
-    let suffix = |affix: &Affix, a: &str, b: &str| {
-        let root = a.strip_suffix(affix.one.as_str())?;
-        (b.strip_suffix(affix.other.as_str())? == root).then_some(root.to_string())
-    };
-    let fits = |affix: &Affix, root: Option<String>| {
+        let root = a.strip_prefix(affix.one.as_str());
         root.is_some_and(|root| {
-            let has = |words: &[String]| {
-                words
-                    .iter()
-                    .any(|word| *word == root || language.stem(word) == root)
-            };
-            root.len() >= LEAST_ROOT
-                && (affix.only.is_empty() || has(&affix.only))
-                && !has(&affix.except)
+            b.strip_prefix(affix.other.as_str()) == Some(root) && fits(affix, root)
         })
     };
-    language
-        .prefixes
-        .iter()
-        .any(|affix| fits(affix, prefix(affix, a, b)) || fits(affix, prefix(affix, b, a)))
-        || language
-            .suffixes
+    let suffix = |affix: &Affix, a: &str, b: &str| {
+        let root = a.strip_suffix(affix.one.as_str());
+        root.is_some_and(|root| {
+            b.strip_suffix(affix.other.as_str()) == Some(root) && fits(affix, root)
+        })
+    };
+    // Most words share neither, and are done with here.
+    at_end >= LEAST_ROOT
+        && language
+            .prefixes
             .iter()
-            .any(|affix| fits(affix, suffix(affix, a, b)) || fits(affix, suffix(affix, b, a)))
+            .any(|affix| prefix(affix, a, b) || prefix(affix, b, a))
+        || at_start >= LEAST_ROOT
+            && language
+                .suffixes
+                .iter()
+                .any(|affix| suffix(affix, a, b) || suffix(affix, b, a))
+}
+
+/// How many bytes two words have in common from where they are read.
+fn common(a: impl Iterator<Item = u8>, b: impl Iterator<Item = u8>) -> usize {
+    a.zip(b).take_while(|(a, b)| a == b).count()
 }

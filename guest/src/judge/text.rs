@@ -4,6 +4,7 @@ use super::dates::{self, Dates};
 use super::fold::{Folded, is_invisible};
 use super::language::{Asked, ENGLISH, Form, Language, Phrase, Sense, class};
 use super::numbers::{self, Number};
+use super::table::hash;
 use super::tokens::{Kind, Token, tokens};
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -35,6 +36,7 @@ impl Hit {
 }
 
 /// What a token counts as when texts are compared word by word.
+/// Equal words are compared in full; the hash makes the order fast.
 #[derive(Clone, Debug)]
 struct Key {
     hash: u64,
@@ -333,11 +335,4 @@ impl Left {
         left.entry.sort_unstable();
         left
     }
-}
-
-/// FNV-1a. Equal words are compared in full; the hash makes the order fast.
-fn hash(word: &str) -> u64 {
-    word.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

@@ -22,6 +22,7 @@ mod digits;
 mod fold;
 mod identifiers;
 mod language;
+mod matching;
 mod names;
 mod negation;
 mod numbers;

@@ -235,11 +235,11 @@ fn number(
 
 impl Dates {
     /// A year, or a day of a month, is this number.
-    pub fn has_number(&self, value: u128) -> bool {
+    pub fn has_number(&self, value: u64) -> bool {
         self.years
             .iter()
             .chain(&self.days)
-            .any(|part| u128::from(part.value) == value)
+            .any(|part| u64::from(part.value) == value)
     }
 }
 
@@ -249,7 +249,7 @@ pub fn differ(query: &Text, entry: &Text) -> Option<(usize, usize)> {
     let years = unmatched(&a.years, &b.years).filter(|(x, y)| {
         // A year on one side is a plain number on the other.
         let has = |text: &Text, part: &Part| {
-            let value = u128::from(part.value) * 1_000_000;
+            let value = u64::from(part.value) * 1_000_000;
             text.numbers.iter().any(|number| number.value == value)
         };
         !has(entry, x) && !has(query, y)

@@ -1,5 +1,6 @@
 //! Versions, codes, file names, operators and options.
 
+use super::matching::{sorted, unmatched};
 use super::numbers::{self, Number};
 use super::text::Text;
 use super::tokens::Kind;
@@ -69,17 +70,18 @@ fn alone(text: &Text, other: &Text) -> Vec<usize> {
             .filter(|one| one.len() > 3)
             .unwrap_or(word)
     }
-    let mut words: Vec<&str> = other.codes.iter().map(|at| word(other, *at)).collect();
-    words.sort_unstable();
-    text.codes
-        .iter()
-        .copied()
-        .filter(|at| words.binary_search(&word(text, *at)).is_err())
-        .take(TRIED)
-        .filter(|at| {
-            let word = &text.tokens[*at].word;
-            !is_written(word, other)
+    fn order(text: &Text) -> Vec<usize> {
+        sorted(text.codes.len(), &|x, y| {
+            word(text, text.codes[x]).cmp(word(text, text.codes[y]))
         })
+    }
+    let (left, _) = unmatched(&order(text), &order(other), &|x, y| {
+        word(text, text.codes[x]).cmp(word(other, other.codes[y]))
+    });
+    left.into_iter()
+        .map(|code| text.codes[code])
+        .take(TRIED)
+        .filter(|at| !is_written(&text.tokens[*at].word, other))
         .collect()
 }
 

@@ -215,9 +215,9 @@ pub struct Affix {
     pub one: String,
     /// The other.
     pub other: String,
-    /// What is left must be one of these, sorted; empty: anything that is not in `except`.
+    /// What is left must be one of these; empty: anything that is not in `except`.
     pub only: Vec<String>,
-    /// What is left must be none of these, sorted.
+    /// What is left must be none of these.
     pub except: Vec<String>,
 }
 
@@ -276,10 +276,6 @@ impl Language {
             for idiom in line.split(',') {
                 language.add_phrase(idiom, None);
             }
-        }
-        for phrases in language.phrases.values_mut() {
-            // The longest that fits is the one that is meant.
-            phrases.sort_by_key(|phrase| (usize::MAX - phrase.rest.len(), phrase.gap));
         }
         for line in lines(files.synonyms) {
             let words: Vec<String> = line
@@ -379,11 +375,15 @@ impl Language {
             .find(|other| other.rest == rest && other.gap == gap)
         {
             Some(other) => other.senses.extend(sense),
-            None => phrases.push(Phrase {
-                rest,
-                gap,
-                senses: sense.into_iter().collect(),
-            }),
+            None => {
+                // The longest that fits is the one that is meant.
+                let at = phrases
+                    .iter()
+                    .position(|other| other.rest.len() < rest.len())
+                    .unwrap_or(phrases.len());
+                let senses = sense.into_iter().collect();
+                phrases.insert(at, Phrase { rest, gap, senses });
+            }
         }
     }
 
@@ -398,8 +398,7 @@ impl Language {
             Some("except") | None => false,
             Some(word) => unreachable!("{word} in the affixes"),
         };
-        let mut words: Vec<String> = fields.map(str::to_string).collect();
-        words.sort_unstable();
+        let words: Vec<String> = fields.map(str::to_string).collect();
         let (only, except) = if is_only {
             (words, Vec::new())
         } else {

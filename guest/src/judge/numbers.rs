@@ -1,21 +1,22 @@
 //! Numbers: their values, units and order.
 
 use super::language::{Language, Unit, class};
+use super::matching::{self, sorted};
 use super::table::hash;
 use super::text::Text;
 use super::tokens::{Kind, Token};
 
 /// Values are in millionths.
-const ONE: u128 = 1_000_000;
+const ONE: u64 = 1_000_000;
 
 /// One half.
 const HALF: u64 = 500_000;
 
 /// Longer numbers are compared by their digits.
-const LONGEST: usize = 18;
+const LONGEST: usize = 12;
 
 /// A value beyond `LONGEST`, told apart from others by a hash of its digits.
-const HUGE: u128 = 1 << 120;
+const HUGE: u64 = 1 << 63;
 
 /// The most numbers without a partner that are tried with other units.
 const TRIED: usize = 24;
@@ -24,7 +25,7 @@ const TRIED: usize = 24;
 #[derive(Clone, Debug)]
 pub struct Number {
     /// In millionths.
-    pub value: u128,
+    pub value: u64,
     /// Its unit.
     pub unit: Option<Unit>,
     /// Its first token.
@@ -41,7 +42,7 @@ pub struct Number {
 const ORDINALS: [&str; 6] = ["st", "nd", "rd", "th", "x", "s"];
 
 /// Suffixes that multiply.
-const MULTIPLES: [(&str, u128); 8] = [
+const MULTIPLES: [(&str, u64); 8] = [
     ("k", 1_000),
     ("mn", 1_000_000),
     ("mm", 1_000_000),
@@ -68,18 +69,18 @@ pub fn is_code(language: &Language, token: &Token) -> bool {
 }
 
 /// The value of digits.
-pub fn value(digits: &str) -> u128 {
+pub fn value(digits: &str) -> u64 {
     let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
     let whole = whole.trim_start_matches('0');
     if whole.len() > LONGEST {
-        return HUGE | u128::from(hash(whole));
+        return HUGE | hash(whole);
     }
     let mut millionths = 0;
     for n in 0..6 {
-        let digit = part.as_bytes().get(n).map_or(0, |b| u128::from(b - b'0'));
+        let digit = part.as_bytes().get(n).map_or(0, |b| u64::from(b - b'0'));
         millionths = millionths * 10 + digit;
     }
-    whole.parse::<u128>().unwrap_or(0) * ONE + millionths
+    whole.parse::<u64>().unwrap_or(0) * ONE + millionths
 }
 
 /// The numbers of a text; their tokens are used up.
@@ -132,11 +133,11 @@ fn of_digits(
     };
     let multiple = MULTIPLES.iter().find(|(name, _)| *name == suffix);
     if let Some((_, multiple)) = multiple {
-        number.value = number.value.saturating_mul(*multiple);
+        number.value = number.value.wrapping_mul(*multiple);
     } else if suffix == "m" {
         let next = tokens.get(at + 1);
         if money || next.is_some_and(|next| next.is(class::MONEY)) {
-            number.value = number.value.saturating_mul(ONE);
+            number.value = number.value.wrapping_mul(ONE);
         } else {
             number.million = true;
             number.unit = language.form("m").unit;
@@ -148,7 +149,7 @@ fn of_digits(
         && next.form.scale
         && let Some(scale) = next.form.number
     {
-        number.value = number.value.saturating_mul(u128::from(scale) / ONE);
+        number.value = number.value.wrapping_mul(scale / ONE);
         number.last += 1;
     }
     number
@@ -156,13 +157,13 @@ fn of_digits(
 
 /// A number in words: `two hundred and five`, `a dozen`, `third`.
 fn of_words(tokens: &[Token], at: usize) -> Option<Number> {
-    let (mut total, mut current) = (0_u128, 0_u128);
+    let (mut total, mut current) = (0_u64, 0_u64);
     let mut last = None;
     let mut here = at;
-    let mut room = u128::MAX;
+    let mut room = u64::MAX;
     // `a quarter` is a number before a unit only.
     if tokens[at].is(class::FRACTION) {
-        let value = u128::from(tokens[at].form.number?);
+        let value = tokens[at].form.number?;
         return Some(Number {
             value,
             unit: None,
@@ -173,7 +174,7 @@ fn of_words(tokens: &[Token], at: usize) -> Option<Number> {
         });
     }
     while let Some(token) = tokens.get(here).filter(|token| !token.is(class::FRACTION)) {
-        let Some(value) = token.form.number.map(u128::from) else {
+        let Some(value) = token.form.number else {
             let goes_on = last.is_some()
                 && token.is(class::JOINER)
                 && current >= 100 * ONE
@@ -187,9 +188,9 @@ fn of_words(tokens: &[Token], at: usize) -> Option<Number> {
             continue;
         };
         if token.form.scale {
-            let scaled = current.max(ONE).saturating_mul(value / ONE);
+            let scaled = current.max(ONE).wrapping_mul(value / ONE);
             if value >= 1000 * ONE {
-                total += scaled;
+                total = total.wrapping_add(scaled);
                 current = 0;
             } else {
                 current = scaled;
@@ -200,7 +201,7 @@ fn of_words(tokens: &[Token], at: usize) -> Option<Number> {
             if value >= room {
                 break;
             }
-            current += value;
+            current = current.wrapping_add(value);
             room = match value / ONE {
                 20..=99 => 10 * ONE,
                 _ => 0,
@@ -214,7 +215,7 @@ fn of_words(tokens: &[Token], at: usize) -> Option<Number> {
     }
     let last = last?;
     let mut number = Number {
-        value: total + current,
+        value: total.wrapping_add(current),
         unit: None,
         first: at,
         last,
@@ -225,14 +226,14 @@ fn of_words(tokens: &[Token], at: usize) -> Option<Number> {
     let is = |n: usize, class| next(n).is_some_and(|token| token.is(class));
     let is_half = next(3).is_some_and(|token| token.form.number == Some(HALF));
     if is(1, class::JOINER) && is(2, class::ARTICLE) && is_half {
-        number.value += u128::from(HALF);
+        number.value = number.value.wrapping_add(HALF);
         number.last += 3;
         number.weak = false;
     } else if is(1, class::FRACTION)
         && !tokens[last].is(class::ORDINAL)
         && let Some(part) = next(1).and_then(|token| token.form.number)
     {
-        number.value = number.value * u128::from(part) / ONE;
+        number.value = number.value.wrapping_mul(part) / ONE;
         number.last += 1;
         number.weak = false;
     }
@@ -265,34 +266,34 @@ fn add_unit(tokens: &[Token], number: &mut Number) {
 }
 
 impl Number {
+    fn key(&self) -> (u64, u8, u64) {
+        let unit = self
+            .unit
+            .map_or((0, 0), |unit| (unit.dimension, unit.factor));
+        (self.value, unit.0, unit.1)
+    }
+
     /// They are the same amount, or one of them lacks the unit.
     fn equals(&self, other: &Self) -> bool {
         match (self.unit, other.unit) {
             (Some(a), Some(b)) if a.dimension == b.dimension => {
                 let size =
-                    |number: &Self, unit: Unit| number.value.checked_mul(u128::from(unit.factor));
-                a.factor == b.factor && self.value == other.value
-                    || size(self, a).is_some() && close(size(self, a), size(other, b))
+                    |number: &Self, unit: Unit| u128::from(number.value) * u128::from(unit.factor);
+                let (a, b) = (size(self, a), size(other, b));
+                // Thirds of a unit are not exact.
+                a.abs_diff(b) <= a.min(b) >> 13
             }
             _ if self.million != other.million => {
                 let millions = |number: &Self| {
                     number
                         .value
-                        .saturating_mul(if number.million { ONE } else { 1 })
+                        .wrapping_mul(if number.million { ONE } else { 1 })
                 };
                 self.value == other.value || millions(self) == millions(other)
             }
             _ => self.value == other.value,
         }
     }
-}
-
-/// Equal within a thousandth, as thirds of a unit are.
-fn close(a: Option<u128>, b: Option<u128>) -> bool {
-    let (Some(a), Some(b)) = (a, b) else {
-        return false;
-    };
-    a.abs_diff(b) <= a.min(b) / 10_000
 }
 
 /// A number of each text that differs.
@@ -331,44 +332,16 @@ pub fn differ(query: &Text, entry: &Text) -> Option<((usize, usize), (usize, usi
 
 /// The numbers without a partner.
 pub fn unmatched<'t>(query: &'t Text, entry: &'t Text) -> (Vec<&'t Number>, Vec<&'t Number>) {
-    let order = |numbers: &'t [Number]| {
-        let mut sorted: Vec<&Number> = numbers.iter().collect();
-        sorted.sort_by_key(|number| {
-            (
-                number.value,
-                number.unit.map(|unit| (unit.dimension, unit.factor)),
-            )
-        });
-        sorted
+    let (a, b) = (&query.numbers, &entry.numbers);
+    let order = |numbers: &[Number]| {
+        sorted(numbers.len(), &|x, y| {
+            numbers[x].key().cmp(&numbers[y].key())
+        })
     };
-    let (a, b) = (order(&query.numbers), order(&entry.numbers));
-    let key = |number: &Number| {
-        (
-            number.value,
-            number.unit.map(|unit| (unit.dimension, unit.factor)),
-        )
-    };
-    let (mut left, mut right) = (Vec::new(), Vec::new());
-    let (mut i, mut j) = (0, 0);
-    while i < a.len() || j < b.len() {
-        match (a.get(i), b.get(j)) {
-            (Some(x), Some(y)) if key(x) == key(y) => {
-                i += 1;
-                j += 1;
-            }
-            (Some(x), y) if y.is_none_or(|y| key(x) < key(y)) => {
-                left.push(*x);
-                i += 1;
-            }
-            (_, Some(y)) => {
-                right.push(*y);
-                j += 1;
-            }
-            _ => break,
-        }
-    }
-    left.sort_by_key(|number| number.first);
-    right.sort_by_key(|number| number.first);
+    let (left, right) =
+        matching::unmatched(&order(a), &order(b), &|x, y| a[x].key().cmp(&b[y].key()));
+    let mut left: Vec<&Number> = left.into_iter().map(|at| &a[at]).collect();
+    let mut right: Vec<&Number> = right.into_iter().map(|at| &b[at]).collect();
     if left.len() <= TRIED && right.len() <= TRIED {
         left.retain(|x| match right.iter().position(|y| x.equals(y)) {
             Some(at) => {

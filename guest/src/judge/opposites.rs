@@ -1,8 +1,7 @@
 //! Words that exclude each other.
 
-use std::cmp::Ordering;
-
 use super::language::{Affix, Language, class};
+use super::matching::unmatched;
 use super::text::{Hit, Text};
 use super::{Evidence, Pair, names, roles};
 
@@ -111,26 +110,16 @@ fn split(hits: &[Hit], axis: u16) -> (&[Hit], &[Hit]) {
 impl<'h> Contrary<'h> {
     /// Poles that both take cancel out. A negated pole may be any other.
     fn new(axis: u16, query: &'h [Hit], entry: &'h [Hit]) -> Option<Self> {
-        let mut contrary = Self {
+        let places = |hits: &[Hit]| -> Vec<usize> { (0..hits.len()).collect() };
+        let (a, b) = unmatched(&places(query), &places(entry), &|x, y| {
+            query[x].key().cmp(&entry[y].key())
+        });
+        let contrary = Self {
             axis,
-            query: Vec::new(),
-            entry: Vec::new(),
-            shared: false,
+            shared: a.len() < query.len(),
+            query: a.into_iter().map(|at| &query[at]).collect(),
+            entry: b.into_iter().map(|at| &entry[at]).collect(),
         };
-        let (mut a, mut b) = (query.iter().peekable(), entry.iter().peekable());
-        while let Some((x, y)) = a.peek().zip(b.peek()) {
-            match x.key().cmp(&y.key()) {
-                Ordering::Less => contrary.query.extend(a.next()),
-                Ordering::Greater => contrary.entry.extend(b.next()),
-                Ordering::Equal => {
-                    a.next();
-                    b.next();
-                    contrary.shared = true;
-                }
-            }
-        }
-        contrary.query.extend(a);
-        contrary.entry.extend(b);
         let poles = |hits: &[&Hit]| {
             hits.iter()
                 .fold(0_u64, |poles, hit| poles | 1 << u32::from(hit.sense.pole))

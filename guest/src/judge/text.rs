@@ -3,6 +3,7 @@
 use super::dates::{self, Dates};
 use super::fold::{Folded, is_invisible};
 use super::language::{Asked, ENGLISH, Form, Language, Phrase, Sense, class};
+use super::matching::{sorted, unmatched};
 use super::numbers::{self, Number};
 use super::table::hash;
 use super::tokens::{Kind, Token, tokens};
@@ -67,6 +68,8 @@ pub struct Text<'a> {
     /// Places of tokens that are codes, in their order.
     pub codes: Vec<usize>,
     keys: Vec<Key>,
+    /// The places of keys, in order.
+    order: Vec<usize>,
 }
 
 impl<'a> Text<'a> {
@@ -83,6 +86,7 @@ impl<'a> Text<'a> {
             dates: Dates::default(),
             codes: Vec::new(),
             keys: Vec::new(),
+            order: Vec::new(),
             folded,
         };
         if !text.folded.is_latin {
@@ -99,7 +103,8 @@ impl<'a> Text<'a> {
         text.dates = dates::find(&text.tokens, &mut used);
         text.numbers = numbers::find(language, &text.tokens, &mut used);
         text.find_senses(language, &mut used);
-        text.keys.sort_unstable_by(Key::order);
+        let keys = &text.keys;
+        text.order = sorted(keys.len(), &|a, b| keys[a].order(&keys[b]));
         text
     }
 
@@ -192,7 +197,9 @@ impl<'a> Text<'a> {
                 }
             }
         }
-        self.hits.sort_by_key(Hit::key);
+        let hits = &self.hits;
+        let order = sorted(hits.len(), &|a, b| hits[a].key().cmp(&hits[b].key()));
+        self.hits = order.into_iter().map(|at| hits[at].clone()).collect();
     }
 
     /// The phrase that begins at a token, and its last token: the longest, or that with the nearest
@@ -298,7 +305,6 @@ impl<'a> Text<'a> {
 }
 
 /// Words that only one of two texts has.
-#[derive(Default)]
 pub struct Left {
     /// Tokens of the query, in their order.
     pub query: Vec<usize>,
@@ -309,30 +315,15 @@ pub struct Left {
 impl Left {
     /// Compares the words of two texts.
     pub fn new(query: &Text, entry: &Text) -> Self {
-        let mut left = Self::default();
-        let (mut a, mut b) = (query.keys.iter().peekable(), entry.keys.iter().peekable());
-        loop {
-            let order = match (a.peek(), b.peek()) {
-                (None, None) => break,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(a), Some(b)) => a.order(b),
-            };
-            if order != Ordering::Greater
-                && let Some(key) = a.next()
-                && order == Ordering::Less
-            {
-                left.query.push(key.token);
-            }
-            if order != Ordering::Less
-                && let Some(key) = b.next()
-                && order == Ordering::Greater
-            {
-                left.entry.push(key.token);
-            }
+        let (a, b) = unmatched(&query.order, &entry.order, &|a, b| {
+            query.keys[a].order(&entry.keys[b])
+        });
+        let tokens = |text: &Text, keys: Vec<usize>| -> Vec<usize> {
+            keys.into_iter().map(|key| text.keys[key].token).collect()
+        };
+        Self {
+            query: tokens(query, a),
+            entry: tokens(entry, b),
         }
-        left.query.sort_unstable();
-        left.entry.sort_unstable();
-        left
     }
 }

@@ -29,7 +29,6 @@ mod numbers;
 mod opposites;
 mod roles;
 mod stem;
-mod table;
 mod text;
 mod tokens;
 
@@ -157,8 +156,8 @@ impl<'a> Judge<'a> {
                 {
                     vetoes.push(Veto {
                         kind,
-                        query: self.query.evidence(evidence.query.0, evidence.query.1),
-                        entry: entry.evidence(evidence.entry.0, evidence.entry.1),
+                        query: self.query.evidence(evidence.query),
+                        entry: entry.evidence(evidence.entry),
                     });
                 }
             }
@@ -198,19 +197,23 @@ struct Evidence {
     entry: Span,
 }
 
+impl Evidence {
+    /// A token of each text.
+    fn of(query: usize, entry: usize) -> Self {
+        Self {
+            query: (query, query),
+            entry: (entry, entry),
+        }
+    }
+}
+
 impl Pair<'_> {
     fn find(&self, kind: Kind) -> Option<Evidence> {
         match kind {
             Kind::Opposites => opposites::find(self),
             Kind::Negation => negation::find(self),
-            Kind::Numbers => numbers::differ(self.query, self.entry)
-                .map(|(query, entry)| Evidence { query, entry }),
-            Kind::Dates => dates::differ(self.query, self.entry)
-                .map(|(query, entry)| Evidence {
-                    query: (query, query),
-                    entry: (entry, entry),
-                })
-                .or_else(|| opposites::times(self)),
+            Kind::Numbers => numbers::differ(self.query, self.entry),
+            Kind::Dates => dates::differ(self.query, self.entry).or_else(|| opposites::times(self)),
             Kind::Identifiers => identifiers::find(self),
             Kind::Roles => roles::find(self),
             Kind::Names => names::name(self),

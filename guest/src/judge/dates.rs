@@ -2,28 +2,44 @@
 
 use super::language::class;
 use super::text::Text;
-use super::tokens::{Kind, Token};
+use super::tokens::{Kind, Token, Tokens};
+use super::{Evidence, numbers};
+
+/// What a part of a date is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Year,
+    Month,
+    Day,
+    Weekday,
+    Decade,
+    Time,
+}
+
+/// The order in which they are compared.
+const UNITS: [Unit; 6] = [
+    Unit::Year,
+    Unit::Month,
+    Unit::Day,
+    Unit::Weekday,
+    Unit::Decade,
+    Unit::Time,
+];
 
 /// A part of a date, and the token it is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Its value.
-    pub value: u32,
-    /// Its token.
-    pub token: usize,
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    unit: Unit,
+    value: u32,
+    token: usize,
     /// It may be another value too: the month for a day, twelve hours later for a time.
-    pub or: Option<u32>,
+    or: Option<u32>,
 }
 
 /// The dates of a text, by their parts.
 #[derive(Default, Debug)]
 pub struct Dates {
-    years: Vec<Part>,
-    months: Vec<Part>,
-    days: Vec<Part>,
-    weekdays: Vec<Part>,
-    decades: Vec<Part>,
-    times: Vec<Part>,
+    parts: Vec<Part>,
 }
 
 /// The most parts of a kind without a partner that are tried.
@@ -33,246 +49,190 @@ const TRIED: usize = 24;
 const HALF_DAY: u32 = 12 * 3600;
 
 /// The dates of a text; their tokens are used up.
-pub fn find(tokens: &[Token], used: &mut [bool]) -> Dates {
+pub fn find(tokens: &Tokens, used: &mut [bool]) -> Dates {
     let mut dates = Dates::default();
     for at in 0..tokens.len() {
         if used[at] {
             continue;
         }
-        let part = |value: u32| Part {
-            value,
-            token: at,
-            or: None,
-        };
-        match &tokens[at].kind {
+        let token = tokens.at(at);
+        let next = tokens.at(at + 1);
+        let half = next.form.class & (class::MORNING | class::AFTERNOON);
+        match &token.kind {
             Kind::Day {
                 year,
                 month,
                 day,
                 unsure,
             } => {
-                let (month, day) = (u32::from(*month), u32::from(*day));
-                dates.years.push(part(u32::from(*year)));
-                dates.months.push(Part {
-                    or: unsure.then_some(day),
-                    ..part(month)
-                });
-                dates.days.push(Part {
-                    or: unsure.then_some(month),
-                    ..part(day)
-                });
-                used[at] = true;
+                dates.push(Unit::Year, *year, at, None, used);
+                dates.push(Unit::Month, *month, at, unsure.then_some(*day), used);
+                dates.push(Unit::Day, *day, at, unsure.then_some(*month), used);
             }
             Kind::Time { seconds, unsure } => {
-                let later = tokens.get(at + 1).map(|next| next.form.class).unwrap_or(0);
-                let (value, or) = if later & class::AFTERNOON != 0 {
-                    (seconds % HALF_DAY + HALF_DAY, None)
-                } else if later & class::MORNING != 0 {
-                    (seconds % HALF_DAY, None)
-                } else {
-                    let other = (seconds + HALF_DAY) % (2 * HALF_DAY);
-                    (*seconds, unsure.then_some(other))
+                let later = (seconds + HALF_DAY) % (2 * HALF_DAY);
+                let or = (*unsure && half == 0).then_some(later);
+                let seconds = match half {
+                    class::AFTERNOON => seconds % HALF_DAY + HALF_DAY,
+                    class::MORNING => seconds % HALF_DAY,
+                    _ => *seconds,
                 };
-                dates.times.push(Part { or, ..part(value) });
-                used[at] = true;
+                dates.push(Unit::Time, seconds, at, or, used);
             }
-            Kind::Word => word(tokens, at, used, &mut dates),
+            Kind::Word if token.is(class::WEEKDAY) => {
+                dates.push(
+                    Unit::Weekday,
+                    u32::from(token.form.calendar),
+                    at,
+                    None,
+                    used,
+                );
+            }
+            Kind::Word if token.is(class::MONTH) => dates.month(tokens, at, used),
             Kind::Number {
-                digits,
                 suffix,
                 money: false,
-            } => number(tokens, at, digits, suffix, used, &mut dates),
+            } => {
+                let digits = &token.word;
+                let value: u32 = digits.parse().unwrap_or(0);
+                let is_hour = half != 0 && suffix.is_empty() && (1..=12).contains(&value);
+                if suffix == "s" && value % 10 == 0 {
+                    let decade = match value {
+                        20..=99 => 1900 + value,
+                        0..=19 => 2000 + value,
+                        _ => value,
+                    };
+                    dates.push(Unit::Decade, decade, at, None, used);
+                } else if is_hour && !token.closes() {
+                    let noon = if half == class::AFTERNOON {
+                        HALF_DAY
+                    } else {
+                        0
+                    };
+                    dates.push(Unit::Time, value % 12 * 3600 + noon, at, None, used);
+                } else if is_year(tokens, at) {
+                    dates.push(Unit::Year, value, at, None, used);
+                }
+            }
             _ => {}
         }
     }
     dates
 }
 
-fn word(tokens: &[Token], at: usize, used: &mut [bool], dates: &mut Dates) {
-    let token = &tokens[at];
-    let part = |value: u8| Part {
-        value: u32::from(value),
-        token: at,
-        or: None,
-    };
-    if let Some(weekday) = token.form.weekday {
-        dates.weekdays.push(part(weekday));
-        used[at] = true;
-    }
-    let Some(month) = token.form.month else {
-        return;
-    };
-    let day = day_beside(tokens, at);
-    let is_sure = !token.is(class::UNSURE_MONTH)
-        || day.is_some()
-        || at > 0 && tokens[at - 1].is(class::BEFORE_MONTH)
-        || tokens
-            .get(at + 1)
-            .is_some_and(|next| year_of(next).is_some());
-    if !is_sure {
-        return;
-    }
-    dates.months.push(part(month));
-    used[at] = true;
-    if let Some((day, token)) = day
-        && !used[token]
-    {
-        used[token] = true;
-        dates.days.push(Part {
-            value: day,
-            token,
-            or: None,
-        });
-    }
+/// Four digits that are a year, and no count.
+fn is_year(tokens: &Tokens, at: usize) -> bool {
+    let (before, token, next) = (tokens.before(at), tokens.at(at), tokens.at(at + 1));
+    let counts =
+        !token.closes() && (next.form.unit.is_some() || next.is(class::SCALE | class::MONEY));
+    let is_dated = is_year_like(token, 1900..2100)
+        || is_year_like(token, 1000..2200) && before.is(class::BEFORE_MONTH | class::MONTH);
+    is_dated && !counts && !before.is(class::CARRIER)
 }
 
-/// The day of the month beside a month: `March 5th`, `5 March`, `5th of March`.
-fn day_beside(tokens: &[Token], at: usize) -> Option<(u32, usize)> {
-    let day = |at: usize| {
-        let token = tokens.get(at)?;
-        let value = match &token.kind {
-            Kind::Number {
-                digits,
-                suffix,
-                money: false,
-            } if digits.len() <= 2 && matches!(suffix.as_str(), "" | "st" | "nd" | "rd" | "th") => {
-                digits.parse().ok()?
-            }
-            Kind::Word if token.is(class::ORDINAL) => {
-                u32::try_from(token.form.number? / 1_000_000).ok()?
-            }
-            _ => return None,
-        };
-        (1..=31).contains(&value).then_some((value, at))
-    };
-    let is = |at: usize, word: &str| tokens.get(at).is_some_and(|token| token.word == word);
-    let before = at.checked_sub(1).and_then(|before| {
-        if is(before, "of") {
-            day(before.checked_sub(1)?)
-        } else {
-            day(before)
-        }
-    });
-    before.or_else(|| {
-        if is(at + 1, "the") {
-            day(at + 2)
-        } else {
-            day(at + 1)
-        }
-    })
+/// With a separator of thousands, digits are shorter than where they stand.
+fn is_year_like(token: &Token, years: std::ops::Range<u32>) -> bool {
+    matches!(&token.kind, Kind::Number { suffix, money: false } if suffix.is_empty())
+        && token.at.len() == 4
+        && token.word.parse().is_ok_and(|year| years.contains(&year))
 }
 
-/// The year that a token may be.
-fn year_of(token: &Token) -> Option<u32> {
-    let Kind::Number {
-        digits,
-        suffix,
-        money: false,
-    } = &token.kind
-    else {
-        return None;
-    };
-    // With a separator of thousands it is longer than its digits.
-    let plain = digits.len() == 4 && token.at.len() == 4 && suffix.is_empty();
-    digits
-        .parse()
-        .ok()
-        .filter(|year| plain && (1000..2200).contains(year))
-}
-
-fn number(
-    tokens: &[Token],
-    at: usize,
-    digits: &str,
-    suffix: &str,
-    used: &mut [bool],
-    dates: &mut Dates,
-) {
-    let token = &tokens[at];
-    let next = tokens.get(at + 1).filter(|_| !token.ends && !token.comma);
-    let part = |value: u32| Part {
-        value,
-        token: at,
-        or: None,
-    };
-    if suffix == "s" && !digits.contains('.') {
-        let decade: u32 = digits.parse().unwrap_or(0);
-        let decade = match digits.len() {
-            2 if decade >= 20 => 1900 + decade,
-            2 => 2000 + decade,
-            _ => decade,
-        };
-        if decade.is_multiple_of(10) && (1000..2200).contains(&decade) {
-            dates.decades.push(part(decade));
-            used[at] = true;
+/// The day of the month that a token may be.
+fn day(token: &Token) -> Option<u32> {
+    let day = match &token.kind {
+        Kind::Number {
+            suffix,
+            money: false,
+        } if matches!(suffix.as_str(), "" | "st" | "nd" | "rd" | "th") => {
+            token.word.parse().ok()?
         }
-        return;
-    }
-    let half = next.map_or(0, |next| next.form.class) & (class::MORNING | class::AFTERNOON);
-    if half != 0 && suffix.is_empty() {
-        if let Some(hours) = digits.parse().ok().filter(|hours| (1..=12).contains(hours)) {
-            let hours: u32 = hours;
-            let hours = hours % 12 + if half == class::AFTERNOON { 12 } else { 0 };
-            dates.times.push(part(hours * 3600));
-            used[at] = true;
-        }
-        return;
-    }
-    let Some(year) = year_of(token) else {
-        return;
+        Kind::Word if token.is(class::ORDINAL) => token.form.number? as u32 / 1_000_000,
+        _ => return None,
     };
-    let counts = next
-        .is_some_and(|next| next.form.unit.is_some() || next.form.scale || next.is(class::MONEY));
-    let behind = at > 0 && tokens[at - 1].is(class::CARRIER);
-    let is_dated = (1900..2100).contains(&year)
-        || at > 0
-            && (tokens[at - 1].is(class::BEFORE_MONTH) || tokens[at - 1].form.month.is_some());
-    if is_dated && !counts && !behind {
-        dates.years.push(part(year));
-        used[at] = true;
-    }
+    (1..=31).contains(&day).then_some(day)
 }
 
 impl Dates {
+    fn push(&mut self, unit: Unit, value: u32, token: usize, or: Option<u32>, used: &mut [bool]) {
+        used[token] = true;
+        self.parts.push(Part {
+            unit,
+            value,
+            token,
+            or,
+        });
+    }
+
+    /// A month, and the day beside it: `March 5th`, `5 March`, `5th of March`, `March the fifth`.
+    fn month(&mut self, tokens: &Tokens, at: usize, used: &mut [bool]) {
+        let before = if tokens.before(at).is(class::PARTITIVE) {
+            2
+        } else {
+            1
+        };
+        let after = if tokens.is(at + 1, class::ARTICLE) {
+            2
+        } else {
+            1
+        };
+        let beside = [at.wrapping_sub(before), at + after];
+        let found = beside
+            .into_iter()
+            .find_map(|place| Some((place, day(tokens.at(place))?)));
+        let token = tokens.at(at);
+        let is_sure = !token.is(class::UNSURE_MONTH)
+            || found.is_some()
+            || tokens.before(at).is(class::BEFORE_MONTH)
+            || is_year_like(tokens.at(at + 1), 1000..2200);
+        if !is_sure {
+            return;
+        }
+        self.push(Unit::Month, u32::from(token.form.calendar), at, None, used);
+        if let Some((place, day)) = found
+            && !used[place]
+        {
+            self.push(Unit::Day, day, place, None, used);
+        }
+    }
+
     /// A year, or a day of a month, is this number.
     pub fn has_number(&self, value: u64) -> bool {
-        self.years
-            .iter()
-            .chain(&self.days)
-            .any(|part| u64::from(part.value) == value)
+        self.parts.iter().take(MANY).any(|part| {
+            matches!(part.unit, Unit::Year | Unit::Day) && u64::from(part.value) == value
+        })
     }
 }
 
+/// The most parts that a number is looked for among.
+const MANY: usize = 64;
+
 /// A part of a date of each text that differs.
-pub fn differ(query: &Text, entry: &Text) -> Option<(usize, usize)> {
-    let (a, b) = (&query.dates, &entry.dates);
-    let years = unmatched(&a.years, &b.years).filter(|(x, y)| {
-        // A year on one side is a plain number on the other.
-        let has = |text: &Text, part: &Part| {
-            let value = u64::from(part.value) * 1_000_000;
-            text.numbers.iter().any(|number| number.value == value)
-        };
-        !has(entry, x) && !has(query, y)
-    });
-    years
-        .or_else(|| unmatched(&a.months, &b.months))
-        .or_else(|| unmatched(&a.days, &b.days))
-        .or_else(|| unmatched(&a.weekdays, &b.weekdays))
-        .or_else(|| unmatched(&a.decades, &b.decades))
-        .or_else(|| unmatched(&a.times, &b.times))
-        .map(|(x, y)| (x.token, y.token))
+pub fn differ(query: &Text, entry: &Text) -> Option<Evidence> {
+    for unit in UNITS {
+        let x = alone(unit, query, entry);
+        let y = alone(unit, entry, query);
+        if let (Some(x), Some(y)) = (x, y) {
+            return Some(Evidence::of(x, y));
+        }
+    }
+    None
 }
 
-/// The first parts without a partner, if both sides have one.
-fn unmatched(a: &[Part], b: &[Part]) -> Option<(Part, Part)> {
+/// The token of the first part that has no equal in another text.
+fn alone(unit: Unit, text: &Text, other: &Text) -> Option<usize> {
     // Two unsure ones were written in the same way.
     let meets = |x: &Part, y: &Part| {
         x.value == y.value
             || x.or == Some(y.value) && y.or.is_none()
             || y.or == Some(x.value) && x.or.is_none()
     };
-    let alone = |part: &&Part, others: &[Part]| !others.iter().any(|other| meets(part, other));
-    let x = a.iter().take(TRIED).find(|part| alone(part, b))?;
-    let y = b.iter().take(TRIED).find(|part| alone(part, a))?;
-    Some((*x, *y))
+    let parts = text.dates.parts.iter().filter(|part| part.unit == unit);
+    let found = parts.take(TRIED).find(|x| {
+        let others = &other.dates.parts;
+        let is_met = others.iter().any(|y| y.unit == unit && meets(x, y));
+        // A year on one side may be a plain number on the other.
+        let is_number = unit == Unit::Year && numbers::has(other, x.value);
+        !is_met && !is_number
+    });
+    found.map(|part| part.token)
 }

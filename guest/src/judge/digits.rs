@@ -1,123 +1,106 @@
 //! Reading what begins with a digit: numbers, dates, times, versions.
 
-use super::tokens::Kind;
+use super::tokens::{Kind, Scanner, part};
 use std::ops::Range;
 
-/// The years that two digits stand for: 70 to 99 are of the last century.
-const FIRST_TWO_DIGIT_YEAR: u16 = 70;
+/// Two digits from here on are a year of the last century.
+const LAST_CENTURY: u32 = 70;
 
-/// Reads a piece that begins with a digit, and hands on its tokens; words that hang on it come
-/// without a kind.
-pub fn read(
-    text: &str,
-    at: Range<usize>,
-    money: bool,
-    push: &mut dyn FnMut(Range<usize>, String, Option<Kind>),
-) {
-    let piece = &text[at.clone()];
-    if let Some(kind) = day(piece).or_else(|| time(piece)) {
-        push(at, piece.to_string(), Some(kind));
+/// The most digits of a part of a date or a fraction.
+const LONGEST: usize = 4;
+
+/// Reads a piece that begins with a digit.
+pub fn read(scanner: &mut Scanner, at: Range<usize>, money: bool) {
+    let piece = scanner.part(at.clone()).to_string();
+    if let Some(kind) = day(&piece).or_else(|| time(&piece)) {
+        scanner.push(at, &piece, kind);
         return;
     }
-    let bytes = piece.as_bytes();
-    let end = number_end(bytes);
-    let digits: String = piece[..end].chars().filter(|c| *c != ',').collect();
-    let rest = &piece[end..];
-    if digits.matches('.').count() > 1 {
-        // A version or an address.
-        let mut word = digits;
-        while let Some(shorter) = word.strip_suffix(".0") {
-            word.truncate(shorter.len());
-        }
-        word.push_str(rest);
-        push(at, word, Some(Kind::Code));
-        return;
-    }
-    let number = |digits: String, suffix: &str| Kind::Number {
-        digits,
+    let end = number_end(piece.as_bytes());
+    let digits = plain(part(&piece, 0..end));
+    let rest = part(&piece, end..piece.len());
+    let middle = at.start + end;
+    let number = |suffix: &str| Kind::Number {
         suffix: suffix.to_string(),
         money,
     };
-    let first = rest.chars().next();
-    match first {
-        None => push(at, digits.clone(), Some(number(digits, ""))),
-        Some('-' | '/') => {
-            let second = &rest[1..];
-            let second_end = number_end(second.as_bytes());
-            if first == Some('/')
-                && second_end == second.len()
-                && let Some(value) = fraction(&digits, second)
-            {
-                push(at, piece.to_string(), Some(number(value, "")));
-            } else if second.matches('-').count() > 0 && second_end > 0 {
-                // A telephone number or a code.
-                let word = piece.chars().filter(|c| *c != '-').collect();
-                push(at, word, Some(Kind::Code));
-            } else {
-                let middle = at.start + end;
-                push(at.start..middle, digits.clone(), Some(number(digits, "")));
-                if second_end > 0 {
-                    read(text, middle + 1..at.end, money, push);
-                } else {
-                    push(middle + 1..at.end, String::new(), None);
-                }
-            }
+    if digits.bytes().filter(|byte| *byte == b'.').count() > 1 {
+        scanner.code(at, true);
+        return;
+    }
+    let letters = rest
+        .bytes()
+        .take_while(|byte| byte.is_ascii_alphabetic())
+        .count();
+    let behind = part(rest, letters..rest.len());
+    let next = part(behind, 1..behind.len());
+    let next_digits = number_end(next.as_bytes());
+    let joins = matches!(behind.bytes().next(), Some(b'-' | b'/')) && letters <= 3;
+    if matches!(rest, "" | "+") {
+        scanner.push(at, &digits, number(""));
+    } else if rest == "%" {
+        scanner.push(at, &digits, number("%"));
+    } else if let Some(degrees) = rest.strip_prefix('°') {
+        scanner.push(at, &digits, number(degrees));
+    } else if letters == 0
+        && behind.starts_with('/')
+        && next_digits == next.len()
+        && let Some(value) = fraction(&digits, next)
+    {
+        scanner.push(at, &value, number(""));
+    } else if joins && next_digits > 0 && part(next, next_digits..next.len()).starts_with('-') {
+        // A telephone number.
+        scanner.code(at, true);
+    } else if joins && !next.is_empty() {
+        scanner.push(
+            at.start..middle + letters,
+            &digits,
+            number(part(rest, 0..letters)),
+        );
+        let behind = middle + letters + 1..at.end;
+        if next_digits > 0 {
+            read(scanner, behind, money);
+        } else {
+            scanner.words(behind);
         }
-        Some('+') if rest.len() == 1 => push(at, digits.clone(), Some(number(digits, ""))),
-        Some('%') => {
-            push(at, digits.clone(), Some(number(digits, "%")));
-        }
-        Some('°') => {
-            let suffix = rest.replace('°', "");
-            push(at, digits.clone(), Some(number(digits, &suffix)));
-        }
-        Some(_) => {
-            let letters = rest
-                .find(|c: char| !c.is_alphabetic())
-                .unwrap_or(rest.len());
-            let (suffix, behind) = rest.split_at(letters);
-            if letters > 0 && behind.starts_with(['-', '/']) && suffix.len() <= 3 {
-                let middle = at.start + end + letters;
-                push(
-                    at.start..middle,
-                    digits.clone(),
-                    Some(number(digits, suffix)),
-                );
-                if behind[1..].starts_with(|c: char| c.is_ascii_digit()) {
-                    read(text, middle + 1..at.end, money, push);
-                } else {
-                    push(middle + 1..at.end, String::new(), None);
-                }
-            } else if letters > 0 && behind.is_empty() {
-                push(at, digits.clone(), Some(number(digits, suffix)));
-            } else {
-                let word = piece.chars().filter(|c| *c != '-' && *c != '/').collect();
-                push(at, word, Some(Kind::Code));
-            }
-        }
+    } else if behind.is_empty() {
+        scanner.push(at, &digits, number(rest));
+    } else {
+        scanner.code(at, true);
     }
 }
 
 /// Where a number ends, with its separators.
 fn number_end(bytes: &[u8]) -> usize {
+    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
     let mut end = 0;
-    while end < bytes.len() {
-        let inside = matches!(bytes[end], b',' | b'.')
-            && end > 0
-            && bytes.get(end + 1).is_some_and(u8::is_ascii_digit);
-        if !bytes[end].is_ascii_digit() && !inside {
-            break;
-        }
+    while is_digit(end)
+        || end > 0 && end < bytes.len() && b",.".contains(&bytes[end]) && is_digit(end + 1)
+    {
         end += 1;
     }
     end
 }
 
+/// Digits without separators of thousands, and without zeros behind the point; `3,5` is `3.5`.
+fn plain(digits: &str) -> String {
+    let last = digits.rsplit(',').next().unwrap_or("");
+    let is_decimal = digits.len() - last.len() > 1 && last.len() != 3 && !digits.contains('.');
+    let commas = digits.bytes().filter(|byte| *byte == b',').count();
+    if is_decimal && commas == 1 {
+        digits.replace(',', ".")
+    } else {
+        digits.replace(',', "")
+    }
+}
+
 /// A fraction as a decimal of six digits.
 fn fraction(numerator: &str, denominator: &str) -> Option<String> {
-    let numerator: u64 = numerator.parse().ok().filter(|n| *n < 1000)?;
-    let denominator: u64 = denominator.parse().ok().filter(|n| *n > 0 && *n < 1000)?;
-    let millionths = numerator * 1_000_000 / denominator;
+    let small = |digits: &str| {
+        let number: u32 = digits.parse().ok()?;
+        (digits.len() <= 3 && number > 0).then_some(number)
+    };
+    let millionths = small(numerator)? * 1_000_000 / small(denominator)?;
     Some(format!(
         "{}.{:06}",
         millionths / 1_000_000,
@@ -125,99 +108,78 @@ fn fraction(numerator: &str, denominator: &str) -> Option<String> {
     ))
 }
 
+/// Two or three groups of digits with the same separator between them, and how long they are.
+fn groups(text: &str, separator: u8) -> Option<([u32; 3], [usize; 3])> {
+    let (mut values, mut lengths) = ([0; 3], [0; 3]);
+    let mut group = 0;
+    for byte in text.bytes() {
+        if byte == separator {
+            group += 1;
+        } else if byte.is_ascii_digit() {
+            *values.get_mut(group)? = values[group] * 10 + u32::from(byte - b'0');
+            lengths[group] += 1;
+            if lengths[group] > LONGEST {
+                return None;
+            }
+        } else {
+            return None;
+        }
+        if group > 2 {
+            return None;
+        }
+    }
+    Some((values, lengths))
+}
+
 /// A date in digits.
 fn day(piece: &str) -> Option<Kind> {
-    let separator = piece.chars().find(|c| matches!(c, '-' | '/' | '.'))?;
-    let mut parts = piece.split(separator);
-    let (a, b, c) = (parts.next()?, parts.next()?, parts.next()?);
-    let are_digits = [a, b, c]
-        .iter()
-        .all(|part| (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit()));
-    if parts.next().is_some() || !are_digits {
-        return None;
-    }
-    let value = |part: &str| part.parse::<u16>().unwrap_or(0);
-    let (year, first, second) = match (a.len(), b.len(), c.len()) {
-        (4, 1..=2, 1..=2) => {
-            let (month, day) = (value(b), value(c));
-            let kind = Kind::Day {
-                year: value(a),
-                month: month as u8,
-                day: day as u8,
-                unsure: false,
-            };
-            return (is_month(month) && is_day(day)).then_some(kind);
-        }
-        (1..=2, 1..=2, 4) => (value(c), value(a), value(b)),
-        (1..=2, 1..=2, 2) if separator == '/' => {
-            let year = value(c);
-            let century = if year < FIRST_TWO_DIGIT_YEAR {
-                2000
-            } else {
-                1900
-            };
-            (century + year, value(a), value(b))
+    let separator = piece.bytes().find(|byte| b"-/.".contains(byte))?;
+    let ([a, b, c], lengths) = groups(piece, separator)?;
+    let (year, first, second) = match lengths {
+        [4, 1..=2, 1..=2] => (a, b, c),
+        [1..=2, 1..=2, 4] => (c, a, b),
+        [1..=2, 1..=2, 2] if separator == b'/' => {
+            (c + if c < LAST_CENTURY { 2000 } else { 1900 }, a, b)
         }
         _ => return None,
     };
-    let (month, day, unsure) = match (is_month(first), is_month(second)) {
-        (true, true) => (first, second, first != second),
-        (true, false) => (first, second, false),
-        (false, true) => (second, first, false),
-        (false, false) => return None,
+    let is_month = |month: u32| (1..=12).contains(&month);
+    let year_first = lengths[0] == 4;
+    let (month, day) = if is_month(first) {
+        (first, second)
+    } else {
+        (second, first)
     };
-    is_day(day).then_some(Kind::Day {
+    (is_month(month) && (1..=31).contains(&day)).then_some(Kind::Day {
         year,
-        month: month as u8,
-        day: day as u8,
-        unsure,
+        month,
+        day,
+        unsure: !year_first && is_month(day) && month != day,
     })
-}
-
-fn is_month(month: u16) -> bool {
-    (1..=12).contains(&month)
-}
-
-fn is_day(day: u16) -> bool {
-    (1..=31).contains(&day)
 }
 
 /// A time of day: `15:30`, `3pm`, `3:30am`.
 fn time(piece: &str) -> Option<Kind> {
-    let (clock, half) = if let Some(clock) = piece
-        .strip_suffix("am")
-        .or_else(|| piece.strip_suffix("a.m"))
-    {
-        (clock, Some(0))
-    } else if let Some(clock) = piece
-        .strip_suffix("pm")
-        .or_else(|| piece.strip_suffix("p.m"))
-    {
-        (clock, Some(12))
-    } else {
-        (piece, None)
-    };
-    let mut parts = clock.split([':', '.']);
-    let mut next = || -> Option<Option<u32>> {
-        let Some(part) = parts.next() else {
-            return Some(None);
-        };
-        let is_short = (1..=2).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-        Some(Some(part.parse().ok().filter(|_| is_short)?))
-    };
-    let hours = next()??;
-    let (minutes, seconds) = (next()?, next()?);
-    if parts.next().is_some() || (half.is_none() && (minutes.is_none() || !clock.contains(':'))) {
+    let mut half = None;
+    let mut clock = piece;
+    for (ending, hours) in [("am", 0), ("a.m", 0), ("pm", 12), ("p.m", 12)] {
+        if let Some(front) = piece.strip_suffix(ending) {
+            half = Some(hours);
+            clock = front;
+        }
+    }
+    let ([hours, minutes, seconds], lengths) = groups(clock, b':').or_else(|| {
+        half?;
+        groups(clock, b'.')
+    })?;
+    let is_clock = lengths[1] == 2 || half.is_some() && lengths[1] == 0;
+    let is_half = half.is_none() || (1..=12).contains(&hours);
+    if !is_clock || !is_half || hours > 24 || minutes > 59 || seconds > 59 || lengths[0] > 2 {
         return None;
     }
-    let (minutes, seconds) = (minutes.unwrap_or(0), seconds.unwrap_or(0));
-    if hours > 24 || minutes > 59 || seconds > 59 || (half.is_some() && !(1..=12).contains(&hours))
-    {
-        return None;
-    }
-    let hours = half.map_or(hours, |half| hours % 12 + half);
+    let since_noon = half.map_or(hours, |half| hours % 12 + half);
     Some(Kind::Time {
-        seconds: hours % 24 * 3600 + minutes * 60 + seconds,
+        seconds: since_noon % 24 * 3600 + minutes * 60 + seconds,
         unsure: half.is_none() && (1..=12).contains(&hours),
     })
 }

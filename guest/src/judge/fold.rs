@@ -58,7 +58,7 @@ impl Folded {
             let at = start + at;
             if c.is_ascii() {
                 *latin += usize::from(c.is_ascii_alphabetic());
-                self.push(c.to_ascii_lowercase(), at);
+                self.push(if c < ' ' { ' ' } else { c.to_ascii_lowercase() }, at);
                 continue;
             }
             if is_invisible(c) {
@@ -74,8 +74,8 @@ impl Folded {
                     }
                     Shape::Mark => {}
                     Shape::Same => {
-                        *other += usize::from(c.is_alphabetic());
-                        self.push(if c.is_whitespace() { ' ' } else { c }, at);
+                        *other += usize::from(is_letter(c));
+                        self.push(if is_space(c) { ' ' } else { c }, at);
                     }
                 }
             }
@@ -117,6 +117,34 @@ pub fn is_invisible(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}'
             | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// White space beyond ASCII.
+fn is_space(c: char) -> bool {
+    matches!(
+        c,
+        '\u{80}'..='\u{a0}'
+            | '\u{1680}'
+            | '\u{2000}'..='\u{200a}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{202f}'
+            | '\u{205f}'
+            | '\u{3000}'
+    )
+}
+
+/// Beyond ASCII all are letters but signs, symbols and pictures.
+fn is_letter(c: char) -> bool {
+    !matches!(
+        c,
+        '\u{80}'..='\u{bf}'
+            | '\u{2000}'..='\u{2bff}'
+            | '\u{3000}'..='\u{3020}'
+            | '\u{fe10}'..='\u{fe6f}'
+            | '\u{ff00}'..='\u{ff20}'
+            | '\u{1f000}'..='\u{1faff}'
     )
 }
 

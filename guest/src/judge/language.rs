@@ -4,7 +4,6 @@
 //! each file `#` starts a comment, and a line is an entry. See the heads of the files.
 
 use super::stem::{roots, stem};
-use super::table::Table;
 use std::sync::LazyLock;
 
 /// English.
@@ -89,10 +88,20 @@ pub mod class {
     pub const PASSIVE: u32 = 1 << 26;
     /// A part of a number before it: `quarters`.
     pub const FRACTION: u32 = 1 << 25;
+    /// Multiplies the number before it.
+    pub const SCALE: u32 = 1 << 27;
+    /// A month.
+    pub const MONTH: u32 = 1 << 28;
+    /// A day of the week.
+    pub const WEEKDAY: u32 = 1 << 29;
+    /// An irregular past or participle.
+    pub const PARTICIPLE: u32 = 1 << 30;
+    /// A number word.
+    pub const NUMBER: u32 = 1 << 31;
 }
 
 /// The names of classes in `words.txt`.
-const CLASSES: [(&str, u32); 26] = [
+const CLASSES: [(&str, u32); 32] = [
     ("function", class::FUNCTION),
     ("negation", class::NEGATION),
     ("auxiliary", class::AUXILIARY),
@@ -119,27 +128,38 @@ const CLASSES: [(&str, u32); 26] = [
     ("amount", class::AMOUNT),
     ("reason", class::REASON),
     ("passive", class::PASSIVE),
+    ("fraction", class::FRACTION | class::NUMBER),
+    ("scale", class::SCALE | class::NUMBER),
+    ("number", class::NUMBER),
+    ("month", class::MONTH),
+    ("weekday", class::WEEKDAY),
+    ("irregular-verb", class::PARTICIPLE),
 ];
 
 /// What is known of a word form.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Form {
     /// Classes.
     pub class: u32,
     /// The value of a number word, in millionths.
     pub number: Option<u64>,
-    /// Multiplies the number before it.
-    pub scale: bool,
-    /// 1 to 12.
-    pub month: Option<u8>,
-    /// 1 to 7.
-    pub weekday: Option<u8>,
+    /// 1 to 12 for a month, 1 to 7 for a day of the week, else 0.
+    pub calendar: u8,
     /// The unit.
     pub unit: Option<Unit>,
-    /// An irregular past or participle.
-    pub participle: bool,
     /// What a sentence that begins with it asks for.
     pub asks: Option<Asked>,
+}
+
+impl Form {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        class: 0,
+        number: None,
+        calendar: 0,
+        unit: None,
+        asks: None,
+    };
 }
 
 /// What a question asks for.
@@ -201,8 +221,8 @@ pub struct Sense {
 
 /// Words that stand for a sense together.
 pub struct Phrase {
-    /// The stems of its words behind the first.
-    pub rest: Vec<String>,
+    /// The hashes of the stems of its words behind the first.
+    pub rest: Vec<u64>,
     /// Other words may stand behind the first.
     pub gap: bool,
     /// What it may mean; nothing for an idiom.
@@ -212,44 +232,54 @@ pub struct Phrase {
 /// A pair of beginnings or ends of words that makes them exclude each other.
 pub struct Affix {
     /// The one; empty where it is nothing.
-    pub one: String,
+    pub one: &'static str,
     /// The other.
-    pub other: String,
-    /// What is left must be one of these; empty: anything that is not in `except`.
-    pub only: Vec<String>,
-    /// What is left must be none of these.
-    pub except: Vec<String>,
+    pub other: &'static str,
+    /// These are beginnings, else ends.
+    pub is_prefix: bool,
+    /// What is left must be one of `words`, else none of them.
+    pub is_only: bool,
+    /// Words that are left.
+    pub words: &'static str,
 }
 
-/// A language.
+/// All that is known of a word, as a form and as a stem.
+struct Word {
+    form: Form,
+    /// The word that it is an irregular form of, or empty.
+    lemma: &'static str,
+    /// What it stands for, with `+` between words, or empty.
+    contraction: &'static str,
+    /// The hash of the word that stands for all that mean the same, or 0.
+    meaning: u64,
+    /// The phrases that begin with it as a stem.
+    phrases: Vec<Phrase>,
+}
+
+/// A language. Words are known by their hashes.
 pub struct Language {
-    forms: Table<Form>,
-    irregular: Table<&'static str>,
-    phrases: Table<Vec<Phrase>>,
-    meanings: Table<String>,
-    contractions: Table<&'static str>,
+    /// An open hash table, at least half empty.
+    slots: Vec<(u64, u32)>,
+    words: Vec<Word>,
     /// The axes of opposites end here, and those of times begin.
     pub first_time: u16,
     /// From this axis on, axes exclude each other only in texts that are otherwise the same.
     pub first_weak: u16,
-    /// Pairs of beginnings.
-    pub prefixes: Vec<Affix>,
-    /// Pairs of ends.
-    pub suffixes: Vec<Affix>,
+    /// Pairs of beginnings and ends.
+    pub affixes: Vec<Affix>,
 }
+
+/// More than twice as many as a language has words.
+const SLOTS: usize = 1 << 13;
 
 impl Language {
     fn read(files: &Files) -> Self {
         let mut language = Self {
-            forms: Table::default(),
-            irregular: Table::default(),
-            phrases: Table::default(),
-            meanings: Table::default(),
-            contractions: Table::default(),
+            slots: vec![(0, u32::MAX); SLOTS],
+            words: Vec::new(),
             first_time: 0,
             first_weak: 0,
-            prefixes: Vec::new(),
-            suffixes: Vec::new(),
+            affixes: Vec::new(),
         };
         for line in lines(files.words) {
             language.read_words(line);
@@ -258,32 +288,29 @@ impl Language {
             language.read_units(line);
         }
         let mut axis = 0;
-        for line in lines(files.opposites) {
-            language.read_axis(line, axis);
-            axis += 1;
-        }
-        language.first_time = axis;
-        for line in lines(files.times) {
-            language.read_axis(line, axis);
-            axis += 1;
-        }
-        language.first_weak = axis;
-        for line in lines(files.alternatives) {
-            language.read_axis(line, axis);
-            axis += 1;
-        }
-        for line in lines(files.idioms) {
-            for idiom in line.split(',') {
-                language.add_phrase(idiom, None);
+        let ends = [files.opposites, files.times, files.alternatives].map(|file| {
+            for line in lines(file) {
+                for (pole, words) in line.split("<>").enumerate() {
+                    let pole = pole as u8;
+                    language.read_phrases(words, Some(Sense { axis, pole }));
+                }
+                axis += 1;
             }
+            axis
+        });
+        language.first_time = ends[0];
+        language.first_weak = ends[1];
+        for line in lines(files.idioms) {
+            language.read_phrases(line, None);
         }
         for line in lines(files.synonyms) {
-            let words: Vec<String> = line
-                .split_whitespace()
-                .map(|word| language.stem(word))
-                .collect();
-            for word in &words {
-                *language.meanings.entry(word) = words[0].clone();
+            let mut first = 0;
+            for word in line.split(' ') {
+                let stem = hash(&language.stem(word));
+                if first == 0 {
+                    first = stem;
+                }
+                language.entry(stem).meaning = first;
             }
         }
         for line in lines(files.affixes) {
@@ -293,162 +320,163 @@ impl Language {
     }
 
     fn read_words(&mut self, line: &'static str) {
-        let Some((name, words)) = line.split_once(':') else {
-            return;
-        };
-        let class = CLASSES.iter().find(|(class, _)| *class == name);
-        for (n, word) in words.split_whitespace().enumerate() {
+        let (name, words) = line.split_once(": ").unwrap_or((line, ""));
+        let class = CLASSES
+            .iter()
+            .find(|(class, _)| *class == name)
+            .map_or(0, |class| class.1);
+        for (n, word) in words.split(' ').enumerate() {
             let (word, value) = word.split_once('=').unwrap_or((word, ""));
+            let entry = self.entry(hash(word));
+            entry.form.class |= class;
             match name {
-                "irregular" | "irregular-verb" => {
-                    *self.irregular.entry(word) = value;
-                    if name == "irregular-verb" {
-                        self.forms.entry(word).participle = true;
-                    }
-                    continue;
-                }
-                "contraction" => {
-                    *self.contractions.entry(word) = value;
-                    continue;
-                }
-                _ => {}
-            }
-            let form = self.forms.entry(word);
-            match name {
-                "number" | "scale" | "fraction" => {
-                    form.number = value.parse().ok();
-                    form.scale = name == "scale";
-                    if name == "fraction" {
-                        form.class |= class::FRACTION;
-                    }
-                }
+                "irregular" | "irregular-verb" => entry.lemma = value,
+                "contraction" => entry.contraction = value,
+                "number" | "scale" | "fraction" => entry.form.number = value.parse().ok(),
                 "asks" => {
                     let found = ASKED.iter().find(|(name, _)| *name == value);
-                    form.asks = found.map(|found| found.1);
+                    entry.form.asks = found.map(|found| found.1);
                 }
-                "month" => form.month = Some((n / 3 + 1) as u8),
-                "weekday" => form.weekday = Some((n / 4 + 1) as u8),
-                _ => {
-                    debug_assert!(class.is_some(), "{name}");
-                    form.class |= class.map_or(0, |class| class.1);
-                }
+                // Each has three forms.
+                "month" | "weekday" => entry.form.calendar = (n / 3 + 1) as u8,
+                _ => debug_assert!(class != 0, "{name}"),
             }
         }
     }
 
     fn read_units(&mut self, line: &'static str) {
-        let mut fields = line.split_whitespace();
-        let (Some(dimension), Some(factor)) = (fields.next(), fields.next()) else {
-            return;
+        let mut unit = Unit {
+            dimension: 0,
+            factor: 0,
         };
-        let unit = Unit {
-            dimension: dimension.parse().unwrap_or(0),
-            factor: factor.parse().unwrap_or(1),
-        };
-        for word in fields {
-            self.forms.entry(word).unit = Some(unit);
-        }
-    }
-
-    fn read_axis(&mut self, line: &'static str, axis: u16) {
-        for (pole, words) in line.split("<>").enumerate() {
-            for phrase in words.split(',') {
-                let pole = pole as u8;
-                self.add_phrase(phrase, Some(Sense { axis, pole }));
+        for word in line.split(' ') {
+            match word.parse() {
+                Ok(number) if unit.dimension == 0 => unit.dimension = number as u8,
+                Ok(number) => unit.factor = number,
+                Err(_) => self.entry(hash(word)).form.unit = Some(unit),
             }
         }
     }
 
-    fn add_phrase(&mut self, phrase: &str, sense: Option<Sense>) {
-        let gap = phrase.contains('~');
-        let mut stems = phrase
-            .split(|c: char| c == '~' || c.is_whitespace())
-            .filter(|word| !word.is_empty())
-            .map(|word| self.stem(word));
-        let Some(first) = stems.next() else {
-            return;
-        };
-        let rest: Vec<String> = stems.collect();
-        let phrases = self.phrases.entry(&first);
-        match phrases
-            .iter_mut()
-            .find(|other| other.rest == rest && other.gap == gap)
-        {
-            Some(other) => other.senses.extend(sense),
-            None => {
-                // The longest that fits is the one that is meant.
-                let at = phrases
-                    .iter()
-                    .position(|other| other.rest.len() < rest.len())
-                    .unwrap_or(phrases.len());
-                let senses = sense.into_iter().collect();
+    /// Reads phrases with commas between them.
+    fn read_phrases(&mut self, phrases: &str, sense: Option<Sense>) {
+        for phrase in phrases.split(',') {
+            let (mut first, mut rest, mut gap) = (0, Vec::new(), false);
+            for word in phrase.trim().split([' ', '~']) {
+                let stem = hash(&self.stem(word));
+                if first == 0 {
+                    first = stem;
+                } else {
+                    rest.push(stem);
+                }
+            }
+            gap |= phrase.contains('~');
+            let phrases = &mut self.entry(first).phrases;
+            // The longest that fits is the one that is meant.
+            let mut at = 0;
+            while at < phrases.len() && phrases[at].rest.len() >= rest.len() {
+                if phrases[at].rest == rest && phrases[at].gap == gap {
+                    break;
+                }
+                at += 1;
+            }
+            if at == phrases.len() || phrases[at].rest != rest || phrases[at].gap != gap {
+                let senses = Vec::new();
                 phrases.insert(at, Phrase { rest, gap, senses });
             }
+            phrases[at].senses.extend(sense);
         }
     }
 
     fn read_affix(&mut self, line: &'static str) {
-        let mut fields = line.split_whitespace();
-        let (Some(place), Some(pair)) = (fields.next(), fields.next()) else {
-            return;
-        };
-        let (one, other) = pair.split_once('/').unwrap_or(("", pair));
-        let is_only = match fields.next() {
-            Some("only") => true,
-            Some("except") | None => false,
-            Some(word) => unreachable!("{word} in the affixes"),
-        };
-        let words: Vec<String> = fields.map(str::to_string).collect();
-        let (only, except) = if is_only {
-            (words, Vec::new())
-        } else {
-            (Vec::new(), words)
-        };
-        let affix = Affix {
-            one: one.to_string(),
-            other: other.to_string(),
-            only,
-            except,
-        };
-        match place {
-            "prefix" => self.prefixes.push(affix),
-            _ => self.suffixes.push(affix),
+        let mut fields = line.splitn(4, ' ');
+        let mut next = || fields.next().unwrap_or("");
+        let (place, pair, rule, words) = (next(), next(), next(), next());
+        let (one, other) = pair.split_once('/').unwrap_or((pair, ""));
+        self.affixes.push(Affix {
+            one,
+            other,
+            is_prefix: place == "prefix",
+            is_only: rule == "only",
+            words,
+        });
+    }
+
+    /// Where a word is in `slots`, or may be put.
+    fn slot(&self, hash: u64) -> usize {
+        let mut at = hash as usize % SLOTS;
+        while self.slots[at].1 != u32::MAX && self.slots[at].0 != hash {
+            at = (at + 1) % SLOTS;
         }
+        at
+    }
+
+    fn entry(&mut self, hash: u64) -> &mut Word {
+        let slot = self.slot(hash);
+        if self.slots[slot].1 == u32::MAX {
+            self.slots[slot] = (hash, self.words.len() as u32);
+            self.words.push(Word {
+                form: Form::UNKNOWN,
+                lemma: "",
+                contraction: "",
+                meaning: 0,
+                phrases: Vec::new(),
+            });
+        }
+        let at = self.slots[slot].1 as usize;
+        &mut self.words[at]
+    }
+
+    fn get(&self, hash: u64) -> Option<&Word> {
+        let at = self.slots[self.slot(hash)].1;
+        self.words.get(at as usize)
     }
 
     /// What is known of a word form.
     pub fn form(&self, word: &str) -> Form {
-        self.forms.get(word).copied().unwrap_or_default()
+        self.get(hash(word)).map_or(Form::UNKNOWN, |word| word.form)
     }
 
-    /// What a contraction stands for, with `+` between words.
-    pub fn contraction(&self, word: &str) -> Option<&'static str> {
-        self.contractions.get(word).copied()
+    /// What a contraction stands for, with `+` between words, or nothing.
+    pub fn contraction(&self, word: &str) -> &'static str {
+        self.get(hash(word)).map_or("", |word| word.contraction)
     }
 
     /// The stem of a word form.
     pub fn stem(&self, word: &str) -> String {
-        stem(self.irregular.get(word).copied().unwrap_or(word))
+        let lemma = self.get(hash(word)).map_or("", |word| word.lemma);
+        stem(if lemma.is_empty() { word } else { lemma })
     }
 
     /// The phrases that begin with a stem, or with what it is built from.
-    pub fn phrases(&self, stem: &str) -> &[Phrase] {
-        if let Some(phrases) = self.phrases.get(stem) {
-            return phrases;
-        }
-        roots(stem)
-            .find_map(|root| self.phrases.get(&root))
-            .map_or(&[], Vec::as_slice)
+    pub fn phrases(&self, stem: u64, word: &str) -> &[Phrase] {
+        let of = |stem: u64| {
+            let word = self.get(stem)?;
+            (!word.phrases.is_empty()).then_some(word.phrases.as_slice())
+        };
+        of(stem)
+            .or_else(|| roots(&self.stem(word)).find_map(|root| of(hash(&root))))
+            .unwrap_or(&[])
     }
 
     /// One word for all that mean the same.
-    pub fn meaning<'a>(&'a self, stem: &'a str) -> &'a str {
-        self.meanings.get(stem).map_or(stem, String::as_str)
+    pub fn meaning(&self, stem: u64) -> u64 {
+        match self.get(stem) {
+            Some(word) if word.meaning != 0 => word.meaning,
+            _ => stem,
+        }
     }
+}
+
+/// FNV-1a. Words are the same if their hashes are; of different words that never happens by chance.
+pub fn hash(word: &str) -> u64 {
+    word.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn lines(file: &'static str) -> impl Iterator<Item = &'static str> {
     file.lines()
-        .map(|line| line.split('#').next().unwrap_or("").trim())
-        .filter(|line| !line.is_empty())
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
 }

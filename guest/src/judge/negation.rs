@@ -7,54 +7,44 @@ use super::{Evidence, Pair, Span};
 
 /// One text has an odd number of negations, and the other an even one.
 pub fn find(pair: &Pair) -> Option<Evidence> {
-    let (a, b) = (negations(pair.query), negations(pair.entry));
-    let is_closed = |text: &Text| {
-        text.tokens
-            .first()
-            .is_some_and(|token| token.is(class::AUXILIARY))
-    };
+    let (query, entry) = (pair.query, pair.entry);
     // `Isn't it true?` asks what `Is it true?` asks.
-    let both_closed = is_closed(pair.query) && is_closed(pair.entry);
-    let count = |text: &Text, found: &[usize]| {
-        let rhetoric =
-            both_closed && found.first() == Some(&1) && text.tokens[0].at == text.tokens[1].at;
-        found.len() - usize::from(rhetoric)
-    };
-    if count(pair.query, &a) % 2 == count(pair.entry, &b) % 2 {
+    let both_closed = query.tokens.is(0, class::AUXILIARY) && entry.tokens.is(0, class::AUXILIARY);
+    let (a, b) = (negations(query, both_closed), negations(entry, both_closed));
+    let most = query.content().max(entry.content());
+    if a.0 % 2 == b.0 % 2 || pair.left.len() > most / SAME {
         return None;
     }
-    let differ = pair.left.query.len() + pair.left.entry.len();
-    if differ > pair.query.content().max(pair.entry.content()) / SAME {
-        return None;
-    }
-    let span = |text: &Text, found: &[usize]| -> Span {
-        match found.first() {
-            Some(at) => (at.saturating_sub(1), (at + 1).min(text.tokens.len() - 1)),
-            None => (0, (text.tokens.len() - 1).min(3)),
-        }
-    };
     Some(Evidence {
-        query: span(pair.query, &a),
-        entry: span(pair.entry, &b),
+        query: a.1,
+        entry: b.1,
     })
 }
 
 /// Of so many words one may differ in texts that are otherwise the same.
 const SAME: usize = 5;
 
-/// Tokens that negate something.
-fn negations(text: &Text) -> Vec<usize> {
-    (0..text.tokens.len())
-        .filter(|at| text.tokens[*at].is(class::NEGATION))
-        .filter(|at| {
-            let behind = at
-                .checked_sub(1)
-                .is_some_and(|before| text.tokens[before].is(class::CANCELS_NEGATION));
-            // `not only`, `no. 5`, `why not?`
-            let before = text.tokens.get(at + 1).is_none_or(|next| {
-                next.is(class::UNNEGATED) || matches!(next.kind, Kind::Number { .. })
-            });
-            !behind && !before && !text.tokens[*at].ends
-        })
-        .collect()
+/// How many negations there are, and the words around the first; else the first words.
+fn negations(text: &Text, both_closed: bool) -> (usize, Span) {
+    let last = text.tokens.len().saturating_sub(1);
+    let (mut count, mut span) = (0, (0, last.min(3)));
+    for at in 0..=last {
+        let token = text.tokens.at(at);
+        let next = text.tokens.at(at + 1);
+        // `not only`, `no. 5`, `why not?`
+        let is_none = !token.is(class::NEGATION)
+            || token.ends
+            || at == last
+            || next.is(class::UNNEGATED)
+            || matches!(next.kind, Kind::Number { .. })
+            || text.tokens.before(at).is(class::CANCELS_NEGATION)
+            || both_closed && at == 1 && token.at == text.tokens.at(0).at;
+        if !is_none {
+            if count == 0 {
+                span = (at.saturating_sub(1), at + 1);
+            }
+            count += 1;
+        }
+    }
+    (count, span)
 }

@@ -8,227 +8,209 @@ use super::{Evidence, Pair, names, roles};
 /// The most words without a partner that are compared by their beginnings and ends.
 const TRIED: usize = 24;
 
+/// Of so many words one may differ in texts that are otherwise the same.
+const SAME: usize = 5;
+
+/// The least letters of a word behind or before an affix.
+const LEAST_ROOT: usize = 3;
+
 /// Words that exclude each other, the one in the query, the other in the entry.
 pub fn find(pair: &Pair) -> Option<Evidence> {
-    let language = pair.query.language?;
-    on_axes(pair, language, |axis| {
-        !(language.first_time..language.first_weak).contains(&axis)
-    })
-    .or_else(|| by_affixes(pair, language))
-    .or_else(|| other_question(pair))
+    on_axes(pair, false)
+        .or_else(|| by_affixes(pair))
+        .or_else(|| other_question(pair))
 }
 
 /// Times that exclude each other.
 pub fn times(pair: &Pair) -> Option<Evidence> {
-    let language = pair.query.language?;
-    on_axes(pair, language, |axis| {
-        (language.first_time..language.first_weak).contains(&axis)
-    })
+    on_axes(pair, true)
 }
 
 /// Question words exclude each other where all else is the same: `when was he born`, `where was he
 /// born`.
 fn other_question(pair: &Pair) -> Option<Evidence> {
     let least = pair.query.content().min(pair.entry.content());
-    let differ = pair.left.query.len() + pair.left.entry.len();
-    if differ > least / SAME {
-        None
-    } else {
-        names::question(pair)
+    if pair.left.len() > least / SAME {
+        return None;
     }
+    names::question(pair)
 }
 
-/// Of so many words one may differ in texts that are otherwise the same.
-const SAME: usize = 5;
-
 /// An axis on which two texts exclude each other.
-struct Contrary<'h> {
+struct Contrary {
     axis: u16,
-    query: Vec<&'h Hit>,
-    entry: Vec<&'h Hit>,
+    query: Vec<Hit>,
+    entry: Vec<Hit>,
     /// Both texts take another pole too: `the first final`, `the last final`.
     shared: bool,
 }
 
-/// The axes on which two texts exclude each other.
-fn contraries<'h>(pair: &Pair<'h>) -> Vec<Contrary<'h>> {
-    let (mut a, mut b) = (pair.query.hits.as_slice(), pair.entry.hits.as_slice());
+/// The axes on which two texts exclude each other. Poles that both take cancel out.
+fn contraries(pair: &Pair) -> Vec<Contrary> {
+    let (query, entry) = (&pair.query.hits, &pair.entry.hits);
+    let places = |hits: &[Hit]| -> Vec<usize> { (0..hits.len()).collect() };
+    let (a, b) = unmatched(&places(query), &places(entry), &|x, y| {
+        query[x].key().cmp(&entry[y].key())
+    });
     let mut found = Vec::new();
-    while let (Some(x), Some(y)) = (a.first(), b.first()) {
-        let axis = x.sense.axis.min(y.sense.axis);
-        let (query, entry);
-        (query, a) = split(a, axis);
-        (entry, b) = split(b, axis);
-        found.extend(Contrary::new(axis, query, entry));
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() && j < b.len() {
+        let axis = query[a[i]].sense.axis.min(entry[b[j]].sense.axis);
+        let on_axis = |hits: &[Hit], places: &[usize], from: &mut usize| {
+            let mut found = Vec::new();
+            while *from < places.len() && hits[places[*from]].sense.axis == axis {
+                found.push(hits[places[*from]]);
+                *from += 1;
+            }
+            found
+        };
+        let contrary = Contrary {
+            axis,
+            query: on_axis(query, &a, &mut i),
+            entry: on_axis(entry, &b, &mut j),
+            shared: false,
+        };
+        if excludes(&contrary.query, &contrary.entry) {
+            let all = query.iter().filter(|hit| hit.sense.axis == axis).count();
+            let shared = all > contrary.query.len();
+            found.push(Contrary { shared, ..contrary });
+        }
     }
     found
 }
 
-/// The first axis among some on which the texts exclude each other.
-fn on_axes(pair: &Pair, language: &Language, among: impl Fn(u16) -> bool) -> Option<Evidence> {
-    let found = contraries(pair);
-    let is_strong = |contrary: &Contrary| contrary.axis < language.first_weak && !contrary.shared;
-    let is_same = || {
-        let all =
-            |of: fn(&Contrary<'_>) -> Vec<usize>| found.iter().flat_map(of).collect::<Vec<_>>();
-        let query = all(|contrary| contrary.query.iter().map(|hit| hit.first).collect());
-        let entry = all(|contrary| contrary.entry.iter().map(|hit| hit.first).collect());
-        let others = |left: &[usize], hits: &[usize]| {
-            left.iter().filter(|token| !hits.contains(token)).count()
-        };
-        let differ = others(&pair.left.query, &query) + others(&pair.left.entry, &entry);
-        differ <= pair.query.content().min(pair.entry.content()) / SAME
+/// No pole is taken by both. A negated pole may be any other.
+fn excludes(a: &[Hit], b: &[Hit]) -> bool {
+    let (Some(x), Some(_)) = (a.first(), b.first()) else {
+        return false;
     };
-    found
-        .iter()
-        .filter(|contrary| among(contrary.axis))
-        .find(|contrary| {
-            !is_converse(pair, contrary)
-                && if is_strong(contrary) {
-                    !is_remedy(pair, contrary.query[0].first, contrary.entry[0].first)
-                } else {
-                    is_same()
-                }
-        })
-        .map(|contrary| Evidence {
-            query: (contrary.query[0].first, contrary.query[0].last),
-            entry: (contrary.entry[0].first, contrary.entry[0].last),
-        })
+    let poles = |hits: &[Hit]| {
+        let pole = |poles: u64, hit: &Hit| poles | 1 << (hit.sense.pole & 63);
+        hits.iter().fold(0, pole)
+    };
+    let same_way = a.iter().chain(b).all(|hit| hit.negated == x.negated);
+    same_way && poles(a) & poles(b) == 0
+}
+
+/// The first axis of opposites, or of times, on which the texts exclude each other.
+fn on_axes(pair: &Pair, times: bool) -> Option<Evidence> {
+    let language = pair.query.language?;
+    let found = contraries(pair);
+    let others = |left: &[usize], hits: fn(&Contrary) -> &Vec<Hit>| {
+        let is_other =
+            |token: &&usize| !found.iter().flat_map(hits).any(|hit| hit.first == **token);
+        left.iter().take(TRIED).filter(is_other).count()
+    };
+    let differ = others(&pair.left.query, |contrary| &contrary.query)
+        + others(&pair.left.entry, |contrary| &contrary.entry);
+    let is_same = differ <= pair.query.content().min(pair.entry.content()) / SAME;
+    let fits = |contrary: &&Contrary| {
+        let is_time = contrary.axis >= language.first_time && contrary.axis < language.first_weak;
+        let is_weak = contrary.axis >= language.first_weak || contrary.shared;
+        is_time == times
+            && !is_converse(pair, contrary)
+            && if is_weak {
+                is_same
+            } else {
+                !is_remedy(pair, contrary.query[0].first, contrary.entry[0].first)
+            }
+    };
+    let contrary = found.iter().find(fits)?;
+    let span = |hits: &[Hit]| (hits[0].first, hits[0].last);
+    Some(Evidence {
+        query: span(&contrary.query),
+        entry: span(&contrary.entry),
+    })
 }
 
 /// Opposites stand between words that changed places, which comes to the same.
 pub fn are_turned(pair: &Pair) -> bool {
-    contraries(pair)
-        .iter()
-        .any(|contrary| is_converse(pair, contrary))
-}
-
-fn split(hits: &[Hit], axis: u16) -> (&[Hit], &[Hit]) {
-    hits.split_at(hits.partition_point(|hit| hit.sense.axis == axis))
-}
-
-impl<'h> Contrary<'h> {
-    /// Poles that both take cancel out. A negated pole may be any other.
-    fn new(axis: u16, query: &'h [Hit], entry: &'h [Hit]) -> Option<Self> {
-        let places = |hits: &[Hit]| -> Vec<usize> { (0..hits.len()).collect() };
-        let (a, b) = unmatched(&places(query), &places(entry), &|x, y| {
-            query[x].key().cmp(&entry[y].key())
-        });
-        let contrary = Self {
-            axis,
-            shared: a.len() < query.len(),
-            query: a.into_iter().map(|at| &query[at]).collect(),
-            entry: b.into_iter().map(|at| &entry[at]).collect(),
-        };
-        let poles = |hits: &[&Hit]| {
-            hits.iter()
-                .fold(0_u64, |poles, hit| poles | 1 << u32::from(hit.sense.pole))
-        };
-        let negated = |hits: &[&Hit]| {
-            let first = hits.first()?.negated;
-            hits.iter().all(|hit| hit.negated == first).then_some(first)
-        };
-        let (a, b) = (&contrary.query, &contrary.entry);
-        let same_way = negated(a).is_some() && negated(a) == negated(b);
-        (same_way && poles(a) & poles(b) == 0).then_some(contrary)
-    }
+    let found = contraries(pair);
+    found.iter().any(|contrary| is_converse(pair, contrary))
 }
 
 /// The opposite words stand between words that changed places, which comes to the same: `A is bigger
 /// than B`, `B is smaller than A`.
 fn is_converse(pair: &Pair, contrary: &Contrary) -> bool {
-    let (x, y) = (&contrary.query[0], &contrary.entry[0]);
     let marker = |text: &Text, hit: &Hit| {
-        let than = || {
-            text.tokens
-                .iter()
-                .enumerate()
-                .skip(hit.last)
-                .take(5)
-                .find(|(_, token)| token.is(class::COMPARISON))
-        };
-        if text.tokens[hit.first].is(class::MARKER) {
-            Some(hit.first)
-        } else {
-            than().map(|(at, _)| at)
+        if text.tokens.is(hit.first, class::MARKER) {
+            return Some(hit.first);
         }
+        (hit.last..hit.last + 5).find(|at| text.tokens.is(*at, class::COMPARISON))
     };
-    let (Some(x), Some(y)) = (marker(pair.query, x), marker(pair.entry, y)) else {
-        return false;
-    };
-    roles::turns(pair, x, y)
+    let x = marker(pair.query, &contrary.query[0]);
+    let y = marker(pair.entry, &contrary.entry[0]);
+    match (x, y) {
+        (Some(x), Some(y)) => roles::turns(pair, x, y),
+        _ => false,
+    }
 }
 
 /// The one is a state and the other what is done about it: `my account is locked`, `unlock my account`.
 fn is_remedy(pair: &Pair, x: usize, y: usize) -> bool {
     let is_state = |text: &Text, at: usize| {
-        let token = &text.tokens[at];
-        let passive = at > 0 && text.tokens[at - 1].is(class::PASSIVE);
-        (token.word.ends_with("ed") || token.form.participle) && !passive
+        let token = text.tokens.at(at);
+        let participle = token.word.ends_with("ed") || token.is(class::PARTICIPLE);
+        participle && !text.tokens.before(at).is(class::PASSIVE)
     };
     is_state(pair.query, x) != is_state(pair.entry, y)
 }
 
 /// Words that only differ by a beginning or an end that makes them opposites.
-fn by_affixes(pair: &Pair, language: &Language) -> Option<Evidence> {
+fn by_affixes(pair: &Pair) -> Option<Evidence> {
+    let language = pair.query.language?;
     for x in pair.left.query.iter().take(TRIED) {
         for y in pair.left.entry.iter().take(TRIED) {
-            let (a, b) = (&pair.query.tokens[*x], &pair.entry.tokens[*y]);
-            let opposed =
-                are_opposed(language, &a.stem, &b.stem) || are_opposed(language, &a.word, &b.word);
-            if opposed && !is_remedy(pair, *x, *y) {
-                return Some(Evidence {
-                    query: (*x, *x),
-                    entry: (*y, *y),
-                });
+            let a = pair.query.tokens.at(*x).word.as_str();
+            let b = pair.entry.tokens.at(*y).word.as_str();
+            let (ends, starts) = (common(a, b, true), common(a, b, false));
+            // Most words share neither, and are done with here.
+            if (ends >= LEAST_ROOT - 1 || starts >= LEAST_ROOT - 1)
+                && (are_opposed(language, a, b)
+                    || are_opposed(language, &language.stem(a), &language.stem(b)))
+                && !is_remedy(pair, *x, *y)
+            {
+                return Some(Evidence::of(*x, *y));
             }
         }
     }
     None
 }
 
-/// The least letters of a word behind or before an affix.
-const LEAST_ROOT: usize = 3;
-
-fn are_opposed(language: &Language, a: &str, b: &str) -> bool {
-    let at_end = common(a.bytes().rev(), b.bytes().rev());
-    let at_start = common(a.bytes(), b.bytes());
-    let fits = |affix: &Affix, root: &str| {
-        let has = |words: &[String]| {
-            words
-                .iter()
-                .any(|word| word == root || language.stem(word) == root)
-        };
-        root.len() >= LEAST_ROOT
-            && (affix.only.is_empty() || has(&affix.only))
-            && !has(&affix.except)
-    };
-    let prefix = |affix: &Affix, a: &str, b: &str| {
-        let root = a.strip_prefix(affix.one.as_str());
-        root.is_some_and(|root| {
-            b.strip_prefix(affix.other.as_str()) == Some(root) && fits(affix, root)
-        })
-    };
-    let suffix = |affix: &Affix, a: &str, b: &str| {
-        let root = a.strip_suffix(affix.one.as_str());
-        root.is_some_and(|root| {
-            b.strip_suffix(affix.other.as_str()) == Some(root) && fits(affix, root)
-        })
-    };
-    // Most words share neither, and are done with here.
-    at_end >= LEAST_ROOT
-        && language
-            .prefixes
-            .iter()
-            .any(|affix| prefix(affix, a, b) || prefix(affix, b, a))
-        || at_start >= LEAST_ROOT
-            && language
-                .suffixes
-                .iter()
-                .any(|affix| suffix(affix, a, b) || suffix(affix, b, a))
+/// How many bytes two words have in common at an end, or at the beginning.
+fn common(a: &str, b: &str, at_end: bool) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let place = |bytes: &[u8], n: usize| bytes[if at_end { bytes.len() - 1 - n } else { n }];
+    (0..a.len().min(b.len()))
+        .take_while(|n| place(a, *n) == place(b, *n))
+        .count()
 }
 
-/// How many bytes two words have in common from where they are read.
-fn common(a: impl Iterator<Item = u8>, b: impl Iterator<Item = u8>) -> usize {
-    a.zip(b).take_while(|(a, b)| a == b).count()
+/// An affix makes opposites of two words.
+fn are_opposed(language: &Language, a: &str, b: &str) -> bool {
+    let root = |affix: &Affix, word: &'_ str, cut: &str| -> Option<String> {
+        let root = if affix.is_prefix {
+            word.strip_prefix(cut)
+        } else {
+            word.strip_suffix(cut)
+        };
+        root.map(str::to_string)
+    };
+    for affix in &language.affixes {
+        for (a, b) in [(a, b), (b, a)] {
+            let (Some(root), Some(other)) =
+                (root(affix, a, affix.one), root(affix, b, affix.other))
+            else {
+                continue;
+            };
+            let is_listed = || {
+                let mut words = affix.words.split(' ');
+                words.any(|word| word == root || language.stem(word) == root)
+            };
+            if root == other && root.len() >= LEAST_ROOT && is_listed() == affix.is_only {
+                return true;
+            }
+        }
+    }
+    false
 }

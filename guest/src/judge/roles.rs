@@ -2,7 +2,6 @@
 
 use super::language::class;
 use super::text::Text;
-use super::tokens::{Kind, Token};
 use super::{Evidence, Pair, opposites};
 
 /// The most words on each side of a marker that have a part in it.
@@ -17,17 +16,176 @@ const LONGEST_PART: usize = 4;
 /// Words that changed places.
 pub fn find(pair: &Pair) -> Option<Evidence> {
     let (a, b) = (pair.query, pair.entry);
-    let is_symmetric = |text: &Text| text.tokens.iter().any(|token| token.is(class::SYMMETRIC));
+    let is_symmetric = |text: &Text| text.tokens.any(0..text.tokens.len(), class::SYMMETRIC);
     if is_symmetric(a) || is_symmetric(b) {
         return None;
     }
-    let differ = pair.left.query.len() + pair.left.entry.len();
-    let is_near = differ <= a.content().min(b.content()) / 2 && !opposites::are_turned(pair);
-    is_near
-        .then(|| journeys(pair).or_else(|| marked(pair)))
-        .flatten()
-        .or_else(|| swapped(pair))
-        .or_else(|| around(pair))
+    let is_near =
+        pair.left.len() <= a.content().min(b.content()) / 2 && !opposites::are_turned(pair);
+    let found = if is_near {
+        journeys(pair).or_else(|| marked(pair))
+    } else {
+        None
+    };
+    found.or_else(|| swapped(pair)).or_else(|| around(pair))
+}
+
+/// `A to B` and `B to A`; but `to B from A` is `from A to B`.
+fn journeys(pair: &Pair) -> Option<Evidence> {
+    exchanged(pair, &journey(pair.query), &journey(pair.entry))
+}
+
+/// The words from which and to which something goes.
+fn journey(text: &Text) -> [Vec<usize>; 2] {
+    let tokens = &text.tokens;
+    let has_source = tokens.any(0..tokens.len(), class::SOURCE);
+    let (mut from, mut to) = (Vec::new(), Vec::new());
+    for at in 0..tokens.len() {
+        if tokens.is(at, class::SOURCE) {
+            from.extend(beside(text, at, true));
+        } else if tokens.is(at, class::GOAL) && at > 0 && tokens.before(at).is_content() {
+            to.extend(beside(text, at, true));
+            if !has_source {
+                from.extend(beside(text, at, false));
+            }
+        }
+    }
+    [from, to]
+}
+
+/// Words before and behind the same marker that changed places.
+fn marked(pair: &Pair) -> Option<Evidence> {
+    let markers = |text: &Text| -> Vec<usize> {
+        let mut places = Vec::new();
+        for at in 1..text.tokens.len() {
+            if text.tokens.is(at, class::MARKER) && places.len() < MARKERS {
+                places.push(at);
+            }
+        }
+        places
+    };
+    let of_b = markers(pair.entry);
+    for x in markers(pair.query) {
+        for y in &of_b {
+            if pair.query.tokens.at(x).stem == pair.entry.tokens.at(*y).stem {
+                let found = exchanged(pair, &sides(pair.query, x), &sides(pair.entry, *y));
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+    }
+    None
+}
+
+/// A word before a marker of the query is behind that of the entry or the other way round, and fewer
+/// stayed where they were.
+pub fn turns(pair: &Pair, x: usize, y: usize) -> bool {
+    let (a, b) = (sides(pair.query, x), sides(pair.entry, y));
+    let common =
+        |a: &[usize], b: &[usize]| a.iter().filter(|at| place(pair, **at, b).is_some()).count();
+    common(&a[0], &b[1]) + common(&a[1], &b[0]) > common(&a[0], &b[0]) + common(&a[1], &b[1])
+}
+
+/// Where a word of the query is among words of the entry.
+#[inline(never)]
+fn place(pair: &Pair, at: usize, among: &[usize]) -> Option<usize> {
+    let stem = pair.query.tokens.at(at).stem;
+    let found = among
+        .iter()
+        .find(|at| pair.entry.tokens.at(**at).stem == stem);
+    found.copied()
+}
+
+/// A word that was in the one part and is in the other now, and another the other way round.
+fn exchanged(pair: &Pair, a: &[Vec<usize>; 2], b: &[Vec<usize>; 2]) -> Option<Evidence> {
+    let stem = |at: usize| pair.query.tokens.at(at).stem;
+    let moved = |from: usize| {
+        let to = 1 - from;
+        a[from].iter().find_map(|at| {
+            let now = place(pair, *at, &b[to])?;
+            let stays = a[to].iter().any(|other| stem(*other) == stem(*at))
+                || place(pair, *at, &b[from]).is_some();
+            (!stays).then_some((*at, now))
+        })
+    };
+    let (one, other) = (moved(0)?, moved(1)?);
+    let span = |x: usize, y: usize| (x.min(y), x.max(y));
+    Some(Evidence {
+        query: span(one.0, other.0),
+        entry: span(one.1, other.1),
+    })
+}
+
+/// The words before and behind a marker.
+fn sides(text: &Text, at: usize) -> [Vec<usize>; 2] {
+    [beside(text, at, false), beside(text, at, true)]
+}
+
+/// The words on one side of a marker, up to the next marker or the end of what is said.
+#[inline(never)]
+fn beside(text: &Text, at: usize, behind: bool) -> Vec<usize> {
+    let mut parts = Vec::new();
+    for n in 1..=REACH {
+        let here = if behind { at + n } else { at.wrapping_sub(n) };
+        let token = text.tokens.at(here);
+        let stops = token.is(class::GOAL | class::SOURCE | class::MARKER | class::JOINER);
+        if stops || token.stem == 0 || !behind && token.closes() {
+            break;
+        }
+        if token.is_content() {
+            parts.push(here);
+        }
+        if token.closes() {
+            break;
+        }
+    }
+    parts
+}
+
+/// Two parts of an otherwise equal sequence of words that changed places: `dogs chase cats`.
+fn swapped(pair: &Pair) -> Option<Evidence> {
+    let words = |text: &Text| -> Vec<usize> {
+        let mut words: Vec<usize> = (0..text.tokens.len()).collect();
+        words.retain(|at| !text.tokens.is(*at, class::ARTICLE));
+        words
+    };
+    let (a, b) = (words(pair.query), words(pair.entry));
+    if a.len() != b.len() {
+        return None;
+    }
+    let tokens = &pair.query.tokens;
+    let same = |x: usize, y: usize| tokens.at(a[x]).stem == pair.entry.tokens.at(b[y]).stem;
+    let start = (0..a.len()).find(|at| !same(*at, *at))?;
+    let end = (0..a.len()).rfind(|at| !same(*at, *at))? + 1;
+    let equal = |x: usize, y: usize, len: usize| (0..len).all(|n| same(x + n, y + n));
+    let has_part = |from: usize, len: usize| {
+        a[from..from + len]
+            .iter()
+            .any(|at| tokens.at(*at).is_content())
+    };
+    for lengths in 0..LONGEST_PART * LONGEST_PART {
+        let (first, second) = (lengths / LONGEST_PART + 1, lengths % LONGEST_PART + 1);
+        if end - start <= first + second {
+            continue;
+        }
+        let middle = end - start - first - second;
+        let fits = equal(start, end - first, first)
+            && equal(end - second, start, second)
+            && equal(start + first, start + second, middle)
+            && has_part(start, first)
+            && has_part(end - second, second);
+        let whole = a[start]..a[end - 1];
+        let joined = tokens.any(a[start + first]..a[end - second], class::JOINER)
+            || whole.into_iter().any(|at| tokens.at(at).comma);
+        if fits && !joined {
+            return Some(Evidence {
+                query: (a[start], a[end - 1]),
+                entry: (b[start], b[end - 1]),
+            });
+        }
+    }
+    None
 }
 
 /// The most words of a text that are looked at as what two others are around.
@@ -36,40 +194,13 @@ const PIVOTS: usize = 64;
 /// Two words that stand around the same word, the other way round: `India attacks Pakistan`, `Pakistan's
 /// attack on India`.
 fn around(pair: &Pair) -> Option<Evidence> {
-    let triples = |text: &Text| {
-        let tokens = &text.tokens;
-        let parts: Vec<usize> = (0..tokens.len())
-            .filter(|at| {
-                let token = &tokens[*at];
-                !is_marker(token) && !token.is(class::ARTICLE | class::AUXILIARY)
-            })
-            .take(PIVOTS)
-            .collect();
-        let mut triples = Vec::new();
-        for three in parts.windows(3) {
-            let whole = three.iter().all(|at| is_part(&tokens[*at]));
-            let closed = three[..2]
-                .iter()
-                .all(|at| !tokens[*at].ends && !tokens[*at].comma);
-            if whole && closed {
-                triples.push([three[0], three[1], three[2]]);
-            }
-        }
-        triples
-    };
-    fn stem<'t>(text: &'t Text, at: usize) -> &'t str {
-        &text.tokens[at].stem
-    }
-    let is_once = |text: &Text, at: usize| {
-        let same = |token: &&Token| token.stem == text.tokens[at].stem;
-        text.tokens.iter().filter(same).count() == 1
-    };
     let (a, b) = (triples(pair.query), triples(pair.entry));
     for x in &a {
         for y in &b {
-            let same = |n: usize, m: usize| stem(pair.query, x[n]) == stem(pair.entry, y[m]);
-            let is_around = same(1, 1) && same(0, 2) && same(2, 0) && !same(0, 0);
-            if is_around && is_once(pair.query, x[1]) && is_once(pair.entry, y[1]) {
+            let same = |n: usize, m: usize| {
+                pair.query.tokens.at(x[n]).stem == pair.entry.tokens.at(y[m]).stem
+            };
+            if same(1, 1) && same(0, 2) && same(2, 0) && !same(0, 0) {
                 return Some(Evidence {
                     query: (x[0], x[2]),
                     entry: (y[0], y[2]),
@@ -80,208 +211,26 @@ fn around(pair: &Pair) -> Option<Evidence> {
     None
 }
 
-/// The words from which and to which something goes.
-struct Journey {
-    from: Vec<usize>,
-    to: Vec<usize>,
-}
-
-fn journey(text: &Text) -> Journey {
-    let tokens = &text.tokens;
-    let is = |at: usize, class| tokens[at].kind == Kind::Word && tokens[at].is(class);
-    let has_source = (0..tokens.len()).any(|at| is(at, class::SOURCE));
-    let mut journey = Journey {
-        from: Vec::new(),
-        to: Vec::new(),
-    };
-    for at in 0..tokens.len() {
-        if is(at, class::SOURCE) {
-            journey.from.extend(after(tokens, at));
-        } else if is(at, class::GOAL) && at > 0 && is_part(&tokens[at - 1]) {
-            journey.to.extend(after(tokens, at));
-            if !has_source {
-                journey.from.extend(before(tokens, at));
-            }
+/// Three words in a row, of which the middle one is there once.
+fn triples(text: &Text) -> Vec<[usize; 3]> {
+    let skipped = class::GOAL | class::SOURCE | class::MARKER | class::ARTICLE | class::AUXILIARY;
+    let mut parts: Vec<usize> = (0..text.tokens.len()).collect();
+    parts.retain(|at| !text.tokens.is(*at, skipped));
+    parts.truncate(PIVOTS);
+    let mut triples = Vec::new();
+    for three in parts.windows(3) {
+        let tokens = [0, 1, 2].map(|n| text.tokens.at(three[n]));
+        let whole = tokens.iter().all(|token| token.is_content());
+        let open = tokens[..2].iter().all(|token| !token.closes());
+        let all = &text.tokens.0;
+        let once = all
+            .iter()
+            .filter(|other| other.stem == tokens[1].stem)
+            .count()
+            == 1;
+        if whole && open && once {
+            triples.push([three[0], three[1], three[2]]);
         }
     }
-    journey
-}
-
-/// `A to B` and `B to A`; but `to B from A` is `from A to B`.
-fn journeys(pair: &Pair) -> Option<Evidence> {
-    let (a, b) = (journey(pair.query), journey(pair.entry));
-    let (x, y) = exchanged(pair, &a.from, &a.to, &b.from, &b.to)?;
-    Some(evidence(x, y))
-}
-
-/// Words before and behind the same marker that changed places.
-fn marked(pair: &Pair) -> Option<Evidence> {
-    let markers = |text: &Text| -> Vec<usize> {
-        (1..text.tokens.len())
-            .filter(|at| text.tokens[*at].is(class::MARKER))
-            .take(MARKERS)
-            .collect()
-    };
-    let (a, b) = (markers(pair.query), markers(pair.entry));
-    for x in &a {
-        for y in &b {
-            if pair.query.tokens[*x].word == pair.entry.tokens[*y].word
-                && let Some((x, y)) = changed_places(pair, *x, *y)
-            {
-                return Some(evidence(x, y));
-            }
-        }
-    }
-    None
-}
-
-/// The words around a marker of the query changed places around a marker of the entry.
-fn changed_places(pair: &Pair, x: usize, y: usize) -> Option<(Vec<usize>, Vec<usize>)> {
-    let (a, b) = (&pair.query.tokens, &pair.entry.tokens);
-    exchanged(
-        pair,
-        &before(a, x),
-        &after(a, x),
-        &before(b, y),
-        &after(b, y),
-    )
-}
-
-/// A word before a marker of the query is behind that of the entry or the other way round, and fewer
-/// stayed where they were.
-pub fn turns(pair: &Pair, x: usize, y: usize) -> bool {
-    let (a, b) = (&pair.query.tokens, &pair.entry.tokens);
-    let common = |a_parts: Vec<usize>, b_parts: Vec<usize>| {
-        let same = |x: &&usize| b_parts.iter().any(|y| a[**x].stem == b[*y].stem);
-        a_parts.iter().filter(same).count()
-    };
-    let moved = common(before(a, x), after(b, y)) + common(after(a, x), before(b, y));
-    let stayed = common(before(a, x), before(b, y)) + common(after(a, x), after(b, y));
-    moved > stayed
-}
-
-/// A word that was in the one part and is in the other now, and another the other way round. The
-/// tokens of both, in each text.
-fn exchanged(
-    pair: &Pair,
-    from_a: &[usize],
-    to_a: &[usize],
-    from_b: &[usize],
-    to_b: &[usize],
-) -> Option<(Vec<usize>, Vec<usize>)> {
-    let (a, b) = (&pair.query.tokens, &pair.entry.tokens);
-    let place = |tokens: &[Token], part: &[usize], stem: &str| {
-        part.iter().copied().find(|at| tokens[*at].stem == stem)
-    };
-    let moved = |here: &[usize], not_here: &[usize], there: &[usize], not_there: &[usize]| {
-        here.iter().find_map(|at| {
-            let stem = a[*at].stem.as_str();
-            let now = place(b, there, stem)?;
-            let stays = place(a, not_here, stem).is_some() || place(b, not_there, stem).is_some();
-            (!stays).then_some((*at, now))
-        })
-    };
-    let one = moved(from_a, to_a, to_b, from_b)?;
-    let other = moved(to_a, from_a, from_b, to_b)?;
-    Some((vec![one.0, other.0], vec![one.1, other.1]))
-}
-
-fn evidence(query: Vec<usize>, entry: Vec<usize>) -> Evidence {
-    let span = |places: Vec<usize>| {
-        let first = places.iter().copied().min().unwrap_or(0);
-        let last = places.iter().copied().max().unwrap_or(0);
-        (first, last)
-    };
-    Evidence {
-        query: span(query),
-        entry: span(entry),
-    }
-}
-
-/// It may have a part in what is said.
-fn is_part(token: &Token) -> bool {
-    token.kind != Kind::Word || token.is_content()
-}
-
-fn is_marker(token: &Token) -> bool {
-    token.is(class::GOAL | class::SOURCE | class::MARKER)
-}
-
-/// The parts behind a token, up to the next marker or the end of the sentence.
-fn after(tokens: &[Token], at: usize) -> Vec<usize> {
-    let mut parts = Vec::new();
-    for here in at + 1..tokens.len().min(at + 1 + REACH) {
-        let token = &tokens[here];
-        if is_marker(token) || token.is(class::JOINER) {
-            break;
-        }
-        if is_part(token) {
-            parts.push(here);
-        }
-        if token.ends || token.comma {
-            break;
-        }
-    }
-    parts
-}
-
-/// The parts before a token, back to the beginning of the sentence or a marker.
-fn before(tokens: &[Token], at: usize) -> Vec<usize> {
-    let mut parts = Vec::new();
-    for here in (at.saturating_sub(REACH)..at).rev() {
-        let token = &tokens[here];
-        if token.ends || token.comma || is_marker(token) || token.is(class::JOINER) {
-            break;
-        }
-        if is_part(token) {
-            parts.push(here);
-        }
-    }
-    parts
-}
-
-/// Two parts of an otherwise equal sequence of words that changed places: `dogs chase cats`.
-fn swapped(pair: &Pair) -> Option<Evidence> {
-    let words = |text: &Text| -> Vec<usize> {
-        (0..text.tokens.len())
-            .filter(|at| !text.tokens[*at].is(class::ARTICLE))
-            .collect()
-    };
-    let (a, b) = (words(pair.query), words(pair.entry));
-    if a.len() != b.len() {
-        return None;
-    }
-    let same = |x: usize, y: usize| pair.query.tokens[a[x]].stem == pair.entry.tokens[b[y]].stem;
-    let start = (0..a.len()).position(|at| !same(at, at))?;
-    let end = a.len() - (0..a.len()).rev().position(|at| !same(at, at))?;
-    let equal = |x: usize, y: usize, len: usize| (0..len).all(|n| same(x + n, y + n));
-    for first in 1..=LONGEST_PART {
-        for second in 1..=LONGEST_PART {
-            let Some(middle) = (end - start).checked_sub(first + second).filter(|n| *n > 0) else {
-                continue;
-            };
-            let fits = equal(start, end - first, first)
-                && equal(end - second, start, second)
-                && equal(start + first, start + second, middle);
-            if !fits {
-                continue;
-            }
-            let has_part = |from: usize, len: usize| {
-                a[from..from + len]
-                    .iter()
-                    .any(|at| is_part(&pair.query.tokens[*at]))
-            };
-            let between = &a[start + first..start + first + middle];
-            let tokens = &pair.query.tokens;
-            let joined = between.iter().any(|at| tokens[*at].is(class::JOINER))
-                || tokens[a[start]..a[end - 1]].iter().any(|token| token.comma);
-            if has_part(start, first) && has_part(end - second, second) && !joined {
-                return Some(Evidence {
-                    query: (a[start], a[end - 1]),
-                    entry: (b[start], b[end - 1]),
-                });
-            }
-        }
-    }
-    None
+    triples
 }

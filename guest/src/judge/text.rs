@@ -1,14 +1,12 @@
 //! A text that was read: what the rules compare.
 
+use super::Span;
 use super::dates::{self, Dates};
 use super::fold::{Folded, is_invisible};
 use super::language::{Asked, ENGLISH, Form, Language, Phrase, Sense, class};
 use super::matching::{sorted, unmatched};
 use super::numbers::{self, Number};
-use super::table::hash;
-use super::tokens::{Kind, Token, tokens};
-use std::cmp::Ordering;
-use std::ops::Range;
+use super::tokens::{Kind, Tokens, part, tokens};
 
 /// The most characters of a piece of evidence.
 const EVIDENCE_CHARS: usize = 64;
@@ -17,7 +15,7 @@ const EVIDENCE_CHARS: usize = 64;
 const GAP: usize = 5;
 
 /// Where a text takes a pole of an axis.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Hit {
     /// The pole.
     pub sense: Sense,
@@ -37,18 +35,10 @@ impl Hit {
 }
 
 /// What a token counts as when texts are compared word by word.
-/// Equal words are compared in full; the hash makes the order fast.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy)]
 struct Key {
-    hash: u64,
-    word: String,
+    word: u64,
     token: usize,
-}
-
-impl Key {
-    fn order(&self, other: &Self) -> Ordering {
-        (self.hash, &self.word).cmp(&(other.hash, &other.word))
-    }
 }
 
 /// A text that was read.
@@ -58,7 +48,7 @@ pub struct Text<'a> {
     /// The language; none if the text is in another one, and is left alone.
     pub language: Option<&'static Language>,
     /// All tokens.
-    pub tokens: Vec<Token>,
+    pub tokens: Tokens,
     /// Poles of axes, sorted by axis.
     pub hits: Vec<Hit>,
     /// Numbers, in their order.
@@ -70,6 +60,8 @@ pub struct Text<'a> {
     keys: Vec<Key>,
     /// The places of keys, in order.
     order: Vec<usize>,
+    /// Tokens that are no words any more: parts of numbers, dates, codes.
+    used: Vec<bool>,
 }
 
 impl<'a> Text<'a> {
@@ -77,34 +69,33 @@ impl<'a> Text<'a> {
     pub fn new(original: &'a str) -> Self {
         let folded = Folded::new(original);
         let language: &'static Language = &ENGLISH;
+        let is_latin = folded.is_latin;
+        let tokens = tokens(if is_latin { &folded.text } else { "" }, language);
+        let count = |class| (0..tokens.len()).filter(|at| tokens.is(*at, class)).count();
+        let is_known = is_latin && count(class::FOREIGN) <= count(class::FUNCTION);
         let mut text = Self {
             original,
-            language: None,
-            tokens: Vec::new(),
+            folded,
+            language: is_known.then_some(language),
             hits: Vec::new(),
             numbers: Vec::new(),
             dates: Dates::default(),
             codes: Vec::new(),
             keys: Vec::new(),
             order: Vec::new(),
-            folded,
+            used: vec![false; tokens.len()],
+            tokens,
         };
-        if !text.folded.is_latin {
-            return text;
+        if is_known {
+            text.find_codes(language);
+            text.dates = dates::find(&text.tokens, &mut text.used);
+            text.numbers = numbers::find(language, &text.tokens, &mut text.used);
+            text.find_senses(language);
+            let (keys, hits) = (&text.keys, &text.hits);
+            text.order = sorted(keys.len(), &|a, b| keys[a].word.cmp(&keys[b].word));
+            let order = sorted(hits.len(), &|a, b| hits[a].key().cmp(&hits[b].key()));
+            text.hits = order.into_iter().map(|at| hits[at]).collect();
         }
-        text.tokens = tokens(&text.folded, language);
-        let count = |class| text.tokens.iter().filter(|token| token.is(class)).count();
-        if count(class::FOREIGN) > count(class::FUNCTION) {
-            return text;
-        }
-        text.language = Some(language);
-        let mut used = vec![false; text.tokens.len()];
-        text.find_codes(language, &mut used);
-        text.dates = dates::find(&text.tokens, &mut used);
-        text.numbers = numbers::find(language, &text.tokens, &mut used);
-        text.find_senses(language, &mut used);
-        let keys = &text.keys;
-        text.order = sorted(keys.len(), &|a, b| keys[a].order(&keys[b]));
         text
     }
 
@@ -113,101 +104,91 @@ impl<'a> Text<'a> {
         self.folded.is_cut
     }
 
-    fn find_codes(&mut self, language: &Language, used: &mut [bool]) {
+    fn find_codes(&mut self, language: &Language) {
         for at in 0..self.tokens.len() {
-            let token = &self.tokens[at];
-            let behind_carrier = at > 0 && self.tokens[at - 1].is(class::CARRIER);
-            let is_letter = token.kind == Kind::Word
+            let token = self.tokens.at(at);
+            let is_letter = token.is_word()
                 && token.word.len() == 1
                 && token.word.is_ascii()
-                && (token.form.class & class::FUNCTION == 0
-                    || token.is(class::ARTICLE) && self.closes(at, behind_carrier));
-            if matches!(token.kind, Kind::Code | Kind::Operator)
-                || is_letter
-                || numbers::is_code(language, token)
-            {
-                self.codes.push(at);
-                used[at] = true;
-                let word = if matches!(token.kind, Kind::Number { .. }) {
-                    self.slice(at..at + 1).to_string()
-                } else {
-                    token.word.clone()
-                };
-                self.tokens[at].word = word;
-                self.tokens[at].form = Form::default();
+                && (!token.is(class::FUNCTION) || token.is(class::ARTICLE) && self.is_last(at));
+            if token.kind != Kind::Code && !is_letter && !numbers::is_code(language, token) {
+                continue;
             }
+            self.codes.push(at);
+            self.used[at] = true;
+            let token = &mut self.tokens.0[at];
+            if let Kind::Number { suffix, .. } = &token.kind {
+                token.word += suffix;
+                token.kind = Kind::Code;
+            }
+            token.form = Form::UNKNOWN;
         }
     }
 
     /// Nothing that belongs to an article follows: `hepatitis a`, `replace a with b`.
-    fn closes(&self, at: usize, behind_carrier: bool) -> bool {
-        let token = &self.tokens[at];
-        let closing = class::GOAL
-            | class::SOURCE
-            | class::MARKER
-            | class::JOINER
-            | if behind_carrier { class::FUNCTION } else { 0 };
-        token.ends || token.comma || self.tokens.get(at + 1).is_none_or(|next| next.is(closing))
+    fn is_last(&self, at: usize) -> bool {
+        let mut closing = class::GOAL | class::SOURCE | class::MARKER | class::JOINER;
+        if self.tokens.before(at).is(class::CARRIER) {
+            closing |= class::FUNCTION;
+        }
+        self.tokens.at(at).closes()
+            || self.tokens.is(at + 1, closing)
+            || at + 1 == self.tokens.len()
     }
 
-    fn find_senses(&mut self, language: &'static Language, used: &mut [bool]) {
+    fn find_senses(&mut self, language: &'static Language) {
         let mut inside = vec![false; self.tokens.len()];
         for at in 0..self.tokens.len() {
+            let token = self.tokens.at(at);
             // `one` and `first` are numbers that may be more.
-            let is_more = self.tokens[at].is(class::WEAK_NUMBER);
-            if used[at] && !is_more || inside[at] || self.tokens[at].kind != Kind::Word {
+            let is_used = self.used[at];
+            if inside[at] || is_used && !token.is(class::WEAK_NUMBER) || !token.is_word() {
                 continue;
             }
-            let found = self.phrase(language, at);
-            let Some((phrase, last)) = found else {
-                if !used[at] {
-                    self.add_word(language, at);
+            // `many` in `how many`
+            let is_how_much =
+                token.is(class::AMOUNT) && self.tokens.before(at).form.asks == Some(Asked::Way);
+            let is_content = token.is_content() && !is_used && !is_how_much;
+            let mut word = language.meaning(token.stem);
+            let mut counts = is_content;
+            if let Some((phrase, last)) = self.phrase(language, at) {
+                if phrase.gap {
+                    inside[last] = true;
+                    counts = !is_used;
+                } else {
+                    inside[at..=last].fill(true);
                 }
-                continue;
-            };
-            if phrase.gap {
-                inside[last] = true;
-            } else {
-                inside[at..=last].fill(true);
+                let negated = self.is_negated(at, last);
+                for sense in &phrase.senses {
+                    self.hits.push(Hit {
+                        sense: *sense,
+                        first: at,
+                        last,
+                        negated,
+                    });
+                }
+                if let Some(sense) = phrase.senses.first() {
+                    // No hash of a word is that small.
+                    word = u64::from(sense.axis) << 8 | u64::from(sense.pole);
+                } else {
+                    for at in at + 1..=last {
+                        word = word.rotate_left(1) ^ self.tokens.at(at).stem;
+                    }
+                }
             }
-            let negated = self.is_negated(at, last);
-            for sense in &phrase.senses {
-                self.hits.push(Hit {
-                    sense: *sense,
-                    first: at,
-                    last,
-                    negated,
-                });
-            }
-            let is_how_much = self.is_how_much(at);
-            match phrase.senses.first() {
-                // `no longer`, `with`
-                _ if used[at] || is_how_much || !self.tokens[at].is_content() && !phrase.gap => {}
-                Some(sense) => {
-                    let word = format!("\u{1}{}.{}", sense.axis, sense.pole);
-                    self.add_key(word, at);
-                }
-                None if phrase.rest.is_empty() => self.add_word(language, at),
-                None => {
-                    let words: Vec<&str> = self.tokens[at..=last]
-                        .iter()
-                        .map(|token| token.stem.as_str())
-                        .collect();
-                    self.add_key(words.join(" "), at);
-                }
+            if counts {
+                self.keys.push(Key { word, token: at });
             }
         }
-        let hits = &self.hits;
-        let order = sorted(hits.len(), &|a, b| hits[a].key().cmp(&hits[b].key()));
-        self.hits = order.into_iter().map(|at| hits[at].clone()).collect();
     }
 
     /// The phrase that begins at a token, and its last token: the longest, or that with the nearest
     /// particle.
     fn phrase(&self, language: &'static Language, at: usize) -> Option<(&'static Phrase, usize)> {
+        let token = self.tokens.at(at);
         let mut found: Option<(&Phrase, usize)> = None;
-        for phrase in language.phrases(&self.tokens[at].stem) {
-            if let Some(last) = self.fit(at, &phrase.rest, phrase.gap) {
+        for phrase in language.phrases(token.stem, &token.word) {
+            if let Some(last) = self.fit(at, phrase) {
                 let is_better = found.is_none_or(|(other, other_last)| {
                     phrase.rest.len() == other.rest.len() && last < other_last
                 });
@@ -219,83 +200,59 @@ impl<'a> Text<'a> {
         found
     }
 
-    fn add_word(&mut self, language: &'static Language, at: usize) {
-        let token = &self.tokens[at];
-        if token.is_content() && !self.is_how_much(at) {
-            self.add_key(language.meaning(&token.stem).to_string(), at);
-        }
-    }
-
-    /// `many` in `how many`.
-    fn is_how_much(&self, at: usize) -> bool {
-        self.tokens[at].is(class::AMOUNT)
-            && at > 0
-            && self.tokens[at - 1].form.asks == Some(Asked::Way)
-    }
-
-    fn add_key(&mut self, word: String, token: usize) {
-        self.keys.push(Key {
-            hash: hash(&word),
-            word,
-            token,
-        });
-    }
-
     /// The last token of a phrase that begins at a token.
-    fn fit(&self, at: usize, rest: &[String], gap: bool) -> Option<usize> {
-        if !gap {
-            let last = at + rest.len();
-            let fits = last < self.tokens.len()
-                && rest
-                    .iter()
-                    .zip(&self.tokens[at + 1..])
-                    .all(|(stem, token)| *stem == token.stem);
-            return fits.then_some(last);
-        }
-        for (n, token) in self.tokens[at + 1..].iter().take(GAP).enumerate() {
-            if token.stem == rest[0] {
-                return Some(at + 1 + n);
+    fn fit(&self, at: usize, phrase: &Phrase) -> Option<usize> {
+        let mut here = at;
+        for stem in &phrase.rest {
+            here += 1;
+            while phrase.gap && self.tokens.at(here).stem != *stem && here - at < GAP {
+                if self.tokens.at(here).ends {
+                    return None;
+                }
+                here += 1;
             }
-            if token.ends {
+            if self.tokens.at(here).stem != *stem {
                 return None;
             }
         }
-        None
+        Some(here)
     }
 
     /// A negation is at most three words before, in the same sentence, or right behind as in `with no`.
     fn is_negated(&self, at: usize, last: usize) -> bool {
-        let next = self.tokens.get(last + 1);
-        if self.tokens[at].is(class::MARKER) && next.is_some_and(|next| next.is(class::NEGATION)) {
+        if self.tokens.is(at, class::MARKER) && self.tokens.is(last + 1, class::NEGATION) {
             return true;
         }
-        self.tokens[at.saturating_sub(3)..at]
-            .iter()
-            .rev()
-            .take_while(|token| !token.ends && !token.comma)
-            .any(|token| token.is(class::NEGATION))
-    }
-
-    fn slice(&self, tokens: Range<usize>) -> &str {
-        let (first, last) = (&self.tokens[tokens.start], &self.tokens[tokens.end - 1]);
-        &self.folded.text[first.at.start..last.at.end]
+        let mut here = at;
+        while here > 0 && at - here < 3 && !self.tokens.at(here - 1).closes() {
+            here -= 1;
+            if self.tokens.is(here, class::NEGATION) {
+                return true;
+            }
+        }
+        false
     }
 
     /// The tokens as they stand in the original, without invisible characters, and not too long.
-    pub fn evidence(&self, first: usize, last: usize) -> String {
-        let at = self.tokens[first].at.start..self.tokens[last].at.end;
-        self.original[self.folded.origin(at)]
+    pub fn evidence(&self, span: Span) -> String {
+        let at = self.tokens.at(span.0).at.start..self.tokens.at(span.1).at.end;
+        let mut evidence = String::new();
+        for c in part(self.original, self.folded.origin(at))
             .chars()
-            .filter(|c| !is_invisible(*c))
-            .map(|c| if c.is_control() { ' ' } else { c })
             .take(EVIDENCE_CHARS)
-            .collect()
+        {
+            if !is_invisible(c) {
+                evidence.push(if c < ' ' { ' ' } else { c });
+            }
+        }
+        evidence
     }
 
     /// The token begins with a capital, and does not begin a sentence.
     pub fn is_capital(&self, at: usize) -> bool {
-        let origin = self.folded.origin(self.tokens[at].at.clone());
-        at > 0 && !self.tokens[at - 1].ends && self.original[origin].starts_with(char::is_uppercase)
+        let origin = self.folded.origin(self.tokens.at(at).at.clone());
+        let first = self.original.as_bytes()[origin.start];
+        !self.tokens.before(at).ends && first.is_ascii_uppercase()
     }
 
     /// How many words say what is asked.
@@ -313,10 +270,15 @@ pub struct Left {
 }
 
 impl Left {
+    /// How many words differ.
+    pub fn len(&self) -> usize {
+        self.query.len() + self.entry.len()
+    }
+
     /// Compares the words of two texts.
     pub fn new(query: &Text, entry: &Text) -> Self {
         let (a, b) = unmatched(&query.order, &entry.order, &|a, b| {
-            query.keys[a].order(&entry.keys[b])
+            query.keys[a].word.cmp(&entry.keys[b].word)
         });
         let tokens = |text: &Text, keys: Vec<usize>| -> Vec<usize> {
             keys.into_iter().map(|key| text.keys[key].token).collect()

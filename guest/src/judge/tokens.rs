@@ -1,7 +1,9 @@
 //! Reading a text: its words, numbers, dates and codes, with what is known of each.
+//!
+//! The scanner works on bytes; what is not ASCII counts as letters.
 
-use super::fold::Folded;
-use super::language::{Form, Language, class};
+use super::digits;
+use super::language::{Form, Language, class, hash};
 use std::ops::Range;
 
 /// What a token is.
@@ -9,37 +11,33 @@ use std::ops::Range;
 pub enum Kind {
     /// A word.
     Word,
-    /// Digits: a number as it is written, without separators of thousands, and its suffix.
+    /// Digits. The token's word is the number without separators of thousands: `1234.5`.
     Number {
-        /// `1234.5`.
-        digits: String,
         /// `k`, `%`, `kg`, `th`; empty for none.
         suffix: String,
         /// Behind the sign of a currency.
         money: bool,
     },
-    /// A day: year, month, day of the month. Zero is unknown.
+    /// A day in digits.
     Day {
         /// 1 to 9999.
-        year: u16,
+        year: u32,
         /// 1 to 12.
-        month: u8,
+        month: u32,
         /// 1 to 31.
-        day: u8,
+        day: u32,
         /// Month and day may be the other way round.
         unsure: bool,
     },
-    /// A time of day in seconds; without "am" or "pm" below 13 hours it is unsure.
+    /// A time of day.
     Time {
-        /// Since midnight.
+        /// Seconds since midnight.
         seconds: u32,
         /// It may be twelve hours later.
         unsure: bool,
     },
-    /// A version, a code, a file name, an option.
+    /// A version, a code, a file name, an option, an operator.
     Code,
-    /// An operator of a programming language.
-    Operator,
 }
 
 /// A part of a text.
@@ -47,10 +45,10 @@ pub enum Kind {
 pub struct Token {
     /// Where it is in the folded text.
     pub at: Range<usize>,
-    /// The word, or the code without separators.
+    /// The word, the digits, or the code without separators.
     pub word: String,
-    /// Its stem.
-    pub stem: String,
+    /// The hash of its stem.
+    pub stem: u64,
     /// What it is.
     pub kind: Kind,
     /// What is known of the word.
@@ -69,84 +67,179 @@ impl Token {
 
     /// It says what is asked.
     pub fn is_content(&self) -> bool {
-        self.form.class & (class::FUNCTION | class::NEGATION | class::JOINER) == 0
+        !self.is(class::FUNCTION | class::NEGATION | class::JOINER)
+    }
+
+    /// It is a word.
+    pub fn is_word(&self) -> bool {
+        self.kind == Kind::Word
+    }
+
+    /// Something ends behind it.
+    pub fn closes(&self) -> bool {
+        self.ends || self.comma
+    }
+}
+
+/// The tokens of a text.
+pub struct Tokens(pub Vec<Token>);
+
+/// What is before the first token, and behind the last.
+static NOTHING: Token = Token {
+    at: 0..0,
+    word: String::new(),
+    stem: 0,
+    kind: Kind::Word,
+    form: Form::UNKNOWN,
+    ends: true,
+    comma: false,
+};
+
+impl Tokens {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// A token, or an empty one before the first and behind the last.
+    #[inline(never)]
+    pub fn at(&self, at: usize) -> &Token {
+        self.0.get(at).unwrap_or(&NOTHING)
+    }
+
+    /// The token before one.
+    pub fn before(&self, at: usize) -> &Token {
+        self.at(at.wrapping_sub(1))
+    }
+
+    /// A token is in a class.
+    #[inline(never)]
+    pub fn is(&self, at: usize, class: u32) -> bool {
+        self.at(at).is(class)
+    }
+
+    /// A token of some is in a class.
+    #[inline(never)]
+    pub fn any(&self, range: Range<usize>, class: u32) -> bool {
+        range.into_iter().any(|at| self.is(at, class))
     }
 }
 
 /// Operators that are tokens where they stand alone.
-const OPERATORS: [&str; 33] = [
-    "==", "===", "!=", "!==", "<=", ">=", "<", ">", "&&", "||", "++", "--", "->", "=>", "<<", ">>",
-    "::", ":=", "=", "+", "*", "**", "%", "//", "|", "^", "~", "!", "+=", "-=", "??", "?.", "@",
-];
+const OPERATORS: &str =
+    " == === != !== <= >= < > && || ++ -- -> => << >> :: := = + * ** % // | ^ ~ ! += -= ?? ?. @ ";
 
 /// Beginnings of words that a hyphen may set off.
-const SET_OFF: [&str; 18] = [
-    "non", "un", "anti", "pre", "post", "re", "co", "sub", "semi", "multi", "inter", "intra",
-    "hyper", "hypo", "e", "de", "dis", "mis",
+const SET_OFF: &str =
+    " non un anti pre post re co sub semi multi inter intra hyper hypo e de dis mis ";
+
+/// Signs of money before digits.
+const MONEY: [&str; 11] = [
+    "$", "€", "£", "₹", "¥", "rs.", "rs", "usd", "inr", "eur", "gbp",
 ];
 
 /// The tokens of a folded text.
-pub fn tokens(folded: &Folded, language: &Language) -> Vec<Token> {
+pub fn tokens(text: &str, language: &Language) -> Tokens {
     let mut scanner = Scanner {
-        text: &folded.text,
+        text,
         language,
-        tokens: Vec::with_capacity(folded.text.len() / 5 + 1),
+        tokens: Vec::new(),
     };
-    let mut start = None;
-    for (at, c) in folded.text.char_indices() {
-        if c == ' ' || c.is_whitespace() || c.is_control() {
-            if let Some(start) = start.take() {
-                scanner.chunk(start..at);
-            }
-        } else {
-            start.get_or_insert(at);
-        }
-    }
-    if let Some(start) = start {
-        scanner.chunk(start..folded.text.len());
-    }
-    scanner.tokens
+    scanner.split(0..text.len(), b" ", Scanner::chunk);
+    Tokens(scanner.tokens)
 }
 
-struct Scanner<'a> {
+/// Reads parts of a text.
+pub struct Scanner<'a> {
     text: &'a str,
     language: &'a Language,
     tokens: Vec<Token>,
 }
 
+/// Part of a text that is cut at ASCII characters.
+#[inline(never)]
+pub fn part(text: &str, at: Range<usize>) -> &str {
+    text.get(at).unwrap_or("")
+}
+
+#[inline(never)]
+fn has(list: &str, word: &str) -> bool {
+    list.split(' ')
+        .any(|other| other == word && !word.is_empty())
+}
+
+#[inline(never)]
+fn any(bytes: &[u8], of: &[u8]) -> bool {
+    bytes.iter().any(|byte| of.contains(byte))
+}
+
+/// How many bytes at the front are among some.
+#[inline(never)]
+fn front(bytes: &[u8], of: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| of.contains(byte)).count()
+}
+
+/// Without some bytes at both ends.
+#[inline(never)]
+fn trim(text: &str, at: Range<usize>, front_of: &[u8], back_of: &[u8]) -> Range<usize> {
+    let bytes = text.as_bytes();
+    let start = at.start + front(&bytes[at.clone()], front_of);
+    let mut end = at.end;
+    while end > start && back_of.contains(&bytes[end - 1]) {
+        end -= 1;
+    }
+    start..end
+}
+
+fn is_letter(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || !byte.is_ascii()
+}
+
 impl Scanner<'_> {
+    /// Reads what stands between some signs.
+    #[inline(never)]
+    fn split(&mut self, at: Range<usize>, signs: &[u8], read: fn(&mut Self, Range<usize>)) {
+        let bytes = self.text.as_bytes();
+        let mut start = at.start;
+        for here in at.start..=at.end {
+            if here == at.end || signs.contains(&bytes[here]) {
+                if start < here {
+                    read(self, start..here);
+                }
+                start = here + 1;
+            }
+        }
+    }
+
     /// What stands between white space.
-    fn chunk(&mut self, mut at: Range<usize>) {
-        let whole = &self.text[at.clone()];
-        if OPERATORS.contains(&whole) {
-            self.push(at, whole.to_string(), Kind::Operator);
+    fn chunk(&mut self, whole: Range<usize>) {
+        let text = self.text;
+        if has(OPERATORS, part(text, whole.clone())) {
+            self.code(whole, false);
             return;
         }
-        let front = |c: char| "([{\"'<*_!?,;:>|~".contains(c);
-        let back = |c: char| ".,;:!?)]}\"'>*~|".contains(c);
-        let trimmed = whole.trim_start_matches(front);
-        at.start = at.end - trimmed.len();
-        let trimmed = trimmed.trim_end_matches(back);
-        let behind = &self.text[at.start + trimmed.len()..at.end];
-        let ends = behind.contains(['.', '!', '?']);
-        let comma = behind.contains([',', ';', ':']);
-        at.end = at.start + trimmed.len();
+        let at = trim(
+            text,
+            whole.clone(),
+            b"([{\"'<*_!?,;:>|~",
+            b".,;:!?)]}\"'>*~|",
+        );
+        let behind = &text.as_bytes()[at.end..whole.end];
         let before = self.tokens.len();
-        if trimmed.contains("://") || trimmed.starts_with("www.") {
-            self.push(at, squeezed(trimmed), Kind::Code);
+        let bytes = &text.as_bytes()[at.clone()];
+        if bytes.windows(3).any(|three| three == b"://") {
+            self.code(at, true);
         } else {
-            let mut start = at.start;
             // Signs that separate words wherever they stand, and commas that separate no digits.
-            let bytes = self.text.as_bytes();
-            for here in at.clone() {
-                let separates = match bytes[here] {
-                    b'(' | b')' | b'"' | b';' | b'[' | b']' | b'{' | b'}' | b'?' | b'!' => true,
-                    b',' => !is_between_digits(bytes, here, &at),
-                    _ => false,
-                };
-                if separates {
-                    self.piece(start..here);
-                    start = here + 1;
+            let mut start = at.start;
+            for (n, byte) in bytes.iter().enumerate() {
+                let comma = *byte == b','
+                    && !(bytes.get(n + 1).is_some_and(u8::is_ascii_digit)
+                        && n > 0
+                        && bytes[n - 1].is_ascii_digit());
+                if comma || b"()\";[]{}?!".contains(byte) {
+                    self.piece(start..at.start + n);
+                    start = at.start + n + 1;
                 }
             }
             self.piece(start..at.end);
@@ -154,198 +247,167 @@ impl Scanner<'_> {
         if self.tokens.len() > before
             && let Some(last) = self.tokens.last_mut()
         {
-            last.ends = ends;
-            last.comma = comma;
+            last.ends = any(behind, b".!?");
+            last.comma = any(behind, b",;:");
         }
     }
 
     /// A chunk, or a part of it.
-    fn piece(&mut self, mut at: Range<usize>) {
-        let piece = self.text[at.clone()]
-            .trim_start_matches(['\'', '"', ',', ':'])
-            .trim_end_matches(['\'', '"', '.', ',', ':']);
-        if piece.is_empty() {
+    fn piece(&mut self, at: Range<usize>) {
+        let mut at = trim(self.text, at, b"'\",:", b"'\".,:");
+        let piece = part(self.text, at.clone());
+        let bytes = piece.as_bytes();
+        let Some(first) = bytes.first() else {
             return;
-        }
-        // Trimmed ASCII only, so the offset is the pointer's.
-        at.start += self.text[at.clone()].find(piece).unwrap_or(0);
-        at.end = at.start + piece.len();
+        };
+        let digits = bytes.iter().any(u8::is_ascii_digit);
+        let letters = bytes.iter().any(|byte| is_letter(*byte));
         if piece == "&" {
-            self.push(at, "and".to_string(), Kind::Word);
-            return;
-        }
-        if let Some(extension) = piece.strip_prefix('.') {
-            let length = extension.len();
-            let extension = extension.trim_start_matches('.');
-            at.start += 1 + length - extension.len();
-            let is_name = extension.len() == length
-                && self.language.form(extension).class & class::FUNCTION == 0
-                && extension.bytes().all(|b| b.is_ascii_alphanumeric());
+            self.push(at, "and", Kind::Word);
+        } else if *first == b'.' {
+            // `.zip`, but not `...and`
+            let dots = front(bytes, b".");
+            at.start += dots;
+            let name = part(self.text, at.clone());
+            let is_name = dots == 1
+                && self.language.form(name).class & class::FUNCTION == 0
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
             if is_name {
-                self.push(at, extension.to_string(), Kind::Code);
+                self.code(at, false);
             } else {
                 self.piece(at);
             }
-            return;
-        }
-        let bytes = piece.as_bytes();
-        let is_option = bytes[0] == b'-'
+        } else if *first == b'-'
+            && (digits || letters)
             && bytes
                 .get(1)
-                .is_some_and(|b| *b == b'-' || b.is_ascii_alphabetic())
-            && piece.bytes().any(|b| b.is_ascii_alphanumeric());
-        if is_option {
-            self.push(at, piece.to_string(), Kind::Code);
-            return;
-        }
-        let unsigned = piece.trim_start_matches(['$', '€', '£', '₹', '¥', '#', '~', '-', '+']);
-        let signs = &piece[..piece.len() - unsigned.len()];
-        if unsigned.starts_with(|c: char| c.is_ascii_digit()) {
-            let money = signs.contains(['$', '€', '£', '₹', '¥']);
-            at.start += signs.len();
-            self.digits(at, money);
-        } else if bytes.iter().any(|b| b.is_ascii_digit()) {
-            self.with_digits(at);
-        } else if is_language(piece) {
-            self.push(at, piece.to_string(), Kind::Code);
-        } else if piece.contains(['_', '\\', '=']) || is_address(piece) || is_path(piece) {
-            self.push(at, squeezed(piece), Kind::Code);
-        } else if piece.contains('.') {
+                .is_some_and(|byte| *byte == b'-' || is_letter(*byte))
+        {
+            self.code(at, false);
+        } else if digits {
+            let mut money = false;
+            let mut start = front(bytes, b"#~-+");
+            for sign in MONEY {
+                let rest = part(piece, start..piece.len());
+                if rest.strip_prefix(sign).is_some_and(|rest| {
+                    rest.bytes()
+                        .next()
+                        .is_some_and(|byte| byte.is_ascii_digit())
+                }) {
+                    start += sign.len();
+                    money = true;
+                    break;
+                }
+            }
+            if bytes[start.min(bytes.len() - 1)].is_ascii_digit() {
+                digits::read(self, at.start + start..at.end, money);
+            } else if front(bytes, b"/") == 0 && any(bytes, b"/") {
+                self.split(at, b"/", Self::piece);
+            } else {
+                self.code(at, true);
+            }
+        } else if !letters {
+            if has(OPERATORS, piece) {
+                self.code(at, false);
+            }
+        } else if is_code(bytes) {
+            self.code(at, true);
+        } else if any(bytes, b".") {
             self.dotted(at);
-        } else if piece.chars().any(char::is_alphabetic) {
+        } else {
             self.words(at);
-        } else if OPERATORS.contains(&piece) {
-            self.push(at, piece.to_string(), Kind::Operator);
         }
     }
 
     /// Letters with dots: initials, a sentence without a space, or a name.
     fn dotted(&mut self, at: Range<usize>) {
-        let piece = &self.text[at.clone()];
+        let piece = part(self.text, at.clone());
         if piece.split('.').all(|part| part.len() <= 1) {
-            self.push(at, piece.replace('.', ""), Kind::Word);
+            self.push(at, &piece.replace('.', ""), Kind::Word);
             return;
         }
-        let Some((front, extension)) = piece.rsplit_once('.') else {
-            return;
-        };
-        let is_sentence = self.language.form(extension).class & class::FUNCTION != 0;
-        if is_sentence || front.ends_with('.') || extension.is_empty() {
-            let mut start = at.start;
-            for part in piece.split('.') {
-                self.words(start..start + part.len());
-                start += part.len() + 1;
-            }
+        let extension = piece.rsplit('.').next().unwrap_or("");
+        if self.language.form(extension).class & class::FUNCTION != 0 || piece.contains("..") {
+            self.split(at, b".", Self::words);
         } else {
-            self.push(at, piece.to_string(), Kind::Code);
+            self.code(at, false);
         }
     }
 
     /// Letters, with hyphens, slashes or apostrophes.
-    fn words(&mut self, at: Range<usize>) {
-        let text = self.text;
-        let mut start = at.start;
-        let mut parts = Vec::new();
-        for part in text[at.clone()].split(['-', '/', '*', '|', '~', '&', '+', ':', '<', '>']) {
-            if part.chars().any(char::is_alphabetic) {
-                parts.push(start..start + part.len());
-            }
-            start += part.len() + 1;
-        }
-        let mut n = 0;
-        while n < parts.len() {
-            let part = parts[n].clone();
-            let word = &text[part.clone()];
-            let next = parts.get(n + 1).filter(|next| {
-                next.start == part.end + 1
-                    && text.as_bytes()[part.end] == b'-'
-                    && SET_OFF.contains(&word)
-            });
-            if let Some(next) = next {
-                let joined = format!("{word}{}", &text[next.clone()]);
-                self.push(part.start..next.end, joined, Kind::Word);
-                n += 2;
-            } else {
-                self.word(part);
-                n += 1;
-            }
+    pub fn words(&mut self, at: Range<usize>) {
+        let piece = part(self.text, at.clone());
+        if let Some((front, behind)) = piece.split_once('-')
+            && has(SET_OFF, front)
+            && !behind.is_empty()
+            && !any(behind.as_bytes(), b"-/'")
+        {
+            let joined = format!("{front}{behind}");
+            self.push(at, &joined, Kind::Word);
+        } else {
+            self.split(at, b"-/*|~&+:<>=^%$#@\\", Self::word);
         }
     }
 
     /// A word, with an apostrophe or without.
     fn word(&mut self, at: Range<usize>) {
-        let word = self.text[at.clone()].trim_matches('\'');
-        if let Some(words) = self.language.contraction(word) {
-            for word in words.split('+') {
-                self.push(at.clone(), word.to_string(), Kind::Word);
+        let at = trim(self.text, at, b"'`", b"'`");
+        let word = part(self.text, at.clone());
+        let contraction = self.language.contraction(word);
+        if !contraction.is_empty() {
+            for word in contraction.split('+') {
+                self.push(at.clone(), word, Kind::Word);
             }
             return;
         }
         let word = word.split('\'').next().unwrap_or(word);
-        if !word.is_empty() {
-            self.push(at, word.to_string(), Kind::Word);
+        if word.bytes().any(is_letter) {
+            self.push(at, word, Kind::Word);
         }
     }
 
-    /// Letters and digits, letters first: a code, unless a hyphen joins words to it.
-    fn with_digits(&mut self, at: Range<usize>) {
-        let piece = &self.text[at.clone()];
-        for money in ["rs.", "rs", "usd", "us$", "inr", "eur", "gbp"] {
-            if let Some(rest) = piece.strip_prefix(money)
-                && rest.starts_with(|c: char| c.is_ascii_digit())
+    /// A code, without the signs that people write or leave out in it.
+    pub fn code(&mut self, at: Range<usize>, squeeze: bool) {
+        let code = part(self.text, at.clone());
+        let mut word = code.to_string();
+        if squeeze {
+            word.retain(|c| !"-_'/*@".contains(c));
+            // `v2.0` is `2`.
+            if let Some(version) = word.strip_prefix('v')
+                && version
+                    .bytes()
+                    .next()
+                    .is_some_and(|byte| byte.is_ascii_digit())
             {
-                self.digits(at.start + money.len()..at.end, true);
-                return;
+                word = version.to_string();
+            }
+            while let Some(shorter) = word.strip_suffix(".0") {
+                word.truncate(shorter.len());
             }
         }
-        // Two words with a slash, of which one has digits.
-        if let Some((one, other)) = piece.split_once('/')
-            && !one.is_empty()
-            && !other.is_empty()
-            && !other.contains('/')
-        {
-            let middle = at.start + one.len();
-            self.piece(at.start..middle);
-            self.piece(middle + 1..at.end);
-            return;
-        }
-        let word = squeezed(piece);
-        let word = match word.strip_prefix('v') {
-            Some(version) if version.starts_with(|c: char| c.is_ascii_digit()) => {
-                version.trim_end_matches(".0").to_string()
-            }
-            _ => word,
-        };
-        self.push(at, word, Kind::Code);
+        self.push(at, &word, Kind::Code);
     }
 
-    /// What begins with a digit.
-    fn digits(&mut self, at: Range<usize>, money: bool) {
-        super::digits::read(self.text, at, money, &mut |at, word, kind| match kind {
-            Some(kind) => self.push(at, word, kind),
-            None => self.words(at),
-        });
+    /// The text that is read.
+    pub fn part(&self, at: Range<usize>) -> &str {
+        part(self.text, at)
     }
 
-    fn push(&mut self, at: Range<usize>, word: String, kind: Kind) {
-        let form = if kind == Kind::Word {
-            self.language.form(&word)
-        } else {
-            Form::default()
-        };
-        let stem = match &kind {
-            Kind::Word => self.language.stem(&word),
+    /// Adds a token.
+    #[inline(never)]
+    pub fn push(&mut self, at: Range<usize>, word: &str, kind: Kind) {
+        let (form, stem) = match &kind {
+            Kind::Word => (self.language.form(word), hash(&self.language.stem(word))),
             // `8.0` is `8`.
-            Kind::Number { digits, .. } if digits.contains('.') => digits
-                .trim_end_matches('0')
-                .trim_end_matches('.')
-                .to_string(),
-            Kind::Number { digits, .. } => digits.clone(),
-            _ => word.clone(),
+            Kind::Number { .. } if word.contains('.') => {
+                let shorter = word.trim_end_matches('0').trim_end_matches('.');
+                (Form::UNKNOWN, hash(shorter))
+            }
+            _ => (Form::UNKNOWN, hash(word)),
         };
         self.tokens.push(Token {
             at,
-            word,
+            word: word.to_string(),
             stem,
             kind,
             form,
@@ -355,39 +417,17 @@ impl Scanner<'_> {
     }
 }
 
-fn is_between_digits(bytes: &[u8], here: usize, at: &Range<usize>) -> bool {
-    here > at.start
-        && here + 1 < at.end
-        && bytes[here - 1].is_ascii_digit()
-        && bytes[here + 1].is_ascii_digit()
-}
-
-/// Letters with `+` or `#` behind: `c++`.
-fn is_language(piece: &str) -> bool {
-    let letters = piece.trim_end_matches(['+', '#']);
-    (1..=2).contains(&(piece.len() - letters.len()))
-        && !letters.is_empty()
-        && letters.bytes().all(|b| b.is_ascii_alphanumeric())
-}
-
-/// Of one person at one place.
-fn is_address(piece: &str) -> bool {
-    piece.split_once('@').is_some_and(|(name, place)| {
-        !name.is_empty() && place.contains('.') && !place.contains('@')
-    })
-}
-
-fn is_path(piece: &str) -> bool {
-    ["/", "./", "../", "~/"]
+/// It is no words: a path, an address, a name with an underscore, `c++`.
+fn is_code(bytes: &[u8]) -> bool {
+    let signs = bytes
         .iter()
-        .any(|start| piece.starts_with(start))
-        && piece.bytes().any(|b| b.is_ascii_alphanumeric())
-        && piece.len() > 2
-}
-
-/// Without the signs that people write or leave out in a code.
-fn squeezed(code: &str) -> String {
-    code.chars()
-        .filter(|c| !matches!(c, '-' | '_' | '\'' | '/'))
-        .collect()
+        .rev()
+        .take_while(|byte| b"+#".contains(byte))
+        .count();
+    let is_language = (1..=2).contains(&signs)
+        && bytes[..bytes.len() - signs]
+            .iter()
+            .all(u8::is_ascii_alphabetic);
+    let middle = &bytes[1..bytes.len().max(2) - 1];
+    is_language || any(bytes, b"_\\=") || middle.contains(&b'@') || b"/~".contains(&bytes[0])
 }

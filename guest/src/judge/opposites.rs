@@ -1,6 +1,6 @@
 //! Words that exclude each other.
 
-use super::language::{Affix, Language, class};
+use super::language::{Language, class};
 use super::matching::unmatched;
 use super::text::{Hit, Text};
 use super::{Evidence, Pair, names, roles};
@@ -159,27 +159,28 @@ fn is_remedy(pair: &Pair, x: usize, y: usize) -> bool {
 /// Words that only differ by a beginning or an end that makes them opposites.
 fn by_affixes(pair: &Pair) -> Option<Evidence> {
     let language = pair.query.language?;
-    for x in pair.left.query.iter().take(TRIED) {
-        for y in pair.left.entry.iter().take(TRIED) {
-            let a = pair.query.tokens.at(*x).word.as_str();
-            let b = pair.entry.tokens.at(*y).word.as_str();
-            let (ends, starts) = (common(a, b, true), common(a, b, false));
-            // Most words share neither, and are done with here.
-            if (ends >= LEAST_ROOT - 1 || starts >= LEAST_ROOT - 1)
-                && (are_opposed(language, a, b)
-                    || are_opposed(language, &language.stem(a), &language.stem(b)))
-                && !is_remedy(pair, *x, *y)
-            {
-                return Some(Evidence::of(*x, *y));
+    let words = |text: &Text, left: &[usize]| -> Vec<(usize, String)> {
+        let mut words = Vec::new();
+        for at in left.iter().take(TRIED) {
+            let word = &text.tokens.at(*at).word;
+            words.push((*at, word.clone()));
+            words.push((*at, language.stem(word)));
+        }
+        words
+    };
+    let of_b = words(pair.entry, &pair.left.entry);
+    for (x, a) in words(pair.query, &pair.left.query) {
+        for (y, b) in &of_b {
+            if are_opposed(language, &a, b) && !is_remedy(pair, x, *y) {
+                return Some(Evidence::of(x, *y));
             }
         }
     }
     None
 }
 
-/// How many bytes two words have in common at an end, or at the beginning.
-fn common(a: &str, b: &str, at_end: bool) -> usize {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
+/// How many bytes two words have in common at the end, or at the beginning.
+fn common(a: &[u8], b: &[u8], at_end: bool) -> usize {
     let place = |bytes: &[u8], n: usize| bytes[if at_end { bytes.len() - 1 - n } else { n }];
     (0..a.len().min(b.len()))
         .take_while(|n| place(a, *n) == place(b, *n))
@@ -188,27 +189,37 @@ fn common(a: &str, b: &str, at_end: bool) -> usize {
 
 /// An affix makes opposites of two words.
 fn are_opposed(language: &Language, a: &str, b: &str) -> bool {
-    let root = |affix: &Affix, word: &'_ str, cut: &str| -> Option<String> {
-        let root = if affix.is_prefix {
-            word.strip_prefix(cut)
-        } else {
-            word.strip_suffix(cut)
-        };
-        root.map(str::to_string)
-    };
+    let (x, y) = (a.as_bytes(), b.as_bytes());
+    let shared = [common(x, y, false), common(x, y, true)];
+    // Most words share neither, and are done with here.
+    if shared[0].max(shared[1]) < LEAST_ROOT {
+        return false;
+    }
     for affix in &language.affixes {
-        for (a, b) in [(a, b), (b, a)] {
-            let (Some(root), Some(other)) =
-                (root(affix, a, affix.one), root(affix, b, affix.other))
-            else {
-                continue;
-            };
-            let is_listed = || {
+        let at_end = usize::from(affix.is_prefix);
+        for (x, y) in [(x, y), (y, x)] {
+            let (one, other) = (affix.one.as_bytes(), affix.other.as_bytes());
+            let root = x.len().saturating_sub(one.len());
+            let fits = root >= LEAST_ROOT
+                && root <= shared[at_end]
+                && y.len() == root + other.len()
+                && if affix.is_prefix {
+                    x.starts_with(one) && y.starts_with(other)
+                } else {
+                    x.ends_with(one) && y.ends_with(other)
+                };
+            if fits {
+                let root = if affix.is_prefix {
+                    &x[one.len()..]
+                } else {
+                    &x[..root]
+                };
                 let mut words = affix.words.split(' ');
-                words.any(|word| word == root || language.stem(word) == root)
-            };
-            if root == other && root.len() >= LEAST_ROOT && is_listed() == affix.is_only {
-                return true;
+                let is_listed = words
+                    .any(|word| word.as_bytes() == root || language.stem(word).as_bytes() == root);
+                if is_listed == affix.is_only {
+                    return true;
+                }
             }
         }
     }

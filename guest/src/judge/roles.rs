@@ -200,7 +200,13 @@ fn around(pair: &Pair) -> Option<Evidence> {
             let same = |n: usize, m: usize| {
                 pair.query.tokens.at(x[n]).stem == pair.entry.tokens.at(y[m]).stem
             };
-            if same(1, 1) && same(0, 2) && same(2, 0) && !same(0, 0) {
+            if same(1, 1)
+                && same(0, 2)
+                && same(2, 0)
+                && !same(0, 0)
+                && is_once(pair.query, x[1])
+                && is_once(pair.entry, y[1])
+            {
                 return Some(Evidence {
                     query: (x[0], x[2]),
                     entry: (y[0], y[2]),
@@ -211,24 +217,28 @@ fn around(pair: &Pair) -> Option<Evidence> {
     None
 }
 
-/// Three words in a row, of which the middle one is there once.
+/// No other word of the text has its stem.
+fn is_once(text: &Text, at: usize) -> bool {
+    let stem = text.tokens.at(at).stem;
+    let same = text.tokens.0.iter().filter(|token| token.stem == stem);
+    same.count() == 1
+}
+
+/// Three words in a row.
 fn triples(text: &Text) -> Vec<[usize; 3]> {
     let skipped = class::GOAL | class::SOURCE | class::MARKER | class::ARTICLE | class::AUXILIARY;
-    let mut parts: Vec<usize> = (0..text.tokens.len()).collect();
-    parts.retain(|at| !text.tokens.is(*at, skipped));
-    parts.truncate(PIVOTS);
+    let mut parts = Vec::new();
+    for at in 0..text.tokens.len() {
+        if !text.tokens.is(at, skipped) && parts.len() < PIVOTS {
+            parts.push(at);
+        }
+    }
     let mut triples = Vec::new();
     for three in parts.windows(3) {
         let tokens = [0, 1, 2].map(|n| text.tokens.at(three[n]));
         let whole = tokens.iter().all(|token| token.is_content());
         let open = tokens[..2].iter().all(|token| !token.closes());
-        let all = &text.tokens.0;
-        let once = all
-            .iter()
-            .filter(|other| other.stem == tokens[1].stem)
-            .count()
-            == 1;
-        if whole && open && once {
+        if whole && open {
             triples.push([three[0], three[1], three[2]]);
         }
     }

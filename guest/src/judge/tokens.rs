@@ -214,7 +214,8 @@ impl Scanner<'_> {
     /// What stands between white space.
     fn chunk(&mut self, whole: Range<usize>) {
         let text = self.text;
-        if has(OPERATORS, part(text, whole.clone())) {
+        let is_short = whole.len() <= 3 && !text.as_bytes()[whole.start].is_ascii_alphanumeric();
+        if is_short && has(OPERATORS, part(text, whole.clone())) {
             self.code(whole, false);
             return;
         }
@@ -337,7 +338,8 @@ impl Scanner<'_> {
     /// Letters, with hyphens, slashes or apostrophes.
     pub fn words(&mut self, at: Range<usize>) {
         let piece = part(self.text, at.clone());
-        if let Some((front, behind)) = piece.split_once('-')
+        if any(piece.as_bytes(), b"-")
+            && let Some((front, behind)) = piece.split_once('-')
             && has(SET_OFF, front)
             && !behind.is_empty()
             && !any(behind.as_bytes(), b"-/'")

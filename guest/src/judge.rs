@@ -32,6 +32,9 @@ mod stem;
 mod text;
 mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 use text::{Left, Text};
 
 /// Why an answer is refused.

@@ -15,8 +15,7 @@ const PARTS: usize = 4;
 /// A code of each text that the other does not have.
 pub fn find(pair: &Pair) -> Option<Evidence> {
     let (query, entry) = (pair.query, pair.entry);
-    let a = alone(query, entry);
-    let b = alone(entry, query);
+    let (a, b) = alone(query, entry);
     if let (Some(x), Some(y)) = (a.first(), b.first()) {
         return Some(Evidence::of(*x, *y));
     }
@@ -64,28 +63,24 @@ fn with_number(
     None
 }
 
-/// Codes of a text that are not in the other, not even as separate words.
-fn alone(text: &Text, other: &Text) -> Vec<usize> {
-    // `4lokos` are more than one `4loko`.
-    fn word<'a>(text: &'a Text, code: usize) -> &'a str {
-        let word = text.tokens.at(text.codes[code]).word.as_str();
-        match word.strip_suffix('s') {
-            Some(one) if one.len() > 3 => one,
-            _ => word,
-        }
-    }
-    let order = |text: &Text| sorted(text.codes.len(), &|x, y| word(text, x).cmp(word(text, y)));
-    let (left, _) = unmatched(&order(text), &order(other), &|x, y| {
-        word(text, x).cmp(word(other, y))
+/// Codes of each text that are not in the other, not even as separate words.
+fn alone(query: &Text, entry: &Text) -> (Vec<usize>, Vec<usize>) {
+    let stem = |text: &Text, code: usize| text.tokens.at(text.codes[code]).stem;
+    let order = |text: &Text| sorted(text.codes.len(), &|x, y| stem(text, x).cmp(&stem(text, y)));
+    let (a, b) = unmatched(&order(query), &order(entry), &|x, y| {
+        stem(query, x).cmp(&stem(entry, y))
     });
-    let mut alone = Vec::new();
-    for code in left.into_iter().take(TRIED) {
-        let at = text.codes[code];
-        if !is_written(&text.tokens.at(at).word, other) {
-            alone.push(at);
+    let unwritten = |text: &Text, codes: Vec<usize>, other: &Text| {
+        let mut alone = Vec::new();
+        for code in codes.into_iter().take(TRIED) {
+            let at = text.codes[code];
+            if !is_written(&text.tokens.at(at).word, other) {
+                alone.push(at);
+            }
         }
-    }
-    alone
+        alone
+    };
+    (unwritten(query, a, entry), unwritten(entry, b, query))
 }
 
 /// The code is there, maybe in parts: `python3` as `python 3`.

@@ -3,7 +3,7 @@
 //! A language is a folder of text files beside this one, and a constant here that includes them. In
 //! each file `#` starts a comment, and a line is an entry. See the heads of the files.
 
-use super::stem::{roots, stem};
+use super::stem::{cut, roots};
 use std::sync::LazyLock;
 
 /// English.
@@ -444,19 +444,28 @@ impl Language {
 
     /// The stem of a word form.
     pub fn stem(&self, word: &str) -> String {
-        let lemma = self.get(hash(word)).map_or("", |word| word.lemma);
-        stem(if lemma.is_empty() { word } else { lemma })
+        let mut stem = String::new();
+        self.read_form(word, &mut stem);
+        stem
+    }
+
+    /// What is known of a word form. Its stem is put into a buffer.
+    pub fn read_form(&self, word: &str, stem: &mut String) -> Form {
+        let known = self.get(hash(word));
+        let lemma = known.map_or("", |known| known.lemma);
+        stem.clear();
+        stem.push_str(if lemma.is_empty() { word } else { lemma });
+        cut(stem);
+        known.map_or(Form::UNKNOWN, |known| known.form)
     }
 
     /// The phrases that begin with a stem, or with what it is built from.
     pub fn phrases(&self, stem: u64, word: &str) -> &[Phrase] {
-        let of = |stem: u64| {
-            let word = self.get(stem)?;
-            (!word.phrases.is_empty()).then_some(word.phrases.as_slice())
-        };
-        of(stem)
-            .or_else(|| roots(&self.stem(word)).find_map(|root| of(hash(&root))))
-            .unwrap_or(&[])
+        if let Some(known) = self.get(stem) {
+            return &known.phrases;
+        }
+        let of = |root: String| Some(self.get(hash(&root))?.phrases.as_slice());
+        roots(&self.stem(word)).find_map(of).unwrap_or(&[])
     }
 
     /// One word for all that mean the same.

@@ -7,6 +7,9 @@ use super::{Evidence, Pair, opposites};
 /// The most words on each side of a marker that have a part in it.
 const REACH: usize = 6;
 
+/// The most words that come from somewhere or go somewhere.
+const MOST: usize = 48;
+
 /// The most markers of a text that are compared.
 const MARKERS: usize = 16;
 
@@ -41,6 +44,9 @@ fn journey(text: &Text) -> [Vec<usize>; 2] {
     let has_source = tokens.any(0..tokens.len(), class::SOURCE);
     let (mut from, mut to) = (Vec::new(), Vec::new());
     for at in 0..tokens.len() {
+        if from.len().max(to.len()) > MOST {
+            break;
+        }
         if tokens.is(at, class::SOURCE) {
             from.extend(beside(text, at, true));
         } else if tokens.is(at, class::GOAL) && at > 0 && tokens.before(at).is_content() {

@@ -1,13 +1,12 @@
 //! Stems of English words: endings that do not change what is asked are cut off.
 
-/// The stem of a lower-case word. Words that are not ASCII, and short ones, are their own stems.
-pub fn stem(word: &str) -> String {
-    if word.len() < 4 || !word.bytes().all(|b| b.is_ascii_alphabetic()) {
-        return word.to_string();
+/// Cuts a lower-case word down to its stem. Words that are not ASCII, and short ones, are their own stems.
+pub fn cut(stem: &mut String) {
+    if stem.len() < 4 || !stem.bytes().all(|b| b.is_ascii_alphabetic()) {
+        return;
     }
-    let mut stem = word.to_string();
-    cut_plural(&mut stem);
-    cut_verb(&mut stem);
+    cut_plural(stem);
+    cut_verb(stem);
     if stem.len() > 5 && stem.ends_with("ly") {
         stem.truncate(stem.len() - 2);
         if stem.ends_with('i') {
@@ -21,7 +20,6 @@ pub fn stem(word: &str) -> String {
     if stem.len() > 6 && stem.ends_with("ll") {
         stem.pop();
     }
-    stem
 }
 
 fn cut_plural(word: &mut String) {
@@ -102,6 +100,12 @@ pub fn roots(stem: &str) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn stem(word: &str) -> String {
+        let mut stem = word.to_string();
+        cut(&mut stem);
+        stem
+    }
 
     #[test]
     fn forms_of_a_word_have_one_stem() {

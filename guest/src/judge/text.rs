@@ -3,7 +3,7 @@
 use super::Span;
 use super::dates::{self, Dates};
 use super::fold::{Folded, is_invisible};
-use super::language::{Asked, ENGLISH, Form, Language, Phrase, Sense, class};
+use super::language::{Asked, ENGLISH, Form, Language, Phrase, Sense, class, hash};
 use super::matching::{sorted, unmatched};
 use super::numbers::{self, Number};
 use super::tokens::{Kind, Tokens, part, tokens};
@@ -122,6 +122,9 @@ impl<'a> Text<'a> {
                 token.kind = Kind::Code;
             }
             token.form = Form::UNKNOWN;
+            // `4lokos` are more than one `4loko`.
+            let one = token.word.strip_suffix('s').filter(|one| one.len() > 3);
+            token.stem = hash(one.unwrap_or(&token.word));
         }
     }
 

@@ -143,7 +143,8 @@ pub fn tokens(text: &str, language: &Language) -> Tokens {
     let mut scanner = Scanner {
         text,
         language,
-        tokens: Vec::new(),
+        tokens: Vec::with_capacity(text.len() / 6),
+        stem: String::new(),
     };
     scanner.split(0..text.len(), b" ", Scanner::chunk);
     Tokens(scanner.tokens)
@@ -154,6 +155,8 @@ pub struct Scanner<'a> {
     text: &'a str,
     language: &'a Language,
     tokens: Vec<Token>,
+    /// A buffer.
+    stem: String,
 }
 
 /// Part of a text that is cut at ASCII characters.
@@ -398,14 +401,17 @@ impl Scanner<'_> {
     /// Adds a token.
     #[inline(never)]
     pub fn push(&mut self, at: Range<usize>, word: &str, kind: Kind) {
-        let (form, stem) = match &kind {
-            Kind::Word => (self.language.form(word), hash(&self.language.stem(word))),
-            // `8.0` is `8`.
-            Kind::Number { .. } if word.contains('.') => {
-                let shorter = word.trim_end_matches('0').trim_end_matches('.');
-                (Form::UNKNOWN, hash(shorter))
+        let mut form = Form::UNKNOWN;
+        let stem = match &kind {
+            Kind::Word => {
+                form = self.language.read_form(word, &mut self.stem);
+                hash(&self.stem)
             }
-            _ => (Form::UNKNOWN, hash(word)),
+            // `8.0` is `8`.
+            Kind::Number { .. } if any(word.as_bytes(), b".") => {
+                hash(word.trim_end_matches('0').trim_end_matches('.'))
+            }
+            _ => hash(word),
         };
         self.tokens.push(Token {
             at,

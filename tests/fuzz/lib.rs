@@ -4,6 +4,7 @@ use mneme_guest::cache::Cache;
 use mneme_guest::checkpoint::default_load_options;
 use mneme_guest::index::Index;
 use mneme_guest::index::scopes::Scope;
+use mneme_guest::judge::{Judge, Kinds, vetoes};
 use mneme_guest::options;
 use mneme_guest::testing::{TestArchive, TestHost, TestStore, at_angle, response};
 use mneme_guest::types::{Error, GraphOptions, ImportMode, IndexKind, VectorDtype};
@@ -123,5 +124,20 @@ pub fn read_index(bytes: &[u8]) {
         let mut kept = Vec::new();
         index.write(&mut kept).expect("it is encoded");
         Index::read(&mut &kept[..], dim, dtype).expect("it was just written");
+    }
+}
+
+/// Judges two texts, with a zero byte between them. A text has no veto against itself, and two texts
+/// have one either way round or none.
+pub fn judge(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (query, entry) = text.split_once('\0').unwrap_or((&text, ""));
+    let judge = Judge::new(query);
+    assert_eq!(judge.vetoes(query, Kinds::STRICT).vetoes, []);
+    let there = judge.vetoes(entry, Kinds::STRICT).vetoes;
+    let back = vetoes(entry, query, Kinds::STRICT);
+    assert_eq!(there.is_empty(), back.is_empty(), "{there:?} {back:?}");
+    for veto in there {
+        assert!(veto.query.chars().count() <= 64 && veto.entry.chars().count() <= 64);
     }
 }

@@ -218,7 +218,8 @@ fn add_unit(tokens: &Tokens, number: &mut Number) {
         at += 1;
     }
     let next = tokens.at(at);
-    if next.form.unit.is_some() && next.word.len() > 1 {
+    let is_digits = matches!(tokens.at(last).kind, Kind::Number { .. });
+    if next.form.unit.is_some() && (next.word.len() > 1 || is_digits) {
         number.unit = next.form.unit;
         number.span.1 = at;
         number.weak = false;

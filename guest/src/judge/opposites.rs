@@ -171,7 +171,8 @@ fn by_affixes(pair: &Pair) -> Option<Evidence> {
     let of_b = words(pair.entry, &pair.left.entry);
     for (x, a) in words(pair.query, &pair.left.query) {
         for (y, b) in &of_b {
-            if are_opposed(language, &a, b) && !is_remedy(pair, x, *y) {
+            let same_way = pair.query.is_negated(x, x) == pair.entry.is_negated(*y, *y);
+            if same_way && are_opposed(language, &a, b) && !is_remedy(pair, x, *y) {
                 return Some(Evidence::of(x, *y));
             }
         }

@@ -110,7 +110,7 @@ fn numbers_differ_by_value_unit_and_order() {
             ("10 mg of aspirin", "10 g of aspirin"),
             ("what is 20% of 50", "what is 20% of 60"),
             ("the second quarter", "the third quarter"),
-            ("2+2", "2+3"),
+            ("2 + 2", "2 + 3"),
             ("type 1 diabetes", "type 2 diabetes"),
             ("World War II", "World War III"),
             ("9999999999999999999999", "9999999999999999999998"),

@@ -107,7 +107,10 @@ impl<'a> Text<'a> {
     fn find_codes(&mut self, language: &Language) {
         for at in 0..self.tokens.len() {
             let token = self.tokens.at(at);
+            let before = self.tokens.before(at);
+            let is_unit = token.form.unit.is_some() && matches!(before.kind, Kind::Number { .. });
             let is_letter = token.is_word()
+                && !is_unit
                 && token.word.len() == 1
                 && token.word.is_ascii()
                 && (!token.is(class::FUNCTION) || token.is(class::ARTICLE) && self.is_last(at));
@@ -222,7 +225,7 @@ impl<'a> Text<'a> {
     }
 
     /// A negation is at most three words before, in the same sentence, or right behind as in `with no`.
-    fn is_negated(&self, at: usize, last: usize) -> bool {
+    pub fn is_negated(&self, at: usize, last: usize) -> bool {
         if self.tokens.is(at, class::MARKER) && self.tokens.is(last + 1, class::NEGATION) {
             return true;
         }

@@ -17,6 +17,8 @@
 //! assert!(vetoes("switch off wifi", "turn off wifi", Kinds::DEFAULT).is_empty());
 //! ```
 
+mod bytes;
+mod class;
 mod dates;
 mod digits;
 mod fold;

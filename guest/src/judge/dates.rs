@@ -1,6 +1,6 @@
 //! Dates and times of day. Written forms of the same day are equal.
 
-use super::language::class;
+use super::class;
 use super::text::Text;
 use super::tokens::{Kind, Token, Tokens};
 use super::{Evidence, numbers};

@@ -1,6 +1,7 @@
 //! Reading what begins with a digit: numbers, dates, times, versions.
 
-use super::tokens::{Kind, Scanner, part};
+use super::bytes::part;
+use super::tokens::{Kind, Scanner};
 use std::ops::Range;
 
 /// Two digits from here on are a year of the last century.

@@ -1,6 +1,7 @@
 //! The rules of the strict profile: other names, other question words.
 
-use super::language::{Asked, class};
+use super::class;
+use super::language::Asked;
 use super::text::Text;
 use super::{Evidence, Pair};
 

@@ -1,6 +1,6 @@
 //! Negations in texts that are otherwise the same.
 
-use super::language::class;
+use super::class;
 use super::text::Text;
 use super::tokens::Kind;
 use super::{Evidence, Pair, Span};

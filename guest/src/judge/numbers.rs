@@ -1,6 +1,7 @@
 //! Numbers: their values, units and order.
 
-use super::language::{Language, Unit, class, hash};
+use super::class;
+use super::language::{Language, Unit, hash};
 use super::matching::{sorted, unmatched};
 use super::text::Text;
 use super::tokens::{Kind, Token, Tokens};

@@ -1,6 +1,7 @@
 //! Words that exclude each other.
 
-use super::language::{Language, class};
+use super::class;
+use super::language::Language;
 use super::matching::unmatched;
 use super::text::{Hit, Text};
 use super::{Evidence, Pair, names, roles};

@@ -1,6 +1,6 @@
 //! Words that changed places.
 
-use super::language::class;
+use super::class;
 use super::text::Text;
 use super::{Evidence, Pair, opposites};
 

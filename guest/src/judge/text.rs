@@ -1,12 +1,14 @@
 //! A text that was read: what the rules compare.
 
 use super::Span;
+use super::bytes::part;
+use super::class;
 use super::dates::{self, Dates};
 use super::fold::{Folded, is_invisible};
-use super::language::{Asked, ENGLISH, Form, Language, Phrase, Sense, class, hash};
+use super::language::{Asked, ENGLISH, Form, Language, Phrase, Sense, hash};
 use super::matching::{sorted, unmatched};
 use super::numbers::{self, Number};
-use super::tokens::{Kind, Tokens, part, tokens};
+use super::tokens::{Kind, Tokens, tokens};
 
 /// The most characters of a piece of evidence.
 const EVIDENCE_CHARS: usize = 64;

@@ -2,8 +2,10 @@
 //!
 //! The scanner works on bytes; what is not ASCII counts as letters.
 
+use super::bytes::{any, front, has, is_letter, part, trim};
+use super::class;
 use super::digits;
-use super::language::{Form, Language, class, hash};
+use super::language::{Form, Language, hash};
 use std::ops::Range;
 
 /// What a token is.
@@ -157,45 +159,6 @@ pub struct Scanner<'a> {
     tokens: Vec<Token>,
     /// A buffer.
     stem: String,
-}
-
-/// Part of a text that is cut at ASCII characters.
-#[inline(never)]
-pub fn part(text: &str, at: Range<usize>) -> &str {
-    text.get(at).unwrap_or("")
-}
-
-#[inline(never)]
-fn has(list: &str, word: &str) -> bool {
-    list.split(' ')
-        .any(|other| other == word && !word.is_empty())
-}
-
-#[inline(never)]
-fn any(bytes: &[u8], of: &[u8]) -> bool {
-    bytes.iter().any(|byte| of.contains(byte))
-}
-
-/// How many bytes at the front are among some.
-#[inline(never)]
-fn front(bytes: &[u8], of: &[u8]) -> usize {
-    bytes.iter().take_while(|byte| of.contains(byte)).count()
-}
-
-/// Without some bytes at both ends.
-#[inline(never)]
-fn trim(text: &str, at: Range<usize>, front_of: &[u8], back_of: &[u8]) -> Range<usize> {
-    let bytes = text.as_bytes();
-    let start = at.start + front(&bytes[at.clone()], front_of);
-    let mut end = at.end;
-    while end > start && back_of.contains(&bytes[end - 1]) {
-        end -= 1;
-    }
-    start..end
-}
-
-fn is_letter(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || !byte.is_ascii()
 }
 
 impl Scanner<'_> {

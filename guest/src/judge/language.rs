@@ -178,41 +178,25 @@ impl Language {
             first_weak: 0,
             affixes: Vec::new(),
         };
-        for line in lines(files.words) {
-            language.read_words(line);
-        }
-        for line in lines(files.units) {
-            language.read_units(line);
-        }
+        let read = &mut language;
+        each_line(files.words, &mut |line| read.read_words(line));
+        each_line(files.units, &mut |line| read.read_units(line));
         let mut axis = 0;
         let ends = [files.opposites, files.times, files.alternatives].map(|file| {
-            for line in lines(file) {
+            each_line(file, &mut |line| {
                 for (pole, words) in line.split("<>").enumerate() {
                     let pole = pole as u8;
-                    language.read_phrases(words, Some(Sense { axis, pole }));
+                    read.read_phrases(words, Some(Sense { axis, pole }));
                 }
                 axis += 1;
-            }
+            });
             axis
         });
-        language.first_time = ends[0];
-        language.first_weak = ends[1];
-        for line in lines(files.idioms) {
-            language.read_phrases(line, None);
-        }
-        for line in lines(files.synonyms) {
-            let mut first = 0;
-            for word in line.split(' ') {
-                let stem = hash(&language.stem(word));
-                if first == 0 {
-                    first = stem;
-                }
-                language.entry(stem).meaning = first;
-            }
-        }
-        for line in lines(files.affixes) {
-            language.read_affix(line);
-        }
+        read.first_time = ends[0];
+        read.first_weak = ends[1];
+        each_line(files.idioms, &mut |line| read.read_phrases(line, None));
+        each_line(files.synonyms, &mut |line| read.read_synonyms(line));
+        each_line(files.affixes, &mut |line| read.read_affix(line));
         language
     }
 
@@ -241,6 +225,18 @@ impl Language {
         }
     }
 
+    /// The first word stands for all.
+    fn read_synonyms(&mut self, line: &'static str) {
+        let mut first = 0;
+        for word in line.split(' ') {
+            let stem = hash(&self.stem(word));
+            if first == 0 {
+                first = stem;
+            }
+            self.entry(stem).meaning = first;
+        }
+    }
+
     fn read_units(&mut self, line: &'static str) {
         let mut unit = Unit {
             dimension: 0,
@@ -259,7 +255,7 @@ impl Language {
     fn read_phrases(&mut self, phrases: &str, sense: Option<Sense>) {
         for phrase in phrases.split(',') {
             let (mut first, mut rest, mut gap) = (0, Vec::new(), false);
-            for word in phrase.trim().split([' ', '~']) {
+            for word in phrase.trim_ascii().split([' ', '~']) {
                 let stem = hash(&self.stem(word));
                 if first == 0 {
                     first = stem;
@@ -381,8 +377,12 @@ pub fn hash(word: &str) -> u64 {
     })
 }
 
-fn lines(file: &'static str) -> impl Iterator<Item = &'static str> {
-    file.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+/// The lines of a file that are no comments.
+fn each_line(file: &'static str, read: &mut dyn FnMut(&'static str)) {
+    for line in file.split('\n') {
+        let line = line.trim_ascii();
+        if !line.is_empty() && !line.starts_with('#') {
+            read(line);
+        }
+    }
 }

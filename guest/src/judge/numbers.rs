@@ -134,6 +134,13 @@ fn of_digits(language: &Language, tokens: &Tokens, at: usize, suffix: &str, mone
         Some(multiple) => number.value = number.value.wrapping_mul(multiple),
         None => number.unit = language.form(suffix).unit,
     }
+    // `2 1/2`: a fraction is longer as a decimal than it was.
+    let next = tokens.at(at + 1);
+    let is_fraction = matches!(next.kind, Kind::Number { .. }) && next.word.len() > next.at.len();
+    if is_fraction && suffix.is_empty() && !token.closes() && number.value % ONE == 0 {
+        number.value = number.value.wrapping_add(value(&next.word));
+        number.span.1 += 1;
+    }
     while tokens.is(number.span.1 + 1, class::SCALE) && !tokens.at(number.span.1).closes() {
         number.span.1 += 1;
         let scale = tokens.at(number.span.1).form.number.unwrap_or(ONE);

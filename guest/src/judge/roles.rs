@@ -70,18 +70,34 @@ fn marked(pair: &Pair) -> Option<Evidence> {
         }
         places
     };
-    let of_b = markers(pair.entry);
-    for x in markers(pair.query) {
+    let (of_a, of_b) = (markers(pair.query), markers(pair.entry));
+    let same = |x: usize, y: usize| pair.query.tokens.at(x).stem == pair.entry.tokens.at(y).stem;
+    for x in &of_a {
         for y in &of_b {
-            if pair.query.tokens.at(x).stem == pair.entry.tokens.at(*y).stem {
-                let found = exchanged(pair, &sides(pair.query, x), &sides(pair.entry, *y));
-                if found.is_some() {
-                    return found;
-                }
+            if !same(*x, *y) {
+                continue;
+            }
+            let found = exchanged(pair, &sides(pair.query, *x), &sides(pair.entry, *y));
+            // Both orders may be there, as in `x with y with x`.
+            if found.is_some()
+                && !of_b.iter().any(|y| same(*x, *y) && stays(pair, *x, *y))
+                && !of_a.iter().any(|x| same(*x, *y) && stays(pair, *x, *y))
+            {
+                return found;
             }
         }
     }
     None
+}
+
+/// Words on both sides of a marker are where they were.
+fn stays(pair: &Pair, x: usize, y: usize) -> bool {
+    let (a, b) = (sides(pair.query, x), sides(pair.entry, y));
+    [0, 1].into_iter().all(|side| {
+        a[side]
+            .iter()
+            .any(|at| place(pair, *at, &b[side]).is_some())
+    })
 }
 
 /// A word before a marker of the query is behind that of the entry or the other way round, and fewer

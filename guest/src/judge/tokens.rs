@@ -293,7 +293,7 @@ impl Scanner<'_> {
             self.push(at, &piece.replace('.', ""), Kind::Word);
             return;
         }
-        let extension = piece.rsplit('.').next().unwrap_or("");
+        let extension = piece.split('.').last().unwrap_or("");
         if self.language.form(extension).class & class::FUNCTION != 0 || piece.contains("..") {
             self.split(at, b".", Self::words);
         } else {

@@ -136,6 +136,7 @@ impl Store for DictStore {
             max_blob: MAX_BLOB,
             // A log of changes is optional; without it, the index compares stamps.
             max_changes: 0,
+            nearest: false,
         }
     }
 

@@ -334,6 +334,10 @@ impl Store for ImportedStore {
         imported::changes_since(version, limit)
     }
 
+    fn nearest(&self, query: &VectorQuery, limit: u32) -> Result<Vec<Neighbour>> {
+        imported::nearest(query, limit)
+    }
+
     fn read_meta(&self, key: &str) -> Result<Option<String>> {
         imported::read_meta(key)
     }

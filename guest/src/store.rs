@@ -5,7 +5,7 @@
 use crate::error::Result;
 use crate::types::{
     CapabilitySet, ChangePage, Entry, EntryKey, EntryRef, Error, Filter, ImportMode, Inserted,
-    MetaChange, Restored, Selection, StampPage, Touch, VectorPage,
+    MetaChange, Neighbour, Restored, Selection, StampPage, Touch, VectorPage, VectorQuery,
 };
 
 pub trait Store {
@@ -38,6 +38,7 @@ pub trait Store {
     fn list_namespace_quotas(&self) -> Result<Vec<(String, u64)>>;
     fn read_version_counter(&self) -> Result<u64>;
     fn changes_since(&self, version: u64, limit: u32) -> Result<Option<ChangePage>>;
+    fn nearest(&self, query: &VectorQuery, limit: u32) -> Result<Vec<Neighbour>>;
     fn read_meta(&self, key: &str) -> Result<Option<String>>;
     fn replace_meta(&self, key: &str, expected: Option<&str>, value: Option<&str>) -> Result<bool>;
     fn list_meta(&self) -> Result<Vec<(String, String)>>;

@@ -32,6 +32,7 @@ mod hits;
 mod ids;
 mod imports;
 mod keys;
+mod nearest;
 mod opening;
 mod reads;
 mod selecting;
@@ -323,6 +324,7 @@ pub fn all_known() -> Vec<Known> {
         selecting::walks(),
         selecting::writes::faults(),
         changes::faults(),
+        nearest::faults(),
         deleting::faults(),
         hits::faults(),
         entries::replacing(),

@@ -25,11 +25,16 @@ pub struct TestStore {
     pub snapshots: Rc<Cell<bool>>,
     /// Whether it keeps a log of changes.
     pub keeps_log: Rc<Cell<bool>>,
+    /// If it searches vectors: what it does to what it has found.
+    pub nearest: Rc<Cell<Option<Misfind>>>,
     /// Whether it has no views.
     pub viewless: Rc<Cell<bool>>,
     /// Whether every page begins with the first row, as in a damaged file.
     pub starts_over: Rc<Cell<bool>>,
 }
+
+/// Changes what `nearest` has found.
+type Misfind = fn(&mut Vec<Neighbour>);
 
 #[derive(Clone, Default)]
 struct Data {
@@ -293,6 +298,7 @@ impl Store for TestStore {
             max_delete: u32::MAX,
             max_blob: 65_536,
             max_changes: if self.keeps_log.get() { 65_536 } else { 0 },
+            nearest: self.nearest.get().is_some(),
         }
     }
 
@@ -543,6 +549,38 @@ impl Store for TestStore {
             changes,
             version: last,
         }))
+    }
+
+    fn nearest(&self, query: &VectorQuery, limit: u32) -> Result<Vec<Neighbour>> {
+        assert!((1..=1024).contains(&limit), "limit {limit}");
+        let data = self.call()?;
+        let is_sought = |entry: &&Entry| {
+            let end = entry.ttl.map(|ttl| entry.created_at + ttl);
+            entry.namespace == query.namespace
+                && entry.context == query.context
+                && query.tags.iter().all(|tag| entry.tags.contains(tag))
+                && !query
+                    .fresh_at
+                    .is_some_and(|now| end.is_some_and(|end| end <= now))
+        };
+        let mut found: Vec<Neighbour> = data
+            .entries
+            .values()
+            .filter(is_sought)
+            .map(|entry| Neighbour {
+                id: entry.id,
+                similarity: entry
+                    .embedding
+                    .iter()
+                    .zip(&query.vector)
+                    .map(|(a, b)| a * b)
+                    .sum(),
+            })
+            .collect();
+        found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
+        found.truncate(limit as usize);
+        self.nearest.get().unwrap()(&mut found);
+        Ok(found)
     }
 
     fn read_meta(&self, key: &str) -> Result<Option<String>> {

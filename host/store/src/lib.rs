@@ -22,8 +22,8 @@ pub mod staged;
 use std::time::Duration;
 
 pub use contract::store::{
-    CapabilitySet, Change, ChangePage, ImportMode, Inserted, MetaChange, Restored, Selection,
-    StampPage, Touch, VectorPage,
+    CapabilitySet, Change, ChangePage, ImportMode, Inserted, MetaChange, Neighbour, Restored,
+    Selection, StampPage, Touch, VectorPage, VectorQuery,
 };
 pub use contract::types::{
     BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error as StoreError, Filter,
@@ -168,6 +168,18 @@ pub trait Store: Send {
         self.read_version_counter()?;
         Err(StoreError::Unsupported(format!(
             "the {} store keeps no log of changes; compare the stamps of its entries",
+            self.capabilities().name
+        )))
+    }
+
+    /// The entries whose vectors are most similar to one, at most `limit`, the most similar first. By
+    /// default [`StoreError::Unsupported`], for stores whose [`CapabilitySet::nearest`] is false.
+    fn nearest(&mut self, query: &VectorQuery, limit: u32) -> Result<Vec<Neighbour>> {
+        let _ = (query, limit);
+        // Of a closed store, the error.
+        self.read_version_counter()?;
+        Err(StoreError::Unsupported(format!(
+            "the {} store does not search vectors; use the cache's index",
             self.capabilities().name
         )))
     }

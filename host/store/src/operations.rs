@@ -67,7 +67,7 @@
 #[macro_export]
 macro_rules! for_each_operation {
     ($callback:ident! [$($context:tt)*]) => {
-        $crate::for_each_operation! { $callback! [$($context)*] views changes snapshots entries }
+        $crate::for_each_operation! { $callback! [$($context)*] views changes nearest snapshots entries }
     };
     ($callback:ident! [$($context:tt)*] views $($more:tt)*) => {
         $crate::for_each_operation! {
@@ -80,6 +80,12 @@ macro_rules! for_each_operation {
         $crate::for_each_operation! {
             $callback! [$($context)*] $($more)*
             read changes_since(version: (u64), limit: (u32)) -> (Option<$crate::ChangePage>);
+        }
+    };
+    ($callback:ident! [$($context:tt)*] nearest $($more:tt)*) => {
+        $crate::for_each_operation! {
+            $callback! [$($context)*] $($more)*
+            read nearest(query: (&$crate::VectorQuery), limit: (u32)) -> (Vec<$crate::Neighbour>);
         }
     };
     ($callback:ident! [$($context:tt)*] snapshots $($more:tt)*) => {

@@ -103,6 +103,7 @@ pub const SECTIONS: &[(&str, &[Spec])] = &[
     ("clear-namespace", cases::clear::CASES),
     ("version counter", cases::version::CASES),
     ("changes", cases::changes::CASES),
+    ("nearest", cases::nearest::CASES),
     ("quotas", cases::quotas::CASES),
     ("meta", cases::meta::CASES),
     ("list-meta", cases::list_meta::CASES),

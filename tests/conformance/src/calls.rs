@@ -1,10 +1,12 @@
 //! The operations of the store, an error being a failure of the case.
 
+use std::collections::BTreeSet;
+
 use crate::case::{Case, key_of};
 use crate::check::{Checked, check, failed};
 use crate::contract::{
     ChangePage, Entry, EntryKey, EntryRef, Error, Filter, ImportMode, Inserted, MetaChange,
-    Selection, StampPage, Touch, VectorPage, store,
+    Neighbour, Selection, StampPage, Touch, VectorPage, VectorQuery, store,
 };
 use crate::show;
 
@@ -322,6 +324,18 @@ impl Case {
             page.version > version || (page.version == version && page.changes.is_empty()),
             format!("{doing} goes on, if there is a change"),
             shown,
+        )?;
+        Ok(found)
+    }
+
+    /// `nearest`, which finds each entry once.
+    pub fn nearest(&self, query: &VectorQuery, limit: u32) -> Checked<Vec<Neighbour>> {
+        let found = called("nearest", store::nearest(query, limit))?;
+        let ids: BTreeSet<u64> = found.iter().map(|one| one.id).collect();
+        check(
+            found.len() <= limit as usize && ids.len() == found.len(),
+            format!("nearest with limit {limit} finds at most as many, each once"),
+            || show::value(&found),
         )?;
         Ok(found)
     }

@@ -9,8 +9,8 @@ use super::error::{Fault, Outcome, Repeat};
 use super::layout::{self, META, own_keys};
 use super::rows::{self, ENTRY_COLUMNS, column, entry_columns, escaped, unescaped};
 use super::session::{BACK_TO_VIEW, Session};
-use super::tags;
 use super::values::Values;
+use super::{nearest, tags};
 use mneme_store::checks::Embedder;
 use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 
@@ -280,8 +280,8 @@ impl Session {
 
     pub fn integrity_check(&mut self) -> Outcome<bool> {
         let embedder = self.embedder.clone();
-        let in_view = self.in_view;
-        self.read(async |conn| match check(conn, &embedder).await {
+        let (in_view, nearest) = (self.in_view, self.options.nearest.is_some());
+        self.read(async |conn| match check(conn, &embedder, nearest).await {
             Err(fault) if fault.is_damage() => {
                 if in_view {
                     conn.plain(BACK_TO_VIEW).await?;
@@ -293,16 +293,24 @@ impl Session {
     }
 }
 
-async fn check(conn: &Connection, embedder: &Embedder) -> Outcome<bool> {
+async fn check(conn: &Connection, embedder: &Embedder, nearest: bool) -> Outcome<bool> {
     let table = conn.text("{schema}.entries");
     let bytes = i64::from(embedder.dim) * 4;
-    let wrong: [(&str, Values<'_>); 4] = [
+    let index = nearest::index(conn);
+    let wrong: [(&str, Values<'_>); 5] = [
         (WRONG_INDEXES, &[&table]),
         (WRONG_SEQUENCE, &[&table]),
         (WRONG_ROWS, &[&bytes]),
         (tags::WRONG, &[]),
+        (nearest::WRONG, &[&index]),
     ];
-    let wrong = &wrong[..wrong.len() - usize::from(conn.lacks_columns())];
+    // A cache that lacks columns has no tags, and one without a search no vectors.
+    let checks = match (conn.lacks_columns(), nearest) {
+        (true, _) => 3,
+        (_, false) => 4,
+        (_, true) => 5,
+    };
+    let wrong = &wrong[..checks];
     match layout::verify(conn, embedder).await {
         Err(Fault::Typed(_)) => return Ok(false),
         outcome => outcome?,

@@ -514,7 +514,7 @@ fn a_cache_holds_no_index(server: &Postgres) {
         .put(PutRequest::new("new", "new answer").embedding(vector(99)))
         .unwrap();
     assert_eq!(ask(&cache, 99).unwrap().response, "new answer");
-    assert!(other.delete("new").unwrap());
+    assert!(other.delete("new", "default").unwrap());
     assert!(ask(&cache, 99).is_none_or(|hit| hit.response != "new answer"));
     let stats = cache.stats(None).unwrap();
     assert_eq!(

@@ -202,7 +202,7 @@ DELETE FROM {schema}.entry_vectors AS v WHERE NOT EXISTS (SELECT FROM {schema}.e
     WHERE e.id = v.id AND e.namespace = v.namespace AND e.context = v.context);
 INSERT INTO {schema}.entry_vectors SELECT id, namespace, context, made FROM (
     SELECT id, namespace, context, {schema}.entry_vector(embedding) AS made FROM {schema}.entries AS e
-    WHERE NOT EXISTS (SELECT FROM {schema}.entry_vectors AS v WHERE v.id = e.id)
+    WHERE NOT EXISTS (SELECT FROM {schema}.entry_vectors AS v WHERE v.id = e.id) OFFSET 0
 ) AS missing WHERE made IS NOT NULL;
 DROP INDEX IF EXISTS {schema}.idx_entry_vectors_hnsw;
 CREATE INDEX idx_entry_vectors_hnsw ON {schema}.entry_vectors USING hnsw (embedding {ops});
@@ -244,8 +244,7 @@ impl Session {
         }
         let (namespace, context) = (escaped(&query.namespace), escaped(&query.context));
         let tags: Vec<_> = query.tags.iter().map(|tag| escaped(tag)).collect();
-        // Nothing is fresh beyond the greatest number.
-        let fresh_at = query.fresh_at.map(rows::stored);
+        let fresh_at = query.fresh_at.map(|at| i64::try_from(at).unwrap_or(i64::MAX));
         let limit = i64::from(limit);
         self.read(async |conn| {
             let values: Values<'_> = &[

@@ -9,6 +9,7 @@ mod erasing;
 mod index;
 mod lanes;
 mod lying_logs;
+mod namespaces;
 mod normalization;
 mod round_trips;
 mod sandbox;

@@ -12,6 +12,7 @@ mod kept;
 mod lookup;
 mod quotas;
 mod removing;
+mod reporting;
 mod selecting;
 mod storing;
 mod turns;

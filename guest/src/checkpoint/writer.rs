@@ -11,7 +11,7 @@ use super::{
 use crate::error::{Result, describe};
 use crate::host::Archive;
 use crate::options;
-use crate::store::{Store, check_ids};
+use crate::store::{Store, check_ids, each_names};
 use crate::types::{DumpOptions, DumpReport, Entry, Error, Layout, Manifest, Unit};
 use sha2::{Digest, Sha256};
 
@@ -167,7 +167,8 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
     }
 
     fn describe(&mut self) -> Result<()> {
-        self.manifest.namespaces = self.store.list_namespaces()?;
+        let namespaces = &mut self.manifest.namespaces;
+        each_names(self.store, |page| namespaces.extend(page))?;
         for namespace in &self.manifest.namespaces {
             options::check_namespace(namespace).map_err(|error| {
                 Error::Corrupt(format!(

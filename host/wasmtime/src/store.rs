@@ -26,7 +26,7 @@ pub use mneme_sqlite::{self as sqlite, SqliteStore};
 pub use mneme_store::{
     BackendError, CapabilitySet, Change, ChangePage, DimensionMismatch, Entry, EntryKey, EntryRef,
     Filter, FingerprintMismatch, ImportMode, Inserted, MemoryStore, MetaChange, Restored, Result,
-    Selection, StampPage, Store, StoreError, Touch, VectorPage, cancel, changes, checks, guide,
-    memory, staged,
+    Selection, StampPage, Store, StoreError, Touch, VectorPage, cancel, changes, checks,
+    count_all_namespaces, guide, memory, staged,
 };
 pub use url::{Access, built_in, from_url, from_url_built_with, from_url_for, scheme_of};

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         .tests(index::tests())
         .tests(lanes::tests())
         .tests(lying_logs::tests())
+        .tests(namespaces::tests())
         .tests(normalization::tests())
         .tests(round_trips::tests())
         .tests(sandbox::tests())

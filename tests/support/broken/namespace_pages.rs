@@ -63,7 +63,7 @@ const WRONG: &[(&str, &str, Page)] = &[
     ),
     (
         "begin again after a name without entries",
-        "a-walk-goes-on-after-a-namespace-that-is-gone",
+        "a-page-of-namespaces-begins-after-any-name",
         |names, after, limit| {
             let after = after.filter(|after| names.iter().any(|name| name == after));
             first(names, limit, |name| is_after(name, after))

@@ -352,7 +352,8 @@ pub(super) fn each_namespace(
     conn: &Connection,
     mut each: impl FnMut(String) -> Outcome<()>,
 ) -> Outcome<()> {
-    walk(conn, NAMESPACES, &[], |row| {
+    let (from, all) = (next_name(None), -1_i64);
+    walk(conn, NAMESPACES, &[&from, &all], |row| {
         each(rows::namespace(conn, row, 0)?)
     })
 }

@@ -135,8 +135,8 @@ impl Guest for Component {
         with(|cache| cache.requantize(dtype))
     }
 
-    fn list_namespaces() -> Result<Vec<String>> {
-        with(Cache::list_namespaces)
+    fn list_namespaces(after: Option<String>, limit: u32) -> Result<Vec<String>> {
+        with(|cache| cache.list_namespaces(after.as_deref(), limit))
     }
 
     fn stats(namespace: Option<String>) -> Result<CacheStats> {
@@ -261,12 +261,12 @@ impl Store for ImportedStore {
         imported::count(namespace)
     }
 
-    fn list_namespaces(&self) -> Result<Vec<String>> {
-        imported::list_namespaces()
+    fn list_namespaces(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>> {
+        imported::list_namespaces(after, limit)
     }
 
-    fn count_by_namespace(&self) -> Result<Vec<(String, u64)>> {
-        imported::count_by_namespace()
+    fn count_by_namespace(&self, after: Option<&str>, limit: u32) -> Result<Vec<(String, u64)>> {
+        imported::count_by_namespace(after, limit)
     }
 
     fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {

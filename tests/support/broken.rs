@@ -32,6 +32,7 @@ mod hits;
 mod ids;
 mod imports;
 mod keys;
+mod namespace_pages;
 mod nearest;
 mod opening;
 mod reads;
@@ -332,6 +333,7 @@ pub fn all_known() -> Vec<Known> {
         entries::batches(),
         keys::faults(),
         counts::faults(),
+        namespace_pages::faults(),
         settings::quotas(),
         settings::meta(),
         settings::listing_meta(),

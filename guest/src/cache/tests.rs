@@ -13,6 +13,7 @@ mod lookup;
 mod nearest;
 mod quotas;
 mod removing;
+mod reporting;
 mod selecting;
 mod storing;
 mod turns;

@@ -353,24 +353,20 @@ impl Store for TestStore {
             .count() as u64)
     }
 
-    fn list_namespaces(&self) -> Result<Vec<String>> {
-        let mut names: Vec<_> = self
-            .call()?
-            .entries
-            .values()
-            .map(|e| e.namespace.clone())
-            .collect();
-        names.sort();
-        names.dedup();
-        Ok(names)
+    fn list_namespaces(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>> {
+        let counts = self.count_by_namespace(after, limit)?;
+        Ok(counts.into_iter().map(|(name, _)| name).collect())
     }
 
-    fn count_by_namespace(&self) -> Result<Vec<(String, u64)>> {
+    fn count_by_namespace(&self, after: Option<&str>, limit: u32) -> Result<Vec<(String, u64)>> {
         let mut counts = BTreeMap::new();
         for entry in self.call()?.entries.values() {
-            *counts.entry(entry.namespace.clone()).or_default() += 1;
+            let name = &entry.namespace;
+            if after.is_none_or(|after| name.as_str() > after) {
+                *counts.entry(name.clone()).or_default() += 1;
+            }
         }
-        Ok(counts.into_iter().collect())
+        Ok(self.page(counts.into_iter(), limit).collect())
     }
 
     fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {

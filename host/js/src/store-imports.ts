@@ -259,10 +259,14 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
       },
     ),
     count: operation('count', (namespace?: string) => store.count(namespace), integer),
-    listNamespaces: operation('listNamespaces', () => store.listNamespaces(), list(text)),
+    listNamespaces: operation(
+      'listNamespaces',
+      (after: string | undefined, limit: number) => store.listNamespaces(after, limit),
+      list(text),
+    ),
     countByNamespace: operation(
       'countByNamespace',
-      () => store.countByNamespace(),
+      (after: string | undefined, limit: number) => store.countByNamespace(after, limit),
       list(pair(text, integer)),
     ),
     iterLruIds: operation(

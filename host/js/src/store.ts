@@ -211,10 +211,16 @@ export interface Store {
   select(filter: Filter, lastId: number, limit: number): Awaitable<Selection>;
   /** How many entries there are, in one namespace or in all. */
   count(namespace?: string): Awaitable<number>;
-  /** Namespaces with entries, sorted by their UTF-8 bytes. */
-  listNamespaces(): Awaitable<string[]>;
-  /** The same namespaces in the same order, each with the number of its entries. */
-  countByNamespace(): Awaitable<[namespace: string, entries: number][]>;
+  /**
+   * The first `limit` namespaces with entries whose UTF-8 bytes come after those of `after`, sorted
+   * by their UTF-8 bytes. Fewer mean that there are no more.
+   */
+  listNamespaces(after: string | undefined, limit: number): Awaitable<string[]>;
+  /** The same page, each namespace with the number of its entries. */
+  countByNamespace(
+    after: string | undefined,
+    limit: number,
+  ): Awaitable<[namespace: string, entries: number][]>;
   /** The `n` least recently used entries: by `lastAccessedAt`, then id. */
   iterLruIds(n: number, namespace?: string): Awaitable<EntryRef[]>;
   /** The first `limit` entries with an id above `lastId`, by id. */

@@ -16,6 +16,7 @@ pub mod locks;
 pub mod memory;
 pub mod opened;
 mod operations;
+mod pages;
 pub mod parameters;
 pub mod staged;
 
@@ -30,6 +31,7 @@ pub use contract::types::{
     FingerprintMismatch,
 };
 pub use memory::MemoryStore;
+pub use pages::count_all_namespaces;
 
 /// What a store's operations return.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -103,11 +105,14 @@ pub trait Store: Send {
     /// How many entries there are, in one namespace or in all.
     fn count(&mut self, namespace: Option<&str>) -> Result<u64>;
 
-    /// The namespaces that hold entries, sorted by their bytes.
-    fn list_namespaces(&mut self) -> Result<Vec<String>>;
+    /// The first `limit` namespaces that hold entries and whose bytes come after those of `after`,
+    /// sorted by their bytes.
+    fn list_namespaces(&mut self, after: Option<&str>, limit: u32) -> Result<Vec<String>>;
 
-    /// The namespaces that hold entries, sorted by their bytes, each with the number of entries.
-    fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>>;
+    /// The same page, each namespace with the number of its entries. See
+    /// [`count_all_namespaces`].
+    fn count_by_namespace(&mut self, after: Option<&str>, limit: u32)
+    -> Result<Vec<(String, u64)>>;
 
     /// The `n` least recently used entries: ascending last access, then id.
     fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>>;

@@ -4,6 +4,7 @@ mod import;
 mod select;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use self::import::Import;
 use self::select::Tags;
@@ -272,15 +273,30 @@ impl Session {
         } as u64)
     }
 
-    pub fn list_namespaces(&mut self) -> Result<Vec<String>> {
-        Ok(self.namespaces.keys().cloned().collect())
+    pub fn list_namespaces(&mut self, after: Option<&str>, limit: u32) -> Result<Vec<String>> {
+        let page = self.namespaces_after(after, limit);
+        Ok(page.map(|(name, _)| name.clone()).collect())
     }
 
-    pub fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
-        let counts = self.namespaces.iter();
-        Ok(counts
+    pub fn count_by_namespace(
+        &mut self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<(String, u64)>> {
+        let page = self.namespaces_after(after, limit);
+        Ok(page
             .map(|(name, space)| (name.clone(), space.ids.len() as u64))
             .collect())
+    }
+
+    fn namespaces_after(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> impl Iterator<Item = (&String, &Namespace)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let after = self.namespaces.range::<str, _>((from, Bound::Unbounded));
+        after.take(limit as usize)
     }
 
     pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {

@@ -27,6 +27,6 @@ pub use mneme_store::{
     BackendError, CapabilitySet, Change, ChangePage, DimensionMismatch, Entry, EntryKey, EntryRef,
     Filter, FingerprintMismatch, ImportMode, Inserted, MemoryStore, MetaChange, Neighbour,
     Restored, Result, Selection, StampPage, Store, StoreError, Touch, VectorPage, VectorQuery,
-    cancel, changes, checks, guide, memory, staged,
+    cancel, changes, checks, count_all_namespaces, guide, memory, staged,
 };
 pub use url::{Access, built_in, from_url, from_url_built_with, from_url_for, scheme_of};

@@ -91,6 +91,7 @@ pub const SECTIONS: &[(&str, &[Spec])] = &[
     ("reads without vectors", cases::reads_without_vectors::CASES),
     ("count and namespaces", cases::count::CASES),
     ("count-by-namespace", cases::count_by_namespace::CASES),
+    ("pages of namespaces", cases::namespace_pages::CASES),
     ("pages", cases::pages::CASES),
     ("select", cases::select::CASES),
     ("walks of select", cases::select_walks::CASES),

@@ -14,6 +14,9 @@ use crate::show;
 /// others.
 const MANY_STEPS: u32 = 20_000;
 
+/// The most items of one list.
+const MAX_ITEMS: u32 = 1 << 20;
+
 /// What an operation returned; its error is a failure.
 pub fn called<T>(operation: &str, outcome: Result<T, Error>) -> Checked<T> {
     outcome.map_err(|error| failed(format!("{operation} succeeds"), show::error(&error)))
@@ -171,14 +174,27 @@ impl Case {
         called("count", store::count(namespace))
     }
 
-    /// `list-namespaces`
+    /// `list-namespaces`, of all in one page.
     pub fn list_namespaces(&self) -> Checked<Vec<String>> {
-        called("list-namespaces", store::list_namespaces())
+        self.namespaces_after(None, MAX_ITEMS)
+    }
+
+    /// `list-namespaces`
+    pub fn namespaces_after(&self, after: Option<&str>, limit: u32) -> Checked<Vec<String>> {
+        called("list-namespaces", store::list_namespaces(after, limit))
+    }
+
+    /// `count-by-namespace`, of all in one page.
+    pub fn counts(&self) -> Checked<Vec<(String, u64)>> {
+        self.counts_after(None, MAX_ITEMS)
     }
 
     /// `count-by-namespace`
-    pub fn counts(&self) -> Checked<Vec<(String, u64)>> {
-        called("count-by-namespace", store::count_by_namespace())
+    pub fn counts_after(&self, after: Option<&str>, limit: u32) -> Checked<Vec<(String, u64)>> {
+        called(
+            "count-by-namespace",
+            store::count_by_namespace(after, limit),
+        )
     }
 
     /// `iter-lru-ids`

@@ -244,7 +244,9 @@ impl Session {
         }
         let (namespace, context) = (escaped(&query.namespace), escaped(&query.context));
         let tags: Vec<_> = query.tags.iter().map(|tag| escaped(tag)).collect();
-        let fresh_at = query.fresh_at.map(|at| i64::try_from(at).unwrap_or(i64::MAX));
+        let fresh_at = query
+            .fresh_at
+            .map(|at| i64::try_from(at).unwrap_or(i64::MAX));
         let limit = i64::from(limit);
         self.read(async |conn| {
             let values: Values<'_> = &[

@@ -43,7 +43,7 @@ import {
   type Stores,
   type VectorRow,
 } from './idb/layout.js';
-import { namesAfter, page, pairs, rarest, result, walk, walkFrom, within } from './idb/requests.js';
+import { namesAfter, page, pairs, rarest, result, walkFrom, within } from './idb/requests.js';
 import { Rows, deleteAll, putAll, reference } from './idb/rows.js';
 import { begun, memoryStage, stageAll, type Import } from './stage.js';
 

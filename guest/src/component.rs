@@ -159,6 +159,10 @@ impl Guest for Component {
         }
     }
 
+    fn hash(text: String, context: String) -> String {
+        query::hash(&text, &context)
+    }
+
     fn is_readable(reading: Reading) -> bool {
         policy_rules::is_readable(&reading)
     }

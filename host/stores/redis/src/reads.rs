@@ -397,7 +397,11 @@ impl Session {
         }
         let (after, limit) = (version.to_string(), limit.max(1).to_string());
         let reply = self.read(&scripts::CHANGES, &[after.as_bytes(), limit.as_bytes()])?;
-        if reply == Value::Nil {
+        // A replica that took over, or a server that started again, may lack the last writes and have given
+        // their versions to others: the log of before is not gone on with.
+        let is_another =
+            self.connections() != std::mem::replace(&mut self.logged, self.connections());
+        if is_another || reply == Value::Nil {
             return Ok(None);
         }
         let [version, changes] = rows::tuple(reply)?;

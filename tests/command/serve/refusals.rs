@@ -244,7 +244,7 @@ fn bad_requests_are_told_what_is_wrong_and_change_nothing() {
         "limit=1&limit=2",
     ] {
         assert!(
-            ["bad_request", "invalid_argument"].contains(&&*list(bad).refused(400)),
+            ["bad_request", "invalid_argument"].contains(&list(bad).refused(400)),
             "{bad}"
         );
     }

@@ -136,6 +136,7 @@ impl Store for DictStore {
             max_blob: MAX_BLOB,
             // A log of changes is optional; without it, the index compares stamps.
             max_changes: 0,
+            nearest: false,
         }
     }
 
@@ -198,21 +199,26 @@ impl Store for DictStore {
         Ok(rows.filter(|row| is_in(row, namespace)).count() as u64)
     }
 
-    fn list_namespaces(&mut self) -> Result<Vec<String>> {
-        self.opened()?;
-        let mut names: Vec<String> = self.ids.keys().map(|(name, _)| name.clone()).collect();
-        names.dedup();
-        Ok(names)
+    fn list_namespaces(&mut self, after: Option<&str>, limit: u32) -> Result<Vec<String>> {
+        let counts = self.count_by_namespace(after, limit)?;
+        Ok(counts.into_iter().map(|(name, _)| name).collect())
     }
 
-    // Mistake: counting a namespace that has no entries left.
-    fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
+    // Mistake: counting a namespace that has no entries left. Mistake: a page in the order of a
+    // collation; the order is that of the bytes, also of what comes after `after`.
+    fn count_by_namespace(
+        &mut self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<(String, u64)>> {
         self.opened()?;
         let mut counts = BTreeMap::new();
         for (name, _) in self.ids.keys() {
-            *counts.entry(name.clone()).or_default() += 1;
+            if after.is_none_or(|after| name.as_str() > after) {
+                *counts.entry(name.clone()).or_default() += 1;
+            }
         }
-        Ok(counts.into_iter().collect())
+        Ok(counts.into_iter().take(limit as usize).collect())
     }
 
     // Mistake: rows of the same second in any order. The id decides between them.

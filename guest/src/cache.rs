@@ -4,6 +4,7 @@
 //! cache consistent with the store: an index that may differ from it is dropped, and built
 //! again when needed.
 
+mod candidates;
 mod checkpointing;
 mod evicting;
 mod explaining;
@@ -32,7 +33,7 @@ use crate::options;
 use crate::query;
 use crate::quotas::Quotas;
 use crate::store::Store;
-use crate::types::{CountEvent, EntryKey, EntryRef, Error, Event, Options, VectorDtype};
+use crate::types::{CountEvent, EntryKey, EntryRef, Error, Event, IndexKind, Options, VectorDtype};
 use std::collections::BTreeMap;
 
 /// A cache over a store, with a host for the clock and the policies.
@@ -63,7 +64,7 @@ struct Open {
     clearing: steps::Pending<Option<String>, u64>,
     compacting: steps::Pending<(), Compaction>,
     /// By what is sought: semantic searches that are under way.
-    searching: steps::Pending<lookup::SoughtKey, Search>,
+    searching: steps::Pending<candidates::SoughtKey, Search>,
     quotas: Quotas,
     max_batch: usize,
     /// Whether the store keeps a log of changes.
@@ -134,6 +135,12 @@ impl<S: Store, H: Host> Cache<S, H> {
         }
         options::check(&options)?;
         let store = &self.store;
+        if options.index == IndexKind::Store && !store.capabilities().nearest {
+            return Err(Error::Unsupported(format!(
+                "option index is store, and the {} store, opened as it is, does not search vectors; use another kind of index, or a Postgres store with the parameter nearest",
+                store.capabilities().name
+            )));
+        }
         store.open(&options.embedder_fingerprint, options.embedder_dim)?;
         let mut quotas = Quotas::default();
         if let Err(error) = quotas.set(store, &options.namespace_quotas) {

@@ -12,11 +12,13 @@
 //! |---|---|
 //! | [`compression`], [`tarball`] | bytes and members |
 //! | [`manifest`], [`rows`], [`state`] | what the members hold |
+//! | [`order`] | which row comes when |
 //! | [`overrides`] | what `load` changes about it |
 //! | [`writer`], [`reader`] | the order of the members, and their checksums |
 
 pub mod compression;
 pub mod manifest;
+pub mod order;
 pub mod overrides;
 pub mod reader;
 pub mod rows;

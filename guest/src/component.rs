@@ -135,8 +135,8 @@ impl Guest for Component {
         with(|cache| cache.requantize(dtype))
     }
 
-    fn list_namespaces() -> Result<Vec<String>> {
-        with(Cache::list_namespaces)
+    fn list_namespaces(after: Option<String>, limit: u32) -> Result<Vec<String>> {
+        with(|cache| cache.list_namespaces(after.as_deref(), limit))
     }
 
     fn stats(namespace: Option<String>) -> Result<CacheStats> {
@@ -157,6 +157,10 @@ impl Guest for Component {
             hash: query::hash(&text, ""),
             text,
         }
+    }
+
+    fn hash(text: String, context: String) -> String {
+        query::hash(&text, &context)
     }
 
     fn is_readable(reading: Reading) -> bool {
@@ -261,12 +265,12 @@ impl Store for ImportedStore {
         imported::count(namespace)
     }
 
-    fn list_namespaces(&self) -> Result<Vec<String>> {
-        imported::list_namespaces()
+    fn list_namespaces(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>> {
+        imported::list_namespaces(after, limit)
     }
 
-    fn count_by_namespace(&self) -> Result<Vec<(String, u64)>> {
-        imported::count_by_namespace()
+    fn count_by_namespace(&self, after: Option<&str>, limit: u32) -> Result<Vec<(String, u64)>> {
+        imported::count_by_namespace(after, limit)
     }
 
     fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
@@ -332,6 +336,10 @@ impl Store for ImportedStore {
 
     fn changes_since(&self, version: u64, limit: u32) -> Result<Option<ChangePage>> {
         imported::changes_since(version, limit)
+    }
+
+    fn nearest(&self, query: &VectorQuery, limit: u32) -> Result<Vec<Neighbour>> {
+        imported::nearest(query, limit)
     }
 
     fn read_meta(&self, key: &str) -> Result<Option<String>> {

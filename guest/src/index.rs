@@ -597,7 +597,9 @@ impl Index {
             match self.kind {
                 IndexKind::Hnsw => rows.take_kept_graphs(&self.graph),
                 // A graph was faster at no number of rows: see `graph`.
-                IndexKind::Auto | IndexKind::Exact => rows.set_kept_graphs(Vec::new()),
+                IndexKind::Auto | IndexKind::Exact | IndexKind::Store => {
+                    rows.set_kept_graphs(Vec::new())
+                }
             }
         }
     }

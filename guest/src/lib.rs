@@ -79,8 +79,8 @@ pub mod types {
     };
     pub use crate::bindings::mneme::cache::policy::Candidate;
     pub use crate::bindings::mneme::cache::store::{
-        CapabilitySet, Change, ChangePage, ImportMode, Inserted, MetaChange, Restored, Selection,
-        StampPage, Touch, VectorPage,
+        CapabilitySet, Change, ChangePage, ImportMode, Inserted, MetaChange, Neighbour, Restored,
+        Selection, StampPage, Touch, VectorPage, VectorQuery,
     };
     pub use crate::bindings::mneme::cache::types::{
         BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error, Filter,

@@ -43,6 +43,7 @@ fn judge_shipped_stores() -> ExitCode {
         .store_at("redis-cluster", cluster, RedisStore::from_url)
         .store_at("postgres", postgres, PostgresStore::from_url)
         .store_at("postgres-by-pgbouncer", pgbouncer, PostgresStore::from_url)
+        .store_at("postgres-with-pgvector", pgvector, PostgresStore::from_url)
         .store_at("dynamodb", dynamodb, DynamoDbStore::from_url)
         .run()
 }
@@ -73,6 +74,11 @@ fn pgbouncer() -> Result<(String, (PgBouncer, Postgres)), String> {
     let server = Postgres::start()?;
     let pooler = PgBouncer::before(&server, &[])?;
     Ok((pooler.url(), (pooler, server)))
+}
+
+fn pgvector() -> Result<(String, Postgres), String> {
+    let server = Postgres::with_pgvector()?;
+    Ok((format!("{}?nearest=vector", server.url()), server))
 }
 
 fn dynamodb() -> Result<(String, DynamoDb), String> {

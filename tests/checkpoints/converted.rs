@@ -5,7 +5,9 @@ use mneme::checkpoint::{
     self, DumpOptions, ImportMode, InspectOptions, Layout, LoadOptions, TtlOverride,
 };
 use mneme::embedder::Precomputed;
-use mneme::{MemoryStore, PutRequest, SemanticCache, SqliteStore};
+use mneme::{
+    Builder, EntryFilter, ManualClock, MemoryStore, PutRequest, SemanticCache, SqliteStore,
+};
 use std::io::Cursor;
 use tempfile::TempDir;
 
@@ -15,6 +17,7 @@ mneme_tests::tests![
     a_conversion_adds_no_quota_to_the_archive,
     a_snapshot_that_does_not_fit_is_refused,
     a_portable_archive_goes_from_anywhere_to_anywhere,
+    a_portable_archive_keeps_the_order_within_a_second,
 ];
 
 fn sqlite() -> (TempDir, SemanticCache) {
@@ -135,4 +138,54 @@ fn a_portable_archive_goes_from_anywhere_to_anywhere() {
     let native = DumpOptions::new().layout(Layout::Native);
     let error = again.dump(Vec::new(), native).err().unwrap();
     assert_eq!(error.kind(), "unsupported", "{error}");
+}
+
+/// The queries of a cache with a cap of four, after so many more were put.
+fn left_after(cache: &SemanticCache, more: u32) -> Vec<String> {
+    for n in 0..more {
+        cache.put(entry(100 + n)).unwrap();
+    }
+    let listed = cache.list_entries(&EntryFilter::new(), 0, 100).unwrap();
+    let mut queries: Vec<_> = listed.entries.into_iter().map(|one| one.query).collect();
+    queries.sort();
+    queries
+}
+
+fn a_portable_archive_keeps_the_order_within_a_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let capped = |builder: Builder| {
+        let clock = ManualClock::at(1000);
+        builder.max_entries(4).clock(clock).open().unwrap()
+    };
+    let file = |name: &str| builder(SqliteStore::new(folder.path().join(name)));
+    let source = capped(file("source.db"));
+    fill(&source, 4);
+    for n in [1, 0, 2] {
+        let hit = source.get(format!("question {n}").as_str()).unwrap();
+        assert!(hit.is_hit());
+    }
+    let options = DumpOptions::new().layout(Layout::Portable);
+    let (_, archive) = source.dump(Vec::new(), options).unwrap();
+    let copy = capped(file("copy.db"));
+    load(&copy, &archive).unwrap();
+    copy.close().unwrap();
+    // The store keeps it, whoever opens it next.
+    let copies = [capped(file("copy.db")), capped(builder(MemoryStore::new()))];
+    load(&copies[1], &archive).unwrap();
+    let mut gone: Vec<String> = Vec::new();
+    for n in [3, 1, 0, 2] {
+        gone.push(format!("question {n}"));
+        for cache in [&source, &copies[0], &copies[1]] {
+            let left = left_after(cache, gone.len() as u32);
+            assert!(
+                gone.iter().all(|query| !left.contains(query)),
+                "{gone:?}: {left:?}"
+            );
+            assert_eq!(left.len(), 4);
+            let old = left
+                .iter()
+                .filter(|query| query.len() == "question n".len());
+            assert_eq!(old.count(), 4 - gone.len(), "{gone:?}: {left:?}");
+        }
+    }
 }

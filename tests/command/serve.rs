@@ -102,7 +102,7 @@ fn everything_that_a_cache_does() {
     assert_eq!(found["namespace"], "a/b é");
     assert_eq!(
         server.ask("GET", "/v1/namespaces").ok(),
-        json!({"namespaces": ["a/b é", "default"]})
+        json!({"namespaces": ["a/b é", "default"], "next": null})
     );
 
     let quota = |body: &Value| {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use mneme::store::Store;
+use mneme::store::{Entry, Store};
 use serde_json::json;
 
 use crate::Folder;
@@ -70,6 +70,13 @@ fn upkeep() {
     for part in ["namespace", "x", "y", "(all)", "test-model, 3 dimensions"] {
         assert!(stats.stdout.contains(part), "{part}: {}", stats.stdout);
     }
+    assert!(
+        !stats.stdout.contains("more namespaces"),
+        "{}",
+        stats.stdout
+    );
+    // The default namespace has counters of what expired there.
+    assert_eq!(folder.json(&["stats"])["namespace_count"], 3);
     assert_eq!(folder.json(&["stats", "-n", "y"])["entries"], 1);
     let health = folder.json(&["health", "--deep"]);
     assert_eq!(
@@ -87,6 +94,38 @@ fn upkeep() {
         "1 entry deleted\n"
     );
     assert_eq!(folder.json(&["namespaces"]), json!({"namespaces": []}));
+}
+
+#[test]
+fn more_namespaces_than_statistics_list_are_in_the_sums() {
+    let folder = Folder::new();
+    folder.put("question", "answer", "[1, 0, 0]");
+    let mut store = mneme::SqliteStore::new(folder.path("mneme.db"));
+    store.open("test-model", 3).unwrap();
+    let entry = store.iter_since(0, 1).unwrap().remove(0);
+    let names: Vec<_> = (0..65_540).map(|n| format!("n{n:06}")).collect();
+    for names in names.chunks(1000) {
+        let entries = names.iter().map(|name| Entry {
+            namespace: name.clone(),
+            ..entry.clone()
+        });
+        store.insert(entries.collect()).unwrap();
+    }
+    store.close().unwrap();
+    let listed = folder.mneme(&["namespaces"]).stdout;
+    assert!(
+        listed.lines().eq(["default"]
+            .into_iter()
+            .chain(names.iter().map(String::as_str)))
+    );
+    let stats = folder.json(&["stats"]);
+    assert_eq!(stats["namespaces"].as_array().unwrap().len(), 65_536);
+    assert_eq!(
+        (&stats["namespace_count"], &stats["entries"]),
+        (&json!(65_541), &json!(65_541))
+    );
+    let text = folder.mneme(&["stats"]).stdout;
+    assert!(text.contains(" 5 more namespaces are in the sums only; --namespace shows"));
 }
 
 #[test]

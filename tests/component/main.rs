@@ -9,6 +9,7 @@ mod erasing;
 mod index;
 mod lanes;
 mod lying_logs;
+mod namespaces;
 mod normalization;
 mod round_trips;
 mod sandbox;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         .tests(index::tests())
         .tests(lanes::tests())
         .tests(lying_logs::tests())
+        .tests(namespaces::tests())
         .tests(normalization::tests())
         .tests(round_trips::tests())
         .tests(sandbox::tests())

@@ -63,9 +63,11 @@ const READS: [Operation; 10] = [
     }),
     ("get_by_ids", |store| store.get_by_ids(&[1], true).map(drop)),
     ("count", |store| store.count(None).map(drop)),
-    ("list_namespaces", |store| store.list_namespaces().map(drop)),
+    ("list_namespaces", |store| {
+        store.list_namespaces(None, 1000).map(drop)
+    }),
     ("count_by_namespace", |store| {
-        store.count_by_namespace().map(drop)
+        store.count_by_namespace(None, 1000).map(drop)
     }),
     ("iter_lru_ids", |store| {
         store.iter_lru_ids(1, Some("a")).map(drop)

@@ -57,7 +57,7 @@ fn texts_that_a_key_cannot_hold_are_kept(server: Arc<DynamoDb>) {
         assert_eq!(store.read_meta(name).unwrap().as_deref(), Some(*name));
         assert_eq!(store.get_namespace_quota(name).unwrap(), Some(n));
     }
-    assert_eq!(store.list_namespaces().unwrap(), sorted);
+    assert_eq!(store.list_namespaces(None, 1000).unwrap(), sorted);
     let quotas = store.list_namespace_quotas().unwrap();
     assert_eq!(
         quotas.into_iter().map(|(name, _)| name).collect::<Vec<_>>(),

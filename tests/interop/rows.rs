@@ -84,7 +84,10 @@ fn their_rows_are_read_and_changed(place: Place) {
     assert_eq!(store.iter_since(0, 100).unwrap(), stored);
     let some = [stored[5].clone(), stored[0].clone()];
     assert_eq!(store.get_by_ids(&[6, 1], true).unwrap(), some);
-    assert_eq!(store.list_namespaces().unwrap(), names(place.kind));
+    assert_eq!(
+        store.list_namespaces(None, 1000).unwrap(),
+        names(place.kind)
+    );
     let version = peer.call("store.read_version_counter", json!({}));
     assert_eq!(store.read_version_counter().unwrap(), version);
     for (n, entry) in (1..).zip(&stored) {

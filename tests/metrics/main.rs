@@ -2,12 +2,13 @@
 
 use mneme::embedder::{EmbedError, Embedder};
 use mneme::observe::{OpenTelemetry, Prometheus};
-use mneme::store::{self, StoreError};
+use mneme::store::{self, Store, StoreError};
 use mneme::{
     AsyncSemanticCache, Counters, GetRequest, ManualClock, MemoryStore, PutRequest, SemanticCache,
     Ttl,
 };
 use mneme_tests::broken::{Broken, memory};
+use mneme_tests::rows;
 use mneme_tests::stores::Hooked;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
@@ -293,6 +294,36 @@ fn a_scrape_costs_as_many_store_calls_with_a_thousand_namespaces_as_with_one() {
     assert_eq!(sum(&scraped(&registry), "mneme_entries", "namespace"), 1000);
 }
 
+/// `stats` lists 65,536 namespaces at most.
+#[test]
+fn entries_of_namespaces_that_are_not_listed_are_counted_under_no_name() {
+    let mut store = MemoryStore::new();
+    store.open("beginnings", 8).unwrap();
+    let all: Vec<u64> = (0..65_540).collect();
+    for some in all.chunks(1000) {
+        let entries = some.iter().map(|n| store::Entry {
+            embedding: vec![0.0; 8],
+            ..rows::entry(&format!("{n:06}"), *n)
+        });
+        store.insert(entries.collect()).unwrap();
+    }
+    let registry = Registry::new();
+    let _cache = SemanticCache::builder()
+        .store(store)
+        .embedder(Beginnings)
+        .observer(
+            Prometheus::builder()
+                .max_namespaces(3)
+                .register(&registry)
+                .unwrap(),
+        )
+        .open()
+        .unwrap();
+    let metrics = scraped(&registry);
+    assert_eq!(metrics["mneme_entries{namespace=\"000001\"}"], 1.0);
+    assert_eq!(metrics["mneme_entries{namespace=\"\"}"], 65_537.0);
+}
+
 /// On another handle of its store, a cache counts beside its calls.
 #[test]
 fn a_scrape_of_a_store_that_counts_for_long_holds_up_nobody() {
@@ -344,9 +375,9 @@ fn failures_are_counted_and_a_scrape_goes_on() {
     let down = Arc::new(AtomicBool::new(false));
     let [counting, inserting] = [Arc::clone(&down), Arc::clone(&down)];
     let fault = memory("the store is down at times")
-        .count_by_namespace(move |store| {
+        .count_by_namespace(move |store, after, limit| {
             is_up(&counting)?;
-            store.count_by_namespace()
+            store.count_by_namespace(after, limit)
         })
         .insert(move |store, entries| {
             is_up(&inserting)?;

@@ -324,10 +324,10 @@ fn count_round_trips(server: &Postgres, pooler: &str) {
             assert_eq!(store.iter_lru_ids(10, Some("a")).unwrap().len(), 10);
         }),
         ("list_namespaces", 1, &|store| {
-            assert_eq!(store.list_namespaces().unwrap(), ["a"]);
+            assert_eq!(store.list_namespaces(None, 1000).unwrap(), ["a"]);
         }),
         ("count_by_namespace", 1, &|store| {
-            let counts = store.count_by_namespace().unwrap();
+            let counts = store.count_by_namespace(None, 1000).unwrap();
             assert!(matches!(&counts[..], [(name, _)] if name == "a"));
         }),
         ("read_version_counter", 1, &|store| {

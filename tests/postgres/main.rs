@@ -8,6 +8,7 @@ mod import_faults;
 mod imports;
 mod labels;
 mod layout;
+mod nearest;
 mod outcomes;
 mod places;
 mod poolers;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         .tests(imports::tests())
         .tests(labels::tests())
         .tests(layout::tests())
+        .tests(nearest::tests())
         .tests(places::tests())
         .tests(poolers::tests())
         .tests(vanishing::tests())

@@ -344,6 +344,16 @@ fn order_and_equality_are_those_of_bytes_in_any_collation(server: Arc<Postgres>)
         "z",
         "ä",
         "\0",
+        "\0a",
+        "a\0",
+        "a\0\0",
+        "a\u{1}",
+        "a\u{1}\u{1}",
+        "a\u{2}",
+        "\u{1}",
+        "\u{10FFFE}",
+        "\u{10FFFE}0",
+        "\u{10FFFE}\0",
         "\u{10FFFF}",
         "-",
         "a b",
@@ -355,11 +365,22 @@ fn order_and_equality_are_those_of_bytes_in_any_collation(server: Arc<Postgres>)
         store.set_namespace_quota(name, Some(1)).unwrap();
     }
     names.sort_unstable();
-    assert_eq!(store.list_namespaces().unwrap(), names);
+    assert_eq!(store.list_namespaces(None, 1000).unwrap(), names);
     assert_eq!(
-        store.count_by_namespace().unwrap(),
+        store.count_by_namespace(None, 1000).unwrap(),
         names.map(|name| (name.to_owned(), 1))
     );
+    for limit in [1, 4, 100] {
+        let mut after: Option<&str> = None;
+        for wanted in names.chunks(limit as usize) {
+            let page = store.list_namespaces(after, limit).unwrap();
+            assert_eq!(page, wanted, "{limit} after {after:?}");
+            let counts = store.count_by_namespace(after, limit).unwrap();
+            assert!(counts.iter().map(|(name, _)| name).eq(&page));
+            after = wanted.last().copied();
+        }
+        assert!(store.list_namespaces(after, limit).unwrap().is_empty());
+    }
     let quotas = store.list_namespace_quotas().unwrap();
     assert_eq!(
         quotas.iter().map(|(name, _)| &**name).collect::<Vec<_>>(),

@@ -22,7 +22,7 @@ fn picture(store: &mut PostgresStore) -> String {
         store.get_by_hash(&keys, true).unwrap(),
         store.get_by_ids(&[1, 2, 3], true).unwrap(),
         (store.count(None).unwrap(), store.count(Some("a")).unwrap()),
-        store.list_namespaces().unwrap(),
+        store.list_namespaces(None, 1000).unwrap(),
         store.iter_lru_ids(9, None).unwrap(),
         store.iter_since(0, 9).unwrap(),
         store.iter_vectors(0, 9).unwrap().vectors,

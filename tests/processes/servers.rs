@@ -29,24 +29,24 @@ const KEYS: u64 = 40;
 const ROUNDS: u64 = 6;
 const PUTS: u64 = 800;
 /// How long a round may take on a machine that is busy.
-const LONGEST: Duration = Duration::from_secs(60);
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
 /// Both writers add to the number under this meta key.
 const TALLY: &str = "tally";
 
-fn namespace(writer: u64) -> String {
+pub(super) fn namespace(writer: u64) -> String {
     format!("writer {writer}")
 }
 
-fn query(key: u64) -> String {
+pub(super) fn query(key: u64) -> String {
     format!("alpha{key} beta{key} gamma{key}")
 }
 
 /// Means the same as [`query`], and is found by the semantic layer only.
-fn reworded(key: u64) -> String {
+pub(super) fn reworded(key: u64) -> String {
     format!("gamma{key} alpha{key} beta{key}")
 }
 
-fn open_cache(url: &str) -> SemanticCache {
+pub(super) fn open_cache(url: &str) -> SemanticCache {
     SemanticCache::builder()
         .boxed_store(store::from_url(url).unwrap())
         .embedder(Words)
@@ -55,7 +55,7 @@ fn open_cache(url: &str) -> SemanticCache {
         .unwrap()
 }
 
-fn open_store(url: &str) -> Box<dyn Store> {
+pub(super) fn open_store(url: &str) -> Box<dyn Store> {
     let mut store = store::from_url(url).unwrap();
     store.open(FINGERPRINT, DIM).unwrap();
     store
@@ -63,7 +63,10 @@ fn open_store(url: &str) -> Box<dyn Store> {
 
 /// The first success of a call that may fail while the server is away. Every error of an
 /// outage is typed and invites to call again.
-fn persist<T, E: Into<Error>>(failures: &mut u64, mut call: impl FnMut() -> Result<T, E>) -> T {
+pub(super) fn persist<T, E: Into<Error>>(
+    failures: &mut u64,
+    mut call: impl FnMut() -> Result<T, E>,
+) -> T {
     loop {
         match call().map_err(Into::into) {
             Ok(value) => return value,
@@ -78,7 +81,7 @@ fn persist<T, E: Into<Error>>(failures: &mut u64, mut call: impl FnMut() -> Resu
 }
 
 /// Tells whether the parent has said something.
-fn told() -> Arc<AtomicBool> {
+pub(super) fn told() -> Arc<AtomicBool> {
     let told = Arc::new(AtomicBool::new(false));
     let heard = Arc::clone(&told);
     std::thread::spawn(move || {

@@ -260,7 +260,7 @@ fn an_entry_that_lost_its_name_goes_from_every_key(server: Redis) {
     };
     assert!(store.delete_unchanged(&[named(7)]).unwrap().is_empty());
     assert_eq!(store.delete_unchanged(&[named(1002)]).unwrap(), [2]);
-    assert_eq!(store.list_namespaces().unwrap(), ["a"]);
+    assert_eq!(store.list_namespaces(None, 1000).unwrap(), ["a"]);
     assert!(!client.dump().contains_key("p:lru:b"));
 }
 

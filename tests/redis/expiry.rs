@@ -83,8 +83,8 @@ fn redis_expires_entries_and_none_of_them_is_seen(server: Redis) {
     }
     assert_eq!(store.count(None).unwrap(), 1);
     assert_eq!(store.count(Some("gone")).unwrap(), 0);
-    assert_eq!(store.list_namespaces().unwrap(), ["stays"]);
-    let counts = store.count_by_namespace().unwrap();
+    assert_eq!(store.list_namespaces(None, 1000).unwrap(), ["stays"]);
+    let counts = store.count_by_namespace(None, 1000).unwrap();
     assert_eq!(counts, [("stays".to_owned(), 1)]);
     assert_eq!(store.get_by_ids(&[1, 2], true).unwrap().len(), 1);
     assert_eq!(ids(&mut store), [2]);
@@ -179,8 +179,8 @@ fn ghosts_are_passed_over_everywhere(server: Redis) {
     assert_eq!(store.count(None).unwrap(), 3);
     assert_eq!(store.count(Some("a")).unwrap(), 3);
     assert_eq!(store.count(Some("b|c")).unwrap(), 0);
-    assert_eq!(store.list_namespaces().unwrap(), ["a"]);
-    let counts = store.count_by_namespace().unwrap();
+    assert_eq!(store.list_namespaces(None, 1000).unwrap(), ["a"]);
+    let counts = store.count_by_namespace(None, 1000).unwrap();
     assert_eq!(counts, [("a".to_owned(), 3)]);
     assert_eq!(ids(&mut store), living);
     assert_eq!(store.iter_stamps(0, 2).unwrap().ids, [1, 2501]);

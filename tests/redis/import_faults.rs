@@ -222,7 +222,7 @@ fn a_server_that_is_killed_during_a_commit_has_all_or_nothing(mut server: Redis)
             |namespace: &str| -> Vec<Entry> { (0..1000).map(|n| entry(namespace, n)).collect() };
         store.insert(all("old")).unwrap();
         for answers in 0..8 {
-            let old = store.list_namespaces().unwrap();
+            let old = store.list_namespaces(None, 1000).unwrap();
             let new = format!("new {answers}");
             store.begin_import(ImportMode::Replace).unwrap();
             store.write_import(all(&new)).unwrap();
@@ -238,7 +238,7 @@ fn a_server_that_is_killed_during_a_commit_has_all_or_nothing(mut server: Redis)
                 commit.join().unwrap()
             });
             server.restart().unwrap();
-            let found = store.list_namespaces().unwrap();
+            let found = store.list_namespaces(None, 1000).unwrap();
             if found == old {
                 assert!(outcome.is_err());
                 assert_eq!(data(&mut server.client()), before);

@@ -193,10 +193,10 @@ fn each_call_takes_as_many_round_trips_as_it_must(server: Redis) {
         assert_eq!(store.count(None).unwrap(), 2000)
     });
     trips(1, "list_namespaces", &mut |store| {
-        assert_eq!(store.list_namespaces().unwrap(), ["a"])
+        assert_eq!(store.list_namespaces(None, 1000).unwrap(), ["a"])
     });
     trips(1, "count_by_namespace", &mut |store| {
-        let counts = store.count_by_namespace().unwrap();
+        let counts = store.count_by_namespace(None, 1000).unwrap();
         assert_eq!(counts, [("a".to_owned(), 2000)]);
     });
     trips(1, "iter_lru_ids", &mut |store| {

@@ -3,6 +3,7 @@
 
 use mneme::RedisStore;
 use mneme::store::{Entry, Store, StoreError, Touch};
+use mneme_tests::proxy::Proxy;
 use mneme_tests::rows::{DIM, FINGERPRINT, entry, get, hash, ids, put};
 use mneme_tests::servers::redis::Redis;
 
@@ -12,6 +13,7 @@ mneme_tests::tests![
     prefixes_are_apart,
     ids_are_never_given_twice,
     a_call_that_is_too_large_is_refused,
+    pages_of_many_namespaces_take_few_scripts,
 ];
 
 const GREATEST: u64 = (1 << 53) - 1;
@@ -227,7 +229,10 @@ fn prefixes_are_apart(server: Redis) {
     for (n, store) in stores.iter_mut().enumerate() {
         let n = n as u64 + 1;
         assert_eq!(store.count(None).unwrap(), 3);
-        assert_eq!(store.list_namespaces().unwrap(), ["", "b:x", "meta"]);
+        assert_eq!(
+            store.list_namespaces(None, 1000).unwrap(),
+            ["", "b:x", "meta"]
+        );
         assert_eq!(
             store.list_namespace_quotas().unwrap(),
             [("\0:*".to_owned(), n), ("b:x".to_owned(), n)]
@@ -286,4 +291,43 @@ fn a_call_that_is_too_large_is_refused(server: Redis) {
         "{outcome:?}"
     );
     assert_eq!(store.count(None).unwrap(), 0);
+}
+
+/// Up to 16,384 namespaces are counted by one script; of more, it counts those of the page.
+fn pages_of_many_namespaces_take_few_scripts(server: Redis) {
+    let proxy = Proxy::start(server.port()).unwrap();
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let mut store = RedisStore::from_url(&url).unwrap();
+    store.open(FINGERPRINT, DIM).unwrap();
+    let name = |n: u64| format!("n{n:06}");
+    let mut filled = 0;
+    for many in [16_384, 20_000] {
+        while filled < many {
+            let end = (filled + 1000).min(many);
+            let entries = (filled..end).map(|n| entry(&name(n), n));
+            store.insert(entries.collect()).unwrap();
+            filled = end;
+        }
+        let names: Vec<String> = (0..many).map(name).collect();
+        let is_many = many > 16_384;
+        for (after, limit, trips) in [
+            (None, 65_536, if is_many { 3 } else { 1 }),
+            (Some(&names[4]), 10, if is_many { 2 } else { 1 }),
+            (names.last(), 10, 1),
+        ] {
+            let first = after.map_or(0, |after| names.partition_point(|name| name <= after));
+            let wanted = names[first..].iter().take(limit as usize);
+            let after = after.map(String::as_str);
+            // The first time, the server does not know the script.
+            store.list_namespaces(after, limit).unwrap();
+            let (taken, counts) = proxy.count(|| store.count_by_namespace(after, limit).unwrap());
+            assert_eq!(taken, trips, "{many}, {limit} after {after:?}");
+            assert!(counts.iter().all(|(_, count)| *count == 1));
+            assert!(counts.iter().map(|(name, _)| name).eq(wanted));
+        }
+    }
+    // A namespace that went is in no page, and leaves no gap in one.
+    assert_eq!(store.clear_namespace(Some(&name(7))).unwrap(), 1);
+    let after = store.list_namespaces(Some(&name(5)), 2).unwrap();
+    assert_eq!(after, [name(6), name(8)]);
 }

@@ -72,7 +72,7 @@ pub fn works(store: &mut RedisStore) -> Result<()> {
     let of_namespace = filter(Some("b"), &[]);
     assert_eq!(store.select(&of_namespace, 0, 9)?.entries.len(), 1);
     assert_eq!(store.count(None)?, 3);
-    assert_eq!(store.list_namespaces()?, ["a", "b"]);
+    assert_eq!(store.list_namespaces(None, 1000)?, ["a", "b"]);
     assert_eq!(store.iter_lru_ids(9, Some("a"))?.len(), 2);
     assert_eq!(store.iter_lru_ids(9, None)?.len(), 3);
     assert_eq!(store.iter_since(0, 9)?.len(), 3);

@@ -55,9 +55,11 @@ fn a_damaged_text_of_an_entry_is_named() {
         ("iter_since", |store| store.iter_since(0, 10).map(drop)),
     ];
     let keys: &[(&str, Call)] = &[
-        ("list_namespaces", |store| store.list_namespaces().map(drop)),
+        ("list_namespaces", |store| {
+            store.list_namespaces(None, 1000).map(drop)
+        }),
         ("count_by_namespace", |store| {
-            store.count_by_namespace().map(drop)
+            store.count_by_namespace(None, 1000).map(drop)
         }),
         ("iter_vectors", |store| store.iter_vectors(0, 10).map(drop)),
         ("iter_lru_ids", |store| {

@@ -113,7 +113,9 @@ fn use_file(path: &Path) {
         created_before: None,
     };
     let _ = timed("select", || store.select(&filter, 0, 100));
-    let _ = timed("count_by_namespace", || store.count_by_namespace());
+    let _ = timed("count_by_namespace", || {
+        store.count_by_namespace(None, 1000)
+    });
     let _ = timed("read_blob", || store.read_blob("index/1"));
     let _ = timed("delete_expired", || store.delete_expired(9000, None, 100));
     let given = Entry {

@@ -137,7 +137,7 @@ fn a_file_of_the_first_edition_is_read() {
     assert_eq!(store.iter_vectors(0, 9).unwrap().contexts, ["", ""]);
     assert_eq!(store.iter_stamps(0, 9).unwrap().ids, [1, 2]);
     assert_eq!(store.iter_lru_ids(9, Some("b")).unwrap().len(), 1);
-    assert_eq!(store.count_by_namespace().unwrap().len(), 2);
+    assert_eq!(store.count_by_namespace(None, 1000).unwrap().len(), 2);
     assert_eq!(select(&mut store, &every()), [1, 2]);
     let in_b = Filter {
         namespace: Some("b".to_owned()),

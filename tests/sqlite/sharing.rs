@@ -80,7 +80,7 @@ fn numbers_beyond_sqlite_leave_nothing_of_an_import() {
         matches!(refusal, Err(StoreError::InvalidArgument(_))),
         "{refusal:?}"
     );
-    assert_eq!(store.list_namespaces().unwrap(), ["a"]);
+    assert_eq!(store.list_namespaces(None, 1000).unwrap(), ["a"]);
     assert_eq!(version(&mut store), 1);
 }
 
@@ -118,7 +118,7 @@ fn a_restore_into_a_store_that_filled_meanwhile_is_refused() {
     other.clear_namespace(None).unwrap();
     receive(&mut store);
     store.commit_restore(true).unwrap();
-    assert_eq!(other.list_namespaces().unwrap(), ["a"]);
+    assert_eq!(other.list_namespaces(None, 1000).unwrap(), ["a"]);
     assert!(store.integrity_check().unwrap());
 }
 
@@ -136,7 +136,7 @@ fn a_killed_process_leaves_nothing_of_its_import_and_restore() {
     store.end_import().unwrap();
     assert_eq!(files(), 3 + 2);
     child.kill();
-    assert_eq!(store.list_namespaces().unwrap(), ["a"]);
+    assert_eq!(store.list_namespaces(None, 1000).unwrap(), ["a"]);
     assert!(store.integrity_check().unwrap());
     store.begin_import(ImportMode::Merge).unwrap();
     store.write_import(vec![entry("a", 2)]).unwrap();

@@ -192,10 +192,10 @@ fn costs(rows: u64) -> Vec<Cost> {
         },
     );
     measure("list_namespaces", Growth::None, 5, &mut |store, _| {
-        drop(store.list_namespaces().unwrap());
+        drop(store.list_namespaces(None, 1000).unwrap());
     });
     measure("count_by_namespace", Growth::Entries, 5, &mut |store, _| {
-        drop(store.count_by_namespace().unwrap());
+        drop(store.count_by_namespace(None, 1000).unwrap());
     });
     measure("iter_lru_ids of 512", Growth::None, 5, &mut |store, _| {
         store.iter_lru_ids(512, None).unwrap();

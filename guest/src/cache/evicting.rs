@@ -3,6 +3,7 @@
 use super::Open;
 use super::steps::Turn;
 use super::uses::Uses;
+use crate::checkpoint::order::LastUse;
 use crate::counters::Kind;
 use crate::error::Result;
 use crate::host::{Host, Now};
@@ -45,6 +46,11 @@ impl Oldest {
     /// There is a limit: from here on it is known in which order entries are used.
     pub(super) fn matters(&mut self) {
         self.is_limited = true;
+    }
+
+    /// The last uses that are known, in their order.
+    pub(super) fn uses(&self) -> Vec<LastUse> {
+        self.uses.in_order()
     }
 
     /// A new entry was stored.

@@ -1,6 +1,7 @@
 //! Explaining how a question is answered, without answering it.
 
-use super::lookup::{Asked, Path, Question, Sought, age, miss_reason, stored};
+use super::candidates::{Ready, Shown, Sought};
+use super::lookup::{Asked, Path, Question, age, miss_reason, stored};
 use super::{Cache, Open, is_expired, is_stale};
 use crate::error::{Result, invalid};
 use crate::host::{Host, Now};
@@ -101,21 +102,19 @@ impl Open {
             return Ok(Explained::Explanation(explanation));
         };
 
-        self.follow(store, host, now)?;
-        if self.index.is_none()
-            && self
-                .load(store, host, self.options.vector_dtype)?
-                .is_under()
-        {
+        if self.make_ready(store, host, now)? == Ready::Later {
             return Ok(Explained::Later);
         }
         let sought = Sought {
             namespace: key.namespace,
             context: asked.context.clone(),
+            // An explanation shows what has other tags and what is expired.
+            tags: Vec::new(),
+            fresh_at: None,
             vector,
             threshold: -1.0,
         };
-        explanation.rows = self.index()?.rows_in(sought.scope()) as u64;
+        explanation.rows = self.rows_to_search(store, &sought)?;
         let exact_id = explanation.exact.as_ref().map(|exact| exact.id);
         let mut reason = match explanation.rows > u64::from(is_deleted) {
             true => MissReason::BelowThreshold,
@@ -151,7 +150,7 @@ impl Open {
                 false => ControlFlow::Continue(()),
             }
         })?;
-        if shown.is_under() {
+        if shown == Shown::Later {
             return Ok(Explained::Later);
         }
         explanation.outcome = outcome.unwrap_or(ExplainedOutcome::Miss(similar.unwrap_or(reason)));

@@ -1,5 +1,6 @@
 //! Building the index from the store.
 
+use super::candidates::Ready;
 use super::following::Comparison;
 use super::kept::{self, Kept};
 use super::steps::{Progress, take_turn};
@@ -21,12 +22,9 @@ impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.warm-up`.
     pub fn warm_up(&mut self) -> Result<Step> {
         let (store, host, open) = self.parts()?;
-        open.follow(store, host, host.now())?;
-        let mut progress = match open.index {
-            Some(_) => Progress::Done,
-            None => open.load(store, host, open.options.vector_dtype)?,
-        };
-        if progress == Progress::Done {
+        let ready = open.make_ready(store, host, host.now())?;
+        let mut progress = Progress::under_if(ready == Ready::Later);
+        if open.index.is_some() {
             progress = take_turn(host, || {
                 let worked = open.read_absent(store)? || open.index()?.work(WORK_PER_PART);
                 Ok(Progress::under_if(worked))

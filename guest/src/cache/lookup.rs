@@ -1,12 +1,11 @@
 //! Looking up: the exact layer, then the semantic layer.
 
-use super::steps::{Progress, Turn, take_turn};
+use super::candidates::{Ready, Shown, Sought};
+use super::steps::Turn;
 use super::{Cache, Open, is_expired, is_of_the_future, is_stale};
 use crate::counters::Kind;
 use crate::error::Result;
 use crate::host::{Host, Now};
-use crate::index::scopes::Scope;
-use crate::index::{self, Found};
 use crate::options;
 use crate::policy;
 use crate::query;
@@ -16,19 +15,8 @@ use crate::types::{
     Candidate, Embedding, Entry, EntryKey, EntryRef, Error, Event, GetRequest, Hit, HitEvent,
     Layer, Lookup, MissEvent, MissReason, NormalizedQuery, ValidatorRule, VectorSource, Verdict,
 };
-use crate::vector::{cosine, is_absent, unit};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::vector::unit;
 use std::ops::ControlFlow;
-
-/// Candidates that the index is first asked for. Each further request asks for eight times as
-/// many.
-const FIRST_CANDIDATES: usize = 16;
-/// Candidates that are read from the store at a time.
-const CANDIDATES_PER_CALL: usize = 4;
-/// Multiplications of a part of a search: a few milliseconds. One block in tests.
-const SEARCH_PER_PART: u64 = if cfg!(test) { 1 } else { 16 << 20 };
-/// Rounding puts the product of a unit vector with itself at least here. Its cosine is 1.
-const SAME_AT_LEAST: f32 = 1.0 - 4e-6;
 
 /// A request that has been checked.
 pub(super) struct Question {
@@ -215,19 +203,16 @@ impl Open {
             Ok(vector) => vector,
             Err(reason) => return Ok(self.miss(host, key.namespace, reason, now)),
         };
-        let followed = self.follow(store, host, now)?;
-        let loaded = self.index.is_some();
-        if !loaded
-            && self
-                .load(store, host, self.options.vector_dtype)?
-                .is_under()
-        {
+        let ready = self.make_ready(store, host, now)?;
+        if ready == Ready::Later {
             return Ok(Lookup::Later);
         }
         let mut search = Search {
             sought: Sought {
                 namespace: key.namespace,
                 context: asked.context.clone(),
+                tags: asked.tags.clone(),
+                fresh_at: Some(now.seconds()),
                 vector,
                 threshold,
             },
@@ -240,7 +225,7 @@ impl Open {
             return Ok(Lookup::Later);
         };
         // One long work a call.
-        if loaded && !followed {
+        if ready == Ready::AtOnce {
             self.improve_index(store);
         }
         // Expired and rejected entries are deleted even if the search failed later.
@@ -280,9 +265,6 @@ impl Open {
         now: Now,
     ) -> Result<Option<Chosen>> {
         let deletes_refused = self.options.validator == ValidatorRule::Builtin;
-        if self.index()?.rows_in(search.sought.scope()) == 0 {
-            return Ok(Some(Err(MissReason::NoMatch)));
-        }
         let Search {
             sought,
             asked,
@@ -309,115 +291,11 @@ impl Open {
                 Err(_) => ControlFlow::Continue(()),
             }
         })?;
-        Ok((shown == Progress::Done).then_some(chosen))
-    }
-
-    /// Shows the entries that are similar enough, best first, by similarity and then by id, until
-    /// `show` breaks off. If the search is long it goes on in a later turn, which shows all of them
-    /// again.
-    pub(super) fn best_first(
-        &mut self,
-        store: &impl Store,
-        host: &impl Host,
-        sought: &Sought,
-        show: &mut dyn FnMut(&Self, Entry, f32) -> ControlFlow<()>,
-    ) -> Result<Progress> {
-        let threshold = sought.threshold.min(SAME_AT_LEAST);
-        let mut search = self
-            .searching
-            .take(&sought.key(), host.now())
-            .unwrap_or_else(|| index::Search::new(threshold, FIRST_CANDIDATES));
-        let mut read: BTreeSet<u64> = BTreeSet::new();
-        let mut ready: BTreeMap<Found, Entry> = BTreeMap::new();
-        loop {
-            let index = self.index()?;
-            let progress = take_turn(host, || {
-                let more =
-                    index.search(sought.scope(), &sought.vector, &mut search, SEARCH_PER_PART);
-                Ok(Progress::under_if(more))
-            })?;
-            if progress.is_under() {
-                self.searching.keep(sought.key(), search, host.now());
-                return Ok(progress);
-            }
-            let limit = search.limit();
-            let mut found = search.into_found();
-            for found in &mut found {
-                if found.bound >= SAME_AT_LEAST {
-                    found.bound = 1.0;
-                }
-            }
-            found.sort_unstable_by(|a, b| b.cmp(a));
-            let beyond = (found.len() == limit).then(|| found[limit - 1]);
-            found.retain(|found| !read.contains(&found.id));
-            let mut unread = found.into_iter().peekable();
-            loop {
-                // No unread candidate is better than this one.
-                let rest = unread.peek().copied().or(beyond);
-                while let Some((similar, entry)) = take_best(&mut ready, rest) {
-                    if show(self, entry, similar.bound).is_break() {
-                        return Ok(Progress::Done);
-                    }
-                }
-                let batch: Vec<u64> = unread
-                    .by_ref()
-                    .take(CANDIDATES_PER_CALL)
-                    .map(|found| found.id)
-                    .collect();
-                if batch.is_empty() {
-                    break;
-                }
-                read.extend(&batch);
-                self.read_candidates(store, sought, &batch, &mut ready)?;
-            }
-            if beyond.is_none() {
-                return Ok(Progress::Done);
-            }
-            search = index::Search::new(threshold, limit.saturating_mul(8));
-        }
-    }
-
-    /// Reads candidates from the store and adds those that are similar enough.
-    fn read_candidates(
-        &mut self,
-        store: &impl Store,
-        sought: &Sought,
-        ids: &[u64],
-        ready: &mut BTreeMap<Found, Entry>,
-    ) -> Result<()> {
-        let entries = store.get_by_ids(ids, true)?;
-        for &id in ids {
-            if !entries.iter().any(|entry| entry.id == id) {
-                // Deleted by another process.
-                self.forget(&sought.namespace, id);
-            }
-        }
-        for mut entry in entries {
-            if entry.namespace != sought.namespace
-                || entry.context != sought.context
-                || is_absent(&entry.embedding)
-                // Whoever stored it may not know contexts, and have left its context out.
-                || !query::is_hash_of(&entry.query_hash, &entry.query, &entry.context)
-            {
-                continue;
-            }
-            let vector = unit(std::mem::take(&mut entry.embedding), self.options.embedder_dim)
-                .map_err(|_| {
-                    Error::Corrupt(format!(
-                        "the embedding of entry {} in namespace {:?} is damaged; put its query again or delete it",
-                        entry.id, entry.namespace
-                    ))
-                })?;
-            let similarity = cosine(&sought.vector, &vector);
-            if similarity >= sought.threshold {
-                let found = Found {
-                    id: entry.id,
-                    bound: similarity,
-                };
-                ready.insert(found, entry);
-            }
-        }
-        Ok(())
+        Ok(match shown {
+            Shown::Later => None,
+            Shown::Nothing => Some(Err(MissReason::NoMatch)),
+            Shown::All => Some(chosen),
+        })
     }
 
     /// The confidence of a similar entry that may answer, or the first reason against it.
@@ -554,34 +432,6 @@ pub(super) fn miss_reason(so_far: Option<MissReason>, verdict: Verdict) -> MissR
     }
 }
 
-/// What a semantic search looks for.
-pub(super) struct Sought {
-    pub namespace: String,
-    pub context: String,
-    pub vector: Vec<f32>,
-    pub threshold: f32,
-}
-
-/// The namespace and context, and the bits of vector and threshold.
-pub(super) type SoughtKey = (String, String, Vec<u32>, u32);
-
-impl Sought {
-    /// Where it is looked for.
-    pub fn scope(&self) -> Scope<'_> {
-        Scope {
-            namespace: &self.namespace,
-            context: &self.context,
-        }
-    }
-
-    /// Two searches with one key find the same.
-    fn key(&self) -> SoughtKey {
-        let bits = self.vector.iter().map(|value| value.to_bits()).collect();
-        let (namespace, context) = (self.namespace.clone(), self.context.clone());
-        (namespace, context, bits, self.threshold.to_bits())
-    }
-}
-
 /// The entry that answers, its similarity and confidence, or why there is none.
 type Chosen = std::result::Result<(Entry, f32, f32), MissReason>;
 
@@ -591,14 +441,6 @@ struct Search {
     asked: Asked,
     expired: Vec<EntryRef>,
     rejected: Vec<EntryRef>,
-}
-
-/// Takes the best of the entries that have been read, if no unread one can be better. Their
-/// `bound` is the similarity itself.
-fn take_best(ready: &mut BTreeMap<Found, Entry>, rest: Option<Found>) -> Option<(Found, Entry)> {
-    let best = ready.last_entry()?;
-    rest.is_none_or(|rest| *best.key() >= rest)
-        .then(|| best.remove_entry())
 }
 
 /// The entry that the store has under a key, expired or not. One that is another's must never answer,

@@ -8,7 +8,7 @@ use crate::error::{Result, is_retryable};
 use crate::host::{Host, Now};
 use crate::index::{Compaction, Index};
 use crate::options;
-use crate::store::Store;
+use crate::store::{Store, each_counts};
 use crate::types::{CountEvent, EntryRef, Error, Event, IndexKind, Step};
 
 /// Entries to delete in one call of the store.
@@ -188,10 +188,10 @@ impl Open {
         host: &impl Host,
         namespace: Option<&str>,
     ) -> Result<(u64, Progress)> {
-        let counts = match namespace {
-            None if self.options.events => store.count_by_namespace()?,
-            _ => Vec::new(),
-        };
+        let mut counts = Vec::new();
+        if namespace.is_none() && self.options.events {
+            each_counts(store, |page| counts.extend(page))?;
+        }
         let count = store.clear_namespace(namespace)?;
         self.sizes = super::Sizes::default();
         self.weights = super::weighing::Weights::default();

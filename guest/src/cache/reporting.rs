@@ -4,13 +4,16 @@ use super::following::STAMPS_PER_PAGE;
 use super::indexing::check_stamps;
 use super::{Cache, Open, is_of_the_future};
 use crate::counters::{self, OTHERS, ZERO};
-use crate::error::{Result, describe};
+use crate::error::{Result, describe, invalid};
 use crate::host::{Host, Now};
 use crate::index::Index;
 use crate::options;
-use crate::store::Store;
+use crate::store::{NAMESPACES_PER_PAGE, Store, check_names, each_counts, each_names};
 use crate::types::{CacheStats, DeepHealth, HealthReport, NamespaceStats};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most items of one list; see `store.wit`.
+const MAX_ITEMS: u32 = 1 << 20;
 
 impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.set-namespace-quota`.
@@ -40,9 +43,17 @@ impl<S: Store, H: Host> Cache<S, H> {
     }
 
     /// See `cache.list-namespaces`.
-    pub fn list_namespaces(&mut self) -> Result<Vec<String>> {
+    pub fn list_namespaces(&mut self, after: Option<&str>, limit: u32) -> Result<Vec<String>> {
         let (store, _, _) = self.parts()?;
-        store.list_namespaces()
+        if !(1..=MAX_ITEMS).contains(&limit) {
+            return Err(invalid(format!(
+                "limit is {limit}; it must be 1 to {MAX_ITEMS}"
+            )));
+        }
+        let mut names = store.list_namespaces(after, limit)?;
+        check_names("list-namespaces", &names, after)?;
+        names.truncate(limit as usize);
+        Ok(names)
     }
 
     /// See `cache.stats`.
@@ -54,17 +65,24 @@ impl<S: Store, H: Host> Cache<S, H> {
         let mut totals = open.backlog.counters.totals(store)?;
         let others = totals.remove(OTHERS);
         let quotas: BTreeMap<_, _> = store.list_namespace_quotas()?.into_iter().collect();
-        let mut entries: BTreeMap<_, _> = match namespace {
-            Some(name) => BTreeMap::from([(name.to_owned(), store.count(Some(name))?)]),
-            None => store.count_by_namespace()?.into_iter().collect(),
+        let counted = match namespace {
+            Some(name) => Counted::one(name, store.count(Some(name))?),
+            None => Counted::all(store, totals.keys().chain(quotas.keys()))?,
         };
-        if namespace.is_none() {
-            for name in totals.keys().chain(quotas.keys()) {
-                entries.entry(name.clone()).or_default();
+        let sum = match namespace {
+            Some(name) => totals.get(name).copied().unwrap_or(ZERO),
+            None => {
+                let mut sum = others.unwrap_or(ZERO);
+                for of_namespace in totals.values() {
+                    counters::add(&mut sum, *of_namespace);
+                }
+                sum
             }
-        }
-        let namespaces: Vec<_> = entries
+        };
+        let namespaces = counted
+            .first
             .into_iter()
+            .take(NAMESPACES_PER_PAGE as usize)
             .map(|(name, entries)| NamespaceStats {
                 entries,
                 quota: quotas.get(&name).copied(),
@@ -72,11 +90,7 @@ impl<S: Store, H: Host> Cache<S, H> {
                 namespace: name,
             })
             .collect();
-        let mut sum = others.filter(|_| namespace.is_none()).unwrap_or(ZERO);
-        for of_namespace in &namespaces {
-            counters::add(&mut sum, of_namespace.counters);
-        }
-        let total = namespaces.iter().map(|n| n.entries).sum();
+        let total = counted.entries;
         let bytes = match open.options.max_bytes {
             Some(_) if namespace.is_none() => {
                 let dim = open.options.embedder_dim;
@@ -90,6 +104,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             entries: total,
             counters: sum,
             namespaces,
+            namespace_count: counted.namespaces,
             max_entries: open.options.max_entries,
             max_bytes: open.options.max_bytes,
             bytes,
@@ -145,6 +160,46 @@ impl<S: Store, H: Host> Cache<S, H> {
             vector_dtype: open.options.vector_dtype,
             coordination: open.options.coordination,
         })
+    }
+}
+
+/// What statistics say of the entries of namespaces.
+#[derive(Default)]
+struct Counted {
+    /// By name, those that the list of namespaces begins with. There may be others behind them.
+    first: BTreeMap<String, u64>,
+    /// How many namespaces there are in all.
+    namespaces: u64,
+    entries: u64,
+}
+
+impl Counted {
+    fn one(namespace: &str, entries: u64) -> Self {
+        Counted {
+            first: BTreeMap::from([(namespace.to_owned(), entries)]),
+            namespaces: 1,
+            entries,
+        }
+    }
+
+    /// Counts those that hold entries, and the others of these names.
+    fn all<'a>(store: &impl Store, names: impl Iterator<Item = &'a String>) -> Result<Self> {
+        let mut without: BTreeSet<&String> = names.collect();
+        let mut all = Counted::default();
+        each_counts(store, |page| {
+            for (name, entries) in page {
+                without.remove(&name);
+                all.namespaces += 1;
+                all.entries += entries;
+                if all.first.len() < NAMESPACES_PER_PAGE as usize {
+                    all.first.insert(name, entries);
+                }
+            }
+        })?;
+        all.namespaces += without.len() as u64;
+        all.first
+            .extend(without.into_iter().map(|name| (name.clone(), 0)));
+        Ok(all)
     }
 }
 
@@ -213,7 +268,9 @@ impl Open {
             }
         };
         let entries = problems.ask("the number of entries", store.count(None), 0);
-        let namespaces = problems.ask("the namespaces", store.list_namespaces(), Vec::new());
+        let mut namespaces = 0;
+        let counted = each_names(store, |page| namespaces += page.len() as u64);
+        problems.ask("the namespaces", counted, ());
         let ages = problems.ask("the ages of the entries", ages(store, now), Ages::default());
         if ages.of_the_future > 0 {
             problems.0.push(format!(
@@ -229,7 +286,7 @@ impl Open {
         DeepHealth {
             integrity_ok,
             entries,
-            namespaces: namespaces.len() as u64,
+            namespaces,
             oldest_entry_age_seconds: ages.oldest_seconds,
         }
     }

@@ -4,6 +4,7 @@
 //! their ids. That is the order in which entries came, so only uses of entries that were there have to be
 //! known. A cache knows the last of its uses; those of others count by their second.
 
+use crate::checkpoint::order::LastUse;
 use crate::types::EntryRef;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -51,6 +52,18 @@ impl Uses {
             let (_, &mut first, _) = turns.select_nth_unstable(KNOWN);
             self.by_id.retain(|_, one| one.turn >= first);
         }
+    }
+
+    /// The uses that are known, in their order.
+    pub fn in_order(&self) -> Vec<LastUse> {
+        let mut uses: Vec<_> = self.by_id.iter().collect();
+        uses.sort_unstable_by_key(|(_, one)| one.turn);
+        let last = |(&id, one): (&u64, &Use)| LastUse {
+            id,
+            second: one.second,
+            after: one.after,
+        };
+        uses.into_iter().map(last).collect()
     }
 
     /// How many uses are known, if one is of these entries. So many more entries have to be listed before

@@ -45,8 +45,8 @@ pub struct Page {
 }
 
 impl Page {
-    /// Adds an entry. Refuses an entry that could not be read back.
-    pub fn add(&mut self, entry: &Entry, dim: u32, limits: Limits) -> Result<()> {
+    /// Adds an entry, under an id of the archive. Refuses an entry that could not be read back.
+    pub fn add(&mut self, entry: &Entry, id: u64, dim: u32, limits: Limits) -> Result<()> {
         check_entry(entry, dim, limits).map_err(|reason| {
             Error::Corrupt(format!(
                 "entry {} of namespace {:?} in the store could not be loaded from a checkpoint: {reason}; delete it, or open the cache with the option that allows it, and dump again",
@@ -54,7 +54,7 @@ impl Page {
             ))
         })?;
         let row = Row {
-            id: entry.id,
+            id,
             namespace: (&entry.namespace).into(),
             context: (&entry.context).into(),
             query_hash: (&entry.query_hash).into(),
@@ -301,7 +301,7 @@ mod tests {
     fn page(entries: &[Entry]) -> Page {
         let mut page = Page::default();
         for entry in entries {
-            page.add(entry, 2, LIMITS).unwrap();
+            page.add(entry, entry.id, 2, LIMITS).unwrap();
         }
         page
     }
@@ -388,7 +388,7 @@ mod tests {
         for (word, break_it) in broken {
             let mut entry = numbered(1, "a question");
             break_it(&mut entry);
-            match Page::default().add(&entry, 2, LIMITS) {
+            match Page::default().add(&entry, entry.id, 2, LIMITS) {
                 Err(Error::Corrupt(message)) => assert!(message.contains(word), "{message}"),
                 other => panic!("{word}: {other:?}"),
             }

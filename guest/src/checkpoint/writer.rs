@@ -1,6 +1,7 @@
 //! Writing an archive, in one pass over the store.
 
 use super::compression::Compressor;
+use super::order::{LastUse, Order};
 use super::rows::{Keys, Page};
 use super::state::{State, check_stored_quotas};
 use super::tarball::TarWriter;
@@ -11,7 +12,7 @@ use super::{
 use crate::error::{Result, describe};
 use crate::host::Archive;
 use crate::options;
-use crate::store::{Store, check_ids};
+use crate::store::{Store, check_ids, each_names};
 use crate::types::{DumpOptions, DumpReport, Entry, Error, Layout, Manifest, Unit};
 use sha2::{Digest, Sha256};
 
@@ -19,13 +20,15 @@ use sha2::{Digest, Sha256};
 const SNAPSHOT_STEP: u32 = 1 << 20;
 
 /// Writes the data of an open store. `described` is the manifest without layout, kind of store,
-/// namespaces and consistency, which this fills in.
+/// namespaces and consistency, which this fills in. `uses` are the last uses of entries, in their
+/// order; a native archive has only what the store knows of them.
 pub fn dump(
     store: &impl Store,
     archive: &impl Archive,
     options: &DumpOptions,
     described: Manifest,
     limits: Limits,
+    uses: Vec<LastUse>,
 ) -> Result<DumpReport> {
     let capabilities = store.capabilities();
     let layout = options.layout.unwrap_or(match capabilities.snapshot {
@@ -69,11 +72,23 @@ pub fn dump(
         }
         Layout::Portable => {
             let consistent = store.begin_view()?;
-            let written = writer.portable(consistent);
+            let written = writer.portable(consistent, Order::new(uses));
             let ended = store.end_view();
             written.and_then(|report| ended.map(|()| report))
         }
     }
+}
+
+/// The rows of a portable archive, as far as they are written.
+struct Rows {
+    order: Order,
+    /// How many entries the store counts.
+    expected: u64,
+    page: Page,
+    keys: Keys,
+    pages: u32,
+    /// The rows of the pages before.
+    entries: u64,
 }
 
 struct Writer<'a, S, A: Archive> {
@@ -107,7 +122,7 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
         self.finish(None)
     }
 
-    fn portable(mut self, consistent: bool) -> Result<DumpReport> {
+    fn portable(mut self, consistent: bool, order: Order) -> Result<DumpReport> {
         self.manifest.consistent = consistent;
         self.describe()?;
         let state = State {
@@ -117,32 +132,35 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
         state.check_stored()?;
         self.member(STATE, &state.encode()?)?;
         let expected = self.store.count(None)?;
-        let (mut pages, mut entries, mut last_id) = (0, 0, 0);
-        let mut page = Page::default();
-        let mut keys = Keys::default();
+        let mut rows = Rows {
+            order,
+            expected,
+            page: Page::default(),
+            keys: Keys::default(),
+            pages: 0,
+            entries: 0,
+        };
+        let mut last_id = 0;
         loop {
             let read = self.store.iter_since(last_id, ENTRIES_PER_READ)?;
             check_ids("iter-since", read.iter().map(|entry| entry.id), last_id)?;
+            let is_last = read.len() < ENTRIES_PER_READ as usize;
             for entry in &read {
                 last_id = entry.id;
-                if !keys.add(entry) {
-                    check_twice(entry, consistent)?;
-                    continue;
-                }
-                page.add(entry, self.manifest.embedder_dim, self.limits)?;
-                if page.is_full() {
-                    entries += self.page(&mut pages, &mut page)?;
-                    self.archive
-                        .progress(entries, Some(expected.max(entries)), Unit::Entries);
+                self.due(&mut rows, Some(last_id))?;
+                if rows.order.comes_now(entry) {
+                    self.row(&mut rows, entry)?;
                 }
             }
-            if read.len() < ENTRIES_PER_READ as usize {
+            if is_last {
                 break;
             }
         }
-        if page.rows > 0 {
-            entries += self.page(&mut pages, &mut page)?;
+        self.due(&mut rows, None)?;
+        if rows.page.rows > 0 {
+            self.page(&mut rows)?;
         }
+        let entries = rows.entries;
         // Without a view, others may have written meanwhile.
         if consistent && entries != expected {
             return Err(Error::Corrupt(format!(
@@ -153,21 +171,53 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
         self.finish(Some(entries))
     }
 
-    /// Writes a page and empties it. Returns how many rows it had.
-    fn page(&mut self, pages: &mut u32, page: &mut Page) -> Result<u64> {
-        *pages += 1;
-        let (vectors, lines) = page_names(*pages);
+    /// Writes the rows that come before that of an entry, or of the end.
+    fn due(&mut self, rows: &mut Rows, next: Option<u64>) -> Result<()> {
+        loop {
+            let due = rows.order.due(next, ENTRIES_PER_READ as usize);
+            if due.is_empty() {
+                return Ok(());
+            }
+            // Without a view, some may be gone by now.
+            for entry in &self.store.get_by_ids(&due, true)? {
+                self.row(rows, entry)?;
+            }
+        }
+    }
+
+    /// Writes the next row.
+    fn row(&mut self, rows: &mut Rows, entry: &Entry) -> Result<()> {
+        if !rows.keys.add(entry) {
+            return check_twice(entry, self.manifest.consistent);
+        }
+        let id = rows.order.next_id().unwrap_or(entry.id);
+        rows.page
+            .add(entry, id, self.manifest.embedder_dim, self.limits)?;
+        if rows.page.is_full() {
+            self.page(rows)?;
+            let (done, expected) = (rows.entries, rows.expected.max(rows.entries));
+            self.archive.progress(done, Some(expected), Unit::Entries);
+        }
+        Ok(())
+    }
+
+    /// Writes a page and empties it.
+    fn page(&mut self, rows: &mut Rows) -> Result<()> {
+        rows.pages += 1;
+        let (vectors, lines) = page_names(rows.pages);
+        let page = &mut rows.page;
         self.member(&vectors, &page.vectors)?;
         self.member(&lines, &page.lines)?;
-        let rows = page.rows;
+        rows.entries += page.rows;
         page.vectors.clear();
         page.lines.clear();
         page.rows = 0;
-        Ok(rows)
+        Ok(())
     }
 
     fn describe(&mut self) -> Result<()> {
-        self.manifest.namespaces = self.store.list_namespaces()?;
+        let namespaces = &mut self.manifest.namespaces;
+        each_names(self.store, |page| namespaces.extend(page))?;
         for namespace in &self.manifest.namespaces {
             options::check_namespace(namespace).map_err(|error| {
                 Error::Corrupt(format!(

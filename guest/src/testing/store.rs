@@ -25,11 +25,16 @@ pub struct TestStore {
     pub snapshots: Rc<Cell<bool>>,
     /// Whether it keeps a log of changes.
     pub keeps_log: Rc<Cell<bool>>,
+    /// If it searches vectors: what it does to what it has found.
+    pub nearest: Rc<Cell<Option<Misfind>>>,
     /// Whether it has no views.
     pub viewless: Rc<Cell<bool>>,
     /// Whether every page begins with the first row, as in a damaged file.
     pub starts_over: Rc<Cell<bool>>,
 }
+
+/// Changes what `nearest` has found.
+type Misfind = fn(&mut Vec<Neighbour>);
 
 #[derive(Clone, Default)]
 struct Data {
@@ -293,6 +298,7 @@ impl Store for TestStore {
             max_delete: u32::MAX,
             max_blob: 65_536,
             max_changes: if self.keeps_log.get() { 65_536 } else { 0 },
+            nearest: self.nearest.get().is_some(),
         }
     }
 
@@ -347,24 +353,20 @@ impl Store for TestStore {
             .count() as u64)
     }
 
-    fn list_namespaces(&self) -> Result<Vec<String>> {
-        let mut names: Vec<_> = self
-            .call()?
-            .entries
-            .values()
-            .map(|e| e.namespace.clone())
-            .collect();
-        names.sort();
-        names.dedup();
-        Ok(names)
+    fn list_namespaces(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>> {
+        let counts = self.count_by_namespace(after, limit)?;
+        Ok(counts.into_iter().map(|(name, _)| name).collect())
     }
 
-    fn count_by_namespace(&self) -> Result<Vec<(String, u64)>> {
+    fn count_by_namespace(&self, after: Option<&str>, limit: u32) -> Result<Vec<(String, u64)>> {
         let mut counts = BTreeMap::new();
         for entry in self.call()?.entries.values() {
-            *counts.entry(entry.namespace.clone()).or_default() += 1;
+            let name = &entry.namespace;
+            if after.is_none_or(|after| name.as_str() > after) {
+                *counts.entry(name.clone()).or_default() += 1;
+            }
         }
-        Ok(counts.into_iter().collect())
+        Ok(self.page(counts.into_iter(), limit).collect())
     }
 
     fn iter_lru_ids(&self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
@@ -543,6 +545,38 @@ impl Store for TestStore {
             changes,
             version: last,
         }))
+    }
+
+    fn nearest(&self, query: &VectorQuery, limit: u32) -> Result<Vec<Neighbour>> {
+        assert!((1..=1024).contains(&limit), "limit {limit}");
+        let data = self.call()?;
+        let is_sought = |entry: &&Entry| {
+            let end = entry.ttl.map(|ttl| entry.created_at + ttl);
+            entry.namespace == query.namespace
+                && entry.context == query.context
+                && query.tags.iter().all(|tag| entry.tags.contains(tag))
+                && !query
+                    .fresh_at
+                    .is_some_and(|now| end.is_some_and(|end| end <= now))
+        };
+        let mut found: Vec<Neighbour> = data
+            .entries
+            .values()
+            .filter(is_sought)
+            .map(|entry| Neighbour {
+                id: entry.id,
+                similarity: entry
+                    .embedding
+                    .iter()
+                    .zip(&query.vector)
+                    .map(|(a, b)| a * b)
+                    .sum(),
+            })
+            .collect();
+        found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
+        found.truncate(limit as usize);
+        self.nearest.get().unwrap()(&mut found);
+        Ok(found)
     }
 
     fn read_meta(&self, key: &str) -> Result<Option<String>> {

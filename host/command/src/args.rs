@@ -20,7 +20,7 @@ use mneme::store::checks::GREATEST;
 
 pub use calibration::{Calibrate, MetricName, Replay};
 pub use checkpoint::{Dump, Inspect, Load, Trust};
-pub use comparing::Comparing;
+pub use comparing::{Comparing, Place};
 pub use migration::{Copy, Reembed, Target};
 pub use serve::Serve;
 

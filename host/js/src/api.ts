@@ -296,13 +296,15 @@ export interface Stats {
   namespace: string | undefined;
   entries: number;
   counters: Counters;
-  /** One for each namespace that has entries, a quota or counters, sorted. */
+  /** One for each namespace that has entries, a quota or counters, sorted; at most the first 65,536. */
   namespaces: {
     namespace: string;
     entries: number;
     quota: number | undefined;
     counters: Counters;
   }[];
+  /** How many such namespaces there are. */
+  namespaceCount: number;
   maxEntries: number | undefined;
   /** The cap of the bytes of all entries, `maxBytes.total`. */
   maxBytes: number | undefined;

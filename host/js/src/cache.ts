@@ -74,6 +74,9 @@ import { inSteps, inTurns } from './steps.js';
 
 type Cause = { error: unknown } | undefined;
 
+/** Namespaces that one step lists. */
+const NAMES_PER_PAGE = 65_536;
+
 /**
  * A semantic cache over one store. `SemanticCache.open` opens one.
  *
@@ -364,9 +367,22 @@ export class SemanticCache {
     return this.#inSteps('clearNamespace', [namespaceOf(namespace)]);
   }
 
-  /** The namespaces that hold entries, sorted by their bytes. */
+  /**
+   * All namespaces that hold entries, sorted by their bytes. It goes in steps of 65,536 namespaces,
+   * between which other calls are served.
+   */
   async listNamespaces(): Promise<string[]> {
-    return this.#runner.call('listNamespaces', []);
+    const all: string[][] = [];
+    await inSteps(
+      async () => {
+        const after = all.at(-1)?.at(-1);
+        const names = await this.#runner.call<string[]>('listNamespaces', [after, NAMES_PER_PAGE]);
+        all.push(names);
+        return names;
+      },
+      (names) => names.length >= NAMES_PER_PAGE,
+    );
+    return all.flat();
   }
 
   /** Deletes expired entries, of one namespace or of all; then, with `compact`, compacts. */

@@ -9,8 +9,11 @@ import type { Store } from './store.js';
 /** How the index holds vectors in memory: 4, 2 or 1 bytes a value. Answers do not change. */
 export type VectorDtype = 'float32' | 'float16' | 'int8';
 
-/** How the index searches. `auto` and `exact` miss nothing; `hnsw` is approximate. */
-export type IndexKind = 'auto' | 'exact' | 'hnsw';
+/**
+ * How the index searches. `auto` and `exact` miss nothing; `hnsw` is approximate. With `store` the
+ * store searches (`capabilities().nearest`), and the cache holds no index.
+ */
+export type IndexKind = 'auto' | 'exact' | 'hnsw' | 'store';
 
 /** A vector from a caller. It need not have unit length, but must not be all zeros. */
 export type Vector = Float32Array | Float64Array | readonly number[];
@@ -342,7 +345,7 @@ export function applyOptions(defaults: RawOptions, options: CacheOptions): RawOp
     set('vectorDtype', dtype(options.vectorDtype));
   }
   if (options.index !== undefined) {
-    set('index', oneOf(options.index, ['auto', 'exact', 'hnsw'], 'index'));
+    set('index', oneOf(options.index, ['auto', 'exact', 'hnsw', 'store'], 'index'));
   }
   const { efSearch, efConstruction, heuristic } = known(
     options.graph,

@@ -83,10 +83,12 @@ export type {
   ImportMode,
   Inserted,
   MetaChange,
+  Neighbour,
   Restored,
   Selection,
   StampPage,
   Store,
   Touch,
   VectorPage,
+  VectorQuery,
 } from './store.js';

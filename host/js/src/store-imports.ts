@@ -14,7 +14,7 @@ import {
 } from './errors.js';
 import { callBegins, callSucceeded } from './locks.js';
 import { kindOf } from './platform.js';
-import type { Change, Entry, EntryRef, Filter, Store } from './store.js';
+import type { Change, Entry, EntryRef, Filter, Neighbour, Store } from './store.js';
 
 /** Integers beyond it are not exact numbers. */
 const MAX = Number.MAX_SAFE_INTEGER;
@@ -43,6 +43,15 @@ interface RawFilter {
   tags: string[];
   createdFrom?: bigint | undefined;
   createdBefore?: bigint | undefined;
+}
+
+/** A search as the component has it. */
+interface RawVectorQuery {
+  namespace: string;
+  context: string;
+  tags: string[];
+  freshAt?: bigint | undefined;
+  vector: Float32Array;
 }
 
 /** How a store is called. */
@@ -220,6 +229,7 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
         maxDelete: u32(claimed.maxDelete),
         maxBlob: u32(claimed.maxBlob),
         maxChanges: u32(claimed.maxChanges),
+        nearest: Boolean(claimed.nearest),
       };
     },
     open: operation(
@@ -249,10 +259,14 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
       },
     ),
     count: operation('count', (namespace?: string) => store.count(namespace), integer),
-    listNamespaces: operation('listNamespaces', () => store.listNamespaces(), list(text)),
+    listNamespaces: operation(
+      'listNamespaces',
+      (after: string | undefined, limit: number) => store.listNamespaces(after, limit),
+      list(text),
+    ),
     countByNamespace: operation(
       'countByNamespace',
-      () => store.countByNamespace(),
+      (after: string | undefined, limit: number) => store.countByNamespace(after, limit),
       list(pair(text, integer)),
     ),
     iterLruIds: operation(
@@ -355,6 +369,22 @@ export function storeImports({ store, timeout, onThrow }: Calling): Record<strin
         const { changes, version } = object(page, wrong);
         return { changes: list(change)(changes, wrong), version: integer(version, wrong) };
       }),
+    ),
+    nearest: optional<[RawVectorQuery, number], unknown>(
+      'nearest',
+      store.nearest &&
+        (({ namespace, context, tags, freshAt, vector }, limit) =>
+          store.nearest?.(
+            {
+              namespace,
+              context,
+              tags,
+              freshAt: freshAt === undefined ? undefined : Number(freshAt),
+              vector,
+            },
+            limit,
+          )),
+      list(neighbour),
     ),
     readMeta: operation('readMeta', (key: string) => store.readMeta(key), maybe(text)),
     replaceMeta: operation(
@@ -593,6 +623,14 @@ function reference(value: unknown, wrong: Wrong) {
     namespace: text(found.namespace, wrong),
     createdAt: integer(found.createdAt, wrong),
   };
+}
+
+function neighbour(value: unknown, wrong: Wrong) {
+  const found = object(value, wrong) as unknown as Neighbour;
+  if (typeof found.similarity !== 'number') {
+    throw wrong(`${kind(found.similarity)} where a similarity is due`);
+  }
+  return { id: integer(found.id, wrong), similarity: found.similarity };
 }
 
 function change(value: unknown, wrong: Wrong) {

@@ -84,6 +84,25 @@ export interface ChangePage {
   version: number;
 }
 
+/** What {@link Store.nearest} looks for. */
+export interface VectorQuery {
+  namespace: string;
+  context: string;
+  /** The entry carries all of these tags. */
+  tags: string[];
+  /** The entry is not expired at this time; undefined: expired ones are found too. */
+  freshAt: number | undefined;
+  /** A unit vector. */
+  vector: Float32Array;
+}
+
+/** An entry that {@link Store.nearest} has found. */
+export interface Neighbour {
+  id: number;
+  /** The cosine similarity of the two vectors, within 0.01. */
+  similarity: number;
+}
+
 /** Names one version of an entry: a replacement keeps the id and changes `createdAt`. */
 export interface EntryRef {
   id: number;
@@ -157,6 +176,8 @@ export interface Capabilities {
   maxBlob: number;
   /** How many of the last changes the store keeps, at least 65,536; 0 if it keeps none. */
   maxChanges: number;
+  /** Whether the store searches vectors itself: it has {@link Store.nearest}. Default false. */
+  nearest?: boolean | undefined;
 }
 
 /**
@@ -190,10 +211,16 @@ export interface Store {
   select(filter: Filter, lastId: number, limit: number): Awaitable<Selection>;
   /** How many entries there are, in one namespace or in all. */
   count(namespace?: string): Awaitable<number>;
-  /** Namespaces with entries, sorted by their UTF-8 bytes. */
-  listNamespaces(): Awaitable<string[]>;
-  /** The same namespaces in the same order, each with the number of its entries. */
-  countByNamespace(): Awaitable<[namespace: string, entries: number][]>;
+  /**
+   * The first `limit` namespaces with entries whose UTF-8 bytes come after those of `after`, sorted
+   * by their UTF-8 bytes. Fewer mean that there are no more.
+   */
+  listNamespaces(after: string | undefined, limit: number): Awaitable<string[]>;
+  /** The same page, each namespace with the number of its entries. */
+  countByNamespace(
+    after: string | undefined,
+    limit: number,
+  ): Awaitable<[namespace: string, entries: number][]>;
   /** The `n` least recently used entries: by `lastAccessedAt`, then id. */
   iterLruIds(n: number, namespace?: string): Awaitable<EntryRef[]>;
   /** The first `limit` entries with an id above `lastId`, by id. */
@@ -233,6 +260,12 @@ export interface Store {
    * Undefined where the log does not have them all. Required if `maxChanges` is above 0.
    */
   changesSince?(version: number, limit: number): Awaitable<ChangePage | undefined>;
+  /**
+   * The entries whose vectors are most similar to one, at most `limit`, 1 to 1,024, the most similar
+   * first. Some may be missed; none is found that does not meet the conditions. Required if
+   * `capabilities().nearest` is true.
+   */
+  nearest?(query: VectorQuery, limit: number): Awaitable<Neighbour[]>;
   /** A meta value. The store's own three keys can be read too. */
   readMeta(key: string): Awaitable<string | undefined>;
   /** Sets a value (undefined removes it) if the present one is `expected`; else false. */

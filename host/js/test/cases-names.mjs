@@ -1,6 +1,6 @@
 /** Cases of tenants whose names look alike: none sees, counts or deletes what another has. */
 
-import { Random, equal, letters } from './support/check.mjs';
+import { Random, entryOf, equal, letters } from './support/check.mjs';
 
 const NAMES = [
   'tenant',
@@ -87,6 +87,24 @@ function randomNames(random, count) {
 }
 
 export const names = {
+  async 'more namespaces than one call lists are all listed'(env) {
+    const store = env.memory();
+    store.open('letters-1', 26);
+    const all = Array.from({ length: 65_540 }, (_, n) => `n${String(n).padStart(6, '0')}`);
+    for (let at = 0; at < all.length; at += 1000) {
+      store.insert(all.slice(at, at + 1000).map((namespace) => entryOf({ namespace })));
+    }
+    const cache = await env.SemanticCache.open({ store, embedder: letters() });
+    equal(await cache.listNamespaces(), all);
+    const stats = await cache.stats();
+    equal(
+      [stats.namespaces.length, stats.namespaceCount, stats.entries],
+      [65_536, all.length, all.length],
+    );
+    equal((await cache.stats(all.at(-1))).namespaceCount, 1);
+    await cache.close();
+  },
+
   async 'random names have what was given to them, and nothing of others'(env) {
     const makes = { memory: () => env.memory(), ...env.stores };
     for (const [name, make] of Object.entries(makes)) {

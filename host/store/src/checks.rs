@@ -1,6 +1,8 @@
 //! The checks that every store makes before it touches its data. Use them in your store too.
 
-use super::{DimensionMismatch, Entry, FingerprintMismatch, Result, StoreError, Touch};
+use super::{
+    DimensionMismatch, Entry, FingerprintMismatch, Result, StoreError, Touch, VectorQuery,
+};
 
 /// The version of the layout that stores write.
 const SCHEMA_VERSION: u32 = 1;
@@ -125,6 +127,30 @@ pub fn numbers(entry: &Entry) -> Result<()> {
 pub fn touches(touches: &[Touch]) -> Result<()> {
     let mut times = touches.iter().map(|touch| touch.last_accessed_at);
     times.try_for_each(|time| in_range("last_accessed_at", time).map(drop))
+}
+
+/// The most entries that one call of `nearest` finds.
+pub const MAX_NEAREST: u32 = 1024;
+
+/// Rejects a search for vectors of another length than `dim`, and one for no entry or more than
+/// [`MAX_NEAREST`].
+///
+/// # Errors
+///
+/// [`StoreError::EmbedderDimension`], and [`StoreError::InvalidArgument`] for the limit.
+pub fn vector_query(query: &VectorQuery, limit: u32, dim: u32) -> Result<()> {
+    if query.vector.len() != dim as usize {
+        return Err(StoreError::EmbedderDimension(DimensionMismatch {
+            expected: dim,
+            actual: u32::try_from(query.vector.len()).unwrap_or(u32::MAX),
+        }));
+    }
+    match (1..=MAX_NEAREST).contains(&limit) {
+        true => Ok(()),
+        false => Err(StoreError::InvalidArgument(format!(
+            "nearest is asked for {limit} entries; it finds 1 to {MAX_NEAREST}"
+        ))),
+    }
 }
 
 /// Rejects quotas that are too large.

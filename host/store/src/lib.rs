@@ -16,20 +16,22 @@ pub mod locks;
 pub mod memory;
 pub mod opened;
 mod operations;
+mod pages;
 pub mod parameters;
 pub mod staged;
 
 use std::time::Duration;
 
 pub use contract::store::{
-    CapabilitySet, Change, ChangePage, ImportMode, Inserted, MetaChange, Restored, Selection,
-    StampPage, Touch, VectorPage,
+    CapabilitySet, Change, ChangePage, ImportMode, Inserted, MetaChange, Neighbour, Restored,
+    Selection, StampPage, Touch, VectorPage, VectorQuery,
 };
 pub use contract::types::{
     BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error as StoreError, Filter,
     FingerprintMismatch,
 };
 pub use memory::MemoryStore;
+pub use pages::count_all_namespaces;
 
 /// What a store's operations return.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -103,11 +105,14 @@ pub trait Store: Send {
     /// How many entries there are, in one namespace or in all.
     fn count(&mut self, namespace: Option<&str>) -> Result<u64>;
 
-    /// The namespaces that hold entries, sorted by their bytes.
-    fn list_namespaces(&mut self) -> Result<Vec<String>>;
+    /// The first `limit` namespaces that hold entries and whose bytes come after those of `after`,
+    /// sorted by their bytes.
+    fn list_namespaces(&mut self, after: Option<&str>, limit: u32) -> Result<Vec<String>>;
 
-    /// The namespaces that hold entries, sorted by their bytes, each with the number of entries.
-    fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>>;
+    /// The same page, each namespace with the number of its entries. See
+    /// [`count_all_namespaces`].
+    fn count_by_namespace(&mut self, after: Option<&str>, limit: u32)
+    -> Result<Vec<(String, u64)>>;
 
     /// The `n` least recently used entries: ascending last access, then id.
     fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>>;
@@ -168,6 +173,18 @@ pub trait Store: Send {
         self.read_version_counter()?;
         Err(StoreError::Unsupported(format!(
             "the {} store keeps no log of changes; compare the stamps of its entries",
+            self.capabilities().name
+        )))
+    }
+
+    /// The entries whose vectors are most similar to one, at most `limit`, the most similar first. By
+    /// default [`StoreError::Unsupported`], for stores whose [`CapabilitySet::nearest`] is false.
+    fn nearest(&mut self, query: &VectorQuery, limit: u32) -> Result<Vec<Neighbour>> {
+        let _ = (query, limit);
+        // Of a closed store, the error.
+        self.read_version_counter()?;
+        Err(StoreError::Unsupported(format!(
+            "the {} store does not search vectors; use the cache's index",
             self.capabilities().name
         )))
     }

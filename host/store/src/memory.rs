@@ -4,6 +4,7 @@ mod import;
 mod select;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use self::import::Import;
 use self::select::Tags;
@@ -11,8 +12,8 @@ use super::changes::{ChangeLog, MAX_CHANGES};
 use super::checks::Embedder;
 use super::opened::{Backend, MAX_BATCH, MAX_BLOB, Opened};
 use super::{
-    CapabilitySet, ChangePage, Entry, EntryKey, EntryRef, Inserted, Result, StampPage, Store,
-    StoreError, Touch, VectorPage,
+    CapabilitySet, ChangePage, Entry, EntryKey, EntryRef, Inserted, Neighbour, Result, StampPage,
+    Store, StoreError, Touch, VectorPage, VectorQuery,
 };
 use crate::{for_each_operation, opened};
 
@@ -37,7 +38,7 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    for_each_operation!(opened![] views changes entries);
+    for_each_operation!(opened![] views changes nearest entries);
 }
 
 /// What stays while the store is closed.
@@ -63,6 +64,7 @@ impl Backend for Memory {
             max_delete: u32::MAX,
             max_blob: MAX_BLOB,
             max_changes: MAX_CHANGES,
+            nearest: true,
         }
     }
 
@@ -233,6 +235,11 @@ fn reference(entry: &Entry) -> EntryRef {
     }
 }
 
+/// The cosine similarity of two unit vectors.
+fn product(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
 fn expired(entry: &Entry, now: u64) -> bool {
     entry
         .ttl
@@ -266,15 +273,30 @@ impl Session {
         } as u64)
     }
 
-    pub fn list_namespaces(&mut self) -> Result<Vec<String>> {
-        Ok(self.namespaces.keys().cloned().collect())
+    pub fn list_namespaces(&mut self, after: Option<&str>, limit: u32) -> Result<Vec<String>> {
+        let page = self.namespaces_after(after, limit);
+        Ok(page.map(|(name, _)| name.clone()).collect())
     }
 
-    pub fn count_by_namespace(&mut self) -> Result<Vec<(String, u64)>> {
-        let counts = self.namespaces.iter();
-        Ok(counts
+    pub fn count_by_namespace(
+        &mut self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<(String, u64)>> {
+        let page = self.namespaces_after(after, limit);
+        Ok(page
             .map(|(name, space)| (name.clone(), space.ids.len() as u64))
             .collect())
+    }
+
+    fn namespaces_after(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> impl Iterator<Item = (&String, &Namespace)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let after = self.namespaces.range::<str, _>((from, Bound::Unbounded));
+        after.take(limit as usize)
     }
 
     pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Result<Vec<EntryRef>> {
@@ -451,6 +473,26 @@ impl Session {
 
     pub fn changes_since(&mut self, version: u64, limit: u32) -> Result<Option<ChangePage>> {
         Ok(self.changes.since(version, self.version, limit))
+    }
+
+    /// By comparing all.
+    pub fn nearest(&mut self, query: &VectorQuery, limit: u32) -> Result<Vec<Neighbour>> {
+        let is_sought = |entry: &&Entry| {
+            entry.namespace == query.namespace
+                && entry.context == query.context
+                && query.tags.iter().all(|tag| entry.tags.contains(tag))
+                && !query.fresh_at.is_some_and(|now| expired(entry, now))
+        };
+        let found = self.entries.values().filter(is_sought);
+        let mut found: Vec<_> = found
+            .map(|entry| Neighbour {
+                id: entry.id,
+                similarity: product(&entry.embedding, &query.vector),
+            })
+            .collect();
+        found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
+        found.truncate(limit as usize);
+        Ok(found)
     }
 
     pub fn read_meta(&mut self, key: &str) -> Result<Option<String>> {

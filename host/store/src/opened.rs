@@ -56,7 +56,7 @@ use std::time::Duration;
 
 use self::silence::Silence;
 use super::checks::{self, Embedder};
-use super::{CapabilitySet, Entry, MetaChange, Result, StoreError, Touch};
+use super::{CapabilitySet, Entry, MetaChange, Result, StoreError, Touch, VectorQuery};
 
 mod silence;
 
@@ -310,6 +310,15 @@ impl<B: Backend> Opened<B> {
         checks::touches(touches)
     }
 
+    /// Rejects a search that no store can make; see [`checks::vector_query`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`], and those of the check.
+    pub fn check_vector_query(&self, query: &VectorQuery, limit: u32) -> Result<()> {
+        checks::vector_query(query, limit, self.limits()?.dim)
+    }
+
     /// Rejects quotas that are too large; see [`checks::quotas`].
     ///
     /// # Errors
@@ -423,6 +432,9 @@ macro_rules! checked {
     };
     ($store:expr, update_access($touches:ident)) => {
         $store.opened.check_touches($touches)?
+    };
+    ($store:expr, nearest($query:ident, $limit:ident)) => {
+        $store.opened.check_vector_query($query, $limit)?
     };
     ($store:expr, set_namespace_quota($namespace:ident, $quota:ident)) => {
         $store.opened.check_quotas($quota)?

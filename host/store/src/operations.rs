@@ -67,7 +67,7 @@
 #[macro_export]
 macro_rules! for_each_operation {
     ($callback:ident! [$($context:tt)*]) => {
-        $crate::for_each_operation! { $callback! [$($context)*] views changes snapshots entries }
+        $crate::for_each_operation! { $callback! [$($context)*] views changes nearest snapshots entries }
     };
     ($callback:ident! [$($context:tt)*] views $($more:tt)*) => {
         $crate::for_each_operation! {
@@ -80,6 +80,12 @@ macro_rules! for_each_operation {
         $crate::for_each_operation! {
             $callback! [$($context)*] $($more)*
             read changes_since(version: (u64), limit: (u32)) -> (Option<$crate::ChangePage>);
+        }
+    };
+    ($callback:ident! [$($context:tt)*] nearest $($more:tt)*) => {
+        $crate::for_each_operation! {
+            $callback! [$($context)*] $($more)*
+            read nearest(query: (&$crate::VectorQuery), limit: (u32)) -> (Vec<$crate::Neighbour>);
         }
     };
     ($callback:ident! [$($context:tt)*] snapshots $($more:tt)*) => {
@@ -105,8 +111,8 @@ macro_rules! for_each_operation {
             read get_by_ids(ids: (&[u64]), vectors: (bool)) -> (Vec<$crate::Entry>);
             read select(filter: (&$crate::Filter), last_id: (u64), limit: (u32)) -> ($crate::Selection);
             read count(namespace: (Option<&str>)) -> (u64);
-            read list_namespaces() -> (Vec<String>);
-            read count_by_namespace() -> (Vec<(String, u64)>);
+            read list_namespaces(after: (Option<&str>), limit: (u32)) -> (Vec<String>);
+            read count_by_namespace(after: (Option<&str>), limit: (u32)) -> (Vec<(String, u64)>);
             read iter_lru_ids(n: (u32), namespace: (Option<&str>)) -> (Vec<$crate::EntryRef>);
             read iter_since(last_id: (u64), limit: (u32)) -> (Vec<$crate::Entry>);
             read iter_vectors(last_id: (u64), limit: (u32)) -> ($crate::VectorPage);

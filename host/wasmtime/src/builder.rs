@@ -274,7 +274,9 @@ impl Builder {
         self.set(move |options| options.vector_dtype = dtype)
     }
 
-    /// How the index searches. Default [`IndexKind::Auto`].
+    /// How the index searches. Default [`IndexKind::Auto`]. With [`IndexKind::Store`] the store searches, and
+    /// the cache holds no index; opening it fails with [`Error::Unsupported`](crate::Error::Unsupported)
+    /// where the store [cannot do that](crate::store::CapabilitySet::nearest).
     #[must_use]
     pub fn index(self, index: IndexKind) -> Self {
         self.set(move |options| options.index = index)

@@ -34,6 +34,9 @@ pub use crate::contract::api::{
 /// each is copied and checked each time.
 const PER_TURN: usize = 512;
 
+/// Namespaces that one turn lists.
+const NAMESPACES_PER_PAGE: u32 = 1 << 16;
+
 /// A semantic cache over one store.
 ///
 /// Clones are handles of the same cache, and any number of threads may use them. Calls run
@@ -171,14 +174,38 @@ impl SemanticCache {
         })
     }
 
-    /// The namespaces that hold entries, sorted by their bytes.
+    /// All namespaces that hold entries, sorted by their bytes. It goes in steps of 65,536
+    /// namespaces, between which others are served. See [`Self::list_namespaces_after`] for pages.
     ///
     /// # Errors
     ///
     /// What the store returns.
     pub fn list_namespaces(&self) -> Result<Vec<String>> {
+        self.watched("list_namespaces", None, || {
+            let mut all: Vec<String> = Vec::new();
+            loop {
+                let after = all.last().map(String::as_str);
+                let page = self.turn(|guest, store| {
+                    guest.call_list_namespaces(store, after, NAMESPACES_PER_PAGE)
+                })?;
+                let is_last = page.len() < NAMESPACES_PER_PAGE as usize;
+                all.extend(page);
+                if is_last {
+                    return Ok(all);
+                }
+            }
+        })
+    }
+
+    /// A page of the namespaces that hold entries, sorted by their bytes: the first `limit`, 1 to
+    /// 1,048,576, whose bytes come after those of `after`. Fewer mean that there are no more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] and what the store returns.
+    pub fn list_namespaces_after(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>> {
         self.call("list_namespaces", None, |guest, store| {
-            guest.call_list_namespaces(store)
+            guest.call_list_namespaces(store, after, limit)
         })
     }
 
@@ -302,7 +329,8 @@ impl SemanticCache {
 
     /// Counts, settings and memory, of one namespace or of all. Where the names of namespaces that
     /// have counters take more than 256 KiB, misses of those that have no other counts are part of
-    /// the sum only.
+    /// the sum only. [`Stats::namespaces`] lists at most 65,536 namespaces; `namespace_count` says how
+    /// many there are, and all sums cover all of them.
     ///
     /// # Errors
     ///
@@ -601,8 +629,13 @@ impl Measured for Inner {
         let entries = self.counting.lock().counts(|| {
             let mut first = self.lanes.first().wait(self.lanes.cache())?;
             let stats = first.call(|guest, store| guest.call_stats(store, None))?;
-            let entries = stats.namespaces.into_iter();
-            Ok(entries.map(|of| (of.namespace, of.entries)).collect())
+            let listed = stats.namespaces.into_iter();
+            let mut entries: Vec<_> = listed.map(|of| (of.namespace, of.entries)).collect();
+            let sum: u64 = entries.iter().map(|(_, entries)| entries).sum();
+            if sum < stats.entries {
+                entries.push((String::new(), stats.entries - sum));
+            }
+            Ok(entries)
         })?;
         let mut first = self.lanes.first().wait(self.lanes.cache())?;
         let index_rows = first.call(|guest, store| guest.call_index_rows(store))?;

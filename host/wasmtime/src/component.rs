@@ -372,6 +372,15 @@ impl Functions {
         Ok(Functions { store, guest })
     }
 
+    /// See `cache.hash`.
+    pub fn hash(&mut self, text: &str, context: &str) -> Result<String> {
+        set_deadline(&mut self.store);
+        let functions = self.guest.mneme_cache_cache();
+        functions
+            .call_hash(&mut *self.store, text, context)
+            .map_err(|error| explain(&error, self.store.data()))
+    }
+
     /// See `cache.normalize`.
     pub fn normalize(&mut self, query: &str) -> Result<NormalizedQuery> {
         set_deadline(&mut self.store);

@@ -44,7 +44,7 @@ use crate::embedder::Guarded;
 use crate::error::{Error, Result};
 use crate::host::{Clock, SystemClock};
 use crate::punctual::Punctual;
-use crate::store::{Entry, EntryKey, Store, checks};
+use crate::store::{Entry, EntryKey, Store, checks, count_all_namespaces};
 use mark::Mark;
 use std::collections::BTreeSet;
 use vectors::PAGE;
@@ -307,7 +307,7 @@ impl<'a> Migration<'a> {
         let Some(namespaces) = &self.namespaces else {
             return Ok(source.count(None)?);
         };
-        let mut counts = source.count_by_namespace()?;
+        let mut counts = count_all_namespaces(source)?;
         counts.retain(|(namespace, _)| namespaces.contains(namespace));
         Ok(counts.into_iter().map(|(_, count)| count).sum())
     }

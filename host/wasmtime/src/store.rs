@@ -25,8 +25,8 @@ pub use mneme_redis::{self as redis, RedisStore};
 pub use mneme_sqlite::{self as sqlite, SqliteStore};
 pub use mneme_store::{
     BackendError, CapabilitySet, Change, ChangePage, DimensionMismatch, Entry, EntryKey, EntryRef,
-    Filter, FingerprintMismatch, ImportMode, Inserted, MemoryStore, MetaChange, Restored, Result,
-    Selection, StampPage, Store, StoreError, Touch, VectorPage, cancel, changes, checks, guide,
-    memory, staged,
+    Filter, FingerprintMismatch, ImportMode, Inserted, MemoryStore, MetaChange, Neighbour,
+    Restored, Result, Selection, StampPage, Store, StoreError, Touch, VectorPage, VectorQuery,
+    cancel, changes, checks, count_all_namespaces, guide, memory, staged,
 };
 pub use url::{Access, built_in, from_url, from_url_built_with, from_url_for, scheme_of};

@@ -220,8 +220,34 @@ fn bad_requests_are_told_what_is_wrong_and_change_nothing() {
     }
     assert_eq!(
         server.ask("GET", "/v1/namespaces").ok(),
-        json!({"namespaces": ["%", "..", "../..", "a/../b"]})
+        json!({"namespaces": ["%", "..", "../..", "a/../b"], "next": null})
     );
+    let list = |asked: &str| server.ask("GET", &format!("/v1/namespaces?{asked}"));
+    assert_eq!(
+        list("limit=2").ok(),
+        json!({"namespaces": ["%", ".."], "next": ".."})
+    );
+    assert_eq!(
+        list("after=..&limit=3").ok(),
+        json!({"namespaces": ["../..", "a/../b"], "next": null})
+    );
+    assert_eq!(
+        list("after=a%2F..%2Fb").ok(),
+        json!({"namespaces": [], "next": null})
+    );
+    for bad in [
+        "limit=0",
+        "limit=65537",
+        "limit=-1",
+        "limit=x",
+        "from=a",
+        "limit=1&limit=2",
+    ] {
+        assert!(
+            ["bad_request", "invalid_argument"].contains(&list(bad).refused(400)),
+            "{bad}"
+        );
+    }
     assert!(server.stop());
 }
 

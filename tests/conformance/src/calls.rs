@@ -1,16 +1,21 @@
 //! The operations of the store, an error being a failure of the case.
 
+use std::collections::BTreeSet;
+
 use crate::case::{Case, key_of};
 use crate::check::{Checked, check, failed};
 use crate::contract::{
     ChangePage, Entry, EntryKey, EntryRef, Error, Filter, ImportMode, Inserted, MetaChange,
-    Selection, StampPage, Touch, VectorPage, store,
+    Neighbour, Selection, StampPage, Touch, VectorPage, VectorQuery, store,
 };
 use crate::show;
 
 /// So many steps of a walk without an entry are too many, even where a store holds millions of
 /// others.
 const MANY_STEPS: u32 = 20_000;
+
+/// The most items of one list.
+const MAX_ITEMS: u32 = 1 << 20;
 
 /// What an operation returned; its error is a failure.
 pub fn called<T>(operation: &str, outcome: Result<T, Error>) -> Checked<T> {
@@ -169,14 +174,27 @@ impl Case {
         called("count", store::count(namespace))
     }
 
-    /// `list-namespaces`
+    /// `list-namespaces`, of all in one page.
     pub fn list_namespaces(&self) -> Checked<Vec<String>> {
-        called("list-namespaces", store::list_namespaces())
+        self.namespaces_after(None, MAX_ITEMS)
+    }
+
+    /// `list-namespaces`
+    pub fn namespaces_after(&self, after: Option<&str>, limit: u32) -> Checked<Vec<String>> {
+        called("list-namespaces", store::list_namespaces(after, limit))
+    }
+
+    /// `count-by-namespace`, of all in one page.
+    pub fn counts(&self) -> Checked<Vec<(String, u64)>> {
+        self.counts_after(None, MAX_ITEMS)
     }
 
     /// `count-by-namespace`
-    pub fn counts(&self) -> Checked<Vec<(String, u64)>> {
-        called("count-by-namespace", store::count_by_namespace())
+    pub fn counts_after(&self, after: Option<&str>, limit: u32) -> Checked<Vec<(String, u64)>> {
+        called(
+            "count-by-namespace",
+            store::count_by_namespace(after, limit),
+        )
     }
 
     /// `iter-lru-ids`
@@ -322,6 +340,18 @@ impl Case {
             page.version > version || (page.version == version && page.changes.is_empty()),
             format!("{doing} goes on, if there is a change"),
             shown,
+        )?;
+        Ok(found)
+    }
+
+    /// `nearest`, which finds each entry once.
+    pub fn nearest(&self, query: &VectorQuery, limit: u32) -> Checked<Vec<Neighbour>> {
+        let found = called("nearest", store::nearest(query, limit))?;
+        let ids: BTreeSet<u64> = found.iter().map(|one| one.id).collect();
+        check(
+            found.len() <= limit as usize && ids.len() == found.len(),
+            format!("nearest with limit {limit} finds at most as many, each once"),
+            || show::value(&found),
         )?;
         Ok(found)
     }

@@ -233,6 +233,16 @@ impl Case {
         ))
     }
 
+    /// Skips the case unless the store searches vectors.
+    pub fn needs_nearest(&self) -> Checked {
+        if self.capabilities.nearest {
+            return Ok(());
+        }
+        Err(Stop::Skipped(
+            "the store does not claim to search vectors".to_owned(),
+        ))
+    }
+
     /// Skips the case unless the store makes snapshots.
     pub fn needs_snapshots(&self) -> Checked {
         if self.capabilities.snapshot {

@@ -32,6 +32,8 @@ pub mod integrity;
 pub mod list_meta;
 pub mod lru;
 pub mod meta;
+pub mod namespace_pages;
+pub mod nearest;
 pub mod new_storage;
 pub mod numbers;
 pub mod open;

@@ -45,8 +45,8 @@ pub mod contract {
         Capability, Failure, Outcome, Phase, TestCase,
     };
     pub use crate::bindings::mneme::cache::store::{
-        self, CapabilitySet, Change, ChangePage, ImportMode, Inserted, MetaChange, Restored,
-        Selection, StampPage, Touch, VectorPage,
+        self, CapabilitySet, Change, ChangePage, ImportMode, Inserted, MetaChange, Neighbour,
+        Restored, Selection, StampPage, Touch, VectorPage, VectorQuery,
     };
     pub use crate::bindings::mneme::cache::types::{Entry, EntryKey, EntryRef, Error, Filter};
 }

@@ -118,6 +118,7 @@ pub fn faults() -> Vec<Known> {
         memory("commit_import", "writes-after-close-are-refused"),
         memory("end_import", "writes-after-close-are-refused"),
         memory("changes_since", "changes-after-close-are-refused"),
+        memory("nearest", "searches-after-close-are-refused"),
         sqlite("end_restore", "snapshots-after-close-are-refused"),
         sqlite("begin_snapshot", "snapshots-after-close-are-refused"),
         sqlite("begin_restore", "snapshots-after-close-are-refused"),

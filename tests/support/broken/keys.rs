@@ -52,8 +52,10 @@ impl Fault {
 
     /// Lists namespaces in another order.
     fn sorts_namespaces_by<K: Ord + 'static>(self, key: fn(&String) -> K) -> Self {
-        self.list_namespaces(move |store| {
-            changed(store.list_namespaces(), |names| names.sort_by_key(key))
+        self.list_namespaces(move |store, after, limit| {
+            changed(store.list_namespaces(after, limit), |names| {
+                names.sort_by_key(key)
+            })
         })
     }
 
@@ -97,7 +99,7 @@ type Matches = fn(&str, &str) -> bool;
 
 /// The namespaces that match.
 fn matching(store: &mut Sound, pattern: Option<&str>, matches: Matches) -> Result<Vec<String>> {
-    let mut names = store.list_namespaces()?;
+    let mut names = store.list_namespaces(None, u32::MAX)?;
     names.retain(|name| pattern.is_none_or(|pattern| matches(pattern, name)));
     Ok(names)
 }
@@ -190,7 +192,10 @@ pub fn faults() -> Vec<Known> {
             }),
         memory("namespaces are not sorted")
             .caught_by("namespaces-are-sorted-by-their-bytes")
-            .list_namespaces(|store| changed(store.list_namespaces(), |names| names.reverse())),
+            .list_namespaces(|store, after, limit| changed(
+                store.list_namespaces(after, limit),
+                |names| names.reverse()
+            )),
         memory("namespaces are sorted without case")
             .caught_by("namespaces-are-sorted-by-their-bytes")
             .sorts_namespaces_by(|name| name.to_lowercase()),
@@ -199,7 +204,7 @@ pub fn faults() -> Vec<Known> {
             .sorts_namespaces_by(|name| utf16(name)),
         memory("namespaces are listed once an entry")
             .caught_by("namespaces-with-entries-are-listed-once")
-            .list_namespaces(|store| {
+            .list_namespaces(|store, _, _| {
                 let mut names: Vec<_> =
                     all(store.sound)?.into_iter().map(|e| e.namespace).collect();
                 names.sort();
@@ -213,14 +218,16 @@ pub fn faults() -> Vec<Known> {
                 store.kept.extend(names);
                 store.insert(entries)
             })
-            .list_namespaces(|store| {
-                store.kept.extend(store.sound.list_namespaces()?);
+            .list_namespaces(|store, after, limit| {
+                store
+                    .kept
+                    .extend(store.sound.list_namespaces(after, limit)?);
                 Ok(store.kept.iter().cloned().collect())
             }),
         memory("namespaces with a quota are listed")
             .caught_by("quotas-and-meta-make-no-namespace")
-            .list_namespaces(|store| {
-                let mut names = store.list_namespaces()?;
+            .list_namespaces(|store, after, limit| {
+                let mut names = store.list_namespaces(after, limit)?;
                 let quotas = store.list_namespace_quotas()?;
                 names.extend(quotas.into_iter().map(|(name, _)| name));
                 names.sort();

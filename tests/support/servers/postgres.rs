@@ -3,6 +3,7 @@
 use super::pgbouncer::PgBouncer;
 use super::{Daemon, PATIENCE, free_port};
 use crate::children::Running;
+use crate::python::pgvector;
 use crate::rows::{DIM, FINGERPRINT};
 use crate::suite::Provided;
 use mneme::PostgresStore;
@@ -20,6 +21,8 @@ pub struct Postgres {
     port: u16,
     folder: TempDir,
     options: Vec<String>,
+    /// The folder of its programs, if they are not the installed ones.
+    release: Option<PathBuf>,
     process: Option<Daemon>,
 }
 
@@ -56,7 +59,17 @@ impl Postgres {
     ///
     /// Where Postgres is not installed or does not answer.
     pub fn with(settings: &[&str]) -> Result<Self, String> {
-        Self::prepared(settings, |_| Ok(()))
+        Self::prepared(settings, None, |_| Ok(()))
+    }
+
+    /// Starts a server that has pgvector, from a package of Python's.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no Python, the package cannot be had, or the server does not answer.
+    pub fn with_pgvector() -> Result<Self, String> {
+        let release = pgvector()?;
+        Self::prepared(&[], Some(release), |_| Ok(()))
     }
 
     /// Starts a server that offers TLS, with a certificate for `localhost`. The path is that
@@ -71,7 +84,7 @@ impl Postgres {
             "ssl_cert_file=../server.pem",
             "ssl_key_file=../server.key",
         ];
-        let server = Self::prepared(&settings, make_certificates)?;
+        let server = Self::prepared(&settings, None, make_certificates)?;
         let authority = server.folder.path().join("authority.pem");
         Ok((server, authority))
     }
@@ -91,7 +104,7 @@ impl Postgres {
             .args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf"])
             .arg("--pgdata")
             .arg(folder.path().join("data")))?;
-        Self::on(folder, of.options.clone())
+        Self::on(folder, of.options.clone(), of.release.clone())
     }
 
     /// Makes a standby a server that writes.
@@ -128,6 +141,7 @@ impl Postgres {
     /// Starts a server after `prepare` has put into its folder what it needs there.
     fn prepared(
         settings: &[&str],
+        release: Option<PathBuf>,
         prepare: impl FnOnce(&Path) -> Result<(), String>,
     ) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -136,22 +150,24 @@ impl Postgres {
         let password = folder.path().join("password");
         std::fs::write(&password, PASSWORD).map_err(|error| error.to_string())?;
         lend(folder.path())?;
-        run(program("initdb")?
+        run(program_of(release.as_deref(), "initdb")?
             .arg("--pgdata")
             .arg(&data)
             .args(["--username", "mneme", "--auth", "scram-sha-256"])
             .args(["--encoding", "UTF8", "--locale", "C", "--no-sync"])
             .arg("--pwfile")
             .arg(&password))?;
-        Self::on(folder, settings.iter().map(ToString::to_string).collect())
+        let settings = settings.iter().map(ToString::to_string).collect();
+        Self::on(folder, settings, release)
     }
 
     /// Starts a server on the data in a folder.
-    fn on(folder: TempDir, options: Vec<String>) -> Result<Self, String> {
+    fn on(folder: TempDir, options: Vec<String>, release: Option<PathBuf>) -> Result<Self, String> {
         let mut server = Postgres {
             port: free_port().map_err(|error| error.to_string())?,
             folder,
             options,
+            release,
             process: None,
         };
         server.restart()?;
@@ -186,7 +202,7 @@ impl Postgres {
     pub fn restart(&mut self) -> Result<(), String> {
         self.kill();
         let data = self.folder.path().join("data");
-        let mut command = program("postgres")?;
+        let mut command = program_of(self.release.as_deref(), "postgres")?;
         command
             .arg("-D")
             .arg(&data)
@@ -423,7 +439,15 @@ fn is_ready(pid_file: &Path, pid: u32) -> bool {
 /// A program of the installed Postgres, or PgBouncer. It does not run as root, so root lends it to
 /// the user that Debian's package made.
 pub(super) fn program(name: &str) -> Result<Command, String> {
-    let path = find(name).ok_or_else(|| format!("no server: {name} is not installed"))?;
+    program_of(None, name)
+}
+
+/// The same, of the release in a folder.
+fn program_of(release: Option<&Path>, name: &str) -> Result<Command, String> {
+    let path = match release {
+        Some(folder) => folder.join(name),
+        None => find(name).ok_or_else(|| format!("no server: {name} is not installed"))?,
+    };
     if !is_root() {
         return Ok(Command::new(path));
     }

@@ -1,5 +1,6 @@
 //! Eviction: which entries go, and what it costs.
 
+use super::checkpoints::{dump_with, load_with};
 use super::*;
 use crate::testing::entry;
 use proptest::prelude::*;
@@ -486,4 +487,86 @@ proptest! {
             }
         }
     }
+}
+
+/// Puts one entry after another beyond the cap, and returns which entries went, in their order.
+fn evicted_in_order(cache: &mut TestCache, store: &TestStore, many: usize) -> Vec<String> {
+    let mut gone = Vec::new();
+    for n in 0..many {
+        let before = queries(store);
+        cache.put(response(&format!("new {n}"), 0.0)).unwrap();
+        let after = queries(store);
+        gone.extend(before.into_iter().filter(|query| !after.contains(query)));
+    }
+    gone
+}
+
+proptest! {
+    /// Whatever was put, hit and replaced within a second, and in seconds before.
+    #[test]
+    fn an_archive_keeps_the_order_in_which_entries_are_evicted(
+        steps in prop::collection::vec((0..12_u8, 0..8_u8), 12..80),
+        pages in any::<bool>(),
+    ) {
+        let (mut cache, host, store) = new_cache(|o| o.max_entries = Some(12));
+        let mut now = 1000;
+        for (query, kind) in steps {
+            let large = if pages { 1_000_000 } else { 1 };
+            match kind {
+                0 => now += 1,
+                1..=4 => drop(cache.get(GetRequest {
+                    vector: VectorSource::Pending,
+                    ..ask(&query.to_string(), 0.0)
+                }).unwrap()),
+                _ => drop(cache.put(PutRequest {
+                    response: "r".repeat(large),
+                    ..response(&query.to_string(), f64::from(query))
+                }).unwrap()),
+            }
+            host.set(now);
+        }
+        let archive = dump_with(&mut cache, |_| {});
+        let (mut copy, copied_host, copied) = new_cache(|o| o.max_entries = Some(12));
+        copied_host.set(now);
+        load_with(&mut copy, &archive, |_| {}).unwrap();
+        let ids = |store: &TestStore| -> Vec<u64> {
+            store.entries().iter().map(|entry| entry.id).collect()
+        };
+        prop_assert_eq!(ids(&copied), (1..=ids(&store).len() as u64).collect::<Vec<_>>());
+        let sorted = |store: &TestStore| {
+            let mut entries = store.entries();
+            entries.iter_mut().for_each(|entry| entry.id = 0);
+            entries.sort_by(|a, b| a.query.cmp(&b.query));
+            entries
+        };
+        prop_assert_eq!(sorted(&copied), sorted(&store));
+        let all = store.entries().len();
+        let many = 12 + all;
+        let gone = evicted_in_order(&mut cache, &store, many);
+        prop_assert_eq!(&gone[..all], &evicted_in_order(&mut copy, &copied, many)[..all]);
+    }
+}
+
+/// Others use entries, and delete them, while an archive without a view is written.
+#[test]
+fn an_entry_that_others_have_used_since_stands_where_it_was() {
+    let (mut cache, _, store) = new_cache(|o| o.max_entries = Some(12));
+    for query in ["a", "b", "c"] {
+        cache.put(response(query, 0.0)).unwrap();
+    }
+    for query in ["b", "a"] {
+        hit(cache.get(ask(query, 0.0)).unwrap());
+    }
+    cache.flush().unwrap();
+    store
+        .update_access(&[Touch {
+            id: 1,
+            hits: 1,
+            last_accessed_at: 1001,
+        }])
+        .unwrap();
+    let archive = dump_with(&mut cache, |_| {});
+    let (mut copy, _, copied) = new_cache(|o| o.max_entries = Some(12));
+    load_with(&mut copy, &archive, |_| {}).unwrap();
+    assert_eq!(queries(&copied), ["a", "c", "b"]);
 }

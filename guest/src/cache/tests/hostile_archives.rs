@@ -63,7 +63,7 @@ fn portable() -> Members {
     for number in 1..=2_u32 {
         let mut page = Page::default();
         for id in [u64::from(number) * 2 - 1, u64::from(number) * 2] {
-            page.add(&numbered(id), 2, LIMITS).unwrap();
+            page.add(&numbered(id), id, 2, LIMITS).unwrap();
         }
         let (vectors, lines) = page_names(number);
         members.push((vectors, page.vectors));
@@ -287,7 +287,7 @@ fn an_entry_that_comes_twice_is_refused() {
         let mut members = portable();
         let (vectors, lines) = page_names(3);
         let mut page = Page::default();
-        page.add(entry, 2, LIMITS).unwrap();
+        page.add(entry, entry.id, 2, LIMITS).unwrap();
         members.push((vectors, page.vectors));
         members.push((lines, page.lines));
         members.push(checksums(&members, Some(5)));

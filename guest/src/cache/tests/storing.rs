@@ -258,7 +258,7 @@ fn clearing_resets_entries_and_counters_and_keeps_quotas() {
         (0, 0)
     );
     assert_eq!(stats.namespaces[0].quota, Some(9));
-    assert_eq!(cache.list_namespaces().unwrap(), ["m"]);
+    assert_eq!(cache.list_namespaces(None, 9).unwrap(), ["m"]);
     assert_eq!(cache.clear().unwrap().entries, 1);
     assert_eq!(cache.stats(None).unwrap().counters.misses, 0);
 }

@@ -1,6 +1,7 @@
 //! How questions are compared, in every command that opens a cache.
 
-use mneme::Builder;
+use clap::ValueEnum;
+use mneme::{Builder, IndexKind};
 
 const HEADING: &str = "Comparing questions";
 
@@ -21,6 +22,19 @@ pub struct Comparing {
     /// seconds, and below the cut-off, 0 to 1, it does not answer. Default: age does not count
     #[arg(long, global = true, value_name = "SECONDS,CUT_OFF", value_parser = decay, help_heading = HEADING)]
     pub decay: Option<(u64, f32)>,
+
+    /// Where vectors are searched: in an index in memory, or by the store itself, which holds more than
+    /// fits into memory (Postgres with pgvector: `postgres://...?nearest=vector`)
+    #[arg(long, global = true, value_enum, default_value = "memory", help_heading = HEADING)]
+    pub index: Place,
+}
+
+/// Where vectors are searched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Place {
+    #[default]
+    Memory,
+    Store,
 }
 
 impl Comparing {
@@ -28,7 +42,11 @@ impl Comparing {
     pub fn apply(&self, builder: Builder) -> Builder {
         let builder = builder
             .normalize(!self.keep_case)
-            .allow_unreadable(self.allow_unreadable);
+            .allow_unreadable(self.allow_unreadable)
+            .index(match self.index {
+                Place::Memory => IndexKind::Auto,
+                Place::Store => IndexKind::Store,
+            });
         match self.decay {
             Some((half_life, cut_off)) => builder.confidence_decay(half_life, cut_off),
             None => builder,

@@ -73,7 +73,7 @@ pub fn serve(global: &Global, out: Output, args: &Serve) -> Result<u8> {
     let named = (embedder.fingerprint().to_owned(), embedder.dim());
     let lanes = args
         .lanes
-        .unwrap_or_else(|| lanes::choose(&store, (&named.0, named.1)));
+        .unwrap_or_else(|| lanes::choose(&store, global.comparing.index, (&named.0, named.1)));
     let cache = open(global, args, &store, embedder, &registry, lanes)?;
     // Such as a cache that can only be read.
     let health = cache.health(false)?;

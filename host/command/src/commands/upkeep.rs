@@ -108,6 +108,14 @@ fn stats_text(stats: &Stats) -> String {
         row("(all)", stats.entries, None, &stats.counters);
     }
     let mut text = format!("{}\n\n", table.trim_fmt());
+    let listed = stats.namespaces.len() as u64;
+    if listed < stats.namespace_count {
+        let _ = writeln!(
+            text,
+            " {} more namespaces are in the sums only; --namespace shows one of them\n",
+            stats.namespace_count - listed
+        );
+    }
     let cap = stats
         .max_entries
         .map_or_else(|| "none".into(), |cap| cap.to_string());

@@ -14,8 +14,11 @@ pub struct Stats {
     entries: u64,
     /// Summed over the namespaces, with the misses of those that are too many to be told apart.
     counters: Counters,
-    /// One for each namespace that has entries, a quota or counters, sorted by name.
+    /// One for each namespace that has entries, a quota or counters, sorted by name; at most the first
+    /// 65,536.
     namespaces: Vec<NamespaceStats>,
+    /// How many such namespaces there are.
+    namespace_count: u64,
     /// The global cap; null: none.
     max_entries: Option<u64>,
     /// The cap of the bytes of all entries; null: none.
@@ -108,6 +111,7 @@ impl From<&mneme::Stats> for Stats {
             entries: stats.entries,
             counters: (&stats.counters).into(),
             namespaces: stats.namespaces.iter().map(namespace).collect(),
+            namespace_count: stats.namespace_count,
             max_entries: stats.max_entries,
             max_bytes: stats.max_bytes,
             bytes: stats.bytes,

@@ -149,6 +149,18 @@ export function compareUtf8(a: string, b: string): number {
   return a.length - b.length;
 }
 
+/** The first `limit` of some names that come after one by their bytes, sorted by their bytes. */
+export function pageOfNames(
+  names: Iterable<string>,
+  after: string | undefined,
+  limit: number,
+): string[] {
+  return Array.from(names)
+    .filter((name) => after === undefined || compareUtf8(name, after) > 0)
+    .sort(compareUtf8)
+    .slice(0, limit);
+}
+
 /** Whether an entry is expired at a time. */
 export function isExpired(entry: Pick<Entry, 'createdAt' | 'ttl'>, now: number): boolean {
   return entry.ttl !== undefined && entry.createdAt + entry.ttl <= now;

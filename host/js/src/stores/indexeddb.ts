@@ -27,7 +27,6 @@ import {
   checkBlob,
   checkBlobName,
   checkMetaKey,
-  compareUtf8,
   givenEmbedder,
   importNotEmpty,
   meets,
@@ -44,7 +43,7 @@ import {
   type Stores,
   type VectorRow,
 } from './idb/layout.js';
-import { page, pairs, rarest, result, walk, walkFrom, within } from './idb/requests.js';
+import { namesAfter, page, pairs, rarest, result, walkFrom, within } from './idb/requests.js';
 import { Rows, deleteAll, putAll, reference } from './idb/rows.js';
 import { begun, memoryStage, stageAll, type Import } from './stage.js';
 
@@ -160,30 +159,23 @@ export class IndexedDbStore implements Store {
     );
   }
 
-  async listNamespaces(): Promise<string[]> {
-    const names = await this.#connection.read(['heads'], async ({ heads }) => {
-      const found: string[] = [];
-      await walk(heads.index('namespace').openKeyCursor(null, 'nextunique'), (cursor) => {
-        found.push(cursor.key as string);
-        return true;
-      });
-      return found;
-    });
-    return names.sort(compareUtf8);
+  listNamespaces(after: string | undefined, limit: number): Promise<string[]> {
+    return this.#connection.read(['heads'], ({ heads }) =>
+      namesAfter(heads.index('namespace'), after, limit),
+    );
   }
 
-  async countByNamespace(): Promise<[string, number][]> {
-    const counts = await this.#connection.read(['heads'], async ({ heads }) => {
+  countByNamespace(after: string | undefined, limit: number): Promise<[string, number][]> {
+    return this.#connection.read(['heads'], async ({ heads }) => {
       const index = heads.index('namespace');
-      const found: Promise<[string, number]>[] = [];
-      await walk(index.openKeyCursor(null, 'nextunique'), ({ key }) => {
-        const name = key as string;
-        found.push(result(index.count(name)).then((entries) => [name, entries]));
-        return true;
-      });
-      return Promise.all(found);
+      const names = await namesAfter(index, after, limit);
+      return Promise.all(
+        names.map(async (name): Promise<[string, number]> => [
+          name,
+          await result(index.count(name)),
+        ]),
+      );
     });
-    return counts.sort(([a], [b]) => compareUtf8(a, b));
   }
 
   iterLruIds(n: number, namespace?: string): Promise<EntryRef[]> {

@@ -31,6 +31,7 @@ import {
   checkBlobName,
   checkMetaKey,
   compareUtf8,
+  pageOfNames,
   givenEmbedder,
   importNotEmpty,
   isExpired,
@@ -146,16 +147,13 @@ export class MemoryStore implements Store {
       : (this.#namespaces.get(namespace)?.size ?? 0);
   }
 
-  listNamespaces(): string[] {
+  listNamespaces(after: string | undefined, limit: number): string[] {
     this.opened();
-    return [...this.#namespaces.keys()].sort(compareUtf8);
+    return pageOfNames(this.#namespaces.keys(), after, limit);
   }
 
-  countByNamespace(): [string, number][] {
-    this.opened();
-    return Array.from(this.#namespaces, ([name, ids]): [string, number] => [name, ids.size]).sort(
-      ([a], [b]) => compareUtf8(a, b),
-    );
+  countByNamespace(after: string | undefined, limit: number): [string, number][] {
+    return this.listNamespaces(after, limit).map((name) => [name, this.count(name)]);
   }
 
   iterLruIds(n: number, namespace?: string): EntryRef[] {

@@ -272,6 +272,7 @@ impl Backend for Options {
             max_delete: limits::MAX_DELETE,
             max_blob: MAX_BLOB,
             max_changes: 0,
+            nearest: false,
         }
     }
 

@@ -75,12 +75,20 @@ impl Session {
         self.table.count(visit).await
     }
 
-    pub async fn list_namespaces(&mut self) -> Outcome<Vec<String>> {
-        let counts = self.count_by_namespace().await?;
+    pub async fn list_namespaces(
+        &mut self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Outcome<Vec<String>> {
+        let counts = self.count_by_namespace(after, limit).await?;
         Ok(counts.into_iter().map(|(name, _)| name).collect())
     }
 
-    pub async fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
+    pub async fn count_by_namespace(
+        &mut self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Outcome<Vec<(String, u64)>> {
         let visit = Visit {
             attributes: &["id", "namespace"],
             ..Visit::default()
@@ -88,9 +96,11 @@ impl Session {
         let each = |item: Item| rows::namespace(&item, rows::id(&item)?);
         let mut counts = BTreeMap::new();
         for name in self.table.scan(visit, each).await? {
-            *counts.entry(name).or_default() += 1;
+            if after.is_none_or(|after| name.as_str() > after) {
+                *counts.entry(name).or_default() += 1;
+            }
         }
-        Ok(counts.into_iter().collect())
+        Ok(counts.into_iter().take(limit as usize).collect())
     }
 
     pub async fn iter_lru_ids(

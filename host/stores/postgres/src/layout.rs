@@ -187,7 +187,8 @@ pub(super) const START_COUNTER: &str = "INSERT INTO {schema}.multi_process_state
 const RECORD: &str = "INSERT INTO {schema}.schema_meta (key, value)
     SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT (key) DO NOTHING";
 /// Processes that create the same schema at the same time do so one after another.
-const CREATION_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('mneme ' || $1, 0))";
+pub(super) const CREATION_LOCK: &str =
+    "SELECT pg_advisory_xact_lock(hashtextextended('mneme ' || $1, 0))";
 
 /// Which cache it is, among all that were ever begun in the schema: in a table that the Python
 /// library makes and does not use.
@@ -483,11 +484,16 @@ async fn create(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome
 /// Adds what the Python library does not make.
 async fn add_own(conn: &Connection) -> Outcome<()> {
     conn.plain(&conn.text(ADD_OWN)).await?;
-    let table = conn.text("{schema}.entries");
-    for row in conn.query(GRANTED, &[&table]).await? {
+    grant(conn, &OWN_TABLES, &["SELECT", "INSERT", "UPDATE", "DELETE"]).await
+}
+
+/// Gives those of these rights that others have on the entries on further tables.
+pub(super) async fn grant(conn: &Connection, tables: &[&str], rights: &[&str]) -> Outcome<()> {
+    let entries = conn.text("{schema}.entries");
+    for row in conn.query(GRANTED, &[&entries]).await? {
         let (role, right): (Option<&str>, &str) = (column(&row, 0)?, column(&row, 1)?);
         let role = role.map_or("PUBLIC".to_owned(), quoted);
-        for own in OWN_TABLES {
+        for own in tables.iter().filter(|_| rights.contains(&right)) {
             let grant = format!("GRANT {right} ON {{schema}}.{own} TO {role}");
             conn.plain(&conn.text(&grant)).await?;
         }

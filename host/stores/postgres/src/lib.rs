@@ -10,6 +10,7 @@ mod error;
 mod hosts;
 mod imports;
 mod layout;
+mod nearest;
 mod options;
 mod pooler;
 mod reads;
@@ -66,6 +67,7 @@ use mneme_store::{CapabilitySet, Result, Store, StoreError, for_each_operation, 
 /// | parameter | default | meaning |
 /// |---|---|---|
 /// | `pooler` | `auto` | what stands between the store and the server: `auto`, `session` or `transaction`, see [the crate](crate#pgbouncer) |
+/// | `nearest` | `off` | whether the store searches vectors itself: `vector`, `halfvec` or `off`, see [the crate](crate#vectors-in-postgres) |
 /// | `schema` | `mneme` | the schema, any name of 1 to 63 bytes; `mneme-cache` takes letters, digits and `_` only |
 /// | `sslmode` | see below | `disable`, `prefer`, `require` or `verify-full` |
 /// | `sslrootcert` | `system` | a PEM file with the certificates to trust, instead of the system's |
@@ -208,7 +210,7 @@ impl fmt::Debug for PostgresStore {
 }
 
 impl Store for PostgresStore {
-    for_each_operation!(opened![] views changes entries);
+    for_each_operation!(opened![] views changes nearest entries);
 }
 
 impl Backend for Options {
@@ -225,6 +227,7 @@ impl Backend for Options {
             max_delete: u32::MAX,
             max_blob: MAX_BLOB,
             max_changes: MAX_CHANGES,
+            nearest: self.nearest.is_some(),
         }
     }
 

@@ -10,6 +10,7 @@ use url::form_urlencoded;
 
 use super::error::describe;
 use super::hosts::Server;
+use super::nearest::Element;
 use super::pooler::Pooler;
 use mneme_store::parameters::Parameters;
 use mneme_store::{Result, StoreError};
@@ -18,8 +19,9 @@ use mneme_store::{Result, StoreError};
 const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 
 /// The parameters that are ours, or that we read differently from the client.
-const OWN: [&str; 6] = [
+const OWN: [&str; 7] = [
     "schema",
+    "nearest",
     "pooler",
     "sslmode",
     "sslrootcert",
@@ -72,6 +74,8 @@ pub(super) struct Options {
     pub config: Config,
     /// In the order of the URL, at least one.
     pub servers: Vec<Server>,
+    /// Whether the store searches vectors, and what it holds them as.
+    pub nearest: Option<Element>,
     pub pooler: Pooler,
     pub tls: Tls,
     /// The file with the certificates that are trusted; none for the system's.
@@ -108,8 +112,8 @@ impl Options {
         let mut given = Parameters::read("a Postgres store", pairs, &known, true)?;
         let connect_timeout = given.milliseconds("connect_timeout_ms", Duration::from_secs(5))?;
         let call_timeout = given.milliseconds("call_timeout_ms", Duration::from_secs(10))?;
-        let [schema, pooler, sslmode, roots] =
-            ["schema", "pooler", "sslmode", "sslrootcert"].map(|name| given.take(name));
+        let [schema, nearest, pooler, sslmode, roots] =
+            ["schema", "nearest", "pooler", "sslmode", "sslrootcert"].map(|name| given.take(name));
         let (mut of_servers, mut passed_on) = (String::new(), String::new());
         for (key, value) in given.rest() {
             let (to, values) = match OF_SERVERS.contains(&&*key) {
@@ -136,6 +140,17 @@ impl Options {
         if config.get_application_name().is_none() {
             config.application_name("mneme");
         }
+        let nearest = match nearest.as_deref() {
+            None | Some("off") => None,
+            Some("vector") => Some(Element::Single),
+            Some("halfvec") => Some(Element::Half),
+            Some(_) => {
+                return Err(invalid(
+                    "the parameter nearest of a Postgres store is vector, halfvec or off"
+                        .to_owned(),
+                ));
+            }
+        };
         let pooler = match pooler.as_deref() {
             None | Some("auto") => Pooler::Auto,
             Some("session") => Pooler::Session,
@@ -156,6 +171,7 @@ impl Options {
         Ok(Self {
             config,
             servers,
+            nearest,
             pooler,
             tls,
             roots: roots.filter(|path| path != "system").map(PathBuf::from),

@@ -9,8 +9,8 @@ use super::error::{Fault, Outcome, Repeat};
 use super::layout::{self, META, own_keys};
 use super::rows::{self, ENTRY_COLUMNS, column, entry_columns, escaped, unescaped};
 use super::session::{BACK_TO_VIEW, Session};
-use super::tags;
 use super::values::Values;
+use super::{nearest, tags};
 use mneme_store::checks::Embedder;
 use mneme_store::{Entry, EntryKey, EntryRef, StampPage, VectorPage};
 
@@ -59,18 +59,38 @@ const STAMPS: &str = "SELECT id, created_at FROM {schema}.entries
     WHERE id > $1 ORDER BY id LIMIT $2";
 const COUNT: &str = "SELECT count(*) FROM {schema}.entries";
 const COUNT_IN: &str = "SELECT count(*) FROM {schema}.entries WHERE namespace = $1";
+/// SQL for a page of the rows of a query that has a `name`: those from the place `$1` on, the first `$2`.
+/// The order of the bytes is not that of the database's collation, nor of the escaped texts: see
+/// [`place_after`]. So all names are looked at, and only the page is sent.
+macro_rules! page_by_name {
+    ($columns:literal, $query:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM (SELECT n.*, replace(replace(n.name COLLATE \"C\", chr(1), chr(1) || chr(2)), \
+             chr(1114110) || '0', chr(1) || chr(1)) AS place FROM (",
+            $query,
+            " OFFSET 0) AS n) AS p WHERE place >= $1 ORDER BY place LIMIT $2"
+        )
+    };
+}
 /// From each namespace to the next one, so that it takes as many steps as there are
 /// namespaces, not entries.
-const NAMESPACES: &str = "
-    WITH RECURSIVE step (name) AS (
+const NAMESPACES: &str = page_by_name!(
+    "name",
+    "WITH RECURSIVE step (name) AS (
         SELECT min(namespace) FROM {schema}.entries
         UNION ALL
         SELECT (SELECT min(namespace) FROM {schema}.entries WHERE namespace > step.name)
         FROM step WHERE step.name IS NOT NULL
     )
-    SELECT name FROM step WHERE name IS NOT NULL";
+    SELECT name FROM step WHERE name IS NOT NULL"
+);
 /// One walk over an index of the namespaces.
-const COUNTS: &str = "SELECT namespace, count(*) FROM {schema}.entries GROUP BY namespace";
+const COUNTS: &str = page_by_name!(
+    "name, entries",
+    "SELECT namespace AS name, count(*) AS entries FROM {schema}.entries GROUP BY namespace"
+);
 const OLDEST: &str = "SELECT id, namespace, created_at FROM {schema}.entries
     ORDER BY last_accessed_at, id LIMIT $1";
 const OLDEST_IN: &str = "SELECT id, namespace, created_at FROM {schema}.entries
@@ -101,6 +121,21 @@ const WRONG_SEQUENCE: &str = "
 
 /// Rows that a page makes room for before it knows how many there are.
 const ROOM: u32 = 4096;
+
+/// The place of the first name after this one in the order of bytes. The bytes of places have the order
+/// of the names' bytes: U+0000, which a Postgres text cannot hold, is U+0001 U+0001, and U+0001 is U+0001
+/// U+0002.
+fn place_after(after: Option<&str>) -> String {
+    let place = |name: &str| {
+        name.replace('\u{1}', "\u{1}\u{2}")
+            .replace('\0', "\u{1}\u{1}")
+    };
+    after.map_or_else(String::new, |after| {
+        // That of U+10FFFE is its escaped text.
+        let escaped = after.replace('\u{10FFFE}', "\u{10FFFE}1");
+        format!("{}\u{1}\u{1}", place(&escaped))
+    })
+}
 
 impl Session {
     pub(super) fn read<T>(
@@ -179,20 +214,20 @@ impl Session {
         Ok(counts.into_iter().sum())
     }
 
-    pub fn list_namespaces(&mut self) -> Outcome<Vec<String>> {
-        let name = |row: &Row| Ok(unescaped(column(row, 0)?));
-        let mut names = self.rows(NAMESPACES, &[], name)?;
-        // In the order of the database's collation, and of the escaped texts.
-        names.sort_unstable();
-        Ok(names)
+    pub fn list_namespaces(&mut self, after: Option<&str>, limit: u32) -> Outcome<Vec<String>> {
+        let values: Values<'_> = &[&place_after(after), &i64::from(limit)];
+        self.rows(NAMESPACES, values, |row| Ok(unescaped(column(row, 0)?)))
     }
 
-    pub fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
-        let mut counts = self.rows(COUNTS, &[], |row| {
+    pub fn count_by_namespace(
+        &mut self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Outcome<Vec<(String, u64)>> {
+        let values: Values<'_> = &[&place_after(after), &i64::from(limit)];
+        self.rows(COUNTS, values, |row| {
             Ok((unescaped(column(row, 0)?), rows::whole(column(row, 1)?)))
-        })?;
-        counts.sort_unstable();
-        Ok(counts)
+        })
     }
 
     pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Outcome<Vec<EntryRef>> {
@@ -280,8 +315,8 @@ impl Session {
 
     pub fn integrity_check(&mut self) -> Outcome<bool> {
         let embedder = self.embedder.clone();
-        let in_view = self.in_view;
-        self.read(async |conn| match check(conn, &embedder).await {
+        let (in_view, nearest) = (self.in_view, self.options.nearest.is_some());
+        self.read(async |conn| match check(conn, &embedder, nearest).await {
             Err(fault) if fault.is_damage() => {
                 if in_view {
                     conn.plain(BACK_TO_VIEW).await?;
@@ -293,16 +328,24 @@ impl Session {
     }
 }
 
-async fn check(conn: &Connection, embedder: &Embedder) -> Outcome<bool> {
+async fn check(conn: &Connection, embedder: &Embedder, nearest: bool) -> Outcome<bool> {
     let table = conn.text("{schema}.entries");
     let bytes = i64::from(embedder.dim) * 4;
-    let wrong: [(&str, Values<'_>); 4] = [
+    let index = nearest::index(conn);
+    let wrong: [(&str, Values<'_>); 5] = [
         (WRONG_INDEXES, &[&table]),
         (WRONG_SEQUENCE, &[&table]),
         (WRONG_ROWS, &[&bytes]),
         (tags::WRONG, &[]),
+        (nearest::WRONG, &[&index]),
     ];
-    let wrong = &wrong[..wrong.len() - usize::from(conn.lacks_columns())];
+    // A cache that lacks columns has no tags, and one without a search no vectors.
+    let checks = match (conn.lacks_columns(), nearest) {
+        (true, _) => 3,
+        (_, false) => 4,
+        (_, true) => 5,
+    };
+    let wrong = &wrong[..checks];
     match layout::verify(conn, embedder).await {
         Err(Fault::Typed(_)) => return Ok(false),
         outcome => outcome?,

@@ -12,7 +12,7 @@ use super::layout::Lacking;
 use super::options::Options;
 use super::rows::{column, whole};
 use super::writes::{FIRST, transaction};
-use super::{layout, tls};
+use super::{layout, nearest, tls};
 use mneme_store::checks::Embedder;
 use mneme_store::opened::BOOKKEEPING_PATIENCE;
 
@@ -51,6 +51,12 @@ impl Session {
         let (lacking, incarnation) = conn.wait(opening, options.call_timeout)?;
         conn.expect(incarnation);
         conn.supply(&lacking.columns);
+        if let Some(element) = options.nearest {
+            let patience = nearest::patience(&conn, options.call_timeout);
+            let limit = conn.wait(patience, options.call_timeout)?;
+            let providing = nearest::provide(&conn, &options.schema, element, &embedder, limit);
+            conn.wait(providing, limit)?;
+        }
         Ok(Self {
             options,
             tls,

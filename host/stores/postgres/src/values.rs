@@ -29,5 +29,6 @@ kinds! {
     TEXT: &str, String, Cow<'_, str>, Option<Cow<'_, str>>;
     TEXT_ARRAY: &[&str], &[String], Vec<&str>, Vec<Option<&str>>, Vec<Cow<'_, str>>;
     BYTEA: Vec<u8>;
+    FLOAT4_ARRAY: Vec<f32>;
     BYTEA_ARRAY: Vec<&[u8]>;
 }

@@ -215,6 +215,7 @@ impl Backend for Options {
             max_delete: writes::MAX_DELETE,
             max_blob: MAX_BLOB,
             max_changes: MAX_CHANGES,
+            nearest: false,
         }
     }
 

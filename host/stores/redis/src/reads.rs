@@ -22,6 +22,8 @@ const ENTRIES: u32 = 1000;
 const VECTORS: u32 = 2048;
 /// Entries that one script of a selection returns. It looks at 1,000 more.
 const SELECTED: u32 = 1000;
+/// Namespaces whose entries one script counts.
+const COUNTED: usize = 16_384;
 /// Stamps that one script of a page returns.
 const STAMPS: u32 = 8192;
 /// A script of a page ends when it has gathered so many bytes.
@@ -120,21 +122,54 @@ impl Session {
         rows::count(&reply)
     }
 
-    pub fn list_namespaces(&mut self) -> Outcome<Vec<String>> {
-        let counts = self.count_by_namespace()?;
+    pub fn list_namespaces(&mut self, after: Option<&str>, limit: u32) -> Outcome<Vec<String>> {
+        let counts = self.count_by_namespace(after, limit)?;
         Ok(counts.into_iter().map(|(name, _)| name).collect())
     }
 
-    pub fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
-        let [names, counts] = rows::tuple(self.read(&scripts::COUNTS, &[])?)?;
+    pub fn count_by_namespace(
+        &mut self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Outcome<Vec<(String, u64)>> {
+        let limit = limit as usize;
+        let (mut names, counts) = self.counts(&[])?;
+        let is_after = |name: &str| after.is_none_or(|after| name > after);
+        let mut page: Vec<_>;
+        if names.len() == counts.len() {
+            page = names.into_iter().zip(counts).collect();
+            page.retain(|(name, _)| is_after(name));
+            page.sort_unstable();
+        } else {
+            page = Vec::new();
+            names.retain(|name| is_after(name));
+            names.sort_unstable();
+            for names in names.chunks(COUNTED.min(limit.max(1))) {
+                if page.len() >= limit {
+                    break;
+                }
+                let (names, counts) = self.counts(names)?;
+                page.extend(names.into_iter().zip(counts));
+            }
+        }
+        page.truncate(limit);
+        Ok(page)
+    }
+
+    /// How many entries these namespaces hold, without those that hold none. No names mean all; of
+    /// too many, it is the names alone. Redis keeps no order of bytes, so that all are looked at.
+    fn counts(&mut self, names: &[String]) -> Outcome<(Vec<String>, Vec<u64>)> {
+        let most = COUNTED.to_string();
+        let mut args = vec![most.as_bytes()];
+        args.extend(names.iter().map(String::as_bytes));
+        let [names, counts] = rows::tuple(self.read(&scripts::COUNTS, &args)?)?;
         let key = self.key("namespaces");
-        let mut counts = rows::list(names)?
-            .into_iter()
-            .zip(rows::list(counts)?)
-            .map(|(name, count)| Ok((text(name, &key)?, rows::count(&count)?)))
-            .collect::<Outcome<Vec<_>>>()?;
-        counts.sort_unstable();
-        Ok(counts)
+        let names = rows::list(names)?.into_iter().map(|name| text(name, &key));
+        let counts = rows::list(counts)?;
+        Ok((
+            names.collect::<Outcome<_>>()?,
+            counts.iter().map(rows::count).collect::<Outcome<_>>()?,
+        ))
     }
 
     pub fn iter_lru_ids(&mut self, n: u32, namespace: Option<&str>) -> Outcome<Vec<EntryRef>> {
@@ -362,7 +397,11 @@ impl Session {
         }
         let (after, limit) = (version.to_string(), limit.max(1).to_string());
         let reply = self.read(&scripts::CHANGES, &[after.as_bytes(), limit.as_bytes()])?;
-        if reply == Value::Nil {
+        // A replica that took over, or a server that started again, may lack the last writes and have given
+        // their versions to others: the log of before is not gone on with.
+        let is_another =
+            self.connections() != std::mem::replace(&mut self.logged, self.connections());
+        if is_another || reply == Value::Nil {
             return Ok(None);
         }
         let [version, changes] = rows::tuple(reply)?;
@@ -424,7 +463,7 @@ impl Session {
 
     fn check(&mut self) -> Outcome<bool> {
         self.read_version_counter()?;
-        self.list_namespaces()?;
+        self.list_namespaces(None, u32::MAX)?;
         let mut last_id = 0;
         for _ in 0..MOST_INSPECTED / INSPECTED {
             let part = self.part::<1>(&scripts::INSPECT, last_id, INSPECTED, &[])?;

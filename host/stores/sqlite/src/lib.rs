@@ -298,6 +298,7 @@ impl Backend for Sqlite {
             max_delete: u32::MAX,
             max_blob: MAX_BLOB,
             max_changes: MAX_CHANGES,
+            nearest: false,
         }
     }
 

@@ -47,29 +47,28 @@ const STAMPS_UNORDERED: &str = "SELECT id, created_at FROM entries WHERE +id > ?
 /// By steps that can be counted and ended: SQLite counts all rows of a table in one.
 const COUNT: &str = "SELECT count(*) FROM entries WHERE +id IS NOT NULL";
 const COUNT_IN: &str = "SELECT count(*) FROM entries WHERE namespace = ?1";
-/// From each namespace to the next one, so that it takes as many steps as there are
-/// namespaces, not entries.
+/// From each namespace to the next one, the first `?2` from the name `?1` on, so that it takes as
+/// many steps as there are namespaces, not entries.
 macro_rules! each_namespace {
     ($select:literal) => {
         concat!(
             "
     WITH RECURSIVE step (name) AS (
-        SELECT min(namespace) FROM entries
+        SELECT min(namespace) FROM entries WHERE namespace >= ?1
         UNION ALL
         SELECT (SELECT min(namespace) FROM entries WHERE namespace > step.name)
         FROM step WHERE step.name IS NOT NULL
     )
     SELECT ",
             $select,
-            " FROM step WHERE name IS NOT NULL"
+            " FROM step WHERE name IS NOT NULL LIMIT ?2"
         )
     };
 }
 const NAMESPACES: &str = each_namespace!("name");
-const SOME_NAMESPACES: &str = concat!(each_namespace!("name"), " LIMIT ?1");
-/// One walk over an index, which has the order.
-const COUNTS: &str =
-    "SELECT namespace, count(*) FROM entries GROUP BY namespace ORDER BY namespace";
+/// One walk over an index, which has the order and ends with the page.
+const COUNTS: &str = "SELECT namespace, count(*) FROM entries WHERE namespace >= ?1
+    GROUP BY namespace ORDER BY namespace LIMIT ?2";
 /// Faster than one walk over all entries if there are few namespaces.
 const COUNTS_OF_FEW: &str =
     each_namespace!("name, (SELECT count(*) FROM entries WHERE namespace = step.name)");
@@ -143,7 +142,6 @@ pub(super) const PLANNED: &[(&str, bool)] = &[
     (COUNT, false),
     (COUNT_IN, false),
     (NAMESPACES, false),
-    (SOME_NAMESPACES, false),
     (COUNTS, false),
     (COUNTS_OF_FEW, false),
     (OLDEST, false),
@@ -177,6 +175,11 @@ pub(super) const BY_EXPIRY: &[&str] = &[
 
 /// Rows that a page makes room for before it knows how many there are.
 const ROOM: u32 = 4096;
+
+/// The first name after this one in the order of bytes.
+fn next_name(after: Option<&str>) -> String {
+    after.map_or_else(String::new, |after| format!("{after}\0"))
+}
 
 impl Session {
     pub fn get_by_hash(&mut self, keys: &[EntryKey], vectors: bool) -> Outcome<Vec<Option<Entry>>> {
@@ -224,20 +227,26 @@ impl Session {
         }
     }
 
-    pub fn list_namespaces(&mut self) -> Outcome<Vec<String>> {
-        let conn = self.conn()?;
-        collect(conn, NAMESPACES, &[], |row| rows::namespace(conn, row, 0))
+    pub fn list_namespaces(&mut self, after: Option<&str>, limit: u32) -> Outcome<Vec<String>> {
+        let (conn, from) = (self.conn()?, next_name(after));
+        collect(conn, NAMESPACES, &[&from, &limit], |row| {
+            rows::namespace(conn, row, 0)
+        })
     }
 
-    pub fn count_by_namespace(&mut self) -> Outcome<Vec<(String, u64)>> {
-        let conn = self.conn()?;
+    pub fn count_by_namespace(
+        &mut self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Outcome<Vec<(String, u64)>> {
+        let (conn, from) = (self.conn()?, next_name(after));
         let most = FEW_NAMESPACES + 1;
-        let names = collect(conn, SOME_NAMESPACES, &[&most], |_| Ok(()))?;
+        let names = collect(conn, NAMESPACES, &[&from, &limit.min(most)], |_| Ok(()))?;
         let counts = match names.len() < most as usize {
             true => COUNTS_OF_FEW,
             false => COUNTS,
         };
-        collect(conn, counts, &[], |row| {
+        collect(conn, counts, &[&from, &limit], |row| {
             Ok((rows::namespace(conn, row, 0)?, number(row.get(1)?)))
         })
     }
@@ -343,7 +352,8 @@ pub(super) fn each_namespace(
     conn: &Connection,
     mut each: impl FnMut(String) -> Outcome<()>,
 ) -> Outcome<()> {
-    walk(conn, NAMESPACES, &[], |row| {
+    let (from, all) = (next_name(None), -1_i64);
+    walk(conn, NAMESPACES, &[&from, &all], |row| {
         each(rows::namespace(conn, row, 0)?)
     })
 }

@@ -6,7 +6,6 @@ use crate::embedder::pool::Outcome;
 use crate::embedder::{EmbedError, Embedding, Guarded};
 use crate::error::{Error, Result};
 use crate::store::Entry;
-use sha2::{Digest, Sha256};
 
 /// Entries that are read at a time, and texts that are embedded in one call.
 pub(super) const PAGE: usize = 64;
@@ -68,27 +67,16 @@ pub(super) fn embed(
 /// normalise, the query itself.
 fn text_of(entry: &Entry, functions: &mut Functions) -> Result<String> {
     let normalized = functions.normalize(&entry.query)?;
-    if hash(&normalized.text, &entry.context) == entry.query_hash {
+    if functions.hash(&normalized.text, &entry.context)? == entry.query_hash {
         return Ok(normalized.text);
     }
-    if hash(&entry.query, &entry.context) == entry.query_hash {
+    if functions.hash(&entry.query, &entry.context)? == entry.query_hash {
         return Ok(entry.query.clone());
     }
     Err(Error::Corrupt(format!(
         "entry {} of namespace {:?} has a hash that is not that of its query and context; delete it from the source, or leave its namespace out",
         entry.id, entry.namespace
     )))
-}
-
-/// The hash of a text in a context, as `entry.query-hash` says.
-fn hash(text: &str, context: &str) -> String {
-    let mut digest = Sha256::new_with_prefix(text);
-    if !context.is_empty() {
-        digest.update([0xff]);
-        digest.update(context);
-    }
-    let digest = digest.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The embeddings of a batch. If the embedder refused one of its texts, each is embedded alone;

@@ -2,7 +2,7 @@
 //! of others where there is a handle for it.
 
 use crate::error::Result;
-use crate::store::Store;
+use crate::store::{Store, count_all_namespaces};
 use std::time::{Duration, Instant};
 
 /// Counting that took less is done whenever somebody asks.
@@ -66,7 +66,7 @@ impl Beside {
             self.store.open(fingerprint, *dim)?;
             self.is_open = true;
         }
-        let counts = self.store.count_by_namespace();
+        let counts = count_all_namespaces(&mut *self.store);
         if counts.is_err() {
             // The next time it begins with a new connection.
             self.is_open = false;

@@ -20,7 +20,8 @@ pub struct Gauges {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reading {
-    /// Entries in the store, by namespace.
+    /// Entries in the store, by namespace. Those of namespaces that `stats` does not list, where there
+    /// are more than 65,536, are summed under the empty name.
     pub entries: Vec<(String, u64)>,
     /// Rows of the index in memory.
     pub index_rows: u64,

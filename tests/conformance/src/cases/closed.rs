@@ -3,13 +3,14 @@
 use crate::battery::{Spec, case};
 use crate::case::{Case, START, any, key_of, reference, tagged};
 use crate::check::{Checked, Kind, equal, refused};
-use crate::contract::{Error, ImportMode, Touch, store};
+use crate::contract::{Error, ImportMode, Touch, VectorQuery, store};
 
 /// The cases of this section.
 pub const CASES: &[Spec] = &[
     case!(closed reads_before_open_are_refused, "every reading operation is closed before open"),
     case!(closed writes_before_open_are_refused, "every writing operation is closed before open"),
     case!(closed changes_before_open_are_refused, "no change is read before open"),
+    case!(closed searches_before_open_are_refused, "no vector is searched before open"),
     case!(closed snapshots_before_open_are_refused, "no snapshot or restore before open"),
     case!(closed blobs_before_open_are_refused, "no blob is read, written, deleted or listed before open"),
     case!(
@@ -23,6 +24,10 @@ pub const CASES: &[Spec] = &[
     case!(
         changes_after_close_are_refused,
         "no change is read after close"
+    ),
+    case!(
+        searches_after_close_are_refused,
+        "no vector is searched after close"
     ),
     case!(
         snapshots_after_close_are_refused,
@@ -63,8 +68,8 @@ fn reads(case: &mut Case) -> Calls {
         "select by tag" => store::select(&tagged(&["tag:0"]), 0, 1),
         "count of one namespace" => store::count(Some(&space)),
         "count" => store::count(None),
-        "list-namespaces" => store::list_namespaces(),
-        "count-by-namespace" => store::count_by_namespace(),
+        "list-namespaces" => store::list_namespaces(None, 1),
+        "count-by-namespace" => store::count_by_namespace(None, 1),
         "iter-lru-ids" => store::iter_lru_ids(1, None),
         "iter-since" => store::iter_since(0, 1),
         "iter-vectors" => store::iter_vectors(0, 1),
@@ -128,6 +133,24 @@ fn changes() -> Calls {
     ]
 }
 
+fn searches(case: &mut Case) -> Calls {
+    let query = VectorQuery {
+        namespace: case.space("a"),
+        context: String::new(),
+        tags: Vec::new(),
+        fresh_at: None,
+        vector: case.vector(1),
+    };
+    let empty = VectorQuery {
+        vector: Vec::new(),
+        ..query.clone()
+    };
+    calls![
+        "nearest" => store::nearest(&query, 1),
+        "nearest to a vector without values" => store::nearest(&empty, 0),
+    ]
+}
+
 fn blobs(case: &mut Case) -> Calls {
     let name = case.blob("a");
     calls![
@@ -168,6 +191,10 @@ fn changes_before_open_are_refused(case: &mut Case) -> Checked {
     closed_if(case.capabilities.max_changes > 0, changes(), "before open")
 }
 
+fn searches_before_open_are_refused(case: &mut Case) -> Checked {
+    closed_if(case.capabilities.nearest, searches(case), "before open")
+}
+
 fn snapshots_before_open_are_refused(case: &mut Case) -> Checked {
     closed_if(case.capabilities.snapshot, transfers(), "before open")
 }
@@ -195,6 +222,13 @@ fn changes_after_close_are_refused(case: &mut Case) -> Checked {
     case.put(case.entry(&space, 1))?;
     case.close()?;
     closed_if(case.capabilities.max_changes > 0, changes(), "after close")
+}
+
+fn searches_after_close_are_refused(case: &mut Case) -> Checked {
+    let space = case.space("a");
+    case.put(case.entry(&space, 1))?;
+    case.close()?;
+    closed_if(case.capabilities.nearest, searches(case), "after close")
 }
 
 fn snapshots_after_close_are_refused(case: &mut Case) -> Checked {

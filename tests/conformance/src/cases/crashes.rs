@@ -420,6 +420,7 @@ mod tests {
             max_delete: 1,
             max_blob: 0,
             max_changes: 0,
+            nearest: false,
         };
         let mut case = Case::new("late", 1, capabilities);
         for (wrong, holds) in [(0, true), (1, true), (2, false)] {

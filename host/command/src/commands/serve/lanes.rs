@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mneme::Store;
 
+use crate::args::Place;
 use crate::store_url::StoreUrl;
 
 /// A store that answers later is across a network.
@@ -18,7 +19,7 @@ const MEASUREMENTS: usize = 5;
 
 /// The numbers of exact and semantic lanes for a store, of which there are handles. A store that does
 /// not answer gets those of one that is near: opening the cache says what is wrong.
-pub fn choose(store: &StoreUrl, (fingerprint, dim): (&str, u32)) -> (u32, u32) {
+pub fn choose(store: &StoreUrl, index: Place, (fingerprint, dim): (&str, u32)) -> (u32, u32) {
     let handles = store.handles().is_some();
     // Creates it, as opening the cache would.
     let Some(mut store) = store.store().ok().filter(|_| handles) else {
@@ -29,7 +30,7 @@ pub fn choose(store: &StoreUrl, (fingerprint, dim): (&str, u32)) -> (u32, u32) {
     let distance = store.open(fingerprint, dim).ok();
     let distance = distance.and_then(|()| distance_of(&mut *store));
     let _ = store.close();
-    fitting(cores, distance.unwrap_or_default(), has_log)
+    fitting(cores, distance.unwrap_or_default(), has_log, index)
 }
 
 /// How long the store takes to answer the shortest question.
@@ -42,14 +43,15 @@ fn distance_of(store: &mut dyn Store) -> Option<Duration> {
     measured.flatten().min()
 }
 
-/// The lanes for so many cores and a store at this distance. Each semantic lane has an index in memory, so
-/// there are few.
-fn fitting(cores: usize, distance: Duration, has_log: bool) -> (u32, u32) {
+/// The lanes for so many cores and a store at this distance. A semantic lane with an index in memory is dear,
+/// so there are few.
+fn fitting(cores: usize, distance: Duration, has_log: bool, index: Place) -> (u32, u32) {
     let waiting = (distance.as_nanos() / WORK.as_nanos()) as u32;
     let cores = cores.try_into().unwrap_or(MOST_EXACT);
     let exact = waiting.max(cores).min(MOST_EXACT);
     let semantic = match (has_log, distance >= FAR) {
         (false, _) => 1,
+        _ if index == Place::Store => exact / 2 + 1,
         (true, true) => 2,
         (true, false) => (cores / 2).clamp(1, 4),
     };
@@ -63,11 +65,16 @@ mod tests {
     #[test]
     fn lanes_fit_cores_and_distance() {
         let (near, far) = (Duration::from_micros(20), Duration::from_millis(1));
-        assert_eq!(fitting(2, near, true), (2, 1));
-        assert_eq!(fitting(8, near, true), (8, 4));
-        assert_eq!(fitting(64, near, true), (16, 4));
-        assert_eq!(fitting(2, far, true), (16, 2));
-        assert_eq!(fitting(1, far, false), (16, 1));
-        assert_eq!(fitting(1, Duration::from_secs(9), true), (16, 2));
+        assert_eq!(fitting(2, near, true, Place::Memory), (2, 1));
+        assert_eq!(fitting(8, near, true, Place::Memory), (8, 4));
+        assert_eq!(fitting(64, near, true, Place::Memory), (16, 4));
+        assert_eq!(fitting(2, far, true, Place::Memory), (16, 2));
+        assert_eq!(fitting(1, far, false, Place::Memory), (16, 1));
+        assert_eq!(fitting(2, far, true, Place::Store), (16, 9));
+        assert_eq!(fitting(1, near, true, Place::Store), (1, 1));
+        assert_eq!(
+            fitting(1, Duration::from_secs(9), true, Place::Memory),
+            (16, 2)
+        );
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::fault::Fault;
-use super::request::{AllNamespaces, Body, NamedNamespace, Namespace};
+use super::request::{AllNamespaces, Body, NamedNamespace, Namespace, Parameters};
 use super::served::Served;
 use crate::json;
 
@@ -27,26 +27,60 @@ pub async fn stats(
     Ok(Json((&stats).into()))
 }
 
-/// The namespaces that hold entries.
+/// Which namespaces to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Listed {
+    /// Namespaces whose bytes come after those of this one. Default: from the first on.
+    after: Option<String>,
+    /// The most namespaces of the page, 1 to 65,536.
+    #[serde(default = "most")]
+    #[param(default = 65_536)]
+    limit: u32,
+}
+
+/// The most namespaces of a page.
+const MOST: u32 = 65_536;
+
+fn most() -> u32 {
+    MOST
+}
+
+/// A page of the namespaces that hold entries.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Namespaces {
     /// Sorted by their bytes.
     namespaces: Vec<String>,
+    /// What to pass as `after` for the next page; null at the end.
+    next: Option<String>,
 }
 
-/// List the namespaces that hold entries
+/// List the namespaces that hold entries, in pages
 #[utoipa::path(
     get,
     path = "/v1/namespaces",
+    params(Listed),
     responses((status = 200, description = "The namespaces", body = Namespaces), (status = "default", description = "What went wrong", body = Fault)),
     tag = "namespaces"
 )]
 pub async fn namespaces(
     State(served): State<Arc<Served>>,
     _: AllNamespaces,
+    Parameters(Listed { after, limit }): Parameters<Listed>,
 ) -> Result<Json<Namespaces>, Fault> {
-    let namespaces = served.read(|cache| cache.list_namespaces()).await?;
-    Ok(Json(Namespaces { namespaces }))
+    if limit > MOST {
+        return Err(Fault::bad_request(format!(
+            "limit is {limit}; it must be 1 to {MOST}"
+        )));
+    }
+    let page = move |cache: &mneme::SemanticCache| {
+        let namespaces = cache.list_namespaces_after(after.as_deref(), limit)?;
+        let is_full = namespaces.len() >= limit as usize;
+        let next = namespaces.last().filter(|_| is_full).cloned();
+        Ok(Namespaces { namespaces, next })
+    };
+    Ok(Json(served.read(page).await?))
 }
 
 /// What was cleared.

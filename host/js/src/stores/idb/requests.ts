@@ -1,7 +1,7 @@
 /** IndexedDB's requests and transactions as promises. */
 
 import { BackendError, SchemaError } from '../../errors.js';
-import { RARE, compareUtf8 } from '../checks.js';
+import { RARE, compareUtf8, pageOfNames } from '../checks.js';
 
 /** What a request comes to. */
 export function result<T>(request: IDBRequest<T>): Promise<T> {
@@ -181,4 +181,18 @@ export function walk(
       }
     };
   });
+}
+
+/** A page of the keys of an index. Its order is that of UTF-16, so that all of them are looked at. */
+export async function namesAfter(
+  index: IDBIndex,
+  after: string | undefined,
+  limit: number,
+): Promise<string[]> {
+  const names: string[] = [];
+  await walk(index.openKeyCursor(null, 'nextunique'), ({ key }) => {
+    names.push(key as string);
+    return true;
+  });
+  return pageOfNames(names, after, limit);
 }

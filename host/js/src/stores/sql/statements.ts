@@ -39,18 +39,18 @@ export function statements(text: TextColumn) {
     tagged: `SELECT tagged.id AS id, entries.id AS entry, ${labelled} FROM (
         SELECT id FROM entry_tags WHERE tag = ?3 AND id > ?1 ORDER BY id LIMIT ?2
       ) AS tagged LEFT JOIN entries ON entries.id = tagged.id ORDER BY tagged.id`,
-    /** From each namespace to the next one: as many steps as there are namespaces. */
+    /** From each namespace to the next one: as many steps as the page has namespaces. */
     namespaces: `
       WITH RECURSIVE step (namespace) AS (
-        SELECT min(namespace) FROM entries
+        SELECT min(namespace) FROM entries WHERE namespace >= ?1
         UNION ALL
         SELECT (SELECT min(namespace) FROM entries WHERE namespace > step.namespace)
         FROM step WHERE step.namespace IS NOT NULL
       )
-      SELECT ${text('namespace')} FROM step WHERE namespace IS NOT NULL`,
-    /** One walk over an index, which has the order. */
-    counts: `SELECT ${text('namespace')}, count(*) AS n FROM entries
-      GROUP BY entries.namespace ORDER BY entries.namespace`,
+      SELECT ${text('namespace')} FROM step WHERE namespace IS NOT NULL LIMIT ?2`,
+    /** One walk over an index, which has the order and ends with the page. */
+    counts: `SELECT ${text('namespace')}, count(*) AS n FROM entries WHERE entries.namespace >= ?1
+      GROUP BY entries.namespace ORDER BY entries.namespace LIMIT ?2`,
     oldest: `SELECT ${references} FROM entries ORDER BY last_accessed_at, id LIMIT ?`,
     oldestIn: `SELECT ${references} FROM entries
       WHERE namespace = ?2 ORDER BY last_accessed_at, id LIMIT ?1`,

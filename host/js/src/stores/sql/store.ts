@@ -182,14 +182,16 @@ export class SqlStore implements Store {
     return Number(row?.['n']);
   }
 
-  listNamespaces(): string[] {
+  listNamespaces(after: string | undefined, limit: number): string[] {
     const { driver, sql } = this.#open();
-    return driver.all(sql.namespaces).map((row) => text(row, 'namespace'));
+    const rows = driver.all(sql.namespaces, nextName(after), limit);
+    return rows.map((row) => text(row, 'namespace'));
   }
 
-  countByNamespace(): [string, number][] {
+  countByNamespace(after: string | undefined, limit: number): [string, number][] {
     const { driver, sql } = this.#open();
-    return driver.all(sql.counts).map((row) => [text(row, 'namespace'), Number(row['n'])]);
+    const rows = driver.all(sql.counts, nextName(after), limit);
+    return rows.map((row) => [text(row, 'namespace'), Number(row['n'])]);
   }
 
   iterLruIds(n: number, namespace?: string): EntryRef[] {
@@ -616,4 +618,9 @@ function accept(mode: ImportMode, driver: SqlDriver): void {
   if (mode === 'empty' && hasEntries(driver)) {
     throw importNotEmpty();
   }
+}
+
+/** The first name after this one in the order of bytes. */
+function nextName(after: string | undefined): string {
+  return after === undefined ? '' : `${after}\0`;
 }

@@ -1,4 +1,16 @@
--- The namespaces that hold entries, and how many each.
+-- How many entries the namespaces ARGV[2] and so on hold, without those that hold none. No names mean
+-- all, and of more than ARGV[1] the names alone.
+local asked = {}
+if #ARGV > 1 then
+  for i = 2, #ARGV do
+    asked[i - 1] = ARGV[i]
+  end
+else
+  asked = read('SMEMBERS', namespaces)
+  if #asked > tonumber(ARGV[1]) then
+    return { asked, {} }
+  end
+end
 local ghosts = {}
 each_ghost(function(namespace, id)
   if redis.pcall('ZSCORE', p .. 'lru:' .. namespace, id) then
@@ -6,7 +18,7 @@ each_ghost(function(namespace, id)
   end
 end)
 local names, counts = {}, {}
-for _, name in ipairs(read('SMEMBERS', namespaces)) do
+for _, name in ipairs(asked) do
   local count = read('ZCARD', p .. 'lru:' .. name) - (ghosts[name] or 0)
   if count > 0 then
     local n = #names + 1

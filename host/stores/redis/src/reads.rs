@@ -399,8 +399,8 @@ impl Session {
         let reply = self.read(&scripts::CHANGES, &[after.as_bytes(), limit.as_bytes()])?;
         // A replica that took over, or a server that started again, may lack the last writes and have given
         // their versions to others: the log of before is not gone on with.
-        let is_another =
-            self.connections() != std::mem::replace(&mut self.logged, self.connections());
+        let connections = self.connections();
+        let is_another = std::mem::replace(&mut self.logged, connections) != connections;
         if is_another || reply == Value::Nil {
             return Ok(None);
         }

@@ -1,7 +1,7 @@
 //! Ten processes on one Redis Cluster. One fail-over is asked for in mid-load, and one master is killed.
 //!
 //! Redis hands writes on to replicas after it has acknowledged them, so a master that dies takes the last
-//! ones with it. A version may therefore go back, and an id may come twice; no answer is ever wrong.
+//! ones with it. What was answered may therefore be gone, or be an earlier answer; no answer is ever wrong.
 
 use super::servers::{LONGEST, namespace, open_cache, open_store, persist, query, reworded, told};
 use mneme::{GetRequest, PutRequest};

@@ -29,8 +29,6 @@ pub(super) struct Session {
     /// What `delete_expired` has found and not deleted yet.
     pub expired: Option<Expired>,
     pub import: Option<Import>,
-    /// How many connections were made when the log of changes was last read.
-    pub logged: u64,
     /// What whoever runs the server should know.
     pub warnings: Vec<String>,
 }
@@ -46,15 +44,14 @@ impl Session {
         }
         let warnings = memory::warning(&mut wire).into_iter().collect();
         Ok(Self {
+            wire,
             prefix: options.keys().into_owned(),
             by_id,
             embedder,
             incarnation,
             expired: None,
             import: None,
-            logged: wire.connections,
             warnings,
-            wire,
         })
     }
 

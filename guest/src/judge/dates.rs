@@ -96,7 +96,7 @@ pub fn find(tokens: &Tokens, used: &mut [bool]) -> Dates {
                 let digits = &token.word;
                 let value: u32 = digits.parse().unwrap_or(0);
                 let is_hour = half != 0 && suffix.is_empty() && (1..=12).contains(&value);
-                if suffix == "s" && value % 10 == 0 {
+                if suffix == "s" && value.is_multiple_of(10) {
                     let decade = match value {
                         20..=99 => 1900 + value,
                         0..=19 => 2000 + value,

@@ -85,7 +85,7 @@ fn number_end(bytes: &[u8]) -> usize {
 
 /// Digits without separators of thousands, and without zeros behind the point; `3,5` is `3.5`.
 fn plain(digits: &str) -> String {
-    let last = digits.split(',').last().unwrap_or("");
+    let last = digits.split(',').next_back().unwrap_or("");
     let is_decimal = digits.len() - last.len() > 1 && last.len() != 3 && !digits.contains('.');
     let commas = digits.bytes().filter(|byte| *byte == b',').count();
     if is_decimal && commas == 1 {

@@ -137,7 +137,7 @@ fn of_digits(language: &Language, tokens: &Tokens, at: usize, suffix: &str, mone
     // `2 1/2`: a fraction is longer as a decimal than it was.
     let next = tokens.at(at + 1);
     let is_fraction = matches!(next.kind, Kind::Number { .. }) && next.word.len() > next.at.len();
-    if is_fraction && suffix.is_empty() && !token.closes() && number.value % ONE == 0 {
+    if is_fraction && suffix.is_empty() && !token.closes() && number.value.is_multiple_of(ONE) {
         number.value = number.value.wrapping_add(value(&next.word));
         number.span.1 += 1;
     }

@@ -165,15 +165,13 @@ impl Scanner<'_> {
     /// Reads what stands between some signs.
     #[inline(never)]
     fn split(&mut self, at: Range<usize>, signs: &[u8], read: fn(&mut Self, Range<usize>)) {
-        let bytes = self.text.as_bytes();
         let mut start = at.start;
-        for here in at.start..=at.end {
-            if here == at.end || signs.contains(&bytes[here]) {
-                if start < here {
-                    read(self, start..here);
-                }
-                start = here + 1;
+        for part in self.text.as_bytes()[at].split(|byte| signs.contains(byte)) {
+            let end = start + part.len();
+            if start < end {
+                read(self, start..end);
             }
+            start = end + 1;
         }
     }
 
@@ -293,7 +291,7 @@ impl Scanner<'_> {
             self.push(at, &piece.replace('.', ""), Kind::Word);
             return;
         }
-        let extension = piece.split('.').last().unwrap_or("");
+        let extension = piece.split('.').next_back().unwrap_or("");
         if self.language.form(extension).class & class::FUNCTION != 0 || piece.contains("..") {
             self.split(at, b".", Self::words);
         } else {

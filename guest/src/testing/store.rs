@@ -551,13 +551,11 @@ impl Store for TestStore {
         assert!((1..=1024).contains(&limit), "limit {limit}");
         let data = self.call()?;
         let is_sought = |entry: &&Entry| {
-            let end = entry.ttl.map(|ttl| entry.created_at + ttl);
+            let is_expired = |now| entry.ttl.is_some_and(|ttl| entry.created_at + ttl <= now);
             entry.namespace == query.namespace
                 && entry.context == query.context
                 && query.tags.iter().all(|tag| entry.tags.contains(tag))
-                && !query
-                    .fresh_at
-                    .is_some_and(|now| end.is_some_and(|end| end <= now))
+                && !query.fresh_at.is_some_and(is_expired)
         };
         let mut found: Vec<Neighbour> = data
             .entries

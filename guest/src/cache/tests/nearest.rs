@@ -45,9 +45,9 @@ fn the_store_finds_and_the_cache_holds_nothing() {
         ..ask("x", 21.0)
     };
     assert_eq!(miss(cache.get(elsewhere).unwrap()), MissReason::NoMatch);
+    assert_eq!(store.rows_read(), 0, "no page of vectors was read");
     let stats = cache.stats(None).unwrap();
     assert_eq!((stats.index_loaded, stats.index_rows), (false, 0));
-    assert_eq!(store.rows_read(), 0, "no page of vectors was read");
     assert!(store.blobs().is_empty());
 }
 

@@ -27,7 +27,7 @@ impl Sentinel {
         let configuration = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\n\
              sentinel monitor {MASTER} 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds {MASTER} 500\n\
+             sentinel down-after-milliseconds {MASTER} 1000\n\
              sentinel failover-timeout {MASTER} 2000\n",
             folder.path().display(),
             master.port()

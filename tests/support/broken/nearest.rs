@@ -65,15 +65,15 @@ fn asking(
 
 pub fn faults() -> Vec<Known> {
     faults![
-        memory("it searches, and says that it does not")
+        memory("a search: it searches, and says that it does not")
             .caught_by("a-search-is-as-the-capabilities-say")
             .capabilities(|_, says| says.nearest = false),
-        memory("the least similar come first")
+        memory("a search: the least similar come first")
             .caught_by("the-nearest-come-first")
             .nearest(|store, query, limit| {
                 changed(store.nearest(query, limit), |found| found.reverse())
             }),
-        memory("the nearest is left out")
+        memory("a search: the nearest is left out")
             .caught_by("the-nearest-come-first")
             .nearest(|store, query, limit| {
                 changed(store.nearest(query, limit.max(2)), |found| {
@@ -81,7 +81,7 @@ pub fn faults() -> Vec<Known> {
                     found.truncate(limit as usize);
                 })
             }),
-        memory("distances instead of similarities")
+        memory("a search: distances instead of similarities")
             .caught_by("similarities-are-cosines")
             .nearest(|store, query, limit| {
                 changed(store.nearest(query, limit), |found| {
@@ -90,10 +90,10 @@ pub fn faults() -> Vec<Known> {
                     }
                 })
             }),
-        memory("one more than asked for")
+        memory("a search: one more than asked for")
             .caught_by("at-most-so-many-are-found")
             .nearest(|store, query, limit| store.nearest(query, limit % 1024 + 1)),
-        memory("one in all namespaces")
+        memory("a search: one in all namespaces")
             .caught_by("a-search-keeps-to-its-namespace")
             .nearest(|store, query, limit| {
                 store.nearest(query, limit)?;
@@ -105,7 +105,7 @@ pub fn faults() -> Vec<Known> {
                 let elsewhere: Vec<_> = elsewhere.collect();
                 Ok(among(elsewhere.iter(), query, limit))
             }),
-        memory("contexts are compared without case")
+        memory("a search: contexts are compared without case")
             .caught_by("a-search-keeps-to-its-context")
             .nearest(|store, query, limit| {
                 let contexts = all(store.sound)?.into_iter().map(|entry| entry.context);
@@ -117,23 +117,23 @@ pub fn faults() -> Vec<Known> {
                 }
                 store.nearest(&query, limit)
             }),
-        memory("one tag of several is enough")
+        memory("a search: one tag of several is enough")
             .caught_by("every-tag-is-asked-for")
             .nearest(asking(|query| query.tags.truncate(1))),
-        memory("expired entries are found")
+        memory("a search: expired entries are found")
             .caught_by("expired-entries-are-found-only-without-a-time")
             .nearest(asking(|query| query.fresh_at = None)),
-        memory("expired entries are never found")
+        memory("a search: expired entries are never found")
             .caught_by("expired-entries-are-found-only-without-a-time")
             .nearest(asking(
                 |query| query.fresh_at = query.fresh_at.or(Some(u64::MAX))
             )),
-        memory("an entry expires a second late")
+        memory("a search: an entry expires a second late")
             .caught_by("expired-entries-are-found-only-without-a-time")
             .nearest(asking(
                 |query| query.fresh_at = query.fresh_at.map(|at| at - 1)
             )),
-        memory("a replaced entry keeps its vector")
+        memory("a search: a replaced entry keeps its vector")
             .caught_by("a-replaced-entry-is-found-by-its-new-vector")
             .keeping::<Vectors>()
             .insert(|store, entries| {
@@ -146,7 +146,7 @@ pub fn faults() -> Vec<Known> {
                     present.iter().any(|one| one.id == entry.id)
                 })
             }),
-        memory("a deleted entry is found")
+        memory("a search: a deleted entry is found")
             .caught_by("deleted-entries-are-not-found")
             .keeping::<Vectors>()
             .insert(|store, entries| {
@@ -155,7 +155,7 @@ pub fn faults() -> Vec<Known> {
                 inserted
             })
             .nearest(|store, query, limit| as_first(store, query, limit, |_, _| true)),
-        memory("an import tells the search nothing")
+        memory("a search: an import tells the search nothing")
             .caught_by("imported-entries-are-found")
             .keeping::<Vectors>()
             .insert(|store, entries| {
@@ -169,7 +169,7 @@ pub fn faults() -> Vec<Known> {
                 store.sound.nearest(query, limit)?;
                 Ok(among(store.kept.values(), query, limit))
             }),
-        memory("the vectors are lost at close")
+        memory("a search: the vectors are lost at close")
             .caught_by("entries-are-found-after-reopening")
             .keeping::<bool>()
             .close(|store| {
@@ -180,7 +180,7 @@ pub fn faults() -> Vec<Known> {
                 true => Ok(Vec::new()),
                 false => store.sound.nearest(query, limit),
             }),
-        memory("a vector is cut or filled up")
+        memory("a search: a vector is cut or filled up")
             .caught_by("wrong-searches-are-refused")
             .nearest(|store, query, limit| {
                 let dim = store.read_meta("embedder_dim")?.unwrap_or_default();
@@ -188,7 +188,7 @@ pub fn faults() -> Vec<Known> {
                 query.vector.resize(dim.parse().unwrap_or_default(), 0.0);
                 store.nearest(&query, limit)
             }),
-        memory("a limit is moved into its range")
+        memory("a search: a limit is moved into its range")
             .caught_by("wrong-searches-are-refused")
             .nearest(|store, query, limit| store.nearest(query, limit.clamp(1, 1024))),
     ]

@@ -323,31 +323,24 @@ async fn store(
     Ok(made.filter(|_| !fresh.is_empty()).unwrap_or_default())
 }
 
-/// Everything else in an entry is a text, a number or bytes that were checked before; but somebody may have
-/// given the table triggers.
+/// Everything else in an entry is a text, a number or bytes that were checked before; but a trigger of the
+/// table may fail too.
 pub(super) fn unfit_metadata(fault: Fault) -> Fault {
-    match fault.said() {
-        Some(said)
-            if !fault.is_conflict()
-                && said
-                    .where_()
-                    .is_some_and(|place| place.contains("PL/pgSQL")) =>
-        {
-            Fault::System(format!(
-                "a trigger of the table entries failed: {} ({}); nothing was stored, so mend the trigger or what it writes to",
-                said.message(),
-                said.where_()
-                    .and_then(|place| place.lines().find(|line| line.starts_with("PL/pgSQL")))
-                    .unwrap_or_default(),
-            ))
-        }
-        Some(said) if said.constraint().is_none() && matches!(&fault.code()[..2], "22" | "54") => {
-            Fault::invalid(format!(
-                "the metadata of an entry is not JSON that Postgres can hold: {}; nothing was stored, give other metadata",
-                said.message()
-            ))
-        }
-        _ => fault,
+    let Some(said) = fault.said() else {
+        return fault;
+    };
+    if said.constraint().is_some() || !matches!(&fault.code()[..2], "22" | "54") {
+        return fault;
+    }
+    let message = said.message();
+    let place = said.where_().unwrap_or_default();
+    match place.lines().find(|line| line.starts_with("PL/pgSQL")) {
+        Some(place) => Fault::System(format!(
+            "a trigger of the table entries failed: {message} ({place}); nothing was stored, so mend the trigger or what it writes to"
+        )),
+        None => Fault::invalid(format!(
+            "the metadata of an entry is not JSON that Postgres can hold: {message}; nothing was stored, give other metadata"
+        )),
     }
 }
 

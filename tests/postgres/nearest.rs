@@ -84,10 +84,13 @@ fn text(error: StoreError) -> String {
     }
 }
 
+/// What a part asks, and how.
+type Part = (&'static str, fn(&Postgres));
+
 /// One server for all, since it takes seconds to make one.
 fn a_server_with_pgvector_searches() -> Ran {
     let server = Postgres::with_pgvector()?;
-    let parts: [(&str, fn(&Postgres)); 13] = [
+    let parts: [Part; 13] = [
         (
             "without the parameter nothing is created",
             nothing_is_created,

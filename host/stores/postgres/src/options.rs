@@ -387,7 +387,7 @@ mod tests {
             assert!(message.contains(expected), "{url}: {message}");
             assert!(!message.contains("secret"), "{url}: {message}");
         }
-        assert!(message("postgres://h/?a=b").contains("schema, pooler, sslmode"));
+        assert!(message("postgres://h/?a=b").contains("schema, nearest, pooler, sslmode"));
     }
 
     #[test]

@@ -19,10 +19,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use tokio_postgres::Row;
 
-use super::connection::{BEGIN, COMMIT, Connection, ROLLBACK, quoted};
+use super::connection::{BEGIN, COMMIT, Connection, quoted};
 use super::error::{Fault, Outcome};
 use super::rows::{column, escaped, unescaped};
 use super::tags;
+use super::writes::transaction;
 use mneme_store::checks::{self, Embedder};
 
 /// The schema version that this release reads and writes.
@@ -431,16 +432,12 @@ fn check_columns(present: &[(String, String, String)]) -> Outcome<()> {
 
 /// Creates what is missing and records the embedder where none is, in one transaction.
 async fn provision(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome<()> {
-    conn.begin(BEGIN).await?;
-    let outcome = create(conn, schema, embedder).await;
-    let end = match outcome {
-        Ok(()) => COMMIT,
-        Err(_) => ROLLBACK,
-    };
-    if !outcome.as_ref().is_err_and(Fault::is_lost) {
-        conn.end(end).await?;
-    }
-    outcome
+    transaction(conn, async || {
+        conn.begin(BEGIN).await?;
+        create(conn, schema, embedder).await?;
+        conn.end(COMMIT).await
+    })
+    .await
 }
 
 async fn create(conn: &Connection, schema: &str, embedder: &Embedder) -> Outcome<()> {

@@ -6,12 +6,13 @@
 //! The function `nearest_entries` searches. A scope or a tag with few entries is compared whole, so that the
 //! index is not asked to find a needle by its filter.
 
-use super::connection::{BEGIN, COMMIT, Connection, ROLLBACK, quoted, settings};
+use super::connection::{BEGIN, COMMIT, Connection, quoted, settings};
 use super::error::{Fault, Outcome};
 use super::layout;
 use super::rows::{self, column, escaped};
 use super::session::Session;
 use super::values::Values;
+use super::writes::transaction;
 use mneme_store::checks::Embedder;
 use mneme_store::{Neighbour, StoreError, VectorQuery};
 use std::time::Duration;
@@ -283,14 +284,12 @@ struct Found {
     has_table: bool,
 }
 
-/// Creates what the search needs, unless it is there.
-pub(super) async fn provide(
+/// Whether all that the search needs is there.
+pub(super) async fn is_there(
     conn: &Connection,
-    schema: &str,
     element: Element,
     embedder: &Embedder,
-    limit: Duration,
-) -> Outcome<()> {
+) -> Outcome<bool> {
     let dim = embedder.dim;
     if dim > element.max_dim() {
         return Err(Fault::invalid(format!(
@@ -303,28 +302,35 @@ pub(super) async fn provide(
             }
         )));
     }
-    let found = found(conn).await?;
-    if let Some((_, version)) = &found.extension
-        && is_complete(&found, element, dim, version)
-    {
-        return Ok(());
-    }
-    conn.begin(BEGIN).await?;
-    let outcome = async {
+    Ok(is_complete(&found(conn).await?, element, dim))
+}
+
+/// How long [`provide`] may take, if a call may take so long.
+pub(super) async fn patience(conn: &Connection, call_timeout: Duration) -> Outcome<Duration> {
+    let rows = conn.query(ENTRIES, &[]).await?;
+    let entries: i64 = rows.first().map_or(Ok(0), |row| column(row, 0))?;
+    let times = 1 + rows::whole(entries) / ENTRIES_PER_TIMEOUT;
+    Ok(call_timeout.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX)))
+}
+
+/// Creates what the search needs and lacks.
+pub(super) async fn provide(
+    conn: &Connection,
+    schema: &str,
+    element: Element,
+    embedder: &Embedder,
+    limit: Duration,
+) -> Outcome<()> {
+    let dim = embedder.dim;
+    let outcome = transaction(conn, async || {
+        conn.begin(BEGIN).await?;
         conn.plain(&settings(limit, limit)).await?;
-        create(conn, schema, element, dim).await
-    };
-    let outcome = outcome.await;
-    let end = match outcome {
-        Ok(()) => COMMIT,
-        Err(_) => ROLLBACK,
-    };
-    if !outcome.as_ref().is_err_and(Fault::is_lost) {
-        conn.end(end).await?;
-    }
-    match outcome {
+        create(conn, schema, element, dim).await?;
+        conn.end(COMMIT).await
+    });
+    match outcome.await {
         Err(fault) if matches!(fault.code(), "42501" | "25006") => {
-            let (path, version) = match found.extension {
+            let (path, version) = match found(conn).await?.extension {
                 Some(extension) => extension,
                 None => ("public".to_owned(), available(conn).await?),
             };
@@ -337,14 +343,6 @@ pub(super) async fn provide(
         }
         outcome => outcome,
     }
-}
-
-/// How long [`provide`] may take, if a call may take so long.
-pub(super) async fn patience(conn: &Connection, call_timeout: Duration) -> Outcome<Duration> {
-    let rows = conn.query(ENTRIES, &[]).await?;
-    let entries: i64 = rows.first().map_or(Ok(0), |row| column(row, 0))?;
-    let times = 1 + rows::whole(entries) / ENTRIES_PER_TIMEOUT;
-    Ok(call_timeout.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX)))
 }
 
 async fn found(conn: &Connection) -> Outcome<Found> {
@@ -367,9 +365,11 @@ async fn found(conn: &Connection) -> Outcome<Found> {
     })
 }
 
-fn is_complete(found: &Found, element: Element, dim: u32, version: &str) -> bool {
-    found.of == Some((element.name().to_owned(), dim.into()))
-        && found.mark.as_deref() == Some(&mark(version))
+fn is_complete(found: &Found, element: Element, dim: u32) -> bool {
+    let mark = found.extension.as_ref().map(|(_, version)| mark(version));
+    mark.is_some()
+        && found.mark == mark
+        && found.of == Some((element.name().to_owned(), dim.into()))
         && found.is_index_valid
         && found.triggers == TRIGGERS
 }
@@ -389,7 +389,7 @@ async fn create(conn: &Connection, schema: &str, element: Element, dim: u32) -> 
         ));
     };
     check_release(element, version)?;
-    if is_complete(&found, element, dim, version) {
+    if is_complete(&found, element, dim) {
         return Ok(());
     }
     let has = match &found.of {

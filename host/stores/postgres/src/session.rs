@@ -52,10 +52,12 @@ impl Session {
         conn.expect(incarnation);
         conn.supply(&lacking.columns);
         if let Some(element) = options.nearest {
-            let patience = nearest::patience(&conn, options.call_timeout);
-            let limit = conn.wait(patience, options.call_timeout)?;
-            let providing = nearest::provide(&conn, &options.schema, element, &embedder, limit);
-            conn.wait(providing, limit)?;
+            let limit = options.call_timeout;
+            if !conn.wait(nearest::is_there(&conn, element, &embedder), limit)? {
+                let limit = conn.wait(nearest::patience(&conn, limit), limit)?;
+                let providing = nearest::provide(&conn, &options.schema, element, &embedder, limit);
+                conn.wait(providing, limit)?;
+            }
         }
         Ok(Self {
             options,

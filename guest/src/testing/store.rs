@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::store::Store;
 use crate::types::*;
+use crate::vector::cosine;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -563,12 +564,7 @@ impl Store for TestStore {
             .filter(is_sought)
             .map(|entry| Neighbour {
                 id: entry.id,
-                similarity: entry
-                    .embedding
-                    .iter()
-                    .zip(&query.vector)
-                    .map(|(a, b)| a * b)
-                    .sum(),
+                similarity: cosine(&entry.embedding, &query.vector),
             })
             .collect();
         found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));

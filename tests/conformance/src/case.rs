@@ -263,6 +263,16 @@ impl Case {
         }
     }
 
+    /// Skips the case unless the namespace without a name holds no entry.
+    pub fn needs_empty_namespace(&self) -> Checked {
+        match self.count(Some(""))? {
+            0 => Ok(()),
+            entries => Err(Stop::Skipped(format!(
+                "the empty namespace holds {entries} entries of others"
+            ))),
+        }
+    }
+
     /// Skips the case unless the store holds no entry, no quota and no meta value.
     pub fn needs_new_store(&self) -> Checked {
         self.needs_empty_store()?;

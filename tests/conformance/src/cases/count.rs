@@ -2,7 +2,7 @@
 
 use crate::battery::{Spec, case};
 use crate::case::Case;
-use crate::check::{About, Checked, Stop, check, equal};
+use crate::check::{About, Checked, check, equal};
 use crate::contract::Entry;
 use crate::{data, show};
 
@@ -255,14 +255,7 @@ fn odd_namespaces_are_kept_exactly(case: &mut Case) -> Checked {
 }
 
 fn the_empty_namespace_is_a_namespace(case: &mut Case) -> Checked {
-    match case.count(Some(""))? {
-        0 => {}
-        entries => {
-            return Err(Stop::Skipped(format!(
-                "the empty namespace holds {entries} entries of others"
-            )));
-        }
-    }
+    case.needs_empty_namespace()?;
     let other = case.space("a");
     let all = case.count(None)?;
     let stored = case.insert(&case.entries("", 2))?;

@@ -2,7 +2,7 @@
 
 use crate::battery::{Spec, case};
 use crate::case::Case;
-use crate::check::{About, Checked, Stop, check, equal};
+use crate::check::{About, Checked, check, equal};
 use crate::{data, show};
 
 /// The cases of this section.
@@ -157,14 +157,7 @@ fn a_page_of_namespaces_begins_after_odd_names(case: &mut Case) -> Checked {
 }
 
 fn a_page_may_begin_after_the_empty_namespace(case: &mut Case) -> Checked {
-    match case.count(Some(""))? {
-        0 => {}
-        entries => {
-            return Err(Stop::Skipped(format!(
-                "the empty namespace holds {entries} entries of others"
-            )));
-        }
-    }
+    case.needs_empty_namespace()?;
     let other = case.space("a");
     fill(case, &[String::new(), other])?;
     let all = all(case)?;

@@ -10,6 +10,7 @@ mod evicting;
 mod explaining;
 mod following;
 mod indexing;
+mod judging;
 mod kept;
 mod lookup;
 mod reading;

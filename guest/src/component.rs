@@ -7,6 +7,7 @@ use crate::bindings::wasi::clocks::wall_clock;
 use crate::cache::Cache;
 use crate::error::{Result, invalid};
 use crate::host::{Archive, Host, Now};
+use crate::judge::{Judge, Kinds};
 use crate::policy as policy_rules;
 use crate::store::Store;
 use crate::types::*;
@@ -87,6 +88,16 @@ impl Guest for Component {
         with(|cache| cache.put_many(requests))
     }
 
+    fn link(
+        query: String,
+        namespace: String,
+        context: String,
+        id: u64,
+        created_at: u64,
+    ) -> Result<Option<u64>> {
+        with(|cache| cache.link(query, namespace, context, id, created_at))
+    }
+
     fn delete(query: String, namespace: String, context: String) -> Result<bool> {
         with(|cache| cache.delete(&query, &namespace, &context))
     }
@@ -165,6 +176,11 @@ impl Guest for Component {
 
     fn is_readable(reading: Reading) -> bool {
         policy_rules::is_readable(&reading)
+    }
+
+    fn judge(query: String, entry: String, kinds: Vec<VetoKind>) -> Judgement {
+        let kinds = kinds.into_iter().fold(Kinds::NONE, Kinds::with);
+        Judge::new(&query).vetoes(&entry, kinds)
     }
 
     fn similarity(a: Vec<f32>, b: Vec<f32>, dtype: VectorDtype) -> Result<f32> {

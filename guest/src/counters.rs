@@ -10,7 +10,7 @@
 
 use crate::error::Result;
 use crate::store::Store;
-use crate::types::{Counters, Error};
+use crate::types::{Counters, Error, VetoCounts, VetoKind};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,15 +41,24 @@ pub enum Kind {
     Misses,
     Evictions,
     Expirations,
+    Vetoes(VetoKind),
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [
+    const ALL: [Kind; 13] = [
         Kind::HitsExact,
         Kind::HitsSemantic,
         Kind::Misses,
         Kind::Evictions,
         Kind::Expirations,
+        Kind::Vetoes(VetoKind::Opposites),
+        Kind::Vetoes(VetoKind::Negation),
+        Kind::Vetoes(VetoKind::Numbers),
+        Kind::Vetoes(VetoKind::Dates),
+        Kind::Vetoes(VetoKind::Identifiers),
+        Kind::Vetoes(VetoKind::Roles),
+        Kind::Vetoes(VetoKind::Names),
+        Kind::Vetoes(VetoKind::QuestionWord),
     ];
 
     fn name(self) -> &'static str {
@@ -59,6 +68,14 @@ impl Kind {
             Kind::Misses => "misses",
             Kind::Evictions => "evictions",
             Kind::Expirations => "expirations",
+            Kind::Vetoes(VetoKind::Opposites) => "vetoes_opposites",
+            Kind::Vetoes(VetoKind::Negation) => "vetoes_negation",
+            Kind::Vetoes(VetoKind::Numbers) => "vetoes_numbers",
+            Kind::Vetoes(VetoKind::Dates) => "vetoes_dates",
+            Kind::Vetoes(VetoKind::Identifiers) => "vetoes_identifiers",
+            Kind::Vetoes(VetoKind::Roles) => "vetoes_roles",
+            Kind::Vetoes(VetoKind::Names) => "vetoes_names",
+            Kind::Vetoes(VetoKind::QuestionWord) => "vetoes_question_word",
         }
     }
 
@@ -69,6 +86,19 @@ impl Kind {
             Kind::Misses => &mut counters.misses,
             Kind::Evictions => &mut counters.evictions,
             Kind::Expirations => &mut counters.expirations,
+            Kind::Vetoes(kind) => {
+                let vetoes = &mut counters.vetoes;
+                match kind {
+                    VetoKind::Opposites => &mut vetoes.opposites,
+                    VetoKind::Negation => &mut vetoes.negation,
+                    VetoKind::Numbers => &mut vetoes.numbers,
+                    VetoKind::Dates => &mut vetoes.dates,
+                    VetoKind::Identifiers => &mut vetoes.identifiers,
+                    VetoKind::Roles => &mut vetoes.roles,
+                    VetoKind::Names => &mut vetoes.names,
+                    VetoKind::QuestionWord => &mut vetoes.question_word,
+                }
+            }
         }
     }
 }
@@ -80,6 +110,16 @@ pub const ZERO: Counters = Counters {
     misses: 0,
     evictions: 0,
     expirations: 0,
+    vetoes: VetoCounts {
+        opposites: 0,
+        negation: 0,
+        numbers: 0,
+        dates: 0,
+        identifiers: 0,
+        roles: 0,
+        names: 0,
+        question_word: 0,
+    },
 };
 
 /// Adds `more` to `sum`.

@@ -7,11 +7,12 @@
 //! host. They know English; a text in another language or script gets no veto.
 //!
 //! ```
-//! use mneme_guest::judge::{Kind, Kinds, vetoes};
+//! use mneme_guest::judge::{Kinds, vetoes};
+//! use mneme_guest::types::VetoKind;
 //!
 //! let found = vetoes("How do I turn the lights off?", "How do I turn on the lights?", Kinds::DEFAULT);
 //! assert_eq!(found.len(), 1);
-//! assert_eq!(found[0].kind, Kind::Opposites);
+//! assert_eq!(found[0].kind, VetoKind::Opposites);
 //! assert_eq!(found[0].query, "turn the lights off");
 //! assert_eq!(found[0].entry, "turn on");
 //! assert!(vetoes("switch off wifi", "turn off wifi", Kinds::DEFAULT).is_empty());
@@ -37,28 +38,8 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
+use crate::types::{Judgement, Veto, VetoKind as Kind};
 use text::{Left, Text};
-
-/// Why an answer is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// Words that exclude each other: `install`, `uninstall`; `breakfast`, `dinner`.
-    Opposites,
-    /// One of two texts that are otherwise the same has one more negation.
-    Negation,
-    /// Other numbers, or the same in another order.
-    Numbers,
-    /// Another day, month, year or time of day.
-    Dates,
-    /// Another version, code, file name, operator or option.
-    Identifiers,
-    /// Words that changed places: `miles to km`, `km to miles`.
-    Roles,
-    /// Another name, as its capital tells. Only in a strict profile: it is often wrong.
-    Names,
-    /// Another question: who, when, where, why. Only in a strict profile.
-    QuestionWord,
-}
 
 impl Kind {
     /// All kinds, in the order in which their vetoes are listed.
@@ -73,7 +54,7 @@ impl Kind {
         Self::QuestionWord,
     ];
 
-    /// Its name in options and reports.
+    /// Its name in errors.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Opposites => "opposites",
@@ -116,17 +97,12 @@ impl Kinds {
     pub const fn without(self, kind: Kind) -> Self {
         Self(self.0 & !(1 << kind as u8))
     }
-}
 
-/// A reason why an answer is refused, with its evidence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Veto {
-    /// What differs.
-    pub kind: Kind,
-    /// Where it stands in the query: at most 64 characters of it.
-    pub query: String,
-    /// Where it stands in the entry's query: at most 64 characters of it.
-    pub entry: String,
+    /// The kinds of the set, in their order.
+    pub fn list(self) -> Vec<Kind> {
+        let all = Kind::ALL.into_iter();
+        all.filter(|kind| self.has(*kind)).collect()
+    }
 }
 
 /// A query that was read once, to be compared with several entries.
@@ -146,7 +122,7 @@ impl<'a> Judge<'a> {
     /// in the order of the kinds.
     pub fn vetoes(&self, entry: &str, kinds: Kinds) -> Judgement {
         let entry = Text::new(entry);
-        let is_cut = self.query.is_cut() || entry.is_cut();
+        let partial = self.query.is_cut() || entry.is_cut();
         let mut vetoes = Vec::new();
         if self.query.language.is_some() && entry.language.is_some() {
             let left = Left::new(&self.query, &entry);
@@ -167,17 +143,8 @@ impl<'a> Judge<'a> {
                 }
             }
         }
-        Judgement { vetoes, is_cut }
+        Judgement { vetoes, partial }
     }
-}
-
-/// What was found about a query and an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
-    /// Why the entry must not answer; nothing if it may.
-    pub vetoes: Vec<Veto>,
-    /// A text was longer than 8 KiB, and its middle was not compared.
-    pub is_cut: bool,
 }
 
 /// The reasons why the answer to `entry` is not one to `query`, at most one a kind, in the order of the

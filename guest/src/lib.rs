@@ -65,9 +65,9 @@ pub mod types {
     pub use crate::bindings::exports::mneme::cache::cache::{
         CacheStats, ConfidenceRule, Coordination, Counters, Decay, DeepHealth, Embedding,
         EntryFilter, EntryPage, Erasure, Explained, ExplainedOutcome, Explanation, GetRequest,
-        GraphOptions, HealthReport, Hit, IndexKeeping, IndexKind, JudgedEntry, Lookup,
+        GraphOptions, HealthReport, Hit, IndexKeeping, IndexKind, JudgedEntry, Lookup, Miss,
         NamespaceStats, NormalizedQuery, Options, PutOutcome, PutRequest, Reading, Step, TtlChoice,
-        ValidatorRule, VectorSource, Verdict,
+        ValidatorRule, VectorSource, Verdict, VetoCounts,
     };
     pub use crate::bindings::exports::mneme::cache::checkpoint::{
         Compression, DumpOptions, DumpReport, InspectOptions, Layout, LoadOptions, LoadReport,
@@ -75,12 +75,15 @@ pub mod types {
     };
     pub use crate::bindings::mneme::cache::archive::Unit;
     pub use crate::bindings::mneme::cache::events::{
-        CountEvent, Event, HitEvent, Layer, MissEvent, MissReason,
+        CountEvent, Event, HitEvent, Layer, MissEvent, MissReason, VetoEvent,
     };
     pub use crate::bindings::mneme::cache::policy::Candidate;
     pub use crate::bindings::mneme::cache::store::{
         CapabilitySet, Change, ChangePage, ImportMode, Inserted, MetaChange, Neighbour, Restored,
         Selection, StampPage, Touch, VectorPage, VectorQuery,
+    };
+    pub use crate::bindings::mneme::cache::trust::{
+        Judgement, Opinion, Verification, Verifying, Veto, VetoKind,
     };
     pub use crate::bindings::mneme::cache::types::{
         BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error, Filter,

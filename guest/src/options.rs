@@ -3,9 +3,10 @@
 mod json;
 
 use crate::error::{Result, invalid};
+use crate::judge::Kinds;
 use crate::types::{
     ConfidenceRule, Coordination, Decay, GraphOptions, IndexKeeping, IndexKind, Options,
-    ValidatorRule, VectorDtype,
+    ValidatorRule, VectorDtype, Verifying, VetoKind,
 };
 use crate::{quotas, range};
 use std::collections::BTreeSet;
@@ -38,6 +39,8 @@ pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
             cut_off: 0.0,
         }),
         validator: ValidatorRule::Builtin,
+        vetoes: Kinds::DEFAULT.list(),
+        verifying: None,
         allow_unreadable: false,
         events: false,
         vector_dtype: VectorDtype::Float32,
@@ -76,6 +79,16 @@ pub fn check(options: &Options) -> Result<()> {
                 "option graph: {name} is {ef}; it must be 1 to {MAX_EF}"
             )));
         }
+    }
+    check_vetoes(&options.vetoes)?;
+    if let Some(Verifying {
+        band: Some(band), ..
+    }) = options.verifying
+        && !(-1.0..=1.0).contains(&band)
+    {
+        return Err(invalid(format!(
+            "option verifying: the band begins at {band}; a cosine lies within -1 to 1"
+        )));
     }
     check_max_entries(options.max_entries)?;
     check_cap("max-bytes", options.max_bytes)?;
@@ -159,6 +172,21 @@ pub fn check_threshold(threshold: f32) -> Result<()> {
             "the similarity threshold is {threshold}; a cosine lies within -1 to 1"
         )))
     }
+}
+
+/// Refuses a list of kinds of vetoes that names one twice.
+pub fn check_vetoes(kinds: &[VetoKind]) -> Result<Kinds> {
+    let mut set = Kinds::NONE;
+    for kind in kinds {
+        if set.has(*kind) {
+            return Err(invalid(format!(
+                "the veto {} comes twice; give it once",
+                kind.name()
+            )));
+        }
+        set = set.with(*kind);
+    }
+    Ok(set)
 }
 
 /// Refuses names that are not valid for a namespace.

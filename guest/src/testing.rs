@@ -78,13 +78,16 @@ pub fn entry(namespace: &str, query: &str, embedding: &[f32], created_at: u64) -
 }
 
 /// A cache of two-dimensional vectors over a store, opened at second 1,000 with changed
-/// options.
+/// options. The queries of most tests mean nothing, so no vetoes are looked for by default.
 pub fn cache_on(
     store: &TestStore,
     change: impl FnOnce(&mut Options),
 ) -> (Cache<TestStore, TestHost>, TestHost) {
     let host = TestHost::at(1000);
-    let mut options = defaults("f", 2);
+    let mut options = Options {
+        vetoes: Vec::new(),
+        ..defaults("f", 2)
+    };
     change(&mut options);
     let mut cache = Cache::new(store.clone(), host.clone());
     cache.open(options).unwrap();
@@ -109,6 +112,8 @@ pub fn ask(query: &str, degrees: f64) -> GetRequest {
         max_age: None,
         bypass: false,
         validate: false,
+        vetoes: None,
+        verification: None,
     }
 }
 

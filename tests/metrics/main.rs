@@ -5,7 +5,7 @@ use mneme::observe::{OpenTelemetry, Prometheus};
 use mneme::store::{self, Store, StoreError};
 use mneme::{
     AsyncSemanticCache, Counters, GetRequest, ManualClock, MemoryStore, PutRequest, SemanticCache,
-    Ttl,
+    Ttl, VetoCounts, VetoKind,
 };
 use mneme_tests::broken::{Broken, memory};
 use mneme_tests::rows;
@@ -82,6 +82,7 @@ const NOTHING: Counters = Counters {
     misses: 0,
     evictions: 0,
     expirations: 0,
+    vetoes: VetoCounts::NONE,
 };
 
 fn add(sum: &mut Counters, more: Counters) {
@@ -90,6 +91,9 @@ fn add(sum: &mut Counters, more: Counters) {
     sum.misses += more.misses;
     sum.evictions += more.evictions;
     sum.expirations += more.expirations;
+    for (kind, count) in more.vetoes.each() {
+        *sum.vetoes.of_mut(kind) += count;
+    }
 }
 
 #[test]
@@ -112,7 +116,8 @@ fn ten_thousand_operations_are_counted_as_the_cache_counts_them() {
     for _ in 0..10_000 {
         let namespace = ["a", "b", "c\"\n\\"][random.usize(..3)].to_owned();
         let letter = char::from(b'a' + random.u8(..20));
-        let query = format!("{letter}{}", "x".repeat(random.usize(..30)));
+        let words = "x".repeat(random.usize(..30));
+        let query = format!("{letter}{words} of {}", random.u8(7..9));
         match random.u32(..100) {
             0..45 => {
                 let request = PutRequest::new(&query, "r").namespace(&namespace);
@@ -175,6 +180,10 @@ fn ten_thousand_operations_are_counted_as_the_cache_counts_them() {
         let semantic = count("mneme_hits_total", "layer=\"semantic\"");
         assert_eq!(semantic, counters.hits_semantic);
         assert_eq!(count("mneme_misses_total", ""), counters.misses);
+        for (kind, counted) in counters.vetoes.each() {
+            let label = format!("kind=\"{}\"", kind.name());
+            assert_eq!(count("mneme_vetoes_total", &label), counted, "{kind:?}");
+        }
         assert_eq!(count("mneme_evictions_total", ""), counters.evictions);
         assert_eq!(count("mneme_expirations_total", ""), counters.expirations);
         assert_eq!(count("mneme_puts_total", ""), puts[name]);
@@ -185,6 +194,7 @@ fn ten_thousand_operations_are_counted_as_the_cache_counts_them() {
             counters.misses,
             counters.evictions,
             counters.expirations,
+            *counters.vetoes.of_mut(VetoKind::Numbers),
         ] {
             assert!(
                 counted > 0,

@@ -1,15 +1,16 @@
 //! Explaining how a question is answered, without answering it.
 
 use super::candidates::{Ready, Shown, Sought};
-use super::lookup::{Asked, Path, Question, age, miss_reason, stored};
+use super::judging::{Asked, Ending, Judging, MOST_VETOED, candidate, miss_reason};
+use super::lookup::{Path, Question, age, stored};
 use super::{Cache, Open, is_expired, is_stale};
 use crate::error::{Result, invalid};
 use crate::host::{Host, Now};
 use crate::policy;
 use crate::store::Store;
 use crate::types::{
-    Entry, Explained, ExplainedOutcome, Explanation, GetRequest, JudgedEntry, Layer, MissReason,
-    NormalizedQuery, Verdict,
+    Entry, Explained, ExplainedOutcome, Explanation, GetRequest, JudgedEntry, Judgement, Layer,
+    MissReason, NormalizedQuery, Verdict,
 };
 use std::ops::ControlFlow;
 
@@ -59,6 +60,8 @@ impl Open {
             },
             threshold,
             cut_off: policy::cut_off(&self.options.confidence),
+            verified_from: self.options.verifying.map(|_| self.reach(threshold)),
+            verification: asked.verification,
             exact: None,
             candidates: Vec::new(),
             rows: 0,
@@ -121,37 +124,69 @@ impl Open {
             false => MissReason::NoMatch,
         };
         let mut similar: Option<MissReason> = None;
+        let judging = Judging::of(&asked);
+        let reach = self.reach(threshold);
+        let mut left = MOST_VETOED;
+        let mut to_verify = None;
         let shown = self.best_first(store, host, &sought, &mut |open, entry, similarity| {
+            let is_judged = outcome.is_none() && left > 0;
             if exact_id == Some(entry.id) {
-                if let Some(verdict) = against.filter(|_| similarity >= threshold) {
+                if let Some(verdict) = against.filter(|_| is_judged && similarity >= threshold) {
                     similar = Some(miss_reason(similar, verdict));
                 }
                 return ControlFlow::Continue(());
             }
-            let is_similar = similarity >= threshold;
-            let mut judged = open.explain_similar(host, &asked, entry, similarity, now);
-            if is_similar {
-                similar = Some(miss_reason(similar, judged.verdict));
-            } else {
+            let may_answer = similarity >= reach;
+            let mut judgement = open.explain_similar(host, &judging, &entry, similarity, now);
+            if similarity < threshold {
                 reason = MissReason::BelowThreshold;
-                judged.verdict = Verdict::BelowThreshold;
+            } else if is_judged {
+                similar = Some(miss_reason(similar, judgement.verdict));
             }
-            let answers = judged.verdict == Verdict::Answers && outcome.is_none();
-            if answers {
-                outcome = Some(ExplainedOutcome::Hit(Layer::Semantic));
-            } else if judged.verdict == Verdict::Answers {
-                judged.verdict = Verdict::Outranked;
+            let mut ends = false;
+            let verdict = &mut judgement.verdict;
+            match *verdict {
+                _ if !may_answer => *verdict = Verdict::BelowThreshold,
+                Verdict::Vetoed if is_judged => left -= 1,
+                Verdict::Answers if outcome.is_some() => *verdict = Verdict::Outranked,
+                Verdict::Answers if left == 0 => *verdict = Verdict::Untried,
+                Verdict::Answers => {
+                    ends = true;
+                    let ending = open.end_with(&asked, &entry, similarity >= threshold);
+                    outcome = Some(match ending {
+                        Ending::Answers => ExplainedOutcome::Hit(Layer::Semantic),
+                        Ending::NeedsVerification => {
+                            to_verify = Some(candidate(&asked.query, &entry, similarity, now));
+                            return ControlFlow::Break(());
+                        }
+                        Ending::Doubt | Ending::Misses(MissReason::BelowThreshold) => {
+                            *verdict = Verdict::BelowThreshold;
+                            let why = similar.unwrap_or(MissReason::BelowThreshold);
+                            ExplainedOutcome::Miss(why)
+                        }
+                        Ending::Misses(why) => {
+                            *verdict = Verdict::Unverified;
+                            ExplainedOutcome::Miss(why)
+                        }
+                    });
+                }
+                _ => {}
             }
-            if answers || explanation.candidates.len() < limit {
+            if ends || explanation.candidates.len() < limit {
+                let judged = judged_entry(entry, similarity, judgement, now);
                 explanation.candidates.push(judged);
             }
-            match explanation.candidates.len() >= limit && (outcome.is_some() || !is_similar) {
+            let is_decided = outcome.is_some() || left == 0 || !may_answer;
+            match explanation.candidates.len() >= limit && is_decided {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }
         })?;
         if shown == Shown::Later {
             return Ok(Explained::Later);
+        }
+        if let Some(candidate) = to_verify {
+            return Ok(Explained::NeedsVerification(candidate));
         }
         explanation.outcome = outcome.unwrap_or(ExplainedOutcome::Miss(similar.unwrap_or(reason)));
         Ok(Explained::Explanation(explanation))
@@ -165,7 +200,6 @@ impl Open {
         accepted: bool,
         now: Now,
     ) -> JudgedEntry {
-        let confidence = self.confidence(host, 1.0, &entry, now);
         let verdict = if is_stale(entry.created_at, entry.ttl, now) {
             Verdict::Expired
         } else if !asked.is_tagged(&entry) {
@@ -177,38 +211,51 @@ impl Open {
         } else {
             Verdict::Refused
         };
-        judged_entry(entry, 1.0, confidence, accepted, verdict, now)
+        let judged = Judged {
+            confidence: self.confidence(host, 1.0, &entry, now),
+            accepted,
+            words: Judgement {
+                vetoes: Vec::new(),
+                partial: false,
+            },
+            verdict,
+        };
+        judged_entry(entry, 1.0, judged, now)
     }
 
+    /// A judgement of a look-up stops at the first reason against the entry; an explanation gives all.
     fn explain_similar(
         &self,
         host: &impl Host,
-        asked: &Asked,
-        entry: Entry,
+        judging: &Judging,
+        entry: &Entry,
         similarity: f32,
         now: Now,
-    ) -> JudgedEntry {
-        let judged = self.judge(host, asked, &entry, similarity, now);
-        // A judgement stops at the first reason against the entry; an explanation gives all.
-        let confidence = judged.unwrap_or_else(|_| self.confidence(host, similarity, &entry, now));
-        let accepted = match judged {
-            Ok(_) | Err(Verdict::LowConfidence) => true,
-            Err(Verdict::Refused) => false,
-            Err(_) => self.accepts(host, &asked.query, &entry, similarity, now),
-        };
-        let verdict = judged.err().unwrap_or(Verdict::Answers);
-        judged_entry(entry, similarity, confidence, accepted, verdict, now)
+    ) -> Judged {
+        let judged = self.judge(host, judging, entry, similarity, now);
+        let judged = judged.map_err(|refusal| refusal.verdict);
+        Judged {
+            confidence: judged.unwrap_or_else(|_| self.confidence(host, similarity, entry, now)),
+            accepted: match judged {
+                Ok(_) | Err(Verdict::LowConfidence) => true,
+                Err(Verdict::Refused) => false,
+                Err(_) => self.accepts(host, &judging.asked.query, entry, similarity, now),
+            },
+            words: judging.vetoes(entry),
+            verdict: judged.err().unwrap_or(Verdict::Answers),
+        }
     }
 }
 
-fn judged_entry(
-    entry: Entry,
-    similarity: f32,
+/// Everything that decides whether an entry answers, beside its similarity.
+struct Judged {
     confidence: f32,
     accepted: bool,
+    words: Judgement,
     verdict: Verdict,
-    now: Now,
-) -> JudgedEntry {
+}
+
+fn judged_entry(entry: Entry, similarity: f32, judged: Judged, now: Now) -> JudgedEntry {
     JudgedEntry {
         age_seconds: age(&entry, now),
         id: entry.id,
@@ -217,9 +264,11 @@ fn judged_entry(
         metadata: entry.metadata,
         tags: entry.tags,
         similarity,
-        confidence,
+        confidence: judged.confidence,
         ttl: entry.ttl,
-        accepted,
-        verdict,
+        accepted: judged.accepted,
+        vetoes: judged.words.vetoes,
+        partial: judged.words.partial,
+        verdict: judged.verdict,
     }
 }

@@ -1,8 +1,9 @@
 //! Looking up: the exact layer, then the semantic layer.
 
 use super::candidates::{Ready, Shown, Sought};
+use super::judging::{Asked, Ending, Judging, MOST_VETOED, Refusal, candidate, miss_reason};
 use super::steps::Turn;
-use super::{Cache, Open, is_expired, is_of_the_future, is_stale};
+use super::{Cache, Open, is_expired, is_stale};
 use crate::counters::Kind;
 use crate::error::Result;
 use crate::host::{Host, Now};
@@ -13,7 +14,8 @@ use crate::range;
 use crate::store::Store;
 use crate::types::{
     Candidate, Embedding, Entry, EntryKey, EntryRef, Error, Event, GetRequest, Hit, HitEvent,
-    Layer, Lookup, MissEvent, MissReason, NormalizedQuery, ValidatorRule, VectorSource, Verdict,
+    Layer, Lookup, Miss, MissEvent, MissReason, NormalizedQuery, ValidatorRule, VectorSource,
+    Verdict, VetoEvent, VetoKind,
 };
 use crate::vector::unit;
 use std::ops::ControlFlow;
@@ -36,28 +38,6 @@ impl Question {
             text: self.text,
             hash: self.key.query_hash,
         }
-    }
-}
-
-/// What an entry is judged by, beside its similarity.
-pub(super) struct Asked {
-    pub query: String,
-    pub context: String,
-    pub tags: Vec<String>,
-    pub max_age: Option<u64>,
-}
-
-impl Asked {
-    /// Whether an entry carries every tag that is asked for.
-    pub fn is_tagged(&self, entry: &Entry) -> bool {
-        self.tags.iter().all(|tag| entry.tags.contains(tag))
-    }
-
-    /// Whether an entry is older than the request takes. The age of one that a wrong clock has dated
-    /// is not known.
-    pub fn is_too_old(&self, entry: &Entry, now: Now) -> bool {
-        self.max_age
-            .is_some_and(|most| age(entry, now) > most || is_of_the_future(entry.created_at, now))
     }
 }
 
@@ -119,6 +99,8 @@ impl Open {
         if let Some(max_age) = request.max_age {
             range::check("max-age in seconds", max_age)?;
         }
+        let vetoes = request.vetoes.as_ref().unwrap_or(&self.options.vetoes);
+        let vetoes = options::check_vetoes(vetoes)?;
         let dim = self.options.embedder_dim;
         let path = match request.vector {
             VectorSource::Given(vector) => Path::Both(Some(unit(vector, dim)?)),
@@ -145,6 +127,8 @@ impl Open {
                 context: request.context,
                 tags: request.tags,
                 max_age: request.max_age,
+                vetoes,
+                verification: request.verification,
             },
             threshold,
             path: if request.bypass { Path::Bypass } else { path },
@@ -201,7 +185,7 @@ impl Open {
         };
         let vector = match vector {
             Ok(vector) => vector,
-            Err(reason) => return Ok(self.miss(host, key.namespace, reason, now)),
+            Err(reason) => return Ok(self.miss(host, key.namespace, reason, None, now)),
         };
         let ready = self.make_ready(store, host, now)?;
         if ready == Ready::Later {
@@ -214,11 +198,13 @@ impl Open {
                 tags: asked.tags.clone(),
                 fresh_at: Some(now.seconds()),
                 vector,
-                threshold,
+                threshold: self.reach(threshold),
             },
             asked,
+            threshold,
             expired: Vec::new(),
             rejected: Vec::new(),
+            vetoed: Vec::new(),
         };
         let found = self.find_similar(store, host, &mut search, now);
         let Some(found) = found.transpose() else {
@@ -230,11 +216,18 @@ impl Open {
         }
         // Expired and rejected entries are deleted even if the search failed later.
         self.delete_found(store, host, search.expired, search.rejected, now);
-        Ok(match found? {
-            Ok((entry, similarity, confidence)) => {
+        let outcome = found?;
+        if !matches!(outcome, Outcome::Verify(_)) {
+            self.count_vetoes(host, &search.sought.namespace, &search.vetoed, now);
+        }
+        Ok(match outcome {
+            Outcome::Hit(entry, similarity, confidence) => {
                 self.hit(host, entry, Layer::Semantic, similarity, confidence, now)
             }
-            Err(reason) => self.miss(host, search.sought.namespace, reason, now),
+            Outcome::Miss(reason, doubt) => {
+                self.miss(host, search.sought.namespace, reason, doubt, now)
+            }
+            Outcome::Verify(candidate) => Lookup::NeedsVerification(candidate),
         })
     }
 
@@ -255,108 +248,75 @@ impl Open {
         Ok((!is_stale(entry.created_at, entry.ttl, now)).then_some(entry))
     }
 
-    /// The best entry that may answer, with its similarity and confidence, or the reason for a
-    /// miss. None if the search goes on in a later turn.
+    /// How the search ends, with the best entry that may answer if there is one. None if it goes on in
+    /// a later turn.
     fn find_similar(
         &mut self,
         store: &impl Store,
         host: &impl Host,
         search: &mut Search,
         now: Now,
-    ) -> Result<Option<Chosen>> {
+    ) -> Result<Option<Outcome>> {
         let deletes_refused = self.options.validator == ValidatorRule::Builtin;
         let Search {
             sought,
             asked,
+            threshold,
             expired,
             rejected,
+            vetoed,
         } = search;
-        let mut chosen = Err(MissReason::BelowThreshold);
+        let judging = Judging::of(asked);
+        let mut reason = None;
+        let mut outcome = None;
+        let mut left = MOST_VETOED;
         let shown = self.best_first(store, host, sought, &mut |open, entry, similarity| {
-            match open.judge(host, asked, &entry, similarity, now) {
-                Ok(confidence) => chosen = Ok((entry, similarity, confidence)),
-                Err(verdict) => {
-                    chosen = Err(miss_reason(chosen.as_ref().err().copied(), verdict));
+            match open.judge(host, &judging, &entry, similarity, now) {
+                Ok(confidence) => {
+                    let is_similar = similarity >= *threshold;
+                    let judged = || candidate(&asked.query, &entry, similarity, now);
+                    let so_far = reason.unwrap_or(MissReason::BelowThreshold);
+                    outcome = Some(match open.end_with(asked, &entry, is_similar) {
+                        Ending::Answers => Outcome::Hit(entry, similarity, confidence),
+                        Ending::NeedsVerification => Outcome::Verify(judged()),
+                        Ending::Doubt => Outcome::Miss(so_far, Some(judged())),
+                        // What was met before says more.
+                        Ending::Misses(MissReason::BelowThreshold) => Outcome::Miss(so_far, None),
+                        Ending::Misses(reason) => Outcome::Miss(reason, None),
+                    });
+                    return ControlFlow::Break(());
+                }
+                Err(Refusal { verdict, vetoes }) => {
+                    if similarity >= *threshold {
+                        reason = Some(miss_reason(reason, verdict));
+                    }
                     match verdict {
                         Verdict::Expired if is_expired(entry.created_at, entry.ttl, now) => {
                             expired.push(entry_ref(&entry));
                         }
                         Verdict::Refused if deletes_refused => rejected.push(entry_ref(&entry)),
+                        Verdict::Vetoed => {
+                            vetoed.extend(vetoes.iter().map(|veto| veto.kind));
+                            left -= 1;
+                        }
                         _ => {}
                     }
                 }
             }
-            match &chosen {
-                Ok(_) => ControlFlow::Break(()),
-                Err(_) => ControlFlow::Continue(()),
+            match left {
+                0 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
             }
         })?;
-        Ok(match shown {
-            Shown::Later => None,
-            Shown::Nothing => Some(Err(MissReason::NoMatch)),
-            Shown::All => Some(chosen),
-        })
-    }
-
-    /// The confidence of a similar entry that may answer, or the first reason against it.
-    pub(super) fn judge(
-        &self,
-        host: &impl Host,
-        asked: &Asked,
-        entry: &Entry,
-        similarity: f32,
-        now: Now,
-    ) -> std::result::Result<f32, Verdict> {
-        if is_stale(entry.created_at, entry.ttl, now) {
-            return Err(Verdict::Expired);
-        }
-        if !asked.is_tagged(entry) {
-            return Err(Verdict::OtherTags);
-        }
-        if asked.is_too_old(entry, now) {
-            return Err(Verdict::TooOld);
-        }
-        if !self.accepts(host, &asked.query, entry, similarity, now) {
-            return Err(Verdict::Refused);
-        }
-        let confidence = self.confidence(host, similarity, entry, now);
-        match confidence < policy::cut_off(&self.options.confidence) {
-            true => Err(Verdict::LowConfidence),
-            false => Ok(confidence),
-        }
-    }
-
-    /// Whether the validator lets an entry answer.
-    pub(super) fn accepts(
-        &self,
-        host: &impl Host,
-        query: &str,
-        entry: &Entry,
-        similarity: f32,
-        now: Now,
-    ) -> bool {
-        policy::accepts(self.options.validator, host, &entry.response, || {
-            Candidate {
-                namespace: entry.namespace.clone(),
-                query: query.to_owned(),
-                entry_query: entry.query.clone(),
-                response: entry.response.clone(),
-                metadata: entry.metadata.clone(),
-                similarity,
-                age_seconds: age(entry, now),
+        Ok(match (shown, outcome) {
+            (Shown::Later, _) => None,
+            (Shown::Nothing, _) => Some(Outcome::Miss(MissReason::NoMatch, None)),
+            (Shown::All, None) => {
+                let reason = reason.unwrap_or(MissReason::BelowThreshold);
+                Some(Outcome::Miss(reason, None))
             }
+            (Shown::All, outcome) => outcome,
         })
-    }
-
-    pub(super) fn confidence(
-        &self,
-        host: &impl Host,
-        similarity: f32,
-        entry: &Entry,
-        now: Now,
-    ) -> f32 {
-        let rule = &self.options.confidence;
-        policy::confidence(rule, host, similarity, age(entry, now), &entry.metadata)
     }
 
     fn hit(
@@ -412,35 +372,47 @@ impl Open {
         host: &impl Host,
         namespace: String,
         reason: MissReason,
+        doubt: Option<Candidate>,
         now: Now,
     ) -> Lookup {
         self.backlog.count(&namespace, Kind::Misses, 1, now);
         self.emit(host, || Event::Miss(MissEvent { namespace, reason }));
-        Lookup::Miss(reason)
+        Lookup::Miss(Miss { reason, doubt })
     }
-}
 
-/// Why a search misses that has met another candidate with this verdict against it. What another
-/// setting would let answer outweighs the others: a lower cut-off, and after that a greater age.
-pub(super) fn miss_reason(so_far: Option<MissReason>, verdict: Verdict) -> MissReason {
-    match (so_far, verdict) {
-        (Some(MissReason::LowConfidence), _) | (_, Verdict::LowConfidence) => {
-            MissReason::LowConfidence
+    fn count_vetoes(&mut self, host: &impl Host, namespace: &str, vetoed: &[VetoKind], now: Now) {
+        for &kind in vetoed {
+            self.backlog.count(namespace, Kind::Vetoes(kind), 1, now);
+            self.emit(host, || {
+                Event::Veto(VetoEvent {
+                    namespace: namespace.to_owned(),
+                    kind,
+                })
+            });
         }
-        (Some(MissReason::TooOld), _) | (_, Verdict::TooOld) => MissReason::TooOld,
-        _ => MissReason::NoMatch,
     }
 }
 
-/// The entry that answers, its similarity and confidence, or why there is none.
-type Chosen = std::result::Result<(Entry, f32, f32), MissReason>;
+/// How a search ends.
+enum Outcome {
+    /// This entry answers, with its similarity and confidence.
+    Hit(Entry, f32, f32),
+    /// This candidate answers if the verifier lets it.
+    Verify(Candidate),
+    /// None answers. The candidate may be verified later.
+    Miss(MissReason, Option<Candidate>),
+}
 
 /// A semantic search, and the entries to delete that it found.
 struct Search {
     sought: Sought,
     asked: Asked,
+    /// The least similarity of an entry that answers without being verified.
+    threshold: f32,
     expired: Vec<EntryRef>,
     rejected: Vec<EntryRef>,
+    /// The kinds of the vetoes that were found.
+    vetoed: Vec<VetoKind>,
 }
 
 /// The entry that the store has under a key, expired or not. One that is another's must never answer,

@@ -1,8 +1,9 @@
 //! Storing.
 
 use super::evicting::Stored;
+use super::lookup::stored;
 use super::steps::Turn;
-use super::{Cache, EVICTING, Open};
+use super::{Cache, EVICTING, Open, is_stale};
 use crate::error::{Result, invalid, is_retryable};
 use crate::host::{Host, Now};
 use crate::index::scopes::Scope;
@@ -73,6 +74,57 @@ impl<S: Store, H: Host> Cache<S, H> {
             false => PutOutcome::Refused,
         });
         Ok(outcomes.collect())
+    }
+}
+
+impl<S: Store, H: Host> Cache<S, H> {
+    /// See `cache.link`.
+    pub fn link(
+        &mut self,
+        query: String,
+        namespace: String,
+        context: String,
+        id: u64,
+        created_at: u64,
+    ) -> Result<Option<u64>> {
+        let (store, host, open) = self.parts()?;
+        options::check_namespace(&namespace)?;
+        options::check_context(&context)?;
+        options::check_size("query", &query, open.options.max_query_bytes)?;
+        let now = host.now();
+        let found = store.get_by_ids(&[id], false)?;
+        let meant = found.into_iter().find(|entry| {
+            (entry.id, entry.created_at) == (id, created_at)
+                && (&entry.namespace, &entry.context) == (&namespace, &context)
+                && !is_stale(entry.created_at, entry.ttl, now)
+        });
+        let Some(entry) = meant else {
+            return Ok(None);
+        };
+        let (key, _) = open.key(&query, &namespace, &context);
+        let has_answer =
+            stored(store, &key)?.is_some_and(|entry| !is_stale(entry.created_at, entry.ttl, now));
+        if has_answer {
+            return Ok(None);
+        }
+        let copy = PutRequest {
+            query,
+            response: entry.response,
+            namespace,
+            context,
+            tags: entry.tags,
+            vector: VectorSource::Absent,
+            ttl: entry.ttl.map_or(TtlChoice::Unlimited, |ttl| {
+                let ends = entry.created_at.saturating_add(ttl);
+                TtlChoice::Seconds(ends.saturating_sub(now.seconds()))
+            }),
+            metadata: entry.metadata,
+            validate: false,
+        };
+        match open.check_put(host, copy, now)? {
+            Draft::Ready(copy) => Ok(open.store_entries(store, host, vec![copy], now)?.pop()),
+            Draft::NeedsEmbedding(_) | Draft::Refused => Ok(None),
+        }
     }
 }
 

@@ -17,6 +17,8 @@ mod reporting;
 mod selecting;
 mod storing;
 mod turns;
+mod verifying;
+mod vetoes;
 
 use crate::cache::Cache;
 use crate::query;
@@ -57,7 +59,7 @@ fn hit(lookup: Lookup) -> Hit {
 
 fn miss(lookup: Lookup) -> MissReason {
     match lookup {
-        Lookup::Miss(reason) => reason,
+        Lookup::Miss(miss) => miss.reason,
         other => panic!("not a miss: {other:?}"),
     }
 }

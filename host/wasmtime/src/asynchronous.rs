@@ -5,13 +5,15 @@ use crate::cache::{
     look_up_to_keep, put, put_many,
 };
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
-use crate::embedder::pool::Outcome;
+use crate::contract::policy::Candidate;
+use crate::embedder::Outcome;
 use crate::entries::{EntryFilter, EntryPage, Receipt};
 use crate::error::{Error, Result};
 use crate::flights::Flights;
 use crate::front::{Front, Kind};
 use crate::observe::Place;
 use crate::request::{Answer, Computed, Explained, GetRequest, Lookup, Origin, PutRequest};
+use crate::verifier;
 use std::future::Future;
 use std::io::{Read, Seek, Write};
 use std::sync::Arc;
@@ -216,6 +218,24 @@ impl AsyncSemanticCache {
             .await
     }
 
+    /// See [`SemanticCache::link`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn link(
+        &self,
+        query: impl Into<String>,
+        namespace: impl Into<String>,
+        context: impl Into<String>,
+        id: u64,
+        created_at: u64,
+    ) -> Result<Option<u64>> {
+        let (query, namespace, context) = (query.into(), namespace.into(), context.into());
+        self.run(move |cache| cache.link(&query, &namespace, &context, id, created_at))
+            .await
+    }
+
     /// See [`SemanticCache::list_entries`].
     ///
     /// # Errors
@@ -394,7 +414,25 @@ impl Front for AsyncSemanticCache {
     }
 
     fn embed(&self, texts: Vec<String>) -> impl Future<Output = Outcome> + Send {
-        self.cache.pool().embed_async(texts)
+        self.cache.pool().call_async(texts)
+    }
+
+    fn verify(
+        &self,
+        candidates: Vec<Candidate>,
+    ) -> impl Future<Output = Vec<verifier::Outcome>> + Send {
+        let begun: Vec<_> = self.cache.verifier().map_or_else(Vec::new, |verifier| {
+            let each = candidates.into_iter();
+            each.map(|candidate| verifier.call_async(vec![candidate]))
+                .collect()
+        });
+        async {
+            let mut outcomes = Vec::with_capacity(begun.len());
+            for outcome in begun {
+                outcomes.push(outcome.await);
+            }
+            outcomes
+        }
     }
 }
 

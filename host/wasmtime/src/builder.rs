@@ -5,15 +5,17 @@ use crate::component::{Engine, Instance};
 use crate::contract::api::{ConfidenceRule, Decay, IndexKeeping, ValidatorRule};
 use crate::contract::events::Event;
 use crate::contract::policy::Candidate;
+use crate::contract::trust::{Verifying, VetoKind};
 use crate::contract::types::VectorDtype;
 use crate::embedder::Embedder;
-use crate::embedder::pool::{self, Pool};
 use crate::error::{Error, Result};
 use crate::host::{Clock, ErrorFn, Policies, SystemClock};
 use crate::imports::State;
 use crate::lanes::Lanes;
 use crate::observe::{Counting, Observer, Watch};
+use crate::pool::{self, Pool};
 use crate::store::Store;
+use crate::verifier::{self, Verifier};
 use mneme_component::Limits;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -35,6 +37,8 @@ pub struct Builder {
     limits: Limits,
     observers: Vec<Box<dyn Observer>>,
     embedding: pool::Limits,
+    verifier: Option<Box<dyn Verifier>>,
+    verification: pool::Limits,
     on_error: Option<ErrorFn>,
     settings: Vec<Setting>,
 }
@@ -44,6 +48,12 @@ type Setting = Box<dyn FnOnce(&mut Options)>;
 
 /// Makes handles of one storage.
 type Handles = Box<dyn Fn() -> Result<Box<dyn Store>>>;
+
+/// The verifier is asked about what is similar enough.
+const NOT_BELOW: Verifying = Verifying {
+    band: None,
+    later: false,
+};
 
 /// The most lanes of each kind.
 pub const MAX_LANES: u32 = 64;
@@ -76,6 +86,8 @@ impl Builder {
             limits: Limits::default(),
             observers: Vec::new(),
             embedding: pool::Limits::default(),
+            verifier: None,
+            verification: pool::Limits::default(),
             on_error: None,
             settings: Vec::new(),
         }
@@ -221,7 +233,71 @@ impl Builder {
         self.set(|options| options.validator = ValidatorRule::None)
     }
 
-    /// Calls this function for every hit, miss, put, deletion, eviction, expiration and
+    /// Which vetoes are looked for between a question and the entries that are similar enough: reasons
+    /// in the words why the answer to one cannot be the answer to the other, such as `turn on` and `turn
+    /// off`. An entry with a veto does not answer and stays, and the next one is judged; after four the
+    /// look-up misses as [`Vetoed`](crate::MissReason::Vetoed). They know English, and leave texts in
+    /// other languages alone. Default: all but [`VetoKind::Names`] and [`VetoKind::QuestionWord`], which
+    /// are often wrong. An empty list switches them off.
+    #[must_use]
+    pub fn vetoes(self, kinds: impl IntoIterator<Item = VetoKind>) -> Self {
+        let kinds: Vec<VetoKind> = kinds.into_iter().collect();
+        self.set(move |options| options.vetoes = kinds)
+    }
+
+    /// Asks this about the one candidate that is about to answer semantically. If it says no, or fails,
+    /// the look-up is a miss, [`Unverified`](crate::MissReason::Unverified) or
+    /// [`VerifierFailure`](crate::MissReason::VerifierFailure), and nothing is deleted. Exact answers
+    /// are not verified. Default: nobody is asked.
+    #[must_use]
+    pub fn verifier(self, verifier: impl Verifier + 'static) -> Self {
+        self.boxed_verifier(Box::new(verifier))
+    }
+
+    /// See [`verifier`](Self::verifier), for verifiers chosen at run time.
+    #[must_use]
+    pub fn boxed_verifier(mut self, verifier: Box<dyn Verifier>) -> Self {
+        self.verifier = Some(verifier);
+        self.set(|options| {
+            options.verifying.get_or_insert(NOT_BELOW);
+        })
+    }
+
+    /// The verify band: candidates that are less similar than the threshold, and at least so similar (-1
+    /// to 1), answer if the verifier says yes. Default: none do. Needs a [`verifier`](Self::verifier).
+    #[must_use]
+    pub fn verify_band(self, least_similarity: f32) -> Self {
+        self.set(move |options| {
+            options.verifying.get_or_insert(NOT_BELOW).band = Some(least_similarity);
+        })
+    }
+
+    /// Whether candidates of the [verify band](Self::verify_band) are verified afterwards. The look-up
+    /// misses at once; if the verifier then says yes, and the question has no answer by that time, it is
+    /// [linked](crate::SemanticCache::link) to the candidate's, and hits exactly next time. Default
+    /// false: the look-up waits for the verifier.
+    #[must_use]
+    pub fn verify_later(self, later: bool) -> Self {
+        self.set(move |options| options.verifying.get_or_insert(NOT_BELOW).later = later)
+    }
+
+    /// The longest that a call of the verifier may take, and the longest that candidates wait in line
+    /// while no call succeeds. Default 10 s. After that the look-up is a miss, and the call is
+    /// abandoned: its thread ends when it returns. [`Duration::MAX`] is no limit.
+    #[must_use]
+    pub fn verify_timeout(mut self, timeout: Duration) -> Self {
+        self.verification.timeout = timeout;
+        self
+    }
+
+    /// The most calls of the verifier at the same time, at least 1. Default 16. Others wait in line.
+    #[must_use]
+    pub fn verify_concurrency(mut self, calls: usize) -> Self {
+        self.verification.concurrency = calls;
+        self
+    }
+
+    /// Calls this function for every hit, miss, veto, put, deletion, eviction, expiration and
     /// rejection. It runs inside the call, while other callers wait, so it must be quick.
     /// Calls of the cache from within it fail.
     #[must_use]
@@ -435,6 +511,7 @@ impl Builder {
         };
         let (fingerprint, dim) = (embedder.fingerprint(), embedder.dim());
         let settings = self.settings;
+        let verifies = self.verifier.is_some();
         let are_many = exact > 0 || semantic > 1;
         let set = |mut options: Options| {
             for set in settings {
@@ -447,6 +524,13 @@ impl Builder {
             options
         };
         let mut first = Instance::open(engine.clone(), state(store), set, fingerprint, dim)?;
+        if first.options.verifying.is_some() && !verifies {
+            let _ = first.close();
+            return Err(Error::InvalidArgument(
+                "the cache has a verify band and no verifier; set one with Builder::verifier"
+                    .into(),
+            ));
+        }
         for warning in first.warnings() {
             watch.warning(&warning);
         }
@@ -478,9 +562,13 @@ impl Builder {
             self.embedding,
             Box::new(move |error| told.availability(&fingerprint, error)),
         );
+        let verifier = self.verifier.map(|verifier| {
+            verifier::Pool::new(Arc::from(verifier), self.verification, Box::new(|_| {}))
+        });
         let cache = SemanticCache::new(
             lanes,
             pool,
+            verifier,
             self.on_error,
             Arc::clone(&watch),
             counting.unwrap_or_default(),

@@ -4,18 +4,21 @@ mod lookup;
 mod storing;
 #[cfg(test)]
 mod tests;
+mod verifying;
 
 use crate::component::Instance;
 use crate::contract::exports::mneme::cache::cache::{Guest, Step};
+use crate::contract::trust::{Judgement, VetoKind};
 use crate::contract::types::{Error as StoreError, VectorDtype};
-use crate::embedder::pool::Pool;
 use crate::error::{Error, Result};
 use crate::flights::Flights;
 use crate::host::ErrorFn;
 use crate::imports::State;
 use crate::lanes::{Lane, Lanes, Needs};
 use crate::observe::{Counting, Gauges, Measured, Reading, Watch};
+use crate::pool::Pool;
 use crate::turn::Turn;
+use crate::verifier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -27,7 +30,7 @@ pub(crate) use storing::{keep, put, put_many};
 
 pub use crate::contract::api::{
     CacheStats as Stats, Counters, ExplainedOutcome, Explanation, HealthReport as Health,
-    JudgedEntry, NamespaceStats, NormalizedQuery, Verdict,
+    JudgedEntry, NamespaceStats, NormalizedQuery, Verdict, VetoCounts,
 };
 
 /// Requests of many that are handed over again in a turn, at most. One turn seldom answers more, and
@@ -49,6 +52,7 @@ pub struct SemanticCache {
 
 struct Inner {
     pool: Pool,
+    verifier: Option<verifier::Pool>,
     on_error: Option<ErrorFn>,
     lanes: Lanes,
     /// Held while the index is rebuilt: a step for another dtype would begin it again.
@@ -82,7 +86,7 @@ impl std::fmt::Debug for WeakSemanticCache {
 impl std::fmt::Debug for SemanticCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SemanticCache")
-            .field("embedder", &self.inner.pool.embedder().fingerprint())
+            .field("embedder", &self.inner.pool.service().fingerprint())
             .finish_non_exhaustive()
     }
 }
@@ -91,6 +95,7 @@ impl SemanticCache {
     pub(crate) fn new(
         lanes: Lanes,
         pool: Pool,
+        verifier: Option<verifier::Pool>,
         on_error: Option<ErrorFn>,
         watch: Arc<Watch>,
         counting: Counting,
@@ -98,6 +103,7 @@ impl SemanticCache {
         SemanticCache {
             inner: Arc::new(Inner {
                 pool,
+                verifier,
                 on_error,
                 lanes,
                 requantizing: parking_lot::Mutex::default(),
@@ -383,6 +389,16 @@ impl SemanticCache {
             .call_infallible(|guest, store| guest.call_normalize(store, query))
     }
 
+    /// The vetoes between a query and the query of an entry, of these kinds, as look-ups find them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`].
+    pub fn judge(&self, query: &str, entry: &str, kinds: &[VetoKind]) -> Result<Judgement> {
+        self.instance()?
+            .call_infallible(|guest, store| guest.call_judge(store, query, entry, kinds))
+    }
+
     /// The cosine of two vectors, after rounding both as an index of this dtype does.
     ///
     /// # Errors
@@ -440,6 +456,10 @@ impl SemanticCache {
 
     pub(crate) fn pool(&self) -> &Pool {
         &self.inner.pool
+    }
+
+    pub(crate) fn verifier(&self) -> Option<&verifier::Pool> {
+        self.inner.verifier.as_ref()
     }
 
     pub(crate) fn watch(&self) -> &Watch {

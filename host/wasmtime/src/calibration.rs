@@ -18,6 +18,7 @@
 //! ```
 
 use crate::component::{Engine, Functions};
+use crate::contract::trust::{Veto, VetoKind};
 use crate::contract::types::VectorDtype;
 use crate::embedder::{Embedding, Guarded};
 use crate::error::{Error, Result};
@@ -39,11 +40,31 @@ pub struct Pair {
     pub same: bool,
 }
 
+/// What a cache makes of a pair, with `a` stored and `b` asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// -1 to 1; 1 for what the exact layer takes for the same. None if the embedder cannot read one of
+    /// them.
+    pub similarity: Option<f32>,
+    /// Why the answer to `a` is none to `b`, whatever their similarity; see
+    /// [`Builder::vetoes`](crate::Builder::vetoes).
+    pub vetoes: Vec<Veto>,
+    /// Whether the answer to one is the answer to the other.
+    pub same: bool,
+}
+
+impl Judged {
+    /// Whether `b` is answered by `a` at a threshold.
+    pub fn answers(&self, threshold: f32) -> bool {
+        self.vetoes.is_empty() && self.similarity.is_some_and(|of| of >= threshold)
+    }
+}
+
 /// How similar two questions are, and whether they mean the same.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scored {
-    /// -1 to 1. None if no threshold lets one answer the other, because the embedder cannot read
-    /// one of them.
+    /// -1 to 1. None if no threshold lets one answer the other: they have a veto, or the embedder
+    /// cannot read one of them.
     pub similarity: Option<f32>,
     /// Whether the answer to one is the answer to the other.
     pub same: bool,
@@ -51,12 +72,14 @@ pub struct Scored {
 
 /// How questions are compared: as a cache with these options does. However its index holds vectors, it
 /// compares answers as float32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
     /// See [`Builder::normalize`](crate::Builder::normalize). Default true.
     pub normalize: bool,
     /// See [`Builder::allow_unreadable`](crate::Builder::allow_unreadable). Default false.
     pub allow_unreadable: bool,
+    /// See [`Builder::vetoes`](crate::Builder::vetoes). None: the default of a cache.
+    pub vetoes: Option<Vec<VetoKind>>,
 }
 
 impl Default for Comparison {
@@ -64,6 +87,7 @@ impl Default for Comparison {
         Comparison {
             normalize: true,
             allow_unreadable: false,
+            vetoes: None,
         }
     }
 }
@@ -81,7 +105,30 @@ pub fn score(
     comparison: Comparison,
     progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Scored>> {
+    let judged = judge(pairs, embedder, comparison, progress)?.into_iter();
+    let scored = judged.map(|pair| Scored {
+        similarity: pair.similarity.filter(|_| pair.vetoes.is_empty()),
+        same: pair.same,
+    });
+    Ok(scored.collect())
+}
+
+/// As [`score`], with the vetoes of each pair.
+///
+/// # Errors
+///
+/// As there.
+pub fn judge(
+    pairs: &[Pair],
+    embedder: &Guarded,
+    comparison: Comparison,
+    progress: impl FnMut(usize, usize),
+) -> Result<Vec<Judged>> {
     let mut functions = Functions::start(&Engine::shared()?)?;
+    let kinds = match comparison.vetoes {
+        Some(kinds) => kinds,
+        None => functions.default_vetoes()?,
+    };
     let mut texts = Vec::with_capacity(2 * pairs.len());
     for text in pairs.iter().flat_map(|pair| [&pair.a, &pair.b]) {
         texts.push(functions.compared_text(text, comparison.normalize)?);
@@ -102,10 +149,15 @@ pub fn score(
                     readable &= functions.is_readable(reading)?;
                 }
             }
+            let vetoes = match a == b {
+                true => Vec::new(),
+                false => functions.judge(&pair.b, &pair.a, &kinds)?.vetoes,
+            };
             let (a, b) = (&embeddings[a].vector, &embeddings[b].vector);
             let similarity = functions.similarity(a, b, VectorDtype::Float32)?;
-            Ok(Scored {
+            Ok(Judged {
                 similarity: readable.then_some(similarity),
+                vetoes,
                 same: pair.same,
             })
         })

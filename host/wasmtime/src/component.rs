@@ -4,6 +4,7 @@ use crate::checkpoint::archive::Archive;
 use crate::contract::api::{NormalizedQuery, Options};
 use crate::contract::exports::mneme::cache::cache::Guest;
 use crate::contract::exports::mneme::cache::checkpoint::Guest as CheckpointGuest;
+use crate::contract::trust::{Judgement, VetoKind};
 use crate::contract::types::{Error as StoreError, VectorDtype};
 use crate::contract::{Mneme, MnemePre};
 use crate::embedder::Reading;
@@ -396,6 +397,25 @@ impl Functions {
             true => Ok(self.normalize(query)?.text),
             false => Ok(query.to_owned()),
         }
+    }
+
+    /// The vetoes that a cache looks for by default.
+    pub fn default_vetoes(&mut self) -> Result<Vec<VetoKind>> {
+        set_deadline(&mut self.store);
+        let functions = self.guest.mneme_cache_cache();
+        let options = functions.call_default_options(&mut *self.store, "any", 1);
+        options
+            .map(|options| options.vetoes)
+            .map_err(|error| explain(&error, self.store.data()))
+    }
+
+    /// See `cache.judge`.
+    pub fn judge(&mut self, query: &str, entry: &str, kinds: &[VetoKind]) -> Result<Judgement> {
+        set_deadline(&mut self.store);
+        let functions = self.guest.mneme_cache_cache();
+        functions
+            .call_judge(&mut *self.store, query, entry, kinds)
+            .map_err(|error| explain(&error, self.store.data()))
     }
 
     /// See `cache.is-readable`.

@@ -12,7 +12,7 @@ wasmtime::component::bindgen!({
     },
 });
 
-pub use self::mneme::cache::{archive, events, policy};
+pub use self::mneme::cache::{archive, events, policy, trust};
 pub use exports::mneme::cache::cache as api;
 pub use exports::mneme::cache::checkpoint;
 pub use mneme_store::contract::{store, types};

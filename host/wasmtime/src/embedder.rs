@@ -15,9 +15,9 @@ pub mod minilm;
 pub mod model;
 #[cfg(feature = "openai")]
 pub mod openai;
-pub(crate) mod pool;
 
 use crate::contract::api;
+use crate::pool::{self, Failure, Service};
 use std::sync::Arc;
 
 pub use guarded::Guarded;
@@ -259,21 +259,62 @@ impl EmbedError {
     }
 }
 
-/// Embeds texts, and holds the embedder to its promise of a vector for each.
-pub(crate) fn read_each(
-    embedder: &dyn Embedder,
-    texts: &[&str],
-) -> Result<Vec<Embedding>, EmbedError> {
-    let embeddings = embedder.read(texts)?;
-    if embeddings.len() != texts.len() {
-        return Err(EmbedError::down(format!(
-            "the embedder {:?} returned {} vectors for {} texts; it must return one for each",
-            embedder.fingerprint(),
-            embeddings.len(),
-            texts.len()
-        )));
+/// What embedding texts ends with.
+pub(crate) type Outcome = pool::Outcome<dyn Embedder>;
+
+/// Holds the embedder to its promise of a vector for each text.
+impl Service for dyn Embedder {
+    type Item = String;
+    type Done = Embedding;
+    type Error = EmbedError;
+
+    fn name(&self) -> String {
+        format!("the embedder {:?}", self.fingerprint())
     }
-    Ok(embeddings)
+
+    fn call(&self, texts: &[&String]) -> Outcome {
+        let texts: Vec<&str> = texts.iter().map(|text| text.as_str()).collect();
+        let embeddings = self.read(&texts)?;
+        if embeddings.len() != texts.len() {
+            return Err(EmbedError::down(format!(
+                "the embedder {:?} returned {} vectors for {} texts; it must return one for each",
+                self.fingerprint(),
+                embeddings.len(),
+                texts.len()
+            )));
+        }
+        Ok(embeddings)
+    }
+
+    fn max_calls(&self) -> usize {
+        Embedder::max_calls(self)
+    }
+
+    fn max_call_bytes(&self) -> usize {
+        Embedder::max_call_bytes(self)
+    }
+
+    fn bytes(text: &String) -> usize {
+        text.len()
+    }
+}
+
+impl Failure for EmbedError {
+    fn of_service(message: String, retryable: bool) -> Self {
+        EmbedError {
+            message,
+            retryable,
+            down: true,
+        }
+    }
+
+    fn is_down(&self) -> bool {
+        self.down
+    }
+
+    fn is_retryable(&self) -> bool {
+        self.retryable
+    }
 }
 
 /// Stands for an embedder that runs elsewhere. It names the vectors, and the caller passes a

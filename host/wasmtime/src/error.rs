@@ -3,6 +3,7 @@
 use crate::contract::types::Error as ContractError;
 use crate::embedder::EmbedError;
 use crate::entries::Receipt;
+use crate::verifier::VerifyError;
 
 pub use mneme_component::Limit;
 
@@ -76,6 +77,9 @@ pub enum Error {
     /// The embedder failed. A put that returns this has stored nothing.
     #[error("the embedder failed: {0}")]
     Embedder(#[source] EmbedError),
+    /// The verifier failed, in a look-up that is a miss for it.
+    #[error("the verifier failed: {0}")]
+    Verifier(#[source] VerifyError),
     /// A call reached one of the component's limits and was stopped. What the store had
     /// completed by then stays, so a put may have been stored. Recent access data and
     /// counters may be lost; entries are not.
@@ -116,6 +120,7 @@ impl Error {
             Error::Unsupported(_) => "unsupported",
             Error::Backend { .. } => "backend",
             Error::Embedder(_) => "embedder",
+            Error::Verifier(_) => "verifier",
             Error::Limit(_) => "limit",
             Error::Unfinished { source, .. } => source.kind(),
             Error::Component(_) => "component",
@@ -127,6 +132,7 @@ impl Error {
         match self {
             Error::Backend { retryable, .. } => *retryable,
             Error::Embedder(error) => error.retryable,
+            Error::Verifier(error) => error.retryable,
             Error::Unfinished { source, .. } => source.is_retryable(),
             _ => false,
         }

@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use crate::cache::SemanticCache;
 use crate::contract::api::{self, VectorSource};
-use crate::embedder::pool::Outcome;
-use crate::embedder::{EmbedError, Embedding};
+use crate::contract::policy::Candidate;
+use crate::embedder::{EmbedError, Embedding, Outcome};
 use crate::error::{Error, Result};
 use crate::observe::Call;
+use crate::verifier;
 
 /// The most texts in one call of the embedder: each call has a time limit.
 const BATCH: usize = 128;
@@ -38,6 +39,12 @@ pub(crate) trait Front: Sync {
 
     /// Begins to embed at once, and waits for the outcome.
     fn embed(&self, texts: Vec<String>) -> impl Future<Output = Outcome> + Send;
+
+    /// Begins to verify candidates at once, and waits for an outcome each.
+    fn verify(
+        &self,
+        candidates: Vec<Candidate>,
+    ) -> impl Future<Output = Vec<verifier::Outcome>> + Send;
 }
 
 /// Waits on the caller's thread, so its futures are done when they are first asked.
@@ -55,8 +62,20 @@ impl Front for SemanticCache {
     }
 
     fn embed(&self, texts: Vec<String>) -> impl Future<Output = Outcome> + Send {
-        let outcome = self.pool().embed_blocking(texts);
+        let outcome = self.pool().call_blocking(texts);
         std::future::ready(outcome)
+    }
+
+    fn verify(
+        &self,
+        candidates: Vec<Candidate>,
+    ) -> impl Future<Output = Vec<verifier::Outcome>> + Send {
+        let begun: Vec<_> = self.verifier().map_or_else(Vec::new, |verifier| {
+            let each = candidates.into_iter();
+            each.map(|candidate| verifier.begin(vec![candidate]))
+                .collect()
+        });
+        std::future::ready(begun.into_iter().map(|begun| begun.wait()).collect())
     }
 }
 
@@ -89,7 +108,7 @@ pub(crate) async fn embed(front: &impl Front, call: &Call, texts: Vec<String>) -
         }
     }
     cache.watch().embedded(
-        cache.pool().embedder().fingerprint(),
+        cache.pool().service().fingerprint(),
         started,
         outcome.is_err(),
     );

@@ -4,7 +4,7 @@ use crate::checkpoint::archive::Archive;
 use crate::contract::store::CapabilitySet;
 use crate::contract::types::Error as StoreError;
 use crate::contract::wasi::clocks::wall_clock;
-use crate::contract::{archive, events, policy};
+use crate::contract::{archive, events, policy, trust};
 use crate::host::{Clock, Policies, SystemClock};
 use crate::observe::{StoreCall, Watch};
 use crate::punctual::Punctual;
@@ -203,6 +203,8 @@ impl wall_clock::Host for State {
 
 impl crate::contract::types::Host for State {}
 impl events::Host for State {}
+
+impl trust::Host for State {}
 
 impl policy::Host for State {
     fn confidence(&mut self, similarity: f32, age_seconds: u64, metadata: String) -> f32 {

@@ -30,6 +30,7 @@
 //!   `AsyncSemanticCache` is its asynchronous front.
 //! - [`store`] has the [`Store`] trait and the stores. Implement the trait for your own backend.
 //! - [`embedder`] has the [`Embedder`] trait and the embedders.
+//! - [`verifier`] has the [`Verifier`] trait: a second opinion before a similar entry answers.
 //! - [`observe`] has the [`Observer`] trait, metrics and the spans.
 //! - [`calibration`] chooses the threshold by labelled pairs, [`replay`] by a log of questions.
 //! - [`migration`] copies a store into another one, even for a new embedder.
@@ -77,6 +78,7 @@ mod imports;
 mod lanes;
 pub mod migration;
 pub mod observe;
+mod pool;
 mod punctual;
 pub mod replay;
 mod request;
@@ -85,17 +87,19 @@ pub mod setups {
 }
 pub mod store;
 mod turn;
+pub mod verifier;
 
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncSemanticCache;
 pub use builder::{Builder, Coordination, GraphOptions, IndexKind};
 pub use cache::{
     Counters, ExplainedOutcome, Explanation, Health, JudgedEntry, NamespaceStats, NormalizedQuery,
-    SemanticCache, Stats, Verdict, WeakSemanticCache,
+    SemanticCache, Stats, Verdict, VetoCounts, WeakSemanticCache,
 };
 pub use component::{Engine, component};
-pub use contract::events::{CountEvent, Event, HitEvent, MissEvent};
+pub use contract::events::{CountEvent, Event, HitEvent, MissEvent, VetoEvent};
 pub use contract::policy::Candidate;
+pub use contract::trust::{Judgement, Verification, Veto, VetoKind};
 pub use contract::types::VectorDtype;
 pub use embedder::Embedder;
 pub use entries::{EntryFilter, EntryPage, Receipt};
@@ -117,3 +121,4 @@ pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{MemoryStore, Store};
+pub use verifier::Verifier;

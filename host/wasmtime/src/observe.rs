@@ -19,6 +19,7 @@
 //! | `cache` | INFO | `operation`, `otel.name` (`mneme.get`), `namespace`, `outcome` (`exact`, `semantic` or the reason of the miss), `similarity`, `error` | one call of [`SemanticCache`] |
 //! | `exact` | DEBUG | | the exact layer of a look-up without a vector |
 //! | `embed` | DEBUG | `texts` | the embedder |
+//! | `verify` | DEBUG | `candidates` | the verifier |
 //! | `search` | DEBUG | | the semantic layer; with a vector given, both layers |
 //! | `store` | DEBUG | `call`, `store`, `error` | one call of the store, or one attempt at it while its data is locked |
 //!
@@ -65,6 +66,7 @@ use crate::embedder::EmbedError;
 use crate::error::{Error, Result};
 use crate::request::Lookup;
 use crate::store::StoreError;
+use crate::verifier::Opinion;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -112,6 +114,11 @@ pub trait Observer: Send + Sync {
         let _ = change;
     }
 
+    /// A candidate was verified; see [`Verifier`](crate::Verifier).
+    fn verification(&self, verified: &Verified) {
+        let _ = verified;
+    }
+
     /// A call of the store ended. The `name` is that of the method of [`Store`](crate::Store). A call
     /// that finds the data locked, and is made again until it is done or fails, is told once.
     fn store_call(&self, timing: &Timing<'_>) {
@@ -140,6 +147,10 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
         (**self).availability(change);
     }
 
+    fn verification(&self, verified: &Verified) {
+        (**self).verification(verified);
+    }
+
     fn store_call(&self, timing: &Timing<'_>) {
         (**self).store_call(timing);
     }
@@ -153,6 +164,16 @@ pub struct Availability<'a> {
     pub embedder: &'a str,
     /// Why it is left alone. None if it is asked.
     pub error: Option<&'a EmbedError>,
+}
+
+/// What the verifier said about a candidate.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Verified {
+    /// What it said; [`Opinion::Failed`] also if it took too long.
+    pub opinion: Opinion,
+    /// How long that took, with the wait in line.
+    pub took: Duration,
 }
 
 /// The duration of a call.
@@ -350,6 +371,17 @@ impl Watch {
         let timing = self.timing(fingerprint, started, failed);
         for observer in &self.observers {
             observer.embedding(&timing);
+        }
+    }
+
+    /// A candidate was verified.
+    pub fn verified(&self, opinion: Opinion, started: Instant) {
+        let verified = Verified {
+            opinion,
+            took: started.elapsed(),
+        };
+        for observer in &self.observers {
+            observer.verification(&verified);
         }
     }
 

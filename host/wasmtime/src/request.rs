@@ -1,6 +1,7 @@
 //! The requests and answers of a cache.
 
-use crate::contract::api::{self, Verdict};
+use crate::contract::api::{self, Verdict, VetoCounts};
+use crate::contract::trust::VetoKind;
 use crate::embedder::EmbedError;
 
 pub use crate::contract::api::{Explanation, Hit};
@@ -32,6 +33,7 @@ pub struct GetRequest {
     pub(crate) bypass: bool,
     pub(crate) validate: bool,
     pub(crate) exact_only: bool,
+    pub(crate) vetoes: Option<Vec<VetoKind>>,
 }
 
 impl GetRequest {
@@ -48,6 +50,7 @@ impl GetRequest {
             bypass: false,
             validate: false,
             exact_only: false,
+            vetoes: None,
         }
     }
 
@@ -129,6 +132,14 @@ impl GetRequest {
         self.validate = validate;
         self
     }
+
+    /// Replaces the cache's [`vetoes`](crate::Builder::vetoes) for this question. An empty list
+    /// switches them off.
+    #[must_use]
+    pub fn vetoes(mut self, kinds: impl IntoIterator<Item = VetoKind>) -> Self {
+        self.vetoes = Some(kinds.into_iter().collect());
+        self
+    }
 }
 
 impl From<GetRequest> for api::GetRequest {
@@ -143,6 +154,8 @@ impl From<GetRequest> for api::GetRequest {
             max_age: request.max_age,
             bypass: request.bypass,
             validate: request.validate,
+            vetoes: request.vetoes,
+            verification: None,
         }
     }
 }
@@ -371,6 +384,9 @@ impl MissReason {
             MissReason::NoMatch => "no_match",
             MissReason::TooOld => "too_old",
             MissReason::LowConfidence => "low_confidence",
+            MissReason::Vetoed => "vetoed",
+            MissReason::Unverified => "unverified",
+            MissReason::VerifierFailure => "verifier_failure",
             MissReason::Unreadable => "unreadable",
             MissReason::DimMismatch => "dim_mismatch",
             MissReason::EmbedderFailure => "embedder_failure",
@@ -390,6 +406,70 @@ impl Verdict {
             Verdict::TooOld => "too_old",
             Verdict::LowConfidence => "low_confidence",
             Verdict::Refused => "refused",
+            Verdict::Vetoed => "vetoed",
+            Verdict::Untried => "untried",
+            Verdict::Unverified => "unverified",
+        }
+    }
+}
+
+impl VetoCounts {
+    /// Nothing counted.
+    pub const NONE: Self = VetoCounts {
+        opposites: 0,
+        negation: 0,
+        numbers: 0,
+        dates: 0,
+        identifiers: 0,
+        roles: 0,
+        names: 0,
+        question_word: 0,
+    };
+
+    /// The count of a kind.
+    pub fn of_mut(&mut self, kind: VetoKind) -> &mut u64 {
+        match kind {
+            VetoKind::Opposites => &mut self.opposites,
+            VetoKind::Negation => &mut self.negation,
+            VetoKind::Numbers => &mut self.numbers,
+            VetoKind::Dates => &mut self.dates,
+            VetoKind::Identifiers => &mut self.identifiers,
+            VetoKind::Roles => &mut self.roles,
+            VetoKind::Names => &mut self.names,
+            VetoKind::QuestionWord => &mut self.question_word,
+        }
+    }
+
+    /// The count of each kind, in their order.
+    pub fn each(mut self) -> [(VetoKind, u64); 8] {
+        VetoKind::ALL.map(|kind| (kind, *self.of_mut(kind)))
+    }
+}
+
+impl VetoKind {
+    /// All kinds, in their order.
+    pub const ALL: [Self; 8] = [
+        VetoKind::Opposites,
+        VetoKind::Negation,
+        VetoKind::Numbers,
+        VetoKind::Dates,
+        VetoKind::Identifiers,
+        VetoKind::Roles,
+        VetoKind::Names,
+        VetoKind::QuestionWord,
+    ];
+
+    /// Its name in options, labels, JSON and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            VetoKind::Opposites => "opposites",
+            VetoKind::Negation => "negation",
+            VetoKind::Numbers => "numbers",
+            VetoKind::Dates => "dates",
+            VetoKind::Identifiers => "identifiers",
+            VetoKind::Roles => "roles",
+            VetoKind::Names => "names",
+            VetoKind::QuestionWord => "question_word",
         }
     }
 }

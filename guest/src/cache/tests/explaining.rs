@@ -178,8 +178,8 @@ proptest! {
                     (hit.id, hit.similarity, hit.confidence, hit.age_seconds)
                 );
             }
-            Lookup::Miss(reason) => {
-                prop_assert_eq!(explanation.outcome, ExplainedOutcome::Miss(reason));
+            Lookup::Miss(miss) => {
+                prop_assert_eq!(explanation.outcome, ExplainedOutcome::Miss(miss.reason));
                 prop_assert!(answering.is_empty());
             }
             other => prop_assert!(false, "{other:?}"),

@@ -473,7 +473,9 @@ proptest! {
             (Lookup::Hit(hit), Some((similarity, id))) => {
                 prop_assert_eq!((hit.similarity, hit.id), (similarity, id));
             }
-            (Lookup::Miss(MissReason::BelowThreshold), None) => {}
+            (Lookup::Miss(miss), None) => {
+                prop_assert_eq!(miss.reason, MissReason::BelowThreshold);
+            }
             (got, expected) => prop_assert!(false, "{got:?} instead of {expected:?}"),
         }
     }

@@ -1,7 +1,7 @@
 //! How questions are compared, in every command that opens a cache.
 
 use clap::ValueEnum;
-use mneme::{Builder, IndexKind};
+use mneme::{Builder, IndexKind, VetoKind};
 
 const HEADING: &str = "Comparing questions";
 
@@ -23,6 +23,12 @@ pub struct Comparing {
     #[arg(long, global = true, value_name = "SECONDS,CUT_OFF", value_parser = decay, help_heading = HEADING)]
     pub decay: Option<(u64, f32)>,
 
+    /// Which reasons in the words keep a similar question from answering (`turn on`, `turn off`): default,
+    /// none, strict (adds names and question-word), or a list of opposites, negation, numbers, dates,
+    /// identifiers, roles, names, question-word
+    #[arg(long, global = true, value_name = "KINDS", default_value = "default", value_parser = vetoes, help_heading = HEADING)]
+    pub vetoes: Vetoes,
+
     /// Where vectors are searched: in an index in memory, or by the store itself, which holds more than
     /// fits into memory (Postgres with pgvector: `postgres://...?nearest=vector`)
     #[arg(long, global = true, value_enum, default_value = "memory", help_heading = HEADING)]
@@ -37,9 +43,22 @@ pub enum Place {
     Store,
 }
 
+/// Which vetoes are looked for.
+#[derive(Debug, Clone, Default)]
+pub struct Vetoes(Option<Vec<VetoKind>>);
+
 impl Comparing {
+    /// The kinds of vetoes; none: the default of a cache.
+    pub fn vetoes(&self) -> Option<Vec<VetoKind>> {
+        self.vetoes.0.clone()
+    }
+
     /// Sets these options.
     pub fn apply(&self, builder: Builder) -> Builder {
+        let builder = match self.vetoes() {
+            Some(kinds) => builder.vetoes(kinds),
+            None => builder,
+        };
         let builder = builder
             .normalize(!self.keep_case)
             .allow_unreadable(self.allow_unreadable)
@@ -51,6 +70,30 @@ impl Comparing {
             Some((half_life, cut_off)) => builder.confidence_decay(half_life, cut_off),
             None => builder,
         }
+    }
+}
+
+/// Parses the kinds of vetoes.
+pub fn vetoes(text: &str) -> Result<Vetoes, String> {
+    let one = |name: &str| {
+        let name = name.trim().replace('-', "_");
+        let mut all = VetoKind::ALL.into_iter();
+        all.find(|kind| kind.name() == name)
+    };
+    match text.trim() {
+        "default" => Ok(Vetoes(None)),
+        "none" => Ok(Vetoes(Some(Vec::new()))),
+        "strict" => Ok(Vetoes(Some(VetoKind::ALL.into()))),
+        list => match list.split(',').map(one).collect() {
+            Some(kinds) => Ok(Vetoes(Some(kinds))),
+            None => Err(format!(
+                "default, none, strict, or a list of {} is needed, with commas",
+                VetoKind::ALL
+                    .map(VetoKind::name)
+                    .join(", ")
+                    .replace('_', "-")
+            )),
+        },
     }
 }
 

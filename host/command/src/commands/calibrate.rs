@@ -50,6 +50,7 @@ pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
     let comparison = Comparison {
         normalize: !global.comparing.keep_case,
         allow_unreadable: global.comparing.allow_unreadable,
+        vetoes: global.comparing.vetoes(),
     };
     let scored = calibration::score(&pairs, &embedder, comparison, |done, all| {
         progress::show(&bar, done as u64, all as u64);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use console::style;
-use mneme::{ExplainedOutcome, Explanation, Layer, MissReason, Verdict};
+use mneme::{ExplainedOutcome, Explanation, JudgedEntry, Layer, MissReason, Verdict, Veto};
 
 use super::entries::question;
 use crate::args::{Explain, Global};
@@ -73,6 +73,25 @@ pub fn rule(explanation: &Explanation) -> String {
         ExplainedOutcome::Miss(MissReason::LowConfidence) => format!(
             "the entries that reach the threshold {threshold} are below the confidence cut-off {cut_off}"
         ),
+        ExplainedOutcome::Miss(MissReason::Vetoed) => match vetoed(explanation) {
+            Some((entry, veto)) => format!(
+                "entry {} is {:.3} similar, and its question says something else ({}): {:?} where this one has {:?}",
+                entry.id,
+                entry.similarity,
+                veto.kind.name().replace('_', " "),
+                veto.entry,
+                veto.query
+            ),
+            None => format!(
+                "the questions of the entries that reach the threshold {threshold} say something else"
+            ),
+        },
+        ExplainedOutcome::Miss(MissReason::Unverified) => {
+            "the verifier did not say that the most similar usable entry answers".into()
+        }
+        ExplainedOutcome::Miss(MissReason::VerifierFailure) => {
+            "the verifier failed or took too long, so the most similar usable entry does not answer".into()
+        }
         ExplainedOutcome::Miss(MissReason::Unreadable) => {
             "the question is blank, or the embedder could not read it to its end or does not know its script, and the same question is not stored".into()
         }
@@ -83,6 +102,13 @@ pub fn rule(explanation: &Explanation) -> String {
             "the embedder gave no vector, and the same question is not stored".into()
         }
     }
+}
+
+/// The most similar entry with a veto, and its first veto.
+fn vetoed(explanation: &Explanation) -> Option<(&JudgedEntry, &Veto)> {
+    let mut candidates = explanation.candidates.iter();
+    let entry = candidates.find(|entry| entry.verdict == Verdict::Vetoed)?;
+    Some((entry, entry.vetoes.first()?))
 }
 
 fn text(explanation: &Explanation) -> String {
@@ -143,5 +169,24 @@ fn text(explanation: &Explanation) -> String {
         ]);
     }
     let _ = writeln!(text, "\n{}", table.trim_fmt());
+    for entry in &explanation.candidates {
+        for veto in &entry.vetoes {
+            let _ = writeln!(
+                text,
+                " entry {}, {}: {:?} here, {:?} there",
+                entry.id,
+                veto.kind.name().replace('_', " "),
+                veto.query,
+                veto.entry
+            );
+        }
+        if entry.partial {
+            let _ = writeln!(
+                text,
+                " entry {}: a question is longer than 8 KiB, and its middle was not compared",
+                entry.id
+            );
+        }
+    }
     text
 }

@@ -75,6 +75,11 @@ pub fn health(global: &Global, out: Output, deep: bool) -> Result<u8> {
     Ok(u8::from(!health.healthy))
 }
 
+/// Vetoes of all kinds.
+fn vetoes(counters: &Counters) -> u64 {
+    counters.vetoes.each().iter().map(|(_, count)| count).sum()
+}
+
 fn stats_text(stats: &Stats) -> String {
     let mut table = output::table(&[
         "namespace",
@@ -84,6 +89,7 @@ fn stats_text(stats: &Stats) -> String {
         "semantic",
         "misses",
         "hit rate",
+        "vetoes",
         "evicted",
         "expired",
     ]);
@@ -97,6 +103,7 @@ fn stats_text(stats: &Stats) -> String {
             counters.hits_semantic.to_string(),
             counters.misses.to_string(),
             hit_rate(counters),
+            vetoes(counters).to_string(),
             counters.evictions.to_string(),
             counters.expirations.to_string(),
         ]);

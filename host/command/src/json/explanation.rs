@@ -81,9 +81,34 @@ struct Judged {
     ttl: Option<u64>,
     /// Whether the validator would accept it; true in the exact layer, which has no validator.
     accepted: bool,
-    /// `answers`, `outranked`, `below_threshold`, `expired`, `other_tags`, `too_old`, `low_confidence`
-    /// or `refused`.
+    /// Why it must not answer, by the words of its question.
+    vetoes: Vec<Veto>,
+    /// Whether a question is longer than 8 KiB, and only its first and last 4 KiB were compared.
+    partial: bool,
+    /// `answers`, `outranked`, `below_threshold`, `expired`, `other_tags`, `too_old`, `low_confidence`,
+    /// `refused`, `vetoed`, `untried` or `unverified`.
     verdict: &'static str,
+}
+
+/// A reason in the words why an entry must not answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Veto {
+    /// `opposites`, `negation`, `numbers`, `dates`, `identifiers`, `roles`, `names` or `question_word`.
+    kind: &'static str,
+    /// Where it stands in the question that is asked.
+    query: String,
+    /// Where it stands in the question of the entry.
+    entry: String,
+}
+
+impl From<&mneme::Veto> for Veto {
+    fn from(veto: &mneme::Veto) -> Self {
+        Self {
+            kind: veto.kind.name(),
+            query: veto.query.clone(),
+            entry: veto.entry.clone(),
+        }
+    }
 }
 
 impl From<&Explained> for Explanation {
@@ -127,6 +152,8 @@ impl From<&JudgedEntry> for Judged {
             age_seconds: entry.age_seconds,
             ttl: entry.ttl,
             accepted: entry.accepted,
+            vetoes: entry.vetoes.iter().map(Into::into).collect(),
+            partial: entry.partial,
             verdict: entry.verdict.name(),
         }
     }

@@ -53,8 +53,8 @@ pub struct Hit {
 pub struct Miss {
     /// false
     hit: bool,
-    /// `bypass`, `below_threshold`, `no_match`, `too_old`, `low_confidence`, `unreadable`,
-    /// `dim_mismatch` or `embedder_failure`.
+    /// `bypass`, `below_threshold`, `no_match`, `too_old`, `low_confidence`, `vetoed`, `unverified`,
+    /// `verifier_failure`, `unreadable`, `dim_mismatch` or `embedder_failure`.
     reason: &'static str,
     /// What is known of the failure of the embedder, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]

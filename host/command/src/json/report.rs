@@ -2,6 +2,7 @@
 
 use mneme::Coordination;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use super::digits;
@@ -66,6 +67,9 @@ struct Counters {
     misses: u64,
     evictions: u64,
     expirations: u64,
+    /// Candidates with a veto, by its kind: `opposites`, `negation`, `numbers`, `dates`, `identifiers`,
+    /// `roles`, `names`, `question_word`. One with two kinds counts in both.
+    vetoes: BTreeMap<&'static str, u64>,
 }
 
 /// The health of the cache.
@@ -139,6 +143,11 @@ impl From<&mneme::Counters> for Counters {
             misses: counters.misses,
             evictions: counters.evictions,
             expirations: counters.expirations,
+            vetoes: counters
+                .vetoes
+                .each()
+                .map(|(kind, count)| (kind.name(), count))
+                .into(),
         }
     }
 }

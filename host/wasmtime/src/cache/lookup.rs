@@ -1,8 +1,10 @@
 //! Asking: the exact layer, then, with a vector, the semantic one.
 
 use super::storing::keep;
+use super::verifying::verify;
 use super::{SemanticCache, broken_promise, late};
 use crate::contract::api::{self, VectorSource};
+use crate::contract::policy::Candidate;
 use crate::embedder::EmbedError;
 use crate::error::{Error, Result};
 use crate::flights::Key;
@@ -221,11 +223,21 @@ pub(crate) fn from_cache(hit: api::Hit) -> Answer {
 fn finish(answer: api::Lookup, embedder_error: Option<EmbedError>) -> Result<Lookup> {
     match answer {
         api::Lookup::Hit(hit) => Ok(Lookup::Hit(hit)),
-        api::Lookup::Miss(reason) => Ok(Lookup::Miss(Miss {
-            reason,
+        api::Lookup::Miss(miss) => Ok(Lookup::Miss(Miss {
+            reason: miss.reason,
             embedder_error,
         })),
-        api::Lookup::NeedsEmbedding(_) | api::Lookup::Later => Err(broken_promise()),
+        api::Lookup::NeedsEmbedding(_) | api::Lookup::NeedsVerification(_) | api::Lookup::Later => {
+            Err(broken_promise())
+        }
+    }
+}
+
+/// Takes the candidate that is to be verified later out of an answer.
+fn take_doubt(answer: &mut api::Lookup) -> Option<Candidate> {
+    match answer {
+        api::Lookup::Miss(miss) => miss.doubt.take(),
+        _ => None,
     }
 }
 
@@ -293,6 +305,13 @@ async fn look_up_watched(
         (request.vector, error) = vector_source(front, call, query.text).await;
         (request, answer) = ask(Stage::Search, request).await?;
     }
+    if let api::Lookup::NeedsVerification(candidate) = answer {
+        request.verification = verify(front, call, vec![candidate]).await.pop();
+        (request, answer) = ask(Stage::Search, request).await?;
+    }
+    if let Some(doubt) = take_doubt(&mut answer) {
+        call.enter(|| front.cache().verify_later(request.context.clone(), doubt));
+    }
     let lookup = finish(answer, error)?;
     call.enter(|| record_lookup(&lookup));
     if wanted == Vector::OfMiss
@@ -347,44 +366,62 @@ async fn look_up_many_watched(
             }),
         )
     };
-    let (first, answers) = ask(Stage::Exact, first).await?;
+    let (mut requests, mut answers) = ask(Stage::Exact, first).await?;
+    let mut errors: Vec<Option<EmbedError>> = vec![None; answers.len()];
     let (mut open, mut texts) = (Vec::new(), Vec::new());
-    for (request, answer) in first.into_iter().zip(&answers) {
+    for (at, answer) in answers.iter().enumerate() {
         if let api::Lookup::NeedsEmbedding(query) = answer {
-            open.push(request);
+            open.push(at);
             texts.push(query.text.clone());
         }
     }
-    let mut again = Vec::new();
-    let mut error = None;
     if !texts.is_empty() {
         match embed(front, call, texts).await {
             Ok(embeddings) => {
-                for (request, embedding) in open.iter_mut().zip(embeddings) {
-                    request.vector = embedded(embedding);
+                for (&at, embedding) in open.iter().zip(embeddings) {
+                    requests[at].vector = embedded(embedding);
                 }
             }
             Err(failure) => {
                 front.cache().report(&Error::Embedder(failure.clone()));
-                for request in &mut open {
-                    request.vector = VectorSource::Failed(failure.message.clone());
+                for &at in &open {
+                    requests[at].vector = VectorSource::Failed(failure.message.clone());
+                    errors[at] = Some(failure.clone());
                 }
-                error = Some(failure);
             }
         }
-        (_, again) = ask(Stage::Search, open).await?;
+        let asked = open.iter().map(|&at| requests[at].clone()).collect();
+        let (_, again) = ask(Stage::Search, asked).await?;
+        for (at, answer) in open.into_iter().zip(again) {
+            answers[at] = answer;
+        }
     }
-    let mut again = again.into_iter();
-    answers
-        .into_iter()
-        .map(|answer| match answer {
-            api::Lookup::NeedsEmbedding(_) => again
-                .next()
-                .ok_or_else(broken_promise)
-                .and_then(|a| finish(a, error.clone())),
-            answer => finish(answer, None),
-        })
-        .collect()
+    let (mut open, mut candidates) = (Vec::new(), Vec::new());
+    for (at, answer) in answers.iter_mut().enumerate() {
+        if let api::Lookup::NeedsVerification(candidate) = answer {
+            open.push(at);
+            candidates.push(candidate.clone());
+        }
+    }
+    if !candidates.is_empty() {
+        let said = verify(front, call, candidates).await;
+        for (&at, verification) in open.iter().zip(said) {
+            requests[at].verification = Some(verification);
+        }
+        let asked = open.iter().map(|&at| requests[at].clone()).collect();
+        let (_, again) = ask(Stage::Search, asked).await?;
+        for (at, answer) in open.into_iter().zip(again) {
+            answers[at] = answer;
+        }
+    }
+    let each = answers.into_iter().zip(requests).zip(errors);
+    each.map(|((mut answer, request), error)| {
+        if let Some(doubt) = take_doubt(&mut answer) {
+            call.enter(|| front.cache().verify_later(request.context, doubt));
+        }
+        finish(answer, error)
+    })
+    .collect()
 }
 
 /// See [`SemanticCache::explain`].
@@ -425,6 +462,10 @@ async fn explain_watched(
     let mut embedder_error = None;
     if let api::Explained::NeedsEmbedding(query) = answer {
         (request.vector, embedder_error) = vector_source(front, call, query.text).await;
+        (request, answer) = ask(request).await?;
+    }
+    if let api::Explained::NeedsVerification(candidate) = answer {
+        request.verification = verify(front, call, vec![candidate]).await.pop();
         (_, answer) = ask(request).await?;
     }
     match answer {
@@ -432,6 +473,8 @@ async fn explain_watched(
             explanation,
             embedder_error,
         }),
-        api::Explained::NeedsEmbedding(_) | api::Explained::Later => Err(broken_promise()),
+        api::Explained::NeedsEmbedding(_)
+        | api::Explained::NeedsVerification(_)
+        | api::Explained::Later => Err(broken_promise()),
     }
 }

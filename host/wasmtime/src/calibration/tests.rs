@@ -206,21 +206,24 @@ fn calibration_replay_and_the_cache_agree_on_what_can_be_read() {
             let comparison = Comparison {
                 normalize,
                 allow_unreadable,
+                vetoes: Some(Vec::new()),
             };
-            let scores = score(&pairs, &Guarded::new(TwoWords), comparison, |_, _| {}).unwrap();
+            let guarded = Guarded::new(TwoWords);
+            let scores = score(&pairs, &guarded, comparison.clone(), |_, _| {}).unwrap();
             for (pair, scored) in pairs.iter().zip(scores) {
                 let log = [Question::new(&pair.a), Question::new(&pair.b)];
                 let replay =
                     Replay::with_progress(&log, &Guarded::new(TwoWords), normalize, |_, _| {});
                 let replay = replay
                     .unwrap()
-                    .options(|builder| builder.allow_unreadable(allow_unreadable));
+                    .options(|builder| builder.allow_unreadable(allow_unreadable).vetoes([]));
                 let cache = SemanticCache::builder()
                     .store(MemoryStore::new())
                     .embedder(TwoWords)
                     .similarity_threshold(1.0)
                     .normalize(normalize)
                     .allow_unreadable(allow_unreadable)
+                    .vetoes([])
                     .open()
                     .unwrap();
                 cache.put(PutRequest::new(&pair.a, "r")).unwrap();

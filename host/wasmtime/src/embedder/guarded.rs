@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pool::{Limits, Outcome, Pool};
-use super::{EmbedError, Embedder, Embedding};
+use super::{EmbedError, Embedder, Embedding, Outcome};
+use crate::pool::{Limits, Pool};
 
 /// An embedder whose calls have a time limit, run so many at a time, and fail at once while it is
 /// down, as those of a cache do. What embeds without a cache takes one:
@@ -42,7 +42,7 @@ impl Guarded {
             timeout,
             ..self.pool.limits()
         };
-        Self::with(Arc::clone(self.pool.embedder()), limits)
+        Self::with(Arc::clone(self.pool.service()), limits)
     }
 
     /// See [`Builder::embed_concurrency`](crate::Builder::embed_concurrency).
@@ -52,17 +52,17 @@ impl Guarded {
             concurrency: calls,
             ..self.pool.limits()
         };
-        Self::with(Arc::clone(self.pool.embedder()), limits)
+        Self::with(Arc::clone(self.pool.service()), limits)
     }
 
     /// See [`Embedder::fingerprint`].
     pub fn fingerprint(&self) -> &str {
-        self.pool.embedder().fingerprint()
+        self.pool.service().fingerprint()
     }
 
     /// See [`Embedder::dim`].
     pub fn dim(&self) -> u32 {
-        self.pool.embedder().dim()
+        self.pool.service().dim()
     }
 
     /// See [`Embedder::read`]. There is an embedding for each text.
@@ -71,7 +71,7 @@ impl Guarded {
     ///
     /// As there; and if the time is up, or the embedder is left alone.
     pub fn read(&self, texts: Vec<String>) -> Result<Vec<Embedding>, EmbedError> {
-        self.pool.embed_blocking(texts)
+        self.pool.call_blocking(texts)
     }
 
     /// The calls that run at the same time.

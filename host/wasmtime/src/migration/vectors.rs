@@ -2,7 +2,7 @@
 
 use super::Migration;
 use crate::component::Functions;
-use crate::embedder::pool::Outcome;
+use crate::embedder::Outcome;
 use crate::embedder::{EmbedError, Embedding, Guarded};
 use crate::error::{Error, Result};
 use crate::store::Entry;

@@ -2,7 +2,7 @@
 
 use super::caches::{Caches, Entries};
 use super::labels::Namespaces;
-use super::{Availability, DEFAULT_MAX_NAMESPACES, Gauges, Observer, Timing};
+use super::{Availability, DEFAULT_MAX_NAMESPACES, Gauges, Observer, Timing, Verified};
 use crate::contract::events::{CountEvent, Event};
 use crate::request::Layer;
 use opentelemetry::KeyValue;
@@ -15,12 +15,14 @@ use std::sync::Arc;
 /// |---|---|---|
 /// | `mneme.hits` | `mneme.layer`, `mneme.namespace` | counter: answers |
 /// | `mneme.misses` | `mneme.reason`, `mneme.namespace` | counter: questions without an answer |
+/// | `mneme.vetoes` | `mneme.kind`, `mneme.namespace` | counter: candidates with a veto |
 /// | `mneme.puts`, `.deletions`, `.evictions`, `.expirations`, `.rejections` | `mneme.namespace` | counters of entries |
 /// | `mneme.hit.similarity` | | histogram: similarities of semantic hits |
 /// | `mneme.hit.age` | `mneme.layer` | histogram, s: ages of answers |
 /// | `mneme.operation.duration` | `mneme.operation`, `mneme.store`, `error` | histogram, s: calls of the cache |
 /// | `mneme.embedding.duration` | `mneme.embedder`, `error` | histogram, s: calls of the embedder |
 /// | `mneme.embedder.up` | `mneme.embedder` | gauge: 1 if the embedder is asked, 0 if it is left alone because it has failed |
+/// | `mneme.verification.duration` | `mneme.opinion` | histogram, s: candidates verified |
 /// | `mneme.store_call.duration` | `mneme.call`, `mneme.store`, `error` | histogram, s: calls of the store |
 /// | `mneme.entries` | `mneme.namespace` | gauge: entries in the store |
 /// | `mneme.memory` | | gauge, bytes: memory of the component, including the index |
@@ -52,6 +54,7 @@ struct Instruments {
     namespaces: Arc<Namespaces>,
     hits: Counter<u64>,
     misses: Counter<u64>,
+    vetoes: Counter<u64>,
     puts: Counter<u64>,
     deletions: Counter<u64>,
     evictions: Counter<u64>,
@@ -61,6 +64,7 @@ struct Instruments {
     age: Histogram<f64>,
     operations: Histogram<f64>,
     embeddings: Histogram<f64>,
+    verifications: Histogram<f64>,
     store_calls: Histogram<f64>,
     embedder_up: Gauge<u64>,
     caches: Arc<Caches>,
@@ -125,6 +129,11 @@ impl OpenTelemetryBuilder {
             embedder_up,
             hits: counter("mneme.hits", "{question}", "Questions that were answered"),
             misses: counter("mneme.misses", "{question}", "Questions without an answer"),
+            vetoes: counter(
+                "mneme.vetoes",
+                "{candidate}",
+                "Candidates that a veto kept from answering",
+            ),
             puts: counter("mneme.puts", "{entry}", "Entries stored or replaced"),
             deletions: counter(
                 "mneme.deletions",
@@ -153,6 +162,11 @@ impl OpenTelemetryBuilder {
                 "mneme.embedding.duration",
                 "s",
                 "Duration of calls of the embedder",
+            ),
+            verifications: histogram(
+                "mneme.verification.duration",
+                "s",
+                "Duration of verifying a candidate",
             ),
             store_calls: histogram(
                 "mneme.store_call.duration",
@@ -199,12 +213,25 @@ impl Observer for OpenTelemetry {
                     .misses
                     .add(1, &[reason, namespace(&miss.namespace)]);
             }
+            Event::Veto(veto) => {
+                let kind = KeyValue::new("mneme.kind", veto.kind.name());
+                instruments
+                    .vetoes
+                    .add(1, &[kind, namespace(&veto.namespace)]);
+            }
             Event::Put(event) => counted(&instruments.puts, event),
             Event::Deletion(event) => counted(&instruments.deletions, event),
             Event::Eviction(event) => counted(&instruments.evictions, event),
             Event::Expiration(event) => counted(&instruments.expirations, event),
             Event::Rejection(event) => counted(&instruments.rejections, event),
         }
+    }
+
+    fn verification(&self, verified: &Verified) {
+        let opinion = KeyValue::new("mneme.opinion", verified.opinion.name());
+        self.instruments
+            .verifications
+            .record(verified.took.as_secs_f64(), &[opinion]);
     }
 
     fn operation(&self, timing: &Timing<'_>) {

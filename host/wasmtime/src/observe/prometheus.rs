@@ -2,7 +2,7 @@
 
 use super::caches::{Caches, Entries};
 use super::labels::Namespaces;
-use super::{Availability, DEFAULT_MAX_NAMESPACES, Gauges, Observer, Timing};
+use super::{Availability, DEFAULT_MAX_NAMESPACES, Gauges, Observer, Timing, Verified};
 use crate::contract::events::Event;
 use crate::request::Layer;
 use prometheus::core::{Collector, Desc};
@@ -41,6 +41,7 @@ const DURATIONS: [f64; 15] = [
 /// |---|---|---|
 /// | `mneme_hits_total` | `layer`, `namespace` | answers; `layer` is `exact` or `semantic` |
 /// | `mneme_misses_total` | `reason`, `namespace` | questions without an answer; `reason` is a [`MissReason::name`](crate::MissReason::name) |
+/// | `mneme_vetoes_total` | `kind`, `namespace` | candidates with a veto; `kind` is a [`VetoKind::name`](crate::VetoKind::name), and one with two kinds counts in both |
 /// | `mneme_puts_total` | `namespace` | entries stored or replaced |
 /// | `mneme_deletions_total` | `namespace` | entries deleted by `delete` or a clear |
 /// | `mneme_evictions_total` | `namespace` | entries evicted because of a quota or the cap |
@@ -53,6 +54,7 @@ const DURATIONS: [f64; 15] = [
 /// | `mneme_embedding_duration_seconds` | `embedder` | histogram: calls of the embedder |
 /// | `mneme_embedding_errors_total` | `embedder` | calls of the embedder that failed |
 /// | `mneme_embedder_up` | `embedder` | gauge: 1 if the embedder is asked, 0 if it is left alone because it has failed |
+/// | `mneme_verification_duration_seconds` | `opinion` | histogram: candidates verified; `opinion` is `yes`, `no`, `unknown` or `failed` |
 /// | `mneme_store_call_duration_seconds` | `call`, `store` | histogram: calls of the store |
 /// | `mneme_store_call_errors_total` | `call`, `store` | calls of the store that failed |
 /// | `mneme_entries` | `namespace` | gauge: entries in the store |
@@ -78,6 +80,7 @@ struct Metrics {
     namespaces: Arc<Namespaces>,
     hits: IntCounterVec,
     misses: IntCounterVec,
+    vetoes: IntCounterVec,
     puts: IntCounterVec,
     deletions: IntCounterVec,
     evictions: IntCounterVec,
@@ -87,6 +90,7 @@ struct Metrics {
     age: HistogramVec,
     operations: Durations,
     embeddings: Durations,
+    verifications: HistogramVec,
     store_calls: Durations,
     embedder_up: IntGaugeVec,
     caches: Arc<Caches>,
@@ -218,6 +222,11 @@ impl PrometheusBuilder {
                 "Questions without an answer",
                 &["reason", "namespace"],
             )?,
+            vetoes: counter(
+                "mneme_vetoes_total",
+                "Candidates that a veto kept from answering",
+                &["kind", "namespace"],
+            )?,
             puts: counter(
                 "mneme_puts_total",
                 "Entries stored or replaced",
@@ -252,6 +261,12 @@ impl PrometheusBuilder {
             age: histogram("mneme_hit_age_seconds", "Age of answers", &["layer"], &AGES)?,
             operations: durations("operation", "operation", "calls of the cache")?,
             embeddings: durations("embedding", "embedder", "calls of the embedder")?,
+            verifications: histogram(
+                "mneme_verification_duration_seconds",
+                "Duration of verifying a candidate",
+                &["opinion"],
+                &DURATIONS,
+            )?,
             store_calls: durations("store_call", "call", "calls of the store")?,
             embedder_up,
             namespaces,
@@ -296,6 +311,11 @@ impl Observer for Prometheus {
                 let labels = [miss.reason.name(), namespace];
                 metrics.misses.with_label_values(&labels).inc();
             }
+            Event::Veto(veto) => {
+                let namespace = metrics.namespaces.label(&veto.namespace);
+                let labels = [veto.kind.name(), namespace];
+                metrics.vetoes.with_label_values(&labels).inc();
+            }
             Event::Put(event) => counted(&metrics.puts, event),
             Event::Deletion(event) => counted(&metrics.deletions, event),
             Event::Eviction(event) => counted(&metrics.evictions, event),
@@ -311,6 +331,13 @@ impl Observer for Prometheus {
 
     fn embedding(&self, timing: &Timing<'_>) {
         self.metrics.embeddings.observe(&[timing.name], timing);
+    }
+
+    fn verification(&self, verified: &Verified) {
+        self.metrics
+            .verifications
+            .with_label_values(&[verified.opinion.name()])
+            .observe(verified.took.as_secs_f64());
     }
 
     fn availability(&self, change: &Availability<'_>) {

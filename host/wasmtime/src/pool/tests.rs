@@ -1,4 +1,5 @@
 use super::*;
+use crate::embedder::{EmbedError, Outcome};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -97,7 +98,7 @@ fn with_max_calls(
         concurrency,
     };
     let pool = Pool::with(
-        Arc::<Obedient>::clone(&embedder),
+        Arc::<Obedient>::clone(&embedder) as Arc<dyn Embedder>,
         limits,
         settings,
         Box::new(move |error| {
@@ -114,10 +115,10 @@ fn with_max_calls(
 
 impl Fixture {
     fn ask(&self, text: &str) -> Outcome {
-        self.pool.embed_blocking(vec![text.to_owned()])
+        self.pool.call_blocking(vec![text.to_owned()])
     }
 
-    fn begin(&self, times: usize, text: &str) -> Vec<Pending> {
+    fn begin(&self, times: usize, text: &str) -> Vec<Pending<dyn Embedder>> {
         let begin = || self.pool.begin(vec![text.to_owned()]);
         std::iter::repeat_with(begin).take(times).collect()
     }
@@ -281,7 +282,7 @@ fn many_texts_go_in_several_calls_and_each_has_its_time() {
         .map(str::to_owned)
         .collect();
     let begun = Instant::now();
-    let embedded = f.pool.embed_blocking(texts.clone()).unwrap();
+    let embedded = f.pool.call_blocking(texts.clone()).unwrap();
     assert!(begun.elapsed() > limit);
     assert_eq!(f.calls(), 6);
     for (text, embedding) in texts.iter().zip(&embedded) {
@@ -291,13 +292,13 @@ fn many_texts_go_in_several_calls_and_each_has_its_time() {
     // What is longer than a call goes alone.
     let longer = "x".repeat(2 * CALL_BYTES);
     let texts = vec!["one".to_owned(), longer, "two".to_owned()];
-    assert_eq!(f.pool.embed_blocking(texts).unwrap().len(), 3);
+    assert_eq!(f.pool.call_blocking(texts).unwrap().len(), 3);
     assert_eq!(f.calls(), 6 + 3);
     // The first call that fails is the last.
     let texts = ["one", "blank", &long, "two"].map(str::to_owned).to_vec();
-    assert_eq!(message(f.pool.embed_blocking(texts)), "the text is blank");
+    assert_eq!(message(f.pool.call_blocking(texts)), "the text is blank");
     assert_eq!(f.calls(), 6 + 3 + 1);
-    assert!(f.pool.embed_blocking(Vec::new()).unwrap().is_empty());
+    assert!(f.pool.call_blocking(Vec::new()).unwrap().is_empty());
 }
 
 /// While one text is embedded, others wait. What is told of them, and the calls in all.
@@ -307,7 +308,7 @@ fn gathered(texts: &[&str]) -> (Vec<Outcome>, usize) {
     while f.calls() < 1 {
         thread::yield_now();
     }
-    let line: Vec<Pending> = texts.iter().flat_map(|text| f.begin(1, text)).collect();
+    let line: Vec<Pending<dyn Embedder>> = texts.iter().flat_map(|text| f.begin(1, text)).collect();
     f.gate = None;
     hangs
         .into_iter()
@@ -357,7 +358,7 @@ fn nothing_is_embedded_for_a_task_that_gave_up_in_line() {
     while f.calls() < 1 {
         thread::yield_now();
     }
-    drop(f.pool.embed_async(vec!["given up".to_owned()]));
+    drop(f.pool.call_async(vec!["given up".to_owned()]));
     let wanted = f.begin(1, "four");
     f.gate = None;
     for outcome in hangs.into_iter().chain(wanted) {

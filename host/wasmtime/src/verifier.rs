@@ -1,0 +1,167 @@
+//! The [`Verifier`] trait: a second opinion about the candidate that is about to answer.
+
+use crate::contract::policy::Candidate;
+use crate::pool::{self, Failure, Service};
+use std::sync::Arc;
+
+pub use crate::contract::trust::Opinion;
+
+/// Says whether the response of a similar entry answers a query: a language model, a cross-encoder, a
+/// rule. See [`Builder::verifier`](crate::Builder::verifier).
+///
+/// The cache calls it on separate threads, without holding any lock, as many at a time as
+/// [`Builder::verify_concurrency`](crate::Builder::verify_concurrency) allows. A call that takes longer
+/// than [`Builder::verify_timeout`](crate::Builder::verify_timeout) is abandoned. After five failures
+/// in a row, or one that no repetition mends, calls fail at once: for a second, and then until a call
+/// that is tried after each pause succeeds. Meanwhile the exact layer goes on.
+///
+/// ```
+/// use mneme::verifier::{Opinion, Verifier, VerifyError};
+/// use mneme::Candidate;
+///
+/// /// Lets an answer be reused if both questions have the same last word.
+/// struct LastWord;
+///
+/// impl Verifier for LastWord {
+///     fn name(&self) -> &str {
+///         "last-word"
+///     }
+///
+///     fn verify(&self, candidate: &Candidate) -> Result<Opinion, VerifyError> {
+///         let last = |text: &str| text.split_whitespace().last().map(str::to_lowercase);
+///         Ok(match last(&candidate.query) == last(&candidate.entry_query) {
+///             true => Opinion::Yes,
+///             false => Opinion::No,
+///         })
+///     }
+/// }
+/// ```
+pub trait Verifier: Send + Sync {
+    /// Its name in errors.
+    fn name(&self) -> &str {
+        "verifier"
+    }
+
+    /// Whether the candidate's response answers the query. [`Opinion::Unknown`] leaves it to the
+    /// similarity; [`Opinion::Failed`] is a failure, as an error is.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError`] if it cannot be asked. The candidate then does not answer.
+    fn verify(&self, candidate: &Candidate) -> Result<Opinion, VerifyError>;
+}
+
+impl<F> Verifier for F
+where
+    F: Fn(&Candidate) -> Result<Opinion, VerifyError> + Send + Sync,
+{
+    fn verify(&self, candidate: &Candidate) -> Result<Opinion, VerifyError> {
+        self(candidate)
+    }
+}
+
+/// Why a candidate could not be verified.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct VerifyError {
+    /// What happened, where, and what to do. Never contains a secret, nor the texts.
+    pub message: String,
+    /// True if the same call may succeed later without any repair, because a server is down,
+    /// overloaded or slow.
+    pub retryable: bool,
+}
+
+impl VerifyError {
+    /// An error that may go away without a repair.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            retryable: true,
+        }
+    }
+
+    /// An error that will repeat until something is repaired, such as a key that is refused.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            retryable: false,
+        }
+    }
+}
+
+impl Opinion {
+    /// Its name in labels and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Opinion::Yes => "yes",
+            Opinion::No => "no",
+            Opinion::Unknown => "unknown",
+            Opinion::Failed => "failed",
+        }
+    }
+}
+
+/// What verifying a candidate ends with.
+pub(crate) type Outcome = pool::Outcome<dyn Verifier>;
+
+/// The verifier with its limits.
+pub(crate) type Pool = pool::Pool<dyn Verifier>;
+
+impl Service for dyn Verifier {
+    type Item = Candidate;
+    type Done = Opinion;
+    type Error = VerifyError;
+
+    fn name(&self) -> String {
+        format!("the verifier {:?}", Verifier::name(self))
+    }
+
+    fn call(&self, candidates: &[&Candidate]) -> Outcome {
+        let each = candidates.iter();
+        each.map(|candidate| match self.verify(candidate)? {
+            Opinion::Failed => Err(VerifyError::transient(format!(
+                "{} failed",
+                Service::name(self)
+            ))),
+            opinion => Ok(opinion),
+        })
+        .collect()
+    }
+
+    fn max_calls(&self) -> usize {
+        usize::MAX
+    }
+
+    /// A call judges one candidate.
+    fn max_call_bytes(&self) -> usize {
+        0
+    }
+
+    fn bytes(candidate: &Candidate) -> usize {
+        candidate.response.len().max(1)
+    }
+}
+
+impl Failure for VerifyError {
+    fn of_service(message: String, retryable: bool) -> Self {
+        VerifyError { message, retryable }
+    }
+
+    fn is_down(&self) -> bool {
+        true
+    }
+
+    fn is_retryable(&self) -> bool {
+        self.retryable
+    }
+}
+
+impl<V: Verifier + ?Sized> Verifier for Arc<V> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn verify(&self, candidate: &Candidate) -> Result<Opinion, VerifyError> {
+        (**self).verify(candidate)
+    }
+}

@@ -5,6 +5,7 @@ mod checkpoint;
 mod comparing;
 mod migration;
 mod serve;
+mod verifying;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,11 +19,12 @@ use mneme::VectorDtype;
 use mneme::conformance::Seed;
 use mneme::store::checks::GREATEST;
 
-pub use calibration::{Calibrate, MetricName, Replay};
+pub use calibration::{Calibrate, Judge, MetricName, Replay};
 pub use checkpoint::{Dump, Inspect, Load, Trust};
 pub use comparing::{Comparing, Place};
 pub use migration::{Copy, Reembed, Target};
 pub use serve::Serve;
+pub use verifying::Verifying;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, or an answer found; 1 no answer (get, explain), nothing to delete
@@ -120,6 +122,9 @@ pub struct Global {
 
     #[command(flatten)]
     pub comparing: Comparing,
+
+    #[command(flatten)]
+    pub verifying: Verifying,
 }
 
 impl Global {
@@ -230,6 +235,8 @@ pub enum Command {
     Reembed(Reembed),
     /// Find the best threshold, from pairs of questions that mean the same or do not
     Calibrate(Calibrate),
+    /// Say for each pair of questions whether one would be answered by the other, and why
+    Judge(Judge),
     /// Print the vectors of texts, and how much of each text was read
     Embed(Embed),
     /// Show what a cache would have done with a log of questions

@@ -9,6 +9,7 @@ mod embed;
 mod entries;
 pub mod explain;
 mod import;
+mod judge;
 mod listing;
 mod migrate;
 mod namespaces;
@@ -48,6 +49,7 @@ pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
         Command::Copy(args) => migrate::copy(global, out, args),
         Command::Reembed(args) => migrate::reembed(global, out, args),
         Command::Calibrate(args) => calibrate::calibrate(global, out, args),
+        Command::Judge(args) => judge::judge(global, out, args),
         Command::Replay(args) => replay::replay(global, out, args),
         Command::Serve(args) => serve::serve(global, out, args),
         Command::Component {

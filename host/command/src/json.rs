@@ -8,7 +8,7 @@ mod lookup;
 mod report;
 
 pub use archive::{Loaded, Manifest, layout_name};
-pub use explanation::Explanation;
+pub use explanation::{Explanation, Veto};
 pub use listing::{EntryPage, Receipt};
 pub use lookup::{Hit, Lookup, Miss};
 pub use report::{Health, Stats};
@@ -25,7 +25,7 @@ pub fn value(of: &impl Serialize) -> Value {
 }
 
 /// A number with the digits of the f32, not of the nearest f64.
-fn digits<S: Serializer>(value: &f32, to: S) -> Result<S::Ok, S::Error> {
+pub fn digits<S: Serializer>(value: &f32, to: S) -> Result<S::Ok, S::Error> {
     output::number(*value).serialize(to)
 }
 

@@ -16,6 +16,7 @@ mod store_url;
 mod target;
 mod thresholds_plot;
 mod ttl_field;
+mod verify_program;
 mod watched;
 
 use std::ffi::OsStr;

@@ -46,7 +46,7 @@ impl Session {
             store.store_for(access)?,
             embedder.embedder(global.embed_timeout(), texts)?,
             global.embed_timeout(),
-            |builder| global.comparing.apply(builder),
+            |builder| global.verifying.apply(global.comparing.apply(builder)),
         )
     }
 
@@ -55,7 +55,7 @@ impl Session {
         store: &StoreUrl,
         embedder: &EmbedderSpec,
         timeout: Duration,
-        options: impl FnOnce(Builder) -> Builder,
+        options: impl FnOnce(Builder) -> Result<Builder>,
     ) -> Result<Self> {
         let embedder = embedder.embedder(timeout, Texts::Many)?;
         Self::on(store.store()?, embedder, timeout, options)
@@ -65,7 +65,7 @@ impl Session {
         store: Box<dyn Store>,
         embedder: Box<dyn Embedder>,
         timeout: Duration,
-        options: impl FnOnce(Builder) -> Builder,
+        options: impl FnOnce(Builder) -> Result<Builder>,
     ) -> Result<Self> {
         let embedder = Arc::new(Watched::new(embedder));
         let builder = SemanticCache::builder()
@@ -73,7 +73,7 @@ impl Session {
             .embedder(Arc::clone(&embedder))
             .embed_timeout(guard(timeout))
             .coordination(Coordination::StaleTolerant(0));
-        let cache = options(builder).open()?;
+        let cache = options(builder)?.open()?;
         Ok(Self { cache, embedder })
     }
 }

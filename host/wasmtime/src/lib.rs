@@ -47,7 +47,7 @@
 //! | `redis` | no | `RedisStore`, a Redis server |
 //! | `postgres` | no | `PostgresStore`, a PostgreSQL server |
 //! | `dynamodb` | no | `DynamoDbStore`, one table of Amazon DynamoDB |
-//! | `openai` | no | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API |
+//! | `openai` | no | `embedder::OpenAi`, any OpenAI-compatible `/embeddings` API; `verifier::HttpVerifier` |
 //! | `tokio` | no | `AsyncSemanticCache` |
 //! | `tracing` | no | spans of the crate `tracing`; see [`observe`] |
 //! | `prometheus` | no | `observe::Prometheus` |
@@ -74,6 +74,8 @@ mod error;
 mod flights;
 mod front;
 mod host;
+#[cfg(feature = "openai")]
+mod http;
 mod imports;
 mod lanes;
 pub mod migration;

@@ -472,6 +472,12 @@ impl VetoKind {
             VetoKind::QuestionWord => "question_word",
         }
     }
+
+    /// The kind of this name; hyphens count as underscores.
+    pub fn named(name: &str) -> Option<Self> {
+        let name = name.replace('-', "_");
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// How a question would be answered, and why.

@@ -1,10 +1,15 @@
 //! The [`Verifier`] trait: a second opinion about the candidate that is about to answer.
 
+#[cfg(feature = "openai")]
+mod http;
+
 use crate::contract::policy::Candidate;
 use crate::pool::{self, Failure, Service};
 use std::sync::Arc;
 
 pub use crate::contract::trust::Opinion;
+#[cfg(feature = "openai")]
+pub use http::{HttpVerifier, HttpVerifierBuilder};
 
 /// Says whether the response of a similar entry answers a query: a language model, a cross-encoder, a
 /// rule. See [`Builder::verifier`](crate::Builder::verifier).
@@ -164,4 +169,46 @@ impl<V: Verifier + ?Sized> Verifier for Arc<V> {
     fn verify(&self, candidate: &Candidate) -> Result<Opinion, VerifyError> {
         (**self).verify(candidate)
     }
+}
+
+/// The JSON object that describes a candidate, for a verifier outside of this program: `namespace`,
+/// `query`, `entry_query`, `response`, `metadata`, `similarity` and `age_seconds`.
+///
+/// ```
+/// # use mneme::Candidate;
+/// # let candidate = Candidate { id: 7, namespace: "default".into(), query: "a?".into(),
+/// #     entry_query: "A?".into(), response: "r".into(), metadata: "{}".into(), similarity: 0.5,
+/// #     created_at: 100, age_seconds: 3 };
+/// let json = mneme::verifier::describe(&candidate);
+/// assert_eq!((&json["entry_query"], &json["age_seconds"]), (&"A?".into(), &3.into()));
+/// ```
+pub fn describe(candidate: &Candidate) -> serde_json::Value {
+    // Metadata is one JSON object, which the cache has checked.
+    let metadata: serde_json::Value = serde_json::from_str(&candidate.metadata).unwrap_or_default();
+    serde_json::json!({
+        "namespace": candidate.namespace,
+        "query": candidate.query,
+        "entry_query": candidate.entry_query,
+        "response": candidate.response,
+        "metadata": metadata,
+        "similarity": candidate.similarity,
+        "age_seconds": candidate.age_seconds,
+    })
+}
+
+/// The opinion that a text begins with: `yes`, `no` or `unknown`, in any case.
+///
+/// ```
+/// use mneme::verifier::{Opinion, parse_opinion};
+///
+/// assert_eq!(parse_opinion("**No**, the units differ."), Some(Opinion::No));
+/// assert_eq!(parse_opinion("Nobody knows"), None);
+/// ```
+pub fn parse_opinion(text: &str) -> Option<Opinion> {
+    let text = text.trim_start_matches(|c: char| !c.is_alphanumeric());
+    let end = text.find(|c: char| !c.is_alphanumeric());
+    let word = &text[..end.unwrap_or(text.len())];
+    let all = [Opinion::Yes, Opinion::No, Opinion::Unknown];
+    all.into_iter()
+        .find(|opinion| opinion.name().eq_ignore_ascii_case(word))
 }

@@ -51,6 +51,25 @@ pub struct Calibrate {
     pub plot: Option<PathBuf>,
 }
 
+/// See [`Command::Judge`](super::Command::Judge).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A line of PAIRS is {\"a\": ..., \"b\": ...}: a is stored, and b is asked. With \"same\": true|false,
+whether the answer to a is the answer to b, right and wrong answers are counted. Other fields are
+passed over. --vetoes says which vetoes are looked for.
+
+--json: {\"pairs\": [{\"line\", \"same\", \"similarity\", \"vetoes\": [{\"kind\", \"query\", \"entry\"}, ...],
+\"answers\"}, ...], \"summary\": {\"threshold\", \"pairs\", \"answered\", \"same\", \"same_answered\",
+\"different\", \"different_answered\", \"vetoed\", \"vetoed_same\", \"vetoed_different\", \"embedder\"}};
+`vetoed` are those that are similar enough.")]
+pub struct Judge {
+    /// Pairs of questions, as JSON lines; `-` is standard input
+    pub pairs: PathBuf,
+    /// The least similarity of an answer to a question in other words, -1 to 1
+    #[arg(long, short, value_name = "T", default_value_t = 0.85, allow_negative_numbers = true, value_parser = cosine)]
+    pub threshold: f32,
+}
+
 /// A [`Metric`] on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MetricName {
@@ -114,6 +133,13 @@ pub struct Replay {
     /// Also draw it, as SVG
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
+}
+
+fn cosine(text: &str) -> Result<f32, String> {
+    let value = text.parse().ok();
+    value
+        .filter(|value| (-1.0..=1.0).contains(value))
+        .ok_or_else(|| "a number from -1 to 1 is needed".into())
 }
 
 fn share(text: &str) -> Result<f64, String> {

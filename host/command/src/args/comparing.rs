@@ -1,6 +1,7 @@
 //! How questions are compared, in every command that opens a cache.
 
 use clap::ValueEnum;
+use mneme::calibration::Comparison;
 use mneme::{Builder, IndexKind, VetoKind};
 
 const HEADING: &str = "Comparing questions";
@@ -48,14 +49,18 @@ pub enum Place {
 pub struct Vetoes(Option<Vec<VetoKind>>);
 
 impl Comparing {
-    /// The kinds of vetoes; none: the default of a cache.
-    pub fn vetoes(&self) -> Option<Vec<VetoKind>> {
-        self.vetoes.0.clone()
+    /// How pairs of questions are compared.
+    pub fn comparison(&self) -> Comparison {
+        Comparison {
+            normalize: !self.keep_case,
+            allow_unreadable: self.allow_unreadable,
+            vetoes: self.vetoes.0.clone(),
+        }
     }
 
     /// Sets these options.
     pub fn apply(&self, builder: Builder) -> Builder {
-        let builder = match self.vetoes() {
+        let builder = match self.vetoes.0.clone() {
             Some(kinds) => builder.vetoes(kinds),
             None => builder,
         };
@@ -75,11 +80,7 @@ impl Comparing {
 
 /// Parses the kinds of vetoes.
 pub fn vetoes(text: &str) -> Result<Vetoes, String> {
-    let one = |name: &str| {
-        let name = name.trim().replace('-', "_");
-        let mut all = VetoKind::ALL.into_iter();
-        all.find(|kind| kind.name() == name)
-    };
+    let one = |name: &str| VetoKind::named(name.trim());
     match text.trim() {
         "default" => Ok(Vetoes(None)),
         "none" => Ok(Vetoes(Some(Vec::new()))),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
-use mneme::calibration::{self, Comparison, Curve, Goal, Pair, Point};
+use mneme::calibration::{self, Curve, Goal, Pair, Point};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -47,11 +47,7 @@ pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
     let embedder = spec.guarded(global.embed_timeout(), Texts::Many)?;
     let bar = progress::bar(out);
     progress::style(&bar, progress::TEXTS);
-    let comparison = Comparison {
-        normalize: !global.comparing.keep_case,
-        allow_unreadable: global.comparing.allow_unreadable,
-        vetoes: global.comparing.vetoes(),
-    };
+    let comparison = global.comparing.comparison();
     let scored = calibration::score(&pairs, &embedder, comparison, |done, all| {
         progress::show(&bar, done as u64, all as u64);
     });

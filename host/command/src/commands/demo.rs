@@ -41,8 +41,7 @@ pub fn demo(global: &Global, out: Output) -> Result<u8> {
     };
     let namespace = global.namespace.as_deref().unwrap_or("demo");
     let session = Session::with(&store, &spec, global.embed_timeout(), |builder| {
-        // Without a cut-off, the nearest entry of a miss can be shown.
-        builder.similarity_threshold(THRESHOLD)
+        Ok(builder.similarity_threshold(THRESHOLD))
     })?;
     let kept = global.store.is_some().then_some(namespace);
     report::begin(out, &session, &store, kept)?;
@@ -88,11 +87,9 @@ fn ask(session: &Session, namespace: &str, question: &'static Question) -> Resul
     let nearest = match &lookup {
         Lookup::Hit(_) => None,
         Lookup::Miss(_) => {
-            let request = GetRequest::new(question.text)
-                .namespace(namespace)
-                .threshold(-1.0);
-            let nearest = session.cache.get(request)?.hit();
-            nearest.map(|hit| (hit.similarity, hit.query))
+            let request = GetRequest::new(question.text).namespace(namespace);
+            let explained = session.cache.explain(request, 1)?.explanation;
+            explained.candidates.into_iter().next()
         }
     };
     session.embedder.take_spent();

@@ -131,6 +131,9 @@ fn text(explanation: &Explanation) -> String {
     if !explanation.context.is_empty() {
         text += &line("context", format!("{:?}", explanation.context));
     }
+    if let Some(said) = explanation.verification {
+        text += &line("verifier", said.opinion.name().to_owned());
+    }
     text += &line("outcome", outcome.bold().to_string());
     text += &line("because", rule(explanation));
     let entries = explanation.exact.iter().chain(&explanation.candidates);

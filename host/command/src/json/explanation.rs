@@ -1,12 +1,13 @@
 //! Why a question is answered as it is.
 
 use mneme::{Explained, ExplainedOutcome, JudgedEntry};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{Miss, digits, metadata};
 use crate::commands::explain::rule;
+use crate::output;
 
 /// Why a question is answered as it is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -20,6 +21,12 @@ pub struct Explanation {
     /// The least confidence of a hit.
     #[serde(serialize_with = "digits")]
     cut_off: f32,
+    /// The least similarity of what is verified; null: nothing is.
+    #[serde(serialize_with = "optional_digits")]
+    verified_from: Option<f32>,
+    /// What the verifier said of the entry about to answer: `yes`, `no`, `unknown` or `failed`; null: it
+    /// was not asked.
+    verification: Option<&'static str>,
     /// Entries of the namespace that the index holds.
     rows: u64,
     outcome: Outcome,
@@ -101,6 +108,10 @@ pub struct Veto {
     entry: String,
 }
 
+fn optional_digits<S: Serializer>(value: &Option<f32>, to: S) -> Result<S::Ok, S::Error> {
+    value.map(output::number).serialize(to)
+}
+
 impl From<&mneme::Veto> for Veto {
     fn from(veto: &mneme::Veto) -> Self {
         Self {
@@ -123,6 +134,8 @@ impl From<&Explained> for Explanation {
             },
             threshold: of.threshold,
             cut_off: of.cut_off,
+            verified_from: of.verified_from,
+            verification: of.verification.map(|said| said.opinion.name()),
             rows: of.rows,
             outcome: match of.outcome {
                 ExplainedOutcome::Hit(layer) => Outcome::Hit(Answering {

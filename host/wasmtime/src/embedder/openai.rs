@@ -9,6 +9,7 @@ use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
 use super::{EmbedError, Embedder, Embedding, MAX_DIM, Reading};
+use crate::http::{self, Why};
 
 mod wire;
 
@@ -162,30 +163,19 @@ impl OpenAiBuilder {
     ///
     /// [`EmbedError`] for invalid settings, and if the request fails.
     pub fn connect(self) -> Result<OpenAi, EmbedError> {
-        let (url, shown) = endpoint(&self.base_url)?;
+        let Some((url, shown)) = http::endpoint(&self.base_url, "/embeddings") else {
+            return Err(EmbedError::permanent(
+                "openai: the base URL is not a URL; write it with its scheme, as in https://api.openai.com/v1 or http://localhost:11434/v1",
+            ));
+        };
         if self.model.trim().is_empty() {
             return Err(EmbedError::permanent(
                 "openai: the model has no name; name one that the server has, such as text-embedding-3-small",
             ));
         }
-        let key = self.key.map(|key| key.trim().to_owned());
-        let key = key.filter(|key| !key.is_empty());
-        if key
-            .as_deref()
-            .is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic()))
-        {
-            return Err(EmbedError::permanent(
-                "openai: the API key holds characters that no key has, such as a line break; pass the key alone",
-            ));
-        }
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_global(Some(self.timeout))
-            .user_agent(concat!("mneme/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
+        let key = http::key(self.key)
+            .map_err(|reason| EmbedError::permanent(format!("openai: {reason}")))?;
+        let agent = http::agent(self.timeout);
         let mut embedder = OpenAi {
             agent,
             url,
@@ -209,33 +199,6 @@ impl OpenAiBuilder {
             .unwrap_or_else(|| format!("openai:{}:{}", embedder.model, embedder.dim));
         Ok(embedder)
     }
-}
-
-/// Where to send requests, and the same without user, password and query string.
-fn endpoint(base_url: &str) -> Result<(String, String), EmbedError> {
-    let base_url = base_url.trim();
-    let (base, query) = match base_url.split_once('?') {
-        Some((base, query)) => (base, format!("?{query}")),
-        None => (base_url, String::new()),
-    };
-    let parts = base.split_once("://").filter(|(scheme, rest)| {
-        ["http", "https"]
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(scheme))
-            && !matches!(rest.chars().next(), None | Some('/' | ':'))
-    });
-    let Some((scheme, rest)) = parts else {
-        return Err(EmbedError::permanent(
-            "openai: the base URL is not a URL; write it with its scheme, as in https://api.openai.com/v1 or http://localhost:11434/v1",
-        ));
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    let path = path.trim_end_matches('/').trim_end_matches("/embeddings");
-    Ok((
-        format!("{scheme}://{authority}{path}/embeddings{query}"),
-        format!("{scheme}://{host}{path}/embeddings"),
-    ))
 }
 
 /// A failed attempt.
@@ -315,45 +278,12 @@ impl OpenAi {
     }
 
     fn transport(&self, error: ureq::Error) -> Failure {
-        use std::io::ErrorKind;
-        let shown = &self.shown;
-        match error {
-            ureq::Error::Timeout(_) => Failure::final_one(EmbedError::transient(format!(
-                "openai: {shown} did not answer within {:?}; check the server, or raise the timeout",
-                self.timeout
-            ))),
-            ureq::Error::HostNotFound => Failure::repeated(format!(
-                "openai: the host of {shown} was not found; check the base URL and the network"
-            )),
-            ureq::Error::ConnectionFailed => Failure::repeated(format!(
-                "openai: no connection to {shown}; check that the server is running and the base URL is right"
-            )),
-            ureq::Error::Io(error) => {
-                let message = format!(
-                    "openai: the connection to {shown} failed ({}); check that the server is running and the base URL is right",
-                    error.kind()
-                );
-                if error.kind() == ErrorKind::InvalidInput {
-                    Failure::final_one(EmbedError::down(message))
-                } else {
-                    Failure::repeated(message)
-                }
-            }
-            ureq::Error::BodyExceedsLimit(limit) => Failure::final_one(EmbedError::down(format!(
-                "openai: the answer of {shown} is longer than {limit} bytes; is it an embeddings API?"
-            ))),
-            // Only kinds are named: the texts of these errors may quote the URL.
-            ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
-                Failure::final_one(EmbedError::down(format!(
-                    "openai: no secure connection to {shown}; check its certificate, or whether it speaks plain http"
-                )))
-            }
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Failure::final_one(EmbedError::down(
-                format!("openai: {shown} is not a valid URL; correct the base URL"),
-            )),
-            _ => Failure::final_one(EmbedError::down(format!(
-                "openai: {shown} does not speak HTTP as expected; check the base URL"
-            ))),
+        let unanswered = http::unanswered(error, &self.shown, "an embeddings API", self.timeout);
+        let message = format!("openai: {}", unanswered.message);
+        match unanswered.kind {
+            Why::Again => Failure::repeated(message),
+            Why::Late => Failure::final_one(EmbedError::transient(message)),
+            Why::Broken => Failure::final_one(EmbedError::down(message)),
         }
     }
 
@@ -377,7 +307,7 @@ impl OpenAi {
         // A refusal of credentials may quote them.
         let said = match status.as_u16() {
             401 | 403 => String::new(),
-            _ => wire::reason(body, self.key.as_deref()),
+            _ => http::reason(body, self.key.as_deref()),
         };
         Failure {
             error: EmbedError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use console::{Style, StyledObject, style, truncate_str};
 use mneme::embedder::Embedder;
-use mneme::{Layer, Lookup};
+use mneme::{JudgedEntry, Layer, Lookup};
 use serde_json::{Value, json};
 
 use crate::json;
@@ -41,8 +41,8 @@ pub struct Filled {
 pub struct Asked {
     pub question: &'static Question,
     pub lookup: Lookup,
-    /// The stored question next to a missed one, with its similarity.
-    pub nearest: Option<(f32, String)>,
+    /// The stored question next to a missed one.
+    pub nearest: Option<JudgedEntry>,
     /// None where nothing was embedded.
     pub embedding: Option<Duration>,
     pub cache: Duration,
@@ -147,7 +147,7 @@ pub fn asked(out: Output, asked: &Asked) -> Result<()> {
                 asked
                     .nearest
                     .as_ref()
-                    .map_or_else(String::new, |near| format!("{:.3}", near.0)),
+                    .map_or_else(String::new, |near| format!("{:.3}", near.similarity)),
             )
             .dim(),
         ),
@@ -177,15 +177,28 @@ pub fn asked(out: Output, asked: &Asked) -> Result<()> {
             if let Some(error) = &miss.embedder_error {
                 below(style(error.message.clone()).yellow());
             }
-            if let Some((_, nearest)) = &asked.nearest {
-                let line = format!("nearest: {nearest}");
+            if let Some(nearest) = &asked.nearest {
+                let line = format!("nearest: {}", nearest.query);
                 below(match asked.question.answer {
-                    Some(answer) if answer == nearest => {
+                    Some(answer) if answer == nearest.query => {
                         style(format!("{line} (right, but below the threshold)")).yellow()
                     }
                     Some(answer) => style(format!("{line} (not {answer})")).yellow(),
                     None => style(line).dim(),
                 });
+                if nearest.similarity >= THRESHOLD
+                    && let Some(veto) = nearest.vetoes.first()
+                {
+                    below(
+                        style(format!(
+                            "vetoed: {:?} there, {:?} here ({})",
+                            veto.entry,
+                            veto.query,
+                            veto.kind.name().replace('_', " ")
+                        ))
+                        .cyan(),
+                    );
+                }
             }
         }
     }
@@ -298,8 +311,13 @@ fn question_json(asked: &Asked) -> Value {
     value["question"] = json!(asked.question.text);
     value["kind"] = json!(asked.question.kind.name());
     value["right"] = json!(asked.is_right());
-    if let Some((similarity, query)) = &asked.nearest {
-        value["nearest"] = json!({"query": query, "similarity": output::number(*similarity)});
+    if let Some(nearest) = &asked.nearest {
+        let vetoes = nearest.vetoes.iter().map(json::Veto::from);
+        value["nearest"] = json!({
+            "query": nearest.query,
+            "similarity": output::number(nearest.similarity),
+            "vetoes": vetoes.collect::<Vec<_>>(),
+        });
     }
     value["embed_us"] = json!(asked.embedding.map(micros));
     value["cache_us"] = json!(micros(asked.cache));

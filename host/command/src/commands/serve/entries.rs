@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use mneme::embedder::EmbedError;
-use mneme::{Error, GetRequest, Lookup, PutRequest};
+use mneme::{Error, GetRequest, Lookup, PutRequest, VetoKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -42,6 +42,9 @@ pub struct Question {
     /// Miss at once, and count it.
     #[serde(default)]
     bypass: bool,
+    /// The vetoes to look for: `opposites`, `negation`, `numbers`, `dates`, `identifiers`, `roles`,
+    /// `names`, `question_word`; an empty list switches them off. Default: the server's.
+    vetoes: Option<Vec<String>>,
 }
 
 impl Question {
@@ -61,11 +64,28 @@ impl Question {
         if let Some(threshold) = self.threshold {
             request = request.threshold(threshold);
         }
-        Ok(match self.max_age {
-            Some(max_age) => request.max_age(max_age),
+        if let Some(max_age) = self.max_age {
+            request = request.max_age(max_age);
+        }
+        Ok(match self.vetoes {
+            Some(names) => request.vetoes(kinds(&names)?),
             None => request,
         })
     }
+}
+
+/// The kinds of vetoes of these names.
+fn kinds(names: &[String]) -> Result<Vec<VetoKind>, Fault> {
+    let kind = |name: &String| {
+        VetoKind::named(name).ok_or_else(|| {
+            Fault::bad_request(format!(
+                "vetoes: {:?} is no kind of veto; the kinds are {}",
+                name.chars().take(40).collect::<String>(),
+                VetoKind::ALL.map(VetoKind::name).join(", ")
+            ))
+        })
+    };
+    names.iter().map(kind).collect()
 }
 
 /// Refuses an embedding that would have no use.
@@ -137,6 +157,8 @@ pub struct Explained {
     /// As in `get`.
     #[serde(default)]
     exact_only: bool,
+    /// As in `get`.
+    vetoes: Option<Vec<String>>,
     /// How many of the nearest entries to show, 1 to 1,000. Default 10.
     #[serde(default = "ten")]
     limit: u32,
@@ -170,6 +192,7 @@ pub async fn explain(
         max_age: body.max_age,
         exact_only: body.exact_only,
         bypass: false,
+        vetoes: body.vetoes,
     };
     let request = question.request(namespace)?;
     let explain = served.cache.explain(request, body.limit);

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{OpenAi, OpenAiBuilder, endpoint};
+use super::{OpenAi, OpenAiBuilder};
 use crate::embedder::Embedder;
+use crate::http::endpoint;
 
 const KEY: &str = "sk-very-secret-0123456789";
 
@@ -394,7 +395,10 @@ fn endpoints() {
         ),
     ];
     for (base, url, shown) in cases {
-        assert_eq!(endpoint(base).unwrap(), (url.to_owned(), shown.to_owned()));
+        assert_eq!(
+            endpoint(base, "/embeddings").unwrap(),
+            (url.to_owned(), shown.to_owned())
+        );
     }
 }
 

@@ -80,26 +80,3 @@ pub fn answer(body: &[u8], wanted: usize, dim: u32) -> Result<Answer, String> {
             .map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX)),
     })
 }
-
-/// The message in an error's body, on one line, shortened, without the key.
-pub fn reason(body: &[u8], key: Option<&str>) -> String {
-    let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else {
-        return String::new();
-    };
-    let places = ["/error/message", "/error", "/message", "/detail"];
-    let text = places
-        .iter()
-        .find_map(|place| json.pointer(place)?.as_str())
-        .unwrap_or("");
-    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    text.retain(|character| !character.is_control());
-    if let Some(key) = key {
-        text = text.replace(key, "[key]");
-    }
-    text.truncate(text.floor_char_boundary(200));
-    if text.is_empty() {
-        text
-    } else {
-        format!(" ({text})")
-    }
-}

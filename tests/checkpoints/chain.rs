@@ -60,7 +60,7 @@ fn places(redis: Redis, postgres: Postgres, dynamodb: DynamoDb) -> Vec<Place> {
 }
 
 fn open(store: Box<dyn Store>, clock: &ManualClock) -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .boxed_store(store)
         .embedder(Words)
         .clock(clock.clone())
@@ -167,7 +167,7 @@ fn one_cache_goes_through_every_store(redis: Redis, postgres: Postgres, dynamodb
             .as_secs(),
     );
     let mut cache = filled(&clock);
-    let reference = SemanticCache::builder()
+    let reference = mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(Words)
         .clock(clock.clone())

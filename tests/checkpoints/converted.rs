@@ -108,7 +108,7 @@ fn a_conversion_adds_no_quota_to_the_archive() {
 
 fn a_snapshot_that_does_not_fit_is_refused() {
     let archive = native();
-    let other = SemanticCache::builder()
+    let other = mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(Precomputed::new("another", 2))
         .open()

@@ -5,7 +5,7 @@ use mneme::checkpoint::{
     self, Compression, DumpOptions, InspectOptions, Layout, LoadOptions, Progress, Unit,
 };
 use mneme::embedder::Precomputed;
-use mneme::{Error, MemoryStore, SemanticCache};
+use mneme::{Error, MemoryStore};
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -209,7 +209,7 @@ fn another_embedder_is_refused_at_once() {
     fill(&full, 40);
     let archive = dumped(&full);
     let other = |fingerprint: &str, dim| {
-        let cache = SemanticCache::builder()
+        let cache = mneme_tests::builder()
             .store(MemoryStore::new())
             .embedder(Precomputed::new(fingerprint, dim))
             .open()

@@ -4,7 +4,7 @@ use super::support::{builder, dumped, entries, entry, fill, memory};
 use mneme::checkpoint::{self, DumpOptions, ImportMode, InspectOptions, Layout, LoadOptions};
 use mneme::embedder::Precomputed;
 use mneme::store::cancel::Cancel;
-use mneme::{Error, MemoryStore, PutRequest, SemanticCache, SqliteStore};
+use mneme::{Error, MemoryStore, PutRequest, SqliteStore};
 use mneme_tests::sqlite;
 use std::io::{self, Cursor, Read, Write};
 use std::path::Path;
@@ -89,7 +89,7 @@ fn zeros_are_refused_before_they_are_all_unpacked() {
 fn what_compresses_well_is_taken() {
     // More than what any archive may become, of vectors that are all the same.
     const DIM: u32 = 3072;
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(Precomputed::new("same", DIM))
         .open()

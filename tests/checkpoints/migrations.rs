@@ -6,7 +6,7 @@ use mneme::migration::{META_KEY, Migration};
 use mneme::store::{Entry, Store};
 use mneme::{
     DynamoDbStore, Embedder, Error, GetRequest, MemoryStore, PostgresStore, PutRequest, RedisStore,
-    SemanticCache, SqliteStore, Ttl,
+    SqliteStore, Ttl,
 };
 use mneme_tests::embedders::{DIM, FINGERPRINT, Words, words};
 use mneme_tests::servers::dynamodb::DynamoDb;
@@ -64,7 +64,7 @@ type Open = Box<dyn FnMut() -> Box<dyn Store>>;
 fn filled() -> MemoryStore {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("filled.db");
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(SqliteStore::new(&path))
         .embedder(Words)
         .open()

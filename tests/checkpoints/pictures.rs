@@ -22,7 +22,7 @@ mneme_tests::tests![
 mneme_tests::children![child_writes_pairs,];
 
 fn open(path: &Path) -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(SqliteStore::new(path))
         .embedder(Words)
         .coordination(Coordination::StaleTolerant(0))
@@ -142,7 +142,7 @@ fn a_cache_many_times_larger_than_the_memory_goes_through() {
         noise ^= noise << 17;
         text.push_str(&format!("{noise:x}"));
     }
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(store)
         .embedder(Words)
         .open()
@@ -163,7 +163,7 @@ fn a_cache_many_times_larger_than_the_memory_goes_through() {
         (Layout::Portable, Compression::Zstd),
     ] {
         let little = |store: SqliteStore| {
-            SemanticCache::builder()
+            mneme_tests::builder()
                 .store(store)
                 .embedder(Words)
                 .memory_limit(LITTLE_MEMORY)
@@ -205,7 +205,7 @@ fn a_cache_many_times_larger_than_the_memory_goes_through() {
 
 fn a_memory_store_is_dumped_and_loaded() {
     let cache = |store: MemoryStore| {
-        SemanticCache::builder()
+        mneme_tests::builder()
             .store(store)
             .embedder(Words)
             .open()

@@ -9,7 +9,7 @@ pub const MODEL: &str = "test-model";
 
 /// A cache of two-dimensional vectors over this store.
 pub fn builder(store: impl Store + 'static) -> Builder {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(store)
         .embedder(Precomputed::new(MODEL, 2))
 }

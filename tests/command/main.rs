@@ -15,6 +15,8 @@ mod models;
 mod run;
 #[cfg(unix)]
 mod serve;
+#[cfg(unix)]
+mod trust;
 mod upkeep;
 
 use mneme_tests::command::{Done, Folder, VECTORS};

@@ -23,7 +23,7 @@ mneme_tests::tests![
 ];
 
 fn builder(path: &Path) -> Builder {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(SqliteStore::new(path))
         .embedder(Words)
 }
@@ -332,7 +332,7 @@ fn a_file_of_another_embedder_is_refused_and_left_alone() {
     let scene = scene();
     let before = sqlite::dump(&scene.path);
     let open = |embedder| {
-        SemanticCache::builder()
+        mneme_tests::builder()
             .store(SqliteStore::new(&scene.path))
             .embedder(embedder)
             .open()
@@ -406,7 +406,7 @@ fn an_embedder_that_fails_is_a_miss_in_get_and_an_error_in_put() {
     for (embed, reason, kind, says) in cases {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cache.db");
-        let cache = SemanticCache::builder()
+        let cache = mneme_tests::builder()
             .store(SqliteStore::new(&path))
             .embedder(By(embed))
             .open()

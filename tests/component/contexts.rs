@@ -19,7 +19,7 @@ mneme_tests::tests![
 ];
 
 fn open() -> SemanticCache {
-    let builder = SemanticCache::builder().store(MemoryStore::new());
+    let builder = mneme_tests::builder().store(MemoryStore::new());
     builder.embedder(Words).open().unwrap()
 }
 

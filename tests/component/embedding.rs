@@ -50,7 +50,7 @@ fn exact_hits_go_on_while_every_embedding_hangs() {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let cache = SemanticCache::builder()
+            let cache = mneme_tests::builder()
                 .store(MemoryStore::new())
                 .embedder(hanging(gate))
                 .embed_timeout(Duration::from_secs(20))
@@ -91,7 +91,7 @@ fn a_bypassed_computation_is_kept_with_a_vector_made_before() {
     let order = Arc::new(Mutex::new(Vec::new()));
     let note = |order: &Mutex<Vec<&str>>, what| order.lock().unwrap().push(what);
     let embedded = Arc::clone(&order);
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(By(move |texts: &[&str]| {
             note(&embedded, "embedded");
@@ -129,7 +129,7 @@ fn a_computation_asks_the_store_once_before_it_begins() {
         told.lock().unwrap().push(operation);
         Ok(())
     });
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(store)
         .embedder(Words)
         .open()
@@ -157,7 +157,7 @@ fn a_computation_asks_the_store_once_before_it_begins() {
 
 /// A cache with an embedder of words and this clock.
 fn cache_at(clock: &ManualClock) -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(Words)
         .clock(clock.clone())
@@ -221,7 +221,7 @@ fn failing(
     );
     let (told, errors) = (Told::default(), Arc::new(Mutex::new(Vec::new())));
     let (flag, counted, reported) = (Arc::clone(&works), Arc::clone(&calls), Arc::clone(&errors));
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(By(move |texts: &[&str]| {
             counted.fetch_add(1, SeqCst);
@@ -307,7 +307,7 @@ fn a_refused_key_is_asked_for_once_and_told() {
 }
 
 fn minilm() -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(mneme::embedder::MiniLm::new())
         .open()
@@ -368,7 +368,7 @@ fn questions_in_scripts_that_the_encoder_does_not_know_are_not_the_same() {
 }
 
 fn what_the_validator_refuses_is_not_kept() {
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(Words)
         .open()
@@ -411,7 +411,7 @@ fn a_stored_answer_that_the_validator_refuses_is_computed_and_replaced() {
         .unwrap();
     for bad in ["", "[ERROR] no"] {
         for is_async in [false, true] {
-            let cache = SemanticCache::builder()
+            let cache = mneme_tests::builder()
                 .store(MemoryStore::new())
                 .embedder(Words)
                 .open()
@@ -463,7 +463,7 @@ fn a_computation_says_how_long_and_with_what_it_is_kept() {
 
 fn many_threads_are_served_in_turn() {
     const THREADS: usize = 16;
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(Words)
         .open()
@@ -505,7 +505,7 @@ fn many_threads_are_served_in_turn() {
 fn a_blank_text_is_of_the_exact_layer_and_never_embedded() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(By(move |texts: &[&str]| {
             counted.fetch_add(texts.len(), SeqCst);

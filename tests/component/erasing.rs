@@ -15,7 +15,7 @@ const ENTRIES: u64 = 2_500;
 
 fn filled() -> (Hooked, SemanticCache) {
     let store = Hooked::new(|_| Ok(()));
-    let cache = SemanticCache::builder().store(store.clone());
+    let cache = mneme_tests::builder().store(store.clone());
     let cache = cache.embedder(Words).open().unwrap();
     let puts = (0..ENTRIES).map(|n| {
         let put = PutRequest::new(format!("question {n}"), "r").embedding(axis(n as usize));
@@ -105,7 +105,7 @@ fn an_erasure_that_fails_at_once_has_erased_nothing() {
 fn all_entries_together_have_no_more_bytes_than_are_allowed() {
     const MOST: u64 = 100_000;
     let open = |most| {
-        let builder = SemanticCache::builder().store(MemoryStore::new());
+        let builder = mneme_tests::builder().store(MemoryStore::new());
         builder.embedder(Words).max_total_bytes(most).open()
     };
     assert!(matches!(open(0), Err(Error::InvalidArgument(_))));

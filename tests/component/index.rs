@@ -78,7 +78,7 @@ impl Vectors {
 }
 
 fn builder(dim: usize, store: impl Store + 'static) -> Builder {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(store)
         .embedder(Precomputed::new("index-1", dim as u32))
         .confidence_decay(1, 0.0)

@@ -31,7 +31,7 @@ const THREADS: u64 = 6;
 
 fn with_lanes(path: &Path, exact: u32, semantic: u32) -> Builder {
     let path: PathBuf = path.into();
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store_handles(move || Ok(Box::new(SqliteStore::new(&path))))
         .lanes(exact, semantic)
         .embedder(Words)
@@ -262,7 +262,7 @@ fn hooked(
             Ok(())
         })
     };
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store_handles(move || Ok(Box::new(handle())))
         .lanes(exact, semantic)
         .embedder(Words)
@@ -364,14 +364,14 @@ fn lanes_that_cannot_be_are_refused() {
         assert!(matches!(refused, Err(Error::InvalidArgument(_))));
     }
     assert!(!path.exists());
-    let one_handle = SemanticCache::builder().store(MemoryStore::new());
+    let one_handle = mneme_tests::builder().store(MemoryStore::new());
     let refused = one_handle.lanes(1, 1).embedder(Words).open();
     assert!(
         matches!(refused, Err(Error::InvalidArgument(reason)) if reason.contains("store_handles"))
     );
     // One of another embedder among them.
     let other = folder.path().join("other.db");
-    let opened = SemanticCache::builder().store(SqliteStore::new(&other));
+    let opened = mneme_tests::builder().store(SqliteStore::new(&other));
     drop(
         opened
             .embedder(Precomputed::new("other", 3))
@@ -379,7 +379,7 @@ fn lanes_that_cannot_be_are_refused() {
             .unwrap(),
     );
     let paths = std::sync::Mutex::new(vec![other, path.clone()]);
-    let mixed = SemanticCache::builder()
+    let mixed = mneme_tests::builder()
         .store_handles(move || {
             let path = paths.lock().unwrap().pop().unwrap();
             Ok(Box::new(SqliteStore::new(path)))

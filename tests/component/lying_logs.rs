@@ -26,7 +26,7 @@ fn reworded(n: u64) -> String {
 }
 
 fn cache(store: Box<dyn Store>) -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .boxed_store(store)
         .embedder(Words)
         .coordination(Coordination::StaleTolerant(0))

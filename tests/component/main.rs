@@ -14,6 +14,7 @@ mod normalization;
 mod round_trips;
 mod sandbox;
 mod tenants;
+mod trust;
 
 use mneme_tests::dynamodb::run_with_credentials;
 use mneme_tests::suite::Suite;
@@ -37,5 +38,6 @@ fn main() -> ExitCode {
         .tests(round_trips::tests())
         .tests(sandbox::tests())
         .tests(tenants::tests())
+        .tests(trust::tests())
         .run()
 }

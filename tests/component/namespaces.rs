@@ -14,7 +14,7 @@ mneme_tests::tests![
 const MANY: usize = 65_540;
 
 fn open() -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(Words)
         .open()

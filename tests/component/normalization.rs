@@ -63,7 +63,7 @@ fn text(codes: &str) -> String {
 }
 
 fn cache() -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(Words)
         .open()

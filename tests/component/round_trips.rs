@@ -22,7 +22,7 @@ fn requests(from: u64) -> impl Iterator<Item = PutRequest> {
 }
 
 fn open(url: &str) -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .boxed_store(store::from_url(url).unwrap())
         .embedder(Words)
         .open()

@@ -59,6 +59,7 @@ fn the_component_imports_its_own_interfaces_and_the_clock() {
             "mneme:cache/events@0.2.0",
             "mneme:cache/policy@0.2.0",
             "mneme:cache/store@0.2.0",
+            "mneme:cache/trust@0.2.0",
             "mneme:cache/types@0.2.0",
             "wasi:clocks/wall-clock@0.2.6",
         ]
@@ -73,7 +74,7 @@ fn the_component_imports_its_own_interfaces_and_the_clock() {
 }
 
 fn open(store: impl Store + 'static) -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(store)
         .embedder(Words)
         .open()
@@ -93,7 +94,7 @@ fn puts(range: std::ops::Range<usize>, response: &str) -> Vec<PutRequest> {
 
 fn an_index_beyond_the_memory_limit_leaves_the_exact_layer() {
     let store = Hooked::new(|_| Ok(()));
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(store.clone())
         .embedder(Words)
         .memory_limit(4 << 20)
@@ -130,7 +131,7 @@ fn a_call_beyond_its_time_is_stopped_and_the_next_works() {
         }
         Ok(())
     });
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(store.clone())
         .embedder(Words)
         .call_timeout(TIMEOUT)
@@ -156,7 +157,7 @@ fn a_call_beyond_its_time_is_stopped_and_the_next_works() {
 fn a_policy_that_spins_is_stopped_when_it_returns() {
     let spinning = Arc::new(AtomicU64::new(1));
     let spins = Arc::clone(&spinning);
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(Words)
         .call_timeout(TIMEOUT)
@@ -186,7 +187,7 @@ fn closing_what_was_stopped_does_not_open_the_store_again() {
         }
         Ok(())
     });
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(store)
         .embedder(Words)
         .host_call_bytes(256 << 10)
@@ -204,7 +205,7 @@ fn closing_what_was_stopped_does_not_open_the_store_again() {
 
 fn a_batch_beyond_the_host_call_limit_stores_nothing() {
     let store = Hooked::new(|_| Ok(()));
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(store.clone())
         .embedder(Words)
         .host_call_bytes(256 << 10)
@@ -352,7 +353,7 @@ fn run_with_fault(
     });
     let failed_operation = || *failed.lock().unwrap();
     let clock = ManualClock::at(1_000);
-    let opened = SemanticCache::builder()
+    let opened = mneme_tests::builder()
         .store(store.clone())
         .embedder(Words)
         .clock(clock.clone())

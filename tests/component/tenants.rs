@@ -165,7 +165,7 @@ fn question(n: usize) -> String {
 fn play(what: &str, store: Box<dyn store::Store>, calls: usize) {
     let seed = std::env::var("MNEME_SEED").map_or(83, |seed| seed.parse().expect("a number"));
     let clock = ManualClock::at(EPOCH);
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(Timeless(store))
         .embedder(Words)
         .clock(clock.clone())
@@ -397,7 +397,7 @@ impl Play {
             archive.try_clone().unwrap()
         };
         let only = || LoadOptions::new().namespaces([&name]);
-        let other = SemanticCache::builder()
+        let other = mneme_tests::builder()
             .store(MemoryStore::new())
             .embedder(Words)
             .clock(self.clock.clone())

@@ -126,7 +126,7 @@ fn opens_what_node_has_written(artefacts: &Path) {
     let file = SqliteStore::new(artefacts.join("javascript.db"));
     let loaded = SqliteStore::new(folder.path().join("loaded.db"));
     for (store, is_loaded) in [(file, false), (loaded, true)] {
-        let cache = SemanticCache::builder()
+        let cache = mneme_tests::builder()
             .store(store)
             .embedder(Precomputed::new("javascript-1", 3))
             .open()
@@ -170,7 +170,7 @@ fn loads_what_a_page_has_dumped(archive: &Path) {
     // As the Rust host names it: see `MiniLm`.
     let fingerprint = &summary.manifest.embedder_fingerprint;
     assert!(fingerprint.starts_with("pocket-encoder/minilm-l3-q4-g32-v1;weights=dabb40d5d98a"));
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(Precomputed::new(fingerprint, 384))
         .open()
@@ -216,7 +216,7 @@ fn a_script_of_operations_gives_the_same_lines_as_in_wasmtime(_: Built) {
 }
 
 fn open(options: &Value, clock: &ManualClock) -> SemanticCache {
-    let mut builder = SemanticCache::builder()
+    let mut builder = mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(Precomputed::new("script-1", 24))
         .similarity_threshold(options["similarityThreshold"].as_f64().unwrap() as f32)

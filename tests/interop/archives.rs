@@ -37,7 +37,7 @@ fn content(path: &Path) -> [Value; 3] {
 }
 
 fn ours(path: &Path) -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(SqliteStore::new(path))
         .embedder(Words)
         .open()
@@ -116,7 +116,7 @@ fn their_archives_are_loaded(python: Python) {
         assert_eq!(content(&copy), content(&path));
 
         // Their file is converted for another kind of store.
-        let memory = SemanticCache::builder()
+        let memory = mneme_tests::builder()
             .store(MemoryStore::new())
             .embedder(Words)
             .open()
@@ -129,7 +129,7 @@ fn their_archives_are_loaded(python: Python) {
         let hit = memory.get(request).unwrap().hit().unwrap();
         assert_eq!(hit.response, "second\0\u{1f600}");
 
-        let other_model = SemanticCache::builder()
+        let other_model = mneme_tests::builder()
             .store(MemoryStore::new())
             .embedder(Precomputed::new("another-model", DIM))
             .open()
@@ -151,7 +151,7 @@ fn our_archives_are_loaded_by_them(python: Python) {
                 .unwrap()
                 .as_secs(),
         );
-        let cache = SemanticCache::builder()
+        let cache = mneme_tests::builder()
             .store(SqliteStore::new(&path))
             .embedder(Words)
             .clock(clock.clone())

@@ -3,9 +3,7 @@
 use crate::place::{Kind, Named, ODD, Place, ask, now, put};
 use mneme::embedder::Precomputed;
 use mneme::store::{ImportMode, Store};
-use mneme::{
-    Coordination, Embedder, EntryFilter, Error, Layer, ManualClock, PutRequest, SemanticCache, Ttl,
-};
+use mneme::{Coordination, Embedder, EntryFilter, Error, Layer, ManualClock, PutRequest, Ttl};
 use mneme_tests::embedders::{DIM, FINGERPRINT};
 use mneme_tests::peer::Peer;
 use mneme_tests::served::until;
@@ -392,7 +390,7 @@ fn another_embedder_is_refused_by_both(place: Place) {
     };
     let before = picture(&mut *place.opened());
     let open = |embedder: Box<dyn Embedder>| {
-        let builder = SemanticCache::builder().boxed_store(place.store());
+        let builder = mneme_tests::builder().boxed_store(place.store());
         builder.boxed_embedder(embedder).open().unwrap_err()
     };
     let error = open(Box::new(Precomputed::new("another-1", DIM)));

@@ -131,7 +131,7 @@ impl Place {
 
     /// Our cache, which writes access data at once.
     pub fn ours(&self) -> Builder {
-        let builder = SemanticCache::builder().boxed_store(self.store());
+        let builder = mneme_tests::builder().boxed_store(self.store());
         builder.embedder(Words).touches(1, 0)
     }
 

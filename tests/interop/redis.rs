@@ -2,7 +2,7 @@
 
 use crate::place::{ODD, ask, put};
 use mneme::store::{Entry, Filter, Store};
-use mneme::{Builder, PutRequest, SemanticCache, Ttl};
+use mneme::{Builder, PutRequest, Ttl};
 use mneme_tests::embedders::{By, DIM, FINGERPRINT, Words, axis};
 use mneme_tests::peer::Peer;
 use mneme_tests::python::Python;
@@ -25,7 +25,7 @@ fn theirs(python: Python, server: &Redis, prefix: &str, more: Value) -> Peer {
 }
 
 fn ours(server: &Redis, prefix: &str) -> Builder {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(server.store(prefix))
         .embedder(Words)
         .touches(1, 0)

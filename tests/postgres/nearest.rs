@@ -479,7 +479,7 @@ fn views_and_imports_are_as_ever(server: &Postgres) {
 /// The whole way: cache, component, store, server.
 fn a_cache_holds_no_index(server: &Postgres) {
     let open = || {
-        SemanticCache::builder()
+        mneme_tests::builder()
             .store(store(&server.url(), "cached", VECTOR))
             .embedder(Precomputed::new(FINGERPRINT, DIM))
             .index(IndexKind::Store)
@@ -528,7 +528,7 @@ fn a_cache_holds_no_index(server: &Postgres) {
     cache.close().unwrap();
     assert_eq!(server.sql("SELECT count(*) FROM cached.derived_blobs"), "0");
     // Without the parameter the store does not search.
-    let refused = SemanticCache::builder()
+    let refused = mneme_tests::builder()
         .store(store(&server.url(), "cached", ""))
         .embedder(Precomputed::new(FINGERPRINT, DIM))
         .index(IndexKind::Store)

@@ -28,7 +28,7 @@ fn reworded(n: u64) -> String {
 }
 
 fn open(url: &str, interval_ms: u32) -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .boxed_store(store::from_url(url).unwrap())
         .embedder(Words)
         .coordination(Coordination::StaleTolerant(interval_ms))

@@ -26,7 +26,7 @@ mneme_tests::children![
 ];
 
 fn open(path: &Path, coordination: Coordination) -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(SqliteStore::new(path))
         .embedder(Words)
         .coordination(coordination)
@@ -236,7 +236,7 @@ fn a_reader_with_an_interval_follows_when_it_has_passed() {
             .unwrap();
         let clock = ManualClock::default();
         clock.set(now);
-        let reader = SemanticCache::builder()
+        let reader = mneme_tests::builder()
             .store(SqliteStore::new(&path))
             .embedder(Words)
             .clock(clock.clone())

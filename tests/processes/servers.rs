@@ -47,7 +47,7 @@ pub(super) fn reworded(key: u64) -> String {
 }
 
 pub(super) fn open_cache(url: &str) -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .boxed_store(store::from_url(url).unwrap())
         .embedder(Words)
         .coordination(Coordination::StaleTolerant(0))

@@ -30,7 +30,7 @@ mneme_tests::tests![
 ];
 
 fn cache(embedder: impl mneme::Embedder + 'static) -> SemanticCache {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(MemoryStore::new())
         .embedder(embedder)
         .open()
@@ -40,7 +40,7 @@ fn cache(embedder: impl mneme::Embedder + 'static) -> SemanticCache {
 fn eight_threads_get_their_own_answers() {
     unless_it_hangs(|| {
         let dir = tempfile::tempdir().unwrap();
-        let cache = SemanticCache::builder()
+        let cache = mneme_tests::builder()
             .store(SqliteStore::new(dir.path().join("cache.db")))
             .embedder(Words)
             .touches(16, 5_000)
@@ -214,7 +214,7 @@ async fn goes_on_while_the_embedder_is_slow() {
 
 fn questions_that_differ_in_case_are_computed_apart_where_case_counts() {
     unless_it_hangs(|| {
-        let cache = SemanticCache::builder()
+        let cache = mneme_tests::builder()
             .store(MemoryStore::new())
             .embedder(Words)
             .normalize(false)
@@ -344,7 +344,7 @@ fn a_call_from_inside_a_call_fails_instead_of_waiting_for_itself() {
         let itself: Arc<OnceLock<SemanticCache>> = Arc::default();
         let outcomes = Arc::new(Mutex::new(Vec::new()));
         let (inside, seen) = (Arc::clone(&itself), Arc::clone(&outcomes));
-        let cache = SemanticCache::builder()
+        let cache = mneme_tests::builder()
             .store(MemoryStore::new())
             .embedder(Words)
             .on_event(move |_| {
@@ -405,7 +405,7 @@ fn sleep_of(thread: &str) -> (bool, String) {
 fn no_caller_is_passed_over() {
     unless_it_hangs(|| {
         let noting = Noting::default();
-        let cache = SemanticCache::builder()
+        let cache = mneme_tests::builder()
             .store(MemoryStore::new())
             .embedder(Words)
             .clock(noting.clone())

@@ -209,7 +209,7 @@ fn a_server_that_evicts_is_warned_of(server: Redis) {
 
     // The cache passes it on.
     set("maxmemory-policy", "volatile-ttl");
-    let cache = mneme::SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(server.store("q"))
         .embedder(mneme::embedder::Precomputed::new(FINGERPRINT, DIM))
         .open()

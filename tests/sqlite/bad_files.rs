@@ -25,7 +25,7 @@ mneme_tests::tests![
 mneme_tests::children![child_fills_the_disk, child_asks_on_a_full_disk];
 
 pub(super) fn builder(path: &Path) -> Builder {
-    SemanticCache::builder()
+    mneme_tests::builder()
         .store(SqliteStore::new(path))
         .embedder(Words)
 }

@@ -122,7 +122,7 @@ fn shared(timeout: Duration) -> Shared {
         store: SqliteStore::new(&place.path).busy_timeout(timeout),
         tries: Arc::clone(&tries),
     };
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(store)
         .embedder(Precomputed::new("v", 2))
         .observer(Arc::clone(&seen))
@@ -444,7 +444,7 @@ fn a_load_that_gets_no_lock_changes_nothing() {
 fn bookkeeping_that_finds_a_lock_is_told_as_failed() {
     let place = place();
     let seen = Arc::new(Seen::default());
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(SqliteStore::new(&place.path))
         .embedder(Precomputed::new("v", 2))
         .observer(Arc::clone(&seen))

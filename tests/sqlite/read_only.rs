@@ -7,7 +7,7 @@ use std::process::Command;
 
 use mneme::checkpoint::DumpOptions;
 use mneme::store::SqliteStore;
-use mneme::{Error, PutRequest, SemanticCache};
+use mneme::{Error, PutRequest};
 use mneme_tests::children::{self, Running, argument, hear, say};
 use mneme_tests::embedders::Words;
 use mneme_tests::suite::Ran;
@@ -73,7 +73,7 @@ fn is_writable(folder: &Path) -> bool {
 fn child_only_reads() {
     let (path, mode) = (argument("PATH"), argument("MODE"));
     let store = SqliteStore::from_url(&format!("sqlite:{path}?mode={mode}")).unwrap();
-    let cache = SemanticCache::builder().store(store).embedder(Words);
+    let cache = mneme_tests::builder().store(store).embedder(Words);
     let cache = cache.open().unwrap();
     for n in 0..200 {
         assert!(cache.get(format!("question {n}")).unwrap().is_hit());

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use mneme::PutRequest;
 use mneme::embedder::Precomputed;
 use mneme::store::{SqliteStore, Store, StoreError};
-use mneme::{PutRequest, SemanticCache};
 use rusqlite::Connection;
 
 use super::place::{open, place, version};
@@ -233,7 +233,7 @@ fn tenants_stay_apart_whatever_an_index_says() {
         mneme_tests::rows::hash(2)
     );
     sqlite::execute(&place.path, &lie);
-    let cache = SemanticCache::builder()
+    let cache = mneme_tests::builder()
         .store(SqliteStore::new(&place.path))
         .embedder(Precomputed::new(FINGERPRINT, DIM))
         .open()

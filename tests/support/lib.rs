@@ -20,10 +20,15 @@ pub mod suite;
 pub mod tenants;
 pub mod vanishing;
 
-use mneme::SemanticCache;
+use mneme::{Builder, SemanticCache};
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
+
+/// Begins a cache for questions that mean nothing, such as `q 1` and `q 2`: it looks for no vetoes.
+pub fn builder() -> Builder {
+    SemanticCache::builder().vetoes([])
+}
 
 /// A folder for what tests keep between runs: `tmp` in cargo's target folder, which test
 /// programs lie three levels below.

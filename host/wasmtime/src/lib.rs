@@ -35,6 +35,7 @@
 //! - [`calibration`] chooses the threshold by labelled pairs, [`replay`] by a log of questions.
 //! - [`migration`] copies a store into another one, even for a new embedder.
 //! - [`checkpoint`] moves a whole cache into an archive and out of one.
+//! - [`trust`] says what fools a threshold, and what keeps it from answering.
 //! - `conformance`, with the feature of that name, judges your own store.
 //! - [`Engine`] is the compiled component; [`component()`] its bytes, for other hosts.
 //!
@@ -88,6 +89,9 @@ pub mod setups {
     #![doc = include_str!("setups.md")]
 }
 pub mod store;
+pub mod trust {
+    #![doc = include_str!("trust.md")]
+}
 mod turn;
 pub mod verifier;
 

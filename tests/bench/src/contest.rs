@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::{self, Dtype, Suite};
 use crate::corpus::{Corpus, part};
-use crate::ours::{Files, Ours, Settings, nanos, timed};
+use crate::ours::{Files, Ours, Settings, nanos, question, timed};
 use crate::peer::Kind;
 use crate::rivals::{Rival, Rivals, Start, judge, right};
 use crate::tally::{Archive, Cell, Work};
@@ -292,7 +292,7 @@ fn checkpoint(ours: &mut Ours, archive: Archive, folder: &Path, exact: usize) ->
     let start = Instant::now();
     let cache = ours.settings.open(store, true)?;
     cache.load(file, LoadOptions::new())?;
-    let found = cache.get(format!("question number {exact}"))?.is_hit();
+    let found = cache.get(question(exact))?.is_hit();
     let took = nanos(start);
     ensure!(found, "bench: entry {exact} was not found after loading");
     ours.side.add(Work::Load(archive), [took]);

@@ -120,7 +120,7 @@ impl Ours {
     pub fn exact(&mut self, rows: &[usize]) -> Result<()> {
         let mut times = Vec::with_capacity(rows.len());
         for n in rows.iter().take(WARM).chain(rows) {
-            let request = GetRequest::new(format!("question number {n}"));
+            let request = GetRequest::new(question(*n));
             let (took, lookup) = timed(|| self.cache.get(request))?;
             let hit = lookup.hit();
             anyhow::ensure!(
@@ -172,7 +172,7 @@ impl Ours {
             return Ok(());
         };
         let settings = self.settings;
-        let text = format!("question number {exact}");
+        let text = question(exact);
         let works: [(Work, &Path, bool, GetRequest); 3] = [
             (Work::OpenExact, &files.persisted, true, text.into()),
             (Work::OpenPersisted, &files.persisted, true, semantic(query)),
@@ -220,13 +220,32 @@ fn build_graphs(cache: &SemanticCache) -> Result<()> {
     }
 }
 
+/// The stored question of a row. Vetoes compare its words with those of a look-up, and find nothing
+/// against it.
+pub fn question(row: usize) -> String {
+    format!("what is known about {}", name(row))
+}
+
+/// A word for a row.
+fn name(row: usize) -> String {
+    let (consonants, vowels) = (b"bdfgklmnprstvz", b"aeiou");
+    let mut rest = row;
+    let mut syllable = || {
+        let (consonant, vowel) = (rest % 14, rest / 14 % 5);
+        rest /= 70;
+        [char::from(consonants[consonant]), char::from(vowels[vowel])]
+    };
+    (0..4).flat_map(|_| syllable()).collect()
+}
+
 fn request(corpus: &Corpus, n: usize) -> Result<PutRequest> {
-    let (query, response) = (format!("question number {n}"), format!("answer number {n}"));
+    let (query, response) = (question(n), format!("answer number {n}"));
     Ok(PutRequest::new(query, response).embedding(corpus.vector(n)?))
 }
 
 fn semantic(query: &Query) -> GetRequest {
-    GetRequest::new(format!("reworded {}", query.row)).embedding(query.vector.clone())
+    GetRequest::new(format!("what do people say of {}", name(query.row)))
+        .embedding(query.vector.clone())
 }
 
 /// The namespace of an entry, as the peers have it.

@@ -47,6 +47,8 @@ fn age_counts_only_where_it_is_asked_for() {
     let with = |decay: &str| {
         let args = [
             "--json",
+            "--vetoes",
+            "none",
             "--decay",
             decay,
             "explain",

@@ -34,7 +34,8 @@ fn entries_are_scoped_listed_and_erased() {
         .ok();
 
     let ask = |more: Value| {
-        let body = with(json!({"query": "x", "embedding": [1, 0, 0]}), more);
+        let question = json!({"query": "x", "embedding": [1, 0, 0], "vetoes": []});
+        let body = with(question, more);
         server.post("/v1/get", &body).ok()
     };
     assert_eq!(ask(json!({}))["tags"], json!(["a", "b"]));

@@ -90,6 +90,15 @@ export interface Candidate {
 }
 
 /**
+ * Says whether a candidate's response answers the query; true is `yes`, and false is `no`. `signal` is
+ * aborted when nobody waits for it any more.
+ */
+export type Verifier = (
+  candidate: Candidate,
+  options: { signal: AbortSignal },
+) => Opinion | boolean | Promise<Opinion | boolean>;
+
+/**
  * Something that happened in the cache. `put`: `count` entries were stored or replaced. The others
  * were deleted: by `delete` or a clear (`deletion`), because of a quota, `maxEntries` or
  * `maxBytes.total` (`eviction`), because they had expired (`expiration`), because the built-in
@@ -230,12 +239,7 @@ export interface CacheOptions {
    * time-out, it is left alone for a second, and longer if that goes on, and questions miss at once.
    * Exact answers are not verified. Default: nobody is asked.
    */
-  verify?:
-    | ((
-        candidate: Candidate,
-        options: { signal: AbortSignal },
-      ) => Opinion | boolean | Promise<Opinion | boolean>)
-    | undefined;
+  verify?: Verifier | undefined;
   /**
    * The verify band: entries below the threshold, and at least so similar (-1 to 1), answer if `verify`
    * says yes. Default: none do.

@@ -72,6 +72,7 @@ export type {
   Reading,
   Vector,
   VectorDtype,
+  Verifier,
 } from './options.js';
 export type {
   Awaitable,

@@ -13,6 +13,7 @@ import { keeping } from './cases-keeping.mjs';
 import { labels } from './cases-labels.mjs';
 import { options } from './cases-options.mjs';
 import { names } from './cases-names.mjs';
+import { trust } from './cases-trust.mjs';
 import { turns } from './cases-turns.mjs';
 import { vanishing } from './cases-vanishing.mjs';
 import { Random, byLetters, equal, fails, letters, ok } from './support/check.mjs';
@@ -63,6 +64,7 @@ export const cases = {
   ...options,
   ...names,
   ...labels,
+  ...trust,
   ...turns,
   ...vanishing,
 

@@ -11,6 +11,7 @@ const SUGGESTIONS = [
 
 const MISSES = {
   'below-threshold': 'Nothing that is known is similar enough.',
+  vetoed: 'What is similar enough asks for something else.',
   'no-match': 'What is similar enough has expired, or may not answer.',
   'embedder-failure': 'The encoder could not read the question.',
   unreadable:
@@ -70,12 +71,13 @@ export function showMiss(miss, ms, threshold, candidates) {
   const isEmpty = miss.reason === 'no-match' && candidates.length === 0;
   const reason = isEmpty ? 'Nothing is known yet.' : (MISSES[miss.reason] ?? miss.reason);
   const why = `${reason} (${milliseconds.format(ms)} ms)`;
-  const near = candidates.map(({ query, similarity }) =>
+  const near = candidates.map(({ query, similarity, vetoes }) =>
     element(
       'li',
       '',
       element('span', 'near-query', query),
       element('b', '', similarity.toFixed(2)),
+      ...vetoes.map((of) => element('span', 'veto', `“${of.query}”, not “${of.entry}”`)),
       meter(similarity, threshold),
     ),
   );

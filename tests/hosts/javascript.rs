@@ -4,7 +4,7 @@ use mneme::checkpoint::{self, DumpOptions, InspectOptions, Layout, LoadOptions};
 use mneme::embedder::Precomputed;
 use mneme::{
     EntryFilter, GetRequest, Lookup, ManualClock, MemoryStore, PutRequest, SemanticCache,
-    SqliteStore, Ttl, VectorDtype,
+    SqliteStore, Ttl, VectorDtype, VetoKind,
 };
 use mneme_tests::kept_folder;
 use mneme_tests::suite::{Provided, Ran};
@@ -20,6 +20,7 @@ use std::time::Duration;
 mneme_tests::tests![
     the_package_passes_its_tests,
     a_script_of_operations_gives_the_same_lines_as_in_wasmtime,
+    pairs_of_questions_are_judged_as_in_wasmtime,
 ];
 
 const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/js");
@@ -180,13 +181,59 @@ fn loads_what_a_page_has_dumped(archive: &Path) {
     assert_eq!(hit.unwrap().response, "330 metres.");
 }
 
+/// The JSON that a script prints in Node.
+fn node(arguments: &[&str]) -> Value {
+    let printed = run(Command::new("node").current_dir(PACKAGE).args(arguments));
+    serde_json::from_str(&printed.unwrap_or_else(|printed| panic!("{printed}"))).unwrap()
+}
+
+fn pairs_of_questions_are_judged_as_in_wasmtime(_: Built) {
+    // Chromium and the other runtimes are compared with Node in the package's tests.
+    let judged = node(&["test/support/judging.mjs", "--pairs"]);
+    let pairs = judged["pairs"].as_array().unwrap();
+    let theirs = judged["lines"].as_array().unwrap();
+    assert_eq!(theirs.len(), pairs.len());
+    let usual: Vec<VetoKind> = VetoKind::ALL
+        .into_iter()
+        .filter(|kind| !matches!(kind, VetoKind::Names | VetoKind::QuestionWord))
+        .collect();
+    let cache = SemanticCache::builder()
+        .store(MemoryStore::new())
+        .embedder(Precomputed::new("pairs-1", 2))
+        .open()
+        .unwrap();
+    let (mut vetoed, mut partial) = (0, 0);
+    for (pair, theirs) in pairs.iter().zip(theirs) {
+        let (query, entry) = (pair["query"].as_str(), pair["entry"].as_str());
+        let (query, entry) = (query.unwrap(), entry.unwrap());
+        let mut ours = Vec::new();
+        for kinds in [&VetoKind::ALL[..], &usual] {
+            for (query, entry) in [(query, entry), (entry, query)] {
+                let said = cache.judge(query, entry, kinds).unwrap();
+                vetoed += usize::from(!said.vetoes.is_empty());
+                partial += usize::from(said.partial);
+                let vetoes = said.vetoes.into_iter();
+                let vetoes: Vec<Value> = vetoes
+                    .map(|veto| {
+                        let kind = kebab(&format!("{:?}", veto.kind));
+                        json!([kind, veto.query, veto.entry])
+                    })
+                    .collect();
+                ours.push(json!([vetoes, said.partial]));
+            }
+        }
+        let ours = Value::Array(ours).to_string();
+        assert_eq!(ours, theirs.as_str().unwrap(), "{query:?} and {entry:?}");
+    }
+    assert!(
+        vetoed > 500 && partial > 100,
+        "{vetoed} vetoed, {partial} partial"
+    );
+}
+
 fn a_script_of_operations_gives_the_same_lines_as_in_wasmtime(_: Built) {
-    let node = |script: &str| -> Value {
-        let printed = run(Command::new("node").current_dir(PACKAGE).arg(script));
-        serde_json::from_str(&printed.unwrap_or_else(|printed| panic!("{printed}"))).unwrap()
-    };
-    let script = node("test/support/operations.mjs");
-    let theirs = node("test/support/script.mjs");
+    let script = node(&["test/support/operations.mjs"]);
+    let theirs = node(&["test/support/script.mjs"]);
     let theirs: Vec<&str> = theirs
         .as_array()
         .unwrap()
@@ -243,6 +290,10 @@ fn perform(cache: &SemanticCache, operation: &Value) -> Value {
             let request = GetRequest::new(text("query"))
                 .namespace(text("namespace"))
                 .embedding(embedding());
+            let request = match operation.get("vetoes") {
+                Some(kinds) => request.vetoes(kinds.as_array().unwrap().iter().map(kind)),
+                None => request,
+            };
             match cache.get(request).unwrap() {
                 Lookup::Miss(miss) => json!([kebab(&format!("{:?}", miss.reason))]),
                 Lookup::Hit(hit) => {
@@ -287,6 +338,7 @@ fn perform(cache: &SemanticCache, operation: &Value) -> Value {
                 counters.misses,
                 counters.evictions,
                 counters.expirations,
+                counters.vetoes.each().map(|(_, count)| count),
                 namespaces
                     .map(|one| json!([one.namespace, one.entries, one.quota]))
                     .collect::<Vec<_>>()
@@ -319,6 +371,13 @@ fn perform(cache: &SemanticCache, operation: &Value) -> Value {
         }
         other => panic!("the script has the unknown operation {other:?}"),
     }
+}
+
+/// A kind of veto by its name in JavaScript.
+fn kind(name: &Value) -> VetoKind {
+    let mut all = VetoKind::ALL.into_iter();
+    all.find(|kind| name == &kebab(&format!("{kind:?}")))
+        .unwrap_or_else(|| panic!("the script has the unknown veto {name}"))
 }
 
 /// `BelowThreshold` as `below-threshold`.

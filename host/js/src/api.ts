@@ -3,6 +3,7 @@
 import type { ArchiveSink } from './archive.js';
 import type { MissReason, Vector, VectorDtype } from './options.js';
 import type { ImportMode } from './store.js';
+import type { Verification, Veto, VetoCounts, Vetoes } from './trust.js';
 
 /** The namespace of calls that do not name one. */
 export const DEFAULT_NAMESPACE = 'default';
@@ -28,6 +29,8 @@ export interface GetOptions {
   exactOnly?: boolean | undefined;
   /** Misses at once, and counts the miss. */
   bypass?: boolean | undefined;
+  /** Replaces the cache's option `vetoes`. */
+  vetoes?: Vetoes | undefined;
   /** Stops the waiting. The component still finishes what it has begun. */
   signal?: AbortSignal | undefined;
 }
@@ -78,18 +81,22 @@ export interface ExplainOptions extends GetOptions {
 }
 
 /**
- * What `explain` says about one entry. `outranked` could answer, but another entry does. If
- * several of the others apply, the first in this order.
+ * What `explain` says about one entry. `outranked` could answer, but another entry does. `untried`
+ * could too, but look-ups give up after four candidates with a veto. If several of the others apply,
+ * the first in this order.
  */
 export type Verdict =
   | 'answers'
   | 'outranked'
+  | 'untried'
   | 'below-threshold'
   | 'expired'
   | 'other-tags'
   | 'too-old'
+  | 'vetoed'
   | 'refused'
-  | 'low-confidence';
+  | 'low-confidence'
+  | 'unverified';
 
 /** An entry, with everything that decides whether it answers. */
 export interface JudgedEntry {
@@ -108,6 +115,13 @@ export interface JudgedEntry {
   ttlSeconds: number | undefined;
   /** Whether the validator would let it answer; always true in the exact layer. */
   accepted: boolean;
+  /**
+   * Why it must not answer this question, of the kinds that are looked for. Always empty in the exact
+   * layer.
+   */
+  vetoes: Veto[];
+  /** Whether a question was longer than 8 KiB: only its first and its last 4 KiB were compared. */
+  partial: boolean;
   verdict: Verdict;
 }
 
@@ -121,6 +135,10 @@ export interface Explanation {
   threshold: number;
   /** The least confidence of an answer. */
   cutOff: number;
+  /** The least similarity of what is verified; undefined: nothing is. See the option `verify`. */
+  verifiedFrom: number | undefined;
+  /** What the verifier said about the candidate that is about to answer, if it was asked. */
+  verification: Verification | undefined;
   /** The entry of the exact layer, expired or not. */
   exact: JudgedEntry | undefined;
   /** The nearest other entries, most similar first. */
@@ -131,6 +149,18 @@ export interface Explanation {
   outcome: { layer: Hit['layer']; reason?: undefined } | { layer?: undefined; reason: MissReason };
   /** What the embedder threw, if it failed. Then there are no candidates. */
   embedderError?: unknown;
+}
+
+/** Which version of which entry a query is linked to. A hit and a `Candidate` have the last two. */
+export interface LinkOptions {
+  /** 1 to 1,024 bytes without NUL. Default `default`. */
+  namespace?: string | undefined;
+  /** The context of the query and the entry; see {@link GetOptions.context}. Default ''. */
+  context?: string | undefined;
+  /** The store's id of the entry. */
+  id: number;
+  /** When the entry was stored. */
+  createdAt: Date;
 }
 
 /** Options of a response to store. */
@@ -289,6 +319,8 @@ export interface Counters {
   misses: number;
   evictions: number;
   expirations: number;
+  /** How many candidates of look-ups had a veto of each kind. */
+  vetoes: VetoCounts;
 }
 
 /** The state of the cache, or of one namespace. */

@@ -16,6 +16,7 @@ import type {
   Health,
   HealthOptions,
   Hit,
+  LinkOptions,
   ListOptions,
   ListedEntry,
   LoadOptions,
@@ -30,40 +31,29 @@ import type {
 } from './api.js';
 import type { ArchiveSource } from './archive.js';
 import { dump, load } from './checkpoints.js';
+import { count, dtype, flag, integer, number, vector } from './checks.js';
 import { instantiatorFor, wellFormed, type Component, type Instantiate } from './component.js';
 import { Embedding } from './embedding.js';
 import { entries, erase, listEntries } from './entries.js';
-import { InvalidArgumentError, type EmbedderError } from './errors.js';
-import { Flights, type LookedUp } from './flights.js';
+import { InvalidArgumentError } from './errors.js';
+import { Flights } from './flights.js';
 import { clockOf } from './hooks.js';
 import { known } from './known.js';
-import {
-  checkOptions,
-  count,
-  dtype,
-  flag,
-  integer,
-  number,
-  vector,
-  type CacheOptions,
-  type Vector,
-  type VectorDtype,
-} from './options.js';
+import { Looking } from './looking.js';
+import { checkOptions, type CacheOptions, type Vector, type VectorDtype } from './options.js';
 import { plain } from './plain.js';
 import { Queue } from './queue.js';
 import {
   contextOf,
-  finish,
   namespaceOf,
   options as optionsOf,
   rawGet,
+  rawLink,
   rawPut,
   storedId,
   textsToEmbed,
-  toExplanation,
-  type RawExplained,
+  toStats,
   type RawGet,
-  type RawLookup,
   type RawPut,
   type RawStep,
   type RawStored,
@@ -71,8 +61,8 @@ import {
 } from './raw.js';
 import { Runner } from './runner.js';
 import { inSteps, inTurns } from './steps.js';
-
-type Cause = { error: unknown } | undefined;
+import { vetoKinds, type Judgement, type Vetoes } from './trust.js';
+import { Verifying } from './verifying.js';
 
 /** Namespaces that one step lists. */
 const NAMES_PER_PAGE = 65_536;
@@ -86,6 +76,8 @@ export class SemanticCache {
   readonly #component: Component;
   readonly #runner: Runner;
   readonly #embedding: Embedding;
+  readonly #verifying: Verifying;
+  readonly #looking: Looking;
   readonly #flights: Flights;
   #stored = 0;
   /** Each would discard what another has loaded. */
@@ -101,14 +93,18 @@ export class SemanticCache {
     this.#component = component;
     this.#runner = new Runner(instantiate, options);
     this.#embedding = new Embedding(options.embedder, clockOf(options));
+    this.#verifying = new Verifying(this.#runner);
+    this.#looking = new Looking(this.#runner, this.#embedding, this.#verifying, () => {
+      this.#stored += 1;
+    });
     this.#flights = new Flights(this.#runner, {
-      lookUp: (request, signal) => this.#lookUp(request, signal),
+      lookUp: (request, signal) => this.#looking.one(request, signal),
       put: (request) => this.#put(request, undefined),
       stored: () => this.#stored,
       normalize: (query) => this.normalize(query),
       embed: async (text, signal) =>
-        (await this.#sources([text], signal)).sources[0] as VectorSource,
-      tellEmbedding: (error) => this.#tellEmbedding(error),
+        (await this.#looking.sources([text], signal)).sources[0] as VectorSource,
+      tellEmbedding: (error) => this.#looking.tellEmbedding(error),
     });
   }
 
@@ -148,7 +144,7 @@ export class SemanticCache {
    */
   async lookUp(query: string, options?: GetOptions): Promise<Lookup> {
     const given = optionsOf.get(options, 'lookUp');
-    return (await this.#lookUp(rawGet({ ...given, query }), given.signal)).lookup;
+    return (await this.#looking.one(this.#request({ ...given, query }), given.signal)).lookup;
   }
 
   /** As {@link lookUp}, for several questions, whose texts are embedded together. */
@@ -157,72 +153,26 @@ export class SemanticCache {
     options?: { signal?: AbortSignal | undefined },
   ): Promise<Lookup[]> {
     const { signal } = optionsOf.signal(options, 'getMany');
-    const first = listOf(questions, 'questions').map((one) =>
-      rawGet(typeof one === 'string' ? { query: one } : optionsOf.question(one)),
+    const requests = listOf(questions, 'questions').map((one) =>
+      this.#request(typeof one === 'string' ? { query: one } : optionsOf.question(one)),
     );
-    const answers = await this.#askAll(first, signal);
-    const texts = textsToEmbed(answers);
-    if (texts.length === 0) {
-      return answers.map((one) => finish(one, undefined));
-    }
-    const { sources, failure } = await this.#sources(texts, signal);
-    const pending = first.filter((_, i) => answers[i]?.tag === 'needs-embedding');
-    const second = pending.map((request, i) => ({
-      ...request,
-      vector: sources[i] as VectorSource,
-    }));
-    const again = await this.#askAll(second, signal);
-    let at = 0;
-    return answers.map((one) => {
-      if (one.tag !== 'needs-embedding') {
-        return finish(one, undefined);
-      }
-      const isFailed = sources[at]?.tag === 'failed';
-      return finish(again[at++], isFailed ? failure : undefined);
-    });
+    return this.#looking.several(requests, signal);
   }
 
   /**
    * Says how {@link lookUp} would answer a question now, and why, with the nearest entries.
-   * Counts nothing and changes nothing. It asks the embedder even if the exact layer answers.
+   * Counts nothing and changes nothing. It asks the embedder even if the exact layer answers, and
+   * the verifier if a look-up would.
    */
   async explain(query: string, options?: ExplainOptions): Promise<Explanation> {
     const given = optionsOf.explain(options);
     const { signal, limit = 10 } = given;
-    const request = rawGet({ ...given, query });
-    const ask = (vector: VectorSource | undefined): Promise<RawExplained> => {
-      const args = [{ ...request, vector }, count(limit, 'limit')];
-      return inSteps(() => this.#runner.call<RawExplained>('explain', args, signal), isLater);
-    };
-    const first = await ask(request.vector);
-    if (first.tag !== 'needs-embedding') {
-      return toExplanation(first, undefined);
-    }
-    const { sources, failure } = await this.#sources([first.val.text], signal);
-    return toExplanation(await ask(sources[0]), failure);
+    const request = this.#request({ ...given, query });
+    return this.#looking.explain(request, count(limit, 'limit'), signal);
   }
 
-  async #lookUp(request: RawGet, signal: AbortSignal | undefined): Promise<LookedUp> {
-    const first = await this.#ask(request, signal);
-    if (first.tag !== 'needs-embedding') {
-      return { lookup: finish(first, undefined), source: request.vector };
-    }
-    const { text } = first.val;
-    const { sources, failure } = await this.#sources([text], signal);
-    const source = sources[0] as VectorSource;
-    const second = await this.#ask({ ...request, vector: source }, signal);
-    return { lookup: finish(second, failure), source, text };
-  }
-
-  #ask(request: RawGet, signal: AbortSignal | undefined): Promise<RawLookup> {
-    return inSteps(() => this.#runner.call<RawLookup>('get', [request], signal), isLater);
-  }
-
-  /** As {@link #ask}, for several requests. */
-  #askAll(requests: RawGet[], signal: AbortSignal | undefined): Promise<RawLookup[]> {
-    return inTurns<RawGet, RawLookup>(requests, isLater, (rest) =>
-      this.#runner.call('getMany', [rest], signal),
-    );
+  #request(question: Question): RawGet {
+    return rawGet(question, this.#runner.usualVetoes);
   }
 
   /** Stores all, unless one needs an embedding; others have their turn in between. */
@@ -314,7 +264,7 @@ export class SemanticCache {
   ): Promise<Resolved<T>> {
     const given = optionsOf.compute(options);
     const { signal } = given;
-    const request = { ...rawGet({ ...given, query }), validate: true };
+    const request = { ...this.#request({ ...given, query }), validate: true };
     // Before anything is computed: what it could not be stored with.
     const blank = rawPut({ ...given, query, response: '', validate: true });
     if (typeof compute !== 'function') {
@@ -322,6 +272,22 @@ export class SemanticCache {
     }
     const { metadata } = given;
     return this.#flights.resolve({ query, request, blank, metadata, signal }, compute);
+  }
+
+  /**
+   * Stores the answer of an entry under another query of its namespace and context, for the exact
+   * layer only: for a program that has found out itself that it is the answer. Lifetime, tags and
+   * metadata are the entry's, and the copy does not follow its later changes. Returns the id of the new
+   * entry; undefined if nothing was stored: the query has an answer by now, or the entry was
+   * replaced, deleted or has expired.
+   */
+  async link(query: string, options: LinkOptions): Promise<number | undefined> {
+    const id = await this.#runner.call<bigint | undefined>('link', rawLink(query, options));
+    if (id === undefined) {
+      return undefined;
+    }
+    this.#stored += 1;
+    return Number(id);
   }
 
   // ---- removing -----------------------------------------------------------------
@@ -479,7 +445,7 @@ export class SemanticCache {
   /** Counts, settings and memory, of one namespace or of all. */
   async stats(namespace?: string): Promise<Stats> {
     const of = namespace === undefined ? undefined : namespaceOf(namespace);
-    return plain(await this.#runner.call('stats', [of])) as unknown as Stats;
+    return toStats(await this.#runner.call('stats', [of]));
   }
 
   /**
@@ -504,6 +470,19 @@ export class SemanticCache {
   /** The cosine of two vectors, after rounding both as an index of this dtype does. */
   async similarity(a: Vector, b: Vector, of: VectorDtype = 'float32'): Promise<number> {
     return this.#runner.call('similarity', [vector(a, 'a'), vector(b, 'b'), dtype(of)]);
+  }
+
+  /**
+   * The vetoes between a query and the query of an entry, as look-ups find them: why the answer to one
+   * cannot be the answer to the other. Of these kinds; default: those of the cache's option `vetoes`.
+   */
+  async judge(query: string, entry: string, kinds?: Vetoes): Promise<Judgement> {
+    const { raw, usualVetoes } = this.#runner;
+    return this.#runner.call('judge', [
+      wellFormed(query, 'the query'),
+      wellFormed(entry, 'the query of the entry'),
+      vetoKinds(kinds, usualVetoes) ?? raw.vetoes,
+    ]);
   }
 
   // ---- moving it ----------------------------------------------------------------
@@ -538,6 +517,7 @@ export class SemanticCache {
 
   /** Flushes, then closes the store. Closing twice does nothing. */
   close(): Promise<void> {
+    this.#verifying.end();
     return this.#runner.close();
   }
 
@@ -545,36 +525,9 @@ export class SemanticCache {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-
-  // ---- embedding ----------------------------------------------------------------
-
-  /** Vectors for look-ups, in which an embedder's failure is a miss. */
-  async #sources(
-    texts: string[],
-    signal: AbortSignal | undefined,
-  ): Promise<{ sources: VectorSource[]; failure: Cause }> {
-    const { embedded, failure } = await this.#embedding.some(texts, signal);
-    const sources: VectorSource[] = embedded.map((val) => ({ tag: 'embedded', val }));
-    if (!failure) {
-      return { sources, failure: undefined };
-    }
-    this.#tellEmbedding(failure);
-    while (sources.length < texts.length) {
-      sources.push({ tag: 'failed', val: failure.message });
-    }
-    return { sources, failure: { error: failure.cause ?? failure } };
-  }
-
-  /** That a text came without a vector, and no embedder was to make one, is no failure of it. */
-  #tellEmbedding(error: EmbedderError | Error): void {
-    if (this.#runner.options.embedder.embed) {
-      this.#runner.callbacks.tell(error, { during: 'embed' });
-    }
-  }
 }
 
 const isMore = ({ more }: RawStep) => more;
-const isLater = ({ tag }: RawLookup | RawExplained) => tag === 'later';
 
 function listOf<T>(value: T[], what: string): T[] {
   if (!Array.isArray(value)) {

@@ -2,11 +2,11 @@
 
 import type { DumpOptions, DumpReport, LoadOptions, LoadReport } from './api.js';
 import { Pipe, Reader, Writer, type ArchiveSource } from './archive.js';
+import { count, oneOf } from './checks.js';
 import type { Component } from './component.js';
 import { CorruptError, InvalidArgumentError, describe, isMnemeError } from './errors.js';
 import { inspectWith, type InspectOptions, type Summary } from './inspect.js';
 import { known } from './known.js';
-import { count, oneOf } from './options.js';
 import { plain } from './plain.js';
 import { rawLoad } from './raw.js';
 import type { Runner } from './runner.js';

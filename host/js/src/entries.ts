@@ -9,9 +9,9 @@ import type {
   ListedEntry,
   Receipt,
 } from './api.js';
+import { count, flag, integer } from './checks.js';
 import { fromValue, isMnemeError } from './errors.js';
 import { known } from './known.js';
-import { count, flag, integer } from './options.js';
 import { breathe } from './platform.js';
 import { options as optionsOf, rawFilter, toListed, type RawErasure, type RawPage } from './raw.js';
 import type { Runner } from './runner.js';

@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'unsupported'
   | 'backend'
   | 'embedder'
+  | 'verifier'
   | 'refused'
   | 'component';
 
@@ -145,9 +146,8 @@ export class UnsupportedError extends MnemeError {
   readonly code = 'unsupported';
 }
 
-/** The store's backend failed. `cause` is what it threw, if it threw. */
-export class BackendError extends MnemeError {
-  readonly code = 'backend';
+/** Of somebody whom the cache asks, and who may answer another time. */
+abstract class PassingError extends MnemeError {
   readonly #retryable: boolean;
 
   /** @param options `retryable` (default false): whether the same call may succeed later */
@@ -156,26 +156,25 @@ export class BackendError extends MnemeError {
     this.#retryable = options.retryable ?? false;
   }
 
+  /** Of an embedder or a verifier: true after a time-out, a lost connection, and answers such as 429 and 503. */
   override get retryable(): boolean {
     return this.#retryable;
   }
 }
 
+/** The store's backend failed. `cause` is what it threw, if it threw. */
+export class BackendError extends PassingError {
+  readonly code = 'backend';
+}
+
 /** The embedder failed. `cause` is what it threw. */
-export class EmbedderError extends MnemeError {
+export class EmbedderError extends PassingError {
   readonly code = 'embedder';
-  readonly #retryable: boolean;
+}
 
-  /** @param options `retryable` (default false): whether the same call may succeed later */
-  constructor(message: string, options: { retryable?: boolean; cause?: unknown } = {}) {
-    super(message, options);
-    this.#retryable = options.retryable ?? false;
-  }
-
-  /** True after a time-out, a lost connection, and answers such as 429 and 503. */
-  override get retryable(): boolean {
-    return this.#retryable;
-  }
+/** The verifier failed, so that a candidate did not answer. `cause` is what it threw, if it threw. */
+export class VerifierError extends PassingError {
+  readonly code = 'verifier';
 }
 
 /** The validator refuses a response that was computed, so it was not stored. */
@@ -274,6 +273,7 @@ const NAMES: Record<string, string> = {
   'touch-interval-ms': 'touchIntervalSeconds',
   'vector-dtype': 'vectorDtype',
   'allow-unreadable': 'allowUnreadable',
+  verifying: 'verifyBand',
 };
 const NAME = new RegExp(`(?<![\\w-])(?:${Object.keys(NAMES).join('|')})(?![\\w-])`, 'g');
 

@@ -2,11 +2,11 @@
 
 import type { DumpOptions } from './api.js';
 import { guarded, type Reader, type Writer } from './archive.js';
+import { parseMetadata } from './checks.js';
 import type { Hooks } from './component.js';
 import { InvalidArgumentError, describe } from './errors.js';
-import { parseMetadata, type CacheOptions, type Candidate, type ErrorContext } from './options.js';
-import { plain } from './plain.js';
-import { toEvent } from './raw.js';
+import type { CacheOptions, ErrorContext } from './options.js';
+import { toCandidate, toEvent, type RawCandidate } from './raw.js';
 
 /** The archive of the present call. */
 export interface Archive {
@@ -79,11 +79,7 @@ export class Callbacks {
           if (typeof validator !== 'function') {
             return true;
           }
-          const candidate = plain(raw as Record<string, unknown>) as unknown as Candidate & {
-            metadata: unknown;
-          };
-          candidate.metadata = parseMetadata(String(candidate.metadata));
-          const verdict: unknown = validator(candidate);
+          const verdict: unknown = validator(toCandidate(raw as RawCandidate));
           if (typeof verdict !== 'boolean') {
             drop(verdict);
             throw new InvalidArgumentError(

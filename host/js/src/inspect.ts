@@ -2,9 +2,10 @@
 
 import type { Manifest } from './api.js';
 import { Reader, guarded, type ArchiveSource } from './archive.js';
+import { count } from './checks.js';
 import { Instance, instantiatorFor, type Component } from './component.js';
 import { known } from './known.js';
-import { count, limitsOf, type Limits } from './options.js';
+import { limitsOf, type Limits } from './options.js';
 import { plain } from './plain.js';
 import type { Store } from './store.js';
 import { MemoryStore } from './stores/memory.js';

@@ -1,9 +1,9 @@
 /** Judging a store: the conformance battery, run on it case by case. */
 
+import { seconds } from './checks.js';
 import { instantiatorFor, type Component, type Exports } from './component.js';
 import { describe, UnsupportedError } from './errors.js';
 import { known } from './known.js';
-import { seconds } from './options.js';
 import type { Capabilities, Store } from './store.js';
 import { storeImports } from './store-imports.js';
 

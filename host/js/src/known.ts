@@ -19,6 +19,8 @@ const CALLED: Record<string, string[]> = {
   similaritythreshold: ['threshold'],
   keepcase: ['normalize: false'],
   vector: ['embedding'],
+  verifier: ['verify'],
+  veto: ['vetoes'],
   halflifeseconds: ['decay.halfLifeSeconds'],
   cutoff: ['decay.cutOff', 'confidence.cutOff'],
 };

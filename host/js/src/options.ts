@@ -1,10 +1,11 @@
-/** The callers' options and values, in the form that the component takes. */
+/** The callers' options, in the form that the component takes. */
 
+import { count, dtype, flag, integer, number, oneOf, seconds } from './checks.js';
 import { wellFormed } from './component.js';
 import { InvalidArgumentError } from './errors.js';
 import { known, refuseNear, type Names } from './known.js';
-import { kindOf } from './platform.js';
 import type { Store } from './store.js';
+import { vetoKinds, type Opinion, type VetoKind, type Vetoes } from './trust.js';
 
 /** How the index holds vectors in memory: 4, 2 or 1 bytes a value. Answers do not change. */
 export type VectorDtype = 'float32' | 'float16' | 'int8';
@@ -71,6 +72,8 @@ export interface Embedder {
 
 /** An entry that is about to answer. */
 export interface Candidate {
+  /** The store's id of the entry; 0 for a response that is about to be stored. */
+  id: number;
   namespace: string;
   /** The query as asked. */
   query: string;
@@ -78,10 +81,22 @@ export interface Candidate {
   entryQuery: string;
   response: string;
   metadata: Record<string, unknown>;
-  /** -1 to 1. */
+  /** Cosine of the two queries, -1 to 1. */
   similarity: number;
+  /** When the response was stored, to the second. */
+  createdAt: Date;
+  /** Time since the response was stored. */
   ageSeconds: number;
 }
+
+/**
+ * Says whether a candidate's response answers the query; true is `yes`, and false is `no`. `signal` is
+ * aborted when nobody waits for it any more.
+ */
+export type Verifier = (
+  candidate: Candidate,
+  options: { signal: AbortSignal },
+) => Opinion | boolean | Promise<Opinion | boolean>;
 
 /**
  * Something that happened in the cache. `put`: `count` entries were stored or replaced. The others
@@ -103,6 +118,12 @@ export type CacheEvent =
     }
   | { type: 'miss'; namespace: string; reason: MissReason }
   | {
+      /** A veto kept a candidate from answering. One event for each kind of its vetoes. */
+      type: 'veto';
+      namespace: string;
+      kind: VetoKind;
+    }
+  | {
       type: 'put' | 'deletion' | 'eviction' | 'expiration' | 'rejection';
       namespace: string;
       count: number;
@@ -111,6 +132,8 @@ export type CacheEvent =
 /**
  * Why there was no answer. `no-match`: the namespace is empty, or what is similar enough is expired
  * or refused. `too-old`: see `maxAgeSeconds`. `low-confidence`: see `decay` and `confidence`.
+ * `vetoed`: an entry is similar enough, and its question says something else; see `vetoes`.
+ * `unverified`: one was about to answer, and `verify` said no. `verifier-failure`: or it failed.
  * `unreadable`: the embedder cut the text, or mostly does not know it (see `allowUnreadable`), or the
  * text is blank.
  */
@@ -120,6 +143,9 @@ export type MissReason =
   | 'no-match'
   | 'too-old'
   | 'low-confidence'
+  | 'vetoed'
+  | 'unverified'
+  | 'verifier-failure'
   | 'unreadable'
   | 'dim-mismatch'
   | 'embedder-failure';
@@ -128,10 +154,11 @@ export type MissReason =
 export interface ErrorContext {
   /**
    * `embed`: the embedder failed, so the exact layer alone answered. `look-up`: `getOrCompute`
-   * could not look the question up, and computes. `keep`: what it computed was not kept. The
-   * others: a function of the options threw.
+   * could not look the question up, and computes. `keep`: what it computed was not kept. `verify`:
+   * the verifier failed, so a candidate did not answer. `link`: it said yes afterwards, and the
+   * question could not be linked to the answer. The others: a function of the options threw.
    */
-  during: 'embed' | 'look-up' | 'keep' | 'onEvent' | 'onProgress';
+  during: 'embed' | 'look-up' | 'keep' | 'verify' | 'link' | 'onEvent' | 'onProgress';
 }
 
 /** The most UTF-8 bytes of the texts of an entry. */
@@ -196,6 +223,39 @@ export interface CacheOptions {
    * returns true or false, and no promise.
    */
   validator?: 'builtin' | 'none' | ((candidate: Candidate) => boolean) | undefined;
+  /**
+   * Which reasons in the words keep an entry that is similar enough from answering: `turn on` is no
+   * answer to `turn off`. An entry with a veto stays, and the next one is judged; after the fourth the
+   * question misses as `vetoed`. The rules know English, and leave other languages alone. Default
+   * `default`: all kinds but `names` and `question-word`, which are often wrong.
+   */
+  vetoes?: Vetoes | undefined;
+  /**
+   * Asked about the one candidate that is about to answer by meaning: whether its response answers the
+   * query. Such as a language model. If it says no, the question misses as `unverified`; `unknown`
+   * leaves it to the similarity. If it throws, returns something else, or takes too long, the question
+   * misses as `verifier-failure`, and `onError` hears of a {@link VerifierError}. Nothing is deleted.
+   * It may return a promise: other calls go on meanwhile. After three failures in a row, or one
+   * time-out, it is left alone for a second, and longer if that goes on, and questions miss at once.
+   * Exact answers are not verified. Default: nobody is asked.
+   */
+  verify?: Verifier | undefined;
+  /**
+   * The verify band: entries below the threshold, and at least so similar (-1 to 1), answer if `verify`
+   * says yes. Default: none do.
+   */
+  verifyBand?: number | undefined;
+  /**
+   * Whether entries of the verify band are verified afterwards. The question misses at once; if `verify`
+   * then says yes, and the question has no answer by that time, it is linked to the entry's answer, and
+   * hits exactly next time. At most 256 wait for that; the others are verified when they are asked
+   * again. What is under way when the cache closes is given up. Default false: the question waits.
+   */
+  verifyLater?: boolean | undefined;
+  /** How long one call of `verify` may take. Then `signal` is aborted, and it has failed. Default 10. */
+  verifyTimeoutSeconds?: number | undefined;
+  /** The most calls of `verify` at a time, at least 1; further ones wait. Default 16. */
+  verifyConcurrency?: number | undefined;
   /** Called with each event, after it happened. */
   onEvent?: ((event: CacheEvent) => void) | undefined;
   /**
@@ -260,6 +320,12 @@ const CACHE: Names<CacheOptions> = {
   decay: true,
   confidence: true,
   validator: true,
+  vetoes: true,
+  verify: true,
+  verifyBand: true,
+  verifyLater: true,
+  verifyTimeoutSeconds: true,
+  verifyConcurrency: true,
   onEvent: true,
   onError: true,
   vectorDtype: true,
@@ -301,7 +367,7 @@ export function checkOptions(given: CacheOptions): CacheOptions {
       'options.embedder is not an embedder; give an object with fingerprint, dimensions and embed',
     );
   }
-  for (const name of ['onEvent', 'onError', 'now'] as const) {
+  for (const name of ['verify', 'onEvent', 'onError', 'now'] as const) {
     if (options[name] !== undefined && typeof options[name] !== 'function') {
       throw new InvalidArgumentError(`${name} is of type ${typeof options[name]}; give a function`);
     }
@@ -313,6 +379,7 @@ export function checkOptions(given: CacheOptions): CacheOptions {
 export type RawOptions = Record<string, unknown> & {
   confidence: { tag: string; val: unknown };
   validator: string;
+  vetoes: VetoKind[];
 };
 
 /** Fills `defaults` with what the caller wants. */
@@ -340,6 +407,8 @@ export function applyOptions(defaults: RawOptions, options: CacheOptions): RawOp
         ? 'host'
         : oneOf(options.validator, ['builtin', 'none'], 'validator');
   }
+  set('vetoes', vetoKinds(options.vetoes, defaults.vetoes));
+  set('verifying', verifyingOf(options));
   raw['events'] = options.onEvent !== undefined;
   if (options.vectorDtype !== undefined) {
     set('vectorDtype', dtype(options.vectorDtype));
@@ -423,155 +492,20 @@ function confidenceOf({ confidence, decay }: CacheOptions): RawOptions['confiden
   };
 }
 
-/** A vector as the component takes it. */
-export function vector(value: unknown, field = 'the embedding'): Float32Array {
-  switch (kindOf(value)) {
-    case 'Float32Array':
-      return value as Float32Array;
-    case 'Float64Array':
-      return Float32Array.from(value as Float64Array);
-    default:
-      if (Array.isArray(value) && value.every((x) => typeof x === 'number')) {
-        return Float32Array.from(value);
+/** Which candidates are verified; undefined: none are. */
+function verifyingOf(options: CacheOptions) {
+  const { verify, verifyBand, verifyLater, verifyTimeoutSeconds, verifyConcurrency } = options;
+  if (verify === undefined) {
+    const others = { verifyBand, verifyLater, verifyTimeoutSeconds, verifyConcurrency };
+    for (const [name, value] of Object.entries(others)) {
+      if (value !== undefined && value !== false) {
+        throw new InvalidArgumentError(`${name} is given without verify; give that function too`);
       }
-  }
-  throw new InvalidArgumentError(
-    `${field} is ${describeKind(value)}; give a Float32Array, a Float64Array, or an array of numbers`,
-  );
-}
-
-/** One of the three. */
-export function dtype(value: unknown): VectorDtype {
-  return oneOf(value, ['float32', 'float16', 'int8'], 'the dtype');
-}
-
-/** A whole number of at least 0; undefined and null mean none. */
-export function integer(value: unknown, field: string): bigint | undefined {
-  return value === undefined || value === null ? undefined : whole(value, field);
-}
-
-function whole(value: unknown, field: string): bigint {
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
-    throw new InvalidArgumentError(
-      `${field} is ${describeKind(value)}; give a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`,
-    );
-  }
-  return BigInt(value);
-}
-
-/** A list of texts; undefined means none. */
-export function texts(value: unknown, field: string, one: string): string[] | undefined {
-  return value === undefined
-    ? undefined
-    : listOf(value, field, 'strings').map((text) => wellFormed(text, one));
-}
-
-/** A list of whole numbers of at least 0; undefined means none. */
-export function integers(value: unknown, field: string, one: string): BigUint64Array | undefined {
-  return value === undefined
-    ? undefined
-    : BigUint64Array.from(listOf(value, field, 'numbers'), (number) => whole(number, one));
-}
-
-function listOf(value: unknown, field: string, of: string): unknown[] {
-  if (!Array.isArray(value)) {
-    throw new InvalidArgumentError(
-      `${field} are ${value === null ? 'null' : `of type ${typeof value}`}; give an array of ${of}`,
-    );
-  }
-  return value;
-}
-
-/** As {@link integer}, for 32 bits. */
-export function count(value: unknown, field: string): number | undefined {
-  const found = integer(value, field);
-  if (found !== undefined && found > 0xffff_ffffn) {
-    throw new InvalidArgumentError(`${field} is ${found}; give at most 4,294,967,295`);
-  }
-  return found === undefined ? undefined : Number(found);
-}
-
-/** A number; the component checks its range. */
-export function number(value: unknown, field: string): number | undefined {
-  if (value === undefined || value === null) {
+    }
     return undefined;
   }
-  if (typeof value !== 'number') {
-    throw new InvalidArgumentError(`${field} is ${describeKind(value)}; give a number`);
-  }
-  return value;
-}
-
-/** A duration, which may be a part of a second; undefined and null mean none. */
-export function seconds(value: unknown, field: string): number | undefined {
-  if (value === undefined || value === null) {
-    return undefined;
-  }
-  // Timers end at once where they are asked to wait for longer.
-  if (typeof value !== 'number' || !(value >= 0 && value <= MAX_SECONDS)) {
-    throw new InvalidArgumentError(
-      `${field} is ${describeKind(value)}; give seconds, 0 to ${MAX_SECONDS}`,
-    );
-  }
-  return value;
-}
-
-/** 24 days: 2^31 - 1 milliseconds, rounded down. */
-const MAX_SECONDS = 2_147_483;
-
-/** True or false. */
-export function flag(value: unknown, field: string): boolean | undefined {
-  if (value === undefined || typeof value === 'boolean') {
-    return value;
-  }
-  throw new InvalidArgumentError(`${field} is ${describeKind(value)}; give true or false`);
-}
-
-/** One of some words. */
-export function oneOf<T extends string>(value: unknown, words: readonly T[], field: string): T {
-  if (!words.includes(value as T)) {
-    throw new InvalidArgumentError(
-      `${field} is ${JSON.stringify(value) ?? typeof value}; give ${words.join(', ').replace(/, ([^,]*)$/, ' or $1')}`,
-    );
-  }
-  return value as T;
-}
-
-/** Metadata as text. */
-export function metadata(value: unknown): string {
-  if (value === undefined) {
-    return '{}';
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new InvalidArgumentError(`the metadata is ${describeKind(value)}; give an object`);
-  }
-  let text: string | undefined;
-  try {
-    text = JSON.stringify(value);
-  } catch (thrown) {
-    throw new InvalidArgumentError(
-      `the metadata cannot be written as JSON: ${thrown instanceof Error ? thrown.message : 'unknown'}`,
-    );
-  }
-  return wellFormed(text, 'the metadata');
-}
-
-/** Metadata that was stored. Stores may be written by others, who keep other JSON. */
-export function parseMetadata(text: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
-  } catch {
-    return {};
-  }
-}
-
-function describeKind(value: unknown): string {
-  if (value === null) {
-    return 'null';
-  }
-  if (typeof value === 'number') {
-    return String(value);
-  }
-  return Array.isArray(value) ? 'an array of other things' : `of type ${typeof value}`;
+  return {
+    band: number(verifyBand, 'verifyBand'),
+    later: flag(verifyLater, 'verifyLater') ?? false,
+  };
 }

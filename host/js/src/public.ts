@@ -19,6 +19,7 @@ export type {
   HealthOptions,
   Hit,
   JudgedEntry,
+  LinkOptions,
   ListOptions,
   ListedEntry,
   LoadOptions,
@@ -55,6 +56,7 @@ export {
   RefusedError,
   SchemaError,
   UnsupportedError,
+  VerifierError,
 } from './errors.js';
 export type { ErrorCode } from './errors.js';
 export type {
@@ -70,6 +72,7 @@ export type {
   Reading,
   Vector,
   VectorDtype,
+  Verifier,
 } from './options.js';
 export type {
   Awaitable,
@@ -92,3 +95,12 @@ export type {
   VectorPage,
   VectorQuery,
 } from './store.js';
+export type {
+  Judgement,
+  Opinion,
+  Verification,
+  Veto,
+  VetoCounts,
+  VetoKind,
+  Vetoes,
+} from './trust.js';

@@ -4,6 +4,7 @@ import {
   DEFAULT_NAMESPACE,
   type Answer,
   type ComputeOptions,
+  type Counters,
   type EntryFilter,
   type EraseFilter,
   type ExplainOptions,
@@ -11,16 +12,14 @@ import {
   type Hit,
   type JudgedEntry,
   type GetOptions,
+  type LinkOptions,
   type ListedEntry,
   type LoadOptions,
   type Lookup,
   type PutOptions,
   type Question,
+  type Stats,
 } from './api.js';
-import { wellFormed } from './component.js';
-import type { Embedded } from './embedding.js';
-import { ComponentError, InvalidArgumentError, RefusedError, type ErrorValue } from './errors.js';
-import { known, type Names } from './known.js';
 import {
   count,
   dtype,
@@ -33,16 +32,35 @@ import {
   parseMetadata,
   texts,
   vector,
-  type CacheEvent,
-  type MissReason,
-  type Vector,
-} from './options.js';
+} from './checks.js';
+import { wellFormed } from './component.js';
+import type { Embedded } from './embedding.js';
+import { ComponentError, InvalidArgumentError, RefusedError, type ErrorValue } from './errors.js';
+import { known, type Names } from './known.js';
+import type { CacheEvent, Candidate, MissReason, Vector } from './options.js';
 import { plain } from './plain.js';
+import { vetoCounts, vetoKinds, type Verification, type VetoKind } from './trust.js';
 
 /** A query as the cache compares it, and the SHA-256 of that. */
 export interface Compared {
   text: string;
   hash: string;
+}
+
+/** An entry that is about to answer, as the component gives it. */
+export type RawCandidate = Record<string, unknown> & {
+  id: bigint;
+  namespace: string;
+  query: string;
+  metadata: string;
+  createdAt: bigint;
+};
+
+/** What was said about a candidate. */
+export interface RawVerification {
+  id: bigint;
+  createdAt: bigint;
+  opinion: Verification['opinion'];
 }
 
 /** A look-up as the component answers it. */
@@ -51,9 +69,13 @@ export type RawLookup =
       tag: 'hit';
       val: Record<string, unknown> & { metadata: string; createdAt: bigint };
     }
-  | { tag: 'miss'; val: MissReason }
+  | { tag: 'miss'; val: { reason: MissReason; doubt: RawCandidate | undefined } }
   | { tag: 'needs-embedding'; val: Compared }
+  | { tag: 'needs-verification'; val: RawCandidate }
   | { tag: 'later' };
+
+/** A look-up of one of these tags. */
+export type Asked<T extends RawLookup['tag']> = Extract<RawLookup, { tag: T }>;
 
 export type RawPut =
   | { tag: 'stored'; val: bigint }
@@ -65,6 +87,7 @@ export type RawPut =
 export type RawExplained =
   | { tag: 'explanation'; val: Record<string, unknown> }
   | { tag: 'needs-embedding'; val: Compared }
+  | { tag: 'needs-verification'; val: RawCandidate }
   | { tag: 'later' };
 
 /** A part of a list, as the component gives it. */
@@ -106,6 +129,8 @@ export interface RawGet {
   maxAge: bigint | undefined;
   bypass: boolean;
   validate: boolean;
+  vetoes: VetoKind[] | undefined;
+  verification: RawVerification | undefined;
 }
 
 const GET: Names<GetOptions> = {
@@ -117,6 +142,7 @@ const GET: Names<GetOptions> = {
   maxAgeSeconds: true,
   exactOnly: true,
   bypass: true,
+  vetoes: true,
   signal: true,
 };
 const COMPUTE: Names<ComputeOptions> = { ...GET, ttlSeconds: true, metadata: true };
@@ -131,6 +157,7 @@ const PUT: Names<PutOptions> = {
   validate: true,
   signal: true,
 };
+const LINK: Names<LinkOptions> = { namespace: true, context: true, id: true, createdAt: true };
 const FILTER: Names<EntryFilter> = {
   namespace: true,
   context: true,
@@ -193,7 +220,8 @@ function source(of: {
   return embedding === undefined ? { tag: 'pending' } : { tag: 'given', val: vector(embedding) };
 }
 
-export function rawGet(question: Question): RawGet {
+/** @param usual the kinds of vetoes that `default` means */
+export function rawGet(question: Question, usual: readonly VetoKind[]): RawGet {
   return {
     query: wellFormed(question.query, 'the query'),
     namespace: namespaceOf(question.namespace),
@@ -204,6 +232,8 @@ export function rawGet(question: Question): RawGet {
     maxAge: integer(question.maxAgeSeconds, 'maxAgeSeconds'),
     bypass: flag(question.bypass, 'bypass') ?? false,
     validate: false,
+    vetoes: vetoKinds(question.vetoes, usual),
+    verification: undefined,
   };
 }
 
@@ -237,6 +267,33 @@ export function rawPut(answer: Answer): RawStored {
     metadata: metadata(answer.metadata),
     validate: flag(answer.validate, 'validate') ?? false,
   };
+}
+
+/** What `link` of the component takes, in its order. */
+export function rawLink(query: string, given: LinkOptions): unknown[] {
+  const options = known(given, LINK, 'link');
+  const { namespace, context, createdAt } = options;
+  const id = integer(options.id, 'id');
+  if (id === undefined) {
+    throw new InvalidArgumentError('link lacks an id; give that of the entry');
+  }
+  return [
+    wellFormed(query, 'the query'),
+    namespaceOf(namespace),
+    contextOf(context),
+    id,
+    secondsOf(createdAt),
+  ];
+}
+
+/** A time to the second, as hits have it. */
+function secondsOf(date: unknown): bigint {
+  const time =
+    Object.prototype.toString.call(date) === '[object Date]' ? (date as Date).getTime() : NaN;
+  if (!(time >= 0)) {
+    throw new InvalidArgumentError('createdAt is no Date since 1970; give that of the entry');
+  }
+  return BigInt(Math.floor(time / 1000));
 }
 
 /** A filter that has been checked for names that nobody knows. */
@@ -324,12 +381,22 @@ export function finish(
     case 'miss':
       return {
         miss: failure
-          ? { reason: answer.val, embedderError: failure.error }
-          : { reason: answer.val },
+          ? { reason: answer.val.reason, embedderError: failure.error }
+          : { reason: answer.val.reason },
       };
     default:
       throw brokenPromise();
   }
+}
+
+/** An entry that is about to answer, as the caller's functions judge it. */
+export function toCandidate(raw: RawCandidate): Candidate {
+  const candidate = dated(plain(raw) as { createdAt: number });
+  return { ...candidate, metadata: parseMetadata(raw.metadata) } as unknown as Candidate;
+}
+
+function dated<T extends { createdAt: number }>(of: T) {
+  return { ...of, createdAt: dateOf(of.createdAt) };
 }
 
 export function toHit(raw: Extract<RawLookup, { tag: 'hit' }>['val']): Hit {
@@ -349,12 +416,13 @@ export function toExplanation(
   if (answer.tag !== 'explanation') {
     throw brokenPromise();
   }
-  const { exact, candidates, outcome, ...rest } = plain(answer.val);
+  const { exact, candidates, verification, outcome, ...rest } = plain(answer.val);
   const { tag, val } = outcome as { tag: 'hit' | 'miss'; val: string };
   return {
     ...rest,
     exact: exact === undefined ? undefined : toJudged(exact),
     candidates: (candidates as unknown[]).map(toJudged),
+    verification: verification && dated(verification as { createdAt: number }),
     outcome: tag === 'hit' ? { layer: val } : { reason: val },
     ...(failure && { embedderError: failure.error }),
   } as unknown as Explanation;
@@ -379,10 +447,31 @@ export function storedId(outcome: RawPut): number {
   }
 }
 
+/** Counts and settings as the component gives them. */
+export function toStats(raw: Record<string, unknown>): Stats {
+  const { counters, namespaces, ...stats } = plain(raw);
+  return {
+    ...stats,
+    counters: toCounters(counters),
+    namespaces: (namespaces as { counters: unknown }[]).map((one) => ({
+      ...one,
+      counters: toCounters(one.counters),
+    })),
+  } as unknown as Stats;
+}
+
+function toCounters(raw: unknown): Counters {
+  const { vetoes, ...counters } = raw as Record<string, unknown>;
+  return {
+    ...counters,
+    vetoes: vetoCounts(vetoes as Record<string, unknown>),
+  } as unknown as Counters;
+}
+
 /** The component asked for something that it had been given. */
 export function brokenPromise(): ComponentError {
   return new ComponentError(
-    'the component asked again for a vector that it was given, which is a bug in mneme',
+    'the component asked again for what it was given, a vector or a verification, which is a bug in mneme',
   );
 }
 

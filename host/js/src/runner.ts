@@ -1,11 +1,13 @@
 /** The instance that serves a cache, and the order of its calls. */
 
+import { count, seconds } from './checks.js';
 import { Instance, wellFormed, type Instantiate } from './component.js';
 import { BackendError, ClosedError } from './errors.js';
 import { Callbacks, type Archive } from './hooks.js';
 import { LOCK_WAIT_MS, during } from './locks.js';
-import { applyOptions, count, seconds, type CacheOptions, type RawOptions } from './options.js';
+import { applyOptions, type CacheOptions, type RawOptions } from './options.js';
 import { Queue } from './queue.js';
+import type { VetoKind } from './trust.js';
 
 const STORE_TIMEOUT_SECONDS = 30;
 
@@ -23,6 +25,7 @@ const CHANGES = new Set([
   'vacuum',
   'setNamespaceQuota',
   'load',
+  'link',
 ]);
 
 /** Runs the calls of a cache, one at a time, in the order in which they are made. */
@@ -36,6 +39,7 @@ export class Runner {
   /** How many they are. */
   #locked = 0;
   #raw = {} as RawOptions;
+  #usualVetoes: readonly VetoKind[] = [];
   #instance: Instance | undefined;
   #closed = false;
 
@@ -56,6 +60,7 @@ export class Runner {
       wellFormed(fingerprint, 'embedder.fingerprint'),
       count(dimensions, 'embedder.dimensions'),
     );
+    this.#usualVetoes = defaults.vetoes;
     this.#raw = applyOptions(defaults, this.options);
     await instance.call('cache', 'open', this.#raw);
     this.#instance = instance;
@@ -66,6 +71,11 @@ export class Runner {
   /** The options with which an instance takes over. */
   get raw(): Readonly<RawOptions> {
     return this.#raw;
+  }
+
+  /** The kinds of vetoes that are looked for by default. */
+  get usualVetoes(): readonly VetoKind[] {
+    return this.#usualVetoes;
   }
 
   /** Options that a call has changed. */

@@ -29,12 +29,11 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
     await page.evaluate(async () => {
       const { SemanticCache } = await import('/dist/index.js');
       const { indexedDB: idb } = await import('/dist/stores/indexeddb.js');
-      const { letters } = await import('/test/support/check.mjs');
+      const { byLetters } = await import('/test/support/check.mjs');
       globalThis.open = async (name, options = {}) => {
         globalThis.cache = await SemanticCache.open({
           store: idb(name),
-          embedder: letters(),
-          ...options,
+          ...byLetters(options),
         });
       };
       globalThis.outcome = (promise) =>
@@ -476,9 +475,9 @@ describe('IndexedDB in Chromium', { skip: unless(hasChromium, 'Chromium') }, () 
       const source = `
         import { SemanticCache } from '${location.origin}/dist/index.js';
         import { opfs } from '${location.origin}/dist/stores/opfs.js';
-        import { letters } from '${location.origin}/test/support/check.mjs';
+        import { byLetters } from '${location.origin}/test/support/check.mjs';
         const open = async () =>
-          SemanticCache.open({ store: await opfs('cleared'), embedder: letters(), onError: () => {} });
+          SemanticCache.open({ store: await opfs('cleared'), ...byLetters(), onError: () => {} });
         const cache = await open();
         const asks = {
           put: () => cache.put('abcdefgh', 'r'),

@@ -1,6 +1,6 @@
 /** Cases of `dump`: an archive is read back before anybody gets it. */
 
-import { Random, equal, fails, letters, ok } from './support/check.mjs';
+import { Random, byLetters, equal, fails, ok } from './support/check.mjs';
 
 const NOT_LOADABLE = /could not be loaded, so it is no backup/;
 
@@ -42,7 +42,7 @@ function noise(random, length) {
 
 export const archives = {
   async 'an archive in memory is read back'({ SemanticCache, memory }) {
-    const cache = await SemanticCache.open({ store: memory(), embedder: letters() });
+    const cache = await SemanticCache.open({ store: memory(), ...byLetters() });
     await cache.put('question', 'answer '.repeat(20_000), {
       metadata: { many: 'x'.repeat(50_000) },
     });
@@ -67,7 +67,7 @@ export const archives = {
         await store.release?.();
         continue;
       }
-      const cache = await env.SemanticCache.open({ store, embedder: letters() });
+      const cache = await env.SemanticCache.open({ store, ...byLetters() });
       await cache.put('question', noise(new Random(5), 20_000));
       await cache.get('question');
       const { seen, to } = sink();
@@ -93,7 +93,7 @@ export const archives = {
       return;
     }
     const store = Object.assign(new env.MemoryStore(), { synchronous: false });
-    const cache = await env.SemanticCache.open({ store, embedder: letters() });
+    const cache = await env.SemanticCache.open({ store, ...byLetters() });
     const random = new Random(9);
     for (let i = 0; i < 4; i++) {
       await cache.put(`question ${i}`, noise(random, 200_000));

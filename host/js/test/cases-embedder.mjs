@@ -1,6 +1,6 @@
 /** Cases of the embedder: batches, deadlines, retries, rests, and how much of a text it reads. */
 
-import { equal, fails, letters, ok } from './support/check.mjs';
+import { byLetters, equal, fails, letters, ok } from './support/check.mjs';
 
 /** An embedder that answers with what `outcome(call, texts)` returns or throws. */
 function scripted(outcome, more = {}) {
@@ -19,7 +19,10 @@ function scripted(outcome, more = {}) {
 const http = (status, headers) => Object.assign(new Error(`status ${status}`), { status, headers });
 
 function open({ SemanticCache, memory }, embedder, options = {}) {
-  return SemanticCache.open({ store: memory(), embedder, onError: () => {}, ...options });
+  return SemanticCache.open({
+    store: memory(),
+    ...byLetters({ embedder, onError: () => {}, ...options }),
+  });
 }
 
 export const embedding = {

@@ -1,6 +1,6 @@
 /** Cases of erasures that fail. */
 
-import { entryOf, equal, fails, letters, ok } from './support/check.mjs';
+import { byLetters, entryOf, equal, fails, ok } from './support/check.mjs';
 
 /** More than some steps of an erasure find. */
 const ENTRIES = 2500;
@@ -52,7 +52,7 @@ export const erasing = {
     ]) {
       const inner = filled(env);
       const { store, heal } = failing(inner, method, at);
-      const cache = await env.SemanticCache.open({ store, embedder: letters() });
+      const cache = await env.SemanticCache.open({ store, ...byLetters() });
       const error = await fails(cache.erase({ tags: ['t'] }), 'backend', /the disk is ill/);
       const { ids, versionBefore, versionAfter } = error.receipt;
       ok(ids.length > 0 && ids.length < ENTRIES, `${ids.length} erased`);
@@ -76,12 +76,12 @@ export const erasing = {
     ]) {
       const inner = filled(env);
       const { store } = failing(inner, method, at);
-      const cache = await env.SemanticCache.open({ store, embedder: letters() });
+      const cache = await env.SemanticCache.open({ store, ...byLetters() });
       const error = await fails(cache.erase({ tags: ['t'] }, { dryRun }), 'backend');
       equal([error.receipt, inner.count()], [undefined, ENTRIES], `${method} ${dryRun}`);
       await cache.close();
     }
-    const cache = await env.SemanticCache.open({ store: env.memory(), embedder: letters() });
+    const cache = await env.SemanticCache.open({ store: env.memory(), ...byLetters() });
     equal((await fails(cache.erase({}), 'invalid-argument')).receipt, undefined);
   },
 };

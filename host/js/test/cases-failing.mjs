@@ -1,6 +1,6 @@
 /** Cases of a store that fails at any one of its calls. */
 
-import { equal, letters, ok } from './support/check.mjs';
+import { byLetters, equal, ok } from './support/check.mjs';
 
 const QUESTION = 'How do I reset my password?';
 
@@ -68,7 +68,7 @@ async function attempt(env, inner, at) {
   const open = async () => {
     cache = await env.SemanticCache.open({
       store,
-      embedder: letters(),
+      ...byLetters(),
       onError: (error) => told.push(error),
     });
   };

@@ -1,6 +1,6 @@
 /** Cases of `getOrCompute`: what it keeps, and that the caller gets what was computed, come what may. */
 
-import { equal, fails, letters, ok } from './support/check.mjs';
+import { byLetters, equal, fails, letters, ok } from './support/check.mjs';
 
 /** A cache on a memory store, and what `onError` heard: `during code`. */
 async function open({ SemanticCache, MemoryStore }, options = {}) {
@@ -8,9 +8,8 @@ async function open({ SemanticCache, MemoryStore }, options = {}) {
   const store = new MemoryStore();
   const cache = await SemanticCache.open({
     store,
-    embedder: letters(),
     onError: (error, { during }) => told.push(`${during} ${error.code}`),
-    ...options,
+    ...byLetters(options),
   });
   return { cache, store, told };
 }

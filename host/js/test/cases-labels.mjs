@@ -1,6 +1,6 @@
 /** Cases of contexts and tags: who answers whom, and what is listed and erased by them. */
 
-import { entryOf, equal, fails, letters, ok } from './support/check.mjs';
+import { byLetters, entryOf, equal, fails, ok } from './support/check.mjs';
 
 let databases = 0;
 
@@ -14,7 +14,7 @@ async function* stores(env) {
 /** A cache on each of them. */
 async function* caches(env, options = {}) {
   for await (const [store, name] of stores(env)) {
-    yield [await env.SemanticCache.open({ store, embedder: letters(), ...options }), name];
+    yield [await env.SemanticCache.open({ store, ...byLetters(options) }), name];
   }
 }
 
@@ -147,7 +147,7 @@ export const labels = {
     const told = [];
     const cache = await env.SemanticCache.open({
       store: env.memory(),
-      embedder: letters(),
+      ...byLetters(),
       onError: (error, { during }) => told.push([error.code, during]),
     });
     const many = Array.from({ length: 33 }, (_, i) => `tag ${i}`);
@@ -252,7 +252,7 @@ export const labels = {
       const bare = await store.getByIds([2346], false);
       equal([bare[0].embedding.length, bare[0].tags], [0, ['all', 'rare', 'third 2']], name);
       await store.close();
-      const cache = await env.SemanticCache.open({ store, embedder: letters() });
+      const cache = await env.SemanticCache.open({ store, ...byLetters() });
       equal(await idsOf(cache.entries({ tags: ['rare'] })), [2346], name);
       equal((await idsOf(cache.entries({ namespace: 'n1' }))).length, 1500, name);
       const before = cache.erase({ tags: ['third 1', 'all'], namespace: 'n1' });
@@ -308,7 +308,7 @@ export const labels = {
   },
 
   async 'wrong contexts, tags and filters are refused, and change nothing'(env) {
-    const cache = await env.SemanticCache.open({ store: env.memory(), embedder: letters() });
+    const cache = await env.SemanticCache.open({ store: env.memory(), ...byLetters() });
     await cache.put('abcdef', 'r', { context: 'x'.repeat(1024), tags: ['x'.repeat(128)] });
     const half = 'half \ud800';
     const many = Array.from({ length: 33 }, (_, i) => `tag ${i}`);
@@ -389,7 +389,7 @@ export const labels = {
       const open = async () =>
         env.SemanticCache.open({
           store: await env.stores[name](database),
-          embedder: letters(),
+          ...byLetters(),
         });
       const first = await open();
       await first.put('abcdef', 'first');

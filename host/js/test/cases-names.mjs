@@ -1,6 +1,6 @@
 /** Cases of tenants whose names look alike: none sees, counts or deletes what another has. */
 
-import { Random, entryOf, equal, letters } from './support/check.mjs';
+import { Random, byLetters, entryOf, equal } from './support/check.mjs';
 
 const NAMES = [
   'tenant',
@@ -94,7 +94,7 @@ export const names = {
     for (let at = 0; at < all.length; at += 1000) {
       store.insert(all.slice(at, at + 1000).map((namespace) => entryOf({ namespace })));
     }
-    const cache = await env.SemanticCache.open({ store, embedder: letters() });
+    const cache = await env.SemanticCache.open({ store, ...byLetters() });
     equal(await cache.listNamespaces(), all);
     const stats = await cache.stats();
     equal(
@@ -112,7 +112,7 @@ export const names = {
         const random = new Random(1000 * seed + 7);
         const names = randomNames(random, 40);
         const store = await make(`names-${databases++}`);
-        const cache = await env.SemanticCache.open({ store, embedder: letters(), touchLimit: 1 });
+        const cache = await env.SemanticCache.open({ store, ...byLetters(), touchLimit: 1 });
         /** By namespace: its entries by query, and its quota. */
         const entries = new Map(names.map((one) => [one, new Map()]));
         const quotas = new Map();
@@ -162,7 +162,7 @@ export const names = {
         // Neither does an archive mix them.
         const { archive } = await cache.dump({ layout: 'portable' });
         await cache.close();
-        const copy = await env.SemanticCache.open({ store: env.memory(), embedder: letters() });
+        const copy = await env.SemanticCache.open({ store: env.memory(), ...byLetters() });
         await copy.load(await archive.arrayBuffer());
         equal(await copy.listNamespaces(), sorted(filled), name);
         for (const namespace of filled) {
@@ -179,7 +179,7 @@ export const names = {
     const makes = { memory: () => env.memory(), ...env.stores };
     for (const [name, make] of Object.entries(makes)) {
       const store = await make(`names-${databases++}`);
-      const cache = await env.SemanticCache.open({ store, embedder: letters(), touchLimit: 1 });
+      const cache = await env.SemanticCache.open({ store, ...byLetters(), touchLimit: 1 });
       const own = (namespace) => `of ${JSON.stringify(namespace)}`;
       for (const [at, namespace] of NAMES.entries()) {
         await cache.put('abc', own(namespace), { namespace, ttlSeconds: at % 2 ? null : 1e9 });

@@ -1,9 +1,9 @@
 /** Cases of the options: unknown names, words for errors, listeners that throw. */
 
-import { equal, fails, letters, ok } from './support/check.mjs';
+import { byLetters, equal, fails, letters, ok } from './support/check.mjs';
 
 function open({ SemanticCache, memory }, options = {}) {
-  return SemanticCache.open({ store: memory(), embedder: letters(), ...options });
+  return SemanticCache.open({ store: memory(), ...byLetters(options) });
 }
 
 export const options = {
@@ -177,7 +177,7 @@ export const options = {
     ok(!({} instanceof env.SemanticCache), 'and nothing else is');
     let thrown;
     try {
-      new env.SemanticCache({ store: env.memory(), embedder: letters() });
+      new env.SemanticCache({ store: env.memory(), ...byLetters() });
     } catch (error) {
       thrown = error;
     }

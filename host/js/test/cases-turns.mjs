@@ -1,6 +1,6 @@
 /** Cases of long work: everything else has its turn meanwhile, and it ends. */
 
-import { equal, letters, ok } from './support/check.mjs';
+import { byLetters, equal, letters, ok } from './support/check.mjs';
 
 /** Entries enough for many steps, in a memory store that is open. */
 function filled({ MemoryStore }, entries, dimensions) {
@@ -33,7 +33,7 @@ function filled({ MemoryStore }, entries, dimensions) {
 }
 
 function open({ SemanticCache }, store, dimensions, options = {}) {
-  return SemanticCache.open({ store, embedder: letters(dimensions), ...options });
+  return SemanticCache.open({ store, ...byLetters({ embedder: letters(dimensions), ...options }) });
 }
 
 /** What `work` comes to, and how often a timer ran meanwhile. */

@@ -1,6 +1,6 @@
 /** Cases of data that vanish under an open cache. */
 
-import { equal, fails, letters, ok } from './support/check.mjs';
+import { byLetters, equal, fails, letters, ok } from './support/check.mjs';
 
 /** The calls of a cache that ask its store, or write to it. */
 const CALLS = {
@@ -30,7 +30,10 @@ export const vanishing = {
         const database = `vanishing-${databases++}`;
         const store = await env.stores[name](database);
         const embedder = letters();
-        const cache = await env.SemanticCache.open({ store, embedder, onError: () => {} });
+        const cache = await env.SemanticCache.open({
+          store,
+          ...byLetters({ embedder, onError: () => {} }),
+        });
         await cache.put('abcdefgh', 'old');
         await cache.get('abcdefghh');
         await vanish(database);

@@ -13,16 +13,17 @@ import { keeping } from './cases-keeping.mjs';
 import { labels } from './cases-labels.mjs';
 import { options } from './cases-options.mjs';
 import { names } from './cases-names.mjs';
+import { trust } from './cases-trust.mjs';
 import { turns } from './cases-turns.mjs';
 import { vanishing } from './cases-vanishing.mjs';
-import { Random, equal, fails, letters, ok } from './support/check.mjs';
+import { Random, byLetters, equal, fails, letters, ok } from './support/check.mjs';
 
 const QUESTION = 'How do I reset my password?';
 let databases = 0;
 
 /** A cache on a new memory store. */
 function open({ SemanticCache, memory }, options = {}) {
-  return SemanticCache.open({ store: memory(), embedder: letters(), ...options });
+  return SemanticCache.open({ store: memory(), ...byLetters(options) });
 }
 
 /** A memory store, some of whose methods are replaced. */
@@ -63,6 +64,7 @@ export const cases = {
   ...options,
   ...names,
   ...labels,
+  ...trust,
   ...turns,
   ...vanishing,
 

@@ -227,6 +227,12 @@ describe(
       await idle();
     });
 
+    test('what asks for something else is no answer, and says why', async () => {
+      await ask('How do I turn off two-factor authentication?');
+      assert.match(await text('#result .miss'), /asks for something else/);
+      assert.equal(await text('#result .veto'), '“turn off”, not “turn on”');
+    });
+
     test('what the encoder cannot read is said to be so', async () => {
       await ask('什么是语义缓存的含义？你好吗？');
       assert.match(await text('#result .miss'), /cannot read enough/);

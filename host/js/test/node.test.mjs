@@ -17,7 +17,7 @@ import { promisify } from 'node:util';
 import { SemanticCache } from '../dist/index.js';
 import { memory } from '../dist/stores/memory.js';
 import { PACKAGE } from './support/chromium.mjs';
-import { letters } from './support/check.mjs';
+import { byLetters, letters } from './support/check.mjs';
 import { COMMANDS, NODE_20, hasRuntimes, unless } from './support/runtimes.mjs';
 
 let folder;
@@ -28,18 +28,18 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('dump', () => {
   test('writes to a stream of Node', async () => {
-    const cache = await SemanticCache.open({ store: memory(), embedder: letters() });
+    const cache = await SemanticCache.open({ store: memory(), ...byLetters() });
     await cache.put('question', 'answer '.repeat(100_000));
     const file = join(folder, 'cache.tar.gz');
     const { archive, compressedBytes } = await cache.dump({ to: createWriteStream(file) });
     assert.equal(archive, undefined);
     assert.equal(readFileSync(file).length, compressedBytes);
-    const other = await SemanticCache.open({ store: memory(), embedder: letters() });
+    const other = await SemanticCache.open({ store: memory(), ...byLetters() });
     assert.equal((await other.load(readFileSync(file))).entries, 1);
   });
 
   test('what shrinks to hardly anything is read back, inspected and loaded', async () => {
-    const cache = await SemanticCache.open({ store: memory(), embedder: letters() });
+    const cache = await SemanticCache.open({ store: memory(), ...byLetters() });
     const many = 25;
     for (let n = 0; n < many; n++) {
       await cache.put(`question ${n}`, 'x'.repeat(3_000_000));
@@ -48,7 +48,7 @@ describe('dump', () => {
       const { archive, bytes, compressedBytes } = await cache.dump({ compression });
       assert.ok(bytes > 64 * 2 ** 20 && bytes < 100 * compressedBytes, `${compressedBytes} bytes`);
       assert.equal((await SemanticCache.inspect(archive)).entries, many);
-      const other = await SemanticCache.open({ store: memory(), embedder: letters() });
+      const other = await SemanticCache.open({ store: memory(), ...byLetters() });
       assert.equal((await other.load(archive)).entries, many);
       await other.close();
     }
@@ -59,7 +59,7 @@ describe('dump', () => {
     const store = memory();
     const large = await SemanticCache.open({
       store,
-      embedder: letters(),
+      ...byLetters(),
       maxBytes: { response: 9_000_000 },
     });
     await large.put('question', 'x'.repeat(8_000_000));
@@ -67,14 +67,14 @@ describe('dump', () => {
     await assert.rejects(SemanticCache.inspect(archive), { code: 'checkpoint' });
     const other = await SemanticCache.open({
       store: memory(),
-      embedder: letters(),
+      ...byLetters(),
       maxBytes: { response: 9_000_000 },
     });
     assert.equal((await other.load(archive)).entries, 1);
   });
 
   test('says what a stream of Node failed of', async () => {
-    const cache = await SemanticCache.open({ store: memory(), embedder: letters() });
+    const cache = await SemanticCache.open({ store: memory(), ...byLetters() });
     const nowhere = createWriteStream(join(folder, 'none', 'cache.tar.gz'));
     await assert.rejects(cache.dump({ to: nowhere }), {
       code: 'backend',
@@ -92,7 +92,7 @@ describe('dump', () => {
 test('one quota too many is refused', async () => {
   const name = (n) => `${n}`.padEnd(1024, '"');
   const namespaceQuotas = Object.fromEntries(Array.from({ length: 6900 }, (_, n) => [name(n), n]));
-  const cache = await SemanticCache.open({ store: memory(), embedder: letters(), namespaceQuotas });
+  const cache = await SemanticCache.open({ store: memory(), ...byLetters(), namespaceQuotas });
   const set = async () => {
     for (let n = 7000; n < 7200; n++) {
       await cache.setNamespaceQuota(name(n), n);
@@ -103,10 +103,10 @@ test('one quota too many is refused', async () => {
   for (let n = 7000; n < 7200; n++) {
     namespaceQuotas[name(n)] = n;
   }
-  await assert.rejects(
-    SemanticCache.open({ store: memory(), embedder: letters(), namespaceQuotas }),
-    { code: 'invalid-argument', message: /namespaceQuotas: there are too many quotas/ },
-  );
+  await assert.rejects(SemanticCache.open({ store: memory(), ...byLetters(), namespaceQuotas }), {
+    code: 'invalid-argument',
+    message: /namespaceQuotas: there are too many quotas/,
+  });
 });
 
 describe('old releases of Node', { skip: unless(hasRuntimes, 'Node 20') }, () => {
@@ -146,10 +146,10 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
        import { copyFileSync, renameSync, rmSync } from 'node:fs';
        import { SemanticCache } from '${PACKAGE}dist/index.js';
        import { nodeSqlite } from '${PACKAGE}dist/stores/node-sqlite.js';
-       import { entryOf, letters } from '${PACKAGE}test/support/check.mjs';
+       import { byLetters, entryOf, letters } from '${PACKAGE}test/support/check.mjs';
        const at = (name) => ${JSON.stringify(`${folder}/`)} + name;
        const open = (name, more = {}) =>
-         SemanticCache.open({ store: nodeSqlite(at(name)), embedder: letters(), onError: () => {}, ...more });
+         SemanticCache.open({ store: nodeSqlite(at(name)), ...byLetters(), onError: () => {}, ...more });
        const outcome = (promise) => promise.then((value) => ({ value }),
          ({ code, message, retryable }) => ({ code, message, retryable }));
        const change = (name, ...statements) => {
@@ -251,7 +251,7 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
       const { mkdirSync, existsSync, readdirSync, statSync } = await import('node:fs');
       mkdirSync(at('paths/file:sub'), { recursive: true });
       process.chdir(at('paths'));
-      const openAt = (path) => SemanticCache.open({ store: nodeSqlite(path), embedder: letters() });
+      const openAt = (path) => SemanticCache.open({ store: nodeSqlite(path), ...byLetters() });
       const refused = {};
       for (const path of ['file:t.db', 'file:t.db?mode=memory', 'file:' + at('paths/t.db'), 'file:', ':memory:', '', 'a\\0b']) {
         refused[path] = await outcome((async () => openAt(path))());
@@ -318,7 +318,7 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
       // Whose process nobody can tell stays for a day.
       const unknown = ['.mneme-node-1-' + process.pid + '-of-another-container', '.mneme-node-' + crypto.randomUUID()];
       for (const name of unknown) writeFileSync(at(name), 'x');
-      const reading = await SemanticCache.open({ store: nodeSqlite(at('killed.db'), { mode: 'ro' }), embedder: letters() });
+      const reading = await SemanticCache.open({ store: nodeSqlite(at('killed.db'), { mode: 'ro' }), ...byLetters() });
       await reading.close();
       const read = left().length;
       const again = await open('killed.db');
@@ -732,7 +732,7 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
     const found = await run(`
       const { existsSync, readFileSync, writeFileSync } = await import('node:fs');
       const withMode = async (name, mode) => SemanticCache.open({ store: nodeSqlite(at(name), { mode }),
-        embedder: letters(), onError: () => {} });
+        ...byLetters(), onError: () => {} });
       const found = { wrong: await outcome(withMode('mode.db', 'r')) };
       writeFileSync(at('empty.db'), '');
       for (const mode of ['ro', 'rw']) {
@@ -811,7 +811,7 @@ describe('a SQLite file', { skip: unless(hasRuntimes, 'Node with SQLite') }, () 
       };
       const found = {};
       const reading = await SemanticCache.open({ store: nodeSqlite(at('first.db'), { mode: 'ro' }),
-        embedder: letters(), onError: () => {} });
+        ...byLetters(), onError: () => {} });
       found.reading = await read(reading);
       found.unchanged = readFileSync(at('first.db')).toString('base64') === bytes;
       found.refused = await outcome(reading.put('abcdef', 'r', { tags: ['doc:1'] }));

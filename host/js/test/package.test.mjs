@@ -158,14 +158,19 @@ function typed(name, source, ...more) {
   }
 }
 
-const TYPED = `import { SemanticCache, BackendError, type Embedder, type Hit, type Receipt, type Store } from '${NAME}';
+const TYPED = `import { SemanticCache, BackendError, type Embedder, type Hit, type Receipt, type Store, type Verifier, type Veto } from '${NAME}';
      import { memory } from '${NAME}/stores/memory';
 
      const store: Store = memory();
      const embedder: Embedder = { fingerprint: 'x', dimensions: 2, maxBatch: 64, embed: async (texts, { signal }) => texts.map(() => ({ vector: [1, 2], tokens: signal.aborted ? 1 : 2 })) };
      const ttlSeconds: number | undefined = undefined;
      const cache: SemanticCache = await SemanticCache.open({ store, embedder, validator: ({ response }) => response !== '', defaultTtlSeconds: ttlSeconds });
+     const judges: Verifier = async ({ query, entryQuery, createdAt }, { signal }) => signal.aborted || createdAt.getTime() > 0 && query === entryQuery ? 'unknown' : false;
+     const verifying = await SemanticCache.open({ store, embedder, vetoes: ['numbers', 'question-word'], verify: judges, verifyBand: 0.75, verifyLater: true });
+     const vetoes: Veto[] = (await verifying.judge('q', 'r', 'strict')).vetoes;
+     console.log(vetoes[0]?.kind, (await verifying.stats()).counters.vetoes['question-word']);
      const hit: Hit | undefined = await cache.get('q', { threshold: 0.9, namespace: undefined });
+     if (hit) console.log(await cache.link('q', { id: hit.id, createdAt: hit.createdAt }));
      const answer: string = await cache.getOrCompute('q', async () => 'r', { ttlSeconds, metadata: { model: 'small' } });
      const value: { n: number } = await cache.getOrCompute('q', async () => ({ n: 1 }));
      const told: string = await cache.getOrCompute('q', ({ tag }) => { tag('a', 'b'); return 'r'; }, { context: 'c', tags: ['a'] });
@@ -184,6 +189,10 @@ const TYPED = `import { SemanticCache, BackendError, type Embedder, type Hit, ty
      await cache.put('q', 7);
      // @ts-expect-error: no such option
      await cache.put('q', 'r', { ttl: 60 });
+     // @ts-expect-error: no such kind of veto
+     await cache.get('q', { vetoes: ['number'] });
+     // @ts-expect-error: a verifier has opinions
+     await SemanticCache.open({ store, embedder, verify: () => 'perhaps' });
      // @ts-expect-error: tags are a list
      await cache.get('q', { tags: 'a' });
      // @ts-expect-error: an erasure needs a filter

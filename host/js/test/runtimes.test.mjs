@@ -4,12 +4,15 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { SemanticCache } from '../dist/index.js';
 import { memory } from '../dist/stores/memory.js';
+import { judging } from './judging.mjs';
 import { script } from './script.mjs';
 import { PACKAGE, launch, serve } from './support/chromium.mjs';
+import { pairs } from './support/pairs.mjs';
 import { COMMANDS, hasChromium, hasRuntimes, json, load, unless } from './support/runtimes.mjs';
 import { startWorkerd } from './support/workerd.mjs';
 
 const here = script({ SemanticCache, memory });
+const judged = judging({ SemanticCache, memory }, pairs());
 
 async function check(t, { jspi, stores, results }, expected) {
   assert.equal(jspi, expected.jspi, 'JSPI');
@@ -33,6 +36,9 @@ describe('outside of browsers', { concurrency: 2 }, () => {
       });
       test('the script gives the same lines', async () => {
         assert.deepEqual(await json(runtime, 'test/support/script.mjs'), await here);
+      });
+      test('pairs of questions are judged alike', async () => {
+        assert.deepEqual(await json(runtime, 'test/support/judging.mjs'), await judged);
       });
     });
   }
@@ -111,5 +117,16 @@ describe('Chromium', { skip: unless(hasChromium, 'Chromium') }, () => {
       return script({ SemanticCache, memory });
     });
     assert.deepEqual(lines, await here);
+  });
+  test('pairs of questions are judged alike', async () => {
+    const lines = await page.evaluate(async (pairs) => {
+      const [{ SemanticCache }, { memory }, { judging }] = await Promise.all(
+        ['/dist/index.js', '/dist/stores/memory.js', '/test/judging.mjs'].map(
+          (path) => import(path),
+        ),
+      );
+      return judging({ SemanticCache, memory }, pairs);
+    }, pairs());
+    assert.deepEqual(lines, await judged);
   });
 });

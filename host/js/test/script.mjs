@@ -39,7 +39,8 @@ export function operations(count = 5000, seed = 20_261_126) {
     const roll = random.below(100);
     const of = { ms, namespace: namespace() };
     if (roll < 45) {
-      all.push({ op: 'get', ...of, query: text(), embedding: vector() });
+      const vetoes = [undefined, [], [], ['roles', 'numbers']][random.below(4)];
+      all.push({ op: 'get', ...of, query: text(), embedding: vector(), vetoes });
     } else if (roll < 85) {
       const ttl = [undefined, null, 60, 3600][random.below(4)];
       const response = `answer ${n}${random.below(20) === 0 ? ' [ERROR]' : ''}`;
@@ -84,11 +85,11 @@ function exact(value) {
 
 async function one(
   cache,
-  { op, namespace, query, embedding, response, ttl, metadata, maxEntries, compact, dtype },
+  { op, namespace, query, embedding, vetoes, response, ttl, metadata, maxEntries, compact, dtype },
 ) {
   switch (op) {
     case 'get': {
-      const { hit, miss } = await cache.lookUp(query, { namespace, embedding });
+      const { hit, miss } = await cache.lookUp(query, { namespace, embedding, vetoes });
       if (miss) {
         return [miss.reason];
       }
@@ -127,6 +128,7 @@ async function one(
         misses,
         evictions,
         expirations,
+        Object.values(stats.counters.vetoes),
         stats.namespaces.map((one) => [one.namespace, one.entries, one.quota ?? null]),
       ];
     }

@@ -1,5 +1,6 @@
 /** A store in a browser's IndexedDB. It needs WebAssembly JSPI; see `hasJspi`. */
 
+import { oneOf } from '../checks.js';
 import { InvalidArgumentError } from '../errors.js';
 import type {
   Capabilities,
@@ -17,7 +18,6 @@ import type {
   VectorPage,
 } from '../store.js';
 import { known } from '../known.js';
-import { oneOf } from '../options.js';
 import {
   ANY_NUMBER,
   LOOKED_AT,

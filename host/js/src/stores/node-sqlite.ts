@@ -2,10 +2,10 @@
 
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { oneOf, seconds } from '../checks.js';
 import { BackendError, InvalidArgumentError } from '../errors.js';
 import { mayGiveWay } from '../locks.js';
 import { known } from '../known.js';
-import { oneOf, seconds } from '../options.js';
 import type { Entry, Restored } from '../store.js';
 import { MAX_CHANGES } from './changes.js';
 import { MAX_BLOB } from './checks.js';

@@ -84,6 +84,11 @@ export function letters(dimensions = 26) {
   };
 }
 
+/** Options of a cache of letters. What is asked of it are no words, and would be vetoed as codes. */
+export function byLetters(options = {}) {
+  return { embedder: letters(), vetoes: 'none', ...options };
+}
+
 /** An entry as stores have it, with letters for an embedder. */
 export function entryOf(more = {}) {
   return {

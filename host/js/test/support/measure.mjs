@@ -104,7 +104,8 @@ export async function measure(
   const exact = () => cache.get(`question ${random.below(rows)}`);
   const semantic = async (i) => {
     const { row, embedding } = asked[i];
-    const hit = await cache.get(`new ${i}`, { embedding });
+    // It has the same number, or it would be vetoed.
+    const hit = await cache.get(`new question ${row}`, { embedding });
     if (hit?.query !== `question ${row}`) throw new Error(`query ${i} got ${hit?.query}`);
   };
   // Compilers of JavaScript take some thousand calls until they are through.

@@ -390,6 +390,12 @@ mod tests {
         }
     }
 
+    /// Numbers that differ are no veto here.
+    fn replay(log: &[Question]) -> Replay<'_> {
+        let replay = Replay::new(log, &Guarded::new(Angles)).unwrap();
+        replay.options(|builder| builder.vetoes([]))
+    }
+
     fn label(angle: &str, label: &str) -> Question {
         Question::new(angle).truth(Truth::Label(label.into()))
     }
@@ -406,7 +412,7 @@ mod tests {
             label("90", "c"),
             label("90", "d").namespace("other"),
         ];
-        let replay = Replay::new(&log, &Guarded::new(Angles)).unwrap();
+        let replay = replay(&log);
         let lax = replay.run(0.9).unwrap();
         assert_eq!((lax.questions, lax.exact, lax.semantic), (8, 1, 4));
         assert_eq!((lax.judged, lax.wrong), (3, 1));
@@ -427,11 +433,10 @@ mod tests {
         let log: Vec<Question> = [("0", 100), ("1", 200), ("2", 100 + 86_400)]
             .map(|(angle, time)| label(angle, "a").time(time))
             .into();
-        let replay = Replay::new(&log, &Guarded::new(Angles)).unwrap();
-        assert_eq!(replay.run(0.9).unwrap().semantic, 2);
+        assert_eq!(replay(&log).run(0.9).unwrap().semantic, 2);
         let doubtful = Replay::new(&log, &Guarded::new(Angles))
             .unwrap()
-            .options(|builder| builder.confidence_decay(86_400, 0.7));
+            .options(|builder| builder.confidence_decay(86_400, 0.7).vetoes([]));
         assert_eq!(doubtful.run(0.9).unwrap().semantic, 1);
     }
 

@@ -177,10 +177,10 @@ impl<V: Verifier + ?Sized> Verifier for Arc<V> {
 /// ```
 /// # use mneme::Candidate;
 /// # let candidate = Candidate { id: 7, namespace: "default".into(), query: "a?".into(),
-/// #     entry_query: "A?".into(), response: "r".into(), metadata: "{}".into(), similarity: 0.5,
+/// #     entry_query: "A?".into(), response: "r".into(), metadata: "{}".into(), similarity: 0.96,
 /// #     created_at: 100, age_seconds: 3 };
 /// let json = mneme::verifier::describe(&candidate);
-/// assert_eq!((&json["entry_query"], &json["age_seconds"]), (&"A?".into(), &3.into()));
+/// assert_eq!((&json["entry_query"], &json["similarity"]), (&"A?".into(), &0.96.into()));
 /// ```
 pub fn describe(candidate: &Candidate) -> serde_json::Value {
     // Metadata is one JSON object, which the cache has checked.
@@ -191,9 +191,14 @@ pub fn describe(candidate: &Candidate) -> serde_json::Value {
         "entry_query": candidate.entry_query,
         "response": candidate.response,
         "metadata": metadata,
-        "similarity": candidate.similarity,
+        "similarity": digits(candidate.similarity),
         "age_seconds": candidate.age_seconds,
     })
+}
+
+/// A number with the digits of the f32, not of the nearest f64.
+fn digits(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
 }
 
 /// The opinion that a text begins with: `yes`, `no` or `unknown`, in any case.

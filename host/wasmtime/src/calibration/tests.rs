@@ -26,6 +26,14 @@ fn goal(metric: Metric, min_precision: f64, min_recall: f64) -> Goal {
     }
 }
 
+/// Compares texts that mean nothing: by their vectors alone.
+fn wordless() -> Comparison {
+    Comparison {
+        vetoes: Some(Vec::new()),
+        ..Comparison::default()
+    }
+}
+
 #[test]
 fn the_best_threshold_depends_on_the_goal() {
     let pairs = [
@@ -148,7 +156,7 @@ fn each_text_is_embedded_once_as_the_cache_sees_it() {
     let guarded = Guarded::new(Arc::clone(&letters));
     let pairs = [pair("A b", " a  B"), pair("ab", "c"), pair("C", "a b")];
     let mut seen = Vec::new();
-    let scores = score(&pairs, &guarded, Comparison::default(), |done, all| {
+    let scores = score(&pairs, &guarded, wordless(), |done, all| {
         seen.push((done, all));
     });
     let scores: Vec<f32> = scores
@@ -161,7 +169,7 @@ fn each_text_is_embedded_once_as_the_cache_sees_it() {
     assert_eq!(seen, [(0, 3), (3, 3)]);
 
     let empty = [pair(" ", "a")];
-    let error = score(&empty, &guarded, Comparison::default(), |_, _| {}).unwrap_err();
+    let error = score(&empty, &guarded, wordless(), |_, _| {}).unwrap_err();
     assert!(matches!(error, Error::Embedder(_)), "{error}");
 }
 
@@ -267,14 +275,14 @@ fn calibration_replay_and_the_cache_agree_on_dense_vectors() {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let pairs = all_pairs(&texts);
     let dense = Guarded::new(Dense);
-    let scores = score(&pairs, &dense, Comparison::default(), |_, _| {}).unwrap();
+    let scores = score(&pairs, &dense, wordless(), |_, _| {}).unwrap();
     let log = log_of(&pairs, 0);
     for dtype in [
         VectorDtype::Float32,
         VectorDtype::Float16,
         VectorDtype::Int8,
     ] {
-        let options = |builder: Builder| builder.vector_dtype(dtype);
+        let options = |builder: Builder| builder.vector_dtype(dtype).vetoes([]);
         let cache = options(SemanticCache::builder())
             .store(MemoryStore::new())
             .embedder(Dense)
@@ -332,7 +340,7 @@ fn calibration_replay_and_the_cache_agree_at_every_threshold_and_age() {
     ] {
         let letters = Guarded::new(Letters(AtomicUsize::new(0)));
         // However the index holds vectors, answers are compared as they were stored.
-        let scores = score(&pairs, &letters, Comparison::default(), |_, _| {}).unwrap();
+        let scores = score(&pairs, &letters, wordless(), |_, _| {}).unwrap();
         let similarities: Vec<f32> = scores.iter().filter_map(|pair| pair.similarity).collect();
         assert_eq!(similarities.len(), pairs.len());
         // Where it matters most: at what is reached exactly.

@@ -139,12 +139,7 @@ impl ErrorBound {
                 delta > 0.0 && delta < 1.0,
                 "above 0 and below 1",
             ),
-            (
-                "explore",
-                explore,
-                (0.0..=1.0).contains(&explore),
-                "0 to 1",
-            ),
+            ("explore", explore, (0.0..=1.0).contains(&explore), "0 to 1"),
             (
                 "confidence",
                 confidence,

@@ -19,15 +19,26 @@ impl State {
         let mut text = format!("{VERSION} {:x} {:x}", self.seen, self.others);
         for (at, bin) in self.bins.iter().enumerate() {
             if *bin != Bin::default() {
-                let Labels { same, different, unknown } = bin.labels;
+                let Labels {
+                    same,
+                    different,
+                    unknown,
+                } = bin.labels;
                 let requests = bin.requests;
-                write!(text, " {at}={requests:x},{same:x},{different:x},{unknown:x}")
-                    .expect("a string takes all that is written");
+                write!(
+                    text,
+                    " {at}={requests:x},{same:x},{different:x},{unknown:x}"
+                )
+                .expect("a string takes all that is written");
             }
         }
         for (kind, labels) in Kind::ALL.into_iter().zip(&self.vetoes) {
             if *labels != Labels::default() {
-                let Labels { same, different, unknown } = *labels;
+                let Labels {
+                    same,
+                    different,
+                    unknown,
+                } = *labels;
                 let name = kind.name();
                 write!(text, " {name}={same:x},{different:x},{unknown:x}")
                     .expect("a string takes all that is written");
@@ -111,7 +122,10 @@ mod tests {
         for n in 0..6_000_u16 {
             let score = f32::from(n % 100) / 100.0;
             state.observe(Some(score));
-            state.label(score, [Label::Same, Label::Different][usize::from(n / 100 % 2)]);
+            state.label(
+                score,
+                [Label::Same, Label::Different][usize::from(n / 100 % 2)],
+            );
         }
         let text = state.to_text();
         assert!((300..700).contains(&text.len()), "{} {text}", text.len());
@@ -157,7 +171,16 @@ mod tests {
             assert_ne!(damaged, text);
             assert_eq!(State::from_text(&damaged), None, "{damaged}");
         }
-        for damaged in ["", " ", "bound1", "bound1 1 0", body, "{}", "\0", "bound1 é"] {
+        for damaged in [
+            "",
+            " ",
+            "bound1",
+            "bound1 1 0",
+            body,
+            "{}",
+            "\0",
+            "bound1 é",
+        ] {
             assert_eq!(State::from_text(damaged), None, "{damaged}");
         }
     }

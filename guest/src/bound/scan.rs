@@ -6,11 +6,12 @@ use super::{ErrorBound, Of};
 use crate::judge::Kind;
 
 /// Bins with fewer labels are counted as one with those below.
-pub const LEAST_LABELS: f64 = 10.0;
+pub const LEAST_LABELS: f64 = 20.0;
 
-/// A threshold is tested if its labels would pass with so many wrong ones among them. So a single bad
-/// label at the very top does not close everything.
-const SPARE: f64 = 1.0;
+/// A threshold is tested if its labels would pass with so many wrong ones among them: 208 labels where
+/// `delta` is 5 %. Tested with fewer, a few bad labels at the very top end the scan before it has
+/// begun; asked for more, the first hit comes later.
+const SPARE: f64 = 5.0;
 
 /// More labels are not asked for.
 const MOST_NEEDED: u32 = 10_000;
@@ -82,7 +83,12 @@ struct Sums {
 
 impl Sums {
     fn add(&mut self, stratum: Stratum) {
-        let Stratum { requests, labels, wrong, different } = stratum;
+        let Stratum {
+            requests,
+            labels,
+            wrong,
+            different,
+        } = stratum;
         let share = wrong / labels;
         let square = requests * requests / labels;
         self.requests += requests;
@@ -162,7 +168,11 @@ impl State {
     pub fn switched_off(&self, kind: Kind, bound: &ErrorBound) -> bool {
         let labels = self.vetoes[kind as usize];
         let unit = self.weight() as f64;
-        passes(labels.wrong() as f64 / unit, labels.all() as f64 / unit, bound)
+        passes(
+            labels.wrong() as f64 / unit,
+            labels.all() as f64 / unit,
+            bound,
+        )
     }
 
     /// What is known, and what follows from it.

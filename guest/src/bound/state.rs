@@ -164,11 +164,19 @@ impl State {
     /// All counts that grow older, in one order.
     fn counts(&self) -> impl Iterator<Item = u64> {
         let bins = self.bins.iter().flat_map(|bin| {
-            let Labels { same, different, unknown } = bin.labels;
+            let Labels {
+                same,
+                different,
+                unknown,
+            } = bin.labels;
             [bin.requests, same, different, unknown]
         });
         let vetoes = self.vetoes.iter().flat_map(|labels| {
-            let Labels { same, different, unknown } = *labels;
+            let Labels {
+                same,
+                different,
+                unknown,
+            } = *labels;
             [same, different, unknown]
         });
         [self.others].into_iter().chain(bins).chain(vetoes)
@@ -176,11 +184,19 @@ impl State {
 
     fn counts_mut(&mut self) -> impl Iterator<Item = &mut u64> {
         let bins = self.bins.iter_mut().flat_map(|bin| {
-            let Labels { same, different, unknown } = &mut bin.labels;
+            let Labels {
+                same,
+                different,
+                unknown,
+            } = &mut bin.labels;
             [&mut bin.requests, same, different, unknown]
         });
         let vetoes = self.vetoes.iter_mut().flat_map(|labels| {
-            let Labels { same, different, unknown } = labels;
+            let Labels {
+                same,
+                different,
+                unknown,
+            } = labels;
             [same, different, unknown]
         });
         [&mut self.others].into_iter().chain(bins).chain(vetoes)

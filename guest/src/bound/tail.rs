@@ -123,7 +123,10 @@ mod tests {
             for of in [1.0, 3_000.0, 1e6, 1e300] {
                 for share in [0.0, 1e-6, 0.3, 0.999, 1.0] {
                     let found = at_most(share * of, of, p);
-                    assert!((0.0..=1.0 + 1e-9).contains(&found), "{share} {of} {p}: {found}");
+                    assert!(
+                        (0.0..=1.0 + 1e-9).contains(&found),
+                        "{share} {of} {p}: {found}"
+                    );
                 }
             }
         }

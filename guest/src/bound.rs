@@ -41,11 +41,14 @@
 //!
 //! Thresholds are tested from the top down. The first that fails ends the scan, so that many tests err
 //! no more often than one does: whoever opens a bad threshold has passed the highest bad one.
-//! A threshold with labels too few to pass with a wrong one among them is not tested, whatever its labels say.
+//! A threshold whose labels are too few to pass with five wrong ones among them is not tested but passed
+//! over: that depends on how many labels there are, and not on what they say.
+//!
+//! Where the bound is of requests, a threshold also fails if more answers are wrong than right.
 //!
 //! Bins with less than [`LEAST_LABELS`](scan::LEAST_LABELS) labels are counted as one with the bins below
 //! them. So a bin without labels opens nothing, for it is as bad as those below; and it blocks nothing.
-//! A bin without requests and labels is passed over. No threshold lies below a bin that was not tested.
+//! An empty bin is passed over.
 //!
 //! The confidence is that of one look at the labels. Thresholds are looked at again and again, and a
 //! cache that answers changes what its next candidates are; halving the counts is what bounds the harm.
@@ -101,8 +104,34 @@ pub struct ErrorBound {
     /// How sure the bound is, above 0.5 and below 1. Default: 0.95.
     pub confidence: f64,
     /// No threshold is lower, -1 to below 1. Candidates are looked for from here on, so an index reads more
-    /// where it is low. Below [`LOWEST`], it is as if it were that. Default: 0.6.
+    /// where it is low. Below [`LOWEST`], it is as if it were that. Default: 0.7. With sentence models whose
+    /// rewordings are less similar, thresholds are lower, and so should this be.
     pub floor: f32,
+}
+
+/// How much the answer of another candidate changes a score.
+const AGREEMENT: f32 = 0.05;
+
+/// The score of a candidate that the bound judges: its similarity, and 0.05 more or less where the next
+/// candidate that no veto refuses gives the same answer or another one; the same where there is no
+/// other.
+///
+/// Two entries that are near and give one answer are seldom both wrong. Where answers are one of a few,
+/// as in support or routing, up to three times as many candidates may answer within the same bound.
+/// Where no two answers are equal, nearly all scores are lower by as much, and so is the threshold.
+///
+/// ```
+/// use mneme_guest::bound::score;
+///
+/// assert!(score(0.9, Some(true)) > score(0.9, None));
+/// assert!(score(0.9, Some(false)) < score(0.9, None));
+/// ```
+pub fn score(similarity: f32, agrees: Option<bool>) -> f32 {
+    match agrees {
+        Some(true) => similarity + AGREEMENT,
+        Some(false) => similarity - AGREEMENT,
+        None => similarity,
+    }
 }
 
 /// The lowest score that a threshold may have.
@@ -115,7 +144,7 @@ impl Default for ErrorBound {
             of: Of::Answers,
             explore: 0.05,
             confidence: 0.95,
-            floor: 0.6,
+            floor: 0.7,
         }
     }
 }

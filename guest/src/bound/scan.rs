@@ -23,6 +23,8 @@ struct Sample {
     wrong: f64,
     /// The share that is known to be wrong.
     different: f64,
+    /// Of the answers alone, more are wrong than right.
+    mostly_wrong: bool,
     /// What the labels are worth: as many of a simple sample.
     of: f64,
     /// What they are worth at most, whatever they say.
@@ -30,8 +32,13 @@ struct Sample {
 }
 
 impl Sample {
+    /// Few answers may be wrong all together, and still be a small share of all requests.
+    fn misleads(&self, bound: &ErrorBound) -> bool {
+        bound.of == Of::Requests && self.mostly_wrong
+    }
+
     fn passes(&self, bound: &ErrorBound) -> bool {
-        passes(self.wrong * self.of, self.of, bound)
+        !self.misleads(bound) && passes(self.wrong * self.of, self.of, bound)
     }
 }
 
@@ -111,6 +118,7 @@ impl Sums {
         Sample {
             wrong,
             different: self.different / all,
+            mostly_wrong: self.wrong > self.requests / 2.0,
             of,
             at_most,
         }
@@ -127,7 +135,8 @@ pub enum Why {
         /// At least so many more are needed, if as many of them are right as so far.
         needed: u32,
     },
-    /// More of them than `delta` say that the answers differ.
+    /// More of them than `delta` say that the answers differ. Where the bound is of requests: or most
+    /// of those of answers are not "same".
     LabelsErr,
     /// More of them than `delta` are not "same", and that is because of answers nobody could compare.
     TooManyUnknown,
@@ -156,7 +165,7 @@ pub struct Report {
 impl State {
     /// The score from which candidates may answer; none if no candidate may.
     ///
-    /// It costs some ten thousand multiplications. [`Ledger`](super::Ledger) asks when something has
+    /// It costs up to some ten thousand divisions. [`Ledger`](super::Ledger) asks when something has
     /// changed.
     pub fn threshold(&self, bound: &ErrorBound) -> Option<f32> {
         self.scan(bound).open.map(|(threshold, _)| threshold)
@@ -250,6 +259,7 @@ impl Found {
             None => (0.0, self.untested),
             Some(sample) if sample.different > bound.delta => return Why::LabelsErr,
             Some(sample) if sample.wrong > bound.delta => return Why::TooManyUnknown,
+            Some(sample) if sample.misleads(bound) => return Why::LabelsErr,
             Some(sample) => (sample.wrong, sample.of),
         };
         let enough = |labels: &u32| {

@@ -102,8 +102,9 @@ impl State {
     /// Counts a label of a candidate that no veto refused, with its score. Those below all bins
     /// do not count.
     ///
-    /// What labels are taken must not depend on what they say, nor be more frequent for one score than
-    /// for the next, but by the rule of the bound: all below the threshold, and the explored above it.
+    /// Whether there is a label must not depend on what it would say, nor on the score, but by the rule of
+    /// the bound: all misses below the threshold, and what explores above it. A label of an answer that
+    /// was given may be counted too; if most of those come from people who complain, less is open.
     pub fn label(&mut self, score: f32, label: Label) {
         if let Some(bin) = bin(score) {
             let weight = self.weight();
@@ -111,8 +112,8 @@ impl State {
         }
     }
 
-    /// Counts a label of a candidate that only this kind of veto refused, and that would have answered
-    /// otherwise.
+    /// Counts a label of a candidate that would have answered if this kind of veto, and no other, had not
+    /// refused it: its score is at or above the open threshold.
     pub fn label_veto(&mut self, kind: Kind, label: Label) {
         let weight = self.weight();
         self.vetoes[kind as usize].count(label, weight);

@@ -9,7 +9,7 @@ const TINY: f64 = 1e-30;
 
 /// The probability of at most `wrong` in `of` trials which are each wrong with probability `p`. Parts of
 /// a trial do not count. Between two whole numbers of wrong ones, it is on the straight line between them:
-/// that is above the curve wherever the probability is small.
+/// that is above the curve wherever the probability is below a fourth.
 pub fn at_most(wrong: f64, of: f64, p: f64) -> f64 {
     let scale = if of > MOST { MOST / of } else { 1.0 };
     let (wrong, trials) = (wrong * scale, (of * scale) as u32);

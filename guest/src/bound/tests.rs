@@ -186,6 +186,20 @@ fn of_all_requests_more_answers_may_be_wrong() {
 }
 
 #[test]
+fn answers_that_are_mostly_wrong_are_not_given_however_few_they_are() {
+    let mut state = State::default();
+    labelled(&mut state, 0.9, 6, Label::Different, 5);
+    labelled(&mut state, 0.9, 20, Label::Unknown, 19);
+    for _ in 0..1_900 {
+        state.observe(None);
+    }
+    assert_eq!(state.threshold(&requests()), Some(0.9));
+    labelled(&mut state, 0.9, 0, Label::Different, 5);
+    let report = state.report(&requests());
+    assert_eq!((report.threshold, report.why), (None, Why::LabelsErr));
+}
+
+#[test]
 fn why_nothing_is_open_is_told() {
     let bound = ErrorBound::default();
     let mut state = State::default();
@@ -457,6 +471,8 @@ fn bad_labels_close() {
             Why::TooManyUnknown,
         ),
     ];
+    let (played, report) = play(&requests(), flipped, 7);
+    assert_eq!((played.hits, report.threshold), (0, None), "{report:?}");
     for (at, (labels, why)) in cases.into_iter().enumerate() {
         let (played, report) = play(&ErrorBound::default(), labels, 7);
         assert_eq!(

@@ -217,6 +217,7 @@ impl State {
         let mut found = Found::default();
         let mut sums = Sums::default();
         let mut stratum = Stratum::default();
+        let mut enough = f64::INFINITY;
         for at in (0..BINS).rev() {
             let bin = &self.bins[at];
             if edge(at) < bound.floor {
@@ -237,9 +238,13 @@ impl State {
                 Of::Answers => sums.requests,
                 Of::Requests => all,
             });
-            if !passes(SPARE, sample.at_most, bound) {
+            // More labels pass where fewer did.
+            if sample.at_most < enough && !passes(SPARE, sample.at_most, bound) {
                 found.untested = sample.at_most.max(found.untested);
-            } else if sample.passes(bound) {
+                continue;
+            }
+            enough = sample.at_most.min(enough);
+            if sample.passes(bound) {
                 found.open = Some((edge(at), sample));
             } else {
                 found.failed = Some(sample);

@@ -12,38 +12,33 @@ const TINY: f64 = 1e-30;
 /// that is above the curve wherever the probability is below a fourth.
 pub fn at_most(wrong: f64, of: f64, p: f64) -> f64 {
     let scale = if of > MOST { MOST / of } else { 1.0 };
-    let (wrong, trials) = (wrong * scale, (of * scale) as u32);
+    let (wrong, of) = (wrong * scale, (of * scale) as u32);
     let whole = wrong as u32;
-    let (low, high) = (
-        at_most_whole(whole, trials, p),
-        at_most_whole(whole.saturating_add(1), trials, p),
-    );
-    low + (wrong - f64::from(whole)) * (high - low)
-}
-
-/// The same for a whole number of wrong ones.
-fn at_most_whole(wrong: u32, of: u32, p: f64) -> f64 {
-    if wrong >= of {
+    if whole >= of {
         return 1.0;
     }
+    let part = wrong - f64::from(whole);
     // Each term is relative to the likeliest one, so that none of those that count is too small for
     // a float. Their sum stands for 1.
-    let odds = p / (1.0 - p);
-    let likeliest = (f64::from(of + 1) * p) as u32;
-    let likeliest = likeliest.min(of);
-    let (mut all, mut low) = (0.0, 0.0);
-    let mut term = 1.0;
-    let mut count = likeliest;
-    loop {
+    let (mut low, mut all) = (0.0, 0.0);
+    let mut add = |count: u32, term: f64| {
         all += term;
-        if count <= wrong {
+        if count <= whole {
             low += term;
+        } else if count == whole + 1 {
+            low += part * term;
         }
-        if count == 0 || term < TINY {
+    };
+    let odds = p / (1.0 - p);
+    let likeliest = ((f64::from(of + 1) * p) as u32).min(of);
+    let mut term = 1.0;
+    add(likeliest, term);
+    for count in (1..=likeliest).rev() {
+        term *= f64::from(count) / (f64::from(of - count + 1) * odds);
+        if term < TINY {
             break;
         }
-        term *= f64::from(count) / (f64::from(of - count + 1) * odds);
-        count -= 1;
+        add(count - 1, term);
     }
     term = 1.0;
     for count in likeliest..of {
@@ -51,10 +46,7 @@ fn at_most_whole(wrong: u32, of: u32, p: f64) -> f64 {
         if term < TINY {
             break;
         }
-        all += term;
-        if count < wrong {
-            low += term;
-        }
+        add(count + 1, term);
     }
     low / all
 }

@@ -11,12 +11,12 @@
 //! let bound = ErrorBound::default();
 //! let mut state = State::default();
 //! assert_eq!(state.threshold(&bound), None);
-//! for _ in 0..100 {
+//! for _ in 0..300 {
 //!     state.observe(Some(0.97));
 //!     state.label(0.97, Label::Same);
 //! }
 //! assert_eq!(state.threshold(&bound), Some(0.97));
-//! for _ in 0..10 {
+//! for _ in 0..40 {
 //!     state.label(0.97, Label::Different);
 //! }
 //! assert_eq!(state.report(&bound).why, Why::LabelsErr);
@@ -46,9 +46,9 @@
 //!
 //! Where the bound is of requests, a threshold also fails if more answers are wrong than right.
 //!
-//! Bins with less than [`LEAST_LABELS`](scan::LEAST_LABELS) labels are counted as one with the bins below
-//! them. So a bin without labels opens nothing, for it is as bad as those below; and it blocks nothing.
-//! An empty bin is passed over.
+//! Bins with fewer than 20 labels are counted as one with the bins below them. So a bin
+//! without labels opens nothing, for it is taken to be as bad as those below; and it blocks nothing. An
+//! empty bin is passed over.
 //!
 //! The confidence is that of one look at the labels. Thresholds are looked at again and again, and a
 //! cache that answers changes what its next candidates are; halving the counts is what bounds the harm.

@@ -6,7 +6,7 @@ use super::{ErrorBound, Of};
 use crate::judge::Kind;
 
 /// Bins with fewer labels are counted as one with those below.
-pub const LEAST_LABELS: f64 = 20.0;
+const LEAST_LABELS: f64 = 20.0;
 
 /// A threshold is tested if its labels would pass with so many wrong ones among them: 208 labels where
 /// `delta` is 5 %. Tested with fewer, a few bad labels at the very top end the scan before it has

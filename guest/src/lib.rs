@@ -11,6 +11,7 @@
 //! | [`vector`] | checking and comparing embeddings |
 //! | [`index`] | finding the rows that may be similar enough |
 //! | [`judge`] | why a near candidate must not answer |
+//! | [`bound`] | from which score candidates may answer, by labels |
 //! | [`policy`] | confidence and validator |
 //! | [`counters`], [`backlog`] | what is counted, and written later |
 //! | [`coordination`] | following other processes |
@@ -38,6 +39,7 @@ mod bindings {
 }
 
 pub mod backlog;
+pub mod bound;
 pub mod cache;
 pub mod checkpoint;
 #[cfg(target_arch = "wasm32")]

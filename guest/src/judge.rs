@@ -29,7 +29,9 @@ mod names;
 mod negation;
 mod numbers;
 mod opposites;
+mod pack;
 mod roles;
+mod scanner;
 mod stem;
 mod text;
 mod tokens;
@@ -37,6 +39,7 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
+use opposites::Contraries;
 use text::{Left, Text};
 
 /// Why an answer is refused.
@@ -148,12 +151,12 @@ impl<'a> Judge<'a> {
         let entry = Text::new(entry);
         let is_cut = self.query.is_cut() || entry.is_cut();
         let mut vetoes = Vec::new();
-        if self.query.language.is_some() && entry.language.is_some() {
-            let left = Left::new(&self.query, &entry);
+        if self.query.is_known && entry.is_known {
             let pair = Pair {
                 query: &self.query,
                 entry: &entry,
-                left: &left,
+                left: Left::new(&self.query, &entry),
+                contraries: Contraries::new(&self.query, &entry),
             };
             for kind in Kind::ALL {
                 if kinds.has(kind)
@@ -190,7 +193,8 @@ pub fn vetoes(query: &str, entry: &str, kinds: Kinds) -> Vec<Veto> {
 struct Pair<'a> {
     query: &'a Text<'a>,
     entry: &'a Text<'a>,
-    left: &'a Left,
+    left: Left,
+    contraries: Contraries,
 }
 
 /// The first and the last token of what a veto shows.

@@ -1,59 +1,58 @@
 //! Sorting, and finding what only one of two sequences has.
-//!
-//! These are called through `dyn`, so that the component holds them once.
 
-use std::cmp::Ordering;
-
-/// The places of a sequence, so that its members are in order; equal ones stay as they were.
-pub fn sorted(len: usize, order: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..len).collect();
-    let mut merged = Vec::with_capacity(len);
+/// The places of a sequence with their keys, in the order of the keys; equal ones stay as they were.
+/// A key stands above its place in an item.
+#[inline(never)]
+pub fn sorted(len: usize, key: &dyn Fn(usize) -> u32) -> Vec<u64> {
+    let mut items = Vec::with_capacity(len);
+    for at in 0..len {
+        items.push(u64::from(key(at)) << 32 | at as u64);
+    }
+    let mut merged = items.clone();
     let mut width = 1;
     while width < len {
-        merged.clear();
-        let mut start = 0;
-        while start < len {
+        let (mut start, mut a, mut b) = (0, 0, width.min(len));
+        for to in &mut merged {
             let middle = (start + width).min(len);
             let end = (middle + width).min(len);
-            let (mut a, mut b) = (start, middle);
-            while a < middle || b < end {
-                let first = b == end || a < middle && order(places[a], places[b]).is_le();
-                let next = if first { &mut a } else { &mut b };
-                merged.push(places[*next]);
-                *next += 1;
+            let first = b == end || a < middle && items[a] < items[b];
+            let next = if first { &mut a } else { &mut b };
+            *to = items[*next];
+            *next += 1;
+            if a == middle && b == end {
+                (start, a, b) = (end, end, (end + width).min(len));
             }
-            start = end;
         }
-        std::mem::swap(&mut places, &mut merged);
+        std::mem::swap(&mut items, &mut merged);
         width *= 2;
     }
-    places
+    items
 }
 
 /// The places in two sequences whose members have no equal in the other one, each with its own
-/// partner. The sequences are given as their places in order.
-pub fn unmatched(
-    a: &[usize],
-    b: &[usize],
-    order: &dyn Fn(usize, usize) -> Ordering,
-) -> (Vec<usize>, Vec<usize>) {
-    let (mut of_a, mut of_b) = (vec![true; a.len()], vec![true; b.len()]);
+/// partner. The sequences are given in order.
+#[inline(never)]
+pub fn unmatched(a: &[u64], b: &[u64]) -> [Vec<usize>; 2] {
+    let mut alone = [vec![true; a.len()], vec![true; b.len()]];
     let (mut i, mut j) = (0, 0);
-    while i < a.len() && j < b.len() {
-        match order(a[i], b[j]) {
-            Ordering::Less => i += 1,
-            Ordering::Greater => j += 1,
-            Ordering::Equal => {
-                of_a[a[i]] = false;
-                of_b[b[j]] = false;
-                i += 1;
-                j += 1;
+    while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
+        let (one, other) = (*x >> 32, *y >> 32);
+        if one == other {
+            alone[0][*x as u32 as usize] = false;
+            alone[1][*y as u32 as usize] = false;
+        }
+        i += usize::from(one <= other);
+        j += usize::from(one >= other);
+    }
+    alone.map(|alone| {
+        let mut places = Vec::new();
+        for (at, is_alone) in alone.into_iter().enumerate() {
+            if is_alone {
+                places.push(at);
             }
         }
-    }
-    let places =
-        |alone: Vec<bool>| -> Vec<usize> { (0..alone.len()).filter(|at| alone[*at]).collect() };
-    (places(of_a), places(of_b))
+        places
+    })
 }
 
 #[cfg(test)]
@@ -61,22 +60,25 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn places(items: &[u64]) -> Vec<usize> {
+        items.iter().map(|item| *item as u32 as usize).collect()
+    }
+
     #[test]
     fn each_member_has_one_partner() {
         let (a, b) = ([3, 1, 1, 2], [1, 4, 3]);
-        let of_a = sorted(4, &|x, y| a[x].cmp(&a[y]));
-        let of_b = sorted(3, &|x, y| b[x].cmp(&b[y]));
-        assert_eq!(of_a, [1, 2, 3, 0]);
-        let alone = unmatched(&of_a, &of_b, &|x, y| a[x].cmp(&b[y]));
-        assert_eq!(alone, (vec![2, 3], vec![1]));
+        let of_a = sorted(4, &|at| a[at]);
+        let of_b = sorted(3, &|at| b[at]);
+        assert_eq!(places(&of_a), [1, 2, 3, 0]);
+        assert_eq!(unmatched(&of_a, &of_b), [vec![2, 3], vec![1]]);
     }
 
     proptest! {
         #[test]
-        fn it_sorts(items in prop::collection::vec(0_u8..9, 0..40)) {
+        fn it_sorts(items in prop::collection::vec(0_u32..9, 0..40)) {
             let mut expected: Vec<usize> = (0..items.len()).collect();
             expected.sort_by_key(|at| items[*at]);
-            prop_assert_eq!(sorted(items.len(), &|x, y| items[x].cmp(&items[y])), expected);
+            prop_assert_eq!(places(&sorted(items.len(), &|at| items[at])), expected);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Words that exclude each other.
 
+use super::bytes::{part, parts};
 use super::class;
 use super::language::Language;
-use super::matching::unmatched;
+use super::matching::{sorted, unmatched};
 use super::text::{Hit, Text};
-use super::{Evidence, Pair, names, roles};
+use super::{Evidence, Pair, Span, names, roles};
 
 /// The most words without a partner that are compared by their beginnings and ends.
 const TRIED: usize = 24;
@@ -39,108 +40,137 @@ fn other_question(pair: &Pair) -> Option<Evidence> {
 
 /// An axis on which two texts exclude each other.
 struct Contrary {
-    axis: u16,
-    query: Vec<Hit>,
-    entry: Vec<Hit>,
+    axis: u32,
+    /// The first place of the query on it.
+    query: Hit,
+    /// The first place of the entry.
+    entry: Hit,
     /// Both texts take another pole too: `the first final`, `the last final`.
     shared: bool,
 }
 
 /// The axes on which two texts exclude each other. Poles that both take cancel out.
-fn contraries(pair: &Pair) -> Vec<Contrary> {
-    let (query, entry) = (&pair.query.hits, &pair.entry.hits);
-    let places = |hits: &[Hit]| -> Vec<usize> { (0..hits.len()).collect() };
-    let (a, b) = unmatched(&places(query), &places(entry), &|x, y| {
-        query[x].key().cmp(&entry[y].key())
-    });
-    let mut found = Vec::new();
-    let (mut i, mut j) = (0, 0);
-    while i < a.len() && j < b.len() {
-        let axis = query[a[i]].sense.axis.min(entry[b[j]].sense.axis);
-        let on_axis = |hits: &[Hit], places: &[usize], from: &mut usize| {
-            let mut found = Vec::new();
-            while *from < places.len() && hits[places[*from]].sense.axis == axis {
-                found.push(hits[places[*from]]);
-                *from += 1;
-            }
-            found
-        };
-        let contrary = Contrary {
-            axis,
-            query: on_axis(query, &a, &mut i),
-            entry: on_axis(entry, &b, &mut j),
-            shared: false,
-        };
-        if excludes(&contrary.query, &contrary.entry) {
-            let all = query.iter().filter(|hit| hit.sense.axis == axis).count();
-            let shared = all > contrary.query.len();
-            found.push(Contrary { shared, ..contrary });
-        }
-    }
-    found
+#[derive(Default)]
+pub struct Contraries {
+    found: Vec<Contrary>,
+    /// The first tokens of what takes a pole in the query.
+    query: Vec<usize>,
+    /// The same for the entry.
+    entry: Vec<usize>,
 }
 
-/// No pole is taken by both. A negated pole may be any other.
-fn excludes(a: &[Hit], b: &[Hit]) -> bool {
-    let (Some(x), Some(_)) = (a.first(), b.first()) else {
-        return false;
-    };
-    let poles = |hits: &[Hit]| {
-        let pole = |poles: u64, hit: &Hit| poles | 1 << (hit.sense.pole & 63);
-        hits.iter().fold(0, pole)
-    };
-    let same_way = a.iter().chain(b).all(|hit| hit.negated == x.negated);
-    same_way && poles(a) & poles(b) == 0
+/// What a text has on an axis that the other has not.
+struct Side<'a> {
+    /// Places of hits.
+    places: &'a [usize],
+    /// A bit for each pole.
+    poles: u64,
+    /// A bit for each of what is negated and what is not.
+    ways: u8,
+}
+
+impl<'a> Side<'a> {
+    #[inline(never)]
+    fn read(hits: &[Hit], places: &'a [usize], from: &mut usize, axis: u32) -> Self {
+        let start = *from;
+        let (mut poles, mut ways) = (0, 0);
+        while let Some(place) = places.get(*from)
+            && hits[*place].sense.axis() == axis
+        {
+            poles |= 1 << (hits[*place].sense.pole() & 63);
+            ways |= 1 << u8::from(hits[*place].negated);
+            *from += 1;
+        }
+        Self {
+            places: &places[start..*from],
+            poles,
+            ways,
+        }
+    }
+}
+
+impl Contraries {
+    /// Compares the hits of two texts.
+    pub fn new(query: &Text, entry: &Text) -> Self {
+        let (x, y) = (&query.hits, &entry.hits);
+        let order = |hits: &[Hit]| sorted(hits.len(), &|at| hits[at].key());
+        let [a, b] = unmatched(&order(x), &order(y));
+        let mut all = Self::default();
+        let (mut i, mut j) = (0, 0);
+        while i < a.len() && j < b.len() {
+            let axis = x[a[i]].sense.axis().min(y[b[j]].sense.axis());
+            let of_x = Side::read(x, &a, &mut i, axis);
+            let of_y = Side::read(y, &b, &mut j, axis);
+            // No pole is taken by both. A negated pole may be any other.
+            if of_x.ways | of_y.ways == 3
+                || of_x.ways & of_y.ways == 0
+                || of_x.poles & of_y.poles != 0
+            {
+                continue;
+            }
+            let first = of_x.places[0];
+            let on_axis = |hit: &&Hit| hit.sense.axis() == axis;
+            let count = x[first..].iter().take_while(on_axis).count()
+                + x[..first].iter().rev().take_while(on_axis).count();
+            all.found.push(Contrary {
+                axis,
+                query: x[first],
+                entry: y[of_y.places[0]],
+                shared: count > of_x.places.len(),
+            });
+            all.query.extend(of_x.places.iter().map(|at| x[*at].span.0));
+            all.entry.extend(of_y.places.iter().map(|at| y[*at].span.0));
+        }
+        all
+    }
 }
 
 /// The first axis of opposites, or of times, on which the texts exclude each other.
+#[inline(never)]
 fn on_axes(pair: &Pair, times: bool) -> Option<Evidence> {
-    let language = pair.query.language?;
-    let found = contraries(pair);
-    let others = |left: &[usize], hits: fn(&Contrary) -> &Vec<Hit>| {
-        let is_other =
-            |token: &&usize| !found.iter().flat_map(hits).any(|hit| hit.first == **token);
-        left.iter().take(TRIED).filter(is_other).count()
+    let language = pair.query.language;
+    let all = &pair.contraries;
+    let others = |left: &[usize], hits: &[usize]| {
+        let left = left.iter().take(TRIED);
+        left.filter(|token| !hits.contains(token)).count()
     };
-    let differ = others(&pair.left.query, |contrary| &contrary.query)
-        + others(&pair.left.entry, |contrary| &contrary.entry);
+    let differ =
+        others(&pair.left.query, &all.query) + others(&pair.left.entry, &all.entry);
     let is_same = differ <= pair.query.content().min(pair.entry.content()) / SAME;
-    let fits = |contrary: &&Contrary| {
-        let is_time = contrary.axis >= language.first_time && contrary.axis < language.first_weak;
-        let is_weak = contrary.axis >= language.first_weak || contrary.shared;
+    let contrary = all.found.iter().find(|contrary| {
+        let is_alternative = contrary.axis >= language.first_weak;
+        let is_time = contrary.axis >= language.first_time && !is_alternative;
         is_time == times
             && !is_converse(pair, contrary)
-            && if is_weak {
+            && if is_alternative || contrary.shared {
                 is_same
             } else {
-                !is_remedy(pair, contrary.query[0].first, contrary.entry[0].first)
+                !is_remedy(pair, contrary.query.span.0, contrary.entry.span.0)
             }
-    };
-    let contrary = found.iter().find(fits)?;
-    let span = |hits: &[Hit]| (hits[0].first, hits[0].last);
+    })?;
     Some(Evidence {
-        query: span(&contrary.query),
-        entry: span(&contrary.entry),
+        query: contrary.query.span,
+        entry: contrary.entry.span,
     })
 }
 
 /// Opposites stand between words that changed places, which comes to the same.
 pub fn are_turned(pair: &Pair) -> bool {
-    let found = contraries(pair);
+    let found = &pair.contraries.found;
     found.iter().any(|contrary| is_converse(pair, contrary))
 }
 
 /// The opposite words stand between words that changed places, which comes to the same: `A is bigger
 /// than B`, `B is smaller than A`.
 fn is_converse(pair: &Pair, contrary: &Contrary) -> bool {
-    let marker = |text: &Text, hit: &Hit| {
-        if text.tokens.is(hit.first, class::MARKER) {
-            return Some(hit.first);
+    let marker = |text: &Text, span: Span| {
+        if text.tokens.is(span.0, class::MARKER) {
+            return Some(span.0);
         }
-        (hit.last..hit.last + 5).find(|at| text.tokens.is(*at, class::COMPARISON))
+        (span.1..span.1 + 5).find(|at| text.tokens.is(*at, class::COMPARISON))
     };
-    let x = marker(pair.query, &contrary.query[0]);
-    let y = marker(pair.entry, &contrary.entry[0]);
+    let x = marker(pair.query, contrary.query.span);
+    let y = marker(pair.entry, contrary.entry.span);
     match (x, y) {
         (Some(x), Some(y)) => roles::turns(pair, x, y),
         _ => false,
@@ -148,10 +178,12 @@ fn is_converse(pair: &Pair, contrary: &Contrary) -> bool {
 }
 
 /// The one is a state and the other what is done about it: `my account is locked`, `unlock my account`.
+#[inline(never)]
 fn is_remedy(pair: &Pair, x: usize, y: usize) -> bool {
     let is_state = |text: &Text, at: usize| {
         let token = text.tokens.at(at);
-        let participle = token.word.ends_with("ed") || token.is(class::PARTICIPLE);
+        let participle =
+            text.tokens.word(token).ends_with(b"ed") || token.is(class::PARTICIPLE);
         participle && !text.tokens.before(at).is(class::PASSIVE)
     };
     is_state(pair.query, x) != is_state(pair.entry, y)
@@ -159,66 +191,69 @@ fn is_remedy(pair: &Pair, x: usize, y: usize) -> bool {
 
 /// Words that only differ by a beginning or an end that makes them opposites.
 fn by_affixes(pair: &Pair) -> Option<Evidence> {
-    let language = pair.query.language?;
-    let words = |text: &Text, left: &[usize]| -> Vec<(usize, String)> {
-        let mut words = Vec::new();
-        for at in left.iter().take(TRIED) {
-            let word = &text.tokens.at(*at).word;
-            words.push((*at, word.clone()));
-            words.push((*at, language.stem(word)));
-        }
-        words
-    };
-    let of_b = words(pair.entry, &pair.left.entry);
-    for (x, a) in words(pair.query, &pair.left.query) {
+    let language = pair.query.language;
+    let of_a = forms(pair.query, &pair.left.query);
+    let of_b = forms(pair.entry, &pair.left.entry);
+    for (x, a) in &of_a {
         for (y, b) in &of_b {
-            let same_way = pair.query.is_negated(x, x) == pair.entry.is_negated(*y, *y);
-            if same_way && are_opposed(language, &a, b) && !is_remedy(pair, x, *y) {
-                return Some(Evidence::of(x, *y));
+            if are_opposed(language, a, b)
+                && pair.query.is_negated(*x, *x) == pair.entry.is_negated(*y, *y)
+                && !is_remedy(pair, *x, *y)
+            {
+                return Some(Evidence::of(*x, *y));
             }
         }
     }
     None
 }
 
-/// How many bytes two words have in common at the end, or at the beginning.
-fn common(a: &[u8], b: &[u8], at_end: bool) -> usize {
-    let place = |bytes: &[u8], n: usize| bytes[if at_end { bytes.len() - 1 - n } else { n }];
-    (0..a.len().min(b.len()))
-        .take_while(|n| place(a, *n) == place(b, *n))
-        .count()
+/// Tokens with their words, and with their stems where these are others.
+#[inline(never)]
+fn forms(text: &Text, left: &[usize]) -> Vec<(usize, Vec<u8>)> {
+    let mut forms = Vec::new();
+    for at in left.iter().take(TRIED) {
+        let word = text.tokens.word(text.tokens.at(*at));
+        let mut stem = Vec::new();
+        text.language.read_form(word, &mut stem);
+        let is_stem = stem == word;
+        forms.push((*at, word.to_vec()));
+        if !is_stem {
+            forms.push((*at, stem));
+        }
+    }
+    forms
 }
 
 /// An affix makes opposites of two words.
-fn are_opposed(language: &Language, a: &str, b: &str) -> bool {
-    let (x, y) = (a.as_bytes(), b.as_bytes());
-    let shared = [common(x, y, false), common(x, y, true)];
+#[inline(never)]
+fn are_opposed(language: &Language, a: &[u8], b: &[u8]) -> bool {
+    let front = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let back = a.iter().rev().zip(b.iter().rev());
+    let back = back.take_while(|(x, y)| x == y).count();
     // Most words share neither, and are done with here.
-    if shared[0].max(shared[1]) < LEAST_ROOT {
+    if front.max(back) < LEAST_ROOT {
         return false;
     }
     for affix in &language.affixes {
-        let at_end = usize::from(affix.is_prefix);
-        for (x, y) in [(x, y), (y, x)] {
-            let (one, other) = (affix.one.as_bytes(), affix.other.as_bytes());
-            let root = x.len().saturating_sub(one.len());
+        let shared = if affix.is_prefix { back } else { front };
+        for (x, y) in [(a, b), (b, a)] {
+            let root = x.len().saturating_sub(affix.one.len());
             let fits = root >= LEAST_ROOT
-                && root <= shared[at_end]
-                && y.len() == root + other.len()
+                && root <= shared
+                && y.len() == root + affix.other.len()
                 && if affix.is_prefix {
-                    x.starts_with(one) && y.starts_with(other)
+                    x.starts_with(affix.one) && y.starts_with(affix.other)
                 } else {
-                    x.ends_with(one) && y.ends_with(other)
+                    x.ends_with(affix.one) && y.ends_with(affix.other)
                 };
             if fits {
-                let root = if affix.is_prefix {
-                    &x[one.len()..]
-                } else {
-                    &x[..root]
-                };
-                let mut words = affix.words.split(' ');
-                let is_listed = words
-                    .any(|word| word.as_bytes() == root || language.stem(word).as_bytes() == root);
+                let from = if affix.is_prefix { affix.one.len() } else { 0 };
+                let root = part(x, from, from + root);
+                let mut stem = Vec::new();
+                let is_listed = parts(affix.words, b' ').any(|word| {
+                    language.read_form(word, &mut stem);
+                    word == root || stem == root
+                });
                 if is_listed == affix.is_only {
                     return true;
                 }

@@ -2,7 +2,7 @@
 
 use super::class;
 use super::text::Text;
-use super::{Evidence, Pair, opposites};
+use super::{Evidence, Pair, Span, opposites};
 
 /// The most words on each side of a marker that have a part in it.
 const REACH: usize = 6;
@@ -39,6 +39,7 @@ fn journeys(pair: &Pair) -> Option<Evidence> {
 }
 
 /// The words from which and to which something goes.
+#[inline(never)]
 fn journey(text: &Text) -> [Vec<usize>; 2] {
     let tokens = &text.tokens;
     let has_source = tokens.any(0..tokens.len(), class::SOURCE);
@@ -61,27 +62,23 @@ fn journey(text: &Text) -> [Vec<usize>; 2] {
 
 /// Words before and behind the same marker that changed places.
 fn marked(pair: &Pair) -> Option<Evidence> {
-    let markers = |text: &Text| -> Vec<usize> {
-        let mut places = Vec::new();
-        for at in 1..text.tokens.len() {
-            if text.tokens.is(at, class::MARKER) && places.len() < MARKERS {
-                places.push(at);
-            }
-        }
-        places
-    };
     let (of_a, of_b) = (markers(pair.query), markers(pair.entry));
-    let same = |x: usize, y: usize| pair.query.tokens.at(x).stem == pair.entry.tokens.at(y).stem;
+    let same = |x: &Marker, y: &Marker| x.stem == y.stem;
+    // Words on both sides of a marker are where they were.
+    let stays = |x: &Marker, y: &Marker| {
+        let side = |side: usize| {
+            let mut words = x.sides[side].iter();
+            words.any(|at| place(pair, *at, &y.sides[side]).is_some())
+        };
+        same(x, y) && side(0) && side(1)
+    };
     for x in &of_a {
-        for y in &of_b {
-            if !same(*x, *y) {
-                continue;
-            }
-            let found = exchanged(pair, &sides(pair.query, *x), &sides(pair.entry, *y));
+        for y in of_b.iter().filter(|y| same(x, y)) {
+            let found = exchanged(pair, &x.sides, &y.sides);
             // Both orders may be there, as in `x with y with x`.
             if found.is_some()
-                && !of_b.iter().any(|y| same(*x, *y) && stays(pair, *x, *y))
-                && !of_a.iter().any(|x| same(*x, *y) && stays(pair, *x, *y))
+                && !of_b.iter().any(|y| stays(x, y))
+                && !of_a.iter().any(|x| stays(x, y))
             {
                 return found;
             }
@@ -90,14 +87,25 @@ fn marked(pair: &Pair) -> Option<Evidence> {
     None
 }
 
-/// Words on both sides of a marker are where they were.
-fn stays(pair: &Pair, x: usize, y: usize) -> bool {
-    let (a, b) = (sides(pair.query, x), sides(pair.entry, y));
-    [0, 1].into_iter().all(|side| {
-        a[side]
-            .iter()
-            .any(|at| place(pair, *at, &b[side]).is_some())
-    })
+/// A marker, and the words before and behind it.
+struct Marker {
+    stem: u32,
+    sides: [Vec<usize>; 2],
+}
+
+/// The first markers of a text.
+#[inline(never)]
+fn markers(text: &Text) -> Vec<Marker> {
+    let mut found = Vec::new();
+    for at in 1..text.tokens.len() {
+        if text.tokens.is(at, class::MARKER) && found.len() < MARKERS {
+            found.push(Marker {
+                stem: text.tokens.stem(at),
+                sides: sides(text, at),
+            });
+        }
+    }
+    found
 }
 
 /// A word before a marker of the query is behind that of the entry or the other way round, and fewer
@@ -112,16 +120,15 @@ pub fn turns(pair: &Pair, x: usize, y: usize) -> bool {
 /// Where a word of the query is among words of the entry.
 #[inline(never)]
 fn place(pair: &Pair, at: usize, among: &[usize]) -> Option<usize> {
-    let stem = pair.query.tokens.at(at).stem;
-    let found = among
-        .iter()
-        .find(|at| pair.entry.tokens.at(**at).stem == stem);
-    found.copied()
+    let stem = pair.query.tokens.stem(at);
+    let mut among = among.iter().copied();
+    among.find(|at| pair.entry.tokens.stem(*at) == stem)
 }
 
 /// A word that was in the one part and is in the other now, and another the other way round.
+#[inline(never)]
 fn exchanged(pair: &Pair, a: &[Vec<usize>; 2], b: &[Vec<usize>; 2]) -> Option<Evidence> {
-    let stem = |at: usize| pair.query.tokens.at(at).stem;
+    let stem = |at: usize| pair.query.tokens.stem(at);
     let moved = |from: usize| {
         let to = 1 - from;
         a[from].iter().find_map(|at| {
@@ -140,6 +147,7 @@ fn exchanged(pair: &Pair, a: &[Vec<usize>; 2], b: &[Vec<usize>; 2]) -> Option<Ev
 }
 
 /// The words before and behind a marker.
+#[inline(never)]
 fn sides(text: &Text, at: usize) -> [Vec<usize>; 2] {
     [beside(text, at, false), beside(text, at, true)]
 }
@@ -167,24 +175,21 @@ fn beside(text: &Text, at: usize, behind: bool) -> Vec<usize> {
 
 /// Two parts of an otherwise equal sequence of words that changed places: `dogs chase cats`.
 fn swapped(pair: &Pair) -> Option<Evidence> {
-    let words = |text: &Text| -> Vec<usize> {
-        let mut words: Vec<usize> = (0..text.tokens.len()).collect();
-        words.retain(|at| !text.tokens.is(*at, class::ARTICLE));
-        words
-    };
-    let (a, b) = (words(pair.query), words(pair.entry));
+    let (a, b) = (
+        without(pair.query, class::ARTICLE, usize::MAX),
+        without(pair.entry, class::ARTICLE, usize::MAX),
+    );
     if a.len() != b.len() {
         return None;
     }
     let tokens = &pair.query.tokens;
-    let same = |x: usize, y: usize| tokens.at(a[x]).stem == pair.entry.tokens.at(b[y]).stem;
+    let same = |x: usize, y: usize| tokens.stem(a[x]) == pair.entry.tokens.stem(b[y]);
     let start = (0..a.len()).find(|at| !same(*at, *at))?;
     let end = (0..a.len()).rfind(|at| !same(*at, *at))? + 1;
     let equal = |x: usize, y: usize, len: usize| (0..len).all(|n| same(x + n, y + n));
     let has_part = |from: usize, len: usize| {
-        a[from..from + len]
-            .iter()
-            .any(|at| tokens.at(*at).is_content())
+        let mut part = a[from..from + len].iter();
+        part.any(|at| tokens.at(*at).is_content())
     };
     for lengths in 0..LONGEST_PART * LONGEST_PART {
         let (first, second) = (lengths / LONGEST_PART + 1, lengths % LONGEST_PART + 1);
@@ -196,11 +201,10 @@ fn swapped(pair: &Pair) -> Option<Evidence> {
             && equal(end - second, start, second)
             && equal(start + first, start + second, middle)
             && has_part(start, first)
-            && has_part(end - second, second);
-        let whole = a[start]..a[end - 1];
-        let joined = tokens.any(a[start + first]..a[end - second], class::JOINER)
-            || whole.into_iter().any(|at| tokens.at(at).comma);
-        if fits && !joined {
+            && has_part(end - second, second)
+            && !tokens.any(a[start + first]..a[end - second], class::JOINER)
+            && (a[start]..a[end - 1]).all(|at| !tokens.at(at).comma);
+        if fits {
             return Some(Evidence {
                 query: (a[start], a[end - 1]),
                 entry: (b[start], b[end - 1]),
@@ -210,6 +214,18 @@ fn swapped(pair: &Pair) -> Option<Evidence> {
     None
 }
 
+/// The first tokens that are in no class of some.
+#[inline(never)]
+fn without(text: &Text, class: u32, most: usize) -> Vec<usize> {
+    let mut tokens = Vec::new();
+    for at in 0..text.tokens.len() {
+        if !text.tokens.is(at, class) && tokens.len() < most {
+            tokens.push(at);
+        }
+    }
+    tokens
+}
+
 /// The most words of a text that are looked at as what two others are around.
 const PIVOTS: usize = 64;
 
@@ -217,21 +233,18 @@ const PIVOTS: usize = 64;
 /// attack on India`.
 fn around(pair: &Pair) -> Option<Evidence> {
     let (a, b) = (triples(pair.query), triples(pair.entry));
-    for x in &a {
-        for y in &b {
-            let same = |n: usize, m: usize| {
-                pair.query.tokens.at(x[n]).stem == pair.entry.tokens.at(y[m]).stem
-            };
-            if same(1, 1)
-                && same(0, 2)
-                && same(2, 0)
-                && !same(0, 0)
-                && is_once(pair.query, x[1])
-                && is_once(pair.entry, y[1])
+    for (x, of_x) in &a {
+        for (y, of_y) in &b {
+            if of_x[1] == of_y[1]
+                && of_x[0] == of_y[2]
+                && of_x[2] == of_y[0]
+                && of_x[0] != of_y[0]
+                && is_once(pair.query, of_x[1])
+                && is_once(pair.entry, of_y[1])
             {
                 return Some(Evidence {
-                    query: (x[0], x[2]),
-                    entry: (y[0], y[2]),
+                    query: *x,
+                    entry: *y,
                 });
             }
         }
@@ -239,29 +252,23 @@ fn around(pair: &Pair) -> Option<Evidence> {
     None
 }
 
-/// No other word of the text has its stem.
-fn is_once(text: &Text, at: usize) -> bool {
-    let stem = text.tokens.at(at).stem;
-    let same = text.tokens.0.iter().filter(|token| token.stem == stem);
-    same.count() == 1
+/// Only one word of the text has a stem.
+#[inline(never)]
+fn is_once(text: &Text, stem: u32) -> bool {
+    let mut same = text.tokens.all().iter().filter(|token| token.stem == stem);
+    same.next().is_some() && same.next().is_none()
 }
 
-/// Three words in a row.
-fn triples(text: &Text) -> Vec<[usize; 3]> {
+/// Three words in a row, by their stems, and the first and the last.
+#[inline(never)]
+fn triples(text: &Text) -> Vec<(Span, [u32; 3])> {
     let skipped = class::GOAL | class::SOURCE | class::MARKER | class::ARTICLE | class::AUXILIARY;
-    let mut parts = Vec::new();
-    for at in 0..text.tokens.len() {
-        if !text.tokens.is(at, skipped) && parts.len() < PIVOTS {
-            parts.push(at);
-        }
-    }
     let mut triples = Vec::new();
-    for three in parts.windows(3) {
-        let tokens = [0, 1, 2].map(|n| text.tokens.at(three[n]));
-        let whole = tokens.iter().all(|token| token.is_content());
-        let open = tokens[..2].iter().all(|token| !token.closes());
-        if whole && open {
-            triples.push([three[0], three[1], three[2]]);
+    for three in without(text, skipped, PIVOTS).windows(3) {
+        let tokens = [three[0], three[1], three[2]].map(|at| text.tokens.at(at));
+        let fits = tokens.iter().all(|token| token.is_content());
+        if fits && !tokens[0].closes() && !tokens[1].closes() {
+            triples.push(((three[0], three[2]), tokens.map(|token| token.stem)));
         }
     }
     triples

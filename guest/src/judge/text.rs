@@ -1,14 +1,15 @@
 //! A text that was read: what the rules compare.
 
 use super::Span;
-use super::bytes::part;
 use super::class;
 use super::dates::{self, Dates};
-use super::fold::{Folded, is_invisible};
-use super::language::{Asked, ENGLISH, Form, Language, Phrase, Sense, hash};
+use super::fold::{Folded, Shape, shape};
+use super::language::{Asked, ENGLISH, Language, Phrase, Sense, hash};
 use super::matching::{sorted, unmatched};
 use super::numbers::{self, Number};
-use super::tokens::{Kind, Tokens, tokens};
+use super::scanner::tokens;
+use super::tokens::{Kind, Tokens};
+use std::ops::Range;
 
 /// The most characters of a piece of evidence.
 const EVIDENCE_CHARS: usize = 64;
@@ -21,25 +22,23 @@ const GAP: usize = 5;
 pub struct Hit {
     /// The pole.
     pub sense: Sense,
-    /// Its first token.
-    pub first: usize,
-    /// Its last token.
-    pub last: usize,
     /// A negation is before it.
     pub negated: bool,
+    /// Its first token, and its last.
+    pub span: Span,
 }
 
 impl Hit {
-    /// The order of hits.
-    pub fn key(&self) -> (Sense, bool) {
-        (self.sense, self.negated)
+    /// Hits are in this order.
+    pub fn key(&self) -> u32 {
+        self.sense.key() << 1 | u32::from(self.negated)
     }
 }
 
 /// What a token counts as when texts are compared word by word.
 #[derive(Clone, Copy)]
 struct Key {
-    word: u64,
+    word: u32,
     token: usize,
 }
 
@@ -47,11 +46,13 @@ struct Key {
 pub struct Text<'a> {
     original: &'a str,
     folded: Folded,
-    /// The language; none if the text is in another one, and is left alone.
-    pub language: Option<&'static Language>,
+    /// What is known of its language.
+    pub language: &'static Language,
+    /// It is in that language; else it is left alone.
+    pub is_known: bool,
     /// All tokens.
     pub tokens: Tokens,
-    /// Poles of axes, sorted by axis.
+    /// Poles of axes, in order.
     pub hits: Vec<Hit>,
     /// Numbers, in their order.
     pub numbers: Vec<Number>,
@@ -61,42 +62,50 @@ pub struct Text<'a> {
     pub codes: Vec<usize>,
     keys: Vec<Key>,
     /// The places of keys, in order.
-    order: Vec<usize>,
+    order: Vec<u64>,
     /// Tokens that are no words any more: parts of numbers, dates, codes.
     used: Vec<bool>,
 }
 
 impl<'a> Text<'a> {
     /// Reads a text.
+    #[inline(never)]
     pub fn new(original: &'a str) -> Self {
-        let folded = Folded::new(original);
         let language: &'static Language = &ENGLISH;
-        let is_latin = folded.is_latin;
-        let tokens = tokens(if is_latin { &folded.text } else { "" }, language);
-        let count = |class| (0..tokens.len()).filter(|at| tokens.is(*at, class)).count();
+        let folded = Folded::new(original, &language.alike);
+        let is_latin = folded.is_latin();
+        let tokens = tokens(if is_latin { &folded.text } else { b"" }, language);
+        let count = |class| {
+            let of_class = tokens.all().iter().filter(|token| token.is(class));
+            of_class.count()
+        };
         let is_known = is_latin && count(class::FOREIGN) <= count(class::FUNCTION);
         let mut text = Self {
             original,
             folded,
-            language: is_known.then_some(language),
+            language,
+            is_known,
             hits: Vec::new(),
             numbers: Vec::new(),
             dates: Dates::default(),
             codes: Vec::new(),
-            keys: Vec::new(),
+            keys: Vec::with_capacity(tokens.len()),
             order: Vec::new(),
             used: vec![false; tokens.len()],
             tokens,
         };
         if is_known {
-            text.find_codes(language);
+            text.find_codes();
             text.dates = dates::find(&text.tokens, &mut text.used);
             text.numbers = numbers::find(language, &text.tokens, &mut text.used);
-            text.find_senses(language);
+            text.find_senses();
             let (keys, hits) = (&text.keys, &text.hits);
-            text.order = sorted(keys.len(), &|a, b| keys[a].word.cmp(&keys[b].word));
-            let order = sorted(hits.len(), &|a, b| hits[a].key().cmp(&hits[b].key()));
-            text.hits = order.into_iter().map(|at| hits[at]).collect();
+            text.order = sorted(keys.len(), &|at| keys[at].word);
+            let mut in_order = Vec::with_capacity(hits.len());
+            for item in sorted(hits.len(), &|at| hits[at].key()) {
+                in_order.push(hits[item as u32 as usize]);
+            }
+            text.hits = in_order;
         }
         text
     }
@@ -106,30 +115,28 @@ impl<'a> Text<'a> {
         self.folded.is_cut
     }
 
-    fn find_codes(&mut self, language: &Language) {
+    fn find_codes(&mut self) {
         for at in 0..self.tokens.len() {
             let token = self.tokens.at(at);
-            let before = self.tokens.before(at);
-            let is_unit = token.form.unit.is_some() && matches!(before.kind, Kind::Number { .. });
+            let word = self.tokens.word(token);
             let is_letter = token.is_word()
-                && !is_unit
-                && token.word.len() == 1
-                && token.word.is_ascii()
+                && word.len() == 1
+                && word.is_ascii()
+                && !(token.form.dimension != 0 && self.tokens.before(at).is_number())
                 && (!token.is(class::FUNCTION) || token.is(class::ARTICLE) && self.is_last(at));
-            if token.kind != Kind::Code && !is_letter && !numbers::is_code(language, token) {
-                continue;
+            if token.kind == Kind::Code
+                || is_letter
+                || numbers::is_code(self.language, &self.tokens, token)
+            {
+                self.codes.push(at);
+                self.used[at] = true;
+                let (code, token) = self.tokens.make_code(at);
+                // `4lokos` are more than one `4loko`.
+                token.stem = hash(match code {
+                    [one @ .., b's'] if one.len() > 3 => one,
+                    _ => code,
+                });
             }
-            self.codes.push(at);
-            self.used[at] = true;
-            let token = &mut self.tokens.0[at];
-            if let Kind::Number { suffix, .. } = &token.kind {
-                token.word += suffix;
-                token.kind = Kind::Code;
-            }
-            token.form = Form::UNKNOWN;
-            // `4lokos` are more than one `4loko`.
-            let one = token.word.strip_suffix('s').filter(|one| one.len() > 3);
-            token.stem = hash(one.unwrap_or(&token.word));
         }
     }
 
@@ -144,8 +151,9 @@ impl<'a> Text<'a> {
             || at + 1 == self.tokens.len()
     }
 
-    fn find_senses(&mut self, language: &'static Language) {
+    fn find_senses(&mut self) {
         let mut inside = vec![false; self.tokens.len()];
+        let mut buffer = Vec::new();
         for at in 0..self.tokens.len() {
             let token = self.tokens.at(at);
             // `one` and `first` are numbers that may be more.
@@ -156,31 +164,33 @@ impl<'a> Text<'a> {
             // `many` in `how many`
             let is_how_much =
                 token.is(class::AMOUNT) && self.tokens.before(at).form.asks == Some(Asked::Way);
-            let is_content = token.is_content() && !is_used && !is_how_much;
-            let mut word = language.meaning(token.stem);
-            let mut counts = is_content;
-            if let Some((phrase, last)) = self.phrase(language, at) {
-                if phrase.gap {
+            let mut counts = token.is_content() && !is_used && !is_how_much;
+            let mut word = self.language.meaning(token.stem);
+            if let Some((found, last)) = self.phrase(at, &mut buffer) {
+                if found.gap {
                     inside[last] = true;
                     counts = !is_used;
                 } else {
                     inside[at..=last].fill(true);
                 }
                 let negated = self.is_negated(at, last);
-                for sense in &phrase.senses {
-                    self.hits.push(Hit {
-                        sense: *sense,
-                        first: at,
-                        last,
-                        negated,
-                    });
+                let mut next = Some(found);
+                let before = self.hits.len();
+                while let Some(phrase) = next {
+                    if phrase.is_same(found) && phrase.sense != Sense::NONE {
+                        self.hits.push(Hit {
+                            sense: phrase.sense,
+                            negated,
+                            span: (at, last),
+                        });
+                    }
+                    next = self.language.next_phrase(phrase);
                 }
-                if let Some(sense) = phrase.senses.first() {
-                    // No hash of a word is that small.
-                    word = u64::from(sense.axis) << 8 | u64::from(sense.pole);
+                if let Some(hit) = self.hits.get(before) {
+                    word = hit.sense.key();
                 } else {
                     for at in at + 1..=last {
-                        word = word.rotate_left(1) ^ self.tokens.at(at).stem;
+                        word = word.rotate_left(1) ^ self.tokens.stem(at);
                     }
                 }
             }
@@ -192,18 +202,21 @@ impl<'a> Text<'a> {
 
     /// The phrase that begins at a token, and its last token: the longest, or that with the nearest
     /// particle.
-    fn phrase(&self, language: &'static Language, at: usize) -> Option<(&'static Phrase, usize)> {
+    fn phrase(&self, at: usize, buffer: &mut Vec<u8>) -> Option<(&'static Phrase, usize)> {
         let token = self.tokens.at(at);
+        let word = self.tokens.word(token);
         let mut found: Option<(&Phrase, usize)> = None;
-        for phrase in language.phrases(token.stem, &token.word) {
+        let mut next = self.language.first_phrase(token.stem, word, buffer);
+        while let Some(phrase) = next {
             if let Some(last) = self.fit(at, phrase) {
                 let is_better = found.is_none_or(|(other, other_last)| {
-                    phrase.rest.len() == other.rest.len() && last < other_last
+                    phrase.len > other.len || phrase.len == other.len && last < other_last
                 });
                 if is_better {
                     found = Some((phrase, last));
                 }
             }
+            next = self.language.next_phrase(phrase);
         }
         found
     }
@@ -211,15 +224,15 @@ impl<'a> Text<'a> {
     /// The last token of a phrase that begins at a token.
     fn fit(&self, at: usize, phrase: &Phrase) -> Option<usize> {
         let mut here = at;
-        for stem in &phrase.rest {
+        for stem in phrase.behind() {
             here += 1;
-            while phrase.gap && self.tokens.at(here).stem != *stem && here - at < GAP {
+            while phrase.gap && self.tokens.stem(here) != *stem && here - at < GAP {
                 if self.tokens.at(here).ends {
                     return None;
                 }
                 here += 1;
             }
-            if self.tokens.at(here).stem != *stem {
+            if self.tokens.stem(here) != *stem {
                 return None;
             }
         }
@@ -232,7 +245,7 @@ impl<'a> Text<'a> {
             return true;
         }
         let mut here = at;
-        while here > 0 && at - here < 3 && !self.tokens.at(here - 1).closes() {
+        while here > 0 && at - here < 3 && !self.tokens.before(here).closes() {
             here -= 1;
             if self.tokens.is(here, class::NEGATION) {
                 return true;
@@ -241,16 +254,25 @@ impl<'a> Text<'a> {
         false
     }
 
+    /// Some tokens are joined as equals: by a word, or by a comma.
+    pub fn joins(&self, mut range: Range<usize>) -> bool {
+        range.any(|at| self.tokens.is(at, class::JOINER) || self.tokens.at(at).comma)
+    }
+
+    /// Where tokens stand in the original.
+    fn origin(&self, span: Span) -> Range<usize> {
+        let (first, last) = (self.tokens.at(span.0).at, self.tokens.at(span.1).at);
+        self.folded.origin(first.0 as usize..last.1 as usize)
+    }
+
     /// The tokens as they stand in the original, without invisible characters, and not too long.
+    #[inline(never)]
     pub fn evidence(&self, span: Span) -> String {
-        let at = self.tokens.at(span.0).at.start..self.tokens.at(span.1).at.end;
+        let text = self.original.get(self.origin(span)).unwrap_or("");
         let mut evidence = String::new();
-        for c in part(self.original, self.folded.origin(at))
-            .chars()
-            .take(EVIDENCE_CHARS)
-        {
-            if !is_invisible(c) {
-                evidence.push(if c < ' ' { ' ' } else { c });
+        for c in text.chars().take(EVIDENCE_CHARS) {
+            if shape(c) != Shape::Invisible {
+                evidence.push(c.max(' '));
             }
         }
         evidence
@@ -258,8 +280,7 @@ impl<'a> Text<'a> {
 
     /// The token begins with a capital, and does not begin a sentence.
     pub fn is_capital(&self, at: usize) -> bool {
-        let origin = self.folded.origin(self.tokens.at(at).at.clone());
-        let first = self.original.as_bytes()[origin.start];
+        let first = self.original.as_bytes()[self.origin((at, at)).start];
         !self.tokens.before(at).ends && first.is_ascii_uppercase()
     }
 
@@ -285,15 +306,12 @@ impl Left {
 
     /// Compares the words of two texts.
     pub fn new(query: &Text, entry: &Text) -> Self {
-        let (a, b) = unmatched(&query.order, &entry.order, &|a, b| {
-            query.keys[a].word.cmp(&entry.keys[b].word)
-        });
-        let tokens = |text: &Text, keys: Vec<usize>| -> Vec<usize> {
-            keys.into_iter().map(|key| text.keys[key].token).collect()
-        };
-        Self {
-            query: tokens(query, a),
-            entry: tokens(entry, b),
+        let [mut a, mut b] = unmatched(&query.order, &entry.order);
+        for (text, places) in [(query, &mut a), (entry, &mut b)] {
+            for place in places {
+                *place = text.keys[*place].token;
+            }
         }
+        Self { query: a, entry: b }
     }
 }

@@ -138,7 +138,7 @@ pub struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    /// Reads a query: of a text over 8 KiB the first and the last 4 KiB.
+    /// Reads a query: of a text over 8 KiB the first and the last 4 KiB, and of these up to 1,024 words.
     pub fn new(query: &'a str) -> Self {
         Self {
             query: Text::new(query),
@@ -149,7 +149,7 @@ impl<'a> Judge<'a> {
     /// in the order of the kinds.
     pub fn vetoes(&self, entry: &str, kinds: Kinds) -> Judgement {
         let entry = Text::new(entry);
-        let is_cut = self.query.is_cut() || entry.is_cut();
+        let is_cut = self.query.is_cut || entry.is_cut;
         let mut vetoes = Vec::new();
         if self.query.is_known && entry.is_known {
             let pair = Pair {
@@ -179,7 +179,7 @@ impl<'a> Judge<'a> {
 pub struct Judgement {
     /// Why the entry must not answer; nothing if it may.
     pub vetoes: Vec<Veto>,
-    /// A text was longer than 8 KiB, and its middle was not compared.
+    /// A text was longer than 8 KiB or 2,048 words, and a part of it was not compared.
     pub is_cut: bool,
 }
 

@@ -30,7 +30,7 @@ pub struct Dates {
     parts: Vec<Part>,
 }
 
-/// The most parts of a kind without a partner that are tried.
+/// The most parts of a kind without a partner that are tried, and the most that a number may be.
 const TRIED: usize = 24;
 
 /// Half a day in seconds.
@@ -177,13 +177,10 @@ impl Dates {
     pub fn has_number(&self, value: u64) -> bool {
         self.parts
             .iter()
-            .take(MANY)
+            .take(TRIED)
             .any(|part| (part.unit == YEAR || part.unit == DAY) && u64::from(part.value) == value)
     }
 }
-
-/// The most parts that a number is looked for among.
-const MANY: usize = 64;
 
 /// A part of a date of each text that differs.
 pub fn differ(query: &Text, entry: &Text) -> Option<Evidence> {

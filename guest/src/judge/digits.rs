@@ -1,6 +1,6 @@
 //! Reading what begins with a digit: numbers, dates, times, versions.
 
-use super::bytes::{byte, digits, find, number, part};
+use super::bytes::{any, byte, digits, find, number, part};
 use super::scanner::Scanner;
 use super::tokens::Kind;
 use std::ops::Range;
@@ -16,14 +16,20 @@ pub fn read(scanner: &mut Scanner, at: Range<usize>, money: bool) {
     let mut at = at;
     loop {
         let piece = scanner.part(&at);
-        if let Some((kind, value, unsure)) = day(piece).or_else(|| time(piece)) {
+        let is_plain = digits(piece) == piece.len();
+        if !is_plain && let Some((kind, value, unsure)) = day(piece).or_else(|| time(piece)) {
             let token = scanner.push(at, piece, b"", kind);
             token.value = value;
             token.unsure = unsure;
             return;
         }
         let end = number_end(piece);
-        let plain = plain(&piece[..end]);
+        let mut buffer;
+        let mut word = &piece[..end];
+        if any(word, b",") {
+            buffer = plain(word);
+            word = &buffer;
+        }
         let rest = &piece[end..];
         let letters = rest
             .iter()
@@ -33,7 +39,7 @@ pub fn read(scanner: &mut Scanner, at: Range<usize>, money: bool) {
         let next = part(rest, letters + 1, rest.len());
         let next_digits = number_end(next);
         let joins = letters <= 3 && (sign == b'-' || sign == b'/');
-        let (mut word, mut suffix, mut goes_on) = (plain, part(rest, 0, letters), false);
+        let (mut suffix, mut goes_on) = (part(rest, 0, letters), false);
         if word.iter().filter(|byte| **byte == b'.').count() > 1 {
             scanner.code(at, true);
             return;
@@ -47,9 +53,10 @@ pub fn read(scanner: &mut Scanner, at: Range<usize>, money: bool) {
         } else if letters == 0
             && sign == b'/'
             && next_digits == next.len()
-            && let Some(fraction) = fraction(&word, next)
+            && let Some(fraction) = fraction(word, next)
         {
-            word = fraction;
+            buffer = fraction;
+            word = &buffer;
         } else if joins && !next.is_empty() && (next_digits == 0 || byte(next, next_digits) != b'-')
         {
             goes_on = true;
@@ -60,7 +67,7 @@ pub fn read(scanner: &mut Scanner, at: Range<usize>, money: bool) {
         }
         let behind = at.end - next.len();
         let end = if goes_on { behind - 1 } else { at.end };
-        let token = scanner.push(at.start..end, &word, suffix, Kind::Number);
+        let token = scanner.push(at.start..end, word, suffix, Kind::Number);
         token.money = money;
         if !goes_on {
             return;

@@ -15,8 +15,8 @@ pub struct Folded {
     pub text: Vec<u8>,
     /// The byte of the original that each byte of `text` comes from, and its end.
     origins: Vec<u32>,
-    /// The middle of the original was left out.
-    pub is_cut: bool,
+    /// Where the middle of the original was left out; else the end.
+    pub middle: usize,
     latin: u32,
     other: u32,
 }
@@ -28,23 +28,29 @@ impl Folded {
         let mut folded = Self {
             text: Vec::with_capacity(len.min(2 * END_BYTES) + 8),
             origins: Vec::with_capacity(len.min(2 * END_BYTES) + 8),
-            is_cut: len > 2 * END_BYTES,
+            middle: 0,
             latin: 0,
             other: 0,
         };
         let (mut head, mut tail) = (len, len);
-        if folded.is_cut {
+        if len > 2 * END_BYTES {
             head = original.floor_char_boundary(END_BYTES);
             tail = original.ceil_char_boundary(len - END_BYTES);
         }
         folded.push_all(original, 0..head, alike);
-        if folded.is_cut {
+        folded.middle = folded.text.len();
+        if tail < len {
             // A word that was cut is not read as two.
             folded.push(b" ", head);
             folded.push_all(original, tail..len, alike);
         }
         folded.origins.push(len as u32);
         folded
+    }
+
+    /// The middle of the original was left out.
+    pub fn is_cut(&self) -> bool {
+        self.middle < self.text.len()
     }
 
     /// Most letters are Latin, or there are no letters.
@@ -332,10 +338,10 @@ mod tests {
         let original = "Naïve\u{200b} ½";
         let folded = fold(original);
         assert_eq!(&original[folded.origin(0..5)], "Naïve\u{200b}");
-        assert!(!folded.is_cut);
+        assert!(!folded.is_cut());
         let long = "é".repeat(9000);
         let folded = fold(&long);
-        assert!(folded.is_cut);
+        assert!(folded.is_cut());
         assert!(folded.text.len() <= 2 * END_BYTES + 1);
         assert!(folded.origin(0..folded.text.len()).end == long.len());
     }

@@ -6,7 +6,7 @@ use super::text::Text;
 use super::{Evidence, Pair, Span};
 
 /// The most codes without a partner that are looked for among the words, and the most versions.
-const TRIED: usize = 24;
+const TRIED: usize = 12;
 
 /// The most tokens that one code may be written as.
 const PARTS: usize = 4;
@@ -80,7 +80,10 @@ fn unwritten(text: &Text, codes: Vec<usize>, other: &Text) -> Vec<usize> {
 
 /// The code is there, maybe in parts: `python3` as `python 3`.
 fn is_written(code: &[u8], text: &Text) -> bool {
-    for start in 0..text.tokens.len() {
+    for (start, token) in text.tokens.all().iter().enumerate() {
+        if text.tokens.first_byte(token) != code.first() {
+            continue;
+        }
         let mut rest = code;
         for at in start..start + PARTS {
             let word = text.tokens.word(text.tokens.at(at));

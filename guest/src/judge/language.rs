@@ -175,7 +175,7 @@ pub struct Phrase {
     /// What it may mean.
     pub sense: Sense,
     /// The next phrase that begins with the same word; 0 for none.
-    next: u16,
+    pub next: u16,
 }
 
 impl Phrase {
@@ -206,17 +206,18 @@ pub struct Affix {
 
 /// All that is known of a word, as a form and as a stem.
 #[derive(Clone, Copy)]
-struct Word {
-    form: Form,
+pub struct Word {
+    /// As a form.
+    pub form: Form,
     hash: u32,
     /// The hash of the word that stands for all that mean the same, or 0.
-    meaning: u32,
+    pub meaning: u32,
     /// The word that it is an irregular form of, or empty.
     lemma: &'static [u8],
     /// What it stands for, with `+` between words, or empty.
-    contraction: &'static [u8],
+    pub contraction: &'static [u8],
     /// The first phrase that begins with it as a stem; 0 for none.
-    first: u16,
+    pub first: u16,
 }
 
 /// A language. Words are known by their hashes.
@@ -420,8 +421,9 @@ impl Language {
         &mut self.words[at]
     }
 
+    /// What is known of a word, by the hash of it or of its stem.
     #[inline(never)]
-    fn get(&self, hash: u32) -> &Word {
+    pub fn get(&self, hash: u32) -> &Word {
         &self.words[self.find(hash).0]
     }
 
@@ -430,33 +432,29 @@ impl Language {
         &self.get(hash(word)).form
     }
 
-    /// What a contraction stands for, with `+` between words, or nothing.
-    pub fn contraction(&self, word: &[u8]) -> &'static [u8] {
-        self.get(hash(word)).contraction
-    }
-
-    /// What is known of a word form. Its stem is put into a buffer.
+    /// What is known of a word form, and the hash of its stem. The stem is put into a buffer.
     #[inline(never)]
-    pub fn read_form(&self, word: &[u8], stem: &mut Vec<u8>) -> &Form {
-        let known = self.get(hash(word));
-        stem.clear();
-        stem.extend_from_slice(if known.lemma.is_empty() {
+    pub fn read_form(&self, word: &[u8], stem: &mut Vec<u8>) -> (&Word, u32) {
+        let of_word = hash(word);
+        let known = self.get(of_word);
+        let lemma = if known.lemma.is_empty() {
             word
         } else {
             known.lemma
-        });
+        };
+        stem.clear();
+        stem.extend_from_slice(lemma);
         cut(stem);
-        &known.form
+        let is_stem = known.lemma.is_empty() && stem.len() == word.len();
+        (known, if is_stem { of_word } else { hash(stem) })
     }
 
     fn stem_hash(&self, word: &[u8]) -> u32 {
-        let mut stem = Vec::new();
-        self.read_form(word, &mut stem);
-        hash(&stem)
+        self.read_form(word, &mut Vec::new()).1
     }
 
-    /// The first phrase that begins with a stem, or with what the stem of a word is built from.
-    pub fn first_phrase(&self, stem: u32, word: &[u8], buffer: &mut Vec<u8>) -> Option<&Phrase> {
+    /// What is known of a stem, or of what the stem of a word is built from.
+    pub fn root(&self, stem: u32, word: &[u8], buffer: &mut Vec<u8>) -> &Word {
         let mut known = self.get(stem);
         let mut ending = 0;
         while known.hash == 0 {
@@ -466,27 +464,15 @@ impl Language {
             }
             known = self.get(hash(buffer));
         }
-        self.phrase(known.first)
+        known
     }
 
-    /// The next phrase that begins with the same word.
-    pub fn next_phrase(&self, phrase: &Phrase) -> Option<&Phrase> {
-        self.phrase(phrase.next)
-    }
-
-    fn phrase(&self, at: u16) -> Option<&Phrase> {
+    /// A phrase, if there is one.
+    pub fn phrase(&self, at: u16) -> Option<&Phrase> {
         if at == 0 {
             return None;
         }
         self.phrases.get(usize::from(at))
-    }
-
-    /// One word for all that mean the same.
-    pub fn meaning(&self, stem: u32) -> u32 {
-        match self.get(stem).meaning {
-            0 => stem,
-            meaning => meaning,
-        }
     }
 }
 

@@ -55,13 +55,13 @@ const SENTENCES: usize = 8;
 #[inline(never)]
 fn asked(text: &Text) -> Vec<(usize, Asked)> {
     let mut found = Vec::new();
-    for at in 0..text.tokens.len() {
+    for (at, token) in text.tokens.all().iter().enumerate() {
+        let Some(mut asked) = token.form.asks else {
+            continue;
+        };
         let (before, next) = (text.tokens.before(at), text.tokens.at(at + 1));
         // `Hi, how can I`, `In Rust, when`, `When and where`.
-        if (before.closes() || before.is(class::JOINER))
-            && let Some(mut asked) = text.tokens.at(at).form.asks
-            && found.len() < SENTENCES
-        {
+        if (before.closes() || before.is(class::JOINER)) && found.len() < SENTENCES {
             if asked == Asked::Way && next.is(class::AMOUNT) {
                 asked = Asked::Amount;
             } else if asked == Asked::Way && next.is(class::REASON) {

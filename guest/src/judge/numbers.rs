@@ -320,8 +320,7 @@ pub fn alone(query: &Text, entry: &Text) -> [Vec<Number>; 2] {
     let mut left: Vec<Number> = find(query, left);
     let mut right: Vec<Number> = find(entry, right);
     left.retain(|x| {
-        let partner = right.iter().position(|y| few && x.equals(y));
-        if let Some(partner) = partner {
+        if few && let Some(partner) = right.iter().position(|y| x.equals(y)) {
             right.remove(partner);
             return false;
         }

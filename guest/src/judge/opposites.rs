@@ -238,9 +238,9 @@ fn are_opposed(language: &Language, a: &[u8], b: &[u8]) -> bool {
         let shared = if affix.is_prefix { back } else { front };
         for (x, y) in [(a, b), (b, a)] {
             let root = x.len().saturating_sub(affix.one.len());
-            let fits = root >= LEAST_ROOT
+            let fits = y.len() + affix.one.len() == x.len() + affix.other.len()
+                && root >= LEAST_ROOT
                 && root <= shared
-                && y.len() == root + affix.other.len()
                 && if affix.is_prefix {
                     x.starts_with(affix.one) && y.starts_with(affix.other)
                 } else {

@@ -20,16 +20,32 @@ const SET_OFF: &[u8] =
 /// Signs of money before digits. The longer ones come first.
 const MONEY: &str = "$ € £ ₹ ¥ rs. rs usd inr eur gbp";
 
-/// The tokens of a folded text.
-pub fn tokens(text: &[u8], language: &Language) -> Tokens {
+/// The most tokens of a text. No text of words has more in 8 KiB.
+const MOST: usize = 2048;
+
+/// The tokens of a folded text whose middle was left out at a place, and whether there are more than are
+/// read at each end.
+pub fn tokens(text: &[u8], middle: usize, language: &Language) -> (Tokens, bool) {
     let mut scanner = Scanner {
         text,
         language,
         tokens: Tokens::new(text.len()),
+        most: MOST,
         buffer: Vec::new(),
     };
-    scanner.split(0..text.len(), b" ", Scanner::chunk);
-    scanner.tokens
+    let mut is_cut = false;
+    let mut start = 0;
+    if middle < text.len() {
+        scanner.most = MOST / 2;
+    }
+    for end in [middle, text.len()] {
+        scanner.split(start..end, b" ", Scanner::chunk);
+        is_cut |= scanner.tokens.len() >= scanner.most;
+        scanner.tokens.truncate(scanner.most);
+        scanner.most = MOST;
+        start = end;
+    }
+    (scanner.tokens, is_cut)
 }
 
 /// Reads parts of a text.
@@ -37,6 +53,8 @@ pub struct Scanner<'a> {
     text: &'a [u8],
     language: &'a Language,
     tokens: Tokens,
+    /// When there are so many tokens, no more are looked for.
+    most: usize,
     buffer: Vec<u8>,
 }
 
@@ -50,7 +68,7 @@ impl<'a> Scanner<'a> {
     #[inline(never)]
     fn split(&mut self, at: Range<usize>, signs: &[u8], read: fn(&mut Self, Range<usize>)) {
         let mut start = at.start;
-        while start <= at.end {
+        while start <= at.end && self.tokens.len() < self.most {
             let rest = part(self.text, start, at.end);
             let end = start + find(rest, signs).unwrap_or(rest.len());
             if start < end {
@@ -63,6 +81,14 @@ impl<'a> Scanner<'a> {
     /// What stands between white space.
     fn chunk(&mut self, whole: Range<usize>) {
         let bytes = self.part(&whole);
+        if is_letters(bytes) {
+            self.word(whole);
+            return;
+        }
+        if digits(bytes) == bytes.len() {
+            digits::read(self, whole, false);
+            return;
+        }
         let is_short = bytes.len() <= 3 && !bytes[0].is_ascii_alphanumeric();
         if is_short && has(OPERATORS, bytes) {
             self.code(whole, false);
@@ -79,6 +105,8 @@ impl<'a> Scanner<'a> {
         let bytes = self.part(&at);
         if bytes.windows(3).any(|three| three == b"://") {
             self.code(at, true);
+        } else if is_letters(bytes) {
+            self.word(at);
         } else {
             // Signs that separate words wherever they stand, and commas that separate no digits.
             let mut start = at.start;
@@ -157,11 +185,13 @@ impl<'a> Scanner<'a> {
         let bytes = self.part(&at);
         let mut start = front(bytes, b"#~-+");
         let mut money = false;
-        for sign in parts(MONEY.as_bytes(), b' ') {
-            let rest = part(bytes, start, bytes.len());
-            if !money && rest.starts_with(sign) && digits(&rest[sign.len()..]) > 0 {
-                start += sign.len();
-                money = true;
+        if !byte(bytes, start).is_ascii_digit() {
+            for sign in parts(MONEY.as_bytes(), b' ') {
+                let rest = part(bytes, start, bytes.len());
+                if !money && rest.starts_with(sign) && digits(&rest[sign.len()..]) > 0 {
+                    start += sign.len();
+                    money = true;
+                }
             }
         }
         if byte(bytes, start.min(bytes.len() - 1)).is_ascii_digit() {
@@ -207,30 +237,32 @@ impl<'a> Scanner<'a> {
         self.split(at, b"-/*|~&+:<>=^%$#@\\", Self::word);
     }
 
-    /// A word, with an apostrophe or without.
+    /// A word with nothing around it.
     fn word(&mut self, at: Range<usize>) {
         let at = trim(self.text, at, b"'`", b"'`");
         let word = self.part(&at);
-        let contraction = self.language.contraction(word);
-        if !contraction.is_empty() {
-            for word in parts(contraction, b'+') {
+        self.word_of(at, word);
+    }
+
+    /// Adds a word, or what it stands for. An apostrophe and what is behind it do not count.
+    fn word_of(&mut self, at: Range<usize>, word: &[u8]) {
+        let (mut known, mut stem) = self.language.read_form(word, &mut self.buffer);
+        if !known.contraction.is_empty() {
+            for word in parts(known.contraction, b'+') {
                 self.word_of(at.clone(), word);
             }
             return;
         }
-        let word = part(word, 0, find(word, b"'").unwrap_or(word.len()));
-        if word.iter().any(|byte| is_letter(*byte)) {
-            self.word_of(at, word);
+        let mut word = word;
+        if let Some(end) = find(word, b"'") {
+            word = part(word, 0, end);
+            (known, stem) = self.language.read_form(word, &mut self.buffer);
         }
-    }
-
-    /// Adds a word.
-    fn word_of(&mut self, at: Range<usize>, word: &[u8]) {
-        let form = *self.language.read_form(word, &mut self.buffer);
-        let stem = hash(&self.buffer);
-        let token = self.tokens.push(at, word, b"");
-        token.form = form;
-        token.stem = stem;
+        if word.iter().any(|byte| is_letter(*byte)) {
+            let token = self.tokens.push(at, word, b"");
+            token.form = known.form;
+            token.stem = stem;
+        }
     }
 
     /// A code, without the signs that people write or leave out in it.
@@ -273,6 +305,11 @@ impl<'a> Scanner<'a> {
         token.stem = hash(&word[..end]);
         token
     }
+}
+
+/// Nothing but letters.
+fn is_letters(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| is_letter(*byte))
 }
 
 /// It is no words: a path, an address, a name with an underscore, `c++`.

@@ -80,7 +80,7 @@ fn undouble(word: &mut Vec<u8>) {
 /// Makes of a stem a shorter word that it may be built from, best first: `cheap` of `cheapest`,
 /// `encrypt` of `encryption`. False if there is no more; `from` is where the next is looked for.
 pub fn root(stem: &mut Vec<u8>, from: &mut usize) -> bool {
-    while *from < ENDINGS.len() {
+    while stem.len() > 4 && *from < ENDINGS.len() {
         let rest = &ENDINGS[*from..];
         let letters = |text: &[u8]| text.iter().take_while(|byte| is_letter(**byte)).count();
         let end = letters(rest);

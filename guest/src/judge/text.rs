@@ -46,6 +46,8 @@ struct Key {
 pub struct Text<'a> {
     original: &'a str,
     folded: Folded,
+    /// A part of the text was not read.
+    pub is_cut: bool,
     /// What is known of its language.
     pub language: &'static Language,
     /// It is in that language; else it is left alone.
@@ -74,7 +76,11 @@ impl<'a> Text<'a> {
         let language: &'static Language = &ENGLISH;
         let folded = Folded::new(original, &language.alike);
         let is_latin = folded.is_latin();
-        let tokens = tokens(if is_latin { &folded.text } else { b"" }, language);
+        let (tokens, is_cut) = if is_latin {
+            tokens(&folded.text, folded.middle, language)
+        } else {
+            (Tokens::new(0), false)
+        };
         let count = |class| {
             let of_class = tokens.all().iter().filter(|token| token.is(class));
             of_class.count()
@@ -82,6 +88,7 @@ impl<'a> Text<'a> {
         let is_known = is_latin && count(class::FOREIGN) <= count(class::FUNCTION);
         let mut text = Self {
             original,
+            is_cut: is_cut || folded.is_cut(),
             folded,
             language,
             is_known,
@@ -108,11 +115,6 @@ impl<'a> Text<'a> {
             text.hits = in_order;
         }
         text
-    }
-
-    /// The middle of the text was not read.
-    pub fn is_cut(&self) -> bool {
-        self.folded.is_cut
     }
 
     fn find_codes(&mut self) {
@@ -165,7 +167,12 @@ impl<'a> Text<'a> {
             let is_how_much =
                 token.is(class::AMOUNT) && self.tokens.before(at).form.asks == Some(Asked::Way);
             let mut counts = token.is_content() && !is_used && !is_how_much;
-            let mut word = self.language.meaning(token.stem);
+            let known = self.language.get(token.stem);
+            let mut word = if known.meaning == 0 {
+                token.stem
+            } else {
+                known.meaning
+            };
             if let Some((found, last)) = self.phrase(at, &mut buffer) {
                 if found.gap {
                     inside[last] = true;
@@ -184,7 +191,7 @@ impl<'a> Text<'a> {
                             span: (at, last),
                         });
                     }
-                    next = self.language.next_phrase(phrase);
+                    next = self.language.phrase(phrase.next);
                 }
                 if let Some(hit) = self.hits.get(before) {
                     word = hit.sense.key();
@@ -206,7 +213,8 @@ impl<'a> Text<'a> {
         let token = self.tokens.at(at);
         let word = self.tokens.word(token);
         let mut found: Option<(&Phrase, usize)> = None;
-        let mut next = self.language.first_phrase(token.stem, word, buffer);
+        let first = self.language.root(token.stem, word, buffer).first;
+        let mut next = self.language.phrase(first);
         while let Some(phrase) = next {
             if let Some(last) = self.fit(at, phrase) {
                 let is_better = found.is_none_or(|(other, other_last)| {
@@ -216,7 +224,7 @@ impl<'a> Text<'a> {
                     found = Some((phrase, last));
                 }
             }
-            next = self.language.next_phrase(phrase);
+            next = self.language.phrase(phrase.next);
         }
         found
     }

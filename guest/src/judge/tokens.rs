@@ -160,6 +160,11 @@ impl Tokens {
         part(&self.words, token.word.0 as usize, token.word.1 as usize)
     }
 
+    /// The first byte of a token's word, if that is not empty.
+    pub fn first_byte(&self, token: &Token) -> Option<&u8> {
+        self.words.get(token.word.0 as usize)
+    }
+
     /// What stands right behind digits.
     pub fn suffix(&self, token: &Token) -> &[u8] {
         part(&self.words, token.word.1 as usize, token.suffix as usize)
@@ -186,6 +191,11 @@ impl Tokens {
             ..NOTHING
         });
         &mut self.list[place]
+    }
+
+    /// Leaves out tokens beyond so many.
+    pub fn truncate(&mut self, most: usize) {
+        self.list.truncate(most);
     }
 
     /// Makes a token a code; a suffix is a part of it then. The code, and the token.

@@ -75,6 +75,18 @@ pub fn trim(text: &[u8], at: Range<usize>, front_of: &[u8], back_of: &[u8]) -> R
     start..end
 }
 
+/// The bytes that fit.
+#[inline(never)]
+pub fn filtered(text: &[u8], fits: &dyn Fn(u8) -> bool) -> Vec<u8> {
+    let mut filtered = Vec::with_capacity(text.len());
+    for byte in text {
+        if fits(*byte) {
+            filtered.push(*byte);
+        }
+    }
+    filtered
+}
+
 /// The byte at a place; 0 where there is none.
 #[inline(never)]
 pub fn byte(text: &[u8], at: usize) -> u8 {

@@ -1,6 +1,6 @@
 //! Reading what begins with a digit: numbers, dates, times, versions.
 
-use super::bytes::{any, byte, digits, find, number, part};
+use super::bytes::{any, byte, digits, filtered, find, number, part};
 use super::scanner::Scanner;
 use super::tokens::Kind;
 use std::ops::Range;
@@ -95,15 +95,14 @@ fn number_end(bytes: &[u8]) -> usize {
 
 /// Digits without separators of thousands; `3,5` is `3.5`.
 fn plain(digits: &[u8]) -> Vec<u8> {
-    let mut plain = digits.to_vec();
     let comma = find(digits, b",").unwrap_or(0);
-    let behind = &digits[comma + 1..];
-    if comma > 0 && behind.len() != 3 && find(behind, b",").is_none() && !digits.contains(&b'.') {
+    let behind = part(digits, comma + 1, digits.len());
+    if comma > 0 && behind.len() != 3 && find(behind, b",").is_none() && !any(digits, b".") {
+        let mut plain = digits.to_vec();
         plain[comma] = b'.';
-    } else {
-        plain.retain(|byte| *byte != b',');
+        return plain;
     }
-    plain
+    filtered(digits, &|byte| byte != b',')
 }
 
 /// A fraction as a decimal of six digits.

@@ -1,5 +1,6 @@
 //! Versions, codes, file names, operators and options.
 
+use super::bytes::filtered;
 use super::matching::{sorted, unmatched};
 use super::numbers::{self, Number};
 use super::text::Text;
@@ -14,12 +15,7 @@ const PARTS: usize = 4;
 /// A code of each text that the other does not have.
 pub fn find(pair: &Pair) -> Option<Evidence> {
     let (query, entry) = (pair.query, pair.entry);
-    let order = |text: &Text| {
-        sorted(text.codes.len(), &|at| text.tokens.stem(text.codes[at]))
-    };
-    let [a, b] = unmatched(&order(query), &order(entry));
-    let a = unwritten(query, a, entry);
-    let b = unwritten(entry, b, query);
+    let (a, b) = (unwritten(query, entry), unwritten(entry, query));
     if let (Some(x), Some(y)) = (a.first(), b.first()) {
         return Some(Evidence::of(*x, *y));
     }
@@ -53,8 +49,8 @@ pub fn find(pair: &Pair) -> Option<Evidence> {
 #[inline(never)]
 fn with_number(text: &Text, codes: &[usize], numbers: &[Number]) -> Option<(Span, Span)> {
     for at in codes {
-        let mut digits = text.tokens.word(text.tokens.at(*at)).to_vec();
-        digits.retain(u8::is_ascii_digit);
+        let word = text.tokens.word(text.tokens.at(*at));
+        let digits = filtered(word, &|byte| byte.is_ascii_digit());
         let value = numbers::value(&digits);
         for number in numbers {
             if number.value != value && !number.weak && !digits.is_empty() {
@@ -67,14 +63,15 @@ fn with_number(text: &Text, codes: &[usize], numbers: &[Number]) -> Option<(Span
 
 /// The tokens of codes that are not in another text, not even as separate words.
 #[inline(never)]
-fn unwritten(text: &Text, codes: Vec<usize>, other: &Text) -> Vec<usize> {
-    let mut alone = Vec::new();
-    for code in codes.into_iter().take(TRIED) {
-        let at = text.codes[code];
-        if !is_written(text.tokens.word(text.tokens.at(at)), other) {
-            alone.push(at);
-        }
-    }
+fn unwritten(text: &Text, other: &Text) -> Vec<usize> {
+    let order =
+        |text: &Text| sorted(text.codes.len(), &|at| text.tokens.stem(text.codes[at]));
+    let mut alone = unmatched(&order(text), &order(other));
+    alone.truncate(TRIED);
+    alone.retain_mut(|at| {
+        *at = text.codes[*at];
+        !is_written(text.tokens.word(text.tokens.at(*at)), other)
+    });
     alone
 }
 

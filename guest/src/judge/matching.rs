@@ -4,58 +4,43 @@
 /// A key stands above its place in an item.
 #[inline(never)]
 pub fn sorted(len: usize, key: &dyn Fn(usize) -> u32) -> Vec<u64> {
-    let mut items = Vec::with_capacity(len);
-    for at in 0..len {
-        items.push(u64::from(key(at)) << 32 | at as u64);
+    let mut items: Vec<u64> = (0..len as u64).collect();
+    for item in &mut items {
+        *item |= u64::from(key(*item as usize)) << 32;
     }
-    if items.is_sorted() {
-        return items;
-    }
-    let mut merged = items.clone();
-    let mut width = 1;
-    while width < len {
-        let (mut start, mut a, mut b) = (0, 0, width.min(len));
-        for to in &mut merged {
-            let middle = (start + width).min(len);
-            let end = (middle + width).min(len);
-            let first = b == end || a < middle && items[a] < items[b];
-            let next = if first { &mut a } else { &mut b };
-            *to = items[*next];
-            *next += 1;
-            if a == middle && b == end {
-                (start, a, b) = (end, end, (end + width).min(len));
+    // A shell sort: it is short, and texts are too.
+    let mut gap = len;
+    while gap > 1 {
+        gap = (gap * 3 / 8).max(1);
+        for start in gap..len {
+            let mut at = start;
+            while at >= gap && items[at] < items[at - gap] {
+                items.swap(at, at - gap);
+                at -= gap;
             }
         }
-        std::mem::swap(&mut items, &mut merged);
-        width *= 2;
     }
     items
 }
 
-/// The places in two sequences whose members have no equal in the other one, each with its own
-/// partner. The sequences are given in order.
+/// The place of an item of a sorted sequence.
+pub fn place(item: u64) -> usize {
+    item as u32 as usize
+}
+
+/// The places in a sequence whose members have no equal in another one, each with its own partner. The
+/// sequences are given in order.
 #[inline(never)]
-pub fn unmatched(a: &[u64], b: &[u64]) -> [Vec<usize>; 2] {
-    let mut alone = [vec![true; a.len()], vec![true; b.len()]];
-    let (mut i, mut j) = (0, 0);
-    while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
-        let (one, other) = (*x >> 32, *y >> 32);
-        if one == other {
-            alone[0][*x as u32 as usize] = false;
-            alone[1][*y as u32 as usize] = false;
-        }
-        i += usize::from(one <= other);
-        j += usize::from(one >= other);
+pub fn unmatched(a: &[u64], b: &[u64]) -> Vec<usize> {
+    let mut alone = vec![false; a.len()];
+    let mut others = b.iter().map(|item| item >> 32).peekable();
+    for item in a {
+        while others.next_if(|other| *other < item >> 32).is_some() {}
+        alone[place(*item)] = others.next_if_eq(&(item >> 32)).is_none();
     }
-    alone.map(|alone| {
-        let mut places = Vec::new();
-        for (at, is_alone) in alone.into_iter().enumerate() {
-            if is_alone {
-                places.push(at);
-            }
-        }
-        places
-    })
+    let mut places: Vec<usize> = (0..a.len()).collect();
+    places.retain(|at| alone[*at]);
+    places
 }
 
 #[cfg(test)]
@@ -64,7 +49,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn places(items: &[u64]) -> Vec<usize> {
-        items.iter().map(|item| *item as u32 as usize).collect()
+        items.iter().map(|item| place(*item)).collect()
     }
 
     #[test]
@@ -73,7 +58,8 @@ mod tests {
         let of_a = sorted(4, &|at| a[at]);
         let of_b = sorted(3, &|at| b[at]);
         assert_eq!(places(&of_a), [1, 2, 3, 0]);
-        assert_eq!(unmatched(&of_a, &of_b), [vec![2, 3], vec![1]]);
+        assert_eq!(unmatched(&of_a, &of_b), [2, 3]);
+        assert_eq!(unmatched(&of_b, &of_a), [1]);
     }
 
     proptest! {

@@ -244,10 +244,8 @@ fn add_unit(tokens: &Tokens, number: &mut Number) {
 impl Number {
     /// The same for equal values and units.
     fn key(&self) -> u32 {
-        let mixed = (self.value ^ u64::from(self.unit.dimension))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .wrapping_add(self.unit.factor)
-            .wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let unit = self.unit.factor << 8 | u64::from(self.unit.dimension);
+        let mixed = (self.value ^ unit.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 32) as u32
     }
 
@@ -307,28 +305,28 @@ fn strong(numbers: &[Number]) -> Option<&Number> {
 /// The numbers without a partner in the other text.
 #[inline(never)]
 pub fn alone(query: &Text, entry: &Text) -> [Vec<Number>; 2] {
-    let order = |text: &Text| sorted(text.numbers.len(), &|at| text.numbers[at].key());
-    let [left, right] = unmatched(&order(query), &order(entry));
-    let few = left.len() <= TRIED && right.len() <= TRIED;
-    let find = |text: &Text, places: Vec<usize>| {
-        let mut numbers = Vec::new();
-        for at in places {
-            numbers.push(text.numbers[at]);
-        }
-        numbers
-    };
-    let mut left: Vec<Number> = find(query, left);
-    let mut right: Vec<Number> = find(entry, right);
-    left.retain(|x| {
-        if few && let Some(partner) = right.iter().position(|y| x.equals(y)) {
-            right.remove(partner);
-            return false;
-        }
-        // A year or a day on the other side is the same number.
-        !entry.dates.has_number(x.value / ONE)
-    });
-    right.retain(|y| !query.dates.has_number(y.value / ONE));
+    let (mut left, mut right) = (unequal(query, entry), unequal(entry, query));
+    if left.len().max(right.len()) <= TRIED {
+        left.retain(|x| {
+            let partner = right.iter().position(|y| x.equals(y));
+            if let Some(partner) = partner {
+                right.remove(partner);
+            }
+            partner.is_none()
+        });
+    }
+    // A year or a day on the other side is the same number.
+    left.retain(|x| !entry.dates.has_number(x.value / ONE));
+    right.retain(|x| !query.dates.has_number(x.value / ONE));
     [left, right]
+}
+
+/// The numbers that are not in another text in the same unit.
+#[inline(never)]
+fn unequal(text: &Text, other: &Text) -> Vec<Number> {
+    let order = |text: &Text| sorted(text.numbers.len(), &|at| text.numbers[at].key());
+    let places = unmatched(&order(text), &order(other));
+    places.into_iter().map(|at| text.numbers[at]).collect()
 }
 
 /// Two numbers that took each other's place: `2 of 3`, `3 of 2`.

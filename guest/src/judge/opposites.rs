@@ -94,7 +94,8 @@ impl Contraries {
     pub fn new(query: &Text, entry: &Text) -> Self {
         let (x, y) = (&query.hits, &entry.hits);
         let order = |hits: &[Hit]| sorted(hits.len(), &|at| hits[at].key());
-        let [a, b] = unmatched(&order(x), &order(y));
+        let (of_x, of_y) = (order(x), order(y));
+        let (a, b) = (unmatched(&of_x, &of_y), unmatched(&of_y, &of_x));
         let mut all = Self::default();
         let (mut i, mut j) = (0, 0);
         while i < a.len() && j < b.len() {
@@ -125,15 +126,18 @@ impl Contraries {
     }
 }
 
+/// How many of the first tokens without a partner take no pole on an axis.
+#[inline(never)]
+fn others(left: &[usize], hits: &[usize]) -> usize {
+    let left = left.iter().take(TRIED);
+    left.filter(|token| !hits.contains(token)).count()
+}
+
 /// The first axis of opposites, or of times, on which the texts exclude each other.
 #[inline(never)]
 fn on_axes(pair: &Pair, times: bool) -> Option<Evidence> {
     let language = pair.query.language;
     let all = &pair.contraries;
-    let others = |left: &[usize], hits: &[usize]| {
-        let left = left.iter().take(TRIED);
-        left.filter(|token| !hits.contains(token)).count()
-    };
     let differ =
         others(&pair.left.query, &all.query) + others(&pair.left.entry, &all.entry);
     let is_same = differ <= pair.query.content().min(pair.entry.content()) / SAME;
@@ -163,12 +167,6 @@ pub fn are_turned(pair: &Pair) -> bool {
 /// The opposite words stand between words that changed places, which comes to the same: `A is bigger
 /// than B`, `B is smaller than A`.
 fn is_converse(pair: &Pair, contrary: &Contrary) -> bool {
-    let marker = |text: &Text, span: Span| {
-        if text.tokens.is(span.0, class::MARKER) {
-            return Some(span.0);
-        }
-        (span.1..span.1 + 5).find(|at| text.tokens.is(*at, class::COMPARISON))
-    };
     let x = marker(pair.query, contrary.query.span);
     let y = marker(pair.entry, contrary.entry.span);
     match (x, y) {
@@ -177,16 +175,26 @@ fn is_converse(pair: &Pair, contrary: &Contrary) -> bool {
     }
 }
 
+/// Opposites are at this marker, or before it.
+#[inline(never)]
+fn marker(text: &Text, span: Span) -> Option<usize> {
+    if text.tokens.is(span.0, class::MARKER) {
+        return Some(span.0);
+    }
+    (span.1..span.1 + 5).find(|at| text.tokens.is(*at, class::COMPARISON))
+}
+
 /// The one is a state and the other what is done about it: `my account is locked`, `unlock my account`.
 #[inline(never)]
 fn is_remedy(pair: &Pair, x: usize, y: usize) -> bool {
-    let is_state = |text: &Text, at: usize| {
-        let token = text.tokens.at(at);
-        let participle =
-            text.tokens.word(token).ends_with(b"ed") || token.is(class::PARTICIPLE);
-        participle && !text.tokens.before(at).is(class::PASSIVE)
-    };
     is_state(pair.query, x) != is_state(pair.entry, y)
+}
+
+#[inline(never)]
+fn is_state(text: &Text, at: usize) -> bool {
+    let token = text.tokens.at(at);
+    let participle = text.tokens.word(token).ends_with(b"ed") || token.is(class::PARTICIPLE);
+    participle && !text.tokens.before(at).is(class::PASSIVE)
 }
 
 /// Words that only differ by a beginning or an end that makes them opposites.

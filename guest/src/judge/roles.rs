@@ -66,10 +66,7 @@ fn marked(pair: &Pair) -> Option<Evidence> {
     let same = |x: &Marker, y: &Marker| x.stem == y.stem;
     // Words on both sides of a marker are where they were.
     let stays = |x: &Marker, y: &Marker| {
-        let side = |side: usize| {
-            let mut words = x.sides[side].iter();
-            words.any(|at| place(pair, *at, &y.sides[side]).is_some())
-        };
+        let side = |side: usize| common(pair, &x.sides[side], &y.sides[side]) > 0;
         same(x, y) && side(0) && side(1)
     };
     for x in &of_a {
@@ -112,9 +109,14 @@ fn markers(text: &Text) -> Vec<Marker> {
 /// stayed where they were.
 pub fn turns(pair: &Pair, x: usize, y: usize) -> bool {
     let (a, b) = (sides(pair.query, x), sides(pair.entry, y));
-    let common =
-        |a: &[usize], b: &[usize]| a.iter().filter(|at| place(pair, **at, b).is_some()).count();
-    common(&a[0], &b[1]) + common(&a[1], &b[0]) > common(&a[0], &b[0]) + common(&a[1], &b[1])
+    common(pair, &a[0], &b[1]) + common(pair, &a[1], &b[0])
+        > common(pair, &a[0], &b[0]) + common(pair, &a[1], &b[1])
+}
+
+/// How many words of the query are among some of the entry.
+#[inline(never)]
+fn common(pair: &Pair, a: &[usize], b: &[usize]) -> usize {
+    a.iter().filter(|at| place(pair, **at, b).is_some()).count()
 }
 
 /// Where a word of the query is among words of the entry.

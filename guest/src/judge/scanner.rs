@@ -2,7 +2,7 @@
 //!
 //! The scanner works on bytes; what is not ASCII counts as letters.
 
-use super::bytes::{any, byte, digits, find, front, has, is_letter, part, parts, trim};
+use super::bytes::{any, byte, digits, filtered, find, front, has, is_letter, part, parts, trim};
 use super::class;
 use super::digits;
 use super::language::{Language, hash};
@@ -208,8 +208,7 @@ impl<'a> Scanner<'a> {
         let piece = self.part(&at);
         let parts = || parts(piece, b'.');
         if parts().all(|part| part.len() <= 1) {
-            let mut word = piece.to_vec();
-            word.retain(|byte| *byte != b'.');
+            let word = filtered(piece, &|byte| byte != b'.');
             self.word_of(at, &word);
             return;
         }
@@ -227,9 +226,9 @@ impl<'a> Scanner<'a> {
     pub fn words(&mut self, at: Range<usize>) {
         let piece = self.part(&at);
         if let Some(hyphen) = find(piece, b"-") {
-            let behind = &piece[hyphen + 1..];
-            if has(SET_OFF, &piece[..hyphen]) && !behind.is_empty() && !any(behind, b"-/'") {
-                let word = [&piece[..hyphen], behind].concat();
+            let behind = part(piece, hyphen + 1, piece.len());
+            if has(SET_OFF, part(piece, 0, hyphen)) && !behind.is_empty() && !any(behind, b"-/'") {
+                let word = filtered(piece, &|byte| byte != b'-');
                 self.word_of(at, &word);
                 return;
             }
@@ -267,18 +266,21 @@ impl<'a> Scanner<'a> {
 
     /// A code, without the signs that people write or leave out in it.
     pub fn code(&mut self, at: Range<usize>, squeeze: bool) {
-        let mut code = self.part(&at).to_vec();
-        if squeeze {
-            code.retain(|byte| !b"-_'/*@".contains(byte));
-            // `v2.0` is `2`.
-            if code.first() == Some(&b'v') && digits(&code[1..]) > 0 {
-                code.remove(0);
-            }
-            while code.ends_with(b".0") {
-                code.truncate(code.len() - 2);
-            }
+        let code = self.part(&at);
+        if !squeeze {
+            self.push(at, code, b"", Kind::Code);
+            return;
         }
-        self.push(at, &code, b"", Kind::Code);
+        let squeezed = filtered(code, &|byte| !b"-_'/*@".contains(&byte));
+        let mut code = &squeezed[..];
+        // `v2.0` is `2`.
+        if byte(code, 0) == b'v' && byte(code, 1).is_ascii_digit() {
+            code = &code[1..];
+        }
+        while let Some(shorter) = code.strip_suffix(b".0") {
+            code = shorter;
+        }
+        self.push(at, code, b"", Kind::Code);
     }
 
     /// Adds a token that is no word.

@@ -5,7 +5,7 @@ use super::class;
 use super::dates::{self, Dates};
 use super::fold::{Folded, Shape, shape};
 use super::language::{Asked, ENGLISH, Language, Phrase, Sense, hash};
-use super::matching::{sorted, unmatched};
+use super::matching::{place, sorted, unmatched};
 use super::numbers::{self, Number};
 use super::scanner::tokens;
 use super::tokens::{Kind, Tokens};
@@ -110,7 +110,7 @@ impl<'a> Text<'a> {
             text.order = sorted(keys.len(), &|at| keys[at].word);
             let mut in_order = Vec::with_capacity(hits.len());
             for item in sorted(hits.len(), &|at| hits[at].key()) {
-                in_order.push(hits[item as u32 as usize]);
+                in_order.push(hits[place(item)]);
             }
             text.hits = in_order;
         }
@@ -277,7 +277,7 @@ impl<'a> Text<'a> {
     #[inline(never)]
     pub fn evidence(&self, span: Span) -> String {
         let text = self.original.get(self.origin(span)).unwrap_or("");
-        let mut evidence = String::new();
+        let mut evidence = String::with_capacity(text.len().min(4 * EVIDENCE_CHARS));
         for c in text.chars().take(EVIDENCE_CHARS) {
             if shape(c) != Shape::Invisible {
                 evidence.push(c.max(' '));
@@ -290,6 +290,16 @@ impl<'a> Text<'a> {
     pub fn is_capital(&self, at: usize) -> bool {
         let first = self.original.as_bytes()[self.origin((at, at)).start];
         !self.tokens.before(at).ends && first.is_ascii_uppercase()
+    }
+
+    /// The tokens of words that another text does not have.
+    #[inline(never)]
+    fn without(&self, other: &Self) -> Vec<usize> {
+        let mut places = unmatched(&self.order, &other.order);
+        for place in &mut places {
+            *place = self.keys[*place].token;
+        }
+        places
     }
 
     /// How many words say what is asked.
@@ -314,12 +324,9 @@ impl Left {
 
     /// Compares the words of two texts.
     pub fn new(query: &Text, entry: &Text) -> Self {
-        let [mut a, mut b] = unmatched(&query.order, &entry.order);
-        for (text, places) in [(query, &mut a), (entry, &mut b)] {
-            for place in places {
-                *place = text.keys[*place].token;
-            }
+        Self {
+            query: query.without(entry),
+            entry: entry.without(query),
         }
-        Self { query: a, entry: b }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::class;
 use super::text::Text;
-use super::tokens::{Kind, Token, Tokens};
+use super::tokens::{Kind, Token, Tokens, Use};
 use super::{Evidence, numbers};
 use std::ops::Range;
 
@@ -41,10 +41,10 @@ const YEARS: Range<u32> = 1000..2200;
 const SURE_YEARS: Range<u32> = 1900..2100;
 
 /// The dates of a text; their tokens are used up.
-pub fn find(tokens: &Tokens, used: &mut [bool]) -> Dates {
+pub fn find(tokens: &Tokens) -> Dates {
     let mut dates = Dates::default();
     for at in 0..tokens.len() {
-        if used[at] {
+        if tokens.used(at) != Use::Free {
             continue;
         }
         let token = tokens.at(at);
@@ -53,9 +53,9 @@ pub fn find(tokens: &Tokens, used: &mut [bool]) -> Dates {
             Kind::Day => {
                 let (month, day) = (token.value >> 8 & 0xff, token.value & 0xff);
                 let or = |value, other| if token.unsure { other } else { value };
-                dates.push(YEAR, token.value >> 16, at, used);
-                dates.push_or(MONTH, month, at, or(month, day), used);
-                dates.push_or(DAY, day, at, or(day, month), used);
+                dates.push(tokens, YEAR, token.value >> 16, at);
+                dates.push_or(tokens, MONTH, month, at, or(month, day));
+                dates.push_or(tokens, DAY, day, at, or(day, month));
             }
             Kind::Time => {
                 let seconds = in_half(token.value, half);
@@ -64,12 +64,12 @@ pub fn find(tokens: &Tokens, used: &mut [bool]) -> Dates {
                 } else {
                     seconds
                 };
-                dates.push_or(TIME, seconds, at, or, used);
+                dates.push_or(tokens, TIME, seconds, at, or);
             }
             Kind::Word if token.is(class::WEEKDAY) => {
-                dates.push(WEEKDAY, u32::from(token.form.calendar), at, used);
+                dates.push(tokens, WEEKDAY, u32::from(token.form.calendar), at);
             }
-            Kind::Word if token.is(class::MONTH) => dates.month(tokens, at, used),
+            Kind::Word if token.is(class::MONTH) => dates.month(tokens, at),
             Kind::Number if !token.money => {
                 let suffix = tokens.suffix(token);
                 let value = tokens.number(token).unwrap_or(0);
@@ -80,11 +80,11 @@ pub fn find(tokens: &Tokens, used: &mut [bool]) -> Dates {
                         0..=19 => 2000,
                         _ => 0,
                     };
-                    dates.push(DECADE, century + value, at, used);
+                    dates.push(tokens, DECADE, century + value, at);
                 } else if is_hour && !token.closes() {
-                    dates.push(TIME, in_half(value * 3600, half), at, used);
+                    dates.push(tokens, TIME, in_half(value * 3600, half), at);
                 } else if is_year(tokens, at) {
-                    dates.push(YEAR, value, at, used);
+                    dates.push(tokens, YEAR, value, at);
                 }
             }
             _ => {}
@@ -134,13 +134,13 @@ fn day(tokens: &Tokens, token: &Token) -> u32 {
 }
 
 impl Dates {
-    fn push(&mut self, unit: u8, value: u32, token: usize, used: &mut [bool]) {
-        self.push_or(unit, value, token, value, used);
+    fn push(&mut self, tokens: &Tokens, unit: u8, value: u32, token: usize) {
+        self.push_or(tokens, unit, value, token, value);
     }
 
     #[inline(never)]
-    fn push_or(&mut self, unit: u8, value: u32, token: usize, or: u32, used: &mut [bool]) {
-        used[token] = true;
+    fn push_or(&mut self, tokens: &Tokens, unit: u8, value: u32, token: usize, or: u32) {
+        tokens.use_up(token, token, Use::Value);
         self.parts.push(Part {
             unit,
             value,
@@ -150,7 +150,7 @@ impl Dates {
     }
 
     /// A month, and the day beside it: `March 5th`, `5 March`, `5th of March`, `March the fifth`.
-    fn month(&mut self, tokens: &Tokens, at: usize, used: &mut [bool]) {
+    fn month(&mut self, tokens: &Tokens, at: usize) {
         let (before, token) = (tokens.before(at), tokens.at(at));
         let mut place = at
             .wrapping_sub(1)
@@ -165,9 +165,9 @@ impl Dates {
             || before.is(class::BEFORE_MONTH)
             || is_year_like(tokens, tokens.at(at + 1), YEARS);
         if is_sure {
-            self.push(MONTH, u32::from(token.form.calendar), at, used);
-            if found > 0 && !used[place] {
-                self.push(DAY, found, place, used);
+            self.push(tokens, MONTH, u32::from(token.form.calendar), at);
+            if found > 0 && tokens.used(place) == Use::Free {
+                self.push(tokens, DAY, found, place);
             }
         }
     }

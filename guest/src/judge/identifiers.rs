@@ -1,9 +1,10 @@
 //! Versions, codes, file names, operators and options.
 
 use super::bytes::filtered;
-use super::matching::{sorted, unmatched};
+use super::matching::{item, places, sort};
 use super::numbers::{self, Number};
 use super::text::Text;
+use super::tokens::Kind;
 use super::{Evidence, Pair, Span};
 
 /// The most codes without a partner that are looked for among the words, and the most versions.
@@ -34,7 +35,7 @@ pub fn find(pair: &Pair) -> Option<Evidence> {
         let is_option = |text: &Text, codes: &[usize]| {
             codes
                 .iter()
-                .any(|at| text.tokens.word(text.tokens.at(*at)).starts_with(b"-"))
+                .any(|at| text.tokens.word_at(*at).starts_with(b"-"))
         };
         if pair.left.len() == 0 && (is_option(query, &a) || is_option(entry, &b)) {
             let place = |codes: &[usize]| codes.first().copied().unwrap_or(0);
@@ -49,7 +50,7 @@ pub fn find(pair: &Pair) -> Option<Evidence> {
 #[inline(never)]
 fn with_number(text: &Text, codes: &[usize], numbers: &[Number]) -> Option<(Span, Span)> {
     for at in codes {
-        let word = text.tokens.word(text.tokens.at(*at));
+        let word = text.tokens.word_at(*at);
         let digits = filtered(word, &|byte| byte.is_ascii_digit());
         let value = numbers::value(&digits);
         for number in numbers {
@@ -64,15 +65,23 @@ fn with_number(text: &Text, codes: &[usize], numbers: &[Number]) -> Option<(Span
 /// The tokens of codes that are not in another text, not even as separate words.
 #[inline(never)]
 fn unwritten(text: &Text, other: &Text) -> Vec<usize> {
-    let order =
-        |text: &Text| sorted(text.codes.len(), &|at| text.tokens.stem(text.codes[at]));
-    let mut alone = unmatched(&order(text), &order(other));
+    let mut alone = places(&items(text), &items(other));
     alone.truncate(TRIED);
-    alone.retain_mut(|at| {
-        *at = text.codes[*at];
-        !is_written(text.tokens.word(text.tokens.at(*at)), other)
-    });
+    alone.retain(|at| !is_written(text.tokens.word_at(*at), other));
     alone
+}
+
+/// The codes of a text in the order of their hashes.
+#[inline(never)]
+fn items(text: &Text) -> Vec<u64> {
+    let mut items = Vec::new();
+    for (at, token) in text.tokens.all().iter().enumerate() {
+        if token.kind == Kind::Code {
+            items.push(item(token.stem, at));
+        }
+    }
+    sort(&mut items);
+    items
 }
 
 /// The code is there, maybe in parts: `python3` as `python 3`.
@@ -83,7 +92,7 @@ fn is_written(code: &[u8], text: &Text) -> bool {
         }
         let mut rest = code;
         for at in start..start + PARTS {
-            let word = text.tokens.word(text.tokens.at(at));
+            let word = text.tokens.word_at(at);
             if word.is_empty() || !rest.starts_with(word) {
                 break;
             }
@@ -94,6 +103,11 @@ fn is_written(code: &[u8], text: &Text) -> bool {
         }
     }
     false
+}
+
+/// A letter, which is a code, but a name too: `R 3.1`.
+fn is_letter(word: &[u8]) -> bool {
+    word.len() == 1 && word[0].is_ascii_alphabetic()
 }
 
 /// Versions that are equal as numbers: `3.1` and `3.10` behind the same name.
@@ -123,7 +137,7 @@ fn versions<'t>(text: &'t Text) -> Vec<(u32, &'t [u8], usize)> {
         if token.is_plain()
             && number.unit.dimension == 0
             && word.contains(&b'.')
-            && name.is_word()
+            && (name.is_word() || is_letter(text.tokens.word(name)))
             && name.is_content()
             && name.stem != 0
             && versions.len() < TRIED

@@ -145,6 +145,11 @@ impl Sense {
         Self((axis << 8 | pole) as u32)
     }
 
+    /// That of a key.
+    pub fn of_key(key: u32) -> Self {
+        Self(key)
+    }
+
     /// The axis.
     pub fn axis(self) -> u32 {
         self.0 >> 8

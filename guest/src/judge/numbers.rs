@@ -2,9 +2,9 @@
 
 use super::class;
 use super::language::{Language, Unit, hash};
-use super::matching::{sorted, unmatched};
+use super::matching::{item, places, sort};
 use super::text::Text;
-use super::tokens::{Token, Tokens};
+use super::tokens::{Token, Tokens, Use};
 use super::bytes::{self, parts};
 use super::{Evidence, Span};
 
@@ -98,7 +98,7 @@ pub fn has(text: &Text, number: u32) -> bool {
 }
 
 /// The numbers of a text; their tokens are used up.
-pub fn find(language: &Language, tokens: &Tokens, used: &mut [bool]) -> Vec<Number> {
+pub fn find(language: &Language, tokens: &Tokens) -> Vec<Number> {
     let mut numbers = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
@@ -110,7 +110,7 @@ pub fn find(language: &Language, tokens: &Tokens, used: &mut [bool]) -> Vec<Numb
             weak: false,
             million: false,
         };
-        let is_found = !used[at]
+        let is_found = tokens.used(at) == Use::Free
             && if token.is_number() {
                 of_digits(language, tokens, &mut number);
                 true
@@ -119,7 +119,7 @@ pub fn find(language: &Language, tokens: &Tokens, used: &mut [bool]) -> Vec<Numb
             };
         if is_found {
             add_unit(tokens, &mut number);
-            used[number.span.0..=number.span.1].fill(true);
+            tokens.use_up(number.span.0, number.span.1, Use::Value);
             at = number.span.1;
             numbers.push(number);
         }
@@ -324,9 +324,17 @@ pub fn alone(query: &Text, entry: &Text) -> [Vec<Number>; 2] {
 /// The numbers that are not in another text in the same unit.
 #[inline(never)]
 fn unequal(text: &Text, other: &Text) -> Vec<Number> {
-    let order = |text: &Text| sorted(text.numbers.len(), &|at| text.numbers[at].key());
-    let places = unmatched(&order(text), &order(other));
+    let places = places(&items(text), &items(other));
     places.into_iter().map(|at| text.numbers[at]).collect()
+}
+
+/// The numbers of a text in the order of their keys.
+#[inline(never)]
+fn items(text: &Text) -> Vec<u64> {
+    let numbers = text.numbers.iter().enumerate();
+    let mut items: Vec<u64> = numbers.map(|(at, number)| item(number.key(), at)).collect();
+    sort(&mut items);
+    items
 }
 
 /// Two numbers that took each other's place: `2 of 3`, `3 of 2`.

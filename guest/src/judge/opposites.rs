@@ -3,7 +3,7 @@
 use super::bytes::{part, parts};
 use super::class;
 use super::language::Language;
-use super::matching::{sorted, unmatched};
+use super::matching::unmatched;
 use super::text::{Hit, Text};
 use super::{Evidence, Pair, Span, names, roles};
 
@@ -40,7 +40,6 @@ fn other_question(pair: &Pair) -> Option<Evidence> {
 
 /// An axis on which two texts exclude each other.
 struct Contrary {
-    axis: u32,
     /// The first place of the query on it.
     query: Hit,
     /// The first place of the entry.
@@ -50,7 +49,6 @@ struct Contrary {
 }
 
 /// The axes on which two texts exclude each other. Poles that both take cancel out.
-#[derive(Default)]
 pub struct Contraries {
     found: Vec<Contrary>,
     /// The first tokens of what takes a pole in the query.
@@ -59,68 +57,52 @@ pub struct Contraries {
     entry: Vec<usize>,
 }
 
-/// What a text has on an axis that the other has not.
-struct Side<'a> {
-    /// Places of hits.
-    places: &'a [usize],
-    /// A bit for each pole.
-    poles: u64,
-    /// A bit for each of what is negated and what is not.
-    ways: u8,
+/// The hits at the front that are on an axis.
+#[inline(never)]
+fn on_axis(hits: &[u64], axis: u32) -> &[u64] {
+    let end = hits.iter().position(|hit| Hit(*hit).sense().axis() != axis);
+    hits.get(..end.unwrap_or(hits.len())).unwrap_or(&[])
 }
 
-impl<'a> Side<'a> {
-    #[inline(never)]
-    fn read(hits: &[Hit], places: &'a [usize], from: &mut usize, axis: u32) -> Self {
-        let start = *from;
-        let (mut poles, mut ways) = (0, 0);
-        while let Some(place) = places.get(*from)
-            && hits[*place].sense.axis() == axis
-        {
-            poles |= 1 << (hits[*place].sense.pole() & 63);
-            ways |= 1 << u8::from(hits[*place].negated);
-            *from += 1;
-        }
-        Self {
-            places: &places[start..*from],
-            poles,
-            ways,
-        }
+/// A bit for each pole of some hits, and one for each of what is negated and what is not.
+#[inline(never)]
+fn poles(hits: &[u64]) -> (u64, u32) {
+    let (mut poles, mut ways) = (0, 0);
+    for hit in hits {
+        poles |= 1 << (Hit(*hit).sense().pole() & 63);
+        ways |= 1 << u32::from(Hit(*hit).negated());
     }
+    (poles, ways)
 }
 
 impl Contraries {
     /// Compares the hits of two texts.
     pub fn new(query: &Text, entry: &Text) -> Self {
-        let (x, y) = (&query.hits, &entry.hits);
-        let order = |hits: &[Hit]| sorted(hits.len(), &|at| hits[at].key());
-        let (of_x, of_y) = (order(x), order(y));
-        let (a, b) = (unmatched(&of_x, &of_y), unmatched(&of_y, &of_x));
-        let mut all = Self::default();
-        let (mut i, mut j) = (0, 0);
-        while i < a.len() && j < b.len() {
-            let axis = x[a[i]].sense.axis().min(y[b[j]].sense.axis());
-            let of_x = Side::read(x, &a, &mut i, axis);
-            let of_y = Side::read(y, &b, &mut j, axis);
+        let a = unmatched(&query.hits, &entry.hits);
+        let b = unmatched(&entry.hits, &query.hits);
+        let (mut a, mut b) = (&a[..], &b[..]);
+        let mut all = Self {
+            found: Vec::new(),
+            query: Vec::new(),
+            entry: Vec::new(),
+        };
+        while let (Some(x), Some(y)) = (a.first(), b.first()) {
+            let (query_hit, entry_hit) = (Hit(*x), Hit(*y));
+            let axis = query_hit.sense().axis().min(entry_hit.sense().axis());
+            let (of_a, of_b) = (on_axis(a, axis), on_axis(b, axis));
+            (a, b) = (&a[of_a.len()..], &b[of_b.len()..]);
+            let ((x, x_ways), (y, y_ways)) = (poles(of_a), poles(of_b));
             // No pole is taken by both. A negated pole may be any other.
-            if of_x.ways | of_y.ways == 3
-                || of_x.ways & of_y.ways == 0
-                || of_x.poles & of_y.poles != 0
-            {
-                continue;
+            if x_ways == y_ways && x_ways != 3 && x & y == 0 {
+                let start = query.hits.partition_point(|hit| Hit(*hit).sense().axis() < axis);
+                all.found.push(Contrary {
+                    query: query_hit,
+                    entry: entry_hit,
+                    shared: on_axis(&query.hits[start..], axis).len() > of_a.len(),
+                });
+                all.query.extend(of_a.iter().map(|hit| Hit(*hit).span().0));
+                all.entry.extend(of_b.iter().map(|hit| Hit(*hit).span().0));
             }
-            let first = of_x.places[0];
-            let on_axis = |hit: &&Hit| hit.sense.axis() == axis;
-            let count = x[first..].iter().take_while(on_axis).count()
-                + x[..first].iter().rev().take_while(on_axis).count();
-            all.found.push(Contrary {
-                axis,
-                query: x[first],
-                entry: y[of_y.places[0]],
-                shared: count > of_x.places.len(),
-            });
-            all.query.extend(of_x.places.iter().map(|at| x[*at].span.0));
-            all.entry.extend(of_y.places.iter().map(|at| y[*at].span.0));
         }
         all
     }
@@ -142,19 +124,20 @@ fn on_axes(pair: &Pair, times: bool) -> Option<Evidence> {
         others(&pair.left.query, &all.query) + others(&pair.left.entry, &all.entry);
     let is_same = differ <= pair.query.content().min(pair.entry.content()) / SAME;
     let contrary = all.found.iter().find(|contrary| {
-        let is_alternative = contrary.axis >= language.first_weak;
-        let is_time = contrary.axis >= language.first_time && !is_alternative;
+        let axis = contrary.query.sense().axis();
+        let is_alternative = axis >= language.first_weak;
+        let is_time = axis >= language.first_time && !is_alternative;
         is_time == times
             && !is_converse(pair, contrary)
             && if is_alternative || contrary.shared {
                 is_same
             } else {
-                !is_remedy(pair, contrary.query.span.0, contrary.entry.span.0)
+                !is_remedy(pair, contrary.query.span().0, contrary.entry.span().0)
             }
     })?;
     Some(Evidence {
-        query: contrary.query.span,
-        entry: contrary.entry.span,
+        query: contrary.query.span(),
+        entry: contrary.entry.span(),
     })
 }
 
@@ -167,8 +150,8 @@ pub fn are_turned(pair: &Pair) -> bool {
 /// The opposite words stand between words that changed places, which comes to the same: `A is bigger
 /// than B`, `B is smaller than A`.
 fn is_converse(pair: &Pair, contrary: &Contrary) -> bool {
-    let x = marker(pair.query, contrary.query.span);
-    let y = marker(pair.entry, contrary.entry.span);
+    let x = marker(pair.query, contrary.query.span());
+    let y = marker(pair.entry, contrary.entry.span());
     match (x, y) {
         (Some(x), Some(y)) => roles::turns(pair, x, y),
         _ => false,
@@ -199,13 +182,18 @@ fn is_state(text: &Text, at: usize) -> bool {
 
 /// Words that only differ by a beginning or an end that makes them opposites.
 fn by_affixes(pair: &Pair) -> Option<Evidence> {
-    let language = pair.query.language;
-    let of_a = forms(pair.query, &pair.left.query);
-    let of_b = forms(pair.entry, &pair.left.entry);
-    for (x, a) in &of_a {
-        for (y, b) in &of_b {
-            if are_opposed(language, a, b)
-                && pair.query.is_negated(*x, *x) == pair.entry.is_negated(*y, *y)
+    let (query, entry) = (pair.query, pair.entry);
+    let mut stems = [Vec::new(), Vec::new()];
+    for x in pair.left.query.iter().take(TRIED) {
+        let a = query.tokens.word_at(*x);
+        query.language.read_form(a, &mut stems[0]);
+        for y in pair.left.entry.iter().take(TRIED) {
+            let b = entry.tokens.word_at(*y);
+            entry.language.read_form(b, &mut stems[1]);
+            let [of_a, of_b] = &stems;
+            let mut forms = [(a, b), (a, of_b), (of_a, b), (of_a, of_b)].into_iter();
+            if forms.any(|(a, b)| are_opposed(query.language, a, b))
+                && query.is_negated(*x, *x) == entry.is_negated(*y, *y)
                 && !is_remedy(pair, *x, *y)
             {
                 return Some(Evidence::of(*x, *y));
@@ -213,23 +201,6 @@ fn by_affixes(pair: &Pair) -> Option<Evidence> {
         }
     }
     None
-}
-
-/// Tokens with their words, and with their stems where these are others.
-#[inline(never)]
-fn forms(text: &Text, left: &[usize]) -> Vec<(usize, Vec<u8>)> {
-    let mut forms = Vec::new();
-    for at in left.iter().take(TRIED) {
-        let word = text.tokens.word(text.tokens.at(*at));
-        let mut stem = Vec::new();
-        text.language.read_form(word, &mut stem);
-        let is_stem = stem == word;
-        forms.push((*at, word.to_vec()));
-        if !is_stem {
-            forms.push((*at, stem));
-        }
-    }
-    forms
 }
 
 /// An affix makes opposites of two words.

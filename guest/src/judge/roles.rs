@@ -35,7 +35,8 @@ pub fn find(pair: &Pair) -> Option<Evidence> {
 
 /// `A to B` and `B to A`; but `to B from A` is `from A to B`.
 fn journeys(pair: &Pair) -> Option<Evidence> {
-    exchanged(pair, &journey(pair.query), &journey(pair.entry))
+    let (a, b) = (journey(pair.query), journey(pair.entry));
+    exchanged(pair, [&a[0], &a[1]], [&b[0], &b[1]])
 }
 
 /// The words from which and to which something goes.
@@ -63,15 +64,14 @@ fn journey(text: &Text) -> [Vec<usize>; 2] {
 /// Words before and behind the same marker that changed places.
 fn marked(pair: &Pair) -> Option<Evidence> {
     let (of_a, of_b) = (markers(pair.query), markers(pair.entry));
-    let same = |x: &Marker, y: &Marker| x.stem == y.stem;
+    let same = |x: &Marker, y: &Marker| pair.query.tokens.stem(x.0) == pair.entry.tokens.stem(y.0);
     // Words on both sides of a marker are where they were.
     let stays = |x: &Marker, y: &Marker| {
-        let side = |side: usize| common(pair, &x.sides[side], &y.sides[side]) > 0;
-        same(x, y) && side(0) && side(1)
+        same(x, y) && common(pair, &x.1[0], &y.1[0]) > 0 && common(pair, &x.1[1], &y.1[1]) > 0
     };
     for x in &of_a {
         for y in of_b.iter().filter(|y| same(x, y)) {
-            let found = exchanged(pair, &x.sides, &y.sides);
+            let found = exchanged(pair, [&x.1[0], &x.1[1]], [&y.1[0], &y.1[1]]);
             // Both orders may be there, as in `x with y with x`.
             if found.is_some()
                 && !of_b.iter().any(|y| stays(x, y))
@@ -85,10 +85,7 @@ fn marked(pair: &Pair) -> Option<Evidence> {
 }
 
 /// A marker, and the words before and behind it.
-struct Marker {
-    stem: u32,
-    sides: [Vec<usize>; 2],
-}
+type Marker = (usize, Sides);
 
 /// The first markers of a text.
 #[inline(never)]
@@ -96,10 +93,7 @@ fn markers(text: &Text) -> Vec<Marker> {
     let mut found = Vec::new();
     for at in 1..text.tokens.len() {
         if text.tokens.is(at, class::MARKER) && found.len() < MARKERS {
-            found.push(Marker {
-                stem: text.tokens.stem(at),
-                sides: sides(text, at),
-            });
+            found.push((at, sides(text, at)));
         }
     }
     found
@@ -124,19 +118,19 @@ fn common(pair: &Pair, a: &[usize], b: &[usize]) -> usize {
 fn place(pair: &Pair, at: usize, among: &[usize]) -> Option<usize> {
     let stem = pair.query.tokens.stem(at);
     let mut among = among.iter().copied();
-    among.find(|at| pair.entry.tokens.stem(*at) == stem)
+    among.find(|at| stem != 0 && pair.entry.tokens.stem(*at) == stem)
 }
 
 /// A word that was in the one part and is in the other now, and another the other way round.
 #[inline(never)]
-fn exchanged(pair: &Pair, a: &[Vec<usize>; 2], b: &[Vec<usize>; 2]) -> Option<Evidence> {
+fn exchanged(pair: &Pair, a: [&[usize]; 2], b: [&[usize]; 2]) -> Option<Evidence> {
     let stem = |at: usize| pair.query.tokens.stem(at);
     let moved = |from: usize| {
         let to = 1 - from;
         a[from].iter().find_map(|at| {
-            let now = place(pair, *at, &b[to])?;
+            let now = place(pair, *at, b[to])?;
             let stays = a[to].iter().any(|other| stem(*other) == stem(*at))
-                || place(pair, *at, &b[from]).is_some();
+                || place(pair, *at, b[from]).is_some();
             (!stays).then_some((*at, now))
         })
     };
@@ -148,31 +142,36 @@ fn exchanged(pair: &Pair, a: &[Vec<usize>; 2], b: &[Vec<usize>; 2]) -> Option<Ev
     })
 }
 
+/// Words on one side of a marker; no token where there are fewer.
+type Side = [usize; REACH];
+
 /// The words before and behind a marker.
-#[inline(never)]
-fn sides(text: &Text, at: usize) -> [Vec<usize>; 2] {
+type Sides = [Side; 2];
+
+fn sides(text: &Text, at: usize) -> Sides {
     [beside(text, at, false), beside(text, at, true)]
 }
 
 /// The words on one side of a marker, up to the next marker or the end of what is said.
 #[inline(never)]
-fn beside(text: &Text, at: usize, behind: bool) -> Vec<usize> {
-    let mut parts = Vec::new();
-    for n in 1..=REACH {
-        let here = if behind { at + n } else { at.wrapping_sub(n) };
+fn beside(text: &Text, at: usize, behind: bool) -> Side {
+    let mut side = [usize::MAX; REACH];
+    let mut here = at;
+    for part in &mut side {
+        here = if behind { here + 1 } else { here.wrapping_sub(1) };
         let token = text.tokens.at(here);
         let stops = token.is(class::GOAL | class::SOURCE | class::MARKER | class::JOINER);
         if stops || token.stem == 0 || !behind && token.closes() {
             break;
         }
         if token.is_content() {
-            parts.push(here);
+            *part = here;
         }
         if token.closes() {
             break;
         }
     }
-    parts
+    side
 }
 
 /// Two parts of an otherwise equal sequence of words that changed places: `dogs chase cats`.

@@ -5,10 +5,10 @@ use super::class;
 use super::dates::{self, Dates};
 use super::fold::{Folded, Shape, shape};
 use super::language::{Asked, ENGLISH, Language, Phrase, Sense, hash};
-use super::matching::{place, sorted, unmatched};
+use super::matching::{item, key, place, places, sort};
 use super::numbers::{self, Number};
 use super::scanner::tokens;
-use super::tokens::{Kind, Tokens};
+use super::tokens::{Kind, Tokens, Use};
 use std::ops::Range;
 
 /// The most characters of a piece of evidence.
@@ -17,29 +17,30 @@ const EVIDENCE_CHARS: usize = 64;
 /// The most words between a word and its particle, as in `turn the kitchen light off`.
 const GAP: usize = 5;
 
-/// Where a text takes a pole of an axis.
-#[derive(Clone, Copy, Debug)]
-pub struct Hit {
-    /// The pole.
-    pub sense: Sense,
-    /// A negation is before it.
-    pub negated: bool,
-    /// Its first token, and its last.
-    pub span: Span,
-}
+/// Where a text takes a pole of an axis: the key is the pole, and whether a negation is before it; the
+/// place is the first token, and below it the last.
+#[derive(Clone, Copy)]
+pub struct Hit(pub u64);
 
 impl Hit {
-    /// Hits are in this order.
-    pub fn key(&self) -> u32 {
-        self.sense.key() << 1 | u32::from(self.negated)
+    fn new(sense: Sense, negated: bool, span: Span) -> u64 {
+        item(sense.key() << 1 | u32::from(negated), span.0 << 16 | span.1)
     }
-}
 
-/// What a token counts as when texts are compared word by word.
-#[derive(Clone, Copy)]
-struct Key {
-    word: u32,
-    token: usize,
+    /// The pole.
+    pub fn sense(self) -> Sense {
+        Sense::of_key(key(self.0) >> 1)
+    }
+
+    /// A negation is before it.
+    pub fn negated(self) -> bool {
+        key(self.0) & 1 != 0
+    }
+
+    /// Its first token, and its last.
+    pub fn span(self) -> Span {
+        (place(self.0) >> 16, place(self.0) & 0xffff)
+    }
 }
 
 /// A text that was read.
@@ -54,19 +55,14 @@ pub struct Text<'a> {
     pub is_known: bool,
     /// All tokens.
     pub tokens: Tokens,
-    /// Poles of axes, in order.
-    pub hits: Vec<Hit>,
+    /// Poles of axes, in order. See [`Hit`].
+    pub hits: Vec<u64>,
     /// Numbers, in their order.
     pub numbers: Vec<Number>,
     /// Dates and times.
     pub dates: Dates,
-    /// Places of tokens that are codes, in their order.
-    pub codes: Vec<usize>,
-    keys: Vec<Key>,
-    /// The places of keys, in order.
-    order: Vec<u64>,
-    /// Tokens that are no words any more: parts of numbers, dates, codes.
-    used: Vec<bool>,
+    /// Words that say what is asked, in order, and their tokens.
+    words: Vec<u64>,
 }
 
 impl<'a> Text<'a> {
@@ -95,24 +91,16 @@ impl<'a> Text<'a> {
             hits: Vec::new(),
             numbers: Vec::new(),
             dates: Dates::default(),
-            codes: Vec::new(),
-            keys: Vec::with_capacity(tokens.len()),
-            order: Vec::new(),
-            used: vec![false; tokens.len()],
+            words: Vec::new(),
             tokens,
         };
         if is_known {
             text.find_codes();
-            text.dates = dates::find(&text.tokens, &mut text.used);
-            text.numbers = numbers::find(language, &text.tokens, &mut text.used);
+            text.dates = dates::find(&text.tokens);
+            text.numbers = numbers::find(language, &text.tokens);
             text.find_senses();
-            let (keys, hits) = (&text.keys, &text.hits);
-            text.order = sorted(keys.len(), &|at| keys[at].word);
-            let mut in_order = Vec::with_capacity(hits.len());
-            for item in sorted(hits.len(), &|at| hits[at].key()) {
-                in_order.push(hits[place(item)]);
-            }
-            text.hits = in_order;
+            sort(&mut text.words);
+            sort(&mut text.hits);
         }
         text
     }
@@ -130,8 +118,7 @@ impl<'a> Text<'a> {
                 || is_letter
                 || numbers::is_code(self.language, &self.tokens, token)
             {
-                self.codes.push(at);
-                self.used[at] = true;
+                self.tokens.use_up(at, at, Use::Value);
                 let (code, token) = self.tokens.make_code(at);
                 // `4lokos` are more than one `4loko`.
                 token.stem = hash(match code {
@@ -154,13 +141,16 @@ impl<'a> Text<'a> {
     }
 
     fn find_senses(&mut self) {
-        let mut inside = vec![false; self.tokens.len()];
         let mut buffer = Vec::new();
         for at in 0..self.tokens.len() {
             let token = self.tokens.at(at);
             // `one` and `first` are numbers that may be more.
-            let is_used = self.used[at];
-            if inside[at] || is_used && !token.is(class::WEAK_NUMBER) || !token.is_word() {
+            let used = self.tokens.used(at);
+            let is_used = used != Use::Free;
+            if used == Use::Phrase
+                || is_used && !token.is(class::WEAK_NUMBER)
+                || !token.is_word()
+            {
                 continue;
             }
             // `many` in `how many`
@@ -175,26 +165,21 @@ impl<'a> Text<'a> {
             };
             if let Some((found, last)) = self.phrase(at, &mut buffer) {
                 if found.gap {
-                    inside[last] = true;
                     counts = !is_used;
-                } else {
-                    inside[at..=last].fill(true);
                 }
+                let from = if found.gap { last } else { at };
+                self.tokens.use_up(from, last, Use::Phrase);
                 let negated = self.is_negated(at, last);
                 let mut next = Some(found);
                 let before = self.hits.len();
                 while let Some(phrase) = next {
                     if phrase.is_same(found) && phrase.sense != Sense::NONE {
-                        self.hits.push(Hit {
-                            sense: phrase.sense,
-                            negated,
-                            span: (at, last),
-                        });
+                        self.hits.push(Hit::new(phrase.sense, negated, (at, last)));
                     }
                     next = self.language.phrase(phrase.next);
                 }
                 if let Some(hit) = self.hits.get(before) {
-                    word = hit.sense.key();
+                    word = Hit(*hit).sense().key();
                 } else {
                     for at in at + 1..=last {
                         word = word.rotate_left(1) ^ self.tokens.stem(at);
@@ -202,7 +187,7 @@ impl<'a> Text<'a> {
                 }
             }
             if counts {
-                self.keys.push(Key { word, token: at });
+                self.words.push(item(word, at));
             }
         }
     }
@@ -292,19 +277,9 @@ impl<'a> Text<'a> {
         !self.tokens.before(at).ends && first.is_ascii_uppercase()
     }
 
-    /// The tokens of words that another text does not have.
-    #[inline(never)]
-    fn without(&self, other: &Self) -> Vec<usize> {
-        let mut places = unmatched(&self.order, &other.order);
-        for place in &mut places {
-            *place = self.keys[*place].token;
-        }
-        places
-    }
-
     /// How many words say what is asked.
     pub fn content(&self) -> usize {
-        self.keys.len()
+        self.words.len()
     }
 }
 
@@ -325,8 +300,8 @@ impl Left {
     /// Compares the words of two texts.
     pub fn new(query: &Text, entry: &Text) -> Self {
         Self {
-            query: query.without(entry),
-            entry: entry.without(query),
+            query: places(&query.words, &entry.words),
+            entry: places(&entry.words, &query.words),
         }
     }
 }

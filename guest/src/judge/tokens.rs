@@ -3,6 +3,7 @@
 use super::bytes::{number, part};
 use super::class;
 use super::language::Form;
+use std::cell::Cell;
 use std::ops::Range;
 
 /// What a token is.
@@ -85,9 +86,22 @@ impl Token {
     }
 }
 
+/// What a token is used up for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Nothing yet.
+    Free,
+    /// It is a part of a number, a date or a code.
+    Value,
+    /// It is a part of a phrase.
+    Phrase,
+}
+
 /// The tokens of a text.
 pub struct Tokens {
     list: Vec<Token>,
+    /// What each is used up for.
+    uses: Vec<Cell<Use>>,
     /// All words and suffixes.
     words: Vec<u8>,
 }
@@ -112,6 +126,7 @@ impl Tokens {
     pub fn new(bytes: usize) -> Self {
         Self {
             list: Vec::with_capacity(bytes / 5),
+            uses: Vec::new(),
             words: Vec::with_capacity(bytes + 16),
         }
     }
@@ -160,6 +175,12 @@ impl Tokens {
         part(&self.words, token.word.0 as usize, token.word.1 as usize)
     }
 
+    /// The word of a token at a place.
+    #[inline(never)]
+    pub fn word_at(&self, at: usize) -> &[u8] {
+        self.word(self.at(at))
+    }
+
     /// The first byte of a token's word, if that is not empty.
     pub fn first_byte(&self, token: &Token) -> Option<&u8> {
         self.words.get(token.word.0 as usize)
@@ -193,9 +214,25 @@ impl Tokens {
         &mut self.list[place]
     }
 
-    /// Leaves out tokens beyond so many.
+    /// Leaves out tokens beyond so many. All are free.
     pub fn truncate(&mut self, most: usize) {
         self.list.truncate(most);
+        self.uses = vec![Cell::new(Use::Free); self.list.len()];
+    }
+
+    /// What a token is used up for.
+    pub fn used(&self, at: usize) -> Use {
+        self.uses.get(at).map_or(Use::Value, Cell::get)
+    }
+
+    /// Some tokens, from the first to the last, are used up.
+    #[inline(never)]
+    pub fn use_up(&self, first: usize, last: usize, to: Use) {
+        for at in first..=last {
+            if let Some(of) = self.uses.get(at) {
+                of.set(to);
+            }
+        }
     }
 
     /// Makes a token a code; a suffix is a part of it then. The code, and the token.

@@ -23,6 +23,13 @@ pub fn parts(text: &[u8], sign: u8) -> Parts<'_> {
     }
 }
 
+impl<'a> Parts<'a> {
+    /// All that is left.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest.unwrap_or(&[])
+    }
+}
+
 impl<'a> Iterator for Parts<'a> {
     type Item = &'a [u8];
 

@@ -3,7 +3,7 @@
 //! A language is a folder of text files beside this one, and a constant here that includes them. In
 //! each file `#` starts a comment, and a line is an entry. See the heads of the files.
 
-use super::bytes::{any, number, part, parts};
+use super::bytes::{any, number, parts};
 use super::class;
 use super::fold::Alike;
 use super::numbers;
@@ -308,9 +308,9 @@ impl Language {
             class = 1 << name;
         }
         for (n, item) in parts(&line[1..], b' ').enumerate() {
-            let mut halves = parts(item, b'=');
-            let word = halves.next().unwrap_or(item);
-            let value = halves.next().unwrap_or(b"");
+            let mut value = parts(item, b'=');
+            let word = value.next().unwrap_or(item);
+            let value = value.rest();
             let entry = self.entry(hash(word));
             entry.form.class |= class;
             if class >= class::NUMBER {
@@ -387,16 +387,16 @@ impl Language {
     }
 
     fn read_affix(&mut self, line: &'static [u8]) {
-        let mut fields = line.splitn(4, |byte| *byte == b' ');
+        let mut fields = parts(line, b' ');
         let mut next = || fields.next().unwrap_or(b"");
-        let (place, pair, rule, words) = (next(), next(), next(), next());
-        let middle = pair.iter().position(|byte| *byte == b'/').unwrap_or(0);
+        let (place, pair, rule) = (next(), next(), next());
+        let mut pair = parts(pair, b'/');
         self.affixes.push(Affix {
-            one: part(pair, 0, middle),
-            other: part(pair, middle + 1, pair.len()),
-            is_prefix: place[0] == b'p',
-            is_only: rule[0] == b'o',
-            words,
+            one: pair.next().unwrap_or(b""),
+            other: pair.rest(),
+            is_prefix: place.starts_with(b"p"),
+            is_only: rule.starts_with(b"o"),
+            words: fields.rest(),
         });
     }
 

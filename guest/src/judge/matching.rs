@@ -23,11 +23,12 @@ pub fn sort(items: &mut [u64]) {
     while gap > 1 {
         gap = (gap * 3 / 8).max(1);
         for start in gap..items.len() {
-            let mut at = start;
-            while at >= gap && items[at] < items[at - gap] {
-                items.swap(at, at - gap);
+            let (mut at, item) = (start, items[start]);
+            while at >= gap && item < items[at - gap] {
+                items[at] = items[at - gap];
                 at -= gap;
             }
+            items[at] = item;
         }
     }
 }

@@ -305,20 +305,24 @@ fn strong(numbers: &[Number]) -> Option<&Number> {
 /// The numbers without a partner in the other text.
 #[inline(never)]
 pub fn alone(query: &Text, entry: &Text) -> [Vec<Number>; 2] {
-    let (mut left, mut right) = (unequal(query, entry), unequal(entry, query));
-    if left.len().max(right.len()) <= TRIED {
-        left.retain(|x| {
-            let partner = right.iter().position(|y| x.equals(y));
-            if let Some(partner) = partner {
-                right.remove(partner);
-            }
-            partner.is_none()
-        });
+    let (left, mut right) = (unequal(query, entry), unequal(entry, query));
+    let few = left.len().max(right.len()) <= TRIED;
+    let mut alone = Vec::new();
+    for x in left {
+        if few && let Some(partner) = right.iter().position(|y| x.equals(y)) {
+            right.remove(partner);
+        } else {
+            alone.push(x);
+        }
     }
-    // A year or a day on the other side is the same number.
-    left.retain(|x| !entry.dates.has_number(x.value / ONE));
-    right.retain(|x| !query.dates.has_number(x.value / ONE));
-    [left, right]
+    [undated(alone, entry), undated(right, query)]
+}
+
+/// Numbers that are no year or day of the other text.
+#[inline(never)]
+fn undated(mut numbers: Vec<Number>, other: &Text) -> Vec<Number> {
+    numbers.retain(|number| !other.dates.has_number(number.value / ONE));
+    numbers
 }
 
 /// The numbers that are not in another text in the same unit.

@@ -183,14 +183,10 @@ fn is_state(text: &Text, at: usize) -> bool {
 /// Words that only differ by a beginning or an end that makes them opposites.
 fn by_affixes(pair: &Pair) -> Option<Evidence> {
     let (query, entry) = (pair.query, pair.entry);
-    let mut stems = [Vec::new(), Vec::new()];
-    for x in pair.left.query.iter().take(TRIED) {
-        let a = query.tokens.word_at(*x);
-        query.language.read_form(a, &mut stems[0]);
-        for y in pair.left.entry.iter().take(TRIED) {
-            let b = entry.tokens.word_at(*y);
-            entry.language.read_form(b, &mut stems[1]);
-            let [of_a, of_b] = &stems;
+    let (of_query, of_entry) = (stems(query, &pair.left.query), stems(entry, &pair.left.entry));
+    for (x, of_a) in pair.left.query.iter().zip(parts(&of_query, b' ')) {
+        for (y, of_b) in pair.left.entry.iter().zip(parts(&of_entry, b' ')) {
+            let (a, b) = (query.tokens.word_at(*x), entry.tokens.word_at(*y));
             let mut forms = [(a, b), (a, of_b), (of_a, b), (of_a, of_b)].into_iter();
             if forms.any(|(a, b)| are_opposed(query.language, a, b))
                 && query.is_negated(*x, *x) == entry.is_negated(*y, *y)
@@ -201,6 +197,18 @@ fn by_affixes(pair: &Pair) -> Option<Evidence> {
         }
     }
     None
+}
+
+/// The stems of the first of some tokens, with a space behind each.
+#[inline(never)]
+fn stems(text: &Text, left: &[usize]) -> Vec<u8> {
+    let (mut stems, mut stem) = (Vec::new(), Vec::new());
+    for at in left.iter().take(TRIED) {
+        text.language.read_form(text.tokens.word_at(*at), &mut stem);
+        stem.push(b' ');
+        stems.extend_from_slice(&stem);
+    }
+    stems
 }
 
 /// An affix makes opposites of two words.

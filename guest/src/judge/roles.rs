@@ -176,43 +176,59 @@ fn beside(text: &Text, at: usize, behind: bool) -> Side {
 
 /// Two parts of an otherwise equal sequence of words that changed places: `dogs chase cats`.
 fn swapped(pair: &Pair) -> Option<Evidence> {
-    let (a, b) = (
-        without(pair.query, class::ARTICLE, usize::MAX),
-        without(pair.entry, class::ARTICLE, usize::MAX),
-    );
-    if a.len() != b.len() {
+    let tokens = &pair.query.tokens;
+    let a = without(pair.query, class::ARTICLE, usize::MAX);
+    let b = without(pair.entry, class::ARTICLE, usize::MAX);
+    let len = a.len();
+    if len != b.len() {
         return None;
     }
-    let tokens = &pair.query.tokens;
-    let same = |x: usize, y: usize| tokens.stem(a[x]) == pair.entry.tokens.stem(b[y]);
-    let start = (0..a.len()).find(|at| !same(*at, *at))?;
-    let end = (0..a.len()).rfind(|at| !same(*at, *at))? + 1;
-    let equal = |x: usize, y: usize, len: usize| (0..len).all(|n| same(x + n, y + n));
-    let has_part = |from: usize, len: usize| {
-        let mut part = a[from..from + len].iter();
-        part.any(|at| tokens.at(*at).is_content())
+    let equal = |x: usize, y: usize, len: usize| {
+        (0..len).all(|n| {
+            let stem = pair.entry.tokens.stem(at(&b, y + n));
+            tokens.stem(at(&a, x + n)) == stem
+        })
+    };
+    let mut start = 0;
+    while start < len && equal(start, start, 1) {
+        start += 1;
+    }
+    let mut end = len;
+    while end > start && equal(end - 1, end - 1, 1) {
+        end -= 1;
+    }
+    if start == end {
+        return None;
+    }
+    let (first, last) = (at(&a, start), at(&a, end - 1));
+    let has_part = |from: usize, to: usize| {
+        (from..to).any(|place| tokens.at(at(&a, place)).is_content())
     };
     for lengths in 0..LONGEST_PART * LONGEST_PART {
-        let (first, second) = (lengths / LONGEST_PART + 1, lengths % LONGEST_PART + 1);
-        if end - start <= first + second {
-            continue;
-        }
-        let middle = end - start - first - second;
-        let fits = equal(start, end - first, first)
-            && equal(end - second, start, second)
-            && equal(start + first, start + second, middle)
-            && has_part(start, first)
-            && has_part(end - second, second)
-            && !tokens.any(a[start + first]..a[end - second], class::JOINER)
-            && (a[start]..a[end - 1]).all(|at| !tokens.at(at).comma);
-        if fits {
+        let (front, back) = (lengths / LONGEST_PART + 1, lengths % LONGEST_PART + 1);
+        let (from, to) = (start + front, end.wrapping_sub(back));
+        if end - start > front + back
+            && equal(start, end - front, front)
+            && equal(to, start, back)
+            && equal(from, start + back, to - from)
+            && has_part(start, from)
+            && has_part(to, end)
+            && !tokens.any(at(&a, from)..at(&a, to), class::JOINER)
+            && (first..last).all(|at| !tokens.at(at).comma)
+        {
             return Some(Evidence {
-                query: (a[start], a[end - 1]),
-                entry: (b[start], b[end - 1]),
+                query: (first, last),
+                entry: (at(&b, start), at(&b, end - 1)),
             });
         }
     }
     None
+}
+
+/// A token of some; none where there are fewer.
+#[inline(never)]
+fn at(tokens: &[usize], at: usize) -> usize {
+    tokens.get(at).copied().unwrap_or(usize::MAX)
 }
 
 /// The first tokens that are in no class of some.

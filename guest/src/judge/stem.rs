@@ -1,12 +1,12 @@
 //! Stems of English words: endings that do not change what is asked are cut off.
 
-use super::bytes::is_letter;
+use super::bytes::{part, parts};
 
 /// Words with an end, and what stands there instead. They are tried in this order.
 const ENDINGS: &[u8] = b"iest-y ier-y est- er- or- ability-abl ation- ation-at ition-it ion- ment- ness- able- abl- al- ance-";
 
-/// A plural's last `s`, and an `e` before it, are cut off behind these.
-const SIBILANTS: [&[u8]; 6] = [b"sses", b"xes", b"ches", b"shes", b"zes", b"oes"];
+/// Plurals of words that end like this.
+const PLURALS: &[u8] = b"sses-ss xes-x ches-ch shes-sh zes-z oes-o";
 
 /// Puts an end instead of another, if it is there and enough is left of the word.
 #[inline(never)]
@@ -36,12 +36,10 @@ pub fn cut(word: &mut Vec<u8>) {
 }
 
 fn cut_plural(word: &mut Vec<u8>) {
-    if replace(word, b"ies", 2, b"y") {
+    if replace(word, b"ies", 2, b"y") || replace_one(word, PLURALS, 0, &mut 0) {
         return;
     }
-    if SIBILANTS.iter().any(|end| word.ends_with(end)) {
-        word.truncate(word.len() - 2);
-    } else if let [.., before, b's'] = word[..]
+    if let [.., before, b's'] = word[..]
         && !b"sui".contains(&before)
     {
         word.pop();
@@ -80,14 +78,21 @@ fn undouble(word: &mut Vec<u8>) {
 /// Makes of a stem a shorter word that it may be built from, best first: `cheap` of `cheapest`,
 /// `encrypt` of `encryption`. False if there is no more; `from` is where the next is looked for.
 pub fn root(stem: &mut Vec<u8>, from: &mut usize) -> bool {
-    while stem.len() > 4 && *from < ENDINGS.len() {
-        let rest = &ENDINGS[*from..];
-        let letters = |text: &[u8]| text.iter().take_while(|byte| is_letter(**byte)).count();
-        let end = letters(rest);
-        let last = end + 1 + letters(&rest[end + 1..]);
-        *from += last + 1;
-        if replace(stem, &rest[..end], 3, &rest[end + 1..last]) {
-            undouble(stem);
+    let found = stem.len() > 4 && replace_one(stem, ENDINGS, 3, from);
+    if found {
+        undouble(stem);
+    }
+    found
+}
+
+/// Replaces the first of some ends that is there.
+#[inline(never)]
+fn replace_one(word: &mut Vec<u8>, ends: &[u8], least: usize, from: &mut usize) -> bool {
+    for rule in parts(part(ends, *from, ends.len()), b' ') {
+        *from += rule.len() + 1;
+        let mut instead = parts(rule, b'-');
+        let end = instead.next().unwrap_or(rule);
+        if !end.is_empty() && replace(word, end, least, instead.rest()) {
             return true;
         }
     }

@@ -1,6 +1,7 @@
 //! Versions, codes, file names, operators and options.
 
 use super::bytes::filtered;
+use super::language::hash;
 use super::matching::{item, places, sort};
 use super::numbers::{self, Number};
 use super::text::Text;
@@ -113,22 +114,20 @@ fn is_letter(word: &[u8]) -> bool {
 /// Versions that are equal as numbers: `3.1` and `3.10` behind the same name.
 fn version(pair: &Pair) -> Option<Evidence> {
     let (a, b) = (versions(pair.query), versions(pair.entry));
-    for (name, version, x) in &a {
-        let mut same_name = b.iter().filter(|other| other.0 == *name);
-        let y = same_name.clone().next();
-        if let Some(y) = y
-            && same_name.all(|other| other.1 != *version)
-            && a.iter().all(|other| other.0 != *name || other.1 != y.1)
-        {
-            return Some(Evidence::of(*x, y.2));
+    let of_b = places(&b, &a);
+    for x in places(&a, &b).into_iter().take(TRIED) {
+        let name = pair.query.tokens.before(x).stem;
+        let same_name = |y: &&usize| pair.entry.tokens.before(**y).stem == name;
+        if let Some(y) = of_b.iter().take(TRIED).find(same_name) {
+            return Some(Evidence::of(x, *y));
         }
     }
     None
 }
 
-/// Versions with the names before them and their tokens. `2.0` is `2`, but `3.10` is not `3.1`.
+/// Versions by their hashes and those of the names before them. `2.0` is `2`, but `3.10` is not `3.1`.
 #[inline(never)]
-fn versions<'t>(text: &'t Text) -> Vec<(u32, &'t [u8], usize)> {
+fn versions(text: &Text) -> Vec<u64> {
     let mut versions = Vec::new();
     for number in &text.numbers {
         let at = number.span.0;
@@ -140,10 +139,11 @@ fn versions<'t>(text: &'t Text) -> Vec<(u32, &'t [u8], usize)> {
             && (name.is_word() || is_letter(text.tokens.word(name)))
             && name.is_content()
             && name.stem != 0
-            && versions.len() < TRIED
         {
-            versions.push((name.stem, word.strip_suffix(b".0").unwrap_or(word), at));
+            let version = hash(word.strip_suffix(b".0").unwrap_or(word));
+            versions.push(item(version ^ name.stem, at));
         }
     }
+    sort(&mut versions);
     versions
 }

@@ -179,7 +179,7 @@ pub struct Phrase {
     pub gap: bool,
     /// What it may mean.
     pub sense: Sense,
-    /// The next phrase that begins with the same word; 0 for none.
+    /// The phrase before it in the files that begins with the same word; 0 for none.
     pub next: u16,
 }
 
@@ -221,7 +221,7 @@ pub struct Word {
     lemma: &'static [u8],
     /// What it stands for, with `+` between words, or empty.
     pub contraction: &'static [u8],
-    /// The first phrase that begins with it as a stem; 0 for none.
+    /// The last phrase in the files that begins with it as a stem; 0 for none.
     pub first: u16,
 }
 
@@ -371,17 +371,10 @@ impl Language {
                     phrase.len += 1;
                 }
             }
-            let new = self.phrases.len() as u16;
+            // The last one that is read comes first.
+            let place = self.phrases.len() as u16;
             let word = self.entry(first.unwrap_or(0));
-            let mut last = word.first;
-            if last == 0 {
-                word.first = new;
-            } else {
-                while self.phrases[usize::from(last)].next != 0 {
-                    last = self.phrases[usize::from(last)].next;
-                }
-                self.phrases[usize::from(last)].next = new;
-            }
+            phrase.next = std::mem::replace(&mut word.first, place);
             self.phrases.push(phrase);
         }
     }

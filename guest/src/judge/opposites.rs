@@ -1,8 +1,8 @@
 //! Words that exclude each other.
 
-use super::bytes::{part, parts};
+use super::bytes::parts;
 use super::class;
-use super::language::Language;
+use super::language::{Affix, Language};
 use super::matching::unmatched;
 use super::text::{Hit, Text};
 use super::{Evidence, Pair, Span, names, roles};
@@ -75,6 +75,14 @@ fn poles(hits: &[u64]) -> (u64, u32) {
     (poles, ways)
 }
 
+/// Adds the first tokens of some hits.
+#[inline(never)]
+fn push_tokens(hits: &[u64], tokens: &mut Vec<usize>) {
+    for hit in hits {
+        tokens.push(Hit(*hit).span().0);
+    }
+}
+
 impl Contraries {
     /// Compares the hits of two texts.
     pub fn new(query: &Text, entry: &Text) -> Self {
@@ -100,8 +108,8 @@ impl Contraries {
                     entry: entry_hit,
                     shared: on_axis(&query.hits[start..], axis).len() > of_a.len(),
                 });
-                all.query.extend(of_a.iter().map(|hit| Hit(*hit).span().0));
-                all.entry.extend(of_b.iter().map(|hit| Hit(*hit).span().0));
+                push_tokens(of_a, &mut all.query);
+                push_tokens(of_b, &mut all.entry);
             }
         }
         all
@@ -223,29 +231,33 @@ fn are_opposed(language: &Language, a: &[u8], b: &[u8]) -> bool {
     }
     for affix in &language.affixes {
         let shared = if affix.is_prefix { back } else { front };
-        for (x, y) in [(a, b), (b, a)] {
-            let root = x.len().saturating_sub(affix.one.len());
-            let fits = y.len() + affix.one.len() == x.len() + affix.other.len()
-                && root >= LEAST_ROOT
-                && root <= shared
-                && if affix.is_prefix {
-                    x.starts_with(affix.one) && y.starts_with(affix.other)
-                } else {
-                    x.ends_with(affix.one) && y.ends_with(affix.other)
-                };
-            if fits {
-                let from = if affix.is_prefix { affix.one.len() } else { 0 };
-                let root = part(x, from, from + root);
-                let mut stem = Vec::new();
-                let is_listed = parts(affix.words, b' ').any(|word| {
-                    language.read_form(word, &mut stem);
-                    word == root || stem == root
-                });
-                if is_listed == affix.is_only {
-                    return true;
-                }
+        let root = root(affix, a, b, shared).or_else(|| root(affix, b, a, shared));
+        if let Some(root) = root {
+            let mut stem = Vec::new();
+            let is_listed = parts(affix.words, b' ').any(|word| {
+                language.read_form(word, &mut stem);
+                word == root || stem == root
+            });
+            if is_listed == affix.is_only {
+                return true;
             }
         }
     }
     false
+}
+
+/// What is left of two words without an affix.
+#[inline(never)]
+fn root<'a>(affix: &Affix, x: &'a [u8], y: &[u8], shared: usize) -> Option<&'a [u8]> {
+    if y.len() + affix.one.len() != x.len() + affix.other.len() {
+        return None;
+    }
+    let root = if affix.is_prefix {
+        y.strip_prefix(affix.other)?;
+        x.strip_prefix(affix.one)?
+    } else {
+        y.strip_suffix(affix.other)?;
+        x.strip_suffix(affix.one)?
+    };
+    (LEAST_ROOT..=shared).contains(&root.len()).then_some(root)
 }

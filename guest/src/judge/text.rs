@@ -178,7 +178,7 @@ impl<'a> Text<'a> {
                     }
                     next = self.language.phrase(phrase.next);
                 }
-                if let Some(hit) = self.hits.get(before) {
+                if let Some(hit) = self.hits.get(before..).and_then(<[u64]>::last) {
                     word = Hit(*hit).sense().key();
                 } else {
                     for at in at + 1..=last {

@@ -105,8 +105,8 @@ fn in_half(seconds: u32, half: u32) -> u32 {
 /// Four digits that are a year, and no count.
 fn is_year(tokens: &Tokens, at: usize) -> bool {
     let (before, token, next) = (tokens.before(at), tokens.at(at), tokens.at(at + 1));
-    let counts = !token.closes()
-        && (next.form.dimension != 0 || next.is(class::SCALE | class::MONEY));
+    let counts =
+        !token.closes() && (next.form.dimension != 0 || next.is(class::SCALE | class::MONEY));
     let is_dated = is_year_like(tokens, token, SURE_YEARS)
         || is_year_like(tokens, token, YEARS) && before.is(class::BEFORE_MONTH | class::MONTH);
     is_dated && !counts && !before.is(class::CARRIER)
@@ -124,7 +124,11 @@ fn day(tokens: &Tokens, token: &Token) -> u32 {
     let mut day = 0;
     if token.is_number() && !token.money {
         let suffix = tokens.suffix(token);
-        if suffix.is_empty() || [b"st", b"nd", b"rd", b"th"].iter().any(|end| *end == suffix) {
+        if suffix.is_empty()
+            || [b"st", b"nd", b"rd", b"th"]
+                .iter()
+                .any(|end| *end == suffix)
+        {
             day = tokens.number(token).unwrap_or(0);
         }
     } else if token.is_word() && token.is(class::ORDINAL) {
@@ -202,11 +206,7 @@ fn alone(unit: u8, text: &Text, other: &Text) -> Option<usize> {
                 || x.or == y.value && y.or == y.value
                 || y.or == x.value && x.or == x.value
         };
-        let is_met = other
-            .dates
-            .parts
-            .iter()
-            .any(|y| y.unit == unit && meets(y));
+        let is_met = other.dates.parts.iter().any(|y| y.unit == unit && meets(y));
         // A year on one side may be a plain number on the other.
         let is_number = unit == YEAR && numbers::has(other, x.value);
         !is_met && !is_number

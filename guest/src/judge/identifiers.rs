@@ -5,7 +5,6 @@ use super::language::hash;
 use super::matching::{item, places, sort};
 use super::numbers::{self, Number};
 use super::text::Text;
-use super::tokens::Kind;
 use super::{Evidence, Pair, Span};
 
 /// The most codes without a partner that are looked for among the words, and the most versions.
@@ -66,23 +65,10 @@ fn with_number(text: &Text, codes: &[usize], numbers: &[Number]) -> Option<(Span
 /// The tokens of codes that are not in another text, not even as separate words.
 #[inline(never)]
 fn unwritten(text: &Text, other: &Text) -> Vec<usize> {
-    let mut alone = places(&items(text), &items(other));
+    let mut alone = places(&text.codes, &other.codes);
     alone.truncate(TRIED);
     alone.retain(|at| !is_written(text.tokens.word_at(*at), other));
     alone
-}
-
-/// The codes of a text in the order of their hashes.
-#[inline(never)]
-fn items(text: &Text) -> Vec<u64> {
-    let mut items = Vec::new();
-    for (at, token) in text.tokens.all().iter().enumerate() {
-        if token.kind == Kind::Code {
-            items.push(item(token.stem, at));
-        }
-    }
-    sort(&mut items);
-    items
 }
 
 /// The code is there, maybe in parts: `python3` as `python 3`.

@@ -82,7 +82,10 @@ mod tests {
     #[test]
     fn each_member_has_one_partner() {
         let (a, b) = (sorted(&[3, 1, 1, 2]), sorted(&[1, 4, 3]));
-        assert_eq!(a.iter().map(|item| place(*item)).collect::<Vec<_>>(), [1, 2, 3, 0]);
+        assert_eq!(
+            a.iter().map(|item| place(*item)).collect::<Vec<_>>(),
+            [1, 2, 3, 0]
+        );
         assert_eq!(places(&a, &b), [2, 3]);
         assert_eq!(places(&b, &a), [1]);
     }

@@ -1,11 +1,11 @@
 //! Numbers: their values, units and order.
 
+use super::bytes::{self, parts};
 use super::class;
 use super::language::{Language, Unit, hash};
-use super::matching::{item, places, sort};
+use super::matching::places;
 use super::text::Text;
 use super::tokens::{Token, Tokens, Use};
-use super::bytes::{self, parts};
 use super::{Evidence, Span};
 
 /// Values are in millionths.
@@ -84,7 +84,9 @@ pub fn value(digits: &[u8]) -> u64 {
     }
     for at in start..end + 7 {
         if at != end {
-            let digit = digits.get(at).map_or(0, |digit| digit.wrapping_sub(b'0') % 10);
+            let digit = digits
+                .get(at)
+                .map_or(0, |digit| digit.wrapping_sub(b'0') % 10);
             value = value * 10 + u64::from(digit);
         }
     }
@@ -243,7 +245,7 @@ fn add_unit(tokens: &Tokens, number: &mut Number) {
 
 impl Number {
     /// The same for equal values and units.
-    fn key(&self) -> u32 {
+    pub fn key(&self) -> u32 {
         let unit = self.unit.factor << 8 | u64::from(self.unit.dimension);
         let mixed = (self.value ^ unit.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 32) as u32
@@ -328,17 +330,8 @@ fn undated(mut numbers: Vec<Number>, other: &Text) -> Vec<Number> {
 /// The numbers that are not in another text in the same unit.
 #[inline(never)]
 fn unequal(text: &Text, other: &Text) -> Vec<Number> {
-    let places = places(&items(text), &items(other));
+    let places = places(&text.amounts, &other.amounts);
     places.into_iter().map(|at| text.numbers[at]).collect()
-}
-
-/// The numbers of a text in the order of their keys.
-#[inline(never)]
-fn items(text: &Text) -> Vec<u64> {
-    let numbers = text.numbers.iter().enumerate();
-    let mut items: Vec<u64> = numbers.map(|(at, number)| item(number.key(), at)).collect();
-    sort(&mut items);
-    items
 }
 
 /// Two numbers that took each other's place: `2 of 3`, `3 of 2`.

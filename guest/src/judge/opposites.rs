@@ -7,8 +7,11 @@ use super::matching::unmatched;
 use super::text::{Hit, Text};
 use super::{Evidence, Pair, Span, names, roles};
 
-/// The most words without a partner that are compared by their beginnings and ends.
+/// The most words without a partner that are counted as differing.
 const TRIED: usize = 24;
+
+/// The most words without a partner that are compared by their beginnings and ends.
+const COMPARED: usize = 16;
 
 /// Of so many words one may differ in texts that are otherwise the same.
 const SAME: usize = 5;
@@ -102,7 +105,9 @@ impl Contraries {
             let ((x, x_ways), (y, y_ways)) = (poles(of_a), poles(of_b));
             // No pole is taken by both. A negated pole may be any other.
             if x_ways == y_ways && x_ways != 3 && x & y == 0 {
-                let start = query.hits.partition_point(|hit| Hit(*hit).sense().axis() < axis);
+                let start = query
+                    .hits
+                    .partition_point(|hit| Hit(*hit).sense().axis() < axis);
                 all.found.push(Contrary {
                     query: query_hit,
                     entry: entry_hit,
@@ -128,8 +133,7 @@ fn others(left: &[usize], hits: &[usize]) -> usize {
 fn on_axes(pair: &Pair, times: bool) -> Option<Evidence> {
     let language = pair.query.language;
     let all = &pair.contraries;
-    let differ =
-        others(&pair.left.query, &all.query) + others(&pair.left.entry, &all.entry);
+    let differ = others(&pair.left.query, &all.query) + others(&pair.left.entry, &all.entry);
     let is_same = differ <= pair.query.content().min(pair.entry.content()) / SAME;
     let contrary = all.found.iter().find(|contrary| {
         let axis = contrary.query.sense().axis();
@@ -191,12 +195,18 @@ fn is_state(text: &Text, at: usize) -> bool {
 /// Words that only differ by a beginning or an end that makes them opposites.
 fn by_affixes(pair: &Pair) -> Option<Evidence> {
     let (query, entry) = (pair.query, pair.entry);
-    let (of_query, of_entry) = (stems(query, &pair.left.query), stems(entry, &pair.left.entry));
+    let (of_query, of_entry) = (
+        stems(query, &pair.left.query),
+        stems(entry, &pair.left.entry),
+    );
     for (x, of_a) in pair.left.query.iter().zip(parts(&of_query, b' ')) {
         for (y, of_b) in pair.left.entry.iter().zip(parts(&of_entry, b' ')) {
             let (a, b) = (query.tokens.word_at(*x), entry.tokens.word_at(*y));
-            let mut forms = [(a, b), (a, of_b), (of_a, b), (of_a, of_b)].into_iter();
-            if forms.any(|(a, b)| are_opposed(query.language, a, b))
+            let opposed = |a: &[u8]| {
+                are_opposed(query.language, a, b)
+                    || b != of_b && are_opposed(query.language, a, of_b)
+            };
+            if (opposed(a) || a != of_a && opposed(of_a))
                 && query.is_negated(*x, *x) == entry.is_negated(*y, *y)
                 && !is_remedy(pair, *x, *y)
             {
@@ -211,7 +221,7 @@ fn by_affixes(pair: &Pair) -> Option<Evidence> {
 #[inline(never)]
 fn stems(text: &Text, left: &[usize]) -> Vec<u8> {
     let (mut stems, mut stem) = (Vec::new(), Vec::new());
-    for at in left.iter().take(TRIED) {
+    for at in left.iter().take(COMPARED) {
         text.language.read_form(text.tokens.word_at(*at), &mut stem);
         stem.push(b' ');
         stems.extend_from_slice(&stem);
@@ -226,13 +236,21 @@ fn are_opposed(language: &Language, a: &[u8], b: &[u8]) -> bool {
     let back = a.iter().rev().zip(b.iter().rev());
     let back = back.take_while(|(x, y)| x == y).count();
     // Most words share neither, and are done with here.
-    if front.max(back) < LEAST_ROOT {
+    if front.max(back) < LEAST_ROOT || front == a.len() && front == b.len() {
         return false;
     }
     for affix in &language.affixes {
         let shared = if affix.is_prefix { back } else { front };
-        let root = root(affix, a, b, shared).or_else(|| root(affix, b, a, shared));
-        if let Some(root) = root {
+        // So much longer the one must be than the other.
+        let (one, other) = (affix.one.len(), affix.other.len());
+        let mut left = None;
+        if a.len() + other == b.len() + one {
+            left = root(affix, a, b, shared);
+        }
+        if left.is_none() && b.len() + other == a.len() + one {
+            left = root(affix, b, a, shared);
+        }
+        if let Some(root) = left {
             let mut stem = Vec::new();
             let is_listed = parts(affix.words, b' ').any(|word| {
                 language.read_form(word, &mut stem);
@@ -249,9 +267,6 @@ fn are_opposed(language: &Language, a: &[u8], b: &[u8]) -> bool {
 /// What is left of two words without an affix.
 #[inline(never)]
 fn root<'a>(affix: &Affix, x: &'a [u8], y: &[u8], shared: usize) -> Option<&'a [u8]> {
-    if y.len() + affix.one.len() != x.len() + affix.other.len() {
-        return None;
-    }
     let root = if affix.is_prefix {
         y.strip_prefix(affix.other)?;
         x.strip_prefix(affix.one)?

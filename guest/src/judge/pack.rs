@@ -57,8 +57,8 @@ const fn pack_line(packed: &mut Packed, text: &[u8], start: usize, end: usize) {
     let mut at = start;
     while at < end {
         let byte = text[at];
-        let is_apart = byte == b' '
-            && (text[at - 1] == b',' || text[at - 1] == b'>' || text[at + 1] == b'<');
+        let is_apart =
+            byte == b' ' && (text[at - 1] == b',' || text[at - 1] == b'>' || text[at + 1] == b'<');
         if !is_apart && byte != b'>' {
             packed.bytes[packed.len] = byte;
             packed.len += 1;

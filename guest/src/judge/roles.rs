@@ -158,7 +158,11 @@ fn beside(text: &Text, at: usize, behind: bool) -> Side {
     let mut side = [usize::MAX; REACH];
     let mut here = at;
     for part in &mut side {
-        here = if behind { here + 1 } else { here.wrapping_sub(1) };
+        here = if behind {
+            here + 1
+        } else {
+            here.wrapping_sub(1)
+        };
         let token = text.tokens.at(here);
         let stops = token.is(class::GOAL | class::SOURCE | class::MARKER | class::JOINER);
         if stops || token.stem == 0 || !behind && token.closes() {
@@ -201,9 +205,8 @@ fn swapped(pair: &Pair) -> Option<Evidence> {
         return None;
     }
     let (first, last) = (at(&a, start), at(&a, end - 1));
-    let has_part = |from: usize, to: usize| {
-        (from..to).any(|place| tokens.at(at(&a, place)).is_content())
-    };
+    let has_part =
+        |from: usize, to: usize| (from..to).any(|place| tokens.at(at(&a, place)).is_content());
     for lengths in 0..LONGEST_PART * LONGEST_PART {
         let (front, back) = (lengths / LONGEST_PART + 1, lengths % LONGEST_PART + 1);
         let (from, to) = (start + front, end.wrapping_sub(back));

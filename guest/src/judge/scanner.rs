@@ -185,7 +185,8 @@ impl<'a> Scanner<'a> {
         let bytes = self.part(&at);
         let mut start = front(bytes, b"#~-+");
         let mut money = false;
-        if !byte(bytes, start).is_ascii_digit() {
+        let first = byte(bytes, start);
+        if !first.is_ascii() || b"$rugei".contains(&first) {
             for sign in parts(MONEY.as_bytes(), b' ') {
                 let rest = part(bytes, start, bytes.len());
                 if !money && rest.starts_with(sign) && digits(&rest[sign.len()..]) > 0 {
@@ -285,13 +286,7 @@ impl<'a> Scanner<'a> {
 
     /// Adds a token that is no word.
     #[inline(never)]
-    pub fn push(
-        &mut self,
-        at: Range<usize>,
-        word: &[u8],
-        suffix: &[u8],
-        kind: Kind,
-    ) -> &mut Token {
+    pub fn push(&mut self, at: Range<usize>, word: &[u8], suffix: &[u8], kind: Kind) -> &mut Token {
         let mut end = word.len();
         // `8.0` is `8`.
         if kind == Kind::Number && any(word, b".") {

@@ -59,6 +59,10 @@ pub struct Text<'a> {
     pub hits: Vec<u64>,
     /// Numbers, in their order.
     pub numbers: Vec<Number>,
+    /// Their values and units, in order, and their places among the numbers.
+    pub amounts: Vec<u64>,
+    /// Codes, in order, and their tokens.
+    pub codes: Vec<u64>,
     /// Dates and times.
     pub dates: Dates,
     /// Words that say what is asked, in order, and their tokens.
@@ -90,6 +94,8 @@ impl<'a> Text<'a> {
             is_known,
             hits: Vec::new(),
             numbers: Vec::new(),
+            amounts: Vec::new(),
+            codes: Vec::new(),
             dates: Dates::default(),
             words: Vec::new(),
             tokens,
@@ -99,8 +105,17 @@ impl<'a> Text<'a> {
             text.dates = dates::find(&text.tokens);
             text.numbers = numbers::find(language, &text.tokens);
             text.find_senses();
-            sort(&mut text.words);
-            sort(&mut text.hits);
+            for (at, number) in text.numbers.iter().enumerate() {
+                text.amounts.push(item(number.key(), at));
+            }
+            for items in [
+                &mut text.words,
+                &mut text.hits,
+                &mut text.amounts,
+                &mut text.codes,
+            ] {
+                sort(items);
+            }
         }
         text
     }
@@ -125,6 +140,7 @@ impl<'a> Text<'a> {
                     [one @ .., b's'] if one.len() > 3 => one,
                     _ => code,
                 });
+                self.codes.push(item(token.stem, at));
             }
         }
     }
@@ -147,10 +163,7 @@ impl<'a> Text<'a> {
             // `one` and `first` are numbers that may be more.
             let used = self.tokens.used(at);
             let is_used = used != Use::Free;
-            if used == Use::Phrase
-                || is_used && !token.is(class::WEAK_NUMBER)
-                || !token.is_word()
-            {
+            if used == Use::Phrase || is_used && !token.is(class::WEAK_NUMBER) || !token.is_word() {
                 continue;
             }
             // `many` in `how many`

@@ -1,7 +1,8 @@
 //! What is known of a language: its tables, read from files once.
 //!
 //! A language is a folder of text files beside this one, and a constant here that includes them. In
-//! each file `#` starts a comment, and a line is an entry. See the heads of the files.
+//! each file `#` starts a comment, and a line is an entry. See the heads of the files. The files are
+//! packed when this is compiled.
 
 use super::bytes::{any, number, parts};
 use super::class;
@@ -341,6 +342,7 @@ impl Language {
                 self.entry(stem).meaning = first;
             } else if !word[0].is_ascii_digit() {
                 let form = &mut self.entry(hash(word)).form;
+                debug_assert!(form.class & class::NUMBER == 0, "a unit with two values");
                 form.dimension = dimension;
                 form.value = factor;
             } else if dimension == 0 {
@@ -480,4 +482,40 @@ pub fn hash(word: &[u8]) -> u32 {
     word.iter().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn the_files_fit_into_the_tables() {
+        let language = &ENGLISH;
+        assert!(
+            language.words.len() <= SLOTS * 3 / 4,
+            "{}",
+            language.words.len()
+        );
+        assert!(language.phrases.len() <= usize::from(u16::MAX));
+        let files = parts(&FILES, END_OF_FILE).take(IDIOMS + 1);
+        for text in files.skip(OPPOSITES) {
+            for phrase in text.split(|byte| b"\n<,".contains(byte)) {
+                let words = phrase.split(|byte| b" ~".contains(byte)).count();
+                assert!(words <= MOST_BEHIND + 1, "{phrase:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn different_words_have_different_hashes() {
+        let mut words = HashMap::new();
+        for word in FILES.split(|byte| !byte.is_ascii_alphabetic() && *byte != b'\'') {
+            let other = words.insert(hash(word), word);
+            assert!(
+                other.is_none_or(|other| other == word),
+                "{word:?} {other:?}"
+            );
+        }
+    }
 }

@@ -36,6 +36,9 @@ pub fn cut(word: &mut Vec<u8>) {
 }
 
 fn cut_plural(word: &mut Vec<u8>) {
+    if !word.ends_with(b"s") {
+        return;
+    }
     if replace(word, b"ies", 2, b"y") || replace_one(word, PLURALS, 0, &mut 0) {
         return;
     }
@@ -78,7 +81,9 @@ fn undouble(word: &mut Vec<u8>) {
 /// Makes of a stem a shorter word that it may be built from, best first: `cheap` of `cheapest`,
 /// `encrypt` of `encryption`. False if there is no more; `from` is where the next is looked for.
 pub fn root(stem: &mut Vec<u8>, from: &mut usize) -> bool {
-    let found = stem.len() > 4 && replace_one(stem, ENDINGS, 3, from);
+    // Each end ends with one of these.
+    let has_end = stem.len() > 4 && b"elnrsty".contains(&stem[stem.len() - 1]);
+    let found = has_end && replace_one(stem, ENDINGS, 3, from);
     if found {
         undouble(stem);
     }

@@ -30,7 +30,9 @@ mod names;
 mod negation;
 mod numbers;
 mod opposites;
+mod pack;
 mod roles;
+mod scanner;
 mod stem;
 mod text;
 mod tokens;
@@ -39,6 +41,7 @@ mod tokens;
 mod tests;
 
 use crate::types::{Judgement, Veto, VetoKind as Kind};
+use opposites::Contraries;
 use text::{Left, Text};
 
 impl Kind {
@@ -111,7 +114,7 @@ pub struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    /// Reads a query: of a text over 8 KiB the first and the last 4 KiB.
+    /// Reads a query: of a text over 8 KiB the first and the last 4 KiB, and of these up to 1,024 words.
     pub fn new(query: &'a str) -> Self {
         Self {
             query: Text::new(query),
@@ -122,14 +125,14 @@ impl<'a> Judge<'a> {
     /// in the order of the kinds.
     pub fn vetoes(&self, entry: &str, kinds: Kinds) -> Judgement {
         let entry = Text::new(entry);
-        let partial = self.query.is_cut() || entry.is_cut();
+        let partial = self.query.is_cut || entry.is_cut;
         let mut vetoes = Vec::new();
-        if self.query.language.is_some() && entry.language.is_some() {
-            let left = Left::new(&self.query, &entry);
+        if self.query.is_known && entry.is_known {
             let pair = Pair {
                 query: &self.query,
                 entry: &entry,
-                left: &left,
+                left: Left::new(&self.query, &entry),
+                contraries: Contraries::new(&self.query, &entry),
             };
             for kind in Kind::ALL {
                 if kinds.has(kind)
@@ -157,7 +160,8 @@ pub fn vetoes(query: &str, entry: &str, kinds: Kinds) -> Vec<Veto> {
 struct Pair<'a> {
     query: &'a Text<'a>,
     entry: &'a Text<'a>,
-    left: &'a Left,
+    left: Left,
+    contraries: Contraries,
 }
 
 /// The first and the last token of what a veto shows.

@@ -6,7 +6,7 @@
 //! then a checksum. Numbers but those of bins are hexadecimal.
 
 use super::state::{BINS, Bin, Labels, State};
-use crate::judge::Kind;
+use crate::types::VetoKind as Kind;
 use crate::range;
 use std::fmt::Write;
 

@@ -2,7 +2,7 @@
 //! since.
 
 use super::{ErrorBound, Label, Report, State};
-use crate::judge::Kind;
+use crate::types::VetoKind as Kind;
 
 /// A threshold is found again after so many requests without a label.
 const STALE: u64 = 64;

@@ -3,7 +3,7 @@
 use super::state::{BINS, Bin, Labels, State, edge};
 use super::tail::{at_most, upper_bound};
 use super::{ErrorBound, Of};
-use crate::judge::Kind;
+use crate::types::VetoKind as Kind;
 
 /// Bins with fewer labels are counted as one with those below.
 const LEAST_LABELS: f64 = 20.0;

@@ -1,6 +1,6 @@
 //! What is counted of a namespace.
 
-use crate::judge::Kind;
+use crate::types::VetoKind as Kind;
 use crate::range;
 
 /// How many bins scores are counted in.

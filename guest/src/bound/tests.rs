@@ -1,7 +1,7 @@
 //! What is decided, on states made by hand and on a synthetic stream.
 
 use super::*;
-use crate::judge::Kind;
+use crate::types::VetoKind as Kind;
 use crate::types::Error;
 
 fn requests() -> ErrorBound {

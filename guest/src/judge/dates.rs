@@ -2,38 +2,26 @@
 
 use super::class;
 use super::text::Text;
-use super::tokens::{Kind, Token, Tokens};
+use super::tokens::{Kind, Token, Tokens, Use};
 use super::{Evidence, numbers};
+use std::ops::Range;
 
-/// What a part of a date is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unit {
-    Year,
-    Month,
-    Day,
-    Weekday,
-    Decade,
-    Time,
-}
-
-/// The order in which they are compared.
-const UNITS: [Unit; 6] = [
-    Unit::Year,
-    Unit::Month,
-    Unit::Day,
-    Unit::Weekday,
-    Unit::Decade,
-    Unit::Time,
-];
+/// What a part of a date is; they are compared in this order.
+const YEAR: u8 = 0;
+const MONTH: u8 = 1;
+const DAY: u8 = 2;
+const WEEKDAY: u8 = 3;
+const DECADE: u8 = 4;
+const TIME: u8 = 5;
 
 /// A part of a date, and the token it is from.
 #[derive(Clone, Copy, Debug)]
 struct Part {
-    unit: Unit,
+    unit: u8,
     value: u32,
     token: usize,
-    /// It may be another value too: the month for a day, twelve hours later for a time.
-    or: Option<u32>,
+    /// What it may be too: the month for a day, twelve hours later for a time. Else its value.
+    or: u32,
 }
 
 /// The dates of a text, by their parts.
@@ -42,76 +30,61 @@ pub struct Dates {
     parts: Vec<Part>,
 }
 
-/// The most parts of a kind without a partner that are tried.
+/// The most parts of a kind without a partner that are tried, and the most that a number may be.
 const TRIED: usize = 24;
 
 /// Half a day in seconds.
 const HALF_DAY: u32 = 12 * 3600;
 
+/// The years of a date, and those that need nothing beside them.
+const YEARS: Range<u32> = 1000..2200;
+const SURE_YEARS: Range<u32> = 1900..2100;
+
 /// The dates of a text; their tokens are used up.
-pub fn find(tokens: &Tokens, used: &mut [bool]) -> Dates {
+pub fn find(tokens: &Tokens) -> Dates {
     let mut dates = Dates::default();
     for at in 0..tokens.len() {
-        if used[at] {
+        if tokens.used(at) != Use::Free {
             continue;
         }
         let token = tokens.at(at);
-        let next = tokens.at(at + 1);
-        let half = next.form.class & (class::MORNING | class::AFTERNOON);
-        match &token.kind {
-            Kind::Day {
-                year,
-                month,
-                day,
-                unsure,
-            } => {
-                dates.push(Unit::Year, *year, at, None, used);
-                dates.push(Unit::Month, *month, at, unsure.then_some(*day), used);
-                dates.push(Unit::Day, *day, at, unsure.then_some(*month), used);
+        let half = tokens.at(at + 1).form.class & (class::MORNING | class::AFTERNOON);
+        match token.kind {
+            Kind::Day => {
+                let (month, day) = (token.value >> 8 & 0xff, token.value & 0xff);
+                let or = |value, other| if token.unsure { other } else { value };
+                dates.push(tokens, YEAR, token.value >> 16, at);
+                dates.push_or(tokens, MONTH, month, at, or(month, day));
+                dates.push_or(tokens, DAY, day, at, or(day, month));
             }
-            Kind::Time { seconds, unsure } => {
-                let later = (seconds + HALF_DAY) % (2 * HALF_DAY);
-                let or = (*unsure && half == 0).then_some(later);
-                let seconds = match half {
-                    class::AFTERNOON => seconds % HALF_DAY + HALF_DAY,
-                    class::MORNING => seconds % HALF_DAY,
-                    _ => *seconds,
+            Kind::Time => {
+                let seconds = in_half(token.value, half);
+                let or = if token.unsure && half == 0 {
+                    (seconds + HALF_DAY) % (2 * HALF_DAY)
+                } else {
+                    seconds
                 };
-                dates.push(Unit::Time, seconds, at, or, used);
+                dates.push_or(tokens, TIME, seconds, at, or);
             }
             Kind::Word if token.is(class::WEEKDAY) => {
-                dates.push(
-                    Unit::Weekday,
-                    u32::from(token.form.calendar),
-                    at,
-                    None,
-                    used,
-                );
+                dates.push(tokens, WEEKDAY, u32::from(token.form.calendar), at);
             }
-            Kind::Word if token.is(class::MONTH) => dates.month(tokens, at, used),
-            Kind::Number {
-                suffix,
-                money: false,
-            } => {
-                let digits = &token.word;
-                let value: u32 = digits.parse().unwrap_or(0);
+            Kind::Word if token.is(class::MONTH) => dates.month(tokens, at),
+            Kind::Number if !token.money => {
+                let suffix = tokens.suffix(token);
+                let value = tokens.number(token).unwrap_or(0);
                 let is_hour = half != 0 && suffix.is_empty() && (1..=12).contains(&value);
-                if suffix == "s" && value.is_multiple_of(10) {
-                    let decade = match value {
-                        20..=99 => 1900 + value,
-                        0..=19 => 2000 + value,
-                        _ => value,
+                if suffix == b"s" && value.is_multiple_of(10) {
+                    let century = match value {
+                        20..=99 => 1900,
+                        0..=19 => 2000,
+                        _ => 0,
                     };
-                    dates.push(Unit::Decade, decade, at, None, used);
+                    dates.push(tokens, DECADE, century + value, at);
                 } else if is_hour && !token.closes() {
-                    let noon = if half == class::AFTERNOON {
-                        HALF_DAY
-                    } else {
-                        0
-                    };
-                    dates.push(Unit::Time, value % 12 * 3600 + noon, at, None, used);
+                    dates.push(tokens, TIME, in_half(value * 3600, half), at);
                 } else if is_year(tokens, at) {
-                    dates.push(Unit::Year, value, at, None, used);
+                    dates.push(tokens, YEAR, value, at);
                 }
             }
             _ => {}
@@ -120,41 +93,58 @@ pub fn find(tokens: &Tokens, used: &mut [bool]) -> Dates {
     dates
 }
 
+/// A time of day in the half of it that is said.
+fn in_half(seconds: u32, half: u32) -> u32 {
+    match half {
+        0 => seconds,
+        class::AFTERNOON => seconds % HALF_DAY + HALF_DAY,
+        _ => seconds % HALF_DAY,
+    }
+}
+
 /// Four digits that are a year, and no count.
 fn is_year(tokens: &Tokens, at: usize) -> bool {
     let (before, token, next) = (tokens.before(at), tokens.at(at), tokens.at(at + 1));
     let counts =
-        !token.closes() && (next.form.unit.is_some() || next.is(class::SCALE | class::MONEY));
-    let is_dated = is_year_like(token, 1900..2100)
-        || is_year_like(token, 1000..2200) && before.is(class::BEFORE_MONTH | class::MONTH);
+        !token.closes() && (next.form.dimension != 0 || next.is(class::SCALE | class::MONEY));
+    let is_dated = is_year_like(tokens, token, SURE_YEARS)
+        || is_year_like(tokens, token, YEARS) && before.is(class::BEFORE_MONTH | class::MONTH);
     is_dated && !counts && !before.is(class::CARRIER)
 }
 
 /// With a separator of thousands, digits are shorter than where they stand.
-fn is_year_like(token: &Token, years: std::ops::Range<u32>) -> bool {
-    matches!(&token.kind, Kind::Number { suffix, money: false } if suffix.is_empty())
-        && token.at.len() == 4
-        && token.word.parse().is_ok_and(|year| years.contains(&year))
+#[inline(never)]
+fn is_year_like(tokens: &Tokens, token: &Token, years: Range<u32>) -> bool {
+    let number = tokens.number(token).unwrap_or(0);
+    token.is_plain() && token.width() == 4 && years.contains(&number)
 }
 
-/// The day of the month that a token may be.
-fn day(token: &Token) -> Option<u32> {
-    let day = match &token.kind {
-        Kind::Number {
-            suffix,
-            money: false,
-        } if matches!(suffix.as_str(), "" | "st" | "nd" | "rd" | "th") => {
-            token.word.parse().ok()?
+/// The day of the month that a token may be, or 0.
+fn day(tokens: &Tokens, token: &Token) -> u32 {
+    let mut day = 0;
+    if token.is_number() && !token.money {
+        let suffix = tokens.suffix(token);
+        if suffix.is_empty()
+            || [b"st", b"nd", b"rd", b"th"]
+                .iter()
+                .any(|end| *end == suffix)
+        {
+            day = tokens.number(token).unwrap_or(0);
         }
-        Kind::Word if token.is(class::ORDINAL) => token.form.number? as u32 / 1_000_000,
-        _ => return None,
-    };
-    (1..=31).contains(&day).then_some(day)
+    } else if token.is_word() && token.is(class::ORDINAL) {
+        day = (token.form.value / numbers::ONE) as u32;
+    }
+    if day > 31 { 0 } else { day }
 }
 
 impl Dates {
-    fn push(&mut self, unit: Unit, value: u32, token: usize, or: Option<u32>, used: &mut [bool]) {
-        used[token] = true;
+    fn push(&mut self, tokens: &Tokens, unit: u8, value: u32, token: usize) {
+        self.push_or(tokens, unit, value, token, value);
+    }
+
+    #[inline(never)]
+    fn push_or(&mut self, tokens: &Tokens, unit: u8, value: u32, token: usize, or: u32) {
+        tokens.use_up(token, token, Use::Value);
         self.parts.push(Part {
             unit,
             value,
@@ -164,74 +154,61 @@ impl Dates {
     }
 
     /// A month, and the day beside it: `March 5th`, `5 March`, `5th of March`, `March the fifth`.
-    fn month(&mut self, tokens: &Tokens, at: usize, used: &mut [bool]) {
-        let before = if tokens.before(at).is(class::PARTITIVE) {
-            2
-        } else {
-            1
-        };
-        let after = if tokens.is(at + 1, class::ARTICLE) {
-            2
-        } else {
-            1
-        };
-        let beside = [at.wrapping_sub(before), at + after];
-        let found = beside
-            .into_iter()
-            .find_map(|place| Some((place, day(tokens.at(place))?)));
-        let token = tokens.at(at);
-        let is_sure = !token.is(class::UNSURE_MONTH)
-            || found.is_some()
-            || tokens.before(at).is(class::BEFORE_MONTH)
-            || is_year_like(tokens.at(at + 1), 1000..2200);
-        if !is_sure {
-            return;
+    fn month(&mut self, tokens: &Tokens, at: usize) {
+        let (before, token) = (tokens.before(at), tokens.at(at));
+        let mut place = at
+            .wrapping_sub(1)
+            .wrapping_sub(usize::from(before.is(class::PARTITIVE)));
+        let mut found = day(tokens, tokens.at(place));
+        if found == 0 {
+            place = at + 1 + usize::from(tokens.is(at + 1, class::ARTICLE));
+            found = day(tokens, tokens.at(place));
         }
-        self.push(Unit::Month, u32::from(token.form.calendar), at, None, used);
-        if let Some((place, day)) = found
-            && !used[place]
-        {
-            self.push(Unit::Day, day, place, None, used);
+        let is_sure = !token.is(class::UNSURE_MONTH)
+            || found > 0
+            || before.is(class::BEFORE_MONTH)
+            || is_year_like(tokens, tokens.at(at + 1), YEARS);
+        if is_sure {
+            self.push(tokens, MONTH, u32::from(token.form.calendar), at);
+            if found > 0 && tokens.used(place) == Use::Free {
+                self.push(tokens, DAY, found, place);
+            }
         }
     }
 
     /// A year, or a day of a month, is this number.
+    #[inline(never)]
     pub fn has_number(&self, value: u64) -> bool {
-        self.parts.iter().take(MANY).any(|part| {
-            matches!(part.unit, Unit::Year | Unit::Day) && u64::from(part.value) == value
-        })
+        self.parts
+            .iter()
+            .take(TRIED)
+            .any(|part| (part.unit == YEAR || part.unit == DAY) && u64::from(part.value) == value)
     }
 }
-
-/// The most parts that a number is looked for among.
-const MANY: usize = 64;
 
 /// A part of a date of each text that differs.
 pub fn differ(query: &Text, entry: &Text) -> Option<Evidence> {
-    for unit in UNITS {
-        let x = alone(unit, query, entry);
-        let y = alone(unit, entry, query);
-        if let (Some(x), Some(y)) = (x, y) {
-            return Some(Evidence::of(x, y));
-        }
-    }
-    None
+    (YEAR..=TIME).find_map(|unit| {
+        let x = alone(unit, query, entry)?;
+        let y = alone(unit, entry, query)?;
+        Some(Evidence::of(x, y))
+    })
 }
 
 /// The token of the first part that has no equal in another text.
-fn alone(unit: Unit, text: &Text, other: &Text) -> Option<usize> {
-    // Two unsure ones were written in the same way.
-    let meets = |x: &Part, y: &Part| {
-        x.value == y.value
-            || x.or == Some(y.value) && y.or.is_none()
-            || y.or == Some(x.value) && x.or.is_none()
-    };
+#[inline(never)]
+fn alone(unit: u8, text: &Text, other: &Text) -> Option<usize> {
     let parts = text.dates.parts.iter().filter(|part| part.unit == unit);
     let found = parts.take(TRIED).find(|x| {
-        let others = &other.dates.parts;
-        let is_met = others.iter().any(|y| y.unit == unit && meets(x, y));
+        // Two unsure ones were written in the same way.
+        let meets = |y: &Part| {
+            x.value == y.value
+                || x.or == y.value && y.or == y.value
+                || y.or == x.value && x.or == x.value
+        };
+        let is_met = other.dates.parts.iter().any(|y| y.unit == unit && meets(y));
         // A year on one side may be a plain number on the other.
-        let is_number = unit == Unit::Year && numbers::has(other, x.value);
+        let is_number = unit == YEAR && numbers::has(other, x.value);
         !is_met && !is_number
     });
     found.map(|part| part.token)

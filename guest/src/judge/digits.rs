@@ -1,131 +1,146 @@
 //! Reading what begins with a digit: numbers, dates, times, versions.
 
-use super::bytes::part;
-use super::tokens::{Kind, Scanner};
+use super::bytes::{any, byte, digits, filtered, find, number, part};
+use super::scanner::Scanner;
+use super::tokens::Kind;
 use std::ops::Range;
 
 /// Two digits from here on are a year of the last century.
 const LAST_CENTURY: u32 = 70;
 
-/// The most digits of a part of a date or a fraction.
+/// The most digits of a part of a date.
 const LONGEST: usize = 4;
 
 /// Reads a piece that begins with a digit.
 pub fn read(scanner: &mut Scanner, at: Range<usize>, money: bool) {
-    let piece = scanner.part(at.clone()).to_string();
-    if let Some(kind) = day(&piece).or_else(|| time(&piece)) {
-        scanner.push(at, &piece, kind);
-        return;
-    }
-    let end = number_end(piece.as_bytes());
-    let digits = plain(part(&piece, 0..end));
-    let rest = part(&piece, end..piece.len());
-    let middle = at.start + end;
-    let number = |suffix: &str| Kind::Number {
-        suffix: suffix.to_string(),
-        money,
-    };
-    if digits.bytes().filter(|byte| *byte == b'.').count() > 1 {
-        scanner.code(at, true);
-        return;
-    }
-    let letters = rest
-        .bytes()
-        .take_while(|byte| byte.is_ascii_alphabetic())
-        .count();
-    let behind = part(rest, letters..rest.len());
-    let next = part(behind, 1..behind.len());
-    let next_digits = number_end(next.as_bytes());
-    let joins = matches!(behind.bytes().next(), Some(b'-' | b'/')) && letters <= 3;
-    if matches!(rest, "" | "+") {
-        scanner.push(at, &digits, number(""));
-    } else if rest == "%" {
-        scanner.push(at, &digits, number("%"));
-    } else if let Some(degrees) = rest.strip_prefix('°') {
-        scanner.push(at, &digits, number(degrees));
-    } else if letters == 0
-        && behind.starts_with('/')
-        && next_digits == next.len()
-        && let Some(value) = fraction(&digits, next)
-    {
-        scanner.push(at, &value, number(""));
-    } else if joins && next_digits > 0 && part(next, next_digits..next.len()).starts_with('-') {
-        // A telephone number.
-        scanner.code(at, true);
-    } else if joins && !next.is_empty() {
-        scanner.push(
-            at.start..middle + letters,
-            &digits,
-            number(part(rest, 0..letters)),
-        );
-        let behind = middle + letters + 1..at.end;
-        if next_digits > 0 {
-            read(scanner, behind, money);
-        } else {
-            scanner.words(behind);
+    let mut at = at;
+    loop {
+        let piece = scanner.part(&at);
+        let is_plain = digits(piece) == piece.len();
+        if !is_plain && let Some((kind, value, unsure)) = day(piece).or_else(|| time(piece)) {
+            let token = scanner.push(at, piece, b"", kind);
+            token.value = value;
+            token.unsure = unsure;
+            return;
         }
-    } else if behind.is_empty() {
-        scanner.push(at, &digits, number(rest));
-    } else {
-        scanner.code(at, true);
+        let end = number_end(piece);
+        let mut buffer;
+        let mut word = &piece[..end];
+        if any(word, b",") {
+            buffer = plain(word);
+            word = &buffer;
+        }
+        let rest = &piece[end..];
+        let letters = rest
+            .iter()
+            .take_while(|byte| byte.is_ascii_alphabetic())
+            .count();
+        let sign = byte(rest, letters);
+        let next = part(rest, letters + 1, rest.len());
+        let next_digits = number_end(next);
+        let joins = letters <= 3 && (sign == b'-' || sign == b'/');
+        let (mut suffix, mut goes_on) = (part(rest, 0, letters), false);
+        if word.iter().filter(|byte| **byte == b'.').count() > 1 {
+            scanner.code(at, true);
+            return;
+        }
+        if rest == b"%" {
+            suffix = rest;
+        } else if let Some(degrees) = rest.strip_prefix("°".as_bytes()) {
+            suffix = degrees;
+        } else if rest.len() == letters || rest == b"+" {
+            // The suffix is all that is behind.
+        } else if letters == 0
+            && sign == b'/'
+            && next_digits == next.len()
+            && let Some(fraction) = fraction(word, next)
+        {
+            buffer = fraction;
+            word = &buffer;
+        } else if joins && !next.is_empty() && (next_digits == 0 || byte(next, next_digits) != b'-')
+        {
+            goes_on = true;
+        } else {
+            // A telephone number, or something else.
+            scanner.code(at, true);
+            return;
+        }
+        let behind = at.end - next.len();
+        let end = if goes_on { behind - 1 } else { at.end };
+        let token = scanner.push(at.start..end, word, suffix, Kind::Number);
+        token.money = money;
+        if !goes_on {
+            return;
+        }
+        at = behind..at.end;
+        if next_digits == 0 {
+            scanner.words(at);
+            return;
+        }
     }
 }
 
 /// Where a number ends, with its separators.
 fn number_end(bytes: &[u8]) -> usize {
-    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
-    let mut end = 0;
-    while is_digit(end)
-        || end > 0 && end < bytes.len() && b",.".contains(&bytes[end]) && is_digit(end + 1)
-    {
-        end += 1;
+    let mut end = digits(bytes);
+    while end > 0 && b",.".contains(&byte(bytes, end)) {
+        let more = digits(&bytes[end + 1..]);
+        if more == 0 {
+            break;
+        }
+        end += 1 + more;
     }
     end
 }
 
-/// Digits without separators of thousands, and without zeros behind the point; `3,5` is `3.5`.
-fn plain(digits: &str) -> String {
-    let last = digits.split(',').next_back().unwrap_or("");
-    let is_decimal = digits.len() - last.len() > 1 && last.len() != 3 && !digits.contains('.');
-    let commas = digits.bytes().filter(|byte| *byte == b',').count();
-    if is_decimal && commas == 1 {
-        digits.replace(',', ".")
-    } else {
-        digits.replace(',', "")
+/// Digits without separators of thousands; `3,5` is `3.5`.
+fn plain(digits: &[u8]) -> Vec<u8> {
+    let comma = find(digits, b",").unwrap_or(0);
+    let behind = part(digits, comma + 1, digits.len());
+    if comma > 0 && behind.len() != 3 && find(behind, b",").is_none() && !any(digits, b".") {
+        let mut plain = digits.to_vec();
+        plain[comma] = b'.';
+        return plain;
     }
+    filtered(digits, &|byte| byte != b',')
 }
 
 /// A fraction as a decimal of six digits.
-fn fraction(numerator: &str, denominator: &str) -> Option<String> {
-    let small = |digits: &str| {
-        let number: u32 = digits.parse().ok()?;
+fn fraction(numerator: &[u8], denominator: &[u8]) -> Option<Vec<u8>> {
+    let small = |digits: &[u8]| {
+        let number = number(digits)?;
         (digits.len() <= 3 && number > 0).then_some(number)
     };
-    let millionths = small(numerator)? * 1_000_000 / small(denominator)?;
-    Some(format!(
-        "{}.{:06}",
-        millionths / 1_000_000,
-        millionths % 1_000_000
-    ))
+    let mut millionths = small(numerator)? * 1_000_000 / small(denominator)?;
+    let mut decimal = Vec::new();
+    while millionths > 0 || decimal.len() < 8 {
+        if decimal.len() == 6 {
+            decimal.push(b'.');
+        }
+        decimal.push(b'0' + (millionths % 10) as u8);
+        millionths /= 10;
+    }
+    decimal.reverse();
+    Some(decimal)
 }
 
 /// Two or three groups of digits with the same separator between them, and how long they are.
-fn groups(text: &str, separator: u8) -> Option<([u32; 3], [usize; 3])> {
+#[inline(never)]
+fn groups(text: &[u8], separator: u8) -> Option<([u32; 3], [usize; 3])> {
     let (mut values, mut lengths) = ([0; 3], [0; 3]);
     let mut group = 0;
-    for byte in text.bytes() {
-        if byte == separator {
+    for byte in text {
+        if *byte == separator {
             group += 1;
-        } else if byte.is_ascii_digit() {
-            *values.get_mut(group)? = values[group] * 10 + u32::from(byte - b'0');
+        }
+        let value = values.get_mut(group)?;
+        if byte.is_ascii_digit() {
+            *value = *value * 10 + u32::from(*byte - b'0');
             lengths[group] += 1;
-            if lengths[group] > LONGEST {
-                return None;
-            }
-        } else {
+        } else if *byte != separator {
             return None;
         }
-        if group > 2 {
+        if lengths[group] > LONGEST {
             return None;
         }
     }
@@ -133,8 +148,8 @@ fn groups(text: &str, separator: u8) -> Option<([u32; 3], [usize; 3])> {
 }
 
 /// A date in digits.
-fn day(piece: &str) -> Option<Kind> {
-    let separator = piece.bytes().find(|byte| b"-/.".contains(byte))?;
+fn day(piece: &[u8]) -> Option<(Kind, u32, bool)> {
+    let separator = piece[find(piece, b"-/.")?];
     let ([a, b, c], lengths) = groups(piece, separator)?;
     let (year, first, second) = match lengths {
         [4, 1..=2, 1..=2] => (a, b, c),
@@ -145,42 +160,41 @@ fn day(piece: &str) -> Option<Kind> {
         _ => return None,
     };
     let is_month = |month: u32| (1..=12).contains(&month);
-    let year_first = lengths[0] == 4;
     let (month, day) = if is_month(first) {
         (first, second)
     } else {
         (second, first)
     };
-    (is_month(month) && (1..=31).contains(&day)).then_some(Kind::Day {
-        year,
-        month,
-        day,
-        unsure: !year_first && is_month(day) && month != day,
-    })
+    let unsure = lengths[0] < 4 && is_month(day) && month != day;
+    let fits = is_month(month) && (1..=31).contains(&day);
+    fits.then_some((Kind::Day, year << 16 | month << 8 | day, unsure))
 }
 
+/// Ends of times of day, and where the halves of the day begin.
+const HALVES: [(&[u8], u32); 4] = [(b"am", 0), (b"a.m", 0), (b"pm", 12), (b"p.m", 12)];
+
 /// A time of day: `15:30`, `3pm`, `3:30am`.
-fn time(piece: &str) -> Option<Kind> {
+fn time(piece: &[u8]) -> Option<(Kind, u32, bool)> {
     let mut half = None;
     let mut clock = piece;
-    for (ending, hours) in [("am", 0), ("a.m", 0), ("pm", 12), ("p.m", 12)] {
+    for (ending, hours) in HALVES {
         if let Some(front) = piece.strip_suffix(ending) {
             half = Some(hours);
             clock = front;
         }
     }
-    let ([hours, minutes, seconds], lengths) = groups(clock, b':').or_else(|| {
-        half?;
-        groups(clock, b'.')
-    })?;
+    let mut found = groups(clock, b':');
+    if half.is_some() && found.is_none() {
+        found = groups(clock, b'.');
+    }
+    let ([hours, minutes, seconds], lengths) = found?;
     let is_clock = lengths[1] == 2 || half.is_some() && lengths[1] == 0;
-    let is_half = half.is_none() || (1..=12).contains(&hours);
+    let is_half_hour = (1..=12).contains(&hours);
+    let is_half = half.is_none() || is_half_hour;
     if !is_clock || !is_half || hours > 24 || minutes > 59 || seconds > 59 || lengths[0] > 2 {
         return None;
     }
     let since_noon = half.map_or(hours, |half| hours % 12 + half);
-    Some(Kind::Time {
-        seconds: since_noon % 24 * 3600 + minutes * 60 + seconds,
-        unsure: half.is_none() && (1..=12).contains(&hours),
-    })
+    let seconds = since_noon % 24 * 3600 + minutes * 60 + seconds;
+    Some((Kind::Time, seconds, half.is_none() && is_half_hour))
 }

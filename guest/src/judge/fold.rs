@@ -11,81 +11,111 @@ pub const END_BYTES: usize = 4096;
 
 /// A folded text.
 pub struct Folded {
-    /// ASCII where a Latin letter is meant; lower case.
-    pub text: String,
+    /// ASCII where a Latin letter is meant; lower case. UTF-8.
+    pub text: Vec<u8>,
     /// The byte of the original that each byte of `text` comes from, and its end.
     origins: Vec<u32>,
-    /// The middle of the original was left out.
-    pub is_cut: bool,
-    /// Most letters are Latin, or there are no letters.
-    pub is_latin: bool,
+    /// Where the middle of the original was left out; else the end.
+    pub middle: usize,
+    latin: u32,
+    other: u32,
 }
 
 impl Folded {
     /// Folds a text.
-    pub fn new(original: &str) -> Self {
+    pub fn new(original: &str, alike: &Alike) -> Self {
+        let len = original.len();
         let mut folded = Self {
-            text: String::with_capacity(original.len().min(2 * END_BYTES) + 8),
-            origins: Vec::with_capacity(original.len().min(2 * END_BYTES) + 8),
-            is_cut: original.len() > 2 * END_BYTES,
-            is_latin: true,
+            text: Vec::with_capacity(len.min(2 * END_BYTES) + 8),
+            origins: Vec::with_capacity(len.min(2 * END_BYTES) + 8),
+            middle: 0,
+            latin: 0,
+            other: 0,
         };
-        let (mut latin, mut other) = (0_usize, 0_usize);
-        if folded.is_cut {
-            let head = original.floor_char_boundary(END_BYTES);
-            let tail = original.ceil_char_boundary(original.len() - END_BYTES);
-            folded.push_all(original, 0..head, &mut latin, &mut other);
-            // A word that was cut is not read as two.
-            folded.push(' ', head);
-            folded.push_all(original, tail..original.len(), &mut latin, &mut other);
-        } else {
-            folded.push_all(original, 0..original.len(), &mut latin, &mut other);
+        let (mut head, mut tail) = (len, len);
+        if len > 2 * END_BYTES {
+            head = original.floor_char_boundary(END_BYTES);
+            tail = original.ceil_char_boundary(len - END_BYTES);
         }
-        folded.origins.push(original.len() as u32);
-        folded.is_latin = other <= latin / 4;
+        folded.push_all(original, 0..head, alike);
+        folded.middle = folded.text.len();
+        if tail < len {
+            // A word that was cut is not read as two.
+            folded.push(b" ", head);
+            folded.push_all(original, tail..len, alike);
+        }
+        folded.origins.push(len as u32);
         folded
     }
 
-    fn push_all(
-        &mut self,
-        original: &str,
-        range: Range<usize>,
-        latin: &mut usize,
-        other: &mut usize,
-    ) {
+    /// The middle of the original was left out.
+    pub fn is_cut(&self) -> bool {
+        self.middle < self.text.len()
+    }
+
+    /// Most letters are Latin, or there are no letters.
+    pub fn is_latin(&self) -> bool {
+        self.other <= self.latin / 4
+    }
+
+    #[inline(never)]
+    fn push_all(&mut self, original: &str, range: Range<usize>, alike: &Alike) {
         let start = range.start;
         for (at, c) in original[range].char_indices() {
             let at = start + at;
             if c.is_ascii() {
-                *latin += usize::from(c.is_ascii_alphabetic());
-                self.push(if c < ' ' { ' ' } else { c.to_ascii_lowercase() }, at);
+                self.push_ascii(&[(c as u8).max(b' ').to_ascii_lowercase()], at);
                 continue;
             }
-            if is_invisible(c) {
-                continue;
-            }
-            for c in std::iter::once(c).default_case_fold() {
-                match shape(c) {
-                    Shape::Is(text) => {
-                        for c in text.chars() {
-                            *latin += usize::from(c.is_ascii_alphabetic());
-                            self.push(c, at);
-                        }
-                    }
-                    Shape::Mark => {}
-                    Shape::Same => {
-                        *other += usize::from(is_letter(c));
-                        self.push(if is_space(c) { ' ' } else { c }, at);
+            match shape(c) {
+                Invisible | Mark => {}
+                Space => self.push(b" ", at),
+                Wide => {
+                    let byte = (c as u32 - WIDE) as u8;
+                    self.push_ascii(&[byte.to_ascii_lowercase()], at);
+                }
+                Letter | Sign => {
+                    for c in std::iter::once(c).default_case_fold() {
+                        self.push_folded(c, at, alike);
                     }
                 }
             }
         }
     }
 
-    fn push(&mut self, c: char, at: usize) {
-        self.text.push(c);
-        self.origins
-            .extend(std::iter::repeat_n(at as u32, c.len_utf8()));
+    /// A letter or a sign.
+    fn push_folded(&mut self, c: char, at: usize, alike: &Alike) {
+        let mut buffer = [0; 4];
+        let mut bytes = &*c.encode_utf8(&mut buffer).as_bytes();
+        let like = alike.get(c);
+        if !like.is_empty() {
+            bytes = like;
+        }
+        if bytes[0].is_ascii() {
+            self.push_ascii(bytes, at);
+        } else {
+            let shape = shape(c);
+            self.other += u32::from(shape == Letter);
+            if shape != Mark {
+                self.push(bytes, at);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn push_ascii(&mut self, ascii: &[u8], at: usize) {
+        for byte in ascii {
+            self.latin += u32::from(byte.is_ascii_alphabetic());
+        }
+        self.push(ascii, at);
+    }
+
+    #[inline(never)]
+    fn push(&mut self, bytes: &[u8], at: usize) {
+        for byte in bytes {
+            self.text.push(*byte);
+            self.origins.push(at as u32);
+        }
     }
 
     /// The place in the original that a place in the folded text comes from.
@@ -96,140 +126,189 @@ impl Folded {
     }
 }
 
-/// Characters without a shape: marks of direction, joiners, fillers, variation selectors.
-pub fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}'
-            | '\u{34f}'
-            | '\u{61c}'
-            | '\u{115f}'..='\u{1160}'
-            | '\u{17b4}'..='\u{17b5}'
-            | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}'
-            | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fff8}'
-            | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
-}
+/// How far full-width forms are from ASCII.
+const WIDE: u32 = 0xfee0;
 
-/// White space beyond ASCII.
-fn is_space(c: char) -> bool {
-    matches!(
-        c,
-        '\u{80}'..='\u{a0}'
-            | '\u{1680}'
-            | '\u{2000}'..='\u{200a}'
-            | '\u{2028}'
-            | '\u{2029}'
-            | '\u{202f}'
-            | '\u{205f}'
-            | '\u{3000}'
-    )
-}
-
-/// Beyond ASCII all are letters but signs, symbols and pictures.
-fn is_letter(c: char) -> bool {
-    !matches!(
-        c,
-        '\u{80}'..='\u{bf}'
-            | '\u{2000}'..='\u{2bff}'
-            | '\u{3000}'..='\u{3020}'
-            | '\u{fe10}'..='\u{fe6f}'
-            | '\u{ff00}'..='\u{ff20}'
-            | '\u{1f000}'..='\u{1faff}'
-    )
-}
-
-/// What a character looks like.
-enum Shape {
-    /// Like these.
-    Is(&'static str),
-    /// Like an accent.
+/// What a character is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A letter.
+    Letter,
+    /// A sign, a symbol or a picture.
+    Sign,
+    /// White space.
+    Space,
+    /// Without a shape: marks of direction, joiners, fillers, variation selectors.
+    Invisible,
+    /// An accent.
     Mark,
-    /// Like nothing in ASCII.
-    Same,
+    /// A full-width form of ASCII.
+    Wide,
 }
 
-/// Case-folded characters that look like ASCII, each behind what it looks like.
-const LOOK_ALIKES: [(&str, &str); 43] = [
-    ("a", "àáâãäåāăąǎȁȃаɑα"),
-    ("ae", "æ"),
-    ("b", "ƀ"),
-    ("c", "çćĉċčсϲ"),
-    ("d", "ďđԁð"),
-    ("e", "èéêëēĕėęěȅȇе"),
-    ("f", "ƒ"),
-    ("g", "ĝğġģǧɡ"),
-    ("h", "ĥħһ"),
-    ("i", "ìíîïĩīĭįıǐіι"),
-    ("j", "ĵǰј"),
-    ("k", "ķĸкκ"),
-    ("l", "ĺļľŀłӏ"),
-    ("m", "м"),
-    ("n", "ñńņňŉ"),
-    ("o", "òóôõöøōŏőǒоο"),
-    ("oe", "œ"),
-    ("p", "рρ"),
-    ("r", "ŕŗř"),
-    ("s", "śŝşšșѕ"),
-    ("t", "ţťŧțт"),
-    ("u", "ùúûüũūŭůűųǔ"),
-    ("v", "ν"),
-    ("w", "ŵԝ"),
-    ("x", "×хχ"),
-    ("y", "ýÿŷу"),
-    ("z", "źżž"),
-    ("th", "þ"),
-    ("'", "’‘ʼ′‛`´"),
-    ("\"", "“”„‟«»″"),
-    ("-", "‐‑‒–−﹣"),
-    (" - ", "—―"),
-    ("/", "⁄∕÷"),
-    (" 1/2", "½"),
-    (" 1/4", "¼"),
-    (" 3/4", "¾"),
-    (" 1/3", "⅓"),
-    (" 2/3", "⅔"),
-    ("!=", "≠"),
-    ("<=", "≤"),
-    (">=", "≥"),
-    ("...", "…"),
-    ("u", "µμ"),
+use Shape::{Invisible, Letter, Mark, Sign, Space, Wide};
+
+/// Where characters of another shape begin. Of some ranges only what is often seen is told.
+const SHAPES: [(char, Shape); 55] = [
+    ('\u{0}', Sign),
+    ('\u{80}', Space),
+    ('\u{a1}', Sign),
+    ('\u{ad}', Invisible),
+    ('\u{ae}', Sign),
+    ('\u{c0}', Letter),
+    ('\u{300}', Mark),
+    ('\u{34f}', Invisible),
+    ('\u{350}', Mark),
+    ('\u{370}', Letter),
+    ('\u{61c}', Invisible),
+    ('\u{61d}', Letter),
+    ('\u{115f}', Invisible),
+    ('\u{1161}', Letter),
+    ('\u{1680}', Space),
+    ('\u{1681}', Letter),
+    ('\u{17b4}', Invisible),
+    ('\u{17b6}', Letter),
+    ('\u{180b}', Invisible),
+    ('\u{1810}', Letter),
+    ('\u{2000}', Space),
+    ('\u{200b}', Invisible),
+    ('\u{2010}', Sign),
+    ('\u{2028}', Space),
+    ('\u{202a}', Invisible),
+    ('\u{202f}', Space),
+    ('\u{2030}', Sign),
+    ('\u{205f}', Space),
+    ('\u{2060}', Invisible),
+    ('\u{2070}', Sign),
+    ('\u{2c00}', Letter),
+    ('\u{3000}', Space),
+    ('\u{3001}', Sign),
+    ('\u{3021}', Letter),
+    ('\u{3164}', Invisible),
+    ('\u{3165}', Letter),
+    ('\u{fe00}', Invisible),
+    ('\u{fe10}', Sign),
+    ('\u{fe70}', Letter),
+    ('\u{feff}', Invisible),
+    ('\u{ff00}', Sign),
+    ('\u{ff01}', Wide),
+    ('\u{ff5f}', Letter),
+    ('\u{ffa0}', Invisible),
+    ('\u{ffa1}', Letter),
+    ('\u{fff0}', Invisible),
+    ('\u{fff9}', Letter),
+    ('\u{1bca0}', Invisible),
+    ('\u{1bca4}', Letter),
+    ('\u{1d173}', Invisible),
+    ('\u{1d17b}', Letter),
+    ('\u{1f000}', Sign),
+    ('\u{1fb00}', Letter),
+    ('\u{e0000}', Invisible),
+    ('\u{e1000}', Letter),
 ];
 
-fn shape(c: char) -> Shape {
-    match c {
-        '\u{300}'..='\u{36f}' => return Shape::Mark,
-        '\u{ff01}'..='\u{ff5e}' => {
-            let at = c as usize - 0xff01;
-            return Shape::Is(&PRINTABLE[at..=at]);
-        }
-        _ => {}
-    }
-    // Beyond these blocks nothing looks alike.
-    if !matches!(c, '\u{a0}'..='\u{52f}' | '\u{2010}'..='\u{2265}' | '\u{fe63}') {
-        return Shape::Same;
-    }
-    LOOK_ALIKES
-        .iter()
-        .find(|(_, alike)| alike.contains(c))
-        .map_or(Shape::Same, |(ascii, _)| Shape::Is(ascii))
+/// What a character beyond ASCII is.
+#[inline(never)]
+pub fn shape(c: char) -> Shape {
+    let next = SHAPES.partition_point(|(start, _)| *start <= c);
+    SHAPES[next - 1].1
 }
 
-/// The printable ASCII characters from `!` on, in order, as lower case.
-const PRINTABLE: &str = "!\"#$%&'()*+,-./0123456789:;<=>?@abcdefghijklmnopqrstuvwxyz[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
+/// Case-folded characters that look like ASCII: a line is what they look like, and the characters.
+const LOOK_ALIKES: &str = "\
+aàáâãäåāăąǎȁȃаɑα
+aeæ
+bƀ
+cçćĉċčсϲ
+dďđԁð
+eèéêëēĕėęěȅȇе
+fƒ
+gĝğġģǧɡ
+hĥħһ
+iìíîïĩīĭįıǐіι
+jĵǰј
+kķĸкκ
+lĺļľŀłӏ
+mм
+nñńņňŉ
+oòóôõöøōŏőǒоο
+oeœ
+pрρ
+rŕŗř
+sśŝşšșѕ
+tţťŧțт
+uùúûüũūŭůűųǔμ
+vν
+wŵԝ
+x×хχ
+yýÿŷу
+zźżž
+thþ
+'’‘ʼ′‛´
+\"“”„‟«»″
+-‐‑‒–−
+ - —―
+/⁄∕÷
+ 1/2½
+ 1/4¼
+ 3/4¾
+ 1/3⅓
+ 2/3⅔
+!=≠
+<=≤
+>=≥
+...…
+";
+
+/// Beyond this character none in [`LOOK_ALIKES`] stands.
+const MOST_ALIKE: usize = 0x2266;
+
+/// What characters look like.
+pub struct Alike {
+    /// By character, where its line begins in [`LOOK_ALIKES`], plus one; 0 for none.
+    lines: Vec<u16>,
+}
+
+impl Alike {
+    /// Reads the characters.
+    pub fn new() -> Self {
+        let mut lines = vec![0; MOST_ALIKE];
+        let mut line = 1;
+        for (at, c) in LOOK_ALIKES.char_indices() {
+            if c == '\n' {
+                line = at as u16 + 2;
+            } else if !c.is_ascii()
+                && let Some(of) = lines.get_mut(c as usize)
+            {
+                *of = line;
+            }
+        }
+        Self { lines }
+    }
+
+    /// What a character looks like in ASCII; nothing if it does not.
+    fn get(&self, c: char) -> &'static [u8] {
+        // The small hyphen stands far from all others.
+        if c == '\u{fe63}' {
+            return b"-";
+        }
+        let line = self.lines.get(c as usize).copied().unwrap_or(0);
+        if line == 0 {
+            return b"";
+        }
+        let line = &LOOK_ALIKES.as_bytes()[usize::from(line) - 1..];
+        let end = line.iter().take_while(|byte| byte.is_ascii()).count();
+        &line[..end]
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn fold(text: &str) -> Folded {
+        Folded::new(text, &Alike::new())
+    }
 
     #[test]
     fn what_looks_alike_is_alike() {
@@ -242,27 +321,27 @@ mod tests {
             ("can’t", "can't"),
             ("2½", "2 1/2"),
         ] {
-            assert_eq!(Folded::new(text).text, folded, "{text:?}");
+            assert_eq!(fold(text).text, folded.as_bytes(), "{text:?}");
         }
     }
 
     #[test]
     fn other_scripts_are_told() {
-        assert!(!Folded::new("как включить свет").is_latin);
-        assert!(!Folded::new("如何打开灯").is_latin);
-        assert!(Folded::new("12 345").is_latin, "digits are everybody's");
-        assert!(Folded::new("what does свет mean in Russian").is_latin);
+        assert!(!fold("как включить свет").is_latin());
+        assert!(!fold("如何打开灯").is_latin());
+        assert!(fold("12 345").is_latin(), "digits are everybody's");
+        assert!(fold("what does свет mean in Russian").is_latin());
     }
 
     #[test]
     fn places_lead_back_and_long_texts_are_cut() {
         let original = "Naïve\u{200b} ½";
-        let folded = Folded::new(original);
+        let folded = fold(original);
         assert_eq!(&original[folded.origin(0..5)], "Naïve\u{200b}");
-        assert!(!folded.is_cut);
+        assert!(!folded.is_cut());
         let long = "é".repeat(9000);
-        let folded = Folded::new(&long);
-        assert!(folded.is_cut);
+        let folded = fold(&long);
+        assert!(folded.is_cut());
         assert!(folded.text.len() <= 2 * END_BYTES + 1);
         assert!(folded.origin(0..folded.text.len()).end == long.len());
     }

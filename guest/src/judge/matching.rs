@@ -1,59 +1,71 @@
-//! Sorting, and finding what only one of two sequences has.
-//!
-//! These are called through `dyn`, so that the component holds them once.
+//! Sorting, and finding what only one of two sequences has. An item is a key, and below it a place.
 
-use std::cmp::Ordering;
-
-/// The places of a sequence, so that its members are in order; equal ones stay as they were.
-pub fn sorted(len: usize, order: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..len).collect();
-    let mut merged = Vec::with_capacity(len);
-    let mut width = 1;
-    while width < len {
-        merged.clear();
-        let mut start = 0;
-        while start < len {
-            let middle = (start + width).min(len);
-            let end = (middle + width).min(len);
-            let (mut a, mut b) = (start, middle);
-            while a < middle || b < end {
-                let first = b == end || a < middle && order(places[a], places[b]).is_le();
-                let next = if first { &mut a } else { &mut b };
-                merged.push(places[*next]);
-                *next += 1;
-            }
-            start = end;
-        }
-        std::mem::swap(&mut places, &mut merged);
-        width *= 2;
-    }
-    places
+/// An item of a sequence.
+pub fn item(key: u32, place: usize) -> u64 {
+    u64::from(key) << 32 | place as u64
 }
 
-/// The places in two sequences whose members have no equal in the other one, each with its own
-/// partner. The sequences are given as their places in order.
-pub fn unmatched(
-    a: &[usize],
-    b: &[usize],
-    order: &dyn Fn(usize, usize) -> Ordering,
-) -> (Vec<usize>, Vec<usize>) {
-    let (mut of_a, mut of_b) = (vec![true; a.len()], vec![true; b.len()]);
-    let (mut i, mut j) = (0, 0);
-    while i < a.len() && j < b.len() {
-        match order(a[i], b[j]) {
-            Ordering::Less => i += 1,
-            Ordering::Greater => j += 1,
-            Ordering::Equal => {
-                of_a[a[i]] = false;
-                of_b[b[j]] = false;
-                i += 1;
-                j += 1;
+/// The key of an item.
+pub fn key(item: u64) -> u32 {
+    (item >> 32) as u32
+}
+
+/// The place of an item.
+pub fn place(item: u64) -> usize {
+    item as u32 as usize
+}
+
+/// Puts items in order.
+#[inline(never)]
+pub fn sort(items: &mut [u64]) {
+    // A shell sort: it is short, and texts are too.
+    let mut gap = items.len();
+    while gap > 1 {
+        gap = (gap * 3 / 8).max(1);
+        for start in gap..items.len() {
+            let (mut at, item) = (start, items[start]);
+            while at >= gap && item < items[at - gap] {
+                items[at] = items[at - gap];
+                at -= gap;
             }
+            items[at] = item;
         }
     }
-    let places =
-        |alone: Vec<bool>| -> Vec<usize> { (0..alone.len()).filter(|at| alone[*at]).collect() };
-    (places(of_a), places(of_b))
+}
+
+/// The items of one sequence whose keys have no equal in another one, each with its own partner. Both are
+/// in order.
+#[inline(never)]
+pub fn unmatched(a: &[u64], b: &[u64]) -> Vec<u64> {
+    let mut alone = Vec::new();
+    let mut others = b.iter();
+    let mut other = others.next();
+    for item in a {
+        while let Some(found) = other
+            && key(*found) < key(*item)
+        {
+            other = others.next();
+        }
+        if let Some(found) = other
+            && key(*found) == key(*item)
+        {
+            other = others.next();
+        } else {
+            alone.push(*item);
+        }
+    }
+    alone
+}
+
+/// The places of items whose keys have no equal in another sequence, in order. See [`unmatched`].
+#[inline(never)]
+pub fn places(a: &[u64], b: &[u64]) -> Vec<usize> {
+    let mut alone = unmatched(a, b);
+    for item in &mut alone {
+        *item &= u64::from(u32::MAX);
+    }
+    sort(&mut alone);
+    alone.into_iter().map(place).collect()
 }
 
 #[cfg(test)]
@@ -61,22 +73,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn sorted(keys: &[u32]) -> Vec<u64> {
+        let mut items: Vec<u64> = (0..keys.len()).map(|at| item(keys[at], at)).collect();
+        sort(&mut items);
+        items
+    }
+
     #[test]
     fn each_member_has_one_partner() {
-        let (a, b) = ([3, 1, 1, 2], [1, 4, 3]);
-        let of_a = sorted(4, &|x, y| a[x].cmp(&a[y]));
-        let of_b = sorted(3, &|x, y| b[x].cmp(&b[y]));
-        assert_eq!(of_a, [1, 2, 3, 0]);
-        let alone = unmatched(&of_a, &of_b, &|x, y| a[x].cmp(&b[y]));
-        assert_eq!(alone, (vec![2, 3], vec![1]));
+        let (a, b) = (sorted(&[3, 1, 1, 2]), sorted(&[1, 4, 3]));
+        assert_eq!(
+            a.iter().map(|item| place(*item)).collect::<Vec<_>>(),
+            [1, 2, 3, 0]
+        );
+        assert_eq!(places(&a, &b), [2, 3]);
+        assert_eq!(places(&b, &a), [1]);
     }
 
     proptest! {
         #[test]
-        fn it_sorts(items in prop::collection::vec(0_u8..9, 0..40)) {
-            let mut expected: Vec<usize> = (0..items.len()).collect();
-            expected.sort_by_key(|at| items[*at]);
-            prop_assert_eq!(sorted(items.len(), &|x, y| items[x].cmp(&items[y])), expected);
+        fn it_sorts(keys in prop::collection::vec(0_u32..9, 0..40)) {
+            let mut expected: Vec<usize> = (0..keys.len()).collect();
+            expected.sort_by_key(|at| keys[*at]);
+            let found: Vec<usize> = sorted(&keys).into_iter().map(place).collect();
+            prop_assert_eq!(found, expected);
         }
     }
 }

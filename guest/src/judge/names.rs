@@ -15,17 +15,17 @@ pub fn name(pair: &Pair) -> Option<Evidence> {
 
 /// The texts ask for different things: the one when, the other why.
 pub fn question(pair: &Pair) -> Option<Evidence> {
+    let (query, entry) = (&pair.query.tokens, &pair.entry.tokens);
     let (a, b) = (asked(pair.query), asked(pair.entry));
     let (x, y) = (*a.first()?, *b.first()?);
     // `Was it in May or June?` asks when.
-    let chooses = |text: &Text| text.tokens.any(0..text.tokens.len(), class::JOINER);
-    let either = chooses(pair.query) || chooses(pair.entry);
+    let either =
+        query.any(0..query.len(), class::JOINER) || entry.any(0..entry.len(), class::JOINER);
     for (x, one) in &a {
         for (y, other) in &b {
-            let same_amount = pair.query.tokens.at(x + 1).stem == pair.entry.tokens.at(y + 1).stem;
             let differ = match (one, other) {
                 // `How long` and `how much`.
-                (Asked::Amount, Asked::Amount) => !same_amount,
+                (Asked::Amount, Asked::Amount) => query.stem(x + 1) != entry.stem(y + 1),
                 (Asked::Truth, _) | (_, Asked::Truth) if either => false,
                 (one, other) => excludes(*one, *other) || excludes(*other, *one),
             };
@@ -39,15 +39,11 @@ pub fn question(pair: &Pair) -> Option<Evidence> {
 
 /// Nobody who asks for the one is content with the other.
 fn excludes(one: Asked, other: Asked) -> bool {
-    use Asked::{Advice, Amount, Person, Place, Possibility, Reason, Time, Truth, Way};
+    use Asked::{Advice, Amount, Person, Place, Reason, Thing, Time, Way};
     one != other
         && match one {
-            Person | Time | Reason => matches!(
-                other,
-                Person | Time | Place | Reason | Amount | Way | Truth | Advice | Possibility
-            ),
-            Amount => matches!(other, Place | Way),
-            Advice => matches!(other, Way | Place),
+            Person | Time | Reason => other != Thing,
+            Amount | Advice => matches!(other, Place | Way),
             _ => false,
         }
 }
@@ -56,26 +52,23 @@ fn excludes(one: Asked, other: Asked) -> bool {
 const SENTENCES: usize = 8;
 
 /// What the sentences of a text ask for, and the tokens that say so.
+#[inline(never)]
 fn asked(text: &Text) -> Vec<(usize, Asked)> {
     let mut found = Vec::new();
-    for at in 0..text.tokens.len() {
-        let before = text.tokens.before(at);
+    for (at, token) in text.tokens.all().iter().enumerate() {
+        let Some(mut asked) = token.form.asks else {
+            continue;
+        };
+        let (before, next) = (text.tokens.before(at), text.tokens.at(at + 1));
         // `Hi, how can I`, `In Rust, when`, `When and where`.
-        if (before.closes() || before.is(class::JOINER))
-            && let Some(asked) = asks(text, at)
-            && found.len() < SENTENCES
-        {
+        if (before.closes() || before.is(class::JOINER)) && found.len() < SENTENCES {
+            if asked == Asked::Way && next.is(class::AMOUNT) {
+                asked = Asked::Amount;
+            } else if asked == Asked::Way && next.is(class::REASON) {
+                asked = Asked::Reason;
+            }
             found.push((at, asked));
         }
     }
     found
-}
-
-fn asks(text: &Text, at: usize) -> Option<Asked> {
-    let next = text.tokens.at(at + 1);
-    match text.tokens.at(at).form.asks? {
-        Asked::Way if next.is(class::AMOUNT) => Some(Asked::Amount),
-        Asked::Way if next.is(class::REASON) => Some(Asked::Reason),
-        asked => Some(asked),
-    }
 }

@@ -1,13 +1,17 @@
 //! Words that exclude each other.
 
+use super::bytes::parts;
 use super::class;
-use super::language::Language;
+use super::language::{Affix, Language};
 use super::matching::unmatched;
 use super::text::{Hit, Text};
-use super::{Evidence, Pair, names, roles};
+use super::{Evidence, Pair, Span, names, roles};
+
+/// The most words without a partner that are counted as differing.
+const TRIED: usize = 24;
 
 /// The most words without a partner that are compared by their beginnings and ends.
-const TRIED: usize = 24;
+const COMPARED: usize = 16;
 
 /// Of so many words one may differ in texts that are otherwise the same.
 const SAME: usize = 5;
@@ -39,191 +43,236 @@ fn other_question(pair: &Pair) -> Option<Evidence> {
 
 /// An axis on which two texts exclude each other.
 struct Contrary {
-    axis: u16,
-    query: Vec<Hit>,
-    entry: Vec<Hit>,
+    /// The first place of the query on it.
+    query: Hit,
+    /// The first place of the entry.
+    entry: Hit,
     /// Both texts take another pole too: `the first final`, `the last final`.
     shared: bool,
 }
 
 /// The axes on which two texts exclude each other. Poles that both take cancel out.
-fn contraries(pair: &Pair) -> Vec<Contrary> {
-    let (query, entry) = (&pair.query.hits, &pair.entry.hits);
-    let places = |hits: &[Hit]| -> Vec<usize> { (0..hits.len()).collect() };
-    let (a, b) = unmatched(&places(query), &places(entry), &|x, y| {
-        query[x].key().cmp(&entry[y].key())
-    });
-    let mut found = Vec::new();
-    let (mut i, mut j) = (0, 0);
-    while i < a.len() && j < b.len() {
-        let axis = query[a[i]].sense.axis.min(entry[b[j]].sense.axis);
-        let on_axis = |hits: &[Hit], places: &[usize], from: &mut usize| {
-            let mut found = Vec::new();
-            while *from < places.len() && hits[places[*from]].sense.axis == axis {
-                found.push(hits[places[*from]]);
-                *from += 1;
-            }
-            found
-        };
-        let contrary = Contrary {
-            axis,
-            query: on_axis(query, &a, &mut i),
-            entry: on_axis(entry, &b, &mut j),
-            shared: false,
-        };
-        if excludes(&contrary.query, &contrary.entry) {
-            let all = query.iter().filter(|hit| hit.sense.axis == axis).count();
-            let shared = all > contrary.query.len();
-            found.push(Contrary { shared, ..contrary });
-        }
-    }
-    found
+pub struct Contraries {
+    found: Vec<Contrary>,
+    /// The first tokens of what takes a pole in the query.
+    query: Vec<usize>,
+    /// The same for the entry.
+    entry: Vec<usize>,
 }
 
-/// No pole is taken by both. A negated pole may be any other.
-fn excludes(a: &[Hit], b: &[Hit]) -> bool {
-    let (Some(x), Some(_)) = (a.first(), b.first()) else {
-        return false;
-    };
-    let poles = |hits: &[Hit]| {
-        let pole = |poles: u64, hit: &Hit| poles | 1 << (hit.sense.pole & 63);
-        hits.iter().fold(0, pole)
-    };
-    let same_way = a.iter().chain(b).all(|hit| hit.negated == x.negated);
-    same_way && poles(a) & poles(b) == 0
+/// The hits at the front that are on an axis.
+#[inline(never)]
+fn on_axis(hits: &[u64], axis: u32) -> &[u64] {
+    let end = hits.iter().position(|hit| Hit(*hit).sense().axis() != axis);
+    hits.get(..end.unwrap_or(hits.len())).unwrap_or(&[])
+}
+
+/// A bit for each pole of some hits, and one for each of what is negated and what is not.
+#[inline(never)]
+fn poles(hits: &[u64]) -> (u64, u32) {
+    let (mut poles, mut ways) = (0, 0);
+    for hit in hits {
+        poles |= 1 << (Hit(*hit).sense().pole() & 63);
+        ways |= 1 << u32::from(Hit(*hit).negated());
+    }
+    (poles, ways)
+}
+
+/// Adds the first tokens of some hits.
+#[inline(never)]
+fn push_tokens(hits: &[u64], tokens: &mut Vec<usize>) {
+    for hit in hits {
+        tokens.push(Hit(*hit).span().0);
+    }
+}
+
+impl Contraries {
+    /// Compares the hits of two texts.
+    pub fn new(query: &Text, entry: &Text) -> Self {
+        let a = unmatched(&query.hits, &entry.hits);
+        let b = unmatched(&entry.hits, &query.hits);
+        let (mut a, mut b) = (&a[..], &b[..]);
+        let mut all = Self {
+            found: Vec::new(),
+            query: Vec::new(),
+            entry: Vec::new(),
+        };
+        while let (Some(x), Some(y)) = (a.first(), b.first()) {
+            let (query_hit, entry_hit) = (Hit(*x), Hit(*y));
+            let axis = query_hit.sense().axis().min(entry_hit.sense().axis());
+            let (of_a, of_b) = (on_axis(a, axis), on_axis(b, axis));
+            (a, b) = (&a[of_a.len()..], &b[of_b.len()..]);
+            let ((x, x_ways), (y, y_ways)) = (poles(of_a), poles(of_b));
+            // No pole is taken by both. A negated pole may be any other.
+            if x_ways == y_ways && x_ways != 3 && x & y == 0 {
+                let start = query
+                    .hits
+                    .partition_point(|hit| Hit(*hit).sense().axis() < axis);
+                all.found.push(Contrary {
+                    query: query_hit,
+                    entry: entry_hit,
+                    shared: on_axis(&query.hits[start..], axis).len() > of_a.len(),
+                });
+                push_tokens(of_a, &mut all.query);
+                push_tokens(of_b, &mut all.entry);
+            }
+        }
+        all
+    }
+}
+
+/// How many of the first tokens without a partner take no pole on an axis.
+#[inline(never)]
+fn others(left: &[usize], hits: &[usize]) -> usize {
+    let left = left.iter().take(TRIED);
+    left.filter(|token| !hits.contains(token)).count()
 }
 
 /// The first axis of opposites, or of times, on which the texts exclude each other.
+#[inline(never)]
 fn on_axes(pair: &Pair, times: bool) -> Option<Evidence> {
-    let language = pair.query.language?;
-    let found = contraries(pair);
-    let others = |left: &[usize], hits: fn(&Contrary) -> &Vec<Hit>| {
-        let is_other =
-            |token: &&usize| !found.iter().flat_map(hits).any(|hit| hit.first == **token);
-        left.iter().take(TRIED).filter(is_other).count()
-    };
-    let differ = others(&pair.left.query, |contrary| &contrary.query)
-        + others(&pair.left.entry, |contrary| &contrary.entry);
+    let language = pair.query.language;
+    let all = &pair.contraries;
+    let differ = others(&pair.left.query, &all.query) + others(&pair.left.entry, &all.entry);
     let is_same = differ <= pair.query.content().min(pair.entry.content()) / SAME;
-    let fits = |contrary: &&Contrary| {
-        let is_time = contrary.axis >= language.first_time && contrary.axis < language.first_weak;
-        let is_weak = contrary.axis >= language.first_weak || contrary.shared;
+    let contrary = all.found.iter().find(|contrary| {
+        let axis = contrary.query.sense().axis();
+        let is_alternative = axis >= language.first_weak;
+        let is_time = axis >= language.first_time && !is_alternative;
         is_time == times
             && !is_converse(pair, contrary)
-            && if is_weak {
+            && if is_alternative || contrary.shared {
                 is_same
             } else {
-                !is_remedy(pair, contrary.query[0].first, contrary.entry[0].first)
+                !is_remedy(pair, contrary.query.span().0, contrary.entry.span().0)
             }
-    };
-    let contrary = found.iter().find(fits)?;
-    let span = |hits: &[Hit]| (hits[0].first, hits[0].last);
+    })?;
     Some(Evidence {
-        query: span(&contrary.query),
-        entry: span(&contrary.entry),
+        query: contrary.query.span(),
+        entry: contrary.entry.span(),
     })
 }
 
 /// Opposites stand between words that changed places, which comes to the same.
 pub fn are_turned(pair: &Pair) -> bool {
-    let found = contraries(pair);
+    let found = &pair.contraries.found;
     found.iter().any(|contrary| is_converse(pair, contrary))
 }
 
 /// The opposite words stand between words that changed places, which comes to the same: `A is bigger
 /// than B`, `B is smaller than A`.
 fn is_converse(pair: &Pair, contrary: &Contrary) -> bool {
-    let marker = |text: &Text, hit: &Hit| {
-        if text.tokens.is(hit.first, class::MARKER) {
-            return Some(hit.first);
-        }
-        (hit.last..hit.last + 5).find(|at| text.tokens.is(*at, class::COMPARISON))
-    };
-    let x = marker(pair.query, &contrary.query[0]);
-    let y = marker(pair.entry, &contrary.entry[0]);
+    let x = marker(pair.query, contrary.query.span());
+    let y = marker(pair.entry, contrary.entry.span());
     match (x, y) {
         (Some(x), Some(y)) => roles::turns(pair, x, y),
         _ => false,
     }
 }
 
+/// Opposites are at this marker, or before it.
+#[inline(never)]
+fn marker(text: &Text, span: Span) -> Option<usize> {
+    if text.tokens.is(span.0, class::MARKER) {
+        return Some(span.0);
+    }
+    (span.1..span.1 + 5).find(|at| text.tokens.is(*at, class::COMPARISON))
+}
+
 /// The one is a state and the other what is done about it: `my account is locked`, `unlock my account`.
+#[inline(never)]
 fn is_remedy(pair: &Pair, x: usize, y: usize) -> bool {
-    let is_state = |text: &Text, at: usize| {
-        let token = text.tokens.at(at);
-        let participle = token.word.ends_with("ed") || token.is(class::PARTICIPLE);
-        participle && !text.tokens.before(at).is(class::PASSIVE)
-    };
     is_state(pair.query, x) != is_state(pair.entry, y)
+}
+
+#[inline(never)]
+fn is_state(text: &Text, at: usize) -> bool {
+    let token = text.tokens.at(at);
+    let participle = text.tokens.word(token).ends_with(b"ed") || token.is(class::PARTICIPLE);
+    participle && !text.tokens.before(at).is(class::PASSIVE)
 }
 
 /// Words that only differ by a beginning or an end that makes them opposites.
 fn by_affixes(pair: &Pair) -> Option<Evidence> {
-    let language = pair.query.language?;
-    let words = |text: &Text, left: &[usize]| -> Vec<(usize, String)> {
-        let mut words = Vec::new();
-        for at in left.iter().take(TRIED) {
-            let word = &text.tokens.at(*at).word;
-            words.push((*at, word.clone()));
-            words.push((*at, language.stem(word)));
-        }
-        words
-    };
-    let of_b = words(pair.entry, &pair.left.entry);
-    for (x, a) in words(pair.query, &pair.left.query) {
-        for (y, b) in &of_b {
-            let same_way = pair.query.is_negated(x, x) == pair.entry.is_negated(*y, *y);
-            if same_way && are_opposed(language, &a, b) && !is_remedy(pair, x, *y) {
-                return Some(Evidence::of(x, *y));
+    let (query, entry) = (pair.query, pair.entry);
+    let (of_query, of_entry) = (
+        stems(query, &pair.left.query),
+        stems(entry, &pair.left.entry),
+    );
+    for (x, of_a) in pair.left.query.iter().zip(parts(&of_query, b' ')) {
+        for (y, of_b) in pair.left.entry.iter().zip(parts(&of_entry, b' ')) {
+            let (a, b) = (query.tokens.word_at(*x), entry.tokens.word_at(*y));
+            let opposed = |a: &[u8]| {
+                are_opposed(query.language, a, b)
+                    || b != of_b && are_opposed(query.language, a, of_b)
+            };
+            if (opposed(a) || a != of_a && opposed(of_a))
+                && query.is_negated(*x, *x) == entry.is_negated(*y, *y)
+                && !is_remedy(pair, *x, *y)
+            {
+                return Some(Evidence::of(*x, *y));
             }
         }
     }
     None
 }
 
-/// How many bytes two words have in common at the end, or at the beginning.
-fn common(a: &[u8], b: &[u8], at_end: bool) -> usize {
-    let place = |bytes: &[u8], n: usize| bytes[if at_end { bytes.len() - 1 - n } else { n }];
-    (0..a.len().min(b.len()))
-        .take_while(|n| place(a, *n) == place(b, *n))
-        .count()
+/// The stems of the first of some tokens, with a space behind each.
+#[inline(never)]
+fn stems(text: &Text, left: &[usize]) -> Vec<u8> {
+    let (mut stems, mut stem) = (Vec::new(), Vec::new());
+    for at in left.iter().take(COMPARED) {
+        text.language.read_form(text.tokens.word_at(*at), &mut stem);
+        stem.push(b' ');
+        stems.extend_from_slice(&stem);
+    }
+    stems
 }
 
 /// An affix makes opposites of two words.
-fn are_opposed(language: &Language, a: &str, b: &str) -> bool {
-    let (x, y) = (a.as_bytes(), b.as_bytes());
-    let shared = [common(x, y, false), common(x, y, true)];
+#[inline(never)]
+fn are_opposed(language: &Language, a: &[u8], b: &[u8]) -> bool {
+    let front = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let back = a.iter().rev().zip(b.iter().rev());
+    let back = back.take_while(|(x, y)| x == y).count();
     // Most words share neither, and are done with here.
-    if shared[0].max(shared[1]) < LEAST_ROOT {
+    if front.max(back) < LEAST_ROOT || front == a.len() && front == b.len() {
         return false;
     }
     for affix in &language.affixes {
-        let at_end = usize::from(affix.is_prefix);
-        for (x, y) in [(x, y), (y, x)] {
-            let (one, other) = (affix.one.as_bytes(), affix.other.as_bytes());
-            let root = x.len().saturating_sub(one.len());
-            let fits = root >= LEAST_ROOT
-                && root <= shared[at_end]
-                && y.len() == root + other.len()
-                && if affix.is_prefix {
-                    x.starts_with(one) && y.starts_with(other)
-                } else {
-                    x.ends_with(one) && y.ends_with(other)
-                };
-            if fits {
-                let root = if affix.is_prefix {
-                    &x[one.len()..]
-                } else {
-                    &x[..root]
-                };
-                let mut words = affix.words.split(' ');
-                let is_listed = words
-                    .any(|word| word.as_bytes() == root || language.stem(word).as_bytes() == root);
-                if is_listed == affix.is_only {
-                    return true;
-                }
+        let shared = if affix.is_prefix { back } else { front };
+        // So much longer the one must be than the other.
+        let (one, other) = (affix.one.len(), affix.other.len());
+        let mut left = None;
+        if a.len() + other == b.len() + one {
+            left = root(affix, a, b, shared);
+        }
+        if left.is_none() && b.len() + other == a.len() + one {
+            left = root(affix, b, a, shared);
+        }
+        if let Some(root) = left {
+            let mut stem = Vec::new();
+            let is_listed = parts(affix.words, b' ').any(|word| {
+                language.read_form(word, &mut stem);
+                word == root || stem == root
+            });
+            if is_listed == affix.is_only {
+                return true;
             }
         }
     }
     false
+}
+
+/// What is left of two words without an affix.
+#[inline(never)]
+fn root<'a>(affix: &Affix, x: &'a [u8], y: &[u8], shared: usize) -> Option<&'a [u8]> {
+    let root = if affix.is_prefix {
+        y.strip_prefix(affix.other)?;
+        x.strip_prefix(affix.one)?
+    } else {
+        y.strip_suffix(affix.other)?;
+        x.strip_suffix(affix.one)?
+    };
+    (LEAST_ROOT..=shared).contains(&root.len()).then_some(root)
 }

@@ -2,7 +2,7 @@
 
 use super::class;
 use super::text::Text;
-use super::{Evidence, Pair, opposites};
+use super::{Evidence, Pair, Span, opposites};
 
 /// The most words on each side of a marker that have a part in it.
 const REACH: usize = 6;
@@ -35,10 +35,12 @@ pub fn find(pair: &Pair) -> Option<Evidence> {
 
 /// `A to B` and `B to A`; but `to B from A` is `from A to B`.
 fn journeys(pair: &Pair) -> Option<Evidence> {
-    exchanged(pair, &journey(pair.query), &journey(pair.entry))
+    let (a, b) = (journey(pair.query), journey(pair.entry));
+    exchanged(pair, [&a[0], &a[1]], [&b[0], &b[1]])
 }
 
 /// The words from which and to which something goes.
+#[inline(never)]
 fn journey(text: &Text) -> [Vec<usize>; 2] {
     let tokens = &text.tokens;
     let has_source = tokens.any(0..tokens.len(), class::SOURCE);
@@ -61,27 +63,19 @@ fn journey(text: &Text) -> [Vec<usize>; 2] {
 
 /// Words before and behind the same marker that changed places.
 fn marked(pair: &Pair) -> Option<Evidence> {
-    let markers = |text: &Text| -> Vec<usize> {
-        let mut places = Vec::new();
-        for at in 1..text.tokens.len() {
-            if text.tokens.is(at, class::MARKER) && places.len() < MARKERS {
-                places.push(at);
-            }
-        }
-        places
-    };
     let (of_a, of_b) = (markers(pair.query), markers(pair.entry));
-    let same = |x: usize, y: usize| pair.query.tokens.at(x).stem == pair.entry.tokens.at(y).stem;
+    let same = |x: &Marker, y: &Marker| pair.query.tokens.stem(x.0) == pair.entry.tokens.stem(y.0);
+    // Words on both sides of a marker are where they were.
+    let stays = |x: &Marker, y: &Marker| {
+        same(x, y) && common(pair, &x.1[0], &y.1[0]) > 0 && common(pair, &x.1[1], &y.1[1]) > 0
+    };
     for x in &of_a {
-        for y in &of_b {
-            if !same(*x, *y) {
-                continue;
-            }
-            let found = exchanged(pair, &sides(pair.query, *x), &sides(pair.entry, *y));
+        for y in of_b.iter().filter(|y| same(x, y)) {
+            let found = exchanged(pair, [&x.1[0], &x.1[1]], [&y.1[0], &y.1[1]]);
             // Both orders may be there, as in `x with y with x`.
             if found.is_some()
-                && !of_b.iter().any(|y| same(*x, *y) && stays(pair, *x, *y))
-                && !of_a.iter().any(|x| same(*x, *y) && stays(pair, *x, *y))
+                && !of_b.iter().any(|y| stays(x, y))
+                && !of_a.iter().any(|x| stays(x, y))
             {
                 return found;
             }
@@ -90,44 +84,53 @@ fn marked(pair: &Pair) -> Option<Evidence> {
     None
 }
 
-/// Words on both sides of a marker are where they were.
-fn stays(pair: &Pair, x: usize, y: usize) -> bool {
-    let (a, b) = (sides(pair.query, x), sides(pair.entry, y));
-    [0, 1].into_iter().all(|side| {
-        a[side]
-            .iter()
-            .any(|at| place(pair, *at, &b[side]).is_some())
-    })
+/// A marker, and the words before and behind it.
+type Marker = (usize, Sides);
+
+/// The first markers of a text.
+#[inline(never)]
+fn markers(text: &Text) -> Vec<Marker> {
+    let mut found = Vec::new();
+    for at in 1..text.tokens.len() {
+        if text.tokens.is(at, class::MARKER) && found.len() < MARKERS {
+            found.push((at, sides(text, at)));
+        }
+    }
+    found
 }
 
 /// A word before a marker of the query is behind that of the entry or the other way round, and fewer
 /// stayed where they were.
 pub fn turns(pair: &Pair, x: usize, y: usize) -> bool {
     let (a, b) = (sides(pair.query, x), sides(pair.entry, y));
-    let common =
-        |a: &[usize], b: &[usize]| a.iter().filter(|at| place(pair, **at, b).is_some()).count();
-    common(&a[0], &b[1]) + common(&a[1], &b[0]) > common(&a[0], &b[0]) + common(&a[1], &b[1])
+    common(pair, &a[0], &b[1]) + common(pair, &a[1], &b[0])
+        > common(pair, &a[0], &b[0]) + common(pair, &a[1], &b[1])
+}
+
+/// How many words of the query are among some of the entry.
+#[inline(never)]
+fn common(pair: &Pair, a: &[usize], b: &[usize]) -> usize {
+    a.iter().filter(|at| place(pair, **at, b).is_some()).count()
 }
 
 /// Where a word of the query is among words of the entry.
 #[inline(never)]
 fn place(pair: &Pair, at: usize, among: &[usize]) -> Option<usize> {
-    let stem = pair.query.tokens.at(at).stem;
-    let found = among
-        .iter()
-        .find(|at| pair.entry.tokens.at(**at).stem == stem);
-    found.copied()
+    let stem = pair.query.tokens.stem(at);
+    let mut among = among.iter().copied();
+    among.find(|at| stem != 0 && pair.entry.tokens.stem(*at) == stem)
 }
 
 /// A word that was in the one part and is in the other now, and another the other way round.
-fn exchanged(pair: &Pair, a: &[Vec<usize>; 2], b: &[Vec<usize>; 2]) -> Option<Evidence> {
-    let stem = |at: usize| pair.query.tokens.at(at).stem;
+#[inline(never)]
+fn exchanged(pair: &Pair, a: [&[usize]; 2], b: [&[usize]; 2]) -> Option<Evidence> {
+    let stem = |at: usize| pair.query.tokens.stem(at);
     let moved = |from: usize| {
         let to = 1 - from;
         a[from].iter().find_map(|at| {
-            let now = place(pair, *at, &b[to])?;
+            let now = place(pair, *at, b[to])?;
             let stays = a[to].iter().any(|other| stem(*other) == stem(*at))
-                || place(pair, *at, &b[from]).is_some();
+                || place(pair, *at, b[from]).is_some();
             (!stays).then_some((*at, now))
         })
     };
@@ -139,75 +142,108 @@ fn exchanged(pair: &Pair, a: &[Vec<usize>; 2], b: &[Vec<usize>; 2]) -> Option<Ev
     })
 }
 
+/// Words on one side of a marker; no token where there are fewer.
+type Side = [usize; REACH];
+
 /// The words before and behind a marker.
-fn sides(text: &Text, at: usize) -> [Vec<usize>; 2] {
+type Sides = [Side; 2];
+
+fn sides(text: &Text, at: usize) -> Sides {
     [beside(text, at, false), beside(text, at, true)]
 }
 
 /// The words on one side of a marker, up to the next marker or the end of what is said.
 #[inline(never)]
-fn beside(text: &Text, at: usize, behind: bool) -> Vec<usize> {
-    let mut parts = Vec::new();
-    for n in 1..=REACH {
-        let here = if behind { at + n } else { at.wrapping_sub(n) };
+fn beside(text: &Text, at: usize, behind: bool) -> Side {
+    let mut side = [usize::MAX; REACH];
+    let mut here = at;
+    for part in &mut side {
+        here = if behind {
+            here + 1
+        } else {
+            here.wrapping_sub(1)
+        };
         let token = text.tokens.at(here);
         let stops = token.is(class::GOAL | class::SOURCE | class::MARKER | class::JOINER);
         if stops || token.stem == 0 || !behind && token.closes() {
             break;
         }
         if token.is_content() {
-            parts.push(here);
+            *part = here;
         }
         if token.closes() {
             break;
         }
     }
-    parts
+    side
 }
 
 /// Two parts of an otherwise equal sequence of words that changed places: `dogs chase cats`.
 fn swapped(pair: &Pair) -> Option<Evidence> {
-    let words = |text: &Text| -> Vec<usize> {
-        let mut words: Vec<usize> = (0..text.tokens.len()).collect();
-        words.retain(|at| !text.tokens.is(*at, class::ARTICLE));
-        words
-    };
-    let (a, b) = (words(pair.query), words(pair.entry));
-    if a.len() != b.len() {
+    let tokens = &pair.query.tokens;
+    let a = without(pair.query, class::ARTICLE, usize::MAX);
+    let b = without(pair.entry, class::ARTICLE, usize::MAX);
+    let len = a.len();
+    if len != b.len() {
         return None;
     }
-    let tokens = &pair.query.tokens;
-    let same = |x: usize, y: usize| tokens.at(a[x]).stem == pair.entry.tokens.at(b[y]).stem;
-    let start = (0..a.len()).find(|at| !same(*at, *at))?;
-    let end = (0..a.len()).rfind(|at| !same(*at, *at))? + 1;
-    let equal = |x: usize, y: usize, len: usize| (0..len).all(|n| same(x + n, y + n));
-    let has_part = |from: usize, len: usize| {
-        a[from..from + len]
-            .iter()
-            .any(|at| tokens.at(*at).is_content())
+    let equal = |x: usize, y: usize, len: usize| {
+        (0..len).all(|n| {
+            let stem = pair.entry.tokens.stem(at(&b, y + n));
+            tokens.stem(at(&a, x + n)) == stem
+        })
     };
+    let mut start = 0;
+    while start < len && equal(start, start, 1) {
+        start += 1;
+    }
+    let mut end = len;
+    while end > start && equal(end - 1, end - 1, 1) {
+        end -= 1;
+    }
+    if start == end {
+        return None;
+    }
+    let (first, last) = (at(&a, start), at(&a, end - 1));
+    let has_part =
+        |from: usize, to: usize| (from..to).any(|place| tokens.at(at(&a, place)).is_content());
     for lengths in 0..LONGEST_PART * LONGEST_PART {
-        let (first, second) = (lengths / LONGEST_PART + 1, lengths % LONGEST_PART + 1);
-        if end - start <= first + second {
-            continue;
-        }
-        let middle = end - start - first - second;
-        let fits = equal(start, end - first, first)
-            && equal(end - second, start, second)
-            && equal(start + first, start + second, middle)
-            && has_part(start, first)
-            && has_part(end - second, second);
-        let whole = a[start]..a[end - 1];
-        let joined = tokens.any(a[start + first]..a[end - second], class::JOINER)
-            || whole.into_iter().any(|at| tokens.at(at).comma);
-        if fits && !joined {
+        let (front, back) = (lengths / LONGEST_PART + 1, lengths % LONGEST_PART + 1);
+        let (from, to) = (start + front, end.wrapping_sub(back));
+        if end - start > front + back
+            && equal(start, end - front, front)
+            && equal(to, start, back)
+            && equal(from, start + back, to - from)
+            && has_part(start, from)
+            && has_part(to, end)
+            && !tokens.any(at(&a, from)..at(&a, to), class::JOINER)
+            && (first..last).all(|at| !tokens.at(at).comma)
+        {
             return Some(Evidence {
-                query: (a[start], a[end - 1]),
-                entry: (b[start], b[end - 1]),
+                query: (first, last),
+                entry: (at(&b, start), at(&b, end - 1)),
             });
         }
     }
     None
+}
+
+/// A token of some; none where there are fewer.
+#[inline(never)]
+fn at(tokens: &[usize], at: usize) -> usize {
+    tokens.get(at).copied().unwrap_or(usize::MAX)
+}
+
+/// The first tokens that are in no class of some.
+#[inline(never)]
+fn without(text: &Text, class: u32, most: usize) -> Vec<usize> {
+    let mut tokens = Vec::new();
+    for at in 0..text.tokens.len() {
+        if !text.tokens.is(at, class) && tokens.len() < most {
+            tokens.push(at);
+        }
+    }
+    tokens
 }
 
 /// The most words of a text that are looked at as what two others are around.
@@ -217,21 +253,18 @@ const PIVOTS: usize = 64;
 /// attack on India`.
 fn around(pair: &Pair) -> Option<Evidence> {
     let (a, b) = (triples(pair.query), triples(pair.entry));
-    for x in &a {
-        for y in &b {
-            let same = |n: usize, m: usize| {
-                pair.query.tokens.at(x[n]).stem == pair.entry.tokens.at(y[m]).stem
-            };
-            if same(1, 1)
-                && same(0, 2)
-                && same(2, 0)
-                && !same(0, 0)
-                && is_once(pair.query, x[1])
-                && is_once(pair.entry, y[1])
+    for (x, of_x) in &a {
+        for (y, of_y) in &b {
+            if of_x[1] == of_y[1]
+                && of_x[0] == of_y[2]
+                && of_x[2] == of_y[0]
+                && of_x[0] != of_y[0]
+                && is_once(pair.query, of_x[1])
+                && is_once(pair.entry, of_y[1])
             {
                 return Some(Evidence {
-                    query: (x[0], x[2]),
-                    entry: (y[0], y[2]),
+                    query: *x,
+                    entry: *y,
                 });
             }
         }
@@ -239,29 +272,23 @@ fn around(pair: &Pair) -> Option<Evidence> {
     None
 }
 
-/// No other word of the text has its stem.
-fn is_once(text: &Text, at: usize) -> bool {
-    let stem = text.tokens.at(at).stem;
-    let same = text.tokens.0.iter().filter(|token| token.stem == stem);
-    same.count() == 1
+/// Only one word of the text has a stem.
+#[inline(never)]
+fn is_once(text: &Text, stem: u32) -> bool {
+    let mut same = text.tokens.all().iter().filter(|token| token.stem == stem);
+    same.next().is_some() && same.next().is_none()
 }
 
-/// Three words in a row.
-fn triples(text: &Text) -> Vec<[usize; 3]> {
+/// Three words in a row, by their stems, and the first and the last.
+#[inline(never)]
+fn triples(text: &Text) -> Vec<(Span, [u32; 3])> {
     let skipped = class::GOAL | class::SOURCE | class::MARKER | class::ARTICLE | class::AUXILIARY;
-    let mut parts = Vec::new();
-    for at in 0..text.tokens.len() {
-        if !text.tokens.is(at, skipped) && parts.len() < PIVOTS {
-            parts.push(at);
-        }
-    }
     let mut triples = Vec::new();
-    for three in parts.windows(3) {
-        let tokens = [0, 1, 2].map(|n| text.tokens.at(three[n]));
-        let whole = tokens.iter().all(|token| token.is_content());
-        let open = tokens[..2].iter().all(|token| !token.closes());
-        if whole && open {
-            triples.push([three[0], three[1], three[2]]);
+    for three in without(text, skipped, PIVOTS).windows(3) {
+        let tokens = [three[0], three[1], three[2]].map(|at| text.tokens.at(at));
+        let fits = tokens.iter().all(|token| token.is_content());
+        if fits && !tokens[0].closes() && !tokens[1].closes() {
+            triples.push(((three[0], three[2]), tokens.map(|token| token.stem)));
         }
     }
     triples

@@ -1,100 +1,107 @@
 //! Stems of English words: endings that do not change what is asked are cut off.
 
-/// Cuts a lower-case word down to its stem. Words that are not ASCII, and short ones, are their own stems.
-pub fn cut(stem: &mut String) {
-    if stem.len() < 4 || !stem.bytes().all(|b| b.is_ascii_alphabetic()) {
-        return;
+use super::bytes::{part, parts};
+
+/// Words with an end, and what stands there instead. They are tried in this order.
+const ENDINGS: &[u8] = b"iest-y ier-y est- er- or- ability-abl ation- ation-at ition-it ion- ment- ness- able- abl- al- ance-";
+
+/// Plurals of words that end like this.
+const PLURALS: &[u8] = b"sses-ss xes-x ches-ch shes-sh zes-z oes-o";
+
+/// Puts an end instead of another, if it is there and enough is left of the word.
+#[inline(never)]
+fn replace(word: &mut Vec<u8>, end: &[u8], least: usize, instead: &[u8]) -> bool {
+    let fits = word.len() >= end.len() + least && word.ends_with(end);
+    if fits {
+        word.truncate(word.len() - end.len());
+        word.extend_from_slice(instead);
     }
-    cut_plural(stem);
-    cut_verb(stem);
-    if stem.len() > 5 && stem.ends_with("ly") {
-        stem.truncate(stem.len() - 2);
-        if stem.ends_with('i') {
-            stem.pop();
-            stem.push('y');
-        }
-    }
-    if stem.len() > 3 && stem.ends_with('e') && !stem.ends_with("ee") {
-        stem.pop();
-    }
-    if stem.len() > 6 && stem.ends_with("ll") {
-        stem.pop();
-    }
+    fits
 }
 
-fn cut_plural(word: &mut String) {
-    if word.ends_with("ies") && word.len() > 4 {
-        word.truncate(word.len() - 3);
-        word.push('y');
-    } else if ["sses", "xes", "ches", "shes", "zes", "oes"]
-        .iter()
-        .any(|end| word.ends_with(end))
+/// Cuts a lower-case word down to its stem. Words that are not ASCII, and short ones, are their own stems.
+pub fn cut(word: &mut Vec<u8>) {
+    if word.len() < 4 || !word.iter().all(u8::is_ascii_alphabetic) {
+        return;
+    }
+    cut_plural(word);
+    cut_verb(word);
+    if replace(word, b"ly", 4, b"") {
+        replace(word, b"i", 0, b"y");
+    }
+    if !word.ends_with(b"ee") {
+        replace(word, b"e", 3, b"");
+    }
+    replace(word, b"ll", 5, b"l");
+}
+
+fn cut_plural(word: &mut Vec<u8>) {
+    if !word.ends_with(b"s") {
+        return;
+    }
+    if replace(word, b"ies", 2, b"y") || replace_one(word, PLURALS, 0, &mut 0) {
+        return;
+    }
+    if let [.., before, b's'] = word[..]
+        && !b"sui".contains(&before)
     {
-        word.truncate(word.len() - 2);
-    } else if word.ends_with('s') && !["ss", "us", "is"].iter().any(|end| word.ends_with(end)) {
         word.pop();
     }
 }
 
-fn cut_verb(word: &mut String) {
-    let cut = if word.ends_with("ied") && word.len() > 4 {
-        word.truncate(word.len() - 3);
-        word.push('y');
+fn cut_verb(word: &mut Vec<u8>) {
+    if replace(word, b"ied", 2, b"y") {
         return;
-    } else if word.ends_with("ing") && word.len() > 5 {
+    }
+    let cut = if word.ends_with(b"ing") {
         3
-    } else if word.ends_with("ed") && !word.ends_with("eed") && word.len() > 4 {
+    } else if word.ends_with(b"ed") && !word.ends_with(b"eed") {
         2
     } else {
         return;
     };
-    let rest = &word[..word.len() - cut];
-    if rest.len() < 3 || !rest.bytes().any(|b| b"aeiouy".contains(&b)) {
-        return;
+    let left = word.len() - cut;
+    if left > 2 && word[..left].iter().any(|letter| b"aeiouy".contains(letter)) {
+        word.truncate(left);
+        undouble(word);
     }
-    word.truncate(word.len() - cut);
-    undouble(word);
 }
 
 /// One consonant for two at the end, as in `stopped`.
-pub fn undouble(word: &mut String) {
-    let bytes = word.as_bytes();
-    if let [.., a, b] = bytes
+fn undouble(word: &mut Vec<u8>) {
+    if let [.., a, b] = word[..]
         && a == b
-        && bytes.len() > 3
-        && !b"aeioulsz".contains(b)
+        && word.len() > 3
+        && !b"aeioulsz".contains(&b)
     {
         word.pop();
     }
 }
 
-/// Shorter words that a stem may be built from, best first: `cheap` of `cheapest`, `encrypt` of
-/// `encryption`.
-pub fn roots(stem: &str) -> impl Iterator<Item = String> {
-    const ENDINGS: [(&str, &str); 16] = [
-        ("iest", "y"),
-        ("ier", "y"),
-        ("est", ""),
-        ("er", ""),
-        ("or", ""),
-        ("ability", "abl"),
-        ("ation", ""),
-        ("ation", "at"),
-        ("ition", "it"),
-        ("ion", ""),
-        ("ment", ""),
-        ("ness", ""),
-        ("able", ""),
-        ("abl", ""),
-        ("al", ""),
-        ("ance", ""),
-    ];
-    ENDINGS.into_iter().filter_map(move |(ending, instead)| {
-        let base = stem.strip_suffix(ending).filter(|base| base.len() > 2)?;
-        let mut root = format!("{base}{instead}");
-        undouble(&mut root);
-        Some(root)
-    })
+/// Makes of a stem a shorter word that it may be built from, best first: `cheap` of `cheapest`,
+/// `encrypt` of `encryption`. False if there is no more; `from` is where the next is looked for.
+pub fn root(stem: &mut Vec<u8>, from: &mut usize) -> bool {
+    // Each end ends with one of these.
+    let has_end = stem.len() > 4 && b"elnrsty".contains(&stem[stem.len() - 1]);
+    let found = has_end && replace_one(stem, ENDINGS, 3, from);
+    if found {
+        undouble(stem);
+    }
+    found
+}
+
+/// Replaces the first of some ends that is there.
+#[inline(never)]
+fn replace_one(word: &mut Vec<u8>, ends: &[u8], least: usize, from: &mut usize) -> bool {
+    for rule in parts(part(ends, *from, ends.len()), b' ') {
+        *from += rule.len() + 1;
+        let mut instead = parts(rule, b'-');
+        let end = instead.next().unwrap_or(rule);
+        if !end.is_empty() && replace(word, end, least, instead.rest()) {
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -102,9 +109,9 @@ mod tests {
     use super::*;
 
     fn stem(word: &str) -> String {
-        let mut stem = word.to_string();
+        let mut stem = word.as_bytes().to_vec();
         cut(&mut stem);
-        stem
+        String::from_utf8(stem).unwrap()
     }
 
     #[test]
@@ -128,7 +135,18 @@ mod tests {
 
     #[test]
     fn roots_are_found() {
-        let has = |word: &str, root: &str| roots(&stem(word)).any(|found| found == root);
+        let has = |word: &str, expected: &str| {
+            let mut from = 0;
+            loop {
+                let mut found = stem(word).into_bytes();
+                if !root(&mut found, &mut from) {
+                    return false;
+                }
+                if found == expected.as_bytes() {
+                    return true;
+                }
+            }
+        };
         assert!(has("cheapest", "cheap") && has("bigger", "big") && has("easier", "easy"));
         assert!(has("encryption", "encrypt") && has("activation", "activat"));
     }

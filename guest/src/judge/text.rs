@@ -1,14 +1,15 @@
 //! A text that was read: what the rules compare.
 
 use super::Span;
-use super::bytes::part;
 use super::class;
 use super::dates::{self, Dates};
-use super::fold::{Folded, is_invisible};
-use super::language::{Asked, ENGLISH, Form, Language, Phrase, Sense, hash};
-use super::matching::{sorted, unmatched};
+use super::fold::{Folded, Shape, shape};
+use super::language::{Asked, ENGLISH, Language, Phrase, Sense, hash};
+use super::matching::{item, key, place, places, sort};
 use super::numbers::{self, Number};
-use super::tokens::{Kind, Tokens, tokens};
+use super::scanner::tokens;
+use super::tokens::{Kind, Tokens, Use};
+use std::ops::Range;
 
 /// The most characters of a piece of evidence.
 const EVIDENCE_CHARS: usize = 64;
@@ -16,120 +17,131 @@ const EVIDENCE_CHARS: usize = 64;
 /// The most words between a word and its particle, as in `turn the kitchen light off`.
 const GAP: usize = 5;
 
-/// Where a text takes a pole of an axis.
-#[derive(Clone, Copy, Debug)]
-pub struct Hit {
-    /// The pole.
-    pub sense: Sense,
-    /// Its first token.
-    pub first: usize,
-    /// Its last token.
-    pub last: usize,
-    /// A negation is before it.
-    pub negated: bool,
-}
+/// Where a text takes a pole of an axis: the key is the pole, and whether a negation is before it; the
+/// place is the first token, and below it the last.
+#[derive(Clone, Copy)]
+pub struct Hit(pub u64);
 
 impl Hit {
-    /// The order of hits.
-    pub fn key(&self) -> (Sense, bool) {
-        (self.sense, self.negated)
+    fn new(sense: Sense, negated: bool, span: Span) -> u64 {
+        item(sense.key() << 1 | u32::from(negated), span.0 << 16 | span.1)
     }
-}
 
-/// What a token counts as when texts are compared word by word.
-#[derive(Clone, Copy)]
-struct Key {
-    word: u64,
-    token: usize,
+    /// The pole.
+    pub fn sense(self) -> Sense {
+        Sense::of_key(key(self.0) >> 1)
+    }
+
+    /// A negation is before it.
+    pub fn negated(self) -> bool {
+        key(self.0) & 1 != 0
+    }
+
+    /// Its first token, and its last.
+    pub fn span(self) -> Span {
+        (place(self.0) >> 16, place(self.0) & 0xffff)
+    }
 }
 
 /// A text that was read.
 pub struct Text<'a> {
     original: &'a str,
     folded: Folded,
-    /// The language; none if the text is in another one, and is left alone.
-    pub language: Option<&'static Language>,
+    /// A part of the text was not read.
+    pub is_cut: bool,
+    /// What is known of its language.
+    pub language: &'static Language,
+    /// It is in that language; else it is left alone.
+    pub is_known: bool,
     /// All tokens.
     pub tokens: Tokens,
-    /// Poles of axes, sorted by axis.
-    pub hits: Vec<Hit>,
+    /// Poles of axes, in order. See [`Hit`].
+    pub hits: Vec<u64>,
     /// Numbers, in their order.
     pub numbers: Vec<Number>,
+    /// Their values and units, in order, and their places among the numbers.
+    pub amounts: Vec<u64>,
+    /// Codes, in order, and their tokens.
+    pub codes: Vec<u64>,
     /// Dates and times.
     pub dates: Dates,
-    /// Places of tokens that are codes, in their order.
-    pub codes: Vec<usize>,
-    keys: Vec<Key>,
-    /// The places of keys, in order.
-    order: Vec<usize>,
-    /// Tokens that are no words any more: parts of numbers, dates, codes.
-    used: Vec<bool>,
+    /// Words that say what is asked, in order, and their tokens.
+    words: Vec<u64>,
 }
 
 impl<'a> Text<'a> {
     /// Reads a text.
+    #[inline(never)]
     pub fn new(original: &'a str) -> Self {
-        let folded = Folded::new(original);
         let language: &'static Language = &ENGLISH;
-        let is_latin = folded.is_latin;
-        let tokens = tokens(if is_latin { &folded.text } else { "" }, language);
-        let count = |class| (0..tokens.len()).filter(|at| tokens.is(*at, class)).count();
+        let folded = Folded::new(original, &language.alike);
+        let is_latin = folded.is_latin();
+        let (tokens, is_cut) = if is_latin {
+            tokens(&folded.text, folded.middle, language)
+        } else {
+            (Tokens::new(0), false)
+        };
+        let count = |class| {
+            let of_class = tokens.all().iter().filter(|token| token.is(class));
+            of_class.count()
+        };
         let is_known = is_latin && count(class::FOREIGN) <= count(class::FUNCTION);
         let mut text = Self {
             original,
+            is_cut: is_cut || folded.is_cut(),
             folded,
-            language: is_known.then_some(language),
+            language,
+            is_known,
             hits: Vec::new(),
             numbers: Vec::new(),
-            dates: Dates::default(),
+            amounts: Vec::new(),
             codes: Vec::new(),
-            keys: Vec::new(),
-            order: Vec::new(),
-            used: vec![false; tokens.len()],
+            dates: Dates::default(),
+            words: Vec::new(),
             tokens,
         };
         if is_known {
-            text.find_codes(language);
-            text.dates = dates::find(&text.tokens, &mut text.used);
-            text.numbers = numbers::find(language, &text.tokens, &mut text.used);
-            text.find_senses(language);
-            let (keys, hits) = (&text.keys, &text.hits);
-            text.order = sorted(keys.len(), &|a, b| keys[a].word.cmp(&keys[b].word));
-            let order = sorted(hits.len(), &|a, b| hits[a].key().cmp(&hits[b].key()));
-            text.hits = order.into_iter().map(|at| hits[at]).collect();
+            text.find_codes();
+            text.dates = dates::find(&text.tokens);
+            text.numbers = numbers::find(language, &text.tokens);
+            text.find_senses();
+            for (at, number) in text.numbers.iter().enumerate() {
+                text.amounts.push(item(number.key(), at));
+            }
+            for items in [
+                &mut text.words,
+                &mut text.hits,
+                &mut text.amounts,
+                &mut text.codes,
+            ] {
+                sort(items);
+            }
         }
         text
     }
 
-    /// The middle of the text was not read.
-    pub fn is_cut(&self) -> bool {
-        self.folded.is_cut
-    }
-
-    fn find_codes(&mut self, language: &Language) {
+    fn find_codes(&mut self) {
         for at in 0..self.tokens.len() {
             let token = self.tokens.at(at);
-            let before = self.tokens.before(at);
-            let is_unit = token.form.unit.is_some() && matches!(before.kind, Kind::Number { .. });
+            let word = self.tokens.word(token);
             let is_letter = token.is_word()
-                && !is_unit
-                && token.word.len() == 1
-                && token.word.is_ascii()
+                && word.len() == 1
+                && word.is_ascii()
+                && !(token.form.dimension != 0 && self.tokens.before(at).is_number())
                 && (!token.is(class::FUNCTION) || token.is(class::ARTICLE) && self.is_last(at));
-            if token.kind != Kind::Code && !is_letter && !numbers::is_code(language, token) {
-                continue;
+            if token.kind == Kind::Code
+                || is_letter
+                || numbers::is_code(self.language, &self.tokens, token)
+            {
+                self.tokens.use_up(at, at, Use::Value);
+                let (code, token) = self.tokens.make_code(at);
+                // `4lokos` are more than one `4loko`.
+                token.stem = hash(match code {
+                    [one @ .., b's'] if one.len() > 3 => one,
+                    _ => code,
+                });
+                self.codes.push(item(token.stem, at));
             }
-            self.codes.push(at);
-            self.used[at] = true;
-            let token = &mut self.tokens.0[at];
-            if let Kind::Number { suffix, .. } = &token.kind {
-                token.word += suffix;
-                token.kind = Kind::Code;
-            }
-            token.form = Form::UNKNOWN;
-            // `4lokos` are more than one `4loko`.
-            let one = token.word.strip_suffix('s').filter(|one| one.len() > 3);
-            token.stem = hash(one.unwrap_or(&token.word));
         }
     }
 
@@ -144,66 +156,73 @@ impl<'a> Text<'a> {
             || at + 1 == self.tokens.len()
     }
 
-    fn find_senses(&mut self, language: &'static Language) {
-        let mut inside = vec![false; self.tokens.len()];
+    fn find_senses(&mut self) {
+        let mut buffer = Vec::new();
         for at in 0..self.tokens.len() {
             let token = self.tokens.at(at);
             // `one` and `first` are numbers that may be more.
-            let is_used = self.used[at];
-            if inside[at] || is_used && !token.is(class::WEAK_NUMBER) || !token.is_word() {
+            let used = self.tokens.used(at);
+            let is_used = used != Use::Free;
+            if used == Use::Phrase || is_used && !token.is(class::WEAK_NUMBER) || !token.is_word() {
                 continue;
             }
             // `many` in `how many`
             let is_how_much =
                 token.is(class::AMOUNT) && self.tokens.before(at).form.asks == Some(Asked::Way);
-            let is_content = token.is_content() && !is_used && !is_how_much;
-            let mut word = language.meaning(token.stem);
-            let mut counts = is_content;
-            if let Some((phrase, last)) = self.phrase(language, at) {
-                if phrase.gap {
-                    inside[last] = true;
+            let mut counts = token.is_content() && !is_used && !is_how_much;
+            let known = self.language.get(token.stem);
+            let mut word = if known.meaning == 0 {
+                token.stem
+            } else {
+                known.meaning
+            };
+            if let Some((found, last)) = self.phrase(at, &mut buffer) {
+                if found.gap {
                     counts = !is_used;
-                } else {
-                    inside[at..=last].fill(true);
                 }
+                let from = if found.gap { last } else { at };
+                self.tokens.use_up(from, last, Use::Phrase);
                 let negated = self.is_negated(at, last);
-                for sense in &phrase.senses {
-                    self.hits.push(Hit {
-                        sense: *sense,
-                        first: at,
-                        last,
-                        negated,
-                    });
+                let mut next = Some(found);
+                let before = self.hits.len();
+                while let Some(phrase) = next {
+                    if phrase.is_same(found) && phrase.sense != Sense::NONE {
+                        self.hits.push(Hit::new(phrase.sense, negated, (at, last)));
+                    }
+                    next = self.language.phrase(phrase.next);
                 }
-                if let Some(sense) = phrase.senses.first() {
-                    // No hash of a word is that small.
-                    word = u64::from(sense.axis) << 8 | u64::from(sense.pole);
+                if let Some(hit) = self.hits.get(before..).and_then(<[u64]>::last) {
+                    word = Hit(*hit).sense().key();
                 } else {
                     for at in at + 1..=last {
-                        word = word.rotate_left(1) ^ self.tokens.at(at).stem;
+                        word = word.rotate_left(1) ^ self.tokens.stem(at);
                     }
                 }
             }
             if counts {
-                self.keys.push(Key { word, token: at });
+                self.words.push(item(word, at));
             }
         }
     }
 
     /// The phrase that begins at a token, and its last token: the longest, or that with the nearest
     /// particle.
-    fn phrase(&self, language: &'static Language, at: usize) -> Option<(&'static Phrase, usize)> {
+    fn phrase(&self, at: usize, buffer: &mut Vec<u8>) -> Option<(&'static Phrase, usize)> {
         let token = self.tokens.at(at);
+        let word = self.tokens.word(token);
         let mut found: Option<(&Phrase, usize)> = None;
-        for phrase in language.phrases(token.stem, &token.word) {
+        let first = self.language.root(token.stem, word, buffer).first;
+        let mut next = self.language.phrase(first);
+        while let Some(phrase) = next {
             if let Some(last) = self.fit(at, phrase) {
                 let is_better = found.is_none_or(|(other, other_last)| {
-                    phrase.rest.len() == other.rest.len() && last < other_last
+                    phrase.len > other.len || phrase.len == other.len && last < other_last
                 });
                 if is_better {
                     found = Some((phrase, last));
                 }
             }
+            next = self.language.phrase(phrase.next);
         }
         found
     }
@@ -211,15 +230,15 @@ impl<'a> Text<'a> {
     /// The last token of a phrase that begins at a token.
     fn fit(&self, at: usize, phrase: &Phrase) -> Option<usize> {
         let mut here = at;
-        for stem in &phrase.rest {
+        for stem in phrase.behind() {
             here += 1;
-            while phrase.gap && self.tokens.at(here).stem != *stem && here - at < GAP {
+            while phrase.gap && self.tokens.stem(here) != *stem && here - at < GAP {
                 if self.tokens.at(here).ends {
                     return None;
                 }
                 here += 1;
             }
-            if self.tokens.at(here).stem != *stem {
+            if self.tokens.stem(here) != *stem {
                 return None;
             }
         }
@@ -232,7 +251,7 @@ impl<'a> Text<'a> {
             return true;
         }
         let mut here = at;
-        while here > 0 && at - here < 3 && !self.tokens.at(here - 1).closes() {
+        while here > 0 && at - here < 3 && !self.tokens.before(here).closes() {
             here -= 1;
             if self.tokens.is(here, class::NEGATION) {
                 return true;
@@ -241,16 +260,25 @@ impl<'a> Text<'a> {
         false
     }
 
+    /// Some tokens are joined as equals: by a word, or by a comma.
+    pub fn joins(&self, mut range: Range<usize>) -> bool {
+        range.any(|at| self.tokens.is(at, class::JOINER) || self.tokens.at(at).comma)
+    }
+
+    /// Where tokens stand in the original.
+    fn origin(&self, span: Span) -> Range<usize> {
+        let (first, last) = (self.tokens.at(span.0).at, self.tokens.at(span.1).at);
+        self.folded.origin(first.0 as usize..last.1 as usize)
+    }
+
     /// The tokens as they stand in the original, without invisible characters, and not too long.
+    #[inline(never)]
     pub fn evidence(&self, span: Span) -> String {
-        let at = self.tokens.at(span.0).at.start..self.tokens.at(span.1).at.end;
-        let mut evidence = String::new();
-        for c in part(self.original, self.folded.origin(at))
-            .chars()
-            .take(EVIDENCE_CHARS)
-        {
-            if !is_invisible(c) {
-                evidence.push(if c < ' ' { ' ' } else { c });
+        let text = self.original.get(self.origin(span)).unwrap_or("");
+        let mut evidence = String::with_capacity(text.len().min(4 * EVIDENCE_CHARS));
+        for c in text.chars().take(EVIDENCE_CHARS) {
+            if shape(c) != Shape::Invisible {
+                evidence.push(c.max(' '));
             }
         }
         evidence
@@ -258,14 +286,13 @@ impl<'a> Text<'a> {
 
     /// The token begins with a capital, and does not begin a sentence.
     pub fn is_capital(&self, at: usize) -> bool {
-        let origin = self.folded.origin(self.tokens.at(at).at.clone());
-        let first = self.original.as_bytes()[origin.start];
+        let first = self.original.as_bytes()[self.origin((at, at)).start];
         !self.tokens.before(at).ends && first.is_ascii_uppercase()
     }
 
     /// How many words say what is asked.
     pub fn content(&self) -> usize {
-        self.keys.len()
+        self.words.len()
     }
 }
 
@@ -285,15 +312,9 @@ impl Left {
 
     /// Compares the words of two texts.
     pub fn new(query: &Text, entry: &Text) -> Self {
-        let (a, b) = unmatched(&query.order, &entry.order, &|a, b| {
-            query.keys[a].word.cmp(&entry.keys[b].word)
-        });
-        let tokens = |text: &Text, keys: Vec<usize>| -> Vec<usize> {
-            keys.into_iter().map(|key| text.keys[key].token).collect()
-        };
         Self {
-            query: tokens(query, a),
-            entry: tokens(entry, b),
+            query: places(&query.words, &entry.words),
+            entry: places(&entry.words, &query.words),
         }
     }
 }

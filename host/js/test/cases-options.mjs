@@ -26,6 +26,7 @@ export const options = {
       [(o) => cache.get('q', o), { treshold: 1 }, 'threshold'],
       [(o) => cache.get('q', o), { similarityThreshold: 1 }, 'threshold'],
       [(o) => cache.lookUp('q', o), { namspace: 'a' }, 'namespace'],
+      [(o) => cache.lookUp('q', o), { veto: 'none' }, 'vetoes'],
       [(o) => cache.getMany(['q'], o), { signl: undefined }, 'signal'],
       [(o) => cache.getMany([{ query: 'q', ...o }]), { bypas: true }, 'bypass'],
       [(o) => cache.explain('q', o), { limits: 3 }, 'limit'],

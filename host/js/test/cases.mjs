@@ -13,9 +13,10 @@ import { keeping } from './cases-keeping.mjs';
 import { labels } from './cases-labels.mjs';
 import { options } from './cases-options.mjs';
 import { names } from './cases-names.mjs';
-import { trust } from './cases-trust.mjs';
 import { turns } from './cases-turns.mjs';
 import { vanishing } from './cases-vanishing.mjs';
+import { verifier } from './cases-verifier.mjs';
+import { vetoes } from './cases-vetoes.mjs';
 import { Random, byLetters, equal, fails, letters, ok } from './support/check.mjs';
 
 const QUESTION = 'How do I reset my password?';
@@ -64,7 +65,8 @@ export const cases = {
   ...options,
   ...names,
   ...labels,
-  ...trust,
+  ...vetoes,
+  ...verifier,
   ...turns,
   ...vanishing,
 

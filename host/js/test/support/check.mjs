@@ -66,6 +66,11 @@ export class Random {
   }
 }
 
+/** What a look-up ends with: the response, or the reason of a miss. */
+export function outcome({ hit, miss }) {
+  return hit?.response ?? miss.reason;
+}
+
 /** An embedder of letters: texts with the same letters are alike. */
 export function letters(dimensions = 26) {
   const calls = [];

@@ -1,9 +1,6 @@
-/** Cases of what keeps a similar entry from answering: vetoes, and the verifier. */
+/** Cases of the verifier, and of what is linked. */
 
-import { byLetters, equal, fails, ok } from './support/check.mjs';
-
-const ON = 'How do I turn on the lights in room 3?';
-const OFF = 'How do I turn off the lights in room 3?';
+import { byLetters, equal, fails, ok, outcome } from './support/check.mjs';
 
 function open({ SemanticCache, memory }, options = {}) {
   return SemanticCache.open({ store: memory(), ...byLetters(options) });
@@ -39,9 +36,6 @@ async function until(condition) {
   while (!(await condition())) await tick();
 }
 
-/** What a look-up ends with: the response, or the reason of a miss. */
-const outcome = ({ hit, miss }) => hit?.response ?? miss.reason;
-
 /** A verifier whose calls end when they are told to. */
 function manual() {
   const calls = [];
@@ -50,129 +44,8 @@ function manual() {
   return { calls, verify };
 }
 
-export const trust = {
-  async 'what says something else does not answer, and stays'(env) {
-    const events = [];
-    const onEvent = (event) => events.push(event);
-    const cache = await open(env, { vetoes: undefined, onEvent });
-    await cache.put(ON, 'up');
-    equal(await cache.lookUp(OFF), { miss: { reason: 'vetoed' } });
-    const { candidates, outcome: explained } = await cache.explain(OFF);
-    equal(explained, { reason: 'vetoed' });
-    const [{ verdict, vetoes, partial }] = candidates;
-    equal(
-      [verdict, vetoes, partial],
-      ['vetoed', [{ kind: 'opposites', query: 'turn off', entry: 'turn on' }], false],
-    );
-    equal(events.slice(1), [
-      { type: 'veto', namespace: 'default', kind: 'opposites' },
-      { type: 'miss', namespace: 'default', reason: 'vetoed' },
-    ]);
-    const stats = await cache.stats();
-    const one = { opposites: 1, negation: 0, numbers: 0, dates: 0, identifiers: 0 };
-    const counted = { ...one, roles: 0, names: 0, 'question-word': 0 };
-    equal([stats.entries, stats.counters.vetoes], [1, counted]);
-    equal((await cache.stats('default')).namespaces[0]?.counters.vetoes, counted);
-    // The next one answers.
-    await cache.put('Please, how do I turn off the lights in room 3?', 'down');
-    equal(outcome(await cache.lookUp(OFF)), 'down');
-    equal((await cache.explain(OFF)).candidates.map((of) => of.verdict).sort(), [
-      'answers',
-      'vetoed',
-    ]);
-  },
-
-  async 'after four candidates with a veto a question misses'(env) {
-    const cache = await open(env, { vetoes: 'default' });
-    await cache.put('please how do i turn off the lights in room 3', 'down');
-    for (const room of [4, 5, 6, 7]) {
-      await cache.put(`how do i turn off the lights in room ${room}`, `room ${room}`);
-    }
-    const question = 'how do i turn off the lights in room 3';
-    equal(outcome(await cache.lookUp(question)), 'vetoed');
-    const verdicts = (await cache.explain(question)).candidates.map(({ verdict }) => verdict);
-    equal(verdicts, ['vetoed', 'vetoed', 'vetoed', 'vetoed', 'untried']);
-    await cache.delete('how do i turn off the lights in room 4');
-    equal(outcome(await cache.lookUp(question)), 'down');
-  },
-
-  async 'vetoes are chosen by cache and by question'(env) {
-    for (const [ofCache, ofQuestion, expected] of [
-      [undefined, undefined, 'vetoed'],
-      ['default', undefined, 'vetoed'],
-      ['strict', undefined, 'vetoed'],
-      [['opposites'], undefined, 'vetoed'],
-      ['none', undefined, 'up'],
-      [[], undefined, 'up'],
-      [['numbers', 'dates'], undefined, 'up'],
-      ['none', 'default', 'vetoed'],
-      ['none', 'strict', 'vetoed'],
-      ['none', ['roles', 'opposites'], 'vetoed'],
-      ['default', 'none', 'up'],
-      ['default', [], 'up'],
-      ['strict', ['numbers'], 'up'],
-    ]) {
-      const cache = await open(env, { vetoes: ofCache });
-      await cache.put(ON, 'up');
-      const what = JSON.stringify([ofCache, ofQuestion]);
-      const vetoes = ofQuestion;
-      equal(outcome(await cache.lookUp(OFF, { vetoes })), expected, what);
-      equal((await cache.get(OFF, { vetoes }))?.response ?? 'vetoed', expected, what);
-      const several = await cache.getMany([{ query: OFF, vetoes }, ON]);
-      equal(several.map(outcome), [expected, 'up'], what);
-      const { outcome: explained } = await cache.explain(OFF, { vetoes });
-      equal(explained.reason ?? 'up', expected, what);
-      const { value, origin } = await cache.resolve(OFF, () => 'computed', { vetoes });
-      equal([value, origin], expected === 'up' ? ['up', 'cache'] : ['computed', 'computed'], what);
-    }
-  },
-
-  async 'two questions are judged as look-ups judge them'(env) {
-    const cache = await open(env, { vetoes: ['numbers', 'opposites'] });
-    const opposites = { kind: 'opposites', query: 'turn off', entry: 'turn on' };
-    equal(await cache.judge(OFF, ON), { vetoes: [opposites], partial: false });
-    equal((await cache.judge(OFF, ON, 'none')).vetoes, []);
-    equal((await cache.judge(OFF, ON, ['dates'])).vetoes, []);
-    const many = await cache.judge('Turn on 4 lamps', 'Turn off 3 lamps', 'default');
-    equal(
-      many.vetoes.map(({ kind }) => kind),
-      ['opposites', 'numbers'],
-    );
-    const names = ['Who is Anna Smith?', 'Who is Anna Brown?'];
-    equal((await cache.judge(...names, 'default')).vetoes, []);
-    equal((await cache.judge(...names, 'strict')).vetoes[0]?.kind, 'names');
-    const { vetoes, partial } = await cache.judge(`${OFF} ${'a'.repeat(9000)}`, ON);
-    equal([vetoes[0]?.kind, partial], ['opposites', true]);
-    await fails(cache.judge(7, ON), 'invalid-argument', /the query is number/);
-    await fails(cache.judge(OFF, null), 'invalid-argument', /the query of the entry is null/);
-    await fails(cache.judge(OFF, '\uD800'), 'invalid-argument', /surrogate/);
-  },
-
-  async 'vetoes and verifiers that are none are errors'(env) {
-    const cache = await open(env);
-    await cache.put(ON, 'up');
-    for (const [vetoes, words] of [
-      ['numbers', /vetoes are "numbers"; give default, strict, none, or an array of kinds/],
-      ['', /vetoes are ""/],
-      [['number'], /a kind of veto is "number"; give opposites, .* or question-word/],
-      [['questionWord'], /"questionWord"/],
-      [['numbers', 'numbers'], /the veto numbers comes twice; give it once/],
-      // eslint-disable-next-line no-sparse-arrays
-      [[, 'numbers'], /a kind of veto is undefined/],
-      [[null], /a kind of veto is null/],
-      [null, /vetoes are null; give an array/],
-      [7, /vetoes are of type number/],
-      [{ numbers: true }, /vetoes are of type object/],
-    ]) {
-      await fails(open(env, { vetoes }), 'invalid-argument', words);
-      await fails(cache.lookUp(OFF, { vetoes }), 'invalid-argument', words);
-      await fails(cache.getMany([ON, { query: OFF, vetoes }]), 'invalid-argument', words);
-      await fails(cache.explain(OFF, { vetoes }), 'invalid-argument', words);
-      let isComputed = false;
-      const compute = () => (isComputed = true) && 'r';
-      await fails(cache.getOrCompute(OFF, compute, { vetoes }), 'invalid-argument', words);
-      equal(isComputed, false);
-    }
+export const verifier = {
+  async 'what is no verifier is an error'(env) {
     const verify = () => true;
     for (const [options, words] of [
       [{ verify: true }, /verify is of type boolean; give a function/],
@@ -292,6 +165,14 @@ export const trust = {
     const nonsense = (what) => [() => what, /the verifier returned .*; return true, false/, false];
     const http = (status) => Object.assign(new Error('service'), { status });
     const VERIFIER = Symbol.for('mneme-cache-wasm.error');
+    let now = 1_700_000_000_000;
+    let asked = 0;
+    let judge;
+    const counted = (...args) => {
+      asked += 1;
+      return judge(...args);
+    };
+    const { cache, told } = await verified(env, counted, { now: () => now });
     for (const [verify, words, cause, retryable = false] of [
       [
         () => {
@@ -323,15 +204,14 @@ export const trust = {
       nonsense(Object.create(null)),
       nonsense(Promise.resolve([])),
     ]) {
-      let asked = 0;
-      const counted = (...args) => {
-        asked += 1;
-        return verify(...args);
-      };
-      const { cache, told } = await verified(env, counted);
+      now += 60_000;
+      judge = () => true;
+      equal(outcome(await cache.lookUp('two at 10')), 'first');
+      judge = verify;
+      asked = 0;
       equal(outcome(await cache.lookUp('two at 10')), 'verifier-failure', String(words));
       equal(told.length, 1);
-      const [{ during, error }] = told;
+      const [{ during, error }] = told.splice(0);
       equal([during, error.code, asked], ['verify', 'verifier', 1], String(words));
       ok(words.test(error.message), error.message);
       ok(!/secret/.test(error.message), error.message);
@@ -344,8 +224,10 @@ export const trust = {
       );
       equal(outcome(await cache.lookUp('one at 0')), 'first');
       equal((await cache.stats()).entries, 1);
-      equal(await cache.getOrCompute('three at 9', () => 'computed'), 'computed');
+      equal(told.splice(0).length, 1);
     }
+    equal(await cache.getOrCompute('three at 9', () => 'computed'), 'computed');
+    equal(told[0].during, 'verify');
   },
 
   async 'a verifier that takes too long is given up, and left alone for a while'(env) {

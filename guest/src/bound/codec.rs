@@ -6,8 +6,8 @@
 //! then a checksum. Numbers but those of bins are hexadecimal.
 
 use super::state::{BINS, Bin, Labels, State};
-use crate::types::VetoKind as Kind;
 use crate::range;
+use crate::types::VetoKind as Kind;
 use std::fmt::Write;
 
 /// Another meaning of the numbers, the bins included, takes another version.

@@ -1,7 +1,7 @@
 //! What is counted of a namespace.
 
-use crate::types::VetoKind as Kind;
 use crate::range;
+use crate::types::VetoKind as Kind;
 
 /// How many bins scores are counted in.
 pub const BINS: usize = 30;

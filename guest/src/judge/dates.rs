@@ -3,7 +3,7 @@
 use super::class;
 use super::text::Text;
 use super::tokens::{Kind, Token, Tokens, Use};
-use super::{Evidence, numbers};
+use super::{Evidence, Span, numbers};
 use std::ops::Range;
 
 /// What a part of a date is; they are compared in this order.
@@ -191,8 +191,18 @@ pub fn differ(query: &Text, entry: &Text) -> Option<Evidence> {
     (YEAR..=TIME).find_map(|unit| {
         let x = alone(unit, query, entry)?;
         let y = alone(unit, entry, query)?;
-        Some(Evidence::of(x, y))
+        Some(Evidence {
+            query: with_half(unit, query, x),
+            entry: with_half(unit, entry, y),
+        })
     })
+}
+
+/// A part of a date, and the half of the day behind a time.
+fn with_half(unit: u8, text: &Text, at: usize) -> Span {
+    let next = text.tokens.at(at + 1).form.class;
+    let has_half = unit == TIME && next & (class::MORNING | class::AFTERNOON) != 0;
+    (at, at + usize::from(has_half))
 }
 
 /// The token of the first part that has no equal in another text.

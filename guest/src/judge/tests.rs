@@ -45,6 +45,7 @@ fn opposites_exclude_each_other() {
                 "the most expensive month to fly",
             ),
             ("salmon in the oven", "salmon in the microwave"),
+            ("change the billing address", "change the delivery address"),
             ("Where was Mozart born?", "When was Mozart born?"),
             ("delete all messages", "delete some messages"),
             ("the first goal in the final", "the last goal in the final"),
@@ -452,4 +453,16 @@ proptest! {
         let padded = format!("  {}\u{3000}", entry.to_ascii_lowercase());
         prop_assert_eq!(kinds(&query, &entry), kinds(&loud, &padded));
     }
+}
+
+#[test]
+fn a_time_is_shown_with_its_half_of_the_day() {
+    let found = vetoes("Remind me at 7 pm", "Remind me at 7 am", Kinds::DEFAULT);
+    let [veto] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(
+        (veto.kind, &*veto.query, &*veto.entry),
+        (Kind::Dates, "7 pm", "7 am")
+    );
 }
